@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+# Waymark: `make help` lists what there is to do. Products go to build/<flavour>/, never into git.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# --- flavours ----------------------------------------------------------------------------------
+# release: hardened. asan: ASan+UBSan, the one tests use. tsan, cov: by hand.
+FLAVOUR ?= release
+B := build/$(FLAVOUR)
+PREFIX ?= /usr/local
+VERSION := $(shell cat VERSION)
+
+# Debian packages, by what needs them. `make deps` installs what is missing and nothing else.
+DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
+	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev
+DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
+DEPS_TEST := libcriterion-dev libclang-rt-14-dev python3-dnspython strace netcat-openbsd sqlite3
+DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
+DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf
+DEPS_KERNELS := qemu-system-x86 cpio busybox-static
+
+PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
+	libevent_extra libcurl sqlite3
+
+# --- tools and flags ---------------------------------------------------------------------------
+CC := gcc
+BPFCC := clang
+WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 \
+	-Wimplicit-fallthrough -Wswitch-enum -Wduplicated-cond -Wlogical-op
+WERROR := $(if $(CI),-Werror)
+INC := -I. -Iinclude -Iinclude/waymark -I$(B)/gen
+HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+	-fcf-protection -ftrivial-auto-var-init=zero
+CFLAGS_release := $(HARDEN)
+CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer -DWM_DEBUG=1
+CFLAGS_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer -DWM_DEBUG=1
+CFLAGS_cov := -O0 --coverage -DWM_DEBUG=1
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_cov := --coverage
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CFLAGS = -std=gnu17 -g -fPIE -D_GNU_SOURCE -DWM_VERSION='"$(VERSION)"' $(WARN) $(WERROR) \
+	$(CFLAGS_$(FLAVOUR)) $(INC) $(PKG_CFLAGS)
+LDLIBS = $(PKG_LIBS) -lm
+
+ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra \
+	-Wno-unused-parameter $(WERROR) -Iinclude/waymark -Ivmlinux -Ibpf
+
+# --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
+LAYERS := base net registry health resolution dns dataplane api
+BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
+SRC_base := $(wildcard userspace/base/*.c)
+define LAYER
+SRC_$(1) := $$(wildcard userspace/$(1)/*.c)
+OBJ_$(1) := $$(patsubst %.c,$$(B)/obj/%.o,$$(SRC_$(1)))
+$$(B)/lib$(1).a: $$(OBJ_$(1))
+	@rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call LAYER,$(l))))
+LIBS := $(foreach l,$(LAYERS),$(B)/lib$(l).a)
+MAIN_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/*.c))
+CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/waymarkctl*.c))
+PROGRAMS := $(B)/waymarkd $(B)/waymarkctl
+
+.PHONY: all
+all: $(PROGRAMS) ## build waymarkd and waymarkctl (FLAVOUR=release|asan|tsan|cov)
+
+$(B)/waymarkd: $(MAIN_OBJ) $(LIBS)
+	@echo "  LD      $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $(MAIN_OBJ) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
+
+$(B)/waymarkctl: $(CTL_OBJ) $(LIBS)
+	@echo "  LD      $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $(CTL_OBJ) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
+
+$(B)/obj/%.o: %.c | need-build
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+# generated headers must stand before anything in dataplane/ is compiled
+$(OBJ_dataplane): INC += -Ibuild/bpf
+$(OBJ_dataplane): $(SKELS)
+
+# --- BPF ---------------------------------------------------------------------------------------
+build/bpf/%.bpf.o: bpf/%.bpf.c | need-build
+	@mkdir -p $(@D)
+	@echo "  BPF     $<"
+	@$(BPFCC) $(BPF_CFLAGS) -MMD -MP -MT $@ -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+build/bpf/%.skel.h: build/bpf/%.bpf.o
+	@echo "  SKEL    $@"
+	@bpftool gen skeleton $< name $*_bpf > $@
+
+# --- what must be installed ------------------------------------------------------------------------
+.PHONY: need-build deps deps-test bench-deps kernels-deps
+need-build:
+	@for p in $(PKGS); do pkg-config --exists $$p || { \
+		echo "missing library: $$p. Run 'make deps' (Debian packages: $(DEPS_BUILD))" >&2; exit 1; }; done
+	@for c in clang bpftool; do command -v $$c >/dev/null || { \
+		echo "missing command: $$c. Run 'make deps'" >&2; exit 1; }; done
+
+deps: ## install the Debian packages that building and running need
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN)
+deps-test:
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST)
+bench-deps: ## install the peers that `make bench` measures beside
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_BENCH)
+kernels-deps:
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_KERNELS)
+
+# --- running ---------------------------------------------------------------------------------------
+.PHONY: demo run
+demo: deps ## the main job, end to end, on this machine's kernel; cleans up after itself
+	@$(MAKE) --no-print-directory all
+	@tools/demo.sh $(B)
+run: deps ## start the agent in the foreground to try your own services
+	@$(MAKE) --no-print-directory all
+	@tools/run.sh $(B)
+
+# --- tests -----------------------------------------------------------------------------------------
+# tests/unit/test_x.c names the archives it links in a line: /* links: base registry */
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
+BPF_TEST_BIN := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(BPF_TEST_SRC))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
+TOOL_SRC := $(wildcard tests/tools/*.c)
+TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC))
+links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
+define TEST_BIN # source, binary, extra flags
+$(2): $(1) $(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) | $(SKELS)
+	@mkdir -p $$(@D)
+	@echo "  TEST    $$@"
+	@$$(CC) $$(CFLAGS) -Ibuild/bpf $(3) -MMD -MP $$(LDFLAGS_$$(FLAVOUR)) -o $$@ $(1) -Wl,--start-group \
+		$(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) -Wl,--end-group -lcriterion $$(LDLIBS)
+endef
+$(foreach s,$(UNIT_SRC),$(eval $(call TEST_BIN,$(s),$(patsubst tests/unit/%.c,$(B)/tests/%,$(s)))))
+$(foreach s,$(BPF_TEST_SRC),$(eval $(call TEST_BIN,$(s),$(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(s)))))
+FUZZ_ARCHIVES = $(foreach l,$(LAYERS),build/fuzz/lib/$(l))
+# A fuzz target compiles what it fuzzes from source with clang: the line /* links: ... */ names folders.
+define FUZZ_BIN
+build/fuzz/$(notdir $(basename $(1))): $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) \
+		$(wildcard include/waymark/*.h) | $(SKELS)
+	@mkdir -p $$(@D)
+	@echo "  FUZZ    $$@"
+	@clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DWM_VERSION='"$(VERSION)"' -DWM_FUZZ=1 \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(INC) -Ibuild/bpf \
+		$$(PKG_CFLAGS) -o $$@ $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) $$(LDLIBS)
+endef
+$(foreach s,$(FUZZ_SRC),$(eval $(call FUZZ_BIN,$(s))))
+build/release/tests/%: tests/tools/%.c
+	@mkdir -p $(@D)
+	@echo "  TOOL    $@"
+	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -Iinclude/waymark -o $@ $< -lm -lpthread
+
+FUZZ_SECONDS ?= 60
+.PHONY: test test-unit test-bpf test-net test-fuzz test-build
+test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
+	@tests/run.sh
+test-build: $(PROGRAMS) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
+test-unit: ## unit tests only
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh unit
+test-bpf: ## programs under BPF_PROG_TEST_RUN only
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh bpf
+test-net: ## end-to-end tests only
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh net
+test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+.PHONY: test-kernels
+test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels under QEMU
+	@$(MAKE) --no-print-directory all test-build FLAVOUR=release
+	@tests/kernels/run.sh
+
+.PHONY: bench
+bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
+	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN)
+	@tests/bench/run.sh
+
+# --- quality ---------------------------------------------------------------------------------------
+C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' | grep -v '^vmlinux/')
+.PHONY: lint check-deps format lint-deps docs check-docs
+lint-deps:
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_LINT)
+lint: lint-deps check-deps ## clang-format, clang-tidy, cppcheck, shellcheck, layers
+	@$(MAKE) --no-print-directory $(SKELS)
+	@tools/lint.sh $(C_FILES)
+check-deps: ## an #include only goes down the layers
+	@tools/check-deps.sh $(LAYERS)
+format: ## let clang-format rewrite the sources
+	@clang-format -i $(C_FILES)
+docs: FLAVOUR := release
+docs: all ## regenerate docs/reference from the tables in the code
+	@tools/gen-docs.sh $(B)
+
+compile_commands.json: ## for editors and clang-tidy
+	@tools/compile-commands.sh > $@
+
+.PHONY: install clean help
+install: all ## install programs, unit and example configuration under PREFIX (/usr/local)
+	install -D -m 755 $(B)/waymarkd $(DESTDIR)$(PREFIX)/sbin/waymarkd
+	install -D -m 755 $(B)/waymarkctl $(DESTDIR)$(PREFIX)/bin/waymarkctl
+	install -D -m 644 deploy/waymarkd.service $(DESTDIR)/lib/systemd/system/waymarkd.service
+clean: ## remove build products
+	rm -rf build compile_commands.json
+help: ## show this
+	@awk -F':.*## ' '/^[a-zA-Z_.-]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model.h - the objects of the registry: node, service, instance, check. Other layers read them;
+ * only registry.c writes. Strings are owned by their object and live as long as it does.
+ * Indexes are the registry's change index (< 2^53: JSON numbers are doubles to many clients).
+ * Threading: loop thread only. Spec: Consul agent and catalog API. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <netinet/in.h>
+#include "waymark/limits.h"
+
+enum wm_status { WM_PASSING = 0, WM_WARNING = 1, WM_CRITICAL = 2 }; /* worst is greatest */
+/** "passing", "warning", "critical". */
+const char *wm_status_str(enum wm_status s);
+/** @return 0 or -EINVAL. */
+int wm_status_parse(const char *s, enum wm_status *ret);
+
+enum wm_check_kind { WM_CHECK_TTL, WM_CHECK_TCP, WM_CHECK_HTTP, WM_CHECK_KIND_COUNT };
+/** Consul's `Type`: "ttl", "tcp", "http". */
+const char *wm_check_kind_str(enum wm_check_kind k);
+
+struct wm_pair {
+	char *key, *value;
+};
+
+struct wm_node {
+	char *name;
+	char *id; /* UUID text */
+	char *address;
+	struct in_addr addr4;	/* of address; zero if none */
+	struct in6_addr addr6;
+	struct wm_pair *meta;
+	unsigned meta_count;
+	uint64_t create_index, modify_index;
+};
+
+struct wm_check {
+	char *id, *name, *notes;
+	char *output;		/* never NULL; WM_CHECK_OUTPUT_MAX at most */
+	enum wm_check_kind kind;
+	char *target;		/* URL or host:port; NULL for TTL */
+	char *method, *body;	/* HTTP; may be NULL */
+	struct wm_pair *headers; /* HTTP; a name may repeat */
+	unsigned headers_count;
+	bool tls_skip_verify, disable_redirects;
+	char *tls_server_name;	/* may be NULL */
+	uint64_t interval_ms, timeout_ms, ttl_ms;
+	uint64_t deregister_after_ms; /* 0: never */
+	unsigned success_before_passing, failures_before_warning, failures_before_critical;
+	enum wm_status status;
+	uint64_t create_index, modify_index;
+	struct wm_instance *instance;
+	void *prober;		/* health's; NULL when none runs */
+};
+
+struct wm_instance {
+	char *id;
+	struct wm_node *node;
+	struct wm_service *service;
+	char *address;		/* as registered, may be "" (then the node's) */
+	struct in_addr addr4;	/* effective, zero if none */
+	struct in6_addr addr6;	/* effective, :: if none */
+	uint16_t port;
+	unsigned weight_passing, weight_warning;
+	char **tags;
+	unsigned tags_count;
+	struct wm_pair *meta;	/* sorted by key */
+	unsigned meta_count;
+	struct wm_tagged_address {
+		char *name, *address;
+		uint16_t port;
+	} *tagged;		/* sorted by name; as registered (lan_ipv4 and wan_ipv4 are derived on output) */
+	unsigned tagged_count;
+	bool enable_tag_override;
+	struct wm_check **checks;
+	unsigned checks_count;
+	enum wm_status status;	/* worst of its checks; no checks: passing */
+	uint64_t create_index, modify_index;
+	uint64_t hash;		/* wm_hash_stable of node name, NUL, id: identity in kernel tables */
+	uint64_t row;		/* store's row number */
+	uint32_t place;		/* position in service->instances: registry's */
+	void *compiled;		/* resolution's */
+};
+
+struct wm_service {
+	char *name;		/* lower case, one DNS label */
+	struct in_addr vip4;	/* network order; from 240.0.0.0/4 */
+	struct in6_addr vip6;
+	struct wm_instance **instances;
+	unsigned instances_count, instances_cap;
+	uint64_t create_index;
+	uint64_t index;		/* last change of any of its instances or checks: blocking queries */
+	uint64_t row;
+	void *compiled;		/* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
+};

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registry.h - the node's authoritative set of services, instances and checks; the one writer.
+ * A write is submitted, and at the end of the loop turn all submitted writes are validated against
+ * the state, made durable in one commit, applied, announced, and only then acknowledged. When the
+ * commit fails nothing is applied and every submitter is told. A check's status change is applied
+ * and announced at once (it must reach the kernel within the turn) and stored with the next commit.
+ * It does not parse requests, run checks, or know DNS and maps. Threading: loop thread only.
+ * Time: wm_clock. Spec: Consul agent API. */
+#pragma once
+#include "model.h"
+#include "userspace/base/err.h"
+
+struct wm_registry;
+
+struct wm_registry_config {
+	const char *path;	 /* database file; NULL: memory only (tests) */
+	const char *node_name;
+	const char *node_address; /* advertised */
+	const char *datacenter;
+	unsigned instances_max;	 /* WM_E_LIMIT above it */
+	unsigned services_max;
+	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
+	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
+	bool sync_off;		 /* tests and benchmarks only: no fsync */
+};
+
+/** Open the store, recover the state. @p e tells what is wrong and the way out.
+ *  @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION, negative errno. A damaged file is left as is. */
+int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e);
+/** Commits what is pending, closes. NULL ok. */
+void wm_registry_close(struct wm_registry *r);
+
+/* --- drafts: what a client asks for, checked field by field as it is filled --- */
+struct wm_check_draft {
+	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
+	enum wm_check_kind kind;
+	const struct wm_pair *headers;
+	unsigned headers_count;
+	bool tls_skip_verify, disable_redirects;
+	bool has_status;
+	enum wm_status status; /* initial; critical if !has_status */
+	uint64_t interval_ms, timeout_ms, ttl_ms, deregister_after_ms;
+	unsigned success_before_passing, failures_before_warning, failures_before_critical;
+};
+struct wm_instance_draft {
+	const char *id;	     /* NULL: the name */
+	const char *name;
+	const char *address; /* NULL or "": the node's */
+	uint32_t port;
+	bool has_weights;
+	unsigned weight_passing, weight_warning;
+	const char *const *tags;
+	unsigned tags_count;
+	const struct wm_pair *meta;
+	unsigned meta_count;
+	const struct wm_tagged_address *tagged;
+	unsigned tagged_count;
+	bool enable_tag_override;
+	const struct wm_check_draft *checks;
+	unsigned checks_count;
+	bool replace_checks; /* false: keep checks that the draft does not name */
+};
+
+/** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */
+typedef void (*wm_registry_done)(void *arg, int code, const char *text);
+
+/** Validate @p d by itself (names, limits, ports, checks) and queue it; everything is copied.
+ *  @p done may be NULL. @return 0 queued; else the error with @p e filled, nothing queued.
+ *  Consul's texts where Consul has one. */
+int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *d,
+			 wm_registry_done done, void *arg, struct wm_err *e);
+/** Queue removal of one of this node's instances; unknown id: WM_E_UNKNOWN through @p done. */
+int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_done done, void *arg,
+			   struct wm_err *e);
+/** Result of a check, at once. @p output is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
+ *  @return 1 if the status changed, 0 if not, -ENOMEM. */
+int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
+			   const char *output);
+/** Turn-end hook: commit, apply, announce, acknowledge. @return true if anything was done. */
+bool wm_registry_flush(void *registry);
+
+/* --- reading; pointers are valid until the loop turn ends --- */
+uint64_t wm_registry_index(const struct wm_registry *r); /* >= 1 */
+const struct wm_node *wm_registry_node(const struct wm_registry *r);
+const char *wm_registry_datacenter(const struct wm_registry *r);
+unsigned wm_registry_instances(const struct wm_registry *r);
+unsigned wm_registry_services(const struct wm_registry *r);
+/** @p name in any case. @return NULL when unknown. Cost O(1). */
+struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);
+struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id);
+struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id);
+/** Walk: start with *pos = 0; NULL ends. Order is not defined. */
+struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos);
+struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
+
+/* --- change stream --- */
+enum wm_change_kind {
+	WM_CHANGE_SERVICE_CREATED = 1,
+	WM_CHANGE_INSTANCE_UPSERT,  /* instance was created or replaced; checks may be new */
+	WM_CHANGE_INSTANCE_DELETED, /* instance is freed after the announcement */
+	WM_CHANGE_STATUS,	    /* instance->status or a check's status changed */
+	WM_CHANGE_SERVICE_DELETED,  /* last instance left; freed after the announcement */
+	WM_CHANGE_CHECK_REMOVED,    /* check is freed after the announcement: stop its prober */
+};
+struct wm_change {
+	enum wm_change_kind kind;
+	uint64_t index;
+	struct wm_service *service;
+	struct wm_instance *instance;	/* NULL for SERVICE_* */
+	struct wm_check *check;		/* STATUS and CHECK_REMOVED */
+	const struct wm_instance *old;	/* UPSERT: what it replaces, NULL if new. Its `compiled` was
+					 * moved to the new instance before the announcement. */
+};
+typedef void (*wm_change_fn)(void *arg, const struct wm_change *c);
+/** Listeners run in the order of subscription, must not submit writes for the change they see other
+ *  than through the queue, and live as long as the registry. @return 0, -ENOMEM. */
+int wm_registry_subscribe(struct wm_registry *r, wm_change_fn fn, void *arg);
+
+/** Figures for status: rows, file size, commits, last commit time, pending writes, store error. */
+struct wm_registry_stats {
+	uint64_t commits, writes, failed_commits;
+	uint64_t last_commit_us; /* how long the last commit took */
+	uint64_t file_bytes;
+	char last_error[128];
+};
+void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *ret);

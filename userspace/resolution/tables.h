@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tables.h - the compiled tables: name -> set -> slots -> backends (include/waymark/layout.h).
+ * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there is
+ * no data plane; the hash doors (names, frontends) are reached through `struct wm_plane_ops`.
+ * Updates cost what changed. Publishing: slots into a free range, then one release store of the set's
+ * word; freed ranges and indexes rest WM_RECYCLE_NS. The DNS server reads the same arrays.
+ * Threading: loop thread writes; kernel programs read at any time. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "waymark/layout.h"
+#include "userspace/base/err.h"
+
+struct wm_tables;
+
+/** How entries reach the hash maps. Each returns 0 or negative errno (-E2BIG/-ENOSPC: full). */
+struct wm_plane_ops {
+	void *arg;
+	int (*name_put)(void *arg, const struct wm_name_key *k, const struct wm_name *v);
+	int (*name_del)(void *arg, const struct wm_name_key *k);
+	int (*frontend_put)(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v);
+	int (*frontend_del)(void *arg, const struct wm_frontend_key *k);
+	/* Walk what is there, for adoption. Start with first = true. -ENOENT at the end. */
+	int (*name_next)(void *arg, bool first, struct wm_name_key *k, struct wm_name *v);
+	int (*frontend_next)(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v);
+};
+struct wm_table_memory {
+	struct wm_config *config;	     /* one */
+	struct wm_set *sets;
+	struct wm_slot *slots;
+	struct wm_backend *backends;
+	struct wm_backend_stats *stats;
+	uint32_t sets_cap, slots_cap, backends_cap, names_cap, frontends_cap;
+};
+/** @param mem borrowed for the life of the tables. @param ops NULL: no kernel.
+ *  @param domain "mesh.internal" without dots at the ends; @param alt_domain may be NULL. */
+struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct wm_plane_ops *ops,
+				const char *domain, const char *alt_domain);
+void wm_tables_free(struct wm_tables *t); /* leaves the memory and the maps as they are */
+
+/* One backend of a set, as the compiler wants it. */
+struct wm_want_backend {
+	uint64_t instance; /* wm_instance.hash: identity within the set */
+	uint32_t addr4_be; /* 0: none */
+	uint8_t addr6[16]; /* ::: none */
+	uint16_t port;	   /* host order */
+	uint32_t weight;   /* 0: takes no picks, still listed */
+	uint32_t state;	   /* WM_STATE_UP, _DOWN, _DRAIN */
+};
+struct wm_want_set {
+	const char *service; /* lower-case DNS label */
+	uint32_t vip4_be;
+	uint8_t vip6[16];
+	const struct wm_want_backend *backends;
+	uint32_t backends_count;
+};
+/** Take over what the arrays and maps already hold (pins of an earlier run): indexes are kept, so that
+ *  wm_tables_put() of an unchanged service writes nothing. Call once, before the first put.
+ *  @return sets adopted, or negative errno. */
+int wm_tables_adopt(struct wm_tables *t);
+/** After all services were put: remove adopted entries that no put has claimed. @return removed. */
+int wm_tables_sweep(struct wm_tables *t);
+/** Make the tables say @p w, by difference. Sets the state words of existing backends as well.
+ *  @p ret_set its index. @return 0; WM_E_FULL (which table is in @p e): the service is then served by
+ *  userspace only and counted, other services are untouched; -ENOMEM. */
+int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *ret_set, struct wm_err *e);
+/** Remove a service whole. Unknown: 0. */
+int wm_tables_del(struct wm_tables *t, const char *service);
+/** One store: state of a backend, at once in every set, DNS and connect. @return 0, -ENOENT.
+ *  Cost O(1): one hash lookup and one atomic store. */
+int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance, uint32_t state);
+/** Give back what has rested long enough; call now and then. */
+void wm_tables_recycle(struct wm_tables *t);
+
+/* --- reading, for the DNS server and status --- */
+const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t);
+/** The entry of a folded wire name; NULL when unknown. Cost O(1). */
+const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len);
+/** Set index of a service, or -ENOENT. */
+int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
+/** Wire form (folded) of the domain and the alternative domain; NULL when none. */
+const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len);
+struct wm_tables_stats {
+	uint32_t names, frontends, sets, slots, backends; /* in use; resting ones count as used */
+	uint32_t slots_resting, backends_resting;
+	uint64_t puts, publishes, state_stores, full, collisions;
+};
+void wm_tables_stats(const struct wm_tables *t, struct wm_tables_stats *ret);
