@@ -136,18 +136,17 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 TOOL_SRC := $(wildcard tests/tools/*.c)
 TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC))
 links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
-define TEST_BIN # source, binary, extra flags
+define TEST_RULE
 $(2): $(1) $(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) | $(SKELS)
 	@mkdir -p $$(@D)
 	@echo "  TEST    $$@"
 	@$$(CC) $$(CFLAGS) -Ibuild/bpf $(3) -MMD -MP $$(LDFLAGS_$$(FLAVOUR)) -o $$@ $(1) -Wl,--start-group \
 		$(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) -Wl,--end-group -lcriterion $$(LDLIBS)
 endef
-$(foreach s,$(UNIT_SRC),$(eval $(call TEST_BIN,$(s),$(patsubst tests/unit/%.c,$(B)/tests/%,$(s)))))
-$(foreach s,$(BPF_TEST_SRC),$(eval $(call TEST_BIN,$(s),$(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(s)))))
-FUZZ_ARCHIVES = $(foreach l,$(LAYERS),build/fuzz/lib/$(l))
+$(foreach s,$(UNIT_SRC),$(eval $(call TEST_RULE,$(s),$(patsubst tests/unit/%.c,$(B)/tests/%,$(s)))))
+$(foreach s,$(BPF_TEST_SRC),$(eval $(call TEST_RULE,$(s),$(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(s)))))
 # A fuzz target compiles what it fuzzes from source with clang: the line /* links: ... */ names folders.
-define FUZZ_BIN
+define FUZZ_RULE
 build/fuzz/$(notdir $(basename $(1))): $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) \
 		$(wildcard include/waymark/*.h) | $(SKELS)
 	@mkdir -p $$(@D)
@@ -156,7 +155,7 @@ build/fuzz/$(notdir $(basename $(1))): $(1) $(foreach l,$(call links_of,$(1)),$(
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(INC) -Ibuild/bpf \
 		$$(PKG_CFLAGS) -o $$@ $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) $$(LDLIBS)
 endef
-$(foreach s,$(FUZZ_SRC),$(eval $(call FUZZ_BIN,$(s))))
+$(foreach s,$(FUZZ_SRC),$(eval $(call FUZZ_RULE,$(s))))
 build/release/tests/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
