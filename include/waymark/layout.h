@@ -9,8 +9,8 @@
  * stores. Publishing protocol: write the new slots into a free range, then store the set's word.
  * A slot carries its set's generation, a backend's state carries the stamp of its occupant, so a
  * reader can tell when what it follows was recycled. The state word is the only place of health.
- * No pointers, bit-fields, enums or packed structs; pads are explicit and zero. Threading: see above.
- * Before use: __u8 .. __u64, __be16, __be32 from <linux/types.h> or vmlinux.h. */
+ * No pointers, bit-fields, enums or packed structs; pads are explicit and zero. Threading: see
+ * above. Before use: __u8 .. __u64, __be16, __be32 from <linux/types.h> or vmlinux.h. */
 #pragma once
 #ifndef __VMLINUX_H__
 #include <linux/types.h>
@@ -22,19 +22,19 @@
 /* `config`, one entry: what a program needs to know beside the tables. Written before attach and
  * when a setting changes; single fields change atomically, the rest only while not attached. */
 struct wm_config {
-	__u64 seed[2];		/* secret of the name hash, made once, kept as long as the pins */
-	__u64 confirmed_ns;	/* CLOCK_BOOTTIME when the agent last vouched for the tables */
-	__u64 stale_after_ns;	/* answers pass to userspace when older than this; 0: never */
-	__u32 ttl_s;		/* TTL of answers from the tables */
-	__u32 flags;		/* WM_CONFIG_F_* */
-	__be16 dns_port_be[2];	/* ports the kernel answers on; 0: unused */
-	__u8 dns_addr4_count;	/* used entries of dns_addr4_be */
-	__u8 dns_addr6_count;	/* used entries of dns_addr6_be */
+	__u64 seed[2];	       /* secret of the name hash, made once, kept as long as the pins */
+	__u64 confirmed_ns;    /* CLOCK_BOOTTIME when the agent last vouched for the tables */
+	__u64 stale_after_ns;  /* answers pass to userspace when older than this; 0: never */
+	__u32 ttl_s;	       /* TTL of answers from the tables */
+	__u32 flags;	       /* WM_CONFIG_F_* */
+	__be16 dns_port_be[2]; /* ports the kernel answers on; 0: unused */
+	__u8 dns_addr4_count;  /* used entries of dns_addr4_be */
+	__u8 dns_addr6_count;  /* used entries of dns_addr6_be */
 	__u16 pad;
 	__be32 dns_addr4_be[WM_DNS_LISTEN_MAX];
 	__be32 dns_addr6_be[WM_DNS_LISTEN_MAX][4];
 };
-#define WM_CONFIG_F_DNS (1u << 0)     /* answer DNS in the kernel */
+#define WM_CONFIG_F_DNS	    (1u << 0) /* answer DNS in the kernel */
 #define WM_CONFIG_F_CONNECT (1u << 1) /* steer connect() and datagrams */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");
 
@@ -47,12 +47,12 @@ _Static_assert(sizeof(struct wm_name_key) == 16, "pinned layout");
 #define WM_NAME_SERVICE 1 /* <service>.service.<domain>: addresses of usable endpoints */
 #define WM_NAME_VIRTUAL 2 /* <service>.virtual.<domain>: the virtual address */
 struct wm_name {
-	__u32 set;	     /* index in sets */
-	__u8 kind;	     /* WM_NAME_* */
-	__u8 len;	     /* octets of name, root label included */
+	__u32 set; /* index in sets */
+	__u8 kind; /* WM_NAME_* */
+	__u8 len;  /* octets of name, root label included */
 	__u16 pad;
-	__be32 vip4_be;	     /* WM_NAME_VIRTUAL: 0 if none */
-	__be32 vip6_be[4];   /* WM_NAME_VIRTUAL: :: if none */
+	__be32 vip4_be;			/* WM_NAME_VIRTUAL: 0 if none */
+	__be32 vip6_be[4];		/* WM_NAME_VIRTUAL: :: if none */
 	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
 	__u32 pad2;
 };
@@ -63,13 +63,13 @@ _Static_assert(sizeof(struct wm_name) == 288, "pinned layout");
  * one lookup; its flags say whether entries with an exact port and protocol exist. */
 struct wm_frontend_key {
 	__be32 addr_be[4];
-	__be16 port_be;	/* 0: any port */
+	__be16 port_be; /* 0: any port */
 	__u8 proto;	/* IPPROTO_TCP, IPPROTO_UDP; 0: any */
 	__u8 pad;
 };
 _Static_assert(sizeof(struct wm_frontend_key) == 20, "pinned layout");
 
-#define WM_FRONTEND_F_EXACT (1u << 0) /* look for an exact port first */
+#define WM_FRONTEND_F_EXACT  (1u << 0) /* look for an exact port first */
 #define WM_FRONTEND_F_NO_ANY (1u << 1) /* only exact ports are ours; any other passes */
 struct wm_frontend {
 	__u32 set;   /* index in sets */
@@ -92,12 +92,13 @@ _Static_assert(sizeof(struct wm_set_table) == 8, "one atomic store");
 _Static_assert(sizeof(struct wm_set) == 16, "mmapable");
 
 /* `slots`: Vose's alias table of a weighted choice, one slot a backend (no duplicates). Draw a slot
- * evenly and a 32-bit number; below `keep` take `backend`, else `alias`. Cost O(1), exact weights. */
+ * evenly and a 32-bit number; below `keep` take `backend`, else `alias`. Cost O(1), exact weights.
+ */
 struct wm_slot {
-	__u32 backend;	    /* index in backends */
-	__u32 alias;	    /* index in backends */
-	__u32 keep;	    /* share of draws that stay, of 2^32 - 1; 0xffffffff: all */
-	__u16 generation;   /* of the set that owns the slot */
+	__u32 backend;	  /* index in backends */
+	__u32 alias;	  /* index in backends */
+	__u32 keep;	  /* share of draws that stay, of 2^32 - 1; 0xffffffff: all */
+	__u16 generation; /* of the set that owns the slot */
 	__u16 pad;
 };
 _Static_assert(sizeof(struct wm_slot) == 16, "mmapable");
@@ -106,29 +107,30 @@ _Static_assert(sizeof(struct wm_slot) == 16, "mmapable");
  * octet, the occupant's stamp in the high half. An index is reused only after WM_RECYCLE_NS, with
  * another stamp, so a reader that finds the same word before and after read one occupant. */
 struct wm_backend {
-	__u32 state;	  /* WM_STATE_* | stamp << 16 */
-	__be16 port_be;	  /* port the instance listens on; 0: keep the port that was dialled */
-	__u16 families;	  /* WM_FAMILY_* */
+	__u32 state;	/* WM_STATE_* | stamp << 16 */
+	__be16 port_be; /* port the instance listens on; 0: keep the port that was dialled */
+	__u16 families; /* WM_FAMILY_* */
 	__be32 addr4_be;
-	__u32 set;	  /* of the service it is an instance of: for people and adoption */
+	__u32 set; /* of the service it is an instance of: for people and adoption */
 	__be32 addr6_be[4];
-	__u64 instance;	  /* hash of node and instance id: for people and adoption */
+	__u64 instance; /* hash of node and instance id: for people and adoption */
 };
 _Static_assert(sizeof(struct wm_backend) == 40, "mmapable");
-#define WM_STATE_FREE 0u  /* index is not in use */
-#define WM_STATE_UP 1u	  /* takes new connections */
-#define WM_STATE_DOWN 2u  /* critical: takes none */
+#define WM_STATE_FREE  0u /* index is not in use */
+#define WM_STATE_UP    1u /* takes new connections */
+#define WM_STATE_DOWN  2u /* critical: takes none */
 #define WM_STATE_DRAIN 3u /* leaving: takes none, keeps what is open */
-#define WM_STATE_MASK 0xffu
-#define WM_FAMILY_4 1u
-#define WM_FAMILY_6 2u
-#define WM_RECYCLE_NS 1000000000ull /* ns before a freed slot range or backend index is reused: a
-				     * program runs for microseconds, a second covers any preemption */
+#define WM_STATE_MASK  0xffu
+#define WM_FAMILY_4    1u
+#define WM_FAMILY_6    2u
+#define WM_RECYCLE_NS                                                                              \
+	1000000000ull /* ns before a freed slot range or backend index is reused: a                \
+		       * program runs for microseconds, a second covers any preemption */
 
 /* `backend_stats`, parallel to backends, added to atomically by programs. Not per CPU: memory would
  * grow with CPUs, and a pick happens per connection. */
 struct wm_backend_stats {
-	__u64 picks;   /* TCP and connected UDP sockets steered here */
+	__u64 picks;	 /* TCP and connected UDP sockets steered here */
 	__u64 udp_picks; /* destinations of unconnected UDP sockets steered here */
 };
 _Static_assert(sizeof(struct wm_backend_stats) == 16, "mmapable");
@@ -140,10 +142,10 @@ struct wm_origin {
 	__be32 backend_be[4]; /* address that was written, v4-mapped if IPv4 */
 	__be16 vip_port_be;
 	__be16 backend_port_be;
-	__u32 backend;	      /* index in backends */
-	__u32 state;	      /* of the backend when picked: its stamp tells the occupant */
+	__u32 backend; /* index in backends */
+	__u32 state;   /* of the backend when picked: its stamp tells the occupant */
 	__u32 set;
-	__u64 time_ns;	      /* CLOCK_BOOTTIME of the pick; 0: entry unused */
+	__u64 time_ns; /* CLOCK_BOOTTIME of the pick; 0: entry unused */
 };
 _Static_assert(sizeof(struct wm_origin) == 56, "pinned layout");
 struct wm_socket_origin {
@@ -155,8 +157,8 @@ _Static_assert(sizeof(struct wm_socket_origin) == 232, "pinned layout");
 
 /* `layout_version`, one entry: what the pinned maps were made for. */
 struct wm_layout {
-	__u32 version;	/* WM_LAYOUT_VERSION */
-	__u32 names;	/* max_entries of each sized map */
+	__u32 version; /* WM_LAYOUT_VERSION */
+	__u32 names;   /* max_entries of each sized map */
 	__u32 frontends;
 	__u32 sets;
 	__u32 slots;

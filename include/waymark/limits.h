@@ -5,43 +5,48 @@
 #pragma once
 
 /* --- DNS wire format ------------------------------------------------------------------------ */
-#define WM_DNS_NAME_MAX 255    /* octets of a name on the wire, root label included: RFC 1035 2.3.4 */
-#define WM_DNS_LABEL_MAX 63    /* octets of one label: RFC 1035 2.3.4 */
-#define WM_DNS_LABELS_MAX 128  /* labels: 127 of one octet and the root fill 255 octets */
-#define WM_DNS_UDP_MAX 512     /* octets of an answer to a client without EDNS: RFC 1035 4.2.1 */
-#define WM_DNS_EDNS_MAX 1232   /* octets that we send at most: no fragments (DNS flag day 2020) */
-#define WM_DNS_TCP_MAX 65523   /* octets of an answer over TCP; Consul's bound, room for the prefix */
-#define WM_DNS_ANSWERS_UDP 8   /* A/AAAA records over UDP: 12+259+8*28+11 = 506 <= 512, never TC */
+#define WM_DNS_NAME_MAX 255   /* octets of a name on the wire, root label included: RFC 1035 2.3.4 \
+			       */
+#define WM_DNS_LABEL_MAX  63  /* octets of one label: RFC 1035 2.3.4 */
+#define WM_DNS_LABELS_MAX 128 /* labels: 127 of one octet and the root fill 255 octets */
+#define WM_DNS_UDP_MAX	  512 /* octets of an answer to a client without EDNS: RFC 1035 4.2.1 */
+#define WM_DNS_EDNS_MAX	  1232 /* octets that we send at most: no fragments (DNS flag day 2020) */
+#define WM_DNS_TCP_MAX	  65523 /* octets of an answer over TCP; Consul's bound, room for the prefix \
+				 */
+#define WM_DNS_ANSWERS_UDP 8	/* A/AAAA records over UDP: 12+259+8*28+11 = 506 <= 512, never TC */
 #define WM_DNS_ANSWERS_TCP 4096 /* A/AAAA records over TCP; Consul's bound */
 
 /* --- kernel tables -------------------------------------------------------------------------- */
 #define WM_SET_SLOTS_MAX 65535 /* slots of one set: the count is 16 bits of the published word */
-#define WM_SCAN_BOUNDED 256    /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
-#define WM_PICK_TRIES 8        /* weighted tries before the scan: half the set down misses 1 in 256 */
-#define WM_DNS_LISTEN_MAX 4    /* addresses per family that the kernel answers DNS on */
-#define WM_UDP_RING 4          /* destinations that an unconnected UDP socket is remembered for */
+#define WM_SCAN_BOUNDED                                                                            \
+	256 /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
+#define WM_PICK_TRIES	  8 /* weighted tries before the scan: half the set down misses 1 in 256 */
+#define WM_DNS_LISTEN_MAX 4 /* addresses per family that the kernel answers DNS on */
+#define WM_UDP_RING	  4 /* destinations that an unconnected UDP socket is remembered for */
 
 /* --- registry ------------------------------------------------------------------------------- */
-#define WM_SERVICE_NAME_MAX 63   /* octets: a service is one DNS label */
-#define WM_INSTANCE_ID_MAX 255   /* octets; Consul sets none, 255 fits a path segment and a file name */
-#define WM_NODE_NAME_MAX 63      /* octets: a node is one DNS label */
-#define WM_ADDRESS_MAX 253       /* octets of an address or host name in text: RFC 1035 */
-#define WM_TAGS_MAX 64           /* tags of one instance */
-#define WM_TAG_MAX 255           /* octets of a tag */
-#define WM_META_PAIRS_MAX 64     /* metadata pairs of one instance: Consul's bound */
-#define WM_META_KEY_MAX 128      /* octets of a metadata key: Consul's bound */
-#define WM_META_VALUE_MAX 512    /* octets of a metadata value: Consul's bound */
-#define WM_CHECKS_PER_INSTANCE 32 /* checks of one instance */
-#define WM_CHECK_ID_MAX 320      /* octets: "service:" + instance id + ":" + number */
-#define WM_CHECK_NAME_MAX 320    /* octets */
-#define WM_CHECK_NOTES_MAX 1024  /* octets */
-#define WM_CHECK_OUTPUT_MAX 4096 /* octets kept of a check's output: Consul's default */
-#define WM_CHECK_TARGET_MAX 2048 /* octets of a URL or address to probe */
-#define WM_CHECK_HEADERS_MAX 32  /* headers that an HTTP check sends */
-#define WM_CHECK_BODY_MAX 4096   /* octets of an HTTP check's request body */
-#define WM_WEIGHT_MAX 65535      /* Consul's bound */
+#define WM_SERVICE_NAME_MAX 63 /* octets: a service is one DNS label */
+#define WM_INSTANCE_ID_MAX                                                                         \
+	255 /* octets; Consul sets none, 255 fits a path segment and a file name */
+#define WM_NODE_NAME_MAX       63    /* octets: a node is one DNS label */
+#define WM_ADDRESS_MAX	       253   /* octets of an address or host name in text: RFC 1035 */
+#define WM_TAGS_MAX	       64    /* tags of one instance */
+#define WM_TAG_MAX	       255   /* octets of a tag */
+#define WM_META_PAIRS_MAX      64    /* metadata pairs of one instance: Consul's bound */
+#define WM_META_KEY_MAX	       128   /* octets of a metadata key: Consul's bound */
+#define WM_META_VALUE_MAX      512   /* octets of a metadata value: Consul's bound */
+#define WM_CHECKS_PER_INSTANCE 32    /* checks of one instance */
+#define WM_CHECK_ID_MAX	       320   /* octets: "service:" + instance id + ":" + number */
+#define WM_CHECK_NAME_MAX      320   /* octets */
+#define WM_CHECK_NOTES_MAX     1024  /* octets */
+#define WM_CHECK_OUTPUT_MAX    4096  /* octets kept of a check's output: Consul's default */
+#define WM_CHECK_TARGET_MAX    2048  /* octets of a URL or address to probe */
+#define WM_CHECK_HEADERS_MAX   32    /* headers that an HTTP check sends */
+#define WM_CHECK_BODY_MAX      4096  /* octets of an HTTP check's request body */
+#define WM_WEIGHT_MAX	       65535 /* Consul's bound */
 
 /* --- HTTP ----------------------------------------------------------------------------------- */
-#define WM_HTTP_BODY_MAX (512 * 1024)  /* octets of a request body; Consul's bound for a transaction */
+#define WM_HTTP_BODY_MAX                                                                           \
+	(512 * 1024) /* octets of a request body; Consul's bound for a transaction */
 #define WM_HTTP_HEADERS_MAX (16 * 1024) /* octets of request line and headers */
-#define WM_JSON_DEPTH_MAX 64           /* nesting of a request body */
+#define WM_JSON_DEPTH_MAX   64		/* nesting of a request body */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* err.h - errors as values: 0 or positive is success, negative errno or a code of err.def is failure.
- * A function that must tell a person why takes a `struct wm_err *` and fills the text; the text is
- * one sentence that names the field and the limit. NULL is allowed everywhere.
- * Threading: no state. */
+/* err.h - errors as values: 0 or positive is success, negative errno or a code of err.def is
+ * failure. A function that must tell a person why takes a `struct wm_err *` and fills the text; the
+ * text is one sentence that names the field and the limit. NULL is allowed everywhere. Threading:
+ * no state. */
 #pragma once
 #include <stddef.h>
 
@@ -26,7 +26,8 @@ struct wm_err {
 	char text[WM_ERR_TEXT_MAX];
 };
 
-/** Fill @p e (may be NULL) and return @p code, so that `return wm_err_set(e, -EINVAL, "...")` works. */
+/** Fill @p e (may be NULL) and return @p code, so that `return wm_err_set(e, -EINVAL, "...")`
+ * works. */
 int wm_err_set(struct wm_err *e, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** Constant text of a code: err.def's, else strerror's. Never NULL. */

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 enum wm_log_level { WM_LOG_ERROR = 3, WM_LOG_WARN = 4, WM_LOG_INFO = 6, WM_LOG_DEBUG = 7 };
-#define WM_LOG_BURST 10		/* lines of one call site per window */
-#define WM_LOG_WINDOW_MS 10000	/* milliseconds */
+#define WM_LOG_BURST	 10    /* lines of one call site per window */
+#define WM_LOG_WINDOW_MS 10000 /* milliseconds */
 
 struct wm_log_site {
 	uint64_t window_start_ms;
@@ -22,7 +22,8 @@ void wm_log_set_level(enum wm_log_level level);
  *  Use the macros below. */
 void wm_log_at(struct wm_log_site *site, enum wm_log_level level, const char *event,
 	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/** Quote @p s for a value when it needs it. Returns one of 4 rotating static buffers of 512 octets. */
+/** Quote @p s for a value when it needs it. Returns one of 4 rotating static buffers of 512 octets.
+ */
 const char *wm_log_q(const char *s);
 
 #define wm_log_(level, event, ...)                                                                 \
@@ -31,6 +32,6 @@ const char *wm_log_q(const char *s);
 		wm_log_at(&site_, (level), (event), __VA_ARGS__);                                  \
 	} while (0)
 #define wm_error(event, ...) wm_log_(WM_LOG_ERROR, event, __VA_ARGS__)
-#define wm_warn(event, ...) wm_log_(WM_LOG_WARN, event, __VA_ARGS__)
-#define wm_info(event, ...) wm_log_(WM_LOG_INFO, event, __VA_ARGS__)
+#define wm_warn(event, ...)  wm_log_(WM_LOG_WARN, event, __VA_ARGS__)
+#define wm_info(event, ...)  wm_log_(WM_LOG_INFO, event, __VA_ARGS__)
 #define wm_debug(event, ...) wm_log_(WM_LOG_DEBUG, event, __VA_ARGS__)

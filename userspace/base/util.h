@@ -2,17 +2,18 @@
 /* util.h - what every layer needs: clock, cleanup, durations, a growable buffer with a bound, a
  * string-keyed hash table and a 64-bit hash. Threading: no shared state but the hash seed. */
 #pragma once
+#include "err.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include "err.h"
 
-#define WM_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define wm_container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define WM_NS_PER_MS 1000000ull
-#define WM_NS_PER_S 1000000000ull
+#define WM_ARRAY_LEN(a)			 (sizeof(a) / sizeof((a)[0]))
+#define wm_container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+#define WM_NS_PER_MS			 1000000ull
+#define WM_NS_PER_S			 1000000000ull
 
 static inline void wm_freep(void *p)
 {
@@ -41,7 +42,7 @@ void wm_duration_format(int64_t ns, char *buf, size_t cap);
 
 /* --- growable buffer --- */
 struct wm_buf {
-	char *data; /* NUL-terminated whenever non-NULL */
+	char *data;	      /* NUL-terminated whenever non-NULL */
 	size_t len, cap, max; /* octets; max: bound given at init */
 	bool failed; /* an append did not fit or memory ran out; contents are then incomplete */
 };
@@ -57,7 +58,8 @@ bool wm_buf_printf(struct wm_buf *b, const char *fmt, ...) __attribute__((format
 
 /* --- hash of bytes under a per-process random key (flood-safe) --- */
 uint64_t wm_hash(const void *data, size_t len);
-/** FNV-1a 64: the same on every machine and start. For ids that are stored or shown, not for tables. */
+/** FNV-1a 64: the same on every machine and start. For ids that are stored or shown, not for
+ * tables. */
 uint64_t wm_hash_stable(const void *data, size_t len);
 
 /* --- hash table: borrowed string keys -> borrowed values, open addressing, grows to max --- */

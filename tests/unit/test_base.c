@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base */
+#include "userspace/base/log.h"
+#include "userspace/base/util.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+Test(err, codes_have_text_and_status)
+{
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_err_set(&e, WM_E_LIMIT, "tags: %d, at most %d", 70, 64), WM_E_LIMIT);
+	cr_assert_str_eq(e.text, "tags: 70, at most 64");
+	cr_assert_eq(wm_err_http(WM_E_UNKNOWN), 404);
+	cr_assert_eq(wm_err_http(-ENOSPC), 507);
+	cr_assert_eq(wm_err_http(-EIO), 500);
+	cr_assert_str_eq(wm_err_name(WM_E_STORE_DAMAGED), "WM_E_STORE_DAMAGED");
+	cr_assert_str_eq(wm_err_name(-ENOSPC), "ENOSPC");
+	cr_assert_str_eq(wm_err_str(WM_E_INTERNAL), "internal error");
+	cr_assert_eq(wm_err_set(NULL, -EINVAL, "x"), -EINVAL);
+}
+
+Test(log, quoting_escapes_untrusted_bytes)
+{
+	cr_assert_str_eq(wm_log_q("web-1"), "web-1");
+	cr_assert_str_eq(wm_log_q("a b"), "\"a b\"");
+	cr_assert_str_eq(wm_log_q("a\nlevel=x\"\x1b"), "\"a\\nlevel=x\\\"\\x1b\"");
+	cr_assert_str_eq(wm_log_q(""), "\"\"");
+	cr_assert_str_eq(wm_log_q(NULL), "-");
+}
+
+Test(duration, parses_what_go_parses)
+{
+	static const struct {
+		const char *s;
+		int64_t ns;
+	} good[] = {{"10s", 10000000000}, {"120000ms", 120000000000}, {"1h30m", 5400000000000},
+		    {"1.5s", 1500000000}, {".5s", 500000000},	      {"0", 0},
+		    {"-2s", -2000000000}, {"+3ms", 3000000},	      {"7ns", 7},
+		    {"2us", 2000},	  {"2\xc2\xb5s", 2000}};
+	static const char *const bad[] = {"",	 "10", "s",    "soon", "1x",
+					  "1 s", ".s", "1h30", "--1s", "1s "};
+	int64_t ns;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(good); i++) {
+		cr_assert_eq(wm_duration_parse(good[i].s, &ns), 0, "%s", good[i].s);
+		cr_assert_eq(ns, good[i].ns, "%s", good[i].s);
+	}
+	for (size_t i = 0; i < WM_ARRAY_LEN(bad); i++)
+		cr_assert_eq(wm_duration_parse(bad[i], &ns), -EINVAL, "%s", bad[i]);
+	cr_assert_lt(wm_duration_parse("99999999999h", &ns), 0);
+}
+
+Test(duration, formats_as_go_does)
+{
+	static const struct {
+		int64_t ns;
+		const char *s;
+	} t[] = {{0, "0s"},
+		 {10000000000, "10s"},
+		 {5400000000000, "1h30m0s"},
+		 {90000000000, "1m30s"},
+		 {1500000000, "1.5s"},
+		 {100000000, "100ms"},
+		 {1500, "1.5\xc2\xb5s"},
+		 {-2000000000, "-2s"},
+		 {3600000000000, "1h0m0s"}};
+	char buf[40];
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(t); i++) {
+		wm_duration_format(t[i].ns, buf, sizeof(buf));
+		cr_assert_str_eq(buf, t[i].s);
+	}
+}
+
+Test(buf, keeps_to_its_maximum)
+{
+	struct wm_buf b;
+
+	wm_buf_init(&b, 1000);
+	for (int i = 0; i < 100; i++)
+		cr_assert(wm_buf_printf(&b, "%09d,", i));
+	cr_assert_eq(b.len, 1000);
+	cr_assert_not(wm_buf_putc(&b, 'x'));
+	cr_assert(b.failed);
+	cr_assert_eq(b.len, 1000);
+	wm_buf_reset(&b);
+	cr_assert(wm_buf_puts(&b, "again"));
+	cr_assert_str_eq(b.data, "again");
+	wm_buf_done(&b);
+}
+
+/* The table against a plain array, through growth, deletion and reuse of tombstones. */
+Test(map, agrees_with_a_naive_model)
+{
+	enum { KEYS = 2000 };
+	static char keys[KEYS][16];
+	static bool in[KEYS];
+	struct wm_map *m = wm_map_new(KEYS);
+	size_t n = 0, pos = 0, seen = 0;
+
+	for (int i = 0; i < KEYS; i++)
+		snprintf(keys[i], sizeof(keys[i]), "key-%d", i);
+	for (int step = 0; step < 200000; step++) {
+		unsigned k = (unsigned)wm_random_below(KEYS);
+
+		if (wm_random_below(2)) {
+			cr_assert_eq(wm_map_put(m, keys[k], strlen(keys[k]), keys[k], NULL), 0);
+			n += !in[k];
+			in[k] = true;
+		} else {
+			cr_assert_eq(wm_map_del(m, keys[k], strlen(keys[k])) != NULL, in[k]);
+			n -= in[k];
+			in[k] = false;
+		}
+		cr_assert_eq(wm_map_len(m), n);
+	}
+	for (int i = 0; i < KEYS; i++)
+		cr_assert_eq(wm_map_get(m, keys[i], strlen(keys[i])), in[i] ? keys[i] : NULL);
+	while (wm_map_next(m, &pos))
+		seen++;
+	cr_assert_eq(seen, n);
+	wm_map_free(m);
+}
+
+Test(map, refuses_above_its_maximum)
+{
+	struct wm_map *m = wm_map_new(2);
+	void *old;
+
+	cr_assert_eq(wm_map_put(m, "a", 1, m, NULL), 0);
+	cr_assert_eq(wm_map_put(m, "b", 1, m, NULL), 0);
+	cr_assert_eq(wm_map_put(m, "c", 1, m, NULL), -ENOSPC);
+	cr_assert_eq(wm_map_put(m, "b", 1, &old, &old), 0);
+	cr_assert_eq(old, m);
+	wm_map_free(m);
+}
+
+Test(random, below_stays_below)
+{
+	for (int i = 0; i < 10000; i++)
+		cr_assert_lt(wm_random_below(7), 7);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock.c - time, randomness and durations. */
+#include "util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RANDOM_POOL 64 /* numbers drawn from the kernel at once: one system call in 64 */
+
+void wm_closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+uint64_t wm_clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * WM_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t wm_clock_ms(void)
+{
+	return wm_clock_ns() / WM_NS_PER_MS;
+}
+
+int64_t wm_clock_wall_s(void)
+{
+	return (int64_t)time(NULL);
+}
+
+uint64_t wm_random64(void)
+{
+	static uint64_t pool[RANDOM_POOL];
+	static unsigned left;
+	ssize_t n;
+
+	if (!left) {
+		do
+			n = getrandom(pool, sizeof(pool), 0);
+		while (n < 0 && errno == EINTR);
+		if (n != (ssize_t)sizeof(pool))
+			abort(); /* requests up to 256 octets are never cut short once seeded */
+		left = RANDOM_POOL;
+	}
+	return pool[--left];
+}
+
+uint64_t wm_random_below(uint64_t n)
+{
+	return (uint64_t)(((unsigned __int128)wm_random64() * n) >> 64);
+}
+
+/* --- Go durations --- */
+static const struct {
+	const char *name;
+	int64_t ns;
+} units[] = {
+	{"ns", 1},	 {"us", 1000},	    {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000},
+	{"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000},	 {"h", 3600000000000},
+};
+
+static const char *parse_unit(const char *s, int64_t *ret_ns)
+{
+	size_t n = 0, i;
+
+	while (s[n] && s[n] != '.' && !(s[n] >= '0' && s[n] <= '9'))
+		n++;
+	for (i = 0; i < WM_ARRAY_LEN(units); i++) {
+		if (n != strlen(units[i].name) || strncmp(s, units[i].name, n) != 0)
+			continue;
+		*ret_ns = units[i].ns;
+		return s + n;
+	}
+	return NULL;
+}
+
+/* One "12.5" of a duration. @return first octet behind it, NULL: no digits or too large. */
+static const char *parse_number(const char *s, uint64_t *ret_whole, double *ret_fraction)
+{
+	const char *start = s;
+	uint64_t whole = 0;
+	double fraction = 0, scale = 0.1;
+	bool digits = false;
+
+	for (; *s >= '0' && *s <= '9'; s++) {
+		if (whole > (uint64_t)INT64_MAX / 10)
+			return NULL;
+		whole = whole * 10 + (uint64_t)(*s - '0');
+		digits = true;
+	}
+	if (*s == '.') {
+		for (s++; *s >= '0' && *s <= '9'; s++, scale /= 10) {
+			fraction += (*s - '0') * scale;
+			digits = true;
+		}
+	}
+	if (!digits || s == start)
+		return NULL;
+	*ret_whole = whole;
+	*ret_fraction = fraction;
+	return s;
+}
+
+int wm_duration_parse(const char *s, int64_t *ret_ns)
+{
+	bool negative = *s == '-';
+	uint64_t total = 0, whole, part;
+	double fraction;
+	int64_t unit;
+
+	if (*s == '-' || *s == '+')
+		s++;
+	if (strcmp(s, "0") == 0) {
+		*ret_ns = 0;
+		return 0;
+	}
+	if (!*s)
+		return -EINVAL;
+	while (*s) {
+		s = parse_number(s, &whole, &fraction);
+		if (!s)
+			return -EINVAL;
+		s = parse_unit(s, &unit);
+		if (!s)
+			return -EINVAL;
+		if (__builtin_mul_overflow(whole, (uint64_t)unit, &part))
+			return -ERANGE;
+		part += (uint64_t)(fraction * (double)unit + 0.5);
+		if (__builtin_add_overflow(total, part, &total) || total > (uint64_t)INT64_MAX)
+			return -ERANGE;
+	}
+	*ret_ns = negative ? -(int64_t)total : (int64_t)total;
+	return 0;
+}
+
+/* "1.5" of n/unit without trailing zeros. */
+static int format_fraction(char *buf, size_t cap, uint64_t n, uint64_t unit, const char *suffix)
+{
+	uint64_t rest = n % unit;
+	char digits[24] = "";
+	int len = 0;
+
+	while (rest && len < 9) {
+		rest *= 10;
+		digits[len++] = (char)('0' + rest / unit);
+		rest %= unit;
+	}
+	digits[len] = '\0';
+	return snprintf(buf, cap, "%" PRIu64 "%s%s%s", n / unit, len ? "." : "", digits, suffix);
+}
+
+void wm_duration_format(int64_t ns, char *buf, size_t cap)
+{
+	uint64_t n = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns, h, m;
+	size_t at = 0;
+
+	if (!cap)
+		return;
+	if (ns < 0 && cap > 1)
+		buf[at++] = '-';
+	if (n < WM_NS_PER_S) {
+		if (!n)
+			snprintf(buf + at, cap - at, "0s");
+		else if (n < 1000)
+			snprintf(buf + at, cap - at, "%" PRIu64 "ns", n);
+		else if (n < WM_NS_PER_MS)
+			format_fraction(buf + at, cap - at, n, 1000, "\xc2\xb5s");
+		else
+			format_fraction(buf + at, cap - at, n, WM_NS_PER_MS, "ms");
+		return;
+	}
+	h = n / (3600 * WM_NS_PER_S);
+	m = n / (60 * WM_NS_PER_S) % 60;
+	if (h)
+		at += (size_t)snprintf(buf + at, cap - at, "%" PRIu64 "h", h);
+	if ((h || m) && at < cap)
+		at += (size_t)snprintf(buf + at, cap - at, "%" PRIu64 "m", m);
+	if (at < cap)
+		format_fraction(buf + at, cap - at, n % (60 * WM_NS_PER_S), WM_NS_PER_S, "s");
+}

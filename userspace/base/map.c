@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* map.c - byte-string hash table: open addressing, linear probing, tombstones, power of two.
+ * The hash is SipHash-1-3 under a key drawn at start, so that names a stranger chooses cannot be
+ * made to collide (Aumasson, Bernstein: SipHash, 2012; the 1-3 variant is what hash tables use). */
+#include "util.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAP_FIRST 16 /* places of a new table */
+
+struct slot {
+	const void *key; /* NULL: never used; &tomb: deleted */
+	void *value;
+	uint32_t key_len;
+	uint32_t hash; /* upper half: most mismatches end here */
+};
+
+struct wm_map {
+	struct slot *slots;
+	size_t cap, len, used, max; /* used: len and tombstones */
+};
+
+static const char tomb;
+
+#define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+static inline void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = ROTL(v[1], 13) ^ v[0];
+	v[0] = ROTL(v[0], 32);
+	v[2] += v[3];
+	v[3] = ROTL(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = ROTL(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = ROTL(v[1], 17) ^ v[2];
+	v[2] = ROTL(v[2], 32);
+}
+
+uint64_t wm_hash(const void *data, size_t len)
+{
+	static uint64_t key[2];
+	const uint8_t *p = data;
+	uint64_t v[4], m, tail = (uint64_t)len << 56;
+	size_t left = len;
+
+	if (!key[0]) {
+		key[0] = wm_random64() | 1;
+		key[1] = wm_random64();
+	}
+	v[0] = key[0] ^ 0x736f6d6570736575ull;
+	v[1] = key[1] ^ 0x646f72616e646f6dull;
+	v[2] = key[0] ^ 0x6c7967656e657261ull;
+	v[3] = key[1] ^ 0x7465646279746573ull;
+	for (; left >= 8; left -= 8, p += 8) {
+		memcpy(&m, p, 8);
+		v[3] ^= m;
+		sip_round(v);
+		v[0] ^= m;
+	}
+	for (size_t i = 0; i < left; i++)
+		tail |= (uint64_t)p[i] << (8 * i);
+	v[3] ^= tail;
+	sip_round(v);
+	v[0] ^= tail;
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t wm_hash_stable(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * 0x100000001b3ull;
+	return h;
+}
+
+struct wm_map *wm_map_new(size_t max)
+{
+	struct wm_map *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->slots = calloc(MAP_FIRST, sizeof(*m->slots));
+	if (!m->slots) {
+		free(m);
+		return NULL;
+	}
+	m->cap = MAP_FIRST;
+	m->max = max;
+	return m;
+}
+
+void wm_map_free(struct wm_map *m)
+{
+	if (!m)
+		return;
+	free(m->slots);
+	free(m);
+}
+
+size_t wm_map_len(const struct wm_map *m)
+{
+	return m->len;
+}
+
+size_t wm_map_bytes(const struct wm_map *m)
+{
+	return sizeof(*m) + m->cap * sizeof(*m->slots);
+}
+
+/* The entry of a key, or NULL. @p ret_free (may be NULL): where it would go. */
+static struct slot *find(const struct wm_map *m, const void *key, size_t len, uint64_t h,
+			 struct slot **ret_free)
+{
+	uint32_t tag = (uint32_t)(h >> 32);
+	struct slot *hole = NULL, *s;
+
+	/* ends: at least a quarter of the places was never used */
+	for (size_t i = h & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
+		s = &m->slots[i];
+		if (!s->key) {
+			if (ret_free)
+				*ret_free = hole ? hole : s;
+			return NULL;
+		}
+		if (s->key == &tomb) {
+			if (!hole)
+				hole = s;
+			continue;
+		}
+		if (s->hash == tag && s->key_len == len && memcmp(s->key, key, len) == 0)
+			return s;
+	}
+}
+
+static int resize(struct wm_map *m, size_t cap)
+{
+	struct wm_map next = {.cap = cap, .max = m->max};
+	struct slot *s, *to;
+
+	next.slots = calloc(cap, sizeof(*next.slots));
+	if (!next.slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->cap; i++) {
+		s = &m->slots[i];
+		if (!s->key || s->key == &tomb)
+			continue;
+		find(&next, s->key, s->key_len, wm_hash(s->key, s->key_len), &to);
+		*to = *s;
+		next.used = ++next.len;
+	}
+	free(m->slots);
+	*m = next;
+	return 0;
+}
+
+void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len)
+{
+	struct slot *s = find(m, key, key_len, wm_hash(key, key_len), NULL);
+
+	return s ? s->value : NULL;
+}
+
+int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, void **ret_old)
+{
+	uint64_t h = wm_hash(key, key_len);
+	struct slot *to, *s = find(m, key, key_len, h, &to);
+	int err;
+
+	if (ret_old)
+		*ret_old = s ? s->value : NULL;
+	if (s) {
+		s->key = key;
+		s->value = value;
+		return 0;
+	}
+	if (m->len >= m->max)
+		return -ENOSPC;
+	if ((m->used + 1) * 4 > m->cap * 3) {
+		/* doubling only when live entries, not tombstones, fill it */
+		err = resize(m, (m->len + 1) * 2 > m->cap ? m->cap * 2 : m->cap);
+		if (err)
+			return err;
+		find(m, key, key_len, h, &to);
+	}
+	if (!to->key)
+		m->used++;
+	m->len++;
+	*to = (struct slot){key, value, (uint32_t)key_len, (uint32_t)(h >> 32)};
+	return 0;
+}
+
+void *wm_map_del(struct wm_map *m, const void *key, size_t key_len)
+{
+	struct slot *s = find(m, key, key_len, wm_hash(key, key_len), NULL);
+	void *value;
+
+	if (!s)
+		return NULL;
+	value = s->value;
+	s->key = &tomb;
+	s->value = NULL;
+	m->len--;
+	return value;
+}
+
+void *wm_map_next(const struct wm_map *m, size_t *pos)
+{
+	while (*pos < m->cap) {
+		const struct slot *s = &m->slots[(*pos)++];
+
+		if (s->key && s->key != &tomb)
+			return s->value;
+	}
+	return NULL;
+}
