@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# An #include only goes down the layers, and a library is touched by its folder only.
+# Arguments: the layers, lowest first.
+set -euo pipefail
+layers=("$@")
+bad=0
+say() { echo "check-deps: $*" >&2; bad=1; }
+
+for ((i = 0; i < ${#layers[@]}; i++)); do
+	for ((j = i + 1; j < ${#layers[@]}; j++)); do
+		hits=$(grep -nE "^#include \"userspace/${layers[j]}/" -r "userspace/${layers[i]}" || true)
+		[ -z "$hits" ] || say "${layers[i]} must not include ${layers[j]}:"$'\n'"$hits"
+	done
+	hits=$(grep -nE '^#include "(userspace/agent\.h|tools/)' -r "userspace/${layers[i]}" || true)
+	[ -z "$hits" ] || say "${layers[i]} must not include the agent or tools:"$'\n'"$hits"
+done
+for d in userspace/*/; do
+	name=$(basename "$d")
+	case " ${layers[*]} " in *" $name "*) ;; *) say "userspace/$name is not a known layer" ;; esac
+done
+
+only() { # folder pattern, include pattern, what
+	hits=$(grep -nE "^#include <($2)" -r userspace tools --include='*.[ch]' | grep -vE "^($1)" || true)
+	[ -z "$hits" ] || say "only $1 may include $3:"$'\n'"$hits"
+}
+only 'userspace/dataplane/' 'bpf/|libbpf\.h' libbpf
+only 'userspace/dataplane/' 'netlink/' libnl
+only 'userspace/registry/store' 'sqlite3\.h' SQLite
+only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
+only 'userspace/net/' 'curl/' libcurl
+only 'userspace/(api|base)/' 'jansson\.h' jansson
+
+# What kernel and userspace share stays pure: no libc, no helpers, only each other and kernel types.
+hits=$(grep -nE '^#include' -r include/waymark |
+	grep -vE '#include (<(linux/(types|bpf|in|if_ether|ip|ipv6|udp|tcp)|stdint|stddef|stdbool)\.h>|"[a-z_]+\.h")' || true)
+[ -z "$hits" ] || say "include/waymark includes more than kernel types:"$'\n'"$hits"
+[ "$bad" -eq 0 ] && echo "check-deps: ok"
+exit "$bad"
