@@ -201,6 +201,8 @@ docs: FLAVOUR := release
 docs: all ## regenerate docs/reference from the tables in the code
 	@tools/gen-docs.sh $(B)
 
+
+.PHONY: compile_commands.json
 compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 

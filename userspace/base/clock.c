@@ -88,7 +88,7 @@ static const char *parse_number(const char *s, uint64_t *ret_whole, double *ret_
 {
 	const char *start = s;
 	uint64_t whole = 0;
-	double fraction = 0, scale = 0.1;
+	double fraction = 0, scale = 1;
 	bool digits = false;
 
 	for (; *s >= '0' && *s <= '9'; s++) {
@@ -98,7 +98,8 @@ static const char *parse_number(const char *s, uint64_t *ret_whole, double *ret_
 		digits = true;
 	}
 	if (*s == '.') {
-		for (s++; *s >= '0' && *s <= '9'; s++, scale /= 10) {
+		for (s++; *s >= '0' && *s <= '9'; s++) {
+			scale /= 10;
 			fraction += (*s - '0') * scale;
 			digits = true;
 		}

@@ -45,7 +45,8 @@ static size_t quote_octet(char *out, unsigned char c)
 		out[1] = (char)c;
 		return 2;
 	case '\n':
-		memcpy(out, "\\n", 2);
+		out[0] = '\\';
+		out[1] = 'n';
 		return 2;
 	default:
 		break;
