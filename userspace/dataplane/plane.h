@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plane.h - the kernel side: probe, size, load, pin, adopt, attach, count. The only user of libbpf.
  * Pins under the pin directory outlive the process: a restart re-opens the maps, loads the programs
- * with them and moves the links (bpf_link_update), never flushes. Maps of another layout or size are
- * replaced: new ones are filled, then the links move, then the old pins go. Owns only its own pins.
- * Where something is missing (bpffs, cgroup2, BTF, a capability, a program the verifier refuses) it
- * says exactly what, and the agent goes on in userspace. Threading: loop thread only. */
+ * with them and moves the links (bpf_link_update), never flushes. Maps of another layout or size
+ * are replaced: new ones are filled, then the links move, then the old pins go. Owns only its own
+ * pins. Where something is missing (bpffs, cgroup2, BTF, a capability, a program the verifier
+ * refuses) it says exactly what, and the agent goes on in userspace. Threading: loop thread only.
+ */
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
 
 struct wm_plane;
 struct wm_plane_config {
-	const char *pin_dir;	  /* "/sys/fs/bpf/waymark"; made 0700 */
-	const char *cgroup;	  /* directory of a cgroup2, NULL: the root of the first cgroup2 mount */
-	const char *const *lo_devices;	/* in-place answering (loopback), NULL-terminated */
-	const char *const *veth_devices; /* answering by redirect (host side of pods), NULL-terminated */
+	const char *pin_dir; /* "/sys/fs/bpf/waymark"; made 0700 */
+	const char *cgroup;  /* directory of a cgroup2, NULL: the root of the first cgroup2 mount */
+	const char *const *lo_devices; /* in-place answering (loopback), NULL-terminated */
+	const char *const
+		*veth_devices; /* answering by redirect (host side of pods), NULL-terminated */
 	bool attach_dns, attach_connect;
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
-	uint64_t memory_max;	  /* bytes that the maps may take */
+	uint64_t memory_max;				  /* bytes that the maps may take */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
 uint64_t wm_plane_memory(const struct wm_plane_config *c, uint64_t *ret_each, unsigned *ret_maps);
 const char *wm_plane_map_name(unsigned i); /* NULL behind the last */
 
-/** Create or re-open the maps. Does not attach. @p ret_adopted true when pins of an earlier run with
- *  the same layout are in use. @return 0, WM_E_BUDGET, WM_E_BPF_LOAD, negative errno; text in @p e. */
+/** Create or re-open the maps. Does not attach. @p ret_adopted true when pins of an earlier run
+ * with the same layout are in use. @return 0, WM_E_BUDGET, WM_E_BPF_LOAD, negative errno; text in
+ * @p e. */
 int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *ret_adopted,
 		  struct wm_err *e);
 /** Memory and operations for wm_tables_new(); valid while the plane is open. */
@@ -37,13 +40,13 @@ const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p);
 int wm_plane_attach(struct wm_plane *p, struct wm_err *e);
 /** What is attached where. */
 struct wm_plane_hook {
-	const char *name;   /* "connect4", "dns_lo" */
-	const char *where;  /* cgroup path or device */
-	const char *how;    /* "link", "tcx", "clsact", "-" */
+	const char *name;  /* "connect4", "dns_lo" */
+	const char *where; /* cgroup path or device */
+	const char *how;   /* "link", "tcx", "clsact", "-" */
 	uint32_t prog_id, link_id;
 	uint32_t verified_insns; /* instructions the verifier processed; 0 unknown */
-	int error;	    /* 0 or why not */
-	char text[160];	    /* for people when error != 0 */
+	int error;		 /* 0 or why not */
+	char text[160];		 /* for people when error != 0 */
 };
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret);
 /** Sum of the per-CPU counters, WM_COUNTER_COUNT of them. @return 0 or negative errno. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.h - the userspace DNS server: UDP and TCP, authoritative for the domain, from the compiled
- * tables and, for SRV, the registry. It answers what the kernel passes on, and everything when there is
- * no data plane; A and AAAA answers are built by the same header as the kernel's (waymark/dns_answer.h).
- * Names outside the domain: REFUSED. Spec: RFC 1035, 2308, 2782, 6891, 7766, 8482.
- * Threading: loop thread only. */
+ * tables and, for SRV, the registry. It answers what the kernel passes on, and everything when
+ * there is no data plane; A and AAAA answers are built by the same header as the kernel's
+ * (waymark/dns_answer.h). Names outside the domain: REFUSED. Spec: RFC 1035, 2308, 2782, 6891,
+ * 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
@@ -11,17 +11,17 @@
 
 /* Counters of the userspace server, defined once: X(symbol, metric name, text). */
 #define WM_DNS_COUNTERS(X)                                                                         \
-	X(UDP_QUERY, dns_user_udp, "queries over UDP that userspace saw")                           \
-	X(TCP_QUERY, dns_user_tcp, "queries over TCP")                                              \
-	X(ANSWERED, dns_user_answered, "answers with records")                                      \
-	X(NODATA, dns_user_nodata, "name exists, type does not")                                    \
-	X(NXDOMAIN, dns_user_nxdomain, "name does not exist")                                       \
-	X(FORMERR, dns_user_formerr, "malformed queries answered with FORMERR")                     \
-	X(REFUSED, dns_user_refused, "names outside the domain")                                    \
-	X(NOTIMP, dns_user_notimp, "opcodes we do not implement")                                   \
-	X(BADVERS, dns_user_badvers, "EDNS versions above 0")                                       \
-	X(TRUNCATED, dns_user_truncated, "answers cut, TC set")                                     \
-	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")       \
+	X(UDP_QUERY, dns_user_udp, "queries over UDP that userspace saw")                          \
+	X(TCP_QUERY, dns_user_tcp, "queries over TCP")                                             \
+	X(ANSWERED, dns_user_answered, "answers with records")                                     \
+	X(NODATA, dns_user_nodata, "name exists, type does not")                                   \
+	X(NXDOMAIN, dns_user_nxdomain, "name does not exist")                                      \
+	X(FORMERR, dns_user_formerr, "malformed queries answered with FORMERR")                    \
+	X(REFUSED, dns_user_refused, "names outside the domain")                                   \
+	X(NOTIMP, dns_user_notimp, "opcodes we do not implement")                                  \
+	X(BADVERS, dns_user_badvers, "EDNS versions above 0")                                      \
+	X(TRUNCATED, dns_user_truncated, "answers cut, TC set")                                    \
+	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")
 
 struct wm_dns_server;
@@ -29,16 +29,18 @@ struct wm_dns_config {
 	const char *domain, *alt_domain; /* alt NULL: none */
 	const char *datacenter;
 	uint32_t ttl_s, negative_ttl_s;
-	unsigned tcp_max;	  /* connections */
-	uint64_t tcp_idle_ms;	  /* RFC 7766 6.2.3 */
+	unsigned tcp_max;     /* connections */
+	uint64_t tcp_idle_ms; /* RFC 7766 6.2.3 */
 };
-struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r, struct wm_tables *t,
-					const struct wm_dns_config *c);
-/** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno. */
+struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r,
+					struct wm_tables *t, const struct wm_dns_config *c);
+/** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno.
+ */
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
  *  answer out. @p cap octets at @p out. @return octets, 0 when nothing is to be sent. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
-const uint64_t *wm_dns_counters(const struct wm_dns_server *s); /* in the order of WM_DNS_COUNTERS */
+const uint64_t *
+wm_dns_counters(const struct wm_dns_server *s); /* in the order of WM_DNS_COUNTERS */

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* health.h - runs the checks of the registry: schedules probes, applies thresholds, reports results.
- * It follows the change stream: a new check starts after a random part of its interval, a removed one
- * is cancelled. Probes of one check never overlap. Kinds are a table (struct wm_probe_kind), so a new
- * kind is one entry. Built for ten thousand checks. Threading: loop thread only. */
+/* health.h - runs the checks of the registry: schedules probes, applies thresholds, reports
+ * results. It follows the change stream: a new check starts after a random part of its interval, a
+ * removed one is cancelled. Probes of one check never overlap. Kinds are a table (struct
+ * wm_probe_kind), so a new kind is one entry. Built for ten thousand checks. Threading: loop thread
+ * only. */
 #pragma once
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 
 struct wm_health;
 struct wm_health_config {
-	unsigned probes_max;	    /* probes in flight; more wait their turn */
-	uint64_t interval_min_ms;   /* shorter intervals are raised to it */
+	unsigned probes_max;	     /* probes in flight; more wait their turn */
+	uint64_t interval_min_ms;    /* shorter intervals are raised to it */
 	uint64_t default_timeout_ms; /* where a check names none */
 };
 struct wm_health_stats {
 	uint64_t checks, in_flight, runs, failures, transitions, late;
 };
 /** Subscribes to @p r and starts what is already there. @return NULL without memory. */
-struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r, const struct wm_health_config *c);
+struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
+				const struct wm_health_config *c);
 void wm_health_free(struct wm_health *h); /* cancels probes; NULL ok; before the registry closes */
-/** A client's heartbeat for a TTL check. @return 0, WM_E_UNKNOWN (no such check), WM_E_INVALID (not a
- *  TTL check); text in @p e. */
+/** A client's heartbeat for a TTL check. @return 0, WM_E_UNKNOWN (no such check), WM_E_INVALID (not
+ * a TTL check); text in @p e. */
 int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_status s,
 			 const char *output, struct wm_err *e);
 void wm_health_stats(const struct wm_health *h, struct wm_health_stats *ret);

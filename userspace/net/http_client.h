@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_client.h - outbound HTTP over libcurl's multi interface on the loop. http and https only,
- * connections not kept (a probe must see a fresh connect), answers cut at a bound, no proxy from the
- * environment, redirects by choice. Threading: loop thread only. */
+ * connections not kept (a probe must see a fresh connect), answers cut at a bound, no proxy from
+ * the environment, redirects by choice. Threading: loop thread only. */
 #pragma once
+#include "loop.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "loop.h"
 
 struct wm_http_client;
 struct wm_http_call;
 struct wm_http_call_options {
-	const char *method;	      /* NULL: GET */
+	const char *method; /* NULL: GET */
 	const char *url;
-	const char *const *headers;   /* "Name: value", NULL-terminated; may be NULL */
-	const char *body;	      /* may be NULL */
-	uint64_t timeout_ms;	      /* whole call */
-	size_t answer_max;	      /* octets of the body kept */
-	bool follow_redirects;	      /* 5 at most, http and https only */
+	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+	const char *body;	    /* may be NULL */
+	uint64_t timeout_ms;	    /* whole call */
+	size_t answer_max;	    /* octets of the body kept */
+	bool follow_redirects;	    /* 5 at most, http and https only */
 	bool tls_skip_verify;
-	const char *tls_server_name;  /* NULL: of the URL */
+	const char *tls_server_name; /* NULL: of the URL */
 };
 struct wm_http_answer {
-	int error;	   /* 0, negative errno, -ETIMEDOUT */
+	int error;	    /* 0, negative errno, -ETIMEDOUT */
 	const char *reason; /* for people when error != 0 */
-	long status;	   /* HTTP status when error == 0 */
-	const char *body;  /* borrowed during the callback, NUL-terminated */
+	long status;	    /* HTTP status when error == 0 */
+	const char *body;   /* borrowed during the callback, NUL-terminated */
 	size_t body_len;
 };
 /** @param calls_max calls in flight; more are queued. */
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max);
 void wm_http_client_free(struct wm_http_client *c); /* cancels calls, callbacks do not run */
-/** Start a call; strings are copied. @p fn runs once unless cancelled. @return NULL: -ENOMEM/-EINVAL
- *  in *ret_err (may be NULL). */
-struct wm_http_call *wm_http_call_start(struct wm_http_client *c, const struct wm_http_call_options *o,
+/** Start a call; strings are copied. @p fn runs once unless cancelled. @return NULL:
+ * -ENOMEM/-EINVAL in *ret_err (may be NULL). */
+struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
+					const struct wm_http_call_options *o,
 					void (*fn)(void *arg, const struct wm_http_answer *a),
 					void *arg, int *ret_err);
 void wm_http_call_cancel(struct wm_http_call *call); /* NULL ok; @p fn will not run */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.h - the one event loop, over libevent. A turn is: wait, run what is ready, then the turn-end
- * hooks in order of priority (registry commit, compile, publish, answer). Hooks run again within the
- * turn until none reports work, WM_LOOP_HOOK_ROUNDS at most. Threading: the loop thread only. */
+ * hooks in order of priority (registry commit, compile, publish, answer). Hooks run again within
+ * the turn until none reports work, WM_LOOP_HOOK_ROUNDS at most. Threading: the loop thread only.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +13,8 @@ struct wm_loop;
 struct wm_timer;
 struct wm_io;
 
-#define WM_LOOP_HOOK_ROUNDS 8 /* rounds of turn-end hooks; more is a cycle between modules: logged */
+#define WM_LOOP_HOOK_ROUNDS                                                                        \
+	8 /* rounds of turn-end hooks; more is a cycle between modules: logged */
 
 struct wm_loop *wm_loop_new(void);
 void wm_loop_free(struct wm_loop *l);
@@ -20,7 +22,8 @@ void wm_loop_free(struct wm_loop *l);
 struct event_base *wm_loop_base(struct wm_loop *l);
 /** Run until wm_loop_stop(). @return 0 or negative errno. */
 int wm_loop_run(struct wm_loop *l);
-/** Run one turn, waiting at most @p wait_ms (0: do not wait; -1: until something happens). For tests. */
+/** Run one turn, waiting at most @p wait_ms (0: do not wait; -1: until something happens). For
+ * tests. */
 int wm_loop_turn(struct wm_loop *l, int wait_ms);
 void wm_loop_stop(struct wm_loop *l);
 
@@ -28,8 +31,8 @@ void wm_loop_stop(struct wm_loop *l);
  *  hooks of a lower order may have to see. Hooks live as long as the loop. @return 0, -ENOMEM. */
 int wm_loop_on_turn_end(struct wm_loop *l, int order, bool (*fn)(void *arg), void *arg);
 #define WM_HOOK_REGISTRY 10 /* commit what was submitted, apply, announce */
-#define WM_HOOK_COMPILE 20  /* turn dirty services into tables and maps */
-#define WM_HOOK_ANSWER 30   /* answers that waited for the above */
+#define WM_HOOK_COMPILE	 20 /* turn dirty services into tables and maps */
+#define WM_HOOK_ANSWER	 30 /* answers that waited for the above */
 
 /** One-shot timer, idle until armed. @p fn may re-arm or free it. */
 struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *arg);
@@ -38,7 +41,7 @@ int wm_timer_arm(struct wm_timer *t, uint64_t ms);
 void wm_timer_disarm(struct wm_timer *t);
 void wm_timer_free(struct wm_timer *t); /* NULL ok */
 
-#define WM_IO_READ 1u
+#define WM_IO_READ  1u
 #define WM_IO_WRITE 2u
 /** Watch @p fd (borrowed) level-triggered for WM_IO_* until freed. */
 struct wm_io *wm_io_new(struct wm_loop *l, int fd, unsigned events,

@@ -4,10 +4,11 @@
  * Indexes are the registry's change index (< 2^53: JSON numbers are doubles to many clients).
  * Threading: loop thread only. Spec: Consul agent and catalog API. */
 #pragma once
+#include "waymark/limits.h"
+
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <netinet/in.h>
-#include "waymark/limits.h"
 
 enum wm_status { WM_PASSING = 0, WM_WARNING = 1, WM_CRITICAL = 2 }; /* worst is greatest */
 /** "passing", "warning", "critical". */
@@ -27,7 +28,7 @@ struct wm_node {
 	char *name;
 	char *id; /* UUID text */
 	char *address;
-	struct in_addr addr4;	/* of address; zero if none */
+	struct in_addr addr4; /* of address; zero if none */
 	struct in6_addr addr6;
 	struct wm_pair *meta;
 	unsigned meta_count;
@@ -36,60 +37,61 @@ struct wm_node {
 
 struct wm_check {
 	char *id, *name, *notes;
-	char *output;		/* never NULL; WM_CHECK_OUTPUT_MAX at most */
+	char *output; /* never NULL; WM_CHECK_OUTPUT_MAX at most */
 	enum wm_check_kind kind;
-	char *target;		/* URL or host:port; NULL for TTL */
-	char *method, *body;	/* HTTP; may be NULL */
+	char *target;		 /* URL or host:port; NULL for TTL */
+	char *method, *body;	 /* HTTP; may be NULL */
 	struct wm_pair *headers; /* HTTP; a name may repeat */
 	unsigned headers_count;
 	bool tls_skip_verify, disable_redirects;
-	char *tls_server_name;	/* may be NULL */
+	char *tls_server_name; /* may be NULL */
 	uint64_t interval_ms, timeout_ms, ttl_ms;
 	uint64_t deregister_after_ms; /* 0: never */
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;
 	enum wm_status status;
 	uint64_t create_index, modify_index;
 	struct wm_instance *instance;
-	void *prober;		/* health's; NULL when none runs */
+	void *prober; /* health's; NULL when none runs */
 };
 
 struct wm_instance {
 	char *id;
 	struct wm_node *node;
 	struct wm_service *service;
-	char *address;		/* as registered, may be "" (then the node's) */
-	struct in_addr addr4;	/* effective, zero if none */
-	struct in6_addr addr6;	/* effective, :: if none */
+	char *address;	       /* as registered, may be "" (then the node's) */
+	struct in_addr addr4;  /* effective, zero if none */
+	struct in6_addr addr6; /* effective, :: if none */
 	uint16_t port;
 	unsigned weight_passing, weight_warning;
 	char **tags;
 	unsigned tags_count;
-	struct wm_pair *meta;	/* sorted by key */
+	struct wm_pair *meta; /* sorted by key */
 	unsigned meta_count;
 	struct wm_tagged_address {
 		char *name, *address;
 		uint16_t port;
-	} *tagged;		/* sorted by name; as registered (lan_ipv4 and wan_ipv4 are derived on output) */
+	} * tagged; /* sorted by name; as registered (lan_ipv4 and wan_ipv4 are derived on output)
+		     */
 	unsigned tagged_count;
 	bool enable_tag_override;
 	struct wm_check **checks;
 	unsigned checks_count;
-	enum wm_status status;	/* worst of its checks; no checks: passing */
+	enum wm_status status; /* worst of its checks; no checks: passing */
 	uint64_t create_index, modify_index;
-	uint64_t hash;		/* wm_hash_stable of node name, NUL, id: identity in kernel tables */
-	uint64_t row;		/* store's row number */
-	uint32_t place;		/* position in service->instances: registry's */
-	void *compiled;		/* resolution's */
+	uint64_t hash;	/* wm_hash_stable of node name, NUL, id: identity in kernel tables */
+	uint64_t row;	/* store's row number */
+	uint32_t place; /* position in service->instances: registry's */
+	void *compiled; /* resolution's */
 };
 
 struct wm_service {
-	char *name;		/* lower case, one DNS label */
-	struct in_addr vip4;	/* network order; from 240.0.0.0/4 */
+	char *name;	     /* lower case, one DNS label */
+	struct in_addr vip4; /* network order; from 240.0.0.0/4 */
 	struct in6_addr vip6;
 	struct wm_instance **instances;
 	unsigned instances_count, instances_cap;
 	uint64_t create_index;
-	uint64_t index;		/* last change of any of its instances or checks: blocking queries */
+	uint64_t index; /* last change of any of its instances or checks: blocking queries */
 	uint64_t row;
-	void *compiled;		/* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
+	void *compiled; /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
 };

@@ -13,20 +13,22 @@
 struct wm_registry;
 
 struct wm_registry_config {
-	const char *path;	 /* database file; NULL: memory only (tests) */
+	const char *path; /* database file; NULL: memory only (tests) */
 	const char *node_name;
 	const char *node_address; /* advertised */
 	const char *datacenter;
-	unsigned instances_max;	 /* WM_E_LIMIT above it */
+	unsigned instances_max; /* WM_E_LIMIT above it */
 	unsigned services_max;
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
-	bool sync_off;		 /* tests and benchmarks only: no fsync */
+	bool sync_off;		       /* tests and benchmarks only: no fsync */
 };
 
 /** Open the store, recover the state. @p e tells what is wrong and the way out.
- *  @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION, negative errno. A damaged file is left as is. */
-int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e);
+ *  @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION, negative errno. A damaged file is left as is.
+ */
+int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret,
+		     struct wm_err *e);
 /** Commits what is pending, closes. NULL ok. */
 void wm_registry_close(struct wm_registry *r);
 
@@ -43,7 +45,7 @@ struct wm_check_draft {
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;
 };
 struct wm_instance_draft {
-	const char *id;	     /* NULL: the name */
+	const char *id; /* NULL: the name */
 	const char *name;
 	const char *address; /* NULL or "": the node's */
 	uint32_t port;
@@ -106,10 +108,10 @@ struct wm_change {
 	enum wm_change_kind kind;
 	uint64_t index;
 	struct wm_service *service;
-	struct wm_instance *instance;	/* NULL for SERVICE_* */
-	struct wm_check *check;		/* STATUS and CHECK_REMOVED */
-	const struct wm_instance *old;	/* UPSERT: what it replaces, NULL if new. Its `compiled` was
-					 * moved to the new instance before the announcement. */
+	struct wm_instance *instance;  /* NULL for SERVICE_* */
+	struct wm_check *check;	       /* STATUS and CHECK_REMOVED */
+	const struct wm_instance *old; /* UPSERT: what it replaces, NULL if new. Its `compiled` was
+					* moved to the new instance before the announcement. */
 };
 typedef void (*wm_change_fn)(void *arg, const struct wm_change *c);
 /** Listeners run in the order of subscription, must not submit writes for the change they see other

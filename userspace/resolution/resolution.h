@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resolution.h - turns registry changes into tables. Follows the change stream, marks services dirty,
- * compiles them at the end of the turn (WM_HOOK_COMPILE, after the commit); a status change stores the
- * backend's state word at once, before anything else. Status to state: passing and warning take
- * connections (warning with its own weight), critical does not. Threading: loop thread only. */
+/* resolution.h - turns registry changes into tables. Follows the change stream, marks services
+ * dirty, compiles them at the end of the turn (WM_HOOK_COMPILE, after the commit); a status change
+ * stores the backend's state word at once, before anything else. Status to state: passing and
+ * warning take connections (warning with its own weight), critical does not. Threading: loop thread
+ * only. */
 #pragma once
 #include "tables.h"
 #include "userspace/net/loop.h"
@@ -10,7 +11,8 @@
 
 struct wm_resolution;
 /** Subscribes; compiles everything that is there, after adopting, and sweeps. */
-struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r, struct wm_tables *t);
+struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r,
+					struct wm_tables *t);
 void wm_resolution_free(struct wm_resolution *x); /* NULL ok */
 /** Registry index that the tables now show. */
 uint64_t wm_resolution_index(const struct wm_resolution *x);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tables.h - the compiled tables: name -> set -> slots -> backends (include/waymark/layout.h).
- * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there is
- * no data plane; the hash doors (names, frontends) are reached through `struct wm_plane_ops`.
- * Updates cost what changed. Publishing: slots into a free range, then one release store of the set's
- * word; freed ranges and indexes rest WM_RECYCLE_NS. The DNS server reads the same arrays.
+ * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there
+ * is no data plane; the hash doors (names, frontends) are reached through `struct wm_plane_ops`.
+ * Updates cost what changed. Publishing: slots into a free range, then one release store of the
+ * set's word; freed ranges and indexes rest WM_RECYCLE_NS. The DNS server reads the same arrays.
  * Threading: loop thread writes; kernel programs read at any time. */
 #pragma once
+#include "userspace/base/err.h"
+#include "waymark/layout.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "waymark/layout.h"
-#include "userspace/base/err.h"
 
 struct wm_tables;
 
@@ -19,14 +20,16 @@ struct wm_plane_ops {
 	void *arg;
 	int (*name_put)(void *arg, const struct wm_name_key *k, const struct wm_name *v);
 	int (*name_del)(void *arg, const struct wm_name_key *k);
-	int (*frontend_put)(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v);
+	int (*frontend_put)(void *arg, const struct wm_frontend_key *k,
+			    const struct wm_frontend *v);
 	int (*frontend_del)(void *arg, const struct wm_frontend_key *k);
 	/* Walk what is there, for adoption. Start with first = true. -ENOENT at the end. */
 	int (*name_next)(void *arg, bool first, struct wm_name_key *k, struct wm_name *v);
-	int (*frontend_next)(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v);
+	int (*frontend_next)(void *arg, bool first, struct wm_frontend_key *k,
+			     struct wm_frontend *v);
 };
 struct wm_table_memory {
-	struct wm_config *config;	     /* one */
+	struct wm_config *config; /* one */
 	struct wm_set *sets;
 	struct wm_slot *slots;
 	struct wm_backend *backends;
@@ -55,16 +58,17 @@ struct wm_want_set {
 	const struct wm_want_backend *backends;
 	uint32_t backends_count;
 };
-/** Take over what the arrays and maps already hold (pins of an earlier run): indexes are kept, so that
- *  wm_tables_put() of an unchanged service writes nothing. Call once, before the first put.
+/** Take over what the arrays and maps already hold (pins of an earlier run): indexes are kept, so
+ * that wm_tables_put() of an unchanged service writes nothing. Call once, before the first put.
  *  @return sets adopted, or negative errno. */
 int wm_tables_adopt(struct wm_tables *t);
 /** After all services were put: remove adopted entries that no put has claimed. @return removed. */
 int wm_tables_sweep(struct wm_tables *t);
 /** Make the tables say @p w, by difference. Sets the state words of existing backends as well.
- *  @p ret_set its index. @return 0; WM_E_FULL (which table is in @p e): the service is then served by
- *  userspace only and counted, other services are untouched; -ENOMEM. */
-int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *ret_set, struct wm_err *e);
+ *  @p ret_set its index. @return 0; WM_E_FULL (which table is in @p e): the service is then served
+ * by userspace only and counted, other services are untouched; -ENOMEM. */
+int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *ret_set,
+		  struct wm_err *e);
 /** Remove a service whole. Unknown: 0. */
 int wm_tables_del(struct wm_tables *t, const char *service);
 /** One store: state of a backend, at once in every set, DNS and connect. @return 0, -ENOENT.
