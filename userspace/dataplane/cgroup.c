@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup.c - find the cgroup2 mount (it may stand beside v1) and check a configured directory. */
+#include "userspace/dataplane/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* mountinfo writes space, tab, newline and backslash as \ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+/* "36 35 98:0 /root /mount/point rw,relatime shared:1 - cgroup2 cgroup2 rw" */
+static char *cgroup2_mount_point(char *line)
+{
+	char *sep = strstr(line, " - "), *field = line;
+
+	if (!sep || strncmp(sep + 3, "cgroup2 ", 8))
+		return NULL;
+	for (int i = 0; i < 4; i++) {
+		field = strchr(field, ' ');
+		if (!field)
+			return NULL;
+		field++;
+	}
+	field[strcspn(field, " ")] = 0;
+	unescape(field);
+	return field;
+}
+
+int wm_cgroup_root(char *buf, size_t cap)
+{
+	char *line = NULL, *point = NULL;
+	size_t line_cap = 0;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	int r = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (!point && getline(&line, &line_cap, f) > 0)
+		point = cgroup2_mount_point(line);
+	if (point) {
+		r = -ENAMETOOLONG;
+		if (strlen(point) < cap) {
+			memcpy(buf, point, strlen(point) + 1);
+			r = 0;
+		}
+	}
+	free(line);
+	fclose(f);
+	return r;
+}
+
+int wm_cgroup_open(const char *path, uint64_t *ret_id)
+{
+	struct {
+		struct file_handle head;
+		uint64_t id; /* kernfs handles are the 64-bit id that bpf_link_info shows */
+	} handle = {.head.handle_bytes = sizeof(uint64_t)};
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
+	int mount_id, keep;
+
+	if (fd < 0)
+		return -errno;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type != CGROUP2_SUPER_MAGIC)
+		return -EINVAL;
+	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
+		return -errno;
+	memcpy(ret_id, handle.head.f_handle, sizeof(*ret_id));
+	keep = fd;
+	fd = -1;
+	return keep;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* detach.c - take everything back, without an agent: links first, so that no program runs on tables
+ * that are going away; then filters, maps, directories. */
+#include "userspace/dataplane/internal.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int detach_steering(void *arg, const char *path, const char *name)
+{
+	(void)arg;
+	return strncmp(name, "connect", 7) && strncmp(name, "sendmsg", 7) ? 0
+									  : wm_link_detach(path);
+}
+
+static int detach_link(void *arg, const char *path, const char *name)
+{
+	(void)arg;
+	(void)name;
+	return wm_link_detach(path);
+}
+
+static int detach_filter(void *arg, const char *path, const char *name)
+{
+	(void)arg;
+	return wm_clsact_detach(path, name);
+}
+
+int wm_plane_detach(const char *pin_dir, struct wm_err *e)
+{
+	char copy[WM_PIN_DIR_MAX];
+	static const char *const dirs[] = {"links", "clsact", "maps", "new", "old"};
+	int total = 0, r;
+
+	wm_bpf_capture();
+	if (!pin_dir || pin_dir[0] != '/' || strlen(pin_dir) >= WM_PIN_DIR_MAX)
+		return wm_err_set(e, -EINVAL,
+				  "pin directory must be an absolute path below %d octets",
+				  WM_PIN_DIR_MAX);
+	if (access(pin_dir, F_OK) < 0)
+		return errno == ENOENT ? 0
+				       : wm_err_set(e, -errno, "%s: %s", pin_dir, strerror(errno));
+	snprintf(copy, sizeof(copy), "%s", pin_dir);
+	if (!wm_pins_is_bpffs(pin_dir) || !wm_pins_is_bpffs(dirname(copy)))
+		return wm_err_set(e, -EINVAL,
+				  "%s is not a directory inside a bpffs: nothing was removed",
+				  pin_dir);
+	/* What steers goes before what translates back, the reverse of attaching. */
+	r = wm_pins_each(pin_dir, "links", detach_steering, NULL);
+	if (r >= 0) {
+		total += r;
+		r = wm_pins_each(pin_dir, "links", detach_link, NULL);
+	}
+	if (r >= 0) {
+		total += r;
+		r = wm_pins_each(pin_dir, "clsact", detach_filter, NULL);
+	}
+	for (unsigned i = 0; r >= 0 && i < WM_ARRAY_LEN(dirs); i++) {
+		total += r;
+		r = wm_pins_remove_dir(pin_dir, dirs[i]);
+	}
+	if (r < 0)
+		return wm_err_set(e, r, "removing the pins of %s: %s", pin_dir, strerror(-r));
+	total += r;
+	if (rmdir(pin_dir) < 0 && errno != ENOENT)
+		return wm_err_set(e, -errno, "removing %s: %s", pin_dir, strerror(errno));
+	return total;
+}

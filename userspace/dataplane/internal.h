@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - what the files of dataplane/ share. Nobody else includes it but the plane's own
+ * test.
+ *
+ * Pins under the pin directory:
+ *   maps/<map>       the maps in use
+ *   links/<hook>     cgroup and tcx links; "<hook>~" is a link about to take the place of an older
+ * one clsact/<hook>    programs of clsact filters (kernels before 6.6), so that detach knows them
+ *   new/<map>        maps of another size or layout, being filled; they become maps/ when the links
+ *                    use them, by two renames: maps -> old, new -> maps, then old is removed
+ * <hook> is the program, and for devices "<program>@<device>" with '.' written '%', since bpffs
+ * refuses dots. A crash between any two steps is put right by wm_pins_recover().
+ * Ownership of a pin directory is a flock() on it, so that it ends with the process. */
+#pragma once
+#include "userspace/base/util.h"
+#include "userspace/dataplane/plane.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#define WM_PIN_PATH_MAX 512 /* octets of a path under the pin directory, NUL included */
+#define WM_PIN_DIR_MAX	256 /* octets of the pin directory: leaves room for the longest pin's name \
+			     */
+#define WM_HOOK_NAME_MAX 64 /* octets of a pin's name in links/: program, '@', device, '~' */
+
+enum wm_map_index {
+	WM_MAP_CONFIG,
+	WM_MAP_NAMES,
+	WM_MAP_FRONTENDS,
+	WM_MAP_SETS,
+	WM_MAP_SLOTS,
+	WM_MAP_BACKENDS,
+	WM_MAP_BACKEND_STATS,
+	WM_MAP_COUNTERS,
+	WM_MAP_SOCKET_ORIGIN,
+	WM_MAP_LAYOUT_VERSION,
+	WM_MAP_COUNT,
+};
+/* The properties that a pinned map must have to be adopted; bpf/maps.h says the same to the kernel.
+ */
+struct wm_map_spec {
+	const char *name;
+	enum bpf_map_type type;
+	uint32_t flags, key_size, value_size;
+};
+extern const struct wm_map_spec wm_map_specs[WM_MAP_COUNT];
+/** max_entries of map @p i under @p c. */
+uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i);
+
+/* Programs, in the order they are attached: what translates answers before what steers. */
+enum wm_prog_index {
+	WM_PROG_GETPEERNAME4,
+	WM_PROG_GETPEERNAME6,
+	WM_PROG_RECVMSG4,
+	WM_PROG_RECVMSG6,
+	WM_PROG_SENDMSG4,
+	WM_PROG_SENDMSG6,
+	WM_PROG_CONNECT4,
+	WM_PROG_CONNECT6,
+	WM_PROG_DNS_LO,
+	WM_PROG_DNS_VETH,
+	WM_PROG_COUNT,
+};
+enum wm_object_index { WM_OBJECT_CONNECT, WM_OBJECT_DNS, WM_OBJECT_COUNT };
+struct wm_prog {
+	bool wanted;
+	int fd; /* borrowed from the object; -1: not loaded */
+	uint32_t id, verified_insns;
+	int error;
+	char text[160];
+};
+
+struct wm_plane {
+	struct wm_plane_config c; /* strings are our copies */
+	char **lo_devices, **veth_devices;
+	int lock_fd;
+	int map_fd[WM_MAP_COUNT];
+	void *mem[WM_MAP_COUNT]; /* mappings; NULL where a map is not mapped */
+	size_t mem_len[WM_MAP_COUNT];
+	struct wm_plane_map maps[WM_MAP_COUNT];
+	bool staged; /* the maps are pinned in new/ until wm_plane_attach() */
+	bool no_tcx; /* attach to devices by clsact: the kernel has no tcx links */
+	struct bpf_object *objects[WM_OBJECT_COUNT];
+	struct wm_prog progs[WM_PROG_COUNT];
+	struct wm_plane_hook *hooks;
+	unsigned hooks_count;
+	struct wm_plane_ops ops;
+	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
+	struct wm_frontend_key frontend_at;
+};
+
+/* --- libbpf.c: libbpf's messages, and system calls that libbpf 1.1 lacks --- */
+/** Collect libbpf's warnings instead of printing them. Call before any other use of libbpf. */
+void wm_bpf_capture(void);
+/** Forget what was collected. */
+void wm_bpf_log_reset(void);
+/** Last line collected since the reset, without "libbpf: "; "" when none. Static memory. */
+const char *wm_bpf_log_last(void);
+/** Copy the line of a verifier's log that says why, into @p buf. */
+void wm_bpf_verifier_reason(const char *log, char *buf, size_t cap);
+/** Link a SCHED_CLS program to the tcx ingress of a device. @return link fd or negative errno. */
+int wm_tcx_link_create(int prog_fd, uint32_t ifindex);
+/** Whether tcx link @p link_id is attached to the ingress of @p ifindex in this network namespace.
+ */
+bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex);
+/** Load a program of two instructions that returns 0. @return fd or negative errno. */
+int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name);
+bool wm_bpf_has_tcx(void);
+bool wm_bpf_has_cgroup_link(void);
+/** Load with a helper, by trying. */
+bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper);
+
+/* --- pins.c: the pin directory --- */
+bool wm_pins_is_bpffs(const char *path);
+/** Check that @p pin_dir lies on a bpffs, make it, own it. @return lock fd or negative errno. */
+int wm_pins_open(const char *pin_dir, struct wm_err *e);
+/** Path @p pin_dir/@p dir[/@p name] into @p buf of WM_PIN_PATH_MAX. @return 0 or -ENAMETOOLONG. */
+int wm_pins_path(char *buf, const char *pin_dir, const char *dir, const char *name);
+bool wm_pins_exists(const char *pin_dir, const char *dir);
+/** Unlink every pin in @p pin_dir/@p dir and the directory. @return pins removed, negative errno.
+ */
+int wm_pins_remove_dir(const char *pin_dir, const char *dir);
+/** Finish or undo what an earlier process was killed in. @return 0 or negative errno. */
+int wm_pins_recover(const char *pin_dir);
+/** new/ becomes maps/. @return 0 or negative errno; wm_pins_recover() finishes a half-done one. */
+int wm_pins_publish_new(const char *pin_dir);
+/** Call @p fn for every entry of @p pin_dir/@p dir; a missing directory has none.
+ *  @return sum of what fn returned, or its first negative result. */
+int wm_pins_each(const char *pin_dir, const char *dir,
+		 int (*fn)(void *arg, const char *path, const char *name), void *arg);
+
+/* --- maps.c --- */
+/** Adopt the pinned maps or create new ones; fills map_fd, staged. */
+int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e);
+/** Map the arrays and describe all maps. */
+int wm_maps_map(struct wm_plane *p, struct wm_err *e);
+void wm_maps_close(struct wm_plane *p);
+void wm_maps_ops(struct wm_plane *p);
+
+/* --- load.c --- */
+/** Load the wanted programs. A refused one carries its error; the others go on. */
+void wm_progs_load(struct wm_plane *p);
+void wm_progs_close(struct wm_plane *p);
+const char *wm_prog_name(unsigned i);
+/** First object file of the maps alone: open, not loaded. NULL on failure. */
+struct bpf_object *wm_maps_object(void);
+
+/* --- device.c, cgroup.c --- */
+struct wm_device {
+	uint32_t ifindex;
+	bool loopback;
+	char kind[16]; /* "veth", "" */
+};
+/** Look up a device of this network namespace. @return 0, -ENODEV, negative errno. */
+int wm_device_get(const char *name, struct wm_device *ret);
+/** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
+int wm_cgroup_root(char *buf, size_t cap);
+/** Open a directory of a cgroup2. @return fd, -EINVAL (no cgroup2), negative errno. */
+int wm_cgroup_open(const char *path, uint64_t *ret_id);
+
+/* --- links.c: one hook at a time --- */
+struct wm_attach {
+	const char *pin_dir;
+	const char *pin_name; /* in links/ or clsact/ */
+	int prog_fd;
+	const char *prog_name;
+	int cgroup_fd; /* -1: a device */
+	uint64_t cgroup_id;
+	enum bpf_attach_type type;
+	uint32_t ifindex;
+};
+/** Attach by a pinned link: move the one that is there, or make one. @return 0 or negative errno;
+ *  after a failure nothing is attached for this hook. */
+int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id);
+/** Attach by a clsact filter. Same terms. */
+int wm_clsact_attach(const struct wm_attach *a);
+/** Detach what the pin at @p path keeps attached and remove the pin. @return 1 or negative errno.
+ */
+int wm_link_detach(const char *path);
+int wm_clsact_detach(const char *path, const char *pin_name);
+/** Name of a hook's pin. @p device may be NULL. */
+void wm_hook_pin_name(char *buf, const char *prog, const char *device);

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* load.c - load the programs of both objects with this plane's maps. Features are found by trying,
+ * never by version; a program that this kernel refuses is left out with the reason, and the rest of
+ * its object goes on. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
+#include "connect.skel.h"
+#include "dns.skel.h"
+#include "maps.skel.h"
+#pragma GCC diagnostic pop
+#include "userspace/dataplane/internal.h"
+
+#include <bpf/btf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VERIFIER_LOG_CAP                                                                           \
+	(1u << 20) /* octets; kernels before 6.4 keep the beginning, not the end                   \
+		    */
+
+static const struct {
+	const char *name;
+	enum wm_object_index object;
+} programs[WM_PROG_COUNT] = {
+	[WM_PROG_GETPEERNAME4] = {"getpeername4", WM_OBJECT_CONNECT},
+	[WM_PROG_GETPEERNAME6] = {"getpeername6", WM_OBJECT_CONNECT},
+	[WM_PROG_RECVMSG4] = {"recvmsg4", WM_OBJECT_CONNECT},
+	[WM_PROG_RECVMSG6] = {"recvmsg6", WM_OBJECT_CONNECT},
+	[WM_PROG_SENDMSG4] = {"sendmsg4", WM_OBJECT_CONNECT},
+	[WM_PROG_SENDMSG6] = {"sendmsg6", WM_OBJECT_CONNECT},
+	[WM_PROG_CONNECT4] = {"connect4", WM_OBJECT_CONNECT},
+	[WM_PROG_CONNECT6] = {"connect6", WM_OBJECT_CONNECT},
+	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
+	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
+};
+
+struct features {
+	bool loop, set_retval;
+};
+
+const char *wm_prog_name(unsigned i)
+{
+	return programs[i].name;
+}
+
+struct bpf_object *wm_maps_object(void)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "waymark");
+	size_t size;
+	const void *elf = maps_bpf__elf_bytes(&size);
+
+	return bpf_object__open_mem(elf, size, &opts);
+}
+
+static struct bpf_object *open_object(enum wm_object_index which)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts,
+		    .object_name = which == WM_OBJECT_DNS ? "dns" : "connect");
+	size_t size = 0;
+	const void *elf =
+		which == WM_OBJECT_DNS ? dns_bpf__elf_bytes(&size) : connect_bpf__elf_bytes(&size);
+
+	return bpf_object__open_mem(elf, size, &opts);
+}
+
+/* Set a bool of .rodata by its name in the BTF; an object without it has no use for it. */
+static void set_flag(struct bpf_object *o, const char *name, bool value)
+{
+	struct bpf_map *rodata = NULL, *m;
+	const struct btf *btf = bpf_object__btf(o);
+	const struct btf_var_secinfo *v;
+	const struct btf_type *sec;
+	_cleanup_free_ char *copy = NULL;
+	const void *data;
+	size_t size = 0;
+	int id;
+
+	bpf_object__for_each_map(m, o)
+	{
+		if (strstr(bpf_map__name(m), ".rodata"))
+			rodata = m;
+	}
+	id = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -ENOENT;
+	data = rodata ? bpf_map__initial_value(rodata, &size) : NULL;
+	if (!data || id < 0)
+		return;
+	copy = malloc(size);
+	if (!copy)
+		return; /* stays false: the plain variant */
+	memcpy(copy, data, size);
+	sec = btf__type_by_id(btf, (uint32_t)id);
+	v = btf_var_secinfos(sec);
+	for (unsigned i = 0; i < btf_vlen(sec); i++, v++) {
+		const struct btf_type *var = btf__type_by_id(btf, v->type);
+
+		if (!strcmp(btf__name_by_offset(btf, var->name_off), name) && v->size == 1 &&
+		    v->offset < size)
+			copy[v->offset] = value;
+	}
+	bpf_map__set_initial_value(rodata, copy, size);
+}
+
+/* Open with the plane's maps; only the programs of @p mask will be loaded. */
+static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index which,
+				  uint32_t mask, struct features f)
+{
+	struct bpf_object *o = open_object(which);
+
+	if (!o)
+		return NULL;
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
+
+		if (m && bpf_map__reuse_fd(m, p->map_fd[i])) {
+			bpf_object__close(o);
+			return NULL;
+		}
+	}
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
+		struct bpf_program *prog = bpf_object__find_program_by_name(o, programs[i].name);
+
+		if (prog)
+			bpf_program__set_autoload(prog, mask & (1u << i));
+	}
+	set_flag(o, "use_bpf_loop", f.loop);
+	set_flag(o, "use_set_retval", f.set_retval);
+	return o;
+}
+
+static struct bpf_object *load(const struct wm_plane *p, enum wm_object_index which, uint32_t mask,
+			       struct features f)
+{
+	struct bpf_object *o = prepare(p, which, mask, f);
+
+	if (o && bpf_object__load(o)) {
+		bpf_object__close(o);
+		return NULL;
+	}
+	return o;
+}
+
+/* Load program @p i alone. @return 0, or why it is refused, with the reason in its text. */
+static int try_alone(struct wm_plane *p, unsigned i, struct features f, char *log)
+{
+	struct wm_prog *out = &p->progs[i];
+	struct bpf_object *o = prepare(p, programs[i].object, 1u << i, f);
+	struct bpf_program *prog = o ? bpf_object__find_program_by_name(o, programs[i].name) : NULL;
+	char reason[sizeof(out->text)];
+	int r = -ENOENT;
+
+	log[0] = 0;
+	wm_bpf_log_reset();
+	if (prog) {
+		bpf_program__set_log_buf(prog, log, VERIFIER_LOG_CAP);
+		r = bpf_object__load(o);
+	}
+	bpf_object__close(o);
+	if (!r)
+		return 0;
+	wm_bpf_verifier_reason(log, reason, sizeof(reason));
+	out->error = r == -EPERM ? r : WM_E_BPF_LOAD;
+	snprintf(out->text, sizeof(out->text), "kernel refused the program: %s: %.100s",
+		 strerror(-r), reason[0] ? reason : wm_bpf_log_last());
+	return r;
+}
+
+/* The object was refused as a whole: leave out what does not load alone. */
+static struct bpf_object *load_rest(struct wm_plane *p, enum wm_object_index which, uint32_t mask,
+				    struct features f)
+{
+	_cleanup_free_ char *log = malloc(VERIFIER_LOG_CAP);
+
+	for (unsigned i = 0; log && i < WM_PROG_COUNT; i++)
+		if ((mask & (1u << i)) && try_alone(p, i, f, log))
+			mask &= ~(1u << i);
+	return log && mask ? load(p, which, mask, f) : NULL;
+}
+
+static void take_program(struct wm_plane *p, struct bpf_object *o, unsigned i)
+{
+	struct bpf_program *prog = o ? bpf_object__find_program_by_name(o, programs[i].name) : NULL;
+	struct wm_prog *out = &p->progs[i];
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+
+	out->fd = prog && bpf_program__autoload(prog) ? bpf_program__fd(prog) : -1;
+	if (out->fd >= 0) {
+		out->error = 0;
+		if (!bpf_obj_get_info_by_fd(out->fd, &info, &len)) {
+			out->id = info.id;
+			out->verified_insns = info.verified_insns;
+		}
+	} else if (!out->error) {
+		out->error = WM_E_BPF_LOAD;
+		snprintf(out->text, sizeof(out->text), "program could not be loaded: %.110s",
+			 wm_bpf_log_last());
+	}
+}
+
+static void load_object(struct wm_plane *p, enum wm_object_index which, struct features f)
+{
+	struct bpf_object *o;
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		if (programs[i].object == which && p->progs[i].wanted)
+			mask |= 1u << i;
+	if (!mask)
+		return;
+	wm_bpf_log_reset();
+	o = load(p, which, mask, f);
+	if (!o && (f.loop || f.set_retval)) {
+		/* What the probe found may still not verify: the plain variant asks less. */
+		struct features none = {0};
+
+		o = load(p, which, mask, none);
+	}
+	if (!o)
+		o = load_rest(p, which, mask, f);
+	p->objects[which] = o;
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		if (mask & (1u << i))
+			take_program(p, o, i);
+}
+
+void wm_progs_load(struct wm_plane *p)
+{
+	struct features f = {
+		.loop = wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
+		.set_retval =
+			wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
+	};
+
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
+		p->progs[i].fd = -1;
+		p->progs[i].wanted = programs[i].object == WM_OBJECT_CONNECT ? p->c.attach_connect
+									     : p->c.attach_dns;
+	}
+	if (!p->lo_devices || !p->lo_devices[0])
+		p->progs[WM_PROG_DNS_LO].wanted = false;
+	if (!p->veth_devices || !p->veth_devices[0])
+		p->progs[WM_PROG_DNS_VETH].wanted = false;
+	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
+		load_object(p, i, f);
+}
+
+void wm_progs_close(struct wm_plane *p)
+{
+	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++) {
+		bpf_object__close(p->objects[i]);
+		p->objects[i] = NULL;
+	}
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		p->progs[i].fd = -1;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* maps.c - create the maps or adopt the pinned ones, map the arrays, reach the hashes.
+ * A set of pinned maps is adopted whole or not at all: layout version, sizes and flags of every map
+ * must be what this run wants. Only socket_origin is carried over to a new set, so that open
+ * sockets keep what they dialled. */
+#include "userspace/dataplane/internal.h"
+#include "waymark/counters.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct wm_layout wanted_layout(const struct wm_plane_config *c)
+{
+	return (struct wm_layout){
+		.version = WM_LAYOUT_VERSION,
+		.names = c->names,
+		.frontends = c->frontends,
+		.sets = c->sets,
+		.slots = c->slots,
+		.backends = c->backends,
+	};
+}
+
+/* @return fd of the pinned map if it is what @p i has to be, else -1. */
+static int open_pinned(const struct wm_plane *p, const char *dir, unsigned i)
+{
+	const struct wm_map_spec *s = &wm_map_specs[i];
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	char path[WM_PIN_PATH_MAX];
+	int fd;
+
+	if (wm_pins_path(path, p->c.pin_dir, dir, s->name))
+		return -1;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -1;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.type == s->type &&
+	    info.map_flags == s->flags && info.key_size == s->key_size &&
+	    info.value_size == s->value_size && info.max_entries == wm_map_entries(&p->c, i))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void close_fds(struct wm_plane *p)
+{
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		wm_closep(&p->map_fd[i]);
+}
+
+static bool adopt(struct wm_plane *p, const char *dir)
+{
+	struct wm_layout want = wanted_layout(&p->c), is = {0};
+	uint32_t zero = 0;
+
+	if (!wm_pins_exists(p->c.pin_dir, dir))
+		return false;
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		p->map_fd[i] = open_pinned(p, dir, i);
+		if (p->map_fd[i] < 0) {
+			close_fds(p);
+			return false;
+		}
+	}
+	if (!bpf_map_lookup_elem(p->map_fd[WM_MAP_LAYOUT_VERSION], &zero, &is) &&
+	    !memcmp(&want, &is, sizeof(want)))
+		return true;
+	close_fds(p);
+	return false;
+}
+
+/* Give the object its sizes, and the socket storage that is already in use. */
+static int prepare(struct wm_plane *p, struct bpf_object *o, struct wm_err *e)
+{
+	_cleanup_close_ int origin = open_pinned(p, "maps", WM_MAP_SOCKET_ORIGIN);
+
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		const struct wm_map_spec *s = &wm_map_specs[i];
+		struct bpf_map *m = bpf_object__find_map_by_name(o, s->name);
+		uint32_t n = wm_map_entries(&p->c, i);
+		int r = 0;
+
+		if (!m || bpf_map__value_size(m) != s->value_size ||
+		    bpf_map__key_size(m) != s->key_size || bpf_map__map_flags(m) != s->flags)
+			return wm_err_set(e, WM_E_INTERNAL,
+					  "map %s of the object file is not what was built for",
+					  s->name);
+		if (i == WM_MAP_SOCKET_ORIGIN)
+			r = origin >= 0 ? bpf_map__reuse_fd(m, origin) : 0;
+		else
+			r = bpf_map__set_max_entries(m, n);
+		if (r)
+			return wm_err_set(e, r, "sizing map %s: %s", s->name, strerror(-r));
+	}
+	return 0;
+}
+
+static int pin_all(struct wm_plane *p, struct bpf_object *o, struct wm_err *e)
+{
+	struct wm_layout layout = wanted_layout(&p->c);
+	char path[WM_PIN_PATH_MAX];
+	uint32_t zero = 0;
+	int r = wm_pins_path(path, p->c.pin_dir, "new", NULL);
+
+	if (!r && mkdir(path, 0700) < 0)
+		r = -errno;
+	if (r)
+		return wm_err_set(e, r, "making %s: %s", path, strerror(-r));
+	/* layout_version is the last in order: a set without it was not finished. */
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		const char *name = wm_map_specs[i].name;
+
+		p->map_fd[i] = fcntl(bpf_map__fd(bpf_object__find_map_by_name(o, name)),
+				     F_DUPFD_CLOEXEC, 3);
+		r = p->map_fd[i] < 0 ? -errno : 0;
+		if (!r && i == WM_MAP_LAYOUT_VERSION)
+			r = bpf_map_update_elem(p->map_fd[i], &zero, &layout, BPF_ANY);
+		if (!r)
+			r = wm_pins_path(path, p->c.pin_dir, "new", name);
+		if (!r)
+			r = bpf_obj_pin(p->map_fd[i], path);
+		if (r)
+			return wm_err_set(e, r, "pinning map %s: %s", name, strerror(-r));
+	}
+	return 0;
+}
+
+static int create(struct wm_plane *p, struct wm_err *e)
+{
+	struct bpf_object *o;
+	int r = wm_pins_remove_dir(p->c.pin_dir, "new");
+
+	if (r < 0)
+		return wm_err_set(e, r, "removing %s/new: %s", p->c.pin_dir, strerror(-r));
+	wm_bpf_log_reset();
+	o = wm_maps_object();
+	if (!o)
+		return wm_err_set(e, WM_E_BPF_LOAD, "object file of the maps: %s",
+				  wm_bpf_log_last());
+	r = prepare(p, o, e);
+	if (!r) {
+		r = bpf_object__load(o);
+		if (r)
+			r = wm_err_set(e, r == -EPERM || r == -ENOMEM ? r : WM_E_BPF_LOAD,
+				       "creating the maps: %s (%s)", strerror(-r),
+				       wm_bpf_log_last());
+	}
+	if (!r)
+		r = pin_all(p, o, e);
+	bpf_object__close(o);
+	if (r) {
+		close_fds(p);
+		wm_pins_remove_dir(p->c.pin_dir, "new");
+	}
+	return r;
+}
+
+int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e)
+{
+	bool adopted = true;
+	int r;
+
+	if (adopt(p, "maps")) {
+		r = wm_pins_remove_dir(p->c.pin_dir, "new");
+		if (r < 0)
+			return wm_err_set(e, r, "removing %s/new: %s", p->c.pin_dir, strerror(-r));
+		*ret_adopted = true;
+		return 0;
+	}
+	/* A run of the same settings was killed while it filled new maps: go on with them. */
+	if (!adopt(p, "new")) {
+		adopted = false;
+		r = create(p, e);
+		if (r)
+			return r;
+	}
+	p->staged = wm_pins_exists(p->c.pin_dir, "maps");
+	if (!p->staged) {
+		r = wm_pins_publish_new(p->c.pin_dir);
+		if (r)
+			return wm_err_set(e, r, "renaming %s/new: %s", p->c.pin_dir, strerror(-r));
+	}
+	*ret_adopted = adopted;
+	return 0;
+}
+
+/* What the kernel says it charged; 0 when it does not say. */
+static uint64_t charged_bytes(int fd)
+{
+	unsigned long long bytes = 0;
+	char path[64], line[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, "memlock:", 8))
+			bytes = strtoull(line + 8, NULL, 10);
+	fclose(f);
+	return bytes;
+}
+
+static void describe(struct wm_plane *p, unsigned i, uint64_t estimate)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	uint64_t bytes = charged_bytes(p->map_fd[i]);
+
+	if (bpf_obj_get_info_by_fd(p->map_fd[i], &info, &len))
+		info.id = 0;
+	p->maps[i] = (struct wm_plane_map){
+		.name = wm_map_specs[i].name,
+		.id = info.id,
+		.max_entries = wm_map_entries(&p->c, i),
+		.bytes = bytes ? bytes : estimate,
+	};
+}
+
+int wm_maps_map(struct wm_plane *p, struct wm_err *e)
+{
+	uint64_t each[WM_MAP_COUNT];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct wm_config *config;
+
+	wm_plane_memory(&p->c, each, NULL);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		const struct wm_map_spec *s = &wm_map_specs[i];
+		size_t len =
+			((size_t)s->value_size * wm_map_entries(&p->c, i) + page - 1) / page * page;
+		void *m;
+
+		describe(p, i, each[i]);
+		if (!(s->flags & BPF_F_MMAPABLE))
+			continue;
+		m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, p->map_fd[i], 0);
+		if (m == MAP_FAILED)
+			return wm_err_set(e, -errno, "mapping %s: %s", s->name, strerror(errno));
+		p->mem[i] = m;
+		p->mem_len[i] = len;
+	}
+	config = p->mem[WM_MAP_CONFIG];
+	if (!config->seed[0] && !config->seed[1] &&
+	    getrandom(config->seed, sizeof(config->seed), 0) != sizeof(config->seed))
+		return wm_err_set(e, -errno, "no random numbers: %s", strerror(errno));
+	return 0;
+}
+
+void wm_maps_close(struct wm_plane *p)
+{
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		if (p->mem[i])
+			munmap(p->mem[i], p->mem_len[i]);
+		p->mem[i] = NULL;
+	}
+	close_fds(p);
+}
+
+void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
+{
+	*ret = (struct wm_table_memory){
+		.config = p->mem[WM_MAP_CONFIG],
+		.sets = p->mem[WM_MAP_SETS],
+		.slots = p->mem[WM_MAP_SLOTS],
+		.backends = p->mem[WM_MAP_BACKENDS],
+		.stats = p->mem[WM_MAP_BACKEND_STATS],
+		.sets_cap = p->c.sets,
+		.slots_cap = p->c.slots,
+		.backends_cap = p->c.backends,
+		.names_cap = p->c.names,
+		.frontends_cap = p->c.frontends,
+	};
+}
+
+unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret)
+{
+	*ret = p->maps;
+	return WM_MAP_COUNT;
+}
+
+static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
+{
+	struct wm_plane *p = arg;
+
+	return bpf_map_update_elem(p->map_fd[WM_MAP_NAMES], k, v, BPF_ANY);
+}
+
+static int name_del(void *arg, const struct wm_name_key *k)
+{
+	struct wm_plane *p = arg;
+
+	return bpf_map_delete_elem(p->map_fd[WM_MAP_NAMES], k);
+}
+
+static int frontend_put(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v)
+{
+	struct wm_plane *p = arg;
+
+	return bpf_map_update_elem(p->map_fd[WM_MAP_FRONTENDS], k, v, BPF_ANY);
+}
+
+static int frontend_del(void *arg, const struct wm_frontend_key *k)
+{
+	struct wm_plane *p = arg;
+
+	return bpf_map_delete_elem(p->map_fd[WM_MAP_FRONTENDS], k);
+}
+
+static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_name *v)
+{
+	struct wm_plane *p = arg;
+	struct wm_name_key next;
+	int fd = p->map_fd[WM_MAP_NAMES];
+	int r = bpf_map_get_next_key(fd, first ? NULL : &p->name_at, &next);
+
+	if (r)
+		return r;
+	p->name_at = next;
+	*k = next;
+	return bpf_map_lookup_elem(fd, &next, v);
+}
+
+static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v)
+{
+	struct wm_plane *p = arg;
+	struct wm_frontend_key next;
+	int fd = p->map_fd[WM_MAP_FRONTENDS];
+	int r = bpf_map_get_next_key(fd, first ? NULL : &p->frontend_at, &next);
+
+	if (r)
+		return r;
+	p->frontend_at = next;
+	*k = next;
+	return bpf_map_lookup_elem(fd, &next, v);
+}
+
+void wm_maps_ops(struct wm_plane *p)
+{
+	p->ops = (struct wm_plane_ops){
+		.arg = p,
+		.name_put = name_put,
+		.name_del = name_del,
+		.frontend_put = frontend_put,
+		.frontend_del = frontend_del,
+		.name_next = name_next,
+		.frontend_next = frontend_next,
+	};
+}
+
+const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p)
+{
+	return &p->ops;
+}
+
+int wm_plane_counters(struct wm_plane *p, uint64_t *ret)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct wm_counters *each = NULL;
+	uint32_t zero = 0;
+	int r;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	r = bpf_map_lookup_elem(p->map_fd[WM_MAP_COUNTERS], &zero, each);
+	if (r)
+		return r;
+	memset(ret, 0, WM_COUNTER_COUNT * sizeof(*ret));
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		uint64_t words[WM_COUNTER_CAP];
+
+		memcpy(words, &each[cpu], sizeof(words));
+		for (unsigned i = 0; i < WM_COUNTER_COUNT; i++)
+			ret[i] += words[i];
+	}
+	return 0;
+}

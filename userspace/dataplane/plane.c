@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plane.c - open and close the data plane: check, size, own the pin directory, maps, programs. */
+#include "userspace/dataplane/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEVICES_MAX 256 /* devices of one kind; bounds the hooks and their pins */
+
+static void strings_free(char **list)
+{
+	for (char **s = list; s && *s; s++)
+		free(*s);
+	free(list);
+}
+
+/* @return 0, -ENOMEM, -E2BIG. NULL copies to NULL. */
+static int strings_copy(const char *const *list, char ***ret)
+{
+	size_t n = 0;
+	char **copy;
+
+	if (!list)
+		return 0;
+	while (list[n])
+		if (++n > DEVICES_MAX)
+			return -E2BIG;
+	copy = calloc(n + 1, sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		copy[i] = strdup(list[i]);
+		if (!copy[i]) {
+			strings_free(copy);
+			return -ENOMEM;
+		}
+	}
+	*ret = copy;
+	return 0;
+}
+
+static int check_config(const struct wm_plane_config *c, struct wm_err *e)
+{
+	uint64_t need;
+
+	if (!c->names || !c->frontends || !c->sets || !c->slots || !c->backends)
+		return wm_err_set(e, -EINVAL,
+				  "names, frontends, sets, slots and backends must be at least 1");
+	need = wm_plane_memory(c, NULL, NULL);
+	if (c->memory_max && need > c->memory_max)
+		return wm_err_set(
+			e, WM_E_BUDGET,
+			"maps need %llu bytes, memory_max is %llu: raise memory_max or lower names "
+			"(%u), frontends (%u), sets (%u), slots (%u), backends (%u)",
+			(unsigned long long)need, (unsigned long long)c->memory_max, c->names,
+			c->frontends, c->sets, c->slots, c->backends);
+	return 0;
+}
+
+static int copy_config(struct wm_plane *p, const struct wm_plane_config *c, struct wm_err *e)
+{
+	int r;
+
+	p->c = *c;
+	p->c.lo_devices = p->c.veth_devices = NULL; /* the copies are used */
+	p->c.pin_dir = strdup(c->pin_dir);
+	p->c.cgroup = c->cgroup ? strdup(c->cgroup) : NULL;
+	if (!p->c.pin_dir || (c->cgroup && !p->c.cgroup))
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	r = strings_copy(c->lo_devices, &p->lo_devices);
+	if (!r)
+		r = strings_copy(c->veth_devices, &p->veth_devices);
+	return r ? wm_err_set(e, r, "devices: at most %d of a kind", DEVICES_MAX) : 0;
+}
+
+int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *ret_adopted,
+		  struct wm_err *e)
+{
+	struct wm_plane *p;
+	bool adopted = false;
+	int r;
+
+	wm_bpf_capture();
+	r = check_config(c, e);
+	if (r)
+		return r;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	p->lock_fd = -1;
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		p->map_fd[i] = -1;
+	p->lock_fd = r = wm_pins_open(c->pin_dir, e);
+	if (r >= 0)
+		r = copy_config(p, c, e);
+	if (!r) {
+		r = wm_pins_recover(p->c.pin_dir);
+		if (r)
+			wm_err_set(e, r, "repairing %s: %s", p->c.pin_dir, strerror(-r));
+	}
+	if (!r)
+		r = wm_maps_open(p, &adopted, e);
+	if (!r)
+		r = wm_maps_map(p, e);
+	if (r) {
+		wm_plane_close(p);
+		return r;
+	}
+	wm_maps_ops(p);
+	p->no_tcx = !wm_bpf_has_tcx();
+	wm_progs_load(p);
+	*ret = p;
+	if (ret_adopted)
+		*ret_adopted = adopted;
+	return 0;
+}
+
+void wm_plane_close(struct wm_plane *p)
+{
+	union {
+		const char *borrowed;
+		char *own;
+	} dir, cgroup;
+
+	if (!p)
+		return;
+	dir.borrowed = p->c.pin_dir;
+	cgroup.borrowed = p->c.cgroup;
+	wm_progs_close(p);
+	wm_maps_close(p);
+	wm_closep(&p->lock_fd);
+	strings_free(p->lo_devices);
+	strings_free(p->veth_devices);
+	free(dir.own);
+	free(cgroup.own);
+	free(p->hooks);
+	free(p);
+}
