@@ -44,6 +44,13 @@
 #define WM_CHECK_HEADERS_MAX   32    /* headers that an HTTP check sends */
 #define WM_CHECK_BODY_MAX      4096  /* octets of an HTTP check's request body */
 #define WM_WEIGHT_MAX	       65535 /* Consul's bound */
+#define WM_TAGGED_MAX	       16   /* tagged addresses of one instance; Consul itself knows eight */
+#define WM_TAGGED_NAME_MAX     64   /* octets of a tagged address's name */
+#define WM_CHECK_METHOD_MAX    32   /* octets of an HTTP method */
+#define WM_CHECK_HEADER_MAX    1024 /* octets of a name or a value of an HTTP check's header */
+#define WM_CHECK_THRESHOLD_MAX 1000 /* results in a row: more is a typing error */
+#define WM_CHECK_DURATION_MAX_MS                                                                   \
+	(366ull * 24 * 3600 * 1000) /* ms of interval, timeout, TTL, deregistration: a year */
 
 /* --- HTTP ----------------------------------------------------------------------------------- */
 #define WM_HTTP_BODY_MAX                                                                           \

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model.c - the words that Consul's API has for the enumerations of the model. */
+#include "model.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const status_names[] = {"passing", "warning", "critical"};
+static const char *const kind_names[WM_CHECK_KIND_COUNT] = {"ttl", "tcp", "http"};
+
+const char *wm_status_str(enum wm_status s)
+{
+	return (unsigned)s <= WM_CRITICAL ? status_names[s] : "critical";
+}
+
+int wm_status_parse(const char *s, enum wm_status *ret)
+{
+	for (unsigned i = 0; s && i <= WM_CRITICAL; i++) {
+		if (strcmp(s, status_names[i]) == 0) {
+			*ret = (enum wm_status)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+const char *wm_check_kind_str(enum wm_check_kind k)
+{
+	return (unsigned)k < WM_CHECK_KIND_COUNT ? kind_names[k] : "";
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* object.c - see object.h. Sizes are summed first, then one block is filled from front to back. */
+#include "object.h"
+
+#include "userspace/base/util.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Most outputs are empty: they share this octet, which is never written. */
+static char no_output[1];
+
+struct arena {
+	char *at;
+};
+
+static char *put(struct arena *a, const char *s)
+{
+	size_t n;
+	char *to = a->at;
+
+	if (!s)
+		return NULL;
+	n = strlen(s) + 1;
+	memcpy(to, s, n);
+	a->at += n;
+	return to;
+}
+
+static size_t size_of(const char *s)
+{
+	return s ? strlen(s) + 1 : 0;
+}
+
+static void *take(struct arena *a, size_t n)
+{
+	void *to = a->at;
+
+	a->at += n;
+	return to;
+}
+
+void wm_address_parse(const char *s, struct in_addr *ret4, struct in6_addr *ret6)
+{
+	struct in_addr v4 = {0};
+	struct in6_addr v6 = IN6ADDR_ANY_INIT;
+
+	if (inet_pton(AF_INET, s, &v4) != 1 && inet_pton(AF_INET6, s, &v6) == 1 &&
+	    IN6_IS_ADDR_V4MAPPED(&v6)) {
+		memcpy(&v4, &v6.s6_addr[12], 4);
+		v6 = (struct in6_addr)IN6ADDR_ANY_INIT;
+	}
+	*ret4 = v4;
+	*ret6 = v6;
+}
+
+static struct wm_check *check_build(const struct wm_check_draft *d, const char *id,
+				    const char *name)
+{
+	size_t n = sizeof(struct wm_check_box) + d->headers_count * sizeof(struct wm_pair);
+	struct wm_check_box *b;
+	struct wm_check *c;
+	struct arena a;
+
+	n += size_of(id) + size_of(name) + strlen(d->notes ? d->notes : "") + 1;
+	n += size_of(d->target) + size_of(d->method) + size_of(d->body);
+	n += size_of(d->tls_server_name);
+	for (unsigned i = 0; i < d->headers_count; i++)
+		n += size_of(d->headers[i].key) + size_of(d->headers[i].value);
+	b = calloc(1, n);
+	if (!b)
+		return NULL;
+	c = &b->c;
+	a.at = (char *)(b + 1);
+	c->headers_count = d->headers_count;
+	if (d->headers_count)
+		c->headers = take(&a, d->headers_count * sizeof(*c->headers));
+	for (unsigned i = 0; i < d->headers_count; i++) {
+		c->headers[i].key = put(&a, d->headers[i].key);
+		c->headers[i].value = put(&a, d->headers[i].value);
+	}
+	c->id = put(&a, id);
+	c->name = put(&a, name);
+	c->notes = put(&a, d->notes ? d->notes : "");
+	c->target = put(&a, d->target);
+	c->method = put(&a, d->method);
+	c->body = put(&a, d->body);
+	c->tls_server_name = put(&a, d->tls_server_name);
+	c->kind = d->kind;
+	c->tls_skip_verify = d->tls_skip_verify;
+	c->disable_redirects = d->disable_redirects;
+	c->interval_ms = d->interval_ms;
+	c->timeout_ms = d->timeout_ms;
+	c->ttl_ms = d->ttl_ms;
+	c->deregister_after_ms = d->deregister_after_ms;
+	c->success_before_passing = d->success_before_passing;
+	c->failures_before_warning = d->failures_before_warning;
+	c->failures_before_critical = d->failures_before_critical;
+	c->status = d->has_status ? d->status : WM_CRITICAL;
+	b->given = d->has_status ? (uint8_t)(1 + d->status) : 0;
+	c->output = no_output;
+	if (d->output && wm_check_set_output(c, d->output) < 0) {
+		wm_check_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static int build_checks(struct wm_instance *i, const struct wm_instance_draft *d)
+{
+	char id[WM_CHECK_ID_MAX + 32], name[WM_CHECK_NAME_MAX + 32];
+
+	if (!d->checks_count)
+		return 0;
+	i->checks = calloc(d->checks_count, sizeof(struct wm_check *));
+	if (!i->checks)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "Service '%s' check", d->name);
+	for (unsigned n = 0; n < d->checks_count; n++) {
+		const struct wm_check_draft *c = &d->checks[n];
+
+		if (d->checks_count == 1)
+			snprintf(id, sizeof(id), "service:%s", i->id);
+		else
+			snprintf(id, sizeof(id), "service:%s:%u", i->id, n + 1);
+		i->checks[n] = check_build(c, c->id && *c->id ? c->id : id,
+					   c->name && *c->name ? c->name : name);
+		if (!i->checks[n])
+			return -ENOMEM;
+		i->checks[n]->instance = i;
+		i->checks_count = n + 1;
+	}
+	return 0;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct wm_pair *)a)->key, ((const struct wm_pair *)b)->key);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct wm_tagged_address *)a)->name,
+		      ((const struct wm_tagged_address *)b)->name);
+}
+
+static size_t instance_size(const struct wm_instance_draft *d, const char *id, const char *address)
+{
+	size_t n = sizeof(struct wm_instance_box);
+
+	n += d->tags_count * sizeof(char *) + d->meta_count * sizeof(struct wm_pair);
+	n += d->tagged_count * sizeof(struct wm_tagged_address);
+	n += size_of(id) + size_of(address) + size_of(d->name);
+	for (unsigned i = 0; i < d->tags_count; i++)
+		n += size_of(d->tags[i]);
+	for (unsigned i = 0; i < d->meta_count; i++)
+		n += size_of(d->meta[i].key) + size_of(d->meta[i].value);
+	for (unsigned i = 0; i < d->tagged_count; i++)
+		n += size_of(d->tagged[i].name) + size_of(d->tagged[i].address);
+	return n;
+}
+
+/* A tag that is listed twice counts once. At most WM_TAGS_MAX squared over two comparisons. */
+static void put_tags(struct arena *a, struct wm_instance *i, const struct wm_instance_draft *d)
+{
+	for (unsigned n = 0, k; n < d->tags_count; n++) {
+		for (k = 0; k < i->tags_count && strcmp(i->tags[k], d->tags[n]) != 0; k++)
+			;
+		if (k == i->tags_count)
+			i->tags[i->tags_count++] = put(a, d->tags[n]);
+	}
+}
+
+static char *put_lower(struct arena *a, const char *s)
+{
+	char *to = put(a, s);
+
+	for (char *p = to; *p; p++)
+		*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+	return to;
+}
+
+struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
+{
+	const char *id = d->id && *d->id ? d->id : d->name;
+	const char *address = d->address ? d->address : "";
+	size_t n = instance_size(d, id, address);
+	struct wm_instance_box *b = calloc(1, n);
+	struct wm_instance *i;
+	struct arena a;
+
+	if (!b)
+		return NULL;
+	i = &b->i;
+	b->bytes = n;
+	a.at = (char *)(b + 1);
+	/* arrays first: they need their alignment, strings do not */
+	i->tags = take(&a, d->tags_count * sizeof(char *));
+	i->meta = take(&a, d->meta_count * sizeof(struct wm_pair));
+	i->tagged = take(&a, d->tagged_count * sizeof(struct wm_tagged_address));
+	i->id = put(&a, id);
+	i->address = put(&a, address);
+	b->service_name = put_lower(&a, d->name);
+	put_tags(&a, i, d);
+	for (unsigned k = 0; k < d->meta_count; k++)
+		i->meta[k] = (struct wm_pair){put(&a, d->meta[k].key), put(&a, d->meta[k].value)};
+	i->meta_count = d->meta_count;
+	for (unsigned k = 0; k < d->tagged_count; k++) {
+		i->tagged[k].name = put(&a, d->tagged[k].name);
+		i->tagged[k].address = put(&a, d->tagged[k].address);
+		i->tagged[k].port = d->tagged[k].port;
+	}
+	i->tagged_count = d->tagged_count;
+	if (i->meta_count > 1)
+		qsort(i->meta, i->meta_count, sizeof(*i->meta), by_key);
+	if (i->tagged_count > 1)
+		qsort(i->tagged, i->tagged_count, sizeof(*i->tagged), by_name);
+	wm_address_parse(address, &i->addr4, &i->addr6);
+	i->port = (uint16_t)d->port;
+	i->weight_passing = d->has_weights ? d->weight_passing : 1;
+	i->weight_warning = d->has_weights ? d->weight_warning : 1;
+	i->enable_tag_override = d->enable_tag_override;
+	if (build_checks(i, d)) {
+		wm_instance_free(i, true);
+		return NULL;
+	}
+	i->status = wm_instance_worst(i);
+	return i;
+}
+
+void wm_check_free(struct wm_check *c)
+{
+	if (!c)
+		return;
+	if (c->output != no_output)
+		free(c->output);
+	free(c);
+}
+
+void wm_instance_free(struct wm_instance *i, bool checks)
+{
+	if (!i)
+		return;
+	for (unsigned n = 0; checks && n < i->checks_count; n++)
+		wm_check_free(i->checks[n]);
+	free(i->checks);
+	free(i);
+}
+
+int wm_check_set_output(struct wm_check *c, const char *output)
+{
+	size_t n = strnlen(output, WM_CHECK_OUTPUT_MAX + 1);
+	char *next = no_output;
+
+	if (n > WM_CHECK_OUTPUT_MAX) {
+		n = WM_CHECK_OUTPUT_MAX;
+		/* not in the middle of a UTF-8 sequence: at most 3 octets back */
+		for (int i = 0; i < 3 && n && ((unsigned char)output[n] & 0xc0) == 0x80; i++)
+			n--;
+	}
+	if (strlen(c->output) == n && memcmp(c->output, output, n) == 0)
+		return 0;
+	if (n) {
+		next = malloc(n + 1);
+		if (!next)
+			return -ENOMEM;
+		memcpy(next, output, n);
+		next[n] = 0;
+	}
+	if (c->output != no_output)
+		free(c->output);
+	c->output = next;
+	return 1;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_pairs(const struct wm_pair *a, const struct wm_pair *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!same(a[i].key, b[i].key) || !same(a[i].value, b[i].value))
+			return false;
+	}
+	return true;
+}
+
+bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
+{
+	return ((const struct wm_check_box *)a)->given == ((const struct wm_check_box *)b)->given &&
+	       a->kind == b->kind && a->headers_count == b->headers_count &&
+	       a->tls_skip_verify == b->tls_skip_verify &&
+	       a->disable_redirects == b->disable_redirects && a->interval_ms == b->interval_ms &&
+	       a->timeout_ms == b->timeout_ms && a->ttl_ms == b->ttl_ms &&
+	       a->deregister_after_ms == b->deregister_after_ms &&
+	       a->success_before_passing == b->success_before_passing &&
+	       a->failures_before_warning == b->failures_before_warning &&
+	       a->failures_before_critical == b->failures_before_critical && same(a->id, b->id) &&
+	       same(a->name, b->name) && same(a->notes, b->notes) && same(a->target, b->target) &&
+	       same(a->method, b->method) && same(a->body, b->body) &&
+	       same(a->tls_server_name, b->tls_server_name) &&
+	       same_pairs(a->headers, b->headers, a->headers_count);
+}
+
+bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
+{
+	if (a->port != b->port || a->weight_passing != b->weight_passing ||
+	    a->weight_warning != b->weight_warning || a->tags_count != b->tags_count ||
+	    a->meta_count != b->meta_count || a->tagged_count != b->tagged_count ||
+	    a->enable_tag_override != b->enable_tag_override || !same(a->address, b->address) ||
+	    !same(((const struct wm_instance_box *)a)->service_name,
+		  ((const struct wm_instance_box *)b)->service_name))
+		return false;
+	for (unsigned i = 0; i < a->tags_count; i++) {
+		if (!same(a->tags[i], b->tags[i]))
+			return false;
+	}
+	for (unsigned i = 0; i < a->tagged_count; i++) {
+		if (a->tagged[i].port != b->tagged[i].port ||
+		    !same(a->tagged[i].name, b->tagged[i].name) ||
+		    !same(a->tagged[i].address, b->tagged[i].address))
+			return false;
+	}
+	return same_pairs(a->meta, b->meta, a->meta_count);
+}
+
+enum wm_status wm_instance_worst(const struct wm_instance *i)
+{
+	enum wm_status worst = WM_PASSING;
+
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (i->checks[n]->status > worst)
+			worst = i->checks[n]->status;
+	}
+	return worst;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* object.h - builds, compares and frees the registry's objects. An instance and its strings are one
+ * block of memory, and so are a check and its strings: a registration is copied once. Objects are
+ * replaced as wholes, never edited, but for a check's status and output. Inside registry/ only. */
+#pragma once
+#include "registry.h"
+
+#include <sys/queue.h>
+
+struct wm_instance_box {
+	struct wm_instance i; /* first: a box is found from its instance by a cast */
+	const char *service_name;
+	TAILQ_ENTRY(wm_instance_box) dirty_entry;
+	bool dirty;   /* a check's status is newer than the stored row */
+	size_t bytes; /* of memory: this block and its checks' blocks when it was built */
+};
+TAILQ_HEAD(wm_instance_boxes, wm_instance_box);
+
+struct wm_check_box {
+	struct wm_check c; /* first */
+	uint8_t given;	   /* initial status that the client asked for: 0 none, else 1 + status */
+};
+
+/* What a stored record holds of a check beside its definition. */
+struct wm_check_state {
+	uint64_t create_index, modify_index;
+	enum wm_status status;
+};
+
+static inline struct wm_instance_box *wm_box(struct wm_instance *i)
+{
+	return (struct wm_instance_box *)i;
+}
+static inline struct wm_check_box *wm_cbox(struct wm_check *c)
+{
+	return (struct wm_check_box *)c;
+}
+
+/** Build a detached instance (no node, no service, no indexes) with its checks from a draft that
+ *  passed validation; ids and names that the draft leaves out get Consul's defaults.
+ *  @return NULL without memory. The caller frees it by wm_instance_free(). */
+struct wm_instance *wm_instance_build(const struct wm_instance_draft *d);
+/** Free an instance; with @p checks also every check it lists. NULL ok. */
+void wm_instance_free(struct wm_instance *i, bool checks);
+void wm_check_free(struct wm_check *c); /* NULL ok */
+/** Replace the output (cut at WM_CHECK_OUTPUT_MAX, at a character's border).
+ *  @return 1 changed, 0 the same, -ENOMEM with nothing changed. */
+int wm_check_set_output(struct wm_check *c, const char *output);
+/** Same definition: everything that a client states; status, output and indexes aside. */
+bool wm_check_same(const struct wm_check *a, const struct wm_check *b);
+/** The same but for checks. */
+bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b);
+/** Worst of the checks; passing without any. */
+enum wm_status wm_instance_worst(const struct wm_instance *i);
+/** Addresses of a text: IPv4 (v4-mapped counts as it), IPv6, or none for a host name. */
+void wm_address_parse(const char *s, struct in_addr *ret4, struct in6_addr *ret6);

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* validate.c - see validate.h. Every loop ends at the first octet over its limit. */
+#include "validate.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHOWN 64 /* octets of a refused value that a message repeats */
+
+static bool alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* No control characters: they have no place in an id, and break logs and HTTP headers. */
+static bool printable(const char *s)
+{
+	for (; *s; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static int check_text(const char *field, const char *s, size_t max, struct wm_err *e)
+{
+	if (!s)
+		return 0;
+	if (strnlen(s, max + 1) > max)
+		return wm_err_set(e, WM_E_LIMIT, "%s is too long (limit: %zu characters)", field,
+				  max);
+	if (!printable(s))
+		return wm_err_set(e, WM_E_INVALID, "%s must not contain control characters", field);
+	return 0;
+}
+
+bool wm_label_valid(const char *s)
+{
+	size_t n = 0;
+
+	for (; s[n]; n++) {
+		if (n == WM_DNS_LABEL_MAX || (!alnum(s[n]) && s[n] != '-'))
+			return false;
+	}
+	return n && s[0] != '-' && s[n - 1] != '-';
+}
+
+static int check_name(const char *name, struct wm_err *e)
+{
+	size_t n;
+
+	if (!name || !*name)
+		return wm_err_set(e, WM_E_INVALID, "Missing service name");
+	n = strnlen(name, WM_SERVICE_NAME_MAX + 1);
+	if (n > WM_SERVICE_NAME_MAX)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Service name %.*s... is too long. Valid lengths are between 1 "
+				  "and 63 bytes.",
+				  SHOWN / 2, name);
+	for (size_t i = 0; i < n; i++) {
+		if (!alnum(name[i]) && name[i] != '-')
+			return wm_err_set(e, WM_E_INVALID,
+					  "Service name %s contains invalid characters. Valid "
+					  "characters include all alpha-numerics and dashes.",
+					  name);
+	}
+	if (name[0] == '-' || name[n - 1] == '-')
+		return wm_err_set(e, WM_E_INVALID,
+				  "Service name %s must not begin or end with a dash", name);
+	return 0;
+}
+
+/* A host name of RFC 1123 letters, underscores allowed; not one that reads as a broken IPv4. */
+static bool host_valid(const char *s, size_t n)
+{
+	size_t label = 0;
+	bool letter = false; /* in the last label */
+
+	if (!n || n > WM_ADDRESS_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '.') {
+			if (!label || s[i - 1] == '-')
+				return false;
+			label = 0;
+			letter = letter && i + 1 == n; /* a root dot ends the last label */
+			continue;
+		}
+		if ((!alnum(s[i]) && s[i] != '-' && s[i] != '_') || (!label && s[i] == '-') ||
+		    ++label > WM_DNS_LABEL_MAX)
+			return false;
+		letter = letter || !isdigit((unsigned char)s[i]);
+	}
+	return letter && s[n - 1] != '-';
+}
+
+static int check_address(const char *s, struct wm_err *e)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (!s || !*s)
+		return 0;
+	if (inet_pton(AF_INET, s, &v4) == 1) {
+		if (v4.s_addr == INADDR_ANY)
+			return wm_err_set(e, WM_E_INVALID, "Invalid service address");
+		return 0;
+	}
+	if (inet_pton(AF_INET6, s, &v6) == 1) {
+		if (IN6_IS_ADDR_UNSPECIFIED(&v6) ||
+		    (IN6_IS_ADDR_V4MAPPED(&v6) && memcmp(&v6.s6_addr[12], "\0\0\0\0", 4) == 0))
+			return wm_err_set(e, WM_E_INVALID, "Invalid service address");
+		return 0;
+	}
+	if (!host_valid(s, strnlen(s, WM_ADDRESS_MAX + 1)))
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid service address: \"%.*s\" is no IPv4 address, no IPv6 "
+				  "address and no host name of at most %d characters",
+				  SHOWN, s, WM_ADDRESS_MAX);
+	return 0;
+}
+
+static int check_tags(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	int err;
+
+	if (d->tags_count > WM_TAGS_MAX)
+		return wm_err_set(e, WM_E_LIMIT, "Tags: %u given, at most %d are allowed",
+				  d->tags_count, WM_TAGS_MAX);
+	for (unsigned i = 0; i < d->tags_count; i++) {
+		err = check_text("Tag", d->tags[i], WM_TAG_MAX, e);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int meta_error(const struct wm_pair *m, const char *why, struct wm_err *e)
+{
+	bool long_key = strnlen(m->key, SHOWN + 1) > SHOWN;
+	bool long_value = strnlen(m->value, SHOWN + 1) > SHOWN;
+
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"Invalid Service Meta: Couldn't load metadata pair ('%.*s%s', '%.*s%s'): %s", SHOWN,
+		m->key, long_key ? "..." : "", SHOWN, m->value, long_value ? "..." : "", why);
+}
+
+static int by_pair_key(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_pair *const *)a)->key,
+		      (*(const struct wm_pair *const *)b)->key);
+}
+
+static int check_meta(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	const struct wm_pair *sorted[WM_META_PAIRS_MAX];
+
+	if (d->meta_count > WM_META_PAIRS_MAX)
+		return wm_err_set(
+			e, WM_E_LIMIT,
+			"Invalid Service Meta: cannot contain more than %d key/value pairs",
+			WM_META_PAIRS_MAX);
+	for (unsigned i = 0; i < d->meta_count; i++) {
+		const struct wm_pair *m = sorted[i] = &d->meta[i];
+
+		if (!*m->key)
+			return meta_error(m, "Key cannot be blank", e);
+		if (strnlen(m->key, WM_META_KEY_MAX + 1) > WM_META_KEY_MAX)
+			return meta_error(m, "Key is too long (limit: 128 characters)", e);
+		for (const char *p = m->key; *p; p++) {
+			if (!alnum(*p) && *p != '-' && *p != '_')
+				return meta_error(m, "Key contains invalid characters", e);
+		}
+		if (strnlen(m->value, WM_META_VALUE_MAX + 1) > WM_META_VALUE_MAX)
+			return meta_error(m, "Value is too long (limit: 512 characters)", e);
+	}
+	if (d->meta_count > 1)
+		qsort(sorted, d->meta_count, sizeof(sorted[0]), by_pair_key);
+	for (unsigned i = 1; i < d->meta_count; i++) {
+		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
+			return meta_error(sorted[i], "Key is given twice", e);
+	}
+	return 0;
+}
+_Static_assert(WM_META_KEY_MAX == 128 && WM_META_VALUE_MAX == 512, "texts name the limits");
+
+static int check_tagged(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	int err;
+
+	if (d->tagged_count > WM_TAGGED_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "TaggedAddresses: %u given, at most %d are allowed",
+				  d->tagged_count, WM_TAGGED_MAX);
+	for (unsigned i = 0; i < d->tagged_count; i++) {
+		const struct wm_tagged_address *t = &d->tagged[i];
+
+		if (!*t->name)
+			return wm_err_set(e, WM_E_INVALID,
+					  "TaggedAddresses: a name must not be empty");
+		err = check_text("TaggedAddresses: a name", t->name, WM_TAGGED_NAME_MAX, e);
+		if (!err)
+			err = check_address(t->address, e);
+		if (err)
+			return err;
+		for (unsigned k = 0; k < i; k++) {
+			if (strcmp(d->tagged[k].name, t->name) == 0)
+				return wm_err_set(e, WM_E_INVALID,
+						  "TaggedAddresses: \"%s\" is given twice",
+						  t->name);
+		}
+	}
+	return 0;
+}
+
+/* Parse 1..65535 that ends at @p end. */
+static bool port_valid(const char *s, const char *end)
+{
+	unsigned v = 0;
+
+	if (s == end || end - s > 5)
+		return false;
+	for (; s < end; s++) {
+		if (!isdigit((unsigned char)*s))
+			return false;
+		v = v * 10 + (unsigned)(*s - '0');
+	}
+	return v >= 1 && v <= 65535;
+}
+
+/* host, host:port, [v6] or [v6]:port up to @p end. */
+static bool authority_valid(const char *s, const char *end, bool need_port)
+{
+	char host[WM_ADDRESS_MAX + 1];
+	const char *stop;
+	struct in6_addr v6;
+	struct in_addr v4;
+	size_t n;
+
+	if (s < end && *s == '[') {
+		stop = memchr(s, ']', (size_t)(end - s));
+		if (!stop || stop - s - 1 >= (long)sizeof(host))
+			return false;
+		n = (size_t)(stop - s - 1);
+		memcpy(host, s + 1, n);
+		host[n] = 0;
+		if (inet_pton(AF_INET6, host, &v6) != 1)
+			return false;
+		stop++;
+	} else {
+		stop = memchr(s, ':', (size_t)(end - s));
+		if (!stop)
+			stop = end;
+		n = (size_t)(stop - s);
+		if (n >= sizeof(host))
+			return false;
+		memcpy(host, s, n);
+		host[n] = 0;
+		if (inet_pton(AF_INET, host, &v4) != 1 && !host_valid(host, n))
+			return false;
+	}
+	if (stop == end)
+		return !need_port;
+	return *stop == ':' && port_valid(stop + 1, end);
+}
+
+static int check_target(const struct wm_check_draft *c, struct wm_err *e)
+{
+	const char *s = c->target, *rest;
+
+	if (c->kind == WM_CHECK_TTL)
+		return 0;
+	if (!s || !*s)
+		return wm_err_set(e, WM_E_INVALID, "Invalid check: %s must not be empty",
+				  c->kind == WM_CHECK_TCP ? "TCP" : "HTTP");
+	if (strnlen(s, WM_CHECK_TARGET_MAX + 1) > WM_CHECK_TARGET_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: target is too long (limit: %d characters)",
+				  WM_CHECK_TARGET_MAX);
+	if (c->kind == WM_CHECK_TCP) {
+		if (!authority_valid(s, s + strlen(s), true))
+			return wm_err_set(e, WM_E_INVALID,
+					  "Invalid check: TCP \"%.*s\" must be host:port, with a "
+					  "port from 1 to 65535",
+					  SHOWN, s);
+		return 0;
+	}
+	rest = strncasecmp(s, "http://", 7) == 0    ? s + 7
+	       : strncasecmp(s, "https://", 8) == 0 ? s + 8
+						    : NULL;
+	if (rest && printable(s) && !strchr(s, ' ')) {
+		const char *end = rest + strcspn(rest, "/?#");
+		const char *at = memchr(rest, '@', (size_t)(end - rest));
+
+		if (authority_valid(at ? at + 1 : rest, end, false))
+			return 0;
+	}
+	return wm_err_set(e, WM_E_INVALID,
+			  "Invalid check: HTTP \"%.*s\" must be a URL that starts with http:// or "
+			  "https:// and names a host",
+			  SHOWN, s);
+}
+
+static int check_timing(const struct wm_check_draft *c, struct wm_err *e)
+{
+	const uint64_t all[] = {c->interval_ms, c->timeout_ms, c->ttl_ms, c->deregister_after_ms};
+	static const char *const names[] = {"Interval", "Timeout", "TTL",
+					    "DeregisterCriticalServiceAfter"};
+
+	if (c->interval_ms && c->ttl_ms)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: Interval and TTL cannot both be specified");
+	if (c->kind == WM_CHECK_TTL && !c->ttl_ms)
+		return wm_err_set(e, WM_E_INVALID, "Invalid check: TTL must be > 0 for TTL checks");
+	if (c->kind != WM_CHECK_TTL && !c->interval_ms)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, "
+				  "TCP, UDP or OSService checks");
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i] > WM_CHECK_DURATION_MAX_MS)
+			return wm_err_set(e, WM_E_INVALID, "Invalid check: %s must be <= 8784h",
+					  names[i]);
+	}
+	if (c->failures_before_warning > c->failures_before_critical)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: FailuresBeforeWarning can't be higher than "
+				  "FailuresBeforeCritical");
+	if (c->success_before_passing > WM_CHECK_THRESHOLD_MAX ||
+	    c->failures_before_critical > WM_CHECK_THRESHOLD_MAX)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: SuccessBeforePassing, FailuresBeforeWarning and "
+				  "FailuresBeforeCritical must be <= %d",
+				  WM_CHECK_THRESHOLD_MAX);
+	return 0;
+}
+
+/* RFC 9110 5.6.2 token. */
+static bool token_valid(const char *s, size_t max)
+{
+	size_t n = 0;
+
+	for (; s[n]; n++) {
+		if (n == max || (!alnum(s[n]) && !strchr("!#$%&'*+-.^_`|~", s[n])))
+			return false;
+	}
+	return n > 0;
+}
+
+static int check_http(const struct wm_check_draft *c, struct wm_err *e)
+{
+	if (c->method && *c->method && !token_valid(c->method, WM_CHECK_METHOD_MAX))
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: Method must be an HTTP method of at most %d "
+				  "characters",
+				  WM_CHECK_METHOD_MAX);
+	if (c->body && strnlen(c->body, WM_CHECK_BODY_MAX + 1) > WM_CHECK_BODY_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: Body is too long (limit: %d characters)",
+				  WM_CHECK_BODY_MAX);
+	if (c->headers_count > WM_CHECK_HEADERS_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: Header: %u given, at most %d are allowed",
+				  c->headers_count, WM_CHECK_HEADERS_MAX);
+	for (unsigned i = 0; i < c->headers_count; i++) {
+		if (!token_valid(c->headers[i].key, WM_CHECK_HEADER_MAX))
+			return wm_err_set(e, WM_E_INVALID,
+					  "Invalid check: Header: \"%.*s\" is no header's name",
+					  SHOWN, c->headers[i].key);
+		if (strnlen(c->headers[i].value, WM_CHECK_HEADER_MAX + 1) > WM_CHECK_HEADER_MAX ||
+		    !printable(c->headers[i].value))
+			return wm_err_set(e, WM_E_INVALID,
+					  "Invalid check: Header %.*s must have a value of at most "
+					  "%d characters without control characters",
+					  SHOWN, c->headers[i].key, WM_CHECK_HEADER_MAX);
+	}
+	if (c->tls_server_name && *c->tls_server_name &&
+	    !host_valid(c->tls_server_name, strnlen(c->tls_server_name, WM_ADDRESS_MAX + 1)))
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: TLSServerName must be a host name of at most %d "
+				  "characters",
+				  WM_ADDRESS_MAX);
+	return 0;
+}
+
+static int check_check(const struct wm_check_draft *c, struct wm_err *e)
+{
+	int err;
+
+	if ((unsigned)c->kind >= WM_CHECK_KIND_COUNT)
+		return wm_err_set(e, WM_E_INVALID, "Invalid check: TTL must be > 0 for TTL checks");
+	if (c->has_status && (unsigned)c->status > WM_CRITICAL)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Status for checks must 'passing', 'warning', 'critical'");
+	err = check_text("Invalid check: CheckID", c->id, WM_CHECK_ID_MAX, e);
+	if (!err)
+		err = check_text("Invalid check: Name", c->name, WM_CHECK_NAME_MAX, e);
+	if (err)
+		return err;
+	/* notes and output may have line ends */
+	if (c->notes && strnlen(c->notes, WM_CHECK_NOTES_MAX + 1) > WM_CHECK_NOTES_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: Notes is too long (limit: %d characters)",
+				  WM_CHECK_NOTES_MAX);
+	err = check_timing(c, e);
+	if (!err)
+		err = check_target(c, e);
+	if (!err)
+		err = check_http(c, e);
+	return err;
+}
+
+/* Default ids are made of the position, so two checks of one draft can only clash by given ids, or
+ * by a given id that looks like a default; the registry finds the latter when it merges. */
+static int check_checks(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	int err;
+
+	if (d->checks_count > WM_CHECKS_PER_INSTANCE)
+		return wm_err_set(e, WM_E_LIMIT, "Checks: %u given, at most %d are allowed",
+				  d->checks_count, WM_CHECKS_PER_INSTANCE);
+	for (unsigned i = 0; i < d->checks_count; i++) {
+		err = check_check(&d->checks[i], e);
+		if (err)
+			return err;
+		for (unsigned k = 0; k < i; k++) {
+			const char *a = d->checks[i].id, *b = d->checks[k].id;
+
+			if (a && *a && b && strcmp(a, b) == 0)
+				return wm_err_set(e, WM_E_INVALID,
+						  "Invalid check: CheckID \"%.*s\" is given twice",
+						  SHOWN, a);
+		}
+	}
+	return 0;
+}
+
+static int check_weights(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	if (!d->has_weights)
+		return 0;
+	/* what reads as negative in 32 bits was negative in the request */
+	if ((int)d->weight_passing < 0)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid Weights: Passing must be greater than 0");
+	if ((int)d->weight_warning < 0)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid Weights: Warning must be greater or equal than 0");
+	if (d->weight_passing > WM_WEIGHT_MAX || d->weight_warning > WM_WEIGHT_MAX)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid Weights: DNS Weight must be between 0 and %d",
+				  WM_WEIGHT_MAX);
+	return 0;
+}
+
+int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	int err = check_name(d->name, e);
+
+	if (!err)
+		err = check_text("Service ID", d->id, WM_INSTANCE_ID_MAX, e);
+	if (!err && d->port > 65535)
+		err = wm_err_set(e, WM_E_INVALID, "Invalid Port: %u must be between 0 and 65535",
+				 d->port);
+	if (!err)
+		err = check_address(d->address, e);
+	if (!err)
+		err = check_weights(d, e);
+	if (!err)
+		err = check_tags(d, e);
+	if (!err)
+		err = check_meta(d, e);
+	if (!err)
+		err = check_tagged(d, e);
+	if (!err)
+		err = check_checks(d, e);
+	return err;
+}
