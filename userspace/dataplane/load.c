@@ -78,7 +78,9 @@ static void set_flag(struct bpf_object *o, const char *name, bool value)
 
 	bpf_object__for_each_map(m, o)
 	{
-		if (strstr(bpf_map__name(m), ".rodata"))
+		const char *suffix = strrchr(bpf_map__name(m), '.');
+
+		if (suffix && !strcmp(suffix, ".rodata"))
 			rodata = m;
 	}
 	id = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -ENOENT;

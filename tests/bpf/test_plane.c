@@ -1,0 +1,989 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base dataplane */
+/* test_plane.c - the data plane against the running kernel. Each test has a mount namespace with a
+ * bpffs of its own, a network namespace and a child cgroup; all of it ends with the process. */
+#include "userspace/dataplane/internal.h"
+#include "waymark/counters.h"
+#include "waymark/layout.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONNECT_HOOKS 8
+#define GONE_TRIES    500 /* of 10 ms: the kernel frees maps and programs after a grace period */
+
+static char pin_dir[128], cgroup[256];
+static const char *const lo_only[] = {"lo", NULL};
+
+/* A crashed run leaves its cgroup behind: nothing else ends with the process by itself. */
+static void sweep_cgroups(const char *root)
+{
+	DIR *d = opendir(root);
+	struct dirent *e;
+	char path[600];
+	int pid;
+
+	while (d && (e = readdir(d))) {
+		if (sscanf(e->d_name, "waymark-test-plane-%d", &pid) != 1 || !kill(pid, 0))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/sub", root, e->d_name);
+		rmdir(path);
+		snprintf(path, sizeof(path), "%s/%s", root, e->d_name);
+		rmdir(path);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void lo_up(void)
+{
+	struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(ioctl(fd, SIOCSIFFLAGS, &r), 0, "%s", strerror(errno));
+	close(fd);
+}
+
+static void setup(void)
+{
+	char root[128];
+
+	cr_assert_eq(unshare(CLONE_NEWNS | CLONE_NEWNET), 0, "%s", strerror(errno));
+	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	cr_assert_eq(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0, "%s", strerror(errno));
+	lo_up();
+	cr_assert_eq(wm_cgroup_root(root, sizeof(root)), 0, "these tests need a cgroup2 mount");
+	sweep_cgroups(root);
+	snprintf(cgroup, sizeof(cgroup), "%s/waymark-test-plane-%d", root, getpid());
+	cr_assert_eq(mkdir(cgroup, 0755), 0, "%s: %s", cgroup, strerror(errno));
+	snprintf(pin_dir, sizeof(pin_dir), "/sys/fs/bpf/waymark-test-%d", getpid());
+}
+
+static void teardown(void)
+{
+	wm_plane_detach(pin_dir, NULL);
+	rmdir(cgroup);
+}
+
+TestSuite(plane, .init = setup, .fini = teardown, .timeout = 120);
+
+static struct wm_plane_config small(void)
+{
+	return (struct wm_plane_config){
+		.pin_dir = pin_dir,
+		.cgroup = cgroup,
+		.lo_devices = lo_only,
+		.attach_dns = true,
+		.attach_connect = true,
+		.names = 64,
+		.frontends = 64,
+		.sets = 32,
+		.slots = 256,
+		.backends = 128,
+		.memory_max = 16 << 20,
+	};
+}
+
+static struct wm_plane *open_ok(const struct wm_plane_config *c, bool want_adopted)
+{
+	struct wm_plane *p = NULL;
+	struct wm_err e = {0};
+	bool adopted = !want_adopted;
+	int r = wm_plane_open(c, &p, &adopted, &e);
+
+	cr_assert_eq(r, 0, "%d: %s", r, e.text);
+	cr_assert_eq(adopted, want_adopted);
+	return p;
+}
+
+static void attach_ok(struct wm_plane *p, int want)
+{
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	int r = wm_plane_attach(p, &e);
+	unsigned n = wm_plane_hooks(p, &h);
+
+	for (unsigned i = 0; i < n; i++)
+		if (h[i].error)
+			cr_log_warn("%s at %s: %s", h[i].name, h[i].where, h[i].text);
+	cr_assert_eq(r, want, "%d: %s", r, e.text);
+}
+
+static unsigned entries(const char *sub)
+{
+	char path[256];
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/%s", pin_dir, sub);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static bool map_gone(uint32_t id)
+{
+	for (int i = 0; i < GONE_TRIES; i++) {
+		int fd = bpf_map_get_fd_by_id(id);
+
+		if (fd == -ENOENT)
+			return true;
+		if (fd >= 0)
+			close(fd);
+		usleep(10000);
+	}
+	return false;
+}
+
+static bool prog_gone(uint32_t id)
+{
+	for (int i = 0; i < GONE_TRIES; i++) {
+		int fd = bpf_prog_get_fd_by_id(id);
+
+		if (fd == -ENOENT)
+			return true;
+		if (fd >= 0)
+			close(fd);
+		usleep(10000);
+	}
+	return false;
+}
+
+static bool link_gone(uint32_t id)
+{
+	for (int i = 0; i < GONE_TRIES; i++) {
+		int fd = bpf_link_get_fd_by_id(id);
+
+		if (fd < 0)
+			return true;
+		close(fd);
+		usleep(10000);
+	}
+	return false;
+}
+
+static uint32_t pinned_link_prog(const char *name, uint32_t *ret_link)
+{
+	struct bpf_link_info info = {0};
+	uint32_t len = sizeof(info);
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/links/%s", pin_dir, name);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return 0;
+	cr_assert_eq(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	close(fd);
+	if (ret_link)
+		*ret_link = info.id;
+	return info.prog_id;
+}
+
+Test(plane, creates_and_adopts)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	uint32_t map_ids[WM_MAP_COUNT], link_ids[CONNECT_HOOKS + 1], prog_ids[CONNECT_HOOKS + 1];
+	struct wm_name_key key = {.hash = {1, 2}}, got_key;
+	struct wm_name name = {.set = 7, .kind = WM_NAME_SERVICE, .len = 5}, got;
+	const struct wm_plane_ops *ops = wm_plane_ops(p);
+	const struct wm_plane_hook *h;
+	const struct wm_plane_map *m;
+	struct wm_table_memory mem;
+	uint64_t seed[2];
+
+	wm_plane_memory_of(p, &mem);
+	cr_assert_eq(mem.slots_cap, 256);
+	memcpy(seed, mem.config->seed, sizeof(seed));
+	cr_assert(seed[0] || seed[1]);
+	mem.config->ttl_s = 9;
+	mem.backends[127].addr4_be = 0x0100007f;
+	mem.slots[255].keep = 77;
+	mem.sets[31].service = 5;
+	mem.stats[127].picks = 3;
+	cr_assert_eq(ops->name_put(ops->arg, &key, &name), 0);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(wm_plane_hooks(p, &h), CONNECT_HOOKS + 1);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		link_ids[i] = h[i].link_id;
+		prog_ids[i] = h[i].prog_id;
+		cr_assert(h[i].link_id && h[i].prog_id, "%s", h[i].name);
+		cr_assert_gt(h[i].verified_insns, 0);
+	}
+	cr_assert_eq(wm_plane_maps(p, &m), WM_MAP_COUNT);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		map_ids[i] = m[i].id;
+	wm_plane_close(p);
+	/* Nobody runs now, and everything is still there. */
+	for (unsigned i = 0; i < CONNECT_HOOKS; i++)
+		cr_assert_eq(pinned_link_prog(wm_prog_name(i), NULL), prog_ids[i]);
+
+	p = open_ok(&c, true);
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		cr_assert_eq(m[i].id, map_ids[i], "%s", m[i].name);
+	wm_plane_memory_of(p, &mem);
+	cr_assert_arr_eq(mem.config->seed, seed, sizeof(seed));
+	cr_assert_eq(mem.config->ttl_s, 9);
+	cr_assert_eq(mem.backends[127].addr4_be, 0x0100007f);
+	cr_assert_eq(mem.slots[255].keep, 77);
+	cr_assert_eq(mem.sets[31].service, 5);
+	cr_assert_eq(mem.stats[127].picks, 3);
+	ops = wm_plane_ops(p);
+	cr_assert_eq(ops->name_next(ops->arg, true, &got_key, &got), 0);
+	cr_assert_arr_eq(&got_key, &key, sizeof(key));
+	cr_assert_arr_eq(&got, &name, sizeof(name));
+	cr_assert_eq(ops->name_next(ops->arg, false, &got_key, &got), -ENOENT);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		cr_assert_eq(h[i].link_id, link_ids[i], "%s was not moved but made anew",
+			     h[i].name);
+		cr_assert_neq(h[i].prog_id, prog_ids[i]);
+	}
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
+		cr_assert(prog_gone(prog_ids[i]), "old program of %s", h[i].name);
+	/* Again, within one process: the same hooks. */
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_hooks(p, &h);
+	cr_assert_eq(h[0].link_id, link_ids[0]);
+	wm_plane_close(p);
+}
+
+Test(plane, another_size_moves_the_links_and_drops_the_old_pins)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	uint32_t map_ids[WM_MAP_COUNT], link_ids[CONNECT_HOOKS + 1];
+	const struct wm_plane_hook *h;
+	const struct wm_plane_map *m;
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
+		link_ids[i] = h[i].link_id;
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		map_ids[i] = m[i].id;
+	wm_plane_close(p);
+
+	c.backends = 500;
+	p = open_ok(&c, false);
+	cr_assert_eq(entries("maps"), WM_MAP_COUNT, "old maps serve until the links move");
+	cr_assert_eq(entries("new"), WM_MAP_COUNT);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(entries("maps"), WM_MAP_COUNT);
+	cr_assert_eq(entries(""), 2, "only maps and links");
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
+		cr_assert_eq(h[i].link_id, link_ids[i]);
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		if (i == WM_MAP_SOCKET_ORIGIN) {
+			cr_assert_eq(m[i].id, map_ids[i], "open sockets keep their origin");
+			continue;
+		}
+		cr_assert_neq(m[i].id, map_ids[i]);
+		cr_assert(map_gone(map_ids[i]), "old %s", m[i].name);
+	}
+	wm_plane_close(p);
+	p = open_ok(&c, true);
+	wm_plane_close(p);
+}
+
+Test(plane, another_layout_is_not_adopted)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	struct wm_layout l = {0};
+	uint32_t zero = 0;
+
+	cr_assert_eq(bpf_map_lookup_elem(p->map_fd[WM_MAP_LAYOUT_VERSION], &zero, &l), 0);
+	cr_assert_eq(l.version, WM_LAYOUT_VERSION);
+	l.version++;
+	cr_assert_eq(bpf_map_update_elem(p->map_fd[WM_MAP_LAYOUT_VERSION], &zero, &l, BPF_ANY), 0);
+	wm_plane_close(p);
+	p = open_ok(&c, false);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_close(p);
+	p = open_ok(&c, true);
+	wm_plane_close(p);
+}
+
+Test(plane, detach_leaves_nothing)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	uint32_t map_ids[WM_MAP_COUNT], link_ids[CONNECT_HOOKS + 1], prog_ids[CONNECT_HOOKS + 1];
+	const struct wm_plane_hook *h;
+	const struct wm_plane_map *m;
+	struct wm_err e = {0};
+	int r;
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		link_ids[i] = h[i].link_id;
+		prog_ids[i] = h[i].prog_id;
+	}
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		map_ids[i] = m[i].id;
+	wm_plane_close(p);
+	r = wm_plane_detach(pin_dir, &e);
+	cr_assert_eq(r, CONNECT_HOOKS + 1 + WM_MAP_COUNT, "%d: %s", r, e.text);
+	cr_assert_neq(access(pin_dir, F_OK), 0);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		cr_assert(link_gone(link_ids[i]));
+		cr_assert(prog_gone(prog_ids[i]));
+	}
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		cr_assert(map_gone(map_ids[i]), "%s", wm_plane_map_name(i));
+	cr_assert_eq(wm_plane_detach(pin_dir, &e), 0, "nothing to do is no error");
+}
+
+Test(plane, detach_refuses_what_is_no_pin_directory)
+{
+	char dir[] = "/tmp/waymark-test-plane-XXXXXX";
+	struct wm_err e = {0};
+
+	cr_assert(mkdtemp(dir));
+	cr_assert_eq(wm_plane_detach(dir, &e), -EINVAL);
+	cr_assert(strstr(e.text, "bpffs"), "%s", e.text);
+	cr_assert_eq(access(dir, F_OK), 0);
+	rmdir(dir);
+	cr_assert_eq(wm_plane_detach("/sys/fs/bpf", &e), -EINVAL, "a whole bpffs is not ours");
+	cr_assert_eq(wm_plane_detach("relative", &e), -EINVAL);
+}
+
+Test(plane, over_budget_is_refused_before_anything_is_made)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = NULL;
+	struct wm_err e = {0};
+	char need[32], max[32];
+
+	c.names = 1000000;
+	c.memory_max = 64 << 20;
+	cr_assert_eq(wm_plane_open(&c, &p, NULL, &e), WM_E_BUDGET);
+	snprintf(need, sizeof(need), "%llu", (unsigned long long)wm_plane_memory(&c, NULL, NULL));
+	snprintf(max, sizeof(max), "%d", 64 << 20);
+	cr_assert(strstr(e.text, need) && strstr(e.text, max) && strstr(e.text, "memory_max") &&
+			  strstr(e.text, "1000000"),
+		  "%s", e.text);
+	cr_assert_null(p);
+	cr_assert_neq(access(pin_dir, F_OK), 0);
+	c.names = 0;
+	cr_assert_eq(wm_plane_open(&c, &p, NULL, &e), -EINVAL);
+}
+
+Test(plane, a_missing_bpffs_is_named)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = NULL;
+	struct wm_err e = {0};
+
+	cr_assert_eq(umount2("/sys/fs/bpf", MNT_DETACH), 0);
+	while (wm_pins_is_bpffs("/sys/fs/bpf")) /* the machine's own, in this namespace only */
+		cr_assert_eq(umount2("/sys/fs/bpf", MNT_DETACH), 0);
+	cr_assert_eq(wm_plane_open(&c, &p, NULL, &e), -ENODEV);
+	cr_assert(strstr(e.text, "mount -t bpf bpf /sys/fs/bpf"), "%s", e.text);
+	c.pin_dir = "/sys/fs/bpf/nowhere/waymark";
+	cr_assert_eq(wm_plane_open(&c, &p, NULL, &e), -ENOENT);
+	cr_assert(strstr(e.text, "/sys/fs/bpf/nowhere"), "%s", e.text);
+}
+
+Test(plane, a_second_owner_is_refused)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false), *q = NULL;
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_plane_open(&c, &q, NULL, &e), -EBUSY);
+	cr_assert(strstr(e.text, pin_dir) && strstr(e.text, "another running agent"), "%s", e.text);
+	wm_plane_close(p);
+	p = open_ok(&c, true);
+	wm_plane_close(p);
+}
+
+Test(plane, a_cgroup_that_went_away_under_its_links_is_no_obstacle)
+{
+	struct wm_plane_config c = small();
+	uint32_t old_link = 0, new_link = 0;
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	struct wm_plane *p;
+	char sub[300];
+
+	snprintf(sub, sizeof(sub), "%s/sub", cgroup);
+	cr_assert_eq(mkdir(sub, 0755), 0);
+	c.cgroup = sub;
+	p = open_ok(&c, false);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	pinned_link_prog("connect4", &old_link);
+	wm_plane_close(p);
+	cr_assert_eq(rmdir(sub), 0);
+	/* While it is gone: said so, DNS still attached, no dead links left. */
+	p = open_ok(&c, true);
+	cr_assert_eq(wm_plane_attach(p, &e), 1, "%s", e.text);
+	wm_plane_hooks(p, &h);
+	cr_assert_eq(h[0].error, -ENOENT);
+	cr_assert(strstr(h[0].text, "No such file"), "%s", h[0].text);
+	cr_assert_eq(entries("links"), 1);
+	wm_plane_close(p);
+	/* The directory is back under the same name, another cgroup. */
+	cr_assert_eq(mkdir(sub, 0755), 0);
+	p = open_ok(&c, true);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_close(p);
+	cr_assert_eq(rmdir(sub), 0);
+	cr_assert_eq(mkdir(sub, 0755), 0);
+	p = open_ok(&c, true);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	pinned_link_prog("connect4", &new_link);
+	cr_assert_neq(old_link, new_link);
+	wm_plane_close(p);
+	/* Another cgroup is configured: the links go there. */
+	c.cgroup = cgroup;
+	p = open_ok(&c, true);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(entries("links"), CONNECT_HOOKS + 1);
+	wm_plane_close(p);
+	cr_assert_eq(rmdir(sub), 0);
+}
+
+Test(plane, a_wrong_cgroup_or_device_is_an_error_of_its_hook_only)
+{
+	static const char *const devices[] = {"lo", "nosuch0", NULL};
+	struct wm_plane_config c = small();
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	struct wm_plane *p;
+
+	c.cgroup = "/proc";
+	c.lo_devices = devices;
+	c.veth_devices = lo_only;
+	p = open_ok(&c, false);
+	cr_assert_eq(wm_plane_attach(p, &e), 1, "%s", e.text);
+	cr_assert_eq(wm_plane_hooks(p, &h), CONNECT_HOOKS + 3);
+	cr_assert_eq(h[0].error, -EINVAL);
+	cr_assert(strstr(h[0].text, "cgroup2"), "%s", h[0].text);
+	cr_assert_eq(h[CONNECT_HOOKS].error, 0);
+	cr_assert_str_eq(h[CONNECT_HOOKS].where, "lo");
+	cr_assert_eq(h[CONNECT_HOOKS + 1].error, -ENODEV);
+	cr_assert(strstr(h[CONNECT_HOOKS + 1].text, "no such device"));
+	cr_assert_eq(h[CONNECT_HOOKS + 2].error, -EINVAL);
+	cr_assert(strstr(h[CONNECT_HOOKS + 2].text, "loopback"));
+	wm_plane_close(p);
+	/* Nothing at all can be attached: an error, with the first reason. */
+	c.attach_dns = false;
+	p = open_ok(&c, true);
+	cr_assert_eq(wm_plane_attach(p, &e), -EINVAL);
+	cr_assert(strstr(e.text, "getpeername4 at /proc"), "%s", e.text);
+	cr_assert_eq(entries("links"), 0, "the hook on lo is no longer wanted");
+	wm_plane_close(p);
+}
+
+Test(plane, devices_of_pods_by_tcx)
+{
+	static const char *const pods[] = {"wm.0", NULL};
+	struct wm_plane_config c = small();
+	const struct wm_plane_hook *h;
+	uint32_t id = 0;
+	struct wm_plane *p;
+
+	cr_assert_eq(system("ip link add wm.0 type veth peer name wm.1"), 0);
+	c.attach_connect = false;
+	c.veth_devices = pods;
+	p = open_ok(&c, false);
+	attach_ok(p, 2);
+	wm_plane_hooks(p, &h);
+	cr_assert_str_eq(h[1].name, "dns_veth");
+	cr_assert_str_eq(h[1].how, "tcx");
+	cr_assert_eq(pinned_link_prog("dns_veth@wm%0", &id), h[1].prog_id);
+	/* The device goes and another takes its name: a new link, the old one is gone. */
+	cr_assert_eq(system("ip link del wm.0 && ip link add wm.0 type veth peer name wm.1"), 0);
+	attach_ok(p, 2);
+	wm_plane_hooks(p, &h);
+	cr_assert_neq(h[1].link_id, id);
+	cr_assert(link_gone(id));
+	wm_plane_close(p);
+}
+
+static unsigned filters_on_lo(void)
+{
+	FILE *f = popen("tc filter show dev lo ingress", "r");
+	char line[512];
+	unsigned n = 0;
+
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "handle 0x776d") != NULL;
+	pclose(f);
+	return n;
+}
+
+Test(plane, clsact_is_the_fallback)
+{
+	struct wm_plane_config c = small();
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	struct wm_plane *p;
+	uint32_t prog;
+
+	c.attach_connect = false;
+	p = open_ok(&c, false);
+	p->no_tcx = true;
+	attach_ok(p, 1);
+	wm_plane_hooks(p, &h);
+	cr_assert_str_eq(h[0].how, "clsact");
+	prog = h[0].prog_id;
+	cr_assert_eq(filters_on_lo(), 1);
+	wm_plane_close(p);
+	/* Replaced in place by the next run. */
+	p = open_ok(&c, true);
+	p->no_tcx = true;
+	attach_ok(p, 1);
+	cr_assert_eq(filters_on_lo(), 1);
+	cr_assert(prog_gone(prog));
+	wm_plane_close(p);
+	/* Never both ways: with tcx the filter goes. */
+	p = open_ok(&c, true);
+	attach_ok(p, 1);
+	cr_assert_eq(filters_on_lo(), 0);
+	p->no_tcx = true;
+	attach_ok(p, 1);
+	cr_assert_eq(filters_on_lo(), 1);
+	cr_assert_eq(entries("links"), 0);
+	wm_plane_close(p);
+	cr_assert_eq(wm_plane_detach(pin_dir, &e), 1 + WM_MAP_COUNT, "%s", e.text);
+	cr_assert_eq(filters_on_lo(), 0);
+}
+
+Test(plane, a_foreign_filter_is_left_alone)
+{
+	int prog = wm_bpf_null_prog(BPF_PROG_TYPE_SCHED_CLS, 0, "foreign");
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = 1, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0x776d, .priority = 0x776d, .prog_fd = prog);
+	struct wm_plane_config c = small();
+	struct wm_err e = {0};
+	struct wm_plane *p;
+
+	cr_assert_eq(bpf_tc_hook_create(&hook), 0);
+	cr_assert_eq(bpf_tc_attach(&hook, &opts), 0);
+	c.attach_connect = false;
+	p = open_ok(&c, false);
+	p->no_tcx = true;
+	cr_assert_eq(wm_plane_attach(p, &e), -EEXIST);
+	cr_assert(strstr(e.text, "not ours"), "%s", e.text);
+	wm_plane_close(p);
+	wm_plane_detach(pin_dir, NULL);
+	cr_assert_eq(filters_on_lo(), 1);
+	close(prog);
+}
+
+Test(plane, memory_is_computed_as_the_kernel_charges)
+{
+	struct wm_plane_config c = small();
+	uint64_t each[WM_MAP_COUNT], sum, add = 0;
+	const struct wm_plane_map *m;
+	struct wm_plane *p;
+	unsigned n = 0;
+
+	c.names = 3000;
+	c.frontends = 9000;
+	c.slots = 20000;
+	c.backends = 5000;
+	sum = wm_plane_memory(&c, each, &n);
+	cr_assert_eq(n, WM_MAP_COUNT);
+	c.memory_max = sum;
+	p = open_ok(&c, false);
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t off = each[i] > m[i].bytes ? each[i] - m[i].bytes : m[i].bytes - each[i];
+
+		cr_assert_str_eq(m[i].name, wm_plane_map_name(i));
+		cr_expect(off * 100 <= m[i].bytes * 15 || off <= 512,
+			  "%s: computed %llu, charged %llu", m[i].name, (unsigned long long)each[i],
+			  (unsigned long long)m[i].bytes);
+		add += each[i];
+	}
+	cr_assert_eq(add, sum);
+	cr_assert_null(wm_plane_map_name(n));
+	wm_plane_close(p);
+}
+
+Test(plane, counters_are_summed_over_cpus)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	int cpus = libbpf_num_possible_cpus();
+	struct wm_counters *each = calloc((size_t)cpus, sizeof(*each));
+	uint64_t sum[WM_COUNTER_COUNT], want = 0;
+	uint32_t zero = 0;
+
+	for (int i = 0; i < cpus; i++) {
+		each[i].dns_query = 10 + (uint64_t)i;
+		each[i].peername_reversed = 1;
+		want += 10 + (uint64_t)i;
+	}
+	cr_assert_eq(bpf_map_update_elem(p->map_fd[WM_MAP_COUNTERS], &zero, each, BPF_ANY), 0);
+	cr_assert_eq(wm_plane_counters(p, sum), 0);
+	cr_assert_eq(sum[WM_C_DNS_QUERY], want);
+	cr_assert_eq(sum[WM_C_PEERNAME_REVERSED], (uint64_t)cpus);
+	cr_assert_eq(sum[WM_C_DNS_ANSWERED], 0);
+	free(each);
+	wm_plane_close(p);
+}
+
+Test(plane, full_hashes_say_so)
+{
+	struct wm_plane_config c = small();
+	const struct wm_plane_ops *ops;
+	struct wm_frontend_key k = {.proto = 6}, got;
+	struct wm_frontend v = {.set = 1};
+	struct wm_plane *p;
+	unsigned seen = 0;
+
+	c.frontends = 8;
+	p = open_ok(&c, false);
+	ops = wm_plane_ops(p);
+	for (uint16_t i = 0; i < 8; i++) {
+		k.port_be = i;
+		cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	}
+	k.port_be = 8;
+	cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), -E2BIG);
+	for (bool first = true; !ops->frontend_next(ops->arg, first, &got, &v); first = false)
+		seen++;
+	cr_assert_eq(seen, 8);
+	k.port_be = 3;
+	cr_assert_eq(ops->frontend_del(ops->arg, &k), 0);
+	cr_assert_eq(ops->frontend_del(ops->arg, &k), -ENOENT);
+	wm_plane_close(p);
+}
+
+/* Output of bpftool on a pin, for the field names. */
+static void dump_has(const char *map, const char *const *fields)
+{
+	char cmd[256], out[16384];
+	size_t n;
+	FILE *f;
+
+	snprintf(cmd, sizeof(cmd), "bpftool map dump pinned %s/maps/%s 2>&1", pin_dir, map);
+	f = popen(cmd, "r");
+	cr_assert(f);
+	n = fread(out, 1, sizeof(out) - 1, f);
+	out[n] = 0;
+	cr_assert_eq(pclose(f), 0, "%s: %s", cmd, out);
+	for (; *fields; fields++)
+		cr_assert(strstr(out, *fields), "%s lacks %s:\n%s", map, *fields, out);
+}
+
+Test(plane, bpftool_prints_field_names)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	const struct wm_plane_ops *ops = wm_plane_ops(p);
+	struct wm_name_key nk = {.hash = {1, 2}};
+	struct wm_name n = {.set = 7, .kind = WM_NAME_SERVICE, .len = 5};
+	struct wm_frontend_key fk = {.port_be = 80};
+	struct wm_frontend f = {.set = 7};
+
+	cr_assert_eq(ops->name_put(ops->arg, &nk, &n), 0);
+	cr_assert_eq(ops->frontend_put(ops->arg, &fk, &f), 0);
+	dump_has("config", (const char *const[]){"confirmed_ns", "ttl_s", "dns_addr6_be", NULL});
+	dump_has("names", (const char *const[]){"hash", "kind", "vip4_be", NULL});
+	dump_has("frontends", (const char *const[]){"addr_be", "port_be", "flags", NULL});
+	dump_has("sets", (const char *const[]){"generation", "service", NULL});
+	dump_has("slots", (const char *const[]){"alias", "keep", NULL});
+	dump_has("backends", (const char *const[]){"state", "addr4_be", "instance", NULL});
+	dump_has("backend_stats", (const char *const[]){"picks", "udp_picks", NULL});
+	dump_has("counters", (const char *const[]){"dns_answered", "connect_refused", NULL});
+	dump_has("layout_version", (const char *const[]){"version", "backends", NULL});
+	wm_plane_close(p);
+}
+
+/* --- killed between steps ------------------------------------------------------------------- */
+
+static bool is_step(const struct __ptrace_syscall_info *s)
+{
+	uint64_t nr = s->entry.nr, cmd = s->entry.args[0];
+
+#ifdef SYS_rename
+	if (nr == SYS_rename || nr == SYS_mkdir || nr == SYS_unlink || nr == SYS_rmdir)
+		return true;
+#endif
+	if (nr == SYS_renameat2 || nr == SYS_mkdirat || nr == SYS_unlinkat)
+		return true;
+	return nr == SYS_bpf && (cmd == BPF_OBJ_PIN || cmd == BPF_LINK_CREATE ||
+				 cmd == BPF_LINK_UPDATE || cmd == BPF_LINK_DETACH);
+}
+
+/* Run open and attach in a child and kill -9 it before its step number @p at.
+ * @return false when it ended by itself, having had fewer steps. */
+static bool killed_at(const struct wm_plane_config *c, unsigned at)
+{
+	struct __ptrace_syscall_info s;
+	struct wm_plane *p = NULL;
+	unsigned step = 0;
+	int status;
+	pid_t pid = fork();
+
+	cr_assert(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		if (!wm_plane_open(c, &p, NULL, NULL))
+			wm_plane_attach(p, NULL);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSTOPPED(status));
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL));
+	for (;;) {
+		cr_assert_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status))
+			return false;
+		cr_assert(WIFSTOPPED(status));
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
+			continue;
+		memset(&s, 0, sizeof(s));
+		ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(s), &s);
+		if (s.op != PTRACE_SYSCALL_INFO_ENTRY || !is_step(&s) || step++ != at)
+			continue;
+		kill(pid, SIGKILL);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		return true;
+	}
+}
+
+static void check_whole(struct wm_plane *p, unsigned at)
+{
+	const struct wm_plane_hook *h;
+	const struct wm_plane_map *m;
+	struct bpf_map_info info;
+	uint32_t len;
+	char path[256];
+	unsigned n = wm_plane_hooks(p, &h);
+	int fd;
+
+	cr_assert_eq(entries(""), 2, "step %u: only maps and links", at);
+	cr_assert_eq(entries("links"), n, "step %u", at);
+	for (unsigned i = 0; i < n; i++) {
+		char pin[WM_HOOK_NAME_MAX];
+
+		wm_hook_pin_name(pin, h[i].name, strchr(h[i].where, '/') ? NULL : h[i].where);
+		cr_assert_eq(pinned_link_prog(pin, NULL), h[i].prog_id, "step %u: %s", at, pin);
+	}
+	wm_plane_maps(p, &m);
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		snprintf(path, sizeof(path), "%s/maps/%s", pin_dir, m[i].name);
+		fd = bpf_obj_get(path);
+		cr_assert(fd >= 0, "step %u: %s", at, path);
+		len = sizeof(info);
+		memset(&info, 0, sizeof(info));
+		cr_assert_eq(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+		cr_assert_eq(info.id, m[i].id, "step %u: %s", at, m[i].name);
+		close(fd);
+	}
+}
+
+static void recover_ok(const struct wm_plane_config *c, unsigned at)
+{
+	struct wm_plane *p = NULL;
+	struct wm_err e = {0};
+	int r = wm_plane_open(c, &p, NULL, &e);
+
+	cr_assert_eq(r, 0, "step %u: %d: %s", at, r, e.text);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	check_whole(p, at);
+	wm_plane_close(p);
+}
+
+Test(plane, killed_at_any_step_of_a_first_start)
+{
+	struct wm_plane_config c = small();
+	unsigned at = 0;
+
+	for (; killed_at(&c, at); at++) {
+		recover_ok(&c, at);
+		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+	}
+	cr_assert_gt(at, WM_MAP_COUNT + 2 * CONNECT_HOOKS, "too few steps were seen: %u", at);
+}
+
+Test(plane, killed_at_any_step_of_a_change_of_size)
+{
+	struct wm_plane_config a = small(), b = small();
+	struct wm_plane *p;
+	unsigned at = 0;
+	bool killed;
+
+	b.backends = 500;
+	do {
+		p = open_ok(&a, false);
+		attach_ok(p, CONNECT_HOOKS + 1);
+		wm_plane_close(p);
+		killed = killed_at(&b, at);
+		/* No agent runs, and no hook is without a program. */
+		for (unsigned i = 0; i <= WM_PROG_CONNECT6; i++)
+			cr_assert(pinned_link_prog(wm_prog_name(i), NULL), "step %u: %s", at,
+				  wm_prog_name(i));
+		cr_assert(pinned_link_prog("dns_lo@lo", NULL));
+		/* The settings may also have been taken back. */
+		if (at % 2)
+			recover_ok(&a, at);
+		recover_ok(&b, at);
+		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+		at++;
+	} while (killed);
+	cr_assert_gt(at, 2 * WM_MAP_COUNT + CONNECT_HOOKS, "too few steps were seen: %u", at);
+}
+
+/* --- capabilities, probes, texts ------------------------------------------------------------ */
+
+static void drop_cap(unsigned bit)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	cr_assert_eq(syscall(SYS_capget, &h, d), 0);
+	d[bit / 32].effective &= ~(1u << bit % 32);
+	cr_assert_eq(syscall(SYS_capset, &h, d), 0);
+}
+
+static void raise_caps(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	cr_assert_eq(syscall(SYS_capget, &h, d), 0);
+	d[0].effective = d[0].permitted;
+	d[1].effective = d[1].permitted;
+	cr_assert_eq(syscall(SYS_capset, &h, d), 0);
+}
+
+Test(plane, refused_programs_are_errors_of_their_hooks)
+{
+	struct wm_plane_config c = small();
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	struct wm_plane *p;
+
+	drop_cap(CAP_NET_ADMIN); /* loading programs of network types needs it, creating maps not */
+	drop_cap(CAP_SYS_ADMIN);
+	p = open_ok(&c, false);
+	cr_assert_lt(wm_plane_attach(p, &e), 0);
+	cr_assert(strstr(e.text, "kernel refused the program"), "%s", e.text);
+	cr_assert_eq(wm_plane_hooks(p, &h), CONNECT_HOOKS + 1);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		cr_assert_neq(h[i].error, 0);
+		cr_assert_str_eq(h[i].how, "-");
+	}
+	cr_assert_eq(entries("links"), 0);
+	wm_plane_close(p);
+	raise_caps();
+	p = open_ok(&c, true);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_close(p);
+}
+
+Test(plane, without_cap_bpf_open_says_so)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = NULL;
+	struct wm_err e = {0};
+	int r;
+
+	drop_cap(CAP_BPF);
+	drop_cap(CAP_SYS_ADMIN);
+	r = wm_plane_open(&c, &p, NULL, &e);
+	raise_caps();
+	cr_assert_lt(r, 0);
+	cr_assert(strstr(e.text, "creating the maps"), "%s", e.text);
+	cr_assert_eq(entries("new"), 0);
+	cr_assert_eq(entries("maps"), 0);
+}
+
+struct seen {
+	unsigned n, bad;
+	char bpf_cap[128];
+	bool bpf_ok;
+};
+
+static void see(void *arg, const char *name, bool ok, const char *text)
+{
+	struct seen *s = arg;
+
+	s->n++;
+	s->bad += !ok;
+	cr_assert(text && text[0], "%s", name);
+	if (!ok)
+		cr_log_warn("%s: %s", name, text);
+	if (!strcmp(name, "cap_bpf")) {
+		s->bpf_ok = ok;
+		snprintf(s->bpf_cap, sizeof(s->bpf_cap), "%s", text);
+	}
+}
+
+Test(plane, probe_tells_what_is_missing)
+{
+	struct wm_plane_config c = small();
+	struct seen all = {0}, less = {0};
+
+	wm_plane_probe(&c, see, &all);
+	cr_assert_eq(all.n, 15);
+	cr_assert(all.bpf_ok);
+	drop_cap(CAP_BPF);
+	drop_cap(CAP_SYS_ADMIN);
+	wm_plane_probe(&c, see, &less);
+	raise_caps();
+	cr_assert_eq(less.n, all.n);
+	cr_assert(!less.bpf_ok);
+	cr_assert_gt(less.bad, all.bad);
+	cr_assert(strstr(less.bpf_cap, "userspace"), "%s", less.bpf_cap);
+	cr_assert_eq(access(pin_dir, F_OK), -1, "a probe leaves nothing");
+}
+
+Test(plane, the_verifiers_reason_is_found)
+{
+	const struct bpf_insn bad[] = {
+		/* r0 is read before it is written */
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	char log[4096] = "", reason[160];
+	LIBBPF_OPTS(bpf_prog_load_opts, o, .log_buf = log, .log_size = sizeof(log), .log_level = 1);
+
+	cr_assert_lt(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "bad", "GPL", bad, 1, &o), 0);
+	wm_bpf_verifier_reason(log, reason, sizeof(reason));
+	cr_assert(strstr(reason, "R0 !read_ok"), "%s", reason);
+	wm_bpf_verifier_reason("", reason, sizeof(reason));
+	cr_assert_str_eq(reason, "");
+	wm_bpf_verifier_reason("a long line\nprocessed 3 insns (limit 1000000)\n", reason, 7);
+	cr_assert_str_eq(reason, "a long");
+}
