@@ -705,13 +705,16 @@ static void dump_has(const char *map, const char *const *fields)
 Test(plane, bpftool_prints_field_names)
 {
 	struct wm_plane_config c = small();
-	struct wm_plane *p = open_ok(&c, false);
-	const struct wm_plane_ops *ops = wm_plane_ops(p);
+	const struct wm_plane_ops *ops;
+	struct wm_plane *p;
 	struct wm_name_key nk = {.hash = {1, 2}};
 	struct wm_name n = {.set = 7, .kind = WM_NAME_SERVICE, .len = 5};
 	struct wm_frontend_key fk = {.port_be = 80};
 	struct wm_frontend f = {.set = 7};
 
+	c.sets = c.slots = c.backends = 2; /* a dump prints every entry of an array */
+	p = open_ok(&c, false);
+	ops = wm_plane_ops(p);
 	cr_assert_eq(ops->name_put(ops->arg, &nk, &n), 0);
 	cr_assert_eq(ops->frontend_put(ops->arg, &fk, &f), 0);
 	dump_has("config", (const char *const[]){"confirmed_ns", "ttl_s", "dns_addr6_be", NULL});
