@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -729,6 +730,12 @@ Test(plane, bpftool_prints_field_names)
 	wm_plane_close(p);
 }
 
+/* A number as ptrace() and friends take it. */
+static void *as_pointer(uint64_t n)
+{
+	return (void *)(uintptr_t)n;
+}
+
 /* --- killed between steps ------------------------------------------------------------------- */
 
 static bool is_step(const struct __ptrace_syscall_info *s)
@@ -766,7 +773,7 @@ static bool killed_at(const struct wm_plane_config *c, unsigned at)
 	}
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert(WIFSTOPPED(status));
-	ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL));
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, as_pointer(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL));
 	for (;;) {
 		cr_assert_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
 		cr_assert_eq(waitpid(pid, &status, 0), pid);
@@ -866,6 +873,80 @@ Test(plane, killed_at_any_step_of_a_change_of_size)
 		at++;
 	} while (killed);
 	cr_assert_gt(at, 2 * WM_MAP_COUNT + CONNECT_HOOKS, "too few steps were seen: %u", at);
+}
+
+/* Make the kernel refuse one program of the child, as an older kernel would its type. */
+static void spoil_load(pid_t pid, const struct __ptrace_syscall_info *s, const char *victim)
+{
+	uint64_t attr = s->entry.args[1];
+	uint32_t no_type = 0xffff;
+	char name[BPF_OBJ_NAME_LEN] = "";
+	struct iovec ours = {name, sizeof(name)};
+	struct iovec theirs = {as_pointer(attr + offsetof(union bpf_attr, prog_name)),
+			       sizeof(name)};
+
+	if (s->op != PTRACE_SYSCALL_INFO_ENTRY || s->entry.nr != SYS_bpf ||
+	    s->entry.args[0] != BPF_PROG_LOAD ||
+	    process_vm_readv(pid, &ours, 1, &theirs, 1, 0) != sizeof(name) || strcmp(name, victim))
+		return;
+	ours = (struct iovec){&no_type, sizeof(no_type)};
+	theirs = (struct iovec){as_pointer(attr + offsetof(union bpf_attr, prog_type)),
+				sizeof(no_type)};
+	process_vm_writev(pid, &ours, 1, &theirs, 1, 0);
+}
+
+/* In the child: 0 when exactly recvmsg6 is missing and says why. */
+static int all_but_recvmsg6(const struct wm_plane_config *c)
+{
+	const struct wm_plane_hook *h;
+	struct wm_plane *p = NULL;
+
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	raise(SIGSTOP);
+	if (wm_plane_open(c, &p, NULL, NULL))
+		return 2;
+	if (wm_plane_attach(p, NULL) != CONNECT_HOOKS)
+		return 3;
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
+		if ((h[i].error != 0) != !strcmp(h[i].name, "recvmsg6"))
+			return 4;
+	h += WM_PROG_RECVMSG6;
+	return h->error == WM_E_BPF_LOAD && strstr(h->text, "kernel refused the program: Invalid")
+		       ? 0
+		       : 5;
+}
+
+Test(plane, one_refused_program_leaves_the_others)
+{
+	struct wm_plane_config c = small();
+	struct __ptrace_syscall_info s;
+	uint32_t id = 0;
+	int status;
+	pid_t pid;
+
+	/* An earlier run had it attached: that must not go on beside newer tables. */
+	recover_ok(&c, 0);
+	cr_assert(pinned_link_prog("recvmsg6", &id));
+	pid = fork();
+	cr_assert(pid >= 0);
+	if (!pid)
+		_exit(all_but_recvmsg6(&c));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, as_pointer(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL));
+	while (WIFSTOPPED(status)) {
+		memset(&s, 0, sizeof(s));
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80) &&
+		    ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(s), &s) > 0)
+			spoil_load(pid, &s, "recvmsg6");
+		cr_assert_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+	}
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "child failed at check %d", WEXITSTATUS(status));
+	cr_assert_eq(entries("links"), CONNECT_HOOKS);
+	cr_assert(link_gone(id));
+	recover_ok(&c, 1);
 }
 
 /* --- capabilities, probes, texts ------------------------------------------------------------ */
