@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loop.h"
+
+#include "userspace/base/log.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+
+#define HOOKS_MAX   16 /* turn-end hooks: one a module, and some room */
+#define SIGNALS_MAX 8  /* watched signals */
+
+struct hook {
+	int order;
+	bool (*fn)(void *arg);
+	void *arg;
+};
+
+struct signal_watch {
+	struct event *ev;
+	void (*fn)(void *arg, int signo);
+	void *arg;
+};
+
+struct wm_loop {
+	struct event_base *base;
+	struct event *wake; /* bounds the wait of wm_loop_turn() */
+	struct hook hooks[HOOKS_MAX];
+	unsigned hooks_count;
+	struct signal_watch signals[SIGNALS_MAX];
+	unsigned signals_count;
+	bool stop;
+};
+
+struct wm_timer {
+	struct event *ev;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct wm_io {
+	struct event *ev;
+	struct wm_loop *loop;
+	int fd;
+	void (*fn)(void *arg, unsigned events);
+	void *arg;
+};
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+struct wm_loop *wm_loop_new(void)
+{
+	struct wm_loop *l = calloc(1, sizeof(*l));
+	struct event_config *cfg = event_config_new();
+
+	if (l && cfg) {
+		/* precise: timers of probes must not be rounded to the cached time of a long turn
+		 */
+		event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER);
+		l->base = event_base_new_with_config(cfg);
+	}
+	if (l && l->base)
+		l->wake = evtimer_new(l->base, on_wake, NULL);
+	if (cfg)
+		event_config_free(cfg);
+	if (!l || !l->wake) {
+		wm_loop_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void wm_loop_free(struct wm_loop *l)
+{
+	if (!l)
+		return;
+	for (unsigned i = 0; i < l->signals_count; i++)
+		event_free(l->signals[i].ev);
+	if (l->wake)
+		event_free(l->wake);
+	if (l->base)
+		event_base_free(l->base);
+	free(l);
+}
+
+struct event_base *wm_loop_base(struct wm_loop *l)
+{
+	return l->base;
+}
+
+static void run_hooks(struct wm_loop *l)
+{
+	bool worked = true;
+
+	for (unsigned round = 0; worked; round++) {
+		if (round == WM_LOOP_HOOK_ROUNDS) {
+			wm_warn("loop.rounds", "rounds=%u text=%s", round,
+				wm_log_q("turn-end hooks keep making work for each other"));
+			/* the rest is done after the next wait, which must not be long */
+			event_active(l->wake, EV_TIMEOUT, 0);
+			return;
+		}
+		worked = false;
+		for (unsigned i = 0; i < l->hooks_count; i++)
+			worked |= l->hooks[i].fn(l->hooks[i].arg);
+	}
+}
+
+int wm_loop_turn(struct wm_loop *l, int wait_ms)
+{
+	struct timeval tv = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+	int rc;
+
+	if (wait_ms > 0)
+		evtimer_add(l->wake, &tv);
+	rc = event_base_loop(l->base, wait_ms == 0 ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+	if (wait_ms > 0)
+		evtimer_del(l->wake);
+	if (rc < 0)
+		return -EIO;
+	run_hooks(l);
+	return 0;
+}
+
+int wm_loop_run(struct wm_loop *l)
+{
+	int err = 0;
+
+	l->stop = false;
+	run_hooks(l); /* what was submitted before the loop ran */
+	while (!l->stop && !err)
+		err = wm_loop_turn(l, -1);
+	return err;
+}
+
+void wm_loop_stop(struct wm_loop *l)
+{
+	l->stop = true;
+	event_base_loopbreak(l->base);
+}
+
+int wm_loop_on_turn_end(struct wm_loop *l, int order, bool (*fn)(void *arg), void *arg)
+{
+	unsigned at = l->hooks_count;
+
+	if (l->hooks_count == HOOKS_MAX)
+		return -ENOMEM;
+	for (; at > 0 && l->hooks[at - 1].order > order; at--)
+		l->hooks[at] = l->hooks[at - 1];
+	l->hooks[at] = (struct hook){order, fn, arg};
+	l->hooks_count++;
+	return 0;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_timer *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->fn(t->arg);
+}
+
+struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct wm_timer *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->fn = fn;
+	t->arg = arg;
+	t->ev = evtimer_new(l->base, on_timer, t);
+	if (!t->ev) {
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+int wm_timer_arm(struct wm_timer *t, uint64_t ms)
+{
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	return evtimer_add(t->ev, &tv) ? -ENOMEM : 0;
+}
+
+void wm_timer_disarm(struct wm_timer *t)
+{
+	evtimer_del(t->ev);
+}
+
+void wm_timer_free(struct wm_timer *t)
+{
+	if (!t)
+		return;
+	event_free(t->ev);
+	free(t);
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_io *io = arg;
+
+	(void)fd;
+	io->fn(io->arg, (what & EV_READ ? WM_IO_READ : 0) | (what & EV_WRITE ? WM_IO_WRITE : 0));
+}
+
+static short io_flags(unsigned events)
+{
+	return (short)(EV_PERSIST | (events & WM_IO_READ ? EV_READ : 0) |
+		       (events & WM_IO_WRITE ? EV_WRITE : 0));
+}
+
+struct wm_io *wm_io_new(struct wm_loop *l, int fd, unsigned events,
+			void (*fn)(void *arg, unsigned events), void *arg)
+{
+	struct wm_io *io = calloc(1, sizeof(*io));
+
+	if (!io)
+		return NULL;
+	*io = (struct wm_io){.loop = l, .fd = fd, .fn = fn, .arg = arg};
+	io->ev = event_new(l->base, fd, io_flags(events), on_io, io);
+	if (!io->ev || (events && event_add(io->ev, NULL))) {
+		wm_io_free(io);
+		return NULL;
+	}
+	return io;
+}
+
+int wm_io_set(struct wm_io *io, unsigned events)
+{
+	event_del(io->ev);
+	if (!events)
+		return 0;
+	if (event_assign(io->ev, io->loop->base, io->fd, io_flags(events), on_io, io) ||
+	    event_add(io->ev, NULL))
+		return -ENOMEM;
+	return 0;
+}
+
+void wm_io_free(struct wm_io *io)
+{
+	if (!io)
+		return;
+	if (io->ev)
+		event_free(io->ev);
+	free(io);
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+	struct signal_watch *w = arg;
+
+	(void)what;
+	w->fn(w->arg, (int)signo);
+}
+
+int wm_loop_on_signal(struct wm_loop *l, int signo, void (*fn)(void *arg, int signo), void *arg)
+{
+	struct signal_watch *w = &l->signals[l->signals_count];
+
+	if (l->signals_count == SIGNALS_MAX)
+		return -ENOMEM;
+	*w = (struct signal_watch){.fn = fn, .arg = arg};
+	w->ev = evsignal_new(l->base, signo, on_signal, w);
+	if (!w->ev || event_add(w->ev, NULL))
+		return -ENOMEM;
+	l->signals_count++;
+	return 0;
+}
