@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record.c - see record.h. Fields stand in a fixed order; a new field means a new version. */
+#include "record.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- writing --- */
+static void put_u(struct wm_buf *b, uint64_t v)
+{
+	char t[10];
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		t[n++] = (char)(v | 0x80);
+	t[n++] = (char)v;
+	wm_buf_put(b, t, n);
+}
+
+static void put_s(struct wm_buf *b, const char *s)
+{
+	size_t n;
+
+	if (!s) {
+		wm_buf_putc(b, 0);
+		return;
+	}
+	n = strlen(s);
+	put_u(b, n + 1);
+	wm_buf_put(b, s, n + 1);
+}
+
+static uint64_t checksum(uint64_t row, const char *body, size_t len)
+{
+	/* as wm_hash_stable, with the row first; fixed for good: it is stored */
+	uint64_t h = 0xcbf29ce484222325ull ^ (row * 0x9e3779b97f4a7c15ull);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (uint8_t)body[i]) * 0x100000001b3ull;
+	return h;
+}
+
+static void begin(struct wm_buf *b, enum wm_record_type t)
+{
+	char head[WM_RECORD_HEAD] = {'W', 'M', WM_RECORD_VERSION, (char)t};
+
+	wm_buf_reset(b);
+	wm_buf_put(b, head, sizeof(head));
+}
+
+static int end(struct wm_buf *b, uint64_t row)
+{
+	uint64_t sum;
+
+	if (b->failed)
+		return b->len >= b->max / 2 ? WM_E_LIMIT : -ENOMEM;
+	sum = checksum(row, b->data + WM_RECORD_HEAD, b->len - WM_RECORD_HEAD);
+	for (int i = 0; i < 8; i++)
+		b->data[4 + i] = (char)(sum >> (8 * i));
+	return 0;
+}
+
+static void put_pairs(struct wm_buf *b, const struct wm_pair *p, unsigned n)
+{
+	put_u(b, n);
+	for (unsigned i = 0; i < n; i++) {
+		put_s(b, p[i].key);
+		put_s(b, p[i].value);
+	}
+}
+
+static void put_check(struct wm_buf *b, const struct wm_check *c)
+{
+	put_s(b, c->id);
+	put_s(b, c->name);
+	put_s(b, c->notes);
+	put_s(b, c->output);
+	put_u(b, c->kind);
+	put_s(b, c->target);
+	put_s(b, c->method);
+	put_s(b, c->body);
+	put_pairs(b, c->headers, c->headers_count);
+	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0));
+	put_s(b, c->tls_server_name);
+	put_u(b, c->interval_ms);
+	put_u(b, c->timeout_ms);
+	put_u(b, c->ttl_ms);
+	put_u(b, c->deregister_after_ms);
+	put_u(b, c->success_before_passing);
+	put_u(b, c->failures_before_warning);
+	put_u(b, c->failures_before_critical);
+	put_u(b, ((const struct wm_check_box *)c)->given);
+	put_u(b, c->status);
+	put_u(b, c->create_index);
+	put_u(b, c->modify_index);
+}
+
+int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
+{
+	begin(b, WM_RECORD_INSTANCE);
+	put_s(b, i->id);
+	put_s(b, ((const struct wm_instance_box *)i)->service_name);
+	put_s(b, i->address);
+	put_u(b, i->port);
+	put_u(b, i->weight_passing);
+	put_u(b, i->weight_warning);
+	put_u(b, i->enable_tag_override ? 1 : 0);
+	put_u(b, i->tags_count);
+	for (unsigned n = 0; n < i->tags_count; n++)
+		put_s(b, i->tags[n]);
+	put_pairs(b, i->meta, i->meta_count);
+	put_u(b, i->tagged_count);
+	for (unsigned n = 0; n < i->tagged_count; n++) {
+		put_s(b, i->tagged[n].name);
+		put_s(b, i->tagged[n].address);
+		put_u(b, i->tagged[n].port);
+	}
+	put_u(b, i->create_index);
+	put_u(b, i->modify_index);
+	put_u(b, i->checks_count);
+	for (unsigned n = 0; n < i->checks_count; n++)
+		put_check(b, i->checks[n]);
+	return end(b, row);
+}
+
+int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s)
+{
+	begin(b, WM_RECORD_SERVICE);
+	put_s(b, s->name);
+	wm_buf_put(b, &s->vip4, sizeof(s->vip4));
+	wm_buf_put(b, &s->vip6, sizeof(s->vip6));
+	put_u(b, s->create_index);
+	return end(b, row);
+}
+
+int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m)
+{
+	begin(b, WM_RECORD_META);
+	put_u(b, m->reserved);
+	put_s(b, m->node_id);
+	return end(b, 0);
+}
+
+/* --- reading: the first thing that does not fit sets bad, and everything after it reads as 0 ---
+ */
+struct cursor {
+	char *p, *end;
+	bool bad;
+};
+
+static uint64_t get_u(struct cursor *c, uint64_t max)
+{
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; shift < 64 && c->p < c->end; shift += 7) {
+		uint64_t bits = (uint8_t)*c->p & 0x7f;
+		bool more = (uint8_t)*c->p++ & 0x80;
+
+		/* the tenth octet has one bit, and no number ends in an octet of nothing */
+		if ((shift == 63 && bits > 1) || (!more && !bits && shift))
+			break;
+		v |= bits << shift;
+		if (!more && v <= max)
+			return v;
+		if (!more)
+			break;
+	}
+	c->bad = true;
+	c->p = c->end;
+	return 0;
+}
+
+static char *get_s(struct cursor *c)
+{
+	uint64_t n = get_u(c, WM_RECORD_MAX);
+	char *s = c->p;
+
+	if (!n)
+		return NULL;
+	/* n counts the NUL: exactly one, at the end */
+	if (n > (uint64_t)(c->end - c->p) || memchr(s, 0, n) != s + n - 1) {
+		c->bad = true;
+		c->p = c->end;
+		return NULL;
+	}
+	c->p += n;
+	return s;
+}
+
+/* A string that must be there. */
+static char *need_s(struct cursor *c)
+{
+	static char none[1];
+	char *s = get_s(c);
+
+	if (s)
+		return s;
+	c->bad = true;
+	return none;
+}
+
+static void get_pairs(struct cursor *c, struct wm_pair *p, unsigned max, unsigned *ret_count)
+{
+	*ret_count = (unsigned)get_u(c, max);
+	for (unsigned i = 0; i < *ret_count; i++) {
+		p[i].key = need_s(c);
+		p[i].value = need_s(c);
+	}
+}
+
+static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_check_state *st,
+		      struct wm_pair *headers)
+{
+	unsigned flags, given;
+
+	*d = (struct wm_check_draft){.headers = headers};
+	d->id = need_s(c);
+	d->name = need_s(c);
+	d->notes = need_s(c);
+	d->output = need_s(c);
+	d->kind = (enum wm_check_kind)get_u(c, WM_CHECK_KIND_COUNT - 1);
+	d->target = get_s(c);
+	d->method = get_s(c);
+	d->body = get_s(c);
+	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
+	flags = (unsigned)get_u(c, 3);
+	d->tls_skip_verify = flags & 1;
+	d->disable_redirects = flags & 2;
+	d->tls_server_name = get_s(c);
+	d->interval_ms = get_u(c, UINT64_MAX);
+	d->timeout_ms = get_u(c, UINT64_MAX);
+	d->ttl_ms = get_u(c, UINT64_MAX);
+	d->deregister_after_ms = get_u(c, UINT64_MAX);
+	d->success_before_passing = (unsigned)get_u(c, UINT32_MAX);
+	d->failures_before_warning = (unsigned)get_u(c, UINT32_MAX);
+	d->failures_before_critical = (unsigned)get_u(c, UINT32_MAX);
+	given = (unsigned)get_u(c, 1 + WM_CRITICAL);
+	d->has_status = given != 0;
+	d->status = given ? (enum wm_status)(given - 1) : WM_CRITICAL;
+	st->status = (enum wm_status)get_u(c, WM_CRITICAL);
+	st->create_index = get_u(c, UINT64_MAX);
+	st->modify_index = get_u(c, UINT64_MAX);
+	/* an empty id or name would be taken for one that is left out */
+	if (!*d->id || !*d->name || (d->kind != WM_CHECK_TTL && !d->target))
+		c->bad = true;
+}
+
+int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *r)
+{
+	struct cursor c = {body, body + len, false};
+	struct wm_instance_draft *d = &r->d;
+
+	*d = (struct wm_instance_draft){.tags = r->tags, .meta = r->meta, .tagged = r->tagged};
+	d->checks = r->checks;
+	d->id = need_s(&c);
+	d->name = need_s(&c);
+	d->address = need_s(&c);
+	d->port = (uint32_t)get_u(&c, 65535);
+	d->has_weights = true;
+	d->weight_passing = (unsigned)get_u(&c, UINT32_MAX);
+	d->weight_warning = (unsigned)get_u(&c, UINT32_MAX);
+	d->enable_tag_override = get_u(&c, 1) == 1;
+	d->tags_count = (unsigned)get_u(&c, WM_TAGS_MAX);
+	for (unsigned i = 0; i < d->tags_count; i++)
+		r->tags[i] = need_s(&c);
+	get_pairs(&c, r->meta, WM_META_PAIRS_MAX, &d->meta_count);
+	d->tagged_count = (unsigned)get_u(&c, WM_TAGGED_MAX);
+	for (unsigned i = 0; i < d->tagged_count; i++) {
+		r->tagged[i].name = need_s(&c);
+		r->tagged[i].address = get_s(&c);
+		r->tagged[i].port = (uint16_t)get_u(&c, 65535);
+	}
+	r->create_index = get_u(&c, UINT64_MAX);
+	r->modify_index = get_u(&c, UINT64_MAX);
+	d->checks_count = (unsigned)get_u(&c, WM_CHECKS_PER_INSTANCE);
+	for (unsigned i = 0; i < d->checks_count; i++)
+		get_check(&c, &r->checks[i], &r->states[i], r->headers[i]);
+	if (c.bad || c.p != c.end || !*d->id || !*d->name)
+		return WM_E_STORE_DAMAGED;
+	return 0;
+}
+
+static void get_raw(struct cursor *c, void *to, size_t n)
+{
+	if ((size_t)(c->end - c->p) < n) {
+		c->bad = true;
+		memset(to, 0, n);
+		return;
+	}
+	memcpy(to, c->p, n);
+	c->p += n;
+}
+
+int wm_record_get_service(char *body, size_t len, struct wm_record_service *r)
+{
+	struct cursor c = {body, body + len, false};
+
+	r->name = need_s(&c);
+	get_raw(&c, &r->vip4, sizeof(r->vip4));
+	get_raw(&c, &r->vip6, sizeof(r->vip6));
+	r->create_index = get_u(&c, UINT64_MAX);
+	return c.bad || c.p != c.end || !*r->name ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *r)
+{
+	struct cursor c = {body, body + len, false};
+
+	r->reserved = get_u(&c, UINT64_MAX);
+	r->node_id = need_s(&c);
+	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type t,
+		   const char **ret_why)
+{
+	uint64_t sum = 0;
+
+	if (len < WM_RECORD_HEAD || p[0] != 'W' || p[1] != 'M') {
+		*ret_why = "is no record";
+		return WM_E_STORE_DAMAGED;
+	}
+	for (int i = 0; i < 8; i++)
+		sum |= (uint64_t)(uint8_t)p[4 + i] << (8 * i);
+	if (sum != checksum(row, p + WM_RECORD_HEAD, len - WM_RECORD_HEAD)) {
+		*ret_why = "has a wrong checksum";
+		return WM_E_STORE_DAMAGED;
+	}
+	if ((uint8_t)p[2] > WM_RECORD_VERSION) {
+		*ret_why = "has a newer format";
+		return WM_E_STORE_VERSION;
+	}
+	if (p[2] != WM_RECORD_VERSION || p[3] != (char)t) {
+		*ret_why = "has an unknown format";
+		return WM_E_STORE_DAMAGED;
+	}
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - the registry's durable copy: an append-friendly SQLite file of opaque records, one row
+ * an instance or a service, found by row number only; ids are looked up in memory. It knows nothing
+ * of what a record means. WAL, synchronous=FULL: a commit that returned 0 survives a power cut.
+ * The file is created whole under another name and renamed, so an empty or partial file is damage,
+ * never a new store; until its content was accepted by wm_store_ready() nothing writes to it.
+ * One process at a time. Every function takes NULL for "no store" and then succeeds.
+ * Threading: loop thread only. Commits block for the fsync. */
+#pragma once
+#include "userspace/base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WM_STORE_SCHEMA 1 /* version of the tables; a newer one is refused */
+
+enum wm_store_table { WM_STORE_META, WM_STORE_SERVICES, WM_STORE_INSTANCES, WM_STORE_TABLES };
+
+struct wm_store;
+/** Open or create. Directories are made with mode 0700, the file with 0600.
+ *  @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION, -EBUSY (another process has it), negative
+ *  errno; @p e says what is wrong and the way out. */
+int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct wm_err *e);
+void wm_store_close(struct wm_store *s); /* NULL ok */
+
+/** One row; @p data is only valid during the call. Not 0 ends the walk with that code. */
+typedef int (*wm_store_row_fn)(void *arg, uint64_t row, const void *data, size_t len,
+			       struct wm_err *e);
+/** Every row of a table by ascending number. */
+int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn, void *arg,
+		  struct wm_err *e);
+/** Fill @p e with a sentence for a damaged row and return @p code. */
+int wm_store_damaged(const struct wm_store *s, int code, enum wm_store_table t, uint64_t row,
+		     const char *why, struct wm_err *e);
+/** The content is good: from here on the file may be written. */
+int wm_store_ready(struct wm_store *s, struct wm_err *e);
+
+/** Write in a transaction that the first write opens. On failure the transaction is gone.
+ *  @return 0, -ENOSPC, WM_E_STORE. */
+int wm_store_put(struct wm_store *s, enum wm_store_table t, uint64_t row, const void *data,
+		 size_t len, struct wm_err *e);
+int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct wm_err *e);
+/** Make the open transaction durable; without one nothing happens. On failure it is gone. */
+int wm_store_commit(struct wm_store *s, struct wm_err *e);
+void wm_store_rollback(struct wm_store *s);
+/** Octets of the file and its log. */
+uint64_t wm_store_bytes(const struct wm_store *s);
