@@ -38,11 +38,15 @@ static void sweep_cgroups(const char *root)
 {
 	DIR *d = opendir(root);
 	struct dirent *e;
+	static const char prefix[] = "waymark-test-plane-";
 	char path[600];
-	int pid;
+	pid_t pid;
 
 	while (d && (e = readdir(d))) {
-		if (sscanf(e->d_name, "waymark-test-plane-%d", &pid) != 1 || !kill(pid, 0))
+		if (strncmp(e->d_name, prefix, sizeof(prefix) - 1) != 0)
+			continue;
+		pid = (pid_t)strtol(e->d_name + sizeof(prefix) - 1, NULL, 10);
+		if (pid <= 0 || !kill(pid, 0))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s/sub", root, e->d_name);
 		rmdir(path);
@@ -909,7 +913,7 @@ static int all_but_recvmsg6(const struct wm_plane_config *c)
 		return 3;
 	wm_plane_hooks(p, &h);
 	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
-		if ((h[i].error != 0) != !strcmp(h[i].name, "recvmsg6"))
+		if ((h[i].error != 0) != (strcmp(h[i].name, "recvmsg6") == 0))
 			return 4;
 	h += WM_PROG_RECVMSG6;
 	return h->error == WM_E_BPF_LOAD && strstr(h->text, "kernel refused the program: Invalid")

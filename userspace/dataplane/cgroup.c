@@ -33,7 +33,7 @@ static char *cgroup2_mount_point(char *line)
 {
 	char *sep = strstr(line, " - "), *field = line;
 
-	if (!sep || strncmp(sep + 3, "cgroup2 ", 8))
+	if (!sep || strncmp(sep + 3, "cgroup2 ", 8) != 0)
 		return NULL;
 	for (int i = 0; i < 4; i++) {
 		field = strchr(field, ' ');
@@ -69,18 +69,16 @@ int wm_cgroup_root(char *buf, size_t cap)
 	return r;
 }
 
-int wm_cgroup_open(const char *path, uint64_t *ret_id)
+/* @return 0, -EINVAL: on no cgroup2, negative errno. */
+static int cgroup_id(int fd, uint64_t *ret_id)
 {
 	struct {
 		struct file_handle head;
 		uint64_t id; /* kernfs handles are the 64-bit id that bpf_link_info shows */
 	} handle = {.head.handle_bytes = sizeof(uint64_t)};
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct statfs fs;
-	int mount_id, keep;
+	int mount_id;
 
-	if (fd < 0)
-		return -errno;
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
@@ -88,7 +86,18 @@ int wm_cgroup_open(const char *path, uint64_t *ret_id)
 	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
 		return -errno;
 	memcpy(ret_id, handle.head.f_handle, sizeof(*ret_id));
-	keep = fd;
-	fd = -1;
-	return keep;
+	return 0;
+}
+
+int wm_cgroup_open(const char *path, uint64_t *ret_id)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = cgroup_id(fd, ret_id);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
 }

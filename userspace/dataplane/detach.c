@@ -12,8 +12,9 @@
 static int detach_steering(void *arg, const char *path, const char *name)
 {
 	(void)arg;
-	return strncmp(name, "connect", 7) && strncmp(name, "sendmsg", 7) ? 0
-									  : wm_link_detach(path);
+	if (strncmp(name, "connect", 7) != 0 && strncmp(name, "sendmsg", 7) != 0)
+		return 0;
+	return wm_link_detach(path);
 }
 
 static int detach_link(void *arg, const char *path, const char *name)

@@ -63,17 +63,19 @@ void wm_bpf_verifier_reason(const char *log, char *buf, size_t cap)
 		for (line = end; line > log && line[-1] != '\n';)
 			line--;
 		len = (size_t)(end - line);
-		if (len && strncmp(line, "processed ", 10) &&
-		    strncmp(line, "verification time", 17) && strncmp(line, "stack depth", 11))
+		if (len && strncmp(line, "processed ", 10) != 0 &&
+		    strncmp(line, "verification time", 17) != 0 &&
+		    strncmp(line, "stack depth", 11) != 0)
 			found = line;
 		end = line;
 	}
-	if (!found)
+	if (!found) {
+		found = "";
 		len = 0;
+	}
 	if (len >= cap)
 		len = cap - 1;
-	if (len)
-		memcpy(buf, found, len);
+	memcpy(buf, found, len);
 	buf[len] = 0;
 }
 

@@ -71,8 +71,8 @@ static void set_flag(struct bpf_object *o, const char *name, bool value)
 	const struct btf *btf = bpf_object__btf(o);
 	const struct btf_var_secinfo *v;
 	const struct btf_type *sec;
-	_cleanup_free_ char *copy = NULL;
 	const void *data;
+	char *copy;
 	size_t size = 0;
 	int id;
 
@@ -101,6 +101,7 @@ static void set_flag(struct bpf_object *o, const char *name, bool value)
 			copy[v->offset] = value;
 	}
 	bpf_map__set_initial_value(rodata, copy, size);
+	free(copy);
 }
 
 /* Open with the plane's maps; only the programs of @p mask will be loaded. */

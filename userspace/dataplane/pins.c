@@ -61,17 +61,12 @@ static int check_place(const char *pin_dir, struct wm_err *e)
 	return 0;
 }
 
-/* Lock the directory itself: the lock lives exactly as long as the process and needs no file. */
-static int lock_dir(const char *pin_dir, struct wm_err *e)
+/* Lock the directory itself: the lock lives exactly as long as the process and needs no file.
+ * @return 0, -EAGAIN when the directory was removed meanwhile, negative errno. */
+static int own_dir(int fd, const char *pin_dir, struct wm_err *e)
 {
-	_cleanup_close_ int fd = -1;
 	struct stat now, ours;
-	int keep;
 
-	fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -EAGAIN
-				       : wm_err_set(e, -errno, "%s: %s", pin_dir, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
 			return wm_err_set(e, -EBUSY, "%s is in use by another running agent",
@@ -85,9 +80,21 @@ static int lock_dir(const char *pin_dir, struct wm_err *e)
 				  (unsigned)ours.st_uid);
 	if ((ours.st_mode & 077) && fchmod(fd, 0700) < 0)
 		return wm_err_set(e, -errno, "closing %s to others: %s", pin_dir, strerror(errno));
-	keep = fd;
-	fd = -1;
-	return keep;
+	return 0;
+}
+
+static int lock_dir(const char *pin_dir, struct wm_err *e)
+{
+	int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return errno == ENOENT ? -EAGAIN
+				       : wm_err_set(e, -errno, "%s: %s", pin_dir, strerror(errno));
+	r = own_dir(fd, pin_dir, e);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
 }
 
 int wm_pins_open(const char *pin_dir, struct wm_err *e)
