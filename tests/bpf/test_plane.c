@@ -1014,8 +1014,7 @@ Test(plane, without_cap_bpf_open_says_so)
 	raise_caps();
 	cr_assert_lt(r, 0);
 	cr_assert(strstr(e.text, "creating the maps"), "%s", e.text);
-	cr_assert_eq(entries("new"), 0);
-	cr_assert_eq(entries("maps"), 0);
+	cr_assert_neq(access(pin_dir, F_OK), 0, "nothing is left of the attempt");
 }
 
 struct seen {

@@ -124,7 +124,7 @@ bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex)
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name)
 {
 	const struct bpf_insn insns[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);

@@ -105,6 +105,8 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	if (!r)
 		r = wm_maps_map(p, e);
 	if (r) {
+		if (p->lock_fd >= 0)
+			rmdir(c->pin_dir); /* empty only if this call made it in vain */
 		wm_plane_close(p);
 		return r;
 	}
