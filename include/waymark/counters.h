@@ -8,31 +8,37 @@
 #endif
 
 #define WM_COUNTERS(X)                                                                             \
-	X(DNS_QUERY, dns_query, "DNS packets seen on a listening address")                          \
-	X(DNS_ANSWERED, dns_answered, "DNS queries answered in the kernel")                         \
-	X(DNS_PASS_NOT_QUERY, dns_pass_not_query, "passed: a response, an opcode or flags we leave") \
-	X(DNS_PASS_COUNTS, dns_pass_counts, "passed: not one question, or records we do not expect") \
-	X(DNS_PASS_MALFORMED, dns_pass_malformed, "passed: short, bad label, pointer in the question") \
-	X(DNS_PASS_FRAGMENT, dns_pass_fragment, "passed: IP fragment, IP options or extension header") \
-	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version, DO bit, options or size we leave")    \
-	X(DNS_PASS_CLASS, dns_pass_class, "passed: class is not IN")                                \
-	X(DNS_PASS_TYPE, dns_pass_type, "passed: type is neither A nor AAAA")                       \
-	X(DNS_PASS_UNKNOWN, dns_pass_unknown, "passed: name not in the table")                      \
-	X(DNS_PASS_COLLISION, dns_pass_collision, "passed: same hash, another name")                \
-	X(DNS_PASS_EMPTY, dns_pass_empty, "passed: no usable endpoint of the asked family")         \
-	X(DNS_PASS_TORN, dns_pass_torn, "passed: the set changed while it was read")                \
-	X(DNS_PASS_RESIZE, dns_pass_resize, "passed: the packet could not be made longer")          \
-	X(DNS_PASS_STALE, dns_pass_stale, "passed: tables not confirmed within dns.stale_after")    \
-	X(CONNECT_MISS, connect_miss, "connects that are not for a service")                        \
-	X(CONNECT_PICKED, connect_picked, "connects steered to a backend")                          \
-	X(CONNECT_REFUSED, connect_refused, "connects refused: no usable backend")                  \
-	X(CONNECT_TORN, connect_torn, "picks repeated: the set changed while it was read")          \
-	X(CONNECT_NO_STORAGE, connect_no_storage, "picks without reverse state: socket storage full") \
-	X(UDP_PICKED, udp_picked, "datagrams of unconnected sockets steered to a new backend")      \
-	X(UDP_REUSED, udp_reused, "datagrams that kept their socket's backend")                     \
-	X(UDP_REFUSED, udp_refused, "datagrams refused: no usable backend")                         \
-	X(UDP_REVERSED, udp_reversed, "received datagrams shown as from the virtual address")       \
-	X(PEERNAME_REVERSED, peername_reversed, "getpeername() calls that showed the virtual address")
+	X(DNS_QUERY, dns_query, "DNS packets seen on a listening address")                         \
+	X(DNS_ANSWERED, dns_answered, "DNS queries answered in the kernel")                        \
+	X(DNS_PASS_NOT_QUERY, dns_pass_not_query,                                                  \
+	  "passed: a response, an opcode or flags we leave")                                       \
+	X(DNS_PASS_COUNTS, dns_pass_counts,                                                        \
+	  "passed: not one question, or records we do not expect")                                 \
+	X(DNS_PASS_MALFORMED, dns_pass_malformed,                                                  \
+	  "passed: short, bad label, pointer in the question")                                     \
+	X(DNS_PASS_FRAGMENT, dns_pass_fragment,                                                    \
+	  "passed: IP fragment, IP options or extension header")                                   \
+	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version, DO bit, options or size we leave")  \
+	X(DNS_PASS_CLASS, dns_pass_class, "passed: class is not IN")                               \
+	X(DNS_PASS_TYPE, dns_pass_type, "passed: type is neither A nor AAAA")                      \
+	X(DNS_PASS_UNKNOWN, dns_pass_unknown, "passed: name not in the table")                     \
+	X(DNS_PASS_COLLISION, dns_pass_collision, "passed: same hash, another name")               \
+	X(DNS_PASS_EMPTY, dns_pass_empty, "passed: no usable endpoint of the asked family")        \
+	X(DNS_PASS_TORN, dns_pass_torn, "passed: the set changed while it was read")               \
+	X(DNS_PASS_RESIZE, dns_pass_resize, "passed: the packet could not be made longer")         \
+	X(DNS_PASS_STALE, dns_pass_stale, "passed: tables not confirmed within dns.stale_after")   \
+	X(CONNECT_MISS, connect_miss, "connects that are not for a service")                       \
+	X(CONNECT_PICKED, connect_picked, "connects steered to a backend")                         \
+	X(CONNECT_REFUSED, connect_refused, "connects refused: no usable backend")                 \
+	X(CONNECT_TORN, connect_torn, "picks repeated: the set changed while it was read")         \
+	X(CONNECT_NO_STORAGE, connect_no_storage,                                                  \
+	  "picks without reverse state: socket storage full")                                      \
+	X(UDP_PICKED, udp_picked, "datagrams of unconnected sockets steered to a new backend")     \
+	X(UDP_REUSED, udp_reused, "datagrams that kept their socket's backend")                    \
+	X(UDP_REFUSED, udp_refused, "datagrams refused: no usable backend")                        \
+	X(UDP_REVERSED, udp_reversed, "received datagrams shown as from the virtual address")      \
+	X(PEERNAME_REVERSED, peername_reversed,                                                    \
+	  "getpeername() calls that showed the virtual address")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -5,15 +5,17 @@
 #pragma once
 
 /* --- DNS wire format ------------------------------------------------------------------------ */
-#define WM_DNS_NAME_MAX 255   /* octets of a name on the wire, root label included: RFC 1035 2.3.4 \
+#define WM_DNS_NAME_MAX                                                                            \
+	255		      /* octets of a name on the wire, root label included: RFC 1035 2.3.4 \
 			       */
 #define WM_DNS_LABEL_MAX  63  /* octets of one label: RFC 1035 2.3.4 */
 #define WM_DNS_LABELS_MAX 128 /* labels: 127 of one octet and the root fill 255 octets */
 #define WM_DNS_UDP_MAX	  512 /* octets of an answer to a client without EDNS: RFC 1035 4.2.1 */
 #define WM_DNS_EDNS_MAX	  1232 /* octets that we send at most: no fragments (DNS flag day 2020) */
-#define WM_DNS_TCP_MAX	  65523 /* octets of an answer over TCP; Consul's bound, room for the prefix \
-				 */
-#define WM_DNS_ANSWERS_UDP 8	/* A/AAAA records over UDP: 12+259+8*28+11 = 506 <= 512, never TC */
+#define WM_DNS_TCP_MAX                                                                             \
+	65523		     /* octets of an answer over TCP; Consul's bound, room for the prefix  \
+			      */
+#define WM_DNS_ANSWERS_UDP 8 /* A/AAAA records over UDP: 12+259+8*28+11 = 506 <= 512, never TC */
 #define WM_DNS_ANSWERS_TCP 4096 /* A/AAAA records over TCP; Consul's bound */
 
 /* --- kernel tables -------------------------------------------------------------------------- */
@@ -44,9 +46,9 @@
 #define WM_CHECK_HEADERS_MAX   32    /* headers that an HTTP check sends */
 #define WM_CHECK_BODY_MAX      4096  /* octets of an HTTP check's request body */
 #define WM_WEIGHT_MAX	       65535 /* Consul's bound */
-#define WM_TAGGED_MAX	       16   /* tagged addresses of one instance; Consul itself knows eight */
-#define WM_TAGGED_NAME_MAX     64   /* octets of a tagged address's name */
-#define WM_CHECK_METHOD_MAX    32   /* octets of an HTTP method */
+#define WM_TAGGED_MAX	       16 /* tagged addresses of one instance; Consul itself knows eight */
+#define WM_TAGGED_NAME_MAX     64 /* octets of a tagged address's name */
+#define WM_CHECK_METHOD_MAX    32 /* octets of an HTTP method */
 #define WM_CHECK_HEADER_MAX    1024 /* octets of a name or a value of an HTTP check's header */
 #define WM_CHECK_THRESHOLD_MAX 1000 /* results in a row: more is a typing error */
 #define WM_CHECK_DURATION_MAX_MS                                                                   \

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* pick.h - how a reader follows a set to a backend. The same code decides in the kernel and in the
+ * userspace DNS server. A set's word is loaded once per decision; slots are checked against its
+ * generation, a backend's state word is read before and after its address.
+ * The includer tells how tables are reached: the host through struct wm_view, a BPF program through
+ * map look-ups (it defines WM_AT and the three wm_at_* functions first). Pure otherwise.
+ * Method: Walker's alias method as by Vose (1991). */
+#pragma once
+#include "layout.h"
+
+#ifndef WM_AT
+struct wm_view {
+	const struct wm_set *sets;
+	const struct wm_slot *slots;
+	const struct wm_backend *backends;
+	__u32 sets_cap, slots_cap, backends_cap;
+};
+static inline const struct wm_set *wm_at_set(const struct wm_view *v, __u32 i)
+{
+	return i < v->sets_cap ? &v->sets[i] : 0;
+}
+static inline const struct wm_slot *wm_at_slot(const struct wm_view *v, __u32 i)
+{
+	return i < v->slots_cap ? &v->slots[i] : 0;
+}
+static inline const struct wm_backend *wm_at_backend(const struct wm_view *v, __u32 i)
+{
+	return i < v->backends_cap ? &v->backends[i] : 0;
+}
+#endif
+
+#define WM_READ(x)	(*(const volatile __typeof__(x) *)&(x))
+#define WM_V4_MAPPED_BE __builtin_bswap32(0xffff) /* third word of ::ffff:a.b.c.d, network order   \
+						   */
+
+enum wm_pick {
+	WM_PICKED = 0,
+	WM_PICK_NONE, /* no usable backend of the asked family */
+	WM_PICK_TORN, /* the set was republished while it was read: try again */
+	WM_PICK_MORE, /* tries are used up: the caller scans */
+};
+
+/* What a decision needs of a backend, copied out and known to be of one occupant. */
+struct wm_choice {
+	__u32 backend;	   /* index */
+	__u32 state;	   /* word as read */
+	__be32 addr_be[4]; /* v4-mapped if IPv4 */
+	__be16 port_be;
+	__u16 family; /* WM_FAMILY_4 or WM_FAMILY_6: what addr_be is */
+};
+
+/** Load a set's table word in one piece. */
+static __always_inline struct wm_set_table wm_load_table(const struct wm_set *set)
+{
+	union {
+		__u64 word;
+		struct wm_set_table table;
+	} u;
+
+	u.word = *(const volatile __u64 *)&set->table;
+	return u.table;
+}
+
+/** Copy backend @p index if it is up and has one of @p families. If it has both, IPv6 is taken only
+ *  when @p prefer6. @return 1 taken, 0 not usable. */
+static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 families,
+				   int prefer6, struct wm_choice *ret)
+{
+	const struct wm_backend *b = wm_at_backend(v, index);
+	__u32 state, both;
+
+	if (!b)
+		return 0;
+	state = WM_READ(b->state);
+	if ((state & WM_STATE_MASK) != WM_STATE_UP)
+		return 0;
+	both = b->families & families;
+	if (!both)
+		return 0;
+	if (both & WM_FAMILY_6 && (prefer6 || !(both & WM_FAMILY_4))) {
+		ret->addr_be[0] = b->addr6_be[0];
+		ret->addr_be[1] = b->addr6_be[1];
+		ret->addr_be[2] = b->addr6_be[2];
+		ret->addr_be[3] = b->addr6_be[3];
+		ret->family = WM_FAMILY_6;
+	} else {
+		ret->addr_be[0] = 0;
+		ret->addr_be[1] = 0;
+		ret->addr_be[2] = WM_V4_MAPPED_BE;
+		ret->addr_be[3] = b->addr4_be;
+		ret->family = WM_FAMILY_4;
+	}
+	ret->port_be = b->port_be;
+	ret->backend = index;
+	ret->state = state;
+	/* the index may have got another occupant in between; its stamp differs then */
+	return WM_READ(b->state) == state;
+}
+
+/** One weighted draw. @p random: 32 even bits; the product's upper half chooses the slot, its lower
+ *  half decides between the slot's backend and its alias.
+ *  @return WM_PICKED with the backend's index and the slot's place, or WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_draw(const struct wm_view *v, struct wm_set_table t,
+					    __u32 random, __u32 *ret_backend, __u32 *ret_place)
+{
+	__u64 x = (__u64)random * t.count;
+	const struct wm_slot *s = wm_at_slot(v, t.first + (__u32)(x >> 32));
+
+	if (!s || s->generation != t.generation)
+		return WM_PICK_TORN;
+	*ret_backend = (__u32)x <= s->keep ? s->backend : s->alias;
+	*ret_place = (__u32)(x >> 32);
+	return WM_PICKED;
+}
+
+/** Look at the slot at @p place of a scan. @return WM_PICKED if its backend was taken,
+ *  WM_PICK_MORE to go on, WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct wm_set_table t,
+						 __u32 place, __u32 families, int prefer6,
+						 struct wm_choice *ret)
+{
+	const struct wm_slot *s = wm_at_slot(v, t.first + place);
+
+	if (!s || s->generation != t.generation)
+		return WM_PICK_TORN;
+	return wm_take(v, s->backend, families, prefer6, ret) ? WM_PICKED : WM_PICK_MORE;
+}
+
+#ifndef __bpf__
+/** The whole decision on the host: draws, then a scan of all slots. @p random(): 32 even bits. */
+static inline enum wm_pick wm_pick(const struct wm_view *v, const struct wm_set *set,
+				   __u32 families, int prefer6, __u32 (*random)(void *), void *arg,
+				   struct wm_choice *ret)
+{
+	struct wm_set_table t = wm_load_table(set);
+	__u32 backend, place, start;
+	enum wm_pick p;
+
+	if (!t.count)
+		return WM_PICK_NONE;
+	for (int i = 0; i < WM_PICK_TRIES; i++) {
+		p = wm_draw(v, t, random(arg), &backend, &place);
+		if (p != WM_PICKED)
+			return p;
+		if (wm_take(v, backend, families, prefer6, ret))
+			return WM_PICKED;
+	}
+	start = random(arg) % t.count;
+	for (__u32 i = 0; i < t.count; i++) {
+		place = start + i < t.count ? start + i : start + i - t.count;
+		p = wm_scan_step(v, t, place, families, prefer6, ret);
+		if (p != WM_PICK_MORE)
+			return p;
+	}
+	return WM_PICK_NONE;
+}
+#endif
