@@ -12,10 +12,18 @@ struct wm_health;
 struct wm_health_config {
 	unsigned probes_max;	     /* probes in flight; more wait their turn */
 	uint64_t interval_min_ms;    /* shorter intervals are raised to it */
-	uint64_t default_timeout_ms; /* where a check names none */
+	uint64_t default_timeout_ms; /* where a check names none; the interval if that is shorter */
+	uint64_t deregister_min_ms;  /* shortest deregister_after; 0: WM_DEREGISTER_MIN_MS */
 };
+#define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */
+
 struct wm_health_stats {
-	uint64_t checks, in_flight, runs, failures, transitions, late;
+	uint64_t checks, in_flight, runs, failures, transitions;
+	uint64_t late;	    /* runs left out: the one before still ran, or the process stood still */
+	uint64_t skipped;   /* runs without a result: no memory, no descriptor, no local port */
+	uint64_t unstarted; /* checks that are not run: no memory */
+	uint64_t reaped;    /* instances handed to the registry for removal: critical for too long */
+	uint64_t expired;   /* TTLs that ran out */
 };
 /** Subscribes to @p r and starts what is already there. @return NULL without memory. */
 struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,

@@ -11,6 +11,9 @@
 
 struct wm_http_client;
 struct wm_http_call;
+
+#define WM_HTTP_CALLS_MAX	 65536 /* calls in flight and queued: some KiB each */
+#define WM_HTTP_CALL_HEADERS_MAX 64    /* headers of one call */
 struct wm_http_call_options {
 	const char *method; /* NULL: GET */
 	const char *url;
@@ -21,19 +24,24 @@ struct wm_http_call_options {
 	bool follow_redirects;	    /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
+	bool connect_only; /* resolve and connect to the URL's host and port, then close; no request
+			    */
 };
 struct wm_http_answer {
 	int error;	    /* 0, negative errno, -ETIMEDOUT */
 	const char *reason; /* for people when error != 0 */
-	long status;	    /* HTTP status when error == 0 */
+	long status;	    /* HTTP status when error == 0; 0 for connect_only */
+	const char *phrase; /* of the status line, printable, "" if none; never NULL */
 	const char *body;   /* borrowed during the callback, NUL-terminated */
 	size_t body_len;
 };
 /** @param calls_max calls in flight; more are queued. */
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max);
 void wm_http_client_free(struct wm_http_client *c); /* cancels calls, callbacks do not run */
-/** Start a call; strings are copied. @p fn runs once unless cancelled. @return NULL:
- * -ENOMEM/-EINVAL in *ret_err (may be NULL). */
+/** Start a call; strings are copied. @p fn runs once unless cancelled, never before this returns,
+ * and may start, cancel or free anything of the client. A body above answer_max is cut, which is no
+ * error. @return NULL: -EINVAL (URL, a line end in a header, too many headers), -ENOMEM, -ENOSPC
+ * (WM_HTTP_CALLS_MAX) in *ret_err (may be NULL). */
 struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 					const struct wm_http_call_options *o,
 					void (*fn)(void *arg, const struct wm_http_answer *a),
