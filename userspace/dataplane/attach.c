@@ -219,6 +219,15 @@ static int drop_unwanted_filter(void *arg, const char *path, const char *name)
 	return is_wanted(arg, name) ? 0 : wm_clsact_detach(path, name);
 }
 
+/* Only the way of attaching that is in use has a directory. */
+static void drop_if_empty(const struct wm_plane *p, const char *dir)
+{
+	char path[WM_PIN_PATH_MAX];
+
+	if (!wm_pins_path(path, p->c.pin_dir, dir, NULL))
+		rmdir(path);
+}
+
 int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 {
 	const struct wm_plane_hook *first = NULL;
@@ -239,6 +248,8 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 	r = wm_pins_each(p->c.pin_dir, "links", drop_unwanted, p);
 	if (r >= 0)
 		r = wm_pins_each(p->c.pin_dir, "clsact", drop_unwanted_filter, p);
+	drop_if_empty(p, "links");
+	drop_if_empty(p, "clsact");
 	if (r >= 0 && p->staged) {
 		r = wm_pins_publish_new(p->c.pin_dir);
 		p->staged = r != 0;

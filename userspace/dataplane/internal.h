@@ -19,7 +19,8 @@
 #include <bpf/libbpf.h>
 
 #define WM_PIN_PATH_MAX 512 /* octets of a path under the pin directory, NUL included */
-#define WM_PIN_DIR_MAX	256 /* octets of the pin directory: leaves room for the longest pin's name \
+#define WM_PIN_DIR_MAX                                                                             \
+	256		    /* octets of the pin directory: leaves room for the longest pin's name \
 			     */
 #define WM_HOOK_NAME_MAX 64 /* octets of a pin's name in links/: program, '@', device, '~' */
 
