@@ -5,7 +5,8 @@
  * are replaced: new ones are filled, then the links move, then the old pins go. Owns only its own
  * pins. Where something is missing (bpffs, cgroup2, BTF, a capability, a program the verifier
  * refuses) it says exactly what, and the agent goes on in userspace. Threading: loop thread only.
- */
+ * Order: wm_plane_open, fill wm_config, wm_tables_new, _adopt (when adopted), every _put, _sweep,
+ * wm_plane_attach. Until then an earlier run's links serve from the tables they have. */
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
@@ -19,7 +20,7 @@ struct wm_plane_config {
 		*veth_devices; /* answering by redirect (host side of pods), NULL-terminated */
 	bool attach_dns, attach_connect;
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
-	uint64_t memory_max;				  /* bytes that the maps may take */
+	uint64_t memory_max; /* bytes that the maps may take; 0: no bound */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
@@ -34,9 +35,10 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 /** Memory and operations for wm_tables_new(); valid while the plane is open. */
 void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret);
 const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p);
-/** Attach or move the links to this run's programs; call when the tables are filled. Each hook that
- *  cannot be attached is logged by the caller from wm_plane_hooks(); @return hooks attached or the
- *  first error when none could be. */
+/** Attach or move the links to this run's programs; call when the tables are filled, and again when
+ * a device or cgroup has appeared. Hooks of an earlier run that are not wanted are detached. Each
+ * hook that cannot be attached is logged by the caller from wm_plane_hooks(); @return hooks
+ * attached or the first error when none could be. */
 int wm_plane_attach(struct wm_plane *p, struct wm_err *e);
 /** What is attached where. */
 struct wm_plane_hook {
