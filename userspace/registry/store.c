@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h> /* <limits.h> would find include/waymark's */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>

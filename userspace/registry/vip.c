@@ -208,3 +208,8 @@ struct wm_lease *wm_vips_oldest(const struct wm_vips *v)
 {
 	return TAILQ_FIRST(&v->retired);
 }
+
+struct wm_lease *wm_vips_next(const struct wm_vips *v, size_t *pos)
+{
+	return wm_map_next(v->names, pos);
+}

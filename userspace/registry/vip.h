@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -23,6 +24,7 @@ struct wm_lease {
 	uint64_t row;	       /* store's */
 	uint64_t create_index; /* of the service that holds it, or held it last */
 	bool retired;
+	bool unsaved;		     /* its row must be written again */
 	TAILQ_ENTRY(wm_lease) entry; /* while retired */
 	char name[];
 };
@@ -47,6 +49,8 @@ void wm_lease_revive(struct wm_vips *v, struct wm_lease *l);
 void wm_lease_detach(struct wm_vips *v, struct wm_lease *l);
 int wm_lease_attach(struct wm_vips *v, struct wm_lease *l);
 void wm_lease_free(struct wm_lease *l);
+/** Walk all leases: start with *pos = 0; NULL ends. */
+struct wm_lease *wm_vips_next(const struct wm_vips *v, size_t *pos);
 /** The lease that retired first; NULL when none is. */
 struct wm_lease *wm_vips_oldest(const struct wm_vips *v);
 /** True for an address that a lease may have. */

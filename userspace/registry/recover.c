@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.c - fills the registry from its store. Nothing is skipped and nothing is repaired: a row
+ * that cannot be what was written refuses the whole file, so what was acknowledged is either there
+ * or the operator is told. The one exception is not damage: when the ranges of virtual addresses
+ * were configured anew, leases outside of them are given again. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct moved { /* lease whose addresses left the configured ranges */
+	struct moved *next;
+	uint64_t row, create_index;
+	char name[];
+};
+
+struct recovery {
+	struct wm_registry *r;
+	struct moved *moved;
+	struct wm_buf copy; /* of a row: decoded strings point into it */
+	struct wm_record_instance *decoded;
+};
+
+/* Copy a row's body where it can be decoded. @return 0 or the code of the damage. */
+static int open_row(struct recovery *rc, enum wm_store_table t, enum wm_record_type type,
+		    uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	const char *why = "";
+	int err = wm_record_open(data, len, row, type, &why);
+
+	if (err)
+		return wm_store_damaged(rc->r->store, err, t, row, why, e);
+	wm_buf_reset(&rc->copy);
+	if (!wm_buf_put(&rc->copy, (const char *)data + WM_RECORD_HEAD, len - WM_RECORD_HEAD))
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	return 0;
+}
+
+static int damaged(struct recovery *rc, enum wm_store_table t, uint64_t row, const char *why,
+		   struct wm_err *e)
+{
+	return wm_store_damaged(rc->r->store, WM_E_STORE_DAMAGED, t, row, why, e);
+}
+
+static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	struct recovery *rc = arg;
+	struct wm_record_meta m;
+	int err = open_row(rc, WM_STORE_META, WM_RECORD_META, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_meta(rc->copy.data, rc->copy.len, &m) ||
+	    m.reserved > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK || !m.reserved)
+		return damaged(rc, WM_STORE_META, row, "cannot be decoded", e);
+	free(rc->r->node.id);
+	rc->r->node.id = strdup(m.node_id);
+	if (!rc->r->node.id)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	rc->r->index = rc->r->reserved = m.reserved;
+	return 0;
+}
+
+static int remember_moved(struct recovery *rc, uint64_t row, const struct wm_record_service *s,
+			  struct wm_err *e)
+{
+	size_t n = strlen(s->name) + 1;
+	struct moved *m = calloc(1, sizeof(*m) + n);
+
+	if (!m)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	m->row = row;
+	m->create_index = s->create_index;
+	memcpy(m->name, s->name, n);
+	m->next = rc->moved;
+	rc->moved = m;
+	return 0;
+}
+
+static int service_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	struct recovery *rc = arg;
+	struct wm_registry *r = rc->r;
+	struct wm_record_service s;
+	struct wm_lease *l;
+	int err = open_row(rc, WM_STORE_SERVICES, WM_RECORD_SERVICE, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_service(rc->copy.data, rc->copy.len, &s))
+		return damaged(rc, WM_STORE_SERVICES, row, "cannot be decoded", e);
+	r->service_row = row;
+	err = wm_vips_restore(r->vips, s.name, s.vip4, s.vip6, &l);
+	if (err == WM_E_INVALID)
+		return remember_moved(rc, row, &s, e);
+	if (err == WM_E_CONFLICT)
+		return damaged(rc, WM_STORE_SERVICES, row, "repeats a name or an address", e);
+	if (err)
+		return wm_err_set(e, err, "Out of memory while reading the registry");
+	l->row = row;
+	l->create_index = s.create_index;
+	wm_lease_retire(r->vips,
+			l); /* until an instance of it comes up; rows are in order of age */
+	return 0;
+}
+
+/* Leases outside the configured ranges get addresses inside, written once all was read. */
+static int give_again(struct recovery *rc, struct wm_err *e)
+{
+	struct wm_lease *l;
+	int err = 0;
+
+	for (struct moved *m = rc->moved; m && !err; m = m->next) {
+		err = wm_vips_give(rc->r->vips, m->name, &l);
+		if (!err) {
+			l->row = m->row;
+			l->create_index = m->create_index;
+			l->unsaved = true;
+			wm_lease_retire(rc->r->vips, l);
+		} else {
+			wm_err_set(e, err,
+				   "The range of virtual addresses is too small for the services "
+				   "that are stored");
+		}
+	}
+	return err;
+}
+
+/* The service of a recovered instance: made by the first one of it. */
+static struct wm_service *service_of(struct wm_registry *r, const char *name, int *ret_err)
+{
+	struct wm_service *s = wm_map_get(r->services, name, strlen(name));
+	struct wm_lease *l;
+
+	if (s)
+		return s;
+	l = wm_vips_find(r->vips, name);
+	*ret_err = l ? -ENOMEM : WM_E_STORE_DAMAGED;
+	s = l ? wm_service_new(l) : NULL;
+	if (!s)
+		return NULL;
+	if (wm_map_put(r->services, s->name, strlen(s->name), s, NULL)) {
+		wm_service_free(s);
+		return NULL;
+	}
+	wm_lease_revive(r->vips, l);
+	/* at or above every index that a client may have seen: its next query is answered at once
+	 */
+	s->index = r->index;
+	return s;
+}
+
+static int enter(struct wm_registry *r, struct wm_instance *i)
+{
+	int err = wm_map_put(r->instances, i->id, strlen(i->id), i, NULL);
+
+	for (unsigned n = 0; n < i->checks_count && !err; n++) {
+		struct wm_check *c = i->checks[n];
+
+		err = wm_map_put(r->checks, c->id, strlen(c->id), c, NULL);
+	}
+	return err;
+}
+
+static bool known(const struct wm_registry *r, const struct wm_instance *i)
+{
+	if (wm_map_get(r->instances, i->id, strlen(i->id)))
+		return true;
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (wm_map_get(r->checks, i->checks[n]->id, strlen(i->checks[n]->id)))
+			return true;
+	}
+	return false;
+}
+
+static int instance_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	struct recovery *rc = arg;
+	struct wm_registry *r = rc->r;
+	struct wm_record_instance *d = rc->decoded;
+	struct wm_instance *i;
+	struct wm_service *s;
+	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_instance(rc->copy.data, rc->copy.len, d))
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	i = wm_instance_build(&d->d);
+	if (!i)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		i->checks[n]->status = d->states[n].status;
+		i->checks[n]->create_index = d->states[n].create_index;
+		i->checks[n]->modify_index = d->states[n].modify_index;
+	}
+	i->status = wm_instance_worst(i);
+	i->create_index = d->create_index;
+	i->modify_index = d->modify_index;
+	i->row = r->instance_row = row;
+	if (known(r, i)) {
+		wm_instance_free(i, true);
+		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
+	}
+	s = service_of(r, wm_box(i)->service_name, &err);
+	if (s) {
+		wm_instance_bind(r, i);
+		err = wm_service_add(s, i);
+	}
+	if (!s || err) {
+		wm_instance_free(i, true);
+		return err == WM_E_STORE_DAMAGED
+			       ? damaged(rc, WM_STORE_INSTANCES, row,
+					 "names a service that has no row", e)
+			       : wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	}
+	/* on failure it is freed with its service */
+	if (enter(r, i))
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	return 0;
+}
+
+int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
+{
+	struct recovery rc = {.r = r};
+	int err;
+
+	if (!r->store)
+		return 0;
+	rc.decoded = calloc(1, sizeof(*rc.decoded));
+	if (!rc.decoded)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	wm_buf_init(&rc.copy, WM_RECORD_MAX);
+	err = wm_store_walk(r->store, WM_STORE_META, meta_row, &rc, e);
+	if (!err)
+		err = wm_store_walk(r->store, WM_STORE_SERVICES, service_row, &rc, e);
+	/* rows but no meta row: the first commit writes it, so this cannot have been written */
+	if (!err && r->service_row && !r->reserved)
+		err = damaged(&rc, WM_STORE_META, 0, "is missing", e);
+	if (rc.moved && !err)
+		err = give_again(&rc, e);
+	while (rc.moved) {
+		struct moved *m = rc.moved;
+
+		rc.moved = m->next;
+		free(m);
+	}
+	if (!err)
+		err = wm_store_walk(r->store, WM_STORE_INSTANCES, instance_row, &rc, e);
+	free(rc.decoded);
+	wm_buf_done(&rc.copy);
+	return err;
+}
