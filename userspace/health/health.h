@@ -19,11 +19,11 @@ struct wm_health_config {
 
 struct wm_health_stats {
 	uint64_t checks, in_flight, runs, failures, transitions;
-	uint64_t late;	    /* runs left out: the one before still ran, or the process stood still */
-	uint64_t skipped;   /* runs without a result: no memory, no descriptor, no local port */
+	uint64_t late;	  /* runs left out: the one before still ran, or the process stood still */
+	uint64_t skipped; /* runs without a result: no memory, no descriptor, no local port */
 	uint64_t unstarted; /* checks that are not run: no memory */
-	uint64_t reaped;    /* instances handed to the registry for removal: critical for too long */
-	uint64_t expired;   /* TTLs that ran out */
+	uint64_t reaped;  /* instances handed to the registry for removal: critical for too long */
+	uint64_t expired; /* TTLs that ran out */
 };
 /** Subscribes to @p r and starts what is already there. @return NULL without memory. */
 struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,

@@ -223,7 +223,7 @@ static int errno_of(struct wm_http_call *call, CURLcode code)
 		curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os);
 		return os > 0 && os != EINPROGRESS ? (int)-os : -ECONNREFUSED;
 	case CURLE_COULDNT_RESOLVE_HOST:
-		return -EADDRNOTAVAIL;
+		return -ENXIO;
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
 	case CURLE_TOO_MANY_REDIRECTS:

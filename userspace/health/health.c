@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* health.c - from the change stream to probers, from results to statuses. One prober a check, found
+ * by the check's id, because the registry may replace the object behind an id at any time. */
+#include "health.h"
+
+#include "probe.h"
+#include "userspace/base/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */
+#define DUES_PER_PROBER 3	   /* run, limit, reap */
+#define DUES_OWN	1	   /* pump */
+
+static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
+	[WM_CHECK_TTL] = &wm_probe_ttl,
+	[WM_CHECK_TCP] = &wm_probe_tcp,
+	[WM_CHECK_HTTP] = &wm_probe_http,
+};
+
+uint64_t wm_prober_interval_ms(const struct wm_prober *p)
+{
+	uint64_t ms = p->check->interval_ms;
+	uint64_t min = p->h->config.interval_min_ms;
+
+	return ms < min ? min : ms;
+}
+
+static uint64_t timeout_of(const struct wm_prober *p)
+{
+	uint64_t interval = wm_prober_interval_ms(p), ms = p->h->config.default_timeout_ms;
+
+	if (p->check->timeout_ms)
+		return p->check->timeout_ms;
+	return ms < interval ? ms : interval;
+}
+
+bool wm_probe_own_fault(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ||
+	       err == -ENOSPC;
+}
+
+/* --- results -----------------------------------------------------------------------------------
+ */
+
+int wm_prober_report(struct wm_prober *p, enum wm_status s, const char *output)
+{
+	int rc = wm_registry_set_status(p->h->registry, p->check, s, output);
+
+	p->h->stats.transitions += rc > 0;
+	return rc < 0 ? rc : 0;
+}
+
+/* Consul's rule: so many results in a row before the status follows; a warning counts as a pass; a
+ * failure between the two thresholds warns. @return false: the status stays. */
+static bool judge(struct wm_prober *p, enum wm_status *s)
+{
+	const struct wm_check *c = p->check;
+	unsigned critical = c->failures_before_critical;
+	unsigned warning = c->failures_before_warning ? c->failures_before_warning : critical;
+
+	if (*s != WM_CRITICAL) {
+		p->fails = 0;
+		p->passes += p->passes < UINT32_MAX;
+		return p->passes >= c->success_before_passing;
+	}
+	p->passes = 0;
+	p->fails += p->fails < UINT32_MAX;
+	if (p->fails >= critical)
+		return true;
+	*s = WM_WARNING;
+	return p->fails >= warning;
+}
+
+static void landed(struct wm_prober *p)
+{
+	struct wm_health *h = p->h;
+
+	p->flying = false;
+	h->stats.in_flight--;
+	wm_schedule_drop(h->schedule, &p->limit);
+	if (!h->pumping && !TAILQ_EMPTY(&h->queue) && !h->pump.place)
+		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms());
+}
+
+void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
+{
+	struct wm_health *h = p->h;
+	va_list ap;
+
+	landed(p);
+	h->stats.runs++;
+	h->stats.failures += s == WM_CRITICAL;
+	if (!judge(p, &s))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(h->text, sizeof(h->text), fmt, ap);
+	va_end(ap);
+	wm_prober_report(p, s, h->text);
+}
+
+void wm_prober_skip(struct wm_prober *p)
+{
+	landed(p);
+	p->h->stats.skipped++;
+}
+
+/* Octets of the valid UTF-8 sequence at @p s, 0 if it is none. RFC 3629. */
+static size_t utf8_len(const unsigned char *s, size_t left)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+	if (!n || s[0] > 0xf4 || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+void wm_probe_clean(char *s, size_t len)
+{
+	unsigned char *u = (unsigned char *)s;
+
+	for (size_t at = 0, n; at < len; at += n) {
+		n = utf8_len(u + at, len - at);
+		if (n == 0 || (n == 1 && (u[at] < ' ' || u[at] == 0x7f) && u[at] != '\t' &&
+			       u[at] != '\n' && u[at] != '\r')) {
+			u[at] = '?';
+			n = 1;
+		}
+	}
+}
+
+/* --- running -----------------------------------------------------------------------------------
+ */
+
+static void start(struct wm_prober *p)
+{
+	struct wm_health *h = p->h;
+
+	p->flying = true;
+	p->shifted = false;
+	h->stats.in_flight++;
+	p->kind->start(p, timeout_of(p));
+}
+
+/* Probes that end at once free their place at once, so the number started here is bounded too. */
+static void pump(struct wm_health *h)
+{
+	struct wm_prober *p;
+
+	h->pumping = true;
+	for (unsigned n = 0; n < WM_SCHEDULE_BATCH && h->stats.in_flight < h->config.probes_max &&
+			     (p = TAILQ_FIRST(&h->queue));
+	     n++) {
+		TAILQ_REMOVE(&h->queue, p, waiting);
+		p->queued = false;
+		start(p);
+	}
+	h->pumping = false;
+	if (!TAILQ_EMPTY(&h->queue) && h->stats.in_flight < h->config.probes_max && !h->pump.place)
+		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms() + 1); /* let others run */
+}
+
+static void on_pump(struct wm_due *d, uint64_t now_ms)
+{
+	(void)now_ms;
+	pump(wm_container_of(d, struct wm_health, pump));
+}
+
+static void on_limit(struct wm_due *d, uint64_t now_ms)
+{
+	struct wm_prober *p = wm_container_of(d, struct wm_prober, limit);
+
+	(void)now_ms;
+	if (p->flying && p->kind->timeout)
+		p->kind->timeout(p);
+}
+
+static void spread(struct wm_prober *p, uint64_t now_ms)
+{
+	wm_schedule_put(p->h->schedule, &p->run,
+			now_ms + wm_random_below(wm_prober_interval_ms(p)));
+}
+
+static void probe_due(struct wm_prober *p, uint64_t now_ms)
+{
+	uint64_t interval = wm_prober_interval_ms(p), planned = p->run.at_ms, skipped;
+	struct wm_health *h = p->h;
+
+	/* the process or the machine stood still: all checks are late, and must not run at once */
+	if (now_ms - planned > interval && !p->shifted) {
+		p->shifted = true;
+		h->stats.late++;
+		spread(p, now_ms);
+		return;
+	}
+	wm_schedule_put(h->schedule, &p->run,
+			wm_schedule_after(planned, interval, now_ms, &skipped));
+	h->stats.late += skipped;
+	if (p->flying || p->queued) {
+		h->stats.late++;
+		return;
+	}
+	p->queued = true;
+	TAILQ_INSERT_TAIL(&h->queue, p, waiting);
+	if (!h->pump.place)
+		pump(h);
+}
+
+static void on_run(struct wm_due *d, uint64_t now_ms)
+{
+	struct wm_prober *p = wm_container_of(d, struct wm_prober, run);
+
+	if (p->kind->due)
+		p->kind->due(p, now_ms);
+	else
+		probe_due(p, now_ms);
+}
+
+/* --- removal of what is critical for too long ------------------------------------------------- */
+
+static uint64_t reap_after(const struct wm_prober *p)
+{
+	uint64_t ms = p->check->deregister_after_ms, min = p->h->config.deregister_min_ms;
+
+	return ms < min ? min : ms;
+}
+
+/* Follow the check's status: the time runs while it is critical. */
+static void watch_status(struct wm_prober *p)
+{
+	if (!p->check->deregister_after_ms || p->check->status != WM_CRITICAL)
+		wm_schedule_drop(p->h->schedule, &p->reap);
+	else if (!p->reap.place)
+		wm_schedule_put(p->h->schedule, &p->reap, wm_clock_ms() + reap_after(p));
+}
+
+static void on_reap(struct wm_due *d, uint64_t now_ms)
+{
+	struct wm_prober *p = wm_container_of(d, struct wm_prober, reap);
+	struct wm_health *h = p->h;
+
+	/* the commit may fail: until the instance is gone, try again */
+	wm_schedule_put(h->schedule, &p->reap, now_ms + reap_after(p));
+	if (!wm_registry_deregister(h->registry, p->check->instance->id, NULL, NULL, NULL))
+		h->stats.reaped++;
+}
+
+/* --- probers -----------------------------------------------------------------------------------
+ */
+
+static uint64_t mix(uint64_t h, const char *s)
+{
+	struct {
+		uint64_t before, text;
+	} pair = {h, s ? wm_hash(s, strlen(s)) : 0};
+
+	return wm_hash(&pair, sizeof(pair));
+}
+
+/* Hash of all that a run depends on. Names, notes and thresholds are not part of it: they may
+ * change between runs. */
+static uint64_t shape_of(const struct wm_check *c)
+{
+	const uint64_t numbers[] = {(uint64_t)c->kind, c->interval_ms,	   c->timeout_ms,
+				    c->ttl_ms,	       c->tls_skip_verify, c->disable_redirects,
+				    c->headers_count};
+	uint64_t h = wm_hash(numbers, sizeof(numbers));
+
+	h = mix(mix(mix(mix(h, c->target), c->method), c->body), c->tls_server_name);
+	for (unsigned i = 0; i < c->headers_count; i++)
+		h = mix(mix(h, c->headers[i].key), c->headers[i].value);
+	return h;
+}
+
+/* Back to the state of a check that never ran. */
+static void prober_stop(struct wm_prober *p)
+{
+	struct wm_health *h = p->h;
+
+	if (p->queued)
+		TAILQ_REMOVE(&h->queue, p, waiting);
+	p->queued = false;
+	if (p->flying) {
+		p->kind->cancel(p);
+		landed(p);
+	}
+	wm_schedule_drop(h->schedule, &p->run);
+	p->passes = p->fails = 0;
+	p->shifted = false;
+}
+
+static void prober_begin(struct wm_prober *p)
+{
+	p->kind = kinds[p->check->kind];
+	p->shape = shape_of(p->check);
+	p->kind->prepare(p);
+	if (p->kind->start)
+		spread(p, wm_clock_ms());
+}
+
+static void prober_free(struct wm_prober *p)
+{
+	struct wm_health *h = p->h;
+
+	prober_stop(p);
+	wm_schedule_drop(h->schedule, &p->reap);
+	wm_map_del(h->probers, p->id, strlen(p->id));
+	h->stats.checks--;
+	p->check->prober = NULL;
+	free(p);
+}
+
+static int prober_new(struct wm_health *h, struct wm_check *c)
+{
+	size_t len = strlen(c->id);
+	struct wm_prober *p = calloc(1, sizeof(*p) + len + 1);
+
+	if (!p)
+		return -ENOMEM;
+	memcpy(p->id, c->id, len + 1);
+	if (wm_schedule_reserve(h->schedule,
+				(wm_map_len(h->probers) + 1) * DUES_PER_PROBER + DUES_OWN) ||
+	    wm_map_put(h->probers, p->id, len, p, NULL)) {
+		free(p);
+		return -ENOMEM;
+	}
+	p->h = h;
+	p->check = c;
+	p->fd = -1;
+	p->run.fn = on_run;
+	p->limit.fn = on_limit;
+	p->reap.fn = on_reap;
+	c->prober = p;
+	h->stats.checks++;
+	prober_begin(p);
+	watch_status(p);
+	return 0;
+}
+
+/* --- change stream ------------------------------------------------------------------------------
+ */
+
+static void check_upsert(struct wm_health *h, struct wm_check *c)
+{
+	struct wm_prober *p = wm_map_get(h->probers, c->id, strlen(c->id));
+
+	if (!p) {
+		if (prober_new(h, c))
+			h->stats.unstarted++;
+		return;
+	}
+	p->check = c;
+	c->prober = p;
+	if (p->shape != shape_of(c)) {
+		prober_stop(p);
+		prober_begin(p);
+	}
+	watch_status(p);
+}
+
+/* A redefined check comes as the removal of the old object and then the new instance: the prober
+ * goes over to the object that now stands behind the id, and keeps its schedule. */
+static void check_removed(struct wm_health *h, struct wm_check *c)
+{
+	struct wm_prober *p = wm_map_get(h->probers, c->id, strlen(c->id));
+	struct wm_check *now = wm_registry_check(h->registry, c->id);
+
+	c->prober = NULL;
+	if (!p || p->check != c)
+		return;
+	if (!now || now == c) {
+		prober_free(p);
+		c->prober = NULL;
+	} else {
+		check_upsert(h, now);
+	}
+}
+
+static void instance_deleted(struct wm_health *h, const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (i->checks[n]->instance == i)
+			check_removed(h, i->checks[n]);
+	}
+}
+
+static void on_change(void *arg, const struct wm_change *c)
+{
+	struct wm_health *h = arg;
+
+	switch (c->kind) {
+	case WM_CHANGE_INSTANCE_UPSERT:
+		for (unsigned n = 0; n < c->instance->checks_count; n++)
+			check_upsert(h, c->instance->checks[n]);
+		break;
+	case WM_CHANGE_INSTANCE_DELETED:
+		instance_deleted(h, c->instance);
+		break;
+	case WM_CHANGE_CHECK_REMOVED:
+		check_removed(h, c->check);
+		break;
+	case WM_CHANGE_STATUS:
+		if (c->check && c->check->prober)
+			watch_status(c->check->prober);
+		break;
+	case WM_CHANGE_SERVICE_CREATED:
+	case WM_CHANGE_SERVICE_DELETED:
+		break;
+	}
+}
+
+/* --- public --------------------------------------------------------------------------------------
+ */
+
+struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
+				const struct wm_health_config *c)
+{
+	struct wm_health *h = calloc(1, sizeof(*h));
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	if (!h)
+		return NULL;
+	h->loop = l;
+	h->registry = r;
+	h->config = *c;
+	if (!h->config.probes_max)
+		h->config.probes_max = 1;
+	if (!h->config.interval_min_ms)
+		h->config.interval_min_ms = 1;
+	if (!h->config.deregister_min_ms)
+		h->config.deregister_min_ms = WM_DEREGISTER_MIN_MS;
+	h->pump.fn = on_pump;
+	TAILQ_INIT(&h->queue);
+	h->http = wm_http_client_new(l, h->config.probes_max);
+	h->schedule = wm_schedule_new(l);
+	h->probers = wm_map_new(PROBERS_MAX);
+	if (!h->http || !h->schedule || !h->probers || wm_registry_subscribe(r, on_change, h)) {
+		wm_health_free(h);
+		return NULL;
+	}
+	while ((i = wm_registry_next_instance(r, &pos))) {
+		for (unsigned n = 0; n < i->checks_count; n++)
+			check_upsert(h, i->checks[n]);
+	}
+	return h;
+}
+
+void wm_health_free(struct wm_health *h)
+{
+	struct wm_prober *p;
+	size_t pos = 0;
+
+	if (!h)
+		return;
+	while (h->probers && (p = wm_map_next(h->probers, &pos)))
+		prober_free(p);
+	wm_map_free(h->probers);
+	wm_http_client_free(h->http);
+	wm_schedule_free(h->schedule);
+	free(h);
+}
+
+int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_status s,
+			 const char *output, struct wm_err *e)
+{
+	struct wm_prober *p = wm_map_get(h->probers, check_id, strlen(check_id));
+
+	if (!p)
+		return wm_err_set(e, WM_E_UNKNOWN,
+				  "Unknown check ID \"%.64s\". Ensure that the check ID is passed, "
+				  "not the check name.",
+				  check_id);
+	if (p->check->kind != WM_CHECK_TTL)
+		return wm_err_set(e, WM_E_INVALID, "CheckID \"%.64s\" does not have associated TTL",
+				  check_id);
+	h->stats.runs++;
+	h->stats.failures += s == WM_CRITICAL;
+	p->shifted = false;
+	wm_schedule_put(h->schedule, &p->run, wm_clock_ms() + p->check->ttl_ms);
+	if (wm_prober_report(p, s, output))
+		return wm_err_set(e, -ENOMEM, "Out of memory; the check keeps its status");
+	return 0;
+}
+
+void wm_health_stats(const struct wm_health *h, struct wm_health_stats *ret)
+{
+	*ret = h->stats;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* probe.h - one check at run, and the table of kinds. A new kind is a value of wm_check_kind, a
+ * source file with its struct wm_probe_kind, and its line in health.c's table. Inside health/ only.
+ * Threading: loop thread only. */
+#pragma once
+#include "health.h"
+#include "scheduler.h"
+#include "userspace/net/http_client.h"
+
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <sys/queue.h>
+
+struct wm_prober;
+
+struct wm_probe_kind {
+	/* Take over the definition of p->check; called for a new or redefined check, never while a
+	 * probe is in flight. */
+	void (*prepare)(struct wm_prober *p);
+	/* Start a probe. Ends in wm_prober_done() or wm_prober_skip(), maybe before it returns.
+	 * NULL: the kind does not probe but waits for heartbeats; then `due` is not NULL. */
+	void (*start)(struct wm_prober *p, uint64_t timeout_ms);
+	/* Stop the probe in flight without a result. */
+	void (*cancel)(struct wm_prober *p);
+	/* p->limit came due while the probe was in flight. NULL if the kind keeps no deadline. */
+	void (*timeout)(struct wm_prober *p);
+	/* p->run came due. */
+	void (*due)(struct wm_prober *p, uint64_t now_ms);
+};
+extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http;
+
+struct wm_prober {
+	struct wm_health *h;
+	struct wm_check *check; /* current object; the registry may replace it */
+	const struct wm_probe_kind *kind;
+	struct wm_due run;	/* next probe; TTL: when it expires */
+	struct wm_due limit;	/* deadline of the probe in flight */
+	struct wm_due reap;	/* when the instance is removed */
+	uint64_t shape;		/* hash of the definition: what a change of restarts it */
+	unsigned passes, fails; /* results in a row */
+	bool flying, queued;
+	bool shifted; /* moved after a standstill; not again before it has run */
+	struct wm_http_call *call;
+	struct wm_io *io;
+	int fd;
+	sa_family_t family; /* of addr; 0: target is a host name */
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} addr;
+	TAILQ_ENTRY(wm_prober) waiting;
+	char id[]; /* of the check */
+};
+TAILQ_HEAD(wm_probers, wm_prober);
+
+struct wm_health {
+	struct wm_loop *loop;
+	struct wm_registry *registry;
+	struct wm_health_config config;
+	struct wm_http_client *http;
+	struct wm_schedule *schedule;
+	struct wm_map *probers;	 /* by check id */
+	struct wm_probers queue; /* due, waiting for a free place */
+	struct wm_due pump;	 /* scheduled while the queue can move on */
+	bool pumping;
+	struct wm_health_stats stats;
+	char text[WM_CHECK_OUTPUT_MAX + 1]; /* scratch for outputs */
+};
+
+/** Interval in force. */
+uint64_t wm_prober_interval_ms(const struct wm_prober *p);
+/** A probe ended with a result; output is a format, cut at WM_CHECK_OUTPUT_MAX. */
+void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** A probe could not be made for reasons of our own, which say nothing about the instance. */
+void wm_prober_skip(struct wm_prober *p);
+/** True for errors (negative errno) that mean this host is short of something. */
+bool wm_probe_own_fault(int err);
+/** Hand a status to the registry at once and count. @return 0 or -ENOMEM. */
+int wm_prober_report(struct wm_prober *p, enum wm_status s, const char *output);
+/** Make @p s valid UTF-8 without control characters but tab and line ends, in place: what a probed
+ *  server sends is shown to people and put into JSON. @p len octets, NUL follows. */
+void wm_probe_clean(char *s, size_t len);
