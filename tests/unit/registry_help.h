@@ -15,6 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* struct wm_pair has members that are not const, though drafts are only read. */
+static inline char *mut(const char *s)
+{
+	char *r;
+
+	memcpy(&r, &s, sizeof(r));
+	return r;
+}
+
 static char dir[64];
 static char db[128];
 static pid_t dir_owner;

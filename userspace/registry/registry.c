@@ -413,9 +413,10 @@ static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 	if (err) {
 		e.code = err;
 		undo_batch(r, first, last, index, &e);
-		return TAILQ_NEXT(last, entry);
+	} else {
+		r->stats.writes += applied;
 	}
-	r->stats.writes += applied;
+	/* what was undone or refused announces nothing */
 	for (struct wm_op *op = first;; op = TAILQ_NEXT(op, entry)) {
 		wm_op_announce(r, op);
 		if (op == last)

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base registry */
+#include "registry_help.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+
+static void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *fmt, ...)
+{
+	char cmd[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	cr_assert_eq(system(cmd), 0, "%s", cmd);
+}
+
+/* An instance with every field in use; @p n varies them. */
+static void put_rich(struct wm_registry *r, unsigned n)
+{
+	char id[32], name[32], port_text[32], check_id[3][48];
+	struct wm_pair headers[2] = {{mut("X-A"), mut("1")}, {mut("X-A"), mut("2")}};
+	struct wm_pair meta[2] = {{mut("zone"), mut("z1")}, {mut("empty"), mut("")}};
+	struct wm_tagged_address tagged[2] = {{mut("wan"), mut("198.51.100.4"), 19001},
+					      {mut("lan"), mut("::1"), 1}};
+	const char *tags[] = {"blue", "", "v7"};
+	struct wm_check_draft c[3] = {
+		{.kind = WM_CHECK_TTL,
+		 .ttl_ms = 1000 + n,
+		 .notes = "beats\nand beats",
+		 .has_status = n % 2,
+		 .status = WM_WARNING,
+		 .deregister_after_ms = 60000},
+		{.kind = WM_CHECK_TCP,
+		 .target = "[::1]:80",
+		 .interval_ms = 10000,
+		 .timeout_ms = 500,
+		 .output = "none yet",
+		 .success_before_passing = 2,
+		 .failures_before_warning = 1,
+		 .failures_before_critical = 3},
+		{.kind = WM_CHECK_HTTP,
+		 .target = "https://example.org:8443/health?x=1",
+		 .method = "POST",
+		 .body = "{}",
+		 .headers = headers,
+		 .headers_count = 2,
+		 .interval_ms = 5000,
+		 .tls_skip_verify = true,
+		 .disable_redirects = n % 3 == 0,
+		 .tls_server_name = "example.org"},
+	};
+	struct wm_instance_draft d = {.id = id,
+				      .name = name,
+				      .address = n % 4 == 0   ? ""
+						 : n % 4 == 1 ? "10.2.0.1"
+						 : n % 4 == 2 ? "fd00::2"
+							      : "db.example.org",
+				      .port = 1000 + n,
+				      .has_weights = true,
+				      .weight_passing = n,
+				      .weight_warning = 3,
+				      .tags = tags,
+				      .tags_count = 3,
+				      .meta = meta,
+				      .meta_count = 2,
+				      .tagged = tagged,
+				      .tagged_count = 2,
+				      .enable_tag_override = n & 1,
+				      .checks = c,
+				      .checks_count = n % 4};
+
+	(void)port_text;
+	snprintf(id, sizeof(id), "id-%u", n);
+	snprintf(name, sizeof(name), "svc-%u", n % 7);
+	for (unsigned k = 0; k < 3; k++) {
+		snprintf(check_id[k], sizeof(check_id[k]), "chk %u/%u", n, k);
+		c[k].id = k == 1 ? check_id[k] : NULL;
+	}
+	cr_assert_eq(put_draft(r, &d), 0);
+}
+
+static void fill(struct wm_registry *r, unsigned count)
+{
+	for (unsigned n = 0; n < count; n++)
+		put_rich(r, n);
+}
+
+Test(store, recovers_every_field, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct stat st;
+	char *before, *after;
+	uint64_t index;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 60);
+	for (unsigned n = 0; n < 60; n += 5) {
+		char id[32];
+
+		snprintf(id, sizeof(id), "id-%u", n);
+		cr_assert_eq(del(r, id), 0);
+	}
+	put_rich(r, 5);
+	wm_registry_set_status(r, wm_registry_check(r, "service:id-7:1"), WM_CRITICAL, "gone");
+	wm_registry_set_status(r, wm_registry_check(r, "chk 7/1"), WM_PASSING, "200 OK");
+	before = show(r);
+	index = wm_registry_index(r);
+	wm_registry_close(r);
+
+	cr_assert_eq(stat(db, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0600);
+	*strrchr(db, '/') = 0;
+	cr_assert_eq(stat(db, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0700);
+	db[strlen(db)] = '/';
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	cr_assert_eq(wm_registry_index(r), index, "a clean restart goes on where it was");
+	free(before);
+	free(after);
+	wm_registry_close(r);
+}
+
+Test(store, recovers_ten_thousand, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct answer a = {0};
+	char *before, *after;
+	char id[32], name[32];
+	struct wm_check_draft c = {.kind = WM_CHECK_TTL, .ttl_ms = 1000};
+	struct wm_instance_draft d = {
+		.id = id, .name = name, .checks = &c, .checks_count = 1, .port = 9};
+
+	make_dir();
+	r = open_at(db);
+	for (unsigned n = 0; n < 10000; n++) {
+		snprintf(id, sizeof(id), "id-%u", n);
+		snprintf(name, sizeof(name), "svc-%u", n % 1000);
+		cr_assert_eq(wm_registry_register(r, &d, answered, &a, NULL), 0);
+		if (n % 1000 == 999)
+			wm_registry_flush(r);
+	}
+	cr_assert_eq(a.called, 10000);
+	cr_assert_eq(wm_registry_instances(r), 10000);
+	cr_assert_eq(wm_registry_services(r), 1000);
+	before = show(r);
+	wm_registry_close(r);
+	r = open_at(db);
+	after = show(r);
+	cr_assert(strcmp(before, after) == 0);
+	free(before);
+	free(after);
+	wm_registry_close(r);
+}
+
+/* The directory of the store on a file system of 1 MB of this process' own. */
+static void mount_small(void)
+{
+	char state[96];
+
+	make_dir();
+	cr_assert_eq(unshare(CLONE_NEWNS), 0);
+	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	snprintf(state, sizeof(state), "%s/state", dir);
+	cr_assert_eq(mkdir(state, 0700), 0);
+	cr_assert_eq(mount("tmpfs", state, "tmpfs", 0, "size=1m"), 0);
+}
+
+static void unmount_small(void)
+{
+	char state[96];
+
+	snprintf(state, sizeof(state), "%s/state", dir);
+	umount2(state, MNT_DETACH);
+	rm_dir();
+}
+
+static void write_ballast(void)
+{
+	char path[128], block[4096] = {1};
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/state/ballast", dir);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	while (write(fd, block, sizeof(block)) > 0)
+		;
+	close(fd);
+}
+
+static void drop_ballast(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/state/ballast", dir);
+	cr_assert_eq(unlink(path), 0);
+}
+
+Test(store, full_file_system_changes_nothing, .fini = unmount_small)
+{
+	struct answer a[8] = {0};
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	struct wm_buf b;
+	char *before, *after;
+	uint64_t index;
+	int mark = 0;
+	struct wm_check_draft big = {.id = "chk 1/1", .kind = WM_CHECK_TTL, .ttl_ms = 5};
+	struct wm_instance_draft d[4] = {
+		{.id = "id-1", .name = "svc-1", .checks = &big, .checks_count = 1},
+		{.id = "id-2", .name = "brand-new", .port = 7},
+		{.id = "new", .name = "svc-new"},
+		{.id = "id-3", .name = "svc-3", .port = 77, .replace_checks = true},
+	};
+
+	mount_small();
+	r = open_at(db);
+	fill(r, 12);
+	wm_registry_set_status(r, wm_registry_check(r, "service:id-3:1"), WM_PASSING, "up");
+	wm_registry_instance(r, "id-1")->compiled = &mark;
+	before = show(r);
+	index = wm_registry_index(r);
+	wm_buf_init(&b, 65536);
+	wm_registry_subscribe(r, record_change, &b);
+	write_ballast();
+	/* pages of the log may be reused for a while: fill them up, then every write must fail */
+	for (int n = 0; n < 200; n++) {
+		struct wm_instance_draft x = {.id = "tmp", .name = "tmp", .port = 1 + (n & 1)};
+		int code = put_draft(r, &x);
+
+		if (code) {
+			cr_assert_eq(code, -ENOSPC);
+			break;
+		}
+		cr_assert_lt(n, 199, "the file system was never full");
+		free(before);
+		before = show(r);
+		index = wm_registry_index(r);
+	}
+	wm_buf_reset(&b);
+	for (int n = 0; n < 4; n++)
+		cr_assert_eq(wm_registry_register(r, &d[n], answered, &a[n], NULL), 0);
+	wm_registry_deregister(r, "id-4", answered, &a[4], NULL);
+	wm_registry_deregister(r, "none", answered, &a[5], NULL);
+	/* the last of its service goes, another comes */
+	wm_registry_deregister(r, "id-6", answered, &a[6], NULL);
+	wm_registry_deregister(r, "id-5", answered, &a[7], NULL);
+	wm_registry_flush(r);
+	for (int n = 0; n < 8; n++) {
+		cr_assert_eq(a[n].called, 1);
+		cr_assert_eq(a[n].code, n == 5 ? WM_E_UNKNOWN : -ENOSPC, "%d %s", n, a[n].text);
+	}
+	cr_assert_not_null(strstr(a[0].text, "no space left"), "%s", a[0].text);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	cr_assert_eq(b.len, 0, "%s", b.data);
+	cr_assert_eq(wm_registry_index(r), index);
+	cr_assert_eq(wm_registry_instance(r, "id-1")->compiled, &mark);
+	wm_registry_stats(r, &st);
+	cr_assert_gt(st.failed_commits, 0);
+	cr_assert_not_null(strstr(st.last_error, "no space left"));
+	/* statuses go on without room */
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "chk 2/1"), WM_PASSING, ""), 1);
+	drop_ballast();
+	for (int n = 0; n < 4; n++)
+		cr_assert_eq(put_draft(r, &d[n]), 0);
+	cr_assert_eq(del(r, "id-4"), 0);
+	free(before);
+	free(after);
+	before = show(r);
+	wm_registry_close(r);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	wm_buf_done(&b);
+	wm_registry_close(r);
+}
+
+Test(store, statuses_are_coalesced_and_kept, .fini = rm_dir)
+{
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	uint64_t commits;
+	char *before, *after;
+	struct wm_check *c;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 4);
+	wm_registry_stats(r, &st);
+	commits = st.commits;
+	c = wm_registry_check(r, "chk 3/1");
+	for (int n = 0; n < 500; n++) {
+		cr_assert_eq(wm_registry_set_status(r, c, n % 2 ? WM_CRITICAL : WM_PASSING, "x"),
+			     1);
+		wm_registry_flush(r);
+	}
+	wm_registry_stats(r, &st);
+	cr_assert_leq(st.commits, commits + 20, "500 results, a commit each 250 ms at most");
+	wm_registry_set_status(r, c, WM_PASSING, "in the end");
+	usleep(300000);
+	cr_assert(wm_registry_flush(r));
+	before = show(r);
+	/* as after a kill: the file is copied as it stands, and opened elsewhere */
+	shell("mkdir %s/copy && cp %s/state/* %s/copy/", dir, dir, dir);
+	wm_registry_close(r);
+	snprintf(db, sizeof(db), "%s/copy/registry.db", dir);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	wm_registry_close(r);
+}
+
+/* A child registers and acknowledges over a pipe until it is killed; all that was acknowledged must
+ * be there, and the index must not go back. */
+static void kill_round(unsigned round, uint64_t *seen_index, unsigned *total)
+{
+	struct {
+		unsigned n;
+		uint64_t index;
+	} ack;
+	struct wm_registry *r;
+	char id[32];
+	int p[2];
+	pid_t pid;
+
+	cr_assert_eq(pipe(p), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(p[0]);
+		r = open_at(db);
+		for (unsigned n = *total;; n++) {
+			snprintf(id, sizeof(id), "k%u", n);
+			if (put(r, id, n % 3 ? "even" : id, n % 60000))
+				_exit(1);
+			ack.n = n;
+			ack.index = wm_registry_index(r);
+			if (write(p[1], &ack, sizeof(ack)) != sizeof(ack))
+				_exit(1);
+		}
+	}
+	close(p[1]);
+	usleep((useconds_t)(5000 + wm_random_below(60000)));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	while (read(p[0], &ack, sizeof(ack)) == sizeof(ack)) {
+		cr_assert_eq(ack.n, *total);
+		cr_assert_gt(ack.index, *seen_index);
+		*seen_index = ack.index;
+		*total = ack.n + 1;
+	}
+	close(p[0]);
+	r = open_at(db);
+	cr_assert_geq(wm_registry_index(r), *seen_index, "round %u", round);
+	*seen_index = wm_registry_index(r);
+	for (unsigned n = 0; n < *total; n++) {
+		snprintf(id, sizeof(id), "k%u", n);
+		cr_assert_not_null(wm_registry_instance(r, id), "round %u: %s was lost", round, id);
+	}
+	/* one more may have been committed without its acknowledgement */
+	cr_assert_leq(wm_registry_instances(r), *total + 1);
+	*total = wm_registry_instances(r);
+	wm_registry_close(r);
+}
+
+Test(store, nothing_acknowledged_is_lost_by_a_kill, .fini = rm_dir, .timeout = 120)
+{
+	uint64_t index = 0;
+	unsigned total = 0;
+
+	make_dir();
+	for (unsigned round = 0; round < 12; round++)
+		kill_round(round, &index, &total);
+	cr_assert_gt(total, 20);
+}
+
+/* Open what may be damaged. @return the code; a registry that opens must hold @p expected. */
+static int try_open(const char *path, const char *expected, struct wm_err *e)
+{
+	struct wm_registry_config c = config(path);
+	struct wm_registry *r = NULL;
+	int err = wm_registry_open(&c, &r, e);
+	char *is;
+
+	if (err) {
+		cr_assert_null(r);
+		cr_assert_gt(strlen(e->text), 20);
+		return err;
+	}
+	is = show(r);
+	cr_assert(strcmp(is, expected) == 0, "silently wrong");
+	free(is);
+	wm_registry_close(r);
+	return 0;
+}
+
+static char *load(const char *path, size_t *ret_len)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+	char *p;
+
+	cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+	p = malloc((size_t)st.st_size);
+	*ret_len = (size_t)st.st_size;
+	cr_assert_eq(read(fd, p, *ret_len), (ssize_t)*ret_len);
+	close(fd);
+	return p;
+}
+
+static void save(const char *path, const char *p, size_t len)
+{
+	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+
+	cr_assert(fd >= 0 && write(fd, p, len) == (ssize_t)len);
+	close(fd);
+}
+
+Test(store, flipped_bits_are_told_or_harmless, .fini = rm_dir, .timeout = 300)
+{
+	struct wm_registry *r;
+	struct wm_err e = {0};
+	char path[160], wal[176], *expected, *good, *bad, *left;
+	size_t len, left_len;
+	unsigned refused = 0, opened = 0;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 30);
+	expected = show(r);
+	wm_registry_close(r);
+	good = load(db, &len);
+	bad = malloc(len);
+	snprintf(path, sizeof(path), "%s/bad.db", dir);
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	for (size_t at = 0; at < len; at += at < 4096 ? 16 : 64) {
+		memcpy(bad, good, len);
+		bad[at + (at / 64) % 13] ^= (char)(1 << (at / 64 % 8));
+		unlink(wal);
+		save(path, bad, len);
+		if (!try_open(path, expected, &e)) {
+			opened++;
+			continue;
+		}
+		refused++;
+		cr_assert_not_null(strstr(e.text, path), "names the file: %s", e.text);
+		left = load(path, &left_len);
+		cr_assert(left_len == len && memcmp(left, bad, len) == 0, "left as it was");
+		free(left);
+	}
+	cr_assert_gt(refused, opened / 4, "%u refused, %u opened", refused, opened);
+	free(good);
+	free(bad);
+	free(expected);
+}
+
+Test(store, truncated_file_is_damage, .fini = rm_dir, .timeout = 300)
+{
+	struct wm_registry *r;
+	struct wm_err e = {0};
+	char *expected, *good, wal[160];
+	size_t len;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 30);
+	expected = show(r);
+	wm_registry_close(r);
+	snprintf(wal, sizeof(wal), "%s-wal", db);
+	good = load(db, &len);
+	for (size_t n = 0; n < len; n += n < 600 ? 50 : 1999) {
+		unlink(wal);
+		save(db, good, n);
+		cr_assert_eq(try_open(db, expected, &e), WM_E_STORE_DAMAGED, "%zu: %s", n, e.text);
+		cr_assert_not_null(strstr(e.text, "move it away"), "%s", e.text);
+	}
+	unlink(wal);
+	save(db, good, len);
+	cr_assert_eq(try_open(db, expected, &e), 0, "%s", e.text);
+	free(good);
+	free(expected);
+}
+
+Test(store, other_versions_and_files_are_refused, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_err e = {0};
+
+	make_dir();
+	r = open_at(db);
+	put(r, "a", "web", 1);
+	wm_registry_close(r);
+	shell("sqlite3 %s \"UPDATE meta SET value=2 WHERE key='schema'\"", db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_VERSION);
+	cr_assert_not_null(strstr(e.text, "newer"));
+	shell("sqlite3 %s \"UPDATE meta SET value='x' WHERE key='schema'\"", db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	shell("sqlite3 %s \"UPDATE meta SET value=1 WHERE key='schema';"
+	      "UPDATE instances SET row=9\"",
+	      db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	cr_assert_not_null(strstr(e.text, "row 9 of table instances has a wrong checksum"), "%s",
+			   e.text);
+	shell("sqlite3 %s \"UPDATE instances SET row=1; DELETE FROM services\"", db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	shell("sqlite3 %s \"DELETE FROM instances; DELETE FROM meta WHERE key='state';"
+	      "INSERT INTO services VALUES(1,x'00')\"",
+	      db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	shell("rm %s; sqlite3 %s 'CREATE TABLE x(y)'", db, db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	cr_assert_not_null(strstr(e.text, "another program"));
+	shell("echo hello there, this is text > %s", db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	shell("rm %s; echo frames > %s-wal", db, db);
+	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
+	cr_assert_not_null(strstr(e.text, "missing"));
+	shell("rm %s-wal; mkdir %s", db, db);
+	cr_assert_lt(try_open(db, "", &e), 0);
+}
+
+Test(store, one_process_at_a_time, .fini = rm_dir)
+{
+	struct wm_registry_config c;
+	struct wm_registry *r, *second = NULL;
+	struct wm_err e = {0};
+
+	make_dir();
+	r = open_at(db);
+	c = config(db);
+	cr_assert_eq(wm_registry_open(&c, &second, &e), -EBUSY, "%s", e.text);
+	cr_assert_not_null(strstr(e.text, "in use by another process"));
+	cr_assert_eq(put(r, "a", "web", 1), 0);
+	wm_registry_close(r);
+	r = open_at(db);
+	cr_assert_not_null(wm_registry_instance(r, "a"));
+	wm_registry_close(r);
+}
+
+Test(store, a_directory_that_cannot_be_written_is_told, .fini = unmount_small)
+{
+	struct wm_err e = {0};
+	char state[96];
+
+	mount_small();
+	snprintf(state, sizeof(state), "%s/state", dir);
+	cr_assert_eq(mount(NULL, state, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	cr_assert_eq(try_open(db, "", &e), -EROFS);
+	cr_assert_not_null(strstr(e.text, "Read-only"), "%s", e.text);
+}

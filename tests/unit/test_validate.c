@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base registry */
+#include "userspace/registry/validate.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* struct wm_pair has members that are not const, though drafts are only read. */
+static inline char *mut(const char *s)
+{
+	char *r;
+
+	memcpy(&r, &s, sizeof(r));
+	return r;
+}
+
+static const char *refused(const struct wm_instance_draft *d)
+{
+	static struct wm_err e;
+
+	e = (struct wm_err){0};
+	return wm_draft_validate(d, &e) ? e.text : "";
+}
+
+static const char *refused_check(struct wm_check_draft c)
+{
+	struct wm_instance_draft d = {.name = "web", .checks = &c, .checks_count = 1};
+
+	return refused(&d);
+}
+
+static char *repeat(char c, size_t n)
+{
+	char *s = calloc(1, n + 1);
+
+	memset(s, c, n);
+	return s;
+}
+
+Test(validate, names)
+{
+	struct wm_instance_draft d = {0};
+	char *s = repeat('a', 63), *l = repeat('a', 64);
+
+	cr_assert_str_eq(refused(&d), "Missing service name");
+	d.name = "";
+	cr_assert_str_eq(refused(&d), "Missing service name");
+	d.name = "a.b c";
+	cr_assert_str_eq(refused(&d), "Service name a.b c contains invalid characters. Valid "
+				      "characters include all alpha-numerics and dashes.");
+	d.name = "w\xc3\xa4"
+		 "b";
+	cr_assert_neq(*refused(&d), 0);
+	d.name = "-web";
+	cr_assert_neq(*refused(&d), 0);
+	d.name = "web-";
+	cr_assert_neq(*refused(&d), 0);
+	d.name = s;
+	cr_assert_str_eq(refused(&d), "");
+	d.name = l;
+	cr_assert_neq(*refused(&d), 0);
+	d.name = "W-3b";
+	cr_assert_str_eq(refused(&d), "");
+	free(s);
+	free(l);
+}
+
+Test(validate, addresses)
+{
+	static const char *const good[] = {
+		"",	     "10.1.2.3",	 "fd00::1",	    "::1",   "::ffff:10.0.0.1",
+		"localhost", "db_1.example.org", "db.example.org.", "1a.2b", "3com.com"};
+	static const char *const any[] = {"0.0.0.0", "::", "::ffff:0.0.0.0", "0::0"};
+	static const char *const bad[] = {"1.2.3",	"300.1.1.1", "1.2.3.4.5", "[::1]",
+					  "fe80::1%lo", "a b",	     "a..b",	  ".a",
+					  "a-.b",	"-a",	     "a:80",	  "1.2.3.4."};
+	struct wm_instance_draft d = {.name = "web"};
+	char *s = repeat('a', 254);
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		d.address = good[i];
+		cr_assert_str_eq(refused(&d), "", "%s", good[i]);
+	}
+	for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
+		d.address = any[i];
+		cr_assert_str_eq(refused(&d), "Invalid service address", "%s", any[i]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		d.address = bad[i];
+		cr_assert_eq(strncmp(refused(&d), "Invalid service address: ", 25), 0, "%s",
+			     bad[i]);
+	}
+	d.address = s;
+	cr_assert_neq(*refused(&d), 0);
+	free(s);
+}
+
+Test(validate, numbers)
+{
+	struct wm_instance_draft d = {.name = "web", .port = 65535};
+
+	cr_assert_str_eq(refused(&d), "");
+	d.port = 65536;
+	cr_assert_str_eq(refused(&d), "Invalid Port: 65536 must be between 0 and 65535");
+	d.port = 0;
+	d.has_weights = true;
+	cr_assert_str_eq(refused(&d), "");
+	d.weight_passing = 65535;
+	cr_assert_str_eq(refused(&d), "");
+	d.weight_passing = (unsigned)-1;
+	cr_assert_str_eq(refused(&d), "Invalid Weights: Passing must be greater than 0");
+	d.weight_passing = 1;
+	d.weight_warning = 65536;
+	cr_assert_str_eq(refused(&d), "Invalid Weights: DNS Weight must be between 0 and 65535");
+}
+
+Test(validate, tags_and_ids)
+{
+	const char *tags[WM_TAGS_MAX + 1];
+	char *l = repeat('t', 256);
+	struct wm_instance_draft d = {.name = "web", .tags = tags, .tags_count = WM_TAGS_MAX};
+
+	for (int i = 0; i <= WM_TAGS_MAX; i++)
+		tags[i] = "t";
+	cr_assert_str_eq(refused(&d), "");
+	d.tags_count++;
+	cr_assert_str_eq(refused(&d), "Tags: 65 given, at most 64 are allowed");
+	d.tags_count = 1;
+	tags[0] = l;
+	cr_assert_str_eq(refused(&d), "Tag is too long (limit: 255 characters)");
+	tags[0] = "a\nb";
+	cr_assert_neq(*refused(&d), 0);
+	tags[0] = "sch\xc3\xb6n";
+	cr_assert_str_eq(refused(&d), "");
+	d.id = l;
+	cr_assert_str_eq(refused(&d), "Service ID is too long (limit: 255 characters)");
+	d.id = "a\tb";
+	cr_assert_neq(*refused(&d), 0);
+	free(l);
+}
+
+Test(validate, metadata)
+{
+	struct wm_pair m[WM_META_PAIRS_MAX + 1] = {{mut("bad key!"), mut("v")}};
+	struct wm_instance_draft d = {.name = "web", .meta = m, .meta_count = 1};
+	char *l = repeat('v', 600), *k = repeat('k', 129);
+
+	cr_assert_str_eq(refused(&d), "Invalid Service Meta: Couldn't load metadata pair ('bad "
+				      "key!', 'v'): Key contains invalid characters");
+	m[0].key = mut("k");
+	m[0].value = l;
+	cr_assert_not_null(strstr(refused(&d), "...'): Value is too long (limit: 512 characters)"));
+	l[512] = 0;
+	cr_assert_str_eq(refused(&d), "");
+	m[0].key = k;
+	cr_assert_not_null(strstr(refused(&d), "Key is too long (limit: 128 characters)"));
+	m[0].key = mut("");
+	cr_assert_not_null(strstr(refused(&d), "Key cannot be blank"));
+	m[0].key = mut("a");
+	m[1] = m[0];
+	d.meta_count = 2;
+	cr_assert_not_null(strstr(refused(&d), "Key is given twice"));
+	d.meta_count = WM_META_PAIRS_MAX + 1;
+	cr_assert_not_null(strstr(refused(&d), "more than 64 key/value pairs"));
+	free(l);
+	free(k);
+}
+
+Test(validate, timing_of_checks)
+{
+	struct wm_check_draft ttl = {.kind = WM_CHECK_TTL, .ttl_ms = 1};
+	struct wm_check_draft tcp = {
+		.kind = WM_CHECK_TCP, .target = "127.0.0.1:1", .interval_ms = 1};
+	struct wm_check_draft c;
+
+	cr_assert_str_eq(refused_check(ttl), "");
+	cr_assert_str_eq(refused_check(tcp), "");
+	c = ttl;
+	c.interval_ms = 1;
+	cr_assert_str_eq(refused_check(c),
+			 "Invalid check: Interval and TTL cannot both be specified");
+	c = tcp;
+	c.interval_ms = 0;
+	cr_assert_str_eq(refused_check(c),
+			 "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP "
+			 "or OSService checks");
+	c = ttl;
+	c.ttl_ms = 0;
+	cr_assert_str_eq(refused_check(c), "Invalid check: TTL must be > 0 for TTL checks");
+	c = tcp;
+	c.failures_before_warning = 2;
+	c.failures_before_critical = 1;
+	cr_assert_str_eq(refused_check(c), "Invalid check: FailuresBeforeWarning can't be higher "
+					   "than FailuresBeforeCritical");
+	c = tcp;
+	c.timeout_ms = WM_CHECK_DURATION_MAX_MS + 1;
+	cr_assert_str_eq(refused_check(c), "Invalid check: Timeout must be <= 8784h");
+	c = tcp;
+	c.has_status = true;
+	c.status = (enum wm_status)3;
+	cr_assert_str_eq(refused_check(c),
+			 "Status for checks must 'passing', 'warning', 'critical'");
+}
+
+Test(validate, targets_of_checks)
+{
+	static const char *const tcp_good[] = {"127.0.0.1:1", "[::1]:65535", "host:80"};
+	static const char *const tcp_bad[] = {
+		"",    "host",	 "host:0",  "host:65536", "::1:80", "[::1]", "[::1:80",
+		":80", "a b:80", "host:8x", "[zz]:80",	  "host:",  "h:+1",  "h: 1"};
+	static const char *const http_good[] = {"http://a", "https://a:8443/x?y=z#f",
+						"HTTP://[::1]/", "http://u:p@a/",
+						"http://10.0.0.1:80"};
+	static const char *const http_bad[] = {
+		"",	      "a",	     "ftp://a",		 "http://",	"http:///x",
+		"http://a b", "http://a:0/", "http://a\r\nX: y", "http://[::1", "http://@/"};
+	struct wm_check_draft c = {.kind = WM_CHECK_TCP, .interval_ms = 1};
+
+	for (size_t i = 0; i < sizeof(tcp_good) / sizeof(char *); i++) {
+		c.target = tcp_good[i];
+		cr_assert_str_eq(refused_check(c), "", "%s", c.target);
+	}
+	for (size_t i = 0; i < sizeof(tcp_bad) / sizeof(char *); i++) {
+		c.target = tcp_bad[i];
+		cr_assert_neq(*refused_check(c), 0, "%s", c.target);
+	}
+	c.kind = WM_CHECK_HTTP;
+	for (size_t i = 0; i < sizeof(http_good) / sizeof(char *); i++) {
+		c.target = http_good[i];
+		cr_assert_str_eq(refused_check(c), "", "%s", c.target);
+	}
+	for (size_t i = 0; i < sizeof(http_bad) / sizeof(char *); i++) {
+		c.target = http_bad[i];
+		cr_assert_neq(*refused_check(c), 0, "%s", c.target);
+	}
+}
+
+Test(validate, http_details_of_checks)
+{
+	struct wm_pair h = {mut("X-A"), mut("1")};
+	struct wm_check_draft good = {.kind = WM_CHECK_HTTP,
+				      .target = "http://a",
+				      .interval_ms = 1,
+				      .method = "GET",
+				      .headers = &h,
+				      .headers_count = 1};
+	struct wm_check_draft c = good;
+
+	cr_assert_str_eq(refused_check(c), "");
+	c.method = "GET /\r\n";
+	cr_assert_neq(*refused_check(c), 0);
+	c = good;
+	h.value = mut("1\r\nEvil: 2");
+	cr_assert_neq(*refused_check(c), 0);
+	h.value = mut("1");
+	h.key = mut("X A");
+	cr_assert_neq(*refused_check(c), 0);
+	h.key = mut("X-A");
+	c.headers_count = WM_CHECK_HEADERS_MAX + 1;
+	cr_assert_neq(*refused_check(c), 0);
+	c = good;
+	c.tls_server_name = "a b";
+	cr_assert_neq(*refused_check(c), 0);
+}
+
+Test(validate, number_and_ids_of_checks)
+{
+	struct wm_check_draft c[WM_CHECKS_PER_INSTANCE + 1];
+	struct wm_instance_draft d = {.name = "web", .checks = c, .checks_count = 2};
+
+	for (int i = 0; i <= WM_CHECKS_PER_INSTANCE; i++)
+		c[i] = (struct wm_check_draft){.kind = WM_CHECK_TTL, .ttl_ms = 1};
+	cr_assert_str_eq(refused(&d), "");
+	c[0].id = c[1].id = "same";
+	cr_assert_str_eq(refused(&d), "Invalid check: CheckID \"same\" is given twice");
+	c[0].id = c[1].id = NULL;
+	d.checks_count = WM_CHECKS_PER_INSTANCE + 1;
+	cr_assert_str_eq(refused(&d), "Checks: 33 given, at most 32 are allowed");
+}
+
+Test(model, words)
+{
+	enum wm_status s = WM_CRITICAL;
+
+	cr_assert_eq(wm_status_parse("passing", &s), 0);
+	cr_assert_eq(s, WM_PASSING);
+	cr_assert_lt(wm_status_parse("fine", &s), 0);
+	cr_assert_lt(wm_status_parse(NULL, &s), 0);
+	cr_assert_eq(s, WM_PASSING);
+	cr_assert_str_eq(wm_status_str(WM_WARNING), "warning");
+	cr_assert_str_eq(wm_check_kind_str(WM_CHECK_HTTP), "http");
+}

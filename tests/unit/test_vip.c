@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base registry */
+#include "registry_help.h"
+#include "userspace/registry/vip.h"
+
+static const struct wm_vip_space wide = {0xf0000000, 0xf0000000, {{{0xfd, 0x77}}}};
+
+static uint32_t give(struct wm_vips *v, const char *name)
+{
+	struct wm_lease *l = NULL;
+
+	return wm_vips_give(v, name, &l) ? 0 : ntohl(l->vip4.s_addr);
+}
+
+Test(vip, derived_from_the_name_alone)
+{
+	struct wm_vips *a = wm_vips_new(&wide), *b = wm_vips_new(&wide);
+	uint32_t web = give(a, "web"), db_vip = give(a, "db");
+
+	/* the other order, another start: the same; and the very values, since they are stored */
+	cr_assert_eq(give(b, "db"), db_vip);
+	cr_assert_eq(give(b, "web"), web);
+	cr_assert_neq(web, db_vip);
+	cr_assert_eq(web >> 28, 0xf);
+	cr_assert_eq(memcmp(&wm_vips_find(a, "web")->vip6, &wm_vips_find(b, "web")->vip6, 16), 0);
+	cr_assert_eq(memcmp(&wm_vips_find(a, "web")->vip6, &wide.prefix, 8), 0);
+	wm_vips_free(a);
+	wm_vips_free(b);
+}
+
+Test(vip, fills_a_small_range_without_repeats)
+{
+	/* 240.0.0.0/28: fourteen hosts */
+	const struct wm_vip_space s = {0xf0000000, 0xfffffff0, {{{0xfd}}}};
+	struct wm_vips *v = wm_vips_new(&s);
+	struct wm_lease *l;
+	bool seen[16] = {0};
+	char name[16];
+
+	for (int i = 0; i < 14; i++) {
+		uint32_t ip;
+
+		snprintf(name, sizeof(name), "s%d", i);
+		ip = give(v, name);
+		cr_assert(ip > 0xf0000000 && ip < 0xf000000f, "%x", ip);
+		cr_assert_not(seen[ip & 15]);
+		seen[ip & 15] = true;
+	}
+	cr_assert_eq(wm_vips_give(v, "full", &l), WM_E_FULL);
+	/* a retired one keeps its address until it is detached */
+	wm_lease_retire(v, wm_vips_find(v, "s3"));
+	wm_lease_retire(v, wm_vips_find(v, "s5"));
+	cr_assert_eq(wm_vips_give(v, "full", &l), WM_E_FULL);
+	l = wm_vips_oldest(v);
+	cr_assert_str_eq(l->name, "s3");
+	wm_lease_detach(v, l);
+	cr_assert_eq(give(v, "full"), ntohl(l->vip4.s_addr));
+	wm_lease_free(l);
+	wm_vips_free(v);
+}
+
+Test(vip, never_gives_what_is_no_host)
+{
+	const struct wm_vip_space top = {0xfffffffc, 0xfffffffc, {{{0xfd}}}};
+	struct wm_vips *v = wm_vips_new(&top);
+	struct wm_lease *l;
+	uint32_t a = give(v, "a"), b = give(v, "b");
+
+	cr_assert(a >= 0xfffffffd && a <= 0xfffffffe);
+	cr_assert(b >= 0xfffffffd && b <= 0xfffffffe && a != b);
+	cr_assert_eq(wm_vips_give(v, "c", &l), WM_E_FULL);
+	wm_vips_free(v);
+}
+
+Test(vip, restores_only_what_fits)
+{
+	struct wm_vips *v = wm_vips_new(&wide);
+	struct in6_addr v6 = wide.prefix, other = wide.prefix;
+	struct wm_lease *l;
+
+	v6.s6_addr[15] = 9;
+	other.s6_addr[15] = 8;
+	cr_assert_eq(wm_vips_restore(v, "a", (struct in_addr){htonl(0xf0000009)}, v6, &l), 0);
+	cr_assert_eq(wm_vips_restore(v, "a", (struct in_addr){htonl(0xf0000008)}, other, &l),
+		     WM_E_CONFLICT);
+	cr_assert_eq(wm_vips_restore(v, "b", (struct in_addr){htonl(0xf0000009)}, other, &l),
+		     WM_E_CONFLICT);
+	cr_assert_eq(wm_vips_restore(v, "b", (struct in_addr){htonl(0xf0000008)}, v6, &l),
+		     WM_E_CONFLICT);
+	cr_assert_eq(wm_vips_restore(v, "b", (struct in_addr){htonl(0x0a000001)}, other, &l),
+		     WM_E_INVALID);
+	cr_assert_eq(wm_vips_restore(v, "b", (struct in_addr){htonl(0xf0000008)}, other, &l), 0);
+	wm_vips_free(v);
+}
+
+Test(vip, stays_over_deregistration_and_restart)
+{
+	struct wm_registry *r;
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	make_dir();
+	r = open_at(db);
+	cr_assert_eq(put(r, "a", "web", 1), 0);
+	v4 = wm_registry_service(r, "web")->vip4;
+	v6 = wm_registry_service(r, "web")->vip6;
+	cr_assert_eq(del(r, "a"), 0);
+	wm_registry_close(r);
+	r = open_at(db);
+	cr_assert_null(wm_registry_service(r, "web"));
+	cr_assert_eq(put(r, "b", "WEB", 1), 0);
+	cr_assert_eq(wm_registry_service(r, "web")->vip4.s_addr, v4.s_addr);
+	cr_assert_eq(memcmp(&wm_registry_service(r, "web")->vip6, &v6, 16), 0);
+	wm_registry_close(r);
+	rm_dir();
+}
+
+Test(vip, retired_leases_are_bounded)
+{
+	struct wm_registry_config c;
+	struct wm_registry *r;
+	char id[16];
+	unsigned rows = 0;
+
+	make_dir();
+	c = config(db);
+	c.services_max = 4;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	for (int i = 0; i < 40; i++) {
+		snprintf(id, sizeof(id), "s%d", i);
+		cr_assert_eq(put(r, id, id, 1), 0);
+		cr_assert_eq(del(r, id), 0);
+	}
+	cr_assert_eq(put(r, "keep", "s39", 1), 0);
+	wm_registry_close(r);
+	{
+		char cmd[256];
+		FILE *f;
+
+		snprintf(cmd, sizeof(cmd), "sqlite3 %s 'SELECT count(*) FROM services'", db);
+		f = popen(cmd, "r");
+		cr_assert_eq(fscanf(f, "%u", &rows), 1);
+		pclose(f);
+	}
+	cr_assert_eq(rows, 8);
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	cr_assert_eq(put(r, "more", "s40", 1), 0);
+	wm_registry_close(r);
+	rm_dir();
+}
+
+/* The range of virtual addresses was configured anew: services move into it and stay there. */
+Test(vip, follows_a_new_range)
+{
+	struct wm_registry_config c;
+	struct wm_registry *r;
+	struct in_addr v4;
+
+	make_dir();
+	r = open_at(db);
+	cr_assert_eq(put(r, "a", "web", 1), 0);
+	wm_registry_close(r);
+	c = config(db);
+	c.vip4_base = 0xf1000000;
+	c.vip4_mask = 0xffff0000;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	v4 = wm_registry_service(r, "web")->vip4;
+	cr_assert_eq(ntohl(v4.s_addr) >> 16, 0xf100);
+	wm_registry_close(r);
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	cr_assert_eq(wm_registry_service(r, "web")->vip4.s_addr, v4.s_addr);
+	wm_registry_close(r);
+	rm_dir();
+}
