@@ -373,7 +373,7 @@ static void kill_round(unsigned round, uint64_t *seen_index, unsigned *total)
 	wm_registry_close(r);
 }
 
-Test(store, nothing_acknowledged_is_lost_by_a_kill, .fini = rm_dir, .timeout = 120)
+Test(store, nothing_acknowledged_is_lost_by_a_kill, .fini = rm_dir)
 {
 	uint64_t index = 0;
 	unsigned total = 0;
@@ -426,7 +426,7 @@ static void save(const char *path, const char *p, size_t len)
 	close(fd);
 }
 
-Test(store, flipped_bits_are_told_or_harmless, .fini = rm_dir, .timeout = 300)
+Test(store, flipped_bits_are_told_or_harmless, .fini = rm_dir)
 {
 	struct wm_registry *r;
 	struct wm_err e = {0};
@@ -464,7 +464,7 @@ Test(store, flipped_bits_are_told_or_harmless, .fini = rm_dir, .timeout = 300)
 	free(expected);
 }
 
-Test(store, truncated_file_is_damage, .fini = rm_dir, .timeout = 300)
+Test(store, truncated_file_is_damage, .fini = rm_dir)
 {
 	struct wm_registry *r;
 	struct wm_err e = {0};
