@@ -68,7 +68,7 @@ $(foreach l,$(LAYERS),$(eval $(call LAYER,$(l))))
 LIBS := $(foreach l,$(LAYERS),$(B)/lib$(l).a)
 MAIN_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/*.c))
 CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/waymarkctl*.c))
-PROGRAMS := $(B)/waymarkd $(B)/waymarkctl
+PROGRAMS := $(if $(MAIN_OBJ),$(B)/waymarkd) $(if $(CTL_OBJ),$(B)/waymarkctl)
 
 .PHONY: all
 all: $(PROGRAMS) ## build waymarkd and waymarkctl (FLAVOUR=release|asan|tsan|cov)

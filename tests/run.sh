@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Run the suites named as arguments (unit bpf net fault fuzz; default: all), one line a test, and a closing
+# line "N passed, N failed, N skipped". A test skips by exit status 77; under CI a skip is a failure,
+# since there nothing may be missing. Logs go to build/test-logs/, those of failures are shown.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export B=build/asan
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
+FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+TEST_SECONDS=300 # one test at most: a hang is a failure, not a lost run
+logs=build/test-logs
+mkdir -p "$logs"
+suites=("$@")
+[ ${#suites[@]} -gt 0 ] || suites=(unit bpf net fault fuzz)
+passed=0 failed=0 skipped=0
+
+verdict() { # name, exit status, log
+	case $2 in
+	0) passed=$((passed + 1)) && echo "ok      $1" ;;
+	77)
+		if [ -n "${CI:-}" ]; then
+			failed=$((failed + 1)) && echo "FAILED  $1 (skipped, and CI allows no skip)"
+		else
+			skipped=$((skipped + 1)) && echo "skipped $1"
+		fi
+		tail -n 3 "$3"
+		;;
+	*)
+		failed=$((failed + 1)) && echo "FAILED  $1 (exit $2)"
+		tail -n 60 "$3" | sed 's/^/        /'
+		;;
+	esac
+}
+run() { # name, command...
+	local name=$1 log status
+	shift
+	log=$logs/${name//\//_}.log
+	timeout -k 10 "$TEST_SECONDS" "$@" >"$log" 2>&1 </dev/null
+	status=$?
+	verdict "$name" "$status" "$log"
+}
+fuzz_one() { # binary
+	local name
+	name=$(basename "$1")
+	mkdir -p "build/fuzz/corpus/$name"
+	"$1" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+		-artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name" \
+		$([ -d "tests/fuzz/corpus/$name" ] && echo "tests/fuzz/corpus/$name") >"$logs/$name.log" 2>&1 </dev/null
+	echo $? >"$logs/$name.status"
+}
+fuzz_all() { # as many at a time as there are processors
+	local f
+	for f in build/fuzz/fuzz_*; do
+		[ -x "$f" ] && [ -f "$f" ] || continue
+		case $f in *.d) continue ;; esac
+		while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+		fuzz_one "$f" &
+	done
+	wait
+	for f in build/fuzz/fuzz_*; do
+		[ -f "$logs/$(basename "$f").status" ] || continue
+		verdict "$(basename "$f")" "$(cat "$logs/$(basename "$f").status")" "$logs/$(basename "$f").log"
+		rm -f "$logs/$(basename "$f").status"
+	done
+}
+
+mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf 2>/dev/null || true
+for s in "${suites[@]}"; do
+	case $s in
+	unit) for t in "$B"/tests/test_*; do [ -x "$t" ] && [ -f "$t" ] && run "$(basename "$t")" "$t"; done ;;
+	bpf) for t in "$B"/tests/bpf/test_*; do [ -x "$t" ] && [ -f "$t" ] && run "bpf/$(basename "$t")" "$t"; done ;;
+	net | fault)
+		for t in tests/"$s"/test_*.sh; do
+			[ -f "$t" ] && run "$s/$(basename "$t" .sh)" bash "$t"
+		done
+		;;
+	fuzz) fuzz_all ;;
+	*) echo "unknown suite: $s (unit bpf net fault fuzz)" >&2 && exit 2 ;;
+	esac
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
