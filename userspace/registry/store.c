@@ -136,13 +136,15 @@ static int create(struct wm_store *s, struct wm_err *e)
 	if (fd < 0)
 		return wm_err_set(e, -errno, "%s cannot be created: %s", s->path, strerror(errno));
 	close(fd);
+	/* without a log, so that all is in the file when the commit says so: moving a log into it
+	 * at close could fail unseen. The last statement only marks the header. */
 	snprintf(sql, sizeof(sql),
-		 "PRAGMA application_id=%d; PRAGMA locking_mode=EXCLUSIVE;"
-		 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN;"
+		 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE;"
+		 "PRAGMA synchronous=FULL; PRAGMA application_id=%d; BEGIN;"
 		 "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 		 "CREATE TABLE services(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
 		 "CREATE TABLE instances(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
-		 "INSERT INTO meta VALUES('schema',%d); COMMIT;",
+		 "INSERT INTO meta VALUES('schema',%d); COMMIT; PRAGMA journal_mode=WAL;",
 		 STORE_APPLICATION_ID, WM_STORE_SCHEMA);
 	rc = sqlite3_open_v2(next, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
@@ -154,7 +156,7 @@ static int create(struct wm_store *s, struct wm_err *e)
 		unlink(next);
 		return rc;
 	}
-	rc = sqlite3_close(s->db); /* moves the log into the file, with its fsync */
+	rc = sqlite3_close(s->db);
 	s->db = NULL;
 	if (rc != SQLITE_OK || rename(next, s->path) || sync_directory(s->path))
 		return wm_err_set(e, -EIO, "%s cannot be created: %s", s->path, strerror(errno));
