@@ -69,7 +69,6 @@ static __always_inline __u16 wm_dns_answer_flags(__u16 query_flags, __u16 rcode)
 /* A walk over a set for its addresses. */
 struct wm_dns_walk {
 	struct wm_set_table table;
-	__u16 type;	  /* WM_DNS_A or WM_DNS_AAAA */
 	__u16 record_len; /* WM_DNS_RR_A or WM_DNS_RR_AAAA */
 	__u32 ttl_s;
 	__u32 first;   /* backend that the weighted draw put in front */
@@ -90,7 +89,6 @@ static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v,
 	enum wm_pick p;
 
 	w->table = wm_load_table(set);
-	w->type = type;
 	w->record_len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
 	w->records = 0;
 	w->seen = 0;
@@ -110,7 +108,7 @@ static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v,
  *  @return WM_PICKED: written; WM_PICK_MORE: not usable; WM_PICK_NONE: all slots were seen; TORN.
  */
 static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, struct wm_dns_walk *w,
-						     __u8 *out)
+						     __u16 type, __u8 *out)
 {
 	const struct wm_slot *s;
 	struct wm_choice c;
@@ -124,9 +122,9 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 	w->place = w->place + 1 < w->table.count ? w->place + 1 : 0;
 	if (s->backend == w->first && w->records)
 		return WM_PICK_MORE;
-	if (!wm_take(v, s->backend, w->type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c))
+	if (!wm_take(v, s->backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c))
 		return WM_PICK_MORE;
-	wm_dns_put_address(out, w->type, w->ttl_s, c.addr_be);
+	wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
 	w->records++;
 	return WM_PICKED;
 }
@@ -157,7 +155,7 @@ static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name
 		return 0;
 	p = wm_dns_walk_begin(v, set, type, random, &w, out);
 	while ((p == WM_PICKED || p == WM_PICK_MORE) && w.records < max)
-		p = wm_dns_walk_step(v, &w, out + (size_t)w.records * w.record_len);
+		p = wm_dns_walk_step(v, &w, type, out + (size_t)w.records * w.record_len);
 	if (p == WM_PICK_TORN)
 		return -1;
 	*ret_len = w.records * w.record_len;

@@ -51,12 +51,13 @@ struct wm_name {
 	__u8 kind; /* WM_NAME_* */
 	__u8 len;  /* octets of name, root label included */
 	__u16 pad;
-	__be32 vip4_be;			/* WM_NAME_VIRTUAL: 0 if none */
-	__be32 vip6_be[4];		/* WM_NAME_VIRTUAL: :: if none */
-	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
+	__be32 vip4_be;	   /* WM_NAME_VIRTUAL: 0 if none */
+	__be32 vip6_be[4]; /* WM_NAME_VIRTUAL: :: if none */
 	__u32 pad2;
+	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
 };
 _Static_assert(sizeof(struct wm_name) == 288, "pinned layout");
+_Static_assert(__builtin_offsetof(struct wm_name, name) % 8 == 0, "compared by words");
 
 /* `frontends`: destination of a connect() -> set. IPv4 is stored v4-mapped (::ffff:a.b.c.d).
  * Every frontend address has an entry with port 0 and proto 0, so that traffic for no service pays

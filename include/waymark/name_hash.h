@@ -71,14 +71,12 @@ static __always_inline void wm_hash_end(struct wm_name_hasher *h, __u32 len,
 	ret->hash[1] = b;
 }
 
-/** Word @p i of a name of @p len octets: folded, zero behind the end. @p w as loaded. */
-static __always_inline __u64 wm_name_word(__u64 w, __u32 i, __u32 len)
+/** Word @p i of a name of @p len octets, as loaded, with what lies behind the name set to zero. */
+static __always_inline __u64 wm_name_mask(__u64 w, __u32 i, __u32 len)
 {
 	__u32 left = len - i * 8;
 
-	if (left < 8)
-		w &= (1ull << (left * 8)) - 1;
-	return wm_fold8(w);
+	return left < 8 ? w & ((1ull << (left * 8)) - 1) : w;
 }
 
 #ifndef __bpf__
@@ -94,7 +92,7 @@ static inline void wm_name_hash(const __u64 seed[2], const __u8 *folded, __u32 l
 	wm_hash_begin(&h, seed);
 	for (__u32 i = 0; i * 8 < len; i++) {
 		__builtin_memcpy(&w, folded + i * 8, 8);
-		wm_hash_word(&h, wm_name_word(w, i, len));
+		wm_hash_word(&h, wm_fold8(wm_name_mask(w, i, len)));
 	}
 	wm_hash_end(&h, len, ret);
 }

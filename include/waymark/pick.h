@@ -29,9 +29,10 @@ static inline const struct wm_backend *wm_at_backend(const struct wm_view *v, __
 }
 #endif
 
-#define WM_READ(x)	(*(const volatile __typeof__(x) *)&(x))
-#define WM_V4_MAPPED_BE __builtin_bswap32(0xffff) /* third word of ::ffff:a.b.c.d, network order   \
-						   */
+#define WM_READ(x) (*(const volatile __typeof__(x) *)&(x))
+#define WM_V4_MAPPED_BE                                                                            \
+	__builtin_bswap32(0xffff) /* third word of ::ffff:a.b.c.d, network order                   \
+				   */
 
 enum wm_pick {
 	WM_PICKED = 0,

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* common.h - what every program needs: the maps, the tables as pick.h wants them, the counters. */
+#pragma once
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "maps.h"
+
+/* pick.h reaches the tables through maps; there is nothing to carry along. */
+#define WM_AT 1
+struct wm_view;
+static __always_inline const struct wm_set *wm_at_set(const struct wm_view *v, __u32 i)
+{
+	return bpf_map_lookup_elem(&sets, &i);
+}
+static __always_inline const struct wm_slot *wm_at_slot(const struct wm_view *v, __u32 i)
+{
+	return bpf_map_lookup_elem(&slots, &i);
+}
+static __always_inline const struct wm_backend *wm_at_backend(const struct wm_view *v, __u32 i)
+{
+	return bpf_map_lookup_elem(&backends, &i);
+}
+#include "pick.h"
+
+static __always_inline struct wm_config *config_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline struct wm_counters *counters_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+#define COUNT(c, name)                                                                             \
+	do {                                                                                       \
+		if (c)                                                                             \
+			(c)->name++;                                                               \
+	} while (0)

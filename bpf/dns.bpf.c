@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* dns.bpf.c - answers A and AAAA questions for names in the tables. One core, two ways out:
+ *   dns_lo    tc ingress of loopback: the query becomes the answer in place and goes on up the
+ * stack dns_veth  tc ingress on the host side of a pod's veth: the answer is sent back out of it
+ * What is not answered passes unchanged to the userspace server, and a counter says why. Everything
+ * is decided before the first octet is written. Runs as a tcx link or a clsact filter. */
+#include "common.h"
+#include "dns_answer.h"
+#include "name_hash.h"
+#include "packet.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
+ * OPT (cookies) are not looked at: RFC 6891 6.1.1 wants unknown ones ignored. */
+#define BODY_MAX 272
+_Static_assert(BODY_MAX >= WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN && BODY_MAX % 8 == 0, "a query");
+_Static_assert(BODY_MAX >= WM_DNS_RECORDS_UDP + 4, "the records, padded for the checksum");
+
+/* Words, so that names are hashed and compared eight octets at a time. */
+union body {
+	__u64 words[BODY_MAX / 8];
+	__u8 octets[BODY_MAX];
+};
+
+/* What is known of the packet and of the answer while both are worked on. It lies in a map, not on
+ * the stack: there is more of it than the stack holds, and the verifier does not follow what is
+ * stored in a map, so its paths through the loops stay few. One per CPU: tc programs do not nest.
+ */
+struct work {
+	union body question, answer;
+	struct wm_dns_walk walk;
+	struct wm_packet packet;
+	struct wm_dns_query query;
+	__u32 records, records_len; /* records_len with OPT */
+	__u64 name_sum;		    /* of the name's words as received, for the checksum */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct work);
+} dns_work SEC(".maps");
+
+/* Bring a length back to "some octet" for the verifier, whatever path led here: then the paths out
+ * of a loop are one state and the rest of the program is walked once. */
+#define FORGET_PATH(x) asm volatile("%0 &= 0xff" : "+r"(x))
+
+/** Length of the name at the start of @p b, 0 if it is malformed. Behind what was read the buffer
+ * is zero, so a name that is cut short ends there and is found too long for the message by the
+ * caller; comparing in here would give the verifier one state for each length. */
+static __always_inline __u32 name_length(const union body *b)
+{
+	__u32 pos = 0, len;
+
+	for (int i = 0; i < WM_DNS_LABELS_MAX; i++) {
+		if (pos >= WM_DNS_NAME_MAX)
+			return 0;
+		len = b->octets[pos];
+		if (!len) {
+			pos++;
+			FORGET_PATH(pos);
+			return pos;
+		}
+		if (len > WM_DNS_LABEL_MAX)
+			return 0;
+		pos += len + 1;
+	}
+	return 0;
+}
+
+/** Read question and OPT into @p w. @return 0, or the counter to raise. */
+static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
+{
+	union body *b = &w->question;
+	__u32 left = w->packet.message_len - WM_DNS_HEADER_LEN, n = left, len;
+	enum wm_dns_verdict v = wm_dns_check_header(&w->packet.header, &w->query);
+	const __u8 *p;
+
+	if (v != WM_DNS_OK)
+		return v == WM_DNS_V_COUNTS ? WM_C_DNS_PASS_COUNTS : WM_C_DNS_PASS_NOT_QUERY;
+	if (n > BODY_MAX)
+		n = BODY_MAX;
+	if (n < 5 || bpf_skb_load_bytes(skb, w->packet.dns_off + WM_DNS_HEADER_LEN, b, n))
+		return WM_C_DNS_PASS_MALFORMED;
+	len = name_length(b);
+	if (!len || len + 4 > n)
+		return WM_C_DNS_PASS_MALFORMED;
+	p = b->octets + len;
+	w->query.name_len = len;
+	w->query.type = (__u16)((__u32)p[0] << 8 | p[1]);
+	w->query.class = (__u16)((__u32)p[2] << 8 | p[3]);
+	if (w->packet.header.additionals) {
+		if (n < len + 4 + WM_DNS_OPT_LEN ||
+		    wm_dns_read_opt(p + 4, left - len - 4, &w->query) != WM_DNS_OK)
+			return WM_C_DNS_PASS_MALFORMED;
+		if (w->query.edns_version || w->query.edns_flags & WM_DNS_DO)
+			return WM_C_DNS_PASS_EDNS;
+	} else if (left != len + 4) {
+		return WM_C_DNS_PASS_MALFORMED;
+	}
+	if (w->query.class != WM_DNS_IN)
+		return WM_C_DNS_PASS_CLASS;
+	if (w->query.type != WM_DNS_A && w->query.type != WM_DNS_AAAA)
+		return WM_C_DNS_PASS_TYPE;
+	return 0;
+}
+
+/** Fold and hash the question's name, find it, compare it whole. */
+static __always_inline const struct wm_name *find_name(const struct wm_config *c, struct work *w,
+						       int *ret_why)
+{
+	const union body *b = &w->question;
+	__u32 len = w->query.name_len, len_again = len;
+	const struct wm_name *e;
+	struct wm_name_hasher h;
+	struct wm_name_key key;
+	__u64 sum = 0, word;
+
+	FORGET_PATH(len_again);
+	wm_hash_begin(&h, c->seed);
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
+		if (i * 8 >= len)
+			break;
+		word = wm_name_mask(b->words[i], i, len);
+		sum += (word >> 32) + (__u32)word;
+		wm_hash_word(&h, wm_fold8(word));
+	}
+	w->name_sum = sum;
+	len = len_again;
+	wm_hash_end(&h, len, &key);
+	*ret_why = WM_C_DNS_PASS_UNKNOWN;
+	e = bpf_map_lookup_elem(&names, &key);
+	if (!e)
+		return NULL;
+	*ret_why = WM_C_DNS_PASS_COLLISION;
+	if (e->len != len)
+		return NULL;
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
+		if (i * 8 >= len)
+			break;
+		/* folded again rather than stored: a store of each word would be a state of each
+		 * length */
+		if (((const __u64 *)e->name)[i] != wm_fold8(wm_name_mask(b->words[i], i, len)))
+			return NULL;
+	}
+	return e;
+}
+
+static __always_inline int step(struct work *w, __u16 type)
+{
+	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	__u32 records;
+
+	if (!w)
+		return WM_PICK_TORN;
+	records = w->walk.records;
+	if (records >= WM_DNS_ANSWERS_UDP)
+		return WM_PICK_NONE;
+	return wm_dns_walk_step(NULL, &w->walk, type, w->answer.octets + records * len);
+}
+
+/* Global functions: the verifier walks each once by itself, not once for every turn of the loop and
+ * every outcome of the turns before. */
+__noinline int dns_step_a(struct work *w)
+{
+	return step(w, WM_DNS_A);
+}
+
+__noinline int dns_step_aaaa(struct work *w)
+{
+	return step(w, WM_DNS_AAAA);
+}
+
+/** Records of a set for @p type, a constant where this is inlined. @return 0 or a counter. */
+static __always_inline int set_records(struct work *w, __u32 index, __u16 type)
+{
+	const struct wm_set *set = wm_at_set(NULL, index);
+	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	__u32 records;
+	int p;
+
+	if (!set)
+		return WM_C_DNS_PASS_EMPTY;
+	p = wm_dns_walk_begin(NULL, set, type, bpf_get_prandom_u32(), &w->walk, w->answer.octets);
+	for (int i = 0; i < WM_DNS_SCAN_KERNEL; i++) {
+		if (p != WM_PICKED && p != WM_PICK_MORE)
+			break;
+		p = type == WM_DNS_A ? dns_step_a(w) : dns_step_aaaa(w);
+	}
+	records = w->walk.records;
+	if (p == WM_PICK_TORN)
+		return WM_C_DNS_PASS_TORN;
+	/* few usable among very many: userspace looks at all of them */
+	if (!records || records > WM_DNS_ANSWERS_UDP ||
+	    (records < WM_DNS_ANSWERS_UDP && w->walk.seen < w->walk.table.count))
+		return WM_C_DNS_PASS_EMPTY;
+	w->records = records;
+	w->records_len = records * len;
+	return 0;
+}
+
+static __always_inline int virtual_record(struct work *w, const struct wm_name *e, __u32 ttl_s)
+{
+	union body *b = &w->answer;
+	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, e->vip4_be};
+
+	if (w->query.type == WM_DNS_AAAA) {
+		vip[0] = e->vip6_be[0];
+		vip[1] = e->vip6_be[1];
+		vip[2] = e->vip6_be[2];
+		vip[3] = e->vip6_be[3];
+		if (!(vip[0] | vip[1] | vip[2] | vip[3]))
+			return WM_C_DNS_PASS_EMPTY;
+		wm_dns_put_address(b->octets, WM_DNS_AAAA, ttl_s, vip);
+		w->records_len = WM_DNS_RR_AAAA;
+	} else {
+		if (!vip[3])
+			return WM_C_DNS_PASS_EMPTY;
+		wm_dns_put_address(b->octets, WM_DNS_A, ttl_s, vip);
+		w->records_len = WM_DNS_RR_A;
+	}
+	w->records = 1;
+	return 0;
+}
+
+/** Turn question into records. @return 0 or the counter that says why not. */
+static __always_inline int build(const struct wm_config *c, struct work *w)
+{
+	const struct wm_name *e;
+	int why;
+
+	e = find_name(c, w, &why);
+	if (!e)
+		return why;
+	w->walk.ttl_s = c->ttl_s;
+	if (e->kind == WM_NAME_VIRTUAL)
+		return virtual_record(w, e, c->ttl_s);
+	if (w->query.type == WM_DNS_A)
+		return set_records(w, e->set, WM_DNS_A);
+	return set_records(w, e->set, WM_DNS_AAAA);
+}
+
+/** Close the records with an OPT if the query had one, and pad to whole 32-bit words with zeros. */
+static __always_inline void close_records(struct work *w)
+{
+	union body *b = &w->answer;
+	__u32 at = w->records_len;
+
+	if (at > WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA)
+		at = WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA; /* never: tells the verifier */
+	if (w->query.edns) {
+		wm_dns_put_opt(b->octets + at, 0);
+		at += WM_DNS_OPT_LEN;
+	}
+	w->records_len = at;
+	for (int i = 0; i < 3; i++)
+		b->octets[at + i] = 0;
+}
+
+/** The UDP checksum of the whole answer, complemented; everything but the addresses is known here.
+ *  @p addresses: sum of source and destination. */
+static __always_inline __u16 answer_checksum(struct work *w, __u64 addresses, __u16 udp_len)
+{
+	const struct wm_dns_header *h = &w->packet.header;
+	__u16 ports_sum = w->packet.ports_sum;
+	__u64 sum = addresses + ports_sum, tail;
+	__u32 odd = w->query.name_len & 1, len = (w->records_len + 3) & ~3u;
+	__u32 records;
+
+	sum += 2 * (__u32)__builtin_bswap16(udp_len) + __builtin_bswap16(IPPROTO_UDP);
+	sum += h->id + (__u32)h->flags + h->questions + h->answers + h->additionals;
+	sum += w->name_sum;
+	if (len > BODY_MAX - 32)
+		len = BODY_MAX - 32; /* never: tells the verifier */
+	records = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)w->answer.words, len, 0);
+	/* type and class, then the records: behind a name of odd length octets change places */
+	tail = (__u64)wm_csum_fold(records) + __builtin_bswap16(w->query.type) +
+	       __builtin_bswap16(w->query.class);
+	tail = wm_csum_fold(tail);
+	sum += odd ? __builtin_bswap16((__u16)tail) : tail;
+	sum = (__u16)~wm_csum_fold(sum);
+	return sum ? (__u16)sum : 0xffff;
+}
+
+/** Set the UDP checksum of a packet that may be CHECKSUM_PARTIAL, which a program cannot see: then
+ *  the field holds the pseudo header's sum and only its length may change; else it must be @p want.
+ *  bpf_l4_csum_replace() tells the two apart by its pseudo header flag. */
+static __always_inline int set_checksum(struct __sk_buff *skb, __u32 off, __u16 was, __u16 want,
+					__be16 old_len_be, __be16 new_len_be)
+{
+	__u16 now;
+
+	if (bpf_l4_csum_replace(skb, off, old_len_be, new_len_be, BPF_F_PSEUDO_HDR | 2))
+		return -1;
+	if (bpf_skb_load_bytes(skb, off, &now, sizeof(now)))
+		return -1;
+	return (int)bpf_l4_csum_replace(skb, off, (__u16)~now, (__u16)~want,
+					BPF_F_MARK_MANGLED_0 | 2);
+}
+
+/** Write the answer over the query. @return 0, or a counter while the packet is still as it was. */
+static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, bool mac)
+{
+	__u32 question = WM_DNS_HEADER_LEN + w->query.name_len + 4, len = w->records_len;
+	__u32 dns_off = w->packet.dns_off;
+	__u16 udp_len = (__u16)(8 + question + len), want;
+	struct wm_dns_header *h = &w->packet.header;
+	__u64 addresses;
+
+	if (len < WM_DNS_RR_A || len > WM_DNS_RECORDS_UDP)
+		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
+	if (bpf_skb_change_tail(skb, dns_off + question + len, 0))
+		return WM_C_DNS_PASS_RESIZE;
+	bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets, len, 0);
+	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, WM_DNS_NOERROR));
+	h->answers = __builtin_bswap16((__u16)w->records);
+	h->additionals = w->query.edns ? __builtin_bswap16(1) : 0;
+	if (wm_packet_turn(skb, &w->packet, udp_len, mac, &addresses))
+		return WM_C_DNS_PASS_RESIZE;
+	if (w->packet.v6 || (mac && w->packet.csum)) {
+		want = answer_checksum(w, addresses, udp_len);
+		if (set_checksum(skb, dns_off - 2, w->packet.csum, want, w->packet.udp_len_be,
+				 __builtin_bswap16(udp_len)))
+			return WM_C_DNS_PASS_RESIZE;
+	}
+	return 0;
+}
+
+/** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
+static __always_inline int respond(struct __sk_buff *skb, bool mac)
+{
+	const struct wm_config *c = config_get();
+	struct wm_packet packet = {};
+	struct wm_counters *n;
+	__u32 zero = 0;
+	struct work *w;
+	int why;
+
+	if (!c || !(c->flags & WM_CONFIG_F_DNS))
+		return -1;
+	why = wm_packet_read(skb, c, &packet);
+	if (why < 0)
+		return -1;
+	n = counters_get();
+	COUNT(n, dns_query);
+	w = bpf_map_lookup_elem(&dns_work, &zero);
+	if (why || !w)
+		return why;
+	if (c->stale_after_ns &&
+	    bpf_ktime_get_boot_ns() - WM_READ(c->confirmed_ns) > c->stale_after_ns)
+		return WM_C_DNS_PASS_STALE;
+	w->packet = packet;
+	__builtin_memset(&w->query, 0, sizeof(w->query));
+	__builtin_memset(&w->question, 0, sizeof(w->question));
+	why = read_query(skb, w);
+	if (why)
+		return why;
+	why = build(c, w);
+	if (why)
+		return why;
+	close_records(w);
+	why = write_answer(skb, w, mac);
+	if (!why)
+		COUNT(n, dns_answered);
+	return why;
+}
+
+static __always_inline void count_reason(int why)
+{
+	struct wm_counters *n = counters_get();
+
+	if (n && why > 0 && why < WM_COUNTER_COUNT)
+		((__u64 *)n)[why]++;
+}
+
+SEC("tc")
+int dns_lo(struct __sk_buff *skb)
+{
+	count_reason(respond(skb, false));
+	return TC_ACT_OK;
+}
+
+SEC("tc")
+int dns_veth(struct __sk_buff *skb)
+{
+	int why = respond(skb, true);
+
+	if (!why)
+		return (int)bpf_redirect(skb->ifindex, 0);
+	count_reason(why);
+	return TC_ACT_OK;
+}

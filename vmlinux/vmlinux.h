@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* vmlinux.h - the kernel types that our programs touch, and no more: contexts and headers whose
+ * layout is part of the kernel's user API, so one header serves every kernel and architecture and
+ * nothing has to be relocated. A program that reads kernel structures adds them here with
+ * preserve_access_index and only the fields it reads. */
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u16 __sum16;
+typedef __u32 __wsum;
+typedef _Bool bool;
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+#define BPF_ANY			    0
+#define BPF_F_NO_PREALLOC	    (1u << 0)
+#define BPF_F_MMAPABLE		    (1u << 10)
+#define BPF_SK_STORAGE_GET_F_CREATE 1
+#define BPF_F_PSEUDO_HDR	    (1ull << 4)
+#define BPF_F_MARK_MANGLED_0	    (1ull << 5)
+
+#define TC_ACT_OK 0
+
+#define ETH_P_IP      0x0800
+#define ETH_P_IPV6    0x86dd
+#define ETH_HLEN      14
+#define IPPROTO_TCP   6
+#define IPPROTO_UDP   17
+#define IPPROTO_MPTCP 262
+#define SOCK_STREAM   1
+#define SOCK_DGRAM    2
+#define ECONNREFUSED  111
+
+struct ethhdr {
+	__u8 h_dest[6], h_source[6];
+	__be16 h_proto;
+} __attribute__((packed));
+
+struct iphdr {
+	__u8 version_ihl; /* version in the upper half */
+	__u8 tos;
+	__be16 tot_len, id, frag_off;
+	__u8 ttl, protocol;
+	__sum16 check;
+	__be32 saddr, daddr;
+};
+
+struct ipv6hdr {
+	__be32 version_class_flow;
+	__be16 payload_len;
+	__u8 nexthdr, hop_limit;
+	__be32 saddr[4], daddr[4];
+};
+
+struct udphdr {
+	__be16 source, dest, len;
+	__sum16 check;
+};
+
+struct bpf_sock;
+struct bpf_flow_keys;
+
+struct __sk_buff {
+	__u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
+	__u32 priority, ingress_ifindex, ifindex, tc_index;
+	__u32 cb[5];
+	__u32 hash, tc_classid, data, data_end;
+};
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family, type, protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+};
+
+#endif
