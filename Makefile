@@ -95,6 +95,8 @@ build/bpf/%.bpf.o: bpf/%.bpf.c | need-build
 	@echo "  BPF     $<"
 	@$(BPFCC) $(BPF_CFLAGS) -MMD -MP -MT $@ -c -o $@.tmp $<
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+# kept: tests and bpftool read the objects
+.SECONDARY: $(BPF_OBJS)
 build/bpf/%.skel.h: build/bpf/%.bpf.o
 	@echo "  SKEL    $@"
 	@bpftool gen skeleton $< name $*_bpf > $@

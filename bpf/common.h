@@ -38,6 +38,7 @@ static __always_inline struct wm_counters *counters_get(void)
 
 #define COUNT(c, name)                                                                             \
 	do {                                                                                       \
-		if (c)                                                                             \
-			(c)->name++;                                                               \
+		struct wm_counters *c_ = (c);                                                      \
+		if (c_)                                                                            \
+			c_->name++;                                                                \
 	} while (0)

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* connect.bpf.c - steers connect() and datagrams to a backend. A destination that is a frontend is
+ * replaced by the address and port of a backend that is up; what was dialled and what was chosen
+ * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
+ * A destination that is no frontend costs one lookup. */
+#include "common.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* Set by the loader after trying what the kernel has; the verifier drops the other branch. */
+const volatile bool use_bpf_loop = false;
+const volatile bool use_set_retval = false;
+
+#define ALLOW  1
+#define REFUSE 0
+
+/* One decision: what was dialled, what is wanted, what was chosen. */
+struct dial {
+	__be32 vip_be[4];
+	__be16 port_be;
+	__u8 proto;
+	__u8 prefer6;
+	__u32 families; /* WM_FAMILY_* that the socket can reach */
+	__u32 set;
+	struct wm_choice choice;
+};
+
+struct scan {
+	struct dial *dial;
+	struct wm_set_table table;
+	__u32 place;
+	int result; /* enum wm_pick */
+};
+
+static long scan_one(__u64 i, void *arg)
+{
+	struct scan *s = arg;
+
+	s->result = wm_scan_step(NULL, s->table, s->place, s->dial->families, s->dial->prefer6,
+				 &s->dial->choice);
+	s->place = s->place + 1 < s->table.count ? s->place + 1 : 0;
+	return s->result != WM_PICK_MORE;
+}
+
+/** Look at every slot, from a random one on: where few backends of many are up. */
+static __always_inline enum wm_pick scan_all(struct dial *d, struct wm_set_table t)
+{
+	struct scan s = {.dial = d, .table = t, .result = WM_PICK_MORE};
+
+	s.place = (__u32)(((__u64)bpf_get_prandom_u32() * t.count) >> 32);
+	if (use_bpf_loop) {
+		bpf_loop(t.count, scan_one, &s, 0);
+	} else {
+		for (int i = 0; i < WM_SCAN_BOUNDED; i++)
+			if (i >= t.count || scan_one(i, &s))
+				break;
+	}
+	return s.result == WM_PICK_MORE ? WM_PICK_NONE : s.result;
+}
+
+/** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. A global function,
+ * so that the verifier walks it once by itself and not once for every state of its callers. */
+__noinline int pick(struct dial *d)
+{
+	const struct wm_set *set;
+	struct wm_set_table t;
+	__u32 backend = 0, place;
+	enum wm_pick p;
+
+	if (!d)
+		return WM_PICK_NONE;
+	set = wm_at_set(NULL, d->set);
+	if (!set)
+		return WM_PICK_NONE;
+	t = wm_load_table(set);
+	if (!t.count)
+		return WM_PICK_NONE;
+	for (int i = 0; i < WM_PICK_TRIES; i++) {
+		p = wm_draw(NULL, t, bpf_get_prandom_u32(), &backend, &place);
+		if (p != WM_PICKED)
+			return p;
+		if (wm_take(NULL, backend, d->families, d->prefer6, &d->choice))
+			return WM_PICKED;
+	}
+	return scan_all(d, t);
+}
+
+/** Is the destination a frontend? Fills d->set. */
+static __always_inline bool find_frontend(struct dial *d)
+{
+	struct wm_frontend_key key = {};
+	const struct wm_frontend *any, *exact;
+
+	__builtin_memcpy(key.addr_be, d->vip_be, sizeof(key.addr_be));
+	any = bpf_map_lookup_elem(&frontends, &key);
+	if (!any)
+		return false;
+	d->set = any->set;
+	if (!(any->flags & WM_FRONTEND_F_EXACT))
+		return true;
+	key.port_be = d->port_be;
+	key.proto = d->proto;
+	exact = bpf_map_lookup_elem(&frontends, &key);
+	if (exact)
+		d->set = exact->set;
+	return exact || !(any->flags & WM_FRONTEND_F_NO_ANY);
+}
+
+static __always_inline void remember(struct wm_origin *o, const struct dial *d)
+{
+	__builtin_memcpy(o->vip_be, d->vip_be, sizeof(o->vip_be));
+	__builtin_memcpy(o->backend_be, d->choice.addr_be, sizeof(o->backend_be));
+	o->vip_port_be = d->port_be;
+	o->backend_port_be = d->choice.port_be ? d->choice.port_be : d->port_be;
+	o->backend = d->choice.backend;
+	o->state = d->choice.state;
+	o->set = d->set;
+	o->time_ns = bpf_ktime_get_boot_ns();
+}
+
+static __always_inline bool same4(const __be32 a[4], const __be32 b[4])
+{
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+/** Choose, twice if the set was republished meanwhile. Counts. */
+static __always_inline bool choose(struct dial *d, struct wm_counters *n)
+{
+	int p = pick(d);
+
+	if (p == WM_PICK_TORN) {
+		COUNT(n, connect_torn);
+		p = pick(d);
+	}
+	return p == WM_PICKED;
+}
+
+static __always_inline int refuse(void)
+{
+	if (use_set_retval)
+		bpf_set_retval(-ECONNREFUSED);
+	return REFUSE; /* EPERM where bpf_set_retval is missing (< 5.18) */
+}
+
+/** The protocols that are steered; the type decides between stream and datagram ports. */
+static __always_inline bool steered(const struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP ||
+	       ctx->protocol == IPPROTO_MPTCP;
+}
+
+/** A socket's one destination. @return ALLOW with d->choice filled when @p ret_steer is set. */
+static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial *d, bool *ret_steer)
+{
+	struct wm_counters *n = counters_get();
+	struct wm_socket_origin *o;
+	struct wm_backend_stats *st;
+
+	if (!find_frontend(d)) {
+		COUNT(n, connect_miss);
+		return ALLOW;
+	}
+	if (!choose(d, n)) {
+		COUNT(n, connect_refused);
+		return refuse();
+	}
+	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (o)
+		remember(&o->at[0], d);
+	else
+		COUNT(n, connect_no_storage);
+	/* port 0 is the C library looking for a route to sort addresses by, not a connection */
+	st = d->port_be ? bpf_map_lookup_elem(&backend_stats, &d->choice.backend) : NULL;
+	if (st) {
+		__sync_fetch_and_add(&st->picks, 1);
+		COUNT(n, connect_picked);
+	}
+	*ret_steer = true;
+	return ALLOW;
+}
+
+/** The entry that remembers this destination of an unconnected socket, or NULL. */
+static __always_inline struct wm_origin *recall(struct wm_socket_origin *o, const struct dial *d)
+{
+	for (int i = 0; i < WM_UDP_RING; i++) {
+		struct wm_origin *at = &o->at[i];
+
+		if (at->time_ns && at->vip_port_be == d->port_be && same4(at->vip_be, d->vip_be))
+			return at;
+	}
+	return NULL;
+}
+
+/** Is the remembered backend the same occupant, and up? Then it is taken again. */
+static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
+{
+	const struct wm_backend *b = wm_at_backend(NULL, at->backend);
+
+	if (!b || at->set != d->set || WM_READ(b->state) != at->state)
+		return false;
+	__builtin_memcpy(d->choice.addr_be, at->backend_be, sizeof(d->choice.addr_be));
+	d->choice.port_be = at->backend_port_be;
+	d->choice.family =
+		at->backend_be[2] == WM_V4_MAPPED_BE && !at->backend_be[0] && !at->backend_be[1]
+			? WM_FAMILY_4
+			: WM_FAMILY_6;
+	return d->choice.family & d->families;
+}
+
+/** One datagram of an unconnected socket: stays with its backend while that is up. */
+static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial *d,
+					  bool *ret_steer)
+{
+	struct wm_counters *n = counters_get();
+	struct wm_origin *at = NULL;
+	struct wm_backend_stats *st;
+	struct wm_socket_origin *o;
+
+	if (!find_frontend(d))
+		return ALLOW;
+	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (o)
+		at = recall(o, d);
+	if (at && reuse(at, d)) {
+		COUNT(n, udp_reused);
+		*ret_steer = true;
+		return ALLOW;
+	}
+	if (!choose(d, n)) {
+		COUNT(n, udp_refused);
+		return refuse();
+	}
+	if (o && !at)
+		at = &o->at[o->next++ % WM_UDP_RING];
+	if (at)
+		remember(at, d);
+	else
+		COUNT(n, connect_no_storage);
+	st = bpf_map_lookup_elem(&backend_stats, &d->choice.backend);
+	if (st)
+		__sync_fetch_and_add(&st->udp_picks, 1);
+	COUNT(n, udp_picked);
+	*ret_steer = true;
+	return ALLOW;
+}
+
+static __always_inline bool enabled(void)
+{
+	const struct wm_config *c = config_get();
+
+	return c && c->flags & WM_CONFIG_F_CONNECT;
+}
+
+static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
+{
+	struct dial d;
+	bool steer = false;
+	int verdict;
+
+	if (!steered(ctx) || !enabled())
+		return ALLOW;
+	__builtin_memset(&d, 0, sizeof(d));
+	d.families = WM_FAMILY_4;
+	d.vip_be[2] = WM_V4_MAPPED_BE;
+	d.vip_be[3] = ctx->user_ip4;
+	d.port_be = (__be16)ctx->user_port;
+	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, &steer);
+	if (steer) {
+		ctx->user_ip4 = d.choice.addr_be[3];
+		if (d.choice.port_be)
+			ctx->user_port = d.choice.port_be;
+	}
+	return verdict;
+}
+
+/* An IPv6 socket reaches IPv4 backends through v4-mapped addresses; a v4-mapped destination is the
+ * IPv4 frontend (Java and many others dial everything through one IPv6 socket). */
+static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
+{
+	struct dial d;
+	bool steer = false;
+	int verdict;
+
+	if (!steered(ctx) || !enabled())
+		return ALLOW;
+	__builtin_memset(&d, 0, sizeof(d));
+	d.families = WM_FAMILY_4 | WM_FAMILY_6;
+	d.vip_be[0] = ctx->user_ip6[0];
+	d.vip_be[1] = ctx->user_ip6[1];
+	d.vip_be[2] = ctx->user_ip6[2];
+	d.vip_be[3] = ctx->user_ip6[3];
+	d.prefer6 = !(!d.vip_be[0] && !d.vip_be[1] && d.vip_be[2] == WM_V4_MAPPED_BE);
+	d.port_be = (__be16)ctx->user_port;
+	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, &steer);
+	if (steer) {
+		ctx->user_ip6[0] = d.choice.addr_be[0];
+		ctx->user_ip6[1] = d.choice.addr_be[1];
+		ctx->user_ip6[2] = d.choice.addr_be[2];
+		ctx->user_ip6[3] = d.choice.addr_be[3];
+		if (d.choice.port_be)
+			ctx->user_port = d.choice.port_be;
+	}
+	return verdict;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return steer4(ctx, false);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	return steer6(ctx, false);
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return steer4(ctx, true);
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return steer6(ctx, true);
+}
+
+/** The entry whose backend is the address that the kernel is about to show, or NULL. The newest
+ * wins where two virtual addresses led to one backend. */
+static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
+						     const __be32 addr[4], int entries)
+{
+	struct wm_socket_origin *o;
+	const struct wm_origin *best = NULL;
+	__u64 newest = 0;
+
+	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, 0);
+	if (!o)
+		return NULL;
+	for (int i = 0; i < entries; i++) {
+		const struct wm_origin *at = &o->at[i];
+
+		if (at->time_ns > newest && at->backend_port_be == (__be16)ctx->user_port &&
+		    same4(at->backend_be, addr)) {
+			best = at;
+			newest = at->time_ns;
+		}
+	}
+	return best;
+}
+
+static __always_inline const struct wm_origin *show4(struct bpf_sock_addr *ctx, int entries)
+{
+	__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, ctx->user_ip4};
+	const struct wm_origin *at = shown(ctx, addr, entries);
+
+	if (at) {
+		ctx->user_ip4 = at->vip_be[3];
+		ctx->user_port = at->vip_port_be;
+	}
+	return at;
+}
+
+static __always_inline const struct wm_origin *show6(struct bpf_sock_addr *ctx, int entries)
+{
+	__be32 addr[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+	const struct wm_origin *at = shown(ctx, addr, entries);
+
+	if (at) {
+		ctx->user_ip6[0] = at->vip_be[0];
+		ctx->user_ip6[1] = at->vip_be[1];
+		ctx->user_ip6[2] = at->vip_be[2];
+		ctx->user_ip6[3] = at->vip_be[3];
+		ctx->user_port = at->vip_port_be;
+	}
+	return at;
+}
+
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	if (show4(ctx, WM_UDP_RING))
+		COUNT(counters_get(), udp_reversed);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	if (show6(ctx, WM_UDP_RING))
+		COUNT(counters_get(), udp_reversed);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	if (show4(ctx, 1))
+		COUNT(counters_get(), peername_reversed);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	if (show6(ctx, 1))
+		COUNT(counters_get(), peername_reversed);
+	return ALLOW;
+}
