@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* connload.c - what connect() and a datagram cost, to destinations drawn at random from a list.
+ *   tcp        blocking connect, then a close with SO_LINGER 0: a reset, so nothing in TIME_WAIT
+ *   exchange   connect, one octet each way, close: for a proxy, which accepts before it connects
+ *   udpconnect connect() of one UDP socket again and again: the hook alone, no packet
+ *   udp        one socket that sends to and receives from a drawn destination, each timed
+ *   udpc       the same over connected sockets, one a destination
+ * The servers are threads of this program on another CPU: an acceptor that closes, or answers one
+ * octet first; for udp an echo on the client's own thread, so that no wake-up is timed. */
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#define TARGETS_MAX    1000000 /* a line each: the largest table that is measured */
+#define UDP_SOCKETS    64      /* connected sockets that udpc goes through in turn */
+#define BACKLOG	       4096    /* connections that may wait for the acceptor */
+#define OPERATIONS_MAX 10000000
+
+struct target {
+	struct sockaddr_storage at;
+	socklen_t len;
+};
+
+struct options {
+	const char *mode, *file, *one;
+	long listen_port, cpu, server_cpu, operations, port;
+	bool six;
+};
+
+static struct options opt = {
+	.mode = "tcp", .cpu = 0, .server_cpu = 1, .operations = 12000, .port = 80};
+static struct target *targets;
+static size_t target_count;
+static uint64_t seed = 88172645463325252ull;
+static unsigned long failures;
+
+/** "address" or "address port" of one line. */
+static void parse_target(struct target *t, const char *line)
+{
+	struct sockaddr_in6 *in6 = (void *)&t->at;
+	struct sockaddr_in *in4 = (void *)&t->at;
+	char address[64];
+	long port = opt.port;
+	const char *space = strchr(line, ' ');
+	size_t len = space ? (size_t)(space - line) : strlen(line);
+
+	if (len >= sizeof(address))
+		load_die("'%s' is not an address", line);
+	memcpy(address, line, len);
+	address[len] = 0;
+	if (space)
+		port = load_number("port", space + 1, 1, 65535);
+	if (inet_pton(AF_INET, address, &in4->sin_addr) == 1) {
+		in4->sin_family = AF_INET;
+		in4->sin_port = htons((uint16_t)port);
+		t->len = sizeof(*in4);
+	} else if (inet_pton(AF_INET6, address, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons((uint16_t)port);
+		t->len = sizeof(*in6);
+	} else {
+		load_die("'%s' is not an address", address);
+	}
+}
+
+static void read_targets(void)
+{
+	char **lines = (char *[]){(char *)(uintptr_t)opt.one};
+
+	target_count = 1;
+	if (opt.file)
+		target_count = load_lines(opt.file, TARGETS_MAX, &lines);
+	targets = load_alloc(target_count, sizeof(*targets));
+	for (size_t i = 0; i < target_count; i++)
+		parse_target(&targets[i], lines[i]);
+	opt.six = targets[0].at.ss_family == AF_INET6;
+}
+
+static const struct target *draw(void)
+{
+	return &targets[load_random(&seed) % target_count];
+}
+
+/** A socket bound to the listening port on every address; @p type SOCK_STREAM or SOCK_DGRAM. */
+static int open_server(int type)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
+				   .sin6_port = htons((uint16_t)opt.listen_port)};
+	struct sockaddr_in in4 = {.sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)opt.listen_port)};
+	int fd = socket(opt.six ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0), yes = 1, rc;
+
+	if (fd < 0)
+		load_die("socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	rc = opt.six ? bind(fd, (struct sockaddr *)&in6, sizeof(in6))
+		     : bind(fd, (struct sockaddr *)&in4, sizeof(in4));
+	if (rc || (type == SOCK_STREAM && listen(fd, BACKLOG)))
+		load_die("port %ld: %s", opt.listen_port, strerror(errno));
+	return fd;
+}
+
+/** Accepts for ever; ends with the process. */
+static void *acceptor(void *arg)
+{
+	bool exchange = !strcmp(opt.mode, "exchange");
+	int fd = *(int *)arg;
+	char octet;
+
+	load_pin((int)opt.server_cpu);
+	for (;;) {
+		int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (c < 0)
+			continue;
+		if (exchange && recv(c, &octet, 1, 0) == 1)
+			(void)send(c, &octet, 1, MSG_NOSIGNAL);
+		close(c);
+	}
+	return NULL;
+}
+
+static void start_acceptor(void)
+{
+	static int fd;
+	pthread_t thread;
+
+	fd = open_server(SOCK_STREAM);
+	if (pthread_create(&thread, NULL, acceptor, &fd))
+		load_die("no thread for the acceptor");
+	pthread_detach(thread);
+}
+
+/** One connection. @return ns that connect (and exchange) took, 0 when it failed. */
+static uint64_t connect_once(bool exchange)
+{
+	struct linger linger = {.l_onoff = 1};
+	const struct target *t = draw();
+	int fd = socket(t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+	uint64_t start, ns = 0;
+	char octet = 'x';
+
+	if (fd < 0)
+		load_die("socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	if (exchange)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	start = load_now_ns();
+	if (!connect(fd, (const struct sockaddr *)&t->at, t->len) &&
+	    (!exchange || (send(fd, &octet, 1, MSG_NOSIGNAL) == 1 && recv(fd, &octet, 1, 0) == 1)))
+		ns = load_now_ns() - start;
+	close(fd);
+	return ns;
+}
+
+static void run_tcp(bool exchange)
+{
+	uint64_t start, machine, ns;
+	struct load_samples s;
+	double took;
+
+	if (opt.listen_port)
+		start_acceptor();
+	load_samples_init(&s, (size_t)opt.operations);
+	for (int i = 0; i < 200; i++) /* warm caches, and see that somebody answers */
+		if (!connect_once(exchange) && i == 199)
+			load_die("connect: %s", strerror(errno));
+	machine = load_machine_ns();
+	start = load_now_ns();
+	for (long i = 0; i < opt.operations; i++) {
+		ns = connect_once(exchange);
+		if (ns)
+			load_samples_add(&s, ns);
+		else
+			failures++;
+	}
+	took = (double)(load_now_ns() - start);
+	machine = load_machine_ns() - machine;
+	load_samples_sort(&s);
+	printf("{\"per_s\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"machine_us\":%.2f,\"failed\":%lu}"
+	       "\n",
+	       (double)s.count * 1e9 / took, load_samples_us(&s, 500), load_samples_us(&s, 990),
+	       (double)machine / 1e3 / (double)opt.operations, failures);
+}
+
+static void run_udpconnect(void)
+{
+	int fd = socket(opt.six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t start;
+
+	if (fd < 0)
+		load_die("socket: %s", strerror(errno));
+	start = load_now_ns();
+	for (long i = 0; i < opt.operations; i++) {
+		const struct target *t = draw();
+
+		failures += connect(fd, (const struct sockaddr *)&t->at, t->len) != 0;
+	}
+	printf("{\"connect_ns\":%.1f,\"failed\":%lu}\n",
+	       (double)(load_now_ns() - start) / (double)opt.operations, failures);
+	close(fd);
+}
+
+/** Send one octet back to where the datagram came from. */
+static void echo(int server)
+{
+	struct sockaddr_storage from;
+	socklen_t len = sizeof(from);
+	char octet;
+
+	if (recvfrom(server, &octet, 1, MSG_DONTWAIT, (struct sockaddr *)&from, &len) != 1 ||
+	    sendto(server, &octet, 1, 0, (struct sockaddr *)&from, len) != 1)
+		failures++;
+}
+
+static void run_udp(bool connected)
+{
+	int server = open_server(SOCK_DGRAM), fds[UDP_SOCKETS];
+	uint64_t send_ns = 0, recv_ns = 0, a, b;
+	struct sockaddr_storage from;
+	struct timeval wait = {.tv_sec = 1};
+	char octet = 'x';
+
+	for (int i = 0; i < UDP_SOCKETS; i++) {
+		const struct target *t = draw();
+
+		fds[i] = socket(t->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+		if (fds[i] < 0 || (connected && connect(fds[i], (const void *)&t->at, t->len)))
+			load_die("UDP socket: %s", strerror(errno));
+	}
+	for (long i = 0; i < opt.operations; i++) {
+		const struct target *t = draw();
+		int fd = fds[connected ? i % UDP_SOCKETS : 0];
+		socklen_t len = sizeof(from);
+		ssize_t rc;
+
+		a = load_now_ns();
+		rc = connected ? send(fd, &octet, 1, 0)
+			       : sendto(fd, &octet, 1, 0, (const void *)&t->at, t->len);
+		b = load_now_ns();
+		send_ns += b - a;
+		failures += rc != 1;
+		echo(server);
+		a = load_now_ns();
+		rc = recvfrom(fd, &octet, 1, 0, (struct sockaddr *)&from, &len);
+		b = load_now_ns();
+		recv_ns += b - a;
+		failures += rc != 1;
+	}
+	printf("{\"send_ns\":%.0f,\"recv_ns\":%.0f,\"failed\":%lu}\n",
+	       (double)send_ns / (double)opt.operations, (double)recv_ns / (double)opt.operations,
+	       failures);
+}
+
+static const char usage[] =
+	"usage: connload [-m tcp|exchange|udpconnect|udp|udpc] [-n operations] [-c cpu]\n"
+	"                [-a listen-port [-C cpu]] (-d 'address port' | -f file)\n"
+	"Connects to destinations drawn from a file of lines 'address [port]' (port: -p, 80) and\n"
+	"prints one JSON line. -a serves that port on every address from a thread on CPU -C.\n";
+
+int main(int argc, char **argv)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "m:n:c:a:C:d:f:p:h")) != -1) {
+		switch (c) {
+		case 'm':
+			opt.mode = optarg;
+			break;
+		case 'n':
+			opt.operations = load_number("-n", optarg, 1, OPERATIONS_MAX);
+			break;
+		case 'c':
+			opt.cpu = load_number("-c", optarg, 0, CPU_SETSIZE - 1);
+			break;
+		case 'a':
+			opt.listen_port = load_number("-a", optarg, 1, 65535);
+			break;
+		case 'C':
+			opt.server_cpu = load_number("-C", optarg, 0, CPU_SETSIZE - 1);
+			break;
+		case 'd':
+			opt.one = optarg;
+			break;
+		case 'f':
+			opt.file = optarg;
+			break;
+		case 'p':
+			opt.port = load_number("-p", optarg, 1, 65535);
+			break;
+		default:
+			fputs(usage, c == 'h' ? stdout : stderr);
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	if (optind != argc || !opt.one == !opt.file) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	read_targets();
+	load_pin((int)opt.cpu);
+	if (!strcmp(opt.mode, "tcp") || !strcmp(opt.mode, "exchange"))
+		run_tcp(!strcmp(opt.mode, "exchange"));
+	else if (!strcmp(opt.mode, "udpconnect"))
+		run_udpconnect();
+	else if (!strcmp(opt.mode, "udp") || !strcmp(opt.mode, "udpc"))
+		run_udp(!strcmp(opt.mode, "udpc"));
+	else
+		load_die("unknown mode '%s'", opt.mode);
+	free(targets);
+	return 0;
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dnsload.c - DNS questions over UDP, as cheaply as a client can ask them.
+ * Batched: one thread, some connected sockets, a window of questions in flight on each, sendmmsg
+ * and recvmmsg, so that the client costs little beside the server. One in flight: what one
+ * application sees. Resolve: ask once for every name and print its first address, to make a list
+ * for connload. Every answer is looked at: an RCODE or an answer without records is counted as bad.
+ */
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define SOCKETS_MAX   16
+#define WINDOW_MAX    256
+#define NAMES_MAX     2000000 /* twice what the data plane is measured with */
+#define QUERY_MAX     300     /* octets: header, name of 255, type and class, OPT */
+#define ANSWER_MAX    1400    /* octets: more than we announce with EDNS */
+#define WAIT_US	      50000   /* us without an answer before what is in flight counts as lost */
+#define LATENCIES_MAX 4000000 /* samples kept in the mode with one in flight */
+#define TYPE_A	      1
+#define TYPE_AAAA     28
+
+struct query {
+	uint16_t len;
+	uint8_t data[QUERY_MAX];
+};
+
+struct options {
+	const char *address, *pattern, *file;
+	long port, names, cpu, sockets, window, seconds_ms, server_pid;
+	uint16_t type;
+	bool one, echo, resolve, edns, mixed_case;
+};
+
+struct totals {
+	uint64_t sent, answered, lost, bad;
+};
+
+/** Write a name in wire form behind @p p; @return octets, 0 if it is no name. */
+static size_t put_name(uint8_t *p, const char *text)
+{
+	size_t at = 0;
+
+	while (*text) {
+		size_t len = strcspn(text, ".");
+
+		if (!len || len > 63 || at + len + 2 > 255)
+			return 0;
+		p[at++] = (uint8_t)len;
+		memcpy(p + at, text, len);
+		at += len;
+		text += len;
+		if (*text == '.')
+			text++;
+	}
+	p[at++] = 0;
+	return at;
+}
+
+static void build_query(struct query *q, const char *name, const struct options *o)
+{
+	static const uint8_t opt[11] = {0, 0, 41, 4, 208}; /* root, OPT, 1232 octets */
+	uint8_t *p = q->data;
+	size_t at = 12, len;
+
+	memset(p, 0, 12);
+	p[2] = 1; /* RD, as a stub resolver sets it */
+	p[5] = 1; /* QDCOUNT */
+	len = put_name(p + at, name);
+	if (!len)
+		load_die("'%s' is not a name", name);
+	for (size_t i = 0; o->mixed_case && i < len; i += 2)
+		if (p[at + i] >= 'a' && p[at + i] <= 'z')
+			p[at + i] -= 32;
+	at += len;
+	p[at++] = (uint8_t)(o->type >> 8);
+	p[at++] = (uint8_t)o->type;
+	p[at++] = 0;
+	p[at++] = 1;
+	if (o->edns) {
+		p[11] = 1;
+		memcpy(p + at, opt, sizeof(opt));
+		at += sizeof(opt);
+	}
+	q->len = (uint16_t)at;
+}
+
+/** All questions, in an order that no cache line prefetcher can guess. */
+static struct query *build_queries(const struct options *o, size_t *ret_count)
+{
+	uint64_t seed = 88172645463325252ull;
+	char **lines = NULL, name[512];
+	size_t n = (size_t)o->names;
+	struct query *q;
+
+	if (o->file)
+		n = load_lines(o->file, NAMES_MAX, &lines);
+	q = load_alloc(n, sizeof(*q));
+	for (size_t i = 0; i < n; i++) {
+		if (!lines)
+			snprintf(name, sizeof(name), "%s%06zu%s", o->pattern, i,
+				 strchr(o->pattern, 0) + 1);
+		build_query(&q[i], lines ? lines[i] : name, o);
+	}
+	for (size_t i = n - 1; i > 0 && !o->resolve; i--) {
+		size_t j = load_random(&seed) % (i + 1);
+		struct query t = q[i];
+
+		q[i] = q[j];
+		q[j] = t;
+	}
+	*ret_count = n;
+	return q;
+}
+
+static int open_socket(const struct options *o)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)o->port)};
+	struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
+	struct timeval wait = {.tv_usec = WAIT_US};
+	int fd, size = 1 << 20, rc;
+	bool six = strchr(o->address, ':');
+
+	if (inet_pton(six ? AF_INET6 : AF_INET, o->address,
+		      six ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr) != 1)
+		load_die("'%s' is not an address", o->address);
+	fd = socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		load_die("socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	rc = six ? connect(fd, (struct sockaddr *)&in6, sizeof(in6))
+		 : connect(fd, (struct sockaddr *)&in4, sizeof(in4));
+	if (rc)
+		load_die("connect to %s port %ld: %s", o->address, o->port, strerror(errno));
+	return fd;
+}
+
+static bool is_bad(const struct options *o, const uint8_t *a, size_t len)
+{
+	if (o->echo)
+		return len < 12;
+	return len < 12 || !(a[2] & 0x80) || (a[3] & 15) || !(a[6] | a[7]);
+}
+
+/* One socket and its window. The vectors are set up once: what is asked changes, the room for
+ * answers does not. */
+struct lane {
+	int fd;
+	unsigned in_flight;
+	struct mmsghdr out[WINDOW_MAX], in[WINDOW_MAX];
+	struct iovec out_iov[WINDOW_MAX], in_iov[WINDOW_MAX];
+	uint8_t answers[WINDOW_MAX][ANSWER_MAX];
+};
+
+static void lane_init(struct lane *l, const struct options *o)
+{
+	l->fd = open_socket(o);
+	for (int i = 0; i < WINDOW_MAX; i++) {
+		l->in_iov[i] = (struct iovec){l->answers[i], ANSWER_MAX};
+		l->in[i].msg_hdr.msg_iov = &l->in_iov[i];
+		l->in[i].msg_hdr.msg_iovlen = 1;
+		l->out[i].msg_hdr.msg_iov = &l->out_iov[i];
+		l->out[i].msg_hdr.msg_iovlen = 1;
+	}
+}
+
+static void lane_send(struct lane *l, const struct options *o, struct query *q, size_t count,
+		      size_t *next, struct totals *t)
+{
+	unsigned n = (unsigned)o->window - l->in_flight;
+	int rc;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct query *one = &q[*next];
+
+		*next = *next + 1 == count ? 0 : *next + 1;
+		/* a fresh id each time: servers that see the same packet again may drop it */
+		one->data[0] = (uint8_t)(t->sent + i);
+		one->data[1] = (uint8_t)((t->sent + i) >> 8);
+		l->out_iov[i] = (struct iovec){one->data, one->len};
+	}
+	rc = sendmmsg(l->fd, l->out, n, 0);
+	if (rc < 0 && errno != ECONNREFUSED && errno != EAGAIN && errno != ENOBUFS)
+		load_die("sendmmsg: %s", strerror(errno));
+	if (rc > 0) {
+		t->sent += (unsigned)rc;
+		l->in_flight += (unsigned)rc;
+	}
+}
+
+/** Take what has come, waiting for the first; nothing within the wait means that it is lost. */
+static void lane_receive(struct lane *l, const struct options *o, struct totals *t)
+{
+	int rc = recvmmsg(l->fd, l->in, (unsigned)o->window, MSG_WAITFORONE, NULL);
+
+	if (rc <= 0) {
+		t->lost += l->in_flight;
+		l->in_flight = 0;
+		return;
+	}
+	for (int i = 0; i < rc; i++)
+		t->bad += is_bad(o, l->answers[i], l->in[i].msg_len);
+	t->answered += (unsigned)rc;
+	/* an answer that comes after it was given up counts as answered and stays lost */
+	l->in_flight -= (unsigned)rc < l->in_flight ? (unsigned)rc : l->in_flight;
+}
+
+static void run_batched(const struct options *o, struct query *q, size_t count)
+{
+	struct lane *lanes = load_alloc((size_t)o->sockets, sizeof(*lanes));
+	uint64_t start, end, stop, machine, server, self;
+	struct totals t = {0};
+	size_t next = 0;
+	double n;
+
+	for (long i = 0; i < o->sockets; i++)
+		lane_init(&lanes[i], o);
+	machine = load_machine_ns();
+	server = load_process_ns(o->server_pid);
+	self = load_self_ns();
+	start = load_now_ns();
+	stop = start + (uint64_t)o->seconds_ms * 1000000ull;
+	do {
+		for (long i = 0; i < o->sockets; i++)
+			lane_send(&lanes[i], o, q, count, &next, &t);
+		for (long i = 0; i < o->sockets; i++)
+			lane_receive(&lanes[i], o, &t);
+		end = load_now_ns();
+	} while (end < stop);
+	self = load_self_ns() - self;
+	server = load_process_ns(o->server_pid) - server;
+	machine = load_machine_ns() - machine;
+	if (!t.answered)
+		load_die("no answer from %s port %ld", o->address, o->port);
+	n = (double)t.answered;
+	printf("{\"qps\":%.0f,\"machine_us\":%.3f,\"client_us\":%.3f,\"server_us\":%.3f,"
+	       "\"tasks_us\":%.3f,\"answered\":%llu,\"lost\":%llu,\"bad\":%llu}\n",
+	       n * 1e9 / (double)(end - start), (double)machine / n / 1e3, (double)self / n / 1e3,
+	       (double)server / n / 1e3, (double)(self + server) / n / 1e3,
+	       (unsigned long long)t.answered, (unsigned long long)t.lost,
+	       (unsigned long long)t.bad);
+}
+
+/** Ask and wait. @return ns, 0 when lost. */
+static uint64_t ask(int fd, const struct query *q, uint8_t *answer, size_t *ret_len)
+{
+	uint64_t start = load_now_ns();
+	ssize_t len;
+
+	if (send(fd, q->data, q->len, 0) < 0)
+		return 0;
+	do {
+		len = recv(fd, answer, ANSWER_MAX, 0);
+	} while (len >= 2 && memcmp(answer, q->data, 2) != 0);
+	if (len < 2)
+		return 0;
+	*ret_len = (size_t)len;
+	return load_now_ns() - start;
+}
+
+static void run_one(const struct options *o, struct query *q, size_t count)
+{
+	struct load_samples s;
+	struct totals t = {0};
+	uint8_t answer[ANSWER_MAX];
+	uint64_t stop, ns;
+	size_t len = 0;
+	int fd = open_socket(o);
+
+	load_samples_init(&s, LATENCIES_MAX);
+	stop = load_now_ns() + (uint64_t)o->seconds_ms * 1000000ull;
+	for (size_t i = 0; load_now_ns() < stop; i++) {
+		struct query *one = &q[i % count];
+
+		one->data[0] = (uint8_t)i;
+		one->data[1] = (uint8_t)(i >> 8);
+		ns = ask(fd, one, answer, &len);
+		t.sent++;
+		if (!ns) {
+			t.lost++;
+			continue;
+		}
+		t.bad += is_bad(o, answer, len);
+		load_samples_add(&s, ns);
+	}
+	if (!s.count)
+		load_die("no answer from %s port %ld", o->address, o->port);
+	load_samples_sort(&s);
+	printf("{\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,\"answered\":%zu,\"lost\":%llu,"
+	       "\"bad\":%llu}\n",
+	       load_samples_us(&s, 500), load_samples_us(&s, 990), load_samples_us(&s, 999),
+	       s.count, (unsigned long long)t.lost, (unsigned long long)t.bad);
+}
+
+/** Address in the first record of @p type that the answer to @p q holds. */
+static bool first_address(const struct query *q, const uint8_t *a, size_t len, uint16_t type,
+			  char *text, size_t cap)
+{
+	size_t at = 12, size = type == TYPE_A ? 4 : 16;
+
+	while (at < len && a[at])
+		at += a[at] + 1u;
+	at += 5;
+	(void)q;
+	/* our servers point back at the question: two octets of name, then ten of header */
+	if (at + 12 + size > len || (a[at] & 0xc0) != 0xc0 || a[at + 3] != type)
+		return false;
+	return inet_ntop(type == TYPE_A ? AF_INET : AF_INET6, a + at + 12, text, (socklen_t)cap);
+}
+
+static void run_resolve(const struct options *o, struct query *q, size_t count)
+{
+	char text[INET6_ADDRSTRLEN];
+	uint8_t answer[ANSWER_MAX];
+	size_t len = 0;
+	int fd = open_socket(o);
+
+	for (size_t i = 0; i < count; i++) {
+		q[i].data[0] = (uint8_t)i;
+		q[i].data[1] = (uint8_t)(i >> 8);
+		if (!ask(fd, &q[i], answer, &len) || is_bad(o, answer, len) ||
+		    !first_address(&q[i], answer, len, o->type, text, sizeof(text)))
+			load_die("no address for name %zu", i);
+		puts(text);
+	}
+}
+
+static const char usage[] =
+	"usage: dnsload [-s address] [-p port] [-t ms] [-c cpu] [-k sockets] [-w window] [-S pid]\n"
+	"               [-6] [-E] [-m] [-o | -R] [-e] (-n names [-P prefix:suffix] | -f file)\n"
+	"Asks for names and prints one JSON line: queries/s and CPU us per query, or with -o, one\n"
+	"question in flight, its percentiles. -R prints the first address of each name instead.\n"
+	"  -n, -P  names <prefix>NNNNNN<suffix>, by default svc-NNNNNN.service.mesh.internal\n"
+	"  -6 ask for AAAA  -E add EDNS  -m mixed case  -e the server is a bare echo  -S also\n"
+	"  account the CPU of that process\n";
+
+static void parse(struct options *o, int argc, char **argv)
+{
+	char *colon;
+	int c;
+
+	while ((c = getopt(argc, argv, "s:p:t:c:k:w:S:6EmoReP:n:f:h")) != -1) {
+		switch (c) {
+		case 's':
+			o->address = optarg;
+			break;
+		case 'p':
+			o->port = load_number("-p", optarg, 1, 65535);
+			break;
+		case 't':
+			o->seconds_ms = load_number("-t", optarg, 1, 3600000);
+			break;
+		case 'c':
+			o->cpu = load_number("-c", optarg, 0, CPU_SETSIZE - 1);
+			break;
+		case 'k':
+			o->sockets = load_number("-k", optarg, 1, SOCKETS_MAX);
+			break;
+		case 'w':
+			o->window = load_number("-w", optarg, 1, WINDOW_MAX);
+			break;
+		case 'S':
+			o->server_pid = load_number("-S", optarg, 0, INT32_MAX);
+			break;
+		case '6':
+			o->type = TYPE_AAAA;
+			break;
+		case 'E':
+			o->edns = true;
+			break;
+		case 'm':
+			o->mixed_case = true;
+			break;
+		case 'o':
+			o->one = true;
+			break;
+		case 'R':
+			o->resolve = true;
+			break;
+		case 'e':
+			o->echo = true;
+			break;
+		case 'n':
+			o->names = load_number("-n", optarg, 1, NAMES_MAX);
+			break;
+		case 'f':
+			o->file = optarg;
+			break;
+		case 'P':
+			colon = strchr(optarg, ':');
+			if (!colon)
+				load_die("-P needs prefix:suffix");
+			*colon = 0; /* build_queries finds the suffix behind this end */
+			o->pattern = optarg;
+			break;
+		default:
+			fputs(usage, c == 'h' ? stdout : stderr);
+			exit(c == 'h' ? 0 : 2);
+		}
+	}
+	if (optind != argc || (!o->names && !o->file)) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.address = "127.0.0.1",
+			    .pattern = "svc-\0.service.mesh.internal",
+			    .port = 53,
+			    .cpu = -1,
+			    .sockets = 4,
+			    .window = 32,
+			    .seconds_ms = 1500,
+			    .type = TYPE_A};
+	struct query *q;
+	size_t count;
+
+	parse(&o, argc, argv);
+	load_pin((int)o.cpu);
+	q = build_queries(&o, &count);
+	if (o.resolve)
+		run_resolve(&o, q, count);
+	else if (o.one)
+		run_one(&o, q, count);
+	else
+		run_batched(&o, q, count);
+	free(q);
+	return 0;
+}
