@@ -125,13 +125,17 @@ static int verify(const char *dir)
 	unsigned long long index, last = 0;
 	struct wm_err e = {0};
 	struct wm_registry *r;
-	char path[256];
+	char path[256], line[64], *rest;
 	int n, next = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/acks", dir);
 	f = fopen(path, "re");
-	while (f && fscanf(f, "%d %llu", &n, &index) == 2 && n >= 0 && n < STEPS) {
+	while (f && fgets(line, sizeof(line), f)) {
+		n = (int)strtol(line, &rest, 10);
+		index = strtoull(rest, NULL, 10);
+		if (n < 0 || n >= STEPS)
+			return 14;
 		done[n] = true;
 		next = n + 1;
 		if (index < last)

@@ -225,8 +225,8 @@ static bool evict_lease(struct wm_registry *r, struct wm_op *op)
 	return true;
 }
 
-/* @return false: refused. */
-static bool create_service(struct wm_registry *r, struct wm_op *op)
+/* Sets op->to, or refuses. */
+static void create_service(struct wm_registry *r, struct wm_op *op)
 {
 	const char *name = wm_box(op->in)->service_name;
 	struct wm_lease *l = wm_vips_find(r->vips, name);
@@ -235,7 +235,7 @@ static bool create_service(struct wm_registry *r, struct wm_op *op)
 	if (wm_map_len(r->services) >= r->services_max) {
 		wm_op_refuse(op, WM_E_LIMIT, "Services: at most %u are allowed (services_max)",
 			     r->services_max);
-		return false;
+		return;
 	}
 	if (!l) {
 		if (wm_vips_count(r->vips) >= 2ull * r->services_max)
@@ -248,18 +248,15 @@ static bool create_service(struct wm_registry *r, struct wm_op *op)
 		else if (err)
 			refuse_memory(op);
 		if (err)
-			return false;
+			return;
 		l->row = ++r->service_row;
 		op->given = l;
 	}
 	wm_lease_revive(r->vips, l);
 	op->created = true;
 	op->to = wm_service_new(l);
-	if (!op->to || wm_map_put(r->services, op->to->name, strlen(op->to->name), op->to, NULL)) {
+	if (!op->to || wm_map_put(r->services, op->to->name, strlen(op->to->name), op->to, NULL))
 		refuse_memory(op);
-		return false;
-	}
-	return true;
 }
 
 /* Write @p in's links; nothing here can fail. */
@@ -380,7 +377,9 @@ static int stage_register(struct wm_registry *r, struct wm_op *op, struct wm_err
 	if (!judge_register(r, op))
 		return 0;
 	op->to = wm_map_get(r->services, name, strlen(name));
-	if (!op->to && !create_service(r, op))
+	if (!op->to)
+		create_service(r, op);
+	if (!op->to || op->code)
 		return 0;
 	if (reserve_place(op->to) || enter_maps(r, op)) {
 		refuse_memory(op);
@@ -392,7 +391,7 @@ static int stage_register(struct wm_registry *r, struct wm_op *op, struct wm_err
 	op->from_index = op->from ? op->from->index : 0;
 	op->applied = true;
 	link_instance(r, op);
-	if (op->old)
+	if (op->from)
 		unlink_old(r, op);
 	return store_register(r, op, e);
 }
@@ -458,14 +457,14 @@ static void undo_links(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old;
 
-	if (op->gone) {
+	if (op->gone && op->from) {
 		must(wm_map_put(r->services, op->from->name, strlen(op->from->name), op->from,
 				NULL));
 		wm_lease_revive(r->vips, wm_vips_find(r->vips, op->from->name));
 	}
-	if (op->in)
+	if (op->in && op->to)
 		service_remove(op->to, op->in);
-	if (old) {
+	if (old && op->from) {
 		must(wm_service_add(op->from, old)); /* its place was just left */
 		op->from->index = op->from_index;
 		wm_box(old)->dead = false;
@@ -473,7 +472,7 @@ static void undo_links(struct wm_registry *r, struct wm_op *op)
 		if (op->old_dirty)
 			TAILQ_INSERT_HEAD(&r->dirty, wm_box(old), dirty_entry);
 	}
-	if (op->in)
+	if (op->in && op->to)
 		op->to->index = op->to_index;
 	op->applied = op->gone = op->old_dirty = false;
 }

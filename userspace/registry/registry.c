@@ -192,14 +192,10 @@ static void mark_dirty(struct wm_registry *r, struct wm_instance_box *b)
 static int put_dirty(struct wm_registry *r, unsigned max, struct wm_instance_box **ret_end,
 		     struct wm_err *e)
 {
-	struct wm_instance_box *b;
-	unsigned n = 0;
+	struct wm_instance_box *b = TAILQ_FIRST(&r->dirty);
 	int err = 0;
 
-	TAILQ_FOREACH(b, &r->dirty, dirty_entry)
-	{
-		if (n++ == max)
-			break;
+	for (unsigned n = 0; b && n < max; n++, b = TAILQ_NEXT(b, dirty_entry)) {
 		err = wm_record_put_instance(&r->record, b->i.row, &b->i);
 		if (err)
 			err = wm_err_set(e, err, "Not stored: out of memory; nothing was changed");

@@ -36,30 +36,28 @@ void wm_registry_close(struct wm_registry *r);
 struct wm_check_draft {
 	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
 	enum wm_check_kind kind;
-	const struct wm_pair *headers;
 	unsigned headers_count;
-	bool tls_skip_verify, disable_redirects;
-	bool has_status;
-	enum wm_status status; /* initial; critical if !has_status */
+	const struct wm_pair *headers;
 	uint64_t interval_ms, timeout_ms, ttl_ms, deregister_after_ms;
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;
+	enum wm_status status; /* initial; critical if !has_status */
+	bool has_status;
+	bool tls_skip_verify, disable_redirects;
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
 	const char *name;
 	const char *address; /* NULL or "": the node's */
 	uint32_t port;
-	bool has_weights;
-	unsigned weight_passing, weight_warning;
-	const char *const *tags;
+	unsigned weight_passing, weight_warning; /* 1/1 if !has_weights */
 	unsigned tags_count;
+	const char *const *tags;
 	const struct wm_pair *meta;
-	unsigned meta_count;
 	const struct wm_tagged_address *tagged;
-	unsigned tagged_count;
-	bool enable_tag_override;
 	const struct wm_check_draft *checks;
-	unsigned checks_count;
+	unsigned meta_count, tagged_count, checks_count;
+	bool has_weights;
+	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
 };
 

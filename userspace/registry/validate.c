@@ -179,7 +179,7 @@ static int check_meta(const struct wm_instance_draft *d, struct wm_err *e)
 			return meta_error(m, "Value is too long (limit: 512 characters)", e);
 	}
 	if (d->meta_count > 1)
-		qsort(sorted, d->meta_count, sizeof(sorted[0]), by_pair_key);
+		qsort(sorted, d->meta_count, sizeof(void *), by_pair_key);
 	for (unsigned i = 1; i < d->meta_count; i++) {
 		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
 			return meta_error(sorted[i], "Key is given twice", e);
