@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool.h - who uses which place in the shared arrays. Two pools: single indexes (sets, backends)
+ * and ranges of slots. What is given back rests until a program that still follows an old reference
+ * is surely done, and only then is given out again. Memory is fixed at creation. Threading: loop
+ * thread. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wm_index_pool;
+/** @param cap indexes 0 .. cap-1. @return NULL without memory. */
+struct wm_index_pool *wm_index_pool_new(uint32_t cap);
+void wm_index_pool_free(struct wm_index_pool *p); /* NULL ok */
+/** Lowest free index. @return 0, -ENOSPC. Cost O(1) amortised. */
+int wm_index_take(struct wm_index_pool *p, uint32_t *ret);
+/** Mark @p index used (adoption). @return 0, -EEXIST, -ERANGE. */
+int wm_index_reserve(struct wm_index_pool *p, uint32_t index);
+/** Give back: at once if @p now_ns is 0 (was never published), else after WM_RECYCLE_NS. */
+void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t now_ns);
+/** Return rested indexes to the free ones. */
+void wm_index_recycle(struct wm_index_pool *p, uint64_t now_ns);
+uint32_t wm_index_used(const struct wm_index_pool *p); /* resting ones included */
+uint32_t wm_index_resting(const struct wm_index_pool *p);
+
+/* Ranges: a buddy system, so fragments join again by themselves; a range of n takes the next power
+ * of two. Knuth, TAOCP 1, 2.5. */
+struct wm_range_pool;
+struct wm_range_pool *wm_range_pool_new(uint32_t cap);
+void wm_range_pool_free(struct wm_range_pool *p); /* NULL ok */
+/** A range of at least @p count (> 0) places. @return 0, -ENOSPC. Cost O(log cap). */
+int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first);
+/** Mark a range that wm_range_take() once gave as used. @return 0, -EEXIST, -ERANGE. */
+int wm_range_reserve(struct wm_range_pool *p, uint32_t first, uint32_t count);
+void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t now_ns);
+void wm_range_recycle(struct wm_range_pool *p, uint64_t now_ns);
+uint32_t wm_range_used(const struct wm_range_pool *p); /* places, resting ones included */
+uint32_t wm_range_resting(const struct wm_range_pool *p);
