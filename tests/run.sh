@@ -4,7 +4,7 @@
 # line "N passed, N failed, N skipped". A test skips by exit status 77; under CI a skip is a failure,
 # since there nothing may be missing. Logs go to build/test-logs/, those of failures are shown.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 2
 export B=build/asan
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
@@ -41,12 +41,13 @@ run() { # name, command...
 	verdict "$name" "$status" "$log"
 }
 fuzz_one() { # binary
-	local name
+	local name seeds=()
 	name=$(basename "$1")
+	[ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")
 	mkdir -p "build/fuzz/corpus/$name"
 	"$1" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name" \
-		$([ -d "tests/fuzz/corpus/$name" ] && echo "tests/fuzz/corpus/$name") >"$logs/$name.log" 2>&1 </dev/null
+		"${seeds[@]}" >"$logs/$name.log" 2>&1 </dev/null
 	echo $? >"$logs/$name.status"
 }
 fuzz_all() { # as many at a time as there are processors

@@ -70,7 +70,7 @@ static void parse_target(struct target *t, const char *line)
 
 static void read_targets(void)
 {
-	char **lines = (char *[]){(char *)(uintptr_t)opt.one};
+	char *one[] = {(char *)(uintptr_t)opt.one}, **lines = one;
 
 	target_count = 1;
 	if (opt.file)

@@ -97,6 +97,8 @@ static struct query *build_queries(const struct options *o, size_t *ret_count)
 
 	if (o->file)
 		n = load_lines(o->file, NAMES_MAX, &lines);
+	if (!n)
+		load_die("no names to ask for");
 	q = load_alloc(n, sizeof(*q));
 	for (size_t i = 0; i < n; i++) {
 		if (!lines)

@@ -200,11 +200,16 @@ LOAD_UNUSED static size_t load_lines(const char *path, size_t max, char ***ret_l
 		if (n == max)
 			load_die("%s: more than %zu lines", path, max);
 		if (n == cap) {
+			char **grown = calloc(cap ? cap * 2 : 1024, sizeof(*lines));
+
+			if (!grown)
+				load_die("out of memory: %zu lines", cap);
+			if (n)
+				memcpy(grown, lines, n * sizeof(*lines));
+			free(lines);
+			lines = grown;
 			cap = cap ? cap * 2 : 1024;
-			lines = realloc(lines, cap * sizeof(*lines));
 		}
-		if (!lines)
-			load_die("out of memory: %zu lines", cap);
 		lines[n] = strdup(line);
 		if (!lines[n++])
 			load_die("out of memory: %zu lines", cap);

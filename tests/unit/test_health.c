@@ -618,7 +618,7 @@ Test(health, redefined_while_it_runs)
 	UNTIL(p.hung_count == 1);
 	/* only a note: the run goes on for the new object */
 	d.notes = "n";
-	c = add("h", d);
+	add("h", d);
 	cr_assert_eq(stats().in_flight, 1);
 	/* a path that answers: the old run ends */
 	c = add("h", http(&p, "/status/200"));

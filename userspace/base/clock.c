@@ -146,15 +146,11 @@ int wm_duration_parse(const char *s, int64_t *ret_ns)
 /* "1.5" of n/unit without trailing zeros. */
 static int format_fraction(char *buf, size_t cap, uint64_t n, uint64_t unit, const char *suffix)
 {
-	uint64_t rest = n % unit;
 	char digits[24] = "";
 	int len = 0;
 
-	while (rest && len < 9) {
-		rest *= 10;
-		digits[len++] = (char)('0' + rest / unit);
-		rest %= unit;
-	}
+	for (uint64_t rest = n % unit; rest && len < 9; rest = rest * 10 % unit)
+		digits[len++] = (char)('0' + rest * 10 / unit);
 	digits[len] = '\0';
 	return snprintf(buf, cap, "%" PRIu64 "%s%s%s", n / unit, len ? "." : "", digits, suffix);
 }

@@ -97,18 +97,20 @@ static void failed(struct wm_prober *p, const char *what, int err)
 /* A port of the ephemeral range without a listener can be dialled from itself. */
 static bool is_self(const struct wm_prober *p)
 {
-	struct sockaddr_storage own = {0};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} own = {.in6 = {.sin6_family = AF_UNSPEC}};
 	socklen_t len = sizeof(own);
-	const struct sockaddr_in *in = (const void *)&own;
-	const struct sockaddr_in6 *in6 = (const void *)&own;
 
-	if (getsockname(p->fd, (struct sockaddr *)&own, &len))
+	if (getsockname(p->fd, &own.any, &len))
 		return false;
 	if (p->family == AF_INET)
-		return in->sin_port == p->addr.in.sin_port &&
-		       in->sin_addr.s_addr == p->addr.in.sin_addr.s_addr;
-	return in6->sin6_port == p->addr.in6.sin6_port &&
-	       memcmp(&in6->sin6_addr, &p->addr.in6.sin6_addr, sizeof(in6->sin6_addr)) == 0;
+		return own.in.sin_port == p->addr.in.sin_port &&
+		       own.in.sin_addr.s_addr == p->addr.in.sin_addr.s_addr;
+	return own.in6.sin6_port == p->addr.in6.sin6_port &&
+	       memcmp(&own.in6.sin6_addr, &p->addr.in6.sin6_addr, sizeof(own.in6.sin6_addr)) == 0;
 }
 
 /* The connection attempt is over. */
