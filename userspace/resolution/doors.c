@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* doors.c - names and frontends: how a query or a connect() finds a set. */
+#include "internal.h"
+#include "waymark/dns_wire.h"
+#include "waymark/name_hash.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+static uint8_t fold(char c)
+{
+	return (uint8_t)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+/* Append one label. @return the new length, 0 when it does not fit. */
+static size_t put_label(uint8_t *out, size_t at, const char *label, size_t len)
+{
+	if (!len || len > WM_DNS_LABEL_MAX || at + 1 + len + 1 > WM_DNS_NAME_MAX)
+		return 0;
+	out[at++] = (uint8_t)len;
+	for (size_t i = 0; i < len; i++)
+		out[at++] = fold(label[i]);
+	return at;
+}
+
+int wm_wire_domain(const char *text, struct wm_domain *ret)
+{
+	size_t at = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	for (const char *p = text; *p;) {
+		size_t len = strcspn(p, ".");
+
+		at = put_label(ret->wire, at, p, len);
+		if (!at)
+			return -EINVAL;
+		p += len;
+		if (*p == '.')
+			p++;
+	}
+	if (!at)
+		return -EINVAL;
+	ret->wire[at] = 0;
+	ret->len = at + 1;
+	return 0;
+}
+
+size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *kind,
+		    uint8_t out[WM_DNS_NAME_MAX + 1])
+{
+	size_t at;
+
+	memset(out, 0, WM_DNS_NAME_MAX + 1);
+	at = put_label(out, 0, service, strlen(service));
+	if (at)
+		at = put_label(out, at, kind, strlen(kind));
+	if (!at || at + d->len > WM_DNS_NAME_MAX)
+		return 0;
+	memcpy(out + at, d->wire, d->len);
+	return at + d->len;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+static struct wm_name_entry *name_new(const struct wm_name_key *k, const struct wm_name *v)
+{
+	struct wm_name_entry *n = malloc(offsetof(struct wm_name_entry, v.name) + (size_t)v->len);
+
+	if (!n)
+		return NULL;
+	n->key = *k;
+	n->kernel = n->claimed = false;
+	memcpy(&n->v, v, offsetof(struct wm_name, name) + v->len);
+	return n;
+}
+
+/* Put into both dictionaries; an entry whose kernel key another name owns stays out of `hashes`. */
+static int name_insert(struct wm_tables *t, struct wm_name_entry *n)
+{
+	int r = wm_map_put(t->names, n->v.name, n->v.len, n, NULL);
+
+	if (r)
+		return r;
+	if (wm_map_get(t->hashes, &n->key, sizeof(n->key))) {
+		t->stats.collisions++;
+		return 0;
+	}
+	r = wm_map_put(t->hashes, &n->key, sizeof(n->key), n, NULL);
+	if (r)
+		wm_map_del(t->names, n->v.name, n->v.len);
+	return r;
+}
+
+/* Bring @p n to the kernel. A name whose hash another one owns is answered by userspace. */
+static int name_push(struct wm_tables *t, struct wm_name_entry *n, struct wm_err *e)
+{
+	struct wm_name full = {0};
+	int r;
+
+	if (n->kernel || !t->ops || wm_map_get(t->hashes, &n->key, sizeof(n->key)) != n)
+		return 0;
+	memcpy(&full, &n->v, offsetof(struct wm_name, name) + n->v.len);
+	r = t->ops->name_put(t->ops->arg, &n->key, &full);
+	if (!r) {
+		n->kernel = true;
+		return 0;
+	}
+	return wm_err_set(e, WM_E_FULL, "names: the kernel's table took no more (%u of %u, %s)",
+			  (unsigned)wm_map_len(t->names), t->mem.names_cap, strerror(-r));
+}
+
+void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n)
+{
+	if (n->kernel && t->ops)
+		t->ops->name_del(t->ops->arg, &n->key);
+	wm_map_del(t->names, n->v.name, n->v.len);
+	if (wm_map_get(t->hashes, &n->key, sizeof(n->key)) == n)
+		wm_map_del(t->hashes, &n->key, sizeof(n->key));
+	free(n);
+}
+
+int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct wm_name *v)
+{
+	struct wm_name_entry *n;
+	struct wm_name_key key;
+	int r;
+
+	if (!v->len || v->name[v->len - 1] || v->set >= t->mem.sets_cap)
+		return -EINVAL;
+	wm_name_hash(t->mem.config->seed, v->name, v->len, &key);
+	if (memcmp(&key, k, sizeof(key)) != 0 || wm_map_get(t->names, v->name, v->len))
+		return -EINVAL;
+	n = name_new(k, v);
+	if (!n)
+		return -ENOMEM;
+	n->kernel = true;
+	r = name_insert(t, n);
+	if (r)
+		free(n);
+	return r;
+}
+
+/* One name of @p s at place @p i. */
+static int name_put(struct wm_tables *t, struct wm_svc *s, unsigned i, const struct wm_name *v,
+		    struct wm_err *e)
+{
+	struct wm_name_entry *n = wm_map_get(t->names, v->name, v->len);
+	struct wm_name_key key;
+	int r;
+
+	if (n) {
+		if (memcmp(&n->v, v, offsetof(struct wm_name, name)) != 0) {
+			memcpy(&n->v, v, offsetof(struct wm_name, name));
+			n->kernel = false;
+		}
+	} else {
+		wm_name_hash(t->mem.config->seed, v->name, v->len, &key);
+		n = name_new(&key, v);
+		if (!n)
+			return -ENOMEM;
+		r = name_insert(t, n);
+		if (r) {
+			free(n);
+			return r == -ENOSPC ? wm_err_set(e, WM_E_FULL, "names: %u are the limit",
+							 t->mem.names_cap)
+					    : r;
+		}
+	}
+	n->claimed = true;
+	s->names[i] = n;
+	return name_push(t, n, e);
+}
+
+/* --- frontends -------------------------------------------------------------------------------- */
+void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f)
+{
+	if (f->kernel && t->ops)
+		t->ops->frontend_del(t->ops->arg, &f->key);
+	wm_map_del(t->fronts, &f->key, sizeof(f->key));
+	free(f);
+}
+
+static struct wm_front_entry *front_new(struct wm_tables *t, const struct wm_frontend_key *k,
+					int *ret_err)
+{
+	struct wm_front_entry *f = calloc(1, sizeof(*f));
+
+	*ret_err = -ENOMEM;
+	if (!f)
+		return NULL;
+	f->key = *k;
+	*ret_err = wm_map_put(t->fronts, &f->key, sizeof(f->key), f, NULL);
+	if (*ret_err) {
+		free(f);
+		return NULL;
+	}
+	return f;
+}
+
+int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
+		   const struct wm_frontend *v)
+{
+	struct wm_front_entry *f;
+	int r;
+
+	if (v->set >= t->mem.sets_cap || wm_map_get(t->fronts, k, sizeof(*k)))
+		return -EINVAL;
+	f = front_new(t, k, &r);
+	if (!f)
+		return r;
+	f->v = *v;
+	f->kernel = true;
+	return 0;
+}
+
+static int front_put(struct wm_tables *t, struct wm_svc *s, unsigned i,
+		     const struct wm_frontend_key *k, struct wm_err *e)
+{
+	struct wm_front_entry *f = wm_map_get(t->fronts, k, sizeof(*k)), *old = s->fronts[i];
+	struct wm_frontend v = {.set = s->set};
+	int r = 0;
+
+	if (old && old != f) { /* the service got another address */
+		wm_front_remove(t, old);
+		s->fronts[i] = NULL;
+	}
+	if (!f)
+		f = front_new(t, k, &r);
+	if (!f)
+		return r == -ENOSPC ? wm_err_set(e, WM_E_FULL, "frontends: %u are the limit",
+						 t->mem.frontends_cap)
+				    : r;
+	if (memcmp(&f->v, &v, sizeof(v)) != 0)
+		f->kernel = false;
+	f->v = v;
+	f->claimed = true;
+	s->fronts[i] = f;
+	if (f->kernel || !t->ops)
+		return 0;
+	r = t->ops->frontend_put(t->ops->arg, &f->key, &f->v);
+	if (r)
+		return wm_err_set(
+			e, WM_E_FULL, "frontends: the kernel's table took no more (%u of %u, %s)",
+			(unsigned)wm_map_len(t->fronts), t->mem.frontends_cap, strerror(-r));
+	f->kernel = true;
+	return 0;
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+static int fronts_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+		      struct wm_err *e)
+{
+	static const uint8_t none[16];
+	struct wm_frontend_key k4 = {.addr_be = {0, 0, __builtin_bswap32(0xffff), w->vip4_be}};
+	struct wm_frontend_key k6 = {0};
+	int r = 0, r6 = 0;
+
+	memcpy(k6.addr_be, w->vip6, 16);
+	if (w->vip4_be)
+		r = front_put(t, s, 0, &k4, e);
+	if (memcmp(w->vip6, none, 16) != 0)
+		r6 = front_put(t, s, 1, &k6, e);
+	return r ? r : r6;
+}
+
+int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+		 struct wm_err *e)
+{
+	static const char *const kinds[] = {"service", "virtual"};
+	int bad = fronts_put(t, s, w, e), r;
+
+	for (unsigned i = 0; i < WM_SERVICE_NAMES; i++) {
+		const struct wm_domain *d = &t->domains[i / 2];
+		struct wm_name v = {.set = s->set};
+		size_t len;
+
+		if (!d->len)
+			continue;
+		len = wm_wire_name(d, s->name, kinds[i % 2], v.name);
+		if (!len)
+			continue; /* longer than a name may be: no one can ask for it */
+		v.len = (uint8_t)len;
+		v.kind = WM_NAME_SERVICE;
+		if (i % 2) {
+			v.kind = WM_NAME_VIRTUAL;
+			v.vip4_be = w->vip4_be;
+			memcpy(v.vip6_be, w->vip6, 16);
+		}
+		r = name_put(t, s, i, &v, e);
+		if (r && !bad)
+			bad = r;
+	}
+	return bad;
+}
+
+void wm_doors_remove(struct wm_tables *t, struct wm_svc *s)
+{
+	for (unsigned i = 0; i < WM_SERVICE_NAMES; i++) {
+		if (s->names[i])
+			wm_name_remove(t, s->names[i]);
+		s->names[i] = NULL;
+	}
+	for (unsigned i = 0; i < WM_ARRAY_LEN(s->fronts); i++) {
+		if (s->fronts[i])
+			wm_front_remove(t, s->fronts[i]);
+		s->fronts[i] = NULL;
+	}
+}
