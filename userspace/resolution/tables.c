@@ -336,7 +336,8 @@ static int publish(struct wm_tables *t, struct wm_svc *s, uint32_t n, uint64_t n
 		t->slots_new[i].generation = next.generation;
 		t->slots_new[i].pad = 0;
 	}
-	memcpy(t->mem.slots + next.first, t->slots_new, n * sizeof(*t->slots_new));
+	if (n)
+		memcpy(t->mem.slots + next.first, t->slots_new, n * sizeof(*t->slots_new));
 	wm_set_publish(&t->mem.sets[s->set], next);
 	if (s->published.count && !s->damaged)
 		wm_range_give(t->slots, s->published.first, s->published.count, now_ns);
@@ -358,7 +359,8 @@ static void swap_refs(struct wm_tables *t, struct wm_svc *s, uint32_t n, uint64_
 		if (i == n || compare_refs(&t->refs_new[i], &s->refs[k]) != 0)
 			vacate(t, s->refs[k].index, now_ns);
 	}
-	memcpy(s->refs, t->refs_new, n * sizeof(*s->refs));
+	if (n)
+		memcpy(s->refs, t->refs_new, n * sizeof(*s->refs));
 	s->refs_count = n;
 }
 

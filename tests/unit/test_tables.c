@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base registry resolution */
+/* The compiled tables in plain memory, with a small map behind the doors that counts writes. */
+#include "userspace/base/util.h"
+#include "userspace/resolution/tables.h"
+#include "waymark/dns_answer.h"
+#include "waymark/name_hash.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CAP	  64
+#define INSTANCES 12
+
+/* --- a hash map for doors, as the kernel's: bounded, exact ---------------------------------- */
+struct door {
+	uint8_t key[20];
+	union {
+		struct wm_name name;
+		struct wm_frontend front;
+	} v;
+};
+struct doors {
+	struct door at[CAP];
+	unsigned n, max, walk, key_len;
+	uint64_t writes;
+};
+struct plane {
+	struct doors names, fronts;
+	struct wm_plane_ops ops;
+	struct wm_config config;
+	struct wm_set sets[CAP];
+	struct wm_slot slots[256];
+	struct wm_backend backends[CAP];
+	struct wm_backend_stats stats[CAP];
+	struct wm_table_memory mem;
+};
+
+static int door_put(struct doors *d, const void *key, const void *v, size_t len)
+{
+	unsigned i;
+
+	for (i = 0; i < d->n && memcmp(d->at[i].key, key, d->key_len) != 0; i++)
+		;
+	if (i == d->n && d->n == d->max)
+		return -E2BIG;
+	d->n += i == d->n;
+	memset(&d->at[i], 0, sizeof(d->at[i]));
+	memcpy(d->at[i].key, key, d->key_len);
+	memcpy(&d->at[i].v, v, len);
+	d->writes++;
+	return 0;
+}
+
+static int door_del(struct doors *d, const void *key)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (memcmp(d->at[i].key, key, d->key_len) == 0) {
+			d->at[i] = d->at[--d->n];
+			d->walk = d->walk ? d->walk - 1 : 0;
+			d->writes++;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static int door_next(struct doors *d, bool first, void *key, void *v, size_t len)
+{
+	if (first)
+		d->walk = 0;
+	if (d->walk == d->n)
+		return -ENOENT;
+	memcpy(key, d->at[d->walk].key, d->key_len);
+	memcpy(v, &d->at[d->walk].v, len);
+	d->walk++;
+	return 0;
+}
+
+static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
+{
+	return door_put(&((struct plane *)arg)->names, k, v, sizeof(*v));
+}
+static int name_del(void *arg, const struct wm_name_key *k)
+{
+	return door_del(&((struct plane *)arg)->names, k);
+}
+static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_name *v)
+{
+	return door_next(&((struct plane *)arg)->names, first, k, v, sizeof(*v));
+}
+static int front_put(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v)
+{
+	return door_put(&((struct plane *)arg)->fronts, k, v, sizeof(*v));
+}
+static int front_del(void *arg, const struct wm_frontend_key *k)
+{
+	return door_del(&((struct plane *)arg)->fronts, k);
+}
+static int front_next(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v)
+{
+	return door_next(&((struct plane *)arg)->fronts, first, k, v, sizeof(*v));
+}
+
+static struct plane *plane_new(void)
+{
+	struct plane *p = calloc(1, sizeof(*p));
+
+	cr_assert(p);
+	p->names.max = p->fronts.max = CAP;
+	p->names.key_len = sizeof(struct wm_name_key);
+	p->fronts.key_len = sizeof(struct wm_frontend_key);
+	p->config.seed[0] = 7;
+	p->config.seed[1] = 11;
+	p->ops = (struct wm_plane_ops){p,	  name_put,  name_del,	front_put,
+				       front_del, name_next, front_next};
+	p->mem = (struct wm_table_memory){.config = &p->config,
+					  .sets = p->sets,
+					  .slots = p->slots,
+					  .backends = p->backends,
+					  .stats = p->stats,
+					  .sets_cap = CAP,
+					  .slots_cap = 256,
+					  .backends_cap = CAP,
+					  .names_cap = CAP,
+					  .frontends_cap = CAP};
+	return p;
+}
+
+static struct wm_tables *tables_new(struct plane *p)
+{
+	struct wm_tables *t = wm_tables_new(&p->mem, &p->ops, "mesh.internal", NULL);
+
+	cr_assert(t);
+	return t;
+}
+
+/* --- wishes ---------------------------------------------------------------------------------- */
+struct wish {
+	char name[16];
+	struct wm_want_backend b[INSTANCES];
+	struct wm_want_set w;
+};
+
+static void wish(struct wish *x, unsigned service, unsigned count)
+{
+	memset(x, 0, sizeof(*x));
+	snprintf(x->name, sizeof(x->name), "s%u", service);
+	x->w.service = x->name;
+	x->w.vip4_be = __builtin_bswap32(0xf0000000u + service);
+	x->w.vip6[0] = 0xfd;
+	x->w.vip6[15] = (uint8_t)service;
+	x->w.backends = x->b;
+	x->w.backends_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		x->b[i].instance = service * 1000ull + (i * 7919u) % 997;
+		x->b[i].addr4_be = __builtin_bswap32(0x0a000000u + service * 256 + i);
+		x->b[i].port = (uint16_t)(8000 + i);
+		x->b[i].weight = 1 + i % 3;
+		x->b[i].state = WM_STATE_UP;
+	}
+}
+
+static int put(struct wm_tables *t, struct wish *x)
+{
+	struct wm_err e = {0};
+
+	return wm_tables_put(t, &x->w, NULL, &e);
+}
+
+/* Does what the reader's side finds agree with @p x, backend by backend? */
+static void agree(struct plane *p, struct wm_tables *t, const struct wish *x)
+{
+	uint8_t wire[WM_NAME_BUF] = {0};
+	size_t n = strlen(x->name), len;
+	const uint8_t *domain = wm_tables_domain(t, false, &len);
+	const struct wm_name *name;
+	struct wm_set_table table;
+	unsigned expect = 0;
+
+	wire[0] = (uint8_t)n;
+	memcpy(wire + 1, x->name, n);
+	memcpy(wire + 1 + n, "\7service", 8);
+	memcpy(wire + 9 + n, domain, len);
+	name = wm_tables_name(t, wire, 9 + n + len);
+	cr_assert(name, "%s", x->name);
+	table = p->sets[name->set].table;
+	for (unsigned i = 0; i < x->w.backends_count; i++)
+		expect += x->b[i].weight > 0;
+	cr_assert_eq(table.count, expect);
+	for (unsigned k = 0; k < table.count; k++) {
+		const struct wm_slot *s = &p->slots[table.first + k];
+		const struct wm_backend *b = &p->backends[s->backend];
+		unsigned i;
+
+		cr_assert_eq(s->generation, table.generation);
+		for (i = 0; i < x->w.backends_count && x->b[i].instance != b->instance; i++)
+			;
+		cr_assert_lt(i, x->w.backends_count);
+		cr_assert_eq(b->addr4_be, x->b[i].addr4_be);
+		cr_assert_eq(b->port_be, __builtin_bswap16(x->b[i].port));
+		cr_assert_eq(b->state & WM_STATE_MASK, x->b[i].state);
+		cr_assert_eq(b->set, name->set);
+	}
+}
+
+Test(tables, shows_what_is_put)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wish x;
+
+	wish(&x, 1, 5);
+	cr_assert_eq(put(t, &x), 0);
+	agree(p, t, &x);
+	cr_assert_eq(p->names.n, 2);
+	cr_assert_eq(p->fronts.n, 2);
+	x.b[2].weight = 0;
+	x.b[1].state = WM_STATE_DOWN;
+	cr_assert_eq(put(t, &x), 0);
+	agree(p, t, &x);
+	wm_tables_del(t, "s1");
+	cr_assert_eq(p->names.n + p->fronts.n, 0);
+	cr_assert_eq(wm_tables_set_of(t, "s1"), -ENOENT);
+	cr_assert_eq(wm_tables_del(t, "never"), 0);
+	wm_tables_free(t);
+	free(p);
+}
+
+Test(tables, an_equal_put_writes_nothing)
+{
+	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
+	struct wm_tables *t = tables_new(p);
+	struct wish x;
+
+	wish(&x, 3, 9);
+	cr_assert_eq(put(t, &x), 0);
+	memcpy(before, p, sizeof(*p));
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(memcmp(before, p, sizeof(*p)), 0);
+	wm_tables_free(t);
+	free(before);
+	free(p);
+}
+
+Test(tables, a_state_is_one_word)
+{
+	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
+	struct wm_tables *t = tables_new(p);
+	unsigned changed = 0;
+	struct wish x;
+
+	wish(&x, 3, 9);
+	cr_assert_eq(put(t, &x), 0);
+	memcpy(before, p, sizeof(*p));
+	cr_assert_eq(wm_tables_state(t, "s3", x.b[4].instance, WM_STATE_DOWN), 0);
+	for (size_t i = 0; i < sizeof(*p) / 4; i++)
+		changed += ((uint32_t *)p)[i] != ((uint32_t *)before)[i];
+	cr_assert_eq(changed, 1);
+	x.b[4].state = WM_STATE_DOWN;
+	agree(p, t, &x);
+	cr_assert_eq(wm_tables_state(t, "s3", 12345, WM_STATE_DOWN), -ENOENT);
+	cr_assert_eq(wm_tables_state(t, "none", x.b[4].instance, WM_STATE_DOWN), -ENOENT);
+	wm_tables_free(t);
+	free(before);
+	free(p);
+}
+
+Test(tables, a_new_address_is_a_new_backend_with_another_stamp)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_tables_stats st;
+	struct wish x;
+	uint32_t old = 0;
+
+	wish(&x, 1, 2);
+	cr_assert_eq(put(t, &x), 0);
+	for (uint32_t i = 0; i < CAP; i++)
+		if (p->backends[i].instance == x.b[0].instance)
+			old = i;
+	x.b[0].port = 9999;
+	cr_assert_eq(put(t, &x), 0);
+	agree(p, t, &x);
+	cr_assert_eq(p->backends[old].state & WM_STATE_MASK, WM_STATE_FREE);
+	wm_tables_stats(t, &st);
+	cr_assert_eq(st.backends, 3); /* the old one rests */
+	cr_assert_eq(st.backends_resting, 1);
+	wm_tables_free(t);
+	free(p);
+}
+
+Test(tables, full_backends_keep_what_was_published)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wish x[6], grown, late;
+	struct wm_tables_stats st;
+
+	for (unsigned i = 0; i < 5; i++) {
+		wish(&x[i], i, INSTANCES);
+		cr_assert_eq(put(t, &x[i]), 0);
+	}
+	wish(&late, 9, INSTANCES); /* 60 of 64 are used */
+	cr_assert_eq(put(t, &late), WM_E_FULL);
+	cr_assert_eq(p->fronts.n, 10); /* no door to an empty set */
+	for (unsigned i = 0; i < 5; i++)
+		agree(p, t, &x[i]);
+	wish(&grown, 1, INSTANCES);
+	for (unsigned i = 0; i < INSTANCES; i++)
+		grown.b[i].port = 1; /* twelve new backends */
+	grown.b[0] = x[1].b[0];
+	cr_assert_eq(put(t, &grown), WM_E_FULL);
+	wm_tables_stats(t, &st);
+	cr_assert_eq(st.full, 2);
+	/* what is gone by the registry is not picked any more, the rest is */
+	for (uint32_t i = 0; i < CAP; i++)
+		if (p->backends[i].set == p->sets[1].service)
+			cr_assert_neq(p->backends[i].port_be, __builtin_bswap16(1));
+	cr_assert_eq(wm_tables_state(t, "s1", x[1].b[0].instance, WM_STATE_DOWN), 0);
+	wm_tables_free(t);
+	free(p);
+}
+
+Test(tables, full_slots_roll_back)
+{
+	struct plane *p = plane_new();
+	struct wm_tables_stats a, b;
+	struct wm_tables *t;
+	struct wish x, y;
+
+	p->mem.slots_cap = 16;
+	t = tables_new(p);
+	wish(&x, 1, 8);
+	wish(&y, 2, INSTANCES);
+	cr_assert_eq(put(t, &x), 0);
+	wm_tables_stats(t, &a);
+	cr_assert_eq(put(t, &y), WM_E_FULL);
+	wm_tables_stats(t, &b);
+	cr_assert_eq(a.backends, b.backends);
+	agree(p, t, &x);
+	x.w.backends_count = 7; /* fits beside the old range */
+	cr_assert_eq(put(t, &x), 0);
+	agree(p, t, &x);
+	wm_tables_free(t);
+	free(p);
+}
+
+Test(tables, full_doors_are_told_and_tried_again)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wish x[3];
+
+	p->names.max = 3;
+	for (unsigned i = 0; i < 2; i++) {
+		wish(&x[i], i, 2);
+		cr_assert_eq(put(t, &x[i]), i ? WM_E_FULL : 0);
+		agree(p, t, &x[i]); /* userspace knows the name all the same */
+	}
+	p->names.max = 4;
+	cr_assert_eq(put(t, &x[1]), 0);
+	cr_assert_eq(p->names.n, 4);
+	wm_tables_free(t);
+	free(p);
+}
+
+Test(tables, longest_set_and_too_long)
+{
+	static struct wm_want_backend b[WM_SET_SLOTS_MAX + 1];
+	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1};
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_err e;
+
+	cr_assert_eq(wm_tables_put(t, &w, NULL, &e), WM_E_FULL);
+	cr_assert(strstr(e.text, "65535"), "%s", e.text);
+	wm_tables_free(t);
+	free(p);
+}
+
+/* Put, delete, change and die at random; after each death the next run adopts, and one that wants
+ * the same must not write at all. */
+static void random_step(struct wm_tables *t, struct wish *x, bool *live, uint64_t *seed)
+{
+	unsigned i, k;
+
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	i = (unsigned)(*seed >> 33) % 4;
+	k = (unsigned)(*seed >> 40) % INSTANCES;
+	switch ((*seed >> 50) % 5) {
+	case 0:
+		wish(x + i, i, k);
+		cr_assert_leq(put(t, x + i), 0);
+		live[i] = put(t, x + i) == 0;
+		break;
+	case 1:
+		wm_tables_del(t, x[i].name);
+		live[i] = false;
+		break;
+	case 2:
+		if (!live[i] || k >= x[i].w.backends_count)
+			break;
+		x[i].b[k].state = 1 + (*seed >> 20) % 3;
+		cr_assert_eq(wm_tables_state(t, x[i].name, x[i].b[k].instance, x[i].b[k].state), 0);
+		break;
+	case 3:
+		if (!live[i] || k >= x[i].w.backends_count)
+			break;
+		x[i].b[k].port++;
+		live[i] = put(t, x + i) == 0;
+		break;
+	default:
+		if (!live[i] || k >= x[i].w.backends_count)
+			break;
+		x[i].b[k].weight = (*seed >> 20) % 4;
+		live[i] = put(t, x + i) == 0;
+	}
+}
+
+Test(tables, random_lives_and_adoptions)
+{
+	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
+	struct wm_tables *t = tables_new(p);
+	uint64_t seed = wm_random64(), first = seed;
+	struct wish x[4];
+	bool live[4] = {0};
+
+	for (unsigned i = 0; i < 4; i++)
+		wish(&x[i], i, 0);
+	for (unsigned life = 0; life < 200; life++) {
+		for (unsigned n = 0; n < 20; n++)
+			random_step(t, x, live, &seed);
+		for (unsigned i = 0; i < 4; i++)
+			if (live[i])
+				agree(p, t, &x[i]);
+		wm_tables_free(t); /* the process dies; memory and maps stay */
+		t = tables_new(p);
+		cr_assert_geq(wm_tables_adopt(t), 0, "seed %llu", (unsigned long long)first);
+		memcpy(before, p, sizeof(*p));
+		for (unsigned i = 0; i < 4; i++)
+			if (live[i])
+				cr_assert_eq(put(t, &x[i]), 0, "seed %llu",
+					     (unsigned long long)first);
+		cr_assert_eq(memcmp(before->sets, p->sets, sizeof(p->sets)), 0);
+		cr_assert_eq(memcmp(before->slots, p->slots, sizeof(p->slots)), 0);
+		cr_assert_eq(memcmp(before->backends, p->backends, sizeof(p->backends)), 0);
+		cr_assert_eq(before->names.writes, p->names.writes);
+		cr_assert_eq(before->fronts.writes, p->fronts.writes);
+		wm_tables_sweep(t);
+	}
+	wm_tables_free(t);
+	free(before);
+	free(p);
+}
+
+/* A run that died at any store leaves rubbish at the worst; the next one must cope with any. */
+Test(tables, adopts_rubbish)
+{
+	uint64_t seed = wm_random64(), first = seed;
+
+	for (unsigned round = 0; round < 300; round++) {
+		struct plane *p = plane_new();
+		struct wm_tables *t = tables_new(p);
+		struct wish x[3];
+		uint8_t *bytes = (uint8_t *)p->sets;
+		size_t span = sizeof(p->sets) + sizeof(p->slots) + sizeof(p->backends);
+
+		for (unsigned i = 0; i < 3; i++) {
+			wish(&x[i], i, 3 + i);
+			cr_assert_eq(put(t, &x[i]), 0);
+		}
+		wm_tables_free(t);
+		for (unsigned n = 0; n < 30; n++) {
+			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+			bytes[(seed >> 33) % span] ^= (uint8_t)(seed >> 24);
+			if (n % 10 == 0 && p->names.n)
+				((uint8_t *)p->names
+					 .at)[(seed >> 30) % (p->names.n * sizeof(struct door))] ^=
+					(uint8_t)(seed >> 20);
+		}
+		t = tables_new(p);
+		cr_assert_geq(wm_tables_adopt(t), 0, "seed %llu", (unsigned long long)first);
+		for (unsigned i = 0; i < 3; i++) {
+			int r = put(t, &x[i]);
+
+			cr_assert(r == 0 || r == WM_E_FULL);
+			if (!r)
+				agree(p, t, &x[i]);
+		}
+		wm_tables_sweep(t);
+		wm_tables_free(t);
+		free(p);
+	}
+}
