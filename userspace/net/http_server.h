@@ -3,7 +3,9 @@
  * absolute deadline of a request. Listens on TCP addresses and on Unix sockets (mode 0600 by
  * default). A handler may answer at once or keep the request and answer later (blocking queries,
  * commits). Rejects an unknown Host on TCP (DNS rebinding): only IP literals, "localhost" and
- * configured names. Both Content-Length and Transfer-Encoding: 400. Threading: loop thread only. */
+ * configured names. Conflicting or repeated Content-Length, Transfer-Encoding or Host, and a body
+ * on a method that has none: 400 and the connection is closed, since where the next request begins
+ * is anybody's guess then. Threading: loop thread only. Spec: RFC 9110, 9112. */
 #pragma once
 #include "loop.h"
 
@@ -13,6 +15,28 @@
 
 struct wm_http_server;
 struct wm_http_request;
+
+/* What the server counts, defined once: X(symbol, metric name, text). */
+#define WM_HTTP_COUNTERS(X)                                                                        \
+	X(ACCEPTED, http_accepted, "connections accepted")                                         \
+	X(REQUESTS, http_requests, "requests handed to a handler")                                 \
+	X(OVER_LIMIT, http_over_limit, "connections over a limit: answered 429 or closed")         \
+	X(DEADLINE, http_deadline, "connections closed: idle, or too slow to send or to take")     \
+	X(BAD_HOST, http_bad_host, "requests refused for their Host")                              \
+	X(BAD_FRAMING, http_bad_framing, "requests refused for how they are framed")               \
+	X(TOO_LARGE, http_too_large, "requests refused for the size of their body")                \
+	X(ABORTED, http_aborted, "kept requests whose client went away")                           \
+	X(NO_MEMORY, http_no_memory, "connections or requests dropped for want of memory")
+
+enum wm_http_counter {
+#define X(sym, name, text) WM_HTTP_##sym,
+	WM_HTTP_COUNTERS(X)
+#undef X
+		WM_HTTP_COUNTER_COUNT
+};
+
+#define WM_HTTP_PARAMS_MAX 64 /* query parameters of one request: more is refused with 400 */
+#define WM_HTTP_HOSTS_MAX  16 /* names that wm_http_allow_host() takes */
 
 struct wm_http_limits {
 	size_t body_max;	   /* octets */
@@ -38,7 +62,9 @@ typedef void (*wm_http_handler)(void *arg, struct wm_http_request *req);
 
 struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_http_limits *lim,
 					  wm_http_handler fn, void *arg);
-/** Closes listeners and connections; requests kept open are aborted (their abort callbacks run). */
+/** Closes listeners and connections; requests kept open are aborted (their abort callbacks run),
+ * answers that were given are written as far as the sockets take them. Not from a handler. NULL ok.
+ */
 void wm_http_server_free(struct wm_http_server *s);
 /** @return 0, negative errno (address in use, ...). @p port 0 chooses one: see @p ret_port. */
 int wm_http_listen_tcp(struct wm_http_server *s, const char *address, uint16_t port,
@@ -46,8 +72,18 @@ int wm_http_listen_tcp(struct wm_http_server *s, const char *address, uint16_t p
 /** A stale socket file of a dead process is replaced, a live one is -EADDRINUSE. */
 int wm_http_listen_unix(struct wm_http_server *s, const char *path, unsigned mode);
 unsigned wm_http_connections(const struct wm_http_server *s);
+/** Accept @p name (copied, any case) as Host beside IP literals and localhost.
+ *  @return 0, -ENOMEM, -ENOSPC (WM_HTTP_HOSTS_MAX). */
+int wm_http_allow_host(struct wm_http_server *s, const char *name);
+/** In the order of WM_HTTP_COUNTERS. Borrowed. */
+const uint64_t *wm_http_counters(const struct wm_http_server *s);
 
+/** 0 for a method that has no name here. */
 enum wm_http_method wm_http_method(const struct wm_http_request *r);
+const char *wm_http_method_name(const struct wm_http_request *r);
+/** Decode @p len octets of a raw path segment into @p buf, NUL-terminated.
+ *  @return false: does not fit @p cap, a broken escape, or one of NUL. */
+bool wm_http_segment(const char *raw, size_t len, char *buf, size_t cap);
 /** Path, percent-decoded per segment by wm_http_segment; this is the raw path without the query. */
 const char *wm_http_path(const struct wm_http_request *r);
 /** Query parameter, decoded; "" when present without value, NULL when absent. First of several. */
@@ -71,5 +107,7 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** For a request that is kept: @p fn runs if the client goes away; then the request is dead and
- * must not be answered any more. */
+ * must not be answered any more. A closed connection is noticed at once for GET and HEAD; writes,
+ * whose answers come within milliseconds, only notice that the server is freed, so that a client
+ * that closes its sending side after the request still gets its answer. */
 void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *arg);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http_internal.h - what http_server.c (listeners, connections, deadlines) and http_request.c (one
+ * request: framing, Host, parameters, answer) share. Inside net/ only. */
+#pragma once
+#include "http_server.h"
+#include "userspace/base/util.h"
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#define WM_HTTP_OVER_MAX                                                                           \
+	64 /* connections over the cap that still get an answer of 429; more are closed unheard */
+#define WM_HTTP_OVER_MS	 2000 /* milliseconds such a connection may take */
+#define WM_HTTP_HOST_MAX 253  /* octets of a Host name: RFC 1035 */
+
+enum wm_http_phase {
+	WM_HTTP_IDLE,	   /* nothing of a request has come */
+	WM_HTTP_RECEIVING, /* a request has begun */
+	WM_HTTP_SERVING,   /* the handler has it: no deadline of ours */
+	WM_HTTP_SENDING,   /* the answer is on its way */
+};
+
+/* Connections of one client address. */
+struct wm_http_peer {
+	struct in6_addr address; /* v4-mapped if IPv4 */
+	unsigned connections;
+};
+
+struct wm_http_conn {
+	struct wm_http_server *server;
+	struct bufferevent *bev;
+	struct evhttp_connection *evcon; /* NULL until admitted */
+	struct wm_http_peer *peer;	 /* NULL on Unix sockets */
+	struct wm_http_request *request; /* being served */
+	enum wm_http_phase phase;
+	uint64_t deadline_ms; /* 0: none */
+	long uid;
+	bool local, over;
+	TAILQ_ENTRY(wm_http_conn) entry;
+};
+TAILQ_HEAD(wm_http_conns, wm_http_conn);
+
+struct wm_http_param {
+	const char *name, *value;
+};
+
+struct wm_http_request {
+	struct evhttp_request *ev;
+	struct wm_http_conn *conn;
+	struct event *closed; /* the client closed its end; NULL: not watched */
+	void (*on_abort)(void *arg);
+	void *abort_arg;
+	unsigned params_count;
+	struct wm_http_param *params; /* NULL without a query; the texts follow in one block */
+};
+
+struct wm_http_listener {
+	int fd;
+	struct evhttp_bound_socket *bound;
+	char *path; /* Unix socket; NULL: TCP */
+	uint64_t dev, ino;
+	TAILQ_ENTRY(wm_http_listener) entry;
+};
+TAILQ_HEAD(wm_http_listeners, wm_http_listener);
+
+struct wm_http_server {
+	struct wm_loop *loop;
+	struct evhttp *http;
+	struct wm_http_limits lim;
+	wm_http_handler fn;
+	void *arg;
+	struct wm_http_listeners listeners;
+	struct wm_http_conns fresh; /* evhttp has not told them their socket yet */
+	struct wm_http_conns conns;
+	unsigned count;
+	struct wm_map *by_bev; /* connection of a bufferevent */
+	struct wm_map *peers;
+	struct event *admit;	/* looks at `fresh` in the same turn */
+	struct wm_timer *sweep; /* looks for deadlines */
+	uint64_t sweep_ms;
+	char *hosts[WM_HTTP_HOSTS_MAX];
+	unsigned hosts_count;
+	uint64_t counters[WM_HTTP_COUNTER_COUNT];
+};
+
+/** evhttp's callback for every request; @p server is the struct wm_http_server. */
+void wm_http_on_request(struct evhttp_request *ev, void *server);
+/** The connection behind a request; admits it first if it is new. NULL: unknown. */
+struct wm_http_conn *wm_http_conn_of(struct wm_http_server *s, struct evhttp_connection *evcon);
+/** The client of a kept request is gone: run its callback and free it. */
+void wm_http_request_abort(struct wm_http_request *r);

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http_request.c - one request from evhttp's callback to the answer. What evhttp lets pass and a
+ * proxy in front could read otherwise is refused here before a handler sees it. */
+#include "http_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/keyvalq_struct.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define TEXT_MAX 1024 /* octets of a one-sentence answer; longer ones are cut */
+
+static const struct {
+	enum evhttp_cmd_type ev;
+	int ours;
+	const char *name;
+	bool body; /* evhttp reads one; without, a stated body would be read as the next request */
+} methods[] = {
+	{EVHTTP_REQ_GET, WM_GET, "GET", false},
+	{EVHTTP_REQ_PUT, WM_PUT, "PUT", true},
+	{EVHTTP_REQ_POST, WM_POST, "POST", true},
+	{EVHTTP_REQ_DELETE, WM_DELETE, "DELETE", false},
+	{EVHTTP_REQ_OPTIONS, WM_OPTIONS, "OPTIONS", false},
+	{EVHTTP_REQ_HEAD, WM_HEAD, "HEAD", false},
+	{EVHTTP_REQ_PATCH, 0, "PATCH", true},
+	{EVHTTP_REQ_TRACE, 0, "TRACE", false},
+	{EVHTTP_REQ_CONNECT, 0, "CONNECT", false},
+};
+
+/* Place in the table; its end for a method that evhttp does not know. */
+static unsigned method_of(const struct wm_http_request *r)
+{
+	enum evhttp_cmd_type t = evhttp_request_get_command(r->ev);
+	unsigned i = 0;
+
+	while (i < WM_ARRAY_LEN(methods) && methods[i].ev != t)
+		i++;
+	return i;
+}
+
+/* --- percent-decoding --------------------------------------------------------------------------
+ */
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Decode into @p out, which has room for @p len + 1 octets and may be @p s. */
+static bool decode(const char *s, size_t len, bool plus, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = s[i];
+
+		if (c == '%') {
+			int hi = i + 2 < len ? hex(s[i + 1]) : -1, lo = hi < 0 ? -1 : hex(s[i + 2]);
+
+			if (lo < 0)
+				return false;
+			c = (char)(hi << 4 | lo);
+			i += 2;
+		} else if (c == '+' && plus) {
+			c = ' ';
+		}
+		if (!c)
+			return false;
+		out[n++] = c;
+	}
+	out[n] = 0;
+	return true;
+}
+
+bool wm_http_segment(const char *raw, size_t len, char *buf, size_t cap)
+{
+	size_t escapes = 0;
+
+	for (size_t i = 0; i < len; i++)
+		escapes += raw[i] == '%';
+	/* an escape shrinks by two octets if it is sound, and is refused if it is not */
+	if (3 * escapes > len || len - 2 * escapes >= cap)
+		return false;
+	if (len < cap)
+		return decode(raw, len, false, buf);
+	_cleanup_free_ char *big = malloc(len + 1);
+
+	if (!big || !decode(raw, len, false, big))
+		return false;
+	memcpy(buf, big, strlen(big) + 1);
+	return true;
+}
+
+/* Split the query into parameters, once a request. @return 0, -EINVAL, -E2BIG, -ENOMEM. */
+static int parse_query(struct wm_http_request *r, const char *query)
+{
+	size_t len = strlen(query), at = 0;
+	unsigned count = 1, n = 0;
+	char *text;
+
+	for (size_t i = 0; i < len; i++)
+		count += query[i] == '&';
+	if (count > WM_HTTP_PARAMS_MAX)
+		return -E2BIG;
+	r->params = malloc(count * sizeof(*r->params) + len + 1 + count);
+	if (!r->params)
+		return -ENOMEM;
+	text = (char *)(r->params + count);
+	while (at < len) {
+		size_t end = at + strcspn(query + at, "&"), eq = at;
+
+		while (eq < end && query[eq] != '=')
+			eq++;
+		if (end > at) {
+			size_t value = eq < end ? eq + 1 : end;
+
+			r->params[n].name = text;
+			if (!decode(query + at, eq - at, true, text))
+				return -EINVAL;
+			text += strlen(text) + 1;
+			r->params[n].value = text;
+			if (!decode(query + value, end - value, true, text))
+				return -EINVAL;
+			text += strlen(text) + 1;
+			n++;
+		}
+		at = end + 1;
+	}
+	r->params_count = n;
+	return 0;
+}
+
+/* --- what is refused ---------------------------------------------------------------------------
+ */
+
+static bool digits(const char *s)
+{
+	return *s && !s[strspn(s, "0123456789")];
+}
+
+/* @return NULL or what is wrong with the framing. RFC 9112 6.3, 11.2. */
+static const char *judge_framing(const struct wm_http_request *r)
+{
+	const char *length = NULL, *coding = NULL;
+	unsigned lengths = 0, codings = 0, hosts = 0, m = method_of(r);
+	struct evkeyval *h;
+
+	TAILQ_FOREACH(h, evhttp_request_get_input_headers(r->ev), next)
+	{
+		size_t n = strlen(h->key);
+
+		if (n && (h->key[n - 1] == ' ' || h->key[n - 1] == '\t'))
+			return "A header's name must not be followed by a space";
+		if (strcasecmp(h->key, "Content-Length") == 0) {
+			length = h->value;
+			lengths++;
+		} else if (strcasecmp(h->key, "Transfer-Encoding") == 0) {
+			coding = h->value;
+			codings++;
+		} else if (strcasecmp(h->key, "Host") == 0) {
+			hosts++;
+		}
+	}
+	if (length && coding)
+		return "Content-Length and Transfer-Encoding must not be given together";
+	if (lengths > 1 || codings > 1 || hosts > 1)
+		return "Content-Length, Transfer-Encoding and Host must not be repeated";
+	if (length && !digits(length))
+		return "Content-Length must be a decimal number";
+	if (coding && strcasecmp(coding, "chunked") != 0)
+		return "Transfer-Encoding must be chunked";
+	if ((m == WM_ARRAY_LEN(methods) || !methods[m].body) &&
+	    (coding || (length && strspn(length, "0") != strlen(length))))
+		return "A request of this method must not have a body";
+	return NULL;
+}
+
+static bool literal(const char *s, size_t len)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (len > 2 && s[0] == '[' && s[len - 1] == ']') {
+		s++;
+		len -= 2;
+		if (len >= sizeof(text))
+			return false;
+		memcpy(text, s, len);
+		text[len] = 0;
+		return inet_pton(AF_INET6, text, &v6) == 1;
+	}
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, s, len);
+	text[len] = 0;
+	return inet_pton(AF_INET, text, &v4) == 1;
+}
+
+/* A page of a browser whose name was made to point here is told from a client by the name. */
+static bool host_known(const struct wm_http_server *s, const char *host)
+{
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+
+	if (len > strlen(host) || len > WM_HTTP_HOST_MAX)
+		return false;
+	if (host[len] && (host[len] != ':' || (host[len + 1] && !digits(host + len + 1))))
+		return false;
+	if (literal(host, len))
+		return true;
+	if (len && host[len - 1] == '.')
+		len--;
+	if (len == 9 && strncasecmp(host, "localhost", 9) == 0)
+		return true;
+	for (unsigned i = 0; i < s->hosts_count; i++) {
+		if (strlen(s->hosts[i]) == len && strncasecmp(s->hosts[i], host, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void refuse(struct wm_http_request *r, enum wm_http_counter c, int status, const char *text)
+{
+	r->conn->server->counters[c]++;
+	wm_http_set_header(r, "Connection", "close");
+	wm_http_reply_text(r, status, "%s", text);
+}
+
+/* @return true when the request was answered here. */
+static bool refused(struct wm_http_request *r)
+{
+	struct wm_http_server *s = r->conn->server;
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(r->ev);
+	const char *host = wm_http_header(r, "Host"), *why = judge_framing(r);
+	const char *query;
+	char text[128];
+	int err = 0;
+
+	if (why) {
+		refuse(r, WM_HTTP_BAD_FRAMING, 400, why);
+		return true;
+	}
+	if (!uri || evhttp_uri_get_host(uri) || evhttp_uri_get_scheme(uri)) {
+		refuse(r, WM_HTTP_BAD_FRAMING, 400, "The request's target must be a path");
+		return true;
+	}
+	if (!r->conn->local && host ? !host_known(s, host)
+				    : !host && !r->conn->local && r->ev->minor > 0) {
+		refuse(r, WM_HTTP_BAD_HOST, host ? 403 : 400,
+		       host ? "Host must be an IP address, localhost or a configured name"
+			    : "Host is missing");
+		return true;
+	}
+	if (r->conn->over) {
+		wm_http_set_header(r, "Connection", "close");
+		wm_http_set_header(r, "Retry-After", "1");
+		wm_http_reply_text(r, 429, "Too many connections");
+		return true;
+	}
+	if (evbuffer_get_length(evhttp_request_get_input_buffer(r->ev)) > s->lim.body_max) {
+		snprintf(text, sizeof(text), "Request body too large, max allowed: %zu bytes",
+			 s->lim.body_max);
+		refuse(r, WM_HTTP_TOO_LARGE, 413, text);
+		return true;
+	}
+	query = evhttp_uri_get_query(uri);
+	if (query)
+		err = parse_query(r, query);
+	if (err) {
+		snprintf(text, sizeof(text), "The query must have at most %d parameters",
+			 WM_HTTP_PARAMS_MAX);
+		wm_http_reply_text(r, err == -ENOMEM ? 503 : 400, "%s",
+				   err == -ENOMEM  ? "Out of memory"
+				   : err == -E2BIG ? text
+						   : "The query has a broken percent escape");
+		return true;
+	}
+	return false;
+}
+
+void wm_http_on_request(struct evhttp_request *ev, void *server)
+{
+	struct wm_http_server *s = server;
+	struct evhttp_connection *evcon = evhttp_request_get_connection(ev);
+	struct wm_http_conn *c = wm_http_conn_of(s, evcon);
+	struct wm_http_request *r = c ? calloc(1, sizeof(*r)) : NULL;
+
+	if (!r) {
+		s->counters[WM_HTTP_NO_MEMORY]++;
+		evhttp_send_error(ev, 503, "Service Unavailable");
+		return;
+	}
+	r->ev = ev;
+	r->conn = c;
+	c->request = r;
+	c->phase = WM_HTTP_SERVING;
+	c->deadline_ms = 0;
+	if (refused(r))
+		return;
+	s->counters[WM_HTTP_REQUESTS]++;
+	s->fn(s->arg, r);
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+enum wm_http_method wm_http_method(const struct wm_http_request *r)
+{
+	unsigned m = method_of(r);
+
+	return m < WM_ARRAY_LEN(methods) ? (enum wm_http_method)methods[m].ours : 0;
+}
+
+const char *wm_http_method_name(const struct wm_http_request *r)
+{
+	unsigned m = method_of(r);
+
+	return m < WM_ARRAY_LEN(methods) ? methods[m].name : "of this name";
+}
+
+const char *wm_http_path(const struct wm_http_request *r)
+{
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(r->ev));
+
+	return path && *path ? path : "/";
+}
+
+const char *wm_http_query(const struct wm_http_request *r, const char *name)
+{
+	for (unsigned i = 0; i < r->params_count; i++) {
+		if (strcmp(r->params[i].name, name) == 0)
+			return r->params[i].value;
+	}
+	return NULL;
+}
+
+bool wm_http_query_next(const struct wm_http_request *r, size_t *pos, const char **ret_name,
+			const char **ret_value)
+{
+	if (*pos >= r->params_count)
+		return false;
+	*ret_name = r->params[*pos].name;
+	*ret_value = r->params[*pos].value;
+	(*pos)++;
+	return true;
+}
+
+const char *wm_http_header(const struct wm_http_request *r, const char *name)
+{
+	return evhttp_find_header(evhttp_request_get_input_headers(r->ev), name);
+}
+
+const char *wm_http_body(const struct wm_http_request *r, size_t *ret_len)
+{
+	struct evbuffer *in = evhttp_request_get_input_buffer(r->ev);
+	const char *body = (const char *)evbuffer_pullup(in, -1);
+
+	*ret_len = body ? evbuffer_get_length(in) : 0;
+	return body ? body : "";
+}
+
+bool wm_http_is_local(const struct wm_http_request *r)
+{
+	return r->conn->local;
+}
+
+long wm_http_peer_uid(const struct wm_http_request *r)
+{
+	return r->conn->uid;
+}
+
+/* --- answering ----------------------------------------------------------------------------------
+ */
+
+static void request_free(struct wm_http_request *r)
+{
+	if (r->conn)
+		r->conn->request = NULL;
+	if (r->closed)
+		event_free(r->closed);
+	free(r->params);
+	free(r);
+}
+
+static const char *phrase(int status)
+{
+	static const struct {
+		int status;
+		const char *text;
+	} all[] = {
+		{200, "OK"},
+		{400, "Bad Request"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{409, "Conflict"},
+		{413, "Content Too Large"},
+		{429, "Too Many Requests"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{503, "Service Unavailable"},
+		{507, "Insufficient Storage"},
+	};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		if (all[i].status == status)
+			return all[i].text;
+	}
+	return "Status";
+}
+
+/* The answer is with the kernel: the next request may begin. */
+static void on_sent(struct evhttp_request *ev, void *arg)
+{
+	struct wm_http_conn *c = arg;
+
+	(void)ev;
+	c->phase = WM_HTTP_IDLE;
+	c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
+}
+
+int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value)
+{
+	return evhttp_add_header(evhttp_request_get_output_headers(r->ev), name, value) ? -EINVAL
+											: 0;
+}
+
+void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
+		   const void *body, size_t len)
+{
+	struct wm_http_conn *c = r->conn;
+	struct evhttp_request *ev = r->ev;
+	struct evbuffer *out = NULL;
+
+	if (content_type)
+		wm_http_set_header(r, "Content-Type", content_type);
+	if (len) {
+		out = evbuffer_new();
+		if (!out || evbuffer_add(out, body, len)) {
+			c->server->counters[WM_HTTP_NO_MEMORY]++;
+			status = 503;
+		}
+	}
+	request_free(r);
+	c->phase = WM_HTTP_SENDING;
+	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
+	evhttp_request_set_on_complete_cb(ev, on_sent, c);
+	evhttp_send_reply(ev, status, phrase(status), out);
+	if (out)
+		evbuffer_free(out);
+}
+
+void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		n = 0;
+	if ((size_t)n >= sizeof(text))
+		n = (int)sizeof(text) - 1;
+	wm_http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)n);
+}
+
+/* --- kept requests ------------------------------------------------------------------------------
+ */
+
+void wm_http_request_abort(struct wm_http_request *r)
+{
+	struct wm_http_conn *c = r->conn;
+	struct evhttp_request *ev = r->ev;
+
+	c->server->counters[WM_HTTP_ABORTED]++;
+	c->request = NULL;
+	r->conn = NULL;
+	if (r->on_abort)
+		r->on_abort(r->abort_arg);
+	request_free(r);
+	/* evhttp frees what is on the connection; what it took off is left to us */
+	if (!evhttp_request_get_connection(ev))
+		evhttp_request_free(ev);
+}
+
+static void on_client_closed(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_http_request *r = arg;
+
+	(void)fd;
+	(void)what;
+	evhttp_connection_free(r->conn->evcon);
+}
+
+void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *arg)
+{
+	struct wm_http_conn *c = r->conn;
+	enum wm_http_method m = wm_http_method(r);
+
+	r->on_abort = fn;
+	r->abort_arg = arg;
+	if (r->closed || (m != WM_GET && m != WM_HEAD))
+		return;
+	/* evhttp does not read while a request is served, and must not: it would exit on what is
+	 * pipelined. EV_CLOSED sees the end without reading. */
+	r->closed = event_new(wm_loop_base(c->server->loop), bufferevent_getfd(c->bev), EV_CLOSED,
+			      on_client_closed, r);
+	if (!r->closed || event_add(r->closed, NULL))
+		c->server->counters[WM_HTTP_NO_MEMORY]++;
+}
