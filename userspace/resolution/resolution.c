@@ -143,9 +143,10 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	const struct wm_instance *i = c->instance;
 
 	/* at once: a pick after this line avoids what went down */
-	if (i && wm_tables_state(x->tables, c->service->name, i->hash, state_of(i->status)))
-		mark(x, c->service);
-	else if (i && i->weight_passing != i->weight_warning && i->status != WM_CRITICAL)
+	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(i->status));
+	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
+
+	if (unknown || weight_moves)
 		mark(x, c->service);
 }
 

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "settings.h"
+
+#include "util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stddef.h>
+#include <string.h>
+
+enum kind { KIND_STRING, KIND_NUMBER, KIND_DURATION, KIND_BOOL, KIND_LIST };
+
+struct entry {
+	const char *section, *name, *full; /* full: "section.name" */
+	enum kind kind;
+	bool reload;
+	size_t offset;
+	const char *text_default; /* STRING, LIST */
+	uint64_t def, min, max;	  /* NUMBER, DURATION, BOOL; max: octets of STRING, LIST */
+	const char *unit, *text;
+};
+
+#define AT(section, name) offsetof(struct wm_settings, section##_##name)
+static const struct entry entries[] = {
+#define S(section, name, reload, def, max, text)                                                   \
+	{#section,    #name,  #section "." #name,                                                  \
+	 KIND_STRING, reload, AT(section, name),                                                   \
+	 def,	      0,      0,                                                                   \
+	 max,	      "text", text},
+#define N(section, name, reload, def, min, max, unit, text)                                        \
+	{#section,    #name,  #section "." #name,                                                  \
+	 KIND_NUMBER, reload, AT(section, name),                                                   \
+	 NULL,	      def,    min,                                                                 \
+	 max,	      unit,   text},
+#define D(section, name, reload, def, min, max, text)                                              \
+	{#section,	#name,	    #section "." #name,                                            \
+	 KIND_DURATION, reload,	    AT(section, name##_ms),                                        \
+	 NULL,		def,	    min,                                                           \
+	 max,		"duration", text},
+#define B(section, name, reload, def, text)                                                        \
+	{#section, #name, #section "." #name, KIND_BOOL, reload, AT(section, name), NULL, def,     \
+	 0,	   1,	  "boolean",	      text},
+#define L(section, name, reload, def, max, text)                                                   \
+	{                                                                                          \
+		#section,  #name,  #section "." #name,                                             \
+		KIND_LIST, reload, AT(section, name),                                              \
+		def,	   0,	   0,                                                              \
+		max,	   "list", text},
+#include "settings.def"
+#undef S
+#undef N
+#undef D
+#undef B
+#undef L
+};
+
+static void *field(const struct wm_settings *s, const struct entry *t)
+{
+	return (char *)(uintptr_t)s + t->offset;
+}
+
+/* --- setting one value ------------------------------------------------------------------------ */
+static int set_string(char **at, const struct entry *t, const char *v, size_t len, struct wm_err *e)
+{
+	char *copy;
+
+	if (len > t->max || memchr(v, 0, len))
+		return wm_err_set(e, WM_E_INVALID, "%s.%s: at most %" PRIu64 " octets, no NUL",
+				  t->section, t->name, t->max);
+	copy = strndup(v, len);
+	if (!copy)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static int set_number(struct wm_settings *s, const struct entry *t, uint64_t v, struct wm_err *e)
+{
+	if (v < t->min || v > t->max)
+		return wm_err_set(e, WM_E_INVALID,
+				  "%s.%s: %" PRIu64 " is not from %" PRIu64 " to %" PRIu64 " %s",
+				  t->section, t->name, v, t->min, t->max,
+				  t->kind == KIND_DURATION ? "ms" : t->unit);
+	*(uint64_t *)field(s, t) = v;
+	return 0;
+}
+
+static int set_duration(struct wm_settings *s, const struct entry *t, const char *v,
+			struct wm_err *e)
+{
+	int64_t ns;
+
+	if (wm_duration_parse(v, &ns) || ns < 0)
+		return wm_err_set(e, WM_E_INVALID,
+				  "%s.%s: not a duration; write \"10s\", \"1m30s\" or \"250ms\"",
+				  t->section, t->name);
+	return set_number(s, t, (uint64_t)ns / WM_NS_PER_MS, e);
+}
+
+static void list_clear(char **list)
+{
+	for (char **p = list; *p; p++) {
+		free(*p);
+		*p = NULL;
+	}
+}
+
+static int list_add(char **list, const struct entry *t, const char *v, size_t len, struct wm_err *e)
+{
+	unsigned n = 0;
+
+	while (list[n])
+		n++;
+	if (n == WM_SETTINGS_LIST_MAX)
+		return wm_err_set(e, WM_E_INVALID, "%s.%s: at most %d entries", t->section, t->name,
+				  WM_SETTINGS_LIST_MAX);
+	return set_string(&list[n], t, v, len, e);
+}
+
+static int list_from_text(char **list, const struct entry *t, const char *v, struct wm_err *e)
+{
+	int r = 0;
+
+	list_clear(list);
+	while (!r && *v) {
+		size_t len = strcspn(v, ",");
+
+		if (len)
+			r = list_add(list, t, v, len, e);
+		v += len + (v[len] == ',');
+	}
+	return r;
+}
+
+static int set_text(struct wm_settings *s, const struct entry *t, const char *v, struct wm_err *e)
+{
+	char *end;
+	uint64_t n;
+
+	switch (t->kind) {
+	case KIND_STRING:
+		return set_string(field(s, t), t, v, strlen(v), e);
+	case KIND_LIST:
+		return list_from_text(field(s, t), t, v, e);
+	case KIND_DURATION:
+		return set_duration(s, t, v, e);
+	case KIND_BOOL:
+		if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: true or false", t->section,
+					  t->name);
+		*(bool *)field(s, t) = *v == 't';
+		return 0;
+	case KIND_NUMBER:
+	default:
+		errno = 0;
+		n = strtoull(v, &end, 10);
+		if (errno || *end || end == v || *v == '-')
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: a whole number is wanted",
+					  t->section, t->name);
+		return set_number(s, t, n, e);
+	}
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+int wm_settings_init(struct wm_settings *s)
+{
+	memset(s, 0, sizeof(*s));
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		const struct entry *t = &entries[i];
+		int r = 0;
+
+		if (t->kind == KIND_STRING || t->kind == KIND_LIST)
+			r = set_text(s, t, t->text_default, NULL);
+		else if (t->kind == KIND_BOOL)
+			*(bool *)field(s, t) = t->def;
+		else
+			*(uint64_t *)field(s, t) = t->def;
+		if (r) {
+			wm_settings_done(s);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void wm_settings_done(struct wm_settings *s)
+{
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		char **at = field(s, &entries[i]);
+
+		if (entries[i].kind == KIND_LIST)
+			list_clear(at);
+		if (entries[i].kind == KIND_STRING) {
+			free(*at);
+			*at = NULL;
+		}
+	}
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+static int set_list_json(char **list, const struct entry *t, json_t *v, struct wm_err *e)
+{
+	size_t i;
+	json_t *item;
+	int r;
+
+	list_clear(list);
+	json_array_foreach(v, i, item)
+	{
+		if (!json_is_string(item))
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: entry %zu is not a string",
+					  t->section, t->name, i);
+		r = list_add(list, t, json_string_value(item), json_string_length(item), e);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int set_json(struct wm_settings *s, const struct entry *t, json_t *v, struct wm_err *e)
+{
+	static const char *const wanted[] = {[KIND_STRING] = "a string",
+					     [KIND_NUMBER] = "a whole number",
+					     [KIND_DURATION] = "a duration such as \"10s\"",
+					     [KIND_BOOL] = "true or false",
+					     [KIND_LIST] = "a list of strings"};
+
+	if (t->kind == KIND_STRING && json_is_string(v))
+		return set_string(field(s, t), t, json_string_value(v), json_string_length(v), e);
+	if (t->kind == KIND_LIST && json_is_array(v))
+		return set_list_json(field(s, t), t, v, e);
+	if (t->kind == KIND_DURATION && json_is_string(v))
+		return set_duration(s, t, json_string_value(v), e);
+	if (t->kind == KIND_BOOL && json_is_boolean(v)) {
+		*(bool *)field(s, t) = json_is_true(v);
+		return 0;
+	}
+	if ((t->kind == KIND_NUMBER || t->kind == KIND_DURATION) && json_is_integer(v)) {
+		if (json_integer_value(v) < 0)
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: below 0", t->section, t->name);
+		return set_number(s, t, (uint64_t)json_integer_value(v), e);
+	}
+	return wm_err_set(e, WM_E_INVALID, "%s.%s: %s is wanted", t->section, t->name,
+			  wanted[t->kind]);
+}
+
+static const struct entry *find(const char *section, size_t len, const char *name,
+				bool *ret_section)
+{
+	*ret_section = false;
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		if (strlen(entries[i].section) != len ||
+		    strncmp(entries[i].section, section, len) != 0)
+			continue;
+		*ret_section = true;
+		if (strcmp(entries[i].name, name) == 0)
+			return &entries[i];
+	}
+	return NULL;
+}
+
+static int parse_section(struct wm_settings *s, const char *section, json_t *o, struct wm_err *e)
+{
+	const char *key;
+	json_t *v;
+	bool known;
+	int r;
+
+	find(section, strlen(section), "", &known);
+	if (!known)
+		return wm_err_set(e, WM_E_INVALID, "unknown section \"%.64s\"", section);
+	if (!json_is_object(o))
+		return wm_err_set(e, WM_E_INVALID, "%s: an object of settings is wanted", section);
+	json_object_foreach(o, key, v)
+	{
+		const struct entry *t = find(section, strlen(section), key, &known);
+
+		if (!t)
+			return wm_err_set(e, WM_E_INVALID, "unknown setting \"%s.%.64s\"", section,
+					  key);
+		r = set_json(s, t, v, e);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struct wm_err *e)
+{
+	json_error_t je;
+	json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &je), *v;
+	const char *key;
+	int r = 0;
+
+	if (!root)
+		return wm_err_set(e, WM_E_DECODE, "line %d, column %d: %s", je.line, je.column,
+				  je.text);
+	if (!json_is_object(root)) {
+		json_decref(root);
+		return wm_err_set(e, WM_E_DECODE, "a JSON object of sections is wanted");
+	}
+	json_object_foreach(root, key, v)
+	{
+		r = parse_section(s, key, v, e);
+		if (r)
+			break;
+	}
+	json_decref(root);
+	return r;
+}
+
+int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e)
+{
+	_cleanup_free_ char *text = malloc(WM_SETTINGS_FILE_MAX + 1);
+	struct wm_err inner = {0};
+	size_t len;
+	FILE *f;
+	int r;
+
+	if (!text)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	f = fopen(path, "re");
+	if (!f)
+		return wm_err_set(e, -errno, "%s: %s", path, strerror(errno));
+	len = fread(text, 1, WM_SETTINGS_FILE_MAX + 1, f);
+	r = ferror(f) ? -EIO : 0;
+	fclose(f);
+	if (r)
+		return wm_err_set(e, r, "%s: cannot be read", path);
+	if (len > WM_SETTINGS_FILE_MAX)
+		return wm_err_set(e, WM_E_INVALID, "%s: longer than %d octets", path,
+				  WM_SETTINGS_FILE_MAX);
+	r = wm_settings_parse(s, text, len, &inner);
+	return r ? wm_err_set(e, r, "%s: %s", path, inner.text) : 0;
+}
+
+int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err *e)
+{
+	const char *dot = strchr(assignment, '.'), *eq = strchr(assignment, '=');
+	const struct entry *t = NULL;
+	char name[64];
+	bool known;
+
+	if (!dot || !eq || dot > eq)
+		return wm_err_set(e, WM_E_INVALID, "\"%.64s\": section.name=value is wanted",
+				  assignment);
+	if ((size_t)(eq - dot) <= sizeof(name)) {
+		snprintf(name, sizeof(name), "%.*s", (int)(eq - dot - 1), dot + 1);
+		t = find(assignment, (size_t)(dot - assignment), name, &known);
+	}
+	if (!t)
+		return wm_err_set(e, WM_E_INVALID, "unknown setting \"%.*s\"",
+				  (int)(eq - assignment < 64 ? eq - assignment : 64), assignment);
+	return set_text(s, t, eq + 1, e);
+}
+
+int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	bool known = false;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(levels); i++)
+		known |= strcmp(s->log_level, levels[i]) == 0;
+	if (!known)
+		return wm_err_set(e, WM_E_INVALID, "log.level: error, warn, info or debug");
+	if (!*s->node_domain)
+		return wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
+	if (!*s->node_datacenter)
+		return wm_err_set(e, WM_E_INVALID, "node.datacenter: must not be empty");
+	if (s->dns_ttl_ms % 1000 || s->dns_negative_ttl_ms % 1000)
+		return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
+				  s->dns_ttl_ms % 1000 ? "dns.ttl" : "dns.negative_ttl");
+	if (*s->node_data_dir != '/' || *s->kernel_pin_dir != '/')
+		return wm_err_set(e, WM_E_INVALID, "%s: an absolute path is wanted",
+				  *s->node_data_dir != '/' ? "node.data_dir" : "kernel.pin_dir");
+	if (!s->http_port && !*s->http_socket)
+		return wm_err_set(e, WM_E_INVALID,
+				  "http.port is 0 and http.socket is empty: no way in");
+	return 0;
+}
+
+/* --- reload, output --------------------------------------------------------------------------- */
+static bool same(const struct wm_settings *a, const struct wm_settings *b, const struct entry *t)
+{
+	char **la = field(a, t), **lb = field(b, t);
+
+	switch (t->kind) {
+	case KIND_STRING:
+		return strcmp(*la, *lb) == 0;
+	case KIND_LIST:
+		for (; *la && *lb; la++, lb++)
+			if (strcmp(*la, *lb) != 0)
+				return false;
+		return !*la && !*lb;
+	case KIND_BOOL:
+		return *(bool *)field(a, t) == *(bool *)field(b, t);
+	case KIND_NUMBER:
+	case KIND_DURATION:
+	default:
+		return *(uint64_t *)field(a, t) == *(uint64_t *)field(b, t);
+	}
+}
+
+int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next, const char **ret_left)
+{
+	int changed = 0, r;
+
+	*ret_left = NULL;
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		const struct entry *t = &entries[i];
+
+		if (same(s, next, t))
+			continue;
+		if (!t->reload || t->kind == KIND_LIST) {
+			*ret_left = t->full;
+			continue;
+		}
+		changed++;
+		if (t->kind == KIND_STRING) {
+			const char *v = *(char **)field(next, t);
+
+			r = set_string(field(s, t), t, v, strlen(v), NULL);
+			if (r)
+				return r;
+		} else if (t->kind == KIND_BOOL) {
+			*(bool *)field(s, t) = *(bool *)field(next, t);
+		} else {
+			*(uint64_t *)field(s, t) = *(uint64_t *)field(next, t);
+		}
+	}
+	return changed;
+}
+
+static json_t *value_json(const struct wm_settings *s, const struct entry *t)
+{
+	char text[40];
+	json_t *list;
+
+	switch (t->kind) {
+	case KIND_STRING:
+		return json_string(*(char **)field(s, t));
+	case KIND_BOOL:
+		return json_boolean(*(bool *)field(s, t));
+	case KIND_DURATION:
+		wm_duration_format((int64_t)(*(uint64_t *)field(s, t) * WM_NS_PER_MS), text,
+				   sizeof(text));
+		return json_string(text);
+	case KIND_LIST:
+		list = json_array();
+		for (char **p = field(s, t); *p; p++)
+			json_array_append_new(list, json_string(*p));
+		return list;
+	case KIND_NUMBER:
+	default:
+		return json_integer((json_int_t) * (uint64_t *)field(s, t));
+	}
+}
+
+void wm_settings_dump(const struct wm_settings *s, FILE *out)
+{
+	json_t *root = json_object();
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		json_t *section = json_object_get(root, entries[i].section);
+
+		if (!section) {
+			section = json_object();
+			json_object_set_new(root, entries[i].section, section);
+		}
+		json_object_set_new(section, entries[i].name, value_json(s, &entries[i]));
+	}
+	json_dumpf(root, out, JSON_INDENT(2));
+	fputc('\n', out);
+	json_decref(root);
+}
+
+void wm_settings_reference(FILE *out)
+{
+	struct wm_settings s;
+	const char *section = "";
+
+	if (wm_settings_init(&s))
+		return;
+	fputs("# Settings\n\nGenerated by `make docs` from `userspace/base/settings.def`. A JSON "
+	      "file "
+	      "holds them as\n`{\"section\": {\"name\": value}}`; `--set section.name=value` sets "
+	      "one. "
+	      "Settings marked *reload* follow\n`SIGHUP`, the others a restart.\n",
+	      out);
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		const struct entry *t = &entries[i];
+		json_t *v = value_json(&s, t);
+		char *def = json_dumps(v, JSON_ENCODE_ANY);
+
+		if (strcmp(section, t->section) != 0)
+			fprintf(out,
+				"\n## %s\n\n| setting | default | range | meaning |\n"
+				"| --- | --- | --- | --- |\n",
+				t->section);
+		section = t->section;
+		fprintf(out, "| `%s.%s` | `%s` | ", t->section, t->name, def ? def : "");
+		if (t->kind == KIND_STRING || t->kind == KIND_LIST)
+			fprintf(out, "%s, at most %" PRIu64 " octets%s", t->unit, t->max,
+				t->kind == KIND_LIST ? " each" : "");
+		else if (t->kind == KIND_BOOL)
+			fputs("true, false", out);
+		else
+			fprintf(out, "%" PRIu64 " to %" PRIu64 " %s", t->min, t->max,
+				t->kind == KIND_DURATION ? "ms" : t->unit);
+		fprintf(out, " | %s%s |\n", t->text, t->reload ? " (*reload*)" : "");
+		free(def);
+		json_decref(v);
+	}
+	wm_settings_done(&s);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* settings.h - the configuration: one struct, filled from defaults, a JSON file and --set, all by
+ * the one table settings.def. A wrong name, type or value is an error that names the setting and
+ * its limit; nothing is guessed. Durations are milliseconds. Threading: no state. */
+#pragma once
+#include "err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define WM_SETTINGS_LIST_MAX 16		  /* texts of one list */
+#define WM_SETTINGS_FILE_MAX (256 * 1024) /* octets of a configuration file */
+
+struct wm_settings {
+#define S(section, name, reload, def, max, text)	    char *section##_##name;
+#define N(section, name, reload, def, min, max, unit, text) uint64_t section##_##name;
+#define D(section, name, reload, def, min, max, text)	    uint64_t section##_##name##_ms;
+#define B(section, name, reload, def, text)		    bool section##_##name;
+#define L(section, name, reload, def, max, text)                                                   \
+	char *section##_##name[WM_SETTINGS_LIST_MAX + 1]; /* NULL-terminated */
+#include "settings.def"
+#undef S
+#undef N
+#undef D
+#undef B
+#undef L
+};
+
+/** Fill with the defaults. @return 0, -ENOMEM. Free with wm_settings_done(). */
+int wm_settings_init(struct wm_settings *s);
+void wm_settings_done(struct wm_settings *s);
+/** Read the JSON file at @p path over @p s: {"dns": {"port": 53}}. On error @p s may be changed in
+ *  part: throw it away. @return 0, negative errno, WM_E_DECODE, WM_E_INVALID; text in @p e. */
+int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e);
+/** The same from memory. */
+int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struct wm_err *e);
+/** One setting, "dns.port=53"; lists separated by commas. */
+int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err *e);
+/** What no single setting can tell: ranges, sizes that belong together. */
+int wm_settings_check(const struct wm_settings *s, struct wm_err *e);
+/** Take the reloadable settings of @p next over into @p s. @p ret_left receives the name of one
+ * that differs and needs a restart, or NULL. @return settings that changed, or -ENOMEM. */
+int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
+		       const char **ret_left);
+/** All settings with their values as a JSON document that wm_settings_load() reads. */
+void wm_settings_dump(const struct wm_settings *s, FILE *out);
+/** The reference page, in Markdown. */
+void wm_settings_reference(FILE *out);
