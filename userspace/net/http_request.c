@@ -17,17 +17,17 @@ static const struct {
 	enum evhttp_cmd_type ev;
 	int ours;
 	const char *name;
-	bool body; /* evhttp reads one; without, a stated body would be read as the next request */
+	bool body; /* evhttp reads one; where it does not, a body would be the next request */
 } methods[] = {
-	{EVHTTP_REQ_GET, WM_GET, "GET", false},
+	{EVHTTP_REQ_GET, WM_GET, "GET", true},
 	{EVHTTP_REQ_PUT, WM_PUT, "PUT", true},
 	{EVHTTP_REQ_POST, WM_POST, "POST", true},
-	{EVHTTP_REQ_DELETE, WM_DELETE, "DELETE", false},
-	{EVHTTP_REQ_OPTIONS, WM_OPTIONS, "OPTIONS", false},
+	{EVHTTP_REQ_DELETE, WM_DELETE, "DELETE", true},
+	{EVHTTP_REQ_OPTIONS, WM_OPTIONS, "OPTIONS", true},
 	{EVHTTP_REQ_HEAD, WM_HEAD, "HEAD", false},
 	{EVHTTP_REQ_PATCH, 0, "PATCH", true},
 	{EVHTTP_REQ_TRACE, 0, "TRACE", false},
-	{EVHTTP_REQ_CONNECT, 0, "CONNECT", false},
+	{EVHTTP_REQ_CONNECT, 0, "CONNECT", true},
 };
 
 /* Place in the table; its end for a method that evhttp does not know. */
@@ -264,6 +264,12 @@ static bool refused(struct wm_http_request *r)
 		wm_http_reply_text(r, 429, "Too many connections");
 		return true;
 	}
+	if (r->ev->headers_size > s->lim.headers_max) {
+		snprintf(text, sizeof(text), "Request headers too large, max allowed: %zu bytes",
+			 s->lim.headers_max);
+		refuse(r, WM_HTTP_TOO_LARGE, 431, text);
+		return true;
+	}
 	if (evbuffer_get_length(evhttp_request_get_input_buffer(r->ev)) > s->lim.body_max) {
 		snprintf(text, sizeof(text), "Request body too large, max allowed: %zu bytes",
 			 s->lim.body_max);
@@ -403,6 +409,7 @@ static const char *phrase(int status)
 		{409, "Conflict"},
 		{413, "Content Too Large"},
 		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
 		{500, "Internal Server Error"},
 		{501, "Not Implemented"},
 		{503, "Service Unavailable"},

@@ -191,9 +191,13 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 static struct bufferevent *on_accept(struct event_base *base, void *arg)
 {
 	struct wm_http_server *s = arg;
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	struct wm_http_conn *c = calloc(1, sizeof(*c));
+	struct bufferevent *bev;
+	struct wm_http_conn *c;
 
+	/* a burst comes in one turn: the ones before this know their socket by now */
+	on_admit(-1, 0, s);
+	bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	c = calloc(1, sizeof(*c));
 	if (bev && c) {
 		c->bev = bev;
 		c->server = s;
@@ -210,7 +214,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 	/* while an answer is written evhttp reads on without looking: a client must not fill our
 	 * memory meanwhile */
 	bufferevent_setwatermark(bev, EV_READ, 0,
-				 2 * s->lim.body_max + s->lim.headers_max + READ_AHEAD);
+				 2 * (s->lim.body_max + s->lim.headers_max) + READ_AHEAD);
 	bufferevent_incref(bev);
 	TAILQ_INSERT_TAIL(&s->fresh, c, entry);
 	s->count++;
@@ -276,8 +280,8 @@ static void set_limits(struct wm_http_server *s)
 	struct timeval tv = {(time_t)(ms / 1000 + 2), 0};
 
 	evhttp_set_timeout_tv(s->http, &tv);
-	evhttp_set_max_headers_size(s->http, (ev_ssize_t)lim->headers_max);
-	/* what is over the limit but below this is refused by us, with a sentence */
+	/* what is over the limit but below twice that is refused by us, with a sentence */
+	evhttp_set_max_headers_size(s->http, (ev_ssize_t)(2 * lim->headers_max));
 	evhttp_set_max_body_size(s->http, (ev_ssize_t)(2 * lim->body_max));
 	evhttp_set_allowed_methods(s->http, METHODS_ALL);
 	evhttp_set_default_content_type(s->http, NULL);

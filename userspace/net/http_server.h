@@ -24,7 +24,7 @@ struct wm_http_request;
 	X(DEADLINE, http_deadline, "connections closed: idle, or too slow to send or to take")     \
 	X(BAD_HOST, http_bad_host, "requests refused for their Host")                              \
 	X(BAD_FRAMING, http_bad_framing, "requests refused for how they are framed")               \
-	X(TOO_LARGE, http_too_large, "requests refused for the size of their body")                \
+	X(TOO_LARGE, http_too_large, "requests refused for the size of their headers or body")     \
 	X(ABORTED, http_aborted, "kept requests whose client went away")                           \
 	X(NO_MEMORY, http_no_memory, "connections or requests dropped for want of memory")
 

@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net */
+/* The HTTP server over real sockets: client and server share the thread, the client side does not
+ * block. Nothing asserts how fast a thing is, only that it happens before a generous deadline. */
+#include "userspace/base/util.h"
+#include "userspace/net/http_server.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define DEADLINE_MS 30000
+#define BODY_MAX    1000
+
+static struct wm_loop *loop;
+static struct wm_http_server *server;
+static struct wm_http_limits limits;
+static uint16_t port;
+static struct wm_http_request *kept;
+static unsigned handled, aborted;
+static char seen[4096], body_seen[4096];
+static char got[262144]; /* what a client has received */
+static size_t got_len;
+static char dir[64], path[96];
+
+#define UNTIL(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t end_ = wm_clock_ms() + DEADLINE_MS;                                       \
+		while (!(condition) && wm_clock_ms() < end_)                                       \
+			cr_assert_eq(wm_loop_turn(loop, 5), 0);                                    \
+		cr_assert(condition);                                                              \
+	} while (0)
+
+static void on_abort(void *arg)
+{
+	cr_assert_eq(arg, &aborted);
+	aborted++;
+	kept = NULL;
+}
+
+static void show_params(const struct wm_http_request *r)
+{
+	const char *name, *value;
+	size_t pos = 0, n = 0;
+
+	while (wm_http_query_next(r, &pos, &name, &value))
+		n += (size_t)snprintf(seen + n, sizeof(seen) - n, "%s=%s;", name, value);
+}
+
+/* /keep waits; /big sends a lot; everything else is echoed as text. */
+static void handler(void *arg, struct wm_http_request *r)
+{
+	size_t len;
+	const char *body = wm_http_body(r, &len);
+
+	cr_assert_eq(arg, &limits);
+	handled++;
+	seen[0] = 0;
+	show_params(r);
+	cr_assert_lt(len, sizeof(body_seen));
+	memcpy(body_seen, body, len);
+	body_seen[len] = 0;
+	if (strcmp(wm_http_path(r), "/keep") == 0) {
+		kept = r;
+		wm_http_on_abort(r, on_abort, &aborted);
+		return;
+	}
+	if (strcmp(wm_http_path(r), "/big") == 0) {
+		static char big[8u << 20];
+
+		wm_http_reply(r, 200, NULL, big, sizeof(big));
+		return;
+	}
+	cr_assert_eq(wm_http_set_header(r, "X-Test", "yes"), 0);
+	cr_assert_eq(wm_http_set_header(r, "X-Bad", "a\r\nX-Evil: 1"), -EINVAL);
+	wm_http_reply_text(r, 200, "%s %s local=%d uid=%ld body=%zu", wm_http_method_name(r),
+			   wm_http_path(r), wm_http_is_local(r), wm_http_peer_uid(r), len);
+}
+
+static void setup(void)
+{
+	limits = (struct wm_http_limits){.body_max = BODY_MAX,
+					 .headers_max = 2000,
+					 .connections_max = 20,
+					 .per_address_max = 10,
+					 .read_timeout_ms = 20000,
+					 .write_timeout_ms = 20000};
+	handled = aborted = 0;
+	kept = NULL;
+	loop = wm_loop_new();
+	cr_assert(loop);
+}
+
+static void start(void)
+{
+	server = wm_http_server_new(loop, &limits, handler, &limits);
+	cr_assert(server);
+	cr_assert_eq(wm_http_listen_tcp(server, "127.0.0.1", 0, &port), 0);
+	cr_assert_neq(port, 0);
+}
+
+static void teardown(void)
+{
+	wm_http_server_free(server);
+	server = NULL;
+	wm_loop_free(loop);
+	if (path[0])
+		unlink(path);
+	if (dir[0])
+		rmdir(dir);
+	dir[0] = path[0] = 0;
+}
+
+TestSuite(http_server, .init = setup, .fini = teardown, .timeout = 120);
+
+static int dial(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons(port),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	cr_assert_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	return fd;
+}
+
+static void say(int fd, const char *s)
+{
+	cr_assert_eq(send(fd, s, strlen(s), MSG_NOSIGNAL), (ssize_t)strlen(s));
+}
+
+/* One read. @return false once the server has closed. */
+static bool hear(int fd)
+{
+	ssize_t n = recv(fd, got + got_len, sizeof(got) - 1 - got_len, MSG_DONTWAIT);
+
+	if (n > 0)
+		got_len += (size_t)n;
+	got[got_len] = 0;
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* A whole answer with Content-Length is there. */
+static bool whole(int fd)
+{
+	const char *end, *length;
+
+	hear(fd);
+	end = strstr(got, "\r\n\r\n");
+	length = strcasestr(got, "Content-Length: ");
+	return end && length && strlen(end + 4) >= strtoul(length + 16, NULL, 10);
+}
+
+/* Send, wait for the answer. @return its status. */
+static int ask(int fd, const char *request)
+{
+	got_len = 0;
+	got[0] = 0;
+	say(fd, request);
+	UNTIL(whole(fd));
+	return atoi(got + 9);
+}
+
+static int ask_once(const char *request)
+{
+	int fd = dial(), status = ask(fd, request);
+
+	close(fd);
+	return status;
+}
+
+#define HOST "Host: 127.0.0.1\r\n"
+
+Test(http_server, answers_and_keeps_the_connection)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	cr_assert_eq(ask(fd, "GET /a?x=1&y=%41+b&flag&=e HTTP/1.1\r\n" HOST "\r\n"), 200);
+	cr_assert_str_eq(seen, "x=1;y=A b;flag=;=e;");
+	cr_assert(strstr(got, "X-Test: yes"));
+	cr_assert(strstr(got, "text/plain; charset=utf-8"));
+	cr_assert(!strstr(got, "Evil"));
+	cr_assert(strstr(got, "GET /a local=0 uid=-1 body=0"));
+	cr_assert_eq(ask(fd, "PUT /b%2Fc HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhel"
+			     "lo"),
+		     200);
+	cr_assert(strstr(got, "PUT /b%2Fc local=0 uid=-1 body=5"));
+	cr_assert_str_eq(body_seen, "hello");
+	cr_assert_eq(ask(fd, "PUT /b HTTP/1.1\r\n" HOST
+			     "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+		     200);
+	cr_assert_str_eq(body_seen, "hello");
+	cr_assert_eq(ask(fd, "FOO /b HTTP/1.1\r\n" HOST "\r\n"), 200);
+	cr_assert_eq(wm_http_connections(server), 1);
+	close(fd);
+	UNTIL(wm_http_connections(server) == 0);
+}
+
+Test(http_server, two_requests_at_once_are_answered_in_order)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	got_len = 0;
+	say(fd, "GET /one HTTP/1.1\r\n" HOST "\r\nGET /two HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL((hear(fd), strstr(got, "/two")));
+	cr_assert_lt(strstr(got, "/one"), strstr(got, "/two"));
+	close(fd);
+}
+
+Test(http_server, expect_continue)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	got_len = 0;
+	say(fd, "PUT /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	UNTIL((hear(fd), strstr(got, "100 Continue")));
+	got_len = 0;
+	cr_assert_eq(ask(fd, "12345"), 200);
+	cr_assert_str_eq(body_seen, "12345");
+	close(fd);
+}
+
+Test(http_server, refuses_what_could_be_read_in_two_ways)
+{
+	static const char *const bad[] = {
+		"PUT /a HTTP/1.1\r\n" HOST
+		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"PUT /a HTTP/1.1\r\n" HOST
+		"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+		"PUT /a HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+		"PUT /a HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nhello",
+		"PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
+		"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+		"PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		"FOO /a HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello",
+		"TRACE /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"GET /a HTTP/1.1\r\n" HOST "Host: 127.0.0.2\r\n\r\n",
+		"GET http://127.0.0.1/a HTTP/1.1\r\n" HOST "\r\n",
+		"GET /a HTTP/1.1\r\n\r\n",
+		"GET /a?x=%4 HTTP/1.1\r\n" HOST "\r\n",
+		"GET /a?x=%00 HTTP/1.1\r\n" HOST "\r\n",
+		"nonsense\r\n\r\n",
+	};
+	int old;
+
+	start();
+	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		cr_expect_eq(ask_once(bad[i]), 400, "request %u: %s", i, got);
+		cr_expect_eq(handled, 0, "request %u", i);
+	}
+	cr_assert_gt(wm_http_counters(server)[WM_HTTP_BAD_FRAMING], 6);
+	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"), 200);
+	old = dial();
+	got_len = 0;
+	say(old, "GET /a HTTP/1.0\r\n\r\n");
+	UNTIL(!hear(old));
+	cr_assert(strstr(got, " 200 OK"));
+	close(old);
+}
+
+Test(http_server, a_refused_connection_is_closed)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	cr_assert_eq(ask(fd, "GET /a HTTP/1.1\r\n" HOST "Content-Length: x\r\n\r\n"), 400);
+	UNTIL(!hear(fd));
+	close(fd);
+}
+
+Test(http_server, host_decides_on_tcp)
+{
+	static const char *const good[] = {"127.0.0.1",	     "127.0.0.1:8500", "localhost",
+					   "LOCALHOST:8500", "[::1]",	       "[::1]:8500",
+					   "Mesh.Example",   "localhost.",     "mesh.example:1"};
+	static const char *const bad[] = {"evil.example", "localhost.evil",  "127.0.0.1.evil",
+					  "[::1",	  "127.0.0.1:80x",   "127.0.0.1:80:80",
+					  "a@127.0.0.1",  "mesh.example.uk", ""};
+	char request[256];
+
+	start();
+	cr_assert_eq(wm_http_allow_host(server, "mesh.example"), 0);
+	for (unsigned i = 0; i < WM_ARRAY_LEN(good); i++) {
+		snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
+		cr_expect_eq(ask_once(request), 200, "%s: %s", good[i], got);
+	}
+	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", bad[i]);
+		cr_expect_eq(ask_once(request), 403, "%s: %s", bad[i], got);
+	}
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_BAD_HOST], WM_ARRAY_LEN(bad));
+}
+
+static int put_body(size_t len)
+{
+	_cleanup_free_ char *request = malloc(len + 128);
+	int n = snprintf(request, 128, "PUT /a HTTP/1.1\r\n" HOST "Content-Length: %zu\r\n\r\n",
+			 len);
+
+	memset(request + n, 'x', len);
+	request[(size_t)n + len] = 0;
+	return ask_once(request);
+}
+
+Test(http_server, sizes_are_bounded)
+{
+	char request[8192];
+
+	start();
+	cr_assert_eq(put_body(BODY_MAX), 200);
+	cr_assert_eq(handled, 1);
+	cr_assert_eq(put_body(BODY_MAX + 1), 413);
+	cr_assert(strstr(got, "Request body too large, max allowed: 1000 bytes"));
+	cr_assert_eq(put_body(10 * BODY_MAX), 413);
+	cr_assert_eq(handled, 1);
+	memset(request, 'a', sizeof(request));
+	memcpy(request, "GET /", 5);
+	snprintf(request + 3000, 100, " HTTP/1.1\r\n" HOST "\r\n");
+	cr_assert_eq(ask_once(request), 431, "%s", got);
+	cr_assert_eq(handled, 1);
+	memcpy(request, "GET /?", 6);
+	for (int i = 0; i < WM_HTTP_PARAMS_MAX + 1; i++)
+		memcpy(request + 6 + 3 * i, "a=&", 3);
+	snprintf(request + 6 + 3 * (WM_HTTP_PARAMS_MAX + 1), 100, " HTTP/1.1\r\n" HOST "\r\n");
+	cr_assert_eq(ask_once(request), 400);
+	cr_assert(strstr(got, "at most 64 parameters"));
+	cr_assert_eq(handled, 1);
+}
+
+Test(http_server, slow_and_idle_clients_are_cut_off)
+{
+	int idle, slow, patient;
+	uint64_t end, next = 0;
+
+	limits.read_timeout_ms = 300;
+	start();
+	idle = dial();
+	slow = dial();
+	patient = dial();
+	UNTIL(wm_http_connections(server) == 3);
+	say(patient, "GET /keep HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(kept);
+	/* an octet now and then is no progress: the deadline is of the whole request */
+	end = wm_clock_ms() + DEADLINE_MS;
+	while (wm_http_connections(server) > 1 && wm_clock_ms() < end) {
+		if (wm_clock_ms() >= next) {
+			send(slow, "G", 1, MSG_NOSIGNAL);
+			next = wm_clock_ms() + 20;
+		}
+		wm_loop_turn(loop, 5);
+	}
+	cr_assert_eq(wm_http_connections(server), 1);
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_DEADLINE], 2);
+	/* a kept request is not idle */
+	wm_http_reply_text(kept, 200, "at last");
+	got_len = 0;
+	UNTIL(whole(patient));
+	cr_assert(strstr(got, "at last"));
+	close(idle);
+	close(slow);
+	close(patient);
+}
+
+Test(http_server, a_client_that_does_not_read_is_cut_off)
+{
+	int fd, small = 4096;
+
+	limits.write_timeout_ms = 300;
+	start();
+	fd = dial();
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	say(fd, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(handled == 1);
+	UNTIL(wm_http_connections(server) == 0);
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_DEADLINE], 1);
+	close(fd);
+}
+
+Test(http_server, a_client_that_sends_while_it_is_served_fills_no_memory)
+{
+	static char junk[65536];
+	uint64_t end = wm_clock_ms() + 1000, sent = 0;
+	ssize_t n;
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	memset(junk, 'x', sizeof(junk));
+	/* the answer is not taken; what the kernel's buffers do not hold is refused */
+	while (wm_clock_ms() < end) {
+		n = send(fd, junk, sizeof(junk), MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent += n > 0 ? (uint64_t)n : 0;
+		wm_loop_turn(loop, 1);
+	}
+	cr_assert_lt(sent, 64u << 20);
+	cr_assert_eq(handled, 1);
+	close(fd);
+	UNTIL(wm_http_connections(server) == 0);
+}
+
+Test(http_server, connections_are_capped)
+{
+	int fds[11], more;
+
+	start();
+	for (unsigned i = 0; i < 10; i++)
+		fds[i] = dial();
+	UNTIL(wm_http_connections(server) == 10);
+	more = dial();
+	cr_assert_eq(ask(more, "GET / HTTP/1.1\r\n" HOST "\r\n"), 429);
+	cr_assert(strstr(got, "Too many connections"));
+	UNTIL(!hear(more));
+	close(more);
+	UNTIL(wm_http_connections(server) == 10);
+	cr_assert_eq(ask(fds[0], "GET / HTTP/1.1\r\n" HOST "\r\n"), 200);
+	close(fds[1]);
+	UNTIL(wm_http_connections(server) == 9);
+	fds[1] = dial();
+	cr_assert_eq(ask(fds[1], "GET / HTTP/1.1\r\n" HOST "\r\n"), 200);
+	for (unsigned i = 0; i < 10; i++)
+		close(fds[i]);
+	UNTIL(wm_http_connections(server) == 0);
+}
+
+Test(http_server, a_flood_of_connections_is_closed_unheard)
+{
+	enum { FLOOD = 200 };
+	int fds[FLOOD];
+	unsigned closed = 0;
+
+	start();
+	for (unsigned i = 0; i < FLOOD; i++)
+		fds[i] = dial();
+	UNTIL(wm_http_counters(server)[WM_HTTP_ACCEPTED] == FLOOD);
+	/* the cap, and 64 that would hear why */
+	cr_assert_eq(wm_http_connections(server), limits.per_address_max + 64);
+	for (unsigned i = 0; i < FLOOD; i++)
+		closed += !hear(fds[i]);
+	cr_assert_eq(closed, FLOOD - limits.per_address_max - 64);
+	for (unsigned i = 0; i < FLOOD; i++)
+		close(fds[i]);
+	UNTIL(wm_http_connections(server) == 0);
+}
+
+Test(http_server, out_of_descriptors_recovers)
+{
+	struct rlimit old, low;
+	int fds[5], probe;
+
+	limits.read_timeout_ms = 400;
+	start();
+	probe = dup(0);
+	for (unsigned i = 0; i < 5; i++)
+		fds[i] = dial();
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = (rlim_t)fds[4] + 1;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (int i = 0; i < 20; i++)
+		wm_loop_turn(loop, 1);
+	cr_assert_lt(wm_http_connections(server), 5);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	UNTIL(wm_http_counters(server)[WM_HTTP_ACCEPTED] == 5);
+	for (unsigned i = 0; i < 5; i++)
+		close(fds[i]);
+	close(probe);
+}
+
+Test(http_server, kept_requests_are_answered_later)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	got_len = 0;
+	/* what is pipelined behind a kept request waits for it */
+	say(fd, "GET /keep HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(kept);
+	for (int i = 0; i < 10; i++)
+		wm_loop_turn(loop, 1);
+	cr_assert_eq(handled, 1);
+	wm_http_reply_text(kept, 200, "late");
+	UNTIL((hear(fd), strstr(got, "/next")));
+	cr_assert_lt(strstr(got, "late"), strstr(got, "/next"));
+	cr_assert_eq(aborted, 0);
+	close(fd);
+}
+
+Test(http_server, a_client_that_leaves_is_told)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "GET /keep HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(kept);
+	close(fd);
+	UNTIL(aborted == 1);
+	cr_assert_eq(wm_http_connections(server), 0);
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_ABORTED], 1);
+}
+
+Test(http_server, a_write_is_answered_though_the_client_sends_no_more)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "PUT /keep HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi");
+	cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+	UNTIL(kept);
+	for (int i = 0; i < 10; i++)
+		wm_loop_turn(loop, 1);
+	cr_assert_eq(aborted, 0);
+	wm_http_reply_text(kept, 200, "done");
+	got_len = 0;
+	UNTIL(whole(fd));
+	cr_assert(strstr(got, "done"));
+	close(fd);
+	UNTIL(wm_http_connections(server) == 0);
+}
+
+Test(http_server, free_aborts_what_is_kept_and_sends_what_was_answered)
+{
+	int waits, answered;
+
+	start();
+	waits = dial();
+	answered = dial();
+	say(waits, "GET /keep HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(kept);
+	say(answered, "GET /x HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(handled == 2);
+	wm_http_server_free(server);
+	server = NULL;
+	cr_assert_eq(aborted, 1);
+	got_len = 0;
+	UNTIL(!hear(answered));
+	cr_assert(strstr(got, "GET /x"));
+	UNTIL(!hear(waits));
+	close(waits);
+	close(answered);
+}
+
+/* --- Unix sockets -------------------------------------------------------------------------------
+ */
+
+static void make_path(void)
+{
+	snprintf(dir, sizeof(dir), "/tmp/wm-http-XXXXXX");
+	cr_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+}
+
+static int dial_unix(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+Test(http_server, unix_socket)
+{
+	char expect[64];
+	struct stat st;
+	int fd;
+
+	make_path();
+	start();
+	cr_assert_eq(wm_http_listen_unix(server, path, 0660), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0660);
+	fd = dial_unix();
+	/* no Host is needed where no browser comes */
+	cr_assert_eq(ask(fd, "GET /a HTTP/1.1\r\nHost: anything\r\n\r\n"), 200);
+	snprintf(expect, sizeof(expect), "local=1 uid=%ld", (long)getuid());
+	cr_assert(strstr(got, expect), "%s", got);
+	cr_assert_eq(ask(fd, "GET /a HTTP/1.1\r\n\r\n"), 200);
+	close(fd);
+	wm_http_server_free(server);
+	server = NULL;
+	cr_assert_eq(stat(path, &st), -1);
+}
+
+Test(http_server, a_stale_unix_socket_is_replaced_a_live_one_is_not)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct wm_http_server *second;
+	struct stat st;
+	int fd;
+
+	make_path();
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	cr_assert_eq(listen(fd, 1), 0);
+	start();
+	cr_assert_eq(wm_http_listen_unix(server, path, 0600), -EADDRINUSE);
+	close(fd); /* its process has died */
+	cr_assert_eq(wm_http_listen_unix(server, path, 0600), 0);
+	fd = dial_unix();
+	cr_assert_eq(ask(fd, "GET /a HTTP/1.1\r\n\r\n"), 200);
+	close(fd);
+	second = wm_http_server_new(loop, &limits, handler, &limits);
+	cr_assert_eq(wm_http_listen_unix(second, path, 0600), -EADDRINUSE);
+	wm_http_server_free(second);
+	cr_assert_eq(stat(path, &st), 0, "the loser must not remove the winner's socket");
+}
+
+Test(http_server, a_file_in_the_way_is_left_alone)
+{
+	struct stat st;
+	int fd;
+
+	make_path();
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	cr_assert(fd >= 0);
+	close(fd);
+	start();
+	cr_assert_eq(wm_http_listen_unix(server, path, 0600), -EEXIST);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert(S_ISREG(st.st_mode));
+}
+
+Test(http_server, listening_fails_clearly)
+{
+	uint16_t other;
+
+	start();
+	cr_assert_eq(wm_http_listen_tcp(server, "127.0.0.1", port, &other), -EADDRINUSE);
+	cr_assert_eq(wm_http_listen_tcp(server, "nowhere", 0, &other), -EINVAL);
+	cr_assert_eq(wm_http_listen_tcp(server, "192.0.2.1", 0, &other), -EADDRNOTAVAIL);
+	cr_assert_eq(wm_http_listen_tcp(server, "::1", 0, &other), 0);
+}
+
+static unsigned open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+Test(http_server, no_descriptor_is_lost)
+{
+	unsigned before;
+
+	start();
+	ask_once("GET /a HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(wm_http_connections(server) == 0);
+	before = open_descriptors();
+	for (int i = 0; i < 20; i++) {
+		ask_once("GET /a HTTP/1.1\r\n" HOST "\r\n");
+		ask_once("GET /a HTTP/1.1\r\nHost: evil\r\n\r\n");
+		close(dial());
+	}
+	UNTIL(wm_http_connections(server) == 0);
+	cr_assert_eq(open_descriptors(), before);
+}
+
+Test(http_server, segments_are_decoded)
+{
+	char buf[8];
+
+	cr_assert(wm_http_segment("a%2Fb", 5, buf, sizeof(buf)));
+	cr_assert_str_eq(buf, "a/b");
+	cr_assert(wm_http_segment("a+b", 3, buf, sizeof(buf)));
+	cr_assert_str_eq(buf, "a+b");
+	cr_assert(wm_http_segment("%41%42%43%44%45%46%47", 21, buf, sizeof(buf)));
+	cr_assert_str_eq(buf, "ABCDEFG");
+	cr_assert(!wm_http_segment("%41%42%43%44%45%46%47%48", 24, buf, sizeof(buf)));
+	cr_assert(!wm_http_segment("12345678", 8, buf, sizeof(buf)));
+	cr_assert(!wm_http_segment("%0", 2, buf, sizeof(buf)));
+	cr_assert(!wm_http_segment("%zz", 3, buf, sizeof(buf)));
+	cr_assert(!wm_http_segment("a%00", 4, buf, sizeof(buf)));
+}
