@@ -10,8 +10,22 @@
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
 
+#define WM_API_WATCHERS_MAX                                                                        \
+	16384 /* blocking queries that wait at a time, where no other is given */
+
+/* What the API counts, defined once: X(symbol, metric name, text). */
+#define WM_API_COUNTERS(X)                                                                         \
+	X(READS, api_reads, "reads answered")                                                      \
+	X(WRITES, api_writes, "writes answered with success")                                      \
+	X(REFUSED, api_refused, "requests answered with an error of the client")                   \
+	X(FAILED, api_failed, "requests answered with an error of ours")                           \
+	X(WATCH_WOKEN, api_watch_woken, "blocking queries that a change ended")                    \
+	X(WATCH_EXPIRED, api_watch_expired, "blocking queries that their wait ended")              \
+	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
+	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")
+
 struct wm_api;
-struct wm_api_deps { /* all borrowed; plane may be NULL (no data plane) */
+struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables may be NULL */
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	struct wm_health *health;
@@ -21,8 +35,18 @@ struct wm_api_deps { /* all borrowed; plane may be NULL (no data plane) */
 	struct wm_plane *plane;
 	const char *version, *domain;
 	const char *plane_error; /* why there is no data plane, or NULL */
+	unsigned watchers_max;	 /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
 };
+/** Subscribes to the registry and hooks into the loop, both for their life. NULL without memory. */
 struct wm_api *wm_api_new(const struct wm_api_deps *d);
+/** When the loop runs no more and the server is freed, so that no request is kept. If writes may be
+ *  queued, after wm_registry_close(), which commits them and tells us. NULL ok. */
 void wm_api_free(struct wm_api *a);
 /** The handler for wm_http_server_new(). @p arg is the struct wm_api. */
 void wm_api_handle(void *arg, struct wm_http_request *req);
+/** Show this server's counters in the status too; NULL: none. Borrowed. */
+void wm_api_set_server(struct wm_api *a, const struct wm_http_server *s);
+/** The data plane and why there is none, when that is known later or changes. */
+void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error);
+/** In the order of WM_API_COUNTERS. Borrowed. */
+const uint64_t *wm_api_counters(const struct wm_api *a);
