@@ -154,8 +154,6 @@ struct wm_device {
 };
 /** Look up a device of this network namespace. @return 0, -ENODEV, negative errno. */
 int wm_device_get(const char *name, struct wm_device *ret);
-/** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
-int wm_cgroup_root(char *buf, size_t cap);
 /** Open a directory of a cgroup2. @return fd, -EINVAL (no cgroup2), negative errno. */
 int wm_cgroup_open(const char *path, uint64_t *ret_id);
 

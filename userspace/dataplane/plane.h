@@ -64,6 +64,8 @@ void wm_plane_close(struct wm_plane *p);
 /** Detach every link and remove every pin under @p pin_dir. Works without an agent.
  *  @return pins removed, or negative errno. */
 int wm_plane_detach(const char *pin_dir, struct wm_err *e);
+/** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
+int wm_cgroup_root(char *buf, size_t cap);
 /** What this kernel offers, by trying: one line each through @p fn (name, ok, text). */
 void wm_plane_probe(const struct wm_plane_config *c,
 		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg);

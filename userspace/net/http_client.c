@@ -535,6 +535,8 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_HTTPHEADER, call->headers);
 	SET(CURLOPT_FOLLOWLOCATION, o->follow_redirects ? 1L : 0L);
 	SET(CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+	if (o->unix_socket)
+		SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_socket);
 	SET(CURLOPT_CONNECT_ONLY, o->connect_only ? 1L : 0L);
 	if (o->tls_skip_verify) {
 		SET(CURLOPT_SSL_VERIFYPEER, 0L);

@@ -17,6 +17,7 @@ struct wm_http_call;
 struct wm_http_call_options {
 	const char *method; /* NULL: GET */
 	const char *url;
+	const char *unix_socket;    /* path to connect to instead of the URL's host; NULL: none */
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	const char *body;	    /* may be NULL */
 	uint64_t timeout_ms;	    /* whole call */
