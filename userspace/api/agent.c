@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent.c - handlers of /v1/agent, /v1/status and the root. Writes are decoded, handed to the
+ * registry and answered after the commit. */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SERVER_PORT                                                                                \
+	8300 /* that Consul's servers have; nothing listens there, clients only parse it */
+
+void wm_root(struct wm_call *c)
+{
+	wm_answer_text(c, 200, "Waymark agent %s. The API is under /v1/; there is no UI.",
+		       c->api->d.version);
+}
+
+/* --- this agent --------------------------------------------------------------------------------
+ */
+
+static void put_number(struct wm_json *j, const char *key, uint64_t n)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, n);
+	wm_json_ks(j, key, text);
+}
+
+static void put_config(struct wm_json *j, const struct wm_call *c, const struct wm_encode *e)
+{
+	wm_json_kopen(j, "Config", '{');
+	wm_json_ks(j, "Datacenter", e->datacenter);
+	wm_json_ks(j, "PrimaryDatacenter", e->datacenter);
+	wm_json_ks(j, "NodeName", e->node->name);
+	wm_json_ks(j, "NodeID", e->node->id);
+	wm_json_ks(j, "Revision", "");
+	wm_json_kb(j, "Server", true);
+	wm_json_ks(j, "Version", c->api->d.version);
+	wm_json_ks(j, "BuildDate", "1970-01-01T00:00:01Z");
+	wm_json_close(j, '}');
+}
+
+static void put_member(struct wm_json *j, const struct wm_call *c, const struct wm_encode *e)
+{
+	wm_json_kopen(j, "Member", '{');
+	wm_json_ks(j, "Name", e->node->name);
+	wm_json_ks(j, "Addr", e->node->address);
+	wm_json_ku(j, "Port", SERVER_PORT + 1);
+	wm_json_kopen(j, "Tags", '{');
+	wm_json_ks(j, "build", c->api->d.version);
+	wm_json_ks(j, "dc", e->datacenter);
+	wm_json_ks(j, "id", e->node->id);
+	wm_json_ks(j, "role", "consul");
+	wm_json_close(j, '}');
+	wm_json_ku(j, "Status", 1); /* alive */
+	wm_json_ku(j, "ProtocolMin", 1);
+	wm_json_ku(j, "ProtocolMax", 5);
+	wm_json_ku(j, "ProtocolCur", 2);
+	wm_json_ku(j, "DelegateMin", 2);
+	wm_json_ku(j, "DelegateMax", 5);
+	wm_json_ku(j, "DelegateCur", 4);
+	wm_json_close(j, '}');
+}
+
+void wm_agent_self(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_health_stats h = {0};
+	struct wm_json j;
+
+	if (c->api->d.health)
+		wm_health_stats(c->api->d.health, &h);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	put_config(&j, c, &e);
+	wm_json_kempty(&j, "DebugConfig", '{');
+	put_member(&j, c, &e);
+	wm_json_kopen(&j, "Stats", '{');
+	wm_json_kopen(&j, "agent", '{');
+	put_number(&j, "checks", h.checks);
+	put_number(&j, "services", wm_registry_instances(c->api->d.registry));
+	wm_json_close(&j, '}');
+	wm_json_close(&j, '}');
+	wm_json_kopen(&j, "Meta", '{');
+	for (unsigned i = 0; i < e.node->meta_count; i++)
+		wm_json_ks(&j, e.node->meta[i].key, e.node->meta[i].value);
+	wm_json_close(&j, '}');
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+static void server_address(const struct wm_call *c, char *buf, size_t cap)
+{
+	const char *address = wm_registry_node(c->api->d.registry)->address;
+
+	snprintf(buf, cap, strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, SERVER_PORT);
+}
+
+void wm_status_leader(struct wm_call *c)
+{
+	char address[WM_ADDRESS_MAX + 16];
+	struct wm_json j;
+
+	server_address(c, address, sizeof(address));
+	wm_answer_begin(c, &j);
+	wm_json_string(&j, address);
+	wm_answer_end(c, &j, 0);
+}
+
+void wm_status_peers(struct wm_call *c)
+{
+	char address[WM_ADDRESS_MAX + 16];
+	struct wm_json j;
+
+	server_address(c, address, sizeof(address));
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	wm_json_string(&j, address);
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- reading -----------------------------------------------------------------------------------
+ */
+
+void wm_agent_services(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_instance *i;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		wm_json_key(&j, i->id);
+		wm_encode_agent_service(&j, &e, i, NULL);
+	}
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+void wm_agent_checks(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_instance *i;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		for (unsigned n = 0; n < i->checks_count; n++) {
+			wm_json_key(&j, i->checks[n]->id);
+			wm_encode_agent_check(&j, &e, i->checks[n]);
+		}
+	}
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+/* With ?hash of what the client knows the answer waits until the content is another. */
+void wm_agent_service(struct wm_call *c)
+{
+	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
+	const char *hash = wm_http_query(c->req, "hash");
+	struct wm_encode e = wm_encode_of(c->api);
+	char text[24];
+	struct wm_json j;
+
+	if (!i) {
+		wm_answer_text(c, 404, "unknown service ID: %s", c->params[0]);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_encode_agent_service(&j, &e, i, NULL);
+	if (!j.b->failed)
+		snprintf(text, sizeof(text), "%016" PRIx64, wm_hash_stable(j.b->data, j.b->len));
+	if (hash && !j.b->failed && strcmp(hash, text) == 0 && !c->expired &&
+	    wm_api_keep(c, WM_SCOPE_SERVICE, i->service->name))
+		return;
+	wm_answer_begin(c, &j);
+	wm_encode_agent_service(&j, &e, i, text);
+	wm_http_set_header(c->req, "X-Consul-Contenthash", text);
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+/* Present and empty, or true: Go's clients send both. */
+static bool flag(const struct wm_call *c, const char *name)
+{
+	const char *v = wm_http_query(c->req, name);
+
+	return v && (!*v || strcmp(v, "1") == 0 || strcasecmp(v, "true") == 0 ||
+		     strcasecmp(v, "t") == 0);
+}
+
+void wm_agent_register(struct wm_call *c)
+{
+	struct wm_instance_draft draft;
+	struct wm_decoded *mem = NULL;
+	struct wm_err e = {0};
+	struct wm_write *w;
+	const char *body;
+	size_t len;
+
+	body = wm_http_body(c->req, &len);
+	e.code = wm_decode_register(body, len, &mem, &draft, &e);
+	if (e.code) {
+		wm_answer_err(c, &e);
+		return;
+	}
+	draft.replace_checks = flag(c, "replace-existing-checks");
+	w = wm_write_keep(c);
+	if (w) {
+		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);
+		if (e.code) {
+			wm_write_drop(w);
+			wm_answer_err(c, &e);
+		}
+	}
+	wm_decoded_free(mem);
+}
+
+void wm_agent_deregister(struct wm_call *c)
+{
+	struct wm_err e = {0};
+	struct wm_write *w = wm_write_keep(c);
+
+	if (!w)
+		return;
+	e.code = wm_registry_deregister(c->api->d.registry, c->params[0], wm_write_done, w, &e);
+	if (e.code) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+	}
+}
+
+/* A heartbeat is applied at once; its answer waits for the end of the turn as every write's. */
+static void update_check(struct wm_call *c, enum wm_status s, const char *output)
+{
+	struct wm_err e = {0};
+	struct wm_write *w;
+
+	if (!c->api->d.health) {
+		wm_answer_text(c, 501, "Checks are not run by this agent");
+		return;
+	}
+	w = wm_write_keep(c);
+	if (!w)
+		return;
+	e.code = wm_health_ttl_update(c->api->d.health, c->params[0], s, output, &e);
+	if (e.code) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+		return;
+	}
+	wm_write_done(w, 0, NULL);
+}
+
+static void update_noted(struct wm_call *c, enum wm_status s)
+{
+	const char *note = wm_http_query(c->req, "note");
+
+	update_check(c, s, note ? note : "");
+}
+
+void wm_agent_check_pass(struct wm_call *c)
+{
+	update_noted(c, WM_PASSING);
+}
+
+void wm_agent_check_warn(struct wm_call *c)
+{
+	update_noted(c, WM_WARNING);
+}
+
+void wm_agent_check_fail(struct wm_call *c)
+{
+	update_noted(c, WM_CRITICAL);
+}
+
+void wm_agent_check_update(struct wm_call *c)
+{
+	struct wm_decoded *mem = NULL;
+	struct wm_err e = {0};
+	enum wm_status status = WM_CRITICAL;
+	const char *output = "", *body;
+	size_t len;
+
+	body = wm_http_body(c->req, &len);
+	e.code = wm_decode_check_update(body, len, &mem, &status, &output, &e);
+	if (e.code)
+		wm_answer_err(c, &e);
+	else
+		update_check(c, status, output);
+	wm_decoded_free(mem);
+}

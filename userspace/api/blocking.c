@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* blocking.c - queries that wait for a change. A watch hangs on a key: one service, or a scope that
+ * is wider. A change marks the keys it touches, and at the end of the turn only their watches run
+ * again, so a service that nobody watches costs nothing and wakes nobody. */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- indexes -----------------------------------------------------------------------------------
+ */
+
+static uint64_t at_least_one(uint64_t n)
+{
+	return n ? n : 1;
+}
+
+uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *service)
+{
+	const struct wm_service *found;
+
+	switch (s) {
+	case WM_SCOPE_SERVICE:
+		found = wm_registry_service(a->d.registry, service);
+		return at_least_one(found ? found->index : a->extinct_index);
+	case WM_SCOPE_CATALOG:
+		return at_least_one(a->catalog_index);
+	case WM_SCOPE_CHECKS:
+		return at_least_one(a->checks_index);
+	case WM_SCOPE_NODES:
+		return at_least_one(wm_registry_node(a->d.registry)->modify_index);
+	case WM_SCOPE_COUNT:
+		break;
+	}
+	return 1;
+}
+
+/* --- keys --------------------------------------------------------------------------------------
+ */
+
+static void fold(const char *name, char *ret)
+{
+	size_t n = 0;
+
+	for (; name[n] && n < WM_SERVICE_NAME_MAX; n++)
+		ret[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
+	ret[n] = 0;
+}
+
+static void mark(struct wm_api *a, struct wm_watch_key *k)
+{
+	if (!k || k->dirty)
+		return;
+	k->dirty = true;
+	TAILQ_INSERT_TAIL(&a->dirty, k, dirty_entry);
+}
+
+static void set_absent(struct wm_api *a, struct wm_watch_key *k, bool absent)
+{
+	if (k->absent == absent)
+		return;
+	k->absent = absent;
+	if (absent)
+		TAILQ_INSERT_TAIL(&a->absent, k, absent_entry);
+	else
+		TAILQ_REMOVE(&a->absent, k, absent_entry);
+}
+
+/* The key to hang a watch on. @return NULL without memory. */
+static struct wm_watch_key *key_of(struct wm_api *a, enum wm_scope s, const char *service)
+{
+	struct wm_watch_key *k;
+	char name[WM_SERVICE_NAME_MAX + 1];
+
+	if (s != WM_SCOPE_SERVICE)
+		return &a->scopes[s];
+	fold(service, name);
+	k = wm_map_get(a->service_keys, name, strlen(name));
+	if (!k) {
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return NULL;
+		k->scope = s;
+		memcpy(k->name, name, sizeof(name));
+		TAILQ_INIT(&k->watches);
+		if (wm_map_put(a->service_keys, k->name, strlen(k->name), k, NULL)) {
+			free(k);
+			return NULL;
+		}
+	}
+	set_absent(a, k, !wm_registry_service(a->d.registry, name));
+	return k;
+}
+
+/* A service's key lives as long as somebody watches it. */
+static void drop_key(struct wm_api *a, struct wm_watch_key *k)
+{
+	if (k->scope != WM_SCOPE_SERVICE || !TAILQ_EMPTY(&k->watches) || k->dirty)
+		return;
+	set_absent(a, k, false);
+	wm_map_del(a->service_keys, k->name, strlen(k->name));
+	free(k);
+}
+
+/* --- watches -----------------------------------------------------------------------------------
+ */
+
+static void watch_free(struct wm_watch *w)
+{
+	struct wm_api *a = w->call.api;
+	struct wm_watch_key *k = w->key;
+
+	TAILQ_REMOVE(&k->watches, w, entry);
+	a->watches--;
+	wm_timer_free(w->timer);
+	free(w);
+	drop_key(a, k);
+}
+
+static void on_abort(void *arg)
+{
+	struct wm_watch *w = arg;
+
+	w->call.api->counters[WM_API_WATCH_LEFT]++;
+	watch_free(w);
+}
+
+/* Let the handler look again. @return true if it answered. */
+static bool run(struct wm_watch *w)
+{
+	w->call.route->fn(&w->call);
+	if (w->call.req)
+		return false; /* wm_api_keep() left it where it is */
+	watch_free(w);
+	return true;
+}
+
+static void on_wait_over(void *arg)
+{
+	struct wm_watch *w = arg;
+
+	w->call.expired = true;
+	w->call.api->counters[WM_API_WATCH_EXPIRED]++;
+	run(w);
+}
+
+static struct wm_watch *watch_new(struct wm_call *c, struct wm_watch_key *k)
+{
+	struct wm_watch *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->call = *c;
+	w->call.watch = w;
+	w->key = k;
+	w->timer = wm_timer_new(c->api->d.loop, on_wait_over, w);
+	if (!w->timer || wm_timer_arm(w->timer, c->wait_ms)) {
+		wm_timer_free(w->timer);
+		free(w);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&k->watches, w, entry);
+	c->api->watches++;
+	return w;
+}
+
+bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
+{
+	struct wm_api *a = c->api;
+	struct wm_watch_key *k;
+	struct wm_watch *w;
+
+	if (c->watch)
+		return true;
+	if (a->watches >= a->d.watchers_max) {
+		a->counters[WM_API_WATCH_FULL]++;
+		wm_answer_text(c, 429, "Too many blocking queries (limit: %u)", a->d.watchers_max);
+		return true;
+	}
+	k = key_of(a, s, service);
+	w = k ? watch_new(c, k) : NULL;
+	if (!w) {
+		if (k)
+			drop_key(a, k);
+		wm_answer_text(c, 503, "Out of memory");
+		return true;
+	}
+	wm_http_on_abort(c->req, on_abort, w);
+	return true;
+}
+
+bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64_t *ret_index)
+{
+	*ret_index = wm_scope_index(c->api, s, service);
+	if (!c->index || c->expired || *ret_index > c->index)
+		return false;
+	return wm_api_keep(c, s, service);
+}
+
+/* --- changes -----------------------------------------------------------------------------------
+ */
+
+static void on_change(void *arg, const struct wm_change *c)
+{
+	struct wm_api *a = arg;
+	struct wm_watch_key *k, *absent;
+
+	k = wm_map_get(a->service_keys, c->service->name, strlen(c->service->name));
+	mark(a, k);
+	a->checks_index = c->index;
+	mark(a, &a->scopes[WM_SCOPE_CHECKS]);
+	if (c->kind != WM_CHANGE_STATUS && c->kind != WM_CHANGE_CHECK_REMOVED) {
+		a->catalog_index = c->index;
+		mark(a, &a->scopes[WM_SCOPE_CATALOG]);
+	}
+	if (c->kind == WM_CHANGE_SERVICE_CREATED && k)
+		set_absent(a, k, false);
+	if (c->kind == WM_CHANGE_SERVICE_DELETED) {
+		a->extinct_index = c->index;
+		TAILQ_FOREACH(absent, &a->absent, absent_entry)
+		mark(a, absent);
+		if (k)
+			set_absent(a, k, true);
+	}
+}
+
+/* A handler may answer, which frees its watch and nobody else's. */
+static void wake_key(struct wm_api *a, struct wm_watch_key *k)
+{
+	struct wm_watch *w, *next;
+
+	for (w = TAILQ_FIRST(&k->watches); w; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		a->counters[WM_API_WATCH_WOKEN] += run(w);
+	}
+}
+
+void wm_blocking_wake(struct wm_api *a)
+{
+	struct wm_watch_key *k;
+
+	while ((k = TAILQ_FIRST(&a->dirty))) {
+		/* dirty until its watches ran, which keeps the key while they are freed */
+		wake_key(a, k);
+		TAILQ_REMOVE(&a->dirty, k, dirty_entry);
+		k->dirty = false;
+		drop_key(a, k);
+	}
+}
+
+int wm_blocking_init(struct wm_api *a)
+{
+	TAILQ_INIT(&a->dirty);
+	TAILQ_INIT(&a->absent);
+	for (unsigned s = 0; s < WM_SCOPE_COUNT; s++) {
+		a->scopes[s].scope = (enum wm_scope)s;
+		TAILQ_INIT(&a->scopes[s].watches);
+	}
+	/* what happened before we listened: nobody has seen an index above this one */
+	a->catalog_index = a->checks_index = a->extinct_index = wm_registry_index(a->d.registry);
+	/* a key of each watch, and those that are dirty without any */
+	a->service_keys = wm_map_new(2 * (size_t)a->d.watchers_max);
+	if (!a->service_keys)
+		return -ENOMEM;
+	return wm_registry_subscribe(a->d.registry, on_change, a);
+}
+
+void wm_blocking_done(struct wm_api *a)
+{
+	struct wm_watch_key *k;
+	size_t pos = 0;
+
+	/* the server's end has freed every watch; keys that are dirty still stand */
+	while (a->service_keys && (k = wm_map_next(a->service_keys, &pos)))
+		free(k);
+	wm_map_free(a->service_keys);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* catalog.c - handlers of /v1/catalog. */
+#include "internal.h"
+
+#include <string.h>
+
+void wm_catalog_datacenters(struct wm_call *c)
+{
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	wm_json_string(&j, wm_registry_datacenter(c->api->d.registry));
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+void wm_catalog_nodes(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+		return;
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	if (wm_params_node(c, e.node))
+		wm_encode_node(&j, &e);
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* "name":[tags of all instances, each once]. @return false without memory. */
+static bool put_service_tags(struct wm_json *j, const struct wm_service *s)
+{
+	_cleanup_free_ const char **tags = NULL;
+	size_t total = 0, n = 0;
+
+	for (unsigned i = 0; i < s->instances_count; i++)
+		total += s->instances[i]->tags_count;
+	wm_json_kopen(j, s->name, '[');
+	if (total) {
+		tags = malloc(total * sizeof(*tags));
+		if (!tags)
+			return false;
+		for (unsigned i = 0; i < s->instances_count; i++) {
+			for (unsigned t = 0; t < s->instances[i]->tags_count; t++)
+				tags[n++] = s->instances[i]->tags[t];
+		}
+		qsort(tags, n, sizeof(*tags), by_text);
+		for (size_t i = 0; i < n; i++) {
+			if (!i || strcmp(tags[i], tags[i - 1]) != 0)
+				wm_json_string(j, tags[i]);
+		}
+	}
+	wm_json_close(j, ']');
+	return true;
+}
+
+void wm_catalog_services(struct wm_call *c)
+{
+	_cleanup_free_ const struct wm_service **all = NULL;
+	struct wm_json j;
+	unsigned count;
+	uint64_t index;
+	bool ok = true;
+
+	if (wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+		return;
+	all = wm_sorted_services(c->api->d.registry, &count);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	if (wm_params_node(c, wm_registry_node(c->api->d.registry))) {
+		for (unsigned i = 0; i < count; i++)
+			ok = ok && put_service_tags(&j, all[i]);
+		ok = ok && (all || !wm_registry_services(c->api->d.registry));
+	}
+	wm_json_close(&j, '}');
+	if (ok)
+		wm_answer_end(c, &j, index);
+	else
+		wm_answer_text(c, 503, "Out of memory");
+}
+
+void wm_catalog_service(struct wm_call *c)
+{
+	const struct wm_service *s;
+	_cleanup_free_ const struct wm_instance **all = NULL;
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
+		return;
+	s = wm_registry_service(c->api->d.registry, c->params[0]);
+	all = wm_sorted_instances(s);
+	if (s && s->instances_count && !all) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		if (wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node))
+			wm_encode_catalog_entry(&j, &e, all[i]);
+	}
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+}

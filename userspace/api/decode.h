@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* decode.h - JSON bodies into the registry's drafts, strictly: an unknown key, a wrong type, a key
+ * that is given twice is refused by name. Keys are matched in any case; durations are Go's texts or
+ * nanoseconds. Limits of the content are the registry's. Threading: pure. Spec: Consul's register
+ * body, as contract for its clients. */
+#pragma once
+#include "userspace/registry/registry.h"
+
+#include <stddef.h>
+
+struct wm_decoded; /* owns what a draft points to */
+
+/** Body of /v1/agent/service/register. @p ret_draft points into @p ret, which the caller frees.
+ *  @return 0, WM_E_DECODE, WM_E_INVALID, WM_E_INTERNAL (scripts, as Consul), -ENOMEM; one sentence
+ *  in @p e.
+ *  Cost O(len). */
+int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
+		       struct wm_instance_draft *ret_draft, struct wm_err *e);
+/** Body of /v1/agent/check/update/:id. @p ret_output is "" when there is none. */
+int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret,
+			   enum wm_status *ret_status, const char **ret_output, struct wm_err *e);
+void wm_decoded_free(struct wm_decoded *d); /* NULL ok */

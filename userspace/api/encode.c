@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* encode.c - the registry's objects in Consul's shapes, in its order of keys. Where Consul leaves a
+ * list or an object out or writes null, we write it empty: clients cope with that better. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+struct wm_encode wm_encode_of(const struct wm_api *a)
+{
+	return (struct wm_encode){wm_registry_node(a->d.registry),
+				  wm_registry_datacenter(a->d.registry)};
+}
+
+/* --- order -------------------------------------------------------------------------------------
+ */
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_instance *const *)a)->id,
+		      (*(const struct wm_instance *const *)b)->id);
+}
+
+const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
+{
+	const struct wm_instance **all;
+
+	if (!s || !s->instances_count)
+		return NULL;
+	all = malloc(s->instances_count * sizeof(struct wm_instance *));
+	if (!all)
+		return NULL;
+	memcpy(all, s->instances, s->instances_count * sizeof(struct wm_instance *));
+	qsort(all, s->instances_count, sizeof(struct wm_instance *), by_id);
+	return all;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_service *const *)a)->name,
+		      (*(const struct wm_service *const *)b)->name);
+}
+
+const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count)
+{
+	unsigned count = wm_registry_services(r), n = 0;
+	const struct wm_service **all, *s;
+	size_t pos = 0;
+
+	*ret_count = 0;
+	all = count ? malloc(count * sizeof(struct wm_service *)) : NULL;
+	if (!all)
+		return NULL;
+	while (n < count && (s = wm_registry_next_service(r, &pos)))
+		all[n++] = s;
+	qsort(all, n, sizeof(struct wm_service *), by_name);
+	*ret_count = n;
+	return all;
+}
+
+/* --- parts -------------------------------------------------------------------------------------
+ */
+
+static void put_tags(struct wm_json *j, const char *key, const struct wm_instance *i)
+{
+	wm_json_kopen(j, key, '[');
+	for (unsigned n = 0; n < i->tags_count; n++)
+		wm_json_string(j, i->tags[n]);
+	wm_json_close(j, ']');
+}
+
+static void put_pairs(struct wm_json *j, const char *key, const struct wm_pair *p, unsigned count)
+{
+	wm_json_kopen(j, key, '{');
+	for (unsigned n = 0; n < count; n++)
+		wm_json_ks(j, p[n].key, p[n].value);
+	wm_json_close(j, '}');
+}
+
+static void put_weights(struct wm_json *j, const char *key, const struct wm_instance *i)
+{
+	wm_json_kopen(j, key, '{');
+	wm_json_ku(j, "Passing", i->weight_passing);
+	wm_json_ku(j, "Warning", i->weight_warning);
+	wm_json_close(j, '}');
+}
+
+static int family_of(const char *address)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, address, &a) == 1    ? 4
+	       : inet_pton(AF_INET6, address, &a) == 1 ? 6
+						       : 0;
+}
+
+static void put_tagged(struct wm_json *j, const char *name, const char *address, unsigned port)
+{
+	wm_json_kopen(j, name, '{');
+	wm_json_ks(j, "Address", address);
+	wm_json_ku(j, "Port", port);
+	wm_json_close(j, '}');
+}
+
+/* As registered, sorted, with the two that Consul derives of an IP address merged in. */
+static void put_tagged_addresses(struct wm_json *j, const char *key, const struct wm_instance *i)
+{
+	int family = family_of(i->address);
+	const char *derived[] = {family == 6 ? "lan_ipv6" : "lan_ipv4",
+				 family == 6 ? "wan_ipv6" : "wan_ipv4"};
+	unsigned at = family ? 0 : 2, n = 0;
+
+	wm_json_kopen(j, key, '{');
+	while (at < 2 || n < i->tagged_count) {
+		int cmp = at == 2		 ? 1
+			  : n == i->tagged_count ? -1
+						 : strcmp(derived[at], i->tagged[n].name);
+
+		if (cmp < 0) {
+			put_tagged(j, derived[at++], i->address, i->port);
+			continue;
+		}
+		put_tagged(j, i->tagged[n].name, i->tagged[n].address, i->tagged[n].port);
+		n++;
+		at += cmp == 0;
+	}
+	wm_json_close(j, '}');
+}
+
+static void put_node_addresses(struct wm_json *j, const struct wm_node *n)
+{
+	int family = family_of(n->address);
+
+	wm_json_kopen(j, "TaggedAddresses", '{');
+	wm_json_ks(j, "lan", n->address);
+	if (family)
+		wm_json_ks(j, family == 6 ? "lan_ipv6" : "lan_ipv4", n->address);
+	wm_json_ks(j, "wan", n->address);
+	if (family)
+		wm_json_ks(j, family == 6 ? "wan_ipv6" : "wan_ipv4", n->address);
+	wm_json_close(j, '}');
+}
+
+static void put_indexes(struct wm_json *j, uint64_t create, uint64_t modify)
+{
+	wm_json_ku(j, "CreateIndex", create);
+	wm_json_ku(j, "ModifyIndex", modify);
+}
+
+/* What every node and service of Consul carries for its service mesh. */
+static void put_proxy(struct wm_json *j, const char *key)
+{
+	wm_json_kopen(j, key, '{');
+	wm_json_ks(j, "Mode", "");
+	wm_json_kempty(j, "MeshGateway", '{');
+	wm_json_kempty(j, "Expose", '{');
+	wm_json_close(j, '}');
+}
+
+/* --- nodes and services ------------------------------------------------------------------------
+ */
+
+static void put_node_fields(struct wm_json *j, const struct wm_encode *e, const char *meta_key)
+{
+	wm_json_ks(j, "ID", e->node->id);
+	wm_json_ks(j, "Node", e->node->name);
+	wm_json_ks(j, "Address", e->node->address);
+	wm_json_ks(j, "Datacenter", e->datacenter);
+	put_node_addresses(j, e->node);
+	put_pairs(j, meta_key, e->node->meta, e->node->meta_count);
+}
+
+void wm_encode_node(struct wm_json *j, const struct wm_encode *e)
+{
+	wm_json_open(j, '{');
+	put_node_fields(j, e, "Meta");
+	put_indexes(j, e->node->create_index, e->node->modify_index);
+	wm_json_close(j, '}');
+}
+
+void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
+			     const struct wm_instance *i, const char *content_hash)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "ID", i->id);
+	wm_json_ks(j, "Service", i->service->name);
+	put_tags(j, "Tags", i);
+	put_pairs(j, "Meta", i->meta, i->meta_count);
+	wm_json_ku(j, "Port", i->port);
+	wm_json_ks(j, "Address", i->address);
+	put_tagged_addresses(j, "TaggedAddresses", i);
+	put_weights(j, "Weights", i);
+	wm_json_kb(j, "EnableTagOverride", i->enable_tag_override);
+	if (content_hash)
+		wm_json_ks(j, "ContentHash", content_hash);
+	wm_json_ks(j, "Datacenter", e->datacenter);
+	wm_json_close(j, '}');
+}
+
+static void put_service(struct wm_json *j, const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "ID", i->id);
+	wm_json_ks(j, "Service", i->service->name);
+	put_tags(j, "Tags", i);
+	wm_json_ks(j, "Address", i->address);
+	put_tagged_addresses(j, "TaggedAddresses", i);
+	put_pairs(j, "Meta", i->meta, i->meta_count);
+	wm_json_ku(j, "Port", i->port);
+	put_weights(j, "Weights", i);
+	wm_json_kb(j, "EnableTagOverride", i->enable_tag_override);
+	put_proxy(j, "Proxy");
+	wm_json_kempty(j, "Connect", '{');
+	wm_json_ks(j, "PeerName", "");
+	put_indexes(j, i->create_index, i->modify_index);
+	wm_json_close(j, '}');
+}
+
+void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,
+			     const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	put_node_fields(j, e, "NodeMeta");
+	wm_json_ks(j, "ServiceKind", "");
+	wm_json_ks(j, "ServiceID", i->id);
+	wm_json_ks(j, "ServiceName", i->service->name);
+	put_tags(j, "ServiceTags", i);
+	wm_json_ks(j, "ServiceAddress", i->address);
+	put_tagged_addresses(j, "ServiceTaggedAddresses", i);
+	put_weights(j, "ServiceWeights", i);
+	put_pairs(j, "ServiceMeta", i->meta, i->meta_count);
+	wm_json_ku(j, "ServicePort", i->port);
+	wm_json_ks(j, "ServiceSocketPath", "");
+	wm_json_kb(j, "ServiceEnableTagOverride", i->enable_tag_override);
+	put_proxy(j, "ServiceProxy");
+	wm_json_kempty(j, "ServiceConnect", '{');
+	wm_json_key(j, "ServiceLocality");
+	wm_json_null(j);
+	put_indexes(j, i->create_index, i->modify_index);
+	wm_json_close(j, '}');
+}
+
+/* --- checks ------------------------------------------------------------------------------------
+ */
+
+static void put_duration(struct wm_json *j, const char *key, uint64_t ms)
+{
+	char text[48] = "";
+
+	if (ms)
+		wm_duration_format((int64_t)(ms * WM_NS_PER_MS), text, sizeof(text));
+	wm_json_ks(j, key, text);
+}
+
+/* What stands behind the status in every check. */
+static void put_check_tail(struct wm_json *j, uint64_t create, uint64_t modify)
+{
+	wm_json_ku(j, "ExposedPort", 0);
+	wm_json_kempty(j, "Definition", '{');
+	put_indexes(j, create, modify);
+}
+
+static void put_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c,
+		      bool indexes)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "Node", e->node->name);
+	wm_json_ks(j, "CheckID", c->id);
+	wm_json_ks(j, "Name", c->name);
+	wm_json_ks(j, "Status", wm_status_str(c->status));
+	wm_json_ks(j, "Notes", c->notes);
+	wm_json_ks(j, "Output", c->output);
+	wm_json_ks(j, "ServiceID", c->instance->id);
+	wm_json_ks(j, "ServiceName", c->instance->service->name);
+	put_tags(j, "ServiceTags", c->instance);
+	wm_json_ks(j, "Type", wm_check_kind_str(c->kind));
+	put_duration(j, "Interval", c->interval_ms);
+	put_duration(j, "Timeout", c->timeout_ms);
+	put_check_tail(j, indexes ? c->create_index : 0, indexes ? c->modify_index : 0);
+	wm_json_close(j, '}');
+}
+
+void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c)
+{
+	put_check(j, e, c, true);
+}
+
+void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c)
+{
+	put_check(j, e, c, false);
+}
+
+void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "Node", e->node->name);
+	wm_json_ks(j, "CheckID", "serfHealth");
+	wm_json_ks(j, "Name", "Serf Health Status");
+	wm_json_ks(j, "Status", "passing");
+	wm_json_ks(j, "Notes", "");
+	wm_json_ks(j, "Output", "Agent alive and reachable");
+	wm_json_ks(j, "ServiceID", "");
+	wm_json_ks(j, "ServiceName", "");
+	wm_json_kempty(j, "ServiceTags", '[');
+	wm_json_ks(j, "Type", "");
+	wm_json_ks(j, "Interval", "");
+	wm_json_ks(j, "Timeout", "");
+	put_check_tail(j, e->node->create_index, e->node->modify_index);
+	wm_json_close(j, '}');
+}
+
+void wm_encode_health_entry(struct wm_json *j, const struct wm_encode *e,
+			    const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	wm_json_key(j, "Node");
+	wm_encode_node(j, e);
+	wm_json_key(j, "Service");
+	put_service(j, i);
+	wm_json_kopen(j, "Checks", '[');
+	wm_encode_node_check(j, e);
+	for (unsigned n = 0; n < i->checks_count; n++)
+		put_check(j, e, i->checks[n], true);
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
+}

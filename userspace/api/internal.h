@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - what the files of api/ share. A request goes: router.c finds the route and reads the
+ * common parameters, a handler (agent.c, catalog.c, health.c, native.c) reads its own, blocking.c
+ * keeps it if there is nothing new, encode.c and writer.c make the body, respond.c sends it. Writes
+ * go through decode.c to the registry and are answered by respond.c after the commit. */
+#pragma once
+#include "api.h"
+#include "decode.h"
+#include "userspace/base/util.h"
+#include "writer.h"
+
+#include <sys/queue.h>
+
+#define WM_API_PARAMS_MAX      2		     /* parameters of a path */
+#define WM_API_PARAM_MAX       (WM_CHECK_ID_MAX + 1) /* octets of one, NUL included */
+#define WM_API_ANSWER_MAX      (512u << 20) /* octets of an answer: a million instances fit */
+#define WM_API_WAIT_DEFAULT_MS 300000	    /* Consul's wait where none is given */
+#define WM_API_WAIT_MAX_MS     600000	    /* Consul's bound */
+
+enum wm_api_counter {
+#define X(sym, name, text) WM_API_##sym,
+	WM_API_COUNTERS(X)
+#undef X
+		WM_API_COUNTER_COUNT
+};
+
+/* What a blocking query watches; each has its own index. */
+enum wm_scope {
+	WM_SCOPE_SERVICE, /* one service, its instances and their checks */
+	WM_SCOPE_CATALOG, /* services and instances, not their health */
+	WM_SCOPE_CHECKS,  /* any check */
+	WM_SCOPE_NODES,
+	WM_SCOPE_COUNT
+};
+
+struct wm_route;
+struct wm_watch;
+
+/* One request on its way. Lives on the stack, or in a watch while the request is kept. */
+struct wm_call {
+	struct wm_api *api;
+	struct wm_http_request *req;
+	const struct wm_route *route;
+	struct wm_watch *watch; /* NULL: not kept yet */
+	uint64_t index, wait_ms;
+	bool pretty, stale, cached;
+	bool expired; /* the wait is over: answer with what there is */
+	unsigned params_count;
+	char params[WM_API_PARAMS_MAX][WM_API_PARAM_MAX];
+};
+
+struct wm_route {
+	enum wm_http_method method;
+	const char *pattern; /* ":x" takes a segment, as the last one the rest of the path */
+	void (*fn)(struct wm_call *c);
+	const char *text;
+};
+
+/* Those who wait for one thing: a service by its lower-case name, or a whole scope. */
+struct wm_watch_key {
+	enum wm_scope scope;
+	bool dirty;  /* changed in this turn */
+	bool absent; /* of a service that does not exist */
+	TAILQ_ENTRY(wm_watch_key) dirty_entry, absent_entry;
+	TAILQ_HEAD(, wm_watch) watches;
+	char name[WM_SERVICE_NAME_MAX + 1];
+};
+
+struct wm_watch {
+	struct wm_call call;
+	struct wm_watch_key *key;
+	struct wm_timer *timer;
+	TAILQ_ENTRY(wm_watch) entry;
+};
+
+/* A write that is on its way to the store. */
+struct wm_write {
+	struct wm_api *api;
+	struct wm_http_request *req; /* NULL: the client or the server is gone */
+	int code;
+	char *text; /* of an error; may be NULL */
+	bool done;  /* on the list of answers */
+	TAILQ_ENTRY(wm_write) entry;
+};
+
+struct wm_api {
+	struct wm_api_deps d;
+	const struct wm_http_server *server;
+	uint64_t start_ms;
+	/* blocking.c */
+	struct wm_map *service_keys;
+	struct wm_watch_key scopes[WM_SCOPE_COUNT];
+	TAILQ_HEAD(, wm_watch_key) dirty, absent;
+	uint64_t catalog_index, checks_index;
+	uint64_t extinct_index; /* when a service last vanished */
+	unsigned watches;
+	/* respond.c */
+	TAILQ_HEAD(, wm_write) pending, answers;
+	struct wm_buf body; /* scratch of every answer */
+	uint64_t counters[WM_API_COUNTER_COUNT];
+};
+
+/* --- router.c --- */
+extern const struct wm_route wm_routes[];
+extern const unsigned wm_routes_count;
+
+/* --- blocking.c --- */
+int wm_blocking_init(struct wm_api *a);
+void wm_blocking_done(struct wm_api *a);
+/** Index of a scope, at least 1. @p service: lower or mixed case, for WM_SCOPE_SERVICE. */
+uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *service);
+/** For a handler, first thing: true if the request is kept (or was answered, when too many wait)
+ *  and the handler must return; it runs again when there is something new. */
+bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64_t *ret_index);
+/** The same without comparing indexes: keep until the next change. */
+bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service);
+/** At the end of a turn: run what may have something new again. */
+void wm_blocking_wake(struct wm_api *a);
+
+/* --- respond.c --- */
+int wm_respond_init(struct wm_api *a);
+void wm_respond_done(struct wm_api *a);
+/** Begin a JSON answer in the API's scratch buffer. */
+void wm_answer_begin(struct wm_call *c, struct wm_json *j);
+/** Send it. @p index 0: without Consul's index headers. */
+void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index);
+/** 200 without a body. */
+void wm_answer_empty(struct wm_call *c);
+void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** Answer an error with its status and its text. */
+void wm_answer_err(struct wm_call *c, const struct wm_err *e);
+/** Keep a write. The registry's done callback is wm_write_done() with what is returned; a write
+ *  that is done already is handed to it too. @return NULL: without memory, and answered. */
+struct wm_write *wm_write_keep(struct wm_call *c);
+void wm_write_done(void *write, int code, const char *text);
+/** Take back a write that was not handed to anybody; the request is the caller's again. */
+void wm_write_drop(struct wm_write *w);
+/** At the end of a turn: answer what is done. */
+void wm_respond_writes(struct wm_api *a);
+
+/* --- params.c: parameters of the query --- */
+/** Read the parameters that all reads share. @return false: answered with an error. */
+bool wm_params_common(struct wm_call *c);
+/** ?passing. @return false: answered with an error. */
+bool wm_params_passing(struct wm_call *c, bool *ret);
+/** True if the instance has every ?tag. */
+bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i);
+/** True if the node has every ?node-meta. */
+bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
+
+/* --- encode.c: objects in Consul's shapes --- */
+struct wm_encode { /* what every object needs of its surroundings */
+	const struct wm_node *node;
+	const char *datacenter;
+};
+struct wm_encode wm_encode_of(const struct wm_api *a);
+/** Agent's view of an instance; @p content_hash may be NULL. */
+void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
+			     const struct wm_instance *i, const char *content_hash);
+void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
+/** Element of /v1/health/service/:name. */
+void wm_encode_health_entry(struct wm_json *j, const struct wm_encode *e,
+			    const struct wm_instance *i);
+void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
+/** The check every node has in Consul: we are alive, or would not answer. */
+void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
+void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
+/** Element of /v1/catalog/service/:name. */
+void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,
+			     const struct wm_instance *i);
+/** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
+const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
+/** All services by name, the same. */
+const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
+
+/* --- handlers --- */
+#define X(method, pattern, handler, text) void handler(struct wm_call *c);
+#include "routes.def"
+#undef X

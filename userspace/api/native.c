@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* native.c - handlers of /v1/waymark: what this agent and its kernel side do at the moment. Keys
+ * are lower case with underscores; numbers are numbers; what does not exist is null. */
+#include "internal.h"
+#include "waymark/counters.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- status ------------------------------------------------------------------------------------
+ */
+
+static void put_counters(struct wm_json *j, const char *const *names, const uint64_t *n,
+			 unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		wm_json_ku(j, names[i], n[i]);
+}
+
+static void put_registry(struct wm_json *j, const struct wm_registry *r)
+{
+	struct wm_registry_stats s;
+
+	wm_registry_stats(r, &s);
+	wm_json_kopen(j, "registry", '{');
+	wm_json_ku(j, "index", wm_registry_index(r));
+	wm_json_ku(j, "services", wm_registry_services(r));
+	wm_json_ku(j, "instances", wm_registry_instances(r));
+	wm_json_ku(j, "commits", s.commits);
+	wm_json_ku(j, "writes", s.writes);
+	wm_json_ku(j, "failed_commits", s.failed_commits);
+	wm_json_ku(j, "last_commit_us", s.last_commit_us);
+	wm_json_ku(j, "file_bytes", s.file_bytes);
+	wm_json_ks(j, "last_error", s.last_error);
+	wm_json_close(j, '}');
+}
+
+static void put_health(struct wm_json *j, const struct wm_health *h)
+{
+	struct wm_health_stats s = {0};
+
+	if (h)
+		wm_health_stats(h, &s);
+	wm_json_kopen(j, "health", '{');
+	wm_json_ku(j, "checks", s.checks);
+	wm_json_ku(j, "in_flight", s.in_flight);
+	wm_json_ku(j, "runs", s.runs);
+	wm_json_ku(j, "failures", s.failures);
+	wm_json_ku(j, "transitions", s.transitions);
+	wm_json_ku(j, "late", s.late);
+	wm_json_ku(j, "skipped", s.skipped);
+	wm_json_ku(j, "unstarted", s.unstarted);
+	wm_json_ku(j, "reaped", s.reaped);
+	wm_json_ku(j, "expired", s.expired);
+	wm_json_close(j, '}');
+}
+
+static void put_table(struct wm_json *j, const char *name, uint64_t used, uint64_t cap)
+{
+	wm_json_kopen(j, name, '{');
+	wm_json_ku(j, "used", used);
+	wm_json_ku(j, "cap", cap);
+	wm_json_close(j, '}');
+}
+
+static void put_tables(struct wm_json *j, const struct wm_tables *t)
+{
+	const struct wm_table_memory *m = t ? wm_tables_memory(t) : NULL;
+	struct wm_tables_stats s;
+
+	wm_json_key(j, "tables");
+	if (!m) {
+		wm_json_null(j);
+		return;
+	}
+	wm_tables_stats(t, &s);
+	wm_json_open(j, '{');
+	put_table(j, "names", s.names, m->names_cap);
+	put_table(j, "frontends", s.frontends, m->frontends_cap);
+	put_table(j, "sets", s.sets, m->sets_cap);
+	put_table(j, "slots", s.slots, m->slots_cap);
+	put_table(j, "backends", s.backends, m->backends_cap);
+	wm_json_ku(j, "slots_resting", s.slots_resting);
+	wm_json_ku(j, "backends_resting", s.backends_resting);
+	wm_json_ku(j, "puts", s.puts);
+	wm_json_ku(j, "publishes", s.publishes);
+	wm_json_ku(j, "state_stores", s.state_stores);
+	wm_json_ku(j, "full", s.full);
+	wm_json_ku(j, "collisions", s.collisions);
+	wm_json_close(j, '}');
+}
+
+static void put_hooks(struct wm_json *j, const struct wm_plane *p, unsigned *ret_attached)
+{
+	const struct wm_plane_hook *h = NULL;
+	unsigned n = p ? wm_plane_hooks(p, &h) : 0;
+
+	*ret_attached = 0;
+	wm_json_kopen(j, "hooks", '[');
+	for (unsigned i = 0; i < n; i++) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "name", h[i].name);
+		wm_json_ks(j, "where", h[i].where);
+		wm_json_ks(j, "how", h[i].how);
+		wm_json_kb(j, "attached", !h[i].error);
+		wm_json_ku(j, "prog_id", h[i].prog_id);
+		wm_json_ku(j, "link_id", h[i].link_id);
+		wm_json_ku(j, "verified_insns", h[i].verified_insns);
+		wm_json_ks(j, "error", h[i].error ? h[i].text : "");
+		wm_json_close(j, '}');
+		*ret_attached += !h[i].error;
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_plane(struct wm_json *j, const struct wm_api *a)
+{
+	static const char *const names[] = {
+#define X(sym, name, text) #name,
+		WM_COUNTERS(X)
+#undef X
+	};
+	uint64_t n[WM_COUNTER_COUNT];
+	const char *why = a->d.plane_error;
+	unsigned attached;
+
+	wm_json_kopen(j, "plane", '{');
+	put_hooks(j, a->d.plane, &attached);
+	wm_json_kb(j, "attached", attached > 0);
+	if (!attached && !why)
+		why = a->d.plane ? "no program is attached" : "the data plane is switched off";
+	wm_json_ks(j, "error", why);
+	wm_json_key(j, "counters");
+	if (a->d.plane && !wm_plane_counters(a->d.plane, n)) {
+		wm_json_open(j, '{');
+		put_counters(j, names, n, WM_COUNTER_COUNT);
+		wm_json_close(j, '}');
+	} else {
+		wm_json_null(j);
+	}
+	wm_json_close(j, '}');
+}
+
+static void put_servers(struct wm_json *j, const struct wm_api *a)
+{
+#define X(sym, name, text) #name,
+	static const char *const dns[] = {WM_DNS_COUNTERS(X)};
+	static const char *const http[] = {WM_HTTP_COUNTERS(X)};
+	static const char *const api[] = {WM_API_COUNTERS(X)};
+#undef X
+
+	wm_json_kopen(j, "dns", '{');
+	if (a->d.dns)
+		put_counters(j, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "http", '{');
+	if (a->server) {
+		wm_json_ku(j, "connections", wm_http_connections(a->server));
+		put_counters(j, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));
+	}
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "api", '{');
+	wm_json_ku(j, "watchers", a->watches);
+	wm_json_ku(j, "watchers_max", a->d.watchers_max);
+	put_counters(j, api, a->counters, WM_ARRAY_LEN(api));
+	wm_json_close(j, '}');
+}
+
+void wm_native_status(struct wm_call *c)
+{
+	const struct wm_api *a = c->api;
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "version", a->d.version);
+	wm_json_ks(&j, "node", wm_registry_node(a->d.registry)->name);
+	wm_json_ks(&j, "datacenter", wm_registry_datacenter(a->d.registry));
+	wm_json_ks(&j, "domain", a->d.domain);
+	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
+	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
+	put_registry(&j, a->d.registry);
+	put_health(&j, a->d.health);
+	put_tables(&j, a->d.tables);
+	put_plane(&j, a);
+	put_servers(&j, a);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- services and what the tables make of them --------------------------------------------------
+ */
+
+/* A backend of a set, found by its instance. */
+struct found {
+	uint64_t instance;
+	uint32_t backend; /* index */
+	double share;	  /* of the picks, as the alias table has it */
+};
+
+static int by_instance(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return x->instance < y->instance ? -1 : x->instance > y->instance;
+}
+
+static int by_backend(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return x->backend < y->backend ? -1 : x->backend > y->backend;
+}
+
+static const char *state_str(uint32_t state)
+{
+	switch (state & WM_STATE_MASK) {
+	case WM_STATE_UP:
+		return "up";
+	case WM_STATE_DOWN:
+		return "down";
+	case WM_STATE_DRAIN:
+		return "drain";
+	default:
+		return "none";
+	}
+}
+
+/* Shares of the picks: a slot keeps some of its draws and gives the rest to its alias; draws that
+ * hit a backend that is not up are drawn again. */
+static void fill_shares(struct found *f, uint32_t count, const struct wm_table_memory *m,
+			const struct wm_slot *slots)
+{
+	double up = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct found key = {.backend = slots[i].backend}, *own, *alias;
+		double keep = slots[i].keep / 4294967295.0;
+
+		own = bsearch(&key, f, count, sizeof(*f), by_backend);
+		key.backend = slots[i].alias;
+		alias = bsearch(&key, f, count, sizeof(*f), by_backend);
+		if (own)
+			own->share += keep / count;
+		if (alias)
+			alias->share += (1 - keep) / count;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		if ((m->backends[f[i].backend].state & WM_STATE_MASK) == WM_STATE_UP)
+			up += f[i].share;
+		else
+			f[i].share = 0;
+	}
+	for (uint32_t i = 0; i < count && up > 0; i++)
+		f[i].share /= up;
+}
+
+/* The backends of a service's set, by instance. @return NULL: it has no set, or none in it. */
+static struct found *find_backends(const struct wm_tables *t, const char *service,
+				   uint32_t *ret_count, uint16_t *ret_generation)
+{
+	const struct wm_table_memory *m = t ? wm_tables_memory(t) : NULL;
+	int64_t set = t ? wm_tables_set_of(t, service) : -1;
+	struct wm_set_table s;
+	struct found *f;
+
+	*ret_count = 0;
+	*ret_generation = 0;
+	if (set < 0)
+		return NULL;
+	s = m->sets[set].table;
+	*ret_generation = s.generation;
+	f = s.count ? calloc(s.count, sizeof(*f)) : NULL;
+	if (!f)
+		return NULL;
+	for (uint32_t i = 0; i < s.count; i++) {
+		f[i].backend = m->slots[s.first + i].backend;
+		f[i].instance = m->backends[f[i].backend].instance;
+	}
+	qsort(f, s.count, sizeof(*f), by_backend);
+	fill_shares(f, s.count, m, &m->slots[s.first]);
+	qsort(f, s.count, sizeof(*f), by_instance);
+	*ret_count = s.count;
+	return f;
+}
+
+static void put_address(struct wm_json *j, const char *key, int family, const void *address)
+{
+	static const struct in6_addr none;
+	char text[INET6_ADDRSTRLEN];
+	size_t len = family == AF_INET ? 4 : 16;
+
+	wm_json_key(j, key);
+	if (memcmp(address, &none, len) != 0 && inet_ntop(family, address, text, sizeof(text)))
+		wm_json_string(j, text);
+	else
+		wm_json_null(j);
+}
+
+static void put_backend(struct wm_json *j, const struct wm_instance *i, const struct found *f,
+			const struct wm_table_memory *m, bool detail)
+{
+	const struct wm_backend *b = f ? &m->backends[f->backend] : NULL;
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "id", i->id);
+	put_address(j, "address", AF_INET, &i->addr4);
+	put_address(j, "address6", AF_INET6, &i->addr6);
+	wm_json_ku(j, "port", i->port);
+	wm_json_ku(j, "weight", i->status == WM_WARNING ? i->weight_warning : i->weight_passing);
+	wm_json_ks(j, "status", wm_status_str(i->status));
+	wm_json_ks(j, "state", b ? state_str(b->state) : "none");
+	if (detail) {
+		wm_json_key(j, "share");
+		wm_json_double(j, f ? f->share : 0);
+		wm_json_ku(j, "picks", f ? m->stats[f->backend].picks : 0);
+		wm_json_ku(j, "udp_picks", f ? m->stats[f->backend].udp_picks : 0);
+	}
+	wm_json_close(j, '}');
+}
+
+/* Members of a service's object. @return false without memory. */
+static bool put_service(struct wm_json *j, const struct wm_api *a, const struct wm_service *s,
+			bool detail)
+{
+	const struct wm_tables *t = a->d.tables;
+	const struct wm_table_memory *m = t ? wm_tables_memory(t) : NULL;
+	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
+	_cleanup_free_ struct found *f = NULL;
+	uint16_t generation;
+	uint32_t count;
+
+	if (!all && s->instances_count)
+		return false;
+	f = find_backends(t, s->name, &count, &generation);
+	wm_json_ks(j, "name", s->name);
+	put_address(j, "vip4", AF_INET, &s->vip4);
+	put_address(j, "vip6", AF_INET6, &s->vip6);
+	wm_json_ku(j, "index", s->index);
+	wm_json_kb(j, "in_tables", t && wm_tables_set_of(t, s->name) >= 0);
+	if (detail)
+		wm_json_ku(j, "generation", generation);
+	wm_json_kopen(j, "backends", '[');
+	for (unsigned i = 0; i < s->instances_count; i++) {
+		struct found key = {.instance = all[i]->hash};
+
+		put_backend(j, all[i], f ? bsearch(&key, f, count, sizeof(*f), by_instance) : NULL,
+			    m, detail);
+	}
+	wm_json_close(j, ']');
+	return true;
+}
+
+void wm_native_services(struct wm_call *c)
+{
+	_cleanup_free_ const struct wm_service **all = NULL;
+	struct wm_json j;
+	unsigned count;
+	uint64_t index;
+	bool ok = true;
+
+	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
+		return;
+	all = wm_sorted_services(c->api->d.registry, &count);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (unsigned i = 0; i < count && ok; i++) {
+		wm_json_open(&j, '{');
+		ok = put_service(&j, c->api, all[i], false);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, ']');
+	if (ok && (all || !wm_registry_services(c->api->d.registry)))
+		wm_answer_end(c, &j, index);
+	else
+		wm_answer_text(c, 503, "Out of memory");
+}
+
+void wm_native_resolve(struct wm_call *c)
+{
+	static const char *const kinds[] = {"service", "virtual"};
+	const struct wm_service *s;
+	struct wm_json j;
+	uint64_t index;
+	char name[2 * WM_DNS_NAME_MAX];
+
+	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
+		return;
+	s = wm_registry_service(c->api->d.registry, c->params[0]);
+	if (!s) {
+		wm_answer_text(c, 404, "unknown service: %s", c->params[0]);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_kopen(&j, "names", '[');
+	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds); i++) {
+		snprintf(name, sizeof(name), "%s.%s.%s", s->name, kinds[i], c->api->d.domain);
+		wm_json_string(&j, name);
+	}
+	wm_json_close(&j, ']');
+	if (!put_service(&j, c->api, s, true)) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, index);
+}
+
+/* --- maps --------------------------------------------------------------------------------------
+ */
+
+static void put_map(struct wm_json *j, const struct wm_plane_map *map,
+		    const struct wm_tables_stats *s)
+{
+	const struct {
+		const char *name;
+		uint32_t used;
+	} used[] = {{"names", s->names},
+		    {"frontends", s->frontends},
+		    {"sets", s->sets},
+		    {"slots", s->slots},
+		    {"backends", s->backends}};
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "name", map->name);
+	wm_json_ku(j, "id", map->id);
+	wm_json_ku(j, "max_entries", map->max_entries);
+	wm_json_ku(j, "bytes", map->bytes);
+	wm_json_key(j, "used");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(used); i++) {
+		if (strcmp(used[i].name, map->name) == 0) {
+			wm_json_u64(j, used[i].used);
+			wm_json_close(j, '}');
+			return;
+		}
+	}
+	wm_json_null(j);
+	wm_json_close(j, '}');
+}
+
+void wm_native_maps(struct wm_call *c)
+{
+	const struct wm_api *a = c->api;
+	struct wm_tables_stats s = {0};
+	const struct wm_plane_map *maps = NULL;
+	unsigned n = a->d.plane ? wm_plane_maps(a->d.plane, &maps) : 0, attached;
+	uint64_t bytes = 0;
+	struct wm_json j;
+
+	if (a->d.tables)
+		wm_tables_stats(a->d.tables, &s);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_kopen(&j, "maps", '[');
+	for (unsigned i = 0; i < n; i++) {
+		put_map(&j, &maps[i], &s);
+		bytes += maps[i].bytes;
+	}
+	wm_json_close(&j, ']');
+	wm_json_ku(&j, "bytes", bytes);
+	put_hooks(&j, a->d.plane, &attached);
+	wm_json_kb(&j, "attached", attached > 0);
+	wm_json_ks(&j, "error", attached ? "" : a->d.plane_error);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}

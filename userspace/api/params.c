@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* params.c - parameters of the query that many reads take, with Consul's texts. A parameter that
+ * would change the answer and that we cannot honour is refused, never ignored. */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static bool parse_index(const char *s, uint64_t *ret)
+{
+	uint64_t n = 0;
+
+	if (!*s)
+		return false;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '9' || n > (UINT64_MAX - 9) / 10)
+			return false;
+		n = n * 10 + (uint64_t)(*s - '0');
+	}
+	*ret = n;
+	return true;
+}
+
+/* index and wait. The real limit has a random part, so that many who began together do not come
+ * back together. */
+static bool read_blocking(struct wm_call *c)
+{
+	const char *index = wm_http_query(c->req, "index"), *wait = wm_http_query(c->req, "wait");
+	int64_t ns = 0;
+
+	c->index = 0;
+	if (index && *index && !parse_index(index, &c->index)) {
+		wm_answer_text(c, 400, "Invalid index");
+		return false;
+	}
+	if (wait && *wait && wm_duration_parse(wait, &ns)) {
+		wm_answer_text(c, 400, "Invalid wait time");
+		return false;
+	}
+	c->wait_ms = ns > 0 ? (uint64_t)ns / WM_NS_PER_MS : WM_API_WAIT_DEFAULT_MS;
+	if (c->wait_ms > WM_API_WAIT_MAX_MS)
+		c->wait_ms = WM_API_WAIT_MAX_MS;
+	if (c->wait_ms / 16)
+		c->wait_ms += wm_random_below(c->wait_ms / 16);
+	return true;
+}
+
+/* Features of Consul Enterprise: the text is what clients know. */
+static bool refuse_enterprise(struct wm_call *c, const char *param, const char *header,
+			      const char *feature)
+{
+	const char *v = wm_http_query(c->req, param);
+
+	if (!v || !*v)
+		v = wm_http_header(c->req, header);
+	if (!v || !*v || strcmp(v, "default") == 0)
+		return false;
+	wm_answer_text(c, 400,
+		       "Invalid query parameter: \"%s\" - %s are a Consul Enterprise feature",
+		       param, feature);
+	return true;
+}
+
+bool wm_params_common(struct wm_call *c)
+{
+	const char *dc = wm_http_query(c->req, "dc"), *filter = wm_http_query(c->req, "filter");
+	bool consistent = wm_http_query(c->req, "consistent") != NULL;
+
+	c->pretty = wm_http_query(c->req, "pretty") != NULL;
+	c->stale = wm_http_query(c->req, "stale") != NULL;
+	c->cached = wm_http_query(c->req, "cached") != NULL;
+	if (c->stale && consistent) {
+		wm_answer_text(c, 400,
+			       "Cannot specify ?stale with ?consistent, conflicting semantics.");
+		return false;
+	}
+	if (c->cached && consistent) {
+		wm_answer_text(c, 400,
+			       "Cannot specify ?cached with ?consistent, conflicting semantics.");
+		return false;
+	}
+	if (refuse_enterprise(c, "ns", "X-Consul-Namespace", "Namespaces") ||
+	    refuse_enterprise(c, "partition", "X-Consul-Partition", "Partitions"))
+		return false;
+	if (dc && *dc && strcasecmp(dc, wm_registry_datacenter(c->api->d.registry)) != 0) {
+		wm_answer_text(c, 500, "No path to datacenter");
+		return false;
+	}
+	if (filter && *filter) {
+		wm_answer_text(c, 501, "The parameter filter is not supported");
+		return false;
+	}
+	return read_blocking(c);
+}
+
+bool wm_params_passing(struct wm_call *c, bool *ret)
+{
+	static const char *const yes[] = {"", "1", "t", "T", "TRUE", "true", "True"};
+	static const char *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
+	const char *v = wm_http_query(c->req, "passing");
+
+	*ret = false;
+	for (unsigned i = 0; v && i < WM_ARRAY_LEN(yes); i++) {
+		if (strcmp(v, yes[i]) == 0) {
+			*ret = true;
+			return true;
+		}
+	}
+	for (unsigned i = 0; v && i < WM_ARRAY_LEN(no); i++) {
+		if (strcmp(v, no[i]) == 0)
+			return true;
+	}
+	if (v)
+		wm_answer_text(c, 400, "Invalid value for ?passing");
+	return !v;
+}
+
+static bool has_tag(const struct wm_instance *i, const char *tag)
+{
+	for (unsigned n = 0; n < i->tags_count; n++) {
+		if (strcasecmp(i->tags[n], tag) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (wm_http_query_next(c->req, &pos, &name, &value)) {
+		if (strcmp(name, "tag") == 0 && *value && !has_tag(i, value))
+			return false;
+	}
+	return true;
+}
+
+/* "key:value", or "key" for an empty value. */
+static bool has_meta(const struct wm_node *n, const char *pair)
+{
+	size_t key = strcspn(pair, ":");
+	const char *value = pair[key] ? pair + key + 1 : "";
+
+	for (unsigned i = 0; i < n->meta_count; i++) {
+		if (strlen(n->meta[i].key) == key && memcmp(n->meta[i].key, pair, key) == 0)
+			return strcmp(n->meta[i].value, value) == 0;
+	}
+	return false;
+}
+
+bool wm_params_node(const struct wm_call *c, const struct wm_node *n)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (wm_http_query_next(c->req, &pos, &name, &value)) {
+		if (strcmp(name, "node-meta") == 0 && *value && !has_meta(n, value))
+			return false;
+	}
+	return true;
+}

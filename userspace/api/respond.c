@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* respond.c - answers: JSON with Consul's headers, texts, and writes that wait for their commit. */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_MAX 1024 /* octets of a sentence; longer ones are cut */
+#define BODY_KEPT                                                                                  \
+	(1u << 20) /* octets of scratch that stay allocated: an answer of a thousand instances */
+
+static const char json_type[] = "application/json";
+
+static void count(struct wm_call *c, int status)
+{
+	uint64_t *n = c->api->counters;
+
+	if (status >= 500)
+		n[WM_API_FAILED]++;
+	else if (status >= 400)
+		n[WM_API_REFUSED]++;
+	else if (wm_http_method(c->req) == WM_GET)
+		n[WM_API_READS]++;
+	else
+		n[WM_API_WRITES]++;
+}
+
+static void reply(struct wm_call *c, int status, const char *type, const void *body, size_t len)
+{
+	struct wm_http_request *req = c->req;
+
+	count(c, status);
+	c->req = NULL; /* tells blocking.c that the request is answered */
+	wm_http_reply(req, status, type, body, len);
+}
+
+void wm_answer_begin(struct wm_call *c, struct wm_json *j)
+{
+	struct wm_buf *b = &c->api->body;
+
+	if (b->cap > BODY_KEPT) {
+		wm_buf_done(b);
+		wm_buf_init(b, WM_API_ANSWER_MAX);
+	}
+	wm_buf_reset(b);
+	wm_json_init(j, b, c->pretty);
+}
+
+static void set_index_headers(struct wm_call *c, uint64_t index)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, index);
+	wm_http_set_header(c->req, "X-Consul-Index", text);
+	wm_http_set_header(c->req, "X-Consul-Knownleader", "true");
+	wm_http_set_header(c->req, "X-Consul-Lastcontact", "0");
+	wm_http_set_header(c->req, "X-Consul-Effective-Consistency", c->stale ? "stale" : "leader");
+	if (c->cached) { /* every answer is made from memory, as fresh as can be */
+		wm_http_set_header(c->req, "X-Cache", "HIT");
+		wm_http_set_header(c->req, "Age", "0");
+	}
+}
+
+void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
+{
+	wm_json_done(j);
+	if (j->b->failed) {
+		wm_answer_text(c, 500, "The answer is larger than %u MiB, or memory ran out",
+			       WM_API_ANSWER_MAX >> 20);
+		return;
+	}
+	if (index)
+		set_index_headers(c, index);
+	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
+	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
+	reply(c, 200, json_type, j->b->data, j->b->len);
+}
+
+void wm_answer_empty(struct wm_call *c)
+{
+	reply(c, 200, NULL, NULL, 0);
+}
+
+void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	reply(c, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void wm_answer_err(struct wm_call *c, const struct wm_err *e)
+{
+	wm_answer_text(c, wm_err_http(e->code), "%s", *e->text ? e->text : wm_err_str(e->code));
+}
+
+/* --- writes ------------------------------------------------------------------------------------
+ */
+
+static void write_free(struct wm_write *w)
+{
+	if (w->done)
+		TAILQ_REMOVE(&w->api->answers, w, entry);
+	else
+		TAILQ_REMOVE(&w->api->pending, w, entry);
+	free(w->text);
+	free(w);
+}
+
+/* The write itself goes on: only its answer has nobody to go to. */
+static void on_abort(void *arg)
+{
+	struct wm_write *w = arg;
+
+	w->req = NULL;
+}
+
+struct wm_write *wm_write_keep(struct wm_call *c)
+{
+	struct wm_write *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		wm_answer_text(c, 503, "Out of memory; nothing was changed");
+		return NULL;
+	}
+	w->api = c->api;
+	w->req = c->req;
+	TAILQ_INSERT_TAIL(&c->api->pending, w, entry);
+	wm_http_on_abort(c->req, on_abort, w);
+	return w;
+}
+
+void wm_write_done(void *write, int code, const char *text)
+{
+	struct wm_write *w = write;
+
+	w->code = code;
+	w->text = code && text ? strdup(text) : NULL; /* without memory: the code's own text */
+	w->done = true;
+	TAILQ_REMOVE(&w->api->pending, w, entry);
+	TAILQ_INSERT_TAIL(&w->api->answers, w, entry);
+}
+
+void wm_write_drop(struct wm_write *w)
+{
+	wm_http_on_abort(w->req, NULL, NULL);
+	write_free(w);
+}
+
+void wm_respond_writes(struct wm_api *a)
+{
+	struct wm_write *w;
+
+	while ((w = TAILQ_FIRST(&a->answers))) {
+		struct wm_call c = {.api = a, .req = w->req};
+		struct wm_err e = {.code = w->code};
+
+		if (!w->req) {
+			/* nobody listens any more */
+		} else if (w->code) {
+			if (w->text)
+				snprintf(e.text, sizeof(e.text), "%s", w->text);
+			wm_answer_err(&c, &e);
+		} else {
+			wm_answer_empty(&c);
+		}
+		write_free(w);
+	}
+}
+
+int wm_respond_init(struct wm_api *a)
+{
+	TAILQ_INIT(&a->pending);
+	TAILQ_INIT(&a->answers);
+	wm_buf_init(&a->body, WM_API_ANSWER_MAX);
+	return 0;
+}
+
+void wm_respond_done(struct wm_api *a)
+{
+	struct wm_write *w;
+
+	while ((w = TAILQ_FIRST(&a->answers)) || (w = TAILQ_FIRST(&a->pending)))
+		write_free(w);
+	wm_buf_done(&a->body);
+}

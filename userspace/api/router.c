@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* router.c - from a request to its handler, by the table in routes.def; 404, 405, OPTIONS. And the
+ * API's beginning and end. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct wm_route wm_routes[] = {
+#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text},
+#include "routes.def"
+#undef X
+};
+const unsigned wm_routes_count = WM_ARRAY_LEN(wm_routes);
+
+static const struct {
+	enum wm_http_method method;
+	const char *name;
+} method_names[] = {
+	{WM_GET, "GET"},
+	{WM_PUT, "PUT"},
+	{WM_POST, "POST"},
+	{WM_DELETE, "DELETE"},
+};
+
+/* Match a path; @p c gets the parameters. @return octets of fixed text that fit, -1: no match, -2:
+ * a parameter is broken or longer than any id. */
+static int match(const char *pattern, const char *path, struct wm_call *c)
+{
+	int fixed = 0;
+
+	c->params_count = 0;
+	while (*pattern) {
+		size_t len;
+
+		if (*pattern != ':') {
+			if (*pattern++ != *path++)
+				return -1;
+			fixed++;
+			continue;
+		}
+		pattern += strcspn(pattern, "/");
+		len = *pattern ? strcspn(path, "/") : strlen(path);
+		if (!len)
+			return -1;
+		if (!wm_http_segment(path, len, c->params[c->params_count], WM_API_PARAM_MAX))
+			return -2;
+		c->params_count++;
+		path += len;
+	}
+	return *path ? -1 : fixed;
+}
+
+/* The best pattern for a path; routes of other methods share it. @return NULL: none. */
+static const char *find_pattern(const char *path, struct wm_call *c, bool *ret_broken)
+{
+	const char *best = NULL;
+	int best_fixed = -1;
+
+	*ret_broken = false;
+	for (unsigned i = 0; i < wm_routes_count; i++) {
+		int fixed = match(wm_routes[i].pattern, path, c);
+
+		*ret_broken |= fixed == -2;
+		if (fixed > best_fixed) {
+			best_fixed = fixed;
+			best = wm_routes[i].pattern;
+		}
+	}
+	if (best)
+		match(best, path, c);
+	return best;
+}
+
+/* "OPTIONS,GET,PUT" for the methods of a pattern. */
+static void set_allow(struct wm_call *c, const char *pattern)
+{
+	char allow[64] = "OPTIONS";
+	size_t len = strlen(allow);
+
+	for (unsigned m = 0; m < WM_ARRAY_LEN(method_names); m++) {
+		for (unsigned i = 0; i < wm_routes_count; i++) {
+			if (wm_routes[i].method == method_names[m].method &&
+			    strcmp(wm_routes[i].pattern, pattern) == 0)
+				len += (size_t)snprintf(allow + len, sizeof(allow) - len, ",%s",
+							method_names[m].name);
+		}
+	}
+	wm_http_set_header(c->req, "Allow", allow);
+}
+
+void wm_api_handle(void *arg, struct wm_http_request *req)
+{
+	struct wm_call c;
+	enum wm_http_method m = wm_http_method(req);
+	const char *pattern;
+	bool broken;
+
+	memset(&c, 0, offsetof(struct wm_call, params));
+	c.api = arg;
+	c.req = req;
+	pattern = find_pattern(wm_http_path(req), &c, &broken);
+	if (!pattern) {
+		if (broken)
+			wm_answer_text(&c, 400,
+				       "The path has a broken percent escape, or an id longer than "
+				       "%d characters",
+				       WM_API_PARAM_MAX - 1);
+		else
+			wm_answer_text(&c, 404,
+				       "Invalid URL path: not a recognized HTTP API endpoint");
+		return;
+	}
+	for (unsigned i = 0; i < wm_routes_count && !c.route; i++) {
+		if (wm_routes[i].method == m && strcmp(wm_routes[i].pattern, pattern) == 0)
+			c.route = &wm_routes[i];
+	}
+	if (!c.route) {
+		set_allow(&c, pattern);
+		if (m == WM_OPTIONS)
+			wm_answer_empty(&c);
+		else
+			wm_answer_text(&c, 405, "method %s not allowed", wm_http_method_name(req));
+		return;
+	}
+	if (wm_params_common(&c))
+		c.route->fn(&c);
+}
+
+/* --- beginning and end -------------------------------------------------------------------------
+ */
+
+static bool on_turn_end(void *arg)
+{
+	wm_respond_writes(arg);
+	wm_blocking_wake(arg);
+	return false; /* answers make no work for the hooks before */
+}
+
+struct wm_api *wm_api_new(const struct wm_api_deps *d)
+{
+	struct wm_api *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->d = *d;
+	if (!a->d.watchers_max)
+		a->d.watchers_max = WM_API_WATCHERS_MAX;
+	a->start_ms = wm_clock_ms();
+	if (wm_respond_init(a) || wm_blocking_init(a) ||
+	    wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
+		wm_api_free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void wm_api_free(struct wm_api *a)
+{
+	if (!a)
+		return;
+	wm_blocking_done(a);
+	wm_respond_done(a);
+	free(a);
+}
+
+void wm_api_set_server(struct wm_api *a, const struct wm_http_server *s)
+{
+	a->server = s;
+}
+
+void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error)
+{
+	a->d.plane = p;
+	a->d.plane_error = plane_error;
+}
+
+const uint64_t *wm_api_counters(const struct wm_api *a)
+{
+	return a->counters;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "writer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define INDENT "    "
+
+void wm_json_init(struct wm_json *j, struct wm_buf *b, bool pretty)
+{
+	*j = (struct wm_json){.b = b, .pretty = pretty, .first = true};
+}
+
+void wm_json_done(struct wm_json *j)
+{
+	if (j->pretty)
+		wm_buf_putc(j->b, '\n');
+}
+
+static void new_line(struct wm_json *j)
+{
+	wm_buf_putc(j->b, '\n');
+	for (unsigned i = 0; i < j->depth; i++)
+		wm_buf_put(j->b, INDENT, sizeof(INDENT) - 1);
+}
+
+/* What stands before a value or a key. */
+static void lead(struct wm_json *j)
+{
+	if (j->value) {
+		j->value = false;
+		return;
+	}
+	if (!j->depth)
+		return;
+	if (!j->first)
+		wm_buf_putc(j->b, ',');
+	j->first = false;
+	if (j->pretty)
+		new_line(j);
+}
+
+void wm_json_open(struct wm_json *j, char bracket)
+{
+	lead(j);
+	wm_buf_putc(j->b, bracket);
+	j->depth++;
+	j->first = true;
+}
+
+void wm_json_close(struct wm_json *j, char bracket)
+{
+	j->depth--;
+	if (j->pretty && !j->first)
+		new_line(j);
+	wm_buf_putc(j->b, bracket);
+	j->first = false;
+}
+
+/* Octets of the UTF-8 sequence that @p s begins with, 0 if it begins none. RFC 3629. */
+static size_t sequence(const unsigned char *s)
+{
+	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80) /* ends at the NUL at the latest */
+			return 0;
+	}
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+static void put_special(struct wm_json *j, unsigned char c)
+{
+	static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+
+	for (size_t i = 0; i < sizeof(shorts) - 1; i += 2) {
+		if ((unsigned char)shorts[i] == c) {
+			wm_buf_putc(j->b, '\\');
+			wm_buf_putc(j->b, shorts[i + 1]);
+			return;
+		}
+	}
+	wm_buf_printf(j->b, "\\u%04x", c);
+}
+
+static void put_string(struct wm_json *j, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text, *run = s;
+
+	wm_buf_putc(j->b, '"');
+	while (*s) {
+		size_t n = *s < 0x80 ? 1 : sequence(s);
+
+		if (n > 1 || (n == 1 && *s >= 0x20 && *s != '"' && *s != '\\')) {
+			s += n;
+			continue;
+		}
+		wm_buf_put(j->b, run, (size_t)(s - run));
+		if (n)
+			put_special(j, *s);
+		else
+			wm_buf_puts(j->b, "\xef\xbf\xbd");
+		run = ++s;
+	}
+	wm_buf_put(j->b, run, (size_t)(s - run));
+	wm_buf_putc(j->b, '"');
+}
+
+void wm_json_key(struct wm_json *j, const char *key)
+{
+	lead(j);
+	put_string(j, key);
+	wm_buf_putc(j->b, ':');
+	if (j->pretty)
+		wm_buf_putc(j->b, ' ');
+	j->value = true;
+}
+
+void wm_json_string(struct wm_json *j, const char *s)
+{
+	lead(j);
+	put_string(j, s ? s : "");
+}
+
+void wm_json_u64(struct wm_json *j, uint64_t n)
+{
+	char text[24], *p = text + sizeof(text);
+
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	lead(j);
+	wm_buf_put(j->b, p, (size_t)(text + sizeof(text) - p));
+}
+
+void wm_json_double(struct wm_json *j, double d)
+{
+	lead(j);
+	wm_buf_printf(j->b, "%.9g", d);
+}
+
+void wm_json_bool(struct wm_json *j, bool v)
+{
+	lead(j);
+	wm_buf_puts(j->b, v ? "true" : "false");
+}
+
+void wm_json_null(struct wm_json *j)
+{
+	lead(j);
+	wm_buf_puts(j->b, "null");
+}
+
+void wm_json_ks(struct wm_json *j, const char *key, const char *s)
+{
+	wm_json_key(j, key);
+	wm_json_string(j, s);
+}
+
+void wm_json_ku(struct wm_json *j, const char *key, uint64_t n)
+{
+	wm_json_key(j, key);
+	wm_json_u64(j, n);
+}
+
+void wm_json_kb(struct wm_json *j, const char *key, bool v)
+{
+	wm_json_key(j, key);
+	wm_json_bool(j, v);
+}
+
+void wm_json_kopen(struct wm_json *j, const char *key, char bracket)
+{
+	wm_json_key(j, key);
+	wm_json_open(j, bracket);
+}
+
+void wm_json_kempty(struct wm_json *j, const char *key, char bracket)
+{
+	wm_json_kopen(j, key, bracket);
+	wm_json_close(j, bracket == '{' ? '}' : ']');
+}

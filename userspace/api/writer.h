@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* writer.h - JSON text into a buffer, without a tree in between: answers are made straight from the
+ * registry. Compact, or pretty as Consul does it (4 spaces, a final newline). Strings may hold any
+ * octets; what is not UTF-8 is written as U+FFFD. Threading: pure. Spec: RFC 8259. */
+#pragma once
+#include "userspace/base/util.h"
+
+struct wm_json {
+	struct wm_buf *b;
+	unsigned depth;
+	bool pretty;
+	bool first; /* nothing stands in the open object or array yet */
+	bool value; /* a key was written: the value follows it */
+};
+
+/** Begin at the end of @p b (borrowed). Failures show in b->failed. */
+void wm_json_init(struct wm_json *j, struct wm_buf *b, bool pretty);
+/** Finish the text. */
+void wm_json_done(struct wm_json *j);
+void wm_json_open(struct wm_json *j, char bracket); /* '{' or '[' */
+void wm_json_close(struct wm_json *j, char bracket);
+void wm_json_key(struct wm_json *j, const char *key);
+void wm_json_string(struct wm_json *j, const char *s); /* NULL: "" */
+void wm_json_u64(struct wm_json *j, uint64_t n);
+void wm_json_double(struct wm_json *j, double d);
+void wm_json_bool(struct wm_json *j, bool v);
+void wm_json_null(struct wm_json *j);
+/* Key and value. */
+void wm_json_ks(struct wm_json *j, const char *key, const char *s);
+void wm_json_ku(struct wm_json *j, const char *key, uint64_t n);
+void wm_json_kb(struct wm_json *j, const char *key, bool v);
+void wm_json_kopen(struct wm_json *j, const char *key, char bracket);
+/** "key":{} or "key":[]. */
+void wm_json_kempty(struct wm_json *j, const char *key, char bracket);
