@@ -268,26 +268,41 @@ static int take_backends(struct wm_tables *t, const struct wm_want_set *w)
 		if (!wm_index_take(t->backends, &t->refs_new[i].index))
 			continue;
 		while (i--)
-			if (t->picked[i])
+			if (t->picked[i]) {
 				wm_index_give(t->backends, t->refs_new[i].index, 0);
+				t->refs_new[i].index = NEW_BACKEND;
+			}
 		return -ENOSPC;
 	}
 	return 0;
 }
 
+/* There is no room for the new ones: go on with those that are there. @return how many. */
+static uint32_t keep_matched(struct wm_tables *t, uint32_t n)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (t->refs_new[i].index == NEW_BACKEND)
+			continue;
+		t->refs_new[kept] = t->refs_new[i];
+		t->order[kept++] = t->order[i];
+	}
+	return kept;
+}
+
 /* What is published stays; only the health of it follows. */
-static void apply_states(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w)
+static void apply_states(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w,
+			 uint32_t n)
 {
 	uint32_t i = 0;
 
 	for (uint32_t k = 0; k < s->refs_count; k++) {
 		const struct wm_want_backend *b = NULL;
 
-		while (i < w->backends_count &&
-		       w->backends[t->order[i]].instance < s->refs[k].instance)
+		while (i < n && w->backends[t->order[i]].instance < s->refs[k].instance)
 			i++;
-		if (i < w->backends_count &&
-		    w->backends[t->order[i]].instance == s->refs[k].instance)
+		if (i < n && w->backends[t->order[i]].instance == s->refs[k].instance)
 			b = &w->backends[t->order[i]];
 		if (b && same_address(&t->mem.backends[s->refs[k].index], b))
 			store_state(t, s->refs[k].index, b->state);
@@ -297,19 +312,19 @@ static void apply_states(struct wm_tables *t, const struct wm_svc *s, const stru
 }
 
 /* The slots that the wishes ask for, in t->slots_new. @return count or -ENOMEM. */
-static int64_t build_slots(struct wm_tables *t, const struct wm_want_set *w)
+static int64_t build_slots(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
-	uint32_t n = 0;
+	uint32_t used = 0;
 	int r;
 
-	for (uint32_t i = 0; i < w->backends_count; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		if (!w->backends[t->order[i]].weight)
 			continue;
-		t->picked[n] = t->refs_new[i].index;
-		t->weights[n++] = w->backends[t->order[i]].weight;
+		t->picked[used] = t->refs_new[i].index;
+		t->weights[used++] = w->backends[t->order[i]].weight;
 	}
-	r = wm_alias_build(t->picked, t->weights, n, t->slots_new);
-	return r ? r : (int64_t)n;
+	r = wm_alias_build(t->picked, t->weights, used, t->slots_new);
+	return r ? r : (int64_t)used;
 }
 
 static bool same_slots(const struct wm_tables *t, const struct wm_svc *s, uint32_t n)
@@ -389,15 +404,16 @@ static bool has_ref(const struct wm_svc *s, struct wm_ref r)
 }
 
 /* The new backends were never published: back at once. What is published follows the health. */
-static void roll_back(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w)
+static void roll_back(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w,
+		      uint32_t n)
 {
-	for (uint32_t i = 0; i < w->backends_count; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		if (has_ref(s, t->refs_new[i]))
 			continue;
 		store_state(t, t->refs_new[i].index, WM_STATE_FREE);
 		wm_index_give(t->backends, t->refs_new[i].index, 0);
 	}
-	apply_states(t, s, w);
+	apply_states(t, s, w, n);
 }
 
 /* Backends and slots of @p s. On failure what was published goes on, with the health of now. */
@@ -405,14 +421,17 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		   struct wm_err *e)
 {
 	uint64_t now = wm_clock_ns();
+	uint32_t n = w->backends_count;
+	bool full = false;
 	int64_t slots;
 
 	order_wants(t, w);
 	if (match(t, s, w) && take_backends(t, w)) {
-		apply_states(t, s, w);
-		return wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap);
+		/* without the new ones, but also without those that left: that makes room */
+		n = keep_matched(t, n);
+		full = true;
 	}
-	for (uint32_t i = 0; i < w->backends_count; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		const struct wm_want_backend *b = &w->backends[t->order[i]];
 
 		if (has_ref(s, t->refs_new[i]))
@@ -420,16 +439,17 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		else
 			occupy(t, t->refs_new[i].index, s->set, b);
 	}
-	slots = build_slots(t, w);
+	slots = build_slots(t, w, n);
 	if (slots < 0 ||
 	    (!same_slots(t, s, (uint32_t)slots) && publish(t, s, (uint32_t)slots, now))) {
-		roll_back(t, s, w);
+		roll_back(t, s, w, n);
 		return slots < 0 ? (int)slots
 				 : wm_err_set(e, WM_E_FULL, "slots: %u are the limit",
 					      t->mem.slots_cap);
 	}
-	swap_refs(t, s, w->backends_count, now);
-	return 0;
+	swap_refs(t, s, n, now);
+	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
+		    : 0;
 }
 
 static int svc_for(struct wm_tables *t, const char *name, struct wm_svc **ret, struct wm_err *e)

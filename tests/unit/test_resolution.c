@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution */
+/* A real registry, a real loop; the tables in plain memory. */
+#include "userspace/base/util.h"
+#include "userspace/resolution/resolution.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CAP 32
+
+static struct wm_loop *loop;
+static struct wm_registry *registry;
+static struct wm_tables *tables;
+static struct wm_resolution *resolution;
+static struct wm_config config;
+static struct wm_set sets[CAP];
+static struct wm_slot slots[4 * CAP];
+static struct wm_backend backends[CAP];
+
+static void setup(void)
+{
+	struct wm_registry_config c = {.node_name = "n1",
+				       .node_address = "10.0.0.1",
+				       .datacenter = "dc1",
+				       .instances_max = 100,
+				       .services_max = 100,
+				       .vip4_base = 0xf0000000,
+				       .vip4_mask = 0xf0000000};
+	struct wm_table_memory m = {&config, sets,    slots, backends, NULL,
+				    CAP,     4 * CAP, CAP,   2 * CAP,  2 * CAP};
+
+	inet_pton(AF_INET6, "fd77::", &c.vip6_prefix);
+	loop = wm_loop_new();
+	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
+	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
+	tables = wm_tables_new(&m, NULL, "mesh.internal", NULL);
+	resolution = wm_resolution_new(loop, registry, tables);
+	cr_assert(resolution);
+}
+
+static void teardown(void)
+{
+	wm_resolution_free(resolution);
+	wm_tables_free(tables);
+	wm_registry_close(registry);
+	wm_loop_free(loop);
+}
+TestSuite(resolution, .init = setup, .fini = teardown);
+
+static void put(const char *id, unsigned port, enum wm_status status, unsigned warning_weight)
+{
+	struct wm_check_draft check = {
+		.kind = WM_CHECK_TTL, .ttl_ms = 60000, .status = status, .has_status = true};
+	struct wm_instance_draft d = {.id = id,
+				      .name = "web",
+				      .address = "10.0.0.9",
+				      .port = port,
+				      .weight_passing = 10,
+				      .weight_warning = warning_weight,
+				      .has_weights = true,
+				      .checks = &check,
+				      .checks_count = 1};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
+}
+
+static void turn(void)
+{
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	cr_assert_eq(wm_resolution_index(resolution), wm_registry_index(registry));
+}
+
+static const struct wm_backend *backend(const char *id)
+{
+	const struct wm_instance *i = wm_registry_instance(registry, id);
+
+	for (unsigned k = 0; k < CAP; k++)
+		if (backends[k].instance == i->hash &&
+		    (backends[k].state & WM_STATE_MASK) != WM_STATE_FREE)
+			return &backends[k];
+	return NULL;
+}
+
+static struct wm_set_table table(void)
+{
+	return sets[wm_tables_set_of(tables, "web")].table;
+}
+
+Test(resolution, a_registration_is_in_the_tables_after_its_turn)
+{
+	put("a", 80, WM_PASSING, 1);
+	put("b", 81, WM_CRITICAL, 1);
+	cr_assert_lt(wm_tables_set_of(tables, "web"), 0);
+	turn();
+	cr_assert_eq(table().count, 2, "critical ones keep their slot");
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_UP);
+	cr_assert_eq(backend("b")->state & WM_STATE_MASK, WM_STATE_DOWN);
+	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
+	turn();
+	cr_assert_eq(table().count, 1);
+	wm_registry_deregister(registry, "b", NULL, NULL, NULL);
+	turn();
+	cr_assert_lt(wm_tables_set_of(tables, "web"), 0);
+}
+
+Test(resolution, a_status_is_stored_before_the_turn_ends)
+{
+	struct wm_check *c;
+	struct wm_set_table before;
+
+	put("a", 80, WM_PASSING, 10);
+	turn();
+	before = table();
+	c = wm_registry_check(registry, "service:a");
+	cr_assert(c);
+	cr_assert_eq(wm_registry_set_status(registry, c, WM_CRITICAL, "gone"), 1);
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_DOWN);
+	cr_assert_eq(wm_registry_set_status(registry, c, WM_PASSING, "back"), 1);
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_UP);
+	turn();
+	cr_assert_eq(table().generation, before.generation, "health republishes nothing");
+}
+
+Test(resolution, a_warning_moves_the_weight)
+{
+	struct wm_check *c;
+
+	put("a", 80, WM_PASSING, 0);
+	put("b", 81, WM_PASSING, 0);
+	turn();
+	c = wm_registry_check(registry, "service:a");
+	wm_registry_set_status(registry, c, WM_WARNING, NULL);
+	turn();
+	cr_assert_eq(table().count, 1, "warning weighs nothing here");
+	wm_registry_set_status(registry, c, WM_PASSING, NULL);
+	turn();
+	cr_assert_eq(table().count, 2);
+}
+
+Test(resolution, metadata_alone_compiles_nothing)
+{
+	struct wm_tables_stats a, b;
+
+	put("a", 80, WM_PASSING, 1);
+	turn();
+	wm_tables_stats(tables, &a);
+	put("a", 80, WM_PASSING, 1);
+	turn();
+	wm_tables_stats(tables, &b);
+	cr_assert_eq(a.puts, b.puts);
+	put("a", 8080, WM_PASSING, 1);
+	turn();
+	wm_tables_stats(tables, &b);
+	cr_assert_eq(b.puts, a.puts + 1);
+	cr_assert_eq(backend("a")->port_be, htons(8080));
+}
+
+/* What did not fit is tried again when there is room. */
+Test(resolution, what_did_not_fit_comes_when_there_is_room, .timeout = 20)
+{
+	char id[8];
+
+	for (unsigned i = 0; i < CAP; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		put(id, 1000 + i, WM_PASSING, 1);
+	}
+	turn();
+	cr_assert_eq(table().count, CAP);
+	put("late", 9, WM_PASSING, 1);
+	turn();
+	cr_assert_eq(table().count, CAP);
+	cr_assert_null(backend("late"));
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		wm_registry_deregister(registry, id, NULL, NULL, NULL);
+	}
+	while (!backend("late"))
+		cr_assert_eq(wm_loop_turn(loop, 100), 0);
+	cr_assert_eq(table().count, CAP - 3);
+}
+
+Test(resolution, recovers_what_the_registry_has)
+{
+	put("a", 80, WM_PASSING, 1);
+	turn();
+	wm_resolution_free(resolution);
+	wm_tables_del(tables, "web");
+	resolution = wm_resolution_new(loop, registry, tables);
+	cr_assert(resolution);
+	cr_assert_eq(table().count, 1);
+	cr_assert_gt(config.confirmed_ns, 0);
+}
