@@ -62,6 +62,13 @@ size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *
 }
 
 /* --- names ------------------------------------------------------------------------------------ */
+/* An entry ends with its name: a third of the memory at the usual length. Out of line, or the
+ * compiler takes the shorter object for a mistake. */
+static __attribute__((noinline)) void *name_room(size_t len)
+{
+	return malloc(offsetof(struct wm_name_entry, v.name) + len);
+}
+
 static struct wm_name_entry *name_new(const struct wm_name_key *k, const struct wm_name *v)
 {
 	struct wm_name_entry *n = malloc(offsetof(struct wm_name_entry, v.name) + (size_t)v->len);
