@@ -71,7 +71,7 @@ static __attribute__((noinline)) void *name_room(size_t len)
 
 static struct wm_name_entry *name_new(const struct wm_name_key *k, const struct wm_name *v)
 {
-	struct wm_name_entry *n = malloc(offsetof(struct wm_name_entry, v.name) + (size_t)v->len);
+	struct wm_name_entry *n = name_room(v->len);
 
 	if (!n)
 		return NULL;
