@@ -128,7 +128,7 @@ static void put_plane(struct wm_json *j, const struct wm_api *a)
 	wm_json_kopen(j, "plane", '{');
 	put_hooks(j, a->d.plane, &attached);
 	wm_json_kb(j, "attached", attached > 0);
-	if (!attached && !why)
+	if (!attached && (!why || !*why))
 		why = a->d.plane ? "no program is attached" : "the data plane is switched off";
 	wm_json_ks(j, "error", why);
 	wm_json_key(j, "counters");

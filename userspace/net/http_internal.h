@@ -33,6 +33,7 @@ struct wm_http_peer {
 struct wm_http_conn {
 	struct wm_http_server *server;
 	struct bufferevent *bev;
+	uintptr_t key;			 /* of bev, in by_bev */
 	struct evhttp_connection *evcon; /* NULL until admitted */
 	struct wm_http_peer *peer;	 /* NULL on Unix sockets */
 	struct wm_http_request *request; /* being served */
@@ -59,7 +60,6 @@ struct wm_http_request {
 };
 
 struct wm_http_listener {
-	int fd;
 	struct evhttp_bound_socket *bound;
 	char *path; /* Unix socket; NULL: TCP */
 	uint64_t dev, ino;

@@ -61,7 +61,7 @@ static void forget(struct wm_http_conn *c)
 {
 	struct wm_http_server *s = c->server;
 
-	wm_map_del(s->by_bev, &c->bev, sizeof(c->bev));
+	wm_map_del(s->by_bev, &c->key, sizeof(c->key));
 	drop_peer(s, c);
 	s->count--;
 	free(c);
@@ -200,10 +200,11 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 	c = calloc(1, sizeof(*c));
 	if (bev && c) {
 		c->bev = bev;
+		c->key = (uintptr_t)bev;
 		c->server = s;
 		c->uid = -1;
 	}
-	if (!bev || !c || wm_map_put(s->by_bev, &c->bev, sizeof(c->bev), c, NULL)) {
+	if (!bev || !c || wm_map_put(s->by_bev, &c->key, sizeof(c->key), c, NULL)) {
 		/* evhttp makes a bufferevent of its own, and wm_http_on_request() refuses it */
 		s->counters[WM_HTTP_NO_MEMORY]++;
 		if (bev)
@@ -224,12 +225,12 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 
 struct wm_http_conn *wm_http_conn_of(struct wm_http_server *s, struct evhttp_connection *evcon)
 {
-	struct bufferevent *bev = evhttp_connection_get_bufferevent(evcon);
-	struct wm_http_conn *c = wm_map_get(s->by_bev, &bev, sizeof(bev));
+	uintptr_t key = (uintptr_t)evhttp_connection_get_bufferevent(evcon);
+	struct wm_http_conn *c = wm_map_get(s->by_bev, &key, sizeof(key));
 
 	if (c && !c->evcon) {
 		admit(c);
-		c = wm_map_get(s->by_bev, &bev, sizeof(bev));
+		c = wm_map_get(s->by_bev, &key, sizeof(key));
 	}
 	return c;
 }
@@ -406,34 +407,38 @@ static void on_accept_error(struct evconnlistener *lev, void *arg)
 	evconnlistener_disable(lev);
 }
 
-/* Take over a listening socket. @return 0 or -ENOMEM; then the caller keeps @p fd. */
+/* Take over a listening socket; it is closed on failure. @return 0 or -ENOMEM. */
 static int listen_on(struct wm_http_server *s, int fd, const char *path)
 {
 	struct wm_http_listener *l = calloc(1, sizeof(*l));
-	struct stat st;
+	struct stat st = {0};
 
-	if (!l)
-		return -ENOMEM;
-	l->fd = fd;
-	if (path) {
+	if (l && path)
 		l->path = strdup(path);
-		if (!l->path || lstat(path, &st)) {
-			free(l->path);
-			free(l);
-			return -ENOMEM;
-		}
-		l->dev = st.st_dev;
-		l->ino = st.st_ino;
-	}
+	if (!l || (path && (!l->path || lstat(path, &st))))
+		goto fail;
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
 	l->bound = evhttp_accept_socket_with_handle(s->http, fd);
-	if (!l->bound) {
-		free(l->path);
-		free(l);
-		return -ENOMEM;
-	}
+	if (!l->bound)
+		goto fail;
 	evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(l->bound), on_accept_error);
 	TAILQ_INSERT_TAIL(&s->listeners, l, entry);
 	return 0;
+fail:
+	close(fd);
+	if (l)
+		free(l->path);
+	free(l);
+	return -ENOMEM;
+}
+
+static int take_fd(int *fd)
+{
+	int r = *fd;
+
+	*fd = -1;
+	return r;
 }
 
 int wm_http_listen_tcp(struct wm_http_server *s, const char *address, uint16_t port,
@@ -468,13 +473,10 @@ int wm_http_listen_tcp(struct wm_http_server *s, const char *address, uint16_t p
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))) ||
 	    bind(fd, &a.sa, len) || listen(fd, BACKLOG) || getsockname(fd, &a.sa, &len))
 		return -errno;
-	err = listen_on(s, fd, NULL);
-	if (err)
-		return err;
-	if (ret_port)
+	err = listen_on(s, take_fd(&fd), NULL);
+	if (!err && ret_port)
 		*ret_port = ntohs(a.sa.sa_family == AF_INET ? a.in.sin_port : a.in6.sin6_port);
-	fd = -1;
-	return 0;
+	return err;
 }
 
 /* Make way for a socket at @p a: a file that nobody listens on goes. @return 0, -EADDRINUSE,
@@ -519,11 +521,8 @@ int wm_http_listen_unix(struct wm_http_server *s, const char *path, unsigned mod
 		return -errno;
 	err = chmod(path, mode & 0777) || listen(fd, BACKLOG) ? -errno : 0;
 	if (!err)
-		err = listen_on(s, fd, path);
-	if (err) {
+		err = listen_on(s, take_fd(&fd), path);
+	if (err)
 		unlink(path);
-		return err;
-	}
-	fd = -1;
-	return 0;
+	return err;
 }

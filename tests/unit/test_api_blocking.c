@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry health resolution dns dataplane api */
+/* Blocking queries: who wakes when, and what bounds them. */
+#include "api_help.h"
+
+static void setup(void)
+{
+	api_setup();
+	watchers_max = 20;
+	api_start();
+}
+
+static void teardown(void)
+{
+	one_close();
+	api_stop();
+}
+
+TestSuite(blocking, .init = setup, .fini = teardown, .timeout = 120);
+
+static unsigned long current(const char *path)
+{
+	cr_assert_eq(get(path), 200);
+	return index_of(&one);
+}
+
+/* Ask for what comes after @p index; nothing comes yet. */
+static void watch(struct client *c, const char *path, const char *more, unsigned long index)
+{
+	char full[256];
+
+	snprintf(full, sizeof(full), "%s?index=%lu%s", path, index, more);
+	client_open(c);
+	client_send(c, "GET", full, NULL);
+	turns(5);
+	cr_assert(!client_has(c) && !c->len, "%s: %s", full, c->text);
+}
+
+static void web(const char *id, unsigned p)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body),
+		 "{\"ID\":\"%s\",\"Name\":\"web\",\"Port\":%u,\"Check\":{\"CheckID\":\"c-%s\","
+		 "\"TTL\":\"1h\",\"Status\":\"passing\"}}",
+		 id, p, id);
+	must_put(REGISTER, body);
+}
+
+#define WEB "/v1/health/service/web"
+
+Test(blocking, a_change_wakes_its_watchers_and_nobody_else)
+{
+	struct client mine, other;
+	unsigned long index;
+
+	web("w1", 1);
+	must_put(REGISTER, "{\"Name\":\"db\"}");
+	index = current(WEB);
+	watch(&mine, WEB, "", index);
+	watch(&other, "/v1/health/service/db", "", current("/v1/health/service/db"));
+	web("w2", 2);
+	UNTIL(client_has(&mine));
+	cr_assert_eq(mine.status, 200);
+	cr_assert_gt(index_of(&mine), index);
+	cr_assert(strstr(mine.body, "\"w2\""));
+	turns(10);
+	cr_assert(!client_has(&other) && !other.len);
+	/* what was returned is the index to go on with: nothing is new after it */
+	index = index_of(&mine);
+	client_close(&mine);
+	watch(&mine, WEB, "", index);
+	client_close(&mine);
+	client_close(&other);
+}
+
+Test(blocking, checks_move_a_service_but_not_the_catalog)
+{
+	struct client service, catalog, state;
+
+	web("w1", 1);
+	watch(&service, WEB, "&passing", current(WEB));
+	watch(&catalog, "/v1/catalog/services", "", current("/v1/catalog/services"));
+	watch(&state, "/v1/health/state/any", "", current("/v1/health/state/any"));
+	must_put("/v1/agent/check/fail/c-w1", NULL);
+	UNTIL(client_has(&service));
+	cr_assert_str_eq(service.body, "[]");
+	UNTIL(client_has(&state));
+	cr_assert(strstr(state.body, "\"critical\""));
+	turns(10);
+	cr_assert(!client_has(&catalog) && !catalog.len);
+	web("w2", 2);
+	UNTIL(client_has(&catalog));
+	client_close(&service);
+	client_close(&catalog);
+	client_close(&state);
+}
+
+Test(blocking, an_unknown_service_wakes_on_its_creation)
+{
+	struct client c;
+
+	must_put(REGISTER, "{\"Name\":\"db\"}");
+	watch(&c, "/v1/health/service/WEB", "", current(WEB));
+	must_put(REGISTER, "{\"Name\":\"db2\"}");
+	turns(10);
+	cr_assert(!client_has(&c));
+	web("w1", 1);
+	UNTIL(client_has(&c));
+	cr_assert(strstr(c.body, "\"w1\""));
+	client_close(&c);
+}
+
+Test(blocking, an_unknown_service_wakes_when_any_vanishes_and_its_own_end_is_seen)
+{
+	struct client unknown, own;
+	unsigned long index;
+
+	web("w1", 1);
+	index = current(WEB);
+	watch(&own, WEB, "", index);
+	watch(&unknown, "/v1/health/service/none", "", current("/v1/health/service/none"));
+	must_put("/v1/agent/service/deregister/w1", NULL);
+	UNTIL(client_has(&own));
+	cr_assert_str_eq(own.body, "[]");
+	cr_assert_gt(index_of(&own), index);
+	UNTIL(client_has(&unknown));
+	cr_assert_str_eq(unknown.body, "[]");
+	/* and the vanished one can be waited for */
+	index = index_of(&own);
+	client_close(&own);
+	watch(&own, WEB, "", index);
+	web("w1", 1);
+	UNTIL(client_has(&own));
+	cr_assert_gt(index_of(&own), index);
+	client_close(&own);
+	client_close(&unknown);
+}
+
+Test(blocking, the_wait_ends_with_what_there_is)
+{
+	struct client c;
+	unsigned long index;
+	uint64_t start = wm_clock_ms();
+
+	web("w1", 1);
+	index = current(WEB);
+	watch(&c, WEB, "&wait=320ms", index);
+	UNTIL(client_has(&c));
+	cr_assert_geq(wm_clock_ms() - start, 320);
+	cr_assert_eq(c.status, 200);
+	cr_assert_eq(index_of(&c), index);
+	cr_assert(strstr(c.body, "\"w1\""));
+	client_close(&c);
+	/* an index ahead of ours blocks, then shows the lower one */
+	watch(&c, WEB, "&wait=100ms", index + 1000);
+	UNTIL(client_has(&c));
+	cr_assert_eq(index_of(&c), index);
+	client_close(&c);
+}
+
+Test(blocking, without_an_index_nothing_waits)
+{
+	cr_assert_eq(get(WEB "?wait=10m"), 200);
+	cr_assert_eq(get(WEB "?index=0&wait=10m"), 200);
+	cr_assert_eq(get(WEB "?index=&wait=10m"), 200);
+	web("w1", 1);
+	cr_assert_eq(get(WEB "?index=1&wait=10m"), 200);
+}
+
+Test(blocking, watchers_are_bounded_and_leave_without_trace)
+{
+	enum { MAX = 20 };
+	struct client c[MAX];
+	unsigned long index;
+	char path[128];
+
+	web("w1", 1);
+	index = current(WEB);
+	for (unsigned i = 0; i < MAX; i++)
+		watch(&c[i], WEB, "", index);
+	snprintf(path, sizeof(path), "%s?index=%lu", WEB, index);
+	cr_assert_eq(get(path), 429);
+	cr_assert_str_eq(one.body, "Too many blocking queries (limit: 20)");
+	/* reads that do not wait are served all the same */
+	cr_assert_eq(get(WEB), 200);
+	for (unsigned i = 0; i < MAX / 2; i++)
+		client_close(&c[i]);
+	UNTIL(wm_api_counters(api)[6] == MAX / 2); /* WATCH_LEFT */
+	watch(&c[0], WEB, "", index);
+	web("w2", 2);
+	for (unsigned i = MAX / 2; i < MAX; i++) {
+		UNTIL(client_has(&c[i]));
+		client_close(&c[i]);
+	}
+	UNTIL(client_has(&c[0]));
+	client_close(&c[0]);
+	cr_assert_eq(get("/v1/waymark/status"), 200);
+	cr_assert(strstr(one.body, "\"watchers\":0,"), "%s", one.body);
+}
+
+Test(blocking, a_stop_lets_waiting_clients_go)
+{
+	struct client c;
+
+	web("w1", 1);
+	watch(&c, WEB, "", current(WEB));
+	client_send(&one, "PUT", REGISTER, "{\"Name\":\"late\"}");
+	/* teardown stops the server under both: nothing may leak, nothing may be touched after */
+	free(c.text);
+}
+
+Test(blocking, hash_of_a_service)
+{
+	struct client c;
+	char hash[128], more[160];
+
+	web("w1", 1);
+	cr_assert_eq(get("/v1/agent/service/w1"), 200);
+	snprintf(hash, sizeof(hash), "%s", header(&one, "X-Consul-ContentHash"));
+	cr_assert_eq(get("/v1/agent/service/w1?hash=other&wait=10m"), 200);
+	snprintf(more, sizeof(more), "&wait=10m&hash=%s", hash);
+	watch(&c, "/v1/agent/service/w1", more, 0);
+	must_put("/v1/agent/check/warn/c-w1", NULL); /* is not part of it */
+	turns(10);
+	cr_assert(!client_has(&c) && !c.len);
+	web("w1", 2);
+	UNTIL(client_has(&c));
+	cr_assert_str_neq(header(&c, "X-Consul-ContentHash"), hash);
+	client_close(&c);
+	snprintf(hash, sizeof(hash), "%s", header(&one, "X-Consul-ContentHash"));
+	cr_assert_eq(get("/v1/agent/service/w1"), 200);
+	snprintf(more, sizeof(more), "&wait=10m&hash=%s", header(&one, "X-Consul-ContentHash"));
+	watch(&c, "/v1/agent/service/w1", more, 0);
+	must_put("/v1/agent/service/deregister/w1", NULL);
+	UNTIL(client_has(&c));
+	cr_assert_eq(c.status, 404);
+	client_close(&c);
+}
+
+Test(blocking, nothing_is_missed_under_random_changes)
+{
+	struct client c;
+	unsigned long index = current(WEB), last;
+	unsigned seed = (unsigned)wm_random64(), woken = 0;
+	char id[16], path[64];
+
+	fprintf(stderr, "seed=%u\n", seed);
+	/* a follower that always asks for what comes next ends at what is there */
+	client_open(&c);
+	snprintf(path, sizeof(path), WEB "?index=%lu", index);
+	client_send(&c, "GET", path, NULL);
+	for (unsigned n = 0; n < 300; n++) {
+		unsigned r = (unsigned)rand_r(&seed);
+
+		snprintf(id, sizeof(id), "w%u", r % 4);
+		if (r & 64) {
+			web(id, r % 1000);
+		} else {
+			snprintf(path, sizeof(path), "/v1/agent/service/deregister/%s", id);
+			put(path, NULL);
+		}
+		if (client_has(&c)) {
+			cr_assert_gt(index_of(&c), index);
+			index = index_of(&c);
+			snprintf(path, sizeof(path), WEB "?index=%lu", index);
+			client_send(&c, "GET", path, NULL);
+			woken++;
+		}
+	}
+	last = current(WEB);
+	while (index < last) {
+		UNTIL(client_has(&c));
+		cr_assert_gt(index_of(&c), index);
+		index = index_of(&c);
+		snprintf(path, sizeof(path), WEB "?index=%lu", index);
+		client_send(&c, "GET", path, NULL);
+	}
+	cr_assert_eq(index, last);
+	cr_assert_gt(woken, 10);
+	client_close(&c);
+}
