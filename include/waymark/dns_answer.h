@@ -133,6 +133,7 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 /** All of it on the host: records of @p name for @p type (A or AAAA) into @p out, at most @p max
  *  records (out has room for max * 28 octets, even address).
  *  @param ret_len octets written. @return records, 0: none usable, -1: torn (try again). */
+/* NOLINTNEXTLINE(readability-function-size): eight plain parameters */
 static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name *name, __u16 type,
 				   __u32 ttl_s, __u32 max, __u32 random, __u8 *out, __u32 *ret_len)
 {

@@ -50,6 +50,8 @@ struct wm_choice {
 	__u16 family; /* WM_FAMILY_4 or WM_FAMILY_6: what addr_be is */
 };
 
+typedef __u64 __attribute__((may_alias)) wm_table_word;
+
 /** Load a set's table word in one piece. */
 static __always_inline struct wm_set_table wm_load_table(const struct wm_set *set)
 {
@@ -58,7 +60,7 @@ static __always_inline struct wm_set_table wm_load_table(const struct wm_set *se
 		struct wm_set_table table;
 	} u;
 
-	u.word = *(const volatile __u64 *)&set->table;
+	u.word = *(const volatile wm_table_word *)&set->table;
 	return u.table;
 }
 

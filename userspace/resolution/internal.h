@@ -5,7 +5,7 @@
 #include "pool.h"
 #include "tables.h"
 #include "userspace/base/util.h"
-#include "waymark/layout.h"
+#include "waymark/pick.h"
 
 #define WM_DOMAINS	 2 /* the domain and the alternative one */
 #define WM_SERVICE_NAMES (2 * WM_DOMAINS)
@@ -91,8 +91,6 @@ void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f);
 int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct wm_name *v);
 int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 		   const struct wm_frontend *v);
-
-typedef uint64_t __attribute__((may_alias)) wm_table_word;
 
 /** Publish @p table: one release store; what it points to is visible before it. */
 static inline void wm_set_publish(struct wm_set *set, struct wm_set_table table)

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - what the files of dns/ share. A message goes: server.c (sockets) -> respond.c (what
+ * to say) -> names.c (what the name asks for), records.c (records of instances), write.c (octets).
+ */
+#pragma once
+#include "server.h"
+#include "userspace/base/util.h"
+#include "waymark/dns_answer.h"
+#include "waymark/name_hash.h"
+
+#include <sys/queue.h>
+
+#define WM_DNS_SRV_UDP_MAX 8	/* SRV records over UDP: with targets they fill 1232 octets */
+#define WM_DNS_SRV_TCP_MAX 1024 /* SRV records over TCP; Consul's bound */
+#define WM_DNS_NAMES_MAX                                                                           \
+	2200 /* names that a message's compression remembers: two an SRV record                    \
+	      */
+
+enum wm_dns_counter {
+#define X(sym, name, text) WM_DNS_C_##sym,
+	WM_DNS_COUNTERS(X)
+#undef X
+		WM_DNS_COUNTER_COUNT
+};
+
+/* --- names.c --- */
+enum wm_ask_kind {
+	WM_ASK_OUTSIDE, /* not our domain */
+	WM_ASK_NOTHING, /* inside, but no such name can be */
+	WM_ASK_BRANCH,	/* names lie below it: exists without records */
+	WM_ASK_APEX,
+	WM_ASK_NS, /* ns.<domain> */
+	WM_ASK_SERVICE,
+	WM_ASK_VIRTUAL,
+	WM_ASK_NODE,
+	WM_ASK_ADDR,
+};
+/* What a name asks for. */
+struct wm_ask {
+	enum wm_ask_kind kind;
+	bool alt; /* under the alternative domain */
+	char service[WM_DNS_LABEL_MAX + 1];
+	char tag[WM_DNS_NAME_MAX + 1];	/* "": any */
+	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
+	bool is6;
+	uint8_t addr[16]; /* WM_ASK_ADDR */
+};
+/** @param folded wire name, root label included. */
+void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
+		  struct wm_ask *ret);
+
+/* --- write.c --- */
+struct wm_writer {
+	uint8_t *out;
+	size_t len, cap;
+	uint16_t names[WM_DNS_NAMES_MAX]; /* offsets of names that a pointer may lead to */
+	unsigned names_count;
+	bool full; /* something did not fit; len is where it would have begun */
+};
+void wm_put8(struct wm_writer *w, uint8_t v);
+void wm_put16(struct wm_writer *w, uint16_t v);
+void wm_put32(struct wm_writer *w, uint32_t v);
+void wm_put_bytes(struct wm_writer *w, const void *data, size_t len);
+/** A name in wire form, its end replaced by a pointer where the message holds it already. */
+void wm_put_name(struct wm_writer *w, const uint8_t *wire);
+/** A name without pointers, which later names may point to: RFC 2782 forbids them in a target. */
+void wm_put_name_plain(struct wm_writer *w, const uint8_t *wire);
+/** Owner, type, class, TTL and room for the length. @return place of the length. */
+size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uint32_t ttl_s);
+/** Fill in the length. @return false: the record did not fit; the message is as before @p begin. */
+bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at);
+/** Append a label of text to a wire name without root. @return new length, 0: does not fit. */
+size_t wm_wire_label(uint8_t *wire, size_t at, const char *label, size_t len);
+
+/* --- records.c --- */
+struct wm_reply {
+	struct wm_dns_server *s;
+	struct wm_writer w;
+	const uint8_t *question; /* wire name as the client wrote it */
+	struct wm_dns_query q;
+	struct wm_ask ask;
+	bool tcp, truncated;
+	uint16_t rcode, answers, authorities, additionals;
+};
+/** A and AAAA of a service, from the tables. @return records, 0. */
+unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type);
+/** The same from the registry: by tag, or when the service did not fit the tables. */
+unsigned wm_reply_registry(struct wm_reply *r, uint16_t type);
+void wm_reply_srv(struct wm_reply *r);
+/** One address record for the question's name. */
+bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
+/** Some instance of the asked service (and tag) is not critical. */
+bool wm_reply_usable(const struct wm_reply *r);
+
+/* --- server.c --- */
+struct wm_dns_socket {
+	struct wm_dns_server *s;
+	int fd;
+	struct wm_io *io;
+	SLIST_ENTRY(wm_dns_socket) entry;
+};
+struct wm_dns_conn;
+struct wm_dns_server {
+	struct wm_loop *loop;
+	struct wm_registry *registry;
+	struct wm_tables *tables;
+	struct wm_dns_config c; /* its strings are not used */
+	char *datacenter;	/* lower case */
+	uint64_t counters[WM_DNS_COUNTER_COUNT];
+	SLIST_HEAD(, wm_dns_socket) sockets;
+	LIST_HEAD(, wm_dns_conn) conns;
+	unsigned conns_count;
+	struct wm_reply reply; /* scratch: large */
+	uint8_t answer[65536]; /* scratch of a TCP answer */
+	uint8_t records[WM_DNS_ANSWERS_TCP * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+	struct wm_dns_batch *batch; /* scratch of a read of datagrams */
+};

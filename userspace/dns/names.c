@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* names.c - what a name asks for. Forms: [tag.]<service>.service[.<dc>].<domain>,
+ * _<service>._<tag>[.service][.<dc>].<domain> (RFC 2782; _tcp is no tag), <service>.virtual,
+ * <node>.node[.<dc>], <hex>.addr[.<dc>], ns.<domain>, the domain itself. */
+#include "internal.h"
+
+#include <string.h>
+
+struct label {
+	const char *text;
+	size_t len;
+};
+struct labels {
+	struct label at[WM_DNS_LABELS_MAX];
+	unsigned n;
+};
+
+static bool is(const struct label *l, const char *text)
+{
+	return l->len == strlen(text) && memcmp(l->text, text, l->len) == 0;
+}
+
+static bool ends_with(const uint8_t *name, size_t len, const uint8_t *domain, size_t domain_len,
+		      size_t *ret_before)
+{
+	size_t at = 0;
+
+	if (!domain || domain_len > len)
+		return false;
+	/* only where a label begins */
+	while (at < len - domain_len)
+		at += name[at] + 1u;
+	*ret_before = len - domain_len;
+	return at == len - domain_len && memcmp(name + at, domain, domain_len) == 0;
+}
+
+static void split(const uint8_t *name, size_t before, struct labels *ret)
+{
+	ret->n = 0;
+	for (size_t at = 0; at < before && ret->n < WM_DNS_LABELS_MAX; at += name[at] + 1u)
+		ret->at[ret->n++] = (struct label){(const char *)name + at + 1, name[at]};
+}
+
+/* Labels first .. end-1 with dots between. */
+static void join(const struct labels *l, unsigned first, unsigned end, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	for (unsigned i = first; i < end; i++)
+		if (at + l->at[i].len + 2 < cap) {
+			if (i > first)
+				out[at++] = '.';
+			memcpy(out + at, l->at[i].text, l->at[i].len);
+			at += l->at[i].len;
+		}
+	out[at] = '\0';
+}
+
+static void take(const struct label *l, char out[WM_DNS_LABEL_MAX + 1])
+{
+	memcpy(out, l->text, l->len);
+	out[l->len] = '\0';
+}
+
+static bool hex(const struct label *l, struct wm_ask *ret)
+{
+	if (l->len != 8 && l->len != 32)
+		return false;
+	for (size_t i = 0; i < l->len; i++) {
+		char c = l->text[i];
+		uint8_t v = (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+		ret->addr[i / 2] = (uint8_t)(i % 2 ? ret->addr[i / 2] | v : v << 4);
+	}
+	ret->is6 = l->len == 32;
+	return true;
+}
+
+/* _<service>._<tag>: RFC 2782. */
+static bool rfc2782(const struct labels *l, unsigned n, struct wm_ask *ret)
+{
+	struct label service, tag;
+
+	if (n != 2 || l->at[0].len < 2 || l->at[1].len < 2 || l->at[0].text[0] != '_' ||
+	    l->at[1].text[0] != '_')
+		return false;
+	service = (struct label){l->at[0].text + 1, l->at[0].len - 1};
+	tag = (struct label){l->at[1].text + 1, l->at[1].len - 1};
+	take(&service, ret->service);
+	if (!is(&tag, "tcp"))
+		take(&tag, ret->tag);
+	ret->kind = WM_ASK_SERVICE;
+	return true;
+}
+
+/* @p n labels stand before the word that tells the kind. */
+static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
+{
+	const struct label *kind = &l->at[n];
+
+	ret->kind = n ? WM_ASK_NOTHING : WM_ASK_BRANCH;
+	if (!n)
+		return;
+	if (is(kind, "service")) {
+		if (rfc2782(l, n, ret))
+			return;
+		take(&l->at[n - 1], ret->service);
+		join(l, 0, n - 1, ret->tag, sizeof(ret->tag));
+		ret->kind = WM_ASK_SERVICE;
+	} else if (is(kind, "virtual") && n == 1) {
+		take(&l->at[0], ret->service);
+		ret->kind = WM_ASK_VIRTUAL;
+	} else if (is(kind, "node")) {
+		join(l, 0, n, ret->node, sizeof(ret->node));
+		ret->kind = WM_ASK_NODE;
+	} else if (is(kind, "addr") && n == 1 && hex(&l->at[0], ret)) {
+		ret->kind = WM_ASK_ADDR;
+	}
+}
+
+static bool is_kind(const struct label *l)
+{
+	return is(l, "service") || is(l, "virtual") || is(l, "node") || is(l, "addr");
+}
+
+void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
+		  struct wm_ask *ret)
+{
+	size_t domain_len, before = 0;
+	const uint8_t *domain = wm_tables_domain(s->tables, false, &domain_len);
+	struct labels l = {.n = 0};
+	unsigned n;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!ends_with(folded, len, domain, domain_len, &before)) {
+		domain = wm_tables_domain(s->tables, true, &domain_len);
+		ret->alt = true;
+		if (!ends_with(folded, len, domain, domain_len, &before))
+			return;
+	}
+	split(folded, before, &l);
+	n = l.n;
+	ret->kind = WM_ASK_NOTHING;
+	if (!n)
+		ret->kind = WM_ASK_APEX;
+	else if (n == 1 && is(&l.at[0], "ns"))
+		ret->kind = WM_ASK_NS;
+	else if (is_kind(&l.at[n - 1]))
+		parse_kind(&l, n - 1, ret);
+	else if (rfc2782(&l, n, ret))
+		return;
+	else if (is(&l.at[n - 1], s->datacenter) && n == 1)
+		ret->kind = WM_ASK_BRANCH;
+	else if (is(&l.at[n - 1], s->datacenter) && is_kind(&l.at[n - 2]))
+		parse_kind(&l, n - 2, ret);
+	else if (is(&l.at[n - 1], s->datacenter))
+		rfc2782(&l, n - 1, ret);
+}

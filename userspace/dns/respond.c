@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* respond.c - one query in, one answer out. Spec: RFC 1035, 2308 (negative answers), 6891 (EDNS),
+ * 8482 (ANY), 8020 (a name with names below it exists). */
+#include "internal.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TYPE_IXFR     251
+#define SOA_REFRESH_S 3600
+#define SOA_RETRY_S   600
+#define SOA_EXPIRE_S  86400
+
+static void count(struct wm_dns_server *s, enum wm_dns_counter c)
+{
+	s->counters[c]++;
+}
+
+/* --- header ----------------------------------------------------------------------------------- */
+static void put_header(uint8_t *out, const uint8_t *query, uint16_t flags, const uint16_t counts[4])
+{
+	memcpy(out, query, 2);
+	out[2] = (uint8_t)(flags >> 8);
+	out[3] = (uint8_t)flags;
+	for (int i = 0; i < 4; i++) {
+		out[4 + 2 * i] = (uint8_t)(counts[i] >> 8);
+		out[5 + 2 * i] = (uint8_t)counts[i];
+	}
+}
+
+/* An error about a message whose question was not read: the header alone. */
+static size_t bare(const uint8_t *query, uint16_t rcode, uint8_t *out, size_t cap)
+{
+	static const uint16_t none[4];
+	uint16_t flags = (uint16_t)(query[2] << 8 | query[3]);
+
+	if (cap < WM_DNS_HEADER_LEN)
+		return 0;
+	put_header(out, query,
+		   (uint16_t)(WM_DNS_QR | (flags & (WM_DNS_OPCODE | WM_DNS_RD)) | rcode), none);
+	return WM_DNS_HEADER_LEN;
+}
+
+/* --- records of the domain itself ------------------------------------------------------------- */
+static const uint8_t *domain_of(const struct wm_reply *r)
+{
+	size_t len;
+
+	return wm_tables_domain(r->s->tables, r->ask.alt, &len);
+}
+
+/* <label>.<domain>, for names that we made up ourselves. */
+static void below_domain(const struct wm_reply *r, const char *label,
+			 uint8_t out[WM_DNS_NAME_MAX + 1])
+{
+	size_t len, at;
+	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &len);
+
+	at = wm_wire_label(out, 0, label, strlen(label));
+	if (at + len > WM_DNS_NAME_MAX)
+		at = 0; /* a domain that long has no such name: the domain stands in */
+	memcpy(out + at, domain, len);
+}
+
+static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
+{
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+	size_t begin = r->w.len, at = wm_rr_begin(&r->w, domain_of(r), WM_DNS_SOA, ttl_s);
+
+	below_domain(r, "ns", name);
+	wm_put_name(&r->w, name);
+	below_domain(r, "hostmaster", name);
+	wm_put_name(&r->w, name);
+	wm_put32(&r->w, (uint32_t)wm_clock_wall_s());
+	wm_put32(&r->w, SOA_REFRESH_S);
+	wm_put32(&r->w, SOA_RETRY_S);
+	wm_put32(&r->w, SOA_EXPIRE_S);
+	wm_put32(&r->w, r->s->c.negative_ttl_s);
+	return wm_rr_end(&r->w, begin, at);
+}
+
+static bool node_address(const struct wm_reply *r, bool is6, const uint8_t **ret)
+{
+	const struct wm_node *n = wm_registry_node(r->s->registry);
+
+	*ret = is6 ? n->addr6.s6_addr : (const uint8_t *)&n->addr4;
+	return is6 ? !IN6_IS_ADDR_UNSPECIFIED(&n->addr6) : n->addr4.s_addr != 0;
+}
+
+static void put_ns(struct wm_reply *r)
+{
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+	size_t begin = r->w.len, at;
+	const uint8_t *addr;
+
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_NS, r->s->c.ttl_s);
+	below_domain(r, "ns", name);
+	wm_put_name(&r->w, name);
+	r->answers += wm_rr_end(&r->w, begin, at);
+	for (int is6 = 0; is6 < 2; is6++) {
+		if (!node_address(r, is6, &addr))
+			continue;
+		begin = r->w.len;
+		at = wm_rr_begin(&r->w, name, is6 ? WM_DNS_AAAA : WM_DNS_A, r->s->c.ttl_s);
+		wm_put_bytes(&r->w, addr, is6 ? 16 : 4);
+		r->additionals += wm_rr_end(&r->w, begin, at);
+	}
+}
+
+static void answer_apex(struct wm_reply *r)
+{
+	if (r->q.type == WM_DNS_SOA || r->q.type == WM_DNS_ANY)
+		r->answers += put_soa(r, r->s->c.negative_ttl_s);
+	else if (r->q.type == WM_DNS_NS)
+		put_ns(r);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+/* RFC 1464: key=value. A key that begins with rfc1035- gives the bare value, as Consul does. */
+static void put_txt(struct wm_reply *r, const struct wm_pair *p)
+{
+	size_t begin = r->w.len, at, len;
+	char text[WM_META_KEY_MAX + WM_META_VALUE_MAX + 2];
+	const char *s = text;
+
+	snprintf(text, sizeof(text), "%s=%s", p->key, p->value);
+	if (strncmp(p->key, "rfc1035-", 8) == 0)
+		s = p->value;
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_TXT, r->s->c.ttl_s);
+	do {
+		len = strlen(s) > 255 ? 255 : strlen(s);
+		wm_put8(&r->w, (uint8_t)len);
+		wm_put_bytes(&r->w, s, len);
+		s += len;
+	} while (*s);
+	if (wm_rr_end(&r->w, begin, at))
+		r->answers++;
+	else
+		r->truncated = true;
+}
+
+static bool wants(const struct wm_reply *r, uint16_t type)
+{
+	return r->q.type == type || r->q.type == WM_DNS_ANY;
+}
+
+static void answer_node(struct wm_reply *r)
+{
+	const struct wm_node *n = wm_registry_node(r->s->registry);
+	const uint8_t *addr;
+
+	if (r->ask.kind == WM_ASK_NODE && strcasecmp(n->name, r->ask.node) != 0) {
+		r->rcode = WM_DNS_NXDOMAIN;
+		return;
+	}
+	for (int is6 = 0; is6 < 2; is6++)
+		if (wants(r, is6 ? WM_DNS_AAAA : WM_DNS_A) && node_address(r, is6, &addr))
+			wm_reply_address(r, is6, addr);
+	for (unsigned i = 0; r->q.type == WM_DNS_TXT && i < n->meta_count; i++)
+		put_txt(r, &n->meta[i]);
+}
+
+/* --- services --------------------------------------------------------------------------------- */
+static unsigned service_addresses(struct wm_reply *r, uint16_t type)
+{
+	return *r->ask.tag ? wm_reply_registry(r, type) : wm_reply_addresses(r, type);
+}
+
+static void answer_service(struct wm_reply *r)
+{
+	bool exists = r->ask.kind == WM_ASK_VIRTUAL
+			      ? wm_registry_service(r->s->registry, r->ask.service) != NULL
+			      : wm_reply_usable(r);
+
+	if (!exists) {
+		r->rcode = WM_DNS_NXDOMAIN;
+		return;
+	}
+	if (r->q.type == WM_DNS_A || r->q.type == WM_DNS_AAAA)
+		service_addresses(r, r->q.type);
+	else if (r->q.type == WM_DNS_ANY && !service_addresses(r, WM_DNS_A))
+		service_addresses(r, WM_DNS_AAAA); /* one set is an answer to ANY: RFC 8482 4.1 */
+	else if (r->q.type == WM_DNS_SRV && r->ask.kind == WM_ASK_SERVICE)
+		wm_reply_srv(r);
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+static void answer(struct wm_reply *r)
+{
+	switch (r->ask.kind) {
+	case WM_ASK_APEX:
+		answer_apex(r);
+		break;
+	case WM_ASK_NS:
+	case WM_ASK_NODE:
+		answer_node(r);
+		break;
+	case WM_ASK_SERVICE:
+	case WM_ASK_VIRTUAL:
+		answer_service(r);
+		break;
+	case WM_ASK_ADDR:
+		if (wants(r, r->ask.is6 ? WM_DNS_AAAA : WM_DNS_A))
+			wm_reply_address(r, r->ask.is6, r->ask.addr);
+		break;
+	case WM_ASK_BRANCH:
+		break;
+	case WM_ASK_NOTHING:
+	case WM_ASK_OUTSIDE:
+		r->rcode = WM_DNS_NXDOMAIN;
+		break;
+	}
+}
+
+/* OPT, header and counters. @return octets. */
+static size_t finish(struct wm_reply *r, const uint8_t *query)
+{
+	uint16_t flags = wm_dns_answer_flags(r->q.flags, r->rcode), counts[4];
+	struct wm_dns_server *s = r->s;
+
+	if (r->rcode == WM_DNS_REFUSED || r->rcode == WM_DNS_NOTIMP || r->rcode == WM_DNS_BADVERS)
+		flags &= (uint16_t)~WM_DNS_AA;
+	if (r->truncated) {
+		flags |= WM_DNS_TC;
+		count(s, WM_DNS_C_TRUNCATED);
+	}
+	if (r->q.edns) {
+		r->w.cap += WM_DNS_OPT_LEN; /* was kept free for it */
+		wm_dns_put_opt(r->w.out + r->w.len, (uint8_t)(r->rcode >> 4));
+		r->w.len += WM_DNS_OPT_LEN;
+		r->additionals++;
+	}
+	counts[0] = 1;
+	counts[1] = r->answers;
+	counts[2] = r->authorities;
+	counts[3] = r->additionals;
+	put_header(r->w.out, query, flags, counts);
+	return r->w.len;
+}
+
+/* Can the class and type be answered at all? */
+static uint16_t check_question(const struct wm_reply *r)
+{
+	if (r->q.edns_version)
+		return WM_DNS_BADVERS;
+	if (r->q.type == WM_DNS_AXFR || r->q.type == TYPE_IXFR)
+		return WM_DNS_NOTIMP;
+	if (r->q.class != WM_DNS_IN && r->q.class != WM_DNS_ANY_CLASS)
+		return WM_DNS_REFUSED;
+	return r->ask.kind == WM_ASK_OUTSIDE ? WM_DNS_REFUSED : WM_DNS_NOERROR;
+}
+
+static void note(struct wm_reply *r)
+{
+	static const uint8_t by_rcode[] = {
+		[WM_DNS_NOERROR] = WM_DNS_C_NODATA,   [WM_DNS_FORMERR] = WM_DNS_C_FORMERR,
+		[WM_DNS_SERVFAIL] = WM_DNS_C_FORMERR, [WM_DNS_NXDOMAIN] = WM_DNS_C_NXDOMAIN,
+		[WM_DNS_NOTIMP] = WM_DNS_C_NOTIMP,    [WM_DNS_REFUSED] = WM_DNS_C_REFUSED,
+		[WM_DNS_BADVERS] = WM_DNS_C_BADVERS};
+
+	count(r->s, r->answers ? WM_DNS_C_ANSWERED : by_rcode[r->rcode]);
+}
+
+static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+		    bool tcp, uint8_t *out, size_t cap)
+{
+	struct wm_reply *r = &s->reply;
+	uint8_t folded[WM_NAME_BUF] = {0};
+	size_t question = WM_DNS_HEADER_LEN + q->name_len + 4u;
+
+	/* the names of the last message need not be cleared: the count says how many hold */
+	memset(r, 0, offsetof(struct wm_reply, w));
+	r->s = s;
+	r->q = *q;
+	r->tcp = tcp;
+	r->truncated = false;
+	r->rcode = r->answers = r->authorities = r->additionals = 0;
+	r->question = query + WM_DNS_HEADER_LEN;
+	for (unsigned i = 0; i < q->name_len; i++)
+		folded[i] = r->question[i] >= 'A' && r->question[i] <= 'Z'
+				    ? (uint8_t)(r->question[i] + 'a' - 'A')
+				    : r->question[i];
+	wm_ask_parse(s, folded, q->name_len, &r->ask);
+	r->w.out = out;
+	r->w.cap = cap - (q->edns ? WM_DNS_OPT_LEN : 0);
+	r->w.len = WM_DNS_HEADER_LEN;
+	r->w.names_count = 0;
+	r->w.full = false;
+	wm_put_name(&r->w, r->question);
+	wm_put16(&r->w, q->type);
+	wm_put16(&r->w, q->class);
+	if (r->w.len != question)
+		return 0; /* cannot be: 12 + 255 + 4 is below every cap */
+	r->rcode = check_question(r);
+	if (r->rcode == WM_DNS_NOERROR) {
+		answer(r);
+		if (!r->answers && !r->truncated)
+			r->authorities += put_soa(r, s->c.negative_ttl_s);
+	}
+	note(r);
+	return finish(r, query);
+}
+
+size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+		      uint8_t *out, size_t cap)
+{
+	struct wm_dns_query q;
+	enum wm_dns_verdict v;
+	size_t room = WM_DNS_TCP_MAX;
+
+	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8)) {
+		count(s, WM_DNS_C_DROPPED);
+		return 0;
+	}
+	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
+	if (query[2] & (WM_DNS_OPCODE >> 8)) {
+		count(s, WM_DNS_C_NOTIMP);
+		return bare(query, WM_DNS_NOTIMP, out, cap);
+	}
+	v = wm_dns_parse(query, (uint32_t)len, &q);
+	if (v != WM_DNS_OK && v != WM_DNS_V_EDNS) {
+		count(s, WM_DNS_C_FORMERR);
+		return bare(query, WM_DNS_FORMERR, out, cap);
+	}
+	if (!tcp)
+		room = q.udp_size < WM_DNS_EDNS_MAX ? q.udp_size : WM_DNS_EDNS_MAX;
+	if (cap < WM_DNS_UDP_MAX)
+		return 0;
+	return reply(s, query, &q, tcp, out, room < cap ? room : cap);
+}

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server.c - sockets. Datagrams are read and answered in batches; TCP connections are bounded in
+ * number, in time and in what they may owe us. Spec: RFC 1035 4.2, RFC 7766. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BATCH	      32   /* datagrams of one read: a turn serves others too */
+#define UDP_QUERY_MAX 4096 /* octets read of a datagram; queries are shorter */
+#define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
+#define TCP_OUT_MAX                                                                                \
+	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
+#define TCP_BACKLOG    128
+#define UDP_BUFFER_MAX (4 * 1024 * 1024) /* octets asked for the sockets' buffers */
+
+struct wm_dns_batch {
+	struct mmsghdr in[BATCH], out[BATCH];
+	struct iovec in_iov[BATCH], out_iov[BATCH];
+	struct sockaddr_storage from[BATCH];
+	uint8_t control[BATCH][CMSG_SPACE(sizeof(struct in6_pktinfo))] __attribute__((aligned(8)));
+	uint8_t query[BATCH][UDP_QUERY_MAX], answer[BATCH][WM_DNS_EDNS_MAX];
+};
+
+struct wm_dns_conn {
+	struct wm_dns_server *s;
+	int fd;
+	struct wm_io *io;
+	struct wm_timer *deadline;
+	LIST_ENTRY(wm_dns_conn) entry;
+	size_t in_len, out_at, out_len;
+	uint8_t *out;
+	bool ended; /* the client sends no more */
+	uint8_t in[2 + TCP_QUERY_MAX];
+};
+
+/* --- UDP -------------------------------------------------------------------------------------- */
+/* Answer from the address that was asked, whatever the socket is bound to. The interface is left to
+ * the routing table, but for link-local addresses, which mean nothing without one. */
+static void loosen_source(struct msghdr *h)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo *p = (void *)CMSG_DATA(c);
+
+			p->ipi_ifindex = 0;
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo *p = (void *)CMSG_DATA(c);
+
+			if (!IN6_IS_ADDR_LINKLOCAL(&p->ipi6_addr))
+				p->ipi6_ifindex = 0;
+		}
+	}
+}
+
+static void batch_prepare(struct wm_dns_batch *b)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		b->in_iov[i] = (struct iovec){b->query[i], UDP_QUERY_MAX};
+		b->in[i].msg_hdr = (struct msghdr){.msg_name = &b->from[i],
+						   .msg_namelen = sizeof(b->from[i]),
+						   .msg_iov = &b->in_iov[i],
+						   .msg_iovlen = 1,
+						   .msg_control = b->control[i],
+						   .msg_controllen = sizeof(b->control[i])};
+	}
+}
+
+static void on_datagrams(void *arg, unsigned events)
+{
+	struct wm_dns_socket *k = arg;
+	struct wm_dns_batch *b = k->s->batch;
+	unsigned out = 0;
+	int n, sent;
+
+	(void)events;
+	batch_prepare(b);
+	n = recvmmsg(k->fd, b->in, BATCH, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++) {
+		size_t len = wm_dns_respond(k->s, b->query[i], b->in[i].msg_len, false,
+					    b->answer[i], sizeof(b->answer[i]));
+
+		if (!len)
+			continue;
+		loosen_source(&b->in[i].msg_hdr);
+		b->out_iov[out] = (struct iovec){b->answer[i], len};
+		b->out[out].msg_hdr = b->in[i].msg_hdr;
+		b->out[out].msg_hdr.msg_flags = 0;
+		b->out[out].msg_hdr.msg_iov = &b->out_iov[out];
+		out++;
+	}
+	for (unsigned at = 0; at < out; at += (unsigned)sent) {
+		sent = sendmmsg(k->fd, b->out + at, out - at, MSG_DONTWAIT);
+		if (sent <= 0)
+			sent = 1; /* this one cannot be delivered; the client asks again */
+	}
+}
+
+/* --- TCP -------------------------------------------------------------------------------------- */
+static void conn_close(struct wm_dns_conn *c)
+{
+	LIST_REMOVE(c, entry);
+	c->s->conns_count--;
+	wm_io_free(c->io);
+	wm_timer_free(c->deadline);
+	close(c->fd);
+	free(c->out);
+	free(c);
+}
+
+static void on_deadline(void *arg)
+{
+	struct wm_dns_conn *c = arg;
+
+	c->s->counters[WM_DNS_C_TCP_LIMIT]++;
+	conn_close(c);
+}
+
+/* @return false: the connection is gone. */
+static bool conn_write(struct wm_dns_conn *c)
+{
+	while (c->out_at < c->out_len) {
+		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return true;
+		if (n < 0) {
+			conn_close(c);
+			return false;
+		}
+		c->out_at += (size_t)n;
+		/* only what leaves earns more time: a reader of one octet a minute is cut */
+		if (c->out_at == c->out_len)
+			wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
+	}
+	c->out_at = c->out_len = 0;
+	return true;
+}
+
+/* Append one answer with its length in front. @return false: no memory. */
+static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+{
+	size_t n = wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
+	uint8_t *out;
+
+	if (!n)
+		return true;
+	out = realloc(c->out, c->out_len + 2 + n);
+	if (!out)
+		return false;
+	c->out = out;
+	out[c->out_len] = (uint8_t)(n >> 8);
+	out[c->out_len + 1] = (uint8_t)n;
+	memcpy(out + c->out_len + 2, c->s->answer, n);
+	c->out_len += 2 + n;
+	return true;
+}
+
+/* Answer every query that is in whole. @return false: the connection must go. */
+static bool conn_serve(struct wm_dns_conn *c)
+{
+	size_t at = 0;
+
+	while (c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX) {
+		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
+
+		if (len > TCP_QUERY_MAX || !len)
+			return false;
+		if (c->in_len - at < 2 + len)
+			break;
+		if (!conn_answer(c, c->in + at + 2, len))
+			return false;
+		at += 2 + len;
+		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
+	}
+	memmove(c->in, c->in + at, c->in_len - at);
+	c->in_len -= at;
+	return true;
+}
+
+static bool conn_read(struct wm_dns_conn *c)
+{
+	ssize_t n;
+
+	if (c->in_len == sizeof(c->in))
+		return true;
+	n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n < 0)
+		return false;
+	c->ended |= n == 0;
+	c->in_len += (size_t)n;
+	return true;
+}
+
+/* Answer what is in and send it, until nothing moves. @return false: the connection is gone. */
+static bool conn_pump(struct wm_dns_conn *c)
+{
+	size_t before;
+
+	do {
+		before = c->in_len;
+		if (!conn_serve(c)) {
+			conn_close(c);
+			return false;
+		}
+		if (!conn_write(c))
+			return false;
+	} while (!c->out_len && c->in_len != before);
+	return true;
+}
+
+static void on_conn(void *arg, unsigned events)
+{
+	struct wm_dns_conn *c = arg;
+	unsigned want = 0;
+
+	if (events & WM_IO_READ && !conn_read(c)) {
+		conn_close(c);
+		return;
+	}
+	if (!conn_pump(c))
+		return;
+	if (c->ended && !c->out_len) {
+		conn_close(c);
+		return;
+	}
+	if (!c->ended && c->out_len < TCP_OUT_MAX)
+		want |= WM_IO_READ;
+	if (c->out_len)
+		want |= WM_IO_WRITE;
+	wm_io_set(c->io, want);
+}
+
+static void conn_open(struct wm_dns_server *s, int fd)
+{
+	struct wm_dns_conn *c = calloc(1, sizeof(*c));
+	int yes = 1;
+
+	if (!c) {
+		close(fd);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	c->s = s;
+	c->fd = fd;
+	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
+	c->deadline = wm_timer_new(s->loop, on_deadline, c);
+	LIST_INSERT_HEAD(&s->conns, c, entry);
+	s->conns_count++;
+	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
+		conn_close(c);
+}
+
+static void on_accept(void *arg, unsigned events)
+{
+	struct wm_dns_socket *k = arg;
+	int fd;
+
+	(void)events;
+	for (int i = 0; i < BATCH; i++) {
+		fd = accept4(k->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			return;
+		if (k->s->conns_count < k->s->c.tcp_max) {
+			conn_open(k->s, fd);
+		} else {
+			k->s->counters[WM_DNS_C_TCP_LIMIT]++;
+			close(fd);
+		}
+	}
+}
+
+/* --- listening -------------------------------------------------------------------------------- */
+union address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static int parse_address(const char *text, uint16_t port, union address *ret, socklen_t *ret_len)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (inet_pton(AF_INET, text, &ret->in.sin_addr) == 1) {
+		ret->in.sin_family = AF_INET;
+		ret->in.sin_port = htons(port);
+		*ret_len = sizeof(ret->in);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, &ret->in6.sin6_addr) == 1) {
+		ret->in6.sin6_family = AF_INET6;
+		ret->in6.sin6_port = htons(port);
+		*ret_len = sizeof(ret->in6);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static void set_options(int fd, int family, int type)
+{
+	int yes = 1, size = UDP_BUFFER_MAX;
+
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
+	if (type == SOCK_STREAM) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+		return;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (family == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &yes, sizeof(yes));
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &yes, sizeof(yes));
+}
+
+/* @return the socket or negative errno. */
+static int open_socket(const union address *at, socklen_t len, int type)
+{
+	int fd = socket(at->any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	set_options(fd, at->any.sa_family, type);
+	if (bind(fd, &at->any, len) || (type == SOCK_STREAM && listen(fd, TCP_BACKLOG))) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static int watch(struct wm_dns_server *s, int fd, void (*fn)(void *, unsigned))
+{
+	struct wm_dns_socket *k = calloc(1, sizeof(*k));
+
+	if (k) {
+		k->s = s;
+		k->fd = fd;
+		k->io = wm_io_new(s->loop, fd, WM_IO_READ, fn, k);
+	}
+	if (!k || !k->io) {
+		free(k);
+		close(fd);
+		return -ENOMEM;
+	}
+	SLIST_INSERT_HEAD(&s->sockets, k, entry);
+	return 0;
+}
+
+int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port)
+{
+	union address at;
+	socklen_t len, got = sizeof(at);
+	int udp, tcp, r = parse_address(address, port, &at, &len);
+
+	if (r)
+		return r;
+	/* the port that the kernel chooses for TCP must be free for UDP as well */
+	for (int tries = 0;; tries++) {
+		tcp = open_socket(&at, len, SOCK_STREAM);
+		if (tcp < 0)
+			return tcp;
+		if (getsockname(tcp, &at.any, &got)) {
+			close(tcp);
+			return -EIO;
+		}
+		udp = open_socket(&at, len, SOCK_DGRAM);
+		if (udp >= 0)
+			break;
+		close(tcp);
+		if (port || udp != -EADDRINUSE || tries == BATCH)
+			return udp;
+		parse_address(address, 0, &at, &len);
+	}
+	if (ret_port)
+		*ret_port = ntohs(at.any.sa_family == AF_INET ? at.in.sin_port : at.in6.sin6_port);
+	r = watch(s, udp, on_datagrams);
+	if (r) {
+		close(tcp);
+		return r;
+	}
+	return watch(s, tcp, on_accept);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r,
+					struct wm_tables *t, const struct wm_dns_config *c)
+{
+	struct wm_dns_server *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->loop = l;
+	s->registry = r;
+	s->tables = t;
+	s->c = *c;
+	SLIST_INIT(&s->sockets);
+	LIST_INIT(&s->conns);
+	s->datacenter = strdup(c->datacenter);
+	s->batch = calloc(1, sizeof(*s->batch));
+	if (!s->datacenter || !s->batch) {
+		wm_dns_server_free(s);
+		return NULL;
+	}
+	for (char *p = s->datacenter; *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p + 'a' - 'A'); /* compared with folded names */
+	return s;
+}
+
+void wm_dns_server_free(struct wm_dns_server *s)
+{
+	struct wm_dns_socket *k;
+
+	if (!s)
+		return;
+	while (!LIST_EMPTY(&s->conns))
+		conn_close(LIST_FIRST(&s->conns));
+	while ((k = SLIST_FIRST(&s->sockets))) {
+		SLIST_REMOVE_HEAD(&s->sockets, entry);
+		wm_io_free(k->io);
+		close(k->fd);
+		free(k);
+	}
+	free(s->datacenter);
+	free(s->batch);
+	free(s);
+}
+
+const uint64_t *wm_dns_counters(const struct wm_dns_server *s)
+{
+	return s->counters;
+}
