@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_render.c - JSON for people. It knows no field: what the agent adds is shown. */
+#include "waymarkctl.h"
+
+#include <string.h>
+
+#define COLUMNS_MAX 16 /* columns of a table */
+#define CELL_MAX    96 /* octets of a cell; longer ones are cut */
+#define DEPTH_MAX   8  /* nesting that is shown */
+
+static void cell(const json_t *v, char out[CELL_MAX])
+{
+	size_t i, at = 0;
+	json_t *item;
+	char one[CELL_MAX];
+
+	out[0] = '\0';
+	if (json_is_string(v))
+		snprintf(out, CELL_MAX, "%s", *json_string_value(v) ? json_string_value(v) : "-");
+	else if (json_is_integer(v))
+		snprintf(out, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+	else if (json_is_real(v))
+		snprintf(out, CELL_MAX, "%.3g", json_real_value(v));
+	else if (json_is_boolean(v))
+		snprintf(out, CELL_MAX, "%s", json_is_true(v) ? "yes" : "no");
+	else if (json_is_array(v))
+		json_array_foreach(v, i, item)
+		{
+			cell(item, one);
+			at += (size_t)snprintf(out + at, CELL_MAX - at, "%s%s", i ? "," : "", one);
+			if (at >= CELL_MAX)
+				return;
+		}
+	else if (json_is_object(v))
+		snprintf(out, CELL_MAX, "%zu entries", json_object_size(v));
+	if (!*out)
+		snprintf(out, CELL_MAX, "-");
+}
+
+static bool is_table(const json_t *v)
+{
+	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));
+}
+
+static bool is_block(const json_t *v)
+{
+	return json_is_object(v) || is_table(v);
+}
+
+static void pad(FILE *out, const char *text, int width)
+{
+	fprintf(out, "%-*s", width, text);
+}
+
+static void table(const json_t *rows, int indent, FILE *out)
+{
+	const char *columns[COLUMNS_MAX], *key;
+	int widths[COLUMNS_MAX], n = 0;
+	char text[CELL_MAX];
+	json_t *row, *v;
+	size_t i;
+
+	json_object_foreach(json_array_get(rows, 0), key, v) if (n < COLUMNS_MAX && !is_block(v))
+	{
+		columns[n] = key;
+		widths[n++] = (int)strlen(key);
+	}
+	json_array_foreach(rows, i, row) for (int k = 0; k < n; k++)
+	{
+		cell(json_object_get(row, columns[k]), text);
+		if ((int)strlen(text) > widths[k])
+			widths[k] = (int)strlen(text);
+	}
+	fprintf(out, "%*s", indent, "");
+	for (int k = 0; k < n; k++)
+		pad(out, columns[k], k + 1 < n ? widths[k] + 2 : 0);
+	fputc('\n', out);
+	json_array_foreach(rows, i, row)
+	{
+		fprintf(out, "%*s", indent, "");
+		for (int k = 0; k < n; k++) {
+			cell(json_object_get(row, columns[k]), text);
+			pad(out, text, k + 1 < n ? widths[k] + 2 : 0);
+		}
+		fputc('\n', out);
+		/* what a row holds beside scalars, below it */
+		json_object_foreach(row, key, v) if (is_table(v) && indent < 2 * DEPTH_MAX)
+			ctl_render(v, indent + 4, out);
+	}
+}
+
+void ctl_render(const json_t *v, int indent, FILE *out)
+{
+	char text[CELL_MAX];
+	const char *key;
+	int width = 0;
+	json_t *member;
+
+	if (indent > 2 * DEPTH_MAX)
+		return;
+	if (is_table(v)) {
+		table(v, indent, out);
+		return;
+	}
+	if (!json_is_object(v)) {
+		cell(v, text);
+		fprintf(out, "%*s%s\n", indent, "", json_is_array(v) ? "none" : text);
+		return;
+	}
+	json_object_foreach((json_t *)(size_t)v, key,
+			    member) if (!is_block(member) && (int)strlen(key) > width) width =
+		(int)strlen(key);
+	json_object_foreach((json_t *)(size_t)v, key, member) if (!is_block(member))
+	{
+		cell(member, text);
+		fprintf(out, "%*s%-*s  %s\n", indent, "", width, key, text);
+	}
+	json_object_foreach((json_t *)(size_t)v, key, member) if (is_block(member))
+	{
+		fprintf(out, "%*s%s\n", indent, "", key);
+		ctl_render(member, indent + 2, out);
+	}
+}

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent.c - registry, data plane, tables, resolution, health, DNS, HTTP: in this order, because
+ * each uses the ones before it. The kernel serves from an earlier run's tables until the last step.
+ */
+#include "agent.h"
+
+#include "notify.h"
+#include "userspace/api/api.h"
+#include "userspace/base/log.h"
+#include "userspace/base/util.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REATTACH_MS 5000 /* ms between tries to attach what could not be: a device may appear */
+#define SLOTS_PER_BACKEND                                                                          \
+	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
+	   */
+
+struct wm_agent {
+	struct wm_settings settings;
+	char *config_path;
+	char node_name[WM_NODE_NAME_MAX + 1];
+	char node_address[INET6_ADDRSTRLEN];
+	struct wm_loop *loop;
+	struct wm_registry *registry;
+	struct wm_plane *plane;
+	struct wm_table_memory own; /* where there is no plane: our own memory */
+	struct wm_config own_config;
+	struct wm_tables *tables;
+	struct wm_resolution *resolution;
+	struct wm_health *health;
+	struct wm_dns_server *dns;
+	struct wm_http_server *http;
+	struct wm_api *api;
+	struct wm_timer *reattach, *watchdog;
+	uint64_t watchdog_ms;
+	struct wm_err plane_error;
+};
+
+/* --- who we are ------------------------------------------------------------------------------- */
+static int find_name(struct wm_agent *a, struct wm_err *e)
+{
+	char host[256] = "";
+	const char *from = a->settings.node_name;
+	size_t n = 0;
+
+	if (!*from) {
+		if (gethostname(host, sizeof(host) - 1))
+			return wm_err_set(e, -errno, "host name: %s", strerror(errno));
+		host[strcspn(host, ".")] = '\0';
+		from = host;
+	}
+	for (; *from && n < WM_NODE_NAME_MAX; from++) {
+		unsigned char c = (unsigned char)tolower((unsigned char)*from);
+
+		if (!isalnum(c) && c != '-') {
+			if (*a->settings.node_name)
+				return wm_err_set(e, WM_E_INVALID,
+						  "node.name: letters, digits and '-' only");
+			c = '-';
+		}
+		a->node_name[n++] = (char)c;
+	}
+	if (!n)
+		return wm_err_set(e, WM_E_INVALID, "node.name: the host name is empty, set one");
+	return 0;
+}
+
+/* A connected datagram socket sends nothing, but knows the address it would send from. */
+static bool route_source(int family, char out[INET6_ADDRSTRLEN])
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at = {.in6 = {.sin6_family = (sa_family_t)family}};
+	socklen_t len = family == AF_INET ? sizeof(at.in) : sizeof(at.in6);
+	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	/* documentation addresses, RFC 5737 and 3849: only the default route leads there */
+	if (family == AF_INET)
+		inet_pton(AF_INET, "192.0.2.1", &at.in.sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8::1", &at.in6.sin6_addr);
+	at.in.sin_port = htons(9);
+	return fd >= 0 && !connect(fd, &at.any, len) && !getsockname(fd, &at.any, &len) &&
+	       inet_ntop(family,
+			 family == AF_INET ? (void *)&at.in.sin_addr : (void *)&at.in6.sin6_addr,
+			 out, INET6_ADDRSTRLEN);
+}
+
+static int find_address(struct wm_agent *a, struct wm_err *e)
+{
+	unsigned char any[16];
+
+	if (*a->settings.node_address) {
+		if (inet_pton(AF_INET, a->settings.node_address, any) != 1 &&
+		    inet_pton(AF_INET6, a->settings.node_address, any) != 1)
+			return wm_err_set(e, WM_E_INVALID,
+					  "node.address: an IPv4 or IPv6 address is wanted");
+		snprintf(a->node_address, sizeof(a->node_address), "%s", a->settings.node_address);
+	} else if (!route_source(AF_INET, a->node_address) &&
+		   !route_source(AF_INET6, a->node_address)) {
+		snprintf(a->node_address, sizeof(a->node_address), "127.0.0.1");
+	}
+	return 0;
+}
+
+/* --- registry --------------------------------------------------------------------------------- */
+static int parse_ranges(const struct wm_settings *s, struct wm_registry_config *c, struct wm_err *e)
+{
+	char text[64], *slash, *end;
+	struct in_addr v4;
+	unsigned long bits;
+
+	snprintf(text, sizeof(text), "%s", s->vip_ipv4);
+	slash = strchr(text, '/');
+	bits = slash ? strtoul(slash + 1, &end, 10) : 0;
+	if (slash)
+		*slash = '\0';
+	if (!slash || *end || bits < 4 || bits > 24 || inet_pton(AF_INET, text, &v4) != 1)
+		return wm_err_set(e, WM_E_INVALID,
+				  "vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24");
+	c->vip4_mask = ~0u << (32 - bits);
+	c->vip4_base = ntohl(v4.s_addr) & c->vip4_mask;
+	snprintf(text, sizeof(text), "%s", s->vip_ipv6);
+	slash = strchr(text, '/');
+	if (slash)
+		*slash = '\0';
+	if (!slash || strcmp(slash + 1, "64") != 0 ||
+	    inet_pton(AF_INET6, text, &c->vip6_prefix) != 1)
+		return wm_err_set(e, WM_E_INVALID,
+				  "vip.ipv6: a prefix such as fd77:6179:6d61:726b::/64 is wanted");
+	return 0;
+}
+
+static int start_registry(struct wm_agent *a, struct wm_err *e)
+{
+	const struct wm_settings *s = &a->settings;
+	struct wm_registry_config c = {.node_name = a->node_name,
+				       .node_address = a->node_address,
+				       .datacenter = s->node_datacenter,
+				       .instances_max = (unsigned)s->registry_instances_max,
+				       .services_max = (unsigned)s->registry_services_max};
+	char path[512];
+	int r = parse_ranges(s, &c, e);
+
+	if (r)
+		return r;
+	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
+		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
+				  strerror(errno));
+	snprintf(path, sizeof(path), "%s/registry.db", s->node_data_dir);
+	c.path = path;
+	r = wm_registry_open(&c, &a->registry, e);
+	if (r)
+		return r;
+	if (wm_loop_on_turn_end(a->loop, WM_HOOK_REGISTRY, wm_registry_flush, a->registry))
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	wm_info("registry.open", "path=%s services=%u instances=%u index=%llu", wm_log_q(path),
+		wm_registry_services(a->registry), wm_registry_instances(a->registry),
+		(unsigned long long)wm_registry_index(a->registry));
+	return 0;
+}
+
+/* --- tables and data plane -------------------------------------------------------------------- */
+static void sizes(const struct wm_settings *s, struct wm_plane_config *c)
+{
+	unsigned domains = *s->node_alt_domain ? 2 : 1;
+
+	c->sets = (uint32_t)s->kernel_services_max;
+	c->names = c->sets * 2 * domains;
+	c->frontends = c->sets * 2;
+	c->backends = (uint32_t)s->kernel_backends_max;
+	c->slots = c->backends * SLOTS_PER_BACKEND;
+}
+
+static int own_memory(struct wm_agent *a, const struct wm_plane_config *c)
+{
+	struct wm_table_memory *m = &a->own;
+
+	m->config = &a->own_config;
+	m->sets = calloc(c->sets, sizeof(*m->sets));
+	m->slots = calloc(c->slots, sizeof(*m->slots));
+	m->backends = calloc(c->backends, sizeof(*m->backends));
+	m->stats = calloc(c->backends, sizeof(*m->stats));
+	m->sets_cap = c->sets;
+	m->slots_cap = c->slots;
+	m->backends_cap = c->backends;
+	m->names_cap = c->names;
+	m->frontends_cap = c->frontends;
+	return m->sets && m->slots && m->backends && m->stats ? 0 : -ENOMEM;
+}
+
+static void add_address(struct wm_config *k, const char *text)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (inet_pton(AF_INET, text, &v4) == 1 && v4.s_addr != INADDR_ANY) {
+		for (unsigned i = 0; i < k->dns_addr4_count; i++)
+			if (k->dns_addr4_be[i] == v4.s_addr)
+				return;
+		if (k->dns_addr4_count < WM_DNS_LISTEN_MAX) {
+			k->dns_addr4_be[k->dns_addr4_count++] = v4.s_addr;
+			return;
+		}
+	} else if (inet_pton(AF_INET6, text, &v6) == 1 && !IN6_IS_ADDR_UNSPECIFIED(&v6)) {
+		for (unsigned i = 0; i < k->dns_addr6_count; i++)
+			if (memcmp(k->dns_addr6_be[i], &v6, 16) == 0)
+				return;
+		if (k->dns_addr6_count < WM_DNS_LISTEN_MAX) {
+			memcpy(k->dns_addr6_be[k->dns_addr6_count++], &v6, 16);
+			return;
+		}
+	}
+	wm_warn("dns.userspace_only",
+		"address=%s text=\"the kernel answers on %d exact addresses of a family\"",
+		wm_log_q(text), WM_DNS_LISTEN_MAX);
+}
+
+/* What the programs need to know. An adopted seed stays: the pinned names are hashed under it. */
+static void fill_config(const struct wm_settings *s, struct wm_config *k)
+{
+	struct wm_config next = {.seed = {k->seed[0], k->seed[1]}};
+
+	if (!next.seed[0] && !next.seed[1]) {
+		next.seed[0] = wm_random64();
+		next.seed[1] = wm_random64();
+	}
+	next.confirmed_ns = wm_clock_ns();
+	next.stale_after_ns = s->dns_stale_after_ms * WM_NS_PER_MS;
+	next.ttl_s = (uint32_t)(s->dns_ttl_ms / 1000);
+	if (s->kernel_dns)
+		next.flags |= WM_CONFIG_F_DNS;
+	if (s->kernel_connect)
+		next.flags |= WM_CONFIG_F_CONNECT;
+	if (s->dns_port) {
+		next.dns_port_be[0] = htons((uint16_t)s->dns_port);
+		for (unsigned i = 0; s->dns_addresses[i]; i++)
+			add_address(&next, s->dns_addresses[i]);
+	}
+	for (unsigned i = 0; s->dns_port53_addresses[i]; i++) {
+		next.dns_port_be[1] = htons(53);
+		add_address(&next, s->dns_port53_addresses[i]);
+	}
+	*k = next;
+}
+
+/* The plane, or why there is none: then the agent serves from userspace. */
+static void open_plane(struct wm_agent *a, const struct wm_plane_config *c, bool *ret_adopted)
+{
+	*ret_adopted = false;
+	if (!a->settings.kernel_enabled) {
+		wm_err_set(&a->plane_error, WM_E_UNSUPPORTED, "kernel.enabled is false");
+		return;
+	}
+	if (wm_plane_open(c, &a->plane, ret_adopted, &a->plane_error)) {
+		a->plane = NULL;
+		wm_warn("plane.off", "err=%s text=%s", wm_err_name(a->plane_error.code),
+			wm_log_q(a->plane_error.text));
+	}
+}
+
+static int start_tables(struct wm_agent *a, struct wm_err *e)
+{
+	const struct wm_settings *s = &a->settings;
+	struct wm_plane_config c = {.pin_dir = s->kernel_pin_dir,
+				    .cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
+				    .lo_devices = (const char *const *)s->kernel_lo_devices,
+				    .veth_devices = (const char *const *)s->kernel_veth_devices,
+				    .attach_dns = s->kernel_dns,
+				    .attach_connect = s->kernel_connect,
+				    .memory_max = s->kernel_memory_max};
+	struct wm_table_memory mem;
+	bool adopted;
+	int r = 0;
+
+	sizes(s, &c);
+	open_plane(a, &c, &adopted);
+	if (a->plane)
+		wm_plane_memory_of(a->plane, &mem);
+	else if (own_memory(a, &c))
+		return wm_err_set(e, -ENOMEM, "out of memory: the tables");
+	else
+		mem = a->own;
+	fill_config(s, mem.config);
+	a->tables = wm_tables_new(&mem, a->plane ? wm_plane_ops(a->plane) : NULL, s->node_domain,
+				  *s->node_alt_domain ? s->node_alt_domain : NULL);
+	if (!a->tables)
+		return wm_err_set(e, WM_E_INVALID,
+				  "node.domain, node.alt_domain: not a domain, or out of memory");
+	if (adopted)
+		r = wm_tables_adopt(a->tables);
+	if (r < 0)
+		return wm_err_set(e, r, "adopting the tables: %s", wm_err_str(r));
+	a->resolution = wm_resolution_new(a->loop, a->registry, a->tables);
+	if (!a->resolution)
+		return wm_err_set(e, -ENOMEM, "out of memory: resolution");
+	if (adopted)
+		wm_info("plane.adopted", "sets=%d", r);
+	return 0;
+}
+
+/* --- attach ----------------------------------------------------------------------------------- */
+static bool attach(struct wm_agent *a, bool again)
+{
+	const struct wm_plane_hook *hooks;
+	struct wm_err e = {0};
+	unsigned n, missing = 0;
+	int r = wm_plane_attach(a->plane, &e);
+
+	n = wm_plane_hooks(a->plane, &hooks);
+	for (unsigned i = 0; i < n; i++) {
+		missing += hooks[i].error == -ENODEV;
+		if (again)
+			continue;
+		if (hooks[i].error)
+			wm_warn("plane.hook", "name=%s where=%s err=%s text=%s", hooks[i].name,
+				wm_log_q(hooks[i].where), wm_err_name(hooks[i].error),
+				wm_log_q(hooks[i].text));
+		else
+			wm_info("plane.hook", "name=%s where=%s how=%s insns=%u", hooks[i].name,
+				wm_log_q(hooks[i].where), hooks[i].how, hooks[i].verified_insns);
+	}
+	if (r < 0 && !again)
+		wm_warn("plane.detached", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
+	return missing;
+}
+
+static void on_reattach(void *arg)
+{
+	struct wm_agent *a = arg;
+
+	if (attach(a, true))
+		wm_timer_arm(a->reattach, REATTACH_MS);
+}
+
+/* --- DNS and HTTP ----------------------------------------------------------------------------- */
+static int start_dns(struct wm_agent *a, struct wm_err *e)
+{
+	const struct wm_settings *s = &a->settings;
+	struct wm_dns_config c = {.domain = s->node_domain,
+				  .alt_domain = *s->node_alt_domain ? s->node_alt_domain : NULL,
+				  .datacenter = s->node_datacenter,
+				  .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000),
+				  .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000),
+				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
+				  .tcp_idle_ms = s->dns_tcp_idle_ms};
+	int r;
+
+	a->dns = wm_dns_server_new(a->loop, a->registry, a->tables, &c);
+	if (!a->dns)
+		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
+	for (unsigned i = 0; s->dns_port && s->dns_addresses[i]; i++) {
+		r = wm_dns_listen(a->dns, s->dns_addresses[i], (uint16_t)s->dns_port, NULL);
+		if (r)
+			return wm_err_set(e, r, "dns.port %llu on dns.addresses %s: %s",
+					  (unsigned long long)s->dns_port, s->dns_addresses[i],
+					  wm_err_str(r));
+	}
+	for (unsigned i = 0; s->dns_port53_addresses[i]; i++) {
+		r = wm_dns_listen(a->dns, s->dns_port53_addresses[i], 53, NULL);
+		if (r)
+			return wm_err_set(e, r, "port 53 on dns.port53_addresses %s: %s",
+					  s->dns_port53_addresses[i], wm_err_str(r));
+	}
+	return 0;
+}
+
+static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
+{
+	char dir[128], *slash;
+	int r;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash && slash != dir) {
+		*slash = '\0';
+		mkdir(dir, 0755); /* what is wrong with it, the socket says */
+	}
+	r = wm_http_listen_unix(a->http, path, 0600);
+	return r ? wm_err_set(e, r, "http.socket %s: %s", path, wm_err_str(r)) : 0;
+}
+
+static int start_http(struct wm_agent *a, struct wm_err *e)
+{
+	const struct wm_settings *s = &a->settings;
+	struct wm_http_limits limits = {.body_max = s->http_body_max,
+					.headers_max = WM_HTTP_HEADERS_MAX,
+					.connections_max = (unsigned)s->http_connections_max,
+					.per_address_max = (unsigned)s->http_per_address_max,
+					.read_timeout_ms = s->http_read_timeout_ms,
+					.write_timeout_ms = s->http_write_timeout_ms};
+	struct wm_api_deps deps = {.loop = a->loop,
+				   .registry = a->registry,
+				   .health = a->health,
+				   .tables = a->tables,
+				   .resolution = a->resolution,
+				   .dns = a->dns,
+				   .plane = a->plane,
+				   .version = WM_VERSION,
+				   .domain = s->node_domain,
+				   .plane_error = a->plane ? NULL : a->plane_error.text};
+	int r;
+
+	a->api = wm_api_new(&deps);
+	a->http = a->api ? wm_http_server_new(a->loop, &limits, wm_api_handle, a->api) : NULL;
+	if (!a->http)
+		return wm_err_set(e, -ENOMEM, "out of memory: HTTP server");
+	for (unsigned i = 0; s->http_hosts[i]; i++) {
+		r = wm_http_allow_host(a->http, s->http_hosts[i]);
+		if (r)
+			return wm_err_set(e, r, "http.hosts %s: %s", s->http_hosts[i],
+					  wm_err_str(r));
+	}
+	for (unsigned i = 0; s->http_port && s->http_addresses[i]; i++) {
+		r = wm_http_listen_tcp(a->http, s->http_addresses[i], (uint16_t)s->http_port, NULL);
+		if (r)
+			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",
+					  (unsigned long long)s->http_port, s->http_addresses[i],
+					  wm_err_str(r));
+	}
+	return *s->http_socket ? listen_unix(a, s->http_socket, e) : 0;
+}
+
+/* --- signals, watchdog ------------------------------------------------------------------------ */
+static void set_log_level(const char *level)
+{
+	wm_log_set_level(*level == 'e'	 ? WM_LOG_ERROR
+			 : *level == 'w' ? WM_LOG_WARN
+			 : *level == 'd' ? WM_LOG_DEBUG
+					 : WM_LOG_INFO);
+}
+
+static void on_stop(void *arg, int signo)
+{
+	struct wm_agent *a = arg;
+
+	wm_info("agent.stop", "signal=%d", signo);
+	wm_loop_stop(a->loop);
+}
+
+static void on_reload(void *arg, int signo)
+{
+	struct wm_agent *a = arg;
+	struct wm_settings next;
+	struct wm_err e = {0};
+	const char *left;
+	int r;
+
+	(void)signo;
+	wm_notify("RELOADING=1");
+	r = wm_settings_init(&next);
+	if (!r && a->config_path)
+		r = wm_settings_load(&next, a->config_path, &e);
+	if (!r)
+		r = wm_settings_check(&next, &e);
+	if (r) {
+		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
+	} else {
+		r = wm_settings_reload(&a->settings, &next, &left);
+		set_log_level(a->settings.log_level);
+		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
+				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
+		wm_info("agent.reload", "changed=%d needs_restart=%s", r, left ? left : "none");
+	}
+	wm_settings_done(&next);
+	wm_notify("READY=1");
+}
+
+static void on_watchdog(void *arg)
+{
+	struct wm_agent *a = arg;
+
+	wm_notify("WATCHDOG=1");
+	wm_timer_arm(a->watchdog, a->watchdog_ms);
+}
+
+static void raise_limits(void)
+{
+	struct rlimit files, memory = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	setrlimit(RLIMIT_MEMLOCK, &memory); /* kernels before 5.11 charge maps to it */
+}
+
+static int start_loop(struct wm_agent *a, struct wm_err *e)
+{
+	a->loop = wm_loop_new();
+	if (!a->loop)
+		return wm_err_set(e, -ENOMEM, "event loop: cannot be made");
+	a->reattach = wm_timer_new(a->loop, on_reattach, a);
+	a->watchdog = wm_timer_new(a->loop, on_watchdog, a);
+	if (!a->reattach || !a->watchdog || wm_loop_on_signal(a->loop, SIGTERM, on_stop, a) ||
+	    wm_loop_on_signal(a->loop, SIGINT, on_stop, a) ||
+	    wm_loop_on_signal(a->loop, SIGHUP, on_reload, a))
+		return wm_err_set(e, -ENOMEM, "out of memory: signals");
+	signal(SIGPIPE, SIG_IGN);
+	a->watchdog_ms = wm_notify_watchdog_ms() / 2;
+	return 0;
+}
+
+static int start_health(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_health_config c = {.probes_max = (unsigned)a->settings.health_probes_max,
+				     .interval_min_ms = a->settings.health_interval_min_ms,
+				     .default_timeout_ms = a->settings.health_timeout_ms};
+
+	a->health = wm_health_new(a->loop, a->registry, &c);
+	return a->health ? 0 : wm_err_set(e, -ENOMEM, "out of memory: health");
+}
+
+int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
+		   struct wm_err *e)
+{
+	static int (*const steps[])(struct wm_agent *, struct wm_err *) = {
+		find_name,    find_address, start_loop, start_registry,
+		start_tables, start_health, start_dns,	start_http};
+	struct wm_agent *a = calloc(1, sizeof(*a));
+	int r = 0;
+
+	if (!a)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	a->settings = *s;
+	memset(s, 0, sizeof(*s));
+	a->config_path = config_path ? strdup(config_path) : NULL;
+	set_log_level(a->settings.log_level);
+	raise_limits();
+	for (size_t i = 0; !r && i < WM_ARRAY_LEN(steps); i++)
+		r = steps[i](a, e);
+	if (r) {
+		wm_agent_stop(a);
+		return r;
+	}
+	if (a->plane && attach(a, false))
+		wm_timer_arm(a->reattach, REATTACH_MS);
+	*ret = a;
+	return 0;
+}
+
+int wm_agent_run(struct wm_agent *a)
+{
+	wm_info("agent.ready", "version=%s node=%s address=%s domain=%s plane=%s", WM_VERSION,
+		a->node_name, a->node_address, a->settings.node_domain, a->plane ? "on" : "off");
+	wm_notify("READY=1");
+	if (a->watchdog_ms)
+		wm_timer_arm(a->watchdog, a->watchdog_ms);
+	return wm_loop_run(a->loop);
+}
+
+void wm_agent_stop(struct wm_agent *a)
+{
+	if (!a)
+		return;
+	wm_notify("STOPPING=1");
+	wm_http_server_free(a->http);
+	wm_api_free(a->api);
+	wm_dns_server_free(a->dns);
+	wm_health_free(a->health);
+	wm_resolution_free(a->resolution);
+	wm_tables_free(a->tables);
+	wm_plane_close(a->plane);
+	wm_registry_close(a->registry);
+	wm_timer_free(a->reattach);
+	wm_timer_free(a->watchdog);
+	wm_loop_free(a->loop);
+	free(a->own.sets);
+	free(a->own.slots);
+	free(a->own.backends);
+	free(a->own.stats);
+	wm_settings_done(&a->settings);
+	free(a->config_path);
+	free(a);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - waymarkd's command line. */
+#include "agent.h"
+#include "userspace/base/log.h"
+
+#include <getopt.h>
+#include <string.h>
+
+static const char usage[] =
+	"waymarkd - service discovery in the kernel: registry, health checks, DNS, connect()\n\n"
+	"usage: waymarkd [options]\n\n"
+	"  -c, --config FILE    JSON file of settings; without one the defaults hold\n"
+	"  -s, --set S.N=VALUE  one setting, after the file: --set dns.port=53; may be repeated\n"
+	"      --check-config   read the settings, say what is wrong with them, end\n"
+	"      --dump-config    print all settings in force as JSON, end\n"
+	"      --reference      print the page of all settings in Markdown, end\n"
+	"      --version        print the version, end\n"
+	"  -h, --help           this text\n\n"
+	"The agent runs in the foreground and logs to stderr. SIGHUP reads the file again, "
+	"SIGTERM\n"
+	"ends it: the kernel goes on serving. `waymarkctl detach` removes what is in the kernel.\n"
+	"exit status: 0 ended by a signal, 1 could not start, 2 wrong usage or settings\n";
+
+enum { OPT_CHECK = 256, OPT_DUMP, OPT_REFERENCE, OPT_VERSION };
+static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+					{"set", required_argument, NULL, 's'},
+					{"check-config", no_argument, NULL, OPT_CHECK},
+					{"dump-config", no_argument, NULL, OPT_DUMP},
+					{"reference", no_argument, NULL, OPT_REFERENCE},
+					{"version", no_argument, NULL, OPT_VERSION},
+					{"help", no_argument, NULL, 'h'},
+					{0}};
+
+struct command {
+	int mode; /* OPT_* or 0: run */
+	const char *config;
+	const char *sets[64];
+	unsigned sets_count;
+};
+
+/* @return -1 to go on, else the exit status. */
+static int parse(int argc, char **argv, struct command *c)
+{
+	int o;
+
+	while ((o = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
+		switch (o) {
+		case 'c':
+			c->config = optarg;
+			break;
+		case 's':
+			if (c->sets_count == sizeof(c->sets) / sizeof(*c->sets)) {
+				fprintf(stderr, "waymarkd: --set: at most 64\n");
+				return 2;
+			}
+			c->sets[c->sets_count++] = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case OPT_VERSION:
+			puts("waymarkd " WM_VERSION);
+			return 0;
+		case OPT_REFERENCE:
+			wm_settings_reference(stdout);
+			return 0;
+		case OPT_CHECK:
+		case OPT_DUMP:
+			c->mode = o;
+			break;
+		default:
+			fputs("try: waymarkd --help\n", stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "waymarkd: unexpected argument '%s'\ntry: waymarkd --help\n",
+			argv[optind]);
+		return 2;
+	}
+	return -1;
+}
+
+static int settle(const struct command *c, struct wm_settings *s, struct wm_err *e)
+{
+	int r = wm_settings_init(s);
+
+	if (!r && c->config)
+		r = wm_settings_load(s, c->config, e);
+	for (unsigned i = 0; !r && i < c->sets_count; i++)
+		r = wm_settings_set(s, c->sets[i], e);
+	return r ? r : wm_settings_check(s, e);
+}
+
+int main(int argc, char **argv)
+{
+	struct command c = {0};
+	struct wm_settings s;
+	struct wm_agent *a = NULL;
+	struct wm_err e = {0};
+	int r = parse(argc, argv, &c);
+
+	if (r >= 0)
+		return r;
+	r = settle(&c, &s, &e);
+	if (r) {
+		fprintf(stderr, "waymarkd: %s\n", e.text);
+		wm_settings_done(&s);
+		return 2;
+	}
+	if (c.mode) {
+		if (c.mode == OPT_DUMP)
+			wm_settings_dump(&s, stdout);
+		else
+			puts("configuration ok");
+		wm_settings_done(&s);
+		return 0;
+	}
+	r = wm_agent_start(&s, c.config, &a, &e);
+	if (r) {
+		wm_error("agent.start", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
+		wm_settings_done(&s);
+		return 1;
+	}
+	r = wm_agent_run(a);
+	wm_agent_stop(a);
+	return r ? 1 : 0;
+}
