@@ -208,6 +208,23 @@ Test(api, headers_and_pretty)
 	cr_assert_str_eq(one.body, "{\"ink\":[],\"quill\":[\"a\",\"b\"]}");
 }
 
+Test(api, pretty_says_the_same)
+{
+	json_t *compact, *pretty;
+
+	must_put(REGISTER, "{\"ID\":\"w1\",\"Name\":\"web\",\"Check\":{\"TTL\":\"1h\"}}");
+	must_put(REGISTER, "{\"ID\":\"w2\",\"Name\":\"web\"}");
+	get("/v1/health/service/web");
+	compact = json_loads(one.body, JSON_REJECT_DUPLICATES, NULL);
+	get("/v1/health/service/web?pretty");
+	pretty = json_loads(one.body, JSON_REJECT_DUPLICATES, NULL);
+	cr_assert(compact && pretty);
+	cr_assert(json_equal(compact, pretty));
+	cr_assert(!strstr(one.body, "\n\n") && !strstr(one.body, " \n"), "%s", one.body);
+	json_decref(compact);
+	json_decref(pretty);
+}
+
 /* --- what is refused ---------------------------------------------------------------------------
  */
 

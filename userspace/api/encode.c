@@ -9,8 +9,8 @@
 
 struct wm_encode wm_encode_of(const struct wm_api *a)
 {
-	return (struct wm_encode){wm_registry_node(a->d.registry),
-				  wm_registry_datacenter(a->d.registry)};
+	return (struct wm_encode){.node = wm_registry_node(a->d.registry),
+				  .datacenter = wm_registry_datacenter(a->d.registry)};
 }
 
 /* --- order -------------------------------------------------------------------------------------
@@ -310,16 +310,34 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 	wm_json_close(j, '}');
 }
 
-void wm_encode_health_entry(struct wm_json *j, const struct wm_encode *e,
-			    const struct wm_instance *i)
+/* Write an object by @p fn, or copy what it wrote before. */
+static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_t *len,
+		 void (*fn)(struct wm_json *j, const struct wm_encode *e))
+{
+	size_t from = j->b->len;
+
+	if (*len) {
+		wm_json_repeat(j, *at, *len);
+		return;
+	}
+	fn(j, e);
+	if (j->b->failed)
+		return;
+	while (j->b->data[from] != '{') /* what separates it from what stands before */
+		from++;
+	*at = from;
+	*len = j->b->len - from;
+}
+
+void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
 {
 	wm_json_open(j, '{');
 	wm_json_key(j, "Node");
-	wm_encode_node(j, e);
+	once(j, e, &e->node_at, &e->node_len, wm_encode_node);
 	wm_json_key(j, "Service");
 	put_service(j, i);
 	wm_json_kopen(j, "Checks", '[');
-	wm_encode_node_check(j, e);
+	once(j, e, &e->check_at, &e->check_len, wm_encode_node_check);
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(j, e, i->checks[n], true);
 	wm_json_close(j, ']');

@@ -153,15 +153,16 @@ bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
 struct wm_encode { /* what every object needs of its surroundings */
 	const struct wm_node *node;
 	const char *datacenter;
+	size_t node_at, node_len, check_at,
+		check_len; /* the node's parts, once they were written */
 };
 struct wm_encode wm_encode_of(const struct wm_api *a);
 /** Agent's view of an instance; @p content_hash may be NULL. */
 void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 			     const struct wm_instance *i, const char *content_hash);
 void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
-/** Element of /v1/health/service/:name. */
-void wm_encode_health_entry(struct wm_json *j, const struct wm_encode *e,
-			    const struct wm_instance *i);
+/** Element of /v1/health/service/:name. The node, the same in all, is made once an answer. */
+void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check every node has in Consul: we are alive, or would not answer. */
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);

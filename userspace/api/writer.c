@@ -6,6 +6,19 @@
 
 #define INDENT "    "
 
+/* As wm_buf_putc(), without a call where there is room. */
+static inline void put(struct wm_json *j, char c)
+{
+	struct wm_buf *b = j->b;
+
+	if (b->failed || b->len + 2 > b->cap) {
+		wm_buf_putc(b, c);
+		return;
+	}
+	b->data[b->len++] = c;
+	b->data[b->len] = 0;
+}
+
 void wm_json_init(struct wm_json *j, struct wm_buf *b, bool pretty)
 {
 	*j = (struct wm_json){.b = b, .pretty = pretty, .first = true};
@@ -14,12 +27,12 @@ void wm_json_init(struct wm_json *j, struct wm_buf *b, bool pretty)
 void wm_json_done(struct wm_json *j)
 {
 	if (j->pretty)
-		wm_buf_putc(j->b, '\n');
+		put(j, '\n');
 }
 
 static void new_line(struct wm_json *j)
 {
-	wm_buf_putc(j->b, '\n');
+	put(j, '\n');
 	for (unsigned i = 0; i < j->depth; i++)
 		wm_buf_put(j->b, INDENT, sizeof(INDENT) - 1);
 }
@@ -34,7 +47,7 @@ static void lead(struct wm_json *j)
 	if (!j->depth)
 		return;
 	if (!j->first)
-		wm_buf_putc(j->b, ',');
+		put(j, ',');
 	j->first = false;
 	if (j->pretty)
 		new_line(j);
@@ -43,7 +56,7 @@ static void lead(struct wm_json *j)
 void wm_json_open(struct wm_json *j, char bracket)
 {
 	lead(j);
-	wm_buf_putc(j->b, bracket);
+	put(j, bracket);
 	j->depth++;
 	j->first = true;
 }
@@ -53,7 +66,7 @@ void wm_json_close(struct wm_json *j, char bracket)
 	j->depth--;
 	if (j->pretty && !j->first)
 		new_line(j);
-	wm_buf_putc(j->b, bracket);
+	put(j, bracket);
 	j->first = false;
 }
 
@@ -72,50 +85,68 @@ static size_t sequence(const unsigned char *s)
 	return n;
 }
 
-static void put_special(struct wm_json *j, unsigned char c)
+/* 1: stands for itself; 0: is escaped, or begins what is not ASCII. */
+static bool plain(unsigned char c)
 {
-	static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-
-	for (size_t i = 0; i < sizeof(shorts) - 1; i += 2) {
-		if ((unsigned char)shorts[i] == c) {
-			wm_buf_putc(j->b, '\\');
-			wm_buf_putc(j->b, shorts[i + 1]);
-			return;
-		}
-	}
-	wm_buf_printf(j->b, "\\u%04x", c);
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+/* Write an escape of @p c. @return octets. */
+static size_t escape(unsigned char c, char *to)
+{
+	static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt", hex[] = "0123456789abcdef";
+
+	to[0] = '\\';
+	for (size_t i = 0; i < sizeof(shorts) - 1; i += 2) {
+		if ((unsigned char)shorts[i] == c) {
+			to[1] = shorts[i + 1];
+			return 2;
+		}
+	}
+	memcpy(to + 1, "u00", 3);
+	to[4] = hex[c >> 4];
+	to[5] = hex[c & 15];
+	return 6;
+}
+
+/* An octet becomes six at most, and everything is written into room made at once. */
 static void put_string(struct wm_json *j, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text, *run = s;
+	const unsigned char *s = (const unsigned char *)text;
+	size_t len = strlen(text), n;
+	char *to;
 
-	wm_buf_putc(j->b, '"');
+	if (!wm_buf_reserve(j->b, 6 * len + 2))
+		return;
+	to = j->b->data + j->b->len;
+	*to++ = '"';
 	while (*s) {
-		size_t n = *s < 0x80 ? 1 : sequence(s);
-
-		if (n > 1 || (n == 1 && *s >= 0x20 && *s != '"' && *s != '\\')) {
+		if (plain(*s)) {
+			*to++ = (char)*s++;
+		} else if (*s < 0x80) {
+			to += escape(*s++, to);
+		} else if ((n = sequence(s))) {
+			memcpy(to, s, n);
+			to += n;
 			s += n;
-			continue;
+		} else {
+			memcpy(to, "\xef\xbf\xbd", 3);
+			to += 3;
+			s++;
 		}
-		wm_buf_put(j->b, run, (size_t)(s - run));
-		if (n)
-			put_special(j, *s);
-		else
-			wm_buf_puts(j->b, "\xef\xbf\xbd");
-		run = ++s;
 	}
-	wm_buf_put(j->b, run, (size_t)(s - run));
-	wm_buf_putc(j->b, '"');
+	*to++ = '"';
+	*to = 0;
+	j->b->len = (size_t)(to - j->b->data);
 }
 
 void wm_json_key(struct wm_json *j, const char *key)
 {
 	lead(j);
 	put_string(j, key);
-	wm_buf_putc(j->b, ':');
+	put(j, ':');
 	if (j->pretty)
-		wm_buf_putc(j->b, ' ');
+		put(j, ' ');
 	j->value = true;
 }
 
@@ -152,6 +183,16 @@ void wm_json_null(struct wm_json *j)
 {
 	lead(j);
 	wm_buf_puts(j->b, "null");
+}
+
+void wm_json_repeat(struct wm_json *j, size_t at, size_t len)
+{
+	lead(j);
+	if (!wm_buf_reserve(j->b, len))
+		return;
+	memcpy(j->b->data + j->b->len, j->b->data + at, len);
+	j->b->len += len;
+	j->b->data[j->b->len] = 0;
 }
 
 void wm_json_ks(struct wm_json *j, const char *key, const char *s)

@@ -25,6 +25,9 @@ void wm_json_u64(struct wm_json *j, uint64_t n);
 void wm_json_double(struct wm_json *j, double d);
 void wm_json_bool(struct wm_json *j, bool v);
 void wm_json_null(struct wm_json *j);
+/** The value that stands at @p at in the buffer, @p len octets, once more. It must have been
+ * written at the same depth. */
+void wm_json_repeat(struct wm_json *j, size_t at, size_t len);
 /* Key and value. */
 void wm_json_ks(struct wm_json *j, const char *key, const char *s);
 void wm_json_ku(struct wm_json *j, const char *key, uint64_t n);

@@ -28,7 +28,7 @@ void wm_buf_reset(struct wm_buf *b)
 		b->data[0] = '\0';
 }
 
-static bool reserve(struct wm_buf *b, size_t more)
+bool wm_buf_reserve(struct wm_buf *b, size_t more)
 {
 	size_t need, cap;
 	char *p;
@@ -57,7 +57,7 @@ static bool reserve(struct wm_buf *b, size_t more)
 
 bool wm_buf_put(struct wm_buf *b, const void *data, size_t len)
 {
-	if (!reserve(b, len))
+	if (!wm_buf_reserve(b, len))
 		return false;
 	if (len)
 		memcpy(b->data + b->len, data, len);
@@ -85,7 +85,7 @@ bool wm_buf_printf(struct wm_buf *b, const char *fmt, ...)
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	if (n < 0 || !reserve(b, (size_t)n)) {
+	if (n < 0 || !wm_buf_reserve(b, (size_t)n)) {
 		b->failed = true;
 		va_end(again);
 		return false;

@@ -50,6 +50,9 @@ void wm_buf_init(struct wm_buf *b, size_t max);
 void wm_buf_done(struct wm_buf *b);
 /** Forget the contents, keep the memory. */
 void wm_buf_reset(struct wm_buf *b);
+/** Make room for @p more octets behind b->len and a NUL, so that they may be written directly.
+ *  @return false and b->failed when over max or out of memory. */
+bool wm_buf_reserve(struct wm_buf *b, size_t more);
 /** Append; sets b->failed and returns false when over max or out of memory. Cost amortised O(n). */
 bool wm_buf_put(struct wm_buf *b, const void *data, size_t len);
 bool wm_buf_puts(struct wm_buf *b, const char *s);
