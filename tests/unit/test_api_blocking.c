@@ -186,7 +186,7 @@ Test(blocking, watchers_are_bounded_and_leave_without_trace)
 	cr_assert_eq(get(WEB), 200);
 	for (unsigned i = 0; i < MAX / 2; i++)
 		client_close(&c[i]);
-	UNTIL(wm_api_counters(api)[6] == MAX / 2); /* WATCH_LEFT */
+	UNTIL(wm_api_counters(api)[WM_API_WATCH_LEFT] == MAX / 2);
 	watch(&c[0], WEB, "", index);
 	web("w2", 2);
 	for (unsigned i = MAX / 2; i < MAX; i++) {
@@ -197,6 +197,42 @@ Test(blocking, watchers_are_bounded_and_leave_without_trace)
 	client_close(&c[0]);
 	cr_assert_eq(get("/v1/waymark/status"), 200);
 	cr_assert(strstr(one.body, "\"watchers\":0,"), "%s", one.body);
+}
+
+static void setup_many(void)
+{
+	api_setup();
+	api_start();
+}
+
+TestSuite(blocking_many, .init = setup_many, .fini = teardown, .timeout = 120);
+
+/* More than are woken in one turn. */
+Test(blocking_many, all_wake)
+{
+	enum { MANY = 700 };
+	static struct client c[MANY];
+	unsigned long index;
+	char path[128];
+
+	web("w1", 1);
+	index = current(WEB);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), WEB "?index=%lu", index);
+		client_open(&c[i]);
+		client_send(&c[i], "GET", path, NULL);
+		if (i % 50 == 0)
+			turns(1);
+	}
+	cr_assert_eq(get("/v1/waymark/status"), 200);
+	while (!strstr(one.body, "\"watchers\":700,"))
+		cr_assert_eq(get("/v1/waymark/status"), 200);
+	web("w2", 2);
+	for (unsigned i = 0; i < MANY; i++) {
+		UNTIL(client_has(&c[i]));
+		cr_assert_gt(index_of(&c[i]), index);
+		client_close(&c[i]);
+	}
 }
 
 Test(blocking, a_stop_lets_waiting_clients_go)

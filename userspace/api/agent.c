@@ -166,7 +166,7 @@ void wm_agent_service(struct wm_call *c)
 	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
 	const char *hash = wm_http_query(c->req, "hash");
 	struct wm_encode e = wm_encode_of(c->api);
-	char text[24];
+	char text[24] = "";
 	struct wm_json j;
 
 	if (!i) {

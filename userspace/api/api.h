@@ -24,6 +24,13 @@
 	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
 	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")
 
+enum wm_api_counter {
+#define X(sym, name, text) WM_API_##sym,
+	WM_API_COUNTERS(X)
+#undef X
+		WM_API_COUNTER_COUNT
+};
+
 struct wm_api;
 struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables may be NULL */
 	struct wm_loop *loop;

@@ -49,7 +49,10 @@ static void fold(const char *name, char *ret)
 
 static void mark(struct wm_api *a, struct wm_watch_key *k)
 {
-	if (!k || k->dirty)
+	if (!k)
+		return;
+	k->round++;
+	if (k->dirty)
 		return;
 	k->dirty = true;
 	TAILQ_INSERT_TAIL(&a->dirty, k, dirty_entry);
@@ -153,6 +156,7 @@ static struct wm_watch *watch_new(struct wm_call *c, struct wm_watch_key *k)
 	w->call = *c;
 	w->call.watch = w;
 	w->key = k;
+	w->round = k->round;
 	w->timer = wm_timer_new(c->api->d.loop, on_wait_over, w);
 	if (!w->timer || wm_timer_arm(w->timer, c->wait_ms)) {
 		wm_timer_free(w->timer);
@@ -224,28 +228,44 @@ static void on_change(void *arg, const struct wm_change *c)
 	}
 }
 
-/* A handler may answer, which frees its watch and nobody else's. */
-static void wake_key(struct wm_api *a, struct wm_watch_key *k)
+/* Let those look who have not since the last change. A handler may answer, which frees its watch
+ * and nobody else's. @return what is left of @p budget. */
+static unsigned wake_key(struct wm_api *a, struct wm_watch_key *k, unsigned budget)
 {
-	struct wm_watch *w, *next;
+	struct wm_watch *w;
 
-	for (w = TAILQ_FIRST(&k->watches); w; w = next) {
-		next = TAILQ_NEXT(w, entry);
+	while (budget && (w = TAILQ_FIRST(&k->watches)) && w->round != k->round) {
+		TAILQ_REMOVE(&k->watches, w, entry);
+		TAILQ_INSERT_TAIL(&k->watches, w, entry);
+		w->round = k->round;
 		a->counters[WM_API_WATCH_WOKEN] += run(w);
+		budget--;
 	}
+	return budget;
 }
 
 void wm_blocking_wake(struct wm_api *a)
 {
+	unsigned budget = WM_API_WAKE_BATCH;
 	struct wm_watch_key *k;
 
 	while ((k = TAILQ_FIRST(&a->dirty))) {
 		/* dirty until its watches ran, which keeps the key while they are freed */
-		wake_key(a, k);
+		budget = wake_key(a, k, budget);
+		if (!budget) {
+			wm_timer_arm(a->more, 0);
+			return;
+		}
 		TAILQ_REMOVE(&a->dirty, k, dirty_entry);
 		k->dirty = false;
 		drop_key(a, k);
 	}
+}
+
+/* The turn that this makes runs the hooks. */
+static void on_more(void *arg)
+{
+	(void)arg;
 }
 
 int wm_blocking_init(struct wm_api *a)
@@ -260,7 +280,8 @@ int wm_blocking_init(struct wm_api *a)
 	a->catalog_index = a->checks_index = a->extinct_index = wm_registry_index(a->d.registry);
 	/* a key of each watch, and those that are dirty without any */
 	a->service_keys = wm_map_new(2 * (size_t)a->d.watchers_max);
-	if (!a->service_keys)
+	a->more = wm_timer_new(a->d.loop, on_more, a);
+	if (!a->service_keys || !a->more)
 		return -ENOMEM;
 	return wm_registry_subscribe(a->d.registry, on_change, a);
 }
@@ -274,4 +295,5 @@ void wm_blocking_done(struct wm_api *a)
 	while (a->service_keys && (k = wm_map_next(a->service_keys, &pos)))
 		free(k);
 	wm_map_free(a->service_keys);
+	wm_timer_free(a->more);
 }

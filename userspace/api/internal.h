@@ -17,12 +17,8 @@
 #define WM_API_WAIT_DEFAULT_MS 300000	    /* Consul's wait where none is given */
 #define WM_API_WAIT_MAX_MS     600000	    /* Consul's bound */
 
-enum wm_api_counter {
-#define X(sym, name, text) WM_API_##sym,
-	WM_API_COUNTERS(X)
-#undef X
-		WM_API_COUNTER_COUNT
-};
+#define WM_API_WAKE_BATCH                                                                          \
+	256 /* watches that look again in one turn: some 5 ms, then others have their turn */
 
 /* What a blocking query watches; each has its own index. */
 enum wm_scope {
@@ -59,8 +55,9 @@ struct wm_route {
 /* Those who wait for one thing: a service by its lower-case name, or a whole scope. */
 struct wm_watch_key {
 	enum wm_scope scope;
-	bool dirty;  /* changed in this turn */
-	bool absent; /* of a service that does not exist */
+	bool dirty;	/* changed in this turn */
+	bool absent;	/* of a service that does not exist */
+	uint64_t round; /* changes so far; a watch that has looked since carries the same number */
 	TAILQ_ENTRY(wm_watch_key) dirty_entry, absent_entry;
 	TAILQ_HEAD(, wm_watch) watches;
 	char name[WM_SERVICE_NAME_MAX + 1];
@@ -70,7 +67,8 @@ struct wm_watch {
 	struct wm_call call;
 	struct wm_watch_key *key;
 	struct wm_timer *timer;
-	TAILQ_ENTRY(wm_watch) entry;
+	uint64_t round;
+	TAILQ_ENTRY(wm_watch) entry; /* in the key's list: who has not looked yet stands first */
 };
 
 /* A write that is on its way to the store. */
@@ -94,6 +92,7 @@ struct wm_api {
 	uint64_t catalog_index, checks_index;
 	uint64_t extinct_index; /* when a service last vanished */
 	unsigned watches;
+	struct wm_timer *more; /* the rest of a wake goes on in the next turn */
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body; /* scratch of every answer */
