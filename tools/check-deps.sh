@@ -29,7 +29,7 @@ only 'userspace/dataplane/' 'netlink/' libnl
 only 'userspace/registry/store' 'sqlite3\.h' SQLite
 only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
-only 'userspace/(api|base)/' 'jansson\.h' jansson
+only 'userspace/(api|base)/|tools/waymarkctl' 'jansson\.h' jansson
 
 # What kernel and userspace share stays pure: no libc, no helpers, only each other and kernel types.
 hits=$(grep -nE '^#include' -r include/waymark |

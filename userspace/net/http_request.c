@@ -251,11 +251,13 @@ static bool refused(struct wm_http_request *r)
 		refuse(r, WM_HTTP_BAD_FRAMING, 400, "The request's target must be a path");
 		return true;
 	}
-	if (!r->conn->local && host ? !host_known(s, host)
-				    : !host && !r->conn->local && r->ev->minor > 0) {
-		refuse(r, WM_HTTP_BAD_HOST, host ? 403 : 400,
-		       host ? "Host must be an IP address, localhost or a configured name"
-			    : "Host is missing");
+	if (!r->conn->local && !host && r->ev->minor > 0) {
+		refuse(r, WM_HTTP_BAD_HOST, 400, "Host is missing");
+		return true;
+	}
+	if (!r->conn->local && host && !host_known(s, host)) {
+		refuse(r, WM_HTTP_BAD_HOST, 403,
+		       "Host must be an IP address, localhost or a configured name");
 		return true;
 	}
 	if (r->conn->over) {
