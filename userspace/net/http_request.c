@@ -517,7 +517,7 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 
 	r->on_abort = fn;
 	r->abort_arg = arg;
-	if (r->closed || (m != WM_GET && m != WM_HEAD))
+	if (r->closed || m == WM_PUT || m == WM_POST || m == WM_DELETE)
 		return;
 	/* evhttp does not read while a request is served, and must not: it would exit on what is
 	 * pipelined. EV_CLOSED sees the end without reading. */

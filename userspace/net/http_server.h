@@ -107,7 +107,7 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** For a request that is kept: @p fn runs if the client goes away; then the request is dead and
- * must not be answered any more. A closed connection is noticed at once for GET and HEAD; writes,
- * whose answers come within milliseconds, only notice that the server is freed, so that a client
- * that closes its sending side after the request still gets its answer. */
+ * must not be answered any more. A closed connection is noticed at once, but for PUT, POST and
+ * DELETE: their answers come within milliseconds, and a client that closes its sending side after
+ * such a request shall get its answer; they only notice that the server is freed. */
 void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *arg);
