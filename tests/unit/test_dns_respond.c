@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns */
+#include "dns_help.h"
+
+TestSuite(respond, .init = dns_setup, .fini = dns_teardown);
+
+#define A    1
+#define NS   2
+#define SOA  6
+#define TXT  16
+#define AAAA 28
+#define SRV  33
+#define ANY  255
+
+static uint64_t counter(unsigned i)
+{
+	return wm_dns_counters(server)[i];
+}
+enum {
+#define X(sym, name, text) C_##sym,
+	WM_DNS_COUNTERS(X)
+#undef X
+};
+
+/* A negative answer carries the SOA, with the negative TTL: RFC 2308. */
+static void negative(unsigned rcode)
+{
+	cr_assert_eq(answer.rcode, rcode);
+	cr_assert_eq(answer.counts[1], 0);
+	cr_assert_eq(answer.counts[2], 1);
+	cr_assert_eq(answer.r[0].type, SOA);
+	cr_assert_eq(answer.r[0].ttl, 3);
+	cr_assert(answer.flags & 0x0400, "authoritative");
+}
+
+Test(respond, addresses_of_a_service)
+{
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	add("web", "b", "10.1.0.2", 80, NULL, WM_WARNING);
+	add("web", "c", "10.1.0.3", 80, NULL, WM_CRITICAL);
+	add("web", "d", "fd00::4", 80, NULL, WM_PASSING);
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(have(1, NULL), 2);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	cr_assert_eq(have(1, "10.1.0.2"), 1);
+	cr_assert_eq(answer.r[0].ttl, 7);
+	ask("web.service.mesh.internal", AAAA);
+	cr_assert_eq(have(1, "fd00::4"), 1);
+	ask("WEB.sErViCe.consul", A);
+	cr_assert_eq(have(1, NULL), 2);
+	cr_assert_str_eq(answer.r[0].owner, "WEB.sErViCe.consul.", "as the client wrote it");
+	ask("web.service.dc1.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 2);
+	ask("web.service.mesh.internal", ANY);
+	cr_assert_eq(have(1, NULL), 2);
+	cr_assert_eq(counter(C_ANSWERED), 5);
+}
+
+Test(respond, eight_addresses_and_no_more_over_udp)
+{
+	char id[8], address[16];
+
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.2.0.%u", i + 1);
+		add("many", id, address, 80, NULL, WM_PASSING);
+	}
+	ask("many.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 8);
+	cr_assert_not(answer.flags & 0x0200);
+	ask_raw(build("many.service.mesh.internal", A, 0), true);
+	cr_assert_eq(have(1, NULL), 50);
+	ask_raw(build("many.service.mesh.internal", SRV, 0), false);
+	cr_assert_leq(answer.len, 512);
+	cr_assert(have(1, NULL) >= 5 && have(1, NULL) <= 8);
+	ask_raw(build("many.service.mesh.internal", SRV, 1232), true);
+	cr_assert_eq(have(1, NULL), 50);
+	cr_assert_eq(have(3, NULL), 50);
+}
+
+Test(respond, an_answer_that_is_cut_says_so)
+{
+	char id[8], name[160] = "_", domain[] = "._tcp.service.mesh.internal";
+
+	memset(name + 1, 'a', 63);
+	strcpy(name + 63, domain); /* the longest service: records are large */
+	for (unsigned i = 0; i < 20; i++) {
+		char label[64] = {0};
+
+		snprintf(id, sizeof(id), "i%u", i);
+		memcpy(label, name + 1, 62);
+		add(label, id, "fd00:1111:2222:3333:4444:5555:6666:7777", 80 + i, NULL, WM_PASSING);
+	}
+	ask_raw(build(name, SRV, 0), false);
+	cr_assert_leq(answer.len, 512);
+	cr_assert(answer.flags & 0x0200);
+	cr_assert_eq(counter(C_TRUNCATED), 1);
+	ask_raw(build(name, SRV, 0), true);
+	cr_assert_eq(have(1, NULL), 20);
+	cr_assert_not(answer.flags & 0x0200);
+}
+
+Test(respond, virtual_addresses)
+{
+	const struct wm_service *s;
+	char text[64];
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_CRITICAL);
+	s = wm_registry_service(registry, "web");
+	ask("web.virtual.mesh.internal", A);
+	inet_ntop(AF_INET, &s->vip4, text, sizeof(text));
+	cr_assert_eq(have(1, text), 1, "the address holds whatever the health");
+	ask("web.virtual.mesh.internal", AAAA);
+	inet_ntop(AF_INET6, &s->vip6, text, sizeof(text));
+	cr_assert_eq(have(1, text), 1);
+	ask("web.virtual.mesh.internal", SRV);
+	negative(0);
+	ask("none.virtual.mesh.internal", A);
+	negative(3);
+}
+
+Test(respond, srv_names_where_to_go)
+{
+	add("web", "a", "10.1.0.1", 8080, "v1", WM_PASSING);
+	add("web", "b", NULL, 8081, "v2", WM_PASSING);
+	add("web", "c", "fd00::c", 8082, "v2", WM_PASSING);
+	ask("web.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 8080 0a010001.addr.dc1.mesh.internal."), 1);
+	cr_assert_eq(have(1, "1 1 8081 n1.node.dc1.mesh.internal."), 1);
+	cr_assert_eq(have(1, "1 1 8082 fd00000000000000000000000000000c.addr.dc1.mesh.internal."),
+		     1);
+	cr_assert_eq(have(3, "10.1.0.1"), 1);
+	cr_assert_eq(have(3, "10.0.0.1"), 1);
+	cr_assert_eq(have(3, "fd00::c"), 1);
+	ask("_web._tcp.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 3);
+	ask("_web._tcp.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 3);
+	ask("_web._v1.service.dc1.consul", SRV);
+	cr_assert_eq(have(1, "1 1 8080 0a010001.addr.dc1.consul."), 1);
+	cr_assert_eq(have(1, NULL), 1);
+	ask("_web._tcp.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 2);
+	/* the targets lead somewhere */
+	ask("0a010001.addr.dc1.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("fd00000000000000000000000000000c.addr.dc1.mesh.internal", AAAA);
+	cr_assert_eq(have(1, "fd00::c"), 1);
+	ask("n1.node.dc1.mesh.internal", A);
+	cr_assert_eq(have(1, "10.0.0.1"), 1);
+}
+
+Test(respond, tags_choose)
+{
+	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);
+	add("web", "b", "10.1.0.2", 80, "v.2", WM_PASSING);
+	ask("v1.web.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("v.2.web.service.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.2"), 1);
+	ask("V1.web.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 1);
+	ask("v3.web.service.mesh.internal", A);
+	negative(3);
+}
+
+Test(respond, negative_answers)
+{
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	add("down", "d", "10.1.0.9", 80, NULL, WM_CRITICAL);
+	static const struct {
+		const char *name;
+		uint16_t type;
+		unsigned rcode;
+	} cases[] = {
+		{"web.service.mesh.internal", AAAA, 0},
+		{"web.service.mesh.internal", TXT, 0},
+		{"web.service.mesh.internal", 65, 0},
+		{"service.mesh.internal", A, 0},
+		{"dc1.mesh.internal", A, 0},
+		{"none.service.mesh.internal", A, 3},
+		{"down.service.mesh.internal", A, 3},
+		{"down.service.mesh.internal", SRV, 3},
+		{"nonsense.mesh.internal", A, 3},
+		{"web.service.dc9.mesh.internal", A, 3},
+		{"a.b.virtual.mesh.internal", A, 3},
+		{"other.node.mesh.internal", A, 3},
+		{"0a0g0001.addr.mesh.internal", A, 3},
+		{"0a010001.addr.mesh.internal", AAAA, 0},
+		{"mesh.internal", A, 0},
+		{"_web.service.mesh.internal", A, 3},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		ask(cases[i].name, cases[i].type);
+		cr_assert_eq(answer.rcode, cases[i].rcode, "%s %u: %u", cases[i].name,
+			     cases[i].type, answer.rcode);
+		negative(cases[i].rcode);
+	}
+}
+
+Test(respond, the_domain_itself)
+{
+	ask("mesh.internal", SOA);
+	cr_assert_eq(have(1, "ns.mesh.internal."), 1);
+	ask("mesh.internal", NS);
+	cr_assert_eq(have(1, "ns.mesh.internal."), 1);
+	cr_assert_eq(have(3, "10.0.0.1"), 1);
+	ask("ns.mesh.internal", A);
+	cr_assert_eq(have(1, "10.0.0.1"), 1);
+	ask("consul", SOA);
+	cr_assert_eq(have(1, "ns.consul."), 1);
+}
+
+Test(respond, what_is_refused)
+{
+	size_t n;
+
+	ask("example.org", A);
+	cr_assert_eq(answer.rcode, 5);
+	cr_assert_eq(answer.n, 1, "OPT only");
+	ask("xmesh.internal", A);
+	cr_assert_eq(answer.rcode, 5);
+	ask("internal", A);
+	cr_assert_eq(answer.rcode, 5);
+	ask("mesh.internal", 252);
+	cr_assert_eq(answer.rcode, 4);
+	n = build("web.service.mesh.internal", A, 0);
+	query[n - 1] = 3; /* class CH */
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 5);
+	n = build("web.service.mesh.internal", A, 1232);
+	query[n - 5] = 1; /* EDNS version 1 */
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(answer.r[0].ttl >> 24, 1, "BADVERS is 16: the upper bits are in OPT");
+	cr_assert_eq(counter(C_BADVERS), 1);
+	n = build("web.service.mesh.internal", A, 0);
+	query[2] = 4 << 3; /* NOTIFY */
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 4);
+}
+
+Test(respond, malformed_messages)
+{
+	size_t n = build("web.service.mesh.internal", A, 0);
+
+	for (size_t cut = 12; cut < n; cut++) {
+		ask_raw(cut, false);
+		cr_assert_eq(answer.rcode, 1, "cut at %zu", cut);
+		cr_assert_eq(answer.len, 12);
+	}
+	for (size_t cut = 0; cut < 12; cut++) {
+		ask_raw(cut, false);
+		cr_assert_eq(answer.len, 0);
+	}
+	cr_assert_eq(counter(C_FORMERR), n - 12);
+	cr_assert_eq(counter(C_DROPPED), 12);
+	query[2] = 0x80; /* a response is never answered: two servers would talk for ever */
+	ask_raw(n, false);
+	cr_assert_eq(answer.len, 0);
+	n = build("web.service.mesh.internal", A, 0);
+	query[5] = 2;
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 1);
+	n = build("web.service.mesh.internal", A, 0);
+	query[12] = 0xc0; /* a pointer in the question */
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 1);
+}
+
+/* A service that did not fit the tables is answered from the registry. */
+Test(respond, a_service_without_tables)
+{
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	wm_tables_del(tables, "web");
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("web.virtual.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+}
+
+Test(respond, the_longest_name)
+{
+	char name[256];
+	size_t at = 0;
+
+	while (at < 239 - 2) {
+		name[at++] = 'x';
+		name[at++] = '.';
+	}
+	strcpy(name + at, "mesh.internal");
+	ask(name, A);
+	negative(3);
+}
