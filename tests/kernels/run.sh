@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Run the release build's tests on other kernels: Debian's 6.1 and 6.12 cloud kernels, booted under
+# QEMU (emulated, no KVM needed) from an initramfs made of busybox and what the tests link. Nothing is
+# installed into the system: packages are unpacked under build/kernels.
+#   tests/kernels/run.sh [-k 6.1|6.12]... [-t seconds] [test binary]...
+# Default: both kernels, every build/release/tests/bpf/test_*, and the end-to-end smoke test.
+# Ends with one row a test and kernel, and with status 1 when one of them failed.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cache=build/kernels
+kernels=()
+timeout_s=600
+while getopts k:t:h o; do
+	case $o in
+	k) kernels+=("$OPTARG") ;;
+	t) timeout_s=$OPTARG ;;
+	*) sed -n '3,8s/^# \{0,1\}//p' "$0"; [ "$o" = h ] && exit 0 || exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
+smoke=0
+tests=("$@")
+if [ ${#tests[@]} -eq 0 ]; then
+	for t in build/release/tests/bpf/test_*; do
+		[ -x "$t" ] && [ "${t%.d}" = "$t" ] && tests+=("$t")
+	done
+	[ -x build/release/waymarkd ] && smoke=1
+fi
+if [ ${#tests[@]} -eq 0 ] && [ $smoke -eq 0 ]; then
+	echo "nothing to run: build with 'make FLAVOUR=release all test-build' first" >&2
+	exit 1
+fi
+mkdir -p "$cache"
+work=$(mktemp -d "$PWD/$cache/run.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# --- kernels -----------------------------------------------------------------------------------
+# The backports suite is known to a configuration of our own only, never to the system's.
+private_apt=("-o" "Dir::Etc::sourcelist=$PWD/$cache/apt/sources.list" "-o" "Dir::Etc::sourceparts=-"
+	"-o" "Dir::State::lists=$PWD/$cache/apt/lists" "-o" "Dir::Cache=$PWD/$cache/apt")
+use_backports() {
+	mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+	local keys=/usr/share/keyrings/debian-archive-keyring.gpg
+	echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm-backports main" \
+		>"$cache/apt/sources.list"
+	apt-get "${private_apt[@]}" update -qq
+}
+
+# Print the directory of an unpacked kernel whose version starts with $1, fetching it if needed.
+kernel_dir() {
+	local want=$1 apt=() package dir
+	dir=$(compgen -G "$cache/$want.*" | sort -V | tail -n 1 || true)
+	if [ -n "$dir" ]; then
+		echo "$dir"
+		return
+	fi
+	if [ "$want" != 6.1 ]; then
+		use_backports >&2 || return 1
+		apt=("${private_apt[@]}")
+	fi
+	package=$(apt-cache "${apt[@]}" search --names-only "^linux-image-$want\\.[^ ]*-cloud-amd64\$" |
+		awk '{print $1}' | sort -V | tail -n 1)
+	[ -n "$package" ] || return 1
+	dir=$cache/${package#linux-image-}
+	(cd "$work" && apt-get "${apt[@]}" download -qq "$package") >&2 || return 1
+	dpkg -x "$work/$package"_*.deb "$work/unpacked" >&2
+	mv "$work/unpacked" "$dir"
+	rm -f "$work/$package"_*.deb
+	echo "$dir"
+}
+
+# --- initramfs -----------------------------------------------------------------------------------
+# Copy a program and every library that it links, at the paths where the loader looks for them.
+add_program() {
+	local root=$1 from to=$3 lib
+	from=$(readlink -f "$2")
+	install -D -m 755 "$from" "$root/$to"
+	while read -r lib; do
+		[ -e "$root$lib" ] || install -D -m 755 "$(readlink -f "$lib")" "$root$lib"
+	done < <(ldd "$from" 2>/dev/null | grep -o '/[^ ]*')
+}
+
+# Copy a module of the kernel and what it depends on, unpacked, and list them in loading order.
+add_module() {
+	local kernel=$1 root=$2 name=$3 base line file out
+	base=$(echo "$kernel"/lib/modules/*)
+	[ -e "$base/modules.dep" ] || depmod -b "$kernel" "$(basename "$base")"
+	line=$(grep -E "/$name\\.ko(\\.xz)?:" "$base/modules.dep" || true)
+	[ -n "$line" ] || return 0 # built in
+	for file in $(echo "$line" | tr -d : | tr ' ' '\n' | tac); do
+		out=$(basename "${file%.xz}")
+		[ -e "$root/modules/$out" ] && continue
+		case $file in
+		*.xz) xz -dc "$base/$file" >"$root/modules/$out" ;;
+		*) cp "$base/$file" "$root/modules/$out" ;;
+		esac
+		echo "$out" >>"$root/modules/order"
+	done
+}
+
+make_initramfs() {
+	local kernel=$1 root=$2 out=$3 t m p
+	mkdir -p "$root"/{bin,sbin,proc,sys,dev,tmp,run,modules,wm,etc,usr/bin,usr/sbin,var/lib}
+	add_program "$root" /usr/bin/busybox bin/busybox
+	: >"$root/modules/order"
+	for m in sch_ingress cls_bpf veth tun; do
+		add_module "$kernel" "$root" "$m"
+	done
+	for p in bash bpftool ip tc dig curl; do
+		command -v "$p" >/dev/null && add_program "$root" "$(command -v "$p")" "usr/bin/$p"
+	done
+	: >"$root/wm/list"
+	for t in "${tests[@]}"; do
+		add_program "$root" "$t" "wm/$t"
+		echo "$t" >>"$root/wm/list"
+	done
+	if [ $smoke -eq 1 ]; then
+		for t in build/release/waymarkd build/release/waymarkctl \
+			build/release/tests/{dnsload,connload,regload,applyload}; do
+			add_program "$root" "$t" "wm/$t"
+		done
+		install -D -m 755 tests/kernels/smoke.sh "$root/wm/tests/kernels/smoke.sh" 2>/dev/null ||
+			install -D -m 755 tests/kernels/smoke.sh "$root/wm/smoke.sh"
+		echo smoke.sh >>"$root/wm/list"
+	fi
+	echo "127.0.0.1 localhost" >"$root/etc/hosts"
+	echo "root:x:0:0:root:/:/bin/sh" >"$root/etc/passwd"
+	install -m 755 tests/kernels/init "$root/init"
+	(cd "$root" && find . -print0 | cpio --null -o -H newc --quiet) | gzip -1 >"$out"
+}
+
+# --- one kernel ----------------------------------------------------------------------------------
+failed=0
+row() { printf 'kernel test %-7s %-26s %s\n' "$1" "$2" "$3"; }
+
+run_kernel() {
+	local want=$1 dir version log started t status
+	if ! dir=$(kernel_dir "$want"); then
+		row failed "$want" "no package of this kernel can be had from apt"
+		failed=1
+		return
+	fi
+	version=$(basename "$dir")
+	log=$cache/$version.log
+	make_initramfs "$dir" "$work/$version" "$work/$version.cpio.gz"
+	started=$SECONDS
+	timeout --kill-after=5 "$timeout_s" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 \
+		-m 1G -nographic -no-reboot -nic none -kernel "$dir"/boot/vmlinuz-* \
+		-initrd "$work/$version.cpio.gz" \
+		-append "console=ttyS0 quiet panic=-1 oops=panic" </dev/null >"$log" 2>&1 || true
+	for t in "${tests[@]}" $([ $smoke -eq 1 ] && echo smoke.sh); do
+		status=$(tr -d '\r' <"$log" | awk -v t="$t" '$1 == "WM-KERNEL-TEST" && $2 == t {print $3}')
+		if [ "$status" = 0 ]; then
+			row ok "$version" "$(basename "$t")"
+		else
+			row failed "$version" "$(basename "$t") (status ${status:-none}, see $log)"
+			failed=1
+		fi
+	done
+	echo "  $version: $((SECONDS - started)) s, console in $log"
+}
+
+for k in "${kernels[@]}"; do
+	run_kernel "$k"
+done
+exit $failed

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns */
+/* The server on real sockets; the test runs the loop between its own non-blocking calls. */
+#include "dns_help.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define DEADLINE_MS 20000
+
+static uint16_t port;
+
+static void setup(void)
+{
+	dns_setup();
+	cr_assert_eq(wm_dns_listen(server, "127.0.0.1", 0, &port), 0);
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	add("web", "b", "10.1.0.2", 80, NULL, WM_PASSING);
+}
+TestSuite(server, .init = setup, .fini = dns_teardown, .timeout = 60);
+
+enum {
+#define X(sym, name, text) C_##sym,
+	WM_DNS_COUNTERS(X)
+#undef X
+};
+
+static int dial(int type)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0, "%s", strerror(errno));
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+/* Read until @p want octets are there, or the end. @return octets, -1: closed with an error. */
+static ssize_t receive(int fd, uint8_t *at, size_t want)
+{
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+	size_t got = 0;
+
+	while (got < want && wm_clock_ms() < end) {
+		ssize_t n = recv(fd, at + got, want - got, 0);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EAGAIN)
+			return -1;
+		got += n > 0 ? (size_t)n : 0;
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	}
+	return (ssize_t)got;
+}
+
+static void datagram(int fd, size_t len)
+{
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+	ssize_t n = -1;
+
+	cr_assert_eq(send(fd, query, len, 0), (ssize_t)len);
+	while (n < 0 && wm_clock_ms() < end) {
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+		n = recv(fd, answer.raw, sizeof(answer.raw), 0);
+	}
+	cr_assert_gt(n, 0);
+	answer.len = (size_t)n;
+	parse_answer();
+}
+
+/* One answer off a TCP connection. */
+static void framed(int fd)
+{
+	uint8_t head[2];
+
+	cr_assert_eq(receive(fd, head, 2), 2);
+	answer.len = (size_t)head[0] << 8 | head[1];
+	cr_assert_eq(receive(fd, answer.raw, answer.len), (ssize_t)answer.len);
+	parse_answer();
+}
+
+static size_t frame(uint8_t *out, const char *name, uint16_t type)
+{
+	size_t n = build(name, type, 0);
+
+	out[0] = (uint8_t)(n >> 8);
+	out[1] = (uint8_t)n;
+	memcpy(out + 2, query, n);
+	return n + 2;
+}
+
+Test(server, datagrams)
+{
+	int fd = dial(SOCK_DGRAM);
+
+	datagram(fd, build("web.service.mesh.internal", 1, 0));
+	cr_assert_eq(have(1, NULL), 2);
+	datagram(fd, build("none.service.mesh.internal", 1, 0));
+	cr_assert_eq(answer.rcode, 3);
+	cr_assert_eq(wm_dns_counters(server)[C_UDP_QUERY], 2);
+	close(fd);
+}
+
+Test(server, ipv6_and_every_address)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000042)};
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	cr_assert_eq(wm_dns_listen(server, "::", 0, &port), 0);
+	to.sin6_port = htons(port);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	datagram(fd, build("web.service.mesh.internal", 1, 0));
+	cr_assert_eq(have(1, NULL), 2);
+	close(fd);
+	/* a connected socket takes answers from the address it asked only */
+	cr_assert_eq(wm_dns_listen(server, "0.0.0.0", 0, &port), 0);
+	to4.sin_port = htons(port);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&to4, sizeof(to4)), 0);
+	datagram(fd, build("web.service.mesh.internal", 1, 0));
+	cr_assert_eq(have(1, NULL), 2);
+	close(fd);
+	cr_assert_eq(wm_dns_listen(server, "nowhere", 53, NULL), -EINVAL);
+	cr_assert_eq(wm_dns_listen(server, "127.0.0.1", port, NULL), -EADDRINUSE);
+}
+
+Test(server, tcp_answers_in_order_and_in_pieces)
+{
+	uint8_t out[4096];
+	size_t n = frame(out, "web.service.mesh.internal", 1), at = n;
+	int fd = dial(SOCK_STREAM);
+
+	/* three in one write */
+	at += frame(out + at, "none.service.mesh.internal", 1);
+	at += frame(out + at, "web.service.mesh.internal", 33);
+	cr_assert_eq(send(fd, out, at, 0), (ssize_t)at);
+	framed(fd);
+	cr_assert_eq(have(1, NULL), 2);
+	framed(fd);
+	cr_assert_eq(answer.rcode, 3);
+	framed(fd);
+	cr_assert_eq(answer.r[0].type, 33);
+	/* one octet at a time */
+	for (size_t i = 0; i < n; i++) {
+		cr_assert_eq(send(fd, out + i, 1, 0), 1);
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	}
+	framed(fd);
+	cr_assert_eq(have(1, NULL), 2);
+	/* the client is done: what it asked last is answered all the same */
+	cr_assert_eq(send(fd, out, n, 0), (ssize_t)n);
+	shutdown(fd, SHUT_WR);
+	framed(fd);
+	cr_assert_eq(receive(fd, out, 1), 0);
+	close(fd);
+}
+
+Test(server, tcp_is_bounded)
+{
+	uint8_t out[8] = {0xff, 0xff};
+	int fds[5];
+
+	for (int i = 0; i < 4; i++) {
+		fds[i] = dial(SOCK_STREAM);
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	}
+	fds[4] = dial(SOCK_STREAM); /* tcp_max is 4 */
+	cr_assert_leq(receive(fds[4], out + 4, 1), 0);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 1);
+	/* a query longer than any can be */
+	cr_assert_eq(send(fds[0], out, 4, 0), 4);
+	cr_assert_leq(receive(fds[0], out + 4, 1), 0);
+	/* nothing said for tcp_idle */
+	cr_assert_leq(receive(fds[1], out + 4, 1), 0);
+	cr_assert_geq(wm_dns_counters(server)[C_TCP_LIMIT], 2);
+	for (int i = 0; i < 5; i++)
+		close(fds[i]);
+}
+
+/* Who asks and never reads is stopped, then cut; others are served meanwhile. */
+Test(server, a_slow_reader_hurts_nobody)
+{
+	uint8_t out[2048];
+	int fd = dial(SOCK_STREAM), udp = dial(SOCK_DGRAM), size = 4096;
+	size_t n = frame(out, "big.service.mesh.internal", 1), sent = 0;
+	char id[8], address[20];
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.3.0.%u", i + 1);
+		add("big", id, address, 80, NULL, WM_PASSING);
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	while (!wm_dns_counters(server)[C_TCP_LIMIT] && wm_clock_ms() < end) {
+		ssize_t w = send(fd, out, n, MSG_NOSIGNAL);
+
+		sent += w > 0 ? (size_t)w : 0;
+		cr_assert_eq(wm_loop_turn(loop, w < 0), 0);
+	}
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 1, "%zu octets were taken", sent);
+	datagram(udp, build("web.service.mesh.internal", 1, 0));
+	cr_assert_eq(have(1, NULL), 2);
+	close(fd);
+	close(udp);
+}
