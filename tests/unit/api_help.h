@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -75,6 +76,7 @@ static inline void api_start(void)
 				     .write_timeout_ms = 20000};
 	struct wm_err e = {0};
 
+	signal(SIGPIPE, SIG_IGN);
 	loop = wm_loop_new();
 	cr_assert(loop);
 	cr_assert_eq(wm_registry_open(&registry_config, &registry, &e), 0, "%s", e.text);

@@ -695,6 +695,32 @@ Test(api, native_status_and_maps)
 	json_decref(v);
 }
 
+/* Every route that the API tells of is served, and tells its methods. */
+Test(api, routes_are_served_as_listed)
+{
+	const char *method, *path;
+	json_t *v, *item;
+	size_t i;
+
+	cr_assert_eq(get("/v1/waymark/routes"), 200);
+	v = json_loads(one.body, 0, NULL);
+	cr_assert_gt(json_array_size(v), 20);
+	json_array_foreach(v, i, item)
+	{
+		method = json_string_value(json_object_get(item, "method"));
+		path = json_string_value(json_object_get(item, "path"));
+		ask("OPTIONS", path, NULL);
+		cr_expect_eq(one.status, 200, "%s", path);
+		cr_expect(strstr(header(&one, "Allow"), method), "%s", path);
+		ask(method, path, NULL);
+		cr_expect(!strstr(one.body, "not a recognized"), "%s", path);
+		cr_expect_neq(one.status, 405, "%s", path);
+		ask("TRACE", path, NULL);
+		cr_expect_eq(one.status, 405, "%s", path);
+	}
+	json_decref(v);
+}
+
 /* --- a store that fails ------------------------------------------------------------------------
  */
 

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -96,6 +97,7 @@ static void setup(void)
 					 .write_timeout_ms = 20000};
 	handled = aborted = 0;
 	kept = NULL;
+	signal(SIGPIPE, SIG_IGN);
 	loop = wm_loop_new();
 	cr_assert(loop);
 }

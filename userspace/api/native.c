@@ -466,3 +466,27 @@ void wm_native_maps(struct wm_call *c)
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
 }
+
+void wm_native_routes(struct wm_call *c)
+{
+	static const struct {
+		enum wm_http_method method;
+		const char *name;
+	} names[] = {{WM_GET, "GET"}, {WM_PUT, "PUT"}, {WM_POST, "POST"}, {WM_DELETE, "DELETE"}};
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (unsigned i = 0; i < wm_routes_count; i++) {
+		wm_json_open(&j, '{');
+		for (unsigned m = 0; m < WM_ARRAY_LEN(names); m++) {
+			if (names[m].method == wm_routes[i].method)
+				wm_json_ks(&j, "method", names[m].name);
+		}
+		wm_json_ks(&j, "path", wm_routes[i].pattern);
+		wm_json_ks(&j, "text", wm_routes[i].text);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}

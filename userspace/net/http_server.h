@@ -5,7 +5,8 @@
  * commits). Rejects an unknown Host on TCP (DNS rebinding): only IP literals, "localhost" and
  * configured names. Conflicting or repeated Content-Length, Transfer-Encoding or Host, and a body
  * on a method that has none: 400 and the connection is closed, since where the next request begins
- * is anybody's guess then. Threading: loop thread only. Spec: RFC 9110, 9112. */
+ * is anybody's guess then. The process must ignore SIGPIPE. Threading: loop thread only.
+ * Spec: RFC 9110, 9112. */
 #pragma once
 #include "loop.h"
 
