@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns dataplane */
+/* What the DNS programs do with packets, octet by octet, and with each packet cut at every octet.
+ */
+#include "dns_fixture.h"
+
+TestSuite(dns_prog, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+
+#define LONGEST /* 63 octets: the longest service */                                               \
+	"a123456789b123456789c123456789d123456789e123456789f123456789abc"
+
+/* The answer of a program against the octets that it must be. */
+static void expect(const struct frame *q, const struct frame *a, const char *hex)
+{
+	const uint8_t *p = a->at + a->dns;
+	size_t n = a->len - a->dns, i;
+	unsigned v;
+
+	for (i = 0; *hex; hex += 2) {
+		while (*hex == ' ')
+			hex++;
+		cr_assert_eq(sscanf(hex, "%2x", &v), 1);
+		cr_assert_lt(i, n);
+		cr_assert_eq(p[i], v, "octet %zu is %02x, not %02x", i, p[i], v);
+		i++;
+	}
+	cr_assert_eq(i, n);
+	check_envelope(q, a, q->v6);
+}
+
+Test(dns_prog, byte_exact_answers)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("web", "b", "fd00::9", WM_PASSING);
+	query_frame(&q, false, "WeB.service.mesh.internal", 1, 0);
+	cr_assert_eq(run(WM_PROG_DNS_LO, &q, &a), TC_ACT_OK);
+	expect(&q, &a,
+	       "beef 8500 0001 0001 0000 0000"
+	       "03576542 0773657276696365 046d657368 08696e7465726e616c 00 0001 0001"
+	       "c00c 0001 0001 00000009 0004 0a010203");
+	query_frame(&q, true, "web.service.mesh.internal", 28, 4096);
+	cr_assert_eq(run(WM_PROG_DNS_LO, &q, &a), TC_ACT_OK);
+	expect(&q, &a,
+	       "beef 8500 0001 0001 0000 0001"
+	       "03776562 0773657276696365 046d657368 08696e7465726e616c 00 001c 0001"
+	       "c00c 001c 0001 00000009 0010 fd000000000000000000000000000009"
+	       "00 0029 04d0 00000000 0000");
+}
+
+Test(dns_prog, both_transports_both_programs_any_length)
+{
+	static const char *const names[] = {
+		"a.service.mesh.internal",	  "ab.service.mesh.internal",
+		"abc.service.mesh.internal",	  LONGEST ".service.mesh.internal",
+		LONGEST ".virtual.mesh.internal", "ab.virtual.mesh.internal"};
+	struct frame q, a;
+
+	add("a", "1", "10.1.0.1", WM_PASSING);
+	add("ab", "2", "10.1.0.2", WM_PASSING);
+	add("abc", "3", "10.1.0.3", WM_PASSING);
+	add(LONGEST, "4", "10.1.0.4", WM_PASSING);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+		for (unsigned how = 0; how < 8; how++) {
+			enum wm_prog_index prog = how & 4 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO;
+
+			query_frame(&q, how & 1, names[i], 1, how & 2 ? 1232 : 0);
+			cr_assert_eq(run(prog, &q, &a), how & 4 ? TC_ACT_REDIRECT : TC_ACT_OK,
+				     "%s %u", names[i], how);
+			cr_assert_eq(a.at[a.dns + 7], 1, "%s %u", names[i], how);
+			check_envelope(&q, &a, q.v6 || how & 4);
+			if (how & 4) {
+				cr_assert_eq(memcmp(q.at, a.at + 6, 6), 0);
+				cr_assert_eq(memcmp(q.at + 6, a.at, 6), 0);
+			}
+		}
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 48);
+	cr_assert_eq(counter(WM_C_DNS_QUERY), 48);
+}
+
+static bool answered(const struct frame *q, struct frame *a)
+{
+	run(WM_PROG_DNS_LO, q, a);
+	if (same_frame(q, a))
+		return false;
+	cr_assert(a->at[a->dns + 2] & 0x80);
+	return true;
+}
+
+Test(dns_prog, weights_rotate_and_health_decides)
+{
+	unsigned first[4] = {0};
+	struct frame q, a;
+	char id[8], address[16];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		add("web", id, address, i == 3 ? WM_CRITICAL : WM_PASSING);
+	}
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned n = 0; n < 300; n++) {
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 7], 3);
+		first[a.at[a.len - 3 * 16 + 15]]++;
+	}
+	/* 100 each expected; 60 is six deviations away */
+	cr_assert(first[0] > 60 && first[1] > 60 && first[2] > 60 && !first[3]);
+	cr_assert_eq(wm_tables_state(tables, "web", wm_registry_instance(registry, "i0")->hash,
+				     WM_STATE_DOWN),
+		     0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 2);
+}
+
+Test(dns_prog, eight_records_of_many)
+{
+	struct frame q, a;
+	char id[8], address[16];
+
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		add("web", id, address, WM_PASSING);
+	}
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 8);
+	check_envelope(&q, &a, false);
+}
+
+/* A frame that ends early, by its own lengths or against them, is never answered: nothing may be
+ * built on octets that are not there. The kernel's test run takes no frame without an IP header. */
+Test(dns_prog, cut_at_every_octet)
+{
+	struct frame whole, q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned how = 0; how < 4; how++) {
+		query_frame(&whole, how & 1, "web.service.mesh.internal", 1, how & 2 ? 1232 : 0);
+		cr_assert(answered(&whole, &a));
+		for (size_t len = whole.dns - 8; len < whole.len; len++) {
+			q = whole;
+			q.len = len;
+			cr_assert_not(answered(&q, &a), "cut to %zu", len);
+			if (len < whole.dns)
+				continue;
+			seal(&q);
+			cr_assert_not(answered(&q, &a), "sealed at %zu", len);
+		}
+	}
+}
+
+/* --- what passes, and why --------------------------------------------------------------------- */
+static void set_response(struct frame *f)
+{
+	f->at[f->dns + 2] |= 0x80;
+}
+static void set_opcode(struct frame *f)
+{
+	f->at[f->dns + 2] |= 4 << 3;
+}
+static void two_questions(struct frame *f)
+{
+	f->at[f->dns + 5] = 2;
+}
+static void an_answer(struct frame *f)
+{
+	f->at[f->dns + 7] = 1;
+}
+static void bad_label(struct frame *f)
+{
+	f->at[f->dns + 12] = 0x80;
+}
+static void pointer(struct frame *f)
+{
+	f->at[f->dns + 12] = 0xc0;
+}
+static void trailing(struct frame *f)
+{
+	f->len += 3;
+}
+static void class_chaos(struct frame *f)
+{
+	f->at[f->len - 1] = 3;
+}
+static void edns_version(struct frame *f)
+{
+	f->at[f->len - 5] = 1;
+}
+static void edns_do(struct frame *f)
+{
+	f->at[f->len - 4] = 0x80;
+}
+static void fragment(struct frame *f)
+{
+	f->at[ETH + 6] = 0x20;
+}
+static void second_fragment(struct frame *f)
+{
+	f->at[ETH + 7] = 1;
+}
+static void type_mx(struct frame *f)
+{
+	f->at[f->len - 3] = 15;
+}
+
+static const struct reason {
+	const char *text, *name;
+	void (*change)(struct frame *f);
+	unsigned edns;
+	enum wm_counter counter;
+} reasons[] = {
+	{"a response", "web.service.mesh.internal", set_response, 0, WM_C_DNS_PASS_NOT_QUERY},
+	{"an opcode", "web.service.mesh.internal", set_opcode, 0, WM_C_DNS_PASS_NOT_QUERY},
+	{"two questions", "web.service.mesh.internal", two_questions, 0, WM_C_DNS_PASS_COUNTS},
+	{"an answer", "web.service.mesh.internal", an_answer, 0, WM_C_DNS_PASS_COUNTS},
+	{"a bad label", "web.service.mesh.internal", bad_label, 0, WM_C_DNS_PASS_MALFORMED},
+	{"a pointer", "web.service.mesh.internal", pointer, 0, WM_C_DNS_PASS_MALFORMED},
+	{"octets behind", "web.service.mesh.internal", trailing, 0, WM_C_DNS_PASS_MALFORMED},
+	{"class CH", "web.service.mesh.internal", class_chaos, 0, WM_C_DNS_PASS_CLASS},
+	{"EDNS 1", "web.service.mesh.internal", edns_version, 1232, WM_C_DNS_PASS_EDNS},
+	{"DO", "web.service.mesh.internal", edns_do, 1232, WM_C_DNS_PASS_EDNS},
+	{"first fragment", "web.service.mesh.internal", fragment, 0, WM_C_DNS_PASS_FRAGMENT},
+	{"a later fragment", "web.service.mesh.internal", second_fragment, 0,
+	 WM_C_DNS_PASS_FRAGMENT},
+	{"MX", "web.service.mesh.internal", type_mx, 0, WM_C_DNS_PASS_TYPE},
+	{"no such name", "none.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
+	{"the root", "", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
+	{"nobody healthy", "down.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_EMPTY},
+};
+
+Test(dns_prog, what_passes_and_why)
+{
+	struct frame q, a;
+	uint64_t before;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("down", "d", "10.1.2.4", WM_CRITICAL);
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+		const struct reason *r = &reasons[i];
+
+		query_frame(&q, false, r->name, 1, r->edns);
+		if (r->change)
+			r->change(&q);
+		seal(&q);
+		before = counter(r->counter);
+		cr_assert_not(answered(&q, &a), "%s", r->text);
+		cr_assert_eq(counter(r->counter), before + 1, "%s", r->text);
+	}
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 0);
+}
+
+Test(dns_prog, what_is_not_ours_is_not_counted)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	q.at[ETH + 19] = 2; /* another address */
+	seal(&q);
+	cr_assert_not(answered(&q, &a));
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	put16(q.at + q.dns - 6, 8601); /* another port */
+	seal(&q);
+	cr_assert_not(answered(&q, &a));
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	q.at[ETH + 9] = IPPROTO_TCP;
+	cr_assert_not(answered(&q, &a));
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	put16(q.at + 12, 0x0806); /* ARP */
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_QUERY), 0);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	put16(q.at + q.dns - 6, 53); /* the second port */
+	seal(&q);
+	cr_assert(answered(&q, &a));
+	mem.config->flags = 0;
+	cr_assert_not(answered(&q, &a));
+}
+
+Test(dns_prog, stale_tables_pass)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	mem.config->stale_after_ns = 1000000000;
+	mem.config->confirmed_ns = wm_clock_ns() - 2000000000;
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_STALE), 1);
+	mem.config->confirmed_ns = wm_clock_ns();
+	cr_assert(answered(&q, &a));
+}
+
+/* The kernel's table holds another name under the same hash: a miss, never a wrong answer. */
+Test(dns_prog, a_collision_is_a_miss)
+{
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_name_key k;
+	struct wm_name v;
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (bool first = true; !ops->name_next(ops->arg, first, &k, &v); first = false)
+		if (v.kind == WM_NAME_SERVICE)
+			break;
+	v.name[1] ^= 1;
+	cr_assert_eq(ops->name_put(ops->arg, &k, &v), 0);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_COLLISION), 1);
+}
+
+/* A set that is republished between word and slots: the slots carry another generation. */
+Test(dns_prog, a_torn_set_passes)
+{
+	struct frame q, a;
+	uint32_t set;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	set = (uint32_t)wm_tables_set_of(tables, "web");
+	mem.slots[mem.sets[set].table.first].generation++;
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_TORN), 1);
+}
