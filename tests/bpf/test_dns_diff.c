@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns dataplane */
+/* Kernel and userspace answer the same question from the same tables: whatever the kernel answers
+ * must be what userspace says, and whatever it could answer it must answer. */
+#include "dns_fixture.h"
+
+TestSuite(dns_diff, .init = dns_setup, .fini = dns_teardown, .timeout = 240);
+
+#define QUESTIONS 12000
+#define SERVICES  20
+
+static uint64_t seed;
+
+static unsigned below(unsigned n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(seed >> 33) % n;
+}
+
+static void fill(void)
+{
+	char name[64], id[32], address[48];
+
+	for (unsigned s = 0; s < SERVICES; s++) {
+		unsigned n = s == 0 ? 12 : below(5);
+
+		snprintf(name, sizeof(name), s % 3 ? "svc-%u" : "s%u-with-a-rather-long-name", s);
+		for (unsigned i = 0; i < n; i++) {
+			snprintf(id, sizeof(id), "s%ui%u", s, i);
+			snprintf(address, sizeof(address), below(3) ? "10.%u.0.%u" : "fd00::%u:%u",
+				 s, i + 1);
+			add(name, id, address, below(4) ? WM_PASSING : WM_CRITICAL);
+		}
+	}
+}
+
+/* A name in random case; mostly of a service that is there. */
+static void random_name(char out[300])
+{
+	static const char *const tails[] = {"service.mesh.internal",
+					    "virtual.mesh.internal",
+					    "service.dc1.mesh.internal",
+					    "node.mesh.internal",
+					    "mesh.internal",
+					    "example.org",
+					    ""};
+	unsigned s = below(SERVICES + 4), tail = below(10);
+	size_t n;
+
+	snprintf(out, 300, s % 3 ? "svc-%u.%s" : "s%u-with-a-rather-long-name.%s", s,
+		 tails[tail < 7 ? tail : tail % 2]);
+	n = strlen(out);
+	if (n && out[n - 1] == '.')
+		out[n - 1] = 0;
+	for (char *p = out; *p; p++)
+		if (*p >= 'a' && *p <= 'z' && below(3) == 0)
+			*p = (char)(*p - 32);
+}
+
+struct answer {
+	unsigned flags, counts[4], n;
+	struct {
+		unsigned type, ttl;
+		uint8_t data[16];
+		unsigned len;
+	} r[16];
+};
+
+/* Records of an answer whose owners are all pointers to the question. */
+static bool take_apart(const uint8_t *p, size_t len, struct answer *a)
+{
+	size_t at = 12;
+
+	memset(a, 0, sizeof(*a));
+	if (len < 12)
+		return false;
+	a->flags = (unsigned)p[2] << 8 | p[3];
+	for (int i = 0; i < 4; i++)
+		a->counts[i] = (unsigned)p[4 + 2 * i] << 8 | p[5 + 2 * i];
+	while (p[at])
+		at += p[at] + 1u;
+	at += 5;
+	for (unsigned i = 0; i < a->counts[1] && i < 16; i++, a->n++) {
+		unsigned n;
+
+		if (at + 12 > len || p[at] != 0xc0 || p[at + 1] != 12)
+			return false;
+		n = (unsigned)p[at + 10] << 8 | p[at + 11];
+		a->r[i].type = (unsigned)p[at + 2] << 8 | p[at + 3];
+		a->r[i].ttl = (unsigned)p[at + 6] << 24 | (unsigned)p[at + 7] << 16 |
+			      (unsigned)p[at + 8] << 8 | p[at + 9];
+		if (n > 16 || at + 12 + n > len)
+			return false;
+		a->r[i].len = n;
+		memcpy(a->r[i].data, p + at + 12, n);
+		at += 12 + n;
+	}
+	return true;
+}
+
+static bool holds(const struct answer *a, unsigned i, const struct answer *b)
+{
+	for (unsigned k = 0; k < b->n; k++)
+		if (a->r[i].type == b->r[k].type && a->r[i].ttl == b->r[k].ttl &&
+		    a->r[i].len == b->r[k].len &&
+		    memcmp(a->r[i].data, b->r[k].data, a->r[i].len) == 0)
+			return true;
+	return false;
+}
+
+/* @p all: the answer holds the whole set, so both must hold the same. */
+static bool equal(const struct answer *k, const struct answer *u)
+{
+	if (k->flags != u->flags || memcmp(k->counts, u->counts, sizeof(k->counts)) != 0 ||
+	    k->n != u->n)
+		return false;
+	for (unsigned i = 0; i < k->n && k->n < WM_DNS_ANSWERS_UDP; i++)
+		if (!holds(k, i, u) || !holds(u, i, k))
+			return false;
+	return true;
+}
+
+Test(dns_diff, kernel_and_userspace_agree)
+{
+	static const uint16_t types[] = {1, 28, 1, 28, 33, 255, 6, 16, 65};
+	static const unsigned sizes[] = {0, 512, 1232, 4096};
+	unsigned kernel_answers = 0, could = 0;
+	uint8_t out[WM_DNS_EDNS_MAX];
+	uint64_t first;
+
+	seed = first = wm_random64();
+	fill();
+	for (unsigned n = 0; n < QUESTIONS; n++) {
+		struct answer k = {0}, u;
+		struct frame q, a;
+		char name[300];
+		uint16_t type = types[below(9)];
+		size_t len;
+
+		random_name(name);
+		query_frame(&q, below(2), name, type, sizes[below(4)]);
+		len = wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out, sizeof(out));
+		cr_assert(len, "%s", name);
+		run(WM_PROG_DNS_LO, &q, &a);
+		/* the kernel's part: addresses of names of the plain form, when there are some */
+		if ((type == 1 || type == 28) && out[7] && !strcasestr(name, ".dc1.") &&
+		    (strcasestr(name, ".service.") || strcasestr(name, ".virtual.")))
+			could++;
+		if (same_frame(&q, &a))
+			continue;
+		kernel_answers++;
+		cr_assert(take_apart(a.at + a.dns, a.len - a.dns, &k));
+		cr_assert(take_apart(out, len, &u), "%s", name);
+		cr_assert(equal(&k, &u), "seed %llu: %s type %u", (unsigned long long)first, name,
+			  type);
+	}
+	cr_assert_eq(kernel_answers, could, "seed %llu", (unsigned long long)first);
+	cr_assert_gt(kernel_answers, QUESTIONS / 10);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base resolution dataplane net registry */
+/* What the verifier has to walk through, against tests/bpf/insns.budget: a program that grows by
+ * more than a tenth unnoticed will one day not load on somebody's kernel. */
+#include "plane_fixture.h"
+
+#include <sys/utsname.h>
+
+#define BUDGET "tests/bpf/insns.budget"
+#define ROOM   10 /* percent over the budget that are allowed */
+
+static const char *const veth_only[] = {"none0", NULL};
+
+Test(plane, verified_instructions_stay_within_the_budget)
+{
+	struct wm_plane_config c = small();
+	char line[128], name[32];
+	unsigned budget, checked = 0;
+	struct utsname u;
+	struct wm_plane *p;
+	FILE *f = fopen(BUDGET, "re");
+
+	cr_assert(f, "%s is missing: run from the top of the tree", BUDGET);
+	uname(&u);
+	c.veth_devices = veth_only;
+	p = open_ok(&c, false);
+	attach_ok(p, 9);
+	while (fgets(line, sizeof(line), f)) {
+		const struct wm_prog *prog = NULL;
+
+		if (sscanf(line, "%31s %u", name, &budget) != 2)
+			continue;
+		for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+			if (strcmp(wm_prog_name(i), name) == 0)
+				prog = &p->progs[i];
+		cr_assert(prog, "%s: no such program", name);
+		cr_assert(prog->verified_insns, "%s was not loaded", name);
+		cr_assert_leq(prog->verified_insns, budget + budget * ROOM / 100,
+			      "%s: %u instructions on %s, the budget is %u. If it is worth it, "
+			      "write the new figure into %s and say why in the commit",
+			      name, prog->verified_insns, u.release, budget, BUDGET);
+		checked++;
+	}
+	fclose(f);
+	cr_assert_eq(checked, WM_PROG_COUNT);
+	wm_plane_close(p);
+}
