@@ -28,7 +28,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	while (fgets(line, sizeof(line), f)) {
 		const struct wm_prog *prog = NULL;
 
-		if (sscanf(line, "%31s %u", name, &budget) != 2)
+		if (*line == '#' || sscanf(line, "%31s %u", name, &budget) != 2)
 			continue;
 		for (unsigned i = 0; i < WM_PROG_COUNT; i++)
 			if (strcmp(wm_prog_name(i), name) == 0)
