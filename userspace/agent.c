@@ -416,6 +416,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 	a->http = a->api ? wm_http_server_new(a->loop, &limits, wm_api_handle, a->api) : NULL;
 	if (!a->http)
 		return wm_err_set(e, -ENOMEM, "out of memory: HTTP server");
+	wm_api_set_server(a->api, a->http);
 	for (unsigned i = 0; s->http_hosts[i]; i++) {
 		r = wm_http_allow_host(a->http, s->http_hosts[i]);
 		if (r)
@@ -566,6 +567,8 @@ void wm_agent_stop(struct wm_agent *a)
 		return;
 	wm_notify("STOPPING=1");
 	wm_http_server_free(a->http);
+	if (a->registry)
+		wm_registry_flush(a->registry); /* what waits is announced while all can hear it */
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
