@@ -285,7 +285,9 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 	if (!steered(ctx) || !enabled())
 		return ALLOW;
 	__builtin_memset(&d, 0, sizeof(d));
-	d.families = WM_FAMILY_4 | WM_FAMILY_6;
+	/* the kernel refuses a datagram whose IPv6 destination became a v4-mapped one (ENOTSUPP);
+	 * datagrams to v4-mapped destinations come by sendmsg4 */
+	d.families = datagram ? WM_FAMILY_6 : WM_FAMILY_4 | WM_FAMILY_6;
 	d.vip_be[0] = ctx->user_ip6[0];
 	d.vip_be[1] = ctx->user_ip6[1];
 	d.vip_be[2] = ctx->user_ip6[2];

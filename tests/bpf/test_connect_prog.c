@@ -207,7 +207,7 @@ Test(connect, udp_connected)
 
 	for (unsigned i = 0; i < 3; i++) {
 		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
-		union address from;
+		union address from = {0};
 		socklen_t len = sizeof(from);
 		char octet = 0;
 		uint16_t port;
@@ -253,7 +253,7 @@ Test(connect, udp_unconnected_shows_the_virtual_address)
 
 	for (unsigned i = 0; i < 3; i++) {
 		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
-		union address to, from;
+		union address to, from = {0};
 		socklen_t to_len = fill(&to, pairs[i][0], 53), len;
 		char octet = 0;
 		uint16_t port;

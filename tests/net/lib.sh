@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+# lib.sh - what every end-to-end test stands on: source it first. The test runs again in a network
+# namespace of its own (which ends with it), with a cgroup, a pin directory and a temporary directory of
+# its own, removed at the end and, should it be killed, by the next test.
+# shellcheck shell=bash
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+B=${B:-build/asan}
+if [ "$(id -u)" != 0 ]; then
+	echo "skipped: root is needed"
+	exit 77
+fi
+if [ -z "${WM_NET_TEST:-}" ]; then
+	WM_NET_TEST=1 exec unshare --net -- bash "$0" "$@"
+fi
+CGROOT=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
+if [ -z "$CGROOT" ] || ! mountpoint -q /sys/fs/bpf; then
+	echo "skipped: a cgroup2 mount and a bpffs on /sys/fs/bpf are needed"
+	exit 77
+fi
+ip link set lo up
+CG=$CGROOT/waymark-test-net-$$
+PINS=/sys/fs/bpf/waymark-test-net-$$
+TMP=$(mktemp -d /tmp/waymark-test-net-$$-XXXX)
+API=http://127.0.0.1:8500
+CTL=$B/waymarkctl
+AGENT='' FAILED=0 BACKENDS=()
+mkdir "$CG"
+
+remove() { # pid of the test: what it left behind
+	"$CTL" --pin-dir "/sys/fs/bpf/waymark-test-net-$1" detach >/dev/null 2>&1
+	local cg=$CGROOT/waymark-test-net-$1 p
+	[ -d "$cg" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done <"$cg/cgroup.procs"
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		rmdir "$cg" 2>/dev/null || [ ! -d "$cg" ] && break
+		sleep 0.1
+	done
+	rm -rf /tmp/waymark-test-net-"$1"-*
+}
+for d in "$CGROOT"/waymark-test-net-*; do
+	p=${d##*-}
+	[ -d "$d" ] && ! kill -0 "$p" 2>/dev/null && remove "$p"
+done
+finish() {
+	local status=$?
+	trap - EXIT
+	jobs -p | while read -r p; do kill -9 "$p" 2>/dev/null; done
+	wait 2>/dev/null
+	if [ $status != 0 ] && [ -s "$TMP/agent.log" ]; then
+		echo "--- the agent's log:"
+		tail -n 40 "$TMP/agent.log"
+	fi
+	remove $$
+	exit $status
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+	echo "FAILED: $*"
+	FAILED=1
+}
+check() { # text, expected, seen
+	if [ "$2" = "$3" ]; then
+		echo "ok: $1"
+	else
+		fail "$1: expected '$2', saw '$3'"
+	fi
+}
+matches() { # text, pattern (grep -E), seen
+	if grep -qE -- "$2" <<<"$3"; then
+		echo "ok: $1"
+	else
+		fail "$1: expected /$2/, saw '$3'"
+	fi
+}
+done_testing() { exit $FAILED; }
+until_ok() { # seconds, command...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+api() { curl -s --max-time 20 "$@"; }
+code() { curl -s --max-time 20 -o /dev/null -w '%{http_code}' "$@"; }
+inside() { # a command in the cgroup: its connect() is steered
+	(
+		echo $BASHPID >"$CG/cgroup.procs"
+		exec "$@"
+	)
+}
+ask() { dig +short +tries=1 +time=5 @127.0.0.1 -p 8600 "$@"; }
+status_of() { dig +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
+agent_up() { [ "$(code $API/v1/agent/self)" = 200 ]; }
+start_agent() { # further options of waymarkd
+	"$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" \
+		--set "kernel.cgroup=$CG" --set "http.socket=$TMP/http.sock" --set node.name=n1 "$@" \
+		2>>"$TMP/agent.log" &
+	AGENT=$!
+	until_ok 60 agent_up || {
+		fail "the agent does not answer"
+		exit 1
+	}
+}
+stop_agent() { # signal
+	kill -"${1:-TERM}" "$AGENT"
+	wait "$AGENT" 2>/dev/null
+}
+backend() { # name, address, port
+	/usr/bin/python3 tools/demo/backend.py "$1" "$2" "$3" &
+	BACKENDS+=($!)
+	if [[ $2 == *:* ]]; then
+		until_ok 10 api "http://[$2]:$3/"
+	else
+		until_ok 10 api "http://$2:$3/"
+	fi
+}
+register() { # id, name, address, port, [more JSON]
+	code -X PUT $API/v1/agent/service/register \
+		-d "{\"ID\": \"$1\", \"Name\": \"$2\", \"Address\": \"$3\", \"Port\": $4${5:+, $5}}"
+}
+vip4() { api "$API/v1/waymark/services" | jq -r ".[] | select(.name == \"$1\") | .vip4"; }
+vip6() { api "$API/v1/waymark/services" | jq -r ".[] | select(.name == \"$1\") | .vip6"; }
+counter() { # a counter of the kernel's
+	bpftool -j map dump pinned "$PINS/maps/counters" |
+		jq "[.[].formatted.values[]?.value.$1] | add"
+}
