@@ -74,7 +74,10 @@ matches() { # text, pattern (grep -E), seen
 		fail "$1: expected /$2/, saw '$3'"
 	fi
 }
-done_testing() { exit $FAILED; }
+done_testing() {
+	[ -z "$AGENT" ] || stop_agent
+	exit $FAILED
+}
 until_ok() { # seconds, command...
 	local end=$((SECONDS + $1))
 	shift
@@ -104,9 +107,15 @@ start_agent() { # further options of waymarkd
 		exit 1
 	}
 }
-stop_agent() { # signal
+# shellcheck disable=SC2120 # tests pass the signal
+stop_agent() { # signal; TERM must end it well, the sanitizers included
+	local status
 	kill -"${1:-TERM}" "$AGENT"
 	wait "$AGENT" 2>/dev/null
+	status=$?
+	[ "${1:-TERM}" != TERM ] || [ $status = 0 ] || fail "the agent ended with $status"
+	AGENT=''
+	return 0
 }
 backend() { # name, address, port
 	/usr/bin/python3 tools/demo/backend.py "$1" "$2" "$3" &
