@@ -125,7 +125,7 @@ static __attribute__((unused)) void attach_ok(struct wm_plane *p, int want)
 
 	for (unsigned i = 0; i < n; i++)
 		if (h[i].error)
-			cr_log_warn("%s at %s: %s", h[i].name, h[i].where, h[i].text);
+			fprintf(stderr, "%s at %s: %s\n", h[i].name, h[i].where, h[i].text);
 	cr_assert_eq(r, want, "%d: %s", r, e.text);
 }
 

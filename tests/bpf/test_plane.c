@@ -550,7 +550,7 @@ static void see(void *arg, const char *name, bool ok, const char *text)
 	s->bad += !ok;
 	cr_assert(text && text[0], "%s", name);
 	if (!ok)
-		cr_log_warn("%s: %s", name, text);
+		fprintf(stderr, "%s: %s\n", name, text);
 	if (!strcmp(name, "cap_bpf")) {
 		s->bpf_ok = ok;
 		snprintf(s->bpf_cap, sizeof(s->bpf_cap), "%s", text);
