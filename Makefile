@@ -189,7 +189,7 @@ bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
 
 # --- quality ---------------------------------------------------------------------------------------
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' | grep -v '^vmlinux/')
-.PHONY: lint check-deps format lint-deps docs check-docs
+.PHONY: lint check-deps format lint-deps docs
 lint-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_LINT)
 lint: lint-deps check-deps ## clang-format, clang-tidy, cppcheck, shellcheck, layers
@@ -199,7 +199,6 @@ check-deps: ## an #include only goes down the layers
 	@tools/check-deps.sh $(LAYERS)
 format: ## let clang-format rewrite the sources
 	@clang-format -i $(C_FILES)
-docs: FLAVOUR := release
 docs: all ## regenerate docs/reference from the tables in the code
 	@tools/gen-docs.sh $(B)
 
@@ -209,10 +208,11 @@ compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 
 .PHONY: install clean help
-install: all ## install programs, unit and example configuration under PREFIX (/usr/local)
+install: all ## install programs and systemd unit under PREFIX (/usr/local)
 	install -D -m 755 $(B)/waymarkd $(DESTDIR)$(PREFIX)/sbin/waymarkd
 	install -D -m 755 $(B)/waymarkctl $(DESTDIR)$(PREFIX)/bin/waymarkctl
-	install -D -m 644 deploy/waymarkd.service $(DESTDIR)/lib/systemd/system/waymarkd.service
+	install -d -m 755 $(DESTDIR)/lib/systemd/system
+	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' deploy/waymarkd.service > $(DESTDIR)/lib/systemd/system/waymarkd.service
 clean: ## remove build products
 	rm -rf build compile_commands.json
 help: ## show this

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - waymarkd's command line. */
 #include "agent.h"
+#include "reference.h"
 #include "userspace/base/log.h"
 
 #include <getopt.h>
@@ -13,7 +14,7 @@ static const char usage[] =
 	"  -s, --set S.N=VALUE  one setting, after the file: --set dns.port=53; may be repeated\n"
 	"      --check-config   read the settings, say what is wrong with them, end\n"
 	"      --dump-config    print all settings in force as JSON, end\n"
-	"      --reference      print the page of all settings in Markdown, end\n"
+	"      --reference PAGE print a page in Markdown: settings, counters, errors, endpoints\n"
 	"      --version        print the version, end\n"
 	"  -h, --help           this text\n\n"
 	"The agent runs in the foreground and logs to stderr. SIGHUP reads the file again, "
@@ -26,7 +27,7 @@ static const struct option options[] = {{"config", required_argument, NULL, 'c'}
 					{"set", required_argument, NULL, 's'},
 					{"check-config", no_argument, NULL, OPT_CHECK},
 					{"dump-config", no_argument, NULL, OPT_DUMP},
-					{"reference", no_argument, NULL, OPT_REFERENCE},
+					{"reference", required_argument, NULL, OPT_REFERENCE},
 					{"version", no_argument, NULL, OPT_VERSION},
 					{"help", no_argument, NULL, 'h'},
 					{0}};
@@ -62,8 +63,10 @@ static int parse(int argc, char **argv, struct command *c)
 			puts("waymarkd " WM_VERSION);
 			return 0;
 		case OPT_REFERENCE:
-			wm_settings_reference(stdout);
-			return 0;
+			if (!wm_reference(optarg, stdout))
+				return 0;
+			fprintf(stderr, "waymarkd: no page '%s'\n", optarg);
+			return 2;
 		case OPT_CHECK:
 		case OPT_DUMP:
 			c->mode = o;

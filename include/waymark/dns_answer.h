@@ -156,7 +156,7 @@ static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name
 		return 0;
 	p = wm_dns_walk_begin(v, set, type, random, &w, out);
 	while ((p == WM_PICKED || p == WM_PICK_MORE) && w.records < max)
-		p = wm_dns_walk_step(v, &w, type, out + (size_t)w.records * w.record_len);
+		p = wm_dns_walk_step(v, &w, type, out + (__u64)w.records * w.record_len);
 	if (p == WM_PICK_TORN)
 		return -1;
 	*ret_len = w.records * w.record_len;

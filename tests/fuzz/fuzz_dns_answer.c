@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base */
+/* The shared headers on any query and any contents of the tables: nothing is read or written
+ * outside, whatever a half-written or hostile table says. The sanitizers watch the bounds. */
+#include "waymark/dns_answer.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define SETS	 4
+#define SLOTS	 16
+#define BACKENDS 8
+#define TABLES                                                                                     \
+	(SETS * sizeof(struct wm_set) + SLOTS * sizeof(struct wm_slot) +                           \
+	 BACKENDS * sizeof(struct wm_backend))
+
+static void check_answer(const struct wm_view *v, const struct wm_name *name, uint16_t type,
+			 uint32_t max, uint32_t random)
+{
+	size_t each = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	uint8_t *out = aligned_alloc(8, (max * each + 15) & ~7ull);
+	uint32_t len = 0;
+	int n;
+
+	if (!out)
+		abort();
+	n = wm_dns_addresses(v, name, type, 60, max, random, out, &len);
+	if (n > (int)max || (n >= 0 && len != (size_t)n * each))
+		abort();
+	free(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct wm_dns_query q;
+	struct wm_set *sets = calloc(SETS, sizeof(*sets));
+	struct wm_slot *slots = calloc(SLOTS, sizeof(*slots));
+	struct wm_backend *backends = calloc(BACKENDS, sizeof(*backends));
+	struct wm_view v = {sets, slots, backends, SETS, SLOTS, BACKENDS};
+	struct wm_name name = {0};
+	uint8_t *query;
+
+	if (!sets || !slots || !backends)
+		abort();
+	if (size >= TABLES + 8) {
+		memcpy(sets, data, SETS * sizeof(*sets));
+		memcpy(slots, data + SETS * sizeof(*sets), SLOTS * sizeof(*slots));
+		memcpy(backends, data + SETS * sizeof(*sets) + SLOTS * sizeof(*slots),
+		       BACKENDS * sizeof(*backends));
+		data += TABLES;
+		size -= TABLES;
+		name.set = data[0] % (SETS + 1);
+		name.kind = data[1] % 3;
+		name.vip4_be = data[2];
+		check_answer(&v, &name, WM_DNS_A, 1 + data[3] % 8, (uint32_t)data[4] << 24);
+		check_answer(&v, &name, WM_DNS_AAAA, 1 + data[3] % 8, (uint32_t)data[5] << 24);
+	}
+	if (size >= WM_DNS_HEADER_LEN) {
+		query = malloc(size);
+		if (!query)
+			abort();
+		memcpy(query, data, size);
+		if (wm_dns_parse(query, (uint32_t)size, &q) == WM_DNS_OK &&
+		    (!q.name_len || q.name_len > WM_DNS_NAME_MAX ||
+		     WM_DNS_HEADER_LEN + q.name_len + 4u > size || q.udp_size < WM_DNS_UDP_MAX))
+			abort();
+		free(query);
+	}
+	free(sets);
+	free(slots);
+	free(backends);
+	return 0;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base */
+/* The headers that kernel and userspace share, on the host. */
+#include "userspace/base/util.h"
+#include "waymark/dns_answer.h"
+#include "waymark/name_hash.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+Test(fold, only_capitals_change)
+{
+	for (unsigned c = 0; c < 256; c++) {
+		uint64_t w = c * 0x0101010101010101ull;
+		uint64_t expected = (c >= 'A' && c <= 'Z' ? c + 32 : c) * 0x0101010101010101ull;
+
+		cr_assert_eq(wm_fold8(w), expected, "%u", c);
+	}
+}
+
+Test(name_hash, case_is_nothing_and_everything_else_counts)
+{
+	static const __u64 seed[2] = {1, 2}, other[2] = {1, 3};
+	__u8 name[WM_NAME_BUF] = "\3wEb\7service\4mesh\10internal";
+	struct wm_name_key a, b;
+	unsigned len = 27;
+
+	wm_name_hash(seed, name, len, &a);
+	for (unsigned i = 0; i < len; i++) {
+		uint8_t was = name[i];
+
+		if (was >= 'a' && was <= 'z') {
+			name[i] = (uint8_t)(was - 32);
+			wm_name_hash(seed, name, len, &b);
+			cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
+		}
+		name[i] = (uint8_t)(was ^ 1);
+		wm_name_hash(seed, name, len, &b);
+		cr_assert_neq(memcmp(&a, &b, sizeof(a)), 0, "octet %u", i);
+		name[i] = was;
+	}
+	wm_name_hash(other, name, len, &b);
+	cr_assert_neq(memcmp(&a, &b, sizeof(a)), 0, "the seed counts");
+	wm_name_hash(seed, name, len + 1, &b);
+	cr_assert_neq(memcmp(&a, &b, sizeof(a)), 0, "the length counts");
+	name[len + 3] = 'x'; /* what lies behind does not */
+	wm_name_hash(seed, name, len, &b);
+	cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
+}
+
+Test(name_hash, spreads)
+{
+	static const __u64 seed[2] = {0x1234, 0x5678};
+	static uint8_t seen[1 << 16];
+	unsigned twice = 0;
+
+	for (unsigned i = 0; i < 8192; i++) {
+		__u8 name[WM_NAME_BUF] = {6};
+		struct wm_name_key k;
+
+		for (unsigned d = 0, v = i; d < 6; d++, v /= 10)
+			name[1 + d] = (uint8_t)('0' + v % 10);
+		wm_name_hash(seed, name, 8, &k);
+		twice += seen[k.hash[0] & 0xffff]++ != 0;
+	}
+	/* 8192 into 65536: 492 expected, 22 the deviation */
+	cr_assert_lt(twice, 492 + 6 * 22);
+}
+
+Test(dns_name, lengths)
+{
+	uint8_t longest[300];
+
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\0", 1), 1);
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\1a\0", 3), 3);
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\1a\0", 2), 0);
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\1a", 2), 0);
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\300\14", 2), 0);
+	cr_assert_eq(wm_dns_name_len((const uint8_t *)"\100", 1), 0);
+	for (unsigned i = 0; i < sizeof(longest); i++)
+		longest[i] = i % 2 ? 'a' : 1;
+	longest[254] = 0;
+	cr_assert_eq(wm_dns_name_len(longest, sizeof(longest)), 255);
+	longest[254] = 1;
+	longest[256] = 0;
+	cr_assert_eq(wm_dns_name_len(longest, sizeof(longest)), 0, "256 octets");
+}
+
+/* --- picking ---------------------------------------------------------------------------------- */
+static struct wm_set set;
+static struct wm_slot slots[8];
+static struct wm_backend backends[8];
+static const struct wm_view view = {&set, slots, backends, 1, 8, 8};
+
+static void one(unsigned i, uint32_t state, uint16_t families)
+{
+	slots[i] = (struct wm_slot){.backend = i, .alias = i, .keep = ~0u, .generation = 5};
+	backends[i] = (struct wm_backend){
+		.state = state | 7u << 16, .families = families, .addr4_be = i + 1};
+	backends[i].addr6_be[3] = i + 1;
+	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)(i + 1), .generation = 5};
+}
+
+static __u32 random32(void *arg)
+{
+	(void)arg;
+	return (__u32)wm_random64();
+}
+
+Test(pick, families)
+{
+	struct wm_choice c;
+
+	one(0, WM_STATE_UP, WM_FAMILY_4 | WM_FAMILY_6);
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4 | WM_FAMILY_6, 1, random32, NULL, &c), 0);
+	cr_assert_eq(c.family, WM_FAMILY_6);
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4 | WM_FAMILY_6, 0, random32, NULL, &c), 0);
+	cr_assert_eq(c.family, WM_FAMILY_4);
+	cr_assert_eq(c.addr_be[2], WM_V4_MAPPED_BE);
+	one(0, WM_STATE_UP, WM_FAMILY_6);
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_6 | WM_FAMILY_4, 0, random32, NULL, &c), 0);
+	cr_assert_eq(c.family, WM_FAMILY_6);
+}
+
+Test(pick, states_and_generations)
+{
+	struct wm_choice c;
+
+	for (uint32_t state = 0; state < 5; state++) {
+		one(0, state, WM_FAMILY_4);
+		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c),
+			     state == WM_STATE_UP ? WM_PICKED : WM_PICK_NONE);
+	}
+	one(0, WM_STATE_UP, WM_FAMILY_4);
+	slots[0].generation = 4;
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	set.table.first = 9;
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	set.table.count = 0;
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	slots[0].generation = 5;
+	slots[0].backend = slots[0].alias = 77; /* out of the table */
+	set.table = (struct wm_set_table){.count = 1, .generation = 5};
+	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+}
+
+Test(pick, the_last_one_standing_is_found)
+{
+	struct wm_choice c;
+
+	for (unsigned i = 0; i < 8; i++)
+		one(i, i == 6 ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
+	for (unsigned n = 0; n < 1000; n++) {
+		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		cr_assert_eq(c.backend, 6);
+	}
+}
+
+Test(answer, records)
+{
+	struct wm_name name = {.kind = WM_NAME_SERVICE};
+	__u8 out[8 * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+	__u32 len;
+
+	for (unsigned i = 0; i < 8; i++)
+		one(i, i % 2 ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 12345, out, &len), 4);
+	cr_assert_eq(len, 4 * WM_DNS_RR_A);
+	cr_assert_eq(memcmp(out, "\300\14\0\1\0\1\0\0\0\74\0\4", 12), 0);
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 3, 12345, out, &len), 3);
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_AAAA, 60, 8, 12345, out, &len), 0);
+	set.table.generation++;
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 12345, out, &len), -1);
+	name.kind = WM_NAME_VIRTUAL;
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 1, out, &len), 0);
+	name.vip4_be = 1;
+	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 1, out, &len), 1);
+	cr_assert_eq(len, WM_DNS_RR_A);
+}

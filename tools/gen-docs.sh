@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# docs/reference from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
+# is written: it fails when a page is not what the code says.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+B=${1:-build/release}
+to=docs/reference
+[ "${2:-}" != --check ] || to=$(mktemp -d)
+mkdir -p "$to"
+for page in settings counters errors endpoints; do
+	"$B/waymarkd" --reference $page >"$to/$page.md"
+done
+"$B/waymarkctl" --reference >"$to/commands.md"
+[ "${2:-}" != --check ] || {
+	diff -ru docs/reference "$to" || {
+		echo "docs/reference is not what the code says: make docs" >&2
+		exit 1
+	}
+	rm -rf "$to"
+}
