@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* maps.h - every map of the data plane and nothing else. Sizes here are placeholders of 1: the
+/* maps.h - every map of the data plane and nothing else. max_entries is 1 here: the
  * loader sets max_entries from the configuration before it creates a map (dataplane/plane.c).
  * Names are what `bpftool map` shows (15 characters at most) and what the pins are called. */
 #pragma once

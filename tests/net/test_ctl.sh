@@ -20,6 +20,8 @@ for c in status services resolve maps detach doctor; do
 	matches "the reference tells $c" "waymarkctl $c" "$(ctl --reference)"
 done
 
+tools/gen-docs.sh "$B" --check || fail "docs/reference is not what the code says: make docs"
+
 start_agent
 register a web 127.1.0.1 8081 >/dev/null
 register b web 127.1.0.2 8082 >/dev/null
