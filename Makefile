@@ -19,7 +19,7 @@ DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
 DEPS_TEST := libcriterion-dev libclang-rt-14-dev python3-dnspython strace netcat-openbsd sqlite3
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf
-DEPS_KERNELS := qemu-system-x86 cpio busybox-static
+DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
 	libevent_extra libcurl sqlite3

@@ -122,8 +122,7 @@ make_initramfs() {
 			build/release/tests/{dnsload,connload,regload,applyload}; do
 			add_program "$root" "$t" "wm/$t"
 		done
-		install -D -m 755 tests/kernels/smoke.sh "$root/wm/tests/kernels/smoke.sh" 2>/dev/null ||
-			install -D -m 755 tests/kernels/smoke.sh "$root/wm/smoke.sh"
+		install -D -m 755 tests/kernels/smoke.sh "$root/wm/smoke.sh"
 		echo smoke.sh >>"$root/wm/list"
 	fi
 	echo "127.0.0.1 localhost" >"$root/etc/hosts"
