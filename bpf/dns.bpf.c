@@ -34,6 +34,7 @@ struct work {
 	struct wm_dns_query query;
 	__u32 records, records_len; /* records_len with OPT */
 	__u64 name_sum;		    /* of the name's words as received, for the checksum */
+	struct wm_name_key key;
 };
 
 struct {
@@ -43,31 +44,84 @@ struct {
 	__type(value, struct work);
 } dns_work SEC(".maps");
 
-/* Bring a length back to "some octet" for the verifier, whatever path led here: then the paths out
- * of a loop are one state and the rest of the program is walked once. */
-#define FORGET_PATH(x) asm volatile("%0 &= 0xff" : "+r"(x))
+/* Functions that are global, not inlined: the verifier walks each once by itself, and not once for
+ * every path that leads to it; what loops is kept in them. Linux 6.1 would give up otherwise. */
 
-/** Length of the name at the start of @p b, 0 if it is malformed. Behind what was read the buffer
- * is zero, so a name that is cut short ends there and is found too long for the message by the
- * caller; comparing in here would give the verifier one state for each length. */
-static __always_inline __u32 name_length(const union body *b)
+/** @p n, 1 to @p mask + 1, for a helper that takes a length: Linux 6.1 forgets the bounds of a
+ * 32-bit value that was spilled, so they are told again at the call. */
+static __always_inline __u32 bounded(__u32 n, __u32 mask)
+{
+	n--;
+	asm volatile("" : "+r"(n));
+	return (n & mask) + 1;
+}
+
+/** Length of the name at the start of w->question, 0 if it is malformed. Behind what was read the
+ * buffer is zero, so a name that is cut short ends there and is found too long for the message by
+ * the caller. */
+__noinline int dns_name_length(struct work *w)
 {
 	__u32 pos = 0, len;
 
+	if (!w)
+		return 0;
 	for (int i = 0; i < WM_DNS_LABELS_MAX; i++) {
 		if (pos >= WM_DNS_NAME_MAX)
 			return 0;
-		len = b->octets[pos];
-		if (!len) {
-			pos++;
-			FORGET_PATH(pos);
-			return pos;
-		}
+		len = w->question.octets[pos];
+		if (!len)
+			return (int)pos + 1;
 		if (len > WM_DNS_LABEL_MAX)
 			return 0;
 		pos += len + 1;
 	}
 	return 0;
+}
+
+/** Fold and hash the question's name into w->key; sum its words for the checksum. */
+__noinline int dns_hash_name(struct work *w, __u64 seed0, __u64 seed1)
+{
+	const __u64 seed[2] = {seed0, seed1};
+	struct wm_name_hasher h;
+	__u64 sum = 0, word;
+	__u32 len;
+
+	if (!w)
+		return 0;
+	len = w->query.name_len;
+	wm_hash_begin(&h, seed);
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
+		if (i * 8 >= len)
+			break;
+		word = wm_name_mask(w->question.words[i], i, len);
+		sum += (word >> 32) + (__u32)word;
+		wm_hash_word(&h, wm_fold8(word));
+	}
+	w->name_sum = sum;
+	wm_hash_end(&h, len, &w->key);
+	return 0;
+}
+
+/** Is the question's name the one of @p e? */
+__noinline int dns_same_name(struct work *w, const struct wm_name *e)
+{
+	__u32 len;
+
+	if (!w || !e)
+		return 0;
+	len = w->query.name_len;
+	if (e->len != len)
+		return 0;
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
+		if (i * 8 >= len)
+			break;
+		/* folded again rather than stored: a store of each word would be a state of each
+		 * length */
+		if (((const __u64 *)e->name)[i] !=
+		    wm_fold8(wm_name_mask(w->question.words[i], i, len)))
+			return 0;
+	}
+	return 1;
 }
 
 /** Read question and OPT into @p w. @return 0, or the counter to raise. */
@@ -82,9 +136,12 @@ static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
 		return v == WM_DNS_V_COUNTS ? WM_C_DNS_PASS_COUNTS : WM_C_DNS_PASS_NOT_QUERY;
 	if (n > BODY_MAX)
 		n = BODY_MAX;
-	if (n < 5 || bpf_skb_load_bytes(skb, w->packet.dns_off + WM_DNS_HEADER_LEN, b, n))
+	if (n < 5)
 		return WM_C_DNS_PASS_MALFORMED;
-	len = name_length(b);
+	n = bounded(n, 0x1ff);
+	if (bpf_skb_load_bytes(skb, w->packet.dns_off + WM_DNS_HEADER_LEN, b, n))
+		return WM_C_DNS_PASS_MALFORMED;
+	len = (__u32)dns_name_length(w) & 0xff;
 	if (!len || len + 4 > n)
 		return WM_C_DNS_PASS_MALFORMED;
 	p = b->octets + len;
@@ -107,45 +164,21 @@ static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
 	return 0;
 }
 
-/** Fold and hash the question's name, find it, compare it whole. */
+/** The entry of the question's name. */
 static __always_inline const struct wm_name *find_name(const struct wm_config *c, struct work *w,
 						       int *ret_why)
 {
-	const union body *b = &w->question;
-	__u32 len = w->query.name_len, len_again = len;
-	const struct wm_name *e;
-	struct wm_name_hasher h;
 	struct wm_name_key key;
-	__u64 sum = 0, word;
+	const struct wm_name *e;
 
-	FORGET_PATH(len_again);
-	wm_hash_begin(&h, c->seed);
-	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
-		if (i * 8 >= len)
-			break;
-		word = wm_name_mask(b->words[i], i, len);
-		sum += (word >> 32) + (__u32)word;
-		wm_hash_word(&h, wm_fold8(word));
-	}
-	w->name_sum = sum;
-	len = len_again;
-	wm_hash_end(&h, len, &key);
+	dns_hash_name(w, c->seed[0], c->seed[1]);
+	key = w->key;
 	*ret_why = WM_C_DNS_PASS_UNKNOWN;
 	e = bpf_map_lookup_elem(&names, &key);
 	if (!e)
 		return NULL;
 	*ret_why = WM_C_DNS_PASS_COLLISION;
-	if (e->len != len)
-		return NULL;
-	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
-		if (i * 8 >= len)
-			break;
-		/* folded again rather than stored: a store of each word would be a state of each
-		 * length */
-		if (((const __u64 *)e->name)[i] != wm_fold8(wm_name_mask(b->words[i], i, len)))
-			return NULL;
-	}
-	return e;
+	return dns_same_name(w, e) ? e : NULL;
 }
 
 static __always_inline int step(struct work *w, __u16 type)
@@ -161,8 +194,6 @@ static __always_inline int step(struct work *w, __u16 type)
 	return wm_dns_walk_step(NULL, &w->walk, type, w->answer.octets + records * len);
 }
 
-/* Global functions: the verifier walks each once by itself, not once for every turn of the loop and
- * every outcome of the turns before. */
 __noinline int dns_step_a(struct work *w)
 {
 	return step(w, WM_DNS_A);
@@ -313,7 +344,7 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
 	if (bpf_skb_change_tail(skb, dns_off + question + len, 0))
 		return WM_C_DNS_PASS_RESIZE;
-	bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets, len, 0);
+	bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets, bounded(len, 0xff), 0);
 	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, WM_DNS_NOERROR));
 	h->answers = __builtin_bswap16((__u16)w->records);
 	h->additionals = w->query.edns ? __builtin_bswap16(1) : 0;

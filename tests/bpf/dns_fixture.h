@@ -219,7 +219,7 @@ static __attribute__((unused)) uint32_t run(enum wm_prog_index which, const stru
 		    .data_out = out->at, .data_size_out = sizeof(out->at));
 	int r = bpf_prog_test_run_opts(plane->progs[which].fd, &o);
 
-	cr_assert_eq(r, 0, "%s", strerror(-r));
+	cr_assert_eq(r, 0, "%s %s", strerror(-r), plane->progs[which].text);
 	out->len = o.data_size_out;
 	out->dns = in->dns;
 	out->v6 = in->v6;

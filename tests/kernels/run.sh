@@ -25,7 +25,10 @@ smoke=0
 tests=("$@")
 if [ ${#tests[@]} -eq 0 ]; then
 	for t in build/release/tests/bpf/test_*; do
-		[ -x "$t" ] && [ "${t%.d}" = "$t" ] && tests+=("$t")
+		case $t in
+		*.d | */test_insns | */test_plane_faults) ;; # a budget of one kernel; hours when emulated
+		*) [ ! -x "$t" ] || tests+=("$t") ;;
+		esac
 	done
 	[ -x build/release/waymarkd ] && smoke=1
 fi
@@ -112,6 +115,7 @@ make_initramfs() {
 	for p in bash bpftool ip tc dig curl; do
 		command -v "$p" >/dev/null && add_program "$root" "$(command -v "$p")" "usr/bin/$p"
 	done
+	ln -sf /usr/bin/bash "$root/bin/bash"
 	: >"$root/wm/list"
 	for t in "${tests[@]}"; do
 		add_program "$root" "$t" "wm/$t"
@@ -143,7 +147,7 @@ run_kernel() {
 		return
 	fi
 	version=$(basename "$dir")
-	log=$cache/$version.log
+	log=$cache/console-$version.log
 	make_initramfs "$dir" "$work/$version" "$work/$version.cpio.gz"
 	started=$SECONDS
 	timeout --kill-after=5 "$timeout_s" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 \

@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The agent end to end on the kernel that runs now, with what an initramfs holds: register, ask the
+# kernel, connect through the virtual address, refuse, survive kill -9, be adopted, leave nothing.
+set -uo pipefail
+B=build/release
+API=http://127.0.0.1:8500
+PINS=/sys/fs/bpf/waymark
+FAILED=0 AGENT=''
+
+check() { # text, expected, seen
+	if [ "$2" = "$3" ]; then
+		echo "ok: $1"
+	else
+		echo "FAILED: $1: expected '$2', saw '$3'"
+		FAILED=1
+	fi
+}
+ask() { dig +short +tries=2 +time=5 @127.0.0.1 -p 8600 "$@" | sort | xargs; }
+counter() { "$B/waymarkctl" -j status | grep -o "\"$1\": *[0-9]*" | grep -o '[0-9]*$' | head -n 1; }
+up() { curl -s --max-time 5 -o /dev/null $API/v1/agent/self; }
+start() {
+	"$B/waymarkd" --set node.data_dir=/tmp/data --set http.socket=/tmp/http.sock --set node.name=vm \
+		2>>/tmp/agent.log &
+	AGENT=$!
+	for _ in $(seq 300); do
+		up && return
+		sleep 0.2
+	done
+	echo "FAILED: the agent does not answer"
+	cat /tmp/agent.log
+	exit 1
+}
+register() { # id, address, port
+	curl -s -o /dev/null -w '%{http_code}' -X PUT $API/v1/agent/service/register -d \
+		"{\"ID\": \"$1\", \"Name\": \"web\", \"Address\": \"$2\", \"Port\": $3, \"Check\": {\"CheckID\": \"c-$1\", \"TTL\": \"1h\", \"Status\": \"passing\"}}"
+}
+get() { curl -s --max-time 10 "$1"; }
+
+echo "--- $(uname -r)"
+"$B/waymarkctl" doctor
+check "doctor: the self-test" 0 $?
+start
+grep -o 'event=plane.*' /tmp/agent.log
+check "every hook is attached" 0 "$(grep -c 'level=warn' /tmp/agent.log)"
+mkdir -p /tmp/www/1 /tmp/www/2
+for i in 1 2; do
+	echo "web-$i" >"/tmp/www/$i/index.html"
+	busybox httpd -p "127.1.0.$i:808$i" -h "/tmp/www/$i"
+	check "register web-$i" 200 "$(register "web-$i" "127.1.0.$i" "808$i")"
+done
+V4=$(ask web.virtual.mesh.internal) V6=$(ask web.virtual.mesh.internal AAAA)
+check "A" "127.1.0.1 127.1.0.2" "$(ask web.service.mesh.internal)"
+check "answered in the kernel" 3 "$(counter dns_answered)"
+check "NXDOMAIN by userspace" "" "$(ask none.service.mesh.internal)"
+check "connect by IPv4" web- "$(get "http://$V4/" | cut -c1-4)"
+check "connect by IPv6" web- "$(get "http://[$V6]/" | cut -c1-4)"
+check "both are used" 2 "$(for _ in $(seq 30); do get "http://$V4/"; done | sort -u | wc -l)"
+check "steered by the kernel" 32 "$(counter connect_picked)"
+curl -s -X PUT $API/v1/agent/check/fail/c-web-1
+check "health: DNS" 127.1.0.2 "$(ask web.service.mesh.internal)"
+check "health: connect" web-2 "$(for _ in $(seq 10); do get "http://$V4/"; done | sort -u)"
+curl -s -X PUT $API/v1/agent/check/fail/c-web-2
+curl -s --max-time 10 "http://$V4/" >/dev/null
+check "nobody: refused at once" 7 $?
+curl -s -X PUT $API/v1/agent/check/pass/c-web-2
+
+kill -9 $AGENT
+wait $AGENT 2>/dev/null
+check "no agent: DNS" 127.1.0.2 "$(ask web.service.mesh.internal)"
+check "no agent: connect" web-2 "$(get "http://$V4/")"
+start
+check "adopted" 1 "$(grep -c plane.adopted /tmp/agent.log)"
+check "after it: DNS" 127.1.0.2 "$(ask web.service.mesh.internal)"
+check "after it: connect" web-2 "$(get "http://$V4/")"
+"$B/waymarkctl" maps
+kill $AGENT
+wait $AGENT
+check "a clean end" 0 $?
+"$B/waymarkctl" detach
+check "nothing is left" 0 "$(find $PINS 2>/dev/null | wc -l)"
+curl -s --max-time 2 "http://$V4/" >/dev/null
+[ $? != 0 ] || check "nothing steers any more" "not 0" 0
+[ $FAILED = 0 ] || tail -n 20 /tmp/agent.log
+exit $FAILED
