@@ -150,11 +150,15 @@ run_kernel() {
 	log=$cache/console-$version.log
 	make_initramfs "$dir" "$work/$version" "$work/$version.cpio.gz"
 	started=$SECONDS
-	timeout --kill-after=5 "$timeout_s" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 \
+	timeout --kill-after=5 "$timeout_s" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,la57=off -smp 2 \
 		-m 1G -nographic -no-reboot -nic none -kernel "$dir"/boot/vmlinuz-* \
 		-initrd "$work/$version.cpio.gz" \
 		-append "console=ttyS0 quiet panic=-1 oops=panic" </dev/null >"$log" 2>&1 || true
 	for t in "${tests[@]}" $([ $smoke -eq 1 ] && echo smoke.sh); do
+		if [ "$want" = 6.1 ] && [[ $t == */test_plane ]]; then
+			row skipped "$version" "test_plane: is about tcx links (6.6)"
+			continue
+		fi
 		status=$(tr -d '\r' <"$log" | awk -v t="$t" '$1 == "WM-KERNEL-TEST" && $2 == t {print $3}')
 		if [ "$status" = 0 ]; then
 			row ok "$version" "$(basename "$t")"
