@@ -57,6 +57,16 @@ check "failures of $ops connects and questions" 0 "$failures"
 [ "$ops" -gt 500 ] || fail "the loops did something: $ops"
 [ "$failures" = 0 ] || head -5 "$TMP/loop.err"
 
+# --- what was acknowledged is there after kill -9, a check's status too
+check "a check by TTL" 200 "$(register ttl ttl 10.7.7.7 80 '"Check": {"CheckID": "c", "TTL": "1h", "Status": "critical"}')"
+for status in pass fail pass; do
+	check "$status is acknowledged" 200 "$(code -X PUT "$API/v1/agent/check/$status/c")"
+	stop_agent KILL
+	start_agent
+	matches "$status is stored" "^${status}(ing)?$" \
+		"$(api $API/v1/agent/checks | jq -r .c.Status | sed 's/critical/fail/')"
+done
+
 # --- clean removal
 stop_agent
 "$CTL" --pin-dir "$PINS" detach

@@ -56,6 +56,13 @@ struct wm_listener {
 	void *arg;
 };
 
+/* Who waits for statuses to be stored. */
+struct wm_waiter {
+	wm_registry_done done;
+	void *arg;
+	STAILQ_ENTRY(wm_waiter) entry;
+};
+
 struct wm_registry {
 	struct wm_node node;
 	char *datacenter;
@@ -72,7 +79,8 @@ struct wm_registry {
 	size_t queued_bytes;
 	struct wm_instance_boxes dirty; /* statuses that are not stored yet */
 	uint64_t dirty_due_ms;		/* when they are stored at the latest */
-	struct wm_buf record, small;	/* scratch: for instances, for the rest */
+	STAILQ_HEAD(, wm_waiter) waiters;
+	struct wm_buf record, small; /* scratch: for instances, for the rest */
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
 	struct wm_registry_stats stats;

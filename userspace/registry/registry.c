@@ -82,6 +82,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 				  WM_NODE_NAME_MAX);
 	TAILQ_INIT(&r->queue);
 	TAILQ_INIT(&r->dirty);
+	STAILQ_INIT(&r->waiters);
 	wm_buf_init(&r->record, WM_RECORD_MAX);
 	wm_buf_init(&r->small, SMALL_RECORD_MAX);
 	r->index = 1;
@@ -441,6 +442,36 @@ static bool flush_statuses(struct wm_registry *r, bool now)
 	return true;
 }
 
+int wm_registry_sync(struct wm_registry *r, wm_registry_done done, void *arg)
+{
+	struct wm_waiter *w = malloc(sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct wm_waiter){.done = done, .arg = arg};
+	STAILQ_INSERT_TAIL(&r->waiters, w, entry);
+	return 0;
+}
+
+/* Store every status, tell those who wait for it. */
+static bool flush_waiters(struct wm_registry *r)
+{
+	uint64_t failed = r->stats.failed_commits;
+	struct wm_waiter *w;
+
+	if (STAILQ_EMPTY(&r->waiters))
+		return flush_statuses(r, false);
+	while (r->stats.failed_commits == failed && flush_statuses(r, true))
+		; /* ends: each round stores some, or fails */
+	failed = r->stats.failed_commits - failed;
+	while ((w = STAILQ_FIRST(&r->waiters))) {
+		STAILQ_REMOVE_HEAD(&r->waiters, entry);
+		w->done(w->arg, failed ? WM_E_STORE : 0, failed ? r->stats.last_error : "");
+		free(w);
+	}
+	return true;
+}
+
 bool wm_registry_flush(void *registry)
 {
 	struct wm_registry *r = registry;
@@ -448,7 +479,7 @@ bool wm_registry_flush(void *registry)
 	struct wm_op *op;
 
 	if (TAILQ_EMPTY(&r->queue))
-		return flush_statuses(r, false);
+		return flush_waiters(r);
 	TAILQ_INIT(&ops);
 	TAILQ_CONCAT(&ops, &r->queue, entry);
 	r->queued = 0;
@@ -463,6 +494,7 @@ bool wm_registry_flush(void *registry)
 		free(op->text);
 		free(op);
 	}
+	flush_waiters(r);
 	return true;
 }
 
@@ -475,6 +507,7 @@ void wm_registry_close(struct wm_registry *r)
 		return;
 	for (int n = 0; n < CLOSE_ROUNDS_MAX && !TAILQ_EMPTY(&r->queue); n++)
 		wm_registry_flush(r);
+	flush_waiters(r);
 	failed = r->stats.failed_commits;
 	while (r->stats.failed_commits == failed && flush_statuses(r, true))
 		; /* ends: each round stores some, or fails */
