@@ -189,7 +189,8 @@ static void run_register(void)
 static const struct wm_backend *map_backends(size_t *ret_count)
 {
 	struct bpf_map_info info = {0};
-	int fd = pin_open("backends", BPF_F_RDONLY);
+	int fd = pin_open("backends",
+			  0); /* mmap() takes a shared mapping from a writable one only */
 	union bpf_attr a = {.info = {.bpf_fd = (uint32_t)fd,
 				     .info_len = sizeof(info),
 				     .info = (uint64_t)(uintptr_t)&info}};

@@ -1,0 +1,310 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory]...
+# (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
+# the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_QUICK=1 (fewer).
+B=build/release
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/../net/lib.sh"
+ROUNDS=${BENCH_ROUNDS:-5}
+SIZES="1 10000 100000" NAMES="1000 100000" MS=1000 CONNECTS=20000
+if [ -n "${BENCH_QUICK:-}" ]; then
+	ROUNDS=3 SIZES="1 10000" NAMES=1000 MS=500 CONNECTS=5000
+fi
+T=$B/tests
+PORT=18080 # the backends'
+ROWS=$TMP/rows.json
+: >"$ROWS"
+CPUS=$(nproc)
+[ $# -gt 0 ] || set -- dns connect register memory
+
+median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
+take() { jq -r ".$1" "$2" | grep -v null; }
+# name, unit, file of ours, file of the peer, field, goal ("<= 1.15", "" for none), conditions: pairs by
+# round, the ratio is the median of the rounds' ratios
+row() {
+	local name=$1 unit=$2 ours peer ratio
+	ours=$(take "$5" "$3" | median)
+	peer=$(take "$5" "$4" | median)
+	ratio=$(paste <(take "$5" "$3") <(take "$5" "$4") | awk '$2 > 0 {print $1 / $2}' | median)
+	emit "$name" "$unit" "$ours" "$peer" "$ratio" "$6" "$7"
+}
+emit() { # name, unit, ours, peer, ratio, goal, conditions
+	local holds=-
+	# the goal is about the ratio, or about our figure where there is no peer
+	[ -z "$6" ] || holds=$(awk -v x="${5:-$3}" -v g="$6" 'BEGIN {
+		split(g, a, " "); print (a[1] == "<=" ? x <= a[2] : x >= a[2]) ? "yes" : "NO"}')
+	printf '%-44s %12s %12s %8s  %-9s %-3s  %s\n' "$1" "$(num "$3")" "$(num "$4")" "$(num "$5")" "${6:--}" "$holds" "$2"
+	jq -cn --arg name "$1" --arg unit "$2" --argjson ours "${3:-null}" --argjson peer "${4:-null}" \
+		--argjson ratio "${5:-null}" --arg goal "$6" --arg holds "$holds" --arg conditions "$7" \
+		'$ARGS.named' >>"$ROWS"
+}
+num() { [ -n "$1" ] && printf '%.4g' "$1" || printf -- -; }
+head_of() { printf '\n%-44s %12s %12s %8s  %-9s %-3s  %s\n' "$1" ours peer ratio goal ok unit; }
+big_agent() {
+	start_agent --set kernel.services_max=131072 --set kernel.backends_max=262144 \
+		--set kernel.memory_max=1073741824 --set registry.services_max=200000 "$@"
+}
+fill() { # services of one instance each; fewer than a batch are not worth a client
+	"$T/regload" -N $(($1 < 64 ? 1 : 64)) -n "$1" -P svc- -i 1 -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
+}
+drop_agent() {
+	stop_agent
+	"$CTL" --pin-dir "$PINS" detach >/dev/null
+	rm -rf "$TMP/data"
+}
+
+# --- DNS ---------------------------------------------------------------------------------------------
+zone() { # names
+	echo "mesh.internal. 60 SOA ns.mesh.internal. root.mesh.internal. 1 3600 600 86400 60"
+	echo "mesh.internal. 60 NS ns.mesh.internal."
+	echo "ns.mesh.internal. 60 A 127.0.0.1"
+	seq -f '%06g' 0 $(($1 - 1)) | sed 's/.*/svc-&.service.mesh.internal. 60 A 127.0.0.1/'
+}
+start_peers() { # names
+	local d=$TMP/peers
+	mkdir -p "$d"
+	zone "$1" >"$d/zone"
+	cat >"$d/nsd.conf" <<-TEXT
+		server:
+		  ip-address: 127.0.0.1@5301
+		  server-count: 1
+		  username: ""
+		  pidfile: ""
+		  zonesdir: "$d"
+		  xfrdfile: ""
+		  zonelistfile: "$d/nsd.list"
+		  database: ""
+		  verbosity: 0
+		remote-control:
+		  control-enable: no
+		zone:
+		  name: mesh.internal
+		  zonefile: zone
+	TEXT
+	cat >"$d/knot.conf" <<-TEXT
+		server:
+		  listen: [127.0.0.1@5302, 10.99.0.1@5302]
+		  rundir: "$d"
+		  udp-workers: 1
+		database:
+		  storage: "$d"
+		zone:
+		  - domain: mesh.internal
+		    file: "$d/zone"
+	TEXT
+	{
+		printf 'server:\n  interface: 127.0.0.1@5303\n  num-threads: 1\n  username: ""\n  chroot: ""\n  pidfile: ""\n'
+		printf '  use-syslog: no\n  directory: "%s"\n  do-daemonize: no\n  local-zone: "mesh.internal." static\n' "$d"
+		grep 'svc-' "$d/zone" | sed 's/.*/  local-data: "&"/'
+		printf 'remote-control:\n  control-enable: no\n'
+	} >"$d/unbound.conf"
+	nsd -d -c "$d/nsd.conf" >"$d/nsd.log" 2>&1 &
+	knotd -c "$d/knot.conf" >"$d/knot.log" 2>&1 &
+	unbound -d -c "$d/unbound.conf" >"$d/unbound.log" 2>&1 &
+	local p
+	for p in 5301 5302 5303; do
+		until_ok 60 "$T/dnsload" -p $p -t 50 -n 1 || fail "the peer on port $p does not answer: $(tail -n 2 "$d"/*.log)"
+	done
+}
+stop_peers() {
+	local p
+	for p in nsd knotd unbound; do
+		# only ours: they were started in this network namespace
+		for pid in $(pgrep -x $p); do
+			[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/self/ns/net)" ] && kill "$pid"
+		done
+	done
+	sleep 1
+}
+bench_dns() {
+	local n r s echo
+	clang -O2 -g -target bpf -mcpu=v3 -I include/waymark -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/echo.bpf.c -o "$TMP/echo.o"
+	tc qdisc add dev lo clsact
+	tc filter add dev lo ingress bpf da obj "$TMP/echo.o" sec tc
+	declare -A port=([ours]=8600 [echo]=7777 [nsd]=5301 [knot]=5302 [unbound]=5303)
+	port[echo]=$(awk '$2 == "ECHO_PORT" {print $3}' tests/bench/echo.bpf.c)
+	veth_pair
+	for n in $NAMES; do
+		big_agent --set kernel.veth_devices=wmhost --set dns.addresses=127.0.0.1,10.99.0.1
+		fill "$n"
+		start_peers "$n"
+		rm -f "$TMP"/dns-* "$TMP"/one-* "$TMP"/pod-*
+		for r in $(seq "$ROUNDS"); do
+			for s in ours echo nsd knot unbound; do
+				echo=()
+				[ $s != echo ] || echo=(-e)
+				"$T/dnsload" -p "${port[$s]}" -t $MS -n "$n" "${echo[@]}" >>"$TMP/dns-$s" || fail "$s"
+				"$T/dnsload" -p "${port[$s]}" -t $((MS / 2)) -n "$n" -o "${echo[@]}" >>"$TMP/one-$s"
+			done
+			for s in ours knot; do
+				pod "$T/dnsload" -s 10.99.0.1 -p "${port[$s]}" -t $MS -n "$n" >>"$TMP/pod-$s" || fail "pod $s"
+			done
+		done
+		head_of "DNS, $n names"
+		row "dns.cpu.$n.echo" "us machine CPU/query, against a bare echo" "$TMP/dns-ours" "$TMP/dns-echo" machine_us \
+			"$([ "$n" = 1000 ] && echo '<= 1.15')" "lo, IPv4, A, batched, round $r"
+		for s in nsd knot unbound; do
+			row "dns.cpu.$n.$s" "us machine CPU/query" "$TMP/dns-ours" "$TMP/dns-$s" machine_us "<= 0.5" "lo, one thread of $s"
+			row "dns.qps.$n.$s" "queries/s" "$TMP/dns-ours" "$TMP/dns-$s" qps ">= 2" "lo, one thread of $s"
+			row "dns.p50.$n.$s" "us, one in flight" "$TMP/one-ours" "$TMP/one-$s" p50_us "" "lo"
+			row "dns.p99.$n.$s" "us, one in flight" "$TMP/one-ours" "$TMP/one-$s" p99_us "" "lo"
+		done
+		row "dns.pod.cpu.$n.knot" "us machine CPU/query over a veth" "$TMP/pod-ours" "$TMP/pod-knot" machine_us "<= 0.5" "veth"
+		stop_peers
+		drop_agent
+	done
+	kill "$POD"
+	ip link del wmhost 2>/dev/null
+	tc qdisc del dev lo clsact
+}
+veth_pair() {
+	unshare --net sleep 3600 &
+	POD=$!
+	sleep 0.3
+	ip link add wmhost type veth peer name wmpod
+	ip link set wmpod netns "$POD"
+	ip addr add 10.99.0.1/24 dev wmhost
+	ip link set wmhost up
+	nsenter -t "$POD" --net sh -c 'ip link set lo up; ip addr add 10.99.0.2/24 dev wmpod; ip link set wmpod up'
+}
+pod() { nsenter -t "$POD" --net "$@"; }
+
+# --- connect -----------------------------------------------------------------------------------------
+peer_net() { # a network namespace of its own, where a peer's rules hold: its holder's pid
+	unshare --net sleep 3600 >/dev/null 2>&1 &
+	echo $!
+}
+in_net() {
+	local pid=$1
+	shift
+	nsenter -t "$pid" --net "$@"
+}
+load_nft() { # file of virtual addresses
+	echo 'table ip wm { map m { type ipv4_addr : verdict; }'
+	echo " chain go { dnat to 127.0.0.1:$PORT; }"
+	echo ' chain out { type nat hook output priority -100; ip daddr vmap @m; } }'
+	echo 'table ip wm { map m { type ipv4_addr : verdict; elements = {'
+	sed 's/ .*/ : goto go,/' "$1"
+	echo '} } }'
+}
+bench_connect() {
+	local n r s nft ipt ha mode
+	cat >"$TMP/haproxy.cfg" <<-TEXT
+		global
+		  maxconn 4000
+		defaults
+		  mode tcp
+		  timeout connect 5s
+		  timeout client 30s
+		  timeout server 30s
+		frontend f
+		  bind 127.0.0.1:9000
+		  default_backend b
+		backend b
+		  server s 127.0.0.1:$PORT
+	TEXT
+	haproxy -f "$TMP/haproxy.cfg" -db >"$TMP/haproxy.log" 2>&1 &
+	ha=$!
+	for n in $SIZES; do
+		big_agent
+		fill "$n"
+		"$T/dnsload" -p 8600 -R -n "$n" -P svc-:.virtual.mesh.internal | sed 's/$/ 80/' >"$TMP/vips"
+		[ "$(wc -l <"$TMP/vips")" = "$n" ] || fail "addresses: $(wc -l <"$TMP/vips") of $n"
+		nft=$(peer_net) ipt=$(peer_net)
+		sleep 0.3
+		in_net "$nft" ip link set lo up
+		in_net "$ipt" ip link set lo up
+		# conntrack and DNAT need a route to the virtual addresses
+		in_net "$nft" ip route add local 240.0.0.0/4 dev lo
+		in_net "$ipt" ip route add local 240.0.0.0/4 dev lo
+		load_nft "$TMP/vips" >"$TMP/nft"
+		in_net "$nft" nft -f "$TMP/nft" || fail "nft"
+		if [ "$n" -le 10000 ]; then
+			{
+				echo '*nat'
+				sed "s,\(.*\) 80,-A OUTPUT -p tcp -d \1 -j DNAT --to 127.0.0.1:$PORT," "$TMP/vips"
+				echo COMMIT
+			} | in_net "$ipt" iptables-restore || fail "iptables"
+		fi
+		rm -f "$TMP"/con-*
+		for r in $(seq "$ROUNDS"); do
+			for s in ours direct nft ipt haproxy; do
+				case $s in
+				ours) inside "$T/connload" -n $CONNECTS -a $PORT -f "$TMP/vips" ;;
+				direct) "$T/connload" -n $CONNECTS -a $PORT -d "127.0.0.1 $PORT" ;;
+				nft) in_net "$nft" "$T/connload" -n $CONNECTS -a $PORT -f "$TMP/vips" ;;
+				ipt) [ "$n" -gt 10000 ] || in_net "$ipt" "$T/connload" -n $((n > 1 ? 500 : CONNECTS)) -a $PORT -f "$TMP/vips" ;;
+				haproxy) "$T/connload" -n $((CONNECTS / 10)) -m exchange -a $PORT -d "127.0.0.1 9000" ;;
+				esac >>"$TMP/con-$s" || fail "$s"
+			done
+			inside "$T/connload" -n $((CONNECTS / 10)) -m exchange -a $PORT -f "$TMP/vips" >>"$TMP/con-exchange"
+			for mode in udp udpc; do
+				inside "$T/connload" -m $mode -n $CONNECTS -a $PORT -f <(head -n 1 "$TMP/vips") >>"$TMP/con-$mode-ours"
+				"$T/connload" -m $mode -n $CONNECTS -a $PORT -d "127.0.0.1 $PORT" >>"$TMP/con-$mode-direct"
+			done
+		done
+		head_of "connect(), $n services"
+		row "connect.$n.direct" "connects/s" "$TMP/con-ours" "$TMP/con-direct" per_s \
+			"$(case $n in 1) echo '>= 0.98' ;; 10000) echo '>= 0.97' ;; *) echo '>= 0.92' ;; esac)" "TCP, lo"
+		row "connect.$n.nft" "connects/s, verdict map and DNAT" "$TMP/con-ours" "$TMP/con-nft" per_s "" "TCP, lo"
+		[ ! -s "$TMP/con-ipt" ] || row "connect.$n.iptables" "connects/s, sequential rules" "$TMP/con-ours" "$TMP/con-ipt" per_s "" "TCP, lo"
+		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange" "$TMP/con-haproxy" per_s "" "TCP, lo"
+		row "connect.udp.$n.send" "ns a datagram, unconnected: send" "$TMP/con-udp-ours" "$TMP/con-udp-direct" send_ns "" "UDP, lo"
+		row "connect.udp.$n.recv" "ns a datagram, unconnected: receive" "$TMP/con-udp-ours" "$TMP/con-udp-direct" recv_ns "" "UDP, lo"
+		row "connect.udpc.$n.send" "ns a datagram, connected: send" "$TMP/con-udpc-ours" "$TMP/con-udpc-direct" send_ns "" "UDP, lo"
+		kill "$nft" "$ipt"
+		drop_agent
+	done
+	kill $ha
+}
+
+# --- registration ------------------------------------------------------------------------------------
+bench_register() {
+	local n
+	start_agent --set kernel.services_max=32768
+	head_of "registration"
+	for n in 1 64; do
+		"$T/regload" -N $n -n $((n == 1 ? 2000 : 20000)) -P "reg$n-" -i 4 -S "$AGENT" >"$TMP/reg"
+		emit "register.$n.per_s" "durable registrations/s, $n clients" "$(take per_s "$TMP/reg")" "" "" "" "fsync, kept alive"
+		emit "register.$n.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/reg")" "" "" "" "fsync, kept alive"
+	done
+	"$T/applyload" -m register -B "$PINS/maps" -n 500 >"$TMP/apply" || fail "applyload register"
+	emit "apply.register.p50" "us from 200 to the kernel's answer" "$(take p50_us "$TMP/apply")" "" "" "" "one client"
+	emit "apply.register.p99" "us from 200 to the kernel's answer" "$(take p99_us "$TMP/apply")" "" "" "<= 2000" "one client"
+	"$T/applyload" -m check -B "$PINS/maps" -n 500 >"$TMP/apply" || fail "applyload check"
+	emit "apply.check.p50" "us from a check's result to the pick" "$(take p50_us "$TMP/apply")" "" "" "" "$CPUS CPUs"
+	emit "apply.check.p99" "us from a check's result to the pick" "$(take p99_us "$TMP/apply")" "" "" "<= 100" "$CPUS CPUs"
+	drop_agent
+}
+
+# --- memory ------------------------------------------------------------------------------------------
+rss() { awk '/^RssAnon/ {print $2 * 1024}' "/proc/$AGENT/status"; }
+bench_memory() {
+	local n=100000 before after maps
+	[ -z "${BENCH_QUICK:-}" ] || n=10000
+	big_agent
+	before=$(rss)
+	"$T/regload" -N 64 -n $n -P mem- -i 10 >"$TMP/fill"
+	after=$(rss)
+	head_of "memory, $n instances of $((n / 10)) services"
+	emit "memory.instance" "bytes of the agent an instance" "$(((after - before) / n))" "" "" "" "tables' dictionaries included"
+	maps=$(api $API/v1/waymark/maps)
+	for m in names frontends sets slots backends; do
+		emit "memory.map.$m" "bytes a map entry" "$(jq "[.maps[] | select(.name == \"$m\") | .bytes / .max_entries][0]" <<<"$maps")" "" "" "" ""
+	done
+	emit "memory.maps" "bytes of all maps" "$(jq .bytes <<<"$maps")" "" "" "" "131072 services, 262144 instances"
+	drop_agent
+}
+
+echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
+for s in "$@"; do
+	case $s in
+	dns | connect | register | memory) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register memory" ;;
+	esac
+done
+jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json
+echo
+echo "build/bench.json: $(jq '.rows | length' build/bench.json) rows, $(jq '[.rows[] | select(.holds == "NO")] | length' build/bench.json) goals missed"
+done_testing
