@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* echo.bpf.c - the floor that DNS in the kernel is measured against: on loopback, send a UDP
  * datagram to port 53 back as it is, in place, with nothing read but the addresses. */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/pkt_cls.h>
 #include <linux/udp.h>
+/* behind the types that they use */
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
