@@ -406,11 +406,17 @@ static __always_inline void count_reason(int why)
 		((__u64 *)n)[why]++;
 }
 
+/* What is not answered goes to whoever else looks at packets here: TC_ACT_UNSPEC is the next tcx
+ * program or filter, where TC_ACT_OK would end the chain. */
 SEC("tc")
 int dns_lo(struct __sk_buff *skb)
 {
-	count_reason(respond(skb, false));
-	return TC_ACT_OK;
+	int why = respond(skb, false);
+
+	if (!why)
+		return TC_ACT_OK;
+	count_reason(why);
+	return TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -421,5 +427,5 @@ int dns_veth(struct __sk_buff *skb)
 	if (!why)
 		return (int)bpf_redirect(skb->ifindex, 0);
 	count_reason(why);
-	return TC_ACT_OK;
+	return TC_ACT_UNSPEC;
 }

@@ -39,7 +39,8 @@ enum bpf_map_type {
 #define BPF_F_PSEUDO_HDR	    (1ull << 4)
 #define BPF_F_MARK_MANGLED_0	    (1ull << 5)
 
-#define TC_ACT_OK 0
+#define TC_ACT_UNSPEC (-1)
+#define TC_ACT_OK     0
 
 #define ETH_P_IP      0x0800
 #define ETH_P_IPV6    0x86dd

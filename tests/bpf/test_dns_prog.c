@@ -81,9 +81,14 @@ Test(dns_prog, both_transports_both_programs_any_length)
 
 static bool answered(const struct frame *q, struct frame *a)
 {
-	run(WM_PROG_DNS_LO, q, a);
-	if (same_frame(q, a))
+	uint32_t verdict = run(WM_PROG_DNS_LO, q, a);
+
+	if (same_frame(q, a)) {
+		/* others on the device must see it: TC_ACT_OK would end their chain */
+		cr_assert_eq(verdict, (uint32_t)TC_ACT_UNSPEC);
 		return false;
+	}
+	cr_assert_eq(verdict, TC_ACT_OK);
 	cr_assert(a->at[a->dns + 2] & 0x80);
 	return true;
 }

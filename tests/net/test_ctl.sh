@@ -50,5 +50,32 @@ reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=' "$TMP/agent.l
 until_ok 10 reloaded || fail "SIGHUP is followed: $(tail -2 "$TMP/agent.log")"
 matches "all settings can be printed" '"port": 8600' "$("$B/waymarkd" --dump-config)"
 stop_agent
+
+# the service manager is told: ready, reloading, stopping
+/usr/bin/python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(60)
+while True:
+    m = s.recv(512).decode().split("\n")[0]
+    print(m, flush=True)
+    if m == "STOPPING=1":
+        break
+' "$TMP/notify" >"$TMP/told" &
+MANAGER=$!
+until_ok 10 test -S "$TMP/notify"
+export NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=400000
+start_agent
+watched() { grep -q WATCHDOG=1 "$TMP/told"; }
+until_ok 10 watched || fail "the watchdog is fed: $(cat "$TMP/told")"
+kill -HUP "$AGENT"
+told() { grep -q RELOADING=1 "$TMP/told"; }
+until_ok 10 told || fail "a reload is told"
+stop_agent
+unset NOTIFY_SOCKET WATCHDOG_USEC
+wait $MANAGER
+check "READY first" READY=1 "$(head -n 1 "$TMP/told")"
+check "STOPPING last" STOPPING=1 "$(tail -n 1 "$TMP/told")"
 ctl -j detach | jq -e '.Removed > 10' >/dev/null || fail "detach as JSON"
 done_testing
