@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
-# the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_QUICK=1 (fewer).
+# the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/../net/lib.sh"
 ROUNDS=${BENCH_ROUNDS:-5}
-SIZES="1 10000 100000" NAMES="1000 100000" MS=1000 CONNECTS=20000
+SIZES="1 10000 100000" NAMES=${BENCH_NAMES:-1000 100000} MS=1000 CONNECTS=20000
 if [ -n "${BENCH_QUICK:-}" ]; then
 	ROUNDS=3 SIZES="1 10000" NAMES=1000 MS=500 CONNECTS=5000
 fi
