@@ -198,7 +198,7 @@ void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 	wm_json_close(j, '}');
 }
 
-static void put_service(struct wm_json *j, const struct wm_instance *i)
+void wm_encode_service(struct wm_json *j, const struct wm_instance *i)
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "ID", i->id);
@@ -335,7 +335,7 @@ void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct
 	wm_json_key(j, "Node");
 	once(j, e, &e->node_at, &e->node_len, wm_encode_node);
 	wm_json_key(j, "Service");
-	put_service(j, i);
+	wm_encode_service(j, i);
 	wm_json_kopen(j, "Checks", '[');
 	once(j, e, &e->check_at, &e->check_len, wm_encode_node_check);
 	for (unsigned n = 0; n < i->checks_count; n++)

@@ -123,6 +123,10 @@ void wm_respond_done(struct wm_api *a);
 void wm_answer_begin(struct wm_call *c, struct wm_json *j);
 /** Send it. @p index 0: without Consul's index headers. */
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index);
+/** The same with another status than 200. */
+void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, int status);
+/** 404 without a body, with the index headers: what a blocking client of KV wants. */
+void wm_answer_not_found(struct wm_call *c, uint64_t index);
 /** 200 without a body. */
 void wm_answer_empty(struct wm_call *c);
 void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
@@ -159,6 +163,7 @@ struct wm_encode wm_encode_of(const struct wm_api *a);
 /** Agent's view of an instance; @p content_hash may be NULL. */
 void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 			     const struct wm_instance *i, const char *content_hash);
+void wm_encode_service(struct wm_json *j, const struct wm_instance *i); /* the catalog's view */
 void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** Element of /v1/health/service/:name. The node, the same in all, is made once an answer. */
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);

@@ -64,6 +64,11 @@ static void set_index_headers(struct wm_call *c, uint64_t index)
 
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
 {
+	wm_answer_end_with(c, j, index, 200);
+}
+
+void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, int status)
+{
 	wm_json_done(j);
 	if (j->b->failed) {
 		wm_answer_text(c, 500, "The answer is larger than %u MiB, or memory ran out",
@@ -74,7 +79,13 @@ void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
 		set_index_headers(c, index);
 	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
 	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
-	reply(c, 200, json_type, j->b->data, j->b->len);
+	reply(c, status, json_type, j->b->data, j->b->len);
+}
+
+void wm_answer_not_found(struct wm_call *c, uint64_t index)
+{
+	set_index_headers(c, index);
+	reply(c, 404, NULL, NULL, 0);
 }
 
 void wm_answer_empty(struct wm_call *c)

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.c - what clients ask about a node and about the agent on it. */
+#include "internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define SERF_PORT 8301 /* what clients expect of a member; nothing listens there */
+
+void wm_agent_version(struct wm_call *c)
+{
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "SHA", "");
+	wm_json_ks(&j, "BuildDate", "1970-01-01T00:00:01Z");
+	wm_json_ks(&j, "HumanVersion", c->api->d.version);
+	wm_json_ks(&j, "FIPS", "");
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+void wm_agent_members(struct wm_call *c)
+{
+	static const char *const protocols[] = {"ProtocolMin", "ProtocolMax", "ProtocolCur",
+						"DelegateMin", "DelegateMax", "DelegateCur"};
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "Name", e.node->name);
+	wm_json_ks(&j, "Addr", e.node->address);
+	wm_json_ku(&j, "Port", SERF_PORT);
+	wm_json_kopen(&j, "Tags", '{');
+	wm_json_ks(&j, "build", c->api->d.version);
+	wm_json_ks(&j, "dc", e.datacenter);
+	wm_json_ks(&j, "id", e.node->id);
+	wm_json_ks(&j, "role", "consul");
+	wm_json_close(&j, '}');
+	wm_json_ku(&j, "Status", 1); /* alive */
+	for (size_t i = 0; i < WM_ARRAY_LEN(protocols); i++)
+		wm_json_ku(&j, protocols[i], 2);
+	wm_json_close(&j, '}');
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- health of this agent's services ---------------------------------------------------------- */
+static int status_code(enum wm_status s)
+{
+	return s == WM_PASSING ? 200 : s == WM_WARNING ? 429 : 503;
+}
+
+/* format=text: the word alone. @return true when it was answered. */
+static bool answer_word(struct wm_call *c, int status, const char *word)
+{
+	const char *format = wm_http_query(c->req, "format");
+
+	if (format && *format && strcmp(format, "json") != 0 && strcmp(format, "text") != 0) {
+		wm_answer_text(c, 400, "format: json or text");
+		return true;
+	}
+	if (!format || strcmp(format, "text") != 0)
+		return false;
+	wm_answer_text(c, status, "%s", word);
+	return true;
+}
+
+static void put_health(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "AggregatedStatus", wm_status_str(i->status));
+	wm_json_key(j, "Service");
+	wm_encode_agent_service(j, e, i, NULL);
+	wm_json_kopen(j, "Checks", '[');
+	for (unsigned n = 0; n < i->checks_count; n++)
+		wm_encode_agent_check(j, e, i->checks[n]);
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
+}
+
+void wm_agent_health_id(struct wm_call *c)
+{
+	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
+	const char *word = i ? wm_status_str(i->status) : "critical";
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+
+	if (answer_word(c, i ? status_code(i->status) : 404, word))
+		return;
+	if (i && i->status != WM_PASSING)
+		wm_http_set_header(c->req, "X-Consul-Reason", word);
+	wm_answer_begin(c, &j);
+	if (i) {
+		put_health(&j, &e, i);
+	} else {
+		wm_json_open(&j, '{');
+		wm_json_ks(&j, "AggregatedStatus", word);
+		wm_json_key(&j, "Service");
+		wm_json_null(&j);
+		wm_json_key(&j, "Checks");
+		wm_json_null(&j);
+		wm_json_close(&j, '}');
+	}
+	wm_answer_end_with(c, &j, 0, i ? status_code(i->status) : 404);
+}
+
+void wm_agent_health_name(struct wm_call *c)
+{
+	const struct wm_service *s = wm_registry_service(c->api->d.registry, c->params[0]);
+	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
+	struct wm_encode e = wm_encode_of(c->api);
+	enum wm_status worst = WM_PASSING;
+	struct wm_json j;
+
+	if (s && s->instances_count && !all) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	for (unsigned i = 0; s && i < s->instances_count; i++)
+		worst = all[i]->status > worst ? all[i]->status : worst;
+	if (answer_word(c, s ? status_code(worst) : 404, s ? wm_status_str(worst) : "critical"))
+		return;
+	if (s && worst != WM_PASSING)
+		wm_http_set_header(c->req, "X-Consul-Reason", wm_status_str(worst));
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (unsigned i = 0; s && i < s->instances_count; i++)
+		put_health(&j, &e, all[i]);
+	wm_json_close(&j, ']');
+	wm_answer_end_with(c, &j, 0, s ? status_code(worst) : 404);
+}
+
+/* --- a node in the catalog -------------------------------------------------------------------- */
+static bool is_node(const struct wm_call *c, const struct wm_encode *e)
+{
+	return strcasecmp(c->params[0], e->node->name) == 0;
+}
+
+/* @p bracket: '{' services by id, '[' a list. */
+static void answer_node(struct wm_call *c, const char *key, char bracket)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_instance *i;
+	struct wm_json j;
+	uint64_t index;
+	size_t pos = 0;
+
+	if (wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+		return;
+	wm_answer_begin(c, &j);
+	if (!is_node(c, &e)) {
+		wm_json_null(&j);
+		wm_answer_end(c, &j, index);
+		return;
+	}
+	wm_json_open(&j, '{');
+	wm_json_key(&j, "Node");
+	wm_encode_node(&j, &e);
+	wm_json_kopen(&j, key, bracket);
+	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		if (bracket == '{')
+			wm_json_key(&j, i->id);
+		wm_encode_service(&j, i);
+	}
+	wm_json_close(&j, bracket == '{' ? '}' : ']');
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, index);
+}
+
+void wm_catalog_node(struct wm_call *c)
+{
+	answer_node(c, "Services", '{');
+}
+
+void wm_catalog_node_services(struct wm_call *c)
+{
+	answer_node(c, "Services", '[');
+}
+
+void wm_health_node(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_instance *i;
+	struct wm_json j;
+	uint64_t index;
+	size_t pos = 0;
+
+	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
+		return;
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	if (is_node(c, &e)) {
+		wm_encode_node_check(&j, &e);
+		while ((i = wm_registry_next_instance(c->api->d.registry, &pos)))
+			for (unsigned n = 0; n < i->checks_count; n++)
+				wm_encode_check(&j, &e, i->checks[n]);
+	}
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+}
+
+/* Fabio and others watch a key; one that is answered at once would be asked for at once again. */
+void wm_kv_get(struct wm_call *c)
+{
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+		return;
+	wm_answer_not_found(c, index);
+}
