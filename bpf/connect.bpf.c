@@ -149,6 +149,15 @@ static __always_inline bool steered(const struct bpf_sock_addr *ctx)
 	       ctx->protocol == IPPROTO_MPTCP;
 }
 
+/** A datagram socket may be connected again, to a backend itself: it then shows that. */
+static __always_inline void forget(struct bpf_sock_addr *ctx)
+{
+	struct wm_socket_origin *o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, 0);
+
+	if (o)
+		o->at[0].time_ns = 0;
+}
+
 /** A socket's one destination. @return ALLOW with d->choice filled when @p ret_steer is set. */
 static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial *d, bool *ret_steer)
 {
@@ -158,6 +167,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 
 	if (!find_frontend(d)) {
 		COUNT(n, connect_miss);
+		forget(ctx);
 		return ALLOW;
 	}
 	if (!choose(d, n)) {

@@ -185,13 +185,17 @@ static __always_inline int step(struct work *w, __u16 type)
 {
 	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
 	__u32 records;
+	int p;
 
 	if (!w)
 		return WM_PICK_TORN;
 	records = w->walk.records;
 	if (records >= WM_DNS_ANSWERS_UDP)
 		return WM_PICK_NONE;
-	return wm_dns_walk_step(NULL, &w->walk, type, w->answer.octets + records * len);
+	p = wm_dns_walk_step(NULL, &w->walk, type, w->answer.octets + records * len);
+	if (p == WM_PICKED)
+		wm_dns_drop_double(&w->walk, w->answer.octets, type);
+	return p;
 }
 
 __noinline int dns_step_a(struct work *w)
@@ -317,7 +321,8 @@ static __always_inline __u16 answer_checksum(struct work *w, __u64 addresses, __
 
 /** Set the UDP checksum of a packet that may be CHECKSUM_PARTIAL, which a program cannot see: then
  *  the field holds the pseudo header's sum and only its length may change; else it must be @p want.
- *  bpf_l4_csum_replace() tells the two apart by its pseudo header flag. */
+ *  bpf_l4_csum_replace() tells the two apart by its pseudo header flag. MARK_ENFORCE, since the
+ * field may be zero in between, which it would else take for "no checksum" and leave. */
 static __always_inline int set_checksum(struct __sk_buff *skb, __u32 off, __u16 was, __u16 want,
 					__be16 old_len_be, __be16 new_len_be)
 {
@@ -328,7 +333,7 @@ static __always_inline int set_checksum(struct __sk_buff *skb, __u32 off, __u16 
 	if (bpf_skb_load_bytes(skb, off, &now, sizeof(now)))
 		return -1;
 	return (int)bpf_l4_csum_replace(skb, off, (__u16)~now, (__u16)~want,
-					BPF_F_MARK_MANGLED_0 | 2);
+					BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | 2);
 }
 
 /** Write the answer over the query. @return 0, or a counter while the packet is still as it was. */

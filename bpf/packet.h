@@ -77,6 +77,12 @@ static __always_inline int read4(struct __sk_buff *skb, const struct wm_config *
 	return read_udp(p, udp, __builtin_bswap16(ip->tot_len) - (__u32)sizeof(*ip));
 }
 
+/** Hop-by-hop options, routing, fragment, destination options: RFC 8200 4.1. */
+static __always_inline bool is_extension(__u8 nexthdr)
+{
+	return nexthdr == 0 || nexthdr == 43 || nexthdr == 44 || nexthdr == 60;
+}
+
 static __always_inline int read6(struct __sk_buff *skb, const struct wm_config *c,
 				 struct wm_packet *p)
 {
@@ -84,8 +90,13 @@ static __always_inline int read6(struct __sk_buff *skb, const struct wm_config *
 	const struct ipv6hdr *ip = data + ETH_HLEN;
 	const struct udphdr *udp = (const void *)(ip + 1);
 
-	if (data + WM_HEADERS_6 > end || ip->nexthdr != IPPROTO_UDP)
-		return -1; /* behind an extension header userspace sees it, unhurried */
+	if (data + WM_HEADERS_6 > end)
+		return -1;
+	if (ip->nexthdr !=
+	    IPPROTO_UDP) /* behind an extension header userspace sees it, unhurried */
+		return is_extension(ip->nexthdr) && listens_on6(c, ip->daddr)
+			       ? WM_C_DNS_PASS_FRAGMENT
+			       : -1;
 	if (!listens_at(c, udp->dest) || !listens_on6(c, ip->daddr))
 		return -1;
 	p->v6 = true;

@@ -38,6 +38,7 @@ enum bpf_map_type {
 #define BPF_SK_STORAGE_GET_F_CREATE 1
 #define BPF_F_PSEUDO_HDR	    (1ull << 4)
 #define BPF_F_MARK_MANGLED_0	    (1ull << 5)
+#define BPF_F_MARK_ENFORCE	    (1ull << 6)
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK     0

@@ -6,10 +6,12 @@
  * wm_dns_put_opt() if q.edns, then wm_dns_answer_flags() for the header. Pure. */
 #pragma once
 #include "dns_wire.h"
+#include "name_hash.h"
 #include "pick.h"
 
 #define WM_DNS_RR_A    16 /* octets of an A record behind a pointer */
 #define WM_DNS_RR_AAAA 28 /* octets of an AAAA record behind a pointer */
+#define WM_DNS_RR_DATA 12 /* octets before the address in either */
 /* Octets of the longest set of records that goes over UDP, with OPT. */
 #define WM_DNS_RECORDS_UDP (WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA + WM_DNS_OPT_LEN)
 _Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_RECORDS_UDP <= WM_DNS_UDP_MAX,
@@ -129,9 +131,96 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 	return WM_PICKED;
 }
 
+/** Is the newest record in @p records the address of an earlier one? Then it is taken back:
+ * instances that share an address are one record, as in Consul and by RFC 2181 5.2. Looks at
+ *  WM_DNS_ANSWERS_UDP records at most. @p records even address, where wm_dns_walk_begin wrote. */
+static __always_inline void wm_dns_drop_double(struct wm_dns_walk *w, const __u8 *records,
+					       __u16 type)
+{
+	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	const wm_be32_2 *last, *other;
+	__u32 n = w->records;
+
+	if (!n || n > WM_DNS_ANSWERS_UDP)
+		return;
+	n--;
+	asm volatile(""
+		     : "+r"(n)); /* the compiler knows the bound and would not tell the verifier */
+	n &= WM_DNS_ANSWERS_UDP - 1;
+	last = (const wm_be32_2 *)(records + n * len + WM_DNS_RR_DATA);
+	for (__u32 i = 0; i < WM_DNS_ANSWERS_UDP - 1; i++) {
+		if (i >= n)
+			return;
+		other = (const wm_be32_2 *)(records + i * len + WM_DNS_RR_DATA);
+		if (other[0] != last[0])
+			continue;
+		if (type == WM_DNS_A ||
+		    (other[1] == last[1] && other[2] == last[2] && other[3] == last[3])) {
+			w->records = n;
+			return;
+		}
+	}
+}
+
 #ifndef __bpf__
+/* Places of a table of the addresses in a long answer: a power of two, twice what an answer holds,
+ * so that a look stays short. */
+#define WM_DNS_SEEN 8192
+_Static_assert(WM_DNS_SEEN >= 2 * WM_DNS_ANSWERS_TCP, "half empty");
+
+/** As wm_dns_drop_double(), for any number of records: O(1) by @p seen (WM_DNS_SEEN places, zero at
+ *  first), which holds record numbers from 1. @p key: nobody may guess it and choose addresses. */
+static inline void wm_dns_drop_double_hashed(struct wm_dns_walk *w, const __u8 *records,
+					     __u16 *seen, __u64 key)
+{
+	__u32 data_len = w->record_len - WM_DNS_RR_DATA, place;
+	__u64 addr[2] = {0, 0};
+
+	if (!w->records)
+		return;
+	__builtin_memcpy(addr, records + (w->records - 1) * w->record_len + WM_DNS_RR_DATA,
+			 data_len);
+	place = (__u32)wm_mix64(wm_mix64(addr[0] ^ key) + addr[1]) % WM_DNS_SEEN;
+	while (seen[place]) {
+		if (!__builtin_memcmp(records + (seen[place] - 1u) * w->record_len + WM_DNS_RR_DATA,
+				      addr, data_len)) {
+			w->records--;
+			return;
+		}
+		place = (place + 1) % WM_DNS_SEEN;
+	}
+	seen[place] = (__u16)w->records;
+}
+
+/** The set's part of wm_dns_addresses(). @return what the walk ended with. */
+static inline enum wm_pick wm_dns_walk_all(const struct wm_view *v, const struct wm_set *set,
+					   __u16 type, __u32 max, __u32 random,
+					   struct wm_dns_walk *w, __u8 *out)
+{
+	__u64 key = (__u64)random << 32 | (__u32)(random * 0x9e3779b1u);
+	enum wm_pick p = wm_dns_walk_begin(v, set, type, random, w, out);
+	__u16 seen[WM_DNS_SEEN];
+
+	if (max > WM_DNS_ANSWERS_UDP) {
+		__builtin_memset(seen, 0, sizeof(seen));
+		if (p == WM_PICKED)
+			wm_dns_drop_double_hashed(w, out, seen, key);
+	}
+	while ((p == WM_PICKED || p == WM_PICK_MORE) && w->records < max) {
+		p = wm_dns_walk_step(v, w, type, out + (__u64)w->records * w->record_len);
+		if (p != WM_PICKED)
+			continue;
+		if (max > WM_DNS_ANSWERS_UDP)
+			wm_dns_drop_double_hashed(w, out, seen, key);
+		else
+			wm_dns_drop_double(w, out, type);
+	}
+	return p;
+}
+
 /** All of it on the host: records of @p name for @p type (A or AAAA) into @p out, at most @p max
- *  records (out has room for max * 28 octets, even address).
+ *  records and WM_DNS_ANSWERS_TCP, each address once (out has room for max * 28 octets, even
+ *  address). O(slots).
  *  @param ret_len octets written. @return records, 0: none usable, -1: torn (try again). */
 /* NOLINTNEXTLINE(readability-function-size): eight plain parameters */
 static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name *name, __u16 type,
@@ -154,9 +243,9 @@ static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name
 	}
 	if (!set)
 		return 0;
-	p = wm_dns_walk_begin(v, set, type, random, &w, out);
-	while ((p == WM_PICKED || p == WM_PICK_MORE) && w.records < max)
-		p = wm_dns_walk_step(v, &w, type, out + (__u64)w.records * w.record_len);
+	if (max > WM_DNS_ANSWERS_TCP)
+		max = WM_DNS_ANSWERS_TCP;
+	p = wm_dns_walk_all(v, set, type, max, random, &w, out);
 	if (p == WM_PICK_TORN)
 		return -1;
 	*ret_len = w.records * w.record_len;

@@ -15,6 +15,8 @@
 #define ETH	  14
 #define DNS_PORT  8600
 
+#define PUBLISHED_MS 5000
+
 static const char *const veth_only[] = {"none0", NULL};
 static struct wm_loop *loop;
 static struct wm_registry *registry;
@@ -30,6 +32,11 @@ static void make_plane(void)
 
 	c.attach_connect = false;
 	c.veth_devices = veth_only; /* so that its program is loaded */
+	c.names = 512;
+	c.frontends = 256;
+	c.sets = 128;
+	c.slots = 1 << 18; /* freed ranges rest for a second, and the tests do not wait */
+	c.backends = 1024;
 	plane = open_ok(&c, false);
 	wm_plane_memory_of(plane, &mem);
 	mem.config->seed[0] = 0x1234567;
@@ -79,6 +86,21 @@ static __attribute__((unused)) void dns_teardown(void)
 	teardown();
 }
 
+/* Publication may be paced: until the set holds every instance. */
+static void published(const char *name)
+{
+	const struct wm_service *s = wm_registry_service(registry, name);
+	uint64_t deadline = wm_clock_ns() + PUBLISHED_MS * WM_NS_PER_MS;
+	int64_t set;
+
+	cr_assert(s);
+	while ((set = wm_tables_set_of(tables, name)) < 0 ||
+	       mem.sets[set].table.count != s->instances_count) {
+		cr_assert_lt(wm_clock_ns(), deadline, "%s was not published", name);
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	}
+}
+
 static __attribute__((unused)) void add(const char *name, const char *id, const char *address,
 					enum wm_status status)
 {
@@ -94,6 +116,7 @@ static __attribute__((unused)) void add(const char *name, const char *id, const 
 
 	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	published(name);
 }
 
 /* --- frames ----------------------------------------------------------------------------------- */

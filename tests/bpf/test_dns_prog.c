@@ -333,3 +333,183 @@ Test(dns_prog, a_torn_set_passes)
 	cr_assert_not(answered(&q, &a));
 	cr_assert_eq(counter(WM_C_DNS_PASS_TORN), 1);
 }
+
+/* --- what one packet in many thousands meets ------------------------------------------------- */
+
+/* The checksum is mended in two steps, and either may come by way of zero: each of the 65536 sums
+ * that a datagram can have is made once, by its id. Zero on the wire would mean "none", which IPv6
+ * forbids. */
+Test(dns_prog, every_checksum)
+{
+	static const enum wm_prog_index progs[] = {WM_PROG_DNS_LO, WM_PROG_DNS_VETH,
+						   WM_PROG_DNS_VETH};
+	static const bool v6[] = {true, true, false};
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned how = 0; how < 3; how++) {
+		query_frame(&q, v6[how], "web.service.mesh.internal", 1, 0);
+		for (unsigned id = 0; id < 65536; id++) {
+			const uint8_t *udp = a.at + q.dns - 8;
+
+			put16(q.at + q.dns, id);
+			seal(&q);
+			if (!q.at[q.dns - 2] && !q.at[q.dns - 1])
+				q.at[q.dns - 2] = q.at[q.dns - 1] = 0xff;
+			run(progs[how], &q, &a);
+			cr_assert(udp[6] || udp[7], "%u: id %04x has no checksum", how, id);
+			cr_assert_eq(udp_sum(&a), 0xffff, "%u: id %04x", how, id);
+		}
+	}
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 3 * 65536);
+}
+
+/* Every length that the name of a service can have: odd and even, each end within a word. */
+Test(dns_prog, every_length_of_a_name)
+{
+	char label[64] = "", name[128];
+	struct frame q, a;
+
+	for (unsigned n = 1; n <= 60; n++) {
+		label[n - 1] = (char)('a' + n % 26);
+		add(label, label, n % 2 ? "10.1.0.7" : "fd00::7", WM_PASSING);
+		for (unsigned how = 0; how < 8; how++) {
+			size_t records = (n % 2 ? 16 : 28) + (how & 2 ? 11 : 0);
+
+			snprintf(name, sizeof(name), "%s.service.mesh.internal", label);
+			query_frame(&q, how & 1, name, n % 2 ? 1 : 28, how & 2 ? 1232 : 0);
+			run(how & 4 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+			cr_assert_eq(a.len, q.len - (how & 2 ? 11 : 0) + records, "%u %u", n, how);
+			check_envelope(&q, &a, q.v6 || how & 4);
+		}
+	}
+}
+
+/* A client without a checksum over IPv4 gets an answer without one. */
+Test(dns_prog, no_checksum_stays_none)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	put16(q.at + q.dns - 2, 0);
+	cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), TC_ACT_REDIRECT);
+	cr_assert_eq(a.at[a.dns - 2] | a.at[a.dns - 1], 0);
+	check_envelope(&q, &a, false);
+}
+
+/* Ethernet fills short frames up: what lies behind the datagram is no part of it. */
+Test(dns_prog, padding_behind_the_datagram)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		query_frame(&q, v6, "web.service.mesh.internal", 1, 0);
+		memset(q.at + q.len, 0x5a, 18);
+		q.len += 18;
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.len, q.len - 18 + 16);
+		check_envelope(&q, &a, v6);
+	}
+}
+
+/* Cookies and other options of OPT are not ours to answer, and no reason to be silent either. */
+Test(dns_prog, unknown_edns_options_are_ignored)
+{
+	static const uint8_t cookie[12] = {0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8};
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, true, "web.service.mesh.internal", 1, 1232);
+	put16(q.at + q.len - 2, sizeof(cookie));
+	memcpy(q.at + q.len, cookie, sizeof(cookie));
+	q.len += sizeof(cookie);
+	seal(&q);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.len, q.len - sizeof(cookie) + 16);
+	check_envelope(&q, &a, true);
+	/* options that are longer than they say, and than there is */
+	put16(q.at + q.len - sizeof(cookie) - 2, sizeof(cookie) + 1);
+	seal(&q);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_MALFORMED), 1);
+}
+
+/* Two instances at one address are one record: RFC 2181 5.2 knows no double ones. */
+Test(dns_prog, one_record_an_address)
+{
+	struct frame q, a;
+	char id[8];
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		add("web", id, i % 2 ? "10.1.2.3" : i % 4 ? "10.1.2.4" : "fd00::4", WM_PASSING);
+	}
+	for (unsigned n = 0; n < 100; n++) {
+		query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 7], 2);
+		cr_assert_neq(a.at[a.len - 1], a.at[a.len - 17]);
+		query_frame(&q, true, "web.service.mesh.internal", 28, 0);
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 7], 1);
+	}
+}
+
+/* IP options, extension headers and other IPv6 addresses and ports. */
+Test(dns_prog, other_headers_pass)
+{
+	static const uint8_t extensions[] = {0, 43, 44, 60};
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	q.at[ETH] = 0x46;
+	cr_assert_not(answered(&q, &a));
+	q.at[ETH] = 0x55;
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_FRAGMENT), 2);
+	for (unsigned i = 0; i < sizeof(extensions); i++) {
+		query_frame(&q, true, "web.service.mesh.internal", 1, 0);
+		q.at[ETH + 6] = extensions[i];
+		cr_assert_not(answered(&q, &a));
+		cr_assert_eq(counter(WM_C_DNS_PASS_FRAGMENT), 3 + i);
+		q.at[ETH + 39] = 2; /* to another address: not ours to count */
+		cr_assert_not(answered(&q, &a));
+		cr_assert_eq(counter(WM_C_DNS_PASS_FRAGMENT), 3 + i);
+	}
+	cr_assert_eq(counter(WM_C_DNS_QUERY), 6);
+	query_frame(&q, true, "web.service.mesh.internal", 1, 0);
+	q.at[ETH + 24] = 1;
+	seal(&q);
+	cr_assert_not(answered(&q, &a));
+	query_frame(&q, true, "web.service.mesh.internal", 1, 0);
+	put16(q.at + q.dns - 6, 8601);
+	seal(&q);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_QUERY), 6);
+}
+
+/* Too many slots to look at in a program: userspace answers, and is told why. */
+Test(dns_prog, few_usable_of_very_many_pass)
+{
+	struct frame q, a;
+	char id[8], address[16];
+
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		add("web", id, address, WM_PASSING);
+	}
+	for (unsigned i = 1; i < 100; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		cr_assert_eq(wm_tables_state(tables, "web",
+					     wm_registry_instance(registry, id)->hash,
+					     WM_STATE_DOWN),
+			     0);
+	}
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
+}
