@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAP 32
+#define CAP 256
 
 static struct wm_loop *loop;
 static struct wm_registry *registry;
@@ -25,7 +25,7 @@ static void setup(void)
 	struct wm_registry_config c = {.node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "dc1",
-				       .instances_max = 100,
+				       .instances_max = 1000,
 				       .services_max = 100,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
@@ -48,7 +48,7 @@ static void teardown(void)
 	wm_registry_close(registry);
 	wm_loop_free(loop);
 }
-TestSuite(resolution, .init = setup, .fini = teardown);
+TestSuite(resolution, .init = setup, .fini = teardown, .timeout = 60);
 
 static void put(const char *id, unsigned port, enum wm_status status, unsigned warning_weight)
 {
@@ -160,7 +160,7 @@ Test(resolution, metadata_alone_compiles_nothing)
 }
 
 /* What did not fit is tried again when there is room. */
-Test(resolution, what_did_not_fit_comes_when_there_is_room, .timeout = 20)
+Test(resolution, what_did_not_fit_comes_when_there_is_room)
 {
 	char id[8];
 
@@ -193,4 +193,45 @@ Test(resolution, recovers_what_the_registry_has)
 	cr_assert(resolution);
 	cr_assert_eq(table().count, 1);
 	cr_assert_gt(config.confirmed_ns, 0);
+}
+
+static void put_other(const char *name)
+{
+	struct wm_instance_draft d = {.name = name, .address = "10.0.0.8", .port = 1};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+}
+
+/* A large set that changes all the time would fill the slots with resting ranges. Its changes are
+ * gathered; what is gone or down is avoided at once, and others are not held up. */
+Test(resolution, a_large_set_is_paced_and_starves_nobody)
+{
+	struct wm_tables_stats before, after;
+	char id[8];
+
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		put(id, 1000 + i, WM_PASSING, 1);
+	}
+	turn();
+	cr_assert_eq(table().count, 100);
+	wm_tables_stats(tables, &before);
+	for (unsigned i = 100; i < 150; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		put(id, 1000 + i, WM_PASSING, 1);
+		turn();
+	}
+	wm_tables_stats(tables, &after);
+	cr_assert_leq(after.publishes, before.publishes + 1);
+	cr_assert_eq(after.full, 0);
+	cr_assert_eq(table().count, 100);
+	put_other("db");
+	wm_registry_deregister(registry, "i7", NULL, NULL, NULL);
+	turn();
+	cr_assert_geq(wm_tables_set_of(tables, "db"), 0);
+	for (unsigned k = 0; k < CAP; k++)
+		if (backends[k].port_be == htons(1007))
+			cr_assert_eq(backends[k].state & WM_STATE_MASK, WM_STATE_DOWN);
+	while (table().count != 149)
+		cr_assert_eq(wm_loop_turn(loop, 50), 0);
 }

@@ -9,39 +9,49 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define TICK_MS	       1000 /* ms between confirmations of the tables; rested places return then */
-#define RETRY_PER_TICK 64   /* services that did not fit, tried again a tick: bounds the work */
+#define TICK_MS	   1000 /* ms between confirmations of the tables; rested places return then */
+#define RETRY_MS   100	/* ms between tries of services that did not fit */
+#define RETRY_FAIL 8	/* failures that end a try: the table is still full */
+/* A set that is published leaves its old range of slots to rest. One service alone may have this
+ * part of all slots resting; past it its changes are gathered, while its health goes on at once. */
+#define RESTING_SHARE 8
+#define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
+
+enum place {
+	CLEAN,
+	DIRTY, /* compiled at the end of the turn */
+	UNFIT, /* a table was full: tried again */
+	PACED, /* was published a moment ago: compiled when its time has come */
+	PLACES
+};
 
 /* What resolution keeps of a service: wm_service.compiled. */
 struct compiled {
 	struct wm_service *service;
-	TAILQ_ENTRY(compiled) entry; /* in `dirty` or in `unfit`, or in none */
-	enum { CLEAN, DIRTY, UNFIT } in;
+	TAILQ_ENTRY(compiled) entry;
+	uint64_t due_ns; /* not to be published before */
+	enum place in;
 };
 TAILQ_HEAD(compiled_list, compiled);
 
 struct wm_resolution {
 	struct wm_registry *registry;
 	struct wm_tables *tables;
-	struct wm_timer *tick;
-	struct compiled_list dirty, unfit; /* unfit: a table was full */
-	struct wm_want_backend *want;	   /* scratch */
+	struct wm_timer *tick, *later; /* later: for what is UNFIT or PACED */
+	struct compiled_list at[PLACES];
+	struct wm_want_backend *want; /* scratch */
 	size_t want_cap;
 	uint64_t index;
 };
 
 /* --- marking ---------------------------------------------------------------------------------- */
-static void move(struct wm_resolution *x, struct compiled *c, int to)
+static void move(struct wm_resolution *x, struct compiled *c, enum place to)
 {
-	if (c->in == DIRTY)
-		TAILQ_REMOVE(&x->dirty, c, entry);
-	if (c->in == UNFIT)
-		TAILQ_REMOVE(&x->unfit, c, entry);
+	if (c->in != CLEAN)
+		TAILQ_REMOVE(&x->at[c->in], c, entry);
 	c->in = to;
-	if (to == DIRTY)
-		TAILQ_INSERT_TAIL(&x->dirty, c, entry);
-	if (to == UNFIT)
-		TAILQ_INSERT_TAIL(&x->unfit, c, entry);
+	if (to != CLEAN)
+		TAILQ_INSERT_TAIL(&x->at[to], c, entry);
 }
 
 static void mark(struct wm_resolution *x, struct wm_service *s)
@@ -97,37 +107,98 @@ static int fill(struct wm_resolution *x, const struct wm_service *s)
 	return 0;
 }
 
-static void compile(struct wm_resolution *x, struct compiled *c)
+/* How long the range that a set of @p n gives back keeps the service from the next. */
+static uint64_t pace_ns(const struct wm_resolution *x, unsigned n)
+{
+	uint64_t range = 1;
+
+	while (range < n)
+		range *= 2; /* as the ranges are given out */
+	if (range <= PACED_MIN)
+		return 0;
+	return range * RESTING_SHARE * WM_RECYCLE_NS / wm_tables_memory(x->tables)->slots_cap;
+}
+
+/* @return 0 or why it did not fit. */
+static int compile(struct wm_resolution *x, struct compiled *c)
 {
 	const struct wm_service *s = c->service;
 	struct wm_want_set w = {.service = s->name,
 				.vip4_be = s->vip4.s_addr,
 				.backends_count = s->instances_count};
+	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
 	int r = fill(x, s);
 
 	memcpy(w.vip6, &s->vip6, 16);
 	w.backends = x->want;
+	wm_tables_stats(x->tables, &before);
 	if (!r)
 		r = wm_tables_put(x->tables, &w, NULL, &e);
+	wm_tables_stats(x->tables, &after);
+	if (after.publishes != before.publishes)
+		c->due_ns = wm_clock_ns() + pace_ns(x, s->instances_count);
 	if (r)
 		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
 			wm_err_name(r), wm_log_q(e.text));
 	move(x, c, r ? UNFIT : CLEAN);
+	return r;
+}
+
+static void wait_for_later(struct wm_resolution *x)
+{
+	const struct compiled *c = TAILQ_FIRST(&x->at[PACED]);
+	uint64_t now = wm_clock_ns(), ms = RETRY_MS;
+
+	if (!c && TAILQ_EMPTY(&x->at[UNFIT]))
+		return;
+	TAILQ_FOREACH(c, &x->at[PACED], entry)
+	{
+		uint64_t left = c->due_ns > now ? (c->due_ns - now) / WM_NS_PER_MS + 1 : 0;
+
+		ms = left < ms ? left : ms;
+	}
+	wm_timer_arm(x->later, ms);
 }
 
 static bool compile_dirty(void *arg)
 {
 	struct wm_resolution *x = arg;
+	uint64_t now = wm_clock_ns();
 	struct compiled *c;
 	bool any = false;
 
-	while ((c = TAILQ_FIRST(&x->dirty))) {
-		compile(x, c);
+	while ((c = TAILQ_FIRST(&x->at[DIRTY]))) {
+		if (c->due_ns > now)
+			move(x, c, PACED);
+		else
+			compile(x, c);
 		any = true;
 	}
+	if (any)
+		wait_for_later(x);
 	x->index = wm_registry_index(x->registry);
 	return any;
+}
+
+/* What was paced and is due, then what did not fit, until it is clear that it still does not. */
+static void on_later(void *arg)
+{
+	struct wm_resolution *x = arg;
+	uint64_t now = wm_clock_ns();
+	struct compiled *c, *next;
+	int failures = 0;
+
+	wm_tables_recycle(x->tables);
+	for (c = TAILQ_FIRST(&x->at[PACED]); c; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (c->due_ns <= now)
+			compile(x, c);
+	}
+	/* one that fails again goes to the end: the others have their turn */
+	while (failures < RETRY_FAIL && (c = TAILQ_FIRST(&x->at[UNFIT])))
+		failures += compile(x, c) != 0;
+	wait_for_later(x);
 }
 
 /* --- following -------------------------------------------------------------------------------- */
@@ -160,8 +231,13 @@ static void on_change(void *arg, const struct wm_change *c)
 		if (!c->old || !same_backend(c->old, c->instance))
 			mark(x, c->service);
 		break;
-	case WM_CHANGE_SERVICE_CREATED:
 	case WM_CHANGE_INSTANCE_DELETED:
+		/* at once, should the set be paced; one that no set has is no matter */
+		(void)wm_tables_state(x->tables, c->service->name, c->instance->hash,
+				      WM_STATE_DOWN);
+		mark(x, c->service);
+		break;
+	case WM_CHANGE_SERVICE_CREATED:
 		mark(x, c->service);
 		break;
 	case WM_CHANGE_STATUS:
@@ -184,12 +260,8 @@ static void on_tick(void *arg)
 {
 	struct wm_resolution *x = arg;
 	struct wm_config *config = wm_tables_memory(x->tables)->config;
-	struct compiled *c;
 
 	wm_tables_recycle(x->tables);
-	for (int i = 0; i < RETRY_PER_TICK && (c = TAILQ_FIRST(&x->unfit)); i++)
-		move(x, c, DIRTY);
-	compile_dirty(x);
 	__atomic_store_n(&config->confirmed_ns, wm_clock_ns(), __ATOMIC_RELAXED);
 	wm_timer_arm(x->tick, TICK_MS);
 }
@@ -206,10 +278,11 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 		return NULL;
 	x->registry = r;
 	x->tables = t;
-	TAILQ_INIT(&x->dirty);
-	TAILQ_INIT(&x->unfit);
+	for (int i = 0; i < PLACES; i++)
+		TAILQ_INIT(&x->at[i]);
 	x->tick = wm_timer_new(l, on_tick, x);
-	if (!x->tick || wm_registry_subscribe(r, on_change, x) ||
+	x->later = wm_timer_new(l, on_later, x);
+	if (!x->tick || !x->later || wm_registry_subscribe(r, on_change, x) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_COMPILE, compile_dirty, x)) {
 		wm_resolution_free(x);
 		return NULL;
@@ -234,6 +307,7 @@ void wm_resolution_free(struct wm_resolution *x)
 		s->compiled = NULL;
 	}
 	wm_timer_free(x->tick);
+	wm_timer_free(x->later);
 	free(x->want);
 	free(x);
 }
