@@ -167,7 +167,8 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 
 	if (!find_frontend(d)) {
 		COUNT(n, connect_miss);
-		forget(ctx);
+		if (ctx->type == SOCK_DGRAM)
+			forget(ctx);
 		return ALLOW;
 	}
 	if (!choose(d, n)) {
