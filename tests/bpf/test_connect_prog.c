@@ -502,3 +502,238 @@ Test(connect, republished_under_load)
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	cr_assert_eq(counter(WM_C_CONNECT_PICKED), 20000);
 }
+
+/* --- sockets that change their mind, and corners ---------------------------------------------- */
+
+static uint32_t index_of(unsigned i)
+{
+	for (uint32_t k = 0; k < mem.backends_cap; k++)
+		if (mem.backends[k].instance == wants[i].instance &&
+		    (mem.backends[k].state & WM_STATE_MASK) != WM_STATE_FREE)
+			return k;
+	cr_assert(false, "backend %u is not in the table", i);
+	return 0;
+}
+
+/* Dialled by the virtual address first and then itself, a backend is shown as itself. */
+Test(connect, a_socket_connected_again_shows_its_new_peer)
+{
+	static const char *const pairs[][2] = {{VIP4, "127.9.9.9"}, {VIP6, "::1"}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
+		uint64_t before;
+		uint16_t port;
+
+		server = serve(pairs[i][1], SOCK_DGRAM, &port);
+		backend(0, pairs[i][1], port, 1, WM_STATE_UP);
+		publish();
+		client = socket(type, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		cr_assert_eq(dial(client, pairs[i][0], 53), 0);
+		peer_is(client, pairs[i][0], 53);
+		before = counter(WM_C_PEERNAME_REVERSED);
+		cr_assert_eq(dial(client, pairs[i][1], port), 0);
+		peer_is(client, pairs[i][1], port);
+		cr_assert_eq(counter(WM_C_PEERNAME_REVERSED), before);
+		cr_assert_eq(dial(client, pairs[i][0], 54), 0);
+		peer_is(client, pairs[i][0], 54);
+		close(client);
+		close(server);
+	}
+}
+
+/* An IPv6 datagram socket reaches IPv4 backends when it is connected; a single datagram cannot be
+ * turned into an IPv4 one by the kernel and is refused, rather than lost. */
+Test(connect, ipv6_datagrams_to_an_ipv4_backend)
+{
+	int connected = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int single = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	union address to;
+	socklen_t len = fill(&to, VIP6, 53);
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(connected, VIP6, 53), 0);
+	cr_assert_eq(send(connected, "q", 1, 0), 1);
+	cr_assert(readable(server));
+	peer_is(connected, VIP6, 53);
+	cr_assert_eq(sendto(single, "q", 1, 0, &to.any, len), -1);
+	cr_assert_eq(errno, ECONNREFUSED);
+	cr_assert_eq(counter(WM_C_UDP_REFUSED), 1);
+	close(connected);
+	close(single);
+	close(server);
+}
+
+Test(connect, port_zero_of_a_backend_keeps_the_dialled_port)
+{
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), udp;
+	union address to, from = {0};
+	socklen_t len = sizeof(from), to_len;
+	uint16_t port, udp_port;
+	int server = serve("127.9.9.9", SOCK_STREAM, &port);
+	int udp_server = serve("127.9.9.9", SOCK_DGRAM, &udp_port);
+	char octet;
+
+	backend(0, "127.9.9.9", 0, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, VIP4, port), 0);
+	peer_is(client, VIP4, port);
+	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	to_len = fill(&to, VIP4, udp_port);
+	for (unsigned round = 0; round < 2; round++) {
+		cr_assert_eq(sendto(udp, "q", 1, 0, &to.any, to_len), 1);
+		cr_assert(readable(udp_server));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(udp_server, &octet, 1, 0, &from.any, &len), 1);
+		cr_assert_eq(sendto(udp_server, "a", 1, 0, &from.any, len), 1);
+		cr_assert(readable(udp));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(udp, &octet, 1, 0, &from.any, &len), 1);
+		same_source(&from, VIP4, udp_port);
+	}
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	close(client);
+	close(udp);
+	close(server);
+	close(udp_server);
+}
+
+/* A socket is remembered for WM_UDP_RING destinations; what is older shows the backend itself. */
+Test(connect, a_socket_with_more_destinations_than_are_remembered)
+{
+	union address to, from, peers[WM_UDP_RING + 1] = {0};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), servers[WM_UDP_RING + 1];
+	socklen_t len;
+	uint16_t port[WM_UDP_RING + 1];
+	char name[8], vip[16], octet;
+
+	for (unsigned i = 0; i <= WM_UDP_RING; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		snprintf(vip, sizeof(vip), "240.1.2.%u", 10 + i);
+		servers[i] = serve("127.9.9.9", SOCK_DGRAM, &port[i]);
+		want.service = name;
+		cr_assert_eq(inet_pton(AF_INET, vip, &want.vip4_be), 1);
+		memset(want.vip6, 0, sizeof(want.vip6));
+		backend(0, "127.9.9.9", port[i], 1, WM_STATE_UP);
+		publish();
+		len = fill(&to, vip, 53);
+		cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+		cr_assert(readable(servers[i]));
+		len = sizeof(peers[i]);
+		cr_assert_eq(recvfrom(servers[i], &octet, 1, 0, &peers[i].any, &len), 1);
+	}
+	for (unsigned i = 0; i <= WM_UDP_RING; i++) {
+		cr_assert_eq(sendto(servers[i], "a", 1, 0, &peers[i].any, sizeof(peers[i].in)), 1);
+		cr_assert(readable(client));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(client, &octet, 1, 0, &from.any, &len), 1);
+		snprintf(vip, sizeof(vip), "240.1.2.%u", 10 + i);
+		same_source(&from, i ? vip : "127.9.9.9", i ? 53 : port[0]);
+		close(servers[i]);
+	}
+	cr_assert_eq(counter(WM_C_UDP_REVERSED), WM_UDP_RING);
+	close(client);
+}
+
+/* The index of a backend that left belongs to another: its stamp tells, and nothing goes there
+ * because it once did. */
+Test(connect, a_new_occupant_is_picked_and_not_remembered)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	union address to;
+	socklen_t len = fill(&to, VIP4, 53);
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 1);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	mem.backends[index_of(0)].state += 1u << 16;
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 2);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	cr_assert_eq(mem.stats[index_of(0)].udp_picks, 2);
+	close(client);
+	close(server);
+}
+
+/* Slots of another generation than the set's word are never followed. */
+Test(connect, a_torn_set_is_tried_twice_and_refused)
+{
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint32_t set;
+
+	backend(0, "127.9.9.9", 1, 1, WM_STATE_UP);
+	cr_assert_eq(wm_tables_put(tables, &want, &set, NULL), 0);
+	mem.slots[mem.sets[set].table.first].generation++;
+	cr_assert_eq(dial(client, VIP4, 80), ECONNREFUSED);
+	cr_assert_eq(counter(WM_C_CONNECT_TORN), 1);
+	cr_assert_eq(counter(WM_C_CONNECT_REFUSED), 1);
+	cr_assert_eq(counter(WM_C_CONNECT_PICKED), 0);
+	close(client);
+}
+
+/* What the C library does to sort addresses: a datagram socket, port 0, then getsockname(). */
+Test(connect, looking_for_a_route_is_no_pick)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	backend(0, "127.9.9.9", 1000, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, VIP4, 0), 0);
+	cr_assert_eq(counter(WM_C_CONNECT_PICKED), 0);
+	cr_assert_eq(picks(0), 0);
+	close(client);
+}
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+/* Multipath TCP is steered as TCP is; ICMP has no ports and is left alone. */
+Test(connect, other_protocols)
+{
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_STREAM, &port);
+	int mptcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP), ping;
+	int range = open("/proc/sys/net/ipv4/ping_group_range", O_WRONLY | O_CLOEXEC);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	if (mptcp >= 0) { /* a kernel may lack it */
+		cr_assert_eq(dial(mptcp, VIP4, 80), 0);
+		cr_assert_eq(counter(WM_C_CONNECT_PICKED), 1);
+		close(mptcp);
+	}
+	cr_assert(range >= 0 && write(range, "0 0", 3) == 3, "%s", strerror(errno));
+	close(range);
+	ping = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+	cr_assert(ping >= 0, "%s", strerror(errno));
+	dial(ping, VIP4, 0);
+	cr_assert_eq(counter(WM_C_CONNECT_PICKED), mptcp >= 0);
+	cr_assert_eq(counter(WM_C_CONNECT_MISS) + counter(WM_C_CONNECT_REFUSED), 0);
+	close(ping);
+	close(server);
+}
+
+/* Outside the cgroup a virtual address is any address: nobody is there. */
+Test(connect, outside_the_cgroup_nothing_changes)
+{
+	char root[128];
+	int client;
+
+	backend(0, "127.9.9.9", 1, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(wm_cgroup_root(root, sizeof(root)), 0);
+	enter(root);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cr_assert_neq(dial(client, VIP4, 80), 0);
+	close(client);
+	cr_assert_eq(counter(WM_C_CONNECT_PICKED) + counter(WM_C_CONNECT_MISS), 0);
+}

@@ -157,3 +157,59 @@ Test(dns_diff, kernel_and_userspace_agree)
 	cr_assert_eq(kernel_answers, could, "seed %llu", (unsigned long long)first);
 	cr_assert_gt(kernel_answers, QUESTIONS / 10);
 }
+
+/* --- damaged packets ---------------------------------------------------------------------------
+ */
+#define DAMAGED 60000
+
+/* Change a few octets of the datagram; cut it or let it grow; say so in the lengths or not. */
+static void damage(struct frame *f)
+{
+	for (unsigned n = below(4); n; n--)
+		f->at[f->dns + below((unsigned)(f->len - f->dns))] =
+			(uint8_t)(below(2) ? below(256) : below(70));
+	if (below(3) == 0)
+		f->len = f->dns + 12 + below((unsigned)(f->len - f->dns) + 8 - 12);
+	if (below(8))
+		seal(f);
+}
+
+/* Whatever comes: either the packet is as it was, or it holds the answer that userspace gives for
+ * the same octets, in an envelope that fits. */
+Test(dns_diff, damaged_queries)
+{
+	static const uint16_t types[] = {1, 28, 33};
+	unsigned kernel_answers = 0;
+	uint8_t out[WM_DNS_EDNS_MAX];
+	uint64_t first;
+
+	seed = first = wm_random64();
+	fill();
+	for (unsigned n = 0; n < DAMAGED; n++) {
+		bool veth = below(2);
+		struct answer k, u;
+		struct frame q, a;
+		char name[300];
+		size_t len;
+
+		random_name(name);
+		query_frame(&q, below(2), name, types[below(3)], below(2) ? 1232 : 0);
+		damage(&q);
+		run(veth ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+		if (same_frame(&q, &a))
+			continue;
+		kernel_answers++;
+		/* the datagram ends where its length says, whatever the frame holds behind */
+		len = ((size_t)q.at[q.dns - 4] << 8 | q.at[q.dns - 3]) - 8;
+		cr_assert_leq(q.dns + len, q.len);
+		len = wm_dns_respond(server, q.at + q.dns, len, false, out, sizeof(out));
+		cr_assert(len, "seed %llu", (unsigned long long)first);
+		cr_assert(take_apart(a.at + a.dns, a.len - a.dns, &k));
+		cr_assert(take_apart(out, len, &u));
+		cr_assert(equal(&k, &u), "seed %llu: %s", (unsigned long long)first, name);
+		cr_assert_eq(memcmp(q.at + q.dns, a.at + a.dns, 2), 0);
+		check_envelope(&q, &a, q.v6);
+	}
+	cr_assert_gt(kernel_answers, DAMAGED / 50, "%u", kernel_answers);
+	cr_assert_lt(kernel_answers, DAMAGED / 2, "%u", kernel_answers);
+}
