@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's python3-consul, unmodified, against the agent: what it reads must be what was registered.
+
+Its release (0.7.1) sends heartbeats and deregistrations by GET, which Consul answers with 405 since 1.0,
+and so do we: these are sent by PUT. Prints one line a finding, exits with 1 when one is not as expected."""
+import sys
+import urllib.request
+import threading
+import time
+
+import consul
+
+failed = False
+
+
+def check(what, want, have):
+    global failed
+    if want == have:
+        print("ok:", what)
+    else:
+        print(f"FAILED: {what}: expected {want!r}, saw {have!r}")
+        failed = True
+
+
+def put(path):
+    request = urllib.request.Request("http://127.0.0.1:8500/v1/agent" + path, method="PUT")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status
+
+
+c = consul.Consul(host="127.0.0.1", port=8500)
+check("register", True, c.agent.service.register(
+    "py", service_id="py-1", address="10.6.0.1", port=80, tags=["v1", "blue"],
+    check=consul.Check.ttl("1h")))
+check("register with an HTTP check", True, c.agent.service.register(
+    "py", service_id="py-2", address="10.6.0.2", port=81,
+    check=consul.Check.http("http://127.0.0.1:1/", "10h", timeout="1s")))
+check("agent.services", {"py-1", "py-2"}, set(c.agent.services()))
+check("agent.checks", "critical", c.agent.checks()["service:py-1"]["Status"])
+check("a heartbeat by GET is refused", False, c.agent.check.ttl_pass("service:py-1"))
+check("a heartbeat", 200, put("/check/pass/service:py-1?note=fine"))
+index, nodes = c.health.service("py", passing=True)
+check("health.service passing", ["py-1"], [n["Service"]["ID"] for n in nodes])
+check("its fields", ("10.6.0.1", 80, ["v1", "blue"]),
+      (nodes[0]["Service"]["Address"], nodes[0]["Service"]["Port"], nodes[0]["Service"]["Tags"]))
+check("health.service by tag", ["py-1"],
+      [n["Service"]["ID"] for n in c.health.service("py", tag="blue")[1]])
+check("catalog.services", ["blue", "v1"], sorted(c.catalog.services()[1]["py"]))
+check("catalog.service", {"py-1", "py-2"}, {s["ServiceID"] for s in c.catalog.service("py")[1]})
+check("catalog.nodes", 1, len(c.catalog.nodes()[1]))
+check("catalog.datacenters", ["dc1"], c.catalog.datacenters())
+node = c.agent.self()["Config"]["NodeName"]
+check("catalog.node", {"py-1", "py-2"}, set(c.catalog.node(node)[1]["Services"]) - {"consul"})
+check("health.node", 3, len(c.health.node(node)[1]))
+check("health.checks", 2, len(c.health.checks("py")[1]))
+check("health.state", 1, len(c.health.state("critical")[1]))
+check("agent.members", [node], [m["Name"] for m in c.agent.members()])
+check("status.leader", str, type(c.status.leader()))
+check("status.peers", list, type(c.status.peers()))
+check("kv.get of what is not there", None, c.kv.get("none")[1])
+
+# a blocking query wakes with the change, and with its index
+seen = {}
+
+
+def watch():
+    began = time.monotonic()
+    seen["index"], seen["nodes"] = c.health.service("py", index=index, wait="20s", passing=True)
+    seen["after"] = time.monotonic() - began
+
+
+thread = threading.Thread(target=watch)
+thread.start()
+time.sleep(0.3)
+check("a bad heartbeat", 200, put("/check/fail/service:py-1"))
+thread.join(25)
+check("the watcher woke", [], seen.get("nodes"))
+check("with a greater index", True, int(seen["index"]) > int(index))
+check("and soon", True, 0.2 < seen["after"] < 10)
+
+check("deregister", 200, put("/service/deregister/py-1"))
+check("deregister the other", 200, put("/service/deregister/py-2"))
+check("nothing is left", {}, c.agent.services())
+sys.exit(failed)
