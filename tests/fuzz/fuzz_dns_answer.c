@@ -30,6 +30,17 @@ static void check_answer(const struct wm_view *v, const struct wm_name *name, ui
 	n = wm_dns_addresses(v, name, type, 60, max, random, out, &len);
 	if (n > (int)max || (n >= 0 && len != (size_t)n * each))
 		abort();
+	for (int i = 0; i < n; i++) {
+		const uint8_t *r = out + (size_t)i * each;
+
+		if (r[0] != 0xc0 || r[1] != 12 || r[3] != type || r[5] != 1 || r[9] != 60 ||
+		    r[11] != each - WM_DNS_RR_DATA)
+			abort();
+		for (int k = 0; k < i; k++) /* no address twice */
+			if (!memcmp(r + WM_DNS_RR_DATA, out + (size_t)k * each + WM_DNS_RR_DATA,
+				    each - WM_DNS_RR_DATA))
+				abort();
+	}
 	free(out);
 }
 
@@ -55,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		name.set = data[0] % (SETS + 1);
 		name.kind = data[1] % 3;
 		name.vip4_be = data[2];
-		check_answer(&v, &name, WM_DNS_A, 1 + data[3] % 8, (uint32_t)data[4] << 24);
-		check_answer(&v, &name, WM_DNS_AAAA, 1 + data[3] % 8, (uint32_t)data[5] << 24);
+		check_answer(&v, &name, WM_DNS_A, 1 + data[3] % 16, (uint32_t)data[4] << 24);
+		check_answer(&v, &name, WM_DNS_AAAA, 1 + data[3] % 16, (uint32_t)data[5] << 24);
 	}
 	if (size >= WM_DNS_HEADER_LEN) {
 		query = malloc(size);

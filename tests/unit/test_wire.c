@@ -2,6 +2,7 @@
 /* links: base */
 /* The headers that kernel and userspace share, on the host. */
 #include "userspace/base/util.h"
+#include "waymark/checksum.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
 
@@ -177,4 +178,115 @@ Test(answer, records)
 	name.vip4_be = 1;
 	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 1, out, &len), 1);
 	cr_assert_eq(len, WM_DNS_RR_A);
+}
+
+/* --- the same address more than once ---------------------------------------------------------- */
+#define MANY 600
+
+static struct wm_slot many_slots[MANY];
+static struct wm_backend many_backends[MANY];
+static const struct wm_view many = {&set, many_slots, many_backends, 1, MANY, MANY};
+
+static bool record_of(const __u8 *out, uint32_t n, uint16_t type, uint32_t number)
+{
+	uint32_t len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, got;
+
+	memcpy(&got, out + n * len + len - 4, sizeof(got));
+	return got == number;
+}
+
+/* Short answers and long ones, by two ways, against counting. */
+static void each_address_once(uint32_t n, uint32_t kinds, uint16_t type, uint32_t max)
+{
+	static __u8 out[MANY * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+	struct wm_name name = {.kind = WM_NAME_SERVICE};
+	uint32_t seen = 0, times, len;
+	int got;
+
+	for (uint32_t i = 0; i < n; i++) {
+		many_slots[i] =
+			(struct wm_slot){.backend = i, .alias = i, .keep = ~0u, .generation = 5};
+		many_backends[i] = (struct wm_backend){.state = WM_STATE_UP,
+						       .families = WM_FAMILY_4 | WM_FAMILY_6,
+						       .addr4_be = i % kinds + 1};
+		/* the first three words agree: all of an address has to be compared */
+		many_backends[i].addr6_be[0] = 0xfd;
+		many_backends[i].addr6_be[3] = i % kinds + 1;
+	}
+	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)n, .generation = 5};
+	got = wm_dns_addresses(&many, &name, type, 60, max, (__u32)wm_random64(), out, &len);
+	cr_assert_eq(got, (int)(kinds < max ? kinds : max), "%u of %u, at most %u: %d", kinds, n,
+		     max, got);
+	cr_assert_eq(len, (uint32_t)got * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA));
+	for (uint32_t k = 1; k <= kinds; k++) {
+		times = 0;
+		for (int i = 0; i < got; i++)
+			times += record_of(out, (uint32_t)i, type, k);
+		cr_assert_leq(times, 1);
+		seen += times;
+	}
+	cr_assert_eq(seen, (uint32_t)got);
+}
+
+Test(answer, each_address_once)
+{
+	static const uint32_t kinds[] = {1, 2, 7, 8, 9, 60, MANY};
+	static const uint32_t maxima[] = {1, 7, 8, 9, 100, MANY};
+
+	for (unsigned k = 0; k < WM_ARRAY_LEN(kinds); k++)
+		for (unsigned m = 0; m < WM_ARRAY_LEN(maxima); m++) {
+			each_address_once(MANY, kinds[k], WM_DNS_A, maxima[m]);
+			each_address_once(MANY, kinds[k], WM_DNS_AAAA, maxima[m]);
+			each_address_once(kinds[k], kinds[k], WM_DNS_A, maxima[m]);
+		}
+}
+
+/* --- the checksum's arithmetic ------------------------------------------------------------------
+ */
+static uint16_t slow_sum(const uint16_t *w, unsigned n)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		sum += w[i];
+		sum = sum > 0xffff ? sum - 0xffff : sum;
+	}
+	return (uint16_t)sum;
+}
+
+/* 0 and 0xffff are the same number in this arithmetic. */
+static bool same_sum(uint16_t a, uint16_t b)
+{
+	return a == b || (a == 0 && b == 0xffff) || (a == 0xffff && b == 0);
+}
+
+Test(checksum, folding)
+{
+	cr_assert_eq(wm_csum_fold(0), 0);
+	cr_assert_eq(wm_csum_fold(0xffff), 0xffff);
+	cr_assert_eq(wm_csum_fold(0x10000), 1);
+	cr_assert_eq(wm_csum_fold(~0ull), 0xffff);
+	for (unsigned n = 0; n < 100000; n++) {
+		uint64_t sum = wm_random64() >> n % 64;
+		uint16_t w[4] = {(uint16_t)sum, (uint16_t)(sum >> 16), (uint16_t)(sum >> 32),
+				 (uint16_t)(sum >> 48)};
+
+		cr_assert(same_sum(wm_csum_fold(sum), slow_sum(w, 4)), "%llx",
+			  (unsigned long long)sum);
+	}
+}
+
+Test(checksum, replacing_a_word_is_as_good_as_summing_again)
+{
+	for (unsigned n = 0; n < 100000; n++) {
+		uint64_t r = wm_random64();
+		/* among the words are the ends of the range, often */
+		uint16_t w[4] = {n % 3 ? (uint16_t)r : 0xffff, n % 5 ? (uint16_t)(r >> 16) : 0,
+				 (uint16_t)(r >> 32), n % 7 ? (uint16_t)(r >> 48) : 0xffff};
+		uint16_t check = (uint16_t)~slow_sum(w, 4), was = w[0];
+
+		w[0] = n % 11 ? (uint16_t)wm_random64() : (uint16_t)(n % 2 ? 0xffff : 0);
+		check = wm_csum_replace(check, was, w[0]);
+		cr_assert(same_sum((uint16_t)~check, slow_sum(w, 4)));
+	}
 }
