@@ -113,7 +113,7 @@ static void usage(FILE *out)
 	      "  -h, --help         this text\n\n"
 	      "examples:\n"
 	      "  waymarkctl resolve web                 which backends a connect() may get now\n"
-	      "  waymarkctl --json status | jq .Kernel  for scripts\n"
+	      "  waymarkctl --json status | jq .plane   for scripts\n"
 	      "  waymarkctl doctor                      why is something not in the kernel?\n"
 	      "  bpftool map dump pinned /sys/fs/bpf/waymark/maps/backends\n\n"
 	      "exit status: 0 done, 1 it did not work, 2 wrong usage\n",
