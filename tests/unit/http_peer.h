@@ -115,14 +115,18 @@ static inline void *peer_main(void *arg)
 
 		if (fd < 0)
 			continue;
-		/* a request with a body comes in one segment over loopback */
-		while (len < sizeof(req) - 1 &&
+		/* A request with a body comes in one segment over loopback. A client that has
+		 * connected and stopped turning its loop sends none: peer_stop() must get through.
+		 */
+		fds[0].fd = fd;
+		while (len < sizeof(req) - 1 && poll(fds, 2, -1) >= 0 && !fds[1].revents &&
 		       (n = recv(fd, req + len, sizeof(req) - 1 - len, 0)) > 0) {
 			len += (size_t)n;
 			req[len] = 0;
 			if (strstr(req, "\r\n\r\n"))
 				break;
 		}
+		fds[0].fd = p->fd;
 		req[len] = 0;
 		if (strstr(req, " /hang") && p->hung_count < PEER_HUNG_MAX) {
 			p->hung[p->hung_count++] = fd;

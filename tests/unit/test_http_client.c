@@ -324,3 +324,19 @@ Test(http_client, free_from_a_callback_and_with_calls_in_flight)
 	for (int i = 0; i < 5; i++)
 		wm_loop_turn(loop, 5);
 }
+
+/* A client that had connected and then turned its loop no more kept the peer, and with it the test,
+ * in recv(). */
+Test(http_client, the_peer_stops_though_a_client_says_nothing)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct peer p;
+
+	peer_start(&p);
+	a.sin_port = htons(p.port);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	usleep(20000); /* in recv() by now, most likely; nothing hangs on it */
+	peer_stop(&p);
+	close(fd);
+}
