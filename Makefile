@@ -14,7 +14,8 @@ VERSION := $(shell cat VERSION)
 
 # Debian packages, by what needs them. `make deps` installs what is missing and nothing else.
 DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
-	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev
+	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
+	libpcre2-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
 DEPS_TEST := libcriterion-dev libclang-rt-14-dev python3-dnspython python3-consul strace netcat-openbsd sqlite3
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
@@ -22,7 +23,7 @@ DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
-	libevent_extra libcurl sqlite3
+	libevent_extra libcurl sqlite3 libpcre2-8
 
 # --- tools and flags ---------------------------------------------------------------------------
 CC := gcc
@@ -54,7 +55,7 @@ BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wal
 	-Wno-unused-parameter $(WERROR) -Iinclude/waymark -Ivmlinux -Ibpf
 
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
-LAYERS := base net registry health resolution dns dataplane api
+LAYERS := base net registry metadata health resolution dns dataplane api
 BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
 SRC_base := $(wildcard userspace/base/*.c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net registry health resolution dns dataplane api */
+/* links: base net registry metadata health resolution dns dataplane api */
 /* The API's endpoints: shapes, texts and statuses as a real Consul 1.21 gave them, errors, and what
  * a write promises. Blocking queries: test_api_blocking.c. */
 #include "api_help.h"
@@ -363,8 +363,6 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 
 	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++)
 		expect_text("PUT", REGISTER, all[i].body, 400, all[i].text);
-	expect_text("GET", "/v1/health/service/x?filter=a==b", NULL, 501,
-		    "The parameter filter is not supported");
 }
 
 Test(api, nesting_and_size_are_bounded)
@@ -476,6 +474,62 @@ Test(api, passing_and_tags_select)
 	cr_assert_str_eq(ids("/v1/health/service/web?node-meta=rack:b4"), "");
 	cr_assert_str_eq(ids("/v1/health/service/WEB?near=_agent"), "w1 w2 w3 ");
 	expect_json("/v1/catalog/services", "{\"web\":[\"Blue\",\"blue\",\"v7\"]}");
+}
+
+/* The texts and statuses of errors are those that a real Consul gave. */
+Test(api, the_filter_language_selects)
+{
+	must_put(REGISTER,
+		 "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":9001,\"Tags\":[\"a\",\"b\"],"
+		 "\"Meta\":{\"version\":\"2.1\"},\"Check\":{\"CheckID\":\"c1\",\"TTL\":\"1h\","
+		 "\"Status\":\"passing\"}}");
+	must_put(REGISTER,
+		 "{\"ID\":\"w2\",\"Name\":\"web\",\"Port\":9002,\"Tags\":[\"z\"],\"Check\":"
+		 "{\"CheckID\":\"c2\",\"TTL\":\"1h\",\"Status\":\"warning\"}}");
+	must_put(REGISTER, "{\"ID\":\"d1\",\"Name\":\"db\"}");
+	cr_assert_str_eq(ids("/v1/health/service/web?filter=Service.Meta.version==%222.1%22"),
+			 "w1 ");
+	cr_assert_str_eq(ids("/v1/health/service/web?filter=Checks.Status==warning"), "w2 ");
+	cr_assert_str_eq(ids("/v1/health/service/web?passing&filter=Checks.Status==warning"), "");
+	cr_assert_str_eq(ids("/v1/health/service/web?filter="), "w1 w2 ");
+	cr_assert_str_eq(ids("/v1/health/service/web?filter=not+z+in+Service.Tags"), "w1 ");
+	expect_json("/v1/catalog/services?filter=ServicePort!=9002",
+		    "{\"db\":[],\"web\":[\"a\",\"b\"]}");
+	expect_json("/v1/catalog/service/web?filter=ServiceTags+is+empty", "[]");
+	expect_json("/v1/catalog/nodes?filter=Node==elsewhere", "[]");
+	expect_json("/v1/agent/services?filter=Meta.version+==+%229%22", "{}");
+	expect_json("/v1/agent/checks?filter=Status==critical", "{}");
+	expect_json("/v1/health/state/any?filter=CheckID==none", "[]");
+	expect_json("/v1/health/checks/web?filter=Status==critical", "[]");
+	expect_json("/v1/health/node/n1?filter=Status==critical", "[]");
+	cr_assert_eq(get("/v1/catalog/node/n1?filter=ID==d1"), 200);
+	cr_assert(strstr(one.body, "\"db\"") && !strstr(one.body, "\"web\""));
+	cr_assert_eq(get("/v1/health/state/any?filter=Status==warning"), 200);
+	cr_assert(strstr(one.body, "\"c2\"") && !strstr(one.body, "\"c1\""));
+	expect_text("GET", "/v1/catalog/service/web?filter=Bad%20==%201", NULL, 500,
+		    "Failed to create boolean expression evaluator: Selector \"Bad\" is not valid");
+	expect_text(
+		"GET", "/v1/catalog/service/web?filter=ServiceMeta.version%20is%20not%20empty",
+		NULL, 500,
+		"Failed to create boolean expression evaluator: Invalid match operator \"Is Not "
+		"Empty\" for selector \"ServiceMeta.version\"");
+	expect_text(
+		"GET", "/v1/health/state/any?filter=Output+matches+`(?=x)`", NULL, 500,
+		"Failed to create boolean expression evaluator: Failed to coerce value "
+		"\"(?=x)\" for selector \"Output\": lookaround and recursion are not supported");
+}
+
+Test(api, a_filter_that_costs_too_much_is_an_error_not_a_shorter_list)
+{
+	char body[1200];
+
+	snprintf(body, sizeof(body), "{\"Name\":\"web\",\"Meta\":{\"m\":\"%0300d!\"}}", 0);
+	must_put(REGISTER, body);
+	expect_text(
+		"GET", "/v1/health/service/web?filter=Service.Meta.m+matches+`^(0|00)%2B$`", NULL,
+		400,
+		"filter: more than 2000000 comparisons, or a regular expression that needs more "
+		"than 10000 steps");
 }
 
 /* --- writes ------------------------------------------------------------------------------------

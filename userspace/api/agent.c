@@ -127,38 +127,53 @@ void wm_status_peers(struct wm_call *c)
 
 void wm_agent_services(struct wm_call *c)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	const struct wm_instance *i;
 	struct wm_json j;
 	size_t pos = 0;
 
+	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter))
+		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		struct wm_filter_row row = wm_filter_row_of(&e, i);
+
+		if (!wm_filter_match(filter, &row))
+			continue;
 		wm_json_key(&j, i->id);
 		wm_encode_agent_service(&j, &e, i, NULL);
 	}
 	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, 0);
+	wm_answer_filtered(c, &j, 0, filter);
 }
 
 void wm_agent_checks(struct wm_call *c)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	const struct wm_instance *i;
 	struct wm_json j;
 	size_t pos = 0;
 
+	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter))
+		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		struct wm_filter_row row = wm_filter_row_of(&e, i);
+
 		for (unsigned n = 0; n < i->checks_count; n++) {
+			row.check = i->checks[n];
+			if (!wm_filter_match(filter, &row))
+				continue;
 			wm_json_key(&j, i->checks[n]->id);
 			wm_encode_agent_check(&j, &e, i->checks[n]);
 		}
 	}
 	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, 0);
+	wm_answer_filtered(c, &j, 0, filter);
 }
 
 /* With ?hash of what the client knows the answer waits until the content is another. */

@@ -17,18 +17,21 @@ void wm_catalog_datacenters(struct wm_call *c)
 
 void wm_catalog_nodes(struct wm_call *c)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_filter_row row = wm_filter_row_of(&e, NULL);
 	struct wm_json j;
 	uint64_t index;
 
-	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+	if (!wm_params_filter(c, WM_FILTER_NODE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	if (wm_params_node(c, e.node))
+	if (wm_params_node(c, e.node) && wm_filter_match(filter, &row))
 		wm_encode_node(&j, &e);
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }
 
 static int by_text(const void *a, const void *b)
@@ -36,22 +39,37 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* "name":[tags of all instances, each once]. @return false without memory. */
-static bool put_service_tags(struct wm_json *j, const struct wm_service *s)
+/* "name":[tags of the instances that the filter wants, each once], or nothing if it wants none.
+ * @return false without memory. */
+static bool put_service_tags(struct wm_json *j, const struct wm_service *s, struct wm_filter *f,
+			     const struct wm_encode *e)
 {
+	_cleanup_free_ const struct wm_instance **wanted = NULL;
 	_cleanup_free_ const char **tags = NULL;
 	size_t total = 0, n = 0;
+	unsigned count = 0;
 
-	for (unsigned i = 0; i < s->instances_count; i++)
+	wanted = malloc((s->instances_count + 1) * sizeof(struct wm_instance *));
+	if (!wanted)
+		return false;
+	for (unsigned i = 0; i < s->instances_count; i++) {
+		struct wm_filter_row row = wm_filter_row_of(e, s->instances[i]);
+
+		if (!wm_filter_match(f, &row))
+			continue;
+		wanted[count++] = s->instances[i];
 		total += s->instances[i]->tags_count;
+	}
+	if (f && !count)
+		return true;
 	wm_json_kopen(j, s->name, '[');
 	if (total) {
 		tags = malloc(total * sizeof(*tags));
 		if (!tags)
 			return false;
-		for (unsigned i = 0; i < s->instances_count; i++) {
-			for (unsigned t = 0; t < s->instances[i]->tags_count; t++)
-				tags[n++] = s->instances[i]->tags[t];
+		for (unsigned i = 0; i < count; i++) {
+			for (unsigned t = 0; t < wanted[i]->tags_count; t++)
+				tags[n++] = wanted[i]->tags[t];
 		}
 		qsort(tags, n, sizeof(*tags), by_text);
 		for (size_t i = 0; i < n; i++) {
@@ -66,24 +84,27 @@ static bool put_service_tags(struct wm_json *j, const struct wm_service *s)
 void wm_catalog_services(struct wm_call *c)
 {
 	_cleanup_free_ const struct wm_service **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
+	struct wm_encode e = wm_encode_of(c->api);
 	struct wm_json j;
 	unsigned count;
 	uint64_t index;
 	bool ok = true;
 
-	if (wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+	if (!wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	all = wm_sorted_services(c->api->d.registry, &count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	if (wm_params_node(c, wm_registry_node(c->api->d.registry))) {
 		for (unsigned i = 0; i < count; i++)
-			ok = ok && put_service_tags(&j, all[i]);
+			ok = ok && put_service_tags(&j, all[i], filter, &e);
 		ok = ok && (all || !wm_registry_services(c->api->d.registry));
 	}
 	wm_json_close(&j, '}');
 	if (ok)
-		wm_answer_end(c, &j, index);
+		wm_answer_filtered(c, &j, index, filter);
 	else
 		wm_answer_text(c, 503, "Out of memory");
 }
@@ -92,11 +113,13 @@ void wm_catalog_service(struct wm_call *c)
 {
 	const struct wm_service *s;
 	_cleanup_free_ const struct wm_instance **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	struct wm_json j;
 	uint64_t index;
 
-	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
+	if (!wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, c->params[0]);
 	all = wm_sorted_instances(s);
@@ -107,9 +130,12 @@ void wm_catalog_service(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {
-		if (wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node))
+		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
+
+		if (wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node) &&
+		    wm_filter_match(filter, &row))
 			wm_encode_catalog_entry(&j, &e, all[i]);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }

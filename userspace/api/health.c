@@ -8,12 +8,14 @@ void wm_health_service(struct wm_call *c)
 {
 	const struct wm_service *s;
 	_cleanup_free_ const struct wm_instance **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	struct wm_json j;
 	uint64_t index;
 	bool passing;
 
 	if (!wm_params_passing(c, &passing) ||
+	    !wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, c->params[0]);
@@ -25,23 +27,39 @@ void wm_health_service(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
+
 		if ((!passing || all[i]->status == WM_PASSING) && wm_params_tags(c, all[i]) &&
-		    wm_params_node(c, all[i]->node))
+		    wm_params_node(c, all[i]->node) && wm_filter_match(filter, &row))
 			wm_encode_health_entry(&j, &e, all[i]);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
+}
+
+void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i,
+		   struct wm_filter *f, const enum wm_status *status)
+{
+	struct wm_filter_row row = wm_filter_row_of(e, i);
+
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		row.check = i->checks[n];
+		if ((!status || row.check->status == *status) && wm_filter_match(f, &row))
+			wm_encode_check(j, e, row.check);
+	}
 }
 
 void wm_health_checks(struct wm_call *c)
 {
 	const struct wm_service *s;
 	_cleanup_free_ const struct wm_instance **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	struct wm_json j;
 	uint64_t index;
 
-	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
+	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, c->params[0]);
 	all = wm_sorted_instances(s);
@@ -52,17 +70,18 @@ void wm_health_checks(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {
-		for (unsigned n = 0; n < all[i]->checks_count; n++)
-			wm_encode_check(&j, &e, all[i]->checks[n]);
+		wm_put_checks(&j, &e, all[i], filter, NULL);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }
 
 /* A state that does not exist has no checks, as in Consul. */
 void wm_health_state(struct wm_call *c)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_filter_row row = wm_filter_row_of(&e, NULL);
 	bool any = strcmp(c->params[0], "any") == 0;
 	enum wm_status wanted = WM_PASSING;
 	bool known = any || !wm_status_parse(c->params[0], &wanted);
@@ -71,18 +90,15 @@ void wm_health_state(struct wm_call *c)
 	uint64_t index;
 	size_t pos = 0;
 
-	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
+	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	if (known && (any || wanted == WM_PASSING))
+	if (known && (any || wanted == WM_PASSING) && wm_filter_match(filter, &row))
 		wm_encode_node_check(&j, &e);
-	while (known && (i = wm_registry_next_instance(c->api->d.registry, &pos))) {
-		for (unsigned n = 0; n < i->checks_count; n++) {
-			if (any || i->checks[n]->status == wanted)
-				wm_encode_check(&j, &e, i->checks[n]);
-		}
-	}
+	while (known && (i = wm_registry_next_instance(c->api->d.registry, &pos)))
+		wm_put_checks(&j, &e, i, filter, any ? NULL : &wanted);
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }

@@ -7,6 +7,7 @@
 #include "api.h"
 #include "decode.h"
 #include "userspace/base/util.h"
+#include "userspace/metadata/filter.h"
 #include "writer.h"
 
 #include <sys/queue.h>
@@ -174,10 +175,26 @@ void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 /** Element of /v1/catalog/service/:name. */
 void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,
 			     const struct wm_instance *i);
+/** Those checks of an instance that the filter wants; @p status: in this one only, NULL: in any. */
+void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i,
+		   struct wm_filter *f, const enum wm_status *status);
 /** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 /** All services by name, the same. */
 const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
+
+/* --- params.c: ?filter --- */
+#define _cleanup_filter_ __attribute__((cleanup(wm_filter_freep)))
+static inline void wm_filter_freep(struct wm_filter **f)
+{
+	wm_filter_free(*f);
+}
+/** ?filter, compiled; NULL where there is none. @return false: answered with an error. */
+bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_filter **ret_filter);
+/** wm_answer_end(), or an error if the filter ran into a limit on the way. */
+void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
+			const struct wm_filter *f);
+struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i);
 
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);

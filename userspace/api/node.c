@@ -143,13 +143,15 @@ static bool is_node(const struct wm_call *c, const struct wm_encode *e)
 /* @p bracket: '{' services by id, '[' a list. */
 static void answer_node(struct wm_call *c, const char *key, char bracket)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	const struct wm_instance *i;
 	struct wm_json j;
 	uint64_t index;
 	size_t pos = 0;
 
-	if (wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	wm_answer_begin(c, &j);
 	if (!is_node(c, &e)) {
@@ -162,13 +164,17 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	wm_encode_node(&j, &e);
 	wm_json_kopen(&j, key, bracket);
 	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		struct wm_filter_row row = wm_filter_row_of(&e, i);
+
+		if (!wm_filter_match(filter, &row))
+			continue;
 		if (bracket == '{')
 			wm_json_key(&j, i->id);
 		wm_encode_service(&j, i);
 	}
 	wm_json_close(&j, bracket == '{' ? '}' : ']');
 	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }
 
 void wm_catalog_node(struct wm_call *c)
@@ -183,24 +189,27 @@ void wm_catalog_node_services(struct wm_call *c)
 
 void wm_health_node(struct wm_call *c)
 {
+	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_filter_row row = wm_filter_row_of(&e, NULL);
 	const struct wm_instance *i;
 	struct wm_json j;
 	uint64_t index;
 	size_t pos = 0;
 
-	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
+	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	if (is_node(c, &e)) {
-		wm_encode_node_check(&j, &e);
+		if (wm_filter_match(filter, &row))
+			wm_encode_node_check(&j, &e);
 		while ((i = wm_registry_next_instance(c->api->d.registry, &pos)))
-			for (unsigned n = 0; n < i->checks_count; n++)
-				wm_encode_check(&j, &e, i->checks[n]);
+			wm_put_checks(&j, &e, i, filter, NULL);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
+	wm_answer_filtered(c, &j, index, filter);
 }
 
 /* Fabio and others watch a key; one that is answered at once would be asked for at once again. */

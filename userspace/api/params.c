@@ -64,7 +64,7 @@ static bool refuse_enterprise(struct wm_call *c, const char *param, const char *
 
 bool wm_params_common(struct wm_call *c)
 {
-	const char *dc = wm_http_query(c->req, "dc"), *filter = wm_http_query(c->req, "filter");
+	const char *dc = wm_http_query(c->req, "dc");
 	bool consistent = wm_http_query(c->req, "consistent") != NULL;
 
 	c->pretty = wm_http_query(c->req, "pretty") != NULL;
@@ -85,10 +85,6 @@ bool wm_params_common(struct wm_call *c)
 		return false;
 	if (dc && *dc && strcasecmp(dc, wm_registry_datacenter(c->api->d.registry)) != 0) {
 		wm_answer_text(c, 500, "No path to datacenter");
-		return false;
-	}
-	if (filter && *filter) {
-		wm_answer_text(c, 501, "The parameter filter is not supported");
 		return false;
 	}
 	return read_blocking(c);
@@ -160,4 +156,37 @@ bool wm_params_node(const struct wm_call *c, const struct wm_node *n)
 			return false;
 	}
 	return true;
+}
+
+/* Consul answers a bad expression with 500, and clients know the text. */
+bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_filter **ret_filter)
+{
+	const char *text = wm_http_query(c->req, "filter");
+	struct wm_err e = {0};
+
+	*ret_filter = NULL;
+	if (!text || !*text)
+		return true;
+	if (!wm_filter_compile(text, kind, ret_filter, &e))
+		return true;
+	wm_answer_text(c, e.code == WM_E_LIMIT ? 400 : 500,
+		       "Failed to create boolean expression evaluator: %s", e.text);
+	return false;
+}
+
+void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
+			const struct wm_filter *f)
+{
+	if (wm_filter_exceeded(f))
+		wm_answer_text(c, 400,
+			       "filter: more than %d comparisons, or a regular expression that "
+			       "needs more than %d steps",
+			       WM_FILTER_STEPS_MAX, WM_FILTER_REGEX_EFFORT);
+	else
+		wm_answer_end(c, j, index);
+}
+
+struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i)
+{
+	return (struct wm_filter_row){.datacenter = e->datacenter, .node = e->node, .instance = i};
 }

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry metadata */
+/* The filter language: what it accepts, what each operator makes of each type, its errors word for
+ * word where clients know them, its limits, and random expressions against a naive evaluation. */
+#include "userspace/base/util.h"
+#include "userspace/metadata/filter.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static char *tags[] = {(char[]){"blue"}, (char[]){"v7"}};
+static struct wm_pair meta[] = {{(char[]){"a.b c"}, (char[]){"dots"}},
+				{(char[]){"empty"}, (char[]){""}},
+				{(char[]){"version"}, (char[]){"2.1"}}};
+static struct wm_pair node_meta[] = {{(char[]){"zone"}, (char[]){"z1"}}};
+static struct wm_tagged_address tagged_wan[] = {{(char[]){"wan"}, (char[]){"198.51.100.4"}, 19001}};
+static struct wm_node node = {.name = (char[]){"granite-2"},
+			      .id = (char[]){"0416e1fd-c5a3-77a0-bd00-f1cc55814540"},
+			      .address = (char[]){"10.8.0.2"},
+			      .meta = node_meta,
+			      .meta_count = 1};
+static struct wm_service service = {.name = (char[]){"quill"}};
+static struct wm_instance instance;
+static struct wm_check checks[] = {{.id = (char[]){"ready"},
+				    .name = (char[]){"a check"},
+				    .notes = (char[]){"note"},
+				    .output = (char[]){"out\nof order"},
+				    .kind = WM_CHECK_HTTP,
+				    .status = WM_PASSING,
+				    .instance = &instance},
+				   {.id = (char[]){"alive"},
+				    .name = (char[]){"a check"},
+				    .notes = (char[]){"note"},
+				    .output = (char[]){""},
+				    .kind = WM_CHECK_HTTP,
+				    .status = WM_CRITICAL,
+				    .instance = &instance}};
+static struct wm_check *check_list[] = {&checks[0], &checks[1]};
+static struct wm_instance instance = {.id = (char[]){"quill-1"},
+				      .node = &node,
+				      .service = &service,
+				      .address = (char[]){"10.8.1.1"},
+				      .port = 9001,
+				      .weight_passing = 5,
+				      .weight_warning = 1,
+				      .tags = tags,
+				      .tags_count = 2,
+				      .meta = meta,
+				      .meta_count = 3,
+				      .tagged = tagged_wan,
+				      .tagged_count = 1,
+				      .checks = check_list,
+				      .checks_count = 2};
+static struct wm_filter_row row;
+
+/* Each test has a process of its own: what it changes is its own. */
+static void setup(void)
+{
+	instance.addr4.s_addr = htonl(0x0a080101);
+	row = (struct wm_filter_row){.datacenter = "quay", .node = &node, .instance = &instance};
+}
+
+TestSuite(filter, .init = setup, .timeout = 120);
+
+static struct wm_filter *compile(enum wm_filter_kind kind, const char *text)
+{
+	struct wm_filter *f;
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_filter_compile(text, kind, &f, &e), 0, "%s: %s", text, e.text);
+	return f;
+}
+
+static bool fits(enum wm_filter_kind kind, const char *text)
+{
+	struct wm_filter *f = compile(kind, text);
+	bool yes = wm_filter_match(f, &row);
+
+	cr_assert(!wm_filter_exceeded(f), "%s", text);
+	wm_filter_free(f);
+	return yes;
+}
+
+struct example {
+	bool fits;
+	const char *text;
+};
+#define ALL(kind, examples)                                                                        \
+	for (size_t i_ = 0; i_ < WM_ARRAY_LEN(examples); i_++)                                     \
+	cr_expect_eq(fits(kind, (examples)[i_].text), (examples)[i_].fits, "%s",                   \
+		     (examples)[i_].text)
+
+Test(filter, strings_lists_and_maps)
+{
+	static const struct example e[] = {
+		{true, "ID == \"quill-1\""},
+		{true, "ID == quill.one or ID != quill"},
+		{true, "Service == quill"},
+		{false, "Service == Quill"},
+		{true, "Service!=`Quill`"},
+		{true, "uil in Service"},
+		{true, "Service contains \"uil\""},
+		{false, "Service not contains \"uil\""},
+		{true, "x not in Service"},
+		{true, "Service matches \"^qu.l+$\""},
+		{false, "Service matches \"^uill\""},
+		{true, "Service not matches `\\d`"},
+		{true, "blue in Tags"},
+		{false, "blu in Tags"},
+		{true, "Tags contains v7"},
+		{true, "v8 not in Tags"},
+		{false, "Tags is empty"},
+		{true, "Tags is not empty"},
+		{true, "Meta.version == 2.1"},
+		{true, "Meta.version == \"2.1\""},
+		{true, "Meta[\"version\"] == \"2.1\""},
+		{true, "Meta[ `a.b c` ] == dots"},
+		{true, "Meta.empty == \"\""},
+		{true, "version in Meta"},
+		{true, "Meta contains empty"},
+		{false, "Meta contains none"},
+		{true, "none not in Meta"},
+		{false, "Meta is empty"},
+		{true, "Meta is not empty"},
+		/* a key that is not there: ==, in, matches are false and their opposites true */
+		{false, "Meta.none == \"\""},
+		{true, "Meta.none != \"\""},
+		{false, "x in Meta.none"},
+		{true, "x not in Meta.none"},
+		{false, "Meta.none matches \".*\""},
+		{true, "Meta.none not matches \".*\""},
+	};
+
+	ALL(WM_FILTER_SERVICE, e);
+	instance.tags_count = instance.meta_count = 0;
+	cr_expect(fits(WM_FILTER_SERVICE, "Tags is empty and Meta is empty"));
+}
+
+Test(filter, numbers_booleans_and_addresses)
+{
+	static const struct example e[] = {
+		{true, "Port == 9001"},
+		{true, "Port == \"9001\""},
+		{false, "Port != 9001"},
+		{false, "Port == -9001"},
+		{false, "Port == 4294967295"},
+		{true, "Weights.Passing == 5 and Weights.Warning == 1"},
+		{true, "EnableTagOverride == false"},
+		{true, "EnableTagOverride != T"},
+		{true, "Connect.Native == 0"},
+		{true, "Kind == \"\""},
+		{true, "TaggedAddresses.wan.Port == 19001"},
+		{true, "TaggedAddresses.wan.Address == \"198.51.100.4\""},
+		{true, "TaggedAddresses.lan_ipv4.Address == \"10.8.1.1\""},
+		{true, "TaggedAddresses.lan_ipv4.Port == 9001"},
+		{false, "TaggedAddresses.lan_ipv6.Port == 9001"},
+		{true, "TaggedAddresses.lan_ipv6.Port != 9001"},
+		{true, "wan_ipv4 in TaggedAddresses"},
+		{false, "lan in TaggedAddresses"},
+		{true, "TaggedAddresses is not empty"},
+	};
+
+	ALL(WM_FILTER_SERVICE, e);
+}
+
+Test(filter, each_kind_has_its_names)
+{
+	static const struct example catalog[] = {
+		{true, "ServiceMeta.version == \"2.1\" and \"blue\" in ServiceTags"},
+		{true, "NodeMeta.zone == z1 and Node == \"granite-2\" and Datacenter == quay"},
+		{true, "ServicePort == 9001 or ServiceTags contains \"zz\""},
+		{false, "not ServiceName matches \"qu.*\""},
+		{false, "ServiceAddress == \"\""},
+		{true, "TaggedAddresses.lan == \"10.8.0.2\" and TaggedAddresses.wan_ipv4 != x"},
+	};
+	static const struct example health[] = {
+		{true, "Service.Meta.version == \"2.1\" and Node.Meta.zone == z1"},
+		{true, "Node.Node == \"granite-2\" and Service.Service == quill"},
+		{true, "Checks.Status == critical"},
+		{true, "Checks.Status != critical"}, /* any of them */
+		{false, "not Checks.Status != warning"},
+		{true, "Checks.CheckID == serfHealth"},
+		{true, "Checks.ServiceTags contains blue"},
+		{true, "Checks.Output matches \"(?s)out.of\""},
+		{false, "Checks.Status == warning"},
+		{true, "Checks is not empty"},
+		{false, "Checks is empty"},
+	};
+	static const struct example check[] = {
+		{true, "Status == passing and CheckID == serfHealth and ServiceID == \"\""},
+		{true, "Node == \"granite-2\" and ServiceTags is empty"},
+	};
+
+	ALL(WM_FILTER_CATALOG_SERVICE, catalog);
+	ALL(WM_FILTER_HEALTH_SERVICE, health);
+	ALL(WM_FILTER_CHECK, check);
+	row.check = &checks[1];
+	cr_expect(fits(WM_FILTER_CHECK, "Status == critical and ServiceName == quill and "
+					"Type == http and Name == \"a check\" and Notes == note"));
+	row.instance = NULL;
+	cr_expect(fits(WM_FILTER_NODE, "Meta.zone == z1 and Address == \"10.8.0.2\""));
+}
+
+Test(filter, words_bind_as_not_and_or)
+{
+	static const struct example e[] = {
+		{true, "ID == x and ID == x or Port == 9001"},
+		{false, "ID == x and (ID == x or Port == 9001)"},
+		{true, "Port == 9001 or ID == x and ID == x"},
+		{true, "not ID == x and Port == 9001"},
+		{false, "not (not ID == x and Port == 9001)"},
+		{true, "not not Port == 9001"},
+		{true, " \t( ( Port==9001 )\r\n) "},
+		{true, "(Port == 9001) and (ID != x)"},
+		{true, "ID == not or Port == 9001"},
+		{true, "Meta[\"a.b c\"] == \"\\u0064o\\x74s\""},
+		{false, "ID == \"\\t\\n\\\\\""},
+	};
+
+	ALL(WM_FILTER_SERVICE, e);
+}
+
+static void expect_error(const char *text, const char *error)
+{
+	struct wm_filter *f;
+	struct wm_err e = {0};
+	int err = wm_filter_compile(text, WM_FILTER_CATALOG_SERVICE, &f, &e);
+
+	cr_expect(err < 0 && !f, "%s was accepted", text);
+	cr_expect_str_eq(e.text, error, "%s", text);
+}
+
+Test(filter, errors_name_the_place_the_selector_or_the_value)
+{
+	expect_error("Bad == 1", "Selector \"Bad\" is not valid");
+	expect_error("ServiceMeta.a.b == 1", "Selector \"ServiceMeta.a.b\" is not valid");
+	expect_error(
+		"ServiceMeta.version is not empty",
+		"Invalid match operator \"Is Not Empty\" for selector \"ServiceMeta.version\"");
+	expect_error("ServiceTags == a",
+		     "Invalid match operator \"Equal\" for selector \"ServiceTags\"");
+	expect_error("a not in ServicePort",
+		     "Invalid match operator \"Not In\" for selector \"ServicePort\"");
+	expect_error("ServicePort == many", "Failed to coerce value \"many\" for selector "
+					    "\"ServicePort\": not an integer");
+	expect_error("ServicePort == 99999999999999999999",
+		     "Failed to coerce value \"99999999999999999999\" for selector "
+		     "\"ServicePort\": not an integer");
+	expect_error("ServicePort == 1.5", "Failed to coerce value \"1.5\" for selector "
+					   "\"ServicePort\": not an integer");
+	expect_error("ServiceEnableTagOverride == maybe",
+		     "Failed to coerce value \"maybe\" for selector "
+		     "\"ServiceEnableTagOverride\": not a boolean");
+	expect_error("ServicePort > 1",
+		     "1:13 (12): no match found, expected: \"==\", \"!=\", \"contains\", \"in\", "
+		     "\"is\", \"matches\" or \"not\"");
+	expect_error("ServiceMeta.version ==", "1:23 (22): no match found, expected: \"(\", a "
+					       "selector or a value");
+	expect_error("Node == a\nand (Node == b", "2:15 (24): no match found, expected: \")\"");
+	expect_error("Node == a Node == b",
+		     "1:11 (10): no match found, expected: \"and\", \"or\" or the end");
+	expect_error("Node == \"a", "1:9 (8): no match found, expected: the end of the string");
+	expect_error("Node == \"\\q\"",
+		     "1:10 (9): no match found, expected: an escape of a Go string");
+	expect_error("Node == \"a\\x00\"",
+		     "1:11 (10): no match found, expected: an escape of a Go string");
+	expect_error("Node == 12a", "1:11 (10): no match found, expected: the end of the number");
+	expect_error("\"a\" == \"b\"", "1:11 (10): no match found, expected: a selector");
+	expect_error("Node matches \"(\"", "Failed to coerce value \"(\" for selector \"Node\": "
+					   "missing closing parenthesis");
+}
+
+Test(filter, expressions_that_need_backtracking_are_refused)
+{
+	static const char *const bad[] = {"(a)\\1",    "a(?=b)",	 "a(?!b)",  "(?<=a)b",
+					  "(?<!a)b",   "(?>a+)b",	 "(?R)",    "(?P=x)",
+					  "(*ACCEPT)", "(?P<n>a)\\k<n>", "(?(1)a)", "[]a](?=b)"};
+	static const char *const good[] = {
+		"(?i)GRANITE", "(?P<n>granite)",      "(?:g|h)ranite",	      "(?-s)a.i",
+		"\\Qgran\\E",  "[^](?=]granite-2$|2", "[[:alpha:](?=]+\\-2$", "\\(?=?granite"};
+	char text[128];
+	struct wm_filter *f;
+	struct wm_err e;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		snprintf(text, sizeof(text), "Node matches `%s`", bad[i]);
+		cr_expect_eq(wm_filter_compile(text, WM_FILTER_NODE, &f, &e), -EINVAL, "%s", text);
+		cr_expect(strstr(e.text, "not supported"), "%s: %s", text, e.text);
+	}
+	for (size_t i = 0; i < WM_ARRAY_LEN(good); i++) {
+		snprintf(text, sizeof(text), "Node matches `%s`", good[i]);
+		cr_expect(fits(WM_FILTER_NODE, text), "%s", text);
+	}
+}
+
+static char *repeat(const char *head, const char *part, unsigned count, const char *tail)
+{
+	struct wm_buf b;
+
+	wm_buf_init(&b, 1 << 20);
+	wm_buf_puts(&b, head);
+	for (unsigned i = 0; i < count; i++)
+		wm_buf_puts(&b, part);
+	wm_buf_puts(&b, tail);
+	cr_assert(!b.failed);
+	return b.data;
+}
+
+static void expect_limit(char *text, const char *error)
+{
+	struct wm_filter *f;
+	struct wm_err e = {0};
+
+	cr_expect_eq(wm_filter_compile(text, WM_FILTER_NODE, &f, &e), WM_E_LIMIT, "%s", e.text);
+	cr_expect_str_eq(e.text, error);
+	free(text);
+}
+
+Test(filter, every_limit_is_named)
+{
+	expect_limit(repeat("", " ", 4097, "Node == a"), "filter: longer than 4096 octets");
+	expect_limit(repeat("", "ID == a or ", 256, "ID == a"),
+		     "filter: more than 256 comparisons");
+	expect_limit(repeat("", "(", 64, "ID == a"),
+		     "filter: more than 64 parentheses and \"not\" inside one another");
+	expect_limit(repeat("", "not ", 3000 / 4, "ID == a"),
+		     "filter: more than 64 parentheses and \"not\" inside one another");
+	expect_limit(repeat("a", ".a", 8, " == 1"), "filter: more than 8 parts of a selector");
+	expect_limit(repeat("", "ID matches a or ", 16, "ID matches a"),
+		     "filter: more than 16 regular expressions");
+}
+
+Test(filter, costs_are_bounded_and_said)
+{
+	struct wm_filter *f = compile(WM_FILTER_CHECK, "Output matches \"^(a|aa)+$\"");
+	char output[1001];
+	unsigned rows = 0;
+
+	memset(output, 'a', sizeof(output) - 1);
+	output[999] = 'b';
+	output[1000] = '\0';
+	checks[0].output = output;
+	row.check = &checks[0];
+	cr_expect(!wm_filter_match(f, &row));
+	cr_expect(wm_filter_exceeded(f), "an expression that explodes is an error");
+	wm_filter_free(f);
+
+	f = compile(WM_FILTER_CHECK, "Status == warning or Status == passing");
+	while (wm_filter_match(f, &row))
+		rows++;
+	cr_expect(wm_filter_exceeded(f));
+	cr_expect_geq(rows, WM_FILTER_STEPS_MAX / 2 - 1);
+	cr_expect_leq(rows, WM_FILTER_STEPS_MAX);
+	wm_filter_free(f);
+	cr_expect(!wm_filter_exceeded(NULL) && wm_filter_match(NULL, &row));
+}
+
+/* --- random expressions ----------------------------------------------------------------------- */
+static uint64_t state;
+
+static unsigned draw(unsigned n)
+{
+	state = state * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)(state >> 33) % n;
+}
+
+static bool put_term(struct wm_buf *b)
+{
+	static const struct example terms[] = {
+		{true, "Port == 9001"},	     {false, "Port != 9001"},
+		{true, "blue in Tags"},	     {false, "blue not in Tags"},
+		{true, "Meta.version!=2"},   {false, "Meta.version == 2"},
+		{false, "Tags is empty"},    {true, "Tags is not empty"},
+		{true, "ID matches `l-1$`"}, {false, "ID not matches \"quil+\""},
+	};
+	unsigned i = draw(WM_ARRAY_LEN(terms));
+
+	wm_buf_puts(b, terms[i].text);
+	return terms[i].fits;
+}
+
+/* Write an expression and say what it is worth: each chain in parentheses, so that how words bind
+ * plays no part in the expectation. */
+static bool put_expression(struct wm_buf *b, unsigned depth)
+{
+	unsigned kind = depth ? draw(4) : 0, parts = 2 + draw(3);
+	bool value, part;
+
+	if (kind == 0)
+		return put_term(b);
+	if (kind == 1) {
+		wm_buf_puts(b, "not ");
+		return !put_expression(b, depth - 1);
+	}
+	wm_buf_putc(b, '(');
+	value = put_expression(b, depth - 1);
+	for (unsigned i = 1; i < parts; i++) {
+		wm_buf_puts(b, kind == 2 ? " and " : "\tor  ");
+		part = put_expression(b, depth - 1);
+		value = kind == 2 ? value && part : value || part;
+	}
+	wm_buf_putc(b, ')');
+	return value;
+}
+
+Test(filter, random_expressions_are_worth_what_they_say)
+{
+	unsigned done = 0;
+	struct wm_buf b;
+
+	state = wm_clock_ms();
+	fprintf(stderr, "seed %llu\n", (unsigned long long)state);
+	wm_buf_init(&b, 1 << 20);
+	while (done < 20000) {
+		struct wm_filter *f;
+		struct wm_err e = {0};
+		bool want;
+		int err;
+
+		wm_buf_reset(&b);
+		want = put_expression(&b, 4);
+		err = wm_filter_compile(b.data, WM_FILTER_SERVICE, &f, &e);
+		if (err == WM_E_LIMIT)
+			continue;
+		cr_assert_eq(err, 0, "%s: %s", b.data, e.text);
+		cr_assert_eq(wm_filter_match(f, &row), want, "%s", b.data);
+		wm_filter_free(f);
+		done++;
+	}
+	wm_buf_done(&b);
+}

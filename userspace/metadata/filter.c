@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* filter.c - binds the terms of a parsed filter to fields, and asks rows. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "internal.h"
+#include "userspace/base/util.h"
+
+#include <errno.h>
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SELECTOR_TEXT 128 /* octets of a selector in an error */
+
+/* --- binding ---------------------------------------------------------------------------------- */
+static const char *const op_names[WM_OP_COUNT] = {
+	[WM_OP_EQUAL] = "Equal",     [WM_OP_NOT_EQUAL] = "Not Equal",
+	[WM_OP_IN] = "In",	     [WM_OP_NOT_IN] = "Not In",
+	[WM_OP_EMPTY] = "Is Empty",  [WM_OP_NOT_EMPTY] = "Is Not Empty",
+	[WM_OP_MATCHES] = "Matches", [WM_OP_NOT_MATCHES] = "Not Matches",
+};
+
+static bool op_fits(enum wm_filter_op op, enum wm_field_type type)
+{
+	switch ((int)wm_op_plain(op)) {
+	case WM_OP_EQUAL:
+		return type == WM_FIELD_STRING || type == WM_FIELD_NUMBER || type == WM_FIELD_BOOL;
+	case WM_OP_IN:
+		return type == WM_FIELD_STRING || type == WM_FIELD_LIST || type == WM_FIELD_MAP;
+	case WM_OP_EMPTY:
+		return type == WM_FIELD_LIST || type == WM_FIELD_MAP || type == WM_FIELD_CHECKS;
+	default:
+		return type == WM_FIELD_STRING;
+	}
+}
+
+static int bad_value(const struct wm_term *t, const char *what, struct wm_err *e)
+{
+	char selector[SELECTOR_TEXT];
+
+	wm_term_selector(t, selector, sizeof(selector));
+	return wm_err_set(e, -EINVAL, "Failed to coerce value \"%.64s\" for selector \"%s\": %s",
+			  t->value, selector, what);
+}
+
+static int bind_number(struct wm_term *t, struct wm_err *e)
+{
+	const char *s = t->value;
+	uint64_t n = 0;
+
+	for (; *s >= '0' && *s <= '9' && n < UINT32_MAX; s++)
+		n = n * 10 + (uint64_t)(*s - '0');
+	if (*t->value == '-' && t->value[1])
+		n = UINT64_MAX; /* a number, but none of ours is negative */
+	else if (*s || s == t->value)
+		return bad_value(t, "not an integer", e);
+	t->number = n;
+	return 0;
+}
+
+static int bind_bool(struct wm_term *t, struct wm_err *e)
+{
+	static const char *const words[] = {"1", "t", "T", "true",  "TRUE",  "True",
+					    "0", "f", "F", "false", "FALSE", "False"};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(words); i++) {
+		if (strcmp(t->value, words[i]) == 0) {
+			t->number = i < WM_ARRAY_LEN(words) / 2;
+			return 0;
+		}
+	}
+	return bad_value(t, "not a boolean", e);
+}
+
+/* Behind a class of characters that begins at @p s: nothing in it is syntax. */
+static const char *skip_class(const char *s)
+{
+	s += s[1] == '^' ? 2 : 1;
+	if (*s == ']')
+		s++;
+	while (*s && *s != ']') {
+		if (s[0] == '[' && s[1] == ':' && strstr(s, ":]"))
+			s = strstr(s, ":]") + 2;
+		else
+			s += s[0] == '\\' && s[1] ? 2 : 1;
+	}
+	return s;
+}
+
+/* What RE2, and so Go, does not have: it cannot be searched in linear time. */
+static const char *regex_refused(const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\\') {
+			if ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g')
+				return "back references are not supported";
+			s += s[1] != '\0';
+		} else if (*s == '[') {
+			s = skip_class(s);
+			if (!*s)
+				break;
+		} else if (s[0] == '(' && s[1] == '*') {
+			return "verbs are not supported";
+		} else if (s[0] == '(' && s[1] == '?' && s[2] != 'P' && s[2] != ':' &&
+			   s[2] != '-' && !strchr("imsU", s[2])) {
+			return "lookaround and recursion are not supported";
+		} else if (s[0] == '(' && s[1] == '?' && s[2] == 'P' && s[3] != '<') {
+			return "back references are not supported";
+		}
+	}
+	return NULL;
+}
+
+static int bind_regex(struct wm_filter *f, struct wm_term *t, struct wm_err *e)
+{
+	const char *why = regex_refused(t->value);
+	PCRE2_SIZE offset;
+	PCRE2_UCHAR text[128];
+	int code;
+
+	if (why)
+		return bad_value(t, why, e);
+	if (++f->regex_count > WM_FILTER_REGEX_MAX)
+		return wm_err_set(e, WM_E_LIMIT, "filter: more than %d regular expressions",
+				  WM_FILTER_REGEX_MAX);
+	t->regex = pcre2_compile((PCRE2_SPTR)t->value, PCRE2_ZERO_TERMINATED,
+				 PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
+					 PCRE2_NEVER_BACKSLASH_C,
+				 &code, &offset, NULL);
+	if (!t->regex) {
+		pcre2_get_error_message(code, text, sizeof(text));
+		return bad_value(t, (const char *)text, e);
+	}
+	if (f->match_data)
+		return 0;
+	/* no groups are asked for: one pair serves all expressions */
+	f->match_data = pcre2_match_data_create(1, NULL);
+	f->match_context = pcre2_match_context_create(NULL);
+	if (!f->match_data || !f->match_context)
+		return wm_err_set(e, -ENOMEM, "filter: out of memory");
+	pcre2_set_match_limit(f->match_context, WM_FILTER_REGEX_EFFORT);
+	return 0;
+}
+
+static int bind_term(struct wm_filter *f, struct wm_term *t, struct wm_err *e)
+{
+	char selector[SELECTOR_TEXT];
+
+	t->field = wm_field_find(f->kind, t, &t->key);
+	wm_term_selector(t, selector, sizeof(selector));
+	if (!t->field)
+		return wm_err_set(e, -EINVAL, "Selector \"%s\" is not valid", selector);
+	if (!op_fits(t->op, t->field->type))
+		return wm_err_set(e, -EINVAL, "Invalid match operator \"%s\" for selector \"%s\"",
+				  op_names[t->op], selector);
+	if (t->field->type == WM_FIELD_NUMBER)
+		return bind_number(t, e);
+	if (t->field->type == WM_FIELD_BOOL)
+		return bind_bool(t, e);
+	return wm_op_plain(t->op) == WM_OP_MATCHES ? bind_regex(f, t, e) : 0;
+}
+
+int wm_filter_compile(const char *text, enum wm_filter_kind kind, struct wm_filter **ret_filter,
+		      struct wm_err *e)
+{
+	struct wm_filter *f = calloc(1, sizeof(*f));
+	int err;
+
+	*ret_filter = NULL;
+	if (!f)
+		return wm_err_set(e, -ENOMEM, "filter: out of memory");
+	f->kind = kind;
+	err = wm_filter_parse(f, text, e);
+	for (unsigned i = 0; !err && i < f->terms_count; i++)
+		err = bind_term(f, &f->terms[i], e);
+	if (err) {
+		wm_filter_free(f);
+		return err;
+	}
+	*ret_filter = f;
+	return 0;
+}
+
+void wm_filter_free(struct wm_filter *f)
+{
+	if (!f)
+		return;
+	for (unsigned i = 0; i < f->terms_count; i++) {
+		for (unsigned n = 0; n < f->terms[i].path_count; n++)
+			free(f->terms[i].path[n]);
+		free(f->terms[i].value);
+		pcre2_code_free(f->terms[i].regex);
+	}
+	pcre2_match_data_free(f->match_data);
+	pcre2_match_context_free(f->match_context);
+	wm_tree_free(f->root);
+	free(f);
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+static bool regex_found(struct wm_filter *f, const struct wm_term *t, const char *s)
+{
+	int rc;
+
+	f->steps += WM_FILTER_REGEX_STEPS;
+	rc = pcre2_match(t->regex, (PCRE2_SPTR)s, PCRE2_ZERO_TERMINATED, 0, 0, f->match_data,
+			 f->match_context);
+	if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+		f->exceeded = true;
+	return rc >= 0;
+}
+
+static bool string_fits(struct wm_filter *f, const struct wm_term *t, const char *s)
+{
+	switch ((int)wm_op_plain(t->op)) {
+	case WM_OP_EQUAL:
+		return strcmp(s, t->value) == 0;
+	case WM_OP_IN:
+		return strstr(s, t->value) != NULL;
+	default:
+		return regex_found(f, t, s);
+	}
+}
+
+static bool list_fits(struct wm_filter *f, const struct wm_term *t, const struct wm_filter_row *row,
+		      const struct wm_check *check)
+{
+	unsigned count;
+	char **list = wm_field_list(t->field, row, check, &count);
+
+	if (wm_op_plain(t->op) == WM_OP_EMPTY)
+		return !count;
+	f->steps += count;
+	for (unsigned i = 0; i < count; i++) {
+		if (strcmp(list[i], t->value) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The term without its "not". */
+static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
+		       const struct wm_filter_row *row, const struct wm_check *check)
+{
+	const char *s;
+	uint64_t n;
+
+	switch ((int)t->field->type) {
+	case WM_FIELD_STRING:
+		s = wm_field_string(t->field, t->key, row, check);
+		return s && string_fits(f, t, s);
+	case WM_FIELD_NUMBER:
+	case WM_FIELD_BOOL:
+		return wm_field_number(t->field, t->key, row, &n) && n == t->number;
+	case WM_FIELD_LIST:
+		return list_fits(f, t, row, check);
+	case WM_FIELD_MAP:
+		return wm_op_plain(t->op) == WM_OP_EMPTY
+			       ? wm_field_map_empty(t->field, row)
+			       : wm_field_string(t->field, t->value, row, check) != NULL;
+	default:
+		return false; /* a row always has the node's check */
+	}
+}
+
+static bool term_fits(struct wm_filter *f, const struct wm_term *t, const struct wm_filter_row *row,
+		      const struct wm_check *check)
+{
+	if (++f->steps > WM_FILTER_STEPS_MAX)
+		f->exceeded = true;
+	return !f->exceeded && plain_fits(f, t, row, check) != wm_op_negates(t->op);
+}
+
+/* A field of the checks of an instance is asked of each of them, the node's first. */
+static bool any_check_fits(struct wm_filter *f, const struct wm_term *t,
+			   const struct wm_filter_row *row)
+{
+	if (term_fits(f, t, row, NULL))
+		return true;
+	for (unsigned i = 0; i < row->instance->checks_count; i++) {
+		if (term_fits(f, t, row, row->instance->checks[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct wm_filter_row *row)
+{
+	const struct wm_term *term;
+
+	switch ((int)t->kind) {
+	case WM_TREE_TERM:
+		term = &f->terms[t->term];
+		if (f->kind == WM_FILTER_HEALTH_SERVICE &&
+		    term->field->source >= WM_SRC_CHECK_FIRST_)
+			return any_check_fits(f, term, row);
+		return term_fits(f, term, row, row->check);
+	case WM_TREE_NOT:
+		return !tree_fits(f, t->child, row);
+	default:
+		for (const struct wm_tree *c = t->child; c; c = c->next) {
+			if (tree_fits(f, c, row) == (t->kind == WM_TREE_OR))
+				return t->kind == WM_TREE_OR;
+		}
+		return t->kind == WM_TREE_AND;
+	}
+}
+
+bool wm_filter_match(struct wm_filter *f, const struct wm_filter_row *row)
+{
+	if (!f)
+		return true;
+	return !f->exceeded && tree_fits(f, f->root, row) && !f->exceeded;
+}
+
+bool wm_filter_exceeded(const struct wm_filter *f)
+{
+	return f && f->exceeded;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* filter_fields.c - which selectors there are, and where their values stand. The names are those of
+ * the answers: Consul's. */
+#include "internal.h"
+
+#include <string.h>
+
+#define STR    WM_FIELD_STRING
+#define NUM    WM_FIELD_NUMBER
+#define BOOL   WM_FIELD_BOOL
+#define LIST   WM_FIELD_LIST
+#define MAP    WM_FIELD_MAP
+#define SRC(x) WM_SRC_##x
+
+/* The same object has other names in other answers: P stands before each. */
+#define NODE_FIELDS(P, META)                                                                       \
+	{P "ID", STR, SRC(NODE_ID)}, {P "Node", STR, SRC(NODE_NAME)},                              \
+		{P "Address", STR, SRC(NODE_ADDRESS)}, {P "Datacenter", STR, SRC(DATACENTER)},     \
+		{P "TaggedAddresses", MAP, SRC(NODE_TAGGED)},                                      \
+		{P "TaggedAddresses.*", STR, SRC(NODE_TAGGED)}, {P META, MAP, SRC(NODE_META)},     \
+	{                                                                                          \
+		P META ".*", STR, SRC(NODE_META)                                                   \
+	}
+#define SERVICE_FIELDS(P, SERVICE)                                                                 \
+	{P "ID", STR, SRC(ID)}, {P SERVICE, STR, SRC(NAME)}, {P "Tags", LIST, SRC(TAGS)},          \
+		{P "Address", STR, SRC(ADDRESS)}, {P "Port", NUM, SRC(PORT)},                      \
+		{P "Meta", MAP, SRC(META)}, {P "Meta.*", STR, SRC(META)},                          \
+		{P "TaggedAddresses", MAP, SRC(TAGGED)},                                           \
+		{P "TaggedAddresses.*.Address", STR, SRC(TAGGED)},                                 \
+		{P "TaggedAddresses.*.Port", NUM, SRC(TAGGED_PORT)},                               \
+		{P "Weights.Passing", NUM, SRC(WEIGHT_PASSING)},                                   \
+		{P "Weights.Warning", NUM, SRC(WEIGHT_WARNING)},                                   \
+		{P "EnableTagOverride", BOOL, SRC(TAG_OVERRIDE)}, {P "Kind", STR, SRC(NOTHING)},   \
+		{P "SocketPath", STR, SRC(NOTHING)},                                               \
+	{                                                                                          \
+		P "Connect.Native", BOOL, SRC(NOTHING)                                             \
+	}
+#define CHECK_FIELDS(P)                                                                            \
+	{P "CheckID", STR, SRC(CHECK_ID)}, {P "Name", STR, SRC(CHECK_NAME)},                       \
+		{P "Node", STR, SRC(CHECK_NODE)}, {P "Notes", STR, SRC(CHECK_NOTES)},              \
+		{P "Output", STR, SRC(CHECK_OUTPUT)}, {P "Status", STR, SRC(CHECK_STATUS)},        \
+		{P "Type", STR, SRC(CHECK_TYPE)}, {P "ServiceID", STR, SRC(CHECK_SERVICE_ID)},     \
+		{P "ServiceName", STR, SRC(CHECK_SERVICE_NAME)},                                   \
+	{                                                                                          \
+		P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS)                                     \
+	}
+
+#define PEER(P)                                                                                    \
+	{                                                                                          \
+		P "PeerName", STR, SRC(NOTHING)                                                    \
+	}
+
+static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER("")};
+static const struct wm_field catalog[] = {NODE_FIELDS("", "NodeMeta"),
+					  SERVICE_FIELDS("Service", "Name"), PEER("")};
+static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), PEER("")};
+static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
+					  PEER("Node."),
+					  SERVICE_FIELDS("Service.", "Service"),
+					  PEER("Service."),
+					  {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
+					  CHECK_FIELDS("Checks.")};
+static const struct wm_field checks[] = {CHECK_FIELDS(""), PEER("")};
+
+static const struct {
+	const struct wm_field *fields;
+	unsigned count;
+} kinds[WM_FILTER_KIND_COUNT] = {
+	[WM_FILTER_NODE] = {nodes, sizeof(nodes) / sizeof(*nodes)},
+	[WM_FILTER_CATALOG_SERVICE] = {catalog, sizeof(catalog) / sizeof(*catalog)},
+	[WM_FILTER_SERVICE] = {services, sizeof(services) / sizeof(*services)},
+	[WM_FILTER_HEALTH_SERVICE] = {entries, sizeof(entries) / sizeof(*entries)},
+	[WM_FILTER_CHECK] = {checks, sizeof(checks) / sizeof(*checks)},
+};
+
+static bool path_fits(const char *pattern, const struct wm_term *t, const char **ret_key)
+{
+	for (unsigned i = 0; i < t->path_count; i++) {
+		size_t len = strcspn(pattern, ".");
+
+		if (len == 1 && *pattern == '*')
+			*ret_key = t->path[i];
+		else if (strlen(t->path[i]) != len || memcmp(pattern, t->path[i], len) != 0)
+			return false;
+		pattern += len;
+		if (!*pattern)
+			return i + 1 == t->path_count;
+		pattern++;
+	}
+	return false;
+}
+
+const struct wm_field *wm_field_find(enum wm_filter_kind kind, const struct wm_term *t,
+				     const char **ret_key)
+{
+	for (unsigned i = 0; i < kinds[kind].count; i++) {
+		*ret_key = NULL;
+		if (path_fits(kinds[kind].fields[i].path, t, ret_key))
+			return &kinds[kind].fields[i];
+	}
+	return NULL;
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+static const char *pair_of(const struct wm_pair *p, unsigned count, const char *key)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (strcmp(p[i].key, key) == 0)
+			return p[i].value;
+	}
+	return NULL;
+}
+
+/* lan, wan and those of the address's family, as the answers derive them. */
+static bool is_derived(const char *key, bool six, bool bare)
+{
+	if (strncmp(key, "lan", 3) != 0 && strncmp(key, "wan", 3) != 0)
+		return false;
+	return (bare && !key[3]) || strcmp(key + 3, six ? "_ipv6" : "_ipv4") == 0;
+}
+
+static const char *node_tagged(const struct wm_node *n, const char *key)
+{
+	return is_derived(key, strchr(n->address, ':') != NULL, true) ? n->address : NULL;
+}
+
+static bool has_ip(const struct wm_instance *i)
+{
+	return *i->address && (i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6));
+}
+
+static const char *tagged(const struct wm_instance *i, const char *key, uint64_t *ret_port)
+{
+	for (unsigned n = 0; n < i->tagged_count; n++) {
+		if (strcmp(i->tagged[n].name, key) == 0) {
+			*ret_port = i->tagged[n].port;
+			return i->tagged[n].address;
+		}
+	}
+	*ret_port = i->port;
+	return has_ip(i) && is_derived(key, !i->addr4.s_addr, false) ? i->address : NULL;
+}
+
+static const char *check_string(int s, const struct wm_filter_row *row, const struct wm_check *c)
+{
+	switch (s) {
+	case WM_SRC_CHECK_ID:
+		return c ? c->id : "serfHealth";
+	case WM_SRC_CHECK_NAME:
+		return c ? c->name : "Serf Health Status";
+	case WM_SRC_CHECK_NODE:
+		return row->node->name;
+	case WM_SRC_CHECK_NOTES:
+		return c ? c->notes : "";
+	case WM_SRC_CHECK_OUTPUT:
+		return c ? c->output : "Agent alive and reachable";
+	case WM_SRC_CHECK_STATUS:
+		return wm_status_str(c ? c->status : WM_PASSING);
+	case WM_SRC_CHECK_TYPE:
+		return c ? wm_check_kind_str(c->kind) : "";
+	case WM_SRC_CHECK_SERVICE_ID:
+		return c && c->instance ? c->instance->id : "";
+	case WM_SRC_CHECK_SERVICE_NAME:
+		return c && c->instance ? c->instance->service->name : "";
+	default:
+		return "";
+	}
+}
+
+const char *wm_field_string(const struct wm_field *f, const char *key,
+			    const struct wm_filter_row *row, const struct wm_check *check)
+{
+	const struct wm_instance *i = row->instance;
+	uint64_t port;
+
+	switch ((int)f->source) {
+	case WM_SRC_DATACENTER:
+		return row->datacenter;
+	case WM_SRC_NODE_ID:
+		return row->node->id;
+	case WM_SRC_NODE_NAME:
+		return row->node->name;
+	case WM_SRC_NODE_ADDRESS:
+		return row->node->address;
+	case WM_SRC_NODE_META:
+		return pair_of(row->node->meta, row->node->meta_count, key);
+	case WM_SRC_NODE_TAGGED:
+		return node_tagged(row->node, key);
+	case WM_SRC_ID:
+		return i->id;
+	case WM_SRC_NAME:
+		return i->service->name;
+	case WM_SRC_ADDRESS:
+		return i->address;
+	case WM_SRC_TAGGED:
+		return tagged(i, key, &port);
+	case WM_SRC_META:
+		return pair_of(i->meta, i->meta_count, key);
+	default:
+		return check_string(f->source, row, check);
+	}
+}
+
+bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_filter_row *row,
+		     uint64_t *ret)
+{
+	const struct wm_instance *i = row->instance;
+
+	*ret = 0;
+	switch ((int)f->source) {
+	case WM_SRC_PORT:
+		*ret = i->port;
+		return true;
+	case WM_SRC_WEIGHT_PASSING:
+		*ret = i->weight_passing;
+		return true;
+	case WM_SRC_WEIGHT_WARNING:
+		*ret = i->weight_warning;
+		return true;
+	case WM_SRC_TAG_OVERRIDE:
+		*ret = i->enable_tag_override;
+		return true;
+	case WM_SRC_TAGGED_PORT:
+		return tagged(i, key, ret) != NULL;
+	default:
+		return true;
+	}
+}
+
+char **wm_field_list(const struct wm_field *f, const struct wm_filter_row *row,
+		     const struct wm_check *check, unsigned *ret_count)
+{
+	const struct wm_instance *i = row->instance;
+
+	if (f->source == WM_SRC_CHECK_SERVICE_TAGS)
+		i = check ? check->instance : NULL;
+	*ret_count = i ? i->tags_count : 0;
+	return i ? i->tags : NULL;
+}
+
+bool wm_field_map_empty(const struct wm_field *f, const struct wm_filter_row *row)
+{
+	switch ((int)f->source) {
+	case WM_SRC_NODE_META:
+		return !row->node->meta_count;
+	case WM_SRC_META:
+		return !row->instance->meta_count;
+	case WM_SRC_TAGGED:
+		return !row->instance->tagged_count && !has_ip(row->instance);
+	default:
+		return false; /* a node always has its address */
+	}
+}

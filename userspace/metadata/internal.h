@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - the filter's parts: filter_parse.c makes a tree of the text, filter_fields.c knows
+ * the selectors and their values, filter.c joins the two and asks. */
+#pragma once
+#include "filter.h"
+
+enum wm_filter_op { /* each opposite is one more than its original */
+		    WM_OP_EQUAL,
+		    WM_OP_NOT_EQUAL,
+		    WM_OP_IN,
+		    WM_OP_NOT_IN,
+		    WM_OP_EMPTY,
+		    WM_OP_NOT_EMPTY,
+		    WM_OP_MATCHES,
+		    WM_OP_NOT_MATCHES,
+		    WM_OP_COUNT
+};
+static inline bool wm_op_negates(enum wm_filter_op op)
+{
+	return op & 1;
+}
+static inline enum wm_filter_op wm_op_plain(enum wm_filter_op op)
+{
+	return op & ~1u;
+}
+
+enum wm_field_type {
+	WM_FIELD_STRING,
+	WM_FIELD_NUMBER,
+	WM_FIELD_BOOL,
+	WM_FIELD_LIST,
+	WM_FIELD_MAP,
+	WM_FIELD_CHECKS
+};
+
+/* Where a value comes from. Those of a check stand last. */
+enum wm_field_source {
+	WM_SRC_DATACENTER,
+	WM_SRC_NODE_ID,
+	WM_SRC_NODE_NAME,
+	WM_SRC_NODE_ADDRESS,
+	WM_SRC_NODE_META,
+	WM_SRC_NODE_TAGGED,
+	WM_SRC_ID,
+	WM_SRC_NAME,
+	WM_SRC_TAGS,
+	WM_SRC_ADDRESS,
+	WM_SRC_TAGGED,
+	WM_SRC_TAGGED_PORT,
+	WM_SRC_META,
+	WM_SRC_PORT,
+	WM_SRC_WEIGHT_PASSING,
+	WM_SRC_WEIGHT_WARNING,
+	WM_SRC_TAG_OVERRIDE,
+	WM_SRC_NOTHING, /* a field of Consul's that is always empty or false here */
+	WM_SRC_CHECKS,
+	WM_SRC_CHECK_FIRST_,
+	WM_SRC_CHECK_ID = WM_SRC_CHECK_FIRST_,
+	WM_SRC_CHECK_NAME,
+	WM_SRC_CHECK_NODE,
+	WM_SRC_CHECK_NOTES,
+	WM_SRC_CHECK_OUTPUT,
+	WM_SRC_CHECK_STATUS,
+	WM_SRC_CHECK_TYPE,
+	WM_SRC_CHECK_SERVICE_ID,
+	WM_SRC_CHECK_SERVICE_NAME,
+	WM_SRC_CHECK_SERVICE_TAGS,
+};
+
+struct wm_field {
+	const char *path; /* dotted; "*" takes any part: the key of a map */
+	enum wm_field_type type;
+	enum wm_field_source source;
+};
+
+/* A comparison. Strings belong to it. */
+struct wm_term {
+	enum wm_filter_op op;
+	unsigned path_count;
+	char *path[WM_FILTER_PATH_MAX];
+	char *value; /* NULL with "is empty" */
+	/* after binding */
+	const struct wm_field *field;
+	const char *key; /* of a map's element; in path */
+	uint64_t number;
+	void *regex; /* pcre2_code */
+};
+
+/* The tree: "and", "or" have two children and more, "not" one, a term none. */
+enum wm_tree_kind { WM_TREE_AND, WM_TREE_OR, WM_TREE_NOT, WM_TREE_TERM };
+struct wm_tree {
+	enum wm_tree_kind kind;
+	unsigned term;
+	struct wm_tree *child, *next;
+};
+
+struct wm_filter {
+	enum wm_filter_kind kind;
+	struct wm_tree *root;
+	struct wm_term terms[WM_FILTER_TERMS_MAX];
+	unsigned terms_count, regex_count;
+	void *match_data, *match_context; /* PCRE2's */
+	uint64_t steps;
+	bool exceeded;
+};
+
+/** Fill root and terms. @return 0, -EINVAL, WM_E_LIMIT, -ENOMEM. On error the filter holds what was
+ *  made so far, for wm_filter_free(). */
+int wm_filter_parse(struct wm_filter *f, const char *text, struct wm_err *e);
+void wm_tree_free(struct wm_tree *t);
+/** The selector as it was written, dotted. */
+void wm_term_selector(const struct wm_term *t, char *buf, size_t cap);
+
+/** The field of a selector, or NULL. @p ret_key: what stands for its "*". */
+const struct wm_field *wm_field_find(enum wm_filter_kind kind, const struct wm_term *t,
+				     const char **ret_key);
+/* Values. A check's fields are those of @p check, NULL: serfHealth. */
+const char *wm_field_string(const struct wm_field *f, const char *key,
+			    const struct wm_filter_row *row, const struct wm_check *check);
+/** @return false: the map has no such key. */
+bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_filter_row *row,
+		     uint64_t *ret);
+/** The strings of a list; @p ret_count may be 0. */
+char **wm_field_list(const struct wm_field *f, const struct wm_filter_row *row,
+		     const struct wm_check *check, unsigned *ret_count);
+bool wm_field_map_empty(const struct wm_field *f, const struct wm_filter_row *row);
