@@ -15,7 +15,7 @@ VERSION := $(shell cat VERSION)
 # Debian packages, by what needs them. `make deps` installs what is missing and nothing else.
 DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
-	libpcre2-dev
+	libpcre2-dev libroaring-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
 DEPS_TEST := libcriterion-dev libclang-rt-14-dev python3-dnspython python3-consul strace netcat-openbsd sqlite3
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
@@ -48,7 +48,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS = -std=gnu17 -g -fPIE -D_GNU_SOURCE -DWM_VERSION='"$(VERSION)"' $(WARN) $(WERROR) \
 	$(CFLAGS_$(FLAVOUR)) $(INC) $(PKG_CFLAGS)
-LDLIBS = $(PKG_LIBS) -lm
+LDLIBS = $(PKG_LIBS) -lroaring -lm
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
 BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra \

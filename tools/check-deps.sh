@@ -28,6 +28,7 @@ only 'userspace/dataplane/' 'bpf/|libbpf\.h' libbpf
 only 'userspace/dataplane/' 'netlink/' libnl
 only 'userspace/registry/store' 'sqlite3\.h' SQLite
 only 'userspace/metadata/' 'pcre2\.h' PCRE2
+only 'userspace/metadata/' 'roaring/' CRoaring
 only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
 only 'userspace/(api|base)/|tools/waymarkctl' 'jansson\.h' jansson

@@ -19,6 +19,11 @@ static const char *const op_names[WM_OP_COUNT] = {
 	[WM_OP_MATCHES] = "Matches", [WM_OP_NOT_MATCHES] = "Not Matches",
 };
 
+const char *wm_op_name(enum wm_filter_op op)
+{
+	return op_names[op];
+}
+
 static bool op_fits(enum wm_filter_op op, enum wm_field_type type)
 {
 	switch ((int)wm_op_plain(op)) {

@@ -24,6 +24,9 @@ static inline enum wm_filter_op wm_op_plain(enum wm_filter_op op)
 	return op & ~1u;
 }
 
+/** "Equal", "Not In": as errors name it. */
+const char *wm_op_name(enum wm_filter_op op);
+
 enum wm_field_type {
 	WM_FIELD_STRING,
 	WM_FIELD_NUMBER,

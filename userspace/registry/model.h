@@ -78,10 +78,11 @@ struct wm_instance {
 	unsigned checks_count;
 	enum wm_status status; /* worst of its checks; no checks: passing */
 	uint64_t create_index, modify_index;
-	uint64_t hash;	/* wm_hash_stable of node name, NUL, id: identity in kernel tables */
-	uint64_t row;	/* store's row number */
-	uint32_t place; /* position in service->instances: registry's */
-	void *compiled; /* resolution's */
+	uint64_t hash;	 /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
+	uint64_t row;	 /* store's row number */
+	uint32_t place;	 /* position in service->instances: registry's */
+	uint32_t number; /* metadata's; 0: not indexed */
+	void *compiled;	 /* resolution's */
 };
 
 struct wm_service {

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* index.c - bitmaps by value, and the planning of filters against them. */
+#include "index.h"
+
+#include "internal.h"
+
+#include <errno.h>
+#include <roaring/roaring.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES_MAX ((size_t)1 << 28) /* of the table: its growth is bounded by the registry's */
+#define ROWS_FIRST  1024	      /* instances that the first table of rows holds */
+#define KEY_MAX	    (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
+
+/* What an entry is about; the first octet of its key. */
+enum about { ABOUT_NAME = 'n', ABOUT_TAG = 't', ABOUT_KEY = 'k', ABOUT_PAIR = 'p' };
+
+/* The instances that have a value. Most values that many instances have are few, but an id in the
+ * metadata makes as many values as instances: a single number needs no bitmap. */
+struct entry {
+	roaring_bitmap_t *bits; /* NULL: only `one` */
+	uint32_t one;
+	uint32_t key_len;
+	char key[];
+};
+
+struct wm_index {
+	struct wm_registry *registry;
+	struct wm_map *entries;
+	struct wm_instance **rows; /* by number; 0 is nobody's */
+	uint32_t *vacant;	   /* numbers below `used` that are free again */
+	uint32_t used, cap, vacant_count;
+	uint64_t instances, lost;
+};
+
+/* --- entries ---------------------------------------------------------------------------------- */
+struct key {
+	size_t len;
+	char text[KEY_MAX];
+};
+
+static void key_make(struct key *k, enum about about, const char *a, const char *b)
+{
+	size_t n = strnlen(a, KEY_MAX - 3), m = b ? strnlen(b, KEY_MAX - 3 - n) : 0;
+
+	k->text[0] = (char)about;
+	memcpy(k->text + 1, a, n);
+	k->len = 1 + n;
+	if (b) {
+		k->text[k->len++] = '\0';
+		memcpy(k->text + k->len, b, m);
+		k->len += m;
+	}
+}
+
+static struct entry *entry_new(struct wm_index *x, const struct key *k, uint32_t number)
+{
+	struct entry *e = malloc(sizeof(*e) + k->len);
+
+	if (!e)
+		return NULL;
+	*e = (struct entry){.one = number, .key_len = (uint32_t)k->len};
+	memcpy(e->key, k->text, k->len);
+	if (wm_map_put(x->entries, e->key, e->key_len, e, NULL)) {
+		free(e);
+		return NULL;
+	}
+	return e;
+}
+
+static int entry_add(struct wm_index *x, const struct key *k, uint32_t number)
+{
+	struct entry *e = wm_map_get(x->entries, k->text, k->len);
+
+	if (!e)
+		return entry_new(x, k, number) ? 0 : -ENOMEM;
+	if (!e->bits && e->one == number) /* a tag that stands twice */
+		return 0;
+	if (!e->bits) {
+		e->bits = roaring_bitmap_create();
+		if (!e->bits)
+			return -ENOMEM;
+		roaring_bitmap_add(e->bits, e->one);
+	}
+	roaring_bitmap_add(e->bits, number);
+	return 0;
+}
+
+static void entry_free(struct entry *e)
+{
+	if (e->bits)
+		roaring_bitmap_free(e->bits);
+	free(e);
+}
+
+static void entry_remove(struct wm_index *x, const struct key *k, uint32_t number)
+{
+	struct entry *e = wm_map_get(x->entries, k->text, k->len);
+
+	if (!e || (!e->bits && e->one != number))
+		return;
+	if (e->bits) {
+		roaring_bitmap_remove(e->bits, number);
+		if (!roaring_bitmap_is_empty(e->bits))
+			return;
+	}
+	wm_map_del(x->entries, e->key, e->key_len);
+	entry_free(e);
+}
+
+static uint64_t entry_count(const struct entry *e)
+{
+	return !e ? 0 : e->bits ? roaring_bitmap_get_cardinality(e->bits) : 1;
+}
+
+/* --- following the registry ------------------------------------------------------------------- */
+typedef int (*value_fn)(struct wm_index *x, const struct key *k, uint32_t number);
+
+static int remove_value(struct wm_index *x, const struct key *k, uint32_t number)
+{
+	entry_remove(x, k, number);
+	return 0;
+}
+
+/* Everything about an instance that is indexed. @return the worst of what fn returned. */
+static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
+{
+	struct key k;
+	int err;
+
+	key_make(&k, ABOUT_NAME, i->service->name, NULL);
+	err = fn(x, &k, number);
+	for (unsigned n = 0; n < i->tags_count; n++) {
+		key_make(&k, ABOUT_TAG, i->tags[n], NULL);
+		err |= fn(x, &k, number);
+	}
+	for (unsigned n = 0; n < i->meta_count; n++) {
+		key_make(&k, ABOUT_KEY, i->meta[n].key, NULL);
+		err |= fn(x, &k, number);
+		key_make(&k, ABOUT_PAIR, i->meta[n].key, i->meta[n].value);
+		err |= fn(x, &k, number);
+	}
+	return err;
+}
+
+static uint32_t number_new(struct wm_index *x)
+{
+	uint32_t cap = x->cap ? x->cap * 2 : ROWS_FIRST;
+	struct wm_instance **rows;
+	uint32_t *vacant;
+
+	if (x->vacant_count)
+		return x->vacant[--x->vacant_count];
+	if (x->used < x->cap)
+		return x->used++;
+	rows = realloc(x->rows, cap * sizeof(*rows));
+	if (rows)
+		x->rows = rows;
+	vacant = realloc(x->vacant, cap * sizeof(*vacant));
+	if (vacant)
+		x->vacant = vacant;
+	if (!rows || !vacant)
+		return 0;
+	memset(rows + x->cap, 0, (cap - x->cap) * sizeof(*rows));
+	x->cap = cap;
+	if (!x->used)
+		x->used = 1;
+	return x->used++;
+}
+
+static void add(struct wm_index *x, struct wm_instance *i)
+{
+	i->number = number_new(x);
+	if (!i->number) {
+		x->lost++;
+		return;
+	}
+	x->rows[i->number] = i;
+	x->instances++;
+	if (each_value(x, i, i->number, entry_add))
+		x->lost++;
+}
+
+static void forget(struct wm_index *x, const struct wm_instance *i)
+{
+	if (!i->number)
+		return;
+	each_value(x, i, i->number, remove_value);
+	x->rows[i->number] = NULL;
+	x->vacant[x->vacant_count++] = i->number;
+	x->instances--;
+}
+
+static void on_change(void *arg, const struct wm_change *c)
+{
+	struct wm_index *x = arg;
+
+	if (c->kind == WM_CHANGE_INSTANCE_DELETED)
+		forget(x, c->instance);
+	if (c->kind != WM_CHANGE_INSTANCE_UPSERT)
+		return;
+	if (c->old)
+		forget(x, c->old);
+	add(x, c->instance);
+}
+
+struct wm_index *wm_index_new(struct wm_registry *r)
+{
+	struct wm_index *x = calloc(1, sizeof(*x));
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	if (!x)
+		return NULL;
+	x->registry = r;
+	x->entries = wm_map_new(ENTRIES_MAX);
+	if (!x->entries || wm_registry_subscribe(r, on_change, x)) {
+		wm_index_free(x);
+		return NULL;
+	}
+	while ((i = wm_registry_next_instance(r, &pos)))
+		add(x, i);
+	return x;
+}
+
+void wm_index_free(struct wm_index *x)
+{
+	struct entry *e;
+	size_t pos = 0;
+
+	if (!x)
+		return;
+	while (x->entries && (e = wm_map_next(x->entries, &pos)))
+		entry_free(e);
+	wm_map_free(x->entries);
+	free(x->rows);
+	free(x->vacant);
+	free(x);
+}
+
+/* --- planning --------------------------------------------------------------------------------- */
+
+/* What a part of a filter leaves over. */
+struct plan {
+	roaring_bitmap_t *bits; /* NULL: no index applies, anything may match */
+	bool own;		/* bits are ours to change and to free */
+	bool exact;		/* what is in bits matches, and need not be asked */
+	bool failed;		/* without memory */
+};
+
+/* The entry's key for a comparison that an index answers. */
+static bool term_key(const struct wm_term *t, struct key *k)
+{
+	const struct wm_field *f = t->field;
+
+	if (t->op == WM_OP_EQUAL && f->source == WM_SRC_NAME)
+		key_make(k, ABOUT_NAME, t->value, NULL);
+	else if (t->op == WM_OP_EQUAL && f->source == WM_SRC_META && f->type == WM_FIELD_STRING)
+		key_make(k, ABOUT_PAIR, t->key, t->value);
+	else if (t->op == WM_OP_IN && f->source == WM_SRC_TAGS)
+		key_make(k, ABOUT_TAG, t->value, NULL);
+	else if (t->op == WM_OP_IN && f->source == WM_SRC_META && f->type == WM_FIELD_MAP)
+		key_make(k, ABOUT_KEY, t->value, NULL);
+	else
+		return false;
+	/* a value longer than any that is stored was cut: leave it to the filter */
+	return k->len < KEY_MAX - 2;
+}
+
+static struct plan plan_term(const struct wm_index *x, const struct wm_term *t)
+{
+	struct plan p = {0};
+	struct entry *e;
+	struct key k;
+
+	if (!term_key(t, &k))
+		return p;
+	p.exact = true;
+	e = wm_map_get(x->entries, k.text, k.len);
+	if (e && e->bits) {
+		p.bits = e->bits;
+		return p;
+	}
+	p.bits = roaring_bitmap_create();
+	p.own = true;
+	p.failed = !p.bits;
+	if (e && p.bits)
+		roaring_bitmap_add(p.bits, e->one);
+	return p;
+}
+
+static void plan_done(struct plan *p)
+{
+	if (p->own && p->bits)
+		roaring_bitmap_free(p->bits);
+	p->bits = NULL;
+}
+
+/* "and": the smaller first, so that a large one is only looked into. */
+static void intersect(struct plan *a, struct plan *b)
+{
+	roaring_bitmap_t *r;
+
+	a->failed |= b->failed;
+	a->exact = a->exact && b->exact;
+	if (!b->bits)
+		return;
+	if (!a->bits) {
+		bool exact = a->exact, failed = a->failed;
+
+		*a = *b;
+		a->exact = exact;
+		a->failed = failed;
+		b->bits = NULL;
+		return;
+	}
+	r = roaring_bitmap_and(a->bits, b->bits);
+	plan_done(a);
+	plan_done(b);
+	a->bits = r;
+	a->own = true;
+	a->failed |= !r;
+}
+
+/* "or": of use only if an index applies to every part. */
+static void unite(struct plan *a, struct plan *b)
+{
+	roaring_bitmap_t *r = NULL;
+	bool both = a->bits && b->bits;
+
+	a->failed |= b->failed;
+	a->exact = a->exact && b->exact && both;
+	if (both) {
+		r = roaring_bitmap_or(a->bits, b->bits);
+		a->failed |= !r;
+	}
+	plan_done(a);
+	plan_done(b);
+	a->bits = r;
+	a->own = true;
+}
+
+static struct plan plan_tree(const struct wm_index *x, const struct wm_filter *f,
+			     const struct wm_tree *t);
+
+/* All parts of an "and", each time the one that leaves least of those that are left. */
+static struct plan plan_and(const struct wm_index *x, const struct wm_filter *f,
+			    const struct wm_tree *t)
+{
+	struct plan parts[WM_FILTER_TERMS_MAX], all = {.exact = true};
+	uint64_t sizes[WM_FILTER_TERMS_MAX];
+	unsigned count = 0;
+
+	for (const struct wm_tree *c = t->child; c; c = c->next) {
+		parts[count] = plan_tree(x, f, c);
+		sizes[count] = parts[count].bits ? roaring_bitmap_get_cardinality(parts[count].bits)
+						 : UINT64_MAX;
+		count++;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		unsigned least = i;
+		uint64_t size;
+		struct plan p;
+
+		for (unsigned n = i + 1; n < count; n++)
+			least = sizes[n] < sizes[least] ? n : least;
+		p = parts[least];
+		parts[least] = parts[i];
+		size = sizes[least];
+		sizes[least] = sizes[i];
+		sizes[i] = size;
+		intersect(&all, &p);
+	}
+	return all;
+}
+
+static struct plan plan_tree(const struct wm_index *x, const struct wm_filter *f,
+			     const struct wm_tree *t)
+{
+	struct plan p = {0}, next;
+
+	switch ((int)t->kind) {
+	case WM_TREE_TERM:
+		return plan_term(x, &f->terms[t->term]);
+	case WM_TREE_AND:
+		return plan_and(x, f, t);
+	case WM_TREE_OR:
+		p = plan_tree(x, f, t->child);
+		for (const struct wm_tree *c = t->child->next; c; c = c->next) {
+			next = plan_tree(x, f, c);
+			unite(&p, &next);
+		}
+		return p;
+	default:
+		return p; /* what is not there has no bitmap */
+	}
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+struct run {
+	struct wm_index *x;
+	struct wm_filter *f;
+	bool exact;
+	struct wm_filter_row row;
+	struct wm_index_query q;
+	wm_index_visit visit;
+	void *arg;
+};
+
+static bool run_row(struct run *r, const struct wm_instance *i)
+{
+	if (!r->exact) {
+		r->q.asked++;
+		r->row.node = i->node;
+		r->row.instance = i;
+		if (!wm_filter_match(r->f, &r->row))
+			return !wm_filter_exceeded(r->f);
+	}
+	r->q.matched++;
+	return r->visit(r->arg, i);
+}
+
+static bool run_number(uint32_t number, void *arg)
+{
+	struct run *r = arg;
+
+	return run_row(r, r->x->rows[number]);
+}
+
+int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visit, void *arg,
+		    struct wm_index_query *ret_query)
+{
+	struct run r = {.x = x, .f = f, .visit = visit, .arg = arg};
+	struct plan p = {0};
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	r.row.datacenter = wm_registry_datacenter(x->registry);
+	if (f && !x->lost)
+		p = plan_tree(x, f, f->root);
+	if (p.failed) {
+		plan_done(&p);
+		return -ENOMEM;
+	}
+	r.exact = !f || (p.bits && p.exact);
+	r.q.indexed = p.bits != NULL;
+	r.q.candidates = p.bits ? roaring_bitmap_get_cardinality(p.bits)
+				: wm_registry_instances(x->registry);
+	if (p.bits) {
+		roaring_iterate(p.bits, run_number, &r);
+	} else {
+		while ((i = wm_registry_next_instance(x->registry, &pos)) && run_row(&r, i))
+			;
+	}
+	plan_done(&p);
+	if (ret_query)
+		*ret_query = r.q;
+	return 0;
+}
+
+unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
+			  struct wm_index_term *ret, unsigned cap)
+{
+	struct key k;
+
+	for (unsigned i = 0; i < f->terms_count && i < cap; i++) {
+		const struct wm_term *t = &f->terms[i];
+
+		ret[i] = (struct wm_index_term){
+			.op = wm_op_name(t->op), .value = t->value, .indexed = term_key(t, &k)};
+		wm_term_selector(t, ret[i].selector, sizeof(ret[i].selector));
+		if (ret[i].indexed)
+			ret[i].instances = entry_count(wm_map_get(x->entries, k.text, k.len));
+	}
+	return f->terms_count;
+}
+
+void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret)
+{
+	const struct entry *e;
+	size_t pos = 0;
+
+	*ret = (struct wm_index_stats){.instances = x->instances,
+				       .entries = wm_map_len(x->entries),
+				       .lost = x->lost,
+				       .bytes = wm_map_bytes(x->entries) +
+						x->cap * (sizeof(*x->rows) + sizeof(*x->vacant))};
+	while ((e = wm_map_next(x->entries, &pos)))
+		ret->bytes +=
+			sizeof(*e) + e->key_len +
+			(e->bits ? sizeof(*e->bits) + roaring_bitmap_portable_size_in_bytes(e->bits)
+				 : 0);
+}
