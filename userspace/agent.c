@@ -36,6 +36,7 @@ struct wm_agent {
 	struct wm_config own_config;
 	struct wm_tables *tables;
 	struct wm_resolution *resolution;
+	struct wm_index *index;
 	struct wm_health *health;
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
@@ -404,6 +405,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .registry = a->registry,
 				   .health = a->health,
 				   .tables = a->tables,
+				   .index = a->index,
 				   .resolution = a->resolution,
 				   .dns = a->dns,
 				   .plane = a->plane,
@@ -523,12 +525,19 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 	return a->health ? 0 : wm_err_set(e, -ENOMEM, "out of memory: health");
 }
 
+/* After resolution: what must reach the kernel does not wait for it. */
+static int start_index(struct wm_agent *a, struct wm_err *e)
+{
+	a->index = wm_index_new(a->registry);
+	return a->index ? 0 : wm_err_set(e, -ENOMEM, "out of memory: index");
+}
+
 int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
 		   struct wm_err *e)
 {
 	static int (*const steps[])(struct wm_agent *, struct wm_err *) = {
-		find_name,    find_address, start_loop, start_registry,
-		start_tables, start_health, start_dns,	start_http};
+		find_name,    find_address, start_loop, start_registry, start_tables,
+		start_health, start_index,  start_dns,	start_http};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -573,6 +582,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
 	wm_resolution_free(a->resolution);
+	wm_index_free(a->index);
 	wm_tables_free(a->tables);
 	wm_plane_close(a->plane);
 	wm_registry_close(a->registry);

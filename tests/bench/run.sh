@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|filter]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register memory
+[ $# -gt 0 ] || set -- dns connect register memory filter
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -310,11 +310,30 @@ bench_memory() {
 	drop_agent
 }
 
+# --- filters -----------------------------------------------------------------------------------------
+bench_filter() {
+	local n=1000000 i
+	[ -z "${BENCH_QUICK:-}" ] || n=100000
+	head_of "three-term filters, $n instances of 10000 services"
+	: >"$TMP/ours"
+	: >"$TMP/scan"
+	for ((i = 0; i < (ROUNDS + 1) / 2; i++)); do
+		"$T/filter" $n >"$TMP/filter" || fail "filter"
+		jq -c '{few: .few_us, service: .service_us}' "$TMP/filter" >>"$TMP/ours"
+		jq -c '{few: .few_scan_us, service: .service_scan_us}' "$TMP/filter" >>"$TMP/scan"
+	done
+	row "filter.few" "us, $(jq .few_rows "$TMP/filter") rows by three values / a scan" "$TMP/ours" "$TMP/scan" few "<= 0.01" "compiled anew each time"
+	row "filter.service" "us, $(jq .service_rows "$TMP/filter") rows of a service / a scan" "$TMP/ours" "$TMP/scan" service "<= 0.01" "compiled anew each time"
+	emit "filter.few.us" "us a query" "$(take few "$TMP/ours" | median)" "" "" "<= 100" ""
+	emit "filter.index" "bytes of the index an instance" "$(take index_bytes "$TMP/filter")" "" "" "" "8 metadata keys, one unique"
+	emit "filter.build" "ms to index all" "$(take index_ms "$TMP/filter")" "" "" "" ""
+}
+
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | memory) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register memory" ;;
+	dns | connect | register | memory | filter) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register memory filter" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json

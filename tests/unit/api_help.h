@@ -23,6 +23,7 @@ static struct wm_loop *loop;
 static struct wm_registry *registry;
 static struct wm_health *health;
 static struct wm_tables *tables;
+static struct wm_index *indexed;
 static struct wm_resolution *resolution;
 static struct wm_api *api;
 static struct wm_http_server *server;
@@ -84,11 +85,13 @@ static inline void api_start(void)
 	health = wm_health_new(loop, registry, &hc);
 	make_tables();
 	resolution = wm_resolution_new(loop, registry, tables);
-	cr_assert(health && resolution);
+	indexed = wm_index_new(registry);
+	cr_assert(health && resolution && indexed);
 	api = wm_api_new(&(struct wm_api_deps){.loop = loop,
 					       .registry = registry,
 					       .health = health,
 					       .tables = tables,
+					       .index = indexed,
 					       .resolution = resolution,
 					       .version = "1.2.3",
 					       .domain = "mesh.internal",
@@ -121,6 +124,7 @@ static inline void api_stop(void)
 	wm_health_free(health);
 	wm_resolution_free(resolution);
 	wm_registry_close(registry);
+	wm_index_free(indexed);
 	wm_api_free(api);
 	wm_tables_free(tables);
 	wm_loop_free(loop);

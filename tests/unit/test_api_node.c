@@ -137,3 +137,36 @@ Test(node, a_key_is_not_there_and_blocks)
 	cr_assert(header(&c, "X-Consul-Index"));
 	client_close(&c);
 }
+
+/* --- instances of all services ---------------------------------------------------------------- */
+Test(node, instances_by_filter_and_its_plan)
+{
+	must_put(REGISTER,
+		 "{\"ID\":\"w1\",\"Name\":\"web\",\"Tags\":[\"blue\"],\"Meta\":{\"v\":\"1\"}}");
+	must_put(REGISTER, "{\"ID\":\"w2\",\"Name\":\"web\",\"Tags\":[\"blue\"]}");
+	must_put(REGISTER, "{\"ID\":\"d1\",\"Name\":\"db\",\"Tags\":[\"blue\"]}");
+	cr_assert_eq(get("/v1/waymark/instances?filter=blue+in+Service.Tags&limit=2"), 200);
+	cr_assert(strstr(one.body, "\"returned\":2,\"matched\":3}"), "%s", one.body);
+	cr_assert_eq(get("/v1/waymark/instances?filter=Service.Meta.v==1"), 200);
+	cr_assert(strstr(one.body, "\"ID\":\"w1\"") && strstr(one.body, "\"matched\":1}"));
+	cr_assert_eq(get("/v1/waymark/instances"), 200);
+	cr_assert(strstr(one.body, "\"returned\":3,\"matched\":3}"));
+	cr_assert_eq(get("/v1/waymark/instances?explain&filter=Service.Service==web+and+"
+			 "Service.Port==0+and+blue+in+Service.Tags"),
+		     200);
+	cr_assert(strstr(one.body, "{\"selector\":\"Service.Service\",\"operator\":\"Equal\","
+				   "\"value\":\"web\",\"indexed\":true,\"instances\":2}"));
+	cr_assert(strstr(one.body, "\"selector\":\"Service.Port\",\"operator\":\"Equal\","
+				   "\"value\":\"0\",\"indexed\":false,\"instances\":null}"));
+	cr_assert(strstr(one.body, "\"indexed\":true,\"instances\":3,\"candidates\":2,\"asked\":2,"
+				   "\"matched\":2}"),
+		  "%s", one.body);
+	cr_assert_eq(get("/v1/waymark/instances?limit=0"), 400);
+	cr_assert_str_eq(one.body, "limit: a number from 1 to 10000");
+	cr_assert_eq(get("/v1/waymark/instances?limit=-1"), 400);
+	cr_assert_eq(get("/v1/waymark/instances?limit=10001"), 400);
+	cr_assert_eq(get("/v1/waymark/instances?filter=Nothing==1"), 500);
+	cr_assert_eq(get("/v1/waymark/status"), 200);
+	cr_assert(strstr(one.body, "\"metadata\":{\"instances\":3,\"values\":5,\"lost\":0}"), "%s",
+		  one.body);
+}

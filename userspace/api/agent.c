@@ -125,25 +125,33 @@ void wm_status_peers(struct wm_call *c)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
+struct services {
+	struct wm_json *j;
+	struct wm_encode e;
+};
+
+static bool put_service(void *arg, const struct wm_instance *i)
+{
+	struct services *s = arg;
+
+	wm_json_key(s->j, i->id);
+	wm_encode_agent_service(s->j, &s->e, i, NULL);
+	return true;
+}
+
 void wm_agent_services(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
-	struct wm_encode e = wm_encode_of(c->api);
-	const struct wm_instance *i;
 	struct wm_json j;
-	size_t pos = 0;
+	struct services s = {.j = &j, .e = wm_encode_of(c->api)};
 
 	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
-		struct wm_filter_row row = wm_filter_row_of(&e, i);
-
-		if (!wm_filter_match(filter, &row))
-			continue;
-		wm_json_key(&j, i->id);
-		wm_encode_agent_service(&j, &e, i, NULL);
+	if (wm_index_select(c->api->d.index, filter, put_service, &s, NULL)) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
 	}
 	wm_json_close(&j, '}');
 	wm_answer_filtered(c, &j, 0, filter);

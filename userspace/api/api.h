@@ -6,6 +6,7 @@
 #include "userspace/dataplane/plane.h"
 #include "userspace/dns/server.h"
 #include "userspace/health/health.h"
+#include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
@@ -37,6 +38,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_registry *registry;
 	struct wm_health *health;
 	struct wm_tables *tables;
+	struct wm_index *index;
 	struct wm_resolution *resolution;
 	struct wm_dns_server *dns;
 	struct wm_plane *plane;

@@ -91,6 +91,18 @@ static void put_tables(struct wm_json *j, const struct wm_tables *t)
 	wm_json_close(j, '}');
 }
 
+static void put_index(struct wm_json *j, const struct wm_index *x)
+{
+	struct wm_index_stats s;
+
+	wm_index_stats(x, &s);
+	wm_json_kopen(j, "metadata", '{');
+	wm_json_ku(j, "instances", s.instances);
+	wm_json_ku(j, "values", s.entries);
+	wm_json_ku(j, "lost", s.lost);
+	wm_json_close(j, '}');
+}
+
 static void put_hooks(struct wm_json *j, const struct wm_plane *p, unsigned *ret_attached)
 {
 	const struct wm_plane_hook *h = NULL;
@@ -182,6 +194,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
 	put_registry(&j, a->d.registry);
 	put_health(&j, a->d.health);
+	put_index(&j, a->d.index);
 	put_tables(&j, a->d.tables);
 	put_plane(&j, a);
 	put_servers(&j, a);

@@ -155,7 +155,7 @@ static uint32_t number_new(struct wm_index *x)
 		return x->vacant[--x->vacant_count];
 	if (x->used < x->cap)
 		return x->used++;
-	rows = realloc(x->rows, cap * sizeof(*rows));
+	rows = realloc(x->rows, cap * sizeof(struct wm_instance *));
 	if (rows)
 		x->rows = rows;
 	vacant = realloc(x->vacant, cap * sizeof(*vacant));
@@ -163,7 +163,7 @@ static uint32_t number_new(struct wm_index *x)
 		x->vacant = vacant;
 	if (!rows || !vacant)
 		return 0;
-	memset(rows + x->cap, 0, (cap - x->cap) * sizeof(*rows));
+	memset(rows + x->cap, 0, (cap - x->cap) * sizeof(struct wm_instance *));
 	x->cap = cap;
 	if (!x->used)
 		x->used = 1;
@@ -468,28 +468,33 @@ unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
 	for (unsigned i = 0; i < f->terms_count && i < cap; i++) {
 		const struct wm_term *t = &f->terms[i];
 
-		ret[i] = (struct wm_index_term){
-			.op = wm_op_name(t->op), .value = t->value, .indexed = term_key(t, &k)};
+		ret[i] = (struct wm_index_term){.op = wm_op_name(t->op), .value = t->value};
 		wm_term_selector(t, ret[i].selector, sizeof(ret[i].selector));
-		if (ret[i].indexed)
-			ret[i].instances = entry_count(wm_map_get(x->entries, k.text, k.len));
+		if (!term_key(t, &k))
+			continue;
+		ret[i].indexed = true;
+		ret[i].instances = entry_count(wm_map_get(x->entries, k.text, k.len));
 	}
 	return f->terms_count;
 }
 
 void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret)
 {
+	*ret = (struct wm_index_stats){
+		.instances = x->instances, .entries = wm_map_len(x->entries), .lost = x->lost};
+}
+
+uint64_t wm_index_bytes(const struct wm_index *x)
+{
+	uint64_t bytes = wm_map_bytes(x->entries) +
+			 x->cap * (sizeof(struct wm_instance *) + sizeof(uint32_t));
 	const struct entry *e;
 	size_t pos = 0;
 
-	*ret = (struct wm_index_stats){.instances = x->instances,
-				       .entries = wm_map_len(x->entries),
-				       .lost = x->lost,
-				       .bytes = wm_map_bytes(x->entries) +
-						x->cap * (sizeof(*x->rows) + sizeof(*x->vacant))};
 	while ((e = wm_map_next(x->entries, &pos)))
-		ret->bytes +=
+		bytes +=
 			sizeof(*e) + e->key_len +
 			(e->bits ? sizeof(*e->bits) + roaring_bitmap_portable_size_in_bytes(e->bits)
 				 : 0);
+	return bytes;
 }

@@ -46,8 +46,9 @@ unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
 
 struct wm_index_stats {
 	uint64_t instances, entries; /* indexed values */
-	uint64_t bytes;		     /* of all bitmaps and tables */
 	uint64_t lost; /* instances that could not be indexed for want of memory: then queries scan
 			*/
 };
 void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret);
+/** Memory of all bitmaps and tables. Cost: walks every entry. */
+uint64_t wm_index_bytes(const struct wm_index *x);
