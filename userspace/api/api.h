@@ -23,7 +23,8 @@
 	X(WATCH_WOKEN, api_watch_woken, "blocking queries that a change ended")                    \
 	X(WATCH_EXPIRED, api_watch_expired, "blocking queries that their wait ended")              \
 	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
-	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")
+	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")                   \
+	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")
 
 enum wm_api_counter {
 #define X(sym, name, text) WM_API_##sym,

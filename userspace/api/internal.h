@@ -94,6 +94,7 @@ struct wm_api {
 	uint64_t extinct_index; /* when a service last vanished */
 	unsigned watches;
 	struct wm_timer *more; /* the rest of a wake goes on in the next turn */
+	struct wm_events *events;
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body; /* scratch of every answer */
@@ -116,6 +117,12 @@ bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64
 bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service);
 /** At the end of a turn: run what may have something new again. */
 void wm_blocking_wake(struct wm_api *a);
+
+/* --- events.c --- */
+int wm_events_init(struct wm_api *a);
+void wm_events_done(struct wm_api *a);
+/** At the end of a turn: send what changed to all who listen. */
+void wm_events_send(struct wm_api *a);
 
 /* --- respond.c --- */
 int wm_respond_init(struct wm_api *a);

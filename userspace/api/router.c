@@ -134,6 +134,7 @@ static bool on_turn_end(void *arg)
 {
 	wm_respond_writes(arg);
 	wm_blocking_wake(arg);
+	wm_events_send(arg);
 	return false; /* answers make no work for the hooks before */
 }
 
@@ -147,7 +148,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 	if (!a->d.watchers_max)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
 	a->start_ms = wm_clock_ms();
-	if (wm_respond_init(a) || wm_blocking_init(a) ||
+	if (wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
 	    wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
 		wm_api_free(a);
 		return NULL;
@@ -160,6 +161,7 @@ void wm_api_free(struct wm_api *a)
 	if (!a)
 		return;
 	wm_blocking_done(a);
+	wm_events_done(a);
 	wm_respond_done(a);
 	free(a);
 }

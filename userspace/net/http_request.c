@@ -526,3 +526,34 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 	if (!r->closed || event_add(r->closed, NULL))
 		c->server->counters[WM_HTTP_NO_MEMORY]++;
 }
+
+/* --- answers that go on ----------------------------------------------------------------------- */
+void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
+{
+	wm_http_set_header(r, "Content-Type", content_type);
+	evhttp_send_reply_start(r->ev, 200, phrase(200));
+}
+
+int wm_http_stream_send(struct wm_http_request *r, const void *data, size_t len)
+{
+	struct evbuffer *out = evbuffer_new();
+	int err = -ENOMEM;
+
+	if (out && !evbuffer_add(out, data, len)) {
+		evhttp_send_reply_chunk(r->ev, out);
+		err = 0;
+	}
+	if (out)
+		evbuffer_free(out);
+	return err;
+}
+
+size_t wm_http_stream_backlog(const struct wm_http_request *r)
+{
+	return evbuffer_get_length(bufferevent_get_output(r->conn->bev));
+}
+
+void wm_http_stream_drop(struct wm_http_request *r)
+{
+	evhttp_connection_free(r->conn->evcon);
+}

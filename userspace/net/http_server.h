@@ -107,6 +107,17 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 /** text/plain answer of one sentence. */
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* An answer that goes on until one side ends it. wm_http_on_abort() must have been called: the
+ * request stays kept until its callback has run. */
+/** Begin it: 200, chunked. */
+void wm_http_stream_begin(struct wm_http_request *r, const char *content_type);
+/** Append. @return 0, -ENOMEM. */
+int wm_http_stream_send(struct wm_http_request *r, const void *data, size_t len);
+/** Octets that wait for the client to take them. */
+size_t wm_http_stream_backlog(const struct wm_http_request *r);
+/** Cut the connection; the abort callback runs and the request is dead. */
+void wm_http_stream_drop(struct wm_http_request *r);
+
 /** For a request that is kept: @p fn runs if the client goes away; then the request is dead and
  * must not be answered any more. A closed connection is noticed at once, but for PUT, POST and
  * DELETE: their answers come within milliseconds, and a client that closes its sending side after
