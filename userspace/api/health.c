@@ -66,7 +66,7 @@ void wm_health_state(struct wm_call *c)
 	bool any = strcmp(c->params[0], "any") == 0;
 	enum wm_status wanted = WM_PASSING;
 	bool known = any || !wm_status_parse(c->params[0], &wanted);
-	const struct wm_instance *i;
+	const struct wm_instance *i = e.checks;
 	struct wm_json j;
 	uint64_t index;
 	size_t pos = 0;
@@ -77,7 +77,7 @@ void wm_health_state(struct wm_call *c)
 	wm_json_open(&j, '[');
 	if (known && (any || wanted == WM_PASSING))
 		wm_encode_node_check(&j, &e);
-	while (known && (i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+	for (; known && i; i = wm_registry_next_instance(c->api->d.registry, &pos)) {
 		for (unsigned n = 0; n < i->checks_count; n++) {
 			if (any || i->checks[n]->status == wanted)
 				wm_encode_check(&j, &e, i->checks[n]);

@@ -194,7 +194,7 @@ void wm_health_node(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	if (is_node(c, &e)) {
-		wm_encode_node_check(&j, &e);
+		wm_encode_node_checks(&j, &e);
 		while ((i = wm_registry_next_instance(c->api->d.registry, &pos)))
 			for (unsigned n = 0; n < i->checks_count; n++)
 				wm_encode_check(&j, &e, i->checks[n]);
