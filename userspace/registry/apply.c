@@ -481,7 +481,7 @@ static int stage_node(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	retire_old(r, op);
 	r->holder = op->in;
 	if (!op->in->checks_count)
-		return wm_store_del(r->store, WM_STORE_META, WM_REGISTRY_NODE_ROW, e);
+		return wm_store_del(r->store, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW, e);
 	err = r->store ? wm_registry_put_instance(r, op->in, e) : 0;
 	if (err == WM_E_LIMIT) {
 		wm_op_refuse(op, err, "The checks of the node are too large to be stored");

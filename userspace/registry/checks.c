@@ -154,6 +154,5 @@ int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i,
 		return wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
 	if (err)
 		return err;
-	return wm_store_put(r->store, node ? WM_STORE_META : WM_STORE_INSTANCES, row,
-			    r->record.data, r->record.len, e);
+	return wm_store_put(r->store, WM_STORE_INSTANCES, row, r->record.data, r->record.len, e);
 }

@@ -21,7 +21,7 @@
 	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
 		    */
 
-#define WM_REGISTRY_NODE_ROW 1 /* of the node's checks, in the table of meta rows */
+#define WM_REGISTRY_NODE_ROW 0 /* of the node's checks; instances begin with 1 */
 
 enum wm_op_kind {
 	WM_OP_INSTANCE,	   /* register or deregister an instance */

@@ -77,42 +77,12 @@ static bool known_checks(const struct wm_registry *r, const struct wm_instance *
 	return false;
 }
 
-static int node_row(struct recovery *rc, uint64_t row, const void *data, size_t len,
-		    struct wm_err *e)
-{
-	struct wm_registry *r = rc->r;
-	struct wm_instance *i;
-	int err = open_row(rc, WM_STORE_META, WM_RECORD_NODE, row, data, len, e);
-
-	if (err)
-		return err;
-	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
-		return damaged(rc, WM_STORE_META, row, "cannot be decoded", e);
-	i = build(rc->decoded);
-	if (!i)
-		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	if (known_checks(r, i)) {
-		wm_instance_free(i, true);
-		return damaged(rc, WM_STORE_META, row, "repeats an id", e);
-	}
-	wm_instance_free(r->holder, true);
-	r->holder = i;
-	i->node = &r->node;
-	i->status = wm_instance_worst(i);
-	return enter_checks(r, i)
-		       ? wm_err_set(e, -ENOMEM, "Out of memory while reading the registry")
-		       : 0;
-}
-
 static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
 {
 	struct recovery *rc = arg;
 	struct wm_record_meta m;
-	int err;
+	int err = open_row(rc, WM_STORE_META, WM_RECORD_META, row, data, len, e);
 
-	if (row == WM_REGISTRY_NODE_ROW)
-		return node_row(rc, row, data, len, e);
-	err = open_row(rc, WM_STORE_META, WM_RECORD_META, row, data, len, e);
 	if (err)
 		return err;
 	if (wm_record_get_meta(rc->copy.data, rc->copy.len, &m) ||
@@ -227,6 +197,34 @@ static bool known(const struct wm_registry *r, const struct wm_instance *i)
 	return wm_map_get(r->instances, i->id, strlen(i->id)) || known_checks(r, i);
 }
 
+/* The node's checks stand in the first row, so that what instances make of them is known. */
+static int node_row(struct recovery *rc, uint64_t row, const void *data, size_t len,
+		    struct wm_err *e)
+{
+	struct wm_registry *r = rc->r;
+	struct wm_instance *i;
+	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_NODE, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	i = build(rc->decoded);
+	if (!i)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	if (known_checks(r, i)) {
+		wm_instance_free(i, true);
+		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
+	}
+	wm_instance_free(r->holder, true);
+	r->holder = i;
+	i->node = &r->node;
+	i->status = wm_instance_worst(i);
+	return enter_checks(r, i)
+		       ? wm_err_set(e, -ENOMEM, "Out of memory while reading the registry")
+		       : 0;
+}
+
 static int instance_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
 {
 	struct recovery *rc = arg;
@@ -234,8 +232,11 @@ static int instance_row(void *arg, uint64_t row, const void *data, size_t len, s
 	struct wm_record_instance *d = rc->decoded;
 	struct wm_instance *i;
 	struct wm_service *s;
-	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
+	int err;
 
+	if (row == WM_REGISTRY_NODE_ROW)
+		return node_row(rc, row, data, len, e);
+	err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
 	if (err)
 		return err;
 	if (wm_record_get_instance(rc->copy.data, rc->copy.len, d))
