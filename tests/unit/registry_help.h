@@ -215,9 +215,9 @@ static inline char *show(const struct wm_registry *r)
 static inline void record_change(void *arg, const struct wm_change *c)
 {
 	static const char *const kinds[] = {"",	      "+svc", "upsert", "delete",
-					    "status", "-svc", "-check"};
+					    "status", "-svc", "-check", "node"};
 
-	wm_buf_printf(arg, "%s %s%s%s%s%s;", kinds[c->kind], c->service->name,
+	wm_buf_printf(arg, "%s %s%s%s%s%s;", kinds[c->kind], c->service ? c->service->name : "node",
 		      c->instance ? "/" : "", c->instance ? c->instance->id : "",
 		      c->check ? "/" : "", c->check ? c->check->id : "");
 	if (c->old)

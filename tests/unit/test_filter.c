@@ -53,6 +53,16 @@ static struct wm_instance instance = {.id = (char[]){"quill-1"},
 				      .tagged_count = 1,
 				      .checks = check_list,
 				      .checks_count = 2};
+static struct wm_instance holder;
+static struct wm_check node_check = {.id = (char[]){"disk"},
+				     .name = (char[]){"disk"},
+				     .notes = (char[]){""},
+				     .output = (char[]){""},
+				     .status = WM_WARNING,
+				     .instance = &holder};
+static struct wm_check *node_checks[] = {&node_check};
+static struct wm_instance holder = {
+	.id = (char[]){""}, .node = &node, .checks = node_checks, .checks_count = 1};
 static struct wm_filter_row row;
 
 /* Each test has a process of its own: what it changes is its own. */
@@ -196,6 +206,11 @@ Test(filter, each_kind_has_its_names)
 	ALL(WM_FILTER_CATALOG_SERVICE, catalog);
 	ALL(WM_FILTER_HEALTH_SERVICE, health);
 	ALL(WM_FILTER_CHECK, check);
+	row.holder = &holder;
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks.CheckID == disk and Checks.Status == "
+						 "warning"));
+	row.check = &node_check;
+	cr_expect(fits(WM_FILTER_CHECK, "ServiceName == \"\" and ServiceTags is empty"));
 	row.check = &checks[1];
 	cr_expect(fits(WM_FILTER_CHECK, "Status == critical and ServiceName == quill and "
 					"Type == http and Name == \"a check\" and Notes == note"));

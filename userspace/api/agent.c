@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agent.c - handlers of /v1/agent, /v1/status and the root. Writes are decoded, handed to the
- * registry and answered after the commit. */
+ * registry and answered after the commit; those on checks stand in checks.c. */
 #include "internal.h"
 
 #include <errno.h>
@@ -161,7 +161,7 @@ void wm_agent_checks(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	const struct wm_instance *i;
+	const struct wm_instance *i = e.checks;
 	struct wm_json j;
 	size_t pos = 0;
 
@@ -169,7 +169,7 @@ void wm_agent_checks(struct wm_call *c)
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+	for (; i; i = wm_registry_next_instance(c->api->d.registry, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
 		for (unsigned n = 0; n < i->checks_count; n++) {
@@ -261,67 +261,4 @@ void wm_agent_deregister(struct wm_call *c)
 		wm_write_drop(w);
 		wm_answer_err(c, &e);
 	}
-}
-
-/* A heartbeat is applied at once; its answer waits for the end of the turn as every write's. */
-static void update_check(struct wm_call *c, enum wm_status s, const char *output)
-{
-	struct wm_err e = {0};
-	struct wm_write *w;
-
-	if (!c->api->d.health) {
-		wm_answer_text(c, 501, "Checks are not run by this agent");
-		return;
-	}
-	w = wm_write_keep(c);
-	if (!w)
-		return;
-	e.code = wm_health_ttl_update(c->api->d.health, c->params[0], s, output, &e);
-	if (e.code) {
-		wm_write_drop(w);
-		wm_answer_err(c, &e);
-		return;
-	}
-	/* a heartbeat that changes nothing waits for no commit */
-	if (wm_registry_sync(c->api->d.registry, wm_write_done, w))
-		wm_write_done(w, -ENOMEM, NULL);
-}
-
-static void update_noted(struct wm_call *c, enum wm_status s)
-{
-	const char *note = wm_http_query(c->req, "note");
-
-	update_check(c, s, note ? note : "");
-}
-
-void wm_agent_check_pass(struct wm_call *c)
-{
-	update_noted(c, WM_PASSING);
-}
-
-void wm_agent_check_warn(struct wm_call *c)
-{
-	update_noted(c, WM_WARNING);
-}
-
-void wm_agent_check_fail(struct wm_call *c)
-{
-	update_noted(c, WM_CRITICAL);
-}
-
-void wm_agent_check_update(struct wm_call *c)
-{
-	struct wm_decoded *mem = NULL;
-	struct wm_err e = {0};
-	enum wm_status status = WM_CRITICAL;
-	const char *output = "", *body;
-	size_t len;
-
-	body = wm_http_body(c->req, &len);
-	e.code = wm_decode_check_update(body, len, &mem, &status, &output, &e);
-	if (e.code)
-		wm_answer_err(c, &e);
-	else
-		update_check(c, status, output);
-	wm_decoded_free(mem);
 }

@@ -204,16 +204,42 @@ bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64
 /* --- changes -----------------------------------------------------------------------------------
  */
 
+/* The node's checks stand in every service's answer. Cost: O(services that are watched). */
+static void node_changed(struct wm_api *a, uint64_t index)
+{
+	struct wm_watch_key *k;
+	size_t pos = 0;
+
+	a->checks_index = index;
+	mark(a, &a->scopes[WM_SCOPE_CHECKS]);
+	while ((k = wm_map_next(a->service_keys, &pos)))
+		mark(a, k);
+}
+
+/* Does the list of services and instances differ? A check that comes or goes replaces its instance
+ * without registering it anew. */
+static bool catalog_changed(const struct wm_change *c)
+{
+	if (c->kind == WM_CHANGE_STATUS || c->kind == WM_CHANGE_CHECK_REMOVED)
+		return false;
+	return c->kind != WM_CHANGE_INSTANCE_UPSERT || !c->old ||
+	       c->old->modify_index != c->instance->modify_index;
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_api *a = arg;
 	struct wm_watch_key *k, *absent;
 
+	if (!c->service) {
+		node_changed(a, c->index);
+		return;
+	}
 	k = wm_map_get(a->service_keys, c->service->name, strlen(c->service->name));
 	mark(a, k);
 	a->checks_index = c->index;
 	mark(a, &a->scopes[WM_SCOPE_CHECKS]);
-	if (c->kind != WM_CHANGE_STATUS && c->kind != WM_CHANGE_CHECK_REMOVED) {
+	if (catalog_changed(c)) {
 		a->catalog_index = c->index;
 		mark(a, &a->scopes[WM_SCOPE_CATALOG]);
 	}

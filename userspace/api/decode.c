@@ -43,7 +43,7 @@ struct field {
 struct raw_check {
 	struct wm_check_draft d;
 	const char *id, *status, *http, *tcp, *udp, *grpc, *h2ping, *docker, *shell, *os_service,
-		*alias_node, *alias_service, *service_id;
+		*alias_node, *alias_service, *service_id, *token, *ns, *partition;
 	unsigned args;
 	bool tcp_tls;
 };
@@ -493,6 +493,9 @@ static const struct field check_fields[] = {
 		  WM_CHECK_THRESHOLD_MAX),
 	CHECK("OutputMaxSize|output_max_size", ignore, d),
 	CHECK("ServiceID|service_id", get_string, service_id),
+	CHECK("Token", get_string, token),
+	CHECK("Namespace", get_string, ns),
+	CHECK("Partition", get_string, partition),
 };
 _Static_assert(WM_ARRAY_LEN(check_fields) <= 64, "get_fields() keeps a bit of each");
 
@@ -646,6 +649,15 @@ static const struct field service_fields[] = {
 _Static_assert(offsetof(struct raw_service, d) == 0, "see above");
 _Static_assert(WM_ARRAY_LEN(service_fields) <= 64, "get_fields() keeps a bit of each");
 
+static int judge_tenancy(struct decoder *d, const char *ns, const char *partition)
+{
+	if ((set(ns) && strcmp(ns, "default") != 0) ||
+	    (set(partition) && strcmp(partition, "default") != 0))
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Namespace and Partition must be \"default\" or left out");
+	return 0;
+}
+
 static int judge_service(struct decoder *d, const struct raw_service *s)
 {
 	static const char *const kinds[] = {"connect-proxy", "mesh-gateway", "terminating-gateway",
@@ -660,11 +672,7 @@ static int judge_service(struct decoder *d, const struct raw_service *s)
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "Proxy, Connect and SocketPath are not supported and must be "
 				  "left out or empty");
-	if ((set(s->ns) && strcmp(s->ns, "default") != 0) ||
-	    (set(s->partition) && strcmp(s->partition, "default") != 0))
-		return wm_err_set(d->e, WM_E_INVALID,
-				  "Namespace and Partition must be \"default\" or left out");
-	return 0;
+	return judge_tenancy(d, s->ns, s->partition);
 }
 
 static int collect_checks(struct decoder *d, struct raw_service *s)
@@ -769,6 +777,40 @@ int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 	if (!set(s.d.id))
 		s.d.id = NULL;
 	*ret_draft = s.d;
+	*ret = mem;
+	return 0;
+}
+
+int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
+		    struct wm_check_draft *ret_draft, const char **ret_service_id, struct wm_err *e)
+{
+	struct wm_decoded *mem = calloc(1, sizeof(*mem));
+	struct decoder d = {.mem = mem, .e = e};
+	enum wm_status status = WM_CRITICAL;
+	struct raw_check c;
+	int err;
+
+	if (!mem)
+		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+	memset(&c, 0, sizeof(c));
+	err = parse(&d, body, len);
+	if (!err)
+		err = get_fields(&d, check_fields, WM_ARRAY_LEN(check_fields), mem->root, &c);
+	/* in Consul's order: the name, the status, then what kind it is */
+	if (!err && !set(c.d.name))
+		err = wm_err_set(e, WM_E_INVALID, "Missing check name");
+	if (!err && set(c.status) && wm_status_parse(c.status, &status))
+		err = wm_err_set(e, WM_E_INVALID, "Bad check status");
+	if (!err)
+		err = judge_check(&d, &c);
+	if (!err)
+		err = judge_tenancy(&d, c.ns, c.partition);
+	if (err) {
+		wm_decoded_free(mem);
+		return err;
+	}
+	*ret_draft = c.d;
+	*ret_service_id = set(c.service_id) ? c.service_id : "";
 	*ret = mem;
 	return 0;
 }

@@ -16,6 +16,10 @@ struct wm_decoded; /* owns what a draft points to */
  *  Cost O(len). */
 int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 		       struct wm_instance_draft *ret_draft, struct wm_err *e);
+/** Body of /v1/agent/check/register, as above. @p ret_service_id is "" for a check of the node. */
+int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
+		    struct wm_check_draft *ret_draft, const char **ret_service_id,
+		    struct wm_err *e);
 /** Body of /v1/agent/check/update/:id. @p ret_output is "" when there is none. */
 int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret,
 			   enum wm_status *ret_status, const char **ret_output, struct wm_err *e);

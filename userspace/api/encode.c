@@ -10,6 +10,7 @@
 struct wm_encode wm_encode_of(const struct wm_api *a)
 {
 	return (struct wm_encode){.node = wm_registry_node(a->d.registry),
+				  .checks = wm_registry_node_checks(a->d.registry),
 				  .datacenter = wm_registry_datacenter(a->d.registry)};
 }
 
@@ -272,7 +273,7 @@ static void put_check(struct wm_json *j, const struct wm_encode *e, const struct
 	wm_json_ks(j, "Notes", c->notes);
 	wm_json_ks(j, "Output", c->output);
 	wm_json_ks(j, "ServiceID", c->instance->id);
-	wm_json_ks(j, "ServiceName", c->instance->service->name);
+	wm_json_ks(j, "ServiceName", c->instance->service ? c->instance->service->name : "");
 	put_tags(j, "ServiceTags", c->instance);
 	wm_json_ks(j, "Type", wm_check_kind_str(c->kind));
 	put_duration(j, "Interval", c->interval_ms);
@@ -310,7 +311,14 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 	wm_json_close(j, '}');
 }
 
-/* Write an object by @p fn, or copy what it wrote before. */
+void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e)
+{
+	wm_encode_node_check(j, e);
+	for (unsigned n = 0; n < e->checks->checks_count; n++)
+		put_check(j, e, e->checks->checks[n], true);
+}
+
+/* Write one object or several by @p fn, or copy what it wrote before. */
 static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_t *len,
 		 void (*fn)(struct wm_json *j, const struct wm_encode *e))
 {
@@ -337,7 +345,7 @@ void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct
 	wm_json_key(j, "Service");
 	wm_encode_service(j, i);
 	wm_json_kopen(j, "Checks", '[');
-	once(j, e, &e->check_at, &e->check_len, wm_encode_node_check);
+	once(j, e, &e->check_at, &e->check_len, wm_encode_node_checks);
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(j, e, i->checks[n], true);
 	wm_json_close(j, ']');

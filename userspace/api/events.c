@@ -58,6 +58,8 @@ static const char *kind_name(enum wm_change_kind k)
 		return "status";
 	case WM_CHANGE_SERVICE_DELETED:
 		return "service-deleted";
+	case WM_CHANGE_NODE:
+		return "node";
 	default:
 		return "check-removed";
 	}
@@ -75,7 +77,7 @@ static void render(struct wm_events *ev, const struct wm_change *c)
 	wm_json_ku(&j, "index", c->index);
 	if (c->service)
 		wm_json_ks(&j, "service", c->service->name);
-	if (i) {
+	if (i && c->service) {
 		wm_json_ks(&j, "instance", i->id);
 		wm_json_ks(&j, "address", *i->address ? i->address : i->node->address);
 		wm_json_ku(&j, "port", i->port);

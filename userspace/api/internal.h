@@ -163,6 +163,7 @@ bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
 /* --- encode.c: objects in Consul's shapes --- */
 struct wm_encode { /* what every object needs of its surroundings */
 	const struct wm_node *node;
+	const struct wm_instance *checks; /* holder of the node's */
 	const char *datacenter;
 	size_t node_at, node_len, check_at,
 		check_len; /* the node's parts, once they were written */
@@ -178,6 +179,8 @@ void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check every node has in Consul: we are alive, or would not answer. */
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
+/** The same, then those that are registered with the node. */
+void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 /** Element of /v1/catalog/service/:name. */
 void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,

@@ -2,6 +2,7 @@
 /* node.c - what clients ask about a node and about the agent on it. */
 #include "internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -49,6 +50,27 @@ void wm_agent_members(struct wm_call *c)
 }
 
 /* --- health of this agent's services ---------------------------------------------------------- */
+/* What clients make of checks: maintenance counts more than any state. They know it by its id. */
+static bool in_maintenance(const struct wm_instance *i)
+{
+	const size_t prefix = sizeof(WM_SERVICE_MAINTENANCE_ID) - 1;
+
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		const char *id = i->checks[n]->id;
+
+		if (strcmp(id, WM_NODE_MAINTENANCE_ID) == 0 ||
+		    strncmp(id, WM_SERVICE_MAINTENANCE_ID, prefix) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *word_of(const struct wm_encode *e, const struct wm_instance *i)
+{
+	return in_maintenance(e->checks) || in_maintenance(i) ? "maintenance"
+							      : wm_status_str(i->status);
+}
+
 static int status_code(enum wm_status s)
 {
 	return s == WM_PASSING ? 200 : s == WM_WARNING ? 429 : 503;
@@ -71,28 +93,46 @@ static bool answer_word(struct wm_call *c, int status, const char *word)
 
 static void put_health(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i)
 {
+	const struct wm_instance *const both[] = {e->checks, i};
+
 	wm_json_open(j, '{');
-	wm_json_ks(j, "AggregatedStatus", wm_status_str(i->status));
+	wm_json_ks(j, "AggregatedStatus", word_of(e, i));
 	wm_json_key(j, "Service");
 	wm_encode_agent_service(j, e, i, NULL);
 	wm_json_kopen(j, "Checks", '[');
-	for (unsigned n = 0; n < i->checks_count; n++)
-		wm_encode_agent_check(j, e, i->checks[n]);
+	for (unsigned k = 0; k < WM_ARRAY_LEN(both); k++) {
+		for (unsigned n = 0; n < both[k]->checks_count; n++)
+			wm_encode_agent_check(j, e, both[k]->checks[n]);
+	}
 	wm_json_close(j, ']');
 	wm_json_close(j, '}');
+}
+
+/* Why it is not 200. */
+static void set_reason(struct wm_call *c, const char *before, const char *what, const char *after)
+{
+	char text[WM_API_PARAM_MAX + 64];
+
+	snprintf(text, sizeof(text), "%s%s%s", before, what, after);
+	/* an id holds no control characters, but a path may */
+	for (char *p = text; *p; p++)
+		*p = (char)((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+	wm_http_set_header(c->req, "X-Consul-Reason", text);
 }
 
 void wm_agent_health_id(struct wm_call *c)
 {
 	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
-	const char *word = i ? wm_status_str(i->status) : "critical";
 	struct wm_encode e = wm_encode_of(c->api);
+	const char *word = i ? word_of(&e, i) : "critical";
 	struct wm_json j;
 
+	if (!i)
+		set_reason(c, "ServiceId ", c->params[0], " not found");
+	else if (i->status != WM_PASSING)
+		set_reason(c, "", word, "");
 	if (answer_word(c, i ? status_code(i->status) : 404, word))
 		return;
-	if (i && i->status != WM_PASSING)
-		wm_http_set_header(c->req, "X-Consul-Reason", word);
 	wm_answer_begin(c, &j);
 	if (i) {
 		put_health(&j, &e, i);
@@ -113,25 +153,32 @@ void wm_agent_health_name(struct wm_call *c)
 	const struct wm_service *s = wm_registry_service(c->api->d.registry, c->params[0]);
 	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
 	struct wm_encode e = wm_encode_of(c->api);
-	enum wm_status worst = WM_PASSING;
+	const char *word = "critical"; /* of one that does not exist */
+	int status = 404;
 	struct wm_json j;
 
 	if (s && s->instances_count && !all) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
-	for (unsigned i = 0; s && i < s->instances_count; i++)
-		worst = all[i]->status > worst ? all[i]->status : worst;
-	if (answer_word(c, s ? status_code(worst) : 404, s ? wm_status_str(worst) : "critical"))
+	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		if (status == 404 || status_code(all[i]->status) > status) {
+			status = status_code(all[i]->status);
+			word = word_of(&e, all[i]);
+		}
+	}
+	if (status == 404)
+		set_reason(c, "ServiceName ", c->params[0], " Not Found");
+	else if (status != 200)
+		set_reason(c, "", word, "");
+	if (answer_word(c, status, word))
 		return;
-	if (s && worst != WM_PASSING)
-		wm_http_set_header(c->req, "X-Consul-Reason", wm_status_str(worst));
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++)
 		put_health(&j, &e, all[i]);
 	wm_json_close(&j, ']');
-	wm_answer_end_with(c, &j, 0, s ? status_code(worst) : 404);
+	wm_answer_end_with(c, &j, 0, status);
 }
 
 /* --- a node in the catalog -------------------------------------------------------------------- */
@@ -205,6 +252,7 @@ void wm_health_node(struct wm_call *c)
 	if (is_node(c, &e)) {
 		if (wm_filter_match(filter, &row))
 			wm_encode_node_check(&j, &e);
+		wm_put_checks(&j, &e, e.checks, filter, NULL);
 		while ((i = wm_registry_next_instance(c->api->d.registry, &pos)))
 			wm_put_checks(&j, &e, i, filter, NULL);
 	}

@@ -188,5 +188,6 @@ void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
 
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i)
 {
-	return (struct wm_filter_row){.datacenter = e->datacenter, .node = e->node, .instance = i};
+	return (struct wm_filter_row){
+		.datacenter = e->datacenter, .node = e->node, .instance = i, .holder = e->checks};
 }

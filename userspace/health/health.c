@@ -238,7 +238,9 @@ static uint64_t reap_after(const struct wm_prober *p)
 /* Follow the check's status: the time runs while it is critical. */
 static void watch_status(struct wm_prober *p)
 {
-	if (!p->check->deregister_after_ms || p->check->status != WM_CRITICAL)
+	/* a check of the node has no instance to remove */
+	if (!p->check->deregister_after_ms || p->check->status != WM_CRITICAL ||
+	    !p->check->instance->service)
 		wm_schedule_drop(p->h->schedule, &p->reap);
 	else if (!p->reap.place)
 		wm_schedule_put(p->h->schedule, &p->reap, wm_clock_ms() + reap_after(p));
@@ -354,6 +356,11 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
 	struct wm_prober *p = wm_map_get(h->probers, c->id, strlen(c->id));
 
+	if (!kinds[c->kind]) { /* maintenance: nothing to run */
+		if (p)
+			prober_free(p);
+		return;
+	}
 	if (!p) {
 		if (prober_new(h, c))
 			h->stats.unstarted++;
@@ -409,6 +416,10 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_CHECK_REMOVED:
 		check_removed(h, c->check);
 		break;
+	case WM_CHANGE_NODE:
+		for (unsigned n = 0; n < c->instance->checks_count; n++)
+			check_upsert(h, c->instance->checks[n]);
+		break;
 	case WM_CHANGE_STATUS:
 		if (c->check && c->check->prober)
 			watch_status(c->check->prober);
@@ -426,6 +437,7 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 				const struct wm_health_config *c)
 {
 	struct wm_health *h = calloc(1, sizeof(*h));
+	const struct wm_instance *node = wm_registry_node_checks(r);
 	struct wm_instance *i;
 	size_t pos = 0;
 
@@ -449,6 +461,8 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 		wm_health_free(h);
 		return NULL;
 	}
+	for (unsigned n = 0; n < node->checks_count; n++)
+		check_upsert(h, node->checks[n]);
 	while ((i = wm_registry_next_instance(r, &pos))) {
 		for (unsigned n = 0; n < i->checks_count; n++)
 			check_upsert(h, i->checks[n]);
@@ -476,12 +490,12 @@ int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_stat
 {
 	struct wm_prober *p = wm_map_get(h->probers, check_id, strlen(check_id));
 
-	if (!p)
+	if (!p && !wm_registry_check(h->registry, check_id))
 		return wm_err_set(e, WM_E_UNKNOWN,
 				  "Unknown check ID \"%.64s\". Ensure that the check ID is passed, "
 				  "not the check name.",
 				  check_id);
-	if (p->check->kind != WM_CHECK_TTL)
+	if (!p || p->check->kind != WM_CHECK_TTL)
 		return wm_err_set(e, WM_E_INVALID, "CheckID \"%.64s\" does not have associated TTL",
 				  check_id);
 	h->stats.runs++;

@@ -275,17 +275,22 @@ static bool term_fits(struct wm_filter *f, const struct wm_term *t, const struct
 	return !f->exceeded && plain_fits(f, t, row, check) != wm_op_negates(t->op);
 }
 
+static bool some_check_fits(struct wm_filter *f, const struct wm_term *t,
+			    const struct wm_filter_row *row, const struct wm_instance *i)
+{
+	for (unsigned n = 0; i && n < i->checks_count; n++) {
+		if (term_fits(f, t, row, i->checks[n]))
+			return true;
+	}
+	return false;
+}
+
 /* A field of the checks of an instance is asked of each of them, the node's first. */
 static bool any_check_fits(struct wm_filter *f, const struct wm_term *t,
 			   const struct wm_filter_row *row)
 {
-	if (term_fits(f, t, row, NULL))
-		return true;
-	for (unsigned i = 0; i < row->instance->checks_count; i++) {
-		if (term_fits(f, t, row, row->instance->checks[i]))
-			return true;
-	}
-	return false;
+	return term_fits(f, t, row, NULL) || some_check_fits(f, t, row, row->holder) ||
+	       some_check_fits(f, t, row, row->instance);
 }
 
 static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct wm_filter_row *row)

@@ -37,7 +37,8 @@ struct wm_filter_row {
 	const char *datacenter;
 	const struct wm_node *node;
 	const struct wm_instance *instance;
-	const struct wm_check *check; /* of WM_FILTER_CHECK; NULL: the node's own, serfHealth */
+	const struct wm_instance *holder; /* of the node's checks, see model.h; NULL: it has none */
+	const struct wm_check *check;	  /* of WM_FILTER_CHECK; NULL: the node's own, serfHealth */
 };
 
 struct wm_filter;

@@ -161,7 +161,7 @@ static const char *check_string(int s, const struct wm_filter_row *row, const st
 	case WM_SRC_CHECK_SERVICE_ID:
 		return c && c->instance ? c->instance->id : "";
 	case WM_SRC_CHECK_SERVICE_NAME:
-		return c && c->instance ? c->instance->service->name : "";
+		return c && c->instance && c->instance->service ? c->instance->service->name : "";
 	default:
 		return "";
 	}

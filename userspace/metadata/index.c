@@ -437,6 +437,7 @@ int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visi
 	struct wm_instance *i;
 	size_t pos = 0;
 
+	r.row.holder = wm_registry_node_checks(x->registry);
 	r.row.datacenter = wm_registry_datacenter(x->registry);
 	if (f && !x->lost)
 		p = plan_tree(x, f, f->root);

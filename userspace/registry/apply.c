@@ -63,10 +63,16 @@ static int judge_checks(struct wm_registry *r, struct wm_op *op)
 		const struct wm_check *other = wm_map_get(r->checks, c->id, strlen(c->id));
 
 		if (other && other->instance != op->old) {
-			wm_op_refuse(op, WM_E_CONFLICT,
-				     "Invalid check: CheckID \"%.64s\" belongs to service ID "
-				     "\"%.64s\"",
-				     c->id, other->instance->id);
+			if (other->instance == r->holder)
+				wm_op_refuse(op, WM_E_CONFLICT,
+					     "Invalid check: CheckID \"%.64s\" belongs to the node",
+					     c->id);
+			else
+				wm_op_refuse(
+					op, WM_E_CONFLICT,
+					"Invalid check: CheckID \"%.64s\" belongs to service ID "
+					"\"%.64s\"",
+					c->id, other->instance->id);
 			return WM_E_CONFLICT;
 		}
 		if (find_check(op->in, c->id) != c) {
@@ -91,12 +97,21 @@ static int inherit(struct wm_check *c, const struct wm_check *was)
 	return wm_check_set_output(c, was->output) < 0 ? -ENOMEM : 0;
 }
 
+/* Does a check that the client does not name stay? Maintenance is the operator's: a program that
+ * registers itself again does not end it. */
+static bool stays(const struct wm_op *op, const struct wm_check *c)
+{
+	if (c == op->dropped || find_check(op->in, c->id))
+		return false;
+	return !op->replace_checks || c->kind == WM_CHECK_MAINTENANCE;
+}
+
 /* The checks that the instance has after this write: named ones, as the object that is there when
  * the definition is the same, and those of before that the client may keep. */
 static int merge_checks(struct wm_op *op)
 {
 	struct wm_instance *in = op->in, *old = op->old;
-	unsigned kept = old && !op->replace_checks ? old->checks_count : 0;
+	unsigned kept = old ? old->checks_count : 0, clients = 0;
 
 	op->fresh = in->checks;
 	op->fresh_count = in->checks_count;
@@ -116,13 +131,15 @@ static int merge_checks(struct wm_op *op)
 		op->merged[op->merged_count++] = c;
 	}
 	for (unsigned n = 0; n < kept; n++) {
-		if (!find_check(in, old->checks[n]->id))
+		if (stays(op, old->checks[n]))
 			op->merged[op->merged_count++] = old->checks[n];
 	}
-	if (op->merged_count > WM_CHECKS_PER_INSTANCE) {
+	for (unsigned n = 0; n < op->merged_count; n++)
+		clients += op->merged[n]->kind != WM_CHECK_MAINTENANCE;
+	if (clients > WM_CHECKS_PER_INSTANCE) {
 		wm_op_refuse(op, WM_E_LIMIT,
 			     "Checks: %u with those registered before, at most %d are allowed",
-			     op->merged_count, WM_CHECKS_PER_INSTANCE);
+			     clients, WM_CHECKS_PER_INSTANCE);
 		return WM_E_LIMIT;
 	}
 	return 0;
@@ -259,16 +276,13 @@ static void create_service(struct wm_registry *r, struct wm_op *op)
 		refuse_memory(op);
 }
 
-/* Write @p in's links; nothing here can fail. */
-static void link_instance(struct wm_registry *r, struct wm_op *op)
+/* Hang the checks on @p in; nothing here can fail. */
+static void link_checks(const struct wm_registry *r, struct wm_op *op)
 {
-	struct wm_instance *in = op->in, *old = op->old;
+	struct wm_instance *in = op->in;
 
 	in->checks = op->merged;
 	in->checks_count = op->merged_count;
-	in->create_index = old ? old->create_index : op->index;
-	in->modify_index = op->index;
-	in->row = old ? old->row : ++r->instance_row;
 	for (unsigned n = 0; n < op->merged_count; n++) {
 		struct wm_check *c = op->merged[n];
 
@@ -279,23 +293,49 @@ static void link_instance(struct wm_registry *r, struct wm_op *op)
 				c->create_index = op->index;
 		}
 	}
-	in->status = wm_instance_worst(in);
+	in->status = op->node ? wm_instance_worst(in) : wm_instance_effective(r, in);
+}
+
+/* Write @p in's links; nothing here can fail. */
+static void link_instance(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_instance *in = op->in, *old = op->old;
+
+	in->create_index = old ? old->create_index : op->index;
+	in->modify_index = op->kind == WM_OP_INSTANCE ? op->index : old->modify_index;
+	in->row = old ? old->row : ++r->instance_row;
+	link_checks(r, op);
 	wm_instance_bind(r, in);
 	must(wm_service_add(op->to, in)); /* its place is reserved */
 	op->to->index = op->index;
 }
 
-static void unlink_old(struct wm_registry *r, struct wm_op *op)
+static void retire_old(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old;
 
-	service_remove(op->from, old);
-	op->from->index = op->index;
 	op->old_dirty = wm_box(old)->dirty;
 	if (op->old_dirty)
 		TAILQ_REMOVE(&r->dirty, wm_box(old), dirty_entry);
 	wm_box(old)->dirty = false;
 	wm_box(old)->dead = true;
+}
+
+static void revive_old(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_instance *old = op->old;
+
+	wm_box(old)->dead = false;
+	wm_box(old)->dirty = op->old_dirty;
+	if (op->old_dirty)
+		TAILQ_INSERT_HEAD(&r->dirty, wm_box(old), dirty_entry);
+}
+
+static void unlink_old(struct wm_registry *r, struct wm_op *op)
+{
+	service_remove(op->from, op->old);
+	op->from->index = op->index;
+	retire_old(r, op);
 	if (op->from->instances_count == 0) {
 		op->gone = true;
 		wm_map_del(r->services, op->from->name, strlen(op->from->name));
@@ -320,7 +360,7 @@ static int enter_maps(struct wm_registry *r, struct wm_op *op)
 		    wm_map_get(r->checks, id, strlen(id)) == op->old->checks[n])
 			wm_map_del(r->checks, id, strlen(id));
 	}
-	if (!err)
+	if (!err && !op->node)
 		err = wm_map_put(r->instances, op->in->id, strlen(op->in->id), op->in, NULL);
 	return err;
 }
@@ -338,6 +378,7 @@ static int store_register(struct wm_registry *r, struct wm_op *op, struct wm_err
 	}
 	if (!r->store)
 		return 0;
+	/* judged first: what is refused leaves no trace in the transaction */
 	err = wm_record_put_instance(&r->record, op->in->row, op->in);
 	if (err) {
 		wm_op_refuse(op, err, "The registration is too large to be stored");
@@ -418,13 +459,130 @@ static int stage_deregister(struct wm_registry *r, struct wm_op *op, struct wm_e
 	return wm_store_del(r->store, WM_STORE_INSTANCES, old->row, e);
 }
 
-int wm_op_stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+/* The node's checks: a new holder takes the place of the old one. */
+static int stage_node(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 {
-	const char *id = wm_op_id(op);
 	int err;
 
-	op->old = wm_map_get(r->instances, id, strlen(id));
-	err = op->in ? stage_register(r, op, e) : stage_deregister(r, op, e);
+	if (judge_checks(r, op) || merge_checks(op))
+		return 0;
+	if (same_checks(op)) {
+		op->unchanged = true;
+		return 0;
+	}
+	if (enter_maps(r, op)) {
+		refuse_memory(op);
+		return 0;
+	}
+	op->index = wm_registry_next_index(r);
+	op->applied = true;
+	op->in->node = &r->node;
+	link_checks(r, op);
+	retire_old(r, op);
+	r->holder = op->in;
+	if (!op->in->checks_count)
+		return wm_store_del(r->store, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW, e);
+	err = r->store ? wm_registry_put_instance(r, op->in, e) : 0;
+	if (err == WM_E_LIMIT) {
+		wm_op_refuse(op, err, "The checks of the node are too large to be stored");
+		return 0;
+	}
+	return err;
+}
+
+static struct wm_instance *owner_of(const struct wm_registry *r, const struct wm_op *op)
+{
+	const struct wm_check *c;
+
+	if (op->kind == WM_OP_CHECK_DROP) {
+		c = wm_map_get(r->checks, op->id, strlen(op->id));
+		return c ? c->instance : NULL;
+	}
+	return *op->id ? wm_map_get(r->instances, op->id, strlen(op->id)) : r->holder;
+}
+
+static void refuse_owner(struct wm_op *op)
+{
+	if (op->kind == WM_OP_CHECK_DROP)
+		wm_op_refuse(op, WM_E_UNKNOWN,
+			     "Unknown check ID \"%s\". Ensure that the check ID is passed, not "
+			     "the check name.",
+			     op->id);
+	else if (op->kind == WM_OP_CHECK_PUT)
+		wm_op_refuse(op, WM_E_UNKNOWN, "ServiceID \"%s\" does not exist", op->id);
+	else
+		wm_op_refuse(op, WM_E_UNKNOWN,
+			     "Unknown service ID \"%s\". Ensure that the service ID is passed, not "
+			     "the service name.",
+			     op->id);
+}
+
+static struct wm_check *find_maintenance(const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (i->checks[n]->kind == WM_CHECK_MAINTENANCE)
+			return i->checks[n];
+	}
+	return NULL;
+}
+
+/* A write on one check is a registration of the same instance with that check beside the others,
+ * or without it. */
+static int stage_check(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	struct wm_instance *owner = owner_of(r, op);
+
+	if (!owner) {
+		refuse_owner(op);
+		return 0;
+	}
+	if (op->kind == WM_OP_CHECK_DROP)
+		op->dropped = wm_map_get(r->checks, op->id, strlen(op->id));
+	else if (!op->check)
+		op->dropped = find_maintenance(owner);
+	if (!op->check && !op->dropped) {
+		op->unchanged = true;
+		return 0;
+	}
+	op->in = wm_instance_clone(owner);
+	if (op->in && op->check)
+		op->in->checks = calloc(1, sizeof(struct wm_check *));
+	if (!op->in || (op->check && !op->in->checks)) {
+		refuse_memory(op);
+		return 0;
+	}
+	if (op->check) {
+		op->in->checks[op->in->checks_count++] = op->check;
+		op->check->instance = op->in;
+		op->check = NULL;
+	}
+	op->old = owner;
+	op->node = owner == r->holder;
+	return op->node ? stage_node(r, op, e) : stage_register(r, op, e);
+}
+
+const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op)
+{
+	const struct wm_instance *owner;
+
+	if (op->kind == WM_OP_INSTANCE)
+		return op->in ? op->in->id : op->id;
+	owner = owner_of(r, op);
+	return owner ? owner->id : NULL;
+}
+
+int wm_op_stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	int err;
+
+	if (op->kind == WM_OP_INSTANCE) {
+		const char *id = wm_op_id(r, op);
+
+		op->old = wm_map_get(r->instances, id, strlen(id));
+		err = op->in ? stage_register(r, op, e) : stage_deregister(r, op, e);
+	} else {
+		err = stage_check(r, op, e);
+	}
 	if (op->code && !err) /* refused half-way */
 		wm_op_undo(r, op);
 	return err;
@@ -467,13 +625,14 @@ static void undo_links(struct wm_registry *r, struct wm_op *op)
 	if (old && op->from) {
 		must(wm_service_add(op->from, old)); /* its place was just left */
 		op->from->index = op->from_index;
-		wm_box(old)->dead = false;
-		wm_box(old)->dirty = op->old_dirty;
-		if (op->old_dirty)
-			TAILQ_INSERT_HEAD(&r->dirty, wm_box(old), dirty_entry);
+		revive_old(r, op);
 	}
 	if (op->in && op->to)
 		op->to->index = op->to_index;
+	if (op->node) {
+		r->holder = old;
+		revive_old(r, op);
+	}
 	op->applied = op->gone = op->old_dirty = false;
 }
 
@@ -495,12 +654,12 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 		must(wm_map_put(r->checks, c->id, strlen(c->id), c, NULL));
 		c->instance = old;
 	}
-	if (old)
+	if (old && !op->node)
 		must(wm_map_put(r->instances, old->id, strlen(old->id), old, NULL));
-	else if (in && wm_map_get(r->instances, in->id, strlen(in->id)) == in)
+	else if (in && !op->node && wm_map_get(r->instances, in->id, strlen(in->id)) == in)
 		wm_map_del(r->instances, in->id, strlen(in->id));
 	undo_service(r, op);
-	if (in && op->fresh_count | op->merged_count) {
+	if (in && op->merged) {
 		in->checks = op->fresh;
 		in->checks_count = op->fresh_count;
 		free(op->merged);
@@ -508,6 +667,7 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 	op->merged = op->fresh = NULL;
 	op->merged_count = op->fresh_count = 0;
 	op->old = NULL;
+	op->dropped = NULL;
 	op->index = 0;
 }
 
@@ -535,6 +695,10 @@ void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 		if (!lists(op->merged, op->merged_count, c))
 			announce(r, op, WM_CHANGE_CHECK_REMOVED, op->from, old, c);
 	}
+	if (op->node) {
+		wm_registry_node_changed(r, op->index, NULL);
+		return;
+	}
 	if (moved || !in)
 		announce(r, op, WM_CHANGE_INSTANCE_DELETED, op->from, old, NULL);
 	if (op->gone)
@@ -555,12 +719,14 @@ void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 	struct wm_instance *old = op->old;
 
 	(void)r;
+	wm_check_free(op->check); /* nobody took it */
+	op->check = NULL;
 	for (unsigned n = 0; n < op->fresh_count; n++) {
 		if (!op->applied || !lists(op->merged, op->merged_count, op->fresh[n]))
 			wm_check_free(op->fresh[n]);
 	}
 	if (op->in && !op->applied) {
-		if (op->fresh_count | op->merged_count) { /* the same again: all was judged equal */
+		if (op->merged) { /* the same again: all was judged equal */
 			op->in->checks_count = 0;
 			op->in->checks = NULL;
 			free(op->merged);

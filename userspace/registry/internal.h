@@ -21,9 +21,21 @@
 	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
 		    */
 
+#define WM_REGISTRY_NODE_ROW 0 /* of the node's checks; instances begin with 1 */
+
+enum wm_op_kind {
+	WM_OP_INSTANCE,	   /* register or deregister an instance */
+	WM_OP_CHECK_PUT,   /* `check`, of the instance `id` or of the node */
+	WM_OP_CHECK_DROP,  /* the check `id`, whoever has it */
+	WM_OP_MAINTENANCE, /* of the instance `id` or of the node: `check`, or NULL to end it */
+};
+
 struct wm_op {
 	TAILQ_ENTRY(wm_op) entry;
-	struct wm_instance *in; /* register: detached until applied; NULL: deregister */
+	enum wm_op_kind kind;
+	struct wm_check *check; /* to be put; NULL once an instance has it */
+	struct wm_instance *in; /* register: detached until applied; NULL: deregister; of a write
+				 * on a check: made by staging */
 	bool replace_checks;
 	wm_registry_done done;
 	void *arg;
@@ -32,11 +44,13 @@ struct wm_op {
 	char *text; /* of an error; may be NULL */
 
 	/* what staging did, in this order; undo goes back from wherever it stopped */
-	bool applied;		 /* links are set */
-	bool unchanged;		 /* nothing to do: the same registration again */
-	uint64_t index;		 /* of this write */
-	struct wm_instance *old; /* instance with this id before */
-	struct wm_check **fresh; /* in's checks as built; those not taken up are freed */
+	bool applied;		  /* links are set */
+	bool unchanged;		  /* nothing to do: the same registration again */
+	uint64_t index;		  /* of this write */
+	bool node;		  /* it is about the node's checks: `in` and `old` are holders */
+	struct wm_check *dropped; /* check that goes */
+	struct wm_instance *old;  /* instance with this id before */
+	struct wm_check **fresh;  /* in's checks as built; those not taken up are freed */
 	unsigned fresh_count;
 	struct wm_check **merged; /* in's checks together with kept ones */
 	unsigned merged_count;
@@ -47,7 +61,7 @@ struct wm_op {
 	bool gone;		       /* `from` lost its last instance */
 	uint64_t to_index, from_index; /* of the services before */
 	bool old_dirty;
-	char id[]; /* deregister */
+	char id[]; /* deregister: of the instance; else see the kinds; "" is the node */
 };
 TAILQ_HEAD(wm_ops, wm_op);
 
@@ -71,6 +85,7 @@ struct wm_registry {
 	struct wm_store *store; /* NULL: memory only */
 	struct wm_vips *vips;
 	struct wm_map *instances, *services, *checks;
+	struct wm_instance *holder; /* of the node's checks; in no map */
 	uint64_t index;
 	uint64_t reserved;		    /* stored: after a crash indexes go on above it */
 	uint64_t instance_row, service_row; /* last given */
@@ -86,15 +101,24 @@ struct wm_registry {
 	struct wm_registry_stats stats;
 };
 
-static inline const char *wm_op_id(const struct wm_op *op)
-{
-	return op->in ? op->in->id : op->id;
-}
+/** Id of the instance that a write is about, as things stand; "" is the node, NULL: there is none.
+ */
+const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op);
 
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */
 void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c);
+/** Queue a write, or free it and say why not. */
+int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
+/** Worst of an instance's checks and its node's. */
+enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i);
+/** Announce that the node's checks are other ones, or @p c has another status, and what follows of
+ * it for every instance. Cost O(instances). */
+void wm_registry_node_changed(struct wm_registry *r, uint64_t index, struct wm_check *c);
+/** Write an instance, or the holder, into the open transaction. @return 0, WM_E_LIMIT (too large
+ * for a record, nothing was written), or why the store failed, then @p e is filled. */
+int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e);
 /** Put an instance into its service's list. @return 0 or -ENOMEM. */
 int wm_service_add(struct wm_service *s, struct wm_instance *i);
 /** Effective addresses and identity of an instance on this node. */

@@ -16,8 +16,16 @@ const char *wm_status_str(enum wm_status s);
 /** @return 0 or -EINVAL. */
 int wm_status_parse(const char *s, enum wm_status *ret);
 
-enum wm_check_kind { WM_CHECK_TTL, WM_CHECK_TCP, WM_CHECK_HTTP, WM_CHECK_KIND_COUNT };
-/** Consul's `Type`: "ttl", "tcp", "http". */
+enum wm_check_kind {
+	WM_CHECK_TTL,
+	WM_CHECK_TCP,
+	WM_CHECK_HTTP,
+	WM_CHECK_MAINTENANCE, /* critical as long as it stands; nothing probes it */
+	WM_CHECK_KIND_COUNT
+};
+#define WM_NODE_MAINTENANCE_ID	  "_node_maintenance"	  /* the node's check of that kind */
+#define WM_SERVICE_MAINTENANCE_ID "_service_maintenance:" /* and of an instance: its id follows */
+/** Consul's `Type`: "ttl", "tcp", "http", "maintenance". */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {
@@ -50,10 +58,12 @@ struct wm_check {
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;
 	enum wm_status status;
 	uint64_t create_index, modify_index;
-	struct wm_instance *instance;
-	void *prober; /* health's; NULL when none runs */
+	struct wm_instance *instance; /* never NULL; of a node's check: the holder, see below */
+	void *prober;		      /* health's; NULL when none runs */
 };
 
+/* Checks of the node hang on an instance too, the holder: it has neither id nor service (NULL), is
+ * in no list, and is found by wm_registry_node_checks() only. */
 struct wm_instance {
 	char *id;
 	struct wm_node *node;
@@ -76,13 +86,14 @@ struct wm_instance {
 	bool enable_tag_override;
 	struct wm_check **checks;
 	unsigned checks_count;
-	enum wm_status status; /* worst of its checks; no checks: passing */
-	uint64_t create_index, modify_index;
-	uint64_t hash;	 /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
-	uint64_t row;	 /* store's row number */
-	uint32_t place;	 /* position in service->instances: registry's */
-	uint32_t number; /* metadata's; 0: not indexed */
-	void *compiled;	 /* resolution's */
+	enum wm_status status; /* worst of its checks and its node's; no checks: passing */
+	uint64_t create_index;
+	uint64_t modify_index; /* last registration; a check that comes or goes is none */
+	uint64_t hash;	       /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
+	uint64_t row;	       /* store's row number */
+	uint32_t place;	       /* position in service->instances: registry's */
+	uint32_t number;       /* metadata's; 0: not indexed */
+	void *compiled;	       /* resolution's */
 };
 
 struct wm_service {

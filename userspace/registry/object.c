@@ -56,8 +56,7 @@ void wm_address_parse(const char *s, struct in_addr *ret4, struct in6_addr *ret6
 	*ret6 = v6;
 }
 
-static struct wm_check *check_build(const struct wm_check_draft *d, const char *id,
-				    const char *name)
+struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, const char *name)
 {
 	size_t n = sizeof(struct wm_check_box) + d->headers_count * sizeof(struct wm_pair);
 	struct wm_check_box *b;
@@ -73,6 +72,7 @@ static struct wm_check *check_build(const struct wm_check_draft *d, const char *
 	if (!b)
 		return NULL;
 	c = &b->c;
+	b->bytes = (unsigned)n;
 	a.at = (char *)(b + 1);
 	c->headers_count = d->headers_count;
 	if (d->headers_count)
@@ -125,8 +125,8 @@ static int build_checks(struct wm_instance *i, const struct wm_instance_draft *d
 			snprintf(id, sizeof(id), "service:%s", i->id);
 		else
 			snprintf(id, sizeof(id), "service:%s:%u", i->id, n + 1);
-		i->checks[n] = check_build(c, c->id && *c->id ? c->id : id,
-					   c->name && *c->name ? c->name : name);
+		i->checks[n] = wm_check_build(c, c->id && *c->id ? c->id : id,
+					      c->name && *c->name ? c->name : name);
 		if (!i->checks[n])
 			return -ENOMEM;
 		i->checks[n]->instance = i;
@@ -228,6 +228,27 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 	}
 	i->status = wm_instance_worst(i);
 	return i;
+}
+
+struct wm_instance *wm_instance_clone(const struct wm_instance *i)
+{
+	const struct wm_instance_draft d = {
+		.id = i->id,
+		.name = ((const struct wm_instance_box *)i)->service_name,
+		.address = i->address,
+		.port = i->port,
+		.has_weights = true,
+		.weight_passing = i->weight_passing,
+		.weight_warning = i->weight_warning,
+		.tags = (const char *const *)i->tags,
+		.tags_count = i->tags_count,
+		.meta = i->meta,
+		.meta_count = i->meta_count,
+		.tagged = i->tagged,
+		.tagged_count = i->tagged_count,
+		.enable_tag_override = i->enable_tag_override};
+
+	return wm_instance_build(&d);
 }
 
 void wm_check_free(struct wm_check *c)

@@ -19,6 +19,7 @@ TAILQ_HEAD(wm_instance_boxes, wm_instance_box);
 
 struct wm_check_box {
 	struct wm_check c; /* first */
+	unsigned bytes;	   /* of memory: this block */
 	uint8_t given;	   /* initial status that the client asked for: 0 none, else 1 + status */
 };
 
@@ -41,6 +42,10 @@ static inline struct wm_check_box *wm_cbox(struct wm_check *c)
  *  passed validation; ids and names that the draft leaves out get Consul's defaults.
  *  @return NULL without memory. The caller frees it by wm_instance_free(). */
 struct wm_instance *wm_instance_build(const struct wm_instance_draft *d);
+/** The same instance once more, without checks: what a write on its checks replaces it by. */
+struct wm_instance *wm_instance_clone(const struct wm_instance *i);
+/** A check from a draft that passed validation. @return NULL without memory. */
+struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, const char *name);
 /** Free an instance; with @p checks also every check it lists. NULL ok. */
 void wm_instance_free(struct wm_instance *i, bool checks);
 void wm_check_free(struct wm_check *c); /* NULL ok */
@@ -51,7 +56,7 @@ int wm_check_set_output(struct wm_check *c, const char *output);
 bool wm_check_same(const struct wm_check *a, const struct wm_check *b);
 /** The same but for checks. */
 bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b);
-/** Worst of the checks; passing without any. */
+/** Worst of its own checks; passing without any. */
 enum wm_status wm_instance_worst(const struct wm_instance *i);
 /** Addresses of a text: IPv4 (v4-mapped counts as it), IPv6, or none for a host name. */
 void wm_address_parse(const char *s, struct in_addr *ret4, struct in6_addr *ret6);

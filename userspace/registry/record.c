@@ -95,9 +95,10 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_u(b, c->modify_index);
 }
 
-int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
+static int put_instance(struct wm_buf *b, uint64_t row, enum wm_record_type t,
+			const struct wm_instance *i)
 {
-	begin(b, WM_RECORD_INSTANCE);
+	begin(b, t);
 	put_s(b, i->id);
 	put_s(b, ((const struct wm_instance_box *)i)->service_name);
 	put_s(b, i->address);
@@ -121,6 +122,16 @@ int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_insta
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(b, i->checks[n]);
 	return end(b, row);
+}
+
+int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
+{
+	return put_instance(b, row, WM_RECORD_INSTANCE, i);
+}
+
+int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder)
+{
+	return put_instance(b, row, WM_RECORD_NODE, holder);
 }
 
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s)
@@ -241,11 +252,12 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	st->create_index = get_u(c, UINT64_MAX);
 	st->modify_index = get_u(c, UINT64_MAX);
 	/* an empty id or name would be taken for one that is left out */
-	if (!*d->id || !*d->name || (d->kind != WM_CHECK_TTL && !d->target))
+	if (!*d->id || !*d->name ||
+	    (d->kind != WM_CHECK_TTL && d->kind != WM_CHECK_MAINTENANCE && !d->target))
 		c->bad = true;
 }
 
-int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *r)
+static int get_instance(char *body, size_t len, struct wm_record_instance *r)
 {
 	struct cursor c = {body, body + len, false};
 	struct wm_instance_draft *d = &r->d;
@@ -272,12 +284,20 @@ int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *r)
 	}
 	r->create_index = get_u(&c, UINT64_MAX);
 	r->modify_index = get_u(&c, UINT64_MAX);
-	d->checks_count = (unsigned)get_u(&c, WM_CHECKS_PER_INSTANCE);
+	d->checks_count = (unsigned)get_u(&c, WM_RECORD_CHECKS);
 	for (unsigned i = 0; i < d->checks_count; i++)
 		get_check(&c, &r->checks[i], &r->states[i], r->headers[i]);
-	if (c.bad || c.p != c.end || !*d->id || !*d->name)
-		return WM_E_STORE_DAMAGED;
-	return 0;
+	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *r)
+{
+	return get_instance(body, len, r) || !*r->d.id || !*r->d.name ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_node(char *body, size_t len, struct wm_record_instance *r)
+{
+	return get_instance(body, len, r) || *r->d.id || *r->d.name ? WM_E_STORE_DAMAGED : 0;
 }
 
 static void get_raw(struct cursor *c, void *to, size_t n)

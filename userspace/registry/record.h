@@ -13,15 +13,23 @@
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
 
-enum wm_record_type { WM_RECORD_META = 1, WM_RECORD_INSTANCE, WM_RECORD_SERVICE };
+#define WM_RECORD_CHECKS                                                                           \
+	(WM_CHECKS_PER_INSTANCE + 1) /* checks of a record: a client's, and maintenance */
+
+enum wm_record_type {
+	WM_RECORD_META = 1,
+	WM_RECORD_INSTANCE,
+	WM_RECORD_SERVICE,
+	WM_RECORD_NODE /* checks of the node: laid out as an instance without id and name */
+};
 
 /* Decoded views; strings borrow from the payload. About 30 KiB: keep one, reuse it. */
 struct wm_record_instance {
 	struct wm_instance_draft d; /* every field explicit */
 	uint64_t create_index, modify_index;
-	struct wm_check_state states[WM_CHECKS_PER_INSTANCE];
-	struct wm_check_draft checks[WM_CHECKS_PER_INSTANCE];
-	struct wm_pair headers[WM_CHECKS_PER_INSTANCE][WM_CHECK_HEADERS_MAX];
+	struct wm_check_state states[WM_RECORD_CHECKS];
+	struct wm_check_draft checks[WM_RECORD_CHECKS];
+	struct wm_pair headers[WM_RECORD_CHECKS][WM_CHECK_HEADERS_MAX];
 	const char *tags[WM_TAGS_MAX];
 	struct wm_pair meta[WM_META_PAIRS_MAX];
 	struct wm_tagged_address tagged[WM_TAGGED_MAX];
@@ -39,6 +47,7 @@ struct wm_record_meta {
 
 /** Append a whole record to @p b (emptied first). @return 0 or -ENOMEM, WM_E_LIMIT (too large). */
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i);
+int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);
 int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m);
 
@@ -48,5 +57,6 @@ int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type 
 		   const char **ret_why);
 /** Decode a body (what follows the head). @return 0 or WM_E_STORE_DAMAGED. */
 int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *ret);
+int wm_record_get_node(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);

@@ -43,6 +43,40 @@ static int damaged(struct recovery *rc, enum wm_store_table t, uint64_t row, con
 	return wm_store_damaged(rc->r->store, WM_E_STORE_DAMAGED, t, row, why, e);
 }
 
+/* The object of a decoded record, with its checks as they were. */
+static struct wm_instance *build(const struct wm_record_instance *d)
+{
+	struct wm_instance *i = wm_instance_build(&d->d);
+
+	for (unsigned n = 0; i && n < i->checks_count; n++) {
+		i->checks[n]->status = d->states[n].status;
+		i->checks[n]->create_index = d->states[n].create_index;
+		i->checks[n]->modify_index = d->states[n].modify_index;
+	}
+	return i;
+}
+
+static int enter_checks(struct wm_registry *r, const struct wm_instance *i)
+{
+	int err = 0;
+
+	for (unsigned n = 0; n < i->checks_count && !err; n++) {
+		struct wm_check *c = i->checks[n];
+
+		err = wm_map_put(r->checks, c->id, strlen(c->id), c, NULL);
+	}
+	return err;
+}
+
+static bool known_checks(const struct wm_registry *r, const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (wm_map_get(r->checks, i->checks[n]->id, strlen(i->checks[n]->id)))
+			return true;
+	}
+	return false;
+}
+
 static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
 {
 	struct recovery *rc = arg;
@@ -155,23 +189,40 @@ static int enter(struct wm_registry *r, struct wm_instance *i)
 {
 	int err = wm_map_put(r->instances, i->id, strlen(i->id), i, NULL);
 
-	for (unsigned n = 0; n < i->checks_count && !err; n++) {
-		struct wm_check *c = i->checks[n];
-
-		err = wm_map_put(r->checks, c->id, strlen(c->id), c, NULL);
-	}
-	return err;
+	return err ? err : enter_checks(r, i);
 }
 
 static bool known(const struct wm_registry *r, const struct wm_instance *i)
 {
-	if (wm_map_get(r->instances, i->id, strlen(i->id)))
-		return true;
-	for (unsigned n = 0; n < i->checks_count; n++) {
-		if (wm_map_get(r->checks, i->checks[n]->id, strlen(i->checks[n]->id)))
-			return true;
+	return wm_map_get(r->instances, i->id, strlen(i->id)) || known_checks(r, i);
+}
+
+/* The node's checks stand in the first row, so that what instances make of them is known. */
+static int node_row(struct recovery *rc, uint64_t row, const void *data, size_t len,
+		    struct wm_err *e)
+{
+	struct wm_registry *r = rc->r;
+	struct wm_instance *i;
+	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_NODE, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	i = build(rc->decoded);
+	if (!i)
+		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+	if (known_checks(r, i)) {
+		wm_instance_free(i, true);
+		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
 	}
-	return false;
+	wm_instance_free(r->holder, true);
+	r->holder = i;
+	i->node = &r->node;
+	i->status = wm_instance_worst(i);
+	return enter_checks(r, i)
+		       ? wm_err_set(e, -ENOMEM, "Out of memory while reading the registry")
+		       : 0;
 }
 
 static int instance_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
@@ -181,21 +232,19 @@ static int instance_row(void *arg, uint64_t row, const void *data, size_t len, s
 	struct wm_record_instance *d = rc->decoded;
 	struct wm_instance *i;
 	struct wm_service *s;
-	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
+	int err;
 
+	if (row == WM_REGISTRY_NODE_ROW)
+		return node_row(rc, row, data, len, e);
+	err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
 	if (err)
 		return err;
 	if (wm_record_get_instance(rc->copy.data, rc->copy.len, d))
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
-	i = wm_instance_build(&d->d);
+	i = build(d);
 	if (!i)
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	for (unsigned n = 0; n < i->checks_count; n++) {
-		i->checks[n]->status = d->states[n].status;
-		i->checks[n]->create_index = d->states[n].create_index;
-		i->checks[n]->modify_index = d->states[n].modify_index;
-	}
-	i->status = wm_instance_worst(i);
+	i->status = wm_instance_effective(r, i);
 	i->create_index = d->create_index;
 	i->modify_index = d->modify_index;
 	i->row = r->instance_row = row;

@@ -52,8 +52,10 @@ static void release(struct wm_registry *r)
 	while ((op = TAILQ_FIRST(&r->queue))) {
 		TAILQ_REMOVE(&r->queue, op, entry);
 		wm_instance_free(op->in, true);
+		wm_check_free(op->check);
 		free(op);
 	}
+	wm_instance_free(r->holder, true);
 	while (r->instances && (i = wm_map_next(r->instances, &pos)))
 		wm_instance_free(i, true);
 	pos = 0;
@@ -76,6 +78,7 @@ static void release(struct wm_registry *r)
 static int prepare(struct wm_registry *r, const struct wm_registry_config *c, struct wm_err *e)
 {
 	const char *address = c->node_address ? c->node_address : "";
+	const struct wm_instance_draft nobody = {.id = "", .name = ""};
 
 	if (!c->node_name || strnlen(c->node_name, WM_NODE_NAME_MAX + 1) > WM_NODE_NAME_MAX)
 		return wm_err_set(e, WM_E_INVALID, "node_name must have 1 to %d characters",
@@ -101,9 +104,11 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->checks = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->vips = wm_vips_new(&r->space);
+	r->holder = wm_instance_build(&nobody);
 	if (!r->node.name || !r->node.address || !r->datacenter || !r->instances || !r->services ||
-	    !r->checks || !r->vips)
+	    !r->checks || !r->vips || !r->holder)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
+	r->holder->node = &r->node;
 	wm_address_parse(address, &r->node.addr4, &r->node.addr6);
 	return 0;
 }
@@ -197,12 +202,9 @@ static int put_dirty(struct wm_registry *r, unsigned max, struct wm_instance_box
 	int err = 0;
 
 	for (unsigned n = 0; b && n < max; n++, b = TAILQ_NEXT(b, dirty_entry)) {
-		err = wm_record_put_instance(&r->record, b->i.row, &b->i);
-		if (err)
+		err = wm_registry_put_instance(r, &b->i, e);
+		if (err == WM_E_LIMIT)
 			err = wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
-		else
-			err = wm_store_put(r->store, WM_STORE_INSTANCES, b->i.row, r->record.data,
-					   r->record.len, e);
 		if (err)
 			return err;
 	}
@@ -277,11 +279,12 @@ uint64_t wm_registry_next_index(struct wm_registry *r)
 }
 
 /* --- submitting --- */
-static int submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 {
 	if (r->queued >= WM_REGISTRY_QUEUE_MAX ||
 	    r->queued_bytes + op->bytes > WM_REGISTRY_QUEUE_BYTES) {
 		wm_instance_free(op->in, true);
+		wm_check_free(op->check);
 		free(op);
 		return wm_err_set(e, WM_E_BUSY, "Too many writes are waiting, try again");
 	}
@@ -319,7 +322,7 @@ int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *
 	op->done = done;
 	op->arg = arg;
 	op->bytes = sizeof(*op) + wm_box(in)->bytes;
-	return submit(r, op, e);
+	return wm_op_submit(r, op, e);
 }
 
 int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_done done, void *arg,
@@ -338,7 +341,7 @@ int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_do
 	op->done = done;
 	op->arg = arg;
 	op->bytes = sizeof(*op) + n + 1;
-	return submit(r, op, e);
+	return wm_op_submit(r, op, e);
 }
 
 /* --- flushing --- */
@@ -372,16 +375,17 @@ static struct wm_op *stage_batch(struct wm_registry *r, struct wm_op *op, int *r
 	struct wm_op *last = NULL;
 
 	for (unsigned n = 0; op && n < WM_REGISTRY_BATCH_MAX; n++, op = TAILQ_NEXT(op, entry)) {
-		const char *id = wm_op_id(op);
+		const char *id = wm_op_id(r, op);
 
-		/* without memory for the table: one write a transaction */
-		if (last && (!touched || wm_map_get(touched, id, strlen(id))))
+		/* without memory for the table: one write a transaction; and what an earlier one
+		 * took away may come back if the transaction fails */
+		if (last && (!touched || !id || wm_map_get(touched, id, strlen(id))))
 			break;
 		last = op;
 		*ret_err = wm_op_stage(r, op, e);
 		if (*ret_err)
 			break;
-		if (op->applied && touched && wm_map_put(touched, id, strlen(id), op, NULL)) {
+		if (op->applied && touched && id && wm_map_put(touched, id, strlen(id), op, NULL)) {
 			wm_map_free(touched);
 			touched = NULL;
 		}
@@ -522,6 +526,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 			   const char *output)
 {
 	struct wm_instance *i = c->instance;
+	bool node = i == r->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
 	int err = 0;
 
@@ -534,12 +539,16 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	if (c->status == s)
 		return 0;
 	c->status = s;
-	i->status = wm_instance_worst(i);
+	i->status = wm_instance_effective(r, i);
 	change.index = wm_registry_next_index(r);
 	c->modify_index = change.index;
+	mark_dirty(r, wm_box(i));
+	if (node) {
+		wm_registry_node_changed(r, change.index, c);
+		return 1;
+	}
 	i->service->index = change.index;
 	change.service = i->service;
-	mark_dirty(r, wm_box(i));
 	wm_registry_announce(r, &change);
 	return 1;
 }
@@ -591,6 +600,11 @@ struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char
 struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id)
 {
 	return wm_map_get(r->checks, check_id, strlen(check_id));
+}
+
+const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r)
+{
+	return r->holder;
 }
 
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos)

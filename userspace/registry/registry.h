@@ -72,6 +72,21 @@ int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *
 /** Queue removal of one of this node's instances; unknown id: WM_E_UNKNOWN through @p done. */
 int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_done done, void *arg,
 			   struct wm_err *e);
+/** Queue one check: of the node, or of the instance @p service_id (NULL or "" is the node). One
+ * that has its id is redefined. A draft without id gets its name for id. Everything is copied.
+ *  Through @p done: WM_E_UNKNOWN (no such instance), WM_E_CONFLICT (the id is another's check),
+ *  WM_E_LIMIT. @return 0 queued; else the error with @p e filled, nothing queued. */
+int wm_registry_check_register(struct wm_registry *r, const char *service_id,
+			       const struct wm_check_draft *d, wm_registry_done done, void *arg,
+			       struct wm_err *e);
+/** Queue removal of a check, whoever has it; unknown id: WM_E_UNKNOWN through @p done. */
+int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm_registry_done done,
+				 void *arg, struct wm_err *e);
+/** Queue maintenance of the instance @p service_id, or of the node (NULL or ""): a critical check
+ *  that outlives registrations and restarts until it is switched off. @p reason: its notes; NULL or
+ *  "": Consul's default. On when it is on changes the reason; off when it is off is no error. */
+int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool on,
+			    const char *reason, wm_registry_done done, void *arg, struct wm_err *e);
 /** Result of a check, at once. @p output is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
@@ -92,6 +107,8 @@ unsigned wm_registry_services(const struct wm_registry *r);
 struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);
 struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id);
 struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id);
+/** Holder of the node's checks: id "", service NULL; its status is their worst. Never NULL. */
+const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r);
 /** Walk: start with *pos = 0; NULL ends. Order is not defined. */
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos);
 struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
@@ -101,16 +118,19 @@ enum wm_change_kind {
 	WM_CHANGE_SERVICE_CREATED = 1,
 	WM_CHANGE_INSTANCE_UPSERT,  /* instance was created or replaced; checks may be new */
 	WM_CHANGE_INSTANCE_DELETED, /* instance is freed after the announcement */
-	WM_CHANGE_STATUS,	    /* instance->status or a check's status changed */
+	WM_CHANGE_STATUS,	    /* instance->status or a check's status changed; a check of the
+				     * node changes many, each is announced, with check NULL */
 	WM_CHANGE_SERVICE_DELETED,  /* last instance left; freed after the announcement */
 	WM_CHANGE_CHECK_REMOVED,    /* check is freed after the announcement: stop its prober */
+	WM_CHANGE_NODE, /* checks of the node are new, gone, or changed their status: of all
+			 * services the index moves; STATUS of instances follows */
 };
 struct wm_change {
 	enum wm_change_kind kind;
 	uint64_t index;
-	struct wm_service *service;
-	struct wm_instance *instance;  /* NULL for SERVICE_* */
-	struct wm_check *check;	       /* STATUS and CHECK_REMOVED */
+	struct wm_service *service;    /* NULL for NODE, and CHECK_REMOVED of a node's check */
+	struct wm_instance *instance;  /* NULL for SERVICE_*; for NODE the holder */
+	struct wm_check *check;	       /* STATUS, CHECK_REMOVED; NODE: whose status changed */
 	const struct wm_instance *old; /* UPSERT: what it replaces, NULL if new. Its `compiled` was
 					* moved to the new instance before the announcement. */
 };

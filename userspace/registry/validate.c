@@ -390,7 +390,7 @@ static int check_check(const struct wm_check_draft *c, struct wm_err *e)
 {
 	int err;
 
-	if ((unsigned)c->kind >= WM_CHECK_KIND_COUNT)
+	if ((unsigned)c->kind >= WM_CHECK_KIND_COUNT || c->kind == WM_CHECK_MAINTENANCE)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: TTL must be > 0 for TTL checks");
 	if (c->has_status && (unsigned)c->status > WM_CRITICAL)
 		return wm_err_set(e, WM_E_INVALID,
@@ -478,4 +478,15 @@ int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e)
 	if (!err)
 		err = check_checks(d, e);
 	return err;
+}
+
+int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e)
+{
+	struct wm_check_draft named = *d;
+
+	if (!d->name || !*d->name)
+		return wm_err_set(e, WM_E_INVALID, "Missing check name");
+	if (!d->id || !*d->id)
+		named.id = d->name;
+	return check_check(&named, e);
 }

@@ -6,5 +6,7 @@
 
 /** @return 0 or WM_E_INVALID / WM_E_LIMIT with @p e filled. Cost O(size of the draft). */
 int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e);
+/** The same of a check that is registered by itself. */
+int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e);
 /** True for letters, digits and dashes, 1..63 octets, no dash at either end: one DNS label. */
 bool wm_label_valid(const char *s);

@@ -228,6 +228,8 @@ static void on_change(void *arg, const struct wm_change *c)
 
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
+		if (c->old && c->old->status != c->instance->status)
+			on_status(x, c); /* at once, should the set be paced */
 		if (!c->old || !same_backend(c->old, c->instance))
 			mark(x, c->service);
 		break;
@@ -252,6 +254,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		c->service->compiled = NULL;
 		break;
 	case WM_CHANGE_CHECK_REMOVED:
+	case WM_CHANGE_NODE: /* of each instance that it concerns a status follows */
 		break;
 	}
 }

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checks.c - writes on single checks, and what the node's checks mean for its instances. The writes
+ * are queued as others are; apply.c turns each into a registration of the instance that has the
+ * check. */
+#include "internal.h"
+#include "validate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct wm_op *op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg)
+{
+	size_t n = strlen(id) + 1; /* bounded by the caller */
+	struct wm_op *op = calloc(1, sizeof(*op) + n);
+
+	if (!op)
+		return NULL;
+	op->kind = kind;
+	op->done = done;
+	op->arg = arg;
+	op->bytes = sizeof(*op) + n;
+	memcpy(op->id, id, n);
+	return op;
+}
+
+static int too_long(const char *what, const char *id, size_t max, struct wm_err *e)
+{
+	if (strnlen(id, max + 1) <= max)
+		return 0;
+	return wm_err_set(e, WM_E_LIMIT, "%s is too long (limit: %zu characters)", what, max);
+}
+
+/* Queue a write that puts @p c, which is taken over also on failure. */
+static int put(struct wm_registry *r, struct wm_op *op, struct wm_check *c, struct wm_err *e)
+{
+	if (!op || !c) {
+		wm_check_free(c);
+		free(op);
+		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+	}
+	op->check = c;
+	op->bytes += wm_cbox(c)->bytes;
+	return wm_op_submit(r, op, e);
+}
+
+int wm_registry_check_register(struct wm_registry *r, const char *service_id,
+			       const struct wm_check_draft *d, wm_registry_done done, void *arg,
+			       struct wm_err *e)
+{
+	const char *owner = service_id ? service_id : "";
+	int err = wm_check_draft_validate(d, e);
+
+	if (!err)
+		err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
+	if (err)
+		return err;
+	return put(r, op_new(WM_OP_CHECK_PUT, owner, done, arg),
+		   wm_check_build(d, d->id && *d->id ? d->id : d->name, d->name), e);
+}
+
+int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm_registry_done done,
+				 void *arg, struct wm_err *e)
+{
+	int err = too_long("Check ID", check_id, WM_CHECK_ID_MAX, e);
+	struct wm_op *op;
+
+	if (err)
+		return err;
+	op = op_new(WM_OP_CHECK_DROP, check_id, done, arg);
+	return op ? wm_op_submit(r, op, e)
+		  : wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+}
+
+int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool on,
+			    const char *reason, wm_registry_done done, void *arg, struct wm_err *e)
+{
+	struct wm_check_draft d = {.kind = WM_CHECK_MAINTENANCE,
+				   .notes = reason,
+				   .has_status = true,
+				   .status = WM_CRITICAL};
+	const char *owner = service_id ? service_id : "";
+	char id[WM_CHECK_ID_MAX + 1] = WM_NODE_MAINTENANCE_ID;
+	struct wm_op *op;
+	int err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
+
+	if (!err && reason)
+		err = too_long("Reason", reason, WM_CHECK_NOTES_MAX, e);
+	if (err)
+		return err;
+	op = op_new(WM_OP_MAINTENANCE, owner, done, arg);
+	if (!on)
+		return op ? wm_op_submit(r, op, e)
+			  : wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+	if (*owner)
+		snprintf(id, sizeof(id), WM_SERVICE_MAINTENANCE_ID "%s", owner);
+	if (!reason || !*reason)
+		d.notes =
+			*owner ? "Maintenance mode is enabled for this service, but no reason was "
+				 "provided. This is a default message."
+			       : "Maintenance mode is enabled for this node, but no reason was "
+				 "provided. This is a default message.";
+	return put(r, op,
+		   wm_check_build(&d, id,
+				  *owner ? "Service Maintenance Mode" : "Node Maintenance Mode"),
+		   e);
+}
+_Static_assert(sizeof(WM_SERVICE_MAINTENANCE_ID) + WM_INSTANCE_ID_MAX <= WM_CHECK_ID_MAX + 1,
+	       "an id of every instance fits");
+
+/* --- the node's checks and its instances ------------------------------------------------------ */
+enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i)
+{
+	enum wm_status own = wm_instance_worst(i);
+
+	return i != r->holder && r->holder->status > own ? r->holder->status : own;
+}
+
+void wm_registry_node_changed(struct wm_registry *r, uint64_t index, struct wm_check *c)
+{
+	struct wm_change change = {
+		.kind = WM_CHANGE_NODE, .index = index, .instance = r->holder, .check = c};
+	struct wm_service *s;
+	size_t pos = 0;
+
+	wm_registry_announce(r, &change);
+	while ((s = wm_map_next(r->services, &pos))) {
+		s->index = index;
+		for (unsigned n = 0; n < s->instances_count; n++) {
+			struct wm_instance *i = s->instances[n];
+			enum wm_status next = wm_instance_effective(r, i);
+			struct wm_change status = {.kind = WM_CHANGE_STATUS,
+						   .index = index,
+						   .service = s,
+						   .instance = i};
+
+			if (next == i->status)
+				continue;
+			i->status = next;
+			wm_registry_announce(r, &status);
+		}
+	}
+}
+
+/* --- storing ---------------------------------------------------------------------------------- */
+int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e)
+{
+	bool node = i == r->holder;
+	uint64_t row = node ? WM_REGISTRY_NODE_ROW : i->row;
+	int err = node ? wm_record_put_node(&r->record, row, i)
+		       : wm_record_put_instance(&r->record, row, i);
+
+	if (err == -ENOMEM)
+		return wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
+	if (err)
+		return err;
+	return wm_store_put(r->store, WM_STORE_INSTANCES, row, r->record.data, r->record.len, e);
+}
