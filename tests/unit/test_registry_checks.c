@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base registry */
+/* Writes on single checks: of instances and of the node, among other writes, on a store that fails,
+ * and after a restart. */
+#include "registry_help.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+static struct wm_check_draft beat(const char *id, uint64_t ttl_ms, enum wm_status s)
+{
+	return (struct wm_check_draft){.id = id,
+				       .name = id,
+				       .kind = WM_CHECK_TTL,
+				       .ttl_ms = ttl_ms,
+				       .has_status = true,
+				       .status = s};
+}
+
+static void queue_check(struct wm_registry *r, const char *owner, const char *id, enum wm_status s,
+			struct answer *a)
+{
+	struct wm_check_draft d = beat(id, 1000, s);
+
+	cr_assert_eq(wm_registry_check_register(r, owner, &d, answered, a, NULL), 0);
+}
+
+/* Everything, the node's checks included. */
+static char *show_all(struct wm_registry *r)
+{
+	const struct wm_instance *node = wm_registry_node_checks(r);
+	char *instances = show(r);
+	struct wm_buf b;
+
+	wm_buf_init(&b, 1 << 22);
+	wm_buf_puts(&b, instances);
+	wm_buf_printf(&b, "node %s\n", wm_status_str(node->status));
+	for (unsigned n = 0; n < node->checks_count; n++) {
+		const struct wm_check *c = node->checks[n];
+
+		wm_buf_printf(&b, "  %s %s %d %s %s %llu %llu\n", c->id, c->name, (int)c->kind,
+			      wm_status_str(c->status), c->notes,
+			      (unsigned long long)c->create_index,
+			      (unsigned long long)c->modify_index);
+		cr_assert_eq(c->instance, node);
+		cr_assert_eq(wm_registry_check(r, c->id), c);
+	}
+	free(instances);
+	return b.data;
+}
+
+Test(registry_checks, writes_of_a_batch_see_each_other)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct answer a[12] = {0};
+	struct wm_instance_draft web = {.id = "a", .name = "web"};
+	const struct wm_instance *i;
+	struct wm_buf b;
+
+	wm_buf_init(&b, 65536);
+	wm_registry_subscribe(r, record_change, &b);
+	queue_check(r, "a", "early", WM_PASSING, &a[0]);
+	wm_registry_register(r, &web, answered, &a[1], NULL);
+	queue_check(r, "a", "k", WM_PASSING, &a[2]);
+	queue_check(r, "a", "k", WM_PASSING, &a[3]);
+	wm_registry_maintenance(r, "a", true, NULL, answered, &a[4], NULL);
+	queue_check(r, "", "disk", WM_WARNING, &a[5]);
+	wm_registry_maintenance(r, "a", false, NULL, answered, &a[6], NULL);
+	wm_registry_check_deregister(r, "k", answered, &a[7], NULL);
+	wm_registry_check_deregister(r, "k", answered, &a[8], NULL);
+	wm_registry_maintenance(r, "", true, "why", answered, &a[9], NULL);
+	wm_registry_maintenance(r, "", true, "why", answered, &a[10], NULL);
+	wm_registry_maintenance(r, "none", true, NULL, answered, &a[11], NULL);
+	cr_assert(wm_registry_flush(r));
+	for (int n = 0; n < 12; n++) {
+		cr_assert_eq(a[n].called, 1, "%d", n);
+		cr_assert_eq(a[n].code, n == 0 || n == 8 || n == 11 ? WM_E_UNKNOWN : 0, "%d: %s", n,
+			     a[n].text);
+	}
+	cr_assert_str_eq(a[0].text, "ServiceID \"a\" does not exist");
+	cr_assert_str_eq(b.data, "+svc web;upsert web/a;" /* then k, maintenance, the node */
+				 "upsert web/a;old;upsert web/a;old;node node/;"
+				 /* the warning shows when maintenance has ended */
+				 "-check web/a/_service_maintenance:a;upsert web/a;old;"
+				 "-check web/a/k;upsert web/a;old;"
+				 "node node/;status web/a;");
+	i = wm_registry_instance(r, "a");
+	cr_assert_eq(i->status, WM_CRITICAL);
+	cr_assert_eq(i->checks_count, 0);
+	cr_assert_eq(wm_registry_node_checks(r)->checks_count, 2);
+	cr_assert_eq(i->service->index, wm_registry_index(r), "the node moves every service");
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "disk"), WM_PASSING, ""), 1);
+	cr_assert_eq(i->status, WM_CRITICAL, "maintenance stands");
+	wm_buf_done(&b);
+	wm_registry_close(r);
+}
+
+Test(registry_checks, a_status_of_the_node_is_every_instances)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct answer a = {0};
+	struct wm_check *c;
+	struct wm_buf b;
+
+	wm_buf_init(&b, 65536);
+	put(r, "a", "web", 1);
+	put(r, "b", "web", 2);
+	queue_check(r, "", "disk", WM_PASSING, &a);
+	queue_check(r, "b", "own", WM_CRITICAL, &a);
+	wm_registry_flush(r);
+	wm_registry_subscribe(r, record_change, &b);
+	c = wm_registry_check(r, "disk");
+	cr_assert_eq(wm_registry_set_status(r, c, WM_CRITICAL, "full"), 1);
+	cr_assert_str_eq(b.data, "node node//disk;status web/a;", "b was critical before");
+	wm_buf_reset(&b);
+	cr_assert_eq(wm_registry_set_status(r, c, WM_WARNING, NULL), 1);
+	cr_assert_str_eq(b.data, "node node//disk;status web/a;");
+	cr_assert_eq(wm_registry_instance(r, "a")->status, WM_WARNING);
+	cr_assert_eq(wm_registry_instance(r, "b")->status, WM_CRITICAL);
+	cr_assert_str_eq(c->output, "full");
+	wm_buf_done(&b);
+	wm_registry_close(r);
+}
+
+/* --- a store that fails, and restarts --------------------------------------------------------- */
+/* As a full disk: no octet can be written. */
+static void disk(bool full)
+{
+	static rlim_t before;
+	struct rlimit l;
+
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	if (!before)
+		before = l.rlim_cur;
+	l.rlim_cur = full ? 1 : before;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void random_write(struct wm_registry *r, struct answer *a)
+{
+	char id[16], check[16];
+	const char *owner = wm_random_below(3) ? id : "";
+	enum wm_status s = (enum wm_status)wm_random_below(3);
+
+	snprintf(id, sizeof(id), "i%u", (unsigned)wm_random_below(3));
+	/* of three owners and four checks, so that some are asked for by another owner */
+	snprintf(check, sizeof(check), "k%u", (unsigned)wm_random_below(4));
+	switch (wm_random_below(6)) {
+	case 0: {
+		char name[16];
+		struct wm_check_draft own = beat(check, 5, s);
+		struct wm_instance_draft d = {.id = id,
+					      .name = name,
+					      .checks = &own,
+					      .checks_count = (unsigned)wm_random_below(2),
+					      .replace_checks = wm_random_below(2)};
+
+		snprintf(name, sizeof(name), "s%u", (unsigned)wm_random_below(2));
+		wm_registry_register(r, &d, answered, a, NULL);
+		break;
+	}
+	case 1:
+		wm_registry_deregister(r, id, answered, a, NULL);
+		break;
+	case 2:
+	case 3:
+		queue_check(r, owner, check, s, a);
+		break;
+	case 4:
+		wm_registry_check_deregister(r, check, answered, a, NULL);
+		break;
+	default:
+		wm_registry_maintenance(r, owner, wm_random_below(2), NULL, answered, a, NULL);
+	}
+}
+
+static void must_be(struct wm_registry *r, char *want)
+{
+	char *have = show_all(r);
+
+	cr_assert_str_eq(have, want);
+	free(have);
+	free(want);
+}
+
+Test(registry_checks, random_writes_on_a_store_that_fails, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_check *c;
+	struct wm_buf b;
+	unsigned failed = 0, maintained = 0;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	r = open_at(db);
+	wm_buf_init(&b, 1 << 20);
+	wm_registry_subscribe(r, record_change, &b);
+	for (int round = 0; round < 600; round++) {
+		struct answer a[5] = {0};
+		unsigned writes = 1 + (unsigned)wm_random_below(5);
+		bool full = wm_random_below(3) == 0;
+		char *before = show_all(r);
+
+		wm_buf_reset(&b);
+		for (unsigned n = 0; n < writes; n++)
+			random_write(r, &a[n]);
+		if (full)
+			disk(true);
+		wm_registry_flush(r);
+		disk(false);
+		for (unsigned n = 0; n < writes; n++) {
+			cr_assert_eq(a[n].called, 1);
+			failed += full && a[n].code && a[n].code != WM_E_UNKNOWN &&
+				  a[n].code != WM_E_CONFLICT && a[n].code != WM_E_INVALID;
+		}
+		if (full) {
+			cr_assert_eq(b.len, 0, "%s", b.data);
+			must_be(r, before);
+		} else {
+			free(before);
+		}
+		c = wm_registry_check(r, "k1");
+		if (c && wm_random_below(2))
+			wm_registry_set_status(r, c, (enum wm_status)wm_random_below(3), NULL);
+		maintained += wm_registry_check(r, WM_NODE_MAINTENANCE_ID) != NULL;
+		if (wm_random_below(10) == 0) {
+			before = show_all(r);
+			wm_registry_close(r);
+			r = open_at(db);
+			must_be(r, before);
+			wm_registry_subscribe(r, record_change, &b);
+		}
+	}
+	cr_assert_gt(failed, 50);
+	cr_assert_gt(maintained, 50);
+	wm_registry_close(r);
+	wm_buf_done(&b);
+}
