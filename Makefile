@@ -186,6 +186,10 @@ test-net: ## end-to-end tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh net
 test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+.PHONY: accept
+accept: deps-test ## Consul's Go client and the npm package against the agent (fetches both)
+	@$(MAKE) --no-print-directory FLAVOUR=asan all
+	@B=build/asan tests/accept/run.sh
 .PHONY: test-kernels
 test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels under QEMU
 	@$(MAKE) --no-print-directory all test-build FLAVOUR=release
