@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define REATTACH_MS 5000 /* ms between tries to attach what could not be: a device may appear */
+#define LEAVE_MS    100	 /* ms from the request to stop to the stop: its answer goes out first */
 #define SLOTS_PER_BACKEND                                                                          \
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
@@ -41,7 +42,7 @@ struct wm_agent {
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_api *api;
-	struct wm_timer *reattach, *watchdog;
+	struct wm_timer *reattach, *watchdog, *leave;
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
 };
@@ -345,6 +346,75 @@ static void on_reattach(void *arg)
 		wm_timer_arm(a->reattach, REATTACH_MS);
 }
 
+/* --- signals, requests ------------------------------------------------------------------------ */
+static void set_log_level(const char *level)
+{
+	wm_log_set_level(*level == 'e'	 ? WM_LOG_ERROR
+			 : *level == 'w' ? WM_LOG_WARN
+			 : *level == 'd' ? WM_LOG_DEBUG
+					 : WM_LOG_INFO);
+}
+
+static void on_stop(void *arg, int signo)
+{
+	struct wm_agent *a = arg;
+
+	wm_info("agent.stop", "signal=%d", signo);
+	wm_loop_stop(a->loop);
+}
+
+/* @return 0 or what is wrong with the settings; then those before stay in force. */
+static int reload(void *arg, struct wm_err *e)
+{
+	struct wm_agent *a = arg;
+	struct wm_settings next;
+	const char *left;
+	int r, changed;
+
+	wm_notify("RELOADING=1");
+	r = wm_settings_init(&next);
+	if (!r && a->config_path)
+		r = wm_settings_load(&next, a->config_path, e);
+	if (!r)
+		r = wm_settings_check(&next, e);
+	if (r) {
+		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e->text));
+	} else {
+		changed = wm_settings_reload(&a->settings, &next, &left);
+		set_log_level(a->settings.log_level);
+		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
+				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
+		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
+			left ? left : "none");
+	}
+	wm_settings_done(&next);
+	wm_notify("READY=1");
+	return r;
+}
+
+static void on_reload(void *arg, int signo)
+{
+	struct wm_err e = {0};
+
+	(void)signo;
+	(void)reload(arg, &e);
+}
+
+static void on_leave(void *arg)
+{
+	struct wm_agent *a = arg;
+
+	wm_info("agent.stop", "by=request");
+	wm_loop_stop(a->loop);
+}
+
+static void leave(void *arg)
+{
+	struct wm_agent *a = arg;
+
+	wm_timer_arm(a->leave, LEAVE_MS);
+}
+
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
@@ -411,7 +481,10 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .plane = a->plane,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
-				   .plane_error = a->plane ? NULL : a->plane_error.text};
+				   .plane_error = a->plane ? NULL : a->plane_error.text,
+				   .reload = reload,
+				   .leave = leave,
+				   .agent = a};
 	int r;
 
 	a->api = wm_api_new(&deps);
@@ -435,51 +508,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 	return *s->http_socket ? listen_unix(a, s->http_socket, e) : 0;
 }
 
-/* --- signals, watchdog ------------------------------------------------------------------------ */
-static void set_log_level(const char *level)
-{
-	wm_log_set_level(*level == 'e'	 ? WM_LOG_ERROR
-			 : *level == 'w' ? WM_LOG_WARN
-			 : *level == 'd' ? WM_LOG_DEBUG
-					 : WM_LOG_INFO);
-}
-
-static void on_stop(void *arg, int signo)
-{
-	struct wm_agent *a = arg;
-
-	wm_info("agent.stop", "signal=%d", signo);
-	wm_loop_stop(a->loop);
-}
-
-static void on_reload(void *arg, int signo)
-{
-	struct wm_agent *a = arg;
-	struct wm_settings next;
-	struct wm_err e = {0};
-	const char *left;
-	int r;
-
-	(void)signo;
-	wm_notify("RELOADING=1");
-	r = wm_settings_init(&next);
-	if (!r && a->config_path)
-		r = wm_settings_load(&next, a->config_path, &e);
-	if (!r)
-		r = wm_settings_check(&next, &e);
-	if (r) {
-		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
-	} else {
-		r = wm_settings_reload(&a->settings, &next, &left);
-		set_log_level(a->settings.log_level);
-		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
-				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
-		wm_info("agent.reload", "changed=%d needs_restart=%s", r, left ? left : "none");
-	}
-	wm_settings_done(&next);
-	wm_notify("READY=1");
-}
-
+/* --- watchdog, limits, loop -------------------------------------------------------------- */
 static void on_watchdog(void *arg)
 {
 	struct wm_agent *a = arg;
@@ -506,7 +535,9 @@ static int start_loop(struct wm_agent *a, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "event loop: cannot be made");
 	a->reattach = wm_timer_new(a->loop, on_reattach, a);
 	a->watchdog = wm_timer_new(a->loop, on_watchdog, a);
-	if (!a->reattach || !a->watchdog || wm_loop_on_signal(a->loop, SIGTERM, on_stop, a) ||
+	a->leave = wm_timer_new(a->loop, on_leave, a);
+	if (!a->reattach || !a->watchdog || !a->leave ||
+	    wm_loop_on_signal(a->loop, SIGTERM, on_stop, a) ||
 	    wm_loop_on_signal(a->loop, SIGINT, on_stop, a) ||
 	    wm_loop_on_signal(a->loop, SIGHUP, on_reload, a))
 		return wm_err_set(e, -ENOMEM, "out of memory: signals");
@@ -588,6 +619,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_registry_close(a->registry);
 	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);
+	wm_timer_free(a->leave);
 	wm_loop_free(a->loop);
 	free(a->own.sets);
 	free(a->own.slots);

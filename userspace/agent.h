@@ -10,6 +10,6 @@ struct wm_agent;
  *  @return 0, or the error with @p e filled. */
 int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
 		   struct wm_err *e);
-/** Serve until SIGTERM or SIGINT. */
+/** Serve until SIGTERM, SIGINT or a request to leave. */
 int wm_agent_run(struct wm_agent *a);
 void wm_agent_stop(struct wm_agent *a); /* NULL ok */

@@ -349,3 +349,110 @@ Test(agent, health_of_what_is_not_there_says_so)
 	cr_assert_eq(get("/v1/agent/health/service/name/none"), 404);
 	cr_assert_str_eq(header(&one, "X-Consul-Reason"), "ServiceName none Not Found");
 }
+
+/* --- the agent itself ----------------------------------------------------------------------- */
+static json_t *metric(json_t *all, const char *kind, const char *name)
+{
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(json_object_get(all, kind), i, m)
+	{
+		if (strcmp(json_string_value(json_object_get(m, "Name")), name) == 0)
+			return m;
+	}
+	cr_assert_fail("no %s %s: %s", kind, name, one.body);
+	return NULL;
+}
+
+static json_int_t value_of(json_t *all, const char *kind, const char *name)
+{
+	return json_integer_value(json_object_get(metric(all, kind, name),
+						  strcmp(kind, "Gauges") == 0 ? "Value" : "Count"));
+}
+
+Test(agent, metrics_in_the_shape_of_consul)
+{
+	static const char *const keys[] = {"Timestamp", "Gauges", "Points", "Counters", "Samples"};
+	json_int_t writes;
+	json_t *v;
+
+	web("w1", 1);
+	v = answer("/v1/agent/metrics", 200);
+	cr_assert_str_eq(header(&one, "Content-Type"), "application/json");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(keys); i++)
+		cr_assert(json_object_get(v, keys[i]), "%s", keys[i]);
+	cr_assert_eq(value_of(v, "Gauges", "waymark.registry.instances"), 1);
+	cr_assert_eq(value_of(v, "Gauges", "waymark.health.checks"), 1);
+	writes = value_of(v, "Counters", "waymark.api.writes");
+	cr_assert_gt(value_of(v, "Counters", "waymark.registry.commits"), 0);
+	json_decref(v);
+	web("w2", 2);
+	v = answer("/v1/agent/metrics", 200);
+	cr_assert_eq(value_of(v, "Counters", "waymark.api.writes"), writes + 1);
+	cr_assert_eq(value_of(v, "Gauges", "waymark.tables.backends"), 2);
+	json_decref(v);
+}
+
+/* Every line is a comment or a name with a number, and no name comes twice. */
+Test(agent, metrics_for_prometheus)
+{
+	unsigned lines = 0;
+	char *save = NULL;
+
+	web("w1", 1);
+	cr_assert_eq(get("/v1/agent/metrics?format=prometheus"), 200);
+	cr_assert_str_eq(header(&one, "Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+	cr_assert(strstr(one.body, "\n# TYPE waymark_registry_instances gauge\n"
+				   "waymark_registry_instances 1\n"));
+	cr_assert(strstr(one.body, "\n# TYPE waymark_api_writes_total counter\n"
+				   "waymark_api_writes_total 1\n"));
+	for (char *l = strtok_r(one.body, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		size_t name = strspn(l, "abcdefghijklmnopqrstuvwxyz0123456789_");
+		char needle[128];
+
+		if (strncmp(l, "# HELP waymark_", 15) == 0 ||
+		    strncmp(l, "# TYPE waymark_", 15) == 0)
+			continue;
+		lines++;
+		cr_assert_gt(name, 8, "%s", l);
+		cr_assert_eq(l[name], ' ', "%s", l);
+		cr_assert_gt(strlen(l + name + 1), 0);
+		cr_assert_eq(strspn(l + name + 1, "0123456789"), strlen(l + name + 1), "%s", l);
+		snprintf(needle, sizeof(needle), "# TYPE %.*s ", (int)name, l);
+		cr_assert(!save || !strstr(save, needle), "%s comes twice", needle);
+	}
+	cr_assert_gt(lines, 40);
+}
+
+Test(agent, there_are_no_mesh_proxies_and_the_answer_blocks)
+{
+	struct client c;
+	char path[128];
+
+	web("w1", 1);
+	cr_assert_eq(count("/v1/health/connect/web"), 0);
+	cr_assert_gt(index_of(&one), 0);
+	cr_assert_eq(get("/v1/health/connect/web?passing=odd"), 400);
+	get("/v1/health/connect/web");
+	snprintf(path, sizeof(path), "/v1/health/connect/web?wait=300ms&index=%lu", index_of(&one));
+	client_open(&c);
+	client_send(&c, "GET", path, NULL);
+	turns(5);
+	cr_assert(!client_has(&c));
+	UNTIL(client_has(&c));
+	cr_assert_str_eq(c.body, "[]");
+	client_close(&c);
+}
+
+Test(agent, the_only_member_joins_and_removes_nobody)
+{
+	must_put("/v1/agent/join/10.8.0.2", NULL);
+	must_put("/v1/agent/force-leave/n1", NULL);
+	refused("/v1/agent/join/10.8.0.9", NULL, 500,
+		"Failed to join 10.8.0.9: this agent is a cluster of its own");
+	refused("/v1/agent/force-leave/other", NULL, 500, "agent: No node found with name 'other'");
+	cr_assert_eq(put("/v1/agent/reload", NULL), 501);
+	cr_assert_eq(put("/v1/agent/leave", NULL), 501);
+	cr_assert_eq(get("/v1/agent/leave"), 405);
+}

@@ -45,7 +45,12 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_plane *plane;
 	const char *version, *domain;
 	const char *plane_error; /* why there is no data plane, or NULL */
-	unsigned watchers_max;	 /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
+	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0, or an error
+	 * and nothing changed; leave stops the agent once the answer had time to leave. */
+	int (*reload)(void *agent, struct wm_err *e);
+	void (*leave)(void *agent);
+	void *agent;
+	unsigned watchers_max; /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
 };
 /** Subscribes to the registry and hooks into the loop, both for their life. NULL without memory. */
 struct wm_api *wm_api_new(const struct wm_api_deps *d);

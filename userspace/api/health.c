@@ -49,6 +49,21 @@ void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm
 	}
 }
 
+/* Consul's proxies that stand for a service: there are none, and never will be one to wait for. */
+void wm_health_connect(struct wm_call *c)
+{
+	struct wm_json j;
+	uint64_t index;
+	bool passing;
+
+	if (!wm_params_passing(c, &passing) || wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+		return;
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+}
+
 void wm_health_checks(struct wm_call *c)
 {
 	const struct wm_service *s;

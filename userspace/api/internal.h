@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* internal.h - what the files of api/ share. A request goes: router.c finds the route and reads the
- * common parameters, a handler (agent.c, catalog.c, health.c, native.c) reads its own, blocking.c
- * keeps it if there is nothing new, encode.c and writer.c make the body, respond.c sends it. Writes
- * go through decode.c to the registry and are answered by respond.c after the commit. */
+ * common parameters, a handler (agent.c, checks.c, catalog.c, native.c ...) reads its own,
+ * blocking.c keeps it if there is nothing new, encode.c and writer.c make the body, respond.c sends
+ * it. Writes go through decode.c to the registry and are answered by respond.c after the commit. */
 #pragma once
 #include "api.h"
 #include "decode.h"
@@ -135,6 +135,8 @@ void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index);
 void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, int status);
 /** 404 without a body, with the index headers: what a blocking client of KV wants. */
 void wm_answer_not_found(struct wm_call *c, uint64_t index);
+/** Send a text that was made in the scratch buffer. */
+void wm_answer_typed(struct wm_call *c, const char *type, const struct wm_buf *b);
 /** 200 without a body. */
 void wm_answer_empty(struct wm_call *c);
 void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)

@@ -88,6 +88,14 @@ void wm_answer_not_found(struct wm_call *c, uint64_t index)
 	reply(c, 404, NULL, NULL, 0);
 }
 
+void wm_answer_typed(struct wm_call *c, const char *type, const struct wm_buf *b)
+{
+	if (b->failed)
+		wm_answer_text(c, 500, "Out of memory");
+	else
+		reply(c, 200, type, b->data, b->len);
+}
+
 void wm_answer_empty(struct wm_call *c)
 {
 	reply(c, 200, NULL, NULL, 0);

@@ -302,7 +302,7 @@ static void link_instance(struct wm_registry *r, struct wm_op *op)
 	struct wm_instance *in = op->in, *old = op->old;
 
 	in->create_index = old ? old->create_index : op->index;
-	in->modify_index = op->kind == WM_OP_INSTANCE || !old ? op->index : old->modify_index;
+	in->modify_index = old && op->kind != WM_OP_INSTANCE ? old->modify_index : op->index;
 	in->row = old ? old->row : ++r->instance_row;
 	link_checks(r, op);
 	wm_instance_bind(r, in);

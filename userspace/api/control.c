@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control.c - what clients ask of the agent itself: read the settings again, stop, join and remove
+ * members. An agent is the only member of its cluster, so the last two answer as Consul does where
+ * there is nobody else. */
+#include "internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+void wm_agent_reload(struct wm_call *c)
+{
+	struct wm_err e = {0};
+
+	if (!c->api->d.reload) {
+		wm_answer_text(c, 501, "This agent has no settings to read again");
+		return;
+	}
+	e.code = c->api->d.reload(c->api->d.agent, &e);
+	if (e.code)
+		wm_answer_text(c, 500, "Settings are as before: %s", e.text);
+	else
+		wm_answer_empty(c);
+}
+
+void wm_agent_leave(struct wm_call *c)
+{
+	if (!c->api->d.leave) {
+		wm_answer_text(c, 501, "This agent cannot be stopped by a request");
+		return;
+	}
+	c->api->d.leave(c->api->d.agent);
+	wm_answer_empty(c);
+}
+
+void wm_agent_join(struct wm_call *c)
+{
+	const struct wm_node *n = wm_registry_node(c->api->d.registry);
+	const char *to = c->params[0];
+
+	if (strcmp(to, n->address) == 0 || strcasecmp(to, n->name) == 0)
+		wm_answer_empty(c); /* it is a member already */
+	else
+		wm_answer_text(c, 500, "Failed to join %s: this agent is a cluster of its own", to);
+}
+
+void wm_agent_force_leave(struct wm_call *c)
+{
+	const struct wm_node *n = wm_registry_node(c->api->d.registry);
+
+	if (strcasecmp(c->params[0], n->name) == 0)
+		wm_answer_empty(c); /* it is alive: nothing to remove */
+	else
+		wm_answer_text(c, 500, "agent: No node found with name '%s'", c->params[0]);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metrics.c - every counter and gauge, for monitoring: in the shape of Consul's metrics, or as text
+ * for Prometheus. A metric "dns_answered" is waymark.dns.answered in the one and
+ * waymark_dns_answered_total in the other. Counters run from when they were made: the kernel's live
+ * as long as its maps, the others as long as the agent; forming a rate is left to who reads them.
+ * Spec: Consul HTTP API; Prometheus text exposition format 0.0.4. */
+#include "internal.h"
+#include "waymark/counters.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define X(sym, name, text) +1
+enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
+#undef X
+#define OWN_MAX 48 /* metrics that no table of counters has */
+#define METRICS_MAX                                                                                \
+	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT + OWN_MAX)
+#define NAME_MAX_OCTETS 96
+
+struct metric {
+	const char *name, *text;
+	uint64_t value;
+	bool gauge;
+};
+struct metrics {
+	unsigned count;
+	struct metric all[METRICS_MAX];
+};
+struct row {
+	const char *name, *text;
+};
+
+static void add(struct metrics *m, bool gauge, const char *name, uint64_t value, const char *text)
+{
+	if (m->count < METRICS_MAX)
+		m->all[m->count++] = (struct metric){name, text, value, gauge};
+}
+
+static void add_rows(struct metrics *m, const struct row *rows, const uint64_t *n, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		add(m, false, rows[i].name, n[i], rows[i].text);
+}
+
+#define GAUGE(name, value, text)   add(m, true, name, value, text)
+#define COUNTER(name, value, text) add(m, false, name, value, text)
+
+static void collect_registry(struct metrics *m, const struct wm_registry *r)
+{
+	struct wm_registry_stats s;
+
+	wm_registry_stats(r, &s);
+	GAUGE("registry_services", wm_registry_services(r), "services");
+	GAUGE("registry_instances", wm_registry_instances(r), "instances");
+	GAUGE("registry_index", wm_registry_index(r), "index of the last change");
+	GAUGE("registry_file_bytes", s.file_bytes, "octets of the store's file and its log");
+	GAUGE("registry_last_commit_us", s.last_commit_us, "microseconds of the last commit");
+	COUNTER("registry_commits", s.commits, "commits of the store");
+	COUNTER("registry_writes", s.writes, "writes that were committed");
+	COUNTER("registry_failed_commits", s.failed_commits, "commits that failed");
+}
+
+static void collect_health(struct metrics *m, const struct wm_health *h)
+{
+	struct wm_health_stats s;
+
+	wm_health_stats(h, &s);
+	GAUGE("health_checks", s.checks, "checks that are run");
+	GAUGE("health_in_flight", s.in_flight, "probes in flight");
+	COUNTER("health_runs", s.runs, "results of checks");
+	COUNTER("health_failures", s.failures, "critical results");
+	COUNTER("health_transitions", s.transitions, "changes of a status");
+	COUNTER("health_late", s.late, "runs left out: the one before still ran, or a standstill");
+	COUNTER("health_skipped", s.skipped, "runs without a result for want of resources");
+	COUNTER("health_unstarted", s.unstarted, "checks that are not run for want of memory");
+	COUNTER("health_reaped", s.reaped, "instances removed: critical for too long");
+	COUNTER("health_expired", s.expired, "TTLs that ran out");
+}
+
+static void collect_tables(struct metrics *m, const struct wm_tables *t)
+{
+	const struct wm_table_memory *mem = wm_tables_memory(t);
+	struct wm_tables_stats s;
+
+	wm_tables_stats(t, &s);
+	GAUGE("tables_names", s.names, "names in the kernel");
+	GAUGE("tables_names_max", mem->names_cap, "names that fit");
+	GAUGE("tables_frontends", s.frontends, "virtual addresses in the kernel");
+	GAUGE("tables_frontends_max", mem->frontends_cap, "virtual addresses that fit");
+	GAUGE("tables_sets", s.sets, "endpoint sets in the kernel");
+	GAUGE("tables_sets_max", mem->sets_cap, "endpoint sets that fit");
+	GAUGE("tables_slots", s.slots, "slots of sets in the kernel");
+	GAUGE("tables_slots_max", mem->slots_cap, "slots that fit");
+	GAUGE("tables_backends", s.backends, "backends in the kernel");
+	GAUGE("tables_backends_max", mem->backends_cap, "backends that fit");
+	COUNTER("tables_publishes", s.publishes, "sets that were published");
+	COUNTER("tables_state_stores", s.state_stores, "changes of a backend's state");
+	COUNTER("tables_full", s.full, "sets that did not fit");
+	COUNTER("tables_collisions", s.collisions, "names whose hash another name has");
+}
+
+static void collect_plane(struct metrics *m, const struct wm_api *a)
+{
+	const struct wm_plane_hook *hooks = NULL;
+	uint64_t n[WM_COUNTER_COUNT], attached = 0;
+	unsigned count = a->d.plane ? wm_plane_hooks(a->d.plane, &hooks) : 0;
+#define X(sym, name, text) {#name, text},
+	static const struct row kernel[] = {WM_COUNTERS(X)};
+#undef X
+
+	for (unsigned i = 0; i < count; i++)
+		attached += !hooks[i].error;
+	GAUGE("plane_programs", attached, "programs that are attached in the kernel");
+	if (a->d.plane && !wm_plane_counters(a->d.plane, n))
+		add_rows(m, kernel, n, WM_ARRAY_LEN(kernel));
+}
+
+static void collect(struct metrics *m, const struct wm_api *a)
+{
+#define X(sym, name, text) {#name, text},
+	static const struct row dns[] = {WM_DNS_COUNTERS(X)};
+	static const struct row http[] = {WM_HTTP_COUNTERS(X)};
+	static const struct row api[] = {WM_API_COUNTERS(X)};
+#undef X
+
+	m->count = 0;
+	GAUGE("agent_uptime_seconds", (wm_clock_ms() - a->start_ms) / 1000, "since the start");
+	collect_registry(m, a->d.registry);
+	if (a->d.health)
+		collect_health(m, a->d.health);
+	if (a->d.tables)
+		collect_tables(m, a->d.tables);
+	collect_plane(m, a);
+	if (a->d.dns)
+		add_rows(m, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
+	if (a->server) {
+		GAUGE("http_connections", wm_http_connections(a->server), "open connections");
+		add_rows(m, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));
+	}
+	GAUGE("api_watchers", a->watches, "blocking queries that wait");
+	add_rows(m, api, a->counters, WM_ARRAY_LEN(api));
+}
+
+/* --- shapes ----------------------------------------------------------------------------------- */
+/* waymark.<part>.<rest> */
+static void put_name(struct wm_json *j, const char *name)
+{
+	char text[NAME_MAX_OCTETS], *first;
+
+	snprintf(text, sizeof(text), "waymark.%s", name);
+	first = strchr(text, '_');
+	if (first)
+		*first = '.';
+	wm_json_ks(j, "Name", text);
+}
+
+static void put_gauges(struct wm_json *j, const struct metrics *m)
+{
+	wm_json_kopen(j, "Gauges", '[');
+	for (unsigned i = 0; i < m->count; i++) {
+		if (!m->all[i].gauge)
+			continue;
+		wm_json_open(j, '{');
+		put_name(j, m->all[i].name);
+		wm_json_ku(j, "Value", m->all[i].value);
+		wm_json_kempty(j, "Labels", '{');
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_counters(struct wm_json *j, const struct metrics *m)
+{
+	wm_json_kopen(j, "Counters", '[');
+	for (unsigned i = 0; i < m->count; i++) {
+		const struct metric *x = &m->all[i];
+
+		if (x->gauge)
+			continue;
+		wm_json_open(j, '{');
+		put_name(j, x->name);
+		wm_json_ku(j, "Count", x->value);
+		wm_json_ku(j, "Rate", 0);
+		wm_json_ku(j, "Sum", x->value); /* each counts one */
+		wm_json_ku(j, "Min", x->value > 0);
+		wm_json_ku(j, "Max", x->value > 0);
+		wm_json_ku(j, "Mean", x->value > 0);
+		wm_json_ku(j, "Stddev", 0);
+		wm_json_kempty(j, "Labels", '{');
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void answer_json(struct wm_call *c, const struct metrics *m)
+{
+	time_t now = time(NULL);
+	char text[64] = "";
+	struct wm_json j;
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S +0000 UTC", &tm);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "Timestamp", text);
+	put_gauges(&j, m);
+	wm_json_kempty(&j, "Points", '[');
+	put_counters(&j, m);
+	wm_json_kempty(&j, "Samples", '[');
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+/* The texts are ours: none has a line end or a backslash to escape. */
+static void answer_prometheus(struct wm_call *c, const struct metrics *m)
+{
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	for (unsigned i = 0; i < m->count; i++) {
+		const struct metric *x = &m->all[i];
+		const char *end = x->gauge ? "" : "_total";
+
+		wm_buf_printf(
+			j.b,
+			"# HELP waymark_%s%s %s\n# TYPE waymark_%s%s %s\nwaymark_%s%s %" PRIu64
+			"\n",
+			x->name, end, x->text, x->name, end, x->gauge ? "gauge" : "counter",
+			x->name, end, x->value);
+	}
+	wm_answer_typed(c, "text/plain; version=0.0.4; charset=utf-8", j.b);
+}
+
+void wm_agent_metrics(struct wm_call *c)
+{
+	const char *format = wm_http_query(c->req, "format");
+	struct metrics m;
+
+	collect(&m, c->api);
+	if (format && strcmp(format, "prometheus") == 0)
+		answer_prometheus(c, &m);
+	else
+		answer_json(c, &m);
+}
