@@ -88,6 +88,31 @@ static void update_body(const char *body, size_t len)
 	wm_decoded_free(mem);
 }
 
+static void check_body(const char *body, size_t len)
+{
+	struct wm_check_draft draft;
+	struct wm_decoded *mem = NULL;
+	const char *service_id = NULL;
+	struct wm_err e = {0};
+	struct wm_registry *r;
+	int err = wm_decode_check(body, len, &mem, &draft, &service_id, &e);
+
+	if (err) {
+		check_error(err, &e);
+		check(!mem);
+		return;
+	}
+	check(mem && service_id);
+	r = registry_open();
+	err = wm_registry_check_register(r, service_id, &draft, NULL, NULL, &e);
+	if (err)
+		check_error(err, &e);
+	wm_registry_flush(r);
+	check(wm_registry_node_checks(r)->checks_count == (!err && !*service_id));
+	wm_registry_close(r);
+	wm_decoded_free(mem);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *copy;
@@ -99,6 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data + 1, size - 1);
 	if (data[0] == '!')
 		update_body(copy, size - 1);
+	else if (data[0] == '?')
+		check_body(copy, size - 1);
 	else
 		register_body(copy, size - 1);
 	free(copy);

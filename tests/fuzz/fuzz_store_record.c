@@ -15,7 +15,7 @@ static void check(bool ok)
 		abort();
 }
 
-static struct wm_instance *decode(const char *body, size_t len, char **ret_copy)
+static struct wm_instance *decode(bool node, const char *body, size_t len, char **ret_copy)
 {
 	static struct wm_record_instance d;
 	struct wm_instance *i;
@@ -23,7 +23,8 @@ static struct wm_instance *decode(const char *body, size_t len, char **ret_copy)
 	*ret_copy = malloc(len + 1);
 	check(*ret_copy != NULL);
 	memcpy(*ret_copy, body, len);
-	if (wm_record_get_instance(*ret_copy, len, &d))
+	if (node ? wm_record_get_node(*ret_copy, len, &d)
+		 : wm_record_get_instance(*ret_copy, len, &d))
 		return NULL;
 	i = wm_instance_build(&d.d);
 	check(i != NULL);
@@ -37,24 +38,31 @@ static struct wm_instance *decode(const char *body, size_t len, char **ret_copy)
 	return i;
 }
 
-static void instance(const char *body, size_t len)
+static int encode(bool node, struct wm_buf *b, const struct wm_instance *i)
 {
+	return node ? wm_record_put_node(b, 7, i) : wm_record_put_instance(b, 7, i);
+}
+
+/* An instance, or the node's checks. */
+static void instance(bool node, const char *body, size_t len)
+{
+	enum wm_record_type t = node ? WM_RECORD_NODE : WM_RECORD_INSTANCE;
 	char *copy = NULL, *again = NULL;
-	struct wm_instance *i = decode(body, len, &copy), *j;
+	struct wm_instance *i = decode(node, body, len, &copy), *j;
 	const char *why = "";
 	struct wm_buf a, b;
 
 	if (i) {
 		wm_buf_init(&a, WM_RECORD_MAX);
 		wm_buf_init(&b, WM_RECORD_MAX);
-		check(wm_record_put_instance(&a, 7, i) == 0);
-		check(wm_record_open(a.data, a.len, 7, WM_RECORD_INSTANCE, &why) == 0);
-		check(wm_record_open(a.data, a.len, 8, WM_RECORD_INSTANCE, &why) != 0);
-		j = decode(a.data + WM_RECORD_HEAD, a.len - WM_RECORD_HEAD, &again);
+		check(encode(node, &a, i) == 0);
+		check(wm_record_open(a.data, a.len, 7, t, &why) == 0);
+		check(wm_record_open(a.data, a.len, 8, t, &why) != 0);
+		j = decode(node, a.data + WM_RECORD_HEAD, a.len - WM_RECORD_HEAD, &again);
 		check(j && wm_instance_same(i, j) && i->checks_count == j->checks_count);
 		for (unsigned n = 0; n < i->checks_count; n++)
 			check(wm_check_same(i->checks[n], j->checks[n]));
-		check(wm_record_put_instance(&b, 7, j) == 0);
+		check(encode(node, &b, j) == 0);
 		check(a.len == b.len && memcmp(a.data, b.data, a.len) == 0);
 		wm_instance_free(j, true);
 		wm_buf_done(&a);
@@ -86,7 +94,7 @@ static void others(const char *body, size_t len)
 		check(b.len == len + WM_RECORD_HEAD &&
 		      memcmp(b.data + WM_RECORD_HEAD, body, len) == 0);
 	}
-	for (int t = WM_RECORD_META; t <= WM_RECORD_SERVICE; t++)
+	for (int t = WM_RECORD_META; t <= WM_RECORD_NODE; t++)
 		(void)wm_record_open(body, len, 1, (enum wm_record_type)t, &why);
 	wm_buf_done(&b);
 	free(copy);
@@ -99,6 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] & 1)
 		others((const char *)data + 1, size - 1);
 	else
-		instance((const char *)data + 1, size - 1);
+		instance(data[0] & 2, (const char *)data + 1, size - 1);
 	return 0;
 }

@@ -79,6 +79,24 @@ check("the watcher woke", [], seen.get("nodes"))
 check("with a greater index", True, int(seen["index"]) > int(index))
 check("and soon", True, 0.2 < seen["after"] < 10)
 
+# checks by themselves, and maintenance
+check("check.register", True, c.agent.check.register("disk", check=consul.Check.ttl("1h")))
+check("check.register of an instance", True, c.agent.check.register(
+    "more", check=consul.Check.tcp("127.0.0.1", 1, "10h"), service_id="py-1"))
+checks = c.agent.checks()
+check("whose they are", ("", "py-1"), (checks["disk"]["ServiceID"], checks["more"]["ServiceID"]))
+check("a check of the node shows with each instance", True, all(
+    "disk" in [k["CheckID"] for k in n["Checks"]] for n in c.health.service("py")[1]))
+for check_id in ("disk", "more"):
+    check("check.deregister", 200, put("/check/deregister/" + check_id))
+check("service.maintenance", True, c.agent.service.maintenance("py-1", "true", "new disk"))
+check("its reason", "new disk", c.agent.checks()["_service_maintenance:py-1"]["Notes"])
+check("and off", True, c.agent.service.maintenance("py-1", "false"))
+check("agent.maintenance", True, c.agent.maintenance("true", "boot"))
+check("is critical", "critical", c.agent.checks()["_node_maintenance"]["Status"])
+check("and off again", True, c.agent.maintenance("false"))
+check("nothing stays of both", {"service:py-1", "service:py-2"}, set(c.agent.checks()))
+
 check("deregister", 200, put("/service/deregister/py-1"))
 check("deregister the other", 200, put("/service/deregister/py-2"))
 check("nothing is left", {}, c.agent.services())

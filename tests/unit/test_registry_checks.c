@@ -122,6 +122,32 @@ Test(registry_checks, a_status_of_the_node_is_every_instances)
 	wm_registry_close(r);
 }
 
+/* Index of a service when its instance was announced. */
+static void note_index(void *arg, const struct wm_change *c)
+{
+	if (c->kind == WM_CHANGE_INSTANCE_UPSERT)
+		*(uint64_t *)arg = c->service->index;
+}
+
+/* The node is announced when what follows it in the transaction is linked already. */
+Test(registry_checks, the_node_moves_no_index_back)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_instance_draft web = {.id = "a", .name = "web", .port = 2};
+	struct answer a[2] = {0};
+	uint64_t seen = 0;
+
+	put(r, "a", "web", 1);
+	wm_registry_subscribe(r, note_index, &seen);
+	queue_check(r, "", "disk", WM_CRITICAL, &a[0]);
+	wm_registry_register(r, &web, answered, &a[1], NULL);
+	wm_registry_flush(r);
+	cr_assert_eq(a[0].code | a[1].code, 0);
+	cr_assert_eq(seen, wm_registry_index(r));
+	cr_assert_eq(wm_registry_instance(r, "a")->status, WM_CRITICAL);
+	wm_registry_close(r);
+}
+
 /* --- a store that fails, and restarts --------------------------------------------------------- */
 /* As a full disk: no octet can be written. */
 static void disk(bool full)

@@ -125,7 +125,8 @@ void wm_registry_node_changed(struct wm_registry *r, uint64_t index, struct wm_c
 
 	wm_registry_announce(r, &change);
 	while ((s = wm_map_next(r->services, &pos))) {
-		s->index = index;
+		if (s->index < index) /* a later write of the transaction may have moved it */
+			s->index = index;
 		for (unsigned n = 0; n < s->instances_count; n++) {
 			struct wm_instance *i = s->instances[n];
 			enum wm_status next = wm_instance_effective(r, i);
