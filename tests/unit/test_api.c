@@ -350,9 +350,9 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "Invalid check: GRPC is not supported"},
 		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
 		 "Invalid check: AliasService is not supported"},
-		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a:1\", \"GRPCUseTLS\": true, "
+		{"{\"Name\": \"x\", \"Check\": {\"TCP\": \"a:1\", \"TCPUseTLS\": true, "
 		 "\"Interval\": \"1s\"}}",
-		 "Invalid check: GRPC is not supported"},
+		 "Invalid check: TCPUseTLS is not supported"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
 		 "Kind \"connect-proxy\" is not supported"},
 		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",

@@ -45,6 +45,7 @@ struct raw_check {
 	const char *id, *status, *http, *tcp, *udp, *grpc, *h2ping, *docker, *shell, *os_service,
 		*alias_node, *alias_service, *service_id, *token, *ns, *partition;
 	unsigned args;
+	bool tcp_tls;
 };
 struct raw_service {
 	struct wm_instance_draft d;
@@ -468,7 +469,7 @@ static const struct field check_fields[] = {
 	CHECK("Body", get_string, d.body),
 	CHECK("DisableRedirects|disable_redirects", get_bool, d.disable_redirects),
 	CHECK("TCP", get_string, tcp),
-	CHECK("TCPUseTLS|tcp_use_tls", get_bool, d.use_tls),
+	CHECK("TCPUseTLS|tcp_use_tls", get_bool, tcp_tls),
 	CHECK("UDP", get_string, udp),
 	CHECK("GRPC", get_string, grpc),
 	CHECK("GRPCUseTLS|grpc_use_tls", ignore, d),
@@ -511,28 +512,27 @@ static int unsupported(struct decoder *d, const char *what)
 /* The kind is what the client set; kinds that we do not run are refused rather than never run. */
 static int judge_check(struct decoder *d, struct raw_check *c)
 {
-	unsigned kinds = set(c->http) + set(c->tcp) + set(c->udp);
+	unsigned kinds = set(c->http) + set(c->tcp);
 
 	if (c->args)
 		return wm_err_set(d->e, WM_E_INTERNAL,
 				  "Scripts are disabled on this agent from remote calls; to "
 				  "enable, configure 'enable_script_checks' to true");
-	if (set(c->grpc) || set(c->h2ping))
-		return unsupported(d, set(c->grpc) ? "GRPC" : "H2PING");
+	if (set(c->udp) || set(c->grpc) || set(c->h2ping))
+		return unsupported(d, set(c->udp) ? "UDP" : set(c->grpc) ? "GRPC" : "H2PING");
 	if (set(c->docker) || set(c->os_service) || set(c->shell))
 		return unsupported(d, set(c->docker)	   ? "DockerContainerID"
 				      : set(c->os_service) ? "OSService"
 							   : "Shell");
 	if (set(c->alias_node) || set(c->alias_service))
 		return unsupported(d, set(c->alias_node) ? "AliasNode" : "AliasService");
+	if (c->tcp_tls)
+		return unsupported(d, "TCPUseTLS");
 	if (kinds > 1)
 		return wm_err_set(d->e, WM_E_INVALID,
-				  "Invalid check: only one of HTTP, TCP and UDP can be specified");
-	c->d.kind = set(c->http)  ? WM_CHECK_HTTP
-		    : set(c->tcp) ? WM_CHECK_TCP
-		    : set(c->udp) ? WM_CHECK_UDP
-				  : WM_CHECK_TTL;
-	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : set(c->udp) ? c->udp : NULL;
+				  "Invalid check: HTTP and TCP cannot both be specified");
+	c->d.kind = set(c->http) ? WM_CHECK_HTTP : set(c->tcp) ? WM_CHECK_TCP : WM_CHECK_TTL;
+	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : NULL;
 	if (!set(c->d.id))
 		c->d.id = c->id;
 	if (set(c->status)) {

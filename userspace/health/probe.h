@@ -27,7 +27,7 @@ struct wm_probe_kind {
 	/* p->run came due. */
 	void (*due)(struct wm_prober *p, uint64_t now_ms);
 };
-extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp;
+extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -74,8 +74,6 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** A probe could not be made for reasons of our own, which say nothing about the instance. */
 void wm_prober_skip(struct wm_prober *p);
-/** Keep the address of "address:port" or "[v6]:port" ready to dial; of a name family is 0. */
-void wm_probe_prepare_address(struct wm_prober *p, const char *target);
 /** True for errors (negative errno) that mean this host is short of something. */
 bool wm_probe_own_fault(int err);
 /** Hand a status to the registry at once and count. @return 0 or -ENOMEM. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe_tcp.c - a TCP connection that opens is a pass. An address is dialled by a plain socket; a
- * host name by the HTTP client, whose resolver does not block; it also does the handshake where the
- * check asks for TLS. Most instances are on this host: their connection stands when connect()
- * returns, and the loop is not bothered. */
+ * host name by the HTTP client's resolver, which does not block. Most instances are on this host:
+ * their handshake is over when connect() returns, and the loop is not bothered. */
 #include "probe.h"
 #include "userspace/base/util.h"
 
@@ -45,7 +44,8 @@ static bool split(const char *target, char *host, size_t cap, const char **ret_p
 	return true;
 }
 
-void wm_probe_prepare_address(struct wm_prober *p, const char *target)
+/* An address is kept ready to dial; anything else is a name. */
+static void tcp_prepare(struct wm_prober *p)
 {
 	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
 				 .ai_socktype = SOCK_STREAM};
@@ -54,18 +54,14 @@ void wm_probe_prepare_address(struct wm_prober *p, const char *target)
 	const char *port;
 
 	p->family = 0;
-	if (!split(target, host, sizeof(host), &port) || getaddrinfo(host, port, &hints, &ai))
+	if (!split(p->check->target, host, sizeof(host), &port) ||
+	    getaddrinfo(host, port, &hints, &ai))
 		return;
 	if (ai->ai_addrlen <= sizeof(p->addr)) {
 		memcpy(&p->addr, ai->ai_addr, ai->ai_addrlen);
 		p->family = (sa_family_t)ai->ai_family;
 	}
 	freeaddrinfo(ai);
-}
-
-static void tcp_prepare(struct wm_prober *p)
-{
-	wm_probe_prepare_address(p, p->check->target);
 }
 
 static void tcp_cancel(struct wm_prober *p)
@@ -169,25 +165,18 @@ static void on_call(void *arg, const struct wm_http_answer *a)
 	else if (a->error == -ENXIO)
 		wm_prober_done(p, WM_CRITICAL, "dial tcp: lookup %s: no such host",
 			       p->check->target);
-	else if (p->check->use_tls)
-		wm_prober_done(p, WM_CRITICAL, "tcp tls %s: %s", p->check->target, a->reason);
 	else
 		failed(p, "connect", -a->error);
 }
 
-/* Through the HTTP client, which resolves names and shakes hands. */
-static void start_by_client(struct wm_prober *p, uint64_t timeout_ms)
+static void start_by_name(struct wm_prober *p, uint64_t timeout_ms)
 {
-	const struct wm_check *c = p->check;
 	char url[WM_CHECK_TARGET_MAX + 16];
-	struct wm_http_call_options o = {.url = url,
-					 .timeout_ms = timeout_ms,
-					 .connect_only = true,
-					 .tls_skip_verify = c->tls_skip_verify,
-					 .tls_server_name = c->tls_server_name};
+	struct wm_http_call_options o = {
+		.url = url, .timeout_ms = timeout_ms, .connect_only = true};
 	int err = 0;
 
-	snprintf(url, sizeof(url), "%s://%s/", c->use_tls ? "https" : "http", c->target);
+	snprintf(url, sizeof(url), "http://%s/", p->check->target);
 	p->call = wm_http_call_start(p->h->http, &o, on_call, p, &err);
 	if (p->call)
 		return;
@@ -202,8 +191,8 @@ static void tcp_start(struct wm_prober *p, uint64_t timeout_ms)
 {
 	struct pollfd ready = {.events = POLLOUT};
 
-	if (!p->family || p->check->use_tls) {
-		start_by_client(p, timeout_ms);
+	if (!p->family) {
+		start_by_name(p, timeout_ms);
 		return;
 	}
 	p->fd = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

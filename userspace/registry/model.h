@@ -21,12 +21,11 @@ enum wm_check_kind {
 	WM_CHECK_TCP,
 	WM_CHECK_HTTP,
 	WM_CHECK_MAINTENANCE, /* critical as long as it stands; nothing probes it */
-	WM_CHECK_UDP,
 	WM_CHECK_KIND_COUNT
 };
 #define WM_NODE_MAINTENANCE_ID	  "_node_maintenance"	  /* the node's check of that kind */
 #define WM_SERVICE_MAINTENANCE_ID "_service_maintenance:" /* and of an instance: its id follows */
-/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp". */
+/** Consul's `Type`: "ttl", "tcp", "http", "maintenance". */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {
@@ -52,7 +51,6 @@ struct wm_check {
 	char *method, *body;	 /* HTTP; may be NULL */
 	struct wm_pair *headers; /* HTTP; a name may repeat */
 	unsigned headers_count;
-	bool use_tls; /* TCP: a handshake too */
 	bool tls_skip_verify, disable_redirects;
 	char *tls_server_name; /* may be NULL */
 	uint64_t interval_ms, timeout_ms, ttl_ms;

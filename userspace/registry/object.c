@@ -89,7 +89,6 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	c->body = put(&a, d->body);
 	c->tls_server_name = put(&a, d->tls_server_name);
 	c->kind = d->kind;
-	c->use_tls = d->use_tls;
 	c->tls_skip_verify = d->tls_skip_verify;
 	c->disable_redirects = d->disable_redirects;
 	c->interval_ms = d->interval_ms;
@@ -315,7 +314,7 @@ bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 {
 	return ((const struct wm_check_box *)a)->given == ((const struct wm_check_box *)b)->given &&
 	       a->kind == b->kind && a->headers_count == b->headers_count &&
-	       a->use_tls == b->use_tls && a->tls_skip_verify == b->tls_skip_verify &&
+	       a->tls_skip_verify == b->tls_skip_verify &&
 	       a->disable_redirects == b->disable_redirects && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->ttl_ms == b->ttl_ms &&
 	       a->deregister_after_ms == b->deregister_after_ms &&

@@ -80,8 +80,7 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_s(b, c->method);
 	put_s(b, c->body);
 	put_pairs(b, c->headers, c->headers_count);
-	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0) |
-			 (c->use_tls ? 4u : 0));
+	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0));
 	put_s(b, c->tls_server_name);
 	put_u(b, c->interval_ms);
 	put_u(b, c->timeout_ms);
@@ -235,10 +234,9 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	d->method = get_s(c);
 	d->body = get_s(c);
 	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
-	flags = (unsigned)get_u(c, 7);
+	flags = (unsigned)get_u(c, 3);
 	d->tls_skip_verify = flags & 1;
 	d->disable_redirects = flags & 2;
-	d->use_tls = flags & 4;
 	d->tls_server_name = get_s(c);
 	d->interval_ms = get_u(c, UINT64_MAX);
 	d->timeout_ms = get_u(c, UINT64_MAX);

@@ -42,7 +42,7 @@ struct wm_check_draft {
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;
 	enum wm_status status; /* initial; critical if !has_status */
 	bool has_status;
-	bool use_tls, tls_skip_verify, disable_redirects;
+	bool tls_skip_verify, disable_redirects;
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */

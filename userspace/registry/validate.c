@@ -268,20 +268,6 @@ static bool authority_valid(const char *s, const char *end, bool need_port)
 	return *stop == ':' && port_valid(stop + 1, end);
 }
 
-/* What a probe can dial without asking a resolver. authority_valid() holds. */
-static bool address_or_localhost(const char *s)
-{
-	char host[WM_ADDRESS_MAX + 1];
-	struct in_addr v4;
-	size_t n = strcspn(s, ":");
-
-	if (*s == '[' || n >= sizeof(host))
-		return *s == '[';
-	memcpy(host, s, n);
-	host[n] = 0;
-	return inet_pton(AF_INET, host, &v4) == 1 || strcasecmp(host, "localhost") == 0;
-}
-
 static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 {
 	const char *s = c->target, *rest;
@@ -290,9 +276,7 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 		return 0;
 	if (!s || !*s)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: %s must not be empty",
-				  c->kind == WM_CHECK_TCP   ? "TCP"
-				  : c->kind == WM_CHECK_UDP ? "UDP"
-							    : "HTTP");
+				  c->kind == WM_CHECK_TCP ? "TCP" : "HTTP");
 	if (strnlen(s, WM_CHECK_TARGET_MAX + 1) > WM_CHECK_TARGET_MAX)
 		return wm_err_set(e, WM_E_LIMIT,
 				  "Invalid check: target is too long (limit: %d characters)",
@@ -302,14 +286,6 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 			return wm_err_set(e, WM_E_INVALID,
 					  "Invalid check: TCP \"%.*s\" must be host:port, with a "
 					  "port from 1 to 65535",
-					  SHOWN, s);
-		return 0;
-	}
-	if (c->kind == WM_CHECK_UDP) {
-		if (!authority_valid(s, s + strlen(s), true) || !address_or_localhost(s))
-			return wm_err_set(e, WM_E_INVALID,
-					  "Invalid check: UDP \"%.*s\" must be address:port or "
-					  "localhost:port, with a port from 1 to 65535",
 					  SHOWN, s);
 		return 0;
 	}
