@@ -99,6 +99,8 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(h->text, sizeof(h->text), fmt, ap);
 	va_end(ap);
+	/* reasons of failures may quote the peer too: a certificate's names */
+	wm_probe_clean(h->text, strlen(h->text));
 	wm_prober_report(p, s, h->text);
 }
 

@@ -25,6 +25,7 @@ struct wm_http_call_options {
 	bool follow_redirects;	    /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
+	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
 	bool connect_only; /* resolve and connect to the URL's host and port, then close; no request
 			    */
 };
