@@ -350,9 +350,6 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "Invalid check: GRPC is not supported"},
 		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
 		 "Invalid check: AliasService is not supported"},
-		{"{\"Name\": \"x\", \"Check\": {\"TCP\": \"a:1\", \"TCPUseTLS\": true, "
-		 "\"Interval\": \"1s\"}}",
-		 "Invalid check: TCPUseTLS is not supported"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
 		 "Kind \"connect-proxy\" is not supported"},
 		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",
@@ -507,7 +504,8 @@ Test(api, checks_reach_the_registry_whole)
 
 	must_put(REGISTER,
 		 "{\"ID\":\"q\",\"Name\":\"quill\",\"Port\":1,\"Check\":{\"TTL\":\"30s\"},"
-		 "\"Checks\":[{\"TCP\":\"127.0.0.1:1\",\"Interval\":\"10h\",\"Timeout\":\"500ms\"},"
+		 "\"Checks\":[{\"TCP\":\"127.0.0.1:1\",\"Interval\":\"10h\",\"Timeout\":\"500ms\","
+		 "\"TCPUseTLS\":true,\"TLSServerName\":\"a.test\"},"
 		 "{\"HTTP\":\"http://127.0.0.1:1/h\",\"Interval\":\"5h\",\"Method\":\"POST\","
 		 "\"Header\":{\"X-A\":[\"1\",\"2\"]},\"Body\":\"b\",\"TLSSkipVerify\":true,"
 		 "\"SuccessBeforePassing\":2,\"FailuresBeforeCritical\":3}]}");
@@ -517,6 +515,8 @@ Test(api, checks_reach_the_registry_whole)
 	cr_assert_eq(c->kind, WM_CHECK_TCP);
 	cr_assert_str_eq(c->target, "127.0.0.1:1");
 	cr_assert_eq(c->timeout_ms, 500);
+	cr_assert(c->use_tls);
+	cr_assert_str_eq(c->tls_server_name, "a.test");
 	c = wm_registry_check(registry, "service:q:3");
 	cr_assert_eq(c->kind, WM_CHECK_HTTP);
 	cr_assert_str_eq(c->method, "POST");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net registry health */
 /* Checks over TLS against openssl's own server, with certificates made for the run. */
+#include "http_peer.h"
 #include "tls_peer.h"
 #include "userspace/base/util.h"
 #include "userspace/health/health.h"
@@ -152,4 +153,58 @@ Test(health_tls, plain_http_to_a_tls_server_is_critical)
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/ok", peer.port);
 	c.target = url;
 	expect(c, WM_CRITICAL, url);
+}
+
+static struct wm_check_draft tcp(void)
+{
+	static char target[32];
+
+	snprintf(target, sizeof(target), "127.0.0.1:%u", peer.port);
+	return (struct wm_check_draft){.kind = WM_CHECK_TCP,
+				       .target = target,
+				       .use_tls = true,
+				       .interval_ms = 5,
+				       .timeout_ms = DEADLINE_MS};
+}
+
+Test(health_tls, tcp_passes_with_a_trusted_authority)
+{
+	struct wm_check_draft c = tcp();
+
+	trust(peer.ca);
+	expect(c, WM_PASSING, "Success");
+	c.tls_server_name = TLS_PEER_NAME;
+	expect(c, WM_PASSING, "Success");
+	c.tls_server_name = "other.test";
+	expect(c, WM_CRITICAL, "'other.test'");
+}
+
+Test(health_tls, tcp_by_an_unknown_authority_is_critical_unless_skipped)
+{
+	struct wm_check_draft c = tcp();
+
+	trust(peer.other);
+	expect(c, WM_CRITICAL, "SSL certificate problem");
+	c.tls_skip_verify = true;
+	expect(c, WM_PASSING, "Success");
+	/* without TLS nothing of it is looked at */
+	c.tls_skip_verify = c.use_tls = false;
+	expect(c, WM_PASSING, "Success");
+}
+
+Test(health_tls, tcp_to_a_listener_without_tls_is_critical)
+{
+	struct wm_check_draft c = tcp();
+	struct peer plain;
+	char target[32];
+
+	peer_start(&plain);
+	snprintf(target, sizeof(target), "127.0.0.1:%u", plain.port);
+	c.target = target;
+	c.timeout_ms = 200;
+	trust(peer.ca);
+	expect(c, WM_CRITICAL, target);
+	c.use_tls = false;
+	expect(c, WM_PASSING, "Success");
+	peer_stop(&plain);
 }

@@ -523,13 +523,12 @@ static int judge_check(struct decoder *d, struct raw_check *c)
 							   : "Shell");
 	if (set(c->alias_node) || set(c->alias_service))
 		return unsupported(d, set(c->alias_node) ? "AliasNode" : "AliasService");
-	if (c->tcp_tls)
-		return unsupported(d, "TCPUseTLS");
 	if (kinds > 1)
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "Invalid check: HTTP and TCP cannot both be specified");
 	c->d.kind = set(c->http) ? WM_CHECK_HTTP : set(c->tcp) ? WM_CHECK_TCP : WM_CHECK_TTL;
 	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : NULL;
+	c->d.use_tls = c->d.kind == WM_CHECK_TCP && c->tcp_tls;
 	if (!set(c->d.id))
 		c->d.id = c->id;
 	if (set(c->status)) {

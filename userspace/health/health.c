@@ -275,7 +275,7 @@ static uint64_t shape_of(const struct wm_check *c)
 {
 	const uint64_t numbers[] = {(uint64_t)c->kind, c->interval_ms,	   c->timeout_ms,
 				    c->ttl_ms,	       c->tls_skip_verify, c->disable_redirects,
-				    c->headers_count};
+				    c->use_tls,	       c->headers_count};
 	uint64_t h = wm_hash(numbers, sizeof(numbers));
 
 	h = mix(mix(mix(mix(h, c->target), c->method), c->body), c->tls_server_name);

@@ -560,6 +560,8 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	if (o->unix_socket)
 		SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_socket);
 	SET(CURLOPT_CONNECT_ONLY, o->connect_only ? 1L : 0L);
+	/* what listens need not be HTTP, and may refuse who offers only that */
+	SET(CURLOPT_SSL_ENABLE_ALPN, o->connect_only ? 0L : 1L);
 #undef SET
 	return bad || !set_tls(call, o) ? -ENOMEM : 0;
 }

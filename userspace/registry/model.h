@@ -44,6 +44,7 @@ struct wm_check {
 	struct wm_pair *headers; /* HTTP; a name may repeat */
 	unsigned headers_count;
 	bool tls_skip_verify, disable_redirects;
+	bool use_tls;	       /* TCP: a TLS handshake follows the connect */
 	char *tls_server_name; /* may be NULL */
 	uint64_t interval_ms, timeout_ms, ttl_ms;
 	uint64_t deregister_after_ms; /* 0: never */
