@@ -348,6 +348,12 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 	} all[] = {
 		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a:1\", \"Interval\": \"1s\"}}",
 		 "Invalid check: GRPC is not supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
+		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
+		 "IPv6 address in brackets"},
+		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"1.2.3.4:1\", \"TCP\": \"1.2.3.4:1\", "
+		 "\"Interval\": \"1s\"}}",
+		 "Invalid check: UDP and HTTP or TCP cannot both be specified"},
 		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
 		 "Invalid check: AliasService is not supported"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",

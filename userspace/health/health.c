@@ -18,6 +18,7 @@ static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_TTL] = &wm_probe_ttl,
 	[WM_CHECK_TCP] = &wm_probe_tcp,
 	[WM_CHECK_HTTP] = &wm_probe_http,
+	[WM_CHECK_UDP] = &wm_probe_udp,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)

@@ -16,8 +16,8 @@ const char *wm_status_str(enum wm_status s);
 /** @return 0 or -EINVAL. */
 int wm_status_parse(const char *s, enum wm_status *ret);
 
-enum wm_check_kind { WM_CHECK_TTL, WM_CHECK_TCP, WM_CHECK_HTTP, WM_CHECK_KIND_COUNT };
-/** Consul's `Type`: "ttl", "tcp", "http". */
+enum wm_check_kind { WM_CHECK_TTL, WM_CHECK_TCP, WM_CHECK_HTTP, WM_CHECK_UDP, WM_CHECK_KIND_COUNT };
+/** Consul's `Type`: "ttl", "tcp", "http", "udp". */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {

@@ -122,7 +122,7 @@ int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_insta
 	for (unsigned n = 0; n < i->checks_count; n++) {
 		put_check(b, i->checks[n]);
 		/* what agents of the first version would take for damage, they are told is newer */
-		if (i->checks[n]->use_tls && !b->failed)
+		if ((i->checks[n]->use_tls || i->checks[n]->kind > WM_CHECK_HTTP) && !b->failed)
 			b->data[2] = WM_RECORD_VERSION;
 	}
 	return end(b, row);

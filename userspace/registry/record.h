@@ -8,7 +8,8 @@
 #include "object.h"
 #include "userspace/base/util.h"
 
-/* Version 2: a check may have use_tls. Records without keep version 1, and both are read. */
+/* Version 2: a check may have use_tls or be of kind UDP. Records without keep version 1, and both
+ * are read. */
 #define WM_RECORD_VERSION_FIRST 1
 #define WM_RECORD_VERSION	2
 #define WM_RECORD_HEAD		12
