@@ -550,8 +550,16 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_health_config c = {.probes_max = (unsigned)a->settings.health_probes_max,
 				     .interval_min_ms = a->settings.health_interval_min_ms,
-				     .default_timeout_ms = a->settings.health_timeout_ms};
+				     .default_timeout_ms = a->settings.health_timeout_ms,
+				     .ca_file = a->settings.health_ca_file};
 
+	/* better no start than every check over TLS critical */
+	if (*c.ca_file && access(c.ca_file, R_OK)) {
+		int err = -errno;
+
+		return wm_err_set(e, err, "health.ca_file: cannot read %s: %s", c.ca_file,
+				  strerror(-err));
+	}
 	a->health = wm_health_new(a->loop, a->registry, &c);
 	return a->health ? 0 : wm_err_set(e, -ENOMEM, "out of memory: health");
 }

@@ -148,11 +148,12 @@ static inline void show_instance(struct wm_buf *b, const struct wm_instance *i)
 		cr_assert_eq(c->instance, i);
 		wm_buf_printf(
 			b,
-			" c %s %s %s out=%s k=%d %s %s %s %d%d %s %llu %llu %llu %llu %u %u %u "
+			" c %s %s %s out=%s k=%d %s %s %s %d%d%d %s %llu %llu %llu %llu %u %u %u "
 			"st=%d ci=%llu mi=%llu\n",
 			c->id, c->name, c->notes, c->output, c->kind, c->target ? c->target : "-",
 			c->method ? c->method : "-", c->body ? c->body : "-", c->tls_skip_verify,
-			c->disable_redirects, c->tls_server_name ? c->tls_server_name : "-",
+			c->disable_redirects, c->use_tls,
+			c->tls_server_name ? c->tls_server_name : "-",
 			(unsigned long long)c->interval_ms, (unsigned long long)c->timeout_ms,
 			(unsigned long long)c->ttl_ms, (unsigned long long)c->deregister_after_ms,
 			c->success_before_passing, c->failures_before_warning,

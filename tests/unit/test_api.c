@@ -348,11 +348,14 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 	} all[] = {
 		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a:1\", \"Interval\": \"1s\"}}",
 		 "Invalid check: GRPC is not supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
+		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
+		 "IPv6 address in brackets"},
+		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"1.2.3.4:1\", \"TCP\": \"1.2.3.4:1\", "
+		 "\"Interval\": \"1s\"}}",
+		 "Invalid check: UDP and HTTP or TCP cannot both be specified"},
 		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
 		 "Invalid check: AliasService is not supported"},
-		{"{\"Name\": \"x\", \"Check\": {\"TCP\": \"a:1\", \"TCPUseTLS\": true, "
-		 "\"Interval\": \"1s\"}}",
-		 "Invalid check: TCPUseTLS is not supported"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
 		 "Kind \"connect-proxy\" is not supported"},
 		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",
@@ -561,7 +564,8 @@ Test(api, checks_reach_the_registry_whole)
 
 	must_put(REGISTER,
 		 "{\"ID\":\"q\",\"Name\":\"quill\",\"Port\":1,\"Check\":{\"TTL\":\"30s\"},"
-		 "\"Checks\":[{\"TCP\":\"127.0.0.1:1\",\"Interval\":\"10h\",\"Timeout\":\"500ms\"},"
+		 "\"Checks\":[{\"TCP\":\"127.0.0.1:1\",\"Interval\":\"10h\",\"Timeout\":\"500ms\","
+		 "\"TCPUseTLS\":true,\"TLSServerName\":\"a.test\"},"
 		 "{\"HTTP\":\"http://127.0.0.1:1/h\",\"Interval\":\"5h\",\"Method\":\"POST\","
 		 "\"Header\":{\"X-A\":[\"1\",\"2\"]},\"Body\":\"b\",\"TLSSkipVerify\":true,"
 		 "\"SuccessBeforePassing\":2,\"FailuresBeforeCritical\":3}]}");
@@ -571,6 +575,8 @@ Test(api, checks_reach_the_registry_whole)
 	cr_assert_eq(c->kind, WM_CHECK_TCP);
 	cr_assert_str_eq(c->target, "127.0.0.1:1");
 	cr_assert_eq(c->timeout_ms, 500);
+	cr_assert(c->use_tls);
+	cr_assert_str_eq(c->tls_server_name, "a.test");
 	c = wm_registry_check(registry, "service:q:3");
 	cr_assert_eq(c->kind, WM_CHECK_HTTP);
 	cr_assert_str_eq(c->method, "POST");

@@ -130,6 +130,83 @@ static const char *address(uint16_t port)
 	return text[at];
 }
 
+/* --- UDP --- */
+
+/* A bound UDP socket and the target that names it. */
+static int udp_peer(int family, char *target, size_t cap)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} a = {.in6 = {.sin6_family = AF_UNSPEC}};
+	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(a);
+
+	cr_assert(fd >= 0);
+	a.any.sa_family = (sa_family_t)family;
+	if (family == AF_INET)
+		a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		a.in6.sin6_addr = in6addr_loopback;
+	cr_assert_eq(bind(fd, &a.any, sizeof(a)), 0);
+	cr_assert_eq(getsockname(fd, &a.any, &len), 0);
+	if (family == AF_INET)
+		snprintf(target, cap, "127.0.0.1:%u", ntohs(a.in.sin_port));
+	else
+		snprintf(target, cap, "[::1]:%u", ntohs(a.in6.sin6_port));
+	return fd;
+}
+
+Test(health, udp_passes_in_silence_and_fails_when_refused)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct wm_check_draft d = {
+			.kind = WM_CHECK_UDP, .interval_ms = 5, .timeout_ms = 20};
+		char target[64], text[128];
+		int fd = udp_peer(families[i], target, sizeof(target));
+		struct wm_check *c;
+
+		d.target = target;
+		c = add(i ? "six" : "four", d);
+		UNTIL(c->status == WM_PASSING);
+		snprintf(text, sizeof(text), "UDP connect %s: Success", target);
+		cr_assert_str_eq(c->output, text);
+		cr_assert_str_eq(wm_check_kind_str(c->kind), "udp");
+		close(fd);
+		UNTIL(c->status == WM_CRITICAL);
+		cr_assert(strstr(c->output, "connection refused"), "%s", c->output);
+	}
+	cr_assert_eq(stats().skipped, 0);
+}
+
+Test(health, udp_answer_ends_the_run_before_its_timeout)
+{
+	struct wm_check_draft d = {
+		.kind = WM_CHECK_UDP, .interval_ms = 5, .timeout_ms = WM_CHECK_DURATION_MAX_MS};
+	struct sockaddr_storage from;
+	socklen_t len = sizeof(from);
+	char target[64], got[16];
+	struct wm_check *c;
+	int fd = udp_peer(AF_INET, target, sizeof(target));
+
+	d.target = target;
+	c = add("a", d);
+	UNTIL(recv(fd, got, sizeof(got), MSG_DONTWAIT | MSG_PEEK) > 0);
+	cr_assert_gt(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &len), 0);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert_eq(sendto(fd, "pong", 4, 0, (struct sockaddr *)&from, len), 4);
+	UNTIL(c->status == WM_PASSING);
+	/* and one in flight is cancelled with its check */
+	UNTIL(stats().in_flight == 1);
+	submit("a", NULL, 0);
+	wm_registry_flush(registry);
+	cr_assert_eq(stats().in_flight, 0);
+	close(fd);
+}
+
 /* --- TCP --- */
 
 Test(health, tcp_follows_a_listener_up_and_down)

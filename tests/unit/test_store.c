@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base registry */
 #include "registry_help.h"
+#include "userspace/registry/record.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -39,6 +40,7 @@ static void put_rich(struct wm_registry *r, unsigned n)
 		 .target = "[::1]:80",
 		 .interval_ms = 10000,
 		 .timeout_ms = 500,
+		 .use_tls = n % 2 == 0,
 		 .output = "none yet",
 		 .success_before_passing = 2,
 		 .failures_before_warning = 1,
@@ -557,4 +559,41 @@ Test(store, a_directory_that_cannot_be_written_is_told, .fini = unmount_small)
 	cr_assert_eq(mount(NULL, state, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
 	cr_assert_eq(try_open(db, "", &e), -EROFS);
 	cr_assert_not_null(strstr(e.text, "Read-only"), "%s", e.text);
+}
+
+/* Agents that know only the first version must be able to read all that does not need the second,
+ * and be told about the rest. */
+Test(store_record, only_what_needs_it_has_the_second_version)
+{
+	struct wm_check_draft c = {.kind = WM_CHECK_TCP, .target = "a:1", .interval_ms = 1};
+	struct wm_instance_draft d = {.name = "web", .checks = &c, .checks_count = 1};
+	static struct wm_record_instance r;
+
+	for (int tls = 0; tls < 2; tls++) {
+		struct wm_buf b;
+		struct wm_instance *i;
+		const char *why = "";
+
+		c.use_tls = tls;
+		i = wm_instance_build(&d);
+		cr_assert(i);
+		wm_box(i)->service_name = "web";
+		wm_buf_init(&b, WM_RECORD_MAX);
+		cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
+		cr_assert_eq(b.data[2], tls ? 2 : 1);
+		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why), 0, "%s",
+			     why);
+		cr_assert_eq(
+			wm_record_get_instance(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &r),
+			0);
+		cr_assert_eq(r.checks[0].use_tls, tls);
+		b.data[2] = WM_RECORD_VERSION + 1;
+		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why),
+			     WM_E_STORE_VERSION);
+		b.data[2] = 0;
+		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why),
+			     WM_E_STORE_DAMAGED);
+		wm_buf_done(&b);
+		wm_instance_free(i, true);
+	}
 }

@@ -512,27 +512,31 @@ static int unsupported(struct decoder *d, const char *what)
 /* The kind is what the client set; kinds that we do not run are refused rather than never run. */
 static int judge_check(struct decoder *d, struct raw_check *c)
 {
-	unsigned kinds = set(c->http) + set(c->tcp);
+	unsigned kinds = set(c->http) + set(c->tcp) + set(c->udp);
 
 	if (c->args)
 		return wm_err_set(d->e, WM_E_INTERNAL,
 				  "Scripts are disabled on this agent from remote calls; to "
 				  "enable, configure 'enable_script_checks' to true");
-	if (set(c->udp) || set(c->grpc) || set(c->h2ping))
-		return unsupported(d, set(c->udp) ? "UDP" : set(c->grpc) ? "GRPC" : "H2PING");
+	if (set(c->grpc) || set(c->h2ping))
+		return unsupported(d, set(c->grpc) ? "GRPC" : "H2PING");
 	if (set(c->docker) || set(c->os_service) || set(c->shell))
 		return unsupported(d, set(c->docker)	   ? "DockerContainerID"
 				      : set(c->os_service) ? "OSService"
 							   : "Shell");
 	if (set(c->alias_node) || set(c->alias_service))
 		return unsupported(d, set(c->alias_node) ? "AliasNode" : "AliasService");
-	if (c->tcp_tls)
-		return unsupported(d, "TCPUseTLS");
 	if (kinds > 1)
-		return wm_err_set(d->e, WM_E_INVALID,
-				  "Invalid check: HTTP and TCP cannot both be specified");
-	c->d.kind = set(c->http) ? WM_CHECK_HTTP : set(c->tcp) ? WM_CHECK_TCP : WM_CHECK_TTL;
-	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : NULL;
+		return wm_err_set(
+			d->e, WM_E_INVALID,
+			set(c->udp) ? "Invalid check: UDP and HTTP or TCP cannot both be specified"
+				    : "Invalid check: HTTP and TCP cannot both be specified");
+	c->d.kind = set(c->http)  ? WM_CHECK_HTTP
+		    : set(c->tcp) ? WM_CHECK_TCP
+		    : set(c->udp) ? WM_CHECK_UDP
+				  : WM_CHECK_TTL;
+	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : set(c->udp) ? c->udp : NULL;
+	c->d.use_tls = c->d.kind == WM_CHECK_TCP && c->tcp_tls;
 	if (!set(c->d.id))
 		c->d.id = c->id;
 	if (set(c->status)) {

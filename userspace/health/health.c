@@ -18,6 +18,7 @@ static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_TTL] = &wm_probe_ttl,
 	[WM_CHECK_TCP] = &wm_probe_tcp,
 	[WM_CHECK_HTTP] = &wm_probe_http,
+	[WM_CHECK_UDP] = &wm_probe_udp,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)
@@ -99,6 +100,8 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(h->text, sizeof(h->text), fmt, ap);
 	va_end(ap);
+	/* reasons of failures may quote the peer too: a certificate's names */
+	wm_probe_clean(h->text, strlen(h->text));
 	wm_prober_report(p, s, h->text);
 }
 
@@ -275,7 +278,7 @@ static uint64_t shape_of(const struct wm_check *c)
 {
 	const uint64_t numbers[] = {(uint64_t)c->kind, c->interval_ms,	   c->timeout_ms,
 				    c->ttl_ms,	       c->tls_skip_verify, c->disable_redirects,
-				    c->headers_count};
+				    c->use_tls,	       c->headers_count};
 	uint64_t h = wm_hash(numbers, sizeof(numbers));
 
 	h = mix(mix(mix(mix(h, c->target), c->method), c->body), c->tls_server_name);

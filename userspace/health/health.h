@@ -14,6 +14,8 @@ struct wm_health_config {
 	uint64_t interval_min_ms;    /* shorter intervals are raised to it */
 	uint64_t default_timeout_ms; /* where a check names none; the interval if that is shorter */
 	uint64_t deregister_min_ms;  /* shortest deregister_after; 0: WM_DEREGISTER_MIN_MS */
+	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
+	const char *ca_file;
 };
 #define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */
 

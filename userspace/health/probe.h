@@ -27,7 +27,7 @@ struct wm_probe_kind {
 	/* p->run came due. */
 	void (*due)(struct wm_prober *p, uint64_t now_ms);
 };
-extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http;
+extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp;
 
 struct wm_prober {
 	struct wm_health *h;

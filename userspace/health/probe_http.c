@@ -103,7 +103,8 @@ static void http_start(struct wm_prober *p, uint64_t timeout_ms)
 					 .answer_max = WM_CHECK_OUTPUT_MAX,
 					 .follow_redirects = !c->disable_redirects,
 					 .tls_skip_verify = c->tls_skip_verify,
-					 .tls_server_name = c->tls_server_name};
+					 .tls_server_name = c->tls_server_name,
+					 .tls_ca_file = p->h->config.ca_file};
 	int err = -ENOMEM;
 
 	if (lines)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe_tcp.c - a TCP connection that opens is a pass. An address is dialled by a plain socket; a
  * host name by the HTTP client's resolver, which does not block. Most instances are on this host:
- * their handshake is over when connect() returns, and the loop is not bothered. */
+ * their handshake is over when connect() returns, and the loop is not bothered. With TLS the HTTP
+ * client connects and shakes hands, whatever the target. */
 #include "probe.h"
 #include "userspace/base/util.h"
 
@@ -54,7 +55,7 @@ static void tcp_prepare(struct wm_prober *p)
 	const char *port;
 
 	p->family = 0;
-	if (!split(p->check->target, host, sizeof(host), &port) ||
+	if (p->check->use_tls || !split(p->check->target, host, sizeof(host), &port) ||
 	    getaddrinfo(host, port, &hints, &ai))
 		return;
 	if (ai->ai_addrlen <= sizeof(p->addr)) {
@@ -165,18 +166,25 @@ static void on_call(void *arg, const struct wm_http_answer *a)
 	else if (a->error == -ENXIO)
 		wm_prober_done(p, WM_CRITICAL, "dial tcp: lookup %s: no such host",
 			       p->check->target);
+	else if (p->check->use_tls && a->error != -ECONNREFUSED)
+		wm_prober_done(p, WM_CRITICAL, "dial tcp %s: %s", p->check->target, a->reason);
 	else
 		failed(p, "connect", -a->error);
 }
 
-static void start_by_name(struct wm_prober *p, uint64_t timeout_ms)
+static void start_call(struct wm_prober *p, uint64_t timeout_ms)
 {
 	char url[WM_CHECK_TARGET_MAX + 16];
-	struct wm_http_call_options o = {
-		.url = url, .timeout_ms = timeout_ms, .connect_only = true};
+	const struct wm_check *c = p->check;
+	struct wm_http_call_options o = {.url = url,
+					 .timeout_ms = timeout_ms,
+					 .connect_only = true,
+					 .tls_skip_verify = c->tls_skip_verify,
+					 .tls_server_name = c->tls_server_name,
+					 .tls_ca_file = p->h->config.ca_file};
 	int err = 0;
 
-	snprintf(url, sizeof(url), "http://%s/", p->check->target);
+	snprintf(url, sizeof(url), "%s://%s/", c->use_tls ? "https" : "http", c->target);
 	p->call = wm_http_call_start(p->h->http, &o, on_call, p, &err);
 	if (p->call)
 		return;
@@ -192,7 +200,7 @@ static void tcp_start(struct wm_prober *p, uint64_t timeout_ms)
 	struct pollfd ready = {.events = POLLOUT};
 
 	if (!p->family) {
-		start_by_name(p, timeout_ms);
+		start_call(p, timeout_ms);
 		return;
 	}
 	p->fd = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -13,8 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REDIRECTS_MAX	5  /* hops: more is a loop */
-#define DNS_CACHE_S	5L /* seconds: probes of one host share an answer, changes show soon */
+#define REDIRECTS_MAX	5   /* hops: more is a loop */
+#define DNS_CACHE_S	5L  /* seconds: probes of one host share an answer, changes show soon */
+#define CA_CACHE_S	60L /* seconds: parsing a bundle takes some 10 ms of the loop's time */
 #define DRAIN_MAX	(1024 * 1024) /* octets read beyond answer_max: a server need not see a reset */
 #define ANSWER_HEAD_MAX (64 * 1024) /* octets of an answer's headers, redirects included */
 #define ANSWER_FIRST	512	    /* octets: first allocation for a body */
@@ -52,6 +53,7 @@ struct wm_http_client {
 	struct calls running, queued;
 	LIST_HEAD(, watch) watches;
 	unsigned in_flight, calls, max;
+	bool bundle;  /* the system's authorities are in one file */
 	bool reaping; /* callbacks of finished calls run */
 	bool dead;    /* freed from inside one of them */
 };
@@ -503,6 +505,26 @@ out:
 	return err;
 }
 
+/* curl keeps parsed authorities only when they come from a file alone, not from a directory too. */
+static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options *o)
+{
+	bool own = o->tls_ca_file && *o->tls_ca_file;
+	CURL *e = call->easy;
+	unsigned bad = 0;
+
+	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK;
+	bad |= curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S) != CURLE_OK;
+	if (own)
+		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, o->tls_ca_file) != CURLE_OK;
+	if (own || call->client->bundle)
+		bad |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL) != CURLE_OK;
+	if (o->tls_skip_verify) {
+		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L) != CURLE_OK;
+		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L) != CURLE_OK;
+	}
+	return !bad;
+}
+
 static int set_options(struct wm_http_call *call, const struct wm_http_call_options *o)
 {
 	long ms = o->timeout_ms < 1	      ? 1
@@ -538,23 +560,23 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	if (o->unix_socket)
 		SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_socket);
 	SET(CURLOPT_CONNECT_ONLY, o->connect_only ? 1L : 0L);
-	if (o->tls_skip_verify) {
-		SET(CURLOPT_SSL_VERIFYPEER, 0L);
-		SET(CURLOPT_SSL_VERIFYHOST, 0L);
-	}
+	/* what listens need not be HTTP, and may refuse who offers only that */
+	SET(CURLOPT_SSL_ENABLE_ALPN, o->connect_only ? 0L : 1L);
 #undef SET
-	return bad ? -ENOMEM : 0;
+	return bad || !set_tls(call, o) ? -ENOMEM : 0;
 }
 
 /* --- public ----------------------------------------------------------------------------------- */
 
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max)
 {
+	const curl_version_info_data *v;
 	struct wm_http_client *c;
 	unsigned bad = 0;
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return NULL;
+	v = curl_version_info(CURLVERSION_NOW);
 	c = calloc(1, sizeof(*c));
 	if (!c) {
 		curl_global_cleanup();
@@ -562,6 +584,7 @@ struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max)
 	}
 	c->loop = l;
 	c->max = calls_max ? calls_max : 1;
+	c->bundle = v->cainfo && access(v->cainfo, R_OK) == 0;
 	TAILQ_INIT(&c->running);
 	TAILQ_INIT(&c->queued);
 	LIST_INIT(&c->watches);

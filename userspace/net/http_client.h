@@ -25,8 +25,9 @@ struct wm_http_call_options {
 	bool follow_redirects;	    /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
-	bool connect_only; /* resolve and connect to the URL's host and port, then close; no request
-			    */
+	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
+	bool connect_only; /* resolve and connect to the URL's host and port, with https shake
+hands, then close; no request */
 };
 struct wm_http_answer {
 	int error;	    /* 0, negative errno, -ETIMEDOUT */

@@ -16,16 +16,18 @@ const char *wm_status_str(enum wm_status s);
 /** @return 0 or -EINVAL. */
 int wm_status_parse(const char *s, enum wm_status *ret);
 
+/* Stored as numbers: new ones are appended. */
 enum wm_check_kind {
 	WM_CHECK_TTL,
 	WM_CHECK_TCP,
 	WM_CHECK_HTTP,
 	WM_CHECK_MAINTENANCE, /* critical as long as it stands; nothing probes it */
+	WM_CHECK_UDP,
 	WM_CHECK_KIND_COUNT
 };
 #define WM_NODE_MAINTENANCE_ID	  "_node_maintenance"	  /* the node's check of that kind */
 #define WM_SERVICE_MAINTENANCE_ID "_service_maintenance:" /* and of an instance: its id follows */
-/** Consul's `Type`: "ttl", "tcp", "http", "maintenance". */
+/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp". */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {
@@ -52,6 +54,7 @@ struct wm_check {
 	struct wm_pair *headers; /* HTTP; a name may repeat */
 	unsigned headers_count;
 	bool tls_skip_verify, disable_redirects;
+	bool use_tls;	       /* TCP: a TLS handshake follows the connect */
 	char *tls_server_name; /* may be NULL */
 	uint64_t interval_ms, timeout_ms, ttl_ms;
 	uint64_t deregister_after_ms; /* 0: never */

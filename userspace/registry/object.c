@@ -91,6 +91,7 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	c->kind = d->kind;
 	c->tls_skip_verify = d->tls_skip_verify;
 	c->disable_redirects = d->disable_redirects;
+	c->use_tls = d->use_tls;
 	c->interval_ms = d->interval_ms;
 	c->timeout_ms = d->timeout_ms;
 	c->ttl_ms = d->ttl_ms;
@@ -314,7 +315,7 @@ bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 {
 	return ((const struct wm_check_box *)a)->given == ((const struct wm_check_box *)b)->given &&
 	       a->kind == b->kind && a->headers_count == b->headers_count &&
-	       a->tls_skip_verify == b->tls_skip_verify &&
+	       a->tls_skip_verify == b->tls_skip_verify && a->use_tls == b->use_tls &&
 	       a->disable_redirects == b->disable_redirects && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->ttl_ms == b->ttl_ms &&
 	       a->deregister_after_ms == b->deregister_after_ms &&

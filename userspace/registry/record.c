@@ -42,7 +42,7 @@ static uint64_t checksum(uint64_t row, const char *body, size_t len)
 
 static void begin(struct wm_buf *b, enum wm_record_type t)
 {
-	char head[WM_RECORD_HEAD] = {'W', 'M', WM_RECORD_VERSION, (char)t};
+	char head[WM_RECORD_HEAD] = {'W', 'M', WM_RECORD_VERSION_FIRST, (char)t};
 
 	wm_buf_reset(b);
 	wm_buf_put(b, head, sizeof(head));
@@ -80,7 +80,8 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_s(b, c->method);
 	put_s(b, c->body);
 	put_pairs(b, c->headers, c->headers_count);
-	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0));
+	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0) |
+			 (c->use_tls ? 4u : 0));
 	put_s(b, c->tls_server_name);
 	put_u(b, c->interval_ms);
 	put_u(b, c->timeout_ms);
@@ -119,8 +120,12 @@ static int put_instance(struct wm_buf *b, uint64_t row, enum wm_record_type t,
 	put_u(b, i->create_index);
 	put_u(b, i->modify_index);
 	put_u(b, i->checks_count);
-	for (unsigned n = 0; n < i->checks_count; n++)
+	for (unsigned n = 0; n < i->checks_count; n++) {
 		put_check(b, i->checks[n]);
+		/* what agents of the first version would take for damage, they are told is newer */
+		if ((i->checks[n]->use_tls || i->checks[n]->kind > WM_CHECK_HTTP) && !b->failed)
+			b->data[2] = WM_RECORD_VERSION;
+	}
 	return end(b, row);
 }
 
@@ -234,9 +239,10 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	d->method = get_s(c);
 	d->body = get_s(c);
 	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
-	flags = (unsigned)get_u(c, 3);
+	flags = (unsigned)get_u(c, 7);
 	d->tls_skip_verify = flags & 1;
 	d->disable_redirects = flags & 2;
+	d->use_tls = flags & 4;
 	d->tls_server_name = get_s(c);
 	d->interval_ms = get_u(c, UINT64_MAX);
 	d->timeout_ms = get_u(c, UINT64_MAX);
@@ -350,7 +356,7 @@ int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type 
 		*ret_why = "has a newer format";
 		return WM_E_STORE_VERSION;
 	}
-	if (p[2] != WM_RECORD_VERSION || p[3] != (char)t) {
+	if ((uint8_t)p[2] < WM_RECORD_VERSION_FIRST || p[3] != (char)t) {
 		*ret_why = "has an unknown format";
 		return WM_E_STORE_DAMAGED;
 	}

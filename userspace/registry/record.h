@@ -8,8 +8,11 @@
 #include "object.h"
 #include "userspace/base/util.h"
 
-#define WM_RECORD_VERSION 1
-#define WM_RECORD_HEAD	  12
+/* Version 2: a check may have use_tls or be of kind UDP. Records without keep version 1, and both
+ * are read. */
+#define WM_RECORD_VERSION_FIRST 1
+#define WM_RECORD_VERSION	2
+#define WM_RECORD_HEAD		12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
 

@@ -43,6 +43,7 @@ struct wm_check_draft {
 	enum wm_status status; /* initial; critical if !has_status */
 	bool has_status;
 	bool tls_skip_verify, disable_redirects;
+	bool use_tls; /* TCP: a TLS handshake follows the connect */
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
