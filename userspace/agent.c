@@ -151,7 +151,8 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				       .node_address = a->node_address,
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,
-				       .services_max = (unsigned)s->registry_services_max};
+				       .services_max = (unsigned)s->registry_services_max,
+				       .nodes_max = (unsigned)s->registry_nodes_max};
 	char path[512];
 	int r = parse_ranges(s, &c, e);
 

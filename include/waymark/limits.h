@@ -31,6 +31,7 @@
 #define WM_INSTANCE_ID_MAX                                                                         \
 	255 /* octets; Consul sets none, 255 fits a path segment and a file name */
 #define WM_NODE_NAME_MAX       63    /* octets: a node is one DNS label */
+#define WM_NODE_ID_MAX	       36    /* octets: a UUID in text */
 #define WM_ADDRESS_MAX	       253   /* octets of an address or host name in text: RFC 1035 */
 #define WM_TAGS_MAX	       64    /* tags of one instance */
 #define WM_TAG_MAX	       255   /* octets of a tag */

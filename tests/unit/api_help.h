@@ -112,6 +112,7 @@ static inline void api_setup(void)
 						      .datacenter = "quay",
 						      .instances_max = 1000,
 						      .services_max = 100,
+						      .nodes_max = 100,
 						      .vip4_base = 0xf0000000,
 						      .vip4_mask = 0xf0000000,
 						      .sync_off = true};

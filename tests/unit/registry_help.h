@@ -60,6 +60,7 @@ static inline struct wm_registry_config config(const char *path)
 		.datacenter = "dc1",
 		.instances_max = 20000,
 		.services_max = 2000,
+		.nodes_max = 100,
 		.vip4_base = 0xf0000000,
 		.vip4_mask = 0xf0000000,
 	};
@@ -128,13 +129,13 @@ static inline int del(struct wm_registry *r, const char *id)
 static inline void show_instance(struct wm_buf *b, const struct wm_instance *i)
 {
 	wm_buf_printf(b,
-		      "I %s node=%s svc=%s addr=%s %08x %d port=%u w=%u/%u eto=%d st=%d ci=%llu "
-		      "mi=%llu h=%llx row=%llu\n",
-		      i->id, i->node->name, i->service->name, i->address, i->addr4.s_addr,
-		      i->addr6.s6_addr[15], i->port, i->weight_passing, i->weight_warning,
-		      i->enable_tag_override, i->status, (unsigned long long)i->create_index,
-		      (unsigned long long)i->modify_index, (unsigned long long)i->hash,
-		      (unsigned long long)i->row);
+		      "I %s cat=%d node=%s svc=%s addr=%s %08x %d port=%u w=%u/%u eto=%d st=%d "
+		      "ci=%llu mi=%llu h=%llx row=%llu\n",
+		      i->id, i->catalog, i->node->name, i->service->name, i->address,
+		      i->addr4.s_addr, i->addr6.s6_addr[15], i->port, i->weight_passing,
+		      i->weight_warning, i->enable_tag_override, i->status,
+		      (unsigned long long)i->create_index, (unsigned long long)i->modify_index,
+		      (unsigned long long)i->hash, (unsigned long long)i->row);
 	for (unsigned n = 0; n < i->tags_count; n++)
 		wm_buf_printf(b, " t %s\n", i->tags[n]);
 	for (unsigned n = 0; n < i->meta_count; n++)
@@ -172,6 +173,54 @@ static inline int by_row(const void *a, const void *b)
 	return x->row < y->row ? -1 : x->row > y->row;
 }
 
+static inline int by_node_row(const void *a, const void *b)
+{
+	const struct wm_node *x = *(const struct wm_node *const *)a;
+	const struct wm_node *y = *(const struct wm_node *const *)b;
+
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static inline void show_nodes(struct wm_buf *b, const struct wm_registry *r)
+{
+	struct wm_node *n, **all = calloc(wm_registry_nodes(r), sizeof(struct wm_node *));
+	unsigned count = 0, on_nodes = 0;
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	while ((n = wm_registry_next_node(r, &pos)))
+		all[count++] = n;
+	cr_assert_eq(count, wm_registry_nodes(r));
+	qsort(all, count, sizeof(struct wm_node *), by_node_row);
+	for (unsigned k = 0; k < count; k++) {
+		size_t at = 0;
+
+		n = all[k];
+		wm_buf_printf(b, "N %s %s %s %08x self=%d ci=%llu mi=%llu row=%llu st=%d", n->name,
+			      n->id, n->address, n->addr4.s_addr, n->self,
+			      (unsigned long long)n->create_index,
+			      (unsigned long long)n->modify_index, (unsigned long long)n->row,
+			      n->holder->status);
+		for (unsigned m = 0; m < n->meta_count; m++)
+			wm_buf_printf(b, " %s=%s", n->meta[m].key, n->meta[m].value);
+		for (unsigned m = 0; m < n->tagged_count; m++)
+			wm_buf_printf(b, " @%s=%s", n->tagged[m].key, n->tagged[m].value);
+		for (unsigned m = 0; m < n->holder->checks_count; m++)
+			wm_buf_printf(b, " c:%s=%d %llu", n->holder->checks[m]->id,
+				      n->holder->checks[m]->status,
+				      (unsigned long long)n->holder->checks[m]->modify_index);
+		wm_buf_puts(b, "\n");
+		cr_assert_eq(wm_registry_node_named(r, n->name), n);
+		cr_assert_eq(n->holder->node, n);
+		while ((i = wm_node_next_instance(n, &at))) {
+			cr_assert_eq(i->node, n);
+			on_nodes++;
+		}
+	}
+	cr_assert_eq(on_nodes, wm_registry_instances(r));
+	free(all);
+}
+
 /* Everything of a registry that must outlive a restart, in the order of rows. */
 static inline char *show(const struct wm_registry *r)
 {
@@ -182,8 +231,7 @@ static inline char *show(const struct wm_registry *r)
 	size_t pos = 0;
 
 	wm_buf_init(&b, 64u << 20);
-	wm_buf_printf(&b, "N %s %s %s\n", wm_registry_node(r)->name, wm_registry_node(r)->id,
-		      wm_registry_node(r)->address);
+	show_nodes(&b, r);
 	while ((i = wm_registry_next_instance(r, &pos)))
 		all[n++] = i;
 	cr_assert_eq(n, count);
@@ -196,9 +244,9 @@ static inline char *show(const struct wm_registry *r)
 			      s->vip6.s6_addr[15], (unsigned long long)s->create_index,
 			      (unsigned long long)s->row, s->instances_count);
 		cr_assert_eq(s->instances[all[k]->place], all[k]);
-		cr_assert_eq(wm_registry_instance(r, all[k]->id), all[k]);
+		cr_assert_eq(wm_node_instance(all[k]->node, all[k]->id), all[k]);
 		for (unsigned q = 0; q < all[k]->checks_count; q++)
-			cr_assert_eq(wm_registry_check(r, all[k]->checks[q]->id),
+			cr_assert_eq(wm_node_check(all[k]->node, all[k]->checks[q]->id),
 				     all[k]->checks[q]);
 	}
 	pos = 0;
@@ -215,8 +263,8 @@ static inline char *show(const struct wm_registry *r)
 /* Every change seen, as text. */
 static inline void record_change(void *arg, const struct wm_change *c)
 {
-	static const char *const kinds[] = {"",	      "+svc", "upsert", "delete",
-					    "status", "-svc", "-check", "node"};
+	static const char *const kinds[] = {"",	    "+svc",   "upsert", "delete", "status",
+					    "-svc", "-check", "node",	"+node",  "-node"};
 
 	wm_buf_printf(arg, "%s %s%s%s%s%s;", kinds[c->kind], c->service ? c->service->name : "node",
 		      c->instance ? "/" : "", c->instance ? c->instance->id : "",

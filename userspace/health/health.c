@@ -357,8 +357,11 @@ static int prober_new(struct wm_health *h, struct wm_check *c)
 
 static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
-	struct wm_prober *p = wm_map_get(h->probers, c->id, strlen(c->id));
+	struct wm_prober *p;
 
+	if (c->kind == WM_CHECK_STATED) /* maybe of another node, where ids are others */
+		return;
+	p = wm_map_get(h->probers, c->id, strlen(c->id));
 	if (!kinds[c->kind]) { /* maintenance: nothing to run */
 		if (p)
 			prober_free(p);
@@ -429,6 +432,8 @@ static void on_change(void *arg, const struct wm_change *c)
 		break;
 	case WM_CHANGE_SERVICE_CREATED:
 	case WM_CHANGE_SERVICE_DELETED:
+	case WM_CHANGE_NODE_UPSERT:
+	case WM_CHANGE_NODE_DELETED:
 		break;
 	}
 }

@@ -55,15 +55,15 @@ static bool lists(struct wm_check *const *checks, unsigned count, const struct w
 	return false;
 }
 
-/* No check may be another instance's, nor be named twice. */
-static int judge_checks(struct wm_registry *r, struct wm_op *op)
+/* No check may be another instance's, or of another owner, nor be named twice. */
+static int judge_checks(struct wm_op *op)
 {
 	for (unsigned n = 0; n < op->in->checks_count; n++) {
 		const struct wm_check *c = op->in->checks[n];
-		const struct wm_check *other = wm_map_get(r->checks, c->id, strlen(c->id));
+		const struct wm_check *other = wm_node_check(op->home, c->id);
 
 		if (other && other->instance != op->old) {
-			if (other->instance == r->holder)
+			if (other->instance == op->home->holder)
 				wm_op_refuse(op, WM_E_CONFLICT,
 					     "Invalid check: CheckID \"%.64s\" belongs to the node",
 					     c->id);
@@ -73,6 +73,13 @@ static int judge_checks(struct wm_registry *r, struct wm_op *op)
 					"Invalid check: CheckID \"%.64s\" belongs to service ID "
 					"\"%.64s\"",
 					c->id, other->instance->id);
+			return WM_E_CONFLICT;
+		}
+		if (other && (other->kind == WM_CHECK_STATED) != (c->kind == WM_CHECK_STATED)) {
+			wm_op_refuse(op, WM_E_CONFLICT,
+				     "Invalid check: CheckID \"%.64s\" is %s: it is changed there",
+				     c->id,
+				     c->kind == WM_CHECK_STATED ? "this agent's" : "the catalog's");
 			return WM_E_CONFLICT;
 		}
 		if (find_check(op->in, c->id) != c) {
@@ -97,13 +104,13 @@ static int inherit(struct wm_check *c, const struct wm_check *was)
 	return wm_check_set_output(c, was->output) < 0 ? -ENOMEM : 0;
 }
 
-/* Does a check that the client does not name stay? Maintenance is the operator's: a program that
- * registers itself again does not end it. */
+/* Does a check that the client does not name stay? Maintenance is the operator's and a stated check
+ * the catalog's: a program that registers itself again does not end them. */
 static bool stays(const struct wm_op *op, const struct wm_check *c)
 {
 	if (c == op->dropped || find_check(op->in, c->id))
 		return false;
-	return !op->replace_checks || c->kind == WM_CHECK_MAINTENANCE;
+	return !op->replace_checks || c->kind == WM_CHECK_MAINTENANCE || c->kind == WM_CHECK_STATED;
 }
 
 /* The checks that the instance has after this write: named ones, as the object that is there when
@@ -168,6 +175,7 @@ struct wm_service *wm_service_new(const struct wm_lease *l)
 	s->vip6 = l->vip6;
 	s->row = l->row;
 	s->create_index = l->create_index;
+	s->fresh = true;
 	return s;
 }
 
@@ -214,17 +222,17 @@ static void service_remove(struct wm_service *s, struct wm_instance *i)
 	last->place = i->place;
 }
 
-void wm_instance_bind(struct wm_registry *r, struct wm_instance *i)
+void wm_instance_bind(struct wm_node *n, struct wm_instance *i)
 {
 	char text[WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2];
-	size_t node = strlen(r->node.name) + 1;
+	size_t node = strlen(n->name) + 1;
 
-	i->node = &r->node;
+	i->node = n;
 	if (!*i->address) {
-		i->addr4 = r->node.addr4;
-		i->addr6 = r->node.addr6;
+		i->addr4 = n->addr4;
+		i->addr6 = n->addr6;
 	}
-	memcpy(text, r->node.name, node);
+	memcpy(text, n->name, node);
 	memcpy(text + node, i->id, strlen(i->id));
 	i->hash = wm_hash_stable(text, node + strlen(i->id));
 }
@@ -304,16 +312,15 @@ static void link_instance(struct wm_registry *r, struct wm_op *op)
 	in->create_index = old ? old->create_index : op->index;
 	in->modify_index = old && op->kind != WM_OP_INSTANCE ? old->modify_index : op->index;
 	in->row = old ? old->row : ++r->instance_row;
+	wm_instance_bind(op->home, in);
 	link_checks(r, op);
-	wm_instance_bind(r, in);
+	r->instances_count += !old;
 	must(wm_service_add(op->to, in)); /* its place is reserved */
 	op->to->index = op->index;
 }
 
-static void retire_old(struct wm_registry *r, struct wm_op *op)
+void wm_instance_retire(struct wm_registry *r, struct wm_op *op, struct wm_instance *old)
 {
-	struct wm_instance *old = op->old;
-
 	op->old_dirty = wm_box(old)->dirty;
 	if (op->old_dirty)
 		TAILQ_REMOVE(&r->dirty, wm_box(old), dirty_entry);
@@ -321,10 +328,8 @@ static void retire_old(struct wm_registry *r, struct wm_op *op)
 	wm_box(old)->dead = true;
 }
 
-static void revive_old(struct wm_registry *r, struct wm_op *op)
+void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_instance *old)
 {
-	struct wm_instance *old = op->old;
-
 	wm_box(old)->dead = false;
 	wm_box(old)->dirty = op->old_dirty;
 	if (op->old_dirty)
@@ -335,7 +340,7 @@ static void unlink_old(struct wm_registry *r, struct wm_op *op)
 {
 	service_remove(op->from, op->old);
 	op->from->index = op->index;
-	retire_old(r, op);
+	wm_instance_retire(r, op, op->old);
 	if (op->from->instances_count == 0) {
 		op->gone = true;
 		wm_map_del(r->services, op->from->name, strlen(op->from->name));
@@ -343,67 +348,173 @@ static void unlink_old(struct wm_registry *r, struct wm_op *op)
 	}
 }
 
-static int enter_maps(struct wm_registry *r, struct wm_op *op)
+static int enter_maps(struct wm_op *op)
 {
+	struct wm_map *checks = op->home->checks, *instances = op->home->instances;
 	int err = 0;
 
 	/* a redefined check replaces the entry under its id */
 	for (unsigned n = 0; n < op->merged_count && !err; n++) {
 		struct wm_check *c = op->merged[n];
 
-		err = wm_map_put(r->checks, c->id, strlen(c->id), c, NULL);
+		err = wm_map_put(checks, c->id, strlen(c->id), c, NULL);
 	}
 	for (unsigned n = 0; op->old && n < op->old->checks_count && !err; n++) {
 		const char *id = op->old->checks[n]->id;
 
 		if (!lists(op->merged, op->merged_count, op->old->checks[n]) &&
-		    wm_map_get(r->checks, id, strlen(id)) == op->old->checks[n])
-			wm_map_del(r->checks, id, strlen(id));
+		    wm_map_get(checks, id, strlen(id)) == op->old->checks[n])
+			wm_map_del(checks, id, strlen(id));
 	}
 	if (!err && !op->node)
-		err = wm_map_put(r->instances, op->in->id, strlen(op->in->id), op->in, NULL);
+		err = wm_map_put(instances, op->in->id, strlen(op->in->id), op->in, NULL);
 	return err;
 }
 
-/* Nothing goes into the transaction before the record is known to fit: a refused write leaves no
- * trace in it. */
-static int store_register(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+/* Parts of a group remember what stood before the group, and that what an earlier one made is
+ * theirs: others hear of the group's outcome only. */
+static void trace(struct wm_op *op)
 {
-	struct wm_lease *l = NULL;
+	op->origin = op->old;
+	op->origin_service = op->from;
+	if (!op->group)
+		return;
+	if (op->old && wm_box(op->old)->staged) {
+		op->before = wm_box(op->old)->maker;
+		op->origin = op->before->origin;
+		op->origin_service = op->before->origin_service;
+		op->before->superseded = true;
+	}
+	if (op->in) {
+		wm_box(op->in)->staged = true;
+		wm_box(op->in)->maker = op;
+	}
+}
+
+uint64_t wm_op_index(struct wm_registry *r, struct wm_op *op)
+{
+	if (!op->group)
+		return wm_registry_next_index(r);
+	if (!op->group->index)
+		op->group->index = wm_registry_next_index(r);
+	return op->group->index;
+}
+
+/* Refused before anything goes into the transaction: a refused write leaves no trace in it. */
+static void judge_record(struct wm_registry *r, struct wm_op *op)
+{
 	int err;
 
-	if (op->created) {
-		l = wm_vips_find(r->vips, op->to->name);
-		op->to->create_index = l->create_index = op->index;
-	}
-	if (!r->store)
-		return 0;
-	/* judged first: what is refused leaves no trace in the transaction */
-	err = wm_record_put_instance(&r->record, op->in->row, op->in);
-	if (err) {
-		wm_op_refuse(op, err, "The registration is too large to be stored");
-		return 0;
-	}
+	if (!r->store || op->kind == WM_OP_REBIND)
+		return;
+	err = op->node ? wm_registry_encode_holder(r, op->in)
+		       : wm_record_put_instance(&r->record, op->in->row, op->in);
+	if (err)
+		wm_op_refuse(op, err,
+			     op->node ? "The checks of the node are too large to be stored"
+				      : "The registration is too large to be stored");
+	op->encoded = !err && !op->group;
+}
+
+static int store_service(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	int err = 0;
+
 	if (op->evicted)
 		err = wm_store_del(r->store, WM_STORE_SERVICES, op->evicted->row, e);
 	if (!err && op->created)
-		err = wm_registry_put_service(r, l, e);
-	if (!err)
-		err = wm_store_put(r->store, WM_STORE_INSTANCES, op->in->row, r->record.data,
-				   r->record.len, e);
+		err = wm_registry_put_service(r, wm_vips_find(r->vips, op->to->name), e);
 	return err;
+}
+
+/* What a part left behind may be a later one's by now. */
+int wm_op_store(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	int err;
+
+	if (!r->store || !op->applied)
+		return 0;
+	if (op->kind == WM_OP_NODE_PUT)
+		return wm_registry_put_instance(r, op->home->holder, e);
+	if (op->kind == WM_OP_NODE_DROP)
+		return wm_store_del(r->store, WM_STORE_INSTANCES, op->home->row, e);
+	err = store_service(r, op, e);
+	/* what is moved is not changed, unless by a part before */
+	if (err || op->superseded || (op->kind == WM_OP_REBIND && !op->before))
+		return err;
+	if (!op->in)
+		return wm_store_del(r->store, WM_STORE_INSTANCES, op->old->row, e);
+	if (op->node && op->home->self && !op->in->checks_count)
+		return wm_store_del(r->store, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW, e);
+	if (!op->encoded)
+		return wm_registry_put_instance(r, op->in, e);
+	return wm_store_put(r->store, WM_STORE_INSTANCES, op->node ? op->home->row : op->in->row,
+			    r->record.data, r->record.len, e);
+}
+
+/* --- judging ---------------------------------------------------------------------------------- */
+static const char *const object_names[] = {
+	[WM_OBJECT_SERVICE] = "service", [WM_OBJECT_NODE] = "node", [WM_OBJECT_CHECK] = "check"};
+
+/* `service "x" on node "n"`, in Consul's words. */
+static void describe(const struct wm_op *op, char *buf, size_t cap)
+{
+	const char *id = op->in ? op->in->id : op->check ? op->check->id : op->id;
+	const char *node = op->facts ? op->facts->name : op->node_name ? op->node_name : "";
+
+	if (op->object == WM_OBJECT_NODE)
+		snprintf(buf, cap, "node \"%.64s\"", node);
+	else
+		snprintf(buf, cap, "%s \"%.64s\" on node \"%.64s\"", object_names[op->object], id,
+			 node);
+}
+
+bool wm_op_judge_when(struct wm_op *op, uint64_t index)
+{
+	bool removes = op->kind == WM_OP_NODE_CLEAR || op->kind == WM_OP_CHECK_DROP ||
+		       (op->kind == WM_OP_INSTANCE && !op->in);
+	char what[192];
+
+	if (op->when == WM_WHEN_ANY || (op->when == WM_WHEN_EXISTS && index) ||
+	    (op->when == WM_WHEN_INDEX && index == op->when_index))
+		return true;
+	describe(op, what, sizeof(what));
+	if (op->when == WM_WHEN_EXISTS)
+		wm_op_refuse(op, WM_E_UNKNOWN, "%s doesn't exist", what);
+	else
+		wm_op_refuse(op, WM_E_CONFLICT, "failed to %s %s, index is stale",
+			     removes ? "delete" : "set", what);
+	return false;
+}
+
+/* What this agent registered and what was written into the catalog never change one another. */
+static bool judge_owner(struct wm_op *op)
+{
+	if (!op->old || op->kind != WM_OP_INSTANCE || op->old->catalog == op->catalog)
+		return true;
+	if (op->catalog)
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Service ID \"%.64s\" is registered with this agent: change it there",
+			     op->old->id);
+	else
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Service ID \"%.64s\" was written through the catalog: change it "
+			     "there",
+			     op->old->id);
+	return false;
 }
 
 /* Judge a registration. @return true when there is something to apply. */
 static bool judge_register(struct wm_registry *r, struct wm_op *op)
 {
-	if (judge_checks(r, op) || merge_checks(op))
+	if (!judge_owner(op) || judge_checks(op) || merge_checks(op))
 		return false;
-	if (op->old && wm_instance_same(op->in, op->old) && same_checks(op)) {
+	if (op->old && op->kind != WM_OP_REBIND && wm_instance_same(op->in, op->old) &&
+	    same_checks(op)) {
 		op->unchanged = true;
 		return false;
 	}
-	if (!op->old && wm_map_len(r->instances) >= r->instances_max) {
+	if (!op->old && r->instances_count >= r->instances_max) {
 		wm_op_refuse(op, WM_E_LIMIT, "Instances: at most %u are allowed (instances_max)",
 			     r->instances_max);
 		return false;
@@ -411,99 +522,120 @@ static bool judge_register(struct wm_registry *r, struct wm_op *op)
 	return true;
 }
 
-static int stage_register(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+static void stage_register(struct wm_registry *r, struct wm_op *op)
 {
 	const char *name = wm_box(op->in)->service_name;
+	struct wm_lease *l;
 
 	if (!judge_register(r, op))
-		return 0;
+		return;
 	op->to = wm_map_get(r->services, name, strlen(name));
 	if (!op->to)
 		create_service(r, op);
 	if (!op->to || op->code)
-		return 0;
-	if (reserve_place(op->to) || enter_maps(r, op)) {
+		return;
+	if (reserve_place(op->to) || enter_maps(op)) {
 		refuse_memory(op);
-		return 0;
+		return;
 	}
-	op->index = wm_registry_next_index(r);
+	op->index = wm_op_index(r, op);
 	op->to_index = op->to->index;
 	op->from = op->old ? op->old->service : NULL;
 	op->from_index = op->from ? op->from->index : 0;
 	op->applied = true;
+	trace(op);
 	link_instance(r, op);
 	if (op->from)
 		unlink_old(r, op);
-	return store_register(r, op, e);
+	if (op->created) {
+		l = wm_vips_find(r->vips, op->to->name);
+		op->to->create_index = l->create_index = op->index;
+	}
+	judge_record(r, op);
 }
 
-static int stage_deregister(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+static void refuse_unknown(struct wm_op *op)
 {
-	struct wm_instance *old = op->old;
-
-	if (!old) {
+	if (op->lenient)
+		op->unchanged = true;
+	else
 		wm_op_refuse(op, WM_E_UNKNOWN,
 			     "Unknown service ID \"%s\". Ensure that the service ID is passed, not "
 			     "the service name.",
 			     op->id);
-		return 0;
+}
+
+static void stage_deregister(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_instance *old = op->old;
+
+	if (!old) {
+		refuse_unknown(op);
+		return;
 	}
-	op->index = wm_registry_next_index(r);
+	if (!judge_owner(op))
+		return;
+	op->index = wm_op_index(r, op);
 	op->from = old->service;
 	op->from_index = op->from->index;
 	op->applied = true;
+	trace(op);
 	for (unsigned n = 0; n < old->checks_count; n++)
-		wm_map_del(r->checks, old->checks[n]->id, strlen(old->checks[n]->id));
-	wm_map_del(r->instances, old->id, strlen(old->id));
+		wm_map_del(op->home->checks, old->checks[n]->id, strlen(old->checks[n]->id));
+	wm_map_del(op->home->instances, old->id, strlen(old->id));
+	r->instances_count--;
 	unlink_old(r, op);
-	return wm_store_del(r->store, WM_STORE_INSTANCES, old->row, e);
 }
 
 /* The node's checks: a new holder takes the place of the old one. */
-static int stage_node(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+static void stage_node(struct wm_registry *r, struct wm_op *op)
 {
-	int err;
-
-	if (judge_checks(r, op) || merge_checks(op))
-		return 0;
+	if (judge_checks(op) || merge_checks(op))
+		return;
 	if (same_checks(op)) {
 		op->unchanged = true;
-		return 0;
+		return;
 	}
-	if (enter_maps(r, op)) {
+	if (enter_maps(op)) {
 		refuse_memory(op);
-		return 0;
+		return;
 	}
-	op->index = wm_registry_next_index(r);
+	op->index = wm_op_index(r, op);
 	op->applied = true;
-	op->in->node = &r->node;
+	trace(op);
+	op->in->node = op->home;
 	link_checks(r, op);
-	retire_old(r, op);
-	r->holder = op->in;
-	if (!op->in->checks_count)
-		return wm_store_del(r->store, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW, e);
-	err = r->store ? wm_registry_put_instance(r, op->in, e) : 0;
-	if (err == WM_E_LIMIT) {
-		wm_op_refuse(op, err, "The checks of the node are too large to be stored");
-		return 0;
-	}
-	return err;
+	wm_instance_retire(r, op, op->old);
+	op->home->holder = op->in;
+	judge_record(r, op);
+}
+
+struct wm_node *wm_op_home(const struct wm_registry *r, const struct wm_op *op)
+{
+	return op->node_name ? wm_find_node(r, op->node_name) : r->self;
 }
 
 static struct wm_instance *owner_of(const struct wm_registry *r, const struct wm_op *op)
 {
+	const struct wm_node *home = wm_op_home(r, op);
 	const struct wm_check *c;
 
+	if (!home)
+		return NULL;
 	if (op->kind == WM_OP_CHECK_DROP) {
-		c = wm_map_get(r->checks, op->id, strlen(op->id));
+		c = wm_node_check(home, op->id);
 		return c ? c->instance : NULL;
 	}
-	return *op->id ? wm_map_get(r->instances, op->id, strlen(op->id)) : r->holder;
+	return *op->id ? wm_node_instance(home, op->id) : home->holder;
 }
 
 static void refuse_owner(struct wm_op *op)
 {
-	if (op->kind == WM_OP_CHECK_DROP)
+	if (op->lenient)
+		op->unchanged = true;
+	else if (op->catalog)
+		wm_op_refuse(op, WM_E_UNKNOWN, "Missing service registration");
+	else if (op->kind == WM_OP_CHECK_DROP)
 		wm_op_refuse(op, WM_E_UNKNOWN,
 			     "Unknown check ID \"%s\". Ensure that the check ID is passed, not "
 			     "the check name.",
@@ -511,10 +643,7 @@ static void refuse_owner(struct wm_op *op)
 	else if (op->kind == WM_OP_CHECK_PUT)
 		wm_op_refuse(op, WM_E_UNKNOWN, "ServiceID \"%s\" does not exist", op->id);
 	else
-		wm_op_refuse(op, WM_E_UNKNOWN,
-			     "Unknown service ID \"%s\". Ensure that the service ID is passed, not "
-			     "the service name.",
-			     op->id);
+		refuse_unknown(op);
 }
 
 static struct wm_check *find_maintenance(const struct wm_instance *i)
@@ -526,30 +655,51 @@ static struct wm_check *find_maintenance(const struct wm_instance *i)
 	return NULL;
 }
 
+/* A check of the one owner is not there for the other. */
+static bool judge_dropped(struct wm_op *op)
+{
+	if (!op->dropped || op->kind != WM_OP_CHECK_DROP ||
+	    (op->dropped->kind == WM_CHECK_STATED) == op->catalog)
+		return true;
+	if (op->catalog)
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Check ID \"%.64s\" is registered with this agent: change it there",
+			     op->id);
+	else
+		refuse_owner(op);
+	return false;
+}
+
 /* A write on one check is a registration of the same instance with that check beside the others,
  * or without it. */
-static int stage_check(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+static void stage_check(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *owner = owner_of(r, op);
+	const struct wm_check *was;
 
 	if (!owner) {
 		refuse_owner(op);
-		return 0;
+		return;
 	}
 	if (op->kind == WM_OP_CHECK_DROP)
-		op->dropped = wm_map_get(r->checks, op->id, strlen(op->id));
-	else if (!op->check)
+		op->dropped = wm_node_check(op->home, op->id);
+	else if (op->kind == WM_OP_MAINTENANCE && !op->check)
 		op->dropped = find_maintenance(owner);
-	if (!op->check && !op->dropped) {
+	if (!judge_dropped(op))
+		return;
+	was = op->check ? wm_node_check(op->home, op->check->id) : op->dropped;
+	if (op->kind != WM_OP_REBIND && !wm_op_judge_when(op, was ? was->modify_index : 0))
+		return;
+	if (!op->check && !op->dropped && op->kind != WM_OP_REBIND) {
 		op->unchanged = true;
-		return 0;
+		return;
 	}
 	op->in = wm_instance_clone(owner);
 	if (op->in && op->check)
 		op->in->checks = calloc(1, sizeof(struct wm_check *));
 	if (!op->in || (op->check && !op->in->checks)) {
 		refuse_memory(op);
-		return 0;
+		return;
 	}
 	if (op->check) {
 		op->in->checks[op->in->checks_count++] = op->check;
@@ -557,8 +707,41 @@ static int stage_check(struct wm_registry *r, struct wm_op *op, struct wm_err *e
 		op->check = NULL;
 	}
 	op->old = owner;
-	op->node = owner == r->holder;
-	return op->node ? stage_node(r, op, e) : stage_register(r, op, e);
+	op->node = owner == op->home->holder;
+	if (op->node)
+		stage_node(r, op);
+	else
+		stage_register(r, op);
+}
+
+static void stage_instance(struct wm_registry *r, struct wm_op *op)
+{
+	op->old = wm_node_instance(op->home, op->in ? op->in->id : op->id);
+	if (!wm_op_judge_when(op, op->old ? op->old->modify_index : 0))
+		return;
+	if (op->in)
+		stage_register(r, op);
+	else
+		stage_deregister(r, op);
+}
+
+/* Only that the object is there: who asked reads it when the part is reported. */
+static void stage_read(struct wm_op *op)
+{
+	const struct wm_instance *i;
+	const struct wm_check *c;
+	uint64_t index = 0;
+
+	if (op->home && op->object == WM_OBJECT_NODE) {
+		index = op->home->modify_index;
+	} else if (op->home && op->object == WM_OBJECT_SERVICE) {
+		i = wm_node_instance(op->home, op->id);
+		index = i ? i->modify_index : 0;
+	} else if (op->home) {
+		c = wm_node_check(op->home, op->id);
+		index = c ? c->modify_index : 0;
+	}
+	wm_op_judge_when(op, index);
 }
 
 const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op)
@@ -571,20 +754,46 @@ const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op)
 	return owner ? owner->id : NULL;
 }
 
+static int stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	op->home = wm_op_home(r, op);
+	switch (op->kind) {
+	case WM_OP_GROUP:
+		return wm_group_stage(r, op, e);
+	case WM_OP_NODE_PUT:
+	case WM_OP_NODE_DROP:
+	case WM_OP_NODE_CLEAR:
+		wm_node_stage(r, op);
+		return 0;
+	case WM_OP_READ:
+		stage_read(op);
+		return 0;
+	case WM_OP_INSTANCE:
+	case WM_OP_CHECK_PUT:
+	case WM_OP_CHECK_DROP:
+	case WM_OP_MAINTENANCE:
+	case WM_OP_REBIND:
+		break;
+	}
+	if (!op->home && op->lenient)
+		op->unchanged = true;
+	else if (!op->home)
+		wm_op_refuse(op, WM_E_UNKNOWN, "Missing node registration");
+	else if (op->kind == WM_OP_INSTANCE)
+		stage_instance(r, op);
+	else
+		stage_check(r, op);
+	return 0;
+}
+
 int wm_op_stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 {
-	int err;
+	int err = stage(r, op, e);
 
-	if (op->kind == WM_OP_INSTANCE) {
-		const char *id = wm_op_id(r, op);
-
-		op->old = wm_map_get(r->instances, id, strlen(id));
-		err = op->in ? stage_register(r, op, e) : stage_deregister(r, op, e);
-	} else {
-		err = stage_check(r, op, e);
-	}
 	if (op->code && !err) /* refused half-way */
 		wm_op_undo(r, op);
+	else if (!err && !op->group && op->kind != WM_OP_GROUP)
+		err = wm_op_store(r, op, e);
 	return err;
 }
 
@@ -625,14 +834,21 @@ static void undo_links(struct wm_registry *r, struct wm_op *op)
 	if (old && op->from) {
 		must(wm_service_add(op->from, old)); /* its place was just left */
 		op->from->index = op->from_index;
-		revive_old(r, op);
+		wm_instance_revive(r, op, old);
 	}
-	if (op->in && op->to)
+	if (op->in && op->to) {
 		op->to->index = op->to_index;
-	if (op->node) {
-		r->holder = old;
-		revive_old(r, op);
+		r->instances_count -= !old;
+	} else if (old && op->from) {
+		r->instances_count++;
 	}
+	if (op->node) {
+		op->home->holder = old;
+		wm_instance_revive(r, op, old);
+	}
+	if (op->before)
+		op->before->superseded = false;
+	op->before = NULL;
 	op->applied = op->gone = op->old_dirty = false;
 }
 
@@ -640,24 +856,34 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old, *in = op->in;
 
+	if (op->kind == WM_OP_GROUP) {
+		wm_group_undo(r, op);
+		return;
+	}
+	if (op->kind == WM_OP_NODE_PUT || op->kind == WM_OP_NODE_DROP) {
+		wm_node_undo(r, op);
+		return;
+	}
+	if (!op->home) /* refused at once */
+		return;
 	if (op->applied)
 		undo_links(r, op);
 	for (unsigned n = 0; n < op->fresh_count; n++) {
 		const char *id = op->fresh[n]->id;
 
-		if (wm_map_get(r->checks, id, strlen(id)) == op->fresh[n])
-			wm_map_del(r->checks, id, strlen(id));
+		if (wm_map_get(op->home->checks, id, strlen(id)) == op->fresh[n])
+			wm_map_del(op->home->checks, id, strlen(id));
 	}
 	for (unsigned n = 0; old && n < old->checks_count; n++) {
 		struct wm_check *c = old->checks[n];
 
-		must(wm_map_put(r->checks, c->id, strlen(c->id), c, NULL));
+		must(wm_map_put(op->home->checks, c->id, strlen(c->id), c, NULL));
 		c->instance = old;
 	}
 	if (old && !op->node)
-		must(wm_map_put(r->instances, old->id, strlen(old->id), old, NULL));
-	else if (in && !op->node && wm_map_get(r->instances, in->id, strlen(in->id)) == in)
-		wm_map_del(r->instances, in->id, strlen(in->id));
+		must(wm_map_put(op->home->instances, old->id, strlen(old->id), old, NULL));
+	else if (in && !op->node && wm_node_instance(op->home, in->id) == in)
+		wm_map_del(op->home->instances, in->id, strlen(in->id));
 	undo_service(r, op);
 	if (in && op->merged) {
 		in->checks = op->fresh;
@@ -671,54 +897,133 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 	op->index = 0;
 }
 
+/* --- announcing --------------------------------------------------------------------------------
+ */
 static void announce(const struct wm_registry *r, const struct wm_op *op, enum wm_change_kind kind,
 		     struct wm_service *s, struct wm_instance *i, struct wm_check *c)
 {
 	struct wm_change change = {
 		.kind = kind, .index = op->index, .service = s, .instance = i, .check = c};
 
-	if (kind == WM_CHANGE_INSTANCE_UPSERT && op->from == op->to)
-		change.old = op->old;
+	if (kind == WM_CHANGE_INSTANCE_UPSERT && op->origin_service == op->to)
+		change.old = op->origin;
 	wm_registry_announce(r, &change);
+}
+
+/* In this order, of all parts of a group: a listener never meets what it was not told of. */
+enum phase {
+	PHASE_NODE,
+	PHASE_CHECKS_REMOVED,
+	PHASE_DELETED,
+	PHASE_SERVICE_GONE,
+	PHASE_SERVICE_NEW,
+	PHASE_UPSERT,
+	PHASE_NODE_CHECKS,
+	PHASE_NODE_GONE,
+	PHASES
+};
+
+static void announce_removed(const struct wm_registry *r, const struct wm_op *op)
+{
+	const struct wm_instance *old = op->old, *origin = op->origin;
+
+	for (unsigned n = 0; origin && n < old->checks_count; n++) {
+		struct wm_check *c = old->checks[n];
+
+		/* one that came within the group was never announced */
+		if (!lists(op->merged, op->merged_count, c) &&
+		    lists(origin->checks, origin->checks_count, c))
+			announce(r, op, WM_CHANGE_CHECK_REMOVED, op->origin_service, op->origin, c);
+	}
+}
+
+static void announce_upsert(const struct wm_registry *r, const struct wm_op *op)
+{
+	if (!op->in || op->superseded || op->node || !op->to)
+		return;
+	if (op->origin && op->origin_service == op->to) {
+		op->in->compiled = op->origin->compiled;
+		op->origin->compiled = NULL;
+	}
+	announce(r, op, WM_CHANGE_INSTANCE_UPSERT, op->to, op->in, NULL);
+}
+
+static void announce_node(struct wm_registry *r, const struct wm_op *op)
+{
+	if (op->kind != WM_OP_NODE_PUT)
+		return;
+	announce(r, op, WM_CHANGE_NODE_UPSERT, NULL, op->home->holder, NULL);
+	wm_registry_node_touched(r, op->home, op->index);
+}
+
+static void announce_phase(struct wm_registry *r, struct wm_op *op, enum phase p)
+{
+	bool moved = op->origin && op->origin_service && op->origin_service != op->to;
+
+	switch (p) {
+	case PHASE_NODE:
+		announce_node(r, op);
+		break;
+	case PHASE_CHECKS_REMOVED:
+		announce_removed(r, op);
+		break;
+	case PHASE_DELETED:
+		if (moved && !op->superseded)
+			announce(r, op, WM_CHANGE_INSTANCE_DELETED, op->origin_service, op->origin,
+				 NULL);
+		break;
+	case PHASE_SERVICE_GONE:
+		if (op->gone && !op->from->fresh)
+			announce(r, op, WM_CHANGE_SERVICE_DELETED, op->from, NULL, NULL);
+		break;
+	case PHASE_SERVICE_NEW:
+		if (op->created && op->to->instances_count) {
+			op->to->fresh = false;
+			announce(r, op, WM_CHANGE_SERVICE_CREATED, op->to, NULL, NULL);
+		}
+		break;
+	case PHASE_UPSERT:
+		announce_upsert(r, op);
+		break;
+	case PHASE_NODE_CHECKS:
+		if (op->node && !op->superseded)
+			wm_registry_node_changed(r, op->home, op->index, NULL);
+		break;
+	case PHASE_NODE_GONE:
+		if (op->kind == WM_OP_NODE_DROP)
+			announce(r, op, WM_CHANGE_NODE_DELETED, NULL, op->home->holder, NULL);
+		break;
+	case PHASES:
+		break;
+	}
 }
 
 void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 {
-	struct wm_instance *in = op->in, *old = op->old;
-	bool moved = in && old && op->from != op->to;
+	struct wm_op *part;
 
-	if (!op->applied)
-		return;
-	for (unsigned n = 0; old && n < old->checks_count; n++) {
-		struct wm_check *c = old->checks[n];
-
-		if (!lists(op->merged, op->merged_count, c))
-			announce(r, op, WM_CHANGE_CHECK_REMOVED, op->from, old, c);
+	for (unsigned p = 0; op->applied && p < PHASES; p++) {
+		if (op->kind != WM_OP_GROUP)
+			announce_phase(r, op, (enum phase)p);
+		TAILQ_FOREACH(part, &op->parts, entry)
+		{
+			if (part->applied)
+				announce_phase(r, part, (enum phase)p);
+		}
 	}
-	if (op->node) {
-		wm_registry_node_changed(r, op->index, NULL);
-		return;
-	}
-	if (moved || !in)
-		announce(r, op, WM_CHANGE_INSTANCE_DELETED, op->from, old, NULL);
-	if (op->gone)
-		announce(r, op, WM_CHANGE_SERVICE_DELETED, op->from, NULL, NULL);
-	if (op->created)
-		announce(r, op, WM_CHANGE_SERVICE_CREATED, op->to, NULL, NULL);
-	if (!in)
-		return;
-	if (old && !moved) {
-		in->compiled = old->compiled;
-		old->compiled = NULL;
-	}
-	announce(r, op, WM_CHANGE_INSTANCE_UPSERT, op->to, in, NULL);
 }
 
 void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old;
+	struct wm_op *part;
 
-	(void)r;
+	TAILQ_FOREACH(part, &op->parts, entry)
+	wm_op_settle(r, part);
+	if (op->kind == WM_OP_GROUP)
+		return;
+	if (op->kind == WM_OP_NODE_DROP && op->applied)
+		wm_node_free(op->home);
 	wm_check_free(op->check); /* nobody took it */
 	op->check = NULL;
 	for (unsigned n = 0; n < op->fresh_count; n++) {
@@ -745,4 +1050,52 @@ void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 	if (op->gone)
 		wm_service_free(op->from);
 	wm_lease_free(op->evicted);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_op *wm_op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg)
+{
+	size_t n = strlen(id) + 1; /* bounded by the caller */
+	struct wm_op *op = calloc(1, sizeof(*op) + n);
+
+	if (!op)
+		return NULL;
+	op->kind = kind;
+	op->done = done;
+	op->arg = arg;
+	op->bytes = sizeof(*op) + n;
+	memcpy(op->id, id, n);
+	TAILQ_INIT(&op->parts);
+	return op;
+}
+
+void wm_op_free(struct wm_op *op)
+{
+	struct wm_op *part;
+
+	if (!op)
+		return;
+	while ((part = TAILQ_FIRST(&op->parts))) {
+		TAILQ_REMOVE(&op->parts, part, entry);
+		wm_op_free(part);
+	}
+	wm_node_free(op->facts);
+	free(op->node_name);
+	free(op->text);
+	free(op);
+}
+
+void wm_op_discard(struct wm_op *op)
+{
+	struct wm_op *part;
+
+	if (!op)
+		return;
+	while ((part = TAILQ_FIRST(&op->parts))) {
+		TAILQ_REMOVE(&op->parts, part, entry);
+		wm_op_discard(part);
+	}
+	wm_instance_free(op->in, true);
+	wm_check_free(op->check);
+	wm_op_free(op);
 }

@@ -9,21 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct wm_op *op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg)
-{
-	size_t n = strlen(id) + 1; /* bounded by the caller */
-	struct wm_op *op = calloc(1, sizeof(*op) + n);
-
-	if (!op)
-		return NULL;
-	op->kind = kind;
-	op->done = done;
-	op->arg = arg;
-	op->bytes = sizeof(*op) + n;
-	memcpy(op->id, id, n);
-	return op;
-}
-
 static int too_long(const char *what, const char *id, size_t max, struct wm_err *e)
 {
 	if (strnlen(id, max + 1) <= max)
@@ -36,7 +21,7 @@ static int put(struct wm_registry *r, struct wm_op *op, struct wm_check *c, stru
 {
 	if (!op || !c) {
 		wm_check_free(c);
-		free(op);
+		wm_op_discard(op);
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
 	op->check = c;
@@ -55,7 +40,7 @@ int wm_registry_check_register(struct wm_registry *r, const char *service_id,
 		err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
 	if (err)
 		return err;
-	return put(r, op_new(WM_OP_CHECK_PUT, owner, done, arg),
+	return put(r, wm_op_new(WM_OP_CHECK_PUT, owner, done, arg),
 		   wm_check_build(d, d->id && *d->id ? d->id : d->name, d->name), e);
 }
 
@@ -67,7 +52,7 @@ int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm
 
 	if (err)
 		return err;
-	op = op_new(WM_OP_CHECK_DROP, check_id, done, arg);
+	op = wm_op_new(WM_OP_CHECK_DROP, check_id, done, arg);
 	return op ? wm_op_submit(r, op, e)
 		  : wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 }
@@ -88,7 +73,7 @@ int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool 
 		err = too_long("Reason", reason, WM_CHECK_NOTES_MAX, e);
 	if (err)
 		return err;
-	op = op_new(WM_OP_MAINTENANCE, owner, done, arg);
+	op = wm_op_new(WM_OP_MAINTENANCE, owner, done, arg);
 	if (!on)
 		return op ? wm_op_submit(r, op, e)
 			  : wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
@@ -113,43 +98,60 @@ enum wm_status wm_instance_effective(const struct wm_registry *r, const struct w
 {
 	enum wm_status own = wm_instance_worst(i);
 
-	return i != r->holder && r->holder->status > own ? r->holder->status : own;
+	const struct wm_instance *holder = i->node->holder;
+
+	(void)r;
+	return i != holder && holder->status > own ? holder->status : own;
 }
 
-void wm_registry_node_changed(struct wm_registry *r, uint64_t index, struct wm_check *c)
+/* The index of a service moves with its nodes; a later write of the transaction may have moved it
+ * already. */
+static void node_status(struct wm_registry *r, struct wm_instance *i, uint64_t index)
 {
-	struct wm_change change = {
-		.kind = WM_CHANGE_NODE, .index = index, .instance = r->holder, .check = c};
-	struct wm_service *s;
+	enum wm_status next = wm_instance_effective(r, i);
+	struct wm_change c = {
+		.kind = WM_CHANGE_STATUS, .index = index, .service = i->service, .instance = i};
+
+	if (i->service->index < index)
+		i->service->index = index;
+	if (next == i->status)
+		return;
+	i->status = next;
+	wm_registry_announce(r, &c);
+}
+
+void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t index)
+{
+	struct wm_instance *i;
 	size_t pos = 0;
 
-	wm_registry_announce(r, &change);
-	while ((s = wm_map_next(r->services, &pos))) {
-		if (s->index < index) /* a later write of the transaction may have moved it */
-			s->index = index;
-		for (unsigned n = 0; n < s->instances_count; n++) {
-			struct wm_instance *i = s->instances[n];
-			enum wm_status next = wm_instance_effective(r, i);
-			struct wm_change status = {.kind = WM_CHANGE_STATUS,
-						   .index = index,
-						   .service = s,
-						   .instance = i};
+	while ((i = wm_map_next(n->instances, &pos)))
+		node_status(r, i, index);
+}
 
-			if (next == i->status)
-				continue;
-			i->status = next;
-			wm_registry_announce(r, &status);
-		}
-	}
+void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t index,
+			      struct wm_check *c)
+{
+	struct wm_change change = {
+		.kind = WM_CHANGE_NODE, .index = index, .instance = n->holder, .check = c};
+
+	wm_registry_announce(r, &change);
+	wm_registry_node_touched(r, n, index);
 }
 
 /* --- storing ---------------------------------------------------------------------------------- */
+int wm_registry_encode_holder(struct wm_registry *r, const struct wm_instance *holder)
+{
+	return holder->node->self ? wm_record_put_node(&r->record, WM_REGISTRY_NODE_ROW, holder)
+				  : wm_record_put_catalog_node(&r->record, holder->node);
+}
+
 int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e)
 {
-	bool node = i == r->holder;
-	uint64_t row = node ? WM_REGISTRY_NODE_ROW : i->row;
-	int err = node ? wm_record_put_node(&r->record, row, i)
-		       : wm_record_put_instance(&r->record, row, i);
+	bool node = i == i->node->holder;
+	uint64_t row = node ? i->node->row : i->row;
+	int err =
+		node ? wm_registry_encode_holder(r, i) : wm_record_put_instance(&r->record, row, i);
 
 	if (err == -ENOMEM)
 		return wm_err_set(e, err, "Not stored: out of memory; nothing was changed");

@@ -21,18 +21,51 @@
 	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
 		    */
 
-#define WM_REGISTRY_NODE_ROW 0 /* of the node's checks; instances begin with 1 */
+#define WM_REGISTRY_NODE_ROW 0 /* of the checks of this agent's node; others begin with 1 */
 
 enum wm_op_kind {
 	WM_OP_INSTANCE,	   /* register or deregister an instance */
 	WM_OP_CHECK_PUT,   /* `check`, of the instance `id` or of the node */
 	WM_OP_CHECK_DROP,  /* the check `id`, whoever has it */
 	WM_OP_MAINTENANCE, /* of the instance `id` or of the node: `check`, or NULL to end it */
+	WM_OP_REBIND,	   /* the instance `id` as it is, to the node's new address */
+	WM_OP_NODE_PUT,	   /* the node is written: `facts` */
+	WM_OP_NODE_DROP,   /* the node goes; its instances went before */
+	WM_OP_NODE_CLEAR,  /* everything on the node goes, then the node: makes parts */
+	WM_OP_READ,	   /* nothing is written: for what a group reads on its way */
+	WM_OP_GROUP	   /* `parts`, all or none */
 };
+
+/* What must be true of the object that is written for a write to be made. */
+enum wm_op_when {
+	WM_WHEN_ANY,
+	WM_WHEN_EXISTS, /* reads */
+	WM_WHEN_INDEX,	/* its modify index is `when_index`; 0: it does not exist */
+};
+
+struct wm_op;
+TAILQ_HEAD(wm_ops, wm_op);
 
 struct wm_op {
 	TAILQ_ENTRY(wm_op) entry;
 	enum wm_op_kind kind;
+	enum wm_object object; /* what it is about: for errors, and `when` */
+	enum wm_op_when when;
+	uint64_t when_index;
+	bool catalog;	 /* submitted for the catalog, else for this agent's node */
+	bool lenient;	 /* to remove what is not there is no error */
+	unsigned number; /* of a part: its number in the client's list; a made part has its maker's
+			  */
+	char *node_name; /* NULL: this agent's node */
+	struct wm_node *facts;	/* NODE_PUT: detached; afterwards what was known before */
+	struct wm_ops parts;	/* of a group */
+	struct wm_op *group;	/* of a part */
+	wm_registry_part part;	/* of a group: called for each of the client's parts */
+	struct wm_op *before;	/* of a part: the earlier one that made `old` */
+	bool group_founds;	/* of a part: an earlier part may found its node */
+	bool made;		/* of a part: not the client's, but what another part entails */
+	bool part_failed;	/* of a group: `number` says which */
+	bool encoded;		/* the registry's scratch holds the record of `in` */
 	struct wm_check *check; /* to be put; NULL once an instance has it */
 	struct wm_instance *in; /* register: detached until applied; NULL: deregister; of a write
 				 * on a check: made by staging */
@@ -44,6 +77,12 @@ struct wm_op {
 	char *text; /* of an error; may be NULL */
 
 	/* what staging did, in this order; undo goes back from wherever it stopped */
+	struct wm_node *home; /* where the object is; NULL: no such node */
+	bool founded;	      /* NODE_PUT: `home` is new */
+	struct wm_instance
+		*origin; /* of a part: what stood before the group; `old` may be younger */
+	struct wm_service *origin_service;
+	bool superseded;	  /* of a part: `in` was replaced or removed by a later one */
 	bool applied;		  /* links are set */
 	bool unchanged;		  /* nothing to do: the same registration again */
 	uint64_t index;		  /* of this write */
@@ -63,7 +102,6 @@ struct wm_op {
 	bool old_dirty;
 	char id[]; /* deregister: of the instance; else see the kinds; "" is the node */
 };
-TAILQ_HEAD(wm_ops, wm_op);
 
 struct wm_listener {
 	wm_change_fn fn;
@@ -78,14 +116,15 @@ struct wm_waiter {
 };
 
 struct wm_registry {
-	struct wm_node node;
+	struct wm_node *self; /* this agent's node */
 	char *datacenter;
-	unsigned instances_max, services_max;
+	unsigned instances_max, services_max, nodes_max;
+	unsigned instances_count; /* of all nodes */
 	struct wm_vip_space space;
 	struct wm_store *store; /* NULL: memory only */
 	struct wm_vips *vips;
-	struct wm_map *instances, *services, *checks;
-	struct wm_instance *holder; /* of the node's checks; in no map */
+	struct wm_map *nodes;	 /* by name in lower case */
+	struct wm_map *services; /* by name */
 	uint64_t index;
 	uint64_t reserved;		    /* stored: after a crash indexes go on above it */
 	uint64_t instance_row, service_row; /* last given */
@@ -104,25 +143,73 @@ struct wm_registry {
 /** Id of the instance that a write is about, as things stand; "" is the node, NULL: there is none.
  */
 const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op);
+/** A write with room for an id. @return NULL without memory. */
+struct wm_op *wm_op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg);
+/** Free a write that was settled. NULL ok. */
+void wm_op_free(struct wm_op *op);
+/** Free a write that was never staged, with what it brings. NULL ok. */
+void wm_op_discard(struct wm_op *op);
+/** The node that a write is about, as things stand; NULL: there is none. */
+struct wm_node *wm_op_home(const struct wm_registry *r, const struct wm_op *op);
+/** Next index, shared by the parts of a group. */
+uint64_t wm_op_index(struct wm_registry *r, struct wm_op *op);
+/** Does the object have what `when` asks for? Else refuses. @p index: its modify index, 0: none. */
+bool wm_op_judge_when(struct wm_op *op, uint64_t index);
+/** Write what a staged write left into the open transaction. */
+int wm_op_store(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
+/** Take the holder's statuses off the list of what is to be stored, and put them back. */
+void wm_instance_retire(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);
+void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);
+
+/* --- group.c --- */
+int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e);
+void wm_group_undo(struct wm_registry *r, struct wm_op *group);
+/** NODE_PUT, NODE_DROP, NODE_CLEAR, as parts of a group. */
+void wm_node_stage(struct wm_registry *r, struct wm_op *op);
+void wm_node_undo(struct wm_registry *r, struct wm_op *op);
 
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */
 void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c);
+/** Give this agent's node its id. @return 0 or -ENOMEM. */
+int wm_registry_set_node_id(struct wm_registry *r, const char *id);
+/** The registration that a draft asks for, judged by itself. The caller owns it. */
+int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, struct wm_op **ret_op,
+		   struct wm_err *e);
 /** Queue a write, or free it and say why not. */
 int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
 /** Worst of an instance's checks and its node's. */
 enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i);
-/** Announce that the node's checks are other ones, or @p c has another status, and what follows of
- * it for every instance. Cost O(instances). */
-void wm_registry_node_changed(struct wm_registry *r, uint64_t index, struct wm_check *c);
+/** The indexes and statuses of a node's instances follow it. Cost O(instances of the node). */
+void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t index);
+/** Announce that a node's checks are other ones, or @p c has another status, and what follows of
+ * it for every instance on it. Cost O(instances of the node). */
+void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t index,
+			      struct wm_check *c);
 /** Write an instance, or the holder, into the open transaction. @return 0, WM_E_LIMIT (too large
  * for a record, nothing was written), or why the store failed, then @p e is filled. */
 int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e);
+/** Record of a node's holder, this agent's or another's, into the scratch. */
+int wm_registry_encode_holder(struct wm_registry *r, const struct wm_instance *holder);
 /** Put an instance into its service's list. @return 0 or -ENOMEM. */
 int wm_service_add(struct wm_service *s, struct wm_instance *i);
-/** Effective addresses and identity of an instance on this node. */
-void wm_instance_bind(struct wm_registry *r, struct wm_instance *i);
+/** Effective addresses and identity of an instance on a node. */
+void wm_instance_bind(struct wm_node *n, struct wm_instance *i);
+
+/* --- nodes.c --- */
+/** A node without instances. @p facts: id, address, meta, tagged; copied. @return NULL without
+ *  memory. */
+struct wm_node *wm_node_new(const char *name, const struct wm_node_draft *facts);
+void wm_node_free(struct wm_node *n); /* with its instances and checks; NULL ok */
+/** Give a new node its facts. @return 0 or -ENOMEM. */
+int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d);
+struct wm_node *wm_find_node(const struct wm_registry *r, const char *name);
+bool wm_node_same(const struct wm_node *a, const struct wm_node *b); /* the facts */
+void wm_node_swap_facts(struct wm_node *a, struct wm_node *b);
+/** Enter a node, or take it out. */
+int wm_node_enter(struct wm_registry *r, struct wm_node *n);
+void wm_node_leave(struct wm_registry *r, struct wm_node *n);
 /** A service for a lease. @return NULL without memory. */
 struct wm_service *wm_service_new(const struct wm_lease *l);
 void wm_service_free(struct wm_service *s);

@@ -23,26 +23,41 @@ enum wm_check_kind {
 	WM_CHECK_HTTP,
 	WM_CHECK_MAINTENANCE, /* critical as long as it stands; nothing probes it */
 	WM_CHECK_UDP,
+	WM_CHECK_STATED, /* of the catalog: whoever writes it states the result, nothing probes it
+			  */
 	WM_CHECK_KIND_COUNT
 };
 #define WM_NODE_MAINTENANCE_ID	  "_node_maintenance"	  /* the node's check of that kind */
 #define WM_SERVICE_MAINTENANCE_ID "_service_maintenance:" /* and of an instance: its id follows */
-/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp". */
+/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp"; "" for what is stated. */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {
 	char *key, *value;
 };
 
+struct wm_instance;
+struct wm_map;
+
+/* This agent's node, or one that was written into the catalog. Its name never changes. */
 struct wm_node {
 	char *name;
-	char *id; /* UUID text */
+	char *id; /* UUID text; may be "" */
 	char *address;
 	struct in_addr addr4; /* of address; zero if none */
 	struct in6_addr addr6;
-	struct wm_pair *meta;
-	unsigned meta_count;
+	struct wm_pair *meta;	/* sorted by key */
+	struct wm_pair *tagged; /* addresses by name, sorted */
+	unsigned meta_count, tagged_count;
+	bool self; /* this agent's */
 	uint64_t create_index, modify_index;
+	uint64_t index;		    /* last change of it, its instances or their checks */
+	struct wm_instance *holder; /* of its checks, see below; never NULL */
+	struct wm_map *instances;   /* by id; registry's: read by wm_node_instance() */
+	struct wm_map *checks;	    /* of it and of its instances, by id; registry's */
+	uint64_t row;		    /* store's row number; this agent's has none */
+	char *folded;		    /* name in lower case: registry's key */
+	void *facts;		    /* block of what id, address, meta and tagged point to */
 };
 
 struct wm_check {
@@ -66,7 +81,7 @@ struct wm_check {
 };
 
 /* Checks of the node hang on an instance too, the holder: it has neither id nor service (NULL), is
- * in no list, and is found by wm_registry_node_checks() only. */
+ * in no list, and is found by its node's `holder` only. */
 struct wm_instance {
 	char *id;
 	struct wm_node *node;
@@ -87,6 +102,7 @@ struct wm_instance {
 		     */
 	unsigned tagged_count;
 	bool enable_tag_override;
+	bool catalog; /* written through the catalog, not registered with this agent */
 	struct wm_check **checks;
 	unsigned checks_count;
 	enum wm_status status; /* worst of its checks and its node's; no checks: passing */
@@ -108,5 +124,6 @@ struct wm_service {
 	uint64_t create_index;
 	uint64_t index; /* last change of any of its instances or checks: blocking queries */
 	uint64_t row;
+	bool fresh;	/* registry's: not announced yet */
 	void *compiled; /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
 };

@@ -248,8 +248,11 @@ struct wm_instance *wm_instance_clone(const struct wm_instance *i)
 		.tagged = i->tagged,
 		.tagged_count = i->tagged_count,
 		.enable_tag_override = i->enable_tag_override};
+	struct wm_instance *clone = wm_instance_build(&d);
 
-	return wm_instance_build(&d);
+	if (clone)
+		clone->catalog = i->catalog;
+	return clone;
 }
 
 void wm_check_free(struct wm_check *c)

@@ -10,7 +10,11 @@
 struct wm_instance_box {
 	struct wm_instance i; /* first: a box is found from its instance by a cast */
 	const char *service_name;
-	TAILQ_ENTRY(wm_instance_box) dirty_entry;
+	union {
+		TAILQ_ENTRY(wm_instance_box) dirty_entry;
+		struct wm_op *maker; /* of the group that is being staged; only if `staged` */
+	};
+	bool staged;
 	bool dead;    /* replaced or deleted, about to be freed */
 	bool dirty;   /* a check's status is newer than the stored row */
 	size_t bytes; /* of memory: this block and its checks' blocks when it was built */

@@ -96,10 +96,15 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_u(b, c->modify_index);
 }
 
-static int put_instance(struct wm_buf *b, uint64_t row, enum wm_record_type t,
-			const struct wm_instance *i)
+/* Agents of before are told that it is newer, where they would take it for damage. */
+static void need(struct wm_buf *b, char version)
 {
-	begin(b, t);
+	if (!b->failed && b->data[2] < version)
+		b->data[2] = version;
+}
+
+static void put_instance(struct wm_buf *b, const struct wm_instance *i)
+{
 	put_s(b, i->id);
 	put_s(b, ((const struct wm_instance_box *)i)->service_name);
 	put_s(b, i->address);
@@ -121,22 +126,47 @@ static int put_instance(struct wm_buf *b, uint64_t row, enum wm_record_type t,
 	put_u(b, i->modify_index);
 	put_u(b, i->checks_count);
 	for (unsigned n = 0; n < i->checks_count; n++) {
-		put_check(b, i->checks[n]);
-		/* what agents of the first version would take for damage, they are told is newer */
-		if ((i->checks[n]->use_tls || i->checks[n]->kind > WM_CHECK_HTTP) && !b->failed)
-			b->data[2] = WM_RECORD_VERSION;
+		const struct wm_check *c = i->checks[n];
+
+		put_check(b, c);
+		if (c->use_tls || c->kind > WM_CHECK_HTTP)
+			need(b, WM_RECORD_VERSION_TLS);
+		if (c->kind == WM_CHECK_STATED)
+			need(b, WM_RECORD_VERSION_CATALOG);
 	}
-	return end(b, row);
 }
 
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
 {
-	return put_instance(b, row, WM_RECORD_INSTANCE, i);
+	begin(b, i->catalog ? WM_RECORD_CATALOG_INSTANCE : WM_RECORD_INSTANCE);
+	if (i->catalog) {
+		need(b, WM_RECORD_VERSION_CATALOG);
+		put_s(b, i->node->self ? "" : i->node->name);
+	}
+	put_instance(b, i);
+	return end(b, row);
 }
 
 int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder)
 {
-	return put_instance(b, row, WM_RECORD_NODE, holder);
+	begin(b, WM_RECORD_NODE);
+	put_instance(b, holder);
+	return end(b, row);
+}
+
+int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n)
+{
+	begin(b, WM_RECORD_CATALOG_NODE);
+	need(b, WM_RECORD_VERSION_CATALOG);
+	put_s(b, n->name);
+	put_s(b, n->id);
+	put_s(b, n->address);
+	put_pairs(b, n->meta, n->meta_count);
+	put_pairs(b, n->tagged, n->tagged_count);
+	put_u(b, n->create_index);
+	put_u(b, n->modify_index);
+	put_instance(b, n->holder);
+	return end(b, n->row);
 }
 
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s)
@@ -259,51 +289,88 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	st->modify_index = get_u(c, UINT64_MAX);
 	/* an empty id or name would be taken for one that is left out */
 	if (!*d->id || !*d->name ||
-	    (d->kind != WM_CHECK_TTL && d->kind != WM_CHECK_MAINTENANCE && !d->target))
+	    (d->kind != WM_CHECK_TTL && d->kind != WM_CHECK_MAINTENANCE &&
+	     d->kind != WM_CHECK_STATED && !d->target))
 		c->bad = true;
 }
 
-static int get_instance(char *body, size_t len, struct wm_record_instance *r)
+static int get_instance(struct cursor *c, struct wm_record_instance *r)
 {
-	struct cursor c = {body, body + len, false};
 	struct wm_instance_draft *d = &r->d;
 
 	*d = (struct wm_instance_draft){.tags = r->tags, .meta = r->meta, .tagged = r->tagged};
 	d->checks = r->checks;
-	d->id = need_s(&c);
-	d->name = need_s(&c);
-	d->address = need_s(&c);
-	d->port = (uint32_t)get_u(&c, 65535);
+	d->id = need_s(c);
+	d->name = need_s(c);
+	d->address = need_s(c);
+	d->port = (uint32_t)get_u(c, 65535);
 	d->has_weights = true;
-	d->weight_passing = (unsigned)get_u(&c, UINT32_MAX);
-	d->weight_warning = (unsigned)get_u(&c, UINT32_MAX);
-	d->enable_tag_override = get_u(&c, 1) == 1;
-	d->tags_count = (unsigned)get_u(&c, WM_TAGS_MAX);
+	d->weight_passing = (unsigned)get_u(c, UINT32_MAX);
+	d->weight_warning = (unsigned)get_u(c, UINT32_MAX);
+	d->enable_tag_override = get_u(c, 1) == 1;
+	d->tags_count = (unsigned)get_u(c, WM_TAGS_MAX);
 	for (unsigned i = 0; i < d->tags_count; i++)
-		r->tags[i] = need_s(&c);
-	get_pairs(&c, r->meta, WM_META_PAIRS_MAX, &d->meta_count);
-	d->tagged_count = (unsigned)get_u(&c, WM_TAGGED_MAX);
+		r->tags[i] = need_s(c);
+	get_pairs(c, r->meta, WM_META_PAIRS_MAX, &d->meta_count);
+	d->tagged_count = (unsigned)get_u(c, WM_TAGGED_MAX);
 	for (unsigned i = 0; i < d->tagged_count; i++) {
-		r->tagged[i].name = need_s(&c);
-		r->tagged[i].address = get_s(&c);
-		r->tagged[i].port = (uint16_t)get_u(&c, 65535);
+		r->tagged[i].name = need_s(c);
+		r->tagged[i].address = get_s(c);
+		r->tagged[i].port = (uint16_t)get_u(c, 65535);
 	}
-	r->create_index = get_u(&c, UINT64_MAX);
-	r->modify_index = get_u(&c, UINT64_MAX);
-	d->checks_count = (unsigned)get_u(&c, WM_RECORD_CHECKS);
+	r->create_index = get_u(c, UINT64_MAX);
+	r->modify_index = get_u(c, UINT64_MAX);
+	d->checks_count = (unsigned)get_u(c, WM_RECORD_CHECKS);
 	for (unsigned i = 0; i < d->checks_count; i++)
-		get_check(&c, &r->checks[i], &r->states[i], r->headers[i]);
-	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
+		get_check(c, &r->checks[i], &r->states[i], r->headers[i]);
+	return c->bad || c->p != c->end ? WM_E_STORE_DAMAGED : 0;
 }
 
 int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *r)
 {
-	return get_instance(body, len, r) || !*r->d.id || !*r->d.name ? WM_E_STORE_DAMAGED : 0;
+	struct cursor c = {body, body + len, false};
+
+	r->node_name = NULL;
+	return get_instance(&c, r) || !*r->d.id || !*r->d.name ? WM_E_STORE_DAMAGED : 0;
 }
 
 int wm_record_get_node(char *body, size_t len, struct wm_record_instance *r)
 {
-	return get_instance(body, len, r) || *r->d.id || *r->d.name ? WM_E_STORE_DAMAGED : 0;
+	struct cursor c = {body, body + len, false};
+
+	r->node_name = NULL;
+	return get_instance(&c, r) || *r->d.id || *r->d.name ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_catalog_instance(char *body, size_t len, struct wm_record_instance *r)
+{
+	struct cursor c = {body, body + len, false};
+
+	r->node_name = need_s(&c);
+	return get_instance(&c, r) || !*r->d.id || !*r->d.name ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance *r)
+{
+	struct cursor c = {body, body + len, false};
+
+	r->node_name = need_s(&c);
+	r->node = (struct wm_node_draft){.meta = r->node_meta, .tagged = r->node_tagged};
+	r->node.id = need_s(&c);
+	r->node.address = need_s(&c);
+	get_pairs(&c, r->node_meta, WM_META_PAIRS_MAX, &r->node.meta_count);
+	get_pairs(&c, r->node_tagged, WM_TAGGED_MAX, &r->node.tagged_count);
+	r->node_create_index = get_u(&c, UINT64_MAX);
+	r->node_modify_index = get_u(&c, UINT64_MAX);
+	return get_instance(&c, r) || *r->d.id || *r->d.name || !*r->node_name ||
+			       strlen(r->node_name) > WM_NODE_NAME_MAX
+		       ? WM_E_STORE_DAMAGED
+		       : 0;
+}
+
+enum wm_record_type wm_record_type_of(const char *p, size_t len)
+{
+	return len >= WM_RECORD_HEAD ? (enum wm_record_type)(uint8_t)p[3] : (enum wm_record_type)0;
 }
 
 static void get_raw(struct cursor *c, void *to, size_t n)

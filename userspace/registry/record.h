@@ -8,11 +8,14 @@
 #include "object.h"
 #include "userspace/base/util.h"
 
-/* Version 2: a check may have use_tls or be of kind UDP. Records without keep version 1, and both
- * are read. */
-#define WM_RECORD_VERSION_FIRST 1
-#define WM_RECORD_VERSION	2
-#define WM_RECORD_HEAD		12
+/* A record has the lowest version that can say what it says, and all are read.
+ * 2: a check may have use_tls, or be of a kind above HTTP. 5: records of the catalog, and checks of
+ * kind STATED. */
+#define WM_RECORD_VERSION_FIRST	  1
+#define WM_RECORD_VERSION_TLS	  2
+#define WM_RECORD_VERSION_CATALOG 5
+#define WM_RECORD_VERSION	  5
+#define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
 
@@ -23,7 +26,9 @@ enum wm_record_type {
 	WM_RECORD_META = 1,
 	WM_RECORD_INSTANCE,
 	WM_RECORD_SERVICE,
-	WM_RECORD_NODE /* checks of the node: laid out as an instance without id and name */
+	WM_RECORD_NODE, /* checks of this agent's node: as an instance without id and name */
+	WM_RECORD_CATALOG_INSTANCE, /* name of its node, "" is this agent's; then as an instance */
+	WM_RECORD_CATALOG_NODE	    /* another node; then as the checks of this agent's */
 };
 
 /* Decoded views; strings borrow from the payload. About 30 KiB: keep one, reuse it. */
@@ -36,6 +41,10 @@ struct wm_record_instance {
 	const char *tags[WM_TAGS_MAX];
 	struct wm_pair meta[WM_META_PAIRS_MAX];
 	struct wm_tagged_address tagged[WM_TAGGED_MAX];
+	const char *node_name; /* of records of the catalog, else NULL */
+	struct wm_node_draft node;
+	uint64_t node_create_index, node_modify_index;
+	struct wm_pair node_meta[WM_META_PAIRS_MAX], node_tagged[WM_TAGGED_MAX];
 };
 struct wm_record_service {
 	const char *name;
@@ -48,9 +57,12 @@ struct wm_record_meta {
 	const char *node_id;
 };
 
+/** What kind of record a row holds, before it is judged; 0: none that there is. */
+enum wm_record_type wm_record_type_of(const char *p, size_t len);
 /** Append a whole record to @p b (emptied first). @return 0 or -ENOMEM, WM_E_LIMIT (too large). */
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i);
 int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder);
+int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);
 int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m);
 
@@ -61,5 +73,7 @@ int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type 
 /** Decode a body (what follows the head). @return 0 or WM_E_STORE_DAMAGED. */
 int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_node(char *body, size_t len, struct wm_record_instance *ret);
+int wm_record_get_catalog_instance(char *body, size_t len, struct wm_record_instance *ret);
+int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);

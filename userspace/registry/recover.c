@@ -56,22 +56,22 @@ static struct wm_instance *build(const struct wm_record_instance *d)
 	return i;
 }
 
-static int enter_checks(struct wm_registry *r, const struct wm_instance *i)
+static int enter_checks(const struct wm_node *node, const struct wm_instance *i)
 {
 	int err = 0;
 
 	for (unsigned n = 0; n < i->checks_count && !err; n++) {
 		struct wm_check *c = i->checks[n];
 
-		err = wm_map_put(r->checks, c->id, strlen(c->id), c, NULL);
+		err = wm_map_put(node->checks, c->id, strlen(c->id), c, NULL);
 	}
 	return err;
 }
 
-static bool known_checks(const struct wm_registry *r, const struct wm_instance *i)
+static bool known_checks(const struct wm_node *node, const struct wm_instance *i)
 {
 	for (unsigned n = 0; n < i->checks_count; n++) {
-		if (wm_map_get(r->checks, i->checks[n]->id, strlen(i->checks[n]->id)))
+		if (wm_node_check(node, i->checks[n]->id))
 			return true;
 	}
 	return false;
@@ -88,9 +88,7 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 	if (wm_record_get_meta(rc->copy.data, rc->copy.len, &m) ||
 	    m.reserved > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK || !m.reserved)
 		return damaged(rc, WM_STORE_META, row, "cannot be decoded", e);
-	free(rc->r->node.id);
-	rc->r->node.id = strdup(m.node_id);
-	if (!rc->r->node.id)
+	if (wm_registry_set_node_id(rc->r, m.node_id))
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 	rc->r->index = rc->r->reserved = m.reserved;
 	return 0;
@@ -182,92 +180,140 @@ static struct wm_service *service_of(struct wm_registry *r, const char *name, in
 	/* at or above every index that a client may have seen: its next query is answered at once
 	 */
 	s->index = r->index;
+	s->fresh = false;
 	return s;
 }
 
-static int enter(struct wm_registry *r, struct wm_instance *i)
+static int no_memory(struct wm_err *e)
 {
-	int err = wm_map_put(r->instances, i->id, strlen(i->id), i, NULL);
-
-	return err ? err : enter_checks(r, i);
+	return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 }
 
-static bool known(const struct wm_registry *r, const struct wm_instance *i)
+/* A node's checks stand in a row before its instances, so that what these make of them is known. */
+static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, struct wm_err *e)
 {
-	return wm_map_get(r->instances, i->id, strlen(i->id)) || known_checks(r, i);
-}
+	struct wm_instance *i = build(rc->decoded);
 
-/* The node's checks stand in the first row, so that what instances make of them is known. */
-static int node_row(struct recovery *rc, uint64_t row, const void *data, size_t len,
-		    struct wm_err *e)
-{
-	struct wm_registry *r = rc->r;
-	struct wm_instance *i;
-	int err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_NODE, row, data, len, e);
-
-	if (err)
-		return err;
-	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
-		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
-	i = build(rc->decoded);
 	if (!i)
-		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	if (known_checks(r, i)) {
+		return no_memory(e);
+	if (known_checks(node, i)) {
 		wm_instance_free(i, true);
 		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
 	}
-	wm_instance_free(r->holder, true);
-	r->holder = i;
-	i->node = &r->node;
+	wm_instance_free(node->holder, true);
+	node->holder = i;
+	i->node = node;
 	i->status = wm_instance_worst(i);
-	return enter_checks(r, i)
-		       ? wm_err_set(e, -ENOMEM, "Out of memory while reading the registry")
-		       : 0;
+	return enter_checks(node, i) ? no_memory(e) : 0;
 }
 
-static int instance_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+static int self_row(struct recovery *rc, uint64_t row, struct wm_err *e)
 {
-	struct recovery *rc = arg;
+	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	return take_holder(rc, rc->r->self, row, e);
+}
+
+static int node_row(struct recovery *rc, uint64_t row, struct wm_err *e)
+{
+	struct wm_record_instance *d = rc->decoded;
+	struct wm_node *n, *other;
+
+	if (wm_record_get_catalog_node(rc->copy.data, rc->copy.len, d))
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	rc->r->instance_row = row;
+	other = wm_find_node(rc->r, d->node_name);
+	if (other && other->self)
+		return wm_err_set(e, WM_E_CONFLICT,
+				  "node.name: \"%.64s\" is a node of the catalog; give this agent "
+				  "another name, or deregister that node under its former one",
+				  d->node_name);
+	if (other)
+		return damaged(rc, WM_STORE_INSTANCES, row, "repeats a node", e);
+	n = wm_node_new(d->node_name, &d->node);
+	if (!n)
+		return no_memory(e);
+	n->row = row;
+	n->create_index = d->node_create_index;
+	n->modify_index = d->node_modify_index;
+	n->index = rc->r->index;
+	if (wm_node_enter(rc->r, n)) {
+		wm_node_free(n);
+		return no_memory(e);
+	}
+	return take_holder(rc, n, row, e);
+}
+
+static int enter(struct wm_registry *r, struct wm_node *node, struct wm_instance *i)
+{
+	int err = wm_map_put(node->instances, i->id, strlen(i->id), i, NULL);
+
+	r->instances_count += !err;
+	return err ? err : enter_checks(node, i);
+}
+
+static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct wm_err *e)
+{
 	struct wm_registry *r = rc->r;
 	struct wm_record_instance *d = rc->decoded;
+	struct wm_node *node = r->self;
 	struct wm_instance *i;
 	struct wm_service *s;
 	int err;
 
-	if (row == WM_REGISTRY_NODE_ROW)
-		return node_row(rc, row, data, len, e);
-	err = open_row(rc, WM_STORE_INSTANCES, WM_RECORD_INSTANCE, row, data, len, e);
+	err = catalog ? wm_record_get_catalog_instance(rc->copy.data, rc->copy.len, d)
+		      : wm_record_get_instance(rc->copy.data, rc->copy.len, d);
 	if (err)
-		return err;
-	if (wm_record_get_instance(rc->copy.data, rc->copy.len, d))
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	if (catalog && *d->node_name)
+		node = wm_find_node(r, d->node_name);
+	if (!node)
+		return damaged(rc, WM_STORE_INSTANCES, row, "names a node that has no row", e);
 	i = build(d);
 	if (!i)
-		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	i->status = wm_instance_effective(r, i);
+		return no_memory(e);
+	i->catalog = catalog;
 	i->create_index = d->create_index;
 	i->modify_index = d->modify_index;
 	i->row = r->instance_row = row;
-	if (known(r, i)) {
+	wm_instance_bind(node, i);
+	i->status = wm_instance_effective(r, i);
+	if (wm_node_instance(node, i->id) || known_checks(node, i)) {
 		wm_instance_free(i, true);
 		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
 	}
 	s = service_of(r, wm_box(i)->service_name, &err);
-	if (s) {
-		wm_instance_bind(r, i);
+	if (s)
 		err = wm_service_add(s, i);
-	}
 	if (!s || err) {
 		wm_instance_free(i, true);
-		return err == WM_E_STORE_DAMAGED
-			       ? damaged(rc, WM_STORE_INSTANCES, row,
-					 "names a service that has no row", e)
-			       : wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
+		return err == WM_E_STORE_DAMAGED ? damaged(rc, WM_STORE_INSTANCES, row,
+							   "names a service that has no row", e)
+						 : no_memory(e);
 	}
-	/* on failure it is freed with its service */
-	if (enter(r, i))
-		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	return 0;
+	/* on failure it is freed with its node */
+	return enter(r, node, i) ? no_memory(e) : 0;
+}
+
+static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	struct recovery *rc = arg;
+	enum wm_record_type type = wm_record_type_of(data, len);
+	int err;
+
+	/* what cannot stand there is judged as what should */
+	if (row == WM_REGISTRY_NODE_ROW)
+		type = WM_RECORD_NODE;
+	else if (type != WM_RECORD_CATALOG_NODE && type != WM_RECORD_CATALOG_INSTANCE)
+		type = WM_RECORD_INSTANCE;
+	err = open_row(rc, WM_STORE_INSTANCES, type, row, data, len, e);
+	if (err)
+		return err;
+	if (type == WM_RECORD_NODE)
+		return self_row(rc, row, e);
+	if (type == WM_RECORD_CATALOG_NODE)
+		return node_row(rc, row, e);
+	return instance_row(rc, row, type == WM_RECORD_CATALOG_INSTANCE, e);
 }
 
 int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
@@ -296,7 +342,7 @@ int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
 		free(m);
 	}
 	if (!err)
-		err = wm_store_walk(r->store, WM_STORE_INSTANCES, instance_row, &rc, e);
+		err = wm_store_walk(r->store, WM_STORE_INSTANCES, any_row, &rc, e);
 	free(rc.decoded);
 	wm_buf_done(&rc.copy);
 	return err;

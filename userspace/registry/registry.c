@@ -27,58 +27,65 @@
 #define SMALL_RECORD_MAX 512 /* octets of a service or meta record */
 
 /* --- opening and closing --- */
+int wm_registry_set_node_id(struct wm_registry *r, const char *id)
+{
+	const struct wm_node *self = r->self;
+	const struct wm_node_draft d = {.id = id,
+					.address = self->address,
+					.meta = self->meta,
+					.meta_count = self->meta_count,
+					.tagged = self->tagged,
+					.tagged_count = self->tagged_count};
+	void *before = self->facts;
+
+	if (wm_node_set_facts(r->self, &d))
+		return -ENOMEM;
+	free(before);
+	return 0;
+}
+
 static int new_node_id(struct wm_registry *r)
 {
 	uint64_t a = wm_random64(), b = wm_random64();
+	char text[37];
 
 	/* RFC 9562 version 4 */
-	if (asprintf(&r->node.id, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
-		     (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xfff,
-		     (unsigned)(0x8000 | ((b >> 48) & 0x3fff)),
-		     (unsigned long long)(b & 0xffffffffffffull)) < 0) {
-		r->node.id = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
+		 (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xfff,
+		 (unsigned)(0x8000 | ((b >> 48) & 0x3fff)),
+		 (unsigned long long)(b & 0xffffffffffffull));
+	return wm_registry_set_node_id(r, text);
 }
 
 static void release(struct wm_registry *r)
 {
-	struct wm_instance *i;
 	struct wm_service *s;
+	struct wm_node *n;
 	struct wm_op *op;
 	size_t pos = 0;
 
 	while ((op = TAILQ_FIRST(&r->queue))) {
 		TAILQ_REMOVE(&r->queue, op, entry);
-		wm_instance_free(op->in, true);
-		wm_check_free(op->check);
-		free(op);
+		wm_op_discard(op);
 	}
-	wm_instance_free(r->holder, true);
-	while (r->instances && (i = wm_map_next(r->instances, &pos)))
-		wm_instance_free(i, true);
+	while (r->nodes && (n = wm_map_next(r->nodes, &pos)))
+		wm_node_free(n);
 	pos = 0;
 	while (r->services && (s = wm_map_next(r->services, &pos)))
 		wm_service_free(s);
-	wm_map_free(r->instances);
+	wm_map_free(r->nodes);
 	wm_map_free(r->services);
-	wm_map_free(r->checks);
 	wm_vips_free(r->vips);
 	wm_store_close(r->store);
 	wm_buf_done(&r->record);
 	wm_buf_done(&r->small);
-	free(r->node.name);
-	free(r->node.id);
-	free(r->node.address);
 	free(r->datacenter);
 	free(r);
 }
 
 static int prepare(struct wm_registry *r, const struct wm_registry_config *c, struct wm_err *e)
 {
-	const char *address = c->node_address ? c->node_address : "";
-	const struct wm_instance_draft nobody = {.id = "", .name = ""};
+	const struct wm_node_draft facts = {.address = c->node_address};
 
 	if (!c->node_name || strnlen(c->node_name, WM_NODE_NAME_MAX + 1) > WM_NODE_NAME_MAX)
 		return wm_err_set(e, WM_E_INVALID, "node_name must have 1 to %d characters",
@@ -96,26 +103,25 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->space.mask = c->vip4_mask;
 	r->space.prefix = c->vip6_prefix;
 	memset(&r->space.prefix.s6_addr[8], 0, 8);
-	r->node.name = strdup(c->node_name);
-	r->node.address = strdup(address);
+	r->nodes_max = c->nodes_max;
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
-	r->node.create_index = r->node.modify_index = 1;
-	r->instances = wm_map_new(WM_REGISTRY_MAP_MAX);
+	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
-	r->checks = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->vips = wm_vips_new(&r->space);
-	r->holder = wm_instance_build(&nobody);
-	if (!r->node.name || !r->node.address || !r->datacenter || !r->instances || !r->services ||
-	    !r->checks || !r->vips || !r->holder)
+	r->self = wm_node_new(c->node_name, &facts);
+	if (!r->self || !r->datacenter || !r->nodes || !r->services || !r->vips ||
+	    wm_node_enter(r, r->self)) {
+		wm_node_free(r->self); /* in no table yet */
 		return wm_err_set(e, -ENOMEM, "Out of memory");
-	r->holder->node = &r->node;
-	wm_address_parse(address, &r->node.addr4, &r->node.addr6);
+	}
+	r->self->self = true;
+	r->self->create_index = r->self->modify_index = r->self->index = 1;
 	return 0;
 }
 
 int wm_registry_put_meta(struct wm_registry *r, uint64_t reserved, struct wm_err *e)
 {
-	const struct wm_record_meta m = {reserved, r->node.id};
+	const struct wm_record_meta m = {reserved, r->self->id};
 	int err = wm_record_put_meta(&r->small, &m);
 
 	if (err)
@@ -169,7 +175,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
 	if (!err)
 		err = wm_registry_recover(r, e);
-	if (!err && !r->node.id && new_node_id(r))
+	if (!err && !*r->self->id && new_node_id(r))
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
@@ -283,9 +289,7 @@ int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 {
 	if (r->queued >= WM_REGISTRY_QUEUE_MAX ||
 	    r->queued_bytes + op->bytes > WM_REGISTRY_QUEUE_BYTES) {
-		wm_instance_free(op->in, true);
-		wm_check_free(op->check);
-		free(op);
+		wm_op_discard(op);
 		return wm_err_set(e, WM_E_BUSY, "Too many writes are waiting, try again");
 	}
 	r->queued++;
@@ -294,34 +298,45 @@ int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	return 0;
 }
 
-int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *d,
-			 wm_registry_done done, void *arg, struct wm_err *e)
+int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, struct wm_op **ret_op,
+		   struct wm_err *e)
 {
 	int err = wm_draft_validate(d, e);
-	struct wm_instance *in;
 	struct wm_op *op;
 
 	if (err)
 		return err;
-	in = wm_instance_build(d);
-	op = in ? calloc(1, sizeof(*op)) : NULL;
-	if (!op) {
-		wm_instance_free(in, true);
+	op = wm_op_new(WM_OP_INSTANCE, "", NULL, NULL);
+	if (op)
+		op->in = wm_instance_build(d);
+	if (!op || !op->in) {
+		wm_op_discard(op);
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
-	if (wm_vip4_inside(&r->space, in->addr4) || wm_vip6_inside(&r->space, &in->addr6)) {
-		wm_instance_free(in, true);
-		free(op);
+	if (wm_vip4_inside(&r->space, op->in->addr4) || wm_vip6_inside(&r->space, &op->in->addr6)) {
+		wm_op_discard(op);
 		return wm_err_set(
 			e, WM_E_INVALID,
 			"Invalid service address: %s is in the range of virtual addresses",
 			d->address);
 	}
-	op->in = in;
 	op->replace_checks = d->replace_checks;
+	op->bytes += wm_box(op->in)->bytes;
+	*ret_op = op;
+	return 0;
+}
+
+int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *d,
+			 wm_registry_done done, void *arg, struct wm_err *e)
+{
+	struct wm_op *op;
+	int err;
+
+	err = wm_op_register(r, d, &op, e);
+	if (err)
+		return err;
 	op->done = done;
 	op->arg = arg;
-	op->bytes = sizeof(*op) + wm_box(in)->bytes;
 	return wm_op_submit(r, op, e);
 }
 
@@ -334,19 +349,17 @@ int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_do
 	if (n > WM_INSTANCE_ID_MAX)
 		return wm_err_set(e, WM_E_LIMIT, "Service ID is too long (limit: %d characters)",
 				  WM_INSTANCE_ID_MAX);
-	op = calloc(1, sizeof(*op) + n + 1);
+	op = wm_op_new(WM_OP_INSTANCE, id, done, arg);
 	if (!op)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
-	memcpy(op->id, id, n);
-	op->done = done;
-	op->arg = arg;
-	op->bytes = sizeof(*op) + n + 1;
 	return wm_op_submit(r, op, e);
 }
 
 /* --- flushing --- */
 void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c)
 {
+	if (c->instance && c->instance->node->index < c->index)
+		c->instance->node->index = c->index;
 	for (unsigned n = 0; n < r->listeners_count; n++)
 		r->listeners[n].fn(r->listeners[n].arg, c);
 }
@@ -367,30 +380,132 @@ static void undo_batch(struct wm_registry *r, struct wm_op *first, struct wm_op 
 	commit_failed(r, e);
 }
 
+/* What the writes of a transaction touched: numbers in a table with open addressing. Two instances
+ * may share a number, which begins a transaction too early and does no harm. */
+struct marks {
+	uint64_t *at; /* 0: empty */
+	size_t cap, count;
+	bool lost; /* without memory: one write a transaction */
+};
+
+#define MARKS_FIRST 64 /* places of a new table; a power of two */
+
+static uint64_t mark_of(const struct wm_node *n, const char *id)
+{
+	uint64_t h = wm_hash(n->folded, strlen(n->folded)) * 0x9e3779b97f4a7c15ull;
+
+	return (h ^ wm_hash(id, strlen(id))) | 1;
+}
+
+static uint64_t *mark_place(const struct marks *m, uint64_t mark)
+{
+	size_t i = (size_t)(mark >> 1);
+
+	while (m->at[i & (m->cap - 1)] && m->at[i & (m->cap - 1)] != mark)
+		i++;
+	return &m->at[i & (m->cap - 1)];
+}
+
+static bool mark_has(const struct marks *m, uint64_t mark)
+{
+	return m->lost || (m->cap && *mark_place(m, mark));
+}
+
+static void mark_add(struct marks *m, uint64_t mark)
+{
+	struct marks next = {.cap = m->cap ? m->cap * 2 : MARKS_FIRST};
+	uint64_t *to;
+
+	if (m->lost)
+		return;
+	if (m->count * 2 >= m->cap) {
+		next.at = calloc(next.cap, sizeof(*next.at));
+		if (!next.at) {
+			m->lost = true;
+			return;
+		}
+		for (size_t i = 0; i < m->cap; i++) {
+			if (m->at[i])
+				*mark_place(&next, m->at[i]) = m->at[i];
+		}
+		next.count = m->count;
+		free(m->at);
+		*m = next;
+	}
+	to = mark_place(m, mark);
+	m->count += !*to;
+	*to = mark;
+}
+
+/* May the write join the transaction? Not when it is about what an earlier one changed, nor when
+ * that is not known: what an earlier one took away may come back if the transaction fails. A node
+ * is also touched by what is written on it. */
+static bool may_join(const struct wm_registry *r, const struct wm_op *op, const struct marks *m)
+{
+	const struct wm_node *home = wm_op_home(r, op);
+	const struct wm_instance *i;
+	const struct wm_op *part;
+	const char *id;
+	size_t pos = 0;
+
+	if (op->kind == WM_OP_GROUP) {
+		TAILQ_FOREACH(part, &op->parts, entry)
+		{
+			if (!may_join(r, part, m))
+				return false;
+		}
+		return true;
+	}
+	if (!home) /* a node that this write founds, or that is refused */
+		return op->kind == WM_OP_NODE_PUT || op->group_founds;
+	if (op->node_name && mark_has(m, mark_of(home, "")))
+		return false;
+	if (op->kind == WM_OP_NODE_CLEAR || op->kind == WM_OP_NODE_PUT) {
+		while ((i = wm_map_next(home->instances, &pos))) {
+			if (mark_has(m, mark_of(home, i->id)))
+				return false;
+		}
+		return true;
+	}
+	if (op->kind == WM_OP_READ)
+		return m->count == 0;
+	id = wm_op_id(r, op);
+	return id && !mark_has(m, mark_of(home, id));
+}
+
+static void add_marks(struct marks *m, const struct wm_op *op)
+{
+	const struct wm_op *part;
+
+	TAILQ_FOREACH(part, &op->parts, entry)
+	add_marks(m, part);
+	if (!op->applied || op->kind == WM_OP_GROUP)
+		return;
+	if (op->kind == WM_OP_NODE_PUT || op->kind == WM_OP_NODE_DROP)
+		mark_add(m, mark_of(op->home, ""));
+	else
+		mark_add(m, mark_of(op->home, op->in ? op->in->id : op->old->id));
+}
+
 /* Stage writes from @p op on. @return the last one of the transaction. */
 static struct wm_op *stage_batch(struct wm_registry *r, struct wm_op *op, int *ret_err,
 				 struct wm_err *e)
 {
-	struct wm_map *touched = TAILQ_NEXT(op, entry) ? wm_map_new(WM_REGISTRY_BATCH_MAX) : NULL;
+	bool alone = !TAILQ_NEXT(op, entry);
 	struct wm_op *last = NULL;
+	struct marks m = {0};
 
 	for (unsigned n = 0; op && n < WM_REGISTRY_BATCH_MAX; n++, op = TAILQ_NEXT(op, entry)) {
-		const char *id = wm_op_id(r, op);
-
-		/* without memory for the table: one write a transaction; and what an earlier one
-		 * took away may come back if the transaction fails */
-		if (last && (!touched || !id || wm_map_get(touched, id, strlen(id))))
+		if (last && !may_join(r, op, &m))
 			break;
 		last = op;
 		*ret_err = wm_op_stage(r, op, e);
 		if (*ret_err)
 			break;
-		if (op->applied && touched && id && wm_map_put(touched, id, strlen(id), op, NULL)) {
-			wm_map_free(touched);
-			touched = NULL;
-		}
+		if (!alone)
+			add_marks(&m, op);
 	}
-	wm_map_free(touched);
+	free(m.at);
 	return last;
 }
 
@@ -476,6 +591,16 @@ static bool flush_waiters(struct wm_registry *r)
 	return true;
 }
 
+static void answer(struct wm_op *op)
+{
+	const char *text = op->text ? op->text : (op->code ? wm_err_str(op->code) : "");
+
+	if (op->part_failed && op->part)
+		op->part(op->arg, op->number, op->code, text);
+	if (op->done)
+		op->done(op->arg, op->code, text);
+}
+
 bool wm_registry_flush(void *registry)
 {
 	struct wm_registry *r = registry;
@@ -492,11 +617,8 @@ bool wm_registry_flush(void *registry)
 		op = run_batch(r, op);
 	while ((op = TAILQ_FIRST(&ops))) {
 		TAILQ_REMOVE(&ops, op, entry);
-		if (op->done)
-			op->done(op->arg, op->code,
-				 op->text ? op->text : (op->code ? wm_err_str(op->code) : ""));
-		free(op->text);
-		free(op);
+		answer(op);
+		wm_op_free(op);
 	}
 	flush_waiters(r);
 	return true;
@@ -526,7 +648,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 			   const char *output)
 {
 	struct wm_instance *i = c->instance;
-	bool node = i == r->holder;
+	bool node = i == i->node->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
 	int err = 0;
 
@@ -544,7 +666,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	c->modify_index = change.index;
 	mark_dirty(r, wm_box(i));
 	if (node) {
-		wm_registry_node_changed(r, change.index, c);
+		wm_registry_node_changed(r, i->node, change.index, c);
 		return 1;
 	}
 	i->service->index = change.index;
@@ -559,11 +681,6 @@ uint64_t wm_registry_index(const struct wm_registry *r)
 	return r->index;
 }
 
-const struct wm_node *wm_registry_node(const struct wm_registry *r)
-{
-	return &r->node;
-}
-
 const char *wm_registry_datacenter(const struct wm_registry *r)
 {
 	return r->datacenter;
@@ -571,7 +688,7 @@ const char *wm_registry_datacenter(const struct wm_registry *r)
 
 unsigned wm_registry_instances(const struct wm_registry *r)
 {
-	return (unsigned)wm_map_len(r->instances);
+	return r->instances_count;
 }
 
 unsigned wm_registry_services(const struct wm_registry *r)
@@ -592,29 +709,9 @@ struct wm_service *wm_registry_service(const struct wm_registry *r, const char *
 	return wm_map_get(r->services, lower, n);
 }
 
-struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id)
-{
-	return wm_map_get(r->instances, id, strlen(id));
-}
-
-struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id)
-{
-	return wm_map_get(r->checks, check_id, strlen(check_id));
-}
-
-const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r)
-{
-	return r->holder;
-}
-
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos)
 {
 	return wm_map_next(r->services, pos);
-}
-
-struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos)
-{
-	return wm_map_next(r->instances, pos);
 }
 
 int wm_registry_subscribe(struct wm_registry *r, wm_change_fn fn, void *arg)

@@ -19,6 +19,7 @@ struct wm_registry_config {
 	const char *datacenter;
 	unsigned instances_max; /* WM_E_LIMIT above it */
 	unsigned services_max;
+	unsigned nodes_max;	       /* of the catalog, beside this agent's */
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
 	bool sync_off;		       /* tests and benchmarks only: no fsync */
@@ -62,6 +63,14 @@ struct wm_instance_draft {
 	bool replace_checks; /* false: keep checks that the draft does not name */
 };
 
+/* What is known of a node beside its name; NULL and "" are the same. */
+struct wm_node_draft {
+	const char *id, *address;
+	const struct wm_pair *meta;
+	const struct wm_pair *tagged; /* addresses by name */
+	unsigned meta_count, tagged_count;
+};
+
 /** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */
 typedef void (*wm_registry_done)(void *arg, int code, const char *text);
 
@@ -88,6 +97,38 @@ int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm
  *  "": Consul's default. On when it is on changes the reason; off when it is off is no error. */
 int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool on,
 			    const char *reason, wm_registry_done done, void *arg, struct wm_err *e);
+/* --- the catalog: objects of any node, written by whoever knows of them --- */
+enum wm_object { WM_OBJECT_SERVICE, WM_OBJECT_NODE, WM_OBJECT_CHECK };
+enum wm_verb { WM_VERB_SET, WM_VERB_CAS, WM_VERB_GET, WM_VERB_DELETE, WM_VERB_DELETE_CAS };
+
+/* One write of a batch. What this agent registered is its own: the catalog does not change it. */
+struct wm_catalog_op {
+	enum wm_object object;
+	enum wm_verb verb;
+	const char *node;		   /* name */
+	const char *id;			   /* of the service or check, where none is set */
+	uint64_t index;			   /* CAS, DELETE_CAS: modify index; 0: must not exist */
+	const struct wm_node_draft *facts; /* NODE: to be set */
+	const struct wm_instance_draft *service; /* SERVICE: to be set, without checks */
+	const struct wm_check_draft *check;	 /* CHECK: to be set, of kind WM_CHECK_STATED */
+	const char *check_service;		 /* CHECK: instance it belongs to; "" is the node */
+	unsigned number; /* for wm_registry_part: several may share the client's one */
+};
+
+/** Called while a batch is applied, once its part @p number is: @p code 0, and the state is as that
+ *  part left it. Or before `done`, with the code and text of the part that the batch failed with; a
+ *  batch whose commit fails says so by `done` alone. */
+typedef void (*wm_registry_part)(void *arg, unsigned number, int code, const char *text);
+#define WM_CATALOG_OPS_MAX 128 /* writes of one batch: Consul's bound */
+
+/** Queue a batch that is applied as a whole, in its order, under one index, or not at all.
+ *  Everything is copied. Through @p part and @p done: WM_E_UNKNOWN (no such object), WM_E_CONFLICT
+ *  (stale index, or the object is this agent's), WM_E_INVALID, WM_E_LIMIT. @p part may be NULL.
+ *  @return 0 queued; else the error, @p ret_failed the number of the part. */
+int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_op *ops, unsigned count,
+			wm_registry_part part, wm_registry_done done, void *arg,
+			unsigned *ret_failed, struct wm_err *e);
+
 /** Result of a check, at once. @p output is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
@@ -99,20 +140,30 @@ int wm_registry_sync(struct wm_registry *r, wm_registry_done done, void *arg);
 bool wm_registry_flush(void *registry);
 
 /* --- reading; pointers are valid until the loop turn ends --- */
-uint64_t wm_registry_index(const struct wm_registry *r); /* >= 1 */
-const struct wm_node *wm_registry_node(const struct wm_registry *r);
+uint64_t wm_registry_index(const struct wm_registry *r);	     /* >= 1 */
+const struct wm_node *wm_registry_node(const struct wm_registry *r); /* this agent's */
+/** Any node, @p name in any case. @return NULL when unknown. */
+const struct wm_node *wm_registry_node_named(const struct wm_registry *r, const char *name);
+unsigned wm_registry_nodes(const struct wm_registry *r); /* with this agent's */
 const char *wm_registry_datacenter(const struct wm_registry *r);
-unsigned wm_registry_instances(const struct wm_registry *r);
+unsigned wm_registry_instances(const struct wm_registry *r); /* of all nodes */
 unsigned wm_registry_services(const struct wm_registry *r);
 /** @p name in any case. @return NULL when unknown. Cost O(1). */
 struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);
+/** Of this agent's node. */
 struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id);
 struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id);
-/** Holder of the node's checks: id "", service NULL; its status is their worst. Never NULL. */
+/** Of any node. */
+struct wm_instance *wm_node_instance(const struct wm_node *n, const char *id);
+struct wm_check *wm_node_check(const struct wm_node *n, const char *check_id);
+/** Holder of the checks of this agent's node: id "", service NULL; its status is their worst. Never
+ *  NULL. */
 const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r);
 /** Walk: start with *pos = 0; NULL ends. Order is not defined. */
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos);
+struct wm_node *wm_registry_next_node(const struct wm_registry *r, size_t *pos);
 struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
+struct wm_instance *wm_node_next_instance(const struct wm_node *n, size_t *pos);
 
 /* --- change stream --- */
 enum wm_change_kind {
@@ -123,14 +174,16 @@ enum wm_change_kind {
 				     * node changes many, each is announced, with check NULL */
 	WM_CHANGE_SERVICE_DELETED,  /* last instance left; freed after the announcement */
 	WM_CHANGE_CHECK_REMOVED,    /* check is freed after the announcement: stop its prober */
-	WM_CHANGE_NODE, /* checks of the node are new, gone, or changed their status: of all
-			 * services the index moves; STATUS of instances follows */
+	WM_CHANGE_NODE,		/* checks of the node are new, gone, or changed their status: of all
+				 * services on it the index moves; STATUS of instances follows */
+	WM_CHANGE_NODE_UPSERT,	/* the node is new, or what is known of it changed */
+	WM_CHANGE_NODE_DELETED, /* the node is freed after the announcement; it is empty */
 };
 struct wm_change {
 	enum wm_change_kind kind;
 	uint64_t index;
-	struct wm_service *service;    /* NULL for NODE, and CHECK_REMOVED of a node's check */
-	struct wm_instance *instance;  /* NULL for SERVICE_*; for NODE the holder */
+	struct wm_service *service;    /* NULL for NODE*, and CHECK_REMOVED of a node's check */
+	struct wm_instance *instance;  /* NULL for SERVICE_*; for NODE* the holder */
 	struct wm_check *check;	       /* STATUS, CHECK_REMOVED; NODE: whose status changed */
 	const struct wm_instance *old; /* UPSERT: what it replaces, NULL if new. Its `compiled` was
 					* moved to the new instance before the announcement. */

@@ -138,15 +138,15 @@ static int check_tags(const struct wm_instance_draft *d, struct wm_err *e)
 	return 0;
 }
 
-static int meta_error(const struct wm_pair *m, const char *why, struct wm_err *e)
+static int meta_error(const char *whose, const struct wm_pair *m, const char *why, struct wm_err *e)
 {
 	bool long_key = strnlen(m->key, SHOWN + 1) > SHOWN;
 	bool long_value = strnlen(m->value, SHOWN + 1) > SHOWN;
 
-	return wm_err_set(
-		e, WM_E_INVALID,
-		"Invalid Service Meta: Couldn't load metadata pair ('%.*s%s', '%.*s%s'): %s", SHOWN,
-		m->key, long_key ? "..." : "", SHOWN, m->value, long_value ? "..." : "", why);
+	return wm_err_set(e, WM_E_INVALID,
+			  "Invalid %s Meta: Couldn't load metadata pair ('%.*s%s', '%.*s%s'): %s",
+			  whose, SHOWN, m->key, long_key ? "..." : "", SHOWN, m->value,
+			  long_value ? "..." : "", why);
 }
 
 static int by_pair_key(const void *a, const void *b)
@@ -155,34 +155,34 @@ static int by_pair_key(const void *a, const void *b)
 		      (*(const struct wm_pair *const *)b)->key);
 }
 
-static int check_meta(const struct wm_instance_draft *d, struct wm_err *e)
+static int check_meta(const struct wm_pair *meta, unsigned count, const char *whose,
+		      struct wm_err *e)
 {
 	const struct wm_pair *sorted[WM_META_PAIRS_MAX];
 
-	if (d->meta_count > WM_META_PAIRS_MAX)
-		return wm_err_set(
-			e, WM_E_LIMIT,
-			"Invalid Service Meta: cannot contain more than %d key/value pairs",
-			WM_META_PAIRS_MAX);
-	for (unsigned i = 0; i < d->meta_count; i++) {
-		const struct wm_pair *m = sorted[i] = &d->meta[i];
+	if (count > WM_META_PAIRS_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid %s Meta: cannot contain more than %d key/value pairs",
+				  whose, WM_META_PAIRS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		const struct wm_pair *m = sorted[i] = &meta[i];
 
 		if (!*m->key)
-			return meta_error(m, "Key cannot be blank", e);
+			return meta_error(whose, m, "Key cannot be blank", e);
 		if (strnlen(m->key, WM_META_KEY_MAX + 1) > WM_META_KEY_MAX)
-			return meta_error(m, "Key is too long (limit: 128 characters)", e);
+			return meta_error(whose, m, "Key is too long (limit: 128 characters)", e);
 		for (const char *p = m->key; *p; p++) {
 			if (!alnum(*p) && *p != '-' && *p != '_')
-				return meta_error(m, "Key contains invalid characters", e);
+				return meta_error(whose, m, "Key contains invalid characters", e);
 		}
 		if (strnlen(m->value, WM_META_VALUE_MAX + 1) > WM_META_VALUE_MAX)
-			return meta_error(m, "Value is too long (limit: 512 characters)", e);
+			return meta_error(whose, m, "Value is too long (limit: 512 characters)", e);
 	}
-	if (d->meta_count > 1)
-		qsort(sorted, d->meta_count, sizeof(void *), by_pair_key);
-	for (unsigned i = 1; i < d->meta_count; i++) {
+	if (count > 1)
+		qsort(sorted, count, sizeof(void *), by_pair_key);
+	for (unsigned i = 1; i < count; i++) {
 		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-			return meta_error(sorted[i], "Key is given twice", e);
+			return meta_error(whose, sorted[i], "Key is given twice", e);
 	}
 	return 0;
 }
@@ -288,7 +288,7 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 {
 	const char *s = c->target, *rest;
 
-	if (c->kind == WM_CHECK_TTL)
+	if (c->kind == WM_CHECK_TTL || c->kind == WM_CHECK_STATED)
 		return 0;
 	if (!s || !*s)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: %s must not be empty",
@@ -342,7 +342,7 @@ static int check_timing(const struct wm_check_draft *c, struct wm_err *e)
 				  "Invalid check: Interval and TTL cannot both be specified");
 	if (c->kind == WM_CHECK_TTL && !c->ttl_ms)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: TTL must be > 0 for TTL checks");
-	if (c->kind != WM_CHECK_TTL && !c->interval_ms)
+	if (c->kind != WM_CHECK_TTL && c->kind != WM_CHECK_STATED && !c->interval_ms)
 		return wm_err_set(e, WM_E_INVALID,
 				  "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, "
 				  "TCP, UDP or OSService checks");
@@ -498,7 +498,7 @@ int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e)
 	if (!err)
 		err = check_tags(d, e);
 	if (!err)
-		err = check_meta(d, e);
+		err = check_meta(d->meta, d->meta_count, "Service", e);
 	if (!err)
 		err = check_tagged(d, e);
 	if (!err)
@@ -515,4 +515,34 @@ int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e)
 	if (!d->id || !*d->id)
 		named.id = d->name;
 	return check_check(&named, e);
+}
+
+int wm_node_name_validate(const char *name, struct wm_err *e)
+{
+	if (!name || !*name)
+		return wm_err_set(e, WM_E_INVALID, "Must provide node");
+	return check_text("Node", name, WM_NODE_NAME_MAX, e);
+}
+
+int wm_node_draft_validate(const struct wm_node_draft *d, struct wm_err *e)
+{
+	int err = check_text("Node ID", d->id, WM_NODE_ID_MAX, e);
+
+	if (!err && check_address(d->address, e))
+		err = wm_err_set(e, WM_E_INVALID,
+				 "Invalid node address: \"%.*s\" is no IPv4 address, no IPv6 "
+				 "address and no host name of at most %d characters",
+				 SHOWN, d->address, WM_ADDRESS_MAX);
+	if (!err)
+		err = check_meta(d->meta, d->meta_count, "Node", e);
+	if (!err && d->tagged_count > WM_TAGGED_MAX)
+		err = wm_err_set(e, WM_E_LIMIT, "TaggedAddresses: %u given, at most %d are allowed",
+				 d->tagged_count, WM_TAGGED_MAX);
+	for (unsigned i = 0; !err && i < d->tagged_count; i++) {
+		err = check_text("TaggedAddresses: a name", d->tagged[i].key, WM_TAGGED_NAME_MAX,
+				 e);
+		if (!err)
+			err = check_address(d->tagged[i].value, e);
+	}
+	return err;
 }

@@ -8,5 +8,8 @@
 int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e);
 /** The same of a check that is registered by itself. */
 int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e);
+/** Name of a node: 1 to 63 printable octets. */
+int wm_node_name_validate(const char *name, struct wm_err *e);
+int wm_node_draft_validate(const struct wm_node_draft *d, struct wm_err *e);
 /** True for letters, digits and dashes, 1..63 octets, no dash at either end: one DNS label. */
 bool wm_label_valid(const char *s);

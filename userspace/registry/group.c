@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* group.c - batches of the catalog: writes that are applied together or not at all, and the writes
+ * on nodes, which are only made in them. A group is one write of the queue with parts. All parts
+ * are staged in memory first, each seeing what those before it did, and only then written into the
+ * transaction: what a refused group did can be taken back without a trace. A part may entail others
+ * (a node that goes takes its instances along), which are put in behind it. */
+#include "internal.h"
+#include "validate.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- staging ---------------------------------------------------------------------------------- */
+void wm_group_undo(struct wm_registry *r, struct wm_op *group)
+{
+	struct wm_op *part;
+
+	TAILQ_FOREACH_REVERSE(part, &group->parts, wm_ops, entry)
+	{
+		if (part->applied)
+			wm_op_undo(r, part);
+	}
+	group->applied = false;
+	group->index = 0;
+}
+
+/* The reason of a part is the group's. */
+static void fail(struct wm_op *group, struct wm_op *part)
+{
+	group->code = part->code;
+	free(group->text);
+	group->text = part->text;
+	part->text = NULL;
+	group->number = part->number;
+	group->part_failed = true;
+}
+
+int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
+{
+	struct wm_op *part;
+	int err = 0;
+
+	TAILQ_FOREACH(part, &group->parts, entry)
+	{
+		err = wm_op_stage(r, part, e);
+		group->applied |= part->applied;
+		if (!err && part->code)
+			fail(group, part);
+		if (err || group->code)
+			return err;
+		if (group->part && !part->made)
+			group->part(group->arg, part->number, 0, NULL);
+	}
+	TAILQ_FOREACH(part, &group->parts, entry)
+	{
+		if (part->applied && part->in)
+			wm_box(part->in)->staged = false;
+		if (!err)
+			err = wm_op_store(r, part, e);
+	}
+	return err;
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+/* Put a part in behind @p after that is entailed by @p maker. @return NULL without memory, refused.
+ */
+static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
+			    const char *id)
+{
+	struct wm_op *op = wm_op_new(kind, id, NULL, NULL);
+
+	if (op && maker->node_name)
+		op->node_name = strdup(maker->node_name);
+	if (!op || (maker->node_name && !op->node_name)) {
+		wm_op_discard(op);
+		wm_op_refuse(maker, -ENOMEM, "Out of memory; nothing was changed");
+		return NULL;
+	}
+	op->object = WM_OBJECT_SERVICE;
+	op->catalog = true;
+	op->made = true;
+	op->number = maker->number;
+	op->group = maker->group;
+	TAILQ_INSERT_AFTER(&maker->group->parts, after, op, entry);
+	return op;
+}
+
+static void found(struct wm_registry *r, struct wm_op *op)
+{
+	if (wm_map_len(r->nodes) > r->nodes_max) {
+		wm_op_refuse(op, WM_E_LIMIT, "Nodes: at most %u are allowed (nodes_max)",
+			     r->nodes_max);
+		return;
+	}
+	if (wm_node_enter(r, op->facts)) {
+		wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
+		return;
+	}
+	op->home = op->facts;
+	op->facts = NULL;
+	op->founded = true;
+	op->applied = true;
+	op->index = wm_op_index(r, op);
+	op->home->create_index = op->home->modify_index = op->index;
+	op->home->row = ++r->instance_row;
+}
+
+/* Its instances without an address of their own follow it. */
+static void renew(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_node *n = op->home, *was = op->facts;
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	op->index = wm_op_index(r, op);
+	wm_node_swap_facts(n, was);
+	was->modify_index = n->modify_index;
+	n->modify_index = op->index;
+	op->applied = true;
+	if (memcmp(&n->addr4, &was->addr4, sizeof(n->addr4)) == 0 &&
+	    memcmp(&n->addr6, &was->addr6, sizeof(n->addr6)) == 0)
+		return;
+	while (!op->code && (i = wm_map_next(n->instances, &pos))) {
+		if (!*i->address)
+			entail(op, op, WM_OP_REBIND, i->id);
+	}
+}
+
+static void put_node(struct wm_registry *r, struct wm_op *op)
+{
+	if (!op->home) {
+		found(r, op);
+		return;
+	}
+	if (op->home->self) {
+		/* to name the node is fine, to change it is not */
+		if ((*op->facts->address && strcmp(op->facts->address, op->home->address) != 0) ||
+		    op->facts->meta_count)
+			wm_op_refuse(op, WM_E_CONFLICT,
+				     "Node \"%s\" is this agent: its address and metadata are set "
+				     "in its settings",
+				     op->home->name);
+		op->unchanged = true;
+		return;
+	}
+	if (wm_node_same(op->home, op->facts))
+		op->unchanged = true;
+	else
+		renew(r, op);
+}
+
+static void drop_node(struct wm_registry *r, struct wm_op *op)
+{
+	op->index = wm_op_index(r, op);
+	op->applied = true;
+	wm_node_leave(r, op->home);
+	wm_instance_retire(r, op, op->home->holder);
+}
+
+static void clear_node(struct wm_op *op)
+{
+	struct wm_op *last = op;
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	if (!op->home) {
+		op->unchanged = true;
+		return;
+	}
+	if (op->home->self) {
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Node \"%s\" is this agent: it cannot be deregistered",
+			     op->home->name);
+		return;
+	}
+	while (last && (i = wm_map_next(op->home->instances, &pos)))
+		last = entail(op, last, WM_OP_INSTANCE, i->id);
+	if (last)
+		entail(op, last, WM_OP_NODE_DROP, "");
+}
+
+void wm_node_stage(struct wm_registry *r, struct wm_op *op)
+{
+	if (!wm_op_judge_when(op, op->home ? op->home->modify_index : 0))
+		return;
+	if (op->kind == WM_OP_NODE_PUT)
+		put_node(r, op);
+	else if (op->kind == WM_OP_NODE_CLEAR)
+		clear_node(op);
+	else
+		drop_node(r, op);
+}
+
+void wm_node_undo(struct wm_registry *r, struct wm_op *op)
+{
+	if (!op->applied)
+		return;
+	op->applied = false;
+	if (op->kind == WM_OP_NODE_DROP) {
+		if (wm_node_enter(r, op->home)) /* its place was just left */
+			abort();
+		wm_instance_revive(r, op, op->home->holder);
+	} else if (op->founded) {
+		wm_node_leave(r, op->home);
+		op->facts = op->home;
+		op->home = NULL;
+		op->founded = false;
+	} else {
+		wm_node_swap_facts(op->home, op->facts);
+		op->home->modify_index = op->facts->modify_index;
+	}
+}
+
+/* --- submitting ------------------------------------------------------------------------------- */
+static int no_memory(struct wm_err *e)
+{
+	return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+}
+
+static int bare(enum wm_op_kind kind, const char *id, struct wm_op **ret)
+{
+	*ret = wm_op_new(kind, id, NULL, NULL);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int judge_names(const struct wm_catalog_op *c, struct wm_err *e)
+{
+	int err = wm_node_name_validate(c->node, e);
+
+	if (!err && c->id && strnlen(c->id, WM_CHECK_ID_MAX + 1) > WM_CHECK_ID_MAX)
+		err = wm_err_set(e, WM_E_LIMIT, "ID is too long (limit: %d characters)",
+				 WM_CHECK_ID_MAX);
+	return err;
+}
+
+static int node_part(const struct wm_catalog_op *c, struct wm_op **ret, struct wm_err *e)
+{
+	int err = wm_node_draft_validate(c->facts, e);
+
+	if (err)
+		return err;
+	*ret = wm_op_new(WM_OP_NODE_PUT, "", NULL, NULL);
+	if (*ret)
+		(*ret)->facts = wm_node_new(c->node, c->facts);
+	return *ret && (*ret)->facts ? 0 : -ENOMEM;
+}
+
+static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct wm_err *e)
+{
+	const struct wm_check_draft *d = c->check;
+	const char *id = d->id && *d->id ? d->id : d->name;
+	int err = wm_check_draft_validate(d, e);
+
+	if (!err && c->check_service &&
+	    strnlen(c->check_service, WM_INSTANCE_ID_MAX + 1) > WM_INSTANCE_ID_MAX)
+		err = wm_err_set(e, WM_E_LIMIT, "ServiceID is too long (limit: %d characters)",
+				 WM_INSTANCE_ID_MAX);
+	if (err)
+		return err;
+	*ret = wm_op_new(WM_OP_CHECK_PUT, c->check_service ? c->check_service : "", NULL, NULL);
+	if (*ret)
+		(*ret)->check = wm_check_build(d, id, d->name && *d->name ? d->name : id);
+	if (!*ret || !(*ret)->check)
+		return -ENOMEM;
+	(*ret)->bytes += wm_cbox((*ret)->check)->bytes;
+	return 0;
+}
+
+static int part_of(struct wm_registry *r, const struct wm_catalog_op *c, struct wm_op **ret,
+		   struct wm_err *e)
+{
+	bool deletes = c->verb == WM_VERB_DELETE || c->verb == WM_VERB_DELETE_CAS;
+	const char *id = c->id ? c->id : "";
+
+	if (c->verb == WM_VERB_GET)
+		return bare(WM_OP_READ, id, ret);
+	switch (c->object) {
+	case WM_OBJECT_NODE:
+		return deletes ? bare(WM_OP_NODE_CLEAR, "", ret) : node_part(c, ret, e);
+	case WM_OBJECT_SERVICE:
+		if (deletes)
+			return bare(WM_OP_INSTANCE, id, ret);
+		return wm_op_register(r, c->service, ret, e);
+	case WM_OBJECT_CHECK:
+		break;
+	}
+	return deletes ? bare(WM_OP_CHECK_DROP, id, ret) : check_part(c, ret, e);
+}
+
+static int add_part(struct wm_registry *r, struct wm_op *group, const struct wm_catalog_op *c,
+		    struct wm_err *e)
+{
+	struct wm_op *op = NULL;
+	int err = judge_names(c, e);
+
+	if (!err)
+		err = part_of(r, c, &op, e);
+	if (!err) {
+		op->node_name = strdup(c->node);
+		err = op->node_name ? 0 : -ENOMEM;
+	}
+	if (err) {
+		wm_op_discard(op);
+		return err == -ENOMEM ? no_memory(e) : err;
+	}
+	if (op->in)
+		op->in->catalog = true;
+	op->object = c->object;
+	op->catalog = true;
+	op->lenient = c->verb == WM_VERB_DELETE;
+	op->number = c->number;
+	op->group = group;
+	op->group_founds = !TAILQ_EMPTY(&group->parts);
+	if (c->verb == WM_VERB_GET) {
+		op->when = WM_WHEN_EXISTS;
+	} else if (c->verb == WM_VERB_CAS || c->verb == WM_VERB_DELETE_CAS) {
+		op->when = WM_WHEN_INDEX;
+		op->when_index = c->index;
+	}
+	group->bytes += op->bytes;
+	TAILQ_INSERT_TAIL(&group->parts, op, entry);
+	return 0;
+}
+
+int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_op *ops, unsigned count,
+			wm_registry_part part, wm_registry_done done, void *arg,
+			unsigned *ret_failed, struct wm_err *e)
+{
+	struct wm_op *group = wm_op_new(WM_OP_GROUP, "", done, arg);
+	int err = 0;
+
+	if (!group)
+		return no_memory(e);
+	group->part = part;
+	for (unsigned n = 0; n < count && !err; n++) {
+		*ret_failed = ops[n].number;
+		err = add_part(r, group, &ops[n], e);
+	}
+	if (err) {
+		wm_op_discard(group);
+		return err;
+	}
+	return wm_op_submit(r, group, e);
+}
