@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static char *tags[] = {(char[]){"blue"}, (char[]){"v7"}};
 static struct wm_pair meta[] = {{(char[]){"version"}, (char[]){"2.1"}}};
 static struct wm_tagged_address tagged[] = {{(char[]){"wan"}, (char[]){"192.0.2.1"}, 1}};
-static struct wm_node node = {.name = (char[]){"n1"},
+static struct wm_node node = {.self = true,
+			      .name = (char[]){"n1"},
 			      .id = (char[]){"0416e1fd"},
 			      .address = (char[]){"fd00::1"},
 			      .meta = meta,

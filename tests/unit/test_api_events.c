@@ -88,9 +88,10 @@ Test(events, what_changes_reaches_who_listens)
 	expect(&all, "event: service-deleted");
 	expect(&web, "event: service-deleted");
 	cr_assert(strstr(all.text, "event: service-created\ndata: {\"index\":"));
-	cr_assert(strstr(all.text,
-			 "\"service\":\"web\",\"instance\":\"w1\",\"address\":\"10.8.0.2\","
-			 "\"port\":80,\"status\":\"critical\"}"));
+	cr_assert(strstr(
+		all.text,
+		"\"service\":\"web\",\"node\":\"n1\",\"instance\":\"w1\",\"address\":\"10.8.0.2\","
+		"\"port\":80,\"status\":\"critical\"}"));
 	cr_assert(strstr(all.text, "event: status\n"));
 	cr_assert(strstr(all.text, "\"check\":{\"id\":\"c\",\"status\":\"passing\"}}"));
 	cr_assert(strstr(all.text, "event: instance-deleted\n"));

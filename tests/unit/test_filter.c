@@ -16,7 +16,8 @@ static struct wm_pair meta[] = {{(char[]){"a.b c"}, (char[]){"dots"}},
 				{(char[]){"version"}, (char[]){"2.1"}}};
 static struct wm_pair node_meta[] = {{(char[]){"zone"}, (char[]){"z1"}}};
 static struct wm_tagged_address tagged_wan[] = {{(char[]){"wan"}, (char[]){"198.51.100.4"}, 19001}};
-static struct wm_node node = {.name = (char[]){"granite-2"},
+static struct wm_node node = {.self = true,
+			      .name = (char[]){"granite-2"},
 			      .id = (char[]){"0416e1fd-c5a3-77a0-bd00-f1cc55814540"},
 			      .address = (char[]){"10.8.0.2"},
 			      .meta = node_meta,

@@ -80,7 +80,7 @@ void wm_agent_self(struct wm_call *c)
 	wm_json_kopen(&j, "Stats", '{');
 	wm_json_kopen(&j, "agent", '{');
 	put_number(&j, "checks", h.checks);
-	put_number(&j, "services", wm_registry_instances(c->api->d.registry));
+	put_number(&j, "services", wm_map_len(e.node->instances));
 	wm_json_close(&j, '}');
 	wm_json_close(&j, '}');
 	wm_json_kopen(&j, "Meta", '{');
@@ -134,6 +134,8 @@ static bool put_service(void *arg, const struct wm_instance *i)
 {
 	struct services *s = arg;
 
+	if (!wm_is_agents(i))
+		return true;
 	wm_json_key(s->j, i->id);
 	wm_encode_agent_service(s->j, &s->e, i, NULL);
 	return true;
@@ -169,12 +171,12 @@ void wm_agent_checks(struct wm_call *c)
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	for (; i; i = wm_registry_next_instance(c->api->d.registry, &pos)) {
+	for (; i; i = wm_node_next_instance(e.node, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
 		for (unsigned n = 0; n < i->checks_count; n++) {
 			row.check = i->checks[n];
-			if (!wm_filter_match(filter, &row))
+			if (row.check->kind == WM_CHECK_STATED || !wm_filter_match(filter, &row))
 				continue;
 			wm_json_key(&j, i->checks[n]->id);
 			wm_encode_agent_check(&j, &e, i->checks[n]);
@@ -193,7 +195,7 @@ void wm_agent_service(struct wm_call *c)
 	char text[24] = "";
 	struct wm_json j;
 
-	if (!i) {
+	if (!i || !wm_is_agents(i)) {
 		wm_answer_text(c, 404, "unknown service ID: %s", c->params[0]);
 		return;
 	}

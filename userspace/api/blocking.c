@@ -28,7 +28,7 @@ uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *ser
 	case WM_SCOPE_CHECKS:
 		return at_least_one(a->checks_index);
 	case WM_SCOPE_NODES:
-		return at_least_one(wm_registry_node(a->d.registry)->modify_index);
+		return at_least_one(a->nodes_index);
 	case WM_SCOPE_COUNT:
 		break;
 	}
@@ -204,16 +204,34 @@ bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64
 /* --- changes -----------------------------------------------------------------------------------
  */
 
-/* The node's checks stand in every service's answer. Cost: O(services that are watched). */
-static void node_changed(struct wm_api *a, uint64_t index)
+/* A node and its checks stand in the answers of the services on it. A watch that is marked in vain
+ * looks at its index and goes on waiting. Cost: O(services that are watched), or on a node with
+ * less, O(instances on it). */
+static void mark_services(struct wm_api *a, const struct wm_node *n)
 {
+	const struct wm_instance *i;
 	struct wm_watch_key *k;
 	size_t pos = 0;
 
-	a->checks_index = index;
+	if (wm_map_len(n->instances) > wm_map_len(a->service_keys)) {
+		while ((k = wm_map_next(a->service_keys, &pos)))
+			mark(a, k);
+		return;
+	}
+	while ((i = wm_node_next_instance(n, &pos)))
+		mark(a, wm_map_get(a->service_keys, i->service->name, strlen(i->service->name)));
+}
+
+static void node_changed(struct wm_api *a, const struct wm_change *c)
+{
+	a->checks_index = c->index;
 	mark(a, &a->scopes[WM_SCOPE_CHECKS]);
-	while ((k = wm_map_next(a->service_keys, &pos)))
-		mark(a, k);
+	mark_services(a, c->instance->node);
+	if (c->kind == WM_CHANGE_NODE || c->kind == WM_CHANGE_CHECK_REMOVED)
+		return;
+	a->nodes_index = a->catalog_index = c->index;
+	mark(a, &a->scopes[WM_SCOPE_NODES]);
+	mark(a, &a->scopes[WM_SCOPE_CATALOG]);
 }
 
 /* Does the list of services and instances differ? A check that comes or goes replaces its instance
@@ -232,7 +250,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_watch_key *k, *absent;
 
 	if (!c->service) {
-		node_changed(a, c->index);
+		node_changed(a, c);
 		return;
 	}
 	k = wm_map_get(a->service_keys, c->service->name, strlen(c->service->name));
@@ -304,6 +322,7 @@ int wm_blocking_init(struct wm_api *a)
 	}
 	/* what happened before we listened: nobody has seen an index above this one */
 	a->catalog_index = a->checks_index = a->extinct_index = wm_registry_index(a->d.registry);
+	a->nodes_index = a->catalog_index;
 	/* a key of each watch, and those that are dirty without any */
 	a->service_keys = wm_map_new(2 * (size_t)a->d.watchers_max);
 	a->more = wm_timer_new(a->d.loop, on_more, a);

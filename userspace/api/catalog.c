@@ -18,18 +18,30 @@ void wm_catalog_datacenters(struct wm_call *c)
 void wm_catalog_nodes(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
+	_cleanup_free_ const struct wm_node **all = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	struct wm_filter_row row = wm_filter_row_of(&e, NULL);
 	struct wm_json j;
 	uint64_t index;
+	unsigned count;
 
 	if (!wm_params_filter(c, WM_FILTER_NODE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
 		return;
+	all = wm_sorted_nodes(c->api->d.registry, &count);
+	if (!all) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	if (wm_params_node(c, e.node) && wm_filter_match(filter, &row))
-		wm_encode_node(&j, &e);
+	for (unsigned i = 0; i < count; i++) {
+		struct wm_filter_row row;
+
+		wm_encode_at(&e, all[i]);
+		row = wm_filter_row_of(&e, NULL);
+		if (wm_params_node(c, e.node) && wm_filter_match(filter, &row))
+			wm_encode_node(&j, &e);
+	}
 	wm_json_close(&j, ']');
 	wm_answer_filtered(c, &j, index, filter);
 }
@@ -41,8 +53,8 @@ static int by_text(const void *a, const void *b)
 
 /* "name":[tags of the instances that the filter wants, each once], or nothing if it wants none.
  * @return false without memory. */
-static bool put_service_tags(struct wm_json *j, const struct wm_service *s, struct wm_filter *f,
-			     const struct wm_encode *e)
+static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const struct wm_service *s,
+			     struct wm_filter *f, const struct wm_encode *e)
 {
 	_cleanup_free_ const struct wm_instance **wanted = NULL;
 	_cleanup_free_ const char **tags = NULL;
@@ -55,12 +67,12 @@ static bool put_service_tags(struct wm_json *j, const struct wm_service *s, stru
 	for (unsigned i = 0; i < s->instances_count; i++) {
 		struct wm_filter_row row = wm_filter_row_of(e, s->instances[i]);
 
-		if (!wm_filter_match(f, &row))
+		if (!wm_params_node(c, row.node) || !wm_filter_match(f, &row))
 			continue;
 		wanted[count++] = s->instances[i];
 		total += s->instances[i]->tags_count;
 	}
-	if (f && !count)
+	if (!count)
 		return true;
 	wm_json_kopen(j, s->name, '[');
 	if (total) {
@@ -97,11 +109,9 @@ void wm_catalog_services(struct wm_call *c)
 	all = wm_sorted_services(c->api->d.registry, &count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	if (wm_params_node(c, wm_registry_node(c->api->d.registry))) {
-		for (unsigned i = 0; i < count; i++)
-			ok = ok && put_service_tags(&j, all[i], filter, &e);
-		ok = ok && (all || !wm_registry_services(c->api->d.registry));
-	}
+	for (unsigned i = 0; i < count; i++)
+		ok = ok && put_service_tags(&j, c, all[i], filter, &e);
+	ok = ok && (all || !wm_registry_services(c->api->d.registry));
 	wm_json_close(&j, '}');
 	if (ok)
 		wm_answer_filtered(c, &j, index, filter);

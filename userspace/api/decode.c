@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* decode.c - see decode.h. A body is parsed into jansson's tree, and tables of fields say where
  * each value goes; texts are borrowed from the tree, lists from blocks that the result owns. */
-#include "decode.h"
-
-#include "userspace/base/util.h"
+#include "decode_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,33 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-#define SHOWN	  64  /* octets of a refused key or value that a message repeats */
-#define WHERE_MAX 160 /* octets of a field's place, "Checks[1].Interval" */
-
-struct block {
-	struct block *next;
-	max_align_t data[];
-};
-
-struct wm_decoded {
-	json_t *root;
-	struct block *blocks;
-};
-
-/* Where the decoder is, and where it complains. */
-struct decoder {
-	struct wm_decoded *mem;
-	struct wm_err *e;
-	char where[WHERE_MAX]; /* of the object that is read, with a dot; "" at the top */
-};
-
-struct field {
-	const char *names; /* "CheckID|check_id" */
-	int (*fn)(struct decoder *d, const struct field *f, json_t *v, void *to);
-	size_t offset; /* of the target, from @p to */
-	int64_t min, max;
-};
 
 /* A check as a client states it. */
 struct raw_check {
@@ -58,7 +29,7 @@ struct raw_update {
 	const char *status, *output;
 };
 
-static void *allocate(struct decoder *d, size_t count, size_t size)
+void *wm_dec_allocate(struct decoder *d, size_t count, size_t size)
 {
 	struct block *b = calloc(1, sizeof(*b) + count * size + 1); /* count: bounded by the body */
 
@@ -114,7 +85,7 @@ static int name_len(const struct field *f)
 	return (int)strcspn(f->names, "|");
 }
 
-static int wrong(struct decoder *d, const struct field *f, const char *want, const json_t *v)
+int wm_dec_wrong(struct decoder *d, const struct field *f, const char *want, const json_t *v)
 {
 	return wm_err_set(d->e, WM_E_DECODE, "Request decode failed: %s%.*s must be %s, not %s",
 			  d->where, name_len(f), f->names, want, what_is(v));
@@ -122,7 +93,7 @@ static int wrong(struct decoder *d, const struct field *f, const char *want, con
 
 /* Go one level down: the place becomes "<where><name>[i]." or "<where><name>.<key>.".
  * @return the length to go back to. */
-static size_t enter(struct decoder *d, const struct field *f, const char *key, size_t i)
+size_t wm_dec_enter(struct decoder *d, const struct field *f, const char *key, size_t i)
 {
 	size_t len = strlen(d->where);
 
@@ -137,23 +108,23 @@ static size_t enter(struct decoder *d, const struct field *f, const char *key, s
 	return len;
 }
 
-static int get_string(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_string(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	if (!json_is_string(v))
-		return wrong(d, f, "a string", v);
+		return wm_dec_wrong(d, f, "a string", v);
 	*(const char **)((char *)to + f->offset) = json_string_value(v);
 	return 0;
 }
 
-static int get_bool(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_bool(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	if (!json_is_boolean(v))
-		return wrong(d, f, "true or false", v);
+		return wm_dec_wrong(d, f, "true or false", v);
 	*(bool *)((char *)to + f->offset) = json_is_true(v);
 	return 0;
 }
 
-static int get_int(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_int(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	char want[96];
 	json_int_t n = json_integer_value(v);
@@ -161,7 +132,7 @@ static int get_int(struct decoder *d, const struct field *f, json_t *v, void *to
 	snprintf(want, sizeof(want), "a whole number between %" PRId64 " and %" PRId64, f->min,
 		 f->max);
 	if (!json_is_integer(v))
-		return wrong(d, f, want, v);
+		return wm_dec_wrong(d, f, want, v);
 	if (n < f->min || n > f->max)
 		return wm_err_set(
 			d->e, WM_E_DECODE,
@@ -172,7 +143,7 @@ static int get_int(struct decoder *d, const struct field *f, json_t *v, void *to
 }
 
 /* Go's text or nanoseconds, to milliseconds; what is above 0 stays above 0. */
-static int get_duration(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_duration(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	const char *text = json_string_value(v);
 	int64_t ns = 0;
@@ -180,7 +151,7 @@ static int get_duration(struct decoder *d, const struct field *f, json_t *v, voi
 	if (json_is_integer(v)) {
 		ns = json_integer_value(v);
 	} else if (!text) {
-		return wrong(d, f, "a duration like \"10s\", or nanoseconds", v);
+		return wm_dec_wrong(d, f, "a duration like \"10s\", or nanoseconds", v);
 	} else if (*text && wm_duration_parse(text, &ns)) {
 		bool unit = text[strspn(text, "+-.0123456789")] != 0;
 
@@ -198,8 +169,25 @@ static int get_duration(struct decoder *d, const struct field *f, json_t *v, voi
 	return 0;
 }
 
+/* Depth is bounded by wm_dec_parse(). */
+bool wm_dec_blank(json_t *v)
+{
+	const char *key;
+	json_t *item;
+
+	json_object_foreach(v, key, item)
+	{
+		if (json_is_object(item)
+			    ? !wm_dec_blank(item)
+			    : json_is_true(item) || json_string_length(item) ||
+				      json_number_value(item) != 0 || json_array_size(item))
+			return false;
+	}
+	return true;
+}
+
 /* Accepted, of no effect here. */
-static int ignore(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	(void)d;
 	(void)f;
@@ -208,12 +196,13 @@ static int ignore(struct decoder *d, const struct field *f, json_t *v, void *to)
 	return 0;
 }
 
-/* An object that must be empty: its features are not offered. */
-static int get_mesh(struct decoder *d, const struct field *f, json_t *v, void *to)
+/* An object that must say nothing: its features are not offered. Clients send back what they read.
+ */
+int wm_dec_mesh(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	if (!json_is_object(v))
-		return wrong(d, f, "an object", v);
-	*(bool *)((char *)to + f->offset) |= json_object_size(v) > 0;
+		return wm_dec_wrong(d, f, "an object", v);
+	*(bool *)((char *)to + f->offset) |= !wm_dec_blank(v);
 	return 0;
 }
 
@@ -224,11 +213,11 @@ static int get_args(struct decoder *d, const struct field *f, json_t *v, void *t
 	json_t *item;
 
 	if (!json_is_array(v))
-		return wrong(d, f, "an array of strings", v);
+		return wm_dec_wrong(d, f, "an array of strings", v);
 	json_array_foreach(v, i, item)
 	{
 		if (!json_is_string(item))
-			return wrong(d, f, "an array of strings", item);
+			return wm_dec_wrong(d, f, "an array of strings", item);
 	}
 	*(unsigned *)((char *)to + f->offset) = (unsigned)json_array_size(v);
 	return 0;
@@ -252,8 +241,8 @@ static bool named(const struct field *f, const char *key)
 }
 
 /* Every key must be one of @p fields, once. */
-static int get_fields(struct decoder *d, const struct field *fields, unsigned count, json_t *v,
-		      void *to)
+int wm_dec_fields(struct decoder *d, const struct field *fields, unsigned count, json_t *v,
+		  void *to)
 {
 	uint64_t seen = 0; /* a table has 64 fields at most */
 	const char *key;
@@ -284,7 +273,7 @@ static int get_fields(struct decoder *d, const struct field *fields, unsigned co
 	return 0;
 }
 
-static int get_tags(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_tags(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct wm_instance_draft *draft = to;
 	const char **tags;
@@ -292,14 +281,14 @@ static int get_tags(struct decoder *d, const struct field *f, json_t *v, void *t
 	size_t i;
 
 	if (!json_is_array(v))
-		return wrong(d, f, "an array of strings", v);
-	tags = allocate(d, json_array_size(v), sizeof(*tags));
+		return wm_dec_wrong(d, f, "an array of strings", v);
+	tags = wm_dec_allocate(d, json_array_size(v), sizeof(*tags));
 	if (!tags)
 		return -ENOMEM;
 	json_array_foreach(v, i, item)
 	{
 		if (!json_is_string(item))
-			return wrong(d, f, "an array of strings", item);
+			return wm_dec_wrong(d, f, "an array of strings", item);
 		tags[i] = json_string_value(item);
 	}
 	draft->tags = tags;
@@ -316,35 +305,48 @@ static char *mut(const char *s)
 	return r;
 }
 
-static int get_meta(struct decoder *d, const struct field *f, json_t *v, void *to)
+static int read_pairs(struct decoder *d, const struct field *f, json_t *v, struct wm_dec_pairs *ret)
 {
-	struct wm_instance_draft *draft = to;
 	struct wm_pair *pairs;
 	const char *key;
 	json_t *item;
 	unsigned n = 0;
 
 	if (!json_is_object(v))
-		return wrong(d, f, "an object of strings", v);
-	pairs = allocate(d, json_object_size(v), sizeof(*pairs));
+		return wm_dec_wrong(d, f, "an object of strings", v);
+	pairs = wm_dec_allocate(d, json_object_size(v), sizeof(*pairs));
 	if (!pairs)
 		return -ENOMEM;
 	json_object_foreach(v, key, item)
 	{
 		if (!json_is_string(item))
-			return wrong(d, f, "an object of strings", item);
+			return wm_dec_wrong(d, f, "an object of strings", item);
 		pairs[n].key = mut(key);
 		pairs[n++].value = mut(json_string_value(item));
 	}
-	draft->meta = pairs;
-	draft->meta_count = n;
+	*ret = (struct wm_dec_pairs){pairs, n};
 	return 0;
 }
 
-/* {"X-A":["1","2"]}: a pair for each value. */
-static int get_header(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_pairs(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	struct raw_check *c = to;
+	return read_pairs(d, f, v, (struct wm_dec_pairs *)((char *)to + f->offset));
+}
+
+int wm_dec_meta(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	struct wm_instance_draft *draft = to;
+	struct wm_dec_pairs pairs = {0};
+	int err = read_pairs(d, f, v, &pairs);
+
+	draft->meta = pairs.at;
+	draft->meta_count = pairs.count;
+	return err;
+}
+
+int wm_dec_header_pairs(struct decoder *d, const struct field *f, json_t *v,
+			struct wm_dec_pairs *ret)
+{
 	struct wm_pair *pairs;
 	const char *key;
 	json_t *list, *item;
@@ -352,29 +354,36 @@ static int get_header(struct decoder *d, const struct field *f, json_t *v, void 
 	unsigned n = 0;
 
 	if (!json_is_object(v))
-		return wrong(d, f, "an object of arrays of strings", v);
+		return wm_dec_wrong(d, f, "an object of arrays of strings", v);
 	json_object_foreach(v, key, list)
 	{
 		if (!json_is_array(list))
-			return wrong(d, f, "an object of arrays of strings", list);
+			return wm_dec_wrong(d, f, "an object of arrays of strings", list);
 		total += json_array_size(list);
 	}
-	pairs = allocate(d, total, sizeof(*pairs));
+	pairs = wm_dec_allocate(d, total, sizeof(*pairs));
 	if (!pairs)
 		return -ENOMEM;
-	json_object_foreach(v, key, list)
-	{
-		json_array_foreach(list, i, item)
-		{
-			if (!json_is_string(item))
-				return wrong(d, f, "an object of arrays of strings", item);
-			pairs[n].key = mut(key);
-			pairs[n++].value = mut(json_string_value(item));
-		}
-	}
-	c->d.headers = pairs;
-	c->d.headers_count = n;
-	return 0;
+	json_object_foreach(v, key, list){
+		json_array_foreach(list, i, item){if (!json_is_string(item)) return wm_dec_wrong(
+			d, f, "an object of arrays of strings", item);
+	pairs[n].key = mut(key);
+	pairs[n++].value = mut(json_string_value(item));
+}
+}
+*ret = (struct wm_dec_pairs){pairs, n};
+return 0;
+}
+
+static int wm_dec_header(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	struct raw_check *c = to;
+	struct wm_dec_pairs pairs = {0};
+	int err = wm_dec_header_pairs(d, f, v, &pairs);
+
+	c->d.headers = pairs.at;
+	c->d.headers_count = pairs.count;
+	return err;
 }
 
 struct raw_address {
@@ -382,11 +391,11 @@ struct raw_address {
 	unsigned port;
 };
 static const struct field address_fields[] = {
-	{"Address", get_string, offsetof(struct raw_address, address), 0, 0},
-	{"Port", get_int, offsetof(struct raw_address, port), 0, 65535},
+	{"Address", wm_dec_string, offsetof(struct raw_address, address), 0, 0},
+	{"Port", wm_dec_int, offsetof(struct raw_address, port), 0, 65535},
 };
 
-static int get_tagged(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_tagged(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct wm_instance_draft *draft = to;
 	struct wm_tagged_address *all;
@@ -395,21 +404,21 @@ static int get_tagged(struct decoder *d, const struct field *f, json_t *v, void 
 	unsigned n = 0;
 
 	if (!json_is_object(v))
-		return wrong(d, f, "an object of addresses", v);
-	all = allocate(d, json_object_size(v), sizeof(*all));
+		return wm_dec_wrong(d, f, "an object of addresses", v);
+	all = wm_dec_allocate(d, json_object_size(v), sizeof(*all));
 	if (!all)
 		return -ENOMEM;
 	json_object_foreach(v, key, item)
 	{
 		struct raw_address a = {.address = ""};
-		size_t back = enter(d, f, key, SIZE_MAX);
+		size_t back = wm_dec_enter(d, f, key, SIZE_MAX);
 		int err;
 
 		if (!json_is_object(item)) {
 			d->where[back] = 0;
-			return wrong(d, f, "an object of addresses", item);
+			return wm_dec_wrong(d, f, "an object of addresses", item);
 		}
-		err = get_fields(d, address_fields, WM_ARRAY_LEN(address_fields), item, &a);
+		err = wm_dec_fields(d, address_fields, WM_ARRAY_LEN(address_fields), item, &a);
 		d->where[back] = 0;
 		if (err)
 			return err;
@@ -421,23 +430,23 @@ static int get_tagged(struct decoder *d, const struct field *f, json_t *v, void 
 }
 
 static const struct field weight_fields[] = {
-	{"Passing", get_int, offsetof(struct wm_instance_draft, weight_passing), INT32_MIN,
+	{"Passing", wm_dec_int, offsetof(struct wm_instance_draft, weight_passing), INT32_MIN,
 	 INT32_MAX},
-	{"Warning", get_int, offsetof(struct wm_instance_draft, weight_warning), INT32_MIN,
+	{"Warning", wm_dec_int, offsetof(struct wm_instance_draft, weight_warning), INT32_MIN,
 	 INT32_MAX},
 };
 
-static int get_weights(struct decoder *d, const struct field *f, json_t *v, void *to)
+int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct wm_instance_draft *draft = to;
 	size_t back;
 	int err;
 
 	if (!json_is_object(v))
-		return wrong(d, f, "an object with Passing and Warning", v);
+		return wm_dec_wrong(d, f, "an object with Passing and Warning", v);
 	draft->has_weights = true;
-	back = enter(d, f, NULL, SIZE_MAX);
-	err = get_fields(d, weight_fields, WM_ARRAY_LEN(weight_fields), v, draft);
+	back = wm_dec_enter(d, f, NULL, SIZE_MAX);
+	err = wm_dec_fields(d, weight_fields, WM_ARRAY_LEN(weight_fields), v, draft);
 	d->where[back] = 0;
 	return err;
 }
@@ -451,39 +460,39 @@ static int get_weights(struct decoder *d, const struct field *f, json_t *v, void
 	}
 #define CHECK_INT(names, member, min, max)                                                         \
 	{                                                                                          \
-		names, get_int, offsetof(struct raw_check, member), min, max                       \
+		names, wm_dec_int, offsetof(struct raw_check, member), min, max                    \
 	}
 static const struct field check_fields[] = {
-	CHECK("CheckID|check_id", get_string, d.id),
-	CHECK("ID", get_string, id),
-	CHECK("Name", get_string, d.name),
-	CHECK("Notes", get_string, d.notes),
-	CHECK("Status", get_string, status),
-	CHECK("Output", get_string, d.output),
-	CHECK("Interval", get_duration, d.interval_ms),
-	CHECK("Timeout", get_duration, d.timeout_ms),
-	CHECK("TTL", get_duration, d.ttl_ms),
-	CHECK("HTTP", get_string, http),
-	CHECK("Method", get_string, d.method),
-	CHECK("Header", get_header, d),
-	CHECK("Body", get_string, d.body),
-	CHECK("DisableRedirects|disable_redirects", get_bool, d.disable_redirects),
-	CHECK("TCP", get_string, tcp),
-	CHECK("TCPUseTLS|tcp_use_tls", get_bool, tcp_tls),
-	CHECK("UDP", get_string, udp),
-	CHECK("GRPC", get_string, grpc),
-	CHECK("GRPCUseTLS|grpc_use_tls", ignore, d),
-	CHECK("H2PING", get_string, h2ping),
-	CHECK("H2PingUseTLS|h2ping_use_tls", ignore, d),
-	CHECK("TLSServerName|tls_server_name", get_string, d.tls_server_name),
-	CHECK("TLSSkipVerify|tls_skip_verify", get_bool, d.tls_skip_verify),
+	CHECK("CheckID|check_id", wm_dec_string, d.id),
+	CHECK("ID", wm_dec_string, id),
+	CHECK("Name", wm_dec_string, d.name),
+	CHECK("Notes", wm_dec_string, d.notes),
+	CHECK("Status", wm_dec_string, status),
+	CHECK("Output", wm_dec_string, d.output),
+	CHECK("Interval", wm_dec_duration, d.interval_ms),
+	CHECK("Timeout", wm_dec_duration, d.timeout_ms),
+	CHECK("TTL", wm_dec_duration, d.ttl_ms),
+	CHECK("HTTP", wm_dec_string, http),
+	CHECK("Method", wm_dec_string, d.method),
+	CHECK("Header", wm_dec_header, d),
+	CHECK("Body", wm_dec_string, d.body),
+	CHECK("DisableRedirects|disable_redirects", wm_dec_bool, d.disable_redirects),
+	CHECK("TCP", wm_dec_string, tcp),
+	CHECK("TCPUseTLS|tcp_use_tls", wm_dec_bool, tcp_tls),
+	CHECK("UDP", wm_dec_string, udp),
+	CHECK("GRPC", wm_dec_string, grpc),
+	CHECK("GRPCUseTLS|grpc_use_tls", wm_dec_ignore, d),
+	CHECK("H2PING", wm_dec_string, h2ping),
+	CHECK("H2PingUseTLS|h2ping_use_tls", wm_dec_ignore, d),
+	CHECK("TLSServerName|tls_server_name", wm_dec_string, d.tls_server_name),
+	CHECK("TLSSkipVerify|tls_skip_verify", wm_dec_bool, d.tls_skip_verify),
 	CHECK("ScriptArgs|Args|script_args", get_args, args),
-	CHECK("DockerContainerID|docker_container_id", get_string, docker),
-	CHECK("Shell", get_string, shell),
-	CHECK("OSService|os_service", get_string, os_service),
-	CHECK("AliasNode|alias_node", get_string, alias_node),
-	CHECK("AliasService|alias_service", get_string, alias_service),
-	CHECK("DeregisterCriticalServiceAfter|deregister_critical_service_after", get_duration,
+	CHECK("DockerContainerID|docker_container_id", wm_dec_string, docker),
+	CHECK("Shell", wm_dec_string, shell),
+	CHECK("OSService|os_service", wm_dec_string, os_service),
+	CHECK("AliasNode|alias_node", wm_dec_string, alias_node),
+	CHECK("AliasService|alias_service", wm_dec_string, alias_service),
+	CHECK("DeregisterCriticalServiceAfter|deregister_critical_service_after", wm_dec_duration,
 	      d.deregister_after_ms),
 	CHECK_INT("SuccessBeforePassing|success_before_passing", d.success_before_passing, 0,
 		  WM_CHECK_THRESHOLD_MAX),
@@ -491,18 +500,13 @@ static const struct field check_fields[] = {
 		  WM_CHECK_THRESHOLD_MAX),
 	CHECK_INT("FailuresBeforeCritical|failures_before_critical", d.failures_before_critical, 0,
 		  WM_CHECK_THRESHOLD_MAX),
-	CHECK("OutputMaxSize|output_max_size", ignore, d),
-	CHECK("ServiceID|service_id", get_string, service_id),
-	CHECK("Token", get_string, token),
-	CHECK("Namespace", get_string, ns),
-	CHECK("Partition", get_string, partition),
+	CHECK("OutputMaxSize|output_max_size", wm_dec_ignore, d),
+	CHECK("ServiceID|service_id", wm_dec_string, service_id),
+	CHECK("Token", wm_dec_string, token),
+	CHECK("Namespace", wm_dec_string, ns),
+	CHECK("Partition", wm_dec_string, partition),
 };
-_Static_assert(WM_ARRAY_LEN(check_fields) <= 64, "get_fields() keeps a bit of each");
-
-static bool set(const char *s)
-{
-	return s && *s;
-}
+_Static_assert(WM_ARRAY_LEN(check_fields) <= 64, "wm_dec_fields() keeps a bit of each");
 
 static int unsupported(struct decoder *d, const char *what)
 {
@@ -556,39 +560,24 @@ static int get_check_object(struct decoder *d, const struct field *f, size_t i, 
 	int err;
 
 	if (!json_is_object(v))
-		return wrong(d, f, i == SIZE_MAX ? "an object" : "an array of objects", v);
-	back = enter(d, f, NULL, i);
-	err = get_fields(d, check_fields, WM_ARRAY_LEN(check_fields), v, to);
+		return wm_dec_wrong(d, f, i == SIZE_MAX ? "an object" : "an array of objects", v);
+	back = wm_dec_enter(d, f, NULL, i);
+	err = wm_dec_fields(d, check_fields, WM_ARRAY_LEN(check_fields), v, to);
 	d->where[back] = 0;
 	return err;
-}
-
-/* Every member has the value that leaving it out gives. */
-static bool blank(json_t *v)
-{
-	const char *key;
-	json_t *item;
-
-	json_object_foreach(v, key, item)
-	{
-		if (json_is_true(item) || json_string_length(item) ||
-		    json_number_value(item) != 0 || json_array_size(item) || json_object_size(item))
-			return false;
-	}
-	return true;
 }
 
 /* An object without any content is no check: some clients always send one. */
 static int get_check(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct raw_service *s = to;
-	struct raw_check *c = allocate(d, 1, sizeof(*c));
+	struct raw_check *c = wm_dec_allocate(d, 1, sizeof(*c));
 	int err;
 
 	if (!c)
 		return -ENOMEM;
 	err = get_check_object(d, f, SIZE_MAX, v, c);
-	if (err || blank(v))
+	if (err || wm_dec_blank(v))
 		return err;
 	s->one = c;
 	return judge_check(d, c);
@@ -601,11 +590,11 @@ static int get_checks(struct decoder *d, const struct field *f, json_t *v, void 
 	size_t i;
 
 	if (!json_is_array(v))
-		return wrong(d, f, "an array of objects", v);
+		return wm_dec_wrong(d, f, "an array of objects", v);
 	if (json_array_size(v) > WM_CHECKS_PER_INSTANCE)
 		return wm_err_set(d->e, WM_E_INVALID, "Checks: %zu given, at most %d are allowed",
 				  json_array_size(v), WM_CHECKS_PER_INSTANCE);
-	s->list = allocate(d, json_array_size(v), sizeof(*s->list));
+	s->list = wm_dec_allocate(d, json_array_size(v), sizeof(*s->list));
 	if (!s->list)
 		return -ENOMEM;
 	json_array_foreach(v, i, item)
@@ -629,31 +618,31 @@ static int get_checks(struct decoder *d, const struct field *f, json_t *v, void 
 		names, fn, offsetof(struct raw_service, member), 0, 0                              \
 	}
 static const struct field service_fields[] = {
-	SERVICE("ID", get_string, d.id),
-	SERVICE("Name", get_string, d.name),
-	SERVICE("Tags", get_tags, d),
-	SERVICE("Address", get_string, d.address),
-	{"Port", get_int, offsetof(struct raw_service, d.port), 0, 65535},
-	SERVICE("Meta", get_meta, d),
-	SERVICE("TaggedAddresses|tagged_addresses", get_tagged, d),
-	SERVICE("EnableTagOverride|enable_tag_override", get_bool, d.enable_tag_override),
-	SERVICE("Weights", get_weights, d),
+	SERVICE("ID", wm_dec_string, d.id),
+	SERVICE("Name", wm_dec_string, d.name),
+	SERVICE("Tags", wm_dec_tags, d),
+	SERVICE("Address", wm_dec_string, d.address),
+	{"Port", wm_dec_int, offsetof(struct raw_service, d.port), 0, 65535},
+	SERVICE("Meta", wm_dec_meta, d),
+	SERVICE("TaggedAddresses|tagged_addresses", wm_dec_tagged, d),
+	SERVICE("EnableTagOverride|enable_tag_override", wm_dec_bool, d.enable_tag_override),
+	SERVICE("Weights", wm_dec_weights, d),
 	SERVICE("Check", get_check, d),
 	SERVICE("Checks", get_checks, d),
-	SERVICE("Kind", get_string, kind),
-	SERVICE("Proxy", get_mesh, mesh),
-	SERVICE("Connect", get_mesh, mesh),
-	SERVICE("SocketPath|socket_path", get_string, socket_path),
-	SERVICE("Token", get_string, token),
-	SERVICE("Locality", ignore, d),
-	SERVICE("Namespace", get_string, ns),
-	SERVICE("Partition", get_string, partition),
+	SERVICE("Kind", wm_dec_string, kind),
+	SERVICE("Proxy", wm_dec_mesh, mesh),
+	SERVICE("Connect", wm_dec_mesh, mesh),
+	SERVICE("SocketPath|socket_path", wm_dec_string, socket_path),
+	SERVICE("Token", wm_dec_string, token),
+	SERVICE("Locality", wm_dec_ignore, d),
+	SERVICE("Namespace", wm_dec_string, ns),
+	SERVICE("Partition", wm_dec_string, partition),
 };
-/* get_tags() and the like take the draft for the whole: it is the first member of both. */
+/* wm_dec_tags() and the like take the draft for the whole: it is the first member of both. */
 _Static_assert(offsetof(struct raw_service, d) == 0, "see above");
-_Static_assert(WM_ARRAY_LEN(service_fields) <= 64, "get_fields() keeps a bit of each");
+_Static_assert(WM_ARRAY_LEN(service_fields) <= 64, "wm_dec_fields() keeps a bit of each");
 
-static int judge_tenancy(struct decoder *d, const char *ns, const char *partition)
+int wm_dec_tenancy(struct decoder *d, const char *ns, const char *partition)
 {
 	if ((set(ns) && strcmp(ns, "default") != 0) ||
 	    (set(partition) && strcmp(partition, "default") != 0))
@@ -676,7 +665,7 @@ static int judge_service(struct decoder *d, const struct raw_service *s)
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "Proxy, Connect and SocketPath are not supported and must be "
 				  "left out or empty");
-	return judge_tenancy(d, s->ns, s->partition);
+	return wm_dec_tenancy(d, s->ns, s->partition);
 }
 
 static int collect_checks(struct decoder *d, struct raw_service *s)
@@ -686,7 +675,7 @@ static int collect_checks(struct decoder *d, struct raw_service *s)
 
 	if (!count)
 		return 0;
-	all = allocate(d, count, sizeof(*all));
+	all = wm_dec_allocate(d, count, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
 	if (s->one)
@@ -725,7 +714,7 @@ static bool too_deep(const char *s, size_t len)
 	return false;
 }
 
-static int parse(struct decoder *d, const char *body, size_t len)
+int wm_dec_parse(struct decoder *d, const char *body, size_t len, json_type want)
 {
 	json_error_t je;
 
@@ -748,7 +737,14 @@ static int parse(struct decoder *d, const char *body, size_t len)
 				  "Request decode failed: invalid JSON in line %d, column %d: %s",
 				  je.line, je.column, je.text);
 	}
-	if (!json_is_object(d->mem->root))
+	if (json_typeof(d->mem->root) != want && want == JSON_ARRAY) {
+		const char *word = strchr(what_is(d->mem->root), ' ');
+
+		return wm_err_set(d->e, WM_E_DECODE,
+				  "json: cannot unmarshal %s into Go value of type api.TxnOps",
+				  word ? word + 1 : "null");
+	}
+	if (json_typeof(d->mem->root) != want)
 		return wm_err_set(d->e, WM_E_DECODE,
 				  "Request decode failed: json: cannot unmarshal %s, the body must "
 				  "be an object",
@@ -767,9 +763,10 @@ int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 	if (!mem)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	memset(&s, 0, sizeof(s));
-	err = parse(&d, body, len);
+	err = wm_dec_parse(&d, body, len, JSON_OBJECT);
 	if (!err)
-		err = get_fields(&d, service_fields, WM_ARRAY_LEN(service_fields), mem->root, &s);
+		err = wm_dec_fields(&d, service_fields, WM_ARRAY_LEN(service_fields), mem->root,
+				    &s);
 	if (!err)
 		err = judge_service(&d, &s);
 	if (!err)
@@ -797,9 +794,9 @@ int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 	if (!mem)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	memset(&c, 0, sizeof(c));
-	err = parse(&d, body, len);
+	err = wm_dec_parse(&d, body, len, JSON_OBJECT);
 	if (!err)
-		err = get_fields(&d, check_fields, WM_ARRAY_LEN(check_fields), mem->root, &c);
+		err = wm_dec_fields(&d, check_fields, WM_ARRAY_LEN(check_fields), mem->root, &c);
 	/* in Consul's order: the name, the status, then what kind it is */
 	if (!err && !set(c.d.name))
 		err = wm_err_set(e, WM_E_INVALID, "Missing check name");
@@ -808,7 +805,7 @@ int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 	if (!err)
 		err = judge_check(&d, &c);
 	if (!err)
-		err = judge_tenancy(&d, c.ns, c.partition);
+		err = wm_dec_tenancy(&d, c.ns, c.partition);
 	if (err) {
 		wm_decoded_free(mem);
 		return err;
@@ -820,8 +817,8 @@ int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 }
 
 static const struct field update_fields[] = {
-	{"Status", get_string, offsetof(struct raw_update, status), 0, 0},
-	{"Output", get_string, offsetof(struct raw_update, output), 0, 0},
+	{"Status", wm_dec_string, offsetof(struct raw_update, status), 0, 0},
+	{"Output", wm_dec_string, offsetof(struct raw_update, output), 0, 0},
 };
 
 int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret,
@@ -835,9 +832,9 @@ int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret
 
 	if (!mem)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
-	err = parse(&d, body, len);
+	err = wm_dec_parse(&d, body, len, JSON_OBJECT);
 	if (!err)
-		err = get_fields(&d, update_fields, WM_ARRAY_LEN(update_fields), mem->root, &u);
+		err = wm_dec_fields(&d, update_fields, WM_ARRAY_LEN(update_fields), mem->root, &u);
 	if (!err && wm_status_parse(u.status, &status))
 		err = wm_err_set(e, WM_E_INVALID, "Invalid check status: '%.*s'", SHOWN, u.status);
 	if (err) {

@@ -23,4 +23,23 @@ int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 /** Body of /v1/agent/check/update/:id. @p ret_output is "" when there is none. */
 int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret,
 			   enum wm_status *ret_status, const char **ret_output, struct wm_err *e);
+
+/* Writes of the catalog that a body asks for; they point into the result. */
+struct wm_catalog {
+	struct wm_catalog_op *ops;
+	unsigned count;
+	const char *datacenter; /* NULL or "": this one */
+	bool skip_node_update;	/* register: the first, of the node, only if it does not exist */
+};
+#define WM_DECODE_WHOLE (~0u) /* not one operation is wrong, but the body */
+
+/** Bodies of /v1/catalog/register and deregister. @p ret is set also on failure, and freed by the
+ *  caller in any case. @return as above; WM_E_INTERNAL where Consul answers 500. */
+int wm_decode_catalog_register(const char *body, size_t len, struct wm_decoded **ret,
+			       struct wm_catalog *ret_catalog, struct wm_err *e);
+int wm_decode_catalog_deregister(const char *body, size_t len, struct wm_decoded **ret,
+				 struct wm_catalog *ret_catalog, struct wm_err *e);
+/** Body of /v1/txn, the same. @p ret_failed: the operation that is wrong, or WM_DECODE_WHOLE. */
+int wm_decode_txn(const char *body, size_t len, struct wm_decoded **ret,
+		  struct wm_catalog *ret_catalog, unsigned *ret_failed, struct wm_err *e);
 void wm_decoded_free(struct wm_decoded *d); /* NULL ok */

@@ -14,13 +14,31 @@ struct wm_encode wm_encode_of(const struct wm_api *a)
 				  .datacenter = wm_registry_datacenter(a->d.registry)};
 }
 
+void wm_encode_at(struct wm_encode *e, const struct wm_node *n)
+{
+	if (e->node == n)
+		return;
+	e->node = n;
+	e->checks = n->holder;
+	e->node_len = e->check_len = 0;
+}
+
+bool wm_is_agents(const struct wm_instance *i)
+{
+	return i->node->self && !i->catalog;
+}
+
 /* --- order -------------------------------------------------------------------------------------
  */
 
+/* By id, and of the same one by node. */
 static int by_id(const void *a, const void *b)
 {
-	return strcmp((*(const struct wm_instance *const *)a)->id,
-		      (*(const struct wm_instance *const *)b)->id);
+	const struct wm_instance *x = *(const struct wm_instance *const *)a;
+	const struct wm_instance *y = *(const struct wm_instance *const *)b;
+	int cmp = strcmp(x->id, y->id);
+
+	return cmp || x->node == y->node ? cmp : strcmp(x->node->name, y->node->name);
 }
 
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
@@ -56,6 +74,28 @@ const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsign
 	while (n < count && (s = wm_registry_next_service(r, &pos)))
 		all[n++] = s;
 	qsort(all, n, sizeof(struct wm_service *), by_name);
+	*ret_count = n;
+	return all;
+}
+
+static int by_node_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_node *const *)a)->folded,
+		      (*(const struct wm_node *const *)b)->folded);
+}
+
+const struct wm_node **wm_sorted_nodes(const struct wm_registry *r, unsigned *ret_count)
+{
+	unsigned count = wm_registry_nodes(r), n = 0;
+	const struct wm_node **all = malloc(count * sizeof(struct wm_node *)), *node;
+	size_t pos = 0;
+
+	*ret_count = 0;
+	if (!all)
+		return NULL;
+	while (n < count && (node = wm_registry_next_node(r, &pos)))
+		all[n++] = node;
+	qsort(all, n, sizeof(struct wm_node *), by_node_name);
 	*ret_count = n;
 	return all;
 }
@@ -133,6 +173,10 @@ static void put_node_addresses(struct wm_json *j, const struct wm_node *n)
 {
 	int family = family_of(n->address);
 
+	if (!n->self) { /* as it was written */
+		put_pairs(j, "TaggedAddresses", n->tagged, n->tagged_count);
+		return;
+	}
 	wm_json_kopen(j, "TaggedAddresses", '{');
 	wm_json_ks(j, "lan", n->address);
 	if (family)
@@ -218,9 +262,9 @@ void wm_encode_service(struct wm_json *j, const struct wm_instance *i)
 	wm_json_close(j, '}');
 }
 
-void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,
-			     const struct wm_instance *i)
+void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
 {
+	wm_encode_at(e, i->node);
 	wm_json_open(j, '{');
 	put_node_fields(j, e, "NodeMeta");
 	wm_json_ks(j, "ServiceKind", "");
@@ -254,19 +298,54 @@ static void put_duration(struct wm_json *j, const char *key, uint64_t ms)
 	wm_json_ks(j, key, text);
 }
 
-/* What stands behind the status in every check. */
-static void put_check_tail(struct wm_json *j, uint64_t create, uint64_t modify)
+/* {"X-A":["1","2"]}: values of one name stand together, as they were given. */
+static void put_headers(struct wm_json *j, const struct wm_check *c)
 {
-	wm_json_ku(j, "ExposedPort", 0);
-	wm_json_kempty(j, "Definition", '{');
-	put_indexes(j, create, modify);
+	if (!c->headers_count)
+		return;
+	wm_json_kopen(j, "Header", '{');
+	for (unsigned n = 0; n < c->headers_count;) {
+		const char *name = c->headers[n].key;
+
+		wm_json_kopen(j, name, '[');
+		for (; n < c->headers_count && strcmp(c->headers[n].key, name) == 0; n++)
+			wm_json_string(j, c->headers[n].value);
+		wm_json_close(j, ']');
+	}
+	wm_json_close(j, '}');
+}
+
+/* How a check is made is told only where another program makes it. */
+static void put_definition(struct wm_json *j, const struct wm_check *c)
+{
+	wm_json_kopen(j, "Definition", '{');
+	if (c->kind == WM_CHECK_STATED && c->target) {
+		wm_json_ks(j, strstr(c->target, "://") ? "HTTP" : "TCP", c->target);
+		if (c->method && *c->method)
+			wm_json_ks(j, "Method", c->method);
+		if (c->body && *c->body)
+			wm_json_ks(j, "Body", c->body);
+		if (c->tls_server_name && *c->tls_server_name)
+			wm_json_ks(j, "TLSServerName", c->tls_server_name);
+		if (c->tls_skip_verify)
+			wm_json_kb(j, "TLSSkipVerify", true);
+		if (c->use_tls)
+			wm_json_kb(j, "TCPUseTLS", true);
+		put_headers(j, c);
+		put_duration(j, "Interval", c->interval_ms);
+		put_duration(j, "Timeout", c->timeout_ms);
+		if (c->deregister_after_ms)
+			put_duration(j, "DeregisterCriticalServiceAfter", c->deregister_after_ms);
+	}
+	wm_json_close(j, '}');
 }
 
 static void put_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c,
 		      bool indexes)
 {
+	(void)e;
 	wm_json_open(j, '{');
-	wm_json_ks(j, "Node", e->node->name);
+	wm_json_ks(j, "Node", c->instance->node->name);
 	wm_json_ks(j, "CheckID", c->id);
 	wm_json_ks(j, "Name", c->name);
 	wm_json_ks(j, "Status", wm_status_str(c->status));
@@ -278,7 +357,9 @@ static void put_check(struct wm_json *j, const struct wm_encode *e, const struct
 	wm_json_ks(j, "Type", wm_check_kind_str(c->kind));
 	put_duration(j, "Interval", c->interval_ms);
 	put_duration(j, "Timeout", c->timeout_ms);
-	put_check_tail(j, indexes ? c->create_index : 0, indexes ? c->modify_index : 0);
+	wm_json_ku(j, "ExposedPort", 0);
+	put_definition(j, c);
+	put_indexes(j, indexes ? c->create_index : 0, indexes ? c->modify_index : 0);
 	wm_json_close(j, '}');
 }
 
@@ -307,13 +388,16 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 	wm_json_ks(j, "Type", "");
 	wm_json_ks(j, "Interval", "");
 	wm_json_ks(j, "Timeout", "");
-	put_check_tail(j, e->node->create_index, e->node->modify_index);
+	wm_json_ku(j, "ExposedPort", 0);
+	wm_json_kempty(j, "Definition", '{');
+	put_indexes(j, e->node->create_index, e->node->modify_index);
 	wm_json_close(j, '}');
 }
 
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e)
 {
-	wm_encode_node_check(j, e);
+	if (e->node->self)
+		wm_encode_node_check(j, e);
 	for (unsigned n = 0; n < e->checks->checks_count; n++)
 		put_check(j, e, e->checks->checks[n], true);
 }
@@ -329,7 +413,7 @@ static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_
 		return;
 	}
 	fn(j, e);
-	if (j->b->failed)
+	if (j->b->failed || j->b->len == from)
 		return;
 	while (j->b->data[from] != '{') /* what separates it from what stands before */
 		from++;
@@ -339,6 +423,7 @@ static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_
 
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
 {
+	wm_encode_at(e, i->node);
 	wm_json_open(j, '{');
 	wm_json_key(j, "Node");
 	once(j, e, &e->node_at, &e->node_len, wm_encode_node);

@@ -59,7 +59,10 @@ static const char *kind_name(enum wm_change_kind k)
 	case WM_CHANGE_SERVICE_DELETED:
 		return "service-deleted";
 	case WM_CHANGE_NODE:
+	case WM_CHANGE_NODE_UPSERT:
 		return "node";
+	case WM_CHANGE_NODE_DELETED:
+		return "node-deleted";
 	default:
 		return "check-removed";
 	}
@@ -77,6 +80,8 @@ static void render(struct wm_events *ev, const struct wm_change *c)
 	wm_json_ku(&j, "index", c->index);
 	if (c->service)
 		wm_json_ks(&j, "service", c->service->name);
+	if (i)
+		wm_json_ks(&j, "node", i->node->name);
 	if (i && c->service) {
 		wm_json_ks(&j, "instance", i->id);
 		wm_json_ks(&j, "address", *i->address ? i->address : i->node->address);

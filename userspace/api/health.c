@@ -100,10 +100,11 @@ void wm_health_state(struct wm_call *c)
 	bool any = strcmp(c->params[0], "any") == 0;
 	enum wm_status wanted = WM_PASSING;
 	bool known = any || !wm_status_parse(c->params[0], &wanted);
-	const struct wm_instance *i = e.checks;
+	const struct wm_instance *i;
+	const struct wm_node *n;
 	struct wm_json j;
 	uint64_t index;
-	size_t pos = 0;
+	size_t pos = 0, at = 0;
 
 	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
@@ -112,7 +113,9 @@ void wm_health_state(struct wm_call *c)
 	wm_json_open(&j, '[');
 	if (known && (any || wanted == WM_PASSING) && wm_filter_match(filter, &row))
 		wm_encode_node_check(&j, &e);
-	for (; known && i; i = wm_registry_next_instance(c->api->d.registry, &pos))
+	while (known && (n = wm_registry_next_node(c->api->d.registry, &pos)))
+		wm_put_checks(&j, &e, n->holder, filter, any ? NULL : &wanted);
+	while (known && (i = wm_registry_next_instance(c->api->d.registry, &at)))
 		wm_put_checks(&j, &e, i, filter, any ? NULL : &wanted);
 	wm_json_close(&j, ']');
 	wm_answer_filtered(c, &j, index, filter);

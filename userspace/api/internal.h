@@ -77,8 +77,11 @@ struct wm_write {
 	struct wm_api *api;
 	struct wm_http_request *req; /* NULL: the client or the server is gone */
 	int code;
-	char *text; /* of an error; may be NULL */
-	bool done;  /* on the list of answers */
+	char *text;	   /* of an error; may be NULL */
+	char *json;	   /* body of the answer when there is no error; NULL: none */
+	int status;	   /* of that answer; 0: 200 */
+	bool known_leader; /* it has the headers of a read */
+	bool done;	   /* on the list of answers */
 	TAILQ_ENTRY(wm_write) entry;
 };
 
@@ -90,7 +93,7 @@ struct wm_api {
 	struct wm_map *service_keys;
 	struct wm_watch_key scopes[WM_SCOPE_COUNT];
 	TAILQ_HEAD(, wm_watch_key) dirty, absent;
-	uint64_t catalog_index, checks_index;
+	uint64_t catalog_index, checks_index, nodes_index;
 	uint64_t extinct_index; /* when a service last vanished */
 	unsigned watches;
 	struct wm_timer *more; /* the rest of a wake goes on in the next turn */
@@ -163,14 +166,20 @@ bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i);
 bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
 
 /* --- encode.c: objects in Consul's shapes --- */
-struct wm_encode { /* what every object needs of its surroundings */
-	const struct wm_node *node;
+struct wm_encode {			  /* what every object needs of its surroundings */
+	const struct wm_node *node;	  /* this agent's, or where wm_encode_at() went */
 	const struct wm_instance *checks; /* holder of the node's */
 	const char *datacenter;
 	size_t node_at, node_len, check_at,
 		check_len; /* the node's parts, once they were written */
 };
 struct wm_encode wm_encode_of(const struct wm_api *a);
+/** Go on with objects of another node. */
+void wm_encode_at(struct wm_encode *e, const struct wm_node *n);
+/** Nodes by name, in memory that the caller frees; NULL: without memory. */
+const struct wm_node **wm_sorted_nodes(const struct wm_registry *r, unsigned *ret_count);
+/** Registered with this agent, not written into the catalog? */
+bool wm_is_agents(const struct wm_instance *i);
 /** Agent's view of an instance; @p content_hash may be NULL. */
 void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 			     const struct wm_instance *i, const char *content_hash);
@@ -179,14 +188,13 @@ void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const s
 /** Element of /v1/health/service/:name. The node, the same in all, is made once an answer. */
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
-/** The check every node has in Consul: we are alive, or would not answer. */
+/** The check that a node with an agent has in Consul: we are alive, or would not answer. */
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
 /** The same, then those that are registered with the node. */
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 /** Element of /v1/catalog/service/:name. */
-void wm_encode_catalog_entry(struct wm_json *j, const struct wm_encode *e,
-			     const struct wm_instance *i);
+void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 /** Those checks of an instance that the filter wants; @p status: in this one only, NULL: in any. */
 void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i,
 		   struct wm_filter *f, const enum wm_status *status);

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define SERF_PORT 8301 /* what clients expect of a member; nothing listens there */
 
@@ -124,8 +123,12 @@ void wm_agent_health_id(struct wm_call *c)
 {
 	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
 	struct wm_encode e = wm_encode_of(c->api);
-	const char *word = i ? word_of(&e, i) : "critical";
+	const char *word;
 	struct wm_json j;
+
+	if (i && !wm_is_agents(i))
+		i = NULL;
+	word = i ? word_of(&e, i) : "critical";
 
 	if (!i)
 		set_reason(c, "ServiceId ", c->params[0], " not found");
@@ -162,6 +165,8 @@ void wm_agent_health_name(struct wm_call *c)
 		return;
 	}
 	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		if (!wm_is_agents(all[i]))
+			continue;
 		if (status == 404 || status_code(all[i]->status) > status) {
 			status = status_code(all[i]->status);
 			word = word_of(&e, all[i]);
@@ -175,16 +180,22 @@ void wm_agent_health_name(struct wm_call *c)
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; s && i < s->instances_count; i++)
-		put_health(&j, &e, all[i]);
+	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		if (wm_is_agents(all[i]))
+			put_health(&j, &e, all[i]);
+	}
 	wm_json_close(&j, ']');
 	wm_answer_end_with(c, &j, 0, status);
 }
 
 /* --- a node in the catalog -------------------------------------------------------------------- */
-static bool is_node(const struct wm_call *c, const struct wm_encode *e)
+static const struct wm_node *find_node(const struct wm_call *c, struct wm_encode *e)
 {
-	return strcasecmp(c->params[0], e->node->name) == 0;
+	const struct wm_node *n = wm_registry_node_named(c->api->d.registry, c->params[0]);
+
+	if (n)
+		wm_encode_at(e, n);
+	return n;
 }
 
 /* @p bracket: '{' services by id, '[' a list. */
@@ -201,7 +212,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	wm_answer_begin(c, &j);
-	if (!is_node(c, &e)) {
+	if (!find_node(c, &e)) {
 		wm_json_null(&j);
 		wm_answer_end(c, &j, index);
 		return;
@@ -210,7 +221,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	wm_json_key(&j, "Node");
 	wm_encode_node(&j, &e);
 	wm_json_kopen(&j, key, bracket);
-	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+	while ((i = wm_node_next_instance(e.node, &pos))) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
 		if (!wm_filter_match(filter, &row))
@@ -238,7 +249,7 @@ void wm_health_node(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	struct wm_filter_row row = wm_filter_row_of(&e, NULL);
+	struct wm_filter_row row;
 	const struct wm_instance *i;
 	struct wm_json j;
 	uint64_t index;
@@ -249,11 +260,12 @@ void wm_health_node(struct wm_call *c)
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	if (is_node(c, &e)) {
-		if (wm_filter_match(filter, &row))
+	if (find_node(c, &e)) {
+		row = wm_filter_row_of(&e, NULL);
+		if (e.node->self && wm_filter_match(filter, &row))
 			wm_encode_node_check(&j, &e);
 		wm_put_checks(&j, &e, e.checks, filter, NULL);
-		while ((i = wm_registry_next_instance(c->api->d.registry, &pos)))
+		while ((i = wm_node_next_instance(e.node, &pos)))
 			wm_put_checks(&j, &e, i, filter, NULL);
 	}
 	wm_json_close(&j, ']');

@@ -188,6 +188,8 @@ void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
 
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i)
 {
+	const struct wm_node *n = i ? i->node : e->node;
+
 	return (struct wm_filter_row){
-		.datacenter = e->datacenter, .node = e->node, .instance = i, .holder = e->checks};
+		.datacenter = e->datacenter, .node = n, .instance = i, .holder = n->holder};
 }

@@ -127,6 +127,7 @@ static void write_free(struct wm_write *w)
 	else
 		TAILQ_REMOVE(&w->api->pending, w, entry);
 	free(w->text);
+	free(w->json);
 	free(w);
 }
 
@@ -184,6 +185,12 @@ void wm_respond_writes(struct wm_api *a)
 			if (w->text)
 				snprintf(e.text, sizeof(e.text), "%s", w->text);
 			wm_answer_err(&c, &e);
+		} else if (w->json) {
+			if (w->known_leader) {
+				wm_http_set_header(c.req, "X-Consul-Knownleader", "true");
+				wm_http_set_header(c.req, "X-Consul-Lastcontact", "0");
+			}
+			reply(&c, w->status ? w->status : 200, json_type, w->json, strlen(w->json));
 		} else {
 			wm_answer_empty(&c);
 		}

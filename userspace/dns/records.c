@@ -140,6 +140,19 @@ unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
 }
 
 /* --- SRV -------------------------------------------------------------------------------------- */
+/* A node's name may have dots. @return 0: it does not fit. */
+static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
+{
+	size_t at = 0, len;
+
+	for (;; name += len + 1) {
+		len = strcspn(name, ".");
+		at = wm_wire_label(out, at, name, len);
+		if (!at || !name[len])
+			return at;
+	}
+}
+
 /* Where an SRV record leads: <node>.node.<dc>.<domain>, or <hex>.addr.<dc>.<domain> for an address
  * of its own. @return false: the name does not fit. */
 static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
@@ -159,7 +172,7 @@ static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 		first = hex;
 		kind = "addr";
 	}
-	at = wm_wire_label(out, 0, first, strlen(first));
+	at = put_labels(out, first);
 	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
 	at = at ? wm_wire_label(out, at, dc, strlen(dc)) : 0;
 	if (!at || at + domain_len > WM_DNS_NAME_MAX)

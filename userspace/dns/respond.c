@@ -80,10 +80,8 @@ static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 	return wm_rr_end(&r->w, begin, at);
 }
 
-static bool node_address(const struct wm_reply *r, bool is6, const uint8_t **ret)
+static bool node_address(const struct wm_node *n, bool is6, const uint8_t **ret)
 {
-	const struct wm_node *n = wm_registry_node(r->s->registry);
-
 	*ret = is6 ? n->addr6.s6_addr : (const uint8_t *)&n->addr4;
 	return is6 ? !IN6_IS_ADDR_UNSPECIFIED(&n->addr6) : n->addr4.s_addr != 0;
 }
@@ -99,7 +97,7 @@ static void put_ns(struct wm_reply *r)
 	wm_put_name(&r->w, name);
 	r->answers += wm_rr_end(&r->w, begin, at);
 	for (int is6 = 0; is6 < 2; is6++) {
-		if (!node_address(r, is6, &addr))
+		if (!node_address(wm_registry_node(r->s->registry), is6, &addr))
 			continue;
 		begin = r->w.len;
 		at = wm_rr_begin(&r->w, name, is6 ? WM_DNS_AAAA : WM_DNS_A, r->s->c.ttl_s);
@@ -147,15 +145,17 @@ static bool wants(const struct wm_reply *r, uint16_t type)
 
 static void answer_node(struct wm_reply *r)
 {
-	const struct wm_node *n = wm_registry_node(r->s->registry);
+	const struct wm_node *n = r->ask.kind == WM_ASK_NODE
+					  ? wm_registry_node_named(r->s->registry, r->ask.node)
+					  : wm_registry_node(r->s->registry);
 	const uint8_t *addr;
 
-	if (r->ask.kind == WM_ASK_NODE && strcasecmp(n->name, r->ask.node) != 0) {
+	if (!n) {
 		r->rcode = WM_DNS_NXDOMAIN;
 		return;
 	}
 	for (int is6 = 0; is6 < 2; is6++)
-		if (wants(r, is6 ? WM_DNS_AAAA : WM_DNS_A) && node_address(r, is6, &addr))
+		if (wants(r, is6 ? WM_DNS_AAAA : WM_DNS_A) && node_address(n, is6, &addr))
 			wm_reply_address(r, is6, addr);
 	for (unsigned i = 0; r->q.type == WM_DNS_TXT && i < n->meta_count; i++)
 		put_txt(r, &n->meta[i]);

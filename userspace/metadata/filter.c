@@ -285,12 +285,13 @@ static bool some_check_fits(struct wm_filter *f, const struct wm_term *t,
 	return false;
 }
 
-/* A field of the checks of an instance is asked of each of them, the node's first. */
+/* A field of the checks of an instance is asked of each of them, the node's first; that an agent is
+ * alive is a check of its own node only. */
 static bool any_check_fits(struct wm_filter *f, const struct wm_term *t,
 			   const struct wm_filter_row *row)
 {
-	return term_fits(f, t, row, NULL) || some_check_fits(f, t, row, row->holder) ||
-	       some_check_fits(f, t, row, row->instance);
+	return (row->node->self && term_fits(f, t, row, NULL)) ||
+	       some_check_fits(f, t, row, row->holder) || some_check_fits(f, t, row, row->instance);
 }
 
 static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct wm_filter_row *row)

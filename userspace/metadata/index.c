@@ -414,6 +414,7 @@ static bool run_row(struct run *r, const struct wm_instance *i)
 	if (!r->exact) {
 		r->q.asked++;
 		r->row.node = i->node;
+		r->row.holder = i->node->holder;
 		r->row.instance = i;
 		if (!wm_filter_match(r->f, &r->row))
 			return !wm_filter_exceeded(r->f);
@@ -437,7 +438,6 @@ int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visi
 	struct wm_instance *i;
 	size_t pos = 0;
 
-	r.row.holder = wm_registry_node_checks(x->registry);
 	r.row.datacenter = wm_registry_datacenter(x->registry);
 	if (f && !x->lost)
 		p = plan_tree(x, f, f->root);

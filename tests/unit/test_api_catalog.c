@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry metadata health resolution dns dataplane api */
+/* Writes into the catalog and transactions: texts, shapes and statuses as a real Consul answers. */
+#include "api_help.h"
+
+static void setup(void)
+{
+	api_setup();
+	api_start();
+}
+
+static void teardown(void)
+{
+	one_close();
+	api_stop();
+}
+
+TestSuite(api_catalog, .init = setup, .fini = teardown, .timeout = 60);
+
+#define CATALOG_REGISTER   "/v1/catalog/register"
+#define CATALOG_DEREGISTER "/v1/catalog/deregister"
+#define TXN		   "/v1/txn"
+
+static const char wax[] =
+	"{\"Node\": \"shale-9\", \"Address\": \"10.8.9.9\", \"NodeMeta\": {\"zone\": \"z9\"}, "
+	"\"Service\": {\"ID\": \"wax-1\", \"Service\": \"wax\", \"Port\": 70, \"Tags\": [\"t\"]}, "
+	"\"Check\": {\"CheckID\": \"service:wax-1\", \"Name\": \"wax\", \"ServiceID\": \"wax-1\", "
+	"\"Status\": \"passing\"}}";
+
+static void must_write(const char *path, const char *body)
+{
+	cr_assert_eq(put(path, body), 200, "%s: %d %s", path, one.status, one.body);
+	cr_assert_str_eq(one.body, "true");
+	cr_assert_str_eq(header(&one, "Content-Type"), "application/json");
+}
+
+static void refused(const char *path, const char *body, int status, const char *text)
+{
+	cr_assert_eq(put(path, body), status, "%s: %d %s", body, one.status, one.body);
+	cr_assert_str_eq(one.body, text);
+}
+
+static bool shows(const char *path, const char *text)
+{
+	cr_assert_eq(get(path), 200);
+	return strstr(one.body, text) != NULL;
+}
+
+Test(api_catalog, a_registration_is_in_every_read)
+{
+	must_write(CATALOG_REGISTER, wax);
+	cr_assert(shows("/v1/health/service/wax",
+			"[{\"Node\":{\"ID\":\"\",\"Node\":\"shale-9\",\"Address\":\"10.8.9.9\","));
+	cr_assert(strstr(one.body, "\"Meta\":{\"zone\":\"z9\"}"));
+	cr_assert(strstr(one.body, "\"CheckID\":\"service:wax-1\",\"Name\":\"wax\","
+				   "\"Status\":\"passing\""));
+	cr_assert_null(strstr(one.body, "serfHealth"), "there is no agent on that node");
+	cr_assert(shows("/v1/catalog/service/wax", "\"Node\":\"shale-9\""));
+	cr_assert(shows("/v1/catalog/services?node-meta=zone:z9", "{\"wax\":[\"t\"]}"));
+	cr_assert(shows("/v1/catalog/services?node-meta=zone:z8", "{}"));
+	cr_assert(shows("/v1/catalog/nodes", "\"Node\":\"shale-9\""));
+	cr_assert(strstr(one.body, "\"Node\":\"n1\""));
+	cr_assert(shows("/v1/catalog/node/SHALE-9", "\"Services\":{\"wax-1\":{"));
+	cr_assert(shows("/v1/health/node/shale-9", "[{\"Node\":\"shale-9\",\"CheckID\":"));
+	cr_assert(shows("/v1/health/state/passing", "\"Node\":\"shale-9\""));
+	cr_assert(shows("/v1/health/service/wax?filter=Node.Node==%22shale-9%22", "wax-1"));
+	cr_assert(shows("/v1/health/service/wax?filter=Checks.CheckID==serfHealth", "[]"));
+	/* but it is none of this agent's */
+	cr_assert(shows("/v1/agent/services", "{}"));
+	cr_assert(shows("/v1/agent/checks", "{}"));
+	cr_assert_eq(get("/v1/agent/service/wax-1"), 404);
+	cr_assert_eq(get("/v1/agent/health/service/name/wax"), 404);
+}
+
+Test(api_catalog, what_is_missing_is_named)
+{
+	refused(CATALOG_REGISTER, "{\"Node\": \"shale-9\"}", 500,
+		"Must provide address if SkipNodeUpdate is not set");
+	refused(CATALOG_REGISTER, "{\"Address\": \"1.2.3.4\"}", 500, "Must provide node");
+	refused(CATALOG_DEREGISTER, "{}", 500, "Must provide node");
+	refused(CATALOG_REGISTER,
+		"{\"Node\": \"a\", \"Address\": \"1.2.3.4\", \"Service\": {\"ID\": \"x\"}}", 500,
+		"Must provide service name (Service.Service) when service ID is provided");
+	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Adress\": \"1.2.3.4\"}", 400,
+		"Request decode failed: json: unknown field \"Adress\"");
+	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Address\": 7}", 400,
+		"Request decode failed: Address must be a string, not a number");
+	refused(CATALOG_REGISTER,
+		"{\"Node\": \"a\", \"Address\": \"1.2.3.4\", \"Datacenter\": \"far\"}", 500,
+		"No path to datacenter");
+	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Address\": \"1.2.3.400\"}", 400,
+		"Invalid node address: \"1.2.3.400\" is no IPv4 address, no IPv6 address and no "
+		"host name of at most 253 characters");
+	cr_assert_eq(wm_registry_nodes(registry), 1);
+}
+
+Test(api_catalog, deregistration_takes_a_check_a_service_or_the_node)
+{
+	must_write(CATALOG_REGISTER, wax);
+	must_write(CATALOG_DEREGISTER, "{\"Node\": \"shale-9\", \"CheckID\": \"service:wax-1\"}");
+	cr_assert(shows("/v1/health/service/wax", "\"Checks\":[]"));
+	must_write(CATALOG_DEREGISTER, "{\"Node\": \"shale-9\", \"ServiceID\": \"wax-1\"}");
+	cr_assert(shows("/v1/catalog/node/shale-9", "\"Services\":{}"));
+	must_write(CATALOG_DEREGISTER, "{\"Node\": \"shale-9\"}");
+	cr_assert(shows("/v1/catalog/node/shale-9", "null"));
+	must_write(CATALOG_DEREGISTER, "{\"Node\": \"shale-9\"}");
+}
+
+Test(api_catalog, a_client_sends_back_what_it_read)
+{
+	char body[8192];
+	const char *node;
+
+	must_write(CATALOG_REGISTER, wax);
+	cr_assert_eq(get("/v1/catalog/node/shale-9"), 200);
+	node = strstr(one.body, "{\"ID\":\"wax-1\"");
+	cr_assert_not_null(node);
+	snprintf(body, sizeof(body),
+		 "{\"Node\": \"shale-9\", \"SkipNodeUpdate\": true, \"Service\": %.*s}",
+		 (int)(strlen(node) - 2), node);
+	must_write(CATALOG_REGISTER, body);
+	cr_assert_eq(get("/v1/health/checks/wax"), 200);
+	snprintf(body, sizeof(body),
+		 "{\"Node\": \"shale-9\", \"SkipNodeUpdate\": true, "
+		 "\"Checks\": %s}",
+		 one.body);
+	must_write(CATALOG_REGISTER, body);
+}
+
+Test(api_catalog, another_programs_check_is_told_as_it_was_written)
+{
+	must_write(CATALOG_REGISTER,
+		   "{\"Node\": \"a\", \"Address\": \"10.8.1.1\", \"Check\": {\"Name\": \"web\", "
+		   "\"Status\": \"warning\", \"Definition\": {\"HTTP\": \"http://10.8.1.1/\", "
+		   "\"Interval\": \"10s\", \"Header\": {\"X-A\": [\"1\", \"2\"]}}}}");
+	cr_assert(shows("/v1/health/node/a",
+			"\"Definition\":{\"HTTP\":\"http://10.8.1.1/\",\"Header\":{\"X-A\":[\"1\","
+			"\"2\"]},\"Interval\":\"10s\""));
+	cr_assert(strstr(one.body, "\"CheckID\":\"web\",\"Name\":\"web\",\"Status\":\"warning\""));
+}
+
+Test(api_catalog, a_transaction_reports_each_object)
+{
+	static const char body[] =
+		"[{\"Node\": {\"Verb\": \"set\", \"Node\": {\"Node\": \"slate-1\", \"Address\": "
+		"\"10.8.7.1\"}}}, {\"Service\": {\"Verb\": \"set\", \"Node\": \"slate-1\", "
+		"\"Service\": {\"ID\": \"tin-1\", \"Service\": \"tin\", \"Port\": 81}}}, "
+		"{\"Check\": "
+		"{\"Verb\": \"set\", \"Check\": {\"Node\": \"slate-1\", \"CheckID\": \"tin\", "
+		"\"Name\": \"tin\", \"ServiceID\": \"tin-1\", \"Status\": \"passing\"}}}, "
+		"{\"Service\": {\"Verb\": \"get\", \"Node\": \"slate-1\", \"Service\": {\"ID\": "
+		"\"tin-1\"}}}]";
+	const char *first, *second;
+
+	cr_assert_eq(put(TXN, body), 200, "%s", one.body);
+	cr_assert(strstr(one.body, "{\"Results\":[{\"Node\":{\"ID\":\"\",\"Node\":\"slate-1\","));
+	first = strstr(one.body, "{\"Service\":{\"ID\":\"tin-1\",\"Service\":\"tin\"");
+	cr_assert(first &&
+		  strstr(one.body, "{\"Check\":{\"Node\":\"slate-1\",\"CheckID\":\"tin\""));
+	second = strstr(first + 1, "{\"Service\":{\"ID\":\"tin-1\"");
+	cr_assert_not_null(second);
+	cr_assert(strstr(second, "}}],\"Errors\":null}"));
+	cr_assert_eq(put(TXN, "[{\"Node\": {\"Verb\": \"delete\", \"Node\": {\"Node\": "
+			      "\"slate-1\"}}}]"),
+		     200);
+	cr_assert_str_eq(one.body, "{\"Results\":[],\"Errors\":null}");
+	cr_assert_eq(wm_registry_instances(registry), 0);
+}
+
+Test(api_catalog, a_transaction_fails_whole_and_says_where)
+{
+	refused(TXN,
+		"[{\"Service\": {\"Verb\": \"get\", \"Node\": \"slate-1\", \"Service\": {\"ID\": "
+		"\"none\"}}}, {\"Service\": {\"Verb\": \"delete\", \"Node\": \"slate-1\", "
+		"\"Service\": {\"ID\": \"tin-1\"}}}]",
+		409,
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":1,\"What\":\"Must provide service name "
+		"(Service.Service) when service ID is provided\"}]}");
+	refused(TXN,
+		"[{\"Service\": {\"Verb\": \"zap\", \"Node\": \"slate-1\", \"Service\": {\"ID\": "
+		"\"x\"}}}]",
+		409,
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,\"What\":\"unknown service "
+		"operation: "
+		"zap\"}]}");
+	refused(TXN, "{}", 400,
+		"Failed to parse body: json: cannot unmarshal object into Go value of type "
+		"api.TxnOps");
+	refused(TXN,
+		"[{\"Node\": {\"Verb\": \"set\", \"Node\": {\"Node\": \"a\", \"Address\": "
+		"\"10.8.7.1\"}}}, {\"Node\": {\"Verb\": \"get\", \"Node\": {\"Node\": \"b\"}}}]",
+		409,
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":1,\"What\":\"node \\\"b\\\" doesn't "
+		"exist\"}]}");
+	cr_assert_eq(wm_registry_nodes(registry), 1, "the first operation was taken back");
+	refused(TXN, "[{\"KV\": {\"Verb\": \"set\", \"Key\": \"k\"}}]", 409,
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,\"What\":\"KV operations are not "
+		"supported\"}]}");
+}
+
+Test(api_catalog, an_empty_transaction_is_a_read)
+{
+	cr_assert_eq(put(TXN, "[]"), 200);
+	cr_assert(strstr(one.body, "{\"Results\":[],\"Errors\":null,\"Index\":"));
+	cr_assert(strstr(one.body, ",\"LastContact\":0,\"KnownLeader\":true,\"ConsistencyLevel\":"
+				   "\"\",\"NotModified\":false,\"Backend\":0,"
+				   "\"ResultsFilteredByACLs\":false}"));
+	cr_assert_str_eq(header(&one, "X-Consul-KnownLeader"), "true");
+}
+
+Test(api_catalog, a_transaction_has_at_most_128_operations)
+{
+	static char body[129 * 64 + 8];
+	size_t len = 1;
+
+	body[0] = '[';
+	for (unsigned n = 0; n < 129; n++)
+		len += (size_t)snprintf(
+			body + len, sizeof(body) - len,
+			"%s{\"Node\":{\"Verb\":\"get\",\"Node\":{\"Node\":\"n1\"}}}", n ? "," : "");
+	snprintf(body + len, sizeof(body) - len, "]");
+	refused(TXN, body, 413, "Transaction contains too many operations (129 > 128)");
+}
+
+Test(api_catalog, watchers_of_nodes_and_services_wake)
+{
+	unsigned long nodes, service;
+	struct client a, b;
+	char path[128];
+
+	must_write(CATALOG_REGISTER, wax);
+	cr_assert_eq(get("/v1/catalog/nodes"), 200);
+	nodes = index_of(&one);
+	cr_assert_eq(get("/v1/health/service/wax"), 200);
+	service = index_of(&one);
+	must_write(CATALOG_REGISTER, wax);
+	cr_assert_eq(get("/v1/health/service/wax"), 200);
+	cr_assert_eq(index_of(&one), service, "the same again changes nothing");
+	client_open(&a);
+	client_open(&b);
+	snprintf(path, sizeof(path), "/v1/catalog/nodes?index=%lu", nodes);
+	client_send(&a, "GET", path, NULL);
+	snprintf(path, sizeof(path), "/v1/health/service/wax?index=%lu", service);
+	client_send(&b, "GET", path, NULL);
+	turns(5);
+	must_write(CATALOG_REGISTER, "{\"Node\": \"slate-1\", \"Address\": \"10.8.7.1\"}");
+	UNTIL(client_has(&a));
+	cr_assert(strstr(a.body, "slate-1"));
+	turns(5);
+	cr_assert(!client_has(&b), "another node is none of its business");
+	must_write(CATALOG_REGISTER, "{\"Node\": \"shale-9\", \"Address\": \"10.8.9.10\"}");
+	UNTIL(client_has(&b));
+	cr_assert(strstr(b.body, "\"Address\":\"10.8.9.10\""));
+	client_close(&a);
+	client_close(&b);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* decode_internal.h - what the decoders of api/ share: a body is parsed into jansson's tree, and
+ * tables of fields say where each value goes. Texts are borrowed from the tree, lists from blocks
+ * that the result owns. Inside api/'s decoders only. Threading: pure. */
+#pragma once
+#include "decode.h"
+#include "userspace/base/util.h"
+
+#include <jansson.h>
+
+#define SHOWN	  64  /* octets of a refused key or value that a message repeats */
+#define WHERE_MAX 160 /* octets of a field's place, "Checks[1].Interval" */
+
+struct block {
+	struct block *next;
+	max_align_t data[];
+};
+
+struct wm_decoded {
+	json_t *root;
+	struct block *blocks;
+};
+
+/* Where the decoder is, and where it complains. */
+struct decoder {
+	struct wm_decoded *mem;
+	struct wm_err *e;
+	char where[WHERE_MAX]; /* of the object that is read, with a dot; "" at the top */
+};
+
+struct field {
+	const char *names; /* "CheckID|check_id" */
+	int (*fn)(struct decoder *d, const struct field *f, json_t *v, void *to);
+	size_t offset; /* of the target, from @p to */
+	int64_t min, max;
+};
+
+/** Parse a body of the wanted kind of JSON value. */
+int wm_dec_parse(struct decoder *d, const char *body, size_t len, json_type want);
+/** Every key must be one of @p fields (64 at most), once. */
+int wm_dec_fields(struct decoder *d, const struct field *fields, unsigned count, json_t *v,
+		  void *to);
+/** Zeroed memory that lives as long as the result. @return NULL: the error is set. */
+void *wm_dec_allocate(struct decoder *d, size_t count, size_t size);
+int wm_dec_wrong(struct decoder *d, const struct field *f, const char *want, const json_t *v);
+/** Go one level down, to the key or the i-th element; @return the length of d->where to go back to.
+ */
+size_t wm_dec_enter(struct decoder *d, const struct field *f, const char *key, size_t i);
+/** Only the tenancy that every Consul has. */
+int wm_dec_tenancy(struct decoder *d, const char *ns, const char *partition);
+/** Does every member have the value that leaving it out gives? */
+bool wm_dec_blank(json_t *v);
+
+/* --- for tables of fields --- */
+int wm_dec_string(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_bool(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_int(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** Go's text or nanoseconds, to milliseconds in a uint64_t. */
+int wm_dec_duration(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** Accepted, of no effect here. */
+int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** An object of the service mesh: must say nothing. Sets a bool otherwise. */
+int wm_dec_mesh(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** Members of a struct wm_instance_draft, which the target begins with. */
+int wm_dec_tags(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_meta(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_tagged(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to);
+
+/* An object of strings. */
+struct wm_dec_pairs {
+	struct wm_pair *at;
+	unsigned count;
+};
+/** Into a struct wm_dec_pairs. */
+int wm_dec_pairs(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** {"X-A":["1","2"]}: a pair for each value. */
+int wm_dec_header_pairs(struct decoder *d, const struct field *f, json_t *v,
+			struct wm_dec_pairs *ret);
+
+static inline bool set(const char *s)
+{
+	return s && *s;
+}
