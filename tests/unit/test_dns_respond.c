@@ -151,6 +151,28 @@ Test(respond, srv_names_where_to_go)
 	cr_assert_eq(have(1, "10.0.0.1"), 1);
 }
 
+Test(respond, nodes_of_the_catalog_have_names)
+{
+	char key[] = "rack", value[] = "b4";
+	const struct wm_pair meta[] = {{key, value}};
+	const struct wm_node_draft facts = {.address = "10.8.9.9", .meta = meta, .meta_count = 1};
+	const struct wm_instance_draft wax = {.name = "wax", .port = 70};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = "Shale.9", .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .node = "shale.9", .service = &wax}};
+	unsigned failed;
+
+	cr_assert_eq(wm_registry_catalog(registry, ops, 2, NULL, NULL, NULL, &failed, NULL), 0);
+	wm_registry_flush(registry);
+	ask("shale.9.node.mesh.internal", A);
+	cr_assert_eq(have(1, "10.8.9.9"), 1);
+	ask("SHALE.9.node.dc1.mesh.internal", 16);
+	cr_assert_eq(have(1, NULL), 1);
+	ask("wax.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 70 Shale.9.node.dc1.mesh.internal."), 1);
+	cr_assert_eq(have(3, "10.8.9.9"), 1);
+}
+
 Test(respond, tags_choose)
 {
 	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);
