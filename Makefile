@@ -17,9 +17,9 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
 	libpcre2-dev libroaring-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
-DEPS_TEST := libcriterion-dev openssl libclang-rt-14-dev python3-dnspython python3-consul strace netcat-openbsd sqlite3
+DEPS_TEST := libcriterion-dev libnghttp2-dev openssl libclang-rt-14-dev python3-dnspython python3-consul strace netcat-openbsd sqlite3
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
-DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf
+DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf etcd-server
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
@@ -159,10 +159,12 @@ build/fuzz/$(notdir $(basename $(1))): $(1) $(foreach l,$(call links_of,$(1)),$(
 		$$(PKG_CFLAGS) -o $$@ $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) $$(LDLIBS)
 endef
 $(foreach s,$(FUZZ_SRC),$(eval $(call FUZZ_RULE,$(s))))
+TOOL_LIBS_etcdload := -lnghttp2
 build/release/tests/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
-	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -Iinclude/waymark -o $@ $< -lm -lpthread
+	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -Iinclude/waymark -o $@ $< \
+		$(TOOL_LIBS_$*) -lm -lpthread
 
 # measures the product's own archives, of the release flavour
 build/release/tests/filter: tests/bench/filter.c build/release/libbase.a build/release/libnet.a \

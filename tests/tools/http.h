@@ -109,23 +109,32 @@ LOAD_UNUSED static size_t http_request(char *buf, size_t cap, const char *method
 	return (size_t)n;
 }
 
-/** A registration of about 400 octets with eight metadata keys and two tags: instance @p i of
- *  service @p s. @p check: a TTL check that starts passing. @return octets. */
-LOAD_UNUSED static size_t http_registration(char *buf, size_t cap, const char *prefix, size_t s,
-					    size_t i, const char *address, long port, bool check)
+/** An instance of about 400 octets with eight metadata keys and two tags: instance @p i of
+ *  service @p s, whose name is under the key @p name. @p check: a TTL check that starts passing.
+ *  @return octets. */
+LOAD_UNUSED static size_t http_object(char *buf, size_t cap, const char *name, const char *prefix,
+				      size_t s, size_t i, const char *address, long port,
+				      bool check)
 {
 	int n = snprintf(
 		buf, cap,
-		"{\"ID\":\"%s%06zu-%zu\",\"Name\":\"%s%06zu\",\"Address\":\"%s\",\"Port\":%ld,"
+		"{\"ID\":\"%s%06zu-%zu\",\"%s\":\"%s%06zu\",\"Address\":\"%s\",\"Port\":%ld,"
 		"\"Tags\":[\"primary\",\"v2\"],\"Meta\":{\"version\":\"2.14.%zu\","
 		"\"environment\":\"production\",\"region\":\"eu-central\",\"zone\":\"eu-central-%"
 		"zu\","
 		"\"team\":\"payments\",\"protocol\":\"http\",\"rack\":\"r%zu\","
 		"\"commit\":\"9f2c4e7ab1d0%04zx\"}%s}",
-		prefix, s, i, prefix, s, address, port, s % 100, i % 3, s % 40, s & 0xffff,
+		prefix, s, i, name, prefix, s, address, port, s % 100, i % 3, s % 40, s & 0xffff,
 		check ? ",\"Check\":{\"TTL\":\"3600s\",\"Status\":\"passing\"}" : "");
 
 	if (n < 0 || (size_t)n >= cap)
 		load_die("body longer than %zu octets", cap);
 	return (size_t)n;
+}
+
+/** The body of a registration with the agent. */
+LOAD_UNUSED static size_t http_registration(char *buf, size_t cap, const char *prefix, size_t s,
+					    size_t i, const char *address, long port, bool check)
+{
+	return http_object(buf, cap, "Name", prefix, s, i, address, port, check);
 }

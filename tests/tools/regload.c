@@ -9,15 +9,17 @@
 
 #define CLIENTS_MAX  1024
 #define REQUESTS_MAX 10000000
-#define REQUEST_MAX  2048  /* octets of a request */
-#define STALL_MS     30000 /* no answer at all for so long: the server hangs */
-#define PER_LOOPBACK 4	   /* instances take 127.0.0.1 .. 127.0.0.4 in turn */
+#define BATCH_MAX    128		       /* writes of one transaction: the server's bound */
+#define REQUEST_MAX  (1024 + BATCH_MAX * 1024) /* octets of a request */
+#define STALL_MS     30000		       /* no answer at all for so long: the server hangs */
+#define PER_LOOPBACK 4			       /* instances take 127.0.0.1 .. 127.0.0.4 in turn */
 
-enum mode { REGISTER, LOOKUP, DEREGISTER };
+enum mode { REGISTER, LOOKUP, DEREGISTER, BATCH };
 
 struct options {
 	const char *address, *prefix;
-	long port, clients, requests, instances, first, cpu, server_pid, backend_port;
+	long port, clients, requests, instances, first, cpu, server_pid, backend_port, batch,
+		services;
 	enum mode mode;
 	bool check;
 };
@@ -36,19 +38,50 @@ static struct options opt = {.address = "127.0.0.1",
 			     .requests = 1000,
 			     .instances = 1,
 			     .cpu = -1,
-			     .backend_port = 8080};
+			     .backend_port = 8080,
+			     .services = REQUESTS_MAX};
 static struct load_samples samples;
 static long issued, done, refused;
+
+/** A transaction of opt.batch registrations of the same kind, on as many nodes as there are
+ * clients.
+ */
+static void batch(char *body, size_t cap, size_t n)
+{
+	size_t len = 0, node = n % (size_t)opt.clients;
+
+	len += (size_t)snprintf(body, cap,
+				"[{\"Node\":{\"Verb\":\"set\",\"Node\":{\"Node\":\"node-%zu\","
+				"\"Address\":\"127.0.0.1\"}}}",
+				node);
+	for (long k = 0; k < opt.batch - 1; k++) {
+		size_t at = n * (size_t)opt.batch + (size_t)k, s = at / (size_t)opt.instances;
+
+		len += (size_t)snprintf(body + len, cap - len,
+					",{\"Service\":{\"Verb\":\"set\",\"Node\":\"node-%zu\","
+					"\"Service\":",
+					node);
+		len += http_object(body + len, cap - len, "Service", opt.prefix, s,
+				   at % (size_t)opt.instances, "127.0.0.1", opt.backend_port,
+				   false);
+		len += (size_t)snprintf(body + len, cap - len, "}}");
+	}
+	snprintf(body + len, cap - len, "]");
+}
 
 /** The next request of the run, for whichever client is free. */
 static void issue(struct client *c)
 {
 	size_t n = (size_t)(opt.first + issued), s = n / (size_t)opt.instances,
 	       i = n % (size_t)opt.instances;
-	char request[REQUEST_MAX], body[REQUEST_MAX / 2], path[256], address[16];
+	static char request[REQUEST_MAX], body[REQUEST_MAX];
+	char path[256], address[16];
 	size_t len;
 
-	if (opt.mode == REGISTER) {
+	if (opt.mode == BATCH) {
+		batch(body, sizeof(body), n);
+		len = http_request(request, sizeof(request), "PUT", "/v1/txn", body);
+	} else if (opt.mode == REGISTER) {
 		snprintf(address, sizeof(address), "127.0.0.%zu", 1 + (s + i) % PER_LOOPBACK);
 		http_registration(body, sizeof(body), opt.prefix, s, i, address, opt.backend_port,
 				  opt.check);
@@ -59,6 +92,7 @@ static void issue(struct client *c)
 			 s, i);
 		len = http_request(request, sizeof(request), "PUT", path, NULL);
 	} else {
+		s %= (size_t)opt.services;
 		snprintf(path, sizeof(path), "/v1/health/service/%s%06zu?passing", opt.prefix, s);
 		len = http_request(request, sizeof(request), "GET", path, NULL);
 	}
@@ -143,17 +177,19 @@ static void run(void)
 static const char usage[] = "usage: regload [-s address] [-p port] [-N clients] [-n requests] [-i "
 			    "instances-a-service]\n"
 			    "               [-P name-prefix] [-b first] [-B backend-port] [-c cpu] "
-			    "[-S pid] [-C] [-l | -d]\n"
+			    "[-S pid] [-C] [-l | -d | -T writes]\n"
 			    "Registers <prefix>NNNNNN-I, or -l looks the services up, or -d "
-			    "deregisters; prints one JSON\n"
-			    "line. -C gives each instance a TTL check that passes. -S accounts the "
+			    "deregisters, or -T\n"
+			    "registers that many in each transaction; prints one JSON\n"
+			    "line. -m looks up that many services in turn. -C gives each instance "
+			    "a TTL check that passes. -S accounts the "
 			    "CPU of that process.\n";
 
 int main(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "s:p:N:n:i:P:b:B:c:S:Cldh")) != -1) {
+	while ((c = getopt(argc, argv, "s:p:N:n:i:P:b:B:c:S:T:m:Cldh")) != -1) {
 		switch (c) {
 		case 's':
 			opt.address = optarg;
@@ -184,6 +220,13 @@ int main(int argc, char **argv)
 			break;
 		case 'S':
 			opt.server_pid = load_number("-S", optarg, 0, INT32_MAX);
+			break;
+		case 'T':
+			opt.mode = BATCH;
+			opt.batch = load_number("-T", optarg, 2, BATCH_MAX);
+			break;
+		case 'm':
+			opt.services = load_number("-m", optarg, 1, REQUESTS_MAX);
 			break;
 		case 'C':
 			opt.check = true;

@@ -52,7 +52,10 @@ void wm_decoded_free(struct wm_decoded *m)
 		m->blocks = b->next;
 		free(b);
 	}
-	json_decref(m->root);
+	if (m->arena)
+		wm_json_arena_close();
+	else
+		json_decref(m->root);
 	free(m);
 }
 
@@ -722,7 +725,10 @@ int wm_dec_parse(struct decoder *d, const char *body, size_t len, json_type want
 		return wm_err_set(d->e, WM_E_DECODE,
 				  "Request decode failed: nested deeper than %d levels",
 				  WM_JSON_DEPTH_MAX);
+	d->mem->arena = wm_json_arena_open();
 	d->mem->root = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+	if (d->mem->arena)
+		wm_json_arena_pause();
 	if (!d->mem->root) {
 		size_t at = 0;
 

@@ -18,8 +18,22 @@ struct block {
 
 struct wm_decoded {
 	json_t *root;
+	bool arena; /* the tree stands in the arena */
 	struct block *blocks;
 };
+
+/* The fuzzer's sanitizer shall see each block of a tree. */
+#ifdef WM_FUZZ
+#define WM_JSON_PLAIN 1
+#else
+#define WM_JSON_PLAIN 0
+#endif
+/** What jansson allocates from now on comes from the arena. @return false: it is in use. */
+bool wm_json_arena_open(void);
+/** The tree is whole: what is allocated from now on is none of it. */
+void wm_json_arena_pause(void);
+/** All of it goes at once; no json_decref(). */
+void wm_json_arena_close(void);
 
 /* Where the decoder is, and where it complains. */
 struct decoder {

@@ -62,6 +62,7 @@ struct wm_loop *wm_loop_new(void)
 		/* precise: timers of probes must not be rounded to the cached time of a long turn
 		 */
 		event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER);
+		event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 		l->base = event_base_new_with_config(cfg);
 	}
 	if (l && l->base)

@@ -57,6 +57,7 @@ struct wm_node {
 	struct wm_map *checks;	    /* of it and of its instances, by id; registry's */
 	uint64_t row;		    /* store's row number; this agent's has none */
 	char *folded;		    /* name in lower case: registry's key */
+	uint64_t mark;		    /* hash of it */
 	void *facts;		    /* block of what id, address, meta and tagged point to */
 };
 

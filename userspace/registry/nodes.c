@@ -125,6 +125,7 @@ struct wm_node *wm_node_new(const char *name, const struct wm_node_draft *d)
 	n->name = memcpy(n + 1, name, len);
 	n->folded = n->name + len;
 	fold(n->folded, name);
+	n->mark = wm_hash(n->folded, len - 1) * 0x9e3779b97f4a7c15ull; /* odd: spreads the bits */
 	n->holder = wm_instance_build(&nobody);
 	n->instances = wm_map_new(WM_REGISTRY_MAP_MAX);
 	n->checks = wm_map_new(WM_REGISTRY_MAP_MAX);

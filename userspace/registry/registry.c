@@ -392,9 +392,7 @@ struct marks {
 
 static uint64_t mark_of(const struct wm_node *n, const char *id)
 {
-	uint64_t h = wm_hash(n->folded, strlen(n->folded)) * 0x9e3779b97f4a7c15ull;
-
-	return (h ^ wm_hash(id, strlen(id))) | 1;
+	return (n->mark ^ wm_hash(id, strlen(id))) | 1;
 }
 
 static uint64_t *mark_place(const struct marks *m, uint64_t mark)
