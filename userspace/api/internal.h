@@ -141,6 +141,8 @@ void wm_answer_typed(struct wm_call *c, const char *type, const struct wm_buf *b
 void wm_answer_empty(struct wm_call *c);
 void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/** One word as Consul sends it: text/plain without a charset. */
+void wm_answer_word(struct wm_call *c, int status, const char *word);
 /** Answer an error with its status and its text. */
 void wm_answer_err(struct wm_call *c, const struct wm_err *e);
 /** Keep a write. The registry's done callback is wm_write_done() with what is returned; a write
@@ -192,6 +194,8 @@ void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm
 		   struct wm_filter *f, const enum wm_status *status);
 /** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
+/** All instances by id, the same. */
+const struct wm_instance **wm_sorted_all(const struct wm_registry *r, unsigned *ret_count);
 /** All services by name, the same. */
 const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
 

@@ -112,6 +112,11 @@ void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
 	reply(c, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
+void wm_answer_word(struct wm_call *c, int status, const char *word)
+{
+	reply(c, status, "text/plain", word, strlen(word));
+}
+
 void wm_answer_err(struct wm_call *c, const struct wm_err *e)
 {
 	wm_answer_text(c, wm_err_http(e->code), "%s", *e->text ? e->text : wm_err_str(e->code));

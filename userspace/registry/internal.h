@@ -105,6 +105,10 @@ struct wm_registry {
  */
 const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op);
 
+/** Metadata of the node; what was set is freed by wm_node_meta_free(), also after an error.
+ *  @return 0, WM_E_INVALID, WM_E_LIMIT, -ENOMEM, then @p e says which pair. */
+int wm_node_meta_set(struct wm_node *n, char *const *pairs, struct wm_err *e);
+void wm_node_meta_free(struct wm_node *n);
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */

@@ -68,6 +68,7 @@ static void release(struct wm_registry *r)
 	wm_store_close(r->store);
 	wm_buf_done(&r->record);
 	wm_buf_done(&r->small);
+	wm_node_meta_free(&r->node);
 	free(r->node.name);
 	free(r->node.id);
 	free(r->node.address);
@@ -110,7 +111,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	r->holder->node = &r->node;
 	wm_address_parse(address, &r->node.addr4, &r->node.addr6);
-	return 0;
+	return wm_node_meta_set(&r->node, c->node_meta, e);
 }
 
 int wm_registry_put_meta(struct wm_registry *r, uint64_t reserved, struct wm_err *e)
