@@ -40,7 +40,7 @@ struct wm_call {
 	const struct wm_route *route;
 	struct wm_watch *watch; /* NULL: not kept yet */
 	uint64_t index, wait_ms;
-	bool pretty, stale, cached;
+	bool pretty, stale, consistent, cached;
 	bool expired; /* the wait is over: answer with what there is */
 	unsigned params_count;
 	char params[WM_API_PARAMS_MAX][WM_API_PARAM_MAX];
@@ -163,6 +163,22 @@ bool wm_params_passing(struct wm_call *c, bool *ret);
 bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i);
 /** True if the node has every ?node-meta. */
 bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
+
+/* --- near.c --- */
+enum wm_distance { /* nearest first */
+		   WM_NEAR_SELF,
+		   WM_NEAR_ZONE,
+		   WM_NEAR_REGION,
+		   WM_NEAR_ELSEWHERE,
+		   WM_NEAR_UNKNOWN, /* the node says neither zone nor region */
+};
+/** How far @p n is from @p from, by their metadata. */
+enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n);
+/** ?near; @p ret_from: NULL where there is none, or of a node that nobody knows.
+ *  @return false: answered with an error. */
+bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
+/** Sort by distance, then as before: by node and id. @p from NULL: leave as it is. */
+void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
 
 /* --- encode.c: objects in Consul's shapes --- */
 struct wm_encode { /* what every object needs of its surroundings */
