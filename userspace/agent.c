@@ -149,6 +149,7 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	const struct wm_settings *s = &a->settings;
 	struct wm_registry_config c = {.node_name = a->node_name,
 				       .node_address = a->node_address,
+				       .node_meta = a->settings.node_meta,
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,
 				       .services_max = (unsigned)s->registry_services_max,

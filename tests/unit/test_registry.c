@@ -418,3 +418,30 @@ Test(registry, random_walk_agrees_with_a_model)
 	}
 	wm_registry_close(r);
 }
+
+Test(registry, metadata_of_the_node)
+{
+	char *good[] = {mut("zone=b4"), mut("a=x=y"), NULL};
+	const char *const bad[] = {"zone", "=v", "a b=c"};
+	struct wm_registry_config c = config(NULL);
+	struct wm_registry *r = NULL;
+	struct wm_err e = {0};
+
+	c.node_meta = good;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_registry_node(r)->meta_count, 2u);
+	cr_assert_str_eq(wm_registry_node(r)->meta[0].key, "a");
+	cr_assert_str_eq(wm_registry_node(r)->meta[0].value, "x=y");
+	cr_assert_str_eq(wm_registry_node(r)->meta[1].value, "b4");
+	wm_registry_close(r);
+	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		char *pairs[] = {mut(bad[i]), NULL};
+
+		c.node_meta = pairs;
+		cr_assert_eq(wm_registry_open(&c, &r, &e), WM_E_INVALID, "%s", bad[i]);
+		cr_assert_eq(strncmp(e.text, "node.meta: ", 11), 0, "%s", e.text);
+	}
+	good[0] = good[1];
+	c.node_meta = good;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), WM_E_INVALID);
+}

@@ -20,11 +20,12 @@ void wm_catalog_nodes(struct wm_call *c)
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	_cleanup_free_ const struct wm_node **all = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_node *from;
 	struct wm_json j;
 	uint64_t index;
 	unsigned count;
 
-	if (!wm_params_filter(c, WM_FILTER_NODE, &filter) ||
+	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_NODE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
 		return;
 	all = wm_sorted_nodes(c->api->d.registry, &count);
@@ -32,6 +33,7 @@ void wm_catalog_nodes(struct wm_call *c)
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
+	wm_near_sort_nodes(from, all, count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; i < count; i++) {
@@ -125,10 +127,11 @@ void wm_catalog_service(struct wm_call *c)
 	_cleanup_free_ const struct wm_instance **all = NULL;
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	const struct wm_node *from;
 	struct wm_json j;
 	uint64_t index;
 
-	if (!wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
+	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, c->params[0]);
@@ -137,6 +140,7 @@ void wm_catalog_service(struct wm_call *c)
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
+	wm_near_sort(from, all, s ? s->instances_count : 0);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {

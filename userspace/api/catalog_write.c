@@ -205,7 +205,8 @@ static void finish(struct txn *t)
 	wm_json_key(&t->j, "Errors");
 	wm_json_null(&t->j);
 	if (t->reads) {
-		wm_json_ku(&t->j, "Index", wm_registry_index(t->api->d.registry));
+		/* of what was read; Consul's indexes begin with 1 */
+		wm_json_ku(&t->j, "Index", t->count ? wm_registry_index(t->api->d.registry) : 1);
 		wm_json_ku(&t->j, "LastContact", 0);
 		wm_json_kb(&t->j, "KnownLeader", true);
 		wm_json_ks(&t->j, "ConsistencyLevel", "");

@@ -55,6 +55,23 @@ const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
 	return all;
 }
 
+const struct wm_instance **wm_sorted_on(const struct wm_node *on, unsigned *ret_count)
+{
+	unsigned count = (unsigned)wm_map_len(on->instances), n = 0;
+	const struct wm_instance **all, *i;
+	size_t pos = 0;
+
+	*ret_count = 0;
+	all = count ? malloc(count * sizeof(struct wm_instance *)) : NULL;
+	if (!all)
+		return NULL;
+	while (n < count && (i = wm_node_next_instance(on, &pos)))
+		all[n++] = i;
+	qsort(all, n, sizeof(struct wm_instance *), by_id);
+	*ret_count = n;
+	return all;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp((*(const struct wm_service *const *)a)->name,

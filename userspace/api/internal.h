@@ -40,7 +40,7 @@ struct wm_call {
 	const struct wm_route *route;
 	struct wm_watch *watch; /* NULL: not kept yet */
 	uint64_t index, wait_ms;
-	bool pretty, stale, cached;
+	bool pretty, stale, consistent, cached;
 	bool expired; /* the wait is over: answer with what there is */
 	unsigned params_count;
 	char params[WM_API_PARAMS_MAX][WM_API_PARAM_MAX];
@@ -144,6 +144,8 @@ void wm_answer_typed(struct wm_call *c, const char *type, const struct wm_buf *b
 void wm_answer_empty(struct wm_call *c);
 void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/** One word as Consul sends it: text/plain without a charset. */
+void wm_answer_word(struct wm_call *c, int status, const char *word);
 /** Answer an error with its status and its text. */
 void wm_answer_err(struct wm_call *c, const struct wm_err *e);
 /** Keep a write. The registry's done callback is wm_write_done() with what is returned; a write
@@ -164,6 +166,23 @@ bool wm_params_passing(struct wm_call *c, bool *ret);
 bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i);
 /** True if the node has every ?node-meta. */
 bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
+
+/* --- near.c --- */
+enum wm_distance { /* nearest first */
+		   WM_NEAR_SELF,
+		   WM_NEAR_ZONE,
+		   WM_NEAR_REGION,
+		   WM_NEAR_ELSEWHERE,
+		   WM_NEAR_UNKNOWN, /* the node says neither zone nor region */
+};
+/** How far @p n is from @p from, by their metadata. */
+enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n);
+/** ?near; @p ret_from: NULL where there is none, or of a node that nobody knows.
+ *  @return false: answered with an error. */
+bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
+/** Sort by distance, then as before: by node and id. @p from NULL: leave as it is. */
+void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
+void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
 
 /* --- encode.c: objects in Consul's shapes --- */
 struct wm_encode {			  /* what every object needs of its surroundings */
@@ -200,6 +219,8 @@ void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm
 		   struct wm_filter *f, const enum wm_status *status);
 /** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
+/** Instances on a node by id, the same. */
+const struct wm_instance **wm_sorted_on(const struct wm_node *n, unsigned *ret_count);
 /** All services by name, the same. */
 const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
 

@@ -86,7 +86,7 @@ static bool answer_word(struct wm_call *c, int status, const char *word)
 	}
 	if (!format || strcmp(format, "text") != 0)
 		return false;
-	wm_answer_text(c, status, "%s", word);
+	wm_answer_word(c, status, word);
 	return true;
 }
 
@@ -201,12 +201,12 @@ static const struct wm_node *find_node(const struct wm_call *c, struct wm_encode
 /* @p bracket: '{' services by id, '[' a list. */
 static void answer_node(struct wm_call *c, const char *key, char bracket)
 {
+	_cleanup_free_ const struct wm_instance **all = NULL;
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	const struct wm_instance *i;
 	struct wm_json j;
+	unsigned count;
 	uint64_t index;
-	size_t pos = 0;
 
 	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
@@ -217,18 +217,23 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 		wm_answer_end(c, &j, index);
 		return;
 	}
+	all = wm_sorted_on(e.node, &count);
+	if (!all && wm_map_len(e.node->instances)) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
 	wm_json_open(&j, '{');
 	wm_json_key(&j, "Node");
 	wm_encode_node(&j, &e);
 	wm_json_kopen(&j, key, bracket);
-	while ((i = wm_node_next_instance(e.node, &pos))) {
-		struct wm_filter_row row = wm_filter_row_of(&e, i);
+	for (unsigned i = 0; i < count; i++) {
+		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
 
 		if (!wm_filter_match(filter, &row))
 			continue;
 		if (bracket == '{')
-			wm_json_key(&j, i->id);
-		wm_encode_service(&j, i);
+			wm_json_key(&j, all[i]->id);
+		wm_encode_service(&j, all[i]);
 	}
 	wm_json_close(&j, bracket == '{' ? '}' : ']');
 	wm_json_close(&j, '}');

@@ -14,9 +14,9 @@ static bool parse_index(const char *s, uint64_t *ret)
 	if (!*s)
 		return false;
 	for (; *s; s++) {
-		if (*s < '0' || *s > '9' || n > (UINT64_MAX - 9) / 10)
+		if (*s < '0' || *s > '9' || __builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
 			return false;
-		n = n * 10 + (uint64_t)(*s - '0');
 	}
 	*ret = n;
 	return true;
@@ -46,6 +46,45 @@ static bool read_blocking(struct wm_call *c)
 	return true;
 }
 
+/* How old an answer may be: ours come from memory and are never old, so these are only judged.
+ * Cache-Control counts where the answer may come from a cache; a browser that forces a reload sends
+ * "max-age=0", others things we do not know. */
+static bool read_age(struct wm_call *c)
+{
+	const char *max_stale = wm_http_query(c->req, "max_stale");
+	const char *control = wm_http_header(c->req, "Cache-Control");
+	static const char *const ages[] = {"max-age=", "stale-if-error="};
+	int64_t ns;
+
+	if (max_stale && *max_stale) {
+		if (wm_duration_parse(max_stale, &ns)) {
+			wm_answer_text(c, 400, "Invalid max_stale value \"%.64s\"", max_stale);
+			return false;
+		}
+		c->stale |= ns > 0;
+	}
+	while (c->cached && control && *control) {
+		size_t len;
+
+		control += strspn(control, ", \t");
+		len = strcspn(control, ",");
+		for (unsigned i = 0; i < WM_ARRAY_LEN(ages); i++) {
+			size_t name = strlen(ages[i]);
+			size_t digits = len > name ? strspn(control + name, "0123456789") : 0;
+
+			if (strncasecmp(control, ages[i], name) != 0)
+				continue;
+			if (!digits || digits > 9 ||
+			    name + digits + strspn(control + name + digits, " \t") < len) {
+				wm_answer_text(c, 400, "Invalid Cache-Control header.");
+				return false;
+			}
+		}
+		control += len;
+	}
+	return true;
+}
+
 /* Features of Consul Enterprise: the text is what clients know. */
 static bool refuse_enterprise(struct wm_call *c, const char *param, const char *header,
 			      const char *feature)
@@ -65,17 +104,19 @@ static bool refuse_enterprise(struct wm_call *c, const char *param, const char *
 bool wm_params_common(struct wm_call *c)
 {
 	const char *dc = wm_http_query(c->req, "dc");
-	bool consistent = wm_http_query(c->req, "consistent") != NULL;
 
 	c->pretty = wm_http_query(c->req, "pretty") != NULL;
 	c->stale = wm_http_query(c->req, "stale") != NULL;
+	c->consistent = wm_http_query(c->req, "consistent") != NULL;
 	c->cached = wm_http_query(c->req, "cached") != NULL;
-	if (c->stale && consistent) {
+	if (!read_age(c))
+		return false;
+	if (c->stale && c->consistent) {
 		wm_answer_text(c, 400,
 			       "Cannot specify ?stale with ?consistent, conflicting semantics.");
 		return false;
 	}
-	if (c->cached && consistent) {
+	if (c->cached && c->consistent) {
 		wm_answer_text(c, 400,
 			       "Cannot specify ?cached with ?consistent, conflicting semantics.");
 		return false;

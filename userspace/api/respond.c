@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define TEXT_MAX 1024 /* octets of a sentence; longer ones are cut */
 #define BODY_KEPT                                                                                  \
@@ -47,6 +48,22 @@ void wm_answer_begin(struct wm_call *c, struct wm_json *j)
 	wm_json_init(j, b, c->pretty);
 }
 
+/* What Consul's agents cache. */
+static bool cacheable(const struct wm_route *r)
+{
+	return strncmp(r->pattern, "/v1/health/", 11) == 0 ||
+	       strncmp(r->pattern, "/v1/catalog/", 12) == 0;
+}
+
+static bool has_token(const struct wm_http_request *r)
+{
+	const char *query = wm_http_query(r, "token"), *bearer = wm_http_header(r, "Authorization");
+	const char *own = wm_http_header(r, "X-Consul-Token");
+
+	return (query && *query) || (own && *own) ||
+	       (bearer && strncasecmp(bearer, "Bearer ", 7) == 0);
+}
+
 static void set_index_headers(struct wm_call *c, uint64_t index)
 {
 	char text[24];
@@ -55,11 +72,12 @@ static void set_index_headers(struct wm_call *c, uint64_t index)
 	wm_http_set_header(c->req, "X-Consul-Index", text);
 	wm_http_set_header(c->req, "X-Consul-Knownleader", "true");
 	wm_http_set_header(c->req, "X-Consul-Lastcontact", "0");
-	wm_http_set_header(c->req, "X-Consul-Effective-Consistency", c->stale ? "stale" : "leader");
-	if (c->cached) { /* every answer is made from memory, as fresh as can be */
-		wm_http_set_header(c->req, "X-Cache", "HIT");
-		wm_http_set_header(c->req, "Age", "0");
-	}
+	wm_http_set_header(c->req, "X-Consul-Effective-Consistency",
+			   c->stale	   ? "stale"
+			   : c->consistent ? "consistent"
+					   : "leader");
+	if (has_token(c->req)) /* tokens are not looked at: nothing is left out for want of one */
+		wm_http_set_header(c->req, "X-Consul-Results-Filtered-By-Acls", "false");
 }
 
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
@@ -77,6 +95,11 @@ void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, in
 	}
 	if (index)
 		set_index_headers(c, index);
+	/* every answer is made from memory, as fresh as can be */
+	if (c->cached && status == 200 && cacheable(c->route)) {
+		wm_http_set_header(c->req, "X-Cache", "HIT");
+		wm_http_set_header(c->req, "Age", "0");
+	}
 	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
 	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
 	reply(c, status, json_type, j->b->data, j->b->len);
@@ -110,6 +133,11 @@ void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	reply(c, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void wm_answer_word(struct wm_call *c, int status, const char *word)
+{
+	reply(c, status, "text/plain", word, strlen(word));
 }
 
 void wm_answer_err(struct wm_call *c, const struct wm_err *e)

@@ -41,6 +41,9 @@ struct wm_http_conn {
 	uint64_t deadline_ms; /* 0: none */
 	long uid;
 	bool local, over;
+	bool headed;	 /* all headers of the request have come */
+	size_t received; /* octets since it began */
+	bool spoke;	 /* evhttp answered by itself: our words go in place of its page */
 	TAILQ_ENTRY(wm_http_conn) entry;
 };
 TAILQ_HEAD(wm_http_conns, wm_http_conn);
@@ -80,6 +83,7 @@ struct wm_http_server {
 	struct wm_map *by_bev; /* connection of a bufferevent */
 	struct wm_map *peers;
 	struct event *admit;	/* looks at `fresh` in the same turn */
+	struct event *reword;	/* and at those that `spoke` */
 	struct wm_timer *sweep; /* looks for deadlines */
 	uint64_t sweep_ms;
 	char *hosts[WM_HTTP_HOSTS_MAX];
@@ -89,6 +93,9 @@ struct wm_http_server {
 
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);
+/** evhttp refused what came on @p c without asking us, and its page stands in the output: say it in
+ *  our words instead. */
+void wm_http_reword(struct wm_http_conn *c);
 /** The connection behind a request; admits it first if it is new. NULL: unknown. */
 struct wm_http_conn *wm_http_conn_of(struct wm_http_server *s, struct evhttp_connection *evcon);
 /** The client of a kept request is gone: run its callback and free it. */

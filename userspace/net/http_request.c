@@ -8,6 +8,7 @@
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -423,6 +424,39 @@ static const char *phrase(int status)
 			return all[i].text;
 	}
 	return "Status";
+}
+
+void wm_http_reword(struct wm_http_conn *c)
+{
+	struct wm_http_server *s = c->server;
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+	char head[13] = "", text[160];
+	int status;
+
+	/* "HTTP/1.1 413": what was sent of an earlier answer is gone, evhttp reads no request
+	 * before */
+	if (evbuffer_copyout(out, head, sizeof(head) - 1) != sizeof(head) - 1)
+		return;
+	status = memcmp(head, "HTTP/1.", 7) == 0 ? atoi(head + 9) : 0;
+	if (status != 400 && status != 413)
+		return;
+	/* headers without an end are too long, for evhttp now 400 and now 413 */
+	if (!c->headed && (status == 413 || c->received > 2 * s->lim.headers_max))
+		status = 431;
+	if (status == 400)
+		snprintf(text, sizeof(text), "The request is malformed");
+	else
+		snprintf(text, sizeof(text), "Request %s too large, max allowed: %zu bytes",
+			 c->headed ? "body" : "headers",
+			 c->headed ? s->lim.body_max : s->lim.headers_max);
+	s->counters[status == 400 ? WM_HTTP_BAD_FRAMING : WM_HTTP_TOO_LARGE]++;
+	evbuffer_unfreeze(out, 1);
+	evbuffer_drain(out, evbuffer_get_length(out));
+	evbuffer_freeze(out, 1);
+	evbuffer_add_printf(out,
+			    "%.8s %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			    "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+			    head, status, phrase(status), strlen(text), text);
 }
 
 /* The answer is with the kernel: the next request may begin. */

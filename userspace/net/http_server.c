@@ -79,17 +79,69 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
 	forget(c);
 }
 
+/* Does the empty line behind the headers stand in @p b, and within what evhttp takes? It takes out
+ * line by line. Only to tell, when it refuses a size, what was too large. */
+static bool headers_end(const struct wm_http_conn *c, struct evbuffer *b)
+{
+	size_t before = c->received - evbuffer_get_length(b); /* octets that it has taken out */
+	size_t room = 2 * c->server->lim.headers_max;
+	struct evbuffer_ptr crlf = evbuffer_search(b, "\n\r\n", 3, NULL);
+	struct evbuffer_ptr lf = evbuffer_search(b, "\n\n", 2, NULL);
+	char first[2] = "";
+
+	evbuffer_copyout(b, first, sizeof(first));
+	if (first[0] == '\n' || (first[0] == '\r' && first[1] == '\n'))
+		return before <= room;
+	return (crlf.pos >= 0 && before + (size_t)crlf.pos <= room) ||
+	       (lf.pos >= 0 && before + (size_t)lf.pos <= room);
+}
+
 /* A request begins with its first octet: from there on its deadline runs. */
 static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct wm_http_conn *c = arg;
 
-	(void)b;
-	if (c->phase != WM_HTTP_IDLE || !info->n_added)
+	if (!info->n_added)
 		return;
-	c->phase = WM_HTTP_RECEIVING;
-	if (!c->over)
-		c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
+	if (c->phase == WM_HTTP_IDLE) {
+		c->phase = WM_HTTP_RECEIVING;
+		c->headed = false;
+		c->received = evbuffer_get_length(b) - info->n_added;
+		if (!c->over)
+			c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
+	}
+	c->received += info->n_added;
+	c->headed |= c->phase == WM_HTTP_RECEIVING && headers_end(c, b);
+}
+
+/* No handler has a request, so it is evhttp that answers: with "100 Continue", or with an error and
+ * a page of HTML. The page is looked at when evhttp has written all of it, and before the socket
+ * takes it: events that are made active run before the loop asks for sockets that are ready. */
+static void on_output(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct wm_http_conn *c = arg;
+
+	(void)b;
+	if (!info->n_added || c->phase == WM_HTTP_SERVING || c->phase == WM_HTTP_SENDING)
+		return;
+	c->spoke = true;
+	event_active(c->server->reword, EV_TIMEOUT, 0);
+}
+
+static void on_reword(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_http_server *s = arg;
+	struct wm_http_conn *c;
+
+	(void)fd;
+	(void)what;
+	/* rare, and it costs what a sweep does */
+	TAILQ_FOREACH(c, &s->conns, entry)
+	{
+		if (c->spoke)
+			wm_http_reword(c);
+		c->spoke = false;
+	}
 }
 
 /* Who is it? @return 0, or negative when there is no peer any more. */
@@ -174,6 +226,7 @@ static void admit(struct wm_http_conn *c)
 	}
 	c->deadline_ms = wm_clock_ms() + (c->over ? WM_HTTP_OVER_MS : s->lim.read_timeout_ms);
 	evbuffer_add_cb(bufferevent_get_input(bev), on_input, c);
+	evbuffer_add_cb(bufferevent_get_output(bev), on_output, c);
 }
 
 static void on_admit(evutil_socket_t fd, short what, void *arg)
@@ -310,8 +363,9 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 	s->by_bev = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->peers = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->admit = event_new(wm_loop_base(l), -1, 0, on_admit, s);
+	s->reword = event_new(wm_loop_base(l), -1, 0, on_reword, s);
 	s->sweep = wm_timer_new(l, on_sweep, s);
-	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->sweep ||
+	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->reword || !s->sweep ||
 	    wm_timer_arm(s->sweep, s->sweep_ms)) {
 		wm_http_server_free(s);
 		return NULL;
@@ -364,6 +418,8 @@ void wm_http_server_free(struct wm_http_server *s)
 	}
 	if (s->admit)
 		event_free(s->admit);
+	if (s->reword)
+		event_free(s->reword);
 	wm_timer_free(s->sweep);
 	wm_map_free(s->by_bev);
 	wm_map_free(s->peers);

@@ -168,6 +168,12 @@ void wm_group_undo(struct wm_registry *r, struct wm_op *group);
 void wm_node_stage(struct wm_registry *r, struct wm_op *op);
 void wm_node_undo(struct wm_registry *r, struct wm_op *op);
 
+/** The operator's metadata of this agent's node, "key=value" each, the list ends with NULL. What is
+ *  returned is freed by wm_node_meta_free(), also after an error. @return 0, WM_E_INVALID,
+ *  WM_E_LIMIT, -ENOMEM, then @p e says which pair. */
+int wm_node_meta_read(char *const *pairs, struct wm_pair **ret, unsigned *ret_count,
+		      struct wm_err *e);
+void wm_node_meta_free(struct wm_pair *meta, unsigned count);
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */

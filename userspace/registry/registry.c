@@ -85,7 +85,9 @@ static void release(struct wm_registry *r)
 
 static int prepare(struct wm_registry *r, const struct wm_registry_config *c, struct wm_err *e)
 {
-	const struct wm_node_draft facts = {.address = c->node_address};
+	struct wm_node_draft facts = {.address = c->node_address};
+	struct wm_pair *meta = NULL;
+	int err;
 
 	if (!c->node_name || strnlen(c->node_name, WM_NODE_NAME_MAX + 1) > WM_NODE_NAME_MAX)
 		return wm_err_set(e, WM_E_INVALID, "node_name must have 1 to %d characters",
@@ -108,7 +110,13 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->vips = wm_vips_new(&r->space);
-	r->self = wm_node_new(c->node_name, &facts);
+	err = wm_node_meta_read(c->node_meta, &meta, &facts.meta_count, e);
+	facts.meta = meta;
+	if (!err)
+		r->self = wm_node_new(c->node_name, &facts);
+	wm_node_meta_free(meta, facts.meta_count);
+	if (err)
+		return err;
 	if (!r->self || !r->datacenter || !r->nodes || !r->services || !r->vips ||
 	    wm_node_enter(r, r->self)) {
 		wm_node_free(r->self); /* in no table yet */

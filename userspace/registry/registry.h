@@ -16,6 +16,7 @@ struct wm_registry_config {
 	const char *path; /* database file; NULL: memory only (tests) */
 	const char *node_name;
 	const char *node_address; /* advertised */
+	char *const *node_meta;	  /* "key=value" each, NULL at the end; NULL: none */
 	const char *datacenter;
 	unsigned instances_max; /* WM_E_LIMIT above it */
 	unsigned services_max;

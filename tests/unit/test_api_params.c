@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry metadata health resolution dns dataplane api */
+/* Parameters and headers that every read takes, one by one as Consul's clients send them. */
+#include "api_help.h"
+#include "userspace/api/internal.h"
+
+static char *node_meta[3];
+static char zone[] = "zone=z1", region[] = "region=r1";
+
+static void setup(void)
+{
+	api_setup();
+	node_meta[0] = zone;
+	node_meta[1] = region;
+	registry_config.node_meta = node_meta;
+	api_start();
+}
+
+static void teardown(void)
+{
+	one_close();
+	api_stop();
+}
+
+TestSuite(params, .init = setup, .fini = teardown, .timeout = 120);
+
+#define WEB "/v1/health/service/web"
+
+/* A request with headers of its own. */
+static int ask_with(const char *method, const char *path, const char *headers)
+{
+	char request[1024];
+	int n = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n",
+			 method, path, headers);
+
+	one_close();
+	client_open(&one);
+	cr_assert_eq(send(one.fd, request, (size_t)n, MSG_NOSIGNAL), n);
+	UNTIL(client_has(&one));
+	return one.status;
+}
+
+/* How many elements the answer's array has. */
+static size_t count_of(const char *path)
+{
+	json_t *v;
+	size_t n;
+
+	cr_assert_eq(get(path), 200, "%s: %s", path, one.body);
+	v = json_loads(one.body, 0, NULL);
+	cr_assert(json_is_array(v), "%s: %s", path, one.body);
+	n = json_array_size(v);
+	json_decref(v);
+	return n;
+}
+
+static void web(const char *id, const char *tags)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body), "{\"ID\":\"%s\",\"Name\":\"web\",\"Tags\":%s,\"Port\":80}", id,
+		 tags);
+	must_put(REGISTER, body);
+}
+
+static void refused(const char *query, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), WEB "?%s", query);
+	cr_expect_eq(get(path), 400, "%s: %d", query, one.status);
+	cr_expect(strstr(one.body, text), "%s: %s", query, one.body);
+	cr_expect_str_eq(header(&one, "Content-Type"), "text/plain; charset=utf-8");
+}
+
+static void answered(const char *query)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), WEB "?%s", query);
+	cr_expect_eq(get(path), 200, "%s: %d %s", query, one.status, one.body);
+}
+
+Test(params, index_and_wait)
+{
+	web("w1", "[]");
+	refused("index=x", "Invalid index");
+	refused("index=-1", "Invalid index");
+	refused("index=1.5", "Invalid index");
+	refused("index=%201", "Invalid index");
+	refused("index=18446744073709551616", "Invalid index");
+	refused("wait=x", "Invalid wait time");
+	refused("wait=10", "Invalid wait time");
+	refused("index=1&wait=1day", "Invalid wait time");
+	/* without an index, or with 0, nothing waits */
+	answered("wait=10m");
+	answered("index=&wait=10m");
+	answered("index=0&wait=10m");
+	answered("index=00000000000000000001&wait=10m");
+	/* an index ahead of ours waits, then shows ours */
+	answered("index=18446744073709551615&wait=20ms");
+	cr_assert_eq(index_of(&one), wm_registry_index(registry));
+	/* what is no time to wait is the default, what is too long the longest: both go on waiting
+	 */
+	for (const char *const *w = (const char *const[]){"0s", "-5s", "0", "900h", "10m", NULL};
+	     *w; w++) {
+		struct client c;
+		char path[128];
+
+		snprintf(path, sizeof(path), WEB "?index=99999&wait=%s", *w);
+		client_open(&c);
+		client_send(&c, "GET", path, NULL);
+		UNTIL(api->watches == 1);
+		turns(3);
+		cr_assert(!client_has(&c) && !c.len, "%s", c.text);
+		client_close(&c);
+		UNTIL(api->watches == 0);
+	}
+}
+
+Test(params, wait_has_a_random_part_of_a_sixteenth)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+	struct client c[16];
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(c); i++) {
+		client_open(&c[i]);
+		client_send(&c[i], "GET", WEB "?index=99999&wait=160s", NULL);
+		UNTIL(api->watches == i + 1);
+	}
+	for (const struct wm_watch *w = TAILQ_FIRST(
+		     &((struct wm_watch_key *)wm_map_get(api->service_keys, "web", 3))->watches);
+	     w; w = TAILQ_NEXT(w, entry)) {
+		least = w->call.wait_ms < least ? w->call.wait_ms : least;
+		most = w->call.wait_ms > most ? w->call.wait_ms : most;
+	}
+	cr_assert_geq(least, 160000);
+	cr_assert_lt(most, 170000);
+	cr_assert_gt(most, least, "sixteen draws of ten thousand are not one");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(c); i++)
+		client_close(&c[i]);
+	UNTIL(api->watches == 0);
+}
+
+Test(params, consistency)
+{
+	static const struct {
+		const char *query, *mode;
+	} modes[] = {{"", "leader"},
+		     {"leader", "leader"},
+		     {"stale", "stale"},
+		     {"stale=", "stale"},
+		     {"consistent", "consistent"},
+		     {"max_stale=10s", "stale"},
+		     {"max_stale=0s", "leader"},
+		     {"max_stale=", "leader"}};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(modes); i++) {
+		answered(modes[i].query);
+		cr_expect_str_eq(header(&one, "X-Consul-Effective-Consistency"), modes[i].mode,
+				 "%s", modes[i].query);
+		cr_expect_str_eq(header(&one, "X-Consul-KnownLeader"), "true");
+		cr_expect_str_eq(header(&one, "X-Consul-LastContact"), "0");
+		cr_expect_geq(index_of(&one), 1u);
+	}
+	refused("max_stale=10", "Invalid max_stale value \"10\"");
+	refused("max_stale=x", "Invalid max_stale value \"x\"");
+	refused("stale&consistent", "Cannot specify ?stale with ?consistent");
+	refused("max_stale=1s&consistent", "Cannot specify ?stale with ?consistent");
+	refused("cached&consistent", "Cannot specify ?cached with ?consistent");
+}
+
+Test(params, cached)
+{
+	static const char *const paths[] = {WEB, "/v1/catalog/services", "/v1/catalog/service/web",
+					    "/v1/catalog/datacenters", "/v1/catalog/nodes"};
+	static const char *const good[] = {"max-age=10", "stale-if-error=60, max-age=0",
+					   "must-revalidate", "no-cache,max-age=5 ", ""};
+	static const char *const bad[] = {"max-age=x", "max-age=", "max-age=1s",
+					  "no-cache, stale-if-error=-1", "max-age=99999999999"};
+	char line[128], path[64];
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(paths); i++) {
+		snprintf(path, sizeof(path), "%s?cached", paths[i]);
+		cr_assert_eq(get(path), 200);
+		cr_expect_str_eq(header(&one, "X-Cache"), "HIT", "%s", path);
+		cr_expect_str_eq(header(&one, "Age"), "0", "%s", path);
+		cr_assert_eq(get(paths[i]), 200);
+		cr_expect_str_eq(header(&one, "X-Cache"), "", "%s", paths[i]);
+	}
+	for (unsigned i = 0; i < WM_ARRAY_LEN(good); i++) {
+		snprintf(line, sizeof(line), "Cache-Control: %s\r\n", good[i]);
+		cr_expect_eq(ask_with("GET", WEB "?cached", line), 200, "%s", good[i]);
+	}
+	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		snprintf(line, sizeof(line), "Cache-Control: %s\r\n", bad[i]);
+		cr_expect_eq(ask_with("GET", WEB "?cached", line), 400, "%s", bad[i]);
+		cr_expect_str_eq(one.body, "Invalid Cache-Control header.");
+	}
+	/* where nothing is cached it is of no meaning */
+	cr_expect_eq(ask_with("GET", WEB, "Cache-Control: max-age=x\r\n"), 200);
+}
+
+Test(params, tokens_are_not_looked_at)
+{
+	static const char *const headers[] = {"X-Consul-Token: t\r\n",
+					      "Authorization: Bearer t\r\n",
+					      "X-Consul-Token: t\r\nAuthorization: Basic Og==\r\n"};
+
+	cr_assert_eq(get(WEB), 200);
+	cr_expect_str_eq(header(&one, "X-Consul-Results-Filtered-By-ACLs"), "");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(headers); i++) {
+		cr_expect_eq(ask_with("GET", WEB, headers[i]), 200);
+		cr_expect_str_eq(header(&one, "X-Consul-Results-Filtered-By-ACLs"), "false");
+	}
+	cr_expect_eq(get(WEB "?token=t"), 200);
+	cr_expect_str_eq(header(&one, "X-Consul-Results-Filtered-By-ACLs"), "false");
+	cr_expect_eq(put(REGISTER "?token=t", "{\"Name\":\"x\",\"Token\":\"t\"}"), 200);
+}
+
+Test(params, tags_and_metadata_of_the_node_select)
+{
+	web("w1", "[\"a\",\"b\"]");
+	web("w2", "[\"a\"]");
+	cr_expect_eq(count_of(WEB "?tag=a"), 2);
+	cr_expect_eq(count_of(WEB "?tag=a&tag=B"), 1);
+	cr_expect_eq(count_of(WEB "?tag=a&tag=c"), 0);
+	cr_expect_eq(count_of("/v1/catalog/service/web?tag=a&tag=b"), 1);
+	for (const char *const *p =
+		     (const char *const[]){WEB, "/v1/catalog/service/web", "/v1/catalog/nodes",
+					   "/v1/health/state/any", NULL};
+	     *p; p++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s?node-meta=zone:z1&node-meta=region:r1", *p);
+		cr_expect_gt(count_of(path), 0, "%s", path);
+		snprintf(path, sizeof(path), "%s?node-meta=zone:z1&node-meta=region:r2", *p);
+		cr_expect_eq(count_of(path), 0, "%s", path);
+	}
+	must_put("/v1/agent/check/register",
+		 "{\"Name\":\"c\",\"ServiceID\":\"w1\",\"TTL\":\"1h\"}");
+	cr_expect_eq(count_of("/v1/health/checks/web?node-meta=zone:z1"), 1);
+	cr_expect_eq(count_of("/v1/health/checks/web?node-meta=zone:z2"), 0);
+	cr_assert_eq(get("/v1/catalog/services?node-meta=zone:z2"), 200);
+	cr_expect_str_eq(one.body, "{}");
+}
+
+Test(params, near_is_judged_and_keeps_what_is_near)
+{
+	static const char *const paths[] = {WEB, "/v1/catalog/service/web", "/v1/catalog/nodes",
+					    "/v1/health/checks/web", "/v1/health/state/any"};
+	static const char *const good[] = {"_agent", "n1", "N1", "another", "a.b_c-d", ""};
+	static const char *const bad[] = {"a%20b", "%0a", "a/b", "\xc3\xa4"};
+	char path[256];
+
+	web("w2", "[]");
+	web("w1", "[]");
+	for (unsigned p = 0; p < WM_ARRAY_LEN(paths); p++) {
+		for (unsigned i = 0; i < WM_ARRAY_LEN(good); i++) {
+			char *before;
+
+			cr_assert_eq(get(paths[p]), 200);
+			before = strdup(one.body);
+			snprintf(path, sizeof(path), "%s?near=%s", paths[p], good[i]);
+			cr_expect_eq(get(path), 200, "%s", path);
+			cr_expect_str_eq(one.body, before, "%s", path);
+			free(before);
+		}
+		for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+			snprintf(path, sizeof(path), "%s?near=%s", paths[p], bad[i]);
+			cr_expect_eq(get(path), 400, "%s", path);
+			cr_expect(strstr(one.body, "Invalid value for ?near"), "%s", one.body);
+		}
+	}
+}
+
+/* Nodes as the catalog of several will have them. */
+static struct wm_node node_of(const char *name, const char *z, const char *r, struct wm_pair *pairs)
+{
+	static char zone_key[] = "zone", region_key[] = "region";
+	struct wm_node n = {.name = (char *)(uintptr_t)name, .meta = pairs};
+
+	if (r)
+		pairs[n.meta_count++] = (struct wm_pair){region_key, (char *)(uintptr_t)r};
+	if (z)
+		pairs[n.meta_count++] = (struct wm_pair){zone_key, (char *)(uintptr_t)z};
+	return n;
+}
+
+Test(params, near_sorts_by_zone_and_region)
+{
+	struct wm_pair pairs[7][2];
+	struct wm_node nodes[] = {
+		node_of("own", "z1", "r1", pairs[0]),	 node_of("zone", "z1", "r1", pairs[1]),
+		node_of("bare", "z1", NULL, pairs[2]),	 node_of("region", "z2", "r1", pairs[3]),
+		node_of("far", "z1", "r2", pairs[4]),	 node_of("farther", "z9", "r2", pairs[5]),
+		node_of("silent", NULL, NULL, pairs[6]),
+	};
+	static const enum wm_distance want[] = {
+		WM_NEAR_SELF,	   WM_NEAR_ZONE,      WM_NEAR_ZONE,   WM_NEAR_REGION,
+		WM_NEAR_ELSEWHERE, WM_NEAR_ELSEWHERE, WM_NEAR_UNKNOWN};
+	static const char *const order[] = {"own", "bare",    "zone",  "region",
+					    "far", "farther", "silent"};
+	struct wm_instance all[2 * WM_ARRAY_LEN(nodes)];
+	const struct wm_instance *sorted[WM_ARRAY_LEN(all)];
+	static char ids[2][2] = {"b", "a"};
+
+	memset(all, 0, sizeof(all));
+	for (unsigned i = 0; i < WM_ARRAY_LEN(nodes); i++)
+		cr_expect_eq(wm_near_distance(&nodes[0], &nodes[i]), want[i], "%s", nodes[i].name);
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		all[i].node = &nodes[(i * 5 + 3) % WM_ARRAY_LEN(nodes)];
+		all[i].id = ids[i / WM_ARRAY_LEN(nodes)];
+		sorted[i] = &all[i];
+	}
+	wm_near_sort(NULL, sorted, WM_ARRAY_LEN(all));
+	cr_assert_eq(sorted[0], &all[0], "without near nothing moves");
+	wm_near_sort(&nodes[0], sorted, WM_ARRAY_LEN(all));
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		cr_expect_str_eq(sorted[i]->node->name, order[i / 2]);
+		cr_expect_str_eq(sorted[i]->id, i % 2 ? "b" : "a");
+	}
+}
+
+Test(params, paths_are_decoded_and_other_methods_told_what_there_is)
+{
+	must_put(REGISTER, "{\"ID\":\"a:b/c d\",\"Name\":\"web\",\"Check\":{\"TTL\":\"1h\"}}");
+	cr_expect_eq(get("/v1/agent/service/a:b%2Fc%20d"), 200);
+	cr_expect_eq(put("/v1/agent/check/pass/service%3Aa%3Ab%2Fc%20d", NULL), 200);
+	cr_expect_eq(put("/v1/agent/service/deregister/a%3Ab%2fc%20d", NULL), 200);
+	cr_expect_eq(ask_with("OPTIONS", WEB, ""), 200);
+	cr_expect_str_eq(header(&one, "Allow"), "OPTIONS,GET");
+	cr_expect_eq(ask_with("DELETE", REGISTER, ""), 405);
+	cr_expect_str_eq(header(&one, "Allow"), "OPTIONS,PUT");
+	cr_expect_eq(put("/v1/kv/config?cas=0", "x"), 405);
+	cr_expect_str_eq(header(&one, "Allow"), "OPTIONS,GET");
+}
+
+Test(params, other_datacenters_and_tenants)
+{
+	cr_expect_eq(get(WEB "?dc=quay"), 200);
+	cr_expect_eq(get(WEB "?dc=QUAY"), 200);
+	cr_expect_eq(get(WEB "?dc="), 200);
+	cr_expect_eq(get(WEB "?dc=other"), 500);
+	cr_expect_str_eq(one.body, "No path to datacenter");
+	answered("ns=&partition=");
+	answered("ns=default&partition=default");
+	refused("ns=team", "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise");
+	refused("partition=p", "Invalid query parameter: \"partition\" - Partitions are a Consul");
+	cr_expect_eq(ask_with("GET", WEB, "X-Consul-Namespace: team\r\n"), 400);
+	cr_expect_eq(ask_with("GET", WEB, "X-Consul-Partition: p\r\n"), 400);
+}
+
+Test(params, keys_in_any_case_and_in_snake_case)
+{
+	must_put(REGISTER "?replace-existing-checks",
+		 "{\"name\":\"web\",\"ID\":\"w1\",\"ENABLETAGOVERRIDE\":true,\"tagged_addresses\":"
+		 "{\"wan\":{\"address\":\"1.2.3.4\",\"PORT\":5}},\"Check\":null,\"checks\":[{"
+		 "\"check_id\":\"c\",\"http\":\"http://127.0.0.1:1/\",\"interval\":10000000000,"
+		 "\"tls_skip_verify\":true,\"deregister_critical_service_after\":\"90m\","
+		 "\"failures_before_critical\":3,\"success_before_passing\":2}]}");
+	cr_assert_eq(wm_registry_check(registry, "c")->interval_ms, 10000);
+	cr_assert_eq(wm_registry_check(registry, "c")->deregister_after_ms, 5400000);
+	cr_assert_eq(wm_registry_check(registry, "c")->failures_before_critical, 3);
+	cr_assert(wm_registry_instance(registry, "w1")->enable_tag_override);
+	must_put(REGISTER,
+		 "{\"Name\":\"web\",\"ID\":\"w2\",\"enable_tag_override\":true,\"Checks\":"
+		 "null}");
+	cr_assert(wm_registry_instance(registry, "w2")->enable_tag_override);
+	cr_assert_eq(put(REGISTER, "{\"Name\":\"web\",\"Colour\":1}"), 400);
+	cr_assert_str_eq(one.body, "Request decode failed: json: unknown field \"Colour\"");
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. Consul measures
+ * round trips; we go by what the operator says in the nodes' metadata, `zone` and `region`. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *meta_of(const struct wm_node *n, const char *key)
+{
+	for (unsigned i = 0; i < n->meta_count; i++) {
+		if (strcmp(n->meta[i].key, key) == 0)
+			return n->meta[i].value;
+	}
+	return "";
+}
+
+enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n)
+{
+	const char *zone = meta_of(n, "zone"), *region = meta_of(n, "region");
+	const char *our_zone = meta_of(from, "zone"), *our_region = meta_of(from, "region");
+
+	if (n == from)
+		return WM_NEAR_SELF;
+	if (!*zone && !*region)
+		return WM_NEAR_UNKNOWN;
+	/* zones of the same name in two regions are two zones */
+	if (*region && *our_region && strcmp(region, our_region) != 0)
+		return WM_NEAR_ELSEWHERE;
+	if (*zone && strcmp(zone, our_zone) == 0)
+		return WM_NEAR_ZONE;
+	return *region && strcmp(region, our_region) == 0 ? WM_NEAR_REGION : WM_NEAR_ELSEWHERE;
+}
+
+/* Node names as Consul has them, dots and underscores too. */
+static bool name_valid(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
+	return n && !s[n] && n <= WM_NODE_NAME_MAX;
+}
+
+bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from)
+{
+	const char *near = wm_http_query(c->req, "near");
+
+	*ret_from = NULL;
+	if (!near || !*near)
+		return true;
+	if (!name_valid(near)) {
+		wm_answer_text(c, 400,
+			       "Invalid value for ?near: _agent, or a node's name of at most %d "
+			       "letters, digits, '-', '_' and '.'",
+			       WM_NODE_NAME_MAX);
+		return false;
+	}
+	/* of a node that nobody knows no distance is known: the order stays, as in Consul */
+	*ret_from = strcmp(near, "_agent") == 0 ? wm_registry_node(c->api->d.registry)
+						: wm_registry_node_named(c->api->d.registry, near);
+	return true;
+}
+
+static int by_distance(const void *a, const void *b, void *from)
+{
+	const struct wm_instance *x = *(const struct wm_instance *const *)a;
+	const struct wm_instance *y = *(const struct wm_instance *const *)b;
+	int dx = (int)wm_near_distance(from, x->node), dy = (int)wm_near_distance(from, y->node);
+	int order = dx - dy;
+
+	if (!order)
+		order = strcmp(x->node->name, y->node->name);
+	return order ? order : strcmp(x->id, y->id);
+}
+
+void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)
+{
+	if (from && all && count > 1)
+		qsort_r(all, count, sizeof(struct wm_instance *), by_distance,
+			(void *)(uintptr_t)from);
+}
+
+static int by_node_distance(const void *a, const void *b, void *from)
+{
+	const struct wm_node *x = *(const struct wm_node *const *)a;
+	const struct wm_node *y = *(const struct wm_node *const *)b;
+	int order = (int)wm_near_distance(from, x) - (int)wm_near_distance(from, y);
+
+	return order ? order : strcmp(x->folded, y->folded);
+}
+
+void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count)
+{
+	if (from && count > 1)
+		qsort_r(all, count, sizeof(struct wm_node *), by_node_distance,
+			(void *)(uintptr_t)from);
+}
