@@ -60,7 +60,7 @@ void wm_api_free(struct wm_api *a);
 /** The handler for wm_http_server_new(). @p arg is the struct wm_api. */
 void wm_api_handle(void *arg, struct wm_http_request *req);
 /** Show this server's counters in the status too; NULL: none. Borrowed. */
-void wm_api_set_server(struct wm_api *a, const struct wm_http_server *s);
+void wm_api_set_server(struct wm_api *a, struct wm_http_server *s);
 /** The data plane and why there is none, when that is known later or changes. */
 void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error);
 /** In the order of WM_API_COUNTERS. Borrowed. */

@@ -128,10 +128,45 @@ static void on_abort(void *arg)
 	watch_free(w);
 }
 
+/* What distinguishes two requests but for index and wait. */
+static uint64_t shape_of(const struct wm_call *c)
+{
+	const char *name, *value;
+	uint64_t h = (uintptr_t)c->route;
+	size_t pos = 0;
+
+	for (unsigned n = 0; n < c->params_count; n++)
+		h = h * 31 + wm_hash(c->params[n], strlen(c->params[n]));
+	while (wm_http_query_next(c->req, &pos, &name, &value)) {
+		if (strcmp(name, "index") == 0 || strcmp(name, "wait") == 0)
+			continue;
+		h = h * 31 + wm_hash(name, strlen(name));
+		h = h * 31 + wm_hash(value, strlen(value));
+	}
+	return h | 1;
+}
+
+/* The same was asked by the one before, of the same state, and its answer is new to this one too.
+ */
+static bool answer_as_before(struct wm_watch *w)
+{
+	const struct wm_api *a = w->call.api;
+
+	if (a->rendered_shape != w->shape || a->rendered_index <= w->call.index ||
+	    a->rendered_index != wm_scope_index(a, w->key->scope, w->key->name))
+		return false;
+	wm_answer_again(&w->call);
+	return true;
+}
+
 /* Let the handler look again. @return true if it answered. */
 static bool run(struct wm_watch *w)
 {
-	w->call.route->fn(&w->call);
+	if (!answer_as_before(w)) {
+		w->call.route->fn(&w->call);
+		if (w->call.api->rendered_index)
+			w->call.api->rendered_shape = w->shape;
+	}
 	if (w->call.req)
 		return false; /* wm_api_keep() left it where it is */
 	watch_free(w);
@@ -155,6 +190,7 @@ static struct wm_watch *watch_new(struct wm_call *c, struct wm_watch_key *k)
 		return NULL;
 	w->call = *c;
 	w->call.watch = w;
+	w->shape = shape_of(c);
 	w->key = k;
 	w->round = k->round;
 	w->timer = wm_timer_new(c->api->d.loop, on_wait_over, w);
@@ -297,6 +333,8 @@ void wm_blocking_wake(struct wm_api *a)
 		/* dirty until its watches ran, which keeps the key while they are freed */
 		budget = wake_key(a, k, budget);
 		if (!budget) {
+			if (a->server)
+				wm_http_hold(a->server, true);
 			wm_timer_arm(a->more, 0);
 			return;
 		}
@@ -304,6 +342,8 @@ void wm_blocking_wake(struct wm_api *a)
 		k->dirty = false;
 		drop_key(a, k);
 	}
+	if (a->server)
+		wm_http_hold(a->server, false);
 }
 
 /* The turn that this makes runs the hooks. */

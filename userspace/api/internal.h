@@ -69,6 +69,8 @@ struct wm_watch {
 	struct wm_watch_key *key;
 	struct wm_timer *timer;
 	uint64_t round;
+	uint64_t shape; /* hash of what is asked but for index and wait: equal ones get equal
+			   answers */
 	TAILQ_ENTRY(wm_watch) entry; /* in the key's list: who has not looked yet stands first */
 };
 
@@ -87,7 +89,7 @@ struct wm_write {
 
 struct wm_api {
 	struct wm_api_deps d;
-	const struct wm_http_server *server;
+	struct wm_http_server *server;
 	uint64_t start_ms;
 	/* blocking.c */
 	struct wm_map *service_keys;
@@ -101,6 +103,8 @@ struct wm_api {
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body; /* scratch of every answer */
+	/* the answer in it, for the next watch that asks the same: 0 when there is none */
+	uint64_t rendered_shape, rendered_index;
 	uint64_t counters[WM_API_COUNTER_COUNT];
 };
 
@@ -132,6 +136,8 @@ int wm_respond_init(struct wm_api *a);
 void wm_respond_done(struct wm_api *a);
 /** Begin a JSON answer in the API's scratch buffer. */
 void wm_answer_begin(struct wm_call *c, struct wm_json *j);
+/** Send what was sent last once more. */
+void wm_answer_again(struct wm_call *c);
 /** Send it. @p index 0: without Consul's index headers. */
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index);
 /** The same with another status than 200. */

@@ -45,6 +45,7 @@ void wm_answer_begin(struct wm_call *c, struct wm_json *j)
 		wm_buf_init(b, WM_API_ANSWER_MAX);
 	}
 	wm_buf_reset(b);
+	c->api->rendered_shape = c->api->rendered_index = 0;
 	wm_json_init(j, b, c->pretty);
 }
 
@@ -80,6 +81,19 @@ static void set_index_headers(struct wm_call *c, uint64_t index)
 		wm_http_set_header(c->req, "X-Consul-Results-Filtered-By-Acls", "false");
 }
 
+static void set_headers(struct wm_call *c, uint64_t index, int status)
+{
+	if (index)
+		set_index_headers(c, index);
+	/* every answer is made from memory, as fresh as can be */
+	if (c->cached && status == 200 && cacheable(c->route)) {
+		wm_http_set_header(c->req, "X-Cache", "HIT");
+		wm_http_set_header(c->req, "Age", "0");
+	}
+	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
+	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
+}
+
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
 {
 	wm_answer_end_with(c, j, index, 200);
@@ -93,16 +107,18 @@ void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, in
 			       WM_API_ANSWER_MAX >> 20);
 		return;
 	}
-	if (index)
-		set_index_headers(c, index);
-	/* every answer is made from memory, as fresh as can be */
-	if (c->cached && status == 200 && cacheable(c->route)) {
-		wm_http_set_header(c->req, "X-Cache", "HIT");
-		wm_http_set_header(c->req, "Age", "0");
-	}
-	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
-	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
+	set_headers(c, index, status);
 	reply(c, status, json_type, j->b->data, j->b->len);
+	if (status == 200)
+		c->api->rendered_index = index;
+}
+
+void wm_answer_again(struct wm_call *c)
+{
+	const struct wm_buf *b = &c->api->body;
+
+	set_headers(c, c->api->rendered_index, 200);
+	reply(c, 200, json_type, b->data, b->len);
 }
 
 void wm_answer_not_found(struct wm_call *c, uint64_t index)

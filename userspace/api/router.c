@@ -166,7 +166,7 @@ void wm_api_free(struct wm_api *a)
 	free(a);
 }
 
-void wm_api_set_server(struct wm_api *a, const struct wm_http_server *s)
+void wm_api_set_server(struct wm_api *a, struct wm_http_server *s)
 {
 	a->server = s;
 }

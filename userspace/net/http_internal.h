@@ -44,7 +44,8 @@ struct wm_http_conn {
 	bool headed;	 /* all headers of the request have come */
 	size_t received; /* octets since it began */
 	bool spoke;	 /* evhttp answered by itself: our words go in place of its page */
-	TAILQ_ENTRY(wm_http_conn) entry;
+	struct evhttp_request *sent; /* its answer is with the kernel, and evhttp is to be told */
+	TAILQ_ENTRY(wm_http_conn) entry, sent_entry;
 };
 TAILQ_HEAD(wm_http_conns, wm_http_conn);
 
@@ -58,6 +59,7 @@ struct wm_http_request {
 	struct event *closed; /* the client closed its end; NULL: not watched */
 	void (*on_abort)(void *arg);
 	void *abort_arg;
+	struct wm_buf head; /* lines of the answer's head: "Name: value\r\n" */
 	unsigned params_count;
 	struct wm_http_param *params; /* NULL without a query; the texts follow in one block */
 };
@@ -82,8 +84,11 @@ struct wm_http_server {
 	unsigned count;
 	struct wm_map *by_bev; /* connection of a bufferevent */
 	struct wm_map *peers;
-	struct event *admit;	/* looks at `fresh` in the same turn */
-	struct event *reword;	/* and at those that `spoke` */
+	struct event *admit;  /* looks at `fresh` in the same turn */
+	struct event *reword; /* and at those that `spoke` */
+	struct event *finish; /* and at those whose answer was `sent` */
+	struct wm_http_conns sent;
+	bool held;		/* not now: more answers are to go out first */
 	struct wm_timer *sweep; /* looks for deadlines */
 	uint64_t sweep_ms;
 	char *hosts[WM_HTTP_HOSTS_MAX];
@@ -98,5 +103,7 @@ void wm_http_on_request(struct evhttp_request *ev, void *server);
 void wm_http_reword(struct wm_http_conn *c);
 /** The connection behind a request; admits it first if it is new. NULL: unknown. */
 struct wm_http_conn *wm_http_conn_of(struct wm_http_server *s, struct evhttp_connection *evcon);
+/** Tell evhttp of the answers that were sent; their connections take the next request. */
+void wm_http_finish(struct wm_http_server *s);
 /** The client of a kept request is gone: run its callback and free it. */
 void wm_http_request_abort(struct wm_http_request *r);

@@ -11,8 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
 
-#define TEXT_MAX 1024 /* octets of a one-sentence answer; longer ones are cut */
+#define TEXT_MAX 1024	    /* octets of a one-sentence answer; longer ones are cut */
+#define HEAD_MAX (16 << 10) /* octets of an answer's head: ours have some 500 */
 
 static const struct {
 	enum evhttp_cmd_type ev;
@@ -308,6 +312,7 @@ void wm_http_on_request(struct evhttp_request *ev, void *server)
 	}
 	r->ev = ev;
 	r->conn = c;
+	wm_buf_init(&r->head, HEAD_MAX);
 	c->request = r;
 	c->phase = WM_HTTP_SERVING;
 	c->deadline_ms = 0;
@@ -395,6 +400,7 @@ static void request_free(struct wm_http_request *r)
 	if (r->closed)
 		event_free(r->closed);
 	free(r->params);
+	wm_buf_done(&r->head);
 	free(r);
 }
 
@@ -471,19 +477,118 @@ static void on_sent(struct evhttp_request *ev, void *arg)
 
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value)
 {
-	return evhttp_add_header(evhttp_request_get_output_headers(r->ev), name, value) ? -EINVAL
-											: 0;
+	if (strpbrk(name, "\r\n:") || strpbrk(value, "\r\n"))
+		return -EINVAL;
+	wm_buf_puts(&r->head, name);
+	wm_buf_puts(&r->head, ": ");
+	wm_buf_puts(&r->head, value);
+	wm_buf_puts(&r->head, "\r\n");
+	return r->head.failed ? -ENOMEM : 0;
 }
 
-void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
-		   const void *body, size_t len)
+/* Let evhttp have the lines of the head. */
+static void hand_over(struct wm_http_request *r)
 {
-	struct wm_http_conn *c = r->conn;
-	struct evhttp_request *ev = r->ev;
+	struct evkeyvalq *to = evhttp_request_get_output_headers(r->ev);
+	char *line = r->head.len ? r->head.data : NULL, *end, *value;
+
+	while (line && *line) {
+		end = strchr(line, '\r');
+		value = strchr(line, ':');
+		*value = *end = 0;
+		evhttp_add_header(to, line, value + 2);
+		line = end + 2;
+	}
+}
+
+/* RFC 9110 6.6.1; made once a second. */
+static const char *date_line(void)
+{
+	static char text[64];
+	static time_t made;
+	time_t now = (time_t)wm_clock_wall_s();
+	struct tm tm;
+
+	if (now != made && gmtime_r(&now, &tm)) {
+		strftime(text, sizeof(text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+		made = now;
+	}
+	return text;
+}
+
+/* An answer to HTTP/1.1 on a connection that stays, with nothing before it: all but a few. After a
+ * request that came in chunks evhttp would end the answer as one in chunks. */
+static bool is_plain(const struct wm_http_request *r)
+{
+	const struct evkeyvalq *in = evhttp_request_get_input_headers(r->ev);
+
+	return r->ev->major == 1 && r->ev->minor == 1 && r->ev->type != EVHTTP_REQ_HEAD &&
+	       !r->ev->chunked && !evhttp_find_header(in, "Connection") && !r->head.failed &&
+	       !(r->head.len && strstr(r->head.data, "Connection: ")) &&
+	       !evbuffer_get_length(bufferevent_get_output(r->conn->bev));
+}
+
+/* Head and body go to the socket in one call, as most answers fit it; what does not waits in
+ * evhttp's buffer. To let evhttp write both costs a dozen of allocations and two more turns of the
+ * event machinery, twice as much as the rest of an answer. To evhttp it is an answer that was
+ * written bit by bit and ends here. */
+static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct wm_buf *head,
+		       const void *body, size_t len)
+{
+	struct iovec parts[2] = {{head->data, head->len}, {(void *)(uintptr_t)body, len}};
+	struct msghdr m = {.msg_iov = parts, .msg_iovlen = len ? 2 : 1};
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+	ssize_t n = sendmsg(bufferevent_getfd(c->bev), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t sent = n > 0 ? (size_t)n : 0, of_head = sent < head->len ? sent : head->len;
+	int err = 0;
+
+	if (sent < head->len + len) {
+		/* an error of the socket shows again when evhttp writes the rest */
+		if (of_head < head->len)
+			err = evbuffer_add(out, head->data + of_head, head->len - of_head);
+		if (!err)
+			err = evbuffer_add(out, (const char *)body + (sent - of_head),
+					   len - (sent - of_head));
+		if (!err)
+			err = bufferevent_enable(c->bev, EV_WRITE);
+	}
+	if (err) { /* half an answer is none */
+		c->server->counters[WM_HTTP_NO_MEMORY]++;
+		evhttp_connection_free(c->evcon);
+		return;
+	}
+	/* evhttp may be our caller, and a request ends better where it does not expect one to */
+	c->sent = ev;
+	TAILQ_INSERT_TAIL(&c->server->sent, c, sent_entry);
+	if (!c->server->held)
+		event_active(c->server->finish, EV_TIMEOUT, 0);
+}
+
+void wm_http_finish(struct wm_http_server *s)
+{
+	struct evhttp_request *ev;
+	struct wm_http_conn *c;
+
+	while (!s->held && (c = TAILQ_FIRST(&s->sent))) {
+		ev = c->sent;
+		c->sent = NULL;
+		TAILQ_REMOVE(&s->sent, c, sent_entry);
+		evhttp_send_reply_end(ev); /* may close the connection */
+	}
+}
+
+void wm_http_hold(struct wm_http_server *s, bool hold)
+{
+	s->held = hold;
+	if (!hold && !TAILQ_EMPTY(&s->sent))
+		event_active(s->finish, EV_TIMEOUT, 0);
+}
+
+static void send_by_evhttp(struct wm_http_conn *c, struct evhttp_request *ev, int status,
+			   const void *body, size_t len)
+{
 	struct evbuffer *out = NULL;
 
-	if (content_type)
-		wm_http_set_header(r, "Content-Type", content_type);
 	if (len) {
 		out = evbuffer_new();
 		if (!out || evbuffer_add(out, body, len)) {
@@ -491,13 +596,39 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 			status = 503;
 		}
 	}
+	evhttp_send_reply(ev, status, phrase(status), out);
+	if (out)
+		evbuffer_free(out);
+}
+
+void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
+		   const void *body, size_t len)
+{
+	struct wm_http_conn *c = r->conn;
+	struct evhttp_request *ev = r->ev;
+	struct wm_buf head;
+
+	if (content_type)
+		wm_http_set_header(r, "Content-Type", content_type);
+	wm_buf_init(&head, HEAD_MAX);
+	if (is_plain(r)) {
+		wm_buf_printf(&head, "HTTP/1.1 %d %s\r\n", status, phrase(status));
+		if (r->head.len)
+			wm_buf_put(&head, r->head.data, r->head.len);
+		wm_buf_puts(&head, date_line());
+		wm_buf_printf(&head, "Content-Length: %zu\r\n\r\n", len);
+	}
+	if (!head.len || head.failed)
+		hand_over(r);
 	request_free(r);
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
 	evhttp_request_set_on_complete_cb(ev, on_sent, c);
-	evhttp_send_reply(ev, status, phrase(status), out);
-	if (out)
-		evbuffer_free(out);
+	if (head.len && !head.failed)
+		send_plain(c, ev, &head, body, len);
+	else
+		send_by_evhttp(c, ev, status, body, len);
+	wm_buf_done(&head);
 }
 
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
@@ -565,6 +696,7 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 {
 	wm_http_set_header(r, "Content-Type", content_type);
+	hand_over(r);
 	evhttp_send_reply_start(r->ev, 200, phrase(200));
 }
 

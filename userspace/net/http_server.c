@@ -75,6 +75,8 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
 	(void)evcon;
 	if (c->request)
 		wm_http_request_abort(c->request);
+	if (c->sent)
+		TAILQ_REMOVE(&c->server->sent, c, sent_entry);
 	TAILQ_REMOVE(&c->server->conns, c, entry);
 	forget(c);
 }
@@ -142,6 +144,13 @@ static void on_reword(evutil_socket_t fd, short what, void *arg)
 			wm_http_reword(c);
 		c->spoke = false;
 	}
+}
+
+static void on_finish(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	wm_http_finish(arg);
 }
 
 /* Who is it? @return 0, or negative when there is no peer any more. */
@@ -359,14 +368,16 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 	TAILQ_INIT(&s->listeners);
 	TAILQ_INIT(&s->fresh);
 	TAILQ_INIT(&s->conns);
+	TAILQ_INIT(&s->sent);
 	s->http = evhttp_new(wm_loop_base(l));
 	s->by_bev = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->peers = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->admit = event_new(wm_loop_base(l), -1, 0, on_admit, s);
 	s->reword = event_new(wm_loop_base(l), -1, 0, on_reword, s);
+	s->finish = event_new(wm_loop_base(l), -1, 0, on_finish, s);
 	s->sweep = wm_timer_new(l, on_sweep, s);
-	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->reword || !s->sweep ||
-	    wm_timer_arm(s->sweep, s->sweep_ms)) {
+	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->reword || !s->finish ||
+	    !s->sweep || wm_timer_arm(s->sweep, s->sweep_ms)) {
 		wm_http_server_free(s);
 		return NULL;
 	}
@@ -420,6 +431,8 @@ void wm_http_server_free(struct wm_http_server *s)
 		event_free(s->admit);
 	if (s->reword)
 		event_free(s->reword);
+	if (s->finish)
+		event_free(s->finish);
 	wm_timer_free(s->sweep);
 	wm_map_free(s->by_bev);
 	wm_map_free(s->peers);

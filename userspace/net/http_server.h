@@ -99,6 +99,9 @@ bool wm_http_is_local(const struct wm_http_request *r);
 /** Uid of the peer on a Unix socket, -1 otherwise. */
 long wm_http_peer_uid(const struct wm_http_request *r);
 
+/** While held, connections whose answer was sent take no further request: for thousands of answers
+ *  that go out one after the other, so that the last is not behind the first one's next request. */
+void wm_http_hold(struct wm_http_server *s, bool hold);
 /** Add an answer header before replying. */
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value);
 /** Answer and give the request back. @p body is copied. content_type NULL: none. */
