@@ -259,9 +259,7 @@ Test(api, bodies_are_refused_as_consul_does)
 		 "Status for checks must 'passing', 'warning', 'critical'", 400},
 		{"{\"Name\": \"x\", \"Check\": {\"ScriptArgs\": [\"/bin/true\"], \"Interval\": "
 		 "\"5s\"}}",
-		 "Scripts are disabled on this agent from remote calls; to enable, configure "
-		 "'enable_script_checks' to true",
-		 500},
+		 "Invalid check: ScriptArgs is not supported", 400},
 		{"{\"Name\": \"x\", \"Meta\": {\"bad key!\": \"v\"}}",
 		 "Invalid Service Meta: Couldn't load metadata pair ('bad key!', 'v'): Key "
 		 "contains invalid characters",
@@ -353,9 +351,18 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "IPv6 address in brackets"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"1.2.3.4:1\", \"TCP\": \"1.2.3.4:1\", "
 		 "\"Interval\": \"1s\"}}",
-		 "Invalid check: UDP and HTTP or TCP cannot both be specified"},
-		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
-		 "Invalid check: AliasService is not supported"},
+		 "Invalid check: only one of HTTP, TCP, UDP, GRPC, H2PING, OSService, ScriptArgs "
+		 "and "
+		 "AliasService or AliasNode can be specified"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\", \"AliasNode\": \"n9\"}}",
+		 "Invalid check: AliasNode \"n9\" is not this node (n1): other nodes are not "
+		 "supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\", \"TTL\": \"1s\"}}",
+		 "Invalid check: TTL must be not be set for Alias checks"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasNode\": \"n1\", \"Interval\": \"1s\"}}",
+		 "Invalid check: Interval cannot be set for Alias checks"},
+		{"{\"Name\": \"x\", \"Check\": {\"TTL\": \"1s\", \"OutputMaxSize\": -1}}",
+		 "Invalid check: MaxOutputSize must be positive"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
 		 "Kind \"connect-proxy\" is not supported"},
 		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",

@@ -12,13 +12,12 @@
 
 #define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */
 #define DUES_PER_PROBER 3	   /* run, limit, reap */
-#define DUES_OWN	1	   /* pump */
+#define DUES_OWN	2	   /* pump, look */
 
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
-	[WM_CHECK_TTL] = &wm_probe_ttl,
-	[WM_CHECK_TCP] = &wm_probe_tcp,
-	[WM_CHECK_HTTP] = &wm_probe_http,
-	[WM_CHECK_UDP] = &wm_probe_udp,
+	[WM_CHECK_TTL] = &wm_probe_ttl,	    [WM_CHECK_TCP] = &wm_probe_tcp,
+	[WM_CHECK_HTTP] = &wm_probe_http,   [WM_CHECK_UDP] = &wm_probe_udp,
+	[WM_CHECK_ALIAS] = &wm_probe_alias,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)
@@ -299,6 +298,8 @@ static void prober_stop(struct wm_prober *p)
 		p->kind->cancel(p);
 		landed(p);
 	}
+	if (p->kind->forget)
+		p->kind->forget(p);
 	wm_schedule_drop(h->schedule, &p->run);
 	p->passes = p->fails = 0;
 	p->shifted = false;
@@ -404,10 +405,20 @@ static void instance_deleted(struct wm_health *h, const struct wm_instance *i)
 	}
 }
 
+/* Aliases of it look again. */
+static void tell_aliases(struct wm_health *h, const struct wm_change *c)
+{
+	if (c->kind == WM_CHANGE_NODE)
+		wm_alias_all_changed(h);
+	else if (c->instance && c->instance->id)
+		wm_alias_changed(h, c->instance->id);
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_health *h = arg;
 
+	tell_aliases(h, c);
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
 		for (unsigned n = 0; n < c->instance->checks_count; n++)
@@ -433,6 +444,13 @@ static void on_change(void *arg, const struct wm_change *c)
 	}
 }
 
+/* The turn that this begins ends with a look. */
+static void on_look(struct wm_due *d, uint64_t now_ms)
+{
+	(void)d;
+	(void)now_ms;
+}
+
 /* --- public --------------------------------------------------------------------------------------
  */
 
@@ -456,11 +474,16 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	if (!h->config.deregister_min_ms)
 		h->config.deregister_min_ms = WM_DEREGISTER_MIN_MS;
 	h->pump.fn = on_pump;
+	h->look.fn = on_look;
 	TAILQ_INIT(&h->queue);
+	TAILQ_INIT(&h->stale);
 	h->http = wm_http_client_new(l, h->config.probes_max);
 	h->schedule = wm_schedule_new(l);
 	h->probers = wm_map_new(PROBERS_MAX);
-	if (!h->http || !h->schedule || !h->probers || wm_registry_subscribe(r, on_change, h)) {
+	h->aliases = wm_map_new(PROBERS_MAX);
+	if (!h->http || !h->schedule || !h->probers || !h->aliases ||
+	    wm_schedule_reserve(h->schedule, DUES_OWN) || wm_registry_subscribe(r, on_change, h) ||
+	    wm_loop_on_turn_end(l, WM_HOOK_HEALTH, wm_alias_turn_end, h)) {
 		wm_health_free(h);
 		return NULL;
 	}
@@ -483,6 +506,7 @@ void wm_health_free(struct wm_health *h)
 	while (h->probers && (p = wm_map_next(h->probers, &pos)))
 		prober_free(p);
 	wm_map_free(h->probers);
+	wm_map_free(h->aliases);
 	wm_http_client_free(h->http);
 	wm_schedule_free(h->schedule);
 	free(h);

@@ -26,8 +26,10 @@ struct wm_health_stats {
 	uint64_t unstarted; /* checks that are not run: no memory */
 	uint64_t reaped;  /* instances handed to the registry for removal: critical for too long */
 	uint64_t expired; /* TTLs that ran out */
+	uint64_t alias_far; /* looks of aliases that reach too far to tell; the status stays */
 };
-/** Subscribes to @p r and starts what is already there. @return NULL without memory. */
+/** Subscribes to @p r, hooks into the end of @p l's turns, and starts what is already there. Both
+ * must run no more once it is freed. @return NULL without memory. */
 struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 				const struct wm_health_config *c);
 void wm_health_free(struct wm_health *h); /* cancels probes; NULL ok; before the registry closes */

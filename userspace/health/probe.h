@@ -26,8 +26,11 @@ struct wm_probe_kind {
 	void (*timeout)(struct wm_prober *p);
 	/* p->run came due. */
 	void (*due)(struct wm_prober *p, uint64_t now_ms);
+	/* Give up what prepare took; the definition goes. May be NULL. */
+	void (*forget)(struct wm_prober *p);
 };
-extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp;
+extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
+	wm_probe_alias;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -48,10 +51,23 @@ struct wm_prober {
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 	} addr;
-	TAILQ_ENTRY(wm_prober) waiting;
-	char id[]; /* of the check */
+	TAILQ_ENTRY(wm_prober) waiting; /* in health's queue; alias: in its target's list */
+	TAILQ_ENTRY(wm_prober) looking; /* alias: in health's list of stale ones */
+	bool stale;
+	struct wm_alias *alias; /* of an alias; NULL: none, or no memory for it */
+	uint64_t better_ms;	/* alias: when its status last got better */
+	char id[];		/* of the check */
 };
 TAILQ_HEAD(wm_probers, wm_prober);
+
+/* What an alias looks at: an instance, or the node. There as long as an alias names it. */
+struct wm_alias {
+	struct wm_probers followers;
+	TAILQ_ENTRY(wm_alias) walk; /* of a walk's next targets */
+	uint64_t round;		    /* of the walk that has been here */
+	char id[];		    /* "" is the node */
+};
+TAILQ_HEAD(wm_aliases, wm_alias);
 
 struct wm_health {
 	struct wm_loop *loop;
@@ -63,10 +79,21 @@ struct wm_health {
 	struct wm_probers queue; /* due, waiting for a free place */
 	struct wm_due pump;	 /* scheduled while the queue can move on */
 	bool pumping;
+	struct wm_map *aliases;	 /* struct wm_alias by id */
+	struct wm_probers stale; /* aliases that must look again */
+	struct wm_due look;	 /* scheduled when there are more than one turn takes */
+	uint64_t alias_round;
 	struct wm_health_stats stats;
 	char text[WM_CHECK_OUTPUT_MAX + 1]; /* scratch for outputs */
 };
 
+/** A check of the instance @p id ("" is the node) or its set of checks is another: aliases of it
+ * will look again at the end of the turn. Cost O(1). */
+void wm_alias_changed(struct wm_health *h, const char *id);
+/** The same for every alias there is: checks of the node count for each instance. */
+void wm_alias_all_changed(struct wm_health *h);
+/** Turn-end hook: let those look again. */
+bool wm_alias_turn_end(void *health);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
 /** A probe ended with a result; output is a format, cut at WM_CHECK_OUTPUT_MAX. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static struct wm_op *op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg)
 {
@@ -29,6 +30,18 @@ static int too_long(const char *what, const char *id, size_t max, struct wm_err 
 	if (strnlen(id, max + 1) <= max)
 		return 0;
 	return wm_err_set(e, WM_E_LIMIT, "%s is too long (limit: %zu characters)", what, max);
+}
+
+int wm_check_draft_node(const struct wm_registry *r, const struct wm_check_draft *d,
+			struct wm_err *e)
+{
+	if (!d->alias_node || !*d->alias_node || strcasecmp(d->alias_node, r->node.name) == 0)
+		return 0;
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"Invalid check: AliasNode \"%.64s\" is not this node (%s): other nodes are "
+		"not supported",
+		d->alias_node, r->node.name);
 }
 
 /* Queue a write that puts @p c, which is taken over also on failure. */
@@ -53,6 +66,8 @@ int wm_registry_check_register(struct wm_registry *r, const char *service_id,
 
 	if (!err)
 		err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
+	if (!err)
+		err = wm_check_draft_node(r, d, e);
 	if (err)
 		return err;
 	return put(r, op_new(WM_OP_CHECK_PUT, owner, done, arg),

@@ -111,6 +111,9 @@ uint64_t wm_registry_next_index(struct wm_registry *r);
 void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c);
 /** Queue a write, or free it and say why not. */
 int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
+/** What a draft's check says of a node must be of this one. @return 0 or WM_E_INVALID. */
+int wm_check_draft_node(const struct wm_registry *r, const struct wm_check_draft *d,
+			struct wm_err *e);
 /** Worst of an instance's checks and its node's. */
 enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i);
 /** Announce that the node's checks are other ones, or @p c has another status, and what follows of

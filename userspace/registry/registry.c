@@ -301,6 +301,8 @@ int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *
 	struct wm_instance *in;
 	struct wm_op *op;
 
+	for (unsigned n = 0; !err && n < d->checks_count; n++)
+		err = wm_check_draft_node(r, &d->checks[n], e);
 	if (err)
 		return err;
 	in = wm_instance_build(d);

@@ -32,6 +32,13 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 /** Commits what is pending, closes. NULL ok. */
 void wm_registry_close(struct wm_registry *r);
 
+/* Why a script check is refused, or not run; in Consul's words. */
+#define WM_SCRIPTS_OFF                                                                             \
+	"Scripts are disabled on this agent; to enable, configure 'health.scripts' to 'local'"
+#define WM_SCRIPTS_REMOTE                                                                          \
+	"Scripts are disabled on this agent from remote calls; to enable, configure "              \
+	"'health.scripts' to 'local' and register over the Unix socket"
+
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
 	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
@@ -43,7 +50,14 @@ struct wm_check_draft {
 	enum wm_status status; /* initial; critical if !has_status */
 	bool has_status;
 	bool tls_skip_verify, disable_redirects;
-	bool use_tls; /* TCP: a TLS handshake follows the connect */
+	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
+	const char *const *args; /* script */
+	unsigned args_count;
+	unsigned output_max;	/* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
+	const char *alias_node; /* alias: NULL, "" or this node's name, any case */
+	/* The client may have this agent run programs; else a script check is refused. Of a check
+	 * that comes with an instance, the instance's counts. */
+	bool trusted;
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
@@ -60,6 +74,7 @@ struct wm_instance_draft {
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
+	bool trusted;	     /* see wm_check_draft */
 };
 
 /** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */
