@@ -259,7 +259,9 @@ Test(api, bodies_are_refused_as_consul_does)
 		 "Status for checks must 'passing', 'warning', 'critical'", 400},
 		{"{\"Name\": \"x\", \"Check\": {\"ScriptArgs\": [\"/bin/true\"], \"Interval\": "
 		 "\"5s\"}}",
-		 "Invalid check: ScriptArgs is not supported", 400},
+		 "Scripts are disabled on this agent from remote calls; to enable, configure "
+		 "'health.scripts' to 'local' and register over the Unix socket",
+		 500},
 		{"{\"Name\": \"x\", \"Meta\": {\"bad key!\": \"v\"}}",
 		 "Invalid Service Meta: Couldn't load metadata pair ('bad key!', 'v'): Key "
 		 "contains invalid characters",

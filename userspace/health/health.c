@@ -3,6 +3,7 @@
  * by the check's id, because the registry may replace the object behind an id at any time. */
 #include "health.h"
 
+#include "child.h"
 #include "probe.h"
 #include "userspace/base/util.h"
 
@@ -17,7 +18,7 @@
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_TTL] = &wm_probe_ttl,	    [WM_CHECK_TCP] = &wm_probe_tcp,
 	[WM_CHECK_HTTP] = &wm_probe_http,   [WM_CHECK_UDP] = &wm_probe_udp,
-	[WM_CHECK_ALIAS] = &wm_probe_alias,
+	[WM_CHECK_ALIAS] = &wm_probe_alias, [WM_CHECK_SCRIPT] = &wm_probe_script,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)
@@ -28,13 +29,20 @@ uint64_t wm_prober_interval_ms(const struct wm_prober *p)
 	return ms < min ? min : ms;
 }
 
-static uint64_t timeout_of(const struct wm_prober *p)
+uint64_t wm_prober_timeout_ms(const struct wm_prober *p)
 {
 	uint64_t interval = wm_prober_interval_ms(p), ms = p->h->config.default_timeout_ms;
 
 	if (p->check->timeout_ms)
 		return p->check->timeout_ms;
 	return ms < interval ? ms : interval;
+}
+
+unsigned wm_prober_output_max(const struct wm_prober *p)
+{
+	unsigned max = p->check->output_max;
+
+	return max && max < WM_CHECK_OUTPUT_MAX ? max : WM_CHECK_OUTPUT_MAX;
 }
 
 bool wm_probe_own_fault(int err)
@@ -151,7 +159,7 @@ static void start(struct wm_prober *p)
 	p->flying = true;
 	p->shifted = false;
 	h->stats.in_flight++;
-	p->kind->start(p, timeout_of(p));
+	p->kind->start(p, wm_prober_timeout_ms(p));
 }
 
 /* Probes that end at once free their place at once, so the number started here is bounded too. */
@@ -218,11 +226,18 @@ static void probe_due(struct wm_prober *p, uint64_t now_ms)
 		pump(h);
 }
 
+static const char *refusal_of(const struct wm_prober *p)
+{
+	return p->kind->refusal ? p->kind->refusal(p) : NULL;
+}
+
 static void on_run(struct wm_due *d, uint64_t now_ms)
 {
 	struct wm_prober *p = wm_container_of(d, struct wm_prober, run);
 
-	if (p->kind->due)
+	if (refusal_of(p))
+		wm_prober_report(p, WM_CRITICAL, refusal_of(p));
+	else if (p->kind->due)
 		p->kind->due(p, now_ms);
 	else
 		probe_due(p, now_ms);
@@ -277,12 +292,15 @@ static uint64_t shape_of(const struct wm_check *c)
 {
 	const uint64_t numbers[] = {(uint64_t)c->kind, c->interval_ms,	   c->timeout_ms,
 				    c->ttl_ms,	       c->tls_skip_verify, c->disable_redirects,
-				    c->use_tls,	       c->headers_count};
+				    c->use_tls,	       c->headers_count,   c->output_max,
+				    c->args_count};
 	uint64_t h = wm_hash(numbers, sizeof(numbers));
 
 	h = mix(mix(mix(mix(h, c->target), c->method), c->body), c->tls_server_name);
 	for (unsigned i = 0; i < c->headers_count; i++)
 		h = mix(mix(h, c->headers[i].key), c->headers[i].value);
+	for (unsigned i = 0; i < c->args_count; i++)
+		h = mix(h, c->args[i]);
 	return h;
 }
 
@@ -310,7 +328,9 @@ static void prober_begin(struct wm_prober *p)
 	p->kind = kinds[p->check->kind];
 	p->shape = shape_of(p->check);
 	p->kind->prepare(p);
-	if (p->kind->start)
+	if (refusal_of(p)) /* soon, but not while the registry speaks */
+		wm_schedule_put(p->h->schedule, &p->run, wm_clock_ms());
+	else if (p->kind->start)
 		spread(p, wm_clock_ms());
 }
 
@@ -479,9 +499,10 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	TAILQ_INIT(&h->stale);
 	h->http = wm_http_client_new(l, h->config.probes_max);
 	h->schedule = wm_schedule_new(l);
+	h->children = wm_children_new(l);
 	h->probers = wm_map_new(PROBERS_MAX);
 	h->aliases = wm_map_new(PROBERS_MAX);
-	if (!h->http || !h->schedule || !h->probers || !h->aliases ||
+	if (!h->http || !h->children || !h->schedule || !h->probers || !h->aliases ||
 	    wm_schedule_reserve(h->schedule, DUES_OWN) || wm_registry_subscribe(r, on_change, h) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_HEALTH, wm_alias_turn_end, h)) {
 		wm_health_free(h);
@@ -508,6 +529,7 @@ void wm_health_free(struct wm_health *h)
 	wm_map_free(h->probers);
 	wm_map_free(h->aliases);
 	wm_http_client_free(h->http);
+	wm_children_free(h->children);
 	wm_schedule_free(h->schedule);
 	free(h);
 }

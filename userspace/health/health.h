@@ -16,6 +16,7 @@ struct wm_health_config {
 	uint64_t deregister_min_ms;  /* shortest deregister_after; 0: WM_DEREGISTER_MIN_MS */
 	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
 	const char *ca_file;
+	bool scripts; /* run script checks; else they are critical */
 };
 #define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */
 

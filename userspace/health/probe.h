@@ -28,9 +28,12 @@ struct wm_probe_kind {
 	void (*due)(struct wm_prober *p, uint64_t now_ms);
 	/* Give up what prepare took; the definition goes. May be NULL. */
 	void (*forget)(struct wm_prober *p);
+	/* Why it may not run on this agent: then it is critical for that reason, and nothing is
+	 * started. NULL: it may. */
+	const char *(*refusal)(const struct wm_prober *p);
 };
 extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
-	wm_probe_alias;
+	wm_probe_alias, wm_probe_script;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -44,6 +47,7 @@ struct wm_prober {
 	bool flying, queued;
 	bool shifted; /* moved after a standstill; not again before it has run */
 	struct wm_http_call *call;
+	struct wm_child *child;
 	struct wm_io *io;
 	int fd;
 	sa_family_t family; /* of addr; 0: target is a host name */
@@ -74,6 +78,7 @@ struct wm_health {
 	struct wm_registry *registry;
 	struct wm_health_config config;
 	struct wm_http_client *http;
+	struct wm_children *children;
 	struct wm_schedule *schedule;
 	struct wm_map *probers;	 /* by check id */
 	struct wm_probers queue; /* due, waiting for a free place */
@@ -96,6 +101,10 @@ void wm_alias_all_changed(struct wm_health *h);
 bool wm_alias_turn_end(void *health);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
+/** Timeout in force. */
+uint64_t wm_prober_timeout_ms(const struct wm_prober *p);
+/** Octets kept of an output: what the check says, WM_CHECK_OUTPUT_MAX at most. */
+unsigned wm_prober_output_max(const struct wm_prober *p);
 /** A probe ended with a result; output is a format, cut at WM_CHECK_OUTPUT_MAX. */
 void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

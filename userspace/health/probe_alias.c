@@ -17,10 +17,11 @@
 
 #define WALK_MAX 4096 /* checks and targets that one walk visits at most */
 #define TURN_MAX                                                                                   \
-	(8 * 1024)	 /* looks and steps of walks in one turn: some ms; the rest in the next */
-#define RESTLESS_MS 1000 /* an alias that got better RESTLESS times, each so soon after the last,  \
-			  */
-#define RESTLESS 3	 /* may be in such a cycle */
+	(8 * 1024) /* looks and steps of walks in one turn: some ms; the rest in the next */
+#define RESTLESS_MS                                                                                \
+	1000	   /* an alias that got better RESTLESS times, each so soon after the last,        \
+		    */
+#define RESTLESS 3 /* may be in such a cycle */
 
 struct verdict {
 	enum wm_status status;

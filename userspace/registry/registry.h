@@ -32,12 +32,10 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 /** Commits what is pending, closes. NULL ok. */
 void wm_registry_close(struct wm_registry *r);
 
-/* Why a script check is refused, or not run; in Consul's words. */
-#define WM_SCRIPTS_OFF                                                                             \
-	"Scripts are disabled on this agent; to enable, configure 'health.scripts' to 'local'"
-#define WM_SCRIPTS_REMOTE                                                                          \
-	"Scripts are disabled on this agent from remote calls; to enable, configure "              \
-	"'health.scripts' to 'local' and register over the Unix socket"
+/* May a client have this agent run programs? Who forgets to say, says no. */
+enum wm_scripts { WM_SCRIPTS_REMOTE = 0, WM_SCRIPTS_OFF, WM_SCRIPTS_ALLOWED };
+/** Why a script check is refused, or is not run; in Consul's words. */
+const char *wm_scripts_refusal(enum wm_scripts s);
 
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
@@ -53,11 +51,9 @@ struct wm_check_draft {
 	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
 	const char *const *args; /* script */
 	unsigned args_count;
-	unsigned output_max;	/* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
-	const char *alias_node; /* alias: NULL, "" or this node's name, any case */
-	/* The client may have this agent run programs; else a script check is refused. Of a check
-	 * that comes with an instance, the instance's counts. */
-	bool trusted;
+	unsigned output_max;	 /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
+	const char *alias_node;	 /* alias: NULL, "" or this node's name, any case */
+	enum wm_scripts scripts; /* of a check that comes with an instance, the instance's counts */
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
@@ -74,7 +70,7 @@ struct wm_instance_draft {
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
-	bool trusted;	     /* see wm_check_draft */
+	enum wm_scripts scripts;
 };
 
 /** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */

@@ -37,6 +37,15 @@ static int check_text(const char *field, const char *s, size_t max, struct wm_er
 	return 0;
 }
 
+const char *wm_scripts_refusal(enum wm_scripts s)
+{
+	return s == WM_SCRIPTS_OFF
+		       ? "Scripts are disabled on this agent; to enable, configure "
+			 "'health.scripts' to 'local'"
+		       : "Scripts are disabled on this agent from remote calls; to enable, "
+			 "configure 'health.scripts' to 'local' and register over the Unix socket";
+}
+
 bool wm_label_valid(const char *s)
 {
 	size_t n = 0;
@@ -492,7 +501,7 @@ static int check_http(const struct wm_check_draft *c, struct wm_err *e)
 	return 0;
 }
 
-static int check_check(const struct wm_check_draft *c, bool trusted, struct wm_err *e)
+static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts, struct wm_err *e)
 {
 	int err;
 
@@ -512,9 +521,8 @@ static int check_check(const struct wm_check_draft *c, bool trusted, struct wm_e
 				  "Invalid check: Notes is too long (limit: %d characters)",
 				  WM_CHECK_NOTES_MAX);
 	err = check_timing(c, e);
-	/* who forgets to say that a client is trusted, refuses */
-	if (!err && c->kind == WM_CHECK_SCRIPT && !trusted)
-		err = wm_err_set(e, WM_E_INTERNAL, WM_SCRIPTS_REMOTE);
+	if (!err && c->kind == WM_CHECK_SCRIPT && scripts != WM_SCRIPTS_ALLOWED)
+		err = wm_err_set(e, WM_E_INTERNAL, "%s", wm_scripts_refusal(scripts));
 	if (!err)
 		err = check_target(c, e);
 	if (!err)
@@ -532,7 +540,7 @@ static int check_checks(const struct wm_instance_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_LIMIT, "Checks: %u given, at most %d are allowed",
 				  d->checks_count, WM_CHECKS_PER_INSTANCE);
 	for (unsigned i = 0; i < d->checks_count; i++) {
-		err = check_check(&d->checks[i], d->trusted, e);
+		err = check_check(&d->checks[i], d->scripts, e);
 		if (err)
 			return err;
 		for (unsigned k = 0; k < i; k++) {
@@ -597,5 +605,5 @@ int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "Missing check name");
 	if (!d->id || !*d->id)
 		named.id = d->name;
-	return check_check(&named, d->trusted, e);
+	return check_check(&named, d->scripts, e);
 }

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* probe_script.c - a program whose exit status is the check's: 0 passes, 1 warns, all else is
+ * critical; Consul's rule. Only where the operator allows it. And the state of a systemd unit,
+ * which the same machinery asks systemctl for. */
+#include "child.h"
+#include "probe.h"
+#include "userspace/base/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define VARIABLE_MAX (WM_CHECK_ID_MAX + 32) /* octets of "NAME=value" */
+
+static void nothing(struct wm_prober *p)
+{
+	(void)p;
+}
+
+static void script_cancel(struct wm_prober *p)
+{
+	wm_child_kill(p->child, NULL);
+	p->child = NULL;
+}
+
+/* Make the output printable, with a word on what is missing of it, within its bound.
+ * @return where it begins. */
+static const char *shown(struct wm_prober *p, const struct wm_child_end *end, char *head,
+			 size_t cap)
+{
+	size_t max = WM_CHECK_OUTPUT_MAX, len = end->output_len;
+	const char *from = end->output;
+
+	*head = '\0';
+	if (end->output_total > wm_prober_output_max(p)) {
+		size_t n = (size_t)snprintf(head, cap, "Captured %u of %llu bytes\n...\n",
+					    wm_prober_output_max(p),
+					    (unsigned long long)end->output_total);
+
+		if (len + n > max) /* its end says most */
+			from += len + n - max;
+	}
+	return from;
+}
+
+static void clean(const struct wm_child_end *end)
+{
+	char *text;
+
+	memcpy(&text, &end->output, sizeof(text)); /* the scratch of children: ours to write */
+	if (end->output_len)
+		wm_probe_clean(text, end->output_len);
+}
+
+static void start_child(struct wm_prober *p, const char *const *argv, uint64_t timeout_ms,
+			void (*fn)(void *arg, const struct wm_child_end *end), size_t output_max)
+{
+	const struct wm_instance *i = p->check->instance;
+	char check[VARIABLE_MAX], service[VARIABLE_MAX], name[VARIABLE_MAX];
+	const char *const env[] = {"LANG=C.UTF-8", check, service, name, NULL};
+	const struct wm_child_options o = {.argv = argv, .env = env, .output_max = output_max};
+	int err = 0;
+
+	snprintf(check, sizeof(check), "WAYMARK_CHECK_ID=%s", p->check->id);
+	snprintf(service, sizeof(service), "WAYMARK_SERVICE_ID=%s", i->id ? i->id : "");
+	snprintf(name, sizeof(name), "WAYMARK_SERVICE=%s", i->service ? i->service->name : "");
+	p->child = wm_child_start(p->h->children, &o, fn, p, &err);
+	if (p->child)
+		wm_schedule_put(p->h->schedule, &p->limit, wm_clock_ms() + timeout_ms);
+	else if (wm_probe_own_fault(err) || err == -EAGAIN)
+		wm_prober_skip(p);
+	else
+		wm_prober_done(p, WM_CRITICAL, "fork/exec %s: %s", argv[0], strerror(-err));
+}
+
+/* --- scripts ---------------------------------------------------------------------------------- */
+
+static const char *script_refusal(const struct wm_prober *p)
+{
+	return p->h->config.scripts ? NULL : wm_scripts_refusal(WM_SCRIPTS_OFF);
+}
+
+static void on_script_end(void *arg, const struct wm_child_end *end)
+{
+	struct wm_prober *p = arg;
+	int code = WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
+	enum wm_status s = code == 0 ? WM_PASSING : code == 1 ? WM_WARNING : WM_CRITICAL;
+	const char *from;
+	char head[80];
+
+	p->child = NULL;
+	clean(end);
+	from = shown(p, end, head, sizeof(head));
+	if (code < 0)
+		wm_prober_done(p, s, "Killed by signal %d\n%s%s", WTERMSIG(end->status), head,
+			       from);
+	else if (!end->output_total && code)
+		wm_prober_done(p, s, "Exit status %d", code);
+	else
+		wm_prober_done(p, s, "%s%s", head, from);
+}
+
+static void script_timeout(struct wm_prober *p)
+{
+	struct wm_child_end end = {0};
+	char after[48] = "", head[80];
+	const char *from;
+
+	wm_child_kill(p->child, &end);
+	p->child = NULL;
+	clean(&end);
+	from = shown(p, &end, head, sizeof(head));
+	wm_duration_format((int64_t)(wm_prober_timeout_ms(p) * WM_NS_PER_MS), after, sizeof(after));
+	wm_prober_done(p, WM_CRITICAL, "Timed out (%s) running check%s%s%s", after,
+		       end.output_total ? "\n\n" : "", head, from);
+}
+
+static void script_start(struct wm_prober *p, uint64_t timeout_ms)
+{
+	const char *argv[WM_CHECK_ARGS_MAX + 1] = {NULL};
+
+	for (unsigned i = 0; i < p->check->args_count && i < WM_CHECK_ARGS_MAX; i++)
+		argv[i] = p->check->args[i];
+	start_child(p, argv, timeout_ms, on_script_end, wm_prober_output_max(p));
+}
+
+const struct wm_probe_kind wm_probe_script = {.prepare = nothing,
+					      .start = script_start,
+					      .cancel = script_cancel,
+					      .timeout = script_timeout,
+					      .refusal = script_refusal};
