@@ -8,6 +8,7 @@ names() { ask "$1.service.mesh.internal" | sort | xargs; }
 put() { code -X PUT "$API/v1/agent/$1" "${@:2}"; }
 said() { api -X PUT "$@"; } # the answer's text
 field() { api "$API/v1/agent/checks" | jq -r ".\"$1\".$2"; }
+# shellcheck disable=SC2317 # called by until_ok
 is() { [ "$(field "$1" Status)" = "$2" ]; }
 
 start_agent

@@ -366,3 +366,108 @@ Test(health_script, drafts_of_clients_that_are_not_trusted_are_refused)
 	cr_assert_eq(wm_registry_check_register(registry, NULL, &c, NULL, NULL, &e), WM_E_INVALID);
 	cr_assert_str_eq(e.text, "Invalid check: ScriptArgs must begin with a program");
 }
+
+/* --- systemd units --- */
+
+static struct wm_check_draft unit(const char *name)
+{
+	return (struct wm_check_draft){
+		.kind = WM_CHECK_OS_SERVICE, .target = name, .interval_ms = 5, .timeout_ms = 20000};
+}
+
+/* The real systemctl, which is there with and without a systemd that runs. */
+Test(health_script, a_unit_that_is_not_there_is_critical)
+{
+	struct wm_check *c;
+
+	if (access("/usr/bin/systemctl", X_OK) && access("/bin/systemctl", X_OK))
+		cr_skip("no systemctl on this machine");
+	health_config.scripts = false;
+	c = add("u", unit("wm-no-such-unit.service"));
+	cr_assert_str_eq(wm_check_kind_str(c->kind), "os_service");
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	if (access("/run/systemd/system", F_OK))
+		cr_assert(strstr(c->output, "systemd does not answer: System has not been booted"),
+			  "%s", c->output);
+	else
+		cr_assert_str_eq(c->output, "Service \"wm-no-such-unit.service\" cannot be found: "
+					    "not-found");
+}
+
+Test(health_script, a_unit_that_runs_passes)
+{
+	struct wm_check *c;
+
+	if (access("/run/systemd/system", F_OK))
+		cr_skip("systemd does not run on this machine");
+	c = add("u", unit("local-fs.target"));
+	UNTIL(c->status == WM_PASSING);
+	cr_assert_str_eq(c->output, "Service \"local-fs.target\" is healthy");
+}
+
+Test(health_script, states_of_units)
+{
+	static const struct {
+		const char *said, *text;
+		enum wm_status s;
+	} all[] = {
+		{"LoadState=loaded\nActiveState=active\nSubState=running\n",
+		 "Service \"a\" is healthy", WM_PASSING},
+		{"LoadState=loaded\nActiveState=active\nSubState=exited\n",
+		 "Service \"a\" is healthy", WM_PASSING},
+		{"SubState=auto-restart\nActiveState=activating\nLoadState=loaded",
+		 "Service \"a\" is activating (auto-restart)", WM_WARNING},
+		{"LoadState=loaded\nActiveState=reloading\nSubState=reload\n",
+		 "Service \"a\" is reloading (reload)", WM_WARNING},
+		{"LoadState=loaded\nActiveState=deactivating\nSubState=stop\n",
+		 "Service \"a\" is deactivating (stop)", WM_WARNING},
+		{"LoadState=loaded\nActiveState=inactive\nSubState=dead\n",
+		 "Service \"a\" is not running: inactive (dead)", WM_CRITICAL},
+		{"LoadState=loaded\nActiveState=failed\nSubState=failed\n",
+		 "Service \"a\" is not running: failed (failed)", WM_CRITICAL},
+		{"LoadState=not-found\nActiveState=inactive\nSubState=dead\n",
+		 "Service \"a\" cannot be found: not-found", WM_CRITICAL},
+		{"LoadState=masked\nActiveState=inactive\nSubState=dead\n",
+		 "Service \"a\" cannot be found: masked", WM_CRITICAL},
+		{"Failed to connect to bus: Host is down",
+		 "Service \"a\": systemd does not answer: Failed to connect to bus: Host is down",
+		 WM_CRITICAL},
+		{"", "Service \"a\": systemd does not answer: no output", WM_CRITICAL},
+		{"ActiveState=active", "Service \"a\": systemd does not answer: ActiveState=active",
+		 WM_CRITICAL},
+	};
+	char text[256];
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		cr_assert_eq(wm_unit_judge("a", all[i].said, text, sizeof(text)), all[i].s, "%s",
+			     all[i].said);
+		cr_assert_str_eq(text, all[i].text);
+	}
+}
+
+Test(health_script, names_that_are_no_units_are_refused)
+{
+	static const char *const bad[] = {"",	 "-x",	 "--help", "a b", "a*",
+					  "a/b", "a\nb", "[x]",	   "a?"};
+	static char longest[WM_CHECK_UNIT_MAX + 2];
+	struct wm_check_draft d = unit("");
+	struct wm_err e = {0};
+
+	d.name = "u";
+	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		d.target = bad[i];
+		cr_assert_eq(wm_registry_check_register(registry, NULL, &d, NULL, NULL, &e),
+			     WM_E_INVALID, "%s", bad[i]);
+		cr_assert(strstr(e.text, "OSService"), "%s", e.text);
+	}
+	memset(longest, 'a', WM_CHECK_UNIT_MAX + 1);
+	d.target = longest;
+	cr_assert_eq(wm_registry_check_register(registry, NULL, &d, NULL, NULL, &e), WM_E_INVALID);
+	longest[WM_CHECK_UNIT_MAX] = '\0';
+	cr_assert_eq(wm_registry_check_register(registry, NULL, &d, NULL, NULL, &e), 0);
+	d.target = "getty@tty1.service";
+	d.name = "v";
+	cr_assert_eq(wm_registry_check_register(registry, NULL, &d, NULL, NULL, &e), 0);
+	wm_registry_flush(registry);
+}

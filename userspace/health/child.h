@@ -30,8 +30,9 @@ struct wm_child_end {
 struct wm_children *wm_children_new(struct wm_loop *l); /* NULL without memory */
 /** Kills and reaps all that still run; waits for them WM_CHILDREN_WAIT_MS at most. NULL ok. */
 void wm_children_free(struct wm_children *all);
-#define WM_CHILDREN_WAIT_MS 500 /* ms that who was killed may take to go: longer is a stuck disk   \
-				 */
+#define WM_CHILDREN_WAIT_MS                                                                        \
+	500 /* ms that who was killed may take to go: longer is a stuck disk                       \
+	     */
 /** Start a program; what @p o points to is copied. stdin is /dev/null, the directory is "/".
  *  @p fn runs once, after the program ended and its group was killed, unless wm_child_kill() was
  *  called; never before this returns. Blocks until the program is loaded.

@@ -16,9 +16,13 @@
 #define DUES_OWN	2	   /* pump, look */
 
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
-	[WM_CHECK_TTL] = &wm_probe_ttl,	    [WM_CHECK_TCP] = &wm_probe_tcp,
-	[WM_CHECK_HTTP] = &wm_probe_http,   [WM_CHECK_UDP] = &wm_probe_udp,
-	[WM_CHECK_ALIAS] = &wm_probe_alias, [WM_CHECK_SCRIPT] = &wm_probe_script,
+	[WM_CHECK_TTL] = &wm_probe_ttl,
+	[WM_CHECK_TCP] = &wm_probe_tcp,
+	[WM_CHECK_HTTP] = &wm_probe_http,
+	[WM_CHECK_UDP] = &wm_probe_udp,
+	[WM_CHECK_ALIAS] = &wm_probe_alias,
+	[WM_CHECK_SCRIPT] = &wm_probe_script,
+	[WM_CHECK_OS_SERVICE] = &wm_probe_os_service,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)

@@ -33,7 +33,7 @@ struct wm_probe_kind {
 	const char *(*refusal)(const struct wm_prober *p);
 };
 extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
-	wm_probe_alias, wm_probe_script;
+	wm_probe_alias, wm_probe_script, wm_probe_os_service;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -99,6 +99,8 @@ void wm_alias_changed(struct wm_health *h, const char *id);
 void wm_alias_all_changed(struct wm_health *h);
 /** Turn-end hook: let those look again. */
 bool wm_alias_turn_end(void *health);
+/** What `systemctl show` said of a unit, as a status and a sentence. Pure. */
+enum wm_status wm_unit_judge(const char *unit, const char *text, char *ret, size_t cap);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
 /** Timeout in force. */

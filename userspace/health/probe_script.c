@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #define VARIABLE_MAX (WM_CHECK_ID_MAX + 32) /* octets of "NAME=value" */
+#define UNIT_OUTPUT  1024		    /* octets kept of what systemctl says: some lines */
 
 static void nothing(struct wm_prober *p)
 {
@@ -130,3 +131,83 @@ const struct wm_probe_kind wm_probe_script = {.prepare = nothing,
 					      .cancel = script_cancel,
 					      .timeout = script_timeout,
 					      .refusal = script_refusal};
+
+/* --- systemd units ---------------------------------------------------------------------------- */
+
+/* Value of "KEY=value", a line of @p text, in @p to. */
+static void line_of(const char *text, const char *key, char *to, size_t cap)
+{
+	size_t n = strlen(key);
+
+	*to = '\0';
+	for (; text; text = strchr(text, '\n'), text += text != NULL) {
+		if (strncmp(text, key, n) != 0 || text[n] != '=')
+			continue;
+		snprintf(to, cap, "%.*s", (int)strcspn(text + n + 1, "\n"), text + n + 1);
+		return;
+	}
+}
+
+enum wm_status wm_unit_judge(const char *unit, const char *text, char *ret, size_t cap)
+{
+	static const char *const moving[] = {"activating", "reloading", "deactivating",
+					     "maintenance", "refreshing"};
+	char load[32], active[32], sub[32];
+
+	line_of(text, "LoadState", load, sizeof(load));
+	line_of(text, "ActiveState", active, sizeof(active));
+	line_of(text, "SubState", sub, sizeof(sub));
+	if (!*load || !*active) {
+		snprintf(ret, cap, "Service \"%s\": systemd does not answer: %s", unit,
+			 *text ? text : "no output");
+		return WM_CRITICAL;
+	}
+	if (strcmp(active, "active") == 0) {
+		snprintf(ret, cap, "Service \"%s\" is healthy", unit);
+		return WM_PASSING;
+	}
+	if (strcmp(load, "loaded") != 0) {
+		snprintf(ret, cap, "Service \"%s\" cannot be found: %s", unit, load);
+		return WM_CRITICAL;
+	}
+	for (unsigned i = 0; i < WM_ARRAY_LEN(moving); i++) {
+		if (strcmp(active, moving[i]) == 0) {
+			snprintf(ret, cap, "Service \"%s\" is %s (%s)", unit, active, sub);
+			return WM_WARNING;
+		}
+	}
+	snprintf(ret, cap, "Service \"%s\" is not running: %s (%s)", unit, active, sub);
+	return WM_CRITICAL;
+}
+
+static void on_unit_end(void *arg, const struct wm_child_end *end)
+{
+	char text[UNIT_OUTPUT + WM_CHECK_UNIT_MAX + 64];
+	struct wm_prober *p = arg;
+	enum wm_status s;
+
+	p->child = NULL;
+	clean(end);
+	s = wm_unit_judge(p->check->target, end->output, text, sizeof(text));
+	wm_prober_done(p, s, "%s", text);
+}
+
+static void unit_timeout(struct wm_prober *p)
+{
+	script_cancel(p);
+	wm_prober_done(p, WM_CRITICAL, "Service \"%s\": systemd does not answer in time",
+		       p->check->target);
+}
+
+static void unit_start(struct wm_prober *p, uint64_t timeout_ms)
+{
+	/* the name is no option and no pattern: registration lets neither through */
+	const char *const argv[] = {
+		"systemctl", "show",	       "--property=LoadState,ActiveState,SubState",
+		"--",	     p->check->target, NULL};
+
+	start_child(p, argv, timeout_ms, on_unit_end, UNIT_OUTPUT);
+}
+
+const struct wm_probe_kind wm_probe_os_service = {
+	.prepare = nothing, .start = unit_start, .cancel = script_cancel, .timeout = unit_timeout};
