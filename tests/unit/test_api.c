@@ -346,8 +346,12 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 	static const struct {
 		const char *body, *text;
 	} all[] = {
-		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a:1\", \"Interval\": \"1s\"}}",
-		 "Invalid check: GRPC is not supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a\", \"Interval\": \"1s\"}}",
+		 "Invalid check: GRPC \"a\" must be host:port or host:port/service, with a port "
+		 "from "
+		 "1 to 65535"},
+		{"{\"Name\": \"x\", \"Check\": {\"H2PING\": \"a:1/s\", \"Interval\": \"1s\"}}",
+		 "Invalid check: H2PING is not supported"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
 		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
 		 "IPv6 address in brackets"},

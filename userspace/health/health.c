@@ -23,6 +23,7 @@ static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_ALIAS] = &wm_probe_alias,
 	[WM_CHECK_SCRIPT] = &wm_probe_script,
 	[WM_CHECK_OS_SERVICE] = &wm_probe_os_service,
+	[WM_CHECK_GRPC] = &wm_probe_grpc,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)

@@ -33,7 +33,7 @@ struct wm_probe_kind {
 	const char *(*refusal)(const struct wm_prober *p);
 };
 extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
-	wm_probe_alias, wm_probe_script, wm_probe_os_service;
+	wm_probe_alias, wm_probe_script, wm_probe_os_service, wm_probe_grpc;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -101,6 +101,9 @@ void wm_alias_all_changed(struct wm_health *h);
 bool wm_alias_turn_end(void *health);
 /** What `systemctl show` said of a unit, as a status and a sentence. Pure. */
 enum wm_status wm_unit_judge(const char *unit, const char *text, char *ret, size_t cap);
+/** Status in a gRPC answer of grpc.health.v1.Health/Check, framed, in @p ret: 1 is SERVING.
+ *  @return false: it is no such answer. Pure; reads @p n octets at most. */
+bool wm_grpc_serving(const uint8_t *p, size_t n, uint64_t *ret);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
 /** Timeout in force. */

@@ -250,7 +250,8 @@ static void answer_of(struct wm_http_call *call, CURLcode code, struct wm_http_a
 	*a = (struct wm_http_answer){.body = call->body && call->len ? call->body : "",
 				     .body_len = call->len,
 				     .phrase = call->phrase,
-				     .reason = ""};
+				     .reason = "",
+				     .call = call};
 	/* an answer longer than we care to read is whole for us */
 	if (code == CURLE_WRITE_ERROR && call->beyond > DRAIN_MAX)
 		code = CURLE_OK;
@@ -426,8 +427,10 @@ static int set_method(struct wm_http_call *call, const struct wm_http_call_optio
 	if (post && !body)
 		body = "";
 	if (body) {
-		bad |= curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-					(curl_off_t)strlen(body)) != CURLE_OK;
+		size_t len = o->body_len ? o->body_len : strlen(body);
+
+		bad |= curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len) !=
+		       CURLE_OK;
 		bad |= curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK;
 	}
 	if (strcmp(method, "HEAD") == 0)
@@ -525,6 +528,14 @@ static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options
 	return !bad;
 }
 
+static long version_of(const struct wm_http_call_options *o)
+{
+	if (!o->http2)
+		return CURL_HTTP_VERSION_1_1;
+	return strncasecmp(o->url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
+						     : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
 static int set_options(struct wm_http_call *call, const struct wm_http_call_options *o)
 {
 	long ms = o->timeout_ms < 1	      ? 1
@@ -541,7 +552,7 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_PROXY, ""); /* not even from the environment */
 	SET(CURLOPT_NOPROXY, "*");
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_HTTP_VERSION, version_of(o));
 	SET(CURLOPT_FRESH_CONNECT, 1L);
 	SET(CURLOPT_FORBID_REUSE, 1L);
 	SET(CURLOPT_TIMEOUT_MS, ms);
@@ -662,6 +673,19 @@ out:
 	if (ret_err)
 		*ret_err = err;
 	return NULL;
+}
+
+const char *wm_http_answer_header(const struct wm_http_answer *a, const char *name)
+{
+	struct curl_header *h = NULL;
+
+	if (curl_easy_header(a->call->easy, name, 0, CURLH_HEADER | CURLH_TRAILER, -1, &h))
+		return NULL;
+	/* of several, any request for an index gives their number */
+	if (h->amount > 1 && curl_easy_header(a->call->easy, name, h->amount - 1,
+					      CURLH_HEADER | CURLH_TRAILER, -1, &h))
+		return NULL;
+	return h->value;
 }
 
 void wm_http_call_cancel(struct wm_http_call *call)

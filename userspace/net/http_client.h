@@ -20,9 +20,11 @@ struct wm_http_call_options {
 	const char *unix_socket;    /* path to connect to instead of the URL's host; NULL: none */
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	const char *body;	    /* may be NULL */
-	uint64_t timeout_ms;	    /* whole call */
-	size_t answer_max;	    /* octets of the body kept */
-	bool follow_redirects;	    /* 5 at most, http and https only */
+	size_t body_len;	    /* octets of it; 0: up to its NUL */
+	bool http2; /* instead of HTTP/1.1: with http without asking first, with https by ALPN */
+	uint64_t timeout_ms;   /* whole call */
+	size_t answer_max;     /* octets of the body kept */
+	bool follow_redirects; /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
@@ -36,6 +38,7 @@ struct wm_http_answer {
 	const char *phrase; /* of the status line, printable, "" if none; never NULL */
 	const char *body;   /* borrowed during the callback, NUL-terminated */
 	size_t body_len;
+	const struct wm_http_call *call; /* for wm_http_answer_header() */
 };
 /** @param calls_max calls in flight; more are queued. */
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max);
@@ -48,4 +51,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 					const struct wm_http_call_options *o,
 					void (*fn)(void *arg, const struct wm_http_answer *a),
 					void *arg, int *ret_err);
+/** Value of a header or trailer of the answer, the last one if it repeats; NULL: there is none.
+ *  Borrowed during the callback. */
+const char *wm_http_answer_header(const struct wm_http_answer *a, const char *name);
 void wm_http_call_cancel(struct wm_http_call *call); /* NULL ok; @p fn will not run */
