@@ -57,4 +57,42 @@ check "and says why" "$off" "$(field job Output)"
 check "it is not in DNS" NXDOMAIN "$(status_of job.service.mesh.internal)"
 matches "a setting that is no such word" "health.scripts: off or local" \
 	"$("$B/waymarkd" --check-config --set health.scripts=on 2>&1)"
+# --- HTTP/2: a server that is not of the libraries we use, and gRPC
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+	-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$TMP/key.pem" -out "$TMP/cert.pem" 2>"$TMP/openssl.log"
+stop_agent
+start_agent --set "health.ca_file=$TMP/cert.pem"
+nghttpd --no-tls 9001 >"$TMP/nghttpd.log" 2>&1 &
+plain=$!
+nghttpd 9002 "$TMP/key.pem" "$TMP/cert.pem" >"$TMP/nghttpd-tls.log" 2>&1 &
+secure=$!
+/usr/bin/python3 tests/unit/grpc_peer.py "$TMP" >"$TMP/grpc.port" 2>"$TMP/grpc.log" &
+grpc=$!
+until_ok 30 test -s "$TMP/grpc.port" || fail "no gRPC server"
+printf up >"$TMP/state"
+probe() { # name, address, check
+	check "$1: registered" 200 "$(put service/register -d "{\"Name\": \"$1\", \"Address\": \"$2\", \"Port\": 1,
+		\"Check\": {\"CheckID\": \"$1\", \"Interval\": \"1s\", \"Timeout\": \"10s\", $3}}")"
+}
+probe ping 127.1.1.1 '"H2PING": "127.0.0.1:9001", "H2PingUseTLS": false'
+probe pings 127.1.1.2 '"H2PING": "localhost:9002"'
+probe rpc 127.1.1.3 "\"GRPC\": \"localhost:$(<"$TMP/grpc.port")/file\""
+for s in ping pings rpc; do
+	until_ok 30 is $s passing || fail "$s does not pass: $(field $s Output)"
+done
+check "they are in DNS" "127.1.1.1 127.1.1.2 127.1.1.3" "$(names ping) $(names pings) $(names rpc)"
+check "their types" "h2ping h2ping grpc" "$(field ping Type) $(field pings Type) $(field rpc Type)"
+printf down >"$TMP/state"
+kill $plain $secure
+for s in ping pings rpc; do
+	until_ok 30 is $s critical || fail "$s passes: $(field $s Output)"
+done
+matches "why" "failed: .*(refused|connect)" "$(field ping Output)"
+check "why the service is not healthy" "gRPC application didn't report service healthy: NOT_SERVING" "$(field rpc Output)"
+kill $grpc
+probe unit 127.1.1.4 '"OSService": "wm-no-such-unit"'
+# shellcheck disable=SC2317 # called by until_ok
+asked() { [[ "$(field unit Output)" == *wm-no-such-unit* ]]; }
+until_ok 30 asked || fail "systemd is not asked: $(field unit Output)"
+check "a unit that is not there" critical "$(field unit Status)"
 done_testing

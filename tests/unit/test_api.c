@@ -351,7 +351,7 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "from "
 		 "1 to 65535"},
 		{"{\"Name\": \"x\", \"Check\": {\"H2PING\": \"a:1/s\", \"Interval\": \"1s\"}}",
-		 "Invalid check: H2PING is not supported"},
+		 "Invalid check: H2PING \"a:1/s\" must be host:port, with a port from 1 to 65535"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
 		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
 		 "IPv6 address in brackets"},

@@ -101,7 +101,7 @@ static struct wm_check *probe(const char *id, enum wm_check_kind kind, unsigned 
 static void expect(struct wm_check *c, enum wm_status s, const char *output)
 {
 	UNTIL(*c->output);
-	cr_assert_str_eq(c->output, output);
+	cr_assert_str_eq(c->output, output, "%s: %s", c->id, c->output);
 	cr_assert_eq(c->status, s);
 }
 
@@ -283,5 +283,132 @@ Test(health_h2, grpc_answers_are_read_within_their_bounds)
 		for (size_t cut = 0; cut < all[i].n; cut++)
 			wm_grpc_serving(copy + all[i].n - cut, cut, &status);
 		free(copy);
+	}
+}
+
+/* --- H2PING --- */
+
+Test(health_h2, ping_with_and_without_tls)
+{
+	struct server plain, secure;
+	struct wm_check *c;
+
+	grpc_start(&plain, false);
+	grpc_start(&secure, true);
+	c = probe("plain", WM_CHECK_H2PING, plain.port, NULL, false);
+	cr_assert_str_eq(wm_check_kind_str(c->kind), "h2ping");
+	expect(c, WM_PASSING, "HTTP2 ping was successful");
+	expect(probe("tls", WM_CHECK_H2PING, secure.port, NULL, true), WM_PASSING,
+	       "HTTP2 ping was successful");
+	/* and each way crossed */
+	c = probe("crossed", WM_CHECK_H2PING, plain.port, NULL, true);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	c = probe("crossed2", WM_CHECK_H2PING, secure.port, NULL, false);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert(strstr(c->output, "HTTP2 ping to 127.0.0.1:"), "%s", c->output);
+	server_stop(&plain);
+	UNTIL(check_of("plain")->status == WM_CRITICAL);
+	cr_assert(strstr(check_of("plain")->output, "failed: "), "%s", check_of("plain")->output);
+	server_stop(&secure);
+	UNTIL(check_of("tls")->status == WM_CRITICAL);
+	cr_assert_eq(stats().skipped, 0);
+}
+
+Test(health_h2, ping_to_an_untrusted_server)
+{
+	struct wm_check *c;
+	struct server s;
+
+	grpc_start(&s, true);
+	health_config.ca_file = tls.other;
+	health->config.ca_file = tls.other;
+	c = probe("tls", WM_CHECK_H2PING, s.port, NULL, true);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert(strstr(c->output, "certificate"), "%s", c->output);
+	server_stop(&s);
+}
+
+Test(health_h2, ping_to_servers_of_http_1_and_to_silent_ones)
+{
+	char target[64];
+	struct wm_check_draft d = {
+		.kind = WM_CHECK_H2PING, .target = target, .interval_ms = 5, .timeout_ms = 100};
+	uint16_t port = 0;
+	int fd = peer_listen(512, &port);
+	struct wm_check *c;
+	struct peer p;
+
+	peer_start(&p);
+	c = probe("plain", WM_CHECK_H2PING, p.port, NULL, false);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	c = probe("tls", WM_CHECK_H2PING, tls.port, NULL, true);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	/* connections are made by the kernel, and nobody ever answers */
+	snprintf(target, sizeof(target), "127.0.0.1:%u", port);
+	c = add("silent", d);
+	UNTIL(*c->output);
+	snprintf(target, sizeof(target), "HTTP2 ping to 127.0.0.1:%u failed: timed out", port);
+	cr_assert_str_eq(c->output, target);
+	/* one in flight goes with its check */
+	snprintf(target, sizeof(target), "127.0.0.1:%u", port);
+	d.timeout_ms = 20000;
+	add("silent", d);
+	UNTIL(stats().in_flight >= 1 && ((struct wm_prober *)check_of("silent")->prober)->flying);
+	for (int i = 0; i < 5; i++)
+		wm_loop_turn(loop, 5);
+	submit("silent", NULL, 0);
+	wm_registry_flush(registry);
+	cr_assert_null(check_of("silent"));
+	close(fd);
+	peer_stop(&p);
+}
+
+#define SETTINGS "\0\0\6\4\0\0\0\0\0\0\3\0\0\0\144"
+#define ACKED	 "\0\0\10\6\1\0\0\0\0waymark."
+
+Test(health_h2, what_a_server_says_is_read_in_any_pieces)
+{
+	static const struct {
+		const char *octets;
+		size_t n;
+		int verdict;
+	} all[] = {
+		{SETTINGS ACKED, 32, 1},
+		{SETTINGS "\0\0\0\4\1\0\0\0\0" ACKED, 41, 1},
+		{SETTINGS "\0\0\10\6\0\0\0\0\0waymark." ACKED, 49, 1}, /* its own PING */
+		{SETTINGS "\0\0\10\6\1\0\0\0\0another." ACKED, 49, 1},
+		{SETTINGS "\0\0\10\6\0\0\0\0\0waymark.", 32, 0},
+		{ACKED, 17, -EPROTO},
+		{"\0\0\0\4\1\0\0\0\0", 9, -EPROTO},
+		{"HTTP/1.1 400 Bad Request\r\n", 26, -EPROTO},
+		{SETTINGS "\0\0\7\6\1\0\0\0\0waymark", 31, -EPROTO},
+		{SETTINGS "\1\0\0\0\0\0\0\0\1", 24, -EPROTO},
+		{SETTINGS "\0\0\10\7\0\0\0\0\0\0\0\0\0\0\0\0\1" ACKED, 49, -ECONNREFUSED},
+	};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		const char *why = NULL;
+
+		for (size_t cut = 0; cut <= all[i].n; cut++) {
+			char *copy = malloc(cut + !cut); /* exact: a read behind it is seen */
+			int verdict;
+
+			memcpy(copy, all[i].octets, cut);
+			verdict = wm_h2_heard(copy, cut, &why);
+			if (cut == all[i].n)
+				cr_assert_eq(verdict, all[i].verdict, "%u: %d", i, verdict);
+			else
+				cr_assert(!verdict || verdict == all[i].verdict, "%u: %d", i,
+					  verdict);
+			cr_assert((verdict < 0) == (why != NULL));
+			free(copy);
+			if (verdict)
+				break;
+		}
 	}
 }

@@ -574,10 +574,8 @@ static int judge_kind(struct decoder *d, struct raw_check *c)
 		c->d.target = all[i].target;
 		c->d.use_tls = all[i].use_tls;
 	}
-	if (kinds <= 1 && c->d.kind <= WM_CHECK_GRPC)
-		return 0;
 	if (kinds <= 1)
-		return unsupported(d, "H2PING");
+		return 0;
 	if (kinds == 2 && set(c->http) && set(c->tcp))
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "Invalid check: HTTP and TCP cannot both be specified");

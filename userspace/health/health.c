@@ -24,6 +24,7 @@ static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_SCRIPT] = &wm_probe_script,
 	[WM_CHECK_OS_SERVICE] = &wm_probe_os_service,
 	[WM_CHECK_GRPC] = &wm_probe_grpc,
+	[WM_CHECK_H2PING] = &wm_probe_h2ping,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)

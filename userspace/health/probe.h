@@ -33,7 +33,7 @@ struct wm_probe_kind {
 	const char *(*refusal)(const struct wm_prober *p);
 };
 extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
-	wm_probe_alias, wm_probe_script, wm_probe_os_service, wm_probe_grpc;
+	wm_probe_alias, wm_probe_script, wm_probe_os_service, wm_probe_grpc, wm_probe_h2ping;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -104,6 +104,9 @@ enum wm_status wm_unit_judge(const char *unit, const char *text, char *ret, size
 /** Status in a gRPC answer of grpc.health.v1.Health/Check, framed, in @p ret: 1 is SERVING.
  *  @return false: it is no such answer. Pure; reads @p n octets at most. */
 bool wm_grpc_serving(const uint8_t *p, size_t n, uint64_t *ret);
+/** What a server of HTTP/2 has said so far: above 0 it answered our ping, 0 it has not yet, below 0
+ * a negative errno and in @p ret_why what is wrong, static. Pure. */
+int wm_h2_heard(const void *data, size_t len, const char **ret_why);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
 /** Timeout in force. */

@@ -28,9 +28,17 @@ struct wm_http_call_options {
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
-	bool connect_only; /* resolve and connect to the URL's host and port, with https shake
-hands, then close; no request */
+	/* resolve and connect to the URL's host and port, with https shake hands, then close; no
+	 * request */
+	bool connect_only;
+	/* With connect_only, to speak another protocol: octets that are sent once connected, and
+	 * who judges all that came so far, answer_max octets at most: above 0 it is enough, 0 more
+	 * is wanted, a negative errno ends the call with it and @p ret_why, static. NULL: none. */
+	const void *say;
+	size_t say_len; /* WM_HTTP_SAY_MAX at most */
+	int (*heard)(const void *data, size_t len, const char **ret_why);
 };
+#define WM_HTTP_SAY_MAX 128 /* octets: a greeting */
 struct wm_http_answer {
 	int error;	    /* 0, negative errno, -ETIMEDOUT */
 	const char *reason; /* for people when error != 0 */
