@@ -553,7 +553,9 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 				     .interval_min_ms = a->settings.health_interval_min_ms,
 				     .default_timeout_ms = a->settings.health_timeout_ms,
 				     .ca_file = a->settings.health_ca_file,
-				     .scripts = strcmp(a->settings.health_scripts, "local") == 0};
+				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
+				     .flap_changes = (unsigned)a->settings.health_flap_changes,
+				     .flap_window_ms = a->settings.health_flap_window_ms};
 
 	/* better no start than every check over TLS critical */
 	if (*c.ca_file && access(c.ca_file, R_OK)) {

@@ -103,6 +103,7 @@ static void landed(struct wm_prober *p)
 void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 {
 	struct wm_health *h = p->h;
+	size_t n;
 	va_list ap;
 
 	landed(p);
@@ -110,8 +111,10 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	h->stats.failures += s == WM_CRITICAL;
 	if (!judge(p, &s))
 		return;
+	s = wm_flap_judge(p, s, wm_clock_ms(), h->text, sizeof(h->text));
+	n = strlen(h->text);
 	va_start(ap, fmt);
-	vsnprintf(h->text, sizeof(h->text), fmt, ap);
+	vsnprintf(h->text + n, sizeof(h->text) - n, fmt, ap);
 	va_end(ap);
 	/* reasons of failures may quote the peer too: a certificate's names */
 	wm_probe_clean(h->text, strlen(h->text));
@@ -325,6 +328,7 @@ static void prober_stop(struct wm_prober *p)
 	if (p->kind->forget)
 		p->kind->forget(p);
 	wm_schedule_drop(h->schedule, &p->run);
+	wm_flap_forget(p);
 	p->passes = p->fails = 0;
 	p->shifted = false;
 }
@@ -495,6 +499,8 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	h->config = *c;
 	if (!h->config.probes_max)
 		h->config.probes_max = 1;
+	if (h->config.flap_changes > WM_FLAP_CHANGES_MAX)
+		h->config.flap_changes = WM_FLAP_CHANGES_MAX;
 	if (!h->config.interval_min_ms)
 		h->config.interval_min_ms = 1;
 	if (!h->config.deregister_min_ms)

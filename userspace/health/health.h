@@ -17,7 +17,12 @@ struct wm_health_config {
 	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
 	const char *ca_file;
 	bool scripts; /* run script checks; else they are critical */
+	/* A check that changes its status more often than this in a window is held in its worse
+	 * status; 0: never. WM_FLAP_CHANGES_MAX at most. */
+	unsigned flap_changes;
+	uint64_t flap_window_ms;
 };
+#define WM_FLAP_CHANGES_MAX  16	   /* changes whose times are kept for each check that had one */
 #define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */
 
 struct wm_health_stats {
@@ -27,6 +32,9 @@ struct wm_health_stats {
 	uint64_t unstarted; /* checks that are not run: no memory */
 	uint64_t reaped;  /* instances handed to the registry for removal: critical for too long */
 	uint64_t expired; /* TTLs that ran out */
+	uint64_t flaps;	  /* checks that began to be held in their worse status: they changed too
+			     often */
+	uint64_t held;	  /* checks that are held now */
 	uint64_t alias_far; /* looks of aliases that reach too far to tell; the status stays */
 };
 /** Subscribes to @p r, hooks into the end of @p l's turns, and starts what is already there. Both

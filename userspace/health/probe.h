@@ -45,7 +45,8 @@ struct wm_prober {
 	uint64_t shape;		/* hash of the definition: what a change of restarts it */
 	unsigned passes, fails; /* results in a row */
 	bool flying, queued;
-	bool shifted; /* moved after a standstill; not again before it has run */
+	struct wm_flap *flap; /* NULL: its status has not changed yet */
+	bool shifted;	      /* moved after a standstill; not again before it has run */
 	struct wm_http_call *call;
 	struct wm_child *child;
 	struct wm_io *io;
@@ -72,6 +73,16 @@ struct wm_alias {
 	char id[];		    /* "" is the node */
 };
 TAILQ_HEAD(wm_aliases, wm_alias);
+
+/* Of a check whose status has changed. */
+struct wm_flap {
+	uint64_t at_ms[WM_FLAP_CHANGES_MAX + 1]; /* ring: when the results changed */
+	unsigned changes;			 /* so far; the next goes to changes % ring */
+	uint64_t steady_ms;			 /* since when results are what they are */
+	uint64_t hold_ms, released_ms;		 /* released: 0 never */
+	enum wm_status last;			 /* result */
+	bool held;
+};
 
 struct wm_health {
 	struct wm_loop *loop;
@@ -109,6 +120,14 @@ bool wm_grpc_serving(const uint8_t *p, size_t n, uint64_t *ret);
 int wm_h2_heard(const void *data, size_t len, const char **ret_why);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
+/* --- flap.c --- */
+/** What becomes of result @p s, thresholds applied: getting worse always counts at once; getting
+ * better waits while the check is held, then it is the status that the check has, and @p note says
+ * why.
+ *  @p note is "" otherwise. */
+enum wm_status wm_flap_judge(struct wm_prober *p, enum wm_status s, uint64_t now_ms, char *note,
+			     size_t cap);
+void wm_flap_forget(struct wm_prober *p); /* as if its status had never changed */
 /** Timeout in force. */
 uint64_t wm_prober_timeout_ms(const struct wm_prober *p);
 /** Octets kept of an output: what the check says, WM_CHECK_OUTPUT_MAX at most. */
