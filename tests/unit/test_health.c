@@ -417,6 +417,68 @@ Test(health, results_in_a_row_move_the_status)
 	cr_assert_eq(stats().in_flight, 0);
 }
 
+Test(health, thresholds_and_initial_status_hold_for_every_kind_that_probes)
+{
+	static const char *const args[] = {"true"};
+	static const struct wm_check_draft all[] = {
+		{.kind = WM_CHECK_TCP, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_HTTP, .target = "http://127.0.0.1:1/"},
+		{.kind = WM_CHECK_UDP, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_SCRIPT, .args = args, .args_count = 1},
+		{.kind = WM_CHECK_OS_SERVICE, .target = "a.service"},
+		{.kind = WM_CHECK_GRPC, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_H2PING, .target = "127.0.0.1:1"},
+	};
+	static const enum wm_status want[] = {WM_WARNING, WM_PASSING, WM_PASSING, WM_WARNING,
+					      WM_CRITICAL};
+
+	health->config.scripts = true;
+	for (unsigned k = 0; k < WM_ARRAY_LEN(all); k++) {
+		struct wm_check_draft d = all[k];
+		struct wm_instance_draft i = {.id = "i",
+					      .name = "web",
+					      .checks = &d,
+					      .checks_count = 1,
+					      .replace_checks = true,
+					      .scripts = WM_SCRIPTS_ALLOWED};
+		struct wm_check *c;
+
+		d.id = wm_check_kind_str(d.kind);
+		d.interval_ms = 3600 * 1000;
+		d.has_status = true;
+		d.status = WM_WARNING;
+		d.success_before_passing = 2;
+		d.failures_before_warning = 2;
+		d.failures_before_critical = 3;
+		cr_assert_eq(wm_registry_register(registry, &i, NULL, NULL, NULL), 0, "%s", d.id);
+		wm_registry_flush(registry);
+		c = check_of(d.id);
+		cr_assert_eq(c->status, WM_WARNING, "%s: the status it asked for", d.id);
+		for (unsigned n = 0; n < WM_ARRAY_LEN(want); n++) {
+			result(c, n < 2 ? WM_PASSING : WM_CRITICAL);
+			cr_assert_eq(c->status, want[n], "%s after %u: %d", d.id, n, c->status);
+		}
+	}
+}
+
+/* Less of the output is kept where a check says so. */
+Test(health, output_max_bounds_an_http_answer)
+{
+	struct wm_check_draft d;
+	struct wm_check *c;
+	struct peer p;
+
+	peer_start(&p);
+	d = http(&p, "/big");
+	d.output_max = 10;
+	d.timeout_ms = 5000;
+	c = add("h", d);
+	UNTIL(c->status == WM_PASSING);
+	cr_assert_eq(strlen(strstr(c->output, "Output: ")), strlen("Output: ") + 10, "%s",
+		     c->output);
+	peer_stop(&p);
+}
+
 Test(health, without_thresholds_every_result_counts)
 {
 	struct wm_check_draft d = tcp("127.0.0.1:1");
@@ -691,6 +753,39 @@ Test(health, keeps_its_phase_and_spreads_again_after_a_standstill)
 	/* a host that is always late must probe all the same */
 	due(p, p->run.at_ms + 200000);
 	UNTIL(stats().runs == 2);
+}
+
+/* The agent or the machine stood still: runs that were missed are left out, and the next ones do
+ * not come all at once. */
+Test(health, a_thousand_checks_lie_evenly_again_after_a_standstill)
+{
+	enum { COUNT = 1000, INTERVAL = 10000, SLICES = 10 };
+	uint64_t now = wm_clock_ms() + 3600 * 1000;
+	unsigned slices[SLICES] = {0};
+	char id[16];
+
+	for (int i = 0; i < COUNT; i++) {
+		struct wm_check_draft d = tcp("127.0.0.1:1");
+
+		snprintf(id, sizeof(id), "i%d", i);
+		d.interval_ms = INTERVAL;
+		add(id, d);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		struct wm_prober *p;
+
+		snprintf(id, sizeof(id), "i%d", i);
+		p = check_of(id)->prober;
+		wm_schedule_drop(health->schedule, &p->run);
+		p->run.fn(&p->run, now);
+		cr_assert(p->run.at_ms >= now && p->run.at_ms < now + INTERVAL);
+		slices[(p->run.at_ms - now) * SLICES / INTERVAL]++;
+	}
+	cr_assert_eq(stats().late, COUNT, "left out once each, not once for each interval");
+	cr_assert_eq(stats().in_flight, 0);
+	for (int i = 0; i < SLICES; i++)
+		cr_assert(slices[i] + 4 >= COUNT / SLICES && slices[i] <= COUNT / SLICES + 4,
+			  "%d: %u", i, slices[i]);
 }
 
 Test(health, at_most_probes_max_fly_and_the_rest_wait_in_line)

@@ -204,10 +204,16 @@ static void on_limit(struct wm_due *d, uint64_t now_ms)
 		p->kind->timeout(p);
 }
 
+/* Each check gets another part of its interval, by the golden ratio: however many there are, they
+ * lie more evenly over time than at random. The part counts from the clock's start, not from now,
+ * so that checks which come one after the other do not bunch up. */
 static void spread(struct wm_prober *p, uint64_t now_ms)
 {
+	uint64_t interval = wm_prober_interval_ms(p);
+	uint64_t at = wm_schedule_phase(&p->h->phase, interval);
+
 	wm_schedule_put(p->h->schedule, &p->run,
-			now_ms + wm_random_below(wm_prober_interval_ms(p)));
+			now_ms + (at + interval - now_ms % interval) % interval);
 }
 
 static void probe_due(struct wm_prober *p, uint64_t now_ms)
@@ -505,6 +511,7 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 		h->config.interval_min_ms = 1;
 	if (!h->config.deregister_min_ms)
 		h->config.deregister_min_ms = WM_DEREGISTER_MIN_MS;
+	h->phase = wm_random_below(UINT64_MAX); /* nodes that start together do not keep step */
 	h->pump.fn = on_pump;
 	h->look.fn = on_look;
 	TAILQ_INIT(&h->queue);

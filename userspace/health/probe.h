@@ -93,6 +93,7 @@ struct wm_health {
 	struct wm_schedule *schedule;
 	struct wm_map *probers;	 /* by check id */
 	struct wm_probers queue; /* due, waiting for a free place */
+	uint64_t phase;		 /* of the check that was placed last: wm_schedule_phase() */
 	struct wm_due pump;	 /* scheduled while the queue can move on */
 	bool pumping;
 	struct wm_map *aliases;	 /* struct wm_alias by id */
