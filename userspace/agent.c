@@ -483,6 +483,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .plane = a->plane,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
+				   .scripts_local = strcmp(s->health_scripts, "local") == 0,
 				   .plane_error = a->plane ? NULL : a->plane_error.text,
 				   .reload = reload,
 				   .leave = leave,
@@ -553,7 +554,10 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 	struct wm_health_config c = {.probes_max = (unsigned)a->settings.health_probes_max,
 				     .interval_min_ms = a->settings.health_interval_min_ms,
 				     .default_timeout_ms = a->settings.health_timeout_ms,
-				     .ca_file = a->settings.health_ca_file};
+				     .ca_file = a->settings.health_ca_file,
+				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
+				     .flap_changes = (unsigned)a->settings.health_flap_changes,
+				     .flap_window_ms = a->settings.health_flap_window_ms};
 
 	/* better no start than every check over TLS critical */
 	if (*c.ca_file && access(c.ca_file, R_OK)) {

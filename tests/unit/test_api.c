@@ -260,7 +260,7 @@ Test(api, bodies_are_refused_as_consul_does)
 		{"{\"Name\": \"x\", \"Check\": {\"ScriptArgs\": [\"/bin/true\"], \"Interval\": "
 		 "\"5s\"}}",
 		 "Scripts are disabled on this agent from remote calls; to enable, configure "
-		 "'enable_script_checks' to true",
+		 "'health.scripts' to 'local' and register over the Unix socket",
 		 500},
 		{"{\"Name\": \"x\", \"Meta\": {\"bad key!\": \"v\"}}",
 		 "Invalid Service Meta: Couldn't load metadata pair ('bad key!', 'v'): Key "
@@ -346,16 +346,29 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 	static const struct {
 		const char *body, *text;
 	} all[] = {
-		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a:1\", \"Interval\": \"1s\"}}",
-		 "Invalid check: GRPC is not supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"GRPC\": \"a\", \"Interval\": \"1s\"}}",
+		 "Invalid check: GRPC \"a\" must be host:port or host:port/service, with a port "
+		 "from "
+		 "1 to 65535"},
+		{"{\"Name\": \"x\", \"Check\": {\"H2PING\": \"a:1/s\", \"Interval\": \"1s\"}}",
+		 "Invalid check: H2PING \"a:1/s\" must be host:port, with a port from 1 to 65535"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
 		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
 		 "IPv6 address in brackets"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"1.2.3.4:1\", \"TCP\": \"1.2.3.4:1\", "
 		 "\"Interval\": \"1s\"}}",
-		 "Invalid check: UDP and HTTP or TCP cannot both be specified"},
-		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\"}}",
-		 "Invalid check: AliasService is not supported"},
+		 "Invalid check: only one of HTTP, TCP, UDP, GRPC, H2PING, OSService, ScriptArgs "
+		 "and "
+		 "AliasService or AliasNode can be specified"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\", \"AliasNode\": \"n9\"}}",
+		 "Invalid check: AliasNode \"n9\" is not this node (n1): other nodes are not "
+		 "supported"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasService\": \"a\", \"TTL\": \"1s\"}}",
+		 "Invalid check: TTL must be not be set for Alias checks"},
+		{"{\"Name\": \"x\", \"Check\": {\"AliasNode\": \"n1\", \"Interval\": \"1s\"}}",
+		 "Invalid check: Interval cannot be set for Alias checks"},
+		{"{\"Name\": \"x\", \"Check\": {\"TTL\": \"1s\", \"OutputMaxSize\": -1}}",
+		 "Invalid check: MaxOutputSize must be positive"},
 		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
 		 "Kind \"connect-proxy\" is not supported"},
 		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",

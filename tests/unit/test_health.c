@@ -417,6 +417,68 @@ Test(health, results_in_a_row_move_the_status)
 	cr_assert_eq(stats().in_flight, 0);
 }
 
+Test(health, thresholds_and_initial_status_hold_for_every_kind_that_probes)
+{
+	static const char *const args[] = {"true"};
+	static const struct wm_check_draft all[] = {
+		{.kind = WM_CHECK_TCP, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_HTTP, .target = "http://127.0.0.1:1/"},
+		{.kind = WM_CHECK_UDP, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_SCRIPT, .args = args, .args_count = 1},
+		{.kind = WM_CHECK_OS_SERVICE, .target = "a.service"},
+		{.kind = WM_CHECK_GRPC, .target = "127.0.0.1:1"},
+		{.kind = WM_CHECK_H2PING, .target = "127.0.0.1:1"},
+	};
+	static const enum wm_status want[] = {WM_WARNING, WM_PASSING, WM_PASSING, WM_WARNING,
+					      WM_CRITICAL};
+
+	health->config.scripts = true;
+	for (unsigned k = 0; k < WM_ARRAY_LEN(all); k++) {
+		struct wm_check_draft d = all[k];
+		struct wm_instance_draft i = {.id = "i",
+					      .name = "web",
+					      .checks = &d,
+					      .checks_count = 1,
+					      .replace_checks = true,
+					      .scripts = WM_SCRIPTS_ALLOWED};
+		struct wm_check *c;
+
+		d.id = wm_check_kind_str(d.kind);
+		d.interval_ms = 3600 * 1000;
+		d.has_status = true;
+		d.status = WM_WARNING;
+		d.success_before_passing = 2;
+		d.failures_before_warning = 2;
+		d.failures_before_critical = 3;
+		cr_assert_eq(wm_registry_register(registry, &i, NULL, NULL, NULL), 0, "%s", d.id);
+		wm_registry_flush(registry);
+		c = check_of(d.id);
+		cr_assert_eq(c->status, WM_WARNING, "%s: the status it asked for", d.id);
+		for (unsigned n = 0; n < WM_ARRAY_LEN(want); n++) {
+			result(c, n < 2 ? WM_PASSING : WM_CRITICAL);
+			cr_assert_eq(c->status, want[n], "%s after %u: %d", d.id, n, c->status);
+		}
+	}
+}
+
+/* Less of the output is kept where a check says so. */
+Test(health, output_max_bounds_an_http_answer)
+{
+	struct wm_check_draft d;
+	struct wm_check *c;
+	struct peer p;
+
+	peer_start(&p);
+	d = http(&p, "/big");
+	d.output_max = 10;
+	d.timeout_ms = 5000;
+	c = add("h", d);
+	UNTIL(c->status == WM_PASSING);
+	cr_assert_eq(strlen(strstr(c->output, "Output: ")), strlen("Output: ") + 10, "%s",
+		     c->output);
+	peer_stop(&p);
+}
+
 Test(health, without_thresholds_every_result_counts)
 {
 	struct wm_check_draft d = tcp("127.0.0.1:1");
@@ -438,6 +500,141 @@ Test(health, without_thresholds_every_result_counts)
 	cr_assert_eq(c->status, WM_PASSING);
 	result(c, WM_CRITICAL);
 	cr_assert_eq(c->status, WM_CRITICAL);
+}
+
+/* --- flapping, on results that are handed in and a clock that is turned --- */
+
+/* As if all that happened had happened so long ago. */
+static void pass_time(struct wm_check *c, uint64_t ms)
+{
+	struct wm_flap *f = ((struct wm_prober *)c->prober)->flap;
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(f->at_ms); i++)
+		f->at_ms[i] -= ms;
+	f->steady_ms -= ms;
+	f->released_ms -= f->released_ms ? ms : 0;
+}
+
+static struct wm_check *flapping(unsigned changes)
+{
+	struct wm_check_draft d = tcp("127.0.0.1:1");
+
+	health->config.flap_changes = changes;
+	health->config.flap_window_ms = 3600 * 1000;
+	d.interval_ms = 3600 * 1000;
+	return add("f", d);
+}
+
+Test(health, getting_worse_counts_at_once_and_getting_better_is_held)
+{
+	struct wm_check *c = flapping(3);
+
+	result(c, WM_PASSING);
+	result(c, WM_CRITICAL);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_PASSING);
+	cr_assert_eq(stats().held, 0);
+	result(c, WM_CRITICAL); /* the fourth change */
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert_str_eq(c->output, "result 2");
+	cr_assert_eq(stats().held, 1);
+	result(c, WM_PASSING);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert_str_eq(c->output,
+			 "Flapping: more than 3 changes in 1h0m0s. Held critical until it "
+			 "has been passing for 15m0s. result 0");
+	pass_time(c, 14 * 60 * 1000);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	pass_time(c, 60 * 1000);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_PASSING);
+	cr_assert_str_eq(c->output, "result 0");
+	cr_assert_eq(stats().held, 0);
+	cr_assert_eq(stats().flaps, 1);
+	/* bad news after that is as quick as ever */
+	result(c, WM_CRITICAL);
+	cr_assert_eq(c->status, WM_CRITICAL);
+}
+
+Test(health, each_relapse_doubles_the_hold_up_to_a_bound)
+{
+	struct wm_check *c = flapping(1);
+	uint64_t minutes = 15;
+
+	result(c, WM_PASSING);
+	result(c, WM_CRITICAL);
+	for (int n = 0; n < 8; n++) {
+		result(c, WM_WARNING);
+		pass_time(c, (minutes - 1) * 60 * 1000);
+		result(c, WM_WARNING);
+		cr_assert_eq(c->status, WM_CRITICAL, "relapse %d", n);
+		result(c, WM_CRITICAL);
+		minutes = minutes * 2 < 240 ? minutes * 2 : 240;
+		cr_assert_eq(((struct wm_prober *)c->prober)->flap->hold_ms, minutes * 60 * 1000);
+	}
+	cr_assert_eq(stats().flaps, 1);
+	/* from passing to warning and on to critical: never held */
+	result(c, WM_PASSING);
+	pass_time(c, 240 * 60 * 1000);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_PASSING);
+	result(c, WM_WARNING);
+	cr_assert_eq(c->status, WM_WARNING);
+	result(c, WM_CRITICAL);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert_eq(stats().held, 1, "it flaps again");
+	/* a check that goes is not held any more */
+	submit("f", NULL, 0);
+	wm_registry_flush(registry);
+	cr_assert_eq(stats().held, 0);
+}
+
+Test(health, what_was_down_all_the_while_does_not_flap)
+{
+	struct wm_check *c = flapping(1);
+
+	result(c, WM_PASSING);
+	result(c, WM_CRITICAL);
+	cr_assert_eq(stats().held, 1);
+	pass_time(c, 3600 * 1000);
+	result(c, WM_PASSING);
+	cr_assert_eq(c->status, WM_PASSING);
+	cr_assert_eq(stats().held, 0);
+}
+
+Test(health, slow_changes_and_a_limit_of_none_hold_nothing)
+{
+	struct wm_check *c = flapping(2);
+
+	for (int n = 0; n < 50; n++) {
+		result(c, n % 2 ? WM_CRITICAL : WM_PASSING);
+		cr_assert_eq(c->status, n % 2 ? WM_CRITICAL : WM_PASSING);
+		pass_time(c, 31 * 60 * 1000); /* two in an hour */
+	}
+	health->config.flap_changes = 0;
+	for (int n = 0; n < 50; n++) {
+		result(c, n % 2 ? WM_CRITICAL : WM_PASSING);
+		cr_assert_eq(c->status, n % 2 ? WM_CRITICAL : WM_PASSING);
+	}
+	cr_assert_eq(stats().flaps, 0);
+}
+
+Test(health, heartbeats_are_not_held)
+{
+	struct wm_check_draft d = {.kind = WM_CHECK_TTL, .ttl_ms = 3600 * 1000};
+	struct wm_check *c;
+
+	health->config.flap_changes = 1;
+	health->config.flap_window_ms = 3600 * 1000;
+	c = add("beat", d);
+	for (int n = 0; n < 20; n++) {
+		enum wm_status s = n % 2 ? WM_CRITICAL : WM_PASSING;
+
+		cr_assert_eq(wm_health_ttl_update(health, "beat", s, "", NULL), 0);
+		cr_assert_eq(c->status, s);
+	}
 }
 
 /* --- TTL --- */
@@ -556,6 +753,39 @@ Test(health, keeps_its_phase_and_spreads_again_after_a_standstill)
 	/* a host that is always late must probe all the same */
 	due(p, p->run.at_ms + 200000);
 	UNTIL(stats().runs == 2);
+}
+
+/* The agent or the machine stood still: runs that were missed are left out, and the next ones do
+ * not come all at once. */
+Test(health, a_thousand_checks_lie_evenly_again_after_a_standstill)
+{
+	enum { COUNT = 1000, INTERVAL = 10000, SLICES = 10 };
+	uint64_t now = wm_clock_ms() + 3600 * 1000;
+	unsigned slices[SLICES] = {0};
+	char id[16];
+
+	for (int i = 0; i < COUNT; i++) {
+		struct wm_check_draft d = tcp("127.0.0.1:1");
+
+		snprintf(id, sizeof(id), "i%d", i);
+		d.interval_ms = INTERVAL;
+		add(id, d);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		struct wm_prober *p;
+
+		snprintf(id, sizeof(id), "i%d", i);
+		p = check_of(id)->prober;
+		wm_schedule_drop(health->schedule, &p->run);
+		p->run.fn(&p->run, now);
+		cr_assert(p->run.at_ms >= now && p->run.at_ms < now + INTERVAL);
+		slices[(p->run.at_ms - now) * SLICES / INTERVAL]++;
+	}
+	cr_assert_eq(stats().late, COUNT, "left out once each, not once for each interval");
+	cr_assert_eq(stats().in_flight, 0);
+	for (int i = 0; i < SLICES; i++)
+		cr_assert(slices[i] + 4 >= COUNT / SLICES && slices[i] <= COUNT / SLICES + 4,
+			  "%d: %u", i, slices[i]);
 }
 
 Test(health, at_most_probes_max_fly_and_the_rest_wait_in_line)

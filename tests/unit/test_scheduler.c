@@ -146,3 +146,26 @@ Test(scheduler, one_timer_of_the_loop_drives_all)
 	wm_schedule_free(own);
 	wm_loop_free(loop);
 }
+
+/* Of any number in a row no part of the interval gets more than its share and a little. */
+Test(scheduler, phases_lie_evenly_however_many_there_are)
+{
+	enum { SLICES = 20, INTERVAL = 10000 };
+	static const unsigned counts[] = {100, 1000, 10000};
+
+	for (unsigned k = 0; k < 3; k++) {
+		uint64_t state = wm_random_below(UINT64_MAX);
+		unsigned slices[SLICES] = {0};
+
+		for (unsigned i = 0; i < counts[k]; i++) {
+			uint64_t at = wm_schedule_phase(&state, INTERVAL);
+
+			cr_assert_lt(at, INTERVAL);
+			slices[at * SLICES / INTERVAL]++;
+		}
+		for (unsigned i = 0; i < SLICES; i++)
+			cr_assert(slices[i] + 3 >= counts[k] / SLICES &&
+					  slices[i] <= counts[k] / SLICES + 3,
+				  "%u of %u in slice %u", slices[i], counts[k], i);
+	}
+}

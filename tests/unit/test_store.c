@@ -561,32 +561,51 @@ Test(store, a_directory_that_cannot_be_written_is_told, .fini = unmount_small)
 	cr_assert_not_null(strstr(e.text, "Read-only"), "%s", e.text);
 }
 
-/* Agents that know only the first version must be able to read all that does not need the second,
+/* Agents that know only earlier versions must be able to read all that does not need a later one,
  * and be told about the rest. */
-Test(store_record, only_what_needs_it_has_the_second_version)
+Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 {
-	struct wm_check_draft c = {.kind = WM_CHECK_TCP, .target = "a:1", .interval_ms = 1};
-	struct wm_instance_draft d = {.name = "web", .checks = &c, .checks_count = 1};
+	static const char *const args[] = {"/bin/a", "b c", ""};
+	static const struct {
+		struct wm_check_draft c;
+		int version;
+	} all[] = {
+		{{.kind = WM_CHECK_TCP, .target = "a:1", .interval_ms = 1}, 1},
+		{{.kind = WM_CHECK_TCP, .target = "a:1", .interval_ms = 1, .use_tls = true}, 2},
+		{{.kind = WM_CHECK_UDP, .target = "a:1", .interval_ms = 1}, 2},
+		{{.kind = WM_CHECK_TCP, .target = "a:1", .interval_ms = 1, .output_max = 9}, 3},
+		{{.kind = WM_CHECK_ALIAS, .target = ""}, 3},
+		{{.kind = WM_CHECK_SCRIPT, .args = args, .args_count = 3, .interval_ms = 1}, 3},
+		{{.kind = WM_CHECK_H2PING, .target = "a:1", .use_tls = true, .interval_ms = 1}, 3},
+	};
 	static struct wm_record_instance r;
 
-	for (int tls = 0; tls < 2; tls++) {
+	for (unsigned n = 0; n < WM_ARRAY_LEN(all); n++) {
+		const struct wm_check_draft *c = &all[n].c;
+		struct wm_instance_draft d = {.name = "web", .checks = c, .checks_count = 1};
 		struct wm_buf b;
-		struct wm_instance *i;
+		struct wm_instance *i, *again;
 		const char *why = "";
 
-		c.use_tls = tls;
 		i = wm_instance_build(&d);
 		cr_assert(i);
 		wm_box(i)->service_name = "web";
 		wm_buf_init(&b, WM_RECORD_MAX);
 		cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
-		cr_assert_eq(b.data[2], tls ? 2 : 1);
+		cr_assert_eq(b.data[2], all[n].version, "%u: %d", n, b.data[2]);
 		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why), 0, "%s",
 			     why);
 		cr_assert_eq(
 			wm_record_get_instance(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &r),
 			0);
-		cr_assert_eq(r.checks[0].use_tls, tls);
+		r.d.name = "web";
+		again = wm_instance_build(&r.d);
+		cr_assert(again && wm_check_same(i->checks[0], again->checks[0]));
+		cr_assert_eq(again->checks[0]->args_count, c->args_count);
+		cr_assert_eq(again->checks[0]->output_max, c->output_max);
+		for (unsigned k = 0; k < c->args_count; k++)
+			cr_assert_str_eq(again->checks[0]->args[k], args[k]);
+		wm_instance_free(again, true);
 		b.data[2] = WM_RECORD_VERSION + 1;
 		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why),
 			     WM_E_STORE_VERSION);

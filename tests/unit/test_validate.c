@@ -236,6 +236,80 @@ Test(validate, targets_of_checks)
 	}
 }
 
+Test(validate, targets_of_http2_checks)
+{
+	static const char *const good[] = {"127.0.0.1:1", "[::1]:65535", "host:80"};
+	static const char *const grpc_good[] = {"a:1/", "a:1/my.pkg.Service", "[::1]:1/x/y"};
+	static const char *const bad[] = {"",	   "host",    "host:0", "http://a:1", "a:1 ",
+					  "a b:1", "a:1/a b", "a:1/\n", "/a:1",	      ":1"};
+	static const enum wm_check_kind kinds[] = {WM_CHECK_GRPC, WM_CHECK_H2PING};
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct wm_check_draft c = {.kind = kinds[k], .interval_ms = 1};
+
+		for (size_t i = 0; i < sizeof(good) / sizeof(char *); i++) {
+			c.target = good[i];
+			cr_assert_str_eq(refused_check(c), "", "%s", c.target);
+		}
+		for (size_t i = 0; i < sizeof(grpc_good) / sizeof(char *); i++) {
+			c.target = grpc_good[i];
+			cr_assert_eq(!*refused_check(c), !k, "%s", c.target);
+		}
+		for (size_t i = 0; i < sizeof(bad) / sizeof(char *); i++) {
+			c.target = bad[i];
+			cr_assert_neq(*refused_check(c), 0, "%s", c.target);
+		}
+		c.target = good[0];
+		c.interval_ms = 0;
+		cr_assert_str_eq(refused_check(c),
+				 "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, "
+				 "TCP, UDP or OSService checks");
+	}
+}
+
+Test(validate, scripts_and_aliases)
+{
+	static char longest[WM_CHECK_ARGS_OCTETS + 2];
+	const char *args[WM_CHECK_ARGS_MAX + 1] = {"a", longest};
+	struct wm_check_draft c = {.kind = WM_CHECK_SCRIPT,
+				   .name = "c",
+				   .args = args,
+				   .args_count = 2,
+				   .interval_ms = 1,
+				   .scripts = WM_SCRIPTS_ALLOWED};
+	struct wm_check_draft alias = {.kind = WM_CHECK_ALIAS, .name = "a", .target = ""};
+	struct wm_err e = {0};
+
+	memset(longest, 'x', WM_CHECK_ARGS_OCTETS - 1);
+	cr_assert_eq(wm_check_draft_validate(&c, &e), 0, "%s", e.text);
+	longest[WM_CHECK_ARGS_OCTETS - 1] = 'x';
+	cr_assert_eq(wm_check_draft_validate(&c, &e), WM_E_LIMIT);
+	longest[0] = 0;
+	for (unsigned i = 2; i <= WM_CHECK_ARGS_MAX; i++)
+		args[i] = "";
+	c.args_count = WM_CHECK_ARGS_MAX;
+	cr_assert_eq(wm_check_draft_validate(&c, &e), 0, "%s", e.text);
+	c.args_count++;
+	cr_assert_eq(wm_check_draft_validate(&c, &e), WM_E_LIMIT);
+	cr_assert_str_eq(e.text, "Invalid check: ScriptArgs: 65 given, at most 64 are allowed");
+	args[0] = "";
+	c.args_count = 1;
+	cr_assert_eq(wm_check_draft_validate(&c, &e), WM_E_INVALID);
+
+	cr_assert_eq(wm_check_draft_validate(&alias, &e), 0, "%s", e.text);
+	alias.ttl_ms = 1;
+	cr_assert_eq(wm_check_draft_validate(&alias, &e), WM_E_INVALID);
+	alias.ttl_ms = 0;
+	alias.interval_ms = 1;
+	cr_assert_eq(wm_check_draft_validate(&alias, &e), WM_E_INVALID);
+	cr_assert_str_eq(e.text, "Invalid check: Interval cannot be set for Alias checks");
+	alias.interval_ms = 0;
+	memset(longest, 'x', WM_INSTANCE_ID_MAX + 1);
+	longest[WM_INSTANCE_ID_MAX + 1] = 0;
+	alias.target = longest;
+	cr_assert_eq(wm_check_draft_validate(&alias, &e), WM_E_LIMIT);
+}
+
 Test(validate, http_details_of_checks)
 {
 	struct wm_pair h = {mut("X-A"), mut("1")};

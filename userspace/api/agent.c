@@ -240,6 +240,7 @@ void wm_agent_register(struct wm_call *c)
 		return;
 	}
 	draft.replace_checks = flag(c, "replace-existing-checks");
+	draft.scripts = wm_api_scripts(c);
 	w = wm_write_keep(c);
 	if (w) {
 		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);

@@ -44,6 +44,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_dns_server *dns;
 	struct wm_plane *plane;
 	const char *version, *domain;
+	bool scripts_local;	 /* who comes over the Unix socket may register script checks */
 	const char *plane_error; /* why there is no data plane, or NULL */
 	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0, or an error
 	 * and nothing changed; leave stops the agent once the answer had time to leave. */

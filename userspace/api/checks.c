@@ -15,6 +15,13 @@ static void submitted(struct wm_call *c, struct wm_write *w, struct wm_err *e)
 	wm_answer_err(c, e);
 }
 
+enum wm_scripts wm_api_scripts(const struct wm_call *c)
+{
+	if (!wm_http_is_local(c->req))
+		return WM_SCRIPTS_REMOTE;
+	return c->api->d.scripts_local ? WM_SCRIPTS_ALLOWED : WM_SCRIPTS_OFF;
+}
+
 void wm_agent_check_register(struct wm_call *c)
 {
 	struct wm_check_draft draft;
@@ -30,6 +37,7 @@ void wm_agent_check_register(struct wm_call *c)
 		wm_answer_err(c, &e);
 		return;
 	}
+	draft.scripts = wm_api_scripts(c);
 	w = wm_write_keep(c);
 	if (w) {
 		e.code = wm_registry_check_register(c->api->d.registry, service_id, &draft,

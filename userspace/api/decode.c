@@ -14,9 +14,8 @@
 struct raw_check {
 	struct wm_check_draft d;
 	const char *id, *status, *http, *tcp, *udp, *grpc, *h2ping, *docker, *shell, *os_service,
-		*alias_node, *alias_service, *service_id, *token, *ns, *partition;
-	unsigned args;
-	bool tcp_tls;
+		*alias_service, *service_id, *token, *ns, *partition;
+	bool tcp_tls, grpc_tls, h2_plain;
 };
 struct raw_service {
 	struct wm_instance_draft d;
@@ -209,20 +208,64 @@ int wm_dec_mesh(struct decoder *d, const struct field *f, json_t *v, void *to)
 	return 0;
 }
 
-/* Number of texts in a list of them. */
-static int get_args(struct decoder *d, const struct field *f, json_t *v, void *to)
+/* What is true unless it is given. */
+static int get_unless(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	size_t i;
+	int err = wm_dec_bool(d, f, v, to);
+
+	if (!err)
+		*(bool *)((char *)to + f->offset) ^= true;
+	return err;
+}
+
+/* A list of texts. @return its block in @p ret. */
+static int get_list(struct decoder *d, const struct field *f, json_t *v, const char ***ret)
+{
+	const char **list;
 	json_t *item;
+	size_t i;
 
 	if (!json_is_array(v))
 		return wm_dec_wrong(d, f, "an array of strings", v);
+	list = wm_dec_allocate(d, json_array_size(v), sizeof(*list));
+	if (!list)
+		return -ENOMEM;
 	json_array_foreach(v, i, item)
 	{
 		if (!json_is_string(item))
 			return wm_dec_wrong(d, f, "an array of strings", item);
+		list[i] = json_string_value(item);
 	}
-	*(unsigned *)((char *)to + f->offset) = (unsigned)json_array_size(v);
+	*ret = list;
+	return 0;
+}
+
+static int get_args(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	struct raw_check *c = to;
+	const char **list = NULL;
+	int err = get_list(d, f, v, &list);
+
+	if (err)
+		return err;
+	c->d.args = list;
+	c->d.args_count = (unsigned)json_array_size(v);
+	return 0;
+}
+
+/* Octets; a negative number is Consul's own error. */
+static int get_output_max(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	json_int_t n = json_integer_value(v);
+
+	if (!json_is_integer(v))
+		return wm_dec_wrong(d, f, "a whole number", v);
+	if (n < 0)
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Invalid check: MaxOutputSize must be positive");
+	/* more than is ever kept is as good as all of it */
+	*(unsigned *)((char *)to + f->offset) =
+		(unsigned)(n < WM_CHECK_OUTPUT_MAX ? n : WM_CHECK_OUTPUT_MAX);
 	return 0;
 }
 
@@ -279,21 +322,11 @@ int wm_dec_fields(struct decoder *d, const struct field *fields, unsigned count,
 int wm_dec_tags(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct wm_instance_draft *draft = to;
-	const char **tags;
-	json_t *item;
-	size_t i;
+	const char **tags = NULL;
+	int err = get_list(d, f, v, &tags);
 
-	if (!json_is_array(v))
-		return wm_dec_wrong(d, f, "an array of strings", v);
-	tags = wm_dec_allocate(d, json_array_size(v), sizeof(*tags));
-	if (!tags)
-		return -ENOMEM;
-	json_array_foreach(v, i, item)
-	{
-		if (!json_is_string(item))
-			return wm_dec_wrong(d, f, "an array of strings", item);
-		tags[i] = json_string_value(item);
-	}
+	if (err)
+		return err;
 	draft->tags = tags;
 	draft->tags_count = (unsigned)json_array_size(v);
 	return 0;
@@ -484,16 +517,16 @@ static const struct field check_fields[] = {
 	CHECK("TCPUseTLS|tcp_use_tls", wm_dec_bool, tcp_tls),
 	CHECK("UDP", wm_dec_string, udp),
 	CHECK("GRPC", wm_dec_string, grpc),
-	CHECK("GRPCUseTLS|grpc_use_tls", wm_dec_ignore, d),
+	CHECK("GRPCUseTLS|grpc_use_tls", wm_dec_bool, grpc_tls),
 	CHECK("H2PING", wm_dec_string, h2ping),
-	CHECK("H2PingUseTLS|h2ping_use_tls", wm_dec_ignore, d),
+	CHECK("H2PingUseTLS|h2ping_use_tls", get_unless, h2_plain),
 	CHECK("TLSServerName|tls_server_name", wm_dec_string, d.tls_server_name),
 	CHECK("TLSSkipVerify|tls_skip_verify", wm_dec_bool, d.tls_skip_verify),
-	CHECK("ScriptArgs|Args|script_args", get_args, args),
+	CHECK("ScriptArgs|Args|script_args", get_args, d),
 	CHECK("DockerContainerID|docker_container_id", wm_dec_string, docker),
 	CHECK("Shell", wm_dec_string, shell),
 	CHECK("OSService|os_service", wm_dec_string, os_service),
-	CHECK("AliasNode|alias_node", wm_dec_string, alias_node),
+	CHECK("AliasNode|alias_node", wm_dec_string, d.alias_node),
 	CHECK("AliasService|alias_service", wm_dec_string, alias_service),
 	CHECK("DeregisterCriticalServiceAfter|deregister_critical_service_after", wm_dec_duration,
 	      d.deregister_after_ms),
@@ -503,7 +536,7 @@ static const struct field check_fields[] = {
 		  WM_CHECK_THRESHOLD_MAX),
 	CHECK_INT("FailuresBeforeCritical|failures_before_critical", d.failures_before_critical, 0,
 		  WM_CHECK_THRESHOLD_MAX),
-	CHECK("OutputMaxSize|output_max_size", wm_dec_ignore, d),
+	CHECK("OutputMaxSize|output_max_size", get_output_max, d.output_max),
 	CHECK("ServiceID|service_id", wm_dec_string, service_id),
 	CHECK("Token", wm_dec_string, token),
 	CHECK("Namespace", wm_dec_string, ns),
@@ -517,33 +550,53 @@ static int unsupported(struct decoder *d, const char *what)
 }
 
 /* The kind is what the client set; kinds that we do not run are refused rather than never run. */
+static int judge_kind(struct decoder *d, struct raw_check *c)
+{
+	bool alias = set(c->d.alias_node) || set(c->alias_service), script = c->d.args_count;
+	const struct {
+		bool given;
+		enum wm_check_kind kind;
+		const char *target;
+		bool use_tls;
+	} all[] = {
+		{set(c->http), WM_CHECK_HTTP, c->http, false},
+		{set(c->tcp), WM_CHECK_TCP, c->tcp, c->tcp_tls},
+		{set(c->udp), WM_CHECK_UDP, c->udp, false},
+		{set(c->grpc), WM_CHECK_GRPC, c->grpc, c->grpc_tls},
+		{set(c->h2ping), WM_CHECK_H2PING, c->h2ping, !c->h2_plain},
+		{set(c->os_service), WM_CHECK_OS_SERVICE, c->os_service, false},
+		{script, WM_CHECK_SCRIPT, NULL, false},
+		{alias, WM_CHECK_ALIAS, c->alias_service ? c->alias_service : "", false},
+	};
+	unsigned kinds = 0;
+
+	if (set(c->docker) || set(c->shell))
+		return unsupported(d, set(c->docker) ? "DockerContainerID" : "Shell");
+	c->d.kind = WM_CHECK_TTL;
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		if (!all[i].given)
+			continue;
+		kinds++;
+		c->d.kind = all[i].kind;
+		c->d.target = all[i].target;
+		c->d.use_tls = all[i].use_tls;
+	}
+	if (kinds <= 1)
+		return 0;
+	if (kinds == 2 && set(c->http) && set(c->tcp))
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Invalid check: HTTP and TCP cannot both be specified");
+	return wm_err_set(d->e, WM_E_INVALID,
+			  "Invalid check: only one of HTTP, TCP, UDP, GRPC, H2PING, OSService, "
+			  "ScriptArgs and AliasService or AliasNode can be specified");
+}
+
 static int judge_check(struct decoder *d, struct raw_check *c)
 {
-	unsigned kinds = set(c->http) + set(c->tcp) + set(c->udp);
+	int err = judge_kind(d, c);
 
-	if (c->args)
-		return wm_err_set(d->e, WM_E_INTERNAL,
-				  "Scripts are disabled on this agent from remote calls; to "
-				  "enable, configure 'enable_script_checks' to true");
-	if (set(c->grpc) || set(c->h2ping))
-		return unsupported(d, set(c->grpc) ? "GRPC" : "H2PING");
-	if (set(c->docker) || set(c->os_service) || set(c->shell))
-		return unsupported(d, set(c->docker)	   ? "DockerContainerID"
-				      : set(c->os_service) ? "OSService"
-							   : "Shell");
-	if (set(c->alias_node) || set(c->alias_service))
-		return unsupported(d, set(c->alias_node) ? "AliasNode" : "AliasService");
-	if (kinds > 1)
-		return wm_err_set(
-			d->e, WM_E_INVALID,
-			set(c->udp) ? "Invalid check: UDP and HTTP or TCP cannot both be specified"
-				    : "Invalid check: HTTP and TCP cannot both be specified");
-	c->d.kind = set(c->http)  ? WM_CHECK_HTTP
-		    : set(c->tcp) ? WM_CHECK_TCP
-		    : set(c->udp) ? WM_CHECK_UDP
-				  : WM_CHECK_TTL;
-	c->d.target = set(c->http) ? c->http : set(c->tcp) ? c->tcp : set(c->udp) ? c->udp : NULL;
-	c->d.use_tls = c->d.kind == WM_CHECK_TCP && c->tcp_tls;
+	if (err)
+		return err;
 	if (!set(c->d.id))
 		c->d.id = c->id;
 	if (set(c->status)) {

@@ -243,6 +243,11 @@ void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
 			const struct wm_filter *f);
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i);
 
+/* --- checks.c --- */
+/** May the client have this agent run programs? Who asks over a Unix socket, where that is
+ *  configured; nobody over TCP, from whatever address. */
+enum wm_scripts wm_api_scripts(const struct wm_call *c);
+
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
 #include "routes.def"

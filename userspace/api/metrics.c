@@ -78,6 +78,9 @@ static void collect_health(struct metrics *m, const struct wm_health *h)
 	COUNTER("health_unstarted", s.unstarted, "checks that are not run for want of memory");
 	COUNTER("health_reaped", s.reaped, "instances removed: critical for too long");
 	COUNTER("health_expired", s.expired, "TTLs that ran out");
+	COUNTER("health_flaps", s.flaps, "checks that began to be held: they changed too often");
+	GAUGE("health_held", s.held, "checks held in their worse status until they are steady");
+	COUNTER("health_alias_far", s.alias_far, "aliases that reach too far to tell: left as is");
 }
 
 static void collect_tables(struct metrics *m, const struct wm_tables *t)

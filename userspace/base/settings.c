@@ -375,6 +375,8 @@ int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
 	if (*s->node_data_dir != '/' || *s->kernel_pin_dir != '/')
 		return wm_err_set(e, WM_E_INVALID, "%s: an absolute path is wanted",
 				  *s->node_data_dir != '/' ? "node.data_dir" : "kernel.pin_dir");
+	if (strcmp(s->health_scripts, "off") != 0 && strcmp(s->health_scripts, "local") != 0)
+		return wm_err_set(e, WM_E_INVALID, "health.scripts: off or local");
 	if (!s->http_port && !*s->http_socket)
 		return wm_err_set(e, WM_E_INVALID,
 				  "http.port is 0 and http.socket is empty: no way in");

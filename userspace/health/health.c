@@ -3,6 +3,7 @@
  * by the check's id, because the registry may replace the object behind an id at any time. */
 #include "health.h"
 
+#include "child.h"
 #include "probe.h"
 #include "userspace/base/util.h"
 
@@ -12,13 +13,18 @@
 
 #define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */
 #define DUES_PER_PROBER 3	   /* run, limit, reap */
-#define DUES_OWN	1	   /* pump */
+#define DUES_OWN	2	   /* pump, look */
 
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_TTL] = &wm_probe_ttl,
 	[WM_CHECK_TCP] = &wm_probe_tcp,
 	[WM_CHECK_HTTP] = &wm_probe_http,
 	[WM_CHECK_UDP] = &wm_probe_udp,
+	[WM_CHECK_ALIAS] = &wm_probe_alias,
+	[WM_CHECK_SCRIPT] = &wm_probe_script,
+	[WM_CHECK_OS_SERVICE] = &wm_probe_os_service,
+	[WM_CHECK_GRPC] = &wm_probe_grpc,
+	[WM_CHECK_H2PING] = &wm_probe_h2ping,
 };
 
 uint64_t wm_prober_interval_ms(const struct wm_prober *p)
@@ -29,13 +35,20 @@ uint64_t wm_prober_interval_ms(const struct wm_prober *p)
 	return ms < min ? min : ms;
 }
 
-static uint64_t timeout_of(const struct wm_prober *p)
+uint64_t wm_prober_timeout_ms(const struct wm_prober *p)
 {
 	uint64_t interval = wm_prober_interval_ms(p), ms = p->h->config.default_timeout_ms;
 
 	if (p->check->timeout_ms)
 		return p->check->timeout_ms;
 	return ms < interval ? ms : interval;
+}
+
+unsigned wm_prober_output_max(const struct wm_prober *p)
+{
+	unsigned max = p->check->output_max;
+
+	return max && max < WM_CHECK_OUTPUT_MAX ? max : WM_CHECK_OUTPUT_MAX;
 }
 
 bool wm_probe_own_fault(int err)
@@ -90,6 +103,7 @@ static void landed(struct wm_prober *p)
 void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 {
 	struct wm_health *h = p->h;
+	size_t n;
 	va_list ap;
 
 	landed(p);
@@ -97,8 +111,10 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	h->stats.failures += s == WM_CRITICAL;
 	if (!judge(p, &s))
 		return;
+	s = wm_flap_judge(p, s, wm_clock_ms(), h->text, sizeof(h->text));
+	n = strlen(h->text);
 	va_start(ap, fmt);
-	vsnprintf(h->text, sizeof(h->text), fmt, ap);
+	vsnprintf(h->text + n, sizeof(h->text) - n, fmt, ap);
 	va_end(ap);
 	/* reasons of failures may quote the peer too: a certificate's names */
 	wm_probe_clean(h->text, strlen(h->text));
@@ -152,7 +168,7 @@ static void start(struct wm_prober *p)
 	p->flying = true;
 	p->shifted = false;
 	h->stats.in_flight++;
-	p->kind->start(p, timeout_of(p));
+	p->kind->start(p, wm_prober_timeout_ms(p));
 }
 
 /* Probes that end at once free their place at once, so the number started here is bounded too. */
@@ -188,10 +204,16 @@ static void on_limit(struct wm_due *d, uint64_t now_ms)
 		p->kind->timeout(p);
 }
 
+/* Each check gets another part of its interval, by the golden ratio: however many there are, they
+ * lie more evenly over time than at random. The part counts from the clock's start, not from now,
+ * so that checks which come one after the other do not bunch up. */
 static void spread(struct wm_prober *p, uint64_t now_ms)
 {
+	uint64_t interval = wm_prober_interval_ms(p);
+	uint64_t at = wm_schedule_phase(&p->h->phase, interval);
+
 	wm_schedule_put(p->h->schedule, &p->run,
-			now_ms + wm_random_below(wm_prober_interval_ms(p)));
+			now_ms + (at + interval - now_ms % interval) % interval);
 }
 
 static void probe_due(struct wm_prober *p, uint64_t now_ms)
@@ -219,11 +241,18 @@ static void probe_due(struct wm_prober *p, uint64_t now_ms)
 		pump(h);
 }
 
+static const char *refusal_of(const struct wm_prober *p)
+{
+	return p->kind->refusal ? p->kind->refusal(p) : NULL;
+}
+
 static void on_run(struct wm_due *d, uint64_t now_ms)
 {
 	struct wm_prober *p = wm_container_of(d, struct wm_prober, run);
 
-	if (p->kind->due)
+	if (refusal_of(p))
+		wm_prober_report(p, WM_CRITICAL, refusal_of(p));
+	else if (p->kind->due)
 		p->kind->due(p, now_ms);
 	else
 		probe_due(p, now_ms);
@@ -278,12 +307,15 @@ static uint64_t shape_of(const struct wm_check *c)
 {
 	const uint64_t numbers[] = {(uint64_t)c->kind, c->interval_ms,	   c->timeout_ms,
 				    c->ttl_ms,	       c->tls_skip_verify, c->disable_redirects,
-				    c->use_tls,	       c->headers_count};
+				    c->use_tls,	       c->headers_count,   c->output_max,
+				    c->args_count};
 	uint64_t h = wm_hash(numbers, sizeof(numbers));
 
 	h = mix(mix(mix(mix(h, c->target), c->method), c->body), c->tls_server_name);
 	for (unsigned i = 0; i < c->headers_count; i++)
 		h = mix(mix(h, c->headers[i].key), c->headers[i].value);
+	for (unsigned i = 0; i < c->args_count; i++)
+		h = mix(h, c->args[i]);
 	return h;
 }
 
@@ -299,7 +331,10 @@ static void prober_stop(struct wm_prober *p)
 		p->kind->cancel(p);
 		landed(p);
 	}
+	if (p->kind->forget)
+		p->kind->forget(p);
 	wm_schedule_drop(h->schedule, &p->run);
+	wm_flap_forget(p);
 	p->passes = p->fails = 0;
 	p->shifted = false;
 }
@@ -309,7 +344,9 @@ static void prober_begin(struct wm_prober *p)
 	p->kind = kinds[p->check->kind];
 	p->shape = shape_of(p->check);
 	p->kind->prepare(p);
-	if (p->kind->start)
+	if (refusal_of(p)) /* soon, but not while the registry speaks */
+		wm_schedule_put(p->h->schedule, &p->run, wm_clock_ms());
+	else if (p->kind->start)
 		spread(p, wm_clock_ms());
 }
 
@@ -407,10 +444,20 @@ static void instance_deleted(struct wm_health *h, const struct wm_instance *i)
 	}
 }
 
+/* Aliases of it look again. */
+static void tell_aliases(struct wm_health *h, const struct wm_change *c)
+{
+	if (c->kind == WM_CHANGE_NODE)
+		wm_alias_all_changed(h);
+	else if (c->instance && c->instance->id)
+		wm_alias_changed(h, c->instance->id);
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_health *h = arg;
 
+	tell_aliases(h, c);
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
 		for (unsigned n = 0; n < c->instance->checks_count; n++)
@@ -438,6 +485,13 @@ static void on_change(void *arg, const struct wm_change *c)
 	}
 }
 
+/* The turn that this begins ends with a look. */
+static void on_look(struct wm_due *d, uint64_t now_ms)
+{
+	(void)d;
+	(void)now_ms;
+}
+
 /* --- public --------------------------------------------------------------------------------------
  */
 
@@ -456,16 +510,25 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	h->config = *c;
 	if (!h->config.probes_max)
 		h->config.probes_max = 1;
+	if (h->config.flap_changes > WM_FLAP_CHANGES_MAX)
+		h->config.flap_changes = WM_FLAP_CHANGES_MAX;
 	if (!h->config.interval_min_ms)
 		h->config.interval_min_ms = 1;
 	if (!h->config.deregister_min_ms)
 		h->config.deregister_min_ms = WM_DEREGISTER_MIN_MS;
+	h->phase = wm_random_below(UINT64_MAX); /* nodes that start together do not keep step */
 	h->pump.fn = on_pump;
+	h->look.fn = on_look;
 	TAILQ_INIT(&h->queue);
+	TAILQ_INIT(&h->stale);
 	h->http = wm_http_client_new(l, h->config.probes_max);
 	h->schedule = wm_schedule_new(l);
+	h->children = wm_children_new(l);
 	h->probers = wm_map_new(PROBERS_MAX);
-	if (!h->http || !h->schedule || !h->probers || wm_registry_subscribe(r, on_change, h)) {
+	h->aliases = wm_map_new(PROBERS_MAX);
+	if (!h->http || !h->children || !h->schedule || !h->probers || !h->aliases ||
+	    wm_schedule_reserve(h->schedule, DUES_OWN) || wm_registry_subscribe(r, on_change, h) ||
+	    wm_loop_on_turn_end(l, WM_HOOK_HEALTH, wm_alias_turn_end, h)) {
 		wm_health_free(h);
 		return NULL;
 	}
@@ -488,7 +551,9 @@ void wm_health_free(struct wm_health *h)
 	while (h->probers && (p = wm_map_next(h->probers, &pos)))
 		prober_free(p);
 	wm_map_free(h->probers);
+	wm_map_free(h->aliases);
 	wm_http_client_free(h->http);
+	wm_children_free(h->children);
 	wm_schedule_free(h->schedule);
 	free(h);
 }

@@ -16,7 +16,13 @@ struct wm_health_config {
 	uint64_t deregister_min_ms;  /* shortest deregister_after; 0: WM_DEREGISTER_MIN_MS */
 	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
 	const char *ca_file;
+	bool scripts; /* run script checks; else they are critical */
+	/* A check that changes its status more often than this in a window is held in its worse
+	 * status; 0: never. WM_FLAP_CHANGES_MAX at most. */
+	unsigned flap_changes;
+	uint64_t flap_window_ms;
 };
+#define WM_FLAP_CHANGES_MAX  16	   /* changes whose times are kept for each check that had one */
 #define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */
 
 struct wm_health_stats {
@@ -26,8 +32,13 @@ struct wm_health_stats {
 	uint64_t unstarted; /* checks that are not run: no memory */
 	uint64_t reaped;  /* instances handed to the registry for removal: critical for too long */
 	uint64_t expired; /* TTLs that ran out */
+	uint64_t flaps;	  /* checks that began to be held in their worse status: they changed too
+			     often */
+	uint64_t held;	  /* checks that are held now */
+	uint64_t alias_far; /* looks of aliases that reach too far to tell; the status stays */
 };
-/** Subscribes to @p r and starts what is already there. @return NULL without memory. */
+/** Subscribes to @p r, hooks into the end of @p l's turns, and starts what is already there. Both
+ * must run no more once it is freed. @return NULL without memory. */
 struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 				const struct wm_health_config *c);
 void wm_health_free(struct wm_health *h); /* cancels probes; NULL ok; before the registry closes */

@@ -26,8 +26,14 @@ struct wm_probe_kind {
 	void (*timeout)(struct wm_prober *p);
 	/* p->run came due. */
 	void (*due)(struct wm_prober *p, uint64_t now_ms);
+	/* Give up what prepare took; the definition goes. May be NULL. */
+	void (*forget)(struct wm_prober *p);
+	/* Why it may not run on this agent: then it is critical for that reason, and nothing is
+	 * started. NULL: it may. */
+	const char *(*refusal)(const struct wm_prober *p);
 };
-extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp;
+extern const struct wm_probe_kind wm_probe_ttl, wm_probe_tcp, wm_probe_http, wm_probe_udp,
+	wm_probe_alias, wm_probe_script, wm_probe_os_service, wm_probe_grpc, wm_probe_h2ping;
 
 struct wm_prober {
 	struct wm_health *h;
@@ -39,8 +45,10 @@ struct wm_prober {
 	uint64_t shape;		/* hash of the definition: what a change of restarts it */
 	unsigned passes, fails; /* results in a row */
 	bool flying, queued;
-	bool shifted; /* moved after a standstill; not again before it has run */
+	struct wm_flap *flap; /* NULL: its status has not changed yet */
+	bool shifted;	      /* moved after a standstill; not again before it has run */
 	struct wm_http_call *call;
+	struct wm_child *child;
 	struct wm_io *io;
 	int fd;
 	sa_family_t family; /* of addr; 0: target is a host name */
@@ -48,27 +56,83 @@ struct wm_prober {
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 	} addr;
-	TAILQ_ENTRY(wm_prober) waiting;
-	char id[]; /* of the check */
+	TAILQ_ENTRY(wm_prober) waiting; /* in health's queue; alias: in its target's list */
+	TAILQ_ENTRY(wm_prober) looking; /* alias: in health's list of stale ones */
+	bool stale;
+	struct wm_alias *alias; /* of an alias; NULL: none, or no memory for it */
+	uint64_t better_ms;	/* alias: when its status last got better */
+	char id[];		/* of the check */
 };
 TAILQ_HEAD(wm_probers, wm_prober);
+
+/* What an alias looks at: an instance, or the node. There as long as an alias names it. */
+struct wm_alias {
+	struct wm_probers followers;
+	TAILQ_ENTRY(wm_alias) walk; /* of a walk's next targets */
+	uint64_t round;		    /* of the walk that has been here */
+	char id[];		    /* "" is the node */
+};
+TAILQ_HEAD(wm_aliases, wm_alias);
+
+/* Of a check whose status has changed. */
+struct wm_flap {
+	uint64_t at_ms[WM_FLAP_CHANGES_MAX + 1]; /* ring: when the results changed */
+	unsigned changes;			 /* so far; the next goes to changes % ring */
+	uint64_t steady_ms;			 /* since when results are what they are */
+	uint64_t hold_ms, released_ms;		 /* released: 0 never */
+	enum wm_status last;			 /* result */
+	bool held;
+};
 
 struct wm_health {
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	struct wm_health_config config;
 	struct wm_http_client *http;
+	struct wm_children *children;
 	struct wm_schedule *schedule;
 	struct wm_map *probers;	 /* by check id */
 	struct wm_probers queue; /* due, waiting for a free place */
+	uint64_t phase;		 /* of the check that was placed last: wm_schedule_phase() */
 	struct wm_due pump;	 /* scheduled while the queue can move on */
 	bool pumping;
+	struct wm_map *aliases;	 /* struct wm_alias by id */
+	struct wm_probers stale; /* aliases that must look again */
+	struct wm_due look;	 /* scheduled when there are more than one turn takes */
+	uint64_t alias_round;
 	struct wm_health_stats stats;
 	char text[WM_CHECK_OUTPUT_MAX + 1]; /* scratch for outputs */
 };
 
+/** A check of the instance @p id ("" is the node) or its set of checks is another: aliases of it
+ * will look again at the end of the turn. Cost O(1). */
+void wm_alias_changed(struct wm_health *h, const char *id);
+/** The same for every alias there is: checks of the node count for each instance. */
+void wm_alias_all_changed(struct wm_health *h);
+/** Turn-end hook: let those look again. */
+bool wm_alias_turn_end(void *health);
+/** What `systemctl show` said of a unit, as a status and a sentence. Pure. */
+enum wm_status wm_unit_judge(const char *unit, const char *text, char *ret, size_t cap);
+/** Status in a gRPC answer of grpc.health.v1.Health/Check, framed, in @p ret: 1 is SERVING.
+ *  @return false: it is no such answer. Pure; reads @p n octets at most. */
+bool wm_grpc_serving(const uint8_t *p, size_t n, uint64_t *ret);
+/** What a server of HTTP/2 has said so far: above 0 it answered our ping, 0 it has not yet, below 0
+ * a negative errno and in @p ret_why what is wrong, static. Pure. */
+int wm_h2_heard(const void *data, size_t len, const char **ret_why);
 /** Interval in force. */
 uint64_t wm_prober_interval_ms(const struct wm_prober *p);
+/* --- flap.c --- */
+/** What becomes of result @p s, thresholds applied: getting worse always counts at once; getting
+ * better waits while the check is held, then it is the status that the check has, and @p note says
+ * why.
+ *  @p note is "" otherwise. */
+enum wm_status wm_flap_judge(struct wm_prober *p, enum wm_status s, uint64_t now_ms, char *note,
+			     size_t cap);
+void wm_flap_forget(struct wm_prober *p); /* as if its status had never changed */
+/** Timeout in force. */
+uint64_t wm_prober_timeout_ms(const struct wm_prober *p);
+/** Octets kept of an output: what the check says, WM_CHECK_OUTPUT_MAX at most. */
+unsigned wm_prober_output_max(const struct wm_prober *p);
 /** A probe ended with a result; output is a format, cut at WM_CHECK_OUTPUT_MAX. */
 void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -50,7 +50,7 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 		s = WM_PASSING;
 	else if (a->status == TOO_MANY_REQUESTS)
 		s = WM_WARNING;
-	/* answer_max is WM_CHECK_OUTPUT_MAX */
+	/* answer_max is WM_CHECK_OUTPUT_MAX at most */
 	memcpy(body, a->body, a->body_len);
 	body[a->body_len] = '\0';
 	wm_probe_clean(body, a->body_len);
@@ -100,7 +100,7 @@ static void http_start(struct wm_prober *p, uint64_t timeout_ms)
 					 .headers = (const char *const *)lines,
 					 .body = c->body && *c->body ? c->body : NULL,
 					 .timeout_ms = timeout_ms,
-					 .answer_max = WM_CHECK_OUTPUT_MAX,
+					 .answer_max = wm_prober_output_max(p),
 					 .follow_redirects = !c->disable_redirects,
 					 .tls_skip_verify = c->tls_skip_verify,
 					 .tls_server_name = c->tls_server_name,

@@ -175,3 +175,9 @@ uint64_t wm_schedule_after(uint64_t planned_ms, uint64_t interval_ms, uint64_t n
 	}
 	return next;
 }
+
+uint64_t wm_schedule_phase(uint64_t *state, uint64_t interval_ms)
+{
+	*state += 0x9e3779b97f4a7c15ull; /* 2^64 by the golden ratio, odd */
+	return (uint64_t)(((unsigned __int128)*state * interval_ms) >> 64);
+}

@@ -38,3 +38,7 @@ unsigned wm_schedule_run(struct wm_schedule *s, uint64_t now_ms);
  * kept, so a slow run does not move the ones after it. */
 uint64_t wm_schedule_after(uint64_t planned_ms, uint64_t interval_ms, uint64_t now_ms,
 			   uint64_t *ret_skipped);
+
+/** Part of an interval for the next of many, in [0, interval): parts follow each other so that any
+ *  number of them in a row lies evenly. @p state: where they stand, any number at first. */
+uint64_t wm_schedule_phase(uint64_t *state, uint64_t interval_ms);

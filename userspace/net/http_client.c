@@ -4,8 +4,11 @@
  * may call back into the client. */
 #include "http_client.h"
 
+#include "userspace/base/util.h"
+
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +32,14 @@ struct wm_http_call {
 	void *arg;
 	char *body;
 	size_t len, cap, max, beyond, head;
+	uint64_t deadline_ms;
+	/* a conversation after connect_only */
+	int (*heard)(const void *data, size_t len, const char **ret_why);
+	struct wm_io *io;
+	struct wm_timer *timer;
+	int talk_error; /* negative errno that ended it */
+	size_t said, say_len;
+	char say[WM_HTTP_SAY_MAX];
 	bool running;	/* curl has it; else it is queued */
 	bool finishing; /* its callback runs */
 	char phrase[PHRASE_MAX];
@@ -247,10 +258,16 @@ static int errno_of(struct wm_http_call *call, CURLcode code)
 
 static void answer_of(struct wm_http_call *call, CURLcode code, struct wm_http_answer *a)
 {
+	if (!code && call->talk_error) {
+		*a = (struct wm_http_answer){
+			.error = call->talk_error, .phrase = "", .body = "", .reason = call->error};
+		return;
+	}
 	*a = (struct wm_http_answer){.body = call->body && call->len ? call->body : "",
 				     .body_len = call->len,
 				     .phrase = call->phrase,
-				     .reason = ""};
+				     .reason = "",
+				     .call = call};
 	/* an answer longer than we care to read is whole for us */
 	if (code == CURLE_WRITE_ERROR && call->beyond > DRAIN_MAX)
 		code = CURLE_OK;
@@ -290,6 +307,10 @@ static void detach(struct wm_http_call *call)
 	}
 	TAILQ_REMOVE(&c->running, call, entry);
 	c->in_flight--;
+	wm_io_free(call->io); /* before curl closes what it watches */
+	call->io = NULL;
+	wm_timer_free(call->timer);
+	call->timer = NULL;
 	curl_multi_remove_handle(c->multi, call->easy);
 }
 
@@ -333,6 +354,116 @@ static void client_destroy(struct wm_http_client *c)
 	free(c);
 }
 
+/* --- a conversation on a connection that curl made -------------------------------------------- */
+
+static void talk_failed(struct wm_http_call *call, int err, const char *why)
+{
+	call->talk_error = err;
+	snprintf(call->error, sizeof(call->error), "%s", why);
+}
+
+/* Send what is left to be said. @return false: it failed. */
+static bool speak(struct wm_http_call *call)
+{
+	while (call->said < call->say_len) {
+		size_t n = 0;
+		CURLcode code = curl_easy_send(call->easy, call->say + call->said,
+					       call->say_len - call->said, &n);
+
+		if (code == CURLE_AGAIN)
+			return true;
+		if (code) {
+			talk_failed(call, errno_of(call, code), curl_easy_strerror(code));
+			return false;
+		}
+		call->said += n;
+	}
+	return true;
+}
+
+/* Read what is there, ask whether it is enough. @return false: it is over, one way or the other. */
+static bool listen_to(struct wm_http_call *call)
+{
+	for (;;) {
+		const char *why = "";
+		char data[1024];
+		size_t n = 0;
+		CURLcode code = curl_easy_recv(call->easy, data, sizeof(data), &n);
+		int verdict;
+
+		if (code == CURLE_AGAIN)
+			return true;
+		if (code || !n) {
+			talk_failed(call, -ECONNRESET, "the server closed the connection");
+			return false;
+		}
+		if (on_body(data, 1, n, call) != n) {
+			talk_failed(call, -ENOMEM, "out of memory");
+			return false;
+		}
+		verdict = call->heard(call->body, call->len, &why);
+		if (!verdict && call->beyond) {
+			verdict = -EMSGSIZE;
+			why = "the server says too much";
+		}
+		if (verdict < 0)
+			talk_failed(call, verdict, why);
+		if (verdict)
+			return false;
+	}
+}
+
+static void finish_talk(struct wm_http_call *call)
+{
+	struct wm_http_client *c = call->client;
+
+	c->reaping = true;
+	finish(call, CURLE_OK);
+	start_queued(c);
+	c->reaping = false;
+	if (c->dead)
+		client_destroy(c);
+}
+
+static void on_talk(void *arg, unsigned events)
+{
+	struct wm_http_call *call = arg;
+
+	(void)events;
+	if (!speak(call) || !listen_to(call))
+		finish_talk(call);
+	else if (call->said == call->say_len)
+		wm_io_set(call->io, WM_IO_READ);
+}
+
+static void on_talk_timeout(void *arg)
+{
+	struct wm_http_call *call = arg;
+
+	talk_failed(call, -ETIMEDOUT, "timed out");
+	finish_talk(call);
+}
+
+/* curl has connected; go on by ourselves. @return false: it is over. */
+static bool talk(struct wm_http_call *call)
+{
+	uint64_t now = wm_clock_ms();
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	if (curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &fd) || fd == CURL_SOCKET_BAD) {
+		talk_failed(call, -ECONNRESET, "the connection is gone");
+		return false;
+	}
+	call->timer = wm_timer_new(call->client->loop, on_talk_timeout, call);
+	call->io = wm_io_new(call->client->loop, fd, WM_IO_READ | WM_IO_WRITE, on_talk, call);
+	if (!call->timer || !call->io ||
+	    wm_timer_arm(call->timer, call->deadline_ms > now ? call->deadline_ms - now : 0)) {
+		talk_failed(call, -ENOMEM, "out of memory");
+		return false;
+	}
+	return true;
+}
+
 /* Tell callers of finished calls, then fill the free places. */
 static void reap(struct wm_http_client *c)
 {
@@ -347,7 +478,8 @@ static void reap(struct wm_http_client *c)
 		if (m->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-		finish(call, code);
+		if (code || !call->heard || !talk(call))
+			finish(call, code);
 	}
 	start_queued(c);
 	c->reaping = false;
@@ -426,8 +558,10 @@ static int set_method(struct wm_http_call *call, const struct wm_http_call_optio
 	if (post && !body)
 		body = "";
 	if (body) {
-		bad |= curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-					(curl_off_t)strlen(body)) != CURLE_OK;
+		size_t len = o->body_len ? o->body_len : strlen(body);
+
+		bad |= curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len) !=
+		       CURLE_OK;
 		bad |= curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK;
 	}
 	if (strcmp(method, "HEAD") == 0)
@@ -525,6 +659,25 @@ static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options
 	return !bad;
 }
 
+static long version_of(const struct wm_http_call_options *o)
+{
+	if (!o->http2)
+		return CURL_HTTP_VERSION_1_1;
+	return strncasecmp(o->url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
+						     : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
+/* Were curl to offer it, it would speak it as well. */
+static CURLcode offer_http2(CURL *easy, void *ctx, void *arg)
+{
+	static const unsigned char protocols[] = "\2h2"; /* length, name: RFC 7301 */
+
+	(void)easy;
+	(void)arg;
+	return SSL_CTX_set_alpn_protos(ctx, protocols, sizeof(protocols) - 1) ? CURLE_OUT_OF_MEMORY
+									      : CURLE_OK;
+}
+
 static int set_options(struct wm_http_call *call, const struct wm_http_call_options *o)
 {
 	long ms = o->timeout_ms < 1	      ? 1
@@ -541,9 +694,11 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_PROXY, ""); /* not even from the environment */
 	SET(CURLOPT_NOPROXY, "*");
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_HTTP_VERSION, version_of(o));
 	SET(CURLOPT_FRESH_CONNECT, 1L);
-	SET(CURLOPT_FORBID_REUSE, 1L);
+	/* a conversation goes on after curl is done; what only connected is not used again anyway
+	 */
+	SET(CURLOPT_FORBID_REUSE, o->heard ? 0L : 1L);
 	SET(CURLOPT_TIMEOUT_MS, ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, ms);
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, DNS_CACHE_S);
@@ -562,6 +717,8 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_CONNECT_ONLY, o->connect_only ? 1L : 0L);
 	/* what listens need not be HTTP, and may refuse who offers only that */
 	SET(CURLOPT_SSL_ENABLE_ALPN, o->connect_only ? 0L : 1L);
+	if (o->connect_only && o->http2)
+		SET(CURLOPT_SSL_CTX_FUNCTION, offer_http2);
 #undef SET
 	return bad || !set_tls(call, o) ? -ENOMEM : 0;
 }
@@ -629,6 +786,9 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 
 	if (c->dead || c->calls >= WM_HTTP_CALLS_MAX)
 		goto out;
+	err = -EINVAL;
+	if (o->say_len > WM_HTTP_SAY_MAX)
+		goto out;
 	err = -ENOMEM;
 	call = calloc(1, sizeof(*call));
 	if (!call)
@@ -637,6 +797,11 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	call->fn = fn;
 	call->arg = arg;
 	call->max = o->answer_max;
+	call->deadline_ms = wm_clock_ms() + o->timeout_ms;
+	call->heard = o->heard;
+	call->say_len = o->say_len;
+	if (o->say_len)
+		memcpy(call->say, o->say, o->say_len);
 	call->easy = curl_easy_init();
 	if (!call->easy)
 		goto out;
@@ -662,6 +827,19 @@ out:
 	if (ret_err)
 		*ret_err = err;
 	return NULL;
+}
+
+const char *wm_http_answer_header(const struct wm_http_answer *a, const char *name)
+{
+	struct curl_header *h = NULL;
+
+	if (curl_easy_header(a->call->easy, name, 0, CURLH_HEADER | CURLH_TRAILER, -1, &h))
+		return NULL;
+	/* of several, any request for an index gives their number */
+	if (h->amount > 1 && curl_easy_header(a->call->easy, name, h->amount - 1,
+					      CURLH_HEADER | CURLH_TRAILER, -1, &h))
+		return NULL;
+	return h->value;
 }
 
 void wm_http_call_cancel(struct wm_http_call *call)

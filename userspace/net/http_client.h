@@ -20,15 +20,25 @@ struct wm_http_call_options {
 	const char *unix_socket;    /* path to connect to instead of the URL's host; NULL: none */
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	const char *body;	    /* may be NULL */
-	uint64_t timeout_ms;	    /* whole call */
-	size_t answer_max;	    /* octets of the body kept */
-	bool follow_redirects;	    /* 5 at most, http and https only */
+	size_t body_len;	    /* octets of it; 0: up to its NUL */
+	bool http2; /* instead of HTTP/1.1: with http without asking first, with https by ALPN */
+	uint64_t timeout_ms;   /* whole call */
+	size_t answer_max;     /* octets of the body kept */
+	bool follow_redirects; /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
-	bool connect_only; /* resolve and connect to the URL's host and port, with https shake
-hands, then close; no request */
+	/* resolve and connect to the URL's host and port, with https shake hands, then close; no
+	 * request */
+	bool connect_only;
+	/* With connect_only, to speak another protocol: octets that are sent once connected, and
+	 * who judges all that came so far, answer_max octets at most: above 0 it is enough, 0 more
+	 * is wanted, a negative errno ends the call with it and @p ret_why, static. NULL: none. */
+	const void *say;
+	size_t say_len; /* WM_HTTP_SAY_MAX at most */
+	int (*heard)(const void *data, size_t len, const char **ret_why);
 };
+#define WM_HTTP_SAY_MAX 128 /* octets: a greeting */
 struct wm_http_answer {
 	int error;	    /* 0, negative errno, -ETIMEDOUT */
 	const char *reason; /* for people when error != 0 */
@@ -36,6 +46,7 @@ struct wm_http_answer {
 	const char *phrase; /* of the status line, printable, "" if none; never NULL */
 	const char *body;   /* borrowed during the callback, NUL-terminated */
 	size_t body_len;
+	const struct wm_http_call *call; /* for wm_http_answer_header() */
 };
 /** @param calls_max calls in flight; more are queued. */
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max);
@@ -48,4 +59,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 					const struct wm_http_call_options *o,
 					void (*fn)(void *arg, const struct wm_http_answer *a),
 					void *arg, int *ret_err);
+/** Value of a header or trailer of the answer, the last one if it repeats; NULL: there is none.
+ *  Borrowed during the callback. */
+const char *wm_http_answer_header(const struct wm_http_answer *a, const char *name);
 void wm_http_call_cancel(struct wm_http_call *call); /* NULL ok; @p fn will not run */

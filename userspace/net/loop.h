@@ -31,6 +31,7 @@ void wm_loop_stop(struct wm_loop *l);
  *  hooks of a lower order may have to see. Hooks live as long as the loop. @return 0, -ENOMEM. */
 int wm_loop_on_turn_end(struct wm_loop *l, int order, bool (*fn)(void *arg), void *arg);
 #define WM_HOOK_REGISTRY 10 /* commit what was submitted, apply, announce */
+#define WM_HOOK_HEALTH	 15 /* checks that follow other checks */
 #define WM_HOOK_COMPILE	 20 /* turn dirty services into tables and maps */
 #define WM_HOOK_ANSWER	 30 /* answers that waited for the above */
 

@@ -8,12 +8,25 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static int too_long(const char *what, const char *id, size_t max, struct wm_err *e)
 {
 	if (strnlen(id, max + 1) <= max)
 		return 0;
 	return wm_err_set(e, WM_E_LIMIT, "%s is too long (limit: %zu characters)", what, max);
+}
+
+int wm_check_draft_node(const struct wm_registry *r, const struct wm_check_draft *d,
+			struct wm_err *e)
+{
+	if (!d->alias_node || !*d->alias_node || strcasecmp(d->alias_node, r->self->name) == 0)
+		return 0;
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"Invalid check: AliasNode \"%.64s\" is not this node (%s): other nodes are "
+		"not supported",
+		d->alias_node, r->self->name);
 }
 
 /* Queue a write that puts @p c, which is taken over also on failure. */
@@ -38,6 +51,8 @@ int wm_registry_check_register(struct wm_registry *r, const char *service_id,
 
 	if (!err)
 		err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
+	if (!err)
+		err = wm_check_draft_node(r, d, e);
 	if (err)
 		return err;
 	return put(r, wm_op_new(WM_OP_CHECK_PUT, owner, done, arg),

@@ -185,6 +185,9 @@ int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, str
 		   struct wm_err *e);
 /** Queue a write, or free it and say why not. */
 int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
+/** What a draft's check says of a node must be of this one. @return 0 or WM_E_INVALID. */
+int wm_check_draft_node(const struct wm_registry *r, const struct wm_check_draft *d,
+			struct wm_err *e);
 /** Worst of an instance's checks and its node's. */
 enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i);
 /** The indexes and statuses of a node's instances follow it. Cost O(instances of the node). */

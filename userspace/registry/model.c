@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const char *const status_names[] = {"passing", "warning", "critical"};
-static const char *const kind_names[WM_CHECK_KIND_COUNT] = {"ttl",	   "tcp", "http",
-							    "maintenance", "udp", ""};
+static const char *const kind_names[WM_CHECK_KIND_COUNT] = {
+	"ttl",	  "tcp",	"http", "maintenance", "udp", "alias",
+	"script", "os_service", "grpc", "h2ping",      ""};
 
 const char *wm_status_str(enum wm_status s)
 {

@@ -23,13 +23,19 @@ enum wm_check_kind {
 	WM_CHECK_HTTP,
 	WM_CHECK_MAINTENANCE, /* critical as long as it stands; nothing probes it */
 	WM_CHECK_UDP,
+	WM_CHECK_ALIAS, /* as bad as the checks of another instance, or of the node */
+	WM_CHECK_SCRIPT,
+	WM_CHECK_OS_SERVICE,
+	WM_CHECK_GRPC,
+	WM_CHECK_H2PING,
 	WM_CHECK_STATED, /* of the catalog: whoever writes it states the result, nothing probes it
 			  */
 	WM_CHECK_KIND_COUNT
 };
 #define WM_NODE_MAINTENANCE_ID	  "_node_maintenance"	  /* the node's check of that kind */
 #define WM_SERVICE_MAINTENANCE_ID "_service_maintenance:" /* and of an instance: its id follows */
-/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp"; "" for what is stated. */
+/** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp", "alias", "script", "os_service",
+ * "grpc", "h2ping"; "" for what is stated. */
 const char *wm_check_kind_str(enum wm_check_kind k);
 
 struct wm_pair {
@@ -65,13 +71,19 @@ struct wm_check {
 	char *id, *name, *notes;
 	char *output; /* never NULL; WM_CHECK_OUTPUT_MAX at most */
 	enum wm_check_kind kind;
-	char *target;		 /* URL or host:port; NULL for TTL */
+	/* URL, host:port, with gRPC maybe "/service"; OS service: the unit; alias: an instance's
+	 * id,
+	 * "" is the node; NULL for TTL, script and maintenance */
+	char *target;
 	char *method, *body;	 /* HTTP; may be NULL */
 	struct wm_pair *headers; /* HTTP; a name may repeat */
 	unsigned headers_count;
 	bool tls_skip_verify, disable_redirects;
-	bool use_tls;	       /* TCP: a TLS handshake follows the connect */
+	bool use_tls;	       /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
 	char *tls_server_name; /* may be NULL */
+	char **args;	       /* script: the program and its arguments; no NULL at the end */
+	unsigned args_count;
+	unsigned output_max; /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
 	uint64_t interval_ms, timeout_ms, ttl_ms;
 	uint64_t deregister_after_ms; /* 0: never */
 	unsigned success_before_passing, failures_before_warning, failures_before_critical;

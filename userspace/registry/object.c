@@ -58,7 +58,8 @@ void wm_address_parse(const char *s, struct in_addr *ret4, struct in6_addr *ret6
 
 struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, const char *name)
 {
-	size_t n = sizeof(struct wm_check_box) + d->headers_count * sizeof(struct wm_pair);
+	size_t n = sizeof(struct wm_check_box) + d->headers_count * sizeof(struct wm_pair) +
+		   d->args_count * sizeof(char *);
 	struct wm_check_box *b;
 	struct wm_check *c;
 	struct arena a;
@@ -68,6 +69,8 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	n += size_of(d->tls_server_name);
 	for (unsigned i = 0; i < d->headers_count; i++)
 		n += size_of(d->headers[i].key) + size_of(d->headers[i].value);
+	for (unsigned i = 0; i < d->args_count; i++)
+		n += size_of(d->args[i]);
 	b = calloc(1, n);
 	if (!b)
 		return NULL;
@@ -77,6 +80,11 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	c->headers_count = d->headers_count;
 	if (d->headers_count)
 		c->headers = take(&a, d->headers_count * sizeof(*c->headers));
+	c->args_count = d->args_count;
+	if (d->args_count)
+		c->args = take(&a, d->args_count * sizeof(char *));
+	for (unsigned i = 0; i < d->args_count; i++)
+		c->args[i] = put(&a, d->args[i]);
 	for (unsigned i = 0; i < d->headers_count; i++) {
 		c->headers[i].key = put(&a, d->headers[i].key);
 		c->headers[i].value = put(&a, d->headers[i].value);
@@ -92,6 +100,7 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	c->tls_skip_verify = d->tls_skip_verify;
 	c->disable_redirects = d->disable_redirects;
 	c->use_tls = d->use_tls;
+	c->output_max = d->output_max;
 	c->interval_ms = d->interval_ms;
 	c->timeout_ms = d->timeout_ms;
 	c->ttl_ms = d->ttl_ms;
@@ -314,6 +323,15 @@ static bool same_pairs(const struct wm_pair *a, const struct wm_pair *b, unsigne
 	return true;
 }
 
+static bool same_texts(char *const *a, char *const *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!same(a[i], b[i]))
+			return false;
+	}
+	return true;
+}
+
 bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 {
 	return ((const struct wm_check_box *)a)->given == ((const struct wm_check_box *)b)->given &&
@@ -327,7 +345,8 @@ bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 	       a->failures_before_critical == b->failures_before_critical && same(a->id, b->id) &&
 	       same(a->name, b->name) && same(a->notes, b->notes) && same(a->target, b->target) &&
 	       same(a->method, b->method) && same(a->body, b->body) &&
-	       same(a->tls_server_name, b->tls_server_name) &&
+	       same(a->tls_server_name, b->tls_server_name) && a->output_max == b->output_max &&
+	       a->args_count == b->args_count && same_texts(a->args, b->args, a->args_count) &&
 	       same_pairs(a->headers, b->headers, a->headers_count);
 }
 
@@ -340,10 +359,8 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	    !same(((const struct wm_instance_box *)a)->service_name,
 		  ((const struct wm_instance_box *)b)->service_name))
 		return false;
-	for (unsigned i = 0; i < a->tags_count; i++) {
-		if (!same(a->tags[i], b->tags[i]))
-			return false;
-	}
+	if (!same_texts(a->tags, b->tags, a->tags_count))
+		return false;
 	for (unsigned i = 0; i < a->tagged_count; i++) {
 		if (a->tagged[i].port != b->tagged[i].port ||
 		    !same(a->tagged[i].name, b->tagged[i].name) ||

@@ -69,8 +69,30 @@ static void put_pairs(struct wm_buf *b, const struct wm_pair *p, unsigned n)
 	}
 }
 
+/* The record holds what agents before @p version cannot know. */
+static void need(struct wm_buf *b, int version)
+{
+	if (!b->failed && b->data[2] < version)
+		b->data[2] = (char)version;
+}
+
+static bool has_more(const struct wm_check *c)
+{
+	return c->args_count || c->output_max;
+}
+
+static int version_of(const struct wm_check *c)
+{
+	if (c->kind == WM_CHECK_STATED)
+		return WM_RECORD_VERSION_CATALOG;
+	if (has_more(c) || c->kind > WM_CHECK_UDP)
+		return 3;
+	return c->use_tls || c->kind > WM_CHECK_HTTP ? 2 : WM_RECORD_VERSION_FIRST;
+}
+
 static void put_check(struct wm_buf *b, const struct wm_check *c)
 {
+	need(b, version_of(c));
 	put_s(b, c->id);
 	put_s(b, c->name);
 	put_s(b, c->notes);
@@ -81,7 +103,7 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_s(b, c->body);
 	put_pairs(b, c->headers, c->headers_count);
 	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0) |
-			 (c->use_tls ? 4u : 0));
+			 (c->use_tls ? 4u : 0) | (has_more(c) ? 8u : 0));
 	put_s(b, c->tls_server_name);
 	put_u(b, c->interval_ms);
 	put_u(b, c->timeout_ms);
@@ -94,13 +116,12 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_u(b, c->status);
 	put_u(b, c->create_index);
 	put_u(b, c->modify_index);
-}
-
-/* Agents of before are told that it is newer, where they would take it for damage. */
-static void need(struct wm_buf *b, char version)
-{
-	if (!b->failed && b->data[2] < version)
-		b->data[2] = version;
+	if (!has_more(c))
+		return;
+	put_u(b, c->output_max);
+	put_u(b, c->args_count);
+	for (unsigned i = 0; i < c->args_count; i++)
+		put_s(b, c->args[i]);
 }
 
 static void put_instance(struct wm_buf *b, const struct wm_instance *i)
@@ -125,15 +146,8 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->create_index);
 	put_u(b, i->modify_index);
 	put_u(b, i->checks_count);
-	for (unsigned n = 0; n < i->checks_count; n++) {
-		const struct wm_check *c = i->checks[n];
-
-		put_check(b, c);
-		if (c->use_tls || c->kind > WM_CHECK_HTTP)
-			need(b, WM_RECORD_VERSION_TLS);
-		if (c->kind == WM_CHECK_STATED)
-			need(b, WM_RECORD_VERSION_CATALOG);
-	}
+	for (unsigned n = 0; n < i->checks_count; n++)
+		put_check(b, i->checks[n]);
 }
 
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
@@ -254,12 +268,19 @@ static void get_pairs(struct cursor *c, struct wm_pair *p, unsigned max, unsigne
 	}
 }
 
+/* Does a check of this kind have a target? */
+static bool targets(enum wm_check_kind k)
+{
+	return k != WM_CHECK_TTL && k != WM_CHECK_MAINTENANCE && k != WM_CHECK_SCRIPT &&
+	       k != WM_CHECK_STATED;
+}
+
 static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_check_state *st,
-		      struct wm_pair *headers)
+		      struct wm_pair *headers, const char **args)
 {
 	unsigned flags, given;
 
-	*d = (struct wm_check_draft){.headers = headers};
+	*d = (struct wm_check_draft){.headers = headers, .args = args};
 	d->id = need_s(c);
 	d->name = need_s(c);
 	d->notes = need_s(c);
@@ -269,7 +290,7 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	d->method = get_s(c);
 	d->body = get_s(c);
 	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
-	flags = (unsigned)get_u(c, 7);
+	flags = (unsigned)get_u(c, 15);
 	d->tls_skip_verify = flags & 1;
 	d->disable_redirects = flags & 2;
 	d->use_tls = flags & 4;
@@ -287,10 +308,16 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	st->status = (enum wm_status)get_u(c, WM_CRITICAL);
 	st->create_index = get_u(c, UINT64_MAX);
 	st->modify_index = get_u(c, UINT64_MAX);
+	if (flags & 8) {
+		d->output_max = (unsigned)get_u(c, UINT32_MAX);
+		d->args_count = (unsigned)get_u(c, WM_CHECK_ARGS_MAX);
+		for (unsigned i = 0; i < d->args_count; i++)
+			args[i] = need_s(c);
+		c->bad |= !d->output_max && !d->args_count;
+	}
 	/* an empty id or name would be taken for one that is left out */
-	if (!*d->id || !*d->name ||
-	    (d->kind != WM_CHECK_TTL && d->kind != WM_CHECK_MAINTENANCE &&
-	     d->kind != WM_CHECK_STATED && !d->target))
+	if (!*d->id || !*d->name || (targets(d->kind) && !d->target) ||
+	    (d->kind == WM_CHECK_SCRIPT) != (d->args_count > 0))
 		c->bad = true;
 }
 
@@ -322,7 +349,7 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	r->modify_index = get_u(c, UINT64_MAX);
 	d->checks_count = (unsigned)get_u(c, WM_RECORD_CHECKS);
 	for (unsigned i = 0; i < d->checks_count; i++)
-		get_check(c, &r->checks[i], &r->states[i], r->headers[i]);
+		get_check(c, &r->checks[i], &r->states[i], r->headers[i], r->args[i]);
 	return c->bad || c->p != c->end ? WM_E_STORE_DAMAGED : 0;
 }
 

@@ -8,11 +8,12 @@
 #include "object.h"
 #include "userspace/base/util.h"
 
-/* A record has the lowest version that can say what it says, and all are read.
- * 2: a check may have use_tls, or be of a kind above HTTP. 5: records of the catalog, and checks of
- * kind STATED. */
+/* Versions add to what stood before; a record carries the lowest version that has all that it
+ * holds, and what is read needs no version: it says by itself what there is. So an older agent
+ * reads what it can know, and is told of what it cannot. 2: a check may have use_tls or be of kind
+ * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
+ * 5: records of the catalog, and checks of kind STATED. */
 #define WM_RECORD_VERSION_FIRST	  1
-#define WM_RECORD_VERSION_TLS	  2
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION	  5
 #define WM_RECORD_HEAD		  12
@@ -31,13 +32,14 @@ enum wm_record_type {
 	WM_RECORD_CATALOG_NODE	    /* another node; then as the checks of this agent's */
 };
 
-/* Decoded views; strings borrow from the payload. About 30 KiB: keep one, reuse it. */
+/* Decoded views; strings borrow from the payload. About 50 KiB: keep one, reuse it. */
 struct wm_record_instance {
 	struct wm_instance_draft d; /* every field explicit */
 	uint64_t create_index, modify_index;
 	struct wm_check_state states[WM_RECORD_CHECKS];
 	struct wm_check_draft checks[WM_RECORD_CHECKS];
 	struct wm_pair headers[WM_RECORD_CHECKS][WM_CHECK_HEADERS_MAX];
+	const char *args[WM_RECORD_CHECKS][WM_CHECK_ARGS_MAX];
 	const char *tags[WM_TAGS_MAX];
 	struct wm_pair meta[WM_META_PAIRS_MAX];
 	struct wm_tagged_address tagged[WM_TAGGED_MAX];

@@ -312,6 +312,8 @@ int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, str
 	int err = wm_draft_validate(d, e);
 	struct wm_op *op;
 
+	for (unsigned n = 0; !err && n < d->checks_count; n++)
+		err = wm_check_draft_node(r, &d->checks[n], e);
 	if (err)
 		return err;
 	op = wm_op_new(WM_OP_INSTANCE, "", NULL, NULL);

@@ -34,6 +34,11 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 /** Commits what is pending, closes. NULL ok. */
 void wm_registry_close(struct wm_registry *r);
 
+/* May a client have this agent run programs? Who forgets to say, says no. */
+enum wm_scripts { WM_SCRIPTS_REMOTE = 0, WM_SCRIPTS_OFF, WM_SCRIPTS_ALLOWED };
+/** Why a script check is refused, or is not run; in Consul's words. */
+const char *wm_scripts_refusal(enum wm_scripts s);
+
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
 	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
@@ -45,7 +50,12 @@ struct wm_check_draft {
 	enum wm_status status; /* initial; critical if !has_status */
 	bool has_status;
 	bool tls_skip_verify, disable_redirects;
-	bool use_tls; /* TCP: a TLS handshake follows the connect */
+	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
+	const char *const *args; /* script */
+	unsigned args_count;
+	unsigned output_max;	 /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
+	const char *alias_node;	 /* alias: NULL, "" or this node's name, any case */
+	enum wm_scripts scripts; /* of a check that comes with an instance, the instance's counts */
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
@@ -62,6 +72,7 @@ struct wm_instance_draft {
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
+	enum wm_scripts scripts;
 };
 
 /* What is known of a node beside its name; NULL and "" are the same. */

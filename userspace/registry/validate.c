@@ -37,6 +37,15 @@ static int check_text(const char *field, const char *s, size_t max, struct wm_er
 	return 0;
 }
 
+const char *wm_scripts_refusal(enum wm_scripts s)
+{
+	return s == WM_SCRIPTS_OFF
+		       ? "Scripts are disabled on this agent; to enable, configure "
+			 "'health.scripts' to 'local'"
+		       : "Scripts are disabled on this agent from remote calls; to enable, "
+			 "configure 'health.scripts' to 'local' and register over the Unix socket";
+}
+
 bool wm_label_valid(const char *s)
 {
 	size_t n = 0;
@@ -284,17 +293,71 @@ static bool literal(const char *s)
 	return inet_pton(AF_INET, host, &v4) == 1;
 }
 
+/* What systemd takes for a unit's name, without wildcards, and nothing that reads as an option. */
+static bool unit_valid(const char *s)
+{
+	size_t n = 0;
+
+	for (; s[n]; n++) {
+		if (n == WM_CHECK_UNIT_MAX || (!alnum(s[n]) && !strchr(":-_.\\@", s[n])))
+			return false;
+	}
+	return n && *s != '-';
+}
+
+/* "host:port", for gRPC also "host:port/service". */
+static bool peer_valid(const char *s, bool service)
+{
+	const char *end = s + (service ? strcspn(s, "/") : strlen(s));
+
+	return authority_valid(s, end, true) && printable(s) && !strchr(s, ' ');
+}
+
+static const char *key_of(enum wm_check_kind k)
+{
+	static const char *const keys[WM_CHECK_KIND_COUNT] = {
+		[WM_CHECK_TCP] = "TCP",		  [WM_CHECK_HTTP] = "HTTP",
+		[WM_CHECK_UDP] = "UDP",		  [WM_CHECK_OS_SERVICE] = "OSService",
+		[WM_CHECK_GRPC] = "GRPC",	  [WM_CHECK_H2PING] = "H2PING",
+		[WM_CHECK_ALIAS] = "AliasService"};
+
+	return keys[k] ? keys[k] : "";
+}
+
+static int check_args(const struct wm_check_draft *c, struct wm_err *e)
+{
+	size_t octets = 0;
+
+	if (c->args_count > WM_CHECK_ARGS_MAX)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: ScriptArgs: %u given, at most %d are allowed",
+				  c->args_count, WM_CHECK_ARGS_MAX);
+	if (!c->args_count || !*c->args[0])
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: ScriptArgs must begin with a program");
+	for (unsigned i = 0; i < c->args_count && octets <= WM_CHECK_ARGS_OCTETS; i++)
+		octets += strnlen(c->args[i], WM_CHECK_ARGS_OCTETS + 1);
+	if (octets > WM_CHECK_ARGS_OCTETS)
+		return wm_err_set(e, WM_E_LIMIT,
+				  "Invalid check: ScriptArgs are too long (limit: %d characters in "
+				  "all)",
+				  WM_CHECK_ARGS_OCTETS);
+	return 0;
+}
+
 static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 {
 	const char *s = c->target, *rest;
 
 	if (c->kind == WM_CHECK_TTL || c->kind == WM_CHECK_STATED)
 		return 0;
+	if (c->kind == WM_CHECK_SCRIPT)
+		return check_args(c, e);
+	if (c->kind == WM_CHECK_ALIAS)
+		return check_text("Invalid check: AliasService", s, WM_INSTANCE_ID_MAX, e);
 	if (!s || !*s)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: %s must not be empty",
-				  c->kind == WM_CHECK_TCP   ? "TCP"
-				  : c->kind == WM_CHECK_UDP ? "UDP"
-							    : "HTTP");
+				  key_of(c->kind));
 	if (strnlen(s, WM_CHECK_TARGET_MAX + 1) > WM_CHECK_TARGET_MAX)
 		return wm_err_set(e, WM_E_LIMIT,
 				  "Invalid check: target is too long (limit: %d characters)",
@@ -313,6 +376,26 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 					  "Invalid check: UDP \"%.*s\" must be address:port, with "
 					  "an IPv4 address or an IPv6 address in brackets",
 					  SHOWN, s);
+		return 0;
+	}
+	if (c->kind == WM_CHECK_OS_SERVICE) {
+		if (!unit_valid(s))
+			return wm_err_set(
+				e, WM_E_INVALID,
+				"Invalid check: OSService \"%.*s\" must be a unit's name: "
+				"letters, digits and :-_.\\@, at most %d, no dash in front",
+				SHOWN, s, WM_CHECK_UNIT_MAX);
+		return 0;
+	}
+	if (c->kind == WM_CHECK_GRPC || c->kind == WM_CHECK_H2PING) {
+		bool grpc = c->kind == WM_CHECK_GRPC;
+
+		if (!peer_valid(s, grpc))
+			return wm_err_set(e, WM_E_INVALID,
+					  "Invalid check: %s \"%.*s\" must be host:port%s, with a "
+					  "port from 1 to 65535",
+					  key_of(c->kind), SHOWN, s,
+					  grpc ? " or host:port/service" : "");
 		return 0;
 	}
 	rest = strncasecmp(s, "http://", 7) == 0    ? s + 7
@@ -340,9 +423,16 @@ static int check_timing(const struct wm_check_draft *c, struct wm_err *e)
 	if (c->interval_ms && c->ttl_ms)
 		return wm_err_set(e, WM_E_INVALID,
 				  "Invalid check: Interval and TTL cannot both be specified");
+	if (c->kind == WM_CHECK_ALIAS && c->interval_ms)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: Interval cannot be set for Alias checks");
+	if (c->kind == WM_CHECK_ALIAS && c->ttl_ms)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Invalid check: TTL must be not be set for Alias checks");
 	if (c->kind == WM_CHECK_TTL && !c->ttl_ms)
 		return wm_err_set(e, WM_E_INVALID, "Invalid check: TTL must be > 0 for TTL checks");
-	if (c->kind != WM_CHECK_TTL && c->kind != WM_CHECK_STATED && !c->interval_ms)
+	if (c->kind != WM_CHECK_TTL && c->kind != WM_CHECK_ALIAS && c->kind != WM_CHECK_STATED &&
+	    !c->interval_ms)
 		return wm_err_set(e, WM_E_INVALID,
 				  "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, "
 				  "TCP, UDP or OSService checks");
@@ -412,7 +502,7 @@ static int check_http(const struct wm_check_draft *c, struct wm_err *e)
 	return 0;
 }
 
-static int check_check(const struct wm_check_draft *c, struct wm_err *e)
+static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts, struct wm_err *e)
 {
 	int err;
 
@@ -432,6 +522,8 @@ static int check_check(const struct wm_check_draft *c, struct wm_err *e)
 				  "Invalid check: Notes is too long (limit: %d characters)",
 				  WM_CHECK_NOTES_MAX);
 	err = check_timing(c, e);
+	if (!err && c->kind == WM_CHECK_SCRIPT && scripts != WM_SCRIPTS_ALLOWED)
+		err = wm_err_set(e, WM_E_INTERNAL, "%s", wm_scripts_refusal(scripts));
 	if (!err)
 		err = check_target(c, e);
 	if (!err)
@@ -449,7 +541,7 @@ static int check_checks(const struct wm_instance_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_LIMIT, "Checks: %u given, at most %d are allowed",
 				  d->checks_count, WM_CHECKS_PER_INSTANCE);
 	for (unsigned i = 0; i < d->checks_count; i++) {
-		err = check_check(&d->checks[i], e);
+		err = check_check(&d->checks[i], d->scripts, e);
 		if (err)
 			return err;
 		for (unsigned k = 0; k < i; k++) {
@@ -514,7 +606,7 @@ int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "Missing check name");
 	if (!d->id || !*d->id)
 		named.id = d->name;
-	return check_check(&named, e);
+	return check_check(&named, d->scripts, e);
 }
 
 int wm_node_name_validate(const char *name, struct wm_err *e)
