@@ -11,6 +11,8 @@
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
 
+#include <stdio.h>
+
 #define WM_API_WATCHERS_MAX                                                                        \
 	16384 /* blocking queries that wait at a time, where no other is given */
 
@@ -63,5 +65,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req);
 void wm_api_set_server(struct wm_api *a, const struct wm_http_server *s);
 /** The data plane and why there is none, when that is known later or changes. */
 void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error);
+/** Write the OpenAPI description of every route, as it is served, indented. @return 0, -1. */
+int wm_api_openapi(FILE *out, const char *version);
 /** In the order of WM_API_COUNTERS. Borrowed. */
 const uint64_t *wm_api_counters(const struct wm_api *a);
