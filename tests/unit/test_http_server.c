@@ -259,6 +259,9 @@ Test(http_server, refuses_what_could_be_read_in_two_ways)
 		"GET /a?x=%4 HTTP/1.1\r\n" HOST "\r\n",
 		"GET /a?x=%00 HTTP/1.1\r\n" HOST "\r\n",
 		"nonsense\r\n\r\n",
+		"GET /a HTTP/0.1\r\n" HOST "\r\n",
+		"GET /a HTTP/2.0\r\n" HOST "\r\n",
+		"GET /a HTTP/11\r\n" HOST "\r\n",
 	};
 	int old;
 
@@ -266,6 +269,7 @@ Test(http_server, refuses_what_could_be_read_in_two_ways)
 	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
 		cr_expect_eq(ask_once(bad[i]), 400, "request %u: %s", i, got);
 		cr_expect_eq(handled, 0, "request %u", i);
+		cr_expect_eq(strncmp(got, "HTTP/1.", 7), 0, "request %u: %s", i, got);
 	}
 	cr_assert_gt(wm_http_counters(server)[WM_HTTP_BAD_FRAMING], 6);
 	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"), 200);

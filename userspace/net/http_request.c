@@ -242,8 +242,17 @@ static bool refused(struct wm_http_request *r)
 	const char *host = wm_http_header(r, "Host"), *why = judge_framing(r);
 	const char *query;
 	char text[128];
+	bool version = r->ev->major == 1;
 	int err = 0;
 
+	/* evhttp answers in the version that the client named, whatever that is */
+	r->ev->major = 1;
+	if (!version || r->ev->minor > 1)
+		r->ev->minor = 1;
+	if (!version) {
+		refuse(r, WM_HTTP_BAD_FRAMING, 400, "The HTTP version must be 1.0 or 1.1");
+		return true;
+	}
 	if (why) {
 		refuse(r, WM_HTTP_BAD_FRAMING, 400, why);
 		return true;
@@ -437,7 +446,7 @@ void wm_http_reword(struct wm_http_conn *c)
 	 * before */
 	if (evbuffer_copyout(out, head, sizeof(head) - 1) != sizeof(head) - 1)
 		return;
-	status = memcmp(head, "HTTP/1.", 7) == 0 ? atoi(head + 9) : 0;
+	status = memcmp(head, "HTTP/", 5) == 0 ? atoi(head + 9) : 0;
 	if (status != 400 && status != 413)
 		return;
 	/* headers without an end are too long, for evhttp now 400 and now 413 */
@@ -454,9 +463,9 @@ void wm_http_reword(struct wm_http_conn *c)
 	evbuffer_drain(out, evbuffer_get_length(out));
 	evbuffer_freeze(out, 1);
 	evbuffer_add_printf(out,
-			    "%.8s %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			    "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
 			    "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
-			    head, status, phrase(status), strlen(text), text);
+			    status, phrase(status), strlen(text), text);
 }
 
 /* The answer is with the kernel: the next request may begin. */
