@@ -178,6 +178,7 @@ bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
 		return true;
 	if (a->watches >= a->d.watchers_max) {
 		a->counters[WM_API_WATCH_FULL]++;
+		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_text(c, 429, "Too many blocking queries (limit: %u)", a->d.watchers_max);
 		return true;
 	}

@@ -43,6 +43,8 @@ struct wm_http_conn {
 	bool local, over;
 	bool headed;	 /* all headers of the request have come */
 	size_t received; /* octets since it began */
+	size_t held;	 /* octets of the server's `memory` */
+	bool shed;	 /* there is no room for its request */
 	bool spoke;	 /* evhttp answered by itself: our words go in place of its page */
 	TAILQ_ENTRY(wm_http_conn) entry;
 };
@@ -80,6 +82,7 @@ struct wm_http_server {
 	struct wm_http_conns fresh; /* evhttp has not told them their socket yet */
 	struct wm_http_conns conns;
 	unsigned count;
+	uint64_t memory; /* octets of requests that are received, and of answers that are sent */
 	struct wm_map *by_bev; /* connection of a bufferevent */
 	struct wm_map *peers;
 	struct event *admit;	/* looks at `fresh` in the same turn */
@@ -93,6 +96,8 @@ struct wm_http_server {
 
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);
+/** The connection holds @p n octets from now on. */
+void wm_http_hold(struct wm_http_conn *c, size_t n);
 /** evhttp refused what came on @p c without asking us, and its page stands in the output: say it in
  *  our words instead. */
 void wm_http_reword(struct wm_http_conn *c);

@@ -242,7 +242,7 @@ static bool refused(struct wm_http_request *r)
 	const char *host = wm_http_header(r, "Host"), *why = judge_framing(r);
 	const char *query;
 	char text[128];
-	bool version = r->ev->major == 1;
+	bool version = r->ev->major == 1 && r->ev->minor >= 0;
 	int err = 0;
 
 	/* evhttp answers in the version that the client named, whatever that is */
@@ -439,14 +439,13 @@ void wm_http_reword(struct wm_http_conn *c)
 {
 	struct wm_http_server *s = c->server;
 	struct evbuffer *out = bufferevent_get_output(c->bev);
-	char head[13] = "", text[160];
+	char head[32] = "", text[160];
 	int status;
 
-	/* "HTTP/1.1 413": what was sent of an earlier answer is gone, evhttp reads no request
-	 * before */
-	if (evbuffer_copyout(out, head, sizeof(head) - 1) != sizeof(head) - 1)
-		return;
-	status = memcmp(head, "HTTP/", 5) == 0 ? atoi(head + 9) : 0;
+	/* "HTTP/1.1 413", and whatever version the client named; what was sent of an earlier answer
+	 * is gone, evhttp reads no request before */
+	evbuffer_copyout(out, head, sizeof(head) - 1);
+	status = memcmp(head, "HTTP/", 5) == 0 ? atoi(head + strcspn(head, " ")) : 0;
 	if (status != 400 && status != 413)
 		return;
 	/* headers without an end are too long, for evhttp now 400 and now 413 */
@@ -475,6 +474,7 @@ static void on_sent(struct evhttp_request *ev, void *arg)
 
 	(void)ev;
 	c->phase = WM_HTTP_IDLE;
+	wm_http_hold(c, 0);
 	c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
 }
 
@@ -484,13 +484,31 @@ int wm_http_set_header(struct wm_http_request *r, const char *name, const char *
 											: 0;
 }
 
+/* Is there room for an answer of @p len octets in place of the request? */
+static bool has_room(const struct wm_http_conn *c, size_t len)
+{
+	const struct wm_http_server *s = c->server;
+
+	return len <= WM_HTTP_SMALL || s->memory - c->held + len <= s->lim.memory_max;
+}
+
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
 		   const void *body, size_t len)
 {
+	static const char full[] = "Too much is being sent, try again";
 	struct wm_http_conn *c = r->conn;
 	struct evhttp_request *ev = r->ev;
 	struct evbuffer *out = NULL;
 
+	if (!has_room(c, len)) {
+		c->server->counters[WM_HTTP_NO_ROOM]++;
+		evhttp_clear_headers(evhttp_request_get_output_headers(ev));
+		wm_http_set_header(r, "Retry-After", "1");
+		content_type = "text/plain; charset=utf-8";
+		status = 503;
+		body = full;
+		len = sizeof(full) - 1;
+	}
 	if (content_type)
 		wm_http_set_header(r, "Content-Type", content_type);
 	if (len) {
@@ -501,6 +519,7 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 		}
 	}
 	request_free(r);
+	wm_http_hold(c, len);
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
 	evhttp_request_set_on_complete_cb(ev, on_sent, c);
@@ -573,6 +592,11 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 /* --- answers that go on ----------------------------------------------------------------------- */
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 {
+	uint64_t ms = r->conn->server->lim.write_timeout_ms;
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	/* evhttp would cut off a stream that is silent; one that is not taken shall be */
+	bufferevent_set_timeouts(r->conn->bev, NULL, &tv);
 	wm_http_set_header(r, "Content-Type", content_type);
 	evhttp_send_reply_start(r->ev, 200, phrase(200));
 }
