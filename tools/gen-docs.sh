@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# docs/reference from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
+# docs/reference and docs/openapi.json from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
 # is written: it fails when a page is not what the code says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,10 +12,13 @@ for page in settings counters errors endpoints; do
 	"$B/waymarkd" --reference $page >"$to/$page.md"
 done
 "$B/waymarkctl" --reference >"$to/commands.md"
+api=docs/openapi.json
+[ "${2:-}" != --check ] || api=$(mktemp)
+"$B/waymarkd" --reference openapi >"$api"
 [ "${2:-}" != --check ] || {
-	diff -ru docs/reference "$to" || {
+	diff -ru docs/reference "$to" && diff -u docs/openapi.json "$api" || {
 		echo "docs/reference is not what the code says: make docs" >&2
 		exit 1
 	}
-	rm -rf "$to"
+	rm -rf "$to" "$api"
 }

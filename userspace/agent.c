@@ -468,6 +468,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
 	struct wm_http_limits limits = {.body_max = s->http_body_max,
+					.memory_max = s->http_memory_max,
 					.headers_max = WM_HTTP_HEADERS_MAX,
 					.connections_max = (unsigned)s->http_connections_max,
 					.per_address_max = (unsigned)s->http_per_address_max,
@@ -484,6 +485,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .scripts_local = strcmp(s->health_scripts, "local") == 0,
+				   .watchers_max = (unsigned)s->http_watchers_max,
 				   .plane_error = a->plane ? NULL : a->plane_error.text,
 				   .reload = reload,
 				   .leave = leave,

@@ -78,6 +78,11 @@ static void endpoints(FILE *out)
 			routes[i].text);
 }
 
+static void openapi(FILE *out)
+{
+	wm_api_openapi(out, WM_VERSION);
+}
+
 int wm_reference(const char *name, FILE *out)
 {
 	static const struct {
@@ -86,7 +91,8 @@ int wm_reference(const char *name, FILE *out)
 	} pages[] = {{"settings", wm_settings_reference},
 		     {"counters", counters},
 		     {"errors", list_errors},
-		     {"endpoints", endpoints}};
+		     {"endpoints", endpoints},
+		     {"openapi", openapi}};
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
 		if (strcmp(pages[i].name, name) == 0) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdio.h>
 
-/** Print page @p name ("settings", "counters", "errors", "endpoints") in Markdown.
+/** Print page @p name ("settings", "counters", "errors", "endpoints") in Markdown, or
+ *  "openapi" in JSON.
  *  @return 0, -ENOENT. */
 int wm_reference(const char *name, FILE *out);

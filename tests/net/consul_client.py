@@ -60,6 +60,37 @@ check("status.leader", str, type(c.status.leader()))
 check("status.peers", list, type(c.status.peers()))
 check("kv.get of what is not there", None, c.kv.get("none")[1])
 
+# what it may ask with: consistency, distance, another datacenter
+for how in ("default", "stale", "consistent"):
+    check("catalog.service " + how, 2, len(c.catalog.service("py", consistency=how)[1]))
+    check("catalog.services " + how, ["py"], [n for n in c.catalog.services(consistency=how)[1] if n != "consul"])
+check("health.service near the agent", 2, len(c.health.service("py", near="_agent")[1]))
+check("catalog.nodes near the agent", 1, len(c.catalog.nodes(near="_agent")[1]))
+check("catalog.service by tag", ["py-1"], [s["ServiceID"] for s in c.catalog.service("py", tag="v1")[1]])
+check("our datacenter", 2, len(c.health.service("py", dc="dc1")[1]))
+try:
+    c.health.service("py", dc="elsewhere")
+    check("another datacenter", "refused", "answered")
+except consul.ConsulException as e:
+    check("another datacenter", True, "No path to datacenter" in str(e))
+try:
+    c.agent.service.register("under score!")
+    check("a bad name", "refused", "answered")
+except consul.ConsulException as e:
+    check("a bad name", True, "invalid characters" in str(e))
+check("a client with a token", 2, len(consul.Consul(token="t").health.service("py")[1]))
+check("agent.self of it", node, consul.Consul(token="t").agent.self()["Config"]["NodeName"])
+check("health.service of what is not there", [], c.health.service("none")[1])
+check("catalog.service of what is not there", [], c.catalog.service("none")[1])
+check("catalog.node of what is not there", None, c.catalog.node("none")[1])
+check("an index of what is not there", True, int(c.health.service("none")[0]) >= 1)
+check("a query that nothing ends", index, c.health.service("py", index=index, wait="100ms")[0])
+check("joining by GET is refused", False, c.agent.join(c.agent.self()["Member"]["Addr"]))
+check("register by values of its own", True, c.agent.service.register(
+    "py-own", address="10.6.0.9", port=9, http="http://127.0.0.1:1/", interval="10h"))
+check("its check", "http", c.agent.checks()["service:py-own"]["Type"])
+check("deregister by its id", 200, put("/service/deregister/py-own"))
+
 # a blocking query wakes with the change, and with its index
 seen = {}
 

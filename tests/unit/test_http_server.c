@@ -75,6 +75,15 @@ static void handler(void *arg, struct wm_http_request *r)
 		wm_http_on_abort(r, on_abort, &aborted);
 		return;
 	}
+	if (strcmp(wm_http_path(r), "/stream") == 0) {
+		static char much[8u << 20];
+
+		kept = r;
+		wm_http_on_abort(r, on_abort, &aborted);
+		wm_http_stream_begin(r, "text/plain");
+		cr_assert_eq(wm_http_stream_send(r, much, sizeof(much)), 0);
+		return;
+	}
 	if (strcmp(wm_http_path(r), "/big") == 0) {
 		static char big[8u << 20];
 
@@ -259,6 +268,11 @@ Test(http_server, refuses_what_could_be_read_in_two_ways)
 		"GET /a?x=%4 HTTP/1.1\r\n" HOST "\r\n",
 		"GET /a?x=%00 HTTP/1.1\r\n" HOST "\r\n",
 		"nonsense\r\n\r\n",
+		"GET /a HTTP/0.1\r\n" HOST "\r\n",
+		"GET /a HTTP/2.0\r\n" HOST "\r\n",
+		"GET /a HTTP/11\r\n" HOST "\r\n",
+		"GET /a HTTP/1.\xce\xce\r\n" HOST "\r\n",
+		"GET /a HTTP/1.200\r\n" HOST "\r\n",
 	};
 	int old;
 
@@ -266,6 +280,7 @@ Test(http_server, refuses_what_could_be_read_in_two_ways)
 	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
 		cr_expect_eq(ask_once(bad[i]), 400, "request %u: %s", i, got);
 		cr_expect_eq(handled, 0, "request %u", i);
+		cr_expect(strncmp(got, "HTTP/1.1 400 ", 13) == 0, "request %u: %s", i, got);
 	}
 	cr_assert_gt(wm_http_counters(server)[WM_HTTP_BAD_FRAMING], 6);
 	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"), 200);
@@ -429,6 +444,76 @@ Test(http_server, a_client_that_does_not_read_is_cut_off)
 	UNTIL(handled == 1);
 	UNTIL(wm_http_connections(server) == 0);
 	cr_assert_eq(wm_http_counters(server)[WM_HTTP_DEADLINE], 1);
+	close(fd);
+}
+
+Test(http_server, a_stream_that_is_not_read_is_cut_off)
+{
+	int fd, small = 4096;
+
+	limits.write_timeout_ms = 300;
+	start();
+	fd = dial();
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	say(fd, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(handled == 1);
+	UNTIL(wm_http_connections(server) == 0);
+	cr_assert_eq(aborted, 1);
+	close(fd);
+}
+
+/* Requests and answers on their way share one bound; small ones have room beyond it. */
+Test(http_server, memory_is_bounded)
+{
+	static char request[400000];
+	int slow, fd, halves[4];
+	int n, small = 4096;
+
+	limits.memory_max = 9u << 20;
+	limits.body_max = 1u << 20;
+	start();
+	slow = dial();
+	setsockopt(slow, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	say(slow, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(handled == 1);
+	cr_assert_eq(ask_once("GET /big HTTP/1.1\r\n" HOST "\r\n"), 503);
+	cr_assert(strstr(got, "Too much is being sent, try again") &&
+		  strstr(got, "Retry-After: 1"));
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_NO_ROOM], 1);
+	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	/* one MiB is left: two requests of 400,000 octets have room, a third has not */
+	n = snprintf(request, sizeof(request),
+		     "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 900000\r\n\r\n");
+	memset(request + n, 'x', sizeof(request) - (size_t)n);
+	for (unsigned i = 0; i < 4; i++)
+		halves[i] = dial();
+	for (unsigned i = 0; i < 4 && wm_http_counters(server)[WM_HTTP_NO_ROOM] == 1; i++) {
+		for (size_t sent = 0; sent < sizeof(request);) {
+			ssize_t took = send(halves[i], request + sent, sizeof(request) - sent,
+					    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+			sent += took > 0 ? (size_t)took : 0;
+			if (took < 0 && errno != EAGAIN)
+				break;
+			wm_loop_turn(loop, 1);
+		}
+		for (int t = 0; t < 400; t++) /* each takes some KiB */
+			wm_loop_turn(loop, 0);
+		cr_assert(i >= 2 || wm_http_counters(server)[WM_HTTP_NO_ROOM] == 1, "%u", i);
+	}
+	cr_assert_eq(wm_http_counters(server)[WM_HTTP_NO_ROOM], 2);
+	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	close(slow);
+	for (unsigned i = 0; i < 4; i++)
+		close(halves[i]);
+	UNTIL(wm_http_connections(server) == 0);
+	/* all is given back */
+	fd = dial();
+	cr_assert_eq(ask_once("GET /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	say(fd, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	got_len = 0;
+	UNTIL(hear(fd) && got_len > 12);
+	cr_assert_eq(atoi(got + 9), 200);
 	close(fd);
 }
 

@@ -11,6 +11,8 @@
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
 
+#include <stdio.h>
+
 #define WM_API_WATCHERS_MAX                                                                        \
 	16384 /* blocking queries that wait at a time, where no other is given */
 
@@ -24,6 +26,7 @@
 	X(WATCH_EXPIRED, api_watch_expired, "blocking queries that their wait ended")              \
 	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
 	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")                   \
+	X(EVENTS_FULL, api_events_full, "event streams refused: too many listen")                  \
 	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")
 
 enum wm_api_counter {
@@ -64,5 +67,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req);
 void wm_api_set_server(struct wm_api *a, struct wm_http_server *s);
 /** The data plane and why there is none, when that is known later or changes. */
 void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error);
+/** Write the OpenAPI description of every route, as it is served, indented. @return 0, -1. */
+int wm_api_openapi(FILE *out, const char *version);
 /** In the order of WM_API_COUNTERS. Borrowed. */
 const uint64_t *wm_api_counters(const struct wm_api *a);

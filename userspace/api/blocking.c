@@ -214,6 +214,7 @@ bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
 		return true;
 	if (a->watches >= a->d.watchers_max) {
 		a->counters[WM_API_WATCH_FULL]++;
+		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_text(c, 429, "Too many blocking queries (limit: %u)", a->d.watchers_max);
 		return true;
 	}
@@ -334,7 +335,7 @@ void wm_blocking_wake(struct wm_api *a)
 		budget = wake_key(a, k, budget);
 		if (!budget) {
 			if (a->server)
-				wm_http_hold(a->server, true);
+				wm_http_pause(a->server, true);
 			wm_timer_arm(a->more, 0);
 			return;
 		}
@@ -343,7 +344,7 @@ void wm_blocking_wake(struct wm_api *a)
 		drop_key(a, k);
 	}
 	if (a->server)
-		wm_http_hold(a->server, false);
+		wm_http_pause(a->server, false);
 }
 
 /* The turn that this makes runs the hooks. */

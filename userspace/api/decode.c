@@ -905,3 +905,98 @@ int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret
 	*ret = mem;
 	return 0;
 }
+
+/* --- description -------------------------------------------------------------------------------
+ */
+
+static void put_list(struct wm_json *j, const char *type, const char *items, const char *of)
+{
+	wm_json_ks(j, "type", type);
+	wm_json_kopen(j, items, '{');
+	wm_json_ks(j, *of == '#' ? "$ref" : "type", of);
+	wm_json_close(j, '}');
+}
+
+static void describe_fields(struct wm_json *j, const struct field *fields, unsigned count);
+
+static void describe_object(struct wm_json *j, const struct field *fields, unsigned count)
+{
+	wm_json_ks(j, "type", "object");
+	wm_json_kopen(j, "properties", '{');
+	describe_fields(j, fields, count);
+	wm_json_close(j, '}');
+	wm_json_kb(j, "additionalProperties", false);
+}
+
+static void describe_field(struct wm_json *j, const struct field *f)
+{
+	static const char check[] = "#/components/schemas/CheckRegistration";
+
+	if (f->fn == wm_dec_string) {
+		wm_json_ks(j, "type", "string");
+	} else if (f->fn == wm_dec_bool) {
+		wm_json_ks(j, "type", "boolean");
+	} else if (f->fn == wm_dec_int) {
+		wm_json_ks(j, "type", "integer");
+	} else if (f->fn == wm_dec_duration) {
+		wm_json_kopen(j, "type", '[');
+		wm_json_string(j, "string");
+		wm_json_string(j, "integer");
+		wm_json_close(j, ']');
+	} else if (f->fn == wm_dec_tags || f->fn == get_args) {
+		put_list(j, "array", "items", "string");
+	} else if (f->fn == wm_dec_meta) {
+		put_list(j, "object", "additionalProperties", "string");
+	} else if (f->fn == wm_dec_header) {
+		put_list(j, "object", "additionalProperties", "array");
+	} else if (f->fn == wm_dec_tagged) {
+		wm_json_ks(j, "type", "object");
+		wm_json_kopen(j, "additionalProperties", '{');
+		describe_object(j, address_fields, WM_ARRAY_LEN(address_fields));
+		wm_json_close(j, '}');
+	} else if (f->fn == wm_dec_weights) {
+		describe_object(j, weight_fields, WM_ARRAY_LEN(weight_fields));
+	} else if (f->fn == get_check) {
+		wm_json_ks(j, "$ref", check);
+	} else if (f->fn == get_checks) {
+		put_list(j, "array", "items", check);
+	} /* else: anything */
+}
+
+static void describe_fields(struct wm_json *j, const struct field *fields, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct field *f = &fields[i];
+		char name[64];
+
+		snprintf(name, sizeof(name), "%.*s", name_len(f), f->names);
+		wm_json_kopen(j, name, '{');
+		if (f->names[name_len(f)]) {
+			char also[96];
+
+			snprintf(also, sizeof(also), "or %s", f->names + name_len(f) + 1);
+			wm_json_ks(j, "description", also);
+		} else if (f->fn == wm_dec_duration) {
+			wm_json_ks(j, "description", "\"10s\", or nanoseconds");
+		} else if (f->fn == wm_dec_ignore || f->fn == wm_dec_mesh) {
+			wm_json_ks(j, "description", "of no effect");
+		}
+		describe_field(j, f);
+		wm_json_close(j, '}');
+	}
+}
+
+void wm_decode_describe(struct wm_json *j, enum wm_body b)
+{
+	switch (b) {
+	case WM_BODY_REGISTER:
+		describe_fields(j, service_fields, WM_ARRAY_LEN(service_fields));
+		break;
+	case WM_BODY_CHECK:
+		describe_fields(j, check_fields, WM_ARRAY_LEN(check_fields));
+		break;
+	case WM_BODY_CHECK_UPDATE:
+		describe_fields(j, update_fields, WM_ARRAY_LEN(update_fields));
+		break;
+	}
+}

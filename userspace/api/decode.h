@@ -5,6 +5,7 @@
  * body, as contract for its clients. */
 #pragma once
 #include "userspace/registry/registry.h"
+#include "writer.h"
 
 #include <stddef.h>
 
@@ -43,3 +44,8 @@ int wm_decode_catalog_deregister(const char *body, size_t len, struct wm_decoded
 int wm_decode_txn(const char *body, size_t len, struct wm_decoded **ret,
 		  struct wm_catalog *ret_catalog, unsigned *ret_failed, struct wm_err *e);
 void wm_decoded_free(struct wm_decoded *d); /* NULL ok */
+
+/* What the bodies may hold, for the OpenAPI description. */
+enum wm_body { WM_BODY_REGISTER, WM_BODY_CHECK, WM_BODY_CHECK_UPDATE };
+/** Write a schema for each key of such a body; an object stands open in @p j. */
+void wm_decode_describe(struct wm_json *j, enum wm_body b);

@@ -267,6 +267,7 @@ void wm_native_events(struct wm_call *c)
 	}
 	s = ev->count < STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	if (!s) {
+		c->api->counters[WM_API_EVENTS_FULL] += ev->count >= STREAMS_MAX;
 		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_text(c, ev->count < STREAMS_MAX ? 503 : 429,
 			       ev->count < STREAMS_MAX ? "Out of memory"

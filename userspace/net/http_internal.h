@@ -43,6 +43,8 @@ struct wm_http_conn {
 	bool local, over;
 	bool headed;	 /* all headers of the request have come */
 	size_t received; /* octets since it began */
+	size_t held;	 /* octets of the server's `memory` */
+	bool shed;	 /* there is no room for its request */
 	bool spoke;	 /* evhttp answered by itself: our words go in place of its page */
 	struct evhttp_request *sent; /* its answer is with the kernel, and evhttp is to be told */
 	TAILQ_ENTRY(wm_http_conn) entry, sent_entry;
@@ -82,13 +84,14 @@ struct wm_http_server {
 	struct wm_http_conns fresh; /* evhttp has not told them their socket yet */
 	struct wm_http_conns conns;
 	unsigned count;
+	uint64_t memory; /* octets of requests that are received, and of answers that are sent */
 	struct wm_map *by_bev; /* connection of a bufferevent */
 	struct wm_map *peers;
 	struct event *admit;  /* looks at `fresh` in the same turn */
 	struct event *reword; /* and at those that `spoke` */
 	struct event *finish; /* and at those whose answer was `sent` */
 	struct wm_http_conns sent;
-	bool held;		/* not now: more answers are to go out first */
+	bool paused;		/* not now: more answers are to go out first */
 	struct wm_timer *sweep; /* looks for deadlines */
 	uint64_t sweep_ms;
 	char *hosts[WM_HTTP_HOSTS_MAX];
@@ -98,6 +101,8 @@ struct wm_http_server {
 
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);
+/** The connection holds @p n octets from now on. */
+void wm_http_hold(struct wm_http_conn *c, size_t n);
 /** evhttp refused what came on @p c without asking us, and its page stands in the output: say it in
  *  our words instead. */
 void wm_http_reword(struct wm_http_conn *c);

@@ -246,8 +246,17 @@ static bool refused(struct wm_http_request *r)
 	const char *host = wm_http_header(r, "Host"), *why = judge_framing(r);
 	const char *query;
 	char text[128];
+	bool version = r->ev->major == 1 && r->ev->minor >= 0;
 	int err = 0;
 
+	/* evhttp answers in the version that the client named, whatever that is */
+	r->ev->major = 1;
+	if (!version || r->ev->minor > 1)
+		r->ev->minor = 1;
+	if (!version) {
+		refuse(r, WM_HTTP_BAD_FRAMING, 400, "The HTTP version must be 1.0 or 1.1");
+		return true;
+	}
 	if (why) {
 		refuse(r, WM_HTTP_BAD_FRAMING, 400, why);
 		return true;
@@ -436,14 +445,13 @@ void wm_http_reword(struct wm_http_conn *c)
 {
 	struct wm_http_server *s = c->server;
 	struct evbuffer *out = bufferevent_get_output(c->bev);
-	char head[13] = "", text[160];
+	char head[32] = "", text[160];
 	int status;
 
-	/* "HTTP/1.1 413": what was sent of an earlier answer is gone, evhttp reads no request
-	 * before */
-	if (evbuffer_copyout(out, head, sizeof(head) - 1) != sizeof(head) - 1)
-		return;
-	status = memcmp(head, "HTTP/1.", 7) == 0 ? atoi(head + 9) : 0;
+	/* "HTTP/1.1 413", and whatever version the client named; what was sent of an earlier answer
+	 * is gone, evhttp reads no request before */
+	evbuffer_copyout(out, head, sizeof(head) - 1);
+	status = memcmp(head, "HTTP/", 5) == 0 ? atoi(head + strcspn(head, " ")) : 0;
 	if (status != 400 && status != 413)
 		return;
 	/* headers without an end are too long, for evhttp now 400 and now 413 */
@@ -460,9 +468,9 @@ void wm_http_reword(struct wm_http_conn *c)
 	evbuffer_drain(out, evbuffer_get_length(out));
 	evbuffer_freeze(out, 1);
 	evbuffer_add_printf(out,
-			    "%.8s %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			    "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
 			    "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
-			    head, status, phrase(status), strlen(text), text);
+			    status, phrase(status), strlen(text), text);
 }
 
 /* The answer is with the kernel: the next request may begin. */
@@ -472,6 +480,7 @@ static void on_sent(struct evhttp_request *ev, void *arg)
 
 	(void)ev;
 	c->phase = WM_HTTP_IDLE;
+	wm_http_hold(c, 0);
 	c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
 }
 
@@ -557,10 +566,14 @@ static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct
 		evhttp_connection_free(c->evcon);
 		return;
 	}
+	if (evbuffer_get_length(out)) {
+		evhttp_send_reply_end(ev); /* ends it when the rest is out */
+		return;
+	}
 	/* evhttp may be our caller, and a request ends better where it does not expect one to */
 	c->sent = ev;
 	TAILQ_INSERT_TAIL(&c->server->sent, c, sent_entry);
-	if (!c->server->held)
+	if (!c->server->paused)
 		event_active(c->server->finish, EV_TIMEOUT, 0);
 }
 
@@ -569,7 +582,7 @@ void wm_http_finish(struct wm_http_server *s)
 	struct evhttp_request *ev;
 	struct wm_http_conn *c;
 
-	while (!s->held && (c = TAILQ_FIRST(&s->sent))) {
+	while (!s->paused && (c = TAILQ_FIRST(&s->sent))) {
 		ev = c->sent;
 		c->sent = NULL;
 		TAILQ_REMOVE(&s->sent, c, sent_entry);
@@ -577,10 +590,10 @@ void wm_http_finish(struct wm_http_server *s)
 	}
 }
 
-void wm_http_hold(struct wm_http_server *s, bool hold)
+void wm_http_pause(struct wm_http_server *s, bool pause)
 {
-	s->held = hold;
-	if (!hold && !TAILQ_EMPTY(&s->sent))
+	s->paused = pause;
+	if (!pause && !TAILQ_EMPTY(&s->sent))
 		event_active(s->finish, EV_TIMEOUT, 0);
 }
 
@@ -601,13 +614,31 @@ static void send_by_evhttp(struct wm_http_conn *c, struct evhttp_request *ev, in
 		evbuffer_free(out);
 }
 
+/* Is there room for an answer of @p len octets in place of the request? */
+static bool has_room(const struct wm_http_conn *c, size_t len)
+{
+	const struct wm_http_server *s = c->server;
+
+	return len <= WM_HTTP_SMALL || s->memory - c->held + len <= s->lim.memory_max;
+}
+
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
 		   const void *body, size_t len)
 {
+	static const char full[] = "Too much is being sent, try again";
 	struct wm_http_conn *c = r->conn;
 	struct evhttp_request *ev = r->ev;
 	struct wm_buf head;
 
+	if (!has_room(c, len)) {
+		c->server->counters[WM_HTTP_NO_ROOM]++;
+		wm_buf_reset(&r->head);
+		wm_http_set_header(r, "Retry-After", "1");
+		content_type = "text/plain; charset=utf-8";
+		status = 503;
+		body = full;
+		len = sizeof(full) - 1;
+	}
 	if (content_type)
 		wm_http_set_header(r, "Content-Type", content_type);
 	wm_buf_init(&head, HEAD_MAX);
@@ -621,6 +652,7 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 	if (!head.len || head.failed)
 		hand_over(r);
 	request_free(r);
+	wm_http_hold(c, len);
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
 	evhttp_request_set_on_complete_cb(ev, on_sent, c);
@@ -695,6 +727,11 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 /* --- answers that go on ----------------------------------------------------------------------- */
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 {
+	uint64_t ms = r->conn->server->lim.write_timeout_ms;
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	/* evhttp would cut off a stream that is silent; one that is not taken shall be */
+	bufferevent_set_timeouts(r->conn->bev, NULL, &tv);
 	wm_http_set_header(r, "Content-Type", content_type);
 	hand_over(r);
 	evhttp_send_reply_start(r->ev, 200, phrase(200));

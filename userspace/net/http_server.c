@@ -57,10 +57,18 @@ static struct wm_http_peer *take_peer(struct wm_http_server *s, const struct in6
 
 /* --- connections ------------------------------------------------------------------------------ */
 
+void wm_http_hold(struct wm_http_conn *c, size_t n)
+{
+	c->server->memory += n;
+	c->server->memory -= c->held;
+	c->held = n;
+}
+
 static void forget(struct wm_http_conn *c)
 {
 	struct wm_http_server *s = c->server;
 
+	wm_http_hold(c, 0);
 	wm_map_del(s->by_bev, &c->key, sizeof(c->key));
 	drop_peer(s, c);
 	s->count--;
@@ -113,7 +121,14 @@ static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, vo
 			c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
 	}
 	c->received += info->n_added;
-	c->headed |= c->phase == WM_HTTP_RECEIVING && headers_end(c, b);
+	if (c->phase != WM_HTTP_RECEIVING)
+		return;
+	c->headed |= headers_end(c, b);
+	wm_http_hold(c, c->received);
+	if (c->received <= WM_HTTP_SMALL || c->server->memory <= c->server->lim.memory_max)
+		return;
+	c->shed = true; /* not in a callback of its own buffer */
+	event_active(c->server->reword, EV_TIMEOUT, 0);
 }
 
 /* No handler has a request, so it is evhttp that answers: with "100 Continue", or with an error and
@@ -130,19 +145,37 @@ static void on_output(struct evbuffer *b, const struct evbuffer_cb_info *info, v
 	event_active(c->server->reword, EV_TIMEOUT, 0);
 }
 
+/* There is no room for the rest of a request. evhttp has not asked us yet, so the answer goes to
+ * the socket past it, as far as that takes it. */
+static void shed(struct wm_http_conn *c)
+{
+	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
+				   "Content-Type: text/plain; charset=utf-8\r\n"
+				   "Content-Length: 37\r\nRetry-After: 1\r\n"
+				   "Connection: close\r\n\r\nToo much is being received, try again";
+
+	c->server->counters[WM_HTTP_NO_ROOM]++;
+	(void)!send(bufferevent_getfd(c->bev), text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	evhttp_connection_free(c->evcon);
+}
+
 static void on_reword(evutil_socket_t fd, short what, void *arg)
 {
 	struct wm_http_server *s = arg;
-	struct wm_http_conn *c;
+	struct wm_http_conn *c, *next;
 
 	(void)fd;
 	(void)what;
 	/* rare, and it costs what a sweep does */
-	TAILQ_FOREACH(c, &s->conns, entry)
-	{
+	for (c = TAILQ_FIRST(&s->conns); c; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (c->shed && c->phase == WM_HTTP_RECEIVING) {
+			shed(c);
+			continue;
+		}
 		if (c->spoke)
 			wm_http_reword(c);
-		c->spoke = false;
+		c->spoke = c->shed = false;
 	}
 }
 
@@ -362,6 +395,8 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 		return NULL;
 	s->loop = l;
 	s->lim = *lim;
+	if (!s->lim.memory_max)
+		s->lim.memory_max = WM_HTTP_MEMORY_MAX;
 	s->fn = fn;
 	s->arg = arg;
 	s->sweep_ms = sweep_interval(lim);

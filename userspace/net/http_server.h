@@ -26,6 +26,7 @@ struct wm_http_request;
 	X(BAD_HOST, http_bad_host, "requests refused for their Host")                              \
 	X(BAD_FRAMING, http_bad_framing, "requests refused for how they are framed")               \
 	X(TOO_LARGE, http_too_large, "requests refused for the size of their headers or body")     \
+	X(NO_ROOM, http_no_room, "requests and answers dropped: http.memory_max is in use")        \
 	X(ABORTED, http_aborted, "kept requests whose client went away")                           \
 	X(NO_MEMORY, http_no_memory, "connections or requests dropped for want of memory")
 
@@ -36,6 +37,8 @@ enum wm_http_counter {
 		WM_HTTP_COUNTER_COUNT
 };
 
+#define WM_HTTP_SMALL	   65536	/* octets of a request or an answer that always has room */
+#define WM_HTTP_MEMORY_MAX (1ull << 30) /* octets, where no other limit is given */
 #define WM_HTTP_PARAMS_MAX 64 /* query parameters of one request: more is refused with 400 */
 #define WM_HTTP_HOSTS_MAX  16 /* names that wm_http_allow_host() takes */
 
@@ -44,6 +47,8 @@ struct wm_http_limits {
 	size_t headers_max;	   /* octets */
 	unsigned connections_max;  /* over all listeners; above it a client gets 429 or is closed */
 	unsigned per_address_max;  /* connections of one client address */
+	uint64_t memory_max;	   /* octets of requests and answers on their way; 0: the default.
+				    * Those of WM_HTTP_SMALL have room beyond it */
 	uint64_t read_timeout_ms;  /* to receive a request whole, and to sit idle */
 	uint64_t write_timeout_ms; /* to take an answer */
 };
@@ -99,9 +104,10 @@ bool wm_http_is_local(const struct wm_http_request *r);
 /** Uid of the peer on a Unix socket, -1 otherwise. */
 long wm_http_peer_uid(const struct wm_http_request *r);
 
-/** While held, connections whose answer was sent take no further request: for thousands of answers
- *  that go out one after the other, so that the last is not behind the first one's next request. */
-void wm_http_hold(struct wm_http_server *s, bool hold);
+/** While paused, connections whose answer was sent take no further request: for thousands of
+ * answers that go out one after the other, so that the last is not behind the first one's next
+ * request. */
+void wm_http_pause(struct wm_http_server *s, bool pause);
 /** Add an answer header before replying. */
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value);
 /** Answer and give the request back. @p body is copied. content_type NULL: none. */
