@@ -286,6 +286,70 @@ Test(store, full_file_system_changes_nothing, .fini = unmount_small)
 	wm_registry_close(r);
 }
 
+/* The disk has lost a part of the log that was synced: noticed after the next error, and written
+ * again from memory. */
+Test(store, a_lost_log_is_written_again, .fini = rm_dir)
+{
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	struct rlimit l, none;
+	char *before, *after;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	r = open_at(db);
+	fill(r, 20);
+	cr_assert_eq(put(r, "last", "svc-last", 1), 0);
+	cr_assert_eq(del(r, "id-3"), 0);
+	wm_registry_set_status(r, wm_registry_check(r, "service:id-7:1"), WM_WARNING, "so so");
+	before = show(r);
+	shell("truncate -s -5000 %s-wal", db);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	none = l;
+	none.rlim_cur = 1000;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	cr_assert_eq(put(r, "refused", "svc-1", 1), WM_E_STORE);
+	cr_assert_eq(put(r, "refused", "svc-1", 1), WM_E_STORE, "the new file cannot be written");
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(after);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+	cr_assert_eq(put(r, "new", "svc-1", 1), 0);
+	wm_registry_stats(r, &st);
+	cr_assert_eq(st.store.rewrites, 1);
+	cr_assert_not(st.store.failed);
+	free(before);
+	before = show(r);
+	wm_registry_close(r);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	wm_registry_close(r);
+}
+
+/* What cannot be moved into the file does not make the log grow for ever. */
+Test(store, the_log_is_bounded, .fini = rm_dir)
+{
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	struct stat f;
+	char wal[160];
+
+	make_dir();
+	r = open_at(db);
+	for (unsigned n = 0; n < 3000; n++)
+		cr_assert_eq(put(r, "same", "svc", 1 + n % 2), 0);
+	wm_registry_stats(r, &st);
+	cr_assert_gt(st.store.checkpoints, 0);
+	cr_assert_eq(st.store.failed_checkpoints, 0);
+	snprintf(wal, sizeof(wal), "%s-wal", db);
+	cr_assert_eq(stat(wal, &f), 0);
+	cr_assert_lt(f.st_size, 5 << 20);
+	wm_registry_close(r);
+}
+
 Test(store, statuses_are_coalesced_and_kept, .fini = rm_dir)
 {
 	struct wm_registry_stats st;

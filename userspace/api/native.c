@@ -32,6 +32,12 @@ static void put_registry(struct wm_json *j, const struct wm_registry *r)
 	wm_json_ku(j, "failed_commits", s.failed_commits);
 	wm_json_ku(j, "last_commit_us", s.last_commit_us);
 	wm_json_ku(j, "file_bytes", s.file_bytes);
+	wm_json_ku(j, "log_bytes", s.store.log_bytes);
+	wm_json_ku(j, "checkpoints", s.store.checkpoints);
+	wm_json_ku(j, "failed_checkpoints", s.store.failed_checkpoints);
+	wm_json_ku(j, "heals", s.store.heals);
+	wm_json_ku(j, "rewrites", s.store.rewrites);
+	wm_json_kb(j, "store_failed", s.store.failed);
 	wm_json_ks(j, "last_error", s.last_error);
 	wm_json_close(j, '}');
 }

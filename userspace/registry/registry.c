@@ -167,6 +167,8 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	err = prepare(r, c, e);
 	if (!err && c->path)
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
+	if (!err && c->log_pages)
+		wm_store_set_log(r->store, c->log_pages);
 	if (!err)
 		err = wm_registry_recover(r, e);
 	if (!err && !r->node.id && new_node_id(r))
@@ -248,6 +250,62 @@ static int commit(struct wm_registry *r, unsigned dirty_max, struct wm_err *e)
 	r->stats.last_commit_us = (wm_clock_ns() - started) / 1000;
 	clear_dirty(r, end);
 	return 0;
+}
+
+/* All that the memory holds, which is what was committed. */
+static int put_everything(struct wm_registry *r, struct wm_store *to, struct wm_err *e)
+{
+	const struct wm_record_meta m = {r->reserved, r->node.id};
+	struct wm_instance *i;
+	struct wm_lease *l;
+	size_t pos = 0;
+	int err = wm_record_put_meta(&r->small, &m);
+
+	if (!err)
+		err = wm_store_put(to, WM_STORE_META, 0, r->small.data, r->small.len, e);
+	while (!err && (l = wm_vips_next(r->vips, &pos))) {
+		const struct wm_record_service s = {l->name, l->vip4, l->vip6, l->create_index};
+
+		err = wm_record_put_service(&r->small, l->row, &s);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_SERVICES, l->row, r->small.data,
+					   r->small.len, e);
+	}
+	if (!err && r->holder->checks_count) {
+		err = wm_record_put_node(&r->record, WM_REGISTRY_NODE_ROW, r->holder);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW,
+					   r->record.data, r->record.len, e);
+	}
+	pos = 0;
+	while (!err && (i = wm_map_next(r->instances, &pos))) {
+		err = wm_record_put_instance(&r->record, i->row, i);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_INSTANCES, i->row, r->record.data,
+					   r->record.len, e);
+	}
+	if (err == -ENOMEM || err == WM_E_LIMIT)
+		wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
+	return err;
+}
+
+/* Before anything is staged: after an error of the store, take up writing again. */
+static int heal(struct wm_registry *r, struct wm_err *e)
+{
+	struct wm_store *next = NULL;
+	int err = wm_store_heal(r->store, e);
+
+	if (err != -ESTALE)
+		return err;
+	err = wm_store_rewrite(r->store, &next, e);
+	if (err)
+		return err;
+	err = put_everything(r, next, e);
+	if (err) {
+		wm_store_drop(next);
+		return err;
+	}
+	return wm_store_rewritten(r->store, next, e);
 }
 
 static void commit_failed(struct wm_registry *r, const struct wm_err *e)
@@ -394,6 +452,16 @@ static struct wm_op *stage_batch(struct wm_registry *r, struct wm_op *op, int *r
 	return last;
 }
 
+/* No write from @p op on can be stored. @return NULL. */
+static struct wm_op *refuse_rest(struct wm_registry *r, struct wm_op *op, int code, const char *why)
+{
+	for (; op; op = TAILQ_NEXT(op, entry)) {
+		wm_op_refuse(op, code, "%s", why);
+		wm_op_settle(r, op);
+	}
+	return NULL;
+}
+
 /* One transaction. @return the first write that is not in it. */
 static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 {
@@ -403,6 +471,8 @@ static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 	unsigned applied = 0;
 	int err = 0;
 
+	if (wm_store_failed(r->store)) /* an earlier one of this flush */
+		return refuse_rest(r, first, WM_E_STORE, r->stats.last_error);
 	last = stage_batch(r, first, &err, &e);
 	for (struct wm_op *op = first;; op = TAILQ_NEXT(op, entry)) {
 		applied += op->applied;
@@ -438,7 +508,9 @@ static bool flush_statuses(struct wm_registry *r, bool now)
 
 	if (TAILQ_EMPTY(&r->dirty) || (!now && wm_clock_ms() < r->dirty_due_ms))
 		return false;
-	err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
+	err = heal(r, &e);
+	if (!err)
+		err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
 	if (err) {
 		e.code = err;
 		commit_failed(r, &e);
@@ -479,6 +551,7 @@ static bool flush_waiters(struct wm_registry *r)
 bool wm_registry_flush(void *registry)
 {
 	struct wm_registry *r = registry;
+	struct wm_err e = {0};
 	struct wm_ops ops;
 	struct wm_op *op;
 
@@ -488,7 +561,13 @@ bool wm_registry_flush(void *registry)
 	TAILQ_CONCAT(&ops, &r->queue, entry);
 	r->queued = 0;
 	r->queued_bytes = 0;
-	for (op = TAILQ_FIRST(&ops); op;)
+	op = TAILQ_FIRST(&ops);
+	e.code = heal(r, &e);
+	if (e.code) {
+		commit_failed(r, &e);
+		op = refuse_rest(r, op, e.code, e.text);
+	}
+	while (op)
 		op = run_batch(r, op);
 	while ((op = TAILQ_FIRST(&ops))) {
 		TAILQ_REMOVE(&ops, op, entry);
@@ -515,8 +594,9 @@ void wm_registry_close(struct wm_registry *r)
 	failed = r->stats.failed_commits;
 	while (r->stats.failed_commits == failed && flush_statuses(r, true))
 		; /* ends: each round stores some, or fails */
-	/* best effort: without it the next start skips ahead to what was reserved */
-	if (r->store && !wm_registry_put_meta(r, r->index, &e))
+	/* best effort: without the first a write that was refused may be there after a restart,
+	 * without the second the next start skips ahead to what was reserved */
+	if (r->store && !heal(r, &e) && !wm_registry_put_meta(r, r->index, &e))
 		(void)wm_store_commit(r->store, &e);
 	release(r);
 }
@@ -629,4 +709,5 @@ void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *re
 {
 	*ret = r->stats;
 	ret->file_bytes = wm_store_bytes(r->store);
+	wm_store_stats(r->store, &ret->store);
 }

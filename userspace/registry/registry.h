@@ -8,6 +8,7 @@
  * Time: wm_clock. Spec: Consul agent API. */
 #pragma once
 #include "model.h"
+#include "store.h"
 #include "userspace/base/err.h"
 
 struct wm_registry;
@@ -21,7 +22,8 @@ struct wm_registry_config {
 	unsigned services_max;
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
-	bool sync_off;		       /* tests and benchmarks only: no fsync */
+	unsigned log_pages; /* of the store's log before it is moved into the file; 0: its own */
+	bool sync_off;	    /* tests and benchmarks only: no fsync */
 };
 
 /** Open the store, recover the state. @p e tells what is wrong and the way out.
@@ -145,6 +147,7 @@ struct wm_registry_stats {
 	uint64_t commits, writes, failed_commits;
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
-	char last_error[128];
+	char last_error[256];
+	struct wm_store_stats store;
 };
 void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *ret);

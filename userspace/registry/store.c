@@ -11,12 +11,17 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define STORE_APPLICATION_ID 0x57794d6b /* "WyMk", in the file's header */
 #define STORE_WAL_PAGES	     1000	/* pages of log that trigger a checkpoint: 4 MB */
 #define STORE_LOG_LIMIT	     (16 << 20) /* octets that the log is cut back to */
+#define STORE_LOG_MAX                                                                              \
+	(64u << 20)	    /* octets of log that no checkpoint could move: then writes stop */
+#define STORE_LOG_HEAD	 32 /* octets: SQLite's file format, section 4.1 */
+#define STORE_FRAME_HEAD 24
 #define STORE_HINT                                                                                 \
 	"The file was left as it is. Restore a copy of it, or move it away together with its "     \
 	"-wal file to start with an empty registry"
@@ -27,6 +32,16 @@ struct wm_store {
 	sqlite3_stmt *write[WM_STORE_TABLES][S_KINDS];
 	sqlite3_stmt *begin, *commit, *rollback;
 	bool open, sync_off; /* open: a transaction is */
+	bool ready;	     /* accepted by wm_store_ready() */
+	bool failed;	     /* a write failed in a way that leaves in doubt what the file holds */
+	int lock;	     /* the directory, locked for as long as the store is open */
+	uint32_t page;	     /* octets */
+	uint32_t log_pages;  /* that trigger a checkpoint */
+	uint32_t frames;     /* of the log, as of the last commit: all of them were synced */
+	uint32_t moved;	     /* of these: in the file, and synced there */
+	uint32_t tried;	     /* frames when a checkpoint last failed */
+	struct wm_store_stats stats;
+	char why[160]; /* of a checkpoint that failed */
 	char path[];
 };
 
@@ -117,48 +132,160 @@ static int sync_directory(const char *path)
 	return fd < 0 || fsync(fd) ? -errno : 0;
 }
 
-/* Make the file whole under another name, so that a crash here leaves no half store behind. */
-static int create(struct wm_store *s, struct wm_err *e)
-{
-	static const char *const leftovers[] = {"", "-wal", "-journal", "-shm"};
-	char next[PATH_MAX], name[PATH_MAX + 16];
-	char sql[512];
-	int fd, rc;
+static const char *const leftovers[] = {"", "-wal", "-journal", "-shm"};
 
-	snprintf(next, sizeof(next), "%.*s.new", (int)sizeof(next) - 8, s->path);
-	for (unsigned i = 0; i < WM_ARRAY_LEN(leftovers); i++) {
-		snprintf(name, sizeof(name), "%s%s", next, leftovers[i]);
+static int remove_all(const char *path, unsigned from, struct wm_err *e)
+{
+	char name[PATH_MAX + 16];
+
+	for (unsigned i = from; i < WM_ARRAY_LEN(leftovers); i++) {
+		snprintf(name, sizeof(name), "%s%s", path, leftovers[i]);
 		if (unlink(name) && errno != ENOENT)
 			return wm_err_set(e, -errno, "%s cannot be removed: %s", name,
 					  strerror(errno));
 	}
-	fd = open(next, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return wm_err_set(e, -errno, "%s cannot be created: %s", s->path, strerror(errno));
+	return 0;
+}
+
+static int prepare(struct wm_store *s)
+{
+	static const char *const sql[WM_STORE_TABLES][S_KINDS] = {
+		{"INSERT OR REPLACE INTO meta VALUES('state',?2)", "DELETE FROM meta WHERE ?1<0"},
+		{"INSERT OR REPLACE INTO services VALUES(?1,?2)",
+		 "DELETE FROM services WHERE row=?1"},
+		{"INSERT OR REPLACE INTO instances VALUES(?1,?2)",
+		 "DELETE FROM instances WHERE row=?1"},
+	};
+	int rc = SQLITE_OK;
+
+	for (unsigned t = 0; t < WM_STORE_TABLES; t++) {
+		for (unsigned k = 0; k < S_KINDS && rc == SQLITE_OK; k++)
+			rc = sqlite3_prepare_v3(s->db, sql[t][k], -1, SQLITE_PREPARE_PERSISTENT,
+						&s->write[t][k], NULL);
+	}
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(s->db, "BEGIN IMMEDIATE", -1, &s->begin, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(s->db, "COMMIT", -1, &s->commit, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(s->db, "ROLLBACK", -1, &s->rollback, NULL);
+	return rc;
+}
+
+/* Ends the connection as it is. */
+static void disconnect(struct wm_store *s)
+{
+	for (unsigned t = 0; t < WM_STORE_TABLES; t++) {
+		for (unsigned k = 0; k < S_KINDS; k++) {
+			sqlite3_finalize(s->write[t][k]);
+			s->write[t][k] = NULL;
+		}
+	}
+	sqlite3_finalize(s->begin);
+	sqlite3_finalize(s->commit);
+	sqlite3_finalize(s->rollback);
+	s->begin = s->commit = s->rollback = NULL;
+	sqlite3_close(s->db);
+	s->db = NULL;
+	s->open = false;
+}
+
+int wm_store_build(const char *path, struct wm_store **ret, struct wm_err *e)
+{
+	struct wm_store *s = calloc(1, sizeof(*s) + strlen(path) + 1);
+	char sql[512];
+	int fd, rc;
+
+	if (!s)
+		return wm_err_set(e, -ENOMEM, "Out of memory");
+	memcpy(s->path, path, strlen(path) + 1);
+	s->lock = -1;
+	rc = remove_all(path, 0, e);
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		rc = wm_err_set(e, -errno, "%s cannot be created: %s", path, strerror(errno));
+		free(s);
+		return rc;
+	}
 	close(fd);
-	/* without a log, so that all is in the file when the commit says so: moving a log into it
-	 * at close could fail unseen. The last statement only marks the header. */
+	/* nothing to go back to, and one sync of the whole file in the end */
 	snprintf(sql, sizeof(sql),
-		 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE;"
-		 "PRAGMA synchronous=FULL; PRAGMA application_id=%d; BEGIN;"
+		 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF;"
+		 "PRAGMA synchronous=OFF; PRAGMA application_id=%d; BEGIN;"
 		 "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 		 "CREATE TABLE services(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
 		 "CREATE TABLE instances(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
-		 "INSERT INTO meta VALUES('schema',%d); COMMIT; PRAGMA journal_mode=WAL;",
+		 "INSERT INTO meta VALUES('schema',%d);",
 		 STORE_APPLICATION_ID, WM_STORE_SCHEMA);
-	rc = sqlite3_open_v2(next, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
 		rc = exec(s->db, sql);
+	if (rc == SQLITE_OK)
+		rc = prepare(s);
 	if (rc != SQLITE_OK) {
 		rc = open_error(s, rc, "it cannot be created", e);
-		sqlite3_close(s->db);
-		s->db = NULL;
-		unlink(next);
+		wm_store_drop(s);
 		return rc;
 	}
-	rc = sqlite3_close(s->db);
-	s->db = NULL;
-	if (rc != SQLITE_OK || rename(next, s->path) || sync_directory(s->path))
+	s->open = s->ready = true;
+	*ret = s;
+	return 0;
+}
+
+void wm_store_drop(struct wm_store *s)
+{
+	if (!s)
+		return;
+	disconnect(s);
+	(void)remove_all(s->path, 0, NULL);
+	free(s);
+}
+
+int wm_store_built(struct wm_store *s, struct wm_err *e)
+{
+	_cleanup_close_ int fd = -1;
+	int rc = exec(s->db, "COMMIT; PRAGMA journal_mode=WAL");
+
+	if (rc != SQLITE_OK) {
+		rc = open_error(s, rc, "it cannot be created", e);
+		wm_store_drop(s);
+		return rc;
+	}
+	disconnect(s);
+	/* what moving an empty log at close could not do is told by this */
+	fd = open(s->path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fsync(fd)) {
+		rc = wm_err_set(e, -errno, "%s cannot be written: %s", s->path, strerror(errno));
+		wm_store_drop(s);
+		return rc;
+	}
+	free(s);
+	return 0;
+}
+
+static void name_next(const struct wm_store *s, char next[PATH_MAX])
+{
+	snprintf(next, PATH_MAX, "%.*s.new", PATH_MAX - 24, s->path);
+}
+
+/* Make the file whole under another name, so that a crash here leaves no half store behind. */
+static int create(struct wm_store *s, struct wm_err *e)
+{
+	struct wm_store *n = NULL;
+	char next[PATH_MAX];
+	int err;
+
+	name_next(s, next);
+	err = wm_store_build(next, &n, e);
+	if (!err)
+		err = wm_store_built(n, e);
+	if (err)
+		return err;
+	if (rename(next, s->path) || sync_directory(s->path))
 		return wm_err_set(e, -EIO, "%s cannot be created: %s", s->path, strerror(errno));
 	return 0;
 }
@@ -243,11 +370,62 @@ static int verify(struct wm_store *s, struct wm_err *e)
 	return 0;
 }
 
+/* The lock of SQLite ends with its connection, which is closed and opened again after an error;
+ * this one does not. On the directory, since the file may be replaced. */
+static int lock_directory(struct wm_store *s, struct wm_err *e)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)sizeof(dir) - 1, s->path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir ? 1 : 0] = 0;
+	s->lock = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->lock < 0)
+		return wm_err_set(e, -errno, "%s cannot be opened: %s", dir, strerror(errno));
+	if (flock(s->lock, LOCK_EX | LOCK_NB))
+		return wm_err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno,
+				  errno == EWOULDBLOCK ? "%s is in use by another process"
+						       : "%s cannot be locked",
+				  s->path);
+	return 0;
+}
+
+static int on_commit(void *store, sqlite3 *db, const char *name, int frames)
+{
+	struct wm_store *s = store;
+
+	(void)db;
+	(void)name;
+	/* once all of it is in the file, the log begins anew */
+	if (s->moved == s->frames || (uint32_t)frames < s->frames)
+		s->moved = 0;
+	s->frames = (uint32_t)frames;
+	return SQLITE_OK;
+}
+
+static int connect_file(struct wm_store *s, struct wm_err *e)
+{
+	int rc =
+		sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_extended_result_codes(s->db, 1);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+	if (rc == SQLITE_OK)
+		rc = exec(s->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=0;"
+				 "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
+				 "PRAGMA cell_size_check=ON");
+	return rc == SQLITE_OK ? 0 : open_error(s, rc, "it cannot be opened", e);
+}
+
 int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct wm_err *e)
 {
 	size_t n = strlen(path) + 1;
 	struct wm_store *s;
-	int err, rc;
+	int err;
 
 	err = make_directories(path, e);
 	if (err)
@@ -257,20 +435,14 @@ int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	memcpy(s->path, path, n);
 	s->sync_off = sync_off;
-	err = look(s, e);
-	if (err)
-		goto out;
-	rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_extended_result_codes(s->db, 1);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
-	if (rc == SQLITE_OK)
-		rc = exec(s->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=0;"
-				 "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
-				 "PRAGMA cell_size_check=ON");
-	err = rc == SQLITE_OK ? verify(s, e) : open_error(s, rc, "it cannot be opened", e);
-out:
+	s->log_pages = STORE_WAL_PAGES;
+	err = lock_directory(s, e);
+	if (!err)
+		err = look(s, e);
+	if (!err)
+		err = connect_file(s, e);
+	if (!err)
+		err = verify(s, e);
 	if (err) {
 		wm_store_close(s);
 		return err;
@@ -279,19 +451,22 @@ out:
 	return 0;
 }
 
+void wm_store_set_log(struct wm_store *s, unsigned pages)
+{
+	if (s)
+		s->log_pages = pages;
+}
+
 void wm_store_close(struct wm_store *s)
 {
 	if (!s)
 		return;
 	wm_store_rollback(s);
-	for (unsigned t = 0; t < WM_STORE_TABLES; t++) {
-		for (unsigned k = 0; k < S_KINDS; k++)
-			sqlite3_finalize(s->write[t][k]);
-	}
-	sqlite3_finalize(s->begin);
-	sqlite3_finalize(s->commit);
-	sqlite3_finalize(s->rollback);
-	sqlite3_close(s->db);
+	if (s->failed && s->db) /* what is in doubt stays as it is */
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+	disconnect(s);
+	if (s->lock >= 0)
+		close(s->lock);
 	free(s);
 }
 
@@ -315,6 +490,8 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 
 	if (!s)
 		return 0;
+	if (!s->db)
+		return wm_err_set(e, WM_E_STORE, "%s cannot be read at the moment", s->path);
 	rc = sqlite3_prepare_v2(s->db, sql[t], -1, &st, NULL);
 	while (rc == SQLITE_OK && !err) {
 		rc = sqlite3_step(st);
@@ -338,14 +515,8 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 
 int wm_store_ready(struct wm_store *s, struct wm_err *e)
 {
-	static const char *const sql[WM_STORE_TABLES][S_KINDS] = {
-		{"INSERT OR REPLACE INTO meta VALUES('state',?2)", "DELETE FROM meta WHERE ?1<0"},
-		{"INSERT OR REPLACE INTO services VALUES(?1,?2)",
-		 "DELETE FROM services WHERE row=?1"},
-		{"INSERT OR REPLACE INTO instances VALUES(?1,?2)",
-		 "DELETE FROM instances WHERE row=?1"},
-	};
 	char mode[16] = "", setup[160];
+	int64_t page = 0;
 	int rc;
 
 	if (!s)
@@ -354,26 +525,24 @@ int wm_store_ready(struct wm_store *s, struct wm_err *e)
 	if (rc == SQLITE_OK && strcmp(mode, "wal") != 0)
 		return wm_err_set(e, WM_E_STORE, "%s: its file system cannot keep a log (mode %s)",
 				  s->path, mode);
-	snprintf(setup, sizeof(setup),
-		 "PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=%d;"
-		 "PRAGMA journal_size_limit=%d",
-		 s->sync_off ? "OFF" : "FULL", STORE_WAL_PAGES, STORE_LOG_LIMIT);
+	snprintf(setup, sizeof(setup), "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d",
+		 s->sync_off ? "OFF" : "FULL", STORE_LOG_LIMIT);
 	if (rc == SQLITE_OK)
 		rc = exec(s->db, setup);
-	for (unsigned t = 0; t < WM_STORE_TABLES; t++) {
-		for (unsigned k = 0; k < S_KINDS && rc == SQLITE_OK; k++)
-			rc = sqlite3_prepare_v3(s->db, sql[t][k], -1, SQLITE_PREPARE_PERSISTENT,
-						&s->write[t][k], NULL);
-	}
 	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v2(s->db, "BEGIN IMMEDIATE", -1, &s->begin, NULL);
+		rc = query(s->db, "PRAGMA page_size", &page, NULL, 0);
+	if (rc == SQLITE_OK && sqlite3_db_readonly(s->db, "main"))
+		rc = SQLITE_READONLY;
+	s->page = (uint32_t)page;
+	sqlite3_wal_hook(s->db, on_commit, s);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v2(s->db, "COMMIT", -1, &s->commit, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v2(s->db, "ROLLBACK", -1, &s->rollback, NULL);
+		rc = prepare(s);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, (int *)NULL);
-	return rc == SQLITE_OK ? 0 : open_error(s, rc, "it cannot be made ready", e);
+	if (rc != SQLITE_OK)
+		return open_error(s, rc, "it cannot be made ready", e);
+	s->ready = true;
+	return 0;
 }
 
 static int run(sqlite3_stmt *st)
@@ -390,26 +559,91 @@ void wm_store_rollback(struct wm_store *s)
 		return;
 	s->open = false;
 	/* SQLite has rolled back by itself after some errors */
-	if (!sqlite3_get_autocommit(s->db))
-		run(s->rollback);
+	if (s->db && !sqlite3_get_autocommit(s->db) && run(s->rollback) != SQLITE_OK)
+		s->failed = true;
+}
+
+/* Why the last call failed: errno of the file it was about, 0 if it was no such failure. */
+static int last_errno(const struct wm_store *s)
+{
+	int sys = sqlite3_system_errno(s->db);
+	sqlite3_file *f = NULL;
+
+	/* the connection may have forgotten it while it rolled back; its files do not */
+	if (!sys &&
+	    sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == SQLITE_OK &&
+	    f && f->pMethods)
+		(void)f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &sys);
+	if (!sys)
+		(void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_LAST_ERRNO, &sys);
+	return sys;
 }
 
 static int write_error(struct wm_store *s, int rc, struct wm_err *e)
 {
-	int sys = sqlite3_system_errno(s->db);
+	int sys = (rc & 0xff) == SQLITE_IOERR ? last_errno(s) : 0;
 	int code = WM_E_STORE;
 
-	if ((rc & 0xff) == SQLITE_FULL ||
-	    ((rc & 0xff) == SQLITE_IOERR && (sys == ENOSPC || sys == EDQUOT))) {
+	/* Without space a write ends before the frame that commits, and SQLite is right about what
+	 * the log holds. After anything else, a sync above all, only the disk knows. */
+	s->failed |= (rc & 0xff) != SQLITE_FULL;
+	if ((rc & 0xff) == SQLITE_FULL || sys == ENOSPC || sys == EDQUOT) {
 		code = wm_err_set(e, -ENOSPC,
 				  "Not stored: no space left for %s; nothing was changed", s->path);
 	} else {
 		wm_err_set(e, code, "Not stored: %s: %s; nothing was changed", s->path,
-			   (rc & 0xff) == SQLITE_IOERR && sys ? strerror(sys)
-							      : sqlite3_errmsg(s->db));
+			   sys ? strerror(sys) : sqlite3_errmsg(s->db));
 	}
 	wm_store_rollback(s);
 	return code;
+}
+
+static uint64_t log_bytes(const struct wm_store *s, uint32_t frames)
+{
+	return frames ? STORE_LOG_HEAD + (uint64_t)frames * (STORE_FRAME_HEAD + s->page) : 0;
+}
+
+/* Move the log into the file once it is long enough; unless @p now not too soon after it failed.
+ * The commit before it stands either way. */
+static void checkpoint(struct wm_store *s, bool now)
+{
+	int rc, log = 0, moved = 0;
+
+	if (s->frames - s->moved < s->log_pages ||
+	    (s->tried && s->frames < s->tried + s->log_pages / 10 && !now))
+		return;
+	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+	if (rc == SQLITE_OK) {
+		s->moved = (uint32_t)moved;
+		s->tried = 0;
+		s->stats.checkpoints++;
+		return;
+	}
+	s->stats.failed_checkpoints++;
+	s->tried = s->frames;
+	s->failed |= (rc & 0xff) != SQLITE_FULL;
+	snprintf(s->why, sizeof(s->why), "%s",
+		 (rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(s->db)
+			 ? strerror(sqlite3_system_errno(s->db))
+			 : sqlite3_errmsg(s->db));
+}
+
+/* Is there anything against writing? */
+static int refuse(struct wm_store *s, struct wm_err *e)
+{
+	if (!s->failed && !s->open && log_bytes(s, s->frames - s->moved) > STORE_LOG_MAX)
+		checkpoint(s, true);
+	if (s->failed)
+		return wm_err_set(e, WM_E_STORE,
+				  "Not stored: %s could not be written a moment ago; nothing was "
+				  "changed",
+				  s->path);
+	if (s->open || log_bytes(s, s->frames - s->moved) <= STORE_LOG_MAX)
+		return 0;
+	return wm_err_set(e, WM_E_STORE,
+			  "Not stored: the log of %s has %u MiB, and cannot be moved into the "
+			  "file: %s; nothing was changed",
+			  s->path, STORE_LOG_MAX >> 20, s->why);
 }
 
 static int write_row(struct wm_store *s, sqlite3_stmt *st, uint64_t row, const void *data,
@@ -440,6 +674,9 @@ int wm_store_put(struct wm_store *s, enum wm_store_table t, uint64_t row, const 
 
 	if (!s)
 		return 0;
+	rc = refuse(s, e);
+	if (rc)
+		return rc;
 	rc = write_row(s, s->write[t][S_PUT], row, data, len);
 	return rc == SQLITE_OK ? 0 : write_error(s, rc, e);
 }
@@ -450,6 +687,9 @@ int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct
 
 	if (!s)
 		return 0;
+	rc = refuse(s, e);
+	if (rc)
+		return rc;
 	rc = write_row(s, s->write[t][S_DEL], row, NULL, 0);
 	return rc == SQLITE_OK ? 0 : write_error(s, rc, e);
 }
@@ -464,7 +704,174 @@ int wm_store_commit(struct wm_store *s, struct wm_err *e)
 	if (rc != SQLITE_OK)
 		return write_error(s, rc, e);
 	s->open = false;
+	checkpoint(s, false);
 	return 0;
+}
+
+/* --- after an error ----------------------------------------------------------------------------
+ */
+static uint32_t big_endian(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The log's running checksum over whole pairs of words; see SQLite's file format, section 4.2. */
+static void log_sum(const uint8_t *p, size_t len, bool big, uint32_t sum[2])
+{
+	for (size_t i = 0; i < len; i += 8) {
+		uint32_t a = big_endian(p + i), b = big_endian(p + i + 4);
+
+		sum[0] += (big ? a : __builtin_bswap32(a)) + sum[1];
+		sum[1] += (big ? b : __builtin_bswap32(b)) + sum[0];
+	}
+}
+
+/* Frames of the log up to the last commit that is whole, as the disk has them. */
+static uint32_t count_frames(const struct wm_store *s, int fd)
+{
+	uint8_t head[STORE_LOG_HEAD], salt[8];
+	_cleanup_free_ uint8_t *frame = malloc(STORE_FRAME_HEAD + s->page);
+	uint32_t sum[2] = {0}, committed = 0, size = STORE_FRAME_HEAD + s->page;
+	bool big;
+
+	if (!frame || pread(fd, head, sizeof(head), 0) != sizeof(head) ||
+	    (big_endian(head) & ~1u) != 0x377f0682 || big_endian(head + 8) != s->page)
+		return 0;
+	big = head[3] & 1;
+	log_sum(head, 24, big, sum);
+	if (sum[0] != big_endian(head + 24) || sum[1] != big_endian(head + 28))
+		return 0;
+	memcpy(salt, head + 16, sizeof(salt));
+	for (uint32_t n = 0;; n++) {
+		if (pread(fd, frame, size, (off_t)log_bytes(s, n) + (n ? 0 : STORE_LOG_HEAD)) !=
+			    (ssize_t)size ||
+		    memcmp(frame + 8, salt, 8) != 0)
+			return committed;
+		log_sum(frame, 8, big, sum);
+		log_sum(frame + STORE_FRAME_HEAD, s->page, big, sum);
+		if (sum[0] != big_endian(frame + 16) || sum[1] != big_endian(frame + 20))
+			return committed;
+		if (big_endian(frame + 4))
+			committed = n + 1;
+	}
+}
+
+/* Take what was never acknowledged off the log, and see that the rest is on the disk. What was
+ * moved into the file and synced there need not be in the log any more: then all of it goes, for
+ * the failed transaction may have begun it anew. */
+static int mend_log(struct wm_store *s, struct wm_err *e)
+{
+	uint32_t keep = s->moved == s->frames ? 0 : s->frames;
+	_cleanup_close_ int fd = -1;
+	char wal[PATH_MAX];
+	struct stat st;
+
+	snprintf(wal, sizeof(wal), "%.*s-wal", (int)sizeof(wal) - 8, s->path);
+	fd = open(wal, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return keep ? -ESTALE : 0;
+	if (fd < 0 || fstat(fd, &st))
+		return wm_err_set(e, WM_E_STORE, "Not stored: %s: %s; nothing was changed", wal,
+				  strerror(errno));
+	if ((uint64_t)st.st_size < log_bytes(s, keep))
+		return -ESTALE;
+	if (ftruncate(fd, (off_t)log_bytes(s, keep)) || fsync(fd))
+		return wm_err_set(e, errno == ENOSPC || errno == EDQUOT ? -ENOSPC : WM_E_STORE,
+				  "Not stored: %s: %s; nothing was changed", wal, strerror(errno));
+	/* the kernel calls a page clean whose write failed: read what the disk has */
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return count_frames(s, fd) == keep ? 0 : -ESTALE;
+}
+
+/* Connect again to a file that this process knows. */
+static int reconnect(struct wm_store *s, struct wm_err *e)
+{
+	struct wm_err why = {0};
+	int err = access(s->path, W_OK) ? -errno : 0;
+
+	if (err)
+		wm_err_set(&why, err, "%s: %s", s->path, strerror(-err));
+	else
+		err = connect_file(s, &why);
+	if (!err)
+		err = wm_store_ready(s, &why);
+	if (!err) {
+		s->failed = false;
+		return 0;
+	}
+	disconnect(s);
+	return wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
+			  "Not stored: %.300s; nothing was changed", why.text);
+}
+
+int wm_store_heal(struct wm_store *s, struct wm_err *e)
+{
+	int err;
+
+	if (!s || !s->failed || !s->ready)
+		return 0;
+	if (s->db)
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+	disconnect(s);
+	err = mend_log(s, e);
+	if (err)
+		return err;
+	err = reconnect(s, e);
+	if (err)
+		return err;
+	/* the frames that stayed are counted on from here; none was moved as far as SQLite knows */
+	if (s->moved == s->frames)
+		s->frames = 0;
+	s->moved = s->tried = 0;
+	s->stats.heals++;
+	return 0;
+}
+
+int wm_store_rewrite(struct wm_store *s, struct wm_store **ret, struct wm_err *e)
+{
+	struct wm_err why = {0};
+	char next[PATH_MAX];
+	int err;
+
+	name_next(s, next);
+	err = wm_store_build(next, ret, &why);
+	return err ? wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
+				"Not stored: %.300s; nothing was changed", why.text)
+		   : 0;
+}
+
+int wm_store_rewritten(struct wm_store *s, struct wm_store *next, struct wm_err *e)
+{
+	struct wm_err why = {0};
+	char path[PATH_MAX];
+	int err;
+
+	name_next(s, path);
+	disconnect(s);
+	err = wm_store_built(next, &why);
+	/* the log goes first: on the other file it would be read as damage */
+	if (!err)
+		err = remove_all(s->path, 1, &why);
+	if (!err && (rename(path, s->path) || sync_directory(s->path)))
+		err = wm_err_set(&why, -errno, "%s: %s", s->path, strerror(errno));
+	if (err)
+		return wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
+				  "Not stored: %.300s; nothing was changed", why.text);
+	s->frames = s->moved = s->tried = 0;
+	s->stats.rewrites++;
+	return reconnect(s, e);
+}
+
+bool wm_store_failed(const struct wm_store *s)
+{
+	return s && s->failed;
+}
+
+void wm_store_stats(const struct wm_store *s, struct wm_store_stats *ret)
+{
+	*ret = s ? s->stats : (struct wm_store_stats){0};
+	ret->failed = s && s->failed;
+	ret->log_bytes = s ? log_bytes(s, s->frames) : 0;
 }
 
 uint64_t wm_store_bytes(const struct wm_store *s)
