@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <linux/limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,6 +33,7 @@ struct wm_agent {
 	char node_address[INET6_ADDRSTRLEN];
 	struct wm_loop *loop;
 	struct wm_registry *registry;
+	struct wm_keep *keep;
 	struct wm_plane *plane;
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
@@ -144,6 +146,21 @@ static int parse_ranges(const struct wm_settings *s, struct wm_registry_config *
 	return 0;
 }
 
+/* What there is to restore, and how: the operator decides, since writes after it would be lost. */
+static void tell_kept(const char *data_dir)
+{
+	char path[PATH_MAX];
+	int64_t when;
+
+	if (!wm_keep_newest(data_dir, path, &when))
+		return;
+	wm_error("registry.damaged",
+		 "text=\"The last known good registry is %lld minutes old, to restore it: "
+		 "waymarkctl "
+		 "snapshot restore --offline %s --data-dir %s\"",
+		 (long long)(wm_clock_wall_s() - when) / 60, path, data_dir);
+}
+
 static int start_registry(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -160,9 +177,11 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
 		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
 				  strerror(errno));
-	snprintf(path, sizeof(path), "%s/registry.db", s->node_data_dir);
+	snprintf(path, sizeof(path), "%s/" WM_REGISTRY_FILE, s->node_data_dir);
 	c.path = path;
 	r = wm_registry_open(&c, &a->registry, e);
+	if (r == WM_E_STORE_DAMAGED)
+		tell_kept(s->node_data_dir);
 	if (r)
 		return r;
 	if (wm_loop_on_turn_end(a->loop, WM_HOOK_REGISTRY, wm_registry_flush, a->registry))
@@ -382,6 +401,7 @@ static int reload(void *arg, struct wm_err *e)
 	} else {
 		changed = wm_settings_reload(&a->settings, &next, &left);
 		set_log_level(a->settings.log_level);
+		wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
@@ -447,6 +467,16 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+static int start_keep(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_keep_config c = {.data_dir = a->settings.node_data_dir,
+				   .interval_ms = a->settings.store_keep_interval_ms,
+				   .count = (unsigned)a->settings.store_keep_count};
+
+	a->keep = wm_keep_new(a->loop, a->registry, &c);
+	return a->keep ? 0 : wm_err_set(e, -ENOMEM, "out of memory: snapshots");
+}
+
 static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
 {
 	char dir[128], *slash;
@@ -476,6 +506,8 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .health = a->health,
 				   .tables = a->tables,
 				   .index = a->index,
+				   .keep = a->keep,
+				   .snapshot_max = s->store_snapshot_max,
 				   .resolution = a->resolution,
 				   .dns = a->dns,
 				   .plane = a->plane,
@@ -576,7 +608,7 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 {
 	static int (*const steps[])(struct wm_agent *, struct wm_err *) = {
 		find_name,    find_address, start_loop, start_registry, start_tables,
-		start_health, start_index,  start_dns,	start_http};
+		start_health, start_index,  start_dns,	start_keep,	start_http};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -624,6 +656,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_index_free(a->index);
 	wm_tables_free(a->tables);
 	wm_plane_close(a->plane);
+	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
 	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);

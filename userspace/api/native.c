@@ -199,6 +199,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
 	put_registry(&j, a->d.registry);
+	wm_snapshots_status(&j, a);
 	put_health(&j, a->d.health);
 	put_index(&j, a->d.index);
 	put_tables(&j, a->d.tables);

@@ -22,7 +22,9 @@ struct wm_http_call_options {
 	const char *body;	    /* may be NULL */
 	uint64_t timeout_ms;	    /* whole call */
 	size_t answer_max;	    /* octets of the body kept */
-	bool follow_redirects;	    /* 5 at most, http and https only */
+	/* Takes the body of a 200 part by part instead; not 0 ends the call as -EIO. NULL: kept */
+	int (*on_data)(void *arg, const void *data, size_t len);
+	bool follow_redirects; /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */

@@ -62,7 +62,8 @@ static int judge_checks(struct wm_registry *r, struct wm_op *op)
 		const struct wm_check *c = op->in->checks[n];
 		const struct wm_check *other = wm_map_get(r->checks, c->id, strlen(c->id));
 
-		if (other && other->instance != op->old) {
+		/* ids of a snapshot are unique in it, and who has one now will lose it */
+		if (!op->restore && other && other->instance != op->old) {
 			if (other->instance == r->holder)
 				wm_op_refuse(op, WM_E_CONFLICT,
 					     "Invalid check: CheckID \"%.64s\" belongs to the node",
@@ -103,7 +104,7 @@ static bool stays(const struct wm_op *op, const struct wm_check *c)
 {
 	if (c == op->dropped || find_check(op->in, c->id))
 		return false;
-	return !op->replace_checks || c->kind == WM_CHECK_MAINTENANCE;
+	return !op->restore && (!op->replace_checks || c->kind == WM_CHECK_MAINTENANCE);
 }
 
 /* The checks that the instance has after this write: named ones, as the object that is there when
@@ -426,7 +427,7 @@ static int stage_register(struct wm_registry *r, struct wm_op *op, struct wm_err
 		refuse_memory(op);
 		return 0;
 	}
-	op->index = wm_registry_next_index(r);
+	op->index = op->at ? op->at : wm_registry_next_index(r);
 	op->to_index = op->to->index;
 	op->from = op->old ? op->old->service : NULL;
 	op->from_index = op->from ? op->from->index : 0;
@@ -448,7 +449,7 @@ static int stage_deregister(struct wm_registry *r, struct wm_op *op, struct wm_e
 			     op->id);
 		return 0;
 	}
-	op->index = wm_registry_next_index(r);
+	op->index = op->at ? op->at : wm_registry_next_index(r);
 	op->from = old->service;
 	op->from_index = op->from->index;
 	op->applied = true;
@@ -474,7 +475,7 @@ static int stage_node(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 		refuse_memory(op);
 		return 0;
 	}
-	op->index = wm_registry_next_index(r);
+	op->index = op->at ? op->at : wm_registry_next_index(r);
 	op->applied = true;
 	op->in->node = &r->node;
 	link_checks(r, op);
@@ -567,6 +568,8 @@ const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op)
 
 	if (op->kind == WM_OP_INSTANCE)
 		return op->in ? op->in->id : op->id;
+	if (op->kind == WM_OP_HOLDER)
+		return "";
 	owner = owner_of(r, op);
 	return owner ? owner->id : NULL;
 }
@@ -580,6 +583,10 @@ int wm_op_stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 
 		op->old = wm_map_get(r->instances, id, strlen(id));
 		err = op->in ? stage_register(r, op, e) : stage_deregister(r, op, e);
+	} else if (op->kind == WM_OP_HOLDER) {
+		op->old = r->holder;
+		op->node = true;
+		err = stage_node(r, op, e);
 	} else {
 		err = stage_check(r, op, e);
 	}

@@ -27,6 +27,7 @@ enum wm_op_kind {
 	WM_OP_INSTANCE,	   /* register or deregister an instance */
 	WM_OP_CHECK_PUT,   /* `check`, of the instance `id` or of the node */
 	WM_OP_CHECK_DROP,  /* the check `id`, whoever has it */
+	WM_OP_HOLDER,	   /* all checks of the node: `in` is the new holder */
 	WM_OP_MAINTENANCE, /* of the instance `id` or of the node: `check`, or NULL to end it */
 };
 
@@ -37,6 +38,8 @@ struct wm_op {
 	struct wm_instance *in; /* register: detached until applied; NULL: deregister; of a write
 				 * on a check: made by staging */
 	bool replace_checks;
+	bool restore; /* of a snapshot: replaces whatever there is, maintenance as well */
+	uint64_t at;  /* index that all writes of a restore share; 0: the next */
 	wm_registry_done done;
 	void *arg;
 	size_t bytes; /* of memory, toward WM_REGISTRY_QUEUE_BYTES */
@@ -99,12 +102,18 @@ struct wm_registry {
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
 	struct wm_registry_stats stats;
+	struct wm_save *save; /* that goes on; NULL: none */
 };
 
 /** Id of the instance that a write is about, as things stand; "" is the node, NULL: there is none.
  */
 const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op);
 
+/** Before anything is staged: after an error of the store, take up writing again. @return 0, or why
+ * not yet. */
+int wm_registry_heal(struct wm_registry *r, struct wm_err *e);
+/** The store refused: roll back, and say so in the figures. */
+void wm_registry_commit_failed(struct wm_registry *r, const struct wm_err *e);
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */

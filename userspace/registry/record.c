@@ -306,6 +306,18 @@ int wm_record_get_node(char *body, size_t len, struct wm_record_instance *r)
 	return get_instance(body, len, r) || *r->d.id || *r->d.name ? WM_E_STORE_DAMAGED : 0;
 }
 
+struct wm_instance *wm_record_build(const struct wm_record_instance *d)
+{
+	struct wm_instance *i = wm_instance_build(&d->d);
+
+	for (unsigned n = 0; i && n < i->checks_count; n++) {
+		i->checks[n]->status = d->states[n].status;
+		i->checks[n]->create_index = d->states[n].create_index;
+		i->checks[n]->modify_index = d->states[n].modify_index;
+	}
+	return i;
+}
+
 static void get_raw(struct cursor *c, void *to, size_t n)
 {
 	if ((size_t)(c->end - c->p) < n) {

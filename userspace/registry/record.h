@@ -61,5 +61,8 @@ int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type 
 /** Decode a body (what follows the head). @return 0 or WM_E_STORE_DAMAGED. */
 int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_node(char *body, size_t len, struct wm_record_instance *ret);
+/** The detached object of a decoded record, its checks as they were. @return NULL without memory.
+ */
+struct wm_instance *wm_record_build(const struct wm_record_instance *d);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);

@@ -43,19 +43,6 @@ static int damaged(struct recovery *rc, enum wm_store_table t, uint64_t row, con
 	return wm_store_damaged(rc->r->store, WM_E_STORE_DAMAGED, t, row, why, e);
 }
 
-/* The object of a decoded record, with its checks as they were. */
-static struct wm_instance *build(const struct wm_record_instance *d)
-{
-	struct wm_instance *i = wm_instance_build(&d->d);
-
-	for (unsigned n = 0; i && n < i->checks_count; n++) {
-		i->checks[n]->status = d->states[n].status;
-		i->checks[n]->create_index = d->states[n].create_index;
-		i->checks[n]->modify_index = d->states[n].modify_index;
-	}
-	return i;
-}
-
 static int enter_checks(struct wm_registry *r, const struct wm_instance *i)
 {
 	int err = 0;
@@ -209,7 +196,7 @@ static int node_row(struct recovery *rc, uint64_t row, const void *data, size_t 
 		return err;
 	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
-	i = build(rc->decoded);
+	i = wm_record_build(rc->decoded);
 	if (!i)
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 	if (known_checks(r, i)) {
@@ -241,7 +228,7 @@ static int instance_row(void *arg, uint64_t row, const void *data, size_t len, s
 		return err;
 	if (wm_record_get_instance(rc->copy.data, rc->copy.len, d))
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
-	i = build(d);
+	i = wm_record_build(d);
 	if (!i)
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 	i->status = wm_instance_effective(r, i);

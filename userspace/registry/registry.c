@@ -289,8 +289,7 @@ static int put_everything(struct wm_registry *r, struct wm_store *to, struct wm_
 	return err;
 }
 
-/* Before anything is staged: after an error of the store, take up writing again. */
-static int heal(struct wm_registry *r, struct wm_err *e)
+int wm_registry_heal(struct wm_registry *r, struct wm_err *e)
 {
 	struct wm_store *next = NULL;
 	int err = wm_store_heal(r->store, e);
@@ -308,7 +307,7 @@ static int heal(struct wm_registry *r, struct wm_err *e)
 	return wm_store_rewritten(r->store, next, e);
 }
 
-static void commit_failed(struct wm_registry *r, const struct wm_err *e)
+void wm_registry_commit_failed(struct wm_registry *r, const struct wm_err *e)
 {
 	wm_store_rollback(r->store);
 	r->stats.failed_commits++;
@@ -329,7 +328,7 @@ uint64_t wm_registry_next_index(struct wm_registry *r)
 		if (!err)
 			err = wm_store_commit(r->store, &e);
 		if (err)
-			commit_failed(r, &e);
+			wm_registry_commit_failed(r, &e);
 		else
 			r->reserved = next;
 	}
@@ -422,7 +421,7 @@ static void undo_batch(struct wm_registry *r, struct wm_op *first, struct wm_op 
 			break;
 	}
 	r->index = index;
-	commit_failed(r, e);
+	wm_registry_commit_failed(r, e);
 }
 
 /* Stage writes from @p op on. @return the last one of the transaction. */
@@ -508,12 +507,12 @@ static bool flush_statuses(struct wm_registry *r, bool now)
 
 	if (TAILQ_EMPTY(&r->dirty) || (!now && wm_clock_ms() < r->dirty_due_ms))
 		return false;
-	err = heal(r, &e);
+	err = wm_registry_heal(r, &e);
 	if (!err)
 		err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
 	if (err) {
 		e.code = err;
-		commit_failed(r, &e);
+		wm_registry_commit_failed(r, &e);
 	}
 	return true;
 }
@@ -562,9 +561,9 @@ bool wm_registry_flush(void *registry)
 	r->queued = 0;
 	r->queued_bytes = 0;
 	op = TAILQ_FIRST(&ops);
-	e.code = heal(r, &e);
+	e.code = wm_registry_heal(r, &e);
 	if (e.code) {
-		commit_failed(r, &e);
+		wm_registry_commit_failed(r, &e);
 		op = refuse_rest(r, op, e.code, e.text);
 	}
 	while (op)
@@ -596,7 +595,7 @@ void wm_registry_close(struct wm_registry *r)
 		; /* ends: each round stores some, or fails */
 	/* best effort: without the first a write that was refused may be there after a restart,
 	 * without the second the next start skips ahead to what was reserved */
-	if (r->store && !heal(r, &e) && !wm_registry_put_meta(r, r->index, &e))
+	if (r->store && !wm_registry_heal(r, &e) && !wm_registry_put_meta(r, r->index, &e))
 		(void)wm_store_commit(r->store, &e);
 	release(r);
 }
@@ -709,5 +708,6 @@ void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *re
 {
 	*ret = r->stats;
 	ret->file_bytes = wm_store_bytes(r->store);
+	ret->saving = r->save != NULL;
 	wm_store_stats(r->store, &ret->store);
 }

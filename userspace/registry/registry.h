@@ -11,6 +11,8 @@
 #include "store.h"
 #include "userspace/base/err.h"
 
+#define WM_REGISTRY_FILE "registry.db" /* in the data directory */
+
 struct wm_registry;
 
 struct wm_registry_config {
@@ -148,6 +150,8 @@ struct wm_registry_stats {
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
 	char last_error[256];
+	bool saving; /* a snapshot; of it or of the last one: */
+	uint64_t save_rows, save_rows_total;
 	struct wm_store_stats store;
 };
 void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *ret);

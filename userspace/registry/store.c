@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STORE_APPLICATION_ID 0x57794d6b /* "WyMk", in the file's header */
@@ -41,6 +42,8 @@ struct wm_store {
 	uint32_t moved;	     /* of these: in the file, and synced there */
 	uint32_t tried;	     /* frames when a checkpoint last failed */
 	struct wm_store_stats stats;
+	void (*before)(void *arg, enum wm_store_table t, uint64_t row);
+	void *before_arg;
 	char why[160]; /* of a checkpoint that failed */
 	char path[];
 };
@@ -513,6 +516,45 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 	return err;
 }
 
+int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int64_t last,
+		  unsigned max, wm_store_row_fn fn, void *arg, struct wm_err *e)
+{
+	static const char *const sql[] = {
+		"SELECT 0, value FROM meta WHERE key='state' AND ?1<?2 AND ?3",
+		"SELECT row, payload FROM services WHERE row>?1 AND row<=?2 ORDER BY row LIMIT ?3",
+		"SELECT row, payload FROM instances WHERE row>?1 AND row<=?2 ORDER BY row LIMIT ?3",
+	};
+	sqlite3_stmt *st = NULL;
+	int rc, err = 0;
+
+	if (!s || !s->db)
+		return wm_err_set(e, WM_E_STORE, "%s cannot be read at the moment",
+				  s ? s->path : "A store of memory only");
+	rc = sqlite3_prepare_v2(s->db, sql[t], -1, &st, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(st, 1, after);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(st, 2, last);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(st, 3, max);
+	while (rc == SQLITE_OK && !err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		rc = SQLITE_OK;
+		err = fn(arg, (uint64_t)sqlite3_column_int64(st, 0), sqlite3_column_blob(st, 1),
+			 (size_t)sqlite3_column_bytes(st, 1), e);
+	}
+	if (!err && rc != SQLITE_OK && rc != SQLITE_DONE)
+		err = open_error(s, rc, "a table cannot be read", e);
+	sqlite3_finalize(st);
+	return err;
+}
+
+void wm_store_watch(struct wm_store *s, void (*fn)(void *arg, enum wm_store_table t, uint64_t row),
+		    void *arg)
+{
+	s->before = fn;
+	s->before_arg = arg;
+}
+
 int wm_store_ready(struct wm_store *s, struct wm_err *e)
 {
 	char mode[16] = "", setup[160];
@@ -677,6 +719,8 @@ int wm_store_put(struct wm_store *s, enum wm_store_table t, uint64_t row, const 
 	rc = refuse(s, e);
 	if (rc)
 		return rc;
+	if (s->before)
+		s->before(s->before_arg, t, row);
 	rc = write_row(s, s->write[t][S_PUT], row, data, len);
 	return rc == SQLITE_OK ? 0 : write_error(s, rc, e);
 }
@@ -690,6 +734,8 @@ int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct
 	rc = refuse(s, e);
 	if (rc)
 		return rc;
+	if (s->before)
+		s->before(s->before_arg, t, row);
 	rc = write_row(s, s->write[t][S_DEL], row, NULL, 0);
 	return rc == SQLITE_OK ? 0 : write_error(s, rc, e);
 }
@@ -860,6 +906,46 @@ int wm_store_rewritten(struct wm_store *s, struct wm_store *next, struct wm_err 
 	s->frames = s->moved = s->tried = 0;
 	s->stats.rewrites++;
 	return reconnect(s, e);
+}
+
+static int put_aside(const char *path, char *aside, struct wm_err *e)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	if (access(path, F_OK))
+		return remove_all(path, 1,
+				  e); /* a log of nothing would be read into the new file */
+	snprintf(aside, PATH_MAX, "%.*s.aside-%lld", PATH_MAX - 64, path, (long long)time(NULL));
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(from, sizeof(from), "%.*s%s", PATH_MAX - 64, path, leftovers[i]);
+		snprintf(to, sizeof(to), "%.*s%s", PATH_MAX - 8, aside, leftovers[i]);
+		if (!rename(from, to))
+			continue;
+		if (errno != ENOENT)
+			return wm_err_set(e, -errno, "%s cannot be renamed: %s", from,
+					  strerror(errno));
+	}
+	return 0;
+}
+
+int wm_store_take_place(const char *path, const char *next, char *aside, struct wm_err *e)
+{
+	struct wm_store *s = calloc(1, sizeof(*s) + strlen(path) + 1);
+	int err;
+
+	*aside = 0;
+	if (!s)
+		return wm_err_set(e, -ENOMEM, "Out of memory");
+	memcpy(s->path, path, strlen(path) + 1);
+	err = lock_directory(s, e);
+	if (!err)
+		err = put_aside(path, aside, e);
+	if (!err && (rename(next, path) || sync_directory(path)))
+		err = wm_err_set(e, -errno, "%s cannot be written: %s", path, strerror(errno));
+	if (err)
+		(void)remove_all(next, 0, NULL);
+	wm_store_close(s);
+	return err;
 }
 
 bool wm_store_failed(const struct wm_store *s)

@@ -34,6 +34,12 @@ typedef int (*wm_store_row_fn)(void *arg, uint64_t row, const void *data, size_t
 /** Every row of a table by ascending number. */
 int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn, void *arg,
 		  struct wm_err *e);
+/** The next @p max rows behind @p after, up to @p last. */
+int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int64_t last,
+		  unsigned max, wm_store_row_fn fn, void *arg, struct wm_err *e);
+/** Call @p fn before a row is put or deleted, so that it can still be read; NULL: no more. */
+void wm_store_watch(struct wm_store *s, void (*fn)(void *arg, enum wm_store_table t, uint64_t row),
+		    void *arg);
 /** Fill @p e with a sentence for a damaged row and return @p code. */
 int wm_store_damaged(const struct wm_store *s, int code, enum wm_store_table t, uint64_t row,
 		     const char *why, struct wm_err *e);
@@ -67,6 +73,11 @@ int wm_store_build(const char *path, struct wm_store **ret, struct wm_err *e);
 int wm_store_built(struct wm_store *s, struct wm_err *e);
 /** Free and remove what was built. NULL ok. */
 void wm_store_drop(struct wm_store *s);
+
+/** With no agent running: @p next becomes the store at @p path. What stood there gets another name,
+ *  with its log; @p aside (PATH_MAX octets) tells it, "" if there was none. @return 0, -EBUSY (an
+ *  agent runs), negative errno; then @p next is removed. */
+int wm_store_take_place(const char *path, const char *next, char *aside, struct wm_err *e);
 
 struct wm_store_stats {
 	uint64_t checkpoints, failed_checkpoints;
