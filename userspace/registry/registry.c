@@ -159,6 +159,7 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
 {
 	struct wm_registry *r = calloc(1, sizeof(*r));
+	uint64_t began = wm_clock_ms(), opened, recovered;
 	int err;
 
 	if (!r)
@@ -167,16 +168,21 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	err = prepare(r, c, e);
 	if (!err && c->path)
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
+	opened = wm_clock_ms();
 	if (!err && c->log_pages)
 		wm_store_set_log(r->store, c->log_pages);
 	if (!err)
 		err = wm_registry_recover(r, e);
+	recovered = wm_clock_ms();
 	if (!err && !r->node.id && new_node_id(r))
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
 	if (!err)
 		err = first_commit(r, e);
+	r->stats.opened_ms = opened - began;
+	r->stats.recovered_ms = recovered - opened;
+	r->stats.ready_ms = wm_clock_ms() - recovered;
 	if (err) {
 		release(r);
 		return err;

@@ -150,6 +150,9 @@ struct wm_registry_stats {
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
 	char last_error[256];
+	/* the start: to open the store and check its pages; to read it; to write the first commit
+	 */
+	uint64_t opened_ms, recovered_ms, ready_ms;
 	bool saving; /* a snapshot; of it or of the last one: */
 	uint64_t save_rows, save_rows_total;
 	struct wm_store_stats store;
