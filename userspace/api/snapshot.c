@@ -101,7 +101,8 @@ void wm_snapshot_save(struct wm_call *c)
 	struct wm_err e = {0};
 	char text[24];
 
-	e.code = wm_save_begin(c->api->d.registry, &s->save, &e);
+	e.code = s->save ? wm_err_set(&e, WM_E_BUSY, "Another snapshot is being saved, try again")
+			 : wm_save_begin(c->api->d.registry, &s->save, &e);
 	if (e.code) {
 		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_err(c, &e);

@@ -21,7 +21,8 @@
 	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
 		    */
 
-#define WM_REGISTRY_NODE_ROW 0 /* of the node's checks; instances begin with 1 */
+#define WM_REGISTRY_SAVES_MAX 2 /* at a time: a client's, and one that is kept */
+#define WM_REGISTRY_NODE_ROW  0 /* of the node's checks; instances begin with 1 */
 
 enum wm_op_kind {
 	WM_OP_INSTANCE,	   /* register or deregister an instance */
@@ -102,7 +103,7 @@ struct wm_registry {
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
 	struct wm_registry_stats stats;
-	struct wm_save *save; /* that goes on; NULL: none */
+	LIST_HEAD(, wm_save) saves; /* that go on */
 };
 
 /** Id of the instance that a write is about, as things stand; "" is the node, NULL: there is none.

@@ -714,6 +714,6 @@ void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *re
 {
 	*ret = r->stats;
 	ret->file_bytes = wm_store_bytes(r->store);
-	ret->saving = r->save != NULL;
+	ret->saving = !LIST_EMPTY(&r->saves);
 	wm_store_stats(r->store, &ret->store);
 }

@@ -18,6 +18,7 @@ struct early { /* a row that was saved before its turn */
 };
 
 struct wm_save {
+	LIST_ENTRY(wm_save) entry; /* in the registry's */
 	struct wm_registry *r;
 	struct wm_map *early;
 	struct wm_buf pending; /* frames of these that no step has taken yet */
@@ -25,7 +26,7 @@ struct wm_save {
 	enum wm_store_table table;
 	int64_t after, last[WM_STORE_TABLES];
 	uint64_t frames, sum;
-	bool done;
+	bool done, listed;
 	int failed;
 	struct wm_err why;
 };
@@ -91,9 +92,8 @@ static void fail(struct wm_save *s, int code, const char *why)
 }
 
 /* A row is about to change. */
-static void on_before(void *arg, enum wm_store_table t, uint64_t row)
+static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 {
-	struct wm_save *s = arg;
 	struct before b = {s, t};
 	struct wm_err e = {0};
 	struct early *n;
@@ -118,6 +118,15 @@ static void on_before(void *arg, enum wm_store_table t, uint64_t row)
 		     s->pending.failed ? "Not saved: too much was changed meanwhile" : e.text);
 }
 
+static void on_before(void *arg, enum wm_store_table t, uint64_t row)
+{
+	struct wm_registry *r = arg;
+	struct wm_save *s;
+
+	LIST_FOREACH(s, &r->saves, entry)
+	save_before(s, t, row);
+}
+
 static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
 {
 	struct wm_save *s = arg;
@@ -131,13 +140,16 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 {
 	struct wm_save *s;
+	unsigned count = 0;
 	uint8_t head[WM_SNAPSHOT_HEAD] = WM_SNAPSHOT_MAGIC;
 	int err;
 
 	if (!r->store)
 		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
-	if (r->save)
-		return wm_err_set(e, WM_E_BUSY, "Another snapshot is being saved, try again");
+	LIST_FOREACH(s, &r->saves, entry)
+	count++;
+	if (count == WM_REGISTRY_SAVES_MAX)
+		return wm_err_set(e, WM_E_BUSY, "Other snapshots are being saved, try again");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
@@ -162,10 +174,11 @@ int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 	s->after = -1;
 	s->last[WM_STORE_SERVICES] = (int64_t)r->service_row;
 	s->last[WM_STORE_INSTANCES] = (int64_t)r->instance_row;
-	r->save = s;
+	LIST_INSERT_HEAD(&r->saves, s, entry);
+	s->listed = true;
 	r->stats.save_rows = 0;
 	r->stats.save_rows_total = wm_vips_count(r->vips) + wm_map_len(r->instances) + 1;
-	wm_store_watch(r->store, on_before, s);
+	wm_store_watch(r->store, on_before, r);
 	*ret = s;
 	return 0;
 }
@@ -226,10 +239,10 @@ void wm_save_end(struct wm_save *s)
 
 	if (!s)
 		return;
-	if (s->r->save == s) {
-		s->r->save = NULL;
+	if (s->listed)
+		LIST_REMOVE(s, entry);
+	if (s->listed && LIST_EMPTY(&s->r->saves))
 		wm_store_watch(s->r->store, NULL, NULL);
-	}
 	while (s->early && (n = wm_map_next(s->early, &pos)))
 		free(n);
 	wm_map_free(s->early);

@@ -15,7 +15,7 @@
 
 /* --- saving ---------------------------------------------------------------------------------- */
 struct wm_save;
-/** Begin to save what is committed now; writes go on meanwhile. One at a time: WM_E_BUSY.
+/** Begin to save what is committed now; writes go on meanwhile. Two at a time: WM_E_BUSY.
  *  @return 0, -ENOMEM, WM_E_STORE, WM_E_UNSUPPORTED (a registry of memory only). */
 int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
 /** Append the next part to @p out: some 256 rows, half a millisecond.

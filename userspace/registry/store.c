@@ -3,6 +3,7 @@
  * where a text key dirties a page per row and halves the rate of registrations. */
 #include "store.h"
 
+#include "userspace/base/log.h"
 #include "userspace/base/util.h"
 
 #include <errno.h>
@@ -47,6 +48,12 @@ struct wm_store {
 	char why[160]; /* of a checkpoint that failed */
 	char path[];
 };
+
+/* How an older schema becomes the next one; ends with an entry of nothing. There is one schema so
+ * far: the next change of it adds {1, "..."} here and counts WM_STORE_SCHEMA up. */
+static const struct wm_store_migration migrations[] = {{0, NULL}};
+static const struct wm_store_migration *steps = migrations;
+static int newest = WM_STORE_SCHEMA;
 
 static const char *const tables[] = {"meta", "services", "instances"};
 
@@ -329,6 +336,88 @@ static int look(struct wm_store *s, struct wm_err *e)
 	return 0;
 }
 
+/* A copy of the file with its log as they are, on disk before anything is changed. */
+static int keep_copy(struct wm_store *s, int64_t schema, char copy[PATH_MAX], struct wm_err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char *sql;
+	int rc;
+
+	snprintf(copy, PATH_MAX, "%.*s.before-%lld", PATH_MAX - 32, s->path, (long long)schema + 1);
+	rc = remove_all(copy, 0, e); /* of an attempt that did not come to an end */
+	if (rc)
+		return rc;
+	fd = open(copy, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return wm_err_set(e, -errno, "%s cannot be created: %s", copy, strerror(errno));
+	sql = sqlite3_mprintf("VACUUM INTO %Q", copy);
+	rc = sql ? exec(s->db, sql) : SQLITE_NOMEM;
+	sqlite3_free(sql);
+	if (rc == SQLITE_OK && !fsync(fd) && !sync_directory(copy))
+		return 0;
+	rc = wm_err_set(e, rc == SQLITE_FULL || errno == ENOSPC ? -ENOSPC : WM_E_STORE,
+			"%s cannot be kept before its schema is changed: %s. The file was left as "
+			"it was",
+			s->path, rc == SQLITE_OK ? strerror(errno) : sqlite3_errmsg(s->db));
+	(void)remove_all(copy, 0, NULL);
+	return rc;
+}
+
+static const char *step_from(int64_t schema)
+{
+	for (const struct wm_store_migration *m = steps; m->sql; m++) {
+		if (m->from == schema)
+			return m->sql;
+	}
+	return NULL;
+}
+
+/* Bring an older schema to the newest, in one transaction. */
+static int migrate(struct wm_store *s, int64_t schema, struct wm_err *e)
+{
+	char copy[PATH_MAX], set[64];
+	int64_t at = schema;
+	int rc = keep_copy(s, schema, copy, e);
+
+	if (rc)
+		return rc;
+	rc = exec(s->db, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE");
+	for (; rc == SQLITE_OK && at < newest; at++) {
+		const char *sql = step_from(at);
+
+		snprintf(set, sizeof(set), "UPDATE meta SET value=%lld WHERE key='schema'",
+			 (long long)at + 1);
+		rc = sql ? exec(s->db, sql) : SQLITE_MISUSE;
+		if (rc == SQLITE_OK)
+			rc = exec(s->db, set);
+		if (rc != SQLITE_OK)
+			break;
+	}
+	if (rc == SQLITE_OK)
+		rc = exec(s->db, "COMMIT");
+	if (rc == SQLITE_OK) {
+		wm_info("store.migrated", "path=%s from=%lld to=%d copy=%s", wm_log_q(s->path),
+			(long long)schema, newest, wm_log_q(copy));
+		return 0;
+	}
+	rc = wm_err_set(
+		e, (rc & 0xff) == SQLITE_FULL ? -ENOSPC : WM_E_STORE,
+		"%s cannot be brought from schema %lld to %lld: %s. The file was left as it "
+		"was: use the older program, or move it away to start with an empty "
+		"registry",
+		s->path, (long long)at, (long long)at + 1,
+		step_from(at) ? sqlite3_errmsg(s->db) : "there is no such step");
+	if (!sqlite3_get_autocommit(s->db))
+		(void)exec(s->db, "ROLLBACK");
+	return rc;
+}
+
+void wm_store_use_migrations(const struct wm_store_migration *table, int schema)
+{
+	steps = table ? table : migrations;
+	newest = table ? schema : WM_STORE_SCHEMA;
+}
+
 static int verify(struct wm_store *s, struct wm_err *e)
 {
 	int64_t app = 0, schema = 0;
@@ -350,13 +439,13 @@ static int verify(struct wm_store *s, struct wm_err *e)
 		   &schema, NULL, 0);
 	if (rc != SQLITE_OK)
 		return open_error(s, rc, "its schema version cannot be read", e);
-	if (schema > WM_STORE_SCHEMA)
+	if (schema > newest)
 		return wm_err_set(
 			e, WM_E_STORE_VERSION,
 			"%s was written by a newer version (schema %lld, this program "
 			"knows %d). The file was left as it is: use the newer program, or "
 			"move the file away to start with an empty registry",
-			s->path, (long long)schema, WM_STORE_SCHEMA);
+			s->path, (long long)schema, newest);
 	if (schema < 1)
 		return wm_err_set(e, WM_E_STORE_DAMAGED,
 				  "%s is damaged: schema version %lld. " STORE_HINT, s->path,
@@ -370,7 +459,7 @@ static int verify(struct wm_store *s, struct wm_err *e)
 		return wm_err_set(e, WM_E_STORE_DAMAGED, "%s is damaged: %s. " STORE_HINT, s->path,
 				  text);
 	}
-	return 0;
+	return schema < newest ? migrate(s, schema, e) : 0;
 }
 
 /* The lock of SQLite ends with its connection, which is closed and opened again after an error;
@@ -649,14 +738,20 @@ static uint64_t log_bytes(const struct wm_store *s, uint32_t frames)
  * The commit before it stands either way. */
 static void checkpoint(struct wm_store *s, bool now)
 {
+	bool large = log_bytes(s, s->frames) > STORE_LOG_LIMIT;
 	int rc, log = 0, moved = 0;
 
 	if (s->frames - s->moved < s->log_pages ||
 	    (s->tried && s->frames < s->tried + s->log_pages / 10 && !now))
 		return;
-	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+	/* a log that one large write left behind gives its space back at once */
+	rc = sqlite3_wal_checkpoint_v2(
+		s->db, NULL, large ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log,
+		&moved);
 	if (rc == SQLITE_OK) {
-		s->moved = (uint32_t)moved;
+		if (large)
+			s->frames = 0;
+		s->moved = large ? 0 : (uint32_t)moved;
 		s->tried = 0;
 		s->stats.checkpoints++;
 		return;

@@ -19,8 +19,18 @@
 
 enum wm_store_table { WM_STORE_META, WM_STORE_SERVICES, WM_STORE_INSTANCES, WM_STORE_TABLES };
 
+/* A step from one schema to the next: statements that run in the transaction of all steps. */
+struct wm_store_migration {
+	int from;
+	const char *sql; /* NULL ends the table */
+};
+/** Tests only: another table of steps and the schema it leads to; NULL: the program's own. */
+void wm_store_use_migrations(const struct wm_store_migration *table, int schema);
+
 struct wm_store;
-/** Open or create. Directories are made with mode 0700, the file with 0600.
+/** Open or create. A file of an older schema is brought to ours, in one transaction, after a copy
+ * of it was kept as PATH.before-N (N: the first schema it had not). Directories are made with mode
+ * 0700, the file with 0600.
  *  @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION, -EBUSY (another process has it), negative
  *  errno; @p e says what is wrong and the way out. */
 int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct wm_err *e);
