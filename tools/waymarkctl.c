@@ -169,7 +169,7 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	wm_loop_stop(f->loop);
 }
 
-static void call(const struct ctl *c, const char *path, struct wm_http_call_options *o,
+static void call(const struct ctl *c, const char *path, struct wm_http_call_options o,
 		 void (*fn)(void *arg, const struct wm_http_answer *a), struct fetch *f)
 {
 	bool local = strncmp(c->agent, "unix:", 5) == 0;
@@ -179,14 +179,14 @@ static void call(const struct ctl *c, const char *path, struct wm_http_call_opti
 	f->loop = wm_loop_new();
 	client = f->loop ? wm_http_client_new(f->loop, 1) : NULL;
 	if (local) /* unix:/path and unix:///path */
-		o->unix_socket = c->agent + (strncmp(c->agent, "unix://", 7) == 0 ? 7 : 5);
+		o.unix_socket = c->agent + (strncmp(c->agent, "unix://", 7) == 0 ? 7 : 5);
 	snprintf(url, sizeof(url), "%s%s%s",
 		 local			   ? "http://localhost"
 		 : strstr(c->agent, "://") ? ""
 					   : "http://",
 		 local ? "" : c->agent, path);
-	o->url = url;
-	if (client && wm_http_call_start(client, o, fn, f, NULL))
+	o.url = url;
+	if (client && wm_http_call_start(client, &o, fn, f, NULL))
 		wm_loop_run(f->loop);
 	else
 		snprintf(f->error, sizeof(f->error), "not an address: %.200s", c->agent);
@@ -199,7 +199,7 @@ json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
 	struct wm_http_call_options o = {.timeout_ms = TIMEOUT_MS, .answer_max = ANSWER_MAX};
 	struct fetch f = {0};
 
-	call(c, path, &o, on_answer, &f);
+	call(c, path, o, on_answer, &f);
 	if (!f.doc && !quiet)
 		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
 	return f.doc;
@@ -234,7 +234,7 @@ bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_
 					 .on_data = on_data ? on_part : NULL};
 	struct fetch f = {.on_data = on_data, .data_arg = arg};
 
-	call(c, path, &o, on_status, &f);
+	call(c, path, o, on_status, &f);
 	if (!f.done)
 		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
 	return f.done;

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store.c - see store.h. The tables have no index of their own: sequential row numbers share pages,
  * where a text key dirties a page per row and halves the rate of registrations. */
-#include "store.h"
-
+#include "store_internal.h"
 #include "userspace/base/log.h"
 #include "userspace/base/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/limits.h> /* <limits.h> would find include/waymark's */
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -17,37 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STORE_APPLICATION_ID 0x57794d6b /* "WyMk", in the file's header */
-#define STORE_WAL_PAGES	     1000	/* pages of log that trigger a checkpoint: 4 MB */
-#define STORE_LOG_LIMIT	     (16 << 20) /* octets that the log is cut back to */
+#define STORE_WAL_PAGES 1000	   /* pages of log that trigger a checkpoint: 4 MB */
+#define STORE_LOG_LIMIT (16 << 20) /* octets that the log is cut back to */
 #define STORE_LOG_MAX                                                                              \
-	(64u << 20)	    /* octets of log that no checkpoint could move: then writes stop */
-#define STORE_LOG_HEAD	 32 /* octets: SQLite's file format, section 4.1 */
-#define STORE_FRAME_HEAD 24
+	(64u << 20) /* octets of log that no checkpoint could move: then writes stop */
 #define STORE_HINT                                                                                 \
 	"The file was left as it is. Restore a copy of it, or move it away together with its "     \
 	"-wal file to start with an empty registry"
-
-enum stmt { S_PUT, S_DEL, S_KINDS };
-struct wm_store {
-	sqlite3 *db;
-	sqlite3_stmt *write[WM_STORE_TABLES][S_KINDS];
-	sqlite3_stmt *begin, *commit, *rollback;
-	bool open, sync_off; /* open: a transaction is */
-	bool ready;	     /* accepted by wm_store_ready() */
-	bool failed;	     /* a write failed in a way that leaves in doubt what the file holds */
-	int lock;	     /* the directory, locked for as long as the store is open */
-	uint32_t page;	     /* octets */
-	uint32_t log_pages;  /* that trigger a checkpoint */
-	uint32_t frames;     /* of the log, as of the last commit: all of them were synced */
-	uint32_t moved;	     /* of these: in the file, and synced there */
-	uint32_t tried;	     /* frames when a checkpoint last failed */
-	struct wm_store_stats stats;
-	void (*before)(void *arg, enum wm_store_table t, uint64_t row);
-	void *before_arg;
-	char why[160]; /* of a checkpoint that failed */
-	char path[];
-};
 
 /* How an older schema becomes the next one; ends with an entry of nothing. There is one schema so
  * far: the next change of it adds {1, "..."} here and counts WM_STORE_SCHEMA up. */
@@ -57,7 +30,7 @@ static int newest = WM_STORE_SCHEMA;
 
 static const char *const tables[] = {"meta", "services", "instances"};
 
-static int exec(sqlite3 *db, const char *sql)
+int wm_store_exec(sqlite3 *db, const char *sql)
 {
 	return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
@@ -81,7 +54,7 @@ static int query(sqlite3 *db, const char *sql, int64_t *ret_int, char *ret_text,
 }
 
 /* Failure while opening: what SQLite says, and whose fault that is. */
-static int open_error(const struct wm_store *s, int rc, const char *what, struct wm_err *e)
+int wm_store_open_error(const struct wm_store *s, int rc, const char *what, struct wm_err *e)
 {
 	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
 
@@ -128,36 +101,7 @@ static int make_directories(const char *path, struct wm_err *e)
 	return 0;
 }
 
-static int sync_directory(const char *path)
-{
-	char dir[PATH_MAX];
-	_cleanup_close_ int fd = -1;
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash)
-		slash[slash == dir ? 1 : 0] = 0;
-	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) ? -errno : 0;
-}
-
-static const char *const leftovers[] = {"", "-wal", "-journal", "-shm"};
-
-static int remove_all(const char *path, unsigned from, struct wm_err *e)
-{
-	char name[PATH_MAX + 16];
-
-	for (unsigned i = from; i < WM_ARRAY_LEN(leftovers); i++) {
-		snprintf(name, sizeof(name), "%s%s", path, leftovers[i]);
-		if (unlink(name) && errno != ENOENT)
-			return wm_err_set(e, -errno, "%s cannot be removed: %s", name,
-					  strerror(errno));
-	}
-	return 0;
-}
-
-static int prepare(struct wm_store *s)
+int wm_store_prepare(struct wm_store *s)
 {
 	static const char *const sql[WM_STORE_TABLES][S_KINDS] = {
 		{"INSERT OR REPLACE INTO meta VALUES('state',?2)", "DELETE FROM meta WHERE ?1<0"},
@@ -183,7 +127,7 @@ static int prepare(struct wm_store *s)
 }
 
 /* Ends the connection as it is. */
-static void disconnect(struct wm_store *s)
+void wm_store_disconnect(struct wm_store *s)
 {
 	for (unsigned t = 0; t < WM_STORE_TABLES; t++) {
 		for (unsigned k = 0; k < S_KINDS; k++) {
@@ -198,106 +142,6 @@ static void disconnect(struct wm_store *s)
 	sqlite3_close(s->db);
 	s->db = NULL;
 	s->open = false;
-}
-
-int wm_store_build(const char *path, struct wm_store **ret, struct wm_err *e)
-{
-	struct wm_store *s = calloc(1, sizeof(*s) + strlen(path) + 1);
-	char sql[512];
-	int fd, rc;
-
-	if (!s)
-		return wm_err_set(e, -ENOMEM, "Out of memory");
-	memcpy(s->path, path, strlen(path) + 1);
-	s->lock = -1;
-	rc = remove_all(path, 0, e);
-	if (rc) {
-		free(s);
-		return rc;
-	}
-	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		rc = wm_err_set(e, -errno, "%s cannot be created: %s", path, strerror(errno));
-		free(s);
-		return rc;
-	}
-	close(fd);
-	/* nothing to go back to, and one sync of the whole file in the end */
-	snprintf(sql, sizeof(sql),
-		 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF;"
-		 "PRAGMA synchronous=OFF; PRAGMA application_id=%d; BEGIN;"
-		 "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-		 "CREATE TABLE services(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
-		 "CREATE TABLE instances(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
-		 "INSERT INTO meta VALUES('schema',%d);",
-		 STORE_APPLICATION_ID, WM_STORE_SCHEMA);
-	rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-	if (rc == SQLITE_OK)
-		rc = exec(s->db, sql);
-	if (rc == SQLITE_OK)
-		rc = prepare(s);
-	if (rc != SQLITE_OK) {
-		rc = open_error(s, rc, "it cannot be created", e);
-		wm_store_drop(s);
-		return rc;
-	}
-	s->open = s->ready = true;
-	*ret = s;
-	return 0;
-}
-
-void wm_store_drop(struct wm_store *s)
-{
-	if (!s)
-		return;
-	disconnect(s);
-	(void)remove_all(s->path, 0, NULL);
-	free(s);
-}
-
-int wm_store_built(struct wm_store *s, struct wm_err *e)
-{
-	_cleanup_close_ int fd = -1;
-	int rc = exec(s->db, "COMMIT; PRAGMA journal_mode=WAL");
-
-	if (rc != SQLITE_OK) {
-		rc = open_error(s, rc, "it cannot be created", e);
-		wm_store_drop(s);
-		return rc;
-	}
-	disconnect(s);
-	/* what moving an empty log at close could not do is told by this */
-	fd = open(s->path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || fsync(fd)) {
-		rc = wm_err_set(e, -errno, "%s cannot be written: %s", s->path, strerror(errno));
-		wm_store_drop(s);
-		return rc;
-	}
-	free(s);
-	return 0;
-}
-
-static void name_next(const struct wm_store *s, char next[PATH_MAX])
-{
-	snprintf(next, PATH_MAX, "%.*s.new", PATH_MAX - 24, s->path);
-}
-
-/* Make the file whole under another name, so that a crash here leaves no half store behind. */
-static int create(struct wm_store *s, struct wm_err *e)
-{
-	struct wm_store *n = NULL;
-	char next[PATH_MAX];
-	int err;
-
-	name_next(s, next);
-	err = wm_store_build(next, &n, e);
-	if (!err)
-		err = wm_store_built(n, e);
-	if (err)
-		return err;
-	if (rename(next, s->path) || sync_directory(s->path))
-		return wm_err_set(e, -EIO, "%s cannot be created: %s", s->path, strerror(errno));
-	return 0;
 }
 
 /* What can be told before SQLite touches the file. */
@@ -317,7 +161,7 @@ static int look(struct wm_store *s, struct wm_err *e)
 					  "of both, or move the log away to start with an empty "
 					  "registry",
 					  s->path, wal);
-		return create(s, e);
+		return wm_store_create(s, e);
 	}
 	if (fd < 0)
 		return wm_err_set(e, -errno, "%s cannot be opened for writing: %s", s->path,
@@ -344,22 +188,22 @@ static int keep_copy(struct wm_store *s, int64_t schema, char copy[PATH_MAX], st
 	int rc;
 
 	snprintf(copy, PATH_MAX, "%.*s.before-%lld", PATH_MAX - 32, s->path, (long long)schema + 1);
-	rc = remove_all(copy, 0, e); /* of an attempt that did not come to an end */
+	rc = wm_store_remove(copy, 0, e); /* of an attempt that did not come to an end */
 	if (rc)
 		return rc;
 	fd = open(copy, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return wm_err_set(e, -errno, "%s cannot be created: %s", copy, strerror(errno));
 	sql = sqlite3_mprintf("VACUUM INTO %Q", copy);
-	rc = sql ? exec(s->db, sql) : SQLITE_NOMEM;
+	rc = sql ? wm_store_exec(s->db, sql) : SQLITE_NOMEM;
 	sqlite3_free(sql);
-	if (rc == SQLITE_OK && !fsync(fd) && !sync_directory(copy))
+	if (rc == SQLITE_OK && !fsync(fd) && !wm_store_sync_directory(copy))
 		return 0;
 	rc = wm_err_set(e, rc == SQLITE_FULL || errno == ENOSPC ? -ENOSPC : WM_E_STORE,
 			"%s cannot be kept before its schema is changed: %s. The file was left as "
 			"it was",
 			s->path, rc == SQLITE_OK ? strerror(errno) : sqlite3_errmsg(s->db));
-	(void)remove_all(copy, 0, NULL);
+	(void)wm_store_remove(copy, 0, NULL);
 	return rc;
 }
 
@@ -381,20 +225,20 @@ static int migrate(struct wm_store *s, int64_t schema, struct wm_err *e)
 
 	if (rc)
 		return rc;
-	rc = exec(s->db, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE");
+	rc = wm_store_exec(s->db, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE");
 	for (; rc == SQLITE_OK && at < newest; at++) {
 		const char *sql = step_from(at);
 
 		snprintf(set, sizeof(set), "UPDATE meta SET value=%lld WHERE key='schema'",
 			 (long long)at + 1);
-		rc = sql ? exec(s->db, sql) : SQLITE_MISUSE;
+		rc = sql ? wm_store_exec(s->db, sql) : SQLITE_MISUSE;
 		if (rc == SQLITE_OK)
-			rc = exec(s->db, set);
+			rc = wm_store_exec(s->db, set);
 		if (rc != SQLITE_OK)
 			break;
 	}
 	if (rc == SQLITE_OK)
-		rc = exec(s->db, "COMMIT");
+		rc = wm_store_exec(s->db, "COMMIT");
 	if (rc == SQLITE_OK) {
 		wm_info("store.migrated", "path=%s from=%lld to=%d copy=%s", wm_log_q(s->path),
 			(long long)schema, newest, wm_log_q(copy));
@@ -408,7 +252,7 @@ static int migrate(struct wm_store *s, int64_t schema, struct wm_err *e)
 		s->path, (long long)at, (long long)at + 1,
 		step_from(at) ? sqlite3_errmsg(s->db) : "there is no such step");
 	if (!sqlite3_get_autocommit(s->db))
-		(void)exec(s->db, "ROLLBACK");
+		(void)wm_store_exec(s->db, "ROLLBACK");
 	return rc;
 }
 
@@ -429,7 +273,7 @@ static int verify(struct wm_store *s, struct wm_err *e)
 		/* takes the lock for good, and recovers the log in memory */
 		rc = query(s->db, "SELECT count(*) FROM sqlite_schema", NULL, text, sizeof(text));
 	if (rc != SQLITE_OK)
-		return open_error(s, rc, "its header or schema cannot be read", e);
+		return wm_store_open_error(s, rc, "its header or schema cannot be read", e);
 	if (app != STORE_APPLICATION_ID)
 		return wm_err_set(e, WM_E_STORE_DAMAGED,
 				  "%s is damaged, or a database of another program: its "
@@ -438,7 +282,7 @@ static int verify(struct wm_store *s, struct wm_err *e)
 	rc = query(s->db, "SELECT value FROM meta WHERE key='schema' AND typeof(value)='integer'",
 		   &schema, NULL, 0);
 	if (rc != SQLITE_OK)
-		return open_error(s, rc, "its schema version cannot be read", e);
+		return wm_store_open_error(s, rc, "its schema version cannot be read", e);
 	if (schema > newest)
 		return wm_err_set(
 			e, WM_E_STORE_VERSION,
@@ -452,7 +296,7 @@ static int verify(struct wm_store *s, struct wm_err *e)
 				  (long long)schema);
 	rc = query(s->db, "PRAGMA quick_check(1)", NULL, text, sizeof(text));
 	if (rc != SQLITE_OK)
-		return open_error(s, rc, "its pages cannot be read", e);
+		return wm_store_open_error(s, rc, "its pages cannot be read", e);
 	if (strcmp(text, "ok") != 0) {
 		for (char *p = text; *p; p++)
 			*p = *p == '\n' ? ' ' : *p;
@@ -464,7 +308,7 @@ static int verify(struct wm_store *s, struct wm_err *e)
 
 /* The lock of SQLite ends with its connection, which is closed and opened again after an error;
  * this one does not. On the directory, since the file may be replaced. */
-static int lock_directory(struct wm_store *s, struct wm_err *e)
+int wm_store_lock(struct wm_store *s, struct wm_err *e)
 {
 	char dir[PATH_MAX];
 	char *slash;
@@ -497,7 +341,7 @@ static int on_commit(void *store, sqlite3 *db, const char *name, int frames)
 	return SQLITE_OK;
 }
 
-static int connect_file(struct wm_store *s, struct wm_err *e)
+int wm_store_connect(struct wm_store *s, struct wm_err *e)
 {
 	int rc =
 		sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -507,10 +351,11 @@ static int connect_file(struct wm_store *s, struct wm_err *e)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
 	if (rc == SQLITE_OK)
-		rc = exec(s->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=0;"
-				 "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
-				 "PRAGMA cell_size_check=ON");
-	return rc == SQLITE_OK ? 0 : open_error(s, rc, "it cannot be opened", e);
+		rc = wm_store_exec(s->db,
+				   "PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=0;"
+				   "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
+				   "PRAGMA cell_size_check=ON");
+	return rc == SQLITE_OK ? 0 : wm_store_open_error(s, rc, "it cannot be opened", e);
 }
 
 int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct wm_err *e)
@@ -528,11 +373,11 @@ int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct
 	memcpy(s->path, path, n);
 	s->sync_off = sync_off;
 	s->log_pages = STORE_WAL_PAGES;
-	err = lock_directory(s, e);
+	err = wm_store_lock(s, e);
 	if (!err)
 		err = look(s, e);
 	if (!err)
-		err = connect_file(s, e);
+		err = wm_store_connect(s, e);
 	if (!err)
 		err = verify(s, e);
 	if (err) {
@@ -556,7 +401,7 @@ void wm_store_close(struct wm_store *s)
 	wm_store_rollback(s);
 	if (s->failed && s->db) /* what is in doubt stays as it is */
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
-	disconnect(s);
+	wm_store_disconnect(s);
 	if (s->lock >= 0)
 		close(s->lock);
 	free(s);
@@ -600,7 +445,7 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 			 (size_t)sqlite3_column_bytes(st, 1), e);
 	}
 	if (!err && rc != SQLITE_OK && rc != SQLITE_DONE)
-		err = open_error(s, rc, "a table cannot be read", e);
+		err = wm_store_open_error(s, rc, "a table cannot be read", e);
 	sqlite3_finalize(st);
 	return err;
 }
@@ -632,7 +477,7 @@ int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int6
 			 (size_t)sqlite3_column_bytes(st, 1), e);
 	}
 	if (!err && rc != SQLITE_OK && rc != SQLITE_DONE)
-		err = open_error(s, rc, "a table cannot be read", e);
+		err = wm_store_open_error(s, rc, "a table cannot be read", e);
 	sqlite3_finalize(st);
 	return err;
 }
@@ -659,7 +504,7 @@ int wm_store_ready(struct wm_store *s, struct wm_err *e)
 	snprintf(setup, sizeof(setup), "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d",
 		 s->sync_off ? "OFF" : "FULL", STORE_LOG_LIMIT);
 	if (rc == SQLITE_OK)
-		rc = exec(s->db, setup);
+		rc = wm_store_exec(s->db, setup);
 	if (rc == SQLITE_OK)
 		rc = query(s->db, "PRAGMA page_size", &page, NULL, 0);
 	if (rc == SQLITE_OK && sqlite3_db_readonly(s->db, "main"))
@@ -667,11 +512,11 @@ int wm_store_ready(struct wm_store *s, struct wm_err *e)
 	s->page = (uint32_t)page;
 	sqlite3_wal_hook(s->db, on_commit, s);
 	if (rc == SQLITE_OK)
-		rc = prepare(s);
+		rc = wm_store_prepare(s);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, (int *)NULL);
 	if (rc != SQLITE_OK)
-		return open_error(s, rc, "it cannot be made ready", e);
+		return wm_store_open_error(s, rc, "it cannot be made ready", e);
 	s->ready = true;
 	return 0;
 }
@@ -729,16 +574,11 @@ static int write_error(struct wm_store *s, int rc, struct wm_err *e)
 	return code;
 }
 
-static uint64_t log_bytes(const struct wm_store *s, uint32_t frames)
-{
-	return frames ? STORE_LOG_HEAD + (uint64_t)frames * (STORE_FRAME_HEAD + s->page) : 0;
-}
-
 /* Move the log into the file once it is long enough; unless @p now not too soon after it failed.
  * The commit before it stands either way. */
 static void checkpoint(struct wm_store *s, bool now)
 {
-	bool large = log_bytes(s, s->frames) > STORE_LOG_LIMIT;
+	bool large = wm_store_log_bytes(s, s->frames) > STORE_LOG_LIMIT;
 	int rc, log = 0, moved = 0;
 
 	if (s->frames - s->moved < s->log_pages ||
@@ -768,14 +608,14 @@ static void checkpoint(struct wm_store *s, bool now)
 /* Is there anything against writing? */
 static int refuse(struct wm_store *s, struct wm_err *e)
 {
-	if (!s->failed && !s->open && log_bytes(s, s->frames - s->moved) > STORE_LOG_MAX)
+	if (!s->failed && !s->open && wm_store_log_bytes(s, s->frames - s->moved) > STORE_LOG_MAX)
 		checkpoint(s, true);
 	if (s->failed)
 		return wm_err_set(e, WM_E_STORE,
 				  "Not stored: %s could not be written a moment ago; nothing was "
 				  "changed",
 				  s->path);
-	if (s->open || log_bytes(s, s->frames - s->moved) <= STORE_LOG_MAX)
+	if (s->open || wm_store_log_bytes(s, s->frames - s->moved) <= STORE_LOG_MAX)
 		return 0;
 	return wm_err_set(e, WM_E_STORE,
 			  "Not stored: the log of %s has %u MiB, and cannot be moved into the "
@@ -849,200 +689,6 @@ int wm_store_commit(struct wm_store *s, struct wm_err *e)
 	return 0;
 }
 
-/* --- after an error ----------------------------------------------------------------------------
- */
-static uint32_t big_endian(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* The log's running checksum over whole pairs of words; see SQLite's file format, section 4.2. */
-static void log_sum(const uint8_t *p, size_t len, bool big, uint32_t sum[2])
-{
-	for (size_t i = 0; i < len; i += 8) {
-		uint32_t a = big_endian(p + i), b = big_endian(p + i + 4);
-
-		sum[0] += (big ? a : __builtin_bswap32(a)) + sum[1];
-		sum[1] += (big ? b : __builtin_bswap32(b)) + sum[0];
-	}
-}
-
-/* Frames of the log up to the last commit that is whole, as the disk has them. */
-static uint32_t count_frames(const struct wm_store *s, int fd)
-{
-	uint8_t head[STORE_LOG_HEAD], salt[8];
-	_cleanup_free_ uint8_t *frame = malloc(STORE_FRAME_HEAD + s->page);
-	uint32_t sum[2] = {0}, committed = 0, size = STORE_FRAME_HEAD + s->page;
-	bool big;
-
-	if (!frame || pread(fd, head, sizeof(head), 0) != sizeof(head) ||
-	    (big_endian(head) & ~1u) != 0x377f0682 || big_endian(head + 8) != s->page)
-		return 0;
-	big = head[3] & 1;
-	log_sum(head, 24, big, sum);
-	if (sum[0] != big_endian(head + 24) || sum[1] != big_endian(head + 28))
-		return 0;
-	memcpy(salt, head + 16, sizeof(salt));
-	for (uint32_t n = 0;; n++) {
-		if (pread(fd, frame, size, (off_t)log_bytes(s, n) + (n ? 0 : STORE_LOG_HEAD)) !=
-			    (ssize_t)size ||
-		    memcmp(frame + 8, salt, 8) != 0)
-			return committed;
-		log_sum(frame, 8, big, sum);
-		log_sum(frame + STORE_FRAME_HEAD, s->page, big, sum);
-		if (sum[0] != big_endian(frame + 16) || sum[1] != big_endian(frame + 20))
-			return committed;
-		if (big_endian(frame + 4))
-			committed = n + 1;
-	}
-}
-
-/* Take what was never acknowledged off the log, and see that the rest is on the disk. What was
- * moved into the file and synced there need not be in the log any more: then all of it goes, for
- * the failed transaction may have begun it anew. */
-static int mend_log(struct wm_store *s, struct wm_err *e)
-{
-	uint32_t keep = s->moved == s->frames ? 0 : s->frames;
-	_cleanup_close_ int fd = -1;
-	char wal[PATH_MAX];
-	struct stat st;
-
-	snprintf(wal, sizeof(wal), "%.*s-wal", (int)sizeof(wal) - 8, s->path);
-	fd = open(wal, O_RDWR | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return keep ? -ESTALE : 0;
-	if (fd < 0 || fstat(fd, &st))
-		return wm_err_set(e, WM_E_STORE, "Not stored: %s: %s; nothing was changed", wal,
-				  strerror(errno));
-	if ((uint64_t)st.st_size < log_bytes(s, keep))
-		return -ESTALE;
-	if (ftruncate(fd, (off_t)log_bytes(s, keep)) || fsync(fd))
-		return wm_err_set(e, errno == ENOSPC || errno == EDQUOT ? -ENOSPC : WM_E_STORE,
-				  "Not stored: %s: %s; nothing was changed", wal, strerror(errno));
-	/* the kernel calls a page clean whose write failed: read what the disk has */
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	return count_frames(s, fd) == keep ? 0 : -ESTALE;
-}
-
-/* Connect again to a file that this process knows. */
-static int reconnect(struct wm_store *s, struct wm_err *e)
-{
-	struct wm_err why = {0};
-	int err = access(s->path, W_OK) ? -errno : 0;
-
-	if (err)
-		wm_err_set(&why, err, "%s: %s", s->path, strerror(-err));
-	else
-		err = connect_file(s, &why);
-	if (!err)
-		err = wm_store_ready(s, &why);
-	if (!err) {
-		s->failed = false;
-		return 0;
-	}
-	disconnect(s);
-	return wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
-			  "Not stored: %.300s; nothing was changed", why.text);
-}
-
-int wm_store_heal(struct wm_store *s, struct wm_err *e)
-{
-	int err;
-
-	if (!s || !s->failed || !s->ready)
-		return 0;
-	if (s->db)
-		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
-	disconnect(s);
-	err = mend_log(s, e);
-	if (err)
-		return err;
-	err = reconnect(s, e);
-	if (err)
-		return err;
-	/* the frames that stayed are counted on from here; none was moved as far as SQLite knows */
-	if (s->moved == s->frames)
-		s->frames = 0;
-	s->moved = s->tried = 0;
-	s->stats.heals++;
-	return 0;
-}
-
-int wm_store_rewrite(struct wm_store *s, struct wm_store **ret, struct wm_err *e)
-{
-	struct wm_err why = {0};
-	char next[PATH_MAX];
-	int err;
-
-	name_next(s, next);
-	err = wm_store_build(next, ret, &why);
-	return err ? wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
-				"Not stored: %.300s; nothing was changed", why.text)
-		   : 0;
-}
-
-int wm_store_rewritten(struct wm_store *s, struct wm_store *next, struct wm_err *e)
-{
-	struct wm_err why = {0};
-	char path[PATH_MAX];
-	int err;
-
-	name_next(s, path);
-	disconnect(s);
-	err = wm_store_built(next, &why);
-	/* the log goes first: on the other file it would be read as damage */
-	if (!err)
-		err = remove_all(s->path, 1, &why);
-	if (!err && (rename(path, s->path) || sync_directory(s->path)))
-		err = wm_err_set(&why, -errno, "%s: %s", s->path, strerror(errno));
-	if (err)
-		return wm_err_set(e, err == -ENOSPC ? err : WM_E_STORE,
-				  "Not stored: %.300s; nothing was changed", why.text);
-	s->frames = s->moved = s->tried = 0;
-	s->stats.rewrites++;
-	return reconnect(s, e);
-}
-
-static int put_aside(const char *path, char *aside, struct wm_err *e)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	if (access(path, F_OK))
-		return remove_all(path, 1,
-				  e); /* a log of nothing would be read into the new file */
-	snprintf(aside, PATH_MAX, "%.*s.aside-%lld", PATH_MAX - 64, path, (long long)time(NULL));
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(from, sizeof(from), "%.*s%s", PATH_MAX - 64, path, leftovers[i]);
-		snprintf(to, sizeof(to), "%.*s%s", PATH_MAX - 8, aside, leftovers[i]);
-		if (!rename(from, to))
-			continue;
-		if (errno != ENOENT)
-			return wm_err_set(e, -errno, "%s cannot be renamed: %s", from,
-					  strerror(errno));
-	}
-	return 0;
-}
-
-int wm_store_take_place(const char *path, const char *next, char *aside, struct wm_err *e)
-{
-	struct wm_store *s = calloc(1, sizeof(*s) + strlen(path) + 1);
-	int err;
-
-	*aside = 0;
-	if (!s)
-		return wm_err_set(e, -ENOMEM, "Out of memory");
-	memcpy(s->path, path, strlen(path) + 1);
-	err = lock_directory(s, e);
-	if (!err)
-		err = put_aside(path, aside, e);
-	if (!err && (rename(next, path) || sync_directory(path)))
-		err = wm_err_set(e, -errno, "%s cannot be written: %s", path, strerror(errno));
-	if (err)
-		(void)remove_all(next, 0, NULL);
-	wm_store_close(s);
-	return err;
-}
-
 bool wm_store_failed(const struct wm_store *s)
 {
 	return s && s->failed;
@@ -1052,7 +698,7 @@ void wm_store_stats(const struct wm_store *s, struct wm_store_stats *ret)
 {
 	*ret = s ? s->stats : (struct wm_store_stats){0};
 	ret->failed = s && s->failed;
-	ret->log_bytes = s ? log_bytes(s, s->frames) : 0;
+	ret->log_bytes = s ? wm_store_log_bytes(s, s->frames) : 0;
 }
 
 uint64_t wm_store_bytes(const struct wm_store *s)
