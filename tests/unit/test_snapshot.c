@@ -87,14 +87,14 @@ static void show_checks(struct wm_buf *b, const struct wm_instance *i)
 static char *content(const struct wm_registry *r)
 {
 	unsigned count = wm_registry_instances(r), n = 0;
-	struct wm_instance **all = calloc(count + 1, sizeof(*all)), *i;
+	struct wm_instance **all = calloc(count + 1, sizeof(struct wm_instance *)), *i;
 	struct wm_buf b;
 	size_t pos = 0;
 
 	wm_buf_init(&b, 64u << 20);
 	while ((i = wm_registry_next_instance(r, &pos)))
 		all[n++] = i;
-	qsort(all, n, sizeof(*all), by_id);
+	qsort(all, n, sizeof(struct wm_instance *), by_id);
 	wm_buf_puts(&b, "node");
 	show_checks(&b, wm_registry_node_checks(r));
 	for (unsigned k = 0; k < n; k++) {

@@ -84,12 +84,12 @@ static void answer_plan(struct wm_call *c, struct wm_filter *f, uint64_t index)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "index", index);
+	wm_json_kb(&j, "index_complete", wm_index_complete(x)); /* no: still built after a start */
 	wm_json_kopen(&j, "terms", '[');
 	for (unsigned i = 0; i < count; i++)
 		put_term(&j, &terms[i]);
 	wm_json_close(&j, ']');
 	wm_json_kb(&j, "indexed", q.indexed);
-	wm_json_kb(&j, "index_complete", wm_index_complete(x)); /* no: still built after a start */
 	wm_json_ku(&j, "instances", wm_registry_instances(c->api->d.registry));
 	wm_json_ku(&j, "candidates", q.candidates);
 	wm_json_ku(&j, "asked", q.asked);

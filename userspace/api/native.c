@@ -104,10 +104,10 @@ static void put_index(struct wm_json *j, const struct wm_index *x)
 	wm_index_stats(x, &s);
 	wm_json_kopen(j, "metadata", '{');
 	wm_json_ku(j, "instances", s.instances);
-	wm_json_kb(j, "complete", wm_index_complete(x));
-	wm_json_ku(j, "built", s.built);
 	wm_json_ku(j, "values", s.entries);
 	wm_json_ku(j, "lost", s.lost);
+	wm_json_kb(j, "complete", wm_index_complete(x));
+	wm_json_ku(j, "built", s.built);
 	wm_json_close(j, '}');
 }
 

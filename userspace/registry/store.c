@@ -16,6 +16,7 @@
 
 #define STORE_WAL_PAGES 1000	   /* pages of log that trigger a checkpoint: 4 MB */
 #define STORE_LOG_LIMIT (16 << 20) /* octets that the log is cut back to */
+#define LOCK_TRIES	16	   /* each time it is removed by somebody who ends meanwhile */
 #define STORE_LOG_MAX                                                                              \
 	(64u << 20) /* octets of log that no checkpoint could move: then writes stop */
 #define STORE_HINT                                                                                 \
@@ -306,26 +307,53 @@ static int verify(struct wm_store *s, struct wm_err *e)
 	return schema < newest ? migrate(s, schema, e) : 0;
 }
 
+/* Is the locked file still the one under its name? Who closed a store removed it. */
+static bool is_there(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static void lock_name(const struct wm_store *s, char name[PATH_MAX])
+{
+	snprintf(name, PATH_MAX, "%.*s-lock", PATH_MAX - 8, s->path);
+}
+
 /* The lock of SQLite ends with its connection, which is closed and opened again after an error;
- * this one does not. On the directory, since the file may be replaced. */
+ * this one does not. A file of its own, since the store's may be replaced; only open for reading,
+ * so that the file system can be made read-only. */
 int wm_store_lock(struct wm_store *s, struct wm_err *e)
 {
-	char dir[PATH_MAX];
-	char *slash;
+	char name[PATH_MAX];
 
-	snprintf(dir, sizeof(dir), "%.*s", (int)sizeof(dir) - 1, s->path);
-	slash = strrchr(dir, '/');
-	if (slash)
-		slash[slash == dir ? 1 : 0] = 0;
-	s->lock = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	lock_name(s, name);
+	for (int n = 0; n < LOCK_TRIES; n++) {
+		s->lock = open(name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (s->lock < 0)
+			return wm_err_set(e, -errno, "%s cannot be opened for writing: %s", name,
+					  strerror(errno));
+		if (flock(s->lock, LOCK_EX | LOCK_NB))
+			break;
+		if (is_there(s->lock, name))
+			return 0;
+		close(s->lock);
+	}
+	close(s->lock);
+	s->lock = -1;
+	return wm_err_set(e, -EBUSY, "%s is in use by another process", s->path);
+}
+
+static void unlock(struct wm_store *s)
+{
+	char name[PATH_MAX];
+
 	if (s->lock < 0)
-		return wm_err_set(e, -errno, "%s cannot be opened: %s", dir, strerror(errno));
-	if (flock(s->lock, LOCK_EX | LOCK_NB))
-		return wm_err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno,
-				  errno == EWOULDBLOCK ? "%s is in use by another process"
-						       : "%s cannot be locked",
-				  s->path);
-	return 0;
+		return;
+	lock_name(s, name);
+	(void)unlink(name); /* while it is ours: who waits for it sees that it is gone */
+	close(s->lock);
+	s->lock = -1;
 }
 
 static int on_commit(void *store, sqlite3 *db, const char *name, int frames)
@@ -372,6 +400,7 @@ int wm_store_open(const char *path, bool sync_off, struct wm_store **ret, struct
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	memcpy(s->path, path, n);
 	s->sync_off = sync_off;
+	s->lock = -1;
 	s->log_pages = STORE_WAL_PAGES;
 	err = wm_store_lock(s, e);
 	if (!err)
@@ -402,8 +431,7 @@ void wm_store_close(struct wm_store *s)
 	if (s->failed && s->db) /* what is in doubt stays as it is */
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
 	wm_store_disconnect(s);
-	if (s->lock >= 0)
-		close(s->lock);
+	unlock(s);
 	free(s);
 }
 
@@ -465,12 +493,10 @@ int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int6
 		return wm_err_set(e, WM_E_STORE, "%s cannot be read at the moment",
 				  s ? s->path : "A store of memory only");
 	rc = sqlite3_prepare_v2(s->db, sql[t], -1, &st, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(st, 1, after);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(st, 2, last);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(st, 3, max);
+	/* binding numbers to what was prepared cannot fail */
+	(void)sqlite3_bind_int64(st, 1, after);
+	(void)sqlite3_bind_int64(st, 2, last);
+	(void)sqlite3_bind_int64(st, 3, max);
 	while (rc == SQLITE_OK && !err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		rc = SQLITE_OK;
 		err = fn(arg, (uint64_t)sqlite3_column_int64(st, 0), sqlite3_column_blob(st, 1),

@@ -4,7 +4,7 @@
  * of what a record means. WAL, synchronous=FULL: a commit that returned 0 survives a power cut.
  * The file is created whole under another name and renamed, so an empty or partial file is damage,
  * never a new store; until its content was accepted by wm_store_ready() nothing writes to it.
- * One process at a time, by a lock on the directory. After an error that leaves in doubt what the
+ * One process at a time, by a lock on PATH-lock. After an error that leaves in doubt what the
  * disk has (a sync that failed, above all) nothing is written until wm_store_heal() has connected
  * anew, taken off the log what was not acknowledged, and read back what was. Every function takes
  * NULL for "no store" and then succeeds. Threading: loop thread only. Commits block for the fsync.

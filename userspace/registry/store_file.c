@@ -131,8 +131,9 @@ int wm_store_create(struct wm_store *s, struct wm_err *e)
 
 	name_next(s, next);
 	err = wm_store_build(next, &n, e);
-	if (!err)
-		err = wm_store_built(n, e);
+	if (err || !n)
+		return err;
+	err = wm_store_built(n, e);
 	if (err)
 		return err;
 	if (rename(next, s->path) || wm_store_sync_directory(s->path))
@@ -204,6 +205,7 @@ int wm_store_take_place(const char *path, const char *next, char *aside, struct 
 	if (!s)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	memcpy(s->path, path, strlen(path) + 1);
+	s->lock = -1;
 	err = wm_store_lock(s, e);
 	if (!err)
 		err = put_aside(path, aside, e);

@@ -17,12 +17,12 @@ struct wm_store {
 	bool open, sync_off; /* open: a transaction is */
 	bool ready;	     /* accepted by wm_store_ready() */
 	bool failed;	     /* a write failed in a way that leaves in doubt what the file holds */
-	int lock;	     /* the directory, locked for as long as the store is open */
-	uint32_t page;	     /* octets */
-	uint32_t log_pages;  /* that trigger a checkpoint */
-	uint32_t frames;     /* of the log, as of the last commit: all of them were synced */
-	uint32_t moved;	     /* of these: in the file, and synced there */
-	uint32_t tried;	     /* frames when a checkpoint last failed */
+	int lock;	    /* the file beside it that is locked for as long as the store is open */
+	uint32_t page;	    /* octets */
+	uint32_t log_pages; /* that trigger a checkpoint */
+	uint32_t frames;    /* of the log, as of the last commit: all of them were synced */
+	uint32_t moved;	    /* of these: in the file, and synced there */
+	uint32_t tried;	    /* frames when a checkpoint last failed */
 	struct wm_store_stats stats;
 	void (*before)(void *arg, enum wm_store_table t, uint64_t row);
 	void *before_arg;
@@ -38,7 +38,7 @@ int wm_store_prepare(struct wm_store *s);
 /** Connect, end the connection as it is. */
 int wm_store_connect(struct wm_store *s, struct wm_err *e);
 void wm_store_disconnect(struct wm_store *s);
-/** Lock the directory for as long as the store is open. */
+/** Lock PATH-lock for as long as the store is open. */
 int wm_store_lock(struct wm_store *s, struct wm_err *e);
 /** Octets of a log of so many frames. */
 uint64_t wm_store_log_bytes(const struct wm_store *s, uint32_t frames);
