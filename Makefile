@@ -175,6 +175,13 @@ build/release/tests/filter: tests/bench/filter.c build/release/libbase.a build/r
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \
 		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
+build/release/tests/fillstore: tests/bench/fillstore.c build/release/libbase.a build/release/libnet.a \
+		build/release/libregistry.a
+	@mkdir -p $(@D)
+	@echo "  TOOL    $@"
+	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \
+		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
 FUZZ_SECONDS ?= 60
 .PHONY: test test-unit test-bpf test-net test-fuzz test-build
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
@@ -200,7 +207,8 @@ test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels 
 
 .PHONY: bench
 bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
-	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) build/release/tests/filter
+	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) build/release/tests/filter \
+		build/release/tests/fillstore
 	@tests/bench/run.sh
 
 # --- quality ---------------------------------------------------------------------------------------

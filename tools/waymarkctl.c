@@ -33,6 +33,17 @@ static int cmd_maps(const struct ctl *c, const char *arg)
 	return run_get(c, "/v1/waymark/maps");
 }
 
+size_t ctl_escape(char *path, size_t cap, const char *arg)
+{
+	size_t at = 0;
+
+	for (; *arg && at + 4 < cap; arg++)
+		at += (size_t)snprintf(path + at, cap - at,
+				       strchr("%/?#&+ ", *arg) ? "%%%02X" : "%c",
+				       (unsigned char)*arg);
+	return at;
+}
+
 static int cmd_resolve(const struct ctl *c, const char *arg)
 {
 	char path[3 * NAME_MAX_ + 32] = "/v1/waymark/resolve/";
@@ -43,10 +54,7 @@ static int cmd_resolve(const struct ctl *c, const char *arg)
 			NAME_MAX_);
 		return 2;
 	}
-	for (; *arg; arg++)
-		at += (size_t)snprintf(path + at, sizeof(path) - at,
-				       strchr("%/?# ", *arg) ? "%%%02X" : "%c",
-				       (unsigned char)*arg);
+	ctl_escape(path + at, sizeof(path) - at, arg);
 	return run_get(c, path);
 }
 
@@ -81,6 +89,10 @@ static int cmd_doctor(const struct ctl *c, const char *arg)
 	X("services", NULL, cmd_services, "services: virtual addresses, backends, health")         \
 	X("resolve", "NAME", cmd_resolve, "what DNS and connect() make of a service now")          \
 	X("maps", NULL, cmd_maps, "maps and programs in the kernel: ids, occupancy, memory")       \
+	X("snapshot save", "FILE", ctl_snapshot_save, "the whole registry into a file, verified")  \
+	X("snapshot verify", "FILE", ctl_snapshot_verify, "read all of a snapshot: is it good?")   \
+	X("snapshot restore", "FILE", ctl_snapshot_restore,                                        \
+	  "make the registry what a file says; --offline: with no agent running")                  \
 	X("detach", NULL, cmd_detach, "remove every program and map that an agent has pinned")     \
 	X("doctor", NULL, cmd_doctor, "what this kernel offers, what is attached, a self-test")
 
@@ -101,13 +113,15 @@ static void usage(FILE *out)
 	      "usage: waymarkctl [options] COMMAND\n\n",
 	      out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(out, "  %-9s%-6s%s\n", commands[i].name,
+		fprintf(out, "  %-17s%-6s%s\n", commands[i].name,
 			commands[i].arg ? commands[i].arg : "", commands[i].text);
 	fputs("\n  -a, --agent ADDR   where the agent listens: http://127.0.0.1:8500 (default, or\n"
 	      "                     $WAYMARK_HTTP_ADDR), unix:/run/waymark/http.sock\n"
 	      "  -p, --pin-dir DIR  pins of the agent (/sys/fs/bpf/waymark), for detach and "
 	      "doctor\n"
 	      "  -j, --json         print JSON\n"
+	      "      --offline      snapshot restore: write the store itself, no agent may run\n"
+	      "      --data-dir DIR its directory (node.data_dir of the agent)\n"
 	      "      --reference    print the page of all commands in Markdown\n"
 	      "      --version      print the version\n"
 	      "  -h, --help         this text\n\n"
@@ -115,6 +129,7 @@ static void usage(FILE *out)
 	      "  waymarkctl resolve web                 which backends a connect() may get now\n"
 	      "  waymarkctl --json status | jq .plane   for scripts\n"
 	      "  waymarkctl doctor                      why is something not in the kernel?\n"
+	      "  waymarkctl -a unix:/run/waymark/http.sock snapshot restore FILE\n"
 	      "  bpftool map dump pinned /sys/fs/bpf/waymark/maps/backends\n\n"
 	      "exit status: 0 done, 1 it did not work, 2 wrong usage\n",
 	      out);
@@ -134,6 +149,9 @@ static void reference(void)
 struct fetch {
 	struct wm_loop *loop;
 	json_t *doc;
+	bool done;
+	int (*on_data)(void *arg, const void *data, size_t len);
+	void *data_arg;
 	char error[512];
 };
 
@@ -151,14 +169,15 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	wm_loop_stop(f->loop);
 }
 
-json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
+static void call(const struct ctl *c, const char *path, struct wm_http_call_options o,
+		 void (*fn)(void *arg, const struct wm_http_answer *a), struct fetch *f)
 {
 	bool local = strncmp(c->agent, "unix:", 5) == 0;
-	struct wm_http_call_options o = {.timeout_ms = TIMEOUT_MS, .answer_max = ANSWER_MAX};
-	struct fetch f = {.loop = wm_loop_new()};
-	struct wm_http_client *client = f.loop ? wm_http_client_new(f.loop, 1) : NULL;
-	char url[4096];
+	struct wm_http_client *client;
+	char url[8192];
 
+	f->loop = wm_loop_new();
+	client = f->loop ? wm_http_client_new(f->loop, 1) : NULL;
 	if (local) /* unix:/path and unix:///path */
 		o.unix_socket = c->agent + (strncmp(c->agent, "unix://", 7) == 0 ? 7 : 5);
 	snprintf(url, sizeof(url), "%s%s%s",
@@ -167,15 +186,58 @@ json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
 					   : "http://",
 		 local ? "" : c->agent, path);
 	o.url = url;
-	if (client && wm_http_call_start(client, &o, on_answer, &f, NULL))
-		wm_loop_run(f.loop);
+	if (client && wm_http_call_start(client, &o, fn, f, NULL))
+		wm_loop_run(f->loop);
 	else
-		snprintf(f.error, sizeof(f.error), "not an address: %.200s", c->agent);
+		snprintf(f->error, sizeof(f->error), "not an address: %.200s", c->agent);
 	wm_http_client_free(client);
-	wm_loop_free(f.loop);
+	wm_loop_free(f->loop);
+}
+
+json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
+{
+	struct wm_http_call_options o = {.timeout_ms = TIMEOUT_MS, .answer_max = ANSWER_MAX};
+	struct fetch f = {0};
+
+	call(c, path, o, on_answer, &f);
 	if (!f.doc && !quiet)
 		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
 	return f.doc;
+}
+
+static void on_status(void *arg, const struct wm_http_answer *a)
+{
+	struct fetch *f = arg;
+
+	if (a->error)
+		snprintf(f->error, sizeof(f->error), "%s", a->reason);
+	else if (a->status != 200)
+		snprintf(f->error, sizeof(f->error), "%.400s", a->body);
+	else
+		f->done = true;
+	wm_loop_stop(f->loop);
+}
+
+static int on_part(void *arg, const void *data, size_t len)
+{
+	struct fetch *f = arg;
+
+	return f->on_data(f->data_arg, data, len);
+}
+
+bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
+	      int (*on_data)(void *arg, const void *data, size_t len), void *arg)
+{
+	struct wm_http_call_options o = {.method = method,
+					 .timeout_ms = timeout_ms,
+					 .answer_max = ANSWER_MAX,
+					 .on_data = on_data ? on_part : NULL};
+	struct fetch f = {.on_data = on_data, .data_arg = arg};
+
+	call(c, path, o, on_status, &f);
+	if (!f.done)
+		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
+	return f.done;
 }
 
 static int run_get(const struct ctl *c, const char *path)
@@ -195,10 +257,12 @@ static int run_get(const struct ctl *c, const char *path)
 }
 
 /* --- command line ----------------------------------------------------------------------------- */
-enum { OPT_REFERENCE = 256, OPT_VERSION };
+enum { OPT_REFERENCE = 256, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR };
 static const struct option options[] = {{"agent", required_argument, NULL, 'a'},
 					{"pin-dir", required_argument, NULL, 'p'},
 					{"json", no_argument, NULL, 'j'},
+					{"offline", no_argument, NULL, OPT_OFFLINE},
+					{"data-dir", required_argument, NULL, OPT_DATA_DIR},
 					{"reference", no_argument, NULL, OPT_REFERENCE},
 					{"version", no_argument, NULL, OPT_VERSION},
 					{"help", no_argument, NULL, 'h'},
@@ -223,6 +287,12 @@ static int parse(int argc, char **argv, struct ctl *c)
 		case 'h':
 			usage(stdout);
 			return 0;
+		case OPT_OFFLINE:
+			c->offline = true;
+			break;
+		case OPT_DATA_DIR:
+			c->data_dir = optarg;
+			break;
 		case OPT_REFERENCE:
 			reference();
 			return 0;
@@ -235,6 +305,24 @@ static int parse(int argc, char **argv, struct ctl *c)
 		}
 	}
 	return -1;
+}
+
+/* Do the words on the command line begin with this command's? @return how many it has, or 0. */
+static int names(const char *name, char **words, int count)
+{
+	int n = 0;
+
+	for (; n < count; n++) {
+		size_t len = strlen(words[n]);
+
+		if (strncmp(name, words[n], len) != 0 || (name[len] && name[len] != ' '))
+			return 0;
+		name += len;
+		if (!*name)
+			return n + 1;
+		name++;
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -252,14 +340,16 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (strcmp(commands[i].name, argv[optind]) != 0)
+		int words = names(commands[i].name, argv + optind, args);
+
+		if (!words)
 			continue;
-		if (args != (commands[i].arg ? 2 : 1)) {
+		if (args != words + (commands[i].arg ? 1 : 0)) {
 			fprintf(stderr, "usage: waymarkctl %s%s%s\n", commands[i].name,
 				commands[i].arg ? " " : "", commands[i].arg ? commands[i].arg : "");
 			return 2;
 		}
-		return commands[i].fn(&c, commands[i].arg ? argv[optind + 1] : "");
+		return commands[i].fn(&c, commands[i].arg ? argv[optind + words] : "");
 	}
 	fprintf(stderr, "waymarkctl: no command '%s'\ntry: waymarkctl --help\n", argv[optind]);
 	return 2;

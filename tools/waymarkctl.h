@@ -3,16 +3,29 @@
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct ctl {
 	const char *agent; /* "http://host:port" or "unix:/path" */
 	const char *pin_dir;
 	bool json;
+	bool offline;	      /* restore without an agent, into: */
+	const char *data_dir; /* NULL: not given */
 };
 
 /** GET @p path from the agent. @return the document (the caller's), or NULL after a message. */
 json_t *ctl_get(const struct ctl *c, const char *path, bool quiet);
+/** One call, @p method NULL for GET; the body of a 200 goes to @p on_data where it is not NULL.
+ *  @return true for a 200, else after a message. */
+bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
+	      int (*on_data)(void *arg, const void *data, size_t len), void *arg);
+/** Write @p arg into @p path, percent-escaped. @return octets, less than @p cap. */
+size_t ctl_escape(char *path, size_t cap, const char *arg);
+/** snapshot save, verify and restore. @return exit status. */
+int ctl_snapshot_save(const struct ctl *c, const char *file);
+int ctl_snapshot_verify(const struct ctl *c, const char *file);
+int ctl_snapshot_restore(const struct ctl *c, const char *file);
 /** Print any JSON document for people: scalars as "name  value", lists of objects as tables. */
 void ctl_render(const json_t *v, int indent, FILE *out);
 /** What the kernel offers, what is attached where, a self-test. @return exit status. */

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <linux/limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,8 +20,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REATTACH_MS 5000 /* ms between tries to attach what could not be: a device may appear */
-#define LEAVE_MS    100	 /* ms from the request to stop to the stop: its answer goes out first */
+#define REATTACH_MS    5000 /* ms between tries to attach what could not be: a device may appear */
+#define INDEX_STEP     512  /* instances indexed in one turn: some 3 ms */
+#define INDEX_PAUSE_MS 1    /* ms between two of these: others have their turns */
+#define SLOW_STEP_MS   100  /* ms of a step of the start that are worth a line in the log */
+#define LEAVE_MS       100  /* ms from the request to stop to the stop: its answer goes out first */
 #define SLOTS_PER_BACKEND                                                                          \
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
@@ -32,6 +36,7 @@ struct wm_agent {
 	char node_address[INET6_ADDRSTRLEN];
 	struct wm_loop *loop;
 	struct wm_registry *registry;
+	struct wm_keep *keep;
 	struct wm_plane *plane;
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
@@ -42,7 +47,8 @@ struct wm_agent {
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_api *api;
-	struct wm_timer *reattach, *watchdog, *leave;
+	struct wm_timer *reattach, *watchdog, *leave, *indexing;
+	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
 };
@@ -144,6 +150,21 @@ static int parse_ranges(const struct wm_settings *s, struct wm_registry_config *
 	return 0;
 }
 
+/* What there is to restore, and how: the operator decides, since writes after it would be lost. */
+static void tell_kept(const char *data_dir)
+{
+	char path[PATH_MAX];
+	int64_t when;
+
+	if (!wm_keep_newest(data_dir, path, &when))
+		return;
+	wm_error("registry.damaged",
+		 "text=\"The last known good registry is %lld minutes old, to restore it: "
+		 "waymarkctl "
+		 "snapshot restore --offline %s --data-dir %s\"",
+		 (long long)(wm_clock_wall_s() - when) / 60, path, data_dir);
+}
+
 static int start_registry(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -154,6 +175,7 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				       .instances_max = (unsigned)s->registry_instances_max,
 				       .services_max = (unsigned)s->registry_services_max,
 				       .nodes_max = (unsigned)s->registry_nodes_max};
+	struct wm_registry_stats stats;
 	char path[512];
 	int r = parse_ranges(s, &c, e);
 
@@ -162,16 +184,24 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
 		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
 				  strerror(errno));
-	snprintf(path, sizeof(path), "%s/registry.db", s->node_data_dir);
+	snprintf(path, sizeof(path), "%s/" WM_REGISTRY_FILE, s->node_data_dir);
 	c.path = path;
 	r = wm_registry_open(&c, &a->registry, e);
+	if (r == WM_E_STORE_DAMAGED)
+		tell_kept(s->node_data_dir);
 	if (r)
 		return r;
 	if (wm_loop_on_turn_end(a->loop, WM_HOOK_REGISTRY, wm_registry_flush, a->registry))
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	wm_info("registry.open", "path=%s services=%u instances=%u index=%llu", wm_log_q(path),
-		wm_registry_services(a->registry), wm_registry_instances(a->registry),
-		(unsigned long long)wm_registry_index(a->registry));
+	wm_registry_stats(a->registry, &stats);
+	wm_info("registry.open",
+		"path=%s services=%u instances=%u index=%llu open_ms=%llu recover_ms=%llu "
+		"ready_ms=%llu",
+		wm_log_q(path), wm_registry_services(a->registry),
+		wm_registry_instances(a->registry),
+		(unsigned long long)wm_registry_index(a->registry),
+		(unsigned long long)stats.opened_ms, (unsigned long long)stats.recovered_ms,
+		(unsigned long long)stats.ready_ms);
 	return 0;
 }
 
@@ -384,6 +414,7 @@ static int reload(void *arg, struct wm_err *e)
 	} else {
 		changed = wm_settings_reload(&a->settings, &next, &left);
 		set_log_level(a->settings.log_level);
+		wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
@@ -449,6 +480,16 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+static int start_keep(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_keep_config c = {.data_dir = a->settings.node_data_dir,
+				   .interval_ms = a->settings.store_keep_interval_ms,
+				   .count = (unsigned)a->settings.store_keep_count};
+
+	a->keep = wm_keep_new(a->loop, a->registry, &c);
+	return a->keep ? 0 : wm_err_set(e, -ENOMEM, "out of memory: snapshots");
+}
+
 static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
 {
 	char dir[128], *slash;
@@ -479,6 +520,8 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .health = a->health,
 				   .tables = a->tables,
 				   .index = a->index,
+				   .keep = a->keep,
+				   .snapshot_max = s->store_snapshot_max,
 				   .resolution = a->resolution,
 				   .dns = a->dns,
 				   .plane = a->plane,
@@ -572,19 +615,42 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 	return a->health ? 0 : wm_err_set(e, -ENOMEM, "out of memory: health");
 }
 
-/* After resolution: what must reach the kernel does not wait for it. */
+static void on_indexing(void *arg)
+{
+	struct wm_agent *a = arg;
+
+	if (!wm_index_build(a->index, INDEX_STEP)) {
+		wm_timer_arm(a->indexing, INDEX_PAUSE_MS);
+		return;
+	}
+	wm_info("metadata.indexed", "instances=%u ms=%llu", wm_registry_instances(a->registry),
+		(unsigned long long)(wm_clock_ms() - a->indexing_ms));
+}
+
+/* Built after the start, in slices: until it is, a filter looks at every row. */
 static int start_index(struct wm_agent *a, struct wm_err *e)
 {
-	a->index = wm_index_new(a->registry);
-	return a->index ? 0 : wm_err_set(e, -ENOMEM, "out of memory: index");
+	a->indexing_ms = wm_clock_ms();
+	a->indexing = wm_timer_new(a->loop, on_indexing, a);
+	a->index = a->indexing ? wm_index_new_later(a->registry) : NULL;
+	if (!a->index || wm_timer_arm(a->indexing, 0))
+		return wm_err_set(e, -ENOMEM, "out of memory: index");
+	if (wm_index_build(a->index, INDEX_STEP)) /* a small one is done at once */
+		wm_timer_disarm(a->indexing);
+	return 0;
 }
 
 int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
 		   struct wm_err *e)
 {
-	static int (*const steps[])(struct wm_agent *, struct wm_err *) = {
-		find_name,    find_address, start_loop, start_registry, start_tables,
-		start_health, start_index,  start_dns,	start_http};
+	static const struct {
+		const char *name;
+		int (*fn)(struct wm_agent *, struct wm_err *);
+	} steps[] = {{"name", find_name},	{"address", find_address},
+		     {"loop", start_loop},	{"registry", start_registry},
+		     {"tables", start_tables},	{"health", start_health},
+		     {"index", start_index},	{"dns", start_dns},
+		     {"snapshots", start_keep}, {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -595,8 +661,14 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 	a->config_path = config_path ? strdup(config_path) : NULL;
 	set_log_level(a->settings.log_level);
 	raise_limits();
-	for (size_t i = 0; !r && i < WM_ARRAY_LEN(steps); i++)
-		r = steps[i](a, e);
+	for (size_t i = 0; !r && i < WM_ARRAY_LEN(steps); i++) {
+		uint64_t began = wm_clock_ms();
+
+		r = steps[i].fn(a, e);
+		if (wm_clock_ms() - began >= SLOW_STEP_MS)
+			wm_info("agent.step", "name=%s ms=%llu", steps[i].name,
+				(unsigned long long)(wm_clock_ms() - began));
+	}
 	if (r) {
 		wm_agent_stop(a);
 		return r;
@@ -632,10 +704,12 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_index_free(a->index);
 	wm_tables_free(a->tables);
 	wm_plane_close(a->plane);
+	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
 	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);
 	wm_timer_free(a->leave);
+	wm_timer_free(a->indexing);
 	wm_loop_free(a->loop);
 	free(a->own.sets);
 	free(a->own.slots);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|filter]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|filter|recover]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register memory filter
+[ $# -gt 0 ] || set -- dns connect register memory filter recover
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -328,12 +328,27 @@ bench_filter() {
 	emit "filter.index" "bytes of the index an instance" "$(take index_bytes "$TMP/filter")" "" "" "" "8 metadata keys, one unique"
 	emit "filter.build" "ms to index all" "$(take index_ms "$TMP/filter")" "" "" "" ""
 }
+# --- recovery ----------------------------------------------------------------------------------------
+bench_recover() {
+	local n=1000000 i start
+	[ -z "${BENCH_QUICK:-}" ] || n=100000
+	head_of "from exec to the first answer, $n instances of 10000 services, 8 metadata keys"
+	"$T/fillstore" "$TMP/store/registry.db" 10000 $n 8 || fail "fillstore"
+	for ((i = 0; i < ROUNDS; i++)); do
+		cp -r "$TMP/store" "$TMP/data"
+		start=$(date +%s%N)
+		big_agent --set registry.instances_max=2000000
+		echo "{\"ms\": $((($(date +%s%N) - start) / 1000000))}" >>"$TMP/recover"
+		drop_agent
+	done
+	emit "recover.first_answer" "ms to the first answer" "$(take ms "$TMP/recover" | median)" "" "" "<= 3000" "the index of metadata is built behind it"
+}
 
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | memory | filter) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register memory filter" ;;
+	dns | connect | register | memory | filter | recover) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register memory filter recover" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json

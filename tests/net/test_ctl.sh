@@ -15,7 +15,7 @@ check "no command" 2 "$(rc ctl)"
 check "a wrong command" 2 "$(rc ctl dance)"
 check "a missing argument" 2 "$(rc ctl resolve)"
 check "--help" 0 "$(rc ctl --help)"
-for c in status services resolve maps detach doctor; do
+for c in status services resolve maps "snapshot save" "snapshot verify" "snapshot restore" detach doctor; do
 	matches "--help tells $c" "^  $c" "$(ctl --help)"
 	matches "the reference tells $c" "waymarkctl $c" "$(ctl --reference)"
 done

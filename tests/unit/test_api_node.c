@@ -167,6 +167,7 @@ Test(node, instances_by_filter_and_its_plan)
 	cr_assert_eq(get("/v1/waymark/instances?limit=10001"), 400);
 	cr_assert_eq(get("/v1/waymark/instances?filter=Nothing==1"), 500);
 	cr_assert_eq(get("/v1/waymark/status"), 200);
-	cr_assert(strstr(one.body, "\"metadata\":{\"instances\":3,\"values\":5,\"lost\":0}"), "%s",
-		  one.body);
+	cr_assert(strstr(one.body, "\"metadata\":{\"instances\":3,\"values\":5,\"lost\":0,"
+				   "\"complete\":true,\"built\":3}"),
+		  "%s", one.body);
 }

@@ -260,6 +260,54 @@ static uint64_t values_of_rows(void)
 	return n;
 }
 
+/* Built in slices after a start, while instances come, go and change: a filter looks at every row
+ * until it is done, explain says so, and then the index is what it would have been. */
+Test(index, built_in_slices_agrees_while_it_is_built)
+{
+	struct wm_index_term term;
+	struct wm_index_stats s;
+	struct wm_filter *f;
+	struct wm_err e;
+	unsigned slices = 0;
+
+	state = wm_clock_ms();
+	fprintf(stderr, "seed %llu\n", (unsigned long long)state);
+	wm_registry_close(registry);
+	wm_index_free(indexed);
+	registry = open_at(NULL);
+	for (unsigned n = 0; n < 20 * IDS; n++) {
+		random_write();
+		wm_registry_flush(registry);
+	}
+	indexed = wm_index_new_later(registry);
+	cr_assert_not(wm_index_complete(indexed));
+	cr_assert_eq(wm_filter_compile("Service == web", WM_FILTER_SERVICE, &f, &e), 0);
+	while (!wm_index_build(indexed, 3)) {
+		cr_assert_eq(wm_index_explain(indexed, f, &term, 1), 1);
+		cr_assert_not(term.indexed);
+		expect_same("Service == web and blue in Tags");
+		expect_same("Meta.version == 2 or canary in Tags");
+		for (unsigned n = 0; n < 2; n++)
+			random_write();
+		wm_registry_flush(registry);
+		slices++;
+	}
+	cr_assert_gt(slices, 10);
+	cr_assert(wm_index_complete(indexed));
+	wm_index_explain(indexed, f, &term, 1);
+	cr_assert(term.indexed);
+	wm_filter_free(f);
+	for (unsigned n = 0; n < 5000; n++) {
+		wm_index_stats(indexed, &s);
+		cr_assert_eq(s.instances, wm_registry_instances(registry));
+		if (n % 500 == 0)
+			cr_assert_eq(s.entries, values_of_rows());
+		random_write();
+		wm_registry_flush(registry);
+		expect_same("Service == db and green in Tags");
+	}
+}
+
 Test(index, agrees_with_the_rows_after_a_million_random_writes)
 {
 	static const char *const filters[] = {

@@ -286,6 +286,70 @@ Test(store, full_file_system_changes_nothing, .fini = unmount_small)
 	wm_registry_close(r);
 }
 
+/* The disk has lost a part of the log that was synced: noticed after the next error, and written
+ * again from memory. */
+Test(store, a_lost_log_is_written_again, .fini = rm_dir)
+{
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	struct rlimit l, none;
+	char *before, *after;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	r = open_at(db);
+	fill(r, 20);
+	cr_assert_eq(put(r, "last", "svc-last", 1), 0);
+	cr_assert_eq(del(r, "id-3"), 0);
+	wm_registry_set_status(r, wm_registry_check(r, "service:id-7:1"), WM_WARNING, "so so");
+	before = show(r);
+	shell("truncate -s -5000 %s-wal", db);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	none = l;
+	none.rlim_cur = 1000;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	cr_assert_eq(put(r, "refused", "svc-1", 1), WM_E_STORE);
+	cr_assert_eq(put(r, "refused", "svc-1", 1), WM_E_STORE, "the new file cannot be written");
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(after);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+	cr_assert_eq(put(r, "new", "svc-1", 1), 0);
+	wm_registry_stats(r, &st);
+	cr_assert_eq(st.store.rewrites, 1);
+	cr_assert_not(st.store.failed);
+	free(before);
+	before = show(r);
+	wm_registry_close(r);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	wm_registry_close(r);
+}
+
+/* What cannot be moved into the file does not make the log grow for ever. */
+Test(store, the_log_is_bounded, .fini = rm_dir)
+{
+	struct wm_registry_stats st;
+	struct wm_registry *r;
+	struct stat f;
+	char wal[160];
+
+	make_dir();
+	r = open_at(db);
+	for (unsigned n = 0; n < 3000; n++)
+		cr_assert_eq(put(r, "same", "svc", 1 + n % 2), 0);
+	wm_registry_stats(r, &st);
+	cr_assert_gt(st.store.checkpoints, 0);
+	cr_assert_eq(st.store.failed_checkpoints, 0);
+	snprintf(wal, sizeof(wal), "%s-wal", db);
+	cr_assert_eq(stat(wal, &f), 0);
+	cr_assert_lt(f.st_size, 5 << 20);
+	wm_registry_close(r);
+}
+
 Test(store, statuses_are_coalesced_and_kept, .fini = rm_dir)
 {
 	struct wm_registry_stats st;
@@ -529,6 +593,64 @@ Test(store, other_versions_and_files_are_refused, .fini = rm_dir)
 	cr_assert_not_null(strstr(e.text, "missing"));
 	shell("rm %s-wal; mkdir %s", db, db);
 	cr_assert_lt(try_open(db, "", &e), 0);
+}
+
+/* A file of schema 1, opened by a program whose newest is 3. */
+Test(store, an_older_schema_is_migrated_and_a_copy_is_kept, .fini = rm_dir)
+{
+	static const struct wm_store_migration good[] = {
+		{2, "UPDATE sizes SET octets=octets+1"},
+		{1, "CREATE TABLE sizes(row INTEGER PRIMARY KEY, octets INTEGER);"
+		    "INSERT INTO sizes SELECT row, length(payload) FROM instances"},
+		{0, NULL}};
+	static const struct wm_store_migration fails[] = {{1, "CREATE TABLE sizes(row, octets)"},
+							  {2, "INSERT INTO nowhere VALUES(1)"},
+							  {0, NULL}};
+	static const struct wm_store_migration gap[] = {{2, "SELECT 1"}, {0, NULL}};
+	struct wm_err e = {0};
+	struct wm_registry *r;
+	char *before, *after;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 30);
+	before = show(r);
+	/* as after a kill: the log holds what the file does not */
+	shell("mkdir %s/copy && cp %s/state/* %s/copy/", dir, dir, dir);
+	wm_registry_close(r);
+	snprintf(db, sizeof(db), "%s/copy/registry.db", dir);
+
+	wm_store_use_migrations(fails, 3);
+	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE);
+	cr_assert_not_null(strstr(e.text, "from schema 2 to 3"), "%s", e.text);
+	wm_store_use_migrations(gap, 3);
+	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE);
+	cr_assert_not_null(strstr(e.text, "no such step"), "%s", e.text);
+	/* neither did anything */
+	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 1", db);
+	shell("! sqlite3 %s 'SELECT * FROM sizes' 2>/dev/null", db);
+
+	wm_store_use_migrations(good, 3);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	wm_registry_close(r);
+	free(after);
+	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 3", db);
+	shell("test $(sqlite3 %s 'SELECT count(*) FROM sizes JOIN instances USING(row) WHERE "
+	      "octets=length(payload)+1') = 30",
+	      db);
+	/* the copy is what it was, for its owner alone, and the older program opens it */
+	shell("test $(stat -c %%a %s.before-2) = 600", db);
+	wm_store_use_migrations(NULL, 0);
+	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE_VERSION);
+	shell("cp %s.before-2 %s", db, db);
+	r = open_at(db);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	wm_registry_close(r);
+	free(before);
+	free(after);
 }
 
 Test(store, one_process_at_a_time, .fini = rm_dir)

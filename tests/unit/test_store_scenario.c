@@ -5,6 +5,7 @@
  * the store; without arguments both halves run undisturbed in a directory of their own.
  *   test_store_scenario run DIR      exit 0: came to the end
  *   test_store_scenario verify DIR   exit 0: what was acknowledged is there, and nothing else */
+#include "userspace/base/err.h"
 #include "userspace/base/util.h"
 #include "userspace/registry/registry.h"
 
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STEPS 14 /* writes of the scenario */
+#define STEPS 28 /* writes of the scenario */
 #define IDS   5	 /* instances that they touch */
 
 static struct wm_registry *open_store(const char *dir, struct wm_err *e)
@@ -24,6 +25,7 @@ static struct wm_registry *open_store(const char *dir, struct wm_err *e)
 				       .node_address = "10.0.0.1",
 				       .instances_max = 100,
 				       .services_max = 100,
+				       .log_pages = 20, /* moved into the file three times */
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
 	struct wm_registry *r = NULL;
@@ -35,12 +37,26 @@ static struct wm_registry *open_store(const char *dir, struct wm_err *e)
 	return wm_registry_open(&c, &r, e) ? NULL : r;
 }
 
-/* What step n does: instance, and its new port; 0 deregisters it. */
-static void step_of(int n, int *ret_id, unsigned *ret_port)
-{
-	*ret_id = n * 2 % IDS;
-	*ret_port = n % 7 == 6 ? 0 : 1000 + (unsigned)n;
-}
+/* What step n does: to instance k. Every kind of write comes by, those that find nothing too. */
+enum kind { REGISTER, DEREGISTER, CHECK, NODE_CHECK, UNCHECK, MAINTAIN, RESUME, NODE_MAINTAIN };
+static const struct step {
+	enum kind kind;
+	int k;
+} steps[STEPS] = {
+	{REGISTER, 0},	 {REGISTER, 2},	  {CHECK, 0},	      {REGISTER, 4},   {MAINTAIN, 2},
+	{NODE_CHECK, 0}, {REGISTER, 1},	  {CHECK, 1},	      {DEREGISTER, 4}, {REGISTER, 0},
+	{RESUME, 2},	 {MAINTAIN, 0},	  {NODE_MAINTAIN, 0}, {UNCHECK, 0},    {REGISTER, 3},
+	{CHECK, 3},	 {DEREGISTER, 0}, {REGISTER, 2},      {NODE_CHECK, 1}, {CHECK, 2},
+	{DEREGISTER, 3}, {REGISTER, 0},	  {MAINTAIN, 1},      {CHECK, 0},      {UNCHECK, 1},
+	{RESUME, 1},	 {REGISTER, 4},	  {REGISTER, 1},
+};
+
+/* What the registry must hold. */
+struct model {
+	unsigned port[IDS]; /* 0: not registered */
+	bool check[IDS], maintenance[IDS], node_maintenance;
+	unsigned node_check; /* its TTL; 0: none */
+};
 
 static void note_code(void *arg, int code, const char *text)
 {
@@ -50,20 +66,71 @@ static void note_code(void *arg, int code, const char *text)
 
 static int submit_step(struct wm_registry *r, int n, int *ret_code)
 {
-	char id[16], name[16];
-	unsigned port;
-	int k;
+	struct wm_check_draft c = {.kind = WM_CHECK_TTL, .ttl_ms = 60000 + (uint64_t)n};
+	char id[16], name[16], check[16];
 
-	step_of(n, &k, &port);
-	snprintf(id, sizeof(id), "i%d", k);
+	snprintf(id, sizeof(id), "i%d", steps[n].k);
+	snprintf(check, sizeof(check), "c%d", steps[n].k);
 	snprintf(name, sizeof(name), "s%d", n % 3);
-	struct wm_instance_draft d = {.id = id, .name = name, .port = port};
+	struct wm_instance_draft d = {.id = id, .name = name, .port = 1000 + (unsigned)n};
 
-	return port ? wm_registry_register(r, &d, note_code, ret_code, NULL)
-		    : wm_registry_deregister(r, id, note_code, ret_code, NULL);
+	c.id = c.name = check;
+	switch (steps[n].kind) {
+	case REGISTER:
+		return wm_registry_register(r, &d, note_code, ret_code, NULL);
+	case DEREGISTER:
+		return wm_registry_deregister(r, id, note_code, ret_code, NULL);
+	case CHECK:
+		return wm_registry_check_register(r, id, &c, note_code, ret_code, NULL);
+	case NODE_CHECK:
+		c.id = c.name = "node";
+		return wm_registry_check_register(r, NULL, &c, note_code, ret_code, NULL);
+	case UNCHECK:
+		return wm_registry_check_deregister(r, check, note_code, ret_code, NULL);
+	case MAINTAIN:
+	case RESUME:
+		return wm_registry_maintenance(r, id, steps[n].kind == MAINTAIN, NULL, note_code,
+					       ret_code, NULL);
+	case NODE_MAINTAIN:
+	default:
+		return wm_registry_maintenance(r, NULL, true, NULL, note_code, ret_code, NULL);
+	}
 }
 
-/* One line an outcome: "step index"; written by one write(), which the faults leave alone. */
+static void model_step(struct model *m, int n)
+{
+	int k = steps[n].k;
+
+	switch (steps[n].kind) {
+	case REGISTER:
+		m->port[k] = 1000 + (unsigned)n;
+		break;
+	case DEREGISTER:
+		m->port[k] = 0;
+		m->check[k] = m->maintenance[k] = false;
+		break;
+	case CHECK:
+		m->check[k] = true;
+		break;
+	case NODE_CHECK:
+		m->node_check = 60000 + (unsigned)n;
+		break;
+	case UNCHECK:
+		m->check[k] = false;
+		break;
+	case MAINTAIN:
+	case RESUME:
+		m->maintenance[k] = steps[n].kind == MAINTAIN;
+		break;
+	case NODE_MAINTAIN:
+	default:
+		m->node_maintenance = true;
+		break;
+	}
+}
+
+/* One line an outcome: "step index", or "step refused"; written by one write(), which the faults
+ * leave alone. */
 static int run(const char *dir)
 {
 	struct wm_err e = {0};
@@ -82,10 +149,14 @@ static int run(const char *dir)
 		if (submit_step(r, n, &code))
 			return 4;
 		wm_registry_flush(r);
-		if (code) /* refused: a later step may still succeed */
+		/* unknown: an earlier one that it needs was refused. A later one may succeed. */
+		if (code == WM_E_UNKNOWN)
 			continue;
-		snprintf(line, sizeof(line), "%d %llu\n", n,
-			 (unsigned long long)wm_registry_index(r));
+		if (code)
+			snprintf(line, sizeof(line), "%d refused\n", n);
+		else
+			snprintf(line, sizeof(line), "%d %llu\n", n,
+				 (unsigned long long)wm_registry_index(r));
 		if (write(fd, line, strlen(line)) != (ssize_t)strlen(line))
 			return 5;
 	}
@@ -94,29 +165,42 @@ static int run(const char *dir)
 	return 0;
 }
 
+static bool has_check(const struct wm_registry *r, const char *prefix, const char *of,
+		      const char *owner)
+{
+	const struct wm_check *c;
+	char id[64];
+
+	snprintf(id, sizeof(id), "%s%s", prefix, of);
+	c = wm_registry_check(r, id);
+	return c && strcmp(c->instance->id, owner) == 0;
+}
+
 /* Does the registry hold what the steps in @p done leave? */
 static bool agrees(const struct wm_registry *r, const bool *done)
 {
-	unsigned want[IDS] = {0};
-	unsigned port, count = 0;
-	int k;
+	const struct wm_check *node = wm_registry_check(r, "node");
+	struct model m = {0};
+	unsigned count = 0;
 
 	for (int n = 0; n < STEPS; n++) {
-		step_of(n, &k, &port);
 		if (done[n])
-			want[k] = port;
+			model_step(&m, n);
 	}
-	for (k = 0; k < IDS; k++) {
+	for (int k = 0; k < IDS; k++) {
 		const struct wm_instance *i;
 		char id[16];
 
 		snprintf(id, sizeof(id), "i%d", k);
 		i = wm_registry_instance(r, id);
-		count += want[k] != 0;
-		if ((i ? i->port : 0u) != want[k])
+		count += m.port[k] != 0;
+		if ((i ? i->port : 0u) != m.port[k] ||
+		    has_check(r, "c", id + 1, id) != m.check[k] ||
+		    has_check(r, WM_SERVICE_MAINTENANCE_ID, id, id) != m.maintenance[k])
 			return false;
 	}
-	return wm_registry_instances(r) == count;
+	return wm_registry_instances(r) == count && (node ? node->ttl_ms : 0) == m.node_check &&
+	       has_check(r, WM_NODE_MAINTENANCE_ID, "", "") == m.node_maintenance;
 }
 
 static int verify(const char *dir)
@@ -133,11 +217,13 @@ static int verify(const char *dir)
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		n = (int)strtol(line, &rest, 10);
-		index = strtoull(rest, NULL, 10);
 		if (n < 0 || n >= STEPS)
 			return 14;
-		done[n] = true;
 		next = n + 1;
+		if (strcmp(rest, " refused\n") == 0)
+			continue;
+		index = strtoull(rest, NULL, 10);
+		done[n] = true;
 		if (index < last)
 			return 10;
 		last = index;
@@ -150,8 +236,7 @@ static int verify(const char *dir)
 		return 11;
 	}
 	ok = agrees(r, done);
-	/* one write may have been committed without its acknowledgement: the one after the last,
-	 * or, where some were refused before the kill, any of those behind it */
+	/* one write may have been committed without an answer: one after the last that has any */
 	for (n = next; n < STEPS && !ok; n++) {
 		done[n] = true;
 		ok = agrees(r, done);

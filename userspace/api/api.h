@@ -8,6 +8,7 @@
 #include "userspace/health/health.h"
 #include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
+#include "userspace/registry/keep.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
 
@@ -54,6 +55,8 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	int (*reload)(void *agent, struct wm_err *e);
 	void (*leave)(void *agent);
 	void *agent;
+	const struct wm_keep *keep; /* NULL: none */
+	uint64_t snapshot_max;	    /* octets of one that is restored; 0: WM_SNAPSHOT_MAX */
 	unsigned watchers_max; /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
 };
 /** Subscribes to the registry and hooks into the loop, both for their life. NULL without memory. */

@@ -84,6 +84,7 @@ static void answer_plan(struct wm_call *c, struct wm_filter *f, uint64_t index)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "index", index);
+	wm_json_kb(&j, "index_complete", wm_index_complete(x)); /* no: still built after a start */
 	wm_json_kopen(&j, "terms", '[');
 	for (unsigned i = 0; i < count; i++)
 		put_term(&j, &terms[i]);

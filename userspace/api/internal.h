@@ -100,6 +100,7 @@ struct wm_api {
 	unsigned watches;
 	struct wm_timer *more; /* the rest of a wake goes on in the next turn */
 	struct wm_events *events;
+	struct wm_snapshots *snapshots;
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body; /* scratch of every answer */
@@ -130,6 +131,12 @@ int wm_events_init(struct wm_api *a);
 void wm_events_done(struct wm_api *a);
 /** At the end of a turn: send what changed to all who listen. */
 void wm_events_send(struct wm_api *a);
+
+/* --- snapshot.c --- */
+int wm_snapshots_init(struct wm_api *a);
+void wm_snapshots_done(struct wm_api *a);
+/** The member of the status about them. */
+void wm_snapshots_status(struct wm_json *j, const struct wm_api *a);
 
 /* --- respond.c --- */
 int wm_respond_init(struct wm_api *a);

@@ -32,6 +32,12 @@ static void put_registry(struct wm_json *j, const struct wm_registry *r)
 	wm_json_ku(j, "failed_commits", s.failed_commits);
 	wm_json_ku(j, "last_commit_us", s.last_commit_us);
 	wm_json_ku(j, "file_bytes", s.file_bytes);
+	wm_json_ku(j, "log_bytes", s.store.log_bytes);
+	wm_json_ku(j, "checkpoints", s.store.checkpoints);
+	wm_json_ku(j, "failed_checkpoints", s.store.failed_checkpoints);
+	wm_json_ku(j, "heals", s.store.heals);
+	wm_json_ku(j, "rewrites", s.store.rewrites);
+	wm_json_kb(j, "store_failed", s.store.failed);
 	wm_json_ks(j, "last_error", s.last_error);
 	wm_json_close(j, '}');
 }
@@ -100,6 +106,8 @@ static void put_index(struct wm_json *j, const struct wm_index *x)
 	wm_json_ku(j, "instances", s.instances);
 	wm_json_ku(j, "values", s.entries);
 	wm_json_ku(j, "lost", s.lost);
+	wm_json_kb(j, "complete", wm_index_complete(x));
+	wm_json_ku(j, "built", s.built);
 	wm_json_close(j, '}');
 }
 
@@ -193,6 +201,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
 	put_registry(&j, a->d.registry);
+	wm_snapshots_status(&j, a);
 	put_health(&j, a->d.health);
 	put_index(&j, a->d.index);
 	put_tables(&j, a->d.tables);

@@ -7,13 +7,15 @@
 #include <errno.h>
 #include <string.h>
 
-#define MAP_FIRST 16 /* places of a new table */
+#define MAP_FIRST   16		      /* places of a new table */
+#define MAP_CAP_MAX ((size_t)1 << 32) /* places: a slot keeps 32 bits of the hash */
 
 struct slot {
 	const void *key; /* NULL: never used; &tomb: deleted */
 	void *value;
 	uint32_t key_len;
-	uint32_t hash; /* upper half: most mismatches end here */
+	uint32_t hash; /* lower half: its place, so that growing need not read the keys; most
+			* mismatches end at the bits above those of the place */
 };
 
 struct wm_map {
@@ -118,7 +120,7 @@ size_t wm_map_bytes(const struct wm_map *m)
 static struct slot *find(const struct wm_map *m, const void *key, size_t len, uint64_t h,
 			 struct slot **ret_free)
 {
-	uint32_t tag = (uint32_t)(h >> 32);
+	uint32_t tag = (uint32_t)h;
 	struct slot *hole = NULL, *s;
 
 	/* ends: at least a quarter of the places was never used */
@@ -142,8 +144,11 @@ static struct slot *find(const struct wm_map *m, const void *key, size_t len, ui
 static int resize(struct wm_map *m, size_t cap)
 {
 	struct wm_map next = {.cap = cap, .max = m->max};
-	struct slot *s, *to;
+	struct slot *s;
+	size_t to;
 
+	if (cap > MAP_CAP_MAX)
+		return -ENOSPC;
 	next.slots = calloc(cap, sizeof(*next.slots));
 	if (!next.slots)
 		return -ENOMEM;
@@ -151,8 +156,9 @@ static int resize(struct wm_map *m, size_t cap)
 		s = &m->slots[i];
 		if (!s->key || s->key == &tomb)
 			continue;
-		find(&next, s->key, s->key_len, wm_hash(s->key, s->key_len), &to);
-		*to = *s;
+		for (to = s->hash & (cap - 1); next.slots[to].key; to = (to + 1) & (cap - 1))
+			; /* keys differ: the next free place */
+		next.slots[to] = *s;
 		next.used = ++next.len;
 	}
 	free(m->slots);
@@ -192,7 +198,7 @@ int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, v
 	if (!to->key)
 		m->used++;
 	m->len++;
-	*to = (struct slot){key, value, (uint32_t)key_len, (uint32_t)(h >> 32)};
+	*to = (struct slot){key, value, (uint32_t)key_len, (uint32_t)h};
 	return 0;
 }
 

@@ -32,6 +32,7 @@ struct wm_index {
 	struct wm_instance **rows; /* by number; 0 is nobody's */
 	uint32_t *vacant;	   /* numbers below `used` that are free again */
 	uint32_t used, cap, vacant_count;
+	uint32_t built; /* numbers below it are in the entries; UINT32_MAX: all are, and stay so */
 	uint64_t instances, lost;
 };
 
@@ -179,7 +180,8 @@ static void add(struct wm_index *x, struct wm_instance *i)
 	}
 	x->rows[i->number] = i;
 	x->instances++;
-	if (each_value(x, i, i->number, entry_add))
+	/* behind what is built: its turn comes */
+	if (i->number < x->built && each_value(x, i, i->number, entry_add))
 		x->lost++;
 }
 
@@ -187,7 +189,8 @@ static void forget(struct wm_index *x, const struct wm_instance *i)
 {
 	if (!i->number)
 		return;
-	each_value(x, i, i->number, remove_value);
+	if (i->number < x->built)
+		each_value(x, i, i->number, remove_value);
 	x->rows[i->number] = NULL;
 	x->vacant[x->vacant_count++] = i->number;
 	x->instances--;
@@ -206,7 +209,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	add(x, c->instance);
 }
 
-struct wm_index *wm_index_new(struct wm_registry *r)
+struct wm_index *wm_index_new_later(struct wm_registry *r)
 {
 	struct wm_index *x = calloc(1, sizeof(*x));
 	struct wm_instance *i;
@@ -220,8 +223,37 @@ struct wm_index *wm_index_new(struct wm_registry *r)
 		wm_index_free(x);
 		return NULL;
 	}
+	/* numbers only: they tell what is indexed already, whatever comes and goes meanwhile */
 	while ((i = wm_registry_next_instance(r, &pos)))
 		add(x, i);
+	x->built = 1;
+	return x;
+}
+
+bool wm_index_build(struct wm_index *x, unsigned max)
+{
+	for (; x->built < x->used && max; x->built++, max--) {
+		const struct wm_instance *i = x->rows[x->built];
+
+		if (i && each_value(x, i, x->built, entry_add))
+			x->lost++;
+	}
+	if (x->built >= x->used)
+		x->built = UINT32_MAX;
+	return x->built == UINT32_MAX;
+}
+
+bool wm_index_complete(const struct wm_index *x)
+{
+	return x->built == UINT32_MAX;
+}
+
+struct wm_index *wm_index_new(struct wm_registry *r)
+{
+	struct wm_index *x = wm_index_new_later(r);
+
+	if (x)
+		wm_index_build(x, UINT32_MAX);
 	return x;
 }
 
@@ -439,7 +471,7 @@ int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visi
 	size_t pos = 0;
 
 	r.row.datacenter = wm_registry_datacenter(x->registry);
-	if (f && !x->lost)
+	if (f && !x->lost && wm_index_complete(x))
 		p = plan_tree(x, f, f->root);
 	if (p.failed) {
 		plan_done(&p);
@@ -471,7 +503,7 @@ unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
 
 		ret[i] = (struct wm_index_term){.op = wm_op_name(t->op), .value = t->value};
 		wm_term_selector(t, ret[i].selector, sizeof(ret[i].selector));
-		if (!term_key(t, &k))
+		if (!term_key(t, &k) || !wm_index_complete(x))
 			continue;
 		ret[i].indexed = true;
 		ret[i].instances = entry_count(wm_map_get(x->entries, k.text, k.len));
@@ -483,6 +515,7 @@ void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret)
 {
 	*ret = (struct wm_index_stats){
 		.instances = x->instances, .entries = wm_map_len(x->entries), .lost = x->lost};
+	ret->built = wm_index_complete(x) ? x->instances : x->built - 1;
 }
 
 uint64_t wm_index_bytes(const struct wm_index *x)

@@ -15,6 +15,11 @@ struct wm_index;
 
 /** Index what the registry holds and follow it for its life. @return NULL without memory. */
 struct wm_index *wm_index_new(struct wm_registry *r);
+/** The same, but index later, by wm_index_build(): until all is, queries look at every row. */
+struct wm_index *wm_index_new_later(struct wm_registry *r);
+/** Index up to @p max more. @return true when all is. Cost: some 5 us an instance. */
+bool wm_index_build(struct wm_index *x, unsigned max);
+bool wm_index_complete(const struct wm_index *x);
 /** After the registry runs no more. NULL ok. */
 void wm_index_free(struct wm_index *x);
 
@@ -46,8 +51,9 @@ unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
 
 struct wm_index_stats {
 	uint64_t instances, entries; /* indexed values */
-	uint64_t lost; /* instances that could not be indexed for want of memory: then queries scan
-			*/
+	uint64_t built; /* instances in them, or numbers gone through: less while it is built */
+	uint64_t lost;	/* instances that could not be indexed for want of memory: then queries scan
+			 */
 };
 void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret);
 /** Memory of all bitmaps and tables. Cost: walks every entry. */

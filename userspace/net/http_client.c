@@ -29,6 +29,7 @@ struct wm_http_call {
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
 	void (*fn)(void *arg, const struct wm_http_answer *a);
+	int (*on_data)(void *arg, const void *data, size_t len);
 	void *arg;
 	char *body;
 	size_t len, cap, max, beyond, head;
@@ -42,6 +43,7 @@ struct wm_http_call {
 	char say[WM_HTTP_SAY_MAX];
 	bool running;	/* curl has it; else it is queued */
 	bool finishing; /* its callback runs */
+	bool stopped;	/* by on_data */
 	char phrase[PHRASE_MAX];
 	char error[CURL_ERROR_SIZE];
 	TAILQ_ENTRY(wm_http_call) entry;
@@ -182,7 +184,14 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
 	struct wm_http_call *call = arg;
 	size_t len = one * n, keep = call->max - call->len;
+	long status = 0;
 
+	if (call->on_data)
+		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status == 200) {
+		call->stopped = call->on_data(call->arg, data, len) != 0;
+		return call->stopped ? 0 : len;
+	}
 	if (keep > len)
 		keep = len;
 	if (keep) {
@@ -278,6 +287,11 @@ static void answer_of(struct wm_http_call *call, CURLcode code, struct wm_http_a
 	if (code == CURLE_WRITE_ERROR && call->head > ANSWER_HEAD_MAX) {
 		a->error = -EMSGSIZE;
 		a->reason = "the answer's headers are too large";
+		return;
+	}
+	if (call->stopped) {
+		a->error = -EIO;
+		a->reason = "the answer was not taken";
 		return;
 	}
 	a->error = code == CURLE_WRITE_ERROR ? -ENOMEM : errno_of(call, code);
@@ -802,6 +816,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	call->say_len = o->say_len;
 	if (o->say_len)
 		memcpy(call->say, o->say, o->say_len);
+	call->on_data = o->on_data;
 	call->easy = curl_easy_init();
 	if (!call->easy)
 		goto out;

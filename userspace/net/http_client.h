@@ -22,8 +22,10 @@ struct wm_http_call_options {
 	const char *body;	    /* may be NULL */
 	size_t body_len;	    /* octets of it; 0: up to its NUL */
 	bool http2; /* instead of HTTP/1.1: with http without asking first, with https by ALPN */
-	uint64_t timeout_ms;   /* whole call */
-	size_t answer_max;     /* octets of the body kept */
+	uint64_t timeout_ms; /* whole call */
+	size_t answer_max;   /* octets of the body kept */
+	/* Takes the body of a 200 part by part instead; not 0 ends the call as -EIO. NULL: kept */
+	int (*on_data)(void *arg, const void *data, size_t len);
 	bool follow_redirects; /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */

@@ -751,6 +751,18 @@ int wm_http_stream_send(struct wm_http_request *r, const void *data, size_t len)
 	return err;
 }
 
+void wm_http_stream_end(struct wm_http_request *r)
+{
+	struct wm_http_conn *c = r->conn;
+	struct evhttp_request *ev = r->ev;
+
+	request_free(r);
+	c->phase = WM_HTTP_SENDING;
+	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
+	evhttp_request_set_on_complete_cb(ev, on_sent, c);
+	evhttp_send_reply_end(ev);
+}
+
 size_t wm_http_stream_backlog(const struct wm_http_request *r)
 {
 	return evbuffer_get_length(bufferevent_get_output(r->conn->bev));

@@ -122,6 +122,8 @@ void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, 
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type);
 /** Append. @return 0, -ENOMEM. */
 int wm_http_stream_send(struct wm_http_request *r, const void *data, size_t len);
+/** End it well, and give the request back; the abort callback does not run. */
+void wm_http_stream_end(struct wm_http_request *r);
 /** Octets that wait for the client to take them. */
 size_t wm_http_stream_backlog(const struct wm_http_request *r);
 /** Cut the connection; the abort callback runs and the request is dead. */

@@ -62,7 +62,8 @@ static int judge_checks(struct wm_op *op)
 		const struct wm_check *c = op->in->checks[n];
 		const struct wm_check *other = wm_node_check(op->home, c->id);
 
-		if (other && other->instance != op->old) {
+		/* ids of a snapshot are unique in it, and who has one now will lose it */
+		if (!op->restore && other && other->instance != op->old) {
 			if (other->instance == op->home->holder)
 				wm_op_refuse(op, WM_E_CONFLICT,
 					     "Invalid check: CheckID \"%.64s\" belongs to the node",
@@ -75,7 +76,8 @@ static int judge_checks(struct wm_op *op)
 					c->id, other->instance->id);
 			return WM_E_CONFLICT;
 		}
-		if (other && (other->kind == WM_CHECK_STATED) != (c->kind == WM_CHECK_STATED)) {
+		if (!op->restore && other &&
+		    (other->kind == WM_CHECK_STATED) != (c->kind == WM_CHECK_STATED)) {
 			wm_op_refuse(op, WM_E_CONFLICT,
 				     "Invalid check: CheckID \"%.64s\" is %s: it is changed there",
 				     c->id,
@@ -109,6 +111,8 @@ static int inherit(struct wm_check *c, const struct wm_check *was)
 static bool stays(const struct wm_op *op, const struct wm_check *c)
 {
 	if (c == op->dropped || find_check(op->in, c->id))
+		return false;
+	if (op->restore)
 		return false;
 	return !op->replace_checks || c->kind == WM_CHECK_MAINTENANCE || c->kind == WM_CHECK_STATED;
 }
@@ -490,7 +494,8 @@ bool wm_op_judge_when(struct wm_op *op, uint64_t index)
 /* What this agent registered and what was written into the catalog never change one another. */
 static bool judge_owner(struct wm_op *op)
 {
-	if (!op->old || op->kind != WM_OP_INSTANCE || op->old->catalog == op->catalog)
+	if (!op->old || op->kind != WM_OP_INSTANCE || op->old->catalog == op->catalog ||
+	    op->restore)
 		return true;
 	if (op->catalog)
 		wm_op_refuse(op, WM_E_CONFLICT,
@@ -725,6 +730,13 @@ static void stage_instance(struct wm_registry *r, struct wm_op *op)
 		stage_deregister(r, op);
 }
 
+static void stage_holder(struct wm_registry *r, struct wm_op *op)
+{
+	op->old = op->home->holder;
+	op->node = true;
+	stage_node(r, op);
+}
+
 /* Only that the object is there: who asked reads it when the part is reported. */
 static void stage_read(struct wm_op *op)
 {
@@ -750,6 +762,8 @@ const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op)
 
 	if (op->kind == WM_OP_INSTANCE)
 		return op->in ? op->in->id : op->id;
+	if (op->kind == WM_OP_HOLDER)
+		return "";
 	owner = owner_of(r, op);
 	return owner ? owner->id : NULL;
 }
@@ -773,6 +787,7 @@ static int stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	case WM_OP_CHECK_DROP:
 	case WM_OP_MAINTENANCE:
 	case WM_OP_REBIND:
+	case WM_OP_HOLDER:
 		break;
 	}
 	if (!op->home && op->lenient)
@@ -781,6 +796,8 @@ static int stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 		wm_op_refuse(op, WM_E_UNKNOWN, "Missing node registration");
 	else if (op->kind == WM_OP_INSTANCE)
 		stage_instance(r, op);
+	else if (op->kind == WM_OP_HOLDER)
+		stage_holder(r, op);
 	else
 		stage_check(r, op);
 	return 0;

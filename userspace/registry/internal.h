@@ -21,12 +21,14 @@
 	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
 		    */
 
-#define WM_REGISTRY_NODE_ROW 0 /* of the checks of this agent's node; others begin with 1 */
+#define WM_REGISTRY_SAVES_MAX 2 /* at a time: a client's, and one that is kept */
+#define WM_REGISTRY_NODE_ROW  0 /* of the checks of this agent's node; others begin with 1 */
 
 enum wm_op_kind {
 	WM_OP_INSTANCE,	   /* register or deregister an instance */
 	WM_OP_CHECK_PUT,   /* `check`, of the instance `id` or of the node */
 	WM_OP_CHECK_DROP,  /* the check `id`, whoever has it */
+	WM_OP_HOLDER,	   /* all checks of a node: `in` is the new holder */
 	WM_OP_MAINTENANCE, /* of the instance `id` or of the node: `check`, or NULL to end it */
 	WM_OP_REBIND,	   /* the instance `id` as it is, to the node's new address */
 	WM_OP_NODE_PUT,	   /* the node is written: `facts` */
@@ -70,6 +72,7 @@ struct wm_op {
 	struct wm_instance *in; /* register: detached until applied; NULL: deregister; of a write
 				 * on a check: made by staging */
 	bool replace_checks;
+	bool restore; /* of a snapshot: replaces whatever there is, maintenance as well */
 	wm_registry_done done;
 	void *arg;
 	size_t bytes; /* of memory, toward WM_REGISTRY_QUEUE_BYTES */
@@ -138,6 +141,7 @@ struct wm_registry {
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
 	struct wm_registry_stats stats;
+	LIST_HEAD(, wm_save) saves; /* that go on */
 };
 
 /** Id of the instance that a write is about, as things stand; "" is the node, NULL: there is none.
@@ -174,6 +178,12 @@ void wm_node_undo(struct wm_registry *r, struct wm_op *op);
 int wm_node_meta_read(char *const *pairs, struct wm_pair **ret, unsigned *ret_count,
 		      struct wm_err *e);
 void wm_node_meta_free(struct wm_pair *meta, unsigned count);
+
+/** Before anything is staged: after an error of the store, take up writing again. @return 0, or why
+ * not yet. */
+int wm_registry_heal(struct wm_registry *r, struct wm_err *e);
+/** The store refused: roll back, and say so in the figures. */
+void wm_registry_commit_failed(struct wm_registry *r, const struct wm_err *e);
 /** Next index; does not grow past what is reserved. */
 uint64_t wm_registry_next_index(struct wm_registry *r);
 /** Hand a change to every listener. */

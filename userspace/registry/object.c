@@ -355,7 +355,8 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	if (a->port != b->port || a->weight_passing != b->weight_passing ||
 	    a->weight_warning != b->weight_warning || a->tags_count != b->tags_count ||
 	    a->meta_count != b->meta_count || a->tagged_count != b->tagged_count ||
-	    a->enable_tag_override != b->enable_tag_override || !same(a->address, b->address) ||
+	    a->enable_tag_override != b->enable_tag_override || a->catalog != b->catalog ||
+	    !same(a->address, b->address) ||
 	    !same(((const struct wm_instance_box *)a)->service_name,
 		  ((const struct wm_instance_box *)b)->service_name))
 		return false;

@@ -400,6 +400,18 @@ enum wm_record_type wm_record_type_of(const char *p, size_t len)
 	return len >= WM_RECORD_HEAD ? (enum wm_record_type)(uint8_t)p[3] : (enum wm_record_type)0;
 }
 
+struct wm_instance *wm_record_build(const struct wm_record_instance *d)
+{
+	struct wm_instance *i = wm_instance_build(&d->d);
+
+	for (unsigned n = 0; i && n < i->checks_count; n++) {
+		i->checks[n]->status = d->states[n].status;
+		i->checks[n]->create_index = d->states[n].create_index;
+		i->checks[n]->modify_index = d->states[n].modify_index;
+	}
+	return i;
+}
+
 static void get_raw(struct cursor *c, void *to, size_t n)
 {
 	if ((size_t)(c->end - c->p) < n) {

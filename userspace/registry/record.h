@@ -77,5 +77,8 @@ int wm_record_get_instance(char *body, size_t len, struct wm_record_instance *re
 int wm_record_get_node(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_catalog_instance(char *body, size_t len, struct wm_record_instance *ret);
 int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance *ret);
+/** The detached object of a decoded record, its checks as they were. @return NULL without memory.
+ */
+struct wm_instance *wm_record_build(const struct wm_record_instance *d);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);

@@ -43,19 +43,6 @@ static int damaged(struct recovery *rc, enum wm_store_table t, uint64_t row, con
 	return wm_store_damaged(rc->r->store, WM_E_STORE_DAMAGED, t, row, why, e);
 }
 
-/* The object of a decoded record, with its checks as they were. */
-static struct wm_instance *build(const struct wm_record_instance *d)
-{
-	struct wm_instance *i = wm_instance_build(&d->d);
-
-	for (unsigned n = 0; i && n < i->checks_count; n++) {
-		i->checks[n]->status = d->states[n].status;
-		i->checks[n]->create_index = d->states[n].create_index;
-		i->checks[n]->modify_index = d->states[n].modify_index;
-	}
-	return i;
-}
-
 static int enter_checks(const struct wm_node *node, const struct wm_instance *i)
 {
 	int err = 0;
@@ -192,7 +179,7 @@ static int no_memory(struct wm_err *e)
 /* A node's checks stand in a row before its instances, so that what these make of them is known. */
 static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, struct wm_err *e)
 {
-	struct wm_instance *i = build(rc->decoded);
+	struct wm_instance *i = wm_record_build(rc->decoded);
 
 	if (!i)
 		return no_memory(e);
@@ -269,7 +256,7 @@ static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct 
 		node = wm_find_node(r, d->node_name);
 	if (!node)
 		return damaged(rc, WM_STORE_INSTANCES, row, "names a node that has no row", e);
-	i = build(d);
+	i = wm_record_build(d);
 	if (!i)
 		return no_memory(e);
 	i->catalog = catalog;

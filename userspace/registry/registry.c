@@ -173,6 +173,7 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
 {
 	struct wm_registry *r = calloc(1, sizeof(*r));
+	uint64_t began = wm_clock_ms(), opened, recovered;
 	int err;
 
 	if (!r)
@@ -181,14 +182,21 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	err = prepare(r, c, e);
 	if (!err && c->path)
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
+	opened = wm_clock_ms();
+	if (!err && c->log_pages)
+		wm_store_set_log(r->store, c->log_pages);
 	if (!err)
 		err = wm_registry_recover(r, e);
+	recovered = wm_clock_ms();
 	if (!err && !*r->self->id && new_node_id(r))
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
 	if (!err)
 		err = first_commit(r, e);
+	r->stats.opened_ms = opened - began;
+	r->stats.recovered_ms = recovered - opened;
+	r->stats.ready_ms = wm_clock_ms() - recovered;
 	if (err) {
 		release(r);
 		return err;
@@ -264,7 +272,66 @@ static int commit(struct wm_registry *r, unsigned dirty_max, struct wm_err *e)
 	return 0;
 }
 
-static void commit_failed(struct wm_registry *r, const struct wm_err *e)
+/* All that the memory holds, which is what was committed. */
+static int put_everything(struct wm_registry *r, struct wm_store *to, struct wm_err *e)
+{
+	const struct wm_record_meta m = {r->reserved, r->self->id};
+	struct wm_instance *i;
+	struct wm_lease *l;
+	struct wm_node *n;
+	size_t pos = 0;
+	int err = wm_record_put_meta(&r->small, &m);
+
+	if (!err)
+		err = wm_store_put(to, WM_STORE_META, 0, r->small.data, r->small.len, e);
+	while (!err && (l = wm_vips_next(r->vips, &pos))) {
+		const struct wm_record_service s = {l->name, l->vip4, l->vip6, l->create_index};
+
+		err = wm_record_put_service(&r->small, l->row, &s);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_SERVICES, l->row, r->small.data,
+					   r->small.len, e);
+	}
+	pos = 0;
+	while (!err && (n = wm_map_next(r->nodes, &pos))) {
+		if (n->self && !n->holder->checks_count)
+			continue;
+		err = wm_registry_encode_holder(r, n->holder);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_INSTANCES, n->row, r->record.data,
+					   r->record.len, e);
+	}
+	pos = 0;
+	while (!err && (i = wm_registry_next_instance(r, &pos))) {
+		err = wm_record_put_instance(&r->record, i->row, i);
+		if (!err)
+			err = wm_store_put(to, WM_STORE_INSTANCES, i->row, r->record.data,
+					   r->record.len, e);
+	}
+	if (err == -ENOMEM || err == WM_E_LIMIT)
+		wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
+	return err;
+}
+
+int wm_registry_heal(struct wm_registry *r, struct wm_err *e)
+{
+	struct wm_store *next = NULL;
+	int err = wm_store_heal(r->store, e);
+
+	if (err != -ESTALE)
+		return err;
+	err = wm_store_rewrite(r->store, &next, e);
+	if (err)
+		return err;
+	err = put_everything(r, next, e);
+	if (err) {
+		wm_store_drop(next);
+		return err;
+	}
+	return wm_store_rewritten(r->store, next, e);
+}
+
+void wm_registry_commit_failed(struct wm_registry *r, const struct wm_err *e)
 {
 	wm_store_rollback(r->store);
 	r->stats.failed_commits++;
@@ -285,7 +352,7 @@ uint64_t wm_registry_next_index(struct wm_registry *r)
 		if (!err)
 			err = wm_store_commit(r->store, &e);
 		if (err)
-			commit_failed(r, &e);
+			wm_registry_commit_failed(r, &e);
 		else
 			r->reserved = next;
 	}
@@ -387,7 +454,7 @@ static void undo_batch(struct wm_registry *r, struct wm_op *first, struct wm_op 
 			break;
 	}
 	r->index = index;
-	commit_failed(r, e);
+	wm_registry_commit_failed(r, e);
 }
 
 /* What the writes of a transaction touched: numbers in a table with open addressing. Two instances
@@ -517,6 +584,16 @@ static struct wm_op *stage_batch(struct wm_registry *r, struct wm_op *op, int *r
 	return last;
 }
 
+/* No write from @p op on can be stored. @return NULL. */
+static struct wm_op *refuse_rest(struct wm_registry *r, struct wm_op *op, int code, const char *why)
+{
+	for (; op; op = TAILQ_NEXT(op, entry)) {
+		wm_op_refuse(op, code, "%s", why);
+		wm_op_settle(r, op);
+	}
+	return NULL;
+}
+
 /* One transaction. @return the first write that is not in it. */
 static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 {
@@ -526,6 +603,8 @@ static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 	unsigned applied = 0;
 	int err = 0;
 
+	if (wm_store_failed(r->store)) /* an earlier one of this flush */
+		return refuse_rest(r, first, WM_E_STORE, r->stats.last_error);
 	last = stage_batch(r, first, &err, &e);
 	for (struct wm_op *op = first;; op = TAILQ_NEXT(op, entry)) {
 		applied += op->applied;
@@ -561,10 +640,12 @@ static bool flush_statuses(struct wm_registry *r, bool now)
 
 	if (TAILQ_EMPTY(&r->dirty) || (!now && wm_clock_ms() < r->dirty_due_ms))
 		return false;
-	err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
+	err = wm_registry_heal(r, &e);
+	if (!err)
+		err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
 	if (err) {
 		e.code = err;
-		commit_failed(r, &e);
+		wm_registry_commit_failed(r, &e);
 	}
 	return true;
 }
@@ -612,6 +693,7 @@ static void answer(struct wm_op *op)
 bool wm_registry_flush(void *registry)
 {
 	struct wm_registry *r = registry;
+	struct wm_err e = {0};
 	struct wm_ops ops;
 	struct wm_op *op;
 
@@ -621,7 +703,13 @@ bool wm_registry_flush(void *registry)
 	TAILQ_CONCAT(&ops, &r->queue, entry);
 	r->queued = 0;
 	r->queued_bytes = 0;
-	for (op = TAILQ_FIRST(&ops); op;)
+	op = TAILQ_FIRST(&ops);
+	e.code = wm_registry_heal(r, &e);
+	if (e.code) {
+		wm_registry_commit_failed(r, &e);
+		op = refuse_rest(r, op, e.code, e.text);
+	}
+	while (op)
 		op = run_batch(r, op);
 	while ((op = TAILQ_FIRST(&ops))) {
 		TAILQ_REMOVE(&ops, op, entry);
@@ -645,8 +733,9 @@ void wm_registry_close(struct wm_registry *r)
 	failed = r->stats.failed_commits;
 	while (r->stats.failed_commits == failed && flush_statuses(r, true))
 		; /* ends: each round stores some, or fails */
-	/* best effort: without it the next start skips ahead to what was reserved */
-	if (r->store && !wm_registry_put_meta(r, r->index, &e))
+	/* best effort: without the first a write that was refused may be there after a restart,
+	 * without the second the next start skips ahead to what was reserved */
+	if (r->store && !wm_registry_heal(r, &e) && !wm_registry_put_meta(r, r->index, &e))
 		(void)wm_store_commit(r->store, &e);
 	release(r);
 }
@@ -734,4 +823,6 @@ void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *re
 {
 	*ret = r->stats;
 	ret->file_bytes = wm_store_bytes(r->store);
+	ret->saving = !LIST_EMPTY(&r->saves);
+	wm_store_stats(r->store, &ret->store);
 }

@@ -8,7 +8,10 @@
  * Time: wm_clock. Spec: Consul agent API. */
 #pragma once
 #include "model.h"
+#include "store.h"
 #include "userspace/base/err.h"
+
+#define WM_REGISTRY_FILE "registry.db" /* in the data directory */
 
 struct wm_registry;
 
@@ -23,7 +26,8 @@ struct wm_registry_config {
 	unsigned nodes_max;	       /* of the catalog, beside this agent's */
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
-	bool sync_off;		       /* tests and benchmarks only: no fsync */
+	unsigned log_pages; /* of the store's log before it is moved into the file; 0: its own */
+	bool sync_off;	    /* tests and benchmarks only: no fsync */
 };
 
 /** Open the store, recover the state. @p e tells what is wrong and the way out.
@@ -210,6 +214,12 @@ struct wm_registry_stats {
 	uint64_t commits, writes, failed_commits;
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
-	char last_error[128];
+	char last_error[256];
+	/* the start: to open the store and check its pages; to read it; to write the first commit
+	 */
+	uint64_t opened_ms, recovered_ms, ready_ms;
+	bool saving; /* a snapshot; of it or of the last one: */
+	uint64_t save_rows, save_rows_total;
+	struct wm_store_stats store;
 };
 void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *ret);

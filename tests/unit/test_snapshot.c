@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry */
+#include "registry_help.h"
+#include "userspace/registry/keep.h"
+#include "userspace/registry/record.h"
+#include "userspace/registry/snapshot_format.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+TestSuite(snapshot, .timeout = 120);
+
+/* Checks of every kind, metadata, tags: @p n varies them. */
+static int put_any(struct wm_registry *r, unsigned n, unsigned port)
+{
+	char id[32], name[32], check[32];
+	struct wm_pair meta = {mut("zone"), id};
+	const char *tags[] = {"blue"};
+	struct wm_check_draft c[2] = {
+		{.id = check,
+		 .kind = WM_CHECK_TTL,
+		 .ttl_ms = 1000 + n,
+		 .has_status = true,
+		 .status = n % 3 ? WM_PASSING : WM_WARNING},
+		{.kind = WM_CHECK_HTTP, .target = "http://127.0.0.1:1/", .interval_ms = 60000}};
+	struct wm_instance_draft d = {.id = id,
+				      .name = name,
+				      .address = "10.3.0.1",
+				      .port = port,
+				      .tags = tags,
+				      .tags_count = n % 2,
+				      .meta = &meta,
+				      .meta_count = 1,
+				      .checks = c,
+				      .checks_count = n % 3,
+				      .replace_checks = true};
+
+	snprintf(id, sizeof(id), "id-%u", n);
+	snprintf(name, sizeof(name), "svc-%u", n % 5);
+	snprintf(check, sizeof(check), "check-%u", n);
+	return put_draft(r, &d);
+}
+
+static int maintain(struct wm_registry *r, const char *id, bool on)
+{
+	struct answer a = {0};
+
+	cr_assert_eq(wm_registry_maintenance(r, id, on, NULL, answered, &a, NULL), 0);
+	wm_registry_flush(r);
+	return a.code;
+}
+
+static int node_check(struct wm_registry *r, const char *id, const char *of)
+{
+	struct wm_check_draft c = {.id = id, .name = id, .kind = WM_CHECK_TTL, .ttl_ms = 9};
+	struct answer a = {0};
+
+	cr_assert_eq(wm_registry_check_register(r, of, &c, answered, &a, NULL), 0);
+	wm_registry_flush(r);
+	return a.code;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp((*(struct wm_instance *const *)a)->id, (*(struct wm_instance *const *)b)->id);
+}
+
+static int by_check_id(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void show_checks(struct wm_buf *b, const struct wm_instance *i)
+{
+	const char *ids[40];
+
+	for (unsigned n = 0; n < i->checks_count; n++)
+		ids[n] = i->checks[n]->id;
+	qsort(ids, i->checks_count, sizeof(*ids), by_check_id);
+	for (unsigned n = 0; n < i->checks_count; n++)
+		wm_buf_printf(b, " %s", ids[n]);
+	wm_buf_puts(b, "\n");
+}
+
+/* What a restore brings back, in an order of its own: not indexes, rows and statuses. */
+static char *content(const struct wm_registry *r)
+{
+	unsigned count = wm_registry_instances(r), n = 0;
+	struct wm_instance **all = calloc(count + 1, sizeof(struct wm_instance *)), *i;
+	struct wm_buf b;
+	size_t pos = 0;
+
+	wm_buf_init(&b, 64u << 20);
+	while ((i = wm_registry_next_instance(r, &pos)))
+		all[n++] = i;
+	qsort(all, n, sizeof(struct wm_instance *), by_id);
+	wm_buf_puts(&b, "node");
+	show_checks(&b, wm_registry_node_checks(r));
+	for (unsigned k = 0; k < n; k++) {
+		i = all[k];
+		wm_buf_printf(&b, "%s %s %s:%u vip=%08x tags=%u meta=%s", i->id, i->service->name,
+			      i->address, i->port, i->service->vip4.s_addr, i->tags_count,
+			      i->meta_count ? i->meta[0].value : "-");
+		show_checks(&b, i);
+		cr_assert_eq(wm_registry_instance(r, i->id), i);
+		for (unsigned q = 0; q < i->checks_count; q++) {
+			cr_assert_eq(wm_registry_check(r, i->checks[q]->id), i->checks[q]);
+			cr_assert_eq(i->checks[q]->instance, i);
+		}
+	}
+	free(all);
+	return b.data;
+}
+
+/* Save to the end; @p between is called after each step. */
+static void save(struct wm_registry *r, struct wm_buf *out,
+		 void (*between)(struct wm_registry *r, unsigned step))
+{
+	struct wm_save *s = NULL, *second = NULL, *third = NULL;
+	struct wm_err e = {0};
+	struct wm_buf part;
+	int more = 1;
+
+	wm_buf_init(out, 256u << 20);
+	wm_buf_init(&part, 256u << 20);
+	cr_assert_eq(wm_save_begin(r, &s, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_save_begin(r, &second, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_save_begin(r, &third, &e), WM_E_BUSY);
+	for (unsigned n = 0; more; n++) {
+		if (between)
+			between(r, n);
+		wm_buf_reset(&part);
+		more = wm_save_step(s, &part, &e);
+		cr_assert_geq(more, 0, "%s", e.text);
+		wm_buf_put(out, part.data, part.len);
+		if (n == 2) { /* given up half-way */
+			wm_save_end(second);
+			second = NULL;
+		} else if (n < 2 && second) {
+			wm_buf_reset(&part);
+			cr_assert_geq(wm_save_step(second, &part, &e), 0);
+		}
+	}
+	wm_save_end(second);
+	wm_save_end(s);
+	wm_buf_done(&part);
+}
+
+static int load(const void *data, size_t len, size_t part, struct wm_snapshot **ret,
+		struct wm_err *e)
+{
+	struct wm_snapshot *s = wm_snapshot_new(true, 1u << 30);
+	int err = 0;
+
+	cr_assert_not_null(s);
+	for (size_t at = 0; at < len && !err; at += part)
+		err = wm_snapshot_feed(s, (const char *)data + at,
+				       len - at < part ? len - at : part, e);
+	if (!err)
+		err = wm_snapshot_end(s, e);
+	if (err || !ret) {
+		cr_assert(!err || strlen(e->text) > 15);
+		wm_snapshot_free(s);
+		return err;
+	}
+	*ret = s;
+	return 0;
+}
+
+static int restore(struct wm_registry *r, const struct wm_buf *b, size_t part, struct wm_err *e)
+{
+	struct wm_snapshot *s;
+	int err = load(b->data, b->len, part, &s, e);
+
+	if (err)
+		return err;
+	err = wm_registry_restore(r, s, e);
+	wm_snapshot_free(s);
+	return err;
+}
+
+static void fill(struct wm_registry *r, unsigned count)
+{
+	for (unsigned n = 0; n < count; n++)
+		cr_assert_eq(put_any(r, n, 1000 + n), 0);
+	cr_assert_eq(node_check(r, "disk", NULL), 0);
+	cr_assert_eq(maintain(r, "id-3", true), 0);
+	cr_assert_eq(maintain(r, NULL, true), 0);
+}
+
+/* Changes that must not be seen: of rows that were saved, that were not, and new ones. */
+static void churn(struct wm_registry *r, unsigned step)
+{
+	char id[32];
+
+	for (unsigned n = 0; n < 40; n++) {
+		unsigned k = (unsigned)wm_random_below(1500);
+
+		snprintf(id, sizeof(id), "id-%u", k);
+		if (n % 4 == 0 && wm_registry_instance(r, id))
+			cr_assert_eq(del(r, id), 0);
+		else if (n % 4 == 1)
+			cr_assert_eq(put_any(r, 5000 + step * 50 + n, 1), 0);
+		else
+			cr_assert_eq(put_any(r, k, 7), 0);
+	}
+	maintain(r, "id-3", false);
+	node_check(r, "late", NULL);
+}
+
+Test(snapshot, is_of_one_moment_and_restores_onto_anything, .fini = rm_dir)
+{
+	struct wm_registry *r, *fresh;
+	char *before, *after;
+	struct wm_err e = {0};
+	struct wm_buf b;
+	uint64_t index;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 1500);
+	before = content(r);
+	save(r, &b, churn);
+	after = content(r);
+	cr_assert_str_neq(before, after);
+	free(after);
+	/* onto the registry that went on */
+	index = wm_registry_index(r);
+	cr_assert_eq(restore(r, &b, 4096, &e), 0, "%s", e.text);
+	cr_assert_gt(wm_registry_index(r), index);
+	after = content(r);
+	cr_assert_str_eq(before, after);
+	free(after);
+	/* it is stored */
+	wm_registry_close(r);
+	r = open_at(db);
+	after = content(r);
+	cr_assert_str_eq(before, after);
+	free(after);
+	/* and again: nothing to do */
+	cr_assert_eq(restore(r, &b, 1, &e), 0, "%s", e.text);
+	wm_registry_close(r);
+	/* onto an empty one, of memory: the index is above all that the other gave */
+	fresh = open_at(NULL);
+	cr_assert_eq(restore(fresh, &b, 100, &e), 0, "%s", e.text);
+	after = content(fresh);
+	cr_assert_str_eq(before, after);
+	cr_assert_gt(wm_registry_index(fresh), 1500);
+	free(after);
+	free(before);
+	wm_registry_close(fresh);
+	wm_buf_done(&b);
+}
+
+/* Ids of checks that change hands, services that move and go: all announced in an order that a
+ * listener can follow, all undone when the store refuses. */
+Test(snapshot, what_changes_hands_is_announced_or_undone, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct rlimit l, none;
+	struct wm_err e = {0};
+	struct wm_buf b, seen;
+	char *was, *before, *after;
+	uint64_t index;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	r = open_at(db);
+	put(r, "a", "web", 1);
+	put(r, "b", "web", 2);
+	put(r, "c", "db", 3);
+	node_check(r, "one", "a");
+	node_check(r, "two", "b");
+	node_check(r, "three", NULL);
+	was = content(r);
+	save(r, &b, NULL);
+	for (int n = 1; n <= 3; n++) {
+		const char *id = n == 1 ? "one" : n == 2 ? "two" : "three";
+
+		wm_registry_check_deregister(r, id, NULL, NULL, NULL);
+	}
+	wm_registry_flush(r);
+	node_check(r, "one", "b");
+	node_check(r, "two", NULL);
+	node_check(r, "three", "a");
+	del(r, "c");
+	put(r, "a", "other", 9);
+	put(r, "new", "brand-new", 9);
+	before = content(r);
+	index = wm_registry_index(r);
+	wm_buf_init(&seen, 1 << 20);
+	wm_registry_subscribe(r, record_change, &seen);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	none = l;
+	none.rlim_cur = 1000;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	cr_assert_eq(restore(r, &b, 50, &e), WM_E_STORE);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+	after = content(r);
+	cr_assert_str_eq(before, after);
+	cr_assert_eq(wm_registry_index(r), index);
+	cr_assert_eq(seen.len, 0, "%s", seen.data);
+	free(after);
+	cr_assert_eq(restore(r, &b, 50, &e), 0, "%s", e.text);
+	after = content(r);
+	cr_assert_str_eq(was, after);
+	cr_assert_eq(wm_registry_index(r), index + 1);
+	cr_assert_not_null(strstr(seen.data, "delete brand-new/new;"), "%s", seen.data);
+	cr_assert_not_null(strstr(seen.data, "-svc brand-new;"), "%s", seen.data);
+	cr_assert_not_null(strstr(seen.data, "+svc db;"), "%s", seen.data);
+	free(was);
+	free(before);
+	free(after);
+	wm_buf_done(&b);
+	wm_buf_done(&seen);
+	wm_registry_close(r);
+}
+
+/* Everything but indexes and rows, which a restore gives anew. */
+static char *catalog(const struct wm_registry *r)
+{
+	struct wm_instance *i;
+	struct wm_node *n;
+	size_t pos = 0, at = 0, total = 0;
+	unsigned count = 0;
+	static char lines[64][256];
+	struct wm_buf b;
+
+	wm_buf_init(&b, 1u << 20);
+	while ((n = wm_registry_next_node(r, &pos)))
+		snprintf(lines[count++], 256, "N %s %s %u%s", n->name, n->address,
+			 n->holder->checks_count,
+			 n->holder->checks_count ? n->holder->checks[0]->id : "");
+	while ((i = wm_registry_next_instance(r, &at)))
+		snprintf(lines[count++], 256, "I %s/%s %s:%u %08x catalog=%d st=%d checks=%u",
+			 i->node->name, i->id, i->service->name, i->port, i->addr4.s_addr,
+			 i->catalog, i->status, i->checks_count);
+	qsort(lines, count, sizeof(lines[0]), (int (*)(const void *, const void *))strcmp);
+	for (unsigned k = 0; k < count; k++, total++)
+		wm_buf_printf(&b, "%s\n", lines[k]);
+	return b.data;
+}
+
+static void write_catalog(struct wm_registry *r, const char *node, const char *address,
+			  const char *id, const char *service, enum wm_status s)
+{
+	const struct wm_node_draft facts = {.address = address};
+	const struct wm_instance_draft i = {.id = id, .name = service, .port = 70};
+	const struct wm_check_draft c = {
+		.id = "up", .name = "up", .kind = WM_CHECK_STATED, .has_status = true, .status = s};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = node, .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .node = node, .service = &i},
+		{.object = WM_OBJECT_CHECK, .node = node, .check = &c, .check_service = id}};
+	struct wm_err e = {0};
+	unsigned failed, first = address ? 0 : 1;
+
+	cr_assert_eq(wm_registry_catalog(r, ops + first, 3 - first, NULL, NULL, NULL, &failed, &e),
+		     0, "%s", e.text);
+	wm_registry_flush(r);
+}
+
+Test(snapshot, holds_the_catalog, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_err e = {0};
+	struct wm_buf b;
+	char *was, *now;
+
+	make_dir();
+	r = open_at(db);
+	put(r, "mine", "web", 1);
+	write_catalog(r, "shale", "10.8.0.1", "wax", "wax", WM_CRITICAL);
+	write_catalog(r, "slate", "10.8.0.2", "wax", "wax", WM_PASSING);
+	write_catalog(r, "n1", NULL, "theirs", "tin", WM_WARNING);
+	was = catalog(r);
+	save(r, &b, NULL);
+	/* a node goes, one comes, one moves, an id changes its owner */
+	const struct wm_catalog_op gone = {
+		.object = WM_OBJECT_NODE, .verb = WM_VERB_DELETE, .node = "slate"};
+	const struct wm_catalog_op tin = {
+		.object = WM_OBJECT_SERVICE, .verb = WM_VERB_DELETE, .node = "n1", .id = "theirs"};
+	unsigned failed;
+	wm_registry_catalog(r, &gone, 1, NULL, NULL, NULL, &failed, &e);
+	wm_registry_catalog(r, &tin, 1, NULL, NULL, NULL, &failed, &e);
+	wm_registry_flush(r);
+	put(r, "theirs", "tin", 9);
+	write_catalog(r, "gneiss", "10.8.0.3", "x", "y", WM_PASSING);
+	write_catalog(r, "shale", "10.8.9.9", "wax", "wax", WM_PASSING);
+	cr_assert_eq(restore(r, &b, 50, &e), 0, "%s", e.text);
+	now = catalog(r);
+	cr_assert_str_eq(was, now);
+	free(now);
+	wm_registry_close(r);
+	r = open_at(db);
+	now = catalog(r);
+	cr_assert_str_eq(was, now, "it is stored");
+	free(now);
+	wm_registry_close(r);
+	/* onto an agent that has nothing */
+	r = open_at(NULL);
+	cr_assert_eq(restore(r, &b, 7, &e), 0, "%s", e.text);
+	now = catalog(r);
+	cr_assert_str_eq(was, now);
+	free(now);
+	free(was);
+	wm_registry_close(r);
+	wm_buf_done(&b);
+}
+
+Test(snapshot, every_flipped_octet_is_refused, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_err e = {0};
+	struct wm_buf b;
+
+	make_dir();
+	r = open_at(db);
+	fill(r, 8);
+	save(r, &b, NULL);
+	cr_assert_eq(load(b.data, b.len, b.len, NULL, &e), 0);
+	for (size_t at = 0; at < b.len; at++) {
+		for (int bit = 0; bit < 8; bit++) {
+			b.data[at] = (char)(b.data[at] ^ (1 << bit));
+			cr_assert_neq(load(b.data, b.len, b.len, NULL, &e), 0, "octet %zu bit %d",
+				      at, bit);
+			b.data[at] = (char)(b.data[at] ^ (1 << bit));
+		}
+		cr_assert_neq(load(b.data, at, 1000, NULL, &e), 0, "cut at %zu", at);
+	}
+	wm_buf_putc(&b, 0);
+	cr_assert_neq(load(b.data, b.len, 77, NULL, &e), 0, "something behind the end");
+	wm_registry_close(r);
+	wm_buf_done(&b);
+}
+
+/* A stream that somebody made, all of whose checksums are right. */
+static void forge_begin(struct wm_buf *b)
+{
+	uint8_t head[WM_SNAPSHOT_HEAD] = WM_SNAPSHOT_MAGIC;
+
+	wm_snapshot_put64(head + 16, 5);
+	wm_buf_reset(b);
+	wm_buf_put(b, head, sizeof(head));
+}
+
+static void forge(struct wm_buf *b, uint32_t tag, uint64_t row, const struct wm_buf *record)
+{
+	uint8_t head[WM_SNAPSHOT_FRAME];
+
+	wm_snapshot_put32(head, tag);
+	wm_snapshot_put32(head + 4, (uint32_t)record->len);
+	wm_snapshot_put64(head + 8, row);
+	wm_buf_put(b, head, sizeof(head));
+	wm_buf_put(b, record->data, record->len);
+}
+
+static void forge_end(struct wm_buf *b, uint64_t frames)
+{
+	uint8_t head[WM_SNAPSHOT_FRAME], sum[8];
+
+	wm_snapshot_put32(head, WM_SNAPSHOT_LAST);
+	wm_snapshot_put32(head + 4, 8);
+	wm_snapshot_put64(head + 8, frames);
+	wm_buf_put(b, head, sizeof(head));
+	wm_snapshot_put64(sum, wm_snapshot_sum(WM_SNAPSHOT_SUM, b->data, b->len));
+	wm_buf_put(b, sum, sizeof(sum));
+}
+
+static void forge_instance(struct wm_buf *b, struct wm_buf *record, uint64_t row, const char *id,
+			   const char *name, const char *address)
+{
+	struct wm_instance_draft d = {.id = id, .name = name, .address = address, .port = 1};
+	struct wm_instance *i = wm_instance_build(&d);
+
+	cr_assert_eq(wm_record_put_instance(record, row, i), 0);
+	forge(b, 1 + WM_STORE_INSTANCES, row, record);
+	wm_instance_free(i, true);
+}
+
+Test(snapshot, what_a_client_may_not_register_is_refused)
+{
+	static const struct {
+		const char *id, *name, *address, *service;
+		const char *why; /* NULL: good */
+	} all[] = {
+		{"i", "web", "10.0.0.1", "web", NULL},
+		{"i", "../../etc", "10.0.0.1", "web", "may not be registered"},
+		{"i", "web", "not an address!", "web", "may not be registered"},
+		{"i\n", "web", "10.0.0.1", "web", "may not be registered"},
+		{"i", "other", "10.0.0.1", "web", "service that is not there"},
+		{"i", "web", "10.0.0.1", "under_score", "cannot be decoded"},
+		{"i", "web", "240.0.0.9", "web", "virtual addresses"},
+	};
+	struct wm_registry *r = open_at(NULL);
+	struct wm_record_meta m = {100, "node"};
+	struct wm_buf b, record;
+	struct wm_err e;
+
+	wm_buf_init(&b, 1 << 20);
+	wm_buf_init(&record, 1 << 20);
+	put(r, "here", "here", 1);
+	for (size_t n = 0; n < WM_ARRAY_LEN(all); n++) {
+		struct wm_record_service s = {.name = all[n].service, .create_index = 1};
+		uint64_t index = wm_registry_index(r);
+		int err;
+
+		memset(&e, 0, sizeof(e));
+		forge_begin(&b);
+		cr_assert_eq(wm_record_put_meta(&record, &m), 0);
+		forge(&b, 1 + WM_STORE_META, 0, &record);
+		cr_assert_eq(wm_record_put_service(&record, 1, &s), 0);
+		forge(&b, 1 + WM_STORE_SERVICES, 1, &record);
+		forge_instance(&b, &record, 1, all[n].id, all[n].name, all[n].address);
+		forge_end(&b, 3);
+		err = restore(r, &b, 10, &e);
+		cr_assert_eq(err != 0, all[n].why != NULL, "%zu: %s", n, e.text);
+		if (all[n].why) {
+			cr_assert_not_null(strstr(e.text, all[n].why), "%zu: %s", n, e.text);
+			cr_assert_eq(wm_registry_index(r), index);
+		}
+	}
+	/* the same id twice, a length of nonsense, no record of the registry, an index out of range
+	 */
+	forge_begin(&b);
+	forge_instance(&b, &record, 1, "i", "web", "");
+	forge_instance(&b, &record, 2, "i", "web", "");
+	forge_end(&b, 2);
+	cr_assert_eq(load(b.data, b.len, 7, NULL, &e), WM_E_INVALID);
+	cr_assert_not_null(strstr(e.text, "twice"));
+	forge_begin(&b);
+	forge_end(&b, 0);
+	cr_assert_eq(load(b.data, b.len, 7, NULL, &e), WM_E_INVALID);
+	forge_begin(&b);
+	wm_buf_put(&b, "\1\0\0\0\377\377\377\377", 8);
+	wm_buf_put(&b, "\0\0\0\0\0\0\0\0", 8);
+	cr_assert_eq(load(b.data, b.len, 7, NULL, &e), WM_E_INVALID);
+	wm_buf_done(&b);
+	wm_buf_done(&record);
+	wm_registry_close(r);
+}
+
+Test(snapshot, limits_hold)
+{
+	struct wm_registry_config c = config(NULL);
+	struct wm_registry *r = NULL;
+	struct wm_snapshot *s = wm_snapshot_new(true, 100);
+	char zeros[200] = WM_SNAPSHOT_MAGIC;
+	struct wm_err e = {0};
+	struct wm_buf b;
+
+	cr_assert_eq(wm_snapshot_feed(s, zeros, 101, &e), WM_E_LIMIT);
+	wm_snapshot_free(s);
+	make_dir();
+	r = open_at(db);
+	fill(r, 30);
+	save(r, &b, NULL);
+	wm_registry_close(r);
+	rm_dir();
+	c.instances_max = 10;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0);
+	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_LIMIT);
+	cr_assert_eq(wm_registry_instances(r), 0);
+	wm_registry_close(r);
+	c.instances_max = 1000;
+	c.services_max = 2;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0);
+	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_LIMIT, "%s", e.text);
+	cr_assert_eq(wm_registry_instances(r), 0);
+	cr_assert_eq(put(r, "x", "svc-1", 1), 0);
+	wm_registry_close(r);
+	wm_buf_done(&b);
+}
+
+/* Kept while it is used, in the number that was asked for; restored with no agent running. */
+Test(snapshot, the_last_known_good_is_kept_and_restored_offline, .fini = rm_dir)
+{
+	struct wm_loop *l = wm_loop_new();
+	char state[96], path[4096], aside[4096];
+	struct wm_keep_config c = {.data_dir = state, .interval_ms = 50, .count = 2};
+	struct wm_keep_stats st = {0};
+	struct wm_registry *r;
+	struct wm_keep *k;
+	struct wm_err e = {0};
+	char *before, *after;
+	uint64_t end, index;
+	DIR *d;
+	int kept = 0;
+
+	make_dir();
+	snprintf(state, sizeof(state), "%s/state", dir);
+	r = open_at(db);
+	fill(r, 600);
+	cr_assert_eq(wm_keep_newest(state, path, NULL), 0);
+	k = wm_keep_new(l, r, &c);
+	end = wm_clock_ms() + 60000;
+	for (unsigned n = 0; st.kept < 4 && wm_clock_ms() < end; n++) {
+		uint64_t was = st.kept;
+
+		wm_loop_turn(l, 5);
+		wm_keep_stats(k, &st);
+		if (st.kept > was && st.kept < 4) /* without a change none is kept */
+			cr_assert_eq(put_any(r, n % 600, 2000 + n % 1000), 0);
+	}
+	cr_assert_eq(st.kept, 4);
+	cr_assert_eq(st.failed, 0, "%s", st.last_error);
+	wm_keep_free(k);
+	before = content(r);
+	index = wm_registry_index(r);
+	cr_assert_eq(wm_keep_newest(state, path, NULL), index);
+	d = opendir(state);
+	for (struct dirent *n; (n = readdir(d));)
+		kept += strncmp(n->d_name, "keep", 4) == 0;
+	closedir(d);
+	cr_assert_eq(kept, 2);
+	cr_assert_eq(wm_snapshot_restore_offline(path, state, aside, &e), -EBUSY, "%s", e.text);
+	wm_registry_close(r);
+	/* the store is lost */
+	cr_assert_eq(truncate(db, 3000), 0);
+	cr_assert_eq(wm_snapshot_restore_offline(path, state, aside, &e), 0, "%s", e.text);
+	cr_assert_eq(access(aside, F_OK), 0, "%s", aside);
+	r = open_at(db);
+	after = content(r);
+	cr_assert_str_eq(before, after);
+	cr_assert_gt(wm_registry_index(r), index);
+	wm_registry_close(r);
+	free(before);
+	free(after);
+	/* a damaged one changes nothing */
+	cr_assert_eq(truncate(path, 3000), 0);
+	cr_assert_eq(wm_snapshot_restore_offline(path, state, aside, &e), WM_E_INVALID);
+	r = open_at(db);
+	cr_assert_eq(wm_registry_instances(r), 600);
+	wm_registry_close(r);
+	wm_loop_free(l);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.c - the registry as a whole over HTTP: GET /v1/snapshot streams it in small steps, PUT
+ * restores one that fits a request's body. A larger one is restored from a path that is given over
+ * the Unix socket, by root or the agent's own user: it is read in steps, and no limit on requests
+ * has to be widened for it. */
+#include "userspace/registry/snapshot.h"
+
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STEP_MS	    1		 /* between steps, others have their turns */
+#define SLOW_MS	    20		 /* the same while the client takes its time */
+#define BACKLOG_MAX (4u << 20)	 /* octets that wait for the client before the next step */
+#define PATIENCE_MS 30000	 /* without a single octet taken: the client is cut off */
+#define OUT_MAX	    (512u << 20) /* octets of a step: bounded by what was changed meanwhile */
+#define READ_BLOCK  (256u << 10) /* octets restored from a file at once: some 2 ms */
+
+struct wm_snapshots {
+	struct wm_api *api;
+	struct wm_timer *save_timer, *load_timer;
+	/* going out */
+	struct wm_http_request *req;
+	struct wm_save *save;
+	struct wm_buf out;
+	bool last;
+	size_t backlog; /* when the client last took something, */
+	uint64_t since; /* and when that was */
+	/* coming in */
+	struct wm_write *write;
+	struct wm_snapshot *load;
+	int fd;
+	uint64_t restored, refused;
+};
+
+/* --- saving ---------------------------------------------------------------------------------- */
+static void save_done(struct wm_snapshots *s)
+{
+	wm_save_end(s->save);
+	s->save = NULL;
+	s->req = NULL;
+	wm_buf_done(&s->out);
+	wm_timer_disarm(s->save_timer);
+}
+
+static void on_abort(void *arg)
+{
+	save_done(arg);
+}
+
+/* True if there is room for the next step; a client that takes nothing for long is cut off. */
+static bool room(struct wm_snapshots *s)
+{
+	size_t backlog = wm_http_stream_backlog(s->req);
+	uint64_t now = wm_clock_ms();
+
+	if (backlog < s->backlog || !backlog)
+		s->since = now;
+	s->backlog = backlog;
+	return backlog <= BACKLOG_MAX;
+}
+
+static void on_save(void *arg)
+{
+	struct wm_snapshots *s = arg;
+	struct wm_err e = {0};
+	int more;
+
+	if (!room(s)) {
+		if (wm_clock_ms() - s->since > PATIENCE_MS)
+			wm_http_stream_drop(s->req); /* runs on_abort */
+		else
+			wm_timer_arm(s->save_timer, SLOW_MS);
+		return;
+	}
+	wm_buf_reset(&s->out);
+	more = wm_save_step(s->save, &s->out, &e);
+	if (more < 0 || wm_http_stream_send(s->req, s->out.data, s->out.len)) {
+		s->api->counters[WM_API_FAILED]++;
+		wm_http_stream_drop(s->req);
+		return;
+	}
+	s->backlog = wm_http_stream_backlog(s->req);
+	if (more) {
+		wm_timer_arm(s->save_timer, STEP_MS);
+		return;
+	}
+	wm_http_stream_end(s->req);
+	s->api->counters[WM_API_READS]++;
+	save_done(s);
+}
+
+void wm_snapshot_save(struct wm_call *c)
+{
+	struct wm_snapshots *s = c->api->snapshots;
+	struct wm_err e = {0};
+	char text[24];
+
+	e.code = s->save ? wm_err_set(&e, WM_E_BUSY, "Another snapshot is being saved, try again")
+			 : wm_save_begin(c->api->d.registry, &s->save, &e);
+	if (e.code) {
+		wm_http_set_header(c->req, "Retry-After", "1");
+		wm_answer_err(c, &e);
+		return;
+	}
+	wm_buf_init(&s->out, OUT_MAX);
+	s->req = c->req;
+	s->since = wm_clock_ms();
+	s->backlog = 0;
+	snprintf(text, sizeof(text), "%llu",
+		 (unsigned long long)wm_registry_index(c->api->d.registry));
+	wm_http_set_header(c->req, "X-Consul-Index", text);
+	wm_http_set_header(c->req, "Cache-Control", "no-store");
+	wm_http_on_abort(c->req, on_abort, s);
+	wm_http_stream_begin(c->req, "application/octet-stream");
+	wm_timer_arm(s->save_timer, STEP_MS);
+}
+
+/* --- restoring ------------------------------------------------------------------------------- */
+static void load_done(struct wm_snapshots *s, struct wm_err *e)
+{
+	struct wm_write *w = s->write;
+
+	if (!e->code)
+		e->code = wm_snapshot_end(s->load, e);
+	if (!e->code)
+		e->code = wm_registry_restore(s->api->d.registry, s->load, e);
+	if (e->code)
+		s->refused++;
+	else
+		s->restored++;
+	wm_snapshot_free(s->load);
+	s->load = NULL;
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	s->write = NULL;
+	if (w)
+		wm_write_done(w, e->code, e->text);
+}
+
+/* @return false: answered. */
+static bool load_begin(struct wm_call *c)
+{
+	struct wm_snapshots *s = c->api->snapshots;
+
+	if (s->load) {
+		wm_http_set_header(c->req, "Retry-After", "1");
+		wm_answer_text(c, 503, "Another snapshot is being restored, try again");
+		return false;
+	}
+	s->load = wm_snapshot_new(true, c->api->d.snapshot_max ? c->api->d.snapshot_max
+							       : WM_SNAPSHOT_MAX);
+	if (!s->load) {
+		wm_answer_text(c, 503, "Out of memory; nothing was changed");
+		return false;
+	}
+	if (!wm_http_is_local(c->req))
+		wm_snapshot_refuse_scripts(s->load);
+	s->write = wm_write_keep(c);
+	if (s->write)
+		return true;
+	wm_snapshot_free(s->load);
+	s->load = NULL;
+	return false;
+}
+
+void wm_snapshot_restore(struct wm_call *c)
+{
+	struct wm_snapshots *s = c->api->snapshots;
+	struct wm_err e = {0};
+	size_t len;
+	const char *body = wm_http_body(c->req, &len);
+
+	if (!load_begin(c))
+		return;
+	e.code = wm_snapshot_feed(s->load, body, len, &e);
+	load_done(s, &e);
+}
+
+static void on_load(void *arg)
+{
+	static char block[READ_BLOCK];
+	struct wm_snapshots *s = arg;
+	struct wm_err e = {0};
+	ssize_t n = read(s->fd, block, sizeof(block));
+
+	if (n < 0)
+		wm_err_set(&e, -errno, "The snapshot cannot be read: %s", strerror(errno));
+	e.code = n < 0 ? e.code : n ? wm_snapshot_feed(s->load, block, (size_t)n, &e) : 0;
+	if (n <= 0 || e.code)
+		load_done(s, &e);
+	else
+		wm_timer_arm(s->load_timer, STEP_MS);
+}
+
+static bool trusted(struct wm_call *c)
+{
+	long uid = wm_http_peer_uid(c->req);
+
+	if (wm_http_is_local(c->req) && (uid == 0 || uid == (long)geteuid()))
+		return true;
+	wm_answer_text(c, 403,
+		       "A path is taken over the Unix socket only, of root or the agent's user");
+	return false;
+}
+
+void wm_native_snapshot_restore(struct wm_call *c)
+{
+	struct wm_snapshots *s = c->api->snapshots;
+	const char *path = wm_http_query(c->req, "path");
+	struct stat st;
+	int fd;
+
+	if (!trusted(c))
+		return;
+	if (!path || *path != '/') {
+		wm_answer_text(c, 400, "path: an absolute path of a snapshot is wanted");
+		return;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		wm_answer_text(c, 400, "path: %s cannot be read: %s", path,
+			       fd < 0 ? strerror(errno) : "it must be a regular file");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (!load_begin(c)) {
+		close(fd);
+		return;
+	}
+	s->fd = fd;
+	wm_timer_arm(s->load_timer, STEP_MS);
+}
+
+/* --- status, beginning and end --------------------------------------------------------------- */
+void wm_snapshots_status(struct wm_json *j, const struct wm_api *a)
+{
+	const struct wm_snapshots *s = a->snapshots;
+	struct wm_snapshot_info in = {0};
+	struct wm_keep_stats k = {0};
+	struct wm_registry_stats r;
+
+	wm_registry_stats(a->d.registry, &r);
+	if (a->d.keep)
+		wm_keep_stats(a->d.keep, &k);
+	if (s->load)
+		wm_snapshot_info(s->load, &in);
+	wm_json_kopen(j, "snapshot", '{');
+	wm_json_kb(j, "saving", r.saving);
+	wm_json_ku(j, "saved_rows", r.save_rows);
+	wm_json_ku(j, "rows_to_save", r.save_rows_total);
+	wm_json_kb(j, "restoring", s->load != NULL);
+	wm_json_ku(j, "restoring_bytes", in.bytes);
+	wm_json_ku(j, "restored", s->restored);
+	wm_json_ku(j, "restores_refused", s->refused);
+	wm_json_ku(j, "kept", k.kept);
+	wm_json_ku(j, "keep_failed", k.failed);
+	wm_json_ku(j, "keep_index", k.index);
+	wm_json_ku(j, "keep_age_s",
+		   k.when_s && wm_clock_wall_s() > k.when_s
+			   ? (uint64_t)(wm_clock_wall_s() - k.when_s)
+			   : 0);
+	wm_json_ks(j, "keep_error", k.last_error);
+	wm_json_close(j, '}');
+}
+
+int wm_snapshots_init(struct wm_api *a)
+{
+	struct wm_snapshots *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	a->snapshots = s;
+	s->api = a;
+	s->fd = -1;
+	s->save_timer = wm_timer_new(a->d.loop, on_save, s);
+	s->load_timer = wm_timer_new(a->d.loop, on_load, s);
+	return s->save_timer && s->load_timer ? 0 : -ENOMEM;
+}
+
+void wm_snapshots_done(struct wm_api *a)
+{
+	struct wm_snapshots *s = a->snapshots;
+
+	if (!s)
+		return;
+	if (s->fd >= 0)
+		close(s->fd);
+	wm_snapshot_free(s->load);
+	if (s->req) /* its server went without a word */
+		save_done(s);
+	wm_timer_free(s->save_timer);
+	wm_timer_free(s->load_timer);
+	free(s);
+	a->snapshots = NULL;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.h - the whole registry as one stream of octets: saved while it is in use, verified,
+ * restored. A stream of records rather than a database, so that whatever a stranger put into a
+ * file, only the decoder of records (record.h) and the rules for clients (validate.h) look at it.
+ * Layout, little endian: "WMSNAP1\n", seconds since 1970 and index (8 octets each); frames of tag
+ * (1 + table of the store) and length (4 each), row (8), record; a last frame of tag 9, length 8,
+ * the number of frames before it as row, and FNV-1a 64 of everything before.
+ * Rows stand in no order, each once, as they were when the save began.
+ * Threading: loop thread only. */
+#pragma once
+#include "registry.h"
+#include "userspace/base/util.h"
+
+#define WM_SNAPSHOT_MAX (16ull << 30) /* octets of one, where no other bound is set */
+
+/* --- saving ---------------------------------------------------------------------------------- */
+struct wm_save;
+/** Begin to save what is committed now; writes go on meanwhile. Two at a time: WM_E_BUSY.
+ *  @return 0, -ENOMEM, WM_E_STORE, WM_E_UNSUPPORTED (a registry of memory only). */
+int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
+/** Append the next part to @p out: some 256 rows, half a millisecond.
+ *  @return 1: there is more; 0: that was all; else the error, and the save is of no use any more.
+ */
+int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e);
+void wm_save_end(struct wm_save *s); /* before the registry is closed; NULL ok */
+
+/* --- reading --------------------------------------------------------------------------------- */
+struct wm_snapshot;
+struct wm_snapshot_info {
+	uint64_t created_s; /* since 1970 */
+	uint64_t index, services, instances, checks, bytes;
+};
+/** A reader that is fed octets. @p load: build all objects and hold ids against each other, which
+ *  restoring needs; else every record is decoded and judged by itself. @return NULL w/o memory. */
+struct wm_snapshot *wm_snapshot_new(bool load, uint64_t bytes_max);
+/** Refuse script checks: for what a stranger may have made. */
+void wm_snapshot_refuse_scripts(struct wm_snapshot *s);
+void wm_snapshot_free(struct wm_snapshot *s); /* NULL ok */
+/** @return 0, WM_E_INVALID (damaged or hostile; @p e says where), WM_E_LIMIT, WM_E_STORE_VERSION,
+ *  -ENOMEM. After an error it is of no use any more. */
+int wm_snapshot_feed(struct wm_snapshot *s, const void *data, size_t len, struct wm_err *e);
+/** There is no more: is it whole? */
+int wm_snapshot_end(struct wm_snapshot *s, struct wm_err *e);
+void wm_snapshot_info(const struct wm_snapshot *s, struct wm_snapshot_info *ret);
+/** Feed a file up to its end, at once. For tools. */
+int wm_snapshot_read(struct wm_snapshot *s, const char *path, struct wm_err *e);
+
+/* --- restoring ------------------------------------------------------------------------------- */
+/** Make the registry what a loaded snapshot says: one write, one index, one transaction; what
+ * differs is announced. Statuses of checks that stay the same stay too, a service that exists keeps
+ * its virtual addresses, the node keeps its identity. Queued writes go before. Takes the objects
+ * out of @p s. On failure nothing was changed. @return 0, WM_E_LIMIT, WM_E_CONFLICT, WM_E_STORE,
+ * -ENOSPC, -ENOMEM. Cost: some 10 us an instance that differs; the loop waits for it. */
+int wm_registry_restore(struct wm_registry *r, struct wm_snapshot *s, struct wm_err *e);
+/** With no agent running: write a new store into @p data_dir from the file @p path, verified first.
+ * A store that is there is put aside; @p aside (PATH_MAX) gets its new name, "" if there was none.
+ */
+int wm_snapshot_restore_offline(const char *path, const char *data_dir, char *aside,
+				struct wm_err *e);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot_internal.h - what a reader of snapshots holds. Inside registry/ only. */
+#pragma once
+#include "internal.h"
+#include "snapshot_format.h"
+
+struct wm_snapshot_lease { /* a service's row */
+	struct wm_record_service s;
+	char name[];
+};
+
+struct wm_snapshot {
+	bool load, meta, ended, no_scripts;
+	uint64_t bytes_max;
+	struct wm_snapshot_info info;
+	uint64_t frames, sum;
+	struct wm_buf rest; /* of what was fed: no whole frame yet */
+	struct wm_buf copy; /* of a record: what is decoded points into it */
+	struct wm_record_instance *decoded;
+	/* the objects, if load; rows stand in no order, so a node may be met by its instances
+	 * first, and has a row once its own came */
+	struct wm_map *leases, *nodes;
+	struct wm_node *self; /* of the agent that saved it; in no map */
+	bool self_seen;
+	char node_id[65];
+	struct wm_store *to; /* every row goes there too; NULL: nowhere */
+};
