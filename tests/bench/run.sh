@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|filter]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|checks|filter]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register memory filter
+[ $# -gt 0 ] || set -- dns connect register memory checks filter
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -310,6 +310,22 @@ bench_memory() {
 	drop_agent
 }
 
+# --- checks ------------------------------------------------------------------------------------------
+bench_checks() {
+	local n=10000 kind
+	[ -z "${BENCH_QUICK:-}" ] || n=1000
+	head_of "$n checks every 10 s"
+	for kind in tcp http; do
+		start_agent --set kernel.services_max=32768
+		# its server answers at once, on the other CPU: what the agent uses is what is asked for
+		"$T/checkload" -n $n $([ $kind = tcp ] || echo -H) -S "$AGENT" >"$TMP/checks" || fail "checkload $kind: $(cat "$TMP/checks")"
+		emit "checks.$kind.cpu" "% of one CPU" "$(take cpu_percent "$TMP/checks")" "" "" "<= 5" "$(take count "$TMP/checks") in an interval"
+		emit "checks.$kind.us" "us of the agent's CPU a check" "$(take us "$TMP/checks")" "" "" "" ""
+		emit "checks.$kind.uneven" "% off an even spread" "$(take uneven_percent "$TMP/checks")" "" "" "<= 1" "largest gap of shares"
+		drop_agent
+	done
+}
+
 # --- filters -----------------------------------------------------------------------------------------
 bench_filter() {
 	local n=1000000 i
@@ -332,8 +348,8 @@ bench_filter() {
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | memory | filter) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register memory filter" ;;
+	dns | connect | register | memory | checks | filter) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register memory checks filter" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json
