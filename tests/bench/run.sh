@@ -312,13 +312,15 @@ bench_memory() {
 
 # --- checks ------------------------------------------------------------------------------------------
 bench_checks() {
-	local n=10000 kind
+	local n=10000 kind options
 	[ -z "${BENCH_QUICK:-}" ] || n=1000
 	head_of "$n checks every 10 s"
 	for kind in tcp http; do
 		start_agent --set kernel.services_max=32768
 		# its server answers at once, on the other CPU: what the agent uses is what is asked for
-		"$T/checkload" -n $n $([ $kind = tcp ] || echo -H) -S "$AGENT" >"$TMP/checks" || fail "checkload $kind: $(cat "$TMP/checks")"
+		options=(-n "$n" -S "$AGENT")
+		[ $kind = tcp ] || options+=(-H)
+		"$T/checkload" "${options[@]}" >"$TMP/checks" || fail "checkload $kind: $(cat "$TMP/checks")"
 		emit "checks.$kind.cpu" "% of one CPU" "$(take cpu_percent "$TMP/checks")" "" "" "<= 5" "$(take count "$TMP/checks") in an interval"
 		emit "checks.$kind.us" "us of the agent's CPU a check" "$(take us "$TMP/checks")" "" "" "" ""
 		emit "checks.$kind.uneven" "% off an even spread" "$(take uneven_percent "$TMP/checks")" "" "" "<= 1" "largest gap of shares"
