@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|memory|filter|recover]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|memory|checks|filter|recover]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register memory filter recover
+[ $# -gt 0 ] || set -- dns connect register registry memory checks filter recover
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -291,6 +291,51 @@ bench_register() {
 	drop_agent
 }
 
+# --- the registry beside etcd -------------------------------------------------------------------------
+# one member, its data on the same disk, spoken to in its own protocol by as many clients
+bench_registry() {
+	local n=100000 puts=20000 etcd r
+	[ -z "${BENCH_QUICK:-}" ] || n=20000 puts=5000
+	etcd --data-dir "$TMP/etcd" --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
+		--listen-peer-urls http://127.0.0.1:12380 --initial-advertise-peer-urls http://127.0.0.1:12380 \
+		--initial-cluster default=http://127.0.0.1:12380 --log-level error >"$TMP/etcd.log" 2>&1 &
+	etcd=$!
+	big_agent
+	until_ok 20 "$T/etcdload" -p 12379 -n 10 -N 1 || fail "etcd does not answer: $(tail -n 2 "$TMP/etcd.log")"
+	rm -f "$TMP"/reg-*
+	for r in $(seq "$ROUNDS"); do
+		"$T/etcdload" -p 12379 -n $puts -S "$etcd" -P "r$r-" >>"$TMP/reg-etcd" || fail "etcd"
+		"$T/regload" -n $puts -i 4 -P "r$r-" -S "$AGENT" >>"$TMP/reg-ours" || fail "register"
+		"$T/regload" -n $((puts / 50)) -i 4 -P "t$r-" -T 100 -S "$AGENT" |
+			jq -c '.per_s *= 99 | .server_us /= 99' >>"$TMP/reg-txn" || fail "txn"
+	done
+	kill "$etcd"
+	head_of "registry, 64 clients, beside etcd"
+	row "registry.puts" "durable registrations/s / etcd puts/s" "$TMP/reg-ours" "$TMP/reg-etcd" per_s ">= 3" "8 metadata keys / 300 octets"
+	row "registry.puts.cpu" "us of the server's CPU each" "$TMP/reg-ours" "$TMP/reg-etcd" server_us "" ""
+	emit "registry.put.cpu" "us of the agent's CPU a registration" "$(take server_us "$TMP/reg-ours" | median)" "" "" "<= 25" ""
+	row "registry.txn" "durable registrations/s by 100 / etcd puts/s" "$TMP/reg-txn" "$TMP/reg-etcd" per_s ">= 10" "99 services and their node a transaction"
+	drop_agent
+	big_agent
+	"$T/regload" -n $n -i 10 -P look- >"$TMP/fill" || fail "fill"
+	rm -f "$TMP"/reg-look
+	for r in $(seq "$ROUNDS"); do
+		"$T/regload" -l -n $((n / 2)) -i 1 -m $((n / 10)) -P look- -S "$AGENT" >>"$TMP/reg-look" || fail "lookup"
+	done
+	head_of "lookups, $n instances of $((n / 10)) services, 64 clients"
+	emit "registry.lookups" "/v1/health/service/:name?passing a second" "$(take per_s "$TMP/reg-look" | median)" "" "" ">= 40000" "10 instances each"
+	emit "registry.lookup.p99" "us" "$(take p99_us "$TMP/reg-look" | median)" "" "" "<= 3000" ""
+	emit "registry.lookup.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/reg-look" | median)" "" "" "" ""
+	ulimit -n 20000
+	"$T/watchload" -w 10000 -o 100 -r "$ROUNDS" -I 5 -S "$AGENT" >"$TMP/watch" || fail "watch"
+	head_of "10,000 blocking queries of one service, 100 of another"
+	emit "registry.watch.last" "ms from the change to the last answer" "$(take last_ms "$TMP/watch")" "" "" "<= 50" ""
+	emit "registry.watch.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/watch")" "" "" "" ""
+	emit "registry.watch.strangers" "answers to others" "$(take strangers "$TMP/watch")" "" "" "<= 0" ""
+	emit "registry.watch.idle" "of a CPU while nothing happens" "$(take idle_cpu "$TMP/watch")" "" "" "<= 0.01" ""
+	drop_agent
+}
+
 # --- memory ------------------------------------------------------------------------------------------
 rss() { awk '/^RssAnon/ {print $2 * 1024}' "/proc/$AGENT/status"; }
 bench_memory() {
@@ -308,6 +353,24 @@ bench_memory() {
 	done
 	emit "memory.maps" "bytes of all maps" "$(jq .bytes <<<"$maps")" "" "" "" "131072 services, 262144 instances"
 	drop_agent
+}
+
+# --- checks ------------------------------------------------------------------------------------------
+bench_checks() {
+	local n=10000 kind options
+	[ -z "${BENCH_QUICK:-}" ] || n=1000
+	head_of "$n checks every 10 s"
+	for kind in tcp http; do
+		start_agent --set kernel.services_max=32768
+		# its server answers at once, on the other CPU: what the agent uses is what is asked for
+		options=(-n "$n" -S "$AGENT")
+		[ $kind = tcp ] || options+=(-H)
+		"$T/checkload" "${options[@]}" >"$TMP/checks" || fail "checkload $kind: $(cat "$TMP/checks")"
+		emit "checks.$kind.cpu" "% of one CPU" "$(take cpu_percent "$TMP/checks")" "" "" "<= 5" "$(take count "$TMP/checks") in an interval"
+		emit "checks.$kind.us" "us of the agent's CPU a check" "$(take us "$TMP/checks")" "" "" "" ""
+		emit "checks.$kind.uneven" "% off an even spread" "$(take uneven_percent "$TMP/checks")" "" "" "<= 1" "largest gap of shares"
+		drop_agent
+	done
 }
 
 # --- filters -----------------------------------------------------------------------------------------
@@ -347,8 +410,8 @@ bench_recover() {
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | memory | filter | recover) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register memory filter recover" ;;
+	dns | connect | register | registry | memory | checks | filter | recover) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register registry memory checks filter recover" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json

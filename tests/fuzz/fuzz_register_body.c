@@ -56,6 +56,8 @@ static void register_body(const char *body, size_t len)
 		return;
 	}
 	check(mem != NULL);
+	check(draft.scripts == WM_SCRIPTS_REMOTE); /* a body cannot say that it is trusted */
+	draft.scripts = WM_SCRIPTS_ALLOWED;
 	err = wm_draft_validate(&draft, &e);
 	if (err) {
 		check_error(err, &e);
@@ -102,7 +104,8 @@ static void check_body(const char *body, size_t len)
 		check(!mem);
 		return;
 	}
-	check(mem && service_id);
+	check(mem && service_id && draft.scripts == WM_SCRIPTS_REMOTE);
+	draft.scripts = WM_SCRIPTS_ALLOWED;
 	r = registry_open();
 	err = wm_registry_check_register(r, service_id, &draft, NULL, NULL, &e);
 	if (err)

@@ -725,7 +725,7 @@ Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 		cr_assert(again && wm_check_same(i->checks[0], again->checks[0]));
 		cr_assert_eq(again->checks[0]->args_count, c->args_count);
 		cr_assert_eq(again->checks[0]->output_max, c->output_max);
-		for (unsigned k = 0; k < c->args_count; k++)
+		for (unsigned k = 0; k < c->args_count && k < WM_ARRAY_LEN(args); k++)
 			cr_assert_str_eq(again->checks[0]->args[k], args[k]);
 		wm_instance_free(again, true);
 		b.data[2] = WM_RECORD_VERSION + 1;

@@ -186,7 +186,7 @@ static void pump(struct wm_health *h)
 	}
 	h->pumping = false;
 	if (!TAILQ_EMPTY(&h->queue) && h->stats.in_flight < h->config.probes_max && !h->pump.place)
-		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms() + 1); /* let others run */
+		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms()); /* let others run */
 }
 
 static void on_pump(struct wm_due *d, uint64_t now_ms)

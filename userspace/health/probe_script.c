@@ -140,7 +140,9 @@ static void line_of(const char *text, const char *key, char *to, size_t cap)
 	size_t n = strlen(key);
 
 	*to = '\0';
-	for (; text; text = strchr(text, '\n'), text += text != NULL) {
+	for (const char *next; text; text = next) {
+		next = strchr(text, '\n');
+		next = next ? next + 1 : NULL;
 		if (strncmp(text, key, n) != 0 || text[n] != '=')
 			continue;
 		snprintf(to, cap, "%.*s", (int)strcspn(text + n + 1, "\n"), text + n + 1);

@@ -217,7 +217,7 @@ static void tcp_start(struct wm_prober *p, uint64_t timeout_ms)
 	}
 	ready.fd = p->fd;
 	if (poll(&ready, 1, 0) == 1) {
-		settle(p, socket_error(p->fd));
+		settle(p, ready.revents & (POLLERR | POLLHUP) ? socket_error(p->fd) : 0);
 		return;
 	}
 	p->io = wm_io_new(p->h->loop, p->fd, WM_IO_WRITE, on_ready, p);

@@ -55,6 +55,10 @@ static void arm(struct wm_schedule *s)
 		return;
 	now = wm_clock_ms();
 	at = s->heap[1]->at_ms;
+	if (at > now) /* what comes soon after runs in the same turn: fewer turns, each costs */
+		at = (at + WM_SCHEDULE_GRAIN_MS - 1) / WM_SCHEDULE_GRAIN_MS * WM_SCHEDULE_GRAIN_MS;
+	if (at >= s->armed_ms)
+		return;
 	if (!wm_timer_arm(s->timer, at > now ? at - now : 0))
 		s->armed_ms = at;
 }

@@ -11,6 +11,9 @@
 
 #define WM_SCHEDULE_BATCH                                                                          \
 	64 /* entries run before the loop serves others: some 2 ms of local connects */
+#define WM_SCHEDULE_GRAIN_MS                                                                       \
+	10 /* what is due in the future runs up to so much late: a thousandth of usual intervals   \
+	    */
 
 struct wm_due {
 	uint64_t at_ms;

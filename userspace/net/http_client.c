@@ -22,6 +22,7 @@
 #define DRAIN_MAX	(1024 * 1024) /* octets read beyond answer_max: a server need not see a reset */
 #define ANSWER_HEAD_MAX (64 * 1024) /* octets of an answer's headers, redirects included */
 #define ANSWER_FIRST	512	    /* octets: first allocation for a body */
+#define SPARE_MAX	64	    /* handles kept for the next call: some 10 KiB each */
 #define PHRASE_MAX	64	    /* octets kept of a status line's phrase */
 
 struct wm_http_call {
@@ -65,6 +66,8 @@ struct wm_http_client {
 	struct wm_timer *kick;	/* ours: there are free places and queued calls */
 	struct calls running, queued;
 	LIST_HEAD(, watch) watches;
+	CURL *spare[SPARE_MAX]; /* making one costs more than a call of it */
+	unsigned spares;
 	unsigned in_flight, calls, max;
 	bool bundle;  /* the system's authorities are in one file */
 	bool reaping; /* callbacks of finished calls run */
@@ -300,9 +303,22 @@ static void answer_of(struct wm_http_call *call, CURLcode code, struct wm_http_a
 
 /* --- life of a call -------------------------------------------------------------------------- */
 
+/* Options go, and with them what the call held; nothing of a call is seen by the next. */
+static void handle_put(struct wm_http_client *c, CURL *easy)
+{
+	if (!easy)
+		return;
+	if (c->dead || c->spares == SPARE_MAX) {
+		curl_easy_cleanup(easy);
+		return;
+	}
+	curl_easy_reset(easy);
+	c->spare[c->spares++] = easy;
+}
+
 static void call_free(struct wm_http_call *call)
 {
-	curl_easy_cleanup(call->easy);
+	handle_put(call->client, call->easy);
 	curl_slist_free_all(call->headers);
 	curl_slist_free_all(call->connect_to);
 	free(call->body);
@@ -358,6 +374,8 @@ static void client_destroy(struct wm_http_client *c)
 {
 	struct watch *w;
 
+	while (c->spares)
+		curl_easy_cleanup(c->spare[--c->spares]);
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
 	while ((w = LIST_FIRST(&c->watches)))
@@ -716,7 +734,8 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_TIMEOUT_MS, ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, ms);
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, DNS_CACHE_S);
-	SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver's thread */
+	SET(CURLOPT_QUICK_EXIT, 1L);	      /* do not wait for a resolver's thread */
+	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* each handshake judges the certificate anew */
 	SET(CURLOPT_USERAGENT, "waymark/" WM_VERSION);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -817,7 +836,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	if (o->say_len)
 		memcpy(call->say, o->say, o->say_len);
 	call->on_data = o->on_data;
-	call->easy = curl_easy_init();
+	call->easy = c->spares ? c->spare[--c->spares] : curl_easy_init();
 	if (!call->easy)
 		goto out;
 	err = set_headers(call, o);
