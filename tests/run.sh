@@ -50,7 +50,8 @@ fuzz_one() { # binary
 	name=$(basename "$1")
 	[ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")
 	mkdir -p "build/fuzz/corpus/$name"
-	"$1" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	# libFuzzer's own status for a crash, 77, means "skipped" here
+	"$1" -error_exitcode=1 -timeout_exitcode=1 -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name" \
 		"${seeds[@]}" >"$logs/$name.log" 2>&1 </dev/null
 	echo $? >"$logs/$name.status"

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define TURNS	   12	     /* of the loop for what was sent; more only without an end in sight */
-#define GONE_TURNS 1000	     /* milliseconds for a closed connection to be forgotten */
+#define GONE_MS	   8000	     /* for a closed connection to be forgotten: at once, but under load */
 #define ANSWER_MAX (1 << 20) /* octets of answers that are looked at */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,11 +33,14 @@ static uint16_t port;
 static char answer[ANSWER_MAX];
 static size_t answer_len;
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
+#define check(ok)                                                                                  \
+	do {                                                                                       \
+		if (!(ok)) {                                                                       \
+			fprintf(stderr, "%s:%d: not %s, errno %d\n", __FILE__, __LINE__, #ok,      \
+				errno);                                                            \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
 
 static void begin(void)
 {
@@ -180,7 +183,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		turn(fd);
 	judge();
 	close(fd);
-	for (int i = 0; i < GONE_TURNS && wm_http_connections(server); i++)
+	for (uint64_t until = wm_clock_ms() + GONE_MS;
+	     wm_http_connections(server) && wm_clock_ms() < until;)
 		check(wm_loop_turn(loop, 1) == 0);
 	check(!wm_http_connections(server) && !api->watches);
 	end();

@@ -226,7 +226,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	wm_json_key(&j, "Node");
 	wm_encode_node(&j, &e);
 	wm_json_kopen(&j, key, bracket);
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; all && i < count; i++) {
 		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
 
 		if (!wm_filter_match(filter, &row))

@@ -451,7 +451,8 @@ void wm_http_reword(struct wm_http_conn *c)
 	/* "HTTP/1.1 413", and whatever version the client named; what was sent of an earlier answer
 	 * is gone, evhttp reads no request before */
 	evbuffer_copyout(out, head, sizeof(head) - 1);
-	status = memcmp(head, "HTTP/", 5) == 0 ? atoi(head + strcspn(head, " ")) : 0;
+	status = memcmp(head, "HTTP/", 5) == 0 ? (int)strtol(head + strcspn(head, " "), NULL, 10)
+					       : 0;
 	if (status != 400 && status != 413)
 		return;
 	/* headers without an end are too long, for evhttp now 400 and now 413 */
