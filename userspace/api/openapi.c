@@ -229,7 +229,7 @@ static void put_content(struct wm_json *j, const char *answer)
 		const char *end = strstr(at, " or ");
 		size_t len = end ? (size_t)(end - at) : strlen(at);
 
-		if (strncmp(at, "text/", 5) == 0) {
+		if (memchr(at, '/', len)) { /* no schema's name, but a media type */
 			char type[TYPE_MAX];
 
 			snprintf(type, sizeof(type), "%.*s", (int)len, at);
