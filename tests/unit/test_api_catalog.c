@@ -81,8 +81,8 @@ Test(api_catalog, what_is_missing_is_named)
 	refused(CATALOG_REGISTER,
 		"{\"Node\": \"a\", \"Address\": \"1.2.3.4\", \"Service\": {\"ID\": \"x\"}}", 500,
 		"Must provide service name (Service.Service) when service ID is provided");
-	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Adress\": \"1.2.3.4\"}", 400,
-		"Request decode failed: json: unknown field \"Adress\"");
+	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Addrezz\": \"1.2.3.4\"}", 400,
+		"Request decode failed: json: unknown field \"Addrezz\"");
 	refused(CATALOG_REGISTER, "{\"Node\": \"a\", \"Address\": 7}", 400,
 		"Request decode failed: Address must be a string, not a number");
 	refused(CATALOG_REGISTER,

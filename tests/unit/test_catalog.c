@@ -44,7 +44,9 @@ static struct batch submit(struct wm_registry *r, struct wm_catalog_op *ops, uns
 
 	for (unsigned n = 0; n < count; n++)
 		ops[n].number = n;
-	b.a.code = wm_registry_catalog(r, ops, count, part_done, batch_done, &b, &b.failed, &e);
+	b.a.code = wm_registry_catalog(
+		r, &(struct wm_catalog_batch){ops, count, part_done, batch_done, &b}, &b.failed,
+		&e);
 	if (b.a.code) {
 		snprintf(b.a.text, sizeof(b.a.text), "%s", e.text);
 		return b;

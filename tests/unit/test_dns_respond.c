@@ -162,7 +162,10 @@ Test(respond, nodes_of_the_catalog_have_names)
 		{.object = WM_OBJECT_SERVICE, .node = "shale.9", .service = &wax}};
 	unsigned failed;
 
-	cr_assert_eq(wm_registry_catalog(registry, ops, 2, NULL, NULL, NULL, &failed, NULL), 0);
+	cr_assert_eq(wm_registry_catalog(registry,
+					 &(struct wm_catalog_batch){.ops = ops, .count = 2},
+					 &failed, NULL),
+		     0);
 	wm_registry_flush(registry);
 	ask("shale.9.node.mesh.internal", A);
 	cr_assert_eq(have(1, "10.8.9.9"), 1);

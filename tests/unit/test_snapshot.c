@@ -356,7 +356,10 @@ static void write_catalog(struct wm_registry *r, const char *node, const char *a
 	struct wm_err e = {0};
 	unsigned failed, first = address ? 0 : 1;
 
-	cr_assert_eq(wm_registry_catalog(r, ops + first, 3 - first, NULL, NULL, NULL, &failed, &e),
+	cr_assert_eq(wm_registry_catalog(
+			     r,
+			     &(struct wm_catalog_batch){ops + first, 3 - first, NULL, NULL, NULL},
+			     &failed, &e),
 		     0, "%s", e.text);
 	wm_registry_flush(r);
 }
@@ -382,8 +385,8 @@ Test(snapshot, holds_the_catalog, .fini = rm_dir)
 	const struct wm_catalog_op tin = {
 		.object = WM_OBJECT_SERVICE, .verb = WM_VERB_DELETE, .node = "n1", .id = "theirs"};
 	unsigned failed;
-	wm_registry_catalog(r, &gone, 1, NULL, NULL, NULL, &failed, &e);
-	wm_registry_catalog(r, &tin, 1, NULL, NULL, NULL, &failed, &e);
+	wm_registry_catalog(r, &(struct wm_catalog_batch){.ops = &gone, .count = 1}, &failed, &e);
+	wm_registry_catalog(r, &(struct wm_catalog_batch){.ops = &tin, .count = 1}, &failed, &e);
 	wm_registry_flush(r);
 	put(r, "theirs", "tin", 9);
 	write_catalog(r, "gneiss", "10.8.0.3", "x", "y", WM_PASSING);

@@ -23,24 +23,23 @@ static bool right_datacenter(struct wm_call *c, const char *dc)
 
 static void submit(struct wm_call *c, const struct wm_catalog *cat)
 {
-	const struct wm_catalog_op *ops = cat->ops;
-	unsigned count = cat->count, failed;
+	struct wm_catalog_batch b = {.ops = cat->ops, .count = cat->count, .done = wm_write_done};
+	unsigned failed;
 	struct wm_write *w;
 	struct wm_err e = {0};
 
 	if (!right_datacenter(c, cat->datacenter))
 		return;
-	if (cat->skip_node_update && wm_registry_node_named(c->api->d.registry, ops[0].node)) {
-		ops++;
-		count--;
+	if (cat->skip_node_update && wm_registry_node_named(c->api->d.registry, b.ops[0].node)) {
+		b.ops++;
+		b.count--;
 	}
 	w = wm_write_keep(c);
 	if (!w)
 		return;
 	w->json = strdup("true");
-	e.code = w->json ? wm_registry_catalog(c->api->d.registry, ops, count, NULL, wm_write_done,
-					       w, &failed, &e)
-			 : -ENOMEM;
+	b.arg = w;
+	e.code = w->json ? wm_registry_catalog(c->api->d.registry, &b, &failed, &e) : -ENOMEM;
 	if (e.code) {
 		wm_write_drop(w);
 		wm_answer_err(c, &e);
@@ -285,8 +284,9 @@ void wm_txn(struct wm_call *c)
 	if (!t) {
 		wm_answer_text(c, 503, "Out of memory; nothing was changed");
 	} else if (t->w) {
-		e.code = wm_registry_catalog(c->api->d.registry, cat.ops, cat.count, on_part,
-					     on_done, t, &failed, &e);
+		const struct wm_catalog_batch b = {cat.ops, cat.count, on_part, on_done, t};
+
+		e.code = wm_registry_catalog(c->api->d.registry, &b, &failed, &e);
 		if (e.code) {
 			wm_write_drop(t->w);
 			refuse(c, failed, &e);

@@ -7,6 +7,7 @@
 #include "userspace/base/util.h"
 
 #include <jansson.h>
+#include <string.h>
 
 #define SHOWN	  64  /* octets of a refused key or value that a message repeats */
 #define WHERE_MAX 160 /* octets of a field's place, "Checks[1].Interval" */
@@ -81,6 +82,9 @@ int wm_dec_meta(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_tagged(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to);
 
+/** A list of texts, in a block of the result. */
+int wm_dec_list(struct decoder *d, const struct field *f, json_t *v, const char ***ret);
+
 /* An object of strings. */
 struct wm_dec_pairs {
 	struct wm_pair *at;
@@ -91,6 +95,21 @@ int wm_dec_pairs(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** {"X-A":["1","2"]}: a pair for each value. */
 int wm_dec_header_pairs(struct decoder *d, const struct field *f, json_t *v,
 			struct wm_dec_pairs *ret);
+
+/* struct wm_pair has members that are not const, though drafts are only read. */
+static inline char *mut(const char *s)
+{
+	char *r;
+
+	memcpy(&r, &s, sizeof(r));
+	return r;
+}
+
+/* Octets of a field's first name. */
+static inline int wm_dec_name_len(const struct field *f)
+{
+	return (int)strcspn(f->names, "|");
+}
 
 static inline bool set(const char *s)
 {

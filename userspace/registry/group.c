@@ -322,19 +322,18 @@ static int add_part(struct wm_registry *r, struct wm_op *group, const struct wm_
 	return 0;
 }
 
-int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_op *ops, unsigned count,
-			wm_registry_part part, wm_registry_done done, void *arg,
+int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 			unsigned *ret_failed, struct wm_err *e)
 {
-	struct wm_op *group = wm_op_new(WM_OP_GROUP, "", done, arg);
+	struct wm_op *group = wm_op_new(WM_OP_GROUP, "", b->done, b->arg);
 	int err = 0;
 
 	if (!group)
 		return no_memory(e);
-	group->part = part;
-	for (unsigned n = 0; n < count && !err; n++) {
-		*ret_failed = ops[n].number;
-		err = add_part(r, group, &ops[n], e);
+	group->part = b->part;
+	for (unsigned n = 0; n < b->count && !err; n++) {
+		*ret_failed = b->ops[n].number;
+		err = add_part(r, group, &b->ops[n], e);
 	}
 	if (err) {
 		wm_op_discard(group);

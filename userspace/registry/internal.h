@@ -149,6 +149,16 @@ struct wm_registry {
 const char *wm_op_id(const struct wm_registry *r, const struct wm_op *op);
 /** A write with room for an id. @return NULL without memory. */
 struct wm_op *wm_op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg);
+/** Does the list hold this very object? */
+static inline bool wm_checks_list(struct wm_check *const *checks, unsigned count,
+				  const struct wm_check *c)
+{
+	for (unsigned n = 0; n < count; n++) {
+		if (checks[n] == c)
+			return true;
+	}
+	return false;
+}
 /** Free a write that was settled. NULL ok. */
 void wm_op_free(struct wm_op *op);
 /** Free a write that was never staged, with what it brings. NULL ok. */

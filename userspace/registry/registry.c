@@ -406,10 +406,9 @@ int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, str
 int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *d,
 			 wm_registry_done done, void *arg, struct wm_err *e)
 {
-	struct wm_op *op;
-	int err;
+	struct wm_op *op = NULL;
+	int err = wm_op_register(r, d, &op, e);
 
-	err = wm_op_register(r, d, &op, e);
 	if (err)
 		return err;
 	op->done = done;

@@ -137,12 +137,19 @@ struct wm_catalog_op {
 typedef void (*wm_registry_part)(void *arg, unsigned number, int code, const char *text);
 #define WM_CATALOG_OPS_MAX 128 /* writes of one batch: Consul's bound */
 
+struct wm_catalog_batch {
+	const struct wm_catalog_op *ops;
+	unsigned count;
+	wm_registry_part part; /* may be NULL */
+	wm_registry_done done; /* may be NULL */
+	void *arg;	       /* of both */
+};
+
 /** Queue a batch that is applied as a whole, in its order, under one index, or not at all.
  *  Everything is copied. Through @p part and @p done: WM_E_UNKNOWN (no such object), WM_E_CONFLICT
- *  (stale index, or the object is this agent's), WM_E_INVALID, WM_E_LIMIT. @p part may be NULL.
+ *  (stale index, or the object is this agent's), WM_E_INVALID, WM_E_LIMIT.
  *  @return 0 queued; else the error, @p ret_failed the number of the part. */
-int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_op *ops, unsigned count,
-			wm_registry_part part, wm_registry_done done, void *arg,
+int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 			unsigned *ret_failed, struct wm_err *e);
 
 /** Result of a check, at once. @p output is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.

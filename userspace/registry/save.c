@@ -94,6 +94,7 @@ static void fail(struct wm_save *s, int code, const char *why)
 /* A row is about to change. */
 static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 {
+	const struct wm_store_range one = {t, (int64_t)row - 1, (int64_t)row, 1};
 	struct before b = {s, t};
 	struct wm_err e = {0};
 	struct early *n;
@@ -112,7 +113,7 @@ static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 		fail(s, -ENOMEM, "Not saved: out of memory");
 		return;
 	}
-	err = wm_store_part(s->r->store, t, (int64_t)row - 1, (int64_t)row, 1, early_row, &b, &e);
+	err = wm_store_part(s->r->store, &one, early_row, &b, &e);
 	if (err)
 		fail(s, err,
 		     s->pending.failed ? "Not saved: too much was changed meanwhile" : e.text);
@@ -139,6 +140,7 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 
 int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 {
+	const struct wm_store_range meta = {WM_STORE_META, 0, 1, 1};
 	struct wm_save *s;
 	unsigned count = 0;
 	uint8_t head[WM_SNAPSHOT_HEAD] = WM_SNAPSHOT_MAGIC;
@@ -165,7 +167,7 @@ int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 	wm_snapshot_put64(head + 16, r->index);
 	put(s, &s->pending, head, sizeof(head));
 	s->out = &s->pending;
-	err = wm_store_part(r->store, WM_STORE_META, 0, 1, 1, meta_row, s, e);
+	err = wm_store_part(r->store, &meta, meta_row, s, e);
 	if (err || s->pending.failed) {
 		wm_save_end(s);
 		return err ? err : wm_err_set(e, -ENOMEM, "Out of memory");
@@ -208,6 +210,7 @@ static void finish(struct wm_save *s, struct wm_buf *out)
 int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e)
 {
 	int64_t from = s->after;
+	struct wm_store_range next;
 	int err;
 
 	if (s->failed) {
@@ -217,8 +220,8 @@ int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e)
 	}
 	take_pending(s, out);
 	s->out = out;
-	err = wm_store_part(s->r->store, s->table, s->after, s->last[s->table], STEP_ROWS, walk_row,
-			    s, e);
+	next = (struct wm_store_range){s->table, s->after, s->last[s->table], STEP_ROWS};
+	err = wm_store_part(s->r->store, &next, walk_row, s, e);
 	if (err < 0)
 		return err;
 	s->r->stats.save_rows = s->frames;

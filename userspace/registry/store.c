@@ -478,8 +478,8 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 	return err;
 }
 
-int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int64_t last,
-		  unsigned max, wm_store_row_fn fn, void *arg, struct wm_err *e)
+int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_row_fn fn,
+		  void *arg, struct wm_err *e)
 {
 	static const char *const sql[] = {
 		"SELECT 0, value FROM meta WHERE key='state' AND ?1<?2 AND ?3",
@@ -492,11 +492,11 @@ int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int6
 	if (!s || !s->db)
 		return wm_err_set(e, WM_E_STORE, "%s cannot be read at the moment",
 				  s ? s->path : "A store of memory only");
-	rc = sqlite3_prepare_v2(s->db, sql[t], -1, &st, NULL);
+	rc = sqlite3_prepare_v2(s->db, sql[rg->table], -1, &st, NULL);
 	/* binding numbers to what was prepared cannot fail */
-	(void)sqlite3_bind_int64(st, 1, after);
-	(void)sqlite3_bind_int64(st, 2, last);
-	(void)sqlite3_bind_int64(st, 3, max);
+	(void)sqlite3_bind_int64(st, 1, rg->after);
+	(void)sqlite3_bind_int64(st, 2, rg->last);
+	(void)sqlite3_bind_int64(st, 3, rg->max);
 	while (rc == SQLITE_OK && !err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		rc = SQLITE_OK;
 		err = fn(arg, (uint64_t)sqlite3_column_int64(st, 0), sqlite3_column_blob(st, 1),

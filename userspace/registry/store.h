@@ -44,9 +44,14 @@ typedef int (*wm_store_row_fn)(void *arg, uint64_t row, const void *data, size_t
 /** Every row of a table by ascending number. */
 int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn, void *arg,
 		  struct wm_err *e);
-/** The next @p max rows behind @p after, up to @p last. */
-int wm_store_part(struct wm_store *s, enum wm_store_table t, int64_t after, int64_t last,
-		  unsigned max, wm_store_row_fn fn, void *arg, struct wm_err *e);
+struct wm_store_range {
+	enum wm_store_table table;
+	int64_t after, last; /* rows above the one and up to the other */
+	unsigned max;	     /* rows at most */
+};
+/** The next rows of a range. */
+int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_row_fn fn,
+		  void *arg, struct wm_err *e);
 /** Call @p fn before a row is put or deleted, so that it can still be read; NULL: no more. */
 void wm_store_watch(struct wm_store *s, void (*fn)(void *arg, enum wm_store_table t, uint64_t row),
 		    void *arg);
