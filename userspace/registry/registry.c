@@ -409,7 +409,7 @@ int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *
 	struct wm_op *op = NULL;
 	int err = wm_op_register(r, d, &op, e);
 
-	if (err)
+	if (!op)
 		return err;
 	op->done = done;
 	op->arg = arg;
