@@ -398,9 +398,10 @@ Test(catalog, random_batches_leave_what_is_stored)
 {
 	unsigned seed = (unsigned)time(NULL), applied = 0, refused = 0;
 	struct wm_registry *r = open_at(db);
+	const char *given = getenv("WM_SEED");
 
-	if (getenv("WM_SEED"))
-		seed = (unsigned)strtoul(getenv("WM_SEED"), NULL, 0);
+	if (given)
+		seed = (unsigned)strtoul(given, NULL, 0);
 	fprintf(stderr, "seed %u\n", seed);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct wm_catalog_op ops[8];
