@@ -53,6 +53,16 @@ async function checks(c) {
     (e) => check('an unknown check is an error', 404, e.statusCode ?? e.response?.statusCode));
 }
 
+async function catalog(c) {
+  const put = (path, body) => fetch(`http://127.0.0.1:8500${path}`, { method: 'PUT', body: JSON.stringify(body) })
+    .then((r) => r.json());
+  check('catalog/register', true, await put('/v1/catalog/register',
+    { Node: 'slate', Address: '10.8.7.1', Service: { ID: 'tin-1', Service: 'tin', Port: 81 } }));
+  check('its node', ['slate'], (await c.health.service('tin')).map((x) => x.Node.Node));
+  check('nodes', true, (await c.catalog.node.list()).some((n) => n.Node === 'slate'));
+  check('catalog/deregister', true, await put('/v1/catalog/deregister', { Node: 'slate' }));
+}
+
 async function watches(c) {
   const watch = c.watch({ method: c.health.service, options: { service: 'js', wait: '60s' }, backoffFactor: 100 });
   const seen = [];
@@ -74,6 +84,7 @@ async function main() {
   const c = new Consul({ host: '127.0.0.1', port: 8500 });
   await registry(c);
   await checks(c);
+  await catalog(c);
   await watches(c);
 }
 

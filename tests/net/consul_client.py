@@ -128,6 +128,16 @@ check("is critical", "critical", c.agent.checks()["_node_maintenance"]["Status"]
 check("and off again", True, c.agent.maintenance("false"))
 check("nothing stays of both", {"service:py-1", "service:py-2"}, set(c.agent.checks()))
 
+# the catalog of other nodes
+check("catalog.register", True, c.catalog.register("slate", "10.8.7.1", service={
+    "ID": "tin-1", "Service": "tin", "Port": 81, "Tags": ["t"]}, check={
+    "Name": "up", "ServiceID": "tin-1", "Status": "passing"}))
+check("its node", {"slate"}, {n["Node"]["Node"] for n in c.health.service("tin", passing=True)[1]})
+check("nodes", {node, "slate"}, {n["Node"] for n in c.catalog.nodes()[1]})
+check("catalog.deregister", True, c.catalog.deregister("slate", service_id="tin-1"))
+check("of the node", True, c.catalog.deregister("slate"))
+check("the node is gone", None, c.catalog.node("slate")[1])
+
 check("deregister", 200, put("/service/deregister/py-1"))
 check("deregister the other", 200, put("/service/deregister/py-2"))
 check("nothing is left", {}, c.agent.services())

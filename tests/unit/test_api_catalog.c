@@ -148,8 +148,8 @@ Test(api_catalog, a_transaction_reports_each_object)
 		"{\"Check\": "
 		"{\"Verb\": \"set\", \"Check\": {\"Node\": \"slate-1\", \"CheckID\": \"tin\", "
 		"\"Name\": \"tin\", \"ServiceID\": \"tin-1\", \"Status\": \"passing\"}}}, "
-		"{\"Service\": {\"Verb\": \"get\", \"Node\": \"slate-1\", \"Service\": {\"ID\": "
-		"\"tin-1\"}}}]";
+		"{\"KV\": null, \"Service\": {\"Verb\": \"get\", \"Node\": \"slate-1\", "
+		"\"Service\": {\"ID\": \"tin-1\"}}, \"Check\": null}]";
 	const char *first, *second;
 
 	cr_assert_eq(put(TXN, body), 200, "%s", one.body);

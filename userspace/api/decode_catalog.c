@@ -575,21 +575,37 @@ static int check_op(struct decoder *d, const struct raw_op *raw, enum wm_verb ve
 	return err;
 }
 
+/* Go's client sends the others too, as null. */
+static bool only_member(json_t *item, const char **ret_key, json_t **ret)
+{
+	unsigned count = 0;
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(item, key, v)
+	{
+		if (json_is_null(v))
+			continue;
+		*ret_key = key;
+		*ret = v;
+		count++;
+	}
+	return count == 1;
+}
+
 static int read_op(struct decoder *d, json_t *item, struct wm_catalog *to)
 {
 	enum wm_object object = WM_OBJECT_NODE;
 	enum wm_verb verb = WM_VERB_GET;
 	struct raw_op raw = {0};
-	const char *key;
-	json_t *v;
+	const char *key = NULL;
+	json_t *v = NULL;
 	int err;
 
-	if (!json_is_object(item) || json_object_size(item) != 1)
+	if (!only_member(item, &key, &v))
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "an operation must be an object with one of Node, Service and "
 				  "Check");
-	key = json_object_iter_key(json_object_iter(item));
-	v = json_object_iter_value(json_object_iter(item));
 	if (strcasecmp(key, "Service") == 0)
 		object = WM_OBJECT_SERVICE;
 	else if (strcasecmp(key, "Check") == 0)

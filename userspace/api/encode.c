@@ -349,8 +349,11 @@ static void put_definition(struct wm_json *j, const struct wm_check *c)
 		if (c->use_tls)
 			wm_json_kb(j, "TCPUseTLS", true);
 		put_headers(j, c);
-		put_duration(j, "Interval", c->interval_ms);
-		put_duration(j, "Timeout", c->timeout_ms);
+		/* clients take an empty one for a broken one here */
+		if (c->interval_ms)
+			put_duration(j, "Interval", c->interval_ms);
+		if (c->timeout_ms)
+			put_duration(j, "Timeout", c->timeout_ms);
 		if (c->deregister_after_ms)
 			put_duration(j, "DeregisterCriticalServiceAfter", c->deregister_after_ms);
 	}

@@ -120,6 +120,42 @@ func checks(c *api.Client) {
 	must("DisableNodeMaintenance", a.DisableNodeMaintenance())
 }
 
+func catalog(c *api.Client) {
+	_, err := c.Catalog().Register(&api.CatalogRegistration{Node: "slate", Address: "10.8.7.1",
+		NodeMeta: map[string]string{"zone": "z1"},
+		Service:  &api.AgentService{ID: "tin-1", Service: "tin", Port: 81},
+		Checks: api.HealthChecks{{Node: "slate", CheckID: "up", Name: "up", ServiceID: "tin-1",
+			Status: "passing", Definition: api.HealthCheckDefinition{TCP: "10.8.7.1:81", IntervalDuration: time.Minute}}},
+	}, nil)
+	must("catalog.Register", err)
+	entries, _, err := c.Health().Service("tin", "", true, nil)
+	must("health.Service", err)
+	check("the node of the catalog", "slate", entries[0].Node.Node)
+	check("its check's definition", "10.8.7.1:81", entries[0].Checks[0].Definition.TCP)
+	nodes, _, err := c.Catalog().Nodes(&api.QueryOptions{NodeMeta: map[string]string{"zone": "z1"}})
+	must("catalog.Nodes", err)
+	check("nodes of the zone", 1, len(nodes))
+	ok, answer, _, err := c.Txn().Txn(api.TxnOps{
+		{Service: &api.ServiceTxnOp{Verb: api.ServiceGet, Node: "slate", Service: api.AgentService{ID: "tin-1"}}},
+		{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: *entries[0].Checks[0]}},
+	}, nil)
+	must("txn.Txn", err)
+	check("it was applied", true, ok)
+	check("its results", 2, len(answer.Results))
+	ok, answer, _, err = c.Txn().Txn(api.TxnOps{
+		{Service: &api.ServiceTxnOp{Verb: api.ServiceCAS, Node: "slate",
+			Service: api.AgentService{ID: "tin-1", Service: "tin", Port: 82, ModifyIndex: 1}}},
+	}, nil)
+	must("txn.Txn with a stale index", err)
+	check("it was not applied", false, ok)
+	check("where it failed", 1, len(answer.Errors))
+	_, err = c.Catalog().Deregister(&api.CatalogDeregistration{Node: "slate"}, nil)
+	must("catalog.Deregister", err)
+	node, _, err := c.Catalog().Node("slate", nil)
+	must("catalog.Node", err)
+	check("the node is gone", true, node == nil)
+}
+
 func watches(c *api.Client) {
 	_, meta, err := c.Health().Service("go", "", false, nil)
 	must("health.Service", err)
@@ -149,6 +185,7 @@ func main() {
 	register(c.Agent())
 	reads(c)
 	checks(c)
+	catalog(c)
 	watches(c)
 	if failed {
 		os.Exit(1)
