@@ -199,6 +199,28 @@ Test(blocking, watchers_are_bounded_and_leave_without_trace)
 	cr_assert(strstr(one.body, "\"watchers\":0,"), "%s", one.body);
 }
 
+/* A connection that breaks says so otherwise than one that ends. */
+Test(blocking, a_reset_ends_a_watch)
+{
+	struct linger now = {.l_onoff = 1};
+	struct client c;
+
+	web("w1", 1);
+	watch(&c, WEB, "&wait=600s", current(WEB));
+	cr_assert_eq(setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	client_close(&c);
+	UNTIL(wm_api_counters(api)[WM_API_WATCH_LEFT] == 1);
+	UNTIL(wm_http_connections(server) <= 1);
+	/* what is pipelined behind a query that waits does not end it, nor hide the end */
+	watch(&c, WEB, "&wait=600s", current(WEB));
+	cr_assert_gt(send(c.fd, "GET / HTTP/1.1\r\n", 16, 0), 0);
+	turns(5);
+	cr_assert_eq(wm_api_counters(api)[WM_API_WATCH_LEFT], 1);
+	cr_assert_eq(setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	client_close(&c);
+	UNTIL(wm_api_counters(api)[WM_API_WATCH_LEFT] == 2);
+}
+
 static void setup_many(void)
 {
 	api_setup();

@@ -58,7 +58,7 @@ struct wm_http_param {
 struct wm_http_request {
 	struct evhttp_request *ev;
 	struct wm_http_conn *conn;
-	struct event *closed; /* the client closed its end; NULL: not watched */
+	bool watched; /* whether its client closes its end: by the server's `gone` */
 	void (*on_abort)(void *arg);
 	void *abort_arg;
 	struct wm_buf head; /* lines of the answer's head: "Name: value\r\n" */
@@ -91,6 +91,8 @@ struct wm_http_server {
 	struct event *reword; /* and at those that `spoke` */
 	struct event *finish; /* and at those whose answer was `sent` */
 	struct wm_http_conns sent;
+	int gone_fd;		/* epoll of the sockets of kept requests */
+	struct event *gone;	/* one of them ended */
 	bool paused;		/* not now: more answers are to go out first */
 	struct wm_timer *sweep; /* looks for deadlines */
 	uint64_t sweep_ms;
@@ -108,6 +110,8 @@ void wm_http_hold(struct wm_http_conn *c, size_t n);
 void wm_http_reword(struct wm_http_conn *c);
 /** The connection behind a request; admits it first if it is new. NULL: unknown. */
 struct wm_http_conn *wm_http_conn_of(struct wm_http_server *s, struct evhttp_connection *evcon);
+/** A client of a kept request closed its end, or its connection broke. */
+void wm_http_on_gone(evutil_socket_t fd, short what, void *server);
 /** Tell evhttp of the answers that were sent; their connections take the next request. */
 void wm_http_finish(struct wm_http_server *s);
 /** The client of a kept request is gone: run its callback and free it. */

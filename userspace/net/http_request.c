@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 
-#define TEXT_MAX 1024	    /* octets of a one-sentence answer; longer ones are cut */
-#define HEAD_MAX (16 << 10) /* octets of an answer's head: ours have some 500 */
+#define TEXT_MAX   1024	      /* octets of a one-sentence answer; longer ones are cut */
+#define GONE_BATCH 64	      /* clients that left, of one turn of the loop */
+#define HEAD_MAX   (16 << 10) /* octets of an answer's head: ours have some 500 */
 
 static const struct {
 	enum evhttp_cmd_type ev;
@@ -402,12 +404,20 @@ long wm_http_peer_uid(const struct wm_http_request *r)
 /* --- answering ----------------------------------------------------------------------------------
  */
 
+static void unwatch(struct wm_http_request *r)
+{
+	if (r->watched)
+		epoll_ctl(r->conn->server->gone_fd, EPOLL_CTL_DEL, bufferevent_getfd(r->conn->bev),
+			  NULL);
+	r->watched = false;
+}
+
 static void request_free(struct wm_http_request *r)
 {
-	if (r->conn)
+	if (r->conn) {
+		unwatch(r);
 		r->conn->request = NULL;
-	if (r->closed)
-		event_free(r->closed);
+	}
 	free(r->params);
 	wm_buf_done(&r->head);
 	free(r);
@@ -689,6 +699,7 @@ void wm_http_request_abort(struct wm_http_request *r)
 	struct evhttp_request *ev = r->ev;
 
 	c->server->counters[WM_HTTP_ABORTED]++;
+	unwatch(r);
 	c->request = NULL;
 	r->conn = NULL;
 	if (r->on_abort)
@@ -699,29 +710,36 @@ void wm_http_request_abort(struct wm_http_request *r)
 		evhttp_request_free(ev);
 }
 
-static void on_client_closed(evutil_socket_t fd, short what, void *arg)
+void wm_http_on_gone(evutil_socket_t fd, short what, void *server)
 {
-	struct wm_http_request *r = arg;
+	struct epoll_event ev;
 
-	(void)fd;
 	(void)what;
-	evhttp_connection_free(r->conn->evcon);
+	(void)server;
+	/* one by one: what is run for one may end others */
+	for (int n = 0; n < GONE_BATCH && epoll_wait(fd, &ev, 1, 0) == 1; n++) {
+		struct wm_http_request *r = ev.data.ptr;
+
+		evhttp_connection_free(r->conn->evcon);
+	}
 }
 
 void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *arg)
 {
 	struct wm_http_conn *c = r->conn;
 	enum wm_http_method m = wm_http_method(r);
+	struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT};
 
 	r->on_abort = fn;
 	r->abort_arg = arg;
-	if (r->closed || m == WM_PUT || m == WM_POST || m == WM_DELETE)
+	if (r->watched || m == WM_PUT || m == WM_POST || m == WM_DELETE)
 		return;
 	/* evhttp does not read while a request is served, and must not: it would exit on what is
-	 * pipelined. EV_CLOSED sees the end without reading. */
-	r->closed = event_new(wm_loop_base(c->server->loop), bufferevent_getfd(c->bev), EV_CLOSED,
-			      on_client_closed, r);
-	if (!r->closed || event_add(r->closed, NULL))
+	 * pipelined. EPOLLRDHUP sees the end without reading. Not by an event of libevent's: that
+	 * makes of a reset one that it was not asked for, and asks again at once, for ever. */
+	ev.data.ptr = r;
+	r->watched = !epoll_ctl(c->server->gone_fd, EPOLL_CTL_ADD, bufferevent_getfd(c->bev), &ev);
+	if (!r->watched)
 		c->server->counters[WM_HTTP_NO_MEMORY]++;
 }
 

@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -404,15 +405,21 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 	TAILQ_INIT(&s->fresh);
 	TAILQ_INIT(&s->conns);
 	TAILQ_INIT(&s->sent);
+	s->gone_fd = -1;
 	s->http = evhttp_new(wm_loop_base(l));
 	s->by_bev = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->peers = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
 	s->admit = event_new(wm_loop_base(l), -1, 0, on_admit, s);
 	s->reword = event_new(wm_loop_base(l), -1, 0, on_reword, s);
+	s->gone_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->gone_fd >= 0)
+		s->gone = event_new(wm_loop_base(l), s->gone_fd, EV_READ | EV_PERSIST,
+				    wm_http_on_gone, s);
 	s->finish = event_new(wm_loop_base(l), -1, 0, on_finish, s);
 	s->sweep = wm_timer_new(l, on_sweep, s);
 	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->reword || !s->finish ||
-	    !s->sweep || wm_timer_arm(s->sweep, s->sweep_ms)) {
+	    !s->sweep || !s->gone || event_add(s->gone, NULL) ||
+	    wm_timer_arm(s->sweep, s->sweep_ms)) {
 		wm_http_server_free(s);
 		return NULL;
 	}
@@ -468,6 +475,10 @@ void wm_http_server_free(struct wm_http_server *s)
 		event_free(s->reword);
 	if (s->finish)
 		event_free(s->finish);
+	if (s->gone)
+		event_free(s->gone);
+	if (s->gone_fd >= 0)
+		close(s->gone_fd);
 	wm_timer_free(s->sweep);
 	wm_map_free(s->by_bev);
 	wm_map_free(s->peers);
