@@ -33,10 +33,7 @@ static struct wm_filter *compile(const char *text)
 	struct wm_filter *f;
 	struct wm_err e = {0};
 
-	/* what the one kind has no name for, the other has */
-	if (wm_filter_compile(text, WM_FILTER_SERVICE, &f, &e))
-		cr_assert_eq(wm_filter_compile(text, WM_FILTER_MESH, &f, &e), 0, "%s: %s", text,
-			     e.text);
+	cr_assert_eq(wm_filter_compile(text, WM_FILTER_SERVICE, &f, &e), 0, "%s: %s", text, e.text);
 	return f;
 }
 
@@ -92,15 +89,6 @@ static void expect_same(const char *text)
 		  (unsigned long long)a.count, (unsigned long long)b.count);
 }
 
-static void add_able(const char *id, const char *capabilities)
-{
-	struct wm_pair meta = {mut("capabilities"), mut(capabilities)};
-	struct wm_instance_draft d = {
-		.id = id, .name = "web", .port = 80, .meta = &meta, .meta_count = 1};
-
-	cr_assert_eq(put_draft(registry, &d), 0);
-}
-
 static void add(const char *id, const char *name, const char *tag, const char *version)
 {
 	struct wm_pair meta = {mut("version"), mut(version)};
@@ -113,35 +101,6 @@ static void add(const char *id, const char *name, const char *tag, const char *v
 				      .meta_count = version ? 1 : 0};
 
 	cr_assert_eq(put_draft(registry, &d), 0);
-}
-
-Test(index, words_of_the_meshs_lists_are_values)
-{
-	struct wm_index_query q;
-	struct seen s;
-
-	add_able("a", "grpc,http2");
-	add_able("b", " http2 , grpc-web,,http2");
-	add_able("c", "");
-	add("d", "db", NULL, "7");
-	q = select_all("grpc in Capabilities", &s);
-	cr_assert(q.indexed && !q.asked && s.count == 1);
-	q = select_all("http2 in Capabilities", &s);
-	cr_assert(q.indexed && !q.asked && s.count == 2);
-	q = select_all("Version == \"7\"", &s);
-	cr_assert(q.indexed && !q.asked && s.count == 1);
-	expect_same("http2 not in Capabilities");
-	expect_same("Capabilities is empty");
-	expect_same("Capabilities is not empty and grpc in Capabilities");
-	select_all("Capabilities is empty", &s);
-	cr_assert_eq(s.count, 2);
-	add_able("b", "grpc");
-	select_all("http2 in Capabilities", &s);
-	cr_assert_eq(s.count, 1);
-	del(registry, "a");
-	del(registry, "b");
-	q = select_all("grpc in Capabilities", &s);
-	cr_assert(q.indexed && s.count == 0);
 }
 
 Test(index, selects_by_name_tag_key_and_value)

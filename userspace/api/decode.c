@@ -399,21 +399,6 @@ static int collect_checks(struct decoder *d, struct raw_service *s)
 	return 0;
 }
 
-int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
-		  struct wm_instance_draft *ret)
-{
-	struct raw_service s;
-	int err;
-
-	memset(&s, 0, sizeof(s));
-	err = get_checks(d, f, v, &s);
-	if (!err)
-		err = collect_checks(d, &s);
-	ret->checks = s.d.checks;
-	ret->checks_count = s.d.checks_count;
-	return err;
-}
-
 /* --- bodies ------------------------------------------------------------------------------------
  */
 

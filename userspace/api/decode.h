@@ -24,9 +24,6 @@ int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 /** Body of /v1/agent/check/update/:id. @p ret_output is "" when there is none. */
 int wm_decode_check_update(const char *body, size_t len, struct wm_decoded **ret,
 			   enum wm_status *ret_status, const char **ret_output, struct wm_err *e);
-/** Body of PUT /v1/waymark/instances/:id. @p ret is set also on failure. */
-int wm_decode_mesh(const char *body, size_t len, struct wm_decoded **ret,
-		   struct wm_instance_draft *ret_draft, struct wm_err *e);
 
 /* Writes of the catalog that a body asks for; they point into the result. */
 struct wm_catalog {

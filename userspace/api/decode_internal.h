@@ -85,10 +85,6 @@ int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to
 /** A list of texts, in a block of the result. */
 int wm_dec_list(struct decoder *d, const struct field *f, json_t *v, const char ***ret);
 
-/** A list of checks, judged one by one, into a draft. */
-int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
-		  struct wm_instance_draft *ret);
-
 /* An object of strings. */
 struct wm_dec_pairs {
 	struct wm_pair *at;

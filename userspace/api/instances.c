@@ -22,7 +22,7 @@ static bool put_instance(void *arg, const struct wm_instance *i)
 
 	if (!s->left)
 		return true; /* counted all the same */
-	wm_encode_native_entry(s->j, &s->e, i);
+	wm_encode_health_entry(s->j, &s->e, i);
 	s->left--;
 	s->returned++;
 	return true;
@@ -106,7 +106,7 @@ void wm_native_instances(struct wm_call *c)
 	struct wm_index_query q = {0};
 	uint64_t index;
 
-	if (!wm_params_filter(c, WM_FILTER_MESH, &filter) || !read_limit(c, &s.left) ||
+	if (!wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &filter) || !read_limit(c, &s.left) ||
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	if (wm_http_query(c->req, "explain")) {

@@ -219,10 +219,6 @@ void wm_encode_service(struct wm_json *j, const struct wm_instance *i); /* the c
 void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** Element of /v1/health/service/:name. The node, the same in all, is made once an answer. */
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
-/** The same and what Waymark's own lists have beside. */
-void wm_encode_native_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
-/** Key and object of what the mesh knows of an instance. */
-void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check that a node with an agent has in Consul: we are alive, or would not answer. */
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);

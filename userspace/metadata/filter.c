@@ -2,7 +2,6 @@
 /* filter.c - binds the terms of a parsed filter to fields, and asks rows. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "internal.h"
-#include "mesh.h"
 #include "userspace/base/util.h"
 
 #include <errno.h>
@@ -31,11 +30,9 @@ static bool op_fits(enum wm_filter_op op, enum wm_field_type type)
 	case WM_OP_EQUAL:
 		return type == WM_FIELD_STRING || type == WM_FIELD_NUMBER || type == WM_FIELD_BOOL;
 	case WM_OP_IN:
-		return type == WM_FIELD_STRING || type == WM_FIELD_LIST || type == WM_FIELD_MAP ||
-		       type == WM_FIELD_WORDS;
+		return type == WM_FIELD_STRING || type == WM_FIELD_LIST || type == WM_FIELD_MAP;
 	case WM_OP_EMPTY:
-		return type == WM_FIELD_LIST || type == WM_FIELD_MAP || type == WM_FIELD_CHECKS ||
-		       type == WM_FIELD_WORDS;
+		return type == WM_FIELD_LIST || type == WM_FIELD_MAP || type == WM_FIELD_CHECKS;
 	default:
 		return type == WM_FIELD_STRING;
 	}
@@ -245,18 +242,6 @@ static bool list_fits(struct wm_filter *f, const struct wm_term *t, const struct
 	return false;
 }
 
-static bool words_fit(struct wm_filter *f, const struct wm_term *t, const char *list)
-{
-	size_t len;
-
-	if (!list)
-		list = "";
-	f->steps += strlen(list) / 16; /* it is read to the end */
-	if (wm_op_plain(t->op) == WM_OP_EMPTY)
-		return !wm_mesh_word(&list, &len);
-	return wm_mesh_has_word(list, t->value);
-}
-
 /* The term without its "not". */
 static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		       const struct wm_filter_row *row, const struct wm_check *check)
@@ -273,8 +258,6 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		return wm_field_number(t->field, t->key, row, &n) && n == t->number;
 	case WM_FIELD_LIST:
 		return list_fits(f, t, row, check);
-	case WM_FIELD_WORDS:
-		return words_fit(f, t, wm_field_string(t->field, t->key, row, check));
 	case WM_FIELD_MAP:
 		return wm_op_plain(t->op) == WM_OP_EMPTY
 			       ? wm_field_map_empty(t->field, row)
@@ -318,7 +301,7 @@ static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct
 	switch ((int)t->kind) {
 	case WM_TREE_TERM:
 		term = &f->terms[t->term];
-		if ((f->kind == WM_FILTER_HEALTH_SERVICE || f->kind == WM_FILTER_MESH) &&
+		if (f->kind == WM_FILTER_HEALTH_SERVICE &&
 		    term->field->source >= WM_SRC_CHECK_FIRST_)
 			return any_check_fits(f, term, row);
 		return term_fits(f, term, row, row->check);

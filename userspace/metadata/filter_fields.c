@@ -2,7 +2,6 @@
 /* filter_fields.c - which selectors there are, and where their values stand. The names are those of
  * the answers: Consul's. */
 #include "internal.h"
-#include "mesh.h"
 
 #include <string.h>
 
@@ -11,67 +10,56 @@
 #define BOOL   WM_FIELD_BOOL
 #define LIST   WM_FIELD_LIST
 #define MAP    WM_FIELD_MAP
-#define WORDS  WM_FIELD_WORDS
 #define SRC(x) WM_SRC_##x
 
 /* The same object has other names in other answers: P stands before each. */
 #define NODE_FIELDS(P, META)                                                                       \
-	{P "ID", STR, SRC(NODE_ID), NULL}, {P "Node", STR, SRC(NODE_NAME), NULL},                  \
-		{P "Address", STR, SRC(NODE_ADDRESS), NULL},                                       \
-		{P "Datacenter", STR, SRC(DATACENTER), NULL},                                      \
-		{P "TaggedAddresses", MAP, SRC(NODE_TAGGED), NULL},                                \
-		{P "TaggedAddresses.*", STR, SRC(NODE_TAGGED), NULL},                              \
-		{P META, MAP, SRC(NODE_META), NULL},                                               \
+	{P "ID", STR, SRC(NODE_ID)}, {P "Node", STR, SRC(NODE_NAME)},                              \
+		{P "Address", STR, SRC(NODE_ADDRESS)}, {P "Datacenter", STR, SRC(DATACENTER)},     \
+		{P "TaggedAddresses", MAP, SRC(NODE_TAGGED)},                                      \
+		{P "TaggedAddresses.*", STR, SRC(NODE_TAGGED)}, {P META, MAP, SRC(NODE_META)},     \
 	{                                                                                          \
-		P META ".*", STR, SRC(NODE_META), NULL                                             \
+		P META ".*", STR, SRC(NODE_META)                                                   \
 	}
 #define SERVICE_FIELDS(P, SERVICE)                                                                 \
-	{P "ID", STR, SRC(ID), NULL}, {P SERVICE, STR, SRC(NAME), NULL},                           \
-		{P "Tags", LIST, SRC(TAGS), NULL}, {P "Address", STR, SRC(ADDRESS), NULL},         \
-		{P "Port", NUM, SRC(PORT), NULL}, {P "Meta", MAP, SRC(META), NULL},                \
-		{P "Meta.*", STR, SRC(META), NULL}, {P "TaggedAddresses", MAP, SRC(TAGGED), NULL}, \
-		{P "TaggedAddresses.*.Address", STR, SRC(TAGGED), NULL},                           \
-		{P "TaggedAddresses.*.Port", NUM, SRC(TAGGED_PORT), NULL},                         \
-		{P "Weights.Passing", NUM, SRC(WEIGHT_PASSING), NULL},                             \
-		{P "Weights.Warning", NUM, SRC(WEIGHT_WARNING), NULL},                             \
-		{P "EnableTagOverride", BOOL, SRC(TAG_OVERRIDE), NULL},                            \
-		{P "Kind", STR, SRC(NOTHING), NULL}, {P "SocketPath", STR, SRC(NOTHING), NULL},    \
+	{P "ID", STR, SRC(ID)}, {P SERVICE, STR, SRC(NAME)}, {P "Tags", LIST, SRC(TAGS)},          \
+		{P "Address", STR, SRC(ADDRESS)}, {P "Port", NUM, SRC(PORT)},                      \
+		{P "Meta", MAP, SRC(META)}, {P "Meta.*", STR, SRC(META)},                          \
+		{P "TaggedAddresses", MAP, SRC(TAGGED)},                                           \
+		{P "TaggedAddresses.*.Address", STR, SRC(TAGGED)},                                 \
+		{P "TaggedAddresses.*.Port", NUM, SRC(TAGGED_PORT)},                               \
+		{P "Weights.Passing", NUM, SRC(WEIGHT_PASSING)},                                   \
+		{P "Weights.Warning", NUM, SRC(WEIGHT_WARNING)},                                   \
+		{P "EnableTagOverride", BOOL, SRC(TAG_OVERRIDE)}, {P "Kind", STR, SRC(NOTHING)},   \
+		{P "SocketPath", STR, SRC(NOTHING)},                                               \
 	{                                                                                          \
-		P "Connect.Native", BOOL, SRC(NOTHING), NULL                                       \
+		P "Connect.Native", BOOL, SRC(NOTHING)                                             \
 	}
 #define CHECK_FIELDS(P)                                                                            \
-	{P "CheckID", STR, SRC(CHECK_ID), NULL}, {P "Name", STR, SRC(CHECK_NAME), NULL},           \
-		{P "Node", STR, SRC(CHECK_NODE), NULL}, {P "Notes", STR, SRC(CHECK_NOTES), NULL},  \
-		{P "Output", STR, SRC(CHECK_OUTPUT), NULL},                                        \
-		{P "Status", STR, SRC(CHECK_STATUS), NULL},                                        \
-		{P "Type", STR, SRC(CHECK_TYPE), NULL},                                            \
-		{P "ServiceID", STR, SRC(CHECK_SERVICE_ID), NULL},                                 \
-		{P "ServiceName", STR, SRC(CHECK_SERVICE_NAME), NULL},                             \
+	{P "CheckID", STR, SRC(CHECK_ID)}, {P "Name", STR, SRC(CHECK_NAME)},                       \
+		{P "Node", STR, SRC(CHECK_NODE)}, {P "Notes", STR, SRC(CHECK_NOTES)},              \
+		{P "Output", STR, SRC(CHECK_OUTPUT)}, {P "Status", STR, SRC(CHECK_STATUS)},        \
+		{P "Type", STR, SRC(CHECK_TYPE)}, {P "ServiceID", STR, SRC(CHECK_SERVICE_ID)},     \
+		{P "ServiceName", STR, SRC(CHECK_SERVICE_NAME)},                                   \
 	{                                                                                          \
-		P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS), NULL                               \
+		P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS)                                     \
 	}
 
 #define PEER(P)                                                                                    \
 	{                                                                                          \
-		P "PeerName", STR, SRC(NOTHING), NULL                                              \
+		P "PeerName", STR, SRC(NOTHING)                                                    \
 	}
 
 static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER("")};
 static const struct wm_field catalog[] = {NODE_FIELDS("", "NodeMeta"),
 					  SERVICE_FIELDS("Service", "Name"), PEER("")};
 static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), PEER("")};
-#define ENTRY_FIELDS                                                                               \
-	NODE_FIELDS("Node.", "Meta"), PEER("Node."), SERVICE_FIELDS("Service.", "Service"),        \
-		PEER("Service."), {"Checks", WM_FIELD_CHECKS, SRC(CHECKS), NULL},                  \
-		CHECK_FIELDS("Checks.")
-static const struct wm_field entries[] = {ENTRY_FIELDS};
-static const struct wm_field mesh[] = {ENTRY_FIELDS,
-				       {"Version", STR, SRC(META), WM_MESH_VERSION},
-				       {"Environment", STR, SRC(META), WM_MESH_ENVIRONMENT},
-				       {"Region", STR, SRC(META), WM_MESH_REGION},
-				       {"Zone", STR, SRC(META), WM_MESH_ZONE},
-				       {"Capabilities", WORDS, SRC(META), WM_MESH_CAPABILITIES},
-				       {"Dependencies", WORDS, SRC(META), WM_MESH_DEPENDENCIES}};
+static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
+					  PEER("Node."),
+					  SERVICE_FIELDS("Service.", "Service"),
+					  PEER("Service."),
+					  {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
+					  CHECK_FIELDS("Checks.")};
 static const struct wm_field checks[] = {CHECK_FIELDS(""), PEER("")};
 
 static const struct {
@@ -83,7 +71,6 @@ static const struct {
 	[WM_FILTER_SERVICE] = {services, sizeof(services) / sizeof(*services)},
 	[WM_FILTER_HEALTH_SERVICE] = {entries, sizeof(entries) / sizeof(*entries)},
 	[WM_FILTER_CHECK] = {checks, sizeof(checks) / sizeof(*checks)},
-	[WM_FILTER_MESH] = {mesh, sizeof(mesh) / sizeof(*mesh)},
 };
 
 static bool path_fits(const char *pattern, const struct wm_term *t, const char **ret_key)
@@ -108,11 +95,8 @@ const struct wm_field *wm_field_find(enum wm_filter_kind kind, const struct wm_t
 {
 	for (unsigned i = 0; i < kinds[kind].count; i++) {
 		*ret_key = NULL;
-		if (!path_fits(kinds[kind].fields[i].path, t, ret_key))
-			continue;
-		if (kinds[kind].fields[i].key)
-			*ret_key = kinds[kind].fields[i].key;
-		return &kinds[kind].fields[i];
+		if (path_fits(kinds[kind].fields[i].path, t, ret_key))
+			return &kinds[kind].fields[i];
 	}
 	return NULL;
 }

@@ -3,7 +3,6 @@
 #include "index.h"
 
 #include "internal.h"
-#include "mesh.h"
 
 #include <errno.h>
 #include <roaring/roaring.h>
@@ -16,13 +15,7 @@
 #define KEY_MAX	    (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
 
 /* What an entry is about; the first octet of its key. */
-enum about {
-	ABOUT_NAME = 'n',
-	ABOUT_TAG = 't',
-	ABOUT_KEY = 'k',
-	ABOUT_PAIR = 'p',
-	ABOUT_WORD = 'w' /* of a list of the mesh */
-};
+enum about { ABOUT_NAME = 'n', ABOUT_TAG = 't', ABOUT_KEY = 'k', ABOUT_PAIR = 'p' };
 
 /* The instances that have a value. Most values that many instances have are few, but an id in the
  * metadata makes as many values as instances: a single number needs no bitmap. */
@@ -132,23 +125,6 @@ static int remove_value(struct wm_index *x, const struct key *k, uint32_t number
 	return 0;
 }
 
-static int each_word(struct wm_index *x, const struct wm_pair *p, uint32_t number, value_fn fn)
-{
-	char word[WM_META_VALUE_MAX + 1];
-	const char *at = p->value, *w;
-	struct key k;
-	size_t len;
-	int err = 0;
-
-	while ((w = wm_mesh_word(&at, &len))) {
-		memcpy(word, w, len); /* a value is no longer */
-		word[len] = '\0';
-		key_make(&k, ABOUT_WORD, p->key, word);
-		err |= fn(x, &k, number);
-	}
-	return err;
-}
-
 /* Everything about an instance that is indexed. @return the worst of what fn returned. */
 static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
 {
@@ -166,8 +142,6 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 		err |= fn(x, &k, number);
 		key_make(&k, ABOUT_PAIR, i->meta[n].key, i->meta[n].value);
 		err |= fn(x, &k, number);
-		if (wm_mesh_is_list(i->meta[n].key))
-			err |= each_word(x, &i->meta[n], number, fn);
 	}
 	return err;
 }
@@ -319,8 +293,6 @@ static bool term_key(const struct wm_term *t, struct key *k)
 		key_make(k, ABOUT_PAIR, t->key, t->value);
 	else if (t->op == WM_OP_IN && f->source == WM_SRC_TAGS)
 		key_make(k, ABOUT_TAG, t->value, NULL);
-	else if (t->op == WM_OP_IN && f->type == WM_FIELD_WORDS)
-		key_make(k, ABOUT_WORD, t->key, t->value);
 	else if (t->op == WM_OP_IN && f->source == WM_SRC_META && f->type == WM_FIELD_MAP)
 		key_make(k, ABOUT_KEY, t->value, NULL);
 	else

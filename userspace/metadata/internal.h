@@ -32,7 +32,6 @@ enum wm_field_type {
 	WM_FIELD_NUMBER,
 	WM_FIELD_BOOL,
 	WM_FIELD_LIST,
-	WM_FIELD_WORDS, /* a list in one text, see mesh.h */
 	WM_FIELD_MAP,
 	WM_FIELD_CHECKS
 };
@@ -75,7 +74,6 @@ struct wm_field {
 	const char *path; /* dotted; "*" takes any part: the key of a map */
 	enum wm_field_type type;
 	enum wm_field_source source;
-	const char *key; /* of a map's element that has a selector of its own; else NULL */
 };
 
 /* A comparison. Strings belong to it. */
