@@ -24,6 +24,7 @@ static void put_entry(struct wm_json *j, struct wm_encode *e, const struct wm_ap
 	wm_json_open(j, '{');
 	wm_encode_health_members(j, e, i);
 	wm_encode_life(j, a, i);
+	wm_encode_mesh(j, i);
 	wm_json_close(j, '}');
 }
 
@@ -117,7 +118,7 @@ void wm_native_instances(struct wm_call *c)
 	struct wm_index_query q = {0};
 	uint64_t index;
 
-	if (!wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &filter) || !read_limit(c, &s.left) ||
+	if (!wm_params_filter(c, WM_FILTER_NATIVE, &filter) || !read_limit(c, &s.left) ||
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	if (wm_http_query(c->req, "explain")) {

@@ -261,6 +261,10 @@ enum wm_scripts wm_api_scripts(const struct wm_call *c);
 /** Members of an instance: what is stated, what follows of it, its drain. */
 void wm_encode_life(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i);
 
+/* --- mesh.c --- */
+/** Members of an instance: its metadata with a meaning, see metadata/mesh.h. */
+void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
+
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
 #include "routes.def"
