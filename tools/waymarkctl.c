@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 10000       /* ms: the agent answers in one */
-#define ANSWER_MAX (64u << 20) /* octets of an answer */
-#define NAME_MAX_  256	       /* octets of a name on the command line */
+#define TIMEOUT_MS   10000	 /* ms: the agent answers in one */
+#define ANSWER_MAX   (64u << 20) /* octets of an answer */
+#define DURATION_MAX 32		 /* octets of a duration on the command line */
+#define NAME_MAX_    256	 /* octets of a name on the command line */
 
 static int run_get(const struct ctl *c, const char *path);
 static int cmd_status(const struct ctl *c, const char *arg)
@@ -58,6 +59,54 @@ static int cmd_resolve(const struct ctl *c, const char *arg)
 	return run_get(c, path);
 }
 
+/* "/v1/waymark/instances/<id><tail>". @return false: no id. */
+static bool instance_path(char *path, size_t cap, const char *id, const char *tail)
+{
+	size_t at = (size_t)snprintf(path, cap, "/v1/waymark/instances/");
+
+	if (!*id || strlen(id) > NAME_MAX_) {
+		fprintf(stderr, "waymarkctl: an id of 1 to %d octets is wanted\n", NAME_MAX_);
+		return false;
+	}
+	at += ctl_escape(path + at, cap - at, id);
+	snprintf(path + at, cap - at, "%s", tail);
+	return true;
+}
+
+static int cmd_instance(const struct ctl *c, const char *arg)
+{
+	char path[3 * NAME_MAX_ + 64];
+
+	return instance_path(path, sizeof(path), arg, "") ? run_get(c, path) : 2;
+}
+
+static int cmd_drain(const struct ctl *c, const char *arg)
+{
+	char path[3 * NAME_MAX_ + 64 + 3 * DURATION_MAX] = "",
+					   tail[3 * DURATION_MAX + 16] = "/drain";
+	size_t at = strlen(tail);
+
+	if (c->deadline && strlen(c->deadline) > DURATION_MAX) {
+		fprintf(stderr, "waymarkctl: --deadline: a duration such as 30s is wanted\n");
+		return 2;
+	}
+	if (c->deadline) {
+		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "?deadline=");
+		ctl_escape(tail + at, sizeof(tail) - at, c->deadline);
+	}
+	if (!instance_path(path, sizeof(path), arg, tail))
+		return 2;
+	if (!ctl_call(c, "PUT", path, TIMEOUT_MS, NULL, NULL))
+		return 1;
+	if (c->json)
+		puts("{}");
+	else
+		printf("%s takes no new connections and leaves with its last one; see: waymarkctl "
+		       "instance %s\n",
+		       arg, arg);
+	return 0;
+}
+
 static int cmd_detach(const struct ctl *c, const char *arg)
 {
 	struct wm_err e = {0};
@@ -88,6 +137,9 @@ static int cmd_doctor(const struct ctl *c, const char *arg)
 	X("status", NULL, cmd_status, "version, registry, data plane, occupancy, counters")        \
 	X("services", NULL, cmd_services, "services: virtual addresses, backends, health")         \
 	X("resolve", "NAME", cmd_resolve, "what DNS and connect() make of a service now")          \
+	X("instance", "ID", cmd_instance, "an instance: state, drain, open connections")           \
+	X("drain", "ID", cmd_drain,                                                                \
+	  "no new connections, gone with the last or at --deadline (30s)")                         \
 	X("maps", NULL, cmd_maps, "maps and programs in the kernel: ids, occupancy, memory")       \
 	X("snapshot save", "FILE", ctl_snapshot_save, "the whole registry into a file, verified")  \
 	X("snapshot verify", "FILE", ctl_snapshot_verify, "read all of a snapshot: is it good?")   \
@@ -120,6 +172,7 @@ static void usage(FILE *out)
 	      "  -p, --pin-dir DIR  pins of the agent (/sys/fs/bpf/waymark), for detach and "
 	      "doctor\n"
 	      "  -j, --json         print JSON\n"
+	      "      --deadline DURATION   drain: deregister then, whatever is open (30s)\n"
 	      "      --offline      snapshot restore: write the store itself, no agent may run\n"
 	      "      --data-dir DIR its directory (node.data_dir of the agent)\n"
 	      "      --reference    print the page of all commands in Markdown\n"
@@ -257,10 +310,11 @@ static int run_get(const struct ctl *c, const char *path)
 }
 
 /* --- command line ----------------------------------------------------------------------------- */
-enum { OPT_REFERENCE = 256, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR };
+enum { OPT_REFERENCE = 256, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR, OPT_DEADLINE };
 static const struct option options[] = {{"agent", required_argument, NULL, 'a'},
 					{"pin-dir", required_argument, NULL, 'p'},
 					{"json", no_argument, NULL, 'j'},
+					{"deadline", required_argument, NULL, OPT_DEADLINE},
 					{"offline", no_argument, NULL, OPT_OFFLINE},
 					{"data-dir", required_argument, NULL, OPT_DATA_DIR},
 					{"reference", no_argument, NULL, OPT_REFERENCE},
@@ -287,6 +341,9 @@ static int parse(int argc, char **argv, struct ctl *c)
 		case 'h':
 			usage(stdout);
 			return 0;
+		case OPT_DEADLINE:
+			c->deadline = optarg;
+			break;
 		case OPT_OFFLINE:
 			c->offline = true;
 			break;

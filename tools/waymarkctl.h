@@ -10,6 +10,7 @@ struct ctl {
 	const char *agent; /* "http://host:port" or "unix:/path" */
 	const char *pin_dir;
 	bool json;
+	const char *deadline; /* of a drain, NULL: the default */
 	bool offline;	      /* restore without an agent, into: */
 	const char *data_dir; /* NULL: not given */
 };

@@ -44,6 +44,7 @@ struct wm_agent {
 	struct wm_resolution *resolution;
 	struct wm_index *index;
 	struct wm_health *health;
+	struct wm_drains *drains;
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_api *api;
@@ -519,6 +520,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .registry = a->registry,
 				   .health = a->health,
 				   .tables = a->tables,
+				   .drains = a->drains,
 				   .index = a->index,
 				   .keep = a->keep,
 				   .snapshot_max = s->store_snapshot_max,
@@ -627,6 +629,12 @@ static void on_indexing(void *arg)
 		(unsigned long long)(wm_clock_ms() - a->indexing_ms));
 }
 
+static int start_drains(struct wm_agent *a, struct wm_err *e)
+{
+	a->drains = wm_drains_new(a->loop, a->registry, a->tables, a->plane);
+	return a->drains ? 0 : wm_err_set(e, -ENOMEM, "out of memory: drains");
+}
+
 /* Built after the start, in slices: until it is, a filter looks at every row. */
 static int start_index(struct wm_agent *a, struct wm_err *e)
 {
@@ -646,11 +654,11 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},	{"address", find_address},
-		     {"loop", start_loop},	{"registry", start_registry},
-		     {"tables", start_tables},	{"health", start_health},
-		     {"index", start_index},	{"dns", start_dns},
-		     {"snapshots", start_keep}, {"http", start_http}};
+	} steps[] = {
+		{"name", find_name},	      {"address", find_address}, {"loop", start_loop},
+		{"registry", start_registry}, {"tables", start_tables},	 {"drains", start_drains},
+		{"health", start_health},     {"index", start_index},	 {"dns", start_dns},
+		{"snapshots", start_keep},    {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -700,6 +708,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
+	wm_drains_free(a->drains);
 	wm_resolution_free(a->resolution);
 	wm_index_free(a->index);
 	wm_tables_free(a->tables);

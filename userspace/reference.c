@@ -18,6 +18,7 @@ static const struct row kernel_rows[] = {WM_COUNTERS(X){0}};
 static const struct row dns_rows[] = {WM_DNS_COUNTERS(X){0}};
 static const struct row http_rows[] = {WM_HTTP_COUNTERS(X){0}};
 static const struct row api_rows[] = {WM_API_COUNTERS(X){0}};
+static const struct row drain_rows[] = {WM_DRAIN_COUNTERS(X){0}};
 #undef X
 
 static const struct {
@@ -58,6 +59,7 @@ static void counters(FILE *out)
 	rows(out, "DNS server", dns_rows);
 	rows(out, "HTTP server", http_rows);
 	rows(out, "API", api_rows);
+	rows(out, "Drains", drain_rows);
 }
 
 static void list_errors(FILE *out)

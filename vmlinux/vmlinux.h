@@ -52,6 +52,8 @@ enum bpf_map_type {
 #define SOCK_STREAM   1
 #define SOCK_DGRAM    2
 #define ECONNREFUSED  111
+#define TCP_TIME_WAIT 6
+#define TCP_CLOSE     7
 
 struct ethhdr {
 	__u8 h_dest[6], h_source[6];
@@ -102,5 +104,29 @@ struct bpf_sock_addr {
 		__u64 : 64;
 	} __attribute__((aligned(8)));
 };
+
+/* The kernel's own: where the fields are is found when the program is loaded. */
+#define WM_CORE __attribute__((preserve_access_index))
+struct sock_common {
+	volatile unsigned char skc_state;
+} WM_CORE;
+
+struct sock {
+	struct sock_common __sk_common;
+} WM_CORE;
+
+struct seq_file;
+struct bpf_map;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} WM_CORE;
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+} WM_CORE;
 
 #endif

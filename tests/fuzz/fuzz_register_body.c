@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net registry metadata health resolution dns dataplane api */
-/* fuzz_register_body.c - bodies of PUT /v1/agent/service/register and of check updates. Whatever
- * the octets: the decoder stays inside them, a refusal has one sentence and a 4xx or the one 500
- * that Consul gives, and what is accepted can be judged by the registry's validation and be
- * registered in memory. The first octet chooses the kind of body. */
+/* fuzz_register_body.c - bodies of PUT /v1/agent/service/register, of PUT
+ * /v1/waymark/instances/:id, of checks and of check updates. Whatever the octets: the decoder stays
+ * inside them, a refusal has one sentence and a 4xx or the one 500 that Consul gives, and what is
+ * accepted can be judged by the registry's validation and be registered in memory. The first octet
+ * chooses the kind of body. */
 #include "userspace/api/decode.h"
 #include "userspace/registry/validate.h"
 
@@ -42,13 +43,14 @@ static struct wm_registry *registry_open(void)
 	return r;
 }
 
-static void register_body(const char *body, size_t len)
+static void register_body(const char *body, size_t len, bool native)
 {
 	struct wm_instance_draft draft;
 	struct wm_decoded *mem = NULL;
 	struct wm_err e = {0};
 	struct wm_registry *r;
-	int err = wm_decode_register(body, len, &mem, &draft, &e);
+	int err = native ? wm_decode_native(body, len, &mem, &draft, &e)
+			 : wm_decode_register(body, len, &mem, &draft, &e);
 
 	if (err) {
 		check_error(err, &e);
@@ -58,6 +60,11 @@ static void register_body(const char *body, size_t len)
 	check(mem != NULL);
 	check(draft.scripts == WM_SCRIPTS_REMOTE); /* a body cannot say that it is trusted */
 	draft.scripts = WM_SCRIPTS_ALLOWED;
+	if (native) {
+		check(!draft.id);
+		check(draft.lifecycle <= WM_LIFE_RUNNING && !draft.drain_until_ms);
+		draft.id = "a";
+	}
 	err = wm_draft_validate(&draft, &e);
 	if (err) {
 		check_error(err, &e);
@@ -130,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else if (data[0] == '?')
 		check_body(copy, size - 1);
 	else
-		register_body(copy, size - 1);
+		register_body(copy, size - 1, data[0] == '#');
 	free(copy);
 	return 0;
 }

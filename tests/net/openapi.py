@@ -123,8 +123,9 @@ for path, methods in sorted(paths.items()):
 # bodies: null is as good as left out, so each known key passes with it
 for path, fixed in (("/v1/agent/service/register", {"Name": "body"}),
                     ("/v1/agent/check/register", {"Name": "body", "TTL": "1h"}),
+                    ("/v1/waymark/instances/body", {"name": "body"}),
                     ("/v1/agent/check/update/c1", {"Status": "passing"})):
-    pattern = path.replace("/c1", "/{id}")
+    pattern = path.replace("/c1", "/{id}").replace("instances/body", "instances/{id}")
     operation = paths[pattern]["put"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     keys = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]["properties"]

@@ -91,7 +91,7 @@ Test(events, what_changes_reaches_who_listens)
 	cr_assert(strstr(
 		all.text,
 		"\"service\":\"web\",\"node\":\"n1\",\"instance\":\"w1\",\"address\":\"10.8.0.2\","
-		"\"port\":80,\"status\":\"critical\"}"));
+		"\"port\":80,\"status\":\"critical\",\"state\":\"unknown\"}"));
 	cr_assert(strstr(all.text, "event: status\n"));
 	cr_assert(strstr(all.text, "\"check\":{\"id\":\"c\",\"status\":\"passing\"}}"));
 	cr_assert(strstr(all.text, "event: instance-deleted\n"));

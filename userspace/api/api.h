@@ -3,6 +3,7 @@
  * One table of routes (routes.def): method, path, handler, text. Writes answer after the commit and
  * after the tables show the change. Threading: loop thread only. Spec: Consul HTTP API 1.21. */
 #pragma once
+#include "userspace/dataplane/drain.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/dns/server.h"
 #include "userspace/health/health.h"
@@ -47,6 +48,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_resolution *resolution;
 	struct wm_dns_server *dns;
 	struct wm_plane *plane;
+	struct wm_drains *drains; /* may be NULL */
 	const char *version, *domain;
 	bool scripts_local;	 /* who comes over the Unix socket may register script checks */
 	const char *plane_error; /* why there is no data plane, or NULL */

@@ -399,6 +399,21 @@ static int collect_checks(struct decoder *d, struct raw_service *s)
 	return 0;
 }
 
+int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
+		  const struct wm_check_draft **ret, unsigned *ret_count)
+{
+	struct raw_service s;
+	int err;
+
+	memset(&s, 0, sizeof(s));
+	err = get_checks(d, f, v, &s);
+	if (!err)
+		err = collect_checks(d, &s);
+	*ret = err ? NULL : s.d.checks;
+	*ret_count = err ? 0 : s.d.checks_count;
+	return err;
+}
+
 /* --- bodies ------------------------------------------------------------------------------------
  */
 
@@ -508,13 +523,11 @@ static void put_list(struct wm_json *j, const char *type, const char *items, con
 	wm_json_close(j, '}');
 }
 
-static void describe_fields(struct wm_json *j, const struct field *fields, unsigned count);
-
 static void describe_object(struct wm_json *j, const struct field *fields, unsigned count)
 {
 	wm_json_ks(j, "type", "object");
 	wm_json_kopen(j, "properties", '{');
-	describe_fields(j, fields, count);
+	wm_dec_describe(j, fields, count);
 	wm_json_close(j, '}');
 	wm_json_kb(j, "additionalProperties", false);
 }
@@ -554,7 +567,7 @@ static void describe_field(struct wm_json *j, const struct field *f)
 	} /* else: anything */
 }
 
-static void describe_fields(struct wm_json *j, const struct field *fields, unsigned count)
+void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		const struct field *f = &fields[i];
@@ -581,13 +594,16 @@ void wm_decode_describe(struct wm_json *j, enum wm_body b)
 {
 	switch (b) {
 	case WM_BODY_REGISTER:
-		describe_fields(j, service_fields, WM_ARRAY_LEN(service_fields));
+		wm_dec_describe(j, service_fields, WM_ARRAY_LEN(service_fields));
 		break;
 	case WM_BODY_CHECK:
-		describe_fields(j, check_fields, WM_ARRAY_LEN(check_fields));
+		wm_dec_describe(j, check_fields, WM_ARRAY_LEN(check_fields));
+		break;
+	case WM_BODY_NATIVE:
+		wm_decode_describe_native(j);
 		break;
 	case WM_BODY_CHECK_UPDATE:
-		describe_fields(j, update_fields, WM_ARRAY_LEN(update_fields));
+		wm_dec_describe(j, update_fields, WM_ARRAY_LEN(update_fields));
 		break;
 	}
 }

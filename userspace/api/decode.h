@@ -17,6 +17,9 @@ struct wm_decoded; /* owns what a draft points to */
  *  Cost O(len). */
 int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 		       struct wm_instance_draft *ret_draft, struct wm_err *e);
+/** Body of PUT /v1/waymark/instances/:id, as above; the id is the caller's. */
+int wm_decode_native(const char *body, size_t len, struct wm_decoded **ret,
+		     struct wm_instance_draft *ret_draft, struct wm_err *e);
 /** Body of /v1/agent/check/register, as above. @p ret_service_id is "" for a check of the node. */
 int wm_decode_check(const char *body, size_t len, struct wm_decoded **ret,
 		    struct wm_check_draft *ret_draft, const char **ret_service_id,
@@ -46,6 +49,7 @@ int wm_decode_txn(const char *body, size_t len, struct wm_decoded **ret,
 void wm_decoded_free(struct wm_decoded *d); /* NULL ok */
 
 /* What the bodies may hold, for the OpenAPI description. */
-enum wm_body { WM_BODY_REGISTER, WM_BODY_CHECK, WM_BODY_CHECK_UPDATE };
+enum wm_body { WM_BODY_REGISTER, WM_BODY_CHECK, WM_BODY_CHECK_UPDATE, WM_BODY_NATIVE };
 /** Write a schema for each key of such a body; an object stands open in @p j. */
 void wm_decode_describe(struct wm_json *j, enum wm_body b);
+void wm_decode_describe_native(struct wm_json *j); /* of the last one */

@@ -111,6 +111,12 @@ static inline int wm_dec_name_len(const struct field *f)
 	return (int)strcspn(f->names, "|");
 }
 
+/** A list of checks, as the agent's: their drafts. */
+int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
+		  const struct wm_check_draft **ret, unsigned *ret_count);
+/** Write a schema for each field; an object stands open. */
+void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count);
+
 static inline bool set(const char *s)
 {
 	return s && *s;

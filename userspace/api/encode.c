@@ -441,10 +441,9 @@ static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_
 	*len = j->b->len - from;
 }
 
-void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
+void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
 {
 	wm_encode_at(e, i->node);
-	wm_json_open(j, '{');
 	wm_json_key(j, "Node");
 	once(j, e, &e->node_at, &e->node_len, wm_encode_node);
 	wm_json_key(j, "Service");
@@ -454,5 +453,11 @@ void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(j, e, i->checks[n], true);
 	wm_json_close(j, ']');
+}
+
+void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	wm_encode_health_members(j, e, i);
 	wm_json_close(j, '}');
 }

@@ -87,6 +87,7 @@ static void render(struct wm_events *ev, const struct wm_change *c)
 		wm_json_ks(&j, "address", *i->address ? i->address : i->node->address);
 		wm_json_ku(&j, "port", i->port);
 		wm_json_ks(&j, "status", wm_status_str(i->status));
+		wm_json_ks(&j, "state", wm_lifecycle_str(wm_instance_state(i)));
 	}
 	if (c->check) {
 		wm_json_kopen(&j, "check", '{');

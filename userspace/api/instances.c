@@ -11,10 +11,22 @@
 
 struct select {
 	struct wm_json *j;
+	const struct wm_api *api;
 	struct wm_encode e;
 	unsigned left;
 	unsigned returned;
 };
+
+/* As in Consul's lists, and what we know beside it. */
+static void put_entry(struct wm_json *j, struct wm_encode *e, const struct wm_api *a,
+		      const struct wm_instance *i)
+{
+	wm_json_open(j, '{');
+	wm_encode_health_members(j, e, i);
+	wm_encode_life(j, a, i);
+	wm_encode_mesh(j, i);
+	wm_json_close(j, '}');
+}
 
 static bool put_instance(void *arg, const struct wm_instance *i)
 {
@@ -22,7 +34,7 @@ static bool put_instance(void *arg, const struct wm_instance *i)
 
 	if (!s->left)
 		return true; /* counted all the same */
-	wm_encode_health_entry(s->j, &s->e, i);
+	put_entry(s->j, &s->e, s->api, i);
 	s->left--;
 	s->returned++;
 	return true;
@@ -102,11 +114,11 @@ void wm_native_instances(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_json j;
-	struct select s = {.j = &j, .e = wm_encode_of(c->api)};
+	struct select s = {.j = &j, .api = c->api, .e = wm_encode_of(c->api)};
 	struct wm_index_query q = {0};
 	uint64_t index;
 
-	if (!wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &filter) || !read_limit(c, &s.left) ||
+	if (!wm_params_filter(c, WM_FILTER_NATIVE, &filter) || !read_limit(c, &s.left) ||
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
 	if (wm_http_query(c->req, "explain")) {
@@ -126,4 +138,19 @@ void wm_native_instances(struct wm_call *c)
 	wm_json_ku(&j, "matched", q.matched);
 	wm_json_close(&j, '}');
 	wm_answer_filtered(c, &j, index, filter);
+}
+
+void wm_native_instance(struct wm_call *c)
+{
+	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+
+	if (!i) {
+		wm_answer_text(c, 404, "unknown instance: %s", c->params[0]);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	put_entry(&j, &e, c->api, i);
+	wm_answer_end(c, &j, i->service->index);
 }

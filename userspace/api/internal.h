@@ -217,6 +217,8 @@ void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 			     const struct wm_instance *i, const char *content_hash);
 void wm_encode_service(struct wm_json *j, const struct wm_instance *i); /* the catalog's view */
 void wm_encode_agent_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
+/** The members of such an element; the object stands open. */
+void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 /** Element of /v1/health/service/:name. The node, the same in all, is made once an answer. */
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
@@ -254,6 +256,14 @@ struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm
 /** May the client have this agent run programs? Who asks over a Unix socket, where that is
  *  configured; nobody over TCP, from whatever address. */
 enum wm_scripts wm_api_scripts(const struct wm_call *c);
+
+/* --- lifecycle.c --- */
+/** Members of an instance: what is stated, what follows of it, its drain. */
+void wm_encode_life(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i);
+
+/* --- mesh.c --- */
+/** Members of an instance: its metadata with a meaning, see metadata/mesh.h. */
+void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
 
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);

@@ -17,7 +17,8 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #undef X
 #define OWN_MAX 48 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
-	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT + OWN_MAX)
+	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
+	 WM_DRAIN_COUNTER_COUNT + OWN_MAX)
 #define NAME_MAX_OCTETS 96
 
 struct metric {
@@ -127,6 +128,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	static const struct row dns[] = {WM_DNS_COUNTERS(X)};
 	static const struct row http[] = {WM_HTTP_COUNTERS(X)};
 	static const struct row api[] = {WM_API_COUNTERS(X)};
+	static const struct row drains[] = {WM_DRAIN_COUNTERS(X)};
 #undef X
 
 	m->count = 0;
@@ -139,6 +141,10 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	collect_plane(m, a);
 	if (a->d.dns)
 		add_rows(m, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
+	if (a->d.drains) {
+		GAUGE("drain_active", wm_drains_active(a->d.drains), "instances that are drained");
+		add_rows(m, drains, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(drains));
+	}
 	if (a->server) {
 		GAUGE("http_connections", wm_http_connections(a->server), "open connections");
 		add_rows(m, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));

@@ -162,6 +162,22 @@ static void put_plane(struct wm_json *j, const struct wm_api *a)
 	wm_json_close(j, '}');
 }
 
+static void put_drains(struct wm_json *j, const struct wm_api *a)
+{
+	static const char *const names[] = {
+#define X(sym, name, text) #name,
+		WM_DRAIN_COUNTERS(X)
+#undef X
+	};
+
+	wm_json_kopen(j, "drains", '{');
+	if (a->d.drains) {
+		wm_json_ku(j, "active", wm_drains_active(a->d.drains));
+		put_counters(j, names, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(names));
+	}
+	wm_json_close(j, '}');
+}
+
 static void put_servers(struct wm_json *j, const struct wm_api *a)
 {
 #define X(sym, name, text) #name,
@@ -206,6 +222,7 @@ void wm_native_status(struct wm_call *c)
 	put_index(&j, a->d.index);
 	put_tables(&j, a->d.tables);
 	put_plane(&j, a);
+	put_drains(&j, a);
 	put_servers(&j, a);
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
@@ -332,6 +349,7 @@ static void put_backend(struct wm_json *j, const struct wm_instance *i, const st
 	wm_json_ku(j, "port", i->port);
 	wm_json_ku(j, "weight", i->status == WM_WARNING ? i->weight_warning : i->weight_passing);
 	wm_json_ks(j, "status", wm_status_str(i->status));
+	wm_json_ks(j, "lifecycle", wm_lifecycle_str(wm_instance_state(i)));
 	wm_json_ks(j, "state", b ? state_str(b->state) : "none");
 	if (detail) {
 		wm_json_key(j, "share");

@@ -145,6 +145,7 @@ static void put_shapes(struct wm_json *j)
 	put_body_shape(j, "Registration", WM_BODY_REGISTER);
 	put_body_shape(j, "CheckRegistration", WM_BODY_CHECK);
 	put_body_shape(j, "CheckUpdate", WM_BODY_CHECK_UPDATE);
+	put_body_shape(j, "InstanceRegistration", WM_BODY_NATIVE);
 	wm_json_close(j, '}');
 }
 

@@ -37,6 +37,14 @@ int64_t wm_clock_wall_s(void)
 	return (int64_t)time(NULL);
 }
 
+uint64_t wm_clock_wall_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / WM_NS_PER_MS;
+}
+
 uint64_t wm_random64(void)
 {
 	static uint64_t pool[RANDOM_POOL];

@@ -29,6 +29,9 @@ uint64_t wm_clock_ns(void);
 uint64_t wm_clock_ms(void);
 /** Seconds since 1970, for people and SOA serials only; never for timers. */
 int64_t wm_clock_wall_s(void);
+/** Milliseconds since 1970, for deadlines that are stored and outlive the machine's boot: a timer
+ * takes what is left of one, once, on the other clock. */
+uint64_t wm_clock_wall_ms(void);
 /** Random number from the kernel's pool, buffered. Never fails (aborts without getrandom). */
 uint64_t wm_random64(void);
 /** Random number below @p n (n > 0), without modulo bias that matters. */

@@ -60,9 +60,10 @@ enum wm_prog_index {
 	WM_PROG_CONNECT6,
 	WM_PROG_DNS_LO,
 	WM_PROG_DNS_VETH,
+	WM_PROG_OPEN_SOCKETS, /* attached to nothing: run when asked */
 	WM_PROG_COUNT,
 };
-enum wm_object_index { WM_OBJECT_CONNECT, WM_OBJECT_DNS, WM_OBJECT_COUNT };
+enum wm_object_index { WM_OBJECT_CONNECT, WM_OBJECT_DNS, WM_OBJECT_DRAIN, WM_OBJECT_COUNT };
 struct wm_prog {
 	bool wanted;
 	int fd; /* borrowed from the object; -1: not loaded */
@@ -86,6 +87,7 @@ struct wm_plane {
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count;
 	struct wm_plane_ops ops;
+	int iterator_fd;	    /* link of open_sockets; -1: not made yet */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 };
@@ -108,6 +110,8 @@ bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex);
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name);
 bool wm_bpf_has_tcx(void);
 bool wm_bpf_has_cgroup_link(void);
+/** Programs that walk the sockets' storage (Linux 5.9), by trying. */
+bool wm_bpf_has_storage_iterator(void);
 /** Load with a helper, by trying. */
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper);
 

@@ -6,6 +6,7 @@
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
 #include "connect.skel.h"
 #include "dns.skel.h"
+#include "drain.skel.h"
 #include "maps.skel.h"
 #pragma GCC diagnostic pop
 #include "userspace/dataplane/internal.h"
@@ -33,6 +34,7 @@ static const struct {
 	[WM_PROG_CONNECT6] = {"connect6", WM_OBJECT_CONNECT},
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
+	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 };
 
 struct features {
@@ -55,11 +57,17 @@ struct bpf_object *wm_maps_object(void)
 
 static struct bpf_object *open_object(enum wm_object_index which)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts,
-		    .object_name = which == WM_OBJECT_DNS ? "dns" : "connect");
+	static const struct {
+		const char *name;
+		const void *(*elf)(size_t *size);
+	} objects[WM_OBJECT_COUNT] = {
+		[WM_OBJECT_CONNECT] = {"connect", connect_bpf__elf_bytes},
+		[WM_OBJECT_DNS] = {"dns", dns_bpf__elf_bytes},
+		[WM_OBJECT_DRAIN] = {"drain", drain_bpf__elf_bytes},
+	};
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = objects[which].name);
 	size_t size = 0;
-	const void *elf =
-		which == WM_OBJECT_DNS ? dns_bpf__elf_bytes(&size) : connect_bpf__elf_bytes(&size);
+	const void *elf = objects[which].elf(&size);
 
 	return bpf_object__open_mem(elf, size, &opts);
 }
@@ -237,8 +245,8 @@ void wm_progs_load(struct wm_plane *p)
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
 		p->progs[i].fd = -1;
-		p->progs[i].wanted = programs[i].object == WM_OBJECT_CONNECT ? p->c.attach_connect
-									     : p->c.attach_dns;
+		p->progs[i].wanted =
+			programs[i].object == WM_OBJECT_DNS ? p->c.attach_dns : p->c.attach_connect;
 	}
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;

@@ -185,6 +185,9 @@ void wm_plane_probe(const struct wm_plane_config *c,
 	    wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
 	    "without a backend connect() fails with ECONNREFUSED",
 	    "missing (Linux 5.18): without a backend connect() fails with EPERM");
+	say(&p, "drain_proof", wm_bpf_has_storage_iterator(),
+	    "a drain ends when the kernel counts no open connection",
+	    "no iterator over socket storage (Linux 5.9): a drain ends at its deadline only");
 	say(&p, "cgroup_link", wm_bpf_has_cgroup_link(), "cgroup hooks outlive the agent",
 	    "no cgroup links (Linux 5.7): connect() is not steered");
 	say(&p, "tcx_link", wm_bpf_has_tcx(), "device hooks are tcx links",

@@ -74,7 +74,7 @@ static bool has_tag(const struct wm_instance *i, const char *tag)
 
 static bool usable(const struct wm_reply *r, const struct wm_instance *i)
 {
-	return i->status != WM_CRITICAL && has_tag(i, r->ask.tag);
+	return wm_instance_usable(i) && has_tag(i, r->ask.tag);
 }
 
 bool wm_reply_usable(const struct wm_reply *r)

@@ -226,12 +226,28 @@ static bool string_fits(struct wm_filter *f, const struct wm_term *t, const char
 	}
 }
 
+/* A list that is a text with commas. */
+static bool text_list_fits(struct wm_filter *f, const struct wm_term *t,
+			   const struct wm_filter_row *row)
+{
+	const char *list = wm_field_string(t->field, NULL, row, NULL), *s;
+	size_t len;
+
+	if (wm_op_plain(t->op) == WM_OP_EMPTY)
+		return !wm_mesh_next(&list, &s, &len);
+	f->steps += strlen(list) / 8;
+	return wm_mesh_has(list, t->value);
+}
+
 static bool list_fits(struct wm_filter *f, const struct wm_term *t, const struct wm_filter_row *row,
 		      const struct wm_check *check)
 {
 	unsigned count;
-	char **list = wm_field_list(t->field, row, check, &count);
+	char **list;
 
+	if (wm_field_mesh_key(t->field))
+		return text_list_fits(f, t, row);
+	list = wm_field_list(t->field, row, check, &count);
 	if (wm_op_plain(t->op) == WM_OP_EMPTY)
 		return !count;
 	f->steps += count;
@@ -301,7 +317,7 @@ static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct
 	switch ((int)t->kind) {
 	case WM_TREE_TERM:
 		term = &f->terms[t->term];
-		if (f->kind == WM_FILTER_HEALTH_SERVICE &&
+		if ((f->kind == WM_FILTER_HEALTH_SERVICE || f->kind == WM_FILTER_NATIVE) &&
 		    term->field->source >= WM_SRC_CHECK_FIRST_)
 			return any_check_fits(f, term, row);
 		return term_fits(f, term, row, row->check);

@@ -29,6 +29,7 @@ enum wm_filter_kind {
 	WM_FILTER_SERVICE,	   /* /v1/agent/services, services of a node */
 	WM_FILTER_HEALTH_SERVICE,  /* /v1/health/service/:name */
 	WM_FILTER_CHECK,	   /* lists of checks */
+	WM_FILTER_NATIVE,	   /* /v1/waymark/instances: as HEALTH_SERVICE, and what we add */
 	WM_FILTER_KIND_COUNT
 };
 

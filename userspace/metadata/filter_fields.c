@@ -60,6 +60,19 @@ static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
 					  PEER("Service."),
 					  {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
 					  CHECK_FIELDS("Checks.")};
+#define X(sym, key, name) {name, STR, SRC(MESH_##sym)},
+#define Y(sym, key, name) {name, LIST, SRC(MESH_##sym)},
+static const struct wm_field native[] = {NODE_FIELDS("Node.", "Meta"),
+					 PEER("Node."),
+					 SERVICE_FIELDS("Service.", "Service"),
+					 PEER("Service."),
+					 {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
+					 CHECK_FIELDS("Checks."),
+					 WM_MESH_VALUES(X)
+						 WM_MESH_LISTS(Y){"Lifecycle", STR, SRC(LIFECYCLE)},
+					 {"State", STR, SRC(STATE)}};
+#undef X
+#undef Y
 static const struct wm_field checks[] = {CHECK_FIELDS(""), PEER("")};
 
 static const struct {
@@ -71,6 +84,7 @@ static const struct {
 	[WM_FILTER_SERVICE] = {services, sizeof(services) / sizeof(*services)},
 	[WM_FILTER_HEALTH_SERVICE] = {entries, sizeof(entries) / sizeof(*entries)},
 	[WM_FILTER_CHECK] = {checks, sizeof(checks) / sizeof(*checks)},
+	[WM_FILTER_NATIVE] = {native, sizeof(native) / sizeof(*native)},
 };
 
 static bool path_fits(const char *pattern, const struct wm_term *t, const char **ret_key)
@@ -169,6 +183,20 @@ static const char *check_string(int s, const struct wm_filter_row *row, const st
 	}
 }
 
+const char *wm_field_mesh_key(const struct wm_field *f)
+{
+	switch ((int)f->source) {
+#define X(sym, key, name)                                                                          \
+	case WM_SRC_MESH_##sym:                                                                    \
+		return key;
+		WM_MESH_VALUES(X)
+		WM_MESH_LISTS(X)
+#undef X
+	default:
+		return NULL;
+	}
+}
+
 const char *wm_field_string(const struct wm_field *f, const char *key,
 			    const struct wm_filter_row *row, const struct wm_check *check)
 {
@@ -198,6 +226,15 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 		return tagged(i, key, &port);
 	case WM_SRC_META:
 		return pair_of(i->meta, i->meta_count, key);
+	case WM_SRC_LIFECYCLE:
+		return wm_lifecycle_str(i->lifecycle);
+	case WM_SRC_STATE:
+		return wm_lifecycle_str(wm_instance_state(i));
+#define X(sym, name, shown) case WM_SRC_MESH_##sym:
+		WM_MESH_VALUES(X)
+		WM_MESH_LISTS(X)
+#undef X
+		return wm_mesh_value(i, wm_field_mesh_key(f));
 	default:
 		return check_string(f->source, row, check);
 	}

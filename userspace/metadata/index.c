@@ -15,7 +15,13 @@
 #define KEY_MAX	    (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
 
 /* What an entry is about; the first octet of its key. */
-enum about { ABOUT_NAME = 'n', ABOUT_TAG = 't', ABOUT_KEY = 'k', ABOUT_PAIR = 'p' };
+enum about {
+	ABOUT_NAME = 'n',
+	ABOUT_TAG = 't',
+	ABOUT_KEY = 'k',
+	ABOUT_PAIR = 'p',
+	ABOUT_ELEMENT = 'e' /* of a list in the metadata: key and element */
+};
 
 /* The instances that have a value. Most values that many instances have are few, but an id in the
  * metadata makes as many values as instances: a single number needs no bitmap. */
@@ -125,6 +131,33 @@ static int remove_value(struct wm_index *x, const struct key *k, uint32_t number
 	return 0;
 }
 
+/* Each element of the metadata's lists. */
+static int each_element(struct wm_index *x, const struct wm_instance *i, uint32_t number,
+			value_fn fn)
+{
+	static const char *const lists[] = {
+#define X(sym, key, name) key,
+		WM_MESH_LISTS(X)
+#undef X
+	};
+	char element[WM_META_VALUE_MAX + 1];
+	int err = 0;
+
+	for (unsigned l = 0; l < WM_ARRAY_LEN(lists); l++) {
+		const char *at = wm_mesh_value(i, lists[l]), *s;
+		size_t len;
+
+		while (wm_mesh_next(&at, &s, &len)) {
+			struct key k;
+
+			snprintf(element, sizeof(element), "%.*s", (int)len, s);
+			key_make(&k, ABOUT_ELEMENT, lists[l], element);
+			err |= fn(x, &k, number);
+		}
+	}
+	return err;
+}
+
 /* Everything about an instance that is indexed. @return the worst of what fn returned. */
 static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
 {
@@ -143,7 +176,7 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 		key_make(&k, ABOUT_PAIR, i->meta[n].key, i->meta[n].value);
 		err |= fn(x, &k, number);
 	}
-	return err;
+	return err | each_element(x, i, number, fn);
 }
 
 static uint32_t number_new(struct wm_index *x)
@@ -295,6 +328,10 @@ static bool term_key(const struct wm_term *t, struct key *k)
 		key_make(k, ABOUT_TAG, t->value, NULL);
 	else if (t->op == WM_OP_IN && f->source == WM_SRC_META && f->type == WM_FIELD_MAP)
 		key_make(k, ABOUT_KEY, t->value, NULL);
+	else if (t->op == WM_OP_EQUAL && wm_field_mesh_key(f) && *t->value) /* "": also without */
+		key_make(k, ABOUT_PAIR, wm_field_mesh_key(f), t->value);
+	else if (t->op == WM_OP_IN && f->type == WM_FIELD_LIST && wm_field_mesh_key(f))
+		key_make(k, ABOUT_ELEMENT, wm_field_mesh_key(f), t->value);
 	else
 		return false;
 	/* a value longer than any that is stored was cut: leave it to the filter */

@@ -3,6 +3,7 @@
  * the selectors and their values, filter.c joins the two and asks. */
 #pragma once
 #include "filter.h"
+#include "mesh.h"
 
 enum wm_filter_op { /* each opposite is one more than its original */
 		    WM_OP_EQUAL,
@@ -55,7 +56,12 @@ enum wm_field_source {
 	WM_SRC_WEIGHT_PASSING,
 	WM_SRC_WEIGHT_WARNING,
 	WM_SRC_TAG_OVERRIDE,
-	WM_SRC_NOTHING, /* a field of Consul's that is always empty or false here */
+	WM_SRC_LIFECYCLE,
+	WM_SRC_STATE,
+#define X(sym, key, name) WM_SRC_MESH_##sym,
+	WM_MESH_VALUES(X) WM_MESH_LISTS(X)
+#undef X
+		WM_SRC_NOTHING, /* a field of Consul's that is always empty or false here */
 	WM_SRC_CHECKS,
 	WM_SRC_CHECK_FIRST_,
 	WM_SRC_CHECK_ID = WM_SRC_CHECK_FIRST_,
@@ -123,7 +129,9 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 /** @return false: the map has no such key. */
 bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_filter_row *row,
 		     uint64_t *ret);
-/** The strings of a list; @p ret_count may be 0. */
+/** The metadata key that a field stands for; NULL: none. */
+const char *wm_field_mesh_key(const struct wm_field *f);
+/** The strings of a list; @p ret_count may be 0. Not of the lists with commas in the metadata. */
 char **wm_field_list(const struct wm_field *f, const struct wm_filter_row *row,
 		     const struct wm_check *check, unsigned *ret_count);
 bool wm_field_map_empty(const struct wm_field *f, const struct wm_filter_row *row);

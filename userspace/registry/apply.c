@@ -503,7 +503,7 @@ static bool judge_owner(struct wm_op *op)
 /* Judge a registration. @return true when there is something to apply. */
 static bool judge_register(struct wm_registry *r, struct wm_op *op)
 {
-	if (!judge_owner(op) || judge_checks(op) || merge_checks(op))
+	if (!judge_owner(op) || !wm_op_lifecycle(op) || judge_checks(op) || merge_checks(op))
 		return false;
 	if (op->old && op->kind != WM_OP_REBIND && wm_instance_same(op->in, op->old) &&
 	    same_checks(op)) {
@@ -571,6 +571,11 @@ static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 	}
 	if (!judge_owner(op))
 		return;
+	if (op->drained && !old->drain_until_ms) {
+		op->unchanged = true;
+		op->old = NULL; /* it stays */
+		return;
+	}
 	op->index = wm_op_index(r, op);
 	op->from = old->service;
 	op->from_index = op->from->index;
@@ -667,7 +672,7 @@ static bool judge_dropped(struct wm_op *op)
 }
 
 /* A write on one check is a registration of the same instance with that check beside the others,
- * or without it. */
+ * or without it; one on the lifecycle is the same with all checks. */
 static void stage_check(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *owner = owner_of(r, op);
@@ -686,7 +691,7 @@ static void stage_check(struct wm_registry *r, struct wm_op *op)
 	was = op->check ? wm_node_check(op->home, op->check->id) : op->dropped;
 	if (op->kind != WM_OP_REBIND && !wm_op_judge_when(op, was ? was->modify_index : 0))
 		return;
-	if (!op->check && !op->dropped && op->kind != WM_OP_REBIND) {
+	if (!op->check && !op->dropped && op->kind != WM_OP_REBIND && op->kind != WM_OP_LIFECYCLE) {
 		op->unchanged = true;
 		return;
 	}
@@ -777,6 +782,7 @@ static int stage(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	case WM_OP_CHECK_PUT:
 	case WM_OP_CHECK_DROP:
 	case WM_OP_MAINTENANCE:
+	case WM_OP_LIFECYCLE:
 	case WM_OP_REBIND:
 	case WM_OP_HOLDER:
 		break;

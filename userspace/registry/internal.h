@@ -30,6 +30,7 @@ enum wm_op_kind {
 	WM_OP_CHECK_DROP,  /* the check `id`, whoever has it */
 	WM_OP_HOLDER,	   /* all checks of a node: `in` is the new holder */
 	WM_OP_MAINTENANCE, /* of the instance `id` or of the node: `check`, or NULL to end it */
+	WM_OP_LIFECYCLE,   /* of the instance `id`: to `lifecycle` */
 	WM_OP_REBIND,	   /* the instance `id` as it is, to the node's new address */
 	WM_OP_NODE_PUT,	   /* the node is written: `facts` */
 	WM_OP_NODE_DROP,   /* the node goes; its instances went before */
@@ -72,6 +73,9 @@ struct wm_op {
 	struct wm_instance *in; /* register: detached until applied; NULL: deregister; of a write
 				 * on a check: made by staging */
 	bool replace_checks;
+	enum wm_lifecycle lifecycle; /* LIFECYCLE: what is wanted, and the end of its drain */
+	uint64_t drain_until_ms;
+	bool drained; /* deregister: only if its drain was not called off */
 	bool restore; /* of a snapshot: replaces whatever there is, maintenance as well */
 	wm_registry_done done;
 	void *arg;
@@ -171,6 +175,10 @@ uint64_t wm_op_index(struct wm_registry *r, struct wm_op *op);
 bool wm_op_judge_when(struct wm_op *op, uint64_t index);
 /** Write what a staged write left into the open transaction. */
 int wm_op_store(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
+/** lifecycle.c: the lifecycle that op->in has after this write. @return false: refused. */
+bool wm_op_lifecycle(struct wm_op *op);
+/** A check reported @p s. @return true if that made a starting instance running. */
+bool wm_instance_begins(struct wm_instance *i, enum wm_status s);
 /** Take the holder's statuses off the list of what is to be stored, and put them back. */
 void wm_instance_retire(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);
 void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);

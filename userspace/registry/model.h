@@ -16,6 +16,25 @@ const char *wm_status_str(enum wm_status s);
 /** @return 0 or -EINVAL. */
 int wm_status_parse(const char *s, enum wm_status *ret);
 
+/* Where an instance stands. What is stated is stored as a number: new ones are appended behind the
+ * derived ones. Spec: docs/architecture.md, "The life of an instance". */
+enum wm_lifecycle {
+	WM_LIFE_NONE, /* not stated; no instance has it */
+	WM_LIFE_STARTING,
+	WM_LIFE_RUNNING, /* alone takes new connections */
+	WM_LIFE_STOPPING,
+	WM_LIFE_STOPPED,
+	WM_LIFE_UNHEALTHY, /* derived: running, and a check fails */
+	WM_LIFE_UNKNOWN,   /* derived: running, and what is critical has told nothing */
+	WM_LIFE_COUNT
+};
+/** "starting" .. "unknown". */
+const char *wm_lifecycle_str(enum wm_lifecycle l);
+/** @return 0, -EINVAL. "unhealthy" and "unknown" are names too, though nobody may state them. */
+int wm_lifecycle_parse(const char *s, enum wm_lifecycle *ret);
+/** May an instance that is stated to be @p from become @p to? The same again is legal. */
+bool wm_lifecycle_legal(enum wm_lifecycle from, enum wm_lifecycle to);
+
 /* Stored as numbers: new ones are appended. */
 enum wm_check_kind {
 	WM_CHECK_TTL,
@@ -118,7 +137,9 @@ struct wm_instance {
 	bool catalog; /* written through the catalog, not registered with this agent */
 	struct wm_check **checks;
 	unsigned checks_count;
-	enum wm_status status; /* worst of its checks and its node's; no checks: passing */
+	enum wm_status status;	     /* worst of its checks and its node's; no checks: passing */
+	enum wm_lifecycle lifecycle; /* stated: starting, running, stopping or stopped */
+	uint64_t drain_until_ms;     /* since 1970: leaves then at the latest; 0: no drain */
 	uint64_t create_index;
 	uint64_t modify_index; /* last registration; a check that comes or goes is none */
 	uint64_t hash;	       /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
@@ -140,3 +161,11 @@ struct wm_service {
 	bool fresh;	/* registry's: not announced yet */
 	void *compiled; /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
 };
+
+/** What is stated, or what follows of the checks while it is running. Cost O(checks). */
+enum wm_lifecycle wm_instance_state(const struct wm_instance *i);
+/** Does it take new connections: running, and not critical? */
+static inline bool wm_instance_usable(const struct wm_instance *i)
+{
+	return i->lifecycle == WM_LIFE_RUNNING && i->status != WM_CRITICAL;
+}

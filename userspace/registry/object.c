@@ -232,6 +232,8 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 	i->weight_passing = d->has_weights ? d->weight_passing : 1;
 	i->weight_warning = d->has_weights ? d->weight_warning : 1;
 	i->enable_tag_override = d->enable_tag_override;
+	i->lifecycle = d->lifecycle ? d->lifecycle : WM_LIFE_RUNNING;
+	i->drain_until_ms = d->drain_until_ms;
 	if (build_checks(i, d)) {
 		wm_instance_free(i, true);
 		return NULL;
@@ -256,7 +258,9 @@ struct wm_instance *wm_instance_clone(const struct wm_instance *i)
 		.meta_count = i->meta_count,
 		.tagged = i->tagged,
 		.tagged_count = i->tagged_count,
-		.enable_tag_override = i->enable_tag_override};
+		.enable_tag_override = i->enable_tag_override,
+		.lifecycle = i->lifecycle,
+		.drain_until_ms = i->drain_until_ms};
 	struct wm_instance *clone = wm_instance_build(&d);
 
 	if (clone)
@@ -355,6 +359,7 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	if (a->port != b->port || a->weight_passing != b->weight_passing ||
 	    a->weight_warning != b->weight_warning || a->tags_count != b->tags_count ||
 	    a->meta_count != b->meta_count || a->tagged_count != b->tagged_count ||
+	    a->lifecycle != b->lifecycle || a->drain_until_ms != b->drain_until_ms ||
 	    a->enable_tag_override != b->enable_tag_override || a->catalog != b->catalog ||
 	    !same(a->address, b->address) ||
 	    !same(((const struct wm_instance_box *)a)->service_name,

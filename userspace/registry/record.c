@@ -148,6 +148,11 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->checks_count);
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(b, i->checks[n]);
+	if (i->lifecycle == WM_LIFE_RUNNING)
+		return;
+	need(b, WM_RECORD_VERSION_LIFE);
+	put_u(b, i->lifecycle);
+	put_u(b, i->drain_until_ms);
 }
 
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
@@ -321,6 +326,16 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 		c->bad = true;
 }
 
+static void get_life(struct cursor *c, struct wm_instance_draft *d)
+{
+	d->lifecycle = (enum wm_lifecycle)get_u(c, WM_LIFE_STOPPED);
+	d->drain_until_ms = get_u(c, UINT64_MAX);
+	/* of what is running nothing stands here, and only what is stopping is drained */
+	if (d->lifecycle == WM_LIFE_NONE || d->lifecycle == WM_LIFE_RUNNING ||
+	    (d->drain_until_ms && d->lifecycle != WM_LIFE_STOPPING))
+		c->bad = true;
+}
+
 static int get_instance(struct cursor *c, struct wm_record_instance *r)
 {
 	struct wm_instance_draft *d = &r->d;
@@ -350,6 +365,8 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	d->checks_count = (unsigned)get_u(c, WM_RECORD_CHECKS);
 	for (unsigned i = 0; i < d->checks_count; i++)
 		get_check(c, &r->checks[i], &r->states[i], r->headers[i], r->args[i]);
+	if (!c->bad && c->p != c->end)
+		get_life(c, d);
 	return c->bad || c->p != c->end ? WM_E_STORE_DAMAGED : 0;
 }
 

@@ -12,8 +12,10 @@
  * holds, and what is read needs no version: it says by itself what there is. So an older agent
  * reads what it can know, and is told of what it cannot. 2: a check may have use_tls or be of kind
  * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
- * 5: records of the catalog, and checks of kind STATED. */
+ * 4: where the instance is not running, its lifecycle and the end of its drain stand at the end. 5:
+ * records of the catalog, and checks of kind STATED. */
 #define WM_RECORD_VERSION_FIRST	  1
+#define WM_RECORD_VERSION_LIFE	  4
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION	  5
 #define WM_RECORD_HEAD		  12

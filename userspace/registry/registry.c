@@ -746,6 +746,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	struct wm_instance *i = c->instance;
 	bool node = i == i->node->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
+	bool begins;
 	int err = 0;
 
 	if (wm_box(i)->dead || (unsigned)s > WM_CRITICAL)
@@ -754,7 +755,8 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 		err = wm_check_set_output(c, output);
 	if (err < 0)
 		return err;
-	if (c->status == s)
+	begins = wm_instance_begins(i, s);
+	if (c->status == s && !begins)
 		return 0;
 	c->status = s;
 	i->status = wm_instance_effective(r, i);

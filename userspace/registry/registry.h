@@ -77,6 +77,9 @@ struct wm_instance_draft {
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
 	enum wm_scripts scripts;
+	/* Of an instance that is new or was stopped; NONE: running. One that is there keeps its. */
+	enum wm_lifecycle lifecycle;
+	uint64_t drain_until_ms; /* of stored instances only */
 };
 
 /* What is known of a node beside its name; NULL and "" are the same. */
@@ -113,6 +116,17 @@ int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm
  *  "": Consul's default. On when it is on changes the reason; off when it is off is no error. */
 int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool on,
 			    const char *reason, wm_registry_done done, void *arg, struct wm_err *e);
+/** Queue a change of the lifecycle of the instance @p id to a state that can be stated.
+ *  @p drain_ms: with WM_LIFE_STOPPING, the time after which it leaves at the latest, at most
+ *  WM_DRAIN_MAX_MS; 0: it stays until somebody says more. Stopping again without a time keeps the
+ *  drain, with one gives it a new end. Through @p done: WM_E_UNKNOWN, WM_E_CONFLICT (no legal
+ *  transition, the text names both states; or the catalog's). @return 0 queued; else the error with
+ *  @p e filled. */
+int wm_registry_lifecycle(struct wm_registry *r, const char *id, enum wm_lifecycle to,
+			  uint64_t drain_ms, wm_registry_done done, void *arg, struct wm_err *e);
+/** Queue removal of an instance whose drain is over; one that is drained no more by then stays.
+ *  @return 0, WM_E_BUSY, -ENOMEM. */
+int wm_registry_drained(struct wm_registry *r, const char *id);
 /* --- the catalog: objects of any node, written by whoever knows of them --- */
 enum wm_object { WM_OBJECT_SERVICE, WM_OBJECT_NODE, WM_OBJECT_CHECK };
 enum wm_verb { WM_VERB_SET, WM_VERB_CAS, WM_VERB_GET, WM_VERB_DELETE, WM_VERB_DELETE_CAS };
@@ -152,7 +166,8 @@ struct wm_catalog_batch {
 int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 			unsigned *ret_failed, struct wm_err *e);
 
-/** Result of a check, at once. @p output is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
+/** Result of a check, at once. The first that passes makes a starting instance running. @p output
+ * is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output);
@@ -193,10 +208,11 @@ enum wm_change_kind {
 	WM_CHANGE_SERVICE_CREATED = 1,
 	WM_CHANGE_INSTANCE_UPSERT,  /* instance was created or replaced; checks may be new */
 	WM_CHANGE_INSTANCE_DELETED, /* instance is freed after the announcement */
-	WM_CHANGE_STATUS,	    /* instance->status or a check's status changed; a check of the
-				     * node changes many, each is announced, with check NULL */
-	WM_CHANGE_SERVICE_DELETED,  /* last instance left; freed after the announcement */
-	WM_CHANGE_CHECK_REMOVED,    /* check is freed after the announcement: stop its prober */
+	WM_CHANGE_STATUS, /* instance->status or a check's status changed, or the first check
+			   * of a starting instance passed; a check of the
+			   * node changes many, each is announced, with check NULL */
+	WM_CHANGE_SERVICE_DELETED, /* last instance left; freed after the announcement */
+	WM_CHANGE_CHECK_REMOVED,   /* check is freed after the announcement: stop its prober */
 	WM_CHANGE_NODE,		/* checks of the node are new, gone, or changed their status: of all
 				 * services on it the index moves; STATUS of instances follows */
 	WM_CHANGE_NODE_UPSERT,	/* the node is new, or what is known of it changed */

@@ -164,6 +164,15 @@ static int by_pair_key(const void *a, const void *b)
 		      (*(const struct wm_pair *const *)b)->key);
 }
 
+/* Endpoints are kept in the metadata, by their names: "endpoints.grpc". No other key has a dot. */
+static const char *behind_prefix(const char *key)
+{
+	static const char endpoints[] = "endpoints.";
+	size_t n = sizeof(endpoints) - 1;
+
+	return strncmp(key, endpoints, n) == 0 && key[n] ? key + n : key;
+}
+
 static int check_meta(const struct wm_pair *meta, unsigned count, const char *whose,
 		      struct wm_err *e)
 {
@@ -180,7 +189,7 @@ static int check_meta(const struct wm_pair *meta, unsigned count, const char *wh
 			return meta_error(whose, m, "Key cannot be blank", e);
 		if (strnlen(m->key, WM_META_KEY_MAX + 1) > WM_META_KEY_MAX)
 			return meta_error(whose, m, "Key is too long (limit: 128 characters)", e);
-		for (const char *p = m->key; *p; p++) {
+		for (const char *p = behind_prefix(m->key); *p; p++) {
 			if (!alnum(*p) && *p != '-' && *p != '_')
 				return meta_error(whose, m, "Key contains invalid characters", e);
 		}

@@ -72,9 +72,11 @@ static void mark(struct wm_resolution *x, struct wm_service *s)
 }
 
 /* --- wishes ----------------------------------------------------------------------------------- */
-static uint32_t state_of(enum wm_status s)
+static uint32_t state_of(const struct wm_instance *i)
 {
-	return s == WM_CRITICAL ? WM_STATE_DOWN : WM_STATE_UP;
+	if (i->lifecycle == WM_LIFE_STOPPING)
+		return WM_STATE_DRAIN;
+	return wm_instance_usable(i) ? WM_STATE_UP : WM_STATE_DOWN;
 }
 
 /* A critical instance keeps its weight, so that going down and up moves nothing but its state. */
@@ -101,7 +103,7 @@ static int fill(struct wm_resolution *x, const struct wm_service *s)
 						      .addr4_be = i->addr4.s_addr,
 						      .port = i->port,
 						      .weight = weight_of(i),
-						      .state = state_of(i->status)};
+						      .state = state_of(i)};
 		memcpy(x->want[k].addr6, &i->addr6, 16);
 	}
 	return 0;
@@ -206,7 +208,7 @@ static void on_later(void *arg)
 static bool same_backend(const struct wm_instance *a, const struct wm_instance *b)
 {
 	return a->addr4.s_addr == b->addr4.s_addr && memcmp(&a->addr6, &b->addr6, 16) == 0 &&
-	       a->port == b->port && weight_of(a) == weight_of(b) && a->status == b->status;
+	       a->port == b->port && weight_of(a) == weight_of(b) && state_of(a) == state_of(b);
 }
 
 static void on_status(struct wm_resolution *x, const struct wm_change *c)
@@ -214,7 +216,7 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	const struct wm_instance *i = c->instance;
 
 	/* at once: a pick after this line avoids what went down */
-	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(i->status));
+	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(i));
 	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
 
 	if (unknown || weight_moves)
@@ -228,7 +230,7 @@ static void on_change(void *arg, const struct wm_change *c)
 
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
-		if (c->old && c->old->status != c->instance->status)
+		if (c->old && state_of(c->old) != state_of(c->instance))
 			on_status(x, c); /* at once, should the set be paced */
 		if (!c->old || !same_backend(c->old, c->instance))
 			mark(x, c->service);

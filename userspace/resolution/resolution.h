@@ -2,7 +2,8 @@
 /* resolution.h - turns registry changes into tables. Follows the change stream, marks services
  * dirty, compiles them at the end of the turn (WM_HOOK_COMPILE, after the commit); a status change
  * stores the backend's state word at once, before anything else. Status to state: passing and
- * warning take connections (warning with its own weight), critical does not. Threading: loop thread
+ * warning take connections (warning with its own weight), critical does not; of the lifecycle only
+ * running does, and stopping is WM_STATE_DRAIN. Threading: loop thread
  * only. */
 #pragma once
 #include "tables.h"

@@ -551,6 +551,21 @@ int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance,
 	return 0;
 }
 
+unsigned wm_tables_backends_of(const struct wm_tables *t, const char *service, uint64_t instance,
+			       uint32_t *ret, unsigned cap)
+{
+	const struct wm_svc *s = wm_map_get(t->services, service, strlen(service));
+	unsigned n = 0;
+
+	for (uint32_t k = s ? find_ref(s, instance) : 0; s && k < s->refs_count; k++, n++) {
+		if (s->refs[k].instance != instance)
+			break;
+		if (n < cap)
+			ret[n] = s->refs[k].index;
+	}
+	return n;
+}
+
 void wm_tables_recycle(struct wm_tables *t)
 {
 	uint64_t now = wm_clock_ns();

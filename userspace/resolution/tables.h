@@ -74,6 +74,10 @@ int wm_tables_del(struct wm_tables *t, const char *service);
 /** One store: state of a backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost O(1): one hash lookup and one atomic store. */
 int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance, uint32_t state);
+/** Indexes of an instance's backends: one, or two while its address changes; none that fits no
+ *  table. @return how many there are, @p ret is filled up to @p cap. Cost O(1). */
+unsigned wm_tables_backends_of(const struct wm_tables *t, const char *service, uint64_t instance,
+			       uint32_t *ret, unsigned cap);
 /** Give back what has rested long enough; call now and then. */
 void wm_tables_recycle(struct wm_tables *t);
 

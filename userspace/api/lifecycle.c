@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lifecycle.c - PUT /v1/waymark/instances/:id/lifecycle and /drain: what is stated of an instance.
+ * Answered after the commit, when neither DNS nor connect() choose what takes no more. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void change(struct wm_call *c, enum wm_lifecycle to, uint64_t drain_ms)
+{
+	struct wm_write *w = wm_write_keep(c);
+	struct wm_err e = {0};
+
+	if (!w)
+		return;
+	e.code = wm_registry_lifecycle(c->api->d.registry, c->params[0], to, drain_ms,
+				       wm_write_done, w, &e);
+	if (e.code) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+	}
+}
+
+void wm_native_lifecycle(struct wm_call *c)
+{
+	const char *state = wm_http_query(c->req, "state");
+	enum wm_lifecycle to = WM_LIFE_NONE;
+
+	if (!state || !*state) {
+		wm_answer_text(c, 400,
+			       "Missing value for state: starting, running, stopping or stopped");
+		return;
+	}
+	if (wm_lifecycle_parse(state, &to)) {
+		wm_answer_text(c, 400,
+			       "Invalid value for state: \"%.64s\"; it is starting, running, "
+			       "stopping or stopped",
+			       state);
+		return;
+	}
+	change(c, to, 0);
+}
+
+void wm_native_drain(struct wm_call *c)
+{
+	const char *deadline = wm_http_query(c->req, "deadline");
+	int64_t ns = (int64_t)(WM_DRAIN_DEFAULT_MS * WM_NS_PER_MS);
+
+	if (deadline && *deadline && wm_duration_parse(deadline, &ns))
+		ns = 0;
+	if (ns < (int64_t)WM_NS_PER_MS || (uint64_t)ns > WM_DRAIN_MAX_MS * WM_NS_PER_MS) {
+		wm_answer_text(c, 400,
+			       "Invalid value for deadline: \"%.64s\"; it is a duration such as "
+			       "30s, from 1ms to %lluh",
+			       deadline, WM_DRAIN_MAX_MS / 3600000);
+		return;
+	}
+	change(c, WM_LIFE_STOPPING, (uint64_t)ns / WM_NS_PER_MS);
+}
+
+void wm_encode_life(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i)
+{
+	uint64_t open;
+
+	wm_json_ks(j, "Lifecycle", wm_lifecycle_str(i->lifecycle));
+	wm_json_ks(j, "State", wm_lifecycle_str(wm_instance_state(i)));
+	wm_json_key(j, "Drain");
+	if (!i->drain_until_ms) {
+		wm_json_null(j);
+		return;
+	}
+	wm_json_open(j, '{');
+	wm_json_ku(j, "UntilMs", i->drain_until_ms);
+	wm_json_key(j, "Open");
+	if (a->d.drains && wm_drains_open(a->d.drains, i->id, &open))
+		wm_json_u64(j, open);
+	else
+		wm_json_null(j);
+	wm_json_close(j, '}');
+}
