@@ -4,6 +4,8 @@
  * tables say of it, and drains where no kernel counts. */
 #include "registry_help.h"
 #include "userspace/dataplane/drain.h"
+#include "userspace/registry/object.h"
+#include "userspace/registry/record.h"
 #include "userspace/resolution/resolution.h"
 
 #define DEADLINE_MS 30000
@@ -323,4 +325,37 @@ Test(lifecycle, the_tables_follow_and_a_drain_without_a_kernel_ends_at_its_deadl
 	free(memory.slots);
 	free(memory.backends);
 	free(memory.stats);
+}
+
+/* Version 5 is in use and knows no lifecycle: it must be told of a newer record, not find a damaged
+ * one, and read all others. */
+Test(lifecycle, only_records_of_what_is_not_running_need_a_version_that_knows_it)
+{
+	static struct wm_record_instance r;
+
+	for (int n = 0; n < 8; n++) {
+		enum wm_lifecycle l = (enum wm_lifecycle)(WM_LIFE_STARTING + n / 2);
+		struct wm_instance_draft d = {.name = "web",
+					      .enable_tag_override = n % 2,
+					      .lifecycle = l,
+					      .drain_until_ms =
+						      l == WM_LIFE_STOPPING ? 1234567890123 : 0};
+		struct wm_instance *i = wm_instance_build(&d);
+		struct wm_buf b;
+
+		cr_assert(i);
+		wm_box(i)->service_name = "web";
+		wm_buf_init(&b, WM_RECORD_MAX);
+		cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
+		cr_assert_eq(b.data[2], l == WM_LIFE_RUNNING ? WM_RECORD_VERSION_FIRST : 6, "%d",
+			     n);
+		cr_assert_eq(
+			wm_record_get_instance(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &r),
+			0);
+		cr_assert_eq(r.d.lifecycle, l == WM_LIFE_RUNNING ? WM_LIFE_NONE : l);
+		cr_assert_eq(r.d.drain_until_ms, d.drain_until_ms);
+		cr_assert_eq(r.d.enable_tag_override, n % 2);
+		wm_buf_done(&b);
+		wm_instance_free(i, true);
+	}
 }

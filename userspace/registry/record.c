@@ -124,6 +124,10 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 		put_s(b, c->args[i]);
 }
 
+/* What stood for enable_tag_override alone before version 6: bits. */
+#define INSTANCE_OVERRIDE 1u
+#define INSTANCE_LIFE	  2u /* the lifecycle and the end of its drain follow */
+
 static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 {
 	put_s(b, i->id);
@@ -132,7 +136,13 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->port);
 	put_u(b, i->weight_passing);
 	put_u(b, i->weight_warning);
-	put_u(b, i->enable_tag_override ? 1 : 0);
+	put_u(b, (i->enable_tag_override ? INSTANCE_OVERRIDE : 0) |
+			 (i->lifecycle != WM_LIFE_RUNNING ? INSTANCE_LIFE : 0));
+	if (i->lifecycle != WM_LIFE_RUNNING) {
+		need(b, WM_RECORD_VERSION_LIFE);
+		put_u(b, i->lifecycle);
+		put_u(b, i->drain_until_ms);
+	}
 	put_u(b, i->tags_count);
 	for (unsigned n = 0; n < i->tags_count; n++)
 		put_s(b, i->tags[n]);
@@ -148,11 +158,6 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->checks_count);
 	for (unsigned n = 0; n < i->checks_count; n++)
 		put_check(b, i->checks[n]);
-	if (i->lifecycle == WM_LIFE_RUNNING)
-		return;
-	need(b, WM_RECORD_VERSION_LIFE);
-	put_u(b, i->lifecycle);
-	put_u(b, i->drain_until_ms);
 }
 
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
@@ -339,6 +344,7 @@ static void get_life(struct cursor *c, struct wm_instance_draft *d)
 static int get_instance(struct cursor *c, struct wm_record_instance *r)
 {
 	struct wm_instance_draft *d = &r->d;
+	unsigned flags;
 
 	*d = (struct wm_instance_draft){.tags = r->tags, .meta = r->meta, .tagged = r->tagged};
 	d->checks = r->checks;
@@ -349,7 +355,10 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	d->has_weights = true;
 	d->weight_passing = (unsigned)get_u(c, UINT32_MAX);
 	d->weight_warning = (unsigned)get_u(c, UINT32_MAX);
-	d->enable_tag_override = get_u(c, 1) == 1;
+	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE);
+	d->enable_tag_override = flags & INSTANCE_OVERRIDE;
+	if (flags & INSTANCE_LIFE)
+		get_life(c, d);
 	d->tags_count = (unsigned)get_u(c, WM_TAGS_MAX);
 	for (unsigned i = 0; i < d->tags_count; i++)
 		r->tags[i] = need_s(c);
@@ -365,8 +374,6 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	d->checks_count = (unsigned)get_u(c, WM_RECORD_CHECKS);
 	for (unsigned i = 0; i < d->checks_count; i++)
 		get_check(c, &r->checks[i], &r->states[i], r->headers[i], r->args[i]);
-	if (!c->bad && c->p != c->end)
-		get_life(c, d);
 	return c->bad || c->p != c->end ? WM_E_STORE_DAMAGED : 0;
 }
 

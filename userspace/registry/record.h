@@ -12,12 +12,12 @@
  * holds, and what is read needs no version: it says by itself what there is. So an older agent
  * reads what it can know, and is told of what it cannot. 2: a check may have use_tls or be of kind
  * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
- * 4: where the instance is not running, its lifecycle and the end of its drain stand at the end. 5:
- * records of the catalog, and checks of kind STATED. */
+ * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
+ * its lifecycle and the end of its drain. */
 #define WM_RECORD_VERSION_FIRST	  1
-#define WM_RECORD_VERSION_LIFE	  4
 #define WM_RECORD_VERSION_CATALOG 5
-#define WM_RECORD_VERSION	  5
+#define WM_RECORD_VERSION_LIFE	  6
+#define WM_RECORD_VERSION	  6
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
