@@ -45,6 +45,7 @@ struct wm_agent {
 	struct wm_index *index;
 	struct wm_health *health;
 	struct wm_drains *drains;
+	bool adopted; /* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_api *api;
@@ -333,6 +334,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	if (!a->tables)
 		return wm_err_set(e, WM_E_INVALID,
 				  "node.domain, node.alt_domain: not a domain, or out of memory");
+	a->adopted = adopted;
 	if (adopted)
 		r = wm_tables_adopt(a->tables);
 	if (r < 0)
@@ -631,7 +633,7 @@ static void on_indexing(void *arg)
 
 static int start_drains(struct wm_agent *a, struct wm_err *e)
 {
-	a->drains = wm_drains_new(a->loop, a->registry, a->tables, a->plane);
+	a->drains = wm_drains_new(a->loop, a->registry, a->tables, a->plane, a->adopted);
 	return a->drains ? 0 : wm_err_set(e, -ENOMEM, "out of memory: drains");
 }
 

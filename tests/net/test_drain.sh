@@ -108,6 +108,18 @@ start_agent
 until_ok 20 gone web-1 || fail "a deadline that passed meanwhile counts"
 release
 
+# --- a restart that makes other tables: what the open socket remembers points into none of them
+register web-1 web 127.1.0.1 8081 >/dev/null
+hold web-1
+check "drain before the restart" 200 "$(put 'web-1/drain?deadline=12s')"
+stop_agent KILL
+start_agent --set kernel.services_max=2000 --set kernel.backends_max=3000
+sleep 2 # three counts and more: none of them proves anything
+check "no count is no proof" "stopping null" "$(instance web-1 '.State + " " + (.Drain.Open | tostring)')"
+until_ok 40 gone web-1 || fail "it leaves at its deadline"
+matches "the deadline ended it" 'drain.end.*by=deadline' "$(grep drain.end "$TMP/agent.log" | tail -n 1)"
+release
+
 # --- a drain is called off; transitions
 register web-1 web 127.1.0.1 8081 >/dev/null
 hold web-1

@@ -286,7 +286,7 @@ Test(lifecycle, the_tables_follow_and_a_drain_without_a_kernel_ends_at_its_deadl
 	struct wm_registry *r = open_at(NULL);
 	struct wm_tables *t = make_tables();
 	struct wm_resolution *x = wm_resolution_new(l, r, t);
-	struct wm_drains *d = wm_drains_new(l, r, t, NULL);
+	struct wm_drains *d = wm_drains_new(l, r, t, NULL, false);
 	uint64_t end = wm_clock_ms() + DEADLINE_MS, open;
 
 	cr_assert(l && x && d);

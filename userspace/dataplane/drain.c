@@ -23,6 +23,7 @@ struct drain {
 	uint64_t due_ms;   /* the same on the loop's clock */
 	uint64_t open;	   /* as last counted */
 	bool counted;
+	bool blind;	/* its sockets cannot be told: only the deadline ends it */
 	unsigned proof; /* counts of none in a row */
 	char id[];
 };
@@ -132,7 +133,7 @@ static void mark(struct wm_drains *d, bool on)
 					      BACKENDS_OF)
 		      : 0;
 		/* what stands in no table was steered to by nobody, as far as is known now */
-		x->counted = n && n <= BACKENDS_OF;
+		x->counted = n && n <= BACKENDS_OF && !x->blind;
 		x->open = on ? 0 : x->open;
 		for (unsigned k = 0; x->counted && k < n; k++)
 			d->owner[index[k]] = on ? x : NULL;
@@ -196,10 +197,11 @@ static void on_tick(void *arg)
 
 /* --- life ------------------------------------------------------------------------------------- */
 struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const struct wm_tables *t,
-				struct wm_plane *plane)
+				struct wm_plane *plane, bool adopted)
 {
 	struct wm_drains *d = calloc(1, sizeof(*d));
 	const struct wm_instance *i;
+	struct drain *x;
 	size_t pos = 0;
 
 	if (!d)
@@ -216,6 +218,8 @@ struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const 
 	}
 	while ((i = wm_node_next_instance(wm_registry_node(r), &pos)))
 		follow(d, i);
+	TAILQ_FOREACH(x, &d->list, entry)
+	x->blind = !adopted;
 	return d;
 }
 

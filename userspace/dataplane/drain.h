@@ -24,10 +24,11 @@ enum wm_drain_counter {
 };
 
 struct wm_drains;
-/** Subscribes; goes on with drains of an earlier run. @p plane may be NULL. All are borrowed; freed
- *  before them. @return NULL without memory. */
+/** Subscribes; goes on with drains of an earlier run. @p plane may be NULL. @p adopted: its tables
+ * are that run's; else what sockets remember points into other tables, and those drains end at
+ * their deadlines. All are borrowed; freed before them. @return NULL without memory. */
 struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const struct wm_tables *t,
-				struct wm_plane *plane);
+				struct wm_plane *plane, bool adopted);
 void wm_drains_free(struct wm_drains *d); /* NULL ok */
 /** Open connections of an instance as last counted. @return false: not draining, or not counted. */
 bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_open);

@@ -3,6 +3,7 @@
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #define READ_INDEXES 4096 /* of a read: 16 KiB of the stack; the kernel gives 32 KiB at most */
@@ -20,6 +21,17 @@ static int make_link(struct wm_plane *p)
 	return p->iterator_fd < 0 ? p->iterator_fd : 0;
 }
 
+/* Who is not steered leaves no trace to count: none would then mean nothing. */
+static bool steers(const struct wm_plane *p)
+{
+	unsigned attached = 0;
+
+	for (unsigned i = 0; i < p->hooks_count; i++)
+		attached += !p->hooks[i].error &&
+			    strncmp(p->hooks[i].name, "connect", strlen("connect")) == 0;
+	return attached == 2; /* IPv4 and IPv6 */
+}
+
 int64_t wm_plane_open_sockets(struct wm_plane *p, void (*fn)(void *arg, uint32_t backend),
 			      void *arg)
 {
@@ -27,8 +39,10 @@ int64_t wm_plane_open_sockets(struct wm_plane *p, void (*fn)(void *arg, uint32_t
 	uint32_t found[READ_INDEXES];
 	int64_t total = 0;
 	unsigned again = 0;
-	int r = p->iterator_fd < 0 ? make_link(p) : 0;
+	int r = steers(p) ? 0 : -ENOTCONN;
 
+	if (!r && p->iterator_fd < 0)
+		r = make_link(p);
 	if (r)
 		return r;
 	fd = bpf_iter_create(p->iterator_fd);

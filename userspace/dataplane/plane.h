@@ -55,7 +55,8 @@ unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **r
 int wm_plane_counters(struct wm_plane *p, uint64_t *ret);
 /** Call @p fn with the backend's index for every open socket that was steered to a backend which is
  *  WM_STATE_DRAIN now: connected ones, of the whole machine. @return their number, or negative
- *  errno: -EOPNOTSUPP where the kernel has no such iterator. Cost: some 100 ns for each socket that
+ *  errno: -EOPNOTSUPP where the kernel has no such iterator, -ENOTCONN while connect() is not
+ *  steered. Cost: some 100 ns for each socket that
  *  was ever steered and is not closed. A socket may be missed while others come and go: none is
  *  only known from two runs. */
 int64_t wm_plane_open_sockets(struct wm_plane *p, void (*fn)(void *arg, uint32_t backend),
