@@ -58,8 +58,9 @@
 #define WM_CHECK_DURATION_MAX_MS                                                                   \
 	(366ull * 24 * 3600 * 1000) /* ms of interval, timeout, TTL, deregistration: a year */
 
-#define WM_DRAIN_DEFAULT_MS 30000 /* ms of a drain that names no deadline: most requests are over  \
-				   */
+#define WM_DRAIN_DEFAULT_MS                                                                        \
+	30000 /* ms of a drain that names no deadline: most requests are over                      \
+	       */
 #define WM_DRAIN_MAX_MS                                                                            \
 	(7ull * 24 * 3600 * 1000) /* ms of a drain: who needs more than a week has forgotten it */
 

@@ -53,13 +53,13 @@ static void forget(struct wm_drains *d, struct drain *x)
 
 static struct drain *begin(struct wm_drains *d, const char *id)
 {
-	size_t n = strlen(id);
-	struct drain *x = calloc(1, sizeof(*x) + n + 1);
+	size_t n = strlen(id) + 1;
+	struct drain *x = calloc(1, sizeof(*x) + n);
 
 	if (!x)
 		return NULL;
 	memcpy(x->id, id, n);
-	if (wm_map_put(d->by_id, x->id, n, x, NULL)) {
+	if (wm_map_put(d->by_id, x->id, n - 1, x, NULL)) {
 		free(x);
 		return NULL;
 	}

@@ -12,8 +12,9 @@
 
 #define WM_MESH_LIST_MAX      64 /* elements of capabilities or dependencies */
 #define WM_MESH_ENDPOINTS_MAX 32 /* endpoints of one instance: half of its metadata */
-#define WM_MESH_PROTOCOL_MAX  16 /* octets of an endpoint's protocol: "http", "grpc", "postgresql" \
-				  */
+#define WM_MESH_PROTOCOL_MAX                                                                       \
+	16 /* octets of an endpoint's protocol: "http", "grpc", "postgresql"                       \
+	    */
 #define WM_MESH_ENDPOINT_KEY "endpoints." /* the name follows; the one place of a dot in a key */
 
 /* The single values, in the order they are shown: X(symbol, key, selector and JSON key). */
