@@ -6,6 +6,7 @@
 
 #include "notify.h"
 #include "userspace/api/api.h"
+#include "userspace/api/rules_file.h"
 #include "userspace/base/log.h"
 #include "userspace/base/util.h"
 
@@ -48,6 +49,7 @@ struct wm_agent {
 	bool adopted; /* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
+	struct wm_rules *rules; /* NULL: none */
 	struct wm_api *api;
 	struct wm_timer *reattach, *watchdog, *leave, *indexing;
 	uint64_t indexing_ms; /* when it began */
@@ -399,10 +401,34 @@ static void on_stop(void *arg, int signo)
 }
 
 /* @return 0 or what is wrong with the settings; then those before stay in force. */
+/* --- the operator's rules --- */
+static int judge(void *arg, const struct wm_instance_draft *d, struct wm_err *e)
+{
+	return wm_rules_check(arg, d, e);
+}
+
+/* NULL where there are none. */
+static int read_rules(const struct wm_settings *s, struct wm_rules **ret, struct wm_err *e)
+{
+	*ret = NULL;
+	return *s->registry_rules_file ? wm_rules_read(s->registry_rules_file, ret, e) : 0;
+}
+
+static void take_rules(struct wm_agent *a, struct wm_rules *next)
+{
+	wm_registry_set_judge(a->registry, next ? judge : NULL, next);
+	wm_rules_free(a->rules);
+	a->rules = next;
+	if (next)
+		wm_info("rules.read", "file=%s rules=%u", wm_log_q(a->settings.registry_rules_file),
+			wm_rules_count(next));
+}
+
 static int reload(void *arg, struct wm_err *e)
 {
 	struct wm_agent *a = arg;
 	struct wm_settings next;
+	struct wm_rules *rules = NULL;
 	const char *left;
 	int r, changed;
 
@@ -412,10 +438,13 @@ static int reload(void *arg, struct wm_err *e)
 		r = wm_settings_load(&next, a->config_path, e);
 	if (!r)
 		r = wm_settings_check(&next, e);
+	if (!r)
+		r = read_rules(&next, &rules, e);
 	if (r) {
 		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e->text));
 	} else {
 		changed = wm_settings_reload(&a->settings, &next, &left);
+		take_rules(a, rules);
 		set_log_level(a->settings.log_level);
 		wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
@@ -506,6 +535,16 @@ static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
 	}
 	r = wm_http_listen_unix(a->http, path, 0600);
 	return r ? wm_err_set(e, r, "http.socket %s: %s", path, wm_err_str(r)) : 0;
+}
+
+static int start_rules(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_rules *rules;
+	int r = read_rules(&a->settings, &rules, e);
+
+	if (!r)
+		take_rules(a, rules);
+	return r;
 }
 
 static int start_http(struct wm_agent *a, struct wm_err *e)
@@ -660,7 +699,7 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 		{"name", find_name},	      {"address", find_address}, {"loop", start_loop},
 		{"registry", start_registry}, {"tables", start_tables},	 {"drains", start_drains},
 		{"health", start_health},     {"index", start_index},	 {"dns", start_dns},
-		{"snapshots", start_keep},    {"http", start_http}};
+		{"snapshots", start_keep},    {"rules", start_rules},	 {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -717,6 +756,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
+	wm_rules_free(a->rules);
 	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);
 	wm_timer_free(a->leave);

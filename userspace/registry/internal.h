@@ -145,6 +145,8 @@ struct wm_registry {
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
 	struct wm_registry_stats stats;
+	int (*judge)(void *arg, const struct wm_instance_draft *d, struct wm_err *e);
+	void *judge_arg;
 	LIST_HEAD(, wm_save) saves; /* that go on */
 };
 

@@ -373,6 +373,15 @@ int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	return 0;
 }
 
+void wm_registry_set_judge(struct wm_registry *r,
+			   int (*fn)(void *arg, const struct wm_instance_draft *d,
+				     struct wm_err *e),
+			   void *arg)
+{
+	r->judge = fn;
+	r->judge_arg = arg;
+}
+
 int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, struct wm_op **ret_op,
 		   struct wm_err *e)
 {
@@ -381,6 +390,8 @@ int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, str
 
 	for (unsigned n = 0; !err && n < d->checks_count; n++)
 		err = wm_check_draft_node(r, &d->checks[n], e);
+	if (!err && r->judge)
+		err = r->judge(r->judge_arg, d, e);
 	if (err)
 		return err;
 	op = wm_op_new(WM_OP_INSTANCE, "", NULL, NULL);

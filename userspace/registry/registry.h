@@ -90,6 +90,14 @@ struct wm_node_draft {
 	unsigned meta_count, tagged_count;
 };
 
+/** Another judge of registrations, after the registry's own rules: of this agent's and of the
+ *  catalog's, not of what is stored already. @p fn returns 0, or an error with @p e filled; NULL:
+ *  none. */
+void wm_registry_set_judge(struct wm_registry *r,
+			   int (*fn)(void *arg, const struct wm_instance_draft *d,
+				     struct wm_err *e),
+			   void *arg);
+
 /** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */
 typedef void (*wm_registry_done)(void *arg, int code, const char *text);
 
