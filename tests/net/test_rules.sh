@@ -9,7 +9,7 @@ rules() { echo "{\"rules\": [{\"name\": \"owned\", \"services\": [\"pay-*\"], \"
 says() { api -X PUT "$API/v1/$1" -d "$2"; }
 broken="Service pay-api breaks the rule \"owned\": metadata owner is missing"
 
-echo '{"rules": [{"nam": "x"}]}' >"$RULES"
+echo '{"rules": [{"title": "x"}]}' >"$RULES"
 "$B/waymarkd" --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set "http.socket=" --set "registry.rules_file=$RULES" 2>"$TMP/bad.log" &&
 	fail "it starts with a broken file"
 matches "a broken file is named" 'rules_file .*rules\[0\]: unknown key' "$(cat "$TMP/bad.log")"
