@@ -20,7 +20,7 @@ SAMPLES = {  # a value of each path parameter and query parameter, none of which
     "dc": "dc1", "ns": "default", "partition": "", "token": "t", "pretty": "", "stale": "", "consistent": "",
     "max_stale": "10s", "cached": "", "index": "1", "wait": "10ms", "passing": "1", "tag": "blue",
     "node-meta": "zone:z1", "near": "_agent", "format": "json", "hash": "0", "limit": "5", "explain": "",
-    "service": "web", "filter": "", "note": "n", "reason": "r", "replace-existing-checks": "true", "enable": "false"}
+    "service": "web", "count": "3", "filter": "", "note": "n", "reason": "r", "replace-existing-checks": "true", "enable": "false"}
 
 
 def fail(text):
@@ -112,6 +112,7 @@ for path, methods in sorted(paths.items()):
             if p["in"] == "query":
                 query = urllib.parse.urlencode({p["name"]: SAMPLES[p["name"]]})
                 query += "&wait=10ms" if p["name"] in ("index", "hash") else ""
+                query += "&service=web" if real == "/v1/waymark/resolve" and p["name"] != "service" else ""
                 answer = ask("GET", f"{real}?{query}")
                 hold(operation, f"GET {real}?{query}", answer)
                 if answer[0] == 400:

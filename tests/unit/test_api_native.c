@@ -250,3 +250,166 @@ Test(native, lifecycle_and_drain_say_what_is_wrong)
 	must_put(I "/a/lifecycle?state=running", NULL);
 	cr_assert_str_eq(member(I "/a", "Drain"), "null");
 }
+
+static void explain(const char *filter, const char *cached)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), I "?explain&filter=%s", filter);
+	cr_assert_str_eq(member(path, "cached"), cached, "%s", filter);
+}
+
+static uint64_t figure(const char *name)
+{
+	json_t *all, *v;
+	uint64_t n;
+
+	cr_assert_eq(get("/v1/waymark/status"), 200);
+	all = doc();
+	v = json_object_get(json_object_get(all, "metadata"), name);
+	cr_assert(v, "%s", name);
+	n = (uint64_t)json_integer_value(v);
+	json_decref(all);
+	return n;
+}
+
+Test(native, what_a_filter_selects_is_kept_until_something_changes)
+{
+	uint64_t hits;
+
+	must_put(I "/a", "{\"name\":\"s\",\"capabilities\":[\"x\"],\"checks\":[{\"CheckID\":\"c\","
+			 "\"TTL\":\"1h\"}]}");
+	must_put(I "/b", "{\"name\":\"s\"}");
+	explain("x+in+Capabilities", "false");
+	explain("x+in+Capabilities", "true");
+	explain("x+not+in+Capabilities", "false");
+	explain("x+not+in+Capabilities", "true");
+	hits = figure("cache_hits");
+	cr_assert_str_eq(member(I "?filter=x+in+Capabilities", "matched"), "1");
+	cr_assert(strstr(one.body, "\"ID\":\"a\""));
+	cr_assert_eq(figure("cache_hits"), hits + 1);
+	cr_assert_eq(figure("cache_entries"), 2);
+	cr_assert_gt(figure("cache_bytes"), 0);
+	/* another kind of list has other rows to the same text */
+	cr_assert_eq(get("/v1/agent/services?filter=Port==0"), 200);
+	explain("Service.Port==0", "false");
+	/* a registration, a status, a lifecycle: all are changes */
+	must_put(I "/b", "{\"name\":\"s\",\"capabilities\":[\"x\"]}");
+	explain("x+in+Capabilities", "false");
+	cr_assert_str_eq(member(I "?filter=x+in+Capabilities", "matched"), "2");
+	explain("Checks.Status==passing+and+Service.ID==a", "false");
+	explain("Checks.Status==warning", "false");
+	cr_assert_str_eq(member(I "?filter=Checks.Status==warning", "matched"), "0");
+	must_put("/v1/agent/check/warn/c", NULL);
+	cr_assert_str_eq(member(I "?filter=Checks.Status==warning", "matched"), "1");
+	explain("Lifecycle==stopping", "false");
+	must_put(I "/a/lifecycle?state=stopping", NULL);
+	cr_assert_str_eq(member(I "?filter=Lifecycle==stopping", "matched"), "1");
+	must_put("/v1/agent/service/deregister/a", NULL);
+	cr_assert_str_eq(member(I "?filter=x+in+Capabilities", "matched"), "1");
+}
+
+Test(native, an_output_alone_is_no_change_so_its_filters_are_not_kept)
+{
+	must_put(I "/a", "{\"name\":\"s\",\"checks\":[{\"CheckID\":\"c\",\"TTL\":\"1h\"}]}");
+	must_put("/v1/agent/check/fail/c?note=one", NULL);
+	cr_assert_str_eq(member(I "?filter=Checks.Output==one", "matched"), "1");
+	must_put("/v1/agent/check/fail/c?note=two", NULL);
+	cr_assert_str_eq(member(I "?filter=Checks.Output==one", "matched"), "0");
+	cr_assert_str_eq(member(I "?filter=Checks.Output==two", "matched"), "1");
+	explain("Checks.Output==two", "false");
+	explain("State==unhealthy", "false");
+	explain("State==unhealthy", "false");
+}
+
+Test(native, more_filters_than_are_kept_and_the_oldest_go)
+{
+	char filter[64];
+
+	must_put(I "/a", "{\"name\":\"s\"}");
+	for (int i = 0; i < 200; i++) {
+		snprintf(filter, sizeof(filter), "Service.Port==%d", i);
+		explain(filter, "false");
+	}
+	cr_assert_eq(figure("cache_entries"), 64);
+	explain("Service.Port==199", "true");
+	explain("Service.Port==0", "false");
+}
+
+#define RESOLVE "/v1/waymark/resolve?service="
+
+Test(native, resolve_tells_what_is_chosen_and_why_the_rest_is_not)
+{
+	unsigned seen[2] = {0};
+
+	cr_assert_eq(get("/v1/waymark/resolve"), 400);
+	cr_assert_eq(get(RESOLVE "none"), 404);
+	must_put(I "/a", "{\"name\":\"web\",\"address\":\"10.0.0.1\",\"port\":80,\"tags\":[\"v1\"],"
+			 "\"weights\":{\"Passing\":9,\"Warning\":1}}");
+	must_put(I "/b", "{\"name\":\"web\",\"address\":\"10.0.0.2\",\"port\":80}");
+	must_put(I "/c", "{\"name\":\"web\",\"port\":80,\"lifecycle\":\"starting\"}");
+	must_put(I "/d", "{\"name\":\"web\",\"port\":80}");
+	must_put(I "/d/drain", NULL);
+	must_put(I "/e", "{\"name\":\"web\",\"address\":\"host.invalid\",\"port\":80}");
+	cr_assert_str_eq(member(RESOLVE "WEB", "usable"), "2");
+	cr_assert_str_eq(member(RESOLVE "web", "left_out_count"), "3");
+	cr_assert(strstr(one.body, "\"id\":\"c\""));
+	cr_assert(strstr(one.body, "\"reason\":\"starting\""));
+	cr_assert(strstr(one.body, "\"reason\":\"stopping\""));
+	cr_assert(strstr(one.body, "\"reason\":\"has no IP address\""));
+	cr_assert(strstr(one.body, "\"share\":0.9"));
+	cr_assert_str_eq(member(RESOLVE "web&tag=V1", "usable"), "1");
+	cr_assert(strstr(one.body, "\"reason\":\"has not the tag\""));
+	for (int i = 0; i < 200; i++) {
+		cr_assert_eq(get(RESOLVE "web&count=1"), 200);
+		cr_assert(strstr(one.body, "\"reason\":\"was not drawn\""));
+		seen[strstr(one.body, "\"chosen\":[{\"id\":\"a\"") != NULL]++;
+	}
+	/* 9 to 1: of 200 draws b has 20; none, or more than half, is not to be seen */
+	cr_assert(seen[0] > 0 && seen[0] < 100, "%u of b, %u of a", seen[0], seen[1]);
+	must_put("/v1/agent/service/maintenance/a?enable=true", NULL);
+	cr_assert_str_eq(member(RESOLVE "web", "usable"), "1");
+	cr_assert(strstr(one.body, "\"reason\":\"unhealthy\""));
+	cr_assert_eq(get(RESOLVE "web&count=0"), 400);
+	cr_assert_eq(get(RESOLVE "web&count=257"), 400);
+}
+
+Test(native, statistics_count_by_what_instances_are)
+{
+	char path[64], body[128];
+	json_t *all, *by;
+
+	for (int i = 0; i < 150; i++) {
+		snprintf(path, sizeof(path), I "/i%d", i);
+		snprintf(body, sizeof(body),
+			 "{\"name\":\"s%d\",\"zone\":\"z%d\",\"version\":\"%d\"%s}", i % 2, i % 3,
+			 i, i < 10 ? ",\"lifecycle\":\"starting\"" : "");
+		must_put(path, body);
+	}
+	cr_assert_eq(get("/v1/waymark/statistics"), 200);
+	all = doc();
+	by = json_object_get(all, "by");
+#define AT(dimension, value)                                                                       \
+	json_integer_value(                                                                        \
+		json_object_get(json_object_get(json_object_get(by, dimension), "values"), value))
+	cr_assert_eq(json_integer_value(json_object_get(all, "instances")), 150);
+	cr_assert_eq(json_integer_value(json_object_get(all, "services")), 2);
+	cr_assert_eq(AT("state", "starting"), 10);
+	cr_assert_eq(AT("state", "running"), 140);
+	cr_assert_eq(AT("status", "passing"), 150);
+	cr_assert_eq(AT("service", "s0"), 75);
+	cr_assert_eq(AT("zone", "z2"), 50);
+	cr_assert_eq(AT("node", "n1"), 150);
+	cr_assert_eq(AT("environment", ""), 150, "has none");
+	/* no more values than are listed, and none is lost */
+	cr_assert_eq(json_object_size(json_object_get(json_object_get(by, "version"), "values")),
+		     100);
+	cr_assert_eq(
+		json_integer_value(json_object_get(json_object_get(by, "version"), "distinct")),
+		150);
+	cr_assert_eq(json_integer_value(json_object_get(json_object_get(by, "version"), "others")),
+		     50);
+	json_decref(all);
+	cr_assert_eq(get("/v1/waymark/statistics?pretty"), 200);
+	cr_assert(strstr(one.body, "\n    \"index\": "));
+}

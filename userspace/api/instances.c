@@ -102,6 +102,7 @@ static void answer_plan(struct wm_call *c, struct wm_filter *f, uint64_t index)
 		put_term(&j, &terms[i]);
 	wm_json_close(&j, ']');
 	wm_json_kb(&j, "indexed", q.indexed);
+	wm_json_kb(&j, "cached", q.cached);
 	wm_json_ku(&j, "instances", wm_registry_instances(c->api->d.registry));
 	wm_json_ku(&j, "candidates", q.candidates);
 	wm_json_ku(&j, "asked", q.asked);

@@ -104,6 +104,10 @@ struct wm_api {
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body; /* scratch of every answer */
+	struct wm_kept {
+		char *text; /* of an answer; NULL: none */
+		uint64_t made_ms;
+	} statistics[2]; /* plain, pretty */
 	/* the answer in it, for the next watch that asks the same: 0 when there is none */
 	uint64_t rendered_shape, rendered_index;
 	uint64_t counters[WM_API_COUNTER_COUNT];
@@ -260,6 +264,8 @@ enum wm_scripts wm_api_scripts(const struct wm_call *c);
 /* --- lifecycle.c --- */
 /** Members of an instance: what is stated, what follows of it, its drain. */
 void wm_encode_life(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i);
+
+void wm_statistics_done(struct wm_api *a);
 
 /* --- mesh.c --- */
 /** Members of an instance: its metadata with a meaning, see metadata/mesh.h. */

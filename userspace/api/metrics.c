@@ -15,7 +15,7 @@
 #define X(sym, name, text) +1
 enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #undef X
-#define OWN_MAX 48 /* metrics that no table of counters has */
+#define OWN_MAX 54 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
 	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
 	 WM_DRAIN_COUNTER_COUNT + OWN_MAX)
@@ -122,6 +122,15 @@ static void collect_plane(struct metrics *m, const struct wm_api *a)
 		add_rows(m, kernel, n, WM_ARRAY_LEN(kernel));
 }
 
+static void collect_index(struct metrics *m, const struct wm_index *x)
+{
+	struct wm_index_stats s;
+
+	wm_index_stats(x, &s);
+	COUNTER("metadata_cache_hits", s.cache_hits, "filters answered from results that are kept");
+	COUNTER("metadata_cache_misses", s.cache_misses, "filters that had to be run");
+}
+
 static void collect(struct metrics *m, const struct wm_api *a)
 {
 #define X(sym, name, text) {#name, text},
@@ -136,6 +145,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	collect_registry(m, a->d.registry);
 	if (a->d.health)
 		collect_health(m, a->d.health);
+	if (a->d.index)
+		collect_index(m, a->d.index);
 	if (a->d.tables)
 		collect_tables(m, a->d.tables);
 	collect_plane(m, a);

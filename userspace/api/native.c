@@ -106,6 +106,10 @@ static void put_index(struct wm_json *j, const struct wm_index *x)
 	wm_json_ku(j, "instances", s.instances);
 	wm_json_ku(j, "values", s.entries);
 	wm_json_ku(j, "lost", s.lost);
+	wm_json_ku(j, "cache_hits", s.cache_hits);
+	wm_json_ku(j, "cache_misses", s.cache_misses);
+	wm_json_ku(j, "cache_entries", s.cache_entries);
+	wm_json_ku(j, "cache_bytes", s.cache_bytes);
 	wm_json_kb(j, "complete", wm_index_complete(x));
 	wm_json_ku(j, "built", s.built);
 	wm_json_close(j, '}');

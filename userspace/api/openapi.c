@@ -172,7 +172,9 @@ static void put_param(struct wm_json *j, const char *name, size_t len, const cha
 	snprintf(copy, sizeof(copy), "%.*s", (int)len, name);
 	wm_json_ks(j, "name", copy);
 	wm_json_ks(j, "in", in);
-	wm_json_kb(j, "required", strcmp(in, "path") == 0 || strcmp(name, "enable") == 0);
+	wm_json_kb(j, "required",
+		   strcmp(in, "path") == 0 || strcmp(name, "enable") == 0 ||
+			   strcmp(name, "state") == 0);
 	wm_json_ks(j, "description", text);
 	put_schema(j, "schema", type, strlen(type));
 }

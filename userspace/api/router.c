@@ -164,6 +164,7 @@ void wm_api_free(struct wm_api *a)
 	wm_events_done(a);
 	wm_snapshots_done(a);
 	wm_respond_done(a);
+	wm_statistics_done(a);
 	free(a);
 }
 

@@ -174,7 +174,9 @@ int wm_filter_compile(const char *text, enum wm_filter_kind kind, struct wm_filt
 	if (!f)
 		return wm_err_set(e, -ENOMEM, "filter: out of memory");
 	f->kind = kind;
-	err = wm_filter_parse(f, text, e);
+	f->text = strdup(text);
+	err = f->text ? wm_filter_parse(f, text, e)
+		      : wm_err_set(e, -ENOMEM, "filter: out of memory");
 	for (unsigned i = 0; !err && i < f->terms_count; i++)
 		err = bind_term(f, &f->terms[i], e);
 	if (err) {
@@ -198,7 +200,20 @@ void wm_filter_free(struct wm_filter *f)
 	pcre2_match_data_free(f->match_data);
 	pcre2_match_context_free(f->match_context);
 	wm_tree_free(f->root);
+	free(f->text);
 	free(f);
+}
+
+bool wm_filter_volatile(const struct wm_filter *f)
+{
+	for (unsigned i = 0; i < f->terms_count; i++) {
+		enum wm_field_source s = f->terms[i].field->source;
+
+		/* a new output alone is not announced, and unknown is told from unhealthy by it */
+		if (s == WM_SRC_CHECK_OUTPUT || s == WM_SRC_STATE)
+			return true;
+	}
+	return false;
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */

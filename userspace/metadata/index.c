@@ -32,8 +32,27 @@ struct entry {
 	char key[];
 };
 
+/* Results of filters. All are of one generation: when something changes they go together. */
+#define CACHE_MAX	64	   /* results that are kept: as many dashboards and loops ask */
+#define CACHE_BYTES_MAX (8u << 20) /* of their bitmaps together */
+#define CACHE_ONE_MAX	(CACHE_BYTES_MAX / 8) /* of one */
+struct result {
+	enum wm_filter_kind kind;
+	char *text;
+	roaring_bitmap_t *bits;
+	size_t bytes;
+	struct wm_index_query q;
+};
+
 struct wm_index {
 	struct wm_registry *registry;
+	uint64_t generation; /* counts announced changes */
+	struct {
+		struct result all[CACHE_MAX];
+		unsigned count, oldest; /* oldest: the next that gives way */
+		uint64_t generation, hits, misses;
+		size_t bytes;
+	} cache;
 	struct wm_map *entries;
 	struct wm_instance **rows; /* by number; 0 is nobody's */
 	uint32_t *vacant;	   /* numbers below `used` that are free again */
@@ -120,6 +139,64 @@ static void entry_remove(struct wm_index *x, const struct key *k, uint32_t numbe
 static uint64_t entry_count(const struct entry *e)
 {
 	return !e ? 0 : e->bits ? roaring_bitmap_get_cardinality(e->bits) : 1;
+}
+
+/* --- results ---------------------------------------------------------------------------------- */
+static void result_free(struct wm_index *x, struct result *r)
+{
+	x->cache.bytes -= r->bytes;
+	roaring_bitmap_free(r->bits);
+	free(r->text);
+	*r = (struct result){0};
+}
+
+static void cache_clear(struct wm_index *x)
+{
+	while (x->cache.count)
+		result_free(x, &x->cache.all[--x->cache.count]);
+	x->cache.oldest = 0;
+}
+
+static const struct result *cache_find(struct wm_index *x, const struct wm_filter *f)
+{
+	if (x->cache.generation != x->generation)
+		cache_clear(x);
+	x->cache.generation = x->generation;
+	for (unsigned i = 0; i < x->cache.count; i++) {
+		const struct result *r = &x->cache.all[i];
+
+		if (r->kind == f->kind && strcmp(r->text, f->text) == 0) {
+			x->cache.hits++;
+			return r;
+		}
+	}
+	x->cache.misses++;
+	return NULL;
+}
+
+/* Takes @p bits over. What does not fit is not kept. */
+static void cache_keep(struct wm_index *x, const struct wm_filter *f, roaring_bitmap_t *bits,
+		       const struct wm_index_query *q)
+{
+	struct result r = {.kind = f->kind, .bits = bits, .q = *q};
+
+	roaring_bitmap_run_optimize(bits);
+	r.bytes = roaring_bitmap_portable_size_in_bytes(bits) + strlen(f->text);
+	r.text = r.bytes <= CACHE_ONE_MAX ? strdup(f->text) : NULL;
+	if (!r.text) {
+		roaring_bitmap_free(bits);
+		return;
+	}
+	if (x->cache.bytes + r.bytes > CACHE_BYTES_MAX)
+		cache_clear(x);
+	x->cache.bytes += r.bytes;
+	if (x->cache.count < CACHE_MAX) {
+		x->cache.all[x->cache.count++] = r;
+		return;
+	}
+	result_free(x, &x->cache.all[x->cache.oldest]);
+	x->cache.all[x->cache.oldest] = r;
+	x->cache.oldest = (x->cache.oldest + 1) % CACHE_MAX;
 }
 
 /* --- following the registry ------------------------------------------------------------------- */
@@ -233,6 +310,7 @@ static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_index *x = arg;
 
+	x->generation++;
 	if (c->kind == WM_CHANGE_INSTANCE_DELETED)
 		forget(x, c->instance);
 	if (c->kind != WM_CHANGE_INSTANCE_UPSERT)
@@ -299,6 +377,7 @@ void wm_index_free(struct wm_index *x)
 		return;
 	while (x->entries && (e = wm_map_next(x->entries, &pos)))
 		entry_free(e);
+	cache_clear(x);
 	wm_map_free(x->entries);
 	free(x->rows);
 	free(x->vacant);
@@ -476,6 +555,8 @@ struct run {
 	struct wm_index_query q;
 	wm_index_visit visit;
 	void *arg;
+	roaring_bitmap_t *found; /* for the cache; NULL: not kept */
+	bool ended;		 /* by the visitor: not all was found */
 };
 
 static bool run_row(struct run *r, const struct wm_instance *i)
@@ -489,7 +570,12 @@ static bool run_row(struct run *r, const struct wm_instance *i)
 			return !wm_filter_exceeded(r->f);
 	}
 	r->q.matched++;
-	return r->visit(r->arg, i);
+	if (r->found)
+		roaring_bitmap_add(r->found, i->number);
+	if (r->visit(r->arg, i))
+		return true;
+	r->ended = true;
+	return false;
 }
 
 static bool run_number(uint32_t number, void *arg)
@@ -499,14 +585,52 @@ static bool run_number(uint32_t number, void *arg)
 	return run_row(r, r->x->rows[number]);
 }
 
+static void run_all(struct run *r, const struct plan *p)
+{
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	if (p->bits) {
+		roaring_iterate(p->bits, run_number, r);
+		return;
+	}
+	while ((i = wm_registry_next_instance(r->x->registry, &pos)) && run_row(r, i))
+		;
+}
+
+/* What was found before, once more. */
+static void run_result(struct run *r, const struct result *from)
+{
+	r->exact = true;
+	roaring_iterate(from->bits, run_number, r);
+	r->q = from->q;
+	r->q.cached = true;
+}
+
+static void keep_found(struct run *r)
+{
+	if (!r->found)
+		return;
+	if (r->ended || wm_filter_exceeded(r->f))
+		roaring_bitmap_free(r->found);
+	else
+		cache_keep(r->x, r->f, r->found, &r->q);
+}
+
 int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visit, void *arg,
 		    struct wm_index_query *ret_query)
 {
 	struct run r = {.x = x, .f = f, .visit = visit, .arg = arg};
+	bool keeps = f && !x->lost && !wm_filter_volatile(f);
+	const struct result *known = keeps ? cache_find(x, f) : NULL;
 	struct plan p = {0};
-	struct wm_instance *i;
-	size_t pos = 0;
 
+	if (known) {
+		run_result(&r, known);
+		if (ret_query)
+			*ret_query = r.q;
+		return 0;
+	}
 	r.row.datacenter = wm_registry_datacenter(x->registry);
 	if (f && !x->lost && wm_index_complete(x))
 		p = plan_tree(x, f, f->root);
@@ -518,13 +642,10 @@ int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visi
 	r.q.indexed = p.bits != NULL;
 	r.q.candidates = p.bits ? roaring_bitmap_get_cardinality(p.bits)
 				: wm_registry_instances(x->registry);
-	if (p.bits) {
-		roaring_iterate(p.bits, run_number, &r);
-	} else {
-		while ((i = wm_registry_next_instance(x->registry, &pos)) && run_row(&r, i))
-			;
-	}
+	r.found = keeps ? roaring_bitmap_create() : NULL;
+	run_all(&r, &p);
 	plan_done(&p);
+	keep_found(&r);
 	if (ret_query)
 		*ret_query = r.q;
 	return 0;
@@ -552,6 +673,10 @@ void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret)
 {
 	*ret = (struct wm_index_stats){
 		.instances = x->instances, .entries = wm_map_len(x->entries), .lost = x->lost};
+	ret->cache_hits = x->cache.hits;
+	ret->cache_misses = x->cache.misses;
+	ret->cache_entries = x->cache.count;
+	ret->cache_bytes = x->cache.bytes;
 	ret->built = wm_index_complete(x) ? x->instances : x->built - 1;
 }
 

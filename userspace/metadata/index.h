@@ -29,12 +29,16 @@ struct wm_index_query {
 	uint64_t asked;	     /* of these: rows that the filter had to look at */
 	uint64_t matched;
 	bool indexed; /* false: every instance was looked at */
+	bool cached;  /* the same was asked before, and nothing changed since: the figures are of
+		       * that run */
 };
 /** Called for each instance, in no order that means anything. @return false: enough. */
 typedef bool (*wm_index_visit)(void *arg, const struct wm_instance *i);
 /** Visit what @p f wants (NULL: all). @p f is of a kind whose rows are instances: not of nodes, not
  *  of checks. It may end as wm_filter_exceeded(). @p ret_query may be NULL.
- *  @return 0, -ENOMEM. Cost: of the smallest bitmap of an "and", plus what it leaves over. */
+ *  What a filter selected is kept until something changes, so the same question costs what it
+ *  selects. @return 0, -ENOMEM. Cost: of the smallest bitmap of an "and", plus what it leaves over.
+ */
 int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visit, void *arg,
 		    struct wm_index_query *ret_query);
 
@@ -52,8 +56,9 @@ unsigned wm_index_explain(const struct wm_index *x, const struct wm_filter *f,
 struct wm_index_stats {
 	uint64_t instances, entries; /* indexed values */
 	uint64_t built; /* instances in them, or numbers gone through: less while it is built */
-	uint64_t lost;	/* instances that could not be indexed for want of memory: then queries scan
-			 */
+	uint64_t cache_hits, cache_misses, cache_entries, cache_bytes; /* of results */
+	uint64_t lost; /* instances that could not be indexed for want of memory: then queries scan
+			*/
 };
 void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret);
 /** Memory of all bitmaps and tables. Cost: walks every entry. */

@@ -105,6 +105,7 @@ struct wm_tree {
 
 struct wm_filter {
 	enum wm_filter_kind kind;
+	char *text;
 	struct wm_tree *root;
 	struct wm_term terms[WM_FILTER_TERMS_MAX];
 	unsigned terms_count, regex_count;
@@ -120,6 +121,8 @@ void wm_tree_free(struct wm_tree *t);
 /** The selector as it was written, dotted. */
 void wm_term_selector(const struct wm_term *t, char *buf, size_t cap);
 
+/** May what it selects change without an announcement of the registry: does it look at outputs? */
+bool wm_filter_volatile(const struct wm_filter *f);
 /** The field of a selector, or NULL. @p ret_key: what stands for its "*". */
 const struct wm_field *wm_field_find(enum wm_filter_kind kind, const struct wm_term *t,
 				     const char **ret_key);
