@@ -178,7 +178,8 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,
 				       .services_max = (unsigned)s->registry_services_max,
-				       .nodes_max = (unsigned)s->registry_nodes_max};
+				       .nodes_max = (unsigned)s->registry_nodes_max,
+				       .checks_max = (unsigned)s->registry_checks_max};
 	struct wm_registry_stats stats;
 	char path[512];
 	int r = parse_ranges(s, &c, e);

@@ -167,6 +167,15 @@ check("their deadlines are counted", True, status()["http"]["http_deadline"] - b
 for s in slow:
     s.close()
 
+# --- what the registry holds
+for n in range(3):
+    check("checks below their bound", 200, request("PUT", "/v1/agent/check/register",
+                                                   '{"Name": "c%d", "TTL": "1h"}' % n)[0])
+code, text = request("PUT", "/v1/agent/check/register", '{"Name": "c3", "TTL": "1h"}')[:2]
+check("one check more", (503, "Checks: at most 3 are allowed (checks_max)"), (code, text.strip()))
+check("the same once more is no more", 200,
+      request("PUT", "/v1/agent/check/register", '{"Name": "c2", "TTL": "2h"}')[0])
+
 # --- event streams
 streams = []
 for n in range(20):

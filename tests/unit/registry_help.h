@@ -185,7 +185,7 @@ static inline int by_node_row(const void *a, const void *b)
 static inline void show_nodes(struct wm_buf *b, const struct wm_registry *r)
 {
 	struct wm_node *n, **all = calloc(wm_registry_nodes(r), sizeof(struct wm_node *));
-	unsigned count = 0, on_nodes = 0;
+	unsigned count = 0, on_nodes = 0, checks = 0;
 	struct wm_instance *i;
 	size_t pos = 0;
 
@@ -216,9 +216,12 @@ static inline void show_nodes(struct wm_buf *b, const struct wm_registry *r)
 		while ((i = wm_node_next_instance(n, &at))) {
 			cr_assert_eq(i->node, n);
 			on_nodes++;
+			checks += i->checks_count;
 		}
+		checks += n->holder->checks_count;
 	}
 	cr_assert_eq(on_nodes, wm_registry_instances(r));
+	cr_assert_eq(checks, wm_registry_checks(r));
 	free(all);
 }
 

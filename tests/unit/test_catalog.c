@@ -316,13 +316,74 @@ Test(catalog, nodes_are_bounded_and_named)
 		cr_assert_eq(submit(r, OPS(set_node(name, &shale))).a.code, 0);
 	}
 	b = submit(r, OPS(set_node("one-more", &shale)));
-	cr_assert_eq(b.a.code, WM_E_LIMIT);
+	cr_assert_eq(b.a.code, WM_E_CAPACITY);
 	cr_assert_str_eq(b.a.text, "Nodes: at most 100 are allowed (nodes_max)");
 	cr_assert_eq(wm_registry_nodes(r), 101);
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = 0;
 	cr_assert_eq(submit(r, OPS(set_node(longest, &shale))).a.code, WM_E_LIMIT);
 	cr_assert_eq(submit(r, OPS(set_node("", &shale))).a.code, WM_E_INVALID);
+	wm_registry_close(r);
+}
+
+static void shown(const struct wm_registry *r, unsigned checks)
+{
+	free(show(r)); /* it counts them */
+	cr_assert_eq(wm_registry_checks(r), checks);
+}
+
+Test(catalog, checks_of_all_nodes_are_bounded_together)
+{
+	struct wm_registry_config c = config(db);
+	const struct wm_check_draft ttl = {
+		.id = "mine", .name = "mine", .kind = WM_CHECK_TTL, .ttl_ms = 1000};
+	struct wm_check_draft more = passing;
+	const struct wm_instance_draft web = {
+		.id = "web-1", .name = "web", .checks = &ttl, .checks_count = 1};
+	struct wm_registry *r;
+	struct batch b;
+
+	c.checks_max = 3;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	b = submit(r, OPS(set_node("a", &shale), set_service("a", &wax),
+			  set_check("a", "", &passing)));
+	cr_assert_eq(b.a.code, 0, "%s", b.a.text);
+	cr_assert_eq(put_draft(r, &web), 0);
+	more.id = "d";
+	cr_assert_eq(submit(r, OPS(set_check("a", "wax-1", &more))).a.code, 0);
+	shown(r, 3);
+	more.id = "e";
+	b = submit(r, OPS(set_node("b", &shale), set_check("b", "", &more)));
+	cr_assert_eq(b.a.code, WM_E_CAPACITY);
+	cr_assert_str_eq(b.a.text, "Checks: at most 3 are allowed (checks_max)");
+	shown(r, 3);
+	/* what does not make them more is allowed, also in a batch that fails later */
+	cr_assert_eq(submit(r, OPS(set_check("a", "", &critical))).a.code, 0);
+	b = submit(r, OPS(drop(WM_OBJECT_CHECK, "a", "d"), set_check("a", "", &more),
+			  drop(WM_OBJECT_NODE, "a", ""), set_check("a", "", &more)));
+	cr_assert_eq(b.a.code, WM_E_UNKNOWN);
+	shown(r, 3);
+	cr_assert_eq(
+		submit(r, OPS(drop(WM_OBJECT_CHECK, "a", "d"), set_check("a", "", &more))).a.code,
+		0);
+	shown(r, 3);
+	wm_registry_close(r);
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	shown(r, 3);
+	cr_assert_eq(submit(r, OPS(drop(WM_OBJECT_NODE, "a", ""))).a.code, 0);
+	shown(r, 1);
+	cr_assert_eq(del(r, "web-1"), 0);
+	shown(r, 0);
+	wm_registry_close(r);
+	/* what was stored under a larger bound is kept, there is only no room for more */
+	c.checks_max = 1;
+	r = open_at(db);
+	cr_assert_eq(put_draft(r, &web), 0);
+	cr_assert_eq(submit(r, OPS(set_node("a", &shale), set_check("a", "", &more))).a.code, 0);
+	wm_registry_close(r);
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	shown(r, 2);
+	cr_assert_eq(put_draft(r, &web), 0);
 	wm_registry_close(r);
 }
 

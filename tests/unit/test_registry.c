@@ -212,9 +212,9 @@ Test(registry, bounds_instances_services_and_checks)
 	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
 	cr_assert_eq(put(r, "a", "s1", 1), 0);
 	cr_assert_eq(put(r, "b", "s2", 1), 0);
-	cr_assert_eq(put(r, "c", "s3", 1), WM_E_LIMIT);
+	cr_assert_eq(put(r, "c", "s3", 1), WM_E_CAPACITY);
 	cr_assert_eq(put(r, "c", "s1", 1), 0);
-	cr_assert_eq(put(r, "d", "s1", 1), WM_E_LIMIT);
+	cr_assert_eq(put(r, "d", "s1", 1), WM_E_CAPACITY);
 	cr_assert_eq(put(r, "c", "s2", 2), 0, "a change at the limit is allowed");
 	cr_assert_eq(del(r, "a"), 0);
 	for (int n = 0; n < WM_CHECKS_PER_INSTANCE; n++) {

@@ -563,15 +563,22 @@ Test(snapshot, limits_hold)
 	rm_dir();
 	c.instances_max = 10;
 	cr_assert_eq(wm_registry_open(&c, &r, &e), 0);
-	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_LIMIT);
+	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_CAPACITY);
 	cr_assert_eq(wm_registry_instances(r), 0);
 	wm_registry_close(r);
 	c.instances_max = 1000;
 	c.services_max = 2;
 	cr_assert_eq(wm_registry_open(&c, &r, &e), 0);
-	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_LIMIT, "%s", e.text);
+	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_CAPACITY, "%s", e.text);
 	cr_assert_eq(wm_registry_instances(r), 0);
 	cr_assert_eq(put(r, "x", "svc-1", 1), 0);
+	wm_registry_close(r);
+	c.services_max = 100;
+	c.checks_max = 3;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0);
+	cr_assert_eq(restore(r, &b, 1000, &e), WM_E_CAPACITY);
+	cr_assert_not_null(strstr(e.text, "at most 3 are allowed (checks_max)"), "%s", e.text);
+	cr_assert_eq(wm_registry_instances(r), 0);
 	wm_registry_close(r);
 	wm_buf_done(&b);
 }

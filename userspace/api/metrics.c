@@ -56,6 +56,7 @@ static void collect_registry(struct metrics *m, const struct wm_registry *r)
 	wm_registry_stats(r, &s);
 	GAUGE("registry_services", wm_registry_services(r), "services");
 	GAUGE("registry_instances", wm_registry_instances(r), "instances");
+	GAUGE("registry_checks", wm_registry_checks(r), "checks");
 	GAUGE("registry_index", wm_registry_index(r), "index of the last change");
 	GAUGE("registry_file_bytes", s.file_bytes, "octets of the store's file and its log");
 	GAUGE("registry_last_commit_us", s.last_commit_us, "microseconds of the last commit");

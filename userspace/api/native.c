@@ -27,6 +27,7 @@ static void put_registry(struct wm_json *j, const struct wm_registry *r)
 	wm_json_ku(j, "index", wm_registry_index(r));
 	wm_json_ku(j, "services", wm_registry_services(r));
 	wm_json_ku(j, "instances", wm_registry_instances(r));
+	wm_json_ku(j, "checks", wm_registry_checks(r));
 	wm_json_ku(j, "commits", s.commits);
 	wm_json_ku(j, "writes", s.writes);
 	wm_json_ku(j, "failed_commits", s.failed_commits);

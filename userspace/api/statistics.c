@@ -168,6 +168,7 @@ static int make(struct wm_api *a, struct wm_json *j, struct wm_kept *to)
 	wm_json_open(j, '{');
 	wm_json_ku(j, "index", wm_registry_index(r));
 	wm_json_ku(j, "instances", wm_registry_instances(r));
+	wm_json_ku(j, "checks", wm_registry_checks(r));
 	wm_json_ku(j, "services", wm_registry_services(r));
 	wm_json_ku(j, "nodes", wm_registry_nodes(r));
 	wm_json_kopen(j, "by", '{');

@@ -253,7 +253,7 @@ static void create_service(struct wm_registry *r, struct wm_op *op)
 	int err = 0;
 
 	if (wm_map_len(r->services) >= r->services_max) {
-		wm_op_refuse(op, WM_E_LIMIT, "Services: at most %u are allowed (services_max)",
+		wm_op_refuse(op, WM_E_CAPACITY, "Services: at most %u are allowed (services_max)",
 			     r->services_max);
 		return;
 	}
@@ -343,9 +343,23 @@ static void unlink_old(struct wm_registry *r, struct wm_op *op)
 	}
 }
 
-static int enter_maps(struct wm_op *op)
+/* Is there room for the checks that come with this write? A restore was judged as a whole. */
+static bool room_for_checks(const struct wm_registry *r, struct wm_op *op)
+{
+	unsigned before = op->old ? op->old->checks_count : 0;
+
+	if (op->restore || op->merged_count <= before ||
+	    r->checks_count + (op->merged_count - before) <= r->checks_max)
+		return true;
+	wm_op_refuse(op, WM_E_CAPACITY, "Checks: at most %u are allowed (checks_max)",
+		     r->checks_max);
+	return false;
+}
+
+static int enter_maps(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_map *checks = op->home->checks, *instances = op->home->instances;
+	size_t before = wm_map_len(checks);
 	int err = 0;
 
 	/* a redefined check replaces the entry under its id */
@@ -361,6 +375,7 @@ static int enter_maps(struct wm_op *op)
 		    wm_map_get(checks, id, strlen(id)) == op->old->checks[n])
 			wm_map_del(checks, id, strlen(id));
 	}
+	wm_checks_recount(r, op->home, before);
 	if (!err && !op->node)
 		err = wm_map_put(instances, op->in->id, strlen(op->in->id), op->in, NULL);
 	return err;
@@ -510,8 +525,10 @@ static bool judge_register(struct wm_registry *r, struct wm_op *op)
 		op->unchanged = true;
 		return false;
 	}
+	if (!room_for_checks(r, op))
+		return false;
 	if (!op->old && r->instances_count >= r->instances_max) {
-		wm_op_refuse(op, WM_E_LIMIT, "Instances: at most %u are allowed (instances_max)",
+		wm_op_refuse(op, WM_E_CAPACITY, "Instances: at most %u are allowed (instances_max)",
 			     r->instances_max);
 		return false;
 	}
@@ -530,7 +547,7 @@ static void stage_register(struct wm_registry *r, struct wm_op *op)
 		create_service(r, op);
 	if (!op->to || op->code)
 		return;
-	if (reserve_place(op->to) || enter_maps(op)) {
+	if (reserve_place(op->to) || enter_maps(r, op)) {
 		refuse_memory(op);
 		return;
 	}
@@ -564,6 +581,7 @@ static void refuse_unknown(struct wm_op *op)
 static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old;
+	size_t before;
 
 	if (!old) {
 		refuse_unknown(op);
@@ -581,8 +599,10 @@ static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 	op->from_index = op->from->index;
 	op->applied = true;
 	trace(op);
+	before = wm_map_len(op->home->checks);
 	for (unsigned n = 0; n < old->checks_count; n++)
 		wm_map_del(op->home->checks, old->checks[n]->id, strlen(old->checks[n]->id));
+	wm_checks_recount(r, op->home, before);
 	wm_map_del(op->home->instances, old->id, strlen(old->id));
 	r->instances_count--;
 	unlink_old(r, op);
@@ -597,7 +617,9 @@ static void stage_node(struct wm_registry *r, struct wm_op *op)
 		op->unchanged = true;
 		return;
 	}
-	if (enter_maps(op)) {
+	if (!room_for_checks(r, op))
+		return;
+	if (enter_maps(r, op)) {
 		refuse_memory(op);
 		return;
 	}
@@ -869,6 +891,7 @@ static void undo_links(struct wm_registry *r, struct wm_op *op)
 void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old, *in = op->in;
+	size_t before;
 
 	if (op->kind == WM_OP_GROUP) {
 		wm_group_undo(r, op);
@@ -882,6 +905,7 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 		return;
 	if (op->applied)
 		undo_links(r, op);
+	before = wm_map_len(op->home->checks);
 	for (unsigned n = 0; n < op->fresh_count; n++) {
 		const char *id = op->fresh[n]->id;
 
@@ -894,6 +918,7 @@ void wm_op_undo(struct wm_registry *r, struct wm_op *op)
 		must(wm_map_put(op->home->checks, c->id, strlen(c->id), c, NULL));
 		c->instance = old;
 	}
+	wm_checks_recount(r, op->home, before);
 	if (old && !op->node)
 		must(wm_map_put(op->home->instances, old->id, strlen(old->id), old, NULL));
 	else if (in && !op->node && wm_node_instance(op->home, in->id) == in)

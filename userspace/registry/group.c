@@ -88,7 +88,7 @@ static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op
 static void found(struct wm_registry *r, struct wm_op *op)
 {
 	if (wm_map_len(r->nodes) > r->nodes_max) {
-		wm_op_refuse(op, WM_E_LIMIT, "Nodes: at most %u are allowed (nodes_max)",
+		wm_op_refuse(op, WM_E_CAPACITY, "Nodes: at most %u are allowed (nodes_max)",
 			     r->nodes_max);
 		return;
 	}
@@ -154,6 +154,7 @@ static void drop_node(struct wm_registry *r, struct wm_op *op)
 	op->index = wm_op_index(r, op);
 	op->applied = true;
 	wm_node_leave(r, op->home);
+	r->checks_count -= (unsigned)wm_map_len(op->home->checks);
 	wm_instance_retire(r, op, op->home->holder);
 }
 
@@ -199,6 +200,7 @@ void wm_node_undo(struct wm_registry *r, struct wm_op *op)
 	if (op->kind == WM_OP_NODE_DROP) {
 		if (wm_node_enter(r, op->home)) /* its place was just left */
 			abort();
+		r->checks_count += (unsigned)wm_map_len(op->home->checks);
 		wm_instance_revive(r, op, op->home->holder);
 	} else if (op->founded) {
 		wm_node_leave(r, op->home);

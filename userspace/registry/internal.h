@@ -125,8 +125,8 @@ struct wm_waiter {
 struct wm_registry {
 	struct wm_node *self; /* this agent's node */
 	char *datacenter;
-	unsigned instances_max, services_max, nodes_max;
-	unsigned instances_count; /* of all nodes */
+	unsigned instances_max, services_max, nodes_max, checks_max;
+	unsigned instances_count, checks_count; /* of all nodes, checks of nodes as well */
 	struct wm_vip_space space;
 	struct wm_store *store; /* NULL: memory only */
 	struct wm_vips *vips;
@@ -164,6 +164,11 @@ static inline bool wm_checks_list(struct wm_check *const *checks, unsigned count
 			return true;
 	}
 	return false;
+}
+/** Count what entered or left the table of a node's checks since it had @p before. */
+static inline void wm_checks_recount(struct wm_registry *r, const struct wm_node *n, size_t before)
+{
+	r->checks_count += (unsigned)wm_map_len(n->checks) - (unsigned)before;
 }
 /** Free a write that was settled. NULL ok. */
 void wm_op_free(struct wm_op *op);

@@ -43,8 +43,10 @@ static int damaged(struct recovery *rc, enum wm_store_table t, uint64_t row, con
 	return wm_store_damaged(rc->r->store, WM_E_STORE_DAMAGED, t, row, why, e);
 }
 
-static int enter_checks(const struct wm_node *node, const struct wm_instance *i)
+static int enter_checks(struct wm_registry *r, const struct wm_node *node,
+			const struct wm_instance *i)
 {
+	size_t before = wm_map_len(node->checks);
 	int err = 0;
 
 	for (unsigned n = 0; n < i->checks_count && !err; n++) {
@@ -52,6 +54,7 @@ static int enter_checks(const struct wm_node *node, const struct wm_instance *i)
 
 		err = wm_map_put(node->checks, c->id, strlen(c->id), c, NULL);
 	}
+	wm_checks_recount(r, node, before);
 	return err;
 }
 
@@ -191,7 +194,7 @@ static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, 
 	node->holder = i;
 	i->node = node;
 	i->status = wm_instance_worst(i);
-	return enter_checks(node, i) ? no_memory(e) : 0;
+	return enter_checks(rc->r, node, i) ? no_memory(e) : 0;
 }
 
 static int self_row(struct recovery *rc, uint64_t row, struct wm_err *e)
@@ -236,7 +239,7 @@ static int enter(struct wm_registry *r, struct wm_node *node, struct wm_instance
 	int err = wm_map_put(node->instances, i->id, strlen(i->id), i, NULL);
 
 	r->instances_count += !err;
-	return err ? err : enter_checks(node, i);
+	return err ? err : enter_checks(r, node, i);
 }
 
 static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct wm_err *e)

@@ -106,6 +106,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->space.prefix = c->vip6_prefix;
 	memset(&r->space.prefix.s6_addr[8], 0, 8);
 	r->nodes_max = c->nodes_max;
+	r->checks_max = c->checks_max ? c->checks_max : UINT32_MAX;
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
 	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
@@ -798,6 +799,11 @@ const char *wm_registry_datacenter(const struct wm_registry *r)
 unsigned wm_registry_instances(const struct wm_registry *r)
 {
 	return r->instances_count;
+}
+
+unsigned wm_registry_checks(const struct wm_registry *r)
+{
+	return r->checks_count;
 }
 
 unsigned wm_registry_services(const struct wm_registry *r)

@@ -21,9 +21,10 @@ struct wm_registry_config {
 	const char *node_address; /* advertised */
 	char *const *node_meta;	  /* "key=value" each, NULL at the end; NULL: none */
 	const char *datacenter;
-	unsigned instances_max; /* WM_E_LIMIT above it */
+	unsigned instances_max; /* WM_E_CAPACITY above it, and above the next three */
 	unsigned services_max;
 	unsigned nodes_max;	       /* of the catalog, beside this agent's */
+	unsigned checks_max;	       /* of all instances and nodes; 0: no bound of their own */
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
 	unsigned log_pages; /* of the store's log before it is moved into the file; 0: its own */
@@ -193,6 +194,7 @@ const struct wm_node *wm_registry_node_named(const struct wm_registry *r, const 
 unsigned wm_registry_nodes(const struct wm_registry *r); /* with this agent's */
 const char *wm_registry_datacenter(const struct wm_registry *r);
 unsigned wm_registry_instances(const struct wm_registry *r); /* of all nodes */
+unsigned wm_registry_checks(const struct wm_registry *r);    /* of all nodes, maintenance too */
 unsigned wm_registry_services(const struct wm_registry *r);
 /** @p name in any case. @return NULL when unknown. Cost O(1). */
 struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);

@@ -151,10 +151,15 @@ static int judge(const struct restore *x, struct wm_err *e)
 	int err;
 
 	if (x->s->info.instances > r->instances_max)
-		return wm_err_set(e, WM_E_LIMIT,
+		return wm_err_set(e, WM_E_CAPACITY,
 				  "Not restored: the snapshot has %llu instances, at most %u are "
 				  "allowed (instances_max)",
 				  (unsigned long long)x->s->info.instances, r->instances_max);
+	if (x->s->info.checks > r->checks_max)
+		return wm_err_set(e, WM_E_CAPACITY,
+				  "Not restored: the snapshot has %llu checks, at most %u are "
+				  "allowed (checks_max)",
+				  (unsigned long long)x->s->info.checks, r->checks_max);
 	err = judge_node(x, x->s->self, e);
 	while (!err && (n = wm_map_next(x->s->nodes, &pos)))
 		err = judge_node(x, n, e);
@@ -196,7 +201,7 @@ static int restore_leases(struct restore *x, struct wm_err *e)
 	if (!x->leases)
 		return no_memory(e);
 	if (wm_vips_count(x->r->vips) + n > 4ull * x->r->services_max)
-		return wm_err_set(e, WM_E_LIMIT,
+		return wm_err_set(e, WM_E_CAPACITY,
 				  "Not restored: the snapshot has %zu services, at most %u are "
 				  "allowed (services_max)",
 				  n, x->r->services_max);
