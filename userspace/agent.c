@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define REATTACH_MS    5000 /* ms between tries to attach what could not be: a device may appear */
-#define INDEX_STEP     512  /* instances indexed in one turn: some 3 ms */
+#define INDEX_STEP     128  /* instances indexed in one turn: some 0.7 ms, as lookups wait for it */
 #define INDEX_PAUSE_MS 1    /* ms between two of these: others have their turns */
 #define SLOW_STEP_MS   100  /* ms of a step of the start that are worth a line in the log */
 #define LEAVE_MS       100  /* ms from the request to stop to the stop: its answer goes out first */

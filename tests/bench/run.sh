@@ -316,7 +316,7 @@ bench_registry() {
 	emit "registry.put.cpu" "us of the agent's CPU a registration" "$(take server_us "$TMP/reg-ours" | median)" "" "" "<= 25" ""
 	row "registry.txn" "durable registrations/s by 100 / etcd puts/s" "$TMP/reg-txn" "$TMP/reg-etcd" per_s ">= 10" "99 services and their node a transaction"
 	drop_agent
-	big_agent
+	big_agent --set http.watchers_max=11000
 	"$T/regload" -n $n -i 10 -P look- >"$TMP/fill" || fail "fill"
 	rm -f "$TMP"/reg-look
 	for r in $(seq "$ROUNDS"); do
@@ -394,7 +394,7 @@ bench_filter() {
 }
 # --- recovery ----------------------------------------------------------------------------------------
 bench_recover() {
-	local n=1000000 i start
+	local n=1000000 i start writes
 	[ -z "${BENCH_QUICK:-}" ] || n=100000
 	head_of "from exec to the first answer, $n instances of 10000 services, 8 metadata keys"
 	"$T/fillstore" "$TMP/store/registry.db" 10000 $n 8 || fail "fillstore"
@@ -406,7 +406,22 @@ bench_recover() {
 		drop_agent
 	done
 	emit "recover.first_answer" "ms to the first answer" "$(take ms "$TMP/recover" | median)" "" "" "<= 3000" "the index of metadata is built behind it"
+	cp -r "$TMP/store" "$TMP/data"
+	sync "$TMP/data/registry.db" # or the agent's first fsync writes all of it
+	big_agent --set registry.instances_max=2000000
+	until_ok 60 indexed || fail "the index is not built"
+	emit "recover.memory" "bytes of the agent an instance" "$(($(rss) / n))" "" "" "<= 1024" "index of metadata and tables' dictionaries included"
+	"$T/regload" -q 10000 -n $((n / 10)) -i 10 -P new- -S "$AGENT" >"$TMP/writes" &
+	writes=$!
+	sleep 1
+	"$T/regload" -l -N 1 -q 200 -n $((n / 1000)) -i 1 -m 10000 >"$TMP/lookups" || fail "lookup"
+	wait $writes || fail "writes"
+	emit "recover.writes" "durable registrations/s beside lookups" "$(take per_s "$TMP/writes")" "" "" ">= 9900" "paced at 10,000"
+	emit "recover.lookup.p50" "us a lookup" "$(take p50_us "$TMP/lookups")" "" "" "" "100 instances, one client, beside 10,000 writes/s"
+	emit "recover.lookup.p99" "us a lookup" "$(take p99_us "$TMP/lookups")" "" "" "<= 1000" "the same"
+	drop_agent
 }
+indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; }
 
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do

@@ -19,7 +19,7 @@ enum mode { REGISTER, LOOKUP, DEREGISTER, BATCH };
 struct options {
 	const char *address, *prefix;
 	long port, clients, requests, instances, first, cpu, server_pid, backend_port, batch,
-		services;
+		services, rate;
 	enum mode mode;
 	bool check;
 };
@@ -29,6 +29,7 @@ struct client {
 	uint64_t sent_ns;
 	size_t have;
 	char *answer;
+	struct client *next_idle;
 };
 
 static struct options opt = {.address = "127.0.0.1",
@@ -42,6 +43,8 @@ static struct options opt = {.address = "127.0.0.1",
 			     .services = REQUESTS_MAX};
 static struct load_samples samples;
 static long issued, done, refused;
+static struct client *idle; /* wait for their turn, with a rate */
+static uint64_t start_ns;
 
 /** A transaction of opt.batch registrations of the same kind, on as many nodes as there are
  * clients.
@@ -67,6 +70,11 @@ static void batch(char *body, size_t cap, size_t n)
 		len += (size_t)snprintf(body + len, cap - len, "}}");
 	}
 	snprintf(body + len, cap - len, "]");
+}
+
+static uint64_t due_ns(void)
+{
+	return start_ns + (uint64_t)issued * 1000000000u / (uint64_t)opt.rate;
 }
 
 /** The next request of the run, for whichever client is free. */
@@ -96,9 +104,10 @@ static void issue(struct client *c)
 		snprintf(path, sizeof(path), "/v1/health/service/%s%06zu?passing", opt.prefix, s);
 		len = http_request(request, sizeof(request), "GET", path, NULL);
 	}
-	issued++;
 	c->have = 0;
-	c->sent_ns = load_now_ns();
+	/* with a rate it counts from when it was due: a server that stalls makes the rest wait */
+	c->sent_ns = opt.rate ? due_ns() : load_now_ns();
+	issued++;
 	if (send(c->fd, request, len, MSG_NOSIGNAL) != (ssize_t)len)
 		load_die("send: %s", strerror(errno));
 }
@@ -120,15 +129,52 @@ static void readable(struct client *c)
 	done++;
 	if (status != 200 && !refused++)
 		fprintf(stderr, "status %d: %.200s\n", status, strstr(c->answer, "\r\n\r\n") + 4);
-	if (issued < opt.requests)
+	if (opt.rate) {
+		c->next_idle = idle;
+		idle = c;
+	} else if (issued < opt.requests) {
 		issue(c);
+	}
+}
+
+/** Issue what is due. @return ns until the next is, 0: none is to come before an answer does. */
+static uint64_t keep_rate(void)
+{
+	while (opt.rate && idle && issued < opt.requests) {
+		uint64_t now = load_now_ns(), due = due_ns();
+		struct client *c = idle;
+
+		if (due > now)
+			return due - now;
+		idle = c->next_idle;
+		issue(c);
+	}
+	return 0;
+}
+
+/** @return events that are there. The server hangs when none comes where one must. */
+static int await(int ep, struct epoll_event *events, int max)
+{
+	uint64_t pause = keep_rate();
+	struct timespec t = {.tv_nsec = (long)(pause % 1000000000u),
+			     .tv_sec = (long)(pause / 1000000000u)};
+	int n;
+
+	if (!pause)
+		t = (struct timespec){.tv_sec = STALL_MS / 1000};
+	n = epoll_pwait2(ep, events, max, &t, NULL);
+	if (n < 0 && errno != EINTR)
+		load_die("epoll: %s", strerror(errno));
+	if (n == 0 && !pause)
+		load_die("no answer for %d ms, after %ld", STALL_MS, done);
+	return n;
 }
 
 static void run(void)
 {
 	struct client *clients = load_alloc((size_t)opt.clients, sizeof(*clients));
 	struct epoll_event events[64];
-	uint64_t start, machine, server, took, self;
+	uint64_t machine, server, took, self;
 	int ep = epoll_create1(EPOLL_CLOEXEC), n;
 	double count;
 
@@ -144,17 +190,21 @@ static void run(void)
 	machine = load_machine_ns();
 	server = load_process_ns(opt.server_pid);
 	self = load_self_ns();
-	start = load_now_ns();
-	for (long i = 0; i < opt.clients && issued < opt.requests; i++)
-		issue(&clients[i]);
+	start_ns = load_now_ns();
+	for (long i = 0; i < opt.clients && (opt.rate || issued < opt.requests); i++) {
+		if (!opt.rate) {
+			issue(&clients[i]);
+			continue;
+		}
+		clients[i].next_idle = idle;
+		idle = &clients[i];
+	}
 	while (done < opt.requests) {
-		n = epoll_wait(ep, events, 64, STALL_MS);
-		if (n <= 0 && errno != EINTR)
-			load_die("no answer for %d ms, after %ld", STALL_MS, done);
+		n = await(ep, events, 64);
 		for (int i = 0; i < n; i++)
 			readable(events[i].data.ptr);
 	}
-	took = load_now_ns() - start;
+	took = load_now_ns() - start_ns;
 	self = load_self_ns() - self;
 	server = load_process_ns(opt.server_pid) - server;
 	machine = load_machine_ns() - machine;
@@ -174,22 +224,23 @@ static void run(void)
 	free(clients);
 }
 
-static const char usage[] = "usage: regload [-s address] [-p port] [-N clients] [-n requests] [-i "
-			    "instances-a-service]\n"
-			    "               [-P name-prefix] [-b first] [-B backend-port] [-c cpu] "
-			    "[-S pid] [-C] [-l | -d | -T writes]\n"
-			    "Registers <prefix>NNNNNN-I, or -l looks the services up, or -d "
-			    "deregisters, or -T\n"
-			    "registers that many in each transaction; prints one JSON\n"
-			    "line. -m looks up that many services in turn. -C gives each instance "
-			    "a TTL check that passes. -S accounts the "
-			    "CPU of that process.\n";
+static const char usage[] =
+	"usage: regload [-s address] [-p port] [-N clients] [-n requests] [-i "
+	"instances-a-service]\n"
+	"               [-P name-prefix] [-b first] [-B backend-port] [-c cpu] [-q rate] "
+	"[-S pid] [-C] [-l | -d | -T writes]\n"
+	"Registers <prefix>NNNNNN-I, or -l looks the services up, or -d "
+	"deregisters, or -T\n"
+	"registers that many in each transaction; prints one JSON\n"
+	"line. -m looks up that many services in turn. -C gives each instance "
+	"a TTL check that passes. -q keeps to that many a second. -S accounts the "
+	"CPU of that process.\n";
 
 int main(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "s:p:N:n:i:P:b:B:c:S:T:m:Cldh")) != -1) {
+	while ((c = getopt(argc, argv, "s:p:N:n:i:P:b:B:c:S:T:m:q:Cldh")) != -1) {
 		switch (c) {
 		case 's':
 			opt.address = optarg;
@@ -227,6 +278,9 @@ int main(int argc, char **argv)
 			break;
 		case 'm':
 			opt.services = load_number("-m", optarg, 1, REQUESTS_MAX);
+			break;
+		case 'q':
+			opt.rate = load_number("-q", optarg, 1, 1000000);
 			break;
 		case 'C':
 			opt.check = true;

@@ -74,6 +74,31 @@ Test(writer, any_octets_make_valid_json)
 	}
 }
 
+/* Octets are looked at by eights: each one at each place among plain ones. */
+Test(writer, every_octet_at_every_place)
+{
+	for (unsigned octet = 1; octet < 256; octet++) {
+		for (unsigned place = 0; place < 19; place++) {
+			char s[20] = "abcdefghijklmnopqrs";
+			const char *seen;
+			json_t *v;
+
+			s[place] = (char)octet;
+			v = json_loads(write_string(s), JSON_DECODE_ANY, NULL);
+			cr_assert(json_is_string(v), "%s", buf.data);
+			seen = json_string_value(v);
+			if (octet < 0x80) {
+				cr_assert_str_eq(seen, s);
+			} else {
+				cr_assert_eq(strncmp(seen, s, place), 0);
+				cr_assert_eq(strncmp(seen + place, "\xef\xbf\xbd", 3), 0);
+				cr_assert_str_eq(seen + place + 3, s + place + 1);
+			}
+			json_decref(v);
+		}
+	}
+}
+
 static void document(bool pretty)
 {
 	size_t at, len;

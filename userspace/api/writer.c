@@ -85,10 +85,20 @@ static size_t sequence(const unsigned char *s)
 	return n;
 }
 
-/* 1: stands for itself; 0: is escaped, or begins what is not ASCII. */
+/* Does it stand for itself? If not it is escaped, or begins what is not ASCII. */
 static bool plain(unsigned char c)
 {
 	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+#define EACH(octet) (0x0101010101010101u * (octet))
+/* The same of eight octets: is there one below 0x20, with the upper bit, or one of the two? A
+ * borrow may blame an octet above one that is to blame, never otherwise. */
+static bool plain8(uint64_t x)
+{
+	uint64_t quote = x ^ EACH('"'), slash = x ^ EACH('\\');
+
+	return !(((x - EACH(0x20)) | (quote - EACH(1)) | (slash - EACH(1)) | x) & EACH(0x80));
 }
 
 /* Write an escape of @p c. @return octets. */
@@ -110,41 +120,63 @@ static size_t escape(unsigned char c, char *to)
 	return 6;
 }
 
-/* An octet becomes six at most, and everything is written into room made at once. */
-static void put_string(struct wm_json *j, const char *text)
+/* One character of the @p left octets at @p s. @return octets that were read. */
+static size_t put_char(const unsigned char *s, char **to)
 {
-	const unsigned char *s = (const unsigned char *)text;
-	size_t len = strlen(text), n;
+	size_t n;
+
+	if (plain(*s)) {
+		*(*to)++ = (char)*s;
+		return 1;
+	}
+	if (*s < 0x80) {
+		*to += escape(*s, *to);
+		return 1;
+	}
+	n = sequence(s);
+	if (!n) {
+		memcpy(*to, "\xef\xbf\xbd", 3);
+		*to += 3;
+		return 1;
+	}
+	memcpy(*to, s, n);
+	*to += n;
+	return n;
+}
+
+/* An octet becomes six at most, and everything is written into room made at once: @p room is for
+ * what comes after it. */
+static void put_string(struct wm_json *j, const char *text, size_t len, size_t room)
+{
+	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	uint64_t eight;
 	char *to;
 
-	if (!wm_buf_reserve(j->b, 6 * len + 2))
+	if (!wm_buf_reserve(j->b, 6 * len + 2 + room))
 		return;
 	to = j->b->data + j->b->len;
 	*to++ = '"';
-	while (*s) {
-		if (plain(*s)) {
-			*to++ = (char)*s++;
-		} else if (*s < 0x80) {
-			to += escape(*s++, to);
-		} else if ((n = sequence(s))) {
-			memcpy(to, s, n);
-			to += n;
-			s += n;
-		} else {
-			memcpy(to, "\xef\xbf\xbd", 3);
-			to += 3;
-			s++;
+	while (s < end) {
+		if (end - s >= (ptrdiff_t)sizeof(eight)) {
+			memcpy(&eight, s, sizeof(eight));
+			if (plain8(eight)) {
+				memcpy(to, &eight, sizeof(eight));
+				to += sizeof(eight);
+				s += sizeof(eight);
+				continue;
+			}
 		}
+		s += put_char(s, &to);
 	}
 	*to++ = '"';
 	*to = 0;
 	j->b->len = (size_t)(to - j->b->data);
 }
 
-void wm_json_key(struct wm_json *j, const char *key)
+void wm_json_key_of(struct wm_json *j, const char *key, size_t len)
 {
 	lead(j);
-	put_string(j, key);
+	put_string(j, key, len, 2);
 	put(j, ':');
 	if (j->pretty)
 		put(j, ' ');
@@ -154,7 +186,7 @@ void wm_json_key(struct wm_json *j, const char *key)
 void wm_json_string(struct wm_json *j, const char *s)
 {
 	lead(j);
-	put_string(j, s ? s : "");
+	put_string(j, s ? s : "", s ? strlen(s) : 0, 1);
 }
 
 void wm_json_u64(struct wm_json *j, uint64_t n)
@@ -194,34 +226,4 @@ void wm_json_repeat(struct wm_json *j, size_t at, size_t len)
 	memcpy(j->b->data + j->b->len, j->b->data + at, len);
 	j->b->len += len;
 	j->b->data[j->b->len] = 0;
-}
-
-void wm_json_ks(struct wm_json *j, const char *key, const char *s)
-{
-	wm_json_key(j, key);
-	wm_json_string(j, s);
-}
-
-void wm_json_ku(struct wm_json *j, const char *key, uint64_t n)
-{
-	wm_json_key(j, key);
-	wm_json_u64(j, n);
-}
-
-void wm_json_kb(struct wm_json *j, const char *key, bool v)
-{
-	wm_json_key(j, key);
-	wm_json_bool(j, v);
-}
-
-void wm_json_kopen(struct wm_json *j, const char *key, char bracket)
-{
-	wm_json_key(j, key);
-	wm_json_open(j, bracket);
-}
-
-void wm_json_kempty(struct wm_json *j, const char *key, char bracket)
-{
-	wm_json_kopen(j, key, bracket);
-	wm_json_close(j, bracket == '{' ? '}' : ']');
 }

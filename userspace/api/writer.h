@@ -5,6 +5,8 @@
 #pragma once
 #include "userspace/base/util.h"
 
+#include <string.h>
+
 struct wm_json {
 	struct wm_buf *b;
 	unsigned depth;
@@ -19,7 +21,7 @@ void wm_json_init(struct wm_json *j, struct wm_buf *b, bool pretty);
 void wm_json_done(struct wm_json *j);
 void wm_json_open(struct wm_json *j, char bracket); /* '{' or '[' */
 void wm_json_close(struct wm_json *j, char bracket);
-void wm_json_key(struct wm_json *j, const char *key);
+void wm_json_key_of(struct wm_json *j, const char *key, size_t len);
 void wm_json_string(struct wm_json *j, const char *s); /* NULL: "" */
 void wm_json_u64(struct wm_json *j, uint64_t n);
 void wm_json_double(struct wm_json *j, double d);
@@ -28,10 +30,35 @@ void wm_json_null(struct wm_json *j);
 /** The value that stands at @p at in the buffer, @p len octets, once more. It must have been
  * written at the same depth. */
 void wm_json_repeat(struct wm_json *j, size_t at, size_t len);
+/* Inline: most keys are literals, whose length the compiler knows. */
+static inline void wm_json_key(struct wm_json *j, const char *key)
+{
+	wm_json_key_of(j, key, strlen(key));
+}
 /* Key and value. */
-void wm_json_ks(struct wm_json *j, const char *key, const char *s);
-void wm_json_ku(struct wm_json *j, const char *key, uint64_t n);
-void wm_json_kb(struct wm_json *j, const char *key, bool v);
-void wm_json_kopen(struct wm_json *j, const char *key, char bracket);
+static inline void wm_json_ks(struct wm_json *j, const char *key, const char *s)
+{
+	wm_json_key(j, key);
+	wm_json_string(j, s);
+}
+static inline void wm_json_ku(struct wm_json *j, const char *key, uint64_t n)
+{
+	wm_json_key(j, key);
+	wm_json_u64(j, n);
+}
+static inline void wm_json_kb(struct wm_json *j, const char *key, bool v)
+{
+	wm_json_key(j, key);
+	wm_json_bool(j, v);
+}
+static inline void wm_json_kopen(struct wm_json *j, const char *key, char bracket)
+{
+	wm_json_key(j, key);
+	wm_json_open(j, bracket);
+}
 /** "key":{} or "key":[]. */
-void wm_json_kempty(struct wm_json *j, const char *key, char bracket);
+static inline void wm_json_kempty(struct wm_json *j, const char *key, char bracket)
+{
+	wm_json_kopen(j, key, bracket);
+	wm_json_close(j, bracket == '{' ? '}' : ']');
+}
