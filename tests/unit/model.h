@@ -84,6 +84,15 @@ static inline unsigned m_services(const struct model *m)
 	return n;
 }
 
+static inline unsigned m_checks(const struct model *m)
+{
+	unsigned n = 0;
+
+	for (int k = 0; k < KEYS; k++)
+		n += m->checks[k].used;
+	return n;
+}
+
 static inline enum wm_status m_worst(const struct model *m, int owner)
 {
 	enum wm_status worst = WM_PASSING;
@@ -207,9 +216,9 @@ static inline int m_register(struct model *m, const struct m_op *op)
 	    was.tag == op->tag && !m_checks_differ(m, op->inst, op, op->replace))
 		return 0;
 	if (!was.used && m_instances(m) >= INSTANCES_MAX)
-		return WM_E_LIMIT;
+		return WM_E_CAPACITY;
 	if (!live && m_services(m) >= SERVICES_MAX)
-		return WM_E_LIMIT;
+		return WM_E_CAPACITY;
 	m->index++;
 	m->applied++;
 	m_put_checks(m, op->inst, op, op->replace);

@@ -332,6 +332,52 @@ static void shown(const struct wm_registry *r, unsigned checks)
 	cr_assert_eq(wm_registry_checks(r), checks);
 }
 
+static void queue(struct wm_registry *r, struct batch *b, struct wm_catalog_op *ops, unsigned count)
+{
+	cr_assert_eq(wm_registry_catalog(
+			     r, &(struct wm_catalog_batch){ops, count, part_done, batch_done, b},
+			     &b->failed, NULL),
+		     0);
+}
+
+/* Clients name the node with each service that they write: as long as that changes nothing, their
+ * writes share a transaction. What does change it waits for those before. */
+Test(catalog, writes_that_name_the_same_node_share_a_commit)
+{
+	struct wm_registry *r = open_at(db);
+	const struct wm_node_draft moved = {.address = "10.8.9.10"};
+	struct wm_instance_draft d[3] = {wax, wax, wax};
+	struct wm_registry_stats before, after;
+	struct batch b[3] = {0};
+
+	d[1].id = "wax-2";
+	d[2].id = "wax-3";
+	cr_assert_eq(submit(r, OPS(set_node("a", &shale))).a.code, 0);
+	wm_registry_stats(r, &before);
+	for (unsigned n = 0; n < 3; n++)
+		queue(r, &b[n], OPS(set_node("a", &shale), set_service("a", &d[n])));
+	wm_registry_flush(r);
+	wm_registry_stats(r, &after);
+	for (unsigned n = 0; n < 3; n++)
+		cr_assert(b[n].a.called == 1 && b[n].a.code == 0, "%s", b[n].a.text);
+	cr_assert_eq(after.commits, before.commits + 1);
+	before = after;
+	d[0].port = d[1].port = 71;
+	queue(r, &b[0], OPS(set_node("a", &shale), set_service("a", &d[0])));
+	queue(r, &b[1], OPS(set_node("a", &moved), set_service("a", &d[1])));
+	queue(r, &b[2], OPS(set_node("a", &moved), set_service("a", &d[2])));
+	wm_registry_flush(r);
+	wm_registry_stats(r, &after);
+	cr_assert_gt(after.commits, before.commits + 1);
+	cr_assert_eq(wm_registry_instances(r), 3);
+	shown(r, 0);
+	wm_registry_close(r);
+	r = open_at(db);
+	cr_assert_eq(wm_registry_instances(r), 3);
+	cr_assert_str_eq(wm_registry_node_named(r, "a")->address, "10.8.9.10");
+	wm_registry_close(r);
+}
+
 Test(catalog, checks_of_all_nodes_are_bounded_together)
 {
 	struct wm_registry_config c = config(db);

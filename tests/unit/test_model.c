@@ -335,6 +335,7 @@ static void compare(const struct m_op *ops, unsigned count)
 	cr_assert_lt(model.index, 1ull << 53);
 	cr_assert_eq(wm_registry_instances(registry), m_instances(&model));
 	cr_assert_eq(wm_registry_services(registry), m_services(&model));
+	cr_assert_eq(wm_registry_checks(registry), m_checks(&model));
 	for (unsigned n = 0; n < count; n++) {
 		if (ops[n].inst != NODE)
 			compare_instance(ops[n].inst);

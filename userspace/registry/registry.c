@@ -483,6 +483,12 @@ static uint64_t mark_of(const struct wm_node *n, const char *id)
 	return (n->mark ^ wm_hash(id, strlen(id))) | 1;
 }
 
+/* Anything at all on the node. */
+static uint64_t mark_of_any(const struct wm_node *n)
+{
+	return (n->mark ^ UINT64_C(0x9e3779b97f4a7c15)) | 1; /* no id hashes to it but by chance */
+}
+
 static uint64_t *mark_place(const struct marks *m, uint64_t mark)
 {
 	size_t i = (size_t)(mark >> 1);
@@ -529,10 +535,8 @@ static void mark_add(struct marks *m, uint64_t mark)
 static bool may_join(const struct wm_registry *r, const struct wm_op *op, const struct marks *m)
 {
 	const struct wm_node *home = wm_op_home(r, op);
-	const struct wm_instance *i;
 	const struct wm_op *part;
 	const char *id;
-	size_t pos = 0;
 
 	if (op->kind == WM_OP_GROUP) {
 		TAILQ_FOREACH(part, &op->parts, entry)
@@ -546,13 +550,11 @@ static bool may_join(const struct wm_registry *r, const struct wm_op *op, const 
 		return op->kind == WM_OP_NODE_PUT || op->group_founds;
 	if (op->node_name && mark_has(m, mark_of(home, "")))
 		return false;
-	if (op->kind == WM_OP_NODE_CLEAR || op->kind == WM_OP_NODE_PUT) {
-		while ((i = wm_map_next(home->instances, &pos))) {
-			if (mark_has(m, mark_of(home, i->id)))
-				return false;
-		}
+	/* clients name the node with each service: that changes nothing */
+	if (op->kind == WM_OP_NODE_PUT && wm_node_same(home, op->facts))
 		return true;
-	}
+	if (op->kind == WM_OP_NODE_CLEAR || op->kind == WM_OP_NODE_PUT)
+		return !mark_has(m, mark_of_any(home));
 	if (op->kind == WM_OP_READ)
 		return m->count == 0;
 	id = wm_op_id(r, op);
@@ -567,10 +569,12 @@ static void add_marks(struct marks *m, const struct wm_op *op)
 	add_marks(m, part);
 	if (!op->applied || op->kind == WM_OP_GROUP)
 		return;
-	if (op->kind == WM_OP_NODE_PUT || op->kind == WM_OP_NODE_DROP)
+	if (op->kind == WM_OP_NODE_PUT || op->kind == WM_OP_NODE_DROP) {
 		mark_add(m, mark_of(op->home, ""));
-	else
-		mark_add(m, mark_of(op->home, op->in ? op->in->id : op->old->id));
+		return;
+	}
+	mark_add(m, mark_of(op->home, op->in ? op->in->id : op->old->id));
+	mark_add(m, mark_of_any(op->home));
 }
 
 /* Stage writes from @p op on. @return the last one of the transaction. */
