@@ -197,7 +197,7 @@ test-net: ## end-to-end tests only
 test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
 .PHONY: accept
-accept: deps-test ## Consul's Go client and the npm package against the agent (fetches both)
+accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
 	@$(MAKE) --no-print-directory FLAVOUR=asan all
 	@B=build/asan tests/accept/run.sh
 .PHONY: test-kernels

@@ -287,7 +287,7 @@ bench_register() {
 	emit "apply.register.p99" "us from 200 to the kernel's answer" "$(take p99_us "$TMP/apply")" "" "" "<= 2000" "one client"
 	"$T/applyload" -c $((CPUS > 1)) -m check -B "$PINS/maps" -n 500 >"$TMP/apply" || fail "applyload check"
 	emit "apply.check.p50" "us from a check's result to the pick" "$(take p50_us "$TMP/apply")" "" "" "" "$CPUS CPUs"
-	emit "apply.check.p99" "us from a check's result to the pick" "$(take p99_us "$TMP/apply")" "" "" "<= 100" "agent and client on a CPU each"
+	emit "apply.check.p99" "us from a check's result to the pick" "$(take p99_us "$TMP/apply")" "" "" "<= 50" "agent and client on a CPU each"
 	drop_agent
 }
 
