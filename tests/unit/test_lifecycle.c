@@ -133,6 +133,42 @@ Test(lifecycle, unhealthy_and_unknown_follow_of_the_checks)
 	wm_registry_close(r);
 }
 
+/* A heartbeat has a note or has none. */
+Test(lifecycle, a_result_without_a_word_is_a_result)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_check *c;
+
+	register_checked(r, WM_CHECK_TTL, WM_LIFE_NONE);
+	c = wm_registry_check(r, "c");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNKNOWN, "no result yet");
+	wm_registry_set_status(r, c, WM_CRITICAL, "");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "the client says so");
+	wm_registry_set_status(r, c, WM_CRITICAL, "TTL expired");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNKNOWN);
+	wm_registry_set_status(r, c, WM_CRITICAL, "");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY);
+	wm_registry_close(r);
+}
+
+Test(lifecycle, a_check_that_is_redefined_has_told_what_it_told_before)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_check_draft c = {
+		.id = "c", .name = "c", .ttl_ms = 1000, .has_status = true, .status = WM_CRITICAL};
+	struct wm_instance_draft d = {.id = "a", .name = "web", .checks = &c, .checks_count = 1};
+
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "its client gave the status");
+	c.has_status = false;
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "which it keeps");
+	c.ttl_ms = 2000;
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY);
+	wm_registry_close(r);
+}
+
 Test(lifecycle, the_first_passing_check_makes_it_running_for_good)
 {
 	struct wm_registry *r = open_at(db);
