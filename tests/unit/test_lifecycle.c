@@ -267,6 +267,28 @@ Test(lifecycle, stopping_again_keeps_the_deadline_or_gives_it_another)
 	wm_registry_close(r);
 }
 
+/* Two drains of one millisecond: the model's never end together. */
+Test(lifecycle, the_same_end_again_changes_nothing)
+{
+	struct wm_registry *r = open_at(NULL);
+	uint64_t index, end = wm_clock_ms() + DEADLINE_MS;
+	bool together = false;
+
+	cr_assert_eq(put(r, "a", "web", 80), 0);
+	while (!together && wm_clock_ms() < end) {
+		uint64_t until;
+
+		cr_assert_eq(state(r, "a", WM_LIFE_STOPPING, 60000).code, 0);
+		until = wm_registry_instance(r, "a")->drain_until_ms;
+		index = wm_registry_index(r);
+		cr_assert_eq(state(r, "a", WM_LIFE_STOPPING, 60000).code, 0);
+		together = wm_registry_instance(r, "a")->drain_until_ms == until;
+		cr_assert_eq(wm_registry_index(r) == index, together);
+	}
+	cr_assert(together);
+	wm_registry_close(r);
+}
+
 Test(lifecycle, a_drain_that_was_called_off_in_the_same_turn_removes_nothing)
 {
 	struct wm_registry *r = open_at(NULL);
