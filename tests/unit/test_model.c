@@ -713,12 +713,25 @@ Test(model_store, commits_fail_and_restarts_lose_nothing)
  */
 static struct client watchers[NAMES], follower;
 
+/* Some want only what takes connections; they wake as the others do. */
+static bool asks_passing(int s)
+{
+	return s % 3 == 1;
+}
+
+static bool wanted(int s, int n)
+{
+	return model.inst[n].used && model.inst[n].name == s &&
+	       (!asks_passing(s) ||
+		(m_worst(&model, n) == WM_PASSING && model.inst[n].life == WM_LIFE_RUNNING));
+}
+
 static void watch(int s)
 {
 	char at[128];
 
-	snprintf(at, sizeof(at), "/v1/health/service/svc-%d?index=%llu&wait=10m", s,
-		 (unsigned long long)scope_index[s]);
+	snprintf(at, sizeof(at), "/v1/health/service/svc-%d?index=%llu&wait=10m%s", s,
+		 (unsigned long long)scope_index[s], asks_passing(s) ? "&passing" : "");
 	client_send(&watchers[s], "GET", at, NULL);
 }
 
@@ -740,7 +753,7 @@ static void compare_answer(int s)
 		size_t c;
 
 		instances++;
-		cr_assert(model.inst[n].used && model.inst[n].name == s);
+		cr_assert(wanted(s, n), "instance %d", n);
 		cr_assert_eq(json_integer_value(json_object_get(service, "Port")),
 			     model.inst[n].port);
 		cr_assert_eq((uint64_t)json_integer_value(json_object_get(service, "ModifyIndex")),
@@ -761,7 +774,7 @@ static void compare_answer(int s)
 		}
 	}
 	for (int i = 0; i < IDS; i++) {
-		if (!model.inst[i].used || model.inst[i].name != s)
+		if (!wanted(s, i))
 			continue;
 		want_instances++;
 		want_checks += node;
@@ -773,10 +786,11 @@ static void compare_answer(int s)
 	json_decref(v);
 }
 
-/* What a client makes of the events: service, port and status of each instance. */
+/* What a client makes of the events: service, port, status and state of each instance. */
 static struct {
 	int name, port;
 	char status[16];
+	enum wm_lifecycle state;
 } replica[IDS];
 static unsigned long last_event;
 
@@ -794,6 +808,9 @@ static void take_event(const char *kind, const char *data)
 		replica[n].port = (int)json_integer_value(json_object_get(v, "port"));
 		snprintf(replica[n].status, sizeof(replica[n].status), "%s",
 			 json_string_value(json_object_get(v, "status")));
+		cr_assert_eq(wm_lifecycle_parse(json_string_value(json_object_get(v, "state")),
+						&replica[n].state),
+			     0);
 	} else if (strcmp(kind, "instance-deleted") == 0 && replica[n].name == s) {
 		replica[n].port = 0;
 	}
@@ -888,6 +905,12 @@ static void step_http(void)
 		follow_anew();
 }
 
+/* Unknown becomes unhealthy by what a check says, and that alone is no event. */
+static enum wm_lifecycle announced(enum wm_lifecycle l)
+{
+	return l == WM_LIFE_UNKNOWN ? WM_LIFE_UNHEALTHY : l;
+}
+
 static bool replica_agrees(void)
 {
 	follow();
@@ -897,7 +920,8 @@ static bool replica_agrees(void)
 		if (!m->used != !replica[i].port)
 			return false;
 		if (m->used && (m->name != replica[i].name || m->port != replica[i].port ||
-				strcmp(replica[i].status, wm_status_str(m_worst(&model, i))) != 0))
+				strcmp(replica[i].status, wm_status_str(m_worst(&model, i))) != 0 ||
+				announced(replica[i].state) != announced(m_state(&model, i))))
 			return false;
 	}
 	return true;
