@@ -25,6 +25,8 @@ enum {
 
 struct m_check {
 	bool used, maintenance;
+	bool told;		     /* it has a result, or the client gave a status */
+	bool silent;		     /* its TTL ran out, says the output */
 	int owner, def, given, note; /* given: initial status + 1, or 0 */
 	enum wm_status status;
 	uint64_t create, modify;
@@ -32,6 +34,8 @@ struct m_check {
 struct m_instance {
 	bool used;
 	int name, port, weight, tag;
+	enum wm_lifecycle life;	   /* stated */
+	uint64_t drain, drain_max; /* it ends between them; 0: there is none */
 	uint64_t create, modify;
 };
 struct model {
@@ -42,7 +46,17 @@ struct model {
 	uint64_t applied;
 };
 
-enum m_kind { M_REGISTER, M_DEREGISTER, M_CHECK_PUT, M_CHECK_DROP, M_MAINTENANCE };
+enum m_kind {
+	M_REGISTER,
+	M_DEREGISTER,
+	M_CHECK_PUT,
+	M_CHECK_DROP,
+	M_MAINTENANCE,
+	M_LIFECYCLE,
+	M_DRAINED
+};
+/* What a result says. NULL keeps what the last one said. */
+enum m_output { M_NULL, M_EMPTY, M_TEXT, M_EXPIRED, M_OUTPUTS };
 struct m_op {
 	enum m_kind kind;
 	int inst; /* NODE where it may be the node */
@@ -52,6 +66,10 @@ struct m_op {
 	} c[DRAFT_CHECKS];
 	bool replace, on;
 	int note;
+	enum wm_lifecycle life; /* that is stated; of a registration: or NONE */
+	/* no two drains end at one time, and the registry's clock is read between two of the test's
+	 */
+	uint64_t drain_ms, drain, drain_max;
 	/* what the registry answered */
 	int called, code;
 	char text[WM_ERR_TEXT_MAX];
@@ -104,6 +122,37 @@ static inline enum wm_status m_worst(const struct model *m, int owner)
 			worst = c->status;
 	}
 	return worst;
+}
+
+/* --- the life of an instance: docs/architecture.md ----------------------------------------------
+ */
+/* May it become that? To state the same again is no transition. */
+static inline bool m_may_become(enum wm_lifecycle from, enum wm_lifecycle to)
+{
+	if (from == to || from == WM_LIFE_STARTING)
+		return true;
+	if (to == WM_LIFE_STARTING)
+		return from == WM_LIFE_STOPPED;
+	return from != WM_LIFE_STOPPED;
+}
+
+/* What is shown: in place of running, what follows of the checks. */
+static inline enum wm_lifecycle m_state(const struct model *m, int inst)
+{
+	bool critical = false, told = false;
+
+	if (m->inst[inst].life != WM_LIFE_RUNNING || m_worst(m, inst) != WM_CRITICAL)
+		return m->inst[inst].life;
+	for (int k = 0; k < KEYS; k++) {
+		const struct m_check *c = &m->checks[k];
+
+		if (!c->used || c->owner != inst || c->status != WM_CRITICAL)
+			continue;
+		critical = true;
+		told |= c->told && !c->silent;
+	}
+	/* without one of its own it is its node that fails */
+	return critical && !told ? WM_LIFE_UNKNOWN : WM_LIFE_UNHEALTHY;
 }
 
 static inline void m_node_moved(struct model *m)
@@ -180,8 +229,11 @@ static inline void m_put_checks(struct model *m, int owner, const struct m_op *o
 		if (m_same_definition(c, op, n))
 			continue;
 		/* redefined: it keeps its status, unless another initial one is asked for */
-		if (!c->used || (op->c[n].given && op->c[n].given != c->given))
+		if (!c->used || (op->c[n].given && op->c[n].given != c->given)) {
 			c->status = initial;
+			c->told = op->c[n].given;
+			c->silent = false;
+		}
 		if (!c->used)
 			c->create = m->index;
 		c->used = true;
@@ -209,11 +261,17 @@ static inline int m_register(struct model *m, const struct m_op *op)
 	struct m_instance *i = &m->inst[op->inst], was = *i;
 	int err = m_judge_checks(m, op->inst, op, op->replace);
 	bool live = m_live(m, op->name);
+	/* what is there goes on as it was, unless it had stopped */
+	bool begins = !was.used || was.life == WM_LIFE_STOPPED;
+	enum wm_lifecycle life = op->life ? op->life : WM_LIFE_RUNNING;
 
+	if (!begins)
+		life = was.life;
 	if (err)
 		return err;
-	if (was.used && was.name == op->name && was.port == op->port && was.weight == op->weight &&
-	    was.tag == op->tag && !m_checks_differ(m, op->inst, op, op->replace))
+	if (was.used && was.life == life && was.name == op->name && was.port == op->port &&
+	    was.weight == op->weight && was.tag == op->tag &&
+	    !m_checks_differ(m, op->inst, op, op->replace))
 		return 0;
 	if (!was.used && m_instances(m) >= INSTANCES_MAX)
 		return WM_E_CAPACITY;
@@ -227,6 +285,9 @@ static inline int m_register(struct model *m, const struct m_op *op)
 				 .port = op->port,
 				 .weight = op->weight,
 				 .tag = op->tag,
+				 .life = life,
+				 .drain = begins ? 0 : was.drain,
+				 .drain_max = begins ? 0 : was.drain_max,
 				 .create = was.used ? was.create : m->index,
 				 .modify = m->index};
 	if (!live)
@@ -251,6 +312,26 @@ static inline int m_deregister(struct model *m, const struct m_op *op)
 			m->checks[k].used = false;
 	}
 	m_left(m, i->name);
+	return 0;
+}
+
+static inline int m_lifecycle(struct model *m, const struct m_op *op)
+{
+	struct m_instance *i = &m->inst[op->inst];
+
+	if (!i->used)
+		return WM_E_UNKNOWN;
+	if (!m_may_become(i->life, op->life))
+		return WM_E_CONFLICT;
+	/* who stops again without a time changes nothing of a drain */
+	if (i->life == op->life && !op->drain_ms)
+		return 0;
+	m->index++;
+	m->applied++;
+	m->service_index[i->name] = m->index;
+	i->life = op->life;
+	i->drain = op->drain_ms ? op->drain : 0;
+	i->drain_max = op->drain_ms ? op->drain_max : 0;
 	return 0;
 }
 
@@ -308,16 +389,28 @@ static inline int m_apply(struct model *m, const struct m_op *op)
 		if (op->inst != NODE && !m->inst[op->inst].used)
 			return WM_E_UNKNOWN;
 		return m->checks[key].used ? m_drop(m, key) : 0;
+	case M_LIFECYCLE:
+		return m_lifecycle(m, op);
+	case M_DRAINED: /* who drains no more, or is gone, is left alone */
+		return m->inst[op->inst].used && m->inst[op->inst].drain ? m_deregister(m, op) : 0;
 	}
 	return 0;
 }
 
-/* @return whether anything changed. */
-static inline bool m_status(struct model *m, int key, enum wm_status s)
+/* @return whether anything changed; what is said is no change. */
+static inline bool m_status(struct model *m, int key, enum wm_status s, enum m_output said)
 {
 	struct m_check *c = &m->checks[key];
+	/* a check of the node tells nothing of whether an instance is ready */
+	bool begins =
+		s == WM_PASSING && c->owner != NODE && m->inst[c->owner].life == WM_LIFE_STARTING;
 
-	if (c->status == s)
+	c->told = true;
+	if (said != M_NULL)
+		c->silent = said == M_EXPIRED;
+	if (begins)
+		m->inst[c->owner].life = WM_LIFE_RUNNING;
+	else if (c->status == s)
 		return false;
 	m->index++;
 	m->applied++;
@@ -352,7 +445,7 @@ static inline struct m_seen m_look(const struct model *m)
 
 		if (!in->used)
 			continue;
-		seen.service[in->name] += h | 1;
+		seen.service[in->name] += m_mix(h, in->drain << 3 | in->life) | 1;
 		seen.catalog += m_mix(h, (uint64_t)in->name);
 	}
 	for (int k = 0; k < KEYS; k++) {

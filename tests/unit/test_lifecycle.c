@@ -133,6 +133,42 @@ Test(lifecycle, unhealthy_and_unknown_follow_of_the_checks)
 	wm_registry_close(r);
 }
 
+/* A heartbeat has a note or has none. */
+Test(lifecycle, a_result_without_a_word_is_a_result)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_check *c;
+
+	register_checked(r, WM_CHECK_TTL, WM_LIFE_NONE);
+	c = wm_registry_check(r, "c");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNKNOWN, "no result yet");
+	wm_registry_set_status(r, c, WM_CRITICAL, "");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "the client says so");
+	wm_registry_set_status(r, c, WM_CRITICAL, "TTL expired");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNKNOWN);
+	wm_registry_set_status(r, c, WM_CRITICAL, "");
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY);
+	wm_registry_close(r);
+}
+
+Test(lifecycle, a_check_that_is_redefined_has_told_what_it_told_before)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_check_draft c = {
+		.id = "c", .name = "c", .ttl_ms = 1000, .has_status = true, .status = WM_CRITICAL};
+	struct wm_instance_draft d = {.id = "a", .name = "web", .checks = &c, .checks_count = 1};
+
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "its client gave the status");
+	c.has_status = false;
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY, "which it keeps");
+	c.ttl_ms = 2000;
+	cr_assert_eq(put_draft(r, &d), 0);
+	cr_assert_eq(seen(r, "a"), WM_LIFE_UNHEALTHY);
+	wm_registry_close(r);
+}
+
 Test(lifecycle, the_first_passing_check_makes_it_running_for_good)
 {
 	struct wm_registry *r = open_at(db);
@@ -228,6 +264,28 @@ Test(lifecycle, stopping_again_keeps_the_deadline_or_gives_it_another)
 	cr_assert_eq(wm_registry_instance(r, "a")->drain_until_ms, first);
 	state(r, "a", WM_LIFE_STOPPING, 600000);
 	cr_assert_gt(wm_registry_instance(r, "a")->drain_until_ms, first);
+	wm_registry_close(r);
+}
+
+/* Two drains of one millisecond: the model's never end together. */
+Test(lifecycle, the_same_end_again_changes_nothing)
+{
+	struct wm_registry *r = open_at(NULL);
+	uint64_t index, end = wm_clock_ms() + DEADLINE_MS;
+	bool together = false;
+
+	cr_assert_eq(put(r, "a", "web", 80), 0);
+	while (!together && wm_clock_ms() < end) {
+		uint64_t until;
+
+		cr_assert_eq(state(r, "a", WM_LIFE_STOPPING, 60000).code, 0);
+		until = wm_registry_instance(r, "a")->drain_until_ms;
+		index = wm_registry_index(r);
+		cr_assert_eq(state(r, "a", WM_LIFE_STOPPING, 60000).code, 0);
+		together = wm_registry_instance(r, "a")->drain_until_ms == until;
+		cr_assert_eq(wm_registry_index(r) == index, together);
+	}
+	cr_assert(together);
 	wm_registry_close(r);
 }
 

@@ -15,6 +15,7 @@
 #define OPS_HTTP    3000    /* of the run with clients that wait */
 #define WHOLE_EVERY 97	    /* operations between two comparisons of everything */
 #define BATCH	    4	    /* operations of one flush at most */
+#define DRAIN_MS    3600000 /* of drains at least: none ends by itself */
 
 static struct model model;
 static struct m_seen seen;
@@ -23,6 +24,9 @@ static uint64_t state;				       /* of the generator */
 static uint64_t scope_index[NAMES + WM_SCOPE_COUNT];
 static struct in_addr vips[NAMES];
 static unsigned codes[8]; /* outcomes, so that a run that only refuses is noticed */
+/* and of lifecycles: what was stated of what, what was shown, drains that ended and that did not */
+static unsigned stated[WM_LIFE_COUNT][WM_LIFE_COUNT], shown[WM_LIFE_COUNT], drained[2], begun;
+static uint64_t drains; /* so far */
 
 /* --- chance -------------------------------------------------------------------------------------
  */
@@ -70,6 +74,14 @@ static void random_checks(struct m_op *op, int count)
 		op->c[0].key = DEFAULTS + op->inst;
 }
 
+static void random_life(struct m_op *op)
+{
+	op->kind = draw(4) ? M_LIFECYCLE : M_DRAINED;
+	op->life = draw(3) ? (enum wm_lifecycle)(WM_LIFE_STARTING + draw(4)) : WM_LIFE_STOPPING;
+	if (op->kind == M_LIFECYCLE && op->life == WM_LIFE_STOPPING && draw(2))
+		op->drain_ms = DRAIN_MS + ++drains % DRAIN_MS;
+}
+
 static void random_op(struct m_op *op)
 {
 	unsigned r = draw(100);
@@ -77,21 +89,27 @@ static void random_op(struct m_op *op)
 	memset(op, 0, sizeof(*op));
 	op->inst = (int)draw(IDS);
 	op->note = (int)draw(2);
-	if (r < 45) {
+	if (r < 20) {
+		random_life(op);
+	} else if (r < 56) {
 		op->kind = M_REGISTER;
 		op->name = (int)draw(NAMES - 1);
 		op->port = 1 + (int)draw(3);
 		op->weight = 1 + (int)draw(2);
 		op->tag = (int)draw(2);
 		op->replace = draw(3) == 0;
+		if (draw(2))
+			op->life = (enum wm_lifecycle)draw(1 + WM_LIFE_STOPPED);
+		else if (draw(2))
+			op->life = WM_LIFE_STARTING;
 		random_checks(op, draw(2) ? 0 : (int)draw(DRAFT_CHECKS + 1));
-	} else if (r < 65) {
+	} else if (r < 72) {
 		op->kind = M_DEREGISTER;
-	} else if (r < 77) {
+	} else if (r < 82) {
 		op->kind = M_CHECK_PUT;
 		op->inst = (int)draw(IDS + 1);
 		random_checks(op, 1);
-	} else if (r < 88) {
+	} else if (r < 91) {
 		op->kind = M_CHECK_DROP;
 		op->c[0].key = (int)draw(KEYS);
 	} else {
@@ -127,6 +145,20 @@ static void fill_draft(const struct m_op *op, int n, struct wm_check_draft *d, c
 	d->status = op->c[n].given ? (enum wm_status)(op->c[n].given - 1) : WM_PASSING;
 }
 
+static int submit_life(struct m_op *op, const char *id)
+{
+	int err;
+
+	if (op->kind == M_DRAINED) {
+		op->called = 1; /* nobody is told */
+		return wm_registry_drained(registry, id);
+	}
+	op->drain = wm_clock_wall_ms() + op->drain_ms;
+	err = wm_registry_lifecycle(registry, id, op->life, op->drain_ms, on_done, op, NULL);
+	op->drain_max = wm_clock_wall_ms() + op->drain_ms;
+	return err;
+}
+
 static int submit(struct m_op *op)
 {
 	static const char *const tags[] = {"blue", "green"}, *const reasons[] = {"a", "b"};
@@ -151,7 +183,8 @@ static int submit(struct m_op *op)
 					       .tags_count = 1,
 					       .checks = checks,
 					       .checks_count = (unsigned)op->count,
-					       .replace_checks = op->replace};
+					       .replace_checks = op->replace,
+					       .lifecycle = op->life};
 		return wm_registry_register(registry, &d, on_done, op, NULL);
 	case M_DEREGISTER:
 		return wm_registry_deregister(registry, id, on_done, op, NULL);
@@ -163,6 +196,9 @@ static int submit(struct m_op *op)
 	case M_MAINTENANCE:
 		return wm_registry_maintenance(registry, id, op->on, reasons[op->note], on_done, op,
 					       NULL);
+	case M_LIFECYCLE:
+	case M_DRAINED:
+		return submit_life(op, id);
 	}
 	return -1;
 }
@@ -176,6 +212,17 @@ static void refused_at_once(void)
 
 	cr_assert_lt(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
 	cr_assert_lt(wm_registry_check_register(registry, "i1", &c, NULL, NULL, NULL), 0);
+	for (int l = WM_LIFE_NONE; l <= WM_LIFE_COUNT; l++) {
+		enum wm_lifecycle to = (enum wm_lifecycle)l;
+		bool may = to >= WM_LIFE_STARTING && to <= WM_LIFE_STOPPED;
+		uint64_t ms = to == WM_LIFE_STOPPING ? WM_DRAIN_MAX_MS + 1 : 1;
+
+		cr_assert_eq(wm_registry_lifecycle(registry, "i1", to, ms, NULL, NULL, NULL),
+			     may ? WM_E_LIMIT : WM_E_INVALID);
+		cr_assert(may || wm_registry_lifecycle(registry, "i1", to, 0, NULL, NULL, NULL) ==
+					 WM_E_INVALID);
+	}
+	cr_assert_lt(wm_registry_lifecycle(registry, "", WM_LIFE_STOPPED, 0, NULL, NULL, NULL), 0);
 }
 
 /* After each change, since one may take back what another of the same flush did. */
@@ -190,20 +237,54 @@ static void note_change(void)
 	seen = now;
 }
 
+/* What is stated, and what follows of it. */
+static void compare_life(int n)
+{
+	const struct m_instance *m = &model.inst[n];
+	char id[64];
+	const struct wm_instance *i = wm_registry_instance(registry, m_id(n, id));
+	enum wm_lifecycle follows = m_state(&model, n);
+
+	cr_assert_eq(i->lifecycle, m->life, "instance %s", id);
+	cr_assert_eq(wm_instance_state(i), follows, "instance %s: expected %s, saw %s", id,
+		     wm_lifecycle_str(follows), wm_lifecycle_str(wm_instance_state(i)));
+	cr_assert_eq(wm_instance_usable(i), follows == WM_LIFE_RUNNING, "instance %s", id);
+	cr_assert_geq(i->drain_until_ms, m->drain, "instance %s", id);
+	cr_assert_leq(i->drain_until_ms, m->drain_max, "instance %s", id);
+	shown[follows]++;
+}
+
+/* One that is there more often than not. */
+static int some_check(void)
+{
+	int key = (int)draw(UPKEEP);
+
+	for (int n = 0; n < 3 && !model.checks[key].used; n++)
+		key = (int)draw(UPKEEP);
+	return key;
+}
+
 /* A check's result, at once. */
 static void random_status(void)
 {
+	static const char *const outputs[M_OUTPUTS] = {
+		[M_EMPTY] = "", [M_TEXT] = "output", [M_EXPIRED] = "TTL expired"};
 	enum wm_status s = (enum wm_status)draw(3);
-	int key = (int)draw(UPKEEP);
+	int key = some_check(), owner = model.checks[key].owner;
+	enum m_output said = (enum m_output)draw(M_OUTPUTS);
 	char id[64];
 	struct wm_check *c = wm_registry_check(registry, m_key(key, id));
+	bool starting = owner != NODE && model.inst[owner].life == WM_LIFE_STARTING;
 
 	cr_assert_eq(c != NULL, model.checks[key].used, "%s", id);
 	if (!c)
 		return;
-	cr_assert_eq(wm_registry_set_status(registry, c, s, draw(2) ? "output" : NULL),
-		     m_status(&model, key, s), "%s", id);
+	cr_assert_eq(wm_registry_set_status(registry, c, s, outputs[said]),
+		     m_status(&model, key, s, said), "%s", id);
 	note_change();
+	begun += starting && model.inst[owner].life == WM_LIFE_RUNNING;
+	if (owner != NODE)
+		compare_life(owner);
 }
 
 /* --- comparing ----------------------------------------------------------------------------------
@@ -248,6 +329,7 @@ static void compare_instance(int n)
 	cr_assert_eq(i->modify_index, m->modify, "instance %s", id);
 	cr_assert_eq(i->checks_count, checks, "instance %s", id);
 	cr_assert_eq(i->status, m_worst(&model, n), "instance %s", id);
+	compare_life(n);
 }
 
 static void compare_service(int n)
@@ -345,16 +427,41 @@ static void compare(const struct m_op *ops, unsigned count)
 	compare_wakes();
 }
 
+/* Before the model takes it in. */
+static void note_life(const struct m_op *op)
+{
+	const struct m_instance *i = &model.inst[op->inst];
+
+	if (op->kind == M_LIFECYCLE && i->used)
+		stated[i->life][op->life]++;
+	if (op->kind == M_DRAINED && i->used)
+		drained[i->drain != 0]++;
+}
+
+/* A transition that is refused: the client reads which. */
+static void judge_refusal(const struct m_op *op)
+{
+	cr_assert_eq(wm_err_http(op->code), 409);
+	cr_assert(strstr(op->text, wm_lifecycle_str(model.inst[op->inst].life)), "%s", op->text);
+	cr_assert(strstr(op->text, wm_lifecycle_str(op->life)), "%s", op->text);
+}
+
 /* The answer of one operation: as the model says, or the store failed and nothing changed. */
 static void judge(struct m_op *op, bool may_fail)
 {
 	struct model before;
+	char id[64];
 	int code;
 
 	cr_assert_eq(op->called, 1);
 	if (may_fail)
 		before = model;
+	note_life(op);
 	code = m_apply(&model, op);
+	/* nobody is told of it but by the instance */
+	if (may_fail && op->kind == M_DRAINED && before.inst[op->inst].used &&
+	    wm_registry_instance(registry, m_id(op->inst, id)))
+		op->code = before.inst[op->inst].drain ? WM_E_STORE : 0;
 	if (may_fail && op->code != code) {
 		cr_assert(!code && wm_err_http(op->code) >= 500, "%d: %s", op->code, op->text);
 		model = before;
@@ -363,6 +470,8 @@ static void judge(struct m_op *op, bool may_fail)
 	}
 	cr_assert_eq(op->code, code, "kind %d of instance %d: expected %d, saw %d: %s", op->kind,
 		     op->inst, code, op->code, op->text);
+	if (op->kind == M_LIFECYCLE && code == WM_E_CONFLICT)
+		judge_refusal(op);
 	note_change();
 	codes[code == 0 ? 0 : code == WM_E_UNKNOWN ? 1 : code == WM_E_CONFLICT ? 2 : 3]++;
 }
@@ -448,6 +557,15 @@ static void report(unsigned done)
 	for (int n = 0; n < 4; n++)
 		cr_assert_gt(codes[n], done / 10000, "an outcome hardly happened");
 	cr_assert_gt(model.applied, done / 4);
+	for (int from = WM_LIFE_STARTING; from <= WM_LIFE_STOPPED; from++) {
+		for (int to = WM_LIFE_STARTING; to <= WM_LIFE_STOPPED; to++)
+			cr_assert_geq(stated[from][to], done / 10000, "%d to %d", from, to);
+	}
+	for (int l = WM_LIFE_STARTING; l < WM_LIFE_COUNT; l++)
+		cr_assert_geq(shown[l], done / 10000, "state %d", l);
+	cr_assert_geq(drained[0], done / 10000);
+	cr_assert_geq(drained[1], done / 10000);
+	cr_assert_geq(begun, done / 10000);
 }
 
 TestSuite(model, .init = setup, .timeout = 280);
@@ -516,6 +634,23 @@ static void copy_file(const char *from, const char *to, const char *suffix)
 	close(out);
 }
 
+/* An output is stored with its row, but alone it is no reason to store that; and whether one that
+ * is empty was ever told is not stored. So what checks said is not the model's to know now. */
+static void hear_anew(void)
+{
+	char id[64];
+
+	for (int k = 0; k < UPKEEP; k++) {
+		struct m_check *m = &model.checks[k];
+		const struct wm_check *c = wm_registry_check(registry, m_key(k, id));
+
+		if (!m->used || !c)
+			continue;
+		m->told = m->given || *c->output;
+		m->silent = strcmp(c->output, "TTL expired") == 0;
+	}
+}
+
 /* Close and open; or open what stood on the disk when there was no time to close. */
 static void reopen(void)
 {
@@ -534,6 +669,7 @@ static void reopen(void)
 	if (crash)
 		registry_config.path = path[registry_config.path == path[0]];
 	bare_start();
+	hear_anew();
 	cr_assert(crash || model.index == index, "a clean end wastes no index");
 	compare_whole();
 }
@@ -578,12 +714,25 @@ Test(model_store, commits_fail_and_restarts_lose_nothing)
  */
 static struct client watchers[NAMES], follower;
 
+/* Some want only what takes connections; they wake as the others do. */
+static bool asks_passing(int s)
+{
+	return s % 3 == 1;
+}
+
+static bool wanted(int s, int n)
+{
+	return model.inst[n].used && model.inst[n].name == s &&
+	       (!asks_passing(s) ||
+		(m_worst(&model, n) == WM_PASSING && model.inst[n].life == WM_LIFE_RUNNING));
+}
+
 static void watch(int s)
 {
 	char at[128];
 
-	snprintf(at, sizeof(at), "/v1/health/service/svc-%d?index=%llu&wait=10m", s,
-		 (unsigned long long)scope_index[s]);
+	snprintf(at, sizeof(at), "/v1/health/service/svc-%d?index=%llu&wait=10m%s", s,
+		 (unsigned long long)scope_index[s], asks_passing(s) ? "&passing" : "");
 	client_send(&watchers[s], "GET", at, NULL);
 }
 
@@ -605,7 +754,7 @@ static void compare_answer(int s)
 		size_t c;
 
 		instances++;
-		cr_assert(model.inst[n].used && model.inst[n].name == s);
+		cr_assert(wanted(s, n), "instance %d", n);
 		cr_assert_eq(json_integer_value(json_object_get(service, "Port")),
 			     model.inst[n].port);
 		cr_assert_eq((uint64_t)json_integer_value(json_object_get(service, "ModifyIndex")),
@@ -626,7 +775,7 @@ static void compare_answer(int s)
 		}
 	}
 	for (int i = 0; i < IDS; i++) {
-		if (!model.inst[i].used || model.inst[i].name != s)
+		if (!wanted(s, i))
 			continue;
 		want_instances++;
 		want_checks += node;
@@ -638,10 +787,11 @@ static void compare_answer(int s)
 	json_decref(v);
 }
 
-/* What a client makes of the events: service, port and status of each instance. */
+/* What a client makes of the events: service, port, status and state of each instance. */
 static struct {
 	int name, port;
 	char status[16];
+	enum wm_lifecycle state;
 } replica[IDS];
 static unsigned long last_event;
 
@@ -659,6 +809,9 @@ static void take_event(const char *kind, const char *data)
 		replica[n].port = (int)json_integer_value(json_object_get(v, "port"));
 		snprintf(replica[n].status, sizeof(replica[n].status), "%s",
 			 json_string_value(json_object_get(v, "status")));
+		cr_assert_eq(wm_lifecycle_parse(json_string_value(json_object_get(v, "state")),
+						&replica[n].state),
+			     0);
 	} else if (strcmp(kind, "instance-deleted") == 0 && replica[n].name == s) {
 		replica[n].port = 0;
 	}
@@ -725,6 +878,10 @@ static void step_http(void)
 		random_op(&ops[n]);
 		cr_assert_eq(submit(&ops[n]), 0);
 	}
+	for (unsigned n = 0; n < count; n++) {
+		if (ops[n].kind == M_DRAINED)
+			turns(1); /* has no answer to wait for */
+	}
 	UNTIL(answered(ops, count));
 	for (unsigned n = 0; n < count; n++)
 		judge(&ops[n], false);
@@ -749,6 +906,12 @@ static void step_http(void)
 		follow_anew();
 }
 
+/* Unknown becomes unhealthy by what a check says, and that alone is no event. */
+static enum wm_lifecycle announced(enum wm_lifecycle l)
+{
+	return l == WM_LIFE_UNKNOWN ? WM_LIFE_UNHEALTHY : l;
+}
+
 static bool replica_agrees(void)
 {
 	follow();
@@ -758,7 +921,8 @@ static bool replica_agrees(void)
 		if (!m->used != !replica[i].port)
 			return false;
 		if (m->used && (m->name != replica[i].name || m->port != replica[i].port ||
-				strcmp(replica[i].status, wm_status_str(m_worst(&model, i))) != 0))
+				strcmp(replica[i].status, wm_status_str(m_worst(&model, i))) != 0 ||
+				announced(replica[i].state) != announced(m_state(&model, i))))
 			return false;
 	}
 	return true;

@@ -94,6 +94,8 @@ static int inherit(struct wm_check *c, const struct wm_check *was)
 	if (given && given != ((const struct wm_check_box *)was)->given)
 		return 0;
 	c->status = was->status;
+	wm_cbox(c)->told = ((const struct wm_check_box *)was)->told ||
+			   ((const struct wm_check_box *)was)->given;
 	return wm_check_set_output(c, was->output) < 0 ? -ENOMEM : 0;
 }
 

@@ -51,11 +51,14 @@ bool wm_lifecycle_legal(enum wm_lifecycle from, enum wm_lifecycle to)
 /* Nothing was heard: no result yet, or the client of a TTL check fell silent. */
 static bool tells_nothing(const struct wm_check *c)
 {
+	const struct wm_check_box *box = (const struct wm_check_box *)c;
+
 	if (c->kind == WM_CHECK_TTL && strncmp(c->output, SILENT, strlen(SILENT)) == 0)
 		return true;
-	/* who gave a status has told something, and these are told by themselves */
-	return !*c->output && !((const struct wm_check_box *)c)->given &&
-	       c->kind != WM_CHECK_MAINTENANCE && c->kind != WM_CHECK_STATED;
+	/* a heartbeat may come without a note; after a restart its output alone is known. Who gave
+	 * a status has told something, and these are told by themselves. */
+	return !*c->output && !box->told && !box->given && c->kind != WM_CHECK_MAINTENANCE &&
+	       c->kind != WM_CHECK_STATED;
 }
 
 enum wm_lifecycle wm_instance_state(const struct wm_instance *i)

@@ -25,6 +25,7 @@ struct wm_check_box {
 	struct wm_check c; /* first */
 	unsigned bytes;	   /* of memory: this block */
 	uint8_t given;	   /* initial status that the client asked for: 0 none, else 1 + status */
+	bool told;	   /* its status is somebody's word, were it without one; not stored */
 };
 
 /* What a stored record holds of a check beside its definition. */

@@ -771,6 +771,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 		err = wm_check_set_output(c, output);
 	if (err < 0)
 		return err;
+	wm_cbox(c)->told = true;
 	begins = wm_instance_begins(i, s);
 	if (c->status == s && !begins)
 		return 0;
