@@ -353,6 +353,15 @@ Test(validate, number_and_ids_of_checks)
 	cr_assert_str_eq(refused(&d), "Checks: 33 given, at most 32 are allowed");
 }
 
+Test(validate, a_lifecycle_is_one_that_can_be_stated)
+{
+	struct wm_instance_draft d = {.name = "web", .lifecycle = WM_LIFE_STOPPED};
+
+	cr_assert_str_eq(refused(&d), "");
+	d.lifecycle = WM_LIFE_UNHEALTHY;
+	cr_assert_str_eq(refused(&d), "lifecycle must be starting, running, stopping or stopped");
+}
+
 Test(model, words)
 {
 	enum wm_status s = WM_CRITICAL;

@@ -596,6 +596,9 @@ int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e)
 		err = check_address(d->address, e);
 	if (!err)
 		err = check_weights(d, e);
+	if (!err && d->lifecycle > WM_LIFE_STOPPED)
+		err = wm_err_set(e, WM_E_INVALID,
+				 "lifecycle must be starting, running, stopping or stopped");
 	if (!err)
 		err = check_tags(d, e);
 	if (!err)
