@@ -125,6 +125,8 @@ for path, methods in sorted(paths.items()):
 for path, fixed in (("/v1/agent/service/register", {"Name": "body"}),
                     ("/v1/agent/check/register", {"Name": "body", "TTL": "1h"}),
                     ("/v1/waymark/instances/body", {"name": "body"}),
+                    ("/v1/catalog/register", {"Node": "body", "Address": "10.9.8.7"}),
+                    ("/v1/catalog/deregister", {"Node": "body"}),
                     ("/v1/agent/check/update/c1", {"Status": "passing"})):
     pattern = path.replace("/c1", "/{id}").replace("instances/body", "instances/{id}")
     operation = paths[pattern]["put"]
@@ -140,5 +142,65 @@ for path, fixed in (("/v1/agent/service/register", {"Name": "body"}),
     answer = ask("PUT", path, json.dumps({**fixed, "Unheard": 1}))
     if answer[0] != 400:
         fail(f"PUT {path}: a key that is not described passes")
+
+
+def schema_of(path):
+    return paths[path]["put"]["requestBody"]["content"]["application/json"]["schema"]
+
+
+def ops_of(verb, members):
+    """One operation of each kind, with these further members of its object."""
+    fixed = {"Node": {"Node": "body", "Address": "10.9.8.7"},
+             "Service": {"ID": "body-1", "Service": "body"},
+             "Check": {"Node": "body", "CheckID": "body", "Name": "body", "Status": "passing"}}
+    for kind, value in fixed.items():
+        op = {"Verb": verb, kind: {**value, **members.get(kind, {})}}
+        yield {kind: {**op, "Node": "body"} if kind == "Service" else op}
+
+
+# transactions: every key of every kind of operation, and of what is in it
+writes = {"Node": "CatalogNodeWrite", "Service": "CatalogServiceWrite", "Check": "CatalogCheckWrite"}
+operation = paths["/v1/txn"]["put"]
+base_ops = list(ops_of("set", {}))
+for kind, shape in writes.items():
+    keys = document["components"]["schemas"][shape]["properties"]
+    present = next(op for op in base_ops if kind in op)[kind][kind]
+    for key in [k for k in keys if k not in present]:
+        body = list(ops_of("set", {kind: {key: None}}))
+        answer = ask("PUT", "/v1/txn", json.dumps(body))
+        hold(operation, f"PUT /v1/txn {kind}.{key}", answer)
+        if answer[0] != 200:
+            fail(f"PUT /v1/txn {kind}.{key}: {answer[2]}")
+    answer = ask("PUT", "/v1/txn", json.dumps(list(ops_of("set", {kind: {"Unheard": 1}}))))
+    hold(operation, f"PUT /v1/txn {kind}.Unheard", answer)
+    if answer[0] == 200 or b"Unheard" not in answer[2]:
+        fail(f"PUT /v1/txn {kind}: a key that is not described passes: {answer}")
+for op, key in (("Node", "Check"), ("Check", "Node"), ("Node", "Service")):
+    answer = ask("PUT", "/v1/txn", json.dumps([{op: {"Verb": "set", key: {"Node": "body", "Address": "10.9.8.7"}}}]))
+    if answer[0] == 200:
+        fail(f"PUT /v1/txn: an operation {op} with a {key} passes")
+for verb in ("get", "cas", "delete-cas", "delete"):
+    body = list(ops_of(verb, {}))
+    valid(schema_of("/v1/txn"), body, f"/v1/txn {verb}")
+    hold(operation, f"PUT /v1/txn {verb}", ask("PUT", "/v1/txn", json.dumps(body)))
+if jsonschema.Draft202012Validator({**schemas, **schema_of("/v1/txn")}).is_valid(
+        [{"Node": {"Verb": "sat", "Node": {"Node": "body"}}}]):
+    fail("the description takes any verb")
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
+# bodies that a real Consul took, as they were sent, are what the description says; keys in any case
+for line in open("tests/net/catalog_writes.jsonl", encoding="utf-8"):
+    write = json.loads(line)
+    body, path = write.get("body"), write.get("path", "").split("?")[0]
+    if body and write["status"] == 200 and path in paths:
+        body = json.loads(body) if isinstance(body, str) else body
+        valid(schema_of(path), without_nulls(body), f"{path} as recorded")
+ask("PUT", "/v1/catalog/deregister", '{"Node": "body"}')
 print(f"{len(described)} routes, {asked} requests, {failed} failures")
 sys.exit(failed > 0)

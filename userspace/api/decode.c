@@ -523,18 +523,29 @@ static void put_list(struct wm_json *j, const char *type, const char *items, con
 	wm_json_close(j, '}');
 }
 
-static void describe_object(struct wm_json *j, const struct field *fields, unsigned count)
+void wm_dec_describe_array(struct wm_json *j, const char *of)
+{
+	put_list(j, "array", "items", of);
+}
+
+void wm_dec_describe_map(struct wm_json *j, const char *of)
+{
+	put_list(j, "object", "additionalProperties", of);
+}
+
+void wm_dec_describe_object(struct wm_json *j, const struct field *fields, unsigned count,
+			    wm_dec_own own)
 {
 	wm_json_ks(j, "type", "object");
 	wm_json_kopen(j, "properties", '{');
-	wm_dec_describe(j, fields, count);
+	wm_dec_describe(j, fields, count, own);
 	wm_json_close(j, '}');
 	wm_json_kb(j, "additionalProperties", false);
 }
 
 static void describe_field(struct wm_json *j, const struct field *f)
 {
-	static const char check[] = "#/components/schemas/CheckRegistration";
+	static const char check[] = WM_DEC_SCHEMA("CheckRegistration");
 
 	if (f->fn == wm_dec_string) {
 		wm_json_ks(j, "type", "string");
@@ -548,26 +559,26 @@ static void describe_field(struct wm_json *j, const struct field *f)
 		wm_json_string(j, "integer");
 		wm_json_close(j, ']');
 	} else if (f->fn == wm_dec_tags || f->fn == get_args) {
-		put_list(j, "array", "items", "string");
-	} else if (f->fn == wm_dec_meta) {
-		put_list(j, "object", "additionalProperties", "string");
+		wm_dec_describe_array(j, "string");
+	} else if (f->fn == wm_dec_meta || f->fn == wm_dec_pairs) {
+		wm_dec_describe_map(j, "string");
 	} else if (f->fn == wm_dec_header) {
-		put_list(j, "object", "additionalProperties", "array");
+		wm_dec_describe_map(j, "array");
 	} else if (f->fn == wm_dec_tagged) {
 		wm_json_ks(j, "type", "object");
 		wm_json_kopen(j, "additionalProperties", '{');
-		describe_object(j, address_fields, WM_ARRAY_LEN(address_fields));
+		wm_dec_describe_object(j, address_fields, WM_ARRAY_LEN(address_fields), NULL);
 		wm_json_close(j, '}');
 	} else if (f->fn == wm_dec_weights) {
-		describe_object(j, weight_fields, WM_ARRAY_LEN(weight_fields));
+		wm_dec_describe_object(j, weight_fields, WM_ARRAY_LEN(weight_fields), NULL);
 	} else if (f->fn == get_check) {
 		wm_json_ks(j, "$ref", check);
 	} else if (f->fn == get_checks) {
-		put_list(j, "array", "items", check);
+		wm_dec_describe_array(j, check);
 	} /* else: anything */
 }
 
-void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count)
+void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count, wm_dec_own own)
 {
 	for (unsigned i = 0; i < count; i++) {
 		const struct field *f = &fields[i];
@@ -585,7 +596,8 @@ void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned cou
 		} else if (f->fn == wm_dec_ignore || f->fn == wm_dec_mesh) {
 			wm_json_ks(j, "description", "of no effect");
 		}
-		describe_field(j, f);
+		if (!own || !own(j, f))
+			describe_field(j, f);
 		wm_json_close(j, '}');
 	}
 }
@@ -594,16 +606,24 @@ void wm_decode_describe(struct wm_json *j, enum wm_body b)
 {
 	switch (b) {
 	case WM_BODY_REGISTER:
-		wm_dec_describe(j, service_fields, WM_ARRAY_LEN(service_fields));
+		wm_dec_describe(j, service_fields, WM_ARRAY_LEN(service_fields), NULL);
 		break;
 	case WM_BODY_CHECK:
-		wm_dec_describe(j, check_fields, WM_ARRAY_LEN(check_fields));
+		wm_dec_describe(j, check_fields, WM_ARRAY_LEN(check_fields), NULL);
 		break;
 	case WM_BODY_NATIVE:
 		wm_decode_describe_native(j);
 		break;
 	case WM_BODY_CHECK_UPDATE:
-		wm_dec_describe(j, update_fields, WM_ARRAY_LEN(update_fields));
+		wm_dec_describe(j, update_fields, WM_ARRAY_LEN(update_fields), NULL);
+		break;
+	case WM_BODY_CATALOG_REGISTER:
+	case WM_BODY_CATALOG_DEREGISTER:
+	case WM_BODY_CATALOG_NODE:
+	case WM_BODY_CATALOG_SERVICE:
+	case WM_BODY_CATALOG_CHECK:
+	case WM_BODY_TXN_OP:
+		wm_decode_describe_catalog(j, b);
 		break;
 	}
 }

@@ -49,7 +49,19 @@ int wm_decode_txn(const char *body, size_t len, struct wm_decoded **ret,
 void wm_decoded_free(struct wm_decoded *d); /* NULL ok */
 
 /* What the bodies may hold, for the OpenAPI description. */
-enum wm_body { WM_BODY_REGISTER, WM_BODY_CHECK, WM_BODY_CHECK_UPDATE, WM_BODY_NATIVE };
+enum wm_body {
+	WM_BODY_REGISTER,
+	WM_BODY_CHECK,
+	WM_BODY_CHECK_UPDATE,
+	WM_BODY_NATIVE,
+	WM_BODY_CATALOG_REGISTER,
+	WM_BODY_CATALOG_DEREGISTER,
+	WM_BODY_CATALOG_NODE, /* in others */
+	WM_BODY_CATALOG_SERVICE,
+	WM_BODY_CATALOG_CHECK,
+	WM_BODY_TXN_OP
+};
 /** Write a schema for each key of such a body; an object stands open in @p j. */
 void wm_decode_describe(struct wm_json *j, enum wm_body b);
-void wm_decode_describe_native(struct wm_json *j); /* of the last one */
+void wm_decode_describe_native(struct wm_json *j);
+void wm_decode_describe_catalog(struct wm_json *j, enum wm_body b); /* of those behind it */

@@ -479,27 +479,43 @@ static int keep(struct decoder *d, const struct field *f, json_t *v, void *to)
 	return 0;
 }
 
-static const struct field op_fields[] = {
-	F("Verb", wm_dec_string, raw_op, verb),
-	F("Node|Service|Check", keep, raw_op, object),
+static int get_verb(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	return wm_dec_string(d, f, v, to); /* judge_verb() knows what it is about */
+}
+
+static const struct field node_op_fields[] = {
+	F("Verb", get_verb, raw_op, verb),
+	F("Node", keep, raw_op, object),
 };
 static const struct field service_op_fields[] = {
-	F("Verb", wm_dec_string, raw_op, verb),	     F("Node", wm_dec_string, raw_op, node),
+	F("Verb", get_verb, raw_op, verb),	     F("Node", wm_dec_string, raw_op, node),
 	F("Service", keep, raw_op, object),	     F("Namespace", wm_dec_ignore, raw_op, verb),
 	F("Partition", wm_dec_ignore, raw_op, verb),
 };
+static const struct field check_op_fields[] = {
+	F("Verb", get_verb, raw_op, verb),
+	F("Check", keep, raw_op, object),
+};
+static const struct table {
+	const struct field *fields;
+	unsigned count;
+} op_tables[] = {
+	[WM_OBJECT_NODE] = {node_op_fields, WM_ARRAY_LEN(node_op_fields)},
+	[WM_OBJECT_SERVICE] = {service_op_fields, WM_ARRAY_LEN(service_op_fields)},
+	[WM_OBJECT_CHECK] = {check_op_fields, WM_ARRAY_LEN(check_op_fields)},
+};
+static const char *const verbs[] = {[WM_VERB_SET] = "set",
+				    [WM_VERB_CAS] = "cas",
+				    [WM_VERB_GET] = "get",
+				    [WM_VERB_DELETE] = "delete",
+				    [WM_VERB_DELETE_CAS] = "delete-cas"};
 
 static const char *const object_words[] = {
 	[WM_OBJECT_SERVICE] = "service", [WM_OBJECT_NODE] = "node", [WM_OBJECT_CHECK] = "check"};
 
 static int judge_verb(const char *verb, enum wm_object object, enum wm_verb *ret, struct wm_err *e)
 {
-	static const char *const verbs[] = {[WM_VERB_SET] = "set",
-					    [WM_VERB_CAS] = "cas",
-					    [WM_VERB_GET] = "get",
-					    [WM_VERB_DELETE] = "delete",
-					    [WM_VERB_DELETE_CAS] = "delete-cas"};
-
 	for (unsigned v = 0; verb && v < WM_ARRAY_LEN(verbs); v++) {
 		if (strcmp(verb, verbs[v]) == 0) {
 			*ret = (enum wm_verb)v;
@@ -615,10 +631,7 @@ static int read_op(struct decoder *d, json_t *item, struct wm_catalog *to)
 				  key);
 	if (!json_is_object(v))
 		return wm_err_set(d->e, WM_E_INVALID, "%.*s must be an object", SHOWN, key);
-	err = object == WM_OBJECT_SERVICE
-		      ? wm_dec_fields(d, service_op_fields, WM_ARRAY_LEN(service_op_fields), v,
-				      &raw)
-		      : wm_dec_fields(d, op_fields, WM_ARRAY_LEN(op_fields), v, &raw);
+	err = wm_dec_fields(d, op_tables[object].fields, op_tables[object].count, v, &raw);
 	if (!err)
 		err = judge_verb(raw.verb, object, &verb, d->e);
 	if (!err && !raw.object)
@@ -664,4 +677,77 @@ int wm_decode_txn(const char *body, size_t len, struct wm_decoded **ret,
 		ret_catalog->ops[i].number = (unsigned)i;
 	}
 	return 0;
+}
+
+/* --- description -------------------------------------------------------------------------------
+ */
+#define CATALOG_NODE	WM_DEC_SCHEMA("CatalogNodeWrite")
+#define CATALOG_SERVICE WM_DEC_SCHEMA("CatalogServiceWrite")
+#define CATALOG_CHECK	WM_DEC_SCHEMA("CatalogCheckWrite")
+
+static void describe_verb(struct wm_json *j)
+{
+	wm_json_ks(j, "type", "string");
+	wm_json_kopen(j, "enum", '[');
+	for (unsigned v = 0; v < WM_ARRAY_LEN(verbs); v++)
+		wm_json_string(j, verbs[v]);
+	wm_json_close(j, ']');
+}
+
+static bool describe_own(struct wm_json *j, const struct field *f)
+{
+	if (f->fn == get_u64) {
+		wm_json_ks(j, "type", "integer");
+	} else if (f->fn == get_definition) {
+		wm_dec_describe_object(j, definition_fields, WM_ARRAY_LEN(definition_fields),
+				       describe_own);
+	} else if (f->fn == get_definition_header) {
+		wm_dec_describe_map(j, "array");
+	} else if (f->fn == get_service) {
+		wm_json_ks(j, "$ref", CATALOG_SERVICE);
+	} else if (f->fn == get_check) {
+		wm_json_ks(j, "$ref", CATALOG_CHECK);
+	} else if (f->fn == get_checks) {
+		wm_dec_describe_array(j, CATALOG_CHECK);
+	} else if (f->fn == get_verb) {
+		describe_verb(j);
+	} else if (f->fn == keep) {
+		wm_json_ks(j, "$ref",
+			   *f->names == 'N'   ? CATALOG_NODE
+			   : *f->names == 'S' ? CATALOG_SERVICE
+					      : CATALOG_CHECK);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void describe_op(struct wm_json *j)
+{
+	static const char *const keys[] = {[WM_OBJECT_NODE] = "Node",
+					   [WM_OBJECT_SERVICE] = "Service",
+					   [WM_OBJECT_CHECK] = "Check"};
+
+	for (unsigned n = 0; n < WM_ARRAY_LEN(keys); n++) {
+		wm_json_kopen(j, keys[n], '{');
+		wm_json_ks(j, "description", "exactly one of Node, Service and Check");
+		wm_dec_describe_object(j, op_tables[n].fields, op_tables[n].count, describe_own);
+		wm_json_close(j, '}');
+	}
+}
+
+void wm_decode_describe_catalog(struct wm_json *j, enum wm_body b)
+{
+	static const struct table tables[] = {
+		[WM_BODY_CATALOG_REGISTER] = {register_fields, WM_ARRAY_LEN(register_fields)},
+		[WM_BODY_CATALOG_DEREGISTER] = {deregister_fields, WM_ARRAY_LEN(deregister_fields)},
+		[WM_BODY_CATALOG_NODE] = {node_fields, WM_ARRAY_LEN(node_fields)},
+		[WM_BODY_CATALOG_SERVICE] = {service_fields, WM_ARRAY_LEN(service_fields)},
+		[WM_BODY_CATALOG_CHECK] = {check_fields, WM_ARRAY_LEN(check_fields)},
+	};
+
+	if (b == WM_BODY_TXN_OP)
+		describe_op(j);
+	else
+		wm_dec_describe(j, tables[b].fields, tables[b].count, describe_own);
 }

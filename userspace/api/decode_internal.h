@@ -114,8 +114,18 @@ static inline int wm_dec_name_len(const struct field *f)
 /** A list of checks, as the agent's: their drafts. */
 int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
 		  const struct wm_check_draft **ret, unsigned *ret_count);
-/** Write a schema for each field; an object stands open. */
-void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count);
+/** Write the schema of a field whose function is the caller's own; an object stands open. @return
+ *  false: it is none of these. */
+typedef bool (*wm_dec_own)(struct wm_json *j, const struct field *f);
+/** Write a schema for each field; an object stands open. @p own may be NULL. */
+void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count, wm_dec_own own);
+/** Write the schema of an object of such fields. */
+void wm_dec_describe_object(struct wm_json *j, const struct field *fields, unsigned count,
+			    wm_dec_own own);
+/** Write the schema of a list or an object: @p of is a type, or "#/components/schemas/..." */
+void wm_dec_describe_array(struct wm_json *j, const char *of);
+void wm_dec_describe_map(struct wm_json *j, const char *of);
+#define WM_DEC_SCHEMA(name) "#/components/schemas/" name
 
 static inline bool set(const char *s)
 {

@@ -291,7 +291,24 @@ int wm_decode_native(const char *body, size_t len, struct wm_decoded **ret,
 	return 0;
 }
 
+static bool describe_own(struct wm_json *j, const struct field *f)
+{
+	if (f->fn == get_texts) {
+		wm_dec_describe_array(j, "string");
+	} else if (f->fn == get_native_checks) {
+		wm_dec_describe_array(j, WM_DEC_SCHEMA("CheckRegistration"));
+	} else if (f->fn == get_endpoints) {
+		wm_json_ks(j, "type", "object");
+		wm_json_kopen(j, "additionalProperties", '{');
+		wm_dec_describe_object(j, endpoint_fields, WM_ARRAY_LEN(endpoint_fields), NULL);
+		wm_json_close(j, '}');
+	} else {
+		return false;
+	}
+	return true;
+}
+
 void wm_decode_describe_native(struct wm_json *j)
 {
-	wm_dec_describe(j, fields, WM_ARRAY_LEN(fields));
+	wm_dec_describe(j, fields, WM_ARRAY_LEN(fields), describe_own);
 }

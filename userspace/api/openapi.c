@@ -146,6 +146,12 @@ static void put_shapes(struct wm_json *j)
 	put_body_shape(j, "CheckRegistration", WM_BODY_CHECK);
 	put_body_shape(j, "CheckUpdate", WM_BODY_CHECK_UPDATE);
 	put_body_shape(j, "InstanceRegistration", WM_BODY_NATIVE);
+	put_body_shape(j, "CatalogRegistration", WM_BODY_CATALOG_REGISTER);
+	put_body_shape(j, "CatalogDeregistration", WM_BODY_CATALOG_DEREGISTER);
+	put_body_shape(j, "CatalogNodeWrite", WM_BODY_CATALOG_NODE);
+	put_body_shape(j, "CatalogServiceWrite", WM_BODY_CATALOG_SERVICE);
+	put_body_shape(j, "CatalogCheckWrite", WM_BODY_CATALOG_CHECK);
+	put_body_shape(j, "TxnOp", WM_BODY_TXN_OP);
 	wm_json_close(j, '}');
 }
 
@@ -285,6 +291,10 @@ static void put_answers(struct wm_json *j, const char *path, const char *answer)
 		put_answer(j, "429", "warning", answer);
 		put_answer(j, "503", "critical, or in maintenance", answer);
 		put_answer(j, "404", "unknown", answer);
+	} else if (strcmp(path, "/v1/txn") == 0) {
+		put_answer(j, "200", "applied whole, and durable", answer);
+		put_answer(j, "409", "nothing was applied: Errors tells of which operation",
+			   answer);
 	} else {
 		put_answer(j, "200", *answer ? "the answer" : "done, and durable; no body", answer);
 	}
