@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #define TURNS	   12	     /* of the loop for what was sent; more only without an end in sight */
 #define GONE_MS	   8000	     /* for a closed connection to be forgotten: at once, but under load */
+#define CONNECT_MS 8000	     /* for a connection to the server of this process */
 #define ANSWER_MAX (1 << 20) /* octets of answers that are looked at */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -95,7 +97,13 @@ static int dial(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	check(fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)));
-	check(!connect(fd, (struct sockaddr *)&a, sizeof(a)));
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+		/* the fuzzer's own timer; the connection goes on */
+		check(errno == EINTR && TEMP_FAILURE_RETRY(poll(&p, 1, CONNECT_MS)) == 1 &&
+		      p.revents == POLLOUT);
+	}
 	return fd;
 }
 
@@ -175,7 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	answer[0] = 0;
 	begin();
 	fd = dial();
-	check(send(fd, request, cut, MSG_NOSIGNAL) == (ssize_t)cut);
+	check(TEMP_FAILURE_RETRY(send(fd, request, cut, MSG_NOSIGNAL)) == (ssize_t)cut);
 	turn(fd);
 	turn(fd);
 	send(fd, request + cut, len - cut, MSG_NOSIGNAL); /* it may have hung up */
