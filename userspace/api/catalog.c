@@ -135,12 +135,8 @@ void wm_catalog_service(struct wm_call *c)
 	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, c->params[0]);
-	all = wm_sorted_instances(s);
-	if (s && s->instances_count && !all) {
-		wm_answer_text(c, 503, "Out of memory");
+	if (!wm_instances_near(c, s, from, &all))
 		return;
-	}
-	wm_near_sort(from, all, s ? s->instances_count : 0);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {

@@ -120,6 +120,19 @@ const struct wm_node **wm_sorted_nodes(const struct wm_registry *r, unsigned *re
 /* --- parts -------------------------------------------------------------------------------------
  */
 
+void wm_encode_address(struct wm_json *j, const char *key, int family, const void *address)
+{
+	static const struct in6_addr none;
+	char text[INET6_ADDRSTRLEN];
+	size_t len = family == AF_INET ? 4 : 16;
+
+	wm_json_key(j, key);
+	if (memcmp(address, &none, len) != 0 && inet_ntop(family, address, text, sizeof(text)))
+		wm_json_string(j, text);
+	else
+		wm_json_null(j);
+}
+
 static void put_tags(struct wm_json *j, const char *key, const struct wm_instance *i)
 {
 	wm_json_kopen(j, key, '[');

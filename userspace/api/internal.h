@@ -197,7 +197,11 @@ enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_no
 /** ?near; @p ret_from: NULL where there is none, or of a node that nobody knows.
  *  @return false: answered with an error. */
 bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
-/** Sort by distance, then as before: by node and id. @p from NULL: leave as it is. */
+/** Instances of @p s (NULL: none) by distance, then by node and id; @p from NULL: by id. @p ret is
+ *  the caller's to free. @return false: answered with an error. */
+bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,
+		       const struct wm_instance ***ret);
+/** Sort by distance, then by name, of the same node by id. @p from NULL: leave as it is. */
 void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
 void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
 
@@ -231,6 +235,8 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
 /** The same, then those that are registered with the node. */
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
+/** A key with an address as text, null where all is zero. @p family: AF_INET or AF_INET6. */
+void wm_encode_address(struct wm_json *j, const char *key, int family, const void *address);
 /** Element of /v1/catalog/service/:name. */
 void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 /** Those checks of an instance that the filter wants; @p status: in this one only, NULL: in any. */

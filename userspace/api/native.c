@@ -329,19 +329,6 @@ static struct found *find_backends(const struct wm_tables *t, const char *servic
 	return f;
 }
 
-static void put_address(struct wm_json *j, const char *key, int family, const void *address)
-{
-	static const struct in6_addr none;
-	char text[INET6_ADDRSTRLEN];
-	size_t len = family == AF_INET ? 4 : 16;
-
-	wm_json_key(j, key);
-	if (memcmp(address, &none, len) != 0 && inet_ntop(family, address, text, sizeof(text)))
-		wm_json_string(j, text);
-	else
-		wm_json_null(j);
-}
-
 static void put_backend(struct wm_json *j, const struct wm_instance *i, const struct found *f,
 			const struct wm_table_memory *m, bool detail)
 {
@@ -349,8 +336,8 @@ static void put_backend(struct wm_json *j, const struct wm_instance *i, const st
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
-	put_address(j, "address", AF_INET, &i->addr4);
-	put_address(j, "address6", AF_INET6, &i->addr6);
+	wm_encode_address(j, "address", AF_INET, &i->addr4);
+	wm_encode_address(j, "address6", AF_INET6, &i->addr6);
 	wm_json_ku(j, "port", i->port);
 	wm_json_ku(j, "weight", i->status == WM_WARNING ? i->weight_warning : i->weight_passing);
 	wm_json_ks(j, "status", wm_status_str(i->status));
@@ -380,8 +367,8 @@ static bool put_service(struct wm_json *j, const struct wm_api *a, const struct 
 		return false;
 	f = find_backends(t, s->name, &count, &generation);
 	wm_json_ks(j, "name", s->name);
-	put_address(j, "vip4", AF_INET, &s->vip4);
-	put_address(j, "vip6", AF_INET6, &s->vip6);
+	wm_encode_address(j, "vip4", AF_INET, &s->vip4);
+	wm_encode_address(j, "vip6", AF_INET6, &s->vip6);
 	wm_json_ku(j, "index", s->index);
 	wm_json_kb(j, "in_tables", t && wm_tables_set_of(t, s->name) >= 0);
 	if (detail)

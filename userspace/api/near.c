@@ -74,9 +74,23 @@ static int by_distance(const void *a, const void *b, void *from)
 
 void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)
 {
-	if (from && all && count > 1)
+	if (from && count > 1)
 		qsort_r(all, count, sizeof(struct wm_instance *), by_distance,
 			(void *)(uintptr_t)from);
+}
+
+bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,
+		       const struct wm_instance ***ret)
+{
+	*ret = wm_sorted_instances(s);
+	if (!s || !s->instances_count)
+		return true;
+	if (!*ret) {
+		wm_answer_text(c, 503, "Out of memory");
+		return false;
+	}
+	wm_near_sort(from, *ret, s->instances_count);
+	return true;
 }
 
 static int by_node_distance(const void *a, const void *b, void *from)

@@ -153,22 +153,13 @@ bool wm_params_passing(struct wm_call *c, bool *ret)
 	return !v;
 }
 
-static bool has_tag(const struct wm_instance *i, const char *tag)
-{
-	for (unsigned n = 0; n < i->tags_count; n++) {
-		if (strcasecmp(i->tags[n], tag) == 0)
-			return true;
-	}
-	return false;
-}
-
 bool wm_params_tags(const struct wm_call *c, const struct wm_instance *i)
 {
 	const char *name, *value;
 	size_t pos = 0;
 
 	while (wm_http_query_next(c->req, &pos, &name, &value)) {
-		if (strcmp(name, "tag") == 0 && *value && !has_tag(i, value))
+		if (strcmp(name, "tag") == 0 && *value && !wm_instance_has_tag(i, value))
 			return false;
 	}
 	return true;

@@ -25,15 +25,6 @@ static unsigned weight_of(const struct wm_instance *i)
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 }
 
-static bool has_tag(const struct wm_instance *i, const char *tag)
-{
-	for (unsigned n = 0; n < i->tags_count; n++) {
-		if (strcasecmp(i->tags[n], tag) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Does the kernel take it? What stands in no table is answered by userspace DNS of the registry. */
 static bool is_up(const struct wm_tables *t, const struct wm_instance *i)
 {
@@ -48,7 +39,7 @@ static bool is_up(const struct wm_tables *t, const struct wm_instance *i)
 static const char *reason_of(const struct wm_tables *t, const struct wm_instance *i,
 			     const char *tag)
 {
-	if (*tag && !has_tag(i, tag))
+	if (!wm_instance_has_tag(i, tag))
 		return "has not the tag";
 	if (!wm_instance_usable(i))
 		return wm_lifecycle_str(wm_instance_state(i));
@@ -78,18 +69,6 @@ static int by_key(const void *a, const void *b)
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
-static void put_address(struct wm_json *j, const char *key, int family, const void *address,
-			bool there)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	wm_json_key(j, key);
-	if (there && inet_ntop(family, address, text, sizeof(text)))
-		wm_json_string(j, text);
-	else
-		wm_json_null(j);
-}
-
 static void put_candidate(struct wm_json *j, const struct candidate *c, double total)
 {
 	const struct wm_instance *i = c->i;
@@ -97,8 +76,8 @@ static void put_candidate(struct wm_json *j, const struct candidate *c, double t
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
 	wm_json_ks(j, "node", i->node->name);
-	put_address(j, "address", AF_INET, &i->addr4, i->addr4.s_addr != 0);
-	put_address(j, "address6", AF_INET6, &i->addr6, !IN6_IS_ADDR_UNSPECIFIED(&i->addr6));
+	wm_encode_address(j, "address", AF_INET, &i->addr4);
+	wm_encode_address(j, "address6", AF_INET6, &i->addr6);
 	wm_json_ku(j, "port", i->port);
 	wm_json_ku(j, "weight", c->weight);
 	wm_json_ks(j, "status", wm_status_str(i->status));
@@ -192,8 +171,8 @@ void wm_native_choose(struct wm_call *c)
 	wm_json_ks(&j, "service", s->name);
 	wm_json_ks(&j, "tag", tag);
 	wm_json_ku(&j, "index", index);
-	put_address(&j, "vip4", AF_INET, &s->vip4, s->vip4.s_addr != 0);
-	put_address(&j, "vip6", AF_INET6, &s->vip6, !IN6_IS_ADDR_UNSPECIFIED(&s->vip6));
+	wm_encode_address(&j, "vip4", AF_INET, &s->vip4);
+	wm_encode_address(&j, "vip6", AF_INET6, &s->vip6);
 	put_choice(&j, all, s->instances_count, count);
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, index);

@@ -64,17 +64,9 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 }
 
 /* --- from the registry ------------------------------------------------------------------------ */
-static bool has_tag(const struct wm_instance *i, const char *tag)
-{
-	for (unsigned k = 0; k < i->tags_count; k++)
-		if (strcasecmp(i->tags[k], tag) == 0)
-			return true;
-	return !*tag;
-}
-
 static bool usable(const struct wm_reply *r, const struct wm_instance *i)
 {
-	return wm_instance_usable(i) && has_tag(i, r->ask.tag);
+	return wm_instance_usable(i) && wm_instance_has_tag(i, r->ask.tag);
 }
 
 bool wm_reply_usable(const struct wm_reply *r)

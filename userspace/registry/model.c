@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const status_names[] = {"passing", "warning", "critical"};
 static const char *const kind_names[WM_CHECK_KIND_COUNT] = {
@@ -29,4 +30,13 @@ int wm_status_parse(const char *s, enum wm_status *ret)
 const char *wm_check_kind_str(enum wm_check_kind k)
 {
 	return (unsigned)k < WM_CHECK_KIND_COUNT ? kind_names[k] : "";
+}
+
+bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
+{
+	for (unsigned n = 0; n < i->tags_count; n++) {
+		if (strcasecmp(i->tags[n], tag) == 0)
+			return true;
+	}
+	return !*tag;
 }

@@ -164,6 +164,8 @@ struct wm_service {
 
 /** What is stated, or what follows of the checks while it is running. Cost O(checks). */
 enum wm_lifecycle wm_instance_state(const struct wm_instance *i);
+/** Has it the tag, in any case? "" is every instance's. */
+bool wm_instance_has_tag(const struct wm_instance *i, const char *tag);
 /** Does it take new connections: running, and not critical? */
 static inline bool wm_instance_usable(const struct wm_instance *i)
 {
