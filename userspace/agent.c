@@ -646,7 +646,8 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 				     .ca_file = a->settings.health_ca_file,
 				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
 				     .flap_changes = (unsigned)a->settings.health_flap_changes,
-				     .flap_window_ms = a->settings.health_flap_window_ms};
+				     .flap_window_ms = a->settings.health_flap_window_ms,
+				     .ttl_grace_ms = a->settings.health_ttl_grace_ms};
 
 	/* better no start than every check over TLS critical */
 	if (*c.ca_file && access(c.ca_file, R_OK)) {

@@ -549,6 +549,22 @@ Test(health, ttl_update_moves_the_expiry_and_a_standstill_is_forgiven_once)
 	cr_assert_eq(c->status, WM_CRITICAL);
 }
 
+Test(health, a_heartbeat_may_be_late_by_the_grace)
+{
+	struct wm_check_draft d = {.kind = WM_CHECK_TTL, .ttl_ms = 1000};
+	struct wm_check *c = add("beat", d);
+	struct wm_prober *p = c->prober;
+	uint64_t before = wm_clock_ms();
+
+	health->config.ttl_grace_ms = 5000;
+	cr_assert_eq(wm_health_ttl_update(health, "beat", WM_PASSING, "x", NULL), 0);
+	cr_assert_geq(p->run.at_ms, before + 6000);
+	cr_assert_leq(p->run.at_ms, wm_clock_ms() + 6000);
+	wm_schedule_drop(health->schedule, &p->run);
+	p->run.fn(&p->run, p->run.at_ms);
+	cr_assert_eq(c->status, WM_CRITICAL);
+}
+
 /* --- schedule --- */
 
 Test(health, ten_thousand_checks_start_spread_over_their_interval)

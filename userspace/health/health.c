@@ -574,7 +574,7 @@ int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_stat
 	h->stats.runs++;
 	h->stats.failures += s == WM_CRITICAL;
 	p->shifted = false;
-	wm_schedule_put(h->schedule, &p->run, wm_clock_ms() + p->check->ttl_ms);
+	wm_ttl_await(p, wm_clock_ms());
 	if (wm_prober_report(p, s, output))
 		return wm_err_set(e, -ENOMEM, "Out of memory; the check keeps its status");
 	return 0;

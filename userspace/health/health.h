@@ -21,6 +21,7 @@ struct wm_health_config {
 	 * status; 0: never. WM_FLAP_CHANGES_MAX at most. */
 	unsigned flap_changes;
 	uint64_t flap_window_ms;
+	uint64_t ttl_grace_ms; /* a heartbeat may be so late before its check is critical */
 };
 #define WM_FLAP_CHANGES_MAX  16	   /* changes whose times are kept for each check that had one */
 #define WM_DEREGISTER_MIN_MS 60000 /* ms; Consul's bound */

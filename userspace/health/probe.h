@@ -142,6 +142,8 @@ void wm_prober_skip(struct wm_prober *p);
 bool wm_probe_own_fault(int err);
 /** Hand a status to the registry at once and count. @return 0 or -ENOMEM. */
 int wm_prober_report(struct wm_prober *p, enum wm_status s, const char *output);
+/** A TTL check: its next heartbeat is due a TTL from @p now_ms, and may be late by the grace. */
+void wm_ttl_await(struct wm_prober *p, uint64_t now_ms);
 /** Make @p s valid UTF-8 without control characters but tab and line ends, in place: what a probed
  *  server sends is shown to people and put into JSON. @p len octets, NUL follows. */
 void wm_probe_clean(char *s, size_t len);

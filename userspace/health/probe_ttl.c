@@ -9,9 +9,15 @@
 
 #define EXPIRED "TTL expired"
 
+void wm_ttl_await(struct wm_prober *p, uint64_t now_ms)
+{
+	wm_schedule_put(p->h->schedule, &p->run,
+			now_ms + p->check->ttl_ms + p->h->config.ttl_grace_ms);
+}
+
 static void ttl_prepare(struct wm_prober *p)
 {
-	wm_schedule_put(p->h->schedule, &p->run, wm_clock_ms() + p->check->ttl_ms);
+	wm_ttl_await(p, wm_clock_ms());
 }
 
 static void ttl_due(struct wm_prober *p, uint64_t now_ms)
@@ -23,7 +29,7 @@ static void ttl_due(struct wm_prober *p, uint64_t now_ms)
 	if (!p->shifted && now_ms - p->run.at_ms > p->check->ttl_ms) {
 		p->shifted = true;
 		h->stats.late++;
-		wm_schedule_put(h->schedule, &p->run, now_ms + p->check->ttl_ms);
+		wm_ttl_await(p, now_ms);
 		return;
 	}
 	h->stats.expired++;
