@@ -407,7 +407,7 @@ bench_recover() {
 	done
 	emit "recover.first_answer" "ms to the first answer" "$(take ms "$TMP/recover" | median)" "" "" "<= 3000" "the index of metadata is built behind it"
 	cp -r "$TMP/store" "$TMP/data"
-	sync "$TMP/data/registry.db" # or the agent's first fsync writes all of it
+	sync # or the agent's first fsync waits for all that was copied
 	big_agent --set registry.instances_max=2000000
 	until_ok 60 indexed || fail "the index is not built"
 	emit "recover.memory" "bytes of the agent an instance" "$(($(rss) / n))" "" "" "<= 1024" "index of metadata and tables' dictionaries included"

@@ -173,14 +173,37 @@ static void put_string(struct wm_json *j, const char *text, size_t len, size_t r
 	j->b->len = (size_t)(to - j->b->data);
 }
 
-void wm_json_key_of(struct wm_json *j, const char *key, size_t len)
+static void end_key(struct wm_json *j)
 {
-	lead(j);
-	put_string(j, key, len, 2);
 	put(j, ':');
 	if (j->pretty)
 		put(j, ' ');
 	j->value = true;
+}
+
+void wm_json_key_of(struct wm_json *j, const char *key, size_t len)
+{
+	lead(j);
+	put_string(j, key, len, 2);
+	end_key(j);
+}
+
+void wm_json_key_plain(struct wm_json *j, const char *key, size_t len)
+{
+	struct wm_buf *b = j->b;
+	char *to;
+
+	lead(j);
+	if (!wm_buf_reserve(b, len + 4))
+		return;
+	to = b->data + b->len;
+	*to++ = '"';
+	memcpy(to, key, len);
+	to += len;
+	*to++ = '"';
+	*to = 0;
+	b->len += len + 2;
+	end_key(j);
 }
 
 void wm_json_string(struct wm_json *j, const char *s)

@@ -22,7 +22,8 @@ void wm_json_done(struct wm_json *j);
 void wm_json_open(struct wm_json *j, char bracket); /* '{' or '[' */
 void wm_json_close(struct wm_json *j, char bracket);
 void wm_json_key_of(struct wm_json *j, const char *key, size_t len);
-void wm_json_string(struct wm_json *j, const char *s); /* NULL: "" */
+void wm_json_key_plain(struct wm_json *j, const char *key, size_t len); /* printable ASCII */
+void wm_json_string(struct wm_json *j, const char *s);			/* NULL: "" */
 void wm_json_u64(struct wm_json *j, uint64_t n);
 void wm_json_double(struct wm_json *j, double d);
 void wm_json_bool(struct wm_json *j, bool v);
@@ -30,10 +31,14 @@ void wm_json_null(struct wm_json *j);
 /** The value that stands at @p at in the buffer, @p len octets, once more. It must have been
  * written at the same depth. */
 void wm_json_repeat(struct wm_json *j, size_t at, size_t len);
-/* Inline: most keys are literals, whose length the compiler knows. */
+/* Inline: most keys are literals. Their length the compiler knows, and nothing in them is escaped.
+ */
 static inline void wm_json_key(struct wm_json *j, const char *key)
 {
-	wm_json_key_of(j, key, strlen(key));
+	if (__builtin_constant_p(strlen(key)))
+		wm_json_key_plain(j, key, strlen(key));
+	else
+		wm_json_key_of(j, key, strlen(key));
 }
 /* Key and value. */
 static inline void wm_json_ks(struct wm_json *j, const char *key, const char *s)
