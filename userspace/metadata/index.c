@@ -11,8 +11,10 @@
 #include <string.h>
 
 #define ENTRIES_MAX ((size_t)1 << 28) /* of the table: its growth is bounded by the registry's */
-#define ROWS_FIRST  1024	      /* instances that the first table of rows holds */
-#define KEY_MAX	    (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
+#define BLOCK	    4096u	      /* rows of a block */
+#define BLOCKS_MAX                                                                                 \
+	8192u /* more than registry.instances_max allows, and those that were just replaced */
+#define KEY_MAX (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
 
 /* What an entry is about; the first octet of its key. */
 enum about {
@@ -44,6 +46,11 @@ struct result {
 	struct wm_index_query q;
 };
 
+struct block {
+	struct wm_instance *rows[BLOCK]; /* by number */
+	uint32_t vacant[BLOCK];		 /* a part of the list of numbers that are free again */
+};
+
 struct wm_index {
 	struct wm_registry *registry;
 	uint64_t generation; /* counts announced changes */
@@ -54,8 +61,7 @@ struct wm_index {
 		size_t bytes;
 	} cache;
 	struct wm_map *entries;
-	struct wm_instance **rows; /* by number; 0 is nobody's */
-	uint32_t *vacant;	   /* numbers below `used` that are free again */
+	struct block *blocks[BLOCKS_MAX + 1]; /* of numbers; 0 is nobody's */
 	uint32_t used, cap, vacant_count;
 	uint32_t built; /* numbers below it are in the entries; UINT32_MAX: all are, and stay so */
 	uint64_t instances, lost;
@@ -256,26 +262,35 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 	return err | each_element(x, i, number, fn);
 }
 
+static struct wm_instance **row(const struct wm_index *x, uint32_t number)
+{
+	return &x->blocks[number / BLOCK]->rows[number % BLOCK];
+}
+
+/* The n-th of the numbers that are free again. */
+static uint32_t *vacant(const struct wm_index *x, uint32_t n)
+{
+	return &x->blocks[n / BLOCK]->vacant[n % BLOCK];
+}
+
+/* One block more: what stands is never moved, which at a million would hold up the loop. */
+static bool more_rows(struct wm_index *x)
+{
+	uint32_t n = x->cap / BLOCK;
+
+	x->blocks[n] = n < BLOCKS_MAX ? calloc(1, sizeof(struct block)) : NULL;
+	if (!x->blocks[n])
+		return false;
+	x->cap += BLOCK;
+	return true;
+}
+
 static uint32_t number_new(struct wm_index *x)
 {
-	uint32_t cap = x->cap ? x->cap * 2 : ROWS_FIRST;
-	struct wm_instance **rows;
-	uint32_t *vacant;
-
 	if (x->vacant_count)
-		return x->vacant[--x->vacant_count];
-	if (x->used < x->cap)
-		return x->used++;
-	rows = realloc(x->rows, cap * sizeof(struct wm_instance *));
-	if (rows)
-		x->rows = rows;
-	vacant = realloc(x->vacant, cap * sizeof(*vacant));
-	if (vacant)
-		x->vacant = vacant;
-	if (!rows || !vacant)
+		return *vacant(x, --x->vacant_count);
+	if (x->used == x->cap && !more_rows(x))
 		return 0;
-	memset(rows + x->cap, 0, (cap - x->cap) * sizeof(struct wm_instance *));
-	x->cap = cap;
 	if (!x->used)
 		x->used = 1;
 	return x->used++;
@@ -288,7 +303,7 @@ static void add(struct wm_index *x, struct wm_instance *i)
 		x->lost++;
 		return;
 	}
-	x->rows[i->number] = i;
+	*row(x, i->number) = i;
 	x->instances++;
 	/* behind what is built: its turn comes */
 	if (i->number < x->built && each_value(x, i, i->number, entry_add))
@@ -301,8 +316,8 @@ static void forget(struct wm_index *x, const struct wm_instance *i)
 		return;
 	if (i->number < x->built)
 		each_value(x, i, i->number, remove_value);
-	x->rows[i->number] = NULL;
-	x->vacant[x->vacant_count++] = i->number;
+	*row(x, i->number) = NULL;
+	*vacant(x, x->vacant_count++) = i->number;
 	x->instances--;
 }
 
@@ -344,7 +359,7 @@ struct wm_index *wm_index_new_later(struct wm_registry *r)
 bool wm_index_build(struct wm_index *x, unsigned max)
 {
 	for (; x->built < x->used && max; x->built++, max--) {
-		const struct wm_instance *i = x->rows[x->built];
+		const struct wm_instance *i = *row(x, x->built);
 
 		if (i && each_value(x, i, x->built, entry_add))
 			x->lost++;
@@ -379,8 +394,8 @@ void wm_index_free(struct wm_index *x)
 		entry_free(e);
 	cache_clear(x);
 	wm_map_free(x->entries);
-	free(x->rows);
-	free(x->vacant);
+	for (uint32_t n = 0; n < x->cap / BLOCK; n++)
+		free(x->blocks[n]);
 	free(x);
 }
 
@@ -582,7 +597,7 @@ static bool run_number(uint32_t number, void *arg)
 {
 	struct run *r = arg;
 
-	return run_row(r, r->x->rows[number]);
+	return run_row(r, *row(r->x, number));
 }
 
 static void run_all(struct run *r, const struct plan *p)
@@ -682,8 +697,7 @@ void wm_index_stats(const struct wm_index *x, struct wm_index_stats *ret)
 
 uint64_t wm_index_bytes(const struct wm_index *x)
 {
-	uint64_t bytes = wm_map_bytes(x->entries) +
-			 x->cap * (sizeof(struct wm_instance *) + sizeof(uint32_t));
+	uint64_t bytes = wm_map_bytes(x->entries) + x->cap / BLOCK * sizeof(struct block);
 	const struct entry *e;
 	size_t pos = 0;
 
