@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_doctor.c - try what the agent needs on the running kernel, and steer one connection.
  */
-#include "userspace/base/util.h"
 #include "userspace/dataplane/plane.h"
 #include "waymarkctl.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_snapshot.c - save, verify and restore the whole registry. */
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 #include "userspace/registry/snapshot.h"
 #include "waymarkctl.h"
 

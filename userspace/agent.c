@@ -7,14 +7,18 @@
 #include "notify.h"
 #include "userspace/api/api.h"
 #include "userspace/api/rules_file.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <linux/limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>

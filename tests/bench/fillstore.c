@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fillstore.c - a store of many instances, without an agent: what a start has to recover.
  * usage: fillstore FILE SERVICES INSTANCES KEYS   (of metadata, an instance) */
-#include "userspace/base/util.h"
 #include "userspace/registry/registry.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BATCH 4096 /* registrations a commit */

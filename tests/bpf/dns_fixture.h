@@ -3,6 +3,7 @@
  * with the userspace server on the same tables. Frames are built and checked octet by octet. */
 #pragma once
 #include "plane_fixture.h"
+#include "userspace/base/clock.h"
 #include "userspace/dns/server.h"
 #include "userspace/resolution/resolution.h"
 #include "waymark/counters.h"
@@ -10,6 +11,8 @@
 
 #include <arpa/inet.h>
 #include <linux/pkt_cls.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #define FRAME_MAX 2048
 #define ETH	  14

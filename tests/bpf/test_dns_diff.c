@@ -3,6 +3,7 @@
 /* Kernel and userspace answer the same question from the same tables: whatever the kernel answers
  * must be what userspace says, and whatever it could answer it must answer. */
 #include "dns_fixture.h"
+#include "userspace/base/random.h"
 
 TestSuite(dns_diff, .init = dns_setup, .fini = dns_teardown, .timeout = 240);
 

@@ -3,6 +3,7 @@
 /* What the DNS programs do with packets, octet by octet, and with each packet cut at every octet.
  */
 #include "dns_fixture.h"
+#include "userspace/base/clock.h"
 
 TestSuite(dns_prog, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
 

@@ -3,6 +3,7 @@
 /* test_plane_faults.c - the data plane when things go wrong: killed at any step, programs refused,
  * capabilities missing, every bpf() command failing. The kernel does the refusing. */
 #include "tests/bpf/plane_fixture.h"
+#include "userspace/base/macros.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -5,7 +5,6 @@
  * the input says which body follows. Whatever comes, the agent's own instance stays as it was, and
  * a batch that is refused changes nothing. */
 #include "userspace/api/decode.h"
-#include "userspace/base/util.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 /* links: base net registry metadata */
 /* fuzz_filter.c - texts of ?filter. Whatever the octets: a refusal has one sentence, what is
  * accepted can be asked of a row within its steps. The first octet chooses the kind of row. */
-#include "userspace/base/util.h"
 #include "userspace/metadata/filter.h"
 
 #include <stdlib.h>

@@ -6,6 +6,7 @@
  * the sending pauses. Whatever comes: nothing crashes, every answer is HTTP, every JSON is JSON,
  * and with the client gone nothing is kept. No check is run: none of their targets are called. */
 #include "userspace/api/internal.h"
+#include "userspace/base/clock.h"
 #include "userspace/registry/internal.h"
 
 #include <arpa/inet.h>

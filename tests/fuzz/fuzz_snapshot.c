@@ -7,6 +7,7 @@
 #include "userspace/registry/record.h"
 #include "userspace/registry/snapshot_format.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -3,8 +3,10 @@
 /* fuzz_store_record.c - decoding of the store's records. Whatever the bytes, decoding stays inside
  * them; what decodes can be built and encoded, and what was encoded decodes to the same. The first
  * octet chooses the kind of record. */
+#include "userspace/base/buf.h"
 #include "userspace/registry/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -3,7 +3,7 @@
  * registry, health, tables in plain memory, and the API behind a real HTTP server on loopback. */
 #pragma once
 #include "userspace/api/api.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -11,7 +11,10 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

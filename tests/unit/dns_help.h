@@ -2,13 +2,14 @@
 /* dns_help.h - a registry, tables in plain memory and a DNS server on them; questions are built and
  * answers taken apart by code of the test's own, which trusts nothing. */
 #pragma once
-#include "userspace/base/util.h"
 #include "userspace/dns/server.h"
 #include "userspace/resolution/resolution.h"
 #include "waymark/dns_wire.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

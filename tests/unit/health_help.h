@@ -3,12 +3,13 @@
  * them. Nothing asserts how long a thing takes: tests wait for an event until a generous deadline.
  */
 #pragma once
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 #include "userspace/health/health.h"
 #include "userspace/health/probe.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -4,9 +4,10 @@
  * to it. An instance is a number, so is a service's name, a check's id and a definition; the texts
  * are made of the numbers. */
 #pragma once
-#include "userspace/base/util.h"
 #include "userspace/registry/registry.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

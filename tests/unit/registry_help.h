@@ -2,14 +2,16 @@
 /* registry_help.h - what the registry's unit tests share: a temporary directory that goes with the
  * process, configurations, drafts, a listener that records, and a comparison of every field. */
 #pragma once
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
 #include "userspace/registry/registry.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

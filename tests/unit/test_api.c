@@ -3,8 +3,10 @@
 /* The API's endpoints: shapes, texts and statuses as a real Consul 1.21 gave them, errors, and what
  * a write promises. Blocking queries: test_api_blocking.c. */
 #include "api_help.h"
+#include "userspace/base/macros.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 

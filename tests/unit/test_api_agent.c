@@ -3,6 +3,7 @@
 /* Checks that are registered by themselves, checks of the node, and maintenance: answers as a real
  * Consul gives them, what the tables make of it, and what a restart leaves. */
 #include "api_help.h"
+#include "userspace/base/macros.h"
 
 #define CHECK_REGISTER "/v1/agent/check/register"
 

@@ -2,6 +2,10 @@
 /* links: base net registry metadata health resolution dns dataplane api */
 /* Blocking queries: who wakes when, and what bounds them. */
 #include "api_help.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/random.h"
+
+#include <stdlib.h>
 
 static void setup(void)
 {

@@ -3,6 +3,10 @@
 /* Parameters and headers that every read takes, one by one as Consul's clients send them. */
 #include "api_help.h"
 #include "userspace/api/internal.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+
+#include <stdlib.h>
 
 static char *node_meta[3];
 static char zone[] = "zone=z1", region[] = "region=r1";

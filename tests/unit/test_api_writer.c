@@ -2,6 +2,8 @@
 /* links: base net registry metadata health resolution dns dataplane api */
 /* The JSON writer, judged by another JSON library that reads what it wrote. */
 #include "userspace/api/writer.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/random.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>

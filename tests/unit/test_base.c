@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
+#include "userspace/base/buf.h"
+#include "userspace/base/duration.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+#include "userspace/base/random.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

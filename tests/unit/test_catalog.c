@@ -3,6 +3,7 @@
  * what this agent registered. */
 /* links: base registry */
 #include "registry_help.h"
+#include "userspace/base/buf.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -2,6 +2,7 @@
 /* links: base net registry resolution dns */
 /* The server on real sockets; the test runs the loop between its own non-blocking calls. */
 #include "dns_help.h"
+#include "userspace/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,9 @@
 /* links: base net registry metadata */
 /* The filter language: what it accepts, what each operator makes of each type, its errors word for
  * word where clients know them, its limits, and random expressions against a naive evaluation. */
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "userspace/metadata/filter.h"
 
 #include <criterion/criterion.h>

@@ -3,7 +3,8 @@
 /* Checks of a registry in memory against real listeners on loopback. Nothing asserts how long a
  * thing takes: tests wait for an event until a generous deadline. */
 #include "http_peer.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "userspace/health/health.h"
 #include "userspace/health/probe.h"
 

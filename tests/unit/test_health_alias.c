@@ -3,6 +3,7 @@
 /* Checks that follow other checks: of instances, of the node, in chains and in cycles. A change is
  * there for all of them when the turn that it came in is over. */
 #include "health_help.h"
+#include "userspace/base/map.h"
 
 static void setup(void)
 {

@@ -3,6 +3,7 @@
 /* Checks that change their mind too often, on results that are handed in and a clock that is
  * turned. */
 #include "health_help.h"
+#include "userspace/base/macros.h"
 
 static void setup(void)
 {

@@ -4,6 +4,10 @@
 #include "health_help.h"
 #include "http_peer.h"
 #include "tls_peer.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+
+#include <stdlib.h>
 
 static struct tls_peer tls; /* for its certificates; its server is one that speaks HTTP/1 */
 

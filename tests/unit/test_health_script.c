@@ -3,12 +3,15 @@
 /* Script checks: real programs, their exit status, their output and bounds, and that nothing of
  * them is left when they time out or their check goes. */
 #include "health_help.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "userspace/health/child.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

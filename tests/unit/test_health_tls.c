@@ -3,7 +3,7 @@
 /* Checks over TLS against openssl's own server, with certificates made for the run. */
 #include "http_peer.h"
 #include "tls_peer.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 #include "userspace/health/health.h"
 
 #define DEADLINE_MS 30000

@@ -2,10 +2,12 @@
 /* links: base net */
 /* The client against a real server on loopback: answers, bounds, errors, and its own life cycle. */
 #include "http_peer.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "userspace/net/http_client.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define DEADLINE_MS 30000 /* for a hung test; nothing here takes long */
 

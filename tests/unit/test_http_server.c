@@ -2,7 +2,9 @@
 /* links: base net */
 /* The HTTP server over real sockets: client and server share the thread, the client side does not
  * block. Nothing asserts how fast a thing is, only that it happens before a generous deadline. */
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/net/http_server.h"
 
 #include <arpa/inet.h>
@@ -12,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>

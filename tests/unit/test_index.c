@@ -3,8 +3,13 @@
 /* The bitmap index: what it selects is what asking every row selects, it is planned as it says, and
  * nothing in it outlives its instance. */
 #include "registry_help.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "userspace/metadata/filter.h"
 #include "userspace/metadata/index.h"
+
+#include <stdlib.h>
 
 #define OPERATIONS 1000000 /* random writes; the index is compared with the rows on the way */
 #define IDS	   3000

@@ -5,8 +5,12 @@
 #include "api_help.h"
 #include "model.h"
 #include "userspace/api/internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/random.h"
 
 #include <ftw.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 

@@ -2,7 +2,8 @@
 /* links: base net registry resolution */
 /* The weighted choice over the tables that userspace builds for it: every share is exact, nobody
  * without weight or health is chosen, and half-written tables lead nowhere. */
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/resolution/alias.h"
 #include "waymark/pick.h"
 

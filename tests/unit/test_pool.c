@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base resolution */
 /* The allocators of the shared arrays, and the alias table. */
-#include "userspace/base/util.h"
+#include "userspace/base/random.h"
 #include "userspace/resolution/alias.h"
 #include "userspace/resolution/pool.h"
 #include "waymark/layout.h"

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base registry */
 #include "registry_help.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/macros.h"
+
+#include <stdlib.h>
 
 static struct wm_check_draft ttl(const char *id)
 {

@@ -3,8 +3,11 @@
 /* Writes on single checks: of instances and of the node, among other writes, on a store that fails,
  * and after a restart. */
 #include "registry_help.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/random.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 static struct wm_check_draft beat(const char *id, uint64_t ttl_ms, enum wm_status s)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net registry resolution */
 /* A real registry, a real loop; the tables in plain memory. */
-#include "userspace/base/util.h"
 #include "userspace/resolution/resolution.h"
 
 #include <arpa/inet.h>

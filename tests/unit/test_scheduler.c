@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net health registry */
 /* The heap against a sorted array, and the arithmetic of the next run. */
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/health/scheduler.h"
 
 #include <criterion/criterion.h>

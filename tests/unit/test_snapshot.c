@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net registry */
 #include "registry_help.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/registry/keep.h"
 #include "userspace/registry/record.h"
 #include "userspace/registry/snapshot_format.h"
 
 #include <dirent.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 TestSuite(snapshot, .timeout = 120);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base registry */
 #include "registry_help.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/registry/record.h"
 
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 

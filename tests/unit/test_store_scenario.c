@@ -6,12 +6,13 @@
  *   test_store_scenario run DIR      exit 0: came to the end
  *   test_store_scenario verify DIR   exit 0: what was acknowledged is there, and nothing else */
 #include "userspace/base/err.h"
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
 #include "userspace/registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base registry resolution */
 /* The compiled tables in plain memory, with a small map behind the doors that counts writes. */
-#include "userspace/base/util.h"
+#include "userspace/base/random.h"
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CAP	  64

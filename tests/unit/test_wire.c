@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
 /* The headers that kernel and userspace share, on the host. */
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "waymark/checksum.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"

@@ -2,6 +2,8 @@
 /* agent.c - handlers of /v1/agent, /v1/status and the root. Writes are decoded, handed to the
  * registry and answered after the commit; those on checks stand in checks.c. */
 #include "internal.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <inttypes.h>

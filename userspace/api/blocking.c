@@ -3,8 +3,11 @@
  * is wider. A change marks the keys it touches, and at the end of the turn only their watches run
  * again, so a service that nobody watches costs nothing and wakes nobody. */
 #include "internal.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- indexes -----------------------------------------------------------------------------------

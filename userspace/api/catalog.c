@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* catalog.c - handlers of /v1/catalog. */
 #include "internal.h"
+#include "userspace/base/macros.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void wm_catalog_datacenters(struct wm_call *c)

@@ -4,6 +4,7 @@
  * operation left it, so it is written down while the batch is applied, and sent after the commit.
  */
 #include "internal.h"
+#include "userspace/base/buf.h"
 
 #include <errno.h>
 #include <stdio.h>

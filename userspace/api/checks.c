@@ -2,6 +2,7 @@
 /* checks.c - writes on checks: one that is registered by itself, of the node or of an instance, its
  * removal, heartbeats, and maintenance. Answered after the commit. */
 #include "internal.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <string.h>

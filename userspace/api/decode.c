@@ -2,11 +2,14 @@
 /* decode.c - see decode.h. A body is parsed into jansson's tree, and tables of fields say where
  * each value goes; texts are borrowed from the tree, lists from blocks that the result owns. */
 #include "decode_internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -3,9 +3,12 @@
  * of the catalog. They carry objects as reads answer them, so fields that a client sends back
  * (indexes, a check's ServiceName) are known and have no effect. */
 #include "decode_internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct raw_node {

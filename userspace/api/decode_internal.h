@@ -4,9 +4,10 @@
  * that the result owns. Inside api/'s decoders only. Threading: pure. */
 #pragma once
 #include "decode.h"
-#include "userspace/base/util.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #define SHOWN	  64  /* octets of a refused key or value that a message repeats */

@@ -3,10 +3,13 @@
  * type here becomes the metadata that stands for it (metadata/mesh.h), judged by field and limit.
  */
 #include "decode_internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 #include "userspace/metadata/mesh.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct texts {

@@ -2,10 +2,14 @@
 /* decode_values.c - see decode_internal.h: the body, the walk through an object by its table of
  * fields, and single values. */
 #include "decode_internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
+#include "userspace/base/err.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

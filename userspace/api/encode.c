@@ -2,9 +2,13 @@
 /* encode.c - the registry's objects in Consul's shapes, in its order of keys. Where Consul leaves a
  * list or an object out or writes null, we write it empty: clients cope with that better. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
+#include "userspace/base/map.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct wm_encode wm_encode_of(const struct wm_api *a)

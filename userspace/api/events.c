@@ -5,6 +5,7 @@
  * what it missed, or a "reset" when the ring holds that no more: then it reads the lists anew.
  * A client that does not keep up is cut off. Spec: WHATWG HTML, server-sent events. */
 #include "internal.h"
+#include "userspace/base/buf.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health.c - handlers of /v1/health. */
 #include "internal.h"
+#include "userspace/base/macros.h"
 
 #include <string.h>
 

@@ -6,10 +6,13 @@
 #pragma once
 #include "api.h"
 #include "decode.h"
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/map.h"
 #include "userspace/metadata/filter.h"
 #include "writer.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #define WM_API_PARAMS_MAX      2		     /* parameters of a path */

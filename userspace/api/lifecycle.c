@@ -2,6 +2,8 @@
 /* lifecycle.c - PUT /v1/waymark/instances/:id/lifecycle and /drain: what is stated of an instance.
  * Answered after the commit, when neither DNS nor connect() choose what takes no more. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
 
 #include <stdlib.h>
 #include <string.h>

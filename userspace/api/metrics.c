@@ -5,6 +5,9 @@
  * as long as its maps, the others as long as the agent; forming a rate is left to who reads them.
  * Spec: Consul HTTP API; Prometheus text exposition format 0.0.4. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "waymark/counters.h"
 
 #include <inttypes.h>

@@ -2,10 +2,13 @@
 /* native.c - handlers of /v1/waymark: what this agent and its kernel side do at the moment. Keys
  * are lower case with underscores; numbers are numbers; what does not exist is null. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "waymark/counters.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- status ------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.c - what clients ask about a node and about the agent on it. */
 #include "internal.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,6 +2,8 @@
 /* openapi.c - the OpenAPI 3.1 description of this API, made of routes.def, openapi.def and the
  * decoder's tables of fields: GET /v1/waymark/openapi.json, and docs/openapi.json. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/macros.h"
 
 #include <stdio.h>
 #include <string.h>

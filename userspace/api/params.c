@@ -2,6 +2,10 @@
 /* params.c - parameters of the query that many reads take, with Consul's texts. A parameter that
  * would change the answer and that we cannot honour is refused, never ignored. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 
 #include <errno.h>
 #include <string.h>

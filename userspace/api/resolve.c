@@ -2,6 +2,8 @@
 /* resolve.c - GET /v1/waymark/resolve: what DNS and connect() would choose of a service now, and
  * why they would not choose the rest. */
 #include "internal.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 
 #include <arpa/inet.h>
 #include <math.h>

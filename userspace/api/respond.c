@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* respond.c - answers: JSON with Consul's headers, texts, and writes that wait for their commit. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/err.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -2,8 +2,11 @@
 /* router.c - from a request to its handler, by the table in routes.def; 404, 405, OPTIONS. And the
  * API's beginning and end. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const struct wm_route wm_routes[] = {

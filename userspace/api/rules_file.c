@@ -2,12 +2,14 @@
 /* rules_file.c - see rules_file.h. */
 #include "rules_file.h"
 
-#include "userspace/base/util.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -6,10 +6,14 @@
 #include "userspace/registry/snapshot.h"
 
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -3,6 +3,10 @@
  * service, node and the metadata with a meaning. One pass over all instances, so an answer is kept
  * for a second. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "userspace/metadata/mesh.h"
 
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "writer.h"
 
+#include "userspace/base/buf.h"
+
 #include <stdio.h>
 #include <string.h>
 

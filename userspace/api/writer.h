@@ -3,8 +3,10 @@
  * registry. Compact, or pretty as Consul does it (4 spaces, a final newline). Strings may hold any
  * octets; what is not UTF-8 is written as U+FFFD. Threading: pure. Spec: RFC 8259. */
 #pragma once
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 struct wm_json {

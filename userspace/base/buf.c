@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* buf.c - the growable buffer. */
-#include "util.h"
+#include "buf.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BUF_FIRST 256 /* octets of the first allocation: most answers of one object fit */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
-#include "util.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
-#include "util.h"
+#include "clock.h"
+#include "duration.h"
+#include "macros.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum kind { KIND_STRING, KIND_NUMBER, KIND_DURATION, KIND_BOOL, KIND_LIST };
@@ -47,6 +50,7 @@ static const struct entry entries[] = {
 		KIND_LIST, reload, AT(section, name),                                              \
 		def,	   0,	   0,                                                              \
 		max,	   "list", text},
+#include "err.h"
 #include "settings.def"
 #undef S
 #undef N

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attach.c - every hook of the configuration, and no other: attach, move or remove, then let new
  * maps take the place of the old ones. */
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

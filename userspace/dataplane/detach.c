@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* detach.c - take everything back, without an agent: links first, so that no program runs on tables
  * that are going away; then filters, maps, directories. */
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>

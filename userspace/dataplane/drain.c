@@ -2,10 +2,12 @@
 /* drain.c - see drain.h. */
 #include "drain.h"
 
+#include "userspace/base/clock.h"
 #include "userspace/base/log.h"
-#include "userspace/base/util.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 

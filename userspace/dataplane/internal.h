@@ -12,11 +12,13 @@
  * refuses dots. A crash between any two steps is put right by wm_pins_recover().
  * Ownership of a pin directory is a flock() on it, so that it ends with the process. */
 #pragma once
-#include "userspace/base/util.h"
+#include "userspace/base/map.h"
 #include "userspace/dataplane/plane.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #define WM_PIN_PATH_MAX 512 /* octets of a path under the pin directory, NUL included */
 #define WM_PIN_DIR_MAX                                                                             \

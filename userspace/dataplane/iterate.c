@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* iterate.c - runs the program that walks the sockets' storage, bpf/drain.bpf.c. */
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libbpf.c - libbpf's messages kept for error texts, and the bpf() calls that libbpf 1.1 lacks: tcx
  * came to the kernel with 6.6, so its structs are written out here after <linux/bpf.h> of 6.6. */
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>

@@ -4,6 +4,7 @@
  * meets a hook without a program. A link that cannot be moved (its cgroup or device is gone,
  * another was configured) is replaced: the new one is attached and pinned aside, then renamed over.
  */
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>

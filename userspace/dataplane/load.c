@@ -9,11 +9,14 @@
 #include "drain.skel.h"
 #include "maps.skel.h"
 #pragma GCC diagnostic pop
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 
 #include <bpf/btf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VERIFIER_LOG_CAP                                                                           \

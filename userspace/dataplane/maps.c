@@ -3,12 +3,16 @@
  * A set of pinned maps is adopted whole or not at all: layout version, sizes and flags of every map
  * must be what this run wants. Only socket_origin is carried over to a new set, so that open
  * sockets keep what they dialled. */
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 #include "waymark/counters.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>

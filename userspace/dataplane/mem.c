@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem.c - the maps' properties, and the memory they take, computed as the kernel charges it. */
+#include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 #include "waymark/counters.h"
 #include "waymark/layout.h"

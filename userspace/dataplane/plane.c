@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plane.c - open and close the data plane: check, size, own the pin directory, maps, programs. */
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe.c - what this kernel and this process offer, found by trying; for `waymarkctl doctor`. Each
  * line tells what happens without it. */
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>

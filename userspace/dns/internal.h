@@ -4,10 +4,11 @@
  */
 #pragma once
 #include "server.h"
-#include "userspace/base/util.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #define WM_DNS_SRV_UDP_MAX 8	/* SRV records over UDP: with targets they fill 1232 octets */

@@ -2,6 +2,7 @@
 /* records.c - records of services: addresses from the tables by the kernel's own code, SRV and
  * tagged ones from the registry. */
 #include "internal.h"
+#include "userspace/base/random.h"
 
 #include <netinet/in.h>
 #include <stdio.h>

@@ -2,6 +2,7 @@
 /* respond.c - one query in, one answer out. Spec: RFC 1035, 2308 (negative answers), 6891 (EDNS),
  * 8482 (ANY), 8020 (a name with names below it exists). */
 #include "internal.h"
+#include "userspace/base/clock.h"
 
 #include <netinet/in.h>
 #include <stdio.h>

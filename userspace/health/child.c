@@ -4,7 +4,7 @@
  * number cannot become somebody else's. */
 #include "child.h"
 
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/queue.h>

@@ -5,10 +5,17 @@
 
 #include "child.h"
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+#include "userspace/base/random.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */

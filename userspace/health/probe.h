@@ -5,10 +5,13 @@
 #pragma once
 #include "health.h"
 #include "scheduler.h"
+#include "userspace/base/map.h"
 #include "userspace/net/http_client.h"
 
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct wm_prober;

@@ -10,9 +10,11 @@
  * walks also before it gets worse, lest bad news runs around a large cycle for ever, with good news
  * behind it. */
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/map.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WALK_MAX 4096 /* checks and targets that one walk visits at most */

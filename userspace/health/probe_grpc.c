@@ -3,7 +3,7 @@
  * one framed message each way and the result of the call in the trailers. SERVING passes, all else
  * is critical. The two messages have one field each, so they are written and read here. */
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,6 @@
  * are sent, and frames are read until the PING comes back. Three frames of fixed form out, the
  * heads of frames in: less than what a library for HTTP/2 would have to be told. RFC 9113. */
 #include "probe.h"
-#include "userspace/base/util.h"
 
 #include <errno.h>
 #include <stdio.h>

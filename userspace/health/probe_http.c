@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe_http.c - an HTTP answer of 2xx passes, 429 warns, all else is critical; Consul's rule. */
 #include "probe.h"
-#include "userspace/base/util.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -4,7 +4,9 @@
  * which the same machinery asks systemctl for. */
 #include "child.h"
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * their handshake is over when connect() returns, and the loop is not bothered. With TLS the HTTP
  * client connects and shakes hands, whatever the target. */
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>

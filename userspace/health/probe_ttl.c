@@ -2,7 +2,7 @@
 /* probe_ttl.c - checks whose clients report by themselves: silence for a TTL is critical. A new
  * check, and every check after a restart, has one whole TTL for its first report. */
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * silence until the timeout passes too, a port unreachable is critical. The target is an address:
  * registration lets no names through, since looking one up would block the loop. */
 #include "probe.h"
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,9 +2,10 @@
 /* scheduler.c - binary heap over embedded entries, one timer for the earliest. */
 #include "scheduler.h"
 
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define SCHEDULE_FIRST 64 /* places of a new heap */
 

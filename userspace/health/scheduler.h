@@ -3,6 +3,7 @@
  * one timer of the loop however many entries there are. Inside health/ only. Time: wm_clock_ms.
  * Threading: loop thread only. */
 #pragma once
+#include "userspace/base/clock.h"
 #include "userspace/net/loop.h"
 
 #include <stdbool.h>

@@ -2,7 +2,8 @@
 /* filter.c - binds the terms of a parsed filter to fields, and asks rows. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "internal.h"
-#include "userspace/base/util.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <pcre2.h>

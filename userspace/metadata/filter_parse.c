@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* filter_parse.c - from the text of a filter to its tree, by recursive descent. */
 #include "internal.h"
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,6 +3,8 @@
 #include "index.h"
 
 #include "internal.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <roaring/roaring.h>

@@ -8,8 +8,10 @@
  * bitmaps, 2016. */
 #pragma once
 #include "filter.h"
-#include "userspace/base/util.h"
 #include "userspace/registry/registry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct wm_index;
 

@@ -2,8 +2,6 @@
 /* mesh.c - see mesh.h. */
 #include "mesh.h"
 
-#include "userspace/base/util.h"
-
 #include <errno.h>
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * may call back into the client. */
 #include "http_client.h"
 
-#include "userspace/base/util.h"
+#include "userspace/base/clock.h"
 
 #include <curl/curl.h>
 #include <errno.h>

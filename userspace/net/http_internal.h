@@ -3,13 +3,16 @@
  * request: framing, Host, parameters, answer) share. Inside net/ only. */
 #pragma once
 #include "http_server.h"
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/map.h"
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #define WM_HTTP_OVER_MAX                                                                           \

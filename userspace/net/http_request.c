@@ -2,11 +2,15 @@
 /* http_request.c - one request from evhttp's callback to the answer. What evhttp lets pass and a
  * proxy in front could read otherwise is refused here before a handler sees it. */
 #include "http_internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

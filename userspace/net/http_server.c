@@ -4,7 +4,11 @@
  * a second evades. So every connection has one absolute deadline here, looked after by one sweep.
  */
 #include "http_internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +17,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>

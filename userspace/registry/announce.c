@@ -3,6 +3,7 @@
  * and what it replaced is freed. */
 #include "internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- announcing --------------------------------------------------------------------------------

@@ -4,9 +4,13 @@
  * After the commit the change is announced and what it replaced is freed; when the commit fails it
  * is undone. An instance is replaced as a whole, so undoing it is putting the old object back. */
 #include "internal.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void wm_op_refuse(struct wm_op *op, int code, const char *fmt, ...)

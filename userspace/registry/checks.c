@@ -3,6 +3,8 @@
  * are queued as others are; apply.c turns each into a registration of the instance that has the
  * check. */
 #include "internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/map.h"
 #include "validate.h"
 
 #include <errno.h>

@@ -5,9 +5,12 @@
  * transaction: what a refused group did can be taken back without a trace. A part may entail others
  * (a node that goes takes its instances along), which are put in behind it. */
 #include "internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/map.h"
 #include "validate.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- staging ---------------------------------------------------------------------------------- */

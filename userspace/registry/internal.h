@@ -5,7 +5,12 @@
 #include "object.h"
 #include "record.h"
 #include "store.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/map.h"
 #include "vip.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #define WM_REGISTRY_LISTENERS_MAX   16		/* subscribers of the change stream */
 #define WM_REGISTRY_QUEUE_MAX	    65536	/* writes that wait for one flush */

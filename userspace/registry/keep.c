@@ -3,13 +3,18 @@
  * order of names is the order of age. */
 #include "keep.h"
 
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
+#include "userspace/base/macros.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

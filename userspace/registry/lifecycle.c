@@ -2,6 +2,8 @@
 /* lifecycle.c - the states of an instance: which follow which, which are derived, and the write
  * that changes what is stated. apply.c applies it as it does a write on a check. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,6 +4,8 @@
  * Indexes are the registry's change index (< 2^53: JSON numbers are doubles to many clients).
  * Threading: loop thread only. Spec: Consul agent and catalog API. */
 #pragma once
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 #include "waymark/limits.h"
 
 #include <netinet/in.h>

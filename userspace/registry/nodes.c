@@ -3,8 +3,11 @@
  * catalog. A node holds its instances and checks by id, since ids are unique on a node only. What
  * is known of it (address, metadata) is one block of memory that is replaced as a whole. */
 #include "internal.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static size_t size_of(const char *s)

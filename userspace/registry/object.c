@@ -2,11 +2,10 @@
 /* object.c - see object.h. Sizes are summed first, then one block is filled from front to back. */
 #include "object.h"
 
-#include "userspace/base/util.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Most outputs are empty: they share this octet, which is never written. */

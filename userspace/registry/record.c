@@ -2,6 +2,9 @@
 /* record.c - see record.h. Fields stand in a fixed order; a new field means a new version. */
 #include "record.h"
 
+#include "userspace/base/buf.h"
+#include "userspace/base/hash.h"
+
 #include <errno.h>
 #include <string.h>
 

@@ -6,7 +6,9 @@
  * the payload. Pure; decoding never reads outside the payload and never allocates. */
 #pragma once
 #include "object.h"
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+
+#include <stdint.h>
 
 /* Versions add to what stood before; a record carries the lowest version that has all that it
  * holds, and what is read needs no version: it says by itself what there is. So an older agent

@@ -4,9 +4,13 @@
  * or the operator is told. The one exception is not damage: when the ranges of virtual addresses
  * were configured anew, leases outside of them are given again. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/err.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct moved { /* lease whose addresses left the configured ranges */

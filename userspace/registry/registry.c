@@ -16,11 +16,18 @@
  * its own every WM_REGISTRY_STATUS_DELAY_MS. A flush must happen for that: the loop's turns are the
  * clock. After a crash a check may show a status older by that much. */
 #include "internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
+#include "userspace/base/random.h"
 #include "validate.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CLOSE_ROUNDS_MAX 16  /* flushes at close: callbacks may submit again, but not for ever */

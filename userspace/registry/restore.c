@@ -4,9 +4,12 @@
  * client's write is, so it is undone, stored and announced by the same means; what is the same
  * already is not touched. */
 #include "snapshot_internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct restore {

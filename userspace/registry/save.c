@@ -4,9 +4,14 @@
  * out. So the stream is the registry of one moment, though it takes many turns. */
 #include "internal.h"
 #include "snapshot_format.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STEP_ROWS   256		 /* rows of a step: some half a millisecond */

@@ -2,12 +2,17 @@
 /* snapshot.c - reads snapshots. A file may come from anywhere: every record is decoded, judged by
  * the rules for clients, and held against the others before anything is made of it. */
 #include "snapshot_internal.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "validate.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>

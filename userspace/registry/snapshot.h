@@ -9,7 +9,10 @@
  * Threading: loop thread only. */
 #pragma once
 #include "registry.h"
-#include "userspace/base/util.h"
+#include "userspace/base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #define WM_SNAPSHOT_MAX (16ull << 30) /* octets of one, where no other bound is set */
 

@@ -3,6 +3,11 @@
 #pragma once
 #include "internal.h"
 #include "snapshot_format.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/map.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct wm_snapshot_lease { /* a service's row */
 	struct wm_record_service s;

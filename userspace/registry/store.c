@@ -2,12 +2,14 @@
 /* store.c - see store.h. The tables have no index of their own: sequential row numbers share pages,
  * where a text key dirties a page per row and halves the rate of registrations. */
 #include "store_internal.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
-#include "userspace/base/util.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>

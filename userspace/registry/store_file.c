@@ -2,11 +2,13 @@
 /* store_file.c - whole files: a new one is made under another name and renamed once it is on disk.
  */
 #include "store_internal.h"
-#include "userspace/base/util.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store_mend.c - after an error that leaves in doubt what the disk has: see wm_store_heal(). */
 #include "store_internal.h"
-#include "userspace/base/util.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -2,9 +2,11 @@
 /* vip.c - see vip.h. */
 #include "vip.h"
 
-#include "userspace/base/util.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The registry bounds the leases; this only keeps a table from growing without any bound. */

@@ -3,6 +3,7 @@
  * earlier run may have died between any two stores: whatever does not hold together is written
  * anew by the next put, or dropped here. */
 #include "internal.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doors.c - names and frontends: how a query or a connect() finds a set. */
 #include "internal.h"
+#include "userspace/base/err.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "waymark/dns_wire.h"
 #include "waymark/name_hash.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint8_t fold(char c)

@@ -4,8 +4,11 @@
 #pragma once
 #include "pool.h"
 #include "tables.h"
-#include "userspace/base/util.h"
+#include "userspace/base/map.h"
 #include "waymark/pick.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #define WM_DOMAINS	 2 /* the domain and the alternative one */
 #define WM_SERVICE_NAMES (2 * WM_DOMAINS)

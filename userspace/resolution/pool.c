@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pool.h"
 
-#include "userspace/base/util.h"
 #include "waymark/layout.h"
 
 #include <errno.h>

@@ -2,10 +2,12 @@
 /* resolution.c - follows the registry, compiles what changed, keeps the tables confirmed. */
 #include "resolution.h"
 
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
 #include "userspace/base/log.h"
-#include "userspace/base/util.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 

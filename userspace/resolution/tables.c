@@ -2,8 +2,13 @@
 /* tables.c - sets, slots and backends, changed by difference. */
 #include "alias.h"
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- life ------------------------------------------------------------------------------------- */

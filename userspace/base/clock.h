@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock.h - what time it is: one clock for timers, one for people. Threading: any. */
+#pragma once
+#include <stdint.h>
+
+#define WM_NS_PER_MS 1000000ull
+#define WM_NS_PER_S  1000000000ull
+
+/** Nanoseconds of CLOCK_BOOTTIME: goes on through suspend, the same as bpf_ktime_get_boot_ns(). */
+uint64_t wm_clock_ns(void);
+/** Milliseconds of the same clock. */
+uint64_t wm_clock_ms(void);
+/** Seconds since 1970, for people and SOA serials only; never for timers. */
+int64_t wm_clock_wall_s(void);
+/** Milliseconds since 1970, for deadlines that are stored and outlive the machine's boot: a timer
+ * takes what is left of one, once, on the other clock. */
+uint64_t wm_clock_wall_ms(void);
