@@ -305,8 +305,8 @@ static void on_change(void *arg, const struct wm_change *c)
 		set_absent(a, k, false);
 	if (c->kind == WM_CHANGE_SERVICE_DELETED) {
 		a->extinct_index = c->index;
-		TAILQ_FOREACH(absent, &a->absent, absent_entry)
-		mark(a, absent);
+		TAILQ_FOREACH (absent, &a->absent, absent_entry)
+			mark(a, absent);
 		if (k)
 			set_absent(a, k, true);
 	}

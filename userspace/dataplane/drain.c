@@ -128,8 +128,7 @@ static void mark(struct wm_drains *d, bool on)
 	struct drain *x;
 	unsigned n;
 
-	TAILQ_FOREACH(x, &d->list, entry)
-	{
+	TAILQ_FOREACH (x, &d->list, entry) {
 		i = wm_registry_instance(d->registry, x->id);
 		n = i ? wm_tables_backends_of(d->tables, i->service->name, i->hash, index,
 					      BACKENDS_OF)
@@ -158,8 +157,7 @@ static void count(struct wm_drains *d)
 		mark(d, false);
 	}
 	d->counters[r < 0 ? WM_DRAIN_FAILED : WM_DRAIN_PASSES]++;
-	TAILQ_FOREACH(x, &d->list, entry)
-	{
+	TAILQ_FOREACH (x, &d->list, entry) {
 		x->counted = x->counted && r >= 0;
 		x->proof = x->counted && !x->open ? x->proof + 1 : 0;
 	}
@@ -188,8 +186,7 @@ static void on_tick(void *arg)
 	if (TAILQ_EMPTY(&d->list))
 		return;
 	count(d);
-	TAILQ_FOREACH(x, &d->list, entry)
-	{
+	TAILQ_FOREACH (x, &d->list, entry) {
 		if (x->proof >= PROOF_PASSES || now >= x->due_ms)
 			leave(d, x, now);
 	}
@@ -220,8 +217,8 @@ struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const 
 	}
 	while ((i = wm_node_next_instance(wm_registry_node(r), &pos)))
 		follow(d, i);
-	TAILQ_FOREACH(x, &d->list, entry)
-	x->blind = !adopted;
+	TAILQ_FOREACH (x, &d->list, entry)
+		x->blind = !adopted;
 	return d;
 }
 

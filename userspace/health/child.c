@@ -371,8 +371,8 @@ void wm_children_free(struct wm_children *all)
 
 	if (!all)
 		return;
-	TAILQ_FOREACH(c, &all->live, entry)
-	wm_child_kill(c, NULL);
+	TAILQ_FOREACH (c, &all->live, entry)
+		wm_child_kill(c, NULL);
 	for (c = TAILQ_FIRST(&all->live); c; c = next) {
 		struct pollfd gone = {.fd = c->pidfd, .events = POLLIN};
 		uint64_t now = wm_clock_ms();

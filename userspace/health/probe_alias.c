@@ -64,8 +64,8 @@ static void mark(struct wm_alias *t)
 {
 	struct wm_prober *p;
 
-	TAILQ_FOREACH(p, &t->followers, waiting)
-	mark_one(p);
+	TAILQ_FOREACH (p, &t->followers, waiting)
+		mark_one(p);
 }
 
 void wm_alias_changed(struct wm_health *h, const char *id)

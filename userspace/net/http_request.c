@@ -163,8 +163,7 @@ static const char *judge_framing(const struct wm_http_request *r)
 	unsigned lengths = 0, codings = 0, hosts = 0, m = method_of(r);
 	struct evkeyval *h;
 
-	TAILQ_FOREACH(h, evhttp_request_get_input_headers(r->ev), next)
-	{
+	TAILQ_FOREACH (h, evhttp_request_get_input_headers(r->ev), next) {
 		size_t n = strlen(h->key);
 
 		if (n && (h->key[n - 1] == ' ' || h->key[n - 1] == '\t'))

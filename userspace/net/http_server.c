@@ -340,8 +340,8 @@ static void enable_listeners(struct wm_http_server *s)
 {
 	struct wm_http_listener *l;
 
-	TAILQ_FOREACH(l, &s->listeners, entry)
-	evconnlistener_enable(evhttp_bound_socket_get_listener(l->bound));
+	TAILQ_FOREACH (l, &s->listeners, entry)
+		evconnlistener_enable(evhttp_bound_socket_get_listener(l->bound));
 }
 
 static void on_sweep(void *arg)
@@ -445,8 +445,7 @@ static void last_words(struct wm_http_server *s)
 {
 	struct wm_http_conn *c;
 
-	TAILQ_FOREACH(c, &s->conns, entry)
-	{
+	TAILQ_FOREACH (c, &s->conns, entry) {
 		struct evbuffer *out = bufferevent_get_output(c->bev);
 
 		if (c->phase != WM_HTTP_SENDING || !evbuffer_get_length(out))

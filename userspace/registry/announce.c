@@ -114,8 +114,7 @@ void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 	for (unsigned p = 0; op->applied && p < PHASES; p++) {
 		if (op->kind != WM_OP_GROUP)
 			announce_phase(r, op, (enum phase)p);
-		TAILQ_FOREACH(part, &op->parts, entry)
-		{
+		TAILQ_FOREACH (part, &op->parts, entry) {
 			if (part->applied)
 				announce_phase(r, part, (enum phase)p);
 		}
@@ -127,8 +126,8 @@ void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 	struct wm_instance *old = op->old;
 	struct wm_op *part;
 
-	TAILQ_FOREACH(part, &op->parts, entry)
-	wm_op_settle(r, part);
+	TAILQ_FOREACH (part, &op->parts, entry)
+		wm_op_settle(r, part);
 	if (op->kind == WM_OP_GROUP)
 		return;
 	if (op->kind == WM_OP_NODE_DROP && op->applied)

@@ -18,8 +18,7 @@ void wm_group_undo(struct wm_registry *r, struct wm_op *group)
 {
 	struct wm_op *part;
 
-	TAILQ_FOREACH_REVERSE(part, &group->parts, wm_ops, entry)
-	{
+	TAILQ_FOREACH_REVERSE (part, &group->parts, wm_ops, entry) {
 		if (part->applied)
 			wm_op_undo(r, part);
 	}
@@ -43,8 +42,7 @@ int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
 	struct wm_op *part;
 	int err = 0;
 
-	TAILQ_FOREACH(part, &group->parts, entry)
-	{
+	TAILQ_FOREACH (part, &group->parts, entry) {
 		err = wm_op_stage(r, part, e);
 		group->applied |= part->applied;
 		if (!err && part->code)
@@ -54,8 +52,7 @@ int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
 		if (group->part && !part->made)
 			group->part(group->arg, part->number, 0, NULL);
 	}
-	TAILQ_FOREACH(part, &group->parts, entry)
-	{
+	TAILQ_FOREACH (part, &group->parts, entry) {
 		if (part->applied && part->in)
 			wm_box(part->in)->staged = false;
 		if (!err)

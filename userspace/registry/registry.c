@@ -546,8 +546,7 @@ static bool may_join(const struct wm_registry *r, const struct wm_op *op, const 
 	const char *id;
 
 	if (op->kind == WM_OP_GROUP) {
-		TAILQ_FOREACH(part, &op->parts, entry)
-		{
+		TAILQ_FOREACH (part, &op->parts, entry) {
 			if (!may_join(r, part, m))
 				return false;
 		}
@@ -572,8 +571,8 @@ static void add_marks(struct marks *m, const struct wm_op *op)
 {
 	const struct wm_op *part;
 
-	TAILQ_FOREACH(part, &op->parts, entry)
-	add_marks(m, part);
+	TAILQ_FOREACH (part, &op->parts, entry)
+		add_marks(m, part);
 	if (!op->applied || op->kind == WM_OP_GROUP)
 		return;
 	if (op->kind == WM_OP_NODE_PUT || op->kind == WM_OP_NODE_DROP) {

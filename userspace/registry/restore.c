@@ -256,8 +256,8 @@ static void settle(struct restore *x)
 	if (!x->group)
 		return;
 	wm_op_announce(x->r, x->group);
-	TAILQ_FOREACH(op, &x->group->parts, entry)
-	x->r->stats.writes += op->applied;
+	TAILQ_FOREACH (op, &x->group->parts, entry)
+		x->r->stats.writes += op->applied;
 	wm_op_settle(x->r, x->group);
 	wm_op_free(x->group);
 }

@@ -129,8 +129,8 @@ static void on_before(void *arg, enum wm_store_table t, uint64_t row)
 	struct wm_registry *r = arg;
 	struct wm_save *s;
 
-	LIST_FOREACH(s, &r->saves, entry)
-	save_before(s, t, row);
+	LIST_FOREACH (s, &r->saves, entry)
+		save_before(s, t, row);
 }
 
 static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
@@ -153,8 +153,8 @@ int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 
 	if (!r->store)
 		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
-	LIST_FOREACH(s, &r->saves, entry)
-	count++;
+	LIST_FOREACH (s, &r->saves, entry)
+		count++;
 	if (count == WM_REGISTRY_SAVES_MAX)
 		return wm_err_set(e, WM_E_BUSY, "Other snapshots are being saved, try again");
 	s = calloc(1, sizeof(*s));

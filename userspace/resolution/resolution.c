@@ -156,8 +156,7 @@ static void wait_for_later(struct wm_resolution *x)
 
 	if (!c && TAILQ_EMPTY(&x->at[UNFIT]))
 		return;
-	TAILQ_FOREACH(c, &x->at[PACED], entry)
-	{
+	TAILQ_FOREACH (c, &x->at[PACED], entry) {
 		uint64_t left = c->due_ns > now ? (c->due_ns - now) / WM_NS_PER_MS + 1 : 0;
 
 		ms = left < ms ? left : ms;
