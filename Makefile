@@ -33,7 +33,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-proto
 	-Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 \
 	-Wimplicit-fallthrough -Wswitch-enum -Wduplicated-cond -Wlogical-op
 WERROR := $(if $(CI),-Werror)
-INC := -I. -Iinclude -Iinclude/waymark -I$(B)/gen
+INC := -I. -Iinclude -I$(B)/gen
 HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
 	-fcf-protection -ftrivial-auto-var-init=zero
 CFLAGS_release := $(HARDEN)
@@ -53,7 +53,7 @@ LDLIBS = $(PKG_LIBS) -lroaring -lm
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
 BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra \
-	-Wno-unused-parameter $(WERROR) -Iinclude/waymark -Ivmlinux -Ibpf
+	-Wno-unused-parameter $(WERROR) -Iinclude -Ivmlinux -Ibpf
 
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
 LAYERS := base net registry metadata health resolution dns dataplane api
@@ -164,7 +164,7 @@ TOOL_LIBS_etcdload := -lnghttp2
 build/release/tests/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
-	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -Iinclude/waymark -o $@ $< \
+	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -o $@ $< \
 		$(TOOL_LIBS_$*) -lm -lpthread
 
 # measures the product's own archives, of the release flavour

@@ -20,7 +20,7 @@ static __always_inline const struct wm_backend *wm_at_backend(const struct wm_vi
 {
 	return bpf_map_lookup_elem(&backends, &i);
 }
-#include "pick.h"
+#include "waymark/pick.h"
 
 static __always_inline struct wm_config *config_get(void)
 {

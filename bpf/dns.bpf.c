@@ -5,8 +5,8 @@
  * What is not answered passes unchanged to the userspace server, and a counter says why. Everything
  * is decided before the first octet is written. Runs as a tcx link or a clsact filter. */
 #include "common.h"
-#include "dns_answer.h"
-#include "name_hash.h"
+#include "waymark/dns_answer.h"
+#include "waymark/name_hash.h"
 #include "packet.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -3,8 +3,8 @@
  * loader sets max_entries from the configuration before it creates a map (dataplane/plane.c).
  * Names are what `bpftool map` shows (15 characters at most) and what the pins are called. */
 #pragma once
-#include "counters.h"
-#include "layout.h"
+#include "waymark/counters.h"
+#include "waymark/layout.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

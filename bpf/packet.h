@@ -2,8 +2,8 @@
 /* packet.h - Ethernet, IPv4/IPv6 and UDP around a DNS message: find it, and turn it round. */
 #pragma once
 #include "common.h"
-#include "checksum.h"
-#include "dns_wire.h"
+#include "waymark/checksum.h"
+#include "waymark/dns_wire.h"
 
 struct wm_packet {
 	struct wm_dns_header

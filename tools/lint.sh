@@ -29,7 +29,7 @@ tidy() {
 check() {
 	cppcheck --enable=warning,performance,portability --inconclusive --std=c11 --quiet -j "$(nproc)" \
 		--error-exitcode=1 --inline-suppr --suppressions-list=tools/cppcheck.supp \
-		-I. -Iinclude -Iinclude/waymark "${host[@]}"
+		-I. -Iinclude "${host[@]}"
 }
 long_functions() {
 	ctags -L - --c-kinds=f --fields=+ne -x --_xformat='%{end} %{line} %N %F' 2>/dev/null |

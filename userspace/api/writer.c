@@ -98,9 +98,9 @@ static bool plain(unsigned char c)
  * borrow may blame an octet above one that is to blame, never otherwise. */
 static bool plain8(uint64_t x)
 {
-	uint64_t quote = x ^ EACH ('"'), slash = x ^ EACH ('\\');
+	uint64_t quote = x ^ EACH('"'), slash = x ^ EACH('\\');
 
-	return !(((x - EACH (0x20)) | (quote - EACH (1)) | (slash - EACH (1)) | x) & EACH (0x80));
+	return !(((x - EACH(0x20)) | (quote - EACH(1)) | (slash - EACH(1)) | x) & EACH(0x80));
 }
 
 /* Write an escape of @p c. @return octets. */
