@@ -331,6 +331,7 @@ static int parse(int argc, char **argv, struct ctl *c)
 		switch (o) {
 		case 'a':
 			c->agent = optarg;
+			c->agent_named = true;
 			break;
 		case 'p':
 			c->pin_dir = optarg;
@@ -386,6 +387,7 @@ int main(int argc, char **argv)
 {
 	const char *from_env = getenv("WAYMARK_HTTP_ADDR");
 	struct ctl c = {.agent = from_env && *from_env ? from_env : "http://127.0.0.1:8500",
+			.agent_named = from_env && *from_env,
 			.pin_dir = "/sys/fs/bpf/waymark"};
 	int r = parse(argc, argv, &c), args;
 

@@ -8,6 +8,7 @@
 
 struct ctl {
 	const char *agent; /* "http://host:port" or "unix:/path" */
+	bool agent_named;  /* by --agent or the environment */
 	const char *pin_dir;
 	bool json;
 	const char *deadline; /* of a drain, NULL: the default */

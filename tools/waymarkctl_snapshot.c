@@ -14,6 +14,18 @@
 #define TIMEOUT_MS 3600000     /* ms: a large registry over a slow line */
 #define SHOW_BYTES (64u << 20) /* octets between two lines of progress */
 #define PATH_MAX_  4096
+#define SOCKET	   "/run/waymark/http.sock" /* default of http.socket */
+
+/* An operator's requests are taken over the agent's Unix socket: where no agent was named, that is
+ * where to look for it. */
+static struct ctl over_socket(const struct ctl *c)
+{
+	struct ctl o = *c;
+
+	if (!c->agent_named && !access(SOCKET, F_OK))
+		o.agent = "unix:" SOCKET;
+	return o;
+}
 
 struct saving {
 	struct wm_snapshot *check;
@@ -77,9 +89,11 @@ static int on_data(void *arg, const void *data, size_t len)
 /* Fetch into the open file. @return false after a message. */
 static bool fetch(const struct ctl *c, const char *file, struct saving *s)
 {
+	struct ctl o = over_socket(c);
+
 	if (!s->check)
 		return complain("save", file, "out of memory"), false;
-	if (!ctl_call(c, NULL, "/v1/snapshot", TIMEOUT_MS, on_data, s)) {
+	if (!ctl_call(&o, NULL, "/v1/snapshot", TIMEOUT_MS, on_data, s)) {
 		if (*s->e.text)
 			complain("save", file, s->e.text);
 		return false;
@@ -167,13 +181,14 @@ int ctl_snapshot_restore(const struct ctl *c, const char *file)
 {
 	char path[3 * PATH_MAX_ + 64] = "/v1/waymark/snapshot/restore?path=", whole[PATH_MAX_];
 	struct wm_snapshot_info info;
+	struct ctl o = over_socket(c);
 	size_t at = strlen(path);
 
 	if (verify("restore", file, &info))
 		return 1;
 	if (c->offline)
 		return restore_offline(c, file, &info);
-	if (strncmp(c->agent, "unix:", 5) != 0) {
+	if (strncmp(o.agent, "unix:", 5) != 0) {
 		fputs("waymarkctl: snapshot restore goes over the agent's Unix socket: "
 		      "-a unix:/run/waymark/http.sock\n",
 		      stderr);
@@ -182,7 +197,7 @@ int ctl_snapshot_restore(const struct ctl *c, const char *file)
 	if (!realpath(file, whole))
 		return complain("restore", file, strerror(errno));
 	ctl_escape(path + at, sizeof(path) - at, whole);
-	if (!ctl_call(c, "PUT", path, TIMEOUT_MS, NULL, NULL))
+	if (!ctl_call(&o, "PUT", path, TIMEOUT_MS, NULL, NULL))
 		return 1;
 	report(c, "restored", file, &info);
 	return 0;

@@ -552,6 +552,36 @@ static int start_rules(struct wm_agent *a, struct wm_err *e)
 	return r;
 }
 
+static bool is_loopback(const char *address)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (inet_pton(AF_INET, address, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	return inet_pton(AF_INET6, address, &v6) == 1 &&
+	       (IN6_IS_ADDR_LOOPBACK(&v6) ||
+		(IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET));
+}
+
+/* There are no tokens: who reaches the port may do what is answered there. */
+static void warn_open(const struct wm_settings *s, const char *address)
+{
+	if (!is_loopback(address))
+		wm_warn("http.open", "setting=http.addresses address=%s port=%llu text=%s",
+			wm_log_q(address), (unsigned long long)s->http_port,
+			wm_log_q(s->http_operator_over_tcp
+					 ? "whoever reaches it may read, register, deregister, "
+					   "drain "
+					   "and set maintenance, and as http.operator_over_tcp is "
+					   "on, "
+					   "take snapshots with all secrets in them, replace the "
+					   "registry, reload and stop the agent"
+					 : "whoever reaches it may read, register, deregister, "
+					   "drain "
+					   "and set maintenance"));
+}
+
 static int start_http(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -575,6 +605,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .plane = a->plane,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
+				   .operator_tcp = s->http_operator_over_tcp,
 				   .scripts_local = strcmp(s->health_scripts, "local") == 0,
 				   .watchers_max = (unsigned)s->http_watchers_max,
 				   .plane_error = a->plane ? NULL : a->plane_error.text,
@@ -595,6 +626,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 					  wm_err_str(r));
 	}
 	for (unsigned i = 0; s->http_port && s->http_addresses[i]; i++) {
+		warn_open(s, s->http_addresses[i]);
 		r = wm_http_listen_tcp(a->http, s->http_addresses[i], (uint16_t)s->http_port, NULL);
 		if (r)
 			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",

@@ -32,10 +32,13 @@ static const struct {
 
 static const struct {
 	const char *method, *path, *text;
+	bool operator_only;
 } routes[] = {
-#define X(method, path, handler, text) {#method, path, text},
+#define X(method, path, handler, text) {#method, path, text, false},
+#define O(method, path, handler, text) {#method, path, text, true},
 #include "userspace/api/routes.def"
 #undef X
+#undef O
 };
 
 static void head(FILE *out, const char *title, const char *from, const char *columns)
@@ -76,8 +79,11 @@ static void endpoints(FILE *out)
 	head(out, "Endpoints", "`userspace/api/routes.def`",
 	     "| method | path | what it does |\n| --- | --- | --- |");
 	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
-		fprintf(out, "| %s | `%s` | %s |\n", routes[i].method, routes[i].path,
-			routes[i].text);
+		fprintf(out, "| %s | `%s` | %s%s |\n", routes[i].method, routes[i].path,
+			routes[i].text, routes[i].operator_only ? " (*operator*)" : "");
+	fputs("\nThose marked *operator* are answered over the Unix socket to root and the agent's "
+	      "user, and over\nTCP only with `http.operator_over_tcp`.\n",
+	      out);
 }
 
 static void openapi(FILE *out)

@@ -72,6 +72,7 @@ static void begin(void)
 					       .index = indexed,
 					       .version = "0",
 					       .domain = "d",
+					       .operator_tcp = true,
 					       .watchers_max = 4});
 	check(indexed && api);
 	server = wm_http_server_new(loop, &lim, wm_api_handle, api);

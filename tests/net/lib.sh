@@ -88,6 +88,9 @@ until_ok() { # seconds, command...
 }
 api() { curl -s --max-time 20 "$@"; }
 code() { curl -s --max-time 20 -o /dev/null -w '%{http_code}' "$@"; }
+# an operator's request: what such are, is said in userspace/api/routes.def
+operator() { api --unix-socket "$TMP/http.sock" "$@"; }
+operator_code() { code --unix-socket "$TMP/http.sock" "$@"; }
 inside() { # a command in the cgroup: its connect() is steered
 	(
 		echo $BASHPID >"$CG/cgroup.procs"

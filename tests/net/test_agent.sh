@@ -3,7 +3,7 @@
 # What clients ask of the agent itself: metrics, new settings, to stop.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
-put() { code -X PUT "$API/v1/agent/$1"; }
+put() { operator_code -X PUT "$API/v1/agent/$1"; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
 
 echo '{"log": {"level": "debug"}}' >"$TMP/w.json"
@@ -31,7 +31,7 @@ check "reload" 200 "$(put reload)"
 matches "it is done when the answer comes" 'event=agent.reload changed=1' "$(cat "$TMP/agent.log")"
 echo '{"log": {"level": "loud"}}' >"$TMP/w.json"
 check "broken settings are refused" 500 "$(put reload)"
-matches "with the reason" 'log.level' "$(api -X PUT $API/v1/agent/reload)"
+matches "with the reason" 'log.level' "$(operator -X PUT $API/v1/agent/reload)"
 check "and the agent goes on" 200 "$(code $API/v1/agent/self)"
 
 # --- the end

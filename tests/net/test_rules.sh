@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 RULES=$TMP/rules.json
 rules() { echo "{\"rules\": [{\"name\": \"owned\", \"services\": [\"pay-*\"], \"required\": [\"$1\"]}]}" >"$RULES"; }
-says() { api -X PUT "$API/v1/$1" -d "$2"; }
+says() { operator -X PUT "$API/v1/$1" -d "$2"; }
 broken="Service pay-api breaks the rule \"owned\": metadata owner is missing"
 
 echo '{"rules": [{"title": "x"}]}' >"$RULES"

@@ -17,7 +17,7 @@ matches "save" 'saved .*: 2 services, 6 instances' "$(ctl snapshot save "$TMP/a.
 check "the file is its owner's alone" 600 "$(stat -c %a "$TMP/a.snapshot")"
 matches "verify" 'good: .* 6 instances' "$(ctl snapshot verify "$TMP/a.snapshot" 2>&1)"
 check "verify as JSON" 6 "$(ctl -j snapshot verify "$TMP/a.snapshot" | jq .Instances)"
-check "over TCP it is the same" 6 "$(api $API/v1/snapshot -o "$TMP/b.snapshot" && ctl -j snapshot verify "$TMP/b.snapshot" | jq .Instances)"
+check "as it comes from the agent" 6 "$(operator $API/v1/snapshot -o "$TMP/b.snapshot" && ctl -j snapshot verify "$TMP/b.snapshot" | jq .Instances)"
 
 # another state
 for n in 1 2 3 4; do api -X PUT "$API/v1/agent/service/deregister/i$n"; done
@@ -33,7 +33,7 @@ cp "$TMP/a.snapshot" "$TMP/bad.snapshot"
 printf X | dd of="$TMP/bad.snapshot" bs=1 seek=700 conv=notrunc 2>/dev/null
 matches "verify tells damage" 'snapshot is damaged at octet [0-9]+' "$(ctl snapshot verify "$TMP/bad.snapshot" 2>&1)"
 matches "restore tells damage" 'snapshot is damaged' "$(ctl snapshot restore "$TMP/bad.snapshot" 2>&1)"
-check "the agent refuses it as well" 400 "$(code -X PUT $API/v1/snapshot --data-binary "@$TMP/bad.snapshot")"
+check "the agent refuses it as well" 400 "$(operator_code -X PUT $API/v1/snapshot --data-binary "@$TMP/bad.snapshot")"
 check "and by its path" 400 "$(code --unix-socket "$TMP/http.sock" -X PUT "http://localhost/v1/waymark/snapshot/restore?path=$TMP/bad.snapshot")"
 check "a path is not taken over TCP" 403 "$(code -X PUT "$API/v1/waymark/snapshot/restore?path=$TMP/a.snapshot")"
 check "nor a directory" 400 "$(code --unix-socket "$TMP/http.sock" -X PUT "http://localhost/v1/waymark/snapshot/restore?path=$TMP")"
@@ -57,7 +57,7 @@ until_ok 10 grep -q service-deleted "$TMP/events" || fail "the events tell: $(ca
 kill $EVENTS
 check "the index grows" true "$(api $API/v1/waymark/status | jq ".registry.index > $index")"
 check "the status counts" 1 "$(api $API/v1/waymark/status | jq .snapshot.restored)"
-check "in a body as well" 200 "$(code -X PUT $API/v1/snapshot --data-binary "@$TMP/b.snapshot")"
+check "in a body as well" 200 "$(operator_code -X PUT $API/v1/snapshot --data-binary "@$TMP/b.snapshot")"
 stop_agent KILL
 start_agent
 check "a restart finds it" "$before" "$(services)"

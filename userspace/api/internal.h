@@ -54,6 +54,7 @@ struct wm_route {
 	const char *pattern; /* ":x" takes a segment, as the last one the rest of the path */
 	void (*fn)(struct wm_call *c);
 	const char *text;
+	bool operator_only; /* see routes.def */
 };
 
 /* Those who wait for one thing: a service by its lower-case name, or a whole scope. */
@@ -119,6 +120,8 @@ struct wm_api {
 /* --- router.c --- */
 extern const struct wm_route wm_routes[];
 extern const unsigned wm_routes_count;
+/** Did root or the agent's own user send this over the Unix socket? */
+bool wm_api_trusted(const struct wm_call *c);
 
 /* --- blocking.c --- */
 int wm_blocking_init(struct wm_api *a);
@@ -282,5 +285,7 @@ void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
 
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
+#define O				  X
 #include "routes.def"
 #undef X
+#undef O

@@ -520,6 +520,7 @@ void wm_native_routes(struct wm_call *c)
 		}
 		wm_json_ks(&j, "path", wm_routes[i].pattern);
 		wm_json_ks(&j, "text", wm_routes[i].text);
+		wm_json_kb(&j, "operator", wm_routes[i].operator_only);
 		wm_json_close(&j, '}');
 	}
 	wm_json_close(&j, ']');

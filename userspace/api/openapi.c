@@ -48,8 +48,10 @@ static const struct {
 	const char *method, *path, *text;
 } listed[] = {
 #define X(method, path, handler, text) {#method, path, text},
+#define O			       X
 #include "routes.def"
 #undef X
+#undef O
 };
 
 /* --- types --------------------------------------------------------------------------------------

@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct wm_route wm_routes[] = {
-#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text},
+#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text, false},
+#define O(method, pattern, handler, text) {WM_##method, pattern, handler, text, true},
 #include "routes.def"
 #undef X
+#undef O
 };
 const unsigned wm_routes_count = WM_ARRAY_LEN(wm_routes);
 
@@ -92,6 +95,27 @@ static void set_allow(struct wm_call *c, const char *pattern)
 	wm_http_set_header(c->req, "Allow", allow);
 }
 
+bool wm_api_trusted(const struct wm_call *c)
+{
+	long uid = wm_http_peer_uid(c->req);
+
+	return wm_http_is_local(c->req) && (uid == 0 || uid == (long)geteuid());
+}
+
+/* @return false: answered. */
+static bool may_operate(struct wm_call *c)
+{
+	bool local = wm_http_is_local(c->req);
+
+	if (wm_api_trusted(c) || (!local && c->api->d.operator_tcp))
+		return true;
+	wm_answer_text(c, 403,
+		       "Permission denied: %s %s is for %s; over TCP see http.operator_over_tcp",
+		       wm_http_method_name(c->req), c->route->pattern,
+		       local ? "root and the agent's user" : "the agent's Unix socket");
+	return false;
+}
+
 void wm_api_handle(void *arg, struct wm_http_request *req)
 {
 	struct wm_call c;
@@ -126,6 +150,8 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 			wm_answer_text(&c, 405, "method %s not allowed", wm_http_method_name(req));
 		return;
 	}
+	if (c.route->operator_only && !may_operate(&c))
+		return;
 	if (wm_params_common(&c))
 		c.route->fn(&c);
 }

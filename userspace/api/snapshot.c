@@ -203,17 +203,6 @@ static void on_load(void *arg)
 		wm_timer_arm(s->load_timer, STEP_MS);
 }
 
-static bool trusted(struct wm_call *c)
-{
-	long uid = wm_http_peer_uid(c->req);
-
-	if (wm_http_is_local(c->req) && (uid == 0 || uid == (long)geteuid()))
-		return true;
-	wm_answer_text(c, 403,
-		       "A path is taken over the Unix socket only, of root or the agent's user");
-	return false;
-}
-
 void wm_native_snapshot_restore(struct wm_call *c)
 {
 	struct wm_snapshots *s = c->api->snapshots;
@@ -221,8 +210,12 @@ void wm_native_snapshot_restore(struct wm_call *c)
 	struct stat st;
 	int fd;
 
-	if (!trusted(c))
+	if (!wm_api_trusted(c)) { /* whatever else TCP may do: it names files to a root */
+		wm_answer_text(c, 403,
+			       "A path is taken over the Unix socket only, of root or the "
+			       "agent's user");
 		return;
+	}
 	if (!path || *path != '/') {
 		wm_answer_text(c, 400, "path: an absolute path of a snapshot is wanted");
 		return;

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# An operator's requests are answered over the Unix socket to root and the agent's user, over TCP only
+# where that was said; an address that others reach is told in the log, with what is open there.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+start_agent --set kernel.enabled=false
+register web-1 web 127.1.0.1 8081 '"Check": {"HTTP": "http://127.0.0.1:1/", "Interval": "1h",
+	"Header": {"Authorization": ["secret-1"]}}' >/dev/null
+routes() { api "$API/v1/waymark/routes" | jq -r ".[] | select(.operator == $1) | \"\(.method) \(.path)\""; }
+check "what the operator's requests are" "GET /v1/snapshot
+PUT /v1/agent/leave
+PUT /v1/agent/reload
+PUT /v1/snapshot
+PUT /v1/waymark/snapshot/restore" "$(routes true | sort)"
+refused=$(api $API/v1/agent/metrics | jq '.Counters[] | select(.Name == "waymark.api.refused").Count')
+while read -r method path; do
+	matches "$method $path over TCP" "^Permission denied: $method $path is for the agent's Unix socket" "$(api -X "$method" "$API$path")"
+	check "$method $path" 403 "$(code -X "$method" "$API$path")"
+done < <(routes true)
+check "each is counted" 10 $(($(api $API/v1/agent/metrics |
+	jq '.Counters[] | select(.Name == "waymark.api.refused").Count') - refused))
+check "the agent goes on" 200 "$(code $API/v1/agent/self)"
+operator $API/v1/snapshot >"$TMP/a.snapshot"
+check "root gets a snapshot" true "$("$CTL" -j snapshot verify "$TMP/a.snapshot" | jq '.Instances == 1')"
+check "and reloads" 200 "$(operator_code -X PUT $API/v1/agent/reload)"
+
+# the socket may have been opened to others: they are no operators
+chmod 0755 "$TMP"
+chmod 0666 "$TMP/http.sock"
+other() { setpriv --reuid=65534 --regid=65534 --clear-groups curl -s --max-time 20 --unix-socket "$TMP/http.sock" "$@"; }
+check "another user reads" n1 "$(other $API/v1/agent/self | jq -r .Config.NodeName)"
+matches "and takes no snapshot" "is for root and the agent's user" "$(other $API/v1/snapshot)"
+matches "nor stops the agent" "is for root and the agent's user" "$(other -X PUT $API/v1/agent/leave)"
+check "nothing to warn of" 0 "$(grep -c event=http.open "$TMP/agent.log")"
+stop_agent
+
+start_agent --set kernel.enabled=false --set http.operator_over_tcp=true --set http.addresses=0.0.0.0,::1
+check "over TCP where that was said" 200 "$(code -X PUT $API/v1/agent/reload)"
+check "but no path" 403 "$(code -X PUT "$API/v1/waymark/snapshot/restore?path=$TMP/a.snapshot")"
+check "one address that others reach" 1 "$(grep -c event=http.open "$TMP/agent.log")"
+matches "what is open is named" 'setting=http.addresses address=0.0.0.0 port=8500 text=.*register.*operator_over_tcp.*snapshots.*stop' \
+	"$(grep event=http.open "$TMP/agent.log")"
+check "leave is answered" 200 "$(code -X PUT $API/v1/agent/leave)"
+wait "$AGENT"
+check "and followed" 0 $?
+AGENT=''
+done_testing
