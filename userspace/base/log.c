@@ -9,12 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LOG_LINE_MAX  2048 /* octets of one line; longer ones are cut */
 #define QUOTE_MAX     512  /* octets of one quoted value; longer ones are cut */
-#define QUOTE_BUFFERS 4	   /* quoted values that one call may carry */
+#define QUOTE_BUFFERS 8	   /* quoted values that one call may carry */
 
 static enum wm_log_level log_level = WM_LOG_INFO;
 
@@ -81,14 +82,34 @@ const char *wm_log_q(const char *s)
 	return b;
 }
 
-/* Journald reads a <N> prefix as the priority when stderr is its stream. */
+/* Journald reads a <N> prefix as the priority when stderr is its stream, and dates each line. The
+ * variable outlives a redirection, so it is compared with what stderr is (systemd.exec(5)). */
 static bool under_journald(void)
 {
 	static int known = -1;
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
 
 	if (known < 0)
-		known = getenv("JOURNAL_STREAM") != NULL;
+		known = stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+			!fstat(STDERR_FILENO, &st) && st.st_dev == dev && st.st_ino == ino;
 	return known;
+}
+
+/* "<6>" for the journal, "2026-01-31T12:00:00.000Z " for everybody else. @return octets. */
+static int write_head(char *line, size_t cap, enum wm_log_level level)
+{
+	struct timespec now;
+	struct tm utc;
+	char date[32];
+
+	if (under_journald())
+		return snprintf(line, cap, "<%d>", (int)level);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+	return snprintf(line, cap, "%s.%03ldZ ", date, now.tv_nsec / 1000000);
 }
 
 static bool admit(struct wm_log_site *site, uint32_t *ret_left_out)
@@ -110,8 +131,9 @@ static bool admit(struct wm_log_site *site, uint32_t *ret_left_out)
 	return true;
 }
 
-void wm_log_at(struct wm_log_site *site, enum wm_log_level level, const char *event,
-	       const char *fmt, ...)
+static void __attribute__((format(printf, 4, 0)))
+write_line(enum wm_log_level level, const char *event, uint32_t left_out, const char *fmt,
+	   va_list ap)
 {
 	static const char *const names[] = {[WM_LOG_ERROR] = "error",
 					    [WM_LOG_WARN] = "warn",
@@ -119,19 +141,11 @@ void wm_log_at(struct wm_log_site *site, enum wm_log_level level, const char *ev
 					    [WM_LOG_INFO] = "info",
 					    [WM_LOG_DEBUG] = "debug"};
 	char line[LOG_LINE_MAX];
-	int saved = errno, n = 0;
-	uint32_t left_out;
-	va_list ap;
+	int n = write_head(line, sizeof(line), level);
 
-	if (level > log_level || !admit(site, &left_out))
-		return;
-	if (under_journald())
-		n = snprintf(line, sizeof(line), "<%d>", (int)level);
 	n += snprintf(line + n, sizeof(line) - (size_t)n, "level=%s event=%s ", names[level],
 		      event);
-	va_start(ap, fmt);
 	n += vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
-	va_end(ap);
 	if (left_out && n < (int)sizeof(line))
 		n += snprintf(line + n, sizeof(line) - (size_t)n, " left_out=%u", left_out);
 	if (n > (int)sizeof(line) - 2)
@@ -140,5 +154,37 @@ void wm_log_at(struct wm_log_site *site, enum wm_log_level level, const char *ev
 	/* A log that cannot be written must not stop the agent. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		errno = 0;
+}
+
+void wm_log_at(struct wm_log_site *site, enum wm_log_level level, const char *event,
+	       const char *fmt, ...)
+{
+	int saved = errno;
+	uint32_t left_out;
+	va_list ap;
+
+	if (level > log_level || !admit(site, &left_out))
+		return;
+	va_start(ap, fmt);
+	write_line(level, event, left_out, fmt, ap);
+	va_end(ap);
 	errno = saved;
+}
+
+void wm_log_line(enum wm_log_level level, const char *event, const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+
+	if (level > log_level)
+		return;
+	va_start(ap, fmt);
+	write_line(level, event, 0, fmt, ap);
+	va_end(ap);
+	errno = saved;
+}
+
+bool wm_log_enabled(enum wm_log_level level)
+{
+	return level <= log_level;
 }
