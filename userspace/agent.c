@@ -4,6 +4,7 @@
  */
 #include "agent.h"
 
+#include "change_log.h"
 #include "notify.h"
 #include "userspace/api/api.h"
 #include "userspace/api/rules_file.h"
@@ -47,6 +48,7 @@ struct wm_agent {
 	struct wm_config own_config;
 	struct wm_tables *tables;
 	struct wm_resolution *resolution;
+	struct wm_change_log *change_log;
 	struct wm_index *index;
 	struct wm_health *health;
 	struct wm_drains *drains;
@@ -202,6 +204,9 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 		return r;
 	if (wm_loop_on_turn_end(a->loop, WM_HOOK_REGISTRY, wm_registry_flush, a->registry))
 		return wm_err_set(e, -ENOMEM, "out of memory");
+	a->change_log = wm_change_log_new(a->loop, a->registry);
+	if (!a->change_log)
+		return wm_err_set(e, -ENOMEM, "out of memory: log");
 	wm_registry_stats(a->registry, &stats);
 	wm_info("registry.open",
 		"path=%s services=%u instances=%u index=%llu open_ms=%llu recover_ms=%llu "
@@ -485,6 +490,12 @@ static void leave(void *arg)
 	wm_timer_arm(a->leave, LEAVE_MS);
 }
 
+static void tell_listening(const char *event, const char *address, uint64_t port)
+{
+	wm_log_line(WM_LOG_INFO, event, "address=%s port=%llu", wm_log_q(address),
+		    (unsigned long long)port);
+}
+
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
@@ -507,12 +518,14 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 			return wm_err_set(e, r, "dns.port %llu on dns.addresses %s: %s",
 					  (unsigned long long)s->dns_port, s->dns_addresses[i],
 					  wm_err_str(r));
+		tell_listening("dns.listening", s->dns_addresses[i], s->dns_port);
 	}
 	for (unsigned i = 0; s->dns_port53_addresses[i]; i++) {
 		r = wm_dns_listen(a->dns, s->dns_port53_addresses[i], 53, NULL);
 		if (r)
 			return wm_err_set(e, r, "port 53 on dns.port53_addresses %s: %s",
 					  s->dns_port53_addresses[i], wm_err_str(r));
+		tell_listening("dns.listening", s->dns_port53_addresses[i], 53);
 	}
 	return 0;
 }
@@ -539,6 +552,8 @@ static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
 		mkdir(dir, 0755); /* what is wrong with it, the socket says */
 	}
 	r = wm_http_listen_unix(a->http, path, 0600);
+	if (!r)
+		wm_info("http.listening", "socket=%s", wm_log_q(path));
 	return r ? wm_err_set(e, r, "http.socket %s: %s", path, wm_err_str(r)) : 0;
 }
 
@@ -632,6 +647,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",
 					  (unsigned long long)s->http_port, s->http_addresses[i],
 					  wm_err_str(r));
+		tell_listening("http.listening", s->http_addresses[i], s->http_port);
 	}
 	return *s->http_socket ? listen_unix(a, s->http_socket, e) : 0;
 }
@@ -794,6 +810,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
+	wm_change_log_free(a->change_log);
 	wm_rules_free(a->rules);
 	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What an operator reads in the log of a day: who came and went, what failed and why, what listens
+# where; dated where nobody else dates it, and bounded whatever clients do.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+log() { grep -E "$1" "$TMP/agent.log" | tail -n "${2:-1}"; }
+told() { grep -qE "$1" "$TMP/agent.log"; }
+
+start_agent
+matches "a line is dated" '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z level=info event=agent.ready' \
+	"$(log event=agent.ready)"
+matches "HTTP says where" 'event=http.listening address=127.0.0.1 port=8500' "$(log event=http.listening 3)"
+matches "so does its socket" "event=http.listening socket=$TMP/http.sock" "$(log event=http.listening 3)"
+matches "DNS says where" 'event=dns.listening address=127.0.0.1 port=8600' "$(log event=dns.listening)"
+
+register web-1 web 127.1.0.1 8081 '"Check": {"TTL": "1h", "CheckID": "beat"}' >/dev/null
+matches "registered" 'event=service.registered svc=web id=web-1 node=n1 address=127.1.0.1 port=8081' \
+	"$(log service.registered)"
+register web-1 web 127.1.0.1 8081 '"Check": {"TTL": "1h", "CheckID": "beat"}' >/dev/null
+check "the same again is no news" 1 "$(grep -c service.registered "$TMP/agent.log")"
+api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "passing", "Output": "all is well"}'
+matches "passing" 'level=info event=check.passing check=beat svc=web id=web-1 node=n1 output="all is well"' \
+	"$(log check.passing)"
+api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "critical", "Output": "disk \u001b[2J full\nand more"}'
+matches "critical, with the first line of its output, escaped" \
+	'level=warn event=check.critical check=beat .* output="disk \\x1b\[2J full"' "$(log check.critical)"
+check "no more than the first line" 0 "$(grep -c 'and more' "$TMP/agent.log")"
+for _ in 1 2 3 4 5 6; do
+	api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "passing"}'
+	api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "critical"}'
+done
+# lines and what was left out of them; windows may begin in between
+counted() { # event
+	awk -v e="event=$1" '$3 != e {next} {n++} sub(/left_out=/, "", $4) {n += $4 - 1; left = 1}
+		END {print n + 0, left ? "some left out" : "all told"}' "$TMP/agent.log"
+}
+until_ok 20 told 'event=check.critical left_out=' || fail "one subject is limited"
+check "each change is told or counted" "7 some left out" "$(counted check.critical)"
+for i in $(seq 120); do
+	echo "url = $API/v1/agent/service/register"
+	echo 'request = PUT'
+	printf 'data = "{\\"Name\\": \\"many\\", \\"ID\\": \\"many-%d\\", \\"Port\\": 1}"\n' "$i"
+	echo next
+done | sed '$d' >"$TMP/curl"
+api -K "$TMP/curl" -o /dev/null
+until_ok 20 told 'event=service.registered left_out=' || fail "one event is limited"
+check "each registration is told or counted" "121 some left out" "$(counted service.registered)"
+api -X PUT "$API/v1/agent/service/deregister/web-1"
+matches "deregistered" 'event=service.deregistered svc=web id=web-1 node=n1' "$(log service.deregistered)"
+api -X PUT "$API/v1/catalog/register" -d '{"Node": "db", "Address": "10.1.1.1"}' >/dev/null
+matches "a node" 'event=node.registered node=db address=10.1.1.1' "$(log node.registered)"
+api -X PUT "$API/v1/catalog/deregister" -d '{"Node": "db"}' >/dev/null
+matches "a node goes" 'event=node.deregistered node=db' "$(log node.deregistered)"
+kill -HUP "$AGENT"
+until_ok 10 told 'event=agent.reload' || fail "a change of the configuration is told"
+done_testing

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* change_log.c - changes of the registry as lines of the log. */
+#include "change_log.h"
+
+#include "userspace/base/clock.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/log.h"
+#include "userspace/base/macros.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_LINE_MAX 160 /* octets of a check's output that are shown */
+
+enum event {
+	EVENT_REGISTERED,
+	EVENT_DEREGISTERED,
+	EVENT_CRITICAL,
+	EVENT_WARNING,
+	EVENT_PASSING,
+	EVENT_NODE_REGISTERED,
+	EVENT_NODE_DEREGISTERED,
+	EVENT_COUNT
+};
+static const char *const event_names[EVENT_COUNT] = {
+	"service.registered", "service.deregistered", "check.critical",	   "check.warning",
+	"check.passing",      "node.registered",      "node.deregistered",
+};
+
+/* Subjects share a place when their hashes do: then they share its lines too. */
+struct subject {
+	uint64_t hash;
+	unsigned lines;
+};
+
+struct wm_change_log {
+	struct wm_timer *window;
+	bool open; /* the window's end is armed */
+	unsigned lines[EVENT_COUNT], left_out[EVENT_COUNT];
+	struct subject subjects[WM_CHANGE_LOG_SUBJECTS];
+};
+
+static void on_window_end(void *arg)
+{
+	struct wm_change_log *c = arg;
+
+	for (unsigned i = 0; i < EVENT_COUNT; i++)
+		if (c->left_out[i])
+			wm_log_line(WM_LOG_INFO, event_names[i], "left_out=%u window_ms=%u",
+				    c->left_out[i], WM_CHANGE_LOG_WINDOW_MS);
+	memset(c->lines, 0, sizeof(c->lines));
+	memset(c->left_out, 0, sizeof(c->left_out));
+	memset(c->subjects, 0, sizeof(c->subjects));
+	c->open = false;
+}
+
+/* Is there room for a line on what the strings name? */
+static bool admit(struct wm_change_log *c, enum event e, const char *node, const char *id)
+{
+	uint64_t hash = wm_hash(node, strlen(node)) * 31 + wm_hash(id, strlen(id));
+	struct subject *s = &c->subjects[hash % WM_CHANGE_LOG_SUBJECTS];
+
+	if (!wm_log_enabled(WM_LOG_INFO))
+		return false;
+	if (!c->open)
+		c->open = !wm_timer_arm(c->window, WM_CHANGE_LOG_WINDOW_MS);
+	if (s->hash != hash) {
+		s->hash = hash;
+		s->lines = 0;
+	}
+	if (s->lines >= WM_CHANGE_LOG_SUBJECT || c->lines[e] >= WM_CHANGE_LOG_EVENT) {
+		c->left_out[e]++;
+		return false;
+	}
+	s->lines++;
+	c->lines[e]++;
+	return true;
+}
+
+static void tell_instance(struct wm_change_log *c, enum event e, const struct wm_instance *i)
+{
+	if (!admit(c, e, i->node->name, i->id))
+		return;
+	if (e == EVENT_REGISTERED)
+		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s address=%s port=%u",
+			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),
+			    wm_log_q(*i->address ? i->address : i->node->address), i->port);
+	else
+		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s",
+			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name));
+}
+
+static void tell_check(struct wm_change_log *c, const struct wm_check *k)
+{
+	static const enum event events[] = {[WM_PASSING] = EVENT_PASSING,
+					    [WM_WARNING] = EVENT_WARNING,
+					    [WM_CRITICAL] = EVENT_CRITICAL};
+	const struct wm_instance *i = k->instance;
+	enum event e = events[k->status];
+	char line[FIRST_LINE_MAX + 1];
+	size_t len = strcspn(k->output, "\r\n");
+
+	if (!admit(c, e, i->node->name, k->id))
+		return;
+	snprintf(line, sizeof(line), "%.*s", (int)(len < FIRST_LINE_MAX ? len : FIRST_LINE_MAX),
+		 k->output);
+	wm_log_line(k->status == WM_PASSING ? WM_LOG_INFO : WM_LOG_WARN, event_names[e],
+		    "check=%s svc=%s id=%s node=%s output=%s", wm_log_q(k->id),
+		    wm_log_q(i->service ? i->service->name : NULL),
+		    wm_log_q(i->service ? i->id : NULL), wm_log_q(i->node->name), wm_log_q(line));
+}
+
+static void tell_node(struct wm_change_log *c, enum event e, const struct wm_node *n)
+{
+	if (admit(c, e, n->name, ""))
+		wm_log_line(WM_LOG_INFO, event_names[e], "node=%s address=%s", wm_log_q(n->name),
+			    wm_log_q(n->address));
+}
+
+static void on_change(void *arg, const struct wm_change *change)
+{
+	struct wm_change_log *c = arg;
+
+	switch (change->kind) {
+	case WM_CHANGE_INSTANCE_UPSERT:
+		if (!change->old) /* the same again is no news */
+			tell_instance(c, EVENT_REGISTERED, change->instance);
+		break;
+	case WM_CHANGE_INSTANCE_DELETED:
+		tell_instance(c, EVENT_DEREGISTERED, change->instance);
+		break;
+	case WM_CHANGE_STATUS:
+	case WM_CHANGE_NODE:
+		if (change->check)
+			tell_check(c, change->check);
+		break;
+	case WM_CHANGE_NODE_UPSERT:
+		tell_node(c, EVENT_NODE_REGISTERED, change->instance->node);
+		break;
+	case WM_CHANGE_NODE_DELETED:
+		tell_node(c, EVENT_NODE_DEREGISTERED, change->instance->node);
+		break;
+	case WM_CHANGE_SERVICE_CREATED:
+	case WM_CHANGE_SERVICE_DELETED:
+	case WM_CHANGE_CHECK_REMOVED:
+	default:
+		break;
+	}
+}
+
+struct wm_change_log *wm_change_log_new(struct wm_loop *l, struct wm_registry *r)
+{
+	struct wm_change_log *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->window = wm_timer_new(l, on_window_end, c);
+	if (!c->window || wm_registry_subscribe(r, on_change, c)) {
+		wm_timer_free(c->window);
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void wm_change_log_free(struct wm_change_log *c)
+{
+	if (!c)
+		return;
+	on_window_end(c);
+	wm_timer_free(c->window);
+	free(c);
+}
