@@ -159,6 +159,21 @@ Test(http_client, sends_method_headers_and_body_as_given)
 	cr_assert_eq(r.len, 0);
 }
 
+/* A check that posts nothing has no form to post. */
+Test(http_client, says_no_content_type_unless_told)
+{
+	static const char *const told[] = {"Content-Type: a/b", NULL};
+	struct wm_http_call_options o = {.method = "POST", .url = url_of("/echo")};
+
+	cr_assert_null(strcasestr(run(o).body, "content-type"));
+	o.method = "PUT";
+	cr_assert_null(strcasestr(run(o).body, "content-type"));
+	o.body = "x=y";
+	cr_assert_null(strcasestr(run(o).body, "content-type"));
+	o.headers = told;
+	cr_assert_not_null(strstr(run(o).body, "Content-Type: a/b"));
+}
+
 Test(http_client, follows_redirects_only_when_asked_and_only_http)
 {
 	struct result r = run((struct wm_http_call_options){.url = url_of("/redirect/ok")});

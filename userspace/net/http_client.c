@@ -573,8 +573,8 @@ static int set_headers(struct wm_http_call *call, const struct wm_http_call_opti
 		err = i < WM_HTTP_CALL_HEADERS_MAX ? add_header(call, o->headers[i]) : -EINVAL;
 	if (!err)
 		err = add_line(&call->headers, "Expect:"); /* no round trip before the body */
-	/* curl would call any body a form */
-	if (!err && o->body && !has_header(o, "Content-Type"))
+	/* curl would call any body a form, and that of a POST that has none */
+	if (!err && !has_header(o, "Content-Type"))
 		err = add_line(&call->headers, "Content-Type:");
 	return err;
 }
