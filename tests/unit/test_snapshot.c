@@ -5,6 +5,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/registry/internal.h"
 #include "userspace/registry/keep.h"
 #include "userspace/registry/record.h"
 #include "userspace/registry/snapshot_format.h"
@@ -544,6 +545,58 @@ Test(snapshot, what_a_client_may_not_register_is_refused)
 	wm_buf_put(&b, "\1\0\0\0\377\377\377\377", 8);
 	wm_buf_put(&b, "\0\0\0\0\0\0\0\0", 8);
 	cr_assert_eq(load(b.data, b.len, 7, NULL, &e), WM_E_INVALID);
+	wm_buf_done(&b);
+	wm_buf_done(&record);
+	wm_registry_close(r);
+}
+
+/* This agent probes for its own node only; a check of another's would be one that a forger wants
+ * run. */
+Test(snapshot, a_probed_check_of_another_node_is_refused)
+{
+	struct wm_check_draft c = {.id = "up", .name = "up", .interval_ms = 1000};
+	struct wm_instance_draft d = {.id = "i", .name = "web", .checks = &c, .checks_count = 1};
+	const struct wm_node_draft facts = {.address = "10.0.0.2"};
+	struct wm_record_service s = {.name = "web", .create_index = 1};
+	struct wm_registry *r = open_at(NULL);
+	struct wm_node *other = wm_node_new("n2", &facts);
+	struct wm_record_meta m = {100, "node"};
+	struct wm_buf b, record;
+
+	wm_buf_init(&b, 1 << 20);
+	wm_buf_init(&record, 1 << 20);
+	other->row = 2;
+	for (unsigned kind = 0; kind < WM_CHECK_KIND_COUNT; kind++) {
+		const char *const args[] = {"/bin/true"};
+		struct wm_instance *i;
+		struct wm_err e = {0};
+		int err;
+
+		c.kind = (enum wm_check_kind)kind;
+		c.target = kind == WM_CHECK_HTTP ? "http://10.0.0.2/" : "10.0.0.2:80";
+		c.args = args;
+		c.args_count = kind == WM_CHECK_SCRIPT;
+		i = wm_instance_build(&d);
+		i->catalog = true;
+		i->node = other;
+		forge_begin(&b);
+		cr_assert_eq(wm_record_put_meta(&record, &m), 0);
+		forge(&b, 1 + WM_STORE_META, 0, &record);
+		cr_assert_eq(wm_record_put_service(&record, 1, &s), 0);
+		forge(&b, 1 + WM_STORE_SERVICES, 1, &record);
+		cr_assert_eq(wm_record_put_catalog_node(&record, other), 0);
+		forge(&b, 1 + WM_STORE_INSTANCES, 2, &record);
+		cr_assert_eq(wm_record_put_instance(&record, 3, i), 0);
+		forge(&b, 1 + WM_STORE_INSTANCES, 3, &record);
+		forge_end(&b, 4);
+		err = restore(r, &b, 10, &e);
+		cr_assert_eq(err == 0, kind == WM_CHECK_STATED, "kind %u: %d %s", kind, err,
+			     e.text);
+		if (err)
+			cr_assert_not_null(strstr(e.text, "of node \"n2\""), "%s", e.text);
+		wm_instance_free(i, true);
+	}
+	wm_node_free(other);
 	wm_buf_done(&b);
 	wm_buf_done(&record);
 	wm_registry_close(r);

@@ -123,9 +123,11 @@ static int service_row(struct wm_snapshot *s, struct wm_err *e)
 	return 0;
 }
 
-/* Checks of a client by its rules; maintenance has an id of its own. */
+/* Checks of a client by its rules; maintenance has an id of its own. On another node nothing is
+ * probed from here, and nobody registers such a check: it is a forger's. */
 static int judge_checks(const struct wm_snapshot *s, struct wm_record_instance *d, struct wm_err *e)
 {
+	bool foreign = d->node_name && *d->node_name;
 	unsigned clients = 0;
 
 	for (unsigned n = 0; n < d->d.checks_count; n++) {
@@ -134,6 +136,11 @@ static int judge_checks(const struct wm_snapshot *s, struct wm_record_instance *
 		int err;
 
 		clients += !maintenance;
+		if (foreign && c.kind != WM_CHECK_STATED)
+			return wm_err_set(e, WM_E_INVALID,
+					  "check \"%.64s\" of node \"%.64s\" is to be run by this "
+					  "agent, which runs checks of its own node only",
+					  c.id, d->node_name);
 		c.scripts = s->no_scripts ? WM_SCRIPTS_REMOTE : WM_SCRIPTS_ALLOWED;
 		if (maintenance) { /* by the rules for a check that needs nothing else */
 			c.kind = WM_CHECK_TTL;
