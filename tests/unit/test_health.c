@@ -34,6 +34,7 @@ static void setup(void)
 					.datacenter = "dc1",
 					.instances_max = 2 * MANY,
 					.services_max = 100,
+					.nodes_max = 1,
 					.vip4_base = 0xf0000000,
 					.vip4_mask = 0xf0000000,
 					.sync_off = true};
@@ -871,6 +872,53 @@ Test(health, deregisters_what_is_critical_for_too_long)
 	cr_assert_eq(stats().reaped, 1);
 	UNTIL(stats().expired >= 2);
 	cr_assert(check_of("stays"));
+}
+
+Test(health, deregistration_follows_what_is_said_while_critical)
+{
+	struct wm_check_draft d = {.kind = WM_CHECK_TTL, .ttl_ms = 3600 * 1000};
+	const struct wm_prober *p;
+	uint64_t since;
+
+	d.deregister_after_ms = 3600 * 1000;
+	p = add("later", d)->prober;
+	since = p->critical_ms;
+	cr_assert_eq(p->reap.at_ms, since + 3600 * 1000);
+	d.deregister_after_ms = 7200 * 1000;
+	p = add("later", d)->prober;
+	cr_assert_eq(p->reap.at_ms, since + 7200 * 1000, "counted from when it became critical");
+	d.deregister_after_ms = 0;
+	p = add("later", d)->prober;
+	cr_assert_eq(p->reap.place, 0, "never, as said now");
+	d.deregister_after_ms = 1;
+	add("later", d);
+	UNTIL(!check_of("later"));
+	cr_assert_eq(stats().reaped, 1);
+}
+
+/* Ids are unique on a node only. */
+Test(health, two_nodes_with_a_check_of_one_id_have_a_prober_each)
+{
+	const struct wm_check_draft d = {
+		.id = "up", .name = "up", .kind = WM_CHECK_TTL, .ttl_ms = 3600 * 1000};
+	const struct wm_node_draft facts = {.address = "10.0.0.2"};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = "n2", .facts = &facts},
+		{.object = WM_OBJECT_CHECK, .node = "n2", .check = &d, .check_service = ""}};
+	const struct wm_check *ours = add("up", d), *theirs;
+	unsigned failed;
+
+	cr_assert_eq(wm_registry_catalog(registry,
+					 &(struct wm_catalog_batch){ops, 2, NULL, NULL, NULL},
+					 &failed, NULL),
+		     0);
+	wm_registry_flush(registry);
+	theirs = wm_node_check(wm_registry_node_named(registry, "n2"), "up");
+	cr_assert(theirs && theirs->prober && ours->prober);
+	cr_assert_neq(theirs->prober, ours->prober);
+	cr_assert_eq(wm_health_ttl_update(health, "up", WM_PASSING, "x", NULL), 0);
+	cr_assert_eq(ours->status, WM_PASSING);
+	cr_assert_eq(theirs->status, WM_CRITICAL);
 }
 
 Test(health, deregistration_waits_a_minute_at_least)

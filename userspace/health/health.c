@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health.c - from the change stream to probers, from results to statuses. One prober a check, found
- * by the check's id, because the registry may replace the object behind an id at any time. */
+ * by node and id of the check, because the registry may replace the object behind them at any time.
+ */
 #include "health.h"
 
 #include "child.h"
@@ -21,6 +22,7 @@
 #define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */
 #define DUES_PER_PROBER 3	   /* run, limit, reap */
 #define DUES_OWN	2	   /* pump, look */
+#define PROBER_KEY_MAX	(WM_NODE_NAME_MAX + WM_CHECK_ID_MAX + 64) /* ids made of ids are longer */
 
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
 	[WM_CHECK_TTL] = &wm_probe_ttl,
@@ -274,15 +276,22 @@ static uint64_t reap_after(const struct wm_prober *p)
 	return ms < min ? min : ms;
 }
 
-/* Follow the check's status: the time runs while it is critical. */
+/* Follow the check's status: the time runs from when it became critical, also if how long that may
+ * be is said anew meanwhile. */
 static void watch_status(struct wm_prober *p)
 {
+	uint64_t after = reap_after(p);
+
+	if (p->check->status != WM_CRITICAL)
+		p->critical_ms = 0;
+	else if (!p->critical_ms)
+		p->critical_ms = wm_clock_ms();
 	/* a check of the node has no instance to remove */
-	if (!p->check->deregister_after_ms || p->check->status != WM_CRITICAL ||
-	    !p->check->instance->service)
+	if (!p->check->deregister_after_ms || !p->critical_ms || !p->check->instance->service)
 		wm_schedule_drop(p->h->schedule, &p->reap);
-	else if (!p->reap.place)
-		wm_schedule_put(p->h->schedule, &p->reap, wm_clock_ms() + reap_after(p));
+	else if (!p->reap.place || p->reap_after_ms != after)
+		wm_schedule_put(p->h->schedule, &p->reap, p->critical_ms + after);
+	p->reap_after_ms = after;
 }
 
 static void on_reap(struct wm_due *d, uint64_t now_ms)
@@ -363,23 +372,40 @@ static void prober_free(struct wm_prober *p)
 
 	prober_stop(p);
 	wm_schedule_drop(h->schedule, &p->reap);
-	wm_map_del(h->probers, p->id, strlen(p->id));
+	wm_map_del(h->probers, p->key, p->key_len);
 	h->stats.checks--;
 	p->check->prober = NULL;
 	free(p);
 }
 
+/* Ids of checks are unique on a node only: its name stands in front, NUL between. @return octets.
+ */
+static size_t key_of(const struct wm_check *c, char key[PROBER_KEY_MAX])
+{
+	return (size_t)snprintf(key, PROBER_KEY_MAX, "%s%c%s", c->instance->node->folded, 0, c->id);
+}
+
+static struct wm_prober *prober_of(const struct wm_health *h, const struct wm_check *c)
+{
+	char key[PROBER_KEY_MAX];
+	size_t len = key_of(c, key);
+
+	return wm_map_get(h->probers, key, len);
+}
+
 static int prober_new(struct wm_health *h, struct wm_check *c)
 {
-	size_t len = strlen(c->id);
-	struct wm_prober *p = calloc(1, sizeof(*p) + len + 1);
+	char key[PROBER_KEY_MAX];
+	size_t len = key_of(c, key);
+	struct wm_prober *p = calloc(1, sizeof(*p) + len);
 
 	if (!p)
 		return -ENOMEM;
-	memcpy(p->id, c->id, len + 1);
+	memcpy(p->key, key, len);
+	p->key_len = len;
 	if (wm_schedule_reserve(h->schedule,
 				(wm_map_len(h->probers) + 1) * DUES_PER_PROBER + DUES_OWN) ||
-	    wm_map_put(h->probers, p->id, len, p, NULL)) {
+	    wm_map_put(h->probers, p->key, len, p, NULL)) {
 		free(p);
 		return -ENOMEM;
 	}
@@ -403,9 +429,9 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
 	struct wm_prober *p;
 
-	if (c->kind == WM_CHECK_STATED) /* maybe of another node, where ids are others */
+	if (c->kind == WM_CHECK_STATED)
 		return;
-	p = wm_map_get(h->probers, c->id, strlen(c->id));
+	p = prober_of(h, c);
 	if (!kinds[c->kind]) { /* maintenance: nothing to run */
 		if (p)
 			prober_free(p);
@@ -429,8 +455,8 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
  * goes over to the object that now stands behind the id, and keeps its schedule. */
 static void check_removed(struct wm_health *h, struct wm_check *c)
 {
-	struct wm_prober *p = wm_map_get(h->probers, c->id, strlen(c->id));
-	struct wm_check *now = wm_registry_check(h->registry, c->id);
+	struct wm_prober *p = prober_of(h, c);
+	struct wm_check *now = wm_node_check(c->instance->node, c->id);
 
 	c->prober = NULL;
 	if (!p || p->check != c)
@@ -568,9 +594,10 @@ void wm_health_free(struct wm_health *h)
 int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_status s,
 			 const char *output, struct wm_err *e)
 {
-	struct wm_prober *p = wm_map_get(h->probers, check_id, strlen(check_id));
+	const struct wm_check *c = wm_registry_check(h->registry, check_id);
+	struct wm_prober *p = c ? prober_of(h, c) : NULL;
 
-	if (!p && !wm_registry_check(h->registry, check_id))
+	if (!c)
 		return wm_err_set(e, WM_E_UNKNOWN,
 				  "Unknown check ID \"%.64s\". Ensure that the check ID is passed, "
 				  "not the check name.",

@@ -64,7 +64,10 @@ struct wm_prober {
 	bool stale;
 	struct wm_alias *alias; /* of an alias; NULL: none, or no memory for it */
 	uint64_t better_ms;	/* alias: when its status last got better */
-	char id[];		/* of the check */
+	uint64_t critical_ms;	/* since when the check is critical; 0: it is not */
+	uint64_t reap_after_ms; /* what `reap` was scheduled by */
+	size_t key_len;
+	char key[]; /* node and id of the check */
 };
 TAILQ_HEAD(wm_probers, wm_prober);
 
