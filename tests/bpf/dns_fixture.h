@@ -3,6 +3,7 @@
  * with the userspace server on the same tables. Frames are built and checked octet by octet. */
 #pragma once
 #include "plane_fixture.h"
+#include "tests/unit/dns_balance.h"
 #include "userspace/base/clock.h"
 #include "userspace/dns/server.h"
 #include "userspace/resolution/resolution.h"
@@ -80,6 +81,11 @@ static __attribute__((unused)) void dns_setup(void)
 
 static __attribute__((unused)) void dns_teardown(void)
 {
+	uint64_t all[WM_COUNTER_CAP];
+
+	user_balance(server);
+	cr_assert_eq(wm_plane_counters(plane, all), 0);
+	kernel_balance(all);
 	wm_dns_server_free(server);
 	wm_resolution_free(resolution);
 	wm_tables_free(tables);

@@ -35,6 +35,17 @@ static void fill(void)
 	}
 }
 
+/* What glibc (ndots:5) and musl make of a full name and a search list: each entry behind the name,
+ * so that the domain's labels repeat themselves, then the name as it is. */
+static void search(char out[300])
+{
+	static const char *const list[] = {"mesh.internal", "service.mesh.internal",
+					   "dc1.mesh.internal", "svc.cluster.local", "internal"};
+
+	for (unsigned n = below(8); n < 3 && strlen(out) < 200; n++)
+		strcat(strcat(out, "."), list[below(5)]);
+}
+
 /* A name in random case; mostly of a service that is there. */
 static void random_name(char out[300])
 {
@@ -53,6 +64,7 @@ static void random_name(char out[300])
 	n = strlen(out);
 	if (n && out[n - 1] == '.')
 		out[n - 1] = 0;
+	search(out);
 	for (char *p = out; *p; p++)
 		if (*p >= 'a' && *p <= 'z' && below(3) == 0)
 			*p = (char)(*p - 32);

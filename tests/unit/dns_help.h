@@ -2,6 +2,7 @@
 /* dns_help.h - a registry, tables in plain memory and a DNS server on them; questions are built and
  * answers taken apart by code of the test's own, which trusts nothing. */
 #pragma once
+#include "tests/unit/dns_balance.h"
 #include "userspace/dns/server.h"
 #include "userspace/resolution/resolution.h"
 #include "waymark/dns_wire.h"
@@ -60,6 +61,7 @@ static __attribute__((unused)) void dns_setup(void)
 
 static __attribute__((unused)) void dns_teardown(void)
 {
+	user_balance(server);
 	wm_dns_server_free(server);
 	wm_resolution_free(resolution);
 	wm_tables_free(tables);

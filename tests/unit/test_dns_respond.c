@@ -320,3 +320,124 @@ Test(respond, the_longest_name)
 	ask(name, A);
 	negative(3);
 }
+
+/* --- every question gets its answer ----------------------------------------------------------- */
+
+/* The question of an answer is the query's, octet for octet. */
+static void question_kept(size_t len)
+{
+	cr_assert_geq(answer.len, len);
+	cr_assert_eq(memcmp(answer.raw + 12, query + 12, len - 12), 0, "the question is as asked");
+}
+
+/* What a stub resolver asks with `search` and a full name: the domain stands there again and again.
+ */
+Test(respond, names_that_repeat_themselves)
+{
+	static const char *const tails[] = {"",
+					    "mesh.internal",
+					    "service.mesh.internal",
+					    "web.service.mesh.internal",
+					    "consul",
+					    "internal",
+					    "dc1.mesh.internal",
+					    "WEB.service.mesh.internal",
+					    "mesh",
+					    "svc.cluster.local",
+					    "cluster.local",
+					    "a.a.a.a.mesh.internal",
+					    "lan.consul",
+					    "mesh.internal.consul"};
+	static const uint16_t types[] = {A, AAAA, SRV, 65};
+	char name[256];
+	size_t n;
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	for (size_t i = 0; i < sizeof(tails) / sizeof(*tails); i++)
+		for (unsigned times = 0; times < 4; times++)
+			for (unsigned how = 0; how < 16; how++) {
+				strcpy(name, how & 4 ? "web" : "web.service.mesh.internal");
+				for (unsigned k = 0; k < times && *tails[i]; k++)
+					strcat(strcat(name, "."), tails[i]);
+				n = build(name, types[how & 3], 0);
+				ask_raw(n, how & 8);
+				cr_assert(answer.len, "%s", name);
+				question_kept(n);
+			}
+	ask("web.service.mesh.internal.mesh.internal", A);
+	negative(3);
+}
+
+/* The answers of one server are built in one buffer: what is left of one may not show in the next.
+ * A question that is a part of the message before is the one that would be taken from it. */
+Test(respond, messages_that_follow_each_other)
+{
+	static const char *const names[] = {
+		"web.service.mesh.internal",
+		"web.service.mesh.internal.web.service.mesh.internal",
+		"internal.web.service.mesh.internal",
+		"ns.mesh.internal.mesh.internal",
+		"hostmaster.mesh.internal",
+		"mesh.internal",
+		"b.mesh.internal.a.mesh.internal",
+		"_web._tcp.service.mesh.internal",
+		"n1.node.dc1.mesh.internal",
+		"internal",
+	};
+	const unsigned count = sizeof(names) / sizeof(*names);
+	char owner[256];
+	size_t n;
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	add("web", "b", NULL, 80, NULL, WM_PASSING);
+	for (unsigned first = 0; first < count; first++)
+		for (unsigned then = 0; then < count; then++)
+			for (unsigned how = 0; how < 8; how++) {
+				ask_raw(build(names[first], how & 1 ? SRV : A, 1232), how & 4);
+				n = build(names[then], how & 2 ? SRV : A, 1232) - 11;
+				ask_raw(n + 11, how & 4);
+				question_kept(n);
+				snprintf(owner, sizeof(owner), "%s.", names[then]);
+				for (unsigned i = 0; i < answer.n; i++)
+					if (answer.r[i].section == 1)
+						cr_assert_str_eq(answer.r[i].owner, owner);
+			}
+}
+
+/* A set whose slots are not its own cannot be read, and that is no "no such data". */
+Test(respond, what_cannot_be_built_is_servfail)
+{
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	slots[sets[wm_tables_set_of(tables, "web")].table.first].generation++;
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 2);
+	cr_assert_eq(answer.counts[0], 1, "with its question, or stub resolvers drop it");
+	cr_assert_eq(answer.n, 1, "OPT only");
+	cr_assert_eq(counter(C_SERVFAIL), 1);
+}
+
+/* The longest answers: each name of an instance's, found again among thousands. */
+Test(respond, a_thousand_targets)
+{
+	static struct wm_check_draft check = {
+		.kind = WM_CHECK_TTL, .ttl_ms = 60000, .status = WM_PASSING, .has_status = true};
+	char id[16], address[40];
+
+	for (unsigned i = 0; i < 600; i++) {
+		struct wm_instance_draft d = {.id = id,
+					      .name = "many",
+					      .address = address,
+					      .port = 1000 + i,
+					      .checks = &check,
+					      .checks_count = 1};
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.3.%u.%u", i / 200, i % 200 + 1);
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	}
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		ask_raw(build("many.service.mesh.internal", SRV, 0), true);
+		cr_assert_eq(have(1, NULL), 600);
+		cr_assert_eq(have(3, NULL), 600);
+	}
+}

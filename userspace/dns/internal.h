@@ -14,8 +14,10 @@
 #define WM_DNS_SRV_UDP_MAX 8	/* SRV records over UDP: with targets they fill 1232 octets */
 #define WM_DNS_SRV_TCP_MAX 1024 /* SRV records over TCP; Consul's bound */
 #define WM_DNS_NAMES_MAX                                                                           \
-	2200 /* names that a message's compression remembers: two an SRV record                    \
-	      */
+	2200			/* names that a message's compression remembers: two an SRV record \
+				 */
+#define WM_DNS_NAME_PLACES 4096 /* of the table that finds them: a power of two */
+_Static_assert(WM_DNS_NAME_PLACES * 2 > WM_DNS_NAMES_MAX * 3, "a third stays empty");
 
 enum wm_dns_counter {
 #define X(sym, name, text) WM_DNS_C_##sym,
@@ -54,10 +56,19 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 struct wm_writer {
 	uint8_t *out;
 	size_t len, cap;
-	uint16_t names[WM_DNS_NAMES_MAX]; /* offsets of names that a pointer may lead to */
+	bool full;    /* something did not fit; len is where it would have begun */
+	uint64_t key; /* of the table's hash, secret: who registers names cannot make them clash */
+	uint32_t
+		message; /* number of the message, so that the table need not be cleared for each */
 	unsigned names_count;
-	bool full; /* something did not fit; len is where it would have begun */
+	/* names that a pointer may lead to: message << 14 | offset, found by the name's hash */
+	uint32_t names[WM_DNS_NAME_PLACES];
 };
+/** Begin a message of at most @p cap octets at @p out. The writer is zero before its first. */
+void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap);
+/** A question, octet for octet; later names may point into its name. */
+void wm_put_question(struct wm_writer *w, const uint8_t *wire, size_t name_len, uint16_t type,
+		     uint16_t class);
 void wm_put8(struct wm_writer *w, uint8_t v);
 void wm_put16(struct wm_writer *w, uint16_t v);
 void wm_put32(struct wm_writer *w, uint32_t v);

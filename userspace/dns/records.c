@@ -57,6 +57,8 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 	for (int i = 0; i < TORN_TRIES && n < 0; i++)
 		n = wm_dns_addresses(&v, name, type, r->s->c.ttl_s, records_max(r, type),
 				     (uint32_t)wm_random64(), r->s->records, &len);
+	if (n < 0)
+		r->rcode = WM_DNS_SERVFAIL; /* the set does not hold together: no word on what is */
 	if (n <= 0)
 		return 0;
 	wm_put_bytes(&r->w, r->s->records, len);

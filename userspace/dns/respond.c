@@ -220,7 +220,7 @@ static size_t finish(struct wm_reply *r, const uint8_t *query)
 	uint16_t flags = wm_dns_answer_flags(r->q.flags, r->rcode), counts[4];
 	struct wm_dns_server *s = r->s;
 
-	if (r->rcode == WM_DNS_REFUSED || r->rcode == WM_DNS_NOTIMP || r->rcode == WM_DNS_BADVERS)
+	if (r->rcode != WM_DNS_NOERROR && r->rcode != WM_DNS_NXDOMAIN)
 		flags &= (uint16_t)~WM_DNS_AA;
 	if (r->truncated) {
 		flags |= WM_DNS_TC;
@@ -252,26 +252,28 @@ static uint16_t check_question(const struct wm_reply *r)
 	return r->ask.kind == WM_ASK_OUTSIDE ? WM_DNS_REFUSED : WM_DNS_NOERROR;
 }
 
+/* Each query is counted here once by its outcome, or where bare() answers it. */
 static void note(struct wm_reply *r)
 {
 	static const uint8_t by_rcode[] = {
-		[WM_DNS_NOERROR] = WM_DNS_C_NODATA,   [WM_DNS_FORMERR] = WM_DNS_C_FORMERR,
-		[WM_DNS_SERVFAIL] = WM_DNS_C_FORMERR, [WM_DNS_NXDOMAIN] = WM_DNS_C_NXDOMAIN,
-		[WM_DNS_NOTIMP] = WM_DNS_C_NOTIMP,    [WM_DNS_REFUSED] = WM_DNS_C_REFUSED,
+		[WM_DNS_NOERROR] = WM_DNS_C_NODATA,    [WM_DNS_FORMERR] = WM_DNS_C_FORMERR,
+		[WM_DNS_SERVFAIL] = WM_DNS_C_SERVFAIL, [WM_DNS_NXDOMAIN] = WM_DNS_C_NXDOMAIN,
+		[WM_DNS_NOTIMP] = WM_DNS_C_NOTIMP,     [WM_DNS_REFUSED] = WM_DNS_C_REFUSED,
 		[WM_DNS_BADVERS] = WM_DNS_C_BADVERS};
+	bool found = r->rcode == WM_DNS_NOERROR && (r->answers || r->truncated);
 
-	count(r->s, r->answers ? WM_DNS_C_ANSWERED : by_rcode[r->rcode]);
+	count(r->s, found ? WM_DNS_C_ANSWERED : by_rcode[r->rcode]);
 }
+
+_Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN <= WM_DNS_UDP_MAX,
+	       "question and OPT fit every answer");
 
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 		    bool tcp, uint8_t *out, size_t cap)
 {
 	struct wm_reply *r = &s->reply;
 	uint8_t folded[WM_NAME_BUF] = {0};
-	size_t question = WM_DNS_HEADER_LEN + q->name_len + 4u;
 
-	/* the names of the last message need not be cleared: the count says how many hold */
-	memset(r, 0, offsetof(struct wm_reply, w));
 	r->s = s;
 	r->q = *q;
 	r->tcp = tcp;
@@ -283,21 +285,17 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 				    ? (uint8_t)(r->question[i] + 'a' - 'A')
 				    : r->question[i];
 	wm_ask_parse(s, folded, q->name_len, &r->ask);
-	r->w.out = out;
-	r->w.cap = cap - (q->edns ? WM_DNS_OPT_LEN : 0);
-	r->w.len = WM_DNS_HEADER_LEN;
-	r->w.names_count = 0;
-	r->w.full = false;
-	wm_put_name(&r->w, r->question);
-	wm_put16(&r->w, q->type);
-	wm_put16(&r->w, q->class);
-	if (r->w.len != question)
-		return 0; /* cannot be: 12 + 255 + 4 is below every cap */
+	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
+	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);
 	if (r->rcode == WM_DNS_NOERROR) {
 		answer(r);
-		if (!r->answers && !r->truncated)
+		if (!r->answers && !r->truncated && r->rcode != WM_DNS_SERVFAIL)
 			r->authorities += put_soa(r, s->c.negative_ttl_s);
+	}
+	if (r->rcode == WM_DNS_SERVFAIL) { /* whatever was written of an answer: question only */
+		r->w.len = WM_DNS_HEADER_LEN + q->name_len + 4u;
+		r->answers = r->authorities = r->additionals = 0;
 	}
 	note(r);
 	return finish(r, query);
@@ -310,7 +308,8 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	enum wm_dns_verdict v;
 	size_t room = WM_DNS_TCP_MAX;
 
-	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8)) {
+	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8) ||
+	    cap < WM_DNS_UDP_MAX) {
 		count(s, WM_DNS_C_DROPPED);
 		return 0;
 	}
@@ -326,7 +325,5 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	}
 	if (!tcp)
 		room = q.udp_size < WM_DNS_EDNS_MAX ? q.udp_size : WM_DNS_EDNS_MAX;
-	if (cap < WM_DNS_UDP_MAX)
-		return 0;
 	return reply(s, query, &q, tcp, out, room < cap ? room : cap);
 }

@@ -97,8 +97,10 @@ static void on_datagrams(void *arg, unsigned events)
 	}
 	for (unsigned at = 0; at < out; at += (unsigned)sent) {
 		sent = sendmmsg(k->fd, b->out + at, out - at, MSG_DONTWAIT);
-		if (sent <= 0)
+		if (sent <= 0) {
+			k->s->counters[WM_DNS_C_UNSENT]++;
 			sent = 1; /* this one cannot be delivered; the client asks again */
+		}
 	}
 }
 
@@ -155,8 +157,10 @@ static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	if (!n)
 		return true;
 	out = realloc(c->out, c->out_len + 2 + n);
-	if (!out)
+	if (!out) {
+		c->s->counters[WM_DNS_C_UNSENT]++;
 		return false;
+	}
 	c->out = out;
 	out[c->out_len] = (uint8_t)(n >> 8);
 	out[c->out_len + 1] = (uint8_t)n;

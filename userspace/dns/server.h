@@ -22,7 +22,9 @@
 	X(BADVERS, dns_user_badvers, "EDNS versions above 0")                                      \
 	X(TRUNCATED, dns_user_truncated, "answers cut, TC set")                                    \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
-	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")
+	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
+	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
+	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")
 
 struct wm_dns_server;
 struct wm_dns_config {
@@ -39,7 +41,8 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
- *  answer out. @p cap octets at @p out. @return octets, 0 when nothing is to be sent. */
+ *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @return octets, 0 when nothing is
+ * to be sent: what is no query is counted as dropped, every query gets an answer. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
 const uint64_t *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* write.c - octets of an answer, never behind the end of the buffer. Spec: RFC 1035 4.1. */
 #include "internal.h"
+#include "userspace/base/random.h"
 
 #include <string.h>
 
@@ -36,15 +37,26 @@ void wm_put32(struct wm_writer *w, uint32_t v)
 	wm_put16(w, (uint16_t)v);
 }
 
+/* Octets of a well-formed wire name, root label included. */
+static size_t wire_len(const uint8_t *wire)
+{
+	size_t len = 1;
+
+	for (; *wire; wire += *wire + 1u)
+		len += *wire + 1u;
+	return len;
+}
+
 static uint8_t fold(uint8_t c)
 {
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
 }
 
-/* Is the name that was written at @p at the same as @p wire? */
+/* Is the name that was written at @p at the same as @p wire? Looks at nothing behind what was
+ * written: the buffer may hold the message before. */
 static bool same_name(const struct wm_writer *w, size_t at, const uint8_t *wire)
 {
-	for (unsigned jumps = 0; jumps < JUMPS_MAX;) {
+	for (unsigned jumps = 0; jumps < JUMPS_MAX && at + 1 < w->len;) {
 		uint8_t n = w->out[at];
 
 		if (n >= 0xc0) {
@@ -52,43 +64,131 @@ static bool same_name(const struct wm_writer *w, size_t at, const uint8_t *wire)
 			jumps++;
 			continue;
 		}
-		if (n != *wire)
+		if (n != *wire || at + n + 1u >= w->len)
 			return false;
-		if (!n)
-			return true;
 		for (uint8_t i = 1; i <= n; i++)
 			if (fold(w->out[at + i]) != fold(wire[i]))
 				return false;
 		at += n + 1u;
 		wire += n + 1u;
+		if (!*wire)
+			return at < w->len && !w->out[at];
 	}
 	return false;
 }
 
+/* --- the table of names ----------------------------------------------------------------------- */
+/* A name's labels from the left: where each begins, and the hash of the name from there on. */
+struct suffixes {
+	const uint8_t *at[WM_DNS_LABELS_MAX];
+	uint64_t hash[WM_DNS_LABELS_MAX];
+	unsigned n;
+};
+
+static void suffixes_of(const struct wm_writer *w, const uint8_t *wire, struct suffixes *ret)
+{
+	uint64_t h = w->key;
+
+	ret->n = 0;
+	for (; *wire && ret->n < WM_DNS_LABELS_MAX; wire += *wire + 1u)
+		ret->at[ret->n++] = wire;
+	for (unsigned i = ret->n; i-- > 0;) {
+		const uint8_t *l = ret->at[i];
+
+		for (unsigned k = 0; k <= *l; k++)
+			h = (h ^ fold(l[k])) * 0x100000001b3ull;
+		h = wm_mix64(h);
+		ret->hash[i] = h;
+	}
+}
+
+/* Place of the name in the table, or the free one where it belongs. */
+static uint32_t *place_of(struct wm_writer *w, const uint8_t *wire, uint64_t hash)
+{
+	uint32_t *p;
+
+	for (uint64_t i = hash;; i++) {
+		p = &w->names[i % WM_DNS_NAME_PLACES];
+		if (*p >> 14 != w->message || same_name(w, *p & POINTER_MAX, wire))
+			return p;
+	}
+}
+
+/* Offset of the name in the message, 0: it is not there. */
+static size_t find_name(struct wm_writer *w, const uint8_t *wire, uint64_t hash)
+{
+	uint32_t e = *place_of(w, wire, hash);
+
+	return e >> 14 == w->message ? e & POINTER_MAX : 0;
+}
+
+static void note_name(struct wm_writer *w, const uint8_t *wire, uint64_t hash, size_t at)
+{
+	if (w->full || at > POINTER_MAX || w->names_count == WM_DNS_NAMES_MAX)
+		return;
+	*place_of(w, wire, hash) = w->message << 14 | (uint32_t)at;
+	w->names_count++;
+}
+
+void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap)
+{
+	if (!w->message)
+		w->key = wm_random64();
+	w->message++;
+	if (w->message >> 18) { /* the number has 18 bits */
+		memset(w->names, 0, sizeof(w->names));
+		w->message = 1;
+	}
+	w->out = out;
+	w->len = WM_DNS_HEADER_LEN;
+	w->cap = cap;
+	w->names_count = 0;
+	w->full = false;
+}
+
+void wm_put_question(struct wm_writer *w, const uint8_t *wire, size_t name_len, uint16_t type,
+		     uint16_t class)
+{
+	size_t begin = w->len;
+	struct suffixes s;
+
+	wm_put_bytes(w, wire, name_len);
+	suffixes_of(w, wire, &s);
+	for (unsigned i = 0; i < s.n; i++)
+		note_name(w, s.at[i], s.hash[i], begin + (size_t)(s.at[i] - wire));
+	wm_put16(w, type);
+	wm_put16(w, class);
+}
+
 void wm_put_name(struct wm_writer *w, const uint8_t *wire)
 {
-	for (; *wire; wire += *wire + 1u) {
-		for (unsigned i = 0; i < w->names_count; i++)
-			if (same_name(w, w->names[i], wire)) {
-				wm_put16(w, (uint16_t)(0xc000 | w->names[i]));
-				return;
-			}
-		if (w->len <= POINTER_MAX && w->names_count < WM_DNS_NAMES_MAX && !w->full)
-			w->names[w->names_count++] = (uint16_t)w->len;
-		wm_put_bytes(w, wire, *wire + 1u);
-	}
-	wm_put8(w, 0);
+	size_t begin = w->len, known = 0;
+	struct suffixes s;
+	unsigned n;
+
+	suffixes_of(w, wire, &s);
+	for (n = 0; n < s.n && !known; n++)
+		known = find_name(w, s.at[n], s.hash[n]);
+	if (known)
+		n--;
+	wm_put_bytes(w, wire, n < s.n ? (size_t)(s.at[n] - wire) : wire_len(wire) - 1);
+	if (known)
+		wm_put16(w, (uint16_t)(0xc000 | known));
+	else
+		wm_put8(w, 0);
+	for (unsigned i = 0; i < n; i++)
+		note_name(w, s.at[i], s.hash[i], begin + (size_t)(s.at[i] - wire));
 }
 
 void wm_put_name_plain(struct wm_writer *w, const uint8_t *wire)
 {
-	size_t len = 1;
+	size_t begin = w->len;
+	struct suffixes s;
 
-	for (const uint8_t *l = wire; *l; l += *l + 1u)
-		len += *l + 1u;
-	if (w->len <= POINTER_MAX && w->names_count < WM_DNS_NAMES_MAX && !w->full)
-		w->names[w->names_count++] = (uint16_t)w->len;
-	wm_put_bytes(w, wire, len);
+	suffixes_of(w, wire, &s);
+	wm_put_bytes(w, wire, wire_len(wire));
+	if (s.n)
+		note_name(w, wire, s.hash[0], begin);
 }
 
 size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uint32_t ttl_s)
@@ -111,9 +211,8 @@ bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at)
 		w->out[length_at + 1] = (uint8_t)len;
 		return true;
 	}
-	/* names inside what is taken back must not be pointed to */
-	while (w->names_count && w->names[w->names_count - 1] >= begin)
-		w->names_count--;
+	/* what the table says of names in what is taken back is held against what was written, as
+	 * everything in it is */
 	w->len = begin;
 	w->full = false;
 	return false;
