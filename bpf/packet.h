@@ -20,29 +20,33 @@ struct wm_packet {
 #define WM_HEADERS_6	      (ETH_HLEN + 40 + 8 + WM_DNS_HEADER_LEN)
 #define WM_IP4_MORE_OR_OFFSET __builtin_bswap16(0x3fff) /* fragment: RFC 791 3.1 */
 
-static __always_inline bool listens_on4(const struct wm_config *c, __be32 addr)
+#define ANY_PORT 3 /* both bits */
+
+/** Bits of the configured ports that @p port is. */
+static __always_inline __u32 ports_of(const struct wm_config *c, __be16 port)
+{
+	return port ? (port == c->dns_port_be[0]) | (port == c->dns_port_be[1]) << 1 : 0;
+}
+
+/** Are questions to @p addr ours, on one of the ports @p ports? */
+static __always_inline bool listens_on4(const struct wm_config *c, __be32 addr, __u32 ports)
 {
 	for (int i = 0; i < WM_DNS_LISTEN_MAX; i++)
 		if (i < c->dns_addr4_count && c->dns_addr4_be[i] == addr)
-			return true;
+			return ports & ~((__u32)c->dns_skip4 >> (2 * i));
 	return false;
 }
 
-static __always_inline bool listens_on6(const struct wm_config *c, const __be32 *addr)
+static __always_inline bool listens_on6(const struct wm_config *c, const __be32 *addr, __u32 ports)
 {
 	for (int i = 0; i < WM_DNS_LISTEN_MAX; i++) {
 		const __be32 *l = c->dns_addr6_be[i];
 
 		if (i < c->dns_addr6_count &&
 		    !((l[0] ^ addr[0]) | (l[1] ^ addr[1]) | (l[2] ^ addr[2]) | (l[3] ^ addr[3])))
-			return true;
+			return ports & ~((__u32)c->dns_skip6 >> (2 * i));
 	}
 	return false;
-}
-
-static __always_inline bool listens_at(const struct wm_config *c, __be16 port)
-{
-	return port && (port == c->dns_port_be[0] || port == c->dns_port_be[1]);
 }
 
 /** Take what is needed from UDP and DNS header. @p payload: octets behind the IP header. */
@@ -66,12 +70,14 @@ static __always_inline int read4(struct __sk_buff *skb, const struct wm_config *
 	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	const struct iphdr *ip = data + ETH_HLEN;
 	const struct udphdr *udp = (const void *)(ip + 1);
+	__u32 ports;
 
 	if (data + WM_HEADERS_4 > end || ip->protocol != IPPROTO_UDP)
 		return -1;
 	if (ip->version_ihl != 0x45 || ip->frag_off & WM_IP4_MORE_OR_OFFSET)
-		return listens_on4(c, ip->daddr) ? WM_C_DNS_PASS_FRAGMENT : -1;
-	if (!listens_at(c, udp->dest) || !listens_on4(c, ip->daddr))
+		return listens_on4(c, ip->daddr, ANY_PORT) ? WM_C_DNS_PASS_FRAGMENT : -1;
+	ports = ports_of(c, udp->dest);
+	if (!ports || !listens_on4(c, ip->daddr, ports))
 		return -1;
 	p->dns_off = ETH_HLEN + sizeof(*ip) + sizeof(*udp);
 	return read_udp(p, udp, __builtin_bswap16(ip->tot_len) - (__u32)sizeof(*ip));
@@ -89,15 +95,17 @@ static __always_inline int read6(struct __sk_buff *skb, const struct wm_config *
 	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	const struct ipv6hdr *ip = data + ETH_HLEN;
 	const struct udphdr *udp = (const void *)(ip + 1);
+	__u32 ports;
 
 	if (data + WM_HEADERS_6 > end)
 		return -1;
 	if (ip->nexthdr !=
 	    IPPROTO_UDP) /* behind an extension header userspace sees it, unhurried */
-		return is_extension(ip->nexthdr) && listens_on6(c, ip->daddr)
+		return is_extension(ip->nexthdr) && listens_on6(c, ip->daddr, ANY_PORT)
 			       ? WM_C_DNS_PASS_FRAGMENT
 			       : -1;
-	if (!listens_at(c, udp->dest) || !listens_on6(c, ip->daddr))
+	ports = ports_of(c, udp->dest);
+	if (!ports || !listens_on6(c, ip->daddr, ports))
 		return -1;
 	p->v6 = true;
 	p->dns_off = ETH_HLEN + sizeof(*ip) + sizeof(*udp);

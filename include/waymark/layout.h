@@ -30,10 +30,14 @@ struct wm_config {
 	__be16 dns_port_be[2]; /* ports the kernel answers on; 0: unused */
 	__u8 dns_addr4_count;  /* used entries of dns_addr4_be */
 	__u8 dns_addr6_count;  /* used entries of dns_addr6_be */
-	__u16 pad;
+	/* two bits for each address: bit 2 * i + k is set where address i is not to be answered on
+	 * port k. Other servers may listen there. */
+	__u8 dns_skip4;
+	__u8 dns_skip6;
 	__be32 dns_addr4_be[WM_DNS_LISTEN_MAX];
 	__be32 dns_addr6_be[WM_DNS_LISTEN_MAX][4];
 };
+_Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets");
 #define WM_CONFIG_F_DNS	    (1u << 0) /* answer DNS in the kernel */
 #define WM_CONFIG_F_CONNECT (1u << 1) /* steer connect() and datagrams */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");

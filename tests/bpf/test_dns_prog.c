@@ -476,6 +476,36 @@ Test(dns_prog, only_configured_addresses)
 	}
 }
 
+/* An address is answered on the ports that it was listed for: the other may be somebody else's. */
+Test(dns_prog, pairs_of_address_and_port)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	mem.config->dns_addr4_count = mem.config->dns_addr6_count = 2;
+	mem.config->dns_addr4_be[1] = htonl(INADDR_LOOPBACK + 1);
+	mem.config->dns_addr6_be[1][3] = htonl(2);
+	for (unsigned skip = 0; skip < 16; skip++) {
+		/* the families differ, or one could stand for the other */
+		mem.config->dns_skip4 = (uint8_t)skip;
+		mem.config->dns_skip6 = (uint8_t)~skip;
+		for (unsigned pair = 0; pair < 4; pair++) {
+			bool skipped = skip >> pair & 1;
+
+			query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+			q.at[ETH + 19] = (uint8_t)(1 + pair / 2);
+			put16(q.at + q.dns - 6, pair % 2 ? 53 : DNS_PORT);
+			seal(&q);
+			cr_assert_eq(answered(&q, &a), !skipped, "%u of %x", pair, skip);
+			query_frame(&q, true, "web.service.mesh.internal", 1, 0);
+			q.at[ETH + 39] = (uint8_t)(1 + pair / 2);
+			put16(q.at + q.dns - 6, pair % 2 ? 53 : DNS_PORT);
+			seal(&q);
+			cr_assert_eq(answered(&q, &a), skipped, "%u of %x", pair, skip);
+		}
+	}
+}
+
 /* Cookies and other options of OPT are not ours to answer, and no reason to be silent either. */
 Test(dns_prog, unknown_edns_options_are_ignored)
 {

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What names DNS has, and where: the kernel and userspace on the same questions.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# --- an address is answered on the ports that it was listed for, the other is somebody else's
+tests/net/client.py udp-echo 127.0.0.1 53 other &
+BACKENDS+=($!)
+start_agent --set dns.port53_addresses=127.0.0.2
+at() { # address, port: a question there
+	dig +short +tries=1 +time=5 "@$1" -p "$2" web.service.mesh.internal 2>&1 | tail -1
+}
+check "register" 200 "$(register web-1 web 127.1.0.1 80)"
+before=$(counter dns_answered)
+check "dns.addresses on dns.port" 127.1.0.1 "$(at 127.0.0.1 8600)"
+check "port53_addresses on 53" 127.1.0.1 "$(at 127.0.0.2 53)"
+check "both by the kernel" 2 $(($(counter dns_answered) - before))
+check "another server's port 53 is its own" other "$(/usr/bin/python3 -c '
+import dns.message, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.sendto(dns.message.make_query("web.service.mesh.internal", "A").to_wire(), ("127.0.0.1", 53))
+print(s.recv(512).decode(errors="replace"))')"
+matches "nobody's port" "no servers could be reached|connection refused" "$(at 127.0.0.2 8600)"
+check "neither was answered" 2 $(($(counter dns_answered) - before))
+done_testing
