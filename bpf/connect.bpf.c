@@ -11,6 +11,10 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 const volatile bool use_bpf_loop = false;
 const volatile bool use_set_retval = false;
 
+/* The ranges of the virtual addresses, as configured; 0: none. */
+const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
+const volatile __be32 vip6_prefix_be[2] = {0, 0};
+
 #define ALLOW  1
 #define REFUSE 0
 
@@ -106,6 +110,18 @@ static __always_inline bool find_frontend(struct dial *d)
 	return exact || !(any->flags & WM_FRONTEND_F_NO_ANY);
 }
 
+/** Is the destination one that only we give out? Without a service nobody can be there: the packet
+ * would leave the node and the caller wait for nothing. 255.255.255.255 lies in 240.0.0.0/4 and is
+ * everybody's. */
+static __always_inline bool is_virtual(const struct dial *d)
+{
+	const __be32 *a = d->vip_be;
+
+	if (a[0] || a[1] || a[2] != WM_V4_MAPPED_BE)
+		return vip6_prefix_be[0] && a[0] == vip6_prefix_be[0] && a[1] == vip6_prefix_be[1];
+	return vip4_mask_be && (a[3] & vip4_mask_be) == vip4_base_be && a[3] != 0xffffffff;
+}
+
 static __always_inline void remember(struct wm_origin *o, const struct dial *d)
 {
 	__builtin_memcpy(o->vip_be, d->vip_be, sizeof(o->vip_be));
@@ -166,6 +182,10 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	struct wm_backend_stats *st;
 
 	if (!find_frontend(d)) {
+		if (is_virtual(d)) {
+			COUNT(n, connect_unknown_vip);
+			return refuse();
+		}
 		COUNT(n, connect_miss);
 		if (ctx->type == SOCK_DGRAM)
 			forget(ctx);
@@ -227,8 +247,12 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	struct wm_backend_stats *st;
 	struct wm_socket_origin *o;
 
-	if (!find_frontend(d))
-		return ALLOW;
+	if (!find_frontend(d)) {
+		if (!is_virtual(d))
+			return ALLOW;
+		COUNT(n, connect_unknown_vip);
+		return refuse();
+	}
 	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (o)
 		at = recall(o, d);

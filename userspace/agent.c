@@ -13,6 +13,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/registry/vip.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -40,6 +41,7 @@ struct wm_agent {
 	char *config_path;
 	char node_name[WM_NODE_NAME_MAX + 1];
 	char node_address[INET6_ADDRSTRLEN];
+	struct wm_vip_space vips;
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	struct wm_keep *keep;
@@ -133,7 +135,7 @@ static int find_address(struct wm_agent *a, struct wm_err *e)
 }
 
 /* --- registry --------------------------------------------------------------------------------- */
-static int parse_ranges(const struct wm_settings *s, struct wm_registry_config *c, struct wm_err *e)
+static int parse_ranges(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
 {
 	char text[64], *slash, *end;
 	struct in_addr v4;
@@ -147,14 +149,13 @@ static int parse_ranges(const struct wm_settings *s, struct wm_registry_config *
 	if (!slash || *end || bits < 4 || bits > 24 || inet_pton(AF_INET, text, &v4) != 1)
 		return wm_err_set(e, WM_E_INVALID,
 				  "vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24");
-	c->vip4_mask = ~0u << (32 - bits);
-	c->vip4_base = ntohl(v4.s_addr) & c->vip4_mask;
+	ret->mask = ~0u << (32 - bits);
+	ret->base = ntohl(v4.s_addr) & ret->mask;
 	snprintf(text, sizeof(text), "%s", s->vip_ipv6);
 	slash = strchr(text, '/');
 	if (slash)
 		*slash = '\0';
-	if (!slash || strcmp(slash + 1, "64") != 0 ||
-	    inet_pton(AF_INET6, text, &c->vip6_prefix) != 1)
+	if (!slash || strcmp(slash + 1, "64") != 0 || inet_pton(AF_INET6, text, &ret->prefix) != 1)
 		return wm_err_set(e, WM_E_INVALID,
 				  "vip.ipv6: a prefix such as fd77:6179:6d61:726b::/64 is wanted");
 	return 0;
@@ -188,10 +189,13 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				       .checks_max = (unsigned)s->registry_checks_max};
 	struct wm_registry_stats stats;
 	char path[512];
-	int r = parse_ranges(s, &c, e);
+	int r = parse_ranges(s, &a->vips, e);
 
 	if (r)
 		return r;
+	c.vip4_base = a->vips.base;
+	c.vip4_mask = a->vips.mask;
+	c.vip6_prefix = a->vips.prefix;
 	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
 		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
 				  strerror(errno));
@@ -344,12 +348,15 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .veth_devices = (const char *const *)s->kernel_veth_devices,
 				    .attach_dns = s->kernel_dns,
 				    .attach_connect = s->kernel_connect,
-				    .memory_max = s->kernel_memory_max};
+				    .memory_max = s->kernel_memory_max,
+				    .vip4_base = a->vips.base,
+				    .vip4_mask = a->vips.mask};
 	struct wm_table_memory mem;
 	bool adopted;
 	int r = 0;
 
 	sizes(s, &c);
+	memcpy(c.vip6_prefix, &a->vips.prefix, sizeof(c.vip6_prefix));
 	open_plane(a, &c, &adopted);
 	if (a->plane)
 		wm_plane_memory_of(a->plane, &mem);

@@ -38,7 +38,9 @@
 	X(UDP_REFUSED, udp_refused, "datagrams refused: no usable backend")                        \
 	X(UDP_REVERSED, udp_reversed, "received datagrams shown as from the virtual address")      \
 	X(PEERNAME_REVERSED, peername_reversed,                                                    \
-	  "getpeername() calls that showed the virtual address")
+	  "getpeername() calls that showed the virtual address")                                   \
+	X(CONNECT_UNKNOWN_VIP, connect_unknown_vip,                                                \
+	  "connects and datagrams refused: a virtual address that no service has")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -13,6 +13,7 @@
 #include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 
+#include <arpa/inet.h>
 #include <bpf/btf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -75,8 +76,9 @@ static struct bpf_object *open_object(enum wm_object_index which)
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
-/* Set a bool of .rodata by its name in the BTF; an object without it has no use for it. */
-static void set_flag(struct bpf_object *o, const char *name, bool value)
+/* Set a constant of .rodata by its name in the BTF; an object without it has no use for it. What
+ * cannot be set stays 0: each constant means "without" then. */
+static void set_constant(struct bpf_object *o, const char *name, const void *value, size_t len)
 {
 	struct bpf_map *rodata = NULL, *m;
 	const struct btf *btf = bpf_object__btf(o);
@@ -100,19 +102,32 @@ static void set_flag(struct bpf_object *o, const char *name, bool value)
 		return;
 	copy = malloc(size);
 	if (!copy)
-		return; /* stays false: the plain variant */
+		return;
 	memcpy(copy, data, size);
 	sec = btf__type_by_id(btf, (uint32_t)id);
 	v = btf_var_secinfos(sec);
 	for (unsigned i = 0; i < btf_vlen(sec); i++, v++) {
 		const struct btf_type *var = btf__type_by_id(btf, v->type);
 
-		if (!strcmp(btf__name_by_offset(btf, var->name_off), name) && v->size == 1 &&
-		    v->offset < size)
-			copy[v->offset] = value;
+		if (!strcmp(btf__name_by_offset(btf, var->name_off), name) && v->size == len &&
+		    v->offset + len <= size)
+			memcpy(copy + v->offset, value, len);
 	}
 	bpf_map__set_initial_value(rodata, copy, size);
 	free(copy);
+}
+
+/* What the programs of one run know beside the tables: fixed when they are loaded, so that the
+ * pinned maps need no place for it. */
+static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct features f)
+{
+	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
+
+	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
+	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
+	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
+	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
+	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
 }
 
 /* Open with the plane's maps; only the programs of @p mask will be loaded. */
@@ -137,8 +152,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		if (prog)
 			bpf_program__set_autoload(prog, mask & (1u << i));
 	}
-	set_flag(o, "use_bpf_loop", f.loop);
-	set_flag(o, "use_set_retval", f.set_retval);
+	set_constants(p, o, f);
 	return o;
 }
 

@@ -21,6 +21,9 @@ struct wm_plane_config {
 	bool attach_dns, attach_connect;
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint64_t memory_max; /* bytes that the maps may take; 0: no bound */
+	/* The ranges of the virtual addresses: what no service has is refused. */
+	uint32_t vip4_base, vip4_mask; /* host order; mask 0: none */
+	uint8_t vip6_prefix[8];	       /* a /64; zero: none */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dataplane */
+/* What a socket remembers of what it dialled, and what it is shown of it. */
+#include "connect_fixture.h"
+
+/* Dialled by the virtual address first and then itself, a backend is shown as itself. */
+Test(connect, a_socket_connected_again_shows_its_new_peer)
+{
+	static const char *const pairs[][2] = {{VIP4, "127.9.9.9"}, {VIP6, "::1"}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
+		uint64_t before;
+		uint16_t port;
+
+		server = serve(pairs[i][1], SOCK_DGRAM, &port);
+		backend(0, pairs[i][1], port, 1, WM_STATE_UP);
+		publish();
+		client = socket(type, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		cr_assert_eq(dial(client, pairs[i][0], 53), 0);
+		peer_is(client, pairs[i][0], 53);
+		before = counter(WM_C_PEERNAME_REVERSED);
+		cr_assert_eq(dial(client, pairs[i][1], port), 0);
+		peer_is(client, pairs[i][1], port);
+		cr_assert_eq(counter(WM_C_PEERNAME_REVERSED), before);
+		cr_assert_eq(dial(client, pairs[i][0], 54), 0);
+		peer_is(client, pairs[i][0], 54);
+		close(client);
+		close(server);
+	}
+}
+
+Test(connect, port_zero_of_a_backend_keeps_the_dialled_port)
+{
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), udp;
+	union address to, from = {0};
+	socklen_t len = sizeof(from), to_len;
+	uint16_t port, udp_port;
+	int server = serve("127.9.9.9", SOCK_STREAM, &port);
+	int udp_server = serve("127.9.9.9", SOCK_DGRAM, &udp_port);
+	char octet;
+
+	backend(0, "127.9.9.9", 0, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, VIP4, port), 0);
+	peer_is(client, VIP4, port);
+	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	to_len = fill(&to, VIP4, udp_port);
+	for (unsigned round = 0; round < 2; round++) {
+		cr_assert_eq(sendto(udp, "q", 1, 0, &to.any, to_len), 1);
+		cr_assert(readable(udp_server));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(udp_server, &octet, 1, 0, &from.any, &len), 1);
+		cr_assert_eq(sendto(udp_server, "a", 1, 0, &from.any, len), 1);
+		cr_assert(readable(udp));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(udp, &octet, 1, 0, &from.any, &len), 1);
+		same_source(&from, VIP4, udp_port);
+	}
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	close(client);
+	close(udp);
+	close(server);
+	close(udp_server);
+}
+
+/* A socket is remembered for WM_UDP_RING destinations; what is older shows the backend itself. */
+Test(connect, a_socket_with_more_destinations_than_are_remembered)
+{
+	union address to, from = {0}, peers[WM_UDP_RING + 1] = {0};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), servers[WM_UDP_RING + 1];
+	socklen_t len;
+	uint16_t port[WM_UDP_RING + 1];
+	char name[8], vip[16], octet;
+
+	for (unsigned i = 0; i <= WM_UDP_RING; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		snprintf(vip, sizeof(vip), "240.1.2.%u", 10 + i);
+		servers[i] = serve("127.9.9.9", SOCK_DGRAM, &port[i]);
+		want.service = name;
+		cr_assert_eq(inet_pton(AF_INET, vip, &want.vip4_be), 1);
+		memset(want.vip6, 0, sizeof(want.vip6));
+		backend(0, "127.9.9.9", port[i], 1, WM_STATE_UP);
+		publish();
+		len = fill(&to, vip, 53);
+		cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+		cr_assert(readable(servers[i]));
+		len = sizeof(peers[i]);
+		cr_assert_eq(recvfrom(servers[i], &octet, 1, 0, &peers[i].any, &len), 1);
+	}
+	for (unsigned i = 0; i <= WM_UDP_RING; i++) {
+		cr_assert_eq(sendto(servers[i], "a", 1, 0, &peers[i].any, sizeof(peers[i].in)), 1);
+		cr_assert(readable(client));
+		len = sizeof(from);
+		cr_assert_eq(recvfrom(client, &octet, 1, 0, &from.any, &len), 1);
+		snprintf(vip, sizeof(vip), "240.1.2.%u", 10 + i);
+		same_source(&from, i ? vip : "127.9.9.9", i ? 53 : port[0]);
+		close(servers[i]);
+	}
+	cr_assert_eq(counter(WM_C_UDP_REVERSED), WM_UDP_RING);
+	close(client);
+}
+
+/* The index of a backend that left belongs to another: its stamp tells, and nothing goes there
+ * because it once did. */
+Test(connect, a_new_occupant_is_picked_and_not_remembered)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	union address to;
+	socklen_t len = fill(&to, VIP4, 53);
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 1);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	mem.backends[index_of(0)].state += 1u << 16;
+	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 2);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	cr_assert_eq(mem.stats[index_of(0)].udp_picks, 2);
+	close(client);
+	close(server);
+}
+
+/* Two virtual addresses and two ports that one backend serves: a resolver that asks by turns sees
+ * each answer come from where it asked. */
+Test(connect, an_answer_is_shown_as_from_the_last_that_was_asked)
+{
+	static const struct {
+		const char *vip;
+		uint16_t port;
+	} turns[] = {{VIP4, 53},	{VIP4, 5353}, {"240.9.9.9", 53}, {VIP4, 53},
+		     {"240.9.9.9", 53}, {VIP4, 5353}, {VIP4, 53}};
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_frontend_key k = {.addr_be = {0, 0, htonl(0xffff), htonl(0xf0090909)}};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct wm_frontend v = {0};
+	union address from = {0};
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	cr_assert_eq(wm_tables_put(tables, &want, &v.set, NULL), 0);
+	cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	for (unsigned i = 0; i < sizeof(turns) / sizeof(*turns); i++) {
+		exchange(client, server, turns[i].vip, turns[i].port, &from);
+		same_source(&from, turns[i].vip, turns[i].port);
+	}
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 3);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 4);
+	close(client);
+	close(server);
+}
+
+/* A virtual address that came to another service leads there at once, also for a socket that
+ * remembers. */
+Test(connect, an_address_that_moves_takes_its_datagrams_along)
+{
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_frontend_key k = {.addr_be = {0, 0, htonl(0xffff), want.vip4_be}};
+	struct wm_want_backend b = {
+		.instance = 99, .addr4_be = htonl(0x7f090909), .weight = 1, .state = WM_STATE_UP};
+	struct wm_want_set other = {.service = "other", .backends = &b, .backends_count = 1};
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct wm_frontend v = {0};
+	union address from = {0};
+	uint16_t port;
+	int first = serve("127.9.9.9", SOCK_DGRAM, &port), second;
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	second = serve("127.9.9.9", SOCK_DGRAM, &port);
+	b.port = port;
+	cr_assert_eq(wm_tables_put(tables, &other, &v.set, NULL), 0);
+	exchange(client, first, VIP4, 53, &from);
+	cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	exchange(client, second, VIP4, 53, &from);
+	same_source(&from, VIP4, 53);
+	close(client);
+	close(first);
+	close(second);
+}
