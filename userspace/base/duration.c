@@ -85,7 +85,8 @@ int wm_duration_parse(const char *s, int64_t *ret_ns)
 		s = parse_unit(s, &unit);
 		if (!s)
 			return -EINVAL;
-		if (__builtin_mul_overflow(whole, (uint64_t)unit, &part))
+		/* what is larger already could wrap when the fraction comes to it */
+		if (__builtin_mul_overflow(whole, (uint64_t)unit, &part) || part > INT64_MAX)
 			return -ERANGE;
 		part += (uint64_t)(fraction * (double)unit + 0.5);
 		if (__builtin_add_overflow(total, part, &total) || total > (uint64_t)INT64_MAX)

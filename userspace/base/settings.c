@@ -95,8 +95,14 @@ static int set_duration(struct wm_settings *s, const struct entry *t, const char
 			struct wm_err *e)
 {
 	int64_t ns;
+	int r = wm_duration_parse(v, &ns);
 
-	if (wm_duration_parse(v, &ns) || ns < 0)
+	if (r == -ERANGE)
+		return wm_err_set(e, WM_E_INVALID,
+				  "%s.%s: \"%.32s\" is out of range, at most "
+				  "%" PRIu64 " ms",
+				  t->section, t->name, v, t->max);
+	if (r || ns < 0)
 		return wm_err_set(e, WM_E_INVALID,
 				  "%s.%s: not a duration; write \"10s\", \"1m30s\" or \"250ms\"",
 				  t->section, t->name);
