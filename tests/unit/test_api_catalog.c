@@ -127,15 +127,16 @@ Test(api_catalog, a_client_sends_back_what_it_read)
 	must_write(CATALOG_REGISTER, body);
 }
 
-Test(api_catalog, another_programs_check_is_told_as_it_was_written)
+Test(api_catalog, another_programs_check_is_told_without_its_secrets)
 {
 	must_write(CATALOG_REGISTER,
 		   "{\"Node\": \"a\", \"Address\": \"10.8.1.1\", \"Check\": {\"Name\": \"web\", "
-		   "\"Status\": \"warning\", \"Definition\": {\"HTTP\": \"http://10.8.1.1/\", "
-		   "\"Interval\": \"10s\", \"Header\": {\"X-A\": [\"1\", \"2\"]}}}}");
+		   "\"Status\": \"warning\", \"Definition\": {\"HTTP\": \"http://u:p@10.8.1.1/\", "
+		   "\"Body\": \"pin=1\", \"Interval\": \"10s\", \"Header\": {\"X-A\": [\"1\", "
+		   "\"2\"]}}}}");
 	cr_assert(shows("/v1/health/node/a",
-			"\"Definition\":{\"HTTP\":\"http://10.8.1.1/\",\"Header\":{\"X-A\":[\"1\","
-			"\"2\"]},\"Interval\":\"10s\""));
+			"\"Definition\":{\"HTTP\":\"http://hidden@10.8.1.1/\",\"Body\":\"hidden\","
+			"\"Header\":{\"X-A\":[\"hidden\",\"hidden\"]},\"Interval\":\"10s\""));
 	cr_assert(strstr(one.body, "\"CheckID\":\"web\",\"Name\":\"web\",\"Status\":\"warning\""));
 }
 

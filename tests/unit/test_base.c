@@ -7,6 +7,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/base/random.h"
+#include "userspace/base/redact.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -37,6 +38,29 @@ Test(log, quoting_escapes_untrusted_bytes)
 	cr_assert_str_eq(wm_log_q(NULL), "-");
 }
 
+Test(redact, hides_credentials_of_urls)
+{
+	static const char *const all[][2] = {
+		{"http://a/b", "http://a/b"},
+		{"http://u:p@a:1/b?x=1", "http://hidden@a:1/b?x=1"},
+		{"https://u:p@q@a", "https://hidden@a"},
+		{"http://a/b@c?d=e@f", "http://a/b@c?d=e@f"},
+		{"http://u@a?access_token=1&b=2;API-Key=3#f",
+		 "http://hidden@a?access_token=hidden&b=2;"
+		 "API-Key=hidden#f"},
+		{"http://a?token&pw=1&Password=", "http://a?token&pw=1&Password=hidden"},
+		{"http://u:p@", "http://hidden@"},
+		{"u:p@a:80", "hidden@a:80"},
+		{"", ""},
+	};
+	char text[128], small[8];
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++)
+		cr_assert_str_eq(wm_redact_url(all[i][0], text, sizeof(text)), all[i][1], "%s",
+				 text);
+	cr_assert_str_eq(wm_redact_url("http://u:p@a/b", small, sizeof(small)), "http://");
+}
+
 Test(duration, parses_what_go_parses)
 {
 	static const struct {
@@ -56,7 +80,12 @@ Test(duration, parses_what_go_parses)
 	}
 	for (size_t i = 0; i < WM_ARRAY_LEN(bad); i++)
 		cr_assert_eq(wm_duration_parse(bad[i], &ns), -EINVAL, "%s", bad[i]);
-	cr_assert_lt(wm_duration_parse("99999999999h", &ns), 0);
+	cr_assert_eq(wm_duration_parse("99999999999h", &ns), -ERANGE);
+	/* the whole part fits 64 bits, with its fraction it does not */
+	cr_assert_eq(wm_duration_parse("5124095.9h", &ns), -ERANGE);
+	cr_assert_eq(wm_duration_parse("-5124095.9h", &ns), -ERANGE);
+	cr_assert_eq(wm_duration_parse("2562047.9h", &ns), -ERANGE);
+	cr_assert_eq(wm_duration_parse("2562047h", &ns), 0);
 }
 
 Test(duration, formats_as_go_does)

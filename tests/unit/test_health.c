@@ -971,6 +971,9 @@ Test(health, clean_leaves_only_valid_text)
 		{"\xf4\x90\x80\x80", "????"}, /* above U+10FFFF */
 		{"a\xe2\x82", "a??"},	      /* cut */
 		{"\x1b[31m\x7f", "?[31m?"},
+		{"\xc2\x9b"
+		 "31m\xc2\xa0",
+		 "??31m\xc2\xa0"}, /* CSI in one character */
 	};
 
 	for (size_t i = 0; i < WM_ARRAY_LEN(cases); i++) {

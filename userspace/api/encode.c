@@ -5,6 +5,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
 #include "userspace/base/map.h"
+#include "userspace/base/redact.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -332,7 +333,10 @@ static void put_duration(struct wm_json *j, const char *key, uint64_t ms)
 	wm_json_ks(j, key, text);
 }
 
-/* {"X-A":["1","2"]}: values of one name stand together, as they were given. */
+#define HIDDEN "hidden" /* stands for what may be a secret */
+
+/* {"X-A":["hidden","hidden"]}: values of one name stand together. They are credentials as often as
+ * not, and no reader of a list needs them. */
 static void put_headers(struct wm_json *j, const struct wm_check *c)
 {
 	if (!c->headers_count)
@@ -343,7 +347,7 @@ static void put_headers(struct wm_json *j, const struct wm_check *c)
 
 		wm_json_kopen(j, name, '[');
 		for (; n < c->headers_count && strcmp(c->headers[n].key, name) == 0; n++)
-			wm_json_string(j, c->headers[n].value);
+			wm_json_string(j, HIDDEN);
 		wm_json_close(j, ']');
 	}
 	wm_json_close(j, '}');
@@ -354,11 +358,14 @@ static void put_definition(struct wm_json *j, const struct wm_check *c)
 {
 	wm_json_kopen(j, "Definition", '{');
 	if (c->kind == WM_CHECK_STATED && c->target) {
-		wm_json_ks(j, strstr(c->target, "://") ? "HTTP" : "TCP", c->target);
+		char target[WM_CHECK_TARGET_MAX + 64];
+
+		wm_json_ks(j, strstr(c->target, "://") ? "HTTP" : "TCP",
+			   wm_redact_url(c->target, target, sizeof(target)));
 		if (c->method && *c->method)
 			wm_json_ks(j, "Method", c->method);
 		if (c->body && *c->body)
-			wm_json_ks(j, "Body", c->body);
+			wm_json_ks(j, "Body", HIDDEN);
 		if (c->tls_server_name && *c->tls_server_name)
 			wm_json_ks(j, "TLSServerName", c->tls_server_name);
 		if (c->tls_skip_verify)

@@ -159,8 +159,11 @@ void wm_probe_clean(char *s, size_t len)
 
 	for (size_t at = 0, n; at < len; at += n) {
 		n = utf8_len(u + at, len - at);
-		if (n == 0 || (n == 1 && (u[at] < ' ' || u[at] == 0x7f) && u[at] != '\t' &&
-			       u[at] != '\n' && u[at] != '\r')) {
+		/* control characters, also those of U+0080 to U+009F */
+		if (n == 2 && u[at] == 0xc2 && u[at + 1] < 0xa0) {
+			u[at] = u[at + 1] = '?';
+		} else if (n == 0 || (n == 1 && (u[at] < ' ' || u[at] == 0x7f) && u[at] != '\t' &&
+				      u[at] != '\n' && u[at] != '\r')) {
 			u[at] = '?';
 			n = 1;
 		}

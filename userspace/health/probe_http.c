@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe_http.c - an HTTP answer of 2xx passes, 429 warns, all else is critical; Consul's rule. */
 #include "probe.h"
+#include "userspace/base/redact.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,13 @@
 static const char *method_of(const struct wm_check *c)
 {
 	return c->method && *c->method ? c->method : "GET";
+}
+
+#define SHOWN_MAX (WM_CHECK_TARGET_MAX + 64) /* octets of a URL as it is shown */
+
+static const char *shown(const struct wm_check *c, char text[SHOWN_MAX])
+{
+	return wm_redact_url(c->target, text, SHOWN_MAX);
 }
 
 static void http_prepare(struct wm_prober *p)
@@ -32,7 +40,7 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	struct wm_prober *p = arg;
 	const struct wm_check *c = p->check;
 	enum wm_status s = WM_CRITICAL;
-	char body[WM_CHECK_OUTPUT_MAX + 1];
+	char body[WM_CHECK_OUTPUT_MAX + 1], url[SHOWN_MAX];
 
 	p->call = NULL;
 	if (wm_probe_own_fault(a->error)) {
@@ -40,7 +48,7 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 		return;
 	}
 	if (a->error) {
-		wm_prober_done(p, s, "%s \"%s\": %s", method_of(c), c->target,
+		wm_prober_done(p, s, "%s \"%s\": %s", method_of(c), shown(c, url),
 			       a->error == -ETIMEDOUT
 				       ? "timeout exceeded while waiting for the answer"
 				       : a->reason);
@@ -54,8 +62,8 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	memcpy(body, a->body, a->body_len);
 	body[a->body_len] = '\0';
 	wm_probe_clean(body, a->body_len);
-	wm_prober_done(p, s, "HTTP %s %s: %ld %s Output: %s", method_of(c), c->target, a->status,
-		       a->phrase, body);
+	wm_prober_done(p, s, "HTTP %s %s: %ld %s Output: %s", method_of(c), shown(c, url),
+		       a->status, a->phrase, body);
 }
 
 /* "Name: value" lines of a check. @return NULL without memory; freed by lines_free(). */
@@ -94,7 +102,7 @@ static void lines_free(char **lines)
 static void http_start(struct wm_prober *p, uint64_t timeout_ms)
 {
 	const struct wm_check *c = p->check;
-	char **lines = lines_of(c);
+	char **lines = lines_of(c), url[SHOWN_MAX];
 	struct wm_http_call_options o = {.method = method_of(c),
 					 .url = c->target,
 					 .headers = (const char *const *)lines,
@@ -114,7 +122,7 @@ static void http_start(struct wm_prober *p, uint64_t timeout_ms)
 		return;
 	if (err == -EINVAL)
 		wm_prober_done(p, WM_CRITICAL, "%s \"%s\": URL, header or method is not valid",
-			       method_of(c), c->target);
+			       method_of(c), shown(c, url));
 	else
 		wm_prober_skip(p);
 }

@@ -2,6 +2,8 @@
 /* validate.c - see validate.h. Every loop ends at the first octet over its limit. */
 #include "validate.h"
 
+#include "userspace/base/redact.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
@@ -356,6 +358,7 @@ static int check_args(const struct wm_check_draft *c, struct wm_err *e)
 
 static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 {
+	char shown[WM_CHECK_TARGET_MAX + SHOWN];
 	const char *s = c->target, *rest;
 
 	if (c->kind == WM_CHECK_TTL || c->kind == WM_CHECK_STATED)
@@ -417,10 +420,11 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 		if (authority_valid(at ? at + 1 : rest, end, false))
 			return 0;
 	}
+	wm_redact_url(s, shown, sizeof(shown));
 	return wm_err_set(e, WM_E_INVALID,
 			  "Invalid check: HTTP \"%.*s\" must be a URL that starts with http:// or "
 			  "https:// and names a host",
-			  SHOWN, s);
+			  SHOWN, shown);
 }
 
 static int check_timing(const struct wm_check_draft *c, struct wm_err *e)
