@@ -300,7 +300,7 @@ static int run_get(const struct ctl *c, const char *path)
 	if (!doc)
 		return 1;
 	if (c->json) {
-		json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+		json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 		putchar('\n');
 	} else {
 		ctl_render(doc, 0, stdout);

@@ -28,6 +28,9 @@ size_t ctl_escape(char *path, size_t cap, const char *arg);
 int ctl_snapshot_save(const struct ctl *c, const char *file);
 int ctl_snapshot_verify(const struct ctl *c, const char *file);
 int ctl_snapshot_restore(const struct ctl *c, const char *file);
+/** Copy text of a stranger as it may go to a terminal: escaped (\\n, \\x1b, \\u202e) what would
+ * move the cursor, turn the text or is no UTF-8; cut at @p cap, at a character. @return @p to. */
+const char *ctl_plain(const char *s, char *to, size_t cap);
 /** Print any JSON document for people: scalars as "name  value", lists of objects as tables. */
 void ctl_render(const json_t *v, int indent, FILE *out);
 /** What the kernel offers, what is attached where, a self-test. @return exit status. */

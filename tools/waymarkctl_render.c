@@ -16,7 +16,7 @@ static void cell(const json_t *v, char out[CELL_MAX])
 
 	out[0] = '\0';
 	if (json_is_string(v))
-		snprintf(out, CELL_MAX, "%s", *json_string_value(v) ? json_string_value(v) : "-");
+		ctl_plain(json_string_value(v), out, CELL_MAX);
 	else if (json_is_integer(v))
 		snprintf(out, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 	else if (json_is_real(v))
@@ -54,6 +54,7 @@ static void pad(FILE *out, const char *text, int width)
 
 static void table(const json_t *rows, int indent, FILE *out)
 {
+	char names[COLUMNS_MAX][CELL_MAX];
 	const char *columns[COLUMNS_MAX], *key;
 	int widths[COLUMNS_MAX], n = 0;
 	char text[CELL_MAX];
@@ -63,7 +64,8 @@ static void table(const json_t *rows, int indent, FILE *out)
 	json_object_foreach(json_array_get(rows, 0), key, v) if (n < COLUMNS_MAX && !is_block(v))
 	{
 		columns[n] = key;
-		widths[n++] = (int)strlen(key);
+		widths[n] = (int)strlen(ctl_plain(key, names[n], CELL_MAX));
+		n++;
 	}
 	json_array_foreach(rows, i, row) for (int k = 0; k < n; k++)
 	{
@@ -73,7 +75,7 @@ static void table(const json_t *rows, int indent, FILE *out)
 	}
 	fprintf(out, "%*s", indent, "");
 	for (int k = 0; k < n; k++)
-		pad(out, columns[k], k + 1 < n ? widths[k] + 2 : 0);
+		pad(out, names[k], k + 1 < n ? widths[k] + 2 : 0);
 	fputc('\n', out);
 	json_array_foreach(rows, i, row)
 	{
@@ -91,9 +93,9 @@ static void table(const json_t *rows, int indent, FILE *out)
 
 void ctl_render(const json_t *v, int indent, FILE *out)
 {
-	char text[CELL_MAX];
+	char text[CELL_MAX], name[CELL_MAX];
 	const char *key;
-	int width = 0;
+	int width = 0, len;
 	json_t *member;
 
 	if (indent > 2 * DEPTH_MAX)
@@ -107,17 +109,21 @@ void ctl_render(const json_t *v, int indent, FILE *out)
 		fprintf(out, "%*s%s\n", indent, "", json_is_array(v) ? "none" : text);
 		return;
 	}
-	json_object_foreach((json_t *)(size_t)v, key,
-			    member) if (!is_block(member) && (int)strlen(key) > width) width =
-		(int)strlen(key);
+	json_object_foreach((json_t *)(size_t)v, key, member)
+	{
+		len = (int)strlen(ctl_plain(key, name, sizeof(name)));
+		if (!is_block(member) && len > width)
+			width = len;
+	}
 	json_object_foreach((json_t *)(size_t)v, key, member) if (!is_block(member))
 	{
 		cell(member, text);
-		fprintf(out, "%*s%-*s  %s\n", indent, "", width, key, text);
+		fprintf(out, "%*s%-*s  %s\n", indent, "", width, ctl_plain(key, name, sizeof(name)),
+			text);
 	}
 	json_object_foreach((json_t *)(size_t)v, key, member) if (is_block(member))
 	{
-		fprintf(out, "%*s%s\n", indent, "", key);
+		fprintf(out, "%*s%s\n", indent, "", ctl_plain(key, name, sizeof(name)));
 		ctl_render(member, indent + 2, out);
 	}
 }

@@ -38,20 +38,30 @@ static void report(const struct ctl *c, const char *did, const char *file,
 		   const struct wm_snapshot_info *i)
 {
 	int64_t age = wm_clock_wall_s() - (int64_t)i->created_s;
+	char name[4 * PATH_MAX_];
 
-	if (c->json)
-		printf("{\"File\":\"%s\",\"Index\":%llu,\"Services\":%llu,\"Instances\":%llu,"
-		       "\"Checks\":%llu,\"Bytes\":%llu,\"Age\":%lld}\n",
-		       file, (unsigned long long)i->index, (unsigned long long)i->services,
-		       (unsigned long long)i->instances, (unsigned long long)i->checks,
-		       (unsigned long long)i->bytes, (long long)age);
-	else
+	ctl_plain(file, name, sizeof(name)); /* a name may hold anything, also what is no UTF-8 */
+
+	if (c->json) {
+		json_t *text = json_string(file); /* NULL: it is no UTF-8 */
+		json_t *o =
+			json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "File",
+				  text ? text : json_string(name), "Index", (json_int_t)i->index,
+				  "Services", (json_int_t)i->services, "Instances",
+				  (json_int_t)i->instances, "Checks", (json_int_t)i->checks,
+				  "Bytes", (json_int_t)i->bytes, "Age", (json_int_t)age);
+
+		json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+		putchar('\n');
+		json_decref(o);
+	} else {
 		printf("%s %s: %llu services, %llu instances, %llu checks, %llu octets, index "
 		       "%llu, "
 		       "%lld s old\n",
-		       did, file, (unsigned long long)i->services, (unsigned long long)i->instances,
+		       did, name, (unsigned long long)i->services, (unsigned long long)i->instances,
 		       (unsigned long long)i->checks, (unsigned long long)i->bytes,
 		       (unsigned long long)i->index, (long long)age);
+	}
 }
 
 static int complain(const char *what, const char *file, const char *why)
