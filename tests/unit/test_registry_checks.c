@@ -5,6 +5,7 @@
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/random.h"
+#include "userspace/registry/internal.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -264,4 +265,107 @@ Test(registry_checks, random_writes_on_a_store_that_fails, .fini = rm_dir)
 	cr_assert_gt(maintained, 50);
 	wm_registry_close(r);
 	wm_buf_done(&b);
+}
+
+/* A check with all headers that it may have, each as long as it may be: some 65 KiB of record. */
+static int put_large_check(struct wm_registry *r, unsigned n, struct answer *a)
+{
+	static char value[WM_CHECK_HEADER_MAX + 1];
+	static char names[WM_CHECK_HEADERS_MAX][WM_CHECK_HEADER_MAX + 1];
+	struct wm_pair headers[WM_CHECK_HEADERS_MAX];
+	struct wm_check_draft d = {.kind = WM_CHECK_HTTP,
+				   .target = "http://10.0.0.1/",
+				   .interval_ms = 10000,
+				   .headers = headers,
+				   .headers_count = WM_CHECK_HEADERS_MAX};
+	char id[32];
+	int err;
+
+	memset(value, 'v', sizeof(value) - 1);
+	for (unsigned k = 0; k < WM_CHECK_HEADERS_MAX; k++) {
+		memset(names[k], 'n', WM_CHECK_HEADER_MAX);
+		headers[k] = (struct wm_pair){names[k], value};
+	}
+	snprintf(id, sizeof(id), "large-%02u", n);
+	d.id = d.name = id;
+	*a = (struct answer){0};
+	err = wm_registry_check_register(r, "big", &d, answered, a, NULL);
+	if (!err)
+		wm_registry_flush(r);
+	return err ? err : a->code;
+}
+
+/* Outputs that grow after the registration: the write of another instance is none of their matter,
+ * and what was acknowledged is there after a restart. */
+Test(registry_checks, outputs_may_grow_to_their_bound, .fini = rm_dir)
+{
+	struct wm_registry_stats stats;
+	char output[WM_CHECK_OUTPUT_MAX + 1];
+	struct wm_registry *r;
+	const struct wm_instance *i;
+	struct answer a;
+	unsigned n = 0;
+
+	make_dir();
+	r = open_at(db);
+	cr_assert_eq(put(r, "big", "web", 80), 0);
+	while (n < WM_CHECKS_PER_INSTANCE && !put_large_check(r, n, &a))
+		n++;
+	cr_assert_eq(a.code, WM_E_LIMIT, "%u checks", n);
+	cr_assert(strstr(a.text, "too large to be stored: at most 2097152 octets"), "%s", a.text);
+	cr_assert_gt(n, 20);
+	memset(output, 'o', sizeof(output) - 1);
+	output[sizeof(output) - 1] = 0;
+	i = wm_registry_instance(r, "big");
+	cr_assert_eq(i->checks_count, n);
+	for (unsigned k = 0; k < n; k++)
+		cr_assert_eq(wm_registry_set_status(r, i->checks[k], WM_PASSING, output), 1);
+	cr_assert_eq(put(r, "other", "web", 81), 0);
+	cr_assert_eq(wm_registry_maintenance(r, "big", true, output, answered, &a, NULL),
+		     WM_E_LIMIT);
+	output[WM_CHECK_NOTES_MAX] = 0;
+	a = (struct answer){0};
+	cr_assert_eq(wm_registry_maintenance(r, "big", true, output, answered, &a, NULL), 0);
+	wm_registry_flush(r);
+	cr_assert_eq(a.code, 0, "%s", a.text);
+	wm_registry_stats(r, &stats);
+	cr_assert_eq(stats.failed_commits, 0);
+	cr_assert_eq(stats.rows_cut, 0);
+	wm_registry_close(r);
+	r = open_at(db);
+	i = wm_registry_instance(r, "big");
+	cr_assert_eq(i->checks_count, n + 1);
+	cr_assert_eq(strlen(wm_registry_check(r, "large-00")->output), WM_CHECK_OUTPUT_MAX);
+	cr_assert_eq(wm_registry_check(r, "large-00")->status, WM_PASSING);
+	wm_registry_close(r);
+}
+
+/* A row that does not fit, whyever, fails no commit: not another's, and its status is stored. */
+Test(registry_checks, a_row_too_large_is_its_own_matter, .fini = rm_dir)
+{
+	struct wm_check_draft ttl[2] = {beat("k", 10000, WM_CRITICAL),
+					beat("l", 10000, WM_CRITICAL)};
+	struct wm_instance_draft web = {
+		.id = "web", .name = "web", .checks = ttl, .checks_count = 2};
+	char output[WM_CHECK_OUTPUT_MAX + 1];
+	struct wm_registry_stats stats;
+	struct wm_registry *r;
+
+	make_dir();
+	r = open_at(db);
+	cr_assert_eq(put_draft(r, &web), 0);
+	memset(output, 'o', sizeof(output) - 1);
+	output[sizeof(output) - 1] = 0;
+	wm_registry_set_status(r, wm_registry_check(r, "k"), WM_PASSING, output);
+	wm_registry_set_status(r, wm_registry_check(r, "l"), WM_PASSING, output);
+	r->record.max = WM_CHECK_OUTPUT_MAX * 3 / 2;
+	cr_assert_eq(put(r, "other", "web", 81), 0);
+	wm_registry_stats(r, &stats);
+	cr_assert_eq(stats.failed_commits, 0);
+	cr_assert_eq(stats.rows_cut, 1);
+	wm_registry_close(r);
+	r = open_at(db);
+	cr_assert_eq(wm_registry_check(r, "k")->status, WM_PASSING);
+	cr_assert_str_empty(wm_registry_check(r, "k")->output);
+	wm_registry_close(r);
 }

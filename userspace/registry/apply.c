@@ -419,16 +419,23 @@ uint64_t wm_op_index(struct wm_registry *r, struct wm_op *op)
 /* Refused before anything goes into the transaction: a refused write leaves no trace in it. */
 static void judge_record(struct wm_registry *r, struct wm_op *op)
 {
+	bool adds = (op->kind == WM_OP_INSTANCE || op->kind == WM_OP_CHECK_PUT) && !op->restore;
 	int err;
 
 	if (!r->store || op->kind == WM_OP_REBIND)
 		return;
-	err = op->node ? wm_registry_encode_holder(r, op->in)
-		       : wm_record_put_instance(&r->record, op->in->row, op->in);
-	if (err)
+	err = wm_registry_encode(r, op->in, !adds);
+	/* what it becomes must fit as well: results that come later are refused to nobody */
+	if (!err && adds && r->record.len + wm_record_growth(op->in) > WM_RECORD_MAX)
+		err = WM_E_LIMIT;
+	if (err == -ENOMEM)
+		refuse_memory(op);
+	else if (err)
 		wm_op_refuse(op, err,
-			     op->node ? "The checks of the node are too large to be stored"
-				      : "The registration is too large to be stored");
+			     "%s too large to be stored: at most %u octets with full outputs of "
+			     "all checks",
+			     op->node ? "The checks of the node are" : "The registration is",
+			     WM_RECORD_MAX);
 	op->encoded = !err && !op->group;
 }
 

@@ -4,6 +4,7 @@
  * check. */
 #include "internal.h"
 #include "userspace/base/err.h"
+#include "userspace/base/log.h"
 #include "userspace/base/map.h"
 #include "validate.h"
 
@@ -163,12 +164,36 @@ int wm_registry_encode_holder(struct wm_registry *r, const struct wm_instance *h
 				  : wm_record_put_catalog_node(&r->record, holder->node);
 }
 
+static int encode(struct wm_registry *r, const struct wm_instance *i)
+{
+	return i == i->node->holder ? wm_registry_encode_holder(r, i)
+				    : wm_record_put_instance(&r->record, i->row, i);
+}
+
+int wm_registry_encode(struct wm_registry *r, const struct wm_instance *i, bool cut)
+{
+	char *outputs[WM_RECORD_CHECKS], none[1] = "";
+	int err = encode(r, i);
+
+	if (err != WM_E_LIMIT || !cut || i->checks_count > WM_RECORD_CHECKS)
+		return err;
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		outputs[n] = i->checks[n]->output;
+		i->checks[n]->output = none;
+	}
+	err = encode(r, i);
+	for (unsigned n = 0; n < i->checks_count; n++)
+		i->checks[n]->output = outputs[n];
+	r->stats.rows_cut++;
+	wm_warn("registry.too_large", "node=%s id=%s text=%s", wm_log_q(i->node->name),
+		wm_log_q(i->id), wm_log_q("stored without the outputs of its checks"));
+	return err;
+}
+
 int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e)
 {
-	bool node = i == i->node->holder;
-	uint64_t row = node ? i->node->row : i->row;
-	int err =
-		node ? wm_registry_encode_holder(r, i) : wm_record_put_instance(&r->record, row, i);
+	uint64_t row = i == i->node->holder ? i->node->row : i->row;
+	int err = wm_registry_encode(r, i, true);
 
 	if (err == -ENOMEM)
 		return wm_err_set(e, err, "Not stored: out of memory; nothing was changed");

@@ -236,6 +236,10 @@ void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t
  * it for every instance on it. Cost O(instances of the node). */
 void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t index,
 			      struct wm_check *c);
+/** Record of an instance, or of a holder, into the scratch. @p cut: one that is too large, as an
+ *  older agent may have stored it, goes without outputs, counted and logged.
+ *  @return 0, -ENOMEM, WM_E_LIMIT. */
+int wm_registry_encode(struct wm_registry *r, const struct wm_instance *i, bool cut);
 /** Write an instance, or the holder, into the open transaction. @return 0, WM_E_LIMIT (too large
  * for a record, nothing was written), or why the store failed, then @p e is filled. */
 int wm_registry_put_instance(struct wm_registry *r, const struct wm_instance *i, struct wm_err *e);

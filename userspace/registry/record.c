@@ -163,6 +163,25 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 		put_check(b, i->checks[n]);
 }
 
+/* Octets of a maintenance check: its texts, and what any check has. */
+#define MAINTENANCE_MAX                                                                            \
+	(WM_CHECK_ID_MAX + WM_CHECK_NAME_MAX + WM_CHECK_NOTES_MAX + WM_CHECK_OUTPUT_MAX + 256)
+#define NUMBERS_GROWTH 64 /* octets: LEB128 of the few numbers that change, ten each */
+
+size_t wm_record_growth(const struct wm_instance *i)
+{
+	size_t n = NUMBERS_GROWTH + MAINTENANCE_MAX;
+
+	for (unsigned k = 0; k < i->checks_count; k++) {
+		const struct wm_check *c = i->checks[k];
+
+		if (c->kind == WM_CHECK_MAINTENANCE)
+			n -= MAINTENANCE_MAX;
+		n += NUMBERS_GROWTH + WM_CHECK_OUTPUT_MAX - strlen(c->output);
+	}
+	return n;
+}
+
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
 {
 	begin(b, i->catalog ? WM_RECORD_CATALOG_INSTANCE : WM_RECORD_INSTANCE);

