@@ -5,6 +5,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/net/http_internal.h"
 #include "userspace/net/http_server.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -362,6 +364,29 @@ Test(http_server, sizes_are_bounded)
 	cr_assert_eq(ask_once(request), 400);
 	cr_assert(strstr(got, "at most 64 parameters"));
 	cr_assert_eq(handled, 1);
+}
+
+/* A request octet by octet: each is looked at once for the end of the headers, with the two before
+ * it, and those of the body are not looked at. */
+Test(http_server, small_segments_are_looked_at_once)
+{
+	static const char head[] = "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 900\r\n\r\n";
+	int fd;
+
+	start();
+	fd = dial();
+	cr_assert_eq(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
+	for (size_t n = 0; n < sizeof(head) - 1 + 900; n++) {
+		char one[2] = {n < sizeof(head) - 1 ? head[n] : 'x', 0};
+
+		say(fd, one);
+		wm_loop_turn(loop, 10);
+	}
+	while (!whole(fd))
+		wm_loop_turn(loop, 10);
+	cr_assert_eq(strlen(body_seen), 900);
+	cr_assert_leq(server->searched, 3 * sizeof(head));
+	close(fd);
 }
 
 /* evhttp refuses what is more than twice the limit before we see a request, with a page of HTML. */

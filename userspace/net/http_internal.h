@@ -87,7 +87,8 @@ struct wm_http_server {
 	struct wm_http_conns fresh; /* evhttp has not told them their socket yet */
 	struct wm_http_conns conns;
 	unsigned count;
-	uint64_t memory; /* octets of requests that are received, and of answers that are sent */
+	uint64_t searched; /* octets looked through for the end of headers: linear in what comes */
+	uint64_t memory;   /* octets of requests that are received, and of answers that are sent */
 	struct wm_map *by_bev; /* connection of a bufferevent */
 	struct wm_map *peers;
 	struct event *admit;  /* looks at `fresh` in the same turn */

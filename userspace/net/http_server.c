@@ -96,15 +96,21 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
 }
 
 /* Does the empty line behind the headers stand in @p b, and within what evhttp takes? It takes out
- * line by line. Only to tell, when it refuses a size, what was too large. */
-static bool headers_end(const struct wm_http_conn *c, struct evbuffer *b)
+ * line by line. Only to tell, when it refuses a size, what was too large. What came before the last
+ * @p fresh octets was looked through when it came: else a client that sends its request in small
+ * pieces had all of it looked through at each. */
+static bool headers_end(struct wm_http_conn *c, struct evbuffer *b, size_t fresh)
 {
-	size_t before = c->received - evbuffer_get_length(b); /* octets that it has taken out */
+	size_t length = evbuffer_get_length(b), before = c->received - length; /* taken out */
 	size_t room = 2 * c->server->lim.headers_max;
-	struct evbuffer_ptr crlf = evbuffer_search(b, "\n\r\n", 3, NULL);
-	struct evbuffer_ptr lf = evbuffer_search(b, "\n\n", 2, NULL);
+	size_t seen = length > fresh + 2 ? length - fresh - 2 : 0; /* the end may lie across */
+	struct evbuffer_ptr from, crlf, lf;
 	char first[2] = "";
 
+	evbuffer_ptr_set(b, &from, seen, EVBUFFER_PTR_SET);
+	crlf = evbuffer_search(b, "\n\r\n", 3, &from);
+	lf = evbuffer_search(b, "\n\n", 2, &from);
+	c->server->searched += length - seen;
 	evbuffer_copyout(b, first, sizeof(first));
 	if (first[0] == '\n' || (first[0] == '\r' && first[1] == '\n'))
 		return before <= room;
@@ -116,10 +122,12 @@ static bool headers_end(const struct wm_http_conn *c, struct evbuffer *b)
 static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct wm_http_conn *c = arg;
+	size_t fresh = info->n_added;
 
 	if (!info->n_added)
 		return;
 	if (c->phase == WM_HTTP_IDLE) {
+		fresh = evbuffer_get_length(b); /* some may have come behind the request before */
 		c->phase = WM_HTTP_RECEIVING;
 		c->headed = false;
 		c->received = evbuffer_get_length(b) - info->n_added;
@@ -129,7 +137,8 @@ static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, vo
 	c->received += info->n_added;
 	if (c->phase != WM_HTTP_RECEIVING)
 		return;
-	c->headed |= headers_end(c, b);
+	if (!c->headed)
+		c->headed = headers_end(c, b, fresh);
 	wm_http_hold(c, c->received);
 	if (c->received <= WM_HTTP_SMALL || c->server->memory <= c->server->lim.memory_max)
 		return;
