@@ -387,6 +387,7 @@ Test(agent, metrics_in_the_shape_of_consul)
 	cr_assert_eq(value_of(v, "Gauges", "waymark.health.checks"), 1);
 	writes = value_of(v, "Counters", "waymark.api.writes");
 	cr_assert_gt(value_of(v, "Counters", "waymark.registry.commits"), 0);
+	cr_assert_gt(value_of(v, "Samples", "waymark.loop.turn_seconds"), 0);
 	json_decref(v);
 	web("w2", 2);
 	v = answer("/v1/agent/metrics", 200);
@@ -408,6 +409,10 @@ Test(agent, metrics_for_prometheus)
 				   "waymark_registry_instances 1\n"));
 	cr_assert(strstr(one.body, "\n# TYPE waymark_api_writes_total counter\n"
 				   "waymark_api_writes_total 1\n"));
+	cr_assert(strstr(one.body, "\n# TYPE waymark_loop_turn_seconds histogram\n"
+				   "waymark_loop_turn_seconds_bucket{le=\"0.001\"} "));
+	cr_assert(strstr(one.body, "\nwaymark_loop_turn_seconds_bucket{le=\"+Inf\"} "));
+	*strstr(one.body, "# HELP waymark_loop_turn_seconds") = 0; /* the last one */
 	for (char *l = strtok_r(one.body, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
 		size_t name = strspn(l, "abcdefghijklmnopqrstuvwxyz0123456789_");
 		char needle[128];

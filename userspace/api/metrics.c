@@ -18,7 +18,7 @@
 #define X(sym, name, text) +1
 enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #undef X
-#define OWN_MAX 54 /* metrics that no table of counters has */
+#define OWN_MAX 80 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
 	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
 	 WM_DRAIN_COUNTER_COUNT + OWN_MAX)
@@ -136,6 +136,14 @@ static void collect_index(struct metrics *m, const struct wm_index *x)
 	COUNTER("metadata_cache_misses", s.cache_misses, "filters that had to be run");
 }
 
+static void collect_loop(struct metrics *m, const struct wm_loop_stats *s)
+{
+	GAUGE("loop_turn_max_us", s->max_ns / 1000,
+	      "microseconds of processor of the longest turn");
+	COUNTER("loop_turns_cut", s->cut, "turns that were ended to let others have theirs");
+	COUNTER("loop_put_off", s->put_off, "times that work went on in the next turn");
+}
+
 static void collect(struct metrics *m, const struct wm_api *a)
 {
 #define X(sym, name, text) {#name, text},
@@ -147,6 +155,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 
 	m->count = 0;
 	GAUGE("agent_uptime_seconds", (wm_clock_ms() - a->start_ms) / 1000, "since the start");
+	collect_loop(m, wm_loop_stats(a->d.loop));
 	collect_registry(m, a->d.registry);
 	if (a->d.health)
 		collect_health(m, a->d.health);
@@ -220,6 +229,40 @@ static void put_counters(struct wm_json *j, const struct metrics *m)
 	wm_json_close(j, ']');
 }
 
+static void put_seconds(struct wm_json *j, const char *key, uint64_t ns)
+{
+	wm_json_key(j, key);
+	wm_json_double(j, (double)ns / WM_NS_PER_S);
+}
+
+static uint64_t count_turns(const struct wm_loop_stats *s)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i <= WM_LOOP_TURN_BUCKETS; i++)
+		count += s->turns[i];
+	return count;
+}
+
+static void put_samples(struct wm_json *j, const struct wm_loop_stats *s)
+{
+	uint64_t count = count_turns(s);
+
+	wm_json_kopen(j, "Samples", '[');
+	wm_json_open(j, '{');
+	put_name(j, "loop_turn_seconds");
+	wm_json_ku(j, "Count", count);
+	wm_json_ku(j, "Rate", 0);
+	put_seconds(j, "Sum", s->sum_ns);
+	put_seconds(j, "Min", s->min_ns);
+	put_seconds(j, "Max", s->max_ns);
+	put_seconds(j, "Mean", count ? s->sum_ns / count : 0);
+	wm_json_ku(j, "Stddev", 0);
+	wm_json_kempty(j, "Labels", '{');
+	wm_json_close(j, '}');
+	wm_json_close(j, ']');
+}
+
 static void answer_json(struct wm_call *c, const struct metrics *m)
 {
 	time_t now = time(NULL);
@@ -235,9 +278,26 @@ static void answer_json(struct wm_call *c, const struct metrics *m)
 	put_gauges(&j, m);
 	wm_json_kempty(&j, "Points", '[');
 	put_counters(&j, m);
-	wm_json_kempty(&j, "Samples", '[');
+	put_samples(&j, wm_loop_stats(c->api->d.loop));
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
+}
+
+static void put_turns(struct wm_buf *b, const struct wm_loop_stats *s)
+{
+	uint64_t count = 0;
+
+	wm_buf_puts(b, "# HELP waymark_loop_turn_seconds processor time of a turn of the loop\n"
+		       "# TYPE waymark_loop_turn_seconds histogram\n");
+	for (unsigned i = 0; i < WM_LOOP_TURN_BUCKETS; i++) {
+		count += s->turns[i];
+		wm_buf_printf(b, "waymark_loop_turn_seconds_bucket{le=\"%.3f\"} %" PRIu64 "\n",
+			      wm_loop_turn_bounds_ms[i] / 1000.0, count);
+	}
+	count = count_turns(s);
+	wm_buf_printf(b, "waymark_loop_turn_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", count);
+	wm_buf_printf(b, "waymark_loop_turn_seconds_sum %.9f\n", (double)s->sum_ns / WM_NS_PER_S);
+	wm_buf_printf(b, "waymark_loop_turn_seconds_count %" PRIu64 "\n", count);
 }
 
 /* The texts are ours: none has a line end or a backslash to escape. */
@@ -257,6 +317,7 @@ static void answer_prometheus(struct wm_call *c, const struct metrics *m)
 			x->name, end, x->text, x->name, end, x->gauge ? "gauge" : "counter",
 			x->name, end, x->value);
 	}
+	put_turns(j.b, wm_loop_stats(c->api->d.loop));
 	wm_answer_typed(c, "text/plain; version=0.0.4; charset=utf-8", j.b);
 }
 

@@ -17,6 +17,14 @@ uint64_t wm_clock_ms(void)
 	return wm_clock_ns() / WM_NS_PER_MS;
 }
 
+uint64_t wm_clock_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * WM_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 int64_t wm_clock_wall_s(void)
 {
 	return (int64_t)time(NULL);

@@ -10,6 +10,9 @@
 uint64_t wm_clock_ns(void);
 /** Milliseconds of the same clock. */
 uint64_t wm_clock_ms(void);
+/** Nanoseconds of processor that the calling thread has used: what a turn of the loop costs,
+ * whoever else has the machine. A system call, some 200 ns. */
+uint64_t wm_clock_cpu_ns(void);
 /** Seconds since 1970, for people and SOA serials only; never for timers. */
 int64_t wm_clock_wall_s(void);
 /** Milliseconds since 1970, for deadlines that are stored and outlive the machine's boot: a timer

@@ -333,7 +333,9 @@ void wm_http_on_request(struct evhttp_request *ev, void *server)
 	if (refused(r))
 		return;
 	s->counters[WM_HTTP_REQUESTS]++;
+	wm_loop_tired(s->loop); /* the turn counts from here, if from nowhere before */
 	s->fn(s->arg, r);
+	wm_loop_breathe(s->loop);
 }
 
 /* --- reading ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loop.h"
 
+#include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 
 #include <errno.h>
@@ -24,13 +25,20 @@ struct signal_watch {
 
 struct wm_loop {
 	struct event_base *base;
-	struct event *wake; /* bounds the wait of wm_loop_turn() */
+	struct event *wake;  /* bounds the wait of wm_loop_turn() */
+	struct event *again; /* active: the next turn waits for nothing */
 	struct hook hooks[HOOKS_MAX];
 	unsigned hooks_count;
 	struct signal_watch signals[SIGNALS_MAX];
 	unsigned signals_count;
 	bool stop;
+	uint64_t asked_ns; /* when somebody first asked how long this turn takes; 0: nobody yet */
+	uint64_t cpu_ns;   /* of the thread, at the end of the last turn */
+	struct wm_loop_stats stats;
 };
+
+const unsigned wm_loop_turn_bounds_ms[WM_LOOP_TURN_BUCKETS] = {1,  2,	5,   10,  20,
+							       50, 100, 200, 500, 1000};
 
 struct wm_timer {
 	struct event *ev;
@@ -65,11 +73,14 @@ struct wm_loop *wm_loop_new(void)
 		event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 		l->base = event_base_new_with_config(cfg);
 	}
-	if (l && l->base)
+	if (l && l->base) {
 		l->wake = evtimer_new(l->base, on_wake, NULL);
+		l->again = evtimer_new(l->base, on_wake, NULL);
+		l->cpu_ns = wm_clock_cpu_ns();
+	}
 	if (cfg)
 		event_config_free(cfg);
-	if (!l || !l->wake) {
+	if (!l || !l->wake || !l->again) {
 		wm_loop_free(l);
 		return NULL;
 	}
@@ -84,6 +95,8 @@ void wm_loop_free(struct wm_loop *l)
 		event_free(l->signals[i].ev);
 	if (l->wake)
 		event_free(l->wake);
+	if (l->again)
+		event_free(l->again);
 	if (l->base)
 		event_base_free(l->base);
 	free(l);
@@ -103,13 +116,59 @@ static void run_hooks(struct wm_loop *l)
 			wm_warn("loop.rounds", "rounds=%u text=%s", round,
 				wm_log_q("turn-end hooks keep making work for each other"));
 			/* the rest is done after the next wait, which must not be long */
-			event_active(l->wake, EV_TIMEOUT, 0);
+			event_active(l->again, EV_TIMEOUT, 0);
 			return;
 		}
 		worked = false;
 		for (unsigned i = 0; i < l->hooks_count; i++)
 			worked |= l->hooks[i].fn(l->hooks[i].arg);
 	}
+}
+
+bool wm_loop_tired(struct wm_loop *l)
+{
+	uint64_t now = wm_clock_ns();
+
+	if (!l->asked_ns)
+		l->asked_ns = now;
+	return now - l->asked_ns >= WM_LOOP_TURN_MS * WM_NS_PER_MS;
+}
+
+void wm_loop_breathe(struct wm_loop *l)
+{
+	if (!wm_loop_tired(l))
+		return;
+	l->stats.cut++;
+	event_base_loopbreak(l->base); /* what is active stays so */
+}
+
+void wm_loop_again(struct wm_loop *l)
+{
+	l->stats.put_off++;
+	event_active(l->again, EV_TIMEOUT, 0);
+}
+
+const struct wm_loop_stats *wm_loop_stats(const struct wm_loop *l)
+{
+	return &l->stats;
+}
+
+/* Processor time: what it waited for the disk or for other processes is not the turn's fault. */
+static void count_turn(struct wm_loop *l)
+{
+	uint64_t now = wm_clock_cpu_ns(), took = now - l->cpu_ns;
+	unsigned i = 0;
+
+	l->cpu_ns = now;
+	l->asked_ns = 0;
+	while (i < WM_LOOP_TURN_BUCKETS && took > wm_loop_turn_bounds_ms[i] * WM_NS_PER_MS)
+		i++;
+	l->stats.turns[i]++;
+	l->stats.sum_ns += took;
+	if (!l->stats.min_ns || took < l->stats.min_ns)
+		l->stats.min_ns = took;
+	if (took > l->stats.max_ns)
+		l->stats.max_ns = took;
 }
 
 int wm_loop_turn(struct wm_loop *l, int wait_ms)
@@ -125,6 +184,7 @@ int wm_loop_turn(struct wm_loop *l, int wait_ms)
 	if (rc < 0)
 		return -EIO;
 	run_hooks(l);
+	count_turn(l);
 	return 0;
 }
 
@@ -134,6 +194,7 @@ int wm_loop_run(struct wm_loop *l)
 
 	l->stop = false;
 	run_hooks(l); /* what was submitted before the loop ran */
+	l->cpu_ns = wm_clock_cpu_ns();
 	while (!l->stop && !err)
 		err = wm_loop_turn(l, -1);
 	return err;

@@ -35,6 +35,29 @@ int wm_loop_on_turn_end(struct wm_loop *l, int order, bool (*fn)(void *arg), voi
 #define WM_HOOK_COMPILE	 20 /* turn dirty services into tables and maps */
 #define WM_HOOK_ANSWER	 30 /* answers that waited for the above */
 
+/* --- how long turns are. Work that may be long asks whether the turn's share is used up, and goes
+ * on in the next one. */
+#define WM_LOOP_TURN_MS 10 /* milliseconds of a turn, after which what can wait waits */
+/** Has this turn taken WM_LOOP_TURN_MS, counted from the first question in it? Some 30 ns. */
+bool wm_loop_tired(struct wm_loop *l);
+/** End the turn if it is tired: what else is ready has its turn after the hooks, so that answers
+ *  that are ready leave. For callbacks that many clients may cause at once. */
+void wm_loop_breathe(struct wm_loop *l);
+/** For turn-end hooks: work was put off, let a turn follow at once, and count that. */
+void wm_loop_again(struct wm_loop *l);
+
+#define WM_LOOP_TURN_BUCKETS 10
+/** Upper bounds of the histogram, in milliseconds of processor; a last bucket is without bound. */
+extern const unsigned wm_loop_turn_bounds_ms[WM_LOOP_TURN_BUCKETS];
+struct wm_loop_stats {
+	uint64_t turns[WM_LOOP_TURN_BUCKETS + 1]; /* by the processor time they took */
+	uint64_t sum_ns, min_ns, max_ns;	  /* of all; of the shortest and longest one */
+	uint64_t put_off;			  /* wm_loop_again(): work that was cut */
+	uint64_t cut;				  /* wm_loop_breathe(): turns that were cut */
+};
+/** Borrowed; for the life of the loop. */
+const struct wm_loop_stats *wm_loop_stats(const struct wm_loop *l);
+
 /** One-shot timer, idle until armed. @p fn may re-arm or free it. */
 struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *arg);
 /** Fire once after @p ms; arming again moves it. Cost O(log timers). */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net */
+/* How long turns are, and that a tired one lets others go first. */
+#include "userspace/base/clock.h"
+#include "userspace/net/loop.h"
+
+#include <criterion/criterion.h>
+
+#define BURST 10 /* callbacks that are ready at once */
+
+static struct wm_loop *loop;
+static unsigned ran, hooks, ran_at_hook[BURST + 1];
+
+static void setup(void)
+{
+	loop = wm_loop_new();
+	cr_assert(loop);
+	ran = hooks = 0;
+}
+
+static void teardown(void)
+{
+	wm_loop_free(loop);
+}
+
+TestSuite(loop, .init = setup, .fini = teardown, .timeout = 60);
+
+/* A callback that takes 4 ms of processor. */
+static void on_timer(void *arg)
+{
+	uint64_t end = wm_clock_cpu_ns() + 4 * WM_NS_PER_MS;
+
+	(void)arg;
+	wm_loop_tired(loop);
+	while (wm_clock_cpu_ns() < end)
+		;
+	ran++;
+	wm_loop_breathe(loop);
+}
+
+static bool on_end(void *arg)
+{
+	(void)arg;
+	ran_at_hook[hooks++] = ran;
+	return false;
+}
+
+/* Ten callbacks of 4 ms are ready: no turn takes more than three of them, each begins where the one
+ * before it ended, and the hooks ran between. */
+Test(loop, a_tired_turn_ends)
+{
+	const struct wm_loop_stats *s = wm_loop_stats(loop);
+	struct wm_timer *timers[BURST];
+	uint64_t long_ones = 0;
+
+	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_ANSWER, on_end, NULL), 0);
+	for (int i = 0; i < BURST; i++) {
+		timers[i] = wm_timer_new(loop, on_timer, NULL);
+		cr_assert_eq(wm_timer_arm(timers[i], 0), 0);
+	}
+	for (int turn = 0; ran < BURST; turn++) {
+		cr_assert_lt(turn, BURST);
+		wm_loop_turn(loop, 1000);
+	}
+	cr_assert_geq(hooks, 4);
+	for (unsigned i = 0, before = 0; i < hooks; before = ran_at_hook[i++])
+		cr_assert_leq(ran_at_hook[i] - before, 3);
+	cr_assert_geq(s->cut, 3);
+	cr_assert_geq(s->sum_ns, BURST * 4 * WM_NS_PER_MS);
+	cr_assert_geq(s->max_ns, 4 * WM_NS_PER_MS);
+	for (unsigned b = 2; b <= WM_LOOP_TURN_BUCKETS; b++) /* above 2 ms */
+		long_ones += s->turns[b];
+	cr_assert_eq(long_ones, hooks);
+	for (int i = 0; i < BURST; i++)
+		wm_timer_free(timers[i]);
+}
+
+static unsigned left;
+
+static bool on_end_with_work(void *arg)
+{
+	(void)arg;
+	if (left && --left)
+		wm_loop_again(loop);
+	return false;
+}
+
+/* Work that was put off needs nobody to wake the loop. */
+Test(loop, what_is_put_off_has_a_turn_at_once)
+{
+	uint64_t began = wm_clock_ms();
+
+	left = 100;
+	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_ANSWER, on_end_with_work, NULL), 0);
+	wm_loop_turn(loop, 0);
+	for (unsigned n = left; left; n--) {
+		cr_assert_eq(left, n);
+		wm_loop_turn(loop, 30000);
+	}
+	cr_assert_lt(wm_clock_ms() - began, 30000, "a turn waited");
+	cr_assert_eq(wm_loop_stats(loop)->put_off, 99);
+}
