@@ -49,13 +49,15 @@ static void teardown(void)
 }
 TestSuite(resolution, .init = setup, .fini = teardown, .timeout = 60);
 
+static const char *address = "10.0.0.9";
+
 static void put(const char *id, unsigned port, enum wm_status status, unsigned warning_weight)
 {
 	struct wm_check_draft check = {
 		.kind = WM_CHECK_TTL, .ttl_ms = 60000, .status = status, .has_status = true};
 	struct wm_instance_draft d = {.id = id,
 				      .name = "web",
-				      .address = "10.0.0.9",
+				      .address = address,
 				      .port = port,
 				      .weight_passing = 10,
 				      .weight_warning = warning_weight,
@@ -138,6 +140,29 @@ Test(resolution, a_warning_moves_the_weight)
 	wm_registry_set_status(registry, c, WM_PASSING, NULL);
 	turn();
 	cr_assert_eq(table().count, 2);
+}
+
+/* Nothing that connect() could write: it is in no slot, and never up, whatever its checks say. */
+Test(resolution, a_host_name_is_never_up)
+{
+	struct wm_check *c;
+
+	address = "db.example.com";
+	put("a", 80, WM_PASSING, 1);
+	address = "10.0.0.9";
+	put("b", 81, WM_PASSING, 1);
+	turn();
+	cr_assert_eq(table().count, 1);
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_DOWN);
+	c = wm_registry_check(registry, "service:a");
+	wm_registry_set_status(registry, c, WM_WARNING, NULL);
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_DOWN);
+	turn();
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_DOWN);
+	put("a", 80, WM_PASSING, 1); /* and with an address it is one as others */
+	turn();
+	cr_assert_eq(table().count, 2);
+	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_UP);
 }
 
 Test(resolution, metadata_alone_compiles_nothing)

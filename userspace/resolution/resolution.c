@@ -7,6 +7,7 @@
 #include "userspace/base/log.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -74,8 +75,16 @@ static void mark(struct wm_resolution *x, struct wm_service *s)
 }
 
 /* --- wishes ----------------------------------------------------------------------------------- */
+/* One whose address is a host name has none that connect() could write: it is DNS's alone. */
+static bool has_ip(const struct wm_instance *i)
+{
+	return i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
+}
+
 static uint32_t state_of(const struct wm_instance *i)
 {
+	if (!has_ip(i))
+		return WM_STATE_DOWN;
 	if (i->lifecycle == WM_LIFE_STOPPING)
 		return WM_STATE_DRAIN;
 	return wm_instance_usable(i) ? WM_STATE_UP : WM_STATE_DOWN;
@@ -84,6 +93,8 @@ static uint32_t state_of(const struct wm_instance *i)
 /* A critical instance keeps its weight, so that going down and up moves nothing but its state. */
 static uint32_t weight_of(const struct wm_instance *i)
 {
+	if (!has_ip(i))
+		return 0;
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 }
 

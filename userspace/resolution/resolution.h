@@ -3,8 +3,8 @@
  * dirty, compiles them at the end of the turn (WM_HOOK_COMPILE, after the commit); a status change
  * stores the backend's state word at once, before anything else. Status to state: passing and
  * warning take connections (warning with its own weight), critical does not; of the lifecycle only
- * running does, and stopping is WM_STATE_DRAIN. Threading: loop thread
- * only. */
+ * running does, and stopping is WM_STATE_DRAIN. An instance whose address is a host name is down.
+ * Threading: loop thread only. */
 #pragma once
 #include "tables.h"
 #include "userspace/net/loop.h"
