@@ -55,8 +55,8 @@ struct wm_name {
 	__u8 kind; /* WM_NAME_* */
 	__u8 len;  /* octets of name, root label included */
 	__u16 pad;
-	__be32 vip4_be;	   /* WM_NAME_VIRTUAL: 0 if none */
-	__be32 vip6_be[4]; /* WM_NAME_VIRTUAL: :: if none */
+	__be32 vip4_be;	   /* WM_NAME_VIRTUAL: 0 while no endpoint has IPv4 */
+	__be32 vip6_be[4]; /* WM_NAME_VIRTUAL: :: while no endpoint has IPv6 */
 	__u32 pad2;
 	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
 };

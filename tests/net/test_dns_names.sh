@@ -24,4 +24,12 @@ s.sendto(dns.message.make_query("web.service.mesh.internal", "A").to_wire(), ("1
 print(s.recv(512).decode(errors="replace"))')"
 matches "nobody's port" "no servers could be reached|connection refused" "$(at 127.0.0.2 8600)"
 check "neither was answered" 2 $(($(counter dns_answered) - before))
+
+# --- a virtual name has addresses of the families that its endpoints have
+check "A" "$(vip4 web)" "$(ask web.virtual.mesh.internal)"
+check "no AAAA" "NOERROR:" "$(status_of web.virtual.mesh.internal AAAA):$(ask web.virtual.mesh.internal AAAA)"
+check "register" 200 "$(register web-2 web fd00::2 80)"
+check "AAAA with an IPv6 endpoint" "$(vip6 web)" "$(ask web.virtual.mesh.internal AAAA)"
+check "deregister" 200 "$(code -X PUT $API/v1/agent/service/deregister/web-2)"
+check "and without again" "NOERROR:" "$(status_of web.virtual.mesh.internal AAAA):$(ask web.virtual.mesh.internal AAAA)"
 done_testing

@@ -14,6 +14,7 @@ ip addr add fd99::1/128 dev lo nodad
 start_agent --set dns.addresses=10.99.0.1,fd99::1,127.0.0.1 --set kernel.veth_devices=wmhost
 matches "a device that is not there is named" 'name=dns_veth where=wmhost .*no such device' "$(cat "$TMP/agent.log")"
 register a web 10.99.0.1 8081 >/dev/null
+register six six fd99::1 8081 >/dev/null
 backend web-1 10.99.0.1 8081
 
 ip link add wmhost type veth peer name wmpod
@@ -32,7 +33,7 @@ before=$(counter dns_answered)
 check "IPv4" 10.99.0.1 "$(pod_ask @10.99.0.1 web.service.mesh.internal)"
 check "IPv6" 10.99.0.1 "$(pod_ask @fd99::1 web.service.mesh.internal)"
 check "the virtual name" "$(vip4 web)" "$(pod_ask @10.99.0.1 web.virtual.mesh.internal)"
-check "the virtual name, AAAA over IPv6" "$(vip6 web)" "$(pod_ask @fd99::1 web.virtual.mesh.internal AAAA)"
+check "the virtual name, AAAA over IPv6" "$(vip6 six)" "$(pod_ask @fd99::1 six.virtual.mesh.internal AAAA)"
 check "answered on the veth" 4 $(($(counter dns_answered) - before))
 check "userspace answers the rest" 1 "$(pod_ask @10.99.0.1 web.service.mesh.internal SRV | wc -l)"
 check "and TCP" 10.99.0.1 "$(pod_ask @10.99.0.1 +tcp web.service.mesh.internal)"

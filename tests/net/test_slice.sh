@@ -18,13 +18,16 @@ none() { [ "$(passing)" = 0 ]; }
 until_ok 20 three || fail "three instances pass: $(passing)"
 V4=$(vip4 web) V6=$(vip6 web)
 
+check "register six" 200 "$(register six six fd00::6 80)"
+V66=$(vip6 six)
+
 # --- DNS: by the kernel, and by userspace for the rest
 before=$(counter dns_answered)
 check "A" "127.1.0.1 127.1.0.2 127.1.0.3" "$(ask web.service.mesh.internal | sort | xargs)"
 check "A, any case" 3 "$(ask WEB.Service.MESH.internal | wc -l)"
 check "A under the second domain" 3 "$(ask web.service.consul | wc -l)"
 check "A of the virtual name" "$V4" "$(ask web.virtual.mesh.internal)"
-check "AAAA of the virtual name" "$V6" "$(ask web.virtual.mesh.internal AAAA)"
+check "AAAA of the virtual name" "$V66" "$(ask six.virtual.mesh.internal AAAA)"
 check "answered in the kernel" 5 $(($(counter dns_answered) - before))
 check "the TTL" 2 "$(dig +noall +answer @127.0.0.1 -p 8600 web.virtual.mesh.internal | awk '{print $2}')"
 check "A over TCP" 3 "$(ask +tcp web.service.mesh.internal | wc -l)"
@@ -32,6 +35,8 @@ check "SRV" 3 "$(ask web.service.mesh.internal SRV | wc -l)"
 check "NXDOMAIN" NXDOMAIN "$(status_of none.service.mesh.internal)"
 check "NODATA" NOERROR "$(status_of web.service.mesh.internal AAAA)"
 check "REFUSED" REFUSED "$(status_of example.org)"
+check "no AAAA of the virtual name while no endpoint has IPv6" "" "$(ask +tcp web.virtual.mesh.internal AAAA)"
+check "deregister six" 200 "$(code -X PUT "$API/v1/agent/service/deregister/six")"
 check "still in the kernel's counters" 6 $(($(counter dns_answered) - before))
 # a message that is no question: an error, not silence
 check "FORMERR" 1 "$(/usr/bin/python3 -c '

@@ -101,19 +101,41 @@ Test(respond, an_answer_that_is_cut_says_so)
 	cr_assert_not(answer.flags & 0x0200);
 }
 
+/* Of the families that the endpoints have: a datagram socket of the other could not be steered. */
+static void virtual_of(const char *service, bool has4, bool has6)
+{
+	const struct wm_service *s = wm_registry_service(registry, service);
+	char text[64], name[64];
+
+	snprintf(name, sizeof(name), "%s.virtual.mesh.internal", service);
+	ask(name, A);
+	inet_ntop(AF_INET, &s->vip4, text, sizeof(text));
+	cr_assert_eq(have(1, text), has4, "%s", name);
+	if (!has4)
+		negative(0);
+	ask(name, AAAA);
+	inet_ntop(AF_INET6, &s->vip6, text, sizeof(text));
+	cr_assert_eq(have(1, text), has6, "%s", name);
+	if (!has6)
+		negative(0);
+}
+
 Test(respond, virtual_addresses)
 {
-	const struct wm_service *s;
-	char text[64];
-
 	add("web", "a", "10.1.0.1", 80, NULL, WM_CRITICAL);
-	s = wm_registry_service(registry, "web");
-	ask("web.virtual.mesh.internal", A);
-	inet_ntop(AF_INET, &s->vip4, text, sizeof(text));
-	cr_assert_eq(have(1, text), 1, "the address holds whatever the health");
-	ask("web.virtual.mesh.internal", AAAA);
-	inet_ntop(AF_INET6, &s->vip6, text, sizeof(text));
-	cr_assert_eq(have(1, text), 1);
+	virtual_of("web", true, false); /* whatever the health */
+	add("web", "b", "fd00::4", 80, NULL, WM_CRITICAL);
+	virtual_of("web", true, true);
+	add("six", "c", "fd00::5", 80, NULL, WM_PASSING);
+	virtual_of("six", false, true);
+	add("named", "d", "db.example.com", 80, NULL, WM_PASSING);
+	virtual_of("named", false, false);
+	wm_tables_del(tables, "web");
+	wm_tables_del(tables, "six");
+	wm_tables_del(tables, "named");
+	virtual_of("web", true, true);
+	virtual_of("six", false, true);
+	virtual_of("named", false, false);
 	ask("web.virtual.mesh.internal", SRV);
 	negative(0);
 	ask("none.virtual.mesh.internal", A);

@@ -101,12 +101,17 @@ static bool has_address(const struct wm_instance *i, uint16_t type)
 	return type == WM_DNS_A ? i->addr4.s_addr != 0 : !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 }
 
-/* The virtual address of a service that is not in the tables. */
+/* The virtual address of a service that is not in the tables: of families that its endpoints have.
+ */
 static unsigned registry_virtual(struct wm_reply *r, const struct wm_service *s, uint16_t type)
 {
-	if (type == WM_DNS_A)
-		return wm_reply_address(r, false, (const uint8_t *)&s->vip4);
-	return wm_reply_address(r, true, s->vip6.s6_addr);
+	for (unsigned k = 0; k < s->instances_count; k++) {
+		if (!has_address(s->instances[k], type))
+			continue;
+		return type == WM_DNS_A ? wm_reply_address(r, false, (const uint8_t *)&s->vip4)
+					: wm_reply_address(r, true, s->vip6.s6_addr);
+	}
+	return 0;
 }
 
 unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)

@@ -274,10 +274,26 @@ static int fronts_put(struct wm_tables *t, struct wm_svc *s, const struct wm_wan
 	return r ? r : r6;
 }
 
+/* Families that some backend has, whatever its health. */
+static unsigned families_of(const struct wm_want_set *w)
+{
+	static const uint8_t none[16];
+	unsigned families = 0;
+
+	for (uint32_t i = 0; i < w->backends_count; i++) {
+		if (w->backends[i].addr4_be)
+			families |= WM_FAMILY_4;
+		if (memcmp(w->backends[i].addr6, none, 16) != 0)
+			families |= WM_FAMILY_6;
+	}
+	return families;
+}
+
 int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		 struct wm_err *e)
 {
 	static const char *const kinds[] = {"service", "virtual"};
+	unsigned families = families_of(w);
 	int bad = fronts_put(t, s, w, e), r;
 
 	for (unsigned i = 0; i < WM_SERVICE_NAMES; i++) {
@@ -294,8 +310,11 @@ int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set
 		v.kind = WM_NAME_SERVICE;
 		if (i % 2) {
 			v.kind = WM_NAME_VIRTUAL;
-			v.vip4_be = w->vip4_be;
-			memcpy(v.vip6_be, w->vip6, 16);
+			/* an address that not every socket could use is told to nobody */
+			if (families & WM_FAMILY_4)
+				v.vip4_be = w->vip4_be;
+			if (families & WM_FAMILY_6)
+				memcpy(v.vip6_be, w->vip6, 16);
 		}
 		r = name_put(t, s, i, &v, e);
 		if (r && !bad)
