@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct wm_dns_header) == 12, "RFC 1035 4.1.1");
 #define WM_DNS_ANY_CLASS 255
 #define WM_DNS_A	 1
 #define WM_DNS_NS	 2
+#define WM_DNS_CNAME	 5
 #define WM_DNS_SOA	 6
 #define WM_DNS_PTR	 12
 #define WM_DNS_TXT	 16

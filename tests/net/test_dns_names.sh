@@ -32,4 +32,14 @@ check "register" 200 "$(register web-2 web fd00::2 80)"
 check "AAAA with an IPv6 endpoint" "$(vip6 web)" "$(ask web.virtual.mesh.internal AAAA)"
 check "deregister" 200 "$(code -X PUT $API/v1/agent/service/deregister/web-2)"
 check "and without again" "NOERROR:" "$(status_of web.virtual.mesh.internal AAAA):$(ask web.virtual.mesh.internal AAAA)"
+
+# --- a host name for an address: an alias, as Consul has it, and nothing for connect()
+check "register" 200 "$(register db-1 db db.example.com 5432)"
+check "A" db.example.com. "$(ask db.service.mesh.internal)"
+check "AAAA" db.example.com. "$(ask db.service.mesh.internal AAAA)"
+check "SRV" "1 1 5432 db.example.com." "$(ask db.service.mesh.internal SRV)"
+check "the virtual name has no address" "NOERROR:" "$(status_of db.virtual.mesh.internal):$(ask db.virtual.mesh.internal)"
+check "shown as none" "none 0" "$(api $API/v1/waymark/services/db | jq -r '.backends[] | "\(.state) \(.share)"')"
+check "and why" "has no IP address" "$(api "$API/v1/waymark/resolve?service=db" | jq -r '.left_out[].reason')"
+check "connect() is refused" 7 "$(inside curl -s --max-time 10 "http://$(vip4 db)/" >/dev/null; echo $?)"
 done_testing

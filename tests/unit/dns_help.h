@@ -197,6 +197,8 @@ static void data_text(struct record *r, size_t at, size_t len)
 			 name);
 		break;
 	case 2:
+	case 5:
+	case 12:
 		cr_assert_eq(name_at(at, name, sizeof(name)), at + len);
 		snprintf(r->text, sizeof(r->text), "%s", name);
 		break;

@@ -101,8 +101,21 @@ unsigned wm_reply_registry(struct wm_reply *r, uint16_t type);
 void wm_reply_srv(struct wm_reply *r);
 /** One address record for the question's name. */
 bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
+/** Is @p i usable, and has it the asked tag? */
+bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
 /** Some instance of the asked service (and tag) is not critical. */
 bool wm_reply_usable(const struct wm_reply *r);
+
+/* --- alias.c --- */
+/** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.
+ */
+bool wm_host_wire(const char *text, uint8_t out[WM_DNS_NAME_MAX + 1]);
+/** The host name that an instance has for an address, NULL: it has an IP address. Borrowed. */
+const char *wm_host_of(const struct wm_instance *i);
+/** CNAME of a service whose usable instances have host names only. */
+void wm_reply_service_alias(struct wm_reply *r);
+/** CNAME of a node whose address is a host name. */
+void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
 
 /* --- server.c --- */
 struct wm_dns_socket {

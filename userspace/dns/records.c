@@ -67,7 +67,7 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 }
 
 /* --- from the registry ------------------------------------------------------------------------ */
-static bool usable(const struct wm_reply *r, const struct wm_instance *i)
+bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i)
 {
 	return wm_instance_usable(i) && wm_instance_has_tag(i, r->ask.tag);
 }
@@ -77,7 +77,7 @@ bool wm_reply_usable(const struct wm_reply *r)
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 
 	for (unsigned k = 0; s && k < s->instances_count; k++)
-		if (usable(r, s->instances[k]))
+		if (wm_reply_takes(r, s->instances[k]))
 			return true;
 	return false;
 }
@@ -128,7 +128,7 @@ unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
 	for (unsigned k = 0; k < s->instances_count && n < max; k++) {
 		const struct wm_instance *i = s->instances[(start + k) % s->instances_count];
 
-		if (!usable(r, i) || !has_address(i, type))
+		if (!wm_reply_takes(r, i) || !has_address(i, type))
 			continue;
 		if (!wm_reply_address(r, type == WM_DNS_AAAA,
 				      type == WM_DNS_A ? (const uint8_t *)&i->addr4
@@ -153,8 +153,8 @@ static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
 	}
 }
 
-/* Where an SRV record leads: <node>.node.<dc>.<domain>, or <hex>.addr.<dc>.<domain> for an address
- * of its own. @return false: the name does not fit. */
+/* Where an SRV record leads: <node>.node.<dc>.<domain>, <hex>.addr.<dc>.<domain> for an address of
+ * its own, or a host name itself. @return false: the name does not fit. */
 static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 		      uint8_t out[WM_DNS_NAME_MAX + 1])
 {
@@ -163,6 +163,8 @@ static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 	size_t at, domain_len;
 	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
 
+	if (wm_host_of(i))
+		return wm_host_wire(wm_host_of(i), out);
 	if (*i->address) {
 		const uint8_t *a = i->addr4.s_addr ? (const uint8_t *)&i->addr4 : i->addr6.s6_addr;
 		int n = i->addr4.s_addr ? 4 : 16;
@@ -224,7 +226,7 @@ void wm_reply_srv(struct wm_reply *r)
 	for (unsigned k = 0; k < s->instances_count && chosen < max; k++) {
 		const struct wm_instance *i = s->instances[(start + k) % s->instances_count];
 
-		if (!usable(r, i) || !target_of(r, i, target))
+		if (!wm_reply_takes(r, i) || !target_of(r, i, target))
 			continue;
 		if (!put_srv(r, i, target)) {
 			r->truncated = true;

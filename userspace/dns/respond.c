@@ -158,6 +158,8 @@ static void answer_node(struct wm_reply *r)
 	for (int is6 = 0; is6 < 2; is6++)
 		if (wants(r, is6 ? WM_DNS_AAAA : WM_DNS_A) && node_address(n, is6, &addr))
 			wm_reply_address(r, is6, addr);
+	if (r->q.type != WM_DNS_TXT)
+		wm_reply_node_alias(r, n);
 	for (unsigned i = 0; r->q.type == WM_DNS_TXT && i < n->meta_count; i++)
 		put_txt(r, &n->meta[i]);
 }
@@ -184,6 +186,9 @@ static void answer_service(struct wm_reply *r)
 		service_addresses(r, WM_DNS_AAAA); /* one set is an answer to ANY: RFC 8482 4.1 */
 	else if (r->q.type == WM_DNS_SRV && r->ask.kind == WM_ASK_SERVICE)
 		wm_reply_srv(r);
+	if (!r->answers && !r->truncated && r->rcode == WM_DNS_NOERROR && r->q.type != WM_DNS_SRV &&
+	    r->ask.kind == WM_ASK_SERVICE)
+		wm_reply_service_alias(r);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

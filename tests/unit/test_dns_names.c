@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns */
+/* Which names there are, and what they stand for beside addresses of services. */
+#include "dns_help.h"
+
+TestSuite(names, .init = dns_setup, .fini = dns_teardown);
+
+#define A     1
+#define CNAME 5
+#define TXT   16
+#define AAAA  28
+#define SRV   33
+#define HTTPS 65
+#define ANY   255
+
+static void nodata(unsigned rcode)
+{
+	cr_assert_eq(answer.rcode, rcode);
+	cr_assert_eq(answer.counts[1], 0);
+	cr_assert_eq(answer.counts[2], 1);
+	cr_assert_eq(answer.r[0].type, 6);
+}
+
+static void catalog(const char *node, const char *address, const char *service, const char *own)
+{
+	const struct wm_node_draft facts = {.address = address};
+	const struct wm_instance_draft d = {.name = service, .port = 70, .address = own};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = node, .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .node = node, .service = &d}};
+	const struct wm_catalog_batch b = {.ops = ops, .count = service ? 2 : 1};
+	struct wm_err e = {0};
+	unsigned failed;
+
+	cr_assert_eq(wm_registry_catalog(registry, &b, &failed, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+/* --- host names as addresses ------------------------------------------------------------------ */
+static void alias_of(const char *name, uint16_t type, const char *target)
+{
+	ask(name, type);
+	cr_assert_eq(answer.rcode, 0, "%s", name);
+	cr_assert_eq(have(1, NULL), 1, "%s", name);
+	cr_assert_eq(have(1, target), 1, "%s", name);
+	cr_assert_eq(answer.r[0].type, CNAME, "%s", name);
+}
+
+Test(names, a_host_name_is_an_alias)
+{
+	static const uint16_t types[] = {A, AAAA, CNAME, TXT, HTTPS, ANY};
+
+	add("named", "a", "db.example.com", 9007, "v1", WM_PASSING);
+	for (unsigned i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		alias_of("named.service.mesh.internal", types[i], "db.example.com.");
+		alias_of("V1.named.service.dc1.consul", types[i], "db.example.com.");
+	}
+	ask("named.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 9007 db.example.com."), 1);
+	cr_assert_eq(answer.counts[1], 1);
+	cr_assert_eq(have(3, NULL), 0, "its address is for others to tell");
+	ask("v2.named.service.mesh.internal", A);
+	nodata(3);
+	add("named", "a", "db.example.com.", 9007, NULL, WM_PASSING);
+	alias_of("named.service.mesh.internal", A, "db.example.com.");
+	add("named", "a", "db.example.com", 9007, NULL, WM_CRITICAL);
+	ask("named.service.mesh.internal", A);
+	nodata(3);
+}
+
+/* A name that has addresses is no alias, for either family: RFC 1034 3.6.2. */
+Test(names, addresses_come_before_host_names)
+{
+	add("db", "a", "db.example.com", 9007, NULL, WM_PASSING);
+	add("db", "b", "10.1.0.1", 9007, NULL, WM_PASSING);
+	ask("db.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("db.service.mesh.internal", AAAA);
+	nodata(0);
+	ask("db.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 9007 db.example.com."), 1);
+	cr_assert_eq(have(1, "1 1 9007 0a010001.addr.dc1.mesh.internal."), 1);
+	add("db", "b", "10.1.0.1", 9007, NULL, WM_CRITICAL);
+	alias_of("db.service.mesh.internal", A, "db.example.com.");
+}
+
+/* As many host names as there may be: one of them, each now and then. */
+Test(names, one_alias_of_many)
+{
+	unsigned seen[3] = {0};
+	char id[8], host[32];
+
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		snprintf(host, sizeof(host), "h%u.example.com", i);
+		add("many", id, host, 1, NULL, WM_PASSING);
+	}
+	for (unsigned n = 0; n < 300; n++) {
+		ask("many.service.mesh.internal", A);
+		cr_assert_eq(have(1, NULL), 1);
+		seen[answer.r[0].text[1] - '0']++;
+	}
+	cr_assert(seen[0] && seen[1] && seen[2]);
+}
+
+Test(names, an_alias_of_itself_is_none)
+{
+	add("self", "a", "self.service.mesh.internal", 1, NULL, WM_PASSING);
+	ask("SELF.service.mesh.internal", A);
+	nodata(0);
+	alias_of("self.service.consul", A, "self.service.mesh.internal.");
+}
+
+Test(names, a_node_may_have_a_host_name)
+{
+	catalog("far", "far.example.com", "wax", NULL);
+	alias_of("far.node.mesh.internal", A, "far.example.com.");
+	alias_of("far.node.dc1.mesh.internal", ANY, "far.example.com.");
+	alias_of("wax.service.mesh.internal", AAAA, "far.example.com.");
+	ask("wax.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 70 far.example.com."), 1);
+	ask("far.node.mesh.internal", TXT);
+	nodata(0);
+	catalog("far", "10.9.9.9", NULL, NULL);
+	ask("far.node.mesh.internal", A);
+	cr_assert_eq(have(1, "10.9.9.9"), 1);
+}
