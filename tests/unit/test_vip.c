@@ -72,6 +72,30 @@ Test(vip, never_gives_what_is_no_host)
 	wm_vips_free(v);
 }
 
+/* 255.0.0.0/8 cannot be made unreachable: it holds the limited broadcast. What was stored stays. */
+Test(vip, gives_nothing_beside_the_limited_broadcast)
+{
+	const struct wm_vip_space small = {0xfe000000, 0xfe000000, {{{0xfd}}}};
+	const struct wm_vip_space *const spaces[] = {&wide, &small};
+	struct in_addr stored = {.s_addr = htonl(0xff010203)};
+	struct in6_addr v6;
+	struct wm_lease *l;
+	char name[16];
+
+	for (int k = 0; k < 2; k++) {
+		struct wm_vips *v = wm_vips_new(spaces[k]);
+
+		for (int i = 0; i < 1000; i++) {
+			snprintf(name, sizeof(name), "s%d", i);
+			cr_assert_neq(give(v, name) >> 24, 255, "%s", name);
+		}
+		v6 = spaces[k]->prefix;
+		v6.s6_addr[15] = 1;
+		cr_assert_eq(wm_vips_restore(v, "old", stored, v6, &l), 0);
+		wm_vips_free(v);
+	}
+}
+
 Test(vip, restores_only_what_fits)
 {
 	struct wm_vips *v = wm_vips_new(&wide);

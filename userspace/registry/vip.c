@@ -121,14 +121,23 @@ void wm_lease_free(struct wm_lease *l)
 	free(l);
 }
 
+/* 255.0.0.0/8 holds the limited broadcast, so it cannot be made unreachable as a whole: addresses
+ * of a range that goes beyond it are given out below it. */
+static uint32_t fold4(const struct wm_vip_space *s, uint32_t host)
+{
+	uint32_t ip = (s->base & s->mask) | host;
+
+	return ip >> 24 == 255 && s->mask < 0xff000000u ? host & 0x00ffffff : host;
+}
+
 static bool pick4(const struct wm_vips *v, uint64_t h, struct in_addr *ret)
 {
-	uint32_t hosts = ~v->space.mask, host = (uint32_t)h & hosts;
+	uint32_t hosts = ~v->space.mask, host = fold4(&v->space, (uint32_t)h & hosts);
 	/* one of this many places is free, or none is: each lease holds one, three are never given
 	 */
 	uint64_t tries = (uint64_t)wm_map_len(v->v4) + 4;
 
-	for (; tries; tries--, host = (host + 1) & hosts) {
+	for (; tries; tries--, host = fold4(&v->space, (host + 1) & hosts)) {
 		ret->s_addr = htonl((v->space.base & v->space.mask) | host);
 		if (wm_vip4_inside(&v->space, *ret) && !wm_map_get(v->v4, ret, sizeof(*ret)))
 			return true;
