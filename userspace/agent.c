@@ -350,7 +350,8 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .attach_connect = s->kernel_connect,
 				    .memory_max = s->kernel_memory_max,
 				    .vip4_base = a->vips.base,
-				    .vip4_mask = a->vips.mask};
+				    .vip4_mask = a->vips.mask,
+				    .vip_route = s->vip_route};
 	struct wm_table_memory mem;
 	bool adopted;
 	int r = 0;
@@ -407,6 +408,20 @@ static bool attach(struct wm_agent *a, bool again)
 	if (r < 0 && !again)
 		wm_warn("plane.detached", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
 	return missing;
+}
+
+static void tell_routes(const struct wm_agent *a)
+{
+	const struct wm_plane_route *routes;
+	unsigned n = wm_plane_routes(a->plane, &routes), there = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		there += !routes[i].error;
+		if (routes[i].error)
+			wm_warn("plane.route", "prefix=%s err=%s text=%s", routes[i].prefix,
+				wm_err_name(routes[i].error), wm_log_q(routes[i].text));
+	}
+	wm_info("plane.routes", "unreachable=%u of=%u", there, n);
 }
 
 static void on_reattach(void *arg)
@@ -802,6 +817,8 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 	}
 	if (a->plane && attach(a, false))
 		wm_timer_arm(a->reattach, REATTACH_MS);
+	if (a->plane)
+		tell_routes(a);
 	*ret = a;
 	return 0;
 }

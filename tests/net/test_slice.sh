@@ -96,6 +96,17 @@ for i in 1 2 3; do check "deregister web-$i" 200 "$(code -X PUT "$API/v1/agent/s
 check "gone from DNS" NXDOMAIN "$(status_of web.service.mesh.internal)"
 check "gone from the kernel" 0 "$(bpftool -j map dump pinned "$PINS/maps/frontends" |
 	jq '[.[].formatted.key.addr_be[3]] | length - 2')"
+for at in "http://$V4/" "http://[$V6]/" "http://240.1.2.3/"; do
+	check "nobody's virtual address is refused: $at" 7 "$(inside curl -s --max-time 10 "$at" >/dev/null; echo $?)"
+done
+matches "a datagram to it too" "Connection refused" "$(inside tests/net/client.py udp "$V4" 53 2>&1)"
+check "counted" 4 "$(counter connect_unknown_vip)"
+matches "who is not steered has no route" "No route to host" \
+	"$(curl -s -S --max-time 10 "http://$V4/" 2>&1)$(ip route get "$V4" 2>&1)"
+check "a route for each part of the ranges" 5 "$( (ip route; ip -6 route) | grep -c "^unreachable.* proto 119")"
 register again web 127.1.0.2 8082 >/dev/null
 check "a name keeps its virtual address" "$V4" "$(vip4 web)"
+stop_agent
+check "detached" 0 "$("$CTL" --pin-dir "$PINS" detach >/dev/null; echo $?)"
+check "detached: the routes are gone" 0 "$( (ip route; ip -6 route) | grep -c "proto 119")"
 done_testing

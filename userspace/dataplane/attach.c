@@ -242,6 +242,7 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 			  sizeof(*p->hooks));
 	if (!p->hooks)
 		return wm_err_set(e, -ENOMEM, "out of memory");
+	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	if (p->c.attach_connect)
 		attach_connect(p);
 	if (p->c.attach_dns) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* detach.c - take everything back, without an agent: links first, so that no program runs on tables
- * that are going away; then filters, maps, directories. */
+/* detach.c - take everything back, without an agent: routes, then links, so that no program runs on
+ * tables that are going away; then filters, maps, directories. */
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
@@ -43,6 +43,10 @@ int wm_plane_detach(const char *pin_dir, struct wm_err *e)
 		return wm_err_set(e, -EINVAL,
 				  "pin directory must be an absolute path below %d octets",
 				  WM_PIN_DIR_MAX);
+	r = wm_routes_remove(pin_dir, NULL, 0);
+	if (r < 0 && r != -EAFNOSUPPORT)
+		return wm_err_set(e, r, "removing the routes of virtual addresses: %s",
+				  strerror(-r));
 	if (access(pin_dir, F_OK) < 0)
 		return errno == ENOENT ? 0
 				       : wm_err_set(e, -errno, "%s: %s", pin_dir, strerror(errno));

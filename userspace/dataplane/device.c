@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static int to_errno(int nl)
+int wm_nl_errno(int nl)
 {
-	switch (-nl) {
+	switch (nl < 0 ? -nl : nl) {
 	case NLE_NODEV:
 	case NLE_OBJ_NOTFOUND:
 		return -ENODEV;
@@ -45,7 +45,7 @@ int wm_device_get(const char *name, struct wm_device *ret)
 	if (!r)
 		r = rtnl_link_get_kernel(sock, 0, name, &link);
 	if (r) {
-		r = to_errno(r);
+		r = wm_nl_errno(r);
 		goto out;
 	}
 	kind = rtnl_link_get_type(link);

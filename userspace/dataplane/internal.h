@@ -74,6 +74,13 @@ struct wm_prog {
 	char text[160];
 };
 
+#define WM_PREFIXES_MAX 32 /* routes: a /4 that holds 255.255.255.255 is 28, and one for IPv6 */
+struct wm_prefix {
+	int family; /* AF_INET, AF_INET6 */
+	unsigned bits;
+	uint8_t addr[16]; /* network order; zero behind the address */
+};
+
 struct wm_plane {
 	struct wm_plane_config c; /* strings are our copies */
 	char **lo_devices, **veth_devices;
@@ -89,6 +96,9 @@ struct wm_plane {
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count;
 	struct wm_plane_ops ops;
+	struct wm_plane_route routes[WM_PREFIXES_MAX];
+	unsigned routes_count;
+	bool routed;		    /* routes that an earlier run left were looked for */
 	int iterator_fd;	    /* link of open_sockets; -1: not made yet */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
@@ -162,6 +172,21 @@ struct wm_device {
 int wm_device_get(const char *name, struct wm_device *ret);
 /** Open a directory of a cgroup2. @return fd, -EINVAL (no cgroup2), negative errno. */
 int wm_cgroup_open(const char *path, uint64_t *ret_id);
+
+/** errno of a libnl error, negative. */
+int wm_nl_errno(int nl);
+
+/* --- route.c: unreachable routes for the ranges of virtual addresses --- */
+/** The prefixes that the ranges of @p c are routed by. @return their number. */
+unsigned wm_routes_of(const struct wm_plane_config *c, struct wm_prefix ret[WM_PREFIXES_MAX]);
+/** Add what is missing; at the first call remove what an earlier run of other settings left. Fills
+ *  p->routes. @return 0, or why the routes could not be listed. */
+int wm_routes_apply(struct wm_plane *p);
+/** Remove the routes of the agent of @p pin_dir but those in @p keep. @return how many, or negative
+ *  errno. */
+int wm_routes_remove(const char *pin_dir, const struct wm_prefix *keep, unsigned keep_count);
+/** "240.0.0.0/5". */
+void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
 
 /* --- links.c: one hook at a time --- */
 struct wm_attach {

@@ -24,6 +24,7 @@ struct wm_plane_config {
 	/* The ranges of the virtual addresses: what no service has is refused. */
 	uint32_t vip4_base, vip4_mask; /* host order; mask 0: none */
 	uint8_t vip6_prefix[8];	       /* a /64; zero: none */
+	bool vip_route;		       /* unreachable routes for them, in this network namespace */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
@@ -54,6 +55,14 @@ struct wm_plane_hook {
 	char text[160];		 /* for people when error != 0 */
 };
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret);
+/** The routes by which the ranges of virtual addresses are unreachable for who is not steered. One
+ *  that somebody else made is not touched. Like the links, they outlive the process. */
+struct wm_plane_route {
+	char prefix[48]; /* "240.0.0.0/5" */
+	int error;	 /* 0 or why there is none of ours */
+	char text[96];	 /* for people when error != 0 */
+};
+unsigned wm_plane_routes(const struct wm_plane *p, const struct wm_plane_route **ret);
 /** Sum of the per-CPU counters, WM_COUNTER_COUNT of them. @return 0 or negative errno. */
 int wm_plane_counters(struct wm_plane *p, uint64_t *ret);
 /** Call @p fn with the backend's index for every open socket that was steered to a backend which is
@@ -72,7 +81,8 @@ struct wm_plane_map {
 unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret);
 /** Close file descriptors. Pins and links stay: the kernel keeps serving. NULL ok. */
 void wm_plane_close(struct wm_plane *p);
-/** Detach every link and remove every pin under @p pin_dir. Works without an agent.
+/** Detach every link, remove every pin under @p pin_dir and the routes made with them. Works
+ * without an agent.
  *  @return pins removed, or negative errno. */
 int wm_plane_detach(const char *pin_dir, struct wm_err *e);
 /** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
