@@ -39,7 +39,7 @@ check "A" db.example.com. "$(ask db.service.mesh.internal)"
 check "AAAA" db.example.com. "$(ask db.service.mesh.internal AAAA)"
 check "SRV" "1 1 5432 db.example.com." "$(ask db.service.mesh.internal SRV)"
 check "the virtual name has no address" "NOERROR:" "$(status_of db.virtual.mesh.internal):$(ask db.virtual.mesh.internal)"
-check "shown as none" "none 0" "$(api $API/v1/waymark/services/db | jq -r '.backends[] | "\(.state) \(.share)"')"
+check "shown as in no set" none "$(api $API/v1/waymark/services | jq -r '.[] | select(.name == "db").backends[].state')"
 check "and why" "has no IP address" "$(api "$API/v1/waymark/resolve?service=db" | jq -r '.left_out[].reason')"
 check "connect() is refused" 7 "$(inside curl -s --max-time 10 "http://$(vip4 db)/" >/dev/null; echo $?)"
 done_testing
