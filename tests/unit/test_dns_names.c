@@ -126,3 +126,72 @@ Test(names, a_node_may_have_a_host_name)
 	ask("far.node.mesh.internal", A);
 	cr_assert_eq(have(1, "10.9.9.9"), 1);
 }
+
+/* --- names with names below them -------------------------------------------------------------- */
+/* RFC 8020: NXDOMAIN says that nothing is below either, and resolvers believe it. */
+Test(names, what_names_end_with_exists)
+{
+	static const char *const branches[] = {
+		"service.mesh.internal",
+		"virtual.mesh.internal",
+		"node.mesh.internal",
+		"addr.mesh.internal",
+		"dc1.mesh.internal",
+		"service.dc1.mesh.internal",
+		"_tcp.service.mesh.internal",
+		"_tcp.mesh.internal",
+		"_v1.service.mesh.internal",
+		"_TCP.service.dc1.mesh.internal",
+		"_tcp.dc1.mesh.internal",
+		"_tcp.consul",
+		"2.web.service.mesh.internal",
+		"c.web.service.dc1.mesh.internal",
+		"B.c.web.service.mesh.internal",
+	};
+	static const char *const none[] = {
+		"1.web.service.mesh.internal",	    "x.2.web.service.mesh.internal",
+		"_.service.mesh.internal",	    "x._tcp.service.mesh.internal",
+		"_none._tcp.service.mesh.internal", "tcp.mesh.internal",
+		"_tcp.dc2.mesh.internal",	    "_x._web._tcp.mesh.internal",
+		"_web._v9.mesh.internal",	    "down.web.service.mesh.internal",
+	};
+	static const uint16_t types[] = {A, AAAA, SRV, 2, 6, ANY};
+
+	add("web", "a", "10.1.0.1", 80, "v.2", WM_PASSING);
+	add("web", "b", "10.1.0.2", 80, "a.b.c", WM_PASSING);
+	add("web", "c", "10.1.0.3", 80, "is.down", WM_CRITICAL);
+	for (unsigned t = 0; t < sizeof(types) / sizeof(*types); t++) {
+		for (unsigned i = 0; i < sizeof(branches) / sizeof(*branches); i++) {
+			ask(branches[i], types[t]);
+			cr_assert_eq(answer.rcode, 0, "%s", branches[i]);
+			nodata(0);
+		}
+		for (unsigned i = 0; i < sizeof(none) / sizeof(*none); i++) {
+			ask(none[i], types[t]);
+			cr_assert_eq(answer.rcode, 3, "%s", none[i]);
+			nodata(3);
+		}
+	}
+	ask("v.2.web.service.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+}
+
+Test(names, without_the_word_service_srv_only)
+{
+	static const char *const names[] = {"_web._tcp.mesh.internal", "_web._v1.dc1.consul"};
+
+	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);
+	for (unsigned i = 0; i < 2; i++) {
+		ask(names[i], SRV);
+		cr_assert_eq(answer.counts[1], 1);
+		ask(names[i], ANY);
+		cr_assert_eq(answer.counts[1], 1);
+		cr_assert_eq(answer.r[0].type, SRV);
+		ask(names[i], A);
+		nodata(0);
+		ask(names[i], TXT);
+		nodata(0);
+	}
+	ask("_web._tcp.service.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+}

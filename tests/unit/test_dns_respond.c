@@ -237,7 +237,6 @@ Test(respond, negative_answers)
 		{"0a0g0001.addr.mesh.internal", A, 3},
 		{"0a010001.addr.mesh.internal", AAAA, 0},
 		{"mesh.internal", A, 0},
-		{"_web.service.mesh.internal", A, 3},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -41,7 +41,9 @@ enum wm_ask_kind {
 /* What a name asks for. */
 struct wm_ask {
 	enum wm_ask_kind kind;
-	bool alt; /* under the alternative domain */
+	bool alt;      /* under the alternative domain */
+	bool branch;   /* names may lie below it, whether it is a service or not */
+	bool srv_only; /* has no records of another type */
 	char service[WM_DNS_LABEL_MAX + 1];
 	char tag[WM_DNS_NAME_MAX + 1];	/* "": any */
 	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
@@ -105,6 +107,8 @@ bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
 bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
 /** Some instance of the asked service (and tag) is not critical. */
 bool wm_reply_usable(const struct wm_reply *r);
+/** Does the asked service have usable instances with a tag that the asked one is the end of? */
+bool wm_reply_has_below(const struct wm_reply *r);
 
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* names.c - what a name asks for. Forms: [tag.]<service>.service[.<dc>].<domain>,
  * _<service>._<tag>[.service][.<dc>].<domain> (RFC 2782; _tcp is no tag), <service>.virtual,
- * <node>.node[.<dc>], <hex>.addr[.<dc>], ns.<domain>, the domain itself. */
+ * <node>.node[.<dc>], <hex>.addr[.<dc>], ns.<domain>, the domain itself. What these end with exists
+ * too (RFC 8020 2), or a resolver that asks label by label never comes to them (RFC 9156). */
 #include "internal.h"
 
 #include <string.h>
@@ -95,6 +96,12 @@ static bool rfc2782(const struct labels *l, unsigned n, struct wm_ask *ret)
 	return true;
 }
 
+/* _<tag> alone: names of RFC 2782 lie below it, for whatever tag. */
+static bool is_tag(const struct labels *l, unsigned n)
+{
+	return n == 1 && l->at[0].len > 1 && l->at[0].text[0] == '_';
+}
+
 /* @p n labels stand before the word that tells the kind. */
 static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
 {
@@ -108,6 +115,7 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
 			return;
 		take(&l->at[n - 1], ret->service);
 		join(l, 0, n - 1, ret->tag, sizeof(ret->tag));
+		ret->branch = is_tag(l, n);
 		ret->kind = WM_ASK_SERVICE;
 	} else if (is(kind, "virtual") && n == 1) {
 		take(&l->at[0], ret->service);
@@ -123,6 +131,15 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
 static bool is_kind(const struct label *l)
 {
 	return is(l, "service") || is(l, "virtual") || is(l, "node") || is(l, "addr");
+}
+
+/* No word tells the kind: then only SRV may be asked for, as Consul has it. */
+static void parse_short(const struct labels *l, unsigned n, struct wm_ask *ret)
+{
+	if (!n || is_tag(l, n))
+		ret->kind = WM_ASK_BRANCH;
+	else
+		ret->srv_only = rfc2782(l, n, ret);
 }
 
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
@@ -149,12 +166,8 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		ret->kind = WM_ASK_NS;
 	else if (is_kind(&l.at[n - 1]))
 		parse_kind(&l, n - 1, ret);
-	else if (rfc2782(&l, n, ret))
-		return;
-	else if (is(&l.at[n - 1], s->datacenter) && n == 1)
-		ret->kind = WM_ASK_BRANCH;
-	else if (is(&l.at[n - 1], s->datacenter) && is_kind(&l.at[n - 2]))
+	else if (n > 1 && is(&l.at[n - 1], s->datacenter) && is_kind(&l.at[n - 2]))
 		parse_kind(&l, n - 2, ret);
-	else if (is(&l.at[n - 1], s->datacenter))
-		rfc2782(&l, n - 1, ret);
+	else
+		parse_short(&l, n - (is(&l.at[n - 1], s->datacenter) ? 1 : 0), ret);
 }

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define TORN_TRIES                                                                                 \
 	4 /* a set that is republished under the reader; userspace is the only writer              \
@@ -78,6 +79,32 @@ bool wm_reply_usable(const struct wm_reply *r)
 
 	for (unsigned k = 0; s && k < s->instances_count; k++)
 		if (wm_reply_takes(r, s->instances[k]))
+			return true;
+	return false;
+}
+
+/* Tags may have dots, and each is a label. */
+static bool has_tag_above(const struct wm_instance *i, const char *end)
+{
+	size_t n = strlen(end);
+
+	for (unsigned k = 0; k < i->tags_count; k++) {
+		size_t len = strlen(i->tags[k]);
+
+		if (len > n && i->tags[k][len - n - 1] == '.' &&
+		    strcasecmp(i->tags[k] + len - n, end) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool wm_reply_has_below(const struct wm_reply *r)
+{
+	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
+
+	for (unsigned k = 0; s && *r->ask.tag && k < s->instances_count; k++)
+		if (wm_instance_usable(s->instances[k]) &&
+		    has_tag_above(s->instances[k], r->ask.tag))
 			return true;
 	return false;
 }

@@ -177,7 +177,13 @@ static void answer_service(struct wm_reply *r)
 			      : wm_reply_usable(r);
 
 	if (!exists) {
-		r->rcode = WM_DNS_NXDOMAIN;
+		if (!r->ask.branch && !wm_reply_has_below(r))
+			r->rcode = WM_DNS_NXDOMAIN;
+		return;
+	}
+	if (r->ask.srv_only) {
+		if (wants(r, WM_DNS_SRV))
+			wm_reply_srv(r);
 		return;
 	}
 	if (r->q.type == WM_DNS_A || r->q.type == WM_DNS_AAAA)
