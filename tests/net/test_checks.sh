@@ -90,6 +90,16 @@ done
 matches "why" "failed: .*(refused|connect)" "$(field ping Output)"
 check "why the service is not healthy" "gRPC application didn't report service healthy: NOT_SERVING" "$(field rpc Output)"
 kill $grpc
+unit='{"Name": "os", "OSService": "wm-no-such-unit", "Interval": "1s"}'
+matches "checks of units are the Unix socket's" 'OSService checks are disabled on this agent from remote calls' \
+	"$(api -X PUT $API/v1/agent/check/register -d "$unit")"
+check "over which they are taken" 200 "$(code --unix-socket "$TMP/http.sock" -X PUT $API/v1/agent/check/register -d "$unit")"
+stop_agent
+start_agent --set health.os_services=off
+disabled() { api $API/v1/agent/checks | jq -r .os.Output | grep -q "OSService checks are disabled"; }
+until_ok 30 disabled || fail "what was stored is critical, and why: $(api $API/v1/agent/checks)"
+stop_agent
+start_agent --set health.os_services=any
 probe unit 127.1.1.4 '"OSService": "wm-no-such-unit"'
 # shellcheck disable=SC2317 # called by until_ok
 asked() { [[ "$(field unit Output)" == *wm-no-such-unit* ]]; }

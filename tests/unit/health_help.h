@@ -87,7 +87,8 @@ static inline void submit(const char *id, const struct wm_check_draft *checks, u
 				      .checks = checks,
 				      .checks_count = count,
 				      .replace_checks = true,
-				      .scripts = WM_SCRIPTS_ALLOWED};
+				      .scripts = WM_SCRIPTS_ALLOWED,
+				      .units = WM_SCRIPTS_ALLOWED};
 	struct wm_err e = {0};
 
 	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);

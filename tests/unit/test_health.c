@@ -434,7 +434,7 @@ Test(health, thresholds_and_initial_status_hold_for_every_kind_that_probes)
 	static const enum wm_status want[] = {WM_WARNING, WM_PASSING, WM_PASSING, WM_WARNING,
 					      WM_CRITICAL};
 
-	health->config.scripts = true;
+	health->config.scripts = health->config.units = true;
 	for (unsigned k = 0; k < WM_ARRAY_LEN(all); k++) {
 		struct wm_check_draft d = all[k];
 		struct wm_instance_draft i = {.id = "i",
@@ -442,7 +442,8 @@ Test(health, thresholds_and_initial_status_hold_for_every_kind_that_probes)
 					      .checks = &d,
 					      .checks_count = 1,
 					      .replace_checks = true,
-					      .scripts = WM_SCRIPTS_ALLOWED};
+					      .scripts = WM_SCRIPTS_ALLOWED,
+					      .units = WM_SCRIPTS_ALLOWED};
 		struct wm_check *c;
 
 		d.id = wm_check_kind_str(d.kind);

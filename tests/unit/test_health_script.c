@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void setup(void)
 	cr_assert(mkdtemp(dir));
 	dir_owner = getpid();
 	cr_assert_eq(atexit(rm_dir), 0);
-	health_config.scripts = true;
+	health_config.scripts = health_config.units = true;
 	start_registry(NULL);
 	start_health();
 }
@@ -154,6 +155,46 @@ Test(health_script, exit_status_is_the_status)
 	UNTIL(*c->output);
 	cr_assert_str_eq(c->output, "Killed by signal 9\nbye\n");
 	cr_assert_eq(c->status, WM_CRITICAL);
+}
+
+/* Value of a line of this process's /proc/self/status. */
+static void status_line(const char *key, char *to, size_t cap)
+{
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	cr_assert(f);
+	*to = '\0';
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, key, strlen(key)) == 0)
+			snprintf(to, cap, "%s", line);
+	fclose(f);
+}
+
+Test(health_script, has_none_of_the_agents_privileges)
+{
+	static const char *const keys[] = {"CapInh:\t", "CapPrm:\t", "CapEff:\t", "CapAmb:\t"};
+	char before[256], after[256], bounds[256], inherits[256], want[64];
+	struct wm_check *c;
+
+	status_line("CapEff:", before, sizeof(before));
+	status_line("CapBnd:", bounds, sizeof(bounds));
+	status_line("NoNewPrivs:", inherits, sizeof(inherits));
+	c = sh("s", 0, 0, "grep -E 'Cap|NoNewPrivs' /proc/self/status; ulimit -Hn; ulimit -Hl");
+	UNTIL(strstr(c->output, "1\n1024\n8192\n")); /* a first run may end before its limits */
+	for (size_t i = 0; i < WM_ARRAY_LEN(keys); i++) {
+		snprintf(want, sizeof(want), "%s0000000000000000\n", keys[i]);
+		cr_assert(strstr(c->output, want), "%s: %s", keys[i], c->output);
+	}
+	cr_assert(strstr(c->output, "NoNewPrivs:\t1\n"), "%s", c->output);
+	if (strtoull(before + 8, NULL, 16) >> CAP_SETPCAP & 1)
+		cr_assert(strstr(c->output, "CapBnd:\t0000000000000000\n"), "%s", c->output);
+	status_line("CapEff:", after, sizeof(after));
+	cr_assert_str_eq(before, after, "the agent keeps its own");
+	status_line("CapBnd:", after, sizeof(after));
+	cr_assert_str_eq(bounds, after);
+	status_line("NoNewPrivs:", after, sizeof(after));
+	cr_assert_str_eq(after, inherits);
 }
 
 Test(health_script, thresholds_hold_for_scripts_too)
@@ -363,6 +404,10 @@ Test(health_script, drafts_of_clients_that_are_not_trusted_are_refused)
 {
 	const char *args[] = {"true"};
 	struct wm_check_draft c = script(args, 1);
+	struct wm_check_draft unit = {.name = "u",
+				      .kind = WM_CHECK_OS_SERVICE,
+				      .target = "a.service",
+				      .interval_ms = 1000};
 	struct wm_instance_draft d = {.name = "web", .checks = &c, .checks_count = 1};
 	struct wm_err e = {0};
 
@@ -373,6 +418,14 @@ Test(health_script, drafts_of_clients_that_are_not_trusted_are_refused)
 	c.scripts = WM_SCRIPTS_OFF;
 	cr_assert_eq(wm_registry_check_register(registry, NULL, &c, NULL, NULL, &e), WM_E_INTERNAL);
 	cr_assert(strstr(e.text, "on this agent; to enable"), "%s", e.text);
+	/* OS services have a rule of their own */
+	unit.units = WM_SCRIPTS_REMOTE;
+	unit.scripts = WM_SCRIPTS_ALLOWED;
+	cr_assert_eq(wm_registry_check_register(registry, NULL, &unit, NULL, NULL, &e),
+		     WM_E_INTERNAL);
+	cr_assert(strstr(e.text, "OSService checks are disabled on this agent from remote"));
+	unit.units = WM_SCRIPTS_ALLOWED;
+	cr_assert_eq(wm_registry_check_register(registry, NULL, &unit, NULL, NULL, &e), 0);
 	d.scripts = WM_SCRIPTS_ALLOWED;
 	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0);
 	wm_registry_flush(registry);
@@ -470,6 +523,7 @@ Test(health_script, names_that_are_no_units_are_refused)
 	struct wm_err e = {0};
 
 	d.name = "u";
+	d.units = WM_SCRIPTS_ALLOWED;
 	for (unsigned i = 0; i < WM_ARRAY_LEN(bad); i++) {
 		d.target = bad[i];
 		cr_assert_eq(wm_registry_check_register(registry, NULL, &d, NULL, NULL, &e),

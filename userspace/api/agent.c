@@ -243,6 +243,7 @@ void wm_agent_register(struct wm_call *c)
 	}
 	draft.replace_checks = flag(c, "replace-existing-checks");
 	draft.scripts = wm_api_scripts(c);
+	draft.units = wm_api_units(c);
 	w = wm_write_keep(c);
 	if (w) {
 		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);

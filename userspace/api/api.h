@@ -52,6 +52,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	const char *version, *domain;
 	bool operator_tcp;	 /* operator's requests (routes.def) are taken over TCP too */
 	bool scripts_local;	 /* who comes over the Unix socket may register script checks */
+	bool units_local, units_any; /* the same of checks of OS services; or anybody may */
 	const char *plane_error; /* why there is no data plane, or NULL */
 	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0, or an error
 	 * and nothing changed; leave stops the agent once the answer had time to leave. */

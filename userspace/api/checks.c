@@ -23,6 +23,15 @@ enum wm_scripts wm_api_scripts(const struct wm_call *c)
 	return c->api->d.scripts_local ? WM_SCRIPTS_ALLOWED : WM_SCRIPTS_OFF;
 }
 
+enum wm_scripts wm_api_units(const struct wm_call *c)
+{
+	if (c->api->d.units_any)
+		return WM_SCRIPTS_ALLOWED;
+	if (!wm_http_is_local(c->req))
+		return WM_SCRIPTS_REMOTE;
+	return c->api->d.units_local ? WM_SCRIPTS_ALLOWED : WM_SCRIPTS_OFF;
+}
+
 void wm_agent_check_register(struct wm_call *c)
 {
 	struct wm_check_draft draft;
@@ -39,6 +48,7 @@ void wm_agent_check_register(struct wm_call *c)
 		return;
 	}
 	draft.scripts = wm_api_scripts(c);
+	draft.units = wm_api_units(c);
 	w = wm_write_keep(c);
 	if (w) {
 		e.code = wm_registry_check_register(c->api->d.registry, service_id, &draft,

@@ -272,6 +272,8 @@ struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm
 /** May the client have this agent run programs? Who asks over a Unix socket, where that is
  *  configured; nobody over TCP, from whatever address. */
 enum wm_scripts wm_api_scripts(const struct wm_call *c);
+/** The same of checks of OS services; there are agents where anybody may. */
+enum wm_scripts wm_api_units(const struct wm_call *c);
 
 /* --- lifecycle.c --- */
 /** Members of an instance: what is stated, what follows of it, its drain. */

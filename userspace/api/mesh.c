@@ -72,6 +72,7 @@ void wm_native_register(struct wm_call *c)
 	draft.id = c->params[0];
 	draft.replace_checks = true;
 	draft.scripts = wm_api_scripts(c);
+	draft.units = wm_api_units(c);
 	w = wm_write_keep(c);
 	if (w) {
 		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);

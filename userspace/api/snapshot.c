@@ -165,7 +165,7 @@ static bool load_begin(struct wm_call *c)
 		return false;
 	}
 	if (!wm_http_is_local(c->req))
-		wm_snapshot_refuse_scripts(s->load);
+		wm_snapshot_refuse_programs(s->load, wm_api_units(c) != WM_SCRIPTS_ALLOWED);
 	s->write = wm_write_keep(c);
 	if (s->write)
 		return true;

@@ -387,6 +387,10 @@ int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
 				  *s->node_data_dir != '/' ? "node.data_dir" : "kernel.pin_dir");
 	if (strcmp(s->health_scripts, "off") != 0 && strcmp(s->health_scripts, "local") != 0)
 		return wm_err_set(e, WM_E_INVALID, "health.scripts: off or local");
+	if (strcmp(s->health_os_services, "off") != 0 &&
+	    strcmp(s->health_os_services, "local") != 0 &&
+	    strcmp(s->health_os_services, "any") != 0)
+		return wm_err_set(e, WM_E_INVALID, "health.os_services: off, local or any");
 	if (!s->http_port && !*s->http_socket)
 		return wm_err_set(e, WM_E_INVALID,
 				  "http.port is 0 and http.socket is empty: no way in");

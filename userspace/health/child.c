@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* child.c - see child.h. posix_spawn() shares our memory until the program is loaded, so the cost
  * does not grow with the agent. A group is killed while its leader is not reaped: until then its
- * number cannot become somebody else's. */
+ * number cannot become somebody else's.
+ * Credentials are a thread's: the one that starts a program gives its own up first, and ends. */
 #include "child.h"
 
 #include "userspace/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +31,8 @@
 #define REST_MAX	 (256 << 10) /* octets read when the program has ended: a pipe holds 64 KiB */
 #define PROGRAM_PATH_MAX 4096	     /* octets of a program's path: PATH_MAX */
 #define CHILD_ENV_MAX	 16	     /* variables of a child */
+#define CHILD_FILES_MAX	 1024	     /* descriptors of a child: select() knows no more */
+#define CHILD_LOCKED_MAX (8u << 20) /* octets it may lock: the kernel's default */
 
 struct wm_child {
 	struct wm_children *all;
@@ -257,6 +265,72 @@ static int set_up(posix_spawnattr_t *attr, posix_spawn_file_actions_t *files, in
 	return err;
 }
 
+/* What a thread has to give up for the program that it starts: nothing of what lets the agent load
+ * programs into the kernel or listen on low ports is needed to look at a service. Of this thread
+ * only. @return 0 or an errno. */
+static int drop_privileges(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	/* else the programs of root would get all of them back, and those with capabilities some */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return errno;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
+		return errno;
+	/* refused where the agent may not: then the last word is the one above */
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	return syscall(SYS_capset, &head, none) ? errno : 0;
+}
+
+struct errand {
+	pid_t *pid;
+	const char *path;
+	const posix_spawn_file_actions_t *files;
+	const posix_spawnattr_t *attr;
+	char **argv, **env;
+	int err;
+};
+
+static void *run_errand(void *arg)
+{
+	struct errand *e = arg;
+
+	e->err = drop_privileges();
+	if (!e->err)
+		e->err = posix_spawn(e->pid, e->path, e->files, e->attr, e->argv, e->env);
+	return NULL;
+}
+
+/* By a thread that is over when this returns, and takes no signal of the agent's. */
+static int spawn_dropped(struct errand *e)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&thread, NULL, run_errand, e);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err)
+		return err;
+	pthread_join(thread, NULL);
+	return e->err;
+}
+
+/* The agent's own limits are for thousands of connections and for maps. */
+static void limit(pid_t pid)
+{
+	const struct rlimit files = {CHILD_FILES_MAX, CHILD_FILES_MAX};
+	const struct rlimit locked = {CHILD_LOCKED_MAX, CHILD_LOCKED_MAX};
+
+	/* it may be over already */
+	(void)prlimit(pid, RLIMIT_NOFILE, &files, NULL);
+	(void)prlimit(pid, RLIMIT_MEMLOCK, &locked, NULL);
+}
+
 static int spawn(pid_t *pid, const struct wm_child_options *o, int out)
 {
 	static char path_env[] = "PATH=" WM_CHILD_PATH;
@@ -284,7 +358,14 @@ static int spawn(pid_t *pid, const struct wm_child_options *o, int out)
 		if (!err) {
 			err = set_up(&attr, &files, out);
 			if (!err)
-				err = posix_spawn(pid, path, &files, &attr, argv, env);
+				err = spawn_dropped(&(struct errand){.pid = pid,
+								     .path = path,
+								     .files = &files,
+								     .attr = &attr,
+								     .argv = argv,
+								     .env = env});
+			if (!err)
+				limit(*pid);
 			posix_spawn_file_actions_destroy(&files);
 		}
 		posix_spawnattr_destroy(&attr);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* child.h - programs that checks run: started without a shell, with nothing of ours but a pipe for
- * their output; each in a process group of its own, which ends as a whole. Reaped through pidfds by
- * the loop. Inside health/ only. Threading: loop thread only. */
+ * their output, no capability and no way to get one; each in a process group of its own, which ends
+ * as a whole. Reaped through pidfds by the loop. Inside health/ only. Threading: loop thread only.
+ */
 #pragma once
 #include "userspace/net/loop.h"
 

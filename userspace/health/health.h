@@ -17,6 +17,7 @@ struct wm_health_config {
 	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
 	const char *ca_file;
 	bool scripts; /* run script checks; else they are critical */
+	bool units;   /* the same of checks of OS services */
 	/* A check that changes its status more often than this in a window is held in its worse
 	 * status; 0: never. WM_FLAP_CHANGES_MAX at most. */
 	unsigned flap_changes;

@@ -213,5 +213,13 @@ static void unit_start(struct wm_prober *p, uint64_t timeout_ms)
 	start_child(p, argv, timeout_ms, on_unit_end, UNIT_OUTPUT);
 }
 
-const struct wm_probe_kind wm_probe_os_service = {
-	.prepare = nothing, .start = unit_start, .cancel = script_cancel, .timeout = unit_timeout};
+static const char *unit_refusal(const struct wm_prober *p)
+{
+	return p->h->config.units ? NULL : wm_units_refusal(WM_SCRIPTS_OFF);
+}
+
+const struct wm_probe_kind wm_probe_os_service = {.prepare = nothing,
+						  .start = unit_start,
+						  .cancel = script_cancel,
+						  .timeout = unit_timeout,
+						  .refusal = unit_refusal};

@@ -43,6 +43,8 @@ void wm_registry_close(struct wm_registry *r);
 enum wm_scripts { WM_SCRIPTS_REMOTE = 0, WM_SCRIPTS_OFF, WM_SCRIPTS_ALLOWED };
 /** Why a script check is refused, or is not run; in Consul's words. */
 const char *wm_scripts_refusal(enum wm_scripts s);
+/** The same of checks of an OS service, for which systemctl is run. */
+const char *wm_units_refusal(enum wm_scripts s);
 
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
@@ -58,9 +60,10 @@ struct wm_check_draft {
 	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
 	const char *const *args; /* script */
 	unsigned args_count;
-	unsigned output_max;	 /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
-	const char *alias_node;	 /* alias: NULL, "" or this node's name, any case */
-	enum wm_scripts scripts; /* of a check that comes with an instance, the instance's counts */
+	unsigned output_max;	/* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
+	const char *alias_node; /* alias: NULL, "" or this node's name, any case */
+	/* of a check that comes with an instance, the instance's count */
+	enum wm_scripts scripts, units; /* script checks; checks of OS services */
 };
 struct wm_instance_draft {
 	const char *id; /* NULL: the name */
@@ -77,7 +80,7 @@ struct wm_instance_draft {
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
-	enum wm_scripts scripts;
+	enum wm_scripts scripts, units;
 	/* Of an instance that is new or was stopped; NONE: running. One that is there keeps its. */
 	enum wm_lifecycle lifecycle;
 	uint64_t drain_until_ms; /* of stored instances only */

@@ -56,9 +56,10 @@ struct wm_snapshot *wm_snapshot_new(bool load, uint64_t bytes_max)
 	return s;
 }
 
-void wm_snapshot_refuse_scripts(struct wm_snapshot *s)
+void wm_snapshot_refuse_programs(struct wm_snapshot *s, bool units)
 {
 	s->no_scripts = true;
+	s->no_units = units;
 }
 
 void wm_snapshot_free(struct wm_snapshot *s)
@@ -142,6 +143,7 @@ static int judge_checks(const struct wm_snapshot *s, struct wm_record_instance *
 					  "agent, which runs checks of its own node only",
 					  c.id, d->node_name);
 		c.scripts = s->no_scripts ? WM_SCRIPTS_REMOTE : WM_SCRIPTS_ALLOWED;
+		c.units = s->no_units ? WM_SCRIPTS_REMOTE : WM_SCRIPTS_ALLOWED;
 		if (maintenance) { /* by the rules for a check that needs nothing else */
 			c.kind = WM_CHECK_TTL;
 			c.ttl_ms = 1;

@@ -36,8 +36,9 @@ struct wm_snapshot_info {
 /** A reader that is fed octets. @p load: build all objects and hold ids against each other, which
  *  restoring needs; else every record is decoded and judged by itself. @return NULL w/o memory. */
 struct wm_snapshot *wm_snapshot_new(bool load, uint64_t bytes_max);
-/** Refuse script checks: for what a stranger may have made. */
-void wm_snapshot_refuse_scripts(struct wm_snapshot *s);
+/** Refuse script checks, and those of OS services with @p units: for what a stranger may have made.
+ */
+void wm_snapshot_refuse_programs(struct wm_snapshot *s, bool units);
 void wm_snapshot_free(struct wm_snapshot *s); /* NULL ok */
 /** @return 0, WM_E_INVALID (damaged or hostile; @p e says where), WM_E_LIMIT, WM_E_STORE_VERSION,
  *  -ENOMEM. After an error it is of no use any more. */

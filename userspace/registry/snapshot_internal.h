@@ -15,7 +15,7 @@ struct wm_snapshot_lease { /* a service's row */
 };
 
 struct wm_snapshot {
-	bool load, meta, ended, no_scripts;
+	bool load, meta, ended, no_scripts, no_units;
 	uint64_t bytes_max;
 	struct wm_snapshot_info info;
 	uint64_t frames, sum;

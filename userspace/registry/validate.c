@@ -48,6 +48,16 @@ const char *wm_scripts_refusal(enum wm_scripts s)
 			 "configure 'health.scripts' to 'local' and register over the Unix socket";
 }
 
+const char *wm_units_refusal(enum wm_scripts s)
+{
+	return s == WM_SCRIPTS_OFF
+		       ? "OSService checks are disabled on this agent; to enable, configure "
+			 "'health.os_services' to 'local' or 'any'"
+		       : "OSService checks are disabled on this agent from remote calls; to "
+			 "enable, configure 'health.os_services' to 'any', or register over the "
+			 "Unix socket";
+}
+
 bool wm_label_valid(const char *s)
 {
 	size_t n = 0;
@@ -515,7 +525,8 @@ static int check_http(const struct wm_check_draft *c, struct wm_err *e)
 	return 0;
 }
 
-static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts, struct wm_err *e)
+static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts,
+		       enum wm_scripts units, struct wm_err *e)
 {
 	int err;
 
@@ -537,6 +548,8 @@ static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts, 
 	err = check_timing(c, e);
 	if (!err && c->kind == WM_CHECK_SCRIPT && scripts != WM_SCRIPTS_ALLOWED)
 		err = wm_err_set(e, WM_E_INTERNAL, "%s", wm_scripts_refusal(scripts));
+	if (!err && c->kind == WM_CHECK_OS_SERVICE && units != WM_SCRIPTS_ALLOWED)
+		err = wm_err_set(e, WM_E_INTERNAL, "%s", wm_units_refusal(units));
 	if (!err)
 		err = check_target(c, e);
 	if (!err)
@@ -554,7 +567,7 @@ static int check_checks(const struct wm_instance_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_LIMIT, "Checks: %u given, at most %d are allowed",
 				  d->checks_count, WM_CHECKS_PER_INSTANCE);
 	for (unsigned i = 0; i < d->checks_count; i++) {
-		err = check_check(&d->checks[i], d->scripts, e);
+		err = check_check(&d->checks[i], d->scripts, d->units, e);
 		if (err)
 			return err;
 		for (unsigned k = 0; k < i; k++) {
@@ -622,7 +635,7 @@ int wm_check_draft_validate(const struct wm_check_draft *d, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "Missing check name");
 	if (!d->id || !*d->id)
 		named.id = d->name;
-	return check_check(&named, d->scripts, e);
+	return check_check(&named, d->scripts, d->units, e);
 }
 
 int wm_node_name_validate(const char *name, struct wm_err *e)
