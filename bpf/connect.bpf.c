@@ -10,6 +10,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 /* Set by the loader after trying what the kernel has; the verifier drops the other branch. */
 const volatile bool use_bpf_loop = false;
 const volatile bool use_set_retval = false;
+const volatile bool use_mptcp = false; /* bpf_skc_to_mptcp_sock() */
 
 /* The ranges of the virtual addresses, as configured; 0: none. */
 const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
@@ -165,20 +166,68 @@ static __always_inline bool steered(const struct bpf_sock_addr *ctx)
 	       ctx->protocol == IPPROTO_MPTCP;
 }
 
-/** A datagram socket may be connected again, to a backend itself: it then shows that. */
+static __always_inline struct wm_socket_origin *recorded(void *sk, __u64 flags)
+{
+	return bpf_sk_storage_get(&socket_origin, sk, NULL, flags);
+}
+
+/** Multipath TCP dials by its first subflow, while the application asks the socket that it holds.
+ * NULL: not such a socket, or a further subflow, which the kernel dials by itself. */
+static __always_inline struct mptcp_sock *held_by(struct bpf_sock_addr *ctx)
+{
+	struct mptcp_sock *m;
+
+	if (!use_mptcp || ctx->type != SOCK_STREAM)
+		return NULL;
+	m = bpf_skc_to_mptcp_sock(ctx->sk);
+	return m && (void *)m->first == (void *)ctx->sk ? m : NULL;
+}
+
+/** A socket may be connected again, to a backend itself: it then shows that. */
 static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
-	struct wm_socket_origin *o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, 0);
+	struct wm_socket_origin *o = recorded(ctx->sk, 0);
+	struct mptcp_sock *m = held_by(ctx);
 
 	if (o)
 		o->at[0].time_ns = 0;
+	o = m ? recorded(m, 0) : NULL;
+	if (o)
+		o->at[0].time_ns = 0;
+}
+
+/** The same for single datagrams: an answer is from whom was asked last. */
+static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const struct dial *d)
+{
+	struct wm_socket_origin *o = recorded(ctx->sk, 0);
+
+	for (int i = 1; o && i <= WM_UDP_RING; i++)
+		if (o->at[i].backend_port_be == d->port_be && same4(o->at[i].backend_be, d->vip_be))
+			o->at[i].time_ns = 0;
+}
+
+/** What connect() dialled, where getpeername() will look for it. */
+static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const struct dial *d,
+					     struct wm_counters *n)
+{
+	struct wm_socket_origin *o = recorded(ctx->sk, BPF_SK_STORAGE_GET_F_CREATE);
+	struct mptcp_sock *m = held_by(ctx);
+
+	if (o)
+		remember(&o->at[0], d);
+	else
+		COUNT(n, connect_no_storage);
+	o = m ? recorded(m, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (!o)
+		return;
+	remember(&o->at[0], d);
+	o->at[0].backend = WM_NO_BACKEND; /* the subflow counts as the backend's connection */
 }
 
 /** A socket's one destination. @return ALLOW with d->choice filled when @p ret_steer is set. */
 static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial *d, bool *ret_steer)
 {
 	struct wm_counters *n = counters_get();
-	struct wm_socket_origin *o;
 	struct wm_backend_stats *st;
 
 	if (!find_frontend(d)) {
@@ -187,19 +236,14 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 			return refuse();
 		}
 		COUNT(n, connect_miss);
-		if (ctx->type == SOCK_DGRAM)
-			forget(ctx);
+		forget(ctx);
 		return ALLOW;
 	}
 	if (!choose(d, n)) {
 		COUNT(n, connect_refused);
 		return refuse();
 	}
-	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (o)
-		remember(&o->at[0], d);
-	else
-		COUNT(n, connect_no_storage);
+	remember_connect(ctx, d, n);
 	/* port 0 is the C library looking for a route to sort addresses by, not a connection */
 	st = d->port_be ? bpf_map_lookup_elem(&backend_stats, &d->choice.backend) : NULL;
 	if (st) {
@@ -210,16 +254,27 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	return ALLOW;
 }
 
-/** The entry that remembers this destination of an unconnected socket, or NULL. */
+/** The entry that remembers this destination of single datagrams, or NULL. */
 static __always_inline struct wm_origin *recall(struct wm_socket_origin *o, const struct dial *d)
 {
-	for (int i = 0; i < WM_UDP_RING; i++) {
+	for (int i = 1; i <= WM_UDP_RING; i++) {
 		struct wm_origin *at = &o->at[i];
 
 		if (at->time_ns && at->vip_port_be == d->port_be && same4(at->vip_be, d->vip_be))
 			return at;
 	}
 	return NULL;
+}
+
+/** The entry that the next new destination takes: they take turns. */
+static __always_inline struct wm_origin *next_entry(struct wm_socket_origin *o)
+{
+	__u32 i = o->next;
+
+	if (i >= WM_UDP_RING)
+		i = 0;
+	o->next = i + 1;
+	return &o->at[1 + i];
 }
 
 /** Is the remembered backend the same occupant, and up? Then it is taken again. */
@@ -248,12 +303,14 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	struct wm_socket_origin *o;
 
 	if (!find_frontend(d)) {
-		if (!is_virtual(d))
+		if (!is_virtual(d)) {
+			forget_datagram(ctx, d);
 			return ALLOW;
+		}
 		COUNT(n, connect_unknown_vip);
 		return refuse();
 	}
-	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	o = recorded(ctx->sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (o)
 		at = recall(o, d);
 	if (at && reuse(at, d)) {
@@ -268,7 +325,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		return refuse();
 	}
 	if (o && !at)
-		at = &o->at[o->next++ % WM_UDP_RING];
+		at = next_entry(o);
 	if (at)
 		remember(at, d);
 	else
@@ -281,11 +338,18 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	return ALLOW;
 }
 
-static __always_inline bool enabled(void)
+/** Is it for us? Where connect() is switched off, what was dialled before is past. */
+static __always_inline bool enabled(struct bpf_sock_addr *ctx, bool datagram)
 {
 	const struct wm_config *c = config_get();
 
-	return c && c->flags & WM_CONFIG_F_CONNECT;
+	if (!steered(ctx))
+		return false;
+	if (c && c->flags & WM_CONFIG_F_CONNECT)
+		return true;
+	if (!datagram)
+		forget(ctx);
+	return false;
 }
 
 static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
@@ -294,7 +358,7 @@ static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 	bool steer = false;
 	int verdict;
 
-	if (!steered(ctx) || !enabled())
+	if (!enabled(ctx, datagram))
 		return ALLOW;
 	__builtin_memset(&d, 0, sizeof(d));
 	d.families = WM_FAMILY_4;
@@ -319,7 +383,7 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 	bool steer = false;
 	int verdict;
 
-	if (!steered(ctx) || !enabled())
+	if (!enabled(ctx, datagram))
 		return ALLOW;
 	__builtin_memset(&d, 0, sizeof(d));
 	/* the kernel refuses a datagram whose IPv6 destination became a v4-mapped one (ENOTSUPP);
@@ -368,23 +432,31 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	return steer6(ctx, true);
 }
 
-/** The entry whose backend is the address that the kernel is about to show, or NULL. The newest
- * wins where two virtual addresses led to one backend. */
-static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
-						     const __be32 addr[4], int entries)
+/** Did what is remembered lead to the address that the kernel is about to show? */
+static __always_inline bool led_to(struct bpf_sock_addr *ctx, const struct wm_origin *at,
+				   const __be32 addr[4])
 {
-	struct wm_socket_origin *o;
+	return at->time_ns && at->backend_port_be == (__be16)ctx->user_port &&
+	       same4(at->backend_be, addr);
+}
+
+/** What was dialled to come to that address, or NULL. A connected socket hears its peer alone; of
+ * the destinations of single datagrams the newest wins, where two led to one backend. */
+static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
+						     const __be32 addr[4], bool connected)
+{
+	struct wm_socket_origin *o = recorded(ctx->sk, 0);
 	const struct wm_origin *best = NULL;
 	__u64 newest = 0;
 
-	o = bpf_sk_storage_get(&socket_origin, ctx->sk, NULL, 0);
 	if (!o)
 		return NULL;
-	for (int i = 0; i < entries; i++) {
+	if (connected)
+		return led_to(ctx, &o->at[0], addr) ? &o->at[0] : NULL;
+	for (int i = 1; i <= WM_UDP_RING; i++) {
 		const struct wm_origin *at = &o->at[i];
 
-		if (at->time_ns > newest && at->backend_port_be == (__be16)ctx->user_port &&
-		    same4(at->backend_be, addr)) {
+		if (at->time_ns > newest && led_to(ctx, at, addr)) {
 			best = at;
 			newest = at->time_ns;
 		}
@@ -392,37 +464,37 @@ static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
 	return best;
 }
 
-static __always_inline const struct wm_origin *show4(struct bpf_sock_addr *ctx, int entries)
+static __always_inline bool show4(struct bpf_sock_addr *ctx, bool connected)
 {
 	__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, ctx->user_ip4};
-	const struct wm_origin *at = shown(ctx, addr, entries);
+	const struct wm_origin *at = shown(ctx, addr, connected);
 
-	if (at) {
-		ctx->user_ip4 = at->vip_be[3];
-		ctx->user_port = at->vip_port_be;
-	}
-	return at;
+	if (!at)
+		return false;
+	ctx->user_ip4 = at->vip_be[3];
+	ctx->user_port = at->vip_port_be;
+	return true;
 }
 
-static __always_inline const struct wm_origin *show6(struct bpf_sock_addr *ctx, int entries)
+static __always_inline bool show6(struct bpf_sock_addr *ctx, bool connected)
 {
 	__be32 addr[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
-	const struct wm_origin *at = shown(ctx, addr, entries);
+	const struct wm_origin *at = shown(ctx, addr, connected);
 
-	if (at) {
-		ctx->user_ip6[0] = at->vip_be[0];
-		ctx->user_ip6[1] = at->vip_be[1];
-		ctx->user_ip6[2] = at->vip_be[2];
-		ctx->user_ip6[3] = at->vip_be[3];
-		ctx->user_port = at->vip_port_be;
-	}
-	return at;
+	if (!at)
+		return false;
+	ctx->user_ip6[0] = at->vip_be[0];
+	ctx->user_ip6[1] = at->vip_be[1];
+	ctx->user_ip6[2] = at->vip_be[2];
+	ctx->user_ip6[3] = at->vip_be[3];
+	ctx->user_port = at->vip_port_be;
+	return true;
 }
 
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
-	if (show4(ctx, WM_UDP_RING))
+	if (show4(ctx, ctx->sk->dst_port))
 		COUNT(counters_get(), udp_reversed);
 	return ALLOW;
 }
@@ -430,7 +502,7 @@ int recvmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
-	if (show6(ctx, WM_UDP_RING))
+	if (show6(ctx, ctx->sk->dst_port))
 		COUNT(counters_get(), udp_reversed);
 	return ALLOW;
 }
@@ -438,7 +510,7 @@ int recvmsg6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
-	if (show4(ctx, 1))
+	if (show4(ctx, true))
 		COUNT(counters_get(), peername_reversed);
 	return ALLOW;
 }
@@ -446,7 +518,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
-	if (show6(ctx, 1))
+	if (show6(ctx, true))
 		COUNT(counters_get(), peername_reversed);
 	return ALLOW;
 }

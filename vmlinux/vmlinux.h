@@ -81,8 +81,20 @@ struct udphdr {
 	__sum16 check;
 };
 
-struct bpf_sock;
 struct bpf_flow_keys;
+
+struct bpf_sock {
+	__u32 bound_dev_if, family, type, protocol, mark, priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port; /* host order */
+	__be16 dst_port;
+	__u16 : 16;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
 
 struct __sk_buff {
 	__u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
@@ -113,6 +125,10 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+} WM_CORE;
+
+struct mptcp_sock {
+	struct sock *first; /* the subflow that connect() made */
 } WM_CORE;
 
 struct seq_file;

@@ -141,7 +141,8 @@ struct wm_backend_stats {
 _Static_assert(sizeof(struct wm_backend_stats) == 16, "mmapable");
 
 /* `socket_origin`: socket storage, dies with the socket. What the application dialled and what it
- * got. Entry 0 is the connected destination; unconnected UDP uses all WM_UDP_RING in turn. */
+ * got. Entry 0 is the destination of connect(); those of single datagrams take turns in the others,
+ * also on a connected socket. */
 struct wm_origin {
 	__be32 vip_be[4];     /* v4-mapped if IPv4 */
 	__be32 backend_be[4]; /* address that was written, v4-mapped if IPv4 */
@@ -153,8 +154,9 @@ struct wm_origin {
 	__u64 time_ns; /* CLOCK_BOOTTIME of the pick; 0: entry unused */
 };
 _Static_assert(sizeof(struct wm_origin) == 56, "pinned layout");
+#define WM_NO_BACKEND 0xffffffffu /* wm_origin.backend where another socket counts as its */
 struct wm_socket_origin {
-	struct wm_origin at[WM_UDP_RING];
+	struct wm_origin at[1 + WM_UDP_RING];
 	__u32 next; /* entry that unconnected UDP overwrites next */
 	__u32 pad;
 };

@@ -3,6 +3,10 @@
 /* What a socket remembers of what it dialled, and what it is shown of it. */
 #include "connect_fixture.h"
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 /* Dialled by the virtual address first and then itself, a backend is shown as itself. */
 Test(connect, a_socket_connected_again_shows_its_new_peer)
 {
@@ -183,4 +187,166 @@ Test(connect, an_address_that_moves_takes_its_datagrams_along)
 	close(client);
 	close(first);
 	close(second);
+}
+
+/* A second service in the tables: @p vip leads to @p port of 127.9.9.9. */
+static void other_service(const char *vip, uint16_t port)
+{
+	static struct wm_want_backend b;
+	struct wm_want_set other = {.service = "other", .backends = &b, .backends_count = 1};
+
+	b = (struct wm_want_backend){.instance = 99,
+				     .addr4_be = htonl(0x7f090909),
+				     .port = port,
+				     .weight = 1,
+				     .state = WM_STATE_UP};
+	cr_assert_eq(inet_pton(AF_INET, vip, &other.vip4_be), 1);
+	cr_assert_eq(wm_tables_put(tables, &other, NULL, NULL), 0);
+}
+
+/* A datagram sent elsewhere on a connected socket is no connect(): the peer stays the peer. */
+Test(connect, a_datagram_elsewhere_leaves_the_peer)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), first, second;
+	union address to, from = {0}, peer = {0};
+	socklen_t len = fill(&to, "240.9.9.9", 53), peer_len = sizeof(peer);
+	uint16_t port;
+	char octet;
+
+	first = serve("127.9.9.9", SOCK_DGRAM, &port);
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	second = serve("127.9.9.9", SOCK_DGRAM, &port);
+	other_service("240.9.9.9", port);
+	cr_assert_eq(dial(client, VIP4, 53), 0);
+	for (unsigned i = 0; i <= WM_UDP_RING; i++) { /* as many as are remembered, and one */
+		cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1, "%s", strerror(errno));
+		cr_assert(readable(second) && recv(second, &octet, 1, 0) == 1);
+		peer_is(client, VIP4, 53);
+	}
+	cr_assert_eq(send(client, "q", 1, 0), 1);
+	cr_assert(readable(first));
+	cr_assert_eq(recvfrom(first, &octet, 1, 0, &peer.any, &peer_len), 1);
+	cr_assert_eq(sendto(first, "a", 1, 0, &peer.any, peer_len), 1);
+	cr_assert(readable(client));
+	len = sizeof(from);
+	cr_assert_eq(recvfrom(client, &octet, 1, 0, &from.any, &len), 1);
+	same_source(&from, VIP4, 53);
+	close(client);
+	close(first);
+	close(second);
+}
+
+/* The same the other way round: what is connected does not name what single datagrams brought. */
+Test(connect, a_socket_that_was_connected_shows_whom_it_asks)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	union address from = {0};
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, VIP4, 53), 0);
+	cr_assert_eq(connect(client, &nobody, sizeof(nobody)), 0);
+	exchange(client, server, "127.9.9.9", port, &from);
+	same_source(&from, "127.9.9.9", port);
+	exchange(client, server, VIP4, 53, &from);
+	same_source(&from, VIP4, 53);
+	/* asked directly now: the answer is the backend's */
+	exchange(client, server, "127.9.9.9", port, &from);
+	same_source(&from, "127.9.9.9", port);
+	close(client);
+	close(server);
+}
+
+/* Refused by the backend, a TCP socket may be used again: for that backend itself. */
+static void refused_then_direct(int protocol, const char *vip, const char *at)
+{
+	bool v6 = strchr(at, ':');
+	int client =
+		socket(strchr(vip, ':') ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	char mapped[64];
+	uint16_t port;
+	int server = serve(at, SOCK_DGRAM, &port);
+	union address a;
+	socklen_t len = fill(&a, at, port);
+
+	cr_assert(client >= 0, "%s", strerror(errno));
+	close(server);
+	server = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(server, &a.any, len), 0);
+	backend(0, at, port, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, vip, 80), ECONNREFUSED);
+	cr_assert_eq(counter(WM_C_CONNECT_REFUSED), 0, "by the backend, not by us");
+	cr_assert_eq(listen(server, 8), 0);
+	snprintf(mapped, sizeof(mapped), "%s%s", !v6 && strchr(vip, ':') ? "::ffff:" : "", at);
+	cr_assert_eq(dial(client, mapped, port), 0);
+	peer_is(client, mapped, port);
+	close(client);
+	close(server);
+}
+
+Test(connect, a_tcp_socket_that_was_refused_forgets)
+{
+	refused_then_direct(0, VIP4, "127.9.9.9");
+	refused_then_direct(0, VIP6, "::1");
+	refused_then_direct(0, "::ffff:" VIP4, "127.9.9.9");
+}
+
+/* Where it is switched off, the next connect() forgets as well. */
+Test(connect, switched_off_nothing_is_shown)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	backend(0, "127.9.9.9", 1000, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(dial(client, VIP4, 53), 0);
+	mem.config->flags = 0;
+	cr_assert_eq(dial(client, "127.9.9.9", 1000), 0);
+	peer_is(client, "127.9.9.9", 1000);
+	close(client);
+}
+
+/* Multipath TCP dials by a subflow; the application asks the socket that it holds. */
+Test(connect, multipath_tcp_shows_the_virtual_address)
+{
+	static const char *const pairs[][2] = {
+		{VIP4, "127.9.9.9"}, {VIP6, "::1"}, {"::ffff:" VIP4, "127.9.9.9"}};
+	int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+	if (probe < 0)
+		cr_skip_test("the kernel has no Multipath TCP: %s", strerror(errno));
+	close(probe);
+	for (unsigned i = 0; i < 6; i++) {
+		const char *vip = pairs[i % 3][0], *at = pairs[i % 3][1];
+		int family = strchr(at, ':') ? AF_INET6 : AF_INET, client, server, accepted;
+		union address a;
+		socklen_t len = fill(&a, at, 0);
+		char octet;
+
+		/* a peer that speaks it, and one that does not */
+		server = socket(family, SOCK_STREAM | SOCK_CLOEXEC, i < 3 ? IPPROTO_MPTCP : 0);
+		cr_assert_eq(bind(server, &a.any, len), 0);
+		cr_assert_eq(listen(server, 8), 0);
+		cr_assert_eq(getsockname(server, &a.any, &len), 0);
+		backend(0, at, ntohs(family == AF_INET ? a.in.sin_port : a.in6.sin6_port), 1,
+			WM_STATE_UP);
+		publish();
+		client = socket(strchr(vip, ':') ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC,
+				IPPROTO_MPTCP);
+		cr_assert_eq(dial(client, vip, 80), 0, "%s: %s", vip, strerror(errno));
+		cr_assert(readable(server));
+		accepted = accept(server, NULL, NULL);
+		cr_assert_eq(write(client, "x", 1), 1);
+		cr_assert(readable(accepted) && read(accepted, &octet, 1) == 1);
+		peer_is(client, vip, 80);
+		close(accepted);
+		close(client);
+		close(server);
+	}
+	refused_then_direct(IPPROTO_MPTCP, VIP4, "127.9.9.9");
+	refused_then_direct(IPPROTO_MPTCP, VIP6, "::1");
 }

@@ -42,7 +42,7 @@ static const struct {
 };
 
 struct features {
-	bool loop, set_retval;
+	bool loop, set_retval, mptcp;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -125,6 +125,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
+	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -238,7 +239,7 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 		return;
 	wm_bpf_log_reset();
 	o = load(p, which, mask, f);
-	if (!o && (f.loop || f.set_retval)) {
+	if (!o && (f.loop || f.set_retval || f.mptcp)) {
 		/* What the probe found may still not verify: the plain variant asks less. */
 		struct features none = {0};
 
@@ -258,6 +259,8 @@ void wm_progs_load(struct wm_plane *p)
 		.loop = wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
 		.set_retval =
 			wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
+		.mptcp = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					   BPF_FUNC_skc_to_mptcp_sock),
 	};
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
