@@ -6,6 +6,7 @@
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,19 +67,25 @@ static void filled(const struct wm_prog *prog, struct wm_plane_hook *h, const ch
 	h->verified_insns = prog->verified_insns;
 }
 
+static struct wm_attach cgroup_attach(const struct wm_plane *p, unsigned i, int fd, uint64_t id)
+{
+	return (struct wm_attach){
+		.pin_dir = p->c.pin_dir,
+		.pin_name = wm_prog_name(i),
+		.prog_fd = p->progs[i].fd,
+		.prog_id = p->progs[i].id,
+		.prog_name = wm_prog_name(i),
+		.cgroup_fd = fd,
+		.cgroup_id = id,
+		.type = cgroup_types[i],
+	};
+}
+
 static void attach_cgroup(struct wm_plane *p, unsigned i, int cgroup_fd, uint64_t cgroup_id,
 			  struct wm_plane_hook *h)
 {
 	const struct wm_prog *prog = &p->progs[i];
-	struct wm_attach a = {
-		.pin_dir = p->c.pin_dir,
-		.pin_name = wm_prog_name(i),
-		.prog_fd = prog->fd,
-		.prog_name = wm_prog_name(i),
-		.cgroup_fd = cgroup_fd,
-		.cgroup_id = cgroup_id,
-		.type = cgroup_types[i],
-	};
+	struct wm_attach a = cgroup_attach(p, i, cgroup_fd, cgroup_id);
 	int r;
 
 	if (prog->fd < 0) {
@@ -102,42 +109,59 @@ static void attach_cgroup(struct wm_plane *p, unsigned i, int cgroup_fd, uint64_
 	drop(p, a.pin_name);
 }
 
-/* Where a device can take the program. */
-static int check_device(unsigned i, const char *name, struct wm_device *d, struct wm_plane_hook *h)
+static const struct wm_device *find_device(const struct wm_plane *p, const char *name)
 {
-	int r = wm_device_get(name, d);
+	for (unsigned i = 0; i < p->devices_count; i++)
+		if (!strcmp(p->devices[i].name, name))
+			return &p->devices[i];
+	return NULL;
+}
 
-	if (r)
-		fail(h, r,
-		     r == -ENODEV ? "no such device in this network namespace (%s)"
-				  : "looking up the device: %s",
-		     strerror(-r));
-	else if (i == WM_PROG_DNS_LO && !d->loopback)
-		fail(h, r = -EINVAL, "answering in place works on loopback devices only");
-	else if (i == WM_PROG_DNS_VETH && d->loopback)
-		fail(h, r = -EINVAL, "answering by redirect does not work on a loopback device");
-	return r;
+/* Where a device can take the program. @return NULL: it cannot, the hook says why. */
+static const struct wm_device *check_device(const struct wm_plane *p, unsigned i, const char *name,
+					    struct wm_plane_hook *h)
+{
+	const struct wm_device *d = find_device(p, name);
+
+	if (!d) {
+		fail(h, -ENODEV, "no such device in this network namespace (%s)", strerror(ENODEV));
+		h->waiting = i == WM_PROG_DNS_VETH;
+	} else if (i == WM_PROG_DNS_LO && !d->loopback) {
+		fail(h, -EINVAL, "answering in place works on loopback devices only");
+	} else if (i == WM_PROG_DNS_VETH && d->loopback) {
+		fail(h, -EINVAL, "answering by redirect does not work on a loopback device");
+	}
+	return h->error ? NULL : d;
+}
+
+/* @param pin memory of its name, WM_HOOK_NAME_MAX. */
+static struct wm_attach device_attach(const struct wm_plane *p, unsigned i, const char *name,
+				      char *pin, uint32_t ifindex)
+{
+	wm_hook_pin_name(pin, wm_prog_name(i), name);
+	return (struct wm_attach){
+		.pin_dir = p->c.pin_dir,
+		.pin_name = pin,
+		.prog_fd = p->progs[i].fd,
+		.prog_id = p->progs[i].id,
+		.prog_name = wm_prog_name(i),
+		.cgroup_fd = -1,
+		.ifindex = ifindex,
+	};
 }
 
 static void attach_device(struct wm_plane *p, unsigned i, const char *name, struct wm_plane_hook *h)
 {
 	const struct wm_prog *prog = &p->progs[i];
+	const struct wm_device *d;
 	char pin[WM_HOOK_NAME_MAX];
-	struct wm_device d = {0};
-	struct wm_attach a = {
-		.pin_dir = p->c.pin_dir,
-		.pin_name = pin,
-		.prog_fd = prog->fd,
-		.prog_name = wm_prog_name(i),
-		.cgroup_fd = -1,
-	};
+	struct wm_attach a = device_attach(p, i, name, pin, 0);
 	int r;
 
-	wm_hook_pin_name(pin, wm_prog_name(i), name);
 	if (prog->fd < 0) {
 		fail(h, prog->error, "%s", prog->text);
-	} else if (!check_device(i, name, &d, h)) {
-		a.ifindex = d.ifindex;
+	} else if ((d = check_device(p, i, name, h))) {
+		a.ifindex = d->ifindex;
 		wm_bpf_log_reset();
 		r = p->no_tcx ? wm_clsact_attach(&a) : wm_link_attach(&a, &h->link_id);
 		if (!r) {
@@ -149,6 +173,7 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 		     r == -EEXIST ? "clsact filter 0x776d is not ours%s%s"
 				  : "attaching to the device: %s %.90s",
 		     r == -EEXIST ? "" : strerror(-r), wm_bpf_log_last());
+		h->waiting = r == -ENODEV && i == WM_PROG_DNS_VETH; /* it has just gone */
 	}
 	drop(p, pin);
 }
@@ -187,14 +212,49 @@ static int attach_connect(struct wm_plane *p)
 	return 0;
 }
 
+static struct wm_plane_hook *add_hook(struct wm_plane *p, unsigned prog, const char *where)
+{
+	struct wm_plane_hook *h = &p->hooks[p->hooks_count];
+
+	for (unsigned i = 0; i < p->hooks_count; i++)
+		if (p->hooks[i].name == wm_prog_name(prog) && !strcmp(p->hooks[i].where, where))
+			return NULL; /* two patterns match it */
+	if (p->hooks_count == p->hooks_cap) {
+		p->devices_left_out++;
+		return NULL;
+	}
+	p->hooks_count++;
+	h->name = wm_prog_name(prog);
+	h->where = where;
+	return h;
+}
+
+/* A glob takes devices of the kind only: nobody wants "*" to mean the uplink. */
+static bool takes(unsigned prog, const char *glob, const struct wm_device *d)
+{
+	return fnmatch(glob, d->name, 0) == 0 &&
+	       (prog == WM_PROG_DNS_LO ? d->loopback : !strcmp(d->kind, "veth"));
+}
+
 static void attach_devices(struct wm_plane *p, unsigned prog, char *const *devices)
 {
-	for (unsigned i = 0; i < count(devices); i++) {
-		struct wm_plane_hook *h = &p->hooks[p->hooks_count++];
+	struct wm_plane_hook *h;
 
-		h->name = wm_prog_name(prog);
-		h->where = devices[i];
-		attach_device(p, prog, devices[i], h);
+	for (unsigned i = 0; i < count(devices); i++) {
+		if (!wm_device_is_glob(devices[i])) {
+			h = add_hook(p, prog, devices[i]);
+			if (h)
+				attach_device(p, prog, devices[i], h);
+			continue;
+		}
+		for (unsigned k = 0; k < p->devices_count; k++) {
+			const char *name = p->devices[k].name;
+
+			h = takes(prog, devices[i], &p->devices[k]) ? add_hook(p, prog, name)
+								    : NULL;
+			if (h)
+				attach_device(p, prog, name, h);
+		}
 	}
 }
 
@@ -231,17 +291,24 @@ static void drop_if_empty(const struct wm_plane *p, const char *dir)
 		rmdir(path);
 }
 
-int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
+/* What the attach before knew, for telling what changed. */
+static void compare(struct wm_plane_hook *now, const struct wm_plane_hook *before, unsigned n)
 {
-	const struct wm_plane_hook *first = NULL;
-	int attached = 0, r;
+	for (; n; before++, n--) {
+		if (now->name != before->name || strcmp(now->where, before->where) != 0)
+			continue;
+		now->known = true;
+		now->was_lost = before->was_lost;
+		now->was_error = before->error;
+		now->was_link_id = before->link_id;
+		return;
+	}
+}
 
-	free(p->hooks);
-	p->hooks_count = 0;
-	p->hooks = calloc(WM_PROG_COUNT + count(p->lo_devices) + count(p->veth_devices),
-			  sizeof(*p->hooks));
-	if (!p->hooks)
-		return wm_err_set(e, -ENOMEM, "out of memory");
+static int attach_all(struct wm_plane *p, struct wm_err *e)
+{
+	int r;
+
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	if (p->c.attach_connect)
 		attach_connect(p);
@@ -258,18 +325,116 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 		r = wm_pins_publish_new(p->c.pin_dir);
 		p->staged = r != 0;
 	}
-	if (r < 0)
-		return wm_err_set(e, r, "pins in %s: %s", p->c.pin_dir, strerror(-r));
+	return r < 0 ? wm_err_set(e, r, "pins in %s: %s", p->c.pin_dir, strerror(-r)) : 0;
+}
+
+/* The pins are another agent's now: what stands there is not ours to attach or to remove. */
+static void fail_all(struct wm_plane *p, const struct wm_err *why)
+{
 	for (unsigned i = 0; i < p->hooks_count; i++) {
+		struct wm_plane_hook *h = &p->hooks[i];
+
+		h->known = true;
+		h->was_error = h->error;
+		h->was_link_id = h->link_id;
+		h->link_id = h->prog_id = 0;
+		fail(h, why->code, "%.150s", why->text);
+	}
+}
+
+int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
+{
+	const struct wm_plane_hook *first = NULL;
+	struct wm_plane_hook *before = p->hooks, *hooks;
+	struct wm_device *devices = NULL, *old_devices = p->devices;
+	unsigned before_count = p->hooks_count;
+	struct wm_err pins = {0};
+	int attached = 0, r;
+
+	if (wm_maps_repin(p, &pins)) {
+		fail_all(p, &pins);
+		return wm_err_set(e, pins.code, "%s", pins.text);
+	}
+	r = wm_devices_list(&devices);
+	if (r < 0)
+		return wm_err_set(e, r, "listing the network devices: %s", strerror(-r));
+	p->hooks_cap = WM_PROG_COUNT + WM_DEVICES_MAX + count(p->lo_devices);
+	hooks = calloc(p->hooks_cap, sizeof(*p->hooks));
+	if (!hooks) {
+		free(devices);
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	}
+	p->devices = devices;
+	p->devices_count = (unsigned)r;
+	p->hooks = hooks;
+	p->hooks_count = p->devices_left_out = 0;
+	r = attach_all(p, e);
+	for (unsigned i = 0; i < p->hooks_count; i++) {
+		compare(&p->hooks[i], before, before_count);
 		if (!p->hooks[i].error)
 			attached++;
-		else if (!first)
+		else if (!first || (first->waiting && !p->hooks[i].waiting))
 			first = &p->hooks[i];
 	}
+	free(before);
+	free(old_devices);
+	if (r)
+		return r;
 	if (!attached && first)
 		return wm_err_set(e, first->error, "%s at %s: %s", first->name, first->where,
 				  first->text);
 	return attached;
+}
+
+/* Whether hook @p h is attached as wm_plane_attach() left it. */
+static bool holds(const struct wm_plane *p, const struct wm_plane_hook *h, int cgroup_fd,
+		  uint64_t cgroup_id)
+{
+	char pin[WM_HOOK_NAME_MAX];
+	struct wm_device d;
+	struct wm_attach a;
+	unsigned i = 0;
+
+	while (wm_prog_name(i) != h->name)
+		i++;
+	if (i <= WM_PROG_CONNECT6) {
+		a = cgroup_attach(p, i, cgroup_fd, cgroup_id);
+		return cgroup_fd >= 0 && wm_link_holds(&a, h->link_id);
+	}
+	if (wm_device_get(h->where, &d))
+		return false;
+	a = device_attach(p, i, h->where, pin, d.ifindex);
+	return p->no_tcx ? wm_clsact_holds(&a) : wm_link_holds(&a, h->link_id);
+}
+
+unsigned wm_plane_check(struct wm_plane *p)
+{
+	_cleanup_close_ int fd = -1;
+	unsigned lost = wm_maps_unpinned(p);
+	uint64_t id = 0;
+
+	if (p->c.attach_connect && p->c.cgroup)
+		fd = wm_cgroup_open(p->c.cgroup, &id);
+	for (unsigned i = 0; i < p->hooks_count; i++) {
+		struct wm_plane_hook *h = &p->hooks[i];
+
+		if (!h->error && !holds(p, h, fd, id)) {
+			h->was_lost = true;
+			lost++;
+		}
+	}
+	return lost;
+}
+
+bool wm_plane_steers(const struct wm_plane *p)
+{
+	unsigned attached = 0;
+
+	for (unsigned i = 0; p && i < p->hooks_count; i++)
+		attached += !p->hooks[i].error && (!strncmp(p->hooks[i].name, "connect", 7) ||
+						   !strncmp(p->hooks[i].name, "sendmsg", 7) ||
+						   !strncmp(p->hooks[i].name, "recvmsg", 7));
+	return attached == 6; /* each for both families */
 }
 
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret)

@@ -14,6 +14,7 @@
 #pragma once
 #include "userspace/base/map.h"
 #include "userspace/dataplane/plane.h"
+#include "userspace/net/loop.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -22,9 +23,10 @@
 
 #define WM_PIN_PATH_MAX 512 /* octets of a path under the pin directory, NUL included */
 #define WM_PIN_DIR_MAX                                                                             \
-	256		    /* octets of the pin directory: leaves room for the longest pin's name \
-			     */
-#define WM_HOOK_NAME_MAX 64 /* octets of a pin's name in links/: program, '@', device, '~' */
+	256 /* octets of the pin directory: leaves room for the longest pin's name                 \
+	     */
+#define WM_DEVICES_MAX	 1024 /* hooks on devices: the pods of a node, and some */
+#define WM_HOOK_NAME_MAX 64   /* octets of a pin's name in links/: program, '@', device, '~' */
 
 enum wm_map_index {
 	WM_MAP_CONFIG,
@@ -94,7 +96,9 @@ struct wm_plane {
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];
 	struct wm_plane_hook *hooks;
-	unsigned hooks_count;
+	unsigned hooks_count, hooks_cap;
+	struct wm_device *devices; /* of this namespace, as attached to; the hooks name them */
+	unsigned devices_count, devices_left_out; /* those that match and are too many */
 	struct wm_plane_ops ops;
 	struct wm_plane_route routes[WM_PREFIXES_MAX];
 	unsigned routes_count;
@@ -141,6 +145,8 @@ int wm_pins_remove_dir(const char *pin_dir, const char *dir);
 int wm_pins_recover(const char *pin_dir);
 /** new/ becomes maps/. @return 0 or negative errno; wm_pins_recover() finishes a half-done one. */
 int wm_pins_publish_new(const char *pin_dir);
+/** Whether @p lock_fd is the directory that stands at @p pin_dir: it may have been removed. */
+bool wm_pins_owned(int lock_fd, const char *pin_dir);
 /** Call @p fn for every entry of @p pin_dir/@p dir; a missing directory has none.
  *  @return sum of what fn returned, or its first negative result. */
 int wm_pins_each(const char *pin_dir, const char *dir,
@@ -152,6 +158,10 @@ int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e);
 /** Map the arrays and describe all maps. */
 int wm_maps_map(struct wm_plane *p, struct wm_err *e);
 void wm_maps_close(struct wm_plane *p);
+/** Maps whose pin is missing. */
+unsigned wm_maps_unpinned(const struct wm_plane *p);
+/** Own the pin directory again and pin what is missing. @return 0 or negative errno. */
+int wm_maps_repin(struct wm_plane *p, struct wm_err *e);
 void wm_maps_ops(struct wm_plane *p);
 
 /* --- load.c --- */
@@ -166,10 +176,22 @@ struct bpf_object *wm_maps_object(void);
 struct wm_device {
 	uint32_t ifindex;
 	bool loopback;
+	char name[16]; /* IFNAMSIZ */
 	char kind[16]; /* "veth", "" */
 };
 /** Look up a device of this network namespace. @return 0, -ENODEV, negative errno. */
 int wm_device_get(const char *name, struct wm_device *ret);
+/** Whether a device of the configuration is a pattern. */
+bool wm_device_is_glob(const char *name);
+/** All of them, for free(). @return how many, or negative errno. */
+int wm_devices_list(struct wm_device **ret);
+struct wm_device_monitor;
+/** Call @p fn when a device of this network namespace came, went or changed, or when the kernel
+ * lost such news. @return NULL where it cannot be: then devices are seen when links are verified.
+ */
+struct wm_device_monitor *wm_device_monitor_new(struct wm_loop *l, void (*fn)(void *arg),
+						void *arg);
+void wm_device_monitor_free(struct wm_device_monitor *m); /* NULL ok */
 /** Open a directory of a cgroup2. @return fd, -EINVAL (no cgroup2), negative errno. */
 int wm_cgroup_open(const char *path, uint64_t *ret_id);
 
@@ -193,17 +215,23 @@ struct wm_attach {
 	const char *pin_dir;
 	const char *pin_name; /* in links/ or clsact/ */
 	int prog_fd;
+	uint32_t prog_id;
 	const char *prog_name;
 	int cgroup_fd; /* -1: a device */
 	uint64_t cgroup_id;
 	enum bpf_attach_type type;
 	uint32_t ifindex;
 };
-/** Attach by a pinned link: move the one that is there, or make one. @return 0 or negative errno;
- *  after a failure nothing is attached for this hook. */
+/** Attach by a pinned link: move the one that is there, or make one; a link that has the program
+ *  already is left as it is. @return 0 or negative errno; after a failure nothing is attached for
+ *  this hook. */
 int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id);
 /** Attach by a clsact filter. Same terms. */
 int wm_clsact_attach(const struct wm_attach *a);
+/** Whether link @p link_id is pinned for this hook, alive, where it is wanted, and has the program;
+ *  the same of a filter. */
+bool wm_link_holds(const struct wm_attach *a, uint32_t link_id);
+bool wm_clsact_holds(const struct wm_attach *a);
 /** Detach what the pin at @p path keeps attached and remove the pin. @return 1 or negative errno.
  */
 int wm_link_detach(const char *path);

@@ -55,13 +55,14 @@ static int link_info(int fd, struct link_info *ret)
 
 /* Whether the link is alive and where it is wanted. The kernel gives EINVAL or zeros for a link
  * whose cgroup or device went away. */
-static bool is_for(int fd, const struct wm_attach *a, uint32_t *ret_id)
+static bool is_for(int fd, const struct wm_attach *a, uint32_t *ret_id, uint32_t *ret_prog_id)
 {
 	struct link_info i;
 
 	if (link_info(fd, &i))
 		return false;
 	*ret_id = i.id;
+	*ret_prog_id = i.prog_id;
 	if (a->cgroup_fd >= 0)
 		return i.type == BPF_LINK_TYPE_CGROUP && i.cgroup.cgroup_id == a->cgroup_id &&
 		       i.cgroup.attach_type == (uint32_t)a->type;
@@ -131,6 +132,7 @@ int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id)
 {
 	_cleanup_close_ int old = -1;
 	char path[WM_PIN_PATH_MAX];
+	uint32_t prog_id = 0;
 	int r = make_pin_dir(a->pin_dir, "links");
 
 	if (!r)
@@ -138,9 +140,22 @@ int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id)
 	if (r)
 		return r;
 	old = bpf_obj_get(path);
-	if (old >= 0 && is_for(old, a, ret_link_id) && !bpf_link_update(old, a->prog_fd, NULL))
+	if (old >= 0 && is_for(old, a, ret_link_id, &prog_id) &&
+	    (prog_id == a->prog_id || !bpf_link_update(old, a->prog_fd, NULL)))
 		return 0;
 	return replace_link(a, path, old, ret_link_id);
+}
+
+bool wm_link_holds(const struct wm_attach *a, uint32_t link_id)
+{
+	_cleanup_close_ int fd = -1;
+	char path[WM_PIN_PATH_MAX];
+	uint32_t id = 0, prog_id = 0;
+
+	if (wm_pins_path(path, a->pin_dir, "links", a->pin_name))
+		return false;
+	fd = bpf_obj_get(path);
+	return fd >= 0 && is_for(fd, a, &id, &prog_id) && id == link_id && prog_id == a->prog_id;
 }
 
 int wm_link_detach(const char *path)
@@ -225,6 +240,15 @@ int wm_clsact_attach(const struct wm_attach *a)
 		unlink(path);
 	}
 	return r;
+}
+
+bool wm_clsact_holds(const struct wm_attach *a)
+{
+	char path[WM_PIN_PATH_MAX];
+
+	return !wm_pins_path(path, a->pin_dir, "clsact", a->pin_name) &&
+	       pinned_prog_id(path) == a->prog_id &&
+	       our_filter(a->ifindex, path, a->prog_name) == (int64_t)a->prog_id;
 }
 
 int wm_clsact_detach(const char *path, const char *pin_name)

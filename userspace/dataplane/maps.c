@@ -195,6 +195,58 @@ int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e)
 	return 0;
 }
 
+/* --- pins that somebody removed --- */
+static const char *pins_of(const struct wm_plane *p)
+{
+	return p->staged ? "new" : "maps";
+}
+
+static bool is_pinned(const struct wm_plane *p, unsigned i)
+{
+	char path[WM_PIN_PATH_MAX];
+
+	return !wm_pins_path(path, p->c.pin_dir, pins_of(p), wm_map_specs[i].name) &&
+	       access(path, F_OK) == 0;
+}
+
+unsigned wm_maps_unpinned(const struct wm_plane *p)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		n += !is_pinned(p, i);
+	return n;
+}
+
+int wm_maps_repin(struct wm_plane *p, struct wm_err *e)
+{
+	char path[WM_PIN_PATH_MAX];
+	int r = 0;
+
+	if (!wm_pins_owned(p->lock_fd, p->c.pin_dir)) {
+		int fd = wm_pins_open(p->c.pin_dir, e);
+
+		if (fd < 0)
+			return fd;
+		wm_closep(&p->lock_fd);
+		p->lock_fd = fd;
+	}
+	if (!wm_maps_unpinned(p))
+		return 0;
+	r = wm_pins_path(path, p->c.pin_dir, pins_of(p), NULL);
+	if (!r && mkdir(path, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	for (unsigned i = 0; !r && i < WM_MAP_COUNT; i++) {
+		if (is_pinned(p, i))
+			continue;
+		r = wm_pins_path(path, p->c.pin_dir, pins_of(p), wm_map_specs[i].name);
+		if (!r)
+			r = bpf_obj_pin(p->map_fd[i], path);
+	}
+	return r ? wm_err_set(e, r, "pinning the maps in %s again: %s", p->c.pin_dir, strerror(-r))
+		 : 0;
+}
+
 /* What the kernel says it charged; 0 when it does not say. */
 static uint64_t charged_bytes(int fd)
 {

@@ -115,6 +115,14 @@ int wm_pins_open(const char *pin_dir, struct wm_err *e)
 	return wm_err_set(e, -EBUSY, "%s is being removed by another process", pin_dir);
 }
 
+bool wm_pins_owned(int lock_fd, const char *pin_dir)
+{
+	struct stat now, ours;
+
+	return fstat(lock_fd, &ours) == 0 && lstat(pin_dir, &now) == 0 &&
+	       now.st_ino == ours.st_ino && now.st_dev == ours.st_dev;
+}
+
 int wm_pins_each(const char *pin_dir, const char *dir,
 		 int (*fn)(void *arg, const char *path, const char *name), void *arg)
 {

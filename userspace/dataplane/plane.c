@@ -142,5 +142,6 @@ void wm_plane_close(struct wm_plane *p)
 	free(dir.own);
 	free(cgroup.own);
 	free(p->hooks);
+	free(p->devices);
 	free(p);
 }

@@ -16,8 +16,9 @@ struct wm_plane_config {
 	const char *pin_dir; /* "/sys/fs/bpf/waymark"; made 0700 */
 	const char *cgroup;  /* directory of a cgroup2, NULL: the root of the first cgroup2 mount */
 	const char *const *lo_devices; /* in-place answering (loopback), NULL-terminated */
-	const char *const
-		*veth_devices; /* answering by redirect (host side of pods), NULL-terminated */
+	/* answering by redirect (host side of pods): names, or globs of veth devices that are there
+	 * or appear later; NULL-terminated */
+	const char *const *veth_devices;
 	bool attach_dns, attach_connect;
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint64_t memory_max; /* bytes that the maps may take; 0: no bound */
@@ -40,10 +41,18 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret);
 const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p);
 /** Attach or move the links to this run's programs; call when the tables are filled, and again when
- * a device or cgroup has appeared. Hooks of an earlier run that are not wanted are detached. Each
- * hook that cannot be attached is logged by the caller from wm_plane_hooks(); @return hooks
+ * a device or cgroup has appeared or wm_plane_check() says so. What is in place is not touched;
+ * pins that were removed are made again. Hooks of an earlier run that are not wanted are detached.
+ * Each hook that cannot be attached is logged by the caller from wm_plane_hooks(); @return hooks
  * attached or the first error when none could be. */
 int wm_plane_attach(struct wm_plane *p, struct wm_err *e);
+/** Look whether every hook that was attached is attached still, by the id of its link, and every
+ * map pinned. Changes nothing in the kernel. @return hooks that were lost and pins that are
+ * missing. */
+unsigned wm_plane_check(struct wm_plane *p);
+/** Whether what is sent to a virtual address arrives: all of connect, sendmsg and recvmsg are
+ *  attached. @p p NULL: false. */
+bool wm_plane_steers(const struct wm_plane *p);
 /** What is attached where. */
 struct wm_plane_hook {
 	const char *name;  /* "connect4", "dns_lo" */
@@ -52,7 +61,13 @@ struct wm_plane_hook {
 	uint32_t prog_id, link_id;
 	uint32_t verified_insns; /* instructions the verifier processed; 0 unknown */
 	int error;		 /* 0 or why not */
+	bool waiting;		 /* error is that a pod's device is not there, which is no fault */
 	char text[160];		 /* for people when error != 0 */
+	/* the wm_plane_attach() before, for telling what changed */
+	bool known;    /* had this hook */
+	bool was_lost; /* and it was found detached meanwhile */
+	int was_error;
+	uint32_t was_link_id;
 };
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret);
 /** The routes by which the ranges of virtual addresses are unreachable for who is not steered. One
