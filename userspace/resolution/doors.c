@@ -289,6 +289,35 @@ static unsigned families_of(const struct wm_want_set *w)
 	return families;
 }
 
+/* The addresses stay in the entry either way. */
+static uint8_t virtual_kind(const struct wm_tables *t)
+{
+	return t->no_virtual ? WM_NAME_SERVICE : WM_NAME_VIRTUAL;
+}
+
+bool wm_tables_virtual(const struct wm_tables *t)
+{
+	return !t->no_virtual;
+}
+
+void wm_tables_set_virtual(struct wm_tables *t, bool addresses)
+{
+	if (t->no_virtual != addresses)
+		return;
+	t->no_virtual = !addresses;
+	for (uint32_t i = 0; i < t->mem.sets_cap; i++) {
+		struct wm_svc *s = t->by_set[i];
+
+		for (unsigned k = 1; s && k < WM_SERVICE_NAMES; k += 2) {
+			if (!s->names[k])
+				continue;
+			s->names[k]->v.kind = virtual_kind(t);
+			s->names[k]->kernel = false;
+			name_push(t, s->names[k], NULL); /* the next put tries again */
+		}
+	}
+}
+
 int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		 struct wm_err *e)
 {
@@ -309,7 +338,7 @@ int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set
 		v.len = (uint8_t)len;
 		v.kind = WM_NAME_SERVICE;
 		if (i % 2) {
-			v.kind = WM_NAME_VIRTUAL;
+			v.kind = virtual_kind(t);
 			/* an address that not every socket could use is told to nobody */
 			if (families & WM_FAMILY_4)
 				v.vip4_be = w->vip4_be;

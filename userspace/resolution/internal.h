@@ -55,6 +55,7 @@ struct wm_tables {
 	struct wm_table_memory mem;
 	const struct wm_plane_ops *ops;
 	struct wm_domain domains[WM_DOMAINS];
+	bool no_virtual;	 /* virtual names stand for endpoints */
 	struct wm_map *services; /* by name */
 	struct wm_map *names;	 /* by folded wire name */
 	struct wm_map *hashes;	 /* by kernel key: the entry that owns it in the kernel */

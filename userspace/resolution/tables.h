@@ -78,6 +78,11 @@ int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance,
  *  table. @return how many there are, @p ret is filled up to @p cap. Cost O(1). */
 unsigned wm_tables_backends_of(const struct wm_tables *t, const char *service, uint64_t instance,
 			       uint32_t *ret, unsigned cap);
+/** Whether virtual names stand for their addresses (the default), or, where connect() to those is
+ * not steered, for the endpoints as service names do. Changes every virtual name, in the kernel
+ * too: half a microsecond each. */
+void wm_tables_set_virtual(struct wm_tables *t, bool addresses);
+bool wm_tables_virtual(const struct wm_tables *t);
 /** Give back what has rested long enough; call now and then. */
 void wm_tables_recycle(struct wm_tables *t);
 
