@@ -296,6 +296,8 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 				    ? (uint8_t)(r->question[i] + 'a' - 'A')
 				    : r->question[i];
 	wm_ask_parse(s, folded, q->name_len, &r->ask);
+	if (r->ask.kind == WM_ASK_VIRTUAL && !wm_tables_virtual(s->tables))
+		r->ask.kind = WM_ASK_SERVICE; /* the address would lead nowhere */
 	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
 	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);
