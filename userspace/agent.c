@@ -13,6 +13,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/dataplane/watch.h"
 #include "userspace/registry/vip.h"
 
 #include <arpa/inet.h>
@@ -27,11 +28,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REATTACH_MS    5000 /* ms between tries to attach what could not be: a device may appear */
-#define INDEX_STEP     128  /* instances indexed in one turn: some 0.7 ms, as lookups wait for it */
-#define INDEX_PAUSE_MS 1    /* ms between two of these: others have their turns */
-#define SLOW_STEP_MS   100  /* ms of a step of the start that are worth a line in the log */
-#define LEAVE_MS       100  /* ms from the request to stop to the stop: its answer goes out first */
+#define INDEX_STEP     128 /* instances indexed in one turn: some 0.7 ms, as lookups wait for it */
+#define INDEX_PAUSE_MS 1   /* ms between two of these: others have their turns */
+#define SLOW_STEP_MS   100 /* ms of a step of the start that are worth a line in the log */
+#define LEAVE_MS       100 /* ms from the request to stop to the stop: its answer goes out first */
 #define SLOTS_PER_BACKEND                                                                          \
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
@@ -46,6 +46,7 @@ struct wm_agent {
 	struct wm_registry *registry;
 	struct wm_keep *keep;
 	struct wm_plane *plane;
+	struct wm_plane_watch *watch;
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
 	struct wm_tables *tables;
@@ -59,7 +60,7 @@ struct wm_agent {
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
 	struct wm_api *api;
-	struct wm_timer *reattach, *watchdog, *leave, *indexing;
+	struct wm_timer *watchdog, *leave, *indexing;
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -339,6 +340,18 @@ static void open_plane(struct wm_agent *a, const struct wm_plane_config *c, bool
 	}
 }
 
+static int start_watch(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_plane_watch_config c = {.loop = a->loop,
+					  .plane = a->plane,
+					  .tables = a->tables,
+					  .wanted = a->settings.kernel_enabled,
+					  .why = a->plane_error.text};
+
+	a->watch = wm_plane_watch_new(&c);
+	return a->watch ? 0 : wm_err_set(e, -ENOMEM, "out of memory: the data plane's watch");
+}
+
 static int start_tables(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -372,6 +385,9 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID,
 				  "node.domain, node.alt_domain: not a domain, or out of memory");
 	a->adopted = adopted;
+	r = start_watch(a, e);
+	if (r)
+		return r;
 	if (adopted)
 		r = wm_tables_adopt(a->tables);
 	if (r < 0)
@@ -382,54 +398,6 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	if (adopted)
 		wm_info("plane.adopted", "sets=%d", r);
 	return 0;
-}
-
-/* --- attach ----------------------------------------------------------------------------------- */
-static bool attach(struct wm_agent *a, bool again)
-{
-	const struct wm_plane_hook *hooks;
-	struct wm_err e = {0};
-	unsigned n, missing = 0;
-	int r = wm_plane_attach(a->plane, &e);
-
-	n = wm_plane_hooks(a->plane, &hooks);
-	for (unsigned i = 0; i < n; i++) {
-		missing += hooks[i].error == -ENODEV;
-		if (again)
-			continue;
-		if (hooks[i].error)
-			wm_warn("plane.hook", "name=%s where=%s err=%s text=%s", hooks[i].name,
-				wm_log_q(hooks[i].where), wm_err_name(hooks[i].error),
-				wm_log_q(hooks[i].text));
-		else
-			wm_info("plane.hook", "name=%s where=%s how=%s insns=%u", hooks[i].name,
-				wm_log_q(hooks[i].where), hooks[i].how, hooks[i].verified_insns);
-	}
-	if (r < 0 && !again)
-		wm_warn("plane.detached", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
-	return missing;
-}
-
-static void tell_routes(const struct wm_agent *a)
-{
-	const struct wm_plane_route *routes;
-	unsigned n = wm_plane_routes(a->plane, &routes), there = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		there += !routes[i].error;
-		if (routes[i].error)
-			wm_warn("plane.route", "prefix=%s err=%s text=%s", routes[i].prefix,
-				wm_err_name(routes[i].error), wm_log_q(routes[i].text));
-	}
-	wm_info("plane.routes", "unreachable=%u of=%u", there, n);
-}
-
-static void on_reattach(void *arg)
-{
-	struct wm_agent *a = arg;
-
-	if (attach(a, true))
-		wm_timer_arm(a->reattach, REATTACH_MS);
 }
 
 /* --- signals, requests ------------------------------------------------------------------------ */
@@ -657,6 +625,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .resolution = a->resolution,
 				   .dns = a->dns,
 				   .plane = a->plane,
+				   .watch = a->watch,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .operator_tcp = s->http_operator_over_tcp,
@@ -718,11 +687,9 @@ static int start_loop(struct wm_agent *a, struct wm_err *e)
 	a->loop = wm_loop_new();
 	if (!a->loop)
 		return wm_err_set(e, -ENOMEM, "event loop: cannot be made");
-	a->reattach = wm_timer_new(a->loop, on_reattach, a);
 	a->watchdog = wm_timer_new(a->loop, on_watchdog, a);
 	a->leave = wm_timer_new(a->loop, on_leave, a);
-	if (!a->reattach || !a->watchdog || !a->leave ||
-	    wm_loop_on_signal(a->loop, SIGTERM, on_stop, a) ||
+	if (!a->watchdog || !a->leave || wm_loop_on_signal(a->loop, SIGTERM, on_stop, a) ||
 	    wm_loop_on_signal(a->loop, SIGINT, on_stop, a) ||
 	    wm_loop_on_signal(a->loop, SIGHUP, on_reload, a))
 		return wm_err_set(e, -ENOMEM, "out of memory: signals");
@@ -785,6 +752,18 @@ static int start_index(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+/* Where the operator would rather have no agent than one that steers nothing. */
+static int require_plane(const struct wm_agent *a, struct wm_err *e)
+{
+	const char *const *reasons;
+
+	if (!a->settings.kernel_required || wm_plane_watch_state(a->watch) != WM_PLANE_DEGRADED)
+		return 0;
+	wm_plane_watch_reasons(a->watch, &reasons);
+	return wm_err_set(e, WM_E_UNSUPPORTED, "kernel.required is true, and in the kernel %s",
+			  reasons[0]);
+}
+
 int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
 		   struct wm_err *e)
 {
@@ -818,10 +797,12 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 		wm_agent_stop(a);
 		return r;
 	}
-	if (a->plane && attach(a, false))
-		wm_timer_arm(a->reattach, REATTACH_MS);
-	if (a->plane)
-		tell_routes(a);
+	wm_plane_watch_start(a->watch);
+	r = require_plane(a, e);
+	if (r) {
+		wm_agent_stop(a);
+		return r;
+	}
 	*ret = a;
 	return 0;
 }
@@ -829,7 +810,8 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 int wm_agent_run(struct wm_agent *a)
 {
 	wm_info("agent.ready", "version=%s node=%s address=%s domain=%s plane=%s", WM_VERSION,
-		a->node_name, a->node_address, a->settings.node_domain, a->plane ? "on" : "off");
+		a->node_name, a->node_address, a->settings.node_domain,
+		wm_plane_state_str(wm_plane_watch_state(a->watch)));
 	wm_notify("READY=1");
 	if (a->watchdog_ms)
 		wm_timer_arm(a->watchdog, a->watchdog_ms);
@@ -850,13 +832,13 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_drains_free(a->drains);
 	wm_resolution_free(a->resolution);
 	wm_index_free(a->index);
+	wm_plane_watch_free(a->watch);
 	wm_tables_free(a->tables);
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
 	wm_change_log_free(a->change_log);
 	wm_rules_free(a->rules);
-	wm_timer_free(a->reattach);
 	wm_timer_free(a->watchdog);
 	wm_timer_free(a->leave);
 	wm_timer_free(a->indexing);

@@ -758,6 +758,8 @@ Test(api, native_status_and_maps)
 	t = json_object_get(v, "plane");
 	cr_assert(json_is_false(json_object_get(t, "attached")));
 	cr_assert_str_eq(json_string_value(json_object_get(t, "error")), "no BTF");
+	cr_assert_str_eq(json_string_value(json_object_get(t, "state")), "off");
+	cr_assert_eq(json_array_size(json_object_get(t, "reasons")), 0);
 	t = json_object_get(v, "http");
 	cr_assert_eq(json_integer_value(json_object_get(t, "connections")), 1);
 	cr_assert_gt(json_integer_value(json_object_get(json_object_get(v, "api"), "api_writes")),

@@ -5,6 +5,7 @@
 #pragma once
 #include "userspace/dataplane/drain.h"
 #include "userspace/dataplane/plane.h"
+#include "userspace/dataplane/watch.h"
 #include "userspace/dns/server.h"
 #include "userspace/health/health.h"
 #include "userspace/metadata/index.h"
@@ -48,7 +49,8 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_resolution *resolution;
 	struct wm_dns_server *dns;
 	struct wm_plane *plane;
-	struct wm_drains *drains; /* may be NULL */
+	const struct wm_plane_watch *watch; /* NULL: the plane counts as switched off */
+	struct wm_drains *drains;	    /* may be NULL */
 	const char *version, *domain;
 	bool operator_tcp;	 /* operator's requests (routes.def) are taken over TCP too */
 	bool scripts_local;	 /* who comes over the Unix socket may register script checks */

@@ -142,6 +142,21 @@ static void put_hooks(struct wm_json *j, const struct wm_plane *p, unsigned *ret
 	wm_json_close(j, ']');
 }
 
+/* Is it whole, and if not, why. */
+static void put_plane_state(struct wm_json *j, const struct wm_api *a)
+{
+	enum wm_plane_state s = a->d.watch ? wm_plane_watch_state(a->d.watch) : WM_PLANE_OFF;
+	const char *const *reasons = NULL;
+	unsigned n = a->d.watch ? wm_plane_watch_reasons(a->d.watch, &reasons) : 0;
+
+	wm_json_ks(j, "state", wm_plane_state_str(s));
+	wm_json_kopen(j, "reasons", '[');
+	for (unsigned i = 0; i < n; i++)
+		wm_json_string(j, reasons[i]);
+	wm_json_close(j, ']');
+	wm_json_kb(j, "virtual_addresses", a->d.tables && wm_tables_virtual(a->d.tables));
+}
+
 static void put_plane(struct wm_json *j, const struct wm_api *a)
 {
 	static const char *const names[] = {
@@ -154,6 +169,7 @@ static void put_plane(struct wm_json *j, const struct wm_api *a)
 	unsigned attached;
 
 	wm_json_kopen(j, "plane", '{');
+	put_plane_state(j, a);
 	put_hooks(j, a->d.plane, &attached);
 	wm_json_kb(j, "attached", attached > 0);
 	if (!attached && (!why || !*why))

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The data plane is not whole, switched off, or taken away while the agent runs: virtual names still lead
+# somewhere, the status says what is missing, and what was lost comes back.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+plane() { api $API/v1/waymark/status | jq -r ".plane$1"; }
+state() { plane .state; }
+refused() { # options of waymarkd: prints exit status and what it says
+	timeout 60 "$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" --set "kernel.cgroup=$CG" \
+		--set "http.socket=$TMP/http.sock" --set node.name=n1 "$@" >"$TMP/refused" 2>&1
+	echo "exit $?"
+	cat "$TMP/refused"
+}
+hook() { plane ".hooks[] | select(.name == \"$1\" and .where == \"$2\") | .$3"; }
+fresh() {
+	stop_agent
+	"$CTL" --pin-dir "$PINS" detach >/dev/null
+	: >"$TMP/agent.log"
+}
+
+# --- whole
+start_agent
+backend web-1 127.1.0.1 8081
+register a web 127.1.0.1 8081 >/dev/null
+V4=$(vip4 web)
+check "whole: the state" on "$(state)"
+check "whole: no reasons" 0 "$(plane '.reasons | length')"
+check "whole: the virtual name" "$V4" "$(ask web.virtual.mesh.internal)"
+fresh
+
+# --- none: names lead to endpoints, required refuses
+start_agent --set kernel.memory_max=100000
+check "none: the state" degraded "$(state)"
+matches "none: the reason" 'memory_max is 100000' "$(plane '.reasons[0]')"
+check "none: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+check "none: SRV of the virtual name as of the service" 1 "$(ask web.virtual.mesh.internal SRV | wc -l)"
+check "none: an unknown one" NXDOMAIN "$(status_of none.virtual.mesh.internal)"
+matches "none: the log" 'event=agent.ready .*plane=degraded' "$(cat "$TMP/agent.log")"
+fresh
+matches "none: required" 'exit 1' "$(refused --set kernel.memory_max=100000 --set kernel.required=true)"
+matches "none: required says why" 'kernel.required .*memory_max is 100000' "$(cat "$TMP/refused")"
+
+# --- a part: the kernel answers DNS, and steers nothing
+start_agent --set "kernel.cgroup=$TMP"
+check "a wrong cgroup: the state" degraded "$(state)"
+matches "a wrong cgroup: one reason for eight hooks" "^getpeername4, .*connect6 at $TMP: not a directory of a cgroup2" \
+	"$(plane '.reasons[]')"
+before=$(counter dns_answered)
+check "a wrong cgroup: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+check "a wrong cgroup: which the kernel answered" 1 $(($(counter dns_answered) - before))
+stop_agent
+matches "a wrong cgroup: required" 'exit 1' "$(refused --set "kernel.cgroup=$TMP" --set kernel.required=true)"
+matches "a wrong cgroup: required says why" 'kernel.required .*cgroup2' "$(cat "$TMP/refused")"
+# the same pins with the right one
+start_agent --set kernel.required=true
+check "the right cgroup: the state" on "$(state)"
+check "the right cgroup: the virtual name" "$V4" "$(ask web.virtual.mesh.internal)"
+fresh
+start_agent --set kernel.connect=false
+check "connect() is not wanted: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+check "connect() is not wanted: which is no fault" on "$(state)"
+fresh
+start_agent --set kernel.enabled=false --set kernel.required=true
+check "switched off: the state" off "$(state)"
+matches "switched off: the reason" 'kernel.enabled is false' "$(plane '.reasons[0]')"
+check "switched off: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+fresh
+done_testing
