@@ -110,7 +110,7 @@ static int cmd_drain(const struct ctl *c, const char *arg)
 static int cmd_detach(const struct ctl *c, const char *arg)
 {
 	struct wm_err e = {0};
-	int n = wm_plane_detach(c->pin_dir, &e);
+	int n = wm_plane_detach(c->pin_dir, c->force, &e);
 
 	(void)arg;
 	if (n < 0) {
@@ -173,6 +173,7 @@ static void usage(FILE *out)
 	      "doctor\n"
 	      "  -j, --json         print JSON\n"
 	      "      --deadline DURATION   drain: deregister then, whatever is open (30s)\n"
+	      "      --force        detach: though an agent is running, which attaches again\n"
 	      "      --offline      snapshot restore: write the store itself, no agent may run\n"
 	      "      --data-dir DIR its directory (node.data_dir of the agent)\n"
 	      "      --reference    print the page of all commands in Markdown\n"
@@ -310,11 +311,12 @@ static int run_get(const struct ctl *c, const char *path)
 }
 
 /* --- command line ----------------------------------------------------------------------------- */
-enum { OPT_REFERENCE = 256, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR, OPT_DEADLINE };
+enum { OPT_REFERENCE = 256, OPT_FORCE, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR, OPT_DEADLINE };
 static const struct option options[] = {{"agent", required_argument, NULL, 'a'},
 					{"pin-dir", required_argument, NULL, 'p'},
 					{"json", no_argument, NULL, 'j'},
 					{"deadline", required_argument, NULL, OPT_DEADLINE},
+					{"force", no_argument, NULL, OPT_FORCE},
 					{"offline", no_argument, NULL, OPT_OFFLINE},
 					{"data-dir", required_argument, NULL, OPT_DATA_DIR},
 					{"reference", no_argument, NULL, OPT_REFERENCE},
@@ -344,6 +346,9 @@ static int parse(int argc, char **argv, struct ctl *c)
 			return 0;
 		case OPT_DEADLINE:
 			c->deadline = optarg;
+			break;
+		case OPT_FORCE:
+			c->force = true;
 			break;
 		case OPT_OFFLINE:
 			c->offline = true;

@@ -11,6 +11,7 @@ struct ctl {
 	bool agent_named;  /* by --agent or the environment */
 	const char *pin_dir;
 	bool json;
+	bool force; /* detach under a running agent */
 	const char *deadline; /* of a drain, NULL: the default */
 	bool offline;	      /* restore without an agent, into: */
 	const char *data_dir; /* NULL: not given */

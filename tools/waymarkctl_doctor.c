@@ -149,7 +149,7 @@ int ctl_selftest(char *why, size_t cap)
 		r = steer(&t, why, cap);
 	wm_tables_free(t.tables);
 	wm_plane_close(t.plane);
-	wm_plane_detach(t.pins, NULL);
+	wm_plane_detach(t.pins, false, NULL);
 	if (t.listener >= 0)
 		close(t.listener);
 	rmdir(t.cgroup);

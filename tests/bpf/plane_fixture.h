@@ -80,7 +80,7 @@ static __attribute__((unused)) void setup(void)
 
 static __attribute__((unused)) void teardown(void)
 {
-	wm_plane_detach(pin_dir, NULL);
+	wm_plane_detach(pin_dir, true, NULL);
 	rmdir(cgroup);
 }
 

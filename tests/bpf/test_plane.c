@@ -160,7 +160,7 @@ Test(plane, detach_leaves_nothing)
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
 		map_ids[i] = m[i].id;
 	wm_plane_close(p);
-	r = wm_plane_detach(pin_dir, &e);
+	r = wm_plane_detach(pin_dir, false, &e);
 	cr_assert_eq(r, CONNECT_HOOKS + 1 + WM_MAP_COUNT, "%d: %s", r, e.text);
 	cr_assert_neq(access(pin_dir, F_OK), 0);
 	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
@@ -169,7 +169,110 @@ Test(plane, detach_leaves_nothing)
 	}
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
 		cr_assert(map_gone(map_ids[i]), "%s", wm_plane_map_name(i));
-	cr_assert_eq(wm_plane_detach(pin_dir, &e), 0, "nothing to do is no error");
+	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), 0, "nothing to do is no error");
+}
+
+/* What somebody else took away under a running agent is found, and attached again. */
+Test(plane, lost_links_and_pins_come_back)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+	uint32_t id = 0, map_id;
+	char path[256];
+	int fd;
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(wm_plane_check(p), 0);
+	cr_assert(wm_plane_steers(p));
+	/* a link that was detached, its pin still there */
+	snprintf(path, sizeof(path), "%s/links/connect4", pin_dir);
+	fd = bpf_obj_get(path);
+	pinned_link_prog("connect4", &id);
+	cr_assert_eq(bpf_link_detach(fd), 0);
+	close(fd);
+	cr_assert_eq(wm_plane_check(p), 1);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	wm_plane_hooks(p, &h);
+	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
+		cr_assert_eq(h[i].was_lost, !strcmp(h[i].name, "connect4"), "%s", h[i].name);
+		cr_assert_eq(h[i].was_link_id == h[i].link_id, !h[i].was_lost, "%s was made anew",
+			     h[i].name);
+	}
+	cr_assert_eq(wm_plane_check(p), 0);
+	/* a link whose pin is gone, and so itself; a pin of a map */
+	snprintf(path, sizeof(path), "%s/links/dns_lo@lo", pin_dir);
+	cr_assert_eq(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/maps/sets", pin_dir);
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(wm_plane_check(p), 2);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(wm_plane_check(p), 0);
+	/* all of it, which a running agent does not let happen by mistake */
+	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), -EBUSY);
+	cr_assert(strstr(e.text, "--force"), "%s", e.text);
+	cr_assert_eq(wm_plane_check(p), 0);
+	cr_assert_eq(wm_plane_detach(pin_dir, true, &e), CONNECT_HOOKS + 1 + WM_MAP_COUNT);
+	cr_assert_neq(access(pin_dir, F_OK), 0);
+	cr_assert_eq(wm_plane_check(p), CONNECT_HOOKS + 1 + WM_MAP_COUNT);
+	map_id = p->maps[WM_MAP_SETS].id;
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_eq(wm_plane_check(p), 0);
+	wm_plane_close(p);
+	p = open_ok(&c, true);
+	cr_assert_eq(p->maps[WM_MAP_SETS].id, map_id, "the tables are the same");
+	wm_plane_close(p);
+}
+
+/* A run whose pins were taken away, and then by another agent, lets them be. */
+Test(plane, pins_of_another_agent_are_left_alone)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false), *q;
+	const struct wm_plane_hook *h;
+	struct wm_err e = {0};
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_gt(wm_plane_detach(pin_dir, true, &e), 0);
+	q = open_ok(&c, false);
+	attach_ok(q, CONNECT_HOOKS + 1);
+	cr_assert_gt(wm_plane_check(p), 0);
+	cr_assert_eq(wm_plane_attach(p, &e), -EBUSY);
+	wm_plane_hooks(p, &h);
+	cr_assert(strstr(h[0].text, "another running agent"), "%s", h[0].text);
+	cr_assert(!wm_plane_steers(p));
+	cr_assert_eq(wm_plane_check(q), 0);
+	wm_plane_close(p);
+	cr_assert_eq(wm_plane_check(q), 0);
+	wm_plane_close(q);
+}
+
+/* A glob takes the veth devices that match, when they are there. */
+Test(plane, devices_of_pods_by_glob)
+{
+	static const char *const pods[] = {"wm*", "lo*", NULL};
+	struct wm_plane_config c = small();
+	const struct wm_plane_hook *h;
+	struct wm_plane *p;
+
+	c.attach_connect = false;
+	c.veth_devices = pods;
+	p = open_ok(&c, false);
+	attach_ok(p, 1);
+	cr_assert_eq(wm_plane_hooks(p, &h), 1, "none is there, which is no error");
+	cr_assert_eq(system("ip link add wm.0 type veth peer name xx.0 && "
+			    "ip link add wm.1 type veth peer name xx.1"),
+		     0);
+	attach_ok(p, 3);
+	wm_plane_hooks(p, &h);
+	cr_assert_str_eq(h[1].where, "wm.0");
+	cr_assert_str_eq(h[2].where, "wm.1");
+	cr_assert_eq(system("ip link del wm.0"), 0);
+	cr_assert_eq(wm_plane_check(p), 1);
+	attach_ok(p, 2);
+	cr_assert_eq(entries("links"), 2, "of what is gone nothing is pinned");
+	wm_plane_close(p);
 }
 
 Test(plane, detach_refuses_what_is_no_pin_directory)
@@ -178,12 +281,13 @@ Test(plane, detach_refuses_what_is_no_pin_directory)
 	struct wm_err e = {0};
 
 	cr_assert(mkdtemp(dir));
-	cr_assert_eq(wm_plane_detach(dir, &e), -EINVAL);
+	cr_assert_eq(wm_plane_detach(dir, false, &e), -EINVAL);
 	cr_assert(strstr(e.text, "bpffs"), "%s", e.text);
 	cr_assert_eq(access(dir, F_OK), 0);
 	rmdir(dir);
-	cr_assert_eq(wm_plane_detach("/sys/fs/bpf", &e), -EINVAL, "a whole bpffs is not ours");
-	cr_assert_eq(wm_plane_detach("relative", &e), -EINVAL);
+	cr_assert_eq(wm_plane_detach("/sys/fs/bpf", false, &e), -EINVAL,
+		     "a whole bpffs is not ours");
+	cr_assert_eq(wm_plane_detach("relative", false, &e), -EINVAL);
 }
 
 Test(plane, over_budget_is_refused_before_anything_is_made)
@@ -385,7 +489,7 @@ Test(plane, clsact_is_the_fallback)
 	cr_assert_eq(filters_on_lo(), 1);
 	cr_assert_eq(entries("links"), 0);
 	wm_plane_close(p);
-	cr_assert_eq(wm_plane_detach(pin_dir, &e), 1 + WM_MAP_COUNT, "%s", e.text);
+	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), 1 + WM_MAP_COUNT, "%s", e.text);
 	cr_assert_eq(filters_on_lo(), 0);
 }
 
@@ -406,7 +510,7 @@ Test(plane, a_foreign_filter_is_left_alone)
 	cr_assert_eq(wm_plane_attach(p, &e), -EEXIST);
 	cr_assert(strstr(e.text, "not ours"), "%s", e.text);
 	wm_plane_close(p);
-	wm_plane_detach(pin_dir, NULL);
+	wm_plane_detach(pin_dir, false, NULL);
 	cr_assert_eq(filters_on_lo(), 1);
 	close(prog);
 }

@@ -127,7 +127,7 @@ Test(plane, killed_at_any_step_of_a_first_start)
 
 	for (; killed_at(&c, at); at++) {
 		recover_ok(&c, at);
-		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+		cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 	}
 	cr_assert_gt(at, WM_MAP_COUNT + 2 * CONNECT_HOOKS, "too few steps were seen: %u", at);
 }
@@ -154,7 +154,7 @@ Test(plane, killed_at_any_step_of_a_change_of_size)
 		if (at % 2)
 			recover_ok(&a, at);
 		recover_ok(&b, at);
-		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+		cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 		at++;
 	} while (killed);
 	cr_assert_gt(at, 2 * WM_MAP_COUNT + CONNECT_HOOKS, "too few steps were seen: %u", at);
@@ -323,7 +323,7 @@ Test(plane, every_command_of_bpf_may_fail)
 			fails_well(&b, cmd, error); /* a change of size */
 			recover_ok(&b, i);
 		}
-		cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+		cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 		cr_assert_neq(access(pin_dir, F_OK), 0);
 	}
 }

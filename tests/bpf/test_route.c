@@ -107,7 +107,7 @@ Test(plane, the_ranges_are_unreachable_for_who_is_not_steered)
 	cr_assert_eq(routes("unreachable.*proto 119", after, sizeof(after)), 5);
 	cr_assert_str_eq(before, after);
 	wm_plane_close(p);
-	cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+	cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 	cr_assert_eq(routes("proto 119", NULL, 0), 0);
 	cr_assert_eq(reach(ours[0]), 0);
 }
@@ -184,7 +184,7 @@ Test(plane, routes_of_others_stay_and_are_preferred)
 	cr_assert_eq(system("ip route add 240.0.0.0/5 via 192.0.2.9 proto static"), 0);
 	cr_assert_eq(reach("242.1.1.1"), 0);
 	wm_plane_close(p);
-	cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+	cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 	cr_assert_eq(routes("proto 119", NULL, 0), 0);
 	cr_assert_eq(routes("proto static", NULL, 0), 3);
 }
@@ -200,7 +200,7 @@ Test(plane, routes_of_another_agent_are_left_alone)
 	attach_ok(p, 1);
 	cr_assert_eq(routes("unreachable 240.0.0.0/5 proto 119", NULL, 0), 2);
 	wm_plane_close(p);
-	cr_assert_geq(wm_plane_detach(pin_dir, NULL), 0);
+	cr_assert_geq(wm_plane_detach(pin_dir, false, NULL), 0);
 	cr_assert_eq(routes("unreachable 240.0.0.0/5 proto 119 metric 5", NULL, 0), 1);
 	cr_assert_eq(routes("proto 119", NULL, 0), 1);
 }

@@ -67,4 +67,48 @@ check "switched off: the state" off "$(state)"
 matches "switched off: the reason" 'kernel.enabled is false' "$(plane '.reasons[0]')"
 check "switched off: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
 fresh
+
+# --- taken away while the agent runs
+start_agent
+said=$("$CTL" --pin-dir "$PINS" detach 2>&1)
+check "detach beside an agent is refused" 1 $?
+matches "and says so" 'a running agent holds these pins.*--force' "$said"
+check "nothing was touched" on "$(state)"
+old=$(hook connect4 "$CG" link_id)
+bpftool link detach id "$old"
+lost() { grep -q "event=plane.hook_lost name=connect4 where=$CG link=$old" "$TMP/agent.log"; }
+until_ok 20 lost || fail "a lost link is told"
+matches "it is attached again" "event=plane.hook name=connect4 where=$CG how=link" "$(tail -n 3 "$TMP/agent.log")"
+check "as another link" no "$([ "$old" = "$(hook connect4 "$CG" link_id)" ] && echo yes || echo no)"
+check "connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+"$CTL" --pin-dir "$PINS" detach --force >/dev/null || fail "detach --force"
+back() { [ "$(inside curl -s --max-time 1 "http://$V4/")" = web-1 ] && [ -e "$PINS/maps/sets" ]; }
+until_ok 20 back || fail "an agent that runs attaches again"
+check "DNS in the kernel is back, from the same tables" "$V4" "$(
+	kill -STOP "$AGENT"
+	ask web.virtual.mesh.internal
+	kill -CONT "$AGENT"
+)"
+check "all is well" on "$(state)"
+stop_agent
+"$CTL" --pin-dir "$PINS" detach >/dev/null || fail "detach without an agent"
+
+# --- devices that come and go
+start_agent --set 'kernel.veth_devices=wmv*,wmexact'
+check "a device that is not there is no fault" on "$(state)"
+on_device() { [ "$(hook dns_veth "$1" attached)" = true ]; }
+for round in 1 2; do
+	ip link add wmv0 type veth peer name wmp0
+	until_ok 20 on_device wmv0 || fail "round $round: a device that matches is attached to"
+	until_ok 20 test -e "$PINS/links/dns_veth@wmv0" || fail "round $round: and pinned"
+	ip link del wmv0
+	gone() { [ -z "$(hook dns_veth wmv0 attached)" ] && [ ! -e "$PINS/links/dns_veth@wmv0" ]; }
+	until_ok 20 gone || fail "round $round: a device that went is left"
+done
+ip link add wmexact type veth peer name wmp0
+until_ok 20 on_device wmexact || fail "a device by its name is attached to"
+ip link set wmexact name wmv7
+until_ok 20 on_device wmv7 || fail "a device that is renamed is attached to"
+check "devices: all is well" on "$(state)"
+fresh
 done_testing

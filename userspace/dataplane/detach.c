@@ -32,7 +32,7 @@ static int detach_filter(void *arg, const char *path, const char *name)
 	return wm_clsact_detach(path, name);
 }
 
-int wm_plane_detach(const char *pin_dir, struct wm_err *e)
+int wm_plane_detach(const char *pin_dir, bool force, struct wm_err *e)
 {
 	char copy[WM_PIN_DIR_MAX];
 	static const char *const dirs[] = {"links", "clsact", "maps", "new", "old"};
@@ -43,6 +43,10 @@ int wm_plane_detach(const char *pin_dir, struct wm_err *e)
 		return wm_err_set(e, -EINVAL,
 				  "pin directory must be an absolute path below %d octets",
 				  WM_PIN_DIR_MAX);
+	if (!force && wm_pins_held(pin_dir))
+		return wm_err_set(e, -EBUSY,
+				  "a running agent holds these pins: stop it first, or it will "
+				  "attach again (--force takes them away all the same)");
 	r = wm_routes_remove(pin_dir, NULL, 0);
 	if (r < 0 && r != -EAFNOSUPPORT)
 		return wm_err_set(e, r, "removing the routes of virtual addresses: %s",

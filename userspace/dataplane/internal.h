@@ -145,6 +145,8 @@ int wm_pins_remove_dir(const char *pin_dir, const char *dir);
 int wm_pins_recover(const char *pin_dir);
 /** new/ becomes maps/. @return 0 or negative errno; wm_pins_recover() finishes a half-done one. */
 int wm_pins_publish_new(const char *pin_dir);
+/** Whether a running agent owns @p pin_dir. */
+bool wm_pins_held(const char *pin_dir);
 /** Whether @p lock_fd is the directory that stands at @p pin_dir: it may have been removed. */
 bool wm_pins_owned(int lock_fd, const char *pin_dir);
 /** Call @p fn for every entry of @p pin_dir/@p dir; a missing directory has none.

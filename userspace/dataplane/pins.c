@@ -83,6 +83,16 @@ static int own_dir(int fd, const char *pin_dir, struct wm_err *e)
 	return 0;
 }
 
+bool wm_pins_held(const char *pin_dir)
+{
+	int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return held;
+}
+
 static int lock_dir(const char *pin_dir, struct wm_err *e)
 {
 	int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
