@@ -36,6 +36,10 @@ static __always_inline struct wm_counters *counters_get(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
+/* The kernel's id of `backends`. Indexes that a socket remembers of other tables mean nothing here;
+ * socket_origin outlives them. Set by the loader. */
+const volatile __u32 tables_id = 0;
+
 #define COUNT(c, name)                                                                             \
 	do {                                                                                       \
 		struct wm_counters *c_ = (c);                                                      \

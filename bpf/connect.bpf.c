@@ -123,12 +123,17 @@ static __always_inline bool is_virtual(const struct dial *d)
 	return vip4_mask_be && (a[3] & vip4_mask_be) == vip4_base_be && a[3] != 0xffffffff;
 }
 
+static __always_inline __be16 chosen_port(const struct dial *d)
+{
+	return d->choice.port_be ? d->choice.port_be : d->port_be;
+}
+
 static __always_inline void remember(struct wm_origin *o, const struct dial *d)
 {
 	__builtin_memcpy(o->vip_be, d->vip_be, sizeof(o->vip_be));
 	__builtin_memcpy(o->backend_be, d->choice.addr_be, sizeof(o->backend_be));
 	o->vip_port_be = d->port_be;
-	o->backend_port_be = d->choice.port_be ? d->choice.port_be : d->port_be;
+	o->backend_port_be = chosen_port(d);
 	o->backend = d->choice.backend;
 	o->state = d->choice.state;
 	o->set = d->set;
@@ -171,6 +176,20 @@ static __always_inline struct wm_socket_origin *recorded(void *sk, __u64 flags)
 	return bpf_sk_storage_get(&socket_origin, sk, NULL, flags);
 }
 
+/** The same, to be written to. Indexes into tables that are gone are made void; the addresses stay,
+ * for they are still shown. */
+static __always_inline struct wm_socket_origin *recorded_now(void *sk)
+{
+	struct wm_socket_origin *o = recorded(sk, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!o || o->tables == tables_id)
+		return o;
+	for (int i = 0; i <= WM_UDP_RING; i++)
+		o->at[i].backend = WM_NO_BACKEND;
+	o->tables = tables_id;
+	return o;
+}
+
 /** Multipath TCP dials by its first subflow, while the application asks the socket that it holds.
  * NULL: not such a socket, or a further subflow, which the kernel dials by itself. */
 static __always_inline struct mptcp_sock *held_by(struct bpf_sock_addr *ctx)
@@ -210,14 +229,14 @@ static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const str
 static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const struct dial *d,
 					     struct wm_counters *n)
 {
-	struct wm_socket_origin *o = recorded(ctx->sk, BPF_SK_STORAGE_GET_F_CREATE);
+	struct wm_socket_origin *o = recorded_now(ctx->sk);
 	struct mptcp_sock *m = held_by(ctx);
 
 	if (o)
 		remember(&o->at[0], d);
 	else
 		COUNT(n, connect_no_storage);
-	o = m ? recorded(m, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	o = m ? recorded_now(m) : NULL;
 	if (!o)
 		return;
 	remember(&o->at[0], d);
@@ -277,20 +296,14 @@ static __always_inline struct wm_origin *next_entry(struct wm_socket_origin *o)
 	return &o->at[1 + i];
 }
 
-/** Is the remembered backend the same occupant, and up? Then it is taken again. */
+/** Is the remembered backend the same occupant, up, and still where it was? Then it is taken again.
+ */
 static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
 {
-	const struct wm_backend *b = wm_at_backend(NULL, at->backend);
-
-	if (!b || at->set != d->set || WM_READ(b->state) != at->state)
+	if (at->set != d->set || !wm_take(NULL, at->backend, d->families, d->prefer6, &d->choice))
 		return false;
-	__builtin_memcpy(d->choice.addr_be, at->backend_be, sizeof(d->choice.addr_be));
-	d->choice.port_be = at->backend_port_be;
-	d->choice.family =
-		at->backend_be[2] == WM_V4_MAPPED_BE && !at->backend_be[0] && !at->backend_be[1]
-			? WM_FAMILY_4
-			: WM_FAMILY_6;
-	return d->choice.family & d->families;
+	return d->choice.state == at->state && chosen_port(d) == at->backend_port_be &&
+	       same4(d->choice.addr_be, at->backend_be);
 }
 
 /** One datagram of an unconnected socket: stays with its backend while that is up. */
@@ -310,7 +323,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		COUNT(n, connect_unknown_vip);
 		return refuse();
 	}
-	o = recorded(ctx->sk, BPF_SK_STORAGE_GET_F_CREATE);
+	o = recorded_now(ctx->sk);
 	if (o)
 		at = recall(o, d);
 	if (at && reuse(at, d)) {

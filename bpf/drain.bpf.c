@@ -17,6 +17,8 @@ int open_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!sk || !o || !o->at[0].time_ns) /* unconnected datagrams are nobody's connection */
 		return 0;
+	if (o->tables && o->tables != tables_id) /* the index is one of tables that are gone */
+		return 0;
 	state = sk->__sk_common.skc_state;
 	if (state == TCP_CLOSE || state == TCP_TIME_WAIT)
 		return 0;

@@ -154,11 +154,13 @@ struct wm_origin {
 	__u64 time_ns; /* CLOCK_BOOTTIME of the pick; 0: entry unused */
 };
 _Static_assert(sizeof(struct wm_origin) == 56, "pinned layout");
-#define WM_NO_BACKEND 0xffffffffu /* wm_origin.backend where another socket counts as its */
+#define WM_NO_BACKEND                                                                              \
+	0xffffffffu /* wm_origin.backend: of tables that are gone, or another socket               \
+		     * counts as the connection */
 struct wm_socket_origin {
 	struct wm_origin at[1 + WM_UDP_RING];
-	__u32 next; /* entry that unconnected UDP overwrites next */
-	__u32 pad;
+	__u32 next;   /* entry that the next new destination of a datagram takes */
+	__u32 tables; /* kernel's id of the map that the indexes point into; 0: not known */
 };
 _Static_assert(sizeof(struct wm_socket_origin) == 232, "pinned layout");
 

@@ -38,22 +38,34 @@ static __attribute__((unused)) void enter(const char *dir)
 	close(fd);
 }
 
-static __attribute__((unused)) void connect_setup(void)
+static __attribute__((unused)) struct wm_plane_config connect_config(void)
 {
-	struct wm_plane_config c;
+	struct wm_plane_config c = small();
 
-	setup();
-	c = small();
 	c.attach_dns = false;
 	c.backends = 1024;
 	c.slots = 4096;
 	c.vip4_base = c.vip4_mask = 0xf0000000;
 	memcpy(c.vip6_prefix, "\xfd\x77\0\0\0\0\0\0", sizeof(c.vip6_prefix));
-	plane = open_ok(&c, false);
+	return c;
+}
+
+static __attribute__((unused)) void steer(const struct wm_plane_config *c, bool adopted)
+{
+	plane = open_ok(c, adopted);
 	wm_plane_memory_of(plane, &mem);
 	mem.config->flags = WM_CONFIG_F_CONNECT;
 	tables = wm_tables_new(&mem, wm_plane_ops(plane), "mesh.internal", NULL);
 	attach_ok(plane, CONNECT_HOOKS);
+}
+
+static __attribute__((unused)) void connect_setup(void)
+{
+	struct wm_plane_config c;
+
+	setup();
+	c = connect_config();
+	steer(&c, false);
 	want = (struct wm_want_set){.service = "web", .backends = wants};
 	inet_pton(AF_INET, VIP4, &want.vip4_be);
 	inet_pton(AF_INET6, VIP6, want.vip6);

@@ -189,6 +189,84 @@ Test(connect, an_address_that_moves_takes_its_datagrams_along)
 	close(second);
 }
 
+/* Other sizes, other tables: what a socket remembers is an index into those that are gone. */
+Test(connect, tables_that_are_gone_are_not_remembered)
+{
+	struct wm_plane_config c = connect_config();
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), old, next;
+	union address from = {0};
+	struct wm_backend before;
+	uint16_t port;
+
+	old = serve("127.9.9.9", SOCK_DGRAM, &port);
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	exchange(client, old, VIP4, 53, &from);
+	before = mem.backends[index_of(0)];
+	wm_tables_free(tables);
+	wm_plane_close(plane);
+	c.backends = 500;
+	steer(&c, false);
+	next = serve("127.9.9.9", SOCK_DGRAM, &port);
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	wants[0].instance = 77;
+	publish();
+	/* the very index, set and word that the socket remembers: another instance */
+	cr_assert_eq(mem.backends[index_of(0)].state, before.state);
+	cr_assert_eq(mem.backends[index_of(0)].set, before.set);
+	exchange(client, next, VIP4, 53, &from);
+	same_source(&from, VIP4, 53);
+	exchange(client, next, VIP4, 53, &from);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1, "remembered again from here on");
+	close(client);
+	close(old);
+	close(next);
+}
+
+/* The agent restarts and adopts the tables: a socket goes on with its backend. */
+Test(connect, adopted_tables_are_remembered)
+{
+	struct wm_plane_config c = connect_config();
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	union address from = {0};
+	uint16_t port;
+	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	exchange(client, server, VIP4, 53, &from);
+	wm_tables_free(tables);
+	wm_plane_close(plane);
+	steer(&c, true);
+	exchange(client, server, VIP4, 53, &from);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 1);
+	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
+	close(client);
+	close(server);
+}
+
+/* Whatever the words say: what is sent goes where the backend is now. */
+Test(connect, a_remembered_address_is_the_present_one)
+{
+	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), old, next;
+	union address from = {0};
+	uint16_t port;
+
+	old = serve("127.9.9.9", SOCK_DGRAM, &port);
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	exchange(client, old, VIP4, 53, &from);
+	next = serve("127.8.8.8", SOCK_DGRAM, &port);
+	mem.backends[index_of(0)].port_be = htons(port);
+	mem.backends[index_of(0)].addr4_be = htonl(0x7f080808);
+	exchange(client, next, VIP4, 53, &from);
+	same_source(&from, VIP4, 53);
+	cr_assert_eq(counter(WM_C_UDP_PICKED), 2);
+	close(client);
+	close(old);
+	close(next);
+}
+
 /* A second service in the tables: @p vip leads to @p port of 127.9.9.9. */
 static void other_service(const char *vip, uint16_t port)
 {

@@ -125,6 +125,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
+	set_constant(o, "tables_id", &p->maps[WM_MAP_BACKENDS].id, sizeof(uint32_t));
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
