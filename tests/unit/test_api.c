@@ -270,6 +270,8 @@ Test(api, bodies_are_refused_as_consul_does)
 		 400},
 		{"{\"Name\": \"x\", \"Weights\": {\"Passing\": -1, \"Warning\": 1}}",
 		 "Invalid Weights: Passing must be greater than 0", 400},
+		{"{\"Name\": \"x\", \"Weights\": {\"Passing\": 0}}",
+		 "Invalid Weights: Passing must be greater than 0", 400},
 		{"{\"Name\": \"x\", \"Address\": \"0.0.0.0\"}", "Invalid service address", 400},
 		{"{\"Name\": \"a.b c\"}",
 		 "Service name a.b c contains invalid characters. Valid characters include all "

@@ -69,7 +69,7 @@ static void put_rich(struct wm_registry *r, unsigned n)
 							      : "db.example.org",
 				      .port = 1000 + n,
 				      .has_weights = true,
-				      .weight_passing = n,
+				      .weight_passing = n + 1,
 				      .weight_warning = 3,
 				      .tags = tags,
 				      .tags_count = 3,
@@ -742,4 +742,23 @@ Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 		wm_buf_done(&b);
 		wm_instance_free(i, true);
 	}
+}
+
+/* Agents before took a weight of 0 for one. */
+Test(store_record, a_stored_weight_of_0_is_read_as_1)
+{
+	static struct wm_record_instance r;
+	struct wm_instance_draft d = {.name = "web", .has_weights = true};
+	struct wm_instance *i = wm_instance_build(&d);
+	struct wm_buf b;
+
+	cr_assert(i && !i->weight_passing);
+	wm_buf_init(&b, WM_RECORD_MAX);
+	cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
+	cr_assert_eq(wm_record_get_instance(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &r),
+		     0);
+	cr_assert_eq(r.d.weight_passing, 1);
+	cr_assert_eq(r.d.weight_warning, 0);
+	wm_buf_done(&b);
+	wm_instance_free(i, true);
 }

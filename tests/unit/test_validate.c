@@ -105,8 +105,8 @@ Test(validate, numbers)
 	cr_assert_str_eq(refused(&d), "Invalid Port: 65536 must be between 0 and 65535");
 	d.port = 0;
 	d.has_weights = true;
-	cr_assert_str_eq(refused(&d), "");
-	d.weight_passing = 65535;
+	cr_assert_str_eq(refused(&d), "Invalid Weights: Passing must be greater than 0");
+	d.weight_passing = 65535; /* with Warning 0, which is fine */
 	cr_assert_str_eq(refused(&d), "");
 	d.weight_passing = (unsigned)-1;
 	cr_assert_str_eq(refused(&d), "Invalid Weights: Passing must be greater than 0");

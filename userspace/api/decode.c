@@ -140,6 +140,7 @@ int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to
 	if (!json_is_object(v))
 		return wm_dec_wrong(d, f, "an object with Passing and Warning", v);
 	draft->has_weights = true;
+	draft->weight_passing = draft->weight_warning = 1; /* of what is left out */
 	back = wm_dec_enter(d, f, NULL, SIZE_MAX);
 	err = wm_dec_fields(d, weight_fields, WM_ARRAY_LEN(weight_fields), v, draft);
 	d->where[back] = 0;

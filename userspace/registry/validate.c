@@ -587,7 +587,7 @@ static int check_weights(const struct wm_instance_draft *d, struct wm_err *e)
 	if (!d->has_weights)
 		return 0;
 	/* what reads as negative in 32 bits was negative in the request */
-	if ((int)d->weight_passing < 0)
+	if ((int)d->weight_passing < 1)
 		return wm_err_set(e, WM_E_INVALID,
 				  "Invalid Weights: Passing must be greater than 0");
 	if ((int)d->weight_warning < 0)
