@@ -21,6 +21,7 @@ static struct wm_node node = {.self = true,
 static struct wm_service service = {.name = (char[]){"web"}};
 static struct wm_check check, *checks[] = {&check};
 static struct wm_instance instance = {.id = (char[]){"web-1"},
+				      .name = (char[]){"web"},
 				      .node = &node,
 				      .service = &service,
 				      .address = (char[]){""},

@@ -72,3 +72,44 @@ Test(consul, weights_that_are_left_out_are_1)
 		expect("/v1/agent/service/w", "Weights", all[i].shown);
 	}
 }
+
+/* Look-ups fold, answers do not. */
+Test(consul, a_name_keeps_its_case_in_every_answer)
+{
+	must_put(REGISTER, "{\"ID\": \"a\", \"Name\": \"My-Service\", \"Tags\": [\"t\"], "
+			   "\"Check\": {\"TTL\": \"1h\"}}");
+	expect("/v1/agent/services", "a.Service", "\"My-Service\"");
+	expect("/v1/agent/service/a", "Service", "\"My-Service\"");
+	expect("/v1/agent/checks", "service:a.ServiceName", "\"My-Service\"");
+	expect("/v1/agent/checks", "service:a.Name", "\"Service 'My-Service' check\"");
+	expect("/v1/catalog/services", "", "{\"My-Service\":[\"t\"]}");
+	expect("/v1/catalog/service/my-service", "[0].ServiceName", "\"My-Service\"");
+	expect("/v1/health/service/MY-SERVICE", "[0].Service.Service", "\"My-Service\"");
+	expect("/v1/health/service/My-Service", "[0].Checks[1].ServiceName", "\"My-Service\"");
+	expect("/v1/health/checks/my-service", "[0].ServiceName", "\"My-Service\"");
+	expect("/v1/health/state/critical", "[0].ServiceName", "\"My-Service\"");
+	expect("/v1/catalog/node/n1", "Services.a.Service", "\"My-Service\"");
+	expect("/v1/waymark/services", "[0].name", "\"My-Service\"");
+	expect("/v1/waymark/instances/a", "Service.Service", "\"My-Service\"");
+	expect("/v1/waymark/resolve?service=my-service", "service", "\"My-Service\"");
+	expect("/v1/catalog/service/my-service?filter=ServiceName==%22My-Service%22",
+	       "[0].ServiceID", "\"a\"");
+	expect("/v1/catalog/service/my-service?filter=ServiceName==%22my-service%22", "", "[]");
+	expect("/v1/health/state/any?filter=ServiceName==%22My-Service%22", "[0].ServiceID",
+	       "\"a\"");
+}
+
+Test(consul, two_spellings_are_one_service_under_two_names)
+{
+	must_put(REGISTER, "{\"ID\": \"a\", \"Name\": \"Web\", \"Tags\": [\"x\"]}");
+	must_put(REGISTER, "{\"ID\": \"b\", \"Name\": \"web\", \"Tags\": [\"y\"]}");
+	must_put(REGISTER, "{\"ID\": \"c\", \"Name\": \"zoo\"}");
+	expect("/v1/catalog/services", "", "{\"Web\":[\"x\"],\"web\":[\"y\"],\"zoo\":[]}");
+	expect("/v1/health/service/web", "[0].Service.Service", "\"Web\"");
+	expect("/v1/health/service/web", "[1].Service.Service", "\"web\"");
+	must_put("/v1/agent/service/deregister/a", NULL);
+	expect("/v1/catalog/services", "", "{\"web\":[\"y\"],\"zoo\":[]}");
+	expect("/v1/waymark/services", "[0].name", "\"web\"");
+	must_put(REGISTER, "{\"ID\": \"b\", \"Name\": \"WEB\"}");
+	expect("/v1/catalog/services", "", "{\"WEB\":[],\"zoo\":[]}");
+}

@@ -42,6 +42,7 @@ static struct wm_check checks[] = {{.id = (char[]){"ready"},
 				    .instance = &instance}};
 static struct wm_check *check_list[] = {&checks[0], &checks[1]};
 static struct wm_instance instance = {.id = (char[]){"quill-1"},
+				      .name = (char[]){"quill"},
 				      .node = &node,
 				      .service = &service,
 				      .address = (char[]){"10.8.1.1"},
@@ -64,8 +65,11 @@ static struct wm_check node_check = {.id = (char[]){"disk"},
 				     .status = WM_WARNING,
 				     .instance = &holder};
 static struct wm_check *node_checks[] = {&node_check};
-static struct wm_instance holder = {
-	.id = (char[]){""}, .node = &node, .checks = node_checks, .checks_count = 1};
+static struct wm_instance holder = {.id = (char[]){""},
+				    .name = (char[]){""},
+				    .node = &node,
+				    .checks = node_checks,
+				    .checks_count = 1};
 static struct wm_filter_row row;
 
 /* Each test has a process of its own: what it changes is its own. */

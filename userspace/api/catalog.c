@@ -55,13 +55,83 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* A name as instances were registered with it: Web and web are two, and one service. */
+struct spelling {
+	const char *name;
+	const struct wm_service *service;
+};
+struct spellings {
+	struct spelling *at;
+	size_t count, cap;
+};
+
+static bool add_spelling(struct spellings *all, const char *name, const struct wm_service *s)
+{
+	if (all->count == all->cap) {
+		size_t cap = all->cap ? all->cap * 2 : 64;
+		struct spelling *next = realloc(all->at, cap * sizeof(*next));
+
+		if (!next)
+			return false;
+		all->at = next;
+		all->cap = cap;
+	}
+	all->at[all->count++] = (struct spelling){name, s};
+	return true;
+}
+
+/* Each of a service's once. @return false without memory. */
+static bool add_service(struct spellings *all, const struct wm_service *s)
+{
+	_cleanup_free_ const char **names = NULL;
+	unsigned count = 0;
+	bool ok = true;
+
+	for (unsigned i = 0; i < s->instances_count; i++)
+		count += strcmp(s->instances[i]->name, s->shown) != 0;
+	if (!count)
+		return add_spelling(all, s->shown, s);
+	names = malloc(s->instances_count * sizeof(*names));
+	if (!names)
+		return false;
+	for (unsigned i = 0; i < s->instances_count; i++)
+		names[i] = s->instances[i]->name;
+	qsort(names, s->instances_count, sizeof(*names), by_text);
+	for (unsigned i = 0; i < s->instances_count && ok; i++) {
+		if (!i || strcmp(names[i], names[i - 1]) != 0)
+			ok = add_spelling(all, names[i], s);
+	}
+	return ok;
+}
+
+static int by_spelling(const void *a, const void *b)
+{
+	return strcmp(((const struct spelling *)a)->name, ((const struct spelling *)b)->name);
+}
+
+/* All names in order. @return false without memory. */
+static bool spellings_of(const struct wm_registry *r, struct spellings *all)
+{
+	const struct wm_service *s;
+	size_t pos = 0;
+
+	while ((s = wm_registry_next_service(r, &pos))) {
+		if (!add_service(all, s))
+			return false;
+	}
+	if (all->count)
+		qsort(all->at, all->count, sizeof(*all->at), by_spelling);
+	return true;
+}
+
 /* "name":[tags of the instances that the filter wants, each once], or nothing if it wants none.
  * @return false without memory. */
-static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const struct wm_service *s,
+static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const struct spelling *is,
 			     struct wm_filter *f, const struct wm_encode *e)
 {
 	_cleanup_free_ const struct wm_instance **wanted = NULL;
 	_cleanup_free_ const char **tags = NULL;
+	const struct wm_service *s = is->service;
 	size_t total = 0, n = 0;
 	unsigned count = 0;
 
@@ -71,14 +141,15 @@ static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const s
 	for (unsigned i = 0; i < s->instances_count; i++) {
 		struct wm_filter_row row = wm_filter_row_of(e, s->instances[i]);
 
-		if (!wm_params_node(c, row.node) || !wm_filter_match(f, &row))
+		if (strcmp(s->instances[i]->name, is->name) != 0 || !wm_params_node(c, row.node) ||
+		    !wm_filter_match(f, &row))
 			continue;
 		wanted[count++] = s->instances[i];
 		total += s->instances[i]->tags_count;
 	}
 	if (!count)
 		return true;
-	wm_json_kopen(j, s->name, '[');
+	wm_json_kopen(j, is->name, '[');
 	if (total) {
 		tags = malloc(total * sizeof(*tags));
 		if (!tags)
@@ -99,24 +170,23 @@ static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const s
 
 void wm_catalog_services(struct wm_call *c)
 {
-	_cleanup_free_ const struct wm_service **all = NULL;
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
+	struct spellings all = {0};
 	struct wm_json j;
-	unsigned count;
 	uint64_t index;
-	bool ok = true;
+	bool ok;
 
 	if (!wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
 		return;
-	all = wm_sorted_services(c->api->d.registry, &count);
+	ok = spellings_of(c->api->d.registry, &all);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	for (unsigned i = 0; i < count; i++)
-		ok = ok && put_service_tags(&j, c, all[i], filter, &e);
-	ok = ok && (all || !wm_registry_services(c->api->d.registry));
+	for (size_t i = 0; i < all.count && ok; i++)
+		ok = put_service_tags(&j, c, &all.at[i], filter, &e);
 	wm_json_close(&j, '}');
+	free(all.at);
 	if (ok)
 		wm_answer_filtered(c, &j, index, filter);
 	else

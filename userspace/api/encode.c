@@ -264,7 +264,7 @@ void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "ID", i->id);
-	wm_json_ks(j, "Service", i->service->name);
+	wm_json_ks(j, "Service", i->name);
 	put_tags(j, "Tags", i);
 	put_pairs(j, "Meta", i->meta, i->meta_count);
 	wm_json_ku(j, "Port", i->port);
@@ -282,7 +282,7 @@ void wm_encode_service(struct wm_json *j, const struct wm_instance *i)
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "ID", i->id);
-	wm_json_ks(j, "Service", i->service->name);
+	wm_json_ks(j, "Service", i->name);
 	put_tags(j, "Tags", i);
 	wm_json_ks(j, "Address", i->address);
 	put_tagged_addresses(j, "TaggedAddresses", i);
@@ -304,7 +304,7 @@ void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struc
 	put_node_fields(j, e, "NodeMeta");
 	wm_json_ks(j, "ServiceKind", "");
 	wm_json_ks(j, "ServiceID", i->id);
-	wm_json_ks(j, "ServiceName", i->service->name);
+	wm_json_ks(j, "ServiceName", i->name);
 	put_tags(j, "ServiceTags", i);
 	wm_json_ks(j, "ServiceAddress", i->address);
 	put_tagged_addresses(j, "ServiceTaggedAddresses", i);
@@ -396,7 +396,7 @@ static void put_check(struct wm_json *j, const struct wm_encode *e, const struct
 	wm_json_ks(j, "Notes", c->notes);
 	wm_json_ks(j, "Output", c->output);
 	wm_json_ks(j, "ServiceID", c->instance->id);
-	wm_json_ks(j, "ServiceName", c->instance->service ? c->instance->service->name : "");
+	wm_json_ks(j, "ServiceName", c->instance->name);
 	put_tags(j, "ServiceTags", c->instance);
 	wm_json_ks(j, "Type", wm_check_kind_str(c->kind));
 	put_duration(j, "Interval", c->interval_ms);

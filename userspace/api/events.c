@@ -80,7 +80,7 @@ static void render(struct wm_events *ev, const struct wm_change *c)
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "index", c->index);
 	if (c->service)
-		wm_json_ks(&j, "service", c->service->name);
+		wm_json_ks(&j, "service", i ? i->name : c->service->shown);
 	if (i)
 		wm_json_ks(&j, "node", i->node->name);
 	if (i && c->service) {

@@ -385,7 +385,7 @@ static bool put_service(struct wm_json *j, const struct wm_api *a, const struct 
 	if (!all && s->instances_count)
 		return false;
 	f = find_backends(t, s->name, &count, &generation);
-	wm_json_ks(j, "name", s->name);
+	wm_json_ks(j, "name", s->shown);
 	wm_encode_address(j, "vip4", AF_INET, &s->vip4);
 	wm_encode_address(j, "vip6", AF_INET6, &s->vip6);
 	wm_json_ku(j, "index", s->index);

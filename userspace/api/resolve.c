@@ -170,7 +170,7 @@ void wm_native_choose(struct wm_call *c)
 	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	wm_json_ks(&j, "service", s->name);
+	wm_json_ks(&j, "service", s->shown);
 	wm_json_ks(&j, "tag", tag);
 	wm_json_ku(&j, "index", index);
 	wm_encode_address(&j, "vip4", AF_INET, &s->vip4);

@@ -39,7 +39,7 @@ static const char *status_of(const struct wm_instance *i)
 }
 static const char *service_of(const struct wm_instance *i)
 {
-	return i->service->name;
+	return i->service->shown;
 }
 static const char *node_of(const struct wm_instance *i)
 {

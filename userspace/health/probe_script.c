@@ -67,7 +67,7 @@ static void start_child(struct wm_prober *p, const char *const *argv, uint64_t t
 
 	snprintf(check, sizeof(check), "WAYMARK_CHECK_ID=%s", p->check->id);
 	snprintf(service, sizeof(service), "WAYMARK_SERVICE_ID=%s", i->id ? i->id : "");
-	snprintf(name, sizeof(name), "WAYMARK_SERVICE=%s", i->service ? i->service->name : "");
+	snprintf(name, sizeof(name), "WAYMARK_SERVICE=%s", i->name);
 	p->child = wm_child_start(p->h->children, &o, fn, p, &err);
 	if (p->child)
 		wm_schedule_put(p->h->schedule, &p->limit, wm_clock_ms() + timeout_ms);

@@ -177,7 +177,7 @@ static const char *check_string(int s, const struct wm_filter_row *row, const st
 	case WM_SRC_CHECK_SERVICE_ID:
 		return c && c->instance ? c->instance->id : "";
 	case WM_SRC_CHECK_SERVICE_NAME:
-		return c && c->instance && c->instance->service ? c->instance->service->name : "";
+		return c && c->instance ? c->instance->name : "";
 	default:
 		return "";
 	}
@@ -219,7 +219,7 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 	case WM_SRC_ID:
 		return i->id;
 	case WM_SRC_NAME:
-		return i->service->name;
+		return i->name;
 	case WM_SRC_ADDRESS:
 		return i->address;
 	case WM_SRC_TAGGED:

@@ -249,7 +249,7 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 	struct key k;
 	int err;
 
-	key_make(&k, ABOUT_NAME, i->service->name, NULL);
+	key_make(&k, ABOUT_NAME, i->name, NULL);
 	err = fn(x, &k, number);
 	for (unsigned n = 0; n < i->tags_count; n++) {
 		key_make(&k, ABOUT_TAG, i->tags[n], NULL);

@@ -167,11 +167,12 @@ static bool same_checks(const struct wm_op *op)
 struct wm_service *wm_service_new(const struct wm_lease *l)
 {
 	size_t n = strlen(l->name) + 1;
-	struct wm_service *s = calloc(1, sizeof(*s) + n);
+	struct wm_service *s = calloc(1, sizeof(*s) + 2 * n);
 
 	if (!s)
 		return NULL;
 	s->name = memcpy(s + 1, l->name, n);
+	s->shown = memcpy(s->name + n, l->name, n);
 	s->vip4 = l->vip4;
 	s->vip6 = l->vip6;
 	s->row = l->row;
@@ -210,6 +211,7 @@ int wm_service_add(struct wm_service *s, struct wm_instance *i)
 	if (err)
 		return err;
 	i->service = s;
+	memcpy(s->shown, i->name, strlen(s->name)); /* the same but for the case */
 	i->place = s->instances_count;
 	s->instances[s->instances_count++] = i;
 	return 0;
@@ -221,6 +223,8 @@ static void service_remove(struct wm_service *s, struct wm_instance *i)
 
 	s->instances[i->place] = last;
 	last->place = i->place;
+	if (s->instances_count)
+		memcpy(s->shown, s->instances[0]->name, strlen(s->name));
 }
 
 void wm_instance_bind(struct wm_node *n, struct wm_instance *i)

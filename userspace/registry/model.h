@@ -118,6 +118,7 @@ struct wm_check {
  * in no list, and is found by its node's `holder` only. */
 struct wm_instance {
 	char *id;
+	char *name; /* of its service, in the case that it was registered with; a holder's: "" */
 	struct wm_node *node;
 	struct wm_service *service;
 	char *address;	       /* as registered, may be "" (then the node's) */
@@ -152,7 +153,8 @@ struct wm_instance {
 };
 
 struct wm_service {
-	char *name;	     /* lower case, one DNS label */
+	char *name;	     /* in lower case: the key; look-ups fold */
+	char *shown;	     /* as one of its instances was registered */
 	struct in_addr vip4; /* network order; from 240.0.0.0/4 */
 	struct in6_addr vip6;
 	struct wm_instance **instances;

@@ -155,13 +155,20 @@ static int by_name(const void *a, const void *b)
 		      ((const struct wm_tagged_address *)b)->name);
 }
 
+static bool has_upper(const char *s)
+{
+	while (*s && !(*s >= 'A' && *s <= 'Z'))
+		s++;
+	return *s;
+}
+
 static size_t instance_size(const struct wm_instance_draft *d, const char *id, const char *address)
 {
 	size_t n = sizeof(struct wm_instance_box);
 
 	n += d->tags_count * sizeof(char *) + d->meta_count * sizeof(struct wm_pair);
 	n += d->tagged_count * sizeof(struct wm_tagged_address);
-	n += size_of(id) + size_of(address) + size_of(d->name);
+	n += size_of(id) + size_of(address) + (has_upper(d->name) ? 2 : 1) * size_of(d->name);
 	for (unsigned i = 0; i < d->tags_count; i++)
 		n += size_of(d->tags[i]);
 	for (unsigned i = 0; i < d->meta_count; i++)
@@ -211,7 +218,8 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 	i->tagged = take(&a, d->tagged_count * sizeof(struct wm_tagged_address));
 	i->id = put(&a, id);
 	i->address = put(&a, address);
-	b->service_name = put_lower(&a, d->name);
+	i->name = put(&a, d->name);
+	b->service_name = has_upper(i->name) ? put_lower(&a, i->name) : i->name;
 	put_tags(&a, i, d);
 	for (unsigned k = 0; k < d->meta_count; k++)
 		i->meta[k] = (struct wm_pair){put(&a, d->meta[k].key), put(&a, d->meta[k].value)};
@@ -243,23 +251,22 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 
 struct wm_instance *wm_instance_clone(const struct wm_instance *i)
 {
-	const struct wm_instance_draft d = {
-		.id = i->id,
-		.name = ((const struct wm_instance_box *)i)->service_name,
-		.address = i->address,
-		.port = i->port,
-		.has_weights = true,
-		.weight_passing = i->weight_passing,
-		.weight_warning = i->weight_warning,
-		.tags = (const char *const *)i->tags,
-		.tags_count = i->tags_count,
-		.meta = i->meta,
-		.meta_count = i->meta_count,
-		.tagged = i->tagged,
-		.tagged_count = i->tagged_count,
-		.enable_tag_override = i->enable_tag_override,
-		.lifecycle = i->lifecycle,
-		.drain_until_ms = i->drain_until_ms};
+	const struct wm_instance_draft d = {.id = i->id,
+					    .name = i->name,
+					    .address = i->address,
+					    .port = i->port,
+					    .has_weights = true,
+					    .weight_passing = i->weight_passing,
+					    .weight_warning = i->weight_warning,
+					    .tags = (const char *const *)i->tags,
+					    .tags_count = i->tags_count,
+					    .meta = i->meta,
+					    .meta_count = i->meta_count,
+					    .tagged = i->tagged,
+					    .tagged_count = i->tagged_count,
+					    .enable_tag_override = i->enable_tag_override,
+					    .lifecycle = i->lifecycle,
+					    .drain_until_ms = i->drain_until_ms};
 	struct wm_instance *clone = wm_instance_build(&d);
 
 	if (clone)
@@ -360,9 +367,7 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	    a->meta_count != b->meta_count || a->tagged_count != b->tagged_count ||
 	    a->lifecycle != b->lifecycle || a->drain_until_ms != b->drain_until_ms ||
 	    a->enable_tag_override != b->enable_tag_override || a->catalog != b->catalog ||
-	    !same(a->address, b->address) ||
-	    !same(((const struct wm_instance_box *)a)->service_name,
-		  ((const struct wm_instance_box *)b)->service_name))
+	    !same(a->address, b->address) || !same(a->name, b->name))
 		return false;
 	if (!same_texts(a->tags, b->tags, a->tags_count))
 		return false;

@@ -8,8 +8,8 @@
 #include <sys/queue.h>
 
 struct wm_instance_box {
-	struct wm_instance i; /* first: a box is found from its instance by a cast */
-	const char *service_name;
+	struct wm_instance i;	  /* first: a box is found from its instance by a cast */
+	const char *service_name; /* in lower case */
 	union {
 		TAILQ_ENTRY(wm_instance_box) dirty_entry;
 		struct wm_op *maker; /* of the group that is being staged; only if `staged` */

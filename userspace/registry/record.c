@@ -134,7 +134,7 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 {
 	put_s(b, i->id);
-	put_s(b, ((const struct wm_instance_box *)i)->service_name);
+	put_s(b, i->name);
 	put_s(b, i->address);
 	put_u(b, i->port);
 	put_u(b, i->weight_passing);
