@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
 #include "userspace/base/settings.h"
+#include "userspace/base/ttl.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -35,6 +36,8 @@ Test(settings, defaults_are_sound)
 	cr_assert_null(s.dns_addresses[1]);
 	cr_assert_null(s.dns_port53_addresses[0]);
 	cr_assert_str_eq(s.node_domain, "mesh.internal");
+	cr_assert_eq(s.dns_ttl_ms, 0, "as Consul");
+	cr_assert(s.dns_negative_ttl_ms >= 1000 && s.dns_negative_ttl_ms <= 5000);
 }
 
 Test(settings, a_file_changes_what_it_names)
@@ -116,6 +119,76 @@ Test(settings, together)
 	cr_assert_eq(wm_settings_set(&s, "dns.ttl=1500ms", &e), 0);
 	cr_assert_lt(wm_settings_check(&s, &e), 0);
 	cr_assert(strstr(e.text, "dns.ttl"));
+	cr_assert_eq(wm_settings_set(&s, "dns.ttl=1s", &e), 0);
+	cr_assert_eq(wm_settings_set(&s, "dns.service_ttl=web=1500ms", &e), 0);
+	cr_assert_lt(wm_settings_check(&s, &e), 0);
+	cr_assert(strstr(e.text, "dns.service_ttl: \"web=1500ms\""), "%s", e.text);
+	cr_assert_lt(wm_settings_set(&s, "dns.negative_ttl=0", &e), 0, "never 0");
+}
+
+static int rules(struct wm_ttls **ret, const char *a, const char *b, const char *c, const char *d)
+{
+	char *list[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b, (char *)(uintptr_t)c,
+			(char *)(uintptr_t)d, NULL};
+
+	memset(&e, 0, sizeof(e));
+	*ret = NULL;
+	return wm_ttls_new(list, ret, &e);
+}
+
+static int ttl_of(const struct wm_ttls *t, const char *name)
+{
+	uint32_t ttl = 0;
+
+	return wm_ttls_find(t, name, &ttl) ? (int)ttl : -1;
+}
+
+/* Consul's order: the name itself, then the longest prefix, wherever they stand in the list. */
+Test(settings, ttls_of_names)
+{
+	struct wm_ttls *t;
+
+	cr_assert_eq(rules(&t, "w*=1s", "web*=1m", "Web=0s", "web-api*=168h"), 0, "%s", e.text);
+	cr_assert_eq(ttl_of(t, "web"), 0);
+	cr_assert_eq(ttl_of(t, "WEB"), 0);
+	cr_assert_eq(ttl_of(t, "web-a"), 60);
+	cr_assert_eq(ttl_of(t, "web-api"), 604800);
+	cr_assert_eq(ttl_of(t, "w"), 1);
+	cr_assert_eq(ttl_of(t, "db"), -1);
+	cr_assert_eq(ttl_of(NULL, "web"), -1);
+	wm_ttls_free(t);
+	cr_assert_eq(rules(&t, "*=7s", "a=3s", NULL, NULL), 0);
+	cr_assert_eq(ttl_of(t, "a"), 3);
+	cr_assert_eq(ttl_of(t, "ab"), 7);
+	wm_ttls_free(t);
+	cr_assert_eq(rules(&t, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(ttl_of(t, "a"), -1);
+	wm_ttls_free(t);
+}
+
+Test(settings, ttls_that_are_none)
+{
+	static const struct {
+		const char *rule, *says;
+	} bad[] = {{"web", "name=duration"},
+		   {"=1s", "name=duration"},
+		   {"web=", "whole seconds"},
+		   {"web=5", "whole seconds"},
+		   {"web=-1s", "whole seconds"},
+		   {"web=1ms", "whole seconds"},
+		   {"web=169h", "whole seconds"},
+		   {"w*b=1s", "'*' stands at the end"},
+		   {"w**=1s", "'*' stands at the end"},
+		   {"OK=2s", "twice"}};
+	struct wm_ttls *t;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		cr_assert_eq(rules(&t, "ok=1s", bad[i].rule, NULL, NULL), WM_E_INVALID, "%s",
+			     bad[i].rule);
+		cr_assert(strstr(e.text, bad[i].says), "%s: %s", bad[i].rule, e.text);
+		cr_assert(strstr(e.text, bad[i].rule), "%s", e.text);
+		cr_assert_null(t);
+	}
 }
 
 Test(settings, dump_reads_back)

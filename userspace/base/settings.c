@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "duration.h"
 #include "macros.h"
+#include "ttl.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -366,10 +367,32 @@ int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err
 	return set_text(s, t, eq + 1, e);
 }
 
+static int check_ttls(const struct wm_settings *s, struct wm_err *e)
+{
+	const struct {
+		const char *name;
+		uint64_t ms;
+	} all[] = {{"dns.ttl", s->dns_ttl_ms},
+		   {"dns.node_ttl", s->dns_node_ttl_ms},
+		   {"dns.negative_ttl", s->dns_negative_ttl_ms}};
+	struct wm_ttls *ttls = NULL;
+	struct wm_err inner = {0};
+	int r;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++)
+		if (all[i].ms % 1000)
+			return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
+					  all[i].name);
+	r = wm_ttls_new(s->dns_service_ttl, &ttls, &inner);
+	wm_ttls_free(ttls);
+	return r ? wm_err_set(e, r, "dns.service_ttl: %s", inner.text) : 0;
+}
+
 int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
 	bool known = false;
+	int r;
 
 	for (size_t i = 0; i < WM_ARRAY_LEN(levels); i++)
 		known |= strcmp(s->log_level, levels[i]) == 0;
@@ -379,9 +402,9 @@ int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
 	if (!*s->node_datacenter)
 		return wm_err_set(e, WM_E_INVALID, "node.datacenter: must not be empty");
-	if (s->dns_ttl_ms % 1000 || s->dns_negative_ttl_ms % 1000)
-		return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
-				  s->dns_ttl_ms % 1000 ? "dns.ttl" : "dns.negative_ttl");
+	r = check_ttls(s, e);
+	if (r)
+		return r;
 	if (*s->node_data_dir != '/' || *s->kernel_pin_dir != '/')
 		return wm_err_set(e, WM_E_INVALID, "%s: an absolute path is wanted",
 				  *s->node_data_dir != '/' ? "node.data_dir" : "kernel.pin_dir");
