@@ -269,9 +269,9 @@ static __always_inline int build(const struct wm_config *c, struct work *w)
 	e = find_name(c, w, &why);
 	if (!e)
 		return why;
-	w->walk.ttl_s = c->ttl_s;
+	w->walk.ttl_s = e->flags & WM_NAME_F_TTL ? e->ttl_s : c->ttl_s;
 	if (e->kind == WM_NAME_VIRTUAL)
-		return virtual_record(w, e, c->ttl_s);
+		return virtual_record(w, e, w->walk.ttl_s);
 	if (w->query.type == WM_DNS_A)
 		return set_records(w, e->set, WM_DNS_A);
 	return set_records(w, e->set, WM_DNS_AAAA);

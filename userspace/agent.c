@@ -49,6 +49,7 @@ struct wm_agent {
 	struct wm_plane_watch *watch;
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
+	struct wm_ttls *ttls; /* of services by name */
 	struct wm_tables *tables;
 	struct wm_resolution *resolution;
 	struct wm_change_log *change_log;
@@ -384,6 +385,10 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	if (!a->tables)
 		return wm_err_set(e, WM_E_INVALID,
 				  "node.domain, node.alt_domain: not a domain, or out of memory");
+	r = wm_ttls_new(s->dns_service_ttl, &a->ttls, e);
+	if (r)
+		return r;
+	wm_tables_set_policy(a->tables, &(struct wm_tables_policy){a->ttls, s->dns_only_passing});
 	a->adopted = adopted;
 	r = start_watch(a, e);
 	if (r)
@@ -511,6 +516,8 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 				  .alt_domain = *s->node_alt_domain ? s->node_alt_domain : NULL,
 				  .datacenter = s->node_datacenter,
 				  .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000),
+				  .node_ttl_s = (uint32_t)(s->dns_node_ttl_ms / 1000),
+				  .cut_silently = !s->dns_enable_truncate,
 				  .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000),
 				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
 				  .tcp_idle_ms = s->dns_tcp_idle_ms};
@@ -834,6 +841,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_index_free(a->index);
 	wm_plane_watch_free(a->watch);
 	wm_tables_free(a->tables);
+	wm_ttls_free(a->ttls);
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);

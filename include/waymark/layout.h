@@ -48,16 +48,17 @@ struct wm_name_key {
 };
 _Static_assert(sizeof(struct wm_name_key) == 16, "pinned layout");
 
-#define WM_NAME_SERVICE 1 /* <service>.service.<domain>: addresses of usable endpoints */
-#define WM_NAME_VIRTUAL 2 /* <service>.virtual.<domain>: the virtual address */
+#define WM_NAME_SERVICE 1	  /* <service>.service.<domain>: addresses of usable endpoints */
+#define WM_NAME_VIRTUAL 2	  /* <service>.virtual.<domain>: the virtual address */
+#define WM_NAME_F_TTL	(1u << 0) /* has a TTL of its own */
 struct wm_name {
-	__u32 set; /* index in sets */
-	__u8 kind; /* WM_NAME_* */
-	__u8 len;  /* octets of name, root label included */
-	__u16 pad;
+	__u32 set;	   /* index in sets */
+	__u8 kind;	   /* WM_NAME_* */
+	__u8 len;	   /* octets of name, root label included */
+	__u16 flags;	   /* WM_NAME_F_* */
 	__be32 vip4_be;	   /* WM_NAME_VIRTUAL: 0 while no endpoint has IPv4 */
 	__be32 vip6_be[4]; /* WM_NAME_VIRTUAL: :: while no endpoint has IPv6 */
-	__u32 pad2;
+	__u32 ttl_s;	   /* WM_NAME_F_TTL: of its records, in place of wm_config.ttl_s */
 	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
 };
 _Static_assert(sizeof(struct wm_name) == 288, "pinned layout");

@@ -29,6 +29,7 @@ static struct wm_tables *tables;
 static struct wm_resolution *resolution;
 static struct wm_dns_server *server;
 static struct wm_table_memory mem;
+static struct wm_tables_policy policy; /* a suite may change it before it begins */
 
 static void make_plane(void)
 {
@@ -64,8 +65,11 @@ static __attribute__((unused)) void dns_setup(void)
 				       .services_max = 100,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
-	struct wm_dns_config d = {
-		.domain = "mesh.internal", .datacenter = "dc1", .ttl_s = 9, .negative_ttl_s = 3};
+	struct wm_dns_config d = {.domain = "mesh.internal",
+				  .datacenter = "dc1",
+				  .ttl_s = 9,
+				  .node_ttl_s = 9,
+				  .negative_ttl_s = 3};
 
 	setup();
 	make_plane();
@@ -74,6 +78,7 @@ static __attribute__((unused)) void dns_setup(void)
 	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
 	tables = wm_tables_new(&mem, wm_plane_ops(plane), "mesh.internal", NULL);
+	wm_tables_set_policy(tables, &policy);
 	resolution = wm_resolution_new(loop, registry, tables);
 	server = wm_dns_server_new(loop, registry, tables, &d);
 	cr_assert(resolution && server);

@@ -506,6 +506,53 @@ Test(dns_prog, pairs_of_address_and_port)
 	}
 }
 
+static void policy_setup(void)
+{
+	static char exact[] = "web=60s", none[] = "none=0s";
+	static char *const rules[] = {exact, none, NULL};
+	static struct wm_ttls *ttls; /* as long as the test's process */
+
+	cr_assert_eq(wm_ttls_new(rules, &ttls, NULL), 0);
+	policy = (struct wm_tables_policy){ttls, true};
+	dns_setup();
+}
+static void policy_teardown(void)
+{
+	dns_teardown();
+	wm_ttls_free((struct wm_ttls *)(uintptr_t)policy.ttls);
+}
+
+static unsigned ttl_of(const char *name, bool v6)
+{
+	struct frame q, a;
+	const uint8_t *p;
+
+	query_frame(&q, v6, name, 1, 0);
+	cr_assert(answered(&q, &a), "%s", name);
+	p = a.at + q.len + 6; /* the first record, behind the question */
+	return (unsigned)p[0] << 24 | (unsigned)p[1] << 16 | (unsigned)p[2] << 8 | p[3];
+}
+
+/* As userspace: test_dns_names. */
+Test(dns_prog_policy, ttls_and_only_passing, .init = policy_setup, .fini = policy_teardown)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("none", "b", "10.1.2.3", WM_PASSING);
+	add("other", "c", "10.1.2.3", WM_PASSING);
+	for (int v6 = 0; v6 < 2; v6++) {
+		cr_assert_eq(ttl_of("web.service.mesh.internal", v6), 60);
+		cr_assert_eq(ttl_of("web.virtual.mesh.internal", v6), 60);
+		cr_assert_eq(ttl_of("none.service.mesh.internal", v6), 0);
+		cr_assert_eq(ttl_of("other.service.mesh.internal", v6), 9);
+		cr_assert_eq(ttl_of("other.virtual.mesh.internal", v6), 9);
+	}
+	add("web", "a", "10.1.2.3", WM_WARNING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert_not(answered(&q, &a), "a warning is not passing");
+}
+
 /* Cookies and other options of OPT are not ours to answer, and no reason to be silent either. */
 Test(dns_prog, unknown_edns_options_are_ignored)
 {

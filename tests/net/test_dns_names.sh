@@ -42,4 +42,30 @@ check "the virtual name has no address" "NOERROR:" "$(status_of db.virtual.mesh.
 check "shown as in no set" none "$(api $API/v1/waymark/services | jq -r '.[] | select(.name == "db").backends[].state')"
 check "and why" "has no IP address" "$(api "$API/v1/waymark/resolve?service=db" | jq -r '.left_out[].reason')"
 check "connect() is refused" 7 "$(inside curl -s --max-time 10 "http://$(vip4 db)/" >/dev/null; echo $?)"
+
+# --- TTLs and health as Consul's dns_config has them, by the kernel and by userspace
+ttl_of() { dig +noall +answer +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
+minimum() { dig +noall +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2, $NF; exit}'; }
+check "a negative answer holds for a second" "1 1" "$(minimum none.service.mesh.internal)"
+check "an answer not at all" 0 "$(ttl_of web.service.mesh.internal)"
+stop_agent
+start_agent --set dns.service_ttl=web=10s,d*=20s --set dns.ttl=30s --set dns.node_ttl=40s \
+	--set dns.negative_ttl=3s --set dns.only_passing=true
+check "register" 200 "$(register other other 127.1.0.9 80)"
+before=$(counter dns_answered)
+check "by name" 10 "$(ttl_of web.service.mesh.internal)"
+check "the virtual name's" 10 "$(ttl_of web.virtual.mesh.internal)"
+check "the others'" 30 "$(ttl_of other.service.mesh.internal)"
+check "by the kernel" 3 $(($(counter dns_answered) - before))
+check "over TCP" 10 "$(ttl_of +tcp web.service.mesh.internal)"
+check "by prefix, of an alias" 20 "$(ttl_of db.service.mesh.internal)"
+check "SRV" 10 "$(ttl_of web.service.mesh.internal SRV)"
+check "a node's" 40 "$(ttl_of n1.node.mesh.internal)"
+check "negative" "3 3" "$(minimum none.service.mesh.internal)"
+check "register" 200 "$(register web-1 web 127.1.0.1 80 '"Check": {"TTL": "60s", "Status": "warning"}')"
+check "a warning is left out" NXDOMAIN "$(status_of web.service.mesh.internal)"
+check "of SRV too" NXDOMAIN "$(status_of web.service.mesh.internal SRV)"
+check "by connect() too" 7 "$(inside curl -s --max-time 10 "http://$(vip4 web)/" >/dev/null; echo $?)"
+check "pass" 200 "$(code -X PUT $API/v1/agent/check/pass/service:web-1)"
+check "until it passes" 127.1.0.1 "$(ask web.service.mesh.internal)"
 done_testing

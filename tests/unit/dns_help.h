@@ -28,6 +28,17 @@ static struct wm_set sets[DNS_CAP];
 static struct wm_slot slots[32 * DNS_CAP];
 static struct wm_backend backends[8 * DNS_CAP];
 
+/* A suite may change both before it begins. */
+static struct wm_tables_policy policy;
+static struct wm_dns_config dns_config = {.domain = "mesh.internal",
+					  .alt_domain = "consul",
+					  .datacenter = "DC1",
+					  .ttl_s = 7,
+					  .node_ttl_s = 5,
+					  .negative_ttl_s = 3,
+					  .tcp_max = 4,
+					  .tcp_idle_ms = 400};
+
 static __attribute__((unused)) void dns_setup(void)
 {
 	struct wm_registry_config c = {.node_name = "n1",
@@ -40,13 +51,6 @@ static __attribute__((unused)) void dns_setup(void)
 				       .vip4_mask = 0xf0000000};
 	struct wm_table_memory m = {&config, sets,	   slots,	backends,    NULL,
 				    DNS_CAP, 32 * DNS_CAP, 8 * DNS_CAP, 4 * DNS_CAP, 2 * DNS_CAP};
-	struct wm_dns_config d = {.domain = "mesh.internal",
-				  .alt_domain = "consul",
-				  .datacenter = "DC1",
-				  .ttl_s = 7,
-				  .negative_ttl_s = 3,
-				  .tcp_max = 4,
-				  .tcp_idle_ms = 400};
 
 	inet_pton(AF_INET6, "fd77::", &c.vip6_prefix);
 	loop = wm_loop_new();
@@ -54,8 +58,9 @@ static __attribute__((unused)) void dns_setup(void)
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
 	config.seed[0] = 3;
 	tables = wm_tables_new(&m, NULL, "mesh.internal", "consul");
+	wm_tables_set_policy(tables, &policy);
 	resolution = wm_resolution_new(loop, registry, tables);
-	server = wm_dns_server_new(loop, registry, tables, &d);
+	server = wm_dns_server_new(loop, registry, tables, &dns_config);
 	cr_assert(resolution && server);
 }
 

@@ -195,3 +195,102 @@ Test(names, without_the_word_service_srv_only)
 	ask("_web._tcp.service.mesh.internal", A);
 	cr_assert_eq(have(1, "10.1.0.1"), 1);
 }
+
+/* --- what the operator sets ------------------------------------------------------------------- */
+static void strict_setup(void)
+{
+	static char exact[] = "web=60s", none[] = "web-none=0s", prefix[] = "web*=30s";
+	static char *const rules[] = {exact, none, prefix, NULL};
+	static struct wm_ttls *ttls;
+
+	cr_assert_eq(wm_ttls_new(rules, &ttls, NULL), 0);
+	policy = (struct wm_tables_policy){ttls, true};
+	dns_config.cut_silently = true;
+	dns_setup();
+}
+static void strict_teardown(void)
+{
+	dns_teardown();
+	wm_ttls_free((struct wm_ttls *)(uintptr_t)policy.ttls);
+}
+TestSuite(strict, .init = strict_setup, .fini = strict_teardown);
+
+static void ttl_is(const char *name, uint16_t type, bool tcp, unsigned ttl)
+{
+	ask_raw(build(name, type, 1232), tcp);
+	cr_assert_gt(answer.counts[1], 0, "%s", name);
+	for (unsigned i = 0; i < answer.counts[1]; i++)
+		cr_assert_eq(answer.r[i].ttl, ttl, "%s %u", name, type);
+}
+
+Test(strict, ttls)
+{
+	static const struct {
+		const char *service;
+		unsigned ttl;
+	} all[] = {{"web", 60}, {"web-none", 0}, {"web-other", 30}, {"db", 7}};
+	char name[64];
+
+	for (unsigned i = 0; i < 4; i++) {
+		const char *s = all[i].service;
+
+		add(s, s, "10.1.0.1", 80, "v1", WM_PASSING);
+		for (unsigned tables_have_it = 2; tables_have_it--;) {
+			for (int tcp = 0; tcp < 2; tcp++) {
+				snprintf(name, sizeof(name), "%s.service.mesh.internal", s);
+				ttl_is(name, A, tcp, all[i].ttl);
+				ttl_is(name, SRV, tcp, all[i].ttl);
+				snprintf(name, sizeof(name), "V1.%s.service.dc1.consul", s);
+				ttl_is(name, A, tcp, all[i].ttl);
+				snprintf(name, sizeof(name), "%s.virtual.consul", s);
+				ttl_is(name, A, tcp, all[i].ttl);
+			}
+			wm_tables_del(tables, s);
+		}
+	}
+	add("web-host", "h", "db.example.com", 80, NULL, WM_PASSING);
+	ttl_is("web-host.service.mesh.internal", A, false, 30);
+	ttl_is("n1.node.mesh.internal", A, false, 5);
+	ttl_is("0a000001.addr.mesh.internal", A, false, 5);
+	ttl_is("mesh.internal", 2, false, 5);
+	ttl_is("mesh.internal", 6, false, 3);
+}
+
+Test(strict, only_passing)
+{
+	add("web", "a", "10.1.0.1", 80, "v1", WM_WARNING);
+	for (unsigned tables_have_it = 2; tables_have_it--;) {
+		ask("web.service.mesh.internal", A);
+		nodata(3);
+		ask("v1.web.service.mesh.internal", A);
+		nodata(3);
+		ask("web.service.mesh.internal", SRV);
+		nodata(3);
+		ttl_is("web.virtual.mesh.internal", A, false, 60);
+		wm_tables_del(tables, "web");
+	}
+	add("db", "b", "10.1.0.2", 80, NULL, WM_WARNING);
+	add("db", "c", "10.1.0.3", 80, NULL, WM_PASSING);
+	ask("db.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.1.0.3"), 1);
+	add("host", "d", "db.example.com", 80, NULL, WM_WARNING);
+	ask("host.service.mesh.internal", A);
+	nodata(3);
+}
+
+/* dns.enable_truncate is off: cut all the same, without a word. Over TCP there is no other way. */
+Test(strict, cut_silently)
+{
+	char id[8];
+
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		add("many", id, "fd00:1111:2222:3333:4444:5555:6666:7777", 80 + i, NULL,
+		    WM_PASSING);
+	}
+	ask_raw(build("many.service.mesh.internal", SRV, 0), false);
+	cr_assert_leq(answer.len, 512);
+	cr_assert(answer.counts[1] > 0 && answer.counts[1] < 20);
+	cr_assert_not(answer.flags & 0x0200);
+}

@@ -52,7 +52,7 @@ static bool put_cname(struct wm_reply *r, const char *host)
 
 	if (!wm_host_wire(host, target) || same_name(target, r->question))
 		return false;
-	at = wm_rr_begin(&r->w, r->question, WM_DNS_CNAME, r->s->c.ttl_s);
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_CNAME, r->ttl_s);
 	wm_put_name(&r->w, target);
 	if (wm_rr_end(&r->w, begin, at))
 		r->answers++;

@@ -94,6 +94,7 @@ struct wm_reply {
 	struct wm_dns_query q;
 	struct wm_ask ask;
 	bool tcp, truncated;
+	uint32_t ttl_s; /* of its records, negative ones apart */
 	uint16_t rcode, answers, authorities, additionals;
 };
 /** A and AAAA of a service, from the tables. @return records, 0. */

@@ -56,7 +56,7 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 	if (!name)
 		return wm_reply_registry(r, type);
 	for (int i = 0; i < TORN_TRIES && n < 0; i++)
-		n = wm_dns_addresses(&v, name, type, r->s->c.ttl_s, records_max(r, type),
+		n = wm_dns_addresses(&v, name, type, r->ttl_s, records_max(r, type),
 				     (uint32_t)wm_random64(), r->s->records, &len);
 	if (n < 0)
 		r->rcode = WM_DNS_SERVFAIL; /* the set does not hold together: no word on what is */
@@ -68,9 +68,16 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 }
 
 /* --- from the registry ------------------------------------------------------------------------ */
+/* As resolution decides for the tables. */
+static bool is_up(const struct wm_reply *r, const struct wm_instance *i)
+{
+	return wm_instance_usable(i) &&
+	       (i->status != WM_WARNING || !wm_tables_policy(r->s->tables)->only_passing);
+}
+
 bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i)
 {
-	return wm_instance_usable(i) && wm_instance_has_tag(i, r->ask.tag);
+	return is_up(r, i) && wm_instance_has_tag(i, r->ask.tag);
 }
 
 bool wm_reply_usable(const struct wm_reply *r)
@@ -103,8 +110,7 @@ bool wm_reply_has_below(const struct wm_reply *r)
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 
 	for (unsigned k = 0; s && *r->ask.tag && k < s->instances_count; k++)
-		if (wm_instance_usable(s->instances[k]) &&
-		    has_tag_above(s->instances[k], r->ask.tag))
+		if (is_up(r, s->instances[k]) && has_tag_above(s->instances[k], r->ask.tag))
 			return true;
 	return false;
 }
@@ -112,7 +118,7 @@ bool wm_reply_has_below(const struct wm_reply *r)
 bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr)
 {
 	size_t begin = r->w.len;
-	size_t at = wm_rr_begin(&r->w, r->question, is6 ? WM_DNS_AAAA : WM_DNS_A, r->s->c.ttl_s);
+	size_t at = wm_rr_begin(&r->w, r->question, is6 ? WM_DNS_AAAA : WM_DNS_A, r->ttl_s);
 
 	wm_put_bytes(&r->w, addr, is6 ? 16 : 4);
 	if (!wm_rr_end(&r->w, begin, at)) {
@@ -214,7 +220,7 @@ static bool put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8
 {
 	unsigned weight = i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 	size_t begin = r->w.len;
-	size_t at = wm_rr_begin(&r->w, r->question, WM_DNS_SRV, r->s->c.ttl_s);
+	size_t at = wm_rr_begin(&r->w, r->question, WM_DNS_SRV, r->ttl_s);
 
 	wm_put16(&r->w, 1);
 	wm_put16(&r->w, (uint16_t)weight);
@@ -230,7 +236,7 @@ static void put_additional(struct wm_reply *r, const struct wm_instance *i, cons
 
 	if (is6 && IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
 		return;
-	at = wm_rr_begin(&r->w, target, is6 ? WM_DNS_AAAA : WM_DNS_A, r->s->c.ttl_s);
+	at = wm_rr_begin(&r->w, target, is6 ? WM_DNS_AAAA : WM_DNS_A, r->ttl_s);
 	if (is6)
 		wm_put_bytes(&r->w, &i->addr6, 16);
 	else

@@ -93,7 +93,7 @@ static void put_ns(struct wm_reply *r)
 	size_t begin = r->w.len, at;
 	const uint8_t *addr;
 
-	at = wm_rr_begin(&r->w, r->question, WM_DNS_NS, r->s->c.ttl_s);
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_NS, r->ttl_s);
 	below_domain(r, "ns", name);
 	wm_put_name(&r->w, name);
 	r->answers += wm_rr_end(&r->w, begin, at);
@@ -101,7 +101,7 @@ static void put_ns(struct wm_reply *r)
 		if (!node_address(wm_registry_node(r->s->registry), is6, &addr))
 			continue;
 		begin = r->w.len;
-		at = wm_rr_begin(&r->w, name, is6 ? WM_DNS_AAAA : WM_DNS_A, r->s->c.ttl_s);
+		at = wm_rr_begin(&r->w, name, is6 ? WM_DNS_AAAA : WM_DNS_A, r->ttl_s);
 		wm_put_bytes(&r->w, addr, is6 ? 16 : 4);
 		r->additionals += wm_rr_end(&r->w, begin, at);
 	}
@@ -126,7 +126,7 @@ static void put_txt(struct wm_reply *r, const struct wm_pair *p)
 	snprintf(text, sizeof(text), "%s=%s", p->key, p->value);
 	if (strncmp(p->key, "rfc1035-", 8) == 0)
 		s = p->value;
-	at = wm_rr_begin(&r->w, r->question, WM_DNS_TXT, r->s->c.ttl_s);
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_TXT, r->ttl_s);
 	do {
 		len = strlen(s) > 255 ? 255 : strlen(s);
 		wm_put8(&r->w, (uint8_t)len);
@@ -234,7 +234,7 @@ static size_t finish(struct wm_reply *r, const uint8_t *query)
 	if (r->rcode != WM_DNS_NOERROR && r->rcode != WM_DNS_NXDOMAIN)
 		flags &= (uint16_t)~WM_DNS_AA;
 	if (r->truncated) {
-		flags |= WM_DNS_TC;
+		flags |= r->tcp || !s->c.cut_silently ? WM_DNS_TC : 0;
 		count(s, WM_DNS_C_TRUNCATED);
 	}
 	if (r->q.edns) {
@@ -279,6 +279,16 @@ static void note(struct wm_reply *r)
 _Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN <= WM_DNS_UDP_MAX,
 	       "question and OPT fit every answer");
 
+static uint32_t ttl_of(const struct wm_reply *r)
+{
+	uint32_t ttl_s = r->s->c.ttl_s;
+
+	if (r->ask.kind != WM_ASK_SERVICE && r->ask.kind != WM_ASK_VIRTUAL)
+		return r->s->c.node_ttl_s;
+	(void)wm_ttls_find(wm_tables_policy(r->s->tables)->ttls, r->ask.service, &ttl_s);
+	return ttl_s;
+}
+
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 		    bool tcp, uint8_t *out, size_t cap)
 {
@@ -298,6 +308,7 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	wm_ask_parse(s, folded, q->name_len, &r->ask);
 	if (r->ask.kind == WM_ASK_VIRTUAL && !wm_tables_virtual(s->tables))
 		r->ask.kind = WM_ASK_SERVICE; /* the address would lead nowhere */
+	r->ttl_s = ttl_of(r);
 	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
 	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);

@@ -20,7 +20,7 @@
 	X(REFUSED, dns_user_refused, "names outside the domain")                                   \
 	X(NOTIMP, dns_user_notimp, "opcodes we do not implement")                                  \
 	X(BADVERS, dns_user_badvers, "EDNS versions above 0")                                      \
-	X(TRUNCATED, dns_user_truncated, "answers cut, TC set")                                    \
+	X(TRUNCATED, dns_user_truncated, "answers cut; TC set, unless dns.enable_truncate is off") \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
@@ -30,7 +30,10 @@ struct wm_dns_server;
 struct wm_dns_config {
 	const char *domain, *alt_domain; /* alt NULL: none */
 	const char *datacenter;
-	uint32_t ttl_s, negative_ttl_s;
+	uint32_t ttl_s;	     /* of services that have no TTL of their own: wm_tables_policy */
+	uint32_t node_ttl_s; /* of nodes, addresses and the domain itself */
+	uint32_t negative_ttl_s;
+	bool cut_silently;    /* no TC on what does not fit a datagram */
 	unsigned tcp_max;     /* connections */
 	uint64_t tcp_idle_ms; /* RFC 7766 6.2.3 */
 };

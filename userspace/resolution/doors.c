@@ -336,6 +336,8 @@ int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set
 		if (!len)
 			continue; /* longer than a name may be: no one can ask for it */
 		v.len = (uint8_t)len;
+		if (wm_ttls_find(t->policy.ttls, s->name, &v.ttl_s))
+			v.flags |= WM_NAME_F_TTL;
 		v.kind = WM_NAME_SERVICE;
 		if (i % 2) {
 			v.kind = virtual_kind(t);

@@ -54,6 +54,7 @@ struct wm_domain {
 struct wm_tables {
 	struct wm_table_memory mem;
 	const struct wm_plane_ops *ops;
+	struct wm_tables_policy policy;
 	struct wm_domain domains[WM_DOMAINS];
 	bool no_virtual;	 /* virtual names stand for endpoints */
 	struct wm_map *services; /* by name */

@@ -81,13 +81,15 @@ static bool has_ip(const struct wm_instance *i)
 	return i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 }
 
-static uint32_t state_of(const struct wm_instance *i)
+static uint32_t state_of(const struct wm_resolution *x, const struct wm_instance *i)
 {
+	bool warned = i->status == WM_WARNING && wm_tables_policy(x->tables)->only_passing;
+
 	if (!has_ip(i))
 		return WM_STATE_DOWN;
 	if (i->lifecycle == WM_LIFE_STOPPING)
 		return WM_STATE_DRAIN;
-	return wm_instance_usable(i) ? WM_STATE_UP : WM_STATE_DOWN;
+	return wm_instance_usable(i) && !warned ? WM_STATE_UP : WM_STATE_DOWN;
 }
 
 /* A critical instance keeps its weight, so that going down and up moves nothing but its state. */
@@ -116,7 +118,7 @@ static int fill(struct wm_resolution *x, const struct wm_service *s)
 						      .addr4_be = i->addr4.s_addr,
 						      .port = i->port,
 						      .weight = weight_of(i),
-						      .state = state_of(i)};
+						      .state = state_of(x, i)};
 		memcpy(x->want[k].addr6, &i->addr6, 16);
 	}
 	return 0;
@@ -217,10 +219,12 @@ static void on_later(void *arg)
 
 /* --- following -------------------------------------------------------------------------------- */
 /* Does the kernel see a difference? Metadata and tags change often, addresses do not. */
-static bool same_backend(const struct wm_instance *a, const struct wm_instance *b)
+static bool same_backend(const struct wm_resolution *x, const struct wm_instance *a,
+			 const struct wm_instance *b)
 {
 	return a->addr4.s_addr == b->addr4.s_addr && memcmp(&a->addr6, &b->addr6, 16) == 0 &&
-	       a->port == b->port && weight_of(a) == weight_of(b) && state_of(a) == state_of(b);
+	       a->port == b->port && weight_of(a) == weight_of(b) &&
+	       state_of(x, a) == state_of(x, b);
 }
 
 static void on_status(struct wm_resolution *x, const struct wm_change *c)
@@ -228,7 +232,7 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	const struct wm_instance *i = c->instance;
 
 	/* at once: a pick after this line avoids what went down */
-	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(i));
+	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(x, i));
 	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
 
 	if (unknown || weight_moves)
@@ -242,9 +246,9 @@ static void on_change(void *arg, const struct wm_change *c)
 
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
-		if (c->old && state_of(c->old) != state_of(c->instance))
+		if (c->old && state_of(x, c->old) != state_of(x, c->instance))
 			on_status(x, c); /* at once, should the set be paced */
-		if (!c->old || !same_backend(c->old, c->instance))
+		if (!c->old || !same_backend(x, c->old, c->instance))
 			mark(x, c->service);
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:

@@ -38,6 +38,16 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 	return t;
 }
 
+void wm_tables_set_policy(struct wm_tables *t, const struct wm_tables_policy *p)
+{
+	t->policy = *p;
+}
+
+const struct wm_tables_policy *wm_tables_policy(const struct wm_tables *t)
+{
+	return &t->policy;
+}
+
 void wm_tables_free(struct wm_tables *t)
 {
 	size_t pos;

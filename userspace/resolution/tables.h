@@ -7,6 +7,7 @@
  * Threading: loop thread writes; kernel programs read at any time. */
 #pragma once
 #include "userspace/base/err.h"
+#include "userspace/base/ttl.h"
 #include "waymark/layout.h"
 
 #include <stdbool.h>
@@ -40,6 +41,14 @@ struct wm_table_memory {
  *  @param domain "mesh.internal" without dots at the ends; @param alt_domain may be NULL. */
 struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct wm_plane_ops *ops,
 				const char *domain, const char *alt_domain);
+/* What the operator decided of services, whatever registers. */
+struct wm_tables_policy {
+	const struct wm_ttls *ttls; /* of names; NULL: none has one of its own. Borrowed */
+	bool only_passing;	    /* an instance with a warning takes no connections */
+};
+/** To be called before resolution begins, if at all. */
+void wm_tables_set_policy(struct wm_tables *t, const struct wm_tables_policy *p);
+const struct wm_tables_policy *wm_tables_policy(const struct wm_tables *t);
 void wm_tables_free(struct wm_tables *t); /* leaves the memory and the maps as they are */
 
 /* One backend of a set, as the compiler wants it. */
