@@ -411,7 +411,7 @@ Test(api, routes)
 
 	expect_text("GET", "/v1/nothing", NULL, 404, unknown);
 	expect_text("GET", "/v1/agent/services/", NULL, 404, unknown);
-	expect_text("GET", "/v1/health/service/", NULL, 404, unknown);
+	expect_text("GET", "/v1/health/service/", NULL, 400, "Missing service name");
 	expect_text("POST", REGISTER, "{}", 405, "method POST not allowed");
 	cr_assert_str_eq(header(&one, "Allow"), "OPTIONS,PUT");
 	expect_text("GET", REGISTER, NULL, 405, "method GET not allowed");

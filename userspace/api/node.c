@@ -77,16 +77,19 @@ static int status_code(enum wm_status s)
 	return s == WM_PASSING ? 200 : s == WM_WARNING ? 429 : 503;
 }
 
-/* format=text: the word alone. @return true when it was answered. */
+/* format=text, or a client that accepts that only: the word alone. @return true when it was
+ * answered. */
 static bool answer_word(struct wm_call *c, int status, const char *word)
 {
 	const char *format = wm_http_query(c->req, "format");
+	const char *accept = wm_http_header(c->req, "Accept");
 
 	if (format && *format && strcmp(format, "json") != 0 && strcmp(format, "text") != 0) {
 		wm_answer_text(c, 400, "format: json or text");
 		return true;
 	}
-	if (!format || strcmp(format, "text") != 0)
+	if ((!format || strcmp(format, "text") != 0) &&
+	    (!accept || strncmp(accept, "text/plain", 10) != 0))
 		return false;
 	wm_answer_word(c, status, word);
 	return true;
@@ -109,33 +112,33 @@ static void put_health(struct wm_json *j, const struct wm_encode *e, const struc
 	wm_json_close(j, '}');
 }
 
-/* Why it is not 200. */
-static void set_reason(struct wm_call *c, const char *before, const char *what, const char *after)
-{
-	char text[WM_API_PARAM_MAX + 64];
+#define REASON_MAX (WM_API_PARAM_MAX + 64)
 
-	snprintf(text, sizeof(text), "%s%s%s", before, what, after);
+/* Why it is not 200. @return the text, in @p text. */
+static const char *set_reason(struct wm_call *c, const char *before, const char *what,
+			      const char *after, char text[REASON_MAX])
+{
+	snprintf(text, REASON_MAX, "%s%s%s", before, what, after);
 	/* an id holds no control characters, but a path may */
 	for (char *p = text; *p; p++)
 		*p = (char)((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
 	wm_http_set_header(c->req, "X-Consul-Reason", text);
+	return text;
 }
 
 void wm_agent_health_id(struct wm_call *c)
 {
 	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
 	struct wm_encode e = wm_encode_of(c->api);
+	char text[REASON_MAX];
 	const char *word;
 	struct wm_json j;
 
 	if (i && !wm_is_agents(i))
 		i = NULL;
-	word = i ? word_of(&e, i) : "critical";
-
-	if (!i)
-		set_reason(c, "ServiceId ", c->params[0], " not found");
-	else if (i->status != WM_PASSING)
-		set_reason(c, "", word, "");
+	word = i ? word_of(&e, i) : set_reason(c, "ServiceId ", c->params[0], " not found", text);
+	if (i && i->status != WM_PASSING)
+		set_reason(c, "", word, "", text);
 	if (answer_word(c, i ? status_code(i->status) : 404, word))
 		return;
 	wm_answer_begin(c, &j);
@@ -143,7 +146,7 @@ void wm_agent_health_id(struct wm_call *c)
 		put_health(&j, &e, i);
 	} else {
 		wm_json_open(&j, '{');
-		wm_json_ks(&j, "AggregatedStatus", word);
+		wm_json_ks(&j, "AggregatedStatus", "critical");
 		wm_json_key(&j, "Service");
 		wm_json_null(&j);
 		wm_json_key(&j, "Checks");
@@ -158,7 +161,8 @@ void wm_agent_health_name(struct wm_call *c)
 	const struct wm_service *s = wm_registry_service(c->api->d.registry, c->params[0]);
 	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
 	struct wm_encode e = wm_encode_of(c->api);
-	const char *word = "critical"; /* of one that does not exist */
+	const char *word = NULL;
+	char text[REASON_MAX];
 	int status = 404;
 	struct wm_json j;
 
@@ -175,9 +179,9 @@ void wm_agent_health_name(struct wm_call *c)
 		}
 	}
 	if (status == 404)
-		set_reason(c, "ServiceName ", c->params[0], " Not Found");
+		word = set_reason(c, "ServiceName ", c->params[0], " Not Found", text);
 	else if (status != 200)
-		set_reason(c, "", word, "");
+		set_reason(c, "", word, "", text);
 	if (answer_word(c, status, word))
 		return;
 	wm_answer_begin(c, &j);
@@ -200,6 +204,19 @@ static const struct wm_node *find_node(const struct wm_call *c, struct wm_encode
 	return n;
 }
 
+static void put_no_node(struct wm_json *j, char bracket)
+{
+	if (bracket == '{') {
+		wm_json_null(j);
+		return;
+	}
+	wm_json_open(j, '{');
+	wm_json_key(j, "Node");
+	wm_json_null(j);
+	wm_json_kempty(j, "Services", '[');
+	wm_json_close(j, '}');
+}
+
 /* @p bracket: '{' services by id, '[' a list. */
 static void answer_node(struct wm_call *c, const char *key, char bracket)
 {
@@ -215,7 +232,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 		return;
 	wm_answer_begin(c, &j);
 	if (!find_node(c, &e)) {
-		wm_json_null(&j);
+		put_no_node(&j, bracket);
 		wm_answer_end(c, &j, index);
 		return;
 	}
@@ -282,9 +299,22 @@ void wm_health_node(struct wm_call *c)
 /* Fabio and others watch a key; one that is answered at once would be asked for at once again. */
 void wm_kv_get(struct wm_call *c)
 {
+	bool keys = wm_http_query(c->req, "keys") != NULL;
+	struct wm_json j;
 	uint64_t index;
 
+	if (!*c->params[0] && !keys && !wm_http_query(c->req, "recurse")) {
+		wm_answer_text(c, 400, "Missing key name");
+		return;
+	}
 	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
 		return;
-	wm_answer_not_found(c, index);
+	if (*c->params[0] || !keys) {
+		wm_answer_not_found(c, index);
+		return;
+	}
+	wm_answer_begin(c, &j); /* of the root there is always a list */
+	wm_json_open(&j, '[');
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
 }

@@ -29,8 +29,8 @@ static const struct {
 	{WM_DELETE, "DELETE"},
 };
 
-/* Match a path; @p c gets the parameters. @return octets of fixed text that fit, -1: no match, -2:
- * a parameter is broken or longer than any id. */
+/* Match a path; @p c gets the parameters, one that the path leaves out as "". @return how much of
+ * the fixed text fits, -1: no match, -2: a parameter is broken or longer than any id. */
 static int match(const char *pattern, const char *path, struct wm_call *c)
 {
 	int fixed = 0;
@@ -40,15 +40,20 @@ static int match(const char *pattern, const char *path, struct wm_call *c)
 		size_t len;
 
 		if (*pattern != ':') {
+			/* "/v1/health/service" asks for the same as "/v1/health/service/": for
+			 * nothing; but not where it is a path of its own */
+			if (!*path && pattern[0] == '/' && pattern[1] == ':' &&
+			    !strchr(pattern + 1, '/')) {
+				c->params[c->params_count++][0] = 0;
+				return fixed - 1;
+			}
 			if (*pattern++ != *path++)
 				return -1;
-			fixed++;
+			fixed += 2;
 			continue;
 		}
 		pattern += strcspn(pattern, "/");
 		len = *pattern ? strcspn(path, "/") : strlen(path);
-		if (!len)
-			return -1;
 		if (!wm_http_segment(path, len, c->params[c->params_count], WM_API_PARAM_MAX))
 			return -2;
 		c->params_count++;
@@ -93,6 +98,33 @@ static void set_allow(struct wm_call *c, const char *pattern)
 		}
 	}
 	wm_http_set_header(c->req, "Allow", allow);
+}
+
+/* What Consul says where the path ends before its last element. Elsewhere "" is an id that nobody
+ * has, and a route's handler says so. @return NULL: there it is, or the handler says. */
+static const char *missing(const struct wm_call *c)
+{
+	static const struct {
+		const char *before, *text; /* before: what the pattern begins with */
+	} all[] = {{"/v1/agent/health/service/id/", "Missing serviceID"},
+		   {"/v1/agent/health/service/name/", "Missing service Name"},
+		   {"/v1/agent/service/maintenance/", "Missing service ID"},
+		   {"/v1/catalog/node/", "Missing node name"},
+		   {"/v1/catalog/node-services/", "Missing node name"},
+		   {"/v1/catalog/service/", "Missing service name"},
+		   {"/v1/health/service/", "Missing service name"},
+		   {"/v1/health/connect/", "Missing service name"},
+		   {"/v1/health/checks/", "Missing service name"},
+		   {"/v1/health/node/", "Missing node name"},
+		   {"/v1/health/state/", "Missing check state"},
+		   {"/v1/waymark/instances/", "Missing instance ID"},
+		   {"/v1/waymark/resolve/", "Missing service name"}};
+
+	for (unsigned i = 0; c->params_count && !*c->params[0] && i < WM_ARRAY_LEN(all); i++) {
+		if (strncmp(c->route->pattern, all[i].before, strlen(all[i].before)) == 0)
+			return all[i].text;
+	}
+	return NULL;
 }
 
 bool wm_api_trusted(const struct wm_call *c)
@@ -152,7 +184,11 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 	}
 	if (c.route->operator_only && !may_operate(&c))
 		return;
-	if (wm_params_common(&c))
+	if (!wm_params_common(&c))
+		return;
+	if (missing(&c))
+		wm_answer_text(&c, 400, "%s", missing(&c));
+	else
 		c.route->fn(&c);
 }
 
