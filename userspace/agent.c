@@ -635,6 +635,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .watch = a->watch,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
+				   .settings = s,
 				   .operator_tcp = s->http_operator_over_tcp,
 				   .units_local = strcmp(s->health_os_services, "local") == 0,
 				   .units_any = strcmp(s->health_os_services, "any") == 0,

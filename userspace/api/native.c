@@ -227,6 +227,40 @@ static void put_servers(struct wm_json *j, const struct wm_api *a)
 	wm_json_close(j, '}');
 }
 
+/* "127.0.0.1:8600", "[::1]:8600" */
+static void put_addresses(struct wm_json *j, char *const *list, uint64_t port)
+{
+	char text[64];
+
+	for (; port && *list; list++) {
+		snprintf(text, sizeof(text), strchr(*list, ':') ? "[%s]:%u" : "%s:%u", *list,
+			 (unsigned)port);
+		wm_json_string(j, text);
+	}
+}
+
+static void put_listening(struct wm_json *j, const struct wm_settings *s)
+{
+	char text[128];
+
+	wm_json_kopen(j, "listening", '{');
+	wm_json_kopen(j, "http", '[');
+	if (s) {
+		put_addresses(j, s->http_addresses, s->http_port);
+		snprintf(text, sizeof(text), "unix:%s", s->http_socket);
+		if (*s->http_socket)
+			wm_json_string(j, text);
+	}
+	wm_json_close(j, ']');
+	wm_json_kopen(j, "dns", '[');
+	if (s) {
+		put_addresses(j, s->dns_addresses, s->dns_port);
+		put_addresses(j, s->dns_port53_addresses, 53);
+	}
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
+}
+
 void wm_native_status(struct wm_call *c)
 {
 	const struct wm_api *a = c->api;
@@ -239,6 +273,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ks(&j, "datacenter", wm_registry_datacenter(a->d.registry));
 	wm_json_ks(&j, "domain", a->d.domain);
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
+	put_listening(&j, a->d.settings);
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
 	put_registry(&j, a->d.registry);
 	wm_snapshots_status(&j, a);
@@ -362,6 +397,11 @@ static void put_backend(struct wm_json *j, const struct wm_instance *i, const st
 	wm_json_ks(j, "status", wm_status_str(i->status));
 	wm_json_ks(j, "lifecycle", wm_lifecycle_str(wm_instance_state(i)));
 	wm_json_ks(j, "state", b ? state_str(b->state) : "none");
+	wm_json_key(j, "backend");
+	if (f)
+		wm_json_u64(j, f->backend);
+	else
+		wm_json_null(j);
 	if (detail) {
 		wm_json_key(j, "share");
 		wm_json_double(j, f ? f->share : 0);
