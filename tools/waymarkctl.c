@@ -1,373 +1,223 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* waymarkctl.c - look at an agent, take its part of the kernel away, find out what is wrong. */
+/* waymarkctl.c - the command line: every command and option once, in two tables that dispatch,
+ * usage, the reference page, the manual page and the completion are made of. */
 #include "waymarkctl.h"
 
-#include "userspace/base/err.h"
-#include "userspace/dataplane/plane.h"
-#include "userspace/net/http_client.h"
-#include "userspace/net/loop.h"
+#include "waymarkctl_words.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#define TIMEOUT_MS   10000	 /* ms: the agent answers in one */
-#define ANSWER_MAX   (64u << 20) /* octets of an answer */
-#define DURATION_MAX 32		 /* octets of a duration on the command line */
-#define NAME_MAX_    256	 /* octets of a name on the command line */
+#define WATCH_S 2 /* seconds between two looks of --watch */
 
-static int run_get(const struct ctl *c, const char *path);
-static int cmd_status(const struct ctl *c, const char *arg)
-{
-	(void)arg;
-	return run_get(c, "/v1/waymark/status");
-}
-static int cmd_services(const struct ctl *c, const char *arg)
-{
-	(void)arg;
-	return run_get(c, "/v1/waymark/services");
-}
-static int cmd_maps(const struct ctl *c, const char *arg)
-{
-	(void)arg;
-	return run_get(c, "/v1/waymark/maps");
-}
+static int cmd_version(const struct ctl *c);
+static int cmd_help(const struct ctl *c);
+static int cmd_completion(const struct ctl *c);
 
-size_t ctl_escape(char *path, size_t cap, const char *arg)
-{
-	size_t at = 0;
-
-	for (; *arg && at + 4 < cap; arg++)
-		at += (size_t)snprintf(path + at, cap - at,
-				       strchr("%/?#&+ ", *arg) ? "%%%02X" : "%c",
-				       (unsigned char)*arg);
-	return at;
-}
-
-static int cmd_resolve(const struct ctl *c, const char *arg)
-{
-	char path[3 * NAME_MAX_ + 32] = "/v1/waymark/resolve/";
-	size_t at = strlen(path);
-
-	if (!*arg || strlen(arg) > NAME_MAX_) {
-		fprintf(stderr, "waymarkctl: resolve: a name of 1 to %d octets is wanted\n",
-			NAME_MAX_);
-		return 2;
-	}
-	ctl_escape(path + at, sizeof(path) - at, arg);
-	return run_get(c, path);
-}
-
-/* "/v1/waymark/instances/<id><tail>". @return false: no id. */
-static bool instance_path(char *path, size_t cap, const char *id, const char *tail)
-{
-	size_t at = (size_t)snprintf(path, cap, "/v1/waymark/instances/");
-
-	if (!*id || strlen(id) > NAME_MAX_) {
-		fprintf(stderr, "waymarkctl: an id of 1 to %d octets is wanted\n", NAME_MAX_);
-		return false;
-	}
-	at += ctl_escape(path + at, cap - at, id);
-	snprintf(path + at, cap - at, "%s", tail);
-	return true;
-}
-
-static int cmd_instance(const struct ctl *c, const char *arg)
-{
-	char path[3 * NAME_MAX_ + 64];
-
-	return instance_path(path, sizeof(path), arg, "") ? run_get(c, path) : 2;
-}
-
-static int cmd_drain(const struct ctl *c, const char *arg)
-{
-	char path[3 * NAME_MAX_ + 64 + 3 * DURATION_MAX] = "",
-					   tail[3 * DURATION_MAX + 16] = "/drain";
-	size_t at = strlen(tail);
-
-	if (c->deadline && strlen(c->deadline) > DURATION_MAX) {
-		fprintf(stderr, "waymarkctl: --deadline: a duration such as 30s is wanted\n");
-		return 2;
-	}
-	if (c->deadline) {
-		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "?deadline=");
-		ctl_escape(tail + at, sizeof(tail) - at, c->deadline);
-	}
-	if (!instance_path(path, sizeof(path), arg, tail))
-		return 2;
-	if (!ctl_call(c, "PUT", path, TIMEOUT_MS, NULL, NULL))
-		return 1;
-	if (c->json)
-		puts("{}");
-	else
-		printf("%s takes no new connections and leaves with its last one; see: waymarkctl "
-		       "instance %s\n",
-		       arg, arg);
-	return 0;
-}
-
-static int cmd_detach(const struct ctl *c, const char *arg)
-{
-	struct wm_err e = {0};
-	int n = wm_plane_detach(c->pin_dir, c->force, &e);
-
-	(void)arg;
-	if (n < 0) {
-		fprintf(stderr, "waymarkctl: detach %s: %s\n", c->pin_dir, e.text);
-		return 1;
-	}
-	if (c->json)
-		printf("{\"PinDir\":\"%s\",\"Removed\":%d}\n", c->pin_dir, n);
-	else if (n)
-		printf("removed %d pins under %s: the kernel serves no more\n", n, c->pin_dir);
-	else
-		printf("nothing is pinned under %s\n", c->pin_dir);
-	return 0;
-}
-
-static int cmd_doctor(const struct ctl *c, const char *arg)
-{
-	(void)arg;
-	return ctl_doctor(c);
-}
-
-/* Every command, once: dispatch, usage and the reference page. */
+/* X(name, words behind it, at least, at most, function, text) */
 #define COMMANDS(X)                                                                                \
-	X("status", NULL, cmd_status, "version, registry, data plane, occupancy, counters")        \
-	X("services", NULL, cmd_services, "services: virtual addresses, backends, health")         \
-	X("resolve", "NAME", cmd_resolve, "what DNS and connect() make of a service now")          \
-	X("instance", "ID", cmd_instance, "an instance: state, drain, open connections")           \
-	X("drain", "ID", cmd_drain,                                                                \
-	  "no new connections, gone with the last or at --deadline (30s)")                         \
-	X("maps", NULL, cmd_maps, "maps and programs in the kernel: ids, occupancy, memory")       \
-	X("snapshot save", "FILE", ctl_snapshot_save, "the whole registry into a file, verified")  \
-	X("snapshot verify", "FILE", ctl_snapshot_verify, "read all of a snapshot: is it good?")   \
-	X("snapshot restore", "FILE", ctl_snapshot_restore,                                        \
+	X("status", "", 0, 0, ctl_status,                                                          \
+	  "is all well? -v: every counter. Exit status 0 healthy, 1 degraded, 2 no agent")         \
+	X("services", "[NAME]", 0, 1, ctl_services,                                                \
+	  "services with healthy of all, and what fails; NAME: its instances")                     \
+	X("resolve", "NAME", 1, 1, ctl_resolve,                                                    \
+	  "what DNS and connect() make of a service or of any name that DNS has")                  \
+	X("instance", "ID", 1, 1, ctl_instance,                                                    \
+	  "an instance: checks, state, drain, open connections")                                   \
+	X("register", "FILE", 1, 1, ctl_register,                                                  \
+	  "register the service that a JSON file holds, as Consul's API takes it; - is stdin")     \
+	X("deregister", "ID", 1, 1, ctl_deregister, "take an instance and its checks away")        \
+	X("maint", "on|off [ID]", 1, 2, ctl_maint,                                                 \
+	  "take an instance out of service, or back; without ID the whole node")                   \
+	X("drain", "ID", 1, 1, ctl_drain,                                                          \
+	  "no new connections, gone with the last or at --deadline (30s); --wait until it is")     \
+	X("undrain", "ID", 1, 1, ctl_undrain, "take new connections again")                        \
+	X("events", "", 0, 0, ctl_events, "follow every change; --service selects")                \
+	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
+	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
+	  "what the start would say of a configuration file")                                      \
+	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
+	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
+	  "entries of a map in use, with names instead of numbers; needs no agent")                \
+	X("snapshot save", "FILE", 1, 1, ctl_snapshot_save,                                        \
+	  "the whole registry into a file, verified")                                              \
+	X("snapshot verify", "FILE", 1, 1, ctl_snapshot_verify,                                    \
+	  "read all of a snapshot: is it good?")                                                   \
+	X("snapshot restore", "FILE", 1, 1, ctl_snapshot_restore,                                  \
 	  "make the registry what a file says; --offline: with no agent running")                  \
-	X("detach", NULL, cmd_detach, "remove every program and map that an agent has pinned")     \
-	X("doctor", NULL, cmd_doctor, "what this kernel offers, what is attached, a self-test")
+	X("detach", "", 0, 0, ctl_detach, "remove every program and map that an agent has pinned") \
+	X("doctor", "", 0, 0, ctl_doctor,                                                          \
+	  "what this kernel offers, what is attached, a self-test")                                \
+	X("completion", "", 0, 0, cmd_completion,                                                  \
+	  "print the completion for bash: source <(waymarkctl completion)")                        \
+	X("version", "", 0, 0, cmd_version, "print the version")                                   \
+	X("help", "[COMMAND]", 0, 2, cmd_help, "this text, or a command's")
 
-static const struct command {
-	const char *name, *arg;
-	int (*fn)(const struct ctl *c, const char *arg);
-	const char *text;
-} commands[] = {
-#define X(name, arg, fn, text) {name, arg, fn, text},
-	COMMANDS(X)
+static const struct ctl_command commands[] = {
+#define X(name, args, min, max, fn, text) {name, args, min, max, fn, text},
+	COMMANDS(X){0}
 #undef X
 };
-#define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
-static void usage(FILE *out)
-{
-	fputs("waymarkctl - look at a Waymark agent and at what it keeps in the kernel\n\n"
-	      "usage: waymarkctl [options] COMMAND\n\n",
-	      out);
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(out, "  %-17s%-6s%s\n", commands[i].name,
-			commands[i].arg ? commands[i].arg : "", commands[i].text);
-	fputs("\n  -a, --agent ADDR   where the agent listens: http://127.0.0.1:8500 (default, or\n"
-	      "                     $WAYMARK_HTTP_ADDR), unix:/run/waymark/http.sock\n"
-	      "  -p, --pin-dir DIR  pins of the agent (/sys/fs/bpf/waymark), for detach and "
-	      "doctor\n"
-	      "  -j, --json         print JSON\n"
-	      "      --deadline DURATION   drain: deregister then, whatever is open (30s)\n"
-	      "      --force        detach: though an agent is running, which attaches again\n"
-	      "      --offline      snapshot restore: write the store itself, no agent may run\n"
-	      "      --data-dir DIR its directory (node.data_dir of the agent)\n"
-	      "      --reference    print the page of all commands in Markdown\n"
-	      "      --version      print the version\n"
-	      "  -h, --help         this text\n\n"
-	      "examples:\n"
-	      "  waymarkctl resolve web                 which backends a connect() may get now\n"
-	      "  waymarkctl --json status | jq .plane   for scripts\n"
-	      "  waymarkctl doctor                      why is something not in the kernel?\n"
-	      "  waymarkctl -a unix:/run/waymark/http.sock snapshot restore FILE\n"
-	      "  bpftool map dump pinned /sys/fs/bpf/waymark/maps/backends\n\n"
-	      "exit status: 0 done, 1 it did not work, 2 wrong usage\n",
-	      out);
-}
+enum {
+	OPT_DEADLINE = 256,
+	OPT_WAIT,
+	OPT_REASON,
+	OPT_SERVICE,
+	OPT_WATCH,
+	OPT_FORCE,
+	OPT_OFFLINE,
+	OPT_DATA_DIR,
+	OPT_CONFIG_DIR,
+	OPT_REFERENCE,
+	OPT_MAN,
+	OPT_VERSION,
+};
+/* X(long name, letter or OPT_*, value or NULL, commands that look at it or NULL, text) */
+#define OPTIONS(X)                                                                                 \
+	X("agent", 'a', "ADDR", NULL,                                                              \
+	  "http://127.0.0.1:8500 (default, then unix:" CTL_SOCKET "; or $WAYMARK_HTTP_ADDR)")      \
+	X("pin-dir", 'p', "DIR", "maps dump, detach, doctor",                                      \
+	  "pins of the agent (" CTL_PIN_DIR ")")                                                   \
+	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
+	X("verbose", 'v', NULL, "status", "every figure and counter")                              \
+	X("watch", OPT_WATCH, "SECONDS", NULL, "again and again, until interrupted")               \
+	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
+	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
+	X("reason", OPT_REASON, "TEXT", "maint", "why, for who looks")                             \
+	X("service", OPT_SERVICE, "NAME", "events", "this service's only")                         \
+	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
+	  "files beside the first, as waymarkd's")                                                 \
+	X("force", OPT_FORCE, NULL, "detach", "though an agent is running, which attaches again")  \
+	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
+	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
+	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
+	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
+	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
+	X("help", 'h', NULL, NULL, "this text")
 
-static void reference(void)
-{
-	puts("# Commands\n\nGenerated by `make docs` from `tools/waymarkctl.c`.\n\n"
-	     "| command | what it does |\n| --- | --- |");
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		printf("| `waymarkctl %s%s%s` | %s |\n", commands[i].name,
-		       commands[i].arg ? " " : "", commands[i].arg ? commands[i].arg : "",
-		       commands[i].text);
-}
-
-/* --- HTTP ------------------------------------------------------------------------------------- */
-struct fetch {
-	struct wm_loop *loop;
-	json_t *doc;
-	bool done;
-	int (*on_data)(void *arg, const void *data, size_t len);
-	void *data_arg;
-	char error[512];
+static const struct ctl_option option_texts[] = {
+#define X(name, letter, value, of, text) {name, (letter) < 256 ? (letter) : 0, value, of, text},
+	OPTIONS(X){0}
+#undef X
+};
+static const struct option options[] = {
+#define X(name, letter, value, of, text)                                                           \
+	{name, (value) ? required_argument : no_argument, NULL, letter},
+	OPTIONS(X){0}
+#undef X
 };
 
-static void on_answer(void *arg, const struct wm_http_answer *a)
+static int cmd_version(const struct ctl *c)
 {
-	struct fetch *f = arg;
-	json_error_t je;
-
-	if (a->error)
-		snprintf(f->error, sizeof(f->error), "%s", a->reason);
-	else if (a->status != 200)
-		snprintf(f->error, sizeof(f->error), "%.400s", a->body);
-	else if (!(f->doc = json_loadb(a->body, a->body_len, 0, &je)))
-		snprintf(f->error, sizeof(f->error), "the answer is not JSON: %s", je.text);
-	wm_loop_stop(f->loop);
-}
-
-static void call(const struct ctl *c, const char *path, struct wm_http_call_options o,
-		 void (*fn)(void *arg, const struct wm_http_answer *a), struct fetch *f)
-{
-	bool local = strncmp(c->agent, "unix:", 5) == 0;
-	struct wm_http_client *client;
-	char url[8192];
-
-	f->loop = wm_loop_new();
-	client = f->loop ? wm_http_client_new(f->loop, 1) : NULL;
-	if (local) /* unix:/path and unix:///path */
-		o.unix_socket = c->agent + (strncmp(c->agent, "unix://", 7) == 0 ? 7 : 5);
-	snprintf(url, sizeof(url), "%s%s%s",
-		 local			   ? "http://localhost"
-		 : strstr(c->agent, "://") ? ""
-					   : "http://",
-		 local ? "" : c->agent, path);
-	o.url = url;
-	if (client && wm_http_call_start(client, &o, fn, f, NULL))
-		wm_loop_run(f->loop);
-	else
-		snprintf(f->error, sizeof(f->error), "not an address: %.200s", c->agent);
-	wm_http_client_free(client);
-	wm_loop_free(f->loop);
-}
-
-json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
-{
-	struct wm_http_call_options o = {.timeout_ms = TIMEOUT_MS, .answer_max = ANSWER_MAX};
-	struct fetch f = {0};
-
-	call(c, path, o, on_answer, &f);
-	if (!f.doc && !quiet)
-		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
-	return f.doc;
-}
-
-static void on_status(void *arg, const struct wm_http_answer *a)
-{
-	struct fetch *f = arg;
-
-	if (a->error)
-		snprintf(f->error, sizeof(f->error), "%s", a->reason);
-	else if (a->status != 200)
-		snprintf(f->error, sizeof(f->error), "%.400s", a->body);
-	else
-		f->done = true;
-	wm_loop_stop(f->loop);
-}
-
-static int on_part(void *arg, const void *data, size_t len)
-{
-	struct fetch *f = arg;
-
-	return f->on_data(f->data_arg, data, len);
-}
-
-bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
-	      int (*on_data)(void *arg, const void *data, size_t len), void *arg)
-{
-	struct wm_http_call_options o = {.method = method,
-					 .timeout_ms = timeout_ms,
-					 .answer_max = ANSWER_MAX,
-					 .on_data = on_data ? on_part : NULL};
-	struct fetch f = {.on_data = on_data, .data_arg = arg};
-
-	call(c, path, o, on_status, &f);
-	if (!f.done)
-		fprintf(stderr, "waymarkctl: %s: %s\n", c->agent, *f.error ? f.error : "no answer");
-	return f.done;
-}
-
-static int run_get(const struct ctl *c, const char *path)
-{
-	json_t *doc = ctl_get(c, path, false);
-
-	if (!doc)
-		return 1;
-	if (c->json) {
-		json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-		putchar('\n');
-	} else {
-		ctl_render(doc, 0, stdout);
-	}
-	json_decref(doc);
+	(void)c;
+	puts("waymarkctl " WM_VERSION);
 	return 0;
+}
+
+static int cmd_completion(const struct ctl *c)
+{
+	(void)c;
+	ctl_words_completion(stdout, commands, option_texts);
+	return 0;
+}
+
+static int cmd_help(const struct ctl *c)
+{
+	char name[64] = "";
+	size_t at = 0;
+
+	if (!c->args_count) {
+		ctl_words_usage(stdout, commands, option_texts);
+		return 0;
+	}
+	for (int i = 0; i < c->args_count && at < sizeof(name); i++)
+		at += (size_t)snprintf(name + at, sizeof(name) - at, "%s%s", i ? " " : "",
+				       c->args[i]);
+	if (ctl_words_command(stdout, commands, option_texts, name))
+		return 0;
+	ctl_words_unknown(stderr, commands, name);
+	return CTL_EXIT_USAGE;
 }
 
 /* --- command line ----------------------------------------------------------------------------- */
-enum { OPT_REFERENCE = 256, OPT_FORCE, OPT_VERSION, OPT_OFFLINE, OPT_DATA_DIR, OPT_DEADLINE };
-static const struct option options[] = {{"agent", required_argument, NULL, 'a'},
-					{"pin-dir", required_argument, NULL, 'p'},
-					{"json", no_argument, NULL, 'j'},
-					{"deadline", required_argument, NULL, OPT_DEADLINE},
-					{"force", no_argument, NULL, OPT_FORCE},
-					{"offline", no_argument, NULL, OPT_OFFLINE},
-					{"data-dir", required_argument, NULL, OPT_DATA_DIR},
-					{"reference", no_argument, NULL, OPT_REFERENCE},
-					{"version", no_argument, NULL, OPT_VERSION},
-					{"help", no_argument, NULL, 'h'},
-					{0}};
-
-/* @return -1 to go on, else the exit status. */
-static int parse(int argc, char **argv, struct ctl *c)
+static int unsigned_of(const char *text, unsigned *ret)
 {
-	int o;
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
 
-	while ((o = getopt_long(argc, argv, "a:p:jh", options, NULL)) != -1) {
-		switch (o) {
-		case 'a':
-			c->agent = optarg;
-			c->agent_named = true;
-			break;
-		case 'p':
-			c->pin_dir = optarg;
-			break;
-		case 'j':
-			c->json = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return 0;
-		case OPT_DEADLINE:
-			c->deadline = optarg;
-			break;
-		case OPT_FORCE:
-			c->force = true;
-			break;
-		case OPT_OFFLINE:
-			c->offline = true;
-			break;
-		case OPT_DATA_DIR:
-			c->data_dir = optarg;
-			break;
-		case OPT_REFERENCE:
-			reference();
-			return 0;
-		case OPT_VERSION:
-			puts("waymarkctl " WM_VERSION);
-			return 0;
-		default:
-			fputs("try: waymarkctl --help\n", stderr);
-			return 2;
-		}
+	if (!*text || *end || *text == '-' || !n || n > 86400)
+		return -EINVAL;
+	*ret = (unsigned)n;
+	return 0;
+}
+
+/* One option. @return -1 to go on, else the exit status. */
+static int take(int o, struct ctl *c)
+{
+	switch (o) {
+	case 'a':
+		c->agent = optarg;
+		c->agent_named = true;
+		return -1;
+	case 'p':
+		c->pin_dir = optarg;
+		return -1;
+	case 'j':
+		c->json = true;
+		return -1;
+	case 'v':
+		c->verbose = true;
+		return -1;
+	case OPT_WATCH:
+		if (!unsigned_of(optarg, &c->watch_s))
+			return -1;
+		fprintf(stderr, "waymarkctl: --watch: seconds from 1 to 86400 are wanted\n");
+		return CTL_EXIT_USAGE;
+	case OPT_DEADLINE:
+		c->deadline = optarg;
+		return -1;
+	case OPT_WAIT:
+		c->wait = true;
+		return -1;
+	case OPT_REASON:
+		c->reason = optarg;
+		return -1;
+	case OPT_SERVICE:
+		c->service = optarg;
+		return -1;
+	case OPT_FORCE:
+		c->force = true;
+		return -1;
+	case OPT_OFFLINE:
+		c->offline = true;
+		return -1;
+	case OPT_DATA_DIR:
+		c->data_dir = optarg;
+		return -1;
+	case OPT_CONFIG_DIR:
+		c->config_dir = optarg;
+		return -1;
+	case OPT_REFERENCE:
+		ctl_words_reference(stdout, commands);
+		return 0;
+	case OPT_MAN:
+		ctl_words_man(stdout, commands, option_texts);
+		return 0;
+	case OPT_VERSION:
+		return cmd_version(c);
+	case 'h':
+		ctl_words_usage(stdout, commands, option_texts);
+		return 0;
+	default:
+		fputs("try: waymarkctl --help\n", stderr);
+		return CTL_EXIT_USAGE;
 	}
-	return -1;
 }
 
 /* Do the words on the command line begin with this command's? @return how many it has, or 0. */
@@ -388,33 +238,67 @@ static int names(const char *name, char **words, int count)
 	return 0;
 }
 
+/* The command with the most words that fits. */
+static const struct ctl_command *find(char **words, int count, int *ret_words)
+{
+	const struct ctl_command *best = NULL;
+
+	*ret_words = 0;
+	for (const struct ctl_command *k = commands; k->name; k++) {
+		int n = names(k->name, words, count);
+
+		if (n > *ret_words) {
+			*ret_words = n;
+			best = k;
+		}
+	}
+	return best;
+}
+
+static int run(const struct ctl *c, const struct ctl_command *k)
+{
+	struct timespec pause = {.tv_sec = c->watch_s};
+	int r = k->fn(c);
+
+	while (c->watch_s && !nanosleep(&pause, NULL)) {
+		if (isatty(STDOUT_FILENO) && !c->json)
+			fputs("\033[H\033[2J", stdout); /* home, and clear what follows */
+		r = k->fn(c);
+		fflush(stdout);
+	}
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	const char *from_env = getenv("WAYMARK_HTTP_ADDR");
-	struct ctl c = {.agent = from_env && *from_env ? from_env : "http://127.0.0.1:8500",
+	struct ctl c = {.agent = from_env && *from_env ? from_env : CTL_AGENT,
 			.agent_named = from_env && *from_env,
-			.pin_dir = "/sys/fs/bpf/waymark"};
-	int r = parse(argc, argv, &c), args;
+			.pin_dir = CTL_PIN_DIR};
+	const struct ctl_command *k;
+	int o, r, words;
 
-	if (r >= 0)
-		return r;
-	args = argc - optind;
-	if (!args) {
-		usage(stderr);
-		return 2;
+	signal(SIGPIPE, SIG_DFL);
+	while ((o = getopt_long(argc, argv, "a:p:jvh", options, NULL)) != -1) {
+		r = take(o, &c);
+		if (r >= 0)
+			return r;
 	}
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		int words = names(commands[i].name, argv + optind, args);
-
-		if (!words)
-			continue;
-		if (args != words + (commands[i].arg ? 1 : 0)) {
-			fprintf(stderr, "usage: waymarkctl %s%s%s\n", commands[i].name,
-				commands[i].arg ? " " : "", commands[i].arg ? commands[i].arg : "");
-			return 2;
-		}
-		return commands[i].fn(&c, commands[i].arg ? argv[optind + words] : "");
+	if (optind == argc) {
+		ctl_words_usage(stderr, commands, option_texts);
+		return CTL_EXIT_USAGE;
 	}
-	fprintf(stderr, "waymarkctl: no command '%s'\ntry: waymarkctl --help\n", argv[optind]);
-	return 2;
+	k = find(argv + optind, argc - optind, &words);
+	if (!k) {
+		ctl_words_unknown(stderr, commands, argv[optind]);
+		return CTL_EXIT_USAGE;
+	}
+	c.args = argv + optind + words;
+	c.args_count = argc - optind - words;
+	if (c.args_count < k->min || c.args_count > k->max) {
+		fprintf(stderr, "usage: waymarkctl %s%s%s\n", k->name, *k->args ? " " : "",
+			k->args);
+		return CTL_EXIT_USAGE;
+	}
+	return run(&c, k);
 }

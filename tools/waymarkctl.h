@@ -1,40 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* waymarkctl.h - what the files of the command-line tool share. */
+/* waymarkctl.h - what the files of the command-line tool share. A command is a function of the
+ * options and of the words behind its name; it prints, and returns the exit status. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#define CTL_AGENT	"http://127.0.0.1:8500"
+#define CTL_SOCKET	"/run/waymark/http.sock" /* default of http.socket */
+#define CTL_PIN_DIR	"/sys/fs/bpf/waymark"
+#define CTL_TIMEOUT_MS	10000 /* ms: the agent answers in one */
+#define CTL_NAME_MAX	256   /* octets of a name or id on the command line */
+#define CTL_PATH_MAX	4096  /* octets of a request's path */
+#define CTL_EXIT_FAILED 1     /* it did not work; of status: degraded */
+#define CTL_EXIT_USAGE	2     /* wrong usage; of status: no agent */
+
 struct ctl {
 	const char *agent; /* "http://host:port" or "unix:/path" */
-	bool agent_named;  /* by --agent or the environment */
+	bool agent_named;  /* by --agent or the environment: nobody else is asked */
 	const char *pin_dir;
-	bool json;
-	bool force; /* detach under a running agent */
+	bool json, verbose, offline, wait, force;
+	bool quiet;	      /* failures are not told */
 	const char *deadline; /* of a drain, NULL: the default */
-	bool offline;	      /* restore without an agent, into: */
 	const char *data_dir; /* NULL: not given */
+	const char *reason, *service, *config_dir;
+	unsigned watch_s; /* 0: once */
+	char **args;	  /* words behind the command's name */
+	int args_count;
 };
 
-/** GET @p path from the agent. @return the document (the caller's), or NULL after a message. */
+/* --- waymarkctl_http.c --- */
+/** Say on stderr that the command failed, under --json as {"error": ...}. @return
+ *  CTL_EXIT_FAILED. */
+int ctl_fail(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** GET @p path. Where no agent was named its Unix socket is tried after its port. @return the
+ *  document (the caller's), or NULL after a message, none if @p quiet. */
 json_t *ctl_get(const struct ctl *c, const char *path, bool quiet);
 /** One call, @p method NULL for GET; the body of a 200 goes to @p on_data where it is not NULL.
  *  @return true for a 200, else after a message. */
 bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
 	      int (*on_data)(void *arg, const void *data, size_t len), void *arg);
+/** The same with a body, NUL-terminated; @p operator: what only root and the agent's user may. */
+bool ctl_send(const struct ctl *c, const char *method, const char *path, const char *body,
+	      bool operator);
+/** The options for a request that only root and the agent's user may make: over the Unix socket
+ *  where no agent was named. */
+struct ctl ctl_over_socket(const struct ctl *c);
 /** Write @p arg into @p path, percent-escaped. @return octets, less than @p cap. */
 size_t ctl_escape(char *path, size_t cap, const char *arg);
-/** snapshot save, verify and restore. @return exit status. */
-int ctl_snapshot_save(const struct ctl *c, const char *file);
-int ctl_snapshot_verify(const struct ctl *c, const char *file);
-int ctl_snapshot_restore(const struct ctl *c, const char *file);
+/** "<head><escaped id><tail>" into @p path. @return false after a message: empty or too long. */
+bool ctl_path(const struct ctl *c, char path[CTL_PATH_MAX], const char *head, const char *id,
+	      const char *tail);
+/** Print @p doc by --json or for people, and free it. @return exit status; 1 for NULL. */
+int ctl_print(const struct ctl *c, json_t *doc);
+
+/* --- commands --- */
+int ctl_status(const struct ctl *c);
+int ctl_services(const struct ctl *c);
+int ctl_resolve(const struct ctl *c);
+int ctl_instance(const struct ctl *c);
+int ctl_register(const struct ctl *c);
+int ctl_deregister(const struct ctl *c);
+int ctl_maint(const struct ctl *c);
+int ctl_drain(const struct ctl *c);
+int ctl_undrain(const struct ctl *c);
+int ctl_events(const struct ctl *c);
+int ctl_reload(const struct ctl *c);
+int ctl_validate(const struct ctl *c);
+int ctl_maps(const struct ctl *c);
+int ctl_maps_dump(const struct ctl *c);
+int ctl_snapshot_save(const struct ctl *c);
+int ctl_snapshot_verify(const struct ctl *c);
+int ctl_snapshot_restore(const struct ctl *c);
+int ctl_detach(const struct ctl *c);
+/** What the kernel offers, what is attached where, a self-test. */
+int ctl_doctor(const struct ctl *c);
+
+/* --- waymarkctl_text.c --- */
 /** Copy text of a stranger as it may go to a terminal: escaped (\\n, \\x1b, \\u202e) what would
  * move the cursor, turn the text or is no UTF-8; cut at @p cap, at a character. @return @p to. */
 const char *ctl_plain(const char *s, char *to, size_t cap);
+
+/* --- waymarkctl_render.c --- */
 /** Print any JSON document for people: scalars as "name  value", lists of objects as tables. */
 void ctl_render(const json_t *v, int indent, FILE *out);
-/** What the kernel offers, what is attached where, a self-test. @return exit status. */
-int ctl_doctor(const struct ctl *c);
+/** Columns @p keys (NULL at the end) of a list of objects. */
+void ctl_table(const json_t *rows, const char *const *keys, int indent, FILE *out);
+
+/** One word, coloured on a terminal where it says how something is. */
+void ctl_word(const char *text, FILE *out);
+
 /** Steer one connection in a cgroup of its own. @return 0, else why not in @p why. */
 int ctl_selftest(char *why, size_t cap);

@@ -2,7 +2,9 @@
 /* waymarkctl_render.c - JSON for people. It knows no field: what the agent adds is shown. */
 #include "waymarkctl.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COLUMNS_MAX 16 /* columns of a table */
 #define CELL_MAX    96 /* octets of a cell; longer ones are cut */
@@ -47,31 +49,89 @@ static bool is_block(const json_t *v)
 	return json_is_object(v) || is_table(v);
 }
 
-static void pad(FILE *out, const char *text, int width)
+/* Of a word that says how something is, on a terminal that wants it (https://no-color.org). */
+static const char *colour_of(FILE *out, const char *text)
 {
-	fprintf(out, "%-*s", width, text);
+	static const struct {
+		const char *word, *colour;
+	} words[] = {{"critical", "31"}, {"unhealthy", "31"}, {"down", "31"},	{"missing", "31"},
+		     {"fault", "31"},	 {"DEGRADED", "31"},  {"FAILED", "31"}, {"warning", "33"},
+		     {"unknown", "33"},	 {"stopping", "33"},  {"drain", "33"},	{"passing", "32"},
+		     {"up", "32"},	 {"healthy", "32"},   {"ok", "32"}};
+	const char *no = getenv("NO_COLOR");
+
+	if (!isatty(fileno(out)) || (no && *no))
+		return NULL;
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (strcmp(words[i].word, text) == 0)
+			return words[i].colour;
+	return NULL;
 }
 
-static void table(const json_t *rows, int indent, FILE *out)
+void ctl_word(const char *text, FILE *out)
 {
-	char names[COLUMNS_MAX][CELL_MAX];
-	const char *columns[COLUMNS_MAX], *key;
-	int widths[COLUMNS_MAX], n = 0;
+	const char *colour = colour_of(out, text);
+
+	if (colour)
+		fprintf(out, "\033[%sm%s\033[0m", colour, text);
+	else
+		fputs(text, out);
+}
+
+static void pad(FILE *out, const char *text, int width)
+{
+	int rest = width - (int)strlen(text);
+
+	ctl_word(text, out);
+	if (rest > 0)
+		fprintf(out, "%*s", rest, "");
+}
+
+/* Columns of a table without keys: the scalars of its first row. */
+static int first_row_keys(const json_t *rows, const char *columns[COLUMNS_MAX])
+{
+	const char *key;
+	json_t *v;
+	int n = 0;
+
+	json_object_foreach(json_array_get(rows, 0), key, v)
+	{
+		if (n < COLUMNS_MAX && !is_block(v))
+			columns[n++] = key;
+	}
+	return n;
+}
+
+static void put_row(const json_t *row, const char *const *columns, const int *widths, int n,
+		    FILE *out)
+{
 	char text[CELL_MAX];
+
+	for (int k = 0; k < n; k++) {
+		cell(json_object_get(row, columns[k]), text);
+		pad(out, text, k + 1 < n ? widths[k] + 2 : 0);
+	}
+	fputc('\n', out);
+}
+
+static void put_table(const json_t *rows, const char *const *columns, int n, int indent, FILE *out,
+		      bool nested)
+{
+	char names[COLUMNS_MAX][CELL_MAX], text[CELL_MAX];
+	int widths[COLUMNS_MAX];
+	const char *key;
 	json_t *row, *v;
 	size_t i;
 
-	json_object_foreach(json_array_get(rows, 0), key, v) if (n < COLUMNS_MAX && !is_block(v))
+	for (int k = 0; k < n; k++)
+		widths[k] = (int)strlen(ctl_plain(columns[k], names[k], CELL_MAX));
+	json_array_foreach(rows, i, row)
 	{
-		columns[n] = key;
-		widths[n] = (int)strlen(ctl_plain(key, names[n], CELL_MAX));
-		n++;
-	}
-	json_array_foreach(rows, i, row) for (int k = 0; k < n; k++)
-	{
-		cell(json_object_get(row, columns[k]), text);
-		if ((int)strlen(text) > widths[k])
-			widths[k] = (int)strlen(text);
+		for (int k = 0; k < n; k++) {
+			cell(json_object_get(row, columns[k]), text);
+			if ((int)strlen(text) > widths[k])
+				widths[k] = (int)strlen(text);
+		}
 	}
 	fprintf(out, "%*s", indent, "");
 	for (int k = 0; k < n; k++)
@@ -80,28 +140,36 @@ static void table(const json_t *rows, int indent, FILE *out)
 	json_array_foreach(rows, i, row)
 	{
 		fprintf(out, "%*s", indent, "");
-		for (int k = 0; k < n; k++) {
-			cell(json_object_get(row, columns[k]), text);
-			pad(out, text, k + 1 < n ? widths[k] + 2 : 0);
-		}
-		fputc('\n', out);
+		put_row(row, columns, widths, n, out);
 		/* what a row holds beside scalars, below it */
-		json_object_foreach(row, key, v) if (is_table(v) && indent < 2 * DEPTH_MAX)
-			ctl_render(v, indent + 4, out);
+		json_object_foreach(row, key, v)
+		{
+			if (nested && is_table(v) && indent < 2 * DEPTH_MAX)
+				ctl_render(v, indent + 4, out);
+		}
 	}
+}
+
+void ctl_table(const json_t *rows, const char *const *keys, int indent, FILE *out)
+{
+	int n = 0;
+
+	while (n < COLUMNS_MAX && keys[n])
+		n++;
+	put_table(rows, keys, n, indent, out, false);
 }
 
 void ctl_render(const json_t *v, int indent, FILE *out)
 {
+	const char *columns[COLUMNS_MAX], *key;
 	char text[CELL_MAX], name[CELL_MAX];
-	const char *key;
 	int width = 0, len;
 	json_t *member;
 
 	if (indent > 2 * DEPTH_MAX)
 		return;
 	if (is_table(v)) {
-		table(v, indent, out);
+		put_table(v, columns, first_row_keys(v, columns), indent, out, true);
 		return;
 	}
 	if (!json_is_object(v)) {

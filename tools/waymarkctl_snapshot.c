@@ -14,18 +14,6 @@
 #define TIMEOUT_MS 3600000     /* ms: a large registry over a slow line */
 #define SHOW_BYTES (64u << 20) /* octets between two lines of progress */
 #define PATH_MAX_  4096
-#define SOCKET	   "/run/waymark/http.sock" /* default of http.socket */
-
-/* An operator's requests are taken over the agent's Unix socket: where no agent was named, that is
- * where to look for it. */
-static struct ctl over_socket(const struct ctl *c)
-{
-	struct ctl o = *c;
-
-	if (!c->agent_named && !access(SOCKET, F_OK))
-		o.agent = "unix:" SOCKET;
-	return o;
-}
 
 struct saving {
 	struct wm_snapshot *check;
@@ -99,7 +87,7 @@ static int on_data(void *arg, const void *data, size_t len)
 /* Fetch into the open file. @return false after a message. */
 static bool fetch(const struct ctl *c, const char *file, struct saving *s)
 {
-	struct ctl o = over_socket(c);
+	struct ctl o = ctl_over_socket(c);
 
 	if (!s->check)
 		return complain("save", file, "out of memory"), false;
@@ -115,8 +103,9 @@ static bool fetch(const struct ctl *c, const char *file, struct saving *s)
 	return true;
 }
 
-int ctl_snapshot_save(const struct ctl *c, const char *file)
+int ctl_snapshot_save(const struct ctl *c)
 {
+	const char *file = c->args[0];
 	struct saving s = {0};
 	struct wm_snapshot_info info = {0};
 	char part[PATH_MAX_];
@@ -159,8 +148,9 @@ static int verify(const char *what, const char *file, struct wm_snapshot_info *r
 	return err ? complain(what, file, e.text) : 0;
 }
 
-int ctl_snapshot_verify(const struct ctl *c, const char *file)
+int ctl_snapshot_verify(const struct ctl *c)
 {
+	const char *file = c->args[0];
 	struct wm_snapshot_info info;
 
 	if (verify("verify", file, &info))
@@ -187,11 +177,12 @@ static int restore_offline(const struct ctl *c, const char *file,
 	return 0;
 }
 
-int ctl_snapshot_restore(const struct ctl *c, const char *file)
+int ctl_snapshot_restore(const struct ctl *c)
 {
+	const char *file = c->args[0];
 	char path[3 * PATH_MAX_ + 64] = "/v1/waymark/snapshot/restore?path=", whole[PATH_MAX_];
 	struct wm_snapshot_info info;
-	struct ctl o = over_socket(c);
+	struct ctl o = ctl_over_socket(c);
 	size_t at = strlen(path);
 
 	if (verify("restore", file, &info))

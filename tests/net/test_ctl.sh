@@ -9,13 +9,23 @@ rc() {
 	"$@" >/dev/null 2>&1
 	echo $?
 }
-check "no agent" 1 "$(rc ctl status)"
+check "no agent" 2 "$(rc ctl status)"
+matches "no agent is asked for" "is waymarkd running" "$(ctl status 2>&1)"
+matches "a failure as JSON" '^\{"error":"http://127' "$(ctl --json services 2>&1)"
 matches "no agent is told" '127.0.0.1:8500' "$(ctl status 2>&1)"
 check "no command" 2 "$(rc ctl)"
 check "a wrong command" 2 "$(rc ctl dance)"
 check "a missing argument" 2 "$(rc ctl resolve)"
 check "--help" 0 "$(rc ctl --help)"
-for c in status services resolve maps "snapshot save" "snapshot verify" "snapshot restore" detach doctor; do
+matches "a mistyped command" "did you mean 'status'" "$(ctl statsu 2>&1)"
+check "help of a command" 0 "$(rc ctl help drain)"
+matches "help of a command has its options" "--deadline DURATION" "$(ctl help drain)"
+check "help of none" 2 "$(rc ctl help dance)"
+matches "version" "waymarkctl [0-9]" "$(ctl version)"
+bash -c "source <($CTL completion) && complete -p waymarkctl" >/dev/null || fail "the completion is not for bash"
+for c in status services resolve instance register deregister maint drain undrain events reload validate maps "maps dump" \
+	"snapshot save" "snapshot verify" "snapshot restore" detach doctor completion version help; do
+	matches "the manual page tells $c" "^\.B $c" "$(ctl --man)"
 	matches "--help tells $c" "^  $c" "$(ctl --help)"
 	matches "the reference tells $c" "waymarkctl $c" "$(ctl --reference)"
 done
@@ -23,16 +33,69 @@ done
 tools/gen-docs.sh "$B" --check || fail "docs/reference is not what the code says: make docs"
 
 start_agent
-register a web 127.1.0.1 8081 >/dev/null
+register a web 127.1.0.1 8081 '"Tags": ["blue"]' >/dev/null
 register b web 127.1.0.2 8082 >/dev/null
-matches "status" 'version +[0-9]' "$(ctl status)"
+matches "status is a verdict" '^waymark [0-9.]+ on n1, datacenter dc1, up [0-9a-z]+: healthy$' "$(ctl status)"
+matches "status counts" '^instances +2 of 2 healthy' "$(ctl status)"
+matches "status says where DNS is" '^dns +mesh.internal on 127.0.0.1:8600' "$(ctl status)"
+check "status has ten lines at most" 1 "$(($(ctl status | wc -l) <= 10))"
+matches "counters behind -v" 'dns_query +[0-9]' "$(ctl status -v)"
 check "status as JSON" n1 "$(ctl --json status | jq -r .node)"
-matches "services" 'web +2[45]' "$(ctl services)"
+matches "services" 'web +2[45][0-9.]+ +2/2 +yes' "$(ctl services)"
 check "services as JSON" web "$(ctl -j services | jq -r '.[0].name')"
 matches "resolve" '127.1.0.2' "$(ctl resolve web)"
 check "resolve as JSON" 0 "$(rc ctl -j resolve web)"
 check "resolve what is not there" 1 "$(rc ctl resolve none)"
 matches "maps" 'backends +[0-9]+' "$(ctl maps)"
+# every form of a name that DNS has
+for n in web web.service web.service.mesh.internal. web.service.dc1.mesh.internal web.virtual.mesh.internal _web._tcp _web._tcp.service.mesh.internal; do
+	matches "resolve $n" 'a +127.1.0.1:8081 +passing +up +1 +0.5' "$(ctl resolve $n)"
+done
+matches "resolve a tag" '^tag +blue' "$(ctl resolve blue.web.service.mesh.internal)"
+matches "resolve a node" 'Node +n1' "$(ctl resolve n1.node.mesh.internal)"
+matches "resolve an address" 'address +127.0.0.1' "$(ctl resolve 7f000001.addr.mesh.internal)"
+check "resolve what no name is" 1 "$(rc ctl resolve a.b.c)"
+
+# the maps, with names for numbers
+matches "dump backends" '^[0-9]+ +web +a +up +127.1.0.1 +- +8081' "$(ctl maps dump backends)"
+check "dump backends: those in use" 2 "$(ctl -j maps dump backends | jq length)"
+matches "dump names" '^web.virtual.mesh.internal +virtual +web' "$(ctl maps dump names)"
+matches "dump frontends" "^$(vip4 web) +0 +any +web" "$(ctl maps dump frontends)"
+matches "dump slots" '^[0-9]+ +web +[0-9]+ +[ab] ' "$(ctl maps dump slots)"
+matches "dump sets" '^[0-9]+ +web +[0-9]+ +2 ' "$(ctl maps dump sets)"
+matches "dump counters" '^dns_query +[0-9]' "$(ctl maps dump counters)"
+check "dump of no map" 2 "$(rc ctl maps dump nothing)"
+check "the same number as in the agent's answer" "$(ctl -j maps dump backends | jq '.[] | select(.instance == "b").backend')" \
+	"$(ctl -j services web | jq '.backends[] | select(.id == "b").backend')"
+
+# a service's life from the command line
+echo '{"Name": "job", "ID": "job-1", "Port": 99, "Check": {"TTL": "1h"}}' >"$TMP/job.json"
+"$CTL" events >"$TMP/events" 2>&1 &
+FOLLOWER=$!
+listening() { [ "$(api "$API/v1/waymark/status" | jq .http.connections)" -gt 1 ]; }
+until_ok 10 listening || fail "events listen"
+matches "register" "^registered" "$(ctl register "$TMP/job.json")"
+matches "what fails is told" 'job +2[45][0-9.]+ +0/1 +yes +service:job-1: no result yet' "$(ctl services)"
+api -X PUT "$API/v1/agent/check/update/service:job-1" -d '{"Status": "critical", "Output": "no disk\nmore"}'
+matches "and why" '0/1 +yes +service:job-1: no disk$' "$(ctl services)"
+api -X PUT "$API/v1/agent/check/pass/service:job-1"
+matches "maint on" "^out of service" "$(ctl maint on job-1 --reason 'new kernel')"
+matches "the reason is shown" '_service_maintenance:job-1: new kernel' "$(ctl services job)"
+check "maint off" 0 "$(rc ctl maint off job-1)"
+check "maint of nothing sensible" 2 "$(rc ctl maint perhaps job-1)"
+check "drain" 0 "$(rc ctl drain job-1 --deadline 1h)"
+matches "undrain" "takes new connections again" "$(ctl undrain job-1)"
+check "undrained" running "$(ctl -j instance job-1 | jq -r .State)"
+matches "drain --wait" "deregistered: job-1" "$(ctl drain job-1 --deadline 2s --wait)"
+check "it is gone" 1 "$(rc ctl instance job-1)"
+check "register what is no service" 1 "$(echo '{"Port": 1}' | rc ctl register -)"
+ctl register "$TMP/job.json" >/dev/null
+check "deregister" 0 "$(rc ctl deregister job-1)"
+seen() { grep -qE "instance-deleted +job +job-1" "$TMP/events"; }
+until_ok 10 seen || fail "events follow: $(cat "$TMP/events")"
+kill $FOLLOWER
+check "validate" 0 "$(echo '{"dns": {"port": 5353}}' >"$TMP/ok.json" && rc ctl validate "$TMP/ok.json")"
+check "validate what is wrong" 1 "$(echo '{"dns": {"prot": 5353}}' >"$TMP/bad.json" && rc ctl validate "$TMP/bad.json")"
 check "maps as JSON" 10 "$(ctl -j maps | jq '.maps | length')"
 check "over the Unix socket" n1 "$(ctl --agent "unix:$TMP/http.sock" -j status | jq -r .node)"
 check "the socket is the owner's alone" 600 "$(stat -c %a "$TMP/http.sock")"
@@ -49,7 +112,10 @@ kill -HUP "$AGENT"
 reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=' "$TMP/agent.log"; }
 until_ok 10 reloaded || fail "SIGHUP is followed: $(tail -2 "$TMP/agent.log")"
 matches "all settings can be printed" '"port": 8600' "$("$B/waymarkd" --dump-config)"
-stop_agent
+stop_agent KILL
+check "status with the agent dead" 2 "$(rc ctl status)"
+matches "is read from the pins" '^kernel +goes on serving' "$(ctl status 2>/dev/null)"
+matches "so are the maps" '^web.service.mesh.internal +service +web' "$(ctl maps dump names)"
 
 # the service manager is told: ready, reloading, stopping
 /usr/bin/python3 -c '

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_dump.c - what the kernel's maps hold, read from the pins: entries in use, with service
+ * names for set numbers, addresses for octets, and instance ids where an agent knows them. */
+#include "userspace/dataplane/inspect.h"
+#include "waymark/counters.h"
+#include "waymarkctl.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dump {
+	const struct ctl *c;
+	struct wm_inspect *x;
+	const struct wm_inspect_memory *m;
+	char **services;   /* by set; NULL: unknown */
+	json_t *instances; /* by number of the backend, of a running agent */
+	json_t *rows;
+};
+
+/* "web.service.mesh.internal" of a wire name. */
+static void name_text(const struct wm_name *n, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	*out = '\0';
+	for (size_t i = 0; i < n->len && n->name[i] && at < cap; i += n->name[i] + 1u)
+		at += (size_t)snprintf(out + at, cap - at, "%s%.*s", i ? "." : "", n->name[i],
+				       (const char *)&n->name[i + 1]);
+}
+
+static json_t *address_text(const uint32_t addr_be[4])
+{
+	struct in6_addr v6;
+	char text[INET6_ADDRSTRLEN];
+
+	memcpy(&v6, addr_be, sizeof(v6));
+	if (IN6_IS_ADDR_V4MAPPED(&v6))
+		inet_ntop(AF_INET, &v6.s6_addr[12], text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, &v6, text, sizeof(text));
+	return json_string(text);
+}
+
+static json_t *service_of(const struct dump *d, uint32_t set)
+{
+	const char *s = set < d->m->sets_cap ? d->services[set] : NULL;
+
+	return s ? json_string(s) : json_null();
+}
+
+static json_t *instance_of(const struct dump *d, uint32_t backend)
+{
+	char key[16];
+	json_t *id;
+
+	snprintf(key, sizeof(key), "%u", backend);
+	id = json_object_get(d->instances, key);
+	return id ? json_incref(id) : json_null();
+}
+
+static const char *state_text(uint32_t state)
+{
+	static const char *const names[] = {[WM_STATE_FREE] = "free",
+					    [WM_STATE_UP] = "up",
+					    [WM_STATE_DOWN] = "down",
+					    [WM_STATE_DRAIN] = "drain"};
+	uint32_t s = state & WM_STATE_MASK;
+
+	return s < sizeof(names) / sizeof(*names) ? names[s] : "?";
+}
+
+/* --- each map --------------------------------------------------------------------------------- */
+static void dump_names(struct dump *d)
+{
+	struct wm_name_key key = {0};
+	struct wm_name n;
+	bool begun = false;
+	char text[300];
+
+	while (wm_inspect_name(d->x, &key, &begun, &n)) {
+		uint32_t mapped[4] = {0, 0, htonl(0xffff), n.vip4_be};
+
+		name_text(&n, text, sizeof(text));
+		json_array_append_new(
+			d->rows, json_pack("{s:s, s:s, s:o, s:i, s:o, s:o}", "name", text, "kind",
+					   n.kind == WM_NAME_VIRTUAL ? "virtual" : "service",
+					   "service", service_of(d, n.set), "set", n.set, "vip4",
+					   n.vip4_be ? address_text(mapped) : json_null(), "vip6",
+					   n.kind == WM_NAME_VIRTUAL ? address_text(n.vip6_be)
+								     : json_null()));
+	}
+}
+
+static void dump_frontends(struct dump *d)
+{
+	struct wm_frontend_key key = {0};
+	struct wm_frontend f;
+	bool begun = false;
+
+	while (wm_inspect_frontend(d->x, &key, &begun, &f))
+		json_array_append_new(d->rows, json_pack("{s:o, s:i, s:s, s:o, s:i, s:i}",
+							 "address", address_text(key.addr_be),
+							 "port", ntohs(key.port_be), "protocol",
+							 key.proto == IPPROTO_TCP   ? "tcp"
+							 : key.proto == IPPROTO_UDP ? "udp"
+										    : "any",
+							 "service", service_of(d, f.set), "set",
+							 f.set, "flags", f.flags));
+}
+
+static void dump_sets(struct dump *d)
+{
+	for (uint32_t i = 0; i < d->m->sets_cap; i++) {
+		struct wm_set_table t = d->m->sets[i].table;
+
+		if (t.count || d->services[i])
+			json_array_append_new(d->rows,
+					      json_pack("{s:I, s:o, s:I, s:i, s:i}", "set",
+							(json_int_t)i, "service", service_of(d, i),
+							"first_slot", (json_int_t)t.first, "slots",
+							t.count, "generation", t.generation));
+	}
+}
+
+static void dump_slots(struct dump *d)
+{
+	for (uint32_t i = 0; i < d->m->sets_cap; i++) {
+		struct wm_set_table t = d->m->sets[i].table;
+
+		for (uint32_t k = t.first; k < t.first + t.count && k < d->m->slots_cap; k++) {
+			const struct wm_slot *s = &d->m->slots[k];
+
+			json_array_append_new(
+				d->rows,
+				json_pack("{s:I, s:o, s:I, s:o, s:I, s:f, s:i}", "slot",
+					  (json_int_t)k, "service", service_of(d, i), "backend",
+					  (json_int_t)s->backend, "instance",
+					  instance_of(d, s->backend), "alias", (json_int_t)s->alias,
+					  "keep", s->keep / 4294967295.0, "generation",
+					  s->generation));
+		}
+	}
+}
+
+static void dump_backends(struct dump *d)
+{
+	for (uint32_t i = 0; i < d->m->backends_cap; i++) {
+		const struct wm_backend *b = &d->m->backends[i];
+		uint32_t mapped[4] = {0, 0, htonl(0xffff), b->addr4_be};
+
+		if ((b->state & WM_STATE_MASK) == WM_STATE_FREE)
+			continue;
+		json_array_append_new(
+			d->rows,
+			json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:i, s:I, s:I}", "backend",
+				  (json_int_t)i, "service", service_of(d, b->set), "instance",
+				  instance_of(d, i), "state", state_text(b->state), "address",
+				  b->families & WM_FAMILY_4 ? address_text(mapped) : json_null(),
+				  "address6",
+				  b->families & WM_FAMILY_6 ? address_text(b->addr6_be)
+							    : json_null(),
+				  "port", ntohs(b->port_be), "picks",
+				  (json_int_t)d->m->stats[i].picks, "udp_picks",
+				  (json_int_t)d->m->stats[i].udp_picks));
+	}
+}
+
+static void dump_counters(struct dump *d)
+{
+	static const char *const names[] = {
+#define X(sym, name, text) #name,
+		WM_COUNTERS(X)
+#undef X
+	};
+	uint64_t n[WM_COUNTER_COUNT];
+
+	for (unsigned i = 0; !wm_inspect_counters(d->x, n) && i < WM_COUNTER_COUNT; i++)
+		json_array_append_new(d->rows, json_pack("{s:s, s:I}", "counter", names[i], "value",
+							 (json_int_t)n[i]));
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(struct dump *d);
+} maps[] = {{"names", dump_names}, {"frontends", dump_frontends}, {"sets", dump_sets},
+	    {"slots", dump_slots}, {"backends", dump_backends},	  {"counters", dump_counters}};
+#define MAPS (sizeof(maps) / sizeof(*maps))
+
+/* --- numbers and what they stand for ---------------------------------------------------------- */
+static void learn_services(struct dump *d)
+{
+	struct wm_name_key key = {0};
+	struct wm_name n;
+	bool begun = false;
+	char text[300];
+
+	while (wm_inspect_name(d->x, &key, &begun, &n)) {
+		if (n.set >= d->m->sets_cap || d->services[n.set])
+			continue;
+		name_text(&n, text, sizeof(text));
+		text[strcspn(text, ".")] = '\0';
+		d->services[n.set] = strdup(text);
+	}
+}
+
+static void learn_instances(struct dump *d)
+{
+	json_t *all = ctl_get(d->c, "/v1/waymark/services", true), *s, *b;
+	size_t i, k;
+	char key[16];
+
+	d->instances = json_object();
+	json_array_foreach(all, i, s)
+	{
+		json_array_foreach(json_object_get(s, "backends"), k, b)
+		{
+			json_t *at = json_object_get(b, "backend");
+
+			if (!json_is_integer(at))
+				continue;
+			snprintf(key, sizeof(key), "%lld", (long long)json_integer_value(at));
+			json_object_set(d->instances, key, json_object_get(b, "id"));
+		}
+	}
+	json_decref(all);
+}
+
+int ctl_maps_dump(const struct ctl *c)
+{
+	struct dump d = {.c = c};
+	struct wm_err e = {0};
+	size_t k = 0;
+
+	while (k < MAPS && strcmp(maps[k].name, c->args[0]) != 0)
+		k++;
+	if (k == MAPS) {
+		ctl_fail(c,
+			 "maps dump: names, frontends, sets, slots, backends or counters is "
+			 "wanted, not '%s'",
+			 c->args[0]);
+		return CTL_EXIT_USAGE;
+	}
+	if (wm_inspect_open(c->pin_dir, &d.x, &e))
+		return ctl_fail(c, "maps dump: %s", e.text);
+	d.m = wm_inspect_memory(d.x);
+	d.services = calloc(d.m->sets_cap + 1u, sizeof(char *));
+	d.rows = json_array();
+	if (d.services) {
+		learn_services(&d);
+		learn_instances(&d);
+		maps[k].fn(&d);
+	}
+	for (uint32_t i = 0; d.services && i < d.m->sets_cap; i++)
+		free(d.services[i]);
+	free(d.services);
+	json_decref(d.instances);
+	wm_inspect_close(d.x);
+	if (!c->json && !json_array_size(d.rows)) {
+		json_decref(d.rows);
+		puts("no entries");
+		return 0;
+	}
+	return ctl_print(c, d.rows);
+}

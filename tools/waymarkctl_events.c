@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_events.c - follow the registry's changes. A stream that ends is taken up again where
+ * it was, as a client of server-sent events does (WHATWG HTML, 9.2). */
+#include "waymarkctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STREAM_MS (86400ull * 1000) /* ms of one request; then the next */
+#define LINE_MAX_ 8192		    /* octets of a line; longer ones are cut */
+#define RETRY_S	  1		    /* seconds before a stream is taken up again */
+
+struct stream {
+	const struct ctl *c;
+	char line[LINE_MAX_], event[64];
+	size_t len;
+	unsigned long long index; /* of the last event; 0: none */
+};
+
+static const char *text_of(const json_t *v, const char *key)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : "";
+}
+
+static void show(const struct stream *s, const json_t *v)
+{
+	const json_t *check = json_object_get(v, "check");
+	char date[16], service[2 * CTL_NAME_MAX], id[2 * CTL_NAME_MAX], check_id[2 * CTL_NAME_MAX];
+	time_t now = time(NULL);
+	struct tm local;
+
+	localtime_r(&now, &local);
+	strftime(date, sizeof(date), "%H:%M:%S", &local);
+	printf("%s %-18s %-20s %s", date, s->event,
+	       ctl_plain(text_of(v, "service"), service, sizeof(service)),
+	       ctl_plain(text_of(v, "instance"), id, sizeof(id)));
+	if (json_object_get(v, "status"))
+		printf(" %s:%lld %s %s", text_of(v, "address"),
+		       (long long)json_integer_value(json_object_get(v, "port")),
+		       text_of(v, "status"), text_of(v, "state"));
+	if (check)
+		printf(" check=%s %s", ctl_plain(text_of(check, "id"), check_id, sizeof(check_id)),
+		       text_of(check, "status"));
+	if (!*text_of(v, "instance"))
+		printf(" %s", ctl_plain(text_of(v, "node"), id, sizeof(id)));
+	putchar('\n');
+}
+
+static void take_line(struct stream *s)
+{
+	json_t *v;
+
+	if (strncmp(s->line, "id: ", 4) == 0)
+		s->index = strtoull(s->line + 4, NULL, 10);
+	else if (strncmp(s->line, "event: ", 7) == 0)
+		snprintf(s->event, sizeof(s->event), "%.60s", s->line + 7);
+	if (strncmp(s->line, "data: ", 6) != 0)
+		return;
+	v = json_loads(s->line + 6, 0, NULL);
+	if (v && s->c->json) {
+		json_object_set_new(v, "event", json_string(s->event));
+		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+		putchar('\n');
+	} else if (v) {
+		show(s, v);
+	}
+	json_decref(v);
+	fflush(stdout);
+}
+
+static int on_data(void *arg, const void *data, size_t len)
+{
+	struct stream *s = arg;
+
+	for (const char *p = data; len; p++, len--) {
+		if (*p == '\n') {
+			s->line[s->len] = '\0';
+			take_line(s);
+			s->len = 0;
+		} else if (s->len < sizeof(s->line) - 1) {
+			s->line[s->len++] = *p;
+		}
+	}
+	return ferror(stdout) ? -1 : 0;
+}
+
+int ctl_events(const struct ctl *c)
+{
+	struct ctl again = *c;
+	struct stream s = {.c = c};
+	struct timespec pause = {.tv_sec = RETRY_S};
+	char path[CTL_PATH_MAX], index[64];
+
+	for (;;) {
+		snprintf(index, sizeof(index), s.index ? "&index=%llu" : "", s.index);
+		if (c->service) {
+			if (!ctl_path(c, path, "/v1/waymark/events?service=", c->service, index))
+				return CTL_EXIT_USAGE;
+		} else {
+			snprintf(path, sizeof(path), "/v1/waymark/events?%s", index);
+		}
+		s.len = 0;
+		if (!ctl_call(&again, NULL, path, STREAM_MS, on_data, &s) && !s.index)
+			return CTL_EXIT_FAILED; /* it was refused, or nobody was there */
+		again.quiet = true;		/* said once: the agent may be away for long */
+		nanosleep(&pause, NULL);
+	}
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_http.c - requests to the agent, and how a failure is told. */
+#include "userspace/net/http_client.h"
+#include "userspace/net/loop.h"
+#include "waymarkctl.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ANSWER_MAX (64u << 20) /* octets of an answer */
+#define ERROR_MAX  1024	       /* octets of a failure's text */
+
+int ctl_fail(const struct ctl *c, const char *fmt, ...)
+{
+	char text[ERROR_MAX + 256], plain[4 * sizeof(text)];
+	json_t *doc;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (size_t n = strlen(text); n && text[n - 1] == '\n'; n--)
+		text[n - 1] = '\0';
+	ctl_plain(text, plain, sizeof(plain));
+	doc = c->json ? json_pack("{s:s}", "error", plain) : NULL;
+	if (doc) {
+		json_dumpf(doc, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
+		fputc('\n', stderr);
+	} else {
+		fprintf(stderr, "waymarkctl: %s\n", plain);
+	}
+	json_decref(doc);
+	return CTL_EXIT_FAILED;
+}
+
+size_t ctl_escape(char *path, size_t cap, const char *arg)
+{
+	size_t at = 0;
+
+	for (; *arg && at + 4 < cap; arg++) {
+		unsigned char c = (unsigned char)*arg;
+
+		at += (size_t)snprintf(
+			path + at, cap - at,
+			c <= ' ' || c > '~' || strchr("%/?#&+\"<>", c) ? "%%%02X" : "%c", c);
+	}
+	return at;
+}
+
+bool ctl_path(const struct ctl *c, char path[CTL_PATH_MAX], const char *head, const char *id,
+	      const char *tail)
+{
+	size_t at;
+
+	if (!*id || strlen(id) > CTL_NAME_MAX) {
+		ctl_fail(c, "a name of 1 to %d octets is wanted", CTL_NAME_MAX);
+		return false;
+	}
+	at = (size_t)snprintf(path, CTL_PATH_MAX, "%s", head);
+	at += ctl_escape(path + at, CTL_PATH_MAX - at, id);
+	snprintf(path + at, CTL_PATH_MAX - at, "%s", tail);
+	return true;
+}
+
+struct fetch {
+	struct wm_loop *loop;
+	json_t *doc;
+	bool want_doc, done, reached;
+	int (*on_data)(void *arg, const void *data, size_t len);
+	void *data_arg;
+	char error[ERROR_MAX];
+};
+
+static void on_answer(void *arg, const struct wm_http_answer *a)
+{
+	struct fetch *f = arg;
+	json_error_t je;
+
+	f->reached = !a->error;
+	if (a->error)
+		snprintf(f->error, sizeof(f->error), "%s", a->reason);
+	else if (a->status != 200)
+		snprintf(f->error, sizeof(f->error), "%s",
+			 *a->body ? a->body : "the agent refused");
+	else if (f->want_doc && !(f->doc = json_loadb(a->body, a->body_len, JSON_DECODE_ANY, &je)))
+		snprintf(f->error, sizeof(f->error), "the answer is not JSON: %s", je.text);
+	else
+		f->done = true;
+	wm_loop_stop(f->loop);
+}
+
+static int on_part(void *arg, const void *data, size_t len)
+{
+	struct fetch *f = arg;
+
+	f->reached = true;
+	return f->on_data(f->data_arg, data, len);
+}
+
+static void call_at(const char *agent, const char *path, struct wm_http_call_options o,
+		    struct fetch *f)
+{
+	bool local = strncmp(agent, "unix:", 5) == 0;
+	struct wm_http_client *client;
+	char url[3 * CTL_PATH_MAX + 1024];
+
+	f->loop = wm_loop_new();
+	client = f->loop ? wm_http_client_new(f->loop, 1) : NULL;
+	if (local) /* unix:/path and unix:///path */
+		o.unix_socket = agent + (strncmp(agent, "unix://", 7) == 0 ? 7 : 5);
+	snprintf(url, sizeof(url), "%s%s%s",
+		 local			? "http://localhost"
+		 : strstr(agent, "://") ? ""
+					: "http://",
+		 local ? "" : agent, path);
+	o.url = url;
+	o.answer_max = ANSWER_MAX;
+	o.on_data = f->on_data ? on_part : NULL;
+	if (client && wm_http_call_start(client, &o, on_answer, f, NULL))
+		wm_loop_run(f->loop);
+	else
+		snprintf(f->error, sizeof(f->error), "%.200s is no address of an agent", agent);
+	wm_http_client_free(client);
+	wm_loop_free(f->loop);
+}
+
+/* @return whether it was done, else after a message. */
+static bool call(const struct ctl *c, const char *path, struct wm_http_call_options o,
+		 struct fetch *f, bool quiet)
+{
+	call_at(c->agent, path, o, f);
+	if (!f->done && !f->reached && !c->agent_named && strncmp(c->agent, "unix:", 5) != 0 &&
+	    !access(CTL_SOCKET, F_OK))
+		call_at("unix:" CTL_SOCKET, path, o, f);
+	if (f->done || quiet || c->quiet)
+		return f->done;
+	if (f->reached)
+		ctl_fail(c, "%s", f->error);
+	else
+		ctl_fail(c, "%s: %s: is waymarkd running?", c->agent, f->error);
+	return false;
+}
+
+json_t *ctl_get(const struct ctl *c, const char *path, bool quiet)
+{
+	struct wm_http_call_options o = {.timeout_ms = CTL_TIMEOUT_MS};
+	struct fetch f = {.want_doc = true};
+
+	call(c, path, o, &f, quiet);
+	return f.doc;
+}
+
+bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
+	      int (*on_data)(void *arg, const void *data, size_t len), void *arg)
+{
+	struct wm_http_call_options o = {.method = method, .timeout_ms = timeout_ms};
+	struct fetch f = {.on_data = on_data, .data_arg = arg};
+
+	return call(c, path, o, &f, false);
+}
+
+struct ctl ctl_over_socket(const struct ctl *c)
+{
+	struct ctl o = *c;
+
+	if (!c->agent_named && !access(CTL_SOCKET, F_OK))
+		o.agent = "unix:" CTL_SOCKET;
+	return o;
+}
+
+bool ctl_send(const struct ctl *c, const char *method, const char *path, const char *body,
+	      bool operator)
+{
+	struct ctl o = operator? ctl_over_socket(c) : * c;
+	struct wm_http_call_options call_options = {
+		.method = method, .body = body, .timeout_ms = CTL_TIMEOUT_MS};
+	struct fetch f = {0};
+
+	return call(&o, path, call_options, &f, false);
+}
+
+int ctl_print(const struct ctl *c, json_t *doc)
+{
+	if (!doc)
+		return CTL_EXIT_FAILED;
+	if (c->json) {
+		json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+		putchar('\n');
+	} else {
+		ctl_render(doc, 0, stdout);
+	}
+	json_decref(doc);
+	return 0;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_show.c - services, names and instances, for people in tables, under --json as the
+ * agent answers. */
+#include "waymarkctl.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *text_of(const json_t *v, const char *key)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : "";
+}
+
+/* --- what fails ------------------------------------------------------------------------------- */
+/* "check: first line of its output"; maintenance has its reason in the notes. */
+static json_t *reason_of(const json_t *check)
+{
+	const char *output = text_of(check, "Output");
+
+	if (!*output)
+		output = *text_of(check, "Notes") ? text_of(check, "Notes") : "no result yet";
+	return json_sprintf("%s: %.*s", text_of(check, "CheckID"), (int)strcspn(output, "\r\n"),
+			    output);
+}
+
+/* The first critical check of each service by name, of each instance by "/id", of nodes under "".
+ * @return never NULL but without memory. */
+static json_t *reasons(const struct ctl *c)
+{
+	json_t *checks = ctl_get(c, "/v1/health/state/critical", true), *by = json_object(), *k;
+	char id[CTL_NAME_MAX + 2];
+	size_t i;
+
+	json_array_foreach(checks, i, k)
+	{
+		snprintf(id, sizeof(id), "/%s", text_of(k, "ServiceID"));
+		if (!json_object_get(by, text_of(k, "ServiceName")))
+			json_object_set_new(by, text_of(k, "ServiceName"), reason_of(k));
+		if (id[1] && !json_object_get(by, id))
+			json_object_set_new(by, id, reason_of(k));
+	}
+	json_decref(checks);
+	return by;
+}
+
+static bool healthy(const json_t *backend)
+{
+	return strcmp(text_of(backend, "status"), "critical") != 0 &&
+	       strcmp(text_of(backend, "lifecycle"), "running") == 0;
+}
+
+/* --- services --------------------------------------------------------------------------------- */
+static json_t *service_row(const json_t *s, const json_t *why)
+{
+	const json_t *backends = json_object_get(s, "backends"), *b;
+	const char *name = text_of(s, "name"), *reason = "";
+	size_t i, up = 0, all = json_array_size(backends);
+
+	json_array_foreach(backends, i, b) up += healthy(b);
+	if (up < all)
+		reason = *text_of(why, name) ? text_of(why, name) : text_of(why, "");
+	return json_pack("{s:s, s:s, s:o, s:s, s:s}", "service", name, "address",
+			 text_of(s, "vip4"), "healthy", json_sprintf("%zu/%zu", up, all), "kernel",
+			 json_is_true(json_object_get(s, "in_tables")) ? "yes" : "no", "failing",
+			 reason);
+}
+
+static int list_services(const struct ctl *c, const json_t *all)
+{
+	static const char *const columns[] = {"service", "address", "healthy",
+					      "kernel",	 "failing", NULL};
+	json_t *rows = json_array(), *why = reasons(c), *s;
+	size_t i;
+
+	json_array_foreach(all, i, s) json_array_append_new(rows, service_row(s, why));
+	if (json_array_size(rows))
+		ctl_table(rows, columns, 0, stdout);
+	else
+		puts("no services are registered");
+	json_decref(rows);
+	json_decref(why);
+	return 0;
+}
+
+static json_t *address_of(const json_t *b)
+{
+	const char *v4 = text_of(b, "address"), *v6 = text_of(b, "address6");
+	long long port = (long long)json_integer_value(json_object_get(b, "port"));
+
+	if (*v4)
+		return json_sprintf("%s:%lld", v4, port);
+	return *v6 ? json_sprintf("[%s]:%lld", v6, port) : json_sprintf("-:%lld", port);
+}
+
+static json_t *copy_of(const json_t *v, const char *key)
+{
+	json_t *x = json_object_get(v, key);
+
+	return x ? json_incref(x) : json_null();
+}
+
+/* One service: what stands for it, its instances, and why one takes no connections. */
+static int show_service(const struct ctl *c, const json_t *s)
+{
+	static const char *const columns[] = {"instance", "address", "status",	"state",   "weight",
+					      "share",	  "picks",   "backend", "failing", NULL};
+	json_t *rows = json_array(), *why = reasons(c), *b, *names = json_object_get(s, "names");
+	char id[CTL_NAME_MAX + 2];
+	size_t i;
+
+	printf("%s  %s  %s\n", text_of(s, "name"), text_of(s, "vip4"), text_of(s, "vip6"));
+	json_array_foreach(names, i, b) printf("  %s\n", json_string_value(b));
+	json_array_foreach(json_object_get(s, "backends"), i, b)
+	{
+		snprintf(id, sizeof(id), "/%s", text_of(b, "id"));
+		json_array_append_new(
+			rows, json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "instance",
+					text_of(b, "id"), "address", address_of(b), "status",
+					text_of(b, "status"), "state",
+					healthy(b) ? text_of(b, "state") : text_of(b, "lifecycle"),
+					"weight", copy_of(b, "weight"), "share",
+					copy_of(b, "share"), "picks", copy_of(b, "picks"),
+					"backend", copy_of(b, "backend"), "failing",
+					healthy(b)	    ? ""
+					: *text_of(why, id) ? text_of(why, id)
+							    : text_of(why, "")));
+	}
+	ctl_table(rows, columns, 0, stdout);
+	json_decref(rows);
+	json_decref(why);
+	return 0;
+}
+
+static int service_named(const struct ctl *c, const char *name)
+{
+	char path[CTL_PATH_MAX];
+	json_t *doc;
+	int r;
+
+	if (!ctl_path(c, path, "/v1/waymark/resolve/", name, ""))
+		return CTL_EXIT_USAGE;
+	doc = ctl_get(c, path, false);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	r = show_service(c, doc);
+	json_decref(doc);
+	return r;
+}
+
+int ctl_services(const struct ctl *c)
+{
+	json_t *doc;
+	int r;
+
+	if (c->args_count)
+		return service_named(c, c->args[0]);
+	doc = ctl_get(c, "/v1/waymark/services", false);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	r = list_services(c, doc);
+	json_decref(doc);
+	return r;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+#define LABELS_MAX 64
+
+struct name {
+	char text[CTL_NAME_MAX + 1];
+	char *label[LABELS_MAX];
+	int n;
+};
+
+/* Without the domain and the dot at the end, split at dots. */
+static void split(struct name *n, const char *arg, const char *domain)
+{
+	size_t len, dlen = strlen(domain);
+
+	n->n = 0;
+	snprintf(n->text, sizeof(n->text), "%s", arg);
+	len = strlen(n->text);
+	if (len && n->text[len - 1] == '.')
+		n->text[--len] = '\0';
+	if (len > dlen && n->text[len - dlen - 1] == '.' &&
+	    strcasecmp(n->text + len - dlen, domain) == 0)
+		n->text[len - dlen - 1] = '\0';
+	for (char *p = strtok(n->text, "."); p && n->n < LABELS_MAX; p = strtok(NULL, "."))
+		n->label[n->n++] = p;
+}
+
+/* Which label tells the kind: the last, or the one before a datacenter or region. */
+static int kind_at(const struct name *n)
+{
+	static const char *const kinds[] = {"service", "virtual", "node", "addr"};
+
+	for (int i = n->n - 1; i > 0 && i >= n->n - 2; i--)
+		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+			if (strcasecmp(n->label[i], kinds[k]) == 0)
+				return i;
+	return -1;
+}
+
+static void join(const struct name *n, int first, int end, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	*out = '\0';
+	for (int i = first; i < end && at < cap; i++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%s", i > first ? "." : "",
+				       n->label[i]);
+}
+
+/* A tag chooses among the instances: the agent draws as DNS does. */
+static int show_tagged(const struct ctl *c, const char *service, const char *tag)
+{
+	char path[CTL_PATH_MAX], tail[CTL_NAME_MAX * 3 + 32] = "&count=100&tag=";
+
+	ctl_escape(tail + strlen(tail), sizeof(tail) - strlen(tail), tag);
+	if (!ctl_path(c, path, "/v1/waymark/resolve?service=", service, tail))
+		return CTL_EXIT_USAGE;
+	return ctl_print(c, ctl_get(c, path, false));
+}
+
+static int show_node(const struct ctl *c, const char *node)
+{
+	char path[CTL_PATH_MAX];
+	json_t *doc;
+	int r;
+
+	if (!ctl_path(c, path, "/v1/catalog/node/", node, ""))
+		return CTL_EXIT_USAGE;
+	doc = ctl_get(c, path, false);
+	if (doc && !json_is_object(json_object_get(doc, "Node"))) {
+		json_decref(doc);
+		return ctl_fail(c, "unknown node: %s", node);
+	}
+	r = ctl_print(c, doc ? json_incref(json_object_get(doc, "Node")) : NULL);
+	json_decref(doc);
+	return r;
+}
+
+/* The address that a name spells in hexadecimal, as the target of an SRV record does. */
+static int show_addr(const struct ctl *c, const char *digits)
+{
+	size_t len = strlen(digits);
+	unsigned char octets[16];
+	char text[INET6_ADDRSTRLEN];
+	unsigned v;
+
+	if ((len != 8 && len != 32) || strspn(digits, "0123456789abcdefABCDEF") != len)
+		return ctl_fail(c, "%s: 8 or 32 hexadecimal digits are wanted", digits);
+	for (size_t i = 0; i < len / 2; i++) {
+		sscanf(digits + 2 * i, "%2x", &v);
+		octets[i] = (unsigned char)v;
+	}
+	inet_ntop(len == 8 ? AF_INET : AF_INET6, octets, text, sizeof(text));
+	return ctl_print(c, json_pack("{s:s}", "address", text));
+}
+
+/* _<service>._<tag>[.service]: RFC 2782; _tcp is no tag. */
+static int show_srv(const struct ctl *c, const struct name *n)
+{
+	const char *tag = n->n > 1 && *n->label[1] == '_' ? n->label[1] + 1 : "";
+
+	return strcasecmp(tag, "tcp") != 0 && *tag ? show_tagged(c, n->label[0] + 1, tag)
+						   : service_named(c, n->label[0] + 1);
+}
+
+int ctl_resolve(const struct ctl *c)
+{
+	char rest[CTL_NAME_MAX + 1];
+	struct name n;
+	json_t *status;
+	int at;
+
+	if (!strchr(c->args[0], '.') || strlen(c->args[0]) > CTL_NAME_MAX)
+		return service_named(c, c->args[0]);
+	status = ctl_get(c, "/v1/waymark/status", false);
+	if (!status)
+		return CTL_EXIT_FAILED;
+	split(&n, c->args[0], text_of(status, "domain"));
+	json_decref(status);
+	at = kind_at(&n);
+	if (n.n && *n.label[0] == '_')
+		return show_srv(c, &n);
+	if (at < 1)
+		return n.n == 1 ? service_named(c, n.label[0])
+				: ctl_fail(c,
+					   "%s is no name of this agent's DNS; its forms are "
+					   "[tag.]NAME.service, NAME.virtual, NAME.node, "
+					   "HEX.addr and _NAME._TAG, each with or without the "
+					   "domain",
+					   c->args[0]);
+	if (strcasecmp(n.label[at], "node") == 0) {
+		join(&n, 0, at, rest, sizeof(rest));
+		return show_node(c, rest);
+	}
+	if (strcasecmp(n.label[at], "addr") == 0)
+		return show_addr(c, n.label[0]);
+	if (strcasecmp(n.label[at], "virtual") == 0 || at == 1)
+		return service_named(c, n.label[at - 1]);
+	join(&n, 0, at - 1, rest, sizeof(rest));
+	return show_tagged(c, n.label[at - 1], rest);
+}
+
+int ctl_instance(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX];
+
+	return ctl_path(c, path, "/v1/waymark/instances/", c->args[0], "")
+		       ? ctl_print(c, ctl_get(c, path, false))
+		       : CTL_EXIT_USAGE;
+}
+
+int ctl_maps(const struct ctl *c)
+{
+	return ctl_print(c, ctl_get(c, "/v1/waymark/maps", false));
+}

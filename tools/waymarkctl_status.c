@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_status.c - is all well? Ten lines and an exit status: 0 healthy, 1 degraded, 2 no
+ * agent; then what the kernel still serves is read from the pins. */
+#include "userspace/base/duration.h"
+#include "userspace/dataplane/inspect.h"
+#include "waymarkctl.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define LABEL_WIDTH 10
+
+static const char *text_of(const json_t *v, const char *key)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : "";
+}
+
+static long long number_of(const json_t *v, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(v, key));
+}
+
+static void label(const char *name)
+{
+	printf("%-*s ", LABEL_WIDTH, name);
+}
+
+static void put_list(const json_t *list, const char *none)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) printf("%s%s", i ? ", " : "", json_string_value(v));
+	printf("%s\n", json_array_size(list) ? "" : none);
+}
+
+/* --- warnings --------------------------------------------------------------------------------- */
+static void warn(json_t *list, const char *what, const char *why, const char *todo)
+{
+	json_array_append_new(list, json_sprintf("%s%s%s: %s", what, *why ? ": " : "", why, todo));
+}
+
+/* What an operator should do something about. @return true: the agent is degraded by it. */
+static bool collect(const json_t *status, json_t *warnings)
+{
+	const json_t *plane = json_object_get(status, "plane"), *reason;
+	const json_t *registry = json_object_get(status, "registry");
+	const json_t *tables = json_object_get(status, "tables");
+	bool degraded = strcmp(text_of(plane, "state"), "degraded") == 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(plane, "reasons"), i, reason)
+		warn(warnings, "kernel", json_string_value(reason), "see waymarkctl doctor");
+	if (json_is_true(json_object_get(registry, "store_failed"))) {
+		warn(warnings, "store", text_of(registry, "last_error"),
+		     "writes are refused until the disk takes them again");
+		degraded = true;
+	}
+	if (number_of(tables, "full"))
+		warn(warnings, "tables", "something did not fit since the start",
+		     "raise kernel.services_max or kernel.backends_max");
+	if (number_of(tables, "collisions"))
+		warn(warnings, "tables", "two names share a hash",
+		     "one of them is answered from userspace");
+	if (number_of(json_object_get(status, "metadata"), "lost"))
+		warn(warnings, "metadata", "values were left out of the index",
+		     "filters look at every row for them");
+	return degraded;
+}
+
+/* --- the ten lines ---------------------------------------------------------------------------- */
+static void put_head(const json_t *s, bool degraded)
+{
+	char up[40];
+
+	wm_duration_format((int64_t)(number_of(s, "uptime_ms") / 1000) * 1000000000, up,
+			   sizeof(up));
+	printf("waymark %s on %s, datacenter %s, up %s: ", text_of(s, "version"),
+	       text_of(s, "node"), text_of(s, "datacenter"), up);
+	ctl_word(degraded ? "DEGRADED" : "healthy", stdout);
+	putchar('\n');
+}
+
+static void put_services(const json_t *s, const json_t *statistics)
+{
+	const json_t *healthy = json_object_get(statistics, "services_healthy");
+	const json_t *by = json_object_get(
+		json_object_get(json_object_get(statistics, "by"), "status"), "values");
+	long long all = number_of(statistics, "instances");
+
+	label("services");
+	if (json_is_integer(healthy))
+		printf("%lld of %lld healthy\n", (long long)json_integer_value(healthy),
+		       number_of(statistics, "services"));
+	else
+		printf("%lld\n", number_of(json_object_get(s, "registry"), "services"));
+	label("instances");
+	printf("%lld of %lld healthy\n", all - number_of(by, "critical"), all);
+}
+
+static void put_plane(const json_t *plane)
+{
+	const json_t *hook, *hooks = json_object_get(plane, "hooks");
+	const char *where = "";
+	size_t i;
+
+	label("kernel");
+	printf("%s", *text_of(plane, "state")				? text_of(plane, "state")
+		     : json_is_true(json_object_get(plane, "attached")) ? "on"
+									: "off");
+	json_array_foreach(hooks, i, hook)
+	{
+		if (!json_is_true(json_object_get(hook, "attached")))
+			continue;
+		if (strcmp(where, text_of(hook, "where")) != 0)
+			printf("%s %s:", *where ? ";" : ",", text_of(hook, "where"));
+		where = text_of(hook, "where");
+		printf(" %s", text_of(hook, "name"));
+	}
+	putchar('\n');
+}
+
+static void put_lines(const json_t *s, const json_t *statistics, const json_t *warnings,
+		      bool degraded)
+{
+	const json_t *listening = json_object_get(s, "listening"), *v;
+	const json_t *registry = json_object_get(s, "registry");
+	char text[1024];
+	size_t i;
+
+	put_head(s, degraded);
+	put_services(s, statistics);
+	put_plane(json_object_get(s, "plane"));
+	label("dns");
+	printf("%s on ", text_of(s, "domain"));
+	put_list(json_object_get(listening, "dns"), "no address");
+	label("http");
+	put_list(json_object_get(listening, "http"), "no address");
+	label("store");
+	printf("%s, %lld KiB, %lld commits, the last took %lld us\n",
+	       json_is_true(json_object_get(registry, "store_failed")) ? "FAILED" : "ok",
+	       number_of(registry, "file_bytes") / 1024, number_of(registry, "commits"),
+	       number_of(registry, "last_commit_us"));
+	label("peers");
+	puts("none: each agent is a mesh of its own");
+	if (!json_array_size(warnings)) {
+		label("warnings");
+		puts("none");
+	}
+	json_array_foreach(warnings, i, v)
+	{
+		label(i ? "" : "warnings");
+		puts(ctl_plain(json_string_value(v), text, sizeof(text)));
+	}
+}
+
+/* --- no agent --------------------------------------------------------------------------------- */
+static json_t *from_pins(const char *pin_dir)
+{
+	struct wm_inspect *x;
+	struct wm_err e = {0};
+	const struct wm_inspect_memory *m;
+	uint32_t up = 0, all = 0, services = 0;
+
+	if (wm_inspect_open(pin_dir, &x, &e))
+		return json_pack("{s:s, s:s}", "agent", "none", "kernel", e.text);
+	m = wm_inspect_memory(x);
+	for (uint32_t i = 0; i < m->backends_cap; i++) {
+		up += (m->backends[i].state & WM_STATE_MASK) == WM_STATE_UP;
+		all += (m->backends[i].state & WM_STATE_MASK) != WM_STATE_FREE;
+	}
+	for (uint32_t i = 0; i < m->sets_cap; i++)
+		services += m->sets[i].table.count > 0;
+	wm_inspect_close(x);
+	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "agent", "none", "kernel",
+			 "goes on serving from its pins", "services", (int)services, "backends_up",
+			 (int)up, "backends", (int)all);
+}
+
+int ctl_status(const struct ctl *c)
+{
+	json_t *status = ctl_get(c, "/v1/waymark/status", false), *statistics, *warnings;
+	bool degraded;
+
+	if (!status) {
+		ctl_print(c, from_pins(c->pin_dir));
+		return CTL_EXIT_USAGE;
+	}
+	warnings = json_array();
+	degraded = collect(status, warnings);
+	if (c->json) {
+		json_object_set_new(status, "healthy", json_boolean(!degraded));
+		json_object_set(status, "warnings", warnings);
+	} else {
+		statistics = ctl_get(c, "/v1/waymark/statistics", true);
+		put_lines(status, statistics, warnings, degraded);
+		json_decref(statistics);
+	}
+	json_decref(warnings);
+	if (c->json || c->verbose)
+		ctl_print(c, json_incref(status));
+	json_decref(status);
+	return degraded ? CTL_EXIT_FAILED : 0;
+}

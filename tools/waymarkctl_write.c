@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_write.c - commands that change what the agent has: each is one request of its API. */
+#include "userspace/dataplane/plane.h"
+#include "waymarkctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define BODY_MAX     (1u << 20) /* octets of a registration; the agent's own bound is tighter */
+#define DURATION_MAX 32		/* octets of a duration on the command line */
+#define REASON_MAX   512	/* octets of a reason on the command line */
+#define POLL_MS	     250 /* ms between two looks of drain --wait: as often as the agent counts */
+
+/* What was done, in words or as an empty object. */
+static int done(const struct ctl *c, const char *did, const char *id)
+{
+	if (c->json)
+		puts("{}");
+	else
+		printf("%s %s\n", did, id);
+	return 0;
+}
+
+/* @return the file's text, the caller's; NULL after a message. */
+static char *read_body(const struct ctl *c, const char *file)
+{
+	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
+	char *text = f ? malloc(BODY_MAX + 1) : NULL;
+	size_t len = text ? fread(text, 1, BODY_MAX + 1, f) : 0;
+
+	if (!f)
+		ctl_fail(c, "%s: %s", file, strerror(errno));
+	else if (!text || ferror(f) || len > BODY_MAX)
+		ctl_fail(c, "%s: cannot be read, or is longer than %u octets", file, BODY_MAX);
+	if (f && f != stdin)
+		fclose(f);
+	if (text && len && len <= BODY_MAX) {
+		text[len] = '\0';
+		return text;
+	}
+	if (text && !len)
+		ctl_fail(c, "%s: is empty", file);
+	free(text);
+	return NULL;
+}
+
+int ctl_register(const struct ctl *c)
+{
+	char *body = read_body(c, c->args[0]);
+	bool ok = body && ctl_send(c, "PUT", "/v1/agent/service/register", body, false);
+
+	free(body);
+	return ok ? done(c, "registered", c->args[0]) : CTL_EXIT_FAILED;
+}
+
+int ctl_deregister(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX];
+
+	if (!ctl_path(c, path, "/v1/agent/service/deregister/", c->args[0], ""))
+		return CTL_EXIT_USAGE;
+	return ctl_send(c, "PUT", path, NULL, false) ? done(c, "deregistered", c->args[0])
+						     : CTL_EXIT_FAILED;
+}
+
+int ctl_maint(const struct ctl *c)
+{
+	bool on = strcmp(c->args[0], "on") == 0;
+	char path[CTL_PATH_MAX], tail[3 * REASON_MAX + 32];
+	size_t at;
+
+	if (!on && strcmp(c->args[0], "off") != 0) {
+		ctl_fail(c, "maint: on or off is wanted, not '%s'", c->args[0]);
+		return CTL_EXIT_USAGE;
+	}
+	if (c->reason && strlen(c->reason) > REASON_MAX) {
+		ctl_fail(c, "--reason: at most %d octets", REASON_MAX);
+		return CTL_EXIT_USAGE;
+	}
+	at = (size_t)snprintf(tail, sizeof(tail), "?enable=%s&reason=", on ? "true" : "false");
+	ctl_escape(tail + at, sizeof(tail) - at, c->reason ? c->reason : "");
+	if (c->args_count == 1)
+		snprintf(path, sizeof(path), "/v1/agent/maintenance%s", tail);
+	else if (!ctl_path(c, path, "/v1/agent/service/maintenance/", c->args[1], tail))
+		return CTL_EXIT_USAGE;
+	if (!ctl_send(c, "PUT", path, NULL, false))
+		return CTL_EXIT_FAILED;
+	return done(c, on ? "out of service:" : "in service again:",
+		    c->args_count == 1 ? "the node" : c->args[1]);
+}
+
+/* Until the instance is gone. @return exit status. */
+static int wait_gone(const struct ctl *c, const char *id, const char *path)
+{
+	struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+	json_int_t shown = -1, open;
+	json_t *doc, *drain;
+
+	for (;;) {
+		doc = ctl_get(c, path, true);
+		if (!doc) /* gone, or no agent: asking again tells which */
+			break;
+		drain = json_object_get(doc, "Drain");
+		if (!json_is_object(drain)) {
+			json_decref(doc);
+			return ctl_fail(c, "%s: is drained no more", id);
+		}
+		open = json_integer_value(json_object_get(drain, "Open"));
+		if (!c->json && json_is_integer(json_object_get(drain, "Open")) && open != shown)
+			printf("%s: %lld connections open\n", id, (long long)open);
+		shown = open;
+		json_decref(doc);
+		nanosleep(&pause, NULL);
+	}
+	doc = ctl_get(c, "/v1/agent/self", false);
+	if (!doc)
+		return CTL_EXIT_FAILED;
+	json_decref(doc);
+	return done(c, "drained and deregistered:", id);
+}
+
+int ctl_drain(const struct ctl *c)
+{
+	const char *id = c->args[0];
+	char path[CTL_PATH_MAX], tail[3 * DURATION_MAX + 32] = "/drain";
+	size_t at = strlen(tail);
+
+	if (c->deadline && strlen(c->deadline) > DURATION_MAX) {
+		ctl_fail(c, "--deadline: a duration such as 30s is wanted");
+		return CTL_EXIT_USAGE;
+	}
+	if (c->deadline) {
+		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "?deadline=");
+		ctl_escape(tail + at, sizeof(tail) - at, c->deadline);
+	}
+	if (!ctl_path(c, path, "/v1/waymark/instances/", id, tail))
+		return CTL_EXIT_USAGE;
+	if (!ctl_send(c, "PUT", path, NULL, false))
+		return CTL_EXIT_FAILED;
+	if (c->wait) {
+		ctl_path(c, path, "/v1/waymark/instances/", id, "");
+		return wait_gone(c, id, path);
+	}
+	if (c->json)
+		puts("{}");
+	else
+		printf("%s takes no new connections and leaves with its last one; see: waymarkctl "
+		       "instance %s\n",
+		       id, id);
+	return 0;
+}
+
+int ctl_undrain(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX];
+
+	if (!ctl_path(c, path, "/v1/waymark/instances/", c->args[0], "/lifecycle?state=running"))
+		return CTL_EXIT_USAGE;
+	return ctl_send(c, "PUT", path, NULL, false)
+		       ? done(c, "takes new connections again:", c->args[0])
+		       : CTL_EXIT_FAILED;
+}
+
+int ctl_reload(const struct ctl *c)
+{
+	return ctl_send(c, "PUT", "/v1/agent/reload", NULL, true)
+		       ? done(c, "read again:", "the configuration")
+		       : CTL_EXIT_FAILED;
+}
+
+int ctl_detach(const struct ctl *c)
+{
+	struct wm_err e = {0};
+	int n = wm_plane_detach(c->pin_dir, c->force, &e);
+
+	if (n < 0)
+		return ctl_fail(c, "detach %s: %s", c->pin_dir, e.text);
+	if (c->json)
+		printf("{\"PinDir\":\"%s\",\"Removed\":%d}\n", c->pin_dir, n);
+	else if (n)
+		printf("removed %d pins under %s: the kernel serves no more\n", n, c->pin_dir);
+	else
+		printf("nothing is pinned under %s\n", c->pin_dir);
+	return 0;
+}
