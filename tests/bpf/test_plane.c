@@ -3,6 +3,7 @@
 /* test_plane.c - the data plane against the running kernel: create, adopt, resize, attach, detach,
  * count, probe. */
 #include "tests/bpf/plane_fixture.h"
+#include "userspace/dataplane/survey.h"
 #include "waymark/counters.h"
 
 #include <stdio.h>
@@ -246,6 +247,99 @@ Test(plane, pins_of_another_agent_are_left_alone)
 	wm_plane_close(p);
 	cr_assert_eq(wm_plane_check(q), 0);
 	wm_plane_close(q);
+}
+
+struct left {
+	unsigned n, same, unpinned, tagged;
+};
+
+static void see_left(void *arg, const struct wm_leftover *l)
+{
+	struct left *s = arg;
+
+	if (strcmp(l->where, cgroup) != 0 && strcmp(l->where, "lo") != 0)
+		return; /* of other tests that run now */
+	s->n++;
+	s->same += l->same;
+	s->unpinned += !*l->pin_dir;
+	s->tagged += strlen(l->tag) == 16;
+}
+
+/* Links of ours that another pin directory keeps, or none that can be seen, are found by what their
+ * programs are, and taken over. */
+Test(plane, leftovers_are_found_and_taken_over)
+{
+	struct wm_plane_config c = small(), other = small();
+	struct wm_plane *p = open_ok(&c, false);
+	struct wm_config mine = {0};
+	struct left l = {0};
+	char path[256], dir[160];
+	int fds[CONNECT_HOOKS];
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	snprintf(dir, sizeof(dir), "%s-other", pin_dir);
+	cr_assert_geq(wm_plane_leftovers(&c, see_left, &l), 0);
+	cr_assert_eq(l.n, 0, "one's own are no leftovers");
+	other.pin_dir = dir;
+	cr_assert_geq(wm_plane_leftovers(&other, see_left, &l), CONNECT_HOOKS + 1);
+	cr_assert_eq(l.n, CONNECT_HOOKS + 1);
+	cr_assert_eq(l.same, CONNECT_HOOKS + 1);
+	cr_assert_eq(l.tagged, CONNECT_HOOKS + 1);
+	cr_assert_eq(l.unpinned, 0);
+	/* a running agent's are not taken */
+	cr_assert_eq(wm_plane_rival(&other, NULL), -EBUSY);
+	cr_assert_eq(wm_plane_rival(&c, NULL), 0);
+	cr_assert_eq(wm_plane_take_over(&other, &mine, NULL, NULL), 0);
+	cr_assert_eq(wm_plane_check(p), 0);
+	/* links that a process holds, and no pin */
+	for (unsigned i = 0; i < CONNECT_HOOKS; i++) {
+		snprintf(path, sizeof(path), "%s/links/%s", pin_dir, wm_prog_name(i));
+		fds[i] = bpf_obj_get(path);
+		cr_assert_geq(fds[i], 0);
+	}
+	wm_plane_close(p);
+	cr_assert_eq(wm_plane_rival(&other, NULL), 0, "its agent is gone");
+	cr_assert_eq(wm_pins_remove_dir(pin_dir, "links"), CONNECT_HOOKS + 1);
+	cr_assert_eq(wm_pins_remove_dir(pin_dir, "maps"), WM_MAP_COUNT);
+	l = (struct left){0};
+	cr_assert_geq(wm_plane_leftovers(&other, see_left, &l), CONNECT_HOOKS);
+	cr_assert_eq(l.n, CONNECT_HOOKS);
+	cr_assert_eq(l.unpinned, CONNECT_HOOKS);
+	cr_assert_eq(wm_plane_take_over(&other, &mine, NULL, NULL), CONNECT_HOOKS);
+	l = (struct left){0};
+	cr_assert_geq(wm_plane_leftovers(&other, see_left, &l), 0);
+	cr_assert_eq(l.n, 0);
+	for (unsigned i = 0; i < CONNECT_HOOKS; i++)
+		close(fds[i]);
+}
+
+static void see_neighbour(void *arg, const struct wm_neighbour *n)
+{
+	if (!strcmp(n->name, "stranger"))
+		++*(unsigned *)arg;
+}
+
+Test(plane, other_software_on_our_hooks_is_told)
+{
+	struct wm_plane_config c = small();
+	struct wm_plane *p = open_ok(&c, false);
+	unsigned strangers = 0;
+	int prog, fd, dir;
+
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_geq(wm_plane_neighbours(&c, see_neighbour, &strangers), 0);
+	cr_assert_eq(strangers, 0);
+	prog = wm_bpf_null_prog(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT,
+				"stranger");
+	dir = open(cgroup, O_RDONLY | O_DIRECTORY);
+	fd = bpf_link_create(prog, dir, BPF_CGROUP_INET4_CONNECT, NULL);
+	cr_assert_geq(fd, 0);
+	cr_assert_geq(wm_plane_neighbours(&c, see_neighbour, &strangers), 1);
+	cr_assert_eq(strangers, 1);
+	close(fd);
+	close(prog);
+	close(dir);
+	wm_plane_close(p);
 }
 
 /* A glob takes the veth devices that match, when they are there. */

@@ -24,6 +24,11 @@ static const enum bpf_attach_type cgroup_types[] = {
 	[WM_PROG_CONNECT6] = BPF_CGROUP_INET6_CONNECT,
 };
 
+enum bpf_attach_type wm_cgroup_type(unsigned prog)
+{
+	return cgroup_types[prog];
+}
+
 __attribute__((format(printf, 3, 4))) static void fail(struct wm_plane_hook *h, int error,
 						       const char *fmt, ...)
 {

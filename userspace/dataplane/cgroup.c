@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgroup.c - find the cgroup2 mount (it may stand beside v1) and check a configured directory. */
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#define FILEID_KERNFS 0xfe /* type of the handles of cgroup directories, <linux/exportfs.h> */
 
 /* mountinfo writes space, tab, newline and backslash as \ooo. */
 static void unescape(char *s)
@@ -101,4 +104,31 @@ int wm_cgroup_open(const char *path, uint64_t *ret_id)
 		return fd;
 	close(fd);
 	return r;
+}
+
+int wm_cgroup_path(uint64_t id, char *buf, size_t cap)
+{
+	struct {
+		struct file_handle head;
+		uint64_t id;
+	} handle = {.head.handle_bytes = sizeof(id), .head.handle_type = FILEID_KERNFS, .id = id};
+	char root[WM_PIN_PATH_MAX], proc[32];
+	_cleanup_close_ int mount_fd = -1, fd = -1;
+	ssize_t n;
+	int r = wm_cgroup_root(root, sizeof(root));
+
+	if (r)
+		return r;
+	mount_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = mount_fd < 0 ? -1
+			  : open_by_handle_at(mount_fd, &handle.head,
+					      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	n = readlink(proc, buf, cap - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	return 0;
 }

@@ -122,6 +122,10 @@ int wm_tcx_link_create(int prog_fd, uint32_t ifindex);
 /** Whether tcx link @p link_id is attached to the ingress of @p ifindex in this network namespace.
  */
 bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex);
+#define WM_QUERY_MAX 64 /* programs on one hook that a query lists; the kernel's own bound */
+/** Programs on the tcx ingress of @p ifindex, into WM_QUERY_MAX. @return how many or negative
+ * errno. */
+int wm_tcx_progs(uint32_t ifindex, uint32_t *ret_ids);
 /** Load a program of two instructions that returns 0. @return fd or negative errno. */
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name);
 bool wm_bpf_has_tcx(void);
@@ -194,6 +198,8 @@ struct wm_device_monitor;
 struct wm_device_monitor *wm_device_monitor_new(struct wm_loop *l, void (*fn)(void *arg),
 						void *arg);
 void wm_device_monitor_free(struct wm_device_monitor *m); /* NULL ok */
+/** Path of cgroup @p id below the mount, by its handle. @return 0, -ESTALE (gone), -EPERM. */
+int wm_cgroup_path(uint64_t id, char *buf, size_t cap);
 /** Open a directory of a cgroup2. @return fd, -EINVAL (no cgroup2), negative errno. */
 int wm_cgroup_open(const char *path, uint64_t *ret_id);
 
@@ -211,6 +217,10 @@ int wm_routes_apply(struct wm_plane *p);
 int wm_routes_remove(const char *pin_dir, const struct wm_prefix *keep, unsigned keep_count);
 /** "240.0.0.0/5". */
 void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
+
+/* --- attach.c --- */
+/** The attach type of a program of a cgroup, WM_PROG_GETPEERNAME4 to WM_PROG_CONNECT6. */
+enum bpf_attach_type wm_cgroup_type(unsigned prog);
 
 /* --- links.c: one hook at a time --- */
 struct wm_attach {
@@ -232,6 +242,16 @@ int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id);
 int wm_clsact_attach(const struct wm_attach *a);
 /** Whether link @p link_id is pinned for this hook, alive, where it is wanted, and has the program;
  *  the same of a filter. */
+/* Where a link is attached: ifindex or cgroup_id is 0. */
+struct wm_link_place {
+	uint32_t id, prog_id, ifindex;
+	uint64_t cgroup_id;
+};
+/** @return 0, -ENOENT: attached to nothing (its cgroup or device is gone) or no such kind of link.
+ */
+int wm_link_place(int fd, struct wm_link_place *ret);
+/** Whether the filter that the pin at @p path is for is on its device. */
+bool wm_clsact_is_on(const char *path, const char *pin_name);
 bool wm_link_holds(const struct wm_attach *a, uint32_t link_id);
 bool wm_clsact_holds(const struct wm_attach *a);
 /** Detach what the pin at @p path keeps attached and remove the pin. @return 1 or negative errno.

@@ -11,9 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TCX_INGRESS   46 /* BPF_TCX_INGRESS of enum bpf_attach_type */
-#define TCX_QUERY_MAX 64 /* programs on one device that a query lists; the kernel's own bound */
-#define IFINDEX_NONE  0x7ffffffe /* a device number that no namespace gives out */
+#define TCX_INGRESS  46		/* BPF_TCX_INGRESS of enum bpf_attach_type */
+#define IFINDEX_NONE 0x7ffffffe /* a device number that no namespace gives out */
 
 /* libbpf has one print callback for the process, so its buffer is one for the process, too. */
 static char last_line[256];
@@ -101,9 +100,9 @@ int wm_tcx_link_create(int prog_fd, uint32_t ifindex)
 	return sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
 }
 
-bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex)
+/* @return how many are there; @p ret_progs and @p ret_links are of WM_QUERY_MAX. */
+static int tcx_query(uint32_t ifindex, uint32_t *ret_progs, uint32_t *ret_links)
 {
-	uint32_t progs[TCX_QUERY_MAX] = {0}, links[TCX_QUERY_MAX] = {0};
 	struct {
 		uint32_t target_ifindex, attach_type, query_flags, attach_flags;
 		uint64_t prog_ids;
@@ -111,16 +110,30 @@ bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex)
 		uint64_t prog_attach_flags, link_ids, link_attach_flags, revision;
 	} attr = {.target_ifindex = ifindex,
 		  .attach_type = TCX_INGRESS,
-		  .prog_ids = (uintptr_t)progs,
-		  .count = TCX_QUERY_MAX,
-		  .link_ids = (uintptr_t)links};
+		  .prog_ids = (uintptr_t)ret_progs,
+		  .count = WM_QUERY_MAX,
+		  .link_ids = (uintptr_t)ret_links};
+	int r = sys_bpf(BPF_PROG_QUERY, &attr, sizeof(attr));
 
-	if (sys_bpf(BPF_PROG_QUERY, &attr, sizeof(attr)) < 0)
-		return false;
-	for (uint32_t i = 0; i < attr.count && i < TCX_QUERY_MAX; i++)
+	return r < 0 ? r : (int)(attr.count < WM_QUERY_MAX ? attr.count : WM_QUERY_MAX);
+}
+
+bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex)
+{
+	uint32_t progs[WM_QUERY_MAX] = {0}, links[WM_QUERY_MAX] = {0};
+	int n = tcx_query(ifindex, progs, links);
+
+	for (int i = 0; i < n; i++)
 		if (links[i] == link_id)
 			return true;
 	return false;
+}
+
+int wm_tcx_progs(uint32_t ifindex, uint32_t *ret_ids)
+{
+	uint32_t links[WM_QUERY_MAX] = {0};
+
+	return tcx_query(ifindex, ret_ids, links);
 }
 
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name)

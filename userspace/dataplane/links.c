@@ -70,6 +70,20 @@ static bool is_for(int fd, const struct wm_attach *a, uint32_t *ret_id, uint32_t
 	       i.tcx.attach_type == TCX_INGRESS && wm_tcx_link_is_on(i.id, a->ifindex);
 }
 
+int wm_link_place(int fd, struct wm_link_place *ret)
+{
+	struct link_info i;
+
+	if (link_info(fd, &i))
+		return -ENOENT;
+	*ret = (struct wm_link_place){.id = i.id, .prog_id = i.prog_id};
+	if (i.type == BPF_LINK_TYPE_CGROUP)
+		ret->cgroup_id = i.cgroup.cgroup_id;
+	else if (i.type == LINK_TYPE_TCX)
+		ret->ifindex = i.tcx.ifindex;
+	return ret->cgroup_id || ret->ifindex ? 0 : -ENOENT;
+}
+
 static int make_link(const struct wm_attach *a)
 {
 	if (a->cgroup_fd >= 0)
@@ -251,20 +265,37 @@ bool wm_clsact_holds(const struct wm_attach *a)
 	       our_filter(a->ifindex, path, a->prog_name) == (int64_t)a->prog_id;
 }
 
+/* Program and device of a pin's name. @return false: it names no device that is there. */
+static bool split_name(const char *pin_name, char prog[WM_HOOK_NAME_MAX], struct wm_device *ret)
+{
+	char *device;
+
+	snprintf(prog, WM_HOOK_NAME_MAX, "%s", pin_name);
+	device = strchr(prog, '@');
+	if (!device)
+		return false;
+	*device++ = 0;
+	for (char *c = device; *c; c++)
+		if (*c == '%')
+			*c = '.';
+	return !wm_device_get(device, ret);
+}
+
+bool wm_clsact_is_on(const char *path, const char *pin_name)
+{
+	char prog[WM_HOOK_NAME_MAX];
+	struct wm_device d;
+	uint32_t id = pinned_prog_id(path);
+
+	return id && split_name(pin_name, prog, &d) && our_filter(d.ifindex, path, prog) == id;
+}
+
 int wm_clsact_detach(const char *path, const char *pin_name)
 {
-	char prog[WM_HOOK_NAME_MAX], *device;
+	char prog[WM_HOOK_NAME_MAX];
 	struct wm_device d;
 
-	snprintf(prog, sizeof(prog), "%s", pin_name);
-	device = strchr(prog, '@');
-	if (device) {
-		*device++ = 0;
-		for (char *c = device; *c; c++)
-			if (*c == '%')
-				*c = '.';
-		if (!wm_device_get(device, &d) && our_filter(d.ifindex, path, prog) > 0)
-			remove_filter(d.ifindex);
-	}
+	if (split_name(pin_name, prog, &d) && our_filter(d.ifindex, path, prog) > 0)
+		remove_filter(d.ifindex);
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 1;
 }
