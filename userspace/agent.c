@@ -13,6 +13,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/dataplane/survey.h"
 #include "userspace/dataplane/watch.h"
 #include "userspace/registry/vip.h"
 
@@ -334,10 +335,43 @@ static void open_plane(struct wm_agent *a, const struct wm_plane_config *c, bool
 		wm_err_set(&a->plane_error, WM_E_UNSUPPORTED, "kernel.enabled is false");
 		return;
 	}
-	if (wm_plane_open(c, &a->plane, ret_adopted, &a->plane_error)) {
+	if (wm_plane_rival(c, &a->plane_error) ||
+	    wm_plane_open(c, &a->plane, ret_adopted, &a->plane_error)) {
 		a->plane = NULL;
 		wm_warn("plane.off", "err=%s text=%s", wm_err_name(a->plane_error.code),
 			wm_log_q(a->plane_error.text));
+	}
+}
+
+static void log_detached(void *arg, const struct wm_leftover *l)
+{
+	(void)arg;
+	wm_info("plane.taken_over", "name=%s where=%s pins=%s link=%u", l->name, wm_log_q(l->where),
+		wm_log_q(l->pin_dir), l->link_id);
+}
+
+/* Off means detached: what an earlier run left would go on answering from tables that nobody keeps.
+ * An agent that ends for want of a plane leaves it, as every end does. */
+static void detach_leftovers(struct wm_agent *a, const struct wm_plane_config *c,
+			     const struct wm_config *k)
+{
+	struct wm_err e = {0};
+	int r;
+
+	if (a->settings.kernel_enabled && a->settings.kernel_required)
+		return;
+	r = wm_plane_detach(c->pin_dir, false, &e);
+	if (r > 0)
+		wm_info("plane.switched_off", "pins=%s removed=%d", wm_log_q(c->pin_dir), r);
+	if (r >= 0)
+		r = wm_plane_take_over(c, k, log_detached, NULL);
+	if (r < 0 && r != -EBUSY) {
+		size_t at = strlen(a->plane_error.text);
+
+		snprintf(a->plane_error.text + at, sizeof(a->plane_error.text) - at,
+			 "; what an earlier run left there could not be detached: %s",
+			 *e.text ? e.text : wm_err_str(r));
+		wm_warn("plane.leftovers", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
 	}
 }
 
@@ -380,6 +414,8 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	else
 		mem = a->own;
 	fill_config(s, mem.config);
+	if (!a->plane)
+		detach_leftovers(a, &c, mem.config);
 	a->tables = wm_tables_new(&mem, a->plane ? wm_plane_ops(a->plane) : NULL, s->node_domain,
 				  *s->node_alt_domain ? s->node_alt_domain : NULL);
 	if (!a->tables)

@@ -28,8 +28,10 @@ AGENT='' FAILED=0 BACKENDS=()
 mkdir "$CG"
 
 remove() { # pid of the test: what it left behind
-	"$CTL" --pin-dir "/sys/fs/bpf/waymark-test-net-$1" detach >/dev/null 2>&1
 	local cg=$CGROOT/waymark-test-net-$1 p
+	for p in /sys/fs/bpf/waymark-test-net-"$1" /sys/fs/bpf/waymark-test-net-"$1"-*; do
+		"$CTL" --pin-dir "$p" --force detach >/dev/null 2>&1
+	done
 	[ -d "$cg" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done <"$cg/cgroup.procs"
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		rmdir "$cg" 2>/dev/null || [ ! -d "$cg" ] && break

@@ -68,6 +68,54 @@ matches "switched off: the reason" 'kernel.enabled is false' "$(plane '.reasons[
 check "switched off: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
 fresh
 
+# --- switched off after a run with it: off means detached
+start_agent
+stop_agent KILL
+check "a dead agent's programs answer" "$V4" "$(ask web.virtual.mesh.internal)"
+start_agent --set kernel.enabled=false
+matches "off: told" "event=plane.switched_off pins=$PINS removed=[0-9]+" "$(cat "$TMP/agent.log")"
+check "off: nothing is pinned" no "$([ -e "$PINS" ] && echo yes || echo no)"
+check "off: nothing steers" 000 "$(inside curl -s --max-time 1 -o /dev/null -w '%{http_code}' "http://$V4/")"
+check "off: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+fresh
+# none, not by choice: the same
+start_agent
+stop_agent KILL
+start_agent --set kernel.memory_max=100000
+check "none: an earlier run's programs are gone" no "$([ -e "$PINS" ] && echo yes || echo no)"
+check "none: and the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
+fresh
+
+# --- another pin directory: what the agent before left is taken over, what a running one has is refused
+start_agent
+old=$(hook connect4 "$CG" link_id)
+stop_agent KILL
+start_agent --set "kernel.pin_dir=$PINS-2"
+matches "other pins: told" "event=plane.taken_over name=connect4 where=$CG pins=$PINS link=$old" "$(cat "$TMP/agent.log")"
+check "other pins: the old ones are gone" no "$([ -e "$PINS" ] && echo yes || echo no)"
+check "other pins: the state" on "$(state)"
+check "other pins: connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+matches "other pins: a second agent is refused" 'exit 1' "$(refused --set kernel.required=true --set dns.port=8601 --set http.port=8501 \
+	--set "node.data_dir=$TMP/data2" --set "http.socket=$TMP/second.sock")"
+matches "other pins: and told whose they are" "another running agent steers $CG, with pins in $PINS-2" "$(cat "$TMP/refused")"
+check "other pins: the first goes on" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+# what is left on another cgroup, for other addresses, is not in the way of another agent
+stop_agent KILL
+mkdir "$CG/other"
+"$B/waymarkd" --set "node.data_dir=$TMP/data2" --set "kernel.pin_dir=$PINS-3" --set "kernel.cgroup=$CG/other" \
+	--set http.port=8501 --set dns.port=8601 --set "http.socket=$TMP/second.sock" --set node.name=n2 2>>"$TMP/second.log" &
+SECOND=$!
+second_up() { [ "$(code http://127.0.0.1:8501/v1/agent/self)" = 200 ]; }
+until_ok 30 second_up || fail "the second agent answers"
+check "another cgroup and port: no conflict with what is left" on "$(api http://127.0.0.1:8501/v1/waymark/status | jq -r .plane.state)"
+check "another cgroup and port: the first one's pins stay" yes "$([ -e "$PINS-2/links/connect4" ] && echo yes || echo no)"
+kill -TERM "$SECOND"
+wait "$SECOND"
+"$CTL" --pin-dir "$PINS-3" detach >/dev/null
+"$CTL" --pin-dir "$PINS-2" detach >/dev/null
+rmdir "$CG/other"
+: >"$TMP/agent.log"
+
 # --- taken away while the agent runs
 start_agent
 said=$("$CTL" --pin-dir "$PINS" detach 2>&1)

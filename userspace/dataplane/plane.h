@@ -97,8 +97,8 @@ unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret
 /** Close file descriptors. Pins and links stay: the kernel keeps serving. NULL ok. */
 void wm_plane_close(struct wm_plane *p);
 /** Detach every link, remove every pin under @p pin_dir and the routes made with them. Works
- *  without an agent. One that runs holds the directory: then -EBUSY, unless @p force; it will attach
- *  again. @return pins removed, or negative errno. */
+ *  without an agent. One that runs holds the directory: then -EBUSY, unless @p force; it will
+ * attach again. @return pins removed, or negative errno. */
 int wm_plane_detach(const char *pin_dir, bool force, struct wm_err *e);
 /** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
 int wm_cgroup_root(char *buf, size_t cap);

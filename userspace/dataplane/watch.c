@@ -3,6 +3,7 @@
 #include "watch.h"
 
 #include "internal.h"
+#include "survey.h"
 #include "userspace/base/log.h"
 
 #include <stdio.h>
@@ -194,12 +195,29 @@ struct wm_plane_watch *wm_plane_watch_new(const struct wm_plane_watch_config *c)
 	return w;
 }
 
+static void log_taken(void *arg, const struct wm_leftover *l)
+{
+	(void)arg;
+	wm_info("plane.taken_over", "name=%s where=%s pins=%s link=%u", l->name, wm_log_q(l->where),
+		wm_log_q(l->pin_dir), l->link_id);
+}
+
 void wm_plane_watch_start(struct wm_plane_watch *w)
 {
+	struct wm_plane_config c;
+	int r;
+
 	if (!w->plane)
 		return;
+	c = w->plane->c;
+	c.lo_devices = (const char *const *)w->plane->lo_devices;
+	c.veth_devices = (const char *const *)w->plane->veth_devices;
 	attach(w);
 	log_routes(w->plane);
+	/* only now: between the two there is no moment without an answer */
+	r = wm_plane_take_over(&c, w->plane->mem[WM_MAP_CONFIG], log_taken, NULL);
+	if (r < 0)
+		wm_warn("plane.leftovers", "err=%s", wm_err_name(r));
 	wm_timer_arm(w->verify, WM_PLANE_VERIFY_MS);
 }
 
