@@ -4,6 +4,7 @@
  * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
  * A destination that is no frontend costs one lookup. */
 #include "common.h"
+#include <bpf/bpf_core_read.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -11,6 +12,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 const volatile bool use_bpf_loop = false;
 const volatile bool use_set_retval = false;
 const volatile bool use_mptcp = false; /* bpf_skc_to_mptcp_sock() */
+const volatile bool use_sock6 = false; /* bpf_skc_to_tcp6_sock(), bpf_skc_to_udp6_sock() */
 
 /* The ranges of the virtual addresses, as configured; 0: none. */
 const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
@@ -24,8 +26,8 @@ struct dial {
 	__be32 vip_be[4];
 	__be16 port_be;
 	__u8 proto;
-	__u8 prefer6;
-	__u32 families; /* WM_FAMILY_* that the socket can reach */
+	__u8 pad;
+	__u32 families; /* WM_FAMILY_* that is wanted */
 	__u32 set;
 	struct wm_choice choice;
 };
@@ -41,8 +43,8 @@ static long scan_one(__u64 i, void *arg)
 {
 	struct scan *s = arg;
 
-	s->result = wm_scan_step(NULL, s->table, s->place, s->dial->families, s->dial->prefer6,
-				 &s->dial->choice);
+	s->result =
+		wm_scan_step(NULL, s->table, s->place, s->dial->families, true, &s->dial->choice);
 	s->place = s->place + 1 < s->table.count ? s->place + 1 : 0;
 	return s->result != WM_PICK_MORE;
 }
@@ -78,13 +80,13 @@ __noinline int pick(struct dial *d)
 	if (!set)
 		return WM_PICK_NONE;
 	t = wm_load_table(set);
-	if (!t.count)
+	if (!t.count || !wm_has_families(set, d->families))
 		return WM_PICK_NONE;
 	for (int i = 0; i < WM_PICK_TRIES; i++) {
 		p = wm_draw(NULL, t, bpf_get_prandom_u32(), &backend, &place);
 		if (p != WM_PICKED)
 			return p;
-		if (wm_take(NULL, backend, d->families, d->prefer6, &d->choice))
+		if (wm_take(NULL, backend, d->families, true, &d->choice))
 			return WM_PICKED;
 	}
 	return scan_all(d, t);
@@ -111,6 +113,11 @@ static __always_inline bool find_frontend(struct dial *d)
 	return exact || !(any->flags & WM_FRONTEND_F_NO_ANY);
 }
 
+static __always_inline bool is_mapped(const __be32 a[4])
+{
+	return !(a[0] | a[1]) && a[2] == WM_V4_MAPPED_BE;
+}
+
 /** Is the destination one that only we give out? Without a service nobody can be there: the packet
  * would leave the node and the caller wait for nothing. 255.255.255.255 lies in 240.0.0.0/4 and is
  * everybody's. */
@@ -118,7 +125,7 @@ static __always_inline bool is_virtual(const struct dial *d)
 {
 	const __be32 *a = d->vip_be;
 
-	if (a[0] || a[1] || a[2] != WM_V4_MAPPED_BE)
+	if (!is_mapped(a))
 		return vip6_prefix_be[0] && a[0] == vip6_prefix_be[0] && a[1] == vip6_prefix_be[1];
 	return vip4_mask_be && (a[3] & vip4_mask_be) == vip4_base_be && a[3] != 0xffffffff;
 }
@@ -243,8 +250,52 @@ static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const st
 	o->at[0].backend = WM_NO_BACKEND; /* the subflow counts as the backend's connection */
 }
 
+/** Does the socket refuse IPv4 (IPV6_V6ONLY)? Kernels that do not tell (< 5.9): it does not. */
+static __always_inline bool is_v6only(struct bpf_sock_addr *ctx)
+{
+	struct sock_common *sk;
+
+	if (!use_sock6)
+		return false;
+	if (ctx->type == SOCK_STREAM)
+		sk = (struct sock_common *)bpf_skc_to_tcp6_sock(ctx->sk);
+	else
+		sk = (struct sock_common *)bpf_skc_to_udp6_sock(ctx->sk);
+	return sk && BPF_CORE_READ_BITFIELD(sk, skc_ipv6only);
+}
+
+/** The only family that an IPv6 socket reaches for being bound to an address of it; 0: not bound. A
+ * datagram socket that is connected is bound thereby. */
+static __always_inline __u32 bound_family(struct bpf_sock_addr *ctx)
+{
+	__be32 a[4] = {ctx->sk->src_ip6[0], ctx->sk->src_ip6[1], ctx->sk->src_ip6[2],
+		       ctx->sk->src_ip6[3]};
+
+	if (!(a[0] | a[1] | a[2] | a[3]))
+		return 0;
+	return is_mapped(a) ? WM_FAMILY_4 : WM_FAMILY_6;
+}
+
+/** A backend for connect(): of the family that was dialled, and where none of it is up of the
+ * other, if the socket can reach it, which IPv4 sockets cannot. */
+static __always_inline bool choose_any(struct bpf_sock_addr *ctx, struct dial *d, bool v6,
+				       struct wm_counters *n)
+{
+	__u32 bound = v6 ? bound_family(ctx) : 0;
+
+	if (bound)
+		d->families = bound;
+	if (choose(d, n))
+		return true;
+	if (!v6 || bound || (d->families == WM_FAMILY_6 && is_v6only(ctx)))
+		return false;
+	d->families ^= WM_FAMILY_4 | WM_FAMILY_6;
+	return choose(d, n);
+}
+
 /** A socket's one destination. @return ALLOW with d->choice filled when @p ret_steer is set. */
-static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial *d, bool *ret_steer)
+static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial *d, bool v6,
+					 bool *ret_steer)
 {
 	struct wm_counters *n = counters_get();
 	struct wm_backend_stats *st;
@@ -258,7 +309,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		forget(ctx);
 		return ALLOW;
 	}
-	if (!choose(d, n)) {
+	if (!choose_any(ctx, d, v6, n)) {
 		COUNT(n, connect_refused);
 		return refuse();
 	}
@@ -300,7 +351,7 @@ static __always_inline struct wm_origin *next_entry(struct wm_socket_origin *o)
  */
 static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
 {
-	if (at->set != d->set || !wm_take(NULL, at->backend, d->families, d->prefer6, &d->choice))
+	if (at->set != d->set || !wm_take(NULL, at->backend, d->families, true, &d->choice))
 		return false;
 	return d->choice.state == at->state && chosen_port(d) == at->backend_port_be &&
 	       same4(d->choice.addr_be, at->backend_be);
@@ -379,7 +430,8 @@ static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 	d.vip_be[3] = ctx->user_ip4;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, &steer);
+	verdict =
+		datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, false, &steer);
 	if (steer) {
 		ctx->user_ip4 = d.choice.addr_be[3];
 		if (d.choice.port_be)
@@ -399,17 +451,16 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 	if (!enabled(ctx, datagram))
 		return ALLOW;
 	__builtin_memset(&d, 0, sizeof(d));
-	/* the kernel refuses a datagram whose IPv6 destination became a v4-mapped one (ENOTSUPP);
-	 * datagrams to v4-mapped destinations come by sendmsg4 */
-	d.families = datagram ? WM_FAMILY_6 : WM_FAMILY_4 | WM_FAMILY_6;
 	d.vip_be[0] = ctx->user_ip6[0];
 	d.vip_be[1] = ctx->user_ip6[1];
 	d.vip_be[2] = ctx->user_ip6[2];
 	d.vip_be[3] = ctx->user_ip6[3];
-	d.prefer6 = !(!d.vip_be[0] && !d.vip_be[1] && d.vip_be[2] == WM_V4_MAPPED_BE);
+	/* a single datagram stays with its family: the kernel refuses one whose IPv6 destination
+	 * became a v4-mapped one (ENOTSUPP), and those to v4-mapped ones come by sendmsg4 */
+	d.families = is_mapped(d.vip_be) ? WM_FAMILY_4 : WM_FAMILY_6;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, &steer);
+	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, true, &steer);
 	if (steer) {
 		ctx->user_ip6[0] = d.choice.addr_be[0];
 		ctx->user_ip6[1] = d.choice.addr_be[1];

@@ -121,6 +121,7 @@ struct bpf_sock_addr {
 #define WM_CORE __attribute__((preserve_access_index))
 struct sock_common {
 	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 } WM_CORE;
 
 struct sock {

@@ -92,7 +92,7 @@ struct wm_set_table {
 struct wm_set {
 	struct wm_set_table table;
 	__u32 service; /* low half of the service name's hash: for people and for adoption checks */
-	__u32 flags;   /* 0 */
+	__u32 families; /* WM_FAMILY_* that some backend has, up or not; 0: not known */
 };
 _Static_assert(sizeof(struct wm_set_table) == 8, "one atomic store");
 _Static_assert(sizeof(struct wm_set) == 16, "mmapable");

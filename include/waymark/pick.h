@@ -64,6 +64,14 @@ static __always_inline struct wm_set_table wm_load_table(const struct wm_set *se
 	return u.table;
 }
 
+/** May a set have a backend of one of @p families? It need not be looked through otherwise. */
+static __always_inline int wm_has_families(const struct wm_set *set, __u32 families)
+{
+	__u32 has = WM_READ(set->families);
+
+	return !has || has & families;
+}
+
 /** Copy backend @p index if it is up and has one of @p families. If it has both, IPv6 is taken only
  *  when @p prefer6. @return 1 taken, 0 not usable. */
 static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 families,

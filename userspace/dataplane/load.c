@@ -42,7 +42,7 @@ static const struct {
 };
 
 struct features {
-	bool loop, set_retval, mptcp;
+	bool loop, set_retval, mptcp, sock6;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -127,6 +127,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
 	set_constant(o, "tables_id", &p->maps[WM_MAP_BACKENDS].id, sizeof(uint32_t));
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
+	set_constant(o, "use_sock6", &f.sock6, sizeof(f.sock6));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -240,7 +241,7 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 		return;
 	wm_bpf_log_reset();
 	o = load(p, which, mask, f);
-	if (!o && (f.loop || f.set_retval || f.mptcp)) {
+	if (!o && (f.loop || f.set_retval || f.mptcp || f.sock6)) {
 		/* What the probe found may still not verify: the plain variant asks less. */
 		struct features none = {0};
 
@@ -262,6 +263,10 @@ void wm_progs_load(struct wm_plane *p)
 			wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
 		.mptcp = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					   BPF_FUNC_skc_to_mptcp_sock),
+		.sock6 = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					   BPF_FUNC_skc_to_tcp6_sock) &&
+			 wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					   BPF_FUNC_skc_to_udp6_sock),
 	};
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {

@@ -431,12 +431,22 @@ static void roll_back(struct wm_tables *t, const struct wm_svc *s, const struct 
 	apply_states(t, s, w, n);
 }
 
+static uint32_t families_among(const struct wm_tables *t, const struct wm_ref *refs, uint32_t n)
+{
+	uint32_t families = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		families |= t->mem.backends[refs[i].index].families;
+	return families;
+}
+
 /* Backends and slots of @p s. On failure what was published goes on, with the health of now. */
 static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		   struct wm_err *e)
 {
 	uint64_t now = wm_clock_ns();
 	uint32_t n = w->backends_count;
+	uint32_t families, *shown = &t->mem.sets[s->set].families;
 	bool full = false;
 	int64_t slots;
 
@@ -454,6 +464,10 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		else
 			occupy(t, t->refs_new[i].index, s->set, b);
 	}
+	/* while readers may hold the old slots and the new, those of both */
+	families = families_among(t, t->refs_new, n);
+	__atomic_store_n(shown, families | families_among(t, s->refs, s->refs_count),
+			 __ATOMIC_RELEASE);
 	slots = build_slots(t, w, n);
 	if (slots < 0 ||
 	    (!same_slots(t, s, (uint32_t)slots) && publish(t, s, (uint32_t)slots, now))) {
@@ -463,6 +477,7 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 					      t->mem.slots_cap);
 	}
 	swap_refs(t, s, n, now);
+	__atomic_store_n(shown, families, __ATOMIC_RELEASE);
 	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
 		    : 0;
 }
@@ -483,7 +498,7 @@ static int svc_for(struct wm_tables *t, const char *name, struct wm_svc **ret, s
 	}
 	(*ret)->published.generation = t->mem.sets[set].table.generation;
 	t->mem.sets[set].service = (uint32_t)wm_hash_stable(name, strlen(name));
-	t->mem.sets[set].flags = 0;
+	t->mem.sets[set].families = 0;
 	return 0;
 }
 
