@@ -663,7 +663,7 @@ static void reopen(void)
 	struct m_op synced = {0};
 
 	if (crash) {
-		cr_assert_eq(wm_registry_sync(registry, on_done, &synced), 0);
+		cr_assert_eq(wm_registry_sync(registry, NULL, on_done, &synced), 0);
 		wm_registry_flush(registry);
 		cr_assert(synced.called && !synced.code);
 		for (const char *const *s = (const char *const[]){"", "-wal", NULL}; *s; s++)

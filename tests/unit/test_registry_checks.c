@@ -369,3 +369,65 @@ Test(registry_checks, a_row_too_large_is_its_own_matter, .fini = rm_dir)
 	cr_assert_str_empty(wm_registry_check(r, "k")->output);
 	wm_registry_close(r);
 }
+
+/* A heartbeat waits for its own row and one commit, not for the rows of everybody. */
+Test(registry_checks, a_heartbeat_waits_for_its_own_row, .fini = rm_dir)
+{
+	enum { MANY = 3000 };
+	struct wm_registry_stats before, after;
+	struct wm_registry *r;
+	struct answer a = {0};
+	unsigned dirty = 0;
+	char id[32];
+
+	make_dir();
+	r = open_at(db);
+	for (unsigned n = 0; n < MANY; n++) {
+		struct wm_check_draft d = beat(id, 10000, WM_CRITICAL);
+		struct wm_instance_draft i = {
+			.id = id, .name = "web", .checks = &d, .checks_count = 1};
+
+		snprintf(id, sizeof(id), "i%u", n);
+		cr_assert_eq(wm_registry_register(r, &i, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(r);
+	wm_registry_stats(r, &before);
+	for (unsigned n = 0; n < MANY; n++) {
+		snprintf(id, sizeof(id), "i%u", n);
+		wm_registry_set_status(r, wm_registry_check(r, id), WM_PASSING, NULL);
+	}
+	/* the last one that changed, behind all others */
+	cr_assert_eq(wm_registry_sync(r, wm_registry_check(r, id), answered, &a), 0);
+	wm_registry_flush(r);
+	cr_assert(a.called && !a.code);
+	wm_registry_stats(r, &after);
+	cr_assert_eq(after.commits - before.commits, 1);
+	for (unsigned n = 0; n < MANY; n++) {
+		snprintf(id, sizeof(id), "i%u", n);
+		dirty += wm_box(wm_registry_check(r, id)->instance)->dirty;
+	}
+	cr_assert_eq(dirty, MANY - WM_REGISTRY_DIRTY_RIDE);
+	cr_assert(!wm_box(wm_registry_check(r, "i2999")->instance)->dirty);
+	/* one that changed nothing waits for no commit at all */
+	a.called = 0;
+	cr_assert_eq(wm_registry_sync(r, wm_registry_check(r, "i2999"), answered, &a), 0);
+	wm_registry_flush(r);
+	cr_assert(a.called && !a.code);
+	wm_registry_stats(r, &after);
+	cr_assert_eq(after.commits - before.commits, 1);
+	signal(SIGXFSZ, SIG_IGN);
+	/* what the disk refuses is told, and does not keep those behind it from their time */
+	disk(true);
+	wm_registry_set_status(r, wm_registry_check(r, "i2999"), WM_CRITICAL, NULL);
+	a.called = 0;
+	cr_assert_eq(wm_registry_sync(r, wm_registry_check(r, "i2999"), answered, &a), 0);
+	wm_registry_flush(r);
+	disk(false);
+	cr_assert(a.called && a.code);
+	cr_assert(wm_box(wm_registry_check(r, "i2999")->instance)->dirty);
+	wm_registry_close(r);
+	r = open_at(db);
+	cr_assert_eq(wm_registry_check(r, "i2999")->status, WM_CRITICAL);
+	cr_assert_eq(wm_registry_check(r, "i0")->status, WM_PASSING);
+	wm_registry_close(r);
+}

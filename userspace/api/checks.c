@@ -123,6 +123,7 @@ void wm_agent_maintenance(struct wm_call *c)
 static void update_check(struct wm_call *c, enum wm_status s, const char *output)
 {
 	struct wm_err e = {0};
+	struct wm_check *check;
 	struct wm_write *w;
 
 	if (!c->api->d.health) {
@@ -138,8 +139,9 @@ static void update_check(struct wm_call *c, enum wm_status s, const char *output
 		wm_answer_err(c, &e);
 		return;
 	}
-	/* a heartbeat that changes nothing waits for no commit */
-	if (wm_registry_sync(c->api->d.registry, wm_write_done, w))
+	/* a heartbeat that changes nothing waits for no commit, another for its own row's */
+	check = wm_registry_check(c->api->d.registry, c->params[0]);
+	if (wm_registry_sync(c->api->d.registry, check, wm_write_done, w))
 		wm_write_done(w, -ENOMEM, NULL);
 }
 

@@ -337,8 +337,10 @@ void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_insta
 {
 	wm_box(old)->dead = false;
 	wm_box(old)->dirty = op->old_dirty;
-	if (op->old_dirty)
+	if (op->old_dirty && wm_box(old)->urgent)
 		TAILQ_INSERT_HEAD(&r->dirty, wm_box(old), dirty_entry);
+	else if (op->old_dirty)
+		TAILQ_INSERT_TAIL(&r->dirty, wm_box(old), dirty_entry);
 }
 
 static void unlink_old(struct wm_registry *r, struct wm_op *op)

@@ -17,6 +17,7 @@ struct wm_instance_box {
 	bool staged;
 	bool dead;    /* replaced or deleted, about to be freed */
 	bool dirty;   /* a check's status is newer than the stored row */
+	bool urgent;  /* somebody waits for that: stands first among what is dirty */
 	size_t bytes; /* of memory: this block and its checks' blocks when it was built */
 };
 TAILQ_HEAD(wm_instance_boxes, wm_instance_box);

@@ -224,14 +224,15 @@ static void mark_dirty(struct wm_registry *r, struct wm_instance_box *b)
 	TAILQ_INSERT_TAIL(&r->dirty, b, dirty_entry);
 }
 
-/* Write up to @p max of them into the transaction. @p ret_end: the first that is not in it. */
+/* Write those that somebody waits for into the transaction, and up to @p max in all. @p ret_end:
+ * the first that is not in it. */
 static int put_dirty(struct wm_registry *r, unsigned max, struct wm_instance_box **ret_end,
 		     struct wm_err *e)
 {
 	struct wm_instance_box *b = TAILQ_FIRST(&r->dirty);
 	int err = 0;
 
-	for (unsigned n = 0; b && n < max; n++, b = TAILQ_NEXT(b, dirty_entry)) {
+	for (unsigned n = 0; b && (n < max || b->urgent); n++, b = TAILQ_NEXT(b, dirty_entry)) {
 		err = wm_registry_put_instance(r, &b->i, e);
 		if (err && err != WM_E_LIMIT) /* a row that does not fit is nobody else's matter */
 			return err;
@@ -245,7 +246,7 @@ static void clear_dirty(struct wm_registry *r, const struct wm_instance_box *end
 	struct wm_instance_box *b;
 
 	while ((b = TAILQ_FIRST(&r->dirty)) && b != end) {
-		b->dirty = false;
+		b->dirty = b->urgent = false;
 		TAILQ_REMOVE(&r->dirty, b, dirty_entry);
 	}
 	if (!TAILQ_EMPTY(&r->dirty))
@@ -652,16 +653,17 @@ static struct wm_op *run_batch(struct wm_registry *r, struct wm_op *first)
 	return TAILQ_NEXT(last, entry);
 }
 
-static bool flush_statuses(struct wm_registry *r, bool now)
+/* One commit of up to @p max statuses. @return false if there is nothing to store. */
+static bool store_statuses(struct wm_registry *r, unsigned max)
 {
 	struct wm_err e = {0};
 	int err;
 
-	if (TAILQ_EMPTY(&r->dirty) || (!now && wm_clock_ms() < r->dirty_due_ms))
+	if (TAILQ_EMPTY(&r->dirty))
 		return false;
 	err = wm_registry_heal(r, &e);
 	if (!err)
-		err = commit(r, WM_REGISTRY_DIRTY_BATCH, &e);
+		err = commit(r, max, &e);
 	if (err) {
 		e.code = err;
 		wm_registry_commit_failed(r, &e);
@@ -669,27 +671,42 @@ static bool flush_statuses(struct wm_registry *r, bool now)
 	return true;
 }
 
-int wm_registry_sync(struct wm_registry *r, wm_registry_done done, void *arg)
+int wm_registry_sync(struct wm_registry *r, struct wm_check *c, wm_registry_done done, void *arg)
 {
 	struct wm_waiter *w = malloc(sizeof(*w));
+	struct wm_instance_box *b;
 
 	if (!w)
 		return -ENOMEM;
 	*w = (struct wm_waiter){.done = done, .arg = arg};
 	STAILQ_INSERT_TAIL(&r->waiters, w, entry);
+	for (b = TAILQ_FIRST(&r->dirty); !c && b; b = TAILQ_NEXT(b, dirty_entry))
+		b->urgent = true;
+	b = c ? wm_box(c->instance) : NULL;
+	if (b && b->dirty && !b->urgent) {
+		b->urgent = true;
+		TAILQ_REMOVE(&r->dirty, b, dirty_entry);
+		TAILQ_INSERT_HEAD(&r->dirty, b, dirty_entry);
+	}
 	return 0;
 }
 
-/* Store every status, tell those who wait for it. */
+/* Store the statuses that are waited for, and some others with them, in one commit; tell those who
+ * wait. A row that was replaced meanwhile was stored with the write that did it. */
 static bool flush_waiters(struct wm_registry *r)
 {
+	struct wm_instance_box *b = TAILQ_FIRST(&r->dirty);
 	uint64_t failed = r->stats.failed_commits;
 	struct wm_waiter *w;
 
 	if (STAILQ_EMPTY(&r->waiters))
-		return flush_statuses(r, false);
-	while (r->stats.failed_commits == failed && flush_statuses(r, true))
-		; /* ends: each round stores some, or fails */
+		return wm_clock_ms() >= r->dirty_due_ms &&
+		       store_statuses(r, WM_REGISTRY_DIRTY_BATCH);
+	if (b && b->urgent)
+		store_statuses(r, WM_REGISTRY_DIRTY_RIDE);
+	/* what could not be stored is tried again when its time comes */
+	for (b = TAILQ_FIRST(&r->dirty); b && b->urgent; b = TAILQ_NEXT(b, dirty_entry))
+		b->urgent = false;
 	failed = r->stats.failed_commits - failed;
 	while ((w = STAILQ_FIRST(&r->waiters))) {
 		STAILQ_REMOVE_HEAD(&r->waiters, entry);
@@ -750,7 +767,7 @@ void wm_registry_close(struct wm_registry *r)
 		wm_registry_flush(r);
 	flush_waiters(r);
 	failed = r->stats.failed_commits;
-	while (r->stats.failed_commits == failed && flush_statuses(r, true))
+	while (r->stats.failed_commits == failed && store_statuses(r, WM_REGISTRY_DIRTY_BATCH))
 		; /* ends: each round stores some, or fails */
 	/* best effort: without the first a write that was refused may be there after a restart,
 	 * without the second the next start skips ahead to what was reserved */

@@ -183,9 +183,10 @@ int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output);
-/** Call @p done when every status set so far is stored: for a client that is told so. Costs a
- * commit of its own at most, shared by all who wait in the turn. @return 0, -ENOMEM. */
-int wm_registry_sync(struct wm_registry *r, wm_registry_done done, void *arg);
+/** Call @p done when the status of @p c, or of every check (NULL), is stored: for a client that is
+ *  told so. Costs a commit of its own at most, shared by all who wait in the turn, and the rows of
+ *  these. @return 0, -ENOMEM. */
+int wm_registry_sync(struct wm_registry *r, struct wm_check *c, wm_registry_done done, void *arg);
 /** Turn-end hook: commit, apply, announce, acknowledge. @return true if anything was done. */
 bool wm_registry_flush(void *registry);
 
