@@ -92,7 +92,8 @@ static double select_us(struct wm_index *x, const char *text, bool fresh, uint64
 		f = compile(padded);
 
 		*ret_rows = 0;
-		if (wm_index_select(x, f, count, ret_rows, NULL) || wm_filter_exceeded(f))
+		if (wm_index_select(x, f, count, ret_rows, NULL) ||
+		    wm_filter_end(f) != WM_FILTER_DONE)
 			load_die("%s failed", text);
 		wm_filter_free(f);
 	}

@@ -63,7 +63,7 @@ static struct wm_index_query select_all(const char *text, struct seen *s)
 	*s = (struct seen){0};
 	cr_assert_eq(wm_index_select(indexed, f, note, s, &q), 0);
 	cr_assert_eq(q.matched, s->count);
-	cr_assert(!wm_filter_exceeded(f));
+	cr_assert_eq(wm_filter_end(f), WM_FILTER_DONE);
 	wm_filter_free(f);
 	return q;
 }

@@ -30,6 +30,7 @@
 	X(WATCH_EXPIRED, api_watch_expired, "blocking queries that their wait ended")              \
 	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
 	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")                   \
+	X(FILTER_SPENT, api_filter_spent, "filters refused: they took too long")                   \
 	X(EVENTS_FULL, api_events_full, "event streams refused: too many listen")                  \
 	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")
 

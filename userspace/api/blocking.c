@@ -3,6 +3,7 @@
  * is wider. A change marks the keys it touches, and at the end of the turn only their watches run
  * again, so a service that nobody watches costs nothing and wakes nobody. */
 #include "internal.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
 
@@ -111,11 +112,12 @@ static void drop_key(struct wm_api *a, struct wm_watch_key *k)
 /* --- watches -----------------------------------------------------------------------------------
  */
 
-static void watch_free(struct wm_watch *w)
+void wm_watch_end(struct wm_watch *w)
 {
 	struct wm_api *a = w->call.api;
 	struct wm_watch_key *k = w->key;
 
+	wm_long_drop(w->call.rest);
 	TAILQ_REMOVE(&k->watches, w, entry);
 	a->watches--;
 	wm_timer_free(w->timer);
@@ -128,7 +130,7 @@ static void on_abort(void *arg)
 	struct wm_watch *w = arg;
 
 	w->call.api->counters[WM_API_WATCH_LEFT]++;
-	watch_free(w);
+	wm_watch_end(w);
 }
 
 /* What distinguishes two requests but for index and wait. */
@@ -165,6 +167,8 @@ static bool answer_as_before(struct wm_watch *w)
 /* Let the handler look again. @return true if it answered. */
 static bool run(struct wm_watch *w)
 {
+	if (w->call.rest) /* it is being answered, of the newest state */
+		return false;
 	if (!answer_as_before(w)) {
 		w->call.route->fn(&w->call);
 		if (w->call.api->rendered_index)
@@ -172,7 +176,7 @@ static bool run(struct wm_watch *w)
 	}
 	if (w->call.req)
 		return false; /* wm_api_keep() left it where it is */
-	watch_free(w);
+	wm_watch_end(w);
 	return true;
 }
 
@@ -312,8 +316,8 @@ static void on_change(void *arg, const struct wm_change *c)
 	}
 }
 
-/* Let those look who have not since the last change. A handler may answer, which frees its watch
- * and nobody else's. @return what is left of @p budget. */
+/* Let those look who have not since the last change, for a slice of the turn. A handler may answer,
+ * which frees its watch and nobody else's. @return what is left of @p budget. */
 static unsigned wake_key(struct wm_api *a, struct wm_watch_key *k, unsigned budget)
 {
 	struct wm_watch *w;
@@ -323,7 +327,7 @@ static unsigned wake_key(struct wm_api *a, struct wm_watch_key *k, unsigned budg
 		TAILQ_INSERT_TAIL(&k->watches, w, entry);
 		w->round = k->round;
 		a->counters[WM_API_WATCH_WOKEN] += run(w);
-		budget--;
+		budget = wm_longs_full(a) || wm_clock_ns() >= a->wake_end_ns ? 0 : budget - 1;
 	}
 	return budget;
 }
@@ -333,6 +337,10 @@ void wm_blocking_wake(struct wm_api *a)
 	unsigned budget = WM_API_WAKE_BATCH;
 	struct wm_watch_key *k;
 
+	/* the hooks may run several times in a turn, which has one slice */
+	if (a->wake_turn != wm_loop_turns(a->d.loop))
+		a->wake_end_ns = wm_clock_ns() + WM_API_SLICE_MS * WM_NS_PER_MS;
+	a->wake_turn = wm_loop_turns(a->d.loop);
 	while ((k = TAILQ_FIRST(&a->dirty))) {
 		/* dirty until its watches ran, which keeps the key while they are freed */
 		budget = wake_key(a, k, budget);

@@ -33,8 +33,13 @@ enum wm_scope {
 	WM_SCOPE_COUNT
 };
 
+#define WM_API_SLICE_MS 4  /* of a turn, for what takes more than one: a wake, and long requests */
+#define WM_API_TIRED_MS 1  /* the same for a request that begins in a turn that is tired */
+#define WM_API_LONG_MAX 16 /* requests that take more than a turn, at a time: each keeps rows */
+
 struct wm_route;
 struct wm_watch;
+struct wm_long;
 
 /* One request on its way. Lives on the stack, or in a watch while the request is kept. */
 struct wm_call {
@@ -42,6 +47,7 @@ struct wm_call {
 	struct wm_http_request *req;
 	const struct wm_route *route;
 	struct wm_watch *watch; /* NULL: not kept yet */
+	struct wm_long *rest;	/* it goes on in the next turn; NULL: it has not begun to */
 	uint64_t index, wait_ms;
 	bool pretty, stale, consistent, cached;
 	bool expired; /* the wait is over: answer with what there is */
@@ -78,6 +84,15 @@ struct wm_watch {
 	TAILQ_ENTRY(wm_watch) entry; /* in the key's list: who has not looked yet stands first */
 };
 
+/* A request whose filter takes more than a turn: the handler runs again, with the same filter. */
+struct wm_long {
+	struct wm_call own;	/* of a request that no watch keeps */
+	struct wm_watch *watch; /* NULL: none */
+	struct wm_filter *filter;
+	bool asked; /* the handler came as far as the filter's end */
+	TAILQ_ENTRY(wm_long) entry;
+};
+
 /* A write that is on its way to the store. */
 struct wm_write {
 	struct wm_api *api;
@@ -102,7 +117,11 @@ struct wm_api {
 	uint64_t catalog_index, checks_index, nodes_index;
 	uint64_t extinct_index; /* when a service last vanished */
 	unsigned watches;
-	struct wm_timer *more; /* the rest of a wake goes on in the next turn */
+	struct wm_timer *more;	     /* the rest of a wake goes on in the next turn */
+	TAILQ_HEAD(, wm_long) longs; /* who waited longest stands first */
+	unsigned longs_count;
+	uint64_t wake_turn, wake_end_ns,
+		longs_turn; /* turns that had their slice; the wake's end */
 	struct wm_events *events;
 	struct wm_snapshots *snapshots;
 	/* respond.c */
@@ -135,6 +154,20 @@ bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64
 bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service);
 /** At the end of a turn: run what may have something new again. */
 void wm_blocking_wake(struct wm_api *a);
+
+/** A watch was answered: free it. */
+void wm_watch_end(struct wm_watch *w);
+
+/* --- long.c: requests that take more than a turn --- */
+void wm_longs_init(struct wm_api *a);
+/** The filter paused: run the handler again in the next turn. @p f is kept. Or answers with 503. */
+void wm_long_keep(struct wm_call *c, struct wm_filter *f);
+/** Forget it; its request is not touched. NULL ok. */
+void wm_long_drop(struct wm_long *l);
+/** No more of them just now: who can wait, waits. */
+bool wm_longs_full(const struct wm_api *a);
+/** At the end of a turn: a slice for the one that waited longest. */
+void wm_longs_run(struct wm_api *a);
 
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);
@@ -259,13 +292,13 @@ const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsign
 #define _cleanup_filter_ __attribute__((cleanup(wm_filter_freep)))
 static inline void wm_filter_freep(struct wm_filter **f)
 {
-	wm_filter_free(*f);
+	if (*f && !wm_filter_kept(*f))
+		wm_filter_free(*f);
 }
 /** ?filter, compiled; NULL where there is none. @return false: answered with an error. */
 bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_filter **ret_filter);
 /** wm_answer_end(), or an error if the filter ran into a limit on the way. */
-void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
-			const struct wm_filter *f);
+void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index, struct wm_filter *f);
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i);
 
 /* --- checks.c --- */

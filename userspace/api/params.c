@@ -200,26 +200,46 @@ bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_fil
 	const char *text = wm_http_query(c->req, "filter");
 	struct wm_err e = {0};
 
-	*ret_filter = NULL;
-	if (!text || !*text)
+	*ret_filter = c->rest ? c->rest->filter : NULL;
+	if (c->rest || !text || !*text)
 		return true;
-	if (!wm_filter_compile(text, kind, ret_filter, &e))
+	if (!wm_filter_compile(text, kind, ret_filter, &e)) {
+		wm_filter_begin(
+			*ret_filter,
+			(wm_loop_tired(c->api->d.loop) ? WM_API_TIRED_MS : WM_API_SLICE_MS) *
+				WM_NS_PER_MS,
+			wm_registry_index(c->api->d.registry));
 		return true;
+	}
 	wm_answer_text(c, e.code == WM_E_LIMIT ? 400 : 500,
 		       "Failed to create boolean expression evaluator: %s", e.text);
 	return false;
 }
 
-void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index,
-			const struct wm_filter *f)
+void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index, struct wm_filter *f)
 {
-	if (wm_filter_exceeded(f))
-		wm_answer_text(c, 400,
-			       "filter: more than %d comparisons, or a regular expression that "
-			       "needs more than %d steps",
-			       WM_FILTER_STEPS_MAX, WM_FILTER_REGEX_EFFORT);
-	else
+	switch (wm_filter_end(f)) {
+	case WM_FILTER_DONE:
 		wm_answer_end(c, j, index);
+		return;
+	case WM_FILTER_PAUSED:
+	case WM_FILTER_JUDGED:
+		wm_long_keep(c, f);
+		return;
+	case WM_FILTER_SPENT:
+		c->api->counters[WM_API_FILTER_SPENT]++;
+		wm_answer_text(c, 503,
+			       "filter: it takes more than %d ms of the agent's time (of %u "
+			       "instances): ask for fewer rows, or for what is indexed",
+			       WM_FILTER_TIME_MS, wm_registry_instances(c->api->d.registry));
+		return;
+	case WM_FILTER_EXCEEDED:
+		wm_answer_text(c, 400,
+			       "filter: a regular expression that needs more than %d steps in one "
+			       "value",
+			       WM_REGEX_EFFORT);
+		return;
+	}
 }
 
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i)

@@ -199,6 +199,7 @@ static bool on_turn_end(void *arg)
 {
 	wm_respond_writes(arg);
 	wm_blocking_wake(arg);
+	wm_longs_run(arg);
 	wm_events_send(arg);
 	return false; /* answers make no work for the hooks before */
 }
@@ -213,6 +214,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 	if (!a->d.watchers_max)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
 	a->start_ms = wm_clock_ms();
+	wm_longs_init(a);
 	if (wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
 	    wm_snapshots_init(a) || wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
 		wm_api_free(a);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* filter.c - binds the terms of a parsed filter to fields, and asks rows. */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "internal.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 
 #include <errno.h>
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SELECTOR_TEXT 128 /* octets of a selector in an error */
+#define SELECTOR_TEXT	128  /* octets of a selector in an error */
+#define STEPS_OF_SEARCH 20   /* what a search costs beside the items that it tries */
+#define STEPS_OF_PAIRS	4    /* what it costs to find a key among 64 */
+#define LOOK_STEPS	1024 /* between two looks at the clock: some 50 us */
+#define REPLAY_FRESH	512 /* rows that a replay looks at; more changed: they are collected first */
 
 /* --- binding ---------------------------------------------------------------------------------- */
 static const char *const op_names[WM_OP_COUNT] = {
@@ -77,74 +80,18 @@ static int bind_bool(struct wm_term *t, struct wm_err *e)
 	return bad_value(t, "not a boolean", e);
 }
 
-/* Behind a class of characters that begins at @p s: nothing in it is syntax. */
-static const char *skip_class(const char *s)
-{
-	s += s[1] == '^' ? 2 : 1;
-	if (*s == ']')
-		s++;
-	while (*s && *s != ']') {
-		if (s[0] == '[' && s[1] == ':' && strstr(s, ":]"))
-			s = strstr(s, ":]") + 2;
-		else
-			s += s[0] == '\\' && s[1] ? 2 : 1;
-	}
-	return s;
-}
-
-/* What RE2, and so Go, does not have: it cannot be searched in linear time. */
-static const char *regex_refused(const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '\\') {
-			if ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g')
-				return "back references are not supported";
-			s += s[1] != '\0';
-		} else if (*s == '[') {
-			s = skip_class(s);
-			if (!*s)
-				break;
-		} else if (s[0] == '(' && s[1] == '*') {
-			return "verbs are not supported";
-		} else if (s[0] == '(' && s[1] == '?' && s[2] != 'P' && s[2] != ':' &&
-			   s[2] != '-' && !strchr("imsU", s[2])) {
-			return "lookaround and recursion are not supported";
-		} else if (s[0] == '(' && s[1] == '?' && s[2] == 'P' && s[3] != '<') {
-			return "back references are not supported";
-		}
-	}
-	return NULL;
-}
-
 static int bind_regex(struct wm_filter *f, struct wm_term *t, struct wm_err *e)
 {
-	const char *why = regex_refused(t->value);
-	PCRE2_SIZE offset;
-	PCRE2_UCHAR text[128];
-	int code;
+	char why[128];
 
-	if (why)
-		return bad_value(t, why, e);
 	if (++f->regex_count > WM_FILTER_REGEX_MAX)
 		return wm_err_set(e, WM_E_LIMIT, "filter: more than %d regular expressions",
 				  WM_FILTER_REGEX_MAX);
-	t->regex = pcre2_compile((PCRE2_SPTR)t->value, PCRE2_ZERO_TERMINATED,
-				 PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
-					 PCRE2_NEVER_BACKSLASH_C,
-				 &code, &offset, NULL);
-	if (!t->regex) {
-		pcre2_get_error_message(code, text, sizeof(text));
-		return bad_value(t, (const char *)text, e);
-	}
-	if (f->match_data)
-		return 0;
-	/* no groups are asked for: one pair serves all expressions */
-	f->match_data = pcre2_match_data_create(1, NULL);
-	f->match_context = pcre2_match_context_create(NULL);
-	if (!f->match_data || !f->match_context)
+	if (!f->searcher)
+		f->searcher = wm_searcher_new();
+	if (!f->searcher)
 		return wm_err_set(e, -ENOMEM, "filter: out of memory");
-	pcre2_set_match_limit(f->match_context, WM_FILTER_REGEX_EFFORT);
-	return 0;
+	return wm_regex_new(t->value, &t->regex, why, sizeof(why)) ? bad_value(t, why, e) : 0;
 }
 
 static int bind_term(struct wm_filter *f, struct wm_term *t, struct wm_err *e)
@@ -175,6 +122,8 @@ int wm_filter_compile(const char *text, enum wm_filter_kind kind, struct wm_filt
 	if (!f)
 		return wm_err_set(e, -ENOMEM, "filter: out of memory");
 	f->kind = kind;
+	f->slice_ns = UINT64_MAX;
+	f->began_ns = wm_clock_cpu_ns();
 	f->text = strdup(text);
 	err = f->text ? wm_filter_parse(f, text, e)
 		      : wm_err_set(e, -ENOMEM, "filter: out of memory");
@@ -196,11 +145,11 @@ void wm_filter_free(struct wm_filter *f)
 		for (unsigned n = 0; n < f->terms[i].path_count; n++)
 			free(f->terms[i].path[n]);
 		free(f->terms[i].value);
-		pcre2_code_free(f->terms[i].regex);
+		wm_regex_free(f->terms[i].regex);
 	}
-	pcre2_match_data_free(f->match_data);
-	pcre2_match_context_free(f->match_context);
+	wm_searcher_free(f->searcher);
 	wm_tree_free(f->root);
+	free(f->memo.at);
 	free(f->text);
 	free(f);
 }
@@ -217,17 +166,83 @@ bool wm_filter_volatile(const struct wm_filter *f)
 	return false;
 }
 
+/* --- time ------------------------------------------------------------------------------------- */
+void wm_filter_begin(struct wm_filter *f, uint64_t slice_ns, uint64_t state)
+{
+	if (!f)
+		return;
+	f->began_ns = wm_clock_cpu_ns();
+	f->slice_ns = slice_ns;
+	f->look_at = 0;
+	f->fresh = 0;
+	if (f->state != state)
+		f->judged = 0;
+	f->state = state;
+	f->asked = 0;
+	if (f->paused)
+		f->mode = WM_FILTER_COLLECT;
+	else if (f->mode == WM_FILTER_COLLECT)
+		f->mode = WM_FILTER_REPLAY;
+	f->paused = false;
+}
+
+static void halt(struct wm_filter *f, uint64_t took_ns)
+{
+	f->paused = true;
+	f->spent_ns += took_ns;
+}
+
+static void look(struct wm_filter *f)
+{
+	uint64_t took = wm_clock_cpu_ns() - f->began_ns;
+
+	f->look_at = f->steps + LOOK_STEPS;
+	if (f->mode == WM_FILTER_REPLAY) /* it writes the answer, and looks at few rows */
+		return;
+	if (f->spent_ns + took >= WM_FILTER_TIME_MS * WM_NS_PER_MS)
+		f->spent = true;
+	else if (took >= f->slice_ns)
+		halt(f, took);
+}
+
+void wm_filter_keep(struct wm_filter *f)
+{
+	f->kept = true;
+}
+
+bool wm_filter_kept(const struct wm_filter *f)
+{
+	return f->kept;
+}
+
+bool wm_filter_stopped(const struct wm_filter *f)
+{
+	return f && (f->exceeded || f->paused || f->spent);
+}
+
+enum wm_filter_end wm_filter_end(const struct wm_filter *f)
+{
+	if (!f)
+		return WM_FILTER_DONE;
+	if (f->exceeded)
+		return WM_FILTER_EXCEEDED;
+	if (f->spent)
+		return WM_FILTER_SPENT;
+	if (f->paused)
+		return WM_FILTER_PAUSED;
+	return f->mode == WM_FILTER_COLLECT ? WM_FILTER_JUDGED : WM_FILTER_DONE;
+}
+
 /* --- asking ----------------------------------------------------------------------------------- */
 static bool regex_found(struct wm_filter *f, const struct wm_term *t, const char *s)
 {
-	int rc;
+	uint64_t before = wm_searcher_effort(f->searcher);
+	int found = wm_regex_search(f->searcher, t->regex, s);
 
-	f->steps += WM_FILTER_REGEX_STEPS;
-	rc = pcre2_match(t->regex, (PCRE2_SPTR)s, PCRE2_ZERO_TERMINATED, 0, 0, f->match_data,
-			 f->match_context);
-	if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+	f->steps += STEPS_OF_SEARCH + wm_searcher_effort(f->searcher) - before;
+	if (found < 0)
 		f->exceeded = true;
-	return rc >= 0;
+	return found > 0;
 }
 
 static bool string_fits(struct wm_filter *f, const struct wm_term *t, const char *s)
@@ -236,6 +251,8 @@ static bool string_fits(struct wm_filter *f, const struct wm_term *t, const char
 	case WM_OP_EQUAL:
 		return strcmp(s, t->value) == 0;
 	case WM_OP_IN:
+		f->steps +=
+			strlen(s) / 16; /* octets that are looked through while one is compared */
 		return strstr(s, t->value) != NULL;
 	default:
 		return regex_found(f, t, s);
@@ -281,6 +298,9 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 	const char *s;
 	uint64_t n;
 
+	/* a key is looked for among the pairs */
+	if (t->key || t->field->type == WM_FIELD_MAP)
+		f->steps += STEPS_OF_PAIRS;
 	switch ((int)t->field->type) {
 	case WM_FIELD_STRING:
 		s = wm_field_string(t->field, t->key, row, check);
@@ -302,9 +322,9 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 static bool term_fits(struct wm_filter *f, const struct wm_term *t, const struct wm_filter_row *row,
 		      const struct wm_check *check)
 {
-	if (++f->steps > WM_FILTER_STEPS_MAX)
-		f->exceeded = true;
-	return !f->exceeded && plain_fits(f, t, row, check) != wm_op_negates(t->op);
+	if (++f->steps >= f->look_at)
+		look(f);
+	return !wm_filter_stopped(f) && plain_fits(f, t, row, check) != wm_op_negates(t->op);
 }
 
 static bool some_check_fits(struct wm_filter *f, const struct wm_term *t,
@@ -348,14 +368,48 @@ static bool tree_fits(struct wm_filter *f, const struct wm_tree *t, const struct
 	}
 }
 
-bool wm_filter_match(struct wm_filter *f, const struct wm_filter_row *row)
+/* @return whether the row fits; void if that stopped the filter. */
+static bool judge(struct wm_filter *f, const struct wm_filter_row *row, uint64_t hash)
 {
-	if (!f)
-		return true;
-	return !f->exceeded && tree_fits(f, f->root, row) && !f->exceeded;
+	bool fits = tree_fits(f, f->root, row);
+
+	if (f->mode == WM_FILTER_COLLECT && !wm_filter_stopped(f) &&
+	    wm_filter_remember(&f->memo, hash, fits))
+		f->spent = true;
+	return fits && !wm_filter_stopped(f);
 }
 
-bool wm_filter_exceeded(const struct wm_filter *f)
+bool wm_filter_match(struct wm_filter *f, const struct wm_filter_row *row)
 {
-	return f && f->exceeded;
+	uint64_t hash;
+	int known;
+
+	if (!f)
+		return true;
+	if (wm_filter_stopped(f))
+		return false;
+	if (f->mode == WM_FILTER_FIRST)
+		return judge(f, row, 0);
+	/* what was judged in this state is passed over without a look, or a slice would be used up
+	 * by what the slices before it did */
+	if (f->mode == WM_FILTER_COLLECT && f->asked++ < f->judged)
+		return false;
+	hash = wm_filter_row_hash(row);
+	known = wm_filter_recall(&f->memo, hash);
+	if (f->mode == WM_FILTER_COLLECT) {
+		if (known < 0)
+			judge(f, row, hash);
+		if (++f->steps >= f->look_at)
+			look(f);
+		if (!wm_filter_stopped(f))
+			f->judged = f->asked;
+		return false;
+	}
+	if (known >= 0)
+		return known;
+	if (++f->fresh > REPLAY_FRESH) {
+		halt(f, 0);
+		return false;
+	}
+	return judge(f, row, hash);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* filter.h - the filter language of Consul's API ("bexpr"): a text is compiled once a request
  * against the fields of one kind of row, then asked for each row. Every cost is bounded: length,
- * terms and nesting of the text, steps of one request, effort of a regular expression.
+ * terms and nesting of the text, effort of a regular expression, and the processor time of a
+ * request, which is spent in slices, so that a filter over many rows need not hold the loop.
  *
  *   Service.Meta.version == "2.1" and ("blue" in Service.Tags or not Node.Node matches "^db")
  *
@@ -10,17 +11,16 @@
  * needs backtracking into the past (lookaround, back references) is refused, as RE2 does.
  * Threading: a filter belongs to one thread. Spec: hashicorp/go-bexpr's grammar. */
 #pragma once
+#include "regex.h"
 #include "userspace/base/err.h"
 #include "userspace/registry/model.h"
 
-#define WM_FILTER_TEXT_MAX     4096    /* octets: within a request's first line */
-#define WM_FILTER_TERMS_MAX    256     /* comparisons */
-#define WM_FILTER_DEPTH_MAX    64      /* parentheses and "not" inside one another: our stack */
-#define WM_FILTER_PATH_MAX     8       /* parts of a selector; the deepest field has four */
-#define WM_FILTER_REGEX_MAX    16      /* regular expressions: each holds some KiB */
-#define WM_FILTER_REGEX_EFFORT 10000   /* PCRE2's match limit: a value is searched in < 1 ms */
-#define WM_FILTER_REGEX_STEPS  50      /* what a search counts beside a plain comparison */
-#define WM_FILTER_STEPS_MAX    2000000 /* comparisons of one request: some 50 ms of the loop */
+#define WM_FILTER_TEXT_MAX  4096 /* octets: within a request's first line */
+#define WM_FILTER_TERMS_MAX 256	 /* comparisons */
+#define WM_FILTER_DEPTH_MAX 64	 /* parentheses and "not" inside one another: our stack */
+#define WM_FILTER_PATH_MAX  8	 /* parts of a selector; the deepest field has four */
+#define WM_FILTER_REGEX_MAX 16	 /* regular expressions: each holds some KiB */
+#define WM_FILTER_TIME_MS   100	 /* milliseconds of processor that one request's filter may take */
 
 /** What is filtered; decides which selectors there are. */
 enum wm_filter_kind {
@@ -49,8 +49,28 @@ struct wm_filter;
 int wm_filter_compile(const char *text, enum wm_filter_kind kind, struct wm_filter **ret_filter,
 		      struct wm_err *e);
 void wm_filter_free(struct wm_filter *f);
-/** True if the row is wanted. Once the request's steps are used up always false, see
- *  wm_filter_exceeded(). NULL wants every row. Allocates nothing. */
+/** True if the row is wanted. Once wm_filter_stopped() always false. NULL wants every row. */
 bool wm_filter_match(struct wm_filter *f, const struct wm_filter_row *row);
-/** True if a limit was hit while matching: the answer must be an error, not a shorter list. */
-bool wm_filter_exceeded(const struct wm_filter *f);
+
+/* How a filter goes on in another turn. One that paused is asked about all rows again: it remembers
+ * what it found and wants none (so that nobody writes an answer in vain), until it came through
+ * without a pause. Then it is asked about all rows once more and tells what it remembers; a row
+ * that changed in between is looked at anew. */
+enum wm_filter_end {
+	WM_FILTER_DONE,	   /* every row was judged: what was wanted is the answer */
+	WM_FILTER_PAUSED,  /* the slice is used up: wm_filter_begin(), and all rows again */
+	WM_FILTER_JUDGED,  /* every row is remembered: the same, for the answer */
+	WM_FILTER_SPENT,   /* WM_FILTER_TIME_MS, or the memory for what it found, are used up */
+	WM_FILTER_EXCEEDED /* a regular expression needs more effort than one may take */
+};
+/** What came of asking about all rows. NULL: DONE. */
+enum wm_filter_end wm_filter_end(const struct wm_filter *f);
+/** Begin to ask about all rows; @p slice_ns of processor until it pauses. Without it there is no
+ *  pause. @p state: the registry's index; as long as it is the same, rows come in the same order.
+ *  NULL ok. */
+void wm_filter_begin(struct wm_filter *f, uint64_t slice_ns, uint64_t state);
+/** Somebody keeps it for another turn: who compiled it does not free it. */
+void wm_filter_keep(struct wm_filter *f);
+bool wm_filter_kept(const struct wm_filter *f);
+/** It will say nothing more about any row: who asks may as well stop. NULL: false. */
+bool wm_filter_stopped(const struct wm_filter *f);

@@ -584,7 +584,7 @@ static bool run_row(struct run *r, const struct wm_instance *i)
 		r->row.holder = i->node->holder;
 		r->row.instance = i;
 		if (!wm_filter_match(r->f, &r->row))
-			return !wm_filter_exceeded(r->f);
+			return !wm_filter_stopped(r->f);
 	}
 	r->q.matched++;
 	if (r->found)
@@ -628,7 +628,7 @@ static void keep_found(struct run *r)
 {
 	if (!r->found)
 		return;
-	if (r->ended || wm_filter_exceeded(r->f))
+	if (r->ended || wm_filter_end(r->f) != WM_FILTER_DONE)
 		roaring_bitmap_free(r->found);
 	else
 		cache_keep(r->x, r->f, r->found, &r->q);

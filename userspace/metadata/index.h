@@ -37,7 +37,7 @@ struct wm_index_query {
 /** Called for each instance, in no order that means anything. @return false: enough. */
 typedef bool (*wm_index_visit)(void *arg, const struct wm_instance *i);
 /** Visit what @p f wants (NULL: all). @p f is of a kind whose rows are instances: not of nodes, not
- *  of checks. It may end as wm_filter_exceeded(). @p ret_query may be NULL.
+ *  of checks. It may end as wm_filter_end() says. @p ret_query may be NULL.
  *  What a filter selected is kept until something changes, so the same question costs what it
  *  selects. @return 0, -ENOMEM. Cost: of the smallest bitmap of an "and", plus what it leaves over.
  */

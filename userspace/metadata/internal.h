@@ -4,6 +4,7 @@
 #pragma once
 #include "filter.h"
 #include "mesh.h"
+#include "regex.h"
 
 enum wm_filter_op { /* each opposite is one more than its original */
 		    WM_OP_EQUAL,
@@ -92,7 +93,7 @@ struct wm_term {
 	const struct wm_field *field;
 	const char *key; /* of a map's element; in path */
 	uint64_t number;
-	void *regex; /* pcre2_code */
+	struct wm_regex *regex;
 };
 
 /* The tree: "and", "or" have two children and more, "not" one, a term none. */
@@ -103,15 +104,37 @@ struct wm_tree {
 	struct wm_tree *child, *next;
 };
 
+/* What a filter found of rows: a hash of the row as it is, its lowest bit the result. Open
+ * addressing. */
+struct wm_filter_memo {
+	uint64_t *at; /* 0: empty */
+	size_t cap, count;
+};
+/** @return 0 does not fit, 1 fits, -1 not there. */
+int wm_filter_recall(const struct wm_filter_memo *m, uint64_t row);
+/** @return 0, -ENOMEM, -ENOSPC. */
+int wm_filter_remember(struct wm_filter_memo *m, uint64_t row, bool fits);
+/** Hash of all that a filter may look at: objects are replaced when they change, or say so by their
+ *  index; an output is another text. */
+uint64_t wm_filter_row_hash(const struct wm_filter_row *row);
+
 struct wm_filter {
 	enum wm_filter_kind kind;
 	char *text;
 	struct wm_tree *root;
 	struct wm_term terms[WM_FILTER_TERMS_MAX];
 	unsigned terms_count, regex_count;
-	void *match_data, *match_context; /* PCRE2's */
-	uint64_t steps;
-	bool exceeded;
+	struct wm_searcher *searcher; /* NULL: no regular expression */
+	uint64_t steps, look_at;      /* comparisons so far, and when to look at the clock again */
+	/* of processor: of all slices before this one; where this one began, and its length */
+	uint64_t spent_ns, began_ns, slice_ns;
+	enum { WM_FILTER_FIRST, WM_FILTER_COLLECT, WM_FILTER_REPLAY } mode;
+	bool exceeded, paused, spent;
+	bool kept;
+	struct wm_filter_memo memo;
+	uint64_t state;	      /* of the registry, in this slice */
+	size_t asked, judged; /* rows asked about in it; of these the first are remembered */
+	unsigned fresh;	      /* rows that a replay had to look at */
 };
 
 /** Fill root and terms. @return 0, -EINVAL, WM_E_LIMIT, -ENOMEM. On error the filter holds what was

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rules.c - see rules.h. */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "rules.h"
+
+#include "regex.h"
 
 #include <errno.h>
 #include <fnmatch.h>
-#include <pcre2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ struct texts {
 
 struct pattern {
 	char *key, *text;
-	pcre2_code *code;
+	struct wm_regex *code;
 };
 
 struct choice {
@@ -40,8 +40,7 @@ struct rule {
 
 struct wm_rules {
 	unsigned count;
-	pcre2_match_data *data;
-	pcre2_match_context *context;
+	struct wm_searcher *searcher;
 	struct rule at[WM_RULES_MAX];
 };
 
@@ -51,13 +50,11 @@ struct wm_rules *wm_rules_new(void)
 
 	if (!r)
 		return NULL;
-	r->data = pcre2_match_data_create(1, NULL);
-	r->context = pcre2_match_context_create(NULL);
-	if (!r->data || !r->context) {
+	r->searcher = wm_searcher_new();
+	if (!r->searcher) {
 		wm_rules_free(r);
 		return NULL;
 	}
-	pcre2_set_match_limit(r->context, WM_RULE_PATTERN_EFFORT);
 	return r;
 }
 
@@ -73,7 +70,7 @@ static void rule_free(struct rule *u)
 	for (unsigned n = 0; n < u->patterns_count; n++) {
 		free(u->patterns[n].key);
 		free(u->patterns[n].text);
-		pcre2_code_free(u->patterns[n].code);
+		wm_regex_free(u->patterns[n].code);
 	}
 	for (unsigned n = 0; n < u->choices_count; n++) {
 		free(u->choices[n].key);
@@ -93,8 +90,7 @@ void wm_rules_free(struct wm_rules *r)
 		return;
 	for (unsigned n = 0; n < r->count; n++)
 		rule_free(&r->at[n]);
-	pcre2_match_data_free(r->data);
-	pcre2_match_context_free(r->context);
+	wm_searcher_free(r->searcher);
 	free(r);
 }
 
@@ -127,23 +123,16 @@ static int copy_texts(struct texts *to, const struct wm_rule_texts *from, struct
 static int add_pattern(struct rule *u, const char *key, const char *text, struct wm_err *e)
 {
 	struct pattern *p = &u->patterns[u->patterns_count++];
-	PCRE2_UCHAR why[128];
-	PCRE2_SIZE offset;
-	int code;
+	char why[128];
 
 	p->key = strdup(key);
 	p->text = strdup(text);
 	if (!p->key || !p->text)
 		return no_memory(e);
-	p->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
-				PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
-					PCRE2_NEVER_BACKSLASH_C,
-				&code, &offset, NULL);
-	if (p->code)
+	if (!wm_regex_new(text, &p->code, why, sizeof(why)))
 		return 0;
-	pcre2_get_error_message(code, why, sizeof(why));
 	return wm_err_set(e, WM_E_INVALID, "rule \"%s\": patterns.%.*s: %s", u->name, SHOWN, key,
-			  (const char *)why);
+			  why);
 }
 
 static int fill(struct rule *u, const struct wm_rule_draft *d, struct wm_err *e)
@@ -247,14 +236,11 @@ static int judge_pattern(const struct wm_rules *r, const struct rule *u, const s
 
 	if (!value)
 		return 0;
-	rc = pcre2_match(p->code, (PCRE2_SPTR)value, PCRE2_ZERO_TERMINATED, 0, 0, r->data,
-			 r->context);
-	if (rc >= 0)
+	rc = wm_regex_search(r->searcher, p->code, value);
+	if (rc > 0)
 		return 0;
 	return breaks(u, d->name, e, "metadata %s is \"%.*s\", which %s %.*s", p->key, SHOWN, value,
-		      rc == PCRE2_ERROR_NOMATCH ? "must match"
-						: "takes too long to be searched for",
-		      SHOWN * 2, p->text);
+		      !rc ? "must match" : "takes too long to be searched for", SHOWN * 2, p->text);
 }
 
 static int judge_choice(const struct rule *u, const struct choice *c,

@@ -6,11 +6,10 @@
 #include "userspace/base/err.h"
 #include "userspace/registry/registry.h"
 
-#define WM_RULES_MAX	       256   /* rules of a file: each registration is held against all */
-#define WM_RULE_ITEMS_MAX      64    /* keys, values, tags or globs of one list of a rule */
-#define WM_RULE_NAME_MAX       64    /* octets of a rule's name */
-#define WM_RULE_TEXT_MAX       512   /* octets of a key, value, tag, glob or expression */
-#define WM_RULE_PATTERN_EFFORT 10000 /* PCRE2's match limit: a value is searched in < 1 ms */
+#define WM_RULES_MAX	  256 /* rules of a file: each registration is held against all */
+#define WM_RULE_ITEMS_MAX 64  /* keys, values, tags or globs of one list of a rule */
+#define WM_RULE_NAME_MAX  64  /* octets of a rule's name */
+#define WM_RULE_TEXT_MAX  512 /* octets of a key, value, tag, glob or expression */
 
 /* One rule as it was read; everything is borrowed. */
 struct wm_rule_texts {

@@ -33,6 +33,7 @@ struct wm_loop {
 	unsigned signals_count;
 	bool stop;
 	uint64_t asked_ns; /* when somebody first asked how long this turn takes; 0: nobody yet */
+	uint64_t turns;	   /* that ended */
 	uint64_t cpu_ns;   /* of the thread, at the end of the last turn */
 	struct wm_loop_stats stats;
 };
@@ -148,6 +149,11 @@ void wm_loop_again(struct wm_loop *l)
 	event_active(l->again, EV_TIMEOUT, 0);
 }
 
+uint64_t wm_loop_turns(const struct wm_loop *l)
+{
+	return l->turns + 1;
+}
+
 const struct wm_loop_stats *wm_loop_stats(const struct wm_loop *l)
 {
 	return &l->stats;
@@ -161,6 +167,7 @@ static void count_turn(struct wm_loop *l)
 
 	l->cpu_ns = now;
 	l->asked_ns = 0;
+	l->turns++;
 	while (i < WM_LOOP_TURN_BUCKETS && took > wm_loop_turn_bounds_ms[i] * WM_NS_PER_MS)
 		i++;
 	l->stats.turns[i]++;

@@ -46,6 +46,9 @@ void wm_loop_breathe(struct wm_loop *l);
 /** For turn-end hooks: work was put off, let a turn follow at once, and count that. */
 void wm_loop_again(struct wm_loop *l);
 
+/** Number of this turn, from 1: to do something once in one. */
+uint64_t wm_loop_turns(const struct wm_loop *l);
+
 #define WM_LOOP_TURN_BUCKETS 10
 /** Upper bounds of the histogram, in milliseconds of processor; a last bucket is without bound. */
 extern const unsigned wm_loop_turn_bounds_ms[WM_LOOP_TURN_BUCKETS];

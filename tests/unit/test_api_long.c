@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry metadata health resolution dns dataplane api */
+/* Requests whose filter takes more than a turn: others are answered meanwhile, and the answer is
+ * the one that a single turn would have given. */
+#include "api_help.h"
+
+#define ROWS 500
+#define WEB  "/v1/health/service/web"
+/* some hundred steps for each of the 300 octets' prefixes; fits one instance by its id */
+#define SLOW "Service.Meta.m+matches+`^(?:a|a){7}b`+or+Service.ID+==+`w5`+or+Service.ID+==+`late`"
+
+static void setup(void)
+{
+	static char body[1024], value[301];
+
+	api_setup();
+	api_start();
+	memset(value, 'a', 300);
+	for (unsigned n = 0; n < ROWS; n++) {
+		struct wm_pair meta = {(char[]){"m"}, value};
+		struct wm_instance_draft d = {
+			.id = body, .name = "web", .port = 80, .meta = &meta, .meta_count = 1};
+
+		snprintf(body, sizeof(body), "w%u", n);
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(registry);
+}
+
+static void teardown(void)
+{
+	one_close();
+	api_stop();
+}
+
+TestSuite(long_requests, .init = setup, .fini = teardown, .timeout = 120);
+
+static void begin(struct client *c, const char *path)
+{
+	client_open(c);
+	client_send(c, "GET", path, NULL);
+}
+
+static uint64_t put_off(void)
+{
+	return wm_loop_stats(loop)->put_off;
+}
+
+Test(long_requests, others_are_answered_meanwhile)
+{
+	struct client slow, quick;
+	unsigned waited = 0;
+
+	begin(&slow, WEB "?filter=" SLOW);
+	turns(1);
+	while (!put_off() && !client_has(&slow))
+		turns(1);
+	begin(&quick, "/v1/status/leader");
+	while (!client_has(&quick)) {
+		cr_assert(!client_has(&slow), "the slow one held up the other");
+		turns(1);
+		waited++;
+	}
+	cr_assert_lt(waited, 20);
+	UNTIL(client_has(&slow));
+	cr_assert_eq(slow.status, 200, "%s", slow.body);
+	cr_assert(strstr(slow.body, "\"ID\":\"w5\""));
+	cr_assert(!strstr(slow.body, "\"ID\":\"w6\""));
+	cr_assert_gt(put_off(), 1);
+	client_close(&slow);
+	client_close(&quick);
+}
+
+/* What changes while it goes on is in the answer, under the index of the answer. */
+Test(long_requests, the_answer_is_of_the_state_when_it_is_made)
+{
+	struct wm_instance_draft late = {.id = "late", .name = "web", .port = 80};
+	struct client slow;
+
+	begin(&slow, WEB "?filter=" SLOW);
+	while (!put_off())
+		turns(1);
+	cr_assert(!client_has(&slow));
+	cr_assert_eq(wm_registry_register(registry, &late, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_registry_deregister(registry, "w5", NULL, NULL, NULL), 0);
+	UNTIL(client_has(&slow));
+	cr_assert_eq(slow.status, 200, "%s", slow.body);
+	cr_assert(strstr(slow.body, "\"ID\":\"late\""), "%s", slow.body);
+	cr_assert(!strstr(slow.body, "\"ID\":\"w5\""));
+	cr_assert_eq(index_of(&slow), wm_registry_service(registry, "web")->index);
+	client_close(&slow);
+}
+
+Test(long_requests, a_blocking_query_goes_on_too)
+{
+	struct client slow;
+	char path[512];
+
+	snprintf(path, sizeof(path), WEB "?index=%lu&filter=" SLOW,
+		 (unsigned long)wm_registry_service(registry, "web")->index);
+	begin(&slow, path);
+	turns(5);
+	cr_assert(!client_has(&slow) && !put_off());
+	must_put("/v1/agent/service/register", "{\"ID\":\"late\",\"Name\":\"web\"}");
+	UNTIL(client_has(&slow));
+	cr_assert_eq(slow.status, 200, "%s", slow.body);
+	cr_assert(strstr(slow.body, "\"ID\":\"late\"") && strstr(slow.body, "\"ID\":\"w5\""));
+	cr_assert_gt(put_off(), 1);
+	client_close(&slow);
+}
+
+/* Clients that go away take their request along, also a watch; and the server's end does. */
+Test(long_requests, who_leaves_is_forgotten)
+{
+	struct client slow[3];
+	char path[512];
+
+	begin(&slow[0], WEB "?filter=" SLOW);
+	while (!put_off())
+		turns(1);
+	client_close(&slow[0]);
+	snprintf(path, sizeof(path), WEB "?index=%lu&filter=" SLOW,
+		 (unsigned long)wm_registry_service(registry, "web")->index);
+	begin(&slow[1], path);
+	turns(5);
+	must_put("/v1/agent/service/register", "{\"ID\":\"late\",\"Name\":\"web\"}");
+	client_close(&slow[1]);
+	for (uint64_t before = put_off() + 1; before != put_off();) {
+		before = put_off();
+		turns(3);
+	}
+	begin(&slow[2], WEB "?filter=" SLOW);
+	for (uint64_t before = put_off(); before == put_off();)
+		turns(1);
+	client_close(&slow[2]); /* the server is freed before it notices */
+}
+
+Test(long_requests, too_much_is_refused_and_says_so)
+{
+	cr_assert_eq(get(WEB "?filter=Service.Meta.m+matches+`^(?:a|a){13}b`"), 503);
+	cr_assert(strstr(one.body, "filter: it takes more than 100 ms of the agent's time (of 500 "
+				   "instances)"),
+		  "%s", one.body);
+	cr_assert_eq(wm_api_counters(api)[WM_API_FILTER_SPENT], 1);
+}
+
+/* So many at a time, and no more. */
+Test(long_requests, are_bounded_in_number)
+{
+	struct client slow[40];
+	unsigned refused = 0, answered = 0;
+
+	for (unsigned n = 0; n < 40; n++)
+		begin(&slow[n], WEB "?filter=" SLOW);
+	for (unsigned n = 0; n < 40; n++) {
+		UNTIL(client_has(&slow[n]));
+		answered += slow[n].status == 200;
+		if (slow[n].status == 503)
+			refused += strstr(slow[n].body, "too many that take long") != NULL;
+		client_close(&slow[n]);
+	}
+	cr_assert_eq(answered + refused, 40);
+	cr_assert_geq(answered, 16);
+	cr_assert_gt(refused, 0);
+}
