@@ -18,13 +18,14 @@ replay.py URL FILE...   each line of a file is one exchange:
 
 Everywhere, so that it is not said at each: what Consul leaves out or gives as null when it is empty, we write
 as "", 0, false, [] or {}; we are not a service named "consul" of our own; the order of checks in a list is not
-said; "0s" is an empty duration. Prints a line an exchange, exits with 1 when one is not as recorded."""
+said; "0s" is an empty duration. A service without tagged addresses has no such member here either. Prints a line an exchange, exits with 1 when one is not as recorded."""
 import http.client
 import json
 import re
 import sys
 import urllib.parse
 
+ABSENT = ("TaggedAddresses", "ServiceTaggedAddresses")  # of a service, when there are none: clients compare it
 EMPTY = ("", 0, False, [], {}, None)
 PLACES = {
     "<index>": lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 < v < 2 ** 53,
@@ -61,7 +62,7 @@ def differences(want, have, where="answer"):
         for key in want.keys() - have.keys():
             yield f"{where}.{key} is missing"
         for key in have.keys() - want.keys():
-            if not empty(have[key]):
+            if not empty(have[key]) or key in ABSENT:
                 yield f"{where}.{key}: Consul has no such key, saw {have[key]!r}"
         for key in want.keys() & have.keys():
             yield from differences(want[key], have[key], f"{where}.{key}")

@@ -100,7 +100,7 @@ static void expect_json(const char *path, const char *expected)
 	"\"Datacenter\":\"quay\""
 #define INK_AGENT                                                                                  \
 	"\"ID\":\"ink\",\"Service\":\"ink\",\"Tags\":[],\"Meta\":{},\"Port\":0,\"Address\":\"\","  \
-	"\"TaggedAddresses\":{},\"Weights\":{\"Passing\":1,\"Warning\":1},"                        \
+	"\"Weights\":{\"Passing\":1,\"Warning\":1},"                        \
 	"\"EnableTagOverride\":false,\"Datacenter\":\"quay\""
 #define QUILL_BODY                                                                                 \
 	"{\"ID\": \"quill-1\", \"Name\": \"quill\", \"Tags\": [\"a\", \"b\"], \"Address\": "       \

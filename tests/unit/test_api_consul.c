@@ -113,3 +113,39 @@ Test(consul, two_spellings_are_one_service_under_two_names)
 	must_put(REGISTER, "{\"ID\": \"b\", \"Name\": \"WEB\"}");
 	expect("/v1/catalog/services", "", "{\"WEB\":[],\"zoo\":[]}");
 }
+
+static void expect_headers(const char *path, int status, bool indexed)
+{
+	cr_expect_eq(get(path), status, "%s: %d", path, one.status);
+	cr_expect_str_eq(header(&one, "X-Consul-Default-ACL-Policy"), "allow", "%s", path);
+	cr_expect_str_eq(header(&one, "Vary"), "Accept-Encoding", "%s", path);
+	cr_expect_str_eq(header(&one, "X-Consul-Query-Backend"), indexed ? "blocking-query" : "",
+			 "%s", path);
+	cr_expect_eq(index_of(&one) > 0, indexed, "%s", path);
+}
+
+Test(consul, headers_of_every_answer)
+{
+	expect_headers("/v1/catalog/services", 200, true);
+	expect_headers("/v1/health/service/none", 200, true);
+	expect_headers("/v1/kv/none", 404, true);
+	expect_headers("/v1/agent/self", 200, false);
+	expect_headers("/v1/status/leader", 200, false);
+	expect_headers("/v1/agent/service/none", 404, false);
+	expect_headers("/v1/nothing", 404, false);
+	expect_headers("/v1/health/service/x?wait=x", 400, false);
+	must_put(REGISTER, "{\"Name\": \"w\"}");
+	cr_expect_str_eq(header(&one, "X-Consul-Default-ACL-Policy"), "allow");
+}
+
+Test(consul, tagged_addresses_are_left_out_when_there_are_none)
+{
+	must_put(REGISTER, "{\"Name\": \"bare\"}");
+	must_put(REGISTER, "{\"Name\": \"named\", \"Address\": \"db.example.org\"}");
+	must_put(REGISTER, "{\"Name\": \"ip\", \"Address\": \"10.8.1.1\"}");
+	expect("/v1/agent/service/bare", "TaggedAddresses", NULL);
+	expect("/v1/agent/service/named", "TaggedAddresses", NULL);
+	expect("/v1/health/service/bare", "[0].Service.TaggedAddresses", NULL);
+	expect("/v1/catalog/service/bare", "[0].ServiceTaggedAddresses", NULL);
+	expect("/v1/agent/service/ip", "TaggedAddresses.lan_ipv4.Address", "\"10.8.1.1\"");
+}

@@ -179,7 +179,8 @@ static void put_tagged(struct wm_json *j, const char *name, const char *address,
 	wm_json_close(j, '}');
 }
 
-/* As registered, sorted, with the two that Consul derives of an IP address merged in. */
+/* As registered, sorted, with the two that Consul derives of an IP address merged in; left out when
+ * there are none, which clients compare. */
 static void put_tagged_addresses(struct wm_json *j, const char *key, const struct wm_instance *i)
 {
 	int family = family_of(i->address);
@@ -187,6 +188,8 @@ static void put_tagged_addresses(struct wm_json *j, const char *key, const struc
 				 family == 6 ? "wan_ipv6" : "wan_ipv4"};
 	unsigned at = family ? 0 : 2, n = 0;
 
+	if (!family && !i->tagged_count)
+		return;
 	wm_json_kopen(j, key, '{');
 	while (at < 2 || n < i->tagged_count) {
 		int cmp = at == 2		 ? 1

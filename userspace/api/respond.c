@@ -36,6 +36,8 @@ static void reply(struct wm_call *c, int status, const char *type, const void *b
 	struct wm_http_request *req = c->req;
 
 	count(c, status);
+	wm_http_set_header(req, "X-Consul-Default-Acl-Policy", "allow");
+	wm_http_set_header(req, "Vary", "Accept-Encoding");
 	c->req = NULL; /* tells blocking.c that the request is answered */
 	wm_http_reply(req, status, type, body, len);
 }
@@ -81,6 +83,7 @@ static void set_index_headers(struct wm_call *c, uint64_t index)
 			   c->stale	   ? "stale"
 			   : c->consistent ? "consistent"
 					   : "leader");
+	wm_http_set_header(c->req, "X-Consul-Query-Backend", "blocking-query");
 	if (has_token(c->req)) /* tokens are not looked at: nothing is left out for want of one */
 		wm_http_set_header(c->req, "X-Consul-Results-Filtered-By-Acls", "false");
 }
@@ -94,8 +97,6 @@ static void set_headers(struct wm_call *c, uint64_t index, int status)
 		wm_http_set_header(c->req, "X-Cache", "HIT");
 		wm_http_set_header(c->req, "Age", "0");
 	}
-	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
-	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
 }
 
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index)
