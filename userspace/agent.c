@@ -5,6 +5,7 @@
 #include "agent.h"
 
 #include "change_log.h"
+#include "consul_service.h"
 #include "notify.h"
 #include "userspace/api/api.h"
 #include "userspace/api/rules_file.h"
@@ -184,12 +185,12 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	const struct wm_settings *s = &a->settings;
 	struct wm_registry_config c = {.node_name = a->node_name,
 				       .node_address = a->node_address,
-				       .node_meta = a->settings.node_meta,
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,
 				       .services_max = (unsigned)s->registry_services_max,
 				       .nodes_max = (unsigned)s->registry_nodes_max,
 				       .checks_max = (unsigned)s->registry_checks_max};
+	_cleanup_free_ char **meta = NULL;
 	struct wm_registry_stats stats;
 	char path[512];
 	int r = parse_ranges(s, &a->vips, e);
@@ -204,6 +205,10 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				  strerror(errno));
 	snprintf(path, sizeof(path), "%s/" WM_REGISTRY_FILE, s->node_data_dir);
 	c.path = path;
+	meta = wm_consul_node_meta(s->node_meta);
+	if (!meta)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	c.node_meta = meta;
 	r = wm_registry_open(&c, &a->registry, e);
 	if (r == WM_E_STORE_DAMAGED)
 		tell_kept(s->node_data_dir);
@@ -223,7 +228,7 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 		(unsigned long long)wm_registry_index(a->registry),
 		(unsigned long long)stats.opened_ms, (unsigned long long)stats.recovered_ms,
 		(unsigned long long)stats.ready_ms);
-	return 0;
+	return wm_consul_service(a->registry, s->registry_consul_service, e);
 }
 
 /* --- tables and data plane -------------------------------------------------------------------- */

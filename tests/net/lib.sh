@@ -104,7 +104,8 @@ status_of() { dig +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | sed -n 's/.*status:
 agent_up() { [ "$(code $API/v1/agent/self)" = 200 ]; }
 start_agent() { # further options of waymarkd
 	"$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" \
-		--set "kernel.cgroup=$CG" --set "http.socket=$TMP/http.sock" --set node.name=n1 "$@" \
+		--set "kernel.cgroup=$CG" --set "http.socket=$TMP/http.sock" --set node.name=n1 \
+		--set registry.consul_service=false "$@" \
 		2>>"$TMP/agent.log" &
 	AGENT=$!
 	until_ok 60 agent_up || {

@@ -17,8 +17,7 @@ replay.py URL FILE...   each line of a file is one exchange:
   needs                   alone in the first line: the rest is skipped unless the agent has this route
 
 Everywhere, so that it is not said at each: what Consul leaves out or gives as null when it is empty, we write
-as "", 0, false, [] or {}; we are not a service named "consul" of our own; the order of checks in a list is not
-said; "0s" is an empty duration. A service without tagged addresses has no such member here either. Prints a line an exchange, exits with 1 when one is not as recorded."""
+as "", 0, false, [] or {}; the order of checks in a list is not said; "0s" is an empty duration. A service without tagged addresses has no such member here either. Prints a line an exchange, exits with 1 when one is not as recorded."""
 import http.client
 import json
 import re

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 start_agent --set node.name=granite-2 --set node.address=10.8.0.2 \
-	--set node.datacenter=quay --set node.meta=zone=z1 --set kernel.enabled=false --set http.operator_over_tcp=true
+	--set node.datacenter=quay --set node.meta=zone=z1 --set registry.consul_service=true --set kernel.enabled=false --set http.operator_over_tcp=true
 /usr/bin/python3 tests/net/replay.py $API tests/net/recorded.jsonl tests/net/catalog_writes.jsonl ||
 	fail "exchanges differ"
 done_testing
