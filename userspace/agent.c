@@ -40,7 +40,7 @@
 
 struct wm_agent {
 	struct wm_settings settings;
-	char *config_path;
+	const struct wm_settings_source *from;
 	char node_name[WM_NODE_NAME_MAX + 1];
 	char node_address[INET6_ADDRSTRLEN];
 	struct wm_vip_space vips;
@@ -492,28 +492,24 @@ static int reload(void *arg, struct wm_err *e)
 	struct wm_agent *a = arg;
 	struct wm_settings next;
 	struct wm_rules *rules = NULL;
-	const char *left;
+	char left[WM_SETTINGS_NAMES_MAX];
 	int r, changed;
 
 	wm_notify("RELOADING=1");
-	r = wm_settings_init(&next);
-	if (!r && a->config_path)
-		r = wm_settings_load(&next, a->config_path, e);
-	if (!r)
-		r = wm_settings_check(&next, e);
+	r = wm_settings_gather(&next, a->from, e);
 	if (!r)
 		r = read_rules(&next, &rules, e);
 	if (r) {
 		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e->text));
 	} else {
-		changed = wm_settings_reload(&a->settings, &next, &left);
+		changed = wm_settings_reload(&a->settings, &next, left);
 		take_rules(a, rules);
 		set_log_level(a->settings.log_level);
 		wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
-			left ? left : "none");
+			*left ? left : "none");
 	}
 	wm_settings_done(&next);
 	wm_notify("READY=1");
@@ -813,8 +809,8 @@ static int require_plane(const struct wm_agent *a, struct wm_err *e)
 			  reasons[0]);
 }
 
-int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_agent **ret,
-		   struct wm_err *e)
+int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
+		   struct wm_agent **ret, struct wm_err *e)
 {
 	static const struct {
 		const char *name;
@@ -831,7 +827,7 @@ int wm_agent_start(struct wm_settings *s, const char *config_path, struct wm_age
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	a->settings = *s;
 	memset(s, 0, sizeof(*s));
-	a->config_path = config_path ? strdup(config_path) : NULL;
+	a->from = from;
 	set_log_level(a->settings.log_level);
 	raise_limits();
 	for (size_t i = 0; !r && i < WM_ARRAY_LEN(steps); i++) {
@@ -898,6 +894,5 @@ void wm_agent_stop(struct wm_agent *a)
 	free(a->own.backends);
 	free(a->own.stats);
 	wm_settings_done(&a->settings);
-	free(a->config_path);
 	free(a);
 }

@@ -85,20 +85,10 @@ static int parse(int argc, char **argv, struct command *c)
 	return -1;
 }
 
-static int settle(const struct command *c, struct wm_settings *s, struct wm_err *e)
-{
-	int r = wm_settings_init(s);
-
-	if (!r && c->config)
-		r = wm_settings_load(s, c->config, e);
-	for (unsigned i = 0; !r && i < c->sets_count; i++)
-		r = wm_settings_set(s, c->sets[i], e);
-	return r ? r : wm_settings_check(s, e);
-}
-
 int main(int argc, char **argv)
 {
 	struct command c = {0};
+	struct wm_settings_source from;
 	struct wm_settings s;
 	struct wm_agent *a = NULL;
 	struct wm_err e = {0};
@@ -106,7 +96,8 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	r = settle(&c, &s, &e);
+	from = (struct wm_settings_source){c.config, c.sets, c.sets_count};
+	r = wm_settings_gather(&s, &from, &e);
 	if (r) {
 		fprintf(stderr, "waymarkd: %s\n", e.text);
 		wm_settings_done(&s);
@@ -120,7 +111,7 @@ int main(int argc, char **argv)
 		wm_settings_done(&s);
 		return 0;
 	}
-	r = wm_agent_start(&s, c.config, &a, &e);
+	r = wm_agent_start(&s, &from, &a, &e);
 	if (r) {
 		wm_error("agent.start", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
 		wm_settings_done(&s);

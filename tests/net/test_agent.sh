@@ -6,8 +6,9 @@
 put() { operator_code -X PUT "$API/v1/agent/$1"; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
 
-echo '{"log": {"level": "debug"}}' >"$TMP/w.json"
-start_agent --config "$TMP/w.json" --set log.level=info
+echo '{"log": {"level": "info"}}' >"$TMP/w.json"
+echo '{"rules": [{"name": "owned", "services": ["pay-*"], "required": ["owner"]}]}' >"$TMP/rules.json"
+start_agent --config "$TMP/w.json" --set "registry.rules_file=$TMP/rules.json" --set 'dns.addresses=["127.0.0.1"]'
 register web-1 web 127.1.0.1 8081 >/dev/null
 
 # --- metrics: the same numbers as the kernel's own map, in both shapes
@@ -27,8 +28,13 @@ done)
 check "every counter of the status is there" "" "$missing"
 
 # --- settings
+echo '{"log": {"level": "debug"}, "dns": {"port": 9999, "tcp_idle": "1s"}, "node": {"datacenter": "x"},
+	"registry": {"rules_file": ""}}' >"$TMP/w.json"
 check "reload" 200 "$(put reload)"
-matches "it is done when the answer comes" 'event=agent.reload changed=1' "$(cat "$TMP/agent.log")"
+matches "it is done when the answer comes, and every setting that needs a restart is named" \
+	'event=agent.reload changed=1 needs_restart=node.datacenter,dns.port,dns.tcp_idle$' "$(cat "$TMP/agent.log")"
+check "what was said by --set stays" 'Service pay-api breaks the rule "owned": metadata owner is missing' \
+	"$(api -X PUT $API/v1/agent/service/register -d '{"Name": "pay-api"}')"
 echo '{"log": {"level": "loud"}}' >"$TMP/w.json"
 check "broken settings are refused" 500 "$(put reload)"
 matches "with the reason" 'log.level' "$(operator -X PUT $API/v1/agent/reload)"

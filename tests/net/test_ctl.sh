@@ -105,11 +105,12 @@ check "doctor as JSON" ok "$(ctl -j doctor | jq -r '.Kernel[] | select(.Check ==
 check "doctor leaves nothing" 0 "$(find /sys/fs/bpf "$CGROOT" -maxdepth 1 -name "waymark-doctor-*" | wc -l)"
 
 # SIGHUP: what may change does, the rest is named
-echo '{"log": {"level": "debug"}, "dns": {"port": 9999}}' >"$TMP/w.json"
+echo '{}' >"$TMP/w.json"
 stop_agent
-start_agent --config "$TMP/w.json" --set dns.port=8600 --set log.level=info
+start_agent --config "$TMP/w.json"
+echo '{"log": {"level": "debug"}, "dns": {"port": 9999}}' >"$TMP/w.json"
 kill -HUP "$AGENT"
-reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=' "$TMP/agent.log"; }
+reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=dns.port$' "$TMP/agent.log"; }
 until_ok 10 reloaded || fail "SIGHUP is followed: $(tail -2 "$TMP/agent.log")"
 matches "all settings can be printed" '"port": 8600' "$("$B/waymarkd" --dump-config)"
 stop_agent KILL

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
+#include "userspace/base/macros.h"
 #include "userspace/base/settings.h"
 #include "userspace/base/ttl.h"
 
@@ -213,16 +214,42 @@ Test(settings, dump_reads_back)
 Test(settings, reload_takes_what_may_change)
 {
 	struct wm_settings t;
-	const char *left;
+	char left[WM_SETTINGS_NAMES_MAX];
 
 	cr_assert_eq(wm_settings_init(&t), 0);
+	cr_assert_eq(wm_settings_reload(&s, &t, left), 0);
+	cr_assert_str_eq(left, "");
 	cr_assert_eq(wm_settings_set(&t, "log.level=debug", &e), 0);
+	cr_assert_eq(wm_settings_set(&t, "http.hosts=a", &e), 0);
 	cr_assert_eq(wm_settings_set(&t, "dns.port=53", &e), 0);
-	cr_assert_eq(wm_settings_reload(&s, &t, &left), 1);
+	cr_assert_eq(wm_settings_set(&t, "kernel.dns=false", &e), 0);
+	cr_assert_eq(wm_settings_reload(&s, &t, left), 1);
 	cr_assert_str_eq(s.log_level, "debug");
 	cr_assert_eq(s.dns_port, 8600);
-	cr_assert_str_eq(left, "dns.port");
+	cr_assert_str_eq(left, "http.hosts,dns.port,kernel.dns");
 	wm_settings_done(&t);
+}
+
+/* As the reference page and --dump-config write them. */
+Test(settings, a_list_is_set_as_it_is_written)
+{
+	static const char *const good[] = {"http.addresses=[\"::1\", \"127.0.0.1\"]",
+					   "http.addresses=::1,127.0.0.1"};
+	static const char *const bad[] = {"http.addresses=[\"::1\"", "http.addresses=[::1]",
+					  "http.addresses=[1]", "http.addresses=[\"a\",]"};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(good); i++) {
+		cr_assert_eq(wm_settings_set(&s, good[i], &e), 0, "%s", e.text);
+		cr_assert_str_eq(s.http_addresses[0], "::1");
+		cr_assert_str_eq(s.http_addresses[1], "127.0.0.1");
+		cr_assert_null(s.http_addresses[2]);
+	}
+	cr_assert_eq(wm_settings_set(&s, "http.addresses=[]", &e), 0);
+	cr_assert_null(s.http_addresses[0]);
+	for (size_t i = 0; i < WM_ARRAY_LEN(bad); i++) {
+		cr_assert_eq(wm_settings_set(&s, bad[i], &e), WM_E_INVALID, "%s", bad[i]);
+		cr_assert(strstr(e.text, "http.addresses"), "%s", e.text);
+	}
 }
 
 Test(settings, a_missing_file_is_named)

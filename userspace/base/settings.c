@@ -60,6 +60,9 @@ static const struct entry entries[] = {
 #undef L
 };
 
+#define NAME_MAX_ 32 /* octets of a name with its section and a comma */
+_Static_assert(WM_ARRAY_LEN(entries) * NAME_MAX_ <= WM_SETTINGS_NAMES_MAX, "all names fit");
+
 static void *field(const struct wm_settings *s, const struct entry *t)
 {
 	return (char *)(uintptr_t)s + t->offset;
@@ -130,10 +133,23 @@ static int list_add(char **list, const struct entry *t, const char *v, size_t le
 	return set_string(&list[n], t, v, len, e);
 }
 
+static int set_list_json(char **list, const struct entry *t, json_t *v, struct wm_err *e);
+
 static int list_from_text(char **list, const struct entry *t, const char *v, struct wm_err *e)
 {
+	json_t *array;
 	int r = 0;
 
+	if (*v == '[') { /* as the reference and --dump-config write it; no entry begins so */
+		array = json_loads(v, 0, NULL);
+		r = json_is_array(array) ? set_list_json(list, t, array, e)
+					 : wm_err_set(e, WM_E_INVALID,
+						      "%s.%s: a list such as [\"a\",\"b\"] or a,b "
+						      "is wanted",
+						      t->section, t->name);
+		json_decref(array);
+		return r;
+	}
 	list_clear(list);
 	while (!r && *v) {
 		size_t len = strcspn(v, ",");
@@ -388,6 +404,18 @@ static int check_ttls(const struct wm_settings *s, struct wm_err *e)
 	return r ? wm_err_set(e, r, "dns.service_ttl: %s", inner.text) : 0;
 }
 
+int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *from,
+		       struct wm_err *e)
+{
+	int r = wm_settings_init(s);
+
+	if (!r && from->file)
+		r = wm_settings_load(s, from->file, e);
+	for (unsigned i = 0; !r && i < from->sets_count; i++)
+		r = wm_settings_set(s, from->sets[i], e);
+	return r ? r : wm_settings_check(s, e);
+}
+
 int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -442,18 +470,21 @@ static bool same(const struct wm_settings *a, const struct wm_settings *b, const
 	}
 }
 
-int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next, const char **ret_left)
+int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
+		       char ret_left[WM_SETTINGS_NAMES_MAX])
 {
 	int changed = 0, r;
+	size_t at = 0;
 
-	*ret_left = NULL;
+	ret_left[0] = '\0';
 	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
 		const struct entry *t = &entries[i];
 
 		if (same(s, next, t))
 			continue;
 		if (!t->reload || t->kind == KIND_LIST) {
-			*ret_left = t->full;
+			at += (size_t)snprintf(ret_left + at, WM_SETTINGS_NAMES_MAX - at, "%s%s",
+					       at ? "," : "", t->full);
 			continue;
 		}
 		changed++;

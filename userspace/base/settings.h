@@ -9,8 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define WM_SETTINGS_LIST_MAX 16		  /* texts of one list */
-#define WM_SETTINGS_FILE_MAX (256 * 1024) /* octets of a configuration file */
+#define WM_SETTINGS_LIST_MAX  16	   /* texts of one list */
+#define WM_SETTINGS_NAMES_MAX 4096	   /* octets of the names of all settings, commas between */
+#define WM_SETTINGS_FILE_MAX  (256 * 1024) /* octets of a configuration file */
 
 struct wm_settings {
 #define S(section, name, reload, def, max, text)	    char *section##_##name;
@@ -35,14 +36,26 @@ void wm_settings_done(struct wm_settings *s);
 int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e);
 /** The same from memory. */
 int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struct wm_err *e);
-/** One setting, "dns.port=53"; lists separated by commas. */
+/** One setting, "dns.port=53"; lists separated by commas, or as in a file: ["a","b"]. */
 int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err *e);
+/* Where settings come from, later ones over earlier; borrowed, for as long as it may be read again.
+ */
+struct wm_settings_source {
+	const char *file;	 /* NULL: none */
+	const char *const *sets; /* as of wm_settings_set() */
+	unsigned sets_count;
+};
+/** Defaults, then all of that, then wm_settings_check(). @return as of those; free @p s in any
+ * case. */
+int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *from,
+		       struct wm_err *e);
 /** What no single setting can tell: ranges, sizes that belong together. */
 int wm_settings_check(const struct wm_settings *s, struct wm_err *e);
-/** Take the reloadable settings of @p next over into @p s. @p ret_left receives the name of one
- * that differs and needs a restart, or NULL. @return settings that changed, or -ENOMEM. */
+/** Take the reloadable settings of @p next over into @p s. @p ret_left receives the names of those
+ * that differ and need a restart, with commas between; "" where there are none.
+ *  @return settings that changed, or -ENOMEM. */
 int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
-		       const char **ret_left);
+		       char ret_left[WM_SETTINGS_NAMES_MAX]);
 /** All settings with their values as a JSON document that wm_settings_load() reads. */
 void wm_settings_dump(const struct wm_settings *s, FILE *out);
 /** The reference page, in Markdown. */
