@@ -159,4 +159,20 @@ ip link set wmexact name wmv7
 until_ok 20 on_device wmv7 || fail "a device that is renamed is attached to"
 check "devices: all is well" on "$(state)"
 fresh
+
+# --- a cgroup namespace of one's own: what is found is not the machine's root
+cat >"$TMP/private.sh" <<'END'
+echo $$ >"$1/cgroup.procs"
+shift
+exec unshare --cgroup --mount sh -c '
+	umount -l "$0" && mount -t cgroup2 none "$0" && exec "$@"' "$@"
+END
+sh "$TMP/private.sh" "$CG" "$CGROOT" "$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" \
+	--set "http.socket=$TMP/http.sock" --set node.name=n1 2>>"$TMP/agent.log" &
+AGENT=$!
+until_ok 60 agent_up || fail "an agent in a cgroup namespace answers"
+check "a private cgroup namespace: the state" degraded "$(state)"
+matches "a private cgroup namespace: the reason" "$CGROOT is the root of a private cgroup namespace" "$(plane '.reasons[]')"
+check "a private cgroup namespace: what is in it is steered" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+fresh
 done_testing

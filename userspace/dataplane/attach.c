@@ -202,6 +202,7 @@ static int attach_connect(struct wm_plane *p)
 	if (!p->c.cgroup) { /* found again each time: it may have been mounted since */
 		r = wm_cgroup_root(root, sizeof(root));
 		if (!r) {
+			p->cgroup_found = true;
 			p->c.cgroup = strdup(root);
 			r = p->c.cgroup ? 0 : -ENOMEM;
 		}

@@ -73,6 +73,15 @@ int wm_cgroup_root(char *buf, size_t cap)
 	return r;
 }
 
+bool wm_cgroup_is_private(const char *path)
+{
+	char root[WM_PIN_PATH_MAX], type[WM_PIN_PATH_MAX + 16];
+
+	/* cgroup.type is a file of every cgroup but the machine's root: cgroup-v2.rst */
+	snprintf(type, sizeof(type), "%s/cgroup.type", path);
+	return !wm_cgroup_root(root, sizeof(root)) && !strcmp(root, path) && !access(type, F_OK);
+}
+
 /* @return 0, -EINVAL: on no cgroup2, negative errno. */
 static int cgroup_id(int fd, uint64_t *ret_id)
 {

@@ -91,8 +91,9 @@ struct wm_plane {
 	void *mem[WM_MAP_COUNT]; /* mappings; NULL where a map is not mapped */
 	size_t mem_len[WM_MAP_COUNT];
 	struct wm_plane_map maps[WM_MAP_COUNT];
-	bool staged; /* the maps are pinned in new/ until wm_plane_attach() */
-	bool no_tcx; /* attach to devices by clsact: the kernel has no tcx links */
+	bool cgroup_found; /* c.cgroup is not configured but the root of a mount */
+	bool staged;	   /* the maps are pinned in new/ until wm_plane_attach() */
+	bool no_tcx;	   /* attach to devices by clsact: the kernel has no tcx links */
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];
 	struct wm_plane_hook *hooks;

@@ -102,6 +102,9 @@ void wm_plane_close(struct wm_plane *p);
 int wm_plane_detach(const char *pin_dir, bool force, struct wm_err *e);
 /** Root of the first cgroup2 mount. @return 0, -ENOENT, -ENAMETOOLONG, negative errno. */
 int wm_cgroup_root(char *buf, size_t cap);
+/** Whether the cgroup2 directory @p path is the root of a cgroup namespace and not the machine's:
+ *  processes outside of it are not below it. */
+bool wm_cgroup_is_private(const char *path);
 /** What this kernel offers, by trying: one line each through @p fn (name, ok, text). */
 void wm_plane_probe(const struct wm_plane_config *c,
 		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg);

@@ -77,6 +77,11 @@ static void find_reasons(struct wm_plane_watch *w)
 {
 	w->reasons_count = 0;
 	hook_reasons(w);
+	if (w->plane->cgroup_found && wm_cgroup_is_private(w->plane->c.cgroup))
+		reason(w,
+		       "%s is the root of a private cgroup namespace: processes outside of it are "
+		       "not steered; mount the machine's cgroup2 and name it in kernel.cgroup",
+		       w->plane->c.cgroup);
 	if (w->plane->devices_left_out)
 		reason(w, "%u devices of kernel.veth_devices are left out: %d hooks are the limit",
 		       w->plane->devices_left_out, WM_DEVICES_MAX);
