@@ -1,36 +1,64 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Run the suites named as arguments (unit bpf net fault fuzz; default: all), one line a test, and a closing
-# line "N passed, N failed, N skipped". A test skips by exit status 77; under CI a skip is a failure,
-# since there nothing may be missing. Logs go to build/test-logs/, those of failures are shown.
+# line "N passed, N failed, N skipped". A test skips by exit status 77, one of Criterion's by cr_skip_test();
+# its reason is a line "skipped: ...". What the kernel refuses is named "kernel refuses X: ERRNO" and is no
+# failure anywhere; any other skip is one under CI, since there nothing may be missing. Logs go to
+# build/test-logs/; of a failure the log is shown from its first failed assertion on.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
-export B=build/asan
+export B=${B:-build/asan}
+export CRITERION_VERBOSITY_LEVEL=1 # names what is skipped
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 TEST_SECONDS=300 # one test at most: a hang is a failure, not a lost run
-logs=build/test-logs
+logs=${TEST_LOGS:-build/test-logs}
 mkdir -p "$logs"
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=(unit bpf net fault fuzz)
 passed=0 failed=0 skipped=0
 
+# What says that a test failed: of the shell tests, of Criterion, of the sanitizers, of a caught signal.
+FIRST='^FAILED|Assertion Failed|Unexpected Signal|Timeout!|\[FAIL\]|runtime error:|ERROR: AddressSanitizer|^==.*== *ERROR|panic'
+SHOWN=60 # lines of a failure
+first_failure() { # log
+	if grep -qE "$FIRST" "$1"; then
+		# a failed assertion leaks what the test held: the report of that tells nothing
+		awk -v first="$FIRST" -v max="$SHOWN" '
+			!on && $0 ~ first { on = 1; own = /LeakSanitizer/ }
+			on && !own && /ERROR: LeakSanitizer/ { exit }
+			on && n++ < max { print }' "$1"
+	else
+		tail -n "$SHOWN" "$1"
+	fi | sed 's/^/        /'
+	echo "        (all of it: $1)"
+}
+skips() { # log: a reason a line
+	sed -nE 's/^skipped: *//p; s/^\[SKIP\] *//p' "$1"
+}
+REFUSED='kernel refuses .*: E[A-Z0-9]+|no service manager runs here'
+foreign_skip() { # log: is there a skip that a full kernel would have as well?
+	local reasons
+	reasons=$(skips "$1")
+	[ -n "$reasons" ] || reasons=$2
+	grep -qvE "$REFUSED" <<<"$reasons"
+}
 verdict() { # name, exit status, log
-	case $2 in
-	0) passed=$((passed + 1)) && echo "ok      $1" ;;
-	77)
-		if [ -n "${CI:-}" ]; then
-			failed=$((failed + 1)) && echo "FAILED  $1 (skipped, and CI allows no skip)"
-		else
-			skipped=$((skipped + 1)) && echo "skipped $1"
-		fi
-		tail -n 3 "$3"
-		;;
-	*)
+	local none=
+	[ "$2" != 77 ] || none='no reason was given'
+	if [ "$2" != 0 ] && [ "$2" != 77 ]; then
 		failed=$((failed + 1)) && echo "FAILED  $1 (exit $2)"
-		tail -n 60 "$3" | sed 's/^/        /'
-		;;
-	esac
+		first_failure "$3"
+		return
+	fi
+	if [ -n "${CI:-}" ] && [ -n "$(skips "$3")$none" ] && foreign_skip "$3" "$none"; then
+		failed=$((failed + 1)) && echo "FAILED  $1 (skipped for what no kernel refuses, and CI allows no such skip)"
+	elif [ "$2" = 77 ]; then
+		skipped=$((skipped + 1)) && echo "skipped $1"
+	else
+		passed=$((passed + 1)) && echo "ok      $1"
+	fi
+	skips "$3" | sed 's/^/        skipped: /'
 }
 # Criterion runs each test in a process of its own and maps an arena, at the same address as in its parent,
 # over whatever lies there. With address randomization off both are laid out alike, and nothing does.

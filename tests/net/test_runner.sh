@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/run.sh itself, over tests that are made for it: what it shows of a failure, and which skips it lets
+# pass under CI.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+T=$TMP/fake/tests
+mkdir -p "$T"
+fake() { # name, exit status, lines of its log
+	printf '#!/bin/sh\ncat <<"END"\n%s\nEND\nexit %s\n' "$3" "$2" >"$T/test_$1"
+	chmod +x "$T/test_$1"
+}
+runner() { # CI or nothing; the output with the exit status behind it
+	env -u CI ${1:+CI="$1"} B="$TMP/fake" TEST_LOGS="$TMP/logs" tests/run.sh unit
+	echo "exit $?"
+}
+only() { # one fake test and no other
+	rm -f "$T"/*
+	fake "$@"
+}
+leak=$(
+	echo "test.c:37: Assertion Failed"
+	echo "open_sockets was not loaded"
+	echo "==1==ERROR: LeakSanitizer: detected memory leaks"
+	seq 200
+)
+only leaks 1 "before
+$leak"
+seen=$(runner)
+matches "the first failure is shown first" 'test.c:37: Assertion Failed' "$(sed -n 2p <<<"$seen")"
+matches "with what it says" 'open_sockets was not loaded' "$seen"
+check "and no report of what it leaked" 0 "$(grep -c LeakSanitizer <<<"$seen")"
+only leaks 1 "==1==ERROR: LeakSanitizer: detected memory leaks
+Direct leak of 8 byte(s)"
+matches "a leak that is the failure is shown" 'Direct leak of 8' "$(runner)"
+only plain 1 "$(seq 100)"
+matches "without a mark the end is shown" '        100$' "$(runner)"
+
+only whole 77 'skipped: kernel refuses iter/tcp: EPERM'
+matches "what the kernel refuses is no failure under CI" '0 passed, 0 failed, 1 skipped' "$(runner true)"
+matches "and its reason is shown" 'skipped: kernel refuses iter/tcp: EPERM' "$(runner true)"
+only whole 77 'skipped: a disk is missing'
+matches "any other skip is one under CI" '0 passed, 1 failed, 0 skipped' "$(runner true)"
+matches "and none elsewhere" '0 passed, 0 failed, 1 skipped' "$(runner)"
+only whole 77 ''
+matches "a skip without a reason is a failure under CI" '0 passed, 1 failed, 0 skipped' "$(runner true)"
+only part 0 '[SKIP] plane::x: kernel refuses iter/udp: EINVAL'
+matches "one of Criterion's, refused" '1 passed, 0 failed, 0 skipped' "$(runner true)"
+matches "is named" 'skipped: plane::x: kernel refuses iter/udp: EINVAL' "$(runner true)"
+only part 0 '[SKIP] plane::x: not today'
+matches "one of Criterion's for another reason" '0 passed, 1 failed, 0 skipped' "$(runner true)"
+done_testing
