@@ -4,11 +4,11 @@
  * after the tables show the change. Threading: loop thread only. Spec: Consul HTTP API 1.21. */
 #pragma once
 #include "userspace/base/settings.h"
-#include "userspace/dataplane/drain.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/dataplane/watch.h"
 #include "userspace/dns/server.h"
 #include "userspace/health/health.h"
+#include "userspace/lifecycle/drain.h"
 #include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
 #include "userspace/registry/keep.h"

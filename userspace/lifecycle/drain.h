@@ -5,7 +5,7 @@
  * the connections that went through a virtual address; without a data plane, or where the kernel
  * lacks the iterator, only the deadline ends a drain. Threading: loop thread only. */
 #pragma once
-#include "plane.h"
+#include "userspace/dataplane/plane.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 
