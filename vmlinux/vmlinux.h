@@ -49,6 +49,8 @@ enum bpf_map_type {
 #define IPPROTO_TCP   6
 #define IPPROTO_UDP   17
 #define IPPROTO_MPTCP 262
+#define AF_INET	      2
+#define AF_INET6      10
 #define SOCK_STREAM   1
 #define SOCK_DGRAM    2
 #define ECONNREFUSED  111
@@ -119,9 +121,19 @@ struct bpf_sock_addr {
 
 /* The kernel's own: where the fields are is found when the program is loaded. */
 #define WM_CORE __attribute__((preserve_access_index))
+struct in6_addr {
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
+} WM_CORE;
+
 struct sock_common {
+	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;
+	__be32 skc_daddr;
+	__be16 skc_dport;
+	struct in6_addr skc_v6_daddr;
 } WM_CORE;
 
 struct sock {
@@ -130,6 +142,31 @@ struct sock {
 
 struct mptcp_sock {
 	struct sock *first; /* the subflow that connect() made */
+} WM_CORE;
+
+struct inet_sock {
+	struct sock sk;
+} WM_CORE;
+
+struct udp_sock {
+	struct inet_sock inet;
+} WM_CORE;
+
+struct ns_common {
+	unsigned int inum;
+} WM_CORE;
+
+struct net {
+	struct ns_common ns;
+} WM_CORE;
+
+struct nsproxy {
+	struct net *net_ns;
+} WM_CORE;
+
+struct task_struct {
+	int pid;
+	struct nsproxy *nsproxy;
 } WM_CORE;
 
 struct seq_file;
@@ -144,6 +181,21 @@ struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_map *map;
 	struct sock *sk;
 	void *value;
+} WM_CORE;
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+} WM_CORE;
+
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
+} WM_CORE;
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 } WM_CORE;
 
 #endif

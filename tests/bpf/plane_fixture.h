@@ -129,6 +129,36 @@ static __attribute__((unused)) void attach_ok(struct wm_plane *p, int want)
 	cr_assert_eq(r, want, "%d: %s", r, e.text);
 }
 
+/* What an iterator program needs; NULL: it is no such program, and every kernel loads it. */
+static __attribute__((unused)) const char *iterator_target(const char *prog)
+{
+	static const char *const targets[][2] = {{"open_sockets", "bpf_sk_storage_map"},
+						 {"open_tcp", "tcp"},
+						 {"open_udp", "udp"},
+						 {"task_netns", "task"},
+						 {"abort_udp", "udp"},
+						 {"abort_tcp", "tcp"}};
+
+	for (unsigned i = 0; i < sizeof(targets) / sizeof(*targets); i++)
+		if (strcmp(targets[i][0], prog) == 0)
+			return targets[i][1];
+	return NULL;
+}
+
+/* Does this kernel refuse what @p prog needs? Then it says so, as tests/run.sh reads it. */
+static __attribute__((unused)) bool kernel_refuses(const char *prog)
+{
+	const char *target = iterator_target(prog);
+	int r = target ? wm_bpf_try_iterator(target) : 0;
+
+	if (!r && strncmp(prog, "abort", 5) == 0 && wm_progs_try_abort() == -ESRCH)
+		r = -ESRCH;
+	if (r)
+		fprintf(stderr, "skipped: %s: kernel refuses iter/%s: %s\n", prog, target,
+			strerrorname_np(-r));
+	return r;
+}
+
 static __attribute__((unused)) unsigned entries(const char *sub)
 {
 	char path[256];

@@ -761,7 +761,7 @@ Test(plane, probe_tells_what_is_missing)
 	struct seen all = {0}, less = {0};
 
 	wm_plane_probe(&c, see, &all);
-	cr_assert_eq(all.n, 16);
+	cr_assert_eq(all.n, 17);
 	cr_assert(all.bpf_ok);
 	drop_cap(CAP_BPF);
 	drop_cap(CAP_SYS_ADMIN);

@@ -64,15 +64,30 @@ enum wm_prog_index {
 	WM_PROG_CONNECT6,
 	WM_PROG_DNS_LO,
 	WM_PROG_DNS_VETH,
-	WM_PROG_OPEN_SOCKETS, /* attached to nothing: run when asked */
+	/* iterators, attached to nothing: run when asked */
+	WM_PROG_OPEN_SOCKETS,
+	WM_PROG_OPEN_TCP,
+	WM_PROG_OPEN_UDP,
+	WM_PROG_TASK_NETNS,
+	WM_PROG_ABORT_UDP,
+	WM_PROG_ABORT_TCP,
 	WM_PROG_COUNT,
 };
-enum wm_object_index { WM_OBJECT_CONNECT, WM_OBJECT_DNS, WM_OBJECT_DRAIN, WM_OBJECT_COUNT };
+#define WM_ITERATORS (WM_PROG_COUNT - WM_PROG_OPEN_SOCKETS)
+enum wm_object_index {
+	WM_OBJECT_CONNECT,
+	WM_OBJECT_DNS,
+	WM_OBJECT_DRAIN,
+	WM_OBJECT_NETNS,
+	WM_OBJECT_ABORT,
+	WM_OBJECT_COUNT
+};
 struct wm_prog {
 	bool wanted;
 	int fd; /* borrowed from the object; -1: not loaded */
 	uint32_t id, verified_insns;
 	int error;
+	int refused; /* the kernel's errno, negative; 0: loaded, or not tried */
 	char text[160];
 };
 
@@ -104,8 +119,8 @@ struct wm_plane {
 	struct wm_plane_route routes[WM_PREFIXES_MAX];
 	unsigned routes_count;
 	bool routed;		    /* routes that an earlier run left were looked for */
-	int iterator_fd;	    /* link of open_sockets; -1: not made yet */
-	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
+	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
+	struct wm_name_key name_at;  /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 };
 
@@ -131,8 +146,9 @@ int wm_tcx_progs(uint32_t ifindex, uint32_t *ret_ids);
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name);
 bool wm_bpf_has_tcx(void);
 bool wm_bpf_has_cgroup_link(void);
-/** Programs that walk the sockets' storage (Linux 5.9), by trying. */
-bool wm_bpf_has_storage_iterator(void);
+/** Load an iterator over @p target ("tcp", "bpf_sk_storage_map") that does nothing. @return 0 or
+ * the kernel's errno, negative; -ENOENT where it has no such target. */
+int wm_bpf_try_iterator(const char *target);
 /** Load with a helper, by trying. */
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper);
 
@@ -175,6 +191,9 @@ void wm_maps_ops(struct wm_plane *p);
 /** Load the wanted programs. A refused one carries its error; the others go on. */
 void wm_progs_load(struct wm_plane *p);
 void wm_progs_close(struct wm_plane *p);
+/** Load the programs that end sockets, with maps of their own, and drop them. @return 0 or the
+ *  errno, negative; -ESRCH where the kernel has no bpf_sock_destroy(). */
+int wm_progs_try_abort(void);
 const char *wm_prog_name(unsigned i);
 /** First object file of the maps alone: open, not loaded. NULL on failure. */
 struct bpf_object *wm_maps_object(void);
@@ -222,6 +241,26 @@ void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
 /* --- attach.c --- */
 /** The attach type of a program of a cgroup, WM_PROG_GETPEERNAME4 to WM_PROG_CONNECT6. */
 enum bpf_attach_type wm_cgroup_type(unsigned prog);
+
+/* --- netns.c --- */
+struct wm_netns {
+	uint32_t inode;
+	unsigned tries;
+	int fd, error;
+};
+struct wm_netns_list {
+	struct wm_netns *all; /* open ones */
+	unsigned count, cap;
+	uint32_t own;
+	unsigned unseen;  /* that could not be opened */
+	int unseen_error; /* why the last of them */
+	int error; /* why there may be others that nobody knows of: 0, negative errno; -EXDEV:
+		    * our pid namespace is not the machine's */
+};
+/** The network namespaces beside that of the calling thread. @p task_link_fd: of task_netns, or the
+ *  error that it met. Free after use. Any thread. */
+void wm_netns_list(struct wm_netns_list *l, int task_link_fd);
+void wm_netns_list_free(struct wm_netns_list *l);
 
 /* --- links.c: one hook at a time --- */
 struct wm_attach {

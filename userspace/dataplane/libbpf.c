@@ -177,24 +177,24 @@ bool wm_bpf_has_cgroup_link(void)
 	return r == -EBADF;
 }
 
-bool wm_bpf_has_storage_iterator(void)
+int wm_bpf_try_iterator(const char *target)
 {
 	const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER);
-	int id = libbpf_find_vmlinux_btf_id("bpf_sk_storage_map", BPF_TRACE_ITER), fd;
+	int id = libbpf_find_vmlinux_btf_id(target, BPF_TRACE_ITER), fd;
 
 	wm_bpf_log_reset();
 	if (id <= 0)
-		return false;
+		return -ENOENT;
 	opts.attach_btf_id = (uint32_t)id;
-	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "wm_probe", "GPL", insns, WM_ARRAY_LEN(insns),
-			   &opts);
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, target, "GPL", insns, WM_ARRAY_LEN(insns), &opts);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
 }
 
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper)

@@ -4,10 +4,12 @@
  * its object goes on. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
+#include "abort.skel.h"
 #include "connect.skel.h"
 #include "dns.skel.h"
 #include "drain.skel.h"
 #include "maps.skel.h"
+#include "netns.skel.h"
 #pragma GCC diagnostic pop
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
@@ -39,6 +41,11 @@ static const struct {
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
+	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_DRAIN},
+	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_DRAIN},
+	[WM_PROG_TASK_NETNS] = {"task_netns", WM_OBJECT_NETNS},
+	[WM_PROG_ABORT_UDP] = {"abort_udp", WM_OBJECT_ABORT},
+	[WM_PROG_ABORT_TCP] = {"abort_tcp", WM_OBJECT_ABORT},
 };
 
 struct features {
@@ -68,6 +75,8 @@ static struct bpf_object *open_object(enum wm_object_index which)
 		[WM_OBJECT_CONNECT] = {"connect", connect_bpf__elf_bytes},
 		[WM_OBJECT_DNS] = {"dns", dns_bpf__elf_bytes},
 		[WM_OBJECT_DRAIN] = {"drain", drain_bpf__elf_bytes},
+		[WM_OBJECT_NETNS] = {"netns", netns_bpf__elf_bytes},
+		[WM_OBJECT_ABORT] = {"abort", abort_bpf__elf_bytes},
 	};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = objects[which].name);
 	size_t size = 0;
@@ -138,9 +147,12 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 				  uint32_t mask, struct features f)
 {
 	struct bpf_object *o = open_object(which);
+	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL;
 
 	if (!o)
 		return NULL;
+	if (lost)
+		bpf_map__set_max_entries(lost, p->c.backends);
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
 
@@ -191,6 +203,7 @@ static int try_alone(struct wm_plane *p, unsigned i, struct features f, char *lo
 		return 0;
 	wm_bpf_verifier_reason(log, reason, sizeof(reason));
 	out->error = r == -EPERM ? r : WM_E_BPF_LOAD;
+	out->refused = r;
 	snprintf(out->text, sizeof(out->text), "kernel refused the program: %s: %.100s",
 		 strerror(-r), reason[0] ? reason : wm_bpf_log_last());
 	return r;
@@ -280,6 +293,16 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
+}
+
+int wm_progs_try_abort(void)
+{
+	struct bpf_object *o = open_object(WM_OBJECT_ABORT);
+	int r = o ? bpf_object__load(o) : -ENOMEM;
+
+	bpf_object__close(o);
+	wm_bpf_log_reset();
+	return r;
 }
 
 void wm_progs_close(struct wm_plane *p)

@@ -92,7 +92,9 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	p->lock_fd = p->iterator_fd = -1;
+	p->lock_fd = -1;
+	for (unsigned i = 0; i < WM_ITERATORS; i++)
+		p->iterators[i] = -1;
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
 		p->map_fd[i] = -1;
 	p->lock_fd = r = wm_pins_open(c->pin_dir, e);
@@ -133,7 +135,8 @@ void wm_plane_close(struct wm_plane *p)
 		return;
 	dir.borrowed = p->c.pin_dir;
 	cgroup.borrowed = p->c.cgroup;
-	wm_closep(&p->iterator_fd);
+	for (unsigned i = 0; i < WM_ITERATORS; i++)
+		wm_closep(&p->iterators[i]);
 	wm_progs_close(p);
 	wm_maps_close(p);
 	wm_closep(&p->lock_fd);

@@ -10,6 +10,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/lost.h"
 
 struct wm_plane;
 struct wm_plane_config {
@@ -80,14 +81,37 @@ struct wm_plane_route {
 unsigned wm_plane_routes(const struct wm_plane *p, const struct wm_plane_route **ret);
 /** Sum of the per-CPU counters, WM_COUNTER_COUNT of them. @return 0 or negative errno. */
 int wm_plane_counters(struct wm_plane *p, uint64_t *ret);
-/** Call @p fn with the backend's index for every open socket that was steered to a backend which is
- *  WM_STATE_DRAIN now: connected ones, of the whole machine. @return their number, or negative
- *  errno: -EOPNOTSUPP where the kernel has no such iterator, -ENOTCONN while connect() is not
- *  steered. Cost: some 100 ns for each socket that
- *  was ever steered and is not closed. A socket may be missed while others come and go: none is
- *  only known from two runs. */
-int64_t wm_plane_open_sockets(struct wm_plane *p, void (*fn)(void *arg, uint32_t backend),
-			      void *arg);
+/* A pass over the machine's sockets, in a thread of its own. A socket may be missed while others
+ * come and go: that there is none is only known from two passes. Those of other network namespaces
+ * are seen where the kernel has an iterator over socket storage, or where the agent may enter them.
+ */
+struct wm_pass;
+enum wm_pass_kind {
+	WM_PASS_COUNT, /* connections steered to a backend that is WM_STATE_DRAIN now */
+	WM_PASS_ABORT, /* destroys those of the backends given by wm_plane_lost() */
+};
+struct wm_pass_result {
+	int error;	      /* 0, or why nothing is known */
+	const uint32_t *open; /* sockets by backend, as many as there are backends */
+	uint64_t udp, tcp;    /* all of them; of COUNT the split is none where udp holds both */
+	unsigned namespaces;  /* that were visited */
+	unsigned unseen;      /* that could not be entered */
+	int unseen_error;     /* why, or why not all are known; 0: everything was seen */
+	uint64_t took_ns;
+};
+/** Whether the kernel has what @p kind needs. @p ret_everywhere: one iterator sees all network
+ *  namespaces. @return 0, -ENOTCONN while connect() is not steered (COUNT), or the kernel's errno.
+ */
+int wm_pass_possible(struct wm_plane *p, enum wm_pass_kind kind, bool *ret_everywhere);
+/** @return 0, -ENOMEM, as wm_pass_possible(). */
+int wm_pass_start(struct wm_plane *p, enum wm_pass_kind kind, struct wm_pass **ret);
+/** NULL while it runs. Borrowed from the pass. */
+const struct wm_pass_result *wm_pass_result(struct wm_pass *x);
+/** Waits for its end; before the plane is closed. NULL ok. */
+void wm_pass_free(struct wm_pass *x);
+/** Have passes destroy what is connected to the former occupant @p k of a backend; @p v NULL: no
+ *  more. @return 0, negative errno: -EOPNOTSUPP where the kernel refused the programs, -E2BIG. */
+int wm_plane_lost(struct wm_plane *p, const struct wm_lost_key *k, const struct wm_lost *v);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;

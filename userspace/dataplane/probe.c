@@ -159,6 +159,56 @@ static void probe_limits(const struct probe *p)
 	p->fn(p->arg, "memlock", true, text);
 }
 
+static const char *errno_name(int r)
+{
+	const char *name = strerrorname_np(-r);
+
+	return name ? name : "?";
+}
+
+static void probe_drain(const struct probe *p)
+{
+	static const char *const each[] = {"tcp", "udp", "task"};
+	int storage = wm_bpf_try_iterator("bpf_sk_storage_map"), r = 0;
+	const char *refused = "";
+	char text[256];
+
+	for (unsigned i = 0; storage && !r && i < WM_ARRAY_LEN(each); i++) {
+		refused = each[i];
+		r = wm_bpf_try_iterator(each[i]);
+	}
+	if (!storage)
+		snprintf(text, sizeof(text),
+			 "a drain ends when the kernel counts no open connection");
+	else if (!r)
+		snprintf(text, sizeof(text),
+			 "counted in each network namespace: the kernel refuses "
+			 "iter/bpf_sk_storage_map: %s",
+			 errno_name(storage));
+	else
+		snprintf(text, sizeof(text),
+			 "refused: iter/bpf_sk_storage_map: %s, iter/%s: %s: a drain ends at its "
+			 "deadline only",
+			 errno_name(storage), refused, errno_name(r));
+	p->fn(p->arg, "drain_proof", !storage || !r, text);
+}
+
+static void probe_abort(const struct probe *p)
+{
+	int r = wm_progs_try_abort();
+	char text[256];
+
+	if (r)
+		snprintf(text, sizeof(text),
+			 "bpf_sock_destroy() refused (Linux 6.5): %s: UDP sockets stay with a "
+			 "backend that is gone",
+			 errno_name(r));
+	else
+		snprintf(text, sizeof(text),
+			 "connected sockets of a backend that is gone can be ended");
+	p->fn(p->arg, "socket_abort", !r, text);
+}
+
 void wm_plane_probe(const struct wm_plane_config *c,
 		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg)
 {
@@ -187,9 +237,8 @@ void wm_plane_probe(const struct wm_plane_config *c,
 	    wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
 	    "without a backend connect() fails with ECONNREFUSED",
 	    "missing (Linux 5.18): without a backend connect() fails with EPERM");
-	say(&p, "drain_proof", wm_bpf_has_storage_iterator(),
-	    "a drain ends when the kernel counts no open connection",
-	    "no iterator over socket storage (Linux 5.9): a drain ends at its deadline only");
+	probe_drain(&p);
+	probe_abort(&p);
 	say(&p, "cgroup_link", wm_bpf_has_cgroup_link(), "cgroup hooks outlive the agent",
 	    "no cgroup links (Linux 5.7): connect() is not steered");
 	say(&p, "tcx_link", wm_bpf_has_tcx(), "device hooks are tcx links",

@@ -7,11 +7,14 @@
 #include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
 #define TICK_MS 250 /* between counts: a client that closes is noticed in half a second */
+#define POLL_MS 10  /* between looks whether a count has ended */
+#define IDLE_OF 10  /* times what a count took until the next: a tenth of a processor at most */
 #define PROOF_PASSES                                                                               \
 	2		 /* counts of none in a row: one may miss a socket, see plane.h; and a     \
 			  * connect() that chose just before the drain has its socket by then */
@@ -25,8 +28,11 @@ struct drain {
 	uint64_t due_ms;   /* the same on the loop's clock */
 	uint64_t open;	   /* as last counted */
 	bool counted;
-	bool blind;	/* its sockets cannot be told: only the deadline ends it */
-	unsigned proof; /* counts of none in a row */
+	bool blind;			/* its sockets cannot be told: only the deadline ends it */
+	bool told;			/* the log says that only the deadline ends it */
+	unsigned proof;			/* counts of none in a row */
+	uint32_t backends[BACKENDS_OF]; /* when the count that runs began */
+	unsigned backends_count;	/* 0: it is not counted */
 	char id[];
 };
 
@@ -37,9 +43,68 @@ struct wm_drains {
 	struct wm_timer *timer;
 	struct wm_map *by_id;
 	TAILQ_HEAD(, drain) list;
-	struct drain **owner; /* by backend; only while something drains */
+	struct wm_pass *pass; /* the count that runs; NULL: none */
+	uint64_t next_ms;     /* when the next may begin */
+	char why[192];	      /* the last count saw not everything; "": it did */
+	char text[192];	      /* of wm_drains_why() */
 	uint64_t counters[WM_DRAIN_COUNTER_COUNT];
 };
+
+/* --- why only the deadline -------------------------------------------------------------------- */
+static const char *errno_name(int r)
+{
+	const char *name = strerrorname_np(-r);
+
+	return name ? name : "an unknown error";
+}
+
+static const char *why_any(struct wm_drains *d)
+{
+	bool everywhere;
+	int r = d->plane ? wm_pass_possible(d->plane, WM_PASS_COUNT, &everywhere) : -ENOTCONN;
+
+	if (!d->plane)
+		return "the data plane is off: nobody counts connections";
+	if (r == -ENOTCONN)
+		return "connect() is not steered: nobody counts connections";
+	if (r) {
+		snprintf(d->text, sizeof(d->text), "the kernel refuses to list sockets: %s",
+			 errno_name(r));
+		return d->text;
+	}
+	return *d->why ? d->why : NULL;
+}
+
+static unsigned backends_of(const struct wm_drains *d, const struct drain *x,
+			    uint32_t ret[BACKENDS_OF])
+{
+	const struct wm_instance *i = wm_registry_instance(d->registry, x->id);
+	unsigned n =
+		i ? wm_tables_backends_of(d->tables, i->service->name, i->hash, ret, BACKENDS_OF)
+		  : 0;
+
+	return n <= BACKENDS_OF ? n : 0;
+}
+
+static const char *why_this(struct wm_drains *d, const struct drain *x)
+{
+	uint32_t index[BACKENDS_OF];
+
+	if (x->blind)
+		return "its connections were opened before the kernel's tables were made anew";
+	/* what stands in no table was steered to by nobody, as far as is known now */
+	return backends_of(d, x, index) ? why_any(d) : "it stands in no table of the kernel";
+}
+
+static void tell(struct wm_drains *d, struct drain *x)
+{
+	const char *why = x->told ? NULL : why_this(d, x);
+
+	if (!why)
+		return;
+	x->told = true;
+	wm_warn("drain.deadline_only", "id=%s text=%s", wm_log_q(x->id), wm_log_q(why));
+}
 
 /* --- following -------------------------------------------------------------------------------- */
 static void forget(struct wm_drains *d, struct drain *x)
@@ -47,10 +112,6 @@ static void forget(struct wm_drains *d, struct drain *x)
 	TAILQ_REMOVE(&d->list, x, entry);
 	wm_map_del(d->by_id, x->id, strlen(x->id));
 	free(x);
-	if (TAILQ_EMPTY(&d->list)) {
-		free(d->owner);
-		d->owner = NULL;
-	}
 }
 
 static struct drain *begin(struct wm_drains *d, const char *id)
@@ -112,55 +173,75 @@ static void on_change(void *arg, const struct wm_change *c)
 }
 
 /* --- counting --------------------------------------------------------------------------------- */
-static void count_one(void *arg, uint32_t backend)
-{
-	struct wm_drains *d = arg;
-
-	if (backend < wm_tables_memory(d->tables)->backends_cap && d->owner[backend])
-		d->owner[backend]->open++;
-}
-
-/* Whose backends are which; @p on false: nobody's again. */
-static void mark(struct wm_drains *d, bool on)
-{
-	uint32_t index[BACKENDS_OF];
-	const struct wm_instance *i;
-	struct drain *x;
-	unsigned n;
-
-	TAILQ_FOREACH (x, &d->list, entry) {
-		i = wm_registry_instance(d->registry, x->id);
-		n = i ? wm_tables_backends_of(d->tables, i->service->name, i->hash, index,
-					      BACKENDS_OF)
-		      : 0;
-		/* what stands in no table was steered to by nobody, as far as is known now */
-		x->counted = n && n <= BACKENDS_OF && !x->blind;
-		x->open = on ? 0 : x->open;
-		for (unsigned k = 0; x->counted && k < n; k++)
-			d->owner[index[k]] = on ? x : NULL;
-	}
-}
-
-static void count(struct wm_drains *d)
+static void begin_count(struct wm_drains *d)
 {
 	struct drain *x;
-	int64_t r = -ENOMEM;
+	int r = d->plane ? wm_pass_start(d->plane, WM_PASS_COUNT, &d->pass) : -ENOTCONN;
 
-	if (!d->plane)
-		return;
-	if (!d->owner)
-		d->owner =
-			calloc(wm_tables_memory(d->tables)->backends_cap, sizeof(struct drain *));
-	if (d->owner) {
-		mark(d, true);
-		r = wm_plane_open_sockets(d->plane, count_one, d);
-		mark(d, false);
-	}
-	d->counters[r < 0 ? WM_DRAIN_FAILED : WM_DRAIN_PASSES]++;
+	if (r && d->plane)
+		d->counters[WM_DRAIN_FAILED]++;
 	TAILQ_FOREACH (x, &d->list, entry) {
-		x->counted = x->counted && r >= 0;
-		x->proof = x->counted && !x->open ? x->proof + 1 : 0;
+		x->backends_count = r || x->blind ? 0 : backends_of(d, x, x->backends);
+		if (r)
+			x->proof = x->counted = 0;
 	}
+	d->next_ms = wm_clock_ms() + TICK_MS;
+}
+
+/* What other namespaces hold is not seen: none is then no proof. */
+static void judge(struct wm_drains *d, const struct wm_pass_result *res)
+{
+	if (res->unseen)
+		snprintf(d->why, sizeof(d->why),
+			 "connections in %u network namespaces are not seen: %s", res->unseen,
+			 errno_name(res->unseen_error));
+	else if (res->unseen_error == -EXDEV)
+		snprintf(d->why, sizeof(d->why),
+			 "connections in network namespaces outside of the agent's pid namespace "
+			 "are not seen");
+	else if (res->unseen_error)
+		snprintf(d->why, sizeof(d->why),
+			 "connections in other network namespaces are not seen: %s",
+			 errno_name(res->unseen_error));
+	else
+		*d->why = '\0';
+}
+
+/* A count tells of those that were there, with the same backends, when it began. */
+static void take_count(struct wm_drains *d, struct drain *x, const struct wm_pass_result *res)
+{
+	uint32_t now[BACKENDS_OF];
+	uint64_t open = 0;
+
+	x->counted = !res->error && x->backends_count &&
+		     backends_of(d, x, now) == x->backends_count &&
+		     memcmp(now, x->backends, x->backends_count * sizeof(*now)) == 0;
+	for (unsigned i = 0; x->counted && i < x->backends_count; i++)
+		open += res->open[x->backends[i]];
+	x->open = open;
+	x->proof = x->counted && !open && !*d->why ? x->proof + 1 : 0;
+}
+
+/* @return false while it runs. */
+static bool end_count(struct wm_drains *d)
+{
+	const struct wm_pass_result *res = wm_pass_result(d->pass);
+	uint64_t idle_ms;
+	struct drain *x;
+
+	if (!res)
+		return false;
+	judge(d, res);
+	d->counters[res->error ? WM_DRAIN_FAILED : WM_DRAIN_PASSES]++;
+	TAILQ_FOREACH (x, &d->list, entry) {
+		take_count(d, x, res);
+		tell(d, x);
+	}
+	idle_ms = res->took_ns * IDLE_OF / WM_NS_PER_MS;
+	d->next_ms = wm_clock_ms() + (idle_ms > TICK_MS ? idle_ms : TICK_MS);
+	wm_pass_free(d->pass);
+	d->pass = NULL;
+	return true;
 }
 
 static void leave(struct wm_drains *d, struct drain *x, uint64_t now)
@@ -183,14 +264,18 @@ static void on_tick(void *arg)
 	uint64_t now = wm_clock_ms();
 	struct drain *x;
 
-	if (TAILQ_EMPTY(&d->list))
-		return;
-	count(d);
+	if (d->pass)
+		end_count(d);
+	if (!d->pass && now >= d->next_ms && !TAILQ_EMPTY(&d->list))
+		begin_count(d);
 	TAILQ_FOREACH (x, &d->list, entry) {
+		tell(d, x);
 		if (x->proof >= PROOF_PASSES || now >= x->due_ms)
 			leave(d, x, now);
 	}
-	if (!TAILQ_EMPTY(&d->list))
+	if (d->pass)
+		wm_timer_arm(d->timer, POLL_MS);
+	else if (!TAILQ_EMPTY(&d->list))
 		wm_timer_arm(d->timer, TICK_MS);
 }
 
@@ -230,6 +315,7 @@ void wm_drains_free(struct wm_drains *d)
 		return;
 	while ((x = TAILQ_FIRST(&d->list)))
 		forget(d, x);
+	wm_pass_free(d->pass);
 	wm_map_free(d->by_id);
 	wm_timer_free(d->timer);
 	free(d);
@@ -243,6 +329,13 @@ bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_ope
 		return false;
 	*ret_open = x->open;
 	return true;
+}
+
+const char *wm_drains_why(struct wm_drains *d, const char *id)
+{
+	const struct drain *x = id ? wm_map_get(d->by_id, id, strlen(id)) : NULL;
+
+	return x ? why_this(d, x) : why_any(d);
 }
 
 unsigned wm_drains_active(const struct wm_drains *d)

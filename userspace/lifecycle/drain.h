@@ -2,8 +2,9 @@
 /* drain.h - ends drains: an instance that is stopping with a deadline is deregistered when the
  * kernel counts no open connection to it, or at the deadline. It follows the change stream; while
  * something drains, all of it is counted together, four times a second. What the kernel counts are
- * the connections that went through a virtual address; without a data plane, or where the kernel
- * lacks the iterator, only the deadline ends a drain. Threading: loop thread only. */
+ * the connections that went through a virtual address; where it cannot count them all, only the
+ * deadline ends a drain, and wm_drains_why() says why. Threading: loop thread only; a count runs in
+ * a thread of the data plane's. */
 #pragma once
 #include "userspace/dataplane/plane.h"
 #include "userspace/net/loop.h"
@@ -32,6 +33,10 @@ struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const 
 void wm_drains_free(struct wm_drains *d); /* NULL ok */
 /** Open connections of an instance as last counted. @return false: not draining, or not counted. */
 bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_open);
+/** Why the drain of instance @p id can only end at its deadline, for people; NULL: it ends with the
+ *  last connection. @p id that is not draining, or NULL: why any drain would. Valid until the next
+ *  call of this module. */
+const char *wm_drains_why(struct wm_drains *d, const char *id);
 unsigned wm_drains_active(const struct wm_drains *d);
 /** In the order of WM_DRAIN_COUNTERS. Borrowed. */
 const uint64_t *wm_drains_counters(const struct wm_drains *d);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pass.c - one pass over the machine's sockets by the iterators of bpf/, in a thread of its own:
+ * a pass takes as long as there are sockets, and the iterators over TCP and UDP sockets see the
+ * network namespace in which they are opened, so the thread enters each in turn and ends with it.
+ */
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/dataplane/internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define READ_INDEXES 4096 /* of a read: 16 KiB of the stack; the kernel gives 32 KiB at most */
+#define AGAIN_MAX    1000 /* reads without a result: the kernel breaks off after a million sockets */
+#define STACK_SIZE   (256u << 10) /* octets; the sanitizers multiply what a frame takes */
+#define WALKS_MAX    2
+
+struct wm_pass {
+	enum wm_pass_kind kind;
+	pthread_t thread;
+	bool running;	      /* not joined yet */
+	bool finished;	      /* written by the thread last, with release order */
+	int links[WALKS_MAX]; /* borrowed from the plane; -1: none */
+	bool everywhere;      /* the iterator sees all network namespaces */
+	int task_link;
+	uint32_t backends;
+	struct wm_pass_result result;
+	uint32_t *open;
+};
+
+/* --- the iterators' links --- */
+static int link_of(struct wm_plane *p, unsigned prog)
+{
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)p->map_fd[WM_MAP_SOCKET_ORIGIN]};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
+	int *fd = &p->iterators[prog - WM_PROG_OPEN_SOCKETS];
+
+	if (p->progs[prog].fd < 0)
+		return p->progs[prog].refused ? p->progs[prog].refused : -EOPNOTSUPP;
+	if (*fd < 0)
+		*fd = bpf_link_create(p->progs[prog].fd, 0, BPF_TRACE_ITER,
+				      prog == WM_PROG_OPEN_SOCKETS ? &opts : NULL);
+	return *fd;
+}
+
+/* Who is not steered leaves no trace to count: none would then mean nothing. */
+static bool steers(const struct wm_plane *p)
+{
+	unsigned attached = 0;
+
+	for (unsigned i = 0; i < p->hooks_count; i++)
+		attached += !p->hooks[i].error &&
+			    strncmp(p->hooks[i].name, "connect", strlen("connect")) == 0;
+	return attached == 2; /* IPv4 and IPv6 */
+}
+
+/* Which iterators answer for @p kind. @return 0 or why none can. */
+static int choose(struct wm_plane *p, struct wm_pass *x)
+{
+	bool count = x->kind == WM_PASS_COUNT;
+
+	x->links[0] = x->links[1] = -1;
+	x->task_link = link_of(p, WM_PROG_TASK_NETNS);
+	if (count && !steers(p))
+		return -ENOTCONN;
+	if (count) {
+		x->links[0] = link_of(p, WM_PROG_OPEN_SOCKETS);
+		x->everywhere = x->links[0] >= 0;
+	}
+	if (!x->everywhere) {
+		x->links[0] = link_of(p, count ? WM_PROG_OPEN_UDP : WM_PROG_ABORT_UDP);
+		x->links[1] = link_of(p, count ? WM_PROG_OPEN_TCP : WM_PROG_ABORT_TCP);
+	}
+	if (x->links[0] < 0)
+		return x->links[0];
+	return x->everywhere || x->links[1] >= 0 ? 0 : x->links[1];
+}
+
+int wm_pass_possible(struct wm_plane *p, enum wm_pass_kind kind, bool *ret_everywhere)
+{
+	struct wm_pass x = {.kind = kind};
+	int r = choose(p, &x);
+
+	*ret_everywhere = x.everywhere;
+	return r;
+}
+
+/* --- in the thread ---------------------------------------------------------------------------- */
+static int read_all(struct wm_pass *x, int fd, uint64_t *found)
+{
+	uint32_t index[READ_INDEXES];
+	unsigned again = 0;
+
+	for (;;) {
+		ssize_t n = read(fd, index, sizeof(index));
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR) && ++again < AGAIN_MAX)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		/* the kernel writes four octets at a time, and the buffer is a multiple of that */
+		for (ssize_t i = 0; i < n / 4; i++)
+			if (index[i] < x->backends)
+				x->open[index[i]]++;
+		*found += (uint64_t)n / 4;
+	}
+}
+
+/* The namespace in which the thread is now. */
+static int walk(struct wm_pass *x)
+{
+	int r = 0;
+
+	x->result.namespaces++;
+	for (unsigned i = 0; i < WALKS_MAX && !r; i++) {
+		_cleanup_close_ int fd = x->links[i] < 0 ? -1 : bpf_iter_create(x->links[i]);
+
+		if (x->links[i] >= 0)
+			r = fd < 0 ? fd : read_all(x, fd, i ? &x->result.tcp : &x->result.udp);
+	}
+	return r;
+}
+
+static void walk_others(struct wm_pass *x)
+{
+	struct wm_pass_result *res = &x->result;
+	struct wm_netns_list l;
+
+	wm_netns_list(&l, x->task_link);
+	for (unsigned i = 0; i < l.count && !res->error; i++) {
+		if (setns(l.all[i].fd, CLONE_NEWNET)) {
+			l.unseen++;
+			l.unseen_error = -errno;
+		} else {
+			res->error = walk(x);
+		}
+	}
+	res->unseen = l.unseen;
+	res->unseen_error = l.unseen_error ? l.unseen_error : l.error;
+	wm_netns_list_free(&l);
+}
+
+static void *run(void *arg)
+{
+	struct wm_pass *x = arg;
+	uint64_t began = wm_clock_ns();
+
+	x->result.error = walk(x);
+	if (!x->result.error && !x->everywhere)
+		walk_others(x);
+	x->result.took_ns = wm_clock_ns() - began;
+	__atomic_store_n(&x->finished, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* --- in the loop ------------------------------------------------------------------------------ */
+/* Signals are the loop's: none may be delivered to the thread. */
+static int start_thread(struct wm_pass *x)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int r;
+
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&x->thread, &attr, run, x);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	x->running = !r;
+	return -r;
+}
+
+int wm_pass_start(struct wm_plane *p, enum wm_pass_kind kind, struct wm_pass **ret)
+{
+	struct wm_pass *x = calloc(1, sizeof(*x));
+	int r;
+
+	if (!x)
+		return -ENOMEM;
+	x->kind = kind;
+	x->backends = p->c.backends;
+	x->open = calloc(x->backends, sizeof(*x->open));
+	r = x->open ? choose(p, x) : -ENOMEM;
+	if (!r)
+		r = start_thread(x);
+	if (r) {
+		wm_pass_free(x);
+		return r;
+	}
+	*ret = x;
+	return 0;
+}
+
+const struct wm_pass_result *wm_pass_result(struct wm_pass *x)
+{
+	if (!__atomic_load_n(&x->finished, __ATOMIC_ACQUIRE))
+		return NULL;
+	x->result.open = x->open;
+	return &x->result;
+}
+
+void wm_pass_free(struct wm_pass *x)
+{
+	if (!x)
+		return;
+	if (x->running)
+		pthread_join(x->thread, NULL);
+	free(x->open);
+	free(x);
+}
+
+int wm_plane_lost(struct wm_plane *p, const struct wm_lost_key *k, const struct wm_lost *v)
+{
+	int fd = p->objects[WM_OBJECT_ABORT]
+			 ? bpf_object__find_map_fd_by_name(p->objects[WM_OBJECT_ABORT], "lost")
+			 : -EOPNOTSUPP;
+
+	if (fd < 0)
+		return fd;
+	return v ? bpf_map_update_elem(fd, k, v, BPF_ANY) : bpf_map_delete_elem(fd, k);
+}
