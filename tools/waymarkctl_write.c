@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define BODY_MAX     (1u << 20) /* octets of a registration; the agent's own bound is tighter */
+#define ANSWER_MAX   1023	/* octets of the answer to a drain; what is longer is cut */
 #define DURATION_MAX 32		/* octets of a duration on the command line */
 #define REASON_MAX   512	/* octets of a reason on the command line */
 #define POLL_MS	     250 /* ms between two looks of drain --wait: as often as the agent counts */
@@ -121,8 +122,43 @@ static int wait_gone(const struct ctl *c, const char *id, const char *path)
 	return done(c, "drained and deregistered:", id);
 }
 
+struct answer {
+	size_t len;
+	char octets[ANSWER_MAX + 1];
+};
+
+static int keep_answer(void *arg, const void *data, size_t len)
+{
+	struct answer *a = arg;
+	size_t n = len < ANSWER_MAX - a->len ? len : ANSWER_MAX - a->len;
+
+	memcpy(a->octets + a->len, data, n);
+	a->len += n;
+	return 0;
+}
+
+/* The answer says whether the last connection can end it. */
+static void tell_drain(const struct ctl *c, const char *id, const struct answer *a)
+{
+	json_t *doc = json_loadb(a->octets, a->len, 0, NULL);
+	const char *why = json_string_value(json_object_get(doc, "OnlyDeadline"));
+
+	if (c->json)
+		printf("%.*s\n", doc ? (int)a->len : 2, doc ? a->octets : "{}");
+	else if (why)
+		printf("%s takes no new connections and leaves at its deadline, whatever is open: "
+		       "%s\n",
+		       id, why);
+	else
+		printf("%s takes no new connections and leaves with its last one; see: waymarkctl "
+		       "instance %s\n",
+		       id, id);
+	json_decref(doc);
+}
+
 int ctl_drain(const struct ctl *c)
 {
+	struct answer answer = {0};
 	const char *id = c->args[0];
 	char path[CTL_PATH_MAX], tail[3 * DURATION_MAX + 32] = "/drain";
 	size_t at = strlen(tail);
@@ -137,18 +173,14 @@ int ctl_drain(const struct ctl *c)
 	}
 	if (!ctl_path(c, path, "/v1/waymark/instances/", id, tail))
 		return CTL_EXIT_USAGE;
-	if (!ctl_send(c, "PUT", path, NULL, false))
+	if (!ctl_call(c, "PUT", path, CTL_TIMEOUT_MS, keep_answer, &answer))
 		return CTL_EXIT_FAILED;
+	if (!c->wait || !c->json)
+		tell_drain(c, id, &answer);
 	if (c->wait) {
 		ctl_path(c, path, "/v1/waymark/instances/", id, "");
 		return wait_gone(c, id, path);
 	}
-	if (c->json)
-		puts("{}");
-	else
-		printf("%s takes no new connections and leaves with its last one; see: waymarkctl "
-		       "instance %s\n",
-		       id, id);
 	return 0;
 }
 

@@ -242,9 +242,11 @@ Test(native, lifecycle_and_drain_say_what_is_wrong)
 	cr_assert_eq(put(I "/none/drain", NULL), 404);
 	cr_assert_eq(get(I "/a/drain"), 405);
 	cr_assert_str_eq(member(I "/a", "Drain"), "null");
-	must_put(I "/a/drain?deadline=1h", NULL);
+	cr_assert_eq(put(I "/a/drain?deadline=1h", NULL), 200);
+	cr_assert(strstr(one.body, "\"OnlyDeadline\":\"nobody counts connections\""), "%s",
+		  one.body);
 	cr_assert_str_eq(member(I "/a", "State"), "\"stopping\"");
-	cr_assert(strstr(member(I "/a", "Drain"), "\"Open\":null"), "nobody counts here");
+	cr_assert(strstr(member(I "/a", "Drain"), "\"Open\":null,\"OnlyDeadline\":\"nobody"));
 	cr_assert_eq(get("/v1/health/service/web?passing"), 200);
 	cr_assert_str_eq(one.body, "[]");
 	must_put(I "/a/lifecycle?state=running", NULL);
@@ -349,7 +351,7 @@ Test(native, resolve_tells_what_is_chosen_and_why_the_rest_is_not)
 	must_put(I "/b", "{\"name\":\"web\",\"address\":\"10.0.0.2\",\"port\":80}");
 	must_put(I "/c", "{\"name\":\"web\",\"port\":80,\"lifecycle\":\"starting\"}");
 	must_put(I "/d", "{\"name\":\"web\",\"port\":80}");
-	must_put(I "/d/drain", NULL);
+	cr_assert_eq(put(I "/d/drain", NULL), 200);
 	must_put(I "/e", "{\"name\":\"web\",\"address\":\"host.invalid\",\"port\":80}");
 	cr_assert_str_eq(member(RESOLVE "WEB", "usable"), "2");
 	cr_assert_str_eq(member(RESOLVE "web", "left_out_count"), "3");

@@ -5,19 +5,81 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void put_drain(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i)
+{
+	struct wm_drains *d = a->d.drains;
+	const char *why = d ? wm_drains_why(d, i->id) : "nobody counts connections";
+	uint64_t open;
+
+	wm_json_open(j, '{');
+	wm_json_ku(j, "UntilMs", i->drain_until_ms);
+	wm_json_key(j, "Open");
+	if (d && wm_drains_open(d, i->id, &open))
+		wm_json_u64(j, open);
+	else
+		wm_json_null(j);
+	wm_json_key(j, "OnlyDeadline");
+	if (why)
+		wm_json_string(j, why);
+	else
+		wm_json_null(j);
+	wm_json_close(j, '}');
+}
+
+/* --- requests --- */
+struct drain_request {
+	struct wm_write *write;
+	char id[WM_INSTANCE_ID_MAX + 1];
+};
+
+/* The answer tells whether the last connection can end the drain. Without memory for it: nothing.
+ */
+static void drain_done(void *arg, int code, const char *text)
+{
+	struct drain_request *d = arg;
+	const struct wm_api *a = d->write->api;
+	const struct wm_instance *i = code ? NULL : wm_registry_instance(a->d.registry, d->id);
+	struct wm_buf b;
+	struct wm_json j;
+
+	if (i && i->drain_until_ms) {
+		wm_buf_init(&b, WM_API_ANSWER_MAX);
+		wm_json_init(&j, &b, false);
+		put_drain(&j, a, i);
+		wm_json_done(&j);
+		d->write->json = b.failed ? NULL : strndup(b.data, b.len);
+		wm_buf_done(&b);
+	}
+	wm_write_done(d->write, code, text);
+	free(d);
+}
+
 static void change(struct wm_call *c, enum wm_lifecycle to, uint64_t drain_ms)
 {
+	struct drain_request *d = drain_ms ? calloc(1, sizeof(*d)) : NULL;
 	struct wm_write *w = wm_write_keep(c);
 	struct wm_err e = {0};
 
-	if (!w)
+	if (!w || (drain_ms && !d)) {
+		free(d);
+		if (w)
+			wm_write_drop(w);
+		if (w)
+			wm_answer_text(c, 503, "Out of memory; nothing was changed");
 		return;
+	}
+	if (d) {
+		d->write = w;
+		snprintf(d->id, sizeof(d->id), "%.*s", WM_INSTANCE_ID_MAX, c->params[0]);
+	}
 	e.code = wm_registry_lifecycle(c->api->d.registry, c->params[0], to, drain_ms,
-				       wm_write_done, w, &e);
+				       d ? drain_done : wm_write_done, d ? (void *)d : w, &e);
 	if (e.code) {
+		free(d);
 		wm_write_drop(w);
 		wm_answer_err(c, &e);
 	}
@@ -62,21 +124,11 @@ void wm_native_drain(struct wm_call *c)
 
 void wm_encode_life(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i)
 {
-	uint64_t open;
-
 	wm_json_ks(j, "Lifecycle", wm_lifecycle_str(i->lifecycle));
 	wm_json_ks(j, "State", wm_lifecycle_str(wm_instance_state(i)));
 	wm_json_key(j, "Drain");
-	if (!i->drain_until_ms) {
-		wm_json_null(j);
-		return;
-	}
-	wm_json_open(j, '{');
-	wm_json_ku(j, "UntilMs", i->drain_until_ms);
-	wm_json_key(j, "Open");
-	if (a->d.drains && wm_drains_open(a->d.drains, i->id, &open))
-		wm_json_u64(j, open);
+	if (i->drain_until_ms)
+		put_drain(j, a, i);
 	else
 		wm_json_null(j);
-	wm_json_close(j, '}');
 }
