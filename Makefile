@@ -138,7 +138,7 @@ BPF_TEST_BIN := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(BPF_TEST_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 TOOL_SRC := $(wildcard tests/tools/*.c)
-TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC))
+TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC)) build/release/tests/refuse_bpf.so
 links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
 define TEST_RULE
 $(2): $(1) $(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) | $(SKELS)
@@ -166,6 +166,11 @@ build/release/tests/%: tests/tools/%.c
 	@echo "  TOOL    $@"
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -o $@ $< \
 		$(TOOL_LIBS_$*) -lm -lpthread
+
+build/release/tests/refuse_bpf.so: tests/fault/refuse_bpf.c
+	@mkdir -p $(@D)
+	@echo "  TOOL    $@"
+	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $<
 
 # measures the product's own archives, of the release flavour
 build/release/tests/filter: tests/bench/filter.c build/release/libbase.a build/release/libnet.a \

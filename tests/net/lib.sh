@@ -113,6 +113,12 @@ start_agent() { # further options of waymarkd
 		exit 1
 	}
 }
+refusing() { # names of programs that the kernel "refuses" with EPERM, command...
+	local names=$1
+	shift
+	REFUSE_BPF=$names LD_PRELOAD=$PWD/build/release/tests/refuse_bpf.so \
+		ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 "$@"
+}
 # shellcheck disable=SC2120 # tests pass the signal
 stop_agent() { # signal; TERM must end it well, the sanitizers included
 	local status

@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 I=$API/v1/waymark/instances
 put() { code -X PUT "$I/$1"; }
+put_body() { api -X PUT "$I/$1" | jq -r "$2"; }
 names() { ask web.service.mesh.internal | sort | xargs; }
 who() { # in 20 connects
 	for _ in $(seq 20); do inside curl -s --max-time 5 "http://$V4/"; done | sort -u | xargs
@@ -33,17 +34,19 @@ socketserver.ThreadingTCPServer((sys.argv[2], int(sys.argv[3])), Answer).serve_f
 # connection until release.
 hold() {
 	: >"$TMP/held"
-	inside /usr/bin/python3 -c '
+	${HOLD:-inside} /usr/bin/python3 -c '
 import os, signal, socket, sys
 while True:
-    s = socket.create_connection((sys.argv[1], 80), timeout=10)
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, int(sys.argv[3]))
+    s.settimeout(10)
+    s.connect((sys.argv[1], 80))
     s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     if s.recv(4096).decode().rstrip().endswith(sys.argv[2]):
         break
     s.close()
 print(os.getpid(), flush=True)
 signal.pause()
-' "$V4" "$1" >"$TMP/held" &
+' "$V4" "$1" "${VIA:-6}" >"$TMP/held" &
 	until_ok 20 grep -q . "$TMP/held" || fail "no client got $1"
 }
 release() { kill "$(cat "$TMP/held")"; }
@@ -56,7 +59,10 @@ done
 V4=$(vip4 web)
 check "both answer" "web-1 web-2" "$(who)"
 check "it is running" "running running" "$(instance web-1 '.Lifecycle + " " + .State')"
-matches "doctor knows of the proof" 'drain_proof +ok' "$("$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null)"
+doctor() { "$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep drain_proof; }
+matches "doctor knows of the proof" 'drain_proof +ok' "$(doctor)"
+check "the last connection can end it, the instance says" null "$(put_body 'web-2/drain?deadline=10m' .OnlyDeadline)"
+put 'web-2/lifecycle?state=running' >/dev/null
 
 # --- a client holds a connection: the instance stays until it closes
 hold web-1
@@ -145,4 +151,62 @@ check "an unknown instance" 404 "$(put web-9/drain)"
 check "a deadline that is none" 400 "$(put 'web-1/drain?deadline=soon')"
 check "Consul's deregistration is immediate" 200 "$(code -X PUT "$API/v1/agent/service/deregister/web-1")"
 check "it is gone" 404 "$(code "$I/web-1")"
+
+# --- a kernel that refuses the iterator over socket storage: counted in one namespace after the other
+STORAGE="open_sockets bpf_sk_storage_"
+matches "doctor names what is refused" 'drain_proof +ok .*each network namespace.*refuses iter/bpf_sk_storage_map: EPERM' \
+	"$(refusing "$STORAGE" doctor)"
+stop_agent
+refusing "$STORAGE" start_agent
+unshare --net sleep infinity &
+POD=$!
+until_ok 10 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$POD/ns/net")"
+pod() { nsenter --net="/proc/$POD/ns/net" "$@"; }
+ip link add wm0 type veth peer name wm1 netns "/proc/$POD/ns/net"
+ip addr add 10.77.0.1/24 dev wm0
+ip link set wm0 up
+pod ip addr add 10.77.0.2/24 dev wm1
+pod ip link set wm1 up
+pod ip link set lo up
+pod ip route add default via 10.77.0.1
+server far-1 10.77.0.1 8090
+check "register far-1" 200 "$(register far-1 far 10.77.0.1 8090)"
+V4=$(vip4 far)
+inside_pod() { inside nsenter --net="/proc/$POD/ns/net" "$@"; }
+for p in 6 262; do # TCP, MPTCP
+	register far-1 far 10.77.0.1 8090 >/dev/null
+	VIA=$p HOLD=inside_pod hold far-1
+	check "drain by protocol $p" null "$(put_body 'far-1/drain?deadline=10m' .OnlyDeadline)"
+	until_ok 10 open_of far-1 1 || fail "the connection of the pod is counted, saw $(instance far-1 .Drain)"
+	check "nothing is unseen" null "$(instance far-1 .Drain.OnlyDeadline)"
+	release
+	until_ok 20 gone far-1 || fail "it leaves when the pod's last connection is closed"
+	matches "by proof" 'by=proof' "$(grep drain.end "$TMP/agent.log" | tail -n 1)"
+done
+
+# --- namespaces that cannot be listed: none that is seen is no proof
+stop_agent
+refusing "$STORAGE task_netns" start_agent
+register far-1 far 10.77.0.1 8090 >/dev/null
+put 'far-1/drain?deadline=3s' >/dev/null
+unseen() { instance far-1 .Drain.OnlyDeadline | grep 'other network namespaces are not seen: EPERM'; }
+until_ok 10 unseen || fail "the instance says what is not seen, saw $(instance far-1 .Drain)"
+check "and what was counted" 0 "$(instance far-1 .Drain.Open)"
+until_ok 20 gone far-1 || fail "it leaves at its deadline"
+matches "by the deadline" 'by=deadline' "$(grep drain.end "$TMP/agent.log" | tail -n 1)"
+
+# --- nothing that counts: the answer, the instance and the log say so
+NONE="$STORAGE open_tcp open_udp tcp udp"
+matches "doctor says what it means" 'drain_proof +missing +refused: .*iter/tcp: EPERM: a drain ends at its deadline only' \
+	"$(refusing "$NONE" doctor)"
+stop_agent
+refusing "$NONE" start_agent
+register far-1 far 10.77.0.1 8090 >/dev/null
+register far-2 far 10.77.0.1 8091 >/dev/null
+WHY="the kernel refuses to list sockets: EPERM"
+check "the answer says so" "$WHY" "$(put_body 'far-1/drain?deadline=1500ms' .OnlyDeadline)"
+check "the instance says so" "$WHY" "$(instance far-1 .Drain.OnlyDeadline)"
+matches "the command says so" "leaves at its deadline, whatever is open: $WHY" "$("$CTL" drain far-2 --deadline 1h)"
+until_ok 10 grep -q "drain.deadline_only id=far-1 text=\"$WHY\"" "$TMP/agent.log" || fail "the log says so"
+until_ok 20 gone far-1 || fail "it leaves at its deadline"
 done_testing
