@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "waymarkctl_words.h"
 
-#include <string.h>
+#include "userspace/base/distance.h"
 
-#define WORD_MAX    32 /* octets that are compared for a suggestion */
-#define NEAR_ENOUGH 2  /* letters that may differ */
+#include <string.h>
 
 static const char examples[] =
 	"  waymarkctl status                      is all well?\n"
@@ -74,42 +73,13 @@ bool ctl_words_command(FILE *out, const struct ctl_command *c, const struct ctl_
 	return any;
 }
 
-static unsigned least(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
-}
-
-/* Letters to change, add or drop (Levenshtein 1966), in the first WORD_MAX. */
-static unsigned distance(const char *a, const char *b)
-{
-	unsigned row[WORD_MAX + 1], left, above;
-	size_t la = strnlen(a, WORD_MAX), lb = strnlen(b, WORD_MAX);
-
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		left = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			above = row[j];
-			row[j] = least(least(row[j] + 1, row[j - 1] + 1),
-				       left + (a[i - 1] != b[j - 1]));
-			left = above;
-		}
-	}
-	return row[lb];
-}
-
 void ctl_words_unknown(FILE *out, const struct ctl_command *c, const char *name)
 {
 	const char *sep = "; did you mean ";
-	size_t n = strlen(name);
 
 	fprintf(out, "waymarkctl: no command '%s'", name);
 	for (; c->name; c++) {
-		bool begins = n > 2 && strncmp(c->name, name, n) == 0;
-
-		if (!begins && distance(name, c->name) > NEAR_ENOUGH)
+		if (!wm_distance_slip(name, c->name))
 			continue;
 		fprintf(out, "%s'%s'", sep, c->name);
 		sep = " or ";

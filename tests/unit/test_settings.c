@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct wm_settings s;
 static struct wm_err e;
@@ -64,6 +65,12 @@ static const struct bad {
 	{"{\"dsn\":{}}", "unknown section \"dsn\""},
 	{"{\"dns\":{\"prot\":1}}", "unknown setting \"dns.prot\""},
 	{"{\"dns\":{\"port\":70000}}", "dns.port: 70000 is not from 0 to 65535 port"},
+	{"{\"dsn\":{}}", "did you mean \"dns\"?"},
+	{"{\"dns\":{\"prot\":1}}", "did you mean \"dns.port\"?"},
+	{"{\"http\":{\"ttl\":\"1s\"}}", "did you mean \"dns.ttl\"?"},
+	{"{\"dns\":{\"ttl\":5}}",
+	 "dns.ttl: not a duration: 5 has no unit; write \"5s\" or \"5ms\""},
+	{"{\"dns\":{\"ttl\":\"5\"}}", "5 has no unit"},
 	{"{\"dns\":{\"port\":-1}}", "dns.port: below 0"},
 	{"{\"dns\":{\"port\":\"53\"}}", "dns.port: a whole number is wanted"},
 	{"{\"dns\":{\"port\":5.5}}", "dns.port: a whole number is wanted"},
@@ -89,6 +96,42 @@ Test(settings, errors_name_the_setting)
 		cr_assert_lt(parse(bads[i].json), 0, "%s", bads[i].json);
 		cr_assert(strstr(e.text, bads[i].says), "%s: %s", bads[i].json, e.text);
 	}
+}
+
+static void collect(void *arg, const struct wm_err *one)
+{
+	FILE *f = arg;
+
+	fprintf(f, "%s\n", one->text);
+}
+
+/* All that is wrong with a file in one go, each with its line. */
+Test(settings, every_fault_has_its_line)
+{
+	static const char json[] = "{\n  \"http\": {\"port\": \"x\"},\n  \"dsn\": {},\n"
+				   "  \"dns\": {\n    \"ttl\": 5,\n    \"prot\": 1,\n"
+				   "    \"addresses\": [\"port\"],\n    \"port\":\n70000}}\n";
+	static const char *const says[] = {":2: http.port: a whole number is wanted, not \"x\"\n",
+					   ":3: unknown section \"dsn\"", ":5: dns.ttl: not",
+					   ":6: unknown setting \"dns.prot\"",
+					   ":8: dns.port: 70000 is not from"};
+	char path[] = "/tmp/waymark-test-settings-XXXXXX", *text = NULL;
+	int fd = mkstemp(path);
+	size_t len = 0, faults = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	cr_assert_eq(write(fd, json, sizeof(json) - 1), (ssize_t)sizeof(json) - 1);
+	close(fd);
+	cr_assert_eq(wm_settings_examine(&s, path, collect, f), WM_E_INVALID);
+	fclose(f);
+	for (const char *p = text; *p; p++)
+		faults += *p == '\n';
+	cr_assert_eq(faults, 5, "%s", text);
+	for (size_t i = 0; i < sizeof(says) / sizeof(*says); i++)
+		cr_assert(strstr(text, says[i]), "%s in %s", says[i], text);
+	cr_assert_eq(strncmp(text, path, strlen(path)), 0);
+	free(text);
+	unlink(path);
 }
 
 Test(settings, one_by_one)

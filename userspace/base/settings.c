@@ -2,9 +2,10 @@
 #include "settings.h"
 
 #include "clock.h"
+#include "distance.h"
 #include "duration.h"
+#include "json_line.h"
 #include "macros.h"
-#include "ttl.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -95,6 +96,20 @@ static int set_number(struct wm_settings *s, const struct entry *t, uint64_t v, 
 	return 0;
 }
 
+/* A bare number is the usual slip: which unit was meant nobody can know. */
+static int not_a_duration(const struct entry *t, const char *v, struct wm_err *e)
+{
+	if (*v && v[strspn(v, "0123456789")] == '\0')
+		return wm_err_set(e, WM_E_INVALID,
+				  "%s.%s: not a duration: %.20s has no unit; write \"%.20ss\" or "
+				  "\"%.20sms\"",
+				  t->section, t->name, v, v, v);
+	return wm_err_set(e, WM_E_INVALID,
+			  "%s.%s: not a duration: \"%.32s\"; write \"10s\", \"1m30s\" or "
+			  "\"250ms\"",
+			  t->section, t->name, v);
+}
+
 static int set_duration(struct wm_settings *s, const struct entry *t, const char *v,
 			struct wm_err *e)
 {
@@ -107,9 +122,7 @@ static int set_duration(struct wm_settings *s, const struct entry *t, const char
 				  "%" PRIu64 " ms",
 				  t->section, t->name, v, t->max);
 	if (r || ns < 0)
-		return wm_err_set(e, WM_E_INVALID,
-				  "%s.%s: not a duration; write \"10s\", \"1m30s\" or \"250ms\"",
-				  t->section, t->name);
+		return not_a_duration(t, v, e);
 	return set_number(s, t, (uint64_t)ns / WM_NS_PER_MS, e);
 }
 
@@ -175,8 +188,8 @@ static int set_text(struct wm_settings *s, const struct entry *t, const char *v,
 		return set_duration(s, t, v, e);
 	case KIND_BOOL:
 		if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
-			return wm_err_set(e, WM_E_INVALID, "%s.%s: true or false", t->section,
-					  t->name);
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: true or false, not \"%.32s\"",
+					  t->section, t->name, v);
 		*(bool *)field(s, t) = *v == 't';
 		return 0;
 	case KIND_NUMBER:
@@ -184,8 +197,9 @@ static int set_text(struct wm_settings *s, const struct entry *t, const char *v,
 		errno = 0;
 		n = strtoull(v, &end, 10);
 		if (errno || *end || end == v || *v == '-')
-			return wm_err_set(e, WM_E_INVALID, "%s.%s: a whole number is wanted",
-					  t->section, t->name);
+			return wm_err_set(e, WM_E_INVALID,
+					  "%s.%s: a whole number is wanted, not \"%.32s\"",
+					  t->section, t->name, v);
 		return set_number(s, t, n, e);
 	}
 }
@@ -253,6 +267,7 @@ static int set_json(struct wm_settings *s, const struct entry *t, json_t *v, str
 					     [KIND_DURATION] = "a duration such as \"10s\"",
 					     [KIND_BOOL] = "true or false",
 					     [KIND_LIST] = "a list of strings"};
+	_cleanup_free_ char *given = NULL;
 
 	if (t->kind == KIND_STRING && json_is_string(v))
 		return set_string(field(s, t), t, json_string_value(v), json_string_length(v), e);
@@ -264,13 +279,21 @@ static int set_json(struct wm_settings *s, const struct entry *t, json_t *v, str
 		*(bool *)field(s, t) = json_is_true(v);
 		return 0;
 	}
+	if (t->kind == KIND_DURATION && json_is_integer(v) && json_integer_value(v)) {
+		char number[24];
+
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
+		return not_a_duration(t, number, e);
+	}
 	if ((t->kind == KIND_NUMBER || t->kind == KIND_DURATION) && json_is_integer(v)) {
 		if (json_integer_value(v) < 0)
-			return wm_err_set(e, WM_E_INVALID, "%s.%s: below 0", t->section, t->name);
+			return wm_err_set(e, WM_E_INVALID, "%s.%s: below 0: %lld", t->section,
+					  t->name, (long long)json_integer_value(v));
 		return set_number(s, t, (uint64_t)json_integer_value(v), e);
 	}
-	return wm_err_set(e, WM_E_INVALID, "%s.%s: %s is wanted", t->section, t->name,
-			  wanted[t->kind]);
+	given = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+	return wm_err_set(e, WM_E_INVALID, "%s.%s: %s is wanted, not %.40s", t->section, t->name,
+			  wanted[t->kind], given ? given : "this");
 }
 
 static const struct entry *find(const char *section, size_t len, const char *name,
@@ -288,79 +311,200 @@ static const struct entry *find(const char *section, size_t len, const char *nam
 	return NULL;
 }
 
-static int parse_section(struct wm_settings *s, const char *section, json_t *o, struct wm_err *e)
+/* --- a file, and all that is wrong with it --- */
+struct reader {
+	struct wm_settings *s;
+	const char *path, *json; /* path: NULL of a text from memory */
+	size_t len;
+	wm_settings_fault fault; /* NULL: the first fault ends it */
+	void *arg;
+	struct wm_err first;
+};
+
+/* One fault, under the line of its key. @return whether to go on. */
+static bool fault(struct reader *r, int code, const char *section, const char *key,
+		  const struct wm_err *why)
 {
+	unsigned line = r->path && section ? wm_json_line(r->json, r->len, section, key) : 0;
+	struct wm_err e = {0};
+
+	if (line)
+		wm_err_set(&e, code, "%s:%u: %s", r->path, line, why->text);
+	else
+		wm_err_set(&e, code, "%s%s%s", r->path ? r->path : "", r->path ? ": " : "",
+			   why->text);
+	if (!r->first.code)
+		r->first = e;
+	if (r->fault)
+		r->fault(r->arg, &e);
+	return r->fault;
+}
+
+/* The setting of the section that was meant by @p key, or its whole name in another section. */
+static const char *nearest(const char *section, const char *key)
+{
+	const char *best = NULL;
+	unsigned least = WM_DISTANCE_MAX;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		const struct entry *t = &entries[i];
+		unsigned d = wm_distance(key, t->name);
+
+		if (strcmp(t->section, section) != 0 ? d : !wm_distance_slip(key, t->name))
+			continue;
+		if (d < least) {
+			least = d;
+			best = t->full;
+		}
+	}
+	return best;
+}
+
+static const char *nearest_section(const char *name)
+{
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++)
+		if (wm_distance_slip(name, entries[i].section))
+			return entries[i].section;
+	return NULL;
+}
+
+static int unknown(const char *what, const char *name, const char *meant, struct wm_err *e)
+{
+	return wm_err_set(e, WM_E_INVALID, "unknown %s \"%.128s\"%s%s%s", what, name,
+			  meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+}
+
+static int read_setting(struct reader *r, const char *section, const char *key, json_t *v,
+			struct wm_err *e)
+{
+	char name[WM_SETTINGS_NAME_MAX];
+	bool known;
+	const struct entry *t = find(section, strlen(section), key, &known);
+
+	snprintf(name, sizeof(name), "%s.%s", section, key);
+	return t ? set_json(r->s, t, v, e) : unknown("setting", name, nearest(section, key), e);
+}
+
+/* @return whether to go on. */
+static bool read_section(struct reader *r, const char *section, json_t *o)
+{
+	struct wm_err e = {0};
 	const char *key;
 	json_t *v;
 	bool known;
-	int r;
+	int code;
 
 	find(section, strlen(section), "", &known);
-	if (!known)
-		return wm_err_set(e, WM_E_INVALID, "unknown section \"%.64s\"", section);
-	if (!json_is_object(o))
-		return wm_err_set(e, WM_E_INVALID, "%s: an object of settings is wanted", section);
+	if (!known) {
+		code = unknown("section", section, nearest_section(section), &e);
+		return fault(r, code, section, NULL, &e);
+	}
+	if (!json_is_object(o)) {
+		code = wm_err_set(&e, WM_E_INVALID, "%s: an object of settings is wanted", section);
+		return fault(r, code, section, NULL, &e);
+	}
 	json_object_foreach(o, key, v)
 	{
-		const struct entry *t = find(section, strlen(section), key, &known);
-
-		if (!t)
-			return wm_err_set(e, WM_E_INVALID, "unknown setting \"%s.%.64s\"", section,
-					  key);
-		r = set_json(s, t, v, e);
-		if (r)
-			return r;
+		code = read_setting(r, section, key, v, &e);
+		if (code && !fault(r, code, section, key, &e))
+			return false;
 	}
-	return 0;
+	return true;
+}
+
+/* @return 0 or the first fault's code. */
+static int read_json(struct reader *r)
+{
+	json_error_t je;
+	json_t *root = json_loadb(r->json, r->len, JSON_REJECT_DUPLICATES, &je), *v;
+	struct wm_err e = {0};
+	const char *key;
+
+	if (!root) {
+		wm_err_set(&e, WM_E_DECODE, "line %d, column %d: %s", je.line, je.column, je.text);
+		fault(r, WM_E_DECODE, NULL, NULL, &e);
+	} else if (!json_is_object(root)) {
+		wm_err_set(&e, WM_E_DECODE, "a JSON object of sections is wanted");
+		fault(r, WM_E_DECODE, NULL, NULL, &e);
+	} else {
+		json_object_foreach(root, key, v)
+		{
+			if (!read_section(r, key, v))
+				break;
+		}
+	}
+	json_decref(root);
+	return r->first.code;
 }
 
 int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struct wm_err *e)
 {
-	json_error_t je;
-	json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &je), *v;
-	const char *key;
-	int r = 0;
+	struct reader r = {.s = s, .json = json, .len = len};
 
-	if (!root)
-		return wm_err_set(e, WM_E_DECODE, "line %d, column %d: %s", je.line, je.column,
-				  je.text);
-	if (!json_is_object(root)) {
-		json_decref(root);
-		return wm_err_set(e, WM_E_DECODE, "a JSON object of sections is wanted");
+	return read_json(&r) ? wm_err_set(e, r.first.code, "%s", r.first.text) : 0;
+}
+
+/* @return the text of the file, the caller's; NULL with @p e. */
+static char *read_file(const char *path, size_t *ret_len, struct wm_err *e)
+{
+	char *text = malloc(WM_SETTINGS_FILE_MAX + 1);
+	FILE *f = fopen(path, "re");
+	bool bad = true;
+
+	if (!text) {
+		wm_err_set(e, -ENOMEM, "out of memory");
+	} else if (!f) {
+		wm_err_set(e, -errno, "%s: %s", path, strerror(errno));
+	} else {
+		*ret_len = fread(text, 1, WM_SETTINGS_FILE_MAX + 1, f);
+		bad = ferror(f) || *ret_len > WM_SETTINGS_FILE_MAX;
+		if (ferror(f)) /* a directory, for example */
+			wm_err_set(e, -EIO, "%s: cannot be read", path);
+		else if (bad)
+			wm_err_set(e, WM_E_INVALID, "%s: longer than %d octets", path,
+				   WM_SETTINGS_FILE_MAX);
 	}
-	json_object_foreach(root, key, v)
-	{
-		r = parse_section(s, key, v, e);
-		if (r)
-			break;
+	if (f)
+		fclose(f);
+	if (!bad)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int wm_settings_examine(struct wm_settings *s, const char *path, wm_settings_fault fn, void *arg)
+{
+	struct reader r = {.s = s, .path = path, .fault = fn, .arg = arg};
+	struct wm_err e = {0};
+	_cleanup_free_ char *text = read_file(path, &r.len, &e);
+
+	if (!text) {
+		fn(arg, &e);
+		return e.code;
 	}
-	json_decref(root);
-	return r;
+	r.json = text;
+	return read_json(&r);
 }
 
 int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e)
 {
-	_cleanup_free_ char *text = malloc(WM_SETTINGS_FILE_MAX + 1);
-	struct wm_err inner = {0};
-	size_t len;
-	FILE *f;
-	int r;
+	struct reader r = {.s = s, .path = path};
+	_cleanup_free_ char *text = read_file(path, &r.len, e);
 
 	if (!text)
-		return wm_err_set(e, -ENOMEM, "out of memory");
-	f = fopen(path, "re");
-	if (!f)
-		return wm_err_set(e, -errno, "%s: %s", path, strerror(errno));
-	len = fread(text, 1, WM_SETTINGS_FILE_MAX + 1, f);
-	r = ferror(f) ? -EIO : 0;
-	fclose(f);
-	if (r)
-		return wm_err_set(e, r, "%s: cannot be read", path);
-	if (len > WM_SETTINGS_FILE_MAX)
-		return wm_err_set(e, WM_E_INVALID, "%s: longer than %d octets", path,
-				  WM_SETTINGS_FILE_MAX);
-	r = wm_settings_parse(s, text, len, &inner);
-	return r ? wm_err_set(e, r, "%s: %s", path, inner.text) : 0;
+		return e->code;
+	r.json = text;
+	return read_json(&r) ? wm_err_set(e, r.first.code, "%s", r.first.text) : 0;
+}
+
+static int unknown_assignment(const char *text, const char *dot, const char *eq, struct wm_err *e)
+{
+	char section[WM_SETTINGS_NAME_MAX], key[WM_SETTINGS_NAME_MAX], name[WM_SETTINGS_NAME_MAX];
+
+	snprintf(section, sizeof(section), "%.*s", (int)(dot - text), text);
+	snprintf(key, sizeof(key), "%.*s", (int)(eq - dot - 1), dot + 1);
+	snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
+	return unknown("setting", name, nearest(section, key), e);
 }
 
 int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err *e)
@@ -378,30 +522,8 @@ int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err
 		t = find(assignment, (size_t)(dot - assignment), name, &known);
 	}
 	if (!t)
-		return wm_err_set(e, WM_E_INVALID, "unknown setting \"%.*s\"",
-				  (int)(eq - assignment < 64 ? eq - assignment : 64), assignment);
+		return unknown_assignment(assignment, dot, eq, e);
 	return set_text(s, t, eq + 1, e);
-}
-
-static int check_ttls(const struct wm_settings *s, struct wm_err *e)
-{
-	const struct {
-		const char *name;
-		uint64_t ms;
-	} all[] = {{"dns.ttl", s->dns_ttl_ms},
-		   {"dns.node_ttl", s->dns_node_ttl_ms},
-		   {"dns.negative_ttl", s->dns_negative_ttl_ms}};
-	struct wm_ttls *ttls = NULL;
-	struct wm_err inner = {0};
-	int r;
-
-	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++)
-		if (all[i].ms % 1000)
-			return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
-					  all[i].name);
-	r = wm_ttls_new(s->dns_service_ttl, &ttls, &inner);
-	wm_ttls_free(ttls);
-	return r ? wm_err_set(e, r, "dns.service_ttl: %s", inner.text) : 0;
 }
 
 int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *from,
@@ -416,36 +538,25 @@ int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *f
 	return r ? r : wm_settings_check(s, e);
 }
 
-int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
+int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_source *from,
+			   wm_settings_fault fn, void *arg)
 {
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	bool known = false;
-	int r;
+	int first = wm_settings_init(s), r;
 
-	for (size_t i = 0; i < WM_ARRAY_LEN(levels); i++)
-		known |= strcmp(s->log_level, levels[i]) == 0;
-	if (!known)
-		return wm_err_set(e, WM_E_INVALID, "log.level: error, warn, info or debug");
-	if (!*s->node_domain)
-		return wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
-	if (!*s->node_datacenter)
-		return wm_err_set(e, WM_E_INVALID, "node.datacenter: must not be empty");
-	r = check_ttls(s, e);
-	if (r)
-		return r;
-	if (*s->node_data_dir != '/' || *s->kernel_pin_dir != '/')
-		return wm_err_set(e, WM_E_INVALID, "%s: an absolute path is wanted",
-				  *s->node_data_dir != '/' ? "node.data_dir" : "kernel.pin_dir");
-	if (strcmp(s->health_scripts, "off") != 0 && strcmp(s->health_scripts, "local") != 0)
-		return wm_err_set(e, WM_E_INVALID, "health.scripts: off or local");
-	if (strcmp(s->health_os_services, "off") != 0 &&
-	    strcmp(s->health_os_services, "local") != 0 &&
-	    strcmp(s->health_os_services, "any") != 0)
-		return wm_err_set(e, WM_E_INVALID, "health.os_services: off, local or any");
-	if (!s->http_port && !*s->http_socket)
-		return wm_err_set(e, WM_E_INVALID,
-				  "http.port is 0 and http.socket is empty: no way in");
-	return 0;
+	if (!first && from->file)
+		first = wm_settings_examine(s, from->file, fn, arg);
+	for (unsigned i = 0; i < from->sets_count; i++) {
+		struct wm_err inner = {0}, e = {0};
+
+		r = wm_settings_set(s, from->sets[i], &inner);
+		if (r) {
+			wm_err_set(&e, r, "--set: %s", inner.text);
+			fn(arg, &e);
+		}
+		first = first ? first : r;
+	}
+	r = wm_settings_check_all(s, fn, arg);
+	return first ? first : r;
 }
 
 /* --- reload, output --------------------------------------------------------------------------- */

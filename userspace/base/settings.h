@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define WM_SETTINGS_LIST_MAX  16	   /* texts of one list */
+#define WM_SETTINGS_NAME_MAX  128	   /* octets of a "section.name" in a message */
 #define WM_SETTINGS_NAMES_MAX 4096	   /* octets of the names of all settings, commas between */
 #define WM_SETTINGS_FILE_MAX  (256 * 1024) /* octets of a configuration file */
 
@@ -34,7 +35,12 @@ void wm_settings_done(struct wm_settings *s);
 /** Read the JSON file at @p path over @p s: {"dns": {"port": 53}}. On error @p s may be changed in
  *  part: throw it away. @return 0, negative errno, WM_E_DECODE, WM_E_INVALID; text in @p e. */
 int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e);
-/** The same from memory. */
+/** Hears of each thing that is wrong; @p e is borrowed. */
+typedef void (*wm_settings_fault)(void *arg, const struct wm_err *e);
+/** The same, going on after a fault: @p fn hears of all, each with file, line, key, the value and
+ *  what is allowed. @return 0 or the first one's code. */
+int wm_settings_examine(struct wm_settings *s, const char *path, wm_settings_fault fn, void *arg);
+/** The same as wm_settings_load() from memory. */
 int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struct wm_err *e);
 /** One setting, "dns.port=53"; lists separated by commas, or as in a file: ["a","b"]. */
 int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err *e);
@@ -51,6 +57,12 @@ int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *f
 		       struct wm_err *e);
 /** What no single setting can tell: ranges, sizes that belong together. */
 int wm_settings_check(const struct wm_settings *s, struct wm_err *e);
+/** The same, @p fn hears of all. @return 0 or the first one's code. */
+int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg);
+/** wm_settings_gather() that goes on after a fault: @p fn hears of all. @return 0 or the first
+ * one's code; free @p s in any case. */
+int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_source *from,
+			   wm_settings_fault fn, void *arg);
 /** Take the reloadable settings of @p next over into @p s. @p ret_left receives the names of those
  * that differ and need a restart, with commas between; "" where there are none.
  *  @return settings that changed, or -ENOMEM. */

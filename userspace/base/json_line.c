@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "json_line.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+struct walk {
+	const char *at, *end;
+	unsigned line, depth;
+};
+
+/* The string that begins at w->at, without its quotes; escapes stay, no key of ours has one. */
+static size_t string(struct walk *w, const char **ret)
+{
+	size_t n;
+
+	*ret = ++w->at;
+	while (w->at < w->end && *w->at != '"') {
+		w->at += *w->at == '\\' ? 2 : 1;
+		if (w->at > w->end)
+			w->at = w->end;
+	}
+	n = (size_t)(w->at - *ret);
+	if (w->at < w->end)
+		w->at++;
+	return n;
+}
+
+static bool is_key(const struct walk *w)
+{
+	const char *p = w->at;
+
+	while (p < w->end && strchr(" \t\r\n", *p))
+		p++;
+	return p < w->end && *p == ':';
+}
+
+unsigned wm_json_line(const char *json, size_t len, const char *section, const char *name)
+{
+	struct walk w = {.at = json, .end = json + len, .line = 1};
+	bool inside = false;
+	const char *text;
+	size_t n;
+
+	while (w.at < w.end) {
+		if (*w.at == '"') {
+			n = string(&w, &text);
+			if (!is_key(&w))
+				continue;
+			if (w.depth == 1)
+				inside = n == strlen(section) && memcmp(text, section, n) == 0;
+			if (inside && w.depth == 1 && !name)
+				return w.line;
+			if (inside && w.depth == 2 && name && n == strlen(name) &&
+			    memcmp(text, name, n) == 0)
+				return w.line;
+			continue;
+		}
+		w.line += *w.at == '\n';
+		w.depth += *w.at == '{' || *w.at == '[';
+		w.depth -= (*w.at == '}' || *w.at == ']') && w.depth;
+		w.at++;
+	}
+	return 0;
+}

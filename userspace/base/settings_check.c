@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* settings_check.c - what no single setting can tell, and words that are a choice of some. */
+#include "clock.h"
+#include "macros.h"
+#include "settings.h"
+#include "ttl.h"
+
+#include <string.h>
+
+static int check_word(const char *name, const char *value, const char *const *allowed,
+		      struct wm_err *e)
+{
+	char list[128] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; allowed[i]; i++) {
+		if (strcmp(value, allowed[i]) == 0)
+			return 0;
+		at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s",
+				       !i		? ""
+				       : allowed[i + 1] ? ", "
+							: " or ",
+				       allowed[i]);
+	}
+	return wm_err_set(e, WM_E_INVALID, "%s: %s, not \"%.32s\"", name, list, value);
+}
+
+static int check_level(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+
+	return check_word("log.level", s->log_level, levels, e);
+}
+
+static int check_scripts(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const who[] = {"off", "local", NULL};
+
+	return check_word("health.scripts", s->health_scripts, who, e);
+}
+
+static int check_os_services(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const who[] = {"off", "local", "any", NULL};
+
+	return check_word("health.os_services", s->health_os_services, who, e);
+}
+
+static int check_domain(const struct wm_settings *s, struct wm_err *e)
+{
+	return *s->node_domain ? 0 : wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
+}
+
+static int check_datacenter(const struct wm_settings *s, struct wm_err *e)
+{
+	return *s->node_datacenter
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID, "node.datacenter: must not be empty");
+}
+
+static int check_ttls(const struct wm_settings *s, struct wm_err *e)
+{
+	const struct {
+		const char *name;
+		uint64_t ms;
+	} all[] = {{"dns.ttl", s->dns_ttl_ms},
+		   {"dns.node_ttl", s->dns_node_ttl_ms},
+		   {"dns.negative_ttl", s->dns_negative_ttl_ms}};
+	struct wm_ttls *ttls = NULL;
+	struct wm_err inner = {0};
+	int r;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++)
+		if (all[i].ms % 1000)
+			return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
+					  all[i].name);
+	r = wm_ttls_new(s->dns_service_ttl, &ttls, &inner);
+	wm_ttls_free(ttls);
+	return r ? wm_err_set(e, r, "dns.service_ttl: %s", inner.text) : 0;
+}
+
+static int check_data_dir(const struct wm_settings *s, struct wm_err *e)
+{
+	return *s->node_data_dir == '/'
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID,
+				    "node.data_dir: an absolute path is wanted, not \"%.64s\"",
+				    s->node_data_dir);
+}
+
+static int check_pin_dir(const struct wm_settings *s, struct wm_err *e)
+{
+	return *s->kernel_pin_dir == '/'
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID,
+				    "kernel.pin_dir: an absolute path is wanted, not \"%.64s\"",
+				    s->kernel_pin_dir);
+}
+
+static int check_way_in(const struct wm_settings *s, struct wm_err *e)
+{
+	return s->http_port || *s->http_socket
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID,
+				    "http.port is 0 and http.socket is empty: no way in");
+}
+
+static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
+	check_level, check_scripts,  check_os_services, check_domain, check_datacenter,
+	check_ttls,  check_data_dir, check_pin_dir,	check_way_in,
+};
+
+int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
+{
+	int first = 0, r;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(rules); i++) {
+		struct wm_err e = {0};
+
+		r = rules[i](s, &e);
+		if (r)
+			fn(arg, &e);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int wm_settings_check(const struct wm_settings *s, struct wm_err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(rules) && !r; i++)
+		r = rules[i](s, e);
+	return r;
+}
