@@ -18,6 +18,10 @@ const volatile bool use_sock6 = false; /* bpf_skc_to_tcp6_sock(), bpf_skc_to_udp
 const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
 const volatile __be32 vip6_prefix_be[2] = {0, 0};
 
+/* Cookie of the network namespace that loopback addresses of backends are meant in: the agent's. 0:
+ * not known, they are taken everywhere. */
+const volatile __u64 home_netns = 0;
+
 #define ALLOW  1
 #define REFUSE 0
 
@@ -28,6 +32,7 @@ struct dial {
 	__u8 proto;
 	__u8 pad;
 	__u32 families; /* WM_FAMILY_* that is wanted */
+	__u32 exclude;	/* 0 or WM_NOT_LOOPBACK */
 	__u32 set;
 	struct wm_choice choice;
 };
@@ -39,12 +44,24 @@ struct scan {
 	int result; /* enum wm_pick */
 };
 
+/** Take backend @p index if it is up and what @p d wants. A global function, as pick() is: the
+ * verifier walks it once and not for each try. */
+__noinline int take(struct dial *d, __u32 index)
+{
+	if (!d)
+		return 0;
+	return wm_take(NULL, index, d->families | d->exclude, true, &d->choice);
+}
+
 static long scan_one(__u64 i, void *arg)
 {
 	struct scan *s = arg;
+	const struct wm_slot *slot = wm_scan_slot(NULL, s->table, s->place);
 
-	s->result =
-		wm_scan_step(NULL, s->table, s->place, s->dial->families, true, &s->dial->choice);
+	if (!slot)
+		s->result = WM_PICK_TORN;
+	else
+		s->result = take(s->dial, slot->backend) ? WM_PICKED : WM_PICK_MORE;
 	s->place = s->place + 1 < s->table.count ? s->place + 1 : 0;
 	return s->result != WM_PICK_MORE;
 }
@@ -86,7 +103,7 @@ __noinline int pick(struct dial *d)
 		p = wm_draw(NULL, t, bpf_get_prandom_u32(), &backend, &place);
 		if (p != WM_PICKED)
 			return p;
-		if (wm_take(NULL, backend, d->families, true, &d->choice))
+		if (take(d, backend))
 			return WM_PICKED;
 	}
 	return scan_all(d, t);
@@ -162,6 +179,12 @@ static __always_inline bool choose(struct dial *d, struct wm_counters *n)
 		p = pick(d);
 	}
 	return p == WM_PICKED;
+}
+
+/** A loopback address leads a pod to itself. */
+static __always_inline __u32 excluded(struct bpf_sock_addr *ctx)
+{
+	return home_netns && bpf_get_netns_cookie(ctx) != home_netns ? WM_NOT_LOOPBACK : 0;
 }
 
 static __always_inline int refuse(void)
@@ -299,6 +322,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 {
 	struct wm_counters *n = counters_get();
 	struct wm_backend_stats *st;
+	bool chosen;
 
 	if (!find_frontend(d)) {
 		if (is_virtual(d)) {
@@ -309,7 +333,11 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		forget(ctx);
 		return ALLOW;
 	}
-	if (!choose_any(ctx, d, v6, n)) {
+	d->exclude = excluded(ctx);
+	chosen = choose_any(ctx, d, v6, n);
+	if (d->choice.passed_over)
+		COUNT(n, connect_loopback);
+	if (!chosen) {
 		COUNT(n, connect_refused);
 		return refuse();
 	}
@@ -351,7 +379,7 @@ static __always_inline struct wm_origin *next_entry(struct wm_socket_origin *o)
  */
 static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
 {
-	if (at->set != d->set || !wm_take(NULL, at->backend, d->families, true, &d->choice))
+	if (at->set != d->set || !take(d, at->backend))
 		return false;
 	return d->choice.state == at->state && chosen_port(d) == at->backend_port_be &&
 	       same4(d->choice.addr_be, at->backend_be);
@@ -365,6 +393,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	struct wm_origin *at = NULL;
 	struct wm_backend_stats *st;
 	struct wm_socket_origin *o;
+	bool chosen;
 
 	if (!find_frontend(d)) {
 		if (!is_virtual(d)) {
@@ -374,6 +403,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		COUNT(n, connect_unknown_vip);
 		return refuse();
 	}
+	d->exclude = excluded(ctx);
 	o = recorded_now(ctx->sk);
 	if (o)
 		at = recall(o, d);
@@ -384,7 +414,10 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		*ret_steer = true;
 		return ALLOW;
 	}
-	if (!choose(d, n)) {
+	chosen = choose(d, n);
+	if (d->choice.passed_over)
+		COUNT(n, connect_loopback);
+	if (!chosen) {
 		COUNT(n, udp_refused);
 		return refuse();
 	}

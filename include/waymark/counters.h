@@ -40,7 +40,9 @@
 	X(PEERNAME_REVERSED, peername_reversed,                                                    \
 	  "getpeername() calls that showed the virtual address")                                   \
 	X(CONNECT_UNKNOWN_VIP, connect_unknown_vip,                                                \
-	  "connects and datagrams refused: a virtual address that no service has")
+	  "connects and datagrams refused: a virtual address that no service has")                 \
+	X(CONNECT_LOOPBACK, connect_loopback,                                                      \
+	  "picks that passed over a loopback address: of another network namespace")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -47,8 +47,13 @@ struct wm_choice {
 	__u32 state;	   /* word as read */
 	__be32 addr_be[4]; /* v4-mapped if IPv4 */
 	__be16 port_be;
-	__u16 family; /* WM_FAMILY_4 or WM_FAMILY_6: what addr_be is */
+	__u16 family;	   /* WM_FAMILY_4 or WM_FAMILY_6: what addr_be is */
+	__u32 passed_over; /* added to for each backend that only WM_NOT_LOOPBACK forbade */
 };
+
+/* Beside WM_FAMILY_*: no loopback address. It leads whoever is in another network namespace to
+ * itself. */
+#define WM_NOT_LOOPBACK 4u
 
 typedef __u64 __attribute__((may_alias)) wm_table_word;
 
@@ -72,6 +77,21 @@ static __always_inline int wm_has_families(const struct wm_set *set, __u32 famil
 	return !has || has & families;
 }
 
+/** WM_FAMILY_* of @p b whose address is 127.0.0.0/8, ::1 or the v4-mapped form of the former. */
+static __always_inline __u32 wm_loopback_families(const struct wm_backend *b)
+{
+	const __u32 net = __builtin_bswap32(0xff000000), lo = __builtin_bswap32(0x7f000000);
+	const __be32 *a = b->addr6_be;
+	__u32 families = (b->addr4_be & net) == lo ? WM_FAMILY_4 : 0;
+
+	if (a[0] | a[1])
+		return families;
+	if ((!a[2] && a[3] == __builtin_bswap32(1)) ||
+	    (a[2] == WM_V4_MAPPED_BE && (a[3] & net) == lo))
+		families |= WM_FAMILY_6;
+	return families;
+}
+
 /** Copy backend @p index if it is up and has one of @p families. If it has both, IPv6 is taken only
  *  when @p prefer6. @return 1 taken, 0 not usable. */
 static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 families,
@@ -86,6 +106,10 @@ static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 f
 	if ((state & WM_STATE_MASK) != WM_STATE_UP)
 		return 0;
 	both = b->families & families;
+	if (both && families & WM_NOT_LOOPBACK) {
+		both &= ~wm_loopback_families(b);
+		ret->passed_over += !both;
+	}
 	if (!both)
 		return 0;
 	if (both & WM_FAMILY_6 && (prefer6 || !(both & WM_FAMILY_4))) {
@@ -124,15 +148,24 @@ static __always_inline enum wm_pick wm_draw(const struct wm_view *v, struct wm_s
 	return WM_PICKED;
 }
 
+/** The slot at @p place of a scan; NULL where the set was republished meanwhile. */
+static __always_inline const struct wm_slot *wm_scan_slot(const struct wm_view *v,
+							  struct wm_set_table t, __u32 place)
+{
+	const struct wm_slot *s = wm_at_slot(v, t.first + place);
+
+	return s && s->generation == t.generation ? s : 0;
+}
+
 /** Look at the slot at @p place of a scan. @return WM_PICKED if its backend was taken,
  *  WM_PICK_MORE to go on, WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct wm_set_table t,
 						 __u32 place, __u32 families, int prefer6,
 						 struct wm_choice *ret)
 {
-	const struct wm_slot *s = wm_at_slot(v, t.first + place);
+	const struct wm_slot *s = wm_scan_slot(v, t, place);
 
-	if (!s || s->generation != t.generation)
+	if (!s)
 		return WM_PICK_TORN;
 	return wm_take(v, s->backend, families, prefer6, ret) ? WM_PICKED : WM_PICK_MORE;
 }

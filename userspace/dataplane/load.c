@@ -21,6 +21,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define VERIFIER_LOG_CAP                                                                           \
 	(1u << 20) /* octets; kernels before 6.4 keep the beginning, not the end                   \
@@ -48,8 +50,12 @@ static const struct {
 	[WM_PROG_ABORT_TCP] = {"abort_tcp", WM_OBJECT_ABORT},
 };
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
 struct features {
-	bool loop, set_retval, mptcp, sock6;
+	bool loop, set_retval, mptcp, sock6, netns;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -126,10 +132,21 @@ static void set_constant(struct bpf_object *o, const char *name, const void *val
 	free(copy);
 }
 
+/* Cookie of this network namespace; 0 where the kernel does not tell (< 5.14). */
+static uint64_t own_netns(void)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return fd >= 0 && !getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) ? cookie : 0;
+}
+
 /* What the programs of one run know beside the tables: fixed when they are loaded, so that the
  * pinned maps need no place for it. */
 static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct features f)
 {
+	uint64_t home = f.netns ? own_netns() : 0;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
@@ -137,6 +154,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "tables_id", &p->maps[WM_MAP_BACKENDS].id, sizeof(uint32_t));
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
 	set_constant(o, "use_sock6", &f.sock6, sizeof(f.sock6));
+	set_constant(o, "home_netns", &home, sizeof(home));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -254,7 +272,7 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 		return;
 	wm_bpf_log_reset();
 	o = load(p, which, mask, f);
-	if (!o && (f.loop || f.set_retval || f.mptcp || f.sock6)) {
+	if (!o && (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns)) {
 		/* What the probe found may still not verify: the plain variant asks less. */
 		struct features none = {0};
 
@@ -280,6 +298,8 @@ void wm_progs_load(struct wm_plane *p)
 					   BPF_FUNC_skc_to_tcp6_sock) &&
 			 wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					   BPF_FUNC_skc_to_udp6_sock),
+		.netns = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					   BPF_FUNC_get_netns_cookie),
 	};
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
