@@ -223,7 +223,9 @@ Test(settings, ttls_that_are_none)
 		   {"web=169h", "whole seconds"},
 		   {"w*b=1s", "'*' stands at the end"},
 		   {"w**=1s", "'*' stands at the end"},
-		   {"OK=2s", "twice"}};
+		   {"OK=2s", "twice"},
+		   {"0123456789012345678901234567890123456789012345678901234567890123=1s",
+		    "at most 63"}};
 	struct wm_ttls *t;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "duration.h"
+#include "waymark/limits.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define SECOND_NS (1000 * (int64_t)WM_NS_PER_MS)
 
 struct rule {
-	char *name; /* without the star */
+	char name[WM_SERVICE_NAME_MAX + 1]; /* without the star */
 	size_t len;
 	bool prefix;
 	uint32_t ttl_s;
@@ -42,8 +43,11 @@ static int parse(const char *text, struct rule *ret, struct wm_err *e)
 	if (memchr(text, '*', ret->len))
 		return wm_err_set(e, WM_E_INVALID, "\"%.80s\": '*' stands at the end of a name",
 				  text);
-	ret->name = strndup(text, ret->len);
-	return ret->name ? 0 : -ENOMEM;
+	if (ret->len >= sizeof(ret->name))
+		return wm_err_set(e, WM_E_INVALID, "\"%.80s\": a name has at most %d octets", text,
+				  WM_SERVICE_NAME_MAX);
+	memcpy(ret->name, text, ret->len);
+	return 0;
 }
 
 static bool same_rule(const struct rule *a, const struct rule *b)
@@ -80,8 +84,6 @@ int wm_ttls_new(char *const *rules, struct wm_ttls **ret, struct wm_err *e)
 
 void wm_ttls_free(struct wm_ttls *t)
 {
-	for (unsigned i = 0; t && i < t->count; i++)
-		free(t->rules[i].name);
 	free(t);
 }
 
