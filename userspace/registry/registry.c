@@ -850,6 +850,27 @@ struct wm_service *wm_registry_service(const struct wm_registry *r, const char *
 	return wm_map_get(r->services, lower, n);
 }
 
+static const struct wm_service *holder_of(const struct wm_registry *r, const struct wm_lease *l)
+{
+	return l ? wm_registry_service(r, l->name) : NULL;
+}
+
+const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a)
+{
+	return holder_of(r, wm_vips_at4(r->vips, a));
+}
+
+const struct wm_service *wm_registry_service_at6(const struct wm_registry *r,
+						 const struct in6_addr *a)
+{
+	return holder_of(r, wm_vips_at6(r->vips, a));
+}
+
+const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r)
+{
+	return &r->space;
+}
+
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos)
 {
 	return wm_map_next(r->services, pos);

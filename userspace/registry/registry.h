@@ -10,6 +10,7 @@
 #include "model.h"
 #include "store.h"
 #include "userspace/base/err.h"
+#include "vip.h"
 
 #define WM_REGISTRY_FILE "registry.db" /* in the data directory */
 
@@ -202,6 +203,12 @@ unsigned wm_registry_checks(const struct wm_registry *r);    /* of all nodes, ma
 unsigned wm_registry_services(const struct wm_registry *r);
 /** @p name in any case. @return NULL when unknown. Cost O(1). */
 struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);
+/** The service that has a virtual address. @return NULL: no service that is there. Cost O(1). */
+const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a);
+const struct wm_service *wm_registry_service_at6(const struct wm_registry *r,
+						 const struct in6_addr *a);
+/** Where virtual addresses are given from. */
+const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r);
 /** Of this agent's node. */
 struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id);
 struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id);

@@ -86,6 +86,16 @@ struct wm_lease *wm_vips_find(const struct wm_vips *v, const char *name)
 	return wm_map_get(v->names, name, strlen(name));
 }
 
+struct wm_lease *wm_vips_at4(const struct wm_vips *v, struct in_addr a)
+{
+	return wm_map_get(v->v4, &a, sizeof(a));
+}
+
+struct wm_lease *wm_vips_at6(const struct wm_vips *v, const struct in6_addr *a)
+{
+	return wm_map_get(v->v6, a, sizeof(*a));
+}
+
 int wm_lease_attach(struct wm_vips *v, struct wm_lease *l)
 {
 	int err = wm_map_put(v->names, l->name, strlen(l->name), l, NULL);

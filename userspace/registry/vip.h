@@ -36,6 +36,9 @@ void wm_vips_free(struct wm_vips *v); /* with all leases; NULL ok */
 unsigned wm_vips_count(const struct wm_vips *v);
 /** Borrow the lease of a lower-case name, retired or not. NULL: none. */
 struct wm_lease *wm_vips_find(const struct wm_vips *v, const char *name);
+/** Borrow the lease of an address, retired or not. NULL: none. */
+struct wm_lease *wm_vips_at4(const struct wm_vips *v, struct in_addr a);
+struct wm_lease *wm_vips_at6(const struct wm_vips *v, const struct in6_addr *a);
 /** Make a lease with free addresses. @return 0, -ENOMEM, WM_E_FULL (no address is left). */
 int wm_vips_give(struct wm_vips *v, const char *name, struct wm_lease **ret);
 /** Take up a stored lease. @return 0, -ENOMEM, WM_E_CONFLICT (name or address given already),
