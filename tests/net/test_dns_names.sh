@@ -43,6 +43,18 @@ check "shown as in no set" none "$(api $API/v1/waymark/services | jq -r '.[] | s
 check "and why" "has no IP address" "$(api "$API/v1/waymark/resolve?service=db" | jq -r '.left_out[].reason')"
 check "connect() is refused" 7 "$(inside curl -s --max-time 10 "http://$(vip4 db)/" >/dev/null; echo $?)"
 
+# --- names of addresses
+ptr() { ask -x "$1"; }
+rcode_of() { status_of -x "$1"; }
+check "a service's" web.service.dc1.mesh.internal. "$(ptr 127.1.0.1)"
+check "a virtual address's" web.virtual.mesh.internal. "$(ptr "$(vip4 web)")"
+check "a virtual IPv6 address's" web.virtual.mesh.internal. "$(ptr "$(vip6 web)")"
+node=$(api $API/v1/catalog/nodes | jq -r '.[0].Address')
+check "a node's" n1.node.dc1.mesh.internal. "$(ptr "$node")"
+check "nobody's of our range" NXDOMAIN "$(rcode_of 250.1.2.3)"
+check "somebody else's" REFUSED "$(rcode_of 192.0.2.1)"
+check "over TCP" web.virtual.mesh.internal. "$(ask +tcp -x "$(vip4 web)")"
+
 # --- TTLs and health as Consul's dns_config has them, by the kernel and by userspace
 ttl_of() { dig +noall +answer +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
 minimum() { dig +noall +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2, $NF; exit}'; }

@@ -37,6 +37,7 @@ enum wm_ask_kind {
 	WM_ASK_VIRTUAL,
 	WM_ASK_NODE,
 	WM_ASK_ADDR,
+	WM_ASK_REVERSE, /* below in-addr.arpa or ip6.arpa */
 };
 /* What a name asks for. */
 struct wm_ask {
@@ -48,11 +49,17 @@ struct wm_ask {
 	char tag[WM_DNS_NAME_MAX + 1];	/* "": any */
 	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
 	bool is6;
-	uint8_t addr[16]; /* WM_ASK_ADDR */
+	uint8_t addr[16]; /* WM_ASK_ADDR; WM_ASK_REVERSE: v4-mapped if IPv4, as far as it goes */
+	/* WM_ASK_REVERSE: labels that are an address's, from its beginning, and those that are not;
+	 * whole: it is one address */
+	unsigned known, beyond;
+	bool whole;
 };
 /** @param folded wire name, root label included. */
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
 		  struct wm_ask *ret);
+/** The same of a name outside of our domains, into a cleared @p ret. */
+void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret);
 
 /* --- write.c --- */
 struct wm_writer {
@@ -94,7 +101,8 @@ struct wm_reply {
 	struct wm_dns_query q;
 	struct wm_ask ask;
 	bool tcp, truncated;
-	uint32_t ttl_s; /* of its records, negative ones apart */
+	uint32_t ttl_s;	     /* of its records, negative ones apart */
+	const uint8_t *zone; /* wire name that the SOA is of; NULL: the domain */
 	uint16_t rcode, answers, authorities, additionals;
 };
 /** A and AAAA of a service, from the tables. @return records, 0. */
@@ -102,6 +110,9 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type);
 /** The same from the registry: by tag, or when the service did not fit the tables. */
 unsigned wm_reply_registry(struct wm_reply *r, uint16_t type);
 void wm_reply_srv(struct wm_reply *r);
+/** <name>.<kind>[.<dc>].<domain>; a node's name may have dots. @return false: it does not fit. */
+bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *kind, bool dc,
+		       uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** One address record for the question's name. */
 bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
 /** Is @p i usable, and has it the asked tag? */
@@ -110,6 +121,10 @@ bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
 bool wm_reply_usable(const struct wm_reply *r);
 /** Does the asked service have usable instances with a tag that the asked one is the end of? */
 bool wm_reply_has_below(const struct wm_reply *r);
+
+/* --- respond.c --- */
+/** TTL of the records of a service. */
+uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.
@@ -121,6 +136,23 @@ const char *wm_host_of(const struct wm_instance *i);
 void wm_reply_service_alias(struct wm_reply *r);
 /** CNAME of a node whose address is a host name. */
 void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
+
+/* --- places.c --- */
+struct wm_places;
+/** Subscribes. @return NULL without memory. Cost O(instances). */
+struct wm_places *wm_places_new(struct wm_registry *r);
+void wm_places_free(struct wm_places *p); /* NULL ok */
+/** IPv4 in the form that is asked for. */
+void wm_places_map4(const struct in_addr *a, uint8_t out[16]);
+/** Who is at an address: the one that is there longest. NULL: nobody. Borrowed. Cost O(1). */
+const struct wm_node *wm_places_node(const struct wm_places *p, const uint8_t addr[16]);
+const struct wm_service *wm_places_service(const struct wm_places *p, const uint8_t addr[16]);
+/** Does a node's name end with @p end behind a dot? Lower case. Cost O(1). */
+bool wm_places_node_below(const struct wm_places *p, const char *end);
+
+/* --- reverse.c --- */
+/** PTR of an address, or that there is none. */
+void wm_reply_reverse(struct wm_reply *r);
 
 /* --- server.c --- */
 struct wm_dns_socket {
@@ -134,6 +166,7 @@ struct wm_dns_server {
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	struct wm_tables *tables;
+	struct wm_places *places;
 	struct wm_dns_config c; /* its strings are not used */
 	char *datacenter;	/* lower case */
 	uint64_t counters[WM_DNS_COUNTER_COUNT];

@@ -154,8 +154,11 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 	if (!ends_with(folded, len, domain, domain_len, &before)) {
 		domain = wm_tables_domain(s->tables, true, &domain_len);
 		ret->alt = true;
-		if (!ends_with(folded, len, domain, domain_len, &before))
+		if (!ends_with(folded, len, domain, domain_len, &before)) {
+			ret->alt = false;
+			wm_ask_reverse(folded, ret);
 			return;
+		}
 	}
 	split(folded, before, &l);
 	n = l.n;

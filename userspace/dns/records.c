@@ -186,34 +186,38 @@ static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
 	}
 }
 
+bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *kind, bool dc,
+		       uint8_t out[WM_DNS_NAME_MAX + 1])
+{
+	size_t at, domain_len;
+	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
+
+	at = put_labels(out, name);
+	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	if (dc)
+		at = at ? wm_wire_label(out, at, r->s->datacenter, strlen(r->s->datacenter)) : 0;
+	if (!at || at + domain_len > WM_DNS_NAME_MAX)
+		return false;
+	memcpy(out + at, domain, domain_len);
+	return true;
+}
+
 /* Where an SRV record leads: <node>.node.<dc>.<domain>, <hex>.addr.<dc>.<domain> for an address of
  * its own, or a host name itself. @return false: the name does not fit. */
 static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 		      uint8_t out[WM_DNS_NAME_MAX + 1])
 {
+	const uint8_t *a = i->addr4.s_addr ? (const uint8_t *)&i->addr4 : i->addr6.s6_addr;
+	int n = i->addr4.s_addr ? 4 : 16;
 	char hex[33];
-	const char *first = i->node->name, *kind = "node", *dc = r->s->datacenter;
-	size_t at, domain_len;
-	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
 
 	if (wm_host_of(i))
 		return wm_host_wire(wm_host_of(i), out);
-	if (*i->address) {
-		const uint8_t *a = i->addr4.s_addr ? (const uint8_t *)&i->addr4 : i->addr6.s6_addr;
-		int n = i->addr4.s_addr ? 4 : 16;
-
-		for (int k = 0; k < n; k++)
-			snprintf(hex + (size_t)k * 2, 3, "%02x", a[k]);
-		first = hex;
-		kind = "addr";
-	}
-	at = put_labels(out, first);
-	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
-	at = at ? wm_wire_label(out, at, dc, strlen(dc)) : 0;
-	if (!at || at + domain_len > WM_DNS_NAME_MAX)
-		return false;
-	memcpy(out + at, domain, domain_len);
-	return true;
+	if (!*i->address)
+		return wm_name_in_domain(r, i->node->name, "node", true, out);
+	for (int k = 0; k < n; k++)
+		snprintf(hex + (size_t)k * 2, 3, "%02x", a[k]);
+	return wm_name_in_domain(r, hex, "addr", true, out);
 }
 
 static bool put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)

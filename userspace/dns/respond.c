@@ -67,7 +67,8 @@ static void below_domain(const struct wm_reply *r, const char *label,
 static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 {
 	uint8_t name[WM_DNS_NAME_MAX + 1];
-	size_t begin = r->w.len, at = wm_rr_begin(&r->w, domain_of(r), WM_DNS_SOA, ttl_s);
+	const uint8_t *zone = r->zone ? r->zone : domain_of(r);
+	size_t begin = r->w.len, at = wm_rr_begin(&r->w, zone, WM_DNS_SOA, ttl_s);
 
 	below_domain(r, "ns", name);
 	wm_put_name(&r->w, name);
@@ -152,7 +153,8 @@ static void answer_node(struct wm_reply *r)
 	const uint8_t *addr;
 
 	if (!n) {
-		r->rcode = WM_DNS_NXDOMAIN;
+		if (!wm_places_node_below(r->s->places, r->ask.node))
+			r->rcode = WM_DNS_NXDOMAIN;
 		return;
 	}
 	for (int is6 = 0; is6 < 2; is6++)
@@ -215,6 +217,9 @@ static void answer(struct wm_reply *r)
 	case WM_ASK_ADDR:
 		if (wants(r, r->ask.is6 ? WM_DNS_AAAA : WM_DNS_A))
 			wm_reply_address(r, r->ask.is6, r->ask.addr);
+		break;
+	case WM_ASK_REVERSE:
+		wm_reply_reverse(r);
 		break;
 	case WM_ASK_BRANCH:
 		break;
@@ -279,14 +284,19 @@ static void note(struct wm_reply *r)
 _Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN <= WM_DNS_UDP_MAX,
 	       "question and OPT fit every answer");
 
-static uint32_t ttl_of(const struct wm_reply *r)
+uint32_t wm_service_ttl(const struct wm_reply *r, const char *service)
 {
 	uint32_t ttl_s = r->s->c.ttl_s;
 
+	(void)wm_ttls_find(wm_tables_policy(r->s->tables)->ttls, service, &ttl_s);
+	return ttl_s;
+}
+
+static uint32_t ttl_of(const struct wm_reply *r)
+{
 	if (r->ask.kind != WM_ASK_SERVICE && r->ask.kind != WM_ASK_VIRTUAL)
 		return r->s->c.node_ttl_s;
-	(void)wm_ttls_find(wm_tables_policy(r->s->tables)->ttls, r->ask.service, &ttl_s);
-	return ttl_s;
+	return wm_service_ttl(r, r->ask.service);
 }
 
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
@@ -299,6 +309,7 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	r->q = *q;
 	r->tcp = tcp;
 	r->truncated = false;
+	r->zone = NULL;
 	r->rcode = r->answers = r->authorities = r->additionals = 0;
 	r->question = query + WM_DNS_HEADER_LEN;
 	for (unsigned i = 0; i < q->name_len; i++)
@@ -314,7 +325,8 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	r->rcode = check_question(r);
 	if (r->rcode == WM_DNS_NOERROR) {
 		answer(r);
-		if (!r->answers && !r->truncated && r->rcode != WM_DNS_SERVFAIL)
+		if (!r->answers && !r->truncated &&
+		    (r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN))
 			r->authorities += put_soa(r, s->c.negative_ttl_s);
 	}
 	if (r->rcode == WM_DNS_SERVFAIL) { /* whatever was written of an answer: question only */

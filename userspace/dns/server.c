@@ -412,7 +412,8 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	LIST_INIT(&s->conns);
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
-	if (!s->datacenter || !s->batch) {
+	s->places = wm_places_new(r);
+	if (!s->datacenter || !s->batch || !s->places) {
 		wm_dns_server_free(s);
 		return NULL;
 	}
@@ -436,6 +437,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 		close(k->fd);
 		free(k);
 	}
+	wm_places_free(s->places);
 	free(s->datacenter);
 	free(s->batch);
 	free(s);

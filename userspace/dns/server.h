@@ -2,7 +2,8 @@
 /* server.h - the userspace DNS server: UDP and TCP, authoritative for the domain, from the compiled
  * tables and, for SRV, the registry. It answers what the kernel passes on, and everything when
  * there is no data plane; A and AAAA answers are built by the same header as the kernel's
- * (waymark/dns_answer.h). Names outside the domain: REFUSED. Spec: RFC 1035, 2308, 2782, 6891,
+ * (waymark/dns_answer.h). Names outside the domain: REFUSED,
+ * but for PTR of addresses that the registry knows. Spec: RFC 1035, 2308, 2782, 6891,
  * 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "userspace/net/loop.h"

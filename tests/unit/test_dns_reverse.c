@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net registry resolution dns */
+/* Names of addresses, and what is kept for them while the registry changes. */
+#include "dns_help.h"
+
+TestSuite(reverse, .init = dns_setup, .fini = dns_teardown);
+
+#define A    1
+#define NS   2
+#define SOA  6
+#define PTR  12
+#define AAAA 28
+#define ANY  255
+
+/* The reverse name of an address in text, root label not written. */
+static void name_of(const char *address, char out[80])
+{
+	uint8_t a[16];
+	size_t at = 0;
+
+	if (inet_pton(AF_INET, address, a) == 1) {
+		snprintf(out, 80, "%u.%u.%u.%u.in-addr.arpa", a[3], a[2], a[1], a[0]);
+		return;
+	}
+	cr_assert_eq(inet_pton(AF_INET6, address, a), 1, "%s", address);
+	for (int i = 15; i >= 0; i--)
+		at += (size_t)snprintf(out + at, 80 - at, "%x.%X.", a[i] & 15u, a[i] >> 4);
+	snprintf(out + at, 80 - at, "IP6.arpa");
+}
+
+static void ask_address(const char *address, uint16_t type)
+{
+	char name[80];
+
+	name_of(address, name);
+	ask(name, type);
+}
+
+static void ptr_is(const char *address, const char *target, unsigned ttl)
+{
+	ask_address(address, PTR);
+	cr_assert_eq(answer.rcode, 0, "%s: %u", address, answer.rcode);
+	cr_assert_eq(answer.counts[1], 1, "%s", address);
+	cr_assert_str_eq(answer.r[0].text, target, "%s: %s", address, answer.r[0].text);
+	cr_assert_eq(answer.r[0].type, PTR);
+	cr_assert_eq(answer.r[0].ttl, ttl, "%s: %u", address, answer.r[0].ttl);
+	cr_assert(answer.flags & 0x0400, "authoritative");
+	ask_address(address, ANY);
+	cr_assert_eq(have(1, target), 1, "%s", address);
+}
+
+static void refused(const char *name, uint16_t type)
+{
+	ask(name, type);
+	cr_assert_eq(answer.rcode, 5, "%s: %u", name, answer.rcode);
+	cr_assert_eq(answer.counts[1] + answer.counts[2], 0);
+	cr_assert_not(answer.flags & 0x0400);
+}
+
+static void refused_address(const char *address)
+{
+	char name[80];
+
+	name_of(address, name);
+	refused(name, PTR);
+}
+
+/* @p zone: whose SOA comes along. */
+static void negative(const char *name, uint16_t type, unsigned rcode, const char *zone)
+{
+	ask(name, type);
+	cr_assert_eq(answer.rcode, rcode, "%s: %u", name, answer.rcode);
+	cr_assert_eq(answer.counts[1], 0, "%s", name);
+	cr_assert_eq(answer.counts[2], 1, "%s", name);
+	cr_assert_eq(answer.r[0].type, SOA);
+	cr_assert_eq(strcasecmp(answer.r[0].owner, zone), 0, "%s: %s", name, answer.r[0].owner);
+	cr_assert_eq(answer.r[0].ttl, 3);
+}
+
+static void catalog(enum wm_verb verb, const char *node, const char *address)
+{
+	const struct wm_node_draft facts = {.address = address};
+	const struct wm_catalog_op op = {
+		.object = WM_OBJECT_NODE, .verb = verb, .node = node, .facts = &facts};
+	const struct wm_catalog_batch b = {.ops = &op, .count = 1};
+	struct wm_err e = {0};
+	unsigned failed;
+
+	cr_assert_eq(wm_registry_catalog(registry, &b, &failed, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+static void gone(const char *id)
+{
+	cr_assert_eq(wm_registry_deregister(registry, id, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+Test(reverse, nodes_then_services)
+{
+	add("web", "a", "10.1.0.1", 80, NULL, WM_CRITICAL);
+	add("six", "b", "fd00::b", 80, NULL, WM_PASSING);
+	add("here", "c", NULL, 80, NULL, WM_PASSING);
+	ptr_is("10.0.0.1", "n1.node.dc1.mesh.internal.", 5);
+	ptr_is("10.1.0.1", "web.service.dc1.mesh.internal.", 7);
+	ptr_is("fd00::b", "six.service.dc1.mesh.internal.", 7);
+	add("web", "d", "10.0.0.1", 81, NULL, WM_PASSING);
+	ptr_is("10.0.0.1", "n1.node.dc1.mesh.internal.", 5);
+	catalog(WM_VERB_SET, "Far.Away", "fd00::b");
+	ptr_is("fd00::b", "Far.Away.node.dc1.mesh.internal.", 5);
+	/* what the names lead to is the address again */
+	ask("Far.Away.node.dc1.mesh.internal", AAAA);
+	cr_assert_eq(have(1, "fd00::b"), 1);
+	refused_address("10.9.9.9");
+	refused_address("fd00::c");
+	ask_address("10.1.0.1", A);
+	cr_assert_eq(answer.rcode, 5, "its zone is another's");
+}
+
+Test(reverse, virtual_addresses)
+{
+	const struct wm_service *s;
+	char v4[64], v6[64], name[80], zone[32];
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	s = wm_registry_service(registry, "web");
+	inet_ntop(AF_INET, &s->vip4, v4, sizeof(v4));
+	inet_ntop(AF_INET6, &s->vip6, v6, sizeof(v6));
+	ptr_is(v4, "web.virtual.mesh.internal.", 7);
+	ptr_is(v6, "web.virtual.mesh.internal.", 7);
+	name_of(v4, name);
+	snprintf(zone, sizeof(zone), "%u.in-addr.arpa.", ((const uint8_t *)&s->vip4)[0]);
+	negative(name, A, 0, zone);
+	gone("a");
+	ask(name, PTR);
+	cr_assert_eq(answer.rcode, 3, "the lease stays, the service is gone");
+}
+
+/* Of our ranges everything is ours to tell: RFC 8020 below, RFC 2308 for the SOA. */
+Test(reverse, the_ranges_are_ours)
+{
+	static const char v6[] = "0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa.";
+	char name[80];
+
+	negative("1.2.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
+	negative("2.3.250.in-addr.arpa", PTR, 0, "250.in-addr.arpa.");
+	negative("250.in-addr.arpa", NS, 0, "250.in-addr.arpa.");
+	negative("0.1.2.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
+	negative("x.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
+	negative("256.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
+	negative("01.2.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
+	refused("in-addr.arpa", NS);
+	refused("ip6.arpa", NS);
+	refused("arpa", NS);
+	refused("1.2.3.239.in-addr.arpa", PTR);
+	refused("x.in-addr.arpa", PTR);
+	refused("250.xn-addr.arpa", PTR);
+	refused("7.7.d.f.ip6.arpa", PTR);
+	name_of("fd77::1", name);
+	strcpy(name + 64, "ip6.arpa");
+	negative(name, PTR, 3, v6);
+	negative(name + 2, PTR, 0, v6);
+	negative(name + 32, PTR, 0, v6);
+	refused(name + 34, PTR);
+	refused_address("fd78::1");
+}
+
+/* Several services at one address: one name is told, and it does not change while it is true. */
+Test(reverse, the_first_who_came_stays)
+{
+	char id[8];
+
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(id, sizeof(id), "s%u", i);
+		add(id, id, "10.1.0.1", 80, NULL, WM_PASSING);
+		ptr_is("10.1.0.1", "s0.service.dc1.mesh.internal.", 7);
+	}
+	add("s0", "s0b", "10.1.0.1", 81, NULL, WM_PASSING);
+	gone("s0");
+	ptr_is("10.1.0.1", "s0.service.dc1.mesh.internal.", 7);
+	add("s0", "s0b", "10.1.0.1", 82, NULL, WM_CRITICAL);
+	ptr_is("10.1.0.1", "s0.service.dc1.mesh.internal.", 7);
+	gone("s2");
+	add("s0", "s0b", "10.1.0.2", 82, NULL, WM_CRITICAL);
+	ptr_is("10.1.0.2", "s0.service.dc1.mesh.internal.", 7);
+	ask_address("10.1.0.1", PTR);
+	cr_assert_eq(answer.counts[1], 1);
+	cr_assert_neq(answer.r[0].text[1], '0');
+	cr_assert_neq(answer.r[0].text[1], '2');
+	gone("s1");
+	gone("s3");
+	ptr_is("10.1.0.1", "s4.service.dc1.mesh.internal.", 7);
+	gone("s4");
+	refused_address("10.1.0.1");
+	add("s9", "s0b", "10.1.0.2", 82, NULL, WM_CRITICAL); /* another service's now */
+	ptr_is("10.1.0.2", "s9.service.dc1.mesh.internal.", 7);
+	add("s9", "s0b", "db.example.com", 82, NULL, WM_CRITICAL);
+	refused_address("10.1.0.2");
+}
+
+Test(reverse, nodes_come_move_and_go)
+{
+	char name[16], address[32];
+
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < 9; i++) {
+			snprintf(name, sizeof(name), "n.%u.x", i);
+			snprintf(address, sizeof(address), "10.%u.0.%u", 2 + round, i);
+			catalog(WM_VERB_SET, name, address);
+			snprintf(name, sizeof(name), "%u.x.node.consul", i);
+			ask(name, A);
+			cr_assert_eq(answer.rcode, 0, "a node's name ends with it");
+			cr_assert_eq(answer.counts[1], 0);
+		}
+	refused_address("10.2.0.3");
+	ptr_is("10.3.0.3", "n.3.x.node.dc1.mesh.internal.", 5);
+	ask("x.node.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 0);
+	for (unsigned i = 0; i < 9; i++) {
+		snprintf(name, sizeof(name), "n.%u.x", i);
+		catalog(WM_VERB_DELETE, name, NULL);
+	}
+	refused_address("10.3.0.3");
+	ask("x.node.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 3);
+	ask("3.x.node.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 3);
+}
+
+/* A server that begins later knows the same. */
+Test(reverse, what_was_there_before)
+{
+	struct wm_dns_server *first = server;
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	server = wm_dns_server_new(loop, registry, tables, &dns_config);
+	cr_assert(server);
+	ptr_is("10.1.0.1", "web.service.dc1.mesh.internal.", 7);
+	ptr_is("10.0.0.1", "n1.node.dc1.mesh.internal.", 5);
+	gone("a");
+	refused_address("10.1.0.1");
+	user_balance(server);
+	wm_dns_server_free(server);
+	server = first;
+	refused_address("10.1.0.1");
+}

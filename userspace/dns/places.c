@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* places.c - which nodes and services are at an address, and which names of nodes end with what:
+ * kept as the registry changes, so that a question costs one look-up. Only addresses that were
+ * stated count: an instance without one is at its node's, and nodes come first. */
+#include "internal.h"
+#include "userspace/base/log.h"
+#include "userspace/base/map.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES_MAX                                                                                \
+	((size_t)1 << 31) /* no bound of its own: the registry's limits are in force               \
+			   */
+
+struct key {
+	uint8_t addr[16]; /* v4-mapped if IPv4 */
+	const void *owner;
+};
+_Static_assert(sizeof(struct key) == 16 + sizeof(void *), "hashed whole");
+
+/* A node or service at an address, as often as it is there. */
+struct tenant {
+	struct key key;
+	struct tenant *prev, *next; /* of the address */
+	uint32_t count;
+};
+struct directory {
+	struct wm_map *tenants; /* by key */
+	struct wm_map *first;	/* by address: the tenant without prev */
+};
+struct node_place {
+	const struct wm_node *node;
+	uint8_t addr4[16], addr6[16];
+	bool has4, has6;
+};
+struct ending {
+	uint32_t count; /* names of nodes that end with it, behind a dot */
+	size_t len;
+	char text[];
+};
+
+struct wm_places {
+	struct directory nodes, services;
+	struct wm_map *known;	/* node_place by name */
+	struct wm_map *endings; /* by text */
+};
+
+static void no_memory(void)
+{
+	wm_error("dns.memory", "text=\"an address or a node's name is missing from reverse DNS\"");
+}
+
+/* --- addresses -------------------------------------------------------------------------------- */
+void wm_places_map4(const struct in_addr *a, uint8_t out[16])
+{
+	memset(out, 0, 10);
+	out[10] = out[11] = 0xff;
+	memcpy(out + 12, a, 4);
+}
+
+static void link_tenant(struct directory *d, struct tenant *t)
+{
+	struct tenant *first = wm_map_get(d->first, t->key.addr, sizeof(t->key.addr));
+
+	if (first) {
+		t->prev = first;
+		t->next = first->next;
+		if (t->next)
+			t->next->prev = t;
+		first->next = t;
+	} else if (wm_map_put(d->first, t->key.addr, sizeof(t->key.addr), t, NULL)) {
+		no_memory();
+	}
+}
+
+static void unlink_tenant(struct directory *d, struct tenant *t)
+{
+	if (t->next)
+		t->next->prev = t->prev;
+	if (t->prev) {
+		t->prev->next = t->next;
+		return;
+	}
+	if (wm_map_get(d->first, t->key.addr, sizeof(t->key.addr)) != t)
+		return;
+	wm_map_del(d->first, t->key.addr, sizeof(t->key.addr));
+	if (t->next && wm_map_put(d->first, t->next->key.addr, sizeof(t->key.addr), t->next, NULL))
+		no_memory();
+}
+
+static void enter(struct directory *d, const uint8_t addr[16], const void *owner)
+{
+	struct key key = {.owner = owner};
+	struct tenant *t;
+
+	memcpy(key.addr, addr, sizeof(key.addr));
+	t = wm_map_get(d->tenants, &key, sizeof(key));
+	if (t) {
+		t->count++;
+		return;
+	}
+	t = calloc(1, sizeof(*t));
+	if (t)
+		t->key = key;
+	if (!t || wm_map_put(d->tenants, &t->key, sizeof(t->key), t, NULL)) {
+		free(t);
+		no_memory();
+		return;
+	}
+	t->count = 1;
+	link_tenant(d, t);
+}
+
+static void leave(struct directory *d, const uint8_t addr[16], const void *owner)
+{
+	struct key key = {.owner = owner};
+	struct tenant *t;
+
+	memcpy(key.addr, addr, sizeof(key.addr));
+	t = wm_map_get(d->tenants, &key, sizeof(key));
+	if (!t || --t->count)
+		return;
+	unlink_tenant(d, t);
+	wm_map_del(d->tenants, &key, sizeof(key));
+	free(t);
+}
+
+static void each_address(const struct wm_instance *i, const struct wm_service *s,
+			 struct directory *d,
+			 void (*fn)(struct directory *, const uint8_t[16], const void *))
+{
+	uint8_t mapped[16];
+
+	if (!*i->address)
+		return;
+	if (i->addr4.s_addr) {
+		wm_places_map4(&i->addr4, mapped);
+		fn(d, mapped, s);
+	}
+	if (!IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
+		fn(d, i->addr6.s6_addr, s);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+static void count_ending(struct wm_places *p, const char *text, bool more)
+{
+	size_t len = strlen(text);
+	struct ending *e = wm_map_get(p->endings, text, len);
+
+	if (e) {
+		e->count += more ? 1 : -1u;
+		if (!e->count) {
+			wm_map_del(p->endings, text, len);
+			free(e);
+		}
+		return;
+	}
+	e = more ? malloc(sizeof(*e) + len) : NULL;
+	if (!e) {
+		if (more)
+			no_memory();
+		return;
+	}
+	e->count = 1;
+	e->len = len;
+	memcpy(e->text, text, len);
+	if (wm_map_put(p->endings, e->text, len, e, NULL)) {
+		free(e);
+		no_memory();
+	}
+}
+
+static void count_endings(struct wm_places *p, const struct wm_node *n, bool more)
+{
+	for (const char *dot = strchr(n->folded, '.'); dot; dot = strchr(dot + 1, '.'))
+		count_ending(p, dot + 1, more);
+}
+
+static void node_leaves(struct wm_places *p, const struct node_place *at)
+{
+	if (at->has4)
+		leave(&p->nodes, at->addr4, at->node);
+	if (at->has6)
+		leave(&p->nodes, at->addr6, at->node);
+}
+
+static void node_enters(struct wm_places *p, struct node_place *at)
+{
+	const struct wm_node *n = at->node;
+
+	at->has4 = n->addr4.s_addr != 0;
+	at->has6 = !IN6_IS_ADDR_UNSPECIFIED(&n->addr6);
+	wm_places_map4(&n->addr4, at->addr4);
+	memcpy(at->addr6, &n->addr6, sizeof(at->addr6));
+	if (at->has4)
+		enter(&p->nodes, at->addr4, n);
+	if (at->has6)
+		enter(&p->nodes, at->addr6, n);
+}
+
+static void node_upsert(struct wm_places *p, const struct wm_node *n)
+{
+	struct node_place *at = wm_map_get(p->known, n->folded, strlen(n->folded));
+
+	if (at) {
+		node_leaves(p, at);
+		node_enters(p, at);
+		return;
+	}
+	at = calloc(1, sizeof(*at));
+	if (at)
+		at->node = n;
+	if (!at || wm_map_put(p->known, n->folded, strlen(n->folded), at, NULL)) {
+		free(at);
+		no_memory();
+		return;
+	}
+	count_endings(p, n, true);
+	node_enters(p, at);
+}
+
+static void node_deleted(struct wm_places *p, const struct wm_node *n)
+{
+	struct node_place *at = wm_map_del(p->known, n->folded, strlen(n->folded));
+
+	if (!at)
+		return;
+	node_leaves(p, at);
+	count_endings(p, n, false);
+	free(at);
+}
+
+static void on_change(void *arg, const struct wm_change *c)
+{
+	struct wm_places *p = arg;
+
+	switch (c->kind) {
+	case WM_CHANGE_INSTANCE_UPSERT:
+		/* in this order, or who stays would lose its turn at the address */
+		each_address(c->instance, c->service, &p->services, enter);
+		if (c->old)
+			each_address(c->old, c->service, &p->services, leave);
+		break;
+	case WM_CHANGE_INSTANCE_DELETED:
+		each_address(c->instance, c->service, &p->services, leave);
+		break;
+	case WM_CHANGE_NODE_UPSERT:
+		node_upsert(p, c->instance->node);
+		break;
+	case WM_CHANGE_NODE_DELETED:
+		node_deleted(p, c->instance->node);
+		break;
+	case WM_CHANGE_SERVICE_CREATED:
+	case WM_CHANGE_SERVICE_DELETED:
+	case WM_CHANGE_STATUS:
+	case WM_CHANGE_CHECK_REMOVED:
+	case WM_CHANGE_NODE:
+		break;
+	}
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+static const void *first_at(const struct directory *d, const uint8_t addr[16])
+{
+	const struct tenant *t = wm_map_get(d->first, addr, 16);
+
+	return t ? t->key.owner : NULL;
+}
+
+const struct wm_node *wm_places_node(const struct wm_places *p, const uint8_t addr[16])
+{
+	return first_at(&p->nodes, addr);
+}
+
+const struct wm_service *wm_places_service(const struct wm_places *p, const uint8_t addr[16])
+{
+	return first_at(&p->services, addr);
+}
+
+bool wm_places_node_below(const struct wm_places *p, const char *end)
+{
+	return wm_map_get(p->endings, end, strlen(end)) != NULL;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_places *wm_places_new(struct wm_registry *r)
+{
+	struct wm_places *p = calloc(1, sizeof(*p));
+	const struct wm_instance *i;
+	const struct wm_node *n;
+	size_t pos = 0;
+
+	if (!p)
+		return NULL;
+	p->nodes = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
+	p->services = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
+	p->known = wm_map_new(ENTRIES_MAX);
+	p->endings = wm_map_new(ENTRIES_MAX);
+	if (!p->nodes.tenants || !p->nodes.first || !p->services.tenants || !p->services.first ||
+	    !p->known || !p->endings || wm_registry_subscribe(r, on_change, p)) {
+		wm_places_free(p);
+		return NULL;
+	}
+	while ((n = wm_registry_next_node(r, &pos)))
+		node_upsert(p, n);
+	pos = 0;
+	while ((i = wm_registry_next_instance(r, &pos)))
+		each_address(i, i->service, &p->services, enter);
+	return p;
+}
+
+static void free_values(struct wm_map *m)
+{
+	size_t pos = 0;
+	void *v;
+
+	while (m && (v = wm_map_next(m, &pos)))
+		free(v);
+	wm_map_free(m);
+}
+
+void wm_places_free(struct wm_places *p)
+{
+	if (!p)
+		return;
+	wm_map_free(p->nodes.first);
+	wm_map_free(p->services.first);
+	free_values(p->nodes.tenants);
+	free_values(p->services.tenants);
+	free_values(p->known);
+	free_values(p->endings);
+	free(p);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reverse.c - names of addresses: nodes first, then services, as in Consul; virtual addresses too.
+ * Of the virtual ranges we have authority: what is not there is NXDOMAIN. Any other address is told
+ * where it is known, and else a foreign name. Spec: RFC 1035 3.5, RFC 3596 2.5. */
+#include "internal.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+/* A label of a reverse name: a number to 255, or one hexadecimal digit. @return -1: it is none. */
+static int number_of(const uint8_t *label, bool is6)
+{
+	unsigned len = *label, v = 0;
+
+	label++;
+	if (is6) {
+		if (len != 1)
+			return -1;
+		if (*label >= '0' && *label <= '9')
+			return *label - '0';
+		return *label >= 'a' && *label <= 'f' ? *label - 'a' + 10 : -1;
+	}
+	if (!len || len > 3 || (len > 1 && *label == '0'))
+		return -1;
+	for (unsigned i = 0; i < len; i++) {
+		if (label[i] < '0' || label[i] > '9')
+			return -1;
+		v = v * 10 + (unsigned)(label[i] - '0');
+	}
+	return v < 256 ? (int)v : -1;
+}
+
+static void put_number(struct wm_ask *ask, unsigned place, unsigned v)
+{
+	if (!ask->is6)
+		ask->addr[12 + place] = (uint8_t)v;
+	else
+		ask->addr[place / 2] |= (uint8_t)(place % 2 ? v : v << 4);
+}
+
+void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret)
+{
+	static const uint8_t in_addr[] = "\7in-addr\4arpa", ip6[] = "\3ip6\4arpa";
+	const uint8_t *at[WM_DNS_LABELS_MAX];
+	unsigned n = 0, places;
+
+	for (; *folded; folded += *folded + 1u)
+		at[n++] = folded;
+	if (n < 2)
+		return;
+	ret->is6 = memcmp(at[n - 2], ip6, sizeof(ip6)) == 0;
+	if (!ret->is6 && memcmp(at[n - 2], in_addr, sizeof(in_addr)) != 0)
+		return;
+	ret->kind = WM_ASK_REVERSE;
+	n -= 2;
+	places = ret->is6 ? 32 : 4;
+	if (!ret->is6)
+		memset(ret->addr + 10, 0xff, 2);
+	while (ret->known < places && ret->known < n) {
+		int v = number_of(at[n - 1 - ret->known], ret->is6);
+
+		if (v < 0)
+			break;
+		put_number(ret, ret->known++, (unsigned)v);
+	}
+	ret->whole = ret->known == places && n == places;
+	ret->beyond = n - ret->known;
+}
+
+/* Labels of the zone that is ours and that the name is in, arpa and what is before it apart.
+ * @return 0: none is. */
+static unsigned zone_of(const struct wm_reply *r)
+{
+	const struct wm_vip_space *space = wm_registry_vip_space(r->s->registry);
+	const struct wm_ask *ask = &r->ask;
+	unsigned zone;
+	uint32_t v4;
+
+	if (ask->is6) {
+		zone = 16; /* 64 bits */
+		return ask->known >= zone && memcmp(ask->addr, &space->prefix, 8) == 0 ? zone : 0;
+	}
+	/* a range that ends within an octet has a zone for each that begins with it */
+	zone = ((unsigned)__builtin_popcount(space->mask) + 7) / 8;
+	memcpy(&v4, ask->addr + 12, sizeof(v4));
+	return ask->known >= zone && (ntohl(v4) & space->mask) == space->base ? zone : 0;
+}
+
+static void put_ptr(struct wm_reply *r, const uint8_t *target)
+{
+	size_t begin = r->w.len, at;
+
+	at = wm_rr_begin(&r->w, r->question, WM_DNS_PTR, r->ttl_s);
+	wm_put_name(&r->w, target);
+	if (wm_rr_end(&r->w, begin, at))
+		r->answers++;
+	else
+		r->truncated = true;
+}
+
+static const struct wm_service *virtual_at(const struct wm_reply *r)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	memcpy(&v6, r->ask.addr, sizeof(v6));
+	memcpy(&v4, r->ask.addr + 12, sizeof(v4));
+	return r->ask.is6 ? wm_registry_service_at6(r->s->registry, &v6)
+			  : wm_registry_service_at4(r->s->registry, v4);
+}
+
+/* What the address is the address of. @return false: nobody's, or the name does not fit. */
+static bool owner_of(struct wm_reply *r, uint8_t target[WM_DNS_NAME_MAX + 1])
+{
+	const struct wm_node *n = wm_places_node(r->s->places, r->ask.addr);
+	const struct wm_service *s = wm_places_service(r->s->places, r->ask.addr);
+
+	if (n) {
+		r->ttl_s = r->s->c.node_ttl_s;
+		return wm_name_in_domain(r, n->name, "node", true, target);
+	}
+	if (s) {
+		r->ttl_s = wm_service_ttl(r, s->name);
+		return wm_name_in_domain(r, s->name, "service", true, target);
+	}
+	s = virtual_at(r);
+	if (!s)
+		return false;
+	r->ttl_s = wm_service_ttl(r, s->name);
+	return wm_name_in_domain(r, s->name, "virtual", false, target);
+}
+
+void wm_reply_reverse(struct wm_reply *r)
+{
+	bool asked = r->q.type == WM_DNS_PTR || r->q.type == WM_DNS_ANY, there;
+	uint8_t target[WM_DNS_NAME_MAX + 1];
+	unsigned zone = zone_of(r);
+
+	there = r->ask.whole && owner_of(r, target);
+	if (there && asked) {
+		put_ptr(r, target);
+		return;
+	}
+	if (!zone) {
+		r->rcode = WM_DNS_REFUSED;
+		return;
+	}
+	/* of what is missing below the zone its SOA tells */
+	r->zone = r->question;
+	for (unsigned skip = r->ask.known + r->ask.beyond - zone; skip; skip--)
+		r->zone += *r->zone + 1u;
+	if (!there && (r->ask.whole || r->ask.beyond))
+		r->rcode = WM_DNS_NXDOMAIN;
+}
