@@ -5,6 +5,7 @@
 #include "agent.h"
 
 #include "change_log.h"
+#include "config.h"
 #include "consul_service.h"
 #include "notify.h"
 #include "userspace/api/api.h"
@@ -34,9 +35,6 @@
 #define INDEX_PAUSE_MS 1   /* ms between two of these: others have their turns */
 #define SLOW_STEP_MS   100 /* ms of a step of the start that are worth a line in the log */
 #define LEAVE_MS       100 /* ms from the request to stop to the stop: its answer goes out first */
-#define SLOTS_PER_BACKEND                                                                          \
-	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
-	   */
 
 struct wm_agent {
 	struct wm_settings settings;
@@ -69,102 +67,17 @@ struct wm_agent {
 	struct wm_err plane_error;
 };
 
-/* --- who we are ------------------------------------------------------------------------------- */
 static int find_name(struct wm_agent *a, struct wm_err *e)
 {
-	char host[256] = "";
-	const char *from = a->settings.node_name;
-	size_t n = 0;
-
-	if (!*from) {
-		if (gethostname(host, sizeof(host) - 1))
-			return wm_err_set(e, -errno, "host name: %s", strerror(errno));
-		host[strcspn(host, ".")] = '\0';
-		from = host;
-	}
-	for (; *from && n < WM_NODE_NAME_MAX; from++) {
-		unsigned char c = (unsigned char)tolower((unsigned char)*from);
-
-		if (!isalnum(c) && c != '-') {
-			if (*a->settings.node_name)
-				return wm_err_set(e, WM_E_INVALID,
-						  "node.name: letters, digits and '-' only");
-			c = '-';
-		}
-		a->node_name[n++] = (char)c;
-	}
-	if (!n)
-		return wm_err_set(e, WM_E_INVALID, "node.name: the host name is empty, set one");
-	return 0;
-}
-
-/* A connected datagram socket sends nothing, but knows the address it would send from. */
-static bool route_source(int family, char out[INET6_ADDRSTRLEN])
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} at = {.in6 = {.sin6_family = (sa_family_t)family}};
-	socklen_t len = family == AF_INET ? sizeof(at.in) : sizeof(at.in6);
-	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	/* documentation addresses, RFC 5737 and 3849: only the default route leads there */
-	if (family == AF_INET)
-		inet_pton(AF_INET, "192.0.2.1", &at.in.sin_addr);
-	else
-		inet_pton(AF_INET6, "2001:db8::1", &at.in6.sin6_addr);
-	at.in.sin_port = htons(9);
-	return fd >= 0 && !connect(fd, &at.any, len) && !getsockname(fd, &at.any, &len) &&
-	       inet_ntop(family,
-			 family == AF_INET ? (void *)&at.in.sin_addr : (void *)&at.in6.sin6_addr,
-			 out, INET6_ADDRSTRLEN);
+	return wm_config_node_name(&a->settings, a->node_name, e);
 }
 
 static int find_address(struct wm_agent *a, struct wm_err *e)
 {
-	unsigned char any[16];
-
-	if (*a->settings.node_address) {
-		if (inet_pton(AF_INET, a->settings.node_address, any) != 1 &&
-		    inet_pton(AF_INET6, a->settings.node_address, any) != 1)
-			return wm_err_set(e, WM_E_INVALID,
-					  "node.address: an IPv4 or IPv6 address is wanted");
-		snprintf(a->node_address, sizeof(a->node_address), "%s", a->settings.node_address);
-	} else if (!route_source(AF_INET, a->node_address) &&
-		   !route_source(AF_INET6, a->node_address)) {
-		snprintf(a->node_address, sizeof(a->node_address), "127.0.0.1");
-	}
-	return 0;
+	return wm_config_node_address(&a->settings, a->node_address, e);
 }
 
 /* --- registry --------------------------------------------------------------------------------- */
-static int parse_ranges(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
-{
-	char text[64], *slash, *end;
-	struct in_addr v4;
-	unsigned long bits;
-
-	snprintf(text, sizeof(text), "%s", s->vip_ipv4);
-	slash = strchr(text, '/');
-	bits = slash ? strtoul(slash + 1, &end, 10) : 0;
-	if (slash)
-		*slash = '\0';
-	if (!slash || *end || bits < 4 || bits > 24 || inet_pton(AF_INET, text, &v4) != 1)
-		return wm_err_set(e, WM_E_INVALID,
-				  "vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24");
-	ret->mask = ~0u << (32 - bits);
-	ret->base = ntohl(v4.s_addr) & ret->mask;
-	snprintf(text, sizeof(text), "%s", s->vip_ipv6);
-	slash = strchr(text, '/');
-	if (slash)
-		*slash = '\0';
-	if (!slash || strcmp(slash + 1, "64") != 0 || inet_pton(AF_INET6, text, &ret->prefix) != 1)
-		return wm_err_set(e, WM_E_INVALID,
-				  "vip.ipv6: a prefix such as fd77:6179:6d61:726b::/64 is wanted");
-	return 0;
-}
-
 /* What there is to restore, and how: the operator decides, since writes after it would be lost. */
 static void tell_kept(const char *data_dir)
 {
@@ -193,7 +106,7 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	_cleanup_free_ char **meta = NULL;
 	struct wm_registry_stats stats;
 	char path[512];
-	int r = parse_ranges(s, &a->vips, e);
+	int r = wm_config_ranges(s, &a->vips, e);
 
 	if (r)
 		return r;
@@ -232,17 +145,6 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 }
 
 /* --- tables and data plane -------------------------------------------------------------------- */
-static void sizes(const struct wm_settings *s, struct wm_plane_config *c)
-{
-	unsigned domains = *s->node_alt_domain ? 2 : 1;
-
-	c->sets = (uint32_t)s->kernel_services_max;
-	c->names = c->sets * 2 * domains;
-	c->frontends = c->sets * 2;
-	c->backends = (uint32_t)s->kernel_backends_max;
-	c->slots = c->backends * SLOTS_PER_BACKEND;
-}
-
 static int own_memory(struct wm_agent *a, const struct wm_plane_config *c)
 {
 	struct wm_table_memory *m = &a->own;
@@ -409,7 +311,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	bool adopted;
 	int r = 0;
 
-	sizes(s, &c);
+	wm_config_sizes(s, &c);
 	memcpy(c.vip6_prefix, &a->vips.prefix, sizeof(c.vip6_prefix));
 	open_plane(a, &c, &adopted);
 	if (a->plane)

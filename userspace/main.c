@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - waymarkd's command line. */
 #include "agent.h"
+#include "config.h"
 #include "reference.h"
 #include "userspace/base/log.h"
 
@@ -12,7 +13,8 @@ static const char usage[] =
 	"usage: waymarkd [options]\n\n"
 	"  -c, --config FILE    JSON file of settings; without one the defaults hold\n"
 	"  -s, --set S.N=VALUE  one setting, after the file: --set dns.port=53; may be repeated\n"
-	"      --check-config   read the settings, say what is wrong with them, end\n"
+	"      --check-config   say all that the start would refuse (exit status 2) or do without\n"
+	"                       (1), end\n"
 	"      --dump-config    print all settings in force as JSON, end\n"
 	"      --reference PAGE print a page in Markdown: settings, counters, errors, endpoints;\n"
 	"                       or openapi, in JSON\n"
@@ -85,6 +87,30 @@ static int parse(int argc, char **argv, struct command *c)
 	return -1;
 }
 
+static void on_fault(void *arg, const struct wm_err *e)
+{
+	(void)arg;
+	fprintf(stderr, "waymarkd: %s\n", e->text);
+}
+
+/* --check-config. @return exit status. */
+static int check(const struct command *c)
+{
+	struct wm_settings_source from = {c->config, c->sets, c->sets_count};
+	enum wm_config_verdict v;
+	struct wm_settings s;
+	int r = wm_settings_gather_all(&s, &from, on_fault, NULL);
+
+	v = wm_config_check(&s, on_fault, NULL);
+	wm_settings_done(&s);
+	if (r || v == WM_CONFIG_REFUSED)
+		return 2;
+	if (v == WM_CONFIG_DEGRADED)
+		return 1;
+	puts("configuration ok");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct command c = {0};
@@ -96,6 +122,8 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	if (c.mode == OPT_CHECK)
+		return check(&c);
 	from = (struct wm_settings_source){c.config, c.sets, c.sets_count};
 	r = wm_settings_gather(&s, &from, &e);
 	if (r) {
@@ -104,10 +132,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (c.mode) {
-		if (c.mode == OPT_DUMP)
-			wm_settings_dump(&s, stdout);
-		else
-			puts("configuration ok");
+		wm_settings_dump(&s, stdout);
 		wm_settings_done(&s);
 		return 0;
 	}

@@ -118,7 +118,7 @@ struct wm_plane {
 	struct wm_plane_ops ops;
 	struct wm_plane_route routes[WM_PREFIXES_MAX];
 	unsigned routes_count;
-	bool routed;		    /* routes that an earlier run left were looked for */
+	bool routed;		     /* routes that an earlier run left were looked for */
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	struct wm_name_key name_at;  /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
@@ -154,6 +154,8 @@ bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper);
 
 /* --- pins.c: the pin directory --- */
 bool wm_pins_is_bpffs(const char *path);
+/** Does @p pin_dir lie on a bpffs? @return 0, or the error with the way out. */
+int wm_pins_check_place(const char *pin_dir, struct wm_err *e);
 /** Check that @p pin_dir lies on a bpffs, make it, own it. @return lock fd or negative errno. */
 int wm_pins_open(const char *pin_dir, struct wm_err *e);
 /** Path @p pin_dir/@p dir[/@p name] into @p buf of WM_PIN_PATH_MAX. @return 0 or -ENAMETOOLONG. */

@@ -14,7 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define LOCK_TRIES 3 /* the directory may be removed between opening and locking it */
+#define BPFFS	   "/sys/fs/bpf" /* where systemd mounts one */
+#define LOCK_TRIES 3		 /* the directory may be removed between opening and locking it */
 
 bool wm_pins_is_bpffs(const char *path)
 {
@@ -39,7 +40,20 @@ bool wm_pins_exists(const char *pin_dir, const char *dir)
 	return !wm_pins_path(path, pin_dir, dir, NULL) && lstat(path, &st) == 0;
 }
 
-static int check_place(const char *pin_dir, struct wm_err *e)
+static bool is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *entry;
+	bool empty = d != NULL;
+
+	while (empty && (entry = readdir(d)))
+		empty = entry->d_name[0] == '.';
+	if (d)
+		closedir(d);
+	return empty;
+}
+
+int wm_pins_check_place(const char *pin_dir, struct wm_err *e)
 {
 	char copy[WM_PIN_DIR_MAX];
 	const char *parent;
@@ -51,14 +65,18 @@ static int check_place(const char *pin_dir, struct wm_err *e)
 	snprintf(copy, sizeof(copy), "%s", pin_dir);
 	parent = dirname(copy);
 	if (access(parent, F_OK) < 0)
-		return wm_err_set(
-			e, -ENOENT,
-			"%s does not exist: make it on a bpffs (mount -t bpf bpf /sys/fs/bpf)",
-			parent);
-	if (!wm_pins_is_bpffs(parent))
+		return wm_err_set(e, -ENOENT,
+				  "%s does not exist; it must lie on a bpffs, such as %s", parent,
+				  BPFFS);
+	if (wm_pins_is_bpffs(parent))
+		return 0;
+	/* never to hide what a directory holds: only the usual place is worth a mount */
+	if (strcmp(parent, BPFFS) == 0 && is_empty(parent))
 		return wm_err_set(e, -ENODEV, "%s is not a bpffs: mount -t bpf bpf %s", parent,
-				  strncmp(parent, "/sys/fs/bpf", 11) ? parent : "/sys/fs/bpf");
-	return 0;
+				  BPFFS);
+	return wm_err_set(e, -ENODEV,
+			  "%s is not a bpffs: set kernel.pin_dir to a directory below %s", parent,
+			  BPFFS);
 }
 
 /* Lock the directory itself: the lock lives exactly as long as the process and needs no file.
@@ -109,7 +127,7 @@ static int lock_dir(const char *pin_dir, struct wm_err *e)
 
 int wm_pins_open(const char *pin_dir, struct wm_err *e)
 {
-	int r = check_place(pin_dir, e);
+	int r = wm_pins_check_place(pin_dir, e);
 
 	if (r)
 		return r;

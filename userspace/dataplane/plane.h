@@ -129,6 +129,10 @@ int wm_cgroup_root(char *buf, size_t cap);
 /** Whether the cgroup2 directory @p path is the root of a cgroup namespace and not the machine's:
  *  processes outside of it are not below it. */
 bool wm_cgroup_is_private(const char *path);
+/** What would keep a plane of @p c from being opened and attached whole: the place of the pins, the
+ *  cgroup, devices that answer in place, memory. Changes nothing. */
+typedef void (*wm_plane_fault)(void *arg, const struct wm_err *e);
+void wm_plane_foresee(const struct wm_plane_config *c, wm_plane_fault fn, void *arg);
 /** What this kernel offers, by trying: one line each through @p fn (name, ok, text). */
 void wm_plane_probe(const struct wm_plane_config *c,
 		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg);

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# --check-config against everything that the start would refuse or do without: each set-up is broken
+# in one place, the check has to find it, and the start has to agree.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+base=(--set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" --set "kernel.cgroup=$CG" --set "http.socket=$TMP/http.sock")
+checked() { "$B/waymarkd" "${base[@]}" "$@" --check-config 2>&1; }
+rc() {
+	"$@" >/dev/null 2>&1
+	echo $?
+}
+# A start that succeeds serves until the time is over: 124.
+started() { rc timeout 3 "$B/waymarkd" "${base[@]}" "$@"; }
+
+check "a sound one" "configuration ok" "$(checked)"
+check "a sound one, by exit status" 0 "$(rc checked)"
+check "and it starts" 124 "$(started)"
+
+refused() { # text that must be said, options
+	local says=$1
+	shift
+	matches "refused: $says" "$says" "$(checked "$@")"
+	check "by exit status: $*" 2 "$(rc checked "$@")"
+	case $(started "$@") in 1 | 2) ;; *) fail "the start does not agree: $*" ;; esac
+}
+refused 'http.addresses: 203.0.113.9 is no address of this machine' --set http.addresses=203.0.113.9
+refused 'http.addresses: an IPv4 or IPv6 address is wanted, not "localhost"' --set http.addresses=localhost
+refused 'dns.addresses: an IPv4 or IPv6 address is wanted, not "1.2.3"' --set dns.addresses=1.2.3
+refused 'dns.port53_addresses: 203.0.113.9 is no address' --set dns.port53_addresses=203.0.113.9
+refused 'vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24, not "10.0.0.0"' --set vip.ipv4=10.0.0.0
+refused 'vip.ipv6: a prefix such as .* not "fd00::/48"' --set vip.ipv6=fd00::/48
+refused 'node.name: letters, digits .* not "a_b"' --set node.name=a_b
+refused 'node.address: an IPv4 or IPv6 address is wanted, not "me"' --set node.address=me
+refused 'node.domain: labels of 1 to 63' --set node.domain=a..b
+refused 'node.alt_domain: labels of 1 to 63' --set node.alt_domain=.
+refused 'health.ca_file: cannot read /nonexistent' --set health.ca_file=/nonexistent
+refused 'rules_file.*/nonexistent|/nonexistent.*No such file' --set registry.rules_file=/nonexistent
+refused 'node.data_dir: /nonexistent: No such file' --set node.data_dir=/nonexistent/data
+refused 'node.data_dir: /etc/passwd is no directory' --set node.data_dir=/etc/passwd
+refused 'log.level: error, warn, info or debug, not "loud"' --set log.level=loud
+refused 'unknown setting "dns.prot"; did you mean "dns.port"\?' --set dns.prot=1
+refused 'dns.ttl: not a duration: 5 has no unit; write "5s" or "5ms"' --set dns.ttl=5
+
+degraded() { # text, options: the agent starts and says so, with kernel.required it does not
+	local says=$1
+	shift
+	matches "degraded: $says" "$says" "$(checked "$@")"
+	check "by exit status: $*" 1 "$(rc checked "$@")"
+	check "required: $*" 2 "$(rc checked "$@" --set kernel.required=true)"
+	check "the start goes on: $*" 124 "$(started "$@")"
+	check "but not where it is required: $*" 1 "$(started "$@" --set kernel.required=true)"
+}
+degraded 'kernel.cgroup: /tmp is no directory of a cgroup2' --set kernel.cgroup=/tmp
+degraded 'kernel.cgroup: /nonexistent: No such file' --set kernel.cgroup=/nonexistent
+degraded 'kernel.pin_dir: /tmp is not a bpffs: set kernel.pin_dir to a directory below' --set kernel.pin_dir=/tmp/waymark
+degraded 'kernel.memory_max: .* take [0-9]+ bytes, more than 65536' --set kernel.memory_max=65536
+degraded 'kernel.lo_devices: nothing0: No such device' --set kernel.lo_devices=nothing0
+check "no mount over what is in use" 0 "$(checked --set kernel.pin_dir=/etc/waymark | grep -c 'mount -t')"
+
+# all of a file at once, each under its line
+cat >"$TMP/w.json" <<'J'
+{
+  "dns": {"port": "x",
+          "prot": 1},
+  "htp": {},
+  "log": {"level": "loud"}
+}
+J
+checked --config "$TMP/w.json" >"$TMP/said"
+matches "line 2" "$TMP/w.json:2: dns.port: a whole number is wanted, not \"x\"" "$(cat "$TMP/said")"
+matches "line 3" "$TMP/w.json:3: unknown setting \"dns.prot\"; did you mean" "$(cat "$TMP/said")"
+matches "line 4" "$TMP/w.json:4: unknown section \"htp\"; did you mean \"http\"" "$(cat "$TMP/said")"
+matches "and what belongs together" 'log.level: ' "$(cat "$TMP/said")"
+check "four in all" 4 "$(wc -l <"$TMP/said")"
+matches "waymarkctl says the same" 'w.json:3: unknown setting' "$("$CTL" validate "$TMP/w.json" 2>&1)"
+check "waymarkctl fails" 1 "$(rc "$CTL" validate "$TMP/w.json")"
+done_testing

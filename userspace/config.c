@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "userspace/api/rules_file.h"
+#include "userspace/base/macros.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SLOTS_PER_BACKEND                                                                          \
+	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
+	   */
+
+int wm_config_node_name(const struct wm_settings *s, char out[WM_NODE_NAME_MAX + 1],
+			struct wm_err *e)
+{
+	char host[256] = "";
+	const char *from = s->node_name;
+	size_t n = 0;
+
+	if (!*from) {
+		if (gethostname(host, sizeof(host) - 1))
+			return wm_err_set(e, -errno, "host name: %s", strerror(errno));
+		host[strcspn(host, ".")] = '\0';
+		from = host;
+	}
+	for (; *from && n < WM_NODE_NAME_MAX; from++) {
+		unsigned char c = (unsigned char)tolower((unsigned char)*from);
+
+		if (!isalnum(c) && c != '-') {
+			if (*s->node_name)
+				return wm_err_set(e, WM_E_INVALID,
+						  "node.name: letters, digits and '-' only, not "
+						  "\"%.64s\"",
+						  s->node_name);
+			c = '-';
+		}
+		out[n++] = (char)c;
+	}
+	out[n] = '\0';
+	if (!n)
+		return wm_err_set(e, WM_E_INVALID, "node.name: the host name is empty, set one");
+	return 0;
+}
+
+/* A connected datagram socket sends nothing, but knows the address it would send from. */
+static bool route_source(int family, char out[INET6_ADDRSTRLEN])
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at = {.in6 = {.sin6_family = (sa_family_t)family}};
+	socklen_t len = family == AF_INET ? sizeof(at.in) : sizeof(at.in6);
+	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	/* documentation addresses, RFC 5737 and 3849: only the default route leads there */
+	if (family == AF_INET)
+		inet_pton(AF_INET, "192.0.2.1", &at.in.sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8::1", &at.in6.sin6_addr);
+	at.in.sin_port = htons(9);
+	return fd >= 0 && !connect(fd, &at.any, len) && !getsockname(fd, &at.any, &len) &&
+	       inet_ntop(family,
+			 family == AF_INET ? (void *)&at.in.sin_addr : (void *)&at.in6.sin6_addr,
+			 out, INET6_ADDRSTRLEN);
+}
+
+int wm_config_node_address(const struct wm_settings *s, char out[INET6_ADDRSTRLEN],
+			   struct wm_err *e)
+{
+	unsigned char any[16];
+
+	if (*s->node_address) {
+		if (inet_pton(AF_INET, s->node_address, any) != 1 &&
+		    inet_pton(AF_INET6, s->node_address, any) != 1)
+			return wm_err_set(e, WM_E_INVALID,
+					  "node.address: an IPv4 or IPv6 address is wanted, not "
+					  "\"%.64s\"",
+					  s->node_address);
+		snprintf(out, INET6_ADDRSTRLEN, "%s", s->node_address);
+	} else if (!route_source(AF_INET, out) && !route_source(AF_INET6, out)) {
+		snprintf(out, INET6_ADDRSTRLEN, "127.0.0.1");
+	}
+	return 0;
+}
+
+static int range4(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
+{
+	char text[64], *slash, *end;
+	struct in_addr v4;
+	unsigned long bits;
+
+	snprintf(text, sizeof(text), "%s", s->vip_ipv4);
+	slash = strchr(text, '/');
+	bits = slash ? strtoul(slash + 1, &end, 10) : 0;
+	if (slash)
+		*slash = '\0';
+	if (!slash || *end || bits < 4 || bits > 24 || inet_pton(AF_INET, text, &v4) != 1)
+		return wm_err_set(e, WM_E_INVALID,
+				  "vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24, not "
+				  "\"%.40s\"",
+				  s->vip_ipv4);
+	ret->mask = ~0u << (32 - bits);
+	ret->base = ntohl(v4.s_addr) & ret->mask;
+	return 0;
+}
+
+static int range6(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
+{
+	char text[64], *slash;
+
+	snprintf(text, sizeof(text), "%s", s->vip_ipv6);
+	slash = strchr(text, '/');
+	if (slash)
+		*slash = '\0';
+	if (!slash || strcmp(slash + 1, "64") != 0 || inet_pton(AF_INET6, text, &ret->prefix) != 1)
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"vip.ipv6: a prefix such as fd77:6179:6d61:726b::/64 is wanted, not "
+			"\"%.50s\"",
+			s->vip_ipv6);
+	return 0;
+}
+
+int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
+{
+	int r = range4(s, ret, e);
+
+	return r ? r : range6(s, ret, e);
+}
+
+void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
+{
+	unsigned domains = *s->node_alt_domain ? 2 : 1;
+
+	c->sets = (uint32_t)s->kernel_services_max;
+	c->names = c->sets * 2 * domains;
+	c->frontends = c->sets * 2;
+	c->backends = (uint32_t)s->kernel_backends_max;
+	c->slots = c->backends * SLOTS_PER_BACKEND;
+}
+
+/* --- what the start would say ------------------------------------------------------------------
+ */
+struct faults {
+	const struct wm_settings *s;
+	wm_settings_fault fn;
+	void *arg;
+	unsigned refused, degraded;
+};
+
+static void refuse(struct faults *f, const struct wm_err *e)
+{
+	f->refused++;
+	f->fn(f->arg, e);
+}
+
+static void degrade(void *arg, const struct wm_err *why)
+{
+	struct faults *f = arg;
+	struct wm_err e = {0};
+
+	f->degraded++;
+	wm_err_set(&e, why->code, "%s (the agent would run degraded%s)", why->text,
+		   f->s->kernel_required ? "; kernel.required: it would not start" : "");
+	f->fn(f->arg, &e);
+}
+
+static void check_identity(struct faults *f)
+{
+	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
+	struct wm_vip_space space;
+	struct wm_err e = {0};
+
+	if (wm_config_node_name(f->s, name, &e))
+		refuse(f, &e);
+	if (wm_config_node_address(f->s, address, &e))
+		refuse(f, &e);
+	if (range4(f->s, &space, &e))
+		refuse(f, &e);
+	if (range6(f->s, &space, &e))
+		refuse(f, &e);
+}
+
+/* Labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4), letters, digits, '-' and '_'. */
+static bool is_domain(const char *s)
+{
+	size_t label = 0, all = strlen(s);
+
+	for (; *s; s++) {
+		if (*s == '.' ? !label : !isalnum((unsigned char)*s) && *s != '-' && *s != '_')
+			return false;
+		label = *s == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+	}
+	return label && all <= 253;
+}
+
+static void check_domain(struct faults *f, const char *name, const char *value)
+{
+	struct wm_err e = {0};
+
+	if (is_domain(value))
+		return;
+	wm_err_set(&e, WM_E_INVALID,
+		   "%s: labels of 1 to 63 letters, digits and '-', dots between them, not "
+		   "\"%.64s\"",
+		   name, value);
+	refuse(f, &e);
+}
+
+/* Can a socket of this machine have the address? Its port is not looked at: a running agent has it.
+ */
+static int bind_to(const char *text)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at = {0};
+	bool is4 = inet_pton(AF_INET, text, &at.in.sin_addr) == 1;
+	_cleanup_close_ int fd = -1;
+
+	at.any.sa_family = is4 ? AF_INET : AF_INET6;
+	if (!is4 && inet_pton(AF_INET6, text, &at.in6.sin6_addr) != 1)
+		return -EINVAL;
+	fd = socket(at.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, &at.any, is4 ? sizeof(at.in) : sizeof(at.in6)))
+		return -errno;
+	return 0;
+}
+
+static void check_addresses(struct faults *f, const char *name, char *const *list)
+{
+	struct wm_err e = {0};
+	int r;
+
+	for (; *list; list++) {
+		r = bind_to(*list);
+		if (r == -EINVAL)
+			wm_err_set(&e, WM_E_INVALID,
+				   "%s: an IPv4 or IPv6 address is wanted, not \"%.64s\"", name,
+				   *list);
+		else if (r)
+			wm_err_set(&e, r, "%s: %s is no address of this machine (%s)", name, *list,
+				   strerror(-r));
+		if (r)
+			refuse(f, &e);
+	}
+}
+
+/* The directory itself, or where it would be made. */
+static void check_dir(struct faults *f, const char *name, const char *path, bool made)
+{
+	char parent[256], *slash;
+	struct wm_err e = {0};
+	struct stat st;
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	if (made && stat(path, &st) && errno == ENOENT) {
+		slash = strrchr(parent, '/');
+		if (slash)
+			slash[slash == parent] = '\0';
+	}
+	if (stat(parent, &st))
+		wm_err_set(&e, -errno, "%s: %s: %s", name, parent, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		wm_err_set(&e, -ENOTDIR, "%s: %s is no directory", name, parent);
+	else if (access(parent, W_OK | X_OK))
+		wm_err_set(&e, -errno, "%s: cannot write in %s: %s", name, parent, strerror(errno));
+	if (e.code)
+		refuse(f, &e);
+}
+
+static void check_files(struct faults *f)
+{
+	const struct wm_settings *s = f->s;
+	struct wm_rules *rules = NULL;
+	struct wm_err e = {0};
+
+	if (*s->node_data_dir == '/')
+		check_dir(f, "node.data_dir", s->node_data_dir, true);
+	if (*s->health_ca_file && access(s->health_ca_file, R_OK)) {
+		wm_err_set(&e, -errno, "health.ca_file: cannot read %s: %s", s->health_ca_file,
+			   strerror(errno));
+		refuse(f, &e);
+	}
+	if (*s->registry_rules_file && wm_rules_read(s->registry_rules_file, &rules, &e))
+		refuse(f, &e);
+	wm_rules_free(rules);
+}
+
+static void check_kernel(struct faults *f)
+{
+	const struct wm_settings *s = f->s;
+	struct wm_plane_config c = {.pin_dir = s->kernel_pin_dir,
+				    .cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
+				    .lo_devices = (const char *const *)s->kernel_lo_devices,
+				    .attach_dns = s->kernel_dns,
+				    .attach_connect = s->kernel_connect,
+				    .memory_max = s->kernel_memory_max};
+
+	if (!s->kernel_enabled)
+		return;
+	wm_config_sizes(s, &c);
+	wm_plane_foresee(&c, degrade, f);
+}
+
+enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_fault fn, void *arg)
+{
+	struct faults f = {.s = s, .fn = fn, .arg = arg};
+
+	check_identity(&f);
+	if (*s->node_domain) /* else it was told already */
+		check_domain(&f, "node.domain", s->node_domain);
+	if (*s->node_alt_domain)
+		check_domain(&f, "node.alt_domain", s->node_alt_domain);
+	if (s->http_port)
+		check_addresses(&f, "http.addresses", s->http_addresses);
+	if (s->dns_port)
+		check_addresses(&f, "dns.addresses", s->dns_addresses);
+	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses);
+	check_files(&f);
+	check_kernel(&f);
+	return f.refused    ? WM_CONFIG_REFUSED
+	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)
+			    : WM_CONFIG_OK;
+}
