@@ -215,23 +215,22 @@ static void fill_listening(const struct wm_settings *s, struct wm_config *k)
 }
 
 /* What the programs need to know. An adopted seed stays: the pinned names are hashed under it. */
-static void fill_config(const struct wm_settings *s, struct wm_config *k)
+static struct wm_config wanted_config(const struct wm_settings *s, const struct wm_config *k)
 {
-	struct wm_config next = {.seed = {k->seed[0], k->seed[1]}};
+	struct wm_config next = {.seed = {k->seed[0], k->seed[1]},
+				 .stale_after_ns = s->dns_stale_after_ms * WM_NS_PER_MS,
+				 .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000)};
 
 	if (!next.seed[0] && !next.seed[1]) {
 		next.seed[0] = wm_random64();
 		next.seed[1] = wm_random64();
 	}
-	next.confirmed_ns = wm_clock_ns();
-	next.stale_after_ns = s->dns_stale_after_ms * WM_NS_PER_MS;
-	next.ttl_s = (uint32_t)(s->dns_ttl_ms / 1000);
 	if (s->kernel_dns)
 		next.flags |= WM_CONFIG_F_DNS;
 	if (s->kernel_connect)
 		next.flags |= WM_CONFIG_F_CONNECT;
 	fill_listening(s, &next);
-	*k = next;
+	return next;
 }
 
 /* The plane, or why there is none: then the agent serves from userspace. */
@@ -308,6 +307,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .vip4_mask = a->vips.mask,
 				    .vip_route = s->vip_route};
 	struct wm_table_memory mem;
+	struct wm_config config;
 	bool adopted;
 	int r = 0;
 
@@ -320,7 +320,9 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: the tables");
 	else
 		mem = a->own;
-	fill_config(s, mem.config);
+	config = wanted_config(s, mem.config);
+	if (!adopted) /* nobody reads it yet */
+		*mem.config = config;
 	if (!a->plane)
 		detach_leftovers(a, &c, mem.config);
 	a->tables = wm_tables_new(&mem, a->plane ? wm_plane_ops(a->plane) : NULL, s->node_domain,
@@ -343,8 +345,10 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	a->resolution = wm_resolution_new(a->loop, a->registry, a->tables);
 	if (!a->resolution)
 		return wm_err_set(e, -ENOMEM, "out of memory: resolution");
-	if (adopted)
+	if (adopted) {
+		wm_plane_reconfigure(mem.config, &config);
 		wm_info("plane.adopted", "sets=%d", r);
+	}
 	return 0;
 }
 

@@ -19,8 +19,10 @@
 
 #define WM_LAYOUT_VERSION 1 /* any change of a struct, a key or a meaning below raises it */
 
-/* `config`, one entry: what a program needs to know beside the tables. Written before attach and
- * when a setting changes; single fields change atomically, the rest only while not attached. */
+/* `config`, one entry: what a program needs to know beside the tables. Written before attach; of
+ * adopted tables, which programs are reading, when they are right. The seed stays. Numbers change
+ * by one store each; ports, counts and addresses while WM_CONFIG_F_DNS is off and no program that
+ * saw it on is running any more. */
 struct wm_config {
 	__u64 seed[2];	       /* secret of the name hash, made once, kept as long as the pins */
 	__u64 confirmed_ns;    /* CLOCK_BOOTTIME when the agent last vouched for the tables */

@@ -122,6 +122,34 @@ Test(plane, another_size_moves_the_links_and_drops_the_old_pins)
 	wm_plane_close(p);
 }
 
+/* All of it but the seed and the time of confirmation, which are not the writer's. */
+Test(plane, a_configuration_in_use_is_changed_in_place)
+{
+	struct wm_config next = {.seed = {8, 9},
+				 .confirmed_ns = 7,
+				 .stale_after_ns = 5,
+				 .ttl_s = 6,
+				 .flags = WM_CONFIG_F_DNS | WM_CONFIG_F_CONNECT,
+				 .dns_port_be = {1, 2},
+				 .dns_addr4_count = 1,
+				 .dns_skip4 = 3,
+				 .dns_addr4_be = {4}};
+	struct wm_config k = {.seed = {1, 2},
+			      .confirmed_ns = 3,
+			      .stale_after_ns = 4,
+			      .flags = WM_CONFIG_F_CONNECT,
+			      .dns_addr6_count = 1};
+
+	wm_plane_reconfigure(&k, &next);
+	cr_assert_eq(k.seed[0], 1);
+	cr_assert_eq(k.seed[1], 2);
+	cr_assert_eq(k.confirmed_ns, 3);
+	next.seed[0] = 1;
+	next.seed[1] = 2;
+	next.confirmed_ns = 3;
+	cr_assert_arr_eq(&k, &next, sizeof(k));
+}
+
 Test(plane, another_layout_is_not_adopted)
 {
 	struct wm_plane_config c = small();

@@ -5,7 +5,7 @@
  * are replaced: new ones are filled, then the links move, then the old pins go. Owns only its own
  * pins. Where something is missing (bpffs, cgroup2, BTF, a capability, a program the verifier
  * refuses) it says exactly what, and the agent goes on in userspace. Threading: loop thread only.
- * Order: wm_plane_open, fill wm_config, wm_tables_new, _adopt (when adopted), every _put, _sweep,
+ * Order: wm_plane_open, fill wm_config (of new tables), wm_tables_new, _adopt (when adopted), every _put, _sweep,
  * wm_plane_attach. Until then an earlier run's links serve from the tables they have. */
 #pragma once
 #include "userspace/base/err.h"
@@ -38,6 +38,11 @@ const char *wm_plane_map_name(unsigned i); /* NULL behind the last */
  * @p e. */
 int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *ret_adopted,
 		  struct wm_err *e);
+/** Make the configuration of tables that programs read say @p next, but for the seed, under which
+ *  the pinned names are hashed, and confirmed_ns, which is for who keeps the tables. Call when the
+ *  tables are right: until then an earlier run's limits hold. Where the addresses or ports of DNS
+ *  change, the kernel passes all questions for some 20 ms. */
+void wm_plane_reconfigure(struct wm_config *k, const struct wm_config *next);
 /** Memory and operations for wm_tables_new(); valid while the plane is open. */
 void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret);
 const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p);
