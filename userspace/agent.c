@@ -655,6 +655,8 @@ static int start_health(struct wm_agent *a, struct wm_err *e)
 				     .interval_min_ms = a->settings.health_interval_min_ms,
 				     .default_timeout_ms = a->settings.health_timeout_ms,
 				     .ca_file = a->settings.health_ca_file,
+				     .own_dns =
+					     (const char *const *)a->settings.dns_port53_addresses,
 				     .units = strcmp(a->settings.health_os_services, "off") != 0,
 				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
 				     .flap_changes = (unsigned)a->settings.health_flap_changes,

@@ -81,6 +81,7 @@ static void collect_health(struct metrics *m, const struct wm_health *h)
 	COUNTER("health_transitions", s.transitions, "changes of a status");
 	COUNTER("health_late", s.late, "runs left out: the one before still ran, or a standstill");
 	COUNTER("health_skipped", s.skipped, "runs without a result for want of resources");
+	COUNTER("health_lookups", s.lookups, "names that name servers were asked for");
 	COUNTER("health_unstarted", s.unstarted, "checks that are not run for want of memory");
 	COUNTER("health_reaped", s.reaped, "instances removed: critical for too long");
 	COUNTER("health_expired", s.expired, "TTLs that ran out");

@@ -558,6 +558,8 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	TAILQ_INIT(&h->queue);
 	TAILQ_INIT(&h->stale);
 	h->http = wm_http_client_new(l, h->config.probes_max);
+	if (h->http)
+		wm_http_client_resolve(h->http, &(struct wm_resolver_config){.own = c->own_dns});
 	h->schedule = wm_schedule_new(l);
 	h->children = wm_children_new(l);
 	h->probers = wm_map_new(PROBERS_MAX);
@@ -620,4 +622,5 @@ int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_stat
 void wm_health_stats(const struct wm_health *h, struct wm_health_stats *ret)
 {
 	*ret = h->stats;
+	ret->lookups = wm_http_client_questions(h->http);
 }

@@ -16,6 +16,9 @@ struct wm_health_config {
 	uint64_t deregister_min_ms;  /* shortest deregister_after; 0: WM_DEREGISTER_MIN_MS */
 	/* PEM file of trusted authorities, borrowed for health's life; NULL or "": the system's */
 	const char *ca_file;
+	/* Addresses on which this agent answers DNS on port 53: no name server for its own
+	 * look-ups. Ends with NULL, borrowed for health's life; NULL: none. */
+	const char *const *own_dns;
 	bool scripts; /* run script checks; else they are critical */
 	bool units;   /* the same of checks of OS services */
 	/* A check that changes its status more often than this in a window is held in its worse
@@ -31,6 +34,7 @@ struct wm_health_stats {
 	uint64_t checks, in_flight, runs, failures, transitions;
 	uint64_t late;	  /* runs left out: the one before still ran, or the process stood still */
 	uint64_t skipped; /* runs without a result: no memory, no descriptor, no local port */
+	uint64_t lookups; /* names that name servers were asked for */
 	uint64_t unstarted; /* checks that are not run: no memory */
 	uint64_t reaped;  /* instances handed to the registry for removal: critical for too long */
 	uint64_t expired; /* TTLs that ran out */

@@ -163,9 +163,10 @@ static void on_call(void *arg, const struct wm_http_answer *a)
 		wm_prober_skip(p);
 	else if (a->error == -ETIMEDOUT)
 		wm_prober_done(p, WM_CRITICAL, TIMEOUT_TEXT, p->check->target);
-	else if (a->error == -ENXIO)
-		wm_prober_done(p, WM_CRITICAL, "dial tcp: lookup %s: no such host",
-			       p->check->target);
+	else if (a->error == -ENXIO || a->error == -ENODATA)
+		wm_prober_done(p, WM_CRITICAL, "dial tcp: lookup %s: %s", p->check->target,
+			       a->error == -ENXIO ? "no such host"
+						  : "no answer from the name servers");
 	else if (p->check->use_tls && a->error != -ECONNREFUSED)
 		wm_prober_done(p, WM_CRITICAL, "dial tcp %s: %s", p->check->target, a->reason);
 	else

@@ -2,76 +2,27 @@
 /* http_client.c - libcurl's multi interface on the loop: curl says which sockets and which time it
  * waits for, the loop watches them. Callers' callbacks run only after curl has returned, so they
  * may call back into the client. */
-#include "http_client.h"
-
+#include "http_client_internal.h"
 #include "userspace/base/clock.h"
 
-#include <curl/curl.h>
+#include <arpa/inet.h>
 #include <errno.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REDIRECTS_MAX	5   /* hops: more is a loop */
-#define DNS_CACHE_S	5L  /* seconds: probes of one host share an answer, changes show soon */
-#define CA_CACHE_S	60L /* seconds: parsing Debian's bundle takes the loop 20 ms */
 #define DRAIN_MAX	(1024 * 1024) /* octets read beyond answer_max: a server need not see a reset */
 #define ANSWER_HEAD_MAX (64 * 1024) /* octets of an answer's headers, redirects included */
 #define ANSWER_FIRST	512	    /* octets: first allocation for a body */
-#define SPARE_MAX	64	    /* handles kept for the next call: some 10 KiB each */
-#define PHRASE_MAX	64	    /* octets kept of a status line's phrase */
-
-struct wm_http_call {
-	struct wm_http_client *client;
-	CURL *easy;
-	struct curl_slist *headers, *connect_to;
-	void (*fn)(void *arg, const struct wm_http_answer *a);
-	int (*on_data)(void *arg, const void *data, size_t len);
-	void *arg;
-	char *body;
-	size_t len, cap, max, beyond, head;
-	uint64_t deadline_ms;
-	/* a conversation after connect_only */
-	int (*heard)(const void *data, size_t len, const char **ret_why);
-	struct wm_io *io;
-	struct wm_timer *timer;
-	int talk_error; /* negative errno that ended it */
-	size_t said, say_len;
-	char say[WM_HTTP_SAY_MAX];
-	bool running;	/* curl has it; else it is queued */
-	bool finishing; /* its callback runs */
-	bool stopped;	/* by on_data */
-	char phrase[PHRASE_MAX];
-	char error[CURL_ERROR_SIZE];
-	TAILQ_ENTRY(wm_http_call) entry;
-};
-TAILQ_HEAD(calls, wm_http_call);
 
 /* A socket of curl's that the loop watches. */
-struct watch {
+struct wm_http_watch {
 	struct wm_http_client *client;
 	curl_socket_t fd;
 	struct wm_io *io;
-	LIST_ENTRY(watch) entry;
-};
-
-struct wm_http_client {
-	struct wm_loop *loop;
-	CURLM *multi;
-	struct wm_timer *timer; /* curl's */
-	struct wm_timer *kick;	/* ours: there are free places and queued calls */
-	struct calls running, queued;
-	LIST_HEAD(, watch) watches;
-	CURL *spare[SPARE_MAX]; /* making one costs more than a call of it */
-	unsigned spares;
-	unsigned in_flight, calls, max;
-	bool bundle;  /* the system's authorities are in one file */
-	bool reaping; /* callbacks of finished calls run */
-	bool dead;    /* freed from inside one of them */
+	LIST_ENTRY(wm_http_watch) entry;
 };
 
 /* --- what curl asks for ---------------------------------------------------------------------- */
@@ -80,7 +31,7 @@ static void reap(struct wm_http_client *c);
 
 static void on_socket(void *arg, unsigned events)
 {
-	struct watch *w = arg;
+	struct wm_http_watch *w = arg;
 	struct wm_http_client *c = w->client;
 	int mask = 0, left;
 
@@ -105,7 +56,7 @@ static void on_kick(void *arg)
 	reap(arg);
 }
 
-static void unwatch(struct watch *w)
+static void unwatch(struct wm_http_watch *w)
 {
 	LIST_REMOVE(w, entry);
 	wm_io_free(w->io);
@@ -115,7 +66,7 @@ static void unwatch(struct watch *w)
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	struct wm_http_client *c = arg;
-	struct watch *w = socket_arg;
+	struct wm_http_watch *w = socket_arg;
 	unsigned events = 0;
 
 	(void)easy;
@@ -157,7 +108,7 @@ static int want_time(CURLM *multi, long ms, void *arg)
 	return wm_timer_arm(c->timer, (uint64_t)ms) ? -1 : 0;
 }
 
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+curl_socket_t wm_http_call_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
 	(void)arg;
 	(void)purpose;
@@ -183,7 +134,7 @@ static bool reserve(struct wm_http_call *call, size_t need)
 	return true;
 }
 
-static size_t on_body(char *data, size_t one, size_t n, void *arg)
+size_t wm_http_call_on_body(char *data, size_t one, size_t n, void *arg)
 {
 	struct wm_http_call *call = arg;
 	size_t len = one * n, keep = call->max - call->len;
@@ -215,14 +166,14 @@ static void take_phrase(struct wm_http_call *call, const char *line, size_t len)
 
 	for (int spaces = 0; at < len && spaces < 2; at++)
 		spaces += line[at] == ' ';
-	for (; at < len && to < PHRASE_MAX - 1; at++) {
+	for (; at < len && to < WM_HTTP_PHRASE_MAX - 1; at++) {
 		if (line[at] >= ' ' && line[at] < 0x7f)
 			call->phrase[to++] = line[at];
 	}
 	call->phrase[to] = '\0';
 }
 
-static size_t on_header(char *data, size_t one, size_t n, void *arg)
+size_t wm_http_call_on_header(char *data, size_t one, size_t n, void *arg)
 {
 	struct wm_http_call *call = arg;
 	size_t len = one * n;
@@ -308,7 +259,7 @@ static void handle_put(struct wm_http_client *c, CURL *easy)
 {
 	if (!easy)
 		return;
-	if (c->dead || c->spares == SPARE_MAX) {
+	if (c->dead || c->spares == WM_HTTP_SPARE_MAX) {
 		curl_easy_cleanup(easy);
 		return;
 	}
@@ -321,6 +272,9 @@ static void call_free(struct wm_http_call *call)
 	handle_put(call->client, call->easy);
 	curl_slist_free_all(call->headers);
 	curl_slist_free_all(call->connect_to);
+	curl_slist_free_all(call->resolved);
+	free(call->dial);
+	free(call->dial_as);
 	free(call->body);
 	free(call);
 }
@@ -332,7 +286,11 @@ static void detach(struct wm_http_call *call)
 
 	c->calls--;
 	if (!call->running) {
-		TAILQ_REMOVE(&c->queued, call, entry);
+		TAILQ_REMOVE(call->lookup ? &c->looking : &c->queued, call, entry);
+		wm_timer_free(call->timer);
+		call->timer = NULL;
+		wm_lookup_cancel(call->lookup);
+		call->lookup = NULL;
 		return;
 	}
 	TAILQ_REMOVE(&c->running, call, entry);
@@ -372,7 +330,7 @@ static void start_queued(struct wm_http_client *c)
 
 static void client_destroy(struct wm_http_client *c)
 {
-	struct watch *w;
+	struct wm_http_watch *w;
 
 	while (c->spares)
 		curl_easy_cleanup(c->spare[--c->spares]);
@@ -382,6 +340,7 @@ static void client_destroy(struct wm_http_client *c)
 		unwatch(w);
 	wm_timer_free(c->timer);
 	wm_timer_free(c->kick);
+	wm_resolver_free(c->resolver);
 	curl_global_cleanup();
 	free(c);
 }
@@ -429,7 +388,7 @@ static bool listen_to(struct wm_http_call *call)
 			talk_failed(call, -ECONNRESET, "the server closed the connection");
 			return false;
 		}
-		if (on_body(data, 1, n, call) != n) {
+		if (wm_http_call_on_body(data, 1, n, call) != n) {
 			talk_failed(call, -ENOMEM, "out of memory");
 			return false;
 		}
@@ -496,6 +455,128 @@ static bool talk(struct wm_http_call *call)
 	return true;
 }
 
+/* --- names: curl's own resolver has a thread for each, and no end of them -----------------------
+ */
+
+/* Where the call goes to now: to the host of its URL, or of where that was redirected to. Sets host
+ * and port. @return false: an address, or no name at all. */
+static bool host_of(struct wm_http_call *call)
+{
+	unsigned char any[sizeof(struct in_addr)];
+	char *url = NULL, *host = NULL, *port = NULL;
+	CURLU *u = curl_url();
+	bool ok;
+
+	ok = u && !curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url) && url &&
+	     !curl_url_set(u, CURLUPART_URL, url, 0) &&
+	     !curl_url_get(u, CURLUPART_HOST, &host, 0) &&
+	     !curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	if (ok) {
+		/* the URL has the name for TLS: see set_server_name() */
+		bool other = call->dial && strcasecmp(host, call->dial_as) == 0;
+
+		snprintf(call->host, sizeof(call->host), "%s", other ? call->dial : host);
+		snprintf(call->port, sizeof(call->port), "%s", port);
+		ok = *call->host != '[' && inet_pton(AF_INET, call->host, any) != 1;
+	}
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(u);
+	return ok;
+}
+
+/* curl is about to look a name up: stop it. It takes the call up again when the name is known. */
+int wm_http_call_on_resolve(void *state, void *reserved, void *arg)
+{
+	struct wm_http_call *call = arg;
+
+	(void)state;
+	(void)reserved;
+	call->unknown = host_of(call);
+	return call->unknown;
+}
+
+static void resolve_failed(struct wm_http_call *call, int error)
+{
+	snprintf(call->error, sizeof(call->error), "Could not resolve host: %.180s%s", call->host,
+		 error == -ENODATA ? " (no answer from the name servers)" : "");
+	call->talk_error = error;
+}
+
+/* "+host:port:address,address": an entry of curl's cache that is not for ever. */
+static int give_addresses(struct wm_http_call *call, const struct wm_resolver_answer *a)
+{
+	char text[WM_RESOLVER_NAME_MAX + 16 + WM_RESOLVER_ADDRS_MAX * (INET6_ADDRSTRLEN + 3)];
+	size_t n = (size_t)snprintf(text, sizeof(text), "+%s:%s:", call->host, call->port);
+
+	for (unsigned i = 0; i < a->count && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+				      strchr(a->addrs[i], ':') ? "%s[%s]" : "%s%s", i ? "," : "",
+				      a->addrs[i]);
+	return n < sizeof(text) ? wm_http_add_line(&call->resolved, text) : -ENOMEM;
+}
+
+static void on_looked_up(void *arg, const struct wm_resolver_answer *a)
+{
+	struct wm_http_call *call = arg;
+	struct wm_http_client *c = call->client;
+	uint64_t now = wm_clock_ms();
+	long left = call->deadline_ms > now ? (long)(call->deadline_ms - now) : 1;
+	int error = a->error;
+
+	call->lookup = NULL;
+	TAILQ_REMOVE(&c->looking, call, entry);
+	TAILQ_INSERT_HEAD(&c->queued, call, entry); /* it had its turn */
+	wm_timer_free(call->timer);
+	call->timer = NULL;
+	if (!error)
+		error = give_addresses(call, a);
+	if (!error && (curl_easy_setopt(call->easy, CURLOPT_RESOLVE, call->resolved) ||
+		       curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left)))
+		error = -ENOMEM;
+	if (!error) {
+		wm_timer_arm(c->kick, 0);
+		return;
+	}
+	resolve_failed(call, error);
+	finish_talk(call);
+}
+
+static void on_lookup_timeout(void *arg)
+{
+	struct wm_http_call *call = arg;
+
+	talk_failed(call, -ETIMEDOUT, "timed out: no answer from the name servers");
+	finish_talk(call);
+}
+
+/* Take the call from curl and ask for the name. @return false: it failed. */
+static bool look_up(struct wm_http_call *call)
+{
+	struct wm_http_client *c = call->client;
+	uint64_t now = wm_clock_ms();
+
+	call->unknown = false;
+	if (++call->lookups > WM_HTTP_REDIRECTS_MAX + 1)
+		return false;
+	if (!c->resolver)
+		c->resolver = wm_resolver_new(c->loop, &c->resolving);
+	call->timer = wm_timer_new(c->loop, on_lookup_timeout, call);
+	if (c->resolver && call->timer &&
+	    !wm_timer_arm(call->timer, call->deadline_ms > now ? call->deadline_ms - now : 0))
+		call->lookup = wm_resolver_ask(c->resolver, call->host, on_looked_up, call);
+	if (!call->lookup) {
+		resolve_failed(call, -ENOMEM);
+		return false;
+	}
+	TAILQ_REMOVE(&c->running, call, entry);
+	TAILQ_INSERT_TAIL(&c->looking, call, entry);
+	c->in_flight--;
+	call->running = false;
+	curl_multi_remove_handle(c->multi, call->easy);
+	return true;
+}
+
 /* Tell callers of finished calls, then fill the free places. */
 static void reap(struct wm_http_client *c)
 {
@@ -510,250 +591,17 @@ static void reap(struct wm_http_client *c)
 		if (m->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-		if (code || !call->heard || !talk(call))
+		if (code && call->unknown) {
+			if (!look_up(call))
+				finish(call, call->talk_error ? CURLE_OK : code);
+		} else if (code || !call->heard || !talk(call)) {
 			finish(call, code);
+		}
 	}
 	start_queued(c);
 	c->reaping = false;
 	if (c->dead)
 		client_destroy(c);
-}
-
-/* --- options of a call ------------------------------------------------------------------------ */
-
-static bool one_line(const char *s)
-{
-	return !strpbrk(s, "\r\n");
-}
-
-static bool has_header(const struct wm_http_call_options *o, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (size_t i = 0; o->headers && o->headers[i]; i++) {
-		if (strncasecmp(o->headers[i], name, len) == 0 && o->headers[i][len] == ':')
-			return true;
-	}
-	return false;
-}
-
-static int add_line(struct curl_slist **list, const char *line)
-{
-	struct curl_slist *l = curl_slist_append(*list, line);
-
-	if (!l)
-		return -ENOMEM;
-	*list = l;
-	return 0;
-}
-
-/* curl takes "Name:" for "leave it out" and "Name;" for an empty value. */
-static int add_header(struct wm_http_call *call, const char *line)
-{
-	const char *colon = strchr(line, ':');
-	char *empty;
-	int err;
-
-	if (!colon || colon == line || !one_line(line))
-		return -EINVAL;
-	if (colon[1 + strspn(colon + 1, " \t")])
-		return add_line(&call->headers, line);
-	if (asprintf(&empty, "%.*s;", (int)(colon - line), line) < 0)
-		return -ENOMEM;
-	err = add_line(&call->headers, empty);
-	free(empty);
-	return err;
-}
-
-static int set_headers(struct wm_http_call *call, const struct wm_http_call_options *o)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && o->headers && o->headers[i]; i++)
-		err = i < WM_HTTP_CALL_HEADERS_MAX ? add_header(call, o->headers[i]) : -EINVAL;
-	if (!err)
-		err = add_line(&call->headers, "Expect:"); /* no round trip before the body */
-	/* curl would call any body a form, and that of a POST that has none */
-	if (!err && !has_header(o, "Content-Type"))
-		err = add_line(&call->headers, "Content-Type:");
-	return err;
-}
-
-static int set_method(struct wm_http_call *call, const struct wm_http_call_options *o)
-{
-	const char *method = o->method && *o->method ? o->method : "GET";
-	bool post = strcmp(method, "POST") == 0, bad = false;
-	const char *body = o->body;
-
-	if (!one_line(method) || strchr(method, ' '))
-		return -EINVAL;
-	if (post && !body)
-		body = "";
-	if (body) {
-		size_t len = o->body_len ? o->body_len : strlen(body);
-
-		bad |= curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len) !=
-		       CURLE_OK;
-		bad |= curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK;
-	}
-	if (strcmp(method, "HEAD") == 0)
-		bad |= curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L) != CURLE_OK;
-	/* left to curl, a POST becomes a GET where a redirect says so */
-	else if (!post && (body || strcmp(method, "GET") != 0))
-		bad |= curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method) != CURLE_OK;
-	return bad ? -ENOMEM : 0;
-}
-
-/* Dial the URL's host, but ask for another name in TLS: the URL gets that name, curl is told where
- * it lives, and the Host header keeps what the URL said. */
-static int set_server_name(struct wm_http_call *call, const struct wm_http_call_options *o,
-			   CURLU *u)
-{
-	char *host = NULL, *port = NULL, *explicit_port = NULL, *to = NULL, *line = NULL;
-	int err = -ENOMEM;
-
-	if (!one_line(o->tls_server_name))
-		return -EINVAL;
-	if (curl_url_get(u, CURLUPART_HOST, &host, 0) ||
-	    curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
-		goto out;
-	curl_url_get(u, CURLUPART_PORT, &explicit_port, CURLU_NO_DEFAULT_PORT);
-	if (asprintf(&to, "%s:%s:%s:%s", o->tls_server_name, port, host, port) < 0) {
-		to = NULL;
-		goto out;
-	}
-	if (asprintf(&line, "Host: %s%s%s", host, explicit_port ? ":" : "",
-		     explicit_port ? explicit_port : "") < 0) {
-		line = NULL;
-		goto out;
-	}
-	if (curl_url_set(u, CURLUPART_HOST, o->tls_server_name, 0)) {
-		err = -EINVAL;
-		goto out;
-	}
-	err = add_line(&call->connect_to, to);
-	if (!err && !has_header(o, "Host"))
-		err = add_line(&call->headers, line);
-	if (!err && curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to))
-		err = -ENOMEM;
-out:
-	curl_free(host);
-	curl_free(port);
-	curl_free(explicit_port);
-	free(to);
-	free(line);
-	return err;
-}
-
-static int set_url(struct wm_http_call *call, const struct wm_http_call_options *o)
-{
-	CURLU *u = curl_url();
-	char *scheme = NULL, *url = NULL;
-	int err = -EINVAL;
-
-	if (!u)
-		return -ENOMEM;
-	if (!o->url || curl_url_set(u, CURLUPART_URL, o->url, 0) ||
-	    curl_url_get(u, CURLUPART_SCHEME, &scheme, 0))
-		goto out;
-	if (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0)
-		goto out;
-	err = 0;
-	if (o->tls_server_name && *o->tls_server_name && strcasecmp(scheme, "https") == 0)
-		err = set_server_name(call, o, u);
-	if (!err && (curl_url_get(u, CURLUPART_URL, &url, 0) ||
-		     curl_easy_setopt(call->easy, CURLOPT_URL, url)))
-		err = -ENOMEM;
-out:
-	curl_free(scheme);
-	curl_free(url);
-	curl_url_cleanup(u);
-	return err;
-}
-
-/* curl keeps parsed authorities only when they come from a file alone, not from a directory too. */
-static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options *o)
-{
-	bool own = o->tls_ca_file && *o->tls_ca_file;
-	CURL *e = call->easy;
-	unsigned bad = 0;
-
-	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK;
-	bad |= curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S) != CURLE_OK;
-	if (own)
-		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, o->tls_ca_file) != CURLE_OK;
-	if (own || call->client->bundle)
-		bad |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL) != CURLE_OK;
-	if (o->tls_skip_verify) {
-		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L) != CURLE_OK;
-		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L) != CURLE_OK;
-	}
-	return !bad;
-}
-
-static long version_of(const struct wm_http_call_options *o)
-{
-	if (!o->http2)
-		return CURL_HTTP_VERSION_1_1;
-	return strncasecmp(o->url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
-						     : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-}
-
-/* Were curl to offer it, it would speak it as well. */
-static CURLcode offer_http2(CURL *easy, void *ctx, void *arg)
-{
-	static const unsigned char protocols[] = "\2h2"; /* length, name: RFC 7301 */
-
-	(void)easy;
-	(void)arg;
-	return SSL_CTX_set_alpn_protos(ctx, protocols, sizeof(protocols) - 1) ? CURLE_OUT_OF_MEMORY
-									      : CURLE_OK;
-}
-
-static int set_options(struct wm_http_call *call, const struct wm_http_call_options *o)
-{
-	long ms = o->timeout_ms < 1	      ? 1
-		  : o->timeout_ms > INT32_MAX ? INT32_MAX
-					      : (long)o->timeout_ms;
-	CURL *e = call->easy;
-	unsigned bad = 0;
-
-#define SET(option, value) (bad |= curl_easy_setopt(e, option, value) != CURLE_OK)
-	SET(CURLOPT_PRIVATE, call);
-	SET(CURLOPT_ERRORBUFFER, call->error);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_PROXY, ""); /* not even from the environment */
-	SET(CURLOPT_NOPROXY, "*");
-	SET(CURLOPT_HTTP_VERSION, version_of(o));
-	SET(CURLOPT_FRESH_CONNECT, 1L);
-	/* a conversation goes on after curl is done; what only connected is not used again anyway
-	 */
-	SET(CURLOPT_FORBID_REUSE, o->heard ? 0L : 1L);
-	SET(CURLOPT_TIMEOUT_MS, ms);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, ms);
-	SET(CURLOPT_DNS_CACHE_TIMEOUT, DNS_CACHE_S);
-	SET(CURLOPT_QUICK_EXIT, 1L);	      /* do not wait for a resolver's thread */
-	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* each handshake judges the certificate anew */
-	SET(CURLOPT_USERAGENT, "waymark/" WM_VERSION);
-	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, call);
-	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, call);
-	SET(CURLOPT_HTTPHEADER, call->headers);
-	SET(CURLOPT_FOLLOWLOCATION, o->follow_redirects ? 1L : 0L);
-	SET(CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-	if (o->unix_socket)
-		SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_socket);
-	SET(CURLOPT_CONNECT_ONLY, o->connect_only ? 1L : 0L);
-	/* what listens need not be HTTP, and may refuse who offers only that */
-	SET(CURLOPT_SSL_ENABLE_ALPN, o->connect_only ? 0L : 1L);
-	if (o->connect_only && o->http2)
-		SET(CURLOPT_SSL_CTX_FUNCTION, offer_http2);
-#undef SET
-	return bad || !set_tls(call, o) ? -ENOMEM : 0;
 }
 
 /* --- public ----------------------------------------------------------------------------------- */
@@ -777,6 +625,7 @@ struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max)
 	c->bundle = v->cainfo && access(v->cainfo, R_OK) == 0;
 	TAILQ_INIT(&c->running);
 	TAILQ_INIT(&c->queued);
+	TAILQ_INIT(&c->looking);
 	LIST_INIT(&c->watches);
 	c->timer = wm_timer_new(l, on_timer, c);
 	c->kick = wm_timer_new(l, on_kick, c);
@@ -794,13 +643,24 @@ fail:
 	return NULL;
 }
 
+void wm_http_client_resolve(struct wm_http_client *c, const struct wm_resolver_config *r)
+{
+	c->resolving = *r;
+}
+
+uint64_t wm_http_client_questions(const struct wm_http_client *c)
+{
+	return c->resolver ? wm_resolver_questions(c->resolver) : 0;
+}
+
 void wm_http_client_free(struct wm_http_client *c)
 {
 	struct wm_http_call *call;
 
 	if (!c || c->dead)
 		return;
-	while ((call = TAILQ_FIRST(&c->running)) || (call = TAILQ_FIRST(&c->queued))) {
+	while ((call = TAILQ_FIRST(&c->running)) || (call = TAILQ_FIRST(&c->queued)) ||
+	       (call = TAILQ_FIRST(&c->looking))) {
 		detach(call);
 		call_free(call);
 	}
@@ -839,13 +699,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	call->easy = c->spares ? c->spare[--c->spares] : curl_easy_init();
 	if (!call->easy)
 		goto out;
-	err = set_headers(call, o);
-	if (!err)
-		err = set_url(call, o);
-	if (!err)
-		err = set_method(call, o);
-	if (!err)
-		err = set_options(call, o);
+	err = wm_http_call_set(call, o);
 	if (err)
 		goto out;
 	c->calls++;

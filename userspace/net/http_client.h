@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_client.h - outbound HTTP over libcurl's multi interface on the loop. http and https only,
  * connections not kept (a probe must see a fresh connect), answers cut at a bound, no proxy from
- * the environment, redirects by choice. Threading: loop thread only. */
+ * the environment, redirects by choice. Names are looked up by resolver.h, without a thread, and a
+ * call that waits for a name takes no place of another. Threading: loop thread only. */
 #pragma once
 #include "loop.h"
+#include "resolver.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,7 +44,8 @@ struct wm_http_call_options {
 };
 #define WM_HTTP_SAY_MAX 128 /* octets: a greeting */
 struct wm_http_answer {
-	int error;	    /* 0, negative errno, -ETIMEDOUT */
+	int error;	    /* 0, negative errno: -ETIMEDOUT, -ENXIO (no such host), -ENODATA (no
+			     * name server answers) */
 	const char *reason; /* for people when error != 0 */
 	long status;	    /* HTTP status when error == 0; 0 for connect_only */
 	const char *phrase; /* of the status line, printable, "" if none; never NULL */
@@ -52,6 +55,11 @@ struct wm_http_answer {
 };
 /** @param calls_max calls in flight; more are queued. */
 struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max);
+/** How names are looked up, before the first call; borrowed for the life of the client. Without it:
+ *  by /etc/hosts and /etc/resolv.conf. */
+void wm_http_client_resolve(struct wm_http_client *c, const struct wm_resolver_config *r);
+/** Questions that were asked of name servers so far. */
+uint64_t wm_http_client_questions(const struct wm_http_client *c);
 void wm_http_client_free(struct wm_http_client *c); /* cancels calls, callbacks do not run */
 /** Start a call; strings are copied. @p fn runs once unless cancelled, never before this returns,
  * and may start, cancel or free anything of the client. A body above answer_max is cut, which is no
