@@ -9,6 +9,7 @@
 #include "consul_service.h"
 #include "notify.h"
 #include "userspace/api/api.h"
+#include "userspace/api/definitions.h"
 #include "userspace/api/rules_file.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -393,16 +394,41 @@ static void take_rules(struct wm_agent *a, struct wm_rules *next)
 			wm_rules_count(next));
 }
 
+static int apply_definitions(struct wm_agent *a, struct wm_definitions *d, struct wm_err *e)
+{
+	struct wm_definitions_outcome o;
+	int r = wm_definitions_apply(d, a->registry, a->settings.node_data_dir, &o, e);
+
+	if (!r && (o.services || o.checks || o.removed || o.failed))
+		wm_info("definitions.applied", "services=%u checks=%u removed=%u failed=%u",
+			o.services, o.checks, o.removed, o.failed);
+	return r;
+}
+
+static int start_definitions(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_definitions *d;
+	int r = wm_definitions_read(a->from, &a->settings, &d, e);
+
+	if (!r)
+		r = apply_definitions(a, d, e);
+	wm_definitions_free(d);
+	return r;
+}
+
 static int reload(void *arg, struct wm_err *e)
 {
 	struct wm_agent *a = arg;
 	struct wm_settings next;
 	struct wm_rules *rules = NULL;
+	struct wm_definitions *defined = NULL;
 	char left[WM_SETTINGS_NAMES_MAX];
 	int r, changed;
 
 	wm_notify("RELOADING=1");
 	r = wm_settings_gather(&next, a->from, e);
+	if (!r) /* by the rules for programs that are in force: those need a restart */
+		r = wm_definitions_read(a->from, &a->settings, &defined, e);
 	if (!r)
 		r = read_rules(&next, &rules, e);
 	if (r) {
@@ -416,7 +442,9 @@ static int reload(void *arg, struct wm_err *e)
 				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
 			*left ? left : "none");
+		r = apply_definitions(a, defined, e);
 	}
+	wm_definitions_free(defined);
 	wm_settings_done(&next);
 	wm_notify("READY=1");
 	return r;
@@ -723,11 +751,13 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {
-		{"name", find_name},	      {"address", find_address}, {"loop", start_loop},
-		{"registry", start_registry}, {"tables", start_tables},	 {"drains", start_drains},
-		{"health", start_health},     {"index", start_index},	 {"dns", start_dns},
-		{"snapshots", start_keep},    {"rules", start_rules},	 {"http", start_http}};
+	} steps[] = {{"name", find_name},      {"address", find_address},
+		     {"loop", start_loop},     {"registry", start_registry},
+		     {"tables", start_tables}, {"drains", start_drains},
+		     {"health", start_health}, {"index", start_index},
+		     {"dns", start_dns},       {"snapshots", start_keep},
+		     {"rules", start_rules},   {"definitions", start_definitions},
+		     {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 

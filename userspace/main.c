@@ -3,6 +3,7 @@
 #include "agent.h"
 #include "config.h"
 #include "reference.h"
+#include "userspace/api/definitions.h"
 #include "userspace/base/log.h"
 
 #include <getopt.h>
@@ -12,6 +13,8 @@ static const char usage[] =
 	"waymarkd - service discovery in the kernel: registry, health checks, DNS, connect()\n\n"
 	"usage: waymarkd [options]\n\n"
 	"  -c, --config FILE    JSON file of settings; without one the defaults hold\n"
+	"      --config-dir DIR files *.json of it, after that one, in the order of their names;\n"
+	"                       all may define services and checks beside settings\n"
 	"  -s, --set S.N=VALUE  one setting, after the file: --set dns.port=53; may be repeated\n"
 	"      --check-config   say all that the start would refuse (exit status 2) or do without\n"
 	"                       (1), end\n"
@@ -20,13 +23,14 @@ static const char usage[] =
 	"                       or openapi, in JSON\n"
 	"      --version        print the version, end\n"
 	"  -h, --help           this text\n\n"
-	"The agent runs in the foreground and logs to stderr. SIGHUP reads the file again, "
+	"The agent runs in the foreground and logs to stderr. SIGHUP reads the files again, "
 	"SIGTERM\n"
 	"ends it: the kernel goes on serving. `waymarkctl detach` removes what is in the kernel.\n"
 	"exit status: 0 ended by a signal, 1 could not start, 2 wrong usage or settings\n";
 
-enum { OPT_CHECK = 256, OPT_DUMP, OPT_REFERENCE, OPT_VERSION };
+enum { OPT_CHECK = 256, OPT_DIR, OPT_DUMP, OPT_REFERENCE, OPT_VERSION };
 static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+					{"config-dir", required_argument, NULL, OPT_DIR},
 					{"set", required_argument, NULL, 's'},
 					{"check-config", no_argument, NULL, OPT_CHECK},
 					{"dump-config", no_argument, NULL, OPT_DUMP},
@@ -37,7 +41,7 @@ static const struct option options[] = {{"config", required_argument, NULL, 'c'}
 
 struct command {
 	int mode; /* OPT_* or 0: run */
-	const char *config;
+	const char *config, *dir;
 	const char *sets[64];
 	unsigned sets_count;
 };
@@ -51,6 +55,9 @@ static int parse(int argc, char **argv, struct command *c)
 		switch (o) {
 		case 'c':
 			c->config = optarg;
+			break;
+		case OPT_DIR:
+			c->dir = optarg;
 			break;
 		case 's':
 			if (c->sets_count == sizeof(c->sets) / sizeof(*c->sets)) {
@@ -94,13 +101,20 @@ static void on_fault(void *arg, const struct wm_err *e)
 }
 
 /* --check-config. @return exit status. */
-static int check(const struct command *c)
+static int check(const struct wm_settings_source *from)
 {
-	struct wm_settings_source from = {c->config, c->sets, c->sets_count};
+	struct wm_definitions *defined = NULL;
 	enum wm_config_verdict v;
 	struct wm_settings s;
-	int r = wm_settings_gather_all(&s, &from, on_fault, NULL);
+	struct wm_err e = {0};
+	int r = wm_settings_gather_all(&s, from, on_fault, NULL);
 
+	if (!r) {
+		r = wm_definitions_read(from, &s, &defined, &e);
+		wm_definitions_free(defined);
+		if (r)
+			on_fault(NULL, &e);
+	}
 	v = wm_config_check(&s, on_fault, NULL);
 	wm_settings_done(&s);
 	if (r || v == WM_CONFIG_REFUSED)
@@ -109,6 +123,18 @@ static int check(const struct command *c)
 		return 1;
 	puts("configuration ok");
 	return 0;
+}
+
+/* Settings, and what the files define beside them. */
+static int settle(const struct wm_settings_source *from, struct wm_settings *s, struct wm_err *e)
+{
+	struct wm_definitions *d = NULL;
+	int r = wm_settings_gather(s, from, e);
+
+	if (!r)
+		r = wm_definitions_read(from, s, &d, e);
+	wm_definitions_free(d);
+	return r;
 }
 
 int main(int argc, char **argv)
@@ -122,10 +148,10 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	from = (struct wm_settings_source){c.config, c.dir, c.sets, c.sets_count};
 	if (c.mode == OPT_CHECK)
-		return check(&c);
-	from = (struct wm_settings_source){c.config, c.sets, c.sets_count};
-	r = wm_settings_gather(&s, &from, &e);
+		return check(&from);
+	r = settle(&from, &s, &e);
 	if (r) {
 		fprintf(stderr, "waymarkd: %s\n", e.text);
 		wm_settings_done(&s);

@@ -7,9 +7,11 @@
 #include "json_line.h"
 #include "macros.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <linux/limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -412,6 +414,17 @@ static bool read_section(struct reader *r, const char *section, json_t *o)
 	return true;
 }
 
+/* Is it no setting, but a service or a check of the node? */
+static bool defines(const char *key)
+{
+	static const char *const keys[] = {"service", "services", "check", "checks"};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(keys); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return false;
+}
+
 /* @return 0 or the first fault's code. */
 static int read_json(struct reader *r)
 {
@@ -429,7 +442,7 @@ static int read_json(struct reader *r)
 	} else {
 		json_object_foreach(root, key, v)
 		{
-			if (!read_section(r, key, v))
+			if (!defines(key) && !read_section(r, key, v))
 				break;
 		}
 	}
@@ -526,25 +539,91 @@ int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err
 	return set_text(s, t, eq + 1, e);
 }
 
+static int is_json(const struct dirent *d)
+{
+	size_t len = strlen(d->d_name);
+
+	return *d->d_name != '.' && len > 5 && strcmp(d->d_name + len - 5, ".json") == 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int wm_settings_files(const struct wm_settings_source *from,
+		      int (*fn)(void *arg, const char *path, struct wm_err *e), void *arg,
+		      struct wm_err *e)
+{
+	int r = from->file ? fn(arg, from->file, e) : 0, n = 0;
+	struct dirent **names = NULL;
+
+	if (r || !from->dir)
+		return r;
+	n = scandir(from->dir, &names, is_json, by_name);
+	if (n < 0)
+		return wm_err_set(e, -errno, "%s: %s", from->dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		char path[PATH_MAX];
+
+		if (!r && (size_t)snprintf(path, sizeof(path), "%s/%s", from->dir,
+					   names[i]->d_name) >= sizeof(path))
+			r = wm_err_set(e, -ENAMETOOLONG, "%s: the path is too long", from->dir);
+		if (!r)
+			r = fn(arg, path, e);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static int load_file(void *arg, const char *path, struct wm_err *e)
+{
+	return wm_settings_load(arg, path, e);
+}
+
 int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *from,
 		       struct wm_err *e)
 {
 	int r = wm_settings_init(s);
 
-	if (!r && from->file)
-		r = wm_settings_load(s, from->file, e);
+	if (!r)
+		r = wm_settings_files(from, load_file, s, e);
 	for (unsigned i = 0; !r && i < from->sets_count; i++)
 		r = wm_settings_set(s, from->sets[i], e);
 	return r ? r : wm_settings_check(s, e);
 }
 
+struct examiner {
+	struct wm_settings *s;
+	wm_settings_fault fn;
+	void *arg;
+	int first;
+};
+
+static int examine_file(void *arg, const char *path, struct wm_err *e)
+{
+	struct examiner *x = arg;
+	int r = wm_settings_examine(x->s, path, x->fn, x->arg);
+
+	(void)e;
+	x->first = x->first ? x->first : r;
+	return 0; /* the others are looked at too */
+}
+
 int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_source *from,
 			   wm_settings_fault fn, void *arg)
 {
+	struct examiner x = {.s = s, .fn = fn, .arg = arg};
+	struct wm_err where = {0};
 	int first = wm_settings_init(s), r;
 
-	if (!first && from->file)
-		first = wm_settings_examine(s, from->file, fn, arg);
+	if (!first) {
+		r = wm_settings_files(from, examine_file, &x, &where);
+		if (r)
+			fn(arg, &where);
+		first = r ? r : x.first;
+	}
 	for (unsigned i = 0; i < from->sets_count; i++) {
 		struct wm_err inner = {0}, e = {0};
 

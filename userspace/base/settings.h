@@ -9,10 +9,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define WM_SETTINGS_LIST_MAX  16	   /* texts of one list */
-#define WM_SETTINGS_NAME_MAX  128	   /* octets of a "section.name" in a message */
-#define WM_SETTINGS_NAMES_MAX 4096	   /* octets of the names of all settings, commas between */
-#define WM_SETTINGS_FILE_MAX  (256 * 1024) /* octets of a configuration file */
+#define WM_SETTINGS_LIST_MAX  16	/* texts of one list */
+#define WM_SETTINGS_NAME_MAX  128	/* octets of a "section.name" in a message */
+#define WM_SETTINGS_NAMES_MAX 4096	/* octets of the names of all settings, commas between */
+#define WM_SETTINGS_FILE_MAX  (4 << 20) /* octets of one: it may define a thousand services */
 
 struct wm_settings {
 #define S(section, name, reload, def, max, text)	    char *section##_##name;
@@ -32,8 +32,9 @@ struct wm_settings {
 /** Fill with the defaults. @return 0, -ENOMEM. Free with wm_settings_done(). */
 int wm_settings_init(struct wm_settings *s);
 void wm_settings_done(struct wm_settings *s);
-/** Read the JSON file at @p path over @p s: {"dns": {"port": 53}}. On error @p s may be changed in
- *  part: throw it away. @return 0, negative errno, WM_E_DECODE, WM_E_INVALID; text in @p e. */
+/** Read the JSON file at @p path over @p s: {"dns": {"port": 53}}. What it defines beside settings
+ *  ("service", "services", "check", "checks") is for others to read. On error @p s may be changed
+ * in part: throw it away. @return 0, negative errno, WM_E_DECODE, WM_E_INVALID; text in @p e. */
 int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e);
 /** Hears of each thing that is wrong; @p e is borrowed. */
 typedef void (*wm_settings_fault)(void *arg, const struct wm_err *e);
@@ -48,9 +49,15 @@ int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err
  */
 struct wm_settings_source {
 	const char *file;	 /* NULL: none */
+	const char *dir;	 /* its files *.json, by name; NULL: none */
 	const char *const *sets; /* as of wm_settings_set() */
 	unsigned sets_count;
 };
+/** Call @p fn for each file of it, in order, until one returns an error. @return that error, or one
+ *  of the directory. */
+int wm_settings_files(const struct wm_settings_source *from,
+		      int (*fn)(void *arg, const char *path, struct wm_err *e), void *arg,
+		      struct wm_err *e);
 /** Defaults, then all of that, then wm_settings_check(). @return as of those; free @p s in any
  * case. */
 int wm_settings_gather(struct wm_settings *s, const struct wm_settings_source *from,
