@@ -50,6 +50,8 @@ static void start(void)
 	add(r, "a", "a1", "10.0.0.1");
 	add(r, "a", "a2", "fd00::1");
 	add(r, "b", "b1", NULL);
+	add(r, "c", "c1", "h.d");
+	add(r, "e", "e1", "e.service.x");
 	wm_registry_flush(r);
 	if (!wm_resolution_new(loop, r, t))
 		abort();

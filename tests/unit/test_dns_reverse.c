@@ -165,6 +165,19 @@ Test(reverse, the_ranges_are_ours)
 	refused_address("fd78::1");
 }
 
+/* Shorter than what it is compared with, at the end of what a name may take. */
+Test(reverse, the_longest_foreign_name)
+{
+	char name[256];
+
+	for (unsigned i = 0; i < 127; i++) {
+		name[2 * i] = 'x';
+		name[2 * i + 1] = '.';
+	}
+	name[253] = 0;
+	refused(name, PTR);
+}
+
 /* Several services at one address: one name is told, and it does not change while it is true. */
 Test(reverse, the_first_who_came_stays)
 {

@@ -43,13 +43,15 @@ void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret)
 	static const uint8_t in_addr[] = "\7in-addr\4arpa", ip6[] = "\3ip6\4arpa";
 	const uint8_t *at[WM_DNS_LABELS_MAX];
 	unsigned n = 0, places;
+	size_t end;
 
 	for (; *folded; folded += *folded + 1u)
 		at[n++] = folded;
 	if (n < 2)
 		return;
-	ret->is6 = memcmp(at[n - 2], ip6, sizeof(ip6)) == 0;
-	if (!ret->is6 && memcmp(at[n - 2], in_addr, sizeof(in_addr)) != 0)
+	end = (size_t)(folded + 1 - at[n - 2]); /* octets of the last two labels */
+	ret->is6 = end == sizeof(ip6) && memcmp(at[n - 2], ip6, end) == 0;
+	if (!ret->is6 && (end != sizeof(in_addr) || memcmp(at[n - 2], in_addr, end) != 0))
 		return;
 	ret->kind = WM_ASK_REVERSE;
 	n -= 2;
