@@ -2,7 +2,7 @@
 /* connect.bpf.c - steers connect() and datagrams to a backend. A destination that is a frontend is
  * replaced by the address and port of a backend that is up; what was dialled and what was chosen
  * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
- * A destination that is no frontend costs one lookup. */
+ * A destination that is no frontend costs one lookup, and a look at what the socket remembers. */
 #include "common.h"
 #include <bpf/bpf_core_read.h>
 
@@ -135,8 +135,8 @@ static __always_inline bool is_mapped(const __be32 a[4])
 	return !(a[0] | a[1]) && a[2] == WM_V4_MAPPED_BE;
 }
 
-/** Is the destination one that only we give out? Without a service nobody can be there: the packet
- * would leave the node and the caller wait for nothing. 255.255.255.255 lies in 240.0.0.0/4 and is
+/** Is the destination one that we give out? Where no service has it, the packet would leave the
+ * node by the default route and the caller wait. 255.255.255.255 lies in 240.0.0.0/4 and is
  * everybody's. */
 static __always_inline bool is_virtual(const struct dial *d)
 {
@@ -385,7 +385,7 @@ static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
 	       same4(d->choice.addr_be, at->backend_be);
 }
 
-/** One datagram of an unconnected socket: stays with its backend while that is up. */
+/** One datagram with a destination of its own: stays with its backend while that is up. */
 static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial *d,
 					  bool *ret_steer)
 {

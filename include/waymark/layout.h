@@ -7,10 +7,11 @@
  *
  * `sets`, `slots` and `backends` are arrays that userspace writes through a mapping with atomic
  * stores. Publishing protocol: write the new slots into a free range, then store the set's word.
- * A slot carries its set's generation, a backend's state carries the stamp of its occupant, so a
- * reader can tell when what it follows was recycled. The state word is the only place of health.
- * No pointers, bit-fields, enums or packed structs; pads are explicit and zero. Threading: see
- * above. Before use: __u8 .. __u64, __be16, __be32 from <linux/types.h> or vmlinux.h. */
+ * A slot carries its set's generation, a backend's state carries the stamp of its occupant, by
+ * which a reader that was overtaken can tell (pick.h); what is freed rests WM_RECYCLE_NS. The state
+ * word is the only place of health. No pointers, bit-fields, enums or packed structs; pads are
+ * explicit and zero. Threading: see above. Before use: __u8 .. __u64, __be16, __be32 from
+ * <linux/types.h> or vmlinux.h. */
 #pragma once
 #ifndef __VMLINUX_H__
 #include <linux/types.h>
@@ -112,8 +113,8 @@ struct wm_slot {
 _Static_assert(sizeof(struct wm_slot) == 16, "mmapable");
 
 /* `backends`: one instance's address and state. `state` is one aligned word: the health in the low
- * octet, the occupant's stamp in the high half. An index is reused only after WM_RECYCLE_NS, with
- * another stamp, so a reader that finds the same word before and after read one occupant. */
+ * octet, the occupant's stamp in the high half. An index is reused after WM_RECYCLE_NS, with the
+ * next stamp, so a reader that finds the same word before and after read one occupant. */
 struct wm_backend {
 	__u32 state;	/* WM_STATE_* | stamp << 16 */
 	__be16 port_be; /* port the instance listens on; 0: keep the port that was dialled */

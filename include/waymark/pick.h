@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* pick.h - how a reader follows a set to a backend. The same code decides in the kernel and in the
  * userspace DNS server. A set's word is loaded once per decision; slots are checked against its
- * generation, a backend's state word is read before and after its address.
+ * generation, a backend's state word is read before and after its address. Both tell a reader that
+ * was overtaken; they are 16 bits, and a generation is of one set, so what keeps readers from what
+ * has become another's is that nothing freed is used again for WM_RECYCLE_NS.
  * The includer tells how tables are reached: the host through struct wm_view, a BPF program through
  * map look-ups (it defines WM_AT and the three wm_at_* functions first). Pure otherwise.
  * Method: Walker's alias method as by Vose (1991). */
@@ -29,7 +31,8 @@ static inline const struct wm_backend *wm_at_backend(const struct wm_view *v, __
 }
 #endif
 
-#define WM_READ(x) (*(const volatile __typeof__(x) *)&(x))
+#define WM_READ(x)	      (*(const volatile __typeof__(x) *)&(x))
+#define WM_COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 #define WM_V4_MAPPED_BE                                                                            \
 	__builtin_bswap32(0xffff) /* third word of ::ffff:a.b.c.d, network order                   \
 				   */
@@ -41,7 +44,7 @@ enum wm_pick {
 	WM_PICK_MORE, /* tries are used up: the caller scans */
 };
 
-/* What a decision needs of a backend, copied out and known to be of one occupant. */
+/* What a decision needs of a backend, copied out between two equal reads of its state word. */
 struct wm_choice {
 	__u32 backend;	   /* index */
 	__u32 state;	   /* word as read */
@@ -105,6 +108,7 @@ static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 f
 	state = WM_READ(b->state);
 	if ((state & WM_STATE_MASK) != WM_STATE_UP)
 		return 0;
+	WM_COMPILER_BARRIER();
 	both = b->families & families;
 	if (both && families & WM_NOT_LOOPBACK) {
 		both &= ~wm_loopback_families(b);
@@ -128,7 +132,9 @@ static __always_inline int wm_take(const struct wm_view *v, __u32 index, __u32 f
 	ret->port_be = b->port_be;
 	ret->backend = index;
 	ret->state = state;
-	/* the index may have got another occupant in between; its stamp differs then */
+	/* an index that got another occupant in between has another stamp: where reads stay in
+	 * order, as on x86; elsewhere the rest of WM_RECYCLE_NS outlasts what a CPU reorders */
+	WM_COMPILER_BARRIER();
 	return WM_READ(b->state) == state;
 }
 
