@@ -108,7 +108,7 @@ struct wm_slot {
 	__u32 alias;	  /* index in backends */
 	__u32 keep;	  /* share of draws that stay, of 2^32 - 1; 0xffffffff: all */
 	__u16 generation; /* of the set that owns the slot */
-	__u16 pad;
+	__u16 weight;	  /* of the slot's backend; 0 where an agent before this field wrote it */
 };
 _Static_assert(sizeof(struct wm_slot) == 16, "mmapable");
 

@@ -26,8 +26,10 @@ int wm_alias_build(const uint32_t *backends, const uint32_t *weights, uint32_t n
 		total += weights[i];
 	for (uint32_t i = 0; i < n; i++) {
 		share[i] = (uint64_t)weights[i] * n;
-		slots[i] = (struct wm_slot){
-			.backend = backends[i], .alias = backends[i], .keep = KEEP_ALL};
+		slots[i] = (struct wm_slot){.backend = backends[i],
+					    .alias = backends[i],
+					    .keep = KEEP_ALL,
+					    .weight = (uint16_t)weights[i]};
 		/* small ones from the left, large ones from the right of one array */
 		if (share[i] < total)
 			stack[small++] = i;

@@ -350,7 +350,7 @@ static bool same_slots(const struct wm_tables *t, const struct wm_svc *s, uint32
 		return false;
 	for (uint32_t i = 0; i < n; i++)
 		if (have[i].backend != want[i].backend || have[i].alias != want[i].alias ||
-		    have[i].keep != want[i].keep)
+		    have[i].keep != want[i].keep || have[i].weight != want[i].weight)
 			return false;
 	return true;
 }
@@ -362,10 +362,8 @@ static int publish(struct wm_tables *t, struct wm_svc *s, uint32_t n, uint64_t n
 
 	if (n && wm_range_take(t->slots, n, &next.first))
 		return -ENOSPC;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++)
 		t->slots_new[i].generation = next.generation;
-		t->slots_new[i].pad = 0;
-	}
 	if (n)
 		memcpy(t->mem.slots + next.first, t->slots_new, n * sizeof(*t->slots_new));
 	wm_set_publish(&t->mem.sets[s->set], next);
