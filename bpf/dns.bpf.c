@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* dns.bpf.c - answers A and AAAA questions for names in the tables. One core, two ways out:
- *   dns_lo    tc ingress of loopback: the query becomes the answer in place and goes on up the
- * stack dns_veth  tc ingress on the host side of a pod's veth: the answer is sent back out of it
- * What is not answered passes unchanged to the userspace server, and a counter says why. Everything
- * is decided before the first octet is written. Runs as a tcx link or a clsact filter. */
+/* dns.bpf.c - answers questions for names in the tables: A and AAAA, and NODATA for what they do
+ * not have. One core, two ways out: dns_lo    tc ingress of loopback: the query becomes the answer
+ * in place and goes on up the stack dns_veth  tc ingress on the host side of a pod's veth: the
+ * answer is sent back out of it What is not answered passes unchanged to the userspace server, and
+ * a counter says why. Everything is decided before the first octet is written. Runs as a tcx link
+ * or a clsact filter. */
 #include "common.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
@@ -11,16 +12,34 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+/* Fixed for a run: the agent sets them before it loads the program. */
+const volatile __u32 a_record_limit; /* A or AAAA records of an answer; 0: all that fit */
+const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
+const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
+const volatile __u32 fail_write;     /* for tests: step of write_answer() that fails; 0: none */
+
 /* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
  * OPT (cookies) are not looked at: RFC 6891 6.1.1 wants unknown ones ignored. */
 #define BODY_MAX 272
 _Static_assert(BODY_MAX >= WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN && BODY_MAX % 8 == 0, "a query");
-_Static_assert(BODY_MAX >= WM_DNS_RECORDS_UDP + 4, "the records, padded for the checksum");
+
+/* Octets of records: all that a scan may find, while they are gathered and put in order. */
+#define RECORDS_MAX 4096
+_Static_assert(RECORDS_MAX >= WM_DNS_SCAN_KERNEL * WM_DNS_RR_AAAA + WM_DNS_OPT_LEN + 4, "a scan");
+/* Mask for the length of those that are sent, and of a piece for bpf_csum_diff(). */
+#define SENT_MASK  0x7ff
+#define PIECE	   512
+#define PIECE_MASK (PIECE - 1)
+_Static_assert(WM_DNS_EDNS_MAX <= SENT_MASK && SENT_MASK < RECORDS_MAX, "what is sent");
 
 /* Words, so that names are hashed and compared eight octets at a time. */
 union body {
 	__u64 words[BODY_MAX / 8];
 	__u8 octets[BODY_MAX];
+};
+union records {
+	__u64 words[RECORDS_MAX / 8];
+	__u8 octets[RECORDS_MAX];
 };
 
 /* What is known of the packet and of the answer while both are worked on. It lies in a map, not on
@@ -28,11 +47,13 @@ union body {
  * stored in a map, so its paths through the loops stay few. One per CPU: tc programs do not nest.
  */
 struct work {
-	union body question, answer;
+	union body question;
+	union records answer;
 	struct wm_dns_walk walk;
 	struct wm_packet packet;
 	struct wm_dns_query query;
-	__u32 records, records_len; /* records_len with OPT */
+	__u32 records, records_len; /* records_len with SOA or OPT */
+	bool nodata;		    /* no record, and an SOA that says so */
 	__u64 name_sum;		    /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
 };
@@ -124,6 +145,13 @@ __noinline int dns_same_name(struct work *w, const struct wm_name *e)
 	return 1;
 }
 
+/** Types of which the tables know what a name has: addresses, and of the rest nothing, but for SRV,
+ *  and for what is no type of a record (RFC 6895 3.1). */
+static __always_inline bool answered_here(__u16 type)
+{
+	return type != WM_DNS_SRV && type != WM_DNS_OPT && type && (type < 128 || type > 255);
+}
+
 /** Read question and OPT into @p w. @return 0, or the counter to raise. */
 static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
 {
@@ -152,16 +180,14 @@ static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
 		if (n < len + 4 + WM_DNS_OPT_LEN ||
 		    wm_dns_read_opt(p + 4, left - len - 4, &w->query) != WM_DNS_OK)
 			return WM_C_DNS_PASS_MALFORMED;
-		if (w->query.edns_version || w->query.edns_flags & WM_DNS_DO)
+		if (w->query.edns_version)
 			return WM_C_DNS_PASS_EDNS;
 	} else if (left != len + 4) {
 		return WM_C_DNS_PASS_MALFORMED;
 	}
 	if (w->query.class != WM_DNS_IN)
 		return WM_C_DNS_PASS_CLASS;
-	if (w->query.type != WM_DNS_A && w->query.type != WM_DNS_AAAA)
-		return WM_C_DNS_PASS_TYPE;
-	return 0;
+	return answered_here(w->query.type) ? 0 : WM_C_DNS_PASS_TYPE;
 }
 
 /** The entry of the question's name. */
@@ -181,6 +207,16 @@ static __always_inline const struct wm_name *find_name(const struct wm_config *c
 	return dns_same_name(w, e) ? e : NULL;
 }
 
+__noinline int dns_twin_a(struct work *w)
+{
+	return w ? (int)wm_dns_twin(&w->walk, w->answer.octets, WM_DNS_A) : 0;
+}
+
+__noinline int dns_twin_aaaa(struct work *w)
+{
+	return w ? (int)wm_dns_twin(&w->walk, w->answer.octets, WM_DNS_AAAA) : 0;
+}
+
 static __always_inline int step(struct work *w, __u16 type)
 {
 	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
@@ -190,11 +226,12 @@ static __always_inline int step(struct work *w, __u16 type)
 	if (!w)
 		return WM_PICK_TORN;
 	records = w->walk.records;
-	if (records >= WM_DNS_ANSWERS_UDP)
+	if (records >= WM_DNS_SCAN_KERNEL)
 		return WM_PICK_NONE;
 	p = wm_dns_walk_step(NULL, &w->walk, type, w->answer.octets + records * len);
 	if (p == WM_PICKED)
-		wm_dns_drop_double(&w->walk, w->answer.octets, type);
+		wm_dns_walk_keep(&w->walk,
+				 (__u32)(type == WM_DNS_A ? dns_twin_a(w) : dns_twin_aaaa(w)));
 	return p;
 }
 
@@ -208,29 +245,107 @@ __noinline int dns_step_aaaa(struct work *w)
 	return step(w, WM_DNS_AAAA);
 }
 
-/** Records of a set for @p type, a constant where this is inlined. @return 0 or a counter. */
-static __always_inline int set_records(struct work *w, __u32 index, __u16 type)
+/** Put record @p i of those that were gathered where it belongs. */
+__noinline int dns_place_a(struct work *w, __u32 i)
+{
+	if (w && i < WM_DNS_SCAN_KERNEL)
+		wm_dns_swap(w->answer.octets, WM_DNS_A, i,
+			    wm_order_swap(&w->walk.order, i) & (WM_DNS_SCAN_KERNEL - 1));
+	return 0;
+}
+
+__noinline int dns_place_aaaa(struct work *w, __u32 i)
+{
+	if (w && i < WM_DNS_SCAN_KERNEL)
+		wm_dns_swap(w->answer.octets, WM_DNS_AAAA, i,
+			    wm_order_swap(&w->walk.order, i) & (WM_DNS_SCAN_KERNEL - 1));
+	return 0;
+}
+
+__noinline int dns_shuffle(struct work *w)
+{
+	if (!w)
+		return 0;
+	for (__u32 i = 0; i < WM_DNS_SCAN_KERNEL; i++) {
+		if (i >= w->walk.records)
+			break;
+		if (w->query.type == WM_DNS_AAAA)
+			dns_place_aaaa(w, i);
+		else
+			dns_place_a(w, i);
+	}
+	return 0;
+}
+
+/** Gather the addresses of a set that has @p count slots. @return what the walk ended with. */
+__noinline int dns_gather(struct work *w)
+{
+	int p = WM_PICK_MORE;
+
+	if (!w)
+		return WM_PICK_TORN;
+	for (int i = 0; i <= WM_DNS_SCAN_KERNEL; i++) {
+		if (p != WM_PICKED && p != WM_PICK_MORE)
+			break;
+		p = w->query.type == WM_DNS_AAAA ? dns_step_aaaa(w) : dns_step_a(w);
+	}
+	return p;
+}
+
+/** Octets of records that the client takes, and we send. */
+static __always_inline __u32 room(const struct work *w)
+{
+	__u32 size = w->query.edns ? w->query.udp_size : WM_DNS_UDP_MAX;
+
+	if (size > WM_DNS_EDNS_MAX)
+		size = WM_DNS_EDNS_MAX;
+	return size - WM_DNS_HEADER_LEN - w->query.name_len - 4 -
+	       (w->query.edns ? WM_DNS_OPT_LEN : 0);
+}
+
+/** The name is there and has no record of the type: an SOA says so, from behind the question's
+ *  first two labels. */
+static __always_inline int no_data(struct work *w)
+{
+	__u32 first = w->question.octets[0] & 63;
+	__u32 domain = WM_DNS_HEADER_LEN + 2 + first + w->question.octets[first + 1];
+	__u64 now_s = bpf_ktime_get_boot_ns() / 1000000000;
+
+	wm_dns_put_soa(w->answer.octets, domain, wall_at_boot_s + (__u32)now_s, negative_ttl_s);
+	w->nodata = true;
+	w->records = 0;
+	w->records_len = WM_DNS_RR_SOA;
+	return 0;
+}
+
+/** Records of a set. @return 0 or a counter. */
+static __always_inline int set_records(struct work *w, __u32 index)
 {
 	const struct wm_set *set = wm_at_set(NULL, index);
-	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	__u32 records;
+	__u32 records, len = w->query.type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
+	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	int p;
 
 	if (!set)
 		return WM_C_DNS_PASS_EMPTY;
-	p = wm_dns_walk_begin(NULL, set, type, bpf_get_prandom_u32(), &w->walk, w->answer.octets);
-	for (int i = 0; i < WM_DNS_SCAN_KERNEL; i++) {
-		if (p != WM_PICKED && p != WM_PICK_MORE)
-			break;
-		p = type == WM_DNS_A ? dns_step_a(w) : dns_step_aaaa(w);
-	}
-	records = w->walk.records;
-	if (p == WM_PICK_TORN)
+	wm_dns_walk_begin(set, random, &w->walk);
+	if (w->walk.table.count > WM_DNS_SCAN_KERNEL)
+		return WM_C_DNS_PASS_SIZE;
+	p = dns_gather(w);
+	if (p != WM_PICK_NONE)
 		return WM_C_DNS_PASS_TORN;
-	/* few usable among very many: userspace looks at all of them */
-	if (!records || records > WM_DNS_ANSWERS_UDP ||
-	    (records < WM_DNS_ANSWERS_UDP && w->walk.seen < w->walk.table.count))
-		return WM_C_DNS_PASS_EMPTY;
+	records = w->walk.records;
+	if (w->query.type != WM_DNS_A && w->query.type != WM_DNS_AAAA) {
+		w->walk.others += records;
+		records = 0;
+	}
+	if (!records)
+		return w->walk.others ? no_data(w) : WM_C_DNS_PASS_EMPTY;
+	if (a_record_limit && records > a_record_limit)
+		records = a_record_limit;
+	if (records * len > room(w))
+		return WM_C_DNS_PASS_SIZE;
+	dns_shuffle(w);
 	w->records = records;
 	w->records_len = records * len;
 	return 0;
@@ -238,25 +353,25 @@ static __always_inline int set_records(struct work *w, __u32 index, __u16 type)
 
 static __always_inline int virtual_record(struct work *w, const struct wm_name *e, __u32 ttl_s)
 {
-	union body *b = &w->answer;
+	__u8 *out = w->answer.octets;
 	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, e->vip4_be};
 
+	w->records = 1;
 	if (w->query.type == WM_DNS_AAAA) {
 		vip[0] = e->vip6_be[0];
 		vip[1] = e->vip6_be[1];
 		vip[2] = e->vip6_be[2];
 		vip[3] = e->vip6_be[3];
 		if (!(vip[0] | vip[1] | vip[2] | vip[3]))
-			return WM_C_DNS_PASS_EMPTY;
-		wm_dns_put_address(b->octets, WM_DNS_AAAA, ttl_s, vip);
+			return no_data(w);
+		wm_dns_put_address(out, WM_DNS_AAAA, ttl_s, vip);
 		w->records_len = WM_DNS_RR_AAAA;
-	} else {
-		if (!vip[3])
-			return WM_C_DNS_PASS_EMPTY;
-		wm_dns_put_address(b->octets, WM_DNS_A, ttl_s, vip);
+	} else if (w->query.type == WM_DNS_A && vip[3]) {
+		wm_dns_put_address(out, WM_DNS_A, ttl_s, vip);
 		w->records_len = WM_DNS_RR_A;
+	} else {
+		return no_data(w);
 	}
-	w->records = 1;
 	return 0;
 }
 
@@ -270,28 +385,44 @@ static __always_inline int build(const struct wm_config *c, struct work *w)
 	if (!e)
 		return why;
 	w->walk.ttl_s = e->flags & WM_NAME_F_TTL ? e->ttl_s : c->ttl_s;
+	w->nodata = false;
 	if (e->kind == WM_NAME_VIRTUAL)
 		return virtual_record(w, e, w->walk.ttl_s);
-	if (w->query.type == WM_DNS_A)
-		return set_records(w, e->set, WM_DNS_A);
-	return set_records(w, e->set, WM_DNS_AAAA);
+	return set_records(w, e->set);
 }
 
 /** Close the records with an OPT if the query had one, and pad to whole 32-bit words with zeros. */
 static __always_inline void close_records(struct work *w)
 {
-	union body *b = &w->answer;
+	__u8 *out = w->answer.octets;
 	__u32 at = w->records_len;
 
-	if (at > WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA)
-		at = WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA; /* never: tells the verifier */
+	if (at > WM_DNS_EDNS_MAX)
+		at = WM_DNS_EDNS_MAX; /* never: tells the verifier */
 	if (w->query.edns) {
-		wm_dns_put_opt(b->octets + at, 0);
+		wm_dns_put_opt(out + at, 0, w->query.edns_flags);
 		at += WM_DNS_OPT_LEN;
 	}
 	w->records_len = at;
 	for (int i = 0; i < 3; i++)
-		b->octets[at + i] = 0;
+		out[at + i] = 0;
+}
+
+/** Sum of the records' octets: bpf_csum_diff() takes 512 at a time. */
+static __always_inline __u32 records_sum(struct work *w)
+{
+	__u32 len = (w->records_len + 3) & ~3u, sum = 0, n;
+
+	for (__u32 at = 0; at < 3 * PIECE; at += PIECE) {
+		if (at >= len)
+			break;
+		n = len - at;
+		if (n > PIECE)
+			n = PIECE;
+		sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)(w->answer.octets + at),
+					   bounded(n, PIECE_MASK), sum);
+	}
+	return sum;
 }
 
 /** The UDP checksum of the whole answer, complemented; everything but the addresses is known here.
@@ -301,17 +432,14 @@ static __always_inline __u16 answer_checksum(struct work *w, __u64 addresses, __
 	const struct wm_dns_header *h = &w->packet.header;
 	__u16 ports_sum = w->packet.ports_sum;
 	__u64 sum = addresses + ports_sum, tail;
-	__u32 odd = w->query.name_len & 1, len = (w->records_len + 3) & ~3u;
-	__u32 records;
+	__u32 odd = w->query.name_len & 1;
 
 	sum += 2 * (__u32)__builtin_bswap16(udp_len) + __builtin_bswap16(IPPROTO_UDP);
-	sum += h->id + (__u32)h->flags + h->questions + h->answers + h->additionals;
+	sum += h->id + (__u32)h->flags + h->questions;
+	sum += (__u32)h->answers + h->authorities + h->additionals;
 	sum += w->name_sum;
-	if (len > BODY_MAX - 32)
-		len = BODY_MAX - 32; /* never: tells the verifier */
-	records = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)w->answer.words, len, 0);
 	/* type and class, then the records: behind a name of odd length octets change places */
-	tail = (__u64)wm_csum_fold(records) + __builtin_bswap16(w->query.type) +
+	tail = (__u64)wm_csum_fold(records_sum(w)) + __builtin_bswap16(w->query.type) +
 	       __builtin_bswap16(w->query.class);
 	tail = wm_csum_fold(tail);
 	sum += odd ? __builtin_bswap16((__u16)tail) : tail;
@@ -336,31 +464,43 @@ static __always_inline int set_checksum(struct __sk_buff *skb, __u32 off, __u16 
 					BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | 2);
 }
 
-/** Write the answer over the query. @return 0, or a counter while the packet is still as it was. */
+/** Write the answer over the query. What can fail for want of memory comes before the first octet
+ * is changed: room behind the question, and a packet that is ours alone and in one piece.
+ *  @return 0; PASS_RESIZE: the datagram is as it was, the frame perhaps longer; DROP_WRITE: it is
+ *  neither query nor answer, and nobody may see it. */
 static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, bool mac)
 {
 	__u32 question = WM_DNS_HEADER_LEN + w->query.name_len + 4, len = w->records_len;
-	__u32 dns_off = w->packet.dns_off;
+	__u32 dns_off = w->packet.dns_off, frame = dns_off + question + len;
 	__u16 udp_len = (__u16)(8 + question + len), want;
 	struct wm_dns_header *h = &w->packet.header;
 	__u64 addresses;
 
-	if (len < WM_DNS_RR_A || len > WM_DNS_RECORDS_UDP)
+	if (len < WM_DNS_RR_A || len > WM_DNS_EDNS_MAX)
 		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
-	if (bpf_skb_change_tail(skb, dns_off + question + len, 0))
+	if (fail_write == 1 || (frame > skb->len && bpf_skb_change_tail(skb, frame, 0)))
 		return WM_C_DNS_PASS_RESIZE;
-	bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets, bounded(len, 0xff), 0);
+	if (fail_write == 2 || bpf_skb_pull_data(skb, frame))
+		return WM_C_DNS_PASS_RESIZE;
+	if (fail_write == 3 || bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets,
+						   bounded(len, SENT_MASK), 0))
+		return WM_C_DNS_DROP_WRITE;
 	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, WM_DNS_NOERROR));
 	h->answers = __builtin_bswap16((__u16)w->records);
+	h->authorities = w->nodata ? __builtin_bswap16(1) : 0;
 	h->additionals = w->query.edns ? __builtin_bswap16(1) : 0;
-	if (wm_packet_turn(skb, &w->packet, udp_len, mac, &addresses))
-		return WM_C_DNS_PASS_RESIZE;
+	if (fail_write == 4 || wm_packet_turn(skb, &w->packet, udp_len, mac, &addresses))
+		return WM_C_DNS_DROP_WRITE;
 	if (w->packet.v6 || (mac && w->packet.csum)) {
 		want = answer_checksum(w, addresses, udp_len);
-		if (set_checksum(skb, dns_off - 2, w->packet.csum, want, w->packet.udp_len_be,
+		if (fail_write == 5 ||
+		    set_checksum(skb, dns_off - 2, w->packet.csum, want, w->packet.udp_len_be,
 				 __builtin_bswap16(udp_len)))
-			return WM_C_DNS_PASS_RESIZE;
+			return WM_C_DNS_DROP_WRITE;
 	}
+	if (frame <
+	    skb->len) /* options that were longer; if they stay, they lie behind the datagram */
+		bpf_skb_change_tail(skb, frame, 0);
 	return 0;
 }
 
@@ -382,8 +522,10 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	n = counters_get();
 	COUNT(n, dns_query);
 	w = bpf_map_lookup_elem(&dns_work, &zero);
-	if (why || !w)
+	if (why)
 		return why;
+	if (!w)
+		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
 	if (c->stale_after_ns &&
 	    bpf_ktime_get_boot_ns() - WM_READ(c->confirmed_ns) > c->stale_after_ns)
 		return WM_C_DNS_PASS_STALE;
@@ -398,8 +540,11 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return why;
 	close_records(w);
 	why = write_answer(skb, w, mac);
-	if (!why)
+	if (!why) {
 		COUNT(n, dns_answered);
+		if (w->nodata)
+			COUNT(n, dns_nodata);
+	}
 	return why;
 }
 
@@ -413,15 +558,18 @@ static __always_inline void count_reason(int why)
 
 /* What is not answered goes to whoever else looks at packets here: TC_ACT_UNSPEC is the next tcx
  * program or filter, where TC_ACT_OK would end the chain. */
+static __always_inline int leave(int why)
+{
+	count_reason(why);
+	return why == WM_C_DNS_DROP_WRITE ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
 SEC("tc")
 int dns_lo(struct __sk_buff *skb)
 {
 	int why = respond(skb, false);
 
-	if (!why)
-		return TC_ACT_OK;
-	count_reason(why);
-	return TC_ACT_UNSPEC;
+	return why ? leave(why) : TC_ACT_OK;
 }
 
 SEC("tc")
@@ -429,8 +577,5 @@ int dns_veth(struct __sk_buff *skb)
 {
 	int why = respond(skb, true);
 
-	if (!why)
-		return (int)bpf_redirect(skb->ifindex, 0);
-	count_reason(why);
-	return TC_ACT_UNSPEC;
+	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
 }

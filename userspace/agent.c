@@ -306,7 +306,9 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .memory_max = s->kernel_memory_max,
 				    .vip4_base = a->vips.base,
 				    .vip4_mask = a->vips.mask,
-				    .vip_route = s->vip_route};
+				    .vip_route = s->vip_route,
+				    .a_record_limit = (uint32_t)s->dns_a_record_limit,
+				    .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000)};
 	struct wm_table_memory mem;
 	struct wm_config config;
 	bool adopted;
@@ -490,6 +492,7 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 				  .node_ttl_s = (uint32_t)(s->dns_node_ttl_ms / 1000),
 				  .cut_silently = !s->dns_enable_truncate,
 				  .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000),
+				  .a_record_limit = (uint32_t)s->dns_a_record_limit,
 				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
 				  .tcp_idle_ms = s->dns_tcp_idle_ms};
 	int r;

@@ -42,6 +42,7 @@ enum bpf_map_type {
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK     0
+#define TC_ACT_SHOT   2
 
 #define ETH_P_IP      0x0800
 #define ETH_P_IPV6    0x86dd

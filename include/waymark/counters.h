@@ -18,12 +18,12 @@
 	  "passed: short, bad label, pointer in the question")                                     \
 	X(DNS_PASS_FRAGMENT, dns_pass_fragment,                                                    \
 	  "passed: IP fragment, IP options or extension header")                                   \
-	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version, DO bit, options or size we leave")  \
+	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version we leave")                           \
 	X(DNS_PASS_CLASS, dns_pass_class, "passed: class is not IN")                               \
-	X(DNS_PASS_TYPE, dns_pass_type, "passed: type is neither A nor AAAA")                      \
+	X(DNS_PASS_TYPE, dns_pass_type, "passed: a type that userspace answers")                   \
 	X(DNS_PASS_UNKNOWN, dns_pass_unknown, "passed: name not in the table")                     \
 	X(DNS_PASS_COLLISION, dns_pass_collision, "passed: same hash, another name")               \
-	X(DNS_PASS_EMPTY, dns_pass_empty, "passed: no usable endpoint of the asked family")        \
+	X(DNS_PASS_EMPTY, dns_pass_empty, "passed: no usable endpoint")                            \
 	X(DNS_PASS_TORN, dns_pass_torn, "passed: the set changed while it was read")               \
 	X(DNS_PASS_RESIZE, dns_pass_resize, "passed: the packet could not be made longer")         \
 	X(DNS_PASS_STALE, dns_pass_stale, "passed: tables not confirmed within dns.stale_after")   \
@@ -42,7 +42,10 @@
 	X(CONNECT_UNKNOWN_VIP, connect_unknown_vip,                                                \
 	  "connects and datagrams refused: a virtual address that no service has")                 \
 	X(CONNECT_LOOPBACK, connect_loopback,                                                      \
-	  "picks that passed over a loopback address: of another network namespace")
+	  "picks that passed over a loopback address: of another network namespace")               \
+	X(DNS_NODATA, dns_nodata, "of the answers in the kernel: the name has no such record")     \
+	X(DNS_PASS_SIZE, dns_pass_size, "passed: the set or its answer is too large")              \
+	X(DNS_DROP_WRITE, dns_drop_write, "dropped: an answer could not be written to its end")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -2,7 +2,7 @@
 /* dns_answer.h - A and AAAA records of a name in the tables, built by the same code in the kernel
  * and in userspace. The caller keeps header and question where they are and puts the records behind
  * the question; every record's name is a pointer to it, so the client's case is kept. How to call
- * it on the host: wm_dns_parse(), look the name up, wm_dns_addresses() with a random number,
+ * it on the host: wm_dns_parse(), look the name up, wm_dns_addresses() with random bits,
  * wm_dns_put_opt() if q.edns, then wm_dns_answer_flags() for the header. Pure. */
 #pragma once
 #include "dns_wire.h"
@@ -12,11 +12,14 @@
 #define WM_DNS_RR_A    16 /* octets of an A record behind a pointer */
 #define WM_DNS_RR_AAAA 28 /* octets of an AAAA record behind a pointer */
 #define WM_DNS_RR_DATA 12 /* octets before the address in either */
-/* Octets of the longest set of records that goes over UDP, with OPT. */
-#define WM_DNS_RECORDS_UDP (WM_DNS_ANSWERS_UDP * WM_DNS_RR_AAAA + WM_DNS_OPT_LEN)
-_Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_RECORDS_UDP <= WM_DNS_UDP_MAX,
-	       "an answer over UDP is never truncated");
-#define WM_DNS_SCAN_KERNEL 64 /* slots that a program looks at; the rest is left to userspace */
+#define WM_DNS_RR_SOA  50 /* octets of the SOA record of a negative answer, names as pointers */
+/* Slots of a set that a program looks at: what fits into WM_DNS_EDNS_MAX are 75 addresses, and some
+ * may be down. What is larger is left to userspace. A power of two. */
+#define WM_DNS_SCAN_KERNEL 128
+/* Slots of a set that userspace looks through for one answer. Of a larger one it takes a part that
+ * begins anywhere, as large as the answer, behind a draw among all. */
+#define WM_DNS_SCAN_USER 512
+#define WM_DNS_DRAWS	 256 /* for that draw: with one usable in 20, one of 500,000 finds none */
 
 typedef __be32 __attribute__((aligned(2), may_alias)) wm_be32_2;
 typedef __be16 __attribute__((may_alias)) wm_be16_2;
@@ -45,8 +48,9 @@ static __always_inline void wm_dns_put_address(void *out, __u16 type, __u32 ttl_
 	}
 }
 
-/** Write an OPT record (11 octets) that tells our size. @p rcode_high: upper bits of the RCODE. */
-static __always_inline void wm_dns_put_opt(__u8 *out, __u8 rcode_high)
+/** Write an OPT record (11 octets) that tells our size. @p rcode_high: upper bits of the RCODE;
+ *  @p edns_flags: the query's, of which DO comes back (RFC 3225 3): we have no signatures. */
+static __always_inline void wm_dns_put_opt(__u8 *out, __u8 rcode_high, __u16 edns_flags)
 {
 	out[0] = 0;
 	out[1] = 0;
@@ -55,10 +59,39 @@ static __always_inline void wm_dns_put_opt(__u8 *out, __u8 rcode_high)
 	out[4] = WM_DNS_EDNS_MAX & 0xff;
 	out[5] = rcode_high;
 	out[6] = 0;
-	out[7] = 0;
+	out[7] = (__u8)((edns_flags & WM_DNS_DO) >> 8);
 	out[8] = 0;
 	out[9] = 0;
 	out[10] = 0;
+}
+
+/** Write the SOA record of a negative answer (WM_DNS_RR_SOA octets, even address): RFC 2308. @p
+ * ttl_s is also its minimum. @p domain offset of the domain's name in the message: every name
+ * points to it.
+ */
+static __always_inline void wm_dns_put_soa(void *out, __u32 domain, __u32 serial, __u32 ttl_s)
+{
+	wm_be16_2 *h = out;
+	wm_be32_2 *w = (wm_be32_2 *)((__u8 *)out + 30);
+	__u8 *n = (__u8 *)out + 12;
+	__u8 high = (__u8)(0xc0 | domain >> 8), low = (__u8)domain;
+
+	h[0] = __builtin_bswap16((__u16)(0xc000 | domain));
+	h[1] = __builtin_bswap16(WM_DNS_SOA);
+	h[2] = __builtin_bswap16(WM_DNS_IN);
+	*(wm_be32_2 *)(h + 3) = __builtin_bswap32(ttl_s);
+	h[5] = __builtin_bswap16(WM_DNS_RR_SOA - WM_DNS_RR_DATA);
+	__builtin_memcpy(n, "\2ns", 3);
+	n[3] = high;
+	n[4] = low;
+	__builtin_memcpy(n + 5, "\12hostmaster", 11);
+	n[16] = high;
+	n[17] = low;
+	w[0] = __builtin_bswap32(serial);
+	w[1] = __builtin_bswap32(WM_DNS_SOA_REFRESH_S);
+	w[2] = __builtin_bswap32(WM_DNS_SOA_RETRY_S);
+	w[3] = __builtin_bswap32(WM_DNS_SOA_EXPIRE_S);
+	w[4] = __builtin_bswap32(ttl_s);
 }
 
 /** Flags of an answer (host order): response, authoritative, RD and opcode copied. */
@@ -71,47 +104,35 @@ static __always_inline __u16 wm_dns_answer_flags(__u16 query_flags, __u16 rcode)
 /* A walk over a set for its addresses. */
 struct wm_dns_walk {
 	struct wm_set_table table;
-	__u16 record_len; /* WM_DNS_RR_A or WM_DNS_RR_AAAA */
+	struct wm_order order;
 	__u32 ttl_s;
-	__u32 first;   /* backend that the weighted draw put in front */
-	__u32 place;   /* slot of the draw: the walk goes on from there, and wraps */
-	__u32 records; /* written so far */
+	__u32 place;   /* slot that is next; it wraps */
 	__u32 seen;    /* slots looked at */
+	__u32 records; /* addresses found */
+	__u32 others;  /* usable backends of the other family only */
+	__u32 weight;  /* of the newest */
 };
 
-/** Start: draw the first backend by weight and write its record if it is usable.
- *  @p random 32 even bits. @p out records_max * record_len octets.
- *  @return WM_PICKED (go on with wm_dns_walk_step), WM_PICK_NONE (empty set), WM_PICK_TORN. */
-static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v,
-						      const struct wm_set *set, __u16 type,
-						      __u32 random, struct wm_dns_walk *w,
-						      __u8 *out)
+static __always_inline void wm_dns_walk_begin(const struct wm_set *set, __u64 random,
+					      struct wm_dns_walk *w)
 {
-	struct wm_choice c;
-	enum wm_pick p;
-
 	w->table = wm_load_table(set);
-	w->record_len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	w->records = 0;
+	w->order.random = random;
+	w->order.total = 0;
+	w->order.first = 0;
+	w->place = 0;
 	w->seen = 0;
-	if (!w->table.count)
-		return WM_PICK_NONE;
-	p = wm_draw(v, w->table, random, &w->first, &w->place);
-	if (p != WM_PICKED)
-		return p;
-	if (wm_take(v, w->first, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
-		wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
-		w->records = 1;
-	}
-	return WM_PICKED;
+	w->records = 0;
+	w->others = 0;
 }
 
-/** Look at the next slot; write its backend's record at @p out if it is usable and not the first.
- *  @return WM_PICKED: written; WM_PICK_MORE: not usable; WM_PICK_NONE: all slots were seen; TORN.
- */
+/** Look at the next slot; write its backend's record at @p out if it is usable and of the family.
+ *  It counts when wm_dns_walk_keep() has seen it.
+ *  @return WM_PICKED: written; WM_PICK_MORE: not usable; WM_PICK_NONE: all were seen; TORN. */
 static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, struct wm_dns_walk *w,
 						     __u16 type, __u8 *out)
 {
+	const struct wm_backend *b;
 	const struct wm_slot *s;
 	struct wm_choice c;
 
@@ -122,133 +143,221 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 		return WM_PICK_TORN;
 	w->seen++;
 	w->place = w->place + 1 < w->table.count ? w->place + 1 : 0;
-	if (s->backend == w->first && w->records)
-		return WM_PICK_MORE;
-	if (!wm_take(v, s->backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c))
-		return WM_PICK_MORE;
-	wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
-	w->records++;
-	return WM_PICKED;
+	w->weight = s->weight;
+	if (wm_take(v, s->backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
+		wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
+		return WM_PICKED;
+	}
+	b = wm_at_backend(v, s->backend);
+	if (b && b->families && (WM_READ(b->state) & WM_STATE_MASK) == WM_STATE_UP)
+		w->others++;
+	return WM_PICK_MORE;
 }
 
-/** Is the newest record in @p records the address of an earlier one? Then it is taken back:
- * instances that share an address are one record, as in Consul and by RFC 2181 5.2. Looks at
- *  WM_DNS_ANSWERS_UDP records at most. @p records even address, where wm_dns_walk_begin wrote. */
-static __always_inline void wm_dns_drop_double(struct wm_dns_walk *w, const __u8 *records,
-					       __u16 type)
+/** Number of the record with the address of the newest, number w->records: itself when there is
+ *  none. Looks at WM_DNS_SCAN_KERNEL records. @p records even address. */
+static __always_inline __u32 wm_dns_twin(const struct wm_dns_walk *w, const __u8 *records,
+					 __u16 type)
 {
 	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
 	const wm_be32_2 *last, *other;
 	__u32 n = w->records;
 
-	if (!n || n > WM_DNS_ANSWERS_UDP)
-		return;
-	n--;
 	asm volatile(""
 		     : "+r"(n)); /* the compiler knows the bound and would not tell the verifier */
-	n &= WM_DNS_ANSWERS_UDP - 1;
+	n &= WM_DNS_SCAN_KERNEL - 1;
 	last = (const wm_be32_2 *)(records + n * len + WM_DNS_RR_DATA);
-	for (__u32 i = 0; i < WM_DNS_ANSWERS_UDP - 1; i++) {
+	for (__u32 i = 0; i < WM_DNS_SCAN_KERNEL - 1; i++) {
 		if (i >= n)
-			return;
+			break;
 		other = (const wm_be32_2 *)(records + i * len + WM_DNS_RR_DATA);
-		if (other[0] != last[0])
-			continue;
-		if (type == WM_DNS_A ||
-		    (other[1] == last[1] && other[2] == last[2] && other[3] == last[3])) {
-			w->records = n;
-			return;
-		}
+		if (other[0] == last[0] &&
+		    (type == WM_DNS_A ||
+		     (other[1] == last[1] && other[2] == last[2] && other[3] == last[3])))
+			return i;
+	}
+	return n;
+}
+
+/** Keep the newest record, or let record @p twin stand for it: instances that share an address are
+ *  one record, as in Consul and by RFC 2181 5.2, with the sum of their weights. */
+static __always_inline void wm_dns_walk_keep(struct wm_dns_walk *w, __u32 twin)
+{
+	wm_order_show(&w->order, twin, w->weight);
+	if (twin == w->records)
+		w->records++;
+}
+
+/** Let the addresses of records @p i and @p k change places; their heads are alike. */
+static __always_inline void wm_dns_swap(__u8 *records, __u16 type, __u32 i, __u32 k)
+{
+	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	wm_be32_2 *a = (wm_be32_2 *)(records + i * len + WM_DNS_RR_DATA);
+	wm_be32_2 *b = (wm_be32_2 *)(records + k * len + WM_DNS_RR_DATA);
+	__be32 word;
+
+	for (__u32 n = 0; n < (len - WM_DNS_RR_DATA) / 4; n++) {
+		word = a[n];
+		a[n] = b[n];
+		b[n] = word;
 	}
 }
 
 #ifndef __bpf__
+#include <stdbool.h>
+
 /* Places of a table of the addresses in a long answer: a power of two, twice what an answer holds,
  * so that a look stays short. */
-#define WM_DNS_SEEN 8192
-_Static_assert(WM_DNS_SEEN >= 2 * WM_DNS_ANSWERS_TCP, "half empty");
+#define WM_DNS_SEEN 16384
+/* Records that wm_dns_addresses() may write: those of an answer, one that shows there are more, or
+ * a whole set. */
+#define WM_DNS_GATHER_MAX (WM_DNS_ANSWERS_TCP + 1)
+_Static_assert(WM_DNS_SEEN >= 2 * WM_DNS_GATHER_MAX, "half empty");
+_Static_assert(WM_DNS_GATHER_MAX >= WM_DNS_SCAN_USER, "a set that is looked through fits");
 
-/** As wm_dns_drop_double(), for any number of records: O(1) by @p seen (WM_DNS_SEEN places, zero at
- *  first), which holds record numbers from 1. @p key: nobody may guess it and choose addresses. */
-static inline void wm_dns_drop_double_hashed(struct wm_dns_walk *w, const __u8 *records,
-					     __u16 *seen, __u64 key)
+/* What is asked of wm_dns_addresses(). */
+struct wm_dns_want {
+	__u16 type; /* A or AAAA */
+	__u32 ttl_s;
+	__u32 fits;   /* records that there is room for, WM_DNS_ANSWERS_TCP at most */
+	__u32 limit;  /* records that are wanted at most; 0: all */
+	__u64 random; /* even bits */
+};
+
+/** As wm_dns_twin(), for any number of records: O(1) by @p seen (WM_DNS_SEEN places, zero at
+ * first), which holds record numbers from 1. @p key: nobody may guess it and choose addresses. */
+static inline __u32 wm_dns_twin_hashed(const struct wm_dns_walk *w, const __u8 *records, __u16 type,
+				       __u16 *seen, __u64 key)
 {
-	__u32 data_len = w->record_len - WM_DNS_RR_DATA, place;
+	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, data = len - WM_DNS_RR_DATA;
 	__u64 addr[2] = {0, 0};
+	__u32 place;
 
-	if (!w->records)
-		return;
-	__builtin_memcpy(addr, records + (w->records - 1) * w->record_len + WM_DNS_RR_DATA,
-			 data_len);
+	__builtin_memcpy(addr, records + w->records * len + WM_DNS_RR_DATA, data);
 	place = (__u32)wm_mix64(wm_mix64(addr[0] ^ key) + addr[1]) % WM_DNS_SEEN;
-	while (seen[place]) {
-		if (!__builtin_memcmp(records + (seen[place] - 1u) * w->record_len + WM_DNS_RR_DATA,
-				      addr, data_len)) {
-			w->records--;
-			return;
-		}
-		place = (place + 1) % WM_DNS_SEEN;
-	}
-	seen[place] = (__u16)w->records;
+	for (; seen[place]; place = (place + 1) % WM_DNS_SEEN)
+		if (!__builtin_memcmp(records + (seen[place] - 1u) * len + WM_DNS_RR_DATA, addr,
+				      data))
+			return seen[place] - 1u;
+	seen[place] = (__u16)(w->records + 1);
+	return w->records;
 }
 
-/** The set's part of wm_dns_addresses(). @return what the walk ended with. */
-static inline enum wm_pick wm_dns_walk_all(const struct wm_view *v, const struct wm_set *set,
-					   __u16 type, __u32 max, __u32 random,
-					   struct wm_dns_walk *w, __u8 *out)
+/** Gather @p max addresses at most from the slots in turn. @return what the walk ended with. */
+static inline enum wm_pick wm_dns_gather(const struct wm_view *v, __u16 type, __u32 max,
+					 struct wm_dns_walk *w, __u8 *out)
 {
-	__u64 key = (__u64)random << 32 | (__u32)(random * 0x9e3779b1u);
-	enum wm_pick p = wm_dns_walk_begin(v, set, type, random, w, out);
+	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	bool hashed = w->table.count > WM_DNS_SCAN_KERNEL;
+	enum wm_pick p = WM_PICK_MORE;
+	__u64 key = w->order.random;
 	__u16 seen[WM_DNS_SEEN];
 
-	if (max > WM_DNS_ANSWERS_UDP) {
+	if (hashed)
 		__builtin_memset(seen, 0, sizeof(seen));
-		if (p == WM_PICKED)
-			wm_dns_drop_double_hashed(w, out, seen, key);
-	}
 	while ((p == WM_PICKED || p == WM_PICK_MORE) && w->records < max) {
-		p = wm_dns_walk_step(v, w, type, out + (__u64)w->records * w->record_len);
-		if (p != WM_PICKED)
-			continue;
-		if (max > WM_DNS_ANSWERS_UDP)
-			wm_dns_drop_double_hashed(w, out, seen, key);
-		else
-			wm_dns_drop_double(w, out, type);
+		p = wm_dns_walk_step(v, w, type, out + (__u64)w->records * len);
+		if (p == WM_PICKED)
+			wm_dns_walk_keep(w, hashed ? wm_dns_twin_hashed(w, out, type, seen, key)
+						   : wm_dns_twin(w, out, type));
 	}
 	return p;
 }
 
-/** All of it on the host: records of @p name for @p type (A or AAAA) into @p out, at most @p max
- *  records and WM_DNS_ANSWERS_TCP, each address once (out has room for max * 28 octets, even
- *  address). O(slots).
- *  @param ret_len octets written. @return records, 0: none usable, -1: torn (try again). */
-/* NOLINTNEXTLINE(readability-function-size): eight plain parameters */
-static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name *name, __u16 type,
-				   __u32 ttl_s, __u32 max, __u32 random, __u8 *out, __u32 *ret_len)
+/** Put what was gathered in order: one drawn by weight, then the others evenly. */
+static inline void wm_dns_shuffle(struct wm_dns_walk *w, __u16 type, __u8 *out)
+{
+	for (__u32 i = 0; i < w->records; i++)
+		wm_dns_swap(out, type, i, wm_order_swap(&w->order, i));
+}
+
+/** Of @p n records those that are wanted and fit. @param ret_more some that are wanted did not. */
+static inline __u32 wm_dns_cut(const struct wm_dns_want *q, __u32 n, bool *ret_more)
+{
+	if (q->limit && n > q->limit)
+		n = q->limit;
+	*ret_more = n > q->fits;
+	return *ret_more ? q->fits : n;
+}
+
+/** Put an address that was drawn by weight from the whole set in front of a part of it, which has
+ *  been ordered. Where no draw finds a usable one, the part's own first stays. */
+static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dns_walk *w,
+			       __u8 *out)
+{
+	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, backend, place, k = 0;
+	struct wm_choice c;
+	__u8 record[WM_DNS_RR_AAAA] __attribute__((aligned(4)));
+
+	for (int i = 0; i < WM_DNS_DRAWS; i++) {
+		if (wm_draw(v, w->table, wm_order_below(&w->order, 1ull << 32), &backend, &place) !=
+		    WM_PICKED)
+			return;
+		if (!wm_take(v, backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c))
+			continue;
+		wm_dns_put_address(record, type, w->ttl_s, c.addr_be);
+		while (k < w->records && __builtin_memcmp(out + k * len, record, len) != 0)
+			k++;
+		if (k < w->records)
+			wm_dns_swap(out, type, 0, k);
+		else
+			__builtin_memcpy(out, record, len);
+		return;
+	}
+}
+
+/** The set's part of wm_dns_addresses(). @return addresses, -1: torn. */
+static inline int wm_dns_set_addresses(const struct wm_view *v, const struct wm_set *set,
+				       const struct wm_dns_want *q, __u8 *out)
+{
+	__u32 want = q->limit && q->limit < q->fits ? q->limit : q->fits, max = WM_DNS_GATHER_MAX;
+	struct wm_dns_walk w = {.ttl_s = q->ttl_s};
+	bool large;
+
+	wm_dns_walk_begin(set, q->random, &w);
+	large = w.table.count > WM_DNS_SCAN_USER;
+	if (large) {
+		w.place = wm_order_below(&w.order, w.table.count);
+		max = want + 1 < WM_DNS_GATHER_MAX ? want + 1 : WM_DNS_GATHER_MAX;
+	}
+	if (wm_dns_gather(v, q->type, max, &w, out) == WM_PICK_TORN)
+		return -1;
+	wm_dns_shuffle(&w, q->type, out);
+	if (large && w.records)
+		wm_dns_lead(v, q->type, &w, out);
+	return (int)w.records;
+}
+
+/** All of it on the host: records of @p name into @p out (even address, room for WM_DNS_GATHER_MAX
+ *  records), each address once, WM_DNS_ANSWERS_TCP at most. O(slots), and for sets of more than
+ *  WM_DNS_SCAN_USER slots of which most are usable O(q->fits).
+ *  @param ret_len octets that belong to the answer.
+ *  @param ret_more some that are wanted did not fit.
+ *  @return records, 0: none usable, -1: torn (try again). */
+static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name *name,
+				   const struct wm_dns_want *q, __u8 *out, __u32 *ret_len,
+				   bool *ret_more)
 {
 	const struct wm_set *set = wm_at_set(v, name->set);
-	struct wm_dns_walk w = {.ttl_s = ttl_s};
 	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, name->vip4_be};
-	enum wm_pick p;
+	int n = 0;
 
 	*ret_len = 0;
+	*ret_more = false;
 	if (name->kind == WM_NAME_VIRTUAL) {
-		if (type == WM_DNS_AAAA)
+		if (q->type == WM_DNS_AAAA)
 			__builtin_memcpy(vip, name->vip6_be, 16);
-		if (type == WM_DNS_A ? !vip[3] : !(vip[0] | vip[1] | vip[2] | vip[3]))
-			return 0;
-		wm_dns_put_address(out, type, ttl_s, vip);
-		*ret_len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-		return 1;
+		if (q->type == WM_DNS_A ? vip[3] != 0 : (vip[0] | vip[1] | vip[2] | vip[3]) != 0) {
+			wm_dns_put_address(out, q->type, q->ttl_s, vip);
+			n = 1;
+		}
+	} else if (set) {
+		n = wm_dns_set_addresses(v, set, q, out);
 	}
-	if (!set)
-		return 0;
-	if (max > WM_DNS_ANSWERS_TCP)
-		max = WM_DNS_ANSWERS_TCP;
-	p = wm_dns_walk_all(v, set, type, max, random, &w, out);
-	if (p == WM_PICK_TORN)
-		return -1;
-	*ret_len = w.records * w.record_len;
-	return (int)w.records;
+	if (n < 0)
+		return n;
+	n = (int)wm_dns_cut(q, (__u32)n, ret_more);
+	*ret_len = (__u32)n * (q->type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA);
+	return n;
 }
 #endif

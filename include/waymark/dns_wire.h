@@ -42,6 +42,11 @@ _Static_assert(sizeof(struct wm_dns_header) == 12, "RFC 1035 4.1.1");
 #define WM_DNS_AXFR	 252
 #define WM_DNS_ANY	 255
 
+/* For secondaries, of which there are none: RFC 1912 2.2. */
+#define WM_DNS_SOA_REFRESH_S 3600
+#define WM_DNS_SOA_RETRY_S   600
+#define WM_DNS_SOA_EXPIRE_S  86400
+
 #define WM_DNS_OPT_LEN	    11	   /* octets of an OPT record without options: RFC 6891 6.1.2 */
 #define WM_DNS_DO	    0x8000 /* in the OPT TTL's lower half: RFC 3225 */
 #define WM_DNS_NAME_POINTER 0xc00c /* to the question's name: RFC 1035 4.1.4 */

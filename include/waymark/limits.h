@@ -13,9 +13,8 @@
 #define WM_DNS_UDP_MAX	  512 /* octets of an answer to a client without EDNS: RFC 1035 4.2.1 */
 #define WM_DNS_EDNS_MAX	  1232 /* octets that we send at most: no fragments (DNS flag day 2020) */
 #define WM_DNS_TCP_MAX                                                                             \
-	65523		     /* octets of an answer over TCP; Consul's bound, room for the prefix  \
-			      */
-#define WM_DNS_ANSWERS_UDP 8 /* A/AAAA records over UDP: 12+259+8*28+11 = 506 <= 512, never TC */
+	65523 /* octets of an answer over TCP; Consul's bound, room for the prefix                 \
+	       */
 #define WM_DNS_ANSWERS_TCP 4096 /* A/AAAA records over TCP; Consul's bound */
 
 /* --- kernel tables -------------------------------------------------------------------------- */

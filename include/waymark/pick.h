@@ -9,6 +9,7 @@
  * Method: Walker's alias method as by Vose (1991). */
 #pragma once
 #include "layout.h"
+#include "name_hash.h"
 
 #ifndef WM_AT
 struct wm_view {
@@ -174,6 +175,42 @@ static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct
 	if (!s)
 		return WM_PICK_TORN;
 	return wm_take(v, s->backend, families, prefer6, ret) ? WM_PICKED : WM_PICK_MORE;
+}
+
+/* --- the order of an answer ---------------------------------------------------------------------
+ */
+/* Who stands first is drawn by weight, the rest is shuffled: for addresses and SRV records, from
+ * the tables and from the registry, in the kernel and in userspace. Only what may be chosen is
+ * shown to it, so nobody inherits the share of who is down. */
+struct wm_order {
+	__u64 random; /* even bits at first */
+	__u64 total;  /* weight of what was shown; 0: nothing has any, and all are equal */
+	__u32 first;  /* number of the one that is drawn so far */
+};
+
+/** An even number below @p n, 1 to 2^32. */
+static __always_inline __u32 wm_order_below(struct wm_order *o, __u64 n)
+{
+	o->random += 0x9e3779b97f4a7c15ull;
+	return (__u32)((wm_mix64(o->random) >> 32) * n >> 32);
+}
+
+/** Show number @p i with its weight, 0 to 65535, 65535 numbers at most. A number that is shown
+ *  again has the sum of its weights. After it, each is `first` with its share of `total`. */
+static __always_inline void wm_order_show(struct wm_order *o, __u32 i, __u32 weight)
+{
+	o->total += weight;
+	if (weight && wm_order_below(o, o->total) < weight)
+		o->first = i;
+}
+
+/** Who changes places with number @p i, called for i = 0, 1, 2 and so on to the last: 0 with the
+ *  drawn one, each other with itself or one before it that is not the first. */
+static __always_inline __u32 wm_order_swap(struct wm_order *o, __u32 i)
+{
+	if (!o->total)
+		return wm_order_below(o, i + 1ull);
+	return i ? 1 + wm_order_below(o, i) : o->first;
 }
 
 #ifndef __bpf__

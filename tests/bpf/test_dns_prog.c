@@ -3,7 +3,11 @@
 /* What the DNS programs do with packets, octet by octet, and with each packet cut at every octet.
  */
 #include "dns_fixture.h"
+#include "tests/unit/chi_square.h"
 #include "userspace/base/clock.h"
+#include "waymark/dns_answer.h"
+
+#include <stdlib.h>
 
 TestSuite(dns_prog, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
 
@@ -111,8 +115,7 @@ Test(dns_prog, weights_rotate_and_health_decides)
 		cr_assert_eq(a.at[a.dns + 7], 3);
 		first[a.at[a.len - 3 * 16 + 15]]++;
 	}
-	/* a draw of the one that is down goes to the next slot: 150, 75 and 75 are expected, and 30
-	 * is six deviations away from 75 */
+	/* 100 each are expected, and 30 is eight deviations away */
 	cr_assert(first[0] > 30 && first[1] > 30 && first[2] > 30 && !first[3], "%u %u %u %u",
 		  first[0], first[1], first[2], first[3]);
 	cr_assert_eq(wm_tables_state(tables, "web", wm_registry_instance(registry, "i0")->hash,
@@ -122,20 +125,196 @@ Test(dns_prog, weights_rotate_and_health_decides)
 	cr_assert_eq(a.at[a.dns + 7], 2);
 }
 
-Test(dns_prog, eight_records_of_many)
+static void many(const char *name, unsigned n, const char *prefix)
+{
+	char id[16], address[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(id, sizeof(id), "%.1s%u", name, i);
+		snprintf(address, sizeof(address), "%s%u", prefix, i + 1);
+		add(name, id, address, WM_PASSING);
+	}
+}
+
+/* All that fits the client's size up to 1232 octets; where something does not, userspace says so.
+ */
+Test(dns_prog, all_records_that_fit)
+{
+	static const struct {
+		uint16_t type;
+		unsigned edns, fit; /* 12 + 31 octets before the records, 11 behind */
+	} cases[] = {
+		{1, 0, (512 - 43) / 16},      {1, 512, (512 - 54) / 16},
+		{1, 700, (700 - 54) / 16},    {1, 1232, (1232 - 54) / 16},
+		{1, 65535, (1232 - 54) / 16}, {28, 0, (512 - 43) / 28},
+		{28, 1232, (1232 - 54) / 28},
+	};
+	struct frame q, a;
+	char id[16];
+
+	many("web", 80, "10.1.0.");
+	for (unsigned i = 80; i-- > 0;) {
+		for (unsigned c = 0; c < sizeof(cases) / sizeof(*cases); c++)
+			for (unsigned how = 0; how < 4 && cases[c].type == 1; how++) {
+				query_frame(&q, how & 1, "web.service.mesh.internal", 1,
+					    cases[c].edns);
+				run(how & 2 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+				if (i + 1 > cases[c].fit) {
+					cr_assert(same_frame(&q, &a), "%u %u", i, c);
+					continue;
+				}
+				cr_assert_eq(a.at[a.dns + 7], i + 1, "%u %u", i, c);
+				check_envelope(&q, &a, how & 3);
+			}
+		snprintf(id, sizeof(id), "w%u", i);
+		cr_assert_eq(wm_tables_state(tables, "web",
+					     wm_registry_instance(registry, id)->hash,
+					     WM_STATE_DOWN),
+			     0);
+	}
+	many("six", 80, "fd00::");
+	for (unsigned i = 80; i-- > 0;) {
+		for (unsigned c = 5; c < sizeof(cases) / sizeof(*cases); c++) {
+			query_frame(&q, true, "six.service.mesh.internal", 28, cases[c].edns);
+			run(WM_PROG_DNS_VETH, &q, &a);
+			cr_assert_eq(same_frame(&q, &a), i + 1 > cases[c].fit);
+			if (i + 1 <= cases[c].fit)
+				check_envelope(&q, &a, true);
+		}
+		snprintf(id, sizeof(id), "s%u", i);
+		cr_assert_eq(wm_tables_state(tables, "six",
+					     wm_registry_instance(registry, id)->hash,
+					     WM_STATE_DOWN),
+			     0);
+	}
+	cr_assert_gt(counter(WM_C_DNS_PASS_SIZE), 0);
+}
+
+static void limited(void)
+{
+	a_record_limit = 3;
+	dns_setup();
+}
+
+TestSuite(dns_limited, .init = limited, .fini = dns_teardown, .timeout = 120);
+
+Test(dns_limited, a_record_limit)
+{
+	unsigned seen[128] = {0}, even[128] = {0};
+	struct frame q, a;
+
+	many("web", 100, "10.1.0.");
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned n = 0; n < 10000; n++) {
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 7], 3);
+		for (unsigned i = 0; i < 3; i++)
+			seen[a.at[a.len - 1 - 16 * i] - 1]++;
+	}
+	for (unsigned i = 0; i < 100; i++)
+		even[i] = 1;
+	chi_square("one of three", seen, even, 100);
+}
+
+/* --- NODATA ----------------------------------------------------------------------------------- */
+
+/* An answer without records: the SOA, of which the serial is the wall clock. */
+static void expect_nodata(const struct frame *q, struct frame *a, bool edns)
+{
+	uint8_t *soa = a->at + q->dns + 12 + 31;
+	uint32_t serial = (uint32_t)soa[30] << 24 | (uint32_t)soa[31] << 16 |
+			  (uint32_t)soa[32] << 8 | soa[33];
+
+	cr_assert_leq(llabs((long long)serial - wm_clock_wall_s()), 60);
+	check_envelope(q, a, q->v6);
+	memset(soa + 30, 0, 4);
+	cr_assert_eq(a->len, a->dns + 12 + 31 + 50 + (edns ? 11 : 0));
+	cr_assert_eq(memcmp(q->at + q->dns + 12, a->at + a->dns + 12, 31), 0);
+	cr_assert_eq(
+		memcmp(a->at + a->dns,
+		       edns ? "\xbe\xef\x85\0\0\1\0\0\0\1\0\1" : "\xbe\xef\x85\0\0\1\0\0\0\1\0\0",
+		       12),
+		0);
+	/* owner, SOA, IN, TTL 3, 38 octets; ns and hostmaster of the name at octet 24 */
+	cr_assert_eq(memcmp(soa,
+			    "\xc0\x18\0\6\0\1\0\0\0\3\0\x26"
+			    "\2ns\xc0\x18\12hostmaster\xc0\x18"
+			    "\0\0\0\0\0\0\x0e\x10\0\0\2\x58\0\1\x51\x80\0\0\0\3",
+			    50),
+		     0);
+}
+
+Test(dns_prog, nodata_with_soa)
+{
+	static const uint16_t types[] = {28, 6, 15, 16, 65, 257};
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("vip", "b", "10.1.2.3", WM_PASSING);
+	for (unsigned i = 0; i < sizeof(types) / sizeof(*types); i++)
+		for (unsigned how = 0; how < 4; how++) {
+			query_frame(&q, how & 1, "wEb.service.mesh.internal", types[i],
+				    how & 2 ? 1232 : 0);
+			cr_assert(answered(&q, &a), "type %u", types[i]);
+			expect_nodata(&q, &a, how & 2);
+		}
+	query_frame(&q, false, "vIp.virtual.mesh.internal", 65, 0);
+	cr_assert(answered(&q, &a));
+	expect_nodata(&q, &a, false);
+	cr_assert_eq(counter(WM_C_DNS_NODATA), 25);
+	/* nobody usable is another answer, and not ours */
+	cr_assert_eq(wm_tables_state(tables, "web", wm_registry_instance(registry, "a")->hash,
+				     WM_STATE_DOWN),
+		     0);
+	query_frame(&q, false, "web.service.mesh.internal", 28, 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
+}
+
+/* A usable backend without any address is no reason to say that there is nothing else. */
+Test(dns_prog, no_word_on_who_has_no_address)
 {
 	struct frame q, a;
-	char id[8], address[16];
+	uint32_t set;
 
-	for (unsigned i = 0; i < 60; i++) {
-		snprintf(id, sizeof(id), "i%u", i);
-		snprintf(address, sizeof(address), "10.1.0.%u", i);
-		add("web", id, address, WM_PASSING);
-	}
-	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	set = (uint32_t)wm_tables_set_of(tables, "web");
+	mem.backends[mem.slots[mem.sets[set].table.first].backend].families = 0;
+	query_frame(&q, false, "web.service.mesh.internal", 28, 0);
+	cr_assert_not(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
+}
+
+/* We have no signatures; the bit comes back all the same: RFC 3225 3. */
+Test(dns_prog, the_do_bit_comes_back)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 1, 4096);
+	memset(q.at + q.len - 4, 0xff, 2);
+	seal(&q);
 	cr_assert(answered(&q, &a));
-	cr_assert_eq(a.at[a.dns + 7], 8);
+	cr_assert_eq(memcmp(a.at + a.len - 11, "\0\0\x29\4\xd0\0\0\x80\0\0\0", 11), 0);
 	check_envelope(&q, &a, false);
+}
+
+/* A query whose options are longer than the answer's records. */
+Test(dns_prog, an_answer_that_is_shorter)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	for (unsigned how = 0; how < 4; how++) {
+		query_frame(&q, how & 1, "web.service.mesh.internal", 1, 1232);
+		put16(q.at + q.len - 2, 150);
+		memset(q.at + q.len, 0x5a, 150);
+		q.len += 150;
+		seal(&q);
+		run(how & 2 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+		cr_assert_eq(a.len, q.len - 150 + 16);
+		check_envelope(&q, &a, how != 0);
+	}
 }
 
 /* A frame that ends early, by its own lengths or against them, is never answered: nothing may be
@@ -197,10 +376,6 @@ static void edns_version(struct frame *f)
 {
 	f->at[f->len - 5] = 1;
 }
-static void edns_do(struct frame *f)
-{
-	f->at[f->len - 4] = 0x80;
-}
 static void fragment(struct frame *f)
 {
 	f->at[ETH + 6] = 0x20;
@@ -209,9 +384,17 @@ static void second_fragment(struct frame *f)
 {
 	f->at[ETH + 7] = 1;
 }
-static void type_mx(struct frame *f)
+static void type_srv(struct frame *f)
 {
-	f->at[f->len - 3] = 15;
+	f->at[f->len - 3] = 33;
+}
+static void type_any(struct frame *f)
+{
+	f->at[f->len - 3] = 255;
+}
+static void type_tsig(struct frame *f)
+{
+	f->at[f->len - 3] = 250;
 }
 
 static const struct reason {
@@ -229,11 +412,12 @@ static const struct reason {
 	{"octets behind", "web.service.mesh.internal", trailing, 0, WM_C_DNS_PASS_MALFORMED},
 	{"class CH", "web.service.mesh.internal", class_chaos, 0, WM_C_DNS_PASS_CLASS},
 	{"EDNS 1", "web.service.mesh.internal", edns_version, 1232, WM_C_DNS_PASS_EDNS},
-	{"DO", "web.service.mesh.internal", edns_do, 1232, WM_C_DNS_PASS_EDNS},
 	{"first fragment", "web.service.mesh.internal", fragment, 0, WM_C_DNS_PASS_FRAGMENT},
 	{"a later fragment", "web.service.mesh.internal", second_fragment, 0,
 	 WM_C_DNS_PASS_FRAGMENT},
-	{"MX", "web.service.mesh.internal", type_mx, 0, WM_C_DNS_PASS_TYPE},
+	{"SRV", "web.service.mesh.internal", type_srv, 0, WM_C_DNS_PASS_TYPE},
+	{"ANY", "web.service.mesh.internal", type_any, 0, WM_C_DNS_PASS_TYPE},
+	{"TSIG", "web.service.mesh.internal", type_tsig, 0, WM_C_DNS_PASS_TYPE},
 	{"no such name", "none.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"the root", "", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"nobody healthy", "down.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_EMPTY},
@@ -634,21 +818,116 @@ Test(dns_prog, other_headers_pass)
 Test(dns_prog, few_usable_of_very_many_pass)
 {
 	struct frame q, a;
-	char id[8], address[16];
+	char id[16];
 
-	for (unsigned i = 0; i < 100; i++) {
-		snprintf(id, sizeof(id), "i%u", i);
-		snprintf(address, sizeof(address), "10.1.0.%u", i);
-		add("web", id, address, WM_PASSING);
-	}
-	for (unsigned i = 1; i < 100; i++) {
-		snprintf(id, sizeof(id), "i%u", i);
+	many("web", WM_DNS_SCAN_KERNEL, "10.1.0.");
+	for (unsigned i = 1; i < WM_DNS_SCAN_KERNEL; i++) {
+		snprintf(id, sizeof(id), "w%u", i);
 		cr_assert_eq(wm_tables_state(tables, "web",
 					     wm_registry_instance(registry, id)->hash,
 					     WM_STATE_DOWN),
 			     0);
 	}
 	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	cr_assert(answered(&q, &a), "the last that is looked at in a program");
+	add("web", "one-more", "10.9.9.9", WM_CRITICAL);
 	cr_assert_not(answered(&q, &a));
-	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
+	cr_assert_eq(counter(WM_C_DNS_PASS_SIZE), 1);
+}
+
+/* --- an answer that cannot be written to its end -----------------------------------------------
+ */
+static void failing_write(uint32_t step)
+{
+	fail_write = step;
+	dns_setup();
+	add("web", "a", "10.1.2.3", WM_PASSING);
+}
+
+/* At whatever step it fails: the query passes as it was, or nobody sees it. */
+static void half_written(void)
+{
+	struct frame q, a;
+	uint32_t verdict;
+
+	for (unsigned how = 0; how < 4; how++) {
+		query_frame(&q, how & 1, "web.service.mesh.internal", 1, 0);
+		verdict = run(how & 2 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+		if (verdict == (uint32_t)TC_ACT_UNSPEC) {
+			a.len = q.len; /* octets behind the datagram are nobody's */
+			cr_assert(same_frame(&q, &a), "step %u", fail_write);
+		} else if (verdict != TC_ACT_SHOT) {
+			check_envelope(&q, &a, how != 0);
+		}
+	}
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), fail_write == 5 ? 1 : 0);
+	cr_assert_eq(counter(WM_C_DNS_PASS_RESIZE), fail_write < 3 ? 4 : 0);
+	cr_assert_eq(counter(WM_C_DNS_DROP_WRITE), fail_write < 3 ? 0 : fail_write == 5 ? 3 : 4);
+	dns_teardown();
+}
+
+Test(dns_write, half_written_is_seen_by_nobody, .timeout = 120)
+{
+	for (uint32_t step = 1; step <= 5; step++) {
+		failing_write(step);
+		half_written();
+	}
+}
+
+/* --- who stands first ------------------------------------------------------------------------- */
+#define QUESTIONS 20000
+
+/* Neighbours of who is down do not get its share; instances that share an address share it. */
+Test(dns_prog, first_records_are_even)
+{
+	static const unsigned up[10] = {[3] = 1, [4] = 1, [7] = 2};
+	unsigned seen4[10] = {0}, seen6[10] = {0};
+	struct frame q4, q6, a;
+	char id[16], address[32];
+
+	for (unsigned i = 0; i < 10; i++)
+		for (unsigned twin = 0; twin < (up[i] ? up[i] : 1); twin++) {
+			snprintf(id, sizeof(id), "4i%u-%u", i, twin);
+			snprintf(address, sizeof(address), "10.1.0.%u", i);
+			add("web", id, address, up[i] ? WM_PASSING : WM_CRITICAL);
+			snprintf(id, sizeof(id), "6i%u-%u", i, twin);
+			snprintf(address, sizeof(address), "fd00::%u", i);
+			add("web", id, address, up[i] ? WM_PASSING : WM_CRITICAL);
+		}
+	query_frame(&q4, false, "web.service.mesh.internal", 1, 0);
+	query_frame(&q6, false, "web.service.mesh.internal", 28, 0);
+	for (unsigned n = 0; n < QUESTIONS; n++) {
+		cr_assert(answered(&q4, &a));
+		seen4[a.at[a.dns + 12 + 31 + 15]]++;
+		cr_assert(answered(&q6, &a));
+		seen6[a.at[a.dns + 12 + 31 + 27]]++;
+	}
+	chi_square("A", seen4, up, 10);
+	chi_square("AAAA", seen6, up, 10);
+}
+
+Test(dns_prog, first_records_by_weight)
+{
+	static const unsigned weights[4] = {1, 9, 30, 200};
+	struct wm_instance_draft d = {.name = "web", .port = 80, .has_weights = true};
+	unsigned seen[4] = {0};
+	struct frame q, a;
+	char id[16], address[32];
+
+	d.id = id;
+	d.address = address;
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		d.weight_passing = d.weight_warning = weights[i];
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	}
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	published("web");
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned n = 0; n < QUESTIONS; n++) {
+		cr_assert(answered(&q, &a));
+		seen[a.at[a.dns + 12 + 31 + 15]]++;
+	}
+	chi_square("weights", seen, weights, 4);
 }

@@ -20,15 +20,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_answer(const struct wm_view *v, const struct wm_name *name, uint16_t type,
 			 uint32_t max, uint32_t random)
 {
+	struct wm_dns_want q = {
+		.type = type, .ttl_s = 60, .fits = max, .limit = random >> 28, .random = random};
 	size_t each = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	uint8_t *out = aligned_alloc(8, (max * each + 15) & ~7ull);
+	uint8_t *out = aligned_alloc(8, WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA + 4);
 	uint32_t len = 0;
+	bool more;
 	int n;
 
 	if (!out)
 		abort();
-	n = wm_dns_addresses(v, name, type, 60, max, random, out, &len);
-	if (n > (int)max || (n >= 0 && len != (size_t)n * each))
+	n = wm_dns_addresses(v, name, &q, out, &len, &more);
+	if (n > (int)max || (q.limit && n > (int)q.limit) || (n >= 0 && len != (size_t)n * each))
 		abort();
 	for (int i = 0; i < n; i++) {
 		const uint8_t *r = out + (size_t)i * each;

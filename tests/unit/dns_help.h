@@ -25,8 +25,8 @@ static struct wm_resolution *resolution;
 static struct wm_dns_server *server;
 static struct wm_config config;
 static struct wm_set sets[DNS_CAP];
-static struct wm_slot slots[32 * DNS_CAP];
-static struct wm_backend backends[8 * DNS_CAP];
+static struct wm_slot slots[64 * DNS_CAP];
+static struct wm_backend backends[16 * DNS_CAP];
 
 /* A suite may change both before it begins. */
 static struct wm_tables_policy policy;
@@ -49,8 +49,8 @@ static __attribute__((unused)) void dns_setup(void)
 				       .nodes_max = 10,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
-	struct wm_table_memory m = {&config, sets,	   slots,	backends,    NULL,
-				    DNS_CAP, 32 * DNS_CAP, 8 * DNS_CAP, 4 * DNS_CAP, 2 * DNS_CAP};
+	struct wm_table_memory m = {&config, sets,	   slots,	 backends,    NULL,
+				    DNS_CAP, 64 * DNS_CAP, 16 * DNS_CAP, 4 * DNS_CAP, 2 * DNS_CAP};
 
 	inet_pton(AF_INET6, "fd77::", &c.vip6_prefix);
 	loop = wm_loop_new();
@@ -91,6 +91,14 @@ static __attribute__((unused)) void add(const char *name, const char *id, const 
 
 	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+/* Publication may be paced: until the set of @p name has @p slots. */
+static __attribute__((unused)) void published(const char *name, unsigned slots_count)
+{
+	while (wm_tables_set_of(tables, name) < 0 ||
+	       sets[wm_tables_set_of(tables, name)].table.count != slots_count)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 }
 
 /* --- questions -------------------------------------------------------------------------------- */

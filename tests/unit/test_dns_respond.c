@@ -57,26 +57,101 @@ Test(respond, addresses_of_a_service)
 	cr_assert_eq(counter(C_ANSWERED), 5);
 }
 
-Test(respond, eight_addresses_and_no_more_over_udp)
+/* @p n instances of "many", IPv4 and IPv6. */
+static void many(unsigned n)
 {
-	char id[8], address[16];
+	char id[16], address[32];
 
-	for (unsigned i = 0; i < 50; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		snprintf(id, sizeof(id), "i%u", i);
 		snprintf(address, sizeof(address), "10.2.0.%u", i + 1);
-		add("many", id, address, 80, NULL, WM_PASSING);
+		add("many", id, address, 80, "t", WM_PASSING);
+		snprintf(id, sizeof(id), "j%u", i);
+		snprintf(address, sizeof(address), "fd00::%u", i + 1);
+		add("many", id, address, 80, "t", WM_PASSING);
 	}
-	ask("many.service.mesh.internal", A);
-	cr_assert_eq(have(1, NULL), 8);
-	cr_assert_not(answer.flags & 0x0200);
-	ask_raw(build("many.service.mesh.internal", A, 0), true);
-	cr_assert_eq(have(1, NULL), 50);
-	ask_raw(build("many.service.mesh.internal", SRV, 0), false);
-	cr_assert_leq(answer.len, 512);
-	cr_assert(have(1, NULL) >= 5 && have(1, NULL) <= 8);
-	ask_raw(build("many.service.mesh.internal", SRV, 1232), true);
-	cr_assert_eq(have(1, NULL), 50);
-	cr_assert_eq(have(3, NULL), 50);
+	published("many", 2 * n);
+}
+
+/* All that fits the client's size, and TC where something does not: RFC 2181 9. */
+static void fits(const char *name, uint16_t type, unsigned edns, bool tcp, unsigned n, bool cut)
+{
+	size_t room = tcp ? WM_DNS_TCP_MAX : !edns ? 512 : edns > 1232 ? 1232 : edns;
+
+	ask_raw(build(name, type, edns), tcp);
+	cr_assert_leq(answer.len, room);
+	cr_assert_eq(have(1, NULL), n, "%s %u %u: %u", name, type, edns, have(1, NULL));
+	cr_assert_eq(answer.flags & 0x0200, cut ? 0x0200 : 0, "%s %u %u", name, type, edns);
+}
+
+Test(respond, all_that_fits_and_tc_for_the_rest)
+{
+	static const char *const names[] = {"many.service.mesh.internal",
+					    "t.many.service.mesh.internal"};
+	char text[32];
+
+	many(12);
+	for (unsigned i = 0; i < 2; i++) {
+		fits(names[i], A, 0, false, 12, false);
+		fits(names[i], AAAA, 0, false, 12, false);
+	}
+	for (unsigned i = 0; i < 12; i++) {
+		snprintf(text, sizeof(text), "10.3.0.%u", i + 1);
+		add("srv", text, text, 80, NULL, WM_PASSING);
+	}
+	fits("srv.service.mesh.internal", SRV, 8192, false, 12, false);
+	many(90);
+	for (unsigned i = 0; i < 2; i++) {
+		size_t used = 12 + strlen(names[i]) + 2 + 4;
+
+		fits(names[i], A, 0, false, (unsigned)((512 - used) / 16), true);
+		fits(names[i], AAAA, 512, false, (unsigned)((512 - 11 - used) / 28), true);
+		fits(names[i], A, 1232, false, (unsigned)((1232 - 11 - used) / 16), true);
+		fits(names[i], AAAA, 65535, false, (unsigned)((1232 - 11 - used) / 28), true);
+		fits(names[i], A, 0, true, 90, false);
+		fits(names[i], AAAA, 0, true, 90, false);
+	}
+	fits("many.service.mesh.internal", SRV, 0, true, 180, false);
+	cr_assert_eq(have(3, NULL), 180);
+	ask("many.service.mesh.internal", SRV);
+	cr_assert(answer.flags & 0x0200);
+	cr_assert_eq(counter(C_TRUNCATED), 9);
+}
+
+static void limited(void)
+{
+	dns_config.a_record_limit = 3;
+	dns_setup();
+}
+
+/* Who wants fewer gets fewer, by every way, and no TC: they are not missing. */
+TestSuite(respond_limited, .init = limited, .fini = dns_teardown);
+
+Test(respond_limited, a_record_limit)
+{
+	many(50);
+	for (unsigned tcp = 0; tcp < 2; tcp++) {
+		fits("many.service.mesh.internal", A, 0, tcp, 3, false);
+		fits("many.service.mesh.internal", AAAA, 1232, tcp, 3, false);
+		fits("t.many.service.mesh.internal", A, 1232, tcp, 3, false);
+		fits("t.many.service.mesh.internal", ANY, 1232, tcp, 3, false);
+	}
+	ask_raw(build("many.service.mesh.internal", SRV, 0), true);
+	cr_assert_eq(have(1, NULL), 100);
+}
+
+/* We have no signatures; the bit comes back all the same: RFC 3225 3. */
+Test(respond, the_do_bit_comes_back)
+{
+	size_t n = build("web.service.mesh.internal", A, 1232);
+
+	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+	query[n - 4] = 0xff;
+	query[n - 3] = 0xff;
+	ask_raw(n, false);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	cr_assert_eq(answer.r[1].type, 41);
+	cr_assert_eq(answer.r[1].ttl, 0x8000);
 }
 
 Test(respond, an_answer_that_is_cut_says_so)

@@ -159,25 +159,39 @@ Test(pick, the_last_one_standing_is_found)
 	}
 }
 
+static __u8 out[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+static bool more;
+
+static int addresses(const struct wm_view *v, const struct wm_name *name, uint16_t type,
+		     uint32_t fits, uint32_t limit, __u32 *len)
+{
+	struct wm_dns_want q = {
+		.type = type, .ttl_s = 60, .fits = fits, .limit = limit, .random = wm_random64()};
+
+	return wm_dns_addresses(v, name, &q, out, len, &more);
+}
+
 Test(answer, records)
 {
 	struct wm_name name = {.kind = WM_NAME_SERVICE};
-	__u8 out[8 * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
 	__u32 len;
 
 	for (unsigned i = 0; i < 8; i++)
 		one(i, i % 2 ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 12345, out, &len), 4);
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 8, 0, &len), 4);
 	cr_assert_eq(len, 4 * WM_DNS_RR_A);
 	cr_assert_eq(memcmp(out, "\300\14\0\1\0\1\0\0\0\74\0\4", 12), 0);
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 3, 12345, out, &len), 3);
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_AAAA, 60, 8, 12345, out, &len), 0);
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 3, 0, &len), 3);
+	cr_assert(more, "the fourth did not fit");
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 8, 3, &len), 3);
+	cr_assert_not(more, "three were wanted");
+	cr_assert_eq(addresses(&view, &name, WM_DNS_AAAA, 8, 0, &len), 0);
 	set.table.generation++;
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 12345, out, &len), -1);
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 8, 0, &len), -1);
 	name.kind = WM_NAME_VIRTUAL;
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 1, out, &len), 0);
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 8, 0, &len), 0);
 	name.vip4_be = 1;
-	cr_assert_eq(wm_dns_addresses(&view, &name, WM_DNS_A, 60, 8, 1, out, &len), 1);
+	cr_assert_eq(addresses(&view, &name, WM_DNS_A, 8, 0, &len), 1);
 	cr_assert_eq(len, WM_DNS_RR_A);
 }
 
@@ -188,7 +202,7 @@ static struct wm_slot many_slots[MANY];
 static struct wm_backend many_backends[MANY];
 static const struct wm_view many = {&set, many_slots, many_backends, 1, MANY, MANY};
 
-static bool record_of(const __u8 *out, uint32_t n, uint16_t type, uint32_t number)
+static bool record_of(uint32_t n, uint16_t type, uint32_t number)
 {
 	uint32_t len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, got;
 
@@ -199,7 +213,6 @@ static bool record_of(const __u8 *out, uint32_t n, uint16_t type, uint32_t numbe
 /* Short answers and long ones, by two ways, against counting. */
 static void each_address_once(uint32_t n, uint32_t kinds, uint16_t type, uint32_t max)
 {
-	static __u8 out[MANY * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
 	struct wm_name name = {.kind = WM_NAME_SERVICE};
 	uint32_t seen = 0, times, len;
 	int got;
@@ -215,14 +228,15 @@ static void each_address_once(uint32_t n, uint32_t kinds, uint16_t type, uint32_
 		many_backends[i].addr6_be[3] = i % kinds + 1;
 	}
 	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)n, .generation = 5};
-	got = wm_dns_addresses(&many, &name, type, 60, max, (__u32)wm_random64(), out, &len);
+	got = addresses(&many, &name, type, max, 0, &len);
 	cr_assert_eq(got, (int)(kinds < max ? kinds : max), "%u of %u, at most %u: %d", kinds, n,
 		     max, got);
+	cr_assert_eq(more, kinds > max);
 	cr_assert_eq(len, (uint32_t)got * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA));
 	for (uint32_t k = 1; k <= kinds; k++) {
 		times = 0;
 		for (int i = 0; i < got; i++)
-			times += record_of(out, (uint32_t)i, type, k);
+			times += record_of((uint32_t)i, type, k);
 		cr_assert_leq(times, 1);
 		seen += times;
 	}

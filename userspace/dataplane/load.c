@@ -11,6 +11,7 @@
 #include "maps.skel.h"
 #include "netns.skel.h"
 #pragma GCC diagnostic pop
+#include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
@@ -148,6 +149,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 {
 	uint64_t home = f.netns ? own_netns() : 0;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
+	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
@@ -158,6 +160,10 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
+	set_constant(o, "a_record_limit", &p->c.a_record_limit, sizeof(uint32_t));
+	set_constant(o, "negative_ttl_s", &p->c.negative_ttl_s, sizeof(uint32_t));
+	set_constant(o, "wall_at_boot_s", &wall_at_boot_s, sizeof(uint32_t));
+	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 
 /* Open with the plane's maps; only the programs of @p mask will be loaded. */

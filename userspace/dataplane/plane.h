@@ -27,6 +27,9 @@ struct wm_plane_config {
 	uint32_t vip4_base, vip4_mask; /* host order; mask 0: none */
 	uint8_t vip6_prefix[8];	       /* a /64; zero: none */
 	bool vip_route;		       /* unreachable routes for them, in this network namespace */
+	uint32_t a_record_limit;       /* A or AAAA records of an answer; 0: all that fit */
+	uint32_t negative_ttl_s;       /* of NODATA, and the SOA's minimum */
+	uint32_t fail_write; /* for tests: step of writing an answer that fails; 0: none */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */

@@ -11,8 +11,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WM_DNS_SRV_UDP_MAX 8	/* SRV records over UDP: with targets they fill 1232 octets */
-#define WM_DNS_SRV_TCP_MAX 1024 /* SRV records over TCP; Consul's bound */
+#define WM_DNS_SRV_MAX 1024 /* SRV records of an answer; Consul's bound */
 #define WM_DNS_NAMES_MAX                                                                           \
 	2200			/* names that a message's compression remembers: two an SRV record \
 				 */
@@ -175,6 +174,8 @@ struct wm_dns_server {
 	unsigned conns_count;
 	struct wm_reply reply; /* scratch: large */
 	uint8_t answer[65536]; /* scratch of a TCP answer */
-	uint8_t records[WM_DNS_ANSWERS_TCP * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
+	const struct wm_instance **chosen; /* scratch of an SRV answer */
+	size_t chosen_cap;
 	struct wm_dns_batch *batch; /* scratch of a read of datagrams */
 };

@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -37,34 +38,46 @@ static const struct wm_name *entry_of(const struct wm_reply *r)
 	return wm_tables_name(r->s->tables, wire, at + domain_len);
 }
 
-static unsigned records_max(const struct wm_reply *r, uint16_t type)
+/* What the client's size and the setting leave of @p type. */
+static struct wm_dns_want want_of(const struct wm_reply *r, uint16_t type)
 {
-	size_t each = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	size_t room = (r->w.cap - r->w.len) / each;
-	size_t max = r->tcp ? WM_DNS_ANSWERS_TCP : WM_DNS_ANSWERS_UDP;
+	size_t fits = (r->w.cap - r->w.len) / (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA);
 
-	return (unsigned)(room < max ? room : max);
+	return (struct wm_dns_want){
+		.type = type,
+		.ttl_s = r->ttl_s,
+		.fits = (uint32_t)(fits < WM_DNS_ANSWERS_TCP ? fits : WM_DNS_ANSWERS_TCP),
+		.limit = r->s->c.a_record_limit,
+		.random = wm_random64()};
+}
+
+/* The first @p n of the scratch records, @p len octets. */
+static unsigned put_records(struct wm_reply *r, unsigned n, size_t len, bool more)
+{
+	wm_put_bytes(&r->w, r->s->records, len);
+	r->answers = (uint16_t)(r->answers + n);
+	r->truncated |= more;
+	return n;
 }
 
 unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 {
 	struct wm_view v = view_of(r->s->tables);
 	const struct wm_name *name = entry_of(r);
+	struct wm_dns_want want;
 	uint32_t len = 0;
+	bool more = false;
 	int n = -1;
 
 	if (!name)
 		return wm_reply_registry(r, type);
-	for (int i = 0; i < TORN_TRIES && n < 0; i++)
-		n = wm_dns_addresses(&v, name, type, r->ttl_s, records_max(r, type),
-				     (uint32_t)wm_random64(), r->s->records, &len);
+	for (int i = 0; i < TORN_TRIES && n < 0; i++) {
+		want = want_of(r, type);
+		n = wm_dns_addresses(&v, name, &want, r->s->records, &len, &more);
+	}
 	if (n < 0)
 		r->rcode = WM_DNS_SERVFAIL; /* the set does not hold together: no word on what is */
-	if (n <= 0)
-		return 0;
-	wm_put_bytes(&r->w, r->s->records, len);
-	r->answers = (uint16_t)(r->answers + n);
-	return (unsigned)n;
+	return n <= 0 ? 0 : put_records(r, (unsigned)n, len, more);
 }
 
 /* --- from the registry ------------------------------------------------------------------------ */
@@ -147,29 +160,50 @@ static unsigned registry_virtual(struct wm_reply *r, const struct wm_service *s,
 	return 0;
 }
 
+static uint32_t weight_of(const struct wm_instance *i)
+{
+	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
+}
+
+/* Gather the addresses that are asked for, in the order that the tables' are put in. An instance
+ * without weight takes no connections, and is in no slot either. */
+static void gather(struct wm_reply *r, const struct wm_service *s, uint16_t type,
+		   struct wm_dns_walk *w)
+{
+	size_t len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	uint64_t key = wm_random64();
+	uint16_t seen[WM_DNS_SEEN] = {0};
+
+	for (unsigned k = 0; k < s->instances_count && w->records < WM_DNS_GATHER_MAX; k++) {
+		const struct wm_instance *i = s->instances[k];
+		__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, i->addr4.s_addr};
+
+		w->weight = weight_of(i);
+		if (!w->weight || !has_address(i, type) || !wm_reply_takes(r, i))
+			continue;
+		if (type == WM_DNS_AAAA)
+			memcpy(addr, &i->addr6, sizeof(addr));
+		wm_dns_put_address(r->s->records + w->records * len, type, w->ttl_s, addr);
+		wm_dns_walk_keep(w, wm_dns_twin_hashed(w, r->s->records, type, seen, key));
+	}
+	wm_dns_shuffle(w, type, r->s->records);
+}
+
 unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	unsigned max = records_max(r, type), n = 0;
-	uint64_t start;
+	struct wm_dns_want want = want_of(r, type);
+	struct wm_dns_walk w = {.ttl_s = want.ttl_s, .order.random = want.random};
+	bool more;
+	uint32_t n;
 
 	if (!s)
 		return 0;
 	if (r->ask.kind == WM_ASK_VIRTUAL)
 		return registry_virtual(r, s, type);
-	start = s->instances_count ? wm_random_below(s->instances_count) : 0;
-	for (unsigned k = 0; k < s->instances_count && n < max; k++) {
-		const struct wm_instance *i = s->instances[(start + k) % s->instances_count];
-
-		if (!wm_reply_takes(r, i) || !has_address(i, type))
-			continue;
-		if (!wm_reply_address(r, type == WM_DNS_AAAA,
-				      type == WM_DNS_A ? (const uint8_t *)&i->addr4
-						       : i->addr6.s6_addr))
-			break;
-		n++;
-	}
-	return n;
+	gather(r, s, type, &w);
+	n = wm_dns_cut(&want, w.records, &more);
+	return put_records(r, n, n * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA), more);
 }
 
 /* --- SRV -------------------------------------------------------------------------------------- */
@@ -222,12 +256,11 @@ static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 
 static bool put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)
 {
-	unsigned weight = i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 	size_t begin = r->w.len;
 	size_t at = wm_rr_begin(&r->w, r->question, WM_DNS_SRV, r->ttl_s);
 
 	wm_put16(&r->w, 1);
-	wm_put16(&r->w, (uint16_t)weight);
+	wm_put16(&r->w, (uint16_t)weight_of(i));
 	wm_put16(&r->w, i->port);
 	wm_put_name_plain(&r->w, target);
 	return wm_rr_end(&r->w, begin, at);
@@ -249,31 +282,52 @@ static void put_additional(struct wm_reply *r, const struct wm_instance *i, cons
 		r->additionals++;
 }
 
+/* Usable instances with a target, in order. @return how many, in r->s->chosen; -1: no memory. */
+static int64_t choose(struct wm_reply *r, const struct wm_service *s)
+{
+	struct wm_order o = {.random = wm_random64()};
+	const struct wm_instance **list = r->s->chosen, *last;
+	uint8_t target[WM_DNS_NAME_MAX + 1];
+	uint32_t n = 0, to;
+
+	if (s->instances_count > r->s->chosen_cap) {
+		list = realloc(list, s->instances_count * sizeof(*list));
+		if (!list)
+			return -1;
+		r->s->chosen = list;
+		r->s->chosen_cap = s->instances_count;
+	}
+	for (unsigned k = 0; k < s->instances_count; k++)
+		if (wm_reply_takes(r, s->instances[k]) && target_of(r, s->instances[k], target)) {
+			wm_order_show(&o, n, weight_of(s->instances[k]));
+			list[n++] = s->instances[k];
+		}
+	for (uint32_t i = 0; i < n; i++) {
+		to = wm_order_swap(&o, i);
+		last = list[i];
+		list[i] = list[to];
+		list[to] = last;
+	}
+	return n;
+}
+
 void wm_reply_srv(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	unsigned max = r->tcp ? WM_DNS_SRV_TCP_MAX : WM_DNS_SRV_UDP_MAX, chosen = 0;
-	const struct wm_instance *list[WM_DNS_SRV_TCP_MAX];
+	int64_t n = s ? choose(r, s) : 0;
+	const struct wm_instance **list = r->s->chosen;
 	uint8_t target[WM_DNS_NAME_MAX + 1];
-	uint64_t start;
+	unsigned put = 0;
 
-	if (!s || !s->instances_count)
-		return;
-	start = wm_random_below(s->instances_count);
-	for (unsigned k = 0; k < s->instances_count && chosen < max; k++) {
-		const struct wm_instance *i = s->instances[(start + k) % s->instances_count];
-
-		if (!wm_reply_takes(r, i) || !target_of(r, i, target))
-			continue;
-		if (!put_srv(r, i, target)) {
-			r->truncated = true;
-			break;
-		}
-		list[chosen++] = i;
-	}
-	r->answers = (uint16_t)chosen;
+	if (n < 0)
+		r->rcode = WM_DNS_SERVFAIL;
+	if (n > WM_DNS_SRV_MAX)
+		n = WM_DNS_SRV_MAX;
+	for (; put < n && !r->truncated; put += !r->truncated)
+		r->truncated = !target_of(r, list[put], target) || !put_srv(r, list[put], target);
+	r->answers = (uint16_t)put;
 	/* what does not fit here is left out without a word: RFC 2181 9 */
-	for (unsigned k = 0; k < chosen; k++)
+	for (unsigned k = 0; k < put; k++)
 		if (target_of(r, list[k], target))
 			put_additional(r, list[k], target);
 }

@@ -8,10 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TYPE_IXFR     251
-#define SOA_REFRESH_S 3600
-#define SOA_RETRY_S   600
-#define SOA_EXPIRE_S  86400
+#define TYPE_IXFR 251
 
 static void count(struct wm_dns_server *s, enum wm_dns_counter c)
 {
@@ -75,9 +72,9 @@ static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 	below_domain(r, "hostmaster", name);
 	wm_put_name(&r->w, name);
 	wm_put32(&r->w, (uint32_t)wm_clock_wall_s());
-	wm_put32(&r->w, SOA_REFRESH_S);
-	wm_put32(&r->w, SOA_RETRY_S);
-	wm_put32(&r->w, SOA_EXPIRE_S);
+	wm_put32(&r->w, WM_DNS_SOA_REFRESH_S);
+	wm_put32(&r->w, WM_DNS_SOA_RETRY_S);
+	wm_put32(&r->w, WM_DNS_SOA_EXPIRE_S);
 	wm_put32(&r->w, r->s->c.negative_ttl_s);
 	return wm_rr_end(&r->w, begin, at);
 }
@@ -244,7 +241,7 @@ static size_t finish(struct wm_reply *r, const uint8_t *query)
 	}
 	if (r->q.edns) {
 		r->w.cap += WM_DNS_OPT_LEN; /* was kept free for it */
-		wm_dns_put_opt(r->w.out + r->w.len, (uint8_t)(r->rcode >> 4));
+		wm_dns_put_opt(r->w.out + r->w.len, (uint8_t)(r->rcode >> 4), r->q.edns_flags);
 		r->w.len += WM_DNS_OPT_LEN;
 		r->additionals++;
 	}

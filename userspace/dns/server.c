@@ -440,6 +440,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_places_free(s->places);
 	free(s->datacenter);
 	free(s->batch);
+	free(s->chosen);
 	free(s);
 }
 

@@ -34,9 +34,10 @@ struct wm_dns_config {
 	uint32_t ttl_s;	     /* of services that have no TTL of their own: wm_tables_policy */
 	uint32_t node_ttl_s; /* of nodes, addresses and the domain itself */
 	uint32_t negative_ttl_s;
-	bool cut_silently;    /* no TC on what does not fit a datagram */
-	unsigned tcp_max;     /* connections */
-	uint64_t tcp_idle_ms; /* RFC 7766 6.2.3 */
+	uint32_t a_record_limit; /* A or AAAA records of an answer; 0: all that fit */
+	bool cut_silently;	 /* no TC on what does not fit a datagram */
+	unsigned tcp_max;	 /* connections */
+	uint64_t tcp_idle_ms;	 /* RFC 7766 6.2.3 */
 };
 struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r,
 					struct wm_tables *t, const struct wm_dns_config *c);
