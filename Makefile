@@ -18,7 +18,7 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libpcre2-dev libroaring-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
 DEPS_TEST := libcriterion-dev libnghttp2-dev openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
-	python3-jsonschema nghttp2-server strace netcat-openbsd sqlite3
+	python3-jsonschema nghttp2-server strace netcat-openbsd sqlite3 systemd man-db
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf etcd-server
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
@@ -237,12 +237,26 @@ docs: all ## regenerate docs/reference from the tables in the code
 compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 
-.PHONY: install clean help
-install: all ## install programs and systemd unit under PREFIX (/usr/local)
-	install -D -m 755 $(B)/waymarkd $(DESTDIR)$(PREFIX)/sbin/waymarkd
-	install -D -m 755 $(B)/waymarkctl $(DESTDIR)$(PREFIX)/bin/waymarkctl
-	install -d -m 755 $(DESTDIR)/lib/systemd/system
-	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' deploy/waymarkd.service > $(DESTDIR)/lib/systemd/system/waymarkd.service
+.PHONY: install uninstall clean help
+BINDIR := $(DESTDIR)$(PREFIX)
+UNITDIR := $(DESTDIR)/lib/systemd/system
+install: all ## install programs, manual pages, completion, unit and an example configuration
+	install -D -m 755 $(B)/waymarkd $(BINDIR)/sbin/waymarkd
+	install -D -m 755 $(B)/waymarkctl $(BINDIR)/bin/waymarkctl
+	install -d -m 755 $(UNITDIR) $(BINDIR)/share/man/man1 $(BINDIR)/share/man/man8 \
+		$(BINDIR)/share/bash-completion/completions
+	$(B)/waymarkctl --man > $(BINDIR)/share/man/man1/waymarkctl.1
+	$(B)/waymarkd --reference man > $(BINDIR)/share/man/man8/waymarkd.8
+	$(B)/waymarkctl completion > $(BINDIR)/share/bash-completion/completions/waymarkctl
+	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' deploy/waymarkd.service > $(UNITDIR)/waymarkd.service
+	install -d -m 755 $(DESTDIR)/etc/waymark
+	[ -e $(DESTDIR)/etc/waymark/waymark.json ] || \
+		install -m 644 deploy/waymark.json $(DESTDIR)/etc/waymark/waymark.json
+uninstall: ## remove what install brought; the configuration and the store stay, detach is up to you
+	rm -f $(BINDIR)/sbin/waymarkd $(BINDIR)/bin/waymarkctl $(BINDIR)/share/man/man1/waymarkctl.1 \
+		$(BINDIR)/share/man/man8/waymarkd.8 $(BINDIR)/share/bash-completion/completions/waymarkctl \
+		$(UNITDIR)/waymarkd.service
+	@echo "kept: $(DESTDIR)/etc/waymark, $(DESTDIR)/var/lib/waymark"
 clean: ## remove build products
 	rm -rf build compile_commands.json
 help: ## show this

@@ -9,35 +9,44 @@
 #include <getopt.h>
 #include <string.h>
 
-static const char usage[] =
-	"waymarkd - service discovery in the kernel: registry, health checks, DNS, connect()\n\n"
-	"usage: waymarkd [options]\n\n"
-	"  -c, --config FILE    JSON file of settings; without one the defaults hold\n"
-	"      --config-dir DIR files *.json of it, after that one, in the order of their names;\n"
-	"                       all may define services and checks beside settings\n"
-	"  -s, --set S.N=VALUE  one setting, after the file: --set dns.port=53; may be repeated\n"
-	"      --check-config   say all that the start would refuse (exit status 2) or do without\n"
-	"                       (1), end\n"
-	"      --dump-config    print all settings in force as JSON, end\n"
-	"      --reference PAGE print a page in Markdown: settings, counters, errors, endpoints;\n"
-	"                       or openapi, in JSON\n"
-	"      --version        print the version, end\n"
-	"  -h, --help           this text\n\n"
-	"The agent runs in the foreground and logs to stderr. SIGHUP reads the files again, "
-	"SIGTERM\n"
-	"ends it: the kernel goes on serving. `waymarkctl detach` removes what is in the kernel.\n"
-	"exit status: 0 ended by a signal, 1 could not start, 2 wrong usage or settings\n";
-
 enum { OPT_CHECK = 256, OPT_DIR, OPT_DUMP, OPT_REFERENCE, OPT_VERSION };
-static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-					{"config-dir", required_argument, NULL, OPT_DIR},
-					{"set", required_argument, NULL, 's'},
-					{"check-config", no_argument, NULL, OPT_CHECK},
-					{"dump-config", no_argument, NULL, OPT_DUMP},
-					{"reference", required_argument, NULL, OPT_REFERENCE},
-					{"version", no_argument, NULL, OPT_VERSION},
-					{"help", no_argument, NULL, 'h'},
-					{0}};
+static const struct option options[] = {
+#define O(name, letter, value, text)                                                               \
+	{name, (value) ? required_argument : no_argument, NULL, letter},
+#include "options.def"
+#undef O
+	{0}};
+static const struct {
+	const char *name, *value, *text;
+	int letter;
+} option_texts[] = {
+#define O(name, letter, value, text) {name, value, text, letter},
+#include "options.def"
+#undef O
+};
+
+static void usage(void)
+{
+	char left[64];
+
+	puts("waymarkd - service discovery in the kernel: registry, health checks, DNS, "
+	     "connect()\n\n"
+	     "usage: waymarkd [options]\n");
+	for (size_t i = 0; i < sizeof(option_texts) / sizeof(*option_texts); i++) {
+		int letter = option_texts[i].letter;
+		const char *value = option_texts[i].value;
+
+		snprintf(left, sizeof(left), "%s%c%s--%s%s%s", letter < 256 ? "-" : " ",
+			 letter < 256 ? letter : ' ', letter < 256 ? ", " : "  ",
+			 option_texts[i].name, value ? " " : "", value ? value : "");
+		printf("  %-21s %s\n", left, option_texts[i].text);
+	}
+	puts("\nThe agent runs in the foreground and logs to stderr. SIGHUP reads the files again, "
+	     "SIGTERM\n"
+	     "ends it: the kernel goes on serving. `waymarkctl detach` removes what is in the "
+	     "kernel.\n"
+	     "exit status: 0 ended by a signal, 1 could not start, 2 wrong usage or settings");
+}
 
 struct command {
 	int mode; /* OPT_* or 0: run */
@@ -67,7 +76,7 @@ static int parse(int argc, char **argv, struct command *c)
 			c->sets[c->sets_count++] = optarg;
 			break;
 		case 'h':
-			fputs(usage, stdout);
+			usage();
 			return 0;
 		case OPT_VERSION:
 			puts("waymarkd " WM_VERSION);

@@ -91,6 +91,35 @@ static void openapi(FILE *out)
 	wm_api_openapi(out, WM_VERSION);
 }
 
+static void man(FILE *out)
+{
+	static const struct {
+		const char *name, *value, *text;
+	} options[] = {
+#define O(name, letter, value, text) {name, value, text},
+#include "options.def"
+#undef O
+	};
+
+	fputs(".TH WAYMARKD 8 \"\" \"Waymark " WM_VERSION "\"\n.SH NAME\nwaymarkd \\- service "
+	      "discovery in the kernel\n.SH SYNOPSIS\n.B waymarkd\n[options]\n.SH DESCRIPTION\n"
+	      "A node agent: it keeps a registry of services, checks their health, and compiles "
+	      "them into\nBPF maps, so that programs in the kernel answer DNS and choose a backend "
+	      "at connect().\nIt runs in the foreground and logs to stderr. SIGHUP reads the "
+	      "settings again, SIGTERM ends\nit: the kernel goes on serving until\n.B waymarkctl "
+	      "detach\n.SH OPTIONS\n",
+	      out);
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		fprintf(out, ".TP\n.B \\-\\-%s%s%s\n%s\n", options[i].name,
+			options[i].value ? " " : "", options[i].value ? options[i].value : "",
+			options[i].text);
+	wm_settings_man(out);
+	fputs(".SH FILES\n/etc/waymark/waymark.json, /var/lib/waymark/registry.db, "
+	      "/run/waymark/http.sock, /sys/fs/bpf/waymark\n.SH SIGNALS\nHUP: read the settings "
+	      "again. TERM, INT: end.\n.SH SEE ALSO\n.BR waymarkctl (1),\n.BR bpftool (8)\n",
+	      out);
+}
+
 int wm_reference(const char *name, FILE *out)
 {
 	static const struct {
@@ -100,7 +129,8 @@ int wm_reference(const char *name, FILE *out)
 		     {"counters", counters},
 		     {"errors", list_errors},
 		     {"endpoints", endpoints},
-		     {"openapi", openapi}};
+		     {"openapi", openapi},
+		     {"man", man}};
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
 		if (strcmp(pages[i].name, name) == 0) {

@@ -4,6 +4,6 @@
 #include <stdio.h>
 
 /** Print page @p name ("settings", "counters", "errors", "endpoints") in Markdown, or
- *  "openapi" in JSON.
+ *  "openapi" in JSON, "man" in roff.
  *  @return 0, -ENOENT. */
 int wm_reference(const char *name, FILE *out);

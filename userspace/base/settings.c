@@ -775,3 +775,13 @@ void wm_settings_reference(FILE *out)
 	}
 	wm_settings_done(&s);
 }
+
+void wm_settings_man(FILE *out)
+{
+	fputs(".SH SETTINGS\nIn the file as {\"section\": {\"name\": value}}. Those marked reload "
+	      "follow SIGHUP, the others a restart.\n",
+	      out);
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++)
+		fprintf(out, ".TP\n.B %s\n%s%s\n", entries[i].full, entries[i].text,
+			entries[i].reload ? " (reload)" : "");
+}

@@ -77,5 +77,7 @@ int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
 		       char ret_left[WM_SETTINGS_NAMES_MAX]);
 /** All settings with their values as a JSON document that wm_settings_load() reads. */
 void wm_settings_dump(const struct wm_settings *s, FILE *out);
+/** The section of the manual page, in roff. */
+void wm_settings_man(FILE *out);
 /** The reference page, in Markdown. */
 void wm_settings_reference(FILE *out);
