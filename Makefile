@@ -249,7 +249,7 @@ install: all ## install programs, manual pages, completion, unit and an example 
 	$(B)/waymarkd --reference man > $(BINDIR)/share/man/man8/waymarkd.8
 	$(B)/waymarkctl completion > $(BINDIR)/share/bash-completion/completions/waymarkctl
 	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' deploy/waymarkd.service > $(UNITDIR)/waymarkd.service
-	install -d -m 755 $(DESTDIR)/etc/waymark
+	install -d -m 755 $(DESTDIR)/etc/waymark $(DESTDIR)/etc/waymark/conf.d
 	[ -e $(DESTDIR)/etc/waymark/waymark.json ] || \
 		install -m 644 deploy/waymark.json $(DESTDIR)/etc/waymark/waymark.json
 uninstall: ## remove what install brought; the configuration and the store stay, detach is up to you

@@ -59,7 +59,7 @@ done
 for m in 1/waymarkctl.1 8/waymarkd.8; do
 	check "the manual page $m formats without a warning" "" "$(man --warnings -E UTF-8 -l "$TMP/root/usr/share/man/man$m" 2>&1 >/dev/null)"
 done
-matches "the unit starts what was installed" '^ExecStart=/usr/sbin/waymarkd --config /etc/waymark/waymark.json' "$(cat "$TMP/root/lib/systemd/system/waymarkd.service")"
+matches "the unit starts what was installed" '^ExecStart=/usr/sbin/waymarkd --config /etc/waymark/waymark.json --config-dir /etc/waymark/conf.d ' "$(cat "$TMP/root/lib/systemd/system/waymarkd.service")"
 echo '{"node": {"datacenter": "mine"}}' >"$TMP/root/etc/waymark/waymark.json"
 make -s install FLAVOUR=asan DESTDIR="$TMP/root" PREFIX=/usr >/dev/null 2>&1
 matches "a configuration that is there stays" mine "$(cat "$TMP/root/etc/waymark/waymark.json")"
