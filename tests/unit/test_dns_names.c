@@ -85,7 +85,7 @@ Test(names, addresses_come_before_host_names)
 	alias_of("db.service.mesh.internal", A, "db.example.com.");
 }
 
-/* As many host names as there may be: one of them, each now and then. */
+/* As many host names as there may be: one of them, by weight. */
 Test(names, one_alias_of_many)
 {
 	unsigned seen[3] = {0};
@@ -109,7 +109,50 @@ Test(names, an_alias_of_itself_is_none)
 	add("self", "a", "self.service.mesh.internal", 1, NULL, WM_PASSING);
 	ask("SELF.service.mesh.internal", A);
 	nodata(0);
-	alias_of("self.service.consul", A, "self.service.mesh.internal.");
+	alias_of("self.service.consul", TXT, "self.service.mesh.internal.");
+}
+
+static void chain_is(const char *name, uint16_t type, const char *const *owners,
+		     const char *const *texts, unsigned n)
+{
+	ask(name, type);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(answer.counts[1], n, "%s: %u", name, answer.counts[1]);
+	for (unsigned i = 0; i < n; i++) {
+		cr_assert_str_eq(answer.r[i].owner, owners[i], "%s: %s", name, answer.r[i].owner);
+		cr_assert_str_eq(answer.r[i].text, texts[i], "%s: %s", name, answer.r[i].text);
+	}
+}
+
+/* RFC 1034 4.3.2: what the alias stands for comes along where we know it. */
+Test(names, aliases_within_the_domain_are_followed)
+{
+	static const char *const owners[] = {"a.service.mesh.internal.", "B.service.consul.",
+					     "n1.node.mesh.internal."};
+	static const char *const texts[] = {"B.service.consul.", "n1.node.mesh.internal.",
+					    "10.0.0.1"};
+	static const char *const web[] = {"w.service.mesh.internal.", "web.service.mesh.internal."};
+	static const char *const web_texts[] = {"web.service.mesh.internal.", "10.1.0.1"};
+
+	add("a", "a", "B.service.consul", 1, NULL, WM_PASSING);
+	add("b", "b", "n1.node.mesh.internal", 1, NULL, WM_PASSING);
+	chain_is("a.service.mesh.internal", A, owners, texts, 3);
+	chain_is("a.service.mesh.internal", AAAA, owners, texts, 2);
+	chain_is("a.service.mesh.internal", CNAME, owners, texts, 1);
+	add("web", "c", "10.1.0.1", 1, NULL, WM_PASSING);
+	add("w", "d", "web.service.mesh.internal", 1, NULL, WM_PASSING);
+	chain_is("w.service.mesh.internal", A, web, web_texts, 2); /* from the tables */
+	chain_is("w.service.mesh.internal", AAAA, web, web_texts, 1);
+	wm_tables_del(tables, "web");
+	chain_is("w.service.mesh.internal", A, web, web_texts, 2); /* from the registry */
+	add("web", "c", "10.1.0.1", 1, NULL, WM_CRITICAL);
+	chain_is("w.service.mesh.internal", A, web, web_texts, 1); /* there, and leads nowhere */
+	/* round in a circle: an end all the same */
+	add("x", "x", "y.service.mesh.internal", 1, NULL, WM_PASSING);
+	add("y", "y", "x.service.mesh.internal", 1, NULL, WM_PASSING);
+	ask("x.service.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert(answer.counts[1] >= 1 && answer.counts[1] <= 6, "%u", answer.counts[1]);
 }
 
 Test(names, a_node_may_have_a_host_name)

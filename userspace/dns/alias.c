@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* alias.c - addresses that are host names: what is asked for is an alias of them. A name that has a
  * CNAME has nothing else (RFC 1034 3.6.2), so a service is one only while none of its usable
- * instances has an IP address; SRV answers beside it, as Consul has it. */
+ * instances has an IP address; SRV answers beside it, as Consul has it. What a name of our own
+ * stands for comes along (RFC 1034 4.3.2 3a): stub resolvers do not ask again. */
 #include "internal.h"
 #include "userspace/base/random.h"
 
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
+
+#define CHAIN_MAX 5 /* aliases of aliases; Consul's bound */
 
 static bool has_ip(const struct in_addr *addr4, const struct in6_addr *addr6)
 {
@@ -44,6 +47,48 @@ static bool same_name(const uint8_t *a, const uint8_t *b)
 	return !*b;
 }
 
+/* Records from @p at on whose owner is the question are in truth @p owner's, a place in the
+ * message: those of tables are written with the pointer that nearly all of them want. */
+static void own(struct wm_writer *w, size_t at, size_t owner)
+{
+	while (at + WM_DNS_RR_DATA <= w->len && w->out[at] >= 0xc0) {
+		if (w->out[at] == 0xc0 && w->out[at + 1] == WM_DNS_HEADER_LEN) {
+			w->out[at] = (uint8_t)(0xc0 | owner >> 8);
+			w->out[at + 1] = (uint8_t)owner;
+		}
+		at += WM_DNS_RR_DATA + ((size_t)w->out[at + 10] << 8 | w->out[at + 11]);
+	}
+}
+
+/* The addresses of the name that an alias leads to, if it is ours. It was written at @p at. */
+static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
+{
+	const struct wm_ask ask = r->ask;
+	const uint8_t *question = r->question;
+	uint8_t folded[WM_NAME_BUF] = {0};
+	size_t len = 1, begin = r->w.len;
+	uint32_t ttl_s = r->ttl_s;
+
+	if ((r->q.type != WM_DNS_A && r->q.type != WM_DNS_AAAA) || ++r->chain > CHAIN_MAX)
+		return;
+	for (const uint8_t *l = target; *l; l += *l + 1u)
+		len += *l + 1u;
+	for (size_t i = 0; i < len; i++)
+		folded[i] = target[i] >= 'A' && target[i] <= 'Z' ? (uint8_t)(target[i] | 0x20)
+								 : target[i];
+	r->question = target;
+	wm_reply_ask(r, folded, len);
+	if (r->ask.kind != WM_ASK_OUTSIDE && r->ask.kind != WM_ASK_REVERSE)
+		wm_reply_answer(r);
+	own(&r->w, begin, at);
+	/* the name that was asked for is there, whatever it leads to */
+	if (r->rcode == WM_DNS_NXDOMAIN)
+		r->rcode = WM_DNS_NOERROR;
+	r->question = question;
+	r->ask = ask;
+	r->ttl_s = ttl_s;
+}
+
 /* @return false: it is no name, or it is the one that was asked for. */
 static bool put_cname(struct wm_reply *r, const char *host)
 {
@@ -54,31 +99,44 @@ static bool put_cname(struct wm_reply *r, const char *host)
 		return false;
 	at = wm_rr_begin(&r->w, r->question, WM_DNS_CNAME, r->ttl_s);
 	wm_put_name(&r->w, target);
-	if (wm_rr_end(&r->w, begin, at))
-		r->answers++;
-	else
+	if (!wm_rr_end(&r->w, begin, at)) {
 		r->truncated = true;
+		return true;
+	}
+	r->answers++;
+	follow(r, target, at + 2);
 	return true;
 }
 
 void wm_reply_service_alias(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	uint64_t start = s && s->instances_count ? wm_random_below(s->instances_count) : 0;
+	const char *chosen = NULL;
+	uint64_t total = 0;
 
-	for (unsigned k = 0; s && k < s->instances_count; k++)
-		if (wm_reply_takes(r, s->instances[k]) && !wm_host_of(s->instances[k]))
-			return;
+	/* one by weight: of those seen so far each is it with its share */
 	for (unsigned k = 0; s && k < s->instances_count; k++) {
-		const struct wm_instance *i = s->instances[(start + k) % s->instances_count];
+		const struct wm_instance *i = s->instances[k];
+		uint8_t target[WM_DNS_NAME_MAX + 1];
+		unsigned weight = i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 
-		if (wm_reply_takes(r, i) && put_cname(r, wm_host_of(i)))
+		if (!wm_reply_takes(r, i))
+			continue;
+		if (!wm_host_of(i))
 			return;
+		if (!weight || !wm_host_wire(wm_host_of(i), target) ||
+		    same_name(target, r->question))
+			continue;
+		total += weight;
+		if (wm_random_below(total) < weight)
+			chosen = wm_host_of(i);
 	}
+	if (chosen)
+		(void)put_cname(r, chosen);
 }
 
 void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n)
 {
 	if (!has_ip(&n->addr4, &n->addr6))
-		put_cname(r, n->address);
+		(void)put_cname(r, n->address);
 }

@@ -100,6 +100,7 @@ struct wm_reply {
 	struct wm_dns_query q;
 	struct wm_ask ask;
 	bool tcp, truncated;
+	unsigned chain;	     /* aliases that were followed */
 	uint32_t ttl_s;	     /* of its records, negative ones apart */
 	const uint8_t *zone; /* wire name that the SOA is of; NULL: the domain */
 	uint16_t rcode, answers, authorities, additionals;
@@ -122,6 +123,10 @@ bool wm_reply_usable(const struct wm_reply *r);
 bool wm_reply_has_below(const struct wm_reply *r);
 
 /* --- respond.c --- */
+/** What the name asks for, and the TTL of its records. */
+void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len);
+/** Records of r->question, of which r->ask tells. */
+void wm_reply_answer(struct wm_reply *r);
 /** TTL of the records of a service. */
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 

@@ -174,6 +174,7 @@ static void answer_service(struct wm_reply *r)
 	bool exists = r->ask.kind == WM_ASK_VIRTUAL
 			      ? wm_registry_service(r->s->registry, r->ask.service) != NULL
 			      : wm_reply_usable(r);
+	uint16_t before = r->answers;
 
 	if (!exists) {
 		if (!r->ask.branch && !wm_reply_has_below(r))
@@ -191,13 +192,13 @@ static void answer_service(struct wm_reply *r)
 		service_addresses(r, WM_DNS_AAAA); /* one set is an answer to ANY: RFC 8482 4.1 */
 	else if (r->q.type == WM_DNS_SRV && r->ask.kind == WM_ASK_SERVICE)
 		wm_reply_srv(r);
-	if (!r->answers && !r->truncated && r->rcode == WM_DNS_NOERROR && r->q.type != WM_DNS_SRV &&
-	    r->ask.kind == WM_ASK_SERVICE)
+	if (r->answers == before && !r->truncated && r->rcode == WM_DNS_NOERROR &&
+	    r->q.type != WM_DNS_SRV && r->ask.kind == WM_ASK_SERVICE)
 		wm_reply_service_alias(r);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
-static void answer(struct wm_reply *r)
+void wm_reply_answer(struct wm_reply *r)
 {
 	switch (r->ask.kind) {
 	case WM_ASK_APEX:
@@ -296,6 +297,14 @@ static uint32_t ttl_of(const struct wm_reply *r)
 	return wm_service_ttl(r, r->ask.service);
 }
 
+void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len)
+{
+	wm_ask_parse(r->s, folded, len, &r->ask);
+	if (r->ask.kind == WM_ASK_VIRTUAL && !wm_tables_virtual(r->s->tables))
+		r->ask.kind = WM_ASK_SERVICE; /* the address would lead nowhere */
+	r->ttl_s = ttl_of(r);
+}
+
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 		    bool tcp, uint8_t *out, size_t cap)
 {
@@ -307,21 +316,19 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	r->tcp = tcp;
 	r->truncated = false;
 	r->zone = NULL;
+	r->chain = 0;
 	r->rcode = r->answers = r->authorities = r->additionals = 0;
 	r->question = query + WM_DNS_HEADER_LEN;
 	for (unsigned i = 0; i < q->name_len; i++)
 		folded[i] = r->question[i] >= 'A' && r->question[i] <= 'Z'
 				    ? (uint8_t)(r->question[i] + 'a' - 'A')
 				    : r->question[i];
-	wm_ask_parse(s, folded, q->name_len, &r->ask);
-	if (r->ask.kind == WM_ASK_VIRTUAL && !wm_tables_virtual(s->tables))
-		r->ask.kind = WM_ASK_SERVICE; /* the address would lead nowhere */
-	r->ttl_s = ttl_of(r);
+	wm_reply_ask(r, folded, q->name_len);
 	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
 	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);
 	if (r->rcode == WM_DNS_NOERROR) {
-		answer(r);
+		wm_reply_answer(r);
 		if (!r->answers && !r->truncated &&
 		    (r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN))
 			r->authorities += put_soa(r, s->c.negative_ttl_s);
