@@ -292,6 +292,52 @@ Test(tables, a_new_address_is_a_new_backend_with_another_stamp)
 	free(p);
 }
 
+struct heard {
+	unsigned n;
+	uint32_t index, stamp;
+	bool abort_tcp;
+};
+
+static void hear_lost(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp)
+{
+	struct heard *h = arg;
+
+	*h = (struct heard){h->n + 1, index, stamp, abort_tcp};
+}
+
+/* Down or gone is told once, with the occupant that sockets remember; up and draining is not. */
+Test(tables, a_backend_that_is_gone_is_told)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct heard h = {0};
+	uint32_t at[1], word;
+	struct wish x;
+
+	wm_tables_on_lost(t, hear_lost, &h);
+	wish(&x, 1, 2);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(wm_tables_backends_of(t, "s1", x.b[0].instance, at, 1), 1);
+	word = p->backends[at[0]].state;
+	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DRAIN), 0);
+	cr_assert_eq(h.n, 0);
+	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert(h.n == 1 && h.index == at[0] && h.stamp == word >> 16 && !h.abort_tcp);
+	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_UP), 0);
+	x.b[0].abort_tcp = true;
+	cr_assert_eq(put(t, &x), 0);
+	x.b[0].port = 9999; /* its old address is left */
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(h.n == 2 && h.index == at[0] && h.stamp == word >> 16 && h.abort_tcp);
+	cr_assert_eq(wm_tables_backends_of(t, "s1", x.b[0].instance, at, 1), 1);
+	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(h.n, 3);
+	cr_assert_eq(wm_tables_del(t, "s1"), 0);
+	cr_assert_eq(h.n, 4, "the other one; the first was down already");
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, full_backends_keep_what_was_published)
 {
 	struct plane *p = plane_new();

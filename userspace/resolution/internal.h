@@ -62,6 +62,9 @@ struct wm_tables {
 	struct wm_map *hashes;	 /* by kernel key: the entry that owns it in the kernel */
 	struct wm_map *fronts;	 /* by key */
 	struct wm_svc **by_set;	 /* sets_cap */
+	bool *abort_tcp;	 /* backends_cap: as the last put wants it */
+	void (*lost)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp);
+	void *lost_arg;
 	struct wm_index_pool *sets, *backends;
 	struct wm_range_pool *slots;
 	struct wm_tables_stats stats;

@@ -26,11 +26,12 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 	t->hashes = wm_map_new(mem->names_cap);
 	t->fronts = wm_map_new(mem->frontends_cap);
 	t->by_set = calloc(mem->sets_cap, sizeof(struct wm_svc *));
+	t->abort_tcp = calloc(mem->backends_cap, sizeof(*t->abort_tcp));
 	t->sets = wm_index_pool_new(mem->sets_cap);
 	t->backends = wm_index_pool_new(mem->backends_cap);
 	t->slots = wm_range_pool_new(mem->slots_cap);
-	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->by_set || !t->sets ||
-	    !t->backends || !t->slots || wm_wire_domain(domain, &t->domains[0]) ||
+	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->by_set || !t->abort_tcp ||
+	    !t->sets || !t->backends || !t->slots || wm_wire_domain(domain, &t->domains[0]) ||
 	    (alt_domain && wm_wire_domain(alt_domain, &t->domains[1]))) {
 		wm_tables_free(t);
 		return NULL;
@@ -73,6 +74,7 @@ void wm_tables_free(struct wm_tables *t)
 	wm_index_pool_free(t->backends);
 	wm_range_pool_free(t->slots);
 	free(t->by_set);
+	free(t->abort_tcp);
 	free(t->slots_new);
 	free(t->refs_new);
 	free(t->order);
@@ -145,6 +147,20 @@ static uint32_t find_ref(const struct wm_svc *s, uint64_t instance)
 }
 
 /* --- backends --------------------------------------------------------------------------------- */
+/* May sockets be connected to it? */
+static bool connects(uint32_t state)
+{
+	return state == WM_STATE_UP || state == WM_STATE_DRAIN;
+}
+
+void wm_tables_on_lost(struct wm_tables *t,
+		       void (*fn)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp),
+		       void *arg)
+{
+	t->lost = fn;
+	t->lost_arg = arg;
+}
+
 /* The stamp stays: it tells occupants of the index apart. */
 static void store_state(struct wm_tables *t, uint32_t index, uint32_t state)
 {
@@ -155,6 +171,8 @@ static void store_state(struct wm_tables *t, uint32_t index, uint32_t state)
 		return;
 	__atomic_store_n(word, (old & ~WM_STATE_MASK) | state, __ATOMIC_RELEASE);
 	t->stats.state_stores++;
+	if (t->lost && connects(old & WM_STATE_MASK) && !connects(state))
+		t->lost(t->lost_arg, index, old >> 16, t->abort_tcp[index]);
 }
 
 static uint16_t families_of(const struct wm_want_backend *b)
@@ -461,6 +479,7 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 			store_state(t, t->refs_new[i].index, b->state);
 		else
 			occupy(t, t->refs_new[i].index, s->set, b);
+		t->abort_tcp[t->refs_new[i].index] = b->abort_tcp;
 	}
 	/* while readers may hold the old slots and the new, those of both */
 	families = families_among(t, t->refs_new, n);

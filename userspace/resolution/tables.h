@@ -59,6 +59,7 @@ struct wm_want_backend {
 	uint16_t port;	   /* host order */
 	uint32_t weight;   /* 0: takes no picks, still listed */
 	uint32_t state;	   /* WM_STATE_UP, _DOWN, _DRAIN */
+	bool abort_tcp;	   /* its TCP connections are ended, too, when it is gone */
 };
 struct wm_want_set {
 	const char *service; /* lower-case DNS label */
@@ -67,6 +68,12 @@ struct wm_want_set {
 	const struct wm_want_backend *backends;
 	uint32_t backends_count;
 };
+/** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
+ * occupant
+ *  @p stamp of @p index. One listener. */
+void wm_tables_on_lost(struct wm_tables *t,
+		       void (*fn)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp),
+		       void *arg);
 /** Take over what the arrays and maps already hold (pins of an earlier run): indexes are kept, so
  * that wm_tables_put() of an unchanged service writes nothing. Call once, before the first put.
  *  @return sets adopted, or negative errno. */
