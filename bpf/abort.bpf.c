@@ -10,50 +10,38 @@
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1); /* set by the loader */
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct wm_lost_key);
-	__type(value, struct wm_lost);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set by the loader: as many as there are backends */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, wm_lost_word);
 } lost SEC(".maps");
 
 extern int bpf_sock_destroy(struct sock_common *sk) __ksym; /* Linux 6.5 */
 
-/** Is @p at the address of @p l? Indexes and stamps begin anew when the tables do, while sockets of
- * before go on: the address tells them apart. */
-static __always_inline bool same_address(const struct wm_origin *at, const struct wm_lost *l)
+static __always_inline bool is_lost(const struct wm_origin *at, __u32 protocol)
 {
-	const __be32 *have = at->backend_be;
-
-	if (l->port_be && l->port_be != at->backend_port_be)
-		return false;
-	if (!have[0] && !have[1] && have[2] == WM_V4_MAPPED_BE)
-		return l->addr4_be && have[3] == l->addr4_be;
-	return have[0] == l->addr6_be[0] && have[1] == l->addr6_be[1] &&
-	       have[2] == l->addr6_be[2] && have[3] == l->addr6_be[3];
-}
-
-static __always_inline bool is_lost(const struct wm_origin *at, __u16 protocol)
-{
-	struct wm_lost_key key = {};
 	const struct wm_backend *b;
-	const struct wm_lost *l;
-	__u32 word, state;
+	const wm_lost_word *l;
+	__u32 index, word, state;
+	wm_lost_word gone;
 
 	if (!at)
 		return false;
-	key.backend = at->backend;
-	key.stamp = at->state >> 16;
-	l = bpf_map_lookup_elem(&lost, &key);
-	if (!l || !(l->protocols & protocol) || !same_address(at, l))
+	index = at->backend;
+	l = bpf_map_lookup_elem(&lost, &index);
+	if (!l)
 		return false;
-	b = wm_at_backend(NULL, key.backend);
+	gone = WM_READ(*l);
+	if (!(gone & protocol) || gone >> 32 != at->state >> 16)
+		return false;
+	b = wm_at_backend(NULL, index);
 	if (!b)
 		return false;
 	word = WM_READ(b->state);
 	state = word & WM_STATE_MASK;
 	/* it may have come back since */
-	return word >> 16 != key.stamp || (state != WM_STATE_UP && state != WM_STATE_DRAIN);
+	return word >> 16 != gone >> 32 || (state != WM_STATE_UP && state != WM_STATE_DRAIN);
 }
 
 /* Written first: what does not fit is visited again, and by then a destroyed socket is no more. */

@@ -120,7 +120,9 @@ struct wm_plane {
 	unsigned routes_count;
 	bool routed;		     /* routes that an earlier run left were looked for */
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
-	struct wm_name_key name_at;  /* where the walks of wm_plane_ops stand */
+	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
+	size_t lost_len;
+	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 };
 

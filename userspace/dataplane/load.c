@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -292,6 +293,19 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 			take_program(p, o, i);
 }
 
+static void map_lost(struct wm_plane *p)
+{
+	struct bpf_object *o = p->objects[WM_OBJECT_ABORT];
+	int fd = o ? bpf_object__find_map_fd_by_name(o, "lost") : -1;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *m;
+
+	p->lost_len = (p->c.backends * sizeof(*p->lost) + page - 1) / page * page;
+	m = fd < 0 ? MAP_FAILED
+		   : mmap(NULL, p->lost_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p->lost = m == MAP_FAILED ? NULL : m;
+}
+
 void wm_progs_load(struct wm_plane *p)
 {
 	struct features f = {
@@ -319,6 +333,7 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
+	map_lost(p);
 }
 
 int wm_progs_try_abort(void)
@@ -333,6 +348,9 @@ int wm_progs_try_abort(void)
 
 void wm_progs_close(struct wm_plane *p)
 {
+	if (p->lost)
+		munmap(p->lost, p->lost_len);
+	p->lost = NULL;
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++) {
 		bpf_object__close(p->objects[i]);
 		p->objects[i] = NULL;

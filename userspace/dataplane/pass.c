@@ -75,11 +75,14 @@ static int choose(struct wm_plane *p, struct wm_pass *x)
 	}
 	if (!x->everywhere) {
 		x->links[0] = link_of(p, count ? WM_PROG_OPEN_UDP : WM_PROG_ABORT_UDP);
-		x->links[1] = link_of(p, count ? WM_PROG_OPEN_TCP : WM_PROG_ABORT_TCP);
+		if (x->kind != WM_PASS_ABORT)
+			x->links[1] = link_of(p, count ? WM_PROG_OPEN_TCP : WM_PROG_ABORT_TCP);
 	}
 	if (x->links[0] < 0)
 		return x->links[0];
-	return x->everywhere || x->links[1] >= 0 ? 0 : x->links[1];
+	if (!count && !p->lost)
+		return -ENOMEM;
+	return x->everywhere || x->kind == WM_PASS_ABORT || x->links[1] >= 0 ? 0 : x->links[1];
 }
 
 int wm_pass_possible(struct wm_plane *p, enum wm_pass_kind kind, bool *ret_everywhere)
@@ -217,13 +220,10 @@ void wm_pass_free(struct wm_pass *x)
 	free(x);
 }
 
-int wm_plane_lost(struct wm_plane *p, const struct wm_lost_key *k, const struct wm_lost *v)
+void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols)
 {
-	int fd = p->objects[WM_OBJECT_ABORT]
-			 ? bpf_object__find_map_fd_by_name(p->objects[WM_OBJECT_ABORT], "lost")
-			 : -EOPNOTSUPP;
+	wm_lost_word word = protocols ? (wm_lost_word)stamp << 32 | protocols : 0;
 
-	if (fd < 0)
-		return fd;
-	return v ? bpf_map_update_elem(fd, k, v, BPF_ANY) : bpf_map_delete_elem(fd, k);
+	if (p->lost && index < p->c.backends)
+		__atomic_store_n(&p->lost[index], word, __ATOMIC_RELEASE);
 }

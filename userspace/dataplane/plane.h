@@ -95,13 +95,14 @@ int wm_plane_counters(struct wm_plane *p, uint64_t *ret);
  */
 struct wm_pass;
 enum wm_pass_kind {
-	WM_PASS_COUNT, /* connections steered to a backend that is WM_STATE_DRAIN now */
-	WM_PASS_ABORT, /* destroys those of the backends given by wm_plane_lost() */
+	WM_PASS_COUNT,	   /* connections steered to a backend that is WM_STATE_DRAIN now */
+	WM_PASS_ABORT,	   /* ends UDP sockets of the backends given by wm_plane_lost() */
+	WM_PASS_ABORT_TCP, /* TCP sockets too */
 };
 struct wm_pass_result {
 	int error;	      /* 0, or why nothing is known */
 	const uint32_t *open; /* sockets by backend, as many as there are backends */
-	uint64_t udp, tcp;    /* all of them; of COUNT the split is none where udp holds both */
+	uint64_t udp, tcp;    /* of ABORT: sockets that were ended */
 	unsigned namespaces;  /* that were visited */
 	unsigned unseen;      /* that could not be entered */
 	int unseen_error;     /* why, or why not all are known; 0: everything was seen */
@@ -117,9 +118,9 @@ int wm_pass_start(struct wm_plane *p, enum wm_pass_kind kind, struct wm_pass **r
 const struct wm_pass_result *wm_pass_result(struct wm_pass *x);
 /** Waits for its end; before the plane is closed. NULL ok. */
 void wm_pass_free(struct wm_pass *x);
-/** Have passes destroy what is connected to the former occupant @p k of a backend; @p v NULL: no
- *  more. @return 0, negative errno: -EOPNOTSUPP where the kernel refused the programs, -E2BIG. */
-int wm_plane_lost(struct wm_plane *p, const struct wm_lost_key *k, const struct wm_lost *v);
+/** Have passes of ABORT end what is connected to the occupant @p stamp of backend @p index, by
+ *  WM_LOST_*; 0: nothing any more. Cost: one store. Without a map of it nothing happens. */
+void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;

@@ -205,7 +205,7 @@ static void probe_abort(const struct probe *p)
 			 errno_name(r));
 	else
 		snprintf(text, sizeof(text),
-			 "connected sockets of a backend that is gone can be ended");
+			 "connected UDP sockets of a backend that is gone are ended");
 	p->fn(p->arg, "socket_abort", !r, text);
 }
 
