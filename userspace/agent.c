@@ -57,7 +57,8 @@ struct wm_agent {
 	struct wm_index *index;
 	struct wm_health *health;
 	struct wm_drains *drains;
-	bool adopted; /* the tables are an earlier run's */
+	struct wm_aborts *aborts; /* NULL: switched off, or nothing is steered */
+	bool adopted;		  /* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
@@ -600,6 +601,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .health = a->health,
 				   .tables = a->tables,
 				   .drains = a->drains,
+				   .aborts = a->aborts,
 				   .index = a->index,
 				   .keep = a->keep,
 				   .snapshot_max = s->store_snapshot_max,
@@ -719,7 +721,14 @@ static void on_indexing(void *arg)
 
 static int start_drains(struct wm_agent *a, struct wm_err *e)
 {
+	const struct wm_settings *s = &a->settings;
+
 	a->drains = wm_drains_new(a->loop, a->registry, a->tables, a->plane, a->adopted);
+	if (a->plane && s->kernel_connect && s->kernel_abort_sockets) {
+		a->aborts = wm_aborts_new(a->loop, a->tables, a->plane);
+		if (!a->aborts)
+			return wm_err_set(e, -ENOMEM, "out of memory: aborts");
+	}
 	return a->drains ? 0 : wm_err_set(e, -ENOMEM, "out of memory: drains");
 }
 
@@ -815,6 +824,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
+	wm_aborts_free(a->aborts);
 	wm_drains_free(a->drains);
 	wm_resolution_free(a->resolution);
 	wm_index_free(a->index);

@@ -19,6 +19,7 @@ static const struct row dns_rows[] = {WM_DNS_COUNTERS(X){0}};
 static const struct row http_rows[] = {WM_HTTP_COUNTERS(X){0}};
 static const struct row api_rows[] = {WM_API_COUNTERS(X){0}};
 static const struct row drain_rows[] = {WM_DRAIN_COUNTERS(X){0}};
+static const struct row abort_rows[] = {WM_ABORT_COUNTERS(X){0}};
 #undef X
 
 static const struct {
@@ -63,6 +64,7 @@ static void counters(FILE *out)
 	rows(out, "HTTP server", http_rows);
 	rows(out, "API", api_rows);
 	rows(out, "Drains", drain_rows);
+	rows(out, "Sockets of backends that are gone", abort_rows);
 }
 
 static void list_errors(FILE *out)

@@ -160,7 +160,8 @@ stop_agent
 refusing "$STORAGE" start_agent
 unshare --net sleep infinity &
 POD=$!
-until_ok 10 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$POD/ns/net")"
+elsewhere() { [ "$(readlink "/proc/$POD/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+until_ok 10 elsewhere
 pod() { nsenter --net="/proc/$POD/ns/net" "$@"; }
 ip link add wm0 type veth peer name wm1 netns "/proc/$POD/ns/net"
 ip addr add 10.77.0.1/24 dev wm0

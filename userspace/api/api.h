@@ -8,6 +8,7 @@
 #include "userspace/dataplane/watch.h"
 #include "userspace/dns/server.h"
 #include "userspace/health/health.h"
+#include "userspace/lifecycle/abort.h"
 #include "userspace/lifecycle/drain.h"
 #include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
@@ -53,12 +54,13 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_plane *plane;
 	const struct wm_plane_watch *watch; /* NULL: the plane counts as switched off */
 	struct wm_drains *drains;	    /* may be NULL */
+	struct wm_aborts *aborts;	    /* may be NULL */
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
-	bool operator_tcp;	 /* operator's requests (routes.def) are taken over TCP too */
-	bool scripts_local;	 /* who comes over the Unix socket may register script checks */
+	bool operator_tcp;	     /* operator's requests (routes.def) are taken over TCP too */
+	bool scripts_local;	     /* who comes over the Unix socket may register script checks */
 	bool units_local, units_any; /* the same of checks of OS services; or anybody may */
-	const char *plane_error; /* why there is no data plane, or NULL */
+	const char *plane_error;     /* why there is no data plane, or NULL */
 	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0, or an error
 	 * and nothing changed; leave stops the agent once the answer had time to leave. */
 	int (*reload)(void *agent, struct wm_err *e);

@@ -21,7 +21,7 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #define OWN_MAX 80 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
 	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
-	 WM_DRAIN_COUNTER_COUNT + OWN_MAX)
+	 WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + OWN_MAX)
 #define NAME_MAX_OCTETS 96
 
 struct metric {
@@ -152,6 +152,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	static const struct row http[] = {WM_HTTP_COUNTERS(X)};
 	static const struct row api[] = {WM_API_COUNTERS(X)};
 	static const struct row drains[] = {WM_DRAIN_COUNTERS(X)};
+	static const struct row aborts[] = {WM_ABORT_COUNTERS(X)};
 #undef X
 
 	m->count = 0;
@@ -171,6 +172,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		GAUGE("drain_active", wm_drains_active(a->d.drains), "instances that are drained");
 		add_rows(m, drains, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(drains));
 	}
+	if (a->d.aborts)
+		add_rows(m, aborts, wm_aborts_counters(a->d.aborts), WM_ARRAY_LEN(aborts));
 	if (a->server) {
 		GAUGE("http_connections", wm_http_connections(a->server), "open connections");
 		add_rows(m, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));

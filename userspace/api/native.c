@@ -202,6 +202,20 @@ static void put_drains(struct wm_json *j, const struct wm_api *a)
 	wm_json_close(j, '}');
 }
 
+static void put_aborts(struct wm_json *j, const struct wm_api *a)
+{
+	static const char *const names[] = {
+#define X(sym, name, text) #name,
+		WM_ABORT_COUNTERS(X)
+#undef X
+	};
+
+	wm_json_kopen(j, "aborts", '{');
+	if (a->d.aborts)
+		put_counters(j, names, wm_aborts_counters(a->d.aborts), WM_ARRAY_LEN(names));
+	wm_json_close(j, '}');
+}
+
 static void put_servers(struct wm_json *j, const struct wm_api *a)
 {
 #define X(sym, name, text) #name,
@@ -282,6 +296,7 @@ void wm_native_status(struct wm_call *c)
 	put_tables(&j, a->d.tables);
 	put_plane(&j, a);
 	put_drains(&j, a);
+	put_aborts(&j, a);
 	put_servers(&j, a);
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);

@@ -100,6 +100,14 @@ static uint32_t weight_of(const struct wm_instance *i)
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 }
 
+static bool aborts_tcp(const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->meta_count; n++)
+		if (strcmp(i->meta[n].key, WM_META_ABORT_TCP) == 0)
+			return strcmp(i->meta[n].value, "true") == 0;
+	return false;
+}
+
 static int fill(struct wm_resolution *x, const struct wm_service *s)
 {
 	if (s->instances_count > x->want_cap) {
@@ -118,7 +126,8 @@ static int fill(struct wm_resolution *x, const struct wm_service *s)
 						      .addr4_be = i->addr4.s_addr,
 						      .port = i->port,
 						      .weight = weight_of(i),
-						      .state = state_of(x, i)};
+						      .state = state_of(x, i),
+						      .abort_tcp = aborts_tcp(i)};
 		memcpy(x->want[k].addr6, &i->addr6, 16);
 	}
 	return 0;

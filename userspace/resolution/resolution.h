@@ -10,6 +10,9 @@
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 
+/* Metadata of an instance, "true": its TCP connections are ended when it goes down or leaves. */
+#define WM_META_ABORT_TCP "abort_tcp"
+
 struct wm_resolution;
 /** Subscribes; compiles everything that is there, after adopting, and sweeps. */
 struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r,
