@@ -2,7 +2,9 @@
 /* links: base net registry metadata health resolution dns dataplane lifecycle api */
 /* Blocking queries: who wakes when, and what bounds them. */
 #include "api_help.h"
+#include "userspace/api/internal.h"
 #include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
 #include "userspace/base/random.h"
 
 #include <stdlib.h>
@@ -98,6 +100,110 @@ Test(blocking, checks_move_a_service_but_not_the_catalog)
 	client_close(&service);
 	client_close(&catalog);
 	client_close(&state);
+}
+
+static void other_node(const char *node, const char *id, const char *status)
+{
+	char body[512];
+
+	snprintf(body, sizeof(body),
+		 "{\"Node\":\"%s\",\"Address\":\"10.0.0.9\",\"Service\":{\"ID\":\"%s\",\"Service\":"
+		 "\"far\"},\"Check\":{\"Name\":\"up-%s\",\"ServiceID\":\"%s\",\"Status\":\"%s\"}}",
+		 node, id, id, id, status);
+	cr_assert_eq(put("/v1/catalog/register", body), 200, "%s", one.body);
+}
+
+Test(blocking, a_node_wakes_for_itself_alone)
+{
+	static const char *const paths[] = {"/v1/health/node/%s", "/v1/catalog/node/%s",
+					    "/v1/catalog/node-services/%s"};
+	struct client ours, theirs, none;
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(paths); i++) {
+		char own[64], far[64], unknown[64], id[16];
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(own, sizeof(own), paths[i], "N1");
+		snprintf(far, sizeof(far), paths[i], "far");
+		snprintf(unknown, sizeof(unknown), paths[i], i == 0 ? "x0" : i == 1 ? "x1" : "x2");
+#pragma GCC diagnostic pop
+		snprintf(id, sizeof(id), "f%zu", i);
+		other_node("far", id, "passing");
+		web("w1", 1);
+		watch(&ours, own, "", current(own));
+		watch(&theirs, far, "", current(far));
+		watch(&none, unknown, "", current(unknown));
+		other_node("far", id, "critical");
+		UNTIL(client_has(&theirs));
+		turns(10);
+		cr_assert(!client_has(&ours) && !ours.len, "%s", own);
+		cr_assert(!client_has(&none) && !none.len, "%s", unknown);
+		client_close(&theirs);
+		watch(&theirs, far, "", current(far));
+		must_put(i % 2 ? "/v1/agent/check/pass/c-w1" : "/v1/agent/check/fail/c-w1", NULL);
+		UNTIL(client_has(&ours));
+		turns(10);
+		cr_assert(!client_has(&theirs) && !theirs.len, "%s", far);
+		/* it comes, and it goes */
+		other_node(strrchr(unknown, '/') + 1, "n", "passing");
+		UNTIL(client_has(&none));
+		cr_assert_eq(put("/v1/catalog/deregister", "{\"Node\":\"far\"}"), 200);
+		UNTIL(client_has(&theirs));
+		cr_assert_eq(theirs.status, 200);
+		client_close(&ours);
+		client_close(&theirs);
+		client_close(&none);
+	}
+}
+
+Test(blocking, the_native_list_wakes_for_the_health_that_it_shows)
+{
+	struct client c;
+
+	web("w1", 1);
+	watch(&c, "/v1/waymark/instances", "", current("/v1/waymark/instances"));
+	must_put("/v1/agent/check/fail/c-w1", NULL);
+	UNTIL(client_has(&c));
+	cr_assert(strstr(c.body, "\"critical\""), "%s", c.body);
+	client_close(&c);
+}
+
+/* Each of them may be the one that somebody waits for the end of, but one look is enough. */
+Test(blocking, services_that_vanish_together_make_one_round)
+{
+	struct client c[3];
+	const struct wm_watch_key *k;
+	uint64_t rounds[3];
+	char text[64];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(text, sizeof(text), "{\"Name\":\"s%u\"}", i);
+		must_put(REGISTER, text);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(text, sizeof(text), "/v1/health/service/none%u", i);
+		watch(&c[i], text, "", current(text));
+	}
+	TAILQ_FOREACH (k, &api->absent, absent_entry)
+		rounds[n++] = k->round;
+	cr_assert_eq(n, 3);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(text, sizeof(text), "s%u", i);
+		cr_assert_eq(wm_registry_deregister(registry, text, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(registry);
+	cr_assert(api->extinct);
+	n = 0;
+	TAILQ_FOREACH (k, &api->absent, absent_entry)
+		cr_assert_eq(k->round, rounds[n++], "nobody was told yet");
+	for (unsigned i = 0; i < 3; i++) {
+		UNTIL(client_has(&c[i]));
+		cr_assert_str_eq(c[i].body, "[]");
+		client_close(&c[i]);
+	}
+	cr_assert_eq(wm_api_counters(api)[WM_API_WATCH_WOKEN], 3);
 }
 
 Test(blocking, an_unknown_service_wakes_on_its_creation)

@@ -391,8 +391,10 @@ static void take_indexes(uint64_t *ret)
 	for (int s = 0; s < NAMES; s++)
 		ret[s] = wm_scope_index(api, WM_SCOPE_SERVICE, m_name(s, name));
 	for (int s = 0; s < WM_SCOPE_COUNT; s++)
-		ret[NAMES + s] =
-			s == WM_SCOPE_SERVICE ? 1 : wm_scope_index(api, (enum wm_scope)s, NULL);
+		ret[NAMES + s] = s == WM_SCOPE_SERVICE
+					 ? 1
+					 : wm_scope_index(api, (enum wm_scope)s,
+							  wm_registry_node(registry)->name);
 }
 
 /* Whom did it wake? An index that a watcher holds and that is passed wakes it. */
@@ -409,8 +411,10 @@ static void compare_wakes(void)
 		cr_assert_eq(next[s] > scope_index[s], woken[s], "service %d", s);
 	cr_assert_eq(next[NAMES + WM_SCOPE_CATALOG] > scope_index[NAMES + WM_SCOPE_CATALOG],
 		     catalog_moved);
-	if (checks_moved)
+	if (checks_moved) {
 		cr_assert_gt(next[NAMES + WM_SCOPE_CHECKS], scope_index[NAMES + WM_SCOPE_CHECKS]);
+		cr_assert_gt(next[NAMES + WM_SCOPE_NODE], scope_index[NAMES + WM_SCOPE_NODE]);
+	}
 	cr_assert_eq(next[NAMES + WM_SCOPE_NODES], scope_index[NAMES + WM_SCOPE_NODES]);
 	memcpy(scope_index, next, sizeof(next));
 }

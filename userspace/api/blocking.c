@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blocking.c - queries that wait for a change. A watch hangs on a key: one service, or a scope that
- * is wider. A change marks the keys it touches, and at the end of the turn only their watches run
- * again, so a service that nobody watches costs nothing and wakes nobody. */
+/* blocking.c - queries that wait for a change. A watch hangs on a key: one service, one node, or a
+ * scope that is wider. A change marks the keys it touches, and at the end of the turn only their
+ * watches run again, so a service that nobody watches costs nothing and wakes nobody. */
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
@@ -19,13 +19,14 @@ static uint64_t at_least_one(uint64_t n)
 	return n ? n : 1;
 }
 
-uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *service)
+uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *name)
 {
 	const struct wm_service *found;
+	const struct wm_node *node;
 
 	switch (s) {
 	case WM_SCOPE_SERVICE:
-		found = wm_registry_service(a->d.registry, service);
+		found = wm_registry_service(a->d.registry, name);
 		return at_least_one(found ? found->index : a->extinct_index);
 	case WM_SCOPE_CATALOG:
 		return at_least_one(a->catalog_index);
@@ -33,6 +34,11 @@ uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *ser
 		return at_least_one(a->checks_index);
 	case WM_SCOPE_NODES:
 		return at_least_one(a->nodes_index);
+	case WM_SCOPE_NODE: /* of one that is not there: nodes come and go */
+		node = wm_registry_node_named(a->d.registry, name);
+		if (!node)
+			return at_least_one(a->nodes_index);
+		return at_least_one(node->index > a->first_index ? node->index : a->first_index);
 	case WM_SCOPE_COUNT:
 		break;
 	}
@@ -46,7 +52,7 @@ static void fold(const char *name, char *ret)
 {
 	size_t n = 0;
 
-	for (; name[n] && n < WM_SERVICE_NAME_MAX; n++)
+	for (; name[n] && n < WM_WATCHED_NAME_MAX; n++)
 		ret[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
 	ret[n] = 0;
 }
@@ -74,15 +80,21 @@ static void set_absent(struct wm_api *a, struct wm_watch_key *k, bool absent)
 }
 
 /* The key to hang a watch on. @return NULL without memory. */
-static struct wm_watch_key *key_of(struct wm_api *a, enum wm_scope s, const char *service)
+static struct wm_map *keys_of(const struct wm_api *a, enum wm_scope s)
 {
-	struct wm_watch_key *k;
-	char name[WM_SERVICE_NAME_MAX + 1];
+	return s == WM_SCOPE_SERVICE ? a->service_keys : s == WM_SCOPE_NODE ? a->node_keys : NULL;
+}
 
-	if (s != WM_SCOPE_SERVICE)
+static struct wm_watch_key *key_of(struct wm_api *a, enum wm_scope s, const char *of)
+{
+	struct wm_map *keys = keys_of(a, s);
+	struct wm_watch_key *k;
+	char name[WM_WATCHED_NAME_MAX + 1];
+
+	if (!keys)
 		return &a->scopes[s];
-	fold(service, name);
-	k = wm_map_get(a->service_keys, name, strlen(name));
+	fold(of, name);
+	k = wm_map_get(keys, name, strlen(name));
 	if (!k) {
 		k = calloc(1, sizeof(*k));
 		if (!k)
@@ -90,22 +102,23 @@ static struct wm_watch_key *key_of(struct wm_api *a, enum wm_scope s, const char
 		k->scope = s;
 		memcpy(k->name, name, sizeof(name));
 		TAILQ_INIT(&k->watches);
-		if (wm_map_put(a->service_keys, k->name, strlen(k->name), k, NULL)) {
+		if (wm_map_put(keys, k->name, strlen(k->name), k, NULL)) {
 			free(k);
 			return NULL;
 		}
 	}
-	set_absent(a, k, !wm_registry_service(a->d.registry, name));
+	if (s == WM_SCOPE_SERVICE)
+		set_absent(a, k, !wm_registry_service(a->d.registry, name));
 	return k;
 }
 
-/* A service's key lives as long as somebody watches it. */
+/* A service's or a node's key lives as long as somebody watches it. */
 static void drop_key(struct wm_api *a, struct wm_watch_key *k)
 {
-	if (k->scope != WM_SCOPE_SERVICE || !TAILQ_EMPTY(&k->watches) || k->dirty)
+	if (!keys_of(a, k->scope) || !TAILQ_EMPTY(&k->watches) || k->dirty)
 		return;
 	set_absent(a, k, false);
-	wm_map_del(a->service_keys, k->name, strlen(k->name));
+	wm_map_del(keys_of(a, k->scope), k->name, strlen(k->name));
 	free(k);
 }
 
@@ -211,7 +224,7 @@ static struct wm_watch *watch_new(struct wm_call *c, struct wm_watch_key *k)
 	return w;
 }
 
-bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
+bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *name)
 {
 	struct wm_api *a = c->api;
 	struct wm_watch_key *k;
@@ -225,7 +238,7 @@ bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
 		wm_answer_text(c, 429, "Too many blocking queries (limit: %u)", a->d.watchers_max);
 		return true;
 	}
-	k = key_of(a, s, service);
+	k = key_of(a, s, name);
 	w = k ? watch_new(c, k) : NULL;
 	if (!w) {
 		if (k)
@@ -237,12 +250,12 @@ bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service)
 	return true;
 }
 
-bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64_t *ret_index)
+bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *name, uint64_t *ret_index)
 {
-	*ret_index = wm_scope_index(c->api, s, service);
+	*ret_index = wm_scope_index(c->api, s, name);
 	if (!c->index || c->expired || *ret_index > c->index)
 		return false;
-	return wm_api_keep(c, s, service);
+	return wm_api_keep(c, s, name);
 }
 
 /* --- changes -----------------------------------------------------------------------------------
@@ -291,8 +304,11 @@ static bool catalog_changed(const struct wm_change *c)
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_api *a = arg;
-	struct wm_watch_key *k, *absent;
+	struct wm_watch_key *k;
 
+	if (c->instance && wm_map_len(a->node_keys))
+		mark(a, wm_map_get(a->node_keys, c->instance->node->folded,
+				   strlen(c->instance->node->folded)));
 	if (!c->service) {
 		node_changed(a, c);
 		return;
@@ -309,8 +325,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		set_absent(a, k, false);
 	if (c->kind == WM_CHANGE_SERVICE_DELETED) {
 		a->extinct_index = c->index;
-		TAILQ_FOREACH (absent, &a->absent, absent_entry)
-			mark(a, absent);
+		a->extinct = true; /* however many go in a turn: one round for those who wait */
 		if (k)
 			set_absent(a, k, true);
 	}
@@ -332,11 +347,23 @@ static unsigned wake_key(struct wm_api *a, struct wm_watch_key *k, unsigned budg
 	return budget;
 }
 
+static void mark_absent(struct wm_api *a)
+{
+	struct wm_watch_key *k;
+
+	if (!a->extinct)
+		return;
+	a->extinct = false;
+	TAILQ_FOREACH (k, &a->absent, absent_entry)
+		mark(a, k);
+}
+
 void wm_blocking_wake(struct wm_api *a)
 {
 	unsigned budget = WM_API_WAKE_BATCH;
 	struct wm_watch_key *k;
 
+	mark_absent(a);
 	/* the hooks may run several times in a turn, which has one slice */
 	if (a->wake_turn != wm_loop_turns(a->d.loop))
 		a->wake_end_ns = wm_clock_ns() + WM_API_SLICE_MS * WM_NS_PER_MS;
@@ -374,11 +401,12 @@ int wm_blocking_init(struct wm_api *a)
 	}
 	/* what happened before we listened: nobody has seen an index above this one */
 	a->catalog_index = a->checks_index = a->extinct_index = wm_registry_index(a->d.registry);
-	a->nodes_index = a->catalog_index;
+	a->nodes_index = a->first_index = a->catalog_index;
 	/* a key of each watch, and those that are dirty without any */
 	a->service_keys = wm_map_new(2 * (size_t)a->d.watchers_max);
+	a->node_keys = wm_map_new(2 * (size_t)a->d.watchers_max);
 	a->more = wm_timer_new(a->d.loop, on_more, a);
-	if (!a->service_keys || !a->more)
+	if (!a->service_keys || !a->node_keys || !a->more)
 		return -ENOMEM;
 	return wm_registry_subscribe(a->d.registry, on_change, a);
 }
@@ -392,5 +420,9 @@ void wm_blocking_done(struct wm_api *a)
 	while (a->service_keys && (k = wm_map_next(a->service_keys, &pos)))
 		free(k);
 	wm_map_free(a->service_keys);
+	pos = 0;
+	while (a->node_keys && (k = wm_map_next(a->node_keys, &pos)))
+		free(k);
+	wm_map_free(a->node_keys);
 	wm_timer_free(a->more);
 }

@@ -120,7 +120,7 @@ void wm_native_instances(struct wm_call *c)
 	uint64_t index;
 
 	if (!wm_params_filter(c, WM_FILTER_NATIVE, &filter) || !read_limit(c, &s.left) ||
-	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
 	if (wm_http_query(c->req, "explain")) {
 		answer_plan(c, filter, index);

@@ -24,12 +24,17 @@
 #define WM_API_WAKE_BATCH                                                                          \
 	256 /* watches that look again in one turn: some 5 ms, then others have their turn */
 
+/* octets of a service's or a node's name */
+#define WM_WATCHED_NAME_MAX                                                                        \
+	(WM_SERVICE_NAME_MAX > WM_NODE_NAME_MAX ? WM_SERVICE_NAME_MAX : WM_NODE_NAME_MAX)
+
 /* What a blocking query watches; each has its own index. */
 enum wm_scope {
 	WM_SCOPE_SERVICE, /* one service, its instances and their checks */
 	WM_SCOPE_CATALOG, /* services and instances, not their health */
 	WM_SCOPE_CHECKS,  /* any check */
 	WM_SCOPE_NODES,
+	WM_SCOPE_NODE, /* one node, its instances and all their checks */
 	WM_SCOPE_COUNT
 };
 
@@ -63,7 +68,7 @@ struct wm_route {
 	bool operator_only; /* see routes.def */
 };
 
-/* Those who wait for one thing: a service by its lower-case name, or a whole scope. */
+/* Those who wait for one thing: a service or a node by its lower-case name, or a whole scope. */
 struct wm_watch_key {
 	enum wm_scope scope;
 	bool dirty;	/* changed in this turn */
@@ -71,7 +76,7 @@ struct wm_watch_key {
 	uint64_t round; /* changes so far; a watch that has looked since carries the same number */
 	TAILQ_ENTRY(wm_watch_key) dirty_entry, absent_entry;
 	TAILQ_HEAD(, wm_watch) watches;
-	char name[WM_SERVICE_NAME_MAX + 1];
+	char name[WM_WATCHED_NAME_MAX + 1];
 };
 
 struct wm_watch {
@@ -111,11 +116,13 @@ struct wm_api {
 	struct wm_http_server *server;
 	uint64_t start_ms;
 	/* blocking.c */
-	struct wm_map *service_keys;
+	struct wm_map *service_keys, *node_keys;
 	struct wm_watch_key scopes[WM_SCOPE_COUNT];
 	TAILQ_HEAD(, wm_watch_key) dirty, absent;
 	uint64_t catalog_index, checks_index, nodes_index;
 	uint64_t extinct_index; /* when a service last vanished */
+	uint64_t first_index;	/* when this began: nobody has seen one above it */
+	bool extinct; /* one did since the last wake: who waits for absent ones looks again */
 	unsigned watches;
 	struct wm_timer *more;	     /* the rest of a wake goes on in the next turn */
 	TAILQ_HEAD(, wm_long) longs; /* who waited longest stands first */
@@ -145,13 +152,14 @@ bool wm_api_trusted(const struct wm_call *c);
 /* --- blocking.c --- */
 int wm_blocking_init(struct wm_api *a);
 void wm_blocking_done(struct wm_api *a);
-/** Index of a scope, at least 1. @p service: lower or mixed case, for WM_SCOPE_SERVICE. */
-uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *service);
+/** Index of a scope, at least 1. @p name: lower or mixed case, for WM_SCOPE_SERVICE and
+ *  WM_SCOPE_NODE. */
+uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *name);
 /** For a handler, first thing: true if the request is kept (or was answered, when too many wait)
  *  and the handler must return; it runs again when there is something new. */
-bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *service, uint64_t *ret_index);
+bool wm_api_wait(struct wm_call *c, enum wm_scope s, const char *name, uint64_t *ret_index);
 /** The same without comparing indexes: keep until the next change. */
-bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *service);
+bool wm_api_keep(struct wm_call *c, enum wm_scope s, const char *name);
 /** At the end of a turn: run what may have something new again. */
 void wm_blocking_wake(struct wm_api *a);
 

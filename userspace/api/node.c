@@ -228,7 +228,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	uint64_t index;
 
 	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter) ||
-	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+	    wm_api_wait(c, WM_SCOPE_NODE, c->params[0], &index))
 		return;
 	wm_answer_begin(c, &j);
 	if (!find_node(c, &e)) {
@@ -280,7 +280,7 @@ void wm_health_node(struct wm_call *c)
 	size_t pos = 0;
 
 	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
-	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
+	    wm_api_wait(c, WM_SCOPE_NODE, c->params[0], &index))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
