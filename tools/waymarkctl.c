@@ -83,7 +83,8 @@ enum {
 	X("agent", 'a', "ADDR", NULL,                                                              \
 	  "http://127.0.0.1:8500 (default, then unix:" CTL_SOCKET "; or $WAYMARK_HTTP_ADDR)")      \
 	X("pin-dir", 'p', "DIR", "maps dump, detach, doctor",                                      \
-	  "pins of the agent (" CTL_PIN_DIR ")")                                                   \
+	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
+	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
 	X("verbose", 'v', NULL, "status", "every figure and counter")                              \
 	X("watch", OPT_WATCH, "SECONDS", NULL, "again and again, until interrupted")               \
@@ -271,10 +272,10 @@ static int run(const struct ctl *c, const struct ctl_command *k)
 
 int main(int argc, char **argv)
 {
-	const char *from_env = getenv("WAYMARK_HTTP_ADDR");
+	const char *from_env = getenv("WAYMARK_HTTP_ADDR"), *pins = getenv("WAYMARK_PIN_DIR");
 	struct ctl c = {.agent = from_env && *from_env ? from_env : CTL_AGENT,
 			.agent_named = from_env && *from_env,
-			.pin_dir = CTL_PIN_DIR};
+			.pin_dir = pins && *pins ? pins : CTL_PIN_DIR};
 	const struct ctl_command *k;
 	int o, r, words;
 

@@ -162,6 +162,21 @@ static int count_all(const struct wm_registry *r, struct dimension *d)
 	return err;
 }
 
+/* Services of which an instance takes connections: seen at the first that does. */
+static unsigned services_healthy(const struct wm_registry *r)
+{
+	const struct wm_service *s;
+	unsigned n = 0, i;
+	size_t pos = 0;
+
+	while ((s = wm_registry_next_service(r, &pos))) {
+		for (i = 0; i < s->instances_count && !wm_instance_usable(s->instances[i]);)
+			i++;
+		n += i < s->instances_count;
+	}
+	return n;
+}
+
 /* Make the answer and keep it. */
 static int make(struct wm_api *a, struct wm_json *j, struct wm_kept *to)
 {
@@ -174,6 +189,7 @@ static int make(struct wm_api *a, struct wm_json *j, struct wm_kept *to)
 	wm_json_ku(j, "instances", wm_registry_instances(r));
 	wm_json_ku(j, "checks", wm_registry_checks(r));
 	wm_json_ku(j, "services", wm_registry_services(r));
+	wm_json_ku(j, "services_healthy", services_healthy(r));
 	wm_json_ku(j, "nodes", wm_registry_nodes(r));
 	wm_json_kopen(j, "by", '{');
 	for (unsigned k = 0; k < DIMENSIONS && !err; k++)
