@@ -39,13 +39,13 @@ struct dial {
 
 struct scan {
 	struct dial *dial;
-	struct wm_set_table table;
-	__u32 place;
-	int result; /* enum wm_pick */
+	__u64 table; /* struct wm_set_table as a word */
+	__u32 start; /* place of the first */
+	int result;  /* enum wm_pick */
 };
 
-/** Take backend @p index if it is up and what @p d wants. A global function, as pick() is: the
- * verifier walks it once and not for each try. */
+/** Take backend @p index if it is up and what @p d wants. A global function, as those below: the
+ * verifier walks each once by itself and not once for every state of its callers. */
 __noinline int take(struct dial *d, __u32 index)
 {
 	if (!d)
@@ -53,37 +53,48 @@ __noinline int take(struct dial *d, __u32 index)
 	return wm_take(NULL, index, d->families | d->exclude, true, &d->choice);
 }
 
+/** Step @p i of a scan that began at place @p start. Everything is compared in here: in the loop of
+ * who calls it, each comparison would double what the verifier has to follow.
+ * @return WM_PICK_MORE to go on. */
+__noinline int scan_slot(struct dial *d, __u64 table, __u32 start, __u32 i)
+{
+	struct wm_set_table t;
+	__u32 place = start + i;
+
+	__builtin_memcpy(&t, &table, sizeof(t));
+	if (!d || i >= t.count)
+		return WM_PICK_NONE;
+	if (place >= t.count)
+		place -= t.count;
+	return wm_scan_step(NULL, t, place, d->families | d->exclude, true, &d->choice);
+}
+
 static long scan_one(__u64 i, void *arg)
 {
 	struct scan *s = arg;
-	const struct wm_slot *slot = wm_scan_slot(NULL, s->table, s->place);
 
-	if (!slot)
-		s->result = WM_PICK_TORN;
-	else
-		s->result = take(s->dial, slot->backend) ? WM_PICKED : WM_PICK_MORE;
-	s->place = s->place + 1 < s->table.count ? s->place + 1 : 0;
+	s->result = scan_slot(s->dial, s->table, s->start, (__u32)i);
 	return s->result != WM_PICK_MORE;
 }
 
 /** Look at every slot, from a random one on: where few backends of many are up. */
-static __always_inline enum wm_pick scan_all(struct dial *d, struct wm_set_table t)
+static __always_inline int scan_all(struct dial *d, struct wm_set_table t)
 {
-	struct scan s = {.dial = d, .table = t, .result = WM_PICK_MORE};
+	struct scan s = {.dial = d, .result = WM_PICK_MORE};
 
-	s.place = (__u32)(((__u64)bpf_get_prandom_u32() * t.count) >> 32);
+	__builtin_memcpy(&s.table, &t, sizeof(t));
+	s.start = (__u32)(((__u64)bpf_get_prandom_u32() * t.count) >> 32);
 	if (use_bpf_loop) {
 		bpf_loop(t.count, scan_one, &s, 0);
 	} else {
-		for (int i = 0; i < WM_SCAN_BOUNDED; i++)
-			if (i >= t.count || scan_one(i, &s))
+		for (__u32 i = 0; i < WM_SCAN_BOUNDED; i++)
+			if (scan_one(i, &s))
 				break;
 	}
 	return s.result == WM_PICK_MORE ? WM_PICK_NONE : s.result;
 }
 
-/** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. A global function,
- * so that the verifier walks it once by itself and not once for every state of its callers. */
+/** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */
 __noinline int pick(struct dial *d)
 {
 	const struct wm_set *set;

@@ -155,24 +155,15 @@ static __always_inline enum wm_pick wm_draw(const struct wm_view *v, struct wm_s
 	return WM_PICKED;
 }
 
-/** The slot at @p place of a scan; NULL where the set was republished meanwhile. */
-static __always_inline const struct wm_slot *wm_scan_slot(const struct wm_view *v,
-							  struct wm_set_table t, __u32 place)
-{
-	const struct wm_slot *s = wm_at_slot(v, t.first + place);
-
-	return s && s->generation == t.generation ? s : 0;
-}
-
 /** Look at the slot at @p place of a scan. @return WM_PICKED if its backend was taken,
  *  WM_PICK_MORE to go on, WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct wm_set_table t,
 						 __u32 place, __u32 families, int prefer6,
 						 struct wm_choice *ret)
 {
-	const struct wm_slot *s = wm_scan_slot(v, t, place);
+	const struct wm_slot *s = wm_at_slot(v, t.first + place);
 
-	if (!s)
+	if (!s || s->generation != t.generation)
 		return WM_PICK_TORN;
 	return wm_take(v, s->backend, families, prefer6, ret) ? WM_PICKED : WM_PICK_MORE;
 }
