@@ -5,7 +5,24 @@
 #include "dns_fixture.h"
 #include "userspace/base/random.h"
 
-TestSuite(dns_diff, .init = dns_setup, .fini = dns_teardown, .timeout = 240);
+/* Services with a TTL of their own, by name and by prefix, and warnings that take no questions:
+ * the two must agree on these too. */
+static void diff_setup(void)
+{
+	static char prefix[] = "svc-1*=60s", exact[] = "svc-2=0s";
+	static char *const rules[] = {prefix, exact, NULL};
+	static struct wm_ttls *ttls;
+
+	cr_assert_eq(wm_ttls_new(rules, &ttls, NULL), 0);
+	policy = (struct wm_tables_policy){ttls, true};
+	dns_setup();
+}
+static void diff_teardown(void)
+{
+	dns_teardown();
+	wm_ttls_free((struct wm_ttls *)(uintptr_t)policy.ttls);
+}
+TestSuite(dns_diff, .init = diff_setup, .fini = diff_teardown, .timeout = 240);
 
 #define QUESTIONS 12000
 #define SERVICES  20
@@ -20,6 +37,7 @@ static unsigned below(unsigned n)
 
 static void fill(void)
 {
+	static const enum wm_status statuses[8] = {WM_WARNING, WM_CRITICAL}; /* passing */
 	char name[64], id[32], address[48];
 
 	for (unsigned s = 0; s < SERVICES; s++) {
@@ -33,7 +51,7 @@ static void fill(void)
 				 : below(3)    ? "10.%u.0.%u"
 					       : "fd00::%u:%u",
 				 s, i + 1);
-			add(name, id, address, below(4) ? WM_PASSING : WM_CRITICAL);
+			add(name, id, address, statuses[below(8)]);
 		}
 	}
 }

@@ -68,7 +68,9 @@ before=$(counter dns_answered)
 check "by name" 10 "$(ttl_of web.service.mesh.internal)"
 check "the virtual name's" 10 "$(ttl_of web.virtual.mesh.internal)"
 check "the others'" 30 "$(ttl_of other.service.mesh.internal)"
-check "by the kernel" 3 $(($(counter dns_answered) - before))
+check "no IPv6 address" "3 3" "$(minimum web.service.mesh.internal AAAA)"
+check "nor at the virtual name" "3 3" "$(minimum web.virtual.mesh.internal AAAA)"
+check "by the kernel" 5 $(($(counter dns_answered) - before))
 check "over TCP" 10 "$(ttl_of +tcp web.service.mesh.internal)"
 check "by prefix, of an alias" 20 "$(ttl_of db.service.mesh.internal)"
 check "SRV" 10 "$(ttl_of web.service.mesh.internal SRV)"
@@ -78,6 +80,7 @@ check "register" 200 "$(register web-1 web 127.1.0.1 80 '"Check": {"TTL": "60s",
 check "a warning is left out" NXDOMAIN "$(status_of web.service.mesh.internal)"
 check "of SRV too" NXDOMAIN "$(status_of web.service.mesh.internal SRV)"
 check "by connect() too" 7 "$(inside curl -s --max-time 10 "http://$(vip4 web)/" >/dev/null; echo $?)"
+matches "and shown so" only_passing "$(api "$API/v1/waymark/resolve?service=web" | jq -r '.left_out[].reason')"
 check "pass" 200 "$(code -X PUT $API/v1/agent/check/pass/service:web-1)"
 check "until it passes" 127.1.0.1 "$(ask web.service.mesh.internal)"
 done_testing

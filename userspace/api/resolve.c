@@ -45,6 +45,8 @@ static const char *reason_of(const struct wm_tables *t, const struct wm_instance
 		return "has not the tag";
 	if (!wm_instance_usable(i))
 		return wm_lifecycle_str(wm_instance_state(i));
+	if (t && wm_tables_policy(t)->only_passing && i->status == WM_WARNING)
+		return "has a warning, and dns.only_passing is set";
 	if (!i->addr4.s_addr && IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
 		return "has no IP address";
 	if (!weight_of(i))
