@@ -76,7 +76,23 @@ matches() { # text, pattern (grep -E), seen
 		fail "$1: expected /$2/, saw '$3'"
 	fi
 }
+# Nothing is silently dropped: what came in is what was answered or left, by reason.
+dns_balance() {
+	local left
+	[ ! -e "$PINS/maps/counters" ] || check "queries in the kernel without an outcome" 0 "$(
+		bpftool -j map dump pinned "$PINS/maps/counters" | jq '[.[].formatted.values[]?.value | to_entries[] |
+			if .key == "dns_query" then .value
+			elif .key | test("^dns_(answered|pass_.*|drop_.*)$") then -.value else 0 end] | add'
+	)"
+	agent_up || return 0
+	left=$(api "$API/v1/agent/metrics?format=prometheus" | awk '
+		$1 ~ /^waymark_dns_user_(udp|tcp)$/ { n += $2 }
+		$1 ~ /^waymark_dns_user_(answered|nodata|nxdomain|formerr|refused|notimp|badvers|servfail)$/ { n -= $2 }
+		END { print n + 0 }')
+	check "queries in userspace without an outcome" 0 "$left"
+}
 done_testing() {
+	dns_balance
 	[ -z "$AGENT" ] || stop_agent
 	exit $FAILED
 }

@@ -4,8 +4,11 @@
 # none of them may notice.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/resolvers.sh
+. tests/net/resolvers.sh
 
-start_agent
+start() { start_agent --set dns.port53_addresses=127.0.0.1 "$@"; }
+start
 for i in 1 2; do
 	backend "web-$i" "127.1.0.$i" "808$i"
 	check "register web-$i" 200 "$(register "web-$i" web "127.1.0.$i" "808$i")"
@@ -17,6 +20,7 @@ pinned() { find "$PINS" -type f | wc -l; }
 
 inside tests/net/client.py loop "$V4" web.service.mesh.internal "$TMP/stop" >"$TMP/loop" 2>"$TMP/loop.err" &
 LOOP=$!
+resolvers_start web.service.mesh.internal
 sleep 1
 maps=$(ids) table=$(sets) pins=$(pinned)
 
@@ -25,7 +29,7 @@ for round in 1 2 3; do
 	sleep 0.7
 	check "round $round: no agent, an answer all the same" 2 "$(ask web.service.mesh.internal | wc -l)"
 	check "round $round: and a connection" web- "$(inside curl -s "http://$V4/" | cut -c1-4)"
-	start_agent
+	start
 	check "round $round: the maps are the same" "$maps" "$(ids)"
 	check "round $round: nothing was written anew" "$table" "$(sets)"
 	check "round $round: as many pins" "$pins" "$(pinned)"
@@ -36,21 +40,22 @@ matches "it says that it adopted" "event=plane.adopted sets=1" "$(cat "$TMP/agen
 stop_agent
 check "a clean stop leaves the kernel serving" 2 "$(ask web.service.mesh.internal | wc -l)"
 backend web-3 127.1.0.3 8083
-start_agent
+start
 register web-3 web 127.1.0.3 8083 >/dev/null
 check "after a restart tables change as ever" 3 "$(ask web.service.mesh.internal | wc -l)"
 code -X PUT $API/v1/agent/service/deregister/web-3 >/dev/null
 
 # other sizes: new maps are filled beside the old ones, then the links move
 stop_agent
-start_agent --set kernel.services_max=2000 --set kernel.backends_max=3000
+start --set kernel.services_max=2000 --set kernel.backends_max=3000
 [ "$(ids)" != "$maps" ] || fail "the maps have other sizes"
 check "after a change of size" 2 "$(ask web.service.mesh.internal | wc -l)"
 check "the old maps are gone" "$pins" "$(pinned)"
 stop_agent
-start_agent
+start
 
 touch "$TMP/stop"
+resolvers_end
 wait $LOOP
 read -r ops failures <"$TMP/loop"
 check "failures of $ops connects and questions" 0 "$failures"
@@ -62,7 +67,7 @@ check "a check by TTL" 200 "$(register ttl ttl 10.7.7.7 80 '"Check": {"CheckID":
 for status in pass fail pass; do
 	check "$status is acknowledged" 200 "$(code -X PUT "$API/v1/agent/check/$status/c")"
 	stop_agent KILL
-	start_agent
+	start
 	matches "$status is stored" "^${status}(ing)?$" \
 		"$(api $API/v1/agent/checks | jq -r .c.Status | sed 's/critical/fail/')"
 done
