@@ -16,7 +16,7 @@ VERSION := $(shell cat VERSION)
 DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
 	libpcre2-dev libroaring-dev
-DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux jq
+DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
@@ -219,7 +219,7 @@ bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
 
 # --- quality ---------------------------------------------------------------------------------------
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' | grep -v '^vmlinux/')
-.PHONY: lint check-deps format lint-deps docs
+.PHONY: lint check-deps format lint-deps docs docs-bpftool
 lint-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_LINT)
 lint: lint-deps check-deps ## clang-format, clang-tidy, cppcheck, shellcheck, layers
@@ -231,6 +231,9 @@ format: ## let clang-format rewrite the sources
 	@clang-format -i $(C_FILES)
 docs: all ## regenerate docs/reference from the tables in the code
 	@tools/gen-docs.sh $(B)
+docs-bpftool: deps-test ## regenerate the samples of docs/bpftool.md from a running agent
+	@$(MAKE) --no-print-directory FLAVOUR=asan all
+	@UPDATE=1 B=build/asan bash tests/net/test_bpftool.sh
 
 
 .PHONY: compile_commands.json
