@@ -1,190 +1,245 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* waymarkctl_doctor.c - try what the agent needs on the running kernel, and steer one connection.
- */
-#include "userspace/dataplane/plane.h"
-#include "waymarkctl.h"
+/* waymarkctl_doctor.c - the agent, the kernel, the pins, DNS: what works, what does not, the errno
+ * it rests on and what to do. Works with the agent dead, from the pins alone. */
+#include "waymarkctl_doctor.h"
 
-#include <arpa/inet.h>
+#include "userspace/base/err.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <stdarg.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define SELFTEST_VIP	 "198.51.100.1" /* documentation range, RFC 5737: nobody's address */
-#define SELFTEST_PORT	 80
-#define SELFTEST_WAIT_MS 2000
-#define SELFTEST_SIZE	 16 /* entries of each map */
+static const char *const results[] = {
+	[WM_FOUND_OK] = "ok", [WM_FOUND_NOTE] = "note", [WM_FOUND_FAULT] = "fault"};
 
-struct findings {
-	json_t *list;
-	unsigned bad;
-};
-
-static void found(void *arg, const char *name, bool ok, const char *text)
+/* --- findings --------------------------------------------------------------------------------- */
+void ctl_found(void *arg, const struct wm_finding *f)
 {
-	struct findings *f = arg;
+	struct ctl_findings *to = arg;
 
-	f->bad += !ok;
-	json_array_append_new(f->list, json_pack("{s:s, s:s, s:s}", "Check", name, "Result",
-						 ok ? "ok" : "missing", "Meaning", text));
+	*to->faults += f->result == WM_FOUND_FAULT;
+	json_array_append_new(to->list,
+			      json_pack("{s:s, s:s, s:s, s:s, s:s}", "Check", f->name, "Result",
+					results[f->result], "Error",
+					f->error ? wm_err_name(f->error) : "", "Meaning", f->text,
+					"Remedy", f->result == WM_FOUND_OK ? "" : f->remedy));
 }
 
-/* --- self-test -------------------------------------------------------------------------------- */
-struct selftest {
-	char cgroup[512], pins[128];
-	int listener;
-	uint16_t port;
-	struct wm_plane *plane;
-	struct wm_tables *tables;
-};
-
-static int listen_somewhere(struct selftest *t)
+void ctl_finding(struct ctl_findings *to, struct wm_finding f, const char *fmt, ...)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(at);
+	va_list ap;
 
-	t->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (t->listener < 0 || bind(t->listener, (struct sockaddr *)&at, sizeof(at)) ||
-	    listen(t->listener, 1) || getsockname(t->listener, (struct sockaddr *)&at, &len))
-		return -errno;
-	t->port = ntohs(at.sin_port);
-	return 0;
+	va_start(ap, fmt);
+	vsnprintf(f.text, sizeof(f.text), fmt, ap);
+	va_end(ap);
+	ctl_found(to, &f);
 }
 
-static int fill_tables(struct selftest *t, struct wm_err *e)
+/* --- the agent -------------------------------------------------------------------------------- */
+static void agent_reasons(const json_t *plane, struct ctl_findings *to)
 {
-	struct wm_want_backend b = {.instance = 1,
-				    .addr4_be = htonl(INADDR_LOOPBACK),
-				    .port = t->port,
-				    .weight = 1,
-				    .state = WM_STATE_UP};
-	struct wm_want_set w = {.service = "selftest", .backends = &b, .backends_count = 1};
-	struct wm_table_memory mem;
+	const json_t *v;
+	size_t i;
 
-	inet_pton(AF_INET, SELFTEST_VIP, &w.vip4_be);
-	wm_plane_memory_of(t->plane, &mem);
-	mem.config->flags = WM_CONFIG_F_CONNECT;
-	t->tables = wm_tables_new(&mem, wm_plane_ops(t->plane), "selftest.invalid", NULL);
-	return t->tables ? wm_tables_put(t->tables, &w, NULL, e) : -ENOMEM;
-}
+	json_array_foreach(json_object_get(plane, "reasons"), i, v)
+	{
+		struct wm_finding f = {.name = "agent", .result = WM_FOUND_FAULT};
+		const char *text = json_string_value(v);
 
-/* In the child, which lives in the cgroup: dial the virtual address. @return exit status. */
-static int dial(const struct selftest *t)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(SELFTEST_PORT)};
-	char procs[600];
-	int fd;
-
-	snprintf(procs, sizeof(procs), "%s/cgroup.procs", t->cgroup);
-	fd = open(procs, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1)
-		return 2;
-	close(fd);
-	inet_pton(AF_INET, SELFTEST_VIP, &to.sin_addr);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return 2;
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS)
-		return 1;
-	return 0;
-}
-
-static int steer(struct selftest *t, char *why, size_t cap)
-{
-	struct pollfd p = {.fd = t->listener, .events = POLLIN};
-	int status = 0, ready;
-	pid_t child = fork();
-
-	if (child < 0)
-		return -errno;
-	if (!child)
-		_exit(dial(t));
-	ready = poll(&p, 1, SELFTEST_WAIT_MS);
-	waitpid(child, &status, 0);
-	if (ready == 1)
-		return 0;
-	snprintf(why, cap, "connect() to %s did not reach the listener on 127.0.0.1:%u",
-		 SELFTEST_VIP, t->port);
-	return -ECONNREFUSED;
-}
-
-int ctl_selftest(char *why, size_t cap)
-{
-	struct selftest t = {.listener = -1};
-	struct wm_plane_config c = {.attach_connect = true,
-				    .names = SELFTEST_SIZE,
-				    .frontends = SELFTEST_SIZE,
-				    .sets = SELFTEST_SIZE,
-				    .slots = SELFTEST_SIZE,
-				    .backends = SELFTEST_SIZE};
-	struct wm_err e = {0};
-	char root[256];
-	int r = wm_cgroup_root(root, sizeof(root));
-
-	if (r) {
-		snprintf(why, cap, "no cgroup2 mount");
-		return r;
+		snprintf(f.remedy, sizeof(f.remedy), "%s",
+			 strstr(text, "cgroup2")
+				 ? "kernel.cgroup: a directory of a cgroup2, or empty"
+			 : strstr(text, "bpffs")
+				 ? "mount -t bpf bpf /sys/fs/bpf; kernel.pin_dir below it"
+			 : strstr(text, "memory") ? "kernel.memory_max, kernel.services_max"
+			 : strstr(text, "ermi") || strstr(text, "not permitted")
+				 ? "the capabilities that deploy/waymarkd.service lists"
+				 : "the agent's log says more");
+		ctl_finding(to, f, "%s", text);
 	}
-	snprintf(t.cgroup, sizeof(t.cgroup), "%s/waymark-doctor-%d", root, getpid());
-	snprintf(t.pins, sizeof(t.pins), "/sys/fs/bpf/waymark-doctor-%d", getpid());
-	c.cgroup = t.cgroup;
-	c.pin_dir = t.pins;
-	if (mkdir(t.cgroup, 0755)) {
-		snprintf(why, cap, "%s: %s", t.cgroup, strerror(errno));
-		return -errno;
+}
+
+static void see_agent(const struct ctl *c, const json_t *status, const struct wm_inspection *i,
+		      struct ctl_findings *to)
+{
+	const json_t *plane = json_object_get(status, "plane");
+	const char *state = json_string_value(json_object_get(plane, "state"));
+	const char *pins = json_string_value(json_object_get(plane, "pin_dir"));
+	struct wm_finding f = {.name = "agent"};
+
+	if (!status) {
+		f.result = i->pinned ? WM_FOUND_FAULT : WM_FOUND_NOTE;
+		snprintf(f.remedy, sizeof(f.remedy),
+			 "systemctl start waymarkd, or name it: --agent");
+		ctl_finding(to, f, "no agent answers at %s%s", c->agent,
+			    i->pinned ? ": the kernel serves what it was told last" : "");
+		return;
 	}
-	r = listen_somewhere(&t);
-	if (!r)
-		r = wm_plane_open(&c, &t.plane, NULL, &e);
-	if (!r)
-		r = fill_tables(&t, &e);
-	if (!r)
-		r = wm_plane_attach(t.plane, &e);
-	snprintf(why, cap, "%s", r < 0 ? e.text : "");
-	if (r >= 0)
-		r = steer(&t, why, cap);
-	wm_tables_free(t.tables);
-	wm_plane_close(t.plane);
-	wm_plane_detach(t.pins, false, NULL);
-	if (t.listener >= 0)
-		close(t.listener);
-	rmdir(t.cgroup);
-	return r;
+	if (state && !strcmp(state, "degraded")) {
+		agent_reasons(plane, to);
+	} else {
+		f.result = state && !strcmp(state, "off") ? WM_FOUND_NOTE : WM_FOUND_OK;
+		ctl_finding(to, f, "version %s, data plane %s",
+			    json_string_value(json_object_get(status, "version")),
+			    state ? state : "?");
+	}
+	if (pins && *pins && strcmp(pins, c->pin_dir) != 0) {
+		f.result = WM_FOUND_NOTE;
+		snprintf(f.remedy, sizeof(f.remedy), "--pin-dir %.200s", pins);
+		ctl_finding(to, f, "its pins are in %s, not in %s", pins, c->pin_dir);
+	}
+}
+
+/* --- this shell, and a datagram socket in the agent's cgroup ---------------------------------- */
+static void see_shell(const struct wm_inspection *i, struct ctl_findings *to)
+{
+	struct wm_finding f = {.name = "shell"};
+	char root[256], line[1024], own[1300] = "";
+	size_t n = strlen(i->cgroup);
+	FILE *in = fopen("/proc/self/cgroup", "re");
+
+	while (in && fgets(line, sizeof(line), in))
+		if (!strncmp(line, "0::", 3) && !wm_cgroup_root(root, sizeof(root))) {
+			line[strcspn(line, "\n")] = 0;
+			snprintf(own, sizeof(own), "%s%s", root,
+				 strcmp(line + 3, "/") ? line + 3 : "");
+		}
+	if (in)
+		fclose(in);
+	if (!strncmp(own, i->cgroup, n) && (!own[n] || own[n] == '/')) {
+		ctl_finding(to, f, "this shell is in the steered cgroup");
+		return;
+	}
+	f.result = WM_FOUND_NOTE;
+	snprintf(f.remedy, sizeof(f.remedy), "echo $$ > %.200s/cgroup.procs", i->cgroup);
+	ctl_finding(to, f, "this shell is in %s, not below %s: its connect() is not steered",
+		    *own ? own : "no cgroup2", i->cgroup);
+}
+
+static void see_steering(const struct wm_inspection *i, struct ctl_findings *to)
+{
+	struct wm_finding f = {.name = "steering"};
+	int r = ctl_steered(i->cgroup, i->vip4_be);
+
+	if (!r) {
+		ctl_finding(to, f, "connect() to the address of %s is steered in %s", i->name,
+			    i->cgroup);
+	} else if (r == -ECONNREFUSED) {
+		ctl_finding(to, f,
+			    "connect() to the address of %s is refused: no endpoint is usable",
+			    i->name);
+	} else if (r == 1) {
+		f.result = WM_FOUND_FAULT;
+		snprintf(f.remedy, sizeof(f.remedy),
+			 "restart the agent: it attaches its programs again");
+		ctl_finding(to, f, "connect() to the address of %s is not steered in %s", i->name,
+			    i->cgroup);
+	} else {
+		f.result = WM_FOUND_NOTE;
+		f.error = r;
+		ctl_finding(to, f, "connect() in %s cannot be tried", i->cgroup);
+	}
+}
+
+static void see_selftest(struct ctl_findings *to)
+{
+	struct wm_finding f = {.name = "selftest"};
+	char why[512];
+
+	f.error = ctl_selftest(why, sizeof(why));
+	if (f.error >= 0) {
+		f.error = 0;
+		ctl_finding(to, f, "a connect() in a cgroup of its own was steered to its backend");
+		return;
+	}
+	f.result = WM_FOUND_FAULT;
+	snprintf(f.remedy, sizeof(f.remedy), "is lo up? see the other findings");
+	ctl_finding(to, f, "%s", why);
 }
 
 /* --- the report ------------------------------------------------------------------------------- */
-int ctl_doctor(const struct ctl *c)
+static struct ctl_findings section(json_t *report, const char *name, unsigned *faults)
 {
-	struct wm_plane_config pc = {.pin_dir = c->pin_dir,
-				     .attach_dns = true,
-				     .attach_connect = true,
-				     .names = SELFTEST_SIZE,
-				     .frontends = SELFTEST_SIZE,
-				     .sets = SELFTEST_SIZE,
-				     .slots = SELFTEST_SIZE,
-				     .backends = SELFTEST_SIZE};
-	struct findings f = {.list = json_array()};
-	json_t *report = json_object(), *maps = ctl_get(c, "/v1/waymark/maps", true);
-	char why[512];
-	int r;
+	struct ctl_findings s = {.list = json_array(), .faults = faults};
 
-	wm_plane_probe(&pc, found, &f);
-	r = ctl_selftest(why, sizeof(why));
-	found(&f, "selftest", r >= 0,
-	      r >= 0 ? "a connect() in a cgroup of its own was steered to its backend" : why);
-	json_object_set_new(report, "Kernel", f.list);
-	json_object_set_new(report, "Agent",
-			    maps ? maps : json_string("no agent answers; see --agent"));
+	json_object_set_new(report, name, s.list);
+	return s;
+}
+
+static void print_section(const char *name, const json_t *list)
+{
+	const json_t *v;
+	size_t i;
+
+	printf("%s\n", name);
+	json_array_foreach(list, i, v)
+	{
+		const char *result = json_string_value(json_object_get(v, "Result"));
+		const char *error = json_string_value(json_object_get(v, "Error"));
+		const char *remedy = json_string_value(json_object_get(v, "Remedy"));
+		char text[1024];
+
+		printf("  %-17s", json_string_value(json_object_get(v, "Check")));
+		ctl_word(result, stdout);
+		printf("%*s%s%s%s%s\n", 7 - (int)strlen(result), "",
+		       ctl_plain(json_string_value(json_object_get(v, "Meaning")), text,
+				 sizeof(text)),
+		       *error ? " (" : "", error, *error ? ")" : "");
+		if (*remedy)
+			printf("%26s-> %s\n", "", ctl_plain(remedy, text, sizeof(text)));
+	}
+}
+
+static void print_report(const struct ctl *c, json_t *report, unsigned faults)
+{
+	const char *name;
+	json_t *v;
+
 	if (c->json) {
+		json_object_set_new(report, "Faults", json_integer(faults));
 		json_dumpf(report, stdout, JSON_INDENT(2));
 		putchar('\n');
-	} else {
-		ctl_render(report, 0, stdout);
+		return;
 	}
+	json_object_foreach(report, name, v) print_section(name, v);
+	if (faults)
+		printf("faults: %u\n", faults);
+	else
+		puts("no fault");
+}
+
+int ctl_doctor(const struct ctl *c)
+{
+	json_t *report = json_object(), *status = ctl_get(c, "/v1/waymark/status", true);
+	const char *pins =
+		json_string_value(json_object_get(json_object_get(status, "plane"), "pin_dir"));
+	struct ctl own = *c;
+	struct wm_plane_config pc = {0};
+	struct wm_inspection i;
+	unsigned faults = 0;
+	struct ctl_findings agent = section(report, "Agent", &faults),
+			    kernel = section(report, "Kernel", &faults),
+			    plane = section(report, "Plane", &faults),
+			    dns = section(report, "DNS", &faults);
+	int r;
+
+	/* who names no directory means the agent's */
+	if (pins && *pins && !strcmp(c->pin_dir, CTL_PIN_DIR))
+		own.pin_dir = pins;
+	pc.pin_dir = own.pin_dir;
+	r = wm_plane_probe(&pc, ctl_found, &kernel);
+	wm_plane_inspect(own.pin_dir, ctl_found, &plane, &i);
+	see_agent(&own, status, &i, &agent);
+	if (!r)
+		see_selftest(&kernel);
+	if (*i.cgroup)
+		see_shell(&i, &plane);
+	if (!r && *i.cgroup && i.has_vip4)
+		see_steering(&i, &plane);
+	ctl_doctor_dns(status, &i, &dns);
+	print_report(&own, report, faults);
 	json_decref(report);
-	return r >= 0 ? 0 : 1;
+	json_decref(status);
+	return faults ? CTL_EXIT_FAILED : 0;
 }

@@ -198,7 +198,7 @@ matches "by the deadline" 'by=deadline' "$(grep drain.end "$TMP/agent.log" | tai
 
 # --- nothing that counts: the answer, the instance and the log say so
 NONE="$STORAGE open_tcp open_udp tcp udp"
-matches "doctor says what it means" 'drain_proof +missing +refused: .*iter/tcp: EPERM: a drain ends at its deadline only' \
+matches "doctor says what it means" 'drain_proof +note +refused: .*iter/tcp: EPERM: a drain ends at its deadline only' \
 	"$(refusing "$NONE" doctor)"
 stop_agent
 refusing "$NONE" start_agent

@@ -154,6 +154,7 @@ static void put_plane_state(struct wm_json *j, const struct wm_api *a)
 	for (unsigned i = 0; i < n; i++)
 		wm_json_string(j, reasons[i]);
 	wm_json_close(j, ']');
+	wm_json_ks(j, "pin_dir", a->d.plane ? wm_plane_pin_dir(a->d.plane) : "");
 	wm_json_kb(j, "virtual_addresses", a->d.tables && wm_tables_virtual(a->d.tables));
 }
 

@@ -146,8 +146,12 @@ bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex);
 int wm_tcx_progs(uint32_t ifindex, uint32_t *ret_ids);
 /** Load a program of two instructions that returns 0. @return fd or negative errno. */
 int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const char *name);
-bool wm_bpf_has_tcx(void);
-bool wm_bpf_has_cgroup_link(void);
+/** What the kernel says to a tcx link, a link to a cgroup, a program that calls @p helper, by
+ * trying.
+ *  @return 0, or its errno, negative. */
+int wm_bpf_try_tcx(void);
+int wm_bpf_try_cgroup_link(void);
+int wm_bpf_try_helper(enum bpf_prog_type type, enum bpf_func_id helper);
 /** Load an iterator over @p target ("tcp", "bpf_sk_storage_map") that does nothing. @return 0 or
  * the kernel's errno, negative; -ENOENT where it has no such target. */
 int wm_bpf_try_iterator(const char *target);
@@ -190,6 +194,13 @@ unsigned wm_maps_unpinned(const struct wm_plane *p);
 /** Own the pin directory again and pin what is missing. @return 0 or negative errno. */
 int wm_maps_repin(struct wm_plane *p, struct wm_err *e);
 void wm_maps_ops(struct wm_plane *p);
+
+/* --- probe.c --- */
+struct wm_finding;
+/** Tell one finding, with this text. */
+void wm_finding_tell(void (*fn)(void *arg, const struct wm_finding *f), void *arg,
+		     struct wm_finding f, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* --- load.c --- */
 /** Load the wanted programs. A refused one carries its error; the others go on. */
@@ -236,6 +247,9 @@ unsigned wm_routes_of(const struct wm_plane_config *c, struct wm_prefix ret[WM_P
 /** Add what is missing; at the first call remove what an earlier run of other settings left. Fills
  *  p->routes. @return 0, or why the routes could not be listed. */
 int wm_routes_apply(struct wm_plane *p);
+/** How a packet to @p addr4_be leaves, in words. @return 0: by the default route, 1: by one of its
+ *  own, or negative errno: not at all. */
+int wm_route_lookup(uint32_t addr4_be, char *buf, size_t cap);
 /** Remove the routes of the agent of @p pin_dir but those in @p keep. @return how many, or negative
  *  errno. */
 int wm_routes_remove(const char *pin_dir, const struct wm_prefix *keep, unsigned keep_count);

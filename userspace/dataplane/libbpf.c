@@ -147,34 +147,34 @@ int wm_bpf_null_prog(enum bpf_prog_type type, enum bpf_attach_type attach, const
 	return bpf_prog_load(type, name, "GPL", insns, WM_ARRAY_LEN(insns), &opts);
 }
 
-bool wm_bpf_has_tcx(void)
+int wm_bpf_try_tcx(void)
 {
 	_cleanup_close_ int prog = wm_bpf_null_prog(BPF_PROG_TYPE_SCHED_CLS, 0, "wm_probe");
 	int link;
 
 	if (prog < 0)
-		return false;
+		return prog;
 	/* A kernel that knows the attach type looks for the device, an older one refuses the type.
 	 */
 	link = wm_tcx_link_create(prog, IFINDEX_NONE);
 	if (link >= 0)
 		close(link);
-	return link == -ENODEV;
+	return link == -ENODEV || link >= 0 ? 0 : link;
 }
 
-bool wm_bpf_has_cgroup_link(void)
+int wm_bpf_try_cgroup_link(void)
 {
 	_cleanup_close_ int prog = wm_bpf_null_prog(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 						    BPF_CGROUP_INET4_CONNECT, "wm_probe");
 	int r;
 
 	if (prog < 0)
-		return false;
+		return prog;
 	/* Refused for the descriptor (EBADF), not for the command or the type (EINVAL). */
 	r = bpf_link_create(prog, -1, BPF_CGROUP_INET4_CONNECT, NULL);
 	if (r >= 0)
 		close(r);
-	return r == -EBADF;
+	return r == -EBADF || r >= 0 ? 0 : r;
 }
 
 int wm_bpf_try_iterator(const char *target)
@@ -197,11 +197,15 @@ int wm_bpf_try_iterator(const char *target)
 	return 0;
 }
 
+int wm_bpf_try_helper(enum bpf_prog_type type, enum bpf_func_id helper)
+{
+	int r = libbpf_probe_bpf_helper(type, helper, NULL);
+
+	wm_bpf_log_reset();
+	return r == 1 ? 0 : r < 0 ? r : -EINVAL; /* the verifier's word for an unknown function */
+}
+
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper)
 {
-	bool has;
-
-	has = libbpf_probe_bpf_helper(type, helper, NULL) == 1;
-	wm_bpf_log_reset();
-	return has;
+	return !wm_bpf_try_helper(type, helper);
 }

@@ -116,7 +116,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 		return r;
 	}
 	wm_maps_ops(p);
-	p->no_tcx = !wm_bpf_has_tcx();
+	p->no_tcx = wm_bpf_try_tcx() != 0;
 	wm_progs_load(p);
 	*ret = p;
 	if (ret_adopted)
@@ -147,4 +147,9 @@ void wm_plane_close(struct wm_plane *p)
 	free(p->hooks);
 	free(p->devices);
 	free(p);
+}
+
+const char *wm_plane_pin_dir(const struct wm_plane *p)
+{
+	return p->c.pin_dir;
 }

@@ -87,6 +87,7 @@ struct wm_plane_route {
 	char text[96];	 /* for people when error != 0 */
 };
 unsigned wm_plane_routes(const struct wm_plane *p, const struct wm_plane_route **ret);
+const char *wm_plane_pin_dir(const struct wm_plane *p);
 /** Sum of the per-CPU counters, WM_COUNTER_COUNT of them. @return 0 or negative errno. */
 int wm_plane_counters(struct wm_plane *p, uint64_t *ret);
 /* A pass over the machine's sockets, in a thread of its own. A socket may be missed while others
@@ -142,6 +143,3 @@ bool wm_cgroup_is_private(const char *path);
  *  cgroup, devices that answer in place, memory. Changes nothing. */
 typedef void (*wm_plane_fault)(void *arg, const struct wm_err *e);
 void wm_plane_foresee(const struct wm_plane_config *c, wm_plane_fault fn, void *arg);
-/** What this kernel offers, by trying: one line each through @p fn (name, ok, text). */
-void wm_plane_probe(const struct wm_plane_config *c,
-		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg);

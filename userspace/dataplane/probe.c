@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* probe.c - what this kernel and this process offer, found by trying; for `waymarkctl doctor`. Each
- * line tells what happens without it. */
+/* probe.c - what this kernel offers and this process may do, found by trying; for `waymarkctl
+ * doctor`. What has a way round it is a note that names the way; a fault is what leaves no data
+ * plane. Who may not ask learns that, and nothing is called missing. */
+#include "doctor.h"
+#include "internal.h"
 #include "userspace/base/macros.h"
-#include "userspace/dataplane/internal.h"
 
 #include <errno.h>
 #include <libgen.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,55 +23,91 @@
 
 struct probe {
 	const struct wm_plane_config *c;
-	void (*fn)(void *arg, const char *name, bool ok, const char *text);
+	wm_finding_fn fn;
 	void *arg;
 };
 
-static void say(const struct probe *p, const char *name, bool ok, const char *yes, const char *no)
+void wm_finding_tell(wm_finding_fn fn, void *arg, struct wm_finding f, const char *fmt, ...)
 {
-	p->fn(p->arg, name, ok, ok ? yes : no);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(f.text, sizeof(f.text), fmt, ap);
+	va_end(ap);
+	fn(arg, &f);
+}
+
+/* A feature: @p r is 0 or the kernel's errno; @p without is what it is to lack it. */
+static void feature(const struct probe *p, const char *name, int r, enum wm_found without,
+		    const char *yes, const char *no)
+{
+	struct wm_finding f = {.name = name, .error = r};
+
+	f.result = r ? without : WM_FOUND_OK;
+	if (r == -EPERM || r == -EACCES)
+		snprintf(f.remedy, sizeof(f.remedy),
+			 "the kernel has it and refuses this user: see /proc/sys/kernel/lockdown, "
+			 "capabilities and the seccomp filter of this shell");
+	else if (r && without == WM_FOUND_FAULT)
+		snprintf(f.remedy, sizeof(f.remedy), "a newer kernel, or kernel.enabled = false");
+	wm_finding_tell(p->fn, p->arg, f, "%s", r ? no : yes);
 }
 
 static void probe_bpffs(const struct probe *p)
 {
-	char dir[WM_PIN_DIR_MAX], text[WM_PIN_DIR_MAX + 128];
-	const char *parent = "/sys/fs/bpf";
-	bool ok;
+	struct wm_finding f = {.name = "bpffs"};
+	char dir[WM_PIN_DIR_MAX] = "/sys/fs/bpf/waymark";
+	const char *parent;
 
-	if (p->c && p->c->pin_dir && strlen(p->c->pin_dir) < sizeof(dir)) {
+	if (strlen(p->c->pin_dir) < sizeof(dir))
 		snprintf(dir, sizeof(dir), "%s", p->c->pin_dir);
-		parent = dirname(dir);
+	parent = dirname(dir);
+	if (wm_pins_is_bpffs(parent)) {
+		wm_finding_tell(p->fn, p->arg, f, "%s is a bpffs", parent);
+		return;
 	}
-	ok = wm_pins_is_bpffs(parent);
-	snprintf(text, sizeof(text),
-		 ok ? "%s is a bpffs"
-		    : "%s is no bpffs: without it everything is served in userspace; mount -t bpf "
-		      "bpf "
-		      "/sys/fs/bpf",
-		 parent);
-	p->fn(p->arg, "bpffs", ok, text);
+	f.result = WM_FOUND_FAULT;
+	f.error = access(parent, F_OK) < 0 ? -errno : -ENODEV;
+	/* never over a directory that something else may use */
+	snprintf(f.remedy, sizeof(f.remedy),
+		 "mount -t bpf bpf /sys/fs/bpf, and kernel.pin_dir = %s", "/sys/fs/bpf/waymark");
+	wm_finding_tell(p->fn, p->arg, f,
+			"%s is no bpffs: nothing can be pinned, everything is served in userspace",
+			parent);
 }
 
 static void probe_cgroup(const struct probe *p)
 {
-	char root[WM_PIN_PATH_MAX], text[WM_PIN_PATH_MAX + 128];
+	struct wm_finding f = {.name = "cgroup2"};
+	char root[WM_PIN_PATH_MAX];
 	_cleanup_close_ int fd = -1;
 	uint64_t id;
+	int r = p->c->cgroup ? 0 : wm_cgroup_root(root, sizeof(root));
 
-	if (p->c && p->c->cgroup)
+	if (p->c->cgroup)
 		snprintf(root, sizeof(root), "%s", p->c->cgroup);
-	else if (wm_cgroup_root(root, sizeof(root))) {
-		p->fn(p->arg, "cgroup2", false,
-		      "no cgroup2 is mounted: connect() is not steered; mount -t cgroup2 none "
-		      "/sys/fs/cgroup");
+	fd = r ? r : wm_cgroup_open(root, &id);
+	if (fd >= 0 && wm_cgroup_is_private(root)) {
+		f.result = WM_FOUND_NOTE;
+		snprintf(f.remedy, sizeof(f.remedy),
+			 "mount the machine's cgroup2 here and name it in kernel.cgroup");
+		wm_finding_tell(p->fn, p->arg, f,
+				"%s is the root of a private cgroup namespace: nothing outside of "
+				"it can be steered from here",
+				root);
 		return;
 	}
-	fd = wm_cgroup_open(root, &id);
-	snprintf(text, sizeof(text),
-		 fd >= 0 ? "connect() is steered for processes below %s"
-			 : "%s is no directory of a cgroup2: connect() is not steered",
-		 root);
-	p->fn(p->arg, "cgroup2", fd >= 0, text);
+	if (fd >= 0) {
+		wm_finding_tell(p->fn, p->arg, f, "%s is a cgroup2", root);
+		return;
+	}
+	f.result = WM_FOUND_FAULT;
+	f.error = fd;
+	snprintf(f.remedy, sizeof(f.remedy), "%s",
+		 r ? "mount -t cgroup2 none /sys/fs/cgroup"
+		   : "kernel.cgroup: a directory of a cgroup2");
+	wm_finding_tell(p->fn, p->arg, f, "%s: connect() is not steered",
+			r ? "no cgroup2 is mounted" : "not a directory of a cgroup2");
 }
 
 static uint64_t effective_caps(void)
@@ -86,21 +125,43 @@ static uint64_t effective_caps(void)
 	return caps;
 }
 
+/* This process's: the agent's own are in its unit. */
 static void probe_caps(const struct probe *p)
 {
-	uint64_t caps = effective_caps();
-	bool admin = caps >> CAP_BIT_SYS_ADMIN & 1;
+	static const struct {
+		const char *name;
+		unsigned bit;
+		bool admin; /* CAP_SYS_ADMIN will do */
+		const char *yes, *no;
+	} caps[] = {
+		{"cap_bpf", CAP_BIT_BPF, true, "may create maps and load programs",
+		 "no maps, no programs: everything is served in userspace"},
+		{"cap_net_admin", CAP_BIT_NET_ADMIN, false, "may attach to cgroups and devices",
+		 "nothing can be attached: everything is served in userspace"},
+		{"cap_perfmon", CAP_BIT_PERFMON, true,
+		 "programs verify without the limits of unprivileged ones",
+		 "programs that need it are left out, and served in userspace"},
+	};
+	uint64_t have = effective_caps();
 
-	say(p, "cap_bpf", admin || caps >> CAP_BIT_BPF & 1, "may create maps and load programs",
-	    "missing: no maps, no programs; everything is served in userspace");
-	say(p, "cap_net_admin", caps >> CAP_BIT_NET_ADMIN & 1, "may attach to cgroups and devices",
-	    "missing: nothing can be attached; everything is served in userspace");
-	say(p, "cap_perfmon", admin || caps >> CAP_BIT_PERFMON & 1,
-	    "programs verify without the limits of unprivileged ones",
-	    "missing: programs that need it are left out and served in userspace");
+	for (size_t i = 0; i < WM_ARRAY_LEN(caps); i++) {
+		bool ok =
+			have >> caps[i].bit & 1 || (caps[i].admin && have >> CAP_BIT_SYS_ADMIN & 1);
+		struct wm_finding f = {.name = caps[i].name};
+
+		if (!ok) {
+			f.result = WM_FOUND_FAULT;
+			f.error = -EPERM;
+			snprintf(f.remedy, sizeof(f.remedy),
+				 "run as root, or with the capabilities that "
+				 "deploy/waymarkd.service "
+				 "lists");
+		}
+		wm_finding_tell(p->fn, p->arg, f, "%s", ok ? caps[i].yes : caps[i].no);
+	}
 }
 
-static bool can_map_arrays(void)
+static int try_mapped_array(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	_cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wm_probe", sizeof(uint32_t),
@@ -109,34 +170,35 @@ static bool can_map_arrays(void)
 	void *m;
 
 	if (fd < 0)
-		return false;
+		return fd;
 	m = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (m == MAP_FAILED)
-		return false;
+		return -errno;
 	munmap(m, page);
-	return true;
+	return 0;
 }
 
-static bool can_clsact(void)
+static int try_clsact(void)
 {
 	struct wm_device lo;
 	LIBBPF_OPTS(bpf_tc_hook, hook, .attach_point = BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = 1);
-	int r;
+	int r = wm_device_get("lo", &lo);
 
-	if (wm_device_get("lo", &lo))
-		return false;
+	if (r)
+		return r;
 	hook.ifindex = (int)lo.ifindex;
 	/* A question changes nothing: no such filter (ENOENT) or no qdisc (EINVAL) are both answers
 	 * of a kernel that has tc. */
 	r = bpf_tc_query(&hook, &opts);
-	return !r || r == -ENOENT || r == -EINVAL;
+	return r == -ENOENT || r == -EINVAL ? 0 : r;
 }
 
 static void probe_limits(const struct probe *p)
 {
-	char text[160], value[16] = "?";
+	struct wm_finding users = {.name = "unprivileged_bpf"}, memlock = {.name = "memlock"};
 	struct rlimit lim = {0};
+	char value[16] = "?";
 	FILE *f = fopen("/proc/sys/kernel/unprivileged_bpf_disabled", "re");
 
 	if (f) {
@@ -144,19 +206,22 @@ static void probe_limits(const struct probe *p)
 			value[strcspn(value, "\n")] = 0;
 		fclose(f);
 	}
-	snprintf(text, sizeof(text), "kernel.unprivileged_bpf_disabled is %s%s", value,
-		 value[0] == '0' ? ": any user may load programs; 1 or 2 is safer" : "");
-	p->fn(p->arg, "unprivileged_bpf", value[0] != '0', text);
+	if (value[0] == '0') {
+		users.result = WM_FOUND_NOTE;
+		snprintf(users.remedy, sizeof(users.remedy),
+			 "sysctl kernel.unprivileged_bpf_disabled=1");
+	}
+	wm_finding_tell(p->fn, p->arg, users, "kernel.unprivileged_bpf_disabled is %s%s", value,
+			value[0] == '0' ? ": any user may load programs" : "");
 	getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (lim.rlim_cur == RLIM_INFINITY)
-		snprintf(text, sizeof(text), "locked memory is not limited");
+		wm_finding_tell(p->fn, p->arg, memlock, "locked memory is not limited");
 	else
-		snprintf(
-			text, sizeof(text),
-			"locked memory is limited to %llu bytes; it counts before Linux 5.11 only, "
-			"where it is raised",
+		wm_finding_tell(
+			p->fn, p->arg, memlock,
+			"locked memory is limited to %llu bytes; it counts before Linux 5.11 "
+			"only, where it is raised",
 			(unsigned long long)lim.rlim_cur);
-	p->fn(p->arg, "memlock", true, text);
 }
 
 static const char *errno_name(int r)
@@ -171,79 +236,106 @@ static void probe_drain(const struct probe *p)
 	static const char *const each[] = {"tcp", "udp", "task"};
 	int storage = wm_bpf_try_iterator("bpf_sk_storage_map"), r = 0;
 	const char *refused = "";
-	char text[256];
+	struct wm_finding f = {.name = "drain_proof"};
 
 	for (unsigned i = 0; storage && !r && i < WM_ARRAY_LEN(each); i++) {
 		refused = each[i];
 		r = wm_bpf_try_iterator(each[i]);
 	}
+	f.error = storage ? r : 0;
+	f.result = storage && r ? WM_FOUND_NOTE : WM_FOUND_OK;
 	if (!storage)
-		snprintf(text, sizeof(text),
-			 "a drain ends when the kernel counts no open connection");
+		wm_finding_tell(p->fn, p->arg, f,
+				"a drain ends when the kernel counts no open connection");
 	else if (!r)
-		snprintf(text, sizeof(text),
-			 "counted in each network namespace: the kernel refuses "
-			 "iter/bpf_sk_storage_map: %s",
-			 errno_name(storage));
+		wm_finding_tell(p->fn, p->arg, f,
+				"counted in each network namespace: the kernel refuses "
+				"iter/bpf_sk_storage_map: %s",
+				errno_name(storage));
 	else
-		snprintf(text, sizeof(text),
-			 "refused: iter/bpf_sk_storage_map: %s, iter/%s: %s: a drain ends at its "
-			 "deadline only",
-			 errno_name(storage), refused, errno_name(r));
-	p->fn(p->arg, "drain_proof", !storage || !r, text);
+		wm_finding_tell(
+			p->fn, p->arg, f,
+			"refused: iter/bpf_sk_storage_map: %s, iter/%s: %s: a drain ends at "
+			"its deadline only",
+			errno_name(storage), refused, errno_name(r));
 }
 
 static void probe_abort(const struct probe *p)
 {
 	int r = wm_progs_try_abort();
-	char text[256];
+	struct wm_finding f = {.name = "socket_abort", .error = r};
 
+	f.result = r ? WM_FOUND_NOTE : WM_FOUND_OK;
 	if (r)
-		snprintf(text, sizeof(text),
-			 "bpf_sock_destroy() refused (Linux 6.5): %s: UDP sockets stay with a "
-			 "backend that is gone",
-			 errno_name(r));
+		wm_finding_tell(
+			p->fn, p->arg, f,
+			"bpf_sock_destroy() refused (Linux 6.5): %s: UDP sockets stay with a "
+			"backend that is gone",
+			errno_name(r));
 	else
-		snprintf(text, sizeof(text),
-			 "connected UDP sockets of a backend that is gone are ended");
-	p->fn(p->arg, "socket_abort", !r, text);
+		wm_finding_tell(p->fn, p->arg, f,
+				"connected UDP sockets of a backend that is gone are ended");
 }
 
-void wm_plane_probe(const struct wm_plane_config *c,
-		    void (*fn)(void *arg, const char *name, bool ok, const char *text), void *arg)
+/* @return 0, or why bpf() is not for this user. */
+static int probe_permission(const struct probe *p)
+{
+	struct wm_finding f = {.name = "permission"};
+	int prog = wm_bpf_null_prog(BPF_PROG_TYPE_SCHED_CLS, 0, "wm_probe");
+
+	if (prog >= 0)
+		close(prog);
+	if (prog != -EPERM && prog != -EACCES) {
+		wm_finding_tell(p->fn, p->arg, f, "this user may ask the kernel");
+		return 0;
+	}
+	f.result = WM_FOUND_FAULT;
+	f.error = prog;
+	snprintf(f.remedy, sizeof(f.remedy), "run it as root: sudo waymarkctl doctor");
+	wm_finding_tell(p->fn, p->arg, f,
+			"no permission: user %u may not use bpf(), so what the kernel offers and "
+			"what is attached cannot be looked at",
+			(unsigned)geteuid());
+	return -EPERM;
+}
+
+int wm_plane_probe(const struct wm_plane_config *c, wm_finding_fn fn, void *arg)
 {
 	const struct probe p = {.c = c, .fn = fn, .arg = arg};
 
 	wm_bpf_capture();
 	probe_bpffs(&p);
 	probe_cgroup(&p);
-	say(&p, "btf", access("/sys/kernel/btf/vmlinux", R_OK) == 0,
-	    "the kernel describes its types",
-	    "/sys/kernel/btf/vmlinux is missing (CONFIG_DEBUG_INFO_BTF): programs may not load; "
-	    "then "
-	    "everything is served in userspace");
+	feature(&p, "btf", access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0, WM_FOUND_NOTE,
+		"the kernel describes its types",
+		"/sys/kernel/btf/vmlinux cannot be read (CONFIG_DEBUG_INFO_BTF): programs may not "
+		"load");
+	if (probe_permission(&p))
+		return -EPERM;
 	probe_caps(&p);
-	say(&p, "mmapable_array", can_map_arrays(), "tables are written by stores",
-	    "no mapped arrays (Linux 5.5): no data plane, everything is served in userspace");
-	say(&p, "socket_storage",
-	    wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_sk_storage_get),
-	    "sockets remember what they dialled",
-	    "no socket storage in these hooks: the connect programs do not load, names resolve to "
-	    "instances");
-	say(&p, "bpf_loop", wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
-	    "a pick scans sets of any size",
-	    "missing (Linux 5.17): after the weighted tries a pick scans 256 slots at most");
-	say(&p, "bpf_set_retval",
-	    wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
-	    "without a backend connect() fails with ECONNREFUSED",
-	    "missing (Linux 5.18): without a backend connect() fails with EPERM");
+	feature(&p, "mmapable_array", try_mapped_array(), WM_FOUND_FAULT,
+		"tables are written by stores",
+		"no mapped arrays (Linux 5.5): no data plane, everything is served in userspace");
+	feature(&p, "socket_storage",
+		wm_bpf_try_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_sk_storage_get),
+		WM_FOUND_FAULT, "sockets remember what they dialled",
+		"no socket storage in these hooks (Linux 5.8): the connect programs do not load");
+	feature(&p, "bpf_loop", wm_bpf_try_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
+		WM_FOUND_NOTE, "a pick scans sets of any size",
+		"missing (Linux 5.17): after the weighted tries a pick scans 256 slots at most");
+	feature(&p, "bpf_set_retval",
+		wm_bpf_try_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
+		WM_FOUND_NOTE, "without a backend connect() fails with ECONNREFUSED",
+		"missing (Linux 5.18): without a backend connect() fails with EPERM");
 	probe_drain(&p);
 	probe_abort(&p);
-	say(&p, "cgroup_link", wm_bpf_has_cgroup_link(), "cgroup hooks outlive the agent",
-	    "no cgroup links (Linux 5.7): connect() is not steered");
-	say(&p, "tcx_link", wm_bpf_has_tcx(), "device hooks are tcx links",
-	    "missing (Linux 6.6): clsact filters are used");
-	say(&p, "clsact", can_clsact(), "tc filters are available",
-	    "tc cannot be asked: devices need tcx links");
+	feature(&p, "cgroup_link", wm_bpf_try_cgroup_link(), WM_FOUND_FAULT,
+		"cgroup hooks outlive the agent",
+		"no cgroup links (Linux 5.7): connect() is not steered");
+	feature(&p, "tcx_link", wm_bpf_try_tcx(), WM_FOUND_NOTE, "device hooks are tcx links",
+		"missing (Linux 6.6): clsact filters are used");
+	feature(&p, "clsact", try_clsact(), WM_FOUND_NOTE, "tc filters are available",
+		"tc cannot be asked: devices need tcx links");
 	probe_limits(&p);
+	return 0;
 }

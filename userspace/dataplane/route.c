@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -315,4 +316,60 @@ unsigned wm_plane_routes(const struct wm_plane *p, const struct wm_plane_route *
 {
 	*ret = p->routes;
 	return p->routes_count;
+}
+
+/* --- for people --- */
+struct lookup {
+	unsigned bits;
+	int ifindex;
+	bool found;
+};
+
+static int see_route(struct nl_msg *m, void *arg)
+{
+	const struct rtmsg *head = nlmsg_data(nlmsg_hdr(m));
+	struct rtnl_route *route = NULL;
+	struct lookup *l = arg;
+	struct rtnl_nexthop *hop;
+
+	if (nlmsg_hdr(m)->nlmsg_type != RTM_NEWROUTE || rtnl_route_parse(nlmsg_hdr(m), &route))
+		return NL_OK;
+	hop = rtnl_route_get_nnexthops(route) ? rtnl_route_nexthop_n(route, 0) : NULL;
+	l->found = rtnl_route_get_type(route) == RTN_UNICAST ||
+		   rtnl_route_get_type(route) == RTN_LOCAL;
+	l->bits = head->rtm_dst_len;
+	l->ifindex = hop ? rtnl_route_nh_get_ifindex(hop) : 0;
+	rtnl_route_put(route);
+	return NL_OK;
+}
+
+int wm_route_lookup(uint32_t addr4_be, char *buf, size_t cap)
+{
+	struct rtmsg head = {
+		.rtm_family = AF_INET, .rtm_dst_len = 32, .rtm_flags = RTM_F_FIB_MATCH};
+	struct nl_msg *m = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_REQUEST);
+	char device[IF_NAMESIZE] = "?";
+	struct lookup l = {0};
+	struct nl_sock *s;
+	int r = -ENOMEM;
+
+	s = open_socket(&r);
+	if (s && m && !nlmsg_append(m, &head, sizeof(head), NLMSG_ALIGNTO) &&
+	    !nla_put(m, RTA_DST, sizeof(addr4_be), &addr4_be)) {
+		nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, see_route, &l);
+		r = nl_send_auto(s, m);
+		if (r >= 0)
+			r = nl_recvmsgs_default(s);
+		r = r < 0 ? wm_nl_errno(r) : 0;
+	}
+	nlmsg_free(m);
+	nl_socket_free(s);
+	if (!l.found)
+		return r < 0 ? r : -EHOSTUNREACH;
+	(void)if_indextoname((unsigned)l.ifindex, device);
+	if (l.bits)
+		snprintf(buf, cap, "by a route of %u bits through %s", l.bits, device);
+	else
+		snprintf(buf, cap, "by the default route through %s", device);
+	return l.bits != 0;
 }

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_selftest.c - steer one connection in a cgroup of its own, and see whether the agent's
+ * cgroup is steered. Neither sends anything to anybody: the first stays on loopback, the second
+ * connects a datagram socket. */
+#include "userspace/dataplane/plane.h"
+#include "waymarkctl_doctor.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SELFTEST_VIP	 "198.51.100.1" /* documentation range, RFC 5737: nobody's address */
+#define SELFTEST_PORT	 80
+#define SELFTEST_WAIT_MS 2000
+#define SELFTEST_SIZE	 16 /* entries of each map */
+#define DISCARD_PORT	 9  /* RFC 863; nothing is sent */
+
+/* --- self-test -------------------------------------------------------------------------------- */
+struct selftest {
+	char cgroup[512], pins[128];
+	int listener;
+	uint16_t port;
+	struct wm_plane *plane;
+	struct wm_tables *tables;
+};
+
+static int listen_somewhere(struct selftest *t)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+
+	t->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (t->listener < 0 || bind(t->listener, (struct sockaddr *)&at, sizeof(at)) ||
+	    listen(t->listener, 1) || getsockname(t->listener, (struct sockaddr *)&at, &len))
+		return -errno;
+	t->port = ntohs(at.sin_port);
+	return 0;
+}
+
+static int fill_tables(struct selftest *t, struct wm_err *e)
+{
+	struct wm_want_backend b = {.instance = 1,
+				    .addr4_be = htonl(INADDR_LOOPBACK),
+				    .port = t->port,
+				    .weight = 1,
+				    .state = WM_STATE_UP};
+	struct wm_want_set w = {.service = "selftest", .backends = &b, .backends_count = 1};
+	struct wm_table_memory mem;
+
+	inet_pton(AF_INET, SELFTEST_VIP, &w.vip4_be);
+	wm_plane_memory_of(t->plane, &mem);
+	mem.config->flags = WM_CONFIG_F_CONNECT;
+	t->tables = wm_tables_new(&mem, wm_plane_ops(t->plane), "selftest.invalid", NULL);
+	return t->tables ? wm_tables_put(t->tables, &w, NULL, e) : -ENOMEM;
+}
+
+/* In the child, which lives in the cgroup: dial the virtual address. @return exit status. */
+static int dial(const struct selftest *t)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(SELFTEST_PORT)};
+	char procs[600];
+	int fd;
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", t->cgroup);
+	fd = open(procs, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		return 2;
+	close(fd);
+	inet_pton(AF_INET, SELFTEST_VIP, &to.sin_addr);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 2;
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS)
+		return 1;
+	return 0;
+}
+
+static int steer(struct selftest *t, char *why, size_t cap)
+{
+	struct pollfd p = {.fd = t->listener, .events = POLLIN};
+	int status = 0, ready;
+	pid_t child = fork();
+
+	if (child < 0)
+		return -errno;
+	if (!child)
+		_exit(dial(t));
+	ready = poll(&p, 1, SELFTEST_WAIT_MS);
+	waitpid(child, &status, 0);
+	if (ready == 1)
+		return 0;
+	snprintf(why, cap, "connect() to %s did not reach the listener on 127.0.0.1:%u",
+		 SELFTEST_VIP, t->port);
+	return -ECONNREFUSED;
+}
+
+int ctl_selftest(char *why, size_t cap)
+{
+	struct selftest t = {.listener = -1};
+	struct wm_plane_config c = {.attach_connect = true,
+				    .names = SELFTEST_SIZE,
+				    .frontends = SELFTEST_SIZE,
+				    .sets = SELFTEST_SIZE,
+				    .slots = SELFTEST_SIZE,
+				    .backends = SELFTEST_SIZE};
+	struct wm_err e = {0};
+	char root[256];
+	int r = wm_cgroup_root(root, sizeof(root));
+
+	if (r) {
+		snprintf(why, cap, "no cgroup2 mount");
+		return r;
+	}
+	snprintf(t.cgroup, sizeof(t.cgroup), "%s/waymark-doctor-%d", root, getpid());
+	snprintf(t.pins, sizeof(t.pins), "/sys/fs/bpf/waymark-doctor-%d", getpid());
+	c.cgroup = t.cgroup;
+	c.pin_dir = t.pins;
+	if (mkdir(t.cgroup, 0755)) {
+		snprintf(why, cap, "%s: %s", t.cgroup, strerror(errno));
+		return -errno;
+	}
+	r = listen_somewhere(&t);
+	if (!r)
+		r = wm_plane_open(&c, &t.plane, NULL, &e);
+	if (!r)
+		r = fill_tables(&t, &e);
+	if (!r)
+		r = wm_plane_attach(t.plane, &e);
+	snprintf(why, cap, "%s", r < 0 ? e.text : "");
+	if (r >= 0)
+		r = steer(&t, why, cap);
+	wm_tables_free(t.tables);
+	wm_plane_close(t.plane);
+	wm_plane_detach(t.pins, false, NULL);
+	if (t.listener >= 0)
+		close(t.listener);
+	rmdir(t.cgroup);
+	return r;
+}
+
+/* --- the agent's cgroup ----------------------------------------------------------------------- */
+/* What a connected datagram socket is connected to, whatever getpeername() shows.
+ * @return false: it is not listed. */
+static bool remote_of(int fd, uint32_t *ret_be)
+{
+	unsigned long inode;
+	struct stat st;
+	char line[512];
+	FILE *f = fopen("/proc/self/net/udp", "re");
+	unsigned remote;
+	bool found = false;
+
+	while (f && !fstat(fd, &st) && !found && fgets(line, sizeof(line), f))
+		if (sscanf(line, " %*d: %*x:%*x %x:%*x %*x %*x:%*x %*x:%*x %*x %*d %*d %lu",
+			   &remote, &inode) == 2 &&
+		    inode == st.st_ino) {
+			*ret_be = remote; /* as it lies in memory */
+			found = true;
+		}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* In the child. @return 0: steered, 1: not, else an errno. */
+static int dial_agent(const char *cgroup, uint32_t vip4_be)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(DISCARD_PORT), .sin_addr.s_addr = vip4_be};
+	char procs[600];
+	uint32_t remote = vip4_be;
+	int fd;
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
+	fd = open(procs, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		return errno;
+	close(fd);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return errno;
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		return errno == EHOSTUNREACH ? 1
+					     : errno; /* the unreachable route: nobody was asked */
+	return remote_of(fd, &remote) && remote != vip4_be ? 0 : 1;
+}
+
+int ctl_steered(const char *cgroup, uint32_t vip4_be)
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child < 0)
+		return -errno;
+	if (!child)
+		_exit(dial_agent(cgroup, vip4_be));
+	if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		return -EIO;
+	return WEXITSTATUS(status) > 1 ? -WEXITSTATUS(status) : WEXITSTATUS(status);
+}
