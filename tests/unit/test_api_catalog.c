@@ -140,6 +140,84 @@ Test(api_catalog, another_programs_check_is_told_without_its_secrets)
 	cr_assert(strstr(one.body, "\"CheckID\":\"web\",\"Name\":\"web\",\"Status\":\"warning\""));
 }
 
+#define UUID_A "aaaaaaaa-0000-4000-8000-000000000001"
+#define UUID_B "bbbbbbbb-0000-4000-8000-000000000002"
+#define UUID_C "cccccccc-0000-4000-8000-000000000003"
+
+static int node_put(const char *name, const char *id, const char *service)
+{
+	char body[512];
+
+	snprintf(body, sizeof(body),
+		 "{\"Node\":\"%s\",\"ID\":\"%s\",\"Address\":\"10.9.0.1\"%s%s%s}", name, id,
+		 *service ? ",\"Service\":{\"Service\":\"" : "", service, *service ? "\"}" : "");
+	return put(CATALOG_REGISTER, body);
+}
+
+/* As Consul: an id that comes with another name is a rename, with a name that has another id a
+ * refusal. */
+Test(api_catalog, an_id_is_one_nodes)
+{
+	char own[256];
+
+	cr_assert_eq(node_put("old", UUID_A, "web"), 200);
+	cr_assert_eq(node_put("new", UUID_A, "db"), 200, "%s", one.body);
+	cr_assert(shows("/v1/catalog/node/old", "null"));
+	cr_assert(shows("/v1/catalog/services", "{\"db\":[]}"), "what was on it is gone: %s",
+		  one.body);
+	cr_assert(shows("/v1/catalog/node/new", "\"ID\":\"" UUID_A "\",\"Node\":\"new\""));
+	/* in either case it is the same */
+	cr_assert_eq(node_put("new", "AAAAAAAA-0000-4000-8000-000000000001", ""), 200);
+	cr_assert(shows("/v1/catalog/services", "{\"db\":[]}"));
+	/* a name that is another's */
+	cr_assert_eq(node_put("new", UUID_B, ""), 409);
+	cr_assert_str_eq(one.body, "Error while renaming Node ID: \"" UUID_B "\": Node name new is "
+				   "reserved by node " UUID_A " with name new (10.9.0.1)");
+	cr_assert_eq(node_put("third", UUID_C, ""), 200);
+	cr_assert_eq(node_put("new", UUID_C, ""), 409);
+	cr_assert(shows("/v1/catalog/node/third", UUID_C));
+	/* one without an id gets one; not one that somebody has */
+	cr_assert_eq(node_put("plain", "", ""), 200);
+	cr_assert_eq(node_put("plain", UUID_C, ""), 409);
+	cr_assert_eq(node_put("plain", UUID_B, ""), 200);
+	cr_assert(shows("/v1/catalog/node/plain", UUID_B));
+	/* this agent's */
+	get("/v1/agent/self");
+	snprintf(own, sizeof(own), "%.36s", strstr(one.body, "\"NodeID\":\"") + 10);
+	cr_assert_eq(node_put("thief", own, ""), 409);
+	cr_assert_eq(node_put("n1", UUID_A, ""), 409);
+	cr_assert_eq(node_put("bad", "7d1f", ""), 400);
+	cr_assert_str_eq(one.body, "Bad node ID: \"7d1f\" is no UUID");
+	/* one that is known to be dead gives its name away */
+	cr_assert_eq(put(CATALOG_REGISTER,
+			 "{\"Node\":\"third\",\"SkipNodeUpdate\":true,\"Check\":{\"CheckID\":"
+			 "\"serfHealth\",\"Name\":\"x\",\"Status\":\"critical\"}}"),
+		     200);
+	cr_assert_eq(node_put("third", "dddddddd-0000-4000-8000-000000000004", ""), 200);
+}
+
+Test(api_catalog, a_rename_that_is_undone_leaves_no_trace)
+{
+	static const char rename[] =
+		"[{\"Node\":{\"Verb\":\"set\",\"Node\":{\"Node\":\"new\",\"ID\":\"" UUID_A
+		"\",\"Address\":\"10.9.0.2\"}}},{\"Node\":{\"Verb\":\"%s\",\"Node\":{\"Node\":"
+		"\"none\"}}}]";
+	char body[512];
+
+	cr_assert_eq(node_put("old", UUID_A, "web"), 200);
+	snprintf(body, sizeof(body), rename, "get");
+	cr_assert_eq(put("/v1/txn", body), 409, "%s", one.body);
+	cr_assert(shows("/v1/catalog/node/new", "null"));
+	cr_assert(shows("/v1/catalog/node/old", UUID_A));
+	cr_assert(shows("/v1/catalog/services", "{\"web\":[]}"));
+	/* the id is where it was: it can be renamed, and then comes back under its old name */
+	snprintf(body, sizeof(body), rename, "delete");
+	cr_assert_eq(put("/v1/txn", body), 200, "%s", one.body);
+	cr_assert(shows("/v1/catalog/node/old", "null"));
+	cr_assert_eq(node_put("old", UUID_A, ""), 200);
+	cr_assert(shows("/v1/catalog/node/new", "null"));
+}
+
 Test(api_catalog, a_transaction_reports_each_object)
 {
 	static const char body[] =

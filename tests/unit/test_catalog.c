@@ -90,8 +90,10 @@ static const struct wm_check_draft critical = {
 Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 {
 	const struct wm_pair meta[] = {{mut("zone"), mut("z9")}};
-	const struct wm_node_draft d = {
-		.id = "7d1f", .address = "10.8.9.9", .meta = meta, .meta_count = 1};
+	const struct wm_node_draft d = {.id = "7d1f0c2e-5a34-4c1b-9b7e-0a3c55d0e911",
+					.address = "10.8.9.9",
+					.meta = meta,
+					.meta_count = 1};
 	struct wm_registry *r = open_at(db);
 	struct batch b = submit(r, OPS(set_node("Shale-9", &d), set_service("shale-9", &wax),
 				       set_check("shale-9", "wax-1", &critical)));

@@ -64,14 +64,14 @@ int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
 /* --- nodes ------------------------------------------------------------------------------------ */
 /* Put a part in behind @p after that is entailed by @p maker. @return NULL without memory, refused.
  */
-static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
-			    const char *id)
+static struct wm_op *entail_on(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
+			       const char *id, const char *node)
 {
 	struct wm_op *op = wm_op_new(kind, id, NULL, NULL);
 
-	if (op && maker->node_name)
-		op->node_name = strdup(maker->node_name);
-	if (!op || (maker->node_name && !op->node_name)) {
+	if (op && node)
+		op->node_name = strdup(node);
+	if (!op || (node && !op->node_name)) {
 		wm_op_discard(op);
 		wm_op_refuse(maker, -ENOMEM, "Out of memory; nothing was changed");
 		return NULL;
@@ -83,6 +83,64 @@ static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op
 	op->group = maker->group;
 	TAILQ_INSERT_AFTER(&maker->group->parts, after, op, entry);
 	return op;
+}
+
+static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
+			    const char *id)
+{
+	return entail_on(maker, after, kind, id, maker->node_name);
+}
+
+/* The node @p n goes, with all that is on it. */
+static void entail_end(struct wm_op *op, const struct wm_node *n)
+{
+	struct wm_op *last = op;
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	while (last && (i = wm_map_next(n->instances, &pos)))
+		last = entail_on(op, last, WM_OP_INSTANCE, i->id, n->name);
+	if (last)
+		entail_on(op, last, WM_OP_NODE_DROP, "", n->name);
+}
+
+/* Said by whoever watches over it: a node that is gone may be another by now. */
+static bool is_dead(const struct wm_node *n)
+{
+	const struct wm_check *c = wm_node_check(n, "serfHealth");
+
+	return c && c->status == WM_CRITICAL;
+}
+
+/* An id is one node's, as in Consul: who comes with one under another name is renamed, unless that
+ * name is somebody else's. @return false: refused. */
+static bool judge_id(struct wm_registry *r, struct wm_op *op)
+{
+	const struct wm_node *home = op->home, *holder;
+	const char *id = op->facts->id;
+
+	if (!*id || op->restore)
+		return true;
+	holder = wm_find_node_id(r, id);
+	if (holder == home && holder)
+		return true;
+	if (holder && holder->self) {
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Error while renaming Node ID: \"%s\": it is that of this agent's "
+			     "node %s",
+			     id, holder->name);
+		return false;
+	}
+	if (home && (home->self || ((holder || *home->id) && !is_dead(home)))) {
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Error while renaming Node ID: \"%s\": Node name %s is reserved by "
+			     "node %s with name %s (%s)",
+			     id, op->facts->name, home->id, home->name, home->address);
+		return false;
+	}
+	if (holder)
+		entail_end(op, holder);
+	return !op->code;
 }
 
 static void found(struct wm_registry *r, struct wm_op *op)
@@ -112,8 +170,11 @@ static void renew(struct wm_registry *r, struct wm_op *op)
 	struct wm_instance *i;
 	size_t pos = 0;
 
+	if (wm_node_renew(r, n, was)) {
+		wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
+		return;
+	}
 	op->index = wm_op_index(r, op);
-	wm_node_swap_facts(n, was);
 	was->modify_index = n->modify_index;
 	n->modify_index = op->index;
 	op->applied = true;
@@ -128,6 +189,8 @@ static void renew(struct wm_registry *r, struct wm_op *op)
 
 static void put_node(struct wm_registry *r, struct wm_op *op)
 {
+	if (!judge_id(r, op))
+		return;
 	if (!op->home) {
 		found(r, op);
 		return;
@@ -160,10 +223,6 @@ static void drop_node(struct wm_registry *r, struct wm_op *op)
 
 static void clear_node(struct wm_op *op)
 {
-	struct wm_op *last = op;
-	struct wm_instance *i;
-	size_t pos = 0;
-
 	if (!op->home) {
 		op->unchanged = true;
 		return;
@@ -174,10 +233,7 @@ static void clear_node(struct wm_op *op)
 			     op->home->name);
 		return;
 	}
-	while (last && (i = wm_map_next(op->home->instances, &pos)))
-		last = entail(op, last, WM_OP_INSTANCE, i->id);
-	if (last)
-		entail(op, last, WM_OP_NODE_DROP, "");
+	entail_end(op, op->home);
 }
 
 void wm_node_stage(struct wm_registry *r, struct wm_op *op)
@@ -208,7 +264,7 @@ void wm_node_undo(struct wm_registry *r, struct wm_op *op)
 		op->home = NULL;
 		op->founded = false;
 	} else {
-		wm_node_swap_facts(op->home, op->facts);
+		wm_node_renew_undo(r, op->home, op->facts);
 		op->home->modify_index = op->facts->modify_index;
 	}
 }

@@ -136,6 +136,7 @@ struct wm_registry {
 	struct wm_store *store; /* NULL: memory only */
 	struct wm_vips *vips;
 	struct wm_map *nodes;	 /* by name in lower case */
+	struct wm_map *node_ids; /* nodes of the catalog that have one, by it */
 	struct wm_map *services; /* by name */
 	uint64_t index;
 	uint64_t reserved;		    /* stored: after a crash indexes go on above it */
@@ -263,6 +264,12 @@ void wm_node_swap_facts(struct wm_node *a, struct wm_node *b);
 /** Enter a node, or take it out. */
 int wm_node_enter(struct wm_registry *r, struct wm_node *n);
 void wm_node_leave(struct wm_registry *r, struct wm_node *n);
+/** Exchange facts with those of @p facts, which is in no table; the id as well. @return 0, or
+ * -ENOMEM with nothing changed. */
+int wm_node_renew(struct wm_registry *r, struct wm_node *n, struct wm_node *facts);
+void wm_node_renew_undo(struct wm_registry *r, struct wm_node *n, struct wm_node *facts);
+/** The node with this id, in lower case. */
+struct wm_node *wm_find_node_id(const struct wm_registry *r, const char *id);
 /** A service for a lease. @return NULL without memory. */
 struct wm_service *wm_service_new(const struct wm_lease *l);
 void wm_service_free(struct wm_service *s);

@@ -46,6 +46,13 @@ static void put_pairs(char **at, struct wm_pair *to, const struct wm_pair *p, un
 		qsort(to, count, sizeof(*to), by_key);
 }
 
+static void fold(char *to, const char *s)
+{
+	for (; *s; s++)
+		*to++ = (char)(*s >= 'A' && *s <= 'Z' ? *s + 32 : *s);
+	*to = 0;
+}
+
 int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d)
 {
 	size_t size = size_of(d->id) + size_of(d->address) + size_of_pairs(d->meta, d->meta_count) +
@@ -64,6 +71,7 @@ int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d)
 	put_pairs(&at, n->meta, d->meta, d->meta_count);
 	put_pairs(&at, n->tagged, d->tagged, d->tagged_count);
 	n->id = put(&at, d->id);
+	fold(n->id, n->id); /* a UUID is the same in either case */
 	n->address = put(&at, d->address);
 	wm_address_parse(n->address, &n->addr4, &n->addr6);
 	return 0;
@@ -108,13 +116,6 @@ void wm_node_swap_facts(struct wm_node *a, struct wm_node *b)
 	b->meta_count = was.meta_count;
 	b->tagged_count = was.tagged_count;
 	b->facts = was.facts;
-}
-
-static void fold(char *to, const char *s)
-{
-	for (; *s; s++)
-		*to++ = (char)(*s >= 'A' && *s <= 'Z' ? *s + 32 : *s);
-	*to = 0;
 }
 
 struct wm_node *wm_node_new(const char *name, const struct wm_node_draft *d)
@@ -166,14 +167,60 @@ struct wm_node *wm_find_node(const struct wm_registry *r, const char *name)
 	return wm_map_get(r->nodes, folded, strlen(folded));
 }
 
+/* While a node is renamed both have the id: it is the newer one's, and back again if that is
+ * undone. */
+static int take_id(struct wm_registry *r, struct wm_node *n)
+{
+	return *n->id ? wm_map_put(r->node_ids, n->id, strlen(n->id), n, NULL) : 0;
+}
+
+static void give_id(struct wm_registry *r, struct wm_node *n)
+{
+	if (*n->id && wm_map_get(r->node_ids, n->id, strlen(n->id)) == n)
+		wm_map_del(r->node_ids, n->id, strlen(n->id));
+}
+
+struct wm_node *wm_find_node_id(const struct wm_registry *r, const char *id)
+{
+	/* this agent's is known when all others are read, and never changes */
+	return strcmp(r->self->id, id) == 0 ? r->self : wm_map_get(r->node_ids, id, strlen(id));
+}
+
 int wm_node_enter(struct wm_registry *r, struct wm_node *n)
 {
-	return wm_map_put(r->nodes, n->folded, strlen(n->folded), n, NULL);
+	int err = wm_map_put(r->nodes, n->folded, strlen(n->folded), n, NULL);
+
+	if (!err) {
+		err = take_id(r, n);
+		if (err)
+			wm_map_del(r->nodes, n->folded, strlen(n->folded));
+	}
+	return err;
 }
 
 void wm_node_leave(struct wm_registry *r, struct wm_node *n)
 {
+	give_id(r, n);
 	wm_map_del(r->nodes, n->folded, strlen(n->folded));
+}
+
+int wm_node_renew(struct wm_registry *r, struct wm_node *n, struct wm_node *facts)
+{
+	int err;
+
+	give_id(r, n);
+	wm_node_swap_facts(n, facts);
+	err = take_id(r, n);
+	if (err)
+		wm_node_renew_undo(r, n, facts);
+	return err;
+}
+
+void wm_node_renew_undo(struct wm_registry *r, struct wm_node *n, struct wm_node *facts)
+{
+	give_id(r, n);
+	wm_node_swap_facts(n, facts);
+	(void)take_id(r, n); /* its place was just left; at worst the id is nobody's */
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -81,6 +81,7 @@ static void release(struct wm_registry *r)
 	while (r->services && (s = wm_map_next(r->services, &pos)))
 		wm_service_free(s);
 	wm_map_free(r->nodes);
+	wm_map_free(r->node_ids);
 	wm_map_free(r->services);
 	wm_vips_free(r->vips);
 	wm_store_close(r->store);
@@ -116,6 +117,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->checks_max = c->checks_max ? c->checks_max : UINT32_MAX;
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
 	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
+	r->node_ids = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->vips = wm_vips_new(&r->space);
 	err = wm_node_meta_read(c->node_meta, &meta, &facts.meta_count, e);
@@ -125,7 +127,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	wm_node_meta_free(meta, facts.meta_count);
 	if (err)
 		return err;
-	if (!r->self || !r->datacenter || !r->nodes || !r->services || !r->vips ||
+	if (!r->self || !r->datacenter || !r->nodes || !r->node_ids || !r->services || !r->vips ||
 	    wm_node_enter(r, r->self)) {
 		wm_node_free(r->self); /* in no table yet */
 		return wm_err_set(e, -ENOMEM, "Out of memory");

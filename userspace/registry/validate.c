@@ -645,10 +645,26 @@ int wm_node_name_validate(const char *name, struct wm_err *e)
 	return check_text("Node", name, WM_NODE_NAME_MAX, e);
 }
 
+/* RFC 9562, of any version. */
+static bool is_uuid(const char *s)
+{
+	size_t n = 0;
+
+	for (; s[n]; n++) {
+		bool dash = n == 8 || n == 13 || n == 18 || n == 23;
+
+		if (n == 36 || (dash ? s[n] != '-' : !isxdigit((unsigned char)s[n])))
+			return false;
+	}
+	return n == 36;
+}
+
 int wm_node_draft_validate(const struct wm_node_draft *d, struct wm_err *e)
 {
-	int err = check_text("Node ID", d->id, WM_NODE_ID_MAX, e);
+	int err = 0;
 
+	if (d->id && *d->id && !is_uuid(d->id))
+		err = wm_err_set(e, WM_E_INVALID, "Bad node ID: \"%.*s\" is no UUID", SHOWN, d->id);
 	if (!err && check_address(d->address, e))
 		err = wm_err_set(e, WM_E_INVALID,
 				 "Invalid node address: \"%.*s\" is no IPv4 address, no IPv6 "
