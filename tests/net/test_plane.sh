@@ -68,6 +68,24 @@ matches "switched off: the reason" 'kernel.enabled is false' "$(plane '.reasons[
 check "switched off: the virtual name leads to the endpoint" 127.1.0.1 "$(ask web.virtual.mesh.internal)"
 fresh
 
+# --- the pins are another agent's: this one serves from userspace, and touches nothing
+start_agent
+"$B/waymarkd" --set "node.data_dir=$TMP/data2" --set "kernel.pin_dir=$PINS" --set "kernel.cgroup=$CG" --set http.port=8501 \
+	--set dns.port=8601 --set "http.socket=$TMP/second.sock" --set node.name=n2 2>>"$TMP/second.log" &
+SECOND=$!
+second() { api http://127.0.0.1:8501/v1/waymark/status | jq -r ".plane.$1"; }
+until_ok 30 second state || fail "the second agent answers"
+check "pins in use: the state" degraded "$(second state)"
+matches "pins in use: the reason" "in use by another running agent" "$(second 'reasons[0]')"
+code -X PUT http://127.0.0.1:8501/v1/agent/service/register -d '{"Name": "web", "Address": "127.1.0.1", "Port": 8081}' >/dev/null
+check "pins in use: the virtual name leads to the endpoint" 127.1.0.1 \
+	"$(dig +short +tries=1 +time=5 @127.0.0.1 -p 8601 web.virtual.mesh.internal)"
+kill -TERM "$SECOND"
+wait "$SECOND"
+check "pins in use: the first one's are untouched" on "$(state)"
+check "pins in use: and steer" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+fresh
+
 # --- switched off after a run with it: off means detached
 start_agent
 stop_agent KILL
@@ -127,6 +145,7 @@ bpftool link detach id "$old"
 lost() { grep -q "event=plane.hook_lost name=connect4 where=$CG link=$old" "$TMP/agent.log"; }
 until_ok 20 lost || fail "a lost link is told"
 matches "it is attached again" "event=plane.hook name=connect4 where=$CG how=link" "$(tail -n 3 "$TMP/agent.log")"
+check "it is counted" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | sed -n 's/^waymark_plane_hooks_lost[a-z_]* \([0-9]\)/\1/p')"
 check "as another link" no "$([ "$old" = "$(hook connect4 "$CG" link_id)" ] && echo yes || echo no)"
 check "connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
 "$CTL" --pin-dir "$PINS" detach --force >/dev/null || fail "detach --force"

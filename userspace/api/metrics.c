@@ -124,6 +124,12 @@ static void collect_plane(struct metrics *m, const struct wm_api *a)
 	for (unsigned i = 0; i < count; i++)
 		attached += !hooks[i].error;
 	GAUGE("plane_programs", attached, "programs that are attached in the kernel");
+	if (a->d.watch) {
+		GAUGE("plane_degraded", wm_plane_watch_state(a->d.watch) == WM_PLANE_DEGRADED,
+		      "1: the data plane is wanted and not whole");
+		COUNTER("plane_hooks_lost", wm_plane_watch_lost(a->d.watch),
+			"hooks that somebody else detached, attached again");
+	}
 	if (a->d.plane && !wm_plane_counters(a->d.plane, n))
 		add_rows(m, kernel, n, WM_ARRAY_LEN(kernel));
 }

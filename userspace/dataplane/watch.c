@@ -22,6 +22,7 @@ struct wm_plane_watch {
 	char text[WM_PLANE_REASONS_MAX][REASON_TEXT_MAX];
 	const char *reasons[WM_PLANE_REASONS_MAX];
 	unsigned reasons_count;
+	uint64_t lost;
 };
 
 const char *wm_plane_state_str(enum wm_plane_state s)
@@ -111,8 +112,10 @@ static void attach(struct wm_plane_watch *w)
 	unsigned n = wm_plane_hooks(w->plane, &h);
 	bool steers = wm_plane_steers(w->plane);
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		log_hook(&h[i]);
+		w->lost += h[i].known && h[i].was_lost;
+	}
 	if (r < 0)
 		wm_warn("plane.detached", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
 	find_reasons(w);
@@ -241,6 +244,11 @@ enum wm_plane_state wm_plane_watch_state(const struct wm_plane_watch *w)
 	if (!w->wanted)
 		return WM_PLANE_OFF;
 	return w->reasons_count ? WM_PLANE_DEGRADED : WM_PLANE_ON;
+}
+
+uint64_t wm_plane_watch_lost(const struct wm_plane_watch *w)
+{
+	return w->lost;
 }
 
 unsigned wm_plane_watch_reasons(const struct wm_plane_watch *w, const char *const **ret)

@@ -32,6 +32,8 @@ struct wm_plane_watch *wm_plane_watch_new(const struct wm_plane_watch_config *c)
 void wm_plane_watch_start(struct wm_plane_watch *w);
 void wm_plane_watch_free(struct wm_plane_watch *w); /* NULL ok; detaches nothing */
 enum wm_plane_state wm_plane_watch_state(const struct wm_plane_watch *w);
+/** Hooks that were found detached, since the start. */
+uint64_t wm_plane_watch_lost(const struct wm_plane_watch *w);
 /** Why the plane is not on, a sentence each. Borrowed until the loop's next turn. @return how many.
  */
 unsigned wm_plane_watch_reasons(const struct wm_plane_watch *w, const char *const **ret);
