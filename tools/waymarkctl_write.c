@@ -8,11 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-#define BODY_MAX     (1u << 20) /* octets of a registration; the agent's own bound is tighter */
-#define ANSWER_MAX   1023	/* octets of the answer to a drain; what is longer is cut */
-#define DURATION_MAX 32		/* octets of a duration on the command line */
-#define REASON_MAX   512	/* octets of a reason on the command line */
-#define POLL_MS	     250 /* ms between two looks of drain --wait: as often as the agent counts */
+#define BODY_MAX       (1u << 20) /* octets of a registration; the agent's own bound is tighter */
+#define ANSWER_MAX     1023	  /* octets of the answer to a drain; what is longer is cut */
+#define DURATION_MAX   32	  /* octets of a duration on the command line */
+#define REASON_MAX     512	  /* octets of a reason on the command line */
+#define DETACH_WAIT_MS 2000	  /* for an agent that is stopping, before detach is refused */
+#define DETACH_POLL_MS 50
+#define POLL_MS	       250 /* ms between two looks of drain --wait: as often as the agent counts */
 
 /* What was done, in words or as an empty object. */
 static int done(const struct ctl *c, const char *did, const char *id)
@@ -204,9 +206,15 @@ int ctl_reload(const struct ctl *c)
 
 int ctl_detach(const struct ctl *c)
 {
+	struct timespec pause = {.tv_nsec = DETACH_POLL_MS * 1000000L};
 	struct wm_err e = {0};
 	int n = wm_plane_detach(c->pin_dir, c->force, &e);
 
+	/* an agent that was told to stop is gone in a moment */
+	for (int ms = 0; n == -EBUSY && ms < DETACH_WAIT_MS; ms += DETACH_POLL_MS) {
+		nanosleep(&pause, NULL);
+		n = wm_plane_detach(c->pin_dir, c->force, &e);
+	}
 	if (n < 0)
 		return ctl_fail(c, "detach %s: %s", c->pin_dir, e.text);
 	if (c->json)
