@@ -51,6 +51,7 @@ struct wm_prober {
 	struct wm_flap *flap; /* NULL: its status has not changed yet */
 	bool shifted;	      /* moved after a standstill; not again before it has run */
 	struct wm_http_call *call;
+	struct wm_lookup *lookup;
 	struct wm_child *child;
 	struct wm_io *io;
 	int fd;
