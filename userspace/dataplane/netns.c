@@ -62,16 +62,33 @@ static void open_at(struct wm_netns *n, const char *path)
 	n->error = 0;
 }
 
-/* Lines of mountinfo (proc(5)): the fourth field is "net:[<inode>]", the fifth the mount point. */
+/* Of a line of mountinfo (proc(5)) the fourth field is "net:[<inode>]", the fifth the mount point.
+ * @return false: another kind of mount. */
+static bool parse_mount(char *line, uint32_t *ret_inode, const char **ret_at)
+{
+	char *field = line, *save = NULL, *end;
+	unsigned long inode;
+
+	for (unsigned i = 0; i < 4; i++)
+		field = strtok_r(i ? NULL : line, " ", &save);
+	if (!field || strncmp(field, "net:[", 5) != 0)
+		return false;
+	inode = strtoul(field + 5, &end, 10);
+	*ret_inode = (uint32_t)inode;
+	*ret_at = strtok_r(NULL, " ", &save);
+	return *end == ']' && inode && inode <= UINT32_MAX && *ret_at;
+}
+
 static void add_mounts(struct wm_netns_list *l)
 {
-	char line[1024], at[512];
+	char line[1024];
+	const char *at;
 	struct wm_netns *n;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	uint32_t inode;
 
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%*d %*d %*s net:[%u] %511s", &inode, at) != 2 || inode == l->own)
+		if (!parse_mount(line, &inode, &at) || inode == l->own)
 			continue;
 		n = find(l, inode);
 		n = n ? n : add(l, inode);
