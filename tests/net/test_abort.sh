@@ -165,7 +165,7 @@ stays old
 # --- a kernel that refuses
 stop_agent
 REFUSED="abort_udp abort_tcp"
-matches "doctor says so" 'socket_abort +missing +bpf_sock_destroy\(\) refused \(Linux 6.5\): EPERM' \
+matches "doctor says so" 'socket_abort +note +bpf_sock_destroy\(\) refused \(Linux 6.5\): EPERM' \
 	"$(refusing "$REFUSED" doctor)"
 refusing "$REFUSED" start_agent --set kernel.backends_max=3000 --set kernel.services_max=2000
 matches "the log says so" 'abort.off err=EPERM' "$(grep abort.off "$TMP/agent.log")"
