@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
+comma := ,
 
 # --- flavours ----------------------------------------------------------------------------------
 # release: hardened. asan: ASan+UBSan, the one tests use. tsan, cov: by hand.
@@ -168,6 +169,14 @@ build/release/tests/%: tests/tools/%.c
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -I. -Iinclude -o $@ $< \
 		$(TOOL_LIBS_$*) -lm -lpthread
 
+# the agent, with its own allocations failing on demand
+WRAPS := malloc calloc realloc strdup strndup vasprintf asprintf
+ALLOC_BIN := $(B)/tests/waymarkd-alloc
+$(ALLOC_BIN): tests/fault/fail_alloc.c $(MAIN_OBJ) $(LIBS)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $< $(MAIN_OBJ) $(patsubst %,-Wl$(comma)--wrap=%,$(WRAPS)) \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
 build/release/tests/refuse_bpf.so: tests/fault/refuse_bpf.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
@@ -193,7 +202,7 @@ FUZZ_SECONDS ?= 60
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
 	@tests/run.sh
-test-build: $(PROGRAMS) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
+test-build: $(PROGRAMS) $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
 test-unit: ## unit tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh unit
 test-bpf: ## programs under BPF_PROG_TEST_RUN only
@@ -202,6 +211,14 @@ test-net: ## end-to-end tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh net
 test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+.PHONY: cover test-tsan
+cover: deps-test ## lines of the source that the tests run, by folder
+	@$(MAKE) --no-print-directory FLAVOUR=cov FUZZ_BIN= test-build
+	@tools/cover.sh
+test-tsan: deps-test ## what has a second thread (drains, programs of checks), under ThreadSanitizer
+	@$(MAKE) --no-print-directory FLAVOUR=tsan all build/release/tests/refuse_bpf.so
+	@for t in drain checks; do echo "--- $$t"; \
+		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/net/test_$$t.sh || exit 1; done
 .PHONY: accept
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
 	@$(MAKE) --no-print-directory FLAVOUR=asan all

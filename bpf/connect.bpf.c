@@ -35,6 +35,7 @@ struct dial {
 	__u32 exclude;	/* 0 or WM_NOT_LOOPBACK */
 	__u32 set;
 	struct wm_choice choice;
+	struct wm_order order; /* of a scan */
 };
 
 struct scan {
@@ -60,13 +61,17 @@ __noinline int scan_slot(struct dial *d, __u64 table, __u32 start, __u32 i)
 {
 	struct wm_set_table t;
 	__u32 place = start + i;
+	int p;
 
 	__builtin_memcpy(&t, &table, sizeof(t));
 	if (!d || i >= t.count)
 		return WM_PICK_NONE;
 	if (place >= t.count)
 		place -= t.count;
-	return wm_scan_step(NULL, t, place, d->families | d->exclude, true, &d->choice);
+	p = wm_scan_step(NULL, t, place, d->families | d->exclude, true, &d->order, &d->choice);
+	if (p == WM_PICK_TORN)
+		return p;
+	return wm_scan_ends(&d->order, i) ? WM_PICKED : WM_PICK_MORE;
 }
 
 static long scan_one(__u64 i, void *arg)
@@ -77,12 +82,15 @@ static long scan_one(__u64 i, void *arg)
 	return s->result != WM_PICK_MORE;
 }
 
-/** Look at every slot, from a random one on: where few backends of many are up. */
+/** Look at the slots, from a random one on, where few backends of many are up: the draw is by
+ * weight among those that are, whatever stands between them. */
 static __always_inline int scan_all(struct dial *d, struct wm_set_table t)
 {
 	struct scan s = {.dial = d, .result = WM_PICK_MORE};
 
 	__builtin_memcpy(&s.table, &t, sizeof(t));
+	d->order.random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+	d->order.total = 0;
 	s.start = (__u32)(((__u64)bpf_get_prandom_u32() * t.count) >> 32);
 	if (use_bpf_loop) {
 		bpf_loop(t.count, scan_one, &s, 0);
@@ -91,7 +99,9 @@ static __always_inline int scan_all(struct dial *d, struct wm_set_table t)
 			if (scan_one(i, &s))
 				break;
 	}
-	return s.result == WM_PICK_MORE ? WM_PICK_NONE : s.result;
+	if (s.result == WM_PICK_TORN)
+		return WM_PICK_TORN;
+	return d->order.total ? WM_PICKED : WM_PICK_NONE;
 }
 
 /** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */

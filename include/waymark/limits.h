@@ -22,7 +22,8 @@
 #define WM_SCAN_BOUNDED                                                                            \
 	256 /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
 #define WM_PICK_TRIES	  8 /* weighted tries before the scan: half the set down misses 1 in 256 */
-#define WM_DNS_LISTEN_MAX 4 /* addresses per family that the kernel answers DNS on */
+#define WM_PICK_SCAN	  256 /* slots among whose usable backends the scan behind them draws */
+#define WM_DNS_LISTEN_MAX 4   /* addresses per family that the kernel answers DNS on */
 #define WM_UDP_RING                                                                                \
 	3 /* destinations that an unconnected UDP socket is remembered for: a resolver asks as     \
 	   * many name servers (MAXNS of resolv.h) */

@@ -155,19 +155,6 @@ static __always_inline enum wm_pick wm_draw(const struct wm_view *v, struct wm_s
 	return WM_PICKED;
 }
 
-/** Look at the slot at @p place of a scan. @return WM_PICKED if its backend was taken,
- *  WM_PICK_MORE to go on, WM_PICK_TORN. */
-static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct wm_set_table t,
-						 __u32 place, __u32 families, int prefer6,
-						 struct wm_choice *ret)
-{
-	const struct wm_slot *s = wm_at_slot(v, t.first + place);
-
-	if (!s || s->generation != t.generation)
-		return WM_PICK_TORN;
-	return wm_take(v, s->backend, families, prefer6, ret) ? WM_PICKED : WM_PICK_MORE;
-}
-
 /* --- the order of an answer ---------------------------------------------------------------------
  */
 /* Who stands first is drawn by weight, the rest is shuffled: for addresses and SRV records, from
@@ -204,6 +191,34 @@ static __always_inline __u32 wm_order_swap(struct wm_order *o, __u32 i)
 	return i ? 1 + wm_order_below(o, i) : o->first;
 }
 
+/** Look at the slot at @p place of a scan. What is usable is shown to @p o, and copied to @p ret if
+ * it is the one that is drawn so far: o->total, 0 at first, tells whether any was found.
+ *  @return WM_PICKED: this one is usable; WM_PICK_MORE: it is not; WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct wm_set_table t,
+						 __u32 place, __u32 families, int prefer6,
+						 struct wm_order *o, struct wm_choice *ret)
+{
+	const struct wm_slot *s = wm_at_slot(v, t.first + place);
+	struct wm_choice c;
+
+	if (!s || s->generation != t.generation)
+		return WM_PICK_TORN;
+	if (!wm_take(v, s->backend, families, prefer6, &c))
+		return WM_PICK_MORE;
+	o->first = 0;
+	wm_order_show(o, 1, s->weight ? s->weight : 1);
+	if (o->first)
+		*ret = c;
+	return WM_PICKED;
+}
+
+/** Is a scan over after its @p i th step (from 0)? The draw is among the usable ones of
+ *  WM_PICK_SCAN slots, or it is the first behind them. */
+static __always_inline int wm_scan_ends(const struct wm_order *o, __u32 i)
+{
+	return o->total && i + 1 >= WM_PICK_SCAN;
+}
+
 #ifndef __bpf__
 /** The whole decision on the host: draws, then a scan of all slots. @p random(): 32 even bits. */
 static inline enum wm_pick wm_pick(const struct wm_view *v, const struct wm_set *set,
@@ -211,6 +226,7 @@ static inline enum wm_pick wm_pick(const struct wm_view *v, const struct wm_set 
 				   struct wm_choice *ret)
 {
 	struct wm_set_table t = wm_load_table(set);
+	struct wm_order o = {.total = 0};
 	__u32 backend, place, start;
 	enum wm_pick p;
 
@@ -223,13 +239,15 @@ static inline enum wm_pick wm_pick(const struct wm_view *v, const struct wm_set 
 		if (wm_take(v, backend, families, prefer6, ret))
 			return WM_PICKED;
 	}
-	start = random(arg) % t.count;
+	start = (__u32)(((__u64)random(arg) * t.count) >> 32);
+	o.random = (__u64)random(arg) << 32 | random(arg);
 	for (__u32 i = 0; i < t.count; i++) {
 		place = start + i < t.count ? start + i : start + i - t.count;
-		p = wm_scan_step(v, t, place, families, prefer6, ret);
-		if (p != WM_PICK_MORE)
-			return p;
+		if (wm_scan_step(v, t, place, families, prefer6, &o, ret) == WM_PICK_TORN)
+			return WM_PICK_TORN;
+		if (wm_scan_ends(&o, i))
+			break;
 	}
-	return WM_PICK_NONE;
+	return o.total ? WM_PICKED : WM_PICK_NONE;
 }
 #endif

@@ -2,6 +2,7 @@
 /* links: base net registry resolution dataplane */
 /* What programs see that dial virtual addresses: who answers, who is chosen, who is refused. */
 #include "connect_fixture.h"
+#include "tests/unit/chi_square.h"
 
 /* Dial, be accepted, say something, see the virtual address as the peer. */
 static void tcp_works(const char *vip, const char *at)
@@ -212,6 +213,22 @@ Test(connect, weights_are_shares)
 		total += picks(i);
 	}
 	cr_assert_eq(total, 8000);
+}
+
+/* Few are up between many that are not: most draws find none, and the scan behind them draws too. */
+Test(connect, picks_are_even_among_the_usable)
+{
+	static const unsigned weights[100] = {[3] = 1, [4] = 1, [60] = 4};
+	unsigned seen[100];
+
+	for (unsigned i = 0; i < 100; i++)
+		backend(i, "127.9.9.9", (uint16_t)(1000 + i), weights[i] ? weights[i] : 1,
+			weights[i] ? WM_STATE_UP : WM_STATE_DOWN);
+	publish();
+	pick(20000);
+	for (unsigned i = 0; i < 100; i++)
+		seen[i] = (unsigned)picks(i);
+	chi_square("connect", seen, weights, 100);
 }
 
 /* Whatever the weighted draws miss, the scan finds. */

@@ -100,7 +100,7 @@ static void expect_json(const char *path, const char *expected)
 	"\"Datacenter\":\"quay\""
 #define INK_AGENT                                                                                  \
 	"\"ID\":\"ink\",\"Service\":\"ink\",\"Tags\":[],\"Meta\":{},\"Port\":0,\"Address\":\"\","  \
-	"\"Weights\":{\"Passing\":1,\"Warning\":1},"                        \
+	"\"Weights\":{\"Passing\":1,\"Warning\":1},"                                               \
 	"\"EnableTagOverride\":false,\"Datacenter\":\"quay\""
 #define QUILL_BODY                                                                                 \
 	"{\"ID\": \"quill-1\", \"Name\": \"quill\", \"Tags\": [\"a\", \"b\"], \"Address\": "       \
@@ -356,9 +356,8 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "1 to 65535"},
 		{"{\"Name\": \"x\", \"Check\": {\"H2PING\": \"a:1/s\", \"Interval\": \"1s\"}}",
 		 "Invalid check: H2PING \"a:1/s\" must be host:port, with a port from 1 to 65535"},
-		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test:1\", \"Interval\": \"1s\"}}",
-		 "Invalid check: UDP \"a.test:1\" must be address:port, with an IPv4 address or an "
-		 "IPv6 address in brackets"},
+		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"a.test\", \"Interval\": \"1s\"}}",
+		 "Invalid check: UDP \"a.test\" must be host:port, with a port from 1 to 65535"},
 		{"{\"Name\": \"x\", \"Check\": {\"UDP\": \"1.2.3.4:1\", \"TCP\": \"1.2.3.4:1\", "
 		 "\"Interval\": \"1s\"}}",
 		 "Invalid check: only one of HTTP, TCP, UDP, GRPC, H2PING, OSService, ScriptArgs "
@@ -545,10 +544,9 @@ Test(api, a_filter_that_costs_too_much_is_an_error_not_a_shorter_list)
 
 	snprintf(body, sizeof(body), "{\"Name\":\"web\",\"Meta\":{\"m\":\"%0300d!\"}}", 0);
 	must_put(REGISTER, body);
-	expect_text(
-		"GET", "/v1/health/service/web?filter=Service.Meta.m+matches+`^(0|00)%2B$`", NULL,
-		400,
-		"filter: a regular expression that needs more than 100000 steps in one value");
+	expect_text("GET", "/v1/health/service/web?filter=Service.Meta.m+matches+`^(0|00)%2B$`",
+		    NULL, 400,
+		    "filter: a regular expression that needs more than 100000 steps in one value");
 }
 
 /* --- writes ------------------------------------------------------------------------------------

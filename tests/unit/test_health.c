@@ -184,6 +184,34 @@ Test(health, udp_passes_in_silence_and_fails_when_refused)
 	cr_assert_eq(stats().skipped, 0);
 }
 
+Test(health, udp_looks_a_host_name_up_as_tcp_does)
+{
+	struct wm_check_draft d = {.kind = WM_CHECK_UDP, .interval_ms = 5, .timeout_ms = 50};
+	char target[64], name[64];
+	int fd = udp_peer(AF_INET, target, sizeof(target));
+	struct wm_check *c;
+
+	snprintf(name, sizeof(name), "localhost:%s", strchr(target, ':') + 1);
+	d.target = name;
+	c = add("named", d);
+	UNTIL(c->status == WM_PASSING);
+	cr_assert_str_eq(strstr(c->output, "UDP connect localhost:"), c->output);
+	close(fd);
+	UNTIL(c->status == WM_CRITICAL);
+	cr_assert(strstr(c->output, "connection refused"), "%s", c->output);
+	d.target = "no-such-host.invalid:9";
+	d.timeout_ms = 20000;
+	c = add("unknown", d);
+	UNTIL(*c->output);
+	cr_assert_eq(c->status, WM_CRITICAL);
+	cr_assert(strstr(c->output, "lookup"), "%s", c->output);
+	/* and one on its way is cancelled with its check */
+	submit("unknown", NULL, 0);
+	submit("named", NULL, 0);
+	wm_registry_flush(registry);
+	cr_assert_eq(stats().in_flight, 0);
+}
+
 Test(health, udp_answer_ends_the_run_before_its_timeout)
 {
 	struct wm_check_draft d = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
 /* The headers that kernel and userspace share, on the host. */
+#include "tests/unit/chi_square.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
 #include "waymark/checksum.h"
@@ -169,6 +170,28 @@ static int addresses(const struct wm_view *v, const struct wm_name *name, uint16
 		.type = type, .ttl_s = 60, .fits = fits, .limit = limit, .random = wm_random64()};
 
 	return wm_dns_addresses(v, name, &q, out, len, &more);
+}
+
+/* Neighbours of who is down do not get its share, nor does the order of slots matter: by weight
+ * among the usable, by draws or by the scan behind them. */
+Test(pick, even_among_the_usable)
+{
+	static const unsigned weights[8] = {[2] = 1, [3] = 9, [6] = 30};
+	unsigned seen[8] = {0};
+	struct wm_choice c;
+
+	for (unsigned i = 0; i < 8; i++) {
+		one(i, weights[i] ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
+		slots[i].weight = (uint16_t)(weights[i] ? weights[i] : 1);
+		/* no draw finds one: the scan alone decides */
+		slots[i].keep = 0;
+		slots[i].alias = 0;
+	}
+	for (unsigned n = 0; n < 20000; n++) {
+		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		seen[c.backend]++;
+	}
+	chi_square("scan", seen, weights, 8);
 }
 
 Test(answer, records)

@@ -22,6 +22,7 @@
 #define PROBERS_MAX	(1u << 27) /* the registry's own bound of checks is met first */
 #define DUES_PER_PROBER 3	   /* run, limit, reap */
 #define DUES_OWN	2	   /* pump, look */
+#define RETRY_MS	1000 /* ms until checks that there was no memory for are tried again */
 #define PROBER_KEY_MAX	(WM_NODE_NAME_MAX + WM_CHECK_ID_MAX + 64) /* ids made of ids are longer */
 
 static const struct wm_probe_kind *const kinds[WM_CHECK_KIND_COUNT] = {
@@ -428,6 +429,13 @@ static int prober_new(struct wm_health *h, struct wm_check *c)
 /* --- change stream ------------------------------------------------------------------------------
  */
 
+static bool is_started(const struct wm_health *h, const struct wm_check *c)
+{
+	const struct wm_prober *p = prober_of(h, c);
+
+	return p && (c->kind != WM_CHECK_ALIAS || p->alias);
+}
+
 static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
 	struct wm_prober *p;
@@ -442,16 +450,43 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 	}
 	if (!p) {
 		if (prober_new(h, c))
-			h->stats.unstarted++;
+			wm_health_unstarted(h);
 		return;
 	}
 	p->check = c;
 	c->prober = p;
-	if (p->shape != shape_of(c)) {
+	if (p->shape != shape_of(c) || (c->kind == WM_CHECK_ALIAS && !p->alias)) {
 		prober_stop(p);
 		prober_begin(p);
 	}
 	watch_status(p);
+}
+
+void wm_health_unstarted(struct wm_health *h)
+{
+	h->stats.unstarted++;
+	wm_timer_arm(h->retry, RETRY_MS);
+}
+
+static void start_all(struct wm_health *h, bool missing_only)
+{
+	const struct wm_instance *node = wm_registry_node_checks(h->registry);
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	for (unsigned n = 0; n < node->checks_count; n++)
+		if (!missing_only || !is_started(h, node->checks[n]))
+			check_upsert(h, node->checks[n]);
+	while ((i = wm_registry_next_instance(h->registry, &pos))) {
+		for (unsigned n = 0; n < i->checks_count; n++)
+			if (!missing_only || !is_started(h, i->checks[n]))
+				check_upsert(h, i->checks[n]);
+	}
+}
+
+static void on_retry(void *arg)
+{
+	start_all(arg, true);
 }
 
 /* A redefined check comes as the removal of the old object and then the new instance: the prober
@@ -535,9 +570,6 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 				const struct wm_health_config *c)
 {
 	struct wm_health *h = calloc(1, sizeof(*h));
-	const struct wm_instance *node = wm_registry_node_checks(r);
-	struct wm_instance *i;
-	size_t pos = 0;
 
 	if (!h)
 		return NULL;
@@ -564,18 +596,14 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	h->children = wm_children_new(l);
 	h->probers = wm_map_new(PROBERS_MAX);
 	h->aliases = wm_map_new(PROBERS_MAX);
-	if (!h->http || !h->children || !h->schedule || !h->probers || !h->aliases ||
+	h->retry = wm_timer_new(l, on_retry, h);
+	if (!h->http || !h->retry || !h->children || !h->schedule || !h->probers || !h->aliases ||
 	    wm_schedule_reserve(h->schedule, DUES_OWN) || wm_registry_subscribe(r, on_change, h) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_HEALTH, wm_alias_turn_end, h)) {
 		wm_health_free(h);
 		return NULL;
 	}
-	for (unsigned n = 0; n < node->checks_count; n++)
-		check_upsert(h, node->checks[n]);
-	while ((i = wm_registry_next_instance(r, &pos))) {
-		for (unsigned n = 0; n < i->checks_count; n++)
-			check_upsert(h, i->checks[n]);
-	}
+	start_all(h, false);
 	return h;
 }
 
@@ -588,6 +616,7 @@ void wm_health_free(struct wm_health *h)
 		return;
 	while (h->probers && (p = wm_map_next(h->probers, &pos)))
 		prober_free(p);
+	wm_timer_free(h->retry);
 	wm_map_free(h->probers);
 	wm_map_free(h->aliases);
 	wm_http_client_free(h->http);

@@ -51,6 +51,7 @@ struct wm_prober {
 	struct wm_flap *flap; /* NULL: its status has not changed yet */
 	bool shifted;	      /* moved after a standstill; not again before it has run */
 	struct wm_http_call *call;
+	struct wm_lookup *lookup;
 	struct wm_child *child;
 	struct wm_io *io;
 	int fd;
@@ -106,10 +107,13 @@ struct wm_health {
 	struct wm_probers stale; /* aliases that must look again */
 	struct wm_due look;	 /* scheduled when there are more than one turn takes */
 	uint64_t alias_round;
+	struct wm_timer *retry; /* armed while checks are unstarted */
 	struct wm_health_stats stats;
 	char text[WM_CHECK_OUTPUT_MAX + 1]; /* scratch for outputs */
 };
 
+/** There was no memory to run a check: it is tried again in a while. */
+void wm_health_unstarted(struct wm_health *h);
 /** A check of the instance @p id ("" is the node) or its set of checks is another: aliases of it
  * will look again at the end of the turn. Cost O(1). */
 void wm_alias_changed(struct wm_health *h, const char *id);

@@ -91,7 +91,7 @@ static void alias_prepare(struct wm_prober *p)
 
 	p->alias = target_of(h, p->check->target);
 	if (!p->alias) {
-		h->stats.unstarted++;
+		wm_health_unstarted(h);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&p->alias->followers, p, waiting);

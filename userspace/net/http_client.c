@@ -559,8 +559,7 @@ static bool look_up(struct wm_http_call *call)
 	call->unknown = false;
 	if (++call->lookups > WM_HTTP_REDIRECTS_MAX + 1)
 		return false;
-	if (!c->resolver)
-		c->resolver = wm_resolver_new(c->loop, &c->resolving);
+	wm_http_client_resolver(c);
 	call->timer = wm_timer_new(c->loop, on_lookup_timeout, call);
 	if (c->resolver && call->timer &&
 	    !wm_timer_arm(call->timer, call->deadline_ms > now ? call->deadline_ms - now : 0))
@@ -646,6 +645,13 @@ fail:
 void wm_http_client_resolve(struct wm_http_client *c, const struct wm_resolver_config *r)
 {
 	c->resolving = *r;
+}
+
+struct wm_resolver *wm_http_client_resolver(struct wm_http_client *c)
+{
+	if (!c->resolver)
+		c->resolver = wm_resolver_new(c->loop, &c->resolving);
+	return c->resolver;
 }
 
 uint64_t wm_http_client_questions(const struct wm_http_client *c)

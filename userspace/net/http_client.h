@@ -58,6 +58,8 @@ struct wm_http_client *wm_http_client_new(struct wm_loop *l, unsigned calls_max)
 /** How names are looked up, before the first call; borrowed for the life of the client. Without it:
  *  by /etc/hosts and /etc/resolv.conf. */
 void wm_http_client_resolve(struct wm_http_client *c, const struct wm_resolver_config *r);
+/** The same resolver for others, so that names are asked for once. NULL without memory. */
+struct wm_resolver *wm_http_client_resolver(struct wm_http_client *c);
 /** Questions that were asked of name servers so far. */
 uint64_t wm_http_client_questions(const struct wm_http_client *c);
 void wm_http_client_free(struct wm_http_client *c); /* cancels calls, callbacks do not run */

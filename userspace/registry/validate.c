@@ -298,22 +298,6 @@ static bool authority_valid(const char *s, const char *end, bool need_port)
 	return *stop == ':' && port_valid(stop + 1, end);
 }
 
-/* "[v6]:port" or "v4:port", of what authority_valid() lets through. */
-static bool literal(const char *s)
-{
-	size_t n = strcspn(s, ":");
-	char host[INET_ADDRSTRLEN];
-	struct in_addr v4;
-
-	if (*s == '[')
-		return true;
-	if (n >= sizeof(host))
-		return false;
-	memcpy(host, s, n);
-	host[n] = '\0';
-	return inet_pton(AF_INET, host, &v4) == 1;
-}
-
 /* What systemd takes for a unit's name, without wildcards, and nothing that reads as an option. */
 static bool unit_valid(const char *s)
 {
@@ -384,20 +368,12 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 		return wm_err_set(e, WM_E_LIMIT,
 				  "Invalid check: target is too long (limit: %d characters)",
 				  WM_CHECK_TARGET_MAX);
-	if (c->kind == WM_CHECK_TCP) {
+	if (c->kind == WM_CHECK_TCP || c->kind == WM_CHECK_UDP) {
 		if (!authority_valid(s, s + strlen(s), true))
 			return wm_err_set(e, WM_E_INVALID,
-					  "Invalid check: TCP \"%.*s\" must be host:port, with a "
+					  "Invalid check: %s \"%.*s\" must be host:port, with a "
 					  "port from 1 to 65535",
-					  SHOWN, s);
-		return 0;
-	}
-	if (c->kind == WM_CHECK_UDP) {
-		if (!authority_valid(s, s + strlen(s), true) || !literal(s))
-			return wm_err_set(e, WM_E_INVALID,
-					  "Invalid check: UDP \"%.*s\" must be address:port, with "
-					  "an IPv4 address or an IPv6 address in brackets",
-					  SHOWN, s);
+					  key_of(c->kind), SHOWN, s);
 		return 0;
 	}
 	if (c->kind == WM_CHECK_OS_SERVICE) {
