@@ -5,7 +5,7 @@
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 if ! command -v unbound >/dev/null; then
-	echo "skipped: unbound is not installed (make deps)"
+	echo "skipped: unbound is not installed (make deps-test)"
 	exit 77
 fi
 start_agent --set node.alt_domain=consul --set dns.negative_ttl=10m

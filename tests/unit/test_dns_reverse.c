@@ -240,6 +240,58 @@ Test(reverse, nodes_come_move_and_go)
 	cr_assert_eq(answer.rcode, 3);
 }
 
+/* --- whatever happens, in whatever order ------------------------------------------------------ */
+#define IDS	  12
+#define ADDRESSES 3 /* so that they are shared nearly always */
+#define STEPS	  600
+
+static unsigned below(unsigned n)
+{
+	static uint64_t seed = 7;
+
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(seed >> 33) % n;
+}
+
+/* What the registry says of the address, looked at one by one. */
+static bool holds(const char *service, const char *address)
+{
+	const struct wm_instance *i;
+	size_t pos = 0;
+
+	while ((i = wm_registry_next_instance(registry, &pos)))
+		if ((!*service || strcmp(i->service->name, service) == 0) &&
+		    strcmp(i->address, address) == 0)
+			return true;
+	return false;
+}
+
+Test(reverse, as_the_registry_has_it)
+{
+	char id[8], service[64], address[16];
+
+	for (unsigned n = 0; n < STEPS; n++) {
+		snprintf(id, sizeof(id), "i%u", below(IDS));
+		snprintf(service, sizeof(service), "s%u", below(4));
+		snprintf(address, sizeof(address), "10.7.0.%u", below(ADDRESSES));
+		if (below(3))
+			add(service, id, address, 80 + below(2), NULL, WM_PASSING);
+		else if (wm_registry_instance(registry, id))
+			gone(id);
+		for (unsigned k = 0; k < ADDRESSES; k++) {
+			snprintf(address, sizeof(address), "10.7.0.%u", k);
+			ask_address(address, PTR);
+			if (!holds("", address)) {
+				cr_assert_eq(answer.rcode, 5, "step %u", n);
+				continue;
+			}
+			cr_assert_eq(answer.counts[1], 1, "step %u", n);
+			snprintf(service, sizeof(service), "%.2s", answer.r[0].text);
+			cr_assert(holds(service, address), "step %u: %s", n, answer.r[0].text);
+		}
+	}
+}
+
 /* A server that begins later knows the same. */
 Test(reverse, what_was_there_before)
 {

@@ -20,15 +20,16 @@ struct key {
 };
 _Static_assert(sizeof(struct key) == 16 + sizeof(void *), "hashed whole");
 
-/* A node or service at an address, as often as it is there. */
+/* A node or service at an address, as often as it is there. Nearly always it is the only one: the
+ * first of an address is found by the address, the others by address and owner. */
 struct tenant {
 	struct key key;
 	struct tenant *prev, *next; /* of the address */
 	uint32_t count;
 };
 struct directory {
-	struct wm_map *tenants; /* by key */
-	struct wm_map *first;	/* by address: the tenant without prev */
+	struct wm_map *first;  /* by address: the tenant without prev */
+	struct wm_map *others; /* by key */
 };
 struct node_place {
 	const struct wm_node *node;
@@ -60,43 +61,29 @@ void wm_places_map4(const struct in_addr *a, uint8_t out[16])
 	memcpy(out + 12, a, 4);
 }
 
-static void link_tenant(struct directory *d, struct tenant *t)
+static struct tenant *first_of(const struct directory *d, const uint8_t addr[16])
 {
-	struct tenant *first = wm_map_get(d->first, t->key.addr, sizeof(t->key.addr));
-
-	if (first) {
-		t->prev = first;
-		t->next = first->next;
-		if (t->next)
-			t->next->prev = t;
-		first->next = t;
-	} else if (wm_map_put(d->first, t->key.addr, sizeof(t->key.addr), t, NULL)) {
-		no_memory();
-	}
+	return wm_map_get(d->first, addr, 16);
 }
 
-static void unlink_tenant(struct directory *d, struct tenant *t)
+static struct tenant *find(const struct directory *d, struct tenant *first, const struct key *k)
 {
-	if (t->next)
-		t->next->prev = t->prev;
-	if (t->prev) {
-		t->prev->next = t->next;
-		return;
-	}
-	if (wm_map_get(d->first, t->key.addr, sizeof(t->key.addr)) != t)
-		return;
-	wm_map_del(d->first, t->key.addr, sizeof(t->key.addr));
-	if (t->next && wm_map_put(d->first, t->next->key.addr, sizeof(t->key.addr), t->next, NULL))
-		no_memory();
+	return first->key.owner == k->owner ? first : wm_map_get(d->others, k, sizeof(*k));
+}
+
+static struct key key_of(const uint8_t addr[16], const void *owner)
+{
+	struct key key = {.owner = owner};
+
+	memcpy(key.addr, addr, sizeof(key.addr));
+	return key;
 }
 
 static void enter(struct directory *d, const uint8_t addr[16], const void *owner)
 {
-	struct key key = {.owner = owner};
-	struct tenant *t;
+	const struct key key = key_of(addr, owner);
+	struct tenant *first = first_of(d, addr), *t = first ? find(d, first, &key) : NULL;
 
-	memcpy(key.addr, addr, sizeof(key.addr));
-	t = wm_map_get(d->tenants, &key, sizeof(key));
 	if (t) {
 		t->count++;
 		return;
@@ -104,26 +91,56 @@ static void enter(struct directory *d, const uint8_t addr[16], const void *owner
 	t = calloc(1, sizeof(*t));
 	if (t)
 		t->key = key;
-	if (!t || wm_map_put(d->tenants, &t->key, sizeof(t->key), t, NULL)) {
+	if (!t || (first ? wm_map_put(d->others, &t->key, sizeof(t->key), t, NULL)
+			 : wm_map_put(d->first, t->key.addr, sizeof(t->key.addr), t, NULL))) {
 		free(t);
 		no_memory();
 		return;
 	}
 	t->count = 1;
-	link_tenant(d, t);
+	if (!first)
+		return;
+	t->prev = first;
+	t->next = first->next;
+	if (t->next)
+		t->next->prev = t;
+	first->next = t;
+}
+
+/* The first of its address is gone, @p t comes after it. */
+static void succeed(struct directory *d, struct tenant *t)
+{
+	struct tenant *next;
+
+	t->prev = NULL;
+	wm_map_del(d->others, &t->key, sizeof(t->key));
+	if (!wm_map_put(d->first, t->key.addr, sizeof(t->key.addr), t, NULL))
+		return;
+	no_memory();
+	for (; t; t = next) {
+		next = t->next;
+		wm_map_del(d->others, &t->key, sizeof(t->key));
+		free(t);
+	}
 }
 
 static void leave(struct directory *d, const uint8_t addr[16], const void *owner)
 {
-	struct key key = {.owner = owner};
-	struct tenant *t;
+	const struct key key = key_of(addr, owner);
+	struct tenant *first = first_of(d, addr), *t = first ? find(d, first, &key) : NULL;
 
-	memcpy(key.addr, addr, sizeof(key.addr));
-	t = wm_map_get(d->tenants, &key, sizeof(key));
 	if (!t || --t->count)
 		return;
-	unlink_tenant(d, t);
-	wm_map_del(d->tenants, &key, sizeof(key));
+	if (t != first) {
+		t->prev->next = t->next;
+		if (t->next)
+			t->next->prev = t->prev;
+		wm_map_del(d->others, &key, sizeof(key));
+	} else {
+		wm_map_del(d->first, addr, sizeof(key.addr));
+		if (t->next)
+			succeed(d, t->next);
+	}
 	free(t);
 }
 
@@ -264,7 +281,7 @@ static void on_change(void *arg, const struct wm_change *c)
 /* --- reading ---------------------------------------------------------------------------------- */
 static const void *first_at(const struct directory *d, const uint8_t addr[16])
 {
-	const struct tenant *t = wm_map_get(d->first, addr, 16);
+	const struct tenant *t = first_of(d, addr);
 
 	return t ? t->key.owner : NULL;
 }
@@ -298,7 +315,7 @@ struct wm_places *wm_places_new(struct wm_registry *r)
 	p->services = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
 	p->known = wm_map_new(ENTRIES_MAX);
 	p->endings = wm_map_new(ENTRIES_MAX);
-	if (!p->nodes.tenants || !p->nodes.first || !p->services.tenants || !p->services.first ||
+	if (!p->nodes.first || !p->nodes.others || !p->services.first || !p->services.others ||
 	    !p->known || !p->endings || wm_registry_subscribe(r, on_change, p)) {
 		wm_places_free(p);
 		return NULL;
@@ -325,10 +342,10 @@ void wm_places_free(struct wm_places *p)
 {
 	if (!p)
 		return;
-	wm_map_free(p->nodes.first);
-	wm_map_free(p->services.first);
-	free_values(p->nodes.tenants);
-	free_values(p->services.tenants);
+	free_values(p->nodes.first);
+	free_values(p->nodes.others);
+	free_values(p->services.first);
+	free_values(p->services.others);
 	free_values(p->known);
 	free_values(p->endings);
 	free(p);
