@@ -292,20 +292,62 @@ Test(reverse, as_the_registry_has_it)
 	}
 }
 
-/* A server that begins later knows the same. */
-Test(reverse, what_was_there_before)
-{
-	struct wm_dns_server *first = server;
+/* A server that begins later comes to know the same, and until then does not say no. */
+#define MANY 900
 
-	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
+static void many(unsigned i, char id[8], char address[24])
+{
+	snprintf(id, 8, "m%u", i);
+	snprintf(address, 24, "10.8.%u.%u", i / 200, i % 200);
+}
+
+Test(late, what_was_there_before, .init = registry_setup, .fini = dns_teardown)
+{
+	unsigned unknown = 0, turns = 0;
+	char id[8], address[24];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		many(i, id, address);
+		add("web", id, address, 80, NULL, WM_PASSING);
+	}
 	server = wm_dns_server_new(loop, registry, tables, &dns_config);
 	cr_assert(server);
-	ptr_is("10.1.0.1", "web.service.dc1.mesh.internal.", 7);
+	for (unsigned i = 0; i < MANY; i++) {
+		many(i, id, address);
+		ask_address(address, PTR);
+		cr_assert(answer.rcode == 0 || answer.rcode == 2, "%s: %u", address, answer.rcode);
+		unknown += answer.rcode == 2;
+	}
+	cr_assert_gt(unknown, 0);
 	ptr_is("10.0.0.1", "n1.node.dc1.mesh.internal.", 5);
-	gone("a");
-	refused_address("10.1.0.1");
-	user_balance(server);
-	wm_dns_server_free(server);
-	server = first;
-	refused_address("10.1.0.1");
+	for (unsigned i = 0; i < MANY; i += 3) { /* some go, move or are written again meanwhile */
+		many(i, id, address);
+		if (i % 2)
+			gone(id);
+		else
+			add("db", id, i % 4 ? "10.9.0.1" : address, 80, NULL, WM_PASSING);
+	}
+	do {
+		cr_assert_lt(turns++, 10000);
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+		ask_address("10.9.9.9", PTR);
+	} while (answer.rcode == 2);
+	cr_assert_eq(answer.rcode, 5);
+	for (unsigned i = 0; i < MANY; i++) {
+		const char *service =
+			i % 3 ? "web.service.dc1.mesh.internal." : "db.service.dc1.mesh.internal.";
+
+		many(i, id, address);
+		if (i % 3 || i % 4 == 0)
+			ptr_is(address, service, 7);
+		else
+			refused_address(address);
+	}
+	ptr_is("10.9.0.1", "db.service.dc1.mesh.internal.", 7);
+	for (unsigned i = 2; i < MANY; i += 2)
+		if (i % 3 == 0 && i % 4) {
+			many(i, id, address);
+			gone(id);
+		}
+	refused_address("10.9.0.1");
 }

@@ -143,8 +143,10 @@ void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
 
 /* --- places.c --- */
 struct wm_places;
-/** Subscribes. @return NULL without memory. Cost O(instances). */
-struct wm_places *wm_places_new(struct wm_registry *r);
+/** Subscribes. What is there is indexed in later turns. @return NULL without memory. */
+struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r);
+/** Is all of it? Until then an address that is not found may be a service's. */
+bool wm_places_whole(const struct wm_places *p);
 void wm_places_free(struct wm_places *p); /* NULL ok */
 /** IPv4 in the form that is asked for. */
 void wm_places_map4(const struct in_addr *a, uint8_t out[16]);

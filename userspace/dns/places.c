@@ -6,10 +6,13 @@
 #include "userspace/base/log.h"
 #include "userspace/base/map.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define STEP	 256 /* instances that are indexed in a turn after the start: some 0.3 ms */
+#define PAUSE_MS 1   /* ms between two of these */
 #define ENTRIES_MAX                                                                                \
 	((size_t)1 << 31) /* no bound of its own: the registry's limits are in force               \
 			   */
@@ -43,6 +46,9 @@ struct ending {
 };
 
 struct wm_places {
+	struct wm_timer *timer;
+	struct wm_instance **waiting; /* those that were there at the start; NULL: gone since */
+	uint32_t waiting_count, done;
 	struct directory nodes, services;
 	struct wm_map *known;	/* node_place by name */
 	struct wm_map *endings; /* by text */
@@ -144,10 +150,11 @@ static void leave(struct directory *d, const uint8_t addr[16], const void *owner
 	free(t);
 }
 
-static void each_address(const struct wm_instance *i, const struct wm_service *s,
-			 struct directory *d,
+static void each_address(struct wm_places *p, const struct wm_instance *i,
+			 const struct wm_service *s,
 			 void (*fn)(struct directory *, const uint8_t[16], const void *))
 {
+	struct directory *d = &p->services;
 	uint8_t mapped[16];
 
 	if (!*i->address)
@@ -249,6 +256,16 @@ static void node_deleted(struct wm_places *p, const struct wm_node *n)
 	free(at);
 }
 
+/* An instance goes, or is replaced. */
+static void instance_leaves(struct wm_places *p, const struct wm_instance *i,
+			    const struct wm_service *s)
+{
+	if (i->waiting)
+		p->waiting[i->waiting - 1] = NULL;
+	else
+		each_address(p, i, s, leave);
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_places *p = arg;
@@ -256,12 +273,12 @@ static void on_change(void *arg, const struct wm_change *c)
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
 		/* in this order, or who stays would lose its turn at the address */
-		each_address(c->instance, c->service, &p->services, enter);
+		each_address(p, c->instance, c->service, enter);
 		if (c->old)
-			each_address(c->old, c->service, &p->services, leave);
+			instance_leaves(p, c->old, c->service);
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
-		each_address(c->instance, c->service, &p->services, leave);
+		instance_leaves(p, c->instance, c->service);
 		break;
 	case WM_CHANGE_NODE_UPSERT:
 		node_upsert(p, c->instance->node);
@@ -302,10 +319,49 @@ bool wm_places_node_below(const struct wm_places *p, const char *end)
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-struct wm_places *wm_places_new(struct wm_registry *r)
+bool wm_places_whole(const struct wm_places *p)
+{
+	return !p->waiting;
+}
+
+static void on_step(void *arg)
+{
+	struct wm_places *p = arg;
+
+	for (unsigned n = 0; n < STEP && p->done < p->waiting_count; n++) {
+		struct wm_instance *i = p->waiting[p->done++];
+
+		if (!i)
+			continue;
+		i->waiting = 0;
+		each_address(p, i, i->service, enter);
+	}
+	if (p->done < p->waiting_count && !wm_timer_arm(p->timer, PAUSE_MS))
+		return;
+	free(p->waiting);
+	p->waiting = NULL;
+}
+
+/* Instances are indexed a few at a time: a million take long enough for clients to notice. */
+static int queue_instances(struct wm_places *p, struct wm_registry *r)
+{
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	p->waiting = malloc((wm_registry_instances(r) + 1) * sizeof(*p->waiting));
+	if (!p->waiting)
+		return -ENOMEM;
+	while ((i = wm_registry_next_instance(r, &pos))) {
+		p->waiting[p->waiting_count++] = i;
+		i->waiting = p->waiting_count;
+	}
+	on_step(p); /* few are done at once */
+	return 0;
+}
+
+struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r)
 {
 	struct wm_places *p = calloc(1, sizeof(*p));
-	const struct wm_instance *i;
 	const struct wm_node *n;
 	size_t pos = 0;
 
@@ -313,18 +369,17 @@ struct wm_places *wm_places_new(struct wm_registry *r)
 		return NULL;
 	p->nodes = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
 	p->services = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
+	p->timer = wm_timer_new(l, on_step, p);
 	p->known = wm_map_new(ENTRIES_MAX);
 	p->endings = wm_map_new(ENTRIES_MAX);
 	if (!p->nodes.first || !p->nodes.others || !p->services.first || !p->services.others ||
-	    !p->known || !p->endings || wm_registry_subscribe(r, on_change, p)) {
+	    !p->timer || !p->known || !p->endings || queue_instances(p, r) ||
+	    wm_registry_subscribe(r, on_change, p)) {
 		wm_places_free(p);
 		return NULL;
 	}
 	while ((n = wm_registry_next_node(r, &pos)))
 		node_upsert(p, n);
-	pos = 0;
-	while ((i = wm_registry_next_instance(r, &pos)))
-		each_address(i, i->service, &p->services, enter);
 	return p;
 }
 
@@ -342,6 +397,11 @@ void wm_places_free(struct wm_places *p)
 {
 	if (!p)
 		return;
+	for (uint32_t n = p->done; p->waiting && n < p->waiting_count; n++)
+		if (p->waiting[n])
+			p->waiting[n]->waiting = 0;
+	free(p->waiting);
+	wm_timer_free(p->timer);
 	free_values(p->nodes.first);
 	free_values(p->nodes.others);
 	free_values(p->services.first);

@@ -144,7 +144,7 @@ void wm_reply_reverse(struct wm_reply *r)
 		return;
 	}
 	if (!zone) {
-		r->rcode = WM_DNS_REFUSED;
+		r->rcode = wm_places_whole(r->s->places) ? WM_DNS_REFUSED : WM_DNS_SERVFAIL;
 		return;
 	}
 	/* of what is missing below the zone its SOA tells */

@@ -412,7 +412,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	LIST_INIT(&s->conns);
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
-	s->places = wm_places_new(r);
+	s->places = wm_places_new(l, r);
 	if (!s->datacenter || !s->batch || !s->places) {
 		wm_dns_server_free(s);
 		return NULL;

@@ -39,6 +39,7 @@ struct wm_dns_config {
 	unsigned tcp_max;	 /* connections */
 	uint64_t tcp_idle_ms;	 /* RFC 7766 6.2.3 */
 };
+/** One server a registry: it subscribes, and marks the registry's instances while it starts. */
 struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r,
 					struct wm_tables *t, const struct wm_dns_config *c);
 /** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno.

@@ -149,6 +149,7 @@ struct wm_instance {
 	uint64_t row;	       /* store's row number */
 	uint32_t place;	       /* position in service->instances: registry's */
 	uint32_t number;       /* metadata's; 0: not indexed */
+	uint32_t waiting;      /* dns's: its turn to be indexed by address; 0: it does not wait */
 	void *compiled;	       /* resolution's */
 };
 
