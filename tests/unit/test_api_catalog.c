@@ -140,6 +140,28 @@ Test(api_catalog, another_programs_check_is_told_without_its_secrets)
 	cr_assert(strstr(one.body, "\"CheckID\":\"web\",\"Name\":\"web\",\"Status\":\"warning\""));
 }
 
+Test(api_catalog, a_type_is_kept_as_it_was_written)
+{
+	must_write(
+		CATALOG_REGISTER,
+		"{\"Node\":\"a\",\"Address\":\"10.8.1.1\",\"Checks\":[{\"CheckID\":\"x\",\"Name\":"
+		"\"x\",\"Type\":\"icmp\"},{\"CheckID\":\"y\",\"Name\":\"y\"}]}");
+	cr_assert(shows("/v1/health/node/a", "\"CheckID\":\"x\""));
+	cr_assert(strstr(one.body, "\"Type\":\"icmp\""), "%s", one.body);
+	cr_assert(strstr(one.body, "\"Type\":\"\""), "%s", one.body);
+	cr_assert(shows("/v1/health/node/a?filter=Type==icmp", "\"CheckID\":\"x\""));
+	cr_assert_null(strstr(one.body, "\"CheckID\":\"y\""));
+	must_write(CATALOG_REGISTER,
+		   "{\"Node\":\"a\",\"SkipNodeUpdate\":true,\"Check\":{\"CheckID\":\"x\",\"Name\":"
+		   "\"x\",\"Type\":\"http\"}}");
+	cr_assert(shows("/v1/health/node/a", "\"Type\":\"http\""));
+	cr_assert_eq(put("/v1/catalog/register",
+			 "{\"Node\":\"a\",\"SkipNodeUpdate\":true,\"Check\":{\"CheckID\":\"x\","
+			 "\"Name\":\"x\",\"Type\":\"a\\nb\"}}"),
+		     400);
+	cr_assert(strstr(one.body, "Type must not contain control characters"), "%s", one.body);
+}
+
 #define UUID_A "aaaaaaaa-0000-4000-8000-000000000001"
 #define UUID_B "bbbbbbbb-0000-4000-8000-000000000002"
 #define UUID_C "cccccccc-0000-4000-8000-000000000003"

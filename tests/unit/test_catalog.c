@@ -87,6 +87,12 @@ static const struct wm_check_draft passing = {
 static const struct wm_check_draft critical = {
 	.id = "c", .name = "c", .kind = WM_CHECK_STATED, .has_status = true, .status = WM_CRITICAL};
 
+static const struct wm_check_draft *typed_as(struct wm_check_draft *d, const char *type)
+{
+	d->type = type;
+	return d;
+}
+
 Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 {
 	const struct wm_pair meta[] = {{mut("zone"), mut("z9")}};
@@ -94,9 +100,10 @@ Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 					.address = "10.8.9.9",
 					.meta = meta,
 					.meta_count = 1};
+	struct wm_check_draft typed = critical;
 	struct wm_registry *r = open_at(db);
 	struct batch b = submit(r, OPS(set_node("Shale-9", &d), set_service("shale-9", &wax),
-				       set_check("shale-9", "wax-1", &critical)));
+				       set_check("shale-9", "wax-1", typed_as(&typed, "icmp"))));
 	const struct wm_instance *i;
 	char *before, *after;
 
@@ -115,6 +122,8 @@ Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 	r = open_at(db);
 	after = show(r);
 	cr_assert_str_eq(after, before);
+	cr_assert_str_eq(wm_check_type(wm_node_check(wm_registry_node_named(r, "shale-9"), "c")),
+			 "icmp");
 	free(before);
 	free(after);
 	wm_registry_close(r);

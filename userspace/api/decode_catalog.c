@@ -30,7 +30,8 @@ struct raw_definition {
 	bool tls_skip_verify, tcp_tls;
 };
 struct raw_check {
-	const char *node, *id, *name, *status, *notes, *output, *service_id, *ns, *partition, *peer;
+	const char *node, *id, *name, *status, *notes, *output, *type, *service_id, *ns, *partition,
+		*peer;
 	struct raw_definition definition;
 	uint64_t interval_ms, timeout_ms, modify_index;
 	struct wm_check_draft draft;
@@ -188,7 +189,7 @@ static const struct field check_fields[] = {
 	F("ServiceID|service_id", wm_dec_string, raw_check, service_id),
 	F("ServiceName", wm_dec_ignore, raw_check, id),
 	F("ServiceTags", wm_dec_ignore, raw_check, id),
-	F("Type", wm_dec_ignore, raw_check, id),
+	F("Type", wm_dec_string, raw_check, type),
 	F("Interval", wm_dec_duration, raw_check, interval_ms),
 	F("Timeout", wm_dec_duration, raw_check, timeout_ms),
 	F("ExposedPort", wm_dec_ignore, raw_check, id),
@@ -209,6 +210,7 @@ static void draft_check(struct raw_check *c)
 		.name = set(c->name) ? c->name : c->id,
 		.notes = c->notes,
 		.output = c->output,
+		.type = c->type,
 		.kind = WM_CHECK_STATED,
 		.target = set(def->http)  ? def->http
 			  : set(def->tcp) ? def->tcp

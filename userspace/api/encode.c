@@ -401,7 +401,7 @@ static void put_check(struct wm_json *j, const struct wm_encode *e, const struct
 	wm_json_ks(j, "ServiceID", c->instance->id);
 	wm_json_ks(j, "ServiceName", c->instance->name);
 	put_tags(j, "ServiceTags", c->instance);
-	wm_json_ks(j, "Type", wm_check_kind_str(c->kind));
+	wm_json_ks(j, "Type", wm_check_type(c));
 	put_duration(j, "Interval", c->interval_ms);
 	put_duration(j, "Timeout", c->timeout_ms);
 	wm_json_ku(j, "ExposedPort", 0);

@@ -173,7 +173,7 @@ static const char *check_string(int s, const struct wm_filter_row *row, const st
 	case WM_SRC_CHECK_STATUS:
 		return wm_status_str(c ? c->status : WM_PASSING);
 	case WM_SRC_CHECK_TYPE:
-		return c ? wm_check_kind_str(c->kind) : "";
+		return c ? wm_check_type(c) : "";
 	case WM_SRC_CHECK_SERVICE_ID:
 		return c && c->instance ? c->instance->id : "";
 	case WM_SRC_CHECK_SERVICE_NAME:

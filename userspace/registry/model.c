@@ -32,6 +32,11 @@ const char *wm_check_kind_str(enum wm_check_kind k)
 	return (unsigned)k < WM_CHECK_KIND_COUNT ? kind_names[k] : "";
 }
 
+const char *wm_check_type(const struct wm_check *c)
+{
+	return c->type && *c->type ? c->type : wm_check_kind_str(c->kind);
+}
+
 bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 {
 	for (unsigned n = 0; n < i->tags_count; n++) {

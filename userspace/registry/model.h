@@ -58,6 +58,9 @@ enum wm_check_kind {
 /** Consul's `Type`: "ttl", "tcp", "http", "maintenance", "udp", "alias", "script", "os_service",
  * "grpc", "h2ping"; "" for what is stated. */
 const char *wm_check_kind_str(enum wm_check_kind k);
+struct wm_check;
+/** The same of a check: what its writer called it, else by its kind. */
+const char *wm_check_type(const struct wm_check *c);
 
 struct wm_pair {
 	char *key, *value;
@@ -102,6 +105,7 @@ struct wm_check {
 	bool tls_skip_verify, disable_redirects;
 	bool use_tls;	       /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
 	char *tls_server_name; /* may be NULL */
+	char *type;	       /* STATED: Consul's `Type` as its writer gave it; may be NULL */
 	char **args;	       /* script: the program and its arguments; no NULL at the end */
 	unsigned args_count;
 	unsigned output_max; /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */

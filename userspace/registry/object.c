@@ -65,7 +65,7 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 
 	n += size_of(id) + size_of(name) + strlen(d->notes ? d->notes : "") + 1;
 	n += size_of(d->target) + size_of(d->method) + size_of(d->body);
-	n += size_of(d->tls_server_name);
+	n += size_of(d->tls_server_name) + size_of(d->type);
 	for (unsigned i = 0; i < d->headers_count; i++)
 		n += size_of(d->headers[i].key) + size_of(d->headers[i].value);
 	for (unsigned i = 0; i < d->args_count; i++)
@@ -95,6 +95,7 @@ struct wm_check *wm_check_build(const struct wm_check_draft *d, const char *id, 
 	c->method = put(&a, d->method);
 	c->body = put(&a, d->body);
 	c->tls_server_name = put(&a, d->tls_server_name);
+	c->type = put(&a, d->type);
 	c->kind = d->kind;
 	c->tls_skip_verify = d->tls_skip_verify;
 	c->disable_redirects = d->disable_redirects;
@@ -355,8 +356,9 @@ bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 	       a->failures_before_critical == b->failures_before_critical && same(a->id, b->id) &&
 	       same(a->name, b->name) && same(a->notes, b->notes) && same(a->target, b->target) &&
 	       same(a->method, b->method) && same(a->body, b->body) &&
-	       same(a->tls_server_name, b->tls_server_name) && a->output_max == b->output_max &&
-	       a->args_count == b->args_count && same_texts(a->args, b->args, a->args_count) &&
+	       same(a->tls_server_name, b->tls_server_name) && same(a->type, b->type) &&
+	       a->output_max == b->output_max && a->args_count == b->args_count &&
+	       same_texts(a->args, b->args, a->args_count) &&
 	       same_pairs(a->headers, b->headers, a->headers_count);
 }
 

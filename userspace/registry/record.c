@@ -86,6 +86,8 @@ static bool has_more(const struct wm_check *c)
 
 static int version_of(const struct wm_check *c)
 {
+	if (c->type && *c->type)
+		return WM_RECORD_VERSION_TYPE;
 	if (c->kind == WM_CHECK_STATED)
 		return WM_RECORD_VERSION_CATALOG;
 	if (has_more(c) || c->kind > WM_CHECK_UDP)
@@ -106,7 +108,8 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_s(b, c->body);
 	put_pairs(b, c->headers, c->headers_count);
 	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0) |
-			 (c->use_tls ? 4u : 0) | (has_more(c) ? 8u : 0));
+			 (c->use_tls ? 4u : 0) | (has_more(c) ? 8u : 0) |
+			 (c->type && *c->type ? 16u : 0));
 	put_s(b, c->tls_server_name);
 	put_u(b, c->interval_ms);
 	put_u(b, c->timeout_ms);
@@ -119,6 +122,8 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_u(b, c->status);
 	put_u(b, c->create_index);
 	put_u(b, c->modify_index);
+	if (c->type && *c->type)
+		put_s(b, c->type);
 	if (!has_more(c))
 		return;
 	put_u(b, c->output_max);
@@ -322,7 +327,7 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	d->method = get_s(c);
 	d->body = get_s(c);
 	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
-	flags = (unsigned)get_u(c, 15);
+	flags = (unsigned)get_u(c, 31);
 	d->tls_skip_verify = flags & 1;
 	d->disable_redirects = flags & 2;
 	d->use_tls = flags & 4;
@@ -340,6 +345,10 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	st->status = (enum wm_status)get_u(c, WM_CRITICAL);
 	st->create_index = get_u(c, UINT64_MAX);
 	st->modify_index = get_u(c, UINT64_MAX);
+	if (flags & 16) {
+		d->type = need_s(c);
+		c->bad |= !*d->type || d->kind != WM_CHECK_STATED;
+	}
 	if (flags & 8) {
 		d->output_max = (unsigned)get_u(c, UINT32_MAX);
 		d->args_count = (unsigned)get_u(c, WM_CHECK_ARGS_MAX);

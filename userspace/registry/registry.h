@@ -50,6 +50,7 @@ const char *wm_units_refusal(enum wm_scripts s);
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
 	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
+	const char *type; /* STATED only: what it is called */
 	enum wm_check_kind kind;
 	unsigned headers_count;
 	const struct wm_pair *headers;

@@ -514,6 +514,8 @@ static int check_check(const struct wm_check_draft *c, enum wm_scripts scripts,
 	err = check_text("Invalid check: CheckID", c->id, WM_CHECK_ID_MAX, e);
 	if (!err)
 		err = check_text("Invalid check: Name", c->name, WM_CHECK_NAME_MAX, e);
+	if (!err)
+		err = check_text("Invalid check: Type", c->type, WM_CHECK_TYPE_MAX, e);
 	if (err)
 		return err;
 	/* notes and output may have line ends */
