@@ -95,10 +95,19 @@ static void tell_kept(const char *data_dir)
 		 (long long)(wm_clock_wall_s() - when) / 60, path, data_dir);
 }
 
+static uint64_t turn_of(void *loop, bool again)
+{
+	if (again)
+		wm_loop_again(loop);
+	return wm_loop_turns(loop);
+}
+
 static int start_registry(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
-	struct wm_registry_config c = {.node_name = a->node_name,
+	struct wm_registry_config c = {.turn = turn_of,
+				       .turn_arg = a->loop,
+				       .node_name = a->node_name,
 				       .node_address = a->node_address,
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,

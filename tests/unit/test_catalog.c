@@ -4,6 +4,7 @@
 /* links: base registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
+#include "userspace/registry/internal.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -553,5 +554,76 @@ Test(catalog, random_batches_leave_what_is_stored)
 	}
 	cr_assert_gt(applied, ROUNDS / 20);
 	cr_assert_gt(refused, ROUNDS / 20);
+	wm_registry_close(r);
+}
+
+static void fill_node(struct wm_registry *r, unsigned count)
+{
+	struct wm_node_draft facts = {.address = "10.0.0.9"};
+	struct wm_instance_draft d = {.name = "large", .port = 80};
+	struct wm_catalog_op node = set_node("big", &facts);
+	char id[32];
+
+	cr_assert_eq(submit(r, &node, 1).a.code, 0);
+	for (unsigned n = 0; n < count; n++) {
+		struct wm_catalog_op op;
+
+		snprintf(id, sizeof(id), "l%u", n);
+		d.id = id;
+		op = set_service("big", &d);
+		cr_assert_eq(wm_registry_catalog(r,
+						 &(struct wm_catalog_batch){.ops = &op, .count = 1},
+						 &(unsigned){0}, NULL),
+			     0);
+	}
+	wm_registry_flush(r);
+	cr_assert_eq(wm_registry_instances(r), count);
+}
+
+/* A node with many instances leaves bit by bit, so that nobody waits for all of it; who asked is
+ * answered when it is gone, and a disk that fails on the way leaves what it had not taken. */
+Test(catalog, a_large_node_leaves_bit_by_bit)
+{
+	enum { MANY = 2 * WM_REGISTRY_CLEAR_STEP + 100 };
+	struct wm_registry *r = open_at(db);
+	struct wm_catalog_op op = drop(WM_OBJECT_NODE, "big", NULL);
+	struct batch b = {0};
+	const struct wm_catalog_batch one = {&op, 1, part_done, batch_done, &b};
+	unsigned steps = 0;
+
+	fill_node(r, MANY);
+	cr_assert_eq(wm_registry_catalog(r, &one, &b.failed, NULL), 0);
+	while (!b.a.called) {
+		unsigned before = wm_registry_instances(r);
+
+		wm_registry_flush(r);
+		cr_assert_leq(before - wm_registry_instances(r), WM_REGISTRY_CLEAR_STEP);
+		cr_assert_lt(++steps, 5);
+	}
+	cr_assert_eq(b.a.code, 0, "%s", b.a.text);
+	cr_assert_eq(steps, 3);
+	cr_assert_eq(b.parts, 1);
+	cr_assert_eq(wm_registry_instances(r), 0);
+	cr_assert_null(wm_registry_node_named(r, "big"));
+	/* among other writes it leaves at once, with all of them or not at all */
+	fill_node(r, MANY);
+	{
+		struct wm_node_draft facts = {.address = "10.0.0.8"};
+		struct wm_catalog_op two[2] = {op, set_node("other", &facts)};
+
+		cr_assert_eq(submit(r, two, 2).a.code, 0);
+	}
+	cr_assert_eq(wm_registry_instances(r), 0);
+	/* the end of the registry ends what was begun */
+	fill_node(r, MANY);
+	b = (struct batch){0};
+	cr_assert_eq(wm_registry_catalog(r, &one, &b.failed, NULL), 0);
+	wm_registry_flush(r);
+	cr_assert_eq(b.a.called, 0);
+	cr_assert_eq(wm_registry_instances(r), MANY - WM_REGISTRY_CLEAR_STEP);
+	wm_registry_close(r);
+	cr_assert_eq(b.a.called, 1);
+	r = open_at(db);
+	cr_assert_eq(wm_registry_instances(r), 0);
 	wm_registry_close(r);
 }

@@ -49,7 +49,7 @@ int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
 			fail(group, part);
 		if (err || group->code)
 			return err;
-		if (group->part && !part->made)
+		if (group->part && !part->made && !group->again)
 			group->part(group->arg, part->number, 0, NULL);
 	}
 	TAILQ_FOREACH (part, &group->parts, entry) {
@@ -91,15 +91,24 @@ static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op
 	return entail_on(maker, after, kind, id, maker->node_name);
 }
 
-/* The node @p n goes, with all that is on it. */
+/* The node @p n goes, with all that is on it; a large one bit by bit, if that is all that its group
+ * is for: each bit is a write of its own, and the last takes the node along. */
 static void entail_end(struct wm_op *op, const struct wm_node *n)
 {
+	bool alone = op->kind == WM_OP_NODE_CLEAR && TAILQ_FIRST(&op->group->parts) == op &&
+		     !TAILQ_NEXT(op, entry);
 	struct wm_op *last = op;
 	struct wm_instance *i;
+	unsigned count = 0;
 	size_t pos = 0;
 
-	while (last && (i = wm_map_next(n->instances, &pos)))
+	while (last && (i = wm_map_next(n->instances, &pos))) {
+		if (alone && count++ == WM_REGISTRY_CLEAR_STEP) {
+			op->group->again = true;
+			return;
+		}
 		last = entail_on(op, last, WM_OP_INSTANCE, i->id, n->name);
+	}
 	if (last)
 		entail_on(op, last, WM_OP_NODE_DROP, "", n->name);
 }
@@ -234,6 +243,29 @@ static void clear_node(struct wm_op *op)
 		return;
 	}
 	entail_end(op, op->home);
+}
+
+struct wm_op *wm_group_rest(const struct wm_op *group)
+{
+	const struct wm_op *was = TAILQ_FIRST(&group->parts);
+	struct wm_op *rest = wm_op_new(WM_OP_GROUP, "", group->done, group->arg);
+	struct wm_op *part = rest ? wm_op_new(WM_OP_NODE_CLEAR, "", NULL, NULL) : NULL;
+
+	if (part)
+		part->node_name = strdup(was->node_name);
+	if (!part || !part->node_name) {
+		wm_op_discard(part);
+		wm_op_discard(rest);
+		return NULL;
+	}
+	part->object = was->object;
+	part->catalog = was->catalog;
+	part->lenient = true; /* that it was there was judged when it began */
+	part->number = was->number;
+	part->group = rest;
+	rest->part = group->part;
+	TAILQ_INSERT_TAIL(&rest->parts, part, entry);
+	return rest;
 }
 
 void wm_node_stage(struct wm_registry *r, struct wm_op *op)

@@ -12,10 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WM_REGISTRY_LISTENERS_MAX   16		/* subscribers of the change stream */
-#define WM_REGISTRY_QUEUE_MAX	    65536	/* writes that wait for one flush */
-#define WM_REGISTRY_QUEUE_BYTES	    (64u << 20) /* octets of memory of these */
-#define WM_REGISTRY_BATCH_MAX	    4096 /* writes of one transaction: bounds what an undo holds */
+#define WM_REGISTRY_LISTENERS_MAX 16	      /* subscribers of the change stream */
+#define WM_REGISTRY_QUEUE_MAX	  65536	      /* writes that wait for one flush */
+#define WM_REGISTRY_QUEUE_BYTES	  (64u << 20) /* octets of memory of these */
+#define WM_REGISTRY_BATCH_MAX	  4096 /* writes of one transaction: bounds what an undo holds */
+#define WM_REGISTRY_CLEAR_STEP                                                                     \
+	512 /* instances that leave with their node in one turn: some 5 ms; the rest follows */
 #define WM_REGISTRY_STATUS_DELAY_MS 250	 /* status-only commits: at most every so many ms */
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */
 #define WM_REGISTRY_DIRTY_RIDE	    128	 /* rows of statuses that ride in a commit of writes */
@@ -72,6 +74,7 @@ struct wm_op {
 	struct wm_op *before;	/* of a part: the earlier one that made `old` */
 	bool group_founds;	/* of a part: an earlier part may found its node */
 	bool made;		/* of a part: not the client's, but what another part entails */
+	bool again;		/* of a group: it has only begun, and goes on in the next turn */
 	bool part_failed;	/* of a group: `number` says which */
 	bool encoded;		/* the registry's scratch holds the record of `in` */
 	struct wm_check *check; /* to be put; NULL once an instance has it */
@@ -139,9 +142,13 @@ struct wm_registry {
 	struct wm_map *node_ids; /* nodes of the catalog that have one, by it */
 	struct wm_map *services; /* by name */
 	uint64_t index;
-	uint64_t reserved;		    /* stored: after a crash indexes go on above it */
-	uint64_t instance_row, service_row; /* last given */
+	uint64_t reserved;			 /* stored: after a crash indexes go on above it */
+	uint64_t instance_row, service_row;	 /* last given */
+	uint64_t (*turn)(void *arg, bool again); /* NULL: none */
+	void *turn_arg;
 	struct wm_ops queue;
+	struct wm_ops later; /* begun in turn `later_turn`, to go on in the next */
+	uint64_t later_turn;
 	unsigned queued;
 	size_t queued_bytes;
 	struct wm_instance_boxes dirty; /* statuses that are not stored yet */
@@ -199,6 +206,9 @@ void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_insta
 /* --- group.c --- */
 int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e);
 void wm_group_undo(struct wm_registry *r, struct wm_op *group);
+/** What is left of a group that has only begun; it has the group's callbacks. @return NULL without
+ *  memory. */
+struct wm_op *wm_group_rest(const struct wm_op *group);
 /** NODE_PUT, NODE_DROP, NODE_CLEAR, as parts of a group. */
 void wm_node_stage(struct wm_registry *r, struct wm_op *op);
 void wm_node_undo(struct wm_registry *r, struct wm_op *op);

@@ -71,6 +71,7 @@ static void release(struct wm_registry *r)
 	struct wm_op *op;
 	size_t pos = 0;
 
+	TAILQ_CONCAT(&r->queue, &r->later, entry);
 	while ((op = TAILQ_FIRST(&r->queue))) {
 		TAILQ_REMOVE(&r->queue, op, entry);
 		wm_op_discard(op);
@@ -101,6 +102,9 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 		return wm_err_set(e, WM_E_INVALID, "node_name must have 1 to %d characters",
 				  WM_NODE_NAME_MAX);
 	TAILQ_INIT(&r->queue);
+	TAILQ_INIT(&r->later);
+	r->turn = c->turn;
+	r->turn_arg = c->turn_arg;
 	TAILQ_INIT(&r->dirty);
 	STAILQ_INIT(&r->waiters);
 	wm_buf_init(&r->record, WM_RECORD_MAX);
@@ -189,6 +193,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	if (!r)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	TAILQ_INIT(&r->queue);
+	TAILQ_INIT(&r->later);
 	err = prepare(r, c, e);
 	if (!err && c->path)
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
@@ -718,10 +723,31 @@ static bool flush_waiters(struct wm_registry *r)
 	return true;
 }
 
-static void answer(struct wm_op *op)
+/* A write that has only begun goes on in the next turn. @return false: it is over. */
+static bool go_on(struct wm_registry *r, struct wm_op *op)
 {
-	const char *text = op->text ? op->text : (op->code ? wm_err_str(op->code) : "");
+	struct wm_op *rest = op->again && !op->code ? wm_group_rest(op) : NULL;
 
+	if (!rest) {
+		if (op->again && !op->code)
+			wm_op_refuse(op, -ENOMEM,
+				     "Out of memory; the node is left with some of its "
+				     "instances");
+		return false;
+	}
+	TAILQ_INSERT_TAIL(&r->later, rest, entry);
+	if (r->turn)
+		r->later_turn = r->turn(r->turn_arg, true);
+	return true;
+}
+
+static void answer(struct wm_registry *r, struct wm_op *op)
+{
+	const char *text;
+
+	if (go_on(r, op))
+		return;
+	text = op->text ? op->text : (op->code ? wm_err_str(op->code) : "");
 	if (op->part_failed && op->part)
 		op->part(op->arg, op->number, op->code, text);
 	if (op->done)
@@ -735,6 +761,8 @@ bool wm_registry_flush(void *registry)
 	struct wm_ops ops;
 	struct wm_op *op;
 
+	if (!r->turn || r->later_turn != r->turn(r->turn_arg, false))
+		TAILQ_CONCAT(&r->queue, &r->later, entry);
 	if (TAILQ_EMPTY(&r->queue))
 		return flush_waiters(r);
 	TAILQ_INIT(&ops);
@@ -751,7 +779,7 @@ bool wm_registry_flush(void *registry)
 		op = run_batch(r, op);
 	while ((op = TAILQ_FIRST(&ops))) {
 		TAILQ_REMOVE(&ops, op, entry);
-		answer(op);
+		answer(r, op);
 		wm_op_free(op);
 	}
 	flush_waiters(r);
@@ -765,7 +793,10 @@ void wm_registry_close(struct wm_registry *r)
 
 	if (!r)
 		return;
+	r->turn = NULL; /* none follows */
 	for (int n = 0; n < CLOSE_ROUNDS_MAX && !TAILQ_EMPTY(&r->queue); n++)
+		wm_registry_flush(r);
+	while (!TAILQ_EMPTY(&r->later)) /* ends: each takes some of a node */
 		wm_registry_flush(r);
 	flush_waiters(r);
 	failed = r->stats.failed_commits;

@@ -29,7 +29,11 @@ struct wm_registry_config {
 	uint32_t vip4_base, vip4_mask; /* host order: 0xf0000000, 0xf0000000 */
 	struct in6_addr vip6_prefix;   /* /64 at most is kept, the rest is derived from the name */
 	unsigned log_pages; /* of the store's log before it is moved into the file; 0: its own */
-	bool sync_off;	    /* tests and benchmarks only: no fsync */
+	/* What takes more than a turn goes on in the next: @return the number of this turn, with
+	 * @p again let another follow at once. NULL: it goes on with the next flush. */
+	uint64_t (*turn)(void *arg, bool again);
+	void *turn_arg;
+	bool sync_off; /* tests and benchmarks only: no fsync */
 };
 
 /** Open the store, recover the state. @p e tells what is wrong and the way out.
