@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define DEADLINE_MS 30000
-#define ANSWER_MAX  (1u << 20)
+#define ANSWER_MAX  (1u << 24)
 
 static struct wm_loop *loop;
 static struct wm_registry *registry;

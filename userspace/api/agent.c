@@ -128,6 +128,7 @@ void wm_status_peers(struct wm_call *c)
  */
 
 struct services {
+	struct wm_call *c;
 	struct wm_json *j;
 	struct wm_encode e;
 };
@@ -136,7 +137,9 @@ static bool put_service(void *arg, const struct wm_instance *i)
 {
 	struct services *s = arg;
 
-	if (!wm_is_agents(i))
+	struct wm_filter_row row = wm_filter_row_of(&s->e, i);
+
+	if (!wm_is_agents(i) || !wm_row_wanted(s->c, s->j, &row))
 		return true;
 	wm_json_key(s->j, i->id);
 	wm_encode_agent_service(s->j, &s->e, i, NULL);
@@ -147,7 +150,7 @@ void wm_agent_services(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_json j;
-	struct services s = {.j = &j, .e = wm_encode_of(c->api)};
+	struct services s = {.c = c, .j = &j, .e = wm_encode_of(c->api)};
 
 	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter))
 		return;

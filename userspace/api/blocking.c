@@ -372,8 +372,13 @@ void wm_blocking_wake(struct wm_api *a)
 		/* dirty until its watches ran, which keeps the key while they are freed */
 		budget = wake_key(a, k, budget);
 		if (!budget) {
+			if (!a->wake_began_ns)
+				a->wake_began_ns = wm_clock_ns();
+			/* who was answered shall not ask again before the last one is, unless that
+			 * takes long: then others would wait for it too */
 			if (a->server)
-				wm_http_pause(a->server, true);
+				wm_http_pause(a->server, wm_clock_ns() - a->wake_began_ns <
+								 WM_API_PAUSE_MS * WM_NS_PER_MS);
 			wm_timer_arm(a->more, 0);
 			return;
 		}
@@ -381,6 +386,7 @@ void wm_blocking_wake(struct wm_api *a)
 		k->dirty = false;
 		drop_key(a, k);
 	}
+	a->wake_began_ns = 0;
 	if (a->server)
 		wm_http_pause(a->server, false);
 }

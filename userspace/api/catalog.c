@@ -215,7 +215,7 @@ void wm_catalog_service(struct wm_call *c)
 		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
 
 		if (wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node) &&
-		    wm_filter_match(filter, &row))
+		    wm_filter_match(filter, &row) && wm_row_wanted(c, &j, &row))
 			wm_encode_catalog_entry(&j, &e, all[i]);
 	}
 	wm_json_close(&j, ']');

@@ -31,7 +31,7 @@ void wm_health_service(struct wm_call *c)
 		/* what takes no new connections is passed over as what is not passing is */
 		if ((!passing || (all[i]->status == WM_PASSING && wm_instance_usable(all[i]))) &&
 		    wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node) &&
-		    wm_filter_match(filter, &row))
+		    wm_filter_match(filter, &row) && wm_row_wanted(c, &j, &row))
 			wm_encode_health_entry(&j, &e, all[i]);
 	}
 	wm_json_close(&j, ']');

@@ -27,6 +27,7 @@
 /* octets of a service's or a node's name */
 #define WM_WATCHED_NAME_MAX                                                                        \
 	(WM_SERVICE_NAME_MAX > WM_NODE_NAME_MAX ? WM_SERVICE_NAME_MAX : WM_NODE_NAME_MAX)
+#define WM_API_PAUSE_MS 10 /* of a wake, while who was answered is not heard */
 
 /* What a blocking query watches; each has its own index. */
 enum wm_scope {
@@ -38,9 +39,16 @@ enum wm_scope {
 	WM_SCOPE_COUNT
 };
 
-#define WM_API_SLICE_MS 4  /* of a turn, for what takes more than one: a wake, and long requests */
-#define WM_API_TIRED_MS 1  /* the same for a request that begins in a turn that is tired */
-#define WM_API_LONG_MAX 16 /* requests that take more than a turn, at a time: each keeps rows */
+#define WM_API_SLICE_MS 4 /* of a turn, for what takes more than one: a wake, and long requests */
+#define WM_API_TIRED_MS 1 /* the same for a request that begins in a turn that is tired */
+#define WM_API_LONG_MAX                                                                            \
+	64 /* requests that take more than a turn, at a time: one after the other                  \
+	    */
+#define WM_API_LONG_RUNS                                                                           \
+	256 /* turns of a long answer; a list that changes faster than it is written ends in one   \
+	     * go                                                                                  \
+	     */
+#define WM_API_SORT_KEPT 256 /* instances of a service whose order is kept until it changes */
 
 struct wm_route;
 struct wm_watch;
@@ -89,12 +97,30 @@ struct wm_watch {
 	TAILQ_ENTRY(wm_watch) entry; /* in the key's list: who has not looked yet stands first */
 };
 
-/* A request whose filter takes more than a turn: the handler runs again, with the same filter. */
+/* Rows of a long list that were written: what each was, and where its text begins. */
+struct wm_row {
+	uint64_t hash;
+	size_t offset;
+};
+struct wm_rows {
+	struct wm_row *all;
+	size_t count, cap;
+	size_t at;	 /* the row that comes next */
+	size_t end;	 /* octets up to where writing stopped */
+	uint64_t end_ns; /* of the slice; 0: nothing was written in it yet */
+	bool begun, stopped;
+};
+
+/* A request that takes more than a turn: the handler runs again, with the same filter, and with the
+ * rows that it wrote. */
 struct wm_long {
-	struct wm_call own;	/* of a request that no watch keeps */
-	struct wm_watch *watch; /* NULL: none */
-	struct wm_filter *filter;
-	bool asked; /* the handler came as far as the filter's end */
+	struct wm_call own;	  /* of a request that no watch keeps */
+	struct wm_watch *watch;	  /* NULL: none */
+	struct wm_filter *filter; /* NULL: none */
+	struct wm_buf text;	  /* of the rows */
+	struct wm_rows rows;
+	unsigned runs;
+	bool asked; /* the handler came as far as its end */
 	TAILQ_ENTRY(wm_long) entry;
 };
 
@@ -127,13 +153,22 @@ struct wm_api {
 	struct wm_timer *more;	     /* the rest of a wake goes on in the next turn */
 	TAILQ_HEAD(, wm_long) longs; /* who waited longest stands first */
 	unsigned longs_count;
+	uint64_t late_turn;	/* in which neither had a slice, as the rest was long */
+	uint64_t wake_began_ns; /* a wake of several turns; 0: none */
 	uint64_t wake_turn, wake_end_ns,
 		longs_turn; /* turns that had their slice; the wake's end */
 	struct wm_events *events;
 	struct wm_snapshots *snapshots;
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
-	struct wm_buf body; /* scratch of every answer */
+	struct wm_buf body;  /* scratch of every answer */
+	struct wm_rows rows; /* of it */
+	/* near.c: the order of the large service that was listed last */
+	struct {
+		const struct wm_service *service;
+		uint64_t index;
+		const struct wm_instance **all;
+	} sorted;
 	struct wm_kept {
 		char *text; /* of an answer; NULL: none */
 		uint64_t made_ms;
@@ -168,7 +203,15 @@ void wm_watch_end(struct wm_watch *w);
 
 /* --- long.c: requests that take more than a turn --- */
 void wm_longs_init(struct wm_api *a);
-/** The filter paused: run the handler again in the next turn. @p f is kept. Or answers with 503. */
+/** For a handler that writes a list, of each row that it would write: is it to be written now? Not
+ *  when it stands there from a turn before, nor when the slice is used up: then the handler runs
+ *  again. The rows stand in one array, and nothing else does. */
+bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row);
+/** Forget what was written. */
+void wm_rows_reset(struct wm_rows *r);
+/** Is what was written not the whole answer yet? */
+bool wm_rows_unfinished(const struct wm_call *c);
+/** Run the handler again in the next turn. @p f (may be NULL) is kept. Or answers with 503. */
 void wm_long_keep(struct wm_call *c, struct wm_filter *f);
 /** Forget it; its request is not touched. NULL ok. */
 void wm_long_drop(struct wm_long *l);
@@ -176,6 +219,7 @@ void wm_long_drop(struct wm_long *l);
 bool wm_longs_full(const struct wm_api *a);
 /** At the end of a turn: a slice for the one that waited longest. */
 void wm_longs_run(struct wm_api *a);
+void wm_longs_done(struct wm_api *a);
 
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);

@@ -6,12 +6,141 @@
 #include "userspace/base/clock.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define LOOK_ROWS  16  /* rows between two looks at the clock: some 20 us */
+#define ROWS_FIRST 256 /* first allocation */
 
 void wm_longs_init(struct wm_api *a)
 {
 	TAILQ_INIT(&a->longs);
 }
 
+/* --- rows --------------------------------------------------------------------------------------
+ */
+void wm_rows_reset(struct wm_rows *r)
+{
+	r->count = r->at = 0;
+	r->end_ns = 0;
+	r->begun = r->stopped = false;
+}
+
+/* Go on behind what was written in earlier turns, if the answer begins as it did then. */
+static void adopt(struct wm_call *c, struct wm_json *j)
+{
+	struct wm_long *l = c->rest;
+	struct wm_buf body = *j->b;
+	struct wm_rows rows = c->api->rows;
+
+	if (!l || !l->rows.count || body.len != l->rows.all[0].offset ||
+	    memcmp(body.data, l->text.data, body.len) != 0)
+		return;
+	*j->b = l->text;
+	l->text = body;
+	c->api->rows.all = l->rows.all;
+	c->api->rows.count = l->rows.count;
+	c->api->rows.cap = l->rows.cap;
+	l->rows = (struct wm_rows){.all = rows.all, .cap = rows.cap};
+	j->first = false;
+}
+
+static void cut(struct wm_buf *b, size_t len)
+{
+	b->len = len;
+	b->data[len] = '\0';
+}
+
+/* Is there time for one more? */
+static bool has_time(struct wm_call *c)
+{
+	struct wm_rows *r = &c->api->rows;
+	bool tired;
+
+	if (c->rest ? c->rest->runs > WM_API_LONG_RUNS : wm_longs_full(c->api))
+		return true;
+	if (!r->end_ns) {
+		tired = !c->rest && wm_loop_tired(c->api->d.loop);
+		r->end_ns =
+			wm_clock_ns() + (tired ? WM_API_TIRED_MS : WM_API_SLICE_MS) * WM_NS_PER_MS;
+	}
+	return r->at % LOOK_ROWS || wm_clock_ns() < r->end_ns;
+}
+
+static bool note(struct wm_rows *r, uint64_t hash, size_t offset)
+{
+	size_t cap = r->cap ? r->cap * 2 : ROWS_FIRST;
+	struct wm_row *all;
+
+	if (r->count == r->cap) {
+		all = realloc(r->all, cap * sizeof(*all));
+		if (!all)
+			return false;
+		r->all = all;
+		r->cap = cap;
+	}
+	r->all[r->count++] = (struct wm_row){hash, offset};
+	return true;
+}
+
+bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row)
+{
+	struct wm_rows *r = &c->api->rows;
+	uint64_t hash;
+
+	if (r->stopped)
+		return false;
+	if (!r->begun)
+		adopt(c, j);
+	r->begun = true;
+	hash = wm_filter_row_hash(row);
+	if (r->at < r->count && r->all[r->at].hash == hash) {
+		r->at++;
+		return false;
+	}
+	if (r->at < r->count) { /* it is another: it and all behind it are written anew */
+		cut(j->b, r->all[r->at].offset);
+		r->count = r->at;
+		j->first = !r->at;
+	}
+	if (!has_time(c) || !note(r, hash, j->b->len)) {
+		r->stopped = true;
+		r->end = j->b->len;
+		return false;
+	}
+	r->at++;
+	return true;
+}
+
+bool wm_rows_unfinished(const struct wm_call *c)
+{
+	const struct wm_rows *r = &c->api->rows;
+
+	return r->stopped || (r->begun && r->at < r->count);
+}
+
+/* Keep what was written for the next turn. Who is not next in turn writes it anew: one text is kept
+ * at a time. */
+static void keep_rows(struct wm_api *a, struct wm_long *l)
+{
+	struct wm_rows *r = &a->rows;
+
+	if (!r->begun || l != TAILQ_FIRST(&a->longs))
+		return;
+	if (!r->stopped && r->at < r->count) { /* rows at the end are gone */
+		r->end = r->all[r->at].offset;
+		r->count = r->at;
+	}
+	cut(&a->body, r->end);
+	wm_buf_done(&l->text);
+	l->text = a->body;
+	wm_buf_init(&a->body, WM_API_ANSWER_MAX);
+	free(l->rows.all);
+	l->rows = *r;
+	*r = (struct wm_rows){0};
+}
+
+/* --- requests ----------------------------------------------------------------------------------
+ */
 void wm_long_drop(struct wm_long *l)
 {
 	struct wm_call *c;
@@ -23,6 +152,8 @@ void wm_long_drop(struct wm_long *l)
 	TAILQ_REMOVE(&c->api->longs, l, entry);
 	c->api->longs_count--;
 	wm_filter_free(l->filter);
+	wm_buf_done(&l->text);
+	free(l->rows.all);
 	free(l);
 }
 
@@ -43,18 +174,20 @@ void wm_long_keep(struct wm_call *c, struct wm_filter *f)
 
 	if (l) {
 		l->asked = true;
+		keep_rows(a, l);
 		return;
 	}
 	l = wm_longs_full(a) ? NULL : calloc(1, sizeof(*l));
 	if (!l) {
 		wm_http_set_header(c->req, "Retry-After", "1");
-		wm_answer_text(c, 503,
-			       "filter: too many that take long are run just now (limit: %d)",
+		wm_answer_text(c, 503, "Too many requests take long just now (limit: %d)",
 			       WM_API_LONG_MAX);
 		return;
 	}
 	l->filter = f;
-	wm_filter_keep(f);
+	if (f)
+		wm_filter_keep(f);
+	wm_buf_init(&l->text, WM_API_ANSWER_MAX);
 	l->watch = c->watch;
 	c->rest = l;
 	if (!c->watch) {
@@ -63,6 +196,7 @@ void wm_long_keep(struct wm_call *c, struct wm_filter *f)
 	}
 	a->longs_count++;
 	TAILQ_INSERT_TAIL(&a->longs, l, entry);
+	keep_rows(a, l);
 }
 
 /* A slice. Whoever is answered is gone afterwards; one that its handler keeps for a change, though
@@ -75,6 +209,7 @@ static void go_on(struct wm_long *l)
 	wm_filter_begin(l->filter, WM_API_SLICE_MS * WM_NS_PER_MS,
 			wm_registry_index(c->api->d.registry));
 	l->asked = false;
+	l->runs++;
 	c->route->fn(c);
 	if (c->req && l->asked)
 		return;
@@ -91,9 +226,13 @@ void wm_longs_run(struct wm_api *a)
 	if (!l || a->longs_turn == wm_loop_turns(a->d.loop))
 		return;
 	a->longs_turn = wm_loop_turns(a->d.loop);
-	TAILQ_REMOVE(&a->longs, l, entry);
-	TAILQ_INSERT_TAIL(&a->longs, l, entry);
 	go_on(l);
 	if (!TAILQ_EMPTY(&a->longs))
 		wm_loop_again(a->d.loop);
+}
+
+void wm_longs_done(struct wm_api *a)
+{
+	free(a->rows.all);
+	free(a->sorted.all);
 }

@@ -220,7 +220,10 @@ void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index, st
 {
 	switch (wm_filter_end(f)) {
 	case WM_FILTER_DONE:
-		wm_answer_end(c, j, index);
+		if (wm_rows_unfinished(c))
+			wm_long_keep(c, f);
+		else
+			wm_answer_end(c, j, index);
 		return;
 	case WM_FILTER_PAUSED:
 	case WM_FILTER_JUDGED:

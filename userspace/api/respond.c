@@ -51,6 +51,7 @@ void wm_answer_begin(struct wm_call *c, struct wm_json *j)
 		wm_buf_init(b, WM_API_ANSWER_MAX);
 	}
 	wm_buf_reset(b);
+	wm_rows_reset(&c->api->rows);
 	c->api->rendered_shape = c->api->rendered_index = 0;
 	wm_json_init(j, b, c->pretty);
 }

@@ -195,11 +195,33 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 /* --- beginning and end -------------------------------------------------------------------------
  */
 
+/* One slice a turn: a wake and long requests take turns, and where the turn was long without them
+ * they have the next one. */
+static void run_slice(struct wm_api *a)
+{
+	bool wake = !TAILQ_EMPTY(&a->dirty), longs = !TAILQ_EMPTY(&a->longs);
+	bool odd = wm_loop_turns(a->d.loop) & 1;
+
+	if ((wake || longs) && a->late_turn + 1 != wm_loop_turns(a->d.loop) &&
+	    wm_loop_took(a->d.loop, WM_API_SLICE_MS)) {
+		a->late_turn = wm_loop_turns(a->d.loop);
+		wm_loop_again(a->d.loop);
+		return;
+	}
+	if (!wake || !longs || odd)
+		wm_blocking_wake(a);
+	if (!wake || !longs || !odd)
+		wm_longs_run(a);
+	if (wake && longs)
+		wm_loop_again(a->d.loop);
+}
+
 static bool on_turn_end(void *arg)
 {
-	wm_respond_writes(arg);
-	wm_blocking_wake(arg);
-	wm_longs_run(arg);
+	struct wm_api *a = arg;
+
+	wm_respond_writes(a);
+	run_slice(a);
 	wm_events_send(arg);
 	return false; /* answers make no work for the hooks before */
 }
@@ -232,6 +254,7 @@ void wm_api_free(struct wm_api *a)
 	wm_snapshots_done(a);
 	wm_respond_done(a);
 	wm_statistics_done(a);
+	wm_longs_done(a);
 	free(a);
 }
 

@@ -123,7 +123,6 @@ int wm_filter_compile(const char *text, enum wm_filter_kind kind, struct wm_filt
 		return wm_err_set(e, -ENOMEM, "filter: out of memory");
 	f->kind = kind;
 	f->slice_ns = UINT64_MAX;
-	f->began_ns = wm_clock_cpu_ns();
 	f->text = strdup(text);
 	err = f->text ? wm_filter_parse(f, text, e)
 		      : wm_err_set(e, -ENOMEM, "filter: out of memory");
@@ -171,7 +170,7 @@ void wm_filter_begin(struct wm_filter *f, uint64_t slice_ns, uint64_t state)
 {
 	if (!f)
 		return;
-	f->began_ns = wm_clock_cpu_ns();
+	f->began_ns = 0; /* with the first row: what is prepared before is not the filter's */
 	f->slice_ns = slice_ns;
 	f->look_at = 0;
 	f->fresh = 0;
@@ -194,8 +193,11 @@ static void halt(struct wm_filter *f, uint64_t took_ns)
 
 static void look(struct wm_filter *f)
 {
-	uint64_t took = wm_clock_cpu_ns() - f->began_ns;
+	uint64_t now = wm_clock_cpu_ns(), took;
 
+	if (!f->began_ns)
+		f->began_ns = now;
+	took = now - f->began_ns;
 	f->look_at = f->steps + LOOK_STEPS;
 	if (f->mode == WM_FILTER_REPLAY) /* it writes the answer, and looks at few rows */
 		return;

@@ -72,5 +72,8 @@ void wm_filter_begin(struct wm_filter *f, uint64_t slice_ns, uint64_t state);
 /** Somebody keeps it for another turn: who compiled it does not free it. */
 void wm_filter_keep(struct wm_filter *f);
 bool wm_filter_kept(const struct wm_filter *f);
+/** Hash of all that a row's instance, node and checks are: objects are replaced when they change,
+ * or say so by their index; an output is another text. */
+uint64_t wm_filter_row_hash(const struct wm_filter_row *row);
 /** It will say nothing more about any row: who asks may as well stop. NULL: false. */
 bool wm_filter_stopped(const struct wm_filter *f);

@@ -114,10 +114,6 @@ struct wm_filter_memo {
 int wm_filter_recall(const struct wm_filter_memo *m, uint64_t row);
 /** @return 0, -ENOMEM, -ENOSPC. */
 int wm_filter_remember(struct wm_filter_memo *m, uint64_t row, bool fits);
-/** Hash of all that a filter may look at: objects are replaced when they change, or say so by their
- *  index; an output is another text. */
-uint64_t wm_filter_row_hash(const struct wm_filter_row *row);
-
 struct wm_filter {
 	enum wm_filter_kind kind;
 	char *text;

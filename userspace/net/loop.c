@@ -62,11 +62,21 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 }
 
+/* What libevent has to say, of name servers above all. */
+static void on_log(int severity, const char *text)
+{
+	if (severity >= EVENT_LOG_WARN)
+		wm_warn("loop.event", "text=%s", wm_log_q(text));
+	else
+		wm_debug("loop.event", "text=%s", wm_log_q(text));
+}
+
 struct wm_loop *wm_loop_new(void)
 {
 	struct wm_loop *l = calloc(1, sizeof(*l));
 	struct event_config *cfg = event_config_new();
 
+	event_set_log_callback(on_log);
 	if (l && cfg) {
 		/* precise: timers of probes must not be rounded to the cached time of a long turn
 		 */
@@ -108,10 +118,25 @@ struct event_base *wm_loop_base(struct wm_loop *l)
 	return l->base;
 }
 
+bool wm_loop_took(struct wm_loop *l, unsigned ms)
+{
+	uint64_t now = wm_clock_ns();
+
+	if (!l->asked_ns)
+		l->asked_ns = now;
+	return now - l->asked_ns >= ms * WM_NS_PER_MS;
+}
+
+bool wm_loop_tired(struct wm_loop *l)
+{
+	return wm_loop_took(l, WM_LOOP_TURN_MS);
+}
+
 static void run_hooks(struct wm_loop *l)
 {
 	bool worked = true;
 
+	wm_loop_took(l, 0);
 	for (unsigned round = 0; worked; round++) {
 		if (round == WM_LOOP_HOOK_ROUNDS) {
 			wm_warn("loop.rounds", "rounds=%u text=%s", round,
@@ -124,15 +149,6 @@ static void run_hooks(struct wm_loop *l)
 		for (unsigned i = 0; i < l->hooks_count; i++)
 			worked |= l->hooks[i].fn(l->hooks[i].arg);
 	}
-}
-
-bool wm_loop_tired(struct wm_loop *l)
-{
-	uint64_t now = wm_clock_ns();
-
-	if (!l->asked_ns)
-		l->asked_ns = now;
-	return now - l->asked_ns >= WM_LOOP_TURN_MS * WM_NS_PER_MS;
 }
 
 void wm_loop_breathe(struct wm_loop *l)

@@ -38,7 +38,10 @@ int wm_loop_on_turn_end(struct wm_loop *l, int order, bool (*fn)(void *arg), voi
 /* --- how long turns are. Work that may be long asks whether the turn's share is used up, and goes
  * on in the next one. */
 #define WM_LOOP_TURN_MS 10 /* milliseconds of a turn, after which what can wait waits */
-/** Has this turn taken WM_LOOP_TURN_MS, counted from the first question in it? Some 30 ns. */
+/** Has this turn taken @p ms, counted from the first question in it or from its hooks? Some 30 ns.
+ */
+bool wm_loop_took(struct wm_loop *l, unsigned ms);
+/** Has it taken WM_LOOP_TURN_MS? */
 bool wm_loop_tired(struct wm_loop *l);
 /** End the turn if it is tired: what else is ready has its turn after the hooks, so that answers
  *  that are ready leave. For callbacks that many clients may cause at once. */

@@ -1,0 +1,210 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever a client does, the loop goes on: hostile requests beside a prober that asks every 2 ms.
+
+Judged by the loop's own histogram of the processor time of its turns, so that a loaded machine does
+not matter; the prober's longest wait is printed for who reads it on an idle one.
+usage: stalls.py probe-program bound-in-ms"""
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+PROBE, BOUND_MS = sys.argv[1], int(sys.argv[2])
+INSTANCES = 20000
+FAILED = []
+
+
+def ask(method, path, body=None, timeout=300):
+    c = http.client.HTTPConnection("127.0.0.1", 8500, timeout=timeout)
+    c.request(method, path, body if body is None or isinstance(body, bytes) else json.dumps(body))
+    r = c.getresponse()
+    text = r.read()
+    index = r.getheader("X-Consul-Index")
+    c.close()
+    return r.status, text, index
+
+
+def must(method, path, body=None):
+    status, text, index = ask(method, path, body)
+    if status != 200:
+        raise SystemExit(f"{method} {path}: {status} {text[:300]}")
+    return text, index
+
+
+def turns():
+    """Number of turns above each bound in ms, and the counters that matter."""
+    text = must("GET", "/v1/agent/metrics?format=prometheus")[0].decode()
+    values = dict(l.rsplit(" ", 1) for l in text.splitlines() if l and l[0] != "#")
+    total = int(values["waymark_loop_turn_seconds_count"])
+    above = {}
+    for k, v in values.items():
+        if k.startswith('waymark_loop_turn_seconds_bucket{le="0') or k.startswith(
+                'waymark_loop_turn_seconds_bucket{le="1'):
+            above[round(float(k.split('"')[1]) * 1000)] = total - int(v)
+    return above, int(values["waymark_loop_put_off_total"])
+
+
+def scenario(name, run):
+    probe = subprocess.Popen([PROBE, "8500", "8600", "large.service.mesh.internal"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(0.1)
+    before, put_off = turns()
+    began = time.monotonic()
+    note = run() or ""
+    took = time.monotonic() - began
+    after, put_off_after = turns()
+    gaps = probe.communicate()[0].strip()
+    over = after[BOUND_MS] - before[BOUND_MS]
+    worst = max([ms for ms in after if after[ms] > before[ms]], default=0)
+    line = (f"{name}: {over} turns above {BOUND_MS} ms (longest above {worst} ms), "
+            f"{put_off_after - put_off} times put off, {took:.1f} s, {gaps} {note}")
+    if over or probe.returncode:
+        FAILED.append(name)
+        print("FAILED:", line)
+    else:
+        print("ok:", line)
+    sys.stdout.flush()
+
+
+def fill(node, count, service="large"):
+    """A node with instances, written in transactions as large as they may be."""
+    must("PUT", "/v1/catalog/register", {"Node": node, "Address": "10.0.0.9"})
+    conn = http.client.HTTPConnection("127.0.0.1", 8500, timeout=300)
+    for first in range(0, count, 64):
+        ops = [{"Service": {"Verb": "set", "Node": node, "Service": {
+            "ID": f"{service}-{n}", "Service": service, "Port": 80, "Tags": [f"t{n % 7}"],
+            "Meta": {"m": "aaaaaaaaaaaaaaaaaaaaaaaa", "n": str(n)}}}}
+               for n in range(first, min(first + 64, count))]
+        conn.request("PUT", "/v1/txn", json.dumps(ops))
+        r = conn.getresponse()
+        text = r.read()
+        if r.status != 200:
+            raise SystemExit(f"txn: {r.status} {text[:300]}")
+    conn.close()
+
+
+def all_at_once(jobs):
+    threads = [threading.Thread(target=j) for j in jobs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+def slow_bodies():
+    body = json.dumps({"Name": "x", "Meta": {"k": "v"}}).encode()
+    body += b" " * (500000 - len(body))
+
+    def one():
+        s = socket.create_connection(("127.0.0.1", 8500))
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.sendall(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\n"
+                  b"Content-Length: %d\r\n\r\n" % len(body))
+        for at in range(0, len(body), 500):
+            s.sendall(body[at:at + 500])
+            time.sleep(0.001)
+        answer = s.recv(100)
+        if b" 200 " not in answer:
+            raise SystemExit(f"slow body: {answer}")
+        s.close()
+    all_at_once([one] * 4)
+
+
+def filtered(expression, allowed):
+    def run():
+        status, text, _ = ask("GET", "/v1/health/service/large?filter=" +
+                              urllib.parse.quote(expression))
+        if status not in allowed:
+            raise SystemExit(f"filter {expression[:40]}: {status} {text[:200]}")
+        return f"-> {status}"
+    return run
+
+
+def watchers():
+    index = must("GET", "/v1/health/service/large?filter=" +
+                 urllib.parse.quote('Service.ID == "none"'))[1]
+    answers = []
+
+    def one(n):
+        status, text, _ = ask("GET", f"/v1/health/service/large?index={index}&wait=60s&tag=t{n % 7}"
+                              f"&x={n}")
+        answers.append((status, len(text)))
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(30)]
+    for t in threads:
+        t.start()
+    time.sleep(1)
+    must("PUT", "/v1/agent/service/register", {"Name": "large", "ID": "one-more", "Port": 1})
+    for t in threads:
+        t.join()
+    if [s for s, _ in answers if s != 200]:
+        raise SystemExit(f"watchers: {answers}")
+
+
+def large_list():
+    text = must("GET", "/v1/health/service/large")[0]
+    if len(json.loads(text)) < INSTANCES:
+        raise SystemExit("the list is not whole")
+
+
+def statistics():
+    must("GET", "/v1/waymark/statistics")
+
+
+def heartbeats():
+    conns = []
+    for n in range(500):
+        must("PUT", "/v1/agent/service/register", {"Name": "beat", "ID": f"b{n}", "Port": 1,
+             "Check": {"CheckID": f"c{n}", "TTL": "1h"}})
+
+    def one(part):
+        c = http.client.HTTPConnection("127.0.0.1", 8500, timeout=60)
+        for n in range(part, 500, 5):
+            c.request("PUT", f"/v1/agent/check/pass/c{n}")
+            r = c.getresponse()
+            r.read()
+            if r.status != 200:
+                raise SystemExit(f"heartbeat: {r.status}")
+        conns.append(c)
+    all_at_once([lambda p=p: one(p) for p in range(5)])
+
+
+def dead_names():
+    for n in range(50):
+        must("PUT", "/v1/agent/service/register", {"Name": "named", "ID": f"d{n}", "Port": 1,
+             "Check": {"CheckID": f"d{n}", "TCP": f"host{n}.example.net:80", "Interval": "1s",
+                       "Timeout": "900ms"}})
+    time.sleep(4)
+    threads = len(os.listdir(f"/proc/{os.environ['AGENT_PID']}/task"))
+    if threads > 4:
+        raise SystemExit(f"{threads} threads")
+    return f"{threads} threads"
+
+
+def deregister_node():
+    must("PUT", "/v1/catalog/deregister", {"Node": "big"})
+
+
+def main():
+    scenario("20,000 registrations", lambda: fill("big", INSTANCES))
+    time.sleep(2)
+    scenario("bodies in small segments", slow_bodies)
+    scenario("a pattern that explodes", filtered('ServiceMeta.m matches "^(?:a|a){11}b$"'
+                                                 .replace("ServiceMeta", "Service.Meta"), (503,)))
+    scenario("1,900 groups", filtered('Service.Meta.m matches "' + "()" * 1900 + '"', (200, 503, 400)))
+    scenario("a filter over all", filtered('Service.Meta.n matches "^1.*9$"', (200, 503)))
+    scenario("heartbeats", heartbeats)
+    scenario("checks by names that nobody answers", dead_names)
+    scenario("statistics", statistics)
+    scenario("a large list", large_list)
+    scenario("thirty watchers", watchers)
+    scenario("a node of 20,000 leaves", deregister_node)
+    return 1 if FAILED else 0
+
+
+sys.exit(main())
