@@ -8,10 +8,10 @@
  * `sets`, `slots` and `backends` are arrays that userspace writes through a mapping with atomic
  * stores. Publishing protocol: write the new slots into a free range, then store the set's word.
  * A slot carries its set's generation, a backend's state carries the stamp of its occupant, by
- * which a reader that was overtaken can tell (pick.h); what is freed rests WM_RECYCLE_NS. The state
- * word is the only place of health. No pointers, bit-fields, enums or packed structs; pads are
- * explicit and zero. Threading: see above. Before use: __u8 .. __u64, __be16, __be32 from
- * <linux/types.h> or vmlinux.h. */
+ * which a reader that was overtaken can tell (pick.h); what is freed stays in quarantine for
+ * WM_RECYCLE_NS. The state word is the only place of health. No pointers, bit-fields, enums or
+ * packed structs; pads are explicit and zero. Threading: see above. Before use: __u8 .. __u64,
+ * __be16, __be32 from <linux/types.h> or vmlinux.h. */
 #pragma once
 #ifndef __VMLINUX_H__
 #include <linux/types.h>

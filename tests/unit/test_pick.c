@@ -160,8 +160,8 @@ Test(pick, any_torn_slot_is_noticed)
 
 static volatile bool writing = true;
 
-/* As tables.c puts a new occupant into an index, with no rest in between, which is worse than what
- * happens. Address and port follow from the stamp. */
+/* As tables.c puts a new occupant into an index, with no quarantine in between, which is worse than
+ * what happens. Address and port follow from the stamp. */
 static void *occupy(void *arg)
 {
 	struct wm_backend *b = arg;

@@ -226,8 +226,8 @@ static void put_other(const char *name)
 	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
 }
 
-/* A large set that changes all the time would fill the slots with resting ranges. Its changes are
- * gathered; what is gone or down is avoided at once, and others are not held up. */
+/* A large set that changes all the time would fill the slots with ranges in quarantine. Its changes
+ * are gathered; what is gone or down is avoided at once, and others are not held up. */
 Test(resolution, a_large_set_is_paced_and_starves_nobody)
 {
 	struct wm_tables_stats before, after;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base registry resolution */
-/* The compiled tables in plain memory, with a small map behind the doors that counts writes. */
+/* The compiled tables in plain memory, with a small hash map that counts writes. */
 #include "userspace/base/random.h"
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_answer.h"
@@ -15,21 +15,22 @@
 #define CAP	  64
 #define INSTANCES 12
 
-/* --- a hash map for doors, as the kernel's: bounded, exact ---------------------------------- */
-struct door {
+/* --- a hash map for names and frontends, as the kernel's: bounded, exact
+ * ---------------------------------- */
+struct hash_entry {
 	uint8_t key[20];
 	union {
 		struct wm_name name;
 		struct wm_frontend front;
 	} v;
 };
-struct doors {
-	struct door at[CAP];
+struct hash {
+	struct hash_entry at[CAP];
 	unsigned n, max, walk, key_len;
 	uint64_t writes;
 };
 struct plane {
-	struct doors names, fronts;
+	struct hash names, fronts;
 	struct wm_plane_ops ops;
 	struct wm_config config;
 	struct wm_set sets[CAP];
@@ -39,7 +40,7 @@ struct plane {
 	struct wm_table_memory mem;
 };
 
-static int door_put(struct doors *d, const void *key, const void *v, size_t len)
+static int hash_put(struct hash *d, const void *key, const void *v, size_t len)
 {
 	unsigned i;
 
@@ -55,7 +56,7 @@ static int door_put(struct doors *d, const void *key, const void *v, size_t len)
 	return 0;
 }
 
-static int door_del(struct doors *d, const void *key)
+static int hash_del(struct hash *d, const void *key)
 {
 	for (unsigned i = 0; i < d->n; i++)
 		if (memcmp(d->at[i].key, key, d->key_len) == 0) {
@@ -67,7 +68,7 @@ static int door_del(struct doors *d, const void *key)
 	return -ENOENT;
 }
 
-static int door_next(struct doors *d, bool first, void *key, void *v, size_t len)
+static int hash_next(struct hash *d, bool first, void *key, void *v, size_t len)
 {
 	if (first)
 		d->walk = 0;
@@ -81,27 +82,27 @@ static int door_next(struct doors *d, bool first, void *key, void *v, size_t len
 
 static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
 {
-	return door_put(&((struct plane *)arg)->names, k, v, sizeof(*v));
+	return hash_put(&((struct plane *)arg)->names, k, v, sizeof(*v));
 }
 static int name_del(void *arg, const struct wm_name_key *k)
 {
-	return door_del(&((struct plane *)arg)->names, k);
+	return hash_del(&((struct plane *)arg)->names, k);
 }
 static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_name *v)
 {
-	return door_next(&((struct plane *)arg)->names, first, k, v, sizeof(*v));
+	return hash_next(&((struct plane *)arg)->names, first, k, v, sizeof(*v));
 }
 static int front_put(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v)
 {
-	return door_put(&((struct plane *)arg)->fronts, k, v, sizeof(*v));
+	return hash_put(&((struct plane *)arg)->fronts, k, v, sizeof(*v));
 }
 static int front_del(void *arg, const struct wm_frontend_key *k)
 {
-	return door_del(&((struct plane *)arg)->fronts, k);
+	return hash_del(&((struct plane *)arg)->fronts, k);
 }
 static int front_next(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v)
 {
-	return door_next(&((struct plane *)arg)->fronts, first, k, v, sizeof(*v));
+	return hash_next(&((struct plane *)arg)->fronts, first, k, v, sizeof(*v));
 }
 
 static struct plane *plane_new(void)
@@ -137,14 +138,15 @@ static struct wm_tables *tables_new(struct plane *p)
 	return t;
 }
 
-/* --- wishes ---------------------------------------------------------------------------------- */
-struct wish {
+/* --- what is wanted
+ * ---------------------------------------------------------------------------------- */
+struct wanted {
 	char name[16];
 	struct wm_want_backend b[INSTANCES];
 	struct wm_want_set w;
 };
 
-static void wish(struct wish *x, unsigned service, unsigned count)
+static void want(struct wanted *x, unsigned service, unsigned count)
 {
 	memset(x, 0, sizeof(*x));
 	snprintf(x->name, sizeof(x->name), "s%u", service);
@@ -163,7 +165,7 @@ static void wish(struct wish *x, unsigned service, unsigned count)
 	}
 }
 
-static int put(struct wm_tables *t, struct wish *x)
+static int put(struct wm_tables *t, struct wanted *x)
 {
 	struct wm_err e = {0};
 
@@ -171,7 +173,7 @@ static int put(struct wm_tables *t, struct wish *x)
 }
 
 /* Does what the reader's side finds agree with @p x, backend by backend? */
-static void agree(struct plane *p, struct wm_tables *t, const struct wish *x)
+static void agree(struct plane *p, struct wm_tables *t, const struct wanted *x)
 {
 	uint8_t wire[WM_NAME_BUF] = {0};
 	size_t n = strlen(x->name), len;
@@ -210,9 +212,9 @@ Test(tables, shows_what_is_put)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
-	struct wish x;
+	struct wanted x;
 
-	wish(&x, 1, 5);
+	want(&x, 1, 5);
 	cr_assert_eq(put(t, &x), 0);
 	agree(p, t, &x);
 	cr_assert_eq(p->names.n, 2);
@@ -233,9 +235,9 @@ Test(tables, an_equal_put_writes_nothing)
 {
 	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
 	struct wm_tables *t = tables_new(p);
-	struct wish x;
+	struct wanted x;
 
-	wish(&x, 3, 9);
+	want(&x, 3, 9);
 	cr_assert_eq(put(t, &x), 0);
 	memcpy(before, p, sizeof(*p));
 	cr_assert_eq(put(t, &x), 0);
@@ -250,9 +252,9 @@ Test(tables, a_state_is_one_word)
 	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
 	struct wm_tables *t = tables_new(p);
 	unsigned changed = 0;
-	struct wish x;
+	struct wanted x;
 
-	wish(&x, 3, 9);
+	want(&x, 3, 9);
 	cr_assert_eq(put(t, &x), 0);
 	memcpy(before, p, sizeof(*p));
 	cr_assert_eq(wm_tables_state(t, "s3", x.b[4].instance, WM_STATE_DOWN), 0);
@@ -273,10 +275,10 @@ Test(tables, a_new_address_is_a_new_backend_with_another_stamp)
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
 	struct wm_tables_stats st;
-	struct wish x;
+	struct wanted x;
 	uint32_t old = 0;
 
-	wish(&x, 1, 2);
+	want(&x, 1, 2);
 	cr_assert_eq(put(t, &x), 0);
 	for (uint32_t i = 0; i < CAP; i++)
 		if (p->backends[i].instance == x.b[0].instance)
@@ -286,8 +288,8 @@ Test(tables, a_new_address_is_a_new_backend_with_another_stamp)
 	agree(p, t, &x);
 	cr_assert_eq(p->backends[old].state & WM_STATE_MASK, WM_STATE_FREE);
 	wm_tables_stats(t, &st);
-	cr_assert_eq(st.backends, 3); /* the old one rests */
-	cr_assert_eq(st.backends_resting, 1);
+	cr_assert_eq(st.backends, 3); /* the old one is in quarantine */
+	cr_assert_eq(st.backends_quarantined, 1);
 	wm_tables_free(t);
 	free(p);
 }
@@ -312,10 +314,10 @@ Test(tables, a_backend_that_is_gone_is_told)
 	struct wm_tables *t = tables_new(p);
 	struct heard h = {0};
 	uint32_t at[1], word;
-	struct wish x;
+	struct wanted x;
 
 	wm_tables_on_lost(t, hear_lost, &h);
-	wish(&x, 1, 2);
+	want(&x, 1, 2);
 	cr_assert_eq(put(t, &x), 0);
 	cr_assert_eq(wm_tables_backends_of(t, "s1", x.b[0].instance, at, 1), 1);
 	word = p->backends[at[0]].state;
@@ -342,19 +344,19 @@ Test(tables, full_backends_keep_what_was_published)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
-	struct wish x[6], grown, late;
+	struct wanted x[6], grown, late;
 	struct wm_tables_stats st;
 
 	for (unsigned i = 0; i < 5; i++) {
-		wish(&x[i], i, INSTANCES);
+		want(&x[i], i, INSTANCES);
 		cr_assert_eq(put(t, &x[i]), 0);
 	}
-	wish(&late, 9, INSTANCES); /* 60 of 64 are used */
+	want(&late, 9, INSTANCES); /* 60 of 64 are used */
 	cr_assert_eq(put(t, &late), WM_E_FULL);
-	cr_assert_eq(p->fronts.n, 10); /* no door to an empty set */
+	cr_assert_eq(p->fronts.n, 10); /* no way to an empty set */
 	for (unsigned i = 0; i < 5; i++)
 		agree(p, t, &x[i]);
-	wish(&grown, 1, INSTANCES);
+	want(&grown, 1, INSTANCES);
 	for (unsigned i = 0; i < INSTANCES; i++)
 		grown.b[i].port = 1; /* twelve new backends */
 	grown.b[0] = x[1].b[0];
@@ -375,12 +377,12 @@ Test(tables, full_slots_roll_back)
 	struct plane *p = plane_new();
 	struct wm_tables_stats a, b;
 	struct wm_tables *t;
-	struct wish x, y;
+	struct wanted x, y;
 
 	p->mem.slots_cap = 16;
 	t = tables_new(p);
-	wish(&x, 1, 8);
-	wish(&y, 2, INSTANCES);
+	want(&x, 1, 8);
+	want(&y, 2, INSTANCES);
 	cr_assert_eq(put(t, &x), 0);
 	wm_tables_stats(t, &a);
 	cr_assert_eq(put(t, &y), WM_E_FULL);
@@ -398,11 +400,11 @@ Test(tables, full_doors_are_told_and_tried_again)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
-	struct wish x[3];
+	struct wanted x[3];
 
 	p->names.max = 3;
 	for (unsigned i = 0; i < 2; i++) {
-		wish(&x[i], i, 2);
+		want(&x[i], i, 2);
 		cr_assert_eq(put(t, &x[i]), i ? WM_E_FULL : 0);
 		agree(p, t, &x[i]); /* userspace knows the name all the same */
 	}
@@ -429,7 +431,7 @@ Test(tables, longest_set_and_too_long)
 
 /* Put, delete, change and die at random; after each death the next run adopts, and one that wants
  * the same must not write at all. */
-static void random_step(struct wm_tables *t, struct wish *x, bool *live, uint64_t *seed)
+static void random_step(struct wm_tables *t, struct wanted *x, bool *live, uint64_t *seed)
 {
 	unsigned i, k;
 
@@ -438,7 +440,7 @@ static void random_step(struct wm_tables *t, struct wish *x, bool *live, uint64_
 	k = (unsigned)(*seed >> 40) % INSTANCES;
 	switch ((*seed >> 50) % 5) {
 	case 0:
-		wish(x + i, i, k);
+		want(x + i, i, k);
 		cr_assert_leq(put(t, x + i), 0);
 		live[i] = put(t, x + i) == 0;
 		break;
@@ -471,11 +473,11 @@ Test(tables, random_lives_and_adoptions)
 	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
 	struct wm_tables *t = tables_new(p);
 	uint64_t seed = wm_random64(), first = seed;
-	struct wish x[4];
+	struct wanted x[4];
 	bool live[4] = {0};
 
 	for (unsigned i = 0; i < 4; i++)
-		wish(&x[i], i, 0);
+		want(&x[i], i, 0);
 	for (unsigned life = 0; life < 200; life++) {
 		for (unsigned n = 0; n < 20; n++)
 			random_step(t, x, live, &seed);
@@ -510,12 +512,12 @@ Test(tables, adopts_rubbish)
 	for (unsigned round = 0; round < 300; round++) {
 		struct plane *p = plane_new();
 		struct wm_tables *t = tables_new(p);
-		struct wish x[3];
+		struct wanted x[3];
 		uint8_t *bytes = (uint8_t *)p->sets;
 		size_t span = sizeof(p->sets) + sizeof(p->slots) + sizeof(p->backends);
 
 		for (unsigned i = 0; i < 3; i++) {
-			wish(&x[i], i, 3 + i);
+			want(&x[i], i, 3 + i);
 			cr_assert_eq(put(t, &x[i]), 0);
 		}
 		wm_tables_free(t);
@@ -523,8 +525,9 @@ Test(tables, adopts_rubbish)
 			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
 			bytes[(seed >> 33) % span] ^= (uint8_t)(seed >> 24);
 			if (n % 10 == 0 && p->names.n)
-				((uint8_t *)p->names
-					 .at)[(seed >> 30) % (p->names.n * sizeof(struct door))] ^=
+				((uint8_t *)
+					 p->names.at)[(seed >> 30) %
+						      (p->names.n * sizeof(struct hash_entry))] ^=
 					(uint8_t)(seed >> 20);
 		}
 		t = tables_new(p);

@@ -91,8 +91,8 @@ static void put_tables(struct wm_json *j, const struct wm_tables *t)
 	put_table(j, "sets", s.sets, m->sets_cap);
 	put_table(j, "slots", s.slots, m->slots_cap);
 	put_table(j, "backends", s.backends, m->backends_cap);
-	wm_json_ku(j, "slots_resting", s.slots_resting);
-	wm_json_ku(j, "backends_resting", s.backends_resting);
+	wm_json_ku(j, "slots_quarantined", s.slots_quarantined);
+	wm_json_ku(j, "backends_quarantined", s.backends_quarantined);
 	wm_json_ku(j, "puts", s.puts);
 	wm_json_ku(j, "publishes", s.publishes);
 	wm_json_ku(j, "state_stores", s.state_stores);

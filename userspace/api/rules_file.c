@@ -25,7 +25,7 @@ static int wrong(const struct reader *r, const char *field, const char *want)
 	return wm_err_set(r->e, WM_E_INVALID, "rules[%u].%.64s must be %s", r->number, field, want);
 }
 
-static int take_text(const struct reader *r, const char *field, const json_t *v,
+static int read_text(const struct reader *r, const char *field, const json_t *v,
 		     struct wm_rule_texts *to)
 {
 	const char *s = json_string_value(v);
@@ -43,7 +43,7 @@ static int take_text(const struct reader *r, const char *field, const json_t *v,
 	return 0;
 }
 
-static int take_list(const struct reader *r, const char *field, const json_t *v,
+static int read_list(const struct reader *r, const char *field, const json_t *v,
 		     struct wm_rule_texts *to)
 {
 	int err = json_is_array(v) ? 0 : wrong(r, field, "an array of texts");
@@ -53,13 +53,13 @@ static int take_list(const struct reader *r, const char *field, const json_t *v,
 	json_array_foreach(v, i, item)
 	{
 		if (!err)
-			err = take_text(r, field, item, to);
+			err = read_text(r, field, item, to);
 	}
 	return err;
 }
 
 /* {"key": "expression"} */
-static int take_patterns(const struct reader *r, json_t *v, struct wm_rule_draft *d)
+static int read_patterns(const struct reader *r, json_t *v, struct wm_rule_draft *d)
 {
 	int err = json_is_object(v) ? 0 : wrong(r, "patterns", "an object of texts");
 	const char *key;
@@ -68,7 +68,7 @@ static int take_patterns(const struct reader *r, json_t *v, struct wm_rule_draft
 	json_object_foreach(v, key, item)
 	{
 		if (!err)
-			err = take_text(r, key, item, &d->patterns);
+			err = read_text(r, key, item, &d->patterns);
 		if (!err)
 			d->pattern_keys.at[d->pattern_keys.count++] = key;
 	}
@@ -76,7 +76,7 @@ static int take_patterns(const struct reader *r, json_t *v, struct wm_rule_draft
 }
 
 /* {"key": ["value"]} */
-static int take_allowed(const struct reader *r, json_t *v, struct wm_rule_draft *d)
+static int read_allowed(const struct reader *r, json_t *v, struct wm_rule_draft *d)
 {
 	int err = json_is_object(v) ? 0 : wrong(r, "allowed", "an object of arrays");
 	const char *key;
@@ -92,14 +92,14 @@ static int take_allowed(const struct reader *r, json_t *v, struct wm_rule_draft 
 		unsigned n = d->allowed_keys.count;
 
 		if (!err)
-			err = take_list(r, key, item, &d->allowed[n]);
+			err = read_list(r, key, item, &d->allowed[n]);
 		if (!err)
 			d->allowed_keys.at[d->allowed_keys.count++] = key;
 	}
 	return err;
 }
 
-static int take_tags_max(const struct reader *r, const json_t *v, struct wm_rule_draft *d)
+static int read_tags_max(const struct reader *r, const json_t *v, struct wm_rule_draft *d)
 {
 	json_int_t n = json_integer_value(v);
 
@@ -111,28 +111,28 @@ static int take_tags_max(const struct reader *r, const json_t *v, struct wm_rule
 	return 0;
 }
 
-static int take_member(const struct reader *r, const char *key, json_t *v, struct wm_rule_draft *d)
+static int read_member(const struct reader *r, const char *key, json_t *v, struct wm_rule_draft *d)
 {
 	if (strcmp(key, "name") == 0) {
 		d->name = json_string_value(v);
 		return d->name ? 0 : wrong(r, "name", "a text");
 	}
 	if (strcmp(key, "services") == 0)
-		return take_list(r, key, v, &d->services);
+		return read_list(r, key, v, &d->services);
 	if (strcmp(key, "required") == 0)
-		return take_list(r, key, v, &d->required);
+		return read_list(r, key, v, &d->required);
 	if (strcmp(key, "tags_required") == 0)
-		return take_list(r, key, v, &d->tags_required);
+		return read_list(r, key, v, &d->tags_required);
 	if (strcmp(key, "patterns") == 0)
-		return take_patterns(r, v, d);
+		return read_patterns(r, v, d);
 	if (strcmp(key, "allowed") == 0)
-		return take_allowed(r, v, d);
+		return read_allowed(r, v, d);
 	if (strcmp(key, "tags_max") == 0)
-		return take_tags_max(r, v, d);
+		return read_tags_max(r, v, d);
 	return wm_err_set(r->e, WM_E_INVALID, "rules[%u]: unknown key \"%.64s\"", r->number, key);
 }
 
-static int take_rule(const struct reader *r, json_t *v)
+static int read_rule(const struct reader *r, json_t *v)
 {
 	_cleanup_free_ struct wm_rule_draft *d = calloc(1, sizeof(*d)); /* some 34 KiB */
 	const char *key;
@@ -147,12 +147,12 @@ static int take_rule(const struct reader *r, json_t *v)
 	json_object_foreach(v, key, item)
 	{
 		if (!err)
-			err = take_member(r, key, item, d);
+			err = read_member(r, key, item, d);
 	}
 	return err ? err : wm_rules_add(r->rules, d, r->e);
 }
 
-static int take_root(struct reader *r, json_t *root)
+static int read_root(struct reader *r, json_t *root)
 {
 	json_t *list = json_object_get(root, "rules"), *item;
 	int err = 0;
@@ -165,7 +165,7 @@ static int take_root(struct reader *r, json_t *root)
 	{
 		r->number = (unsigned)i;
 		if (!err)
-			err = take_rule(r, item);
+			err = read_rule(r, item);
 	}
 	return err;
 }
@@ -211,7 +211,7 @@ static int read_rules(const char *path, struct wm_rules *rules, struct wm_err *e
 	if (!root)
 		return wm_err_set(e, WM_E_INVALID, "line %d, column %d: %s", je.line, je.column,
 				  je.text);
-	err = take_root(&r, root);
+	err = read_root(&r, root);
 	json_decref(root);
 	return err;
 }

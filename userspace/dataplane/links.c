@@ -91,7 +91,7 @@ static int make_link(const struct wm_attach *a)
 	return wm_tcx_link_create(a->prog_fd, a->ifindex);
 }
 
-/* Pin @p fd as @p path, in place of what is there. */
+/* Pin @p fd as @p path, in place of an older pin. */
 static int pin_over(int fd, const char *path)
 {
 	char aside[WM_PIN_PATH_MAX + 1];

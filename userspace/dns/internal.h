@@ -143,7 +143,8 @@ void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
 
 /* --- places.c --- */
 struct wm_places;
-/** Subscribes. What is there is indexed in later turns. @return NULL without memory. */
+/** Subscribes. What is registered already is indexed in later turns. @return NULL without memory.
+ */
 struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r);
 /** Is all of it? Until then an address that is not found may be a service's. */
 bool wm_places_whole(const struct wm_places *p);

@@ -82,7 +82,7 @@ static bool skip_space(struct parser *p)
 }
 
 /* The words, with white space before each and behind the last; else nothing is taken. */
-static bool take_words(struct parser *p, const char *first, const char *second)
+static bool accept_words(struct parser *p, const char *first, const char *second)
 {
 	const char *from = p->at, *words[] = {first, second};
 
@@ -98,11 +98,11 @@ static bool take_words(struct parser *p, const char *first, const char *second)
 	return true;
 }
 
-static bool take_operator_words(struct parser *p, const char *first, const char *second)
+static bool accept_operator_words(struct parser *p, const char *first, const char *second)
 {
 	const char *from = p->at;
 
-	if (take_words(p, first, second) && skip_space(p))
+	if (accept_words(p, first, second) && skip_space(p))
 		return true;
 	p->at = from;
 	return false;
@@ -348,7 +348,7 @@ static void as_value(struct parser *p, struct operand *o)
 /* --- comparisons ------------------------------------------------------------------------------ */
 enum order { SELECTOR_VALUE, SELECTOR_ALONE, VALUE_SELECTOR };
 
-static bool take_operator(struct parser *p, enum wm_filter_op *ret_op, enum order *ret_order)
+static bool accept_operator(struct parser *p, enum wm_filter_op *ret_op, enum order *ret_order)
 {
 	static const struct {
 		const char *first, *second;
@@ -365,7 +365,7 @@ static bool take_operator(struct parser *p, enum wm_filter_op *ret_op, enum orde
 	const char *from = p->at;
 
 	for (unsigned i = 0; i < WM_ARRAY_LEN(words); i++) {
-		if (take_operator_words(p, words[i].first, words[i].second)) {
+		if (accept_operator_words(p, words[i].first, words[i].second)) {
 			*ret_op = words[i].op;
 			*ret_order = words[i].order;
 			return true;
@@ -373,10 +373,10 @@ static bool take_operator(struct parser *p, enum wm_filter_op *ret_op, enum orde
 	}
 	*ret_order = SELECTOR_ALONE;
 	*ret_op = WM_OP_EMPTY;
-	if (take_words(p, "is", "empty"))
+	if (accept_words(p, "is", "empty"))
 		return true;
 	*ret_op = WM_OP_NOT_EMPTY;
-	if (take_words(p, "is", "not") && take_words(p, "empty", NULL))
+	if (accept_words(p, "is", "not") && accept_words(p, "empty", NULL))
 		return true;
 	p->at = from;
 	skip_space(p);
@@ -433,7 +433,7 @@ static struct wm_tree *parse_term(struct parser *p)
 	enum order order;
 
 	parse_operand(p, &first);
-	if (!p->code && !take_operator(p, &op, &order))
+	if (!p->code && !accept_operator(p, &op, &order))
 		fail(p, "\"==\", \"!=\", \"contains\", \"in\", \"is\", \"matches\" or \"not\"");
 	if (!p->code && order != SELECTOR_ALONE)
 		parse_operand(p, &second);
@@ -501,7 +501,7 @@ static struct wm_tree *parse_chain(struct parser *p, enum wm_tree_kind kind, con
 {
 	struct wm_tree *first = part(p), *t, **next;
 
-	if (!first || !take_operator_words(p, word, NULL))
+	if (!first || !accept_operator_words(p, word, NULL))
 		return first;
 	t = new_tree(p, kind);
 	if (!t) {
@@ -517,7 +517,7 @@ static struct wm_tree *parse_chain(struct parser *p, enum wm_tree_kind kind, con
 			return NULL;
 		}
 		next = &(*next)->next;
-	} while (take_operator_words(p, word, NULL));
+	} while (accept_operator_words(p, word, NULL));
 	return t;
 }
 

@@ -160,7 +160,7 @@ size_t wm_http_call_on_body(char *data, size_t one, size_t n, void *arg)
 }
 
 /* Keep the phrase of "HTTP/1.1 200 OK\r\n"; the last status line wins. */
-static void take_phrase(struct wm_http_call *call, const char *line, size_t len)
+static void keep_phrase(struct wm_http_call *call, const char *line, size_t len)
 {
 	size_t at = 0, to = 0;
 
@@ -183,7 +183,7 @@ size_t wm_http_call_on_header(char *data, size_t one, size_t n, void *arg)
 		return 0;
 	if (len > 5 && memcmp(data, "HTTP/", 5) == 0) {
 		call->len = 0; /* the body of a redirect is not the answer's */
-		take_phrase(call, data, len);
+		keep_phrase(call, data, len);
 	}
 	return len;
 }
@@ -372,7 +372,8 @@ static bool speak(struct wm_http_call *call)
 	return true;
 }
 
-/* Read what is there, ask whether it is enough. @return false: it is over, one way or the other. */
+/* Read what has arrived, ask whether it is enough. @return false: it is over, one way or the other.
+ */
 static bool listen_to(struct wm_http_call *call)
 {
 	for (;;) {

@@ -318,7 +318,7 @@ static enum wm_record_type type_of(uint64_t row, const char *data, size_t len)
 		       : WM_RECORD_INSTANCE;
 }
 
-static int take_record(struct wm_snapshot *s, uint32_t tag, uint64_t row, const char *data,
+static int read_record(struct wm_snapshot *s, uint32_t tag, uint64_t row, const char *data,
 		       size_t len, struct wm_err *e)
 {
 	enum wm_store_table t = (enum wm_store_table)(tag - 1);
@@ -346,7 +346,7 @@ static int take_record(struct wm_snapshot *s, uint32_t tag, uint64_t row, const 
 }
 
 /* --- the stream ------------------------------------------------------------------------------ */
-static int take_head(struct wm_snapshot *s, const uint8_t *p, struct wm_err *e)
+static int read_head(struct wm_snapshot *s, const uint8_t *p, struct wm_err *e)
 {
 	if (memcmp(p, WM_SNAPSHOT_MAGIC, 8) != 0)
 		return wm_err_set(e, WM_E_INVALID, "This is no snapshot of Waymark");
@@ -357,7 +357,7 @@ static int take_head(struct wm_snapshot *s, const uint8_t *p, struct wm_err *e)
 	return 0;
 }
 
-static int take_last(struct wm_snapshot *s, const uint8_t *p, size_t len, struct wm_err *e)
+static int read_last(struct wm_snapshot *s, const uint8_t *p, size_t len, struct wm_err *e)
 {
 	uint64_t sum = wm_snapshot_sum(s->sum, p, WM_SNAPSHOT_FRAME);
 
@@ -380,7 +380,7 @@ static int64_t take(struct wm_snapshot *s, const uint8_t *p, size_t len, struct 
 	if (!s->info.bytes) {
 		if (len < size)
 			return 0;
-		err = take_head(s, p, e);
+		err = read_head(s, p, e);
 	} else {
 		if (len < WM_SNAPSHOT_FRAME)
 			return 0;
@@ -392,8 +392,8 @@ static int64_t take(struct wm_snapshot *s, const uint8_t *p, size_t len, struct 
 		if (len < WM_SNAPSHOT_FRAME + size)
 			return 0;
 		err = tag == WM_SNAPSHOT_LAST
-			      ? take_last(s, p, size, e)
-			      : take_record(s, tag, wm_snapshot_get(p + 8, 8),
+			      ? read_last(s, p, size, e)
+			      : read_record(s, tag, wm_snapshot_get(p + 8, 8),
 					    (const char *)p + WM_SNAPSHOT_FRAME, size, e);
 		size += WM_SNAPSHOT_FRAME;
 	}

@@ -159,7 +159,7 @@ int wm_tables_sweep(struct wm_tables *t)
 	size_t pos = 0;
 	int removed = 0;
 
-	/* doors first: nobody may follow one to a set that is going */
+	/* names and frontends first: nobody may follow one to a set that is going */
 	while ((n = wm_map_next(t->names, &pos)))
 		if (!n->claimed) {
 			wm_name_remove(t, n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* internal.h - what tables.c, doors.c and adopt.c share. The dictionaries mirror what the kernel's
- * hash maps hold, so an update that changes nothing makes no system call. */
+/* internal.h - what tables.c, lookups.c and adopt.c share. The dictionaries mirror what the
+ * kernel's hash maps hold, so an update that changes nothing makes no system call. */
 #pragma once
 #include "pool.h"
 #include "tables.h"
@@ -20,7 +20,7 @@ struct wm_ref {
 	uint32_t index; /* in backends */
 };
 
-/* A name: a door in the `names` map, and what the DNS server looks up. Allocated only as long as
+/* A name: an entry of the `names` map, and what the DNS server looks up. Allocated only as long as
  * the name is: `v` ends with it. */
 struct wm_name_entry {
 	struct wm_name_key key;
@@ -83,16 +83,16 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 int wm_svc_add_ref(struct wm_svc *s, uint64_t instance, uint32_t index);
 void wm_refs_sort(struct wm_ref *refs, uint32_t n);
 
-/* doors.c */
+/* lookups.c */
 /** Folded wire form of <service>.<kind>.<domain>. @return octets, 0 when it does not fit. */
 size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *kind,
 		    uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** @return 0, -EINVAL for a domain that is no domain. */
 int wm_wire_domain(const char *text, struct wm_domain *ret);
 /** The four names and two frontends of @p s. @return 0, WM_E_FULL, -ENOMEM. */
-int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
-		 struct wm_err *e);
-void wm_doors_remove(struct wm_tables *t, struct wm_svc *s);
+int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+		   struct wm_err *e);
+void wm_lookups_remove(struct wm_tables *t, struct wm_svc *s);
 void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n);
 void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f);
 /** Take an entry of the kernel into the dictionary, unclaimed. @return 0, -ENOMEM, -EINVAL. */

@@ -7,34 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- resting: first in, first out, grows as needed up to the pool's size --- */
-struct rest {
+/* --- quarantine: first in, first out, grows as needed up to the pool's size --- */
+struct freed {
 	uint64_t until_ns;
 	uint32_t first, count;
 };
-struct rest_queue {
-	struct rest *ring;
+struct quarantine {
+	struct freed *ring;
 	uint32_t head, len, cap; /* cap is a power of two */
 };
 
-static bool rest_push(struct rest_queue *q, struct rest r)
+static bool quarantine_push(struct quarantine *q, struct freed r)
 {
 	if (q->len == q->cap) {
 		uint32_t cap = q->cap ? q->cap * 2 : 64;
-		struct rest *ring = malloc(cap * sizeof(*ring));
+		struct freed *ring = malloc(cap * sizeof(*ring));
 
 		if (!ring)
 			return false;
 		for (uint32_t i = 0; i < q->len; i++)
 			ring[i] = q->ring[(q->head + i) & (q->cap - 1)];
 		free(q->ring);
-		*q = (struct rest_queue){ring, 0, q->len, cap};
+		*q = (struct quarantine){ring, 0, q->len, cap};
 	}
 	q->ring[(q->head + q->len++) & (q->cap - 1)] = r;
 	return true;
 }
 
-static bool rest_pop(struct rest_queue *q, uint64_t now_ns, struct rest *ret)
+static bool quarantine_pop(struct quarantine *q, uint64_t now_ns, struct freed *ret)
 {
 	if (!q->len || q->ring[q->head].until_ns > now_ns)
 		return false;
@@ -48,7 +48,7 @@ static bool rest_pop(struct rest_queue *q, uint64_t now_ns, struct rest *ret)
 struct wm_index_pool {
 	uint64_t *used;
 	uint32_t cap, words, hint, count;
-	struct rest_queue resting;
+	struct quarantine quarantined;
 };
 
 struct wm_index_pool *wm_index_pool_new(uint32_t cap)
@@ -73,7 +73,7 @@ void wm_index_pool_free(struct wm_index_pool *p)
 {
 	if (!p)
 		return;
-	free(p->resting.ring);
+	free(p->quarantined.ring);
 	free(p->used);
 	free(p);
 }
@@ -114,20 +114,20 @@ static void index_open(struct wm_index_pool *p, uint32_t index)
 
 void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t now_ns)
 {
-	struct rest r = {now_ns + WM_RECYCLE_NS, index, 1};
+	struct freed r = {now_ns + WM_RECYCLE_NS, index, 1};
 
 	if (!now_ns)
 		index_open(p, index);
-	else if (!rest_push(&p->resting, r))
+	else if (!quarantine_push(&p->quarantined, r))
 		return; /* without memory the index stays used until a restart: safe, only smaller
 			 */
 }
 
 void wm_index_recycle(struct wm_index_pool *p, uint64_t now_ns)
 {
-	struct rest r;
+	struct freed r;
 
-	while (rest_pop(&p->resting, now_ns, &r))
+	while (quarantine_pop(&p->quarantined, now_ns, &r))
 		index_open(p, r.first);
 }
 
@@ -138,7 +138,7 @@ uint32_t wm_index_used(const struct wm_index_pool *p)
 
 uint32_t wm_index_resting(const struct wm_index_pool *p)
 {
-	return p->resting.len;
+	return p->quarantined.len;
 }
 
 /* --- ranges: a complete binary tree over the places. room[node] is 1 + the order of the largest
@@ -148,7 +148,7 @@ struct wm_range_pool {
 	uint8_t *whole;
 	uint32_t cap, top; /* top: order of the root */
 	uint32_t used, rested;
-	struct rest_queue resting;
+	struct quarantine quarantined;
 };
 
 static uint32_t order_of(uint32_t count)
@@ -224,7 +224,7 @@ void wm_range_pool_free(struct wm_range_pool *p)
 {
 	if (!p)
 		return;
-	free(p->resting.ring);
+	free(p->quarantined.ring);
 	free(p->room);
 	free(p->whole);
 	free(p);
@@ -280,19 +280,19 @@ static void range_open(struct wm_range_pool *p, uint32_t first, uint32_t count)
 
 void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t now_ns)
 {
-	struct rest r = {now_ns + WM_RECYCLE_NS, first, count};
+	struct freed r = {now_ns + WM_RECYCLE_NS, first, count};
 
 	if (!now_ns)
 		range_open(p, first, count);
-	else if (rest_push(&p->resting, r))
+	else if (quarantine_push(&p->quarantined, r))
 		p->rested += 1u << order_of(count);
 }
 
 void wm_range_recycle(struct wm_range_pool *p, uint64_t now_ns)
 {
-	struct rest r;
+	struct freed r;
 
-	while (rest_pop(&p->resting, now_ns, &r)) {
+	while (quarantine_pop(&p->quarantined, now_ns, &r)) {
 		p->rested -= 1u << order_of(r.count);
 		range_open(p, r.first, r.count);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool.h - who uses which place in the shared arrays. Two pools: single indexes (sets, backends)
- * and ranges of slots. What is given back rests until a program that still follows an old reference
- * is surely done, and only then is given out again. Memory is fixed at creation. Threading: loop
- * thread. */
+ * and ranges of slots. What is given back is in quarantine until a program that still follows an
+ * old reference is surely done, and only then is given out again. Memory is fixed at creation.
+ * Threading: loop thread. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ int wm_index_reserve(struct wm_index_pool *p, uint32_t index);
 void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t now_ns);
 /** Return rested indexes to the free ones. */
 void wm_index_recycle(struct wm_index_pool *p, uint64_t now_ns);
-uint32_t wm_index_used(const struct wm_index_pool *p); /* resting ones included */
+uint32_t wm_index_used(const struct wm_index_pool *p); /* those in quarantine included */
 uint32_t wm_index_resting(const struct wm_index_pool *p);
 
 /* Ranges: a buddy system, so fragments join again by themselves; a range of n takes the next power
@@ -34,5 +34,5 @@ int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first);
 int wm_range_reserve(struct wm_range_pool *p, uint32_t first, uint32_t count);
 void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t now_ns);
 void wm_range_recycle(struct wm_range_pool *p, uint64_t now_ns);
-uint32_t wm_range_used(const struct wm_range_pool *p); /* places, resting ones included */
+uint32_t wm_range_used(const struct wm_range_pool *p); /* places, those in quarantine included */
 uint32_t wm_range_resting(const struct wm_range_pool *p);

@@ -15,8 +15,9 @@
 #define TICK_MS	   1000 /* ms between confirmations of the tables; rested places return then */
 #define RETRY_MS   100	/* ms between tries of services that did not fit */
 #define RETRY_FAIL 8	/* failures that end a try: the table is still full */
-/* A set that is published leaves its old range of slots to rest. One service alone may have this
- * part of all slots resting; past it its changes are gathered, while its health goes on at once. */
+/* A set that is published leaves its old range of slots in quarantine. One service alone may have
+ * this part of all slots there; past it its changes are gathered, while its health goes on at once.
+ */
 #define RESTING_SHARE 8
 #define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
 
@@ -74,7 +75,8 @@ static void mark(struct wm_resolution *x, struct wm_service *s)
 		move(x, c, DIRTY);
 }
 
-/* --- wishes ----------------------------------------------------------------------------------- */
+/* --- what is wanted
+ * ----------------------------------------------------------------------------------- */
 /* One whose address is a host name has none that connect() could write: it is DNS's alone. */
 static bool has_ip(const struct wm_instance *i)
 {

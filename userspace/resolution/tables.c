@@ -250,7 +250,8 @@ static int compare_order(const void *pa, const void *pb, void *arg)
 	return a < b ? -1 : a > b;
 }
 
-/* The order of instances decides the slots: equal wishes, equal tables, on every node and start. */
+/* The order of instances decides the slots: the same wanted, the same tables, on every node and
+ * start. */
 static void order_wants(struct wm_tables *t, const struct wm_want_set *w)
 {
 	bool sorted = true;
@@ -267,7 +268,7 @@ static void order_wants(struct wm_tables *t, const struct wm_want_set *w)
 
 #define NEW_BACKEND 0xffffffffu
 
-/* For every wish, in order, the backend that is there already; NEW_BACKEND where none is.
+/* For each wanted backend, in order, the backend that is there already; NEW_BACKEND where none is.
  * @return how many are new. */
 static uint32_t match(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w)
 {
@@ -344,7 +345,7 @@ static void apply_states(struct wm_tables *t, const struct wm_svc *s, const stru
 	}
 }
 
-/* The slots that the wishes ask for, in t->slots_new. @return count or -ENOMEM. */
+/* The slots that the wanted set asks for, in t->slots_new. @return count or -ENOMEM. */
 static int64_t build_slots(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
 	uint32_t used = 0;
@@ -523,7 +524,7 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		  struct wm_err *e)
 {
 	struct wm_svc *s;
-	int r, doors;
+	int r, found;
 
 	t->stats.puts++;
 	if (w->backends_count > WM_SET_SLOTS_MAX) {
@@ -542,10 +543,10 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		if (ret_set)
 			*ret_set = s->set;
 		if (r && !s->published.count) { /* nothing to show: userspace answers alone */
-			wm_doors_remove(t, s);
+			wm_lookups_remove(t, s);
 		} else {
-			doors = wm_doors_put(t, s, w, e);
-			r = r ? r : doors;
+			found = wm_lookups_put(t, s, w, e);
+			r = r ? r : found;
 		}
 	}
 	t->stats.full += r == WM_E_FULL;
@@ -558,7 +559,7 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 	uint64_t now = wm_clock_ns();
 	struct wm_set_table empty = {.generation = wm_next_generation(s->published.generation)};
 
-	wm_doors_remove(t, s);
+	wm_lookups_remove(t, s);
 	wm_set_publish(&t->mem.sets[s->set], empty);
 	t->mem.sets[s->set].service = 0;
 	if (s->published.count && !s->damaged)
@@ -658,6 +659,6 @@ void wm_tables_stats(const struct wm_tables *t, struct wm_tables_stats *ret)
 	ret->sets = wm_index_used(t->sets);
 	ret->slots = wm_range_used(t->slots);
 	ret->backends = wm_index_used(t->backends);
-	ret->slots_resting = wm_range_resting(t->slots);
-	ret->backends_resting = wm_index_resting(t->backends);
+	ret->slots_quarantined = wm_range_resting(t->slots);
+	ret->backends_quarantined = wm_index_resting(t->backends);
 }

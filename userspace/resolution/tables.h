@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tables.h - the compiled tables: name -> set -> slots -> backends (include/waymark/layout.h).
  * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there
- * is no data plane; the hash doors (names, frontends) are reached through `struct wm_plane_ops`.
+ * is no data plane; the hash maps (names, frontends) are reached through `struct wm_plane_ops`.
  * Updates cost what changed. Publishing: slots into a free range, then one release store of the
- * set's word; freed ranges and indexes rest WM_RECYCLE_NS. The DNS server reads the same arrays.
- * Threading: loop thread writes; kernel programs read at any time. */
+ * set's word; freed ranges and indexes stay in quarantine for WM_RECYCLE_NS. The DNS server reads
+ * the same arrays. Threading: loop thread writes; kernel programs read at any time. */
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
@@ -24,7 +24,7 @@ struct wm_plane_ops {
 	int (*frontend_put)(void *arg, const struct wm_frontend_key *k,
 			    const struct wm_frontend *v);
 	int (*frontend_del)(void *arg, const struct wm_frontend_key *k);
-	/* Walk what is there, for adoption. Start with first = true. -ENOENT at the end. */
+	/* Walk the entries, for adoption. Start with first = true. -ENOENT at the end. */
 	int (*name_next)(void *arg, bool first, struct wm_name_key *k, struct wm_name *v);
 	int (*frontend_next)(void *arg, bool first, struct wm_frontend_key *k,
 			     struct wm_frontend *v);
@@ -111,8 +111,9 @@ int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
 /** Wire form (folded) of the domain and the alternative domain; NULL when none. */
 const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len);
 struct wm_tables_stats {
-	uint32_t names, frontends, sets, slots, backends; /* in use; resting ones count as used */
-	uint32_t slots_resting, backends_resting;
+	uint32_t names, frontends, sets, slots,
+		backends; /* in use; those in quarantine count as used */
+	uint32_t slots_quarantined, backends_quarantined;
 	uint64_t puts, publishes, state_stores, full, collisions;
 };
 void wm_tables_stats(const struct wm_tables *t, struct wm_tables_stats *ret);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* doors.c - names and frontends: how a query or a connect() finds a set. */
+/* lookups.c - names and frontends: how a query or a connect() finds a set. */
 #include "internal.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
@@ -318,8 +318,8 @@ void wm_tables_set_virtual(struct wm_tables *t, bool addresses)
 	}
 }
 
-int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
-		 struct wm_err *e)
+int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+		   struct wm_err *e)
 {
 	static const char *const kinds[] = {"service", "virtual"};
 	unsigned families = families_of(w);
@@ -354,7 +354,7 @@ int wm_doors_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set
 	return bad;
 }
 
-void wm_doors_remove(struct wm_tables *t, struct wm_svc *s)
+void wm_lookups_remove(struct wm_tables *t, struct wm_svc *s)
 {
 	for (unsigned i = 0; i < WM_SERVICE_NAMES; i++) {
 		if (s->names[i])
