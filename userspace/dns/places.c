@@ -348,7 +348,7 @@ static int queue_instances(struct wm_places *p, struct wm_registry *r)
 	struct wm_instance *i;
 	size_t pos = 0;
 
-	p->waiting = malloc((wm_registry_instances(r) + 1) * sizeof(*p->waiting));
+	p->waiting = malloc((wm_registry_instances(r) + 1) * sizeof(struct wm_instance *));
 	if (!p->waiting)
 		return -ENOMEM;
 	while ((i = wm_registry_next_instance(r, &pos))) {

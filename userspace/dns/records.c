@@ -291,7 +291,7 @@ static int64_t choose(struct wm_reply *r, const struct wm_service *s)
 	uint32_t n = 0, to;
 
 	if (s->instances_count > r->s->chosen_cap) {
-		list = realloc(list, s->instances_count * sizeof(*list));
+		list = realloc(list, s->instances_count * sizeof(struct wm_instance *));
 		if (!list)
 			return -1;
 		r->s->chosen = list;
