@@ -1,10 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* netns.bpf.c - which network namespaces there are beside the agent's: for each task in another one
- * it writes that namespace's inode number and the task's id, eight octets. Unlike /proc/<pid>/ns it
- * needs no right over the task. */
-#include "common.h"
+/* netns.bpf.c - walks by network namespace. open_tcp and open_udp write what drain.bpf.c does, of
+ * the sockets of the network namespace in which they are opened. task_netns tells which namespaces
+ * there are beside the agent's: for each task in another one it writes that namespace's inode
+ * number and the task's id, eight octets; unlike /proc/<pid>/ns it needs no right over the task. */
+#include "origin.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
+
+SEC("iter/tcp")
+int open_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *sk = ctx->sk_common;
+	const struct wm_socket_origin *o;
+
+	if (!sk)
+		return 0;
+	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
+	return report(ctx->meta, connected_by(sk, o));
+}
+
+SEC("iter/udp")
+int open_udp(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *sk = ctx->udp_sk;
+	const struct wm_socket_origin *o;
+
+	if (!sk)
+		return 0;
+	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
+	return report(ctx->meta, connected_by(&sk->inet.sk.__sk_common, o));
+}
 
 SEC("iter/task")
 int task_netns(struct bpf_iter__task *ctx)

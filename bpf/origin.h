@@ -37,3 +37,21 @@ static __always_inline const struct wm_origin *connected_by(const struct sock_co
 		return NULL;
 	return goes_to(sk, &o->at[0]) ? &o->at[0] : NULL;
 }
+
+/** Write the index of the backend that @p at keeps from leaving; NULL: none. */
+static __always_inline int report(struct bpf_iter_meta *meta, const struct wm_origin *at)
+{
+	const struct wm_backend *b;
+	__u32 index, word;
+
+	if (!at)
+		return 0;
+	index = at->backend;
+	b = wm_at_backend(NULL, index);
+	if (!b)
+		return 0;
+	word = WM_READ(b->state);
+	if ((word & WM_STATE_MASK) == WM_STATE_DRAIN && !((word ^ at->state) >> 16))
+		bpf_seq_write(meta->seq, &index, sizeof(index));
+	return 0;
+}

@@ -45,8 +45,8 @@ static const struct {
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
-	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_DRAIN},
-	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_DRAIN},
+	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
+	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_NETNS},
 	[WM_PROG_TASK_NETNS] = {"task_netns", WM_OBJECT_NETNS},
 	[WM_PROG_ABORT_UDP] = {"abort_udp", WM_OBJECT_ABORT},
 	[WM_PROG_ABORT_TCP] = {"abort_tcp", WM_OBJECT_ABORT},
@@ -279,8 +279,10 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 		return;
 	wm_bpf_log_reset();
 	o = load(p, which, mask, f);
-	if (!o && (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns)) {
-		/* What the probe found may still not verify: the plain variant asks less. */
+	if (!o && which <= WM_OBJECT_DNS &&
+	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns)) {
+		/* What the probe found may still not verify: the plain variant asks less. The
+		 * iterators have but one. */
 		struct features none = {0};
 
 		o = load(p, which, mask, none);
