@@ -581,7 +581,9 @@ static unsigned filters_on_lo(void)
 
 Test(plane, clsact_is_the_fallback)
 {
-	struct wm_plane_config c = small();
+	struct wm_plane_config c = small(), other = small();
+	struct left l = {0};
+	char dir[160];
 	const struct wm_plane_hook *h;
 	struct wm_err e = {0};
 	struct wm_plane *p;
@@ -611,6 +613,21 @@ Test(plane, clsact_is_the_fallback)
 	attach_ok(p, 1);
 	cr_assert_eq(filters_on_lo(), 1);
 	cr_assert_eq(entries("links"), 0);
+	/* One that somebody removed is found and made again; another agent's is found by its pin.
+	 */
+	cr_assert_eq(wm_plane_check(p), 0);
+	cr_assert_eq(system("tc filter del dev lo ingress"), 0);
+	cr_assert_eq(wm_plane_check(p), 1);
+	attach_ok(p, 1);
+	wm_plane_hooks(p, &h);
+	cr_assert(h[0].was_lost);
+	cr_assert_eq(filters_on_lo(), 1);
+	cr_assert_eq(wm_plane_check(p), 0);
+	snprintf(dir, sizeof(dir), "%s-other", pin_dir);
+	other.pin_dir = dir;
+	cr_assert_geq(wm_plane_leftovers(&other, see_left, &l), 1);
+	cr_assert_eq(l.n, 1);
+	cr_assert_eq(l.same, 1);
 	wm_plane_close(p);
 	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), 1 + WM_MAP_COUNT, "%s", e.text);
 	cr_assert_eq(filters_on_lo(), 0);

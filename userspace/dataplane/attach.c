@@ -100,6 +100,7 @@ static void attach_cgroup(struct wm_plane *p, unsigned i, int cgroup_fd, uint64_
 	} else if (cgroup_fd < 0) {
 		fail(h, cgroup_fd, "cgroup cannot be opened: %s", strerror(-cgroup_fd));
 	} else {
+		a.had_link_id = h->was_link_id;
 		r = wm_link_attach(&a, &h->link_id);
 		if (!r) {
 			filled(prog, h, "link");
@@ -167,6 +168,7 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 		fail(h, prog->error, "%s", prog->text);
 	} else if ((d = check_device(p, i, name, h))) {
 		a.ifindex = d->ifindex;
+		a.had_link_id = h->was_link_id;
 		wm_bpf_log_reset();
 		r = p->no_tcx ? wm_clsact_attach(&a) : wm_link_attach(&a, &h->link_id);
 		if (!r) {
@@ -174,13 +176,30 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 			drop_one(p, p->no_tcx ? "links" : "clsact", pin); /* never both ways */
 			return;
 		}
-		fail(h, r,
-		     r == -EEXIST ? "clsact filter 0x776d is not ours%s%s"
-				  : "attaching to the device: %s %.90s",
-		     r == -EEXIST ? "" : strerror(-r), wm_bpf_log_last());
+		if (r == -EEXIST && p->no_tcx)
+			fail(h, r, "clsact filter 0x776d is not ours");
+		else
+			fail(h, r, "attaching to the device: %s %.90s", strerror(-r),
+			     wm_bpf_log_last());
 		h->waiting = r == -ENODEV && i == WM_PROG_DNS_VETH; /* it has just gone */
 	}
 	drop(p, pin);
+}
+
+/* What the attach before knew of this hook. */
+static void remember(const struct wm_plane *p, struct wm_plane_hook *h)
+{
+	for (unsigned i = 0; i < p->before_count; i++) {
+		const struct wm_plane_hook *b = &p->before[i];
+
+		if (h->name != b->name || strcmp(h->where, b->where) != 0)
+			continue;
+		h->known = true;
+		h->was_lost = b->was_lost;
+		h->was_error = b->error;
+		h->was_link_id = b->link_id;
+		return;
+	}
 }
 
 static unsigned count(char *const *list)
@@ -213,6 +232,7 @@ static int attach_connect(struct wm_plane *p)
 
 		h->name = wm_prog_name(i);
 		h->where = p->c.cgroup ? p->c.cgroup : "no cgroup2 is mounted";
+		remember(p, h);
 		attach_cgroup(p, i, fd, id, h);
 	}
 	return 0;
@@ -232,6 +252,7 @@ static struct wm_plane_hook *add_hook(struct wm_plane *p, unsigned prog, const c
 	p->hooks_count++;
 	h->name = wm_prog_name(prog);
 	h->where = where;
+	remember(p, h);
 	return h;
 }
 
@@ -297,20 +318,6 @@ static void drop_if_empty(const struct wm_plane *p, const char *dir)
 		rmdir(path);
 }
 
-/* What the attach before knew, for telling what changed. */
-static void compare(struct wm_plane_hook *now, const struct wm_plane_hook *before, unsigned n)
-{
-	for (; n; before++, n--) {
-		if (now->name != before->name || strcmp(now->where, before->where) != 0)
-			continue;
-		now->known = true;
-		now->was_lost = before->was_lost;
-		now->was_error = before->error;
-		now->was_link_id = before->link_id;
-		return;
-	}
-}
-
 static int attach_all(struct wm_plane *p, struct wm_err *e)
 {
 	int r;
@@ -374,9 +381,12 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 	p->devices_count = (unsigned)r;
 	p->hooks = hooks;
 	p->hooks_count = p->devices_left_out = 0;
+	p->before = before;
+	p->before_count = before_count;
 	r = attach_all(p, e);
+	p->before = NULL;
+	p->before_count = 0;
 	for (unsigned i = 0; i < p->hooks_count; i++) {
-		compare(&p->hooks[i], before, before_count);
 		if (!p->hooks[i].error)
 			attached++;
 		else if (!first || (first->waiting && !p->hooks[i].waiting))

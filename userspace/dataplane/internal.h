@@ -113,6 +113,8 @@ struct wm_plane {
 	struct wm_prog progs[WM_PROG_COUNT];
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count, hooks_cap;
+	const struct wm_plane_hook *before; /* of the attach before, while one runs */
+	unsigned before_count;
 	struct wm_device *devices; /* of this namespace, as attached to; the hooks name them */
 	unsigned devices_count, devices_left_out; /* those that match and are too many */
 	struct wm_plane_ops ops;
@@ -291,6 +293,7 @@ struct wm_attach {
 	uint64_t cgroup_id;
 	enum bpf_attach_type type;
 	uint32_t ifindex;
+	uint32_t had_link_id; /* that this hook had; 0: none */
 };
 /** Attach by a pinned link: move the one that is there, or make one; a link that has the program
  *  already is left as it is. @return 0 or negative errno; after a failure nothing is attached for

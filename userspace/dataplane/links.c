@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINK_TYPE_TCX	11     /* BPF_LINK_TYPE_TCX: kernel 6.6 */
 #define TCX_INGRESS	46     /* BPF_TCX_INGRESS */
+#define GOING_MS	2      /* ms between tries while a link of ours is going */
+#define GOING_TRIES	8      /* of these: the loop waits for it */
 #define CLSACT_HANDLE	0x776d /* "wm": of our filter on a device */
 #define CLSACT_PRIORITY 0x776d /* behind the low numbers that people type */
 
@@ -84,11 +87,26 @@ int wm_link_place(int fd, struct wm_link_place *ret)
 	return ret->cgroup_id || ret->ifindex ? 0 : -ENOENT;
 }
 
-static int make_link(const struct wm_attach *a)
+static int make_link_once(const struct wm_attach *a)
 {
 	if (a->cgroup_fd >= 0)
 		return bpf_link_create(a->prog_fd, a->cgroup_fd, a->type, NULL);
 	return wm_tcx_link_create(a->prog_fd, a->ifindex);
+}
+
+/* A link whose last reference has gone is taken off its hook a little later, and until then the
+ * kernel refuses the same program there: EEXIST from tcx, EINVAL from a cgroup. */
+static int make_link(const struct wm_attach *a)
+{
+	const struct timespec pause = {.tv_nsec = GOING_MS * 1000000L};
+	int fd = make_link_once(a);
+
+	for (int i = 0; a->had_link_id && (fd == -EEXIST || fd == -EINVAL) && i < GOING_TRIES;
+	     i++) {
+		nanosleep(&pause, NULL);
+		fd = make_link_once(a);
+	}
+	return fd;
 }
 
 /* Pin @p fd as @p path, in place of an older pin. */
@@ -154,6 +172,13 @@ int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id)
 	if (r)
 		return r;
 	old = bpf_obj_get(path);
+	if (old < 0 && a->had_link_id) {
+		/* Its pin was removed and it lives on for a grace period, in which the same program
+		 * is refused on the same hook. */
+		old = bpf_link_get_fd_by_id(a->had_link_id);
+		if (old >= 0 && is_for(old, a, ret_link_id, &prog_id) && !pin_over(old, path))
+			return 0;
+	}
 	if (old >= 0 && is_for(old, a, ret_link_id, &prog_id) &&
 	    (prog_id == a->prog_id || !bpf_link_update(old, a->prog_fd, NULL)))
 		return 0;

@@ -5,8 +5,9 @@
  * are replaced: new ones are filled, then the links move, then the old pins go. Owns only its own
  * pins. Where something is missing (bpffs, cgroup2, BTF, a capability, a program the verifier
  * refuses) it says exactly what, and the agent goes on in userspace. Threading: loop thread only.
- * Order: wm_plane_open, fill wm_config (of new tables), wm_tables_new, _adopt (when adopted), every _put, _sweep,
- * wm_plane_attach. Until then an earlier run's links serve from the tables they have. */
+ * Order: wm_plane_open, fill wm_config (of new tables), wm_tables_new, _adopt (when adopted), every
+ * _put, _sweep, wm_plane_attach. Until then an earlier run's links serve from the tables they have.
+ */
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
