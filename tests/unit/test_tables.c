@@ -247,6 +247,54 @@ Test(tables, an_equal_put_writes_nothing)
 	free(p);
 }
 
+static void count_kind(void *arg, uint8_t kind, unsigned expect)
+{
+	struct plane *p = arg;
+	struct wm_name_key k;
+	struct wm_name v;
+	unsigned n = 0;
+
+	for (bool first = true; !name_next(p, first, &k, &v); first = false)
+		n += v.kind == kind;
+	cr_assert_eq(n, expect, "%u names of kind %u", n, kind);
+}
+
+/* Where nothing is steered, virtual names are answered with endpoints: in the kernel's map too, for
+ * what is put before, after, and when it is steered again. */
+Test(tables, virtual_names_may_stand_for_endpoints)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wish a, b;
+
+	wish(&a, 1, 2);
+	wish(&b, 2, 2);
+	cr_assert(wm_tables_virtual(t));
+	cr_assert_eq(put(t, &a), 0);
+	count_kind(p, WM_NAME_VIRTUAL, 1);
+	wm_tables_set_virtual(t, false);
+	cr_assert(!wm_tables_virtual(t));
+	cr_assert_eq(put(t, &b), 0);
+	count_kind(p, WM_NAME_VIRTUAL, 0);
+	count_kind(p, WM_NAME_SERVICE, 4);
+	wm_tables_free(t);
+	/* the next run is steered, and finds what this one left */
+	t = tables_new(p);
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	cr_assert_eq(put(t, &a), 0);
+	cr_assert_eq(put(t, &b), 0);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	count_kind(p, WM_NAME_VIRTUAL, 2);
+	wm_tables_set_virtual(t, false);
+	count_kind(p, WM_NAME_VIRTUAL, 0);
+	wm_tables_set_virtual(t, true);
+	count_kind(p, WM_NAME_VIRTUAL, 2);
+	count_kind(p, WM_NAME_SERVICE, 2);
+	agree(p, t, &a);
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, a_state_is_one_word)
 {
 	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
