@@ -52,7 +52,9 @@ static void agent_reasons(const json_t *plane, struct ctl_findings *to)
 				 ? "kernel.cgroup: a directory of a cgroup2, or empty"
 			 : strstr(text, "bpffs")
 				 ? "mount -t bpf bpf /sys/fs/bpf; kernel.pin_dir below it"
-			 : strstr(text, "memory") ? "kernel.memory_max, kernel.services_max"
+			 : strstr(text, "running agent") ? "stop the other agent, or another "
+							   "kernel.pin_dir and kernel.cgroup"
+			 : strstr(text, "memory")	 ? "kernel.memory_max, kernel.services_max"
 			 : strstr(text, "ermi") || strstr(text, "not permitted")
 				 ? "the capabilities that deploy/waymarkd.service lists"
 				 : "the agent's log says more");

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -145,26 +146,39 @@ int ctl_selftest(char *why, size_t cap)
 }
 
 /* --- the agent's cgroup ----------------------------------------------------------------------- */
+/* The remote address and the inode of a line of /proc/net/udp: " 12: 0100007F:1F90 0200007F:0050 01
+ * 00000000:00000000 00:00000000 00000000     0        0 12345 2 ...". @return false: it is none. */
+static bool parse_udp(char *line, uint32_t *ret_be, unsigned long *ret_inode)
+{
+	char *save = NULL, *field[10] = {NULL};
+	unsigned n = 0;
+
+	for (char *f = strtok_r(line, " ", &save); f && n < 10; f = strtok_r(NULL, " ", &save))
+		field[n++] = f;
+	if (n < 10)
+		return false;
+	*ret_be = (uint32_t)strtoul(field[2], NULL, 16); /* as it lies in memory */
+	*ret_inode = strtoul(field[9], NULL, 10);
+	return true;
+}
+
 /* What a connected datagram socket is connected to, whatever getpeername() shows.
  * @return false: it is not listed. */
 static bool remote_of(int fd, uint32_t *ret_be)
 {
-	unsigned long inode;
+	FILE *f = fopen("/proc/self/net/udp", "re");
+	unsigned long inode = 0;
+	bool found = false;
 	struct stat st;
 	char line[512];
-	FILE *f = fopen("/proc/self/net/udp", "re");
-	unsigned remote;
-	bool found = false;
+	uint32_t remote = 0;
 
 	while (f && !fstat(fd, &st) && !found && fgets(line, sizeof(line), f))
-		if (sscanf(line, " %*d: %*x:%*x %x:%*x %*x %*x:%*x %*x:%*x %*x %*d %*d %lu",
-			   &remote, &inode) == 2 &&
-		    inode == st.st_ino) {
-			*ret_be = remote; /* as it lies in memory */
-			found = true;
-		}
+		found = parse_udp(line, &remote, &inode) && inode == st.st_ino;
 	if (f)
 		fclose(f);
+	if (found)
+		*ret_be = remote;
 	return found;
 }
 

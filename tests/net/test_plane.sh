@@ -148,6 +148,10 @@ matches "it is attached again" "event=plane.hook name=connect4 where=$CG how=lin
 check "it is counted" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | sed -n 's/^waymark_plane_hooks_lost[a-z_]* \([0-9]\)/\1/p')"
 check "as another link" no "$([ "$old" = "$(hook connect4 "$CG" link_id)" ] && echo yes || echo no)"
 check "connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+routes=$(ip route show proto 119 | wc -l)
+ip route flush proto 119
+routed() { [ "$(ip route show proto 119 | wc -l)" = "$routes" ]; }
+until_ok 20 routed || fail "routes that somebody flushed come back"
 "$CTL" --pin-dir "$PINS" detach --force >/dev/null || fail "detach --force"
 back() { [ "$(inside curl -s --max-time 1 "http://$V4/")" = web-1 ] && [ -e "$PINS/maps/sets" ]; }
 until_ok 20 back || fail "an agent that runs attaches again"
