@@ -5,7 +5,6 @@
 #include "userspace/base/random.h"
 
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -243,14 +242,14 @@ static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 {
 	const uint8_t *a = i->addr4.s_addr ? (const uint8_t *)&i->addr4 : i->addr6.s6_addr;
 	int n = i->addr4.s_addr ? 4 : 16;
-	char hex[33];
+	char hex[33] = "";
 
 	if (wm_host_of(i))
 		return wm_host_wire(wm_host_of(i), out);
 	if (!*i->address)
 		return wm_name_in_domain(r, i->node->name, "node", true, out);
-	for (int k = 0; k < n; k++)
-		snprintf(hex + (size_t)k * 2, 3, "%02x", a[k]);
+	for (int k = 0; k < 2 * n; k++)
+		hex[k] = "0123456789abcdef"[k % 2 ? a[k / 2] & 15 : a[k / 2] >> 4];
 	return wm_name_in_domain(r, hex, "addr", true, out);
 }
 
@@ -282,12 +281,11 @@ static void put_additional(struct wm_reply *r, const struct wm_instance *i, cons
 		r->additionals++;
 }
 
-/* Usable instances with a target, in order. @return how many, in r->s->chosen; -1: no memory. */
+/* Usable instances in order. @return how many, in r->s->chosen; -1: no memory. */
 static int64_t choose(struct wm_reply *r, const struct wm_service *s)
 {
 	struct wm_order o = {.random = wm_random64()};
 	const struct wm_instance **list = r->s->chosen, *last;
-	uint8_t target[WM_DNS_NAME_MAX + 1];
 	uint32_t n = 0, to;
 
 	if (s->instances_count > r->s->chosen_cap) {
@@ -298,7 +296,7 @@ static int64_t choose(struct wm_reply *r, const struct wm_service *s)
 		r->s->chosen_cap = s->instances_count;
 	}
 	for (unsigned k = 0; k < s->instances_count; k++)
-		if (wm_reply_takes(r, s->instances[k]) && target_of(r, s->instances[k], target)) {
+		if (wm_reply_takes(r, s->instances[k])) {
 			wm_order_show(&o, n, weight_of(s->instances[k]));
 			list[n++] = s->instances[k];
 		}
@@ -321,10 +319,14 @@ void wm_reply_srv(struct wm_reply *r)
 
 	if (n < 0)
 		r->rcode = WM_DNS_SERVFAIL;
-	if (n > WM_DNS_SRV_MAX)
-		n = WM_DNS_SRV_MAX;
-	for (; put < n && !r->truncated; put += !r->truncated)
-		r->truncated = !target_of(r, list[put], target) || !put_srv(r, list[put], target);
+	for (int64_t k = 0; k < n && put < WM_DNS_SRV_MAX && !r->truncated; k++) {
+		if (!target_of(r, list[k], target))
+			continue; /* its name does not fit: a host name may be too long */
+		if (put_srv(r, list[k], target))
+			list[put++] = list[k];
+		else
+			r->truncated = true;
+	}
 	r->answers = (uint16_t)put;
 	/* what does not fit here is left out without a word: RFC 2181 9 */
 	for (unsigned k = 0; k < put; k++)
