@@ -279,6 +279,12 @@ static void mark_services(struct wm_api *a, const struct wm_node *n)
 		mark(a, wm_map_get(a->service_keys, i->service->name, strlen(i->service->name)));
 }
 
+static void mark_node(struct wm_api *a, const struct wm_node *n)
+{
+	if (wm_map_len(a->node_keys))
+		mark(a, wm_map_get(a->node_keys, n->folded, strlen(n->folded)));
+}
+
 static void node_changed(struct wm_api *a, const struct wm_change *c)
 {
 	a->checks_index = c->index;
@@ -306,13 +312,13 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_api *a = arg;
 	struct wm_watch_key *k;
 
-	if (c->instance && wm_map_len(a->node_keys))
-		mark(a, wm_map_get(a->node_keys, c->instance->node->folded,
-				   strlen(c->instance->node->folded)));
 	if (!c->service) {
+		mark_node(a, c->instance->node);
 		node_changed(a, c);
 		return;
 	}
+	if (c->kind != WM_CHANGE_SERVICE_CREATED && c->kind != WM_CHANGE_SERVICE_DELETED)
+		mark_node(a, c->instance->node);
 	k = wm_map_get(a->service_keys, c->service->name, strlen(c->service->name));
 	mark(a, k);
 	a->checks_index = c->index;

@@ -24,9 +24,8 @@
 #define WM_API_WAKE_BATCH                                                                          \
 	256 /* watches that look again in one turn: some 5 ms, then others have their turn */
 
-/* octets of a service's or a node's name */
-#define WM_WATCHED_NAME_MAX                                                                        \
-	(WM_SERVICE_NAME_MAX > WM_NODE_NAME_MAX ? WM_SERVICE_NAME_MAX : WM_NODE_NAME_MAX)
+#define WM_WATCHED_NAME_MAX WM_SERVICE_NAME_MAX /* octets of a service's or a node's name */
+_Static_assert(WM_NODE_NAME_MAX <= WM_WATCHED_NAME_MAX, "names of nodes fit");
 #define WM_API_PAUSE_MS 10 /* of a wake, while who was answered is not heard */
 
 /* What a blocking query watches; each has its own index. */
