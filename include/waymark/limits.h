@@ -40,6 +40,11 @@
 #define WM_META_PAIRS_MAX      64    /* metadata pairs of one instance: Consul's bound */
 #define WM_META_KEY_MAX	       128   /* octets of a metadata key: Consul's bound */
 #define WM_META_VALUE_MAX      512   /* octets of a metadata value: Consul's bound */
+#define WM_KIND_MAX	       64    /* octets of Consul's Kind: its longest has 19 */
+#define WM_SOCKET_PATH_MAX     255   /* octets of SocketPath: twice what sun_path holds */
+#define WM_LOCALITY_MAX	       128   /* octets of a region or a zone */
+#define WM_PROXY_MEMBERS_MAX   16    /* members of Consul's Proxy: it has 15 */
+#define WM_PROXY_MAX	       65536 /* octets of them together: upstreams are listed in it */
 #define WM_CHECKS_PER_INSTANCE 32    /* checks of one instance */
 #define WM_CHECK_ID_MAX	       320   /* octets: "service:" + instance id + ":" + number */
 #define WM_CHECK_NAME_MAX      320   /* octets */

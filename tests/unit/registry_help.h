@@ -131,14 +131,20 @@ static inline int del(struct wm_registry *r, const char *id)
 static inline void show_instance(struct wm_buf *b, const struct wm_instance *i)
 {
 	wm_buf_printf(b,
-		      "I %s cat=%d node=%s svc=%s addr=%s %08x %d port=%u w=%u/%u eto=%d st=%d "
+		      "I %s %s cat=%d node=%s svc=%s addr=%s %08x %d port=%u w=%u/%u eto=%d st=%d "
 		      "life=%d/%llu ci=%llu mi=%llu h=%llx row=%llu\n",
-		      i->id, i->catalog, i->node->name, i->service->name, i->address,
+		      i->id, i->name, i->catalog, i->node->name, i->service->name, i->address,
 		      i->addr4.s_addr, i->addr6.s6_addr[15], i->port, i->weight_passing,
 		      i->weight_warning, i->enable_tag_override, i->status, i->lifecycle,
 		      (unsigned long long)i->drain_until_ms, (unsigned long long)i->create_index,
 		      (unsigned long long)i->modify_index, (unsigned long long)i->hash,
 		      (unsigned long long)i->row);
+	if (i->traits)
+		wm_buf_printf(b, " r %s %s %s %s %d%d\n", i->traits->region, i->traits->zone,
+			      i->traits->kind, i->traits->socket_path, i->traits->native,
+			      i->traits->sidecar);
+	for (unsigned n = 0; i->traits && n < i->traits->proxy_count; n++)
+		wm_buf_printf(b, " p %s=%s\n", i->traits->proxy[n].key, i->traits->proxy[n].value);
 	for (unsigned n = 0; n < i->tags_count; n++)
 		wm_buf_printf(b, " t %s\n", i->tags[n]);
 	for (unsigned n = 0; n < i->meta_count; n++)

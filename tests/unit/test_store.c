@@ -61,6 +61,16 @@ static void put_rich(struct wm_registry *r, unsigned n)
 		 .disable_redirects = n % 3 == 0,
 		 .tls_server_name = "example.org"},
 	};
+	const struct wm_pair proxy[] = {{(char[]){"DestinationServiceName"}, (char[]){"w"}},
+					{(char[]){"Config"}, (char[]){"{\"a\":[1]}"}}};
+	const struct wm_traits traits = {.region = "eu",
+					 .zone = n & 1 ? "eu-1" : NULL,
+					 .kind = n % 3 == 1 ? "connect-proxy" : NULL,
+					 .socket_path = n & 2 ? "/run/x.sock" : NULL,
+					 .proxy = proxy,
+					 .proxy_count = n % 3,
+					 .native = n % 3 == 2,
+					 .sidecar = n & 4};
 	struct wm_instance_draft d = {.id = id,
 				      .name = name,
 				      .address = n % 4 == 0   ? ""
@@ -78,12 +88,13 @@ static void put_rich(struct wm_registry *r, unsigned n)
 				      .tagged = tagged,
 				      .tagged_count = 2,
 				      .enable_tag_override = n & 1,
+				      .traits = n % 3 ? &traits : NULL,
 				      .checks = c,
 				      .checks_count = n % 4};
 
 	(void)port_text;
 	snprintf(id, sizeof(id), "id-%u", n);
-	snprintf(name, sizeof(name), "svc-%u", n % 7);
+	snprintf(name, sizeof(name), n & 1 ? "Svc-%u" : "svc-%u", n % 7);
 	for (unsigned k = 0; k < 3; k++) {
 		snprintf(check_id[k], sizeof(check_id[k]), "chk %u/%u", n, k);
 		c[k].id = k == 1 ? check_id[k] : NULL;
@@ -742,6 +753,34 @@ Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 		wm_buf_done(&b);
 		wm_instance_free(i, true);
 	}
+}
+
+Test(store_record, traits_are_kept_and_told_to_older_agents)
+{
+	const struct wm_pair proxy[] = {{(char[]){"Mode"}, (char[]){"direct"}},
+					{(char[]){"Config"}, (char[]){"{\"a\":1}"}}};
+	const struct wm_traits t = {
+		.region = "eu", .kind = "odd", .proxy = proxy, .proxy_count = 2, .native = true};
+	static struct wm_record_instance r;
+	struct wm_instance_draft d = {.name = "web", .traits = &t};
+	struct wm_instance *i = wm_instance_build(&d), *again;
+	struct wm_buf b;
+
+	cr_assert(i);
+	wm_buf_init(&b, WM_RECORD_MAX);
+	cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
+	cr_assert_eq(b.data[2], WM_RECORD_VERSION_TRAITS);
+	cr_assert_eq(wm_record_get_instance(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &r),
+		     0);
+	again = wm_instance_build(&r.d);
+	cr_assert(again && wm_instance_same(i, again));
+	cr_assert_str_eq(again->traits->region, "eu");
+	cr_assert_str_eq(again->traits->zone, "");
+	cr_assert_str_eq(wm_instance_proxy(again, "Config"), "{\"a\":1}");
+	cr_assert_null(wm_instance_proxy(again, "Upstreams"));
+	wm_instance_free(again, true);
+	wm_buf_done(&b);
+	wm_instance_free(i, true);
 }
 
 /* Agents before took a weight of 0 for one. */

@@ -45,3 +45,12 @@ bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 	}
 	return !*tag;
 }
+
+const char *wm_instance_proxy(const struct wm_instance *i, const char *member)
+{
+	for (unsigned n = 0; i->traits && n < i->traits->proxy_count; n++) {
+		if (strcmp(i->traits->proxy[n].key, member) == 0)
+			return i->traits->proxy[n].value;
+	}
+	return NULL;
+}

@@ -118,6 +118,20 @@ struct wm_check {
 	void *prober;		      /* health's; NULL when none runs */
 };
 
+/* What an instance states beside: where it is, and what a service mesh that others run is told of
+ * it. Kept, shown, filtered by, and no more. Strings are never NULL in an instance. */
+struct wm_traits {
+	const char *region, *zone; /* Consul's Locality */
+	const char *kind;	   /* "connect-proxy" and others; "" is an ordinary service */
+	const char *socket_path;
+	/* Consul's Proxy by its members' names: what is text there is plain here, LocalServicePort
+	 * and Expose.Checks ("true") too, all else is JSON. */
+	const struct wm_pair *proxy;
+	unsigned proxy_count;
+	bool native;  /* Connect.Native */
+	bool sidecar; /* was registered within another, which takes it along */
+};
+
 /* Checks of the node hang on an instance too, the holder: it has neither id nor service (NULL), is
  * in no list, and is found by its node's `holder` only. */
 struct wm_instance {
@@ -140,6 +154,7 @@ struct wm_instance {
 	} * tagged; /* sorted by name; as registered (lan_ipv4 and wan_ipv4 are derived on output)
 		     */
 	unsigned tagged_count;
+	const struct wm_traits *traits; /* NULL: states nothing of it */
 	bool enable_tag_override;
 	bool catalog; /* written through the catalog, not registered with this agent */
 	struct wm_check **checks;
@@ -173,6 +188,8 @@ struct wm_service {
 
 /** What is stated, or what follows of the checks while it is running. Cost O(checks). */
 enum wm_lifecycle wm_instance_state(const struct wm_instance *i);
+/** Member of its Proxy; NULL: it states none. Cost O(members). */
+const char *wm_instance_proxy(const struct wm_instance *i, const char *member);
 /** Has it the tag, in any case? "" is every instance's. */
 bool wm_instance_has_tag(const struct wm_instance *i, const char *tag);
 /** Does it take new connections: running, and not critical? */

@@ -163,9 +163,44 @@ static bool has_upper(const char *s)
 	return *s;
 }
 
+static size_t traits_size(const struct wm_traits *t)
+{
+	size_t n;
+
+	if (!t)
+		return 0;
+	n = sizeof(*t) + t->proxy_count * sizeof(struct wm_pair);
+	for (unsigned i = 0; i < t->proxy_count; i++)
+		n += size_of(t->proxy[i].key) + size_of(t->proxy[i].value);
+	/* what is left out becomes "" */
+	return n + size_of(t->region) + size_of(t->zone) + size_of(t->kind) +
+	       size_of(t->socket_path) + 4;
+}
+
+static const char *put_or_empty(struct arena *a, const char *s)
+{
+	return put(a, s ? s : "");
+}
+
+/* The strings of what stands at @p to and @p proxy, which were taken before. */
+static void put_traits(struct arena *a, const struct wm_traits *t, struct wm_traits *to,
+		       struct wm_pair *proxy)
+{
+	*to = *t;
+	to->region = put_or_empty(a, t->region);
+	to->zone = put_or_empty(a, t->zone);
+	to->kind = put_or_empty(a, t->kind);
+	to->socket_path = put_or_empty(a, t->socket_path);
+	to->proxy = proxy;
+	for (unsigned i = 0; i < t->proxy_count; i++)
+		proxy[i] = (struct wm_pair){put(a, t->proxy[i].key), put(a, t->proxy[i].value)};
+	if (t->proxy_count > 1)
+		qsort(proxy, t->proxy_count, sizeof(*proxy), by_key);
+}
+
 static size_t instance_size(const struct wm_instance_draft *d, const char *id, const char *address)
 {
-	size_t n = sizeof(struct wm_instance_box);
+	size_t n = sizeof(struct wm_instance_box) + traits_size(d->traits);
 
 	n += d->tags_count * sizeof(char *) + d->meta_count * sizeof(struct wm_pair);
 	n += d->tagged_count * sizeof(struct wm_tagged_address);
@@ -205,6 +240,8 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 	const char *address = d->address ? d->address : "";
 	size_t n = instance_size(d, id, address);
 	struct wm_instance_box *b = calloc(1, n);
+	struct wm_traits *traits = NULL;
+	struct wm_pair *proxy = NULL;
 	struct wm_instance *i;
 	struct arena a;
 
@@ -217,6 +254,11 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 	i->tags = take(&a, d->tags_count * sizeof(char *));
 	i->meta = take(&a, d->meta_count * sizeof(struct wm_pair));
 	i->tagged = take(&a, d->tagged_count * sizeof(struct wm_tagged_address));
+	if (d->traits) {
+		i->traits = traits = take(&a, sizeof(*traits));
+		proxy = take(&a, d->traits->proxy_count * sizeof(*proxy));
+		put_traits(&a, d->traits, traits, proxy);
+	}
 	i->id = put(&a, id);
 	i->address = put(&a, address);
 	i->name = put(&a, d->name);
@@ -265,6 +307,7 @@ struct wm_instance *wm_instance_clone(const struct wm_instance *i)
 					    .meta_count = i->meta_count,
 					    .tagged = i->tagged,
 					    .tagged_count = i->tagged_count,
+					    .traits = i->traits,
 					    .enable_tag_override = i->enable_tag_override,
 					    .lifecycle = i->lifecycle,
 					    .drain_until_ms = i->drain_until_ms};
@@ -362,6 +405,17 @@ bool wm_check_same(const struct wm_check *a, const struct wm_check *b)
 	       same_pairs(a->headers, b->headers, a->headers_count);
 }
 
+static bool same_traits(const struct wm_traits *a, const struct wm_traits *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->native == b->native && a->sidecar == b->sidecar &&
+	       a->proxy_count == b->proxy_count && same(a->region, b->region) &&
+	       same(a->zone, b->zone) && same(a->kind, b->kind) &&
+	       same(a->socket_path, b->socket_path) &&
+	       same_pairs(a->proxy, b->proxy, a->proxy_count);
+}
+
 bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 {
 	if (a->port != b->port || a->weight_passing != b->weight_passing ||
@@ -371,7 +425,7 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	    a->enable_tag_override != b->enable_tag_override || a->catalog != b->catalog ||
 	    !same(a->address, b->address) || !same(a->name, b->name))
 		return false;
-	if (!same_texts(a->tags, b->tags, a->tags_count))
+	if (!same_texts(a->tags, b->tags, a->tags_count) || !same_traits(a->traits, b->traits))
 		return false;
 	for (unsigned i = 0; i < a->tagged_count; i++) {
 		if (a->tagged[i].port != b->tagged[i].port ||

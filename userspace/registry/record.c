@@ -135,6 +135,18 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 /* What stood for enable_tag_override alone before version 6: bits. */
 #define INSTANCE_OVERRIDE 1u
 #define INSTANCE_LIFE	  2u /* the lifecycle and the end of its drain follow */
+#define INSTANCE_TRAITS	  4u /* and then its traits */
+
+static void put_traits(struct wm_buf *b, const struct wm_traits *t)
+{
+	need(b, WM_RECORD_VERSION_TRAITS);
+	put_s(b, t->region);
+	put_s(b, t->zone);
+	put_s(b, t->kind);
+	put_s(b, t->socket_path);
+	put_u(b, (t->native ? 1u : 0) | (t->sidecar ? 2u : 0));
+	put_pairs(b, t->proxy, t->proxy_count);
+}
 
 static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 {
@@ -145,12 +157,15 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->weight_passing);
 	put_u(b, i->weight_warning);
 	put_u(b, (i->enable_tag_override ? INSTANCE_OVERRIDE : 0) |
-			 (i->lifecycle != WM_LIFE_RUNNING ? INSTANCE_LIFE : 0));
+			 (i->lifecycle != WM_LIFE_RUNNING ? INSTANCE_LIFE : 0) |
+			 (i->traits ? INSTANCE_TRAITS : 0));
 	if (i->lifecycle != WM_LIFE_RUNNING) {
 		need(b, WM_RECORD_VERSION_LIFE);
 		put_u(b, i->lifecycle);
 		put_u(b, i->drain_until_ms);
 	}
+	if (i->traits)
+		put_traits(b, i->traits);
 	put_u(b, i->tags_count);
 	for (unsigned n = 0; n < i->tags_count; n++)
 		put_s(b, i->tags[n]);
@@ -372,6 +387,23 @@ static void get_life(struct cursor *c, struct wm_instance_draft *d)
 		c->bad = true;
 }
 
+static void get_traits(struct cursor *c, struct wm_record_instance *r)
+{
+	struct wm_traits *t = &r->traits;
+	unsigned bits;
+
+	t->region = need_s(c);
+	t->zone = need_s(c);
+	t->kind = need_s(c);
+	t->socket_path = need_s(c);
+	bits = (unsigned)get_u(c, 3);
+	t->native = bits & 1;
+	t->sidecar = bits & 2;
+	get_pairs(c, r->proxy, WM_PROXY_MEMBERS_MAX, &t->proxy_count);
+	t->proxy = r->proxy;
+	r->d.traits = t;
+}
+
 static int get_instance(struct cursor *c, struct wm_record_instance *r)
 {
 	struct wm_instance_draft *d = &r->d;
@@ -388,10 +420,12 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	if (!d->weight_passing) /* was stored before 0 was refused: healthy, and in no answer */
 		d->weight_passing = 1;
 	d->weight_warning = (unsigned)get_u(c, UINT32_MAX);
-	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE);
+	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE | INSTANCE_TRAITS);
 	d->enable_tag_override = flags & INSTANCE_OVERRIDE;
 	if (flags & INSTANCE_LIFE)
 		get_life(c, d);
+	if (flags & INSTANCE_TRAITS)
+		get_traits(c, r);
 	d->tags_count = (unsigned)get_u(c, WM_TAGS_MAX);
 	for (unsigned i = 0; i < d->tags_count; i++)
 		r->tags[i] = need_s(c);

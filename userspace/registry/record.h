@@ -15,12 +15,14 @@
  * reads what it can know, and is told of what it cannot. 2: a check may have use_tls or be of kind
  * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
  * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
- * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. */
+ * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
+ * instance with traits. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6
 #define WM_RECORD_VERSION_TYPE	  7
-#define WM_RECORD_VERSION	  7
+#define WM_RECORD_VERSION_TRAITS  8
+#define WM_RECORD_VERSION	  8
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
@@ -48,6 +50,8 @@ struct wm_record_instance {
 	const char *tags[WM_TAGS_MAX];
 	struct wm_pair meta[WM_META_PAIRS_MAX];
 	struct wm_tagged_address tagged[WM_TAGGED_MAX];
+	struct wm_traits traits;
+	struct wm_pair proxy[WM_PROXY_MEMBERS_MAX];
 	const char *node_name; /* of records of the catalog, else NULL */
 	struct wm_node_draft node;
 	uint64_t node_create_index, node_modify_index;

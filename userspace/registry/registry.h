@@ -83,6 +83,7 @@ struct wm_instance_draft {
 	const struct wm_tagged_address *tagged;
 	const struct wm_check_draft *checks;
 	unsigned meta_count, tagged_count, checks_count;
+	const struct wm_traits *traits; /* NULL: none; its strings may be NULL */
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */

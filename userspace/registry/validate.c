@@ -2,6 +2,7 @@
 /* validate.c - see validate.h. Every loop ends at the first octet over its limit. */
 #include "validate.h"
 
+#include "userspace/base/json_text.h"
 #include "userspace/base/redact.h"
 
 #include <arpa/inet.h>
@@ -560,6 +561,95 @@ static int check_checks(const struct wm_instance_draft *d, struct wm_err *e)
 	return 0;
 }
 
+static const char *proxy_of(const struct wm_traits *t, const char *member)
+{
+	for (unsigned n = 0; n < t->proxy_count; n++) {
+		if (strcmp(t->proxy[n].key, member) == 0)
+			return t->proxy[n].value;
+	}
+	return "";
+}
+
+/* What Consul asks of a proxy, a gateway and a native service. */
+static int check_kind(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	static const char *const gateways[] = {"mesh-gateway", "terminating-gateway"};
+	const struct wm_traits *t = d->traits;
+	bool reachable = d->port || (t->socket_path && *t->socket_path);
+	const char *kind = t->kind ? t->kind : "";
+	const char *destination = proxy_of(t, "DestinationServiceName");
+
+	if (strcmp(kind, "connect-proxy") == 0) {
+		if (!reachable)
+			return wm_err_set(e, WM_E_INVALID,
+					  "Port or SocketPath must be set for a %s", kind);
+		if (!destination[strspn(destination, " ")] || strcmp(destination, "*") == 0)
+			return wm_err_set(e, WM_E_INVALID,
+					  "Proxy.DestinationServiceName must be non-empty and no "
+					  "wildcard for Connect proxy services");
+		if (t->native)
+			return wm_err_set(e, WM_E_INVALID,
+					  "A Proxy cannot also be Connect Native, only typical "
+					  "services");
+	}
+	for (unsigned n = 0; n < sizeof(gateways) / sizeof(*gateways); n++) {
+		if (strcmp(kind, gateways[n]) == 0 && !d->port)
+			return wm_err_set(e, WM_E_INVALID, "Port must be non-zero for a %s", kind);
+	}
+	if (t->native && !reachable)
+		return wm_err_set(e, WM_E_INVALID,
+				  "Port or SocketPath must be set for a Connect native service.");
+	return 0;
+}
+
+/* A member of Proxy is text, or JSON that is put into answers as it stands. */
+static bool proxy_value_valid(const struct wm_pair *p)
+{
+	static const char *const texts[] = {"DestinationServiceName", "DestinationServiceID",
+					    "LocalServiceAddress",    "LocalServiceSocketPath",
+					    "MeshGateway.Mode",	      "Mode",
+					    "MutualTLSMode"};
+
+	for (unsigned n = 0; n < sizeof(texts) / sizeof(*texts); n++) {
+		if (strcmp(p->key, texts[n]) == 0)
+			return true;
+	}
+	return wm_json_text_valid(p->value);
+}
+
+static int check_traits(const struct wm_instance_draft *d, struct wm_err *e)
+{
+	const struct wm_traits *t = d->traits;
+	size_t octets = 0;
+	int err;
+
+	if (!t)
+		return 0;
+	err = check_text("Kind", t->kind, WM_KIND_MAX, e);
+	if (!err)
+		err = check_text("SocketPath", t->socket_path, WM_SOCKET_PATH_MAX, e);
+	if (!err)
+		err = check_text("Locality.Region", t->region, WM_LOCALITY_MAX, e);
+	if (!err)
+		err = check_text("Locality.Zone", t->zone, WM_LOCALITY_MAX, e);
+	if (!err && t->zone && *t->zone && (!t->region || !*t->region))
+		err = wm_err_set(e, WM_E_INVALID, "Locality: zone cannot be set without region");
+	if (!err && t->proxy_count > WM_PROXY_MEMBERS_MAX)
+		err = wm_err_set(e, WM_E_LIMIT, "Proxy: %u members, at most %d are allowed",
+				 t->proxy_count, WM_PROXY_MEMBERS_MAX);
+	for (unsigned n = 0; !err && n < t->proxy_count; n++) {
+		octets += strlen(t->proxy[n].value);
+		if (octets > WM_PROXY_MAX)
+			err = wm_err_set(e, WM_E_LIMIT,
+					 "Proxy is too long (limit: %d characters as JSON)",
+					 WM_PROXY_MAX);
+		else if (!proxy_value_valid(&t->proxy[n]))
+			err = wm_err_set(e, WM_E_INVALID, "Proxy.%.*s is no JSON", SHOWN,
+					 t->proxy[n].key);
+	}
+	return err ? err : check_kind(d, e);
+}
+
 static int check_weights(const struct wm_instance_draft *d, struct wm_err *e)
 {
 	if (!d->has_weights)
@@ -600,6 +690,8 @@ int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e)
 		err = check_meta(d->meta, d->meta_count, "Service", e);
 	if (!err)
 		err = check_tagged(d, e);
+	if (!err)
+		err = check_traits(d, e);
 	if (!err)
 		err = check_checks(d, e);
 	return err;
