@@ -606,6 +606,11 @@ static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 		refuse_unknown(op);
 		return;
 	}
+	if (op->sidecar && (!old->traits || !old->traits->sidecar || old->catalog)) {
+		op->unchanged = true; /* somebody's own, whose id is the same */
+		op->old = NULL;
+		return;
+	}
 	if (!judge_owner(op))
 		return;
 	if (op->drained && !old->drain_until_ms) {

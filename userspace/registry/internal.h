@@ -83,6 +83,7 @@ struct wm_op {
 	bool replace_checks;
 	enum wm_lifecycle lifecycle; /* LIFECYCLE: what is wanted, and the end of its drain */
 	uint64_t drain_until_ms;
+	bool sidecar; /* deregister: only what was registered within another */
 	bool drained; /* deregister: only if its drain was not called off */
 	bool restore; /* of a snapshot: replaces whatever there is, maintenance as well */
 	wm_registry_done done;
@@ -157,6 +158,7 @@ struct wm_registry {
 	struct wm_buf record, small; /* scratch: for instances, for the rest */
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
+	bool sidecar_waits; /* in the queue: one is registered with its service */
 	struct wm_registry_stats stats;
 	int (*judge)(void *arg, const struct wm_instance_draft *d, struct wm_err *e);
 	void *judge_arg;
@@ -202,6 +204,14 @@ bool wm_instance_begins(struct wm_instance *i, enum wm_status s);
 /** Take the holder's statuses off the list of what is to be stored, and put them back. */
 void wm_instance_retire(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);
 void wm_instance_revive(struct wm_registry *r, struct wm_op *op, struct wm_instance *i);
+
+/* --- sidecar.c --- */
+/** A registration with a sidecar: as wm_registry_register(). */
+int wm_sidecar_register(struct wm_registry *r, const struct wm_instance_draft *d,
+			wm_registry_done done, void *arg, struct wm_err *e);
+/** Submit @p op, which deregisters @p id, and what was registered within it. */
+int wm_sidecar_deregister(struct wm_registry *r, const char *id, struct wm_op *op,
+			  struct wm_err *e);
 
 /* --- group.c --- */
 int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e);

@@ -432,8 +432,11 @@ int wm_registry_register(struct wm_registry *r, const struct wm_instance_draft *
 			 wm_registry_done done, void *arg, struct wm_err *e)
 {
 	struct wm_op *op = NULL;
-	int err = wm_op_register(r, d, &op, e);
+	int err;
 
+	if (d->sidecar)
+		return wm_sidecar_register(r, d, done, arg, e);
+	err = wm_op_register(r, d, &op, e);
 	if (!op)
 		return err;
 	op->done = done;
@@ -453,7 +456,7 @@ int wm_registry_deregister(struct wm_registry *r, const char *id, wm_registry_do
 	op = wm_op_new(WM_OP_INSTANCE, id, done, arg);
 	if (!op)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
-	return wm_op_submit(r, op, e);
+	return wm_sidecar_deregister(r, id, op, e);
 }
 
 /* --- flushing --- */
@@ -769,6 +772,7 @@ bool wm_registry_flush(void *registry)
 	TAILQ_CONCAT(&ops, &r->queue, entry);
 	r->queued = 0;
 	r->queued_bytes = 0;
+	r->sidecar_waits = false;
 	op = TAILQ_FIRST(&ops);
 	e.code = wm_registry_heal(r, &e);
 	if (e.code) {

@@ -84,6 +84,9 @@ struct wm_instance_draft {
 	const struct wm_check_draft *checks;
 	unsigned meta_count, tagged_count, checks_count;
 	const struct wm_traits *traits; /* NULL: none; its strings may be NULL */
+	/* Registered along with it by wm_registry_register(), and gone with it. Consul's defaults
+	 * stand for what it leaves out; its id is made. NULL: none. */
+	const struct wm_instance_draft *sidecar;
 	bool has_weights;
 	bool enable_tag_override;
 	bool replace_checks; /* false: keep checks that the draft does not name */
