@@ -372,10 +372,6 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "Invalid check: Interval cannot be set for Alias checks"},
 		{"{\"Name\": \"x\", \"Check\": {\"TTL\": \"1s\", \"OutputMaxSize\": -1}}",
 		 "Invalid check: MaxOutputSize must be positive"},
-		{"{\"Name\": \"x\", \"Kind\": \"connect-proxy\"}",
-		 "Kind \"connect-proxy\" is not supported"},
-		{"{\"Name\": \"x\", \"Connect\": {\"Native\": true}}",
-		 "Proxy, Connect and SocketPath are not supported and must be left out or empty"},
 		{"{\"Name\": \"x\", \"Namespace\": \"other\"}",
 		 "Namespace and Partition must be \"default\" or left out"},
 	};

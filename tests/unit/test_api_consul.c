@@ -149,3 +149,154 @@ Test(consul, tagged_addresses_are_left_out_when_there_are_none)
 	expect("/v1/catalog/service/bare", "[0].ServiceTaggedAddresses", NULL);
 	expect("/v1/agent/service/ip", "TaggedAddresses.lan_ipv4.Address", "\"10.8.1.1\"");
 }
+
+#define WRITE "/v1/catalog/register"
+static const char proxy[] =
+	"{\"DestinationServiceName\":\"web\",\"local_service_port\":80,\"Mode\":\"transparent\","
+	"\"Config\":{\"a\":[1,\"x\\\"}\",{}],\"b\":{\"c\":null}},\"MeshGateway\":{\"Mode\":"
+	"\"local\"},"
+	"\"Expose\":{\"Checks\":true,\"Paths\":[{\"Path\":\"/x\"}]},"
+	"\"Upstreams\":[{\"DestinationName\":\"db\",\"LocalBindPort\":9191}]}";
+static const char shown[] = "{\"Mode\":\"transparent\",\"MeshGateway\":{\"Mode\":\"local\"},"
+			    "\"Expose\":{\"Checks\":true,\"Paths\":[{\"Path\":\"/x\"}]},"
+			    "\"Config\":{\"a\":[1,\"x\\\"}\",{}],\"b\":{\"c\":null}},"
+			    "\"DestinationServiceName\":\"web\","
+			    "\"LocalServicePort\":80,\"Upstreams\":[{\"DestinationName\":\"db\","
+			    "\"LocalBindPort\":9191}]}";
+
+/* Discovery data of a mesh that others run. */
+Test(consul, what_a_mesh_is_told_is_shown_as_given)
+{
+	char body[1024];
+
+	snprintf(body, sizeof(body),
+		 "{\"ID\": \"p\", \"Name\": \"proxy\", \"Port\": 9, \"Kind\": \"connect-proxy\", "
+		 "\"SocketPath\": \"/run/p.sock\", \"Proxy\": %s}",
+		 proxy);
+	must_put(REGISTER, body);
+	must_put(REGISTER, "{\"Name\": \"n\", \"Port\": 8, \"Connect\": {\"Native\": true}}");
+	must_put(REGISTER,
+		 "{\"Name\": \"plain\", \"Connect\": {\"Native\": false, "
+		 "\"SidecarService\": null}, \"Proxy\": {\"Mode\": \"\", \"Expose\": {}}}");
+	for (unsigned pretty = 0; pretty < 2; pretty++) {
+		expect(pretty ? "/v1/health/service/proxy?pretty" : "/v1/health/service/proxy",
+		       "[0].Service.Proxy", shown);
+		expect(pretty ? "/v1/catalog/service/proxy?pretty" : "/v1/catalog/service/proxy",
+		       "[0].ServiceProxy", shown);
+		expect(pretty ? "/v1/agent/service/p?pretty" : "/v1/agent/service/p", "Proxy",
+		       shown);
+	}
+	expect("/v1/health/service/proxy", "[0].Service.Kind", "\"connect-proxy\"");
+	expect("/v1/catalog/service/proxy", "[0].ServiceKind", "\"connect-proxy\"");
+	expect("/v1/agent/service/p", "Kind", "\"connect-proxy\"");
+	expect("/v1/agent/service/p", "SocketPath", "\"/run/p.sock\"");
+	expect("/v1/catalog/service/proxy", "[0].ServiceSocketPath", "\"/run/p.sock\"");
+	expect("/v1/health/service/n", "[0].Service.Connect", "{\"Native\":true}");
+	expect("/v1/agent/service/n", "Connect.Native", "true");
+	expect("/v1/health/service/plain", "[0].Service.Connect", "{}");
+	expect("/v1/health/service/plain", "[0].Service.Proxy",
+	       "{\"Mode\":\"\",\"MeshGateway\":{},\"Expose\":{}}");
+	expect("/v1/health/service/plain", "[0].Service.Kind", NULL);
+	expect("/v1/agent/service/plain", "Proxy", NULL);
+}
+
+Test(consul, a_catalog_service_has_a_mesh_as_well)
+{
+	cr_assert_eq(put(WRITE,
+			 "{\"Node\": \"n2\", \"Address\": \"10.1.1.1\", \"Service\": {\"Service\": "
+			 "\"w\", \"Port\": 1, \"Kind\": \"odd\", \"Connect\": {\"Native\": true}, "
+			 "\"Proxy\": {\"Mode\": \"direct\"}, \"Locality\": {\"Region\": \"eu\"}}}"),
+		     200, "%s", one.body);
+	expect("/v1/health/service/w", "[0].Service.Kind", "\"odd\"");
+	expect("/v1/health/service/w", "[0].Service.Locality", "{\"Region\":\"eu\"}");
+	expect("/v1/catalog/service/w", "[0].ServiceProxy.Mode", "\"direct\"");
+	cr_expect_eq(put(WRITE, "{\"Node\": \"n3\", \"Address\": \"10.1.1.2\", \"Locality\": "
+				"{\"Region\": \"eu\"}}"),
+		     400);
+	cr_expect_str_eq(one.body, "Locality is not kept, and must be empty or left out");
+}
+
+Test(consul, what_a_mesh_would_refuse_is_refused)
+{
+	static const struct {
+		const char *members, *text;
+	} all[] = {
+		{"\"Kind\": \"connect-proxy\", \"Proxy\": {\"DestinationServiceName\": \"a\"}",
+		 "Port or SocketPath must be set for a connect-proxy"},
+		{"\"Kind\": \"connect-proxy\", \"Port\": 1",
+		 "Proxy.DestinationServiceName must be non-empty and no wildcard for Connect proxy "
+		 "services"},
+		{"\"Kind\": \"mesh-gateway\"", "Port must be non-zero for a mesh-gateway"},
+		{"\"Connect\": {\"Native\": true}",
+		 "Port or SocketPath must be set for a Connect native service."},
+		{"\"Locality\": {\"Zone\": \"z\"}", "Locality: zone cannot be set without region"},
+		{"\"Proxy\": {\"Odd\": 1}", "Request decode failed: json: unknown field \"Odd\""},
+		{"\"Proxy\": {\"Config\": 7}",
+		 "Request decode failed: Proxy.Config must be an object, not a number"},
+		{"\"Connect\": {\"SidecarService\": {\"ID\": \"x\"}}",
+		 "Invalid SidecarService: A SidecarService cannot specify an ID as this is managed "
+		 "by the agent"},
+	};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		char body[256];
+
+		snprintf(body, sizeof(body), "{\"Name\": \"x\", %s}", all[i].members);
+		cr_expect_eq(put(REGISTER, body), 400, "%s", all[i].members);
+		cr_expect_str_eq(one.body, all[i].text, "%s: %s", all[i].members, one.body);
+	}
+	expect("/v1/agent/services", "", "{}");
+}
+
+Test(consul, a_sidecar_is_registered_with_consuls_defaults)
+{
+	must_put(REGISTER, "{\"ID\": \"web-1\", \"Name\": \"web\", \"Port\": 80, \"Address\": "
+			   "\"10.1.1.1\", \"Tags\": [\"t\"], \"Meta\": {\"k\": \"v\"}, "
+			   "\"Connect\": {\"SidecarService\": {}}}");
+#define SIDECAR "/v1/agent/service/web-1-sidecar-proxy"
+	expect(SIDECAR, "Service", "\"web-sidecar-proxy\"");
+	expect(SIDECAR, "Kind", "\"connect-proxy\"");
+	expect(SIDECAR, "Port", "21000");
+	expect(SIDECAR, "Address", "\"10.1.1.1\"");
+	expect(SIDECAR, "Tags", "[\"t\"]");
+	expect(SIDECAR, "Meta", "{\"k\":\"v\"}");
+	expect(SIDECAR, "Proxy.DestinationServiceName", "\"web\"");
+	expect(SIDECAR, "Proxy.DestinationServiceID", "\"web-1\"");
+	expect(SIDECAR, "Proxy.LocalServiceAddress", "\"127.0.0.1\"");
+	expect(SIDECAR, "Proxy.LocalServicePort", "80");
+	expect("/v1/agent/checks", "service:web-1-sidecar-proxy:1.Name",
+	       "\"Connect Sidecar Listening\"");
+	expect("/v1/agent/checks", "service:web-1-sidecar-proxy:1.Type", "\"tcp\"");
+	expect("/v1/agent/checks", "service:web-1-sidecar-proxy:2.Name",
+	       "\"Connect Sidecar Aliasing web-1\"");
+	expect("/v1/agent/checks", "service:web-1-sidecar-proxy:2.Type", "\"alias\"");
+	expect("/v1/agent/service/web-1", "Kind", NULL);
+	/* the next one has the next port; the same keeps its */
+	must_put(REGISTER,
+		 "{\"Name\": \"b\", \"Port\": 81, \"Connect\": {\"SidecarService\": {}}}");
+	must_put(REGISTER, "{\"ID\": \"web-1\", \"Name\": \"web\", \"Port\": 80, "
+			   "\"Connect\": {\"SidecarService\": {\"Name\": \"side\", \"Proxy\": "
+			   "{\"LocalServicePort\": 99}, \"Check\": {\"TTL\": \"1h\"}}}}");
+	expect("/v1/agent/service/b-sidecar-proxy", "Port", "21001");
+	expect(SIDECAR, "Port", "21000");
+	expect(SIDECAR, "Service", "\"side\"");
+	expect(SIDECAR, "Proxy.LocalServicePort", "99");
+	must_put("/v1/agent/service/deregister/web-1", NULL);
+	expect("/v1/catalog/services", "", "{\"b\":[],\"b-sidecar-proxy\":[]}");
+}
+
+/* Together or not at all; and only a sidecar goes along. */
+Test(consul, a_sidecar_shares_the_fate_of_its_service)
+{
+	cr_assert_eq(put(REGISTER,
+			 "{\"Name\": \"w\", \"Connect\": {\"SidecarService\": {\"Port\": 1, "
+			 "\"Check\": {\"CheckID\": \"c\", \"TTL\": \"1h\"}}}, "
+			 "\"Check\": {\"CheckID\": \"c\", \"TTL\": \"1h\"}}"),
+		     409, "%s", one.body);
+	expect("/v1/agent/services", "", "{}");
+	must_put(REGISTER, "{\"Name\": \"w\"}");
+	must_put(REGISTER, "{\"ID\": \"w-sidecar-proxy\", \"Name\": \"own\"}");
+	must_put("/v1/agent/service/deregister/w", NULL);
+	expect("/v1/catalog/services", "", "{\"own\":[]}");
+	cr_expect_eq(put("/v1/agent/service/deregister/w", NULL), 404);
+}

@@ -22,10 +22,10 @@ struct raw_check {
 };
 struct raw_service {
 	struct wm_instance_draft d;
-	const char *kind, *socket_path, *ns, *partition, *token;
+	const char *ns, *partition, *token;
 	struct raw_check *one, *list;
 	unsigned list_count;
-	bool mesh;
+	json_t *sidecar;
 };
 struct raw_update {
 	const char *status, *output;
@@ -333,6 +333,11 @@ static int get_checks(struct decoder *d, const struct field *f, json_t *v, void 
 	{                                                                                          \
 		names, fn, offsetof(struct raw_service, member), 0, 0                              \
 	}
+static int get_connect(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	return wm_dec_connect(d, f, v, to, &((struct raw_service *)to)->sidecar);
+}
+
 static const struct field service_fields[] = {
 	SERVICE("ID", wm_dec_string, d.id),
 	SERVICE("Name", wm_dec_string, d.name),
@@ -345,12 +350,12 @@ static const struct field service_fields[] = {
 	SERVICE("Weights", wm_dec_weights, d),
 	SERVICE("Check", get_check, d),
 	SERVICE("Checks", get_checks, d),
-	SERVICE("Kind", wm_dec_string, kind),
-	SERVICE("Proxy", wm_dec_mesh, mesh),
-	SERVICE("Connect", wm_dec_mesh, mesh),
-	SERVICE("SocketPath|socket_path", wm_dec_string, socket_path),
+	SERVICE("Kind", wm_dec_kind, d),
+	SERVICE("Proxy", wm_dec_proxy, d),
+	SERVICE("Connect", get_connect, d),
+	SERVICE("SocketPath|socket_path", wm_dec_socket_path, d),
 	SERVICE("Token", wm_dec_string, token),
-	SERVICE("Locality", wm_dec_ignore, d),
+	SERVICE("Locality", wm_dec_locality, d),
 	SERVICE("Namespace", wm_dec_string, ns),
 	SERVICE("Partition", wm_dec_string, partition),
 };
@@ -365,23 +370,6 @@ int wm_dec_tenancy(struct decoder *d, const char *ns, const char *partition)
 		return wm_err_set(d->e, WM_E_INVALID,
 				  "Namespace and Partition must be \"default\" or left out");
 	return 0;
-}
-
-static int judge_service(struct decoder *d, const struct raw_service *s)
-{
-	static const char *const kinds[] = {"connect-proxy", "mesh-gateway", "terminating-gateway",
-					    "ingress-gateway", "api-gateway"};
-
-	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds); i++) {
-		if (set(s->kind) && strcmp(s->kind, kinds[i]) == 0)
-			return wm_err_set(d->e, WM_E_INVALID, "Kind \"%s\" is not supported",
-					  s->kind);
-	}
-	if (s->mesh || set(s->socket_path))
-		return wm_err_set(d->e, WM_E_INVALID,
-				  "Proxy, Connect and SocketPath are not supported and must be "
-				  "left out or empty");
-	return wm_dec_tenancy(d, s->ns, s->partition);
 }
 
 static int collect_checks(struct decoder *d, struct raw_service *s)
@@ -421,6 +409,34 @@ int wm_dec_checks(struct decoder *d, const struct field *f, json_t *v,
 /* --- bodies ------------------------------------------------------------------------------------
  */
 
+/* The service within a service: a registration of its own, under an id that the registry makes. */
+static int read_sidecar(struct decoder *d, struct raw_service *s)
+{
+	static const char where[] = "Connect.SidecarService.";
+	struct raw_service *inner = wm_dec_allocate(d, 1, sizeof(*inner));
+	int err;
+
+	if (!inner)
+		return -ENOMEM;
+	memcpy(d->where, where, sizeof(where));
+	err = wm_dec_fields(d, service_fields, WM_ARRAY_LEN(service_fields), s->sidecar, inner);
+	d->where[0] = 0;
+	if (!err && set(inner->d.id))
+		err = wm_err_set(d->e, WM_E_INVALID,
+				 "Invalid SidecarService: A SidecarService cannot specify an ID as "
+				 "this is managed by the agent");
+	if (!err && inner->sidecar)
+		err = wm_err_set(d->e, WM_E_INVALID,
+				 "Invalid SidecarService: A SidecarService cannot have a nested "
+				 "SidecarService");
+	if (!err)
+		err = wm_dec_tenancy(d, inner->ns, inner->partition);
+	if (!err)
+		err = collect_checks(d, inner);
+	s->d.sidecar = &inner->d;
+	return err;
+}
+
 int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 		       struct wm_instance_draft *ret_draft, struct wm_err *e)
 {
@@ -437,9 +453,11 @@ int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 		err = wm_dec_fields(&d, service_fields, WM_ARRAY_LEN(service_fields), mem->root,
 				    &s);
 	if (!err)
-		err = judge_service(&d, &s);
+		err = wm_dec_tenancy(&d, s.ns, s.partition);
 	if (!err)
 		err = collect_checks(&d, &s);
+	if (!err && s.sidecar)
+		err = read_sidecar(&d, &s);
 	if (err) {
 		wm_decoded_free(mem);
 		return err;
@@ -579,7 +597,9 @@ static void describe_field(struct wm_json *j, const struct field *f)
 		wm_json_ks(j, "$ref", check);
 	} else if (f->fn == get_checks) {
 		wm_dec_describe_array(j, check);
-	} /* else: anything */
+	} else {
+		(void)wm_dec_describe_traits(j, f); /* else: anything */
+	}
 }
 
 void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned count, wm_dec_own own)
@@ -597,7 +617,7 @@ void wm_dec_describe(struct wm_json *j, const struct field *fields, unsigned cou
 			wm_json_ks(j, "description", also);
 		} else if (f->fn == wm_dec_duration) {
 			wm_json_ks(j, "description", "\"10s\", or nanoseconds");
-		} else if (f->fn == wm_dec_ignore || f->fn == wm_dec_mesh) {
+		} else if (f->fn == wm_dec_ignore) {
 			wm_json_ks(j, "description", "of no effect");
 		}
 		if (!own || !own(j, f))

@@ -19,9 +19,9 @@ struct raw_node {
 };
 struct raw_service {
 	struct wm_instance_draft d; /* first, for wm_dec_tags() and the like */
-	const char *kind, *socket_path, *ns, *partition, *peer;
+	const char *ns, *partition, *peer;
 	uint64_t modify_index;
-	bool mesh, given;
+	bool given;
 };
 struct raw_definition {
 	const char *http, *tcp, *method, *body, *tls_server_name;
@@ -72,7 +72,7 @@ static const struct field node_fields[] = {
 	F("ModifyIndex", get_u64, raw_node, modify_index),
 	F("Partition", wm_dec_string, raw_node, partition),
 	F("PeerName", wm_dec_string, raw_node, peer),
-	F("Locality", wm_dec_ignore, raw_node, name),
+	F("Locality", wm_dec_empty, raw_node, name),
 };
 
 static int judge_peer(struct decoder *d, const char *peer)
@@ -106,15 +106,15 @@ static const struct field service_fields[] = {
 	F("TaggedAddresses|tagged_addresses", wm_dec_tagged, raw_service, d),
 	F("Weights", wm_dec_weights, raw_service, d),
 	F("EnableTagOverride|enable_tag_override", wm_dec_bool, raw_service, d.enable_tag_override),
-	F("Kind", wm_dec_string, raw_service, kind),
-	F("SocketPath|socket_path", wm_dec_string, raw_service, socket_path),
-	F("Proxy", wm_dec_mesh, raw_service, mesh),
-	F("Connect", wm_dec_mesh, raw_service, mesh),
+	F("Kind", wm_dec_kind, raw_service, d),
+	F("SocketPath|socket_path", wm_dec_socket_path, raw_service, d),
+	F("Proxy", wm_dec_proxy, raw_service, d),
+	F("Connect", wm_dec_connect_native, raw_service, d),
 	F("CreateIndex", wm_dec_ignore, raw_service, d),
 	F("ModifyIndex", get_u64, raw_service, modify_index),
 	F("ContentHash", wm_dec_ignore, raw_service, d),
 	F("Datacenter", wm_dec_ignore, raw_service, d),
-	F("Locality", wm_dec_ignore, raw_service, d),
+	F("Locality", wm_dec_locality, raw_service, d),
 	F("Namespace", wm_dec_string, raw_service, ns),
 	F("Partition", wm_dec_string, raw_service, partition),
 	F("PeerName", wm_dec_string, raw_service, peer),
@@ -127,11 +127,6 @@ static int judge_service(struct decoder *d, struct raw_service *s)
 
 	if (!err)
 		err = judge_peer(d, s->peer);
-	if (!err && (set(s->kind) || s->mesh || set(s->socket_path)))
-		err = wm_err_set(
-			d->e, WM_E_INVALID,
-			"Kind, Proxy, Connect and SocketPath are not supported and must be "
-			"left out or empty");
 	if (!set(s->d.id))
 		s->d.id = NULL;
 	return err;
@@ -330,7 +325,7 @@ static const struct field register_fields[] = {
 	F("Namespace", wm_dec_string, raw_register, node.ns),
 	F("Partition", wm_dec_string, raw_register, node.partition),
 	F("PeerName", wm_dec_string, raw_register, node.peer),
-	F("Locality", wm_dec_ignore, raw_register, node),
+	F("Locality", wm_dec_empty, raw_register, node),
 };
 
 static int begin(struct decoder *d, struct wm_decoded **ret, struct wm_err *e)

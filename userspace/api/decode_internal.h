@@ -75,13 +75,24 @@ int wm_dec_int(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_duration(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** Accepted, of no effect here. */
 int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to);
-/** An object of the service mesh: must say nothing. Sets a bool otherwise. */
-int wm_dec_mesh(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** An object that may only be empty: what it says is not kept. */
+int wm_dec_empty(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** Members of a struct wm_instance_draft, which the target begins with. */
 int wm_dec_tags(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_meta(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_tagged(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** The same, into its traits. */
+int wm_dec_kind(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_socket_path(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_locality(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_proxy(struct decoder *d, const struct field *f, json_t *v, void *to);
+int wm_dec_connect_native(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** Connect with its SidecarService, which is not read. @p ret_sidecar: NULL when there is none. */
+int wm_dec_connect(struct decoder *d, const struct field *f, json_t *v, void *to,
+		   json_t **ret_sidecar);
+/** Write the schema of such a field. @return false: it is none. */
+bool wm_dec_describe_traits(struct wm_json *j, const struct field *f);
 
 /** A list of texts, in a block of the result. */
 int wm_dec_list(struct decoder *d, const struct field *f, json_t *v, const char ***ret);

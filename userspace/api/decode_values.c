@@ -179,13 +179,16 @@ int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to)
 	return 0;
 }
 
-/* An object that must say nothing: its features are not offered. Clients send back what they read.
- */
-int wm_dec_mesh(struct decoder *d, const struct field *f, json_t *v, void *to)
+/* Clients send back what they read, so members with nothing in them are fine. */
+int wm_dec_empty(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
+	(void)to;
 	if (!json_is_object(v))
 		return wm_dec_wrong(d, f, "an object", v);
-	*(bool *)((char *)to + f->offset) |= !wm_dec_blank(v);
+	if (!wm_dec_blank(v))
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "%s%.*s is not kept, and must be empty or left out", d->where,
+				  wm_dec_name_len(f), f->names);
 	return 0;
 }
 

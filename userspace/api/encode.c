@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
+#include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/base/redact.h"
 
@@ -231,14 +232,100 @@ static void put_indexes(struct wm_json *j, uint64_t create, uint64_t modify)
 	wm_json_ku(j, "ModifyIndex", modify);
 }
 
-/* What every node and service of Consul carries for its service mesh. */
-static void put_proxy(struct wm_json *j, const char *key)
+/* --- traits: what is told of a service mesh -------------------------------------------------- */
+static const struct wm_traits no_traits = {
+	.region = "", .zone = "", .kind = "", .socket_path = "", .proxy = NULL};
+
+static const struct wm_traits *traits_of(const struct wm_instance *i)
+{
+	return i->traits ? i->traits : &no_traits;
+}
+
+static bool is_text(const char *member)
+{
+	static const char *const texts[] = {"DestinationServiceName", "DestinationServiceID",
+					    "LocalServiceAddress", "LocalServiceSocketPath",
+					    "MutualTLSMode"};
+
+	for (unsigned n = 0; n < WM_ARRAY_LEN(texts); n++) {
+		if (strcmp(member, texts[n]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Members of Proxy that are always there stand first, as Consul has them; then those that are
+ * given.
+ */
+static void put_proxy(struct wm_json *j, const char *key, const struct wm_instance *i)
+{
+	const struct wm_traits *t = traits_of(i);
+	const char *mode = wm_instance_proxy(i, "Mode"), *gateway, *checks, *paths;
+
+	gateway = wm_instance_proxy(i, "MeshGateway.Mode");
+	checks = wm_instance_proxy(i, "Expose.Checks");
+	paths = wm_instance_proxy(i, "Expose.Paths");
+	wm_json_kopen(j, key, '{');
+	wm_json_ks(j, "Mode", mode ? mode : "");
+	wm_json_kopen(j, "MeshGateway", '{');
+	if (gateway)
+		wm_json_ks(j, "Mode", gateway);
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "Expose", '{');
+	if (checks)
+		wm_json_kb(j, "Checks", true);
+	if (paths) {
+		wm_json_key(j, "Paths");
+		wm_json_raw(j, paths);
+	}
+	wm_json_close(j, '}');
+	for (unsigned n = 0; n < t->proxy_count; n++) {
+		const struct wm_pair *p = &t->proxy[n];
+
+		if (strchr(p->key, '.') || strcmp(p->key, "Mode") == 0)
+			continue;
+		wm_json_key(j, p->key);
+		if (is_text(p->key))
+			wm_json_string(j, p->value);
+		else
+			wm_json_raw(j, p->value);
+	}
+	wm_json_close(j, '}');
+}
+
+static void put_connect(struct wm_json *j, const char *key, const struct wm_instance *i)
 {
 	wm_json_kopen(j, key, '{');
-	wm_json_ks(j, "Mode", "");
-	wm_json_kempty(j, "MeshGateway", '{');
-	wm_json_kempty(j, "Expose", '{');
+	if (traits_of(i)->native)
+		wm_json_kb(j, "Native", true);
 	wm_json_close(j, '}');
+}
+
+/* @return false: there is none, nothing was written. */
+static bool put_locality(struct wm_json *j, const char *key, const struct wm_instance *i)
+{
+	const struct wm_traits *t = traits_of(i);
+
+	if (!*t->region && !*t->zone)
+		return false;
+	wm_json_kopen(j, key, '{');
+	wm_json_ks(j, "Region", t->region);
+	if (*t->zone)
+		wm_json_ks(j, "Zone", t->zone);
+	wm_json_close(j, '}');
+	return true;
+}
+
+/* Members that Consul leaves out where they say nothing. */
+static void put_traits(struct wm_json *j, const struct wm_instance *i)
+{
+	const struct wm_traits *t = traits_of(i);
+
+	if (*t->kind)
+		wm_json_ks(j, "Kind", t->kind);
+	if (*t->socket_path)
+		wm_json_ks(j, "SocketPath", t->socket_path);
+	put_locality(j, "Locality", i);
 }
 
 /* --- nodes and services ------------------------------------------------------------------------
@@ -275,6 +362,11 @@ void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 	put_tagged_addresses(j, "TaggedAddresses", i);
 	put_weights(j, "Weights", i);
 	wm_json_kb(j, "EnableTagOverride", i->enable_tag_override);
+	put_traits(j, i);
+	if (traits_of(i)->proxy_count)
+		put_proxy(j, "Proxy", i);
+	if (traits_of(i)->native)
+		put_connect(j, "Connect", i);
 	if (content_hash)
 		wm_json_ks(j, "ContentHash", content_hash);
 	wm_json_ks(j, "Datacenter", e->datacenter);
@@ -293,8 +385,9 @@ void wm_encode_service(struct wm_json *j, const struct wm_instance *i)
 	wm_json_ku(j, "Port", i->port);
 	put_weights(j, "Weights", i);
 	wm_json_kb(j, "EnableTagOverride", i->enable_tag_override);
-	put_proxy(j, "Proxy");
-	wm_json_kempty(j, "Connect", '{');
+	put_traits(j, i);
+	put_proxy(j, "Proxy", i);
+	put_connect(j, "Connect", i);
 	wm_json_ks(j, "PeerName", "");
 	put_indexes(j, i->create_index, i->modify_index);
 	wm_json_close(j, '}');
@@ -305,7 +398,7 @@ void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struc
 	wm_encode_at(e, i->node);
 	wm_json_open(j, '{');
 	put_node_fields(j, e, "NodeMeta");
-	wm_json_ks(j, "ServiceKind", "");
+	wm_json_ks(j, "ServiceKind", traits_of(i)->kind);
 	wm_json_ks(j, "ServiceID", i->id);
 	wm_json_ks(j, "ServiceName", i->name);
 	put_tags(j, "ServiceTags", i);
@@ -314,12 +407,14 @@ void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struc
 	put_weights(j, "ServiceWeights", i);
 	put_pairs(j, "ServiceMeta", i->meta, i->meta_count);
 	wm_json_ku(j, "ServicePort", i->port);
-	wm_json_ks(j, "ServiceSocketPath", "");
+	wm_json_ks(j, "ServiceSocketPath", traits_of(i)->socket_path);
 	wm_json_kb(j, "ServiceEnableTagOverride", i->enable_tag_override);
-	put_proxy(j, "ServiceProxy");
-	wm_json_kempty(j, "ServiceConnect", '{');
-	wm_json_key(j, "ServiceLocality");
-	wm_json_null(j);
+	put_proxy(j, "ServiceProxy", i);
+	put_connect(j, "ServiceConnect", i);
+	if (!put_locality(j, "ServiceLocality", i)) {
+		wm_json_key(j, "ServiceLocality");
+		wm_json_null(j);
+	}
 	put_indexes(j, i->create_index, i->modify_index);
 	wm_json_close(j, '}');
 }

@@ -252,3 +252,60 @@ void wm_json_repeat(struct wm_json *j, size_t at, size_t len)
 	j->b->len += len;
 	j->b->data[j->b->len] = 0;
 }
+
+/* One octet outside of texts. */
+static void put_pretty(struct wm_json *j, char c, char next)
+{
+	switch (c) {
+	case '{':
+	case '[':
+		put(j, c);
+		j->depth++;
+		if (next != c + 2) /* ']' and '}' stand two behind their brackets */
+			new_line(j);
+		break;
+	case '}':
+	case ']':
+		j->depth--;
+		put(j, c);
+		break;
+	case ',':
+		put(j, c);
+		new_line(j);
+		break;
+	case ':':
+		put(j, c);
+		put(j, ' ');
+		break;
+	default:
+		put(j, c);
+	}
+}
+
+void wm_json_raw(struct wm_json *j, const char *text)
+{
+	bool quoted = false;
+
+	lead(j);
+	if (!j->pretty) {
+		wm_buf_puts(j->b, text);
+		return;
+	}
+	for (const char *p = text; *p; p++) {
+		if (quoted) {
+			put(j, *p);
+			if (*p == '\\' && p[1])
+				put(j, *++p);
+			else if (*p == '"')
+				quoted = false;
+			continue;
+		}
+		quoted = *p == '"';
+		if ((*p == '}' || *p == ']') && p > text && p[-1] != *p - 2) {
+			j->depth--;
+			new_line(j);
+			j->depth++;
+		}
+		put_pretty(j, *p, p[1]);
+	}
+}

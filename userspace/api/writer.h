@@ -33,6 +33,8 @@ void wm_json_null(struct wm_json *j);
 /** The value that stands at @p at in the buffer, @p len octets, once more. It must have been
  * written at the same depth. */
 void wm_json_repeat(struct wm_json *j, size_t at, size_t len);
+/** A value that is compact JSON already: it is only indented, if need be. */
+void wm_json_raw(struct wm_json *j, const char *text);
 /* Inline: most keys are literals. Their length the compiler knows, and nothing in them is escaped.
  */
 static inline void wm_json_key(struct wm_json *j, const char *key)
