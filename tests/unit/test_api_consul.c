@@ -300,3 +300,69 @@ Test(consul, a_sidecar_shares_the_fate_of_its_service)
 	expect("/v1/catalog/services", "", "{\"own\":[]}");
 	cr_expect_eq(put("/v1/agent/service/deregister/w", NULL), 404);
 }
+
+#define SELECT(expression) "/v1/catalog/service/w?filter=" expression
+Test(consul, filters_know_what_a_mesh_is_told)
+{
+	must_put(REGISTER,
+		 "{\"ID\": \"a\", \"Name\": \"w\", \"Port\": 1, \"Kind\": \"connect-proxy\", "
+		 "\"SocketPath\": \"/s\", \"Proxy\": {\"DestinationServiceName\": \"web\", "
+		 "\"DestinationServiceID\": \"web-1\", \"LocalServicePort\": 80, "
+		 "\"Mode\": \"direct\", \"MeshGateway\": {\"Mode\": \"local\"}, "
+		 "\"Expose\": {\"Checks\": true}}}");
+	must_put(REGISTER,
+		 "{\"ID\": \"b\", \"Name\": \"w\", \"Port\": 1, \"Connect\": {\"Native\": true}}");
+	must_put(REGISTER, "{\"ID\": \"c\", \"Name\": \"w\"}");
+	static const struct {
+		const char *path, *first;
+	} all[] = {
+		{SELECT("ServiceKind==%22connect-proxy%22"), "\"a\""},
+		{SELECT("ServiceKind==%22%22"), "\"b\""},
+		{SELECT("ServiceSocketPath==%22/s%22"), "\"a\""},
+		{SELECT("ServiceConnect.Native==true"), "\"b\""},
+		{SELECT("ServiceProxy.DestinationServiceName==web"), "\"a\""},
+		{SELECT("ServiceProxy.DestinationServiceID==%22web-1%22"), "\"a\""},
+		{SELECT("ServiceProxy.LocalServicePort==80"), "\"a\""},
+		{SELECT("ServiceProxy.LocalServicePort==0"), "\"b\""},
+		{SELECT("ServiceProxy.Mode==direct"), "\"a\""},
+		{SELECT("ServiceProxy.MeshGateway.Mode==local"), "\"a\""},
+		{SELECT("ServiceProxy.Expose.Checks==true"), "\"a\""},
+		{SELECT("ServiceProxy.Expose.Checks==false"), "\"b\""},
+		{SELECT("ServiceProxy.DestinationServiceName==none"), NULL},
+	};
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++)
+		expect(all[i].path, "[0].ServiceID", all[i].first);
+	expect("/v1/health/service/w?filter=Service.Kind==%22connect-proxy%22", "[0].Service.ID",
+	       "\"a\"");
+	expect("/v1/agent/services?filter=Connect.Native==true", "b.ID", "\"b\"");
+	expect("/v1/agent/services?filter=Connect.Native==true", "a", NULL);
+}
+
+/* Locality is told to who asks for region and zone, by the index too, and metadata stays metadata.
+ */
+Test(consul, locality_feeds_region_and_zone)
+{
+	must_put(REGISTER,
+		 "{\"ID\": \"a\", \"Name\": \"w\", \"Meta\": {\"zone\": \"other\", \"region\": "
+		 "\"us\"}, \"Locality\": {\"Region\": \"eu\", \"Zone\": \"eu-1\"}}");
+	must_put(REGISTER, "{\"ID\": \"b\", \"Name\": \"w\", \"Meta\": {\"region\": \"eu\"}}");
+	must_put(REGISTER, "{\"ID\": \"c\", \"Name\": \"w\", \"Meta\": {\"zone\": \"eu-1\"}, "
+			   "\"Locality\": {\"Region\": \"us\"}}");
+	expect("/v1/agent/service/a", "Locality", "{\"Region\":\"eu\",\"Zone\":\"eu-1\"}");
+	expect("/v1/agent/service/a", "Meta", "{\"region\":\"us\",\"zone\":\"other\"}");
+	expect("/v1/health/service/w", "[2].Service.Locality", "{\"Region\":\"us\"}");
+	expect("/v1/catalog/service/w", "[0].ServiceLocality.Zone", "\"eu-1\"");
+	expect("/v1/catalog/service/w", "[1].ServiceLocality", "null");
+	expect("/v1/waymark/instances/a", "Region", "\"eu\"");
+	expect("/v1/waymark/instances/a", "Zone", "\"eu-1\"");
+#define NATIVE "/v1/waymark/instances?filter="
+	expect(NATIVE "Region==eu", "instances[0].Service.ID", "\"a\"");
+	expect(NATIVE "Region==eu", "instances[1].Service.ID", "\"b\"");
+	expect(NATIVE "Region==eu", "instances[2]", NULL);
+	expect(NATIVE "Zone==%22eu-1%22", "instances[0].Service.ID", "\"a\"");
+	expect(NATIVE "Zone==%22eu-1%22", "instances[1].Service.ID", "\"c\"");
+	expect(NATIVE "Zone==other", "instances", "[]");
+	expect(NATIVE "Service.Meta.region==us", "instances[0].Service.ID", "\"a\"");
+	expect(NATIVE "Service.Meta.region==us", "instances[1]", NULL);
+	expect(NATIVE "Region==eu&explain", "indexed", "true");
+}

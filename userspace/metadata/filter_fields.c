@@ -3,6 +3,7 @@
  * the answers: Consul's. */
 #include "internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define STR    WM_FIELD_STRING
@@ -30,10 +31,16 @@
 		{P "TaggedAddresses.*.Port", NUM, SRC(TAGGED_PORT)},                               \
 		{P "Weights.Passing", NUM, SRC(WEIGHT_PASSING)},                                   \
 		{P "Weights.Warning", NUM, SRC(WEIGHT_WARNING)},                                   \
-		{P "EnableTagOverride", BOOL, SRC(TAG_OVERRIDE)}, {P "Kind", STR, SRC(NOTHING)},   \
-		{P "SocketPath", STR, SRC(NOTHING)},                                               \
+		{P "EnableTagOverride", BOOL, SRC(TAG_OVERRIDE)}, {P "Kind", STR, SRC(KIND)},      \
+		{P "SocketPath", STR, SRC(SOCKET_PATH)}, {P "Connect.Native", BOOL, SRC(NATIVE)},  \
+		{P "Proxy.DestinationServiceName", STR, SRC(PROXY)},                               \
+		{P "Proxy.DestinationServiceID", STR, SRC(PROXY)},                                 \
+		{P "Proxy.LocalServiceAddress", STR, SRC(PROXY)},                                  \
+		{P "Proxy.LocalServicePort", NUM, SRC(PROXY)},                                     \
+		{P "Proxy.LocalServiceSocketPath", STR, SRC(PROXY)},                               \
+		{P "Proxy.Mode", STR, SRC(PROXY)}, {P "Proxy.MeshGateway.Mode", STR, SRC(PROXY)},  \
 	{                                                                                          \
-		P "Connect.Native", BOOL, SRC(NOTHING)                                             \
+		P "Proxy.Expose.Checks", BOOL, SRC(PROXY)                                          \
 	}
 #define CHECK_FIELDS(P)                                                                            \
 	{P "CheckID", STR, SRC(CHECK_ID)}, {P "Name", STR, SRC(CHECK_NAME)},                       \
@@ -197,6 +204,15 @@ const char *wm_field_mesh_key(const struct wm_field *f)
 	}
 }
 
+/* Value of the member of Proxy that a selector ends with; "" when there is none. */
+static const char *proxy_of(const struct wm_field *f, const struct wm_instance *i)
+{
+	static const char proxy[] = "Proxy.";
+	const char *value = wm_instance_proxy(i, strstr(f->path, proxy) + sizeof(proxy) - 1);
+
+	return value ? value : "";
+}
+
 const char *wm_field_string(const struct wm_field *f, const char *key,
 			    const struct wm_filter_row *row, const struct wm_check *check)
 {
@@ -222,6 +238,12 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 		return i->name;
 	case WM_SRC_ADDRESS:
 		return i->address;
+	case WM_SRC_KIND:
+		return i->traits ? i->traits->kind : "";
+	case WM_SRC_SOCKET_PATH:
+		return i->traits ? i->traits->socket_path : "";
+	case WM_SRC_PROXY:
+		return proxy_of(f, i);
 	case WM_SRC_TAGGED:
 		return tagged(i, key, &port);
 	case WM_SRC_META:
@@ -258,6 +280,13 @@ bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_
 		return true;
 	case WM_SRC_TAG_OVERRIDE:
 		*ret = i->enable_tag_override;
+		return true;
+	case WM_SRC_NATIVE:
+		*ret = i->traits && i->traits->native;
+		return true;
+	case WM_SRC_PROXY:
+		*ret = f->type == WM_FIELD_BOOL ? strcmp(proxy_of(f, i), "true") == 0
+						: strtoull(proxy_of(f, i), NULL, 10);
 		return true;
 	case WM_SRC_TAGGED_PORT:
 		return tagged(i, key, ret) != NULL;

@@ -24,6 +24,7 @@ enum about {
 	ABOUT_TAG = 't',
 	ABOUT_KEY = 'k',
 	ABOUT_PAIR = 'p',
+	ABOUT_PLACE = 'r',  /* region or zone, be it of Locality or of the metadata */
 	ABOUT_ELEMENT = 'e' /* of a list in the metadata: key and element */
 };
 
@@ -243,6 +244,30 @@ static int each_element(struct wm_index *x, const struct wm_instance *i, uint32_
 	return err;
 }
 
+/* Locality says what metadata may say as well, or otherwise: then a value has a key of its own. */
+static const char *const places[] = {"region", "zone"};
+
+static bool is_place(const char *key)
+{
+	return strcmp(key, places[0]) == 0 || strcmp(key, places[1]) == 0;
+}
+
+static int each_place(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
+{
+	int err = 0;
+
+	for (unsigned n = 0; n < WM_ARRAY_LEN(places); n++) {
+		const char *value = wm_mesh_value(i, places[n]);
+		struct key k;
+
+		if (!*value)
+			continue;
+		key_make(&k, ABOUT_PLACE, places[n], value);
+		err |= fn(x, &k, number);
+	}
+	return err;
+}
+
 /* Everything about an instance that is indexed. @return the worst of what fn returned. */
 static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
 {
@@ -261,7 +286,7 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 		key_make(&k, ABOUT_PAIR, i->meta[n].key, i->meta[n].value);
 		err |= fn(x, &k, number);
 	}
-	return err | each_element(x, i, number, fn);
+	return err | each_place(x, i, number, fn) | each_element(x, i, number, fn);
 }
 
 static struct wm_instance **row(const struct wm_index *x, uint32_t number)
@@ -425,7 +450,8 @@ static bool term_key(const struct wm_term *t, struct key *k)
 	else if (t->op == WM_OP_IN && f->source == WM_SRC_META && f->type == WM_FIELD_MAP)
 		key_make(k, ABOUT_KEY, t->value, NULL);
 	else if (t->op == WM_OP_EQUAL && wm_field_mesh_key(f) && *t->value) /* "": also without */
-		key_make(k, ABOUT_PAIR, wm_field_mesh_key(f), t->value);
+		key_make(k, is_place(wm_field_mesh_key(f)) ? ABOUT_PLACE : ABOUT_PAIR,
+			 wm_field_mesh_key(f), t->value);
 	else if (t->op == WM_OP_IN && f->type == WM_FIELD_LIST && wm_field_mesh_key(f))
 		key_make(k, ABOUT_ELEMENT, wm_field_mesh_key(f), t->value);
 	else

@@ -57,6 +57,10 @@ enum wm_field_source {
 	WM_SRC_WEIGHT_PASSING,
 	WM_SRC_WEIGHT_WARNING,
 	WM_SRC_TAG_OVERRIDE,
+	WM_SRC_KIND,
+	WM_SRC_SOCKET_PATH,
+	WM_SRC_NATIVE,
+	WM_SRC_PROXY, /* the member of Proxy that the path ends with */
 	WM_SRC_LIFECYCLE,
 	WM_SRC_STATE,
 #define X(sym, key, name) WM_SRC_MESH_##sym,

@@ -5,8 +5,21 @@
 #include <errno.h>
 #include <string.h>
 
+/* What Consul's Locality says stands before metadata of the same name. */
+static const char *locality(const struct wm_instance *i, const char *key)
+{
+	return !i->traits		    ? ""
+	       : strcmp(key, "region") == 0 ? i->traits->region
+	       : strcmp(key, "zone") == 0   ? i->traits->zone
+					    : "";
+}
+
 const char *wm_mesh_value(const struct wm_instance *i, const char *key)
 {
+	const char *place = locality(i, key);
+
+	if (*place)
+		return place;
 	for (unsigned n = 0; n < i->meta_count; n++) {
 		if (strcmp(i->meta[n].key, key) == 0)
 			return i->meta[n].value;

@@ -3,7 +3,8 @@
  * and endpoints of an instance. They are pairs of its metadata, so that Consul's clients read and
  * write them as Meta: the lists with commas between their elements, an endpoint under
  * "endpoints.<name>" as
- * "<protocol>:<port>[/<path>]". What such a client wrote in another form stays metadata and is not
+ * "<protocol>:<port>[/<path>]". Region and zone are those of Consul's Locality, where one is given.
+ * What such a client wrote in another form stays metadata and is not
  * shown as an endpoint. Pure. */
 #pragma once
 #include "userspace/registry/model.h"
@@ -28,7 +29,8 @@
 	X(CAPABILITIES, "capabilities", "Capabilities")                                            \
 	X(DEPENDENCIES, "dependencies", "Dependencies")
 
-/** Value of a key; "" when there is none. Borrowed. Cost O(pairs). */
+/** Value of a key, of region and zone what Locality says; "" when there is none. Borrowed. Cost
+ * O(pairs). */
 const char *wm_mesh_value(const struct wm_instance *i, const char *key);
 /** Walk the elements of a list: @p *at begins at its text. Spaces around an element and empty ones
  *  are passed over. @return false at the end; @p ret is not terminated, it has @p ret_len octets.
