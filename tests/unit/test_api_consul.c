@@ -114,14 +114,14 @@ Test(consul, two_spellings_are_one_service_under_two_names)
 	expect("/v1/catalog/services", "", "{\"WEB\":[],\"zoo\":[]}");
 }
 
-static void expect_headers(const char *path, int status, bool indexed)
+static void expect_headers(const char *path, int status, bool has_index)
 {
 	cr_expect_eq(get(path), status, "%s: %d", path, one.status);
 	cr_expect_str_eq(header(&one, "X-Consul-Default-ACL-Policy"), "allow", "%s", path);
 	cr_expect_str_eq(header(&one, "Vary"), "Accept-Encoding", "%s", path);
-	cr_expect_str_eq(header(&one, "X-Consul-Query-Backend"), indexed ? "blocking-query" : "",
+	cr_expect_str_eq(header(&one, "X-Consul-Query-Backend"), has_index ? "blocking-query" : "",
 			 "%s", path);
-	cr_expect_eq(index_of(&one) > 0, indexed, "%s", path);
+	cr_expect_eq(index_of(&one) > 0, has_index, "%s", path);
 }
 
 Test(consul, headers_of_every_answer)
