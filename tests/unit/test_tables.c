@@ -265,10 +265,10 @@ Test(tables, virtual_names_may_stand_for_endpoints)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
-	struct wish a, b;
+	struct wanted a, b;
 
-	wish(&a, 1, 2);
-	wish(&b, 2, 2);
+	want(&a, 1, 2);
+	want(&b, 2, 2);
 	cr_assert(wm_tables_virtual(t));
 	cr_assert_eq(put(t, &a), 0);
 	count_kind(p, WM_NAME_VIRTUAL, 1);
