@@ -313,8 +313,9 @@ Test(plane, every_command_of_bpf_may_fail)
 		unsigned cmd = cmds[i / WM_ARRAY_LEN(errors)];
 		unsigned error = errors[i % WM_ARRAY_LEN(errors)];
 
-		/* the DNS programs take the verifier longest: with one of the errors */
-		a.attach_dns = b.attach_dns = error == EPERM;
+		/* The DNS programs take the verifier longest: with one of the errors. Without BTF
+		 * it walks their loops inlined, up to its limit, at every try. */
+		a.attach_dns = b.attach_dns = error == EPERM && cmd != BPF_BTF_LOAD;
 		fails_well(&a, cmd, error); /* a first start */
 		recover_ok(&a, i);
 		if (error == EPERM) {
