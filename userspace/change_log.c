@@ -6,6 +6,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
+#include "userspace/registry/validate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,11 @@ static void tell_instance(struct wm_change_log *c, enum event e, const struct wm
 {
 	if (!admit(c, e, i->node->name, i->id))
 		return;
+	if (e == EVENT_REGISTERED && !wm_label_valid(i->name))
+		wm_log_line(WM_LOG_WARN, "service.name", "svc=%s id=%s text=%s", wm_log_q(i->name),
+			    wm_log_q(i->id),
+			    wm_log_q("is no host name's label of letters, digits and dashes: DNS "
+				     "answers only who asks for exactly this label"));
 	if (e == EVENT_REGISTERED)
 		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s address=%s port=%u",
 			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),

@@ -273,10 +273,6 @@ Test(api, bodies_are_refused_as_consul_does)
 		{"{\"Name\": \"x\", \"Weights\": {\"Passing\": 0}}",
 		 "Invalid Weights: Passing must be greater than 0", 400},
 		{"{\"Name\": \"x\", \"Address\": \"0.0.0.0\"}", "Invalid service address", 400},
-		{"{\"Name\": \"a.b c\"}",
-		 "Service name a.b c contains invalid characters. Valid characters include all "
-		 "alpha-numerics and dashes.",
-		 400},
 		{"{", "Request decode failed: unexpected EOF", 400},
 		{"", "Request decode failed: EOF", 400},
 		{" \n", "Request decode failed: EOF", 400},

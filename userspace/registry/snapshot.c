@@ -104,7 +104,7 @@ static int service_row(struct wm_snapshot *s, struct wm_err *e)
 	struct wm_snapshot_lease *l;
 	size_t n;
 
-	if (wm_record_get_service(s->copy.data, s->copy.len, &r) || !wm_label_valid(r.name))
+	if (wm_record_get_service(s->copy.data, s->copy.len, &r) || !wm_service_name_valid(r.name))
 		return damaged(s, e, "a service cannot be decoded");
 	s->info.services++;
 	if (!s->load)

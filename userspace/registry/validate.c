@@ -70,6 +70,12 @@ bool wm_label_valid(const char *s)
 	return n && s[0] != '-' && s[n - 1] != '-';
 }
 
+bool wm_service_name_valid(const char *name)
+{
+	return *name && strnlen(name, WM_SERVICE_NAME_MAX + 1) <= WM_SERVICE_NAME_MAX &&
+	       printable(name);
+}
+
 static int check_name(const char *name, struct wm_err *e)
 {
 	size_t n;
@@ -82,16 +88,9 @@ static int check_name(const char *name, struct wm_err *e)
 				  "Service name %.*s... is too long. Valid lengths are between 1 "
 				  "and 63 bytes.",
 				  SHOWN / 2, name);
-	for (size_t i = 0; i < n; i++) {
-		if (!alnum(name[i]) && name[i] != '-')
-			return wm_err_set(e, WM_E_INVALID,
-					  "Service name %s contains invalid characters. Valid "
-					  "characters include all alpha-numerics and dashes.",
-					  name);
-	}
-	if (name[0] == '-' || name[n - 1] == '-')
+	if (!printable(name))
 		return wm_err_set(e, WM_E_INVALID,
-				  "Service name %s must not begin or end with a dash", name);
+				  "Service name must not contain control characters");
 	return 0;
 }
 
