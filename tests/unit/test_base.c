@@ -160,6 +160,44 @@ Test(map, agrees_with_a_naive_model)
 	wm_map_free(m);
 }
 
+/* It grows over many insertions: both tables stand meanwhile, everything is found and walked once,
+ * and can be deleted on the walk. */
+Test(map, grows_a_few_entries_at_a_time)
+{
+	enum { KEYS = 3000 };
+	static char keys[KEYS][16];
+	struct wm_map *m = wm_map_new(KEYS);
+	unsigned went = 0, doubled = 0;
+	size_t bytes = wm_map_bytes(m), pos, seen;
+	void *v;
+
+	for (int n = 0; n < KEYS; n++) {
+		size_t now;
+
+		snprintf(keys[n], sizeof(keys[n]), "key-%d", n);
+		cr_assert_eq(wm_map_put(m, keys[n], strlen(keys[n]), keys[n], NULL), 0);
+		now = wm_map_bytes(m);
+		doubled += now > bytes;
+		went += now < bytes; /* the old table, which stood until now */
+		bytes = now;
+		if (n % 16)
+			continue;
+		for (pos = 0, seen = 0; wm_map_next(m, &pos);)
+			seen++;
+		cr_assert_eq(seen, (size_t)n + 1);
+		for (int k = 0; k <= n; k++)
+			cr_assert_eq(wm_map_get(m, keys[k], strlen(keys[k])), keys[k]);
+	}
+	cr_assert_geq(doubled, 8);
+	cr_assert_leq(doubled - went, 1, "the old table goes later than the new one comes");
+	cr_assert_geq(went, 6); /* tables of one step go with the insertion that made them old */
+	for (pos = 0, seen = 0; (v = wm_map_next(m, &pos)); seen++)
+		cr_assert_eq(wm_map_del(m, v, strlen(v)), v);
+	cr_assert_eq(seen, KEYS);
+	cr_assert_eq(wm_map_len(m), 0);
+	wm_map_free(m);
+}
+
 Test(map, refuses_above_its_maximum)
 {
 	struct wm_map *m = wm_map_new(2);

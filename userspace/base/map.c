@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* map.c - byte-string hash table: open addressing, linear probing, tombstones, power of two. */
+/* map.c - byte-string hash table: open addressing, linear probing, tombstones, power of two. It
+ * grows by a second table, into which each insertion moves a few entries of the first: to move a
+ * million at once would hold up the loop for tens of milliseconds. An entry is in one of the two.
+ */
 #include "map.h"
 
 #include "hash.h"
@@ -9,6 +12,7 @@
 #include <string.h>
 
 #define MAP_FIRST   16		      /* places of a new table */
+#define MAP_STEP    16		      /* places of the old table that an insertion moves */
 #define MAP_CAP_MAX ((size_t)1 << 32) /* places: a slot keeps 32 bits of the hash */
 
 struct slot {
@@ -21,7 +25,9 @@ struct slot {
 
 struct wm_map {
 	struct slot *slots;
-	size_t cap, len, used, max; /* used: len and tombstones */
+	size_t cap, len, used, max; /* used: entries and tombstones of `slots` */
+	struct slot *old;	    /* what is left of the table before; NULL: nothing */
+	size_t old_cap, old_at;	    /* what stands before old_at was moved */
 };
 
 static const char tomb;
@@ -47,6 +53,7 @@ void wm_map_free(struct wm_map *m)
 	if (!m)
 		return;
 	free(m->slots);
+	free(m->old);
 	free(m);
 }
 
@@ -57,19 +64,19 @@ size_t wm_map_len(const struct wm_map *m)
 
 size_t wm_map_bytes(const struct wm_map *m)
 {
-	return sizeof(*m) + m->cap * sizeof(*m->slots);
+	return sizeof(*m) + (m->cap + m->old_cap) * sizeof(*m->slots);
 }
 
-/* The entry of a key, or NULL. @p ret_free (may be NULL): where it would go. */
-static struct slot *find(const struct wm_map *m, const void *key, size_t len, uint64_t h,
-			 struct slot **ret_free)
+/* The entry of a key in one table, or NULL. @p ret_free (may be NULL): where it would go. */
+static struct slot *find_in(struct slot *slots, size_t cap, const void *key, size_t len, uint64_t h,
+			    struct slot **ret_free)
 {
 	uint32_t tag = (uint32_t)h;
 	struct slot *hole = NULL, *s;
 
 	/* ends: at least a quarter of the places was never used */
-	for (size_t i = h & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
-		s = &m->slots[i];
+	for (size_t i = h & (cap - 1);; i = (i + 1) & (cap - 1)) {
+		s = &slots[i];
 		if (!s->key) {
 			if (ret_free)
 				*ret_free = hole ? hole : s;
@@ -85,28 +92,60 @@ static struct slot *find(const struct wm_map *m, const void *key, size_t len, ui
 	}
 }
 
-static int resize(struct wm_map *m, size_t cap)
+static struct slot *find(const struct wm_map *m, const void *key, size_t len, uint64_t h,
+			 struct slot **ret_free)
 {
-	struct wm_map next = {.cap = cap, .max = m->max};
+	struct slot *s = find_in(m->slots, m->cap, key, len, h, ret_free);
+
+	if (!s && m->old)
+		s = find_in(m->old, m->old_cap, key, len, h, NULL);
+	return s;
+}
+
+/* Move the entries of up to @p max places. */
+static void move(struct wm_map *m, size_t max)
+{
 	struct slot *s;
 	size_t to;
 
-	if (cap > MAP_CAP_MAX)
-		return -ENOSPC;
-	next.slots = calloc(cap, sizeof(*next.slots));
-	if (!next.slots)
-		return -ENOMEM;
-	for (size_t i = 0; i < m->cap; i++) {
-		s = &m->slots[i];
+	for (; m->old_at < m->old_cap && max; m->old_at++, max--) {
+		s = &m->old[m->old_at];
 		if (!s->key || s->key == &tomb)
 			continue;
-		for (to = s->hash & (cap - 1); next.slots[to].key; to = (to + 1) & (cap - 1))
+		for (to = s->hash & (m->cap - 1); m->slots[to].key && m->slots[to].key != &tomb;
+		     to = (to + 1) & (m->cap - 1))
 			; /* keys differ: the next free place */
-		next.slots[to] = *s;
-		next.used = ++next.len;
+		if (!m->slots[to].key)
+			m->used++;
+		m->slots[to] = *s;
+		s->key = &tomb;
+		s->value = NULL;
 	}
-	free(m->slots);
-	*m = next;
+	if (m->old_at < m->old_cap)
+		return;
+	free(m->old);
+	m->old = NULL;
+	m->old_cap = m->old_at = 0;
+}
+
+/* Begin a table of @p cap places. Of the old one at most three quarters are entries, and an
+ * insertion moves more than it adds, so it is empty long before the new one is full. */
+static int resize(struct wm_map *m, size_t cap)
+{
+	struct slot *next;
+
+	if (cap > MAP_CAP_MAX)
+		return -ENOSPC;
+	next = calloc(cap, sizeof(*next));
+	if (!next)
+		return -ENOMEM;
+	move(m, m->old_cap);
+	m->old = m->slots;
+	m->old_cap = m->cap;
+	m->old_at = 0;
+	m->slots = next;
+	m->cap = cap;
+	m->used = 0;
 	return 0;
 }
 
@@ -137,12 +176,14 @@ int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, v
 		err = resize(m, (m->len + 1) * 2 > m->cap ? m->cap * 2 : m->cap);
 		if (err)
 			return err;
-		find(m, key, key_len, h, &to);
+		find_in(m->slots, m->cap, key, key_len, h, &to);
 	}
 	if (!to->key)
 		m->used++;
 	m->len++;
 	*to = (struct slot){key, value, (uint32_t)key_len, (uint32_t)h};
+	if (m->old)
+		move(m, MAP_STEP);
 	return 0;
 }
 
@@ -160,13 +201,27 @@ void *wm_map_del(struct wm_map *m, const void *key, size_t key_len)
 	return value;
 }
 
-void *wm_map_next(const struct wm_map *m, size_t *pos)
+static void *next_in(const struct slot *slots, size_t cap, size_t *at)
 {
-	while (*pos < m->cap) {
-		const struct slot *s = &m->slots[(*pos)++];
+	while (*at < cap) {
+		const struct slot *s = &slots[(*at)++];
 
 		if (s->key && s->key != &tomb)
 			return s->value;
 	}
 	return NULL;
+}
+
+/* The positions of the new table follow those of the old one. */
+void *wm_map_next(const struct wm_map *m, size_t *pos)
+{
+	void *value = *pos < m->old_cap ? next_in(m->old, m->old_cap, pos) : NULL;
+	size_t at;
+
+	if (value)
+		return value;
+	at = *pos - m->old_cap;
+	value = next_in(m->slots, m->cap, &at);
+	*pos = at + m->old_cap;
+	return value;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* map.h - hash table: borrowed octet-string keys to borrowed values, open addressing, grows to a
- * bound. Threading: one owner. */
+ * bound, a few entries with each insertion. Threading: one owner. */
 #pragma once
 #include <stddef.h>
 
@@ -17,5 +17,6 @@ void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len);
 int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, void **ret_old);
 /** Remove. @return the value or NULL. */
 void *wm_map_del(struct wm_map *m, const void *key, size_t key_len);
-/** Walk: start with *pos = 0, ends with NULL. Deleting the entry just returned is allowed. */
+/** Walk: start with *pos = 0, ends with NULL. Deleting the entry just returned is allowed; putting
+ *  others in is not, as the table may grow. */
 void *wm_map_next(const struct wm_map *m, size_t *pos);
