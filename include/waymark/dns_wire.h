@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* dns_wire.h - DNS messages as far as the kernel and userspace both read them: header, question,
- * OPT. Never reads behind the given length; every loop is bounded by a protocol limit. Pure. Spec:
- * RFC 1035 4.1, RFC 6891 6.1. */
+ * OPT. Reads within the given length (fuzz_dns_answer, fuzz_dns_respond); every loop is bounded by
+ * a protocol limit. Pure. Spec: RFC 1035 4.1, RFC 6891 6.1. */
 #pragma once
 #include "layout.h"
 

@@ -61,7 +61,7 @@
 #define WM_CHECK_ARGS_MAX      64   /* words of a script check's command */
 #define WM_CHECK_ARGS_OCTETS   8192 /* octets of these together */
 #define WM_CHECK_UNIT_MAX      255  /* octets of a systemd unit's name: systemd's bound */
-#define WM_CHECK_TYPE_MAX      64   /* octets of what a writer of the catalog calls a check's kind */
+#define WM_CHECK_TYPE_MAX      64 /* octets of what a writer of the catalog calls a check's kind */
 #define WM_CHECK_THRESHOLD_MAX 1000 /* results in a row: more is a typing error */
 #define WM_CHECK_DURATION_MAX_MS                                                                   \
 	(366ull * 24 * 3600 * 1000) /* ms of interval, timeout, TTL, deregistration: a year */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* name_hash.h - case folding and the keyed 128-bit hash of a name on the wire, eight octets a step.
- * The hash only has to spread names and to be unpredictable without the seed; a match is always
- * confirmed by comparing the whole name, so a collision costs a miss and never a wrong answer.
+ * The hash only has to spread names and to be unpredictable without the seed; a match is
+ * confirmed by comparing the whole name, so a collision costs a miss and no wrong answer
+ * (dns_prog/a_collision_is_a_miss).
  * Multiplies and rotates in the manner of MurmurHash3's 128-bit mixer. Pure. */
 #pragma once
 #include "layout.h"

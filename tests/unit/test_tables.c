@@ -444,7 +444,7 @@ Test(tables, full_slots_roll_back)
 	free(p);
 }
 
-Test(tables, full_doors_are_told_and_tried_again)
+Test(tables, full_names_are_told_and_tried_again)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
