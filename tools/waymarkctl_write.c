@@ -218,8 +218,8 @@ int ctl_detach(const struct ctl *c)
 	if (n < 0)
 		return ctl_fail(c, "detach %s: %s", c->pin_dir, e.text);
 	if (c->json)
-		printf("{\"PinDir\":\"%s\",\"Removed\":%d}\n", c->pin_dir, n);
-	else if (n)
+		return ctl_print(c, json_pack("{s:s, s:i}", "PinDir", c->pin_dir, "Removed", n));
+	if (n)
 		printf("removed %d pins under %s: the kernel serves no more\n", n, c->pin_dir);
 	else
 		printf("nothing is pinned under %s\n", c->pin_dir);

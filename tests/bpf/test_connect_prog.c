@@ -215,7 +215,8 @@ Test(connect, weights_are_shares)
 	cr_assert_eq(total, 8000);
 }
 
-/* Few are up between many that are not: most draws find none, and the scan behind them draws too. */
+/* Few are up between many that are not: most draws find none, and the scan behind them draws too.
+ */
 Test(connect, picks_are_even_among_the_usable)
 {
 	static const unsigned weights[100] = {[3] = 1, [4] = 1, [60] = 4};

@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 DOCTOR=("$CTL" --agent "$API" --pin-dir "$PINS" --json doctor)
+# shellcheck disable=SC2120 # a test may pass options
 doctor() { # its exit status is kept in RC, the report in REPORT
 	REPORT=$("${DOCTOR[@]}" "$@" 2>"$TMP/doctor.err")
 	RC=$?
@@ -37,7 +38,6 @@ faults "no agent yet" 0 ""
 start_agent
 backend web-1 127.1.0.1 8081
 register a web 127.1.0.1 8081 >/dev/null
-V4=$(vip4 web)
 doctor
 faults "whole" 0 ""
 is "whole" agent ok 'data plane on'

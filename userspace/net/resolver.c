@@ -316,7 +316,7 @@ static void on_tell(void *arg)
 struct wm_resolver *wm_resolver_new(struct wm_loop *l, const struct wm_resolver_config *c)
 {
 	struct wm_resolver *r = calloc(1, sizeof(*r));
-	char inflight[16];
+	char parallel[16];
 
 	if (!r)
 		return NULL;
@@ -330,9 +330,9 @@ struct wm_resolver *wm_resolver_new(struct wm_loop *l, const struct wm_resolver_
 	r->names = wm_map_new(WM_RESOLVER_NAMES_MAX);
 	r->tell = wm_timer_new(l, on_tell, r);
 	r->dns = evdns_base_new(wm_loop_base(l), EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-	snprintf(inflight, sizeof(inflight), "%d", WM_RESOLVER_INFLIGHT);
+	snprintf(parallel, sizeof(parallel), "%d", WM_RESOLVER_INFLIGHT);
 	if (!r->hosts_path || !r->resolv_path || !r->hosts || !r->names || !r->tell || !r->dns ||
-	    evdns_base_set_option(r->dns, "max-inflight:", inflight)) {
+	    evdns_base_set_option(r->dns, "max-inflight:", parallel)) {
 		wm_resolver_free(r);
 		return NULL;
 	}
