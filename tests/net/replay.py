@@ -17,7 +17,7 @@ replay.py URL FILE...   each line of a file is one exchange:
   needs                   alone in the first line: the rest is skipped unless the agent has this route
 
 Everywhere, so that it is not said at each: what Consul leaves out or gives as null when it is empty, we write
-as "", 0, false, [] or {}; the order of checks in a list is not said; "0s" is an empty duration. A service without tagged addresses has no such member here either. Prints a line an exchange, exits with 1 when one is not as recorded."""
+as "", 0, false, [] or {}; "0s" is an empty duration. A service without tagged addresses has no such member here either. Prints a line an exchange, exits with 1 when one is not as recorded."""
 import http.client
 import json
 import re
@@ -69,8 +69,6 @@ def differences(want, have, where="answer"):
         if len(want) != len(have):
             yield f"{where}: {len(want)} elements, saw {len(have)}"
             return
-        if want and isinstance(want[0], dict) and "CheckID" in want[0]:
-            want, have = (sorted(x, key=lambda c: c["CheckID"]) for x in (want, have))
         for i, (w, h) in enumerate(zip(want, have)):
             yield from differences(w, h, f"{where}[{i}]")
     elif want != have:

@@ -366,3 +366,23 @@ Test(consul, locality_feeds_region_and_zone)
 	expect(NATIVE "Service.Meta.region==us", "instances[1]", NULL);
 	expect(NATIVE "Region==eu&explain", "indexed", "true");
 }
+
+Test(consul, checks_are_listed_by_id)
+{
+	must_put(REGISTER, "{\"Name\": \"w\", \"Checks\": [{\"CheckID\": \"zz\", \"TTL\": \"1h\"}, "
+			   "{\"CheckID\": \"B\", \"TTL\": \"1h\"}]}");
+	must_put("/v1/agent/check/register", "{\"Name\": \"m\", \"TTL\": \"1h\"}");
+	must_put(REGISTER, "{\"ID\": \"a\", \"Name\": \"v\", \"Check\": {\"CheckID\": \"c\", "
+			   "\"TTL\": \"1h\"}}");
+#define STATE "/v1/health/state/any"
+	expect(STATE, "[0].CheckID", "\"B\"");
+	expect(STATE, "[1].CheckID", "\"c\"");
+	expect(STATE, "[2].CheckID", "\"m\"");
+	expect(STATE, "[3].CheckID", "\"serfHealth\"");
+	expect(STATE, "[4].CheckID", "\"zz\"");
+	expect("/v1/health/node/n1", "[1].CheckID", "\"c\"");
+	expect("/v1/health/node/n1", "[3].CheckID", "\"serfHealth\"");
+	expect("/v1/health/checks/w", "[0].CheckID", "\"B\"");
+	expect("/v1/health/state/critical", "[2].CheckID", "\"m\"");
+	expect("/v1/health/state/critical", "[3].CheckID", "\"zz\"");
+}

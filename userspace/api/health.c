@@ -3,7 +3,9 @@
 #include "internal.h"
 #include "userspace/base/macros.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void wm_health_service(struct wm_call *c)
 {
@@ -38,16 +40,68 @@ void wm_health_service(struct wm_call *c)
 	wm_answer_filtered(c, &j, index, filter);
 }
 
-void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i,
-		   struct wm_filter *f, const enum wm_status *status)
+static int by_node_and_id(const void *a, const void *b)
+{
+	const struct wm_check *x = *(const struct wm_check *const *)a;
+	const struct wm_check *y = *(const struct wm_check *const *)b;
+	const struct wm_node *m = x->instance->node, *n = y->instance->node;
+	int cmp = m == n ? 0 : strcmp(m->folded, n->folded);
+
+	cmp = cmp ? cmp : strcasecmp(x->id, y->id);
+	return cmp ? cmp : strcmp(x->id, y->id);
+}
+
+bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
+		       const struct wm_instance *i, struct wm_filter *f,
+		       const enum wm_status *status)
 {
 	struct wm_filter_row row = wm_filter_row_of(e, i);
 
 	for (unsigned n = 0; n < i->checks_count; n++) {
 		row.check = i->checks[n];
-		if ((!status || row.check->status == *status) && wm_filter_match(f, &row))
-			wm_encode_check(j, e, row.check);
+		if ((status && row.check->status != *status) || !wm_filter_match(f, &row))
+			continue;
+		if (l->count == l->cap) {
+			size_t cap = l->cap ? l->cap * 2 : 64;
+			const struct wm_check **next = realloc(l->at, cap * sizeof(*next));
+
+			if (!next)
+				return false;
+			l->at = next;
+			l->cap = cap;
+		}
+		l->at[l->count++] = row.check;
 	}
+	return true;
+}
+
+bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, struct wm_filter *f,
+			const enum wm_status *status)
+{
+	bool ok = wm_check_list_add(l, e, e->checks, f, status);
+	const struct wm_instance *i;
+	size_t pos = 0;
+
+	while (ok && (i = wm_node_next_instance(e->node, &pos)))
+		ok = wm_check_list_add(l, e, i, f, status);
+	return ok;
+}
+
+void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
+		       bool serf)
+{
+	if (l->count > 1)
+		qsort(l->at, l->count, sizeof(*l->at), by_node_and_id);
+	for (size_t n = 0; n < l->count; n++) {
+		if (serf && strcasecmp(l->at[n]->id, "serfHealth") > 0) {
+			wm_encode_node_check(j, e);
+			serf = false;
+		}
+		wm_encode_check(j, e, l->at[n]);
+	}
+	if (serf)
+		wm_encode_node_check(j, e);
+	l->count = 0;
 }
 
 /* Consul's proxies that stand for a service: there are none, and never will be one to wait for. */
@@ -75,7 +129,9 @@ void wm_health_checks(struct wm_call *c)
 	struct wm_encode e = wm_encode_of(c->api);
 	const struct wm_node *from;
 	struct wm_json j;
+	struct wm_check_list list = {0};
 	uint64_t index;
+	bool ok = true;
 
 	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
@@ -87,25 +143,17 @@ void wm_health_checks(struct wm_call *c)
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; s && i < s->instances_count; i++) {
 		if (wm_params_node(c, all[i]->node))
-			wm_put_checks(&j, &e, all[i], filter, NULL);
+			ok = ok && wm_check_list_add(&list, &e, all[i], filter, NULL);
+		if (from) /* the nearest instance first */
+			wm_check_list_put(&j, &e, &list, false);
 	}
+	wm_check_list_put(&j, &e, &list, false);
+	free(list.at);
 	wm_json_close(&j, ']');
-	wm_answer_filtered(c, &j, index, filter);
-}
-
-/* Checks of a node and of what is on it. */
-static void put_state(struct wm_json *j, const struct wm_encode *e, struct wm_filter *f,
-		      const enum wm_status *status)
-{
-	struct wm_filter_row row = wm_filter_row_of(e, NULL);
-	const struct wm_instance *i;
-	size_t pos = 0;
-
-	if (e->node->self && (!status || *status == WM_PASSING) && wm_filter_match(f, &row))
-		wm_encode_node_check(j, e);
-	wm_put_checks(j, e, e->checks, f, status);
-	while ((i = wm_node_next_instance(e->node, &pos)))
-		wm_put_checks(j, e, i, f, status);
+	if (ok)
+		wm_answer_filtered(c, &j, index, filter);
+	else
+		wm_answer_text(c, 503, "Out of memory");
 }
 
 /* A state that does not exist has no checks, as in Consul. */
@@ -119,8 +167,10 @@ void wm_health_state(struct wm_call *c)
 	bool known = any || !wm_status_parse(c->params[0], &wanted);
 	const struct wm_node *from;
 	struct wm_json j;
+	struct wm_check_list list = {0};
 	unsigned count;
 	uint64_t index;
+	bool ok = true;
 
 	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
@@ -134,10 +184,21 @@ void wm_health_state(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned n = 0; known && n < count; n++) {
+		struct wm_filter_row row;
+
 		wm_encode_at(&e, nodes[n]);
-		if (wm_params_node(c, nodes[n]))
-			put_state(&j, &e, filter, any ? NULL : &wanted);
+		row = wm_filter_row_of(&e, NULL);
+		if (!wm_params_node(c, nodes[n]))
+			continue;
+		ok = ok && wm_check_list_node(&list, &e, filter, any ? NULL : &wanted);
+		wm_check_list_put(&j, &e, &list,
+				  e.node->self && (any || wanted == WM_PASSING) &&
+					  wm_filter_match(filter, &row));
 	}
+	free(list.at);
 	wm_json_close(&j, ']');
-	wm_answer_filtered(c, &j, index, filter);
+	if (ok)
+		wm_answer_filtered(c, &j, index, filter);
+	else
+		wm_answer_text(c, 503, "Out of memory");
 }

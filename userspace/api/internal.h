@@ -329,9 +329,22 @@ void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_address(struct wm_json *j, const char *key, int family, const void *address);
 /** Element of /v1/catalog/service/:name. */
 void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
-/** Those checks of an instance that the filter wants; @p status: in this one only, NULL: in any. */
-void wm_put_checks(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i,
-		   struct wm_filter *f, const enum wm_status *status);
+/* Checks in Consul's order: by node, then by id, in any case. */
+struct wm_check_list {
+	const struct wm_check **at; /* the caller frees it */
+	size_t count, cap;
+};
+/** Those of an instance that the filter wants; @p status: in this one only, NULL: in any.
+ *  @return false without memory. */
+bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
+		       const struct wm_instance *i, struct wm_filter *f,
+		       const enum wm_status *status);
+/** All of a node and of what is on it, the same. */
+bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, struct wm_filter *f,
+			const enum wm_status *status);
+/** Write them; @p serf: the node's own, which no object stands for, among them. */
+void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
+		       bool serf);
 /** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 /** Instances on a node by id, the same. */

@@ -5,6 +5,7 @@
 #include "userspace/base/map.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SERF_PORT 8301 /* what clients expect of a member; nothing listens there */
@@ -274,10 +275,10 @@ void wm_health_node(struct wm_call *c)
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	struct wm_filter_row row;
-	const struct wm_instance *i;
+	struct wm_check_list list = {0};
 	struct wm_json j;
 	uint64_t index;
-	size_t pos = 0;
+	bool ok = true;
 
 	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_NODE, c->params[0], &index))
@@ -286,14 +287,15 @@ void wm_health_node(struct wm_call *c)
 	wm_json_open(&j, '[');
 	if (find_node(c, &e)) {
 		row = wm_filter_row_of(&e, NULL);
-		if (e.node->self && wm_filter_match(filter, &row))
-			wm_encode_node_check(&j, &e);
-		wm_put_checks(&j, &e, e.checks, filter, NULL);
-		while ((i = wm_node_next_instance(e.node, &pos)))
-			wm_put_checks(&j, &e, i, filter, NULL);
+		ok = wm_check_list_node(&list, &e, filter, NULL);
+		wm_check_list_put(&j, &e, &list, e.node->self && wm_filter_match(filter, &row));
 	}
+	free(list.at);
 	wm_json_close(&j, ']');
-	wm_answer_filtered(c, &j, index, filter);
+	if (ok)
+		wm_answer_filtered(c, &j, index, filter);
+	else
+		wm_answer_text(c, 503, "Out of memory");
 }
 
 /* Fabio and others watch a key; one that is answered at once would be asked for at once again. */
