@@ -267,3 +267,18 @@ Test(health_alias, redefined_to_another_target_and_back_to_another_kind)
 	turn();
 	cr_assert_eq(c->status, WM_PASSING);
 }
+
+Test(health_alias, what_is_critical_for_too_long_takes_its_sidecar_along)
+{
+	struct wm_check_draft c = {.kind = WM_CHECK_TTL, .ttl_ms = 30, .deregister_after_ms = 40};
+	struct wm_instance_draft with = {0};
+	struct wm_instance_draft d = {
+		.name = "gone", .port = 1, .checks = &c, .checks_count = 1, .sidecar = &with};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
+	wm_registry_flush(registry);
+	cr_assert(wm_registry_instance(registry, "gone-sidecar-proxy"));
+	UNTIL(!wm_registry_instance(registry, "gone"));
+	cr_assert_null(wm_registry_instance(registry, "gone-sidecar-proxy"));
+}

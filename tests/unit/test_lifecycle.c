@@ -310,6 +310,26 @@ Test(lifecycle, a_drain_that_was_called_off_in_the_same_turn_removes_nothing)
 	wm_registry_close(r);
 }
 
+Test(lifecycle, a_drain_that_ends_takes_the_sidecar_along)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_instance_draft with = {0}, d = {.id = "a", .name = "web", .sidecar = &with};
+
+	cr_assert_eq(put_draft(r, &d), 0);
+	state(r, "a", WM_LIFE_STOPPING, 60000);
+	cr_assert_eq(wm_registry_lifecycle(r, "a", WM_LIFE_RUNNING, 0, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_registry_drained(r, "a"), 0);
+	wm_registry_flush(r);
+	cr_assert(wm_registry_instance(r, "a"));
+	cr_assert(wm_registry_instance(r, "a-sidecar-proxy"), "its drain was called off");
+	state(r, "a", WM_LIFE_STOPPING, 60000);
+	cr_assert_eq(wm_registry_drained(r, "a"), 0);
+	wm_registry_flush(r);
+	cr_assert_null(wm_registry_instance(r, "a"));
+	cr_assert_null(wm_registry_instance(r, "a-sidecar-proxy"));
+	wm_registry_close(r);
+}
+
 /* --- the tables and drains -------------------------------------------------------------------- */
 static struct wm_table_memory memory;
 

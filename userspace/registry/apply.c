@@ -597,6 +597,12 @@ static void refuse_unknown(struct wm_op *op)
 			     op->id);
 }
 
+/* Was it not called off? A sidecar goes with its service, which stands before it. */
+static bool drain_is_over(const struct wm_op *op)
+{
+	return op->sidecar ? TAILQ_FIRST(&op->group->parts)->applied : op->old->drain_until_ms != 0;
+}
+
 static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_instance *old = op->old;
@@ -613,9 +619,9 @@ static void stage_deregister(struct wm_registry *r, struct wm_op *op)
 	}
 	if (!judge_owner(op))
 		return;
-	if (op->drained && !old->drain_until_ms) {
+	if (op->drained && !drain_is_over(op)) {
 		op->unchanged = true;
-		op->old = NULL; /* it stays */
+		op->old = NULL; /* it stays, as what its drain is of */
 		return;
 	}
 	op->index = wm_op_index(r, op);

@@ -84,7 +84,8 @@ struct wm_op {
 	enum wm_lifecycle lifecycle; /* LIFECYCLE: what is wanted, and the end of its drain */
 	uint64_t drain_until_ms;
 	bool sidecar; /* deregister: only what was registered within another */
-	bool drained; /* deregister: only if its drain was not called off */
+	bool drained; /* deregister: only if its drain was not called off; of a sidecar: its
+		       * service's */
 	bool restore; /* of a snapshot: replaces whatever there is, maintenance as well */
 	wm_registry_done done;
 	void *arg;

@@ -168,5 +168,5 @@ int wm_registry_drained(struct wm_registry *r, const char *id)
 	if (!op)
 		return -ENOMEM;
 	op->drained = op->lenient = true;
-	return wm_op_submit(r, op, NULL);
+	return wm_sidecar_deregister(r, id, op, NULL);
 }

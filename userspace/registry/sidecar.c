@@ -241,6 +241,7 @@ int wm_sidecar_deregister(struct wm_registry *r, const char *id, struct wm_op *o
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
 	with->lenient = with->sidecar = true;
+	with->drained = op->drained;
 	op->done = NULL;
 	add(group, op);
 	add(group, with);
