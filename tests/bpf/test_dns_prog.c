@@ -360,6 +360,10 @@ static void bad_label(struct frame *f)
 {
 	f->at[f->dns + 12] = 0x80;
 }
+static void octet_0(struct frame *f)
+{
+	*(uint8_t *)memchr(f->at + f->dns + 12, '*', f->len - f->dns - 12) = 0;
+}
 static void pointer(struct frame *f)
 {
 	f->at[f->dns + 12] = 0xc0;
@@ -419,6 +423,8 @@ static const struct reason {
 	{"ANY", "web.service.mesh.internal", type_any, 0, WM_C_DNS_PASS_TYPE},
 	{"TSIG", "web.service.mesh.internal", type_tsig, 0, WM_C_DNS_PASS_TYPE},
 	{"no such name", "none.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
+	{"an octet 0", "web*.service.mesh.internal", octet_0, 0, WM_C_DNS_PASS_UNKNOWN},
+	{"an octet 0 and more", "web*x.service.mesh.internal", octet_0, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"the root", "", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"nobody healthy", "down.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_EMPTY},
 };

@@ -239,6 +239,39 @@ Test(names, without_the_word_service_srv_only)
 	cr_assert_eq(have(1, "10.1.0.1"), 1);
 }
 
+/* The octet 0 ends a string, and no label: RFC 2181 11. */
+Test(names, an_octet_0_is_part_of_the_label)
+{
+	static const char *const names[] = {"web*.service.mesh.internal",
+					    "web*x.service.mesh.internal",
+					    "*.service.mesh.internal",
+					    "v1*.web.service.mesh.internal",
+					    "web*x.virtual.mesh.internal",
+					    "n1*.node.mesh.internal",
+					    "_web*._tcp.mesh.internal",
+					    "_web._v1*x.service.mesh.internal",
+					    "web.service.dc1*.mesh.internal",
+					    "ns*.mesh.internal",
+					    "web.service*.consul",
+					    "0a010001*.addr.mesh.internal"};
+	static const uint16_t types[] = {A, SRV, ANY};
+	uint8_t *at;
+	size_t len;
+
+	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		for (unsigned t = 0; t < 3; t++) {
+			len = build(names[i], types[t], 1232);
+			at = memchr(query + 12, '*', len - 12);
+			cr_assert(at);
+			*at = 0;
+			ask_raw(len, false);
+			cr_assert(answer.len);
+			nodata(3);
+		}
+	}
+}
+
 /* --- what the operator sets ------------------------------------------------------------------- */
 static void strict_setup(void)
 {

@@ -35,11 +35,16 @@ static bool ends_with(const uint8_t *name, size_t len, const uint8_t *domain, si
 	return at == len - domain_len && memcmp(name + at, domain, domain_len) == 0;
 }
 
-static void split(const uint8_t *name, size_t before, struct labels *ret)
+/* @return false: a label holds an octet 0, which no name of ours has, and would end a string. */
+static bool split(const uint8_t *name, size_t before, struct labels *ret)
 {
 	ret->n = 0;
-	for (size_t at = 0; at < before && ret->n < WM_DNS_LABELS_MAX; at += name[at] + 1u)
+	for (size_t at = 0; at < before && ret->n < WM_DNS_LABELS_MAX; at += name[at] + 1u) {
+		if (memchr(name + at + 1, 0, name[at]))
+			return false;
 		ret->at[ret->n++] = (struct label){(const char *)name + at + 1, name[at]};
+	}
+	return true;
 }
 
 /* Labels first .. end-1 with dots between. */
@@ -160,9 +165,10 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 			return;
 		}
 	}
-	split(folded, before, &l);
-	n = l.n;
 	ret->kind = WM_ASK_NOTHING;
+	if (!split(folded, before, &l))
+		return;
+	n = l.n;
 	if (!n)
 		ret->kind = WM_ASK_APEX;
 	else if (n == 1 && is(&l.at[0], "ns"))
