@@ -431,7 +431,7 @@ Test(agent, metrics_for_prometheus)
 	cr_assert_gt(lines, 40);
 }
 
-Test(agent, there_are_no_mesh_proxies_and_the_answer_blocks)
+Test(agent, a_service_without_proxies_has_none_and_the_answer_blocks)
 {
 	struct client c;
 	char path[128];

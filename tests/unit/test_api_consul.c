@@ -386,3 +386,49 @@ Test(consul, checks_are_listed_by_id)
 	expect("/v1/health/state/critical", "[2].CheckID", "\"m\"");
 	expect("/v1/health/state/critical", "[3].CheckID", "\"zz\"");
 }
+
+/* Proxies of whatever services whose destination it is, and what speaks for itself. */
+Test(consul, connect_lists_what_stands_for_a_service)
+{
+	struct client c;
+	char path[128];
+
+	must_put(REGISTER, "{\"ID\": \"plain\", \"Name\": \"Web\", \"Port\": 1}");
+	must_put(REGISTER, "{\"ID\": \"own\", \"Name\": \"web\", \"Port\": 2, "
+			   "\"Connect\": {\"Native\": true}}");
+	must_put(REGISTER, "{\"ID\": \"other\", \"Name\": \"p\", \"Port\": 3, \"Kind\": "
+			   "\"connect-proxy\", \"Proxy\": {\"DestinationServiceName\": \"db\"}}");
+	get("/v1/health/connect/web");
+	snprintf(path, sizeof(path), "/v1/health/connect/web?index=%lu", index_of(&one));
+	client_open(&c);
+	client_send(&c, "GET", path, NULL);
+	turns(5);
+	cr_assert(!client_has(&c));
+	must_put(REGISTER, "{\"ID\": \"front\", \"Name\": \"p\", \"Port\": 4, \"Tags\": [\"t\"], "
+			   "\"Kind\": \"connect-proxy\", \"Proxy\": {\"DestinationServiceName\": "
+			   "\"WEB\"}, \"Check\": {\"TTL\": \"1h\"}}");
+	UNTIL(client_has(&c));
+	cr_assert(strstr(c.body, "\"front\""));
+	client_close(&c);
+#define CONNECT "/v1/health/connect/wEb"
+	expect(CONNECT, "[0].Service.ID", "\"front\"");
+	expect(CONNECT, "[0].Service.Kind", "\"connect-proxy\"");
+	expect(CONNECT, "[0].Node.Node", "\"n1\"");
+	expect(CONNECT, "[0].Checks[1].CheckID", "\"service:front\"");
+	expect(CONNECT, "[1].Service.ID", "\"own\"");
+	expect(CONNECT, "[2]", NULL);
+	expect(CONNECT "?passing", "[0].Service.ID", "\"own\"");
+	expect(CONNECT "?passing", "[1]", NULL);
+	expect(CONNECT "?tag=t&near=_agent", "[0].Service.ID", "\"front\"");
+	expect(CONNECT "?tag=t", "[1]", NULL);
+	expect(CONNECT "?filter=Service.Port==2", "[0].Service.ID", "\"own\"");
+	expect(CONNECT "?filter=Service.Port==2", "[1]", NULL);
+	expect(CONNECT "?node-meta=a:b", "", "[]");
+	expect("/v1/health/connect/p", "", "[]");
+	expect("/v1/catalog/connect/WEB", "[0].ServiceID", "\"front\"");
+	expect("/v1/catalog/connect/WEB", "[1].ServiceID", "\"own\"");
+	expect("/v1/catalog/connect/WEB", "[2]", NULL);
+	expect("/v1/catalog/connect/web?tag=t", "[1]", NULL);
+	expect("/v1/catalog/connect/web?filter=ServicePort==2", "[0].ServiceID", "\"own\"");
+	expect("/v1/catalog/connect/db", "[0].ServiceID", "\"other\"");
+}

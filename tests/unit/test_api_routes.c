@@ -61,6 +61,7 @@ static const struct row {
 	{"GET", "/v1/catalog/node-services/:node", "", "", 400, "Missing node name", 200,
 	 "{\"Node\":null,\"Services\":[]}"},
 	{"GET", "/v1/catalog/service/:name", "", "", 400, "Missing service name", 200, "[]"},
+	{"GET", "/v1/catalog/connect/:name", "", "", 400, "Missing service name", 200, "[]"},
 	{"GET", "/v1/health/service/:name", "", "", 400, "Missing service name", 200, "[]"},
 	{"GET", "/v1/health/connect/:name", "", "", 400, "Missing service name", 200, "[]"},
 	{"GET", "/v1/health/checks/:name", "", "", 400, "Missing service name", 200, "[]"},

@@ -193,25 +193,16 @@ void wm_catalog_services(struct wm_call *c)
 		wm_answer_text(c, 503, "Out of memory");
 }
 
-void wm_catalog_service(struct wm_call *c)
+/* What /v1/catalog/service/:name answers with, of @p all. */
+static void answer_instances(struct wm_call *c, const struct wm_instance **all, unsigned count,
+			     uint64_t index, struct wm_filter *filter)
 {
-	const struct wm_service *s;
-	_cleanup_free_ const struct wm_instance **all = NULL;
-	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	const struct wm_node *from;
 	struct wm_json j;
-	uint64_t index;
 
-	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
-	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
-		return;
-	s = wm_registry_service(c->api->d.registry, c->params[0]);
-	if (!wm_instances_near(c, s, from, &all))
-		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; s && i < s->instances_count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
 
 		if (wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node) &&
@@ -220,4 +211,35 @@ void wm_catalog_service(struct wm_call *c)
 	}
 	wm_json_close(&j, ']');
 	wm_answer_filtered(c, &j, index, filter);
+}
+
+void wm_catalog_service(struct wm_call *c)
+{
+	_cleanup_free_ const struct wm_instance **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
+	const struct wm_service *s;
+	const struct wm_node *from;
+	uint64_t index;
+
+	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
+		return;
+	s = wm_registry_service(c->api->d.registry, c->params[0]);
+	if (wm_instances_near(c, s, from, &all))
+		answer_instances(c, all, s ? s->instances_count : 0, index, filter);
+}
+
+void wm_catalog_connect(struct wm_call *c)
+{
+	_cleanup_free_ const struct wm_instance **all = NULL;
+	_cleanup_filter_ struct wm_filter *filter = NULL;
+	const struct wm_node *from;
+	unsigned count;
+	uint64_t index;
+
+	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CATALOG_SERVICE, &filter) ||
+	    wm_api_wait(c, WM_SCOPE_CATALOG, NULL, &index))
+		return;
+	if (wm_connect_near(c, from, &all, &count))
+		answer_instances(c, all, count, index, filter);
 }

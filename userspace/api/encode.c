@@ -47,6 +47,12 @@ static int by_id(const void *a, const void *b)
 	return cmp || x->node == y->node ? cmp : strcmp(x->node->name, y->node->name);
 }
 
+void wm_sort_instances(const struct wm_instance **all, unsigned count)
+{
+	if (count > 1)
+		qsort(all, count, sizeof(struct wm_instance *), by_id);
+}
+
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
 {
 	const struct wm_instance **all;
@@ -57,7 +63,7 @@ const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
 	if (!all)
 		return NULL;
 	memcpy(all, s->instances, s->instances_count * sizeof(struct wm_instance *));
-	qsort(all, s->instances_count, sizeof(struct wm_instance *), by_id);
+	wm_sort_instances(all, s->instances_count);
 	return all;
 }
 

@@ -7,37 +7,74 @@
 #include <string.h>
 #include <strings.h>
 
-void wm_health_service(struct wm_call *c)
-{
-	const struct wm_service *s;
-	_cleanup_free_ const struct wm_instance **all = NULL;
-	_cleanup_filter_ struct wm_filter *filter = NULL;
-	struct wm_encode e = wm_encode_of(c->api);
-	const struct wm_node *from;
-	struct wm_json j;
-	uint64_t index;
+/* What a list of entries is made of. */
+struct entries {
+	const struct wm_instance **all;
+	unsigned count;
 	bool passing;
+	const struct wm_node *from;
+	struct wm_filter *filter;
+	uint64_t index;
+};
 
-	if (!wm_params_passing(c, &passing) || !wm_params_near(c, &from) ||
-	    !wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &filter) ||
-	    wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
-		return;
-	s = wm_registry_service(c->api->d.registry, c->params[0]);
-	if (!wm_instances_near(c, s, from, &all))
-		return;
+/* ?passing, ?near and ?filter; then true if the handler must return. */
+static bool begin_entries(struct wm_call *c, enum wm_scope scope, struct entries *ret)
+{
+	return !wm_params_passing(c, &ret->passing) || !wm_params_near(c, &ret->from) ||
+	       !wm_params_filter(c, WM_FILTER_HEALTH_SERVICE, &ret->filter) ||
+	       wm_api_wait(c, scope, c->params[0], &ret->index);
+}
+
+static void answer_entries(struct wm_call *c, const struct entries *of)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_json j;
+
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; s && i < s->instances_count; i++) {
-		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
+	for (unsigned n = 0; n < of->count; n++) {
+		const struct wm_instance *i = of->all[n];
+		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
 		/* what takes no new connections is passed over as what is not passing is */
-		if ((!passing || (all[i]->status == WM_PASSING && wm_instance_usable(all[i]))) &&
-		    wm_params_tags(c, all[i]) && wm_params_node(c, all[i]->node) &&
-		    wm_filter_match(filter, &row) && wm_row_wanted(c, &j, &row))
-			wm_encode_health_entry(&j, &e, all[i]);
+		if ((!of->passing || (i->status == WM_PASSING && wm_instance_usable(i))) &&
+		    wm_params_tags(c, i) && wm_params_node(c, i->node) &&
+		    wm_filter_match(of->filter, &row) && wm_row_wanted(c, &j, &row))
+			wm_encode_health_entry(&j, &e, i);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_filtered(c, &j, index, filter);
+	wm_answer_filtered(c, &j, of->index, of->filter);
+}
+
+static void end_entries(struct entries *of)
+{
+	wm_filter_freep(&of->filter);
+	free(of->all);
+}
+
+void wm_health_service(struct wm_call *c)
+{
+	struct entries of = {0};
+	const struct wm_service *s;
+
+	if (!begin_entries(c, WM_SCOPE_SERVICE, &of)) {
+		s = wm_registry_service(c->api->d.registry, c->params[0]);
+		of.count = s ? s->instances_count : 0;
+		if (wm_instances_near(c, s, of.from, &of.all))
+			answer_entries(c, &of);
+	}
+	end_entries(&of);
+}
+
+/* Proxies are instances of whatever services: any change may be one of them. */
+void wm_health_connect(struct wm_call *c)
+{
+	struct entries of = {0};
+
+	if (!begin_entries(c, WM_SCOPE_CHECKS, &of) &&
+	    wm_connect_near(c, of.from, &of.all, &of.count))
+		answer_entries(c, &of);
+	end_entries(&of);
 }
 
 static int by_node_and_id(const void *a, const void *b)
@@ -102,23 +139,6 @@ void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_c
 	if (serf)
 		wm_encode_node_check(j, e);
 	l->count = 0;
-}
-
-/* Consul's proxies that stand for a service: there are none, and never will be one to wait for. */
-void wm_health_connect(struct wm_call *c)
-{
-	const struct wm_node *from;
-	struct wm_json j;
-	uint64_t index;
-	bool passing;
-
-	if (!wm_params_passing(c, &passing) || !wm_params_near(c, &from) ||
-	    wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
-		return;
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '[');
-	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
 }
 
 void wm_health_checks(struct wm_call *c)

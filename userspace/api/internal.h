@@ -291,6 +291,10 @@ bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
  *  the caller's to free. @return false: answered with an error. */
 bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,
 		       const struct wm_instance ***ret);
+/** The same of instances that stand for the service of the path in a mesh: of kind connect-proxy,
+ *  with it as destination, or of its own and native. Cost: O(instances of all services). */
+bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
+		     unsigned *ret_count);
 /** Sort by distance, then by name, of the same node by id. @p from NULL: leave as it is. */
 void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
 void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
@@ -345,6 +349,8 @@ bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, stru
 /** Write them; @p serf: the node's own, which no object stands for, among them. */
 void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
 		       bool serf);
+/** Sort by id. */
+void wm_sort_instances(const struct wm_instance **all, unsigned count);
 /** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 /** Instances on a node by id, the same. */

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *meta_of(const struct wm_node *n, const char *key)
 {
@@ -122,6 +123,49 @@ bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const stru
 	}
 	keep_order(c->api, s, *ret);
 	wm_near_sort(from, *ret, s->instances_count);
+	return true;
+}
+
+/* --- what stands for a service in a mesh -------------------------------------------------------
+ */
+static bool stands_for(const struct wm_instance *i, const char *name)
+{
+	const char *of;
+
+	if (!i->traits)
+		return false;
+	if (strcmp(i->traits->kind, "connect-proxy") == 0) {
+		of = wm_instance_proxy(i, "DestinationServiceName");
+		return of && strcasecmp(of, name) == 0;
+	}
+	return i->traits->native && strcasecmp(i->name, name) == 0;
+}
+
+bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
+		     unsigned *ret_count)
+{
+	const struct wm_instance *i, **next;
+	unsigned cap = 0;
+	size_t pos = 0;
+
+	*ret = NULL;
+	*ret_count = 0;
+	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
+		if (!stands_for(i, c->params[0]))
+			continue;
+		if (*ret_count == cap) {
+			cap = cap ? cap * 2 : 64;
+			next = realloc(*ret, cap * sizeof(struct wm_instance *));
+			if (!next) {
+				wm_answer_text(c, 503, "Out of memory");
+				return false;
+			}
+			*ret = next;
+		}
+		(*ret)[(*ret_count)++] = i;
+	}
+	wm_sort_instances(*ret, *ret_count);
+	wm_near_sort(from, *ret, *ret_count);
 	return true;
 }
 
