@@ -27,7 +27,7 @@ static int family_of(const char *vip, bool v6only, const char *bound)
 {
 	bool v6 = strchr(vip, ':');
 	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1, r;
-	union address a;
+	union address a = {0};
 	socklen_t len;
 
 	if (v6only)

@@ -91,6 +91,7 @@ static inline void api_start(void)
 	indexed = wm_index_new(registry);
 	cr_assert(health && resolution && indexed);
 	api = wm_api_new(&(struct wm_api_deps){.loop = loop,
+					       .operator_tcp = true,
 					       .registry = registry,
 					       .health = health,
 					       .tables = tables,
