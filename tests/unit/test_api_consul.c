@@ -432,3 +432,82 @@ Test(consul, connect_lists_what_stands_for_a_service)
 	expect("/v1/catalog/connect/web?filter=ServicePort==2", "[0].ServiceID", "\"own\"");
 	expect("/v1/catalog/connect/db", "[0].ServiceID", "\"other\"");
 }
+
+static void register_at(const char *node, const char *id)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body),
+		 "{\"Node\": \"%s\", \"Address\": \"10.9.9.9\", \"Service\": {\"ID\": \"%s\", "
+		 "\"Service\": \"w\", \"Port\": 1}}",
+		 node, id);
+	cr_assert_eq(put("/v1/catalog/register", body), 200, "%s", one.body);
+}
+
+Test(consul, instances_are_listed_by_node_and_id)
+{
+	static const char *const lists[] = {"/v1/health/service/w", "/v1/catalog/service/w",
+					    "/v1/health/service/w?near=nobody"};
+
+	register_at("z", "a");
+	register_at("A", "y");
+	must_put(REGISTER, "{\"ID\": \"b\", \"Name\": \"w\"}");
+	must_put(REGISTER, "{\"ID\": \"C\", \"Name\": \"w\"}");
+	must_put(REGISTER, "{\"ID\": \"d\", \"Name\": \"w\"}");
+	for (unsigned n = 0; n < WM_ARRAY_LEN(lists); n++) {
+		const char *where[] = {"[0].Service.ID", "[1].Service.ID", "[2].Service.ID",
+				       "[3].Service.ID", "[4].Service.ID"};
+		const char *flat[] = {"[0].ServiceID", "[1].ServiceID", "[2].ServiceID",
+				      "[3].ServiceID", "[4].ServiceID"};
+		const char *want[] = {"\"y\"", "\"b\"", "\"C\"", "\"d\"", "\"a\""};
+
+		for (unsigned k = 0; k < 5; k++)
+			expect(lists[n], n == 1 ? flat[k] : where[k], want[k]);
+	}
+	expect("/v1/catalog/node-services/n1", "Services[0].ID", "\"b\"");
+	expect("/v1/catalog/node-services/n1", "Services[1].ID", "\"C\"");
+}
+
+/* The node's first, among them the one that it has by itself. */
+Test(consul, checks_of_an_entry_are_the_nodes_then_its_own)
+{
+	must_put(REGISTER, "{\"Name\": \"w\", \"Checks\": [{\"CheckID\": \"c\", \"TTL\": \"1h\"}, "
+			   "{\"CheckID\": \"B\", \"TTL\": \"1h\"}]}");
+	must_put("/v1/agent/check/register", "{\"Name\": \"z\", \"TTL\": \"1h\"}");
+	must_put("/v1/agent/check/register", "{\"Name\": \"M\", \"TTL\": \"1h\"}");
+#define ENTRY "/v1/health/service/w"
+	expect(ENTRY, "[0].Checks[0].CheckID", "\"M\"");
+	expect(ENTRY, "[0].Checks[1].CheckID", "\"serfHealth\"");
+	expect(ENTRY, "[0].Checks[2].CheckID", "\"z\"");
+	expect(ENTRY, "[0].Checks[3].CheckID", "\"B\"");
+	expect(ENTRY, "[0].Checks[4].CheckID", "\"c\"");
+	get("/v1/agent/health/service/id/w");
+	cr_expect(strstr(one.body, "\"B\"") < strstr(one.body, "\"c\""), "%s", one.body);
+}
+
+/* As Go prints a map. */
+Test(consul, members_stand_in_their_octets_order)
+{
+	static const char *const lists[] = {"/v1/agent/services", "/v1/agent/checks",
+					    "/v1/catalog/node/n1"};
+	char body[128];
+
+	for (const char *id = "qBzaXmCk"; *id; id++) {
+		snprintf(body, sizeof(body),
+			 "{\"ID\": \"%c_\", \"Name\": \"w\", \"Check\": {\"CheckID\": \"%c_\", "
+			 "\"TTL\": \"1h\"}}",
+			 *id, *id);
+		must_put(REGISTER, body);
+	}
+	for (unsigned n = 0; n < WM_ARRAY_LEN(lists); n++) {
+		const char *at = NULL;
+
+		get(lists[n]);
+		at = one.body;
+		for (const char *id = "BCXakmqz"; *id && at; id++) {
+			snprintf(body, sizeof(body), "\"%c_\":{", *id);
+			at = strstr(at, body);
+			cr_expect(at, "%s: %c in %s", lists[n], *id, one.body);
+		}
+	}
+}

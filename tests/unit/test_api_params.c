@@ -282,7 +282,8 @@ Test(params, near_is_judged_and_keeps_what_is_near)
 static struct wm_node node_of(const char *name, const char *z, const char *r, struct wm_pair *pairs)
 {
 	static char zone_key[] = "zone", region_key[] = "region";
-	struct wm_node n = {.name = (char *)(uintptr_t)name, .meta = pairs};
+	struct wm_node n = {
+		.name = (char *)(uintptr_t)name, .folded = (char *)(uintptr_t)name, .meta = pairs};
 
 	if (r)
 		pairs[n.meta_count++] = (struct wm_pair){region_key, (char *)(uintptr_t)r};

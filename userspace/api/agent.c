@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SERVER_PORT                                                                                \
@@ -128,40 +129,64 @@ void wm_status_peers(struct wm_call *c)
  */
 
 struct services {
-	struct wm_call *c;
-	struct wm_json *j;
-	struct wm_encode e;
+	const struct wm_instance **all;
+	unsigned count, cap;
+	bool failed; /* for want of memory */
 };
 
-static bool put_service(void *arg, const struct wm_instance *i)
+static bool take_service(void *arg, const struct wm_instance *i)
 {
 	struct services *s = arg;
+	const struct wm_instance **next;
 
-	struct wm_filter_row row = wm_filter_row_of(&s->e, i);
-
-	if (!wm_is_agents(i) || !wm_row_wanted(s->c, s->j, &row))
+	if (!wm_is_agents(i))
 		return true;
-	wm_json_key(s->j, i->id);
-	wm_encode_agent_service(s->j, &s->e, i, NULL);
+	if (s->count == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 64;
+		next = realloc(s->all, s->cap * sizeof(struct wm_instance *));
+		s->failed = !next;
+		if (!next)
+			return false;
+		s->all = next;
+	}
+	s->all[s->count++] = i;
 	return true;
 }
 
 void wm_agent_services(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
+	struct wm_encode e = wm_encode_of(c->api);
+	struct services s = {0};
 	struct wm_json j;
-	struct services s = {.c = c, .j = &j, .e = wm_encode_of(c->api)};
 
 	if (!wm_params_filter(c, WM_FILTER_SERVICE, &filter))
 		return;
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '{');
-	if (wm_index_select(c->api->d.index, filter, put_service, &s, NULL)) {
+	if (wm_index_select(c->api->d.index, filter, take_service, &s, NULL) || s.failed) {
+		free(s.all);
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
+	wm_sort_keys(s.all, s.count);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	for (unsigned n = 0; n < s.count; n++) {
+		struct wm_filter_row row = wm_filter_row_of(&e, s.all[n]);
+
+		if (!wm_row_wanted(c, &j, &row))
+			continue;
+		wm_json_key(&j, s.all[n]->id);
+		wm_encode_agent_service(&j, &e, s.all[n], NULL);
+	}
+	free(s.all);
 	wm_json_close(&j, '}');
 	wm_answer_filtered(c, &j, 0, filter);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_check *const *)a)->id,
+		      (*(const struct wm_check *const *)b)->id);
 }
 
 void wm_agent_checks(struct wm_call *c)
@@ -169,26 +194,36 @@ void wm_agent_checks(struct wm_call *c)
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
 	const struct wm_instance *i = e.checks;
+	struct wm_check_list list = {0};
 	struct wm_json j;
 	size_t pos = 0;
+	bool ok = true;
 
 	if (!wm_params_filter(c, WM_FILTER_CHECK, &filter))
 		return;
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '{');
-	for (; i; i = wm_node_next_instance(e.node, &pos)) {
+	for (; i && ok; i = wm_node_next_instance(e.node, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
-		for (unsigned n = 0; n < i->checks_count; n++) {
+		for (unsigned n = 0; n < i->checks_count && ok; n++) {
 			row.check = i->checks[n];
-			if (row.check->kind == WM_CHECK_STATED || !wm_filter_match(filter, &row))
-				continue;
-			wm_json_key(&j, i->checks[n]->id);
-			wm_encode_agent_check(&j, &e, i->checks[n]);
+			if (row.check->kind != WM_CHECK_STATED && wm_filter_match(filter, &row))
+				ok = wm_check_list_push(&list, row.check);
 		}
 	}
+	if (list.count > 1)
+		qsort(list.at, list.count, sizeof(struct wm_check *), by_key);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	for (size_t n = 0; n < list.count; n++) {
+		wm_json_key(&j, list.at[n]->id);
+		wm_encode_agent_check(&j, &e, list.at[n]);
+	}
+	free(list.at);
 	wm_json_close(&j, '}');
-	wm_answer_filtered(c, &j, 0, filter);
+	if (ok)
+		wm_answer_filtered(c, &j, 0, filter);
+	else
+		wm_answer_text(c, 503, "Out of memory");
 }
 
 /* With ?hash of what the client knows the answer waits until the content is another. */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct wm_encode wm_encode_of(const struct wm_api *a)
 {
@@ -37,20 +38,42 @@ bool wm_is_agents(const struct wm_instance *i)
 /* --- order -------------------------------------------------------------------------------------
  */
 
-/* By id, and of the same one by node. */
-static int by_id(const void *a, const void *b)
+int wm_id_order(const char *a, const char *b)
 {
-	const struct wm_instance *x = *(const struct wm_instance *const *)a;
-	const struct wm_instance *y = *(const struct wm_instance *const *)b;
-	int cmp = strcmp(x->id, y->id);
+	int cmp = strcasecmp(a, b);
 
-	return cmp || x->node == y->node ? cmp : strcmp(x->node->name, y->node->name);
+	return cmp ? cmp : strcmp(a, b);
+}
+
+int wm_instance_order(const struct wm_instance *a, const struct wm_instance *b)
+{
+	int cmp = a->node == b->node ? 0 : strcmp(a->node->folded, b->node->folded);
+
+	return cmp ? cmp : wm_id_order(a->id, b->id);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	return wm_instance_order(*(const struct wm_instance *const *)a,
+				 *(const struct wm_instance *const *)b);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_instance *const *)a)->id,
+		      (*(const struct wm_instance *const *)b)->id);
+}
+
+void wm_sort_keys(const struct wm_instance **all, unsigned count)
+{
+	if (count > 1)
+		qsort(all, count, sizeof(struct wm_instance *), by_key);
 }
 
 void wm_sort_instances(const struct wm_instance **all, unsigned count)
 {
 	if (count > 1)
-		qsort(all, count, sizeof(struct wm_instance *), by_id);
+		qsort(all, count, sizeof(struct wm_instance *), by_place);
 }
 
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
@@ -79,7 +102,7 @@ const struct wm_instance **wm_sorted_on(const struct wm_node *on, unsigned *ret_
 		return NULL;
 	while (n < count && (i = wm_node_next_instance(on, &pos)))
 		all[n++] = i;
-	qsort(all, n, sizeof(struct wm_instance *), by_id);
+	wm_sort_instances(all, n);
 	*ret_count = n;
 	return all;
 }
@@ -525,7 +548,7 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "Node", e->node->name);
-	wm_json_ks(j, "CheckID", "serfHealth");
+	wm_json_ks(j, "CheckID", WM_API_SERF);
 	wm_json_ks(j, "Name", "Serf Health Status");
 	wm_json_ks(j, "Status", "passing");
 	wm_json_ks(j, "Notes", "");
@@ -542,12 +565,37 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 	wm_json_close(j, '}');
 }
 
+unsigned wm_sorted_checks(const struct wm_instance *i,
+			  const struct wm_check *ret[WM_API_CHECKS_MAX])
+{
+	unsigned count = 0, at;
+
+	/* they are few, and mostly one */
+	for (; count < i->checks_count && count < WM_API_CHECKS_MAX; count++) {
+		const struct wm_check *c = i->checks[count];
+
+		for (at = count; at && wm_id_order(ret[at - 1]->id, c->id) > 0; at--)
+			ret[at] = ret[at - 1];
+		ret[at] = c;
+	}
+	return count;
+}
+
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e)
 {
-	if (e->node->self)
+	const struct wm_check *all[WM_API_CHECKS_MAX];
+	unsigned count = wm_sorted_checks(e->checks, all);
+	bool serf = e->node->self;
+
+	for (unsigned n = 0; n < count; n++) {
+		if (serf && wm_id_order(all[n]->id, WM_API_SERF) > 0) {
+			wm_encode_node_check(j, e);
+			serf = false;
+		}
+		put_check(j, e, all[n], true);
+	}
+	if (serf)
 		wm_encode_node_check(j, e);
-	for (unsigned n = 0; n < e->checks->checks_count; n++)
-		put_check(j, e, e->checks->checks[n], true);
 }
 
 /* Write one object or several by @p fn, or copy what it wrote before. */
@@ -571,6 +619,9 @@ static void once(struct wm_json *j, const struct wm_encode *e, size_t *at, size_
 
 void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i)
 {
+	const struct wm_check *all[WM_API_CHECKS_MAX];
+	unsigned count = wm_sorted_checks(i, all);
+
 	wm_encode_at(e, i->node);
 	wm_json_key(j, "Node");
 	once(j, e, &e->node_at, &e->node_len, wm_encode_node);
@@ -578,8 +629,8 @@ void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const stru
 	wm_encode_service(j, i);
 	wm_json_kopen(j, "Checks", '[');
 	once(j, e, &e->check_at, &e->check_len, wm_encode_node_checks);
-	for (unsigned n = 0; n < i->checks_count; n++)
-		put_check(j, e, i->checks[n], true);
+	for (unsigned n = 0; n < count; n++)
+		put_check(j, e, all[n], true);
 	wm_json_close(j, ']');
 }
 

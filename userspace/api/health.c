@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* What a list of entries is made of. */
 struct entries {
@@ -84,8 +83,22 @@ static int by_node_and_id(const void *a, const void *b)
 	const struct wm_node *m = x->instance->node, *n = y->instance->node;
 	int cmp = m == n ? 0 : strcmp(m->folded, n->folded);
 
-	cmp = cmp ? cmp : strcasecmp(x->id, y->id);
-	return cmp ? cmp : strcmp(x->id, y->id);
+	return cmp ? cmp : wm_id_order(x->id, y->id);
+}
+
+bool wm_check_list_push(struct wm_check_list *l, const struct wm_check *c)
+{
+	if (l->count == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 64;
+		const struct wm_check **next = realloc(l->at, cap * sizeof(struct wm_check *));
+
+		if (!next)
+			return false;
+		l->at = next;
+		l->cap = cap;
+	}
+	l->at[l->count++] = c;
+	return true;
 }
 
 bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
@@ -98,16 +111,8 @@ bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
 		row.check = i->checks[n];
 		if ((status && row.check->status != *status) || !wm_filter_match(f, &row))
 			continue;
-		if (l->count == l->cap) {
-			size_t cap = l->cap ? l->cap * 2 : 64;
-			const struct wm_check **next = realloc(l->at, cap * sizeof(*next));
-
-			if (!next)
-				return false;
-			l->at = next;
-			l->cap = cap;
-		}
-		l->at[l->count++] = row.check;
+		if (!wm_check_list_push(l, row.check))
+			return false;
 	}
 	return true;
 }
@@ -128,9 +133,9 @@ void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_c
 		       bool serf)
 {
 	if (l->count > 1)
-		qsort(l->at, l->count, sizeof(*l->at), by_node_and_id);
+		qsort(l->at, l->count, sizeof(struct wm_check *), by_node_and_id);
 	for (size_t n = 0; n < l->count; n++) {
-		if (serf && strcasecmp(l->at[n]->id, "serfHealth") > 0) {
+		if (serf && wm_id_order(l->at[n]->id, WM_API_SERF) > 0) {
 			wm_encode_node_check(j, e);
 			serf = false;
 		}

@@ -287,8 +287,8 @@ enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_no
 /** ?near; @p ret_from: NULL where there is none, or of a node that nobody knows.
  *  @return false: answered with an error. */
 bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
-/** Instances of @p s (NULL: none) by distance, then by node and id; @p from NULL: by id. @p ret is
- *  the caller's to free. @return false: answered with an error. */
+/** Instances of @p s (NULL: none) by distance, then by node and id; @p from NULL: by node and id.
+ * @p ret is the caller's to free. @return false: answered with an error. */
 bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,
 		       const struct wm_instance ***ret);
 /** The same of instances that stand for the service of the path in a mesh: of kind connect-proxy,
@@ -300,6 +300,8 @@ void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, un
 void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
 
 /* --- encode.c: objects in Consul's shapes --- */
+#define WM_API_SERF	  "serfHealth" /* id of the check that a node with an agent has */
+#define WM_API_CHECKS_MAX (WM_CHECKS_PER_INSTANCE + 1) /* a client's, and maintenance */
 struct wm_encode {			  /* what every object needs of its surroundings */
 	const struct wm_node *node;	  /* this agent's, or where wm_encode_at() went */
 	const struct wm_instance *checks; /* holder of the node's */
@@ -326,7 +328,7 @@ void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check that a node with an agent has in Consul: we are alive, or would not answer. */
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
-/** The same, then those that are registered with the node. */
+/** The same and those that are registered with the node, by id. */
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 /** A key with an address as text, null where all is zero. @p family: AF_INET or AF_INET6. */
@@ -346,12 +348,24 @@ bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
 /** All of a node and of what is on it, the same. */
 bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, struct wm_filter *f,
 			const enum wm_status *status);
+/** Add one. @return false without memory. */
+bool wm_check_list_push(struct wm_check_list *l, const struct wm_check *c);
 /** Write them; @p serf: the node's own, which no object stands for, among them. */
 void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
 		       bool serf);
-/** Sort by id. */
+/** Ids in any case; where that is the same, in their octets' order. */
+int wm_id_order(const char *a, const char *b);
+/** Consul's order of lists: by node, then by id. */
+int wm_instance_order(const struct wm_instance *a, const struct wm_instance *b);
+/** Sort by it. */
 void wm_sort_instances(const struct wm_instance **all, unsigned count);
-/** Instances of @p s by id, in memory that the caller frees; NULL: none, or without memory. */
+/** Sort by id as Go sorts the keys of an object: by octets. */
+void wm_sort_keys(const struct wm_instance **all, unsigned count);
+/** An instance's checks, or a holder's, by id. @return how many. */
+unsigned wm_sorted_checks(const struct wm_instance *i,
+			  const struct wm_check *ret[WM_API_CHECKS_MAX]);
+/** Instances of @p s by node and id, in memory that the caller frees; NULL: none, or without
+ * memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 /** Instances on a node by id, the same. */
 const struct wm_instance **wm_sorted_on(const struct wm_node *n, unsigned *ret_count);

@@ -66,11 +66,8 @@ static int by_distance(const void *a, const void *b, void *from)
 	const struct wm_instance *x = *(const struct wm_instance *const *)a;
 	const struct wm_instance *y = *(const struct wm_instance *const *)b;
 	int dx = (int)wm_near_distance(from, x->node), dy = (int)wm_near_distance(from, y->node);
-	int order = dx - dy;
 
-	if (!order)
-		order = strcmp(x->node->name, y->node->name);
-	return order ? order : strcmp(x->id, y->id);
+	return dx != dy ? dx - dy : wm_instance_order(x, y);
 }
 
 void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)

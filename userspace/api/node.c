@@ -99,6 +99,8 @@ static bool answer_word(struct wm_call *c, int status, const char *word)
 static void put_health(struct wm_json *j, const struct wm_encode *e, const struct wm_instance *i)
 {
 	const struct wm_instance *const both[] = {e->checks, i};
+	const struct wm_check *all[WM_API_CHECKS_MAX];
+	unsigned count;
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "AggregatedStatus", word_of(e, i));
@@ -106,8 +108,9 @@ static void put_health(struct wm_json *j, const struct wm_encode *e, const struc
 	wm_encode_agent_service(j, e, i, NULL);
 	wm_json_kopen(j, "Checks", '[');
 	for (unsigned k = 0; k < WM_ARRAY_LEN(both); k++) {
-		for (unsigned n = 0; n < both[k]->checks_count; n++)
-			wm_encode_agent_check(j, e, both[k]->checks[n]);
+		count = wm_sorted_checks(both[k], all);
+		for (unsigned n = 0; n < count; n++)
+			wm_encode_agent_check(j, e, all[n]);
 	}
 	wm_json_close(j, ']');
 	wm_json_close(j, '}');
@@ -242,6 +245,8 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
+	if (all && bracket == '{')
+		wm_sort_keys(all, count);
 	wm_json_open(&j, '{');
 	wm_json_key(&j, "Node");
 	wm_encode_node(&j, &e);
