@@ -458,7 +458,7 @@ Test(agent, the_only_member_joins_and_removes_nobody)
 	refused("/v1/agent/join/10.8.0.9", NULL, 500,
 		"Failed to join 10.8.0.9: this agent is a cluster of its own");
 	refused("/v1/agent/force-leave/other", NULL, 500, "agent: No node found with name 'other'");
-	cr_assert_eq(put("/v1/agent/reload", NULL), 403, "over the Unix socket only");
-	cr_assert_eq(put("/v1/agent/leave", NULL), 403);
+	cr_assert_eq(put("/v1/agent/reload", NULL), 501);
+	cr_assert_eq(put("/v1/agent/leave", NULL), 501);
 	cr_assert_eq(get("/v1/agent/leave"), 405);
 }
