@@ -234,3 +234,87 @@ Test(long_requests, a_long_list_is_written_in_slices)
 	client_close(&first);
 	compare_lists(WEB "?pretty");
 }
+
+/* --- statistics --------------------------------------------------------------------------------
+ */
+#define STATISTICS "/v1/waymark/statistics"
+#define MANY	   15000
+
+static json_int_t number(const struct client *c, const char *member, const char *dimension,
+			 const char *value)
+{
+	json_t *v = json_loads(c->body, 0, NULL), *at;
+	json_int_t n;
+
+	cr_assert(v, "%s", c->body);
+	at = dimension ? json_object_get(json_object_get(json_object_get(json_object_get(v, "by"),
+									 dimension),
+							 "values"),
+					 value)
+		       : json_object_get(v, member);
+	n = json_integer_value(at);
+	json_decref(v);
+	return n;
+}
+
+/* What comes and goes while it is counted may be counted or not; what stays is, once. */
+Test(long_requests, statistics_are_counted_in_slices_for_all_who_ask)
+{
+	struct wm_instance_draft down = {.id = "down", .name = "none", .port = 80};
+	struct client c[3];
+	uint64_t before;
+
+	registry->instances_max = 40000;
+	put_more("x", MANY - ROWS);
+	down.lifecycle = WM_LIFE_STARTING;
+	cr_assert_eq(wm_registry_register(registry, &down, NULL, NULL, NULL), 0);
+	wm_registry_flush(registry);
+	before = put_off();
+	begin(&c[0], STATISTICS);
+	while (put_off() == before)
+		turns(1);
+	begin(&c[1], STATISTICS "?pretty");
+	begin(&c[2], STATISTICS);
+	turns(1);
+	cr_assert(!client_has(&c[0]), "all in one turn");
+	put_more("y", 100); /* the tables grow under it */
+	for (unsigned n = 0; n < 3; n++) {
+		UNTIL(client_has(&c[n]));
+		cr_assert_eq(c[n].status, 200, "%s", c[n].body);
+		cr_assert_geq(number(&c[n], NULL, "service", "web"), MANY);
+		cr_assert_leq(number(&c[n], NULL, "service", "web"), MANY + 100);
+		cr_assert_eq(number(&c[n], "services", NULL, NULL), 2);
+		cr_assert_eq(number(&c[n], "services_healthy", NULL, NULL), 1);
+	}
+	cr_assert_str_eq(c[0].body, c[2].body, "one pass for both");
+	for (unsigned n = 0; n < 3; n++)
+		client_close(&c[n]);
+}
+
+/* A pass that nobody waited for to its end does not stand in an answer that is asked for later. */
+Test(long_requests, statistics_that_were_left_are_counted_anew)
+{
+	struct client c;
+	uint64_t before;
+
+	registry->instances_max = 40000;
+	put_more("x", MANY - ROWS);
+	before = put_off();
+	begin(&c, STATISTICS);
+	while (put_off() == before)
+		turns(1);
+	client_close(&c);
+	for (uint64_t end = wm_clock_ms() + 1200; wm_clock_ms() < end;)
+		turns(1);
+	for (unsigned n = 0; n < ROWS; n++) {
+		char id[32];
+
+		snprintf(id, sizeof(id), "w%u", n);
+		cr_assert_eq(wm_registry_deregister(registry, id, NULL, NULL, NULL), 0);
+	}
+	begin(&c, STATISTICS);
+	UNTIL(client_has(&c));
+	cr_assert_eq(c.status, 200, "%s", c.body);
+	cr_assert_eq(number(&c, NULL, "service", "web"), MANY - ROWS);
+	client_close(&c);
+}

@@ -52,6 +52,7 @@ enum wm_scope {
 struct wm_route;
 struct wm_watch;
 struct wm_long;
+struct wm_statistics;
 
 /* One request on its way. Lives on the stack, or in a watch while the request is kept. */
 struct wm_call {
@@ -171,7 +172,8 @@ struct wm_api {
 	struct wm_kept {
 		char *text; /* of an answer; NULL: none */
 		uint64_t made_ms;
-	} statistics[2]; /* plain, pretty */
+	} statistics[2];	    /* plain, pretty */
+	struct wm_statistics *pass; /* that counts for them; NULL: there was none */
 	/* the answer in it, for the next watch that asks the same: 0 when there is none */
 	uint64_t rendered_shape, rendered_index;
 	uint64_t counters[WM_API_COUNTER_COUNT];

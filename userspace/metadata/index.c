@@ -396,6 +396,15 @@ bool wm_index_build(struct wm_index *x, unsigned max)
 	return x->built == UINT32_MAX;
 }
 
+const struct wm_instance *wm_index_next(const struct wm_index *x, uint32_t *at)
+{
+	const struct wm_instance *i = NULL;
+
+	while (!i && *at < x->used)
+		i = *row(x, (*at)++);
+	return i;
+}
+
 bool wm_index_complete(const struct wm_index *x)
 {
 	return x->built == UINT32_MAX;

@@ -44,6 +44,11 @@ typedef bool (*wm_index_visit)(void *arg, const struct wm_instance *i);
 int wm_index_select(struct wm_index *x, struct wm_filter *f, wm_index_visit visit, void *arg,
 		    struct wm_index_query *ret_query);
 
+/** The instance of the next number from *@p at, which begins with 0, or NULL behind the last. It
+ * may take many turns: an instance keeps its number until it changes, and the walk tells each that
+ *  stays once. Cost O(numbers that are vacant) at worst. */
+const struct wm_instance *wm_index_next(const struct wm_index *x, uint32_t *at);
+
 /** One comparison of a filter, as it is planned. */
 struct wm_index_term {
 	const char *op, *value; /* value NULL: none */

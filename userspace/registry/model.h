@@ -182,8 +182,9 @@ struct wm_service {
 	uint64_t create_index;
 	uint64_t index; /* last change of any of its instances or checks: blocking queries */
 	uint64_t row;
-	bool fresh;	/* registry's: not announced yet */
-	void *compiled; /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
+	bool fresh;	  /* registry's: not announced yet */
+	uint32_t counted; /* statistics': the last pass that saw an instance of it usable */
+	void *compiled;	  /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
 };
 
 /** What is stated, or what follows of the checks while it is running. Cost O(checks). */
