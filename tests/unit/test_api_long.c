@@ -318,3 +318,133 @@ Test(long_requests, statistics_that_were_left_are_counted_anew)
 	cr_assert_eq(number(&c, NULL, "service", "web"), MANY - ROWS);
 	client_close(&c);
 }
+
+/* --- other lists -------------------------------------------------------------------------------
+ */
+#define LISTED 3000
+
+/* Instances of two checks each, each a service of its own where @p services. */
+static void put_checked(unsigned count, bool services)
+{
+	char id[32], check[2][32];
+	struct wm_check_draft checks[2] = {
+		{.id = check[0], .kind = WM_CHECK_TTL, .ttl_ms = 3600000},
+		{.id = check[1], .kind = WM_CHECK_TTL, .ttl_ms = 3600000}};
+	struct wm_instance_draft d = {.id = id, .port = 81, .checks = checks, .checks_count = 2};
+
+	registry->instances_max = registry->checks_max = registry->services_max = 40000;
+	for (unsigned n = 0; n < count; n++) {
+		snprintf(id, sizeof(id), "k%u", n);
+		snprintf(check[0], sizeof(check[0]), "a%u", n);
+		snprintf(check[1], sizeof(check[1]), "b%u", n);
+		d.name = services ? id : "checked";
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(registry);
+}
+
+/* It takes several turns, others are answered meanwhile, and it is whole.
+ * @p within: the member that the list is; NULL: it is the answer. */
+static void list_in_slices(const char *path, const char *within, size_t count)
+{
+	struct client slow, quick, again;
+	uint64_t before = put_off();
+	json_t *v, *list;
+
+	begin(&slow, path);
+	while (put_off() < before + 2 && !client_has(&slow))
+		turns(1);
+	cr_assert(!client_has(&slow), "%s: all in one turn", path);
+	begin(&quick, "/v1/status/leader");
+	while (!client_has(&quick)) {
+		cr_assert(!client_has(&slow), "%s: held up the other", path);
+		turns(1);
+	}
+	UNTIL(client_has(&slow));
+	cr_assert_eq(slow.status, 200, "%s: %s", path, slow.body);
+	v = json_loads(slow.body, 0, NULL);
+	cr_assert(v, "%s", path);
+	list = within ? json_object_get(v, within) : v;
+	cr_assert_eq(json_is_array(list) ? json_array_size(list) : json_object_size(list), count,
+		     "%s", path);
+	json_decref(v);
+	begin(&again, path);
+	UNTIL(client_has(&again));
+	cr_assert_str_eq(again.body, slow.body, "%s", path);
+	client_close(&slow);
+	client_close(&quick);
+	client_close(&again);
+}
+
+Test(long_requests, checks_are_listed_in_slices)
+{
+	put_checked(LISTED, false);
+	list_in_slices("/v1/health/state/any", NULL, 2 * LISTED + 1); /* serfHealth */
+	list_in_slices("/v1/health/state/critical", NULL, 2 * LISTED);
+	list_in_slices("/v1/health/checks/checked", NULL, 2 * LISTED);
+	list_in_slices("/v1/health/node/n1", NULL, 2 * LISTED + 1);
+	list_in_slices("/v1/agent/checks", NULL, 2 * LISTED);
+	list_in_slices("/v1/health/state/any?filter=ServiceName+==+checked", NULL, 2 * LISTED);
+}
+
+/* In Consul's order and once each, whatever comes and goes while they are written. */
+Test(long_requests, checks_that_change_meanwhile_are_listed_as_they_are)
+{
+	struct client c;
+	uint64_t before;
+	json_t *v;
+
+	put_checked(LISTED, false);
+	before = put_off();
+	begin(&c, "/v1/health/checks/checked");
+	while (put_off() < before + 2)
+		turns(1);
+	cr_assert(!client_has(&c));
+	cr_assert_eq(wm_registry_deregister(registry, "k1", NULL, NULL, NULL), 0);
+	must_put("/v1/agent/check/pass/a10?note=fine", NULL);
+	UNTIL(client_has(&c));
+	v = json_loads(c.body, 0, NULL);
+	cr_assert_eq(json_array_size(v), 2 * (LISTED - 1));
+	for (size_t n = 1; n < json_array_size(v); n++)
+		cr_assert_lt(
+			strcmp(json_string_value(
+				       json_object_get(json_array_get(v, n - 1), "CheckID")),
+			       json_string_value(json_object_get(json_array_get(v, n), "CheckID"))),
+			0);
+	cr_assert(strstr(c.body, "\"Output\":\"fine\""));
+	cr_assert_eq(index_of(&c), wm_registry_service(registry, "checked")->index);
+	json_decref(v);
+	client_close(&c);
+}
+
+Test(long_requests, services_and_instances_are_listed_in_slices)
+{
+	put_checked(2 * LISTED, true);
+	/* with web, and consul where the node has it */
+	list_in_slices("/v1/catalog/services", NULL, wm_registry_services(registry));
+	list_in_slices("/v1/catalog/services?filter=ServicePort+==+81", NULL, 2 * LISTED);
+	list_in_slices("/v1/waymark/services", NULL, wm_registry_services(registry));
+	list_in_slices("/v1/waymark/instances?limit=5000", "instances", 5000);
+	list_in_slices("/v1/catalog/node/n1", "Services", wm_registry_instances(registry));
+	list_in_slices("/v1/catalog/node-services/n1", "Services", wm_registry_instances(registry));
+}
+
+Test(long_requests, nodes_are_listed_in_slices)
+{
+	static char body[64 * 128];
+	size_t len;
+
+	registry->nodes_max = 10000;
+	for (unsigned n = 0; n < 2 * LISTED;) {
+		len = (size_t)snprintf(body, sizeof(body), "[");
+		for (unsigned k = 0; k < 60 && n < 2 * LISTED; k++, n++)
+			len += (size_t)snprintf(body + len, sizeof(body) - len,
+						"%s{\"Node\":{\"Verb\":\"set\",\"Node\":{\"Node\":"
+						"\"m%u\",\"Address\":\"10.9.0.1\"}}}",
+						k ? "," : "", n);
+		snprintf(body + len, sizeof(body) - len, "]");
+		cr_assert_eq(put("/v1/txn", body), 200, "%s", one.body);
+	}
+	list_in_slices("/v1/catalog/nodes", NULL, 2 * LISTED + 1);
+	list_in_slices("/v1/catalog/nodes?filter=Address+==+`10.9.0.1`", NULL, 2 * LISTED);
+}

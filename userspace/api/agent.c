@@ -167,7 +167,7 @@ void wm_agent_services(struct wm_call *c)
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
-	wm_sort_keys(s.all, s.count);
+	wm_sort_keys(c->api, s.all, s.count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	for (unsigned n = 0; n < s.count; n++) {
@@ -210,11 +210,12 @@ void wm_agent_checks(struct wm_call *c)
 				ok = wm_check_list_push(&list, row.check);
 		}
 	}
-	if (list.count > 1)
-		qsort(list.at, list.count, sizeof(struct wm_check *), by_key);
+	wm_sort_kept(c->api, list.at, list.count, by_key);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	for (size_t n = 0; n < list.count; n++) {
+		if (!wm_check_wanted(c, &j, list.at[n]))
+			continue;
 		wm_json_key(&j, list.at[n]->id);
 		wm_encode_agent_check(&j, &e, list.at[n]);
 	}

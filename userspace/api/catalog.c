@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* catalog.c - handlers of /v1/catalog. */
 #include "internal.h"
+#include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 
 #include <stdlib.h>
@@ -43,7 +44,8 @@ void wm_catalog_nodes(struct wm_call *c)
 
 		wm_encode_at(&e, all[i]);
 		row = wm_filter_row_of(&e, NULL);
-		if (wm_params_node(c, e.node) && wm_filter_match(filter, &row))
+		if (wm_params_node(c, e.node) && wm_filter_match(filter, &row) &&
+		    wm_row_wanted(c, &j, &row))
 			wm_encode_node(&j, &e);
 	}
 	wm_json_close(&j, ']');
@@ -124,9 +126,17 @@ static bool spellings_of(const struct wm_registry *r, struct spellings *all)
 	return true;
 }
 
+/* All that such a row is made of. */
+static uint64_t row_hash(const struct wm_call *c, const struct spelling *is)
+{
+	const uint64_t of[] = {(uintptr_t)is->service, is->service->index, c->api->nodes_index};
+
+	return wm_hash(of, sizeof(of)) * 31 + wm_hash(is->name, strlen(is->name));
+}
+
 /* "name":[tags of the instances that the filter wants, each once], or nothing if it wants none.
  * @return false without memory. */
-static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const struct spelling *is,
+static bool put_service_tags(struct wm_json *j, struct wm_call *c, const struct spelling *is,
 			     struct wm_filter *f, const struct wm_encode *e)
 {
 	_cleanup_free_ const struct wm_instance **wanted = NULL;
@@ -134,7 +144,11 @@ static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const s
 	const struct wm_service *s = is->service;
 	size_t total = 0, n = 0;
 	unsigned count = 0;
+	/* may it be that none is wanted? A row is never empty, so all are asked first */
+	bool asked = f || wm_http_query(c->req, "node-meta");
 
+	if (!asked && !wm_row_wanted_of(c, j, row_hash(c, is)))
+		return true;
 	wanted = malloc((s->instances_count + 1) * sizeof(struct wm_instance *));
 	if (!wanted)
 		return false;
@@ -147,7 +161,7 @@ static bool put_service_tags(struct wm_json *j, const struct wm_call *c, const s
 		wanted[count++] = s->instances[i];
 		total += s->instances[i]->tags_count;
 	}
-	if (!count)
+	if (!count || (asked && !wm_row_wanted_of(c, j, row_hash(c, is))))
 		return true;
 	wm_json_kopen(j, is->name, '[');
 	if (total) {

@@ -64,10 +64,9 @@ static int by_key(const void *a, const void *b)
 		      (*(const struct wm_instance *const *)b)->id);
 }
 
-void wm_sort_keys(const struct wm_instance **all, unsigned count)
+void wm_sort_keys(struct wm_api *a, const struct wm_instance **all, unsigned count)
 {
-	if (count > 1)
-		qsort(all, count, sizeof(struct wm_instance *), by_key);
+	wm_sort_kept(a, all, count, by_key);
 }
 
 void wm_sort_instances(const struct wm_instance **all, unsigned count)
@@ -90,7 +89,8 @@ const struct wm_instance **wm_sorted_instances(const struct wm_service *s)
 	return all;
 }
 
-const struct wm_instance **wm_sorted_on(const struct wm_node *on, unsigned *ret_count)
+const struct wm_instance **wm_sorted_on(struct wm_api *a, const struct wm_node *on,
+					unsigned *ret_count)
 {
 	unsigned count = (unsigned)wm_map_len(on->instances), n = 0;
 	const struct wm_instance **all, *i;
@@ -102,7 +102,7 @@ const struct wm_instance **wm_sorted_on(const struct wm_node *on, unsigned *ret_
 		return NULL;
 	while (n < count && (i = wm_node_next_instance(on, &pos)))
 		all[n++] = i;
-	wm_sort_instances(all, n);
+	wm_sort_kept(a, all, n, by_place);
 	*ret_count = n;
 	return all;
 }

@@ -129,20 +129,28 @@ bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, stru
 	return ok;
 }
 
-void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
-		       bool serf)
+static void put_node_check(struct wm_call *c, struct wm_json *j, const struct wm_encode *e)
 {
-	if (l->count > 1)
-		qsort(l->at, l->count, sizeof(struct wm_check *), by_node_and_id);
-	for (size_t n = 0; n < l->count; n++) {
+	struct wm_filter_row row = wm_filter_row_of(e, NULL);
+
+	if (wm_row_wanted(c, j, &row))
+		wm_encode_node_check(j, e);
+}
+
+void wm_check_list_put(struct wm_call *c, struct wm_json *j, const struct wm_encode *e,
+		       struct wm_check_list *l, bool serf)
+{
+	wm_sort_kept(c->api, l->at, l->count, by_node_and_id);
+	for (size_t n = 0; n < l->count && !wm_rows_stopped(c); n++) {
 		if (serf && wm_id_order(l->at[n]->id, WM_API_SERF) > 0) {
-			wm_encode_node_check(j, e);
+			put_node_check(c, j, e);
 			serf = false;
 		}
-		wm_encode_check(j, e, l->at[n]);
+		if (wm_check_wanted(c, j, l->at[n]))
+			wm_encode_check(j, e, l->at[n]);
 	}
 	if (serf)
-		wm_encode_node_check(j, e);
+		put_node_check(c, j, e);
 	l->count = 0;
 }
 
@@ -170,15 +178,21 @@ void wm_health_checks(struct wm_call *c)
 		if (wm_params_node(c, all[i]->node))
 			ok = ok && wm_check_list_add(&list, &e, all[i], filter, NULL);
 		if (from) /* the nearest instance first */
-			wm_check_list_put(&j, &e, &list, false);
+			wm_check_list_put(c, &j, &e, &list, false);
 	}
-	wm_check_list_put(&j, &e, &list, false);
+	wm_check_list_put(c, &j, &e, &list, false);
 	free(list.at);
 	wm_json_close(&j, ']');
 	if (ok)
 		wm_answer_filtered(c, &j, index, filter);
 	else
 		wm_answer_text(c, 503, "Out of memory");
+}
+
+/* A filter is asked about all rows, also of those that are written in another turn. */
+static bool enough(const struct wm_call *c, const struct wm_filter *f)
+{
+	return !f && wm_rows_stopped(c);
 }
 
 /* A state that does not exist has no checks, as in Consul. */
@@ -208,7 +222,7 @@ void wm_health_state(struct wm_call *c)
 	wm_near_sort_nodes(from, nodes, count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned n = 0; known && n < count; n++) {
+	for (unsigned n = 0; known && n < count && !enough(c, filter); n++) {
 		struct wm_filter_row row;
 
 		wm_encode_at(&e, nodes[n]);
@@ -216,7 +230,7 @@ void wm_health_state(struct wm_call *c)
 		if (!wm_params_node(c, nodes[n]))
 			continue;
 		ok = ok && wm_check_list_node(&list, &e, filter, any ? NULL : &wanted);
-		wm_check_list_put(&j, &e, &list,
+		wm_check_list_put(c, &j, &e, &list,
 				  e.node->self && (any || wanted == WM_PASSING) &&
 					  wm_filter_match(filter, &row));
 	}

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #define LIMIT_DEFAULT 1000  /* instances of an answer: some 500 KiB */
-#define LIMIT_MAX     10000 /* the same, at most: some 20 ms of the loop */
+#define LIMIT_MAX     10000 /* the same, at most: some 5 MiB, written in slices */
 
 struct select {
+	struct wm_call *c;
 	struct wm_json *j;
 	const struct wm_api *api;
 	struct wm_encode e;
@@ -32,11 +33,14 @@ static bool put_instance(void *arg, const struct wm_instance *i)
 {
 	struct select *s = arg;
 
+	struct wm_filter_row row = wm_filter_row_of(&s->e, i);
+
 	if (!s->left)
 		return true; /* counted all the same */
-	put_entry(s->j, &s->e, s->api, i);
 	s->left--;
 	s->returned++;
+	if (wm_row_wanted(s->c, s->j, &row))
+		put_entry(s->j, &s->e, s->api, i);
 	return true;
 }
 
@@ -115,7 +119,7 @@ void wm_native_instances(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
 	struct wm_json j;
-	struct select s = {.j = &j, .api = c->api, .e = wm_encode_of(c->api)};
+	struct select s = {.c = c, .j = &j, .api = c->api, .e = wm_encode_of(c->api)};
 	struct wm_index_query q = {0};
 	uint64_t index;
 
@@ -128,13 +132,14 @@ void wm_native_instances(struct wm_call *c)
 	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	wm_json_ku(&j, "index", index);
+	/* the index stands behind: what was written in an earlier turn begins the same */
 	wm_json_kopen(&j, "instances", '[');
 	if (wm_index_select(c->api->d.index, filter, put_instance, &s, &q)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
 	wm_json_close(&j, ']');
+	wm_json_ku(&j, "index", index);
 	wm_json_ku(&j, "returned", s.returned);
 	wm_json_ku(&j, "matched", q.matched);
 	wm_json_close(&j, '}');

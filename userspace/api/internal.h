@@ -47,6 +47,7 @@ enum wm_scope {
 	256 /* turns of a long answer; a list that changes faster than it is written ends in one   \
 	     * go                                                                                  \
 	     */
+#define WM_API_ORDERS	 4   /* orders of long lists that are kept */
 #define WM_API_SORT_KEPT 256 /* instances of a service whose order is kept until it changes */
 
 struct wm_route;
@@ -174,6 +175,13 @@ struct wm_api {
 		uint64_t made_ms;
 	} statistics[2];	    /* plain, pretty */
 	struct wm_statistics *pass; /* that counts for them; NULL: there was none */
+	struct wm_order {	    /* of a long list, see wm_sort_kept() */
+		uint64_t hash, index;
+		int (*cmp)(const void *a, const void *b);
+		void *all;
+		size_t count;
+	} orders[WM_API_ORDERS];
+	unsigned orders_next;
 	/* the answer in it, for the next watch that asks the same: 0 when there is none */
 	uint64_t rendered_shape, rendered_index;
 	uint64_t counters[WM_API_COUNTER_COUNT];
@@ -208,6 +216,17 @@ void wm_longs_init(struct wm_api *a);
  *  when it stands there from a turn before, nor when the slice is used up: then the handler runs
  *  again. The rows stand in one array, and nothing else does. */
 bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row);
+/** The same of a row that is no instance, node or check: @p hash of all that it is made of. */
+bool wm_row_wanted_of(struct wm_call *c, struct wm_json *j, uint64_t hash);
+/** The same of a check, whatever else is on its instance. */
+bool wm_check_wanted(struct wm_call *c, struct wm_json *j, const struct wm_check *k);
+/** Sort pointers to the registry's objects. A list that is written over many turns is sorted in
+ * each, which of 20,000 takes longer than a slice: the order of a long one is kept while the
+ * registry does not change. */
+void wm_sort_kept(struct wm_api *a, void *all, size_t count,
+		  int (*cmp)(const void *a, const void *b));
+/** The slice is used up: no more rows are wanted in it. */
+bool wm_rows_stopped(const struct wm_call *c);
 /** Forget what was written. */
 void wm_rows_reset(struct wm_rows *r);
 /** Is what was written not the whole answer yet? */
@@ -352,9 +371,9 @@ bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, stru
 			const enum wm_status *status);
 /** Add one. @return false without memory. */
 bool wm_check_list_push(struct wm_check_list *l, const struct wm_check *c);
-/** Write them; @p serf: the node's own, which no object stands for, among them. */
-void wm_check_list_put(struct wm_json *j, const struct wm_encode *e, struct wm_check_list *l,
-		       bool serf);
+/** Write them in slices; @p serf: the node's own, which no object stands for, among them. */
+void wm_check_list_put(struct wm_call *c, struct wm_json *j, const struct wm_encode *e,
+		       struct wm_check_list *l, bool serf);
 /** Ids in any case; where that is the same, in their octets' order. */
 int wm_id_order(const char *a, const char *b);
 /** Consul's order of lists: by node, then by id. */
@@ -362,7 +381,7 @@ int wm_instance_order(const struct wm_instance *a, const struct wm_instance *b);
 /** Sort by it. */
 void wm_sort_instances(const struct wm_instance **all, unsigned count);
 /** Sort by id as Go sorts the keys of an object: by octets. */
-void wm_sort_keys(const struct wm_instance **all, unsigned count);
+void wm_sort_keys(struct wm_api *a, const struct wm_instance **all, unsigned count);
 /** An instance's checks, or a holder's, by id. @return how many. */
 unsigned wm_sorted_checks(const struct wm_instance *i,
 			  const struct wm_check *ret[WM_API_CHECKS_MAX]);
@@ -370,7 +389,8 @@ unsigned wm_sorted_checks(const struct wm_instance *i,
  * memory. */
 const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 /** Instances on a node by id, the same. */
-const struct wm_instance **wm_sorted_on(const struct wm_node *n, unsigned *ret_count);
+const struct wm_instance **wm_sorted_on(struct wm_api *a, const struct wm_node *n,
+					unsigned *ret_count);
 /** All services by name, the same. */
 const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
 

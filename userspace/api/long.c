@@ -4,6 +4,7 @@
  * remembers what it found. The answer is made in one turn, of the state of that turn. */
 #include "internal.h"
 #include "userspace/base/clock.h"
+#include "userspace/base/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,8 @@ static void cut(struct wm_buf *b, size_t len)
 	b->data[len] = '\0';
 }
 
-/* Is there time for one more? */
-static bool has_time(struct wm_call *c)
+/* Is there time for one more? @p every: rows between two looks at the clock. */
+static bool has_time(struct wm_call *c, unsigned every)
 {
 	struct wm_rows *r = &c->api->rows;
 	bool tired;
@@ -63,7 +64,7 @@ static bool has_time(struct wm_call *c)
 		r->end_ns =
 			wm_clock_ns() + (tired ? WM_API_TIRED_MS : WM_API_SLICE_MS) * WM_NS_PER_MS;
 	}
-	return r->at % LOOK_ROWS || wm_clock_ns() < r->end_ns;
+	return r->at % every || wm_clock_ns() < r->end_ns;
 }
 
 static bool note(struct wm_rows *r, uint64_t hash, size_t offset)
@@ -82,17 +83,15 @@ static bool note(struct wm_rows *r, uint64_t hash, size_t offset)
 	return true;
 }
 
-bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row)
+static bool wanted(struct wm_call *c, struct wm_json *j, uint64_t hash, unsigned every)
 {
 	struct wm_rows *r = &c->api->rows;
-	uint64_t hash;
 
 	if (r->stopped)
 		return false;
 	if (!r->begun)
 		adopt(c, j);
 	r->begun = true;
-	hash = wm_filter_row_hash(row);
 	if (r->at < r->count && r->all[r->at].hash == hash) {
 		r->at++;
 		return false;
@@ -102,13 +101,38 @@ bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_
 		r->count = r->at;
 		j->first = !r->at;
 	}
-	if (!has_time(c) || !note(r, hash, j->b->len)) {
+	if (!has_time(c, every) || !note(r, hash, j->b->len)) {
 		r->stopped = true;
 		r->end = j->b->len;
 		return false;
 	}
 	r->at++;
 	return true;
+}
+
+bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row)
+{
+	return !c->api->rows.stopped && wanted(c, j, wm_filter_row_hash(row), LOOK_ROWS);
+}
+
+/* Such a row may be long. */
+bool wm_row_wanted_of(struct wm_call *c, struct wm_json *j, uint64_t hash)
+{
+	return wanted(c, j, hash, 1);
+}
+
+bool wm_check_wanted(struct wm_call *c, struct wm_json *j, const struct wm_check *k)
+{
+	struct wm_filter_row row = {.node = k->instance->node, .check = k};
+	const uint64_t of[] = {wm_filter_row_hash(&row), (uintptr_t)k->instance,
+			       k->instance->modify_index};
+
+	return !c->api->rows.stopped && wanted(c, j, wm_hash(of, sizeof(of)), LOOK_ROWS);
+}
+
+bool wm_rows_stopped(const struct wm_call *c)
+{
+	return c->api->rows.stopped;
 }
 
 bool wm_rows_unfinished(const struct wm_call *c)
@@ -137,6 +161,37 @@ static void keep_rows(struct wm_api *a, struct wm_long *l)
 	free(l->rows.all);
 	l->rows = *r;
 	*r = (struct wm_rows){0};
+}
+
+/* --- order -------------------------------------------------------------------------------------
+ */
+void wm_sort_kept(struct wm_api *a, void *all, size_t count,
+		  int (*cmp)(const void *a, const void *b))
+{
+	uint64_t index = wm_registry_index(a->d.registry), hash;
+	size_t size = count * sizeof(void *);
+	struct wm_order *o = a->orders;
+
+	if (count < WM_API_SORT_KEPT) {
+		if (count > 1)
+			qsort(all, count, sizeof(void *), cmp);
+		return;
+	}
+	hash = wm_hash(all, size);
+	for (; o < a->orders + WM_API_ORDERS; o++) {
+		if (o->count == count && o->index == index && o->hash == hash && o->cmp == cmp) {
+			memcpy(all, o->all, size);
+			return;
+		}
+	}
+	o = &a->orders[a->orders_next++ % WM_API_ORDERS];
+	qsort(all, count, sizeof(void *), cmp);
+	free(o->all);
+	*o = (struct wm_order){.hash = hash, .index = index, .cmp = cmp, .all = malloc(size)};
+	if (!o->all) /* it is sorted again */
+		return;
+	memcpy(o->all, all, size);
+	o->count = count;
 }
 
 /* --- requests ----------------------------------------------------------------------------------
@@ -235,4 +290,6 @@ void wm_longs_done(struct wm_api *a)
 {
 	free(a->rows.all);
 	free(a->sorted.all);
+	for (unsigned n = 0; n < WM_API_ORDERS; n++)
+		free(a->orders[n].all);
 }

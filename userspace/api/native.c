@@ -3,6 +3,7 @@
  * are lower case with underscores; numbers are numbers; what does not exist is null. */
 #include "internal.h"
 #include "userspace/base/clock.h"
+#include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 #include "waymark/counters.h"
 
@@ -473,13 +474,17 @@ void wm_native_services(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; i < count && ok; i++) {
+		const uint64_t of[] = {(uintptr_t)all[i], all[i]->index};
+
+		if (!wm_row_wanted_of(c, &j, wm_hash(of, sizeof(of))))
+			continue;
 		wm_json_open(&j, '{');
 		ok = put_service(&j, c->api, all[i], false);
 		wm_json_close(&j, '}');
 	}
 	wm_json_close(&j, ']');
 	if (ok && (all || !wm_registry_services(c->api->d.registry)))
-		wm_answer_end(c, &j, index);
+		wm_answer_filtered(c, &j, index, NULL);
 	else
 		wm_answer_text(c, 503, "Out of memory");
 }

@@ -240,13 +240,13 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 		wm_answer_end(c, &j, index);
 		return;
 	}
-	all = wm_sorted_on(e.node, &count);
+	all = wm_sorted_on(c->api, e.node, &count);
 	if (!all && wm_map_len(e.node->instances)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
 	if (all && bracket == '{')
-		wm_sort_keys(all, count);
+		wm_sort_keys(c->api, all, count);
 	wm_json_open(&j, '{');
 	wm_json_key(&j, "Node");
 	wm_encode_node(&j, &e);
@@ -254,7 +254,7 @@ static void answer_node(struct wm_call *c, const char *key, char bracket)
 	for (unsigned i = 0; all && i < count; i++) {
 		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
 
-		if (!wm_filter_match(filter, &row))
+		if (!wm_filter_match(filter, &row) || !wm_row_wanted(c, &j, &row))
 			continue;
 		if (bracket == '{')
 			wm_json_key(&j, all[i]->id);
@@ -293,7 +293,7 @@ void wm_health_node(struct wm_call *c)
 	if (find_node(c, &e)) {
 		row = wm_filter_row_of(&e, NULL);
 		ok = wm_check_list_node(&list, &e, filter, NULL);
-		wm_check_list_put(&j, &e, &list, e.node->self && wm_filter_match(filter, &row));
+		wm_check_list_put(c, &j, &e, &list, e.node->self && wm_filter_match(filter, &row));
 	}
 	free(list.at);
 	wm_json_close(&j, ']');
