@@ -43,7 +43,8 @@ static int cmd_completion(const struct ctl *c);
 	  "what the start would say of a configuration file")                                      \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
-	  "entries of a map in use, with names instead of numbers; needs no agent")                \
+	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \
+	  "agent")                                                                                 \
 	X("snapshot save", "FILE", 1, 1, ctl_snapshot_save,                                        \
 	  "the whole registry into a file, verified")                                              \
 	X("snapshot verify", "FILE", 1, 1, ctl_snapshot_verify,                                    \

@@ -26,9 +26,17 @@ static void name_text(const struct wm_name *n, char *out, size_t cap)
 	size_t at = 0;
 
 	*out = '\0';
-	for (size_t i = 0; i < n->len && n->name[i] && at < cap; i += n->name[i] + 1u)
-		at += (size_t)snprintf(out + at, cap - at, "%s%.*s", i ? "." : "", n->name[i],
-				       (const char *)&n->name[i + 1]);
+	/* a dot within a label is escaped, RFC 4343 2.1 */
+	for (size_t i = 0; i < n->len && n->name[i] && at + 3 < cap; i += n->name[i] + 1u) {
+		if (i)
+			out[at++] = '.';
+		for (size_t k = 1; k <= n->name[i] && at + 3 < cap; k++) {
+			if (n->name[i + k] == '.' || n->name[i + k] == '\\')
+				out[at++] = '\\';
+			out[at++] = (char)n->name[i + k];
+		}
+		out[at] = '\0';
+	}
 }
 
 static json_t *address_text(const uint32_t addr_be[4])
@@ -195,14 +203,12 @@ static void learn_services(struct dump *d)
 	struct wm_name_key key = {0};
 	struct wm_name n;
 	bool begun = false;
-	char text[300];
 
 	while (wm_inspect_name(d->x, &key, &begun, &n)) {
 		if (n.set >= d->m->sets_cap || d->services[n.set])
 			continue;
-		name_text(&n, text, sizeof(text));
-		text[strcspn(text, ".")] = '\0';
-		d->services[n.set] = strdup(text);
+		/* the first label is the service's name */
+		d->services[n.set] = strndup((const char *)&n.name[1], n.name[0]);
 	}
 }
 

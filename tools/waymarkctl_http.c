@@ -4,9 +4,12 @@
 #include "userspace/net/loop.h"
 #include "waymarkctl.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define ANSWER_MAX (64u << 20) /* octets of an answer */
@@ -99,6 +102,19 @@ static int on_part(void *arg, const void *data, size_t len)
 	return f->on_data(f->data_arg, data, len);
 }
 
+/* Why nobody is reached there. */
+static int socket_error(const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	err = fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) ? errno : ETIMEDOUT;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 static void call_at(const char *agent, const char *path, struct wm_http_call_options o,
 		    struct fetch *f)
 {
@@ -122,6 +138,8 @@ static void call_at(const char *agent, const char *path, struct wm_http_call_opt
 		wm_loop_run(f->loop);
 	else
 		snprintf(f->error, sizeof(f->error), "%.200s is no address of an agent", agent);
+	if (local && !f->reached) /* the library would speak of localhost */
+		snprintf(f->error, sizeof(f->error), "%s", strerror(socket_error(o.unix_socket)));
 	wm_http_client_free(client);
 	wm_loop_free(f->loop);
 }
@@ -130,10 +148,16 @@ static void call_at(const char *agent, const char *path, struct wm_http_call_opt
 static bool call(const struct ctl *c, const char *path, struct wm_http_call_options o,
 		 struct fetch *f, bool quiet)
 {
+	char first[ERROR_MAX];
+
 	call_at(c->agent, path, o, f);
+	snprintf(first, sizeof(first), "%s", f->error);
 	if (!f->done && !f->reached && !c->agent_named && strncmp(c->agent, "unix:", 5) != 0 &&
-	    !access(CTL_SOCKET, F_OK))
+	    !access(CTL_SOCKET, F_OK)) {
 		call_at("unix:" CTL_SOCKET, path, o, f);
+		if (!f->reached)
+			snprintf(f->error, sizeof(f->error), "%s", first);
+	}
 	if (f->done || quiet || c->quiet)
 		return f->done;
 	if (f->reached)

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COLUMNS_MAX 16 /* columns of a table */
-#define CELL_MAX    96 /* octets of a cell; longer ones are cut */
-#define DEPTH_MAX   8  /* nesting that is shown */
+#define COLUMNS_MAX 16	/* columns of a table */
+#define CELL_MAX    256 /* octets of a cell; longer ones are cut */
+#define DEPTH_MAX   8	/* nesting that is shown */
 
 static void cell(const json_t *v, char out[CELL_MAX])
 {
@@ -135,7 +135,7 @@ static void put_table(const json_t *rows, const char *const *columns, int n, int
 	}
 	fprintf(out, "%*s", indent, "");
 	for (int k = 0; k < n; k++)
-		pad(out, names[k], k + 1 < n ? widths[k] + 2 : 0);
+		fprintf(out, "%-*s", k + 1 < n ? widths[k] + 2 : 0, names[k]);
 	fputc('\n', out);
 	json_array_foreach(rows, i, row)
 	{

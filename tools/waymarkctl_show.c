@@ -193,13 +193,14 @@ static void split(struct name *n, const char *arg, const char *domain)
 }
 
 /* Which label tells the kind: the last, or the one before a datacenter or region. */
-static int kind_at(const struct name *n)
+static int kind_at(const struct name *n, const char *datacenter)
 {
 	static const char *const kinds[] = {"service", "virtual", "node", "addr"};
 
 	for (int i = n->n - 1; i > 0 && i >= n->n - 2; i--)
 		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
-			if (strcasecmp(n->label[i], kinds[k]) == 0)
+			if (strcasecmp(n->label[i], kinds[k]) == 0 &&
+			    (i == n->n - 1 || strcasecmp(n->label[i + 1], datacenter) == 0))
 				return i;
 	return -1;
 }
@@ -272,19 +273,25 @@ static int show_srv(const struct ctl *c, const struct name *n)
 
 int ctl_resolve(const struct ctl *c)
 {
-	char rest[CTL_NAME_MAX + 1];
+	char rest[CTL_NAME_MAX + 1], path[CTL_PATH_MAX], datacenter[CTL_NAME_MAX + 1];
 	struct name n;
-	json_t *status;
+	json_t *status, *service = NULL;
 	int at;
 
 	if (!strchr(c->args[0], '.') || strlen(c->args[0]) > CTL_NAME_MAX)
+		return service_named(c, c->args[0]);
+	if (ctl_path(c, path, "/v1/waymark/resolve/", c->args[0], ""))
+		service = ctl_get(c, path, true);
+	json_decref(service);
+	if (service) /* a name with dots in it */
 		return service_named(c, c->args[0]);
 	status = ctl_get(c, "/v1/waymark/status", false);
 	if (!status)
 		return CTL_EXIT_FAILED;
 	split(&n, c->args[0], text_of(status, "domain"));
+	snprintf(datacenter, sizeof(datacenter), "%s", text_of(status, "datacenter"));
 	json_decref(status);
-	at = kind_at(&n);
+	at = kind_at(&n, datacenter);
 	if (n.n && *n.label[0] == '_')
 		return show_srv(c, &n);
 	if (at < 1)

@@ -42,6 +42,19 @@ static void warn(json_t *list, const char *what, const char *why, const char *to
 	json_array_append_new(list, json_sprintf("%s%s%s: %s", what, *why ? ": " : "", why, todo));
 }
 
+/* Services that nobody can use are their owners' matter, and no fault of the agent; but told. */
+static void collect_services(const json_t *statistics, json_t *warnings)
+{
+	const json_t *healthy = json_object_get(statistics, "services_healthy");
+	long long down = number_of(statistics, "services") - (long long)json_integer_value(healthy);
+
+	if (json_is_integer(healthy) && down > 0)
+		json_array_append_new(warnings,
+				      json_sprintf("services: %lld without a healthy instance: see "
+						   "waymarkctl services",
+						   down));
+}
+
 /* What an operator should do something about. @return true: the agent is degraded by it. */
 static bool collect(const json_t *status, json_t *warnings)
 {
@@ -162,10 +175,11 @@ static json_t *from_pins(const char *pin_dir)
 	struct wm_inspect *x;
 	struct wm_err e = {0};
 	const struct wm_inspect_memory *m;
+	const char *agent = wm_inspect_held(pin_dir) ? "runs, and does not answer here" : "none";
 	uint32_t up = 0, all = 0, services = 0;
 
 	if (wm_inspect_open(pin_dir, &x, &e))
-		return json_pack("{s:s, s:s}", "agent", "none", "kernel", e.text);
+		return json_pack("{s:s, s:s}", "agent", agent, "kernel", e.text);
 	m = wm_inspect_memory(x);
 	for (uint32_t i = 0; i < m->backends_cap; i++) {
 		up += (m->backends[i].state & WM_STATE_MASK) == WM_STATE_UP;
@@ -174,7 +188,7 @@ static json_t *from_pins(const char *pin_dir)
 	for (uint32_t i = 0; i < m->sets_cap; i++)
 		services += m->sets[i].table.count > 0;
 	wm_inspect_close(x);
-	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "agent", "none", "kernel",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "agent", agent, "kernel",
 			 "goes on serving from its pins", "services", (int)services, "backends_up",
 			 (int)up, "backends", (int)all);
 }
@@ -189,15 +203,16 @@ int ctl_status(const struct ctl *c)
 		return CTL_EXIT_USAGE;
 	}
 	warnings = json_array();
+	statistics = ctl_get(c, "/v1/waymark/statistics", true);
 	degraded = collect(status, warnings);
+	collect_services(statistics, warnings);
 	if (c->json) {
 		json_object_set_new(status, "healthy", json_boolean(!degraded));
 		json_object_set(status, "warnings", warnings);
 	} else {
-		statistics = ctl_get(c, "/v1/waymark/statistics", true);
 		put_lines(status, statistics, warnings, degraded);
-		json_decref(statistics);
 	}
+	json_decref(statistics);
 	json_decref(warnings);
 	if (c->json || c->verbose)
 		ctl_print(c, json_incref(status));

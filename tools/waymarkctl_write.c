@@ -37,14 +37,14 @@ static char *read_body(const struct ctl *c, const char *file)
 		ctl_fail(c, "%s: %s", file, strerror(errno));
 	else if (!text || ferror(f) || len > BODY_MAX)
 		ctl_fail(c, "%s: cannot be read, or is longer than %u octets", file, BODY_MAX);
+	else if (!len)
+		ctl_fail(c, "%s: is empty", file);
 	if (f && f != stdin)
 		fclose(f);
 	if (text && len && len <= BODY_MAX) {
 		text[len] = '\0';
 		return text;
 	}
-	if (text && !len)
-		ctl_fail(c, "%s: is empty", file);
 	free(text);
 	return NULL;
 }

@@ -3,10 +3,12 @@
 
 #include "userspace/api/rules_file.h"
 #include "userspace/base/macros.h"
+#include "userspace/registry/registry.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,9 +93,52 @@ int wm_config_node_address(const struct wm_settings *s, char out[INET6_ADDRSTRLE
 	return 0;
 }
 
+/* Does an address of this machine lie in the range? Who steers it takes it away from everybody. */
+static bool holds_own(const struct wm_vip_space *v4, const struct in6_addr *v6,
+		      char out[INET6_ADDRSTRLEN])
+{
+	struct ifaddrs *all = NULL;
+	bool found = false;
+
+	if (getifaddrs(&all))
+		return false;
+	for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+		const struct sockaddr_in *in = (const void *)i->ifa_addr;
+		const struct sockaddr_in6 *in6 = (const void *)i->ifa_addr;
+
+		if (!i->ifa_addr)
+			continue;
+		if (v4 && i->ifa_addr->sa_family == AF_INET &&
+		    (ntohl(in->sin_addr.s_addr) & v4->mask) == v4->base)
+			found = inet_ntop(AF_INET, &in->sin_addr, out, INET6_ADDRSTRLEN);
+		if (v6 && i->ifa_addr->sa_family == AF_INET6 && memcmp(&in6->sin6_addr, v6, 8) == 0)
+			found = inet_ntop(AF_INET6, &in6->sin6_addr, out, INET6_ADDRSTRLEN);
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+/* Ranges that have a meaning of their own: "this network", loopback, link-local, multicast (RFC
+ * 6890).
+ */
+static bool is_special4(uint32_t base, uint32_t mask)
+{
+	static const struct {
+		uint32_t base, mask;
+	} special[] = {{0x00000000, 0xff000000},
+		       {0x7f000000, 0xff000000},
+		       {0xa9fe0000, 0xffff0000},
+		       {0xe0000000, 0xf0000000}};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(special); i++)
+		if (!((base ^ special[i].base) & mask & special[i].mask))
+			return true;
+	return false;
+}
+
 static int range4(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
 {
-	char text[64], *slash, *end;
+	char text[64], own[INET6_ADDRSTRLEN], *slash, *end;
 	struct in_addr v4;
 	unsigned long bits;
 
@@ -109,12 +154,27 @@ static int range4(const struct wm_settings *s, struct wm_vip_space *ret, struct 
 				  s->vip_ipv4);
 	ret->mask = ~0u << (32 - bits);
 	ret->base = ntohl(v4.s_addr) & ret->mask;
+	if (ret->base != ntohl(v4.s_addr))
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"vip.ipv4: %s has bits behind its /%lu, the range begins before it",
+			s->vip_ipv4, bits);
+	if (is_special4(ret->base, ret->mask))
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"vip.ipv4: %s holds addresses with a meaning of their own (loopback, "
+			"link-local, multicast); 240.0.0.0/4 is nobody's",
+			s->vip_ipv4);
+	if (holds_own(ret, NULL, own))
+		return wm_err_set(e, WM_E_INVALID,
+				  "vip.ipv4: %s holds %s, an address of this machine", s->vip_ipv4,
+				  own);
 	return 0;
 }
 
 static int range6(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
 {
-	char text[64], *slash;
+	char text[64], own[INET6_ADDRSTRLEN], *slash;
 
 	snprintf(text, sizeof(text), "%s", s->vip_ipv6);
 	slash = strchr(text, '/');
@@ -126,6 +186,17 @@ static int range6(const struct wm_settings *s, struct wm_vip_space *ret, struct 
 			"vip.ipv6: a prefix such as fd77:6179:6d61:726b::/64 is wanted, not "
 			"\"%.50s\"",
 			s->vip_ipv6);
+	if (IN6_IS_ADDR_MULTICAST(&ret->prefix) || IN6_IS_ADDR_LINKLOCAL(&ret->prefix) ||
+	    !ret->prefix.s6_addr[0])
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"vip.ipv6: %s holds addresses with a meaning of their own (loopback, "
+			"link-local, multicast); take one of fd00::/8",
+			s->vip_ipv6);
+	if (holds_own(NULL, &ret->prefix, own))
+		return wm_err_set(e, WM_E_INVALID,
+				  "vip.ipv6: %s holds %s, an address of this machine", s->vip_ipv6,
+				  own);
 	return 0;
 }
 
@@ -280,6 +351,47 @@ static void check_dir(struct faults *f, const char *name, const char *path, bool
 		refuse(f, &e);
 }
 
+/* Directory of the socket: the start makes the last part of it. */
+static void check_socket(struct faults *f)
+{
+	char dir[256], *slash;
+
+	snprintf(dir, sizeof(dir), "%s", f->s->http_socket);
+	slash = strrchr(dir, '/');
+	if (slash && slash != dir) {
+		*slash = '\0';
+		check_dir(f, "http.socket", dir, true);
+	}
+}
+
+/* HTTP and DNS over TCP want the same address and port. */
+static void check_ports(struct faults *f)
+{
+	const struct wm_settings *s = f->s;
+	struct wm_err e = {0};
+
+	if (!s->http_port || s->http_port != s->dns_port)
+		return;
+	for (char *const *a = s->http_addresses; *a; a++) {
+		for (char *const *b = s->dns_addresses; *b; b++) {
+			if (strcmp(*a, *b) != 0)
+				continue;
+			wm_err_set(&e, WM_E_INVALID, "dns.port: %s:%llu is http.port's as well", *a,
+				   (unsigned long long)s->http_port);
+			refuse(f, &e);
+			return;
+		}
+	}
+}
+
+static void check_meta(struct faults *f)
+{
+	struct wm_err e = {0};
+
+	if (wm_node_meta_check(f->s->node_meta, &e))
+		refuse(f, &e);
+}
+
 static void check_files(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
@@ -328,6 +440,10 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	if (s->dns_port)
 		check_addresses(&f, "dns.addresses", s->dns_addresses);
 	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses);
+	check_ports(&f);
+	check_meta(&f);
+	if (*s->http_socket)
+		check_socket(&f);
 	check_files(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED

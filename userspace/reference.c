@@ -58,7 +58,8 @@ static void rows(FILE *out, const char *title, const struct row *r)
 
 static void counters(FILE *out)
 {
-	head(out, "Counters", "the tables in the code; `waymarkctl status` shows them all", NULL);
+	head(out, "Counters", "the tables in the code; `waymarkctl status -v` shows them all",
+	     NULL);
 	rows(out, "In the kernel (map `counters`, one struct per CPU)", kernel_rows);
 	rows(out, "DNS server", dns_rows);
 	rows(out, "HTTP server", http_rows);

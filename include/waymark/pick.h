@@ -203,8 +203,11 @@ static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, struct
 
 	if (!s || s->generation != t.generation)
 		return WM_PICK_TORN;
-	if (!wm_take(v, s->backend, families, prefer6, &c))
+	c.passed_over = ret->passed_over;
+	if (!wm_take(v, s->backend, families, prefer6, &c)) {
+		ret->passed_over = c.passed_over;
 		return WM_PICK_MORE;
+	}
 	o->first = 0;
 	wm_order_show(o, 1, s->weight ? s->weight : 1);
 	if (o->first)

@@ -140,7 +140,8 @@ Test(connect, a_loopback_backend_is_for_its_own_namespace)
 	cr_assert_eq(dial_new(VIP6, SOCK_DGRAM, 80), 0);
 	cr_assert_eq(counter(WM_C_CONNECT_LOOPBACK), 0);
 	in_a_pod(pod_is_refused);
-	cr_assert_eq(counter(WM_C_CONNECT_LOOPBACK), 9, "one a decision");
+	cr_assert_eq(counter(WM_C_CONNECT_LOOPBACK), 9, "one a decision, not %llu",
+		     (unsigned long long)counter(WM_C_CONNECT_LOOPBACK));
 	cr_assert_eq(counter(WM_C_CONNECT_REFUSED), 6);
 	cr_assert_eq(counter(WM_C_UDP_REFUSED), 3);
 	cr_assert_eq(counter(WM_C_CONNECT_PICKED), 2);

@@ -74,10 +74,10 @@ try:
 except consul.ConsulException as e:
     check("another datacenter", True, "No path to datacenter" in str(e))
 try:
-    c.agent.service.register("under score!")
+    c.agent.service.register("line\nbreak")
     check("a bad name", "refused", "answered")
 except consul.ConsulException as e:
-    check("a bad name", True, "invalid characters" in str(e))
+    check("a bad name", True, "control characters" in str(e))
 check("a client with a token", 2, len(consul.Consul(token="t").health.service("py")[1]))
 check("agent.self of it", node, consul.Consul(token="t").agent.self()["Config"]["NodeName"])
 check("health.service of what is not there", [], c.health.service("none")[1])

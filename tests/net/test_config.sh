@@ -30,6 +30,16 @@ refused 'http.addresses: an IPv4 or IPv6 address is wanted, not "localhost"' --s
 refused 'dns.addresses: an IPv4 or IPv6 address is wanted, not "1.2.3"' --set dns.addresses=1.2.3
 refused 'dns.port53_addresses: 203.0.113.9 is no address' --set dns.port53_addresses=203.0.113.9
 refused 'vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24, not "10.0.0.0"' --set vip.ipv4=10.0.0.0
+refused 'vip.ipv4: .* \(loopback, link-local, multicast\)' --set vip.ipv4=127.0.0.0/8
+refused 'vip.ipv4: .* \(loopback, link-local, multicast\)' --set vip.ipv4=224.0.0.0/4
+refused 'vip.ipv4: 240.0.0.1/4 has bits behind its /4' --set vip.ipv4=240.0.0.1/4
+ip address add 10.77.0.1/24 dev lo
+refused 'vip.ipv4: 10.0.0.0/8 holds 10.77.0.1, an address of this machine' --set vip.ipv4=10.0.0.0/8
+ip address del 10.77.0.1/24 dev lo
+refused 'vip.ipv6: .* \(loopback, link-local, multicast\)' --set vip.ipv6=fe80::/64
+refused 'node.meta: ' --set node.meta=zone
+refused 'http.socket: /nonexistent/dir: No such file|http.socket: /nonexistent: No such file' --set http.socket=/nonexistent/dir/x.sock
+refused "dns.port: 127.0.0.1:8600 is http.port's as well" --set http.port=8600
 refused 'vip.ipv6: a prefix such as .* not "fd00::/48"' --set vip.ipv6=fd00::/48
 refused 'node.name: letters, digits .* not "a_b"' --set node.name=a_b
 refused 'node.address: an IPv4 or IPv6 address is wanted, not "me"' --set node.address=me

@@ -33,7 +33,7 @@ matches "a wrong option" 'try: waymarkd --help' "$(refuse 2 --nonsense)"
 
 # --- what the kernel's part needs
 start_agent --set "kernel.pin_dir=$TMP/not-a-bpffs"
-log_has "no bpffs" 'event=plane.off .*is not a bpffs: mount'
+log_has "no bpffs" 'event=plane.off .*is not a bpffs: set kernel.pin_dir'
 userspace_works "no bpffs" bpffs
 stop_agent
 start_agent --set "kernel.cgroup=$TMP"
@@ -42,7 +42,7 @@ check "no cgroup2: DNS by the kernel all the same" 10.9.9.9 "$(ask lonely.servic
 stop_agent
 "$CTL" --pin-dir "$PINS" detach >/dev/null
 start_agent --set kernel.memory_max=100000
-log_has "too little memory" 'event=plane.off .*maps need [0-9]+ bytes, memory_max is 100000'
+log_has "too little memory" 'event=plane.off .*maps need [0-9]+ bytes, kernel.memory_max is 100000'
 userspace_works "too little memory" memory_max
 stop_agent
 start_agent --set kernel.enabled=false
@@ -82,7 +82,7 @@ bad 400 'decode' '{"Name": "x"'
 bad 400 'Nme' '{"Nme": "x"}'
 bad 400 'Port' '{"Name": "x", "Port": "80"}'
 bad 400 '[Pp]ort' '{"Name": "x", "Port": 70000}'
-bad 400 '[Nn]ame' '{"Name": "under_score!"}'
+bad 400 '[Nn]ame' '{"Name": "line\nbreak"}'
 bad 400 '[Nn]ame' '{"Port": 80}'
 bad 400 '[Aa]ddress' '{"Name": "x", "Address": "0.0.0.0"}'
 bad 400 'nterval' '{"Name": "x", "Check": {"HTTP": "http://127.0.0.1/"}}'

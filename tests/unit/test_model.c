@@ -210,7 +210,7 @@ static int submit(struct m_op *op)
 /* What must be refused before it is queued. */
 static void refused_at_once(void)
 {
-	static const char *const names[] = {"", "a b", "-x", "a.b"};
+	static const char *const names[] = {"", "a\nb", "\x7f", "a\tb"};
 	struct wm_instance_draft d = {.id = "i1", .name = names[draw(4)], .port = 1};
 	struct wm_check_draft c = {.name = draw(2) ? "n" : "", .id = "c1"};
 

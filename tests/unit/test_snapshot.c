@@ -495,11 +495,13 @@ Test(snapshot, what_a_client_may_not_register_is_refused)
 		const char *why; /* NULL: good */
 	} all[] = {
 		{"i", "web", "10.0.0.1", "web", NULL},
-		{"i", "../../etc", "10.0.0.1", "web", "may not be registered"},
+		{"i", "../../etc", "10.0.0.1", "web", "service that is not there"},
+		{"i", "we\nb", "10.0.0.1", "web", "may not be registered"},
 		{"i", "web", "not an address!", "web", "may not be registered"},
 		{"i\n", "web", "10.0.0.1", "web", "may not be registered"},
 		{"i", "other", "10.0.0.1", "web", "service that is not there"},
-		{"i", "web", "10.0.0.1", "under_score", "cannot be decoded"},
+		{"i", "web", "10.0.0.1", "under_score", "service that is not there"},
+		{"i", "web", "10.0.0.1", "under\nscore", "cannot be decoded"},
 		{"i", "web", "240.0.0.9", "web", "virtual addresses"},
 	};
 	struct wm_registry *r = open_at(NULL);

@@ -93,6 +93,11 @@ void wm_inspect_close(struct wm_inspect *x)
 	free(x);
 }
 
+bool wm_inspect_held(const char *pin_dir)
+{
+	return wm_pins_held(pin_dir);
+}
+
 const struct wm_inspect_memory *wm_inspect_memory(const struct wm_inspect *x)
 {
 	return &x->m;

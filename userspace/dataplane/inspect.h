@@ -22,6 +22,8 @@ struct wm_inspect_memory {
 /** @return 0, -ENOENT (nothing is pinned), WM_E_BPF_LAYOUT, negative errno; text in @p e. */
 int wm_inspect_open(const char *pin_dir, struct wm_inspect **ret, struct wm_err *e);
 void wm_inspect_close(struct wm_inspect *x); /* NULL ok */
+/** Does a running agent hold the pin directory? */
+bool wm_inspect_held(const char *pin_dir);
 /** The mapped arrays, valid until the close. */
 const struct wm_inspect_memory *wm_inspect_memory(const struct wm_inspect *x);
 /** Next entry; begins with @p key all zero and *@p begun false. @return false at the end. An entry

@@ -55,10 +55,9 @@ static int check_config(const struct wm_plane_config *c, struct wm_err *e)
 	if (c->memory_max && need > c->memory_max)
 		return wm_err_set(
 			e, WM_E_BUDGET,
-			"maps need %llu bytes, memory_max is %llu: raise memory_max or lower names "
-			"(%u), frontends (%u), sets (%u), slots (%u), backends (%u)",
-			(unsigned long long)need, (unsigned long long)c->memory_max, c->names,
-			c->frontends, c->sets, c->slots, c->backends);
+			"the maps need %llu bytes, kernel.memory_max is %llu: raise it, or lower "
+			"kernel.services_max or kernel.backends_max",
+			(unsigned long long)need, (unsigned long long)c->memory_max);
 	return 0;
 }
 

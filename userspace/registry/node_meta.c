@@ -52,6 +52,16 @@ int wm_node_meta_read(char *const *pairs, struct wm_pair **ret, unsigned *ret_co
 	return err ? wm_err_set(e, err, "node.meta: %s", why.text) : 0;
 }
 
+int wm_node_meta_check(char *const *pairs, struct wm_err *e)
+{
+	struct wm_pair *meta;
+	unsigned count;
+	int r = wm_node_meta_read(pairs, &meta, &count, e);
+
+	wm_node_meta_free(meta, count);
+	return r;
+}
+
 void wm_node_meta_free(struct wm_pair *meta, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)

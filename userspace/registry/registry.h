@@ -51,6 +51,9 @@ const char *wm_scripts_refusal(enum wm_scripts s);
 /** The same of checks of an OS service, for which systemctl is run. */
 const char *wm_units_refusal(enum wm_scripts s);
 
+/** Is wm_registry_config.node_meta in order? @return 0, or the error with @p e filled. */
+int wm_node_meta_check(char *const *pairs, struct wm_err *e);
+
 /* --- drafts: what a client asks for, checked field by field as it is filled --- */
 struct wm_check_draft {
 	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
