@@ -189,6 +189,11 @@ static int by_key(const void *a, const void *b)
 		      (*(const struct wm_check *const *)b)->id);
 }
 
+static void sort_keys(void *all, size_t count)
+{
+	qsort(all, count, sizeof(struct wm_check *), by_key);
+}
+
 void wm_agent_checks(struct wm_call *c)
 {
 	_cleanup_filter_ struct wm_filter *filter = NULL;
@@ -210,7 +215,7 @@ void wm_agent_checks(struct wm_call *c)
 				ok = wm_check_list_push(&list, row.check);
 		}
 	}
-	wm_sort_kept(c->api, list.at, list.count, by_key);
+	wm_sort_kept(c->api, list.at, list.count, sort_keys);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	for (size_t n = 0; n < list.count; n++) {

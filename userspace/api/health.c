@@ -129,6 +129,11 @@ bool wm_check_list_node(struct wm_check_list *l, const struct wm_encode *e, stru
 	return ok;
 }
 
+static void sort_checks(void *all, size_t count)
+{
+	qsort(all, count, sizeof(struct wm_check *), by_node_and_id);
+}
+
 static void put_node_check(struct wm_call *c, struct wm_json *j, const struct wm_encode *e)
 {
 	struct wm_filter_row row = wm_filter_row_of(e, NULL);
@@ -140,7 +145,7 @@ static void put_node_check(struct wm_call *c, struct wm_json *j, const struct wm
 void wm_check_list_put(struct wm_call *c, struct wm_json *j, const struct wm_encode *e,
 		       struct wm_check_list *l, bool serf)
 {
-	wm_sort_kept(c->api, l->at, l->count, by_node_and_id);
+	wm_sort_kept(c->api, l->at, l->count, sort_checks);
 	for (size_t n = 0; n < l->count && !wm_rows_stopped(c); n++) {
 		if (serf && wm_id_order(l->at[n]->id, WM_API_SERF) > 0) {
 			put_node_check(c, j, e);

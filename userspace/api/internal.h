@@ -177,7 +177,7 @@ struct wm_api {
 	struct wm_statistics *pass; /* that counts for them; NULL: there was none */
 	struct wm_order {	    /* of a long list, see wm_sort_kept() */
 		uint64_t hash, index;
-		int (*cmp)(const void *a, const void *b);
+		void (*sort)(void *all, size_t count);
 		void *all;
 		size_t count;
 	} orders[WM_API_ORDERS];
@@ -222,9 +222,8 @@ bool wm_row_wanted_of(struct wm_call *c, struct wm_json *j, uint64_t hash);
 bool wm_check_wanted(struct wm_call *c, struct wm_json *j, const struct wm_check *k);
 /** Sort pointers to the registry's objects. A list that is written over many turns is sorted in
  * each, which of 20,000 takes longer than a slice: the order of a long one is kept while the
- * registry does not change. */
-void wm_sort_kept(struct wm_api *a, void *all, size_t count,
-		  int (*cmp)(const void *a, const void *b));
+ * registry does not change. @p sort: sorts them. */
+void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *all, size_t count));
 /** The slice is used up: no more rows are wanted in it. */
 bool wm_rows_stopped(const struct wm_call *c);
 /** Forget what was written. */

@@ -165,8 +165,7 @@ static void keep_rows(struct wm_api *a, struct wm_long *l)
 
 /* --- order -------------------------------------------------------------------------------------
  */
-void wm_sort_kept(struct wm_api *a, void *all, size_t count,
-		  int (*cmp)(const void *a, const void *b))
+void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *all, size_t count))
 {
 	uint64_t index = wm_registry_index(a->d.registry), hash;
 	size_t size = count * sizeof(void *);
@@ -174,20 +173,20 @@ void wm_sort_kept(struct wm_api *a, void *all, size_t count,
 
 	if (count < WM_API_SORT_KEPT) {
 		if (count > 1)
-			qsort(all, count, sizeof(void *), cmp);
+			sort(all, count);
 		return;
 	}
 	hash = wm_hash(all, size);
 	for (; o < a->orders + WM_API_ORDERS; o++) {
-		if (o->count == count && o->index == index && o->hash == hash && o->cmp == cmp) {
+		if (o->count == count && o->index == index && o->hash == hash && o->sort == sort) {
 			memcpy(all, o->all, size);
 			return;
 		}
 	}
 	o = &a->orders[a->orders_next++ % WM_API_ORDERS];
-	qsort(all, count, sizeof(void *), cmp);
+	sort(all, count);
 	free(o->all);
-	*o = (struct wm_order){.hash = hash, .index = index, .cmp = cmp, .all = malloc(size)};
+	*o = (struct wm_order){.hash = hash, .index = index, .sort = sort, .all = malloc(size)};
 	if (!o->all) /* it is sorted again */
 		return;
 	memcpy(o->all, all, size);
