@@ -146,14 +146,33 @@ def watchers():
         raise SystemExit(f"watchers: {answers}")
 
 
-def large_list():
-    text = must("GET", "/v1/health/service/large")[0]
-    if len(json.loads(text)) < INSTANCES:
-        raise SystemExit("the list is not whole")
+def listed(path, at_least, within=None):
+    def run():
+        v = json.loads(must("GET", path)[0])
+        v = v[within] if within else v
+        if len(v) < at_least:
+            raise SystemExit(f"{path}: {len(v)} of {at_least}: the list is not whole")
+    return run
 
 
 def statistics():
-    must("GET", "/v1/waymark/statistics")
+    texts = []
+    all_at_once([lambda: texts.append(must("GET", "/v1/waymark/statistics")[0])] * 3)
+    for v in map(json.loads, texts):
+        if v["by"]["service"]["values"]["large"] < INSTANCES or v["services_healthy"] < 1:
+            raise SystemExit(f"statistics: {v}")
+
+
+def with_checks():
+    """2,000 instances with checks of their own, 3,000 services, 3,000 nodes."""
+    for n in range(2000):
+        must("PUT", "/v1/agent/service/register", {"Name": "checked", "ID": f"k{n}", "Port": 1,
+             "Checks": [{"CheckID": f"k{n}-{k}", "TTL": "1h"} for k in range(5)]})
+    for n in range(3000):
+        must("PUT", "/v1/agent/service/register", {"Name": f"s{n}", "Port": 1})
+    for first in range(0, 3000, 60):
+        must("PUT", "/v1/txn", [{"Node": {"Verb": "set", "Node": {
+            "Node": f"node{n}", "Address": "10.9.0.1"}}} for n in range(first, first + 60)])
 
 
 def heartbeats():
@@ -186,6 +205,10 @@ def dead_names():
     return f"{threads} threads"
 
 
+def node_name():
+    return json.loads(must("GET", "/v1/agent/self")[0])["Config"]["NodeName"]
+
+
 def deregister_node():
     must("PUT", "/v1/catalog/deregister", {"Node": "big"})
 
@@ -201,7 +224,19 @@ def main():
     scenario("heartbeats", heartbeats)
     scenario("checks by names that nobody answers", dead_names)
     scenario("statistics", statistics)
-    scenario("a large list", large_list)
+    scenario("a large list", listed("/v1/health/service/large", INSTANCES))
+    scenario("checks, services and nodes are registered", with_checks)
+    scenario("checks of all", listed("/v1/health/state/any", 10000))
+    scenario("checks of all by a filter", listed(
+        "/v1/health/state/any?filter=" + urllib.parse.quote("ServiceName == checked"), 10000))
+    scenario("checks of a state", listed("/v1/health/state/critical", 10000))
+    scenario("checks of a service", listed("/v1/health/checks/checked", 10000))
+    scenario("checks of the agent", listed("/v1/agent/checks", 10000))
+    scenario("checks of a node", listed("/v1/health/node/" + node_name(), 10000))
+    scenario("names of services", listed("/v1/catalog/services", 3001))
+    scenario("nodes", listed("/v1/catalog/nodes", 3001))
+    scenario("what is on a node", listed("/v1/catalog/node-services/big", INSTANCES, "Services"))
+    scenario("instances", listed("/v1/waymark/instances?limit=10000", 10000, "instances"))
     scenario("thirty watchers", watchers)
     scenario("a node of 20,000 leaves", deregister_node)
     return 1 if FAILED else 0
