@@ -250,13 +250,13 @@ static int show_addr(const struct ctl *c, const char *digits)
 	size_t len = strlen(digits);
 	unsigned char octets[16];
 	char text[INET6_ADDRSTRLEN];
-	unsigned v;
 
 	if ((len != 8 && len != 32) || strspn(digits, "0123456789abcdefABCDEF") != len)
 		return ctl_fail(c, "%s: 8 or 32 hexadecimal digits are wanted", digits);
 	for (size_t i = 0; i < len / 2; i++) {
-		sscanf(digits + 2 * i, "%2x", &v);
-		octets[i] = (unsigned char)v;
+		char two[3] = {digits[2 * i], digits[2 * i + 1], '\0'};
+
+		octets[i] = (unsigned char)strtoul(two, NULL, 16);
 	}
 	inet_ntop(len == 8 ? AF_INET : AF_INET6, octets, text, sizeof(text));
 	return ctl_print(c, json_pack("{s:s}", "address", text));
