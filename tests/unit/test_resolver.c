@@ -243,7 +243,7 @@ static void call(struct wm_http_client *c, const char *url, uint64_t ms, struct 
 Test(resolver, calls_by_name_take_no_place_and_no_thread)
 {
 	struct wm_http_client *c = wm_http_client_new(loop, 2);
-	unsigned before = threads();
+	unsigned before;
 	struct got dead[10], good, absent;
 	struct peer peer;
 	char url[128];

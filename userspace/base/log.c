@@ -88,12 +88,15 @@ static bool under_journald(void)
 {
 	static int known = -1;
 	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long dev, ino;
+	char here[48] = "";
 	struct stat st;
 
-	if (known < 0)
-		known = stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-			!fstat(STDERR_FILENO, &st) && st.st_dev == dev && st.st_ino == ino;
+	if (known < 0) {
+		if (!fstat(STDERR_FILENO, &st))
+			snprintf(here, sizeof(here), "%ju:%ju", (uintmax_t)st.st_dev,
+				 (uintmax_t)st.st_ino);
+		known = stream && *here && !strcmp(stream, here);
+	}
 	return known;
 }
 
