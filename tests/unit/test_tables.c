@@ -295,6 +295,50 @@ Test(tables, virtual_names_may_stand_for_endpoints)
 	free(p);
 }
 
+/* A name that fits no label of DNS is in no `names`, and still has its address; the next run knows
+ * the set by it, so that what sockets remember stays true. */
+Test(tables, a_name_longer_than_a_label_has_a_frontend_and_is_adopted)
+{
+	struct plane *p = plane_new(), *before = malloc(sizeof(*before));
+	struct wm_tables *t = tables_new(p);
+	struct wanted x, other;
+	char name[256];
+	int set;
+
+	memset(name, 'n', 255);
+	name[255] = '\0';
+	want(&x, 1, 3);
+	want(&other, 2, 2);
+	x.w.service = name;
+	cr_assert_eq(put(t, &other) + put(t, &x), 0);
+	cr_assert_eq(p->names.n, 2);
+	cr_assert_eq(p->fronts.n, 4);
+	set = wm_tables_set_of(t, name);
+	cr_assert_geq(set, 0);
+	memcpy(before, p, sizeof(*p));
+	wm_tables_free(t);
+	t = tables_new(p);
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	cr_assert_eq(put(t, &x) + put(t, &other), 0);
+	cr_assert_eq(wm_tables_set_of(t, name), set);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	cr_assert_eq(memcmp(before->sets, p->sets, sizeof(p->sets)), 0);
+	cr_assert_eq(memcmp(before->backends, p->backends, sizeof(p->backends)), 0);
+	wm_tables_free(t);
+	/* another service at that address is not taken for it */
+	t = tables_new(p);
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	name[0] = 'm';
+	cr_assert_eq(put(t, &x) + put(t, &other), 0);
+	cr_assert_neq(wm_tables_set_of(t, name), set);
+	cr_assert_eq(wm_tables_sweep(t), 1);
+	wm_tables_del(t, name);
+	cr_assert_eq(p->fronts.n, 2);
+	wm_tables_free(t);
+	free(before);
+	free(p);
+}
+
 Test(tables, a_state_is_one_word)
 {
 	struct plane *p = plane_new(), *before = malloc(sizeof(*before));

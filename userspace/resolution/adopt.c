@@ -10,13 +10,13 @@
 
 /* The service of a <service>.service.<domain> name; "" if it is none. */
 static void service_of(const struct wm_tables *t, const struct wm_name *v,
-		       char out[WM_SERVICE_NAME_MAX + 1])
+		       char out[WM_DNS_LABEL_MAX + 1])
 {
 	uint8_t wire[WM_DNS_NAME_MAX + 1];
 	size_t len = v->name[0];
 
 	out[0] = '\0';
-	if (v->kind != WM_NAME_SERVICE || len > WM_SERVICE_NAME_MAX || len >= v->len)
+	if (v->kind != WM_NAME_SERVICE || len > WM_DNS_LABEL_MAX || len >= v->len)
 		return;
 	memcpy(out, v->name + 1, len);
 	out[len] = '\0';
@@ -37,7 +37,7 @@ static int adopt_names(struct wm_tables *t)
 	int r;
 
 	while (!(r = t->ops->name_next(t->ops->arg, first, &k, &v))) {
-		char service[WM_SERVICE_NAME_MAX + 1];
+		char service[WM_DNS_LABEL_MAX + 1];
 
 		first = false;
 		r = wm_name_adopt(t, &k, &v);

@@ -35,7 +35,6 @@ struct wm_front_entry {
 };
 
 struct wm_svc {
-	char name[WM_SERVICE_NAME_MAX + 1]; /* "": an adopted set that no name tells of */
 	uint32_t set;
 	bool claimed;
 	bool damaged; /* adopted slots do not hold together: publish anew */
@@ -44,6 +43,7 @@ struct wm_svc {
 	uint32_t refs_count, refs_cap;
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
 	struct wm_front_entry *fronts[2];
+	char name[]; /* "": an adopted set that no name tells of */
 };
 
 struct wm_domain {
@@ -89,6 +89,8 @@ size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *
 		    uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** @return 0, -EINVAL for a domain that is no domain. */
 int wm_wire_domain(const char *text, struct wm_domain *ret);
+/** The set that an adopted frontend of @p w leads to, or WM_NO_SET; its key is the IPv4 address. */
+uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set *w);
 /** The four names and two frontends of @p s. @return 0, WM_E_FULL, -ENOMEM. */
 int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		   struct wm_err *e);

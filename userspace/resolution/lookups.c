@@ -258,11 +258,24 @@ static int front_put(struct wm_tables *t, struct wm_svc *s, unsigned i,
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
+static struct wm_frontend_key key4_of(const struct wm_want_set *w)
+{
+	return (struct wm_frontend_key){.addr_be = {0, 0, __builtin_bswap32(0xffff), w->vip4_be}};
+}
+
+uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set *w)
+{
+	struct wm_frontend_key k4 = key4_of(w);
+	const struct wm_front_entry *f = w->vip4_be ? wm_map_get(t->fronts, &k4, sizeof(k4)) : NULL;
+
+	return f && !f->claimed ? f->v.set : WM_NO_SET;
+}
+
 static int fronts_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		      struct wm_err *e)
 {
 	static const uint8_t none[16];
-	struct wm_frontend_key k4 = {.addr_be = {0, 0, __builtin_bswap32(0xffff), w->vip4_be}};
+	struct wm_frontend_key k4 = key4_of(w);
 	struct wm_frontend_key k6 = {0};
 	int r = 0, r6 = 0;
 

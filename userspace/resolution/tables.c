@@ -86,11 +86,12 @@ void wm_tables_free(struct wm_tables *t)
 /* --- services --------------------------------------------------------------------------------- */
 struct wm_svc *wm_svc_new(struct wm_tables *t, const char *name, uint32_t set)
 {
-	struct wm_svc *s = calloc(1, sizeof(*s));
+	size_t len = strlen(name) + 1;
+	struct wm_svc *s = calloc(1, sizeof(*s) + len);
 
 	if (!s)
 		return NULL;
-	strncpy(s->name, name, sizeof(s->name) - 1);
+	memcpy(s->name, name, len);
 	s->set = set;
 	if (*name && wm_map_put(t->services, s->name, strlen(s->name), s, NULL)) {
 		free(s);
@@ -500,11 +501,37 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		    : 0;
 }
 
-static int svc_for(struct wm_tables *t, const char *name, struct wm_svc **ret, struct wm_err *e)
+/* A service whose name fits no label has no entry in `names`: by its virtual address the set that
+ * an earlier run left is known. @return NULL: there is none, or no memory to take it over. */
+static struct wm_svc *adopted_for(struct wm_tables *t, const struct wm_want_set *w)
 {
+	uint32_t hash = (uint32_t)wm_hash_stable(w->service, strlen(w->service));
+	size_t len = strlen(w->service);
+	uint32_t set = wm_lookups_adopted(t, w);
+	struct wm_svc *s = set == WM_NO_SET ? NULL : t->by_set[set];
+
+	if (!s || *s->name || s->claimed || t->mem.sets[set].service != hash)
+		return NULL;
+	s = realloc(s, sizeof(*s) + len + 1);
+	if (!s)
+		return NULL;
+	t->by_set[set] = s;
+	memcpy(s->name, w->service, len + 1);
+	if (!wm_map_put(t->services, s->name, len, s, NULL))
+		return s;
+	*s->name = '\0'; /* the sweep removes it */
+	return NULL;
+}
+
+static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_svc **ret,
+		   struct wm_err *e)
+{
+	const char *name = w->service;
 	uint32_t set;
 
 	*ret = wm_map_get(t->services, name, strlen(name));
+	if (!*ret)
+		*ret = adopted_for(t, w);
 	if (*ret)
 		return 0;
 	if (wm_index_take(t->sets, &set))
@@ -532,7 +559,7 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		return wm_err_set(e, WM_E_FULL, "service %s: %u backends, a set holds at most %d",
 				  w->service, w->backends_count, WM_SET_SLOTS_MAX);
 	}
-	r = svc_for(t, w->service, &s, e);
+	r = svc_for(t, w, &s, e);
 	if (!r) {
 		s->claimed = true;
 		r = grow_scratch(t, w->backends_count);
