@@ -86,8 +86,12 @@ static void tell_instance(struct wm_change_log *c, enum event e, const struct wm
 	if (e == EVENT_REGISTERED && !wm_label_valid(i->name))
 		wm_log_line(WM_LOG_WARN, "service.name", "svc=%s id=%s text=%s", wm_log_q(i->name),
 			    wm_log_q(i->id),
-			    wm_log_q("is no host name's label of letters, digits and dashes: DNS "
-				     "answers only who asks for exactly this label"));
+			    wm_log_q(strlen(i->name) > WM_DNS_LABEL_MAX
+					     ? "is longer than the 63 octets of a label: no DNS "
+					       "name has it, the virtual address works"
+					     : "is no host name's label of letters, digits and "
+					       "dashes: DNS answers only who asks for exactly "
+					       "this label"));
 	if (e == EVENT_REGISTERED)
 		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s address=%s port=%u",
 			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),

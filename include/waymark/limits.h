@@ -29,7 +29,8 @@
 	   * many name servers (MAXNS of resolv.h) */
 
 /* --- registry ------------------------------------------------------------------------------- */
-#define WM_SERVICE_NAME_MAX 63 /* octets: a service is one DNS label */
+#define WM_SERVICE_NAME_MAX                                                                        \
+	255 /* octets, as an instance's id; Consul sets none, and over 63 there is no DNS label */
 #define WM_INSTANCE_ID_MAX                                                                         \
 	255 /* octets; Consul sets none, 255 fits a path segment and a file name */
 #define WM_NODE_NAME_MAX       63    /* octets: a node is one DNS label */

@@ -42,7 +42,7 @@ Test(validate, names)
 {
 	static const char *const odd[] = {"a.b c", "my_service", "w\xc3\xa4h", "-web", "web-", "_"};
 	struct wm_instance_draft d = {0};
-	char *s = repeat('a', 63), *l = repeat('a', 64);
+	char *s = repeat('a', 255), *l = repeat('a', 256);
 
 	cr_assert_str_eq(refused(&d), "Missing service name");
 	d.name = "";

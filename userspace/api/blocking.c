@@ -96,11 +96,11 @@ static struct wm_watch_key *key_of(struct wm_api *a, enum wm_scope s, const char
 	fold(of, name);
 	k = wm_map_get(keys, name, strlen(name));
 	if (!k) {
-		k = calloc(1, sizeof(*k));
+		k = calloc(1, sizeof(*k) + strlen(name) + 1);
 		if (!k)
 			return NULL;
 		k->scope = s;
-		memcpy(k->name, name, sizeof(name));
+		k->name = memcpy(k + 1, name, strlen(name) + 1);
 		TAILQ_INIT(&k->watches);
 		if (wm_map_put(keys, k->name, strlen(k->name), k, NULL)) {
 			free(k);

@@ -22,8 +22,8 @@
 
 struct event {
 	uint64_t index;
-	char *text; /* whole, with its empty line; without the id */
-	char service[WM_SERVICE_NAME_MAX + 1];
+	char *text;    /* whole, with its empty line; without the id */
+	char *service; /* its name, behind the text in the same memory; "": none's */
 };
 
 struct stream {
@@ -113,11 +113,13 @@ static void drop_oldest(struct wm_events *ev)
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_events *ev = arg;
+	const char *service = c->service ? c->service->name : "";
+	size_t len = strlen(service) + 1;
 	struct event *e;
 	char *text;
 
 	render(ev, c);
-	text = ev->text.failed ? NULL : strdup(ev->text.data);
+	text = ev->text.failed ? NULL : malloc(ev->text.len + 1 + len);
 	if (!text) { /* who comes back to before this must read anew; who listens is told */
 		while (ev->first < ev->end)
 			drop_oldest(ev);
@@ -130,8 +132,8 @@ static void on_change(void *arg, const struct wm_change *c)
 		drop_oldest(ev);
 	e = &ev->ring[ev->end++ % RING_EVENTS];
 	e->index = c->index;
-	e->text = text;
-	snprintf(e->service, sizeof(e->service), "%s", c->service ? c->service->name : "");
+	e->text = memcpy(text, ev->text.data, ev->text.len + 1);
+	e->service = memcpy(text + ev->text.len + 1, service, len);
 }
 
 /* --- streams ---------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ struct wm_watch_key {
 	uint64_t round; /* changes so far; a watch that has looked since carries the same number */
 	TAILQ_ENTRY(wm_watch_key) dirty_entry, absent_entry;
 	TAILQ_HEAD(, wm_watch) watches;
-	char name[WM_WATCHED_NAME_MAX + 1];
+	const char *name; /* behind it in the same memory; NULL: of a whole scope */
 };
 
 struct wm_watch {

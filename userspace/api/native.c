@@ -507,7 +507,7 @@ void wm_native_resolve(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_kopen(&j, "names", '[');
-	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds); i++) {
+	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds) && strlen(s->name) <= WM_DNS_LABEL_MAX; i++) {
 		snprintf(name, sizeof(name), "%s.%s.%s", s->name, kinds[i], c->api->d.domain);
 		wm_json_string(&j, name);
 	}

@@ -86,8 +86,8 @@ static int check_name(const char *name, struct wm_err *e)
 	if (n > WM_SERVICE_NAME_MAX)
 		return wm_err_set(e, WM_E_INVALID,
 				  "Service name %.*s... is too long. Valid lengths are between 1 "
-				  "and 63 bytes.",
-				  SHOWN / 2, name);
+				  "and %d bytes.",
+				  SHOWN / 2, name, WM_SERVICE_NAME_MAX);
 	if (!printable(name))
 		return wm_err_set(e, WM_E_INVALID,
 				  "Service name must not contain control characters");

@@ -13,6 +13,6 @@ int wm_node_name_validate(const char *name, struct wm_err *e);
 int wm_node_draft_validate(const struct wm_node_draft *d, struct wm_err *e);
 /** True for letters, digits and dashes, 1..63 octets, no dash at either end: one DNS label. */
 bool wm_label_valid(const char *s);
-/** May a service have this name: 1..63 octets, none a control character? Any fits a label of DNS.
+/** May a service have this name: 1..255 octets, none a control character?
  */
 bool wm_service_name_valid(const char *name);
