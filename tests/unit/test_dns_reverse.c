@@ -136,6 +136,32 @@ Test(reverse, virtual_addresses)
 	cr_assert_eq(answer.rcode, 3, "the lease stays, the service is gone");
 }
 
+/* The same owner as text; a service is one label, whatever is in its name. */
+Test(reverse, the_owner_for_people)
+{
+	static const uint8_t wire[] = "\5a.b\\\1\1 \2\177c",
+			     at[16] = {[10] = 0xff, 0xff, 10, 1, 0, 1};
+	struct wm_dns_owner o;
+	char text[WM_DNS_TEXT_MAX];
+
+	add("a.b", "x", "10.1.0.1", 80, NULL, WM_PASSING);
+	ask_address("10.1.0.1", PTR);
+	cr_assert(memmem(answer.raw, answer.len, "\3a.b\7service", 12), "one label");
+	cr_assert_eq(wm_dns_owner(server, at, &o), 0);
+	cr_assert_str_eq(o.name, "a\\.b.service.dc1.mesh.internal");
+	cr_assert_str_eq(o.service->name, "a.b");
+	cr_assert_null(o.node);
+	gone("x");
+	cr_assert_eq(wm_dns_owner(server, at, &o), 0);
+	cr_assert_str_eq(o.name, "");
+	cr_assert_eq(wm_dns_text(wire, text, sizeof(text)), 21);
+	cr_assert_str_eq(text, "a\\.b\\\\\\001.\\032.\\127c");
+	cr_assert_eq(wm_dns_text(wire, text, 12), 10, "cut at a label");
+	cr_assert_str_eq(text, "a\\.b\\\\\\001");
+	cr_assert_eq(wm_dns_label_text("a.b", 3, text, 4), 3, "cut at an octet");
+	cr_assert_str_eq(text, "a\\.");
+}
+
 /* Of our ranges everything is ours to tell: RFC 8020 below, RFC 2308 for the SOA. */
 Test(reverse, the_ranges_are_ours)
 {

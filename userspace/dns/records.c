@@ -225,7 +225,9 @@ bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *k
 	size_t at, domain_len;
 	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
 
-	at = put_labels(out, name);
+	/* a service is one label, whatever is in it */
+	at = strcmp(kind, "node") == 0 ? put_labels(out, name)
+				       : wm_wire_label(out, 0, name, strlen(name));
 	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
 	if (dc)
 		at = at ? wm_wire_label(out, at, r->s->datacenter, strlen(r->s->datacenter)) : 0;

@@ -4,6 +4,7 @@
  * where it is known, and else a foreign name. Spec: RFC 1035 3.5, RFC 3596 2.5. */
 #include "internal.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -100,36 +101,65 @@ static void put_ptr(struct wm_reply *r, const uint8_t *target)
 		r->truncated = true;
 }
 
-static const struct wm_service *virtual_at(const struct wm_reply *r)
+static const struct wm_service *virtual_at(const struct wm_registry *reg, const uint8_t addr[16],
+					   bool is6)
 {
 	struct in6_addr v6;
 	struct in_addr v4;
 
-	memcpy(&v6, r->ask.addr, sizeof(v6));
-	memcpy(&v4, r->ask.addr + 12, sizeof(v4));
-	return r->ask.is6 ? wm_registry_service_at6(r->s->registry, &v6)
-			  : wm_registry_service_at4(r->s->registry, v4);
+	memcpy(&v6, addr, sizeof(v6));
+	memcpy(&v4, addr + 12, sizeof(v4));
+	return is6 ? wm_registry_service_at6(reg, &v6) : wm_registry_service_at4(reg, v4);
 }
 
-/* What the address is the address of. @return false: nobody's, or the name does not fit. */
+/* What the address is the address of; all of @p ret NULL: nobody's. */
+static void find_owner(const struct wm_dns_server *s, const uint8_t addr[16], bool is6,
+		       struct wm_dns_owner *ret)
+{
+	*ret = (struct wm_dns_owner){.node = wm_places_node(s->places, addr)};
+	if (!ret->node)
+		ret->service = wm_places_service(s->places, addr);
+	if (!ret->node && !ret->service)
+		ret->virtual_of = virtual_at(s->registry, addr, is6);
+}
+
+/* @return false: nobody's, or the name does not fit. */
+static bool name_of_owner(const struct wm_reply *r, const struct wm_dns_owner *o,
+			  uint8_t target[WM_DNS_NAME_MAX + 1])
+{
+	if (o->node)
+		return wm_name_in_domain(r, o->node->name, "node", true, target);
+	if (o->service)
+		return wm_name_in_domain(r, o->service->name, "service", true, target);
+	return o->virtual_of && wm_name_in_domain(r, o->virtual_of->name, "virtual", false, target);
+}
+
 static bool owner_of(struct wm_reply *r, uint8_t target[WM_DNS_NAME_MAX + 1])
 {
-	const struct wm_node *n = wm_places_node(r->s->places, r->ask.addr);
-	const struct wm_service *s = wm_places_service(r->s->places, r->ask.addr);
+	struct wm_dns_owner o;
 
-	if (n) {
+	find_owner(r->s, r->ask.addr, r->ask.is6, &o);
+	if (o.node)
 		r->ttl_s = r->s->c.node_ttl_s;
-		return wm_name_in_domain(r, n->name, "node", true, target);
-	}
-	if (s) {
-		r->ttl_s = wm_service_ttl(r, s->name);
-		return wm_name_in_domain(r, s->name, "service", true, target);
-	}
-	s = virtual_at(r);
-	if (!s)
-		return false;
-	r->ttl_s = wm_service_ttl(r, s->name);
-	return wm_name_in_domain(r, s->name, "virtual", false, target);
+	else if (o.service || o.virtual_of)
+		r->ttl_s = wm_service_ttl(r, o.service ? o.service->name : o.virtual_of->name);
+	return name_of_owner(r, &o, target);
+}
+
+int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_owner *ret)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct wm_reply *r = &s->reply;
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+
+	find_owner(s, addr, memcmp(addr, mapped, sizeof(mapped)) != 0, ret);
+	r->s = s;
+	r->ask.alt = false;
+	if (name_of_owner(r, ret, name))
+		wm_dns_text(name, ret->name, sizeof(ret->name));
+	else if (!wm_places_whole(s->places))
+		return -EAGAIN;
+	return 0;
 }
 
 void wm_reply_reverse(struct wm_reply *r)

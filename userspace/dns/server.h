@@ -6,6 +6,7 @@
  * but for PTR of addresses that the registry knows. Spec: RFC 1035, 2308, 2782, 6891,
  * 7766, 8482. Threading: loop thread only. */
 #pragma once
+#include "text.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/tables.h"
@@ -26,6 +27,8 @@
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")
+
+#define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
 
 struct wm_dns_server;
 struct wm_dns_config {
@@ -51,5 +54,14 @@ void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
  * to be sent: what is no query is counted as dropped, every query gets an answer. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
+/* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */
+struct wm_dns_owner {
+	const struct wm_node *node;
+	const struct wm_service *service, *virtual_of; /* it is an instance's; a virtual one */
+	char name[WM_DNS_TEXT_MAX];		       /* what PTR says; "": nothing */
+};
+/** Who PTR of @p addr names; IPv4 is v4-mapped. @return 0, -EAGAIN: not found, but the index of
+ *  addresses is still being built. */
+int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_owner *ret);
 const uint64_t *
 wm_dns_counters(const struct wm_dns_server *s); /* in the order of WM_DNS_COUNTERS */
