@@ -83,6 +83,8 @@ static const struct row {
 	 200, ""},
 	{"GET", "/v1/waymark/resolve/:name", "", "", 400, "Missing service name", 404,
 	 "unknown service: %s"},
+	{"GET", "/v1/waymark/addresses/:address", "", "", 400, "Missing address", 400,
+	 "an IPv4 or IPv6 address is wanted, not \"%s\""},
 };
 
 static const char *name_of(enum wm_http_method m)

@@ -288,6 +288,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ks(&j, "node", wm_registry_node(a->d.registry)->name);
 	wm_json_ks(&j, "datacenter", wm_registry_datacenter(a->d.registry));
 	wm_json_ks(&j, "domain", a->d.domain);
+	wm_json_ks(&j, "alt_domain", a->d.settings ? a->d.settings->node_alt_domain : "");
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
 	put_listening(&j, a->d.settings);
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
@@ -495,7 +496,7 @@ void wm_native_resolve(struct wm_call *c)
 	const struct wm_service *s;
 	struct wm_json j;
 	uint64_t index;
-	char name[2 * WM_DNS_NAME_MAX];
+	char label[WM_DNS_TEXT_MAX], name[WM_DNS_TEXT_MAX + WM_DNS_NAME_MAX];
 
 	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
@@ -504,11 +505,12 @@ void wm_native_resolve(struct wm_call *c)
 		wm_answer_text(c, 404, "unknown service: %s", c->params[0]);
 		return;
 	}
+	wm_dns_label_text(s->name, strlen(s->name), label, sizeof(label));
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_kopen(&j, "names", '[');
 	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds) && strlen(s->name) <= WM_DNS_LABEL_MAX; i++) {
-		snprintf(name, sizeof(name), "%s.%s.%s", s->name, kinds[i], c->api->d.domain);
+		snprintf(name, sizeof(name), "%s.%s.%s", label, kinds[i], c->api->d.domain);
 		wm_json_string(&j, name);
 	}
 	wm_json_close(&j, ']');

@@ -6,6 +6,7 @@
 #include "userspace/base/random.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,4 +181,50 @@ void wm_native_choose(struct wm_call *c)
 	put_choice(&j, all, s->instances_count, count);
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, index);
+}
+
+static void put_text_or_null(struct wm_json *j, const char *key, const char *text)
+{
+	wm_json_key(j, key);
+	if (text)
+		wm_json_string(j, text);
+	else
+		wm_json_null(j);
+}
+
+void wm_native_address(struct wm_call *c)
+{
+	const char *text = c->params[0];
+	struct wm_dns_owner o = {0};
+	const struct wm_service *s;
+	struct in6_addr a = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	struct wm_json j;
+	int r;
+
+	if (inet_pton(AF_INET, text, &a.s6_addr[12]) != 1 && inet_pton(AF_INET6, text, &a) != 1) {
+		wm_answer_text(c, 400, "an IPv4 or IPv6 address is wanted, not \"%.64s\"", text);
+		return;
+	}
+	r = c->api->d.dns ? wm_dns_owner(c->api->d.dns, a.s6_addr, &o) : -EAGAIN;
+	if (r) {
+		wm_answer_text(c, 503, "the index of addresses is still being built");
+		return;
+	}
+	if (!*o.name) {
+		wm_answer_text(c, 404, "unknown address: %s", text);
+		return;
+	}
+	s = o.service ? o.service : o.virtual_of;
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	if (IN6_IS_ADDR_V4MAPPED(&a))
+		wm_encode_address(&j, "address", AF_INET, &a.s6_addr[12]);
+	else
+		wm_encode_address(&j, "address", AF_INET6, &a);
+	wm_json_ks(&j, "name", o.name);
+	put_text_or_null(&j, "node", o.node ? o.node->name : NULL);
+	put_text_or_null(&j, "service", s ? s->shown : NULL);
+	wm_json_kb(&j, "virtual", o.virtual_of != NULL);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, wm_registry_index(c->api->d.registry));
 }

@@ -119,7 +119,8 @@ static const char *missing(const struct wm_call *c)
 		   {"/v1/health/node/", "Missing node name"},
 		   {"/v1/health/state/", "Missing check state"},
 		   {"/v1/waymark/instances/", "Missing instance ID"},
-		   {"/v1/waymark/resolve/", "Missing service name"}};
+		   {"/v1/waymark/resolve/", "Missing service name"},
+		   {"/v1/waymark/addresses/", "Missing address"}};
 
 	for (unsigned i = 0; c->params_count && !*c->params[0] && i < WM_ARRAY_LEN(all); i++) {
 		if (strncmp(c->route->pattern, all[i].before, strlen(all[i].before)) == 0)
