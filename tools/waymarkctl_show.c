@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_show.c - services, names and instances, for people in tables, under --json as the
  * agent answers. */
-#include "waymarkctl.h"
+#include "waymarkctl_names.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -167,54 +167,6 @@ int ctl_services(const struct ctl *c)
 }
 
 /* --- names ------------------------------------------------------------------------------------ */
-#define LABELS_MAX 64
-
-struct name {
-	char text[CTL_NAME_MAX + 1];
-	char *label[LABELS_MAX];
-	int n;
-};
-
-/* Without the domain and the dot at the end, split at dots. */
-static void split(struct name *n, const char *arg, const char *domain)
-{
-	size_t len, dlen = strlen(domain);
-
-	n->n = 0;
-	snprintf(n->text, sizeof(n->text), "%s", arg);
-	len = strlen(n->text);
-	if (len && n->text[len - 1] == '.')
-		n->text[--len] = '\0';
-	if (len > dlen && n->text[len - dlen - 1] == '.' &&
-	    strcasecmp(n->text + len - dlen, domain) == 0)
-		n->text[len - dlen - 1] = '\0';
-	for (char *p = strtok(n->text, "."); p && n->n < LABELS_MAX; p = strtok(NULL, "."))
-		n->label[n->n++] = p;
-}
-
-/* Which label tells the kind: the last, or the one before a datacenter or region. */
-static int kind_at(const struct name *n, const char *datacenter)
-{
-	static const char *const kinds[] = {"service", "virtual", "node", "addr"};
-
-	for (int i = n->n - 1; i > 0 && i >= n->n - 2; i--)
-		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
-			if (strcasecmp(n->label[i], kinds[k]) == 0 &&
-			    (i == n->n - 1 || strcasecmp(n->label[i + 1], datacenter) == 0))
-				return i;
-	return -1;
-}
-
-static void join(const struct name *n, int first, int end, char *out, size_t cap)
-{
-	size_t at = 0;
-
-	*out = '\0';
-	for (int i = first; i < end && at < cap; i++)
-		at += (size_t)snprintf(out + at, cap - at, "%s%s", i > first ? "." : "",
-				       n->label[i]);
-}
-
 /* A tag chooses among the instances: the agent draws as DNS does. */
 static int show_tagged(const struct ctl *c, const char *service, const char *tag)
 {
@@ -263,7 +215,7 @@ static int show_addr(const struct ctl *c, const char *digits)
 }
 
 /* _<service>._<tag>[.service]: RFC 2782; _tcp is no tag. */
-static int show_srv(const struct ctl *c, const struct name *n)
+static int show_srv(const struct ctl *c, const struct ctl_name *n)
 {
 	const char *tag = n->n > 1 && *n->label[1] == '_' ? n->label[1] + 1 : "";
 
@@ -271,14 +223,44 @@ static int show_srv(const struct ctl *c, const struct name *n)
 						   : service_named(c, n->label[0] + 1);
 }
 
+/* Labels in front of the domain. */
+static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
+{
+	char rest[CTL_NAME_MAX + 1];
+
+	if (n->n && *n->label[0] == '_')
+		return show_srv(c, n);
+	if (at < 1)
+		return n->n == 1 ? service_named(c, n->label[0])
+				 : ctl_fail(c,
+					    "%s is no name of this agent's DNS; its forms are "
+					    "[tag.]NAME.service, NAME.virtual, NAME.node, "
+					    "HEX.addr and _NAME._TAG, each with or without the "
+					    "domain",
+					    c->args[0]);
+	if (strcasecmp(n->label[at], "node") == 0) {
+		ctl_name_join(n, 0, at, rest, sizeof(rest));
+		return show_node(c, rest);
+	}
+	if (strcasecmp(n->label[at], "addr") == 0)
+		return show_addr(c, n->label[0]);
+	if (strcasecmp(n->label[at], "virtual") == 0 || at == 1)
+		return service_named(c, n->label[at - 1]);
+	ctl_name_join(n, 0, at - 1, rest, sizeof(rest));
+	return show_tagged(c, n->label[at - 1], rest);
+}
+
 int ctl_resolve(const struct ctl *c)
 {
-	char rest[CTL_NAME_MAX + 1], path[CTL_PATH_MAX], datacenter[CTL_NAME_MAX + 1];
-	struct name n;
+	char path[CTL_PATH_MAX];
+	struct ctl_name n;
 	json_t *status, *service = NULL;
-	int at;
+	int r;
 
-	if (!strchr(c->args[0], '.') || strlen(c->args[0]) > CTL_NAME_MAX)
+	if (strlen(c->args[0]) > CTL_NAME_MAX)
+		return service_named(c, c->args[0]);
+	ctl_name_split(&n, c->args[0]);
+	if (!strchr(c->args[0], '.'))
 		return service_named(c, c->args[0]);
 	if (ctl_path(c, path, "/v1/waymark/resolve/", c->args[0], ""))
 		service = ctl_get(c, path, true);
@@ -288,30 +270,11 @@ int ctl_resolve(const struct ctl *c)
 	status = ctl_get(c, "/v1/waymark/status", false);
 	if (!status)
 		return CTL_EXIT_FAILED;
-	split(&n, c->args[0], text_of(status, "domain"));
-	snprintf(datacenter, sizeof(datacenter), "%s", text_of(status, "datacenter"));
+	ctl_name_cut(&n, text_of(status, "domain"));
+	ctl_name_cut(&n, text_of(status, "alt_domain"));
+	r = resolve_labels(c, &n, ctl_name_kind(&n, text_of(status, "datacenter")));
 	json_decref(status);
-	at = kind_at(&n, datacenter);
-	if (n.n && *n.label[0] == '_')
-		return show_srv(c, &n);
-	if (at < 1)
-		return n.n == 1 ? service_named(c, n.label[0])
-				: ctl_fail(c,
-					   "%s is no name of this agent's DNS; its forms are "
-					   "[tag.]NAME.service, NAME.virtual, NAME.node, "
-					   "HEX.addr and _NAME._TAG, each with or without the "
-					   "domain",
-					   c->args[0]);
-	if (strcasecmp(n.label[at], "node") == 0) {
-		join(&n, 0, at, rest, sizeof(rest));
-		return show_node(c, rest);
-	}
-	if (strcasecmp(n.label[at], "addr") == 0)
-		return show_addr(c, n.label[0]);
-	if (strcasecmp(n.label[at], "virtual") == 0 || at == 1)
-		return service_named(c, n.label[at - 1]);
-	join(&n, 0, at - 1, rest, sizeof(rest));
-	return show_tagged(c, n.label[at - 1], rest);
+	return r;
 }
 
 int ctl_instance(const struct ctl *c)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_names.c - the forms of names that DNS has, as they are typed. */
+#include "waymarkctl_names.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+/* One character of a label: \DDD and \X stand for an octet, RFC 1035 5.1. @return octets read. */
+static size_t octet_of(const char *p, char *ret)
+{
+	if (*p != '\\' || !p[1]) {
+		*ret = *p;
+		return 1;
+	}
+	if (isdigit((unsigned char)p[1]) && isdigit((unsigned char)p[2]) &&
+	    isdigit((unsigned char)p[3])) {
+		*ret = (char)((p[1] - '0') * 100 + (p[2] - '0') * 10 + (p[3] - '0'));
+		return 4;
+	}
+	*ret = p[1];
+	return 2;
+}
+
+void ctl_name_split(struct ctl_name *n, const char *arg)
+{
+	char *to = n->text;
+
+	n->n = 0;
+	while (*arg && n->n < CTL_LABELS_MAX && to < n->text + CTL_NAME_MAX) {
+		n->label[n->n] = to;
+		while (*arg && *arg != '.' && to < n->text + CTL_NAME_MAX)
+			arg += octet_of(arg, to++);
+		*to++ = '\0';
+		arg += *arg == '.';
+		n->n += *n->label[n->n] != '\0'; /* an empty one is none */
+	}
+}
+
+void ctl_name_cut(struct ctl_name *n, const char *domain)
+{
+	struct ctl_name d;
+
+	ctl_name_split(&d, domain);
+	if (n->n <= d.n)
+		return;
+	for (int i = 0; i < d.n; i++)
+		if (strcasecmp(n->label[n->n - d.n + i], d.label[i]) != 0)
+			return;
+	n->n -= d.n;
+}
+
+int ctl_name_kind(const struct ctl_name *n, const char *datacenter)
+{
+	static const char *const kinds[] = {"service", "virtual", "node", "addr"};
+
+	for (int i = n->n - 1; i > 0 && i >= n->n - 2; i--)
+		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+			if (strcasecmp(n->label[i], kinds[k]) == 0 &&
+			    (i == n->n - 1 || strcasecmp(n->label[i + 1], datacenter) == 0))
+				return i;
+	return -1;
+}
+
+void ctl_name_join(const struct ctl_name *n, int first, int end, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	*out = '\0';
+	for (int i = first; i < end && at < cap; i++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%s", i > first ? "." : "",
+				       n->label[i]);
+}
