@@ -26,7 +26,7 @@ static int cmd_completion(const struct ctl *c);
 	X("services", "[NAME]", 0, 1, ctl_services,                                                \
 	  "services with healthy of all, and what fails; NAME: its instances")                     \
 	X("resolve", "NAME", 1, 1, ctl_resolve,                                                    \
-	  "what DNS and connect() make of a service or of any name that DNS has")                  \
+	  "what DNS and connect() make of a service, of any name that DNS has, or of an address")  \
 	X("instance", "ID", 1, 1, ctl_instance,                                                    \
 	  "an instance: checks, state, drain, open connections")                                   \
 	X("register", "FILE", 1, 1, ctl_register,                                                  \

@@ -72,3 +72,35 @@ void ctl_name_join(const struct ctl_name *n, int first, int end, char *out, size
 		at += (size_t)snprintf(out + at, cap - at, "%s%s", i > first ? "." : "",
 				       n->label[i]);
 }
+
+/* The labels before the last two, backwards: four numbers, or digits of which four are a group. */
+static bool address_of(const struct ctl_name *n, int family, char out[CTL_NAME_MAX + 1])
+{
+	int per = family == AF_INET ? 1 : 4;
+	unsigned char any[16];
+	size_t at = 0;
+
+	if (n->n != (family == AF_INET ? 6 : 34))
+		return false;
+	for (int i = n->n - 3; i >= 0; i--) {
+		if (strlen(n->label[i]) > 3)
+			return false;
+		at += (size_t)snprintf(
+			out + at, CTL_NAME_MAX + 1 - at, "%s%s",
+			at && (n->n - 3 - i) % per == 0 ? (per == 1 ? "." : ":") : "", n->label[i]);
+	}
+	return inet_pton(family, out, any) == 1;
+}
+
+int ctl_name_reverse(const struct ctl_name *n, char out[CTL_NAME_MAX + 1])
+{
+	bool is4, is6;
+
+	if (n->n < 2 || strcasecmp(n->label[n->n - 1], "arpa") != 0)
+		return 0;
+	is4 = strcasecmp(n->label[n->n - 2], "in-addr") == 0;
+	is6 = strcasecmp(n->label[n->n - 2], "ip6") == 0;
+	if (!is4 && !is6)
+		return 0;
+	return address_of(n, is4 ? AF_INET : AF_INET6, out) ? 1 : -1;
+}

@@ -21,3 +21,6 @@ void ctl_name_cut(struct ctl_name *n, const char *domain);
 int ctl_name_kind(const struct ctl_name *n, const char *datacenter);
 /** Labels @p first to @p end, dots between. */
 void ctl_name_join(const struct ctl_name *n, int first, int end, char *out, size_t cap);
+/** The address of a name below in-addr.arpa or ip6.arpa, as text. @return 1; 0: it is no such name;
+ *  -1: it is, and not of one address. */
+int ctl_name_reverse(const struct ctl_name *n, char out[CTL_NAME_MAX + 1]);

@@ -223,6 +223,43 @@ static int show_srv(const struct ctl *c, const struct ctl_name *n)
 						   : service_named(c, n->label[0] + 1);
 }
 
+/* What PTR answers, and what that names. */
+static int show_address(const struct ctl *c, const char *address)
+{
+	char path[CTL_PATH_MAX];
+	json_t *doc;
+	int r;
+
+	if (!ctl_path(c, path, "/v1/waymark/addresses/", address, ""))
+		return CTL_EXIT_USAGE;
+	doc = ctl_get(c, path, false);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	printf("%s is %s\n\n", text_of(doc, "address"), text_of(doc, "name"));
+	r = *text_of(doc, "node") ? show_node(c, text_of(doc, "node"))
+				  : service_named(c, text_of(doc, "service"));
+	json_decref(doc);
+	return r;
+}
+
+/* @return whether it is an address, or the name of one, with the exit status. */
+static bool resolve_address(const struct ctl *c, const struct ctl_name *n, int *ret)
+{
+	char address[CTL_NAME_MAX + 1], any[16];
+	int is;
+
+	if (inet_pton(AF_INET, c->args[0], any) == 1 || inet_pton(AF_INET6, c->args[0], any) == 1) {
+		*ret = show_address(c, c->args[0]);
+		return true;
+	}
+	is = ctl_name_reverse(n, address);
+	if (is > 0)
+		*ret = show_address(c, address);
+	else if (is < 0)
+		*ret = ctl_fail(c, "%s is not the name of one address", c->args[0]);
+	return is != 0;
+}
+
 /* Labels in front of the domain. */
 static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
 {
@@ -236,7 +273,8 @@ static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
 					    "%s is no name of this agent's DNS; its forms are "
 					    "[tag.]NAME.service, NAME.virtual, NAME.node, "
 					    "HEX.addr and _NAME._TAG, each with or without the "
-					    "domain",
+					    "domain, names below in-addr.arpa and ip6.arpa, and "
+					    "addresses",
 					    c->args[0]);
 	if (strcasecmp(n->label[at], "node") == 0) {
 		ctl_name_join(n, 0, at, rest, sizeof(rest));
@@ -260,6 +298,8 @@ int ctl_resolve(const struct ctl *c)
 	if (strlen(c->args[0]) > CTL_NAME_MAX)
 		return service_named(c, c->args[0]);
 	ctl_name_split(&n, c->args[0]);
+	if (resolve_address(c, &n, &r))
+		return r;
 	if (!strchr(c->args[0], '.'))
 		return service_named(c, c->args[0]);
 	if (ctl_path(c, path, "/v1/waymark/resolve/", c->args[0], ""))

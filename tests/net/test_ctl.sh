@@ -54,6 +54,26 @@ done
 matches "resolve a tag" '^tag +blue' "$(ctl resolve blue.web.service.mesh.internal)"
 matches "resolve a node" 'Node +n1' "$(ctl resolve n1.node.mesh.internal)"
 matches "resolve an address" 'address +127.0.0.1' "$(ctl resolve 7f000001.addr.mesh.internal)"
+matches "resolve a name of an address" '^127.1.0.1 is web.service.dc1.mesh.internal$' "$(ctl resolve 1.0.1.127.in-addr.arpa.)"
+matches "it shows the service" 'a +127.1.0.1:8081 +passing' "$(ctl resolve 1.0.1.127.in-addr.arpa)"
+matches "resolve an address itself" '^127.1.0.2 is web.service.dc1.mesh.internal$' "$(ctl resolve 127.1.0.2)"
+matches "resolve a virtual address" "^$(vip4 web) is web.virtual.mesh.internal\$" "$(ctl resolve "$(vip4 web)")"
+reverse6=$(/usr/bin/python3 -c 'import ipaddress, sys; print(ipaddress.ip_address(sys.argv[1]).reverse_pointer)' "$(vip6 web)")
+matches "resolve a name below ip6.arpa" "^$(vip6 web) is web.virtual.mesh.internal\$" "$(ctl resolve "$reverse6")"
+matches "resolve a node's address" '^127.9.9.9 is n2.node.dc1.mesh.internal$' "$(
+	api -X PUT $API/v1/catalog/register -d '{"Node": "n2", "Address": "127.9.9.9"}' >"$TMP/answer"
+	ctl resolve 127.9.9.9
+)"
+api -X PUT $API/v1/catalog/deregister -d '{"Node": "n2"}' >"$TMP/answer"
+check "resolve as DNS does" "$(ask -x 127.1.0.2)" "$(ctl -j resolve 127.1.0.2 | jq -r .name)."
+check "resolve nobody's address" 1 "$(rc ctl resolve 10.99.99.99)"
+matches "resolve a range" 'is not the name of one address' "$(ctl resolve 1.127.in-addr.arpa 2>&1)"
+register dots a.b 127.1.0.9 80 >"$TMP/answer"
+matches "dots are escaped in names" '^  a\\.b.service.mesh.internal$' "$(ctl services a.b)"
+check "so that dig finds them" 127.1.0.9 "$(ask "$(ctl services a.b | sed -n 's/^  \(.*service.mesh.internal\)$/\1/p')")"
+matches "and resolve" 'dots +127.1.0.9:80' "$(ctl resolve 'a\.b.service.mesh.internal')"
+check "in PTR as well" 'a\.b.service.dc1.mesh.internal.' "$(ask -x 127.1.0.9)"
+check "deregister it" 0 "$(rc ctl deregister dots)"
 check "resolve what no name is" 1 "$(rc ctl resolve a.b.c)"
 
 # the maps, with names for numbers
