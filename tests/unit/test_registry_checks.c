@@ -134,6 +134,33 @@ static void note_index(void *arg, const struct wm_change *c)
 }
 
 /* The node is announced when what follows it in the transaction is linked already. */
+static void on_first(void *arg, const struct wm_check *c)
+{
+	cr_assert_str_eq(c->output, "refused");
+	++*(unsigned *)arg;
+}
+
+Test(registry_checks, a_first_result_that_changes_nothing_is_heard_of)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct answer a = {0};
+	unsigned heard = 0;
+
+	wm_registry_on_first_result(r, on_first, &heard);
+	queue_check(r, NULL, "down", WM_CRITICAL, &a);
+	queue_check(r, NULL, "up", WM_PASSING, &a);
+	wm_registry_flush(r);
+	cr_assert_eq(a.code, 0);
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "up"), WM_PASSING, "ok"), 0);
+	cr_assert_eq(heard, 0);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "down"), WM_CRITICAL,
+						    "refused"),
+			     0);
+	cr_assert_eq(heard, 1);
+	wm_registry_close(r);
+}
+
 Test(registry_checks, the_node_moves_no_index_back)
 {
 	struct wm_registry *r = open_at(NULL);

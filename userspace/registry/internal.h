@@ -163,6 +163,8 @@ struct wm_registry {
 	struct wm_registry_stats stats;
 	int (*judge)(void *arg, const struct wm_instance_draft *d, struct wm_err *e);
 	void *judge_arg;
+	void (*first_result)(void *arg, const struct wm_check *c);
+	void *first_result_arg;
 	LIST_HEAD(, wm_save) saves; /* that go on */
 };
 

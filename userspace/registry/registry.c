@@ -396,6 +396,13 @@ void wm_registry_set_judge(struct wm_registry *r,
 	r->judge_arg = arg;
 }
 
+void wm_registry_on_first_result(struct wm_registry *r,
+				 void (*fn)(void *arg, const struct wm_check *c), void *arg)
+{
+	r->first_result = fn;
+	r->first_result_arg = arg;
+}
+
 int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, struct wm_op **ret_op,
 		   struct wm_err *e)
 {
@@ -820,7 +827,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	struct wm_instance *i = c->instance;
 	bool node = i == i->node->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
-	bool begins;
+	bool begins, first = !wm_cbox(c)->told;
 	int err = 0;
 
 	if (wm_box(i)->dead || (unsigned)s > WM_CRITICAL)
@@ -831,8 +838,11 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 		return err;
 	wm_cbox(c)->told = true;
 	begins = wm_instance_begins(i, s);
-	if (c->status == s && !begins)
+	if (c->status == s && !begins) {
+		if (first && s == WM_CRITICAL && r->first_result)
+			r->first_result(r->first_result_arg, c);
 		return 0;
+	}
 	c->status = s;
 	i->status = wm_instance_effective(r, i);
 	change.index = wm_registry_next_index(r);

@@ -196,6 +196,10 @@ int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output);
+/** @p fn hears of a check whose first result is the critical status that it began with: nothing
+ *  changed, and nobody was told yet. One listener, which lives as long as the registry. */
+void wm_registry_on_first_result(struct wm_registry *r,
+				 void (*fn)(void *arg, const struct wm_check *c), void *arg);
 /** Call @p done when the status of @p c, or of every check (NULL), is stored: for a client that is
  *  told so. Costs a commit of its own at most, shared by all who wait in the turn, and the rows of
  *  these. @return 0, -ENOMEM. */
