@@ -22,11 +22,17 @@ enum event {
 	EVENT_PASSING,
 	EVENT_NODE_REGISTERED,
 	EVENT_NODE_DEREGISTERED,
+	EVENT_SERVICE_MAINTENANCE,
+	EVENT_NODE_MAINTENANCE,
+	EVENT_STATE,
+	EVENT_DRAIN,
+	EVENT_UNDRAIN,
 	EVENT_COUNT
 };
 static const char *const event_names[EVENT_COUNT] = {
 	"service.registered", "service.deregistered", "check.critical",	   "check.warning",
-	"check.passing",      "node.registered",      "node.deregistered",
+	"check.passing",      "node.registered",      "node.deregistered", "service.maintenance",
+	"node.maintenance",   "service.state",	      "drain.begin",	   "drain.called_off",
 };
 
 /* Subjects share a place when their hashes do: then they share its lines too. */
@@ -37,7 +43,8 @@ struct subject {
 
 struct wm_change_log {
 	struct wm_timer *window;
-	bool open; /* the window's end is armed */
+	bool open;	  /* the window's end is armed */
+	bool maintenance; /* of this agent's node */
 	unsigned lines[EVENT_COUNT], left_out[EVENT_COUNT];
 	struct subject subjects[WM_CHANGE_LOG_SUBJECTS];
 };
@@ -128,6 +135,89 @@ static void tell_node(struct wm_change_log *c, enum event e, const struct wm_nod
 			    wm_log_q(n->address));
 }
 
+/* --- what a write changed of an instance --- */
+/* Its maintenance, NULL: there is none. Of no instance too. */
+static const struct wm_check *maintenance_of(const struct wm_instance *i)
+{
+	for (unsigned n = 0; i && n < i->checks_count; n++)
+		if (i->checks[n]->kind == WM_CHECK_MAINTENANCE)
+			return i->checks[n];
+	return NULL;
+}
+
+static void tell_maintenance(struct wm_change_log *c, const struct wm_instance *old,
+			     const struct wm_instance *i)
+{
+	const struct wm_check *on = maintenance_of(i);
+
+	if (!on == !maintenance_of(old) ||
+	    !admit(c, EVENT_SERVICE_MAINTENANCE, i->node->name, i->id))
+		return;
+	wm_log_line(WM_LOG_INFO, event_names[EVENT_SERVICE_MAINTENANCE],
+		    "on=%s svc=%s id=%s node=%s reason=%s", on ? "true" : "false",
+		    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),
+		    wm_log_q(on ? on->notes : NULL));
+}
+
+/* Statuses that came with the write: of the catalog's checks, and given anew by a client. */
+static void tell_written(struct wm_change_log *c, const struct wm_instance *old,
+			 const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		const struct wm_check *k = i->checks[n], *was = NULL;
+
+		for (unsigned m = 0; old && m < old->checks_count && !was; m++)
+			if (strcmp(old->checks[m]->id, k->id) == 0)
+				was = old->checks[m];
+		if (was ? was->status != k->status
+			: k->kind == WM_CHECK_STATED && k->status == WM_CRITICAL)
+			tell_check(c, k);
+	}
+}
+
+/* A drain that is over is the drains' to tell: they know by what. */
+static void tell_state(struct wm_change_log *c, const struct wm_instance *old,
+		       const struct wm_instance *i)
+{
+	bool drains = i->drain_until_ms && i->drain_until_ms != old->drain_until_ms;
+	bool called_off = old->drain_until_ms && !i->drain_until_ms;
+	enum event e = drains ? EVENT_DRAIN : called_off ? EVENT_UNDRAIN : EVENT_STATE;
+	uint64_t now = wm_clock_wall_ms();
+
+	if (e == EVENT_STATE && old->lifecycle == i->lifecycle)
+		return;
+	if (!admit(c, e, i->node->name, i->id))
+		return;
+	if (e == EVENT_DRAIN)
+		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s deadline_ms=%llu",
+			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),
+			    (unsigned long long)(i->drain_until_ms > now ? i->drain_until_ms - now
+									 : 0));
+	else
+		wm_log_line(WM_LOG_INFO, event_names[e], "svc=%s id=%s node=%s from=%s to=%s",
+			    wm_log_q(i->service->name), wm_log_q(i->id), wm_log_q(i->node->name),
+			    wm_lifecycle_str(old->lifecycle), wm_lifecycle_str(i->lifecycle));
+}
+
+/* The node's checks are announced as changed, not how. */
+static void tell_node_maintenance(struct wm_change_log *c, const struct wm_instance *holder)
+{
+	const struct wm_check *on = maintenance_of(holder);
+
+	if (!holder->node->self || c->maintenance == (on != NULL))
+		return;
+	c->maintenance = on;
+	if (admit(c, EVENT_NODE_MAINTENANCE, holder->node->name, ""))
+		wm_log_line(WM_LOG_INFO, event_names[EVENT_NODE_MAINTENANCE],
+			    "on=%s node=%s reason=%s", on ? "true" : "false",
+			    wm_log_q(holder->node->name), wm_log_q(on ? on->notes : NULL));
+}
+
+static void on_first_result(void *arg, const struct wm_check *k)
+{
+	tell_check(arg, k);
+}
+
 static void on_change(void *arg, const struct wm_change *change)
 {
 	struct wm_change_log *c = arg;
@@ -136,12 +226,20 @@ static void on_change(void *arg, const struct wm_change *change)
 	case WM_CHANGE_INSTANCE_UPSERT:
 		if (!change->old) /* the same again is no news */
 			tell_instance(c, EVENT_REGISTERED, change->instance);
+		else
+			tell_state(c, change->old, change->instance);
+		tell_maintenance(c, change->old, change->instance);
+		tell_written(c, change->old, change->instance);
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
 		tell_instance(c, EVENT_DEREGISTERED, change->instance);
 		break;
-	case WM_CHANGE_STATUS:
 	case WM_CHANGE_NODE:
+		tell_node_maintenance(c, change->instance);
+		if (change->check)
+			tell_check(c, change->check);
+		break;
+	case WM_CHANGE_STATUS:
 		if (change->check)
 			tell_check(c, change->check);
 		break;
@@ -171,6 +269,8 @@ struct wm_change_log *wm_change_log_new(struct wm_loop *l, struct wm_registry *r
 		free(c);
 		return NULL;
 	}
+	c->maintenance = maintenance_of(wm_registry_node_checks(r));
+	wm_registry_on_first_result(r, on_first_result, c);
 	return c;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* change_log.h - one line in the log for what an operator wants to read of the registry: an
- * instance or a node came or went, a check became critical or recovered. A subject (an instance, a
- * check) has WM_CHANGE_LOG_SUBJECT lines a window, an event WM_CHANGE_LOG_EVENT; what is left out
- * is counted and told at the end of the window. Threading: loop thread only. */
+ * instance or a node came or went, its state, drain or maintenance changed, a check became critical
+ * or recovered. A subject (an instance, a check) has WM_CHANGE_LOG_SUBJECT lines a window, an event
+ * WM_CHANGE_LOG_EVENT; what is left out is counted and told at the end of the window. Threading:
+ * loop thread only. */
 #pragma once
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"

@@ -53,6 +53,52 @@ api -X PUT "$API/v1/catalog/register" -d '{"Node": "db", "Address": "10.1.1.1"}'
 matches "a node" 'event=node.registered node=db address=10.1.1.1' "$(log node.registered)"
 api -X PUT "$API/v1/catalog/deregister" -d '{"Node": "db"}' >/dev/null
 matches "a node goes" 'event=node.deregistered node=db' "$(log node.deregistered)"
+# what operators do
+register db-1 db 127.1.0.2 5432 '"Check": {"TTL": "1h", "Status": "passing"}' >/dev/null
+api -X PUT "$API/v1/agent/service/maintenance/db-1?enable=true&reason=new+disk"
+matches "maintenance of a service" 'level=info event=service.maintenance on=true svc=db id=db-1 node=n1 reason="new disk"$' \
+	"$(log service.maintenance)"
+api -X PUT "$API/v1/agent/service/maintenance/db-1?enable=true&reason=a+newer+disk"
+register db-1 db 127.1.0.2 5433 '"Check": {"TTL": "1h"}' >/dev/null
+check "it is on once" 1 "$(grep -c event=service.maintenance "$TMP/agent.log")"
+api -X PUT "$API/v1/agent/service/maintenance/db-1?enable=false"
+matches "it is over" 'event=service.maintenance on=false svc=db id=db-1' "$(log service.maintenance)"
+api -X PUT "$API/v1/agent/maintenance?enable=true&reason=kernel"
+matches "maintenance of the node" 'event=node.maintenance on=true node=n1 reason=kernel$' "$(log node.maintenance)"
+api -X PUT "$API/v1/agent/check/register" -d '{"Name": "other", "TTL": "1h"}'
+api -X PUT "$API/v1/agent/maintenance?enable=false"
+matches "and that is over" 'event=node.maintenance on=false node=n1' "$(log node.maintenance)"
+check "each once" 2 "$(grep -c event=node.maintenance "$TMP/agent.log")"
+register job-1 job 127.1.0.3 9 >/dev/null
+api -X PUT "$API/v1/waymark/instances/job-1/drain?deadline=1h" >/dev/null
+matches "a drain begins" 'event=drain.begin svc=job id=job-1 node=n1 deadline_ms=3[56][0-9]{5}$' "$(log drain.begin)"
+api -X PUT "$API/v1/waymark/instances/job-1/lifecycle?state=running"
+matches "it is called off" 'event=drain.called_off svc=job id=job-1 node=n1 from=stopping to=running' "$(log drain.called_off)"
+api -X PUT "$API/v1/waymark/instances/job-1/lifecycle?state=stopped"
+matches "what is stated of it" 'event=service.state svc=job id=job-1 node=n1 from=running to=stopped' "$(log service.state)"
+api -X PUT "$API/v1/waymark/instances/job-1/drain?deadline=1ms" >/dev/null # refused: it is stopped
+check "what was refused is not told" 1 "$(grep -c event=drain.begin "$TMP/agent.log")"
+register job-2 job 127.1.0.4 9 >/dev/null
+api -X PUT "$API/v1/waymark/instances/job-2/drain?deadline=1ms" >/dev/null
+until_ok 20 told 'event=drain.end id=job-2 by=deadline' || fail "a drain ends"
+
+# a check that fails from its first result on changes nothing, and is news
+register bad-1 bad 127.1.0.5 9 '"Check": {"TCP": "127.0.0.1:1", "Interval": "100ms", "CheckID": "first"}' >/dev/null
+until_ok 20 told 'level=warn event=check.critical check=first svc=bad id=bad-1' || fail "the first result is told"
+runs() { api "$API/v1/waymark/status" | jq .health.runs; }
+RUNS=$(($(runs) + 5))
+ran() { [ "$(runs)" -ge $RUNS ]; }
+until_ok 20 ran || fail "the check goes on"
+check "once" 1 "$(grep -c 'event=check.critical check=first' "$TMP/agent.log")"
+stated() {
+	api -X PUT "$API/v1/catalog/register" -d '{"Node": "far", "Address": "10.1.1.2", "Service": {"Service": "s"},
+		"Check": {"CheckID": "said", "Name": "said", "ServiceID": "s", "Output": "no disk", "Status": "'"$1"'"}}' >/dev/null
+}
+stated passing && stated critical && stated critical
+matches "a status of the catalog" 'event=check.critical check=said svc=s id=s node=far output="no disk"' \
+	"$(log check.critical)"
+check "only as it changes" 1 "$(grep -c 'event=check.critical check=said' "$TMP/agent.log")"
+
 kill -HUP "$AGENT"
 until_ok 10 told 'event=agent.reload' || fail "a change of the configuration is told"
 done_testing
