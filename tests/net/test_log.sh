@@ -99,6 +99,15 @@ matches "a status of the catalog" 'event=check.critical check=said svc=s id=s no
 	"$(log check.critical)"
 check "only as it changes" 1 "$(grep -c 'event=check.critical check=said' "$TMP/agent.log")"
 
+operator -o "$TMP/snapshot" "$API/v1/snapshot"
+matches "a snapshot is saved" 'event=snapshot.saved by="unix socket, uid 0" octets=[1-9]' "$(log snapshot.saved)"
+operator -X PUT --data-binary "@$TMP/snapshot" "$API/v1/snapshot"
+matches "and restored" 'event=snapshot.restored from="unix socket, uid 0" services=[1-9]' "$(log snapshot.restored)"
+operator -X PUT "$API/v1/waymark/snapshot/restore?path=$TMP/snapshot"
+matches "from a path" "event=snapshot.restored from=$TMP/snapshot services=[1-9]" "$(log snapshot.restored)"
+operator -X PUT -d nonsense "$API/v1/snapshot" >/dev/null
+matches "and refused" 'level=warn event=snapshot.refused from="unix socket, uid 0" err=' "$(log snapshot.refused)"
+
 kill -HUP "$AGENT"
 until_ok 10 told 'event=agent.reload' || fail "a change of the configuration is told"
 done_testing

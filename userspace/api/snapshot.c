@@ -9,9 +9,11 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
+#include "userspace/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,14 +35,25 @@ struct wm_snapshots {
 	struct wm_save *save;
 	struct wm_buf out;
 	bool last;
+	char asker[32]; /* who asked for it, for the log */
+	uint64_t sent;	/* octets */
 	size_t backlog; /* when the client last took something, */
 	uint64_t since; /* and when that was */
 	/* coming in */
 	struct wm_write *write;
 	struct wm_snapshot *load;
 	int fd;
+	char from[PATH_MAX]; /* a path; else who sent it */
 	uint64_t restored, refused;
 };
+
+static void put_asker(const struct wm_http_request *r, char *out, size_t cap)
+{
+	if (wm_http_is_local(r))
+		snprintf(out, cap, "unix socket, uid %ld", wm_http_peer_uid(r));
+	else
+		snprintf(out, cap, "HTTP over TCP");
+}
 
 /* --- saving ---------------------------------------------------------------------------------- */
 static void save_done(struct wm_snapshots *s)
@@ -54,7 +67,11 @@ static void save_done(struct wm_snapshots *s)
 
 static void on_abort(void *arg)
 {
-	save_done(arg);
+	struct wm_snapshots *s = arg;
+
+	wm_warn("snapshot.cut_off", "by=%s octets=%llu", wm_log_q(s->asker),
+		(unsigned long long)s->sent);
+	save_done(s);
 }
 
 /* True if there is room for the next step; a client that takes nothing for long is cut off. */
@@ -89,12 +106,15 @@ static void on_save(void *arg)
 		wm_http_stream_drop(s->req);
 		return;
 	}
+	s->sent += s->out.len;
 	s->backlog = wm_http_stream_backlog(s->req);
 	if (more) {
 		wm_timer_arm(s->save_timer, STEP_MS);
 		return;
 	}
 	wm_http_stream_end(s->req);
+	wm_info("snapshot.saved", "by=%s octets=%llu", wm_log_q(s->asker),
+		(unsigned long long)s->sent);
 	s->api->counters[WM_API_READS]++;
 	save_done(s);
 }
@@ -114,6 +134,8 @@ void wm_snapshot_save(struct wm_call *c)
 	}
 	wm_buf_init(&s->out, OUT_MAX);
 	s->req = c->req;
+	put_asker(c->req, s->asker, sizeof(s->asker));
+	s->sent = 0;
 	s->since = wm_clock_ms();
 	s->backlog = 0;
 	snprintf(text, sizeof(text), "%llu",
@@ -129,15 +151,23 @@ void wm_snapshot_save(struct wm_call *c)
 static void load_done(struct wm_snapshots *s, struct wm_err *e)
 {
 	struct wm_write *w = s->write;
+	struct wm_snapshot_info in = {0};
 
 	if (!e->code)
 		e->code = wm_snapshot_end(s->load, e);
 	if (!e->code)
 		e->code = wm_registry_restore(s->api->d.registry, s->load, e);
-	if (e->code)
+	wm_snapshot_info(s->load, &in);
+	if (e->code) {
 		s->refused++;
-	else
+		wm_warn("snapshot.refused", "from=%s err=%s text=%s", wm_log_q(s->from),
+			wm_err_name(e->code), wm_log_q(e->text));
+	} else {
 		s->restored++;
+		wm_info("snapshot.restored", "from=%s services=%llu instances=%llu index=%llu",
+			wm_log_q(s->from), (unsigned long long)in.services,
+			(unsigned long long)in.instances, (unsigned long long)in.index);
+	}
 	wm_snapshot_free(s->load);
 	s->load = NULL;
 	if (s->fd >= 0)
@@ -166,6 +196,7 @@ static bool load_begin(struct wm_call *c)
 	}
 	if (!wm_http_is_local(c->req))
 		wm_snapshot_refuse_programs(s->load, wm_api_units(c) != WM_SCRIPTS_ALLOWED);
+	put_asker(c->req, s->from, sizeof(s->from));
 	s->write = wm_write_keep(c);
 	if (s->write)
 		return true;
@@ -233,6 +264,7 @@ void wm_native_snapshot_restore(struct wm_call *c)
 		return;
 	}
 	s->fd = fd;
+	snprintf(s->from, sizeof(s->from), "%s", path);
 	wm_timer_arm(s->load_timer, STEP_MS);
 }
 
