@@ -3,6 +3,7 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/duration.h"
 #include "userspace/base/err.h"
+#include "userspace/base/json_text.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
@@ -12,6 +13,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 Test(err, codes_have_text_and_status)
@@ -215,4 +217,58 @@ Test(random, below_stays_below)
 {
 	for (int i = 0; i < 10000; i++)
 		cr_assert_lt(wm_random_below(7), 7);
+}
+
+static const char *text_at(const char *at, char buf[32])
+{
+	cr_assert(wm_json_text_string(at, buf, 32));
+	return buf;
+}
+
+Test(json_text, is_read_without_a_tree)
+{
+	static const char json[] =
+		"{ \"a\" : [ {\"x\":\"],}\\\"\"} , 7,\"s\" ] , \"n\":{\"b\":true},"
+		"\"u\":\"\\u00e9\\ud83d\\ude00\\n\\/\", \"e\":[], \"z\":\"\"}";
+	const char *at = wm_json_text_first(wm_json_text_member(json, "a"));
+	char buf[32];
+
+	cr_assert_str_eq(text_at(wm_json_text_member(at, "x"), buf), "],}\"");
+	at = wm_json_text_next(at);
+	cr_assert_eq(*at, '7');
+	cr_assert_not(wm_json_text_string(at, buf, sizeof(buf)));
+	cr_assert_str_eq(buf, "");
+	at = wm_json_text_next(at);
+	cr_assert_str_eq(text_at(at, buf), "s");
+	cr_assert_null(wm_json_text_next(at));
+	cr_assert_eq(*wm_json_text_member(wm_json_text_member(json, "n"), "b"), 't');
+	cr_assert_str_eq(text_at(wm_json_text_member(json, "u"), buf),
+			 "\xc3\xa9\xf0\x9f\x98\x80\n/");
+	cr_assert_null(wm_json_text_first(wm_json_text_member(json, "e")));
+	cr_assert_str_eq(text_at(wm_json_text_member(json, "z"), buf), "");
+	cr_assert_null(wm_json_text_member(json, "b"));
+	cr_assert_null(wm_json_text_member("[]", "a"));
+	cr_assert_null(wm_json_text_member(NULL, "a"));
+	cr_assert(wm_json_text_string("\"abcdef\"", buf, 4));
+	cr_assert_str_eq(buf, "abc");
+}
+
+/* What is cut anywhere is read to its end and not beyond. */
+Test(json_text, is_never_read_beyond_its_end)
+{
+	static const char json[] = "{\"a\":[{\"x\":\"\\ud83d\\ude00\\\\\"},[1,2]],\"b\":\"\\u12\"}";
+
+	for (size_t n = 0; n < sizeof(json); n++) {
+		char *cut = strndup(json, n), buf[8];
+		const char *at;
+
+		cr_assert(cut);
+		at = wm_json_text_first(wm_json_text_member(cut, "a"));
+		wm_json_text_string(wm_json_text_member(at, "x"), buf, sizeof(buf));
+		at = at ? wm_json_text_next(at) : NULL;
+		if (at)
+			wm_json_text_next(at);
+		wm_json_text_string(wm_json_text_member(cut, "b"), buf, sizeof(buf));
+		free(cut);
+	}
 }
