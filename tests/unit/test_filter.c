@@ -225,6 +225,78 @@ Test(filter, each_kind_has_its_names)
 	cr_expect(fits(WM_FILTER_NODE, "Meta.zone == z1 and Address == \"10.8.0.2\""));
 }
 
+static const struct wm_pair members[] = {
+	{(char[]){"DestinationServiceName"}, (char[]){"web"}},
+	{(char[]){"Upstreams"},
+	 (char[]){"[{\"DestinationType\":\"service\",\"DestinationName\":\"d\\u0062\","
+		  "\"LocalBindPort\":9191,\"Config\":{\"DestinationName\":\"no\"}},"
+		  "{\"DestinationType\":\"prepared_query\",\"DestinationName\":\"cache\","
+		  "\"Datacenter\":\"dc2\",\"MeshGateway\":{\"Mode\":\"remote\"}}]"}},
+	{(char[]){"Expose.Paths"},
+	 (char[]){"[{\"ListenerPort\":21500,\"Path\":\"/x\",\"ParsedFromCheck\":true}]"}},
+	{(char[]){"EnvoyExtensions"},
+	 (char[]){"[{\"Name\":\"lua\",\"Arguments\":{\"Name\":\"no\"},\"Required\":true}]"}},
+	{(char[]){"TransparentProxy"}, (char[]){"{\"OutboundListenerPort\":15001}"}},
+	{(char[]){"AccessLogs"}, (char[]){"{\"Enabled\":true,\"Path\":\"/var/log/a\"}"}}};
+
+/* Through a list a selector is true if any element is, whatever the operator. */
+Test(filter, looks_into_the_members_of_proxy)
+{
+	static const struct example full[] = {
+		{true, "Proxy.Upstreams is not empty"},
+		{false, "Proxy.Upstreams is empty"},
+		{true, "Proxy.Upstreams.DestinationName == db"},
+		{true, "Proxy.Upstreams.DestinationName == cache"},
+		{false, "Proxy.Upstreams.DestinationName == no"},
+		{true, "Proxy.Upstreams.DestinationName != db"},
+		{false, "not Proxy.Upstreams.DestinationName == db"},
+		{true, "Proxy.Upstreams.DestinationName matches \"^ca\""},
+		{true, "ac in Proxy.Upstreams.DestinationName"},
+		{true, "Proxy.Upstreams.DestinationType == prepared_query"},
+		{true, "Proxy.Upstreams.Datacenter == dc2"},
+		{true, "Proxy.Upstreams.Datacenter == \"\""},
+		{true, "Proxy.Upstreams.LocalBindPort == 9191"},
+		{true, "Proxy.Upstreams.LocalBindPort == 0"},
+		{false, "Proxy.Upstreams.LocalBindPort == 919"},
+		{true, "Proxy.Upstreams.MeshGateway.Mode == remote"},
+		{false, "Proxy.Upstreams.MeshGateway.Mode == local"},
+		{true, "Proxy.Expose.Paths is not empty and Proxy.Expose.Paths.Path == \"/x\""},
+		{true, "Proxy.Expose.Paths.ListenerPort == 21500"},
+		{true, "Proxy.Expose.Paths.ParsedFromCheck == true"},
+		{true, "Proxy.Expose.Paths.Protocol == \"\""},
+		{true, "Proxy.EnvoyExtensions.Name == lua"},
+		{false, "Proxy.EnvoyExtensions.Name == no"},
+		{false, "Proxy.EnvoyExtensions.Required != true"},
+		{true, "Proxy.TransparentProxy.OutboundListenerPort == 15001"},
+		{true, "Proxy.TransparentProxy.DialedDirectly == false"},
+		{true, "Proxy.AccessLogs.Enabled == true"},
+		{true, "Proxy.AccessLogs.Path matches \"^/var\""},
+		{true, "Proxy.AccessLogs.JSONFormat == \"\""},
+	};
+	static const struct example bare[] = {
+		{true, "Proxy.Upstreams is empty"},
+		{false, "Proxy.Upstreams.DestinationName == \"\""},
+		{false, "Proxy.Upstreams.DestinationName != db"},
+		{true, "not Proxy.Upstreams.DestinationName == db"},
+		{true, "Proxy.EnvoyExtensions is empty and Proxy.Expose.Paths is empty"},
+		{true, "Proxy.TransparentProxy.OutboundListenerPort == 0"},
+		{true, "Proxy.AccessLogs.Enabled == false and Proxy.AccessLogs.Type == \"\""},
+	};
+	const struct wm_traits t = {.region = "",
+				    .zone = "",
+				    .kind = "connect-proxy",
+				    .socket_path = "",
+				    .proxy = members,
+				    .proxy_count = WM_ARRAY_LEN(members)};
+
+	ALL(WM_FILTER_SERVICE, bare);
+	instance.traits = &t;
+	ALL(WM_FILTER_SERVICE, full);
+	cr_expect(fits(WM_FILTER_CATALOG_SERVICE, "ServiceProxy.Upstreams.DestinationName == db"));
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Service.Proxy.AccessLogs.Enabled == true"));
+	cr_expect(fits(WM_FILTER_NATIVE, "Service.Proxy.Expose.Paths.Path == \"/x\""));
+}
+
 Test(filter, words_bind_as_not_and_or)
 {
 	static const struct example e[] = {

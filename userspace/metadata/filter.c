@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
+#include "userspace/base/json_text.h"
 #include "userspace/base/macros.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@ static bool op_fits(enum wm_filter_op op, enum wm_field_type type)
 	case WM_OP_IN:
 		return type == WM_FIELD_STRING || type == WM_FIELD_LIST || type == WM_FIELD_MAP;
 	case WM_OP_EMPTY:
-		return type == WM_FIELD_LIST || type == WM_FIELD_MAP || type == WM_FIELD_CHECKS;
+		return type == WM_FIELD_LIST || type == WM_FIELD_MAP || type == WM_FIELD_OBJECTS;
 	default:
 		return type == WM_FIELD_STRING;
 	}
@@ -105,6 +106,9 @@ static int bind_term(struct wm_filter *f, struct wm_term *t, struct wm_err *e)
 	if (!op_fits(t->op, t->field->type))
 		return wm_err_set(e, -EINVAL, "Invalid match operator \"%s\" for selector \"%s\"",
 				  op_names[t->op], selector);
+	if (t->field->source == WM_SRC_PROXY_JSON && !f->scratch &&
+	    !(f->scratch = malloc(WM_PROXY_MAX + 1)))
+		return wm_err_set(e, -ENOMEM, "filter: out of memory");
 	if (t->field->type == WM_FIELD_NUMBER)
 		return bind_number(t, e);
 	if (t->field->type == WM_FIELD_BOOL)
@@ -149,6 +153,7 @@ void wm_filter_free(struct wm_filter *f)
 	wm_searcher_free(f->searcher);
 	wm_tree_free(f->root);
 	free(f->memo.at);
+	free(f->scratch);
 	free(f->text);
 	free(f);
 }
@@ -293,6 +298,39 @@ static bool list_fits(struct wm_filter *f, const struct wm_term *t, const struct
 	return false;
 }
 
+/* What an object within Proxy says; a member that is left out is empty, 0 or false. */
+static bool json_value_fits(struct wm_filter *f, const struct wm_term *t, const char *at)
+{
+	const char *value = wm_field_json_value(t->field, at);
+
+	switch ((int)t->field->type) {
+	case WM_FIELD_NUMBER:
+		return (value ? strtoull(value, NULL, 10) : 0) == t->number;
+	case WM_FIELD_BOOL:
+		return (value && *value == 't') == t->number;
+	default:
+		wm_json_text_string(value, f->scratch, WM_PROXY_MAX + 1);
+		return string_fits(f, t, f->scratch);
+	}
+}
+
+/* Through a list it is true if any element is: as of checks. */
+static bool json_fits(struct wm_filter *f, const struct wm_term *t, const struct wm_filter_row *row)
+{
+	const char *at = wm_field_json_first(t->field, row), *next;
+	bool negates = wm_op_negates(t->op);
+
+	if (wm_op_plain(t->op) == WM_OP_EMPTY)
+		return !at != negates;
+	for (; at && !wm_filter_stopped(f); at = next) {
+		next = wm_field_json_next(t->field, at);
+		f->steps += 1 + (next ? (size_t)(next - at) : strlen(at)) / 16;
+		if (json_value_fits(f, t, at) != negates)
+			return true;
+	}
+	return false;
+}
+
 /* The term without its "not". */
 static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		       const struct wm_filter_row *row, const struct wm_check *check)
@@ -326,7 +364,11 @@ static bool term_fits(struct wm_filter *f, const struct wm_term *t, const struct
 {
 	if (++f->steps >= f->look_at)
 		look(f);
-	return !wm_filter_stopped(f) && plain_fits(f, t, row, check) != wm_op_negates(t->op);
+	if (wm_filter_stopped(f))
+		return false;
+	if (t->field->source == WM_SRC_PROXY_JSON)
+		return json_fits(f, t, row);
+	return plain_fits(f, t, row, check) != wm_op_negates(t->op);
 }
 
 static bool some_check_fits(struct wm_filter *f, const struct wm_term *t,

@@ -2,16 +2,21 @@
 /* filter_fields.c - which selectors there are, and where their values stand. The names are those of
  * the answers: Consul's. */
 #include "internal.h"
+#include "userspace/base/json_text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STR    WM_FIELD_STRING
-#define NUM    WM_FIELD_NUMBER
-#define BOOL   WM_FIELD_BOOL
-#define LIST   WM_FIELD_LIST
-#define MAP    WM_FIELD_MAP
-#define SRC(x) WM_SRC_##x
+#define STR	WM_FIELD_STRING
+#define NUM	WM_FIELD_NUMBER
+#define BOOL	WM_FIELD_BOOL
+#define LIST	WM_FIELD_LIST
+#define MAP	WM_FIELD_MAP
+#define OBJECTS WM_FIELD_OBJECTS
+#define SRC(x)	WM_SRC_##x
+
+#define MEMBER_MAX 32 /* octets of a field's name within a member of Proxy */
 
 /* The same object has other names in other answers: P stands before each. */
 #define NODE_FIELDS(P, META)                                                                       \
@@ -39,9 +44,32 @@
 		{P "Proxy.LocalServicePort", NUM, SRC(PROXY)},                                     \
 		{P "Proxy.LocalServiceSocketPath", STR, SRC(PROXY)},                               \
 		{P "Proxy.Mode", STR, SRC(PROXY)}, {P "Proxy.MeshGateway.Mode", STR, SRC(PROXY)},  \
+		{P "Proxy.Expose.Checks", BOOL, SRC(PROXY)}, PROXY_JSON(P "Proxy.")
+/* Members of Proxy that are kept as JSON. */
+#define IN(path, type)                                                                             \
 	{                                                                                          \
-		P "Proxy.Expose.Checks", BOOL, SRC(PROXY)                                          \
+		path, type, SRC(PROXY_JSON)                                                        \
 	}
+#define PROXY_JSON(P)                                                                              \
+	IN(P "Upstreams", OBJECTS), IN(P "Upstreams.DestinationType", STR),                        \
+		IN(P "Upstreams.DestinationNamespace", STR),                                       \
+		IN(P "Upstreams.DestinationPartition", STR),                                       \
+		IN(P "Upstreams.DestinationPeer", STR), IN(P "Upstreams.DestinationName", STR),    \
+		IN(P "Upstreams.Datacenter", STR), IN(P "Upstreams.LocalBindAddress", STR),        \
+		IN(P "Upstreams.LocalBindPort", NUM), IN(P "Upstreams.LocalBindSocketPath", STR),  \
+		IN(P "Upstreams.LocalBindSocketMode", STR),                                        \
+		IN(P "Upstreams.MeshGateway.Mode", STR), IN(P "Expose.Paths", OBJECTS),            \
+		IN(P "Expose.Paths.ListenerPort", NUM), IN(P "Expose.Paths.Path", STR),            \
+		IN(P "Expose.Paths.LocalPathPort", NUM), IN(P "Expose.Paths.Protocol", STR),       \
+		IN(P "Expose.Paths.ParsedFromCheck", BOOL), IN(P "EnvoyExtensions", OBJECTS),      \
+		IN(P "EnvoyExtensions.Name", STR), IN(P "EnvoyExtensions.Required", BOOL),         \
+		IN(P "EnvoyExtensions.ConsulVersion", STR),                                        \
+		IN(P "EnvoyExtensions.EnvoyVersion", STR),                                         \
+		IN(P "TransparentProxy.OutboundListenerPort", NUM),                                \
+		IN(P "TransparentProxy.DialedDirectly", BOOL), IN(P "AccessLogs.Enabled", BOOL),   \
+		IN(P "AccessLogs.DisableListenerLogs", BOOL), IN(P "AccessLogs.Type", STR),        \
+		IN(P "AccessLogs.Path", STR), IN(P "AccessLogs.JSONFormat", STR),                  \
+		IN(P "AccessLogs.TextFormat", STR)
 #define CHECK_FIELDS(P)                                                                            \
 	{P "CheckID", STR, SRC(CHECK_ID)}, {P "Name", STR, SRC(CHECK_NAME)},                       \
 		{P "Node", STR, SRC(CHECK_NODE)}, {P "Notes", STR, SRC(CHECK_NOTES)},              \
@@ -61,19 +89,17 @@ static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER("")};
 static const struct wm_field catalog[] = {NODE_FIELDS("", "NodeMeta"),
 					  SERVICE_FIELDS("Service", "Name"), PEER("")};
 static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), PEER("")};
-static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
-					  PEER("Node."),
-					  SERVICE_FIELDS("Service.", "Service"),
-					  PEER("Service."),
-					  {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
-					  CHECK_FIELDS("Checks.")};
+static const struct wm_field entries[] = {
+	NODE_FIELDS("Node.", "Meta"),	       PEER("Node."),
+	SERVICE_FIELDS("Service.", "Service"), PEER("Service."),
+	{"Checks", OBJECTS, SRC(CHECKS)},      CHECK_FIELDS("Checks.")};
 #define X(sym, key, name) {name, STR, SRC(MESH_##sym)},
 #define Y(sym, key, name) {name, LIST, SRC(MESH_##sym)},
 static const struct wm_field native[] = {NODE_FIELDS("Node.", "Meta"),
 					 PEER("Node."),
 					 SERVICE_FIELDS("Service.", "Service"),
 					 PEER("Service."),
-					 {"Checks", WM_FIELD_CHECKS, SRC(CHECKS)},
+					 {"Checks", OBJECTS, SRC(CHECKS)},
 					 CHECK_FIELDS("Checks."),
 					 WM_MESH_VALUES(X)
 						 WM_MESH_LISTS(Y){"Lifecycle", STR, SRC(LIFECYCLE)},
@@ -211,6 +237,64 @@ static const char *proxy_of(const struct wm_field *f, const struct wm_instance *
 	const char *value = wm_instance_proxy(i, strstr(f->path, proxy) + sizeof(proxy) - 1);
 
 	return value ? value : "";
+}
+
+/* The member that a selector goes on from: lists of objects, and two objects. */
+static const struct {
+	const char *name;
+	bool list;
+} members[] = {{"Upstreams", true},
+	       {"Expose.Paths", true},
+	       {"EnvoyExtensions", true},
+	       {"TransparentProxy", false},
+	       {"AccessLogs", false}};
+
+/* @return its number; @p ret_rest: the path within it, "" for itself. */
+static unsigned member_of(const struct wm_field *f, const char **ret_rest)
+{
+	static const char proxy[] = "Proxy.";
+	const char *path = strstr(f->path, proxy) + sizeof(proxy) - 1;
+	unsigned n = 0;
+	size_t len;
+
+	while (strncmp(path, members[n].name, len = strlen(members[n].name)) != 0)
+		n++;
+	*ret_rest = path[len] ? path + len + 1 : "";
+	return n;
+}
+
+const char *wm_field_json_first(const struct wm_field *f, const struct wm_filter_row *row)
+{
+	const char *rest, *json;
+	unsigned n = member_of(f, &rest);
+
+	json = wm_instance_proxy(row->instance, members[n].name);
+	if (members[n].list)
+		return wm_json_text_first(json);
+	return json ? json : "{}";
+}
+
+const char *wm_field_json_next(const struct wm_field *f, const char *at)
+{
+	const char *rest;
+
+	return members[member_of(f, &rest)].list ? wm_json_text_next(at) : NULL;
+}
+
+const char *wm_field_json_value(const struct wm_field *f, const char *at)
+{
+	const char *rest;
+
+	member_of(f, &rest);
+	while (at && *rest) {
+		char key[MEMBER_MAX];
+		size_t len = strcspn(rest, ".");
+
+		snprintf(key, sizeof(key), "%.*s", (int)len, rest);
+		at = wm_json_text_member(at, key);
+		rest += len + (rest[len] == '.');
+	}
+	return at;
 }
 
 const char *wm_field_string(const struct wm_field *f, const char *key,

@@ -35,7 +35,7 @@ enum wm_field_type {
 	WM_FIELD_BOOL,
 	WM_FIELD_LIST,
 	WM_FIELD_MAP,
-	WM_FIELD_CHECKS
+	WM_FIELD_OBJECTS /* a list of objects, whose fields are selected */
 };
 
 /* Where a value comes from. Those of a check stand last. */
@@ -60,7 +60,8 @@ enum wm_field_source {
 	WM_SRC_KIND,
 	WM_SRC_SOCKET_PATH,
 	WM_SRC_NATIVE,
-	WM_SRC_PROXY, /* the member of Proxy that the path ends with */
+	WM_SRC_PROXY,	   /* the member of Proxy that the path ends with */
+	WM_SRC_PROXY_JSON, /* what is within one that is kept as JSON */
 	WM_SRC_LIFECYCLE,
 	WM_SRC_STATE,
 #define X(sym, key, name) WM_SRC_MESH_##sym,
@@ -132,7 +133,8 @@ struct wm_filter {
 	bool exceeded, paused, spent;
 	bool kept;
 	struct wm_filter_memo memo;
-	uint64_t state;	      /* of the registry, in this slice */
+	char *scratch;	/* WM_PROXY_MAX + 1: a text of JSON as it reads; NULL: none is asked */
+	uint64_t state; /* of the registry, in this slice */
 	size_t asked, judged; /* rows asked about in it; of these the first are remembered */
 	unsigned fresh;	      /* rows that a replay had to look at */
 };
@@ -155,6 +157,11 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 /** @return false: the map has no such key. */
 bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_filter_row *row,
 		     uint64_t *ret);
+/* Of WM_SRC_PROXY_JSON: the objects that its selector goes through, and the value in one; NULL:
+ * none. */
+const char *wm_field_json_first(const struct wm_field *f, const struct wm_filter_row *row);
+const char *wm_field_json_next(const struct wm_field *f, const char *at);
+const char *wm_field_json_value(const struct wm_field *f, const char *at);
 /** The metadata key that a field stands for; NULL: none. */
 const char *wm_field_mesh_key(const struct wm_field *f);
 /** The strings of a list; @p ret_count may be 0. Not of the lists with commas in the metadata. */
