@@ -31,6 +31,7 @@ static struct wm_check checks[] = {{.id = (char[]){"ready"},
 				    .notes = (char[]){"note"},
 				    .output = (char[]){"out\nof order"},
 				    .kind = WM_CHECK_HTTP,
+				    .interval_ms = 90000,
 				    .status = WM_PASSING,
 				    .instance = &instance},
 				   {.id = (char[]){"alive"},
@@ -202,17 +203,27 @@ Test(filter, each_kind_has_its_names)
 		{true, "Checks.ServiceTags contains blue"},
 		{true, "Checks.Output matches \"(?s)out.of\""},
 		{false, "Checks.Status == warning"},
+		{true, "Checks.Interval == \"1m30s\" and Checks.Interval == \"\""},
+		{false, "Checks.Timeout != \"\""},
 		{true, "Checks is not empty"},
 		{false, "Checks is empty"},
 	};
 	static const struct example check[] = {
 		{true, "Status == passing and CheckID == serfHealth and ServiceID == \"\""},
 		{true, "Node == \"granite-2\" and ServiceTags is empty"},
+		{true, "Interval == \"\" and ExposedPort == 0 and PeerName == \"\""},
 	};
 
 	ALL(WM_FILTER_CATALOG_SERVICE, catalog);
 	ALL(WM_FILTER_HEALTH_SERVICE, health);
 	ALL(WM_FILTER_CHECK, check);
+	/* another node's has those only that were written */
+	node.self = false;
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks is not empty"));
+	instance.checks_count = 0;
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks is empty"));
+	row.holder = &holder;
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks is not empty"));
 	row.holder = &holder;
 	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks.CheckID == disk and Checks.Status == "
 						 "warning"));
@@ -295,6 +306,90 @@ Test(filter, looks_into_the_members_of_proxy)
 	cr_expect(fits(WM_FILTER_CATALOG_SERVICE, "ServiceProxy.Upstreams.DestinationName == db"));
 	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Service.Proxy.AccessLogs.Enabled == true"));
 	cr_expect(fits(WM_FILTER_NATIVE, "Service.Proxy.Expose.Paths.Path == \"/x\""));
+}
+
+/* Consul 1.21's fields and what each may be asked: S a string, N a number or a boolean, L a list, M
+ * a map, O a list of objects. */
+static const char service_fields[] =
+	"S:Address N:Connect.Native N:EnableTagOverride S:ID S:Kind M:Meta S:Meta.any S:PeerName "
+	"N:Port S:Proxy.AccessLogs.Type S:Proxy.AccessLogs.Path S:Proxy.AccessLogs.JSONFormat "
+	"S:Proxy.AccessLogs.TextFormat N:Proxy.AccessLogs.Enabled "
+	"N:Proxy.AccessLogs.DisableListenerLogs S:Proxy.DestinationServiceID "
+	"S:Proxy.DestinationServiceName O:Proxy.EnvoyExtensions "
+	"S:Proxy.EnvoyExtensions.ConsulVersion S:Proxy.EnvoyExtensions.EnvoyVersion "
+	"S:Proxy.EnvoyExtensions.Name N:Proxy.EnvoyExtensions.Required N:Proxy.Expose.Checks "
+	"O:Proxy.Expose.Paths N:Proxy.Expose.Paths.ListenerPort "
+	"N:Proxy.Expose.Paths.LocalPathPort N:Proxy.Expose.Paths.ParsedFromCheck "
+	"S:Proxy.Expose.Paths.Path S:Proxy.Expose.Paths.Protocol S:Proxy.LocalServiceAddress "
+	"N:Proxy.LocalServicePort S:Proxy.LocalServiceSocketPath S:Proxy.MeshGateway.Mode "
+	"S:Proxy.Mode N:Proxy.TransparentProxy.DialedDirectly "
+	"N:Proxy.TransparentProxy.OutboundListenerPort O:Proxy.Upstreams "
+	"S:Proxy.Upstreams.Datacenter S:Proxy.Upstreams.DestinationName "
+	"S:Proxy.Upstreams.DestinationNamespace S:Proxy.Upstreams.DestinationPartition "
+	"S:Proxy.Upstreams.DestinationPeer S:Proxy.Upstreams.DestinationType "
+	"S:Proxy.Upstreams.LocalBindAddress N:Proxy.Upstreams.LocalBindPort "
+	"S:Proxy.Upstreams.LocalBindSocketMode S:Proxy.Upstreams.LocalBindSocketPath "
+	"S:Proxy.Upstreams.MeshGateway.Mode S:Service S:SocketPath M:TaggedAddresses "
+	"S:TaggedAddresses.any.Address N:TaggedAddresses.any.Port L:Tags N:Weights.Passing "
+	"N:Weights.Warning";
+static const char node_fields[] = "S:Address S:Datacenter S:ID M:Meta S:Meta.any S:Node "
+				  "S:Partition S:PeerName M:TaggedAddresses S:TaggedAddresses.any";
+static const char check_fields[] =
+	"S:CheckID N:ExposedPort S:Interval S:Name S:Node S:Notes S:Output S:PeerName S:ServiceID "
+	"S:ServiceName L:ServiceTags S:Status S:Timeout S:Type";
+
+/* May @p type be asked with @p op? */
+static bool op_of(char type, unsigned op)
+{
+	static const char *const types[] = {"SN", "SN", "SLM", "SLM", "LMO", "LMO", "S", "S"};
+
+	return strchr(types[op], type) != NULL;
+}
+
+static void ask_of_all(enum wm_filter_kind kind, const char *prefix, const char *fields)
+{
+	static const struct {
+		const char *before, *behind;
+	} forms[] = {{"", " == 1"},	 {"", " != 1"},		{"a in ", ""},
+		     {"a not in ", ""},	 {"", " is empty"},	{"", " is not empty"},
+		     {"", " matches a"}, {"", " not matches a"}};
+
+	for (const char *at = fields; *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+		for (unsigned op = 0; op < WM_ARRAY_LEN(forms); op++) {
+			char name[128], text[160];
+			struct wm_err e = {0};
+			struct wm_filter *f;
+
+			snprintf(name, sizeof(name), "%s%.*s", prefix, (int)strcspn(at + 2, " "),
+				 at + 2);
+			snprintf(text, sizeof(text), "%s%s%s", forms[op].before, name,
+				 forms[op].behind);
+			cr_expect_eq(!wm_filter_compile(text, kind, &f, &e), op_of(*at, op),
+				     "%s: %s", text, e.text);
+			if (!op_of(*at, op))
+				cr_expect(strstr(e.text, "Invalid match operator"), "%s", e.text);
+			wm_filter_free(f);
+		}
+	}
+}
+
+Test(filter, has_consuls_fields_and_their_operators)
+{
+	ask_of_all(WM_FILTER_SERVICE, "", service_fields);
+	ask_of_all(WM_FILTER_HEALTH_SERVICE, "Service.", service_fields);
+	ask_of_all(WM_FILTER_NODE, "", node_fields);
+	ask_of_all(WM_FILTER_HEALTH_SERVICE, "Node.", node_fields);
+	ask_of_all(WM_FILTER_CHECK, "", check_fields);
+	ask_of_all(WM_FILTER_HEALTH_SERVICE, "Checks.", check_fields);
+	ask_of_all(WM_FILTER_HEALTH_SERVICE, "", "O:Checks");
+	ask_of_all(
+		WM_FILTER_CATALOG_SERVICE, "",
+		"S:ID S:Node S:Address S:Datacenter M:TaggedAddresses S:TaggedAddresses.any "
+		"M:NodeMeta S:NodeMeta.any S:ServiceKind S:ServiceID S:ServiceName L:ServiceTags "
+		"S:ServiceAddress M:ServiceTaggedAddresses S:ServiceTaggedAddresses.any.Address "
+		"N:ServiceTaggedAddresses.any.Port M:ServiceMeta S:ServiceMeta.any N:ServicePort "
+		"S:ServiceSocketPath N:ServiceWeights.Passing N:ServiceEnableTagOverride "
+		"O:ServiceProxy.Upstreams N:ServiceConnect.Native S:PeerName");
 }
 
 Test(filter, words_bind_as_not_and_or)

@@ -335,6 +335,7 @@ static bool json_fits(struct wm_filter *f, const struct wm_term *t, const struct
 static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		       const struct wm_filter_row *row, const struct wm_check *check)
 {
+	char duration[WM_FILTER_DURATION_MAX];
 	const char *s;
 	uint64_t n;
 
@@ -343,7 +344,10 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		f->steps += STEPS_OF_PAIRS;
 	switch ((int)t->field->type) {
 	case WM_FIELD_STRING:
-		s = wm_field_string(t->field, t->key, row, check);
+		s = t->field->source == WM_SRC_CHECK_INTERVAL ||
+				    t->field->source == WM_SRC_CHECK_TIMEOUT
+			    ? wm_field_duration(t->field, check, duration)
+			    : wm_field_string(t->field, t->key, row, check);
 		return s && string_fits(f, t, s);
 	case WM_FIELD_NUMBER:
 	case WM_FIELD_BOOL:
@@ -354,8 +358,9 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		return wm_op_plain(t->op) == WM_OP_EMPTY
 			       ? wm_field_map_empty(t->field, row)
 			       : wm_field_string(t->field, t->value, row, check) != NULL;
-	default:
-		return false; /* a row always has the node's check */
+	default: /* that its agent is alive is a check of the own node */
+		return !row->node->self && !(row->holder && row->holder->checks_count) &&
+		       !(row->instance && row->instance->checks_count);
 	}
 }
 

@@ -2,6 +2,8 @@
 /* filter_fields.c - which selectors there are, and where their values stand. The names are those of
  * the answers: Consul's. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/duration.h"
 #include "userspace/base/json_text.h"
 
 #include <stdio.h>
@@ -76,27 +78,38 @@
 		{P "Output", STR, SRC(CHECK_OUTPUT)}, {P "Status", STR, SRC(CHECK_STATUS)},        \
 		{P "Type", STR, SRC(CHECK_TYPE)}, {P "ServiceID", STR, SRC(CHECK_SERVICE_ID)},     \
 		{P "ServiceName", STR, SRC(CHECK_SERVICE_NAME)},                                   \
+		{P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS)},                                  \
+		{P "Interval", STR, SRC(CHECK_INTERVAL)}, {P "Timeout", STR, SRC(CHECK_TIMEOUT)},  \
+		{P "ExposedPort", NUM, SRC(CHECK_NOTHING)},                                        \
 	{                                                                                          \
-		P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS)                                     \
+		P "PeerName", STR, SRC(CHECK_NOTHING)                                              \
 	}
 
 #define PEER(P)                                                                                    \
 	{                                                                                          \
 		P "PeerName", STR, SRC(NOTHING)                                                    \
 	}
+#define PARTITION(P)                                                                               \
+	{                                                                                          \
+		P "Partition", STR, SRC(NOTHING)                                                   \
+	}
 
-static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER("")};
+static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER(""), PARTITION("")};
 static const struct wm_field catalog[] = {NODE_FIELDS("", "NodeMeta"),
 					  SERVICE_FIELDS("Service", "Name"), PEER("")};
 static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), PEER("")};
-static const struct wm_field entries[] = {
-	NODE_FIELDS("Node.", "Meta"),	       PEER("Node."),
-	SERVICE_FIELDS("Service.", "Service"), PEER("Service."),
-	{"Checks", OBJECTS, SRC(CHECKS)},      CHECK_FIELDS("Checks.")};
+static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
+					  PEER("Node."),
+					  PARTITION("Node."),
+					  SERVICE_FIELDS("Service.", "Service"),
+					  PEER("Service."),
+					  {"Checks", OBJECTS, SRC(CHECKS)},
+					  CHECK_FIELDS("Checks.")};
 #define X(sym, key, name) {name, STR, SRC(MESH_##sym)},
 #define Y(sym, key, name) {name, LIST, SRC(MESH_##sym)},
 static const struct wm_field native[] = {NODE_FIELDS("Node.", "Meta"),
 					 PEER("Node."),
+					 PARTITION("Node."),
 					 SERVICE_FIELDS("Service.", "Service"),
 					 PEER("Service."),
 					 {"Checks", OBJECTS, SRC(CHECKS)},
@@ -106,7 +119,7 @@ static const struct wm_field native[] = {NODE_FIELDS("Node.", "Meta"),
 					 {"State", STR, SRC(STATE)}};
 #undef X
 #undef Y
-static const struct wm_field checks[] = {CHECK_FIELDS(""), PEER("")};
+static const struct wm_field checks[] = {CHECK_FIELDS("")};
 
 static const struct {
 	const struct wm_field *fields;
@@ -228,6 +241,19 @@ const char *wm_field_mesh_key(const struct wm_field *f)
 	default:
 		return NULL;
 	}
+}
+
+const char *wm_field_duration(const struct wm_field *f, const struct wm_check *c,
+			      char buf[WM_FILTER_DURATION_MAX])
+{
+	uint64_t ms = 0;
+
+	*buf = '\0';
+	if (c)
+		ms = f->source == WM_SRC_CHECK_INTERVAL ? c->interval_ms : c->timeout_ms;
+	if (ms)
+		wm_duration_format((int64_t)(ms * WM_NS_PER_MS), buf, WM_FILTER_DURATION_MAX);
+	return buf;
 }
 
 /* Value of the member of Proxy that a selector ends with; "" when there is none. */

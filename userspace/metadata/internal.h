@@ -80,6 +80,9 @@ enum wm_field_source {
 	WM_SRC_CHECK_SERVICE_ID,
 	WM_SRC_CHECK_SERVICE_NAME,
 	WM_SRC_CHECK_SERVICE_TAGS,
+	WM_SRC_CHECK_INTERVAL,
+	WM_SRC_CHECK_TIMEOUT,
+	WM_SRC_CHECK_NOTHING, /* as WM_SRC_NOTHING */
 };
 
 struct wm_field {
@@ -162,6 +165,10 @@ bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_
 const char *wm_field_json_first(const struct wm_field *f, const struct wm_filter_row *row);
 const char *wm_field_json_next(const struct wm_field *f, const char *at);
 const char *wm_field_json_value(const struct wm_field *f, const char *at);
+#define WM_FILTER_DURATION_MAX 48 /* octets of a duration in Go's form */
+/** Interval or timeout of a check as the answers show it; "": it has none. @return @p buf. */
+const char *wm_field_duration(const struct wm_field *f, const struct wm_check *c,
+			      char buf[WM_FILTER_DURATION_MAX]);
 /** The metadata key that a field stands for; NULL: none. */
 const char *wm_field_mesh_key(const struct wm_field *f);
 /** The strings of a list; @p ret_count may be 0. Not of the lists with commas in the metadata. */
