@@ -91,6 +91,12 @@ int wm_dec_connect_native(struct decoder *d, const struct field *f, json_t *v, v
 /** Connect with its SidecarService, which is not read. @p ret_sidecar: NULL when there is none. */
 int wm_dec_connect(struct decoder *d, const struct field *f, json_t *v, void *to,
 		   json_t **ret_sidecar);
+/* Members of Proxy that are objects of known fields, and lists of them. */
+enum wm_proxy_member { WM_PROXY_UPSTREAMS, WM_PROXY_PATHS };
+/** Read one. @return it with Consul's names, for json_decref(); NULL: *ret_err and the error are
+ *  set. */
+json_t *wm_dec_proxy_list(struct decoder *d, const struct field *f, json_t *v,
+			  enum wm_proxy_member m, int *ret_err);
 /** Write the schema of such a field. @return false: it is none. */
 bool wm_dec_describe_traits(struct wm_json *j, const struct field *f);
 
