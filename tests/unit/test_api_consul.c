@@ -156,13 +156,21 @@ static const char proxy[] =
 	"\"Config\":{\"a\":[1,\"x\\\"}\",{}],\"b\":{\"c\":null}},\"MeshGateway\":{\"Mode\":"
 	"\"local\"},"
 	"\"Expose\":{\"Checks\":true,\"Paths\":[{\"Path\":\"/x\"}]},"
-	"\"Upstreams\":[{\"DestinationName\":\"db\",\"LocalBindPort\":9191}]}";
-static const char shown[] = "{\"Mode\":\"transparent\",\"MeshGateway\":{\"Mode\":\"local\"},"
-			    "\"Expose\":{\"Checks\":true,\"Paths\":[{\"Path\":\"/x\"}]},"
-			    "\"Config\":{\"a\":[1,\"x\\\"}\",{}],\"b\":{\"c\":null}},"
-			    "\"DestinationServiceName\":\"web\","
-			    "\"LocalServicePort\":80,\"Upstreams\":[{\"DestinationName\":\"db\","
-			    "\"LocalBindPort\":9191}]}";
+	"\"Upstreams\":[{\"destination_name\":\"db\",\"localBindPort\":9191,"
+	"\"destination_type\":\"\",\"mesh_gateway\":{\"mode\":\"local\"}}],"
+	"\"access_logs\":{\"enabled\":true,\"json_format\":\"{}\"},"
+	"\"envoy_extensions\":[{\"Name\":\"lua\",\"Arguments\":{\"any\":[1]}}],"
+	"\"TransparentProxy\":{\"dialed_directly\":true}}";
+static const char shown[] =
+	"{\"Mode\":\"transparent\",\"MeshGateway\":{\"Mode\":\"local\"},"
+	"\"Expose\":{\"Checks\":true,\"Paths\":[{\"Path\":\"/x\"}]},"
+	"\"AccessLogs\":{\"Enabled\":true,\"JSONFormat\":\"{}\"},"
+	"\"Config\":{\"a\":[1,\"x\\\"}\",{}],\"b\":{\"c\":null}},"
+	"\"DestinationServiceName\":\"web\","
+	"\"EnvoyExtensions\":[{\"Name\":\"lua\",\"Arguments\":{\"any\":[1]}}],"
+	"\"LocalServicePort\":80,\"TransparentProxy\":{\"DialedDirectly\":true},"
+	"\"Upstreams\":[{\"DestinationName\":\"db\",\"LocalBindPort\":9191,"
+	"\"DestinationType\":\"service\",\"MeshGateway\":{\"Mode\":\"local\"}}]}";
 
 /* Discovery data of a mesh that others run. */
 Test(consul, what_a_mesh_is_told_is_shown_as_given)
@@ -233,6 +241,22 @@ Test(consul, what_a_mesh_would_refuse_is_refused)
 		{"\"Proxy\": {\"Odd\": 1}", "Request decode failed: json: unknown field \"Odd\""},
 		{"\"Proxy\": {\"Config\": 7}",
 		 "Request decode failed: Proxy.Config must be an object, not a number"},
+		{"\"Proxy\": {\"Upstreams\": [{\"DestinationName\": \"a\"}, {\"Odd\": 1}]}",
+		 "Request decode failed: json: unknown field \"Odd\""},
+		{"\"Proxy\": {\"Upstreams\": [{\"LocalBindPort\": \"9\"}]}",
+		 "Request decode failed: Proxy.Upstreams[0].LocalBindPort must be a whole number "
+		 "between 0 and 65535, not a string"},
+		{"\"Proxy\": {\"Upstreams\": [7]}", "Request decode failed: Proxy.Upstreams must "
+						    "be an array of objects, not a number"},
+		{"\"Proxy\": {\"Upstreams\": [{\"MeshGateway\": {\"Mode\": 1}}]}",
+		 "Request decode failed: Proxy.Upstreams[0].MeshGateway.Mode must be a string, not "
+		 "a "
+		 "number"},
+		{"\"Proxy\": {\"Expose\": {\"Paths\": [{\"path\": 1}]}}",
+		 "Request decode failed: Proxy.Expose.Paths[0].Path must be a string, not a "
+		 "number"},
+		{"\"Proxy\": {\"AccessLogs\": {\"Odd\": true}}",
+		 "Request decode failed: json: unknown field \"Odd\""},
 		{"\"Connect\": {\"SidecarService\": {\"ID\": \"x\"}}",
 		 "Invalid SidecarService: A SidecarService cannot specify an ID as this is managed "
 		 "by the agent"},
@@ -309,7 +333,9 @@ Test(consul, filters_know_what_a_mesh_is_told)
 		 "\"SocketPath\": \"/s\", \"Proxy\": {\"DestinationServiceName\": \"web\", "
 		 "\"DestinationServiceID\": \"web-1\", \"LocalServicePort\": 80, "
 		 "\"Mode\": \"direct\", \"MeshGateway\": {\"Mode\": \"local\"}, "
-		 "\"Expose\": {\"Checks\": true}}}");
+		 "\"Expose\": {\"Checks\": true, \"paths\": [{\"path\": \"/x\"}]}, "
+		 "\"upstreams\": [{\"destination_name\": \"db\", \"local_bind_port\": 1}], "
+		 "\"access_logs\": {\"enabled\": true}}}");
 	must_put(REGISTER,
 		 "{\"ID\": \"b\", \"Name\": \"w\", \"Port\": 1, \"Connect\": {\"Native\": true}}");
 	must_put(REGISTER, "{\"ID\": \"c\", \"Name\": \"w\"}");
@@ -329,9 +355,18 @@ Test(consul, filters_know_what_a_mesh_is_told)
 		{SELECT("ServiceProxy.Expose.Checks==true"), "\"a\""},
 		{SELECT("ServiceProxy.Expose.Checks==false"), "\"b\""},
 		{SELECT("ServiceProxy.DestinationServiceName==none"), NULL},
+		{SELECT("ServiceProxy.Upstreams.DestinationName==db"), "\"a\""},
+		{SELECT("ServiceProxy.Upstreams.DestinationType==service"), "\"a\""},
+		{SELECT("ServiceProxy.Upstreams.LocalBindPort==1"), "\"a\""},
+		{SELECT("ServiceProxy.Upstreams+is+empty"), "\"b\""},
+		{SELECT("ServiceProxy.Expose.Paths.Path==%22/x%22"), "\"a\""},
+		{SELECT("ServiceProxy.AccessLogs.Enabled==true"), "\"a\""},
+		{SELECT("ServiceProxy.AccessLogs.Enabled!=true"), "\"b\""},
 	};
 	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++)
 		expect(all[i].path, "[0].ServiceID", all[i].first);
+	expect("/v1/agent/services?filter=Proxy.Upstreams.DestinationName==db", "a.ID", "\"a\"");
+	expect("/v1/agent/services?filter=Proxy.Upstreams.DestinationName==db", "b", NULL);
 	expect("/v1/health/service/w?filter=Service.Kind==%22connect-proxy%22", "[0].Service.ID",
 	       "\"a\"");
 	expect("/v1/agent/services?filter=Connect.Native==true", "b.ID", "\"b\"");

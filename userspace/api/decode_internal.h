@@ -92,9 +92,17 @@ int wm_dec_connect_native(struct decoder *d, const struct field *f, json_t *v, v
 int wm_dec_connect(struct decoder *d, const struct field *f, json_t *v, void *to,
 		   json_t **ret_sidecar);
 /* Members of Proxy that are objects of known fields, and lists of them. */
-enum wm_proxy_member { WM_PROXY_UPSTREAMS, WM_PROXY_PATHS };
+enum wm_proxy_member {
+	WM_PROXY_UPSTREAMS,
+	WM_PROXY_PATHS,
+	WM_PROXY_EXTENSIONS,
+	WM_PROXY_TRANSPARENT,
+	WM_PROXY_LOGS
+};
 /** Read one. @return it with Consul's names, for json_decref(); NULL: *ret_err and the error are
  *  set. */
+json_t *wm_dec_proxy_object(struct decoder *d, const struct field *f, json_t *v,
+			    enum wm_proxy_member m, int *ret_err);
 json_t *wm_dec_proxy_list(struct decoder *d, const struct field *f, json_t *v,
 			  enum wm_proxy_member m, int *ret_err);
 /** Write the schema of such a field. @return false: it is none. */

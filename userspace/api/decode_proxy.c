@@ -104,13 +104,42 @@ static const struct field path_fields[] = {
 	{"LocalPathPort|local_path_port", port, 0, 0, 0},     {"Protocol", text, 0, 0, 0},
 	{"ParsedFromCheck|parsed_from_check", flag, 0, 0, 0},
 };
+static const struct field extension_fields[] = {
+	{"Name", text, 0, 0, 0},
+	{"Required", flag, 0, 0, 0},
+	{"Arguments", opaque, 0, 0, 0},
+	{"ConsulVersion|consul_version", text, 0, 0, 0},
+	{"EnvoyVersion|envoy_version", text, 0, 0, 0},
+};
+static const struct field transparent_fields[] = {
+	{"OutboundListenerPort|outbound_listener_port", port, 0, 0, 0},
+	{"DialedDirectly|dialed_directly", flag, 0, 0, 0},
+};
+static const struct field log_fields[] = {
+	{"Enabled", flag, 0, 0, 0},
+	{"DisableListenerLogs|disable_listener_logs", flag, 0, 0, 0},
+	{"Type", text, 0, 0, 0},
+	{"Path", text, 0, 0, 0},
+	{"JSONFormat|json_format", text, 0, 0, 0},
+	{"TextFormat|text_format", text, 0, 0, 0},
+};
+
 static const struct {
 	const struct field *fields;
 	unsigned count;
 } members[] = {
 	[WM_PROXY_UPSTREAMS] = {upstream_fields, WM_ARRAY_LEN(upstream_fields)},
 	[WM_PROXY_PATHS] = {path_fields, WM_ARRAY_LEN(path_fields)},
+	[WM_PROXY_EXTENSIONS] = {extension_fields, WM_ARRAY_LEN(extension_fields)},
+	[WM_PROXY_TRANSPARENT] = {transparent_fields, WM_ARRAY_LEN(transparent_fields)},
+	[WM_PROXY_LOGS] = {log_fields, WM_ARRAY_LEN(log_fields)},
 };
+
+json_t *wm_dec_proxy_object(struct decoder *d, const struct field *f, json_t *v,
+			    enum wm_proxy_member m, int *ret_err)
+{
+	return object(d, f, SIZE_MAX, v, members[m].fields, members[m].count, ret_err);
+}
 
 /* An upstream is a service where it does not say otherwise: Consul fills that in. */
 static int set_type(struct decoder *d, json_t *upstream)

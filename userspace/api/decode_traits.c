@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* decode_traits.c - what a service states of its place and of a service mesh, into the draft's
  * traits. The target of each function is a draft, or begins with one. Members of Proxy are known by
- * name and kept as they are given. */
+ * name and kept as they are given, under Consul's names. */
 #include "decode_internal.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
@@ -180,11 +180,42 @@ static int get_object(struct decoder *d, const struct field *f, json_t *v, void 
 	return json_object_size(v) ? keep(d, f, v, to) : 0;
 }
 
+static enum wm_proxy_member member_of(const struct field *f)
+{
+	switch (f->offset) {
+	case KEY_UPSTREAMS:
+		return WM_PROXY_UPSTREAMS;
+	case KEY_EXTENSIONS:
+		return WM_PROXY_EXTENSIONS;
+	case KEY_TRANSPARENT:
+		return WM_PROXY_TRANSPARENT;
+	case KEY_LOGS:
+		return WM_PROXY_LOGS;
+	default:
+		return WM_PROXY_PATHS;
+	}
+}
+
 static int get_list(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	if (!json_is_array(v))
-		return wm_dec_wrong(d, f, "an array", v);
-	return json_array_size(v) ? keep(d, f, v, to) : 0;
+	int err;
+	json_t *made = wm_dec_proxy_list(d, f, v, member_of(f), &err);
+
+	if (json_array_size(made))
+		err = keep(d, f, made, to);
+	json_decref(made);
+	return err;
+}
+
+static int get_known(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	int err;
+	json_t *made = wm_dec_proxy_object(d, f, v, member_of(f), &err);
+
+	if (json_object_size(made))
+		err = keep(d, f, made, to);
+	json_decref(made);
+	return err;
 }
 
 static const struct field gateway_fields[] = {{"Mode", get_text, KEY_GATEWAY_MODE, 0, 0}};
@@ -211,8 +242,8 @@ static const struct field proxy_fields[] = {
 	{"Config", get_object, KEY_CONFIG, 0, 0},
 	{"Upstreams", get_list, KEY_UPSTREAMS, 0, 0},
 	{"EnvoyExtensions|envoy_extensions", get_list, KEY_EXTENSIONS, 0, 0},
-	{"TransparentProxy|transparent_proxy", get_object, KEY_TRANSPARENT, 0, 0},
-	{"AccessLogs|access_logs", get_object, KEY_LOGS, 0, 0},
+	{"TransparentProxy|transparent_proxy", get_known, KEY_TRANSPARENT, 0, 0},
+	{"AccessLogs|access_logs", get_known, KEY_LOGS, 0, 0},
 	{"MutualTLSMode|mutual_tls_mode", get_text, KEY_MUTUAL_TLS, 0, 0},
 	{"MeshGateway|mesh_gateway", get_gateway, 0, 0, 0},
 	{"Expose", get_expose, 0, 0, 0},
@@ -296,7 +327,7 @@ static bool describe_own(struct wm_json *j, const struct field *f)
 		wm_json_ks(j, "type", "integer");
 	else if (f->fn == get_flag)
 		wm_json_ks(j, "type", "boolean");
-	else if (f->fn == get_object || f->fn == get_sidecar)
+	else if (f->fn == get_object || f->fn == get_known || f->fn == get_sidecar)
 		wm_json_ks(j, "type", "object");
 	else if (f->fn == get_list)
 		wm_json_ks(j, "type", "array");
