@@ -2,6 +2,8 @@
 /* waymarkctl.h - what the files of the command-line tool share. A command is a function of the
  * options and of the words behind its name; it prints, and returns the exit status. */
 #pragma once
+#include "userspace/base/plain.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -76,11 +78,6 @@ int ctl_snapshot_restore(const struct ctl *c);
 int ctl_detach(const struct ctl *c);
 /** What the kernel offers, what is attached where, a self-test. */
 int ctl_doctor(const struct ctl *c);
-
-/* --- waymarkctl_text.c --- */
-/** Copy text of a stranger as it may go to a terminal: escaped (\\n, \\x1b, \\u202e) what would
- * move the cursor, turn the text or is no UTF-8; cut at @p cap, at a character. @return @p to. */
-const char *ctl_plain(const char *s, char *to, size_t cap);
 
 /* --- waymarkctl_render.c --- */
 /** Print any JSON document for people: scalars as "name  value", lists of objects as tables. */

@@ -185,11 +185,11 @@ static void print_section(const char *name, const json_t *list)
 		printf("  %-17s", json_string_value(json_object_get(v, "Check")));
 		ctl_word(result, stdout);
 		printf("%*s%s%s%s%s\n", 7 - (int)strlen(result), "",
-		       ctl_plain(json_string_value(json_object_get(v, "Meaning")), text,
-				 sizeof(text)),
+		       wm_plain(json_string_value(json_object_get(v, "Meaning")), text,
+				sizeof(text)),
 		       *error ? " (" : "", error, *error ? ")" : "");
 		if (*remedy)
-			printf("%26s-> %s\n", "", ctl_plain(remedy, text, sizeof(text)));
+			printf("%26s-> %s\n", "", wm_plain(remedy, text, sizeof(text)));
 	}
 }
 

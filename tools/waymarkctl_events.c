@@ -35,17 +35,17 @@ static void show(const struct stream *s, const json_t *v)
 	localtime_r(&now, &local);
 	strftime(date, sizeof(date), "%H:%M:%S", &local);
 	printf("%s %-18s %-20s %s", date, s->event,
-	       ctl_plain(text_of(v, "service"), service, sizeof(service)),
-	       ctl_plain(text_of(v, "instance"), id, sizeof(id)));
+	       wm_plain(text_of(v, "service"), service, sizeof(service)),
+	       wm_plain(text_of(v, "instance"), id, sizeof(id)));
 	if (json_object_get(v, "status"))
 		printf(" %s:%lld %s %s", text_of(v, "address"),
 		       (long long)json_integer_value(json_object_get(v, "port")),
 		       text_of(v, "status"), text_of(v, "state"));
 	if (check)
-		printf(" check=%s %s", ctl_plain(text_of(check, "id"), check_id, sizeof(check_id)),
+		printf(" check=%s %s", wm_plain(text_of(check, "id"), check_id, sizeof(check_id)),
 		       text_of(check, "status"));
 	if (!*text_of(v, "instance"))
-		printf(" %s", ctl_plain(text_of(v, "node"), id, sizeof(id)));
+		printf(" %s", wm_plain(text_of(v, "node"), id, sizeof(id)));
 	putchar('\n');
 }
 

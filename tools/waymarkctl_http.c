@@ -26,7 +26,7 @@ int ctl_fail(const struct ctl *c, const char *fmt, ...)
 	va_end(ap);
 	for (size_t n = strlen(text); n && text[n - 1] == '\n'; n--)
 		text[n - 1] = '\0';
-	ctl_plain(text, plain, sizeof(plain));
+	wm_plain(text, plain, sizeof(plain));
 	doc = c->json ? json_pack("{s:s}", "error", plain) : NULL;
 	if (doc) {
 		json_dumpf(doc, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);

@@ -18,7 +18,7 @@ static void cell(const json_t *v, char out[CELL_MAX])
 
 	out[0] = '\0';
 	if (json_is_string(v))
-		ctl_plain(json_string_value(v), out, CELL_MAX);
+		wm_plain(json_string_value(v), out, CELL_MAX);
 	else if (json_is_integer(v))
 		snprintf(out, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 	else if (json_is_real(v))
@@ -124,7 +124,7 @@ static void put_table(const json_t *rows, const char *const *columns, int n, int
 	size_t i;
 
 	for (int k = 0; k < n; k++)
-		widths[k] = (int)strlen(ctl_plain(columns[k], names[k], CELL_MAX));
+		widths[k] = (int)strlen(wm_plain(columns[k], names[k], CELL_MAX));
 	json_array_foreach(rows, i, row)
 	{
 		for (int k = 0; k < n; k++) {
@@ -179,19 +179,19 @@ void ctl_render(const json_t *v, int indent, FILE *out)
 	}
 	json_object_foreach((json_t *)(size_t)v, key, member)
 	{
-		len = (int)strlen(ctl_plain(key, name, sizeof(name)));
+		len = (int)strlen(wm_plain(key, name, sizeof(name)));
 		if (!is_block(member) && len > width)
 			width = len;
 	}
 	json_object_foreach((json_t *)(size_t)v, key, member) if (!is_block(member))
 	{
 		cell(member, text);
-		fprintf(out, "%*s%-*s  %s\n", indent, "", width, ctl_plain(key, name, sizeof(name)),
+		fprintf(out, "%*s%-*s  %s\n", indent, "", width, wm_plain(key, name, sizeof(name)),
 			text);
 	}
 	json_object_foreach((json_t *)(size_t)v, key, member) if (is_block(member))
 	{
-		fprintf(out, "%*s%s\n", indent, "", ctl_plain(key, name, sizeof(name)));
+		fprintf(out, "%*s%s\n", indent, "", wm_plain(key, name, sizeof(name)));
 		ctl_render(member, indent + 2, out);
 	}
 }

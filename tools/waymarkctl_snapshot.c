@@ -28,7 +28,7 @@ static void report(const struct ctl *c, const char *did, const char *file,
 	int64_t age = wm_clock_wall_s() - (int64_t)i->created_s;
 	char name[4 * PATH_MAX_];
 
-	ctl_plain(file, name, sizeof(name)); /* a name may hold anything, also what is no UTF-8 */
+	wm_plain(file, name, sizeof(name)); /* a name may hold anything, also what is no UTF-8 */
 
 	if (c->json) {
 		json_t *text = json_string(file); /* NULL: it is no UTF-8 */

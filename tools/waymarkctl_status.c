@@ -165,7 +165,7 @@ static void put_lines(const json_t *s, const json_t *statistics, const json_t *w
 	json_array_foreach(warnings, i, v)
 	{
 		label(i ? "" : "warnings");
-		puts(ctl_plain(json_string_value(v), text, sizeof(text)));
+		puts(wm_plain(json_string_value(v), text, sizeof(text)));
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "reference.h"
 #include "userspace/api/definitions.h"
 #include "userspace/base/log.h"
+#include "userspace/base/plain.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -105,8 +106,10 @@ static int parse(int argc, char **argv, struct command *c)
 
 static void on_fault(void *arg, const struct wm_err *e)
 {
+	char plain[4 * sizeof(e->text)];
+
 	(void)arg;
-	fprintf(stderr, "waymarkd: %s\n", e->text);
+	fprintf(stderr, "waymarkd: %s\n", wm_plain(e->text, plain, sizeof(plain)));
 }
 
 /* --check-config. @return exit status. */
@@ -162,7 +165,7 @@ int main(int argc, char **argv)
 		return check(&from);
 	r = settle(&from, &s, &e);
 	if (r) {
-		fprintf(stderr, "waymarkd: %s\n", e.text);
+		on_fault(NULL, &e);
 		wm_settings_done(&s);
 		return 2;
 	}

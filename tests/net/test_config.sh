@@ -84,6 +84,9 @@ matches "line 3" "$TMP/w.json:3: unknown setting \"dns.prot\"; did you mean" "$(
 matches "line 4" "$TMP/w.json:4: unknown section \"htp\"; did you mean \"http\"" "$(cat "$TMP/said")"
 matches "and what belongs together" 'log.level: ' "$(cat "$TMP/said")"
 check "four in all" 4 "$(wc -l <"$TMP/said")"
+echo '{"dns": {"ttl": "\u001b[2J"}}' >"$TMP/e.json"
+matches "what would drive a terminal is escaped" 'e.json:1: dns.ttl: not a duration: "\\x1b\[2J";' "$(checked --config "$TMP/e.json")"
+check "by the start as well" 0 "$("$B/waymarkd" "${base[@]}" --config "$TMP/e.json" 2>&1 | grep -c $'\e')"
 matches "waymarkctl says the same" 'w.json:3: unknown setting' "$("$CTL" validate "$TMP/w.json" 2>&1)"
 check "waymarkctl fails" 1 "$(rc "$CTL" validate "$TMP/w.json")"
 done_testing

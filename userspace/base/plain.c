@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* waymarkctl_text.c - text of strangers on a terminal: what a backend answers to a check stands in
- * its output, and must move no cursor, set no title and end no line of a table. */
-#include "waymarkctl.h"
+#include "plain.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A character of UTF-8, RFC 3629. @return its octets; 0: it is none. */
@@ -36,7 +37,7 @@ static bool moves(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-const char *ctl_plain(const char *s, char *to, size_t cap)
+const char *wm_plain(const char *s, char *to, size_t cap)
 {
 	size_t at = 0;
 
