@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
+#include "userspace/base/json_line.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/settings.h"
 #include "userspace/base/ttl.h"
@@ -301,4 +302,22 @@ Test(settings, a_missing_file_is_named)
 {
 	cr_assert_eq(wm_settings_load(&s, "/nonexistent/w.json", &e), -ENOENT);
 	cr_assert(strstr(e.text, "/nonexistent/w.json"));
+}
+
+Test(settings, elements_have_their_line)
+{
+	static const char json[] =
+		"{\n \"a\": {\"services\": [1]},\n \"services\": [\n  {\"x\": "
+		"[1,\n 2], \"y\": \"],\\\"\"},\n  {},\n\n  \"last\"],\n \"one\": "
+		"[], \"no\": 1}";
+	const size_t len = sizeof(json) - 1;
+
+	cr_assert_eq(wm_json_element_line(json, len, "services", 0), 4);
+	cr_assert_eq(wm_json_element_line(json, len, "services", 1), 6);
+	cr_assert_eq(wm_json_element_line(json, len, "services", 2), 8);
+	cr_assert_eq(wm_json_element_line(json, len, "services", 3), 0);
+	cr_assert_eq(wm_json_element_line(json, len, "one", 0), 0);
+	cr_assert_eq(wm_json_element_line(json, len, "no", 0), 0);
+	cr_assert_eq(wm_json_element_line(json, len, "x", 0), 0, "of the top object only");
+	cr_assert_eq(wm_json_line(json, len, "no", NULL), 9);
 }

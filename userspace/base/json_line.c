@@ -26,6 +26,15 @@ static size_t string(struct walk *w, const char **ret)
 	return n;
 }
 
+/* One octet outside of strings. */
+static void step(struct walk *w)
+{
+	w->line += *w->at == '\n';
+	w->depth += *w->at == '{' || *w->at == '[';
+	w->depth -= (*w->at == '}' || *w->at == ']') && w->depth;
+	w->at++;
+}
+
 static bool is_key(const struct walk *w)
 {
 	const char *p = w->at;
@@ -56,10 +65,57 @@ unsigned wm_json_line(const char *json, size_t len, const char *section, const c
 				return w.line;
 			continue;
 		}
-		w.line += *w.at == '\n';
-		w.depth += *w.at == '{' || *w.at == '[';
-		w.depth -= (*w.at == '}' || *w.at == ']') && w.depth;
-		w.at++;
+		step(&w);
 	}
 	return 0;
+}
+
+/* Behind the top object's key and its colon. @return false: there is no such key. */
+static bool enter(struct walk *w, const char *key)
+{
+	const char *text;
+	size_t n;
+
+	while (w->at < w->end) {
+		if (*w->at != '"') {
+			step(w);
+			continue;
+		}
+		n = string(w, &text);
+		if (w->depth == 1 && is_key(w) && n == strlen(key) && memcmp(text, key, n) == 0) {
+			while (*w->at != ':') /* is_key() saw it */
+				step(w);
+			w->at++;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void skip_space(struct walk *w)
+{
+	while (w->at < w->end && strchr(" \t\r\n", *w->at))
+		step(w);
+}
+
+unsigned wm_json_element_line(const char *json, size_t len, const char *key, size_t index)
+{
+	struct walk w = {.at = json, .end = json + len, .line = 1};
+	const char *text;
+
+	if (!enter(&w, key))
+		return 0;
+	skip_space(&w);
+	if (w.at == w.end || *w.at != '[')
+		return 0;
+	step(&w);
+	while (index && w.at < w.end && w.depth > 1) {
+		index -= w.depth == 2 && *w.at == ',';
+		if (*w.at == '"')
+			string(&w, &text);
+		else
+			step(&w);
+	}
+	skip_space(&w);
+	return w.at < w.end && *w.at != ']' && !index ? w.line : 0;
 }
