@@ -457,8 +457,7 @@ int wm_settings_parse(struct wm_settings *s, const char *json, size_t len, struc
 	return read_json(&r) ? wm_err_set(e, r.first.code, "%s", r.first.text) : 0;
 }
 
-/* @return the text of the file, the caller's; NULL with @p e. */
-static char *read_file(const char *path, size_t *ret_len, struct wm_err *e)
+char *wm_settings_text(const char *path, size_t *ret_len, struct wm_err *e)
 {
 	char *text = malloc(WM_SETTINGS_FILE_MAX + 1);
 	FILE *f = fopen(path, "re");
@@ -489,7 +488,7 @@ int wm_settings_examine(struct wm_settings *s, const char *path, wm_settings_fau
 {
 	struct reader r = {.s = s, .path = path, .fault = fn, .arg = arg};
 	struct wm_err e = {0};
-	_cleanup_free_ char *text = read_file(path, &r.len, &e);
+	_cleanup_free_ char *text = wm_settings_text(path, &r.len, &e);
 
 	if (!text) {
 		fn(arg, &e);
@@ -502,7 +501,7 @@ int wm_settings_examine(struct wm_settings *s, const char *path, wm_settings_fau
 int wm_settings_load(struct wm_settings *s, const char *path, struct wm_err *e)
 {
 	struct reader r = {.s = s, .path = path};
-	_cleanup_free_ char *text = read_file(path, &r.len, e);
+	_cleanup_free_ char *text = wm_settings_text(path, &r.len, e);
 
 	if (!text)
 		return e->code;
@@ -614,14 +613,15 @@ static int examine_file(void *arg, const char *path, struct wm_err *e)
 int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_source *from,
 			   wm_settings_fault fn, void *arg)
 {
+	struct wm_settings_where where = {.from = from, .fn = fn, .arg = arg};
 	struct examiner x = {.s = s, .fn = fn, .arg = arg};
-	struct wm_err where = {0};
+	struct wm_err dir = {0};
 	int first = wm_settings_init(s), r;
 
 	if (!first) {
-		r = wm_settings_files(from, examine_file, &x, &where);
+		r = wm_settings_files(from, examine_file, &x, &dir);
 		if (r)
-			fn(arg, &where);
+			fn(arg, &dir);
 		first = r ? r : x.first;
 	}
 	for (unsigned i = 0; i < from->sets_count; i++) {
@@ -634,7 +634,7 @@ int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_sourc
 		}
 		first = first ? first : r;
 	}
-	r = wm_settings_check_all(s, fn, arg);
+	r = wm_settings_check_all(s, wm_settings_locate, &where);
 	return first ? first : r;
 }
 

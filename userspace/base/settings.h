@@ -53,6 +53,9 @@ struct wm_settings_source {
 	const char *const *sets; /* as of wm_settings_set() */
 	unsigned sets_count;
 };
+/** Text of a file of settings, at most WM_SETTINGS_FILE_MAX octets; @p ret_len of them, no NUL at
+ *  the end. @return the caller's, or NULL with @p e. */
+char *wm_settings_text(const char *path, size_t *ret_len, struct wm_err *e);
 /** Call @p fn for each file of it, in order, until one returns an error. @return that error, or one
  *  of the directory. */
 int wm_settings_files(const struct wm_settings_source *from,
@@ -70,6 +73,16 @@ int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, voi
  * one's code; free @p s in any case. */
 int wm_settings_gather_all(struct wm_settings *s, const struct wm_settings_source *from,
 			   wm_settings_fault fn, void *arg);
+/* Puts a place before a fault that begins with a setting's name. */
+struct wm_settings_where {
+	const struct wm_settings_source *from;
+	wm_settings_fault fn; /* hears of it */
+	void *arg;
+};
+/** A wm_settings_fault, @p where one of these: file and line that set the value last, or --set,
+ * then what @p e says. What begins with no setting that is set there goes on as it is. Reads the
+ * files. */
+void wm_settings_locate(void *where, const struct wm_err *e);
 /** Take the reloadable settings of @p next over into @p s. @p ret_left receives the names of those
  * that differ and need a restart, with commas between; "" where there are none.
  *  @return settings that changed, or -ENOMEM. */
