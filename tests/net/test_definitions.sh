@@ -54,8 +54,8 @@ before=$(ids)$(checks)
 refused() { # text, pattern, what stands in b.json
 	echo "$3" >"$D/b.json"
 	check "$1: refused" 500 "$(reload)"
-	matches "$1: where and what" "b.json: $2" "$(why)"
-	matches "$1: told before a start" "b.json: $2" "$("$B/waymarkd" --check-config --config "$TMP/w.json" --config-dir "$D" 2>&1)"
+	matches "$1: where and what" "b.json(:[0-9]+)?: $2" "$(why)"
+	matches "$1: told before a start" "b.json(:[0-9]+)?: $2" "$("$B/waymarkd" --check-config --config "$TMP/w.json" --config-dir "$D" 2>&1)"
 	check "$1: exit status" 2 "$("$B/waymarkd" --check-config --config-dir "$D" >/dev/null 2>&1; echo $?)"
 }
 refused "an unknown key" 'services\[1\]: json: unknown field "prot"' '{"services": [{"name": "a"}, {"name": "b", "prot": 1}]}'

@@ -2,6 +2,7 @@
 #include "definitions.h"
 
 #include "decode.h"
+#include "userspace/base/json_line.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/validate.h"
@@ -27,6 +28,7 @@ struct definition {
 	struct wm_check_draft check;
 	const char *owner; /* of a check: id of its service, "" is the node */
 	bool is_check, failed;
+	unsigned line; /* in its file */
 	char key[KEY_MAX];
 	char file[];
 };
@@ -91,62 +93,91 @@ static const char *sentence(const struct wm_err *e)
 								   : e->text;
 }
 
-static int add(struct wm_definitions *all, const char *path, const char *key, json_t *v,
-	       bool is_check, struct wm_err *e)
+/* A file that is being read, and who hears of what is wrong in it. */
+struct reading {
+	struct wm_definitions *all;
+	const char *path, *json;
+	size_t len;
+	wm_settings_fault fault; /* NULL: the first fault ends it */
+	void *arg;
+	int first; /* code of the first fault */
+};
+
+/* @return 0 to go on, else the code with @p e. */
+static int fault(struct reading *r, unsigned line, const char *key, int code, const char *text,
+		 struct wm_err *e)
+{
+	struct wm_err one = {0};
+
+	wm_err_set(&one, code, "%s:%u: %s: %s", r->path, line, key, text);
+	r->first = r->first ? r->first : code;
+	if (!r->fault)
+		return wm_err_set(e, code, "%s", one.text);
+	r->fault(r->arg, &one);
+	return 0;
+}
+
+/* Take it in, or say what is wrong with it. */
+static int judge(struct reading *r, struct definition *d, const char *text, struct wm_err *e)
+{
+	struct wm_definitions *all = r->all;
+	struct wm_err why = {0};
+	int code = decode(d, text, all, &why);
+	struct definition *other = code ? NULL : find(all, d->is_check, id_of(d));
+
+	if (other)
+		code = wm_err_set(&why, WM_E_INVALID, "id \"%.64s\" is that of %s in %s:%u",
+				  id_of(d), other->key, other->file, other->line);
+	if (code) {
+		code = fault(r, d->line, d->key, code, sentence(&why), e);
+		definition_free(d);
+		return code;
+	}
+	TAILQ_INSERT_TAIL(&all->all, d, entry);
+	all->services += !d->is_check;
+	all->checks += d->is_check;
+	return 0;
+}
+
+static int add(struct reading *r, const char *key, unsigned line, json_t *v, bool is_check,
+	       struct wm_err *e)
 {
 	_cleanup_free_ char *text = json_dumps(v, JSON_ENCODE_ANY);
-	struct definition *d = calloc(1, sizeof(*d) + strlen(path) + 1), *other;
-	struct wm_err why = {0};
-	int r;
+	struct definition *d = calloc(1, sizeof(*d) + strlen(r->path) + 1);
 
 	if (!d || !text) {
 		free(d);
 		return wm_err_set(e, -ENOMEM, "out of memory: definitions");
 	}
 	d->is_check = is_check;
-	strcpy(d->file, path);
+	d->line = line;
+	strcpy(d->file, r->path);
 	snprintf(d->key, sizeof(d->key), "%s", key);
-	r = decode(d, text, all, &why);
-	if (r) {
-		wm_err_set(e, r, "%s: %s: %s", path, key, sentence(&why));
-		definition_free(d);
-		return r;
-	}
-	other = find(all, is_check, id_of(d));
-	if (other) {
-		r = wm_err_set(e, WM_E_INVALID, "%s: %s: id \"%.64s\" is that of %s in %s", path,
-			       key, id_of(d), other->key, other->file);
-		definition_free(d);
-		return r;
-	}
-	TAILQ_INSERT_TAIL(&all->all, d, entry);
-	all->services += !is_check;
-	all->checks += is_check;
-	return 0;
+	return judge(r, d, text, e);
 }
 
-static int add_list(struct wm_definitions *all, const char *path, const char *key, json_t *list,
-		    bool is_check, struct wm_err *e)
+static int add_list(struct reading *r, const char *key, json_t *list, bool is_check,
+		    struct wm_err *e)
 {
 	char at[KEY_MAX];
 	json_t *v;
 	size_t i;
-	int r;
+	int code;
 
 	if (!json_is_array(list))
-		return wm_err_set(e, WM_E_INVALID, "%s: %s: a list of objects is wanted", path,
-				  key);
+		return fault(r, wm_json_line(r->json, r->len, key, NULL), key, WM_E_INVALID,
+			     "a list of objects is wanted", e);
 	json_array_foreach(list, i, v)
 	{
 		snprintf(at, sizeof(at), "%s[%zu]", key, i);
-		r = add(all, path, at, v, is_check, e);
-		if (r)
-			return r;
+		code = add(r, at, wm_json_element_line(r->json, r->len, key, i), v, is_check, e);
+		if (code)
+			return code;
 	}
 	return 0;
 }
 
-static int read_file(void *arg, const char *path, struct wm_err *e)
+static int read_text(struct reading *r, struct wm_err *e)
 {
 	static const struct {
 		const char *key;
@@ -155,45 +186,79 @@ static int read_file(void *arg, const char *path, struct wm_err *e)
 		    {"services", false, true},
 		    {"check", true, false},
 		    {"checks", true, true}};
-	struct wm_definitions *all = arg;
 	json_error_t je;
-	json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &je);
-	int r = 0;
+	json_t *root = json_loadb(r->json, r->len, JSON_REJECT_DUPLICATES, &je);
+	int code = 0;
 
+	if (!root && r->fault) /* who reads the settings has heard of it */
+		return 0;
 	if (!root)
-		return wm_err_set(e, WM_E_DECODE, "%s: line %d, column %d: %s", path, je.line,
+		return wm_err_set(e, WM_E_DECODE, "%s: line %d, column %d: %s", r->path, je.line,
 				  je.column, je.text);
-	for (unsigned i = 0; !r && i < WM_ARRAY_LEN(keys); i++) {
-		json_t *v = json_object_get(root, keys[i].key);
+	for (unsigned i = 0; !code && i < WM_ARRAY_LEN(keys); i++) {
+		const char *key = keys[i].key;
+		json_t *v = json_object_get(root, key);
 
 		if (v)
-			r = keys[i].list ? add_list(all, path, keys[i].key, v, keys[i].check, e)
-					 : add(all, path, keys[i].key, v, keys[i].check, e);
+			code = keys[i].list ? add_list(r, key, v, keys[i].check, e)
+					    : add(r, key, wm_json_line(r->json, r->len, key, NULL),
+						  v, keys[i].check, e);
 	}
 	json_decref(root);
-	return r;
+	return code;
+}
+
+static int read_file(void *arg, const char *path, struct wm_err *e)
+{
+	struct reading *r = arg;
+	struct wm_err unread = {0};
+	_cleanup_free_ char *text = wm_settings_text(path, &r->len, r->fault ? &unread : e);
+
+	r->path = path;
+	r->json = text;
+	if (!text)
+		return r->fault ? 0 : e->code;
+	return read_text(r, e);
+}
+
+static int read_all(const struct wm_settings_source *from, const struct wm_settings *s,
+		    struct reading *r, struct wm_err *e)
+{
+	r->all = calloc(1, sizeof(*r->all));
+	if (!r->all)
+		return wm_err_set(e, -ENOMEM, "out of memory: definitions");
+	TAILQ_INIT(&r->all->all);
+	/* the files are the operator's own, as who comes over the Unix socket is */
+	r->all->scripts =
+		strcmp(s->health_scripts, "off") == 0 ? WM_SCRIPTS_OFF : WM_SCRIPTS_ALLOWED;
+	r->all->units =
+		strcmp(s->health_os_services, "off") == 0 ? WM_SCRIPTS_OFF : WM_SCRIPTS_ALLOWED;
+	return wm_settings_files(from, read_file, r, e);
 }
 
 int wm_definitions_read(const struct wm_settings_source *from, const struct wm_settings *s,
 			struct wm_definitions **ret, struct wm_err *e)
 {
-	struct wm_definitions *all = calloc(1, sizeof(*all));
-	int r;
+	struct reading r = {0};
+	int code = read_all(from, s, &r, e);
 
-	*ret = NULL;
-	if (!all)
-		return wm_err_set(e, -ENOMEM, "out of memory: definitions");
-	TAILQ_INIT(&all->all);
-	/* the files are the operator's own, as who comes over the Unix socket is */
-	all->scripts = strcmp(s->health_scripts, "off") == 0 ? WM_SCRIPTS_OFF : WM_SCRIPTS_ALLOWED;
-	all->units =
-		strcmp(s->health_os_services, "off") == 0 ? WM_SCRIPTS_OFF : WM_SCRIPTS_ALLOWED;
-	r = wm_settings_files(from, read_file, all, e);
-	if (r)
-		wm_definitions_free(all);
-	else
-		*ret = all;
-	return r;
+	if (code)
+		wm_definitions_free(r.all);
+	*ret = code ? NULL : r.all;
+	return code;
+}
+
+int wm_definitions_read_all(const struct wm_settings_source *from, const struct wm_settings *s,
+			    wm_settings_fault fn, void *arg, struct wm_definitions **ret)
+{
+	struct reading r = {.fault = fn, .arg = arg};
+	struct wm_err e = {0};
+	int code = read_all(from, s, &r, &e);
+
+	if (code == -ENOMEM)
+		fn(arg, &e);
+	*ret = r.all;
+	return r.first ? r.first : code;
 }
 
 void wm_definitions_free(struct wm_definitions *all)

@@ -17,9 +17,14 @@ struct wm_definitions_outcome {
 };
 
 /** Read and judge all of them. @p s: which programs checks may run. Free @p ret.
- *  @return 0, or an error whose text begins with file and key. */
+ *  @return 0, or an error whose text begins with file, line and key. */
 int wm_definitions_read(const struct wm_settings_source *from, const struct wm_settings *s,
 			struct wm_definitions **ret, struct wm_err *e);
+/** The same, going on after a fault: @p fn hears of each, with file, line and key. Files that are
+ * no JSON are passed over: wm_settings_gather_all() tells of these. @p ret has those that are in
+ * order, NULL without memory. @return 0 or the first fault's code. */
+int wm_definitions_read_all(const struct wm_settings_source *from, const struct wm_settings *s,
+			    wm_settings_fault fn, void *arg, struct wm_definitions **ret);
 void wm_definitions_free(struct wm_definitions *d); /* NULL ok */
 unsigned wm_definitions_services(const struct wm_definitions *d);
 unsigned wm_definitions_checks(const struct wm_definitions *d);
