@@ -371,13 +371,22 @@ static json_t *ledger_of(const struct wm_definitions *all, const struct wm_regis
 /* --- applying --------------------------------------------------------------------------------- */
 struct application {
 	struct wm_definitions_outcome *out;
+	wm_settings_fault fault; /* who hears of what fails; NULL: the log */
+	void *arg;
 	unsigned waiting;
 };
 
 static void complain(struct definition *d, int code, const char *text)
 {
+	struct wm_err e = {0};
+
 	d->failed = true;
 	d->at->out->failed++;
+	if (d->at->fault) {
+		wm_err_set(&e, code, "%s:%u: %s: %s", d->file, d->line, d->key, text);
+		d->at->fault(d->at->arg, &e);
+		return;
+	}
 	wm_error("definitions.failed", "file=%s key=%s err=%s text=%s", wm_log_q(d->file), d->key,
 		 wm_err_name(code), wm_log_q(text));
 }
@@ -478,24 +487,47 @@ static int put(struct wm_registry *r, struct definition *d, struct wm_err *e)
 			   : wm_registry_register(r, &d->service, on_put, d, e);
 }
 
+static void put_one(struct application *a, struct wm_registry *r, struct definition *d)
+{
+	struct wm_err e = {0};
+	int code;
+
+	d->at = a;
+	code = put(r, d, &e);
+	if (code == WM_E_BUSY) { /* more than are taken in one commit */
+		wm_registry_flush(r);
+		code = put(r, d, &e);
+	}
+	a->waiting += code == 0;
+	if (code)
+		complain(d, code, e.text);
+}
+
+/* Services first: a check may belong to one that stands behind it, or in a later file. */
 static void put_all(struct application *a, struct wm_registry *r, struct wm_definitions *all)
 {
 	struct definition *d;
 
 	TAILQ_FOREACH (d, &all->all, entry) {
-		struct wm_err e = {0};
-		int code;
-
-		d->at = a;
-		code = put(r, d, &e);
-		if (code == WM_E_BUSY) { /* more than are taken in one commit */
-			wm_registry_flush(r);
-			code = put(r, d, &e);
-		}
-		a->waiting += code == 0;
-		if (code)
-			complain(d, code, e.text);
+		if (!d->is_check)
+			put_one(a, r, d);
 	}
+	TAILQ_FOREACH (d, &all->all, entry) {
+		if (d->is_check)
+			put_one(a, r, d);
+	}
+	while (a->waiting) /* each answers what was queued, one way or the other */
+		wm_registry_flush(r);
+}
+
+unsigned wm_definitions_try(struct wm_definitions *all, struct wm_registry *r, wm_settings_fault fn,
+			    void *arg)
+{
+	struct wm_definitions_outcome out = {0};
+	struct application a = {.out = &out, .fault = fn, .arg = arg};
+
+	put_all(&a, r, all);
+	return out.failed;
 }
 
 int wm_definitions_apply(struct wm_definitions *all, struct wm_registry *r, const char *data_dir,
@@ -514,8 +546,6 @@ int wm_definitions_apply(struct wm_definitions *all, struct wm_registry *r, cons
 		if (!err) {
 			remove_left(&a, r, was, is);
 			put_all(&a, r, all);
-			while (a.waiting) /* each answers what was queued, one way or the other */
-				wm_registry_flush(r);
 			json_decref(is);
 			is = ledger_of(all, r);
 			if (write_ledger(is, data_dir, e))

@@ -28,6 +28,10 @@ int wm_definitions_read_all(const struct wm_settings_source *from, const struct 
 void wm_definitions_free(struct wm_definitions *d); /* NULL ok */
 unsigned wm_definitions_services(const struct wm_definitions *d);
 unsigned wm_definitions_checks(const struct wm_definitions *d);
+/** Register all with @p r, which is thrown away afterwards: @p fn hears of each that is refused,
+ * with file, line and key. @return how many. */
+unsigned wm_definitions_try(struct wm_definitions *d, struct wm_registry *r, wm_settings_fault fn,
+			    void *arg);
 /** Make the registry what they say, in commits that are over when this returns. @p data_dir keeps
  *  what was said. @return 0, or an error of @p data_dir with nothing changed. */
 int wm_definitions_apply(struct wm_definitions *d, struct wm_registry *r, const char *data_dir,
