@@ -22,6 +22,10 @@ int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, stru
 void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c);
 
 enum wm_config_verdict { WM_CONFIG_OK, WM_CONFIG_DEGRADED, WM_CONFIG_REFUSED };
+/** All that the start would refuse or do without: settings, what the files define, and what this
+ *  machine makes of them. @p fn hears of each, with file and line where one has it. */
+enum wm_config_verdict wm_config_examine(const struct wm_settings_source *from,
+					 wm_settings_fault fn, void *arg);
 /** What is wrong with settings that wm_settings_check() takes: addresses, ranges, names, files,
  *  cgroup, pins, memory. Ports are not looked at, a running agent has them. @p fn hears of all. */
 enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_fault fn,

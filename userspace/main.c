@@ -115,26 +115,11 @@ static void on_fault(void *arg, const struct wm_err *e)
 /* --check-config. @return exit status. */
 static int check(const struct wm_settings_source *from)
 {
-	struct wm_definitions *defined = NULL;
-	enum wm_config_verdict v;
-	struct wm_settings s;
-	struct wm_err e = {0};
-	int r = wm_settings_gather_all(&s, from, on_fault, NULL);
+	enum wm_config_verdict v = wm_config_examine(from, on_fault, NULL);
 
-	if (!r) {
-		r = wm_definitions_read(from, &s, &defined, &e);
-		wm_definitions_free(defined);
-		if (r)
-			on_fault(NULL, &e);
-	}
-	v = wm_config_check(&s, on_fault, NULL);
-	wm_settings_done(&s);
-	if (r || v == WM_CONFIG_REFUSED)
-		return 2;
-	if (v == WM_CONFIG_DEGRADED)
-		return 1;
-	puts("configuration ok");
-	return 0;
+	if (v == WM_CONFIG_OK)
+		puts("configuration ok");
+	return v == WM_CONFIG_REFUSED ? 2 : v == WM_CONFIG_DEGRADED ? 1 : 0;
 }
 
 /* Settings, and what the files define beside them. */
@@ -165,7 +150,7 @@ int main(int argc, char **argv)
 		return check(&from);
 	r = settle(&from, &s, &e);
 	if (r) {
-		on_fault(NULL, &e);
+		wm_settings_locate(&(struct wm_settings_where){&from, on_fault, NULL}, &e);
 		wm_settings_done(&s);
 		return 2;
 	}

@@ -79,6 +79,8 @@ cat >"$TMP/w.json" <<'J'
 }
 J
 checked --config "$TMP/w.json" >"$TMP/said"
+matches "what is judged late has its line too" "$TMP/w.json:5: log.level: error, warn, info or debug, not \"loud\"" \
+	"$(cat "$TMP/said")"
 matches "line 2" "$TMP/w.json:2: dns.port: a whole number is wanted, not \"x\"" "$(cat "$TMP/said")"
 matches "line 3" "$TMP/w.json:3: unknown setting \"dns.prot\"; did you mean" "$(cat "$TMP/said")"
 matches "line 4" "$TMP/w.json:4: unknown section \"htp\"; did you mean \"http\"" "$(cat "$TMP/said")"
@@ -89,4 +91,69 @@ matches "what would drive a terminal is escaped" 'e.json:1: dns.ttl: not a durat
 check "by the start as well" 0 "$("$B/waymarkd" "${base[@]}" --config "$TMP/e.json" 2>&1 | grep -c $'\e')"
 matches "waymarkctl says the same" 'w.json:3: unknown setting' "$("$CTL" validate "$TMP/w.json" 2>&1)"
 check "waymarkctl fails" 1 "$(rc "$CTL" validate "$TMP/w.json")"
+
+# what is found by looking at the machine has its place as well: a later file's counts, and --set above all
+mkdir "$TMP/conf.d"
+echo '{"node": {"domain": "x",
+  "name": "a_b"}}' >"$TMP/conf.d/a.json"
+echo '{"node": {
+  "name": "c_d"}}' >"$TMP/conf.d/b.json"
+matches "of a directory" "^waymarkd: $TMP/conf.d/b.json:2: node.name: .* not \"c_d\"\$" "$(checked --config-dir "$TMP/conf.d")"
+matches "of the command line" '^waymarkd: --set: node.name: .* not "e_f"$' "$(checked --config-dir "$TMP/conf.d" --set node.name=e_f)"
+rm "$TMP/conf.d/"*
+echo '{"kernel": {
+  "cgroup": "/tmp"}}' >"$TMP/w.json"
+matches "of what is done without" "^waymarkd: $TMP/w.json:2: kernel.cgroup: /tmp is no directory" \
+	"$("$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" --set "http.socket=$TMP/http.sock" \
+		--config "$TMP/w.json" --check-config 2>&1)"
+
+# definitions: all of them, each under its line
+cat >"$TMP/w.json" <<'J'
+{
+  "log": {"level": "loud"},
+  "services": [
+    {"name": "a", "id": "x", "check": {"ttl": "5"}},
+    {"name": "ok"},
+    {"name": "b", "port": 70000},
+    {"name": "c",
+     "prot": 1}
+  ],
+  "checks": {"name": "none"}
+}
+J
+echo '{"service": {"name": "ok"}, "check":
+  {"name": "n"}}' >"$TMP/conf.d/a.json"
+checked --config "$TMP/w.json" --config-dir "$TMP/conf.d" >"$TMP/said"
+said() { matches "definitions: $1" "^waymarkd: $TMP/$1" "$(cat "$TMP/said")"; }
+said 'w.json:4: services\[0\]: .*5'
+said 'w.json:6: services\[2\]: .*[Pp]ort.*70000'
+said 'w.json:7: services\[3\]: .*unknown field "prot"'
+said 'w.json:10: checks: a list of objects is wanted'
+said 'w.json:2: log.level: '
+said 'conf.d/a.json:1: service: id "ok" is that of services\[1\] in .*w.json:5'
+said 'conf.d/a.json:1: check: '
+check "all, and no more" 7 "$(wc -l <"$TMP/said")"
+check "the start refuses them too" 2 "$(started --config "$TMP/w.json" --config-dir "$TMP/conf.d")"
+rm "$TMP/conf.d/"*
+without() { # text, rest of the pattern, a file
+	echo "$3" >"$TMP/w.json"
+	matches "done without: $1" "^waymarkd: $TMP/w.json:$2" "$(checked --config "$TMP/w.json")"
+	check "by exit status: $1" 1 "$(rc checked --config "$TMP/w.json")"
+	timeout 3 "$B/waymarkd" "${base[@]}" --config "$TMP/w.json" 2>"$TMP/start"
+	matches "the start does without: $1" 'event=definitions.failed file=[^ ]*w.json' "$(cat "$TMP/start")"
+}
+without "a check of no service" '2: checks\[0\]: ServiceID "nobody" does not exist .*unless it is registered' '{"checks": [
+  {"name": "lost", "ttl": "1h", "service_id": "nobody"}]}'
+without "the id of a service of the agent" '1: service: .*consul' '{"service": {"name": "consul", "port": 1}}'
+without "a check id twice" '3: services\[1\]: .*CheckID "same" belongs to service ID "one"' '{"services": [
+  {"name": "one", "check": {"check_id": "same", "ttl": "1h"}},
+  {"name": "two", "check": {"check_id": "same", "ttl": "1h"}}]}'
+echo '{"rules": [{"name": "owned", "services": ["pay-*"], "required": ["owner"]}]}' >"$TMP/rules.json"
+base+=(--set "registry.rules_file=$TMP/rules.json")
+without "what breaks a rule" '1: service: .*breaks the rule "owned"' '{"service": {"name": "pay-1"}}'
+unset "base[-1]" "base[-1]"
+echo '{"check": {"name": "up", "ttl": "1h", "service_id": "late"}, "service": {"name": "late"}}' >"$TMP/w.json"
+check "a check before its service" "configuration ok" "$(checked --config "$TMP/w.json")"
+timeout 3 "$B/waymarkd" "${base[@]}" --config "$TMP/w.json" 2>"$TMP/start"
+matches "is registered" 'event=definitions.applied services=1 checks=1 removed=[0-9]+ failed=0' "$(cat "$TMP/start")"
 done_testing
