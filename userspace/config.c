@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,12 +329,31 @@ static void check_addresses(struct faults *f, const char *name, char *const *lis
 	}
 }
 
+/* Only writing tells: root may do anything in a file system that takes nothing. @return 0 or
+ * negative errno. */
+static int write_in(const char *dir)
+{
+	char path[300];
+	int fd, r = 0;
+
+	snprintf(path, sizeof(path), "%s/.waymark-check-XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, "x", 1) != 1 || fsync(fd))
+		r = -errno;
+	close(fd);
+	unlink(path);
+	return r;
+}
+
 /* The directory itself, or where it would be made. */
 static void check_dir(struct faults *f, const char *name, const char *path, bool made)
 {
 	char parent[256], *slash;
 	struct wm_err e = {0};
 	struct stat st;
+	int r;
 
 	snprintf(parent, sizeof(parent), "%s", path);
 	if (made && stat(path, &st) && errno == ENOENT) {
@@ -345,8 +365,8 @@ static void check_dir(struct faults *f, const char *name, const char *path, bool
 		wm_err_set(&e, -errno, "%s: %s: %s", name, parent, strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
 		wm_err_set(&e, -ENOTDIR, "%s: %s is no directory", name, parent);
-	else if (access(parent, W_OK | X_OK))
-		wm_err_set(&e, -errno, "%s: cannot write in %s: %s", name, parent, strerror(errno));
+	else if ((r = write_in(parent)))
+		wm_err_set(&e, r, "%s: cannot write in %s: %s", name, parent, strerror(-r));
 	if (e.code)
 		refuse(f, &e);
 }
@@ -396,7 +416,7 @@ static void check_files(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
 	struct wm_rules *rules = NULL;
-	struct wm_err e = {0};
+	struct wm_err e = {0}, why = {0};
 
 	if (*s->node_data_dir == '/')
 		check_dir(f, "node.data_dir", s->node_data_dir, true);
@@ -405,8 +425,10 @@ static void check_files(struct faults *f)
 			   strerror(errno));
 		refuse(f, &e);
 	}
-	if (*s->registry_rules_file && wm_rules_read(s->registry_rules_file, &rules, &e))
+	if (*s->registry_rules_file && wm_rules_read(s->registry_rules_file, &rules, &why)) {
+		wm_err_set(&e, why.code, "registry.rules_file: %s", why.text);
 		refuse(f, &e);
+	}
 	wm_rules_free(rules);
 }
 

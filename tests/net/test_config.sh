@@ -49,6 +49,13 @@ refused 'health.ca_file: cannot read /nonexistent' --set health.ca_file=/nonexis
 refused 'rules_file.*/nonexistent|/nonexistent.*No such file' --set registry.rules_file=/nonexistent
 refused 'node.data_dir: /nonexistent: No such file' --set node.data_dir=/nonexistent/data
 refused 'node.data_dir: /etc/passwd is no directory' --set node.data_dir=/etc/passwd
+refused 'node.data_dir: cannot write in /proc: No such file' --set node.data_dir=/proc/waymark
+refused 'node.data_dir: cannot write in /sys/kernel: Permission denied|node.data_dir: cannot write in /sys/kernel' --set node.data_dir=/sys/kernel/waymark
+mkdir "$TMP/readonly" && mount -t tmpfs -o ro none "$TMP/readonly"
+refused 'node.data_dir: cannot write in .*/readonly: Read-only file system' --set "node.data_dir=$TMP/readonly/data"
+refused 'http.socket: cannot write in .*/readonly: Read-only file system' --set "http.socket=$TMP/readonly/x.sock"
+umount "$TMP/readonly"
+check "nothing is left behind" '' "$(find "$TMP" -name '.waymark-check-*')"
 refused 'log.level: error, warn, info or debug, not "loud"' --set log.level=loud
 refused 'unknown setting "dns.prot"; did you mean "dns.port"\?' --set dns.prot=1
 refused 'dns.ttl: not a duration: 5 has no unit; write "5s" or "5ms"' --set dns.ttl=5
