@@ -98,17 +98,20 @@ struct wm_watch {
 	TAILQ_ENTRY(wm_watch) entry; /* in the key's list: who has not looked yet stands first */
 };
 
-/* Rows of a long list that were written: what each was, and where its text begins. */
+/* Rows of a long list that were written: what each was, where its text begins, and how the writer
+ * stood there. */
 struct wm_row {
 	uint64_t hash;
 	size_t offset;
+	unsigned depth;
+	bool first;
 };
 struct wm_rows {
 	struct wm_row *all;
 	size_t count, cap;
-	size_t at;	 /* the row that comes next */
-	size_t end;	 /* octets up to where writing stopped */
-	uint64_t end_ns; /* of the slice; 0: nothing was written in it yet */
+	size_t at;	   /* the row that comes next */
+	struct wm_row end; /* where writing stopped */
+	uint64_t end_ns;   /* of the slice; 0: nothing was written in it yet */
 	bool begun, stopped;
 };
 
@@ -214,7 +217,8 @@ void wm_watch_end(struct wm_watch *w);
 void wm_longs_init(struct wm_api *a);
 /** For a handler that writes a list, of each row that it would write: is it to be written now? Not
  *  when it stands there from a turn before, nor when the slice is used up: then the handler runs
- *  again. The rows stand in one array, and nothing else does. */
+ *  again. The rows stand in one array, and nothing else does; what opens or closes an element of it
+ *  is a row as well. */
 bool wm_row_wanted(struct wm_call *c, struct wm_json *j, const struct wm_filter_row *row);
 /** The same of a row that is no instance, node or check: @p hash of all that it is made of. */
 bool wm_row_wanted_of(struct wm_call *c, struct wm_json *j, uint64_t hash);
@@ -224,6 +228,10 @@ bool wm_check_wanted(struct wm_call *c, struct wm_json *j, const struct wm_check
  * each, which of 20,000 takes longer than a slice: the order of a long one is kept while the
  * registry does not change. @p sort: sorts them. */
 void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *all, size_t count));
+/** Do the next @p count rows stand there from a turn before, the first and the last with these
+ *  hashes? Then they are passed, whatever is between them. */
+bool wm_rows_stand(struct wm_call *c, struct wm_json *j, size_t count, uint64_t first,
+		   uint64_t last);
 /** The slice is used up: no more rows are wanted in it. */
 bool wm_rows_stopped(const struct wm_call *c);
 /** Forget what was written. */
@@ -404,6 +412,8 @@ static inline void wm_filter_freep(struct wm_filter **f)
 bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_filter **ret_filter);
 /** wm_answer_end(), or an error if the filter ran into a limit on the way. */
 void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index, struct wm_filter *f);
+/** wm_answer_end_with(), or the handler runs again for the rows that are not written yet. */
+void wm_answer_rows(struct wm_call *c, struct wm_json *j, uint64_t index, int status);
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i);
 
 /* --- checks.c --- */

@@ -34,15 +34,15 @@ static void adopt(struct wm_call *c, struct wm_json *j)
 	struct wm_rows rows = c->api->rows;
 
 	if (!l || !l->rows.count || body.len != l->rows.all[0].offset ||
-	    memcmp(body.data, l->text.data, body.len) != 0)
+	    (body.len && memcmp(body.data, l->text.data, body.len) != 0))
 		return;
 	*j->b = l->text;
 	l->text = body;
 	c->api->rows.all = l->rows.all;
 	c->api->rows.count = l->rows.count;
 	c->api->rows.cap = l->rows.cap;
+	c->api->rows.end = l->rows.end;
 	l->rows = (struct wm_rows){.all = rows.all, .cap = rows.cap};
-	j->first = false;
 }
 
 static void cut(struct wm_buf *b, size_t len)
@@ -67,7 +67,26 @@ static bool has_time(struct wm_call *c, unsigned every)
 	return r->at % every || wm_clock_ns() < r->end_ns;
 }
 
-static bool note(struct wm_rows *r, uint64_t hash, size_t offset)
+/* Stand where a row begins. */
+static void stand(struct wm_json *j, const struct wm_row *at)
+{
+	j->depth = at->depth;
+	j->first = at->first;
+}
+
+static struct wm_row here(const struct wm_json *j, uint64_t hash)
+{
+	return (struct wm_row){hash, j->b->len, j->depth, j->first};
+}
+
+/* Pass @p count rows that stand there. */
+static void pass(struct wm_rows *r, struct wm_json *j, size_t count)
+{
+	r->at += count;
+	stand(j, r->at < r->count ? &r->all[r->at] : &r->end);
+}
+
+static bool note(struct wm_rows *r, const struct wm_row *row)
 {
 	size_t cap = r->cap ? r->cap * 2 : ROWS_FIRST;
 	struct wm_row *all;
@@ -79,31 +98,38 @@ static bool note(struct wm_rows *r, uint64_t hash, size_t offset)
 		r->all = all;
 		r->cap = cap;
 	}
-	r->all[r->count++] = (struct wm_row){hash, offset};
+	r->all[r->count++] = *row;
 	return true;
+}
+
+static void begin_rows(struct wm_call *c, struct wm_json *j)
+{
+	if (!c->api->rows.begun)
+		adopt(c, j);
+	c->api->rows.begun = true;
 }
 
 static bool wanted(struct wm_call *c, struct wm_json *j, uint64_t hash, unsigned every)
 {
 	struct wm_rows *r = &c->api->rows;
+	struct wm_row row;
 
 	if (r->stopped)
 		return false;
-	if (!r->begun)
-		adopt(c, j);
-	r->begun = true;
+	begin_rows(c, j);
 	if (r->at < r->count && r->all[r->at].hash == hash) {
-		r->at++;
+		pass(r, j, 1);
 		return false;
 	}
 	if (r->at < r->count) { /* it is another: it and all behind it are written anew */
 		cut(j->b, r->all[r->at].offset);
+		stand(j, &r->all[r->at]);
 		r->count = r->at;
-		j->first = !r->at;
 	}
-	if (!has_time(c, every) || !note(r, hash, j->b->len)) {
+	row = here(j, hash);
+	if (!has_time(c, every) || !note(r, &row)) {
 		r->stopped = true;
-		r->end = j->b->len;
+		r->end = row;
 		return false;
 	}
 	r->at++;
@@ -130,6 +156,21 @@ bool wm_check_wanted(struct wm_call *c, struct wm_json *j, const struct wm_check
 	return !c->api->rows.stopped && wanted(c, j, wm_hash(of, sizeof(of)), LOOK_ROWS);
 }
 
+bool wm_rows_stand(struct wm_call *c, struct wm_json *j, size_t count, uint64_t first,
+		   uint64_t last)
+{
+	struct wm_rows *r = &c->api->rows;
+
+	if (r->stopped)
+		return false;
+	begin_rows(c, j);
+	if (r->count - r->at < count || r->all[r->at].hash != first ||
+	    r->all[r->at + count - 1].hash != last)
+		return false;
+	pass(r, j, count);
+	return true;
+}
+
 bool wm_rows_stopped(const struct wm_call *c)
 {
 	return c->api->rows.stopped;
@@ -151,10 +192,10 @@ static void keep_rows(struct wm_api *a, struct wm_long *l)
 	if (!r->begun || l != TAILQ_FIRST(&a->longs))
 		return;
 	if (!r->stopped && r->at < r->count) { /* rows at the end are gone */
-		r->end = r->all[r->at].offset;
+		r->end = r->all[r->at];
 		r->count = r->at;
 	}
-	cut(&a->body, r->end);
+	cut(&a->body, r->end.offset);
 	wm_buf_done(&l->text);
 	l->text = a->body;
 	wm_buf_init(&a->body, WM_API_ANSWER_MAX);

@@ -308,27 +308,6 @@ void wm_native_status(struct wm_call *c)
 /* --- services and what the tables make of them --------------------------------------------------
  */
 
-/* A backend of a set, found by its instance. */
-struct found {
-	uint64_t instance;
-	uint32_t backend; /* index */
-	double share;	  /* of the picks, as the alias table has it */
-};
-
-static int by_instance(const void *a, const void *b)
-{
-	const struct found *x = a, *y = b;
-
-	return x->instance < y->instance ? -1 : x->instance > y->instance;
-}
-
-static int by_backend(const void *a, const void *b)
-{
-	const struct found *x = a, *y = b;
-
-	return x->backend < y->backend ? -1 : x->backend > y->backend;
-}
-
 static const char *state_str(uint32_t state)
 {
 	switch (state & WM_STATE_MASK) {
@@ -343,68 +322,60 @@ static const char *state_str(uint32_t state)
 	}
 }
 
-/* Shares of the picks: a slot keeps some of its draws and gives the rest to its alias; draws that
- * hit a backend that is not up are drawn again. */
-static void fill_shares(struct found *f, uint32_t count, const struct wm_table_memory *m,
-			const struct wm_slot *slots)
+/* Shares of the picks by the backends' indexes, as the alias table has them: a slot keeps some of
+ * its draws and gives the rest to its alias; draws that hit a backend that is not up are drawn
+ * again. The caller frees them. @return NULL: without memory. */
+static double *shares_of(const struct wm_table_memory *m, const struct wm_set_table *s)
 {
-	double up = 0;
+	const struct wm_slot *slots = &m->slots[s->first];
+	double *share = calloc(m->backends_cap, sizeof(*share)), up = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct found key = {.backend = slots[i].backend}, *own, *alias;
+	if (!share)
+		return NULL;
+	for (uint32_t i = 0; i < s->count; i++) {
 		double keep = slots[i].keep / 4294967295.0;
 
-		own = bsearch(&key, f, count, sizeof(*f), by_backend);
-		key.backend = slots[i].alias;
-		alias = bsearch(&key, f, count, sizeof(*f), by_backend);
-		if (own)
-			own->share += keep / count;
-		if (alias)
-			alias->share += (1 - keep) / count;
+		share[slots[i].backend] += keep / s->count;
+		share[slots[i].alias] += (1 - keep) / s->count;
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		if ((m->backends[f[i].backend].state & WM_STATE_MASK) == WM_STATE_UP)
-			up += f[i].share;
+	for (uint32_t i = 0; i < s->count; i++) {
+		if ((m->backends[slots[i].backend].state & WM_STATE_MASK) == WM_STATE_UP)
+			up += share[slots[i].backend];
 		else
-			f[i].share = 0;
+			share[slots[i].backend] = 0;
 	}
-	for (uint32_t i = 0; i < count && up > 0; i++)
-		f[i].share /= up;
+	for (uint32_t i = 0; i < s->count && up > 0; i++)
+		share[slots[i].backend] /= up;
+	return share;
 }
 
-/* The backends of a service's set, by instance. @return NULL: it has no set, or none in it. */
-static struct found *find_backends(const struct wm_tables *t, const char *service,
-				   uint32_t *ret_count, uint16_t *ret_generation)
-{
-	const struct wm_table_memory *m = t ? wm_tables_memory(t) : NULL;
-	int64_t set = t ? wm_tables_set_of(t, service) : -1;
-	struct wm_set_table s;
-	struct found *f;
+/* A service and what the tables have of it. */
+struct shown {
+	const struct wm_service *service;
+	const struct wm_tables *tables; /* NULL: none */
+	struct wm_set_table set;
+	bool in_tables;
+	double *shares; /* NULL: they are not shown */
+	bool detail;
+};
 
-	*ret_count = 0;
-	*ret_generation = 0;
-	if (set < 0)
-		return NULL;
-	s = m->sets[set].table;
-	*ret_generation = s.generation;
-	f = s.count ? calloc(s.count, sizeof(*f)) : NULL;
-	if (!f)
-		return NULL;
-	for (uint32_t i = 0; i < s.count; i++) {
-		f[i].backend = m->slots[s.first + i].backend;
-		f[i].instance = m->backends[f[i].backend].instance;
-	}
-	qsort(f, s.count, sizeof(*f), by_backend);
-	fill_shares(f, s.count, m, &m->slots[s.first]);
-	qsort(f, s.count, sizeof(*f), by_instance);
-	*ret_count = s.count;
-	return f;
+static struct shown show(const struct wm_api *a, const struct wm_service *s)
+{
+	struct shown v = {.service = s, .tables = a->d.tables};
+	int64_t set = v.tables ? wm_tables_set_of(v.tables, s->name) : -1;
+
+	v.in_tables = set >= 0;
+	if (v.in_tables)
+		v.set = wm_tables_memory(v.tables)->sets[set].table;
+	return v;
 }
 
-static void put_backend(struct wm_json *j, const struct wm_instance *i, const struct found *f,
-			const struct wm_table_memory *m, bool detail)
+static void put_backend(struct wm_json *j, const struct shown *v, const struct wm_instance *i)
 {
-	const struct wm_backend *b = f ? &m->backends[f->backend] : NULL;
+	const struct wm_table_memory *m = v->tables ? wm_tables_memory(v->tables) : NULL;
+	uint32_t at = 0;
+	bool is = m && v->in_tables &&
+		  wm_tables_backends_of(v->tables, v->service->name, i->hash, &at, 1);
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
@@ -414,50 +385,86 @@ static void put_backend(struct wm_json *j, const struct wm_instance *i, const st
 	wm_json_ku(j, "weight", i->status == WM_WARNING ? i->weight_warning : i->weight_passing);
 	wm_json_ks(j, "status", wm_status_str(i->status));
 	wm_json_ks(j, "lifecycle", wm_lifecycle_str(wm_instance_state(i)));
-	wm_json_ks(j, "state", b ? state_str(b->state) : "none");
+	wm_json_ks(j, "state", is ? state_str(m->backends[at].state) : "none");
 	wm_json_key(j, "backend");
-	if (f)
-		wm_json_u64(j, f->backend);
+	if (is)
+		wm_json_u64(j, at);
 	else
 		wm_json_null(j);
-	if (detail) {
+	if (v->detail) {
 		wm_json_key(j, "share");
-		wm_json_double(j, f ? f->share : 0);
-		wm_json_ku(j, "picks", f ? m->stats[f->backend].picks : 0);
-		wm_json_ku(j, "udp_picks", f ? m->stats[f->backend].udp_picks : 0);
+		wm_json_double(j, is && v->shares ? v->shares[at] : 0);
+		wm_json_ku(j, "picks", is ? m->stats[at].picks : 0);
+		wm_json_ku(j, "udp_picks", is ? m->stats[at].udp_picks : 0);
 	}
 	wm_json_close(j, '}');
 }
 
-/* Members of a service's object. @return false without memory. */
-static bool put_service(struct wm_json *j, const struct wm_api *a, const struct wm_service *s,
-			bool detail)
+/* An element is as many rows as the service has instances, and one on either side, for it may be
+ * longer than a turn. What they are made of: */
+static uint64_t head_hash(const struct shown *v)
 {
-	const struct wm_tables *t = a->d.tables;
-	const struct wm_table_memory *m = t ? wm_tables_memory(t) : NULL;
-	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
-	_cleanup_free_ struct found *f = NULL;
-	uint16_t generation;
-	uint32_t count;
+	const uint64_t of[] = {(uintptr_t)v->service, v->in_tables,
+			       wm_hash(v->service->shown, strlen(v->service->shown))};
 
-	if (!all && s->instances_count)
-		return false;
-	f = find_backends(t, s->name, &count, &generation);
+	return wm_hash(of, sizeof(of));
+}
+
+static uint64_t foot_hash(const struct shown *v)
+{
+	const uint64_t of[] = {(uintptr_t)v->service, v->service->index, v->set.generation};
+
+	return wm_hash(of, sizeof(of));
+}
+
+static void put_head(struct wm_json *j, const struct wm_call *c, const struct shown *v)
+{
+	static const char *const kinds[] = {"service", "virtual"};
+	const struct wm_service *s = v->service;
+	char label[WM_DNS_TEXT_MAX], name[WM_DNS_TEXT_MAX + WM_DNS_NAME_MAX];
+	bool fits = strlen(s->name) <= WM_DNS_LABEL_MAX;
+
+	wm_json_open(j, '{');
+	if (v->detail) {
+		wm_dns_label_text(s->name, strlen(s->name), label, sizeof(label));
+		wm_json_kopen(j, "names", '[');
+		for (unsigned i = 0; i < WM_ARRAY_LEN(kinds) && fits; i++) {
+			snprintf(name, sizeof(name), "%s.%s.%s", label, kinds[i], c->api->d.domain);
+			wm_json_string(j, name);
+		}
+		wm_json_close(j, ']');
+	}
 	wm_json_ks(j, "name", s->shown);
 	wm_encode_address(j, "vip4", AF_INET, &s->vip4);
 	wm_encode_address(j, "vip6", AF_INET6, &s->vip6);
-	wm_json_ku(j, "index", s->index);
-	wm_json_kb(j, "in_tables", t && wm_tables_set_of(t, s->name) >= 0);
-	if (detail)
-		wm_json_ku(j, "generation", generation);
+	wm_json_kb(j, "in_tables", v->in_tables);
 	wm_json_kopen(j, "backends", '[');
-	for (unsigned i = 0; i < s->instances_count; i++) {
-		struct found key = {.instance = all[i]->hash};
+}
 
-		put_backend(j, all[i], f ? bsearch(&key, f, count, sizeof(*f), by_instance) : NULL,
-			    m, detail);
+/* @return false: answered, without memory. */
+static bool put_service(struct wm_call *c, struct wm_json *j, const struct shown *v)
+{
+	_cleanup_free_ const struct wm_instance **all = NULL;
+	const struct wm_service *s = v->service;
+	struct wm_encode e = wm_encode_of(c->api);
+
+	if (!wm_instances_near(c, s, NULL, &all))
+		return false;
+	if (wm_row_wanted_of(c, j, head_hash(v)))
+		put_head(j, c, v);
+	for (unsigned i = 0; i < s->instances_count && !wm_rows_stopped(c); i++) {
+		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
+
+		if (wm_row_wanted(c, j, &row))
+			put_backend(j, v, all[i]);
 	}
+	if (!wm_row_wanted_of(c, j, foot_hash(v)))
+		return true;
 	wm_json_close(j, ']');
+	wm_json_ku(j, "index", s->index);
+	if (v->detail)
+		wm_json_ku(j, "generation", v->set.generation);
+	wm_json_close(j, '}');
 	return true;
 }
 
@@ -467,36 +474,34 @@ void wm_native_services(struct wm_call *c)
 	struct wm_json j;
 	unsigned count;
 	uint64_t index;
-	bool ok = true;
 
 	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
 	all = wm_sorted_services(c->api->d.registry, &count);
+	if (!all && wm_registry_services(c->api->d.registry)) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; i < count && ok; i++) {
-		const uint64_t of[] = {(uintptr_t)all[i], all[i]->index};
+	for (unsigned i = 0; i < count && !wm_rows_stopped(c); i++) {
+		struct shown v = show(c->api, all[i]);
 
-		if (!wm_row_wanted_of(c, &j, wm_hash(of, sizeof(of))))
-			continue;
-		wm_json_open(&j, '{');
-		ok = put_service(&j, c->api, all[i], false);
-		wm_json_close(&j, '}');
+		if (!wm_rows_stand(c, &j, all[i]->instances_count + 2ul, head_hash(&v),
+				   foot_hash(&v)) &&
+		    !put_service(c, &j, &v))
+			return;
 	}
 	wm_json_close(&j, ']');
-	if (ok && (all || !wm_registry_services(c->api->d.registry)))
-		wm_answer_filtered(c, &j, index, NULL);
-	else
-		wm_answer_text(c, 503, "Out of memory");
+	wm_answer_rows(c, &j, index, 200);
 }
 
 void wm_native_resolve(struct wm_call *c)
 {
-	static const char *const kinds[] = {"service", "virtual"};
 	const struct wm_service *s;
+	struct shown v;
 	struct wm_json j;
 	uint64_t index;
-	char label[WM_DNS_TEXT_MAX], name[WM_DNS_TEXT_MAX + WM_DNS_NAME_MAX];
 
 	if (wm_api_wait(c, WM_SCOPE_SERVICE, c->params[0], &index))
 		return;
@@ -505,21 +510,15 @@ void wm_native_resolve(struct wm_call *c)
 		wm_answer_text(c, 404, "unknown service: %s", c->params[0]);
 		return;
 	}
-	wm_dns_label_text(s->name, strlen(s->name), label, sizeof(label));
+	v = show(c->api, s);
+	v.detail = true;
+	v.shares = v.in_tables ? shares_of(wm_tables_memory(v.tables), &v.set) : NULL;
 	wm_answer_begin(c, &j);
-	wm_json_open(&j, '{');
-	wm_json_kopen(&j, "names", '[');
-	for (unsigned i = 0; i < WM_ARRAY_LEN(kinds) && strlen(s->name) <= WM_DNS_LABEL_MAX; i++) {
-		snprintf(name, sizeof(name), "%s.%s.%s", label, kinds[i], c->api->d.domain);
-		wm_json_string(&j, name);
-	}
-	wm_json_close(&j, ']');
-	if (!put_service(&j, c->api, s, true)) {
+	if (v.in_tables && !v.shares)
 		wm_answer_text(c, 503, "Out of memory");
-		return;
-	}
-	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, index);
+	else if (put_service(c, &j, &v))
+		wm_answer_rows(c, &j, index, 200);
+	free(v.shares);
 }
 
 /* --- maps --------------------------------------------------------------------------------------

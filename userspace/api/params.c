@@ -245,6 +245,14 @@ void wm_answer_filtered(struct wm_call *c, struct wm_json *j, uint64_t index, st
 	}
 }
 
+void wm_answer_rows(struct wm_call *c, struct wm_json *j, uint64_t index, int status)
+{
+	if (wm_rows_unfinished(c))
+		wm_long_keep(c, NULL);
+	else
+		wm_answer_end_with(c, j, index, status);
+}
+
 struct wm_filter_row wm_filter_row_of(const struct wm_encode *e, const struct wm_instance *i)
 {
 	const struct wm_node *n = i ? i->node : e->node;
