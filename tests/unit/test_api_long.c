@@ -465,3 +465,65 @@ Test(long_requests, long_lists_are_sorted_as_short_ones)
 			     all[n - 1]->id, all[n]->id);
 	free(all);
 }
+
+/* An element that is longer than a turn goes on within itself, also when what stands is another. */
+Test(long_requests, a_service_is_longer_than_a_turn)
+{
+	struct wm_instance_draft late = {.id = "late", .name = "web", .port = 80};
+	unsigned count;
+	struct client c;
+	json_t *v, *web;
+	uint64_t before;
+
+	registry->instances_max = 30000;
+	put_more("x", 20000);
+	must_put("/v1/agent/service/register", "{\"Name\":\"a\"}");
+	must_put("/v1/agent/service/register", "{\"Name\":\"z\"}");
+	for (unsigned pretty = 0; pretty < 2; pretty++) {
+		before = put_off();
+		begin(&c, pretty ? "/v1/waymark/services?pretty" : "/v1/waymark/services");
+		while (put_off() < before + 3)
+			turns(1);
+		cr_assert_eq(wm_registry_register(registry, &late, NULL, NULL, NULL), 0);
+		late.port++;
+		UNTIL(client_has(&c));
+		cr_assert_eq(c.status, 200, "%.200s", c.body);
+		cr_assert_gt(put_off(), before + 3);
+		v = json_loads(c.body, 0, NULL);
+		cr_assert(v, "%.200s", c.body);
+		cr_assert_eq(json_array_size(v), 3);
+		web = json_array_get(v, 1);
+		count = wm_registry_service(registry, "web")->instances_count;
+		cr_assert_eq(json_array_size(json_object_get(web, "backends")), count);
+		cr_assert_eq((uint64_t)json_integer_value(json_object_get(web, "index")),
+			     wm_registry_service(registry, "web")->index);
+		if (pretty)
+			cr_assert(strstr(c.body, "\n        \"backends\": [\n            {\n"));
+		json_decref(v);
+		client_close(&c);
+	}
+	cr_assert_eq(get("/v1/waymark/resolve/web"), 200);
+	v = json_loads(one.body, 0, NULL);
+	cr_assert_eq(json_array_size(json_object_get(v, "backends")), count);
+	json_decref(v);
+}
+
+Test(long_requests, health_of_a_name_says_its_worst_once)
+{
+	struct client c;
+	json_t *v;
+
+	registry->instances_max = 30000;
+	put_more("x", 20000);
+	must_put("/v1/agent/service/register",
+		 "{\"ID\":\"w7\",\"Name\":\"web\",\"Check\":{\"TTL\":\"1h\"}}");
+	begin(&c, "/v1/agent/health/service/name/web");
+	UNTIL(client_has(&c));
+	cr_assert_eq(c.status, 503);
+	cr_assert_gt(put_off(), 1);
+	cr_assert_str_eq(header(&c, "X-Consul-Reason"), "critical");
+	v = json_loads(c.body, 0, NULL);
+	cr_assert_eq(json_array_size(v), wm_registry_service(registry, "web")->instances_count);
+	json_decref(v);
+	client_close(&c);
+}

@@ -78,9 +78,28 @@ static int status_code(enum wm_status s)
 	return s == WM_PASSING ? 200 : s == WM_WARNING ? 429 : 503;
 }
 
+#define REASON_MAX (WM_API_PARAM_MAX + 64)
+
+/* Why it is not 200. @return the text, in @p text. */
+static const char *make_reason(const char *before, const char *what, const char *after,
+			       char text[REASON_MAX])
+{
+	snprintf(text, REASON_MAX, "%s%s%s", before, what, after);
+	/* an id holds no control characters, but a path may */
+	for (char *p = text; *p; p++)
+		*p = (char)((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+	return text;
+}
+
+static void tell_reason(struct wm_call *c, const char *reason)
+{
+	if (*reason)
+		wm_http_set_header(c->req, "X-Consul-Reason", reason);
+}
+
 /* format=text, or a client that accepts that only: the word alone. @return true when it was
  * answered. */
-static bool answer_word(struct wm_call *c, int status, const char *word)
+static bool answer_word(struct wm_call *c, int status, const char *word, const char *reason)
 {
 	const char *format = wm_http_query(c->req, "format");
 	const char *accept = wm_http_header(c->req, "Accept");
@@ -92,6 +111,7 @@ static bool answer_word(struct wm_call *c, int status, const char *word)
 	if ((!format || strcmp(format, "text") != 0) &&
 	    (!accept || strncmp(accept, "text/plain", 10) != 0))
 		return false;
+	tell_reason(c, reason);
 	wm_answer_word(c, status, word);
 	return true;
 }
@@ -116,35 +136,22 @@ static void put_health(struct wm_json *j, const struct wm_encode *e, const struc
 	wm_json_close(j, '}');
 }
 
-#define REASON_MAX (WM_API_PARAM_MAX + 64)
-
-/* Why it is not 200. @return the text, in @p text. */
-static const char *set_reason(struct wm_call *c, const char *before, const char *what,
-			      const char *after, char text[REASON_MAX])
-{
-	snprintf(text, REASON_MAX, "%s%s%s", before, what, after);
-	/* an id holds no control characters, but a path may */
-	for (char *p = text; *p; p++)
-		*p = (char)((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
-	wm_http_set_header(c->req, "X-Consul-Reason", text);
-	return text;
-}
-
 void wm_agent_health_id(struct wm_call *c)
 {
 	const struct wm_instance *i = wm_registry_instance(c->api->d.registry, c->params[0]);
 	struct wm_encode e = wm_encode_of(c->api);
-	char text[REASON_MAX];
+	char text[REASON_MAX] = "";
 	const char *word;
 	struct wm_json j;
 
 	if (i && !wm_is_agents(i))
 		i = NULL;
-	word = i ? word_of(&e, i) : set_reason(c, "ServiceId ", c->params[0], " not found", text);
+	word = i ? word_of(&e, i) : make_reason("ServiceId ", c->params[0], " not found", text);
 	if (i && i->status != WM_PASSING)
-		set_reason(c, "", word, "", text);
-	if (answer_word(c, i ? status_code(i->status) : 404, word))
+		make_reason("", word, "", text);
+	if (answer_word(c, i ? status_code(i->status) : 404, word, text))
 		return;
+	tell_reason(c, text);
 	wm_answer_begin(c, &j);
 	if (i) {
 		put_health(&j, &e, i);
@@ -160,42 +167,53 @@ void wm_agent_health_id(struct wm_call *c)
 	wm_answer_end_with(c, &j, 0, i ? status_code(i->status) : 404);
 }
 
+/* The worst of a service's instances here: its word, and as the answer's status. @return 404: there
+ * is none. */
+static int worst_of(const struct wm_encode *e, const struct wm_service *s,
+		    const struct wm_instance **all, const char **ret_word)
+{
+	const struct wm_instance *worst = NULL;
+
+	for (unsigned i = 0; s && i < s->instances_count; i++) {
+		if (wm_is_agents(all[i]) &&
+		    (!worst || status_code(all[i]->status) > status_code(worst->status)))
+			worst = all[i];
+	}
+	*ret_word = worst ? word_of(e, worst) : NULL;
+	return worst ? status_code(worst->status) : 404;
+}
+
 void wm_agent_health_name(struct wm_call *c)
 {
 	const struct wm_service *s = wm_registry_service(c->api->d.registry, c->params[0]);
-	_cleanup_free_ const struct wm_instance **all = wm_sorted_instances(s);
+	_cleanup_free_ const struct wm_instance **all = NULL;
 	struct wm_encode e = wm_encode_of(c->api);
-	const char *word = NULL;
-	char text[REASON_MAX];
-	int status = 404;
+	char text[REASON_MAX] = "";
+	const char *word;
 	struct wm_json j;
+	int status;
 
-	if (s && s->instances_count && !all) {
-		wm_answer_text(c, 503, "Out of memory");
+	if (!wm_instances_near(c, s, NULL, &all))
 		return;
-	}
-	for (unsigned i = 0; s && i < s->instances_count; i++) {
-		if (!wm_is_agents(all[i]))
-			continue;
-		if (status == 404 || status_code(all[i]->status) > status) {
-			status = status_code(all[i]->status);
-			word = word_of(&e, all[i]);
-		}
-	}
+	status = worst_of(&e, s, all, &word);
 	if (status == 404)
-		word = set_reason(c, "ServiceName ", c->params[0], " Not Found", text);
+		word = make_reason("ServiceName ", c->params[0], " Not Found", text);
 	else if (status != 200)
-		set_reason(c, "", word, "", text);
-	if (answer_word(c, status, word))
+		make_reason("", word, "", text);
+	if (answer_word(c, status, word, text))
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; s && i < s->instances_count; i++) {
-		if (wm_is_agents(all[i]))
+	for (unsigned i = 0; s && i < s->instances_count && !wm_rows_stopped(c); i++) {
+		struct wm_filter_row row = wm_filter_row_of(&e, all[i]);
+
+		if (wm_is_agents(all[i]) && wm_row_wanted(c, &j, &row))
 			put_health(&j, &e, all[i]);
 	}
 	wm_json_close(&j, ']');
-	wm_answer_end_with(c, &j, 0, status);
+	if (!wm_rows_unfinished(c))
+		tell_reason(c, text);
+	wm_answer_rows(c, &j, 0, status);
 }
 
 /* --- a node in the catalog -------------------------------------------------------------------- */
