@@ -466,6 +466,16 @@ Test(consul, connect_lists_what_stands_for_a_service)
 	expect("/v1/catalog/connect/web?tag=t", "[1]", NULL);
 	expect("/v1/catalog/connect/web?filter=ServicePort==2", "[0].ServiceID", "\"own\"");
 	expect("/v1/catalog/connect/db", "[0].ServiceID", "\"other\"");
+	/* it follows what they say of themselves, and forgets them */
+	must_put(REGISTER, "{\"ID\": \"other\", \"Name\": \"q\", \"Port\": 3, \"Kind\": "
+			   "\"connect-proxy\", \"Proxy\": {\"DestinationServiceName\": \"web\"}}");
+	must_put("/v1/agent/service/deregister/front", NULL);
+	must_put(REGISTER, "{\"ID\": \"own\", \"Name\": \"web\", \"Port\": 2}");
+	expect("/v1/catalog/connect/db", "", "[]");
+	expect("/v1/catalog/connect/web", "[0].ServiceID", "\"other\"");
+	expect("/v1/catalog/connect/web", "[1]", NULL);
+	must_put("/v1/agent/service/deregister/other", NULL);
+	expect("/v1/catalog/connect/web", "", "[]");
 }
 
 static void register_at(const char *node, const char *id)

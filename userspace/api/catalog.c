@@ -31,12 +31,9 @@ void wm_catalog_nodes(struct wm_call *c)
 	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_NODE, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
 		return;
-	all = wm_sorted_nodes(c->api->d.registry, &count);
-	if (!all) {
-		wm_answer_text(c, 503, "Out of memory");
+	all = wm_sorted_nodes(c, from, &count);
+	if (!all)
 		return;
-	}
-	wm_near_sort_nodes(from, all, count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned i = 0; i < count; i++) {

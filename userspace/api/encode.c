@@ -178,8 +178,14 @@ static int by_name(const void *a, const void *b)
 		      (*(const struct wm_service *const *)b)->name);
 }
 
-const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count)
+static void sort_services(void *all, size_t count)
 {
+	qsort(all, count, sizeof(struct wm_service *), by_name);
+}
+
+const struct wm_service **wm_sorted_services(struct wm_api *a, unsigned *ret_count)
+{
+	const struct wm_registry *r = a->d.registry;
 	unsigned count = wm_registry_services(r), n = 0;
 	const struct wm_service **all, *s;
 	size_t pos = 0;
@@ -190,7 +196,7 @@ const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsign
 		return NULL;
 	while (n < count && (s = wm_registry_next_service(r, &pos)))
 		all[n++] = s;
-	qsort(all, n, sizeof(struct wm_service *), by_name);
+	wm_sort_kept(a, all, n, sort_services);
 	*ret_count = n;
 	return all;
 }
@@ -201,20 +207,29 @@ static int by_node_name(const void *a, const void *b)
 		      (*(const struct wm_node *const *)b)->folded);
 }
 
-const struct wm_node **wm_sorted_nodes(const struct wm_registry *r, unsigned *ret_count)
+static void sort_nodes(void *all, size_t count)
 {
+	qsort(all, count, sizeof(struct wm_node *), by_node_name);
+}
+
+const struct wm_node **wm_sorted_nodes(struct wm_call *c, const struct wm_node *from,
+				       unsigned *ret_count)
+{
+	const struct wm_registry *r = c->api->d.registry;
 	unsigned count = wm_registry_nodes(r), n = 0;
 	const struct wm_node **all = malloc(count * sizeof(struct wm_node *)), *node;
 	size_t pos = 0;
 
-	*ret_count = 0;
-	if (!all)
-		return NULL;
-	while (n < count && (node = wm_registry_next_node(r, &pos)))
+	while (all && n < count && (node = wm_registry_next_node(r, &pos)))
 		all[n++] = node;
-	qsort(all, n, sizeof(struct wm_node *), by_node_name);
+	if (all)
+		wm_sort_kept(c->api, all, n, sort_nodes);
 	*ret_count = n;
-	return all;
+	if (all && wm_near_sort_nodes(from, all, n))
+		return all;
+	free(all);
+	wm_answer_text(c, 503, "Out of memory");
+	return NULL;
 }
 
 /* --- parts -------------------------------------------------------------------------------------

@@ -219,12 +219,9 @@ void wm_health_state(struct wm_call *c)
 	if (!wm_params_near(c, &from) || !wm_params_filter(c, WM_FILTER_CHECK, &filter) ||
 	    wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
-	nodes = wm_sorted_nodes(c->api->d.registry, &count);
-	if (!nodes) {
-		wm_answer_text(c, 503, "Out of memory");
+	nodes = wm_sorted_nodes(c, from, &count);
+	if (!nodes)
 		return;
-	}
-	wm_near_sort_nodes(from, nodes, count);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned n = 0; known && n < count && !enough(c, filter); n++) {

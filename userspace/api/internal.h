@@ -47,13 +47,16 @@ enum wm_scope {
 	256 /* turns of a long answer; a list that changes faster than it is written ends in one   \
 	     * go                                                                                  \
 	     */
-#define WM_API_ORDERS	 4   /* orders of long lists that are kept */
+#define WM_API_CONNECT_MAX (1u << 27) /* entries of a table of stand-ins; instances_max bounds it  \
+				       */
+#define WM_API_ORDERS	 4	      /* orders of long lists that are kept */
 #define WM_API_SORT_KEPT 256 /* instances of a service whose order is kept until it changes */
 
 struct wm_route;
 struct wm_watch;
 struct wm_long;
 struct wm_statistics;
+struct wm_connect;
 
 /* One request on its way. Lives on the stack, or in a watch while the request is kept. */
 struct wm_call {
@@ -167,6 +170,7 @@ struct wm_api {
 	TAILQ_HEAD(, wm_write) pending, answers;
 	struct wm_buf body;  /* scratch of every answer */
 	struct wm_rows rows; /* of it */
+	struct wm_connect *connect;
 	/* near.c: the order of the large service that was listed last */
 	struct {
 		const struct wm_service *service;
@@ -320,12 +324,17 @@ bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
 bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,
 		       const struct wm_instance ***ret);
 /** The same of instances that stand for the service of the path in a mesh: of kind connect-proxy,
- *  with it as destination, or of its own and native. Cost: O(instances of all services). */
+ *  with it as destination, or of its own and native. See connect.c. */
 bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
 		     unsigned *ret_count);
-/** Sort by distance, then by name, of the same node by id. @p from NULL: leave as it is. */
-void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
-void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
+/** Sort by distance; what is as far keeps its order. @p from NULL: leave as it is. @return false:
+ *  without memory. */
+bool wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
+bool wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
+
+/* --- connect.c --- */
+int wm_connect_init(struct wm_api *a);
+void wm_connect_done(struct wm_api *a);
 
 /* --- encode.c: objects in Consul's shapes --- */
 #define WM_API_SERF	  "serfHealth" /* id of the check that a node with an agent has */
@@ -340,8 +349,10 @@ struct wm_encode {			  /* what every object needs of its surroundings */
 struct wm_encode wm_encode_of(const struct wm_api *a);
 /** Go on with objects of another node. */
 void wm_encode_at(struct wm_encode *e, const struct wm_node *n);
-/** Nodes by name, in memory that the caller frees; NULL: without memory. */
-const struct wm_node **wm_sorted_nodes(const struct wm_registry *r, unsigned *ret_count);
+/** Nodes by distance from @p from (NULL: of all the same), then by name, in memory that the caller
+ *  frees. @return NULL: without memory, and answered. */
+const struct wm_node **wm_sorted_nodes(struct wm_call *c, const struct wm_node *from,
+				       unsigned *ret_count);
 /** Registered with this agent, not written into the catalog? */
 bool wm_is_agents(const struct wm_instance *i);
 /** Agent's view of an instance; @p content_hash may be NULL. */
@@ -399,7 +410,7 @@ const struct wm_instance **wm_sorted_instances(const struct wm_service *s);
 const struct wm_instance **wm_sorted_on(struct wm_api *a, const struct wm_node *n,
 					unsigned *ret_count);
 /** All services by name, the same. */
-const struct wm_service **wm_sorted_services(const struct wm_registry *r, unsigned *ret_count);
+const struct wm_service **wm_sorted_services(struct wm_api *a, unsigned *ret_count);
 
 /* --- params.c: ?filter --- */
 #define _cleanup_filter_ __attribute__((cleanup(wm_filter_freep)))

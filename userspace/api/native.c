@@ -477,7 +477,7 @@ void wm_native_services(struct wm_call *c)
 
 	if (wm_api_wait(c, WM_SCOPE_CHECKS, NULL, &index))
 		return;
-	all = wm_sorted_services(c->api->d.registry, &count);
+	all = wm_sorted_services(c->api, &count);
 	if (!all && wm_registry_services(c->api->d.registry)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;

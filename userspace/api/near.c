@@ -2,6 +2,7 @@
 /* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. Consul measures
  * round trips; we go by what the operator says in the nodes' metadata, `zone` and `region`. */
 #include "internal.h"
+#include "userspace/base/macros.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,20 +62,59 @@ bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from)
 	return true;
 }
 
-static int by_distance(const void *a, const void *b, void *from)
+static const struct wm_node *node_of(const void *instance)
 {
-	const struct wm_instance *x = *(const struct wm_instance *const *)a;
-	const struct wm_instance *y = *(const struct wm_instance *const *)b;
-	int dx = (int)wm_near_distance(from, x->node), dy = (int)wm_near_distance(from, y->node);
-
-	return dx != dy ? dx - dy : wm_instance_order(x, y);
+	return ((const struct wm_instance *)instance)->node;
 }
 
-void wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)
+static const struct wm_node *itself(const void *node)
 {
-	if (from && count > 1)
-		qsort_r(all, count, sizeof(struct wm_instance *), by_distance,
-			(void *)(uintptr_t)from);
+	return node;
+}
+
+/* By the few classes of distance: what is of one keeps its order. Linear, as a long list is sorted
+ * in every turn that it takes. */
+static bool sort_near(const struct wm_node *from, void *list, unsigned count,
+		      const struct wm_node *(*of)(const void *object))
+{
+	unsigned at[WM_NEAR_UNKNOWN + 1] = {0}, next = 0, n;
+	_cleanup_free_ void **was = NULL;
+	const struct wm_node *last = NULL;
+	uint8_t *class;
+	void **all = list;
+
+	if (!from || count < 2)
+		return true;
+	was = malloc(count * (sizeof(*was) + sizeof(*class)));
+	if (!was)
+		return false;
+	class = (uint8_t *)(was + count);
+	memcpy(was, all, count * sizeof(*was));
+	for (unsigned i = 0; i < count; i++) {
+		const struct wm_node *node = of(was[i]);
+
+		class[i] = i && node == last ? class[i - 1] : (uint8_t)wm_near_distance(from, node);
+		at[class[i]]++;
+		last = node;
+	}
+	for (unsigned d = 0; d <= WM_NEAR_UNKNOWN; d++) {
+		n = at[d];
+		at[d] = next;
+		next += n;
+	}
+	for (unsigned i = 0; i < count; i++)
+		all[at[class[i]]++] = was[i];
+	return true;
+}
+
+bool wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)
+{
+	return sort_near(from, all, count, node_of);
+}
+
+bool wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count)
+{
+	return sort_near(from, all, count, itself);
 }
 
 /* A copy of the order that is kept; NULL: of another service or state. To sort 20,000 ids takes
@@ -114,70 +154,11 @@ bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const stru
 		*ret = wm_sorted_instances(s);
 	if (!s || !s->instances_count)
 		return true;
-	if (!*ret) {
+	if (*ret)
+		keep_order(c->api, s, *ret);
+	if (!*ret || !wm_near_sort(from, *ret, s->instances_count)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return false;
 	}
-	keep_order(c->api, s, *ret);
-	wm_near_sort(from, *ret, s->instances_count);
 	return true;
-}
-
-/* --- what stands for a service in a mesh -------------------------------------------------------
- */
-static bool stands_for(const struct wm_instance *i, const char *name)
-{
-	const char *of;
-
-	if (!i->traits)
-		return false;
-	if (strcmp(i->traits->kind, "connect-proxy") == 0) {
-		of = wm_instance_proxy(i, "DestinationServiceName");
-		return of && strcasecmp(of, name) == 0;
-	}
-	return i->traits->native && strcasecmp(i->name, name) == 0;
-}
-
-bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
-		     unsigned *ret_count)
-{
-	const struct wm_instance *i, **next;
-	unsigned cap = 0;
-	size_t pos = 0;
-
-	*ret = NULL;
-	*ret_count = 0;
-	while ((i = wm_registry_next_instance(c->api->d.registry, &pos))) {
-		if (!stands_for(i, c->params[0]))
-			continue;
-		if (*ret_count == cap) {
-			cap = cap ? cap * 2 : 64;
-			next = realloc(*ret, cap * sizeof(struct wm_instance *));
-			if (!next) {
-				wm_answer_text(c, 503, "Out of memory");
-				return false;
-			}
-			*ret = next;
-		}
-		(*ret)[(*ret_count)++] = i;
-	}
-	wm_sort_instances(*ret, *ret_count);
-	wm_near_sort(from, *ret, *ret_count);
-	return true;
-}
-
-static int by_node_distance(const void *a, const void *b, void *from)
-{
-	const struct wm_node *x = *(const struct wm_node *const *)a;
-	const struct wm_node *y = *(const struct wm_node *const *)b;
-	int order = (int)wm_near_distance(from, x) - (int)wm_near_distance(from, y);
-
-	return order ? order : strcmp(x->folded, y->folded);
-}
-
-void wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count)
-{
-	if (from && count > 1)
-		qsort_r(all, count, sizeof(struct wm_node *), by_node_distance,
-			(void *)(uintptr_t)from);
 }

@@ -239,7 +239,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
 	a->start_ms = wm_clock_ms();
 	wm_longs_init(a);
-	if (wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
+	if (wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) || wm_connect_init(a) ||
 	    wm_snapshots_init(a) || wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
 		wm_api_free(a);
 		return NULL;
@@ -253,6 +253,7 @@ void wm_api_free(struct wm_api *a)
 		return;
 	wm_blocking_done(a);
 	wm_events_done(a);
+	wm_connect_done(a);
 	wm_snapshots_done(a);
 	wm_respond_done(a);
 	wm_statistics_done(a);
