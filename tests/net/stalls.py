@@ -72,14 +72,14 @@ def scenario(name, run):
     sys.stdout.flush()
 
 
-def fill(node, count, service="large"):
+def fill(node, count, service="large", **more):
     """A node with instances, written in transactions as large as they may be."""
     must("PUT", "/v1/catalog/register", {"Node": node, "Address": "10.0.0.9"})
     conn = http.client.HTTPConnection("127.0.0.1", 8500, timeout=300)
     for first in range(0, count, 64):
         ops = [{"Service": {"Verb": "set", "Node": node, "Service": {
             "ID": f"{service}-{n}", "Service": service, "Port": 80, "Tags": [f"t{n % 7}"],
-            "Meta": {"m": "aaaaaaaaaaaaaaaaaaaaaaaa", "n": str(n)}}}}
+            "Meta": {"m": "aaaaaaaaaaaaaaaaaaaaaaaa", "n": str(n)}, **more}}}
                for n in range(first, min(first + 64, count))]
         conn.request("PUT", "/v1/txn", json.dumps(ops))
         r = conn.getresponse()
@@ -146,13 +146,22 @@ def watchers():
         raise SystemExit(f"watchers: {answers}")
 
 
-def listed(path, at_least, within=None):
+def listed(path, at_least, within=None, status=200):
     def run():
-        v = json.loads(must("GET", path)[0])
+        answered, text, _ = ask("GET", path)
+        if answered != status:
+            raise SystemExit(f"{path}: {answered} {text[:300]}")
+        v = json.loads(text)
         v = v[within] if within else v
         if len(v) < at_least:
             raise SystemExit(f"{path}: {len(v)} of {at_least}: the list is not whole")
     return run
+
+
+def services():
+    v = json.loads(must("GET", "/v1/waymark/services")[0])
+    if [len(x["backends"]) for x in v if x["name"] == "large"] != [INSTANCES] or len(v) < 3000:
+        raise SystemExit(f"services: {len(v)}: the list is not whole")
 
 
 def statistics():
@@ -237,6 +246,17 @@ def main():
     scenario("nodes", listed("/v1/catalog/nodes", 3001))
     scenario("what is on a node", listed("/v1/catalog/node-services/big", INSTANCES, "Services"))
     scenario("instances", listed("/v1/waymark/instances?limit=10000", 10000, "instances"))
+    scenario("services with their backends", services)
+    scenario("what a service resolves to", listed("/v1/waymark/resolve/large", INSTANCES, "backends"))
+    scenario("what is chosen of a service", listed("/v1/waymark/resolve?service=large&count=256", 256,
+                                                   "chosen"))
+    scenario("a list by distance", listed("/v1/health/service/large?near=_agent", INSTANCES))
+    scenario("health of a name", listed("/v1/agent/health/service/name/checked", 2000, status=503))
+    scenario("20,000 proxies", lambda: fill("mesh", INSTANCES, "proxies", Kind="connect-proxy", Proxy={
+        "DestinationServiceName": "large"}))
+    scenario("what stands for a service", listed("/v1/health/connect/large", INSTANCES))
+    scenario("the same of the catalog", listed("/v1/catalog/connect/large", INSTANCES))
+    scenario("of one that has none", listed("/v1/health/connect/none", 0))
     scenario("thirty watchers", watchers)
     scenario("a node of 20,000 leaves", deregister_node)
     return 1 if FAILED else 0
