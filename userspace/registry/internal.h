@@ -17,7 +17,7 @@
 #define WM_REGISTRY_QUEUE_BYTES	  (64u << 20) /* octets of memory of these */
 #define WM_REGISTRY_BATCH_MAX	  4096 /* writes of one transaction: bounds what an undo holds */
 #define WM_REGISTRY_CLEAR_STEP                                                                     \
-	512 /* instances that leave with their node in one turn: some 5 ms; the rest follows */
+	256 /* instances that leave with their node in one turn: some 5 ms; the rest follows */
 #define WM_REGISTRY_STATUS_DELAY_MS 250	 /* status-only commits: at most every so many ms */
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */
 #define WM_REGISTRY_DIRTY_RIDE	    128	 /* rows of statuses that ride in a commit of writes */
