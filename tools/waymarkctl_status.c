@@ -55,6 +55,24 @@ static void collect_services(const json_t *statistics, json_t *warnings)
 						   down));
 }
 
+/* What was taken out of service, or never came into it, is not served: degraded, for who asks us.
+ */
+static bool collect_left_out(const json_t *status, json_t *warnings)
+{
+	const json_t *defined = json_object_get(status, "definitions");
+	const json_t *maintenance = json_object_get(status, "maintenance");
+	char what[64];
+
+	if (json_is_string(maintenance))
+		warn(warnings, "node: in maintenance", json_string_value(maintenance),
+		     "all its services are out of service; to end it: waymarkctl maint off");
+	snprintf(what, sizeof(what), "definitions: %lld failed", number_of(defined, "failed"));
+	if (number_of(defined, "failed"))
+		warn(warnings, what, text_of(defined, "first_failure"),
+		     "mend the file, see waymarkctl validate, then waymarkctl reload");
+	return json_is_string(maintenance) || number_of(defined, "failed");
+}
+
 /* What an operator should do something about. @return true: the agent is degraded by it. */
 static bool collect(const json_t *status, json_t *warnings)
 {
@@ -205,6 +223,7 @@ int ctl_status(const struct ctl *c)
 	warnings = json_array();
 	statistics = ctl_get(c, "/v1/waymark/statistics", true);
 	degraded = collect(status, warnings);
+	degraded |= collect_left_out(status, warnings);
 	collect_services(statistics, warnings);
 	if (c->json) {
 		json_object_set_new(status, "healthy", json_boolean(!degraded));

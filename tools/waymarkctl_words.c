@@ -140,8 +140,12 @@ void ctl_words_man(FILE *out, const struct ctl_command *c, const struct ctl_opti
 	}
 	fputs(".SH EXAMPLES\n.nf\n", out);
 	roff(out, examples);
-	fputs(".fi\n.SH EXIT STATUS\n0 done, 1 it did not work, 2 wrong usage. Of status: 0 "
-	      "healthy, 1 degraded, 2 no agent.\n.SH SEE ALSO\n.BR waymarkd (8),\n"
+	fputs(".fi\n.SH EXIT STATUS\n0 done, 1 it did not work, 2 wrong usage.\n.TP\n.B status\n"
+	      "0 healthy, 2 no agent, 1 degraded: something is missing of the data plane, the "
+	      "store "
+	      "takes\nno writes, the node is in maintenance, or a definition of the files failed. "
+	      "Services\nwithout a healthy instance are told, and are no fault of the agent.\n.SH "
+	      "SEE ALSO\n.BR waymarkd (8),\n"
 	      ".BR bpftool (8)\n",
 	      out);
 }

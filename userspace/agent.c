@@ -62,6 +62,7 @@ struct wm_agent {
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
+	struct wm_definitions_outcome defined;
 	struct wm_api *api;
 	struct wm_timer *watchdog, *leave, *indexing;
 	uint64_t indexing_ms; /* when it began */
@@ -408,12 +409,12 @@ static void take_rules(struct wm_agent *a, struct wm_rules *next)
 
 static int apply_definitions(struct wm_agent *a, struct wm_definitions *d, struct wm_err *e)
 {
-	struct wm_definitions_outcome o;
-	int r = wm_definitions_apply(d, a->registry, a->settings.node_data_dir, &o, e);
+	struct wm_definitions_outcome *o = &a->defined;
+	int r = wm_definitions_apply(d, a->registry, a->settings.node_data_dir, o, e);
 
-	if (!r && (o.services || o.checks || o.removed || o.failed))
+	if (!r && (o->services || o->checks || o->removed || o->failed))
 		wm_info("definitions.applied", "services=%u checks=%u removed=%u failed=%u",
-			o.services, o.checks, o.removed, o.failed);
+			o->services, o->checks, o->removed, o->failed);
 	return r;
 }
 
@@ -621,6 +622,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,
+				   .definitions = &a->defined,
 				   .operator_tcp = s->http_operator_over_tcp,
 				   .units_local = strcmp(s->health_os_services, "local") == 0,
 				   .units_any = strcmp(s->health_os_services, "any") == 0,

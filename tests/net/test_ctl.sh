@@ -76,6 +76,16 @@ check "in PTR as well" 'a\.b.service.dc1.mesh.internal.' "$(ask -x 127.1.0.9)"
 check "deregister it" 0 "$(rc ctl deregister dots)"
 check "resolve what no name is" 1 "$(rc ctl resolve a.b.c)"
 
+# what makes a node degraded, and what to do
+matches "maint on of the node" "^out of service: the node" "$(ctl maint on --reason 'new disk')"
+check "a node in maintenance is degraded" 1 "$(rc ctl status)"
+matches "in the first line" ': DEGRADED$' "$(ctl status)"
+matches "with what to do" '^warnings +node: in maintenance: new disk: .* waymarkctl maint off$' "$(ctl status)"
+check "as JSON" 'false new disk' "$(ctl -j status | jq -r '"\(.healthy) \(.maintenance)"')"
+check "maint off of the node" 0 "$(rc ctl maint off)"
+check "it is healthy again" 0 "$(rc ctl status)"
+matches "the manual page says what degraded is" 'the node is in maintenance' "$(ctl --man)"
+
 # the maps, with names for numbers
 matches "dump backends" '^[0-9]+ +web +a +up +127.1.0.1 +- +8081' "$(ctl maps dump backends)"
 check "dump backends: those in use" 2 "$(ctl -j maps dump backends | jq length)"
@@ -125,9 +135,15 @@ check "doctor as JSON" ok "$(ctl -j doctor | jq -r '.Kernel[] | select(.Check ==
 check "doctor leaves nothing" 0 "$(find /sys/fs/bpf "$CGROOT" -maxdepth 1 -name "waymark-doctor-*" | wc -l)"
 
 # SIGHUP: what may change does, the rest is named
-echo '{}' >"$TMP/w.json"
+echo '{"service": {"name": "here"}, "checks": [{"name": "lost", "service_id": "nobody", "ttl": "1h"}]}' >"$TMP/w.json"
 stop_agent
 start_agent --config "$TMP/w.json"
+check "definitions that failed are degraded" 1 "$(rc ctl status)"
+matches "with file, line and what to do" \
+	'definitions: 1 failed: .*/w.json:1: checks\[0\]: ServiceID "nobody" does not exist: mend the file, .*waymarkctl reload' "$(ctl status)"
+echo '{}' >"$TMP/w.json"
+check "mended and read again" 0 "$(rc ctl --agent "unix:$TMP/http.sock" reload)"
+check "they are healthy" 0 "$(rc ctl status)"
 echo '{"log": {"level": "debug"}, "dns": {"port": 9999}}' >"$TMP/w.json"
 kill -HUP "$AGENT"
 reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=dns.port$' "$TMP/agent.log"; }

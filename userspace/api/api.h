@@ -3,6 +3,7 @@
  * One table of routes (routes.def): method, path, handler, text. Writes answer after the commit and
  * after the tables show the change. Threading: loop thread only. Spec: Consul HTTP API 1.21. */
 #pragma once
+#include "definitions.h"
 #include "userspace/base/settings.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/dataplane/watch.h"
@@ -57,6 +58,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_aborts *aborts;	    /* may be NULL */
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
+	const struct wm_definitions_outcome *definitions; /* what came of them; may be NULL */
 	bool operator_tcp;	     /* operator's requests (routes.def) are taken over TCP too */
 	bool scripts_local;	     /* who comes over the Unix socket may register script checks */
 	bool units_local, units_any; /* the same of checks of OS services; or anybody may */

@@ -381,9 +381,10 @@ static void complain(struct definition *d, int code, const char *text)
 	struct wm_err e = {0};
 
 	d->failed = true;
-	d->at->out->failed++;
+	wm_err_set(&e, code, "%s:%u: %s: %s", d->file, d->line, d->key, text);
+	if (!d->at->out->failed++)
+		snprintf(d->at->out->first, sizeof(d->at->out->first), "%s", e.text);
 	if (d->at->fault) {
-		wm_err_set(&e, code, "%s:%u: %s: %s", d->file, d->line, d->key, text);
 		d->at->fault(d->at->arg, &e);
 		return;
 	}

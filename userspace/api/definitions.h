@@ -14,6 +14,7 @@ struct wm_definitions;
 struct wm_definitions_outcome {
 	unsigned services, checks, removed; /* removed: services and checks that left the files */
 	unsigned failed;		    /* each was logged with its file and key */
+	char first[WM_ERR_TEXT_MAX];	    /* of those: file, line, key and why; "": none */
 };
 
 /** Read and judge all of them. @p s: which programs checks may run. Free @p ret.

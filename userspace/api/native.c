@@ -277,6 +277,33 @@ static void put_listening(struct wm_json *j, const struct wm_settings *s)
 	wm_json_close(j, '}');
 }
 
+/* Why the node is out of service; null: it is not. */
+static void put_maintenance(struct wm_json *j, const struct wm_registry *r)
+{
+	const struct wm_instance *node = wm_registry_node_checks(r);
+	const char *why = NULL;
+
+	for (unsigned n = 0; n < node->checks_count; n++) {
+		if (node->checks[n]->kind == WM_CHECK_MAINTENANCE)
+			why = node->checks[n]->notes;
+	}
+	wm_json_key(j, "maintenance");
+	if (why)
+		wm_json_string(j, why);
+	else
+		wm_json_null(j);
+}
+
+static void put_definitions(struct wm_json *j, const struct wm_definitions_outcome *o)
+{
+	wm_json_kopen(j, "definitions", '{');
+	wm_json_ku(j, "services", o ? o->services : 0);
+	wm_json_ku(j, "checks", o ? o->checks : 0);
+	wm_json_ku(j, "failed", o ? o->failed : 0);
+	wm_json_ks(j, "first_failure", o ? o->first : "");
+	wm_json_close(j, '}');
+}
+
 void wm_native_status(struct wm_call *c)
 {
 	const struct wm_api *a = c->api;
@@ -291,6 +318,8 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ks(&j, "alt_domain", a->d.settings ? a->d.settings->node_alt_domain : "");
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
 	put_listening(&j, a->d.settings);
+	put_maintenance(&j, a->d.registry);
+	put_definitions(&j, a->d.definitions);
 	wm_json_ku(&j, "tables_index", a->d.resolution ? wm_resolution_index(a->d.resolution) : 0);
 	put_registry(&j, a->d.registry);
 	wm_snapshots_status(&j, a);
