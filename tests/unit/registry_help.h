@@ -214,6 +214,7 @@ static inline void show_nodes(struct wm_buf *b, const struct wm_registry *r)
 			wm_buf_printf(b, " %s=%s", n->meta[m].key, n->meta[m].value);
 		for (unsigned m = 0; m < n->tagged_count; m++)
 			wm_buf_printf(b, " @%s=%s", n->tagged[m].key, n->tagged[m].value);
+		wm_buf_printf(b, " in %s/%s", n->region, n->zone);
 		for (unsigned m = 0; m < n->holder->checks_count; m++)
 			wm_buf_printf(b, " c:%s=%d %llu", n->holder->checks[m]->id,
 				      n->holder->checks[m]->status,

@@ -100,7 +100,9 @@ Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 	const struct wm_node_draft d = {.id = "7d1f0c2e-5a34-4c1b-9b7e-0a3c55d0e911",
 					.address = "10.8.9.9",
 					.meta = meta,
-					.meta_count = 1};
+					.meta_count = 1,
+					.region = "eu",
+					.zone = "eu-1"};
 	struct wm_check_draft typed = critical;
 	struct wm_registry *r = open_at(db);
 	struct batch b = submit(r, OPS(set_node("Shale-9", &d), set_service("shale-9", &wax),
@@ -123,6 +125,7 @@ Test(catalog, a_node_with_its_service_and_check_is_there_after_a_restart)
 	r = open_at(db);
 	after = show(r);
 	cr_assert_str_eq(after, before);
+	cr_assert_str_eq(wm_registry_node_named(r, "shale-9")->zone, "eu-1");
 	cr_assert_str_eq(wm_check_type(wm_node_check(wm_registry_node_named(r, "shale-9"), "c")),
 			 "icmp");
 	free(before);

@@ -79,7 +79,8 @@ struct wm_node {
 	struct wm_pair *meta;	/* sorted by key */
 	struct wm_pair *tagged; /* addresses by name, sorted */
 	unsigned meta_count, tagged_count;
-	bool self; /* this agent's */
+	const char *region, *zone; /* Consul's Locality; "" is none */
+	bool self;		   /* this agent's */
 	uint64_t create_index, modify_index;
 	uint64_t index;		    /* last change of it, its instances or their checks */
 	struct wm_instance *holder; /* of its checks, see below; never NULL */
@@ -88,7 +89,7 @@ struct wm_node {
 	uint64_t row;		    /* store's row number; this agent's has none */
 	char *folded;		    /* name in lower case: registry's key */
 	uint64_t mark;		    /* hash of it */
-	void *facts;		    /* block of what id, address, meta and tagged point to */
+	void *facts; /* block of what id, address, region, zone, meta and tagged point to */
 };
 
 struct wm_check {

@@ -55,7 +55,8 @@ static void fold(char *to, const char *s)
 
 int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d)
 {
-	size_t size = size_of(d->id) + size_of(d->address) + size_of_pairs(d->meta, d->meta_count) +
+	size_t size = size_of(d->id) + size_of(d->address) + size_of(d->region) + size_of(d->zone) +
+		      size_of_pairs(d->meta, d->meta_count) +
 		      size_of_pairs(d->tagged, d->tagged_count);
 	struct wm_pair *pairs = calloc(1, size);
 	char *at;
@@ -73,6 +74,8 @@ int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d)
 	n->id = put(&at, d->id);
 	fold(n->id, n->id); /* a UUID is the same in either case */
 	n->address = put(&at, d->address);
+	n->region = put(&at, d->region);
+	n->zone = put(&at, d->zone);
 	wm_address_parse(n->address, &n->addr4, &n->addr6);
 	return 0;
 }
@@ -89,6 +92,7 @@ static bool same_pairs(const struct wm_pair *a, const struct wm_pair *b, unsigne
 bool wm_node_same(const struct wm_node *a, const struct wm_node *b)
 {
 	return strcmp(a->id, b->id) == 0 && strcmp(a->address, b->address) == 0 &&
+	       strcmp(a->region, b->region) == 0 && strcmp(a->zone, b->zone) == 0 &&
 	       a->meta_count == b->meta_count && a->tagged_count == b->tagged_count &&
 	       same_pairs(a->meta, b->meta, a->meta_count) &&
 	       same_pairs(a->tagged, b->tagged, a->tagged_count);
@@ -106,6 +110,8 @@ void wm_node_swap_facts(struct wm_node *a, struct wm_node *b)
 	a->tagged = b->tagged;
 	a->meta_count = b->meta_count;
 	a->tagged_count = b->tagged_count;
+	a->region = b->region;
+	a->zone = b->zone;
 	a->facts = b->facts;
 	b->id = was.id;
 	b->address = was.address;
@@ -115,6 +121,8 @@ void wm_node_swap_facts(struct wm_node *a, struct wm_node *b)
 	b->tagged = was.tagged;
 	b->meta_count = was.meta_count;
 	b->tagged_count = was.tagged_count;
+	b->region = was.region;
+	b->zone = was.zone;
 	b->facts = was.facts;
 }
 

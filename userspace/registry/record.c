@@ -220,8 +220,14 @@ int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance 
 	return end(b, row);
 }
 
+/* Where a node is stands as its holder's traits, which has none of its own. */
 int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n)
 {
+	const struct wm_traits place = {
+		.region = n->region, .zone = n->zone, .kind = "", .socket_path = ""};
+	struct wm_instance holder = *n->holder;
+
+	holder.traits = *n->region || *n->zone ? &place : NULL;
 	begin(b, WM_RECORD_CATALOG_NODE);
 	need(b, WM_RECORD_VERSION_CATALOG);
 	put_s(b, n->name);
@@ -231,7 +237,7 @@ int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n)
 	put_pairs(b, n->tagged, n->tagged_count);
 	put_u(b, n->create_index);
 	put_u(b, n->modify_index);
-	put_instance(b, n->holder);
+	put_instance(b, &holder);
 	return end(b, n->row);
 }
 
@@ -480,10 +486,15 @@ int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance
 	get_pairs(&c, r->node_tagged, WM_TAGGED_MAX, &r->node.tagged_count);
 	r->node_create_index = get_u(&c, UINT64_MAX);
 	r->node_modify_index = get_u(&c, UINT64_MAX);
-	return get_instance(&c, r) || *r->d.id || *r->d.name || !*r->node_name ||
-			       strlen(r->node_name) > WM_NODE_NAME_MAX
-		       ? WM_E_STORE_DAMAGED
-		       : 0;
+	if (get_instance(&c, r) || *r->d.id || *r->d.name || !*r->node_name ||
+	    strlen(r->node_name) > WM_NODE_NAME_MAX)
+		return WM_E_STORE_DAMAGED;
+	if (r->d.traits) {
+		r->node.region = r->traits.region;
+		r->node.zone = r->traits.zone;
+		r->d.traits = NULL;
+	}
+	return 0;
 }
 
 enum wm_record_type wm_record_type_of(const char *p, size_t len)

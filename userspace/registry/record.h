@@ -16,7 +16,7 @@
  * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
  * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
  * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
- * instance with traits. */
+ * instance with traits, or a node with a place. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6

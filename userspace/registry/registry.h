@@ -105,6 +105,7 @@ struct wm_node_draft {
 	const struct wm_pair *meta;
 	const struct wm_pair *tagged; /* addresses by name */
 	unsigned meta_count, tagged_count;
+	const char *region, *zone; /* Consul's Locality; NULL or "": none */
 };
 
 /** Another judge of registrations, after the registry's own rules: of this agent's and of the

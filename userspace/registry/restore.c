@@ -77,7 +77,9 @@ static int plan_node(struct restore *x, struct wm_node *n)
 				      .meta = n->meta,
 				      .meta_count = n->meta_count,
 				      .tagged = n->tagged,
-				      .tagged_count = n->tagged_count};
+				      .tagged_count = n->tagged_count,
+				      .region = n->region,
+				      .zone = n->zone};
 	struct wm_instance *i;
 	struct wm_op *op;
 	size_t pos = 0;

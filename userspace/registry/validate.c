@@ -616,6 +616,17 @@ static bool proxy_value_valid(const struct wm_pair *p)
 	return wm_json_text_valid(p->value);
 }
 
+static int check_locality(const char *region, const char *zone, struct wm_err *e)
+{
+	int err = check_text("Locality.Region", region, WM_LOCALITY_MAX, e);
+
+	if (!err)
+		err = check_text("Locality.Zone", zone, WM_LOCALITY_MAX, e);
+	if (!err && zone && *zone && (!region || !*region))
+		err = wm_err_set(e, WM_E_INVALID, "Locality: zone cannot be set without region");
+	return err;
+}
+
 static int check_traits(const struct wm_instance_draft *d, struct wm_err *e)
 {
 	const struct wm_traits *t = d->traits;
@@ -628,11 +639,7 @@ static int check_traits(const struct wm_instance_draft *d, struct wm_err *e)
 	if (!err)
 		err = check_text("SocketPath", t->socket_path, WM_SOCKET_PATH_MAX, e);
 	if (!err)
-		err = check_text("Locality.Region", t->region, WM_LOCALITY_MAX, e);
-	if (!err)
-		err = check_text("Locality.Zone", t->zone, WM_LOCALITY_MAX, e);
-	if (!err && t->zone && *t->zone && (!t->region || !*t->region))
-		err = wm_err_set(e, WM_E_INVALID, "Locality: zone cannot be set without region");
+		err = check_locality(t->region, t->zone, e);
 	if (!err && t->proxy_count > WM_PROXY_MEMBERS_MAX)
 		err = wm_err_set(e, WM_E_LIMIT, "Proxy: %u members, at most %d are allowed",
 				 t->proxy_count, WM_PROXY_MEMBERS_MAX);
@@ -750,5 +757,5 @@ int wm_node_draft_validate(const struct wm_node_draft *d, struct wm_err *e)
 		if (!err)
 			err = check_address(d->tagged[i].value, e);
 	}
-	return err;
+	return err ? err : check_locality(d->region, d->zone, e);
 }
