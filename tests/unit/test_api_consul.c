@@ -218,10 +218,33 @@ Test(consul, a_catalog_service_has_a_mesh_as_well)
 	expect("/v1/health/service/w", "[0].Service.Kind", "\"odd\"");
 	expect("/v1/health/service/w", "[0].Service.Locality", "{\"Region\":\"eu\"}");
 	expect("/v1/catalog/service/w", "[0].ServiceProxy.Mode", "\"direct\"");
-	cr_expect_eq(put(WRITE, "{\"Node\": \"n3\", \"Address\": \"10.1.1.2\", \"Locality\": "
-				"{\"Region\": \"eu\"}}"),
-		     400);
-	cr_expect_str_eq(one.body, "Locality is not kept, and must be empty or left out");
+}
+
+static void wrote(const char *path, const char *body)
+{
+	cr_assert_eq(put(path, body), 200, "%s", one.body);
+}
+
+/* It is a part of the node as a whole: a write without it takes it away. */
+Test(consul, a_node_has_a_locality)
+{
+#define N3 "{\"Node\": \"n3\", \"Address\": \"10.1.1.2\""
+	wrote(WRITE, N3 ", \"Locality\": {\"Region\": \"eu\", \"Zone\": \"eu-1\"}}");
+	wrote(WRITE, N3 ", \"SkipNodeUpdate\": true, \"Service\": {\"Service\": \"w\"}}");
+	expect("/v1/catalog/node/n3", "Node.Locality", "{\"Region\":\"eu\",\"Zone\":\"eu-1\"}");
+	expect("/v1/catalog/nodes?filter=Node==n3", "[0].Locality.Zone", "\"eu-1\"");
+	expect("/v1/health/service/w", "[0].Node.Locality.Region", "\"eu\"");
+	expect("/v1/health/service/w", "[0].Service.Locality", NULL);
+	cr_expect_eq(put(WRITE, N3 ", \"Locality\": {\"Zone\": \"z\"}}"), 400);
+	cr_expect_str_eq(one.body, "Locality: zone cannot be set without region");
+	cr_expect_eq(put(WRITE, N3 ", \"Locality\": {\"Odd\": \"z\"}}"), 400);
+	wrote("/v1/txn",
+	      "[{\"Node\": {\"Verb\": \"set\", \"Node\": {\"Node\": \"n3\", \"Address\": "
+	      "\"10.1.1.2\", \"Locality\": {\"Region\": \"us\"}}}}]");
+	expect("/v1/catalog/node/n3", "Node.Locality", "{\"Region\":\"us\"}");
+	wrote(WRITE, N3 "}");
+	expect("/v1/catalog/node/n3", "Node.Locality", NULL);
+	expect("/v1/catalog/node/n3", "Node.Address", "\"10.1.1.2\"");
 }
 
 Test(consul, what_a_mesh_would_refuse_is_refused)

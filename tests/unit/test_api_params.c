@@ -282,8 +282,11 @@ Test(params, near_is_judged_and_keeps_what_is_near)
 static struct wm_node node_of(const char *name, const char *z, const char *r, struct wm_pair *pairs)
 {
 	static char zone_key[] = "zone", region_key[] = "region";
-	struct wm_node n = {
-		.name = (char *)(uintptr_t)name, .folded = (char *)(uintptr_t)name, .meta = pairs};
+	struct wm_node n = {.name = (char *)(uintptr_t)name,
+			    .folded = (char *)(uintptr_t)name,
+			    .meta = pairs,
+			    .region = "",
+			    .zone = ""};
 
 	if (r)
 		pairs[n.meta_count++] = (struct wm_pair){region_key, (char *)(uintptr_t)r};
@@ -311,6 +314,12 @@ Test(params, near_sorts_by_zone_and_region)
 	static char ids[2][2] = {"b", "a"};
 
 	memset(all, 0, sizeof(all));
+	/* what a Locality says stands before the metadata */
+	for (unsigned i = 1; i < WM_ARRAY_LEN(nodes); i += 3) {
+		nodes[i].region = nodes[i].meta_count ? pairs[i][0].value : "";
+		nodes[i].zone = nodes[i].meta_count ? pairs[i][1].value : "";
+		pairs[i][0].value = pairs[i][1].value = (char[]){"elsewhere"};
+	}
 	for (unsigned i = 0; i < WM_ARRAY_LEN(nodes); i++)
 		cr_expect_eq(wm_near_distance(&nodes[0], &nodes[i]), want[i], "%s", nodes[i].name);
 	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {

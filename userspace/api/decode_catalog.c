@@ -14,6 +14,7 @@
 struct raw_node {
 	const char *name, *id, *address, *datacenter, *ns, *partition, *peer;
 	struct wm_dec_pairs meta, tagged;
+	struct wm_traits place; /* region and zone of it */
 	uint64_t modify_index;
 	struct wm_node_draft draft;
 };
@@ -61,6 +62,11 @@ static int get_u64(struct decoder *d, const struct field *f, json_t *v, void *to
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
+static int get_place(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	return wm_dec_place(d, f, v, (struct wm_traits *)((char *)to + f->offset));
+}
+
 static const struct field node_fields[] = {
 	F("Node", wm_dec_string, raw_node, name),
 	F("ID", wm_dec_string, raw_node, id),
@@ -72,7 +78,7 @@ static const struct field node_fields[] = {
 	F("ModifyIndex", get_u64, raw_node, modify_index),
 	F("Partition", wm_dec_string, raw_node, partition),
 	F("PeerName", wm_dec_string, raw_node, peer),
-	F("Locality", wm_dec_empty, raw_node, name),
+	F("Locality", get_place, raw_node, place),
 };
 
 static int judge_peer(struct decoder *d, const char *peer)
@@ -91,7 +97,9 @@ static int judge_node(struct decoder *d, struct raw_node *n)
 					  .meta = n->meta.at,
 					  .meta_count = n->meta.count,
 					  .tagged = n->tagged.at,
-					  .tagged_count = n->tagged.count};
+					  .tagged_count = n->tagged.count,
+					  .region = n->place.region,
+					  .zone = n->place.zone};
 	return err;
 }
 
@@ -325,7 +333,7 @@ static const struct field register_fields[] = {
 	F("Namespace", wm_dec_string, raw_register, node.ns),
 	F("Partition", wm_dec_string, raw_register, node.partition),
 	F("PeerName", wm_dec_string, raw_register, node.peer),
-	F("Locality", wm_dec_empty, raw_register, node),
+	F("Locality", get_place, raw_register, node.place),
 };
 
 static int begin(struct decoder *d, struct wm_decoded **ret, struct wm_err *e)
@@ -701,6 +709,8 @@ static bool describe_own(struct wm_json *j, const struct field *f)
 	} else if (f->fn == get_definition) {
 		wm_dec_describe_object(j, definition_fields, WM_ARRAY_LEN(definition_fields),
 				       describe_own);
+	} else if (f->fn == get_place) {
+		wm_dec_describe_place(j);
 	} else if (f->fn == get_definition_header) {
 		wm_dec_describe_map(j, "array");
 	} else if (f->fn == get_service) {

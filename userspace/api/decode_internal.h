@@ -75,8 +75,6 @@ int wm_dec_int(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_duration(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** Accepted, of no effect here. */
 int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to);
-/** An object that may only be empty: what it says is not kept. */
-int wm_dec_empty(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** Members of a struct wm_instance_draft, which the target begins with. */
 int wm_dec_tags(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_meta(struct decoder *d, const struct field *f, json_t *v, void *to);
@@ -86,6 +84,9 @@ int wm_dec_weights(struct decoder *d, const struct field *f, json_t *v, void *to
 int wm_dec_kind(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_socket_path(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_locality(struct decoder *d, const struct field *f, json_t *v, void *to);
+/** Region and zone alone. */
+int wm_dec_place(struct decoder *d, const struct field *f, json_t *v, struct wm_traits *ret);
+void wm_dec_describe_place(struct wm_json *j);
 int wm_dec_proxy(struct decoder *d, const struct field *f, json_t *v, void *to);
 int wm_dec_connect_native(struct decoder *d, const struct field *f, json_t *v, void *to);
 /** Connect with its SidecarService, which is not read. @p ret_sidecar: NULL when there is none. */

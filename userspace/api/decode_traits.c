@@ -74,10 +74,15 @@ static const struct field locality_fields[] = {
 	{"Zone", wm_dec_string, offsetof(struct wm_traits, zone), 0, 0},
 };
 
+int wm_dec_place(struct decoder *d, const struct field *f, json_t *v, struct wm_traits *ret)
+{
+	return object(d, f, v, locality_fields, WM_ARRAY_LEN(locality_fields), ret);
+}
+
 int wm_dec_locality(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
 	struct wm_traits given = {0}, *t;
-	int err = object(d, f, v, locality_fields, WM_ARRAY_LEN(locality_fields), &given);
+	int err = wm_dec_place(d, f, v, &given);
 
 	if (err || (!set(given.region) && !set(given.zone)))
 		return err;
@@ -341,12 +346,17 @@ static bool describe_own(struct wm_json *j, const struct field *f)
 	return true;
 }
 
+void wm_dec_describe_place(struct wm_json *j)
+{
+	wm_dec_describe_object(j, locality_fields, WM_ARRAY_LEN(locality_fields), NULL);
+}
+
 bool wm_dec_describe_traits(struct wm_json *j, const struct field *f)
 {
 	if (f->fn == wm_dec_kind || f->fn == wm_dec_socket_path)
 		wm_json_ks(j, "type", "string");
 	else if (f->fn == wm_dec_locality)
-		wm_dec_describe_object(j, locality_fields, WM_ARRAY_LEN(locality_fields), NULL);
+		wm_dec_describe_place(j);
 	else if (f->fn == wm_dec_proxy)
 		wm_dec_describe_object(j, proxy_fields, WM_ARRAY_LEN(proxy_fields), describe_own);
 	else if (f->fn == wm_dec_connect_native)

@@ -179,19 +179,6 @@ int wm_dec_ignore(struct decoder *d, const struct field *f, json_t *v, void *to)
 	return 0;
 }
 
-/* Clients send back what they read, so members with nothing in them are fine. */
-int wm_dec_empty(struct decoder *d, const struct field *f, json_t *v, void *to)
-{
-	(void)to;
-	if (!json_is_object(v))
-		return wm_dec_wrong(d, f, "an object", v);
-	if (!wm_dec_blank(v))
-		return wm_err_set(d->e, WM_E_INVALID,
-				  "%s%.*s is not kept, and must be empty or left out", d->where,
-				  wm_dec_name_len(f), f->names);
-	return 0;
-}
-
 /* A list of texts. @return its block in @p ret. */
 int wm_dec_list(struct decoder *d, const struct field *f, json_t *v, const char ***ret)
 {

@@ -411,16 +411,14 @@ static void put_connect(struct wm_json *j, const char *key, const struct wm_inst
 }
 
 /* @return false: there is none, nothing was written. */
-static bool put_locality(struct wm_json *j, const char *key, const struct wm_instance *i)
+static bool put_locality(struct wm_json *j, const char *key, const char *region, const char *zone)
 {
-	const struct wm_traits *t = traits_of(i);
-
-	if (!*t->region && !*t->zone)
+	if (!*region && !*zone)
 		return false;
 	wm_json_kopen(j, key, '{');
-	wm_json_ks(j, "Region", t->region);
-	if (*t->zone)
-		wm_json_ks(j, "Zone", t->zone);
+	wm_json_ks(j, "Region", region);
+	if (*zone)
+		wm_json_ks(j, "Zone", zone);
 	wm_json_close(j, '}');
 	return true;
 }
@@ -434,7 +432,7 @@ static void put_traits(struct wm_json *j, const struct wm_instance *i)
 		wm_json_ks(j, "Kind", t->kind);
 	if (*t->socket_path)
 		wm_json_ks(j, "SocketPath", t->socket_path);
-	put_locality(j, "Locality", i);
+	put_locality(j, "Locality", t->region, t->zone);
 }
 
 /* --- nodes and services ------------------------------------------------------------------------
@@ -454,6 +452,7 @@ void wm_encode_node(struct wm_json *j, const struct wm_encode *e)
 {
 	wm_json_open(j, '{');
 	put_node_fields(j, e, "Meta");
+	put_locality(j, "Locality", e->node->region, e->node->zone);
 	put_indexes(j, e->node->create_index, e->node->modify_index);
 	wm_json_close(j, '}');
 }
@@ -520,7 +519,7 @@ void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struc
 	wm_json_kb(j, "ServiceEnableTagOverride", i->enable_tag_override);
 	put_proxy(j, "ServiceProxy", i);
 	put_connect(j, "ServiceConnect", i);
-	if (!put_locality(j, "ServiceLocality", i)) {
+	if (!put_locality(j, "ServiceLocality", traits_of(i)->region, traits_of(i)->zone)) {
 		wm_json_key(j, "ServiceLocality");
 		wm_json_null(j);
 	}

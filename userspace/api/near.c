@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. Consul measures
- * round trips; we go by what the operator says in the nodes' metadata, `zone` and `region`. */
+ * round trips; we go by what is said of the nodes: Locality, or `zone` and `region` in their
+ * metadata. */
 #include "internal.h"
 #include "userspace/base/macros.h"
 
@@ -17,10 +18,21 @@ static const char *meta_of(const struct wm_node *n, const char *key)
 	return "";
 }
 
+/* What its Locality says stands before metadata of the same name, as of instances. */
+static const char *zone_of(const struct wm_node *n)
+{
+	return *n->zone ? n->zone : meta_of(n, "zone");
+}
+
+static const char *region_of(const struct wm_node *n)
+{
+	return *n->region ? n->region : meta_of(n, "region");
+}
+
 enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n)
 {
-	const char *zone = meta_of(n, "zone"), *region = meta_of(n, "region");
-	const char *our_zone = meta_of(from, "zone"), *our_region = meta_of(from, "region");
+	const char *zone = zone_of(n), *region = region_of(n);
+	const char *our_zone = zone_of(from), *our_region = region_of(from);
 
 	if (n == from)
 		return WM_NEAR_SELF;
