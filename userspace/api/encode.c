@@ -248,6 +248,17 @@ void wm_encode_address(struct wm_json *j, const char *key, int family, const voi
 		wm_json_null(j);
 }
 
+void wm_encode_host(struct wm_json *j, const struct wm_instance *i)
+{
+	bool named = !i->addr4.s_addr && IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
+
+	wm_json_key(j, "host");
+	if (named)
+		wm_json_string(j, *i->address ? i->address : i->node->address);
+	else
+		wm_json_null(j);
+}
+
 static void put_tags(struct wm_json *j, const char *key, const struct wm_instance *i)
 {
 	wm_json_kopen(j, key, '[');

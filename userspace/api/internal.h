@@ -372,6 +372,8 @@ void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
 /** A key with an address as text, null where all is zero. @p family: AF_INET or AF_INET6. */
 void wm_encode_address(struct wm_json *j, const char *key, int family, const void *address);
+/** "host": the name that stands for an address, null where it has an IP address. */
+void wm_encode_host(struct wm_json *j, const struct wm_instance *i);
 /** Element of /v1/catalog/service/:name. */
 void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 /* Checks in Consul's order: by node, then by id, in any case. */

@@ -408,8 +408,10 @@ static void put_backend(struct wm_json *j, const struct shown *v, const struct w
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
+	wm_json_ks(j, "node", i->node->name);
 	wm_encode_address(j, "address", AF_INET, &i->addr4);
 	wm_encode_address(j, "address6", AF_INET6, &i->addr6);
+	wm_encode_host(j, i);
 	wm_json_ku(j, "port", i->port);
 	wm_json_ku(j, "weight", i->status == WM_WARNING ? i->weight_warning : i->weight_passing);
 	wm_json_ks(j, "status", wm_status_str(i->status));

@@ -83,6 +83,7 @@ static void put_candidate(struct wm_json *j, const struct candidate *c, double t
 	wm_json_ks(j, "node", i->node->name);
 	wm_encode_address(j, "address", AF_INET, &i->addr4);
 	wm_encode_address(j, "address6", AF_INET6, &i->addr6);
+	wm_encode_host(j, i);
 	wm_json_ku(j, "port", i->port);
 	wm_json_ku(j, "weight", c->weight);
 	wm_json_ks(j, "status", wm_status_str(i->status));
