@@ -27,21 +27,28 @@ static json_t *reason_of(const json_t *check)
 			    output);
 }
 
-/* The first critical check of each service by name, of each instance by "/id", of nodes under "".
+/* Where the reason of an instance stands: "/node/id"; of a node: "/node/". */
+static const char *key_of(const char *node, const char *id, char out[3 * CTL_NAME_MAX])
+{
+	snprintf(out, (size_t)3 * CTL_NAME_MAX, "/%s/%s", node, id);
+	return out;
+}
+
+/* The first critical check of each service by name, of each instance and node by key_of().
  * @return never NULL but without memory. */
 static json_t *reasons(const struct ctl *c)
 {
 	json_t *checks = ctl_get(c, "/v1/health/state/critical", true), *by = json_object(), *k;
-	char id[CTL_NAME_MAX + 2];
+	char key[3 * CTL_NAME_MAX];
 	size_t i;
 
 	json_array_foreach(checks, i, k)
 	{
-		snprintf(id, sizeof(id), "/%s", text_of(k, "ServiceID"));
-		if (!json_object_get(by, text_of(k, "ServiceName")))
+		key_of(text_of(k, "Node"), text_of(k, "ServiceID"), key);
+		if (!json_object_get(by, key))
+			json_object_set_new(by, key, reason_of(k));
+		if (*text_of(k, "ServiceName") && !json_object_get(by, text_of(k, "ServiceName")))
 			json_object_set_new(by, text_of(k, "ServiceName"), reason_of(k));
-		if (id[1] && !json_object_get(by, id))
-			json_object_set_new(by, id, reason_of(k));
 	}
 	json_decref(checks);
 	return by;
@@ -53,6 +60,18 @@ static bool healthy(const json_t *backend)
 	       strcmp(text_of(backend, "lifecycle"), "running") == 0;
 }
 
+/* Why an instance takes no connections; "": it does, or nobody says. */
+static const char *failing(const json_t *backend, const json_t *why)
+{
+	char key[3 * CTL_NAME_MAX];
+	const char *own =
+		text_of(why, key_of(text_of(backend, "node"), text_of(backend, "id"), key));
+
+	if (healthy(backend))
+		return "";
+	return *own ? own : text_of(why, key_of(text_of(backend, "node"), "", key));
+}
+
 /* --- services --------------------------------------------------------------------------------- */
 static json_t *service_row(const json_t *s, const json_t *why)
 {
@@ -60,9 +79,14 @@ static json_t *service_row(const json_t *s, const json_t *why)
 	const char *name = text_of(s, "name"), *reason = "";
 	size_t i, up = 0, all = json_array_size(backends);
 
-	json_array_foreach(backends, i, b) up += healthy(b);
-	if (up < all)
-		reason = *text_of(why, name) ? text_of(why, name) : text_of(why, "");
+	json_array_foreach(backends, i, b)
+	{
+		up += healthy(b);
+		if (!*reason)
+			reason = failing(b, why);
+	}
+	if (up < all && *text_of(why, name))
+		reason = text_of(why, name);
 	return json_pack("{s:s, s:s, s:o, s:s, s:s}", "service", name, "address",
 			 text_of(s, "vip4"), "healthy", json_sprintf("%zu/%zu", up, all), "kernel",
 			 json_is_true(json_object_get(s, "in_tables")) ? "yes" : "no", "failing",
@@ -93,7 +117,9 @@ static json_t *address_of(const json_t *b)
 
 	if (*v4)
 		return json_sprintf("%s:%lld", v4, port);
-	return *v6 ? json_sprintf("[%s]:%lld", v6, port) : json_sprintf("-:%lld", port);
+	if (*v6)
+		return json_sprintf("[%s]:%lld", v6, port);
+	return json_sprintf("%s:%lld", *text_of(b, "host") ? text_of(b, "host") : "-", port);
 }
 
 static json_t *copy_of(const json_t *v, const char *key)
@@ -103,33 +129,52 @@ static json_t *copy_of(const json_t *v, const char *key)
 	return x ? json_incref(x) : json_null();
 }
 
+/* Are there instances on more than one node? Then ids alone tell nothing. */
+static bool on_many(const json_t *backends)
+{
+	const char *first = text_of(json_array_get(backends, 0), "node");
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(backends, i, b)
+	{
+		if (strcmp(text_of(b, "node"), first) != 0)
+			return true;
+	}
+	return false;
+}
+
+static json_t *backend_row(const json_t *b, const json_t *why)
+{
+	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "instance",
+			 text_of(b, "id"), "node", text_of(b, "node"), "address", address_of(b),
+			 "status", text_of(b, "status"), "state",
+			 healthy(b) ? text_of(b, "state") : text_of(b, "lifecycle"), "weight",
+			 copy_of(b, "weight"), "share", copy_of(b, "share"), "picks",
+			 copy_of(b, "picks"), "backend", copy_of(b, "backend"), "failing",
+			 failing(b, why));
+}
+
 /* One service: what stands for it, its instances, and why one takes no connections. */
 static int show_service(const struct ctl *c, const json_t *s)
 {
-	static const char *const columns[] = {"instance", "address", "status",	"state",   "weight",
-					      "share",	  "picks",   "backend", "failing", NULL};
-	json_t *rows = json_array(), *why = reasons(c), *b, *names = json_object_get(s, "names");
-	char id[CTL_NAME_MAX + 2];
+	static const char *const columns[] = {"instance", "node",    "address", "status",
+					      "state",	  "weight",  "share",	"picks",
+					      "backend",  "failing", NULL};
+	static const char *const one_node[] = {"instance", "address", "status", "state",
+					       "weight",   "share",   "picks",	"backend",
+					       "failing",  NULL};
+	json_t *rows = json_array(), *why = reasons(c), *b;
+	const json_t *backends = json_object_get(s, "backends");
+	char name[4 * CTL_NAME_MAX];
 	size_t i;
 
-	printf("%s  %s  %s\n", text_of(s, "name"), text_of(s, "vip4"), text_of(s, "vip6"));
-	json_array_foreach(names, i, b) printf("  %s\n", json_string_value(b));
-	json_array_foreach(json_object_get(s, "backends"), i, b)
-	{
-		snprintf(id, sizeof(id), "/%s", text_of(b, "id"));
-		json_array_append_new(
-			rows, json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "instance",
-					text_of(b, "id"), "address", address_of(b), "status",
-					text_of(b, "status"), "state",
-					healthy(b) ? text_of(b, "state") : text_of(b, "lifecycle"),
-					"weight", copy_of(b, "weight"), "share",
-					copy_of(b, "share"), "picks", copy_of(b, "picks"),
-					"backend", copy_of(b, "backend"), "failing",
-					healthy(b)	    ? ""
-					: *text_of(why, id) ? text_of(why, id)
-							    : text_of(why, "")));
-	}
-	ctl_table(rows, columns, 0, stdout);
+	printf("%s  %s  %s\n", wm_plain(text_of(s, "name"), name, sizeof(name)),
+	       text_of(s, "vip4"), text_of(s, "vip6"));
+	json_array_foreach(json_object_get(s, "names"), i, b)
+		printf("  %s\n", json_string_value(b));
+	json_array_foreach(backends, i, b) json_array_append_new(rows, backend_row(b, why));
+	ctl_table(rows, on_many(backends) ? columns : one_node, 0, stdout);
 	json_decref(rows);
 	json_decref(why);
 	return 0;

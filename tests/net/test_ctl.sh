@@ -74,6 +74,15 @@ check "so that dig finds them" 127.1.0.9 "$(ask "$(ctl services a.b | sed -n 's/
 matches "and resolve" 'dots +127.1.0.9:80' "$(ctl resolve 'a\.b.service.mesh.internal')"
 check "in PTR as well" 'a\.b.service.dc1.mesh.internal.' "$(ask -x 127.1.0.9)"
 check "deregister it" 0 "$(rc ctl deregister dots)"
+register named far db.example.com 5432 >"$TMP/answer"
+matches "an instance at a host name" '^named +db.example.com:5432 +passing' "$(ctl services far)"
+check "deregister that" 0 "$(rc ctl deregister named)"
+check "one node is not shown" 0 "$(ctl services web | grep -c 'node')"
+api -X PUT $API/v1/catalog/register -d '{"Node": "n2", "Address": "127.9.9.9", "Service": {"ID": "a", "Service": "web", "Port": 1},
+	"Check": {"CheckID": "said", "ServiceID": "a", "Status": "critical", "Output": "no disk"}}' >"$TMP/answer"
+matches "an id on two nodes: ours" '^a +n1 +127.1.0.1:8081 +passing.* -$' "$(ctl services web)"
+matches "and the other's, with its own reason" '^a +n2 +127.9.9.9:1 +critical .* said: no disk$' "$(ctl services web)"
+api -X PUT $API/v1/catalog/deregister -d '{"Node": "n2"}' >"$TMP/answer"
 check "resolve what no name is" 1 "$(rc ctl resolve a.b.c)"
 
 # what makes a node degraded, and what to do
