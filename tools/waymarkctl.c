@@ -83,12 +83,14 @@ enum {
 #define OPTIONS(X)                                                                                 \
 	X("agent", 'a', "ADDR", NULL,                                                              \
 	  "http://127.0.0.1:8500 (default, then unix:" CTL_SOCKET "; or $WAYMARK_HTTP_ADDR)")      \
-	X("pin-dir", 'p', "DIR", "maps dump, detach, doctor",                                      \
+	X("pin-dir", 'p', "DIR", "status, maps dump, detach, doctor",                              \
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
 	X("verbose", 'v', NULL, "status", "every figure and counter")                              \
-	X("watch", OPT_WATCH, "SECONDS", NULL, "again and again, until interrupted")               \
+	X("watch", OPT_WATCH, "SECONDS",                                                           \
+	  "status, services, resolve, instance, maps, maps dump, doctor",                          \
+	  "again and again, until interrupted")                                                    \
 	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
 	X("reason", OPT_REASON, "TEXT", "maint", "why, for who looks")                             \
@@ -114,6 +116,7 @@ static const struct option options[] = {
 	OPTIONS(X){0}
 #undef X
 };
+_Static_assert(sizeof(options) / sizeof(*options) <= 32, "a bit for each");
 
 static int cmd_version(const struct ctl *c)
 {
@@ -257,6 +260,25 @@ static const struct ctl_command *find(char **words, int count, int *ret_words)
 	return best;
 }
 
+/* Number of an option in the tables, by what getopt calls it. */
+static unsigned place_of(int o)
+{
+	unsigned i = 0;
+
+	while (options[i].name && options[i].val != o)
+		i++;
+	return i;
+}
+
+/* What the command would not look at is no option of it. */
+static bool judge_options(uint32_t given, const struct ctl_command *k)
+{
+	for (unsigned i = 0; option_texts[i].name; i++)
+		if (given >> i & 1 && !ctl_words_takes(stderr, &option_texts[i], k->name))
+			return false;
+	return true;
+}
+
 static int run(const struct ctl *c, const struct ctl_command *k)
 {
 	struct timespec pause = {.tv_sec = c->watch_s};
@@ -278,6 +300,7 @@ int main(int argc, char **argv)
 			.agent_named = from_env && *from_env,
 			.pin_dir = pins && *pins ? pins : CTL_PIN_DIR};
 	const struct ctl_command *k;
+	uint32_t given = 0; /* options, by their place in the tables */
 	int o, r, words;
 
 	signal(SIGPIPE, SIG_DFL);
@@ -285,6 +308,7 @@ int main(int argc, char **argv)
 		r = take(o, &c);
 		if (r >= 0)
 			return r;
+		given |= 1u << place_of(o);
 	}
 	if (optind == argc) {
 		ctl_words_usage(stderr, commands, option_texts);
@@ -295,6 +319,8 @@ int main(int argc, char **argv)
 		ctl_words_unknown(stderr, commands, argv[optind]);
 		return CTL_EXIT_USAGE;
 	}
+	if (!judge_options(given, k))
+		return CTL_EXIT_USAGE;
 	c.args = argv + optind + words;
 	c.args_count = argc - optind - words;
 	if (c.args_count < k->min || c.args_count > k->max) {

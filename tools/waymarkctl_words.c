@@ -20,7 +20,7 @@ static void put_option(FILE *out, const struct ctl_option *o)
 	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
-	fprintf(out, "  %-25s%s%s%s%s\n", left, o->of ? o->of : "", o->of ? ": " : "", o->text, "");
+	fprintf(out, "  %-25s%s%s%s\n", left, o->of ? o->of : "", o->of ? ": " : "", o->text);
 }
 
 void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_option *o)
@@ -71,6 +71,15 @@ bool ctl_words_command(FILE *out, const struct ctl_command *c, const struct ctl_
 				put_option(out, i);
 	}
 	return any;
+}
+
+bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *command)
+{
+	if (!o->of || lists(o->of, command))
+		return true;
+	fprintf(err, "waymarkctl: --%s is no option of '%s', but of: %s\ntry: waymarkctl help %s\n",
+		o->name, command, o->of, command);
+	return false;
 }
 
 void ctl_words_unknown(FILE *out, const struct ctl_command *c, const char *name)

@@ -23,6 +23,8 @@ void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_op
 /** @return false: there is no command of this name. */
 bool ctl_words_command(FILE *out, const struct ctl_command *c, const struct ctl_option *o,
 		       const char *name);
+/** Does the command look at the option? @return false after a message that says which do. */
+bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *command);
 /** What was meant, perhaps: the commands nearest to @p name. */
 void ctl_words_unknown(FILE *out, const struct ctl_command *c, const char *name);
 void ctl_words_reference(FILE *out, const struct ctl_command *c);

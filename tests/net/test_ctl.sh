@@ -4,7 +4,7 @@
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-ctl() { "$CTL" --pin-dir "$PINS" "$@"; }
+ctl() { WAYMARK_PIN_DIR=$PINS "$CTL" "$@"; }
 rc() {
 	"$@" >/dev/null 2>&1
 	echo $?
@@ -20,6 +20,10 @@ check "--help" 0 "$(rc ctl --help)"
 matches "a mistyped command" "did you mean 'status'" "$(ctl statsu 2>&1)"
 check "help of a command" 0 "$(rc ctl help drain)"
 matches "help of a command has its options" "--deadline DURATION" "$(ctl help drain)"
+check "an option of another command" 2 "$(rc ctl services --deadline 1s)"
+matches "which one it is of" "deadline is no option of 'services', but of: drain" "$(ctl services --deadline 1s 2>&1)"
+matches "of a command of two words" "offline is no option of 'snapshot save'" "$(ctl --offline snapshot save "$TMP/x" 2>&1)"
+matches "by its letter" "verbose is no option of 'doctor'" "$(ctl -v doctor 2>&1)"
 check "help of none" 2 "$(rc ctl help dance)"
 matches "version" "waymarkctl [0-9]" "$(ctl version)"
 bash -c "source <($CTL completion) && complete -p waymarkctl" >/dev/null || fail "the completion is not for bash"
