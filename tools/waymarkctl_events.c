@@ -16,6 +16,7 @@ struct stream {
 	char line[LINE_MAX_], event[64];
 	size_t len;
 	unsigned long long index; /* of the last event; 0: none */
+	bool lost;		  /* said that it is taken up again */
 };
 
 static const char *text_of(const json_t *v, const char *key)
@@ -75,6 +76,9 @@ static int on_data(void *arg, const void *data, size_t len)
 {
 	struct stream *s = arg;
 
+	if (s->lost && !s->c->json)
+		fprintf(stderr, "waymarkctl: events again\n");
+	s->lost = false;
 	for (const char *p = data; len; p++, len--) {
 		if (*p == '\n') {
 			s->line[s->len] = '\0';
@@ -85,6 +89,16 @@ static int on_data(void *arg, const void *data, size_t len)
 		}
 	}
 	return ferror(stdout) ? -1 : 0;
+}
+
+/* Said once for each time that the stream is lost; on stderr, where it mixes with no event. */
+static void tell_lost(const struct ctl *c, struct stream *s)
+{
+	if (!s->lost)
+		ctl_fail(c,
+			 "the stream of events ended, trying again every %d s from index %llu on",
+			 RETRY_S, s->index);
+	s->lost = true;
 }
 
 int ctl_events(const struct ctl *c)
@@ -105,7 +119,8 @@ int ctl_events(const struct ctl *c)
 		s.len = 0;
 		if (!ctl_call(&again, NULL, path, STREAM_MS, on_data, &s) && !s.index)
 			return CTL_EXIT_FAILED; /* it was refused, or nobody was there */
-		again.quiet = true;		/* said once: the agent may be away for long */
+		again.quiet = true;
+		tell_lost(c, &s);
 		nanosleep(&pause, NULL);
 	}
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_show.c - services, names and instances, for people in tables, under --json as the
  * agent answers. */
+#include "userspace/base/duration.h"
 #include "waymarkctl_names.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 static const char *text_of(const json_t *v, const char *key)
 {
@@ -169,8 +171,8 @@ static int show_service(const struct ctl *c, const json_t *s)
 	char name[4 * CTL_NAME_MAX];
 	size_t i;
 
-	printf("%s  %s  %s\n", wm_plain(text_of(s, "name"), name, sizeof(name)),
-	       text_of(s, "vip4"), text_of(s, "vip6"));
+	printf("%s  %s  %s\n", wm_plain(text_of(s, "name"), name, sizeof(name)), text_of(s, "vip4"),
+	       text_of(s, "vip6"));
 	json_array_foreach(json_object_get(s, "names"), i, b)
 		printf("  %s\n", json_string_value(b));
 	json_array_foreach(backends, i, b) json_array_append_new(rows, backend_row(b, why));
@@ -362,13 +364,36 @@ int ctl_resolve(const struct ctl *c)
 	return r;
 }
 
+/* When, and how long that is from now. */
+static json_t *moment_of(json_int_t wall_ms)
+{
+	int64_t left_s = wall_ms / 1000 - time(NULL);
+	time_t at = (time_t)(wall_ms / 1000);
+	char date[32], span[40];
+	struct tm local;
+
+	localtime_r(&at, &local);
+	strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &local);
+	wm_duration_format((left_s < 0 ? -left_s : left_s) * 1000000000, span, sizeof(span));
+	return json_sprintf(left_s < 0 ? "%s (%s ago)" : "%s (in %s)", date, span);
+}
+
 int ctl_instance(const struct ctl *c)
 {
 	char path[CTL_PATH_MAX];
+	json_t *doc, *drain;
 
-	return ctl_path(c, path, "/v1/waymark/instances/", c->args[0], "")
-		       ? ctl_print(c, ctl_get(c, path, false))
-		       : CTL_EXIT_USAGE;
+	if (!ctl_path(c, path, "/v1/waymark/instances/", c->args[0], ""))
+		return CTL_EXIT_USAGE;
+	doc = ctl_get(c, path, false);
+	drain = json_object_get(doc, "Drain");
+	if (!c->json && json_is_object(drain)) {
+		json_object_set_new(
+			drain, "Until",
+			moment_of(json_integer_value(json_object_get(drain, "UntilMs"))));
+		json_object_del(drain, "UntilMs");
+	}
+	return ctl_print(c, doc);
 }
 
 int ctl_maps(const struct ctl *c)

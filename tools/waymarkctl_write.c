@@ -58,10 +58,28 @@ int ctl_register(const struct ctl *c)
 	return ok ? done(c, "registered", c->args[0]) : CTL_EXIT_FAILED;
 }
 
+/* The service that the agent puts into the catalog by itself has a mark. */
+static bool is_agents_own(const struct ctl *c, const char *id)
+{
+	char path[CTL_PATH_MAX];
+	json_t *doc =
+		ctl_path(c, path, "/v1/waymark/instances/", id, "") ? ctl_get(c, path, true) : NULL;
+	bool own = json_object_get(json_object_get(json_object_get(doc, "Service"), "Meta"),
+				   "waymark");
+
+	json_decref(doc);
+	return own && strcmp(id, "consul") == 0;
+}
+
 int ctl_deregister(const struct ctl *c)
 {
 	char path[CTL_PATH_MAX];
 
+	if (is_agents_own(c, c->args[0]))
+		return ctl_fail(c,
+				"%s is the agent's own service, which Consul's clients wait for; "
+				"without it: registry.consul_service = false, and a restart",
+				c->args[0]);
 	if (!ctl_path(c, path, "/v1/agent/service/deregister/", c->args[0], ""))
 		return CTL_EXIT_USAGE;
 	return ctl_send(c, "PUT", path, NULL, false) ? done(c, "deregistered", c->args[0])

@@ -128,6 +128,12 @@ check "maint off" 0 "$(rc ctl maint off job-1)"
 check "maint of nothing sensible" 2 "$(rc ctl maint perhaps job-1)"
 check "drain" 0 "$(rc ctl drain job-1 --deadline 1h)"
 matches "undrain" "takes new connections again" "$(ctl undrain job-1)"
+matches "when a drain ends, for people" '^  Until +20[0-9]{2}-[0-9-]+ [0-9:]{8} \(in (59m[0-9]+s|1h0m0s)\)$' "$(
+	ctl drain job-1 --deadline 1h >"$TMP/answer"
+	ctl instance job-1
+)"
+check "for scripts it is a number" number "$(ctl -j instance job-1 | jq -r '.Drain.UntilMs | type')"
+ctl undrain job-1 >"$TMP/answer"
 check "undrained" running "$(ctl -j instance job-1 | jq -r .State)"
 matches "drain --wait" "deregistered: job-1" "$(ctl drain job-1 --deadline 2s --wait)"
 check "it is gone" 1 "$(rc ctl instance job-1)"
@@ -137,6 +143,9 @@ check "deregister" 0 "$(rc ctl deregister job-1)"
 seen() { grep -qE "instance-deleted +job +job-1" "$TMP/events"; }
 until_ok 10 seen || fail "events follow: $(cat "$TMP/events")"
 kill $FOLLOWER
+"$CTL" events >"$TMP/events" 2>"$TMP/retries" &
+FOLLOWER=$!
+until_ok 10 listening || fail "events listen"
 check "validate" 0 "$(echo '{"dns": {"port": 5353}}' >"$TMP/ok.json" && rc ctl validate "$TMP/ok.json")"
 check "validate what is wrong" 1 "$(echo '{"dns": {"prot": 5353}}' >"$TMP/bad.json" && rc ctl validate "$TMP/bad.json")"
 check "maps as JSON" 10 "$(ctl -j maps | jq '.maps | length')"
@@ -151,6 +160,11 @@ check "doctor leaves nothing" 0 "$(find /sys/fs/bpf "$CGROOT" -maxdepth 1 -name 
 echo '{"service": {"name": "here"}, "checks": [{"name": "lost", "service_id": "nobody", "ttl": "1h"}]}' >"$TMP/w.json"
 stop_agent
 start_agent --config "$TMP/w.json"
+again() { grep -q 'events again' "$TMP/retries"; }
+until_ok 20 again || fail "events come again: $(cat "$TMP/retries")"
+matches "that they had stopped is told" 'ended, trying again every 1 s' "$(cat "$TMP/retries")"
+check "once" 1 "$(grep -c 'trying again' "$TMP/retries")"
+kill $FOLLOWER
 check "definitions that failed are degraded" 1 "$(rc ctl status)"
 matches "with file, line and what to do" \
 	'definitions: 1 failed: .*/w.json:1: checks\[0\]: ServiceID "nobody" does not exist: mend the file, .*waymarkctl reload' "$(ctl status)"
@@ -162,6 +176,10 @@ kill -HUP "$AGENT"
 reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=dns.port$' "$TMP/agent.log"; }
 until_ok 10 reloaded || fail "SIGHUP is followed: $(tail -2 "$TMP/agent.log")"
 matches "all settings can be printed" '"port": 8600' "$("$B/waymarkd" --dump-config)"
+stop_agent
+start_agent --set registry.consul_service=true
+check "deregister the agent's own service" 1 "$(rc ctl deregister consul)"
+matches "why not" "the agent's own service, .*registry.consul_service = false" "$(ctl deregister consul 2>&1)"
 stop_agent KILL
 check "status with the agent dead" 2 "$(rc ctl status)"
 matches "is read from the pins" '^kernel +goes on serving' "$(ctl status 2>/dev/null)"
