@@ -12,6 +12,7 @@
 #define CTL_AGENT	"http://127.0.0.1:8500"
 #define CTL_SOCKET	"/run/waymark/http.sock" /* default of http.socket */
 #define CTL_PIN_DIR	"/sys/fs/bpf/waymark"
+#define CTL_MAPS	"names frontends sets slots backends counters" /* of maps dump */
 #define CTL_TIMEOUT_MS	10000 /* ms: the agent answers in one */
 #define CTL_NAME_MAX	256   /* octets of a name or id on the command line */
 #define CTL_PATH_MAX	4096  /* octets of a request's path */

@@ -243,10 +243,7 @@ int ctl_maps_dump(const struct ctl *c)
 	while (k < MAPS && strcmp(maps[k].name, c->args[0]) != 0)
 		k++;
 	if (k == MAPS) {
-		ctl_fail(c,
-			 "maps dump: names, frontends, sets, slots, backends or counters is "
-			 "wanted, not '%s'",
-			 c->args[0]);
+		ctl_fail(c, "maps dump: one of " CTL_MAPS " is wanted, not '%s'", c->args[0]);
 		return CTL_EXIT_USAGE;
 	}
 	if (wm_inspect_open(c->pin_dir, &d.x, &e))

@@ -159,35 +159,118 @@ void ctl_words_man(FILE *out, const struct ctl_command *c, const struct ctl_opti
 	      out);
 }
 
+/* --- completion ------------------------------------------------------------------------------- */
+static void put_options(FILE *out, const struct ctl_option *o, const char *command)
+{
+	for (; o->name; o++)
+		if (!o->of || (command && lists(o->of, command)))
+			fprintf(out, " --%s", o->name);
+}
+
+/* The first words of all commands, each once. */
+static void put_first_words(FILE *out, const struct ctl_command *all)
+{
+	const char *last = "";
+	size_t n = 0;
+
+	for (const struct ctl_command *c = all; c->name; c++) {
+		if (strncmp(last, c->name, n) != 0 || strcspn(c->name, " ") != n)
+			fprintf(out, "%s%.*s", c == all ? "" : " ", (int)strcspn(c->name, " "),
+				c->name);
+		last = c->name;
+		n = strcspn(last, " ");
+	}
+}
+
+/* What may follow the words: a command's second word, or what its first argument is one of. */
+static void put_next(FILE *out, const struct ctl_command *all, const char *words)
+{
+	size_t n = strlen(words);
+
+	for (const struct ctl_command *c = all; c->name; c++) {
+		if (strncmp(c->name, words, n) == 0 && c->name[n] == ' ')
+			fprintf(out, " %s", c->name + n + 1);
+		if (strcmp(c->name, words) != 0)
+			continue;
+		if (strcmp(c->args, "MAP") == 0)
+			fputs(" " CTL_MAPS, out);
+		if (strncmp(c->args, "on|off", 6) == 0)
+			fputs(" on off", out);
+		if (strcmp(c->args, "[COMMAND]") == 0) {
+			fputc(' ', out);
+			put_first_words(out, all);
+		}
+	}
+}
+
+static void put_case(FILE *out, const struct ctl_command *all, const struct ctl_option *o,
+		     const struct ctl_command *c)
+{
+	fprintf(out, "\t\"%s\") words=\"", c->name);
+	put_next(out, all, c->name);
+	put_options(out, o, c->name);
+	fprintf(out, "\"%s ;;\n\t\"%s \"*) words=\"", strcmp(c->args, "FILE") ? "" : " files=1",
+		c->name);
+	put_options(out, o, c->name);
+	fputs("\" ;;\n", out);
+}
+
+/* The option before the cursor that waits for its value: a directory, or what nobody can guess. */
+static void put_values(FILE *out, const struct ctl_option *o)
+{
+	for (int dir = 1; dir >= 0; dir--) {
+		const char *sep = "\t";
+
+		for (const struct ctl_option *i = o; i->name; i++) {
+			if (!i->value || (strcmp(i->value, "DIR") == 0) != dir)
+				continue;
+			fprintf(out, "%s--%s", sep, i->name);
+			if (i->letter)
+				fprintf(out, " | -%c", i->letter);
+			sep = " | ";
+		}
+		fputs(dir ? ") COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n"
+			  : ") return ;;\n",
+		      out);
+	}
+}
+
 void ctl_words_completion(FILE *out, const struct ctl_command *c, const struct ctl_option *o)
 {
-	fputs("# bash completion of waymarkctl\n_waymarkctl() {\n\tlocal "
-	      "cur=${COMP_WORDS[COMP_CWORD]} "
-	      "prev=${COMP_WORDS[COMP_CWORD-1]} words\n\tcase $prev in\n",
-	      out);
-	for (const struct ctl_command *k = c; k->name; k++) {
-		const char *space = strchr(k->name, ' ');
-		size_t n = space ? (size_t)(space - k->name) : 0;
+	const char *sep = "";
 
-		/* the first of those that share their first word stands for all */
-		if (!space || (k > c && strncmp(k[-1].name, k->name, n + 1) == 0))
-			continue;
-		fprintf(out, "\t%.*s) words=\"", (int)n, k->name);
-		for (const struct ctl_command *i = k; i->name; i++)
-			if (strncmp(i->name, k->name, n + 1) == 0)
-				fprintf(out, "%s%s", i == k ? "" : " ", i->name + n + 1);
-		fputs("\" ;;\n", out);
-	}
-	fputs("\tregister | validate) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n\t*) "
-	      "words=\"",
+	fputs("# bash completion of waymarkctl\n_waymarkctl() {\n"
+	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i cmd= "
+	      "words= "
+	      "files=\n\tcase $prev in\n",
 	      out);
-	for (const struct ctl_command *k = c; k->name; k++)
-		if (!strchr(k->name, ' ') || (k > c && strncmp(k[-1].name, k->name, 4) != 0))
-			fprintf(out, "%s%.*s", k == c ? "" : " ", (int)strcspn(k->name, " "),
-				k->name);
-	for (; o->name; o++)
-		fprintf(out, " --%s", o->name);
-	fputs("\" ;;\n\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
+	put_values(out, o);
+	fputs("\tesac\n\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	      "\t\tcase ${COMP_WORDS[i]} in\n\t\t",
+	      out);
+	for (const struct ctl_option *i = o; i->name; i++) {
+		if (!i->value)
+			continue;
+		fprintf(out, "%s--%s", sep, i->name);
+		if (i->letter)
+			fprintf(out, " | -%c", i->letter);
+		sep = " | ";
+	}
+	fputs(") ((i++)) ;;\n\t\t-*) ;;\n\t\t*) cmd+=${cmd:+ }${COMP_WORDS[i]} ;;\n"
+	      "\t\tesac\n\tdone\n\tcase $cmd in\n\t'') words=\"",
+	      out);
+	put_first_words(out, c);
+	put_options(out, o, NULL);
+	fputs("\" ;;\n\tsnapshot) words=\"", out);
+	put_next(out, c, "snapshot");
+	fputs("\" ;;\n", out);
+	/* of two words first: the others' patterns are theirs as well */
+	for (int two = 1; two >= 0; two--)
+		for (const struct ctl_command *k = c; k->name; k++)
+			if ((strchr(k->name, ' ') != NULL) == two)
+				put_case(out, c, o, k);
+	fputs("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+	      "\t[ -z \"$files\" ] || COMPREPLY+=($(compgen -f -- \"$cur\"))\n}\n"
 	      "complete -F _waymarkctl waymarkctl\n",
 	      out);
 }

@@ -27,6 +27,27 @@ matches "by its letter" "verbose is no option of 'doctor'" "$(ctl -v doctor 2>&1
 check "help of none" 2 "$(rc ctl help dance)"
 matches "version" "waymarkctl [0-9]" "$(ctl version)"
 bash -c "source <($CTL completion) && complete -p waymarkctl" >/dev/null || fail "the completion is not for bash"
+completed() { # words on the line, the last one is being typed
+	# shellcheck disable=SC2016 # for the other shell
+	bash -c 'source <("$1" completion); shift; COMP_WORDS=(waymarkctl "$@"); COMP_CWORD=$#; _waymarkctl; echo "${COMPREPLY[*]}"' \
+		bash "$CTL" "$@" 2>&1
+}
+matches "commands first, each once, and options of all" '^status services .* maps snapshot detach .* help --agent --json' "$(completed '')"
+check "no other's option" 0 "$(completed '' | grep -c deadline)"
+check "a command's beginning" "resolve register reload" "$(completed re)"
+matches "its options and no command" '^--agent --json --deadline --wait' "$(completed drain web-1 '')"
+check "a second word, or options" 'dump --agent --json --watch --reference --man --version --help' "$(completed maps '')"
+check "maps after maps dump" 'names frontends sets slots backends counters' "$(completed maps dump '' | sed 's/ --.*//')"
+check "one by its beginning" backends "$(completed --json maps dump b)"
+check "and no map after it" 0 "$(completed maps dump backends '' | grep -c frontends)"
+check "on or off" 'on off' "$(completed maint '' | sed 's/ --.*//')"
+check "what a snapshot can" 'save verify restore' "$(completed snapshot '')"
+check "files where one is wanted" "$TMP/agent.log" "$(touch "$TMP/agent.log" && completed snapshot verify "$TMP/ag")"
+check "directories for a directory" "$TMP" "$(completed --pin-dir "$TMP" | xargs -n1 | grep -x "$TMP")"
+check "nothing for a duration" '' "$(completed drain --deadline '')"
+for m in $(completed maps dump '' | sed 's/ --.*//'); do
+	check "map $m is one" 0 "$(ctl maps dump "$m" 2>&1 | grep -c 'is wanted')"
+done
 for c in status services resolve instance register deregister maint drain undrain events reload validate maps "maps dump" \
 	"snapshot save" "snapshot verify" "snapshot restore" detach doctor completion version help; do
 	matches "the manual page tells $c" "^\.B $c" "$(ctl --man)"
