@@ -45,8 +45,10 @@ static void usage(void)
 	puts("\nThe agent runs in the foreground and logs to stderr. SIGHUP reads the files again, "
 	     "SIGTERM\n"
 	     "ends it: the kernel goes on serving. `waymarkctl detach` removes what is in the "
-	     "kernel.\n"
-	     "exit status: 0 ended by a signal, 1 could not start, 2 wrong usage or settings");
+	     "kernel.\n\nexit status (with --check-config):");
+#define E(status, text, checked) puts("  " #status "  " text " (" checked ")");
+#include "exit_status.def"
+#undef E
 }
 
 struct command {

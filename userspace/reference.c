@@ -103,6 +103,14 @@ static void man(FILE *out)
 #include "options.def"
 #undef O
 	};
+	static const struct {
+		int status;
+		const char *text, *checked;
+	} statuses[] = {
+#define E(status, text, checked) {status, text, checked},
+#include "exit_status.def"
+#undef E
+	};
 
 	fputs(".TH WAYMARKD 8 \"\" \"Waymark " WM_VERSION "\"\n.SH NAME\nwaymarkd \\- service "
 	      "discovery in the kernel\n.SH SYNOPSIS\n.B waymarkd\n[options]\n.SH DESCRIPTION\n"
@@ -117,6 +125,10 @@ static void man(FILE *out)
 			options[i].value ? " " : "", options[i].value ? options[i].value : "",
 			options[i].text);
 	wm_settings_man(out);
+	fputs(".SH EXIT STATUS\n", out);
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
+		fprintf(out, ".TP\n.B %d\n%s; with \\-\\-check\\-config: %s\n", statuses[i].status,
+			statuses[i].text, statuses[i].checked);
 	fputs(".SH FILES\n/etc/waymark/waymark.json, /var/lib/waymark/registry.db, "
 	      "/run/waymark/http.sock, /sys/fs/bpf/waymark\n.SH SIGNALS\nHUP: read the settings "
 	      "again. TERM, INT: end.\n.SH SEE ALSO\n.BR waymarkctl (1),\n.BR bpftool (8)\n",

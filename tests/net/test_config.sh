@@ -14,6 +14,13 @@ rc() {
 # A start that succeeds serves until the time is over: 124.
 started() { rc timeout 3 "$B/waymarkd" "${base[@]}" "$@"; }
 
+man=$("$B/waymarkd" --reference man)
+matches "the manual page has defaults and ranges" '^Default 8600; 0 to 65535 port\.$' "$(grep -A4 '^\.B dns.port$' <<<"$man")"
+matches "of texts" '^Default "/var/lib/waymark"; text, at most 200 octets\.$' "$(grep -A4 '^\.B node.data_dir$' <<<"$man")"
+check "of each setting" "$("$B/waymarkd" --dump-config | jq '[.[] | length] | add')" "$(grep -c '^Default ' <<<"$man")"
+matches "it says what 1 means" '^could not start.*: the start would go on without something$' "$(grep -A2 '^\.SH EXIT' -A20 <<<"$man")"
+matches "so does --help" '^  2  wrong usage.*\(the start would refuse\)$' "$("$B/waymarkd" --help)"
+
 check "a sound one" "configuration ok" "$(checked)"
 check "a sound one, by exit status" 0 "$(rc checked)"
 check "and it starts" 124 "$(started)"

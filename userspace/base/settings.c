@@ -736,6 +736,18 @@ void wm_settings_dump(const struct wm_settings *s, FILE *out)
 	json_decref(root);
 }
 
+static void put_range(FILE *out, const struct entry *t)
+{
+	if (t->kind == KIND_STRING || t->kind == KIND_LIST)
+		fprintf(out, "%s, at most %" PRIu64 " octets%s", t->unit, t->max,
+			t->kind == KIND_LIST ? " each" : "");
+	else if (t->kind == KIND_BOOL)
+		fputs("true, false", out);
+	else
+		fprintf(out, "%" PRIu64 " to %" PRIu64 " %s", t->min, t->max,
+			t->kind == KIND_DURATION ? "ms" : t->unit);
+}
+
 void wm_settings_reference(FILE *out)
 {
 	struct wm_settings s;
@@ -761,14 +773,7 @@ void wm_settings_reference(FILE *out)
 				t->section);
 		section = t->section;
 		fprintf(out, "| `%s.%s` | `%s` | ", t->section, t->name, def ? def : "");
-		if (t->kind == KIND_STRING || t->kind == KIND_LIST)
-			fprintf(out, "%s, at most %" PRIu64 " octets%s", t->unit, t->max,
-				t->kind == KIND_LIST ? " each" : "");
-		else if (t->kind == KIND_BOOL)
-			fputs("true, false", out);
-		else
-			fprintf(out, "%" PRIu64 " to %" PRIu64 " %s", t->min, t->max,
-				t->kind == KIND_DURATION ? "ms" : t->unit);
+		put_range(out, t);
 		fprintf(out, " | %s%s |\n", t->text, t->reload ? " (*reload*)" : "");
 		free(def);
 		json_decref(v);
@@ -778,10 +783,24 @@ void wm_settings_reference(FILE *out)
 
 void wm_settings_man(FILE *out)
 {
+	struct wm_settings s;
+
+	if (wm_settings_init(&s))
+		return;
 	fputs(".SH SETTINGS\nIn the file as {\"section\": {\"name\": value}}. Those marked reload "
 	      "follow SIGHUP, the others a restart.\n",
 	      out);
-	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++)
-		fprintf(out, ".TP\n.B %s\n%s%s\n", entries[i].full, entries[i].text,
-			entries[i].reload ? " (reload)" : "");
+	for (size_t i = 0; i < WM_ARRAY_LEN(entries); i++) {
+		const struct entry *t = &entries[i];
+		json_t *v = value_json(&s, t);
+		char *def = json_dumps(v, JSON_ENCODE_ANY);
+
+		fprintf(out, ".TP\n.B %s\n%s%s\n.br\nDefault %s; ", t->full, t->text,
+			t->reload ? " (reload)" : "", def ? def : "");
+		put_range(out, t);
+		fputs(".\n", out);
+		free(def);
+		json_decref(v);
+	}
+	wm_settings_done(&s);
 }
