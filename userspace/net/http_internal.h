@@ -3,6 +3,7 @@
  * request: framing, Host, parameters, answer) share. Inside net/ only. */
 #pragma once
 #include "http_server.h"
+#include "stream.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/map.h"
 
@@ -35,7 +36,12 @@ struct wm_http_peer {
 
 struct wm_http_conn {
 	struct wm_http_server *server;
-	struct bufferevent *bev;
+	struct wm_stream stream; /* its octets */
+	struct event *readable, *writable;
+	int error;			 /* of the stream; 0: none yet */
+	bool opened, reads;		 /* the stream was; `readable` waits */
+	bool streams;			 /* an answer that goes on */
+	struct bufferevent *bev;	 /* evhttp's two buffers, without a descriptor */
 	uintptr_t key;			 /* of bev, in by_bev */
 	struct evhttp_connection *evcon; /* NULL until admitted */
 	struct wm_http_peer *peer;	 /* NULL on Unix sockets */
@@ -62,6 +68,8 @@ struct wm_http_request {
 	struct evhttp_request *ev;
 	struct wm_http_conn *conn;
 	bool watched; /* whether its client closes its end: by the server's `gone` */
+	bool chunks;  /* its answer goes on, in chunks; else it ends with the connection */
+	bool lost;    /* some of that answer, for want of memory */
 	void (*on_abort)(void *arg);
 	void *abort_arg;
 	struct wm_buf head; /* lines of the answer's head: "Name: value\r\n" */
@@ -86,6 +94,9 @@ struct wm_http_server {
 	struct wm_http_listeners listeners;
 	struct wm_http_conns fresh; /* evhttp has not told them their socket yet */
 	struct wm_http_conns conns;
+	struct wm_http_conns dead;	   /* evhttp is done with them in this turn */
+	const struct wm_stream_kind *kind; /* of connections from now on */
+	size_t input_max;		   /* octets that evhttp is given ahead */
 	unsigned count;
 	uint64_t searched; /* octets looked through for the end of headers: linear in what comes */
 	uint64_t memory;   /* octets of requests that are received, and of answers that are sent */
@@ -94,6 +105,7 @@ struct wm_http_server {
 	struct event *admit;  /* looks at `fresh` in the same turn */
 	struct event *reword; /* and at those that `spoke` */
 	struct event *finish; /* and at those whose answer was `sent` */
+	struct event *bury;   /* and at the `dead` */
 	struct wm_http_conns sent;
 	int gone_fd;		/* epoll of the sockets of kept requests */
 	struct event *gone;	/* one of them ended */
@@ -104,6 +116,20 @@ struct wm_http_server {
 	unsigned hosts_count;
 	uint64_t counters[WM_HTTP_COUNTER_COUNT];
 };
+
+/* --- http_conn.c --- */
+/** Take the connection's socket from evhttp's bufferevent. @return 0, negative errno. */
+int wm_http_conn_open(struct wm_http_conn *c);
+/** Octets leave by this function only: what waits first, then @p parts. What the stream does not
+ *  take is copied and follows when it does. @return 0, -ENOMEM: some of it is lost. */
+int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int count);
+/** Is some of it still here? */
+bool wm_http_conn_waits(const struct wm_http_conn *c);
+/** Read what comes, from now on. */
+void wm_http_conn_listen(struct wm_http_conn *c);
+/** No more events; the descriptor stays until wm_http_conn_free(), for evhttp uses it once more. */
+void wm_http_conn_close(struct wm_http_conn *c);
+void wm_http_conn_free(struct wm_http_conn *c);
 
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);

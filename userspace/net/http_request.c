@@ -412,8 +412,7 @@ long wm_http_peer_uid(const struct wm_http_request *r)
 static void unwatch(struct wm_http_request *r)
 {
 	if (r->watched)
-		epoll_ctl(r->conn->server->gone_fd, EPOLL_CTL_DEL, bufferevent_getfd(r->conn->bev),
-			  NULL);
+		epoll_ctl(r->conn->server->gone_fd, EPOLL_CTL_DEL, r->conn->stream.fd, NULL);
 	r->watched = false;
 }
 
@@ -480,9 +479,7 @@ void wm_http_reword(struct wm_http_conn *c)
 			 c->headed ? "body" : "headers",
 			 c->headed ? s->lim.body_max : s->lim.headers_max);
 	s->counters[status == 400 ? WM_HTTP_BAD_FRAMING : WM_HTTP_TOO_LARGE]++;
-	evbuffer_unfreeze(out, 1);
 	evbuffer_drain(out, evbuffer_get_length(out));
-	evbuffer_freeze(out, 1);
 	evbuffer_add_printf(out,
 			    "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
 			    "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
@@ -498,6 +495,7 @@ static void on_sent(struct evhttp_request *ev, void *arg)
 	c->phase = WM_HTTP_IDLE;
 	wm_http_hold(c, 0);
 	c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
+	wm_http_conn_listen(c);
 }
 
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value)
@@ -563,7 +561,7 @@ static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct
 	struct iovec parts[2] = {{head->data, head->len}, {(void *)(uintptr_t)body, len}};
 	struct msghdr m = {.msg_iov = parts, .msg_iovlen = len ? 2 : 1};
 	struct evbuffer *out = bufferevent_get_output(c->bev);
-	ssize_t n = sendmsg(bufferevent_getfd(c->bev), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = sendmsg(c->stream.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	size_t sent = n > 0 ? (size_t)n : 0, of_head = sent < head->len ? sent : head->len;
 	int err = 0;
 
@@ -743,7 +741,7 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 	 * pipelined. EPOLLRDHUP sees the end without reading. Not by an event of libevent's: that
 	 * makes of a reset one that it was not asked for, and asks again at once, for ever. */
 	ev.data.ptr = r;
-	r->watched = !epoll_ctl(c->server->gone_fd, EPOLL_CTL_ADD, bufferevent_getfd(c->bev), &ev);
+	r->watched = !epoll_ctl(c->server->gone_fd, EPOLL_CTL_ADD, c->stream.fd, &ev);
 	if (!r->watched)
 		c->server->counters[WM_HTTP_NO_MEMORY]++;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http_server.c - listeners, connections, their caps and their deadlines. evhttp parses and writes;
- * it bounds headers and bodies by size and a read by inactivity, which a client that sends an octet
- * a second evades. So every connection has one absolute deadline here, looked after by one sweep.
+/* http_server.c - listeners, connections, their caps and their deadlines. evhttp parses; it
+ * bounds headers and bodies by size and a read by inactivity, which a client that sends an octet a
+ * second evades. So every connection has one absolute deadline here, looked after by one sweep.
  */
 #include "http_internal.h"
 #include "userspace/base/clock.h"
@@ -78,7 +78,24 @@ static void forget(struct wm_http_conn *c)
 	wm_map_del(s->by_bev, &c->key, sizeof(c->key));
 	drop_peer(s, c);
 	s->count--;
-	free(c);
+	wm_http_conn_close(c);
+	TAILQ_INSERT_TAIL(&s->dead, c, entry);
+	event_active(s->bury, EV_TIMEOUT, 0);
+}
+
+/* evhttp shuts the descriptor down after it said that it is about to: not before that may another
+ * have its number. */
+static void on_bury(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_http_server *s = arg;
+	struct wm_http_conn *c;
+
+	(void)fd;
+	(void)what;
+	while ((c = TAILQ_FIRST(&s->dead))) {
+		TAILQ_REMOVE(&s->dead, c, entry);
+		wm_http_conn_free(c);
+	}
 }
 
 /* evhttp is about to free the connection, whoever closed it. */
@@ -160,17 +177,18 @@ static void on_output(struct evbuffer *b, const struct evbuffer_cb_info *info, v
 	event_active(c->server->reword, EV_TIMEOUT, 0);
 }
 
-/* There is no room for the rest of a request. evhttp has not asked us yet, so the answer goes to
- * the socket past it, as far as that takes it. */
+/* There is no room for the rest of a request. evhttp has not asked us yet, so the answer goes out
+ * past it, as far as the stream takes it. */
 static void shed(struct wm_http_conn *c)
 {
 	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
 				   "Content-Type: text/plain; charset=utf-8\r\n"
 				   "Content-Length: 37\r\nRetry-After: 1\r\n"
 				   "Connection: close\r\n\r\nToo much is being received, try again";
+	struct iovec part = {(char *)(uintptr_t)text, sizeof(text) - 1};
 
 	c->server->counters[WM_HTTP_NO_ROOM]++;
-	(void)!send(bufferevent_getfd(c->bev), text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	wm_http_conn_write(c, &part, 1);
 	evhttp_connection_free(c->evcon);
 }
 
@@ -270,6 +288,8 @@ static void admit(struct wm_http_conn *c)
 	bufferevent_decref(bev);
 	s->counters[WM_HTTP_ACCEPTED]++;
 	err = identify(c, bufferevent_getfd(bev));
+	if (!err)
+		err = wm_http_conn_open(c);
 	c->over = s->count > s->lim.connections_max ||
 		  (c->peer && c->peer->connections > s->lim.per_address_max);
 	if (c->over)
@@ -312,6 +332,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 		c->bev = bev;
 		c->key = (uintptr_t)bev;
 		c->server = s;
+		c->stream = (struct wm_stream){.kind = s->kind, .fd = -1};
 		c->uid = -1;
 	}
 	if (!bev || !c || wm_map_put(s->by_bev, &c->key, sizeof(c->key), c, NULL)) {
@@ -322,10 +343,6 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 		free(c);
 		return NULL;
 	}
-	/* while an answer is written evhttp reads on without looking: a client must not fill our
-	 * memory meanwhile */
-	bufferevent_setwatermark(bev, EV_READ, 0,
-				 2 * (s->lim.body_max + s->lim.headers_max) + READ_AHEAD);
 	bufferevent_incref(bev);
 	TAILQ_INSERT_TAIL(&s->fresh, c, entry);
 	s->count++;
@@ -382,15 +399,12 @@ static uint64_t sweep_interval(const struct wm_http_limits *lim)
 	return ms < SWEEP_MIN_MS ? SWEEP_MIN_MS : ms > SWEEP_MAX_MS ? SWEEP_MAX_MS : ms;
 }
 
-/* evhttp's own timeouts are a backstop behind ours. */
+/* Of time the sweep keeps account: evhttp's timeouts would be timers of every connection. */
 static void set_limits(struct wm_http_server *s)
 {
 	const struct wm_http_limits *lim = &s->lim;
-	uint64_t ms = lim->read_timeout_ms > lim->write_timeout_ms ? lim->read_timeout_ms
-								   : lim->write_timeout_ms;
-	struct timeval tv = {(time_t)(ms / 1000 + 2), 0};
 
-	evhttp_set_timeout_tv(s->http, &tv);
+	s->input_max = 2 * (lim->body_max + lim->headers_max) + READ_AHEAD;
 	/* what is over the limit but below twice that is refused by us, with a sentence */
 	evhttp_set_max_headers_size(s->http, (ev_ssize_t)(2 * lim->headers_max));
 	evhttp_set_max_body_size(s->http, (ev_ssize_t)(2 * lim->body_max));
@@ -419,6 +433,8 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 	TAILQ_INIT(&s->fresh);
 	TAILQ_INIT(&s->conns);
 	TAILQ_INIT(&s->sent);
+	TAILQ_INIT(&s->dead);
+	s->kind = &wm_stream_socket;
 	s->gone_fd = -1;
 	s->http = evhttp_new(wm_loop_base(l));
 	s->by_bev = wm_map_new(lim->connections_max + 2 * WM_HTTP_OVER_MAX);
@@ -430,9 +446,10 @@ struct wm_http_server *wm_http_server_new(struct wm_loop *l, const struct wm_htt
 		s->gone = event_new(wm_loop_base(l), s->gone_fd, EV_READ | EV_PERSIST,
 				    wm_http_on_gone, s);
 	s->finish = event_new(wm_loop_base(l), -1, 0, on_finish, s);
+	s->bury = event_new(wm_loop_base(l), -1, 0, on_bury, s);
 	s->sweep = wm_timer_new(l, on_sweep, s);
 	if (!s->http || !s->by_bev || !s->peers || !s->admit || !s->reword || !s->finish ||
-	    !s->sweep || !s->gone || event_add(s->gone, NULL) ||
+	    !s->bury || !s->sweep || !s->gone || event_add(s->gone, NULL) ||
 	    wm_timer_arm(s->sweep, s->sweep_ms)) {
 		wm_http_server_free(s);
 		return NULL;
@@ -455,13 +472,8 @@ static void last_words(struct wm_http_server *s)
 	struct wm_http_conn *c;
 
 	TAILQ_FOREACH (c, &s->conns, entry) {
-		struct evbuffer *out = bufferevent_get_output(c->bev);
-
-		if (c->phase != WM_HTTP_SENDING || !evbuffer_get_length(out))
-			continue;
-		evbuffer_unfreeze(out, 1);
-		evbuffer_write(out, bufferevent_getfd(c->bev));
-		evbuffer_freeze(out, 1);
+		if (c->phase == WM_HTTP_SENDING)
+			wm_http_conn_write(c, NULL, 0);
 	}
 }
 
@@ -475,6 +487,7 @@ void wm_http_server_free(struct wm_http_server *s)
 		on_admit(-1, 0, s);
 		last_words(s);
 		evhttp_free(s->http); /* listeners too; connections through on_close() */
+		on_bury(-1, 0, s);
 	}
 	while ((l = TAILQ_FIRST(&s->listeners))) {
 		TAILQ_REMOVE(&s->listeners, l, entry);
@@ -488,6 +501,8 @@ void wm_http_server_free(struct wm_http_server *s)
 		event_free(s->reword);
 	if (s->finish)
 		event_free(s->finish);
+	if (s->bury)
+		event_free(s->bury);
 	if (s->gone)
 		event_free(s->gone);
 	if (s->gone_fd >= 0)
