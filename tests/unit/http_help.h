@@ -90,6 +90,22 @@ static inline void handler(void *arg, struct wm_http_request *r)
 		cr_assert_eq(wm_http_stream_send(r, much, sizeof(much)), 0);
 		return;
 	}
+	if (strcmp(wm_http_path(r), "/pieces") == 0) {
+		wm_http_on_abort(r, on_abort, &aborted);
+		wm_http_stream_begin(r, "text/plain");
+		cr_assert_eq(wm_http_stream_send(r, "first", 5), 0);
+		cr_assert_eq(wm_http_stream_send(r, "", 0), 0);
+		cr_assert_eq(wm_http_stream_send(r, " and last", 9), 0);
+		wm_http_stream_end(r);
+		return;
+	}
+	if (strcmp(wm_http_path(r), "/some") == 0) {
+		static char some[200000];
+
+		memset(some, 's', sizeof(some));
+		wm_http_reply(r, 200, NULL, some, sizeof(some));
+		return;
+	}
 	if (strcmp(wm_http_path(r), "/big") == 0) {
 		static char big[8u << 20];
 

@@ -551,36 +551,12 @@ static bool is_plain(const struct wm_http_request *r)
 	       !evbuffer_get_length(bufferevent_get_output(r->conn->bev));
 }
 
-/* Head and body go to the socket in one call, as most answers fit it; what does not waits in
- * evhttp's buffer. To let evhttp write both costs a dozen of allocations and two more turns of the
- * event machinery, twice as much as the rest of an answer. To evhttp it is an answer that was
- * written bit by bit and ends here. */
-static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct wm_buf *head,
-		       const void *body, size_t len)
+/* All of an answer was written past evhttp, to which it is one that was written bit by bit and ends
+ * here. */
+static void end_answer(struct wm_http_conn *c, struct evhttp_request *ev)
 {
-	struct iovec parts[2] = {{head->data, head->len}, {(void *)(uintptr_t)body, len}};
-	struct msghdr m = {.msg_iov = parts, .msg_iovlen = len ? 2 : 1};
-	struct evbuffer *out = bufferevent_get_output(c->bev);
-	ssize_t n = sendmsg(c->stream.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-	size_t sent = n > 0 ? (size_t)n : 0, of_head = sent < head->len ? sent : head->len;
-	int err = 0;
-
-	if (sent < head->len + len) {
-		/* an error of the socket shows again when evhttp writes the rest */
-		if (of_head < head->len)
-			err = evbuffer_add(out, head->data + of_head, head->len - of_head);
-		if (!err)
-			err = evbuffer_add(out, (const char *)body + (sent - of_head),
-					   len - (sent - of_head));
-		if (!err)
-			err = bufferevent_enable(c->bev, EV_WRITE);
-	}
-	if (err) { /* half an answer is none */
-		c->server->counters[WM_HTTP_NO_MEMORY]++;
-		evhttp_connection_free(c->evcon);
-		return;
-	}
-	if (evbuffer_get_length(out)) {
+	if (wm_http_conn_waits(c)) {
+		bufferevent_enable(c->bev, EV_WRITE);
 		evhttp_send_reply_end(ev); /* ends it when the rest is out */
 		return;
 	}
@@ -589,6 +565,27 @@ static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct
 	TAILQ_INSERT_TAIL(&c->server->sent, c, sent_entry);
 	if (!c->server->paused)
 		event_active(c->server->finish, EV_TIMEOUT, 0);
+}
+
+/* Half an answer is none. */
+static void lose_answer(struct wm_http_conn *c)
+{
+	c->server->counters[WM_HTTP_NO_MEMORY]++;
+	evhttp_connection_free(c->evcon);
+}
+
+/* Head and body go out in one call, as most answers fit it. To let evhttp write both costs a dozen
+ * of allocations and two more turns of the event machinery, twice as much as the rest of an answer.
+ */
+static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct wm_buf *head,
+		       const void *body, size_t len)
+{
+	struct iovec parts[2] = {{head->data, head->len}, {(void *)(uintptr_t)body, len}};
+
+	if (wm_http_conn_write(c, parts, len ? 2 : 1))
+		lose_answer(c);
+	else
+		end_answer(c, ev);
 }
 
 void wm_http_finish(struct wm_http_server *s)
@@ -747,42 +744,80 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 }
 
 /* --- answers that go on ----------------------------------------------------------------------- */
+
+/* After what evhttp would close by itself, and what has no other end than that. */
+static bool closes(const struct wm_http_request *r)
+{
+	const char *says = wm_http_header(r, "Connection");
+
+	return !r->ev->minor || (says && strcasecmp(says, "close") == 0);
+}
+
+static void write_stream(struct wm_http_request *r, const struct iovec *parts, int count)
+{
+	if (!r->lost)
+		r->lost = wm_http_conn_write(r->conn, parts, count) != 0;
+}
+
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 {
-	uint64_t ms = r->conn->server->lim.write_timeout_ms;
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+	struct wm_buf head;
+	struct iovec part;
 
-	/* evhttp would cut off a stream that is silent; one that is not taken shall be */
-	bufferevent_set_timeouts(r->conn->bev, NULL, &tv);
+	r->conn->streams = true;
+	r->chunks = r->ev->minor > 0;
+	if (closes(r)) {
+		wm_http_set_header(r, "Connection", "close");
+		evhttp_add_header(evhttp_request_get_output_headers(r->ev), "Connection", "close");
+	}
+	if (r->chunks)
+		wm_http_set_header(r, "Transfer-Encoding", "chunked");
 	wm_http_set_header(r, "Content-Type", content_type);
-	hand_over(r);
-	evhttp_send_reply_start(r->ev, 200, phrase(200));
+	wm_buf_init(&head, HEAD_MAX);
+	wm_buf_printf(&head, "HTTP/1.%d 200 OK\r\n", r->ev->minor);
+	wm_buf_puts(&head, date_line());
+	wm_buf_put(&head, r->head.data, r->head.len);
+	wm_buf_puts(&head, "\r\n");
+	part = (struct iovec){head.data, head.len};
+	r->lost = head.failed || r->head.failed;
+	write_stream(r, &part, 1);
+	wm_buf_done(&head);
 }
 
 int wm_http_stream_send(struct wm_http_request *r, const void *data, size_t len)
 {
-	struct evbuffer *out = evbuffer_new();
-	int err = -ENOMEM;
+	static char line_end[] = "\r\n";
+	char size[24];
+	struct iovec parts[3] = {
+		{size, r->chunks ? (size_t)snprintf(size, sizeof(size), "%zx\r\n", len) : 0},
+		{(void *)(uintptr_t)data, len},
+		{line_end, r->chunks ? 2 : 0}};
 
-	if (out && !evbuffer_add(out, data, len)) {
-		evhttp_send_reply_chunk(r->ev, out);
-		err = 0;
-	}
-	if (out)
-		evbuffer_free(out);
-	return err;
+	if (len)
+		write_stream(r, parts, 3);
+	return r->lost ? -ENOMEM : 0;
 }
 
 void wm_http_stream_end(struct wm_http_request *r)
 {
 	struct wm_http_conn *c = r->conn;
 	struct evhttp_request *ev = r->ev;
+	static char end[] = "0\r\n\r\n";
+	struct iovec last = {end, 5};
+	bool lost;
 
+	if (r->chunks)
+		write_stream(r, &last, 1);
+	lost = r->lost;
 	request_free(r);
+	c->streams = false;
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
 	evhttp_request_set_on_complete_cb(ev, on_sent, c);
-	evhttp_send_reply_end(ev);
+	if (lost)
+		lose_answer(c);
+	else
+		end_answer(c, ev);
 }
 
 size_t wm_http_stream_backlog(const struct wm_http_request *r)
