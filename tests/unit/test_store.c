@@ -704,6 +704,7 @@ Test(store, a_directory_that_cannot_be_written_is_told, .fini = unmount_small)
 Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 {
 	static const char *const args[] = {"/bin/a", "b c", ""};
+	static const char *const told[] = {"UDP=a:1", "GRPCUseTLS=true"};
 	static const struct {
 		struct wm_check_draft c;
 		int version;
@@ -715,6 +716,9 @@ Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 		{{.kind = WM_CHECK_ALIAS, .target = ""}, 3},
 		{{.kind = WM_CHECK_SCRIPT, .args = args, .args_count = 3, .interval_ms = 1}, 3},
 		{{.kind = WM_CHECK_H2PING, .target = "a:1", .use_tls = true, .interval_ms = 1}, 3},
+		{{.kind = WM_CHECK_STATED, .target = "a:1"}, WM_RECORD_VERSION_CATALOG},
+		{{.kind = WM_CHECK_STATED, .args = told, .args_count = 2},
+		 WM_RECORD_VERSION_STATED},
 	};
 	static struct wm_record_instance r;
 
@@ -742,7 +746,7 @@ Test(store_record, a_record_has_the_lowest_version_that_can_hold_it)
 		cr_assert_eq(again->checks[0]->args_count, c->args_count);
 		cr_assert_eq(again->checks[0]->output_max, c->output_max);
 		for (unsigned k = 0; k < c->args_count && k < WM_ARRAY_LEN(args); k++)
-			cr_assert_str_eq(again->checks[0]->args[k], args[k]);
+			cr_assert_str_eq(again->checks[0]->args[k], c->args[k]);
 		wm_instance_free(again, true);
 		b.data[2] = WM_RECORD_VERSION + 1;
 		cr_assert_eq(wm_record_open(b.data, b.len, 7, WM_RECORD_INSTANCE, &why),

@@ -37,6 +37,36 @@ const char *wm_check_type(const struct wm_check *c)
 	return c->type && *c->type ? c->type : wm_check_kind_str(c->kind);
 }
 
+static const struct {
+	const char *name;
+	enum wm_stated_type type;
+} stated[] = {
+#define X(name, type) {#name, WM_STATED_##type},
+	WM_STATED_MEMBERS(X)
+#undef X
+};
+
+static bool stated_value(enum wm_stated_type t, const char *s)
+{
+	if (t == WM_STATED_FLAG)
+		return strcmp(s, "true") == 0;
+	return *s && (t == WM_STATED_TEXT || !s[strspn(s, "0123456789")]);
+}
+
+const char *wm_stated_member(const char *arg, enum wm_stated_type *ret_type, const char **ret_value)
+{
+	size_t len = strcspn(arg, "=");
+
+	for (unsigned n = 0; arg[len] && n < WM_STATED_MEMBERS_COUNT; n++) {
+		if (strlen(stated[n].name) != len || memcmp(stated[n].name, arg, len) != 0)
+			continue;
+		*ret_type = stated[n].type;
+		*ret_value = arg + len + 1;
+		return stated_value(*ret_type, *ret_value) ? stated[n].name : NULL;
+	}
+	return NULL;
+}
+
 bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 {
 	for (unsigned n = 0; n < i->tags_count; n++) {

@@ -107,7 +107,9 @@ struct wm_check {
 	bool use_tls;	       /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
 	char *tls_server_name; /* may be NULL */
 	char *type;	       /* STATED: Consul's `Type` as its writer gave it; may be NULL */
-	char **args;	       /* script: the program and its arguments; no NULL at the end */
+	/* script: the program and its arguments; STATED: what its definition tells beside the
+	 * above, see wm_stated_member(); no NULL at the end */
+	char **args;
 	unsigned args_count;
 	unsigned output_max; /* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
 	uint64_t interval_ms, timeout_ms, ttl_ms;
@@ -118,6 +120,30 @@ struct wm_check {
 	struct wm_instance *instance; /* never NULL; of a node's check: the holder, see below */
 	void *prober;		      /* health's; NULL when none runs */
 };
+
+/* What the definition of a STATED check may tell beside what any check has, in the order of
+ * Consul's answers. X(name, type). */
+#define WM_STATED_MEMBERS(X)                                                                       \
+	X(HTTP, TEXT) /* one that is no URL; TCP: beside HTTP */                                   \
+	X(TCP, TEXT)                                                                               \
+	X(UDP, TEXT)                                                                               \
+	X(H2PING, TEXT)                                                                            \
+	X(OSService, TEXT)                                                                         \
+	X(H2PingUseTLS, FLAG)                                                                      \
+	X(OutputMaxSize, NUMBER)                                                                   \
+	X(GRPC, TEXT)                                                                              \
+	X(GRPCUseTLS, FLAG)                                                                        \
+	X(AliasNode, TEXT)                                                                         \
+	X(AliasService, TEXT)                                                                      \
+	X(TTL, NUMBER) /* nanoseconds */
+enum wm_stated_type { WM_STATED_TEXT, WM_STATED_FLAG, WM_STATED_NUMBER };
+#define X(name, type) +1
+enum { WM_STATED_MEMBERS_COUNT = WM_STATED_MEMBERS(X) };
+#undef X
+/** Read one of a STATED check's args, "<name>=<value>"; a flag's value is "true".
+ *  @return its name; NULL: it is none, or has no value of its type. */
+const char *wm_stated_member(const char *arg, enum wm_stated_type *ret_type,
+			     const char **ret_value);
 
 /* What an instance states beside: where it is, and what a service mesh that others run is told of
  * it. Kept, shown, filtered by, and no more. Strings are never NULL in an instance. */

@@ -86,6 +86,8 @@ static bool has_more(const struct wm_check *c)
 
 static int version_of(const struct wm_check *c)
 {
+	if (c->kind == WM_CHECK_STATED && c->args_count)
+		return WM_RECORD_VERSION_STATED;
 	if (c->type && *c->type)
 		return WM_RECORD_VERSION_TYPE;
 	if (c->kind == WM_CHECK_STATED)
@@ -379,7 +381,8 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	}
 	/* an empty id or name would be taken for one that is left out */
 	if (!*d->id || !*d->name || (targets(d->kind) && !d->target) ||
-	    (d->kind == WM_CHECK_SCRIPT) != (d->args_count > 0))
+	    (d->kind == WM_CHECK_SCRIPT && !d->args_count) ||
+	    (d->kind != WM_CHECK_SCRIPT && d->kind != WM_CHECK_STATED && d->args_count))
 		c->bad = true;
 }
 

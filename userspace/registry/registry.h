@@ -67,7 +67,7 @@ struct wm_check_draft {
 	bool has_status;
 	bool tls_skip_verify, disable_redirects;
 	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
-	const char *const *args; /* script */
+	const char *const *args; /* script; STATED: as of struct wm_check */
 	unsigned args_count;
 	unsigned output_max;	/* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
 	const char *alias_node; /* alias: NULL, "" or this node's name, any case */

@@ -329,6 +329,27 @@ static const char *key_of(enum wm_check_kind k)
 	return keys[k] ? keys[k] : "";
 }
 
+/* What is told of how another program checks: kept to be shown. */
+static int check_stated(const struct wm_check_draft *c, struct wm_err *e)
+{
+	enum wm_stated_type type;
+	const char *value;
+	int err = check_text("Invalid check: Definition", c->target, WM_CHECK_TARGET_MAX, e);
+
+	if (!err && c->args_count > WM_STATED_MEMBERS_COUNT)
+		err = wm_err_set(e, WM_E_LIMIT,
+				 "Invalid check: Definition: %u members, at most %d are allowed",
+				 c->args_count, WM_STATED_MEMBERS_COUNT);
+	for (unsigned i = 0; !err && i < c->args_count; i++) {
+		err = check_text("Invalid check: Definition", c->args[i], WM_CHECK_TARGET_MAX, e);
+		if (!err && !wm_stated_member(c->args[i], &type, &value))
+			err = wm_err_set(e, WM_E_INVALID,
+					 "Invalid check: Definition cannot have \"%.*s\"", SHOWN,
+					 c->args[i]);
+	}
+	return err;
+}
+
 static int check_args(const struct wm_check_draft *c, struct wm_err *e)
 {
 	size_t octets = 0;
@@ -355,8 +376,10 @@ static int check_target(const struct wm_check_draft *c, struct wm_err *e)
 	char shown[WM_CHECK_TARGET_MAX + SHOWN];
 	const char *s = c->target, *rest;
 
-	if (c->kind == WM_CHECK_TTL || c->kind == WM_CHECK_STATED)
+	if (c->kind == WM_CHECK_TTL)
 		return 0;
+	if (c->kind == WM_CHECK_STATED)
+		return check_stated(c, e);
 	if (c->kind == WM_CHECK_SCRIPT)
 		return check_args(c, e);
 	if (c->kind == WM_CHECK_ALIAS)
