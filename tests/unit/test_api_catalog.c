@@ -2,6 +2,7 @@
 /* links: base net registry metadata health resolution dns dataplane lifecycle api */
 /* Writes into the catalog and transactions: texts, shapes and statuses as a real Consul answers. */
 #include "api_help.h"
+#include "userspace/base/macros.h"
 
 static void setup(void)
 {
@@ -138,6 +139,63 @@ Test(api_catalog, another_programs_check_is_told_without_its_secrets)
 			"\"Definition\":{\"HTTP\":\"http://hidden@10.8.1.1/\",\"Body\":\"hidden\","
 			"\"Header\":{\"X-A\":[\"hidden\",\"hidden\"]},\"Interval\":\"10s\""));
 	cr_assert(strstr(one.body, "\"CheckID\":\"web\",\"Name\":\"web\",\"Status\":\"warning\""));
+}
+
+/* Each member of Consul's HealthCheckDefinition is there again, or is refused. */
+Test(api_catalog, what_a_definition_tells_is_kept)
+{
+	static const char *const members[] = {"\"HTTP\":\"http://10.8.1.1/\"",
+					      "\"TCP\":\"10.8.1.1:80\"",
+					      "\"UDP\":\"10.8.1.1:53\"",
+					      "\"H2PING\":\"10.8.1.1:443\"",
+					      "\"OSService\":\"nginx.service\"",
+					      "\"H2PingUseTLS\":true",
+					      "\"OutputMaxSize\":8192",
+					      "\"GRPC\":\"10.8.1.1:50051/svc\"",
+					      "\"GRPCUseTLS\":true",
+					      "\"AliasNode\":\"b\"",
+					      "\"AliasService\":\"web-1\"",
+					      "\"TTL\":30000000000",
+					      "\"DisableRedirects\":true",
+					      "\"Method\":\"HEAD\"",
+					      "\"TLSServerName\":\"web\"",
+					      "\"TLSSkipVerify\":true",
+					      "\"TCPUseTLS\":true"};
+	char body[2048], all[1024] = "";
+
+#define CHECK_OF                                                                                   \
+	"{\"Node\":\"a\",\"Address\":\"10.8.1.1\",\"Check\":{\"Name\":\"web\",\"Definition\":{%s}" \
+	"}}"
+	for (unsigned i = 0; i < WM_ARRAY_LEN(members); i++) {
+		char shown[128];
+
+		snprintf(body, sizeof(body), CHECK_OF, members[i]);
+		must_write(CATALOG_REGISTER, body);
+		snprintf(shown, sizeof(shown), "\"Definition\":{%s}", members[i]);
+		cr_expect(shows("/v1/health/node/a", shown), "%s: %s", members[i], one.body);
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? "," : "",
+			 members[i]);
+	}
+	/* all of them together: nothing makes room for another */
+	snprintf(body, sizeof(body), CHECK_OF, all);
+	must_write(CATALOG_REGISTER, body);
+	for (unsigned i = 0; i < WM_ARRAY_LEN(members); i++)
+		cr_expect(shows("/v1/health/node/a", members[i]), "%s: %s", members[i], one.body);
+	/* what says nothing is not kept; a URL's password is not shown, whatever it stands for */
+	snprintf(body, sizeof(body), CHECK_OF,
+		 "\"UDP\":\"\",\"GRPCUseTLS\":false,\"TTL\":\"0s\",\"Header\":null,"
+		 "\"H2PING\":\"https://u:p@10.8.1.1/\",\"HTTP\":\"localhost/x\"");
+	must_write(CATALOG_REGISTER, body);
+	cr_expect(shows("/v1/health/node/a", "\"Definition\":{\"H2PING\":\"https://hidden@10.8.1.1/"
+					     "\",\"HTTP\":\"localhost/x\"}"),
+		  "%s", one.body);
+	snprintf(body, sizeof(body), CHECK_OF, "\"ScriptArgs\":[\"/bin/true\"]");
+	cr_expect_eq(put(CATALOG_REGISTER, body), 400);
+	cr_expect_str_eq(one.body, "Request decode failed: json: unknown field \"ScriptArgs\"");
+	snprintf(body, sizeof(body), CHECK_OF, "\"UDP\":7");
+	cr_expect_eq(put(CATALOG_REGISTER, body), 400);
+	cr_expect_str_eq(one.body, "Request decode failed: Check.Definition.UDP must be a string, "
+				   "not a number");
 }
 
 Test(api_catalog, a_type_is_kept_as_it_was_written)

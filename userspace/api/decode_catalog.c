@@ -3,10 +3,12 @@
  * of the catalog. They carry objects as reads answer them, so fields that a client sends back
  * (indexes, a check's ServiceName) are known and have no effect. */
 #include "decode_internal.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +27,12 @@ struct raw_service {
 	bool given;
 };
 struct raw_definition {
-	const char *http, *tcp, *method, *body, *tls_server_name;
+	const char *http, *tcp, *target, *method, *body, *tls_server_name;
 	struct wm_dec_pairs headers;
 	uint64_t interval_ms, timeout_ms, deregister_ms;
-	bool tls_skip_verify, tcp_tls;
+	bool tls_skip_verify, tcp_tls, disable_redirects;
+	const char *more[WM_STATED_MEMBERS_COUNT]; /* as args of a STATED check */
+	unsigned more_count;
 };
 struct raw_check {
 	const char *node, *id, *name, *status, *notes, *output, *type, *service_id, *ns, *partition,
@@ -146,6 +150,57 @@ static int get_definition_header(struct decoder *d, const struct field *f, json_
 	return wm_dec_header_pairs(d, f, v, (struct wm_dec_pairs *)((char *)to + f->offset));
 }
 
+/* Keep "<name>=<value>"; @p f is one of WM_STATED_MEMBERS. */
+static int keep_member(struct decoder *d, const char *name, const char *value,
+		       struct raw_definition *def)
+{
+	size_t len = strlen(name) + 1 + strlen(value) + 1;
+	char *text = wm_dec_allocate(d, len, 1);
+
+	if (!text)
+		return -ENOMEM;
+	snprintf(text, len, "%s=%s", name, value);
+	def->more[def->more_count++] = text;
+	return 0;
+}
+
+static int more_text(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	if (!json_is_string(v))
+		return wm_dec_wrong(d, f, "a string", v);
+	return json_string_length(v) ? keep_member(d, f->names, json_string_value(v), to) : 0;
+}
+
+static int more_flag(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	if (!json_is_boolean(v))
+		return wm_dec_wrong(d, f, "true or false", v);
+	return json_is_true(v) ? keep_member(d, f->names, "true", to) : 0;
+}
+
+static int more_number(struct decoder *d, const struct field *f, uint64_t n, void *to)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, n);
+	return n ? keep_member(d, f->names, text, to) : 0;
+}
+
+static int more_size(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return wm_dec_wrong(d, f, "a whole number", v);
+	return more_number(d, f, (uint64_t)json_integer_value(v), to);
+}
+
+static int more_duration(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	uint64_t ms = 0;
+	int err = wm_dec_duration(d, f, v, &ms);
+
+	return err ? err : more_number(d, f, ms * WM_NS_PER_MS, to);
+}
+
 static const struct field definition_fields[] = {
 	F("HTTP", wm_dec_string, raw_definition, http),
 	F("Header", get_definition_header, raw_definition, headers),
@@ -159,14 +214,33 @@ static const struct field definition_fields[] = {
 	F("Timeout|TimeoutDuration", wm_dec_duration, raw_definition, timeout_ms),
 	F("DeregisterCriticalServiceAfter|DeregisterCriticalServiceAfterDuration", wm_dec_duration,
 	  raw_definition, deregister_ms),
-	F("UDP", wm_dec_ignore, raw_definition, http),
-	F("GRPC", wm_dec_ignore, raw_definition, http),
-	F("GRPCUseTLS", wm_dec_ignore, raw_definition, http),
-	F("OSService", wm_dec_ignore, raw_definition, http),
-	F("H2PING", wm_dec_ignore, raw_definition, http),
-	F("H2PingUseTLS", wm_dec_ignore, raw_definition, http),
-	F("DisableRedirects", wm_dec_ignore, raw_definition, http),
+	F("DisableRedirects", wm_dec_bool, raw_definition, disable_redirects),
+	{"UDP", more_text, 0, 0, 0},
+	{"H2PING", more_text, 0, 0, 0},
+	{"OSService", more_text, 0, 0, 0},
+	{"H2PingUseTLS", more_flag, 0, 0, 0},
+	{"OutputMaxSize", more_size, 0, 0, 0},
+	{"GRPC", more_text, 0, 0, 0},
+	{"GRPCUseTLS", more_flag, 0, 0, 0},
+	{"AliasNode", more_text, 0, 0, 0},
+	{"AliasService", more_text, 0, 0, 0},
+	{"TTL", more_duration, 0, 0, 0},
 };
+
+/* A check has one target, a URL or not; what is left is a member beside it. */
+static int judge_targets(struct decoder *d, struct raw_definition *def)
+{
+	bool url = set(def->http) && strstr(def->http, "://");
+	bool one = !url && set(def->tcp) && !strstr(def->tcp, "://");
+	int err = 0;
+
+	def->target = url ? def->http : one ? def->tcp : NULL;
+	if (set(def->http) && !url)
+		err = keep_member(d, "HTTP", def->http, def);
+	if (!err && set(def->tcp) && !one)
+		err = keep_member(d, "TCP", def->tcp, def);
+	return err;
+}
 
 static int get_definition(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
@@ -179,7 +253,7 @@ static int get_definition(struct decoder *d, const struct field *f, json_t *v, v
 	err = wm_dec_fields(d, definition_fields, WM_ARRAY_LEN(definition_fields), v,
 			    (char *)to + f->offset);
 	d->where[back] = 0;
-	return err;
+	return err ? err : judge_targets(d, (struct raw_definition *)((char *)to + f->offset));
 }
 
 static const struct field check_fields[] = {
@@ -215,9 +289,7 @@ static void draft_check(struct raw_check *c)
 		.output = c->output,
 		.type = c->type,
 		.kind = WM_CHECK_STATED,
-		.target = set(def->http)  ? def->http
-			  : set(def->tcp) ? def->tcp
-					  : NULL,
+		.target = def->target,
 		.method = def->method,
 		.body = def->body,
 		.headers = def->headers.at,
@@ -225,6 +297,9 @@ static void draft_check(struct raw_check *c)
 		.tls_server_name = def->tls_server_name,
 		.tls_skip_verify = def->tls_skip_verify,
 		.use_tls = def->tcp_tls,
+		.disable_redirects = def->disable_redirects,
+		.args = def->more,
+		.args_count = def->more_count,
 		.interval_ms = c->interval_ms ? c->interval_ms : def->interval_ms,
 		.timeout_ms = c->timeout_ms ? c->timeout_ms : def->timeout_ms,
 		.deregister_after_ms = def->deregister_ms,
@@ -709,6 +784,12 @@ static bool describe_own(struct wm_json *j, const struct field *f)
 	} else if (f->fn == get_definition) {
 		wm_dec_describe_object(j, definition_fields, WM_ARRAY_LEN(definition_fields),
 				       describe_own);
+	} else if (f->fn == more_text) {
+		wm_json_ks(j, "type", "string");
+	} else if (f->fn == more_flag) {
+		wm_json_ks(j, "type", "boolean");
+	} else if (f->fn == more_size) {
+		wm_json_ks(j, "type", "integer");
 	} else if (f->fn == get_place) {
 		wm_dec_describe_place(j);
 	} else if (f->fn == get_definition_header) {

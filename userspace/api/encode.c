@@ -570,15 +570,46 @@ static void put_headers(struct wm_json *j, const struct wm_check *c)
 	wm_json_close(j, '}');
 }
 
+static void put_target(struct wm_json *j, const char *key, const char *value)
+{
+	char target[WM_CHECK_TARGET_MAX + 64];
+
+	wm_json_ks(j, key, wm_redact_url(value, target, sizeof(target)));
+}
+
+static void put_stated(struct wm_json *j, const char *arg)
+{
+	enum wm_stated_type type;
+	const char *value, *name = wm_stated_member(arg, &type, &value);
+
+	if (name && type == WM_STATED_TEXT) {
+		put_target(j, name, value);
+	} else if (name) { /* "true", or digits */
+		wm_json_key(j, name);
+		wm_json_raw(j, value);
+	}
+}
+
+/* Does the definition tell more than times? Those stand beside it, too. */
+static bool is_told(const struct wm_check *c)
+{
+	return c->kind == WM_CHECK_STATED &&
+	       (c->target || c->args_count || c->headers_count || c->tls_skip_verify ||
+		c->disable_redirects || c->use_tls || (c->method && *c->method) ||
+		(c->body && *c->body) || (c->tls_server_name && *c->tls_server_name));
+}
+
 /* How a check is made is told only where another program makes it. */
 static void put_definition(struct wm_json *j, const struct wm_check *c)
 {
 	wm_json_kopen(j, "Definition", '{');
-	if (c->kind == WM_CHECK_STATED && c->target) {
-		char target[WM_CHECK_TARGET_MAX + 64];
-
-		wm_json_ks(j, strstr(c->target, "://") ? "HTTP" : "TCP",
-			   wm_redact_url(c->target, target, sizeof(target)));
+	if (is_told(c)) {
+		if (c->target)
+			put_target(j, strstr(c->target, "://") ? "HTTP" : "TCP", c->target);
+		for (unsigned n = 0; n < c->args_count; n++)
+			put_stated(j, c->args[n]);
+		if (c->disable_redirects)
+			wm_json_kb(j, "DisableRedirects", true);
 		if (c->method && *c->method)
 			wm_json_ks(j, "Method", c->method);
 		if (c->body && *c->body)
