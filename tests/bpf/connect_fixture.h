@@ -138,6 +138,27 @@ static __attribute__((unused)) void publish(void)
 	cr_assert_eq(wm_tables_put(tables, &want, NULL, NULL), 0);
 }
 
+/* The service has one backend, which listens at @p text. @return its socket. */
+static __attribute__((unused)) int serve_alone(const char *text, int type, uint16_t *ret_port)
+{
+	int fd = serve(text, type, ret_port);
+
+	backend(0, text, *ret_port, 1, WM_STATE_UP);
+	publish();
+	return fd;
+}
+
+/* A socket that can dial @p vip. */
+static __attribute__((unused)) int client_of(const char *vip, int type)
+{
+	return socket(strchr(vip, ':') ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0);
+}
+
+/* Forms of a virtual address, and where a backend of each listens. */
+static const __attribute__((unused)) struct form {
+	const char *vip, *at;
+} forms[] = {{VIP4, "127.9.9.9"}, {VIP6, "::1"}, {"::ffff:" VIP4, "127.9.9.9"}};
+
 /* @return errno of connect(), 0 when it worked. */
 static __attribute__((unused)) int dial(int fd, const char *text, uint16_t port)
 {

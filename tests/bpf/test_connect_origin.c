@@ -10,25 +10,21 @@
 /* Dialled by the virtual address first and then itself, a backend is shown as itself. */
 Test(connect, a_socket_connected_again_shows_its_new_peer)
 {
-	static const char *const pairs[][2] = {{VIP4, "127.9.9.9"}, {VIP6, "::1"}};
-
 	for (unsigned i = 0; i < 2; i++) {
-		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
+		const struct form *f = &forms[i];
 		uint64_t before;
 		uint16_t port;
+		int server = serve_alone(f->at, SOCK_DGRAM, &port);
+		int client = client_of(f->vip, SOCK_DGRAM);
 
-		server = serve(pairs[i][1], SOCK_DGRAM, &port);
-		backend(0, pairs[i][1], port, 1, WM_STATE_UP);
-		publish();
-		client = socket(type, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		cr_assert_eq(dial(client, pairs[i][0], 53), 0);
-		peer_is(client, pairs[i][0], 53);
+		cr_assert_eq(dial(client, f->vip, 53), 0);
+		peer_is(client, f->vip, 53);
 		before = counter(WM_C_PEERNAME_REVERSED);
-		cr_assert_eq(dial(client, pairs[i][1], port), 0);
-		peer_is(client, pairs[i][1], port);
+		cr_assert_eq(dial(client, f->at, port), 0);
+		peer_is(client, f->at, port);
 		cr_assert_eq(counter(WM_C_PEERNAME_REVERSED), before);
-		cr_assert_eq(dial(client, pairs[i][0], 54), 0);
-		peer_is(client, pairs[i][0], 54);
+		cr_assert_eq(dial(client, f->vip, 54), 0);
+		peer_is(client, f->vip, 54);
 		close(client);
 		close(server);
 	}
@@ -37,28 +33,18 @@ Test(connect, a_socket_connected_again_shows_its_new_peer)
 Test(connect, port_zero_of_a_backend_keeps_the_dialled_port)
 {
 	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), udp;
-	union address to, from = {0};
-	socklen_t len = sizeof(from), to_len;
+	union address from = {0};
 	uint16_t port, udp_port;
 	int server = serve("127.9.9.9", SOCK_STREAM, &port);
 	int udp_server = serve("127.9.9.9", SOCK_DGRAM, &udp_port);
-	char octet;
 
 	backend(0, "127.9.9.9", 0, 1, WM_STATE_UP);
 	publish();
 	cr_assert_eq(dial(client, VIP4, port), 0);
 	peer_is(client, VIP4, port);
-	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	to_len = fill(&to, VIP4, udp_port);
+	udp = client_of(VIP4, SOCK_DGRAM);
 	for (unsigned round = 0; round < 2; round++) {
-		cr_assert_eq(sendto(udp, "q", 1, 0, &to.any, to_len), 1);
-		cr_assert(readable(udp_server));
-		len = sizeof(from);
-		cr_assert_eq(recvfrom(udp_server, &octet, 1, 0, &from.any, &len), 1);
-		cr_assert_eq(sendto(udp_server, "a", 1, 0, &from.any, len), 1);
-		cr_assert(readable(udp));
-		len = sizeof(from);
-		cr_assert_eq(recvfrom(udp, &octet, 1, 0, &from.any, &len), 1);
+		exchange(udp, udp_server, VIP4, udp_port, &from);
 		same_source(&from, VIP4, udp_port);
 	}
 	cr_assert_eq(counter(WM_C_UDP_REUSED), 1);
@@ -113,10 +99,8 @@ Test(connect, a_new_occupant_is_picked_and_not_remembered)
 	union address to;
 	socklen_t len = fill(&to, VIP4, 53);
 	uint16_t port;
-	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+	int server = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
 	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
 	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
 	cr_assert_eq(counter(WM_C_UDP_PICKED), 1);
@@ -198,9 +182,7 @@ Test(connect, tables_that_are_gone_are_not_remembered)
 	struct wm_backend before;
 	uint16_t port;
 
-	old = serve("127.9.9.9", SOCK_DGRAM, &port);
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
+	old = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 	exchange(client, old, VIP4, 53, &from);
 	before = mem.backends[index_of(0)];
 	wm_tables_free(tables);
@@ -230,10 +212,8 @@ Test(connect, adopted_tables_are_remembered)
 	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	union address from = {0};
 	uint16_t port;
-	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+	int server = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
 	exchange(client, server, VIP4, 53, &from);
 	wm_tables_free(tables);
 	wm_plane_close(plane);
@@ -252,9 +232,7 @@ Test(connect, a_remembered_address_is_the_present_one)
 	union address from = {0};
 	uint16_t port;
 
-	old = serve("127.9.9.9", SOCK_DGRAM, &port);
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
+	old = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 	exchange(client, old, VIP4, 53, &from);
 	next = serve("127.8.8.8", SOCK_DGRAM, &port);
 	mem.backends[index_of(0)].port_be = htons(port);
@@ -291,9 +269,7 @@ Test(connect, a_datagram_elsewhere_leaves_the_peer)
 	uint16_t port;
 	char octet;
 
-	first = serve("127.9.9.9", SOCK_DGRAM, &port);
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
+	first = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 	second = serve("127.9.9.9", SOCK_DGRAM, &port);
 	other_service("240.9.9.9", port);
 	cr_assert_eq(dial(client, VIP4, 53), 0);
@@ -322,10 +298,8 @@ Test(connect, a_socket_that_was_connected_shows_whom_it_asks)
 	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 	union address from = {0};
 	uint16_t port;
-	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+	int server = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
 	cr_assert_eq(dial(client, VIP4, 53), 0);
 	cr_assert_eq(connect(client, &nobody, sizeof(nobody)), 0);
 	exchange(client, server, "127.9.9.9", port, &from);

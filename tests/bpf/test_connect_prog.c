@@ -3,18 +3,16 @@
 /* What programs see that dial virtual addresses: who answers, who is chosen, who is refused. */
 #include "connect_fixture.h"
 #include "tests/unit/chi_square.h"
+#include "userspace/base/macros.h"
 
 /* Dial, be accepted, say something, see the virtual address as the peer. */
 static void tcp_works(const char *vip, const char *at)
 {
-	bool v6 = strchr(vip, ':');
 	char octet = 0;
 	uint16_t port;
-	int server = serve(at, SOCK_STREAM, &port), client, accepted;
+	int server = serve_alone(at, SOCK_STREAM, &port);
+	int client = client_of(vip, SOCK_STREAM), accepted;
 
-	backend(0, at, port, 1, WM_STATE_UP);
-	publish();
-	client = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	cr_assert_eq(dial(client, vip, 80), 0, "%s: %s", vip, strerror(errno));
 	cr_assert(readable(server));
 	accepted = accept(server, NULL, NULL);
@@ -51,21 +49,15 @@ Test(connect, an_ipv6_address_of_an_ipv4_backend)
 
 Test(connect, udp_connected)
 {
-	static const char *const pairs[][2] = {
-		{VIP4, "127.9.9.9"}, {VIP6, "::1"}, {"::ffff:" VIP4, "127.9.9.9"}};
-
-	for (unsigned i = 0; i < 3; i++) {
-		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
+	for (unsigned i = 0; i < WM_ARRAY_LEN(forms); i++) {
 		union address from = {0};
 		socklen_t len = sizeof(from);
 		char octet = 0;
 		uint16_t port;
+		int server = serve_alone(forms[i].at, SOCK_DGRAM, &port);
+		int client = client_of(forms[i].vip, SOCK_DGRAM);
 
-		server = serve(pairs[i][1], SOCK_DGRAM, &port);
-		backend(0, pairs[i][1], port, 1, WM_STATE_UP);
-		publish();
-		client = socket(type, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		cr_assert_eq(dial(client, pairs[i][0], 53), 0);
+		cr_assert_eq(dial(client, forms[i].vip, 53), 0);
 		cr_assert_eq(send(client, "q", 1, 0), 1);
 		cr_assert(readable(server));
 		cr_assert_eq(recvfrom(server, &octet, 1, 0, &from.any, &len), 1);
@@ -75,7 +67,7 @@ Test(connect, udp_connected)
 		len = sizeof(from);
 		cr_assert_eq(recvfrom(client, &octet, 1, 0, &from.any, &len), 1);
 		cr_assert_eq(octet, 'a');
-		peer_is(client, pairs[i][0], 53);
+		peer_is(client, forms[i].vip, 53);
 		close(client);
 		close(server);
 	}
@@ -83,31 +75,16 @@ Test(connect, udp_connected)
 
 Test(connect, udp_unconnected_shows_the_virtual_address)
 {
-	static const char *const pairs[][2] = {
-		{VIP4, "127.9.9.9"}, {VIP6, "::1"}, {"::ffff:" VIP4, "127.9.9.9"}};
-
-	for (unsigned i = 0; i < 3; i++) {
-		int type = strchr(pairs[i][0], ':') ? AF_INET6 : AF_INET, client, server;
-		union address to, from = {0};
-		socklen_t to_len = fill(&to, pairs[i][0], 53), len;
-		char octet = 0;
+	for (unsigned i = 0; i < WM_ARRAY_LEN(forms); i++) {
 		uint16_t port;
+		int server = serve_alone(forms[i].at, SOCK_DGRAM, &port);
+		int client = client_of(forms[i].vip, SOCK_DGRAM);
 
-		server = serve(pairs[i][1], SOCK_DGRAM, &port);
-		backend(0, pairs[i][1], port, 1, WM_STATE_UP);
-		publish();
-		client = socket(type, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		for (unsigned round = 0; round < 3; round++) {
-			cr_assert_eq(sendto(client, "q", 1, 0, &to.any, to_len), 1, "%s",
-				     strerror(errno));
-			cr_assert(readable(server));
-			len = sizeof(from);
-			cr_assert_eq(recvfrom(server, &octet, 1, 0, &from.any, &len), 1);
-			cr_assert_eq(sendto(server, "a", 1, 0, &from.any, len), 1);
-			cr_assert(readable(client));
-			len = sizeof(from);
-			cr_assert_eq(recvfrom(client, &octet, 1, 0, &from.any, &len), 1);
-			same_source(&from, pairs[i][0], 53);
+			union address from = {0};
+
+			exchange(client, server, forms[i].vip, 53, &from);
+			same_source(&from, forms[i].vip, 53);
 		}
 		close(client);
 		close(server);
@@ -349,10 +326,8 @@ Test(connect, ipv6_datagrams_to_an_ipv4_backend)
 	union address to;
 	socklen_t len = fill(&to, VIP6, 53);
 	uint16_t port;
-	int server = serve("127.9.9.9", SOCK_DGRAM, &port);
+	int server = serve_alone("127.9.9.9", SOCK_DGRAM, &port);
 
-	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
-	publish();
 	cr_assert_eq(dial(connected, VIP6, 53), 0);
 	cr_assert_eq(send(connected, "q", 1, 0), 1);
 	cr_assert(readable(server));
