@@ -14,7 +14,7 @@
 #define SECOND_NS (1000 * (int64_t)WM_NS_PER_MS)
 
 struct rule {
-	char name[WM_SERVICE_NAME_MAX + 1]; /* without the star */
+	char name[WM_DNS_LABEL_MAX + 1]; /* without the star */
 	size_t len;
 	bool prefix;
 	uint32_t ttl_s;
@@ -45,7 +45,7 @@ static int parse(const char *text, struct rule *ret, struct wm_err *e)
 				  text);
 	if (ret->len >= sizeof(ret->name))
 		return wm_err_set(e, WM_E_INVALID, "\"%.80s\": a name has at most %d octets", text,
-				  WM_SERVICE_NAME_MAX);
+				  WM_DNS_LABEL_MAX);
 	memcpy(ret->name, text, ret->len);
 	return 0;
 }
