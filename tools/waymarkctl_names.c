@@ -38,17 +38,18 @@ void ctl_name_split(struct ctl_name *n, const char *arg)
 	}
 }
 
-void ctl_name_cut(struct ctl_name *n, const char *domain)
+bool ctl_name_cut(struct ctl_name *n, const char *domain)
 {
 	struct ctl_name d;
 
 	ctl_name_split(&d, domain);
-	if (n->n <= d.n)
-		return;
+	if (!d.n || n->n < d.n)
+		return false;
 	for (int i = 0; i < d.n; i++)
 		if (strcasecmp(n->label[n->n - d.n + i], d.label[i]) != 0)
-			return;
+			return false;
 	n->n -= d.n;
+	return true;
 }
 
 int ctl_name_kind(const struct ctl_name *n, const char *datacenter)

@@ -14,8 +14,8 @@ struct ctl_name {
 
 /** Split @p arg at the dots that have no backslash before them. */
 void ctl_name_split(struct ctl_name *n, const char *arg);
-/** Take @p domain from its end, where it is there and something before it. */
-void ctl_name_cut(struct ctl_name *n, const char *domain);
+/** Take @p domain from its end. @return false: it is not there, or "". */
+bool ctl_name_cut(struct ctl_name *n, const char *domain);
 /** Which label tells the kind (service, virtual, node, addr): the last, or the one before a
  *  datacenter. @return -1: none. */
 int ctl_name_kind(const struct ctl_name *n, const char *datacenter);

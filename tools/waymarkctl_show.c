@@ -307,6 +307,20 @@ static bool resolve_address(const struct ctl *c, const struct ctl_name *n, int *
 	return is != 0;
 }
 
+/* The domain itself, and its name server: this agent is. @return whether it is one of them. */
+static bool resolve_domain(const struct ctl *c, const struct ctl_name *n, const json_t *status,
+			   int *ret)
+{
+	bool apex = !n->n;
+
+	if (!apex && (n->n != 1 || strcasecmp(n->label[0], "ns") != 0))
+		return false;
+	if (apex && !c->json)
+		printf("%s is a domain of this agent, which is its name server\n\n", c->args[0]);
+	*ret = show_node(c, text_of(status, "node"));
+	return true;
+}
+
 /* Labels in front of the domain. */
 static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
 {
@@ -340,6 +354,7 @@ int ctl_resolve(const struct ctl *c)
 	char path[CTL_PATH_MAX];
 	struct ctl_name n;
 	json_t *status, *service = NULL;
+	bool ours;
 	int r;
 
 	if (strlen(c->args[0]) > CTL_NAME_MAX)
@@ -357,9 +372,10 @@ int ctl_resolve(const struct ctl *c)
 	status = ctl_get(c, "/v1/waymark/status", false);
 	if (!status)
 		return CTL_EXIT_FAILED;
-	ctl_name_cut(&n, text_of(status, "domain"));
-	ctl_name_cut(&n, text_of(status, "alt_domain"));
-	r = resolve_labels(c, &n, ctl_name_kind(&n, text_of(status, "datacenter")));
+	ours = ctl_name_cut(&n, text_of(status, "domain")) ||
+	       ctl_name_cut(&n, text_of(status, "alt_domain"));
+	if (!ours || !resolve_domain(c, &n, status, &r))
+		r = resolve_labels(c, &n, ctl_name_kind(&n, text_of(status, "datacenter")));
 	json_decref(status);
 	return r;
 }

@@ -79,6 +79,8 @@ done
 matches "resolve a tag" '^tag +blue' "$(ctl resolve blue.web.service.mesh.internal)"
 matches "resolve a node" 'Node +n1' "$(ctl resolve n1.node.mesh.internal)"
 matches "resolve an address" 'address +127.0.0.1' "$(ctl resolve 7f000001.addr.mesh.internal)"
+matches "resolve the domain" '^mesh.internal is a domain of this agent' "$(ctl resolve mesh.internal)"
+matches "resolve its name server" '^ *Node +n1$' "$(ctl resolve ns.mesh.internal)"
 matches "resolve a name of an address" '^127.1.0.1 is web.service.dc1.mesh.internal$' "$(ctl resolve 1.0.1.127.in-addr.arpa.)"
 matches "it shows the service" 'a +127.1.0.1:8081 +passing' "$(ctl resolve 1.0.1.127.in-addr.arpa)"
 matches "resolve an address itself" '^127.1.0.2 is web.service.dc1.mesh.internal$' "$(ctl resolve 127.1.0.2)"
