@@ -396,6 +396,53 @@ Test(consul, filters_know_what_a_mesh_is_told)
 	expect("/v1/agent/services?filter=Connect.Native==true", "a", NULL);
 }
 
+/* The expressions of Consul's own tests of its filters, and how many rows they select. */
+Test(consul, its_own_filter_tests_select_the_same)
+{
+	static const struct {
+		const char *path;
+		unsigned count;
+	} all[] = {
+		{"/v1/agent/services?filter=foo+in+Meta", 2},
+		{"/v1/agent/services?filter=kv+in+Tags", 1},
+		{"/v1/agent/checks?filter=Name+==+%60redis%60", 1},
+		{"/v1/catalog/nodes?filter=Meta.somekey+==+somevalue", 1},
+		{"/v1/catalog/service/consul?filter=NodeMeta.somekey+==+somevalue", 1},
+		{"/v1/health/service/consul?filter=Node.Node+==+%60test-health-node%60", 1},
+		{"/v1/health/service/consul?filter=Node.Node+==+%60other%60", 0},
+		{"/v1/health/checks/consul?filter=Node+==+%60test-health-node%60", 1},
+		{"/v1/health/state/any?filter=Name+==+%60consul+check%60", 1},
+		{"/v1/health/node/test-health-node?filter=Name+==+%60consul+check%60", 1},
+	};
+
+	must_put(REGISTER, "{\"Name\": \"mysql\", \"Tags\": [\"primary\"], \"Meta\": {\"foo\": "
+			   "\"bar\"}, \"Port\": 5000}");
+	must_put(REGISTER,
+		 "{\"Name\": \"redis\", \"Tags\": [\"kv\"], \"Meta\": {\"foo\": \"bar\"}, "
+		 "\"Port\": 1234}");
+	must_put("/v1/agent/check/register", "{\"Name\": \"mysql\", \"TTL\": \"1h\"}");
+	must_put("/v1/agent/check/register", "{\"Name\": \"redis\", \"TTL\": \"1h\"}");
+	wrote(WRITE, "{\"Node\": \"test-health-node\", \"Address\": \"127.0.0.2\", \"NodeMeta\": "
+		     "{\"somekey\": \"somevalue\"}, \"Service\": {\"Service\": \"consul\"}, "
+		     "\"Check\": {\"Node\": \"test-health-node\", \"Name\": \"consul check\", "
+		     "\"ServiceID\": \"consul\"}}");
+	wrote(WRITE, "{\"Node\": \"foo\", \"Address\": \"127.0.0.1\", \"Service\": {\"Service\": "
+		     "\"web-proxy\", \"Kind\": \"connect-proxy\", \"Port\": 2222, \"Proxy\": "
+		     "{\"DestinationServiceName\": \"web\"}}}");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		json_t *v;
+
+		cr_assert_eq(get(all[i].path), 200, "%s: %s", all[i].path, one.body);
+		v = json_loads(one.body, 0, NULL);
+		cr_expect_eq(json_is_array(v) ? json_array_size(v) : json_object_size(v),
+			     all[i].count, "%s: %s", all[i].path, one.body);
+		json_decref(v);
+	}
+	expect("/v1/catalog/node/foo?filter=Kind+==+%60connect-proxy%60", "Services.web-proxy.Port",
+	       "2222");
+	expect("/v1/catalog/node/foo?filter=Kind+!=+%60connect-proxy%60", "Services", "{}");
+}
+
 /* Locality is told to who asks for region and zone, by the index too, and metadata stays metadata.
  */
 Test(consul, locality_feeds_region_and_zone)
