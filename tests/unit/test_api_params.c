@@ -385,3 +385,36 @@ Test(params, keys_in_any_case_and_in_snake_case)
 	cr_assert_eq(put(REGISTER, "{\"Name\":\"web\",\"Colour\":1}"), 400);
 	cr_assert_str_eq(one.body, "Request decode failed: json: unknown field \"Colour\"");
 }
+
+/* What a text repeats of a request moves no cursor and ends no line. */
+Test(params, texts_are_plain)
+{
+	static const struct {
+		int status;
+		const char *path, *body;
+	} all[] = {
+		{404, "/v1/agent/service/%1b%5b2J", NULL},
+		{404, "/v1/agent/health/service/name/%1b%5b2J", NULL},
+		{500, "/v1/health/service/web?filter=Service.Port==%60%1b%5b2J%60", NULL},
+		{404, "/v1/waymark/resolve/%1b%5b2J", NULL},
+		{404, "/v1/agent/service/deregister/%1b%5b2J", ""},
+		{404, "/v1/agent/check/pass/%1b%5b2J", ""},
+		{400, "/v1/agent/service/register", "{\"\\u001b[2J\": 1}"},
+		{400, "/v1/agent/service/register",
+		 "{\"Name\": \"x\", \"Meta\": {\"\\u001b[2J\": \"v\"}}"},
+		{400, "/v1/agent/service/register",
+		 "{\"Name\": \"x\", \"Address\": \"\\u001b[2J\"}"},
+		{400, "/v1/agent/check/register",
+		 "{\"Name\": \"x\", \"HTTP\": \"\\u001b[2J\", \"Interval\": \"1s\"}"},
+	};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
+		int status = all[i].body ? put(all[i].path, all[i].body) : get(all[i].path);
+
+		cr_expect_eq(status, all[i].status, "%s: %d", all[i].path, status);
+		for (const char *s = one.body; *s; s++)
+			cr_expect(*s >= 0x20 && *s < 0x7f, "%s: %s", all[i].path, one.body);
+	}
+	cr_expect_eq(get("/v1/agent/service/%1b%5b2J%e2%80%ae%0a"), 404);
+	cr_expect(strstr(one.body, "\\x1b[2J\\u202e\\n"), "%s", one.body);
+}

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/err.h"
+#include "userspace/base/plain.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,7 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define TEXT_MAX 1024 /* octets of a sentence; longer ones are cut */
+#define TEXT_MAX  1024		 /* octets of a sentence; longer ones are cut */
+#define PLAIN_MAX (4 * TEXT_MAX) /* and escaped: \x1b for one octet */
 #define BODY_KEPT                                                                                  \
 	(1u << 20) /* octets of scratch that stay allocated: an answer of a thousand instances */
 
@@ -148,13 +150,15 @@ void wm_answer_empty(struct wm_call *c)
 
 void wm_answer_text(struct wm_call *c, int status, const char *fmt, ...)
 {
-	char text[TEXT_MAX];
+	char text[TEXT_MAX], plain[PLAIN_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	reply(c, status, "text/plain; charset=utf-8", text, strlen(text));
+	/* it may repeat what a stranger sent, and is read on a terminal */
+	wm_plain(text, plain, sizeof(plain));
+	reply(c, status, "text/plain; charset=utf-8", plain, strlen(plain));
 }
 
 void wm_answer_word(struct wm_call *c, int status, const char *word)
