@@ -20,6 +20,15 @@
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
 
+static int bad_name(const struct wm_settings *s, struct wm_err *e)
+{
+	return wm_err_set(e, WM_E_INVALID,
+			  "node.name: letters, digits and '-' only, no '-' at either end, not "
+			  "\"%.64s\"",
+			  s->node_name);
+}
+
+/* A host name is made to fit: what is no letter or digit is a dash within. */
 int wm_config_node_name(const struct wm_settings *s, char out[WM_NODE_NAME_MAX + 1],
 			struct wm_err *e)
 {
@@ -38,14 +47,16 @@ int wm_config_node_name(const struct wm_settings *s, char out[WM_NODE_NAME_MAX +
 
 		if (!isalnum(c) && c != '-') {
 			if (*s->node_name)
-				return wm_err_set(e, WM_E_INVALID,
-						  "node.name: letters, digits and '-' only, not "
-						  "\"%.64s\"",
-						  s->node_name);
+				return bad_name(s, e);
 			c = '-';
 		}
-		out[n++] = (char)c;
+		if (n || c != '-' || *s->node_name)
+			out[n++] = (char)c;
 	}
+	if (*s->node_name && (out[0] == '-' || out[n - 1] == '-'))
+		return bad_name(s, e);
+	while (n && out[n - 1] == '-')
+		n--;
 	out[n] = '\0';
 	if (!n)
 		return wm_err_set(e, WM_E_INVALID, "node.name: the host name is empty, set one");
@@ -261,34 +272,6 @@ static void check_identity(struct faults *f)
 		refuse(f, &e);
 }
 
-/* Labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4), letters, digits, '-' and '_'. */
-static bool is_domain(const char *s)
-{
-	size_t label = 0, all = strlen(s);
-
-	for (; *s; s++) {
-		if (*s == '.' ? !label : !isalnum((unsigned char)*s) && *s != '-' && *s != '_')
-			return false;
-		label = *s == '.' ? 0 : label + 1;
-		if (label > 63)
-			return false;
-	}
-	return label && all <= 253;
-}
-
-static void check_domain(struct faults *f, const char *name, const char *value)
-{
-	struct wm_err e = {0};
-
-	if (is_domain(value))
-		return;
-	wm_err_set(&e, WM_E_INVALID,
-		   "%s: labels of 1 to 63 letters, digits and '-', dots between them, not "
-		   "\"%.64s\"",
-		   name, value);
-	refuse(f, &e);
-}
-
 /* Can a socket of this machine have the address? Its port is not looked at: a running agent has it.
  */
 static int bind_to(const char *text)
@@ -453,10 +436,6 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	struct faults f = {.s = s, .fn = fn, .arg = arg};
 
 	check_identity(&f);
-	if (*s->node_domain) /* else it was told already */
-		check_domain(&f, "node.domain", s->node_domain);
-	if (*s->node_alt_domain)
-		check_domain(&f, "node.alt_domain", s->node_alt_domain);
 	if (s->http_port)
 		check_addresses(&f, "http.addresses", s->http_addresses);
 	if (s->dns_port)

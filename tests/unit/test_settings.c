@@ -171,6 +171,35 @@ Test(settings, together)
 	cr_assert_lt(wm_settings_set(&s, "dns.negative_ttl=0", &e), 0, "never 0");
 }
 
+/* What was taken and then answered nobody. */
+Test(settings, names_and_bounds_that_do_nothing_are_refused)
+{
+	static const char *const bad[] = {"node.domain=-bad.x",	     "node.domain=bad-.x",
+					  "node.domain=a..b",	     "node.alt_domain=x.-y",
+					  "http.hosts=bad host",     "http.hosts=a.example:80",
+					  "http.hosts=-x",	     "http.hosts=*.example",
+					  "http.watchers_max=12000", "http.watchers_max=99999"};
+	static const char *const good[] = {"node.domain=a-b.c_d", "node.alt_domain=consul",
+					   "http.hosts=a.example,10.0.0.1",
+					   "http.watchers_max=11999"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		const char *value = strchr(bad[i], '=') + 1;
+
+		teardown();
+		setup();
+		cr_assert_eq(wm_settings_set(&s, bad[i], &e), 0, "%s", bad[i]);
+		cr_expect_lt(wm_settings_check(&s, &e), 0, "%s", bad[i]);
+		cr_expect_eq(strncmp(e.text, bad[i], strcspn(bad[i], "=")), 0, "%s", e.text);
+		cr_expect(strstr(e.text, value), "%s", e.text);
+	}
+	teardown();
+	setup();
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		cr_assert_eq(wm_settings_set(&s, good[i], &e), 0, "%s", good[i]);
+	cr_expect_eq(wm_settings_check(&s, &e), 0, "%s", e.text);
+}
+
 static int rules(struct wm_ttls **ret, const char *a, const char *b, const char *c, const char *d)
 {
 	char *list[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b, (char *)(uintptr_t)c,

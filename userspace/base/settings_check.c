@@ -4,8 +4,14 @@
 #include "macros.h"
 #include "settings.h"
 #include "ttl.h"
+#include "waymark/limits.h"
 
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
+
+#define HOST_MAX 253 /* octets of a name in text: RFC 1035 2.3.4 */
 
 static int check_word(const char *name, const char *value, const char *const *allowed,
 		      struct wm_err *e)
@@ -46,9 +52,72 @@ static int check_os_services(const struct wm_settings *s, struct wm_err *e)
 	return check_word("health.os_services", s->health_os_services, who, e);
 }
 
+/* Labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4), letters, digits, '-' and '_', no dash at
+ * either end. */
+static bool is_domain(const char *s)
+{
+	size_t label = 0, all = strlen(s);
+	char before = '.';
+
+	for (; *s; before = *s++) {
+		if (*s == '.' ? !label || before == '-'
+			      : !isalnum((unsigned char)*s) && *s != '_' &&
+					(*s != '-' || before == '.'))
+			return false;
+		label = *s == '.' ? 0 : label + 1;
+		if (label > WM_DNS_LABEL_MAX)
+			return false;
+	}
+	return label && before != '-' && all <= HOST_MAX;
+}
+
+static int no_domain(const char *name, const char *value, struct wm_err *e)
+{
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"%s: labels of 1 to 63 letters, digits, '-' and '_' are wanted, no '-' at "
+		"either end, dots between them, not \"%.64s\"",
+		name, value);
+}
+
 static int check_domain(const struct wm_settings *s, struct wm_err *e)
 {
-	return *s->node_domain ? 0 : wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
+	if (!*s->node_domain)
+		return wm_err_set(e, WM_E_INVALID, "node.domain: must not be empty");
+	return is_domain(s->node_domain) ? 0 : no_domain("node.domain", s->node_domain, e);
+}
+
+static int check_alt_domain(const struct wm_settings *s, struct wm_err *e)
+{
+	return !*s->node_alt_domain || is_domain(s->node_alt_domain)
+		       ? 0
+		       : no_domain("node.alt_domain", s->node_alt_domain, e);
+}
+
+/* What no Host header could say would allow nobody. */
+static int check_hosts(const struct wm_settings *s, struct wm_err *e)
+{
+	for (char *const *h = s->http_hosts; *h; h++) {
+		if (!is_domain(*h))
+			return wm_err_set(
+				e, WM_E_INVALID,
+				"http.hosts: a host name without a port is wanted, labels "
+				"of 1 to 63 letters, digits, '-' and '_', no '-' at either "
+				"end, not \"%.64s\"",
+				*h);
+	}
+	return 0;
+}
+
+/* Else those who wait could take every connection. */
+static int check_watchers(const struct wm_settings *s, struct wm_err *e)
+{
+	return s->http_watchers_max < s->http_connections_max
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID,
+				    "http.watchers_max: fewer than http.connections_max (%" PRIu64
+				    ") are allowed, not %" PRIu64,
+				    s->http_connections_max, s->http_watchers_max);
 }
 
 static int check_datacenter(const struct wm_settings *s, struct wm_err *e)
@@ -106,8 +175,9 @@ static int check_way_in(const struct wm_settings *s, struct wm_err *e)
 }
 
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level, check_scripts,  check_os_services, check_domain, check_datacenter,
-	check_ttls,  check_data_dir, check_pin_dir,	check_way_in,
+	check_level,	  check_scripts,    check_os_services, check_domain,
+	check_alt_domain, check_datacenter, check_ttls,	       check_data_dir,
+	check_pin_dir,	  check_way_in,	    check_hosts,       check_watchers,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
