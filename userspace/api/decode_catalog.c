@@ -779,7 +779,7 @@ static void describe_verb(struct wm_json *j)
 
 static bool describe_own(struct wm_json *j, const struct field *f)
 {
-	if (f->fn == get_u64) {
+	if (f->fn == get_u64 || f->fn == more_size) {
 		wm_json_ks(j, "type", "integer");
 	} else if (f->fn == get_definition) {
 		wm_dec_describe_object(j, definition_fields, WM_ARRAY_LEN(definition_fields),
@@ -788,8 +788,6 @@ static bool describe_own(struct wm_json *j, const struct field *f)
 		wm_json_ks(j, "type", "string");
 	} else if (f->fn == more_flag) {
 		wm_json_ks(j, "type", "boolean");
-	} else if (f->fn == more_size) {
-		wm_json_ks(j, "type", "integer");
 	} else if (f->fn == get_place) {
 		wm_dec_describe_place(j);
 	} else if (f->fn == get_definition_header) {
