@@ -476,7 +476,7 @@ Test(long_requests, a_service_is_longer_than_a_turn)
 	uint64_t before;
 
 	registry->instances_max = 30000;
-	put_more("x", 20000);
+	put_more("x", 5000);
 	must_put("/v1/agent/service/register", "{\"Name\":\"a\"}");
 	must_put("/v1/agent/service/register", "{\"Name\":\"z\"}");
 	for (unsigned pretty = 0; pretty < 2; pretty++) {
@@ -514,7 +514,7 @@ Test(long_requests, health_of_a_name_says_its_worst_once)
 	json_t *v;
 
 	registry->instances_max = 30000;
-	put_more("x", 20000);
+	put_more("x", 5000);
 	must_put("/v1/agent/service/register",
 		 "{\"ID\":\"w7\",\"Name\":\"web\",\"Check\":{\"TTL\":\"1h\"}}");
 	begin(&c, "/v1/agent/health/service/name/web");

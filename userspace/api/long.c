@@ -191,8 +191,9 @@ static void keep_rows(struct wm_api *a, struct wm_long *l)
 
 	if (!r->begun || l != TAILQ_FIRST(&a->longs))
 		return;
-	if (!r->stopped && r->at < r->count) { /* rows at the end are gone */
-		r->end = r->all[r->at];
+	if (!r->stopped) { /* rows at the end are gone, or the last one's end is not known */
+		r->at -= r->at && r->at == r->count;
+		r->end = r->at < r->count ? r->all[r->at] : (struct wm_row){0};
 		r->count = r->at;
 	}
 	cut(&a->body, r->end.offset);
