@@ -59,22 +59,17 @@ static int by_place(const void *a, const void *b)
 				 *(const struct wm_instance *const *)b);
 }
 
-/* What most comparisons of a long list need, side by side: ids share a beginning, and what follows
- * it tells most of them apart. */
+/* Long lists are sorted by eight octets of each name, behind what all share, first: those tell most
+ * apart, stand side by side, and need no comparisons. */
 struct placed {
 	const struct wm_instance *instance;
-	const struct wm_node *node;
-	uint64_t key; /* eight octets of the id behind what all share, folded, most significant
-			 first */
+	uint64_t key; /* the octets, folded, most significant first */
 };
 
-static int by_placed(const void *a, const void *b)
+/* What tells them apart: the node, or on one node the id. */
+static const char *name_in(const struct wm_instance *i, bool one_node)
 {
-	const struct placed *x = a, *y = b;
-
-	if (x->node == y->node && x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return wm_instance_order(x->instance, y->instance);
+	return one_node ? i->id : i->node->folded;
 }
 
 static uint64_t key_at(const char *s)
@@ -88,26 +83,71 @@ static uint64_t key_at(const char *s)
 	return key;
 }
 
-/* @return false: without memory. */
-static bool sort_placed(const struct wm_instance **all, unsigned count)
+static void set_keys(struct placed *p, const struct wm_instance **all, unsigned count)
 {
-	struct placed *p = malloc(count * sizeof(*p));
-	const char *first = all[0]->id;
-	size_t shared = strlen(first), n;
+	const char *first, *name;
+	bool one_node = true;
+	size_t shared, n;
 
-	if (!p)
-		return false;
+	for (unsigned i = 1; i < count; i++)
+		one_node &= all[i]->node == all[0]->node;
+	first = name_in(all[0], one_node);
+	shared = strlen(first);
 	for (unsigned i = 1; i < count; i++) {
-		for (n = 0; n < shared && all[i]->id[n] == first[n];)
+		name = name_in(all[i], one_node);
+		for (n = 0; n < shared && name[n] == first[n];)
 			n++;
 		shared = n;
 	}
 	for (unsigned i = 0; i < count; i++)
-		p[i] = (struct placed){all[i], all[i]->node, key_at(all[i]->id + shared)};
-	qsort(p, count, sizeof(*p), by_placed);
+		p[i] = (struct placed){all[i], key_at(name_in(all[i], one_node) + shared)};
+}
+
+/* One pass by an octet of the keys, least significant first; what is equal keeps its order. @return
+ * false: it is the same in all, and nothing was done. */
+static bool sort_octet(const struct placed *from, struct placed *to, unsigned count, unsigned octet)
+{
+	unsigned at[256] = {0}, next = 0, n;
+
+	for (unsigned i = 0; i < count; i++)
+		at[from[i].key >> (8 * octet) & 0xff]++;
+	if (at[from[0].key >> (8 * octet) & 0xff] == count)
+		return false;
+	for (unsigned k = 0; k < 256; k++) {
+		n = at[k];
+		at[k] = next;
+		next += n;
+	}
+	for (unsigned i = 0; i < count; i++)
+		to[at[from[i].key >> (8 * octet) & 0xff]++] = from[i];
+	return true;
+}
+
+/* @return false: without memory. */
+static bool sort_placed(const struct wm_instance **all, unsigned count)
+{
+	struct placed *mem = malloc(2ul * count * sizeof(*mem)), *p = mem, *other = mem + count,
+		      *was;
+
+	if (!mem)
+		return false;
+	set_keys(p, all, count);
+	for (unsigned octet = 0; octet < sizeof(p->key); octet++) {
+		if (!sort_octet(p, other, count, octet))
+			continue;
+		was = p;
+		p = other;
+		other = was;
+	}
 	for (unsigned i = 0; i < count; i++)
 		all[i] = p[i].instance;
-	free(p);
+	for (unsigned i = 0, to; i < count; i = to) {
+		for (to = i + 1; to < count && p[to].key == p[i].key;)
+			to++;
+		if (to - i > 1)
+			qsort(&all[i], to - i, sizeof(struct wm_instance *), by_place);
+	}
+	free(mem);
 	return true;
 }
 

@@ -212,9 +212,9 @@ static void run_slice(struct wm_api *a)
 	}
 	if (!wake || !longs || odd)
 		wm_blocking_wake(a);
-	if (!wake || !longs || !odd)
+	if (!wake || (longs && !odd))
 		wm_longs_run(a);
-	if (wake && longs)
+	if (wake && !TAILQ_EMPTY(&a->longs)) /* what the wake put off begins in the next */
 		wm_loop_again(a->d.loop);
 }
 
