@@ -28,6 +28,7 @@ struct wm_map {
 	size_t cap, len, used, max; /* used: entries and tombstones of `slots` */
 	struct slot *old;	    /* what is left of the table before; NULL: nothing */
 	size_t old_cap, old_at;	    /* what stands before old_at was moved */
+	unsigned long shape;	    /* counts tables that began and ended */
 };
 
 static const char tomb;
@@ -126,6 +127,7 @@ static void move(struct wm_map *m, size_t max)
 	free(m->old);
 	m->old = NULL;
 	m->old_cap = m->old_at = 0;
+	m->shape++;
 }
 
 /* Begin a table of @p cap places. Of the old one at most three quarters are entries, and an
@@ -146,6 +148,7 @@ static int resize(struct wm_map *m, size_t cap)
 	m->slots = next;
 	m->cap = cap;
 	m->used = 0;
+	m->shape++;
 	return 0;
 }
 
@@ -224,4 +227,9 @@ void *wm_map_next(const struct wm_map *m, size_t *pos)
 	value = next_in(m->slots, m->cap, &at);
 	*pos = at + m->old_cap;
 	return value;
+}
+
+unsigned long wm_map_shape(const struct wm_map *m)
+{
+	return m->shape;
 }

@@ -20,3 +20,7 @@ void *wm_map_del(struct wm_map *m, const void *key, size_t key_len);
 /** Walk: start with *pos = 0, ends with NULL. Deleting the entry just returned is allowed; putting
  *  others in is not, as the table may grow. */
 void *wm_map_next(const struct wm_map *m, size_t *pos);
+/** Changes whenever the table is rebuilt: while it is the same, a walk may go on though others were
+ *  put in and deleted meanwhile. It meets each entry that was there all the time, one at most
+ * twice. */
+unsigned long wm_map_shape(const struct wm_map *m);
