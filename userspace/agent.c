@@ -145,6 +145,8 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	if (!a->change_log)
 		return wm_err_set(e, -ENOMEM, "out of memory: log");
 	wm_registry_stats(a->registry, &stats);
+	if (stats.restore_finished)
+		wm_warn("registry.restored", "text=\"a restore that was cut off is finished\"");
 	wm_info("registry.open",
 		"path=%s services=%u instances=%u index=%llu open_ms=%llu recover_ms=%llu "
 		"ready_ms=%llu",

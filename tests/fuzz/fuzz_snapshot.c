@@ -88,7 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!err) {
 		wm_snapshot_info(s, &info);
 		r = open_empty();
-		err = wm_registry_restore(r, s, &e);
+		err = wm_registry_restore(r, s, &e); /* takes it over */
+		s = NULL;
 		check(err ? *e.text != 0 : wm_registry_instances(r) == info.instances);
 		check(!err || wm_registry_instances(r) == 0);
 		wm_registry_close(r);

@@ -181,9 +181,7 @@ static int restore(struct wm_registry *r, const struct wm_buf *b, size_t part, s
 
 	if (err)
 		return err;
-	err = wm_registry_restore(r, s, e);
-	wm_snapshot_free(s);
-	return err;
+	return wm_registry_restore(r, s, e);
 }
 
 static void fill(struct wm_registry *r, unsigned count)
@@ -321,6 +319,207 @@ Test(snapshot, what_changes_hands_is_announced_or_undone, .fini = rm_dir)
 	wm_buf_done(&b);
 	wm_buf_done(&seen);
 	wm_registry_close(r);
+}
+
+/* --- in slices --- */
+#define DIFFERING 900
+
+static struct wm_restore *begin_restore(struct wm_registry *r, const struct wm_buf *b)
+{
+	const struct wm_restore_source from = {.fd = -1, .data = b->data, .len = b->len};
+	struct wm_restore *x = NULL;
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_restore_begin(r, wm_snapshot_new(true, 1u << 30), &from, &x, &e), 0);
+	return x;
+}
+
+/* A registry of @p db that differs from the snapshot @p b in all its instances, of which some
+ * have the others' checks; what it was in @p was. */
+static struct wm_registry *differing(struct wm_buf *b, char **was)
+{
+	struct wm_registry *r = open_at(db);
+	char id[32];
+
+	fill(r, DIFFERING);
+	node_check(r, "one", "id-0");
+	node_check(r, "two", "id-1");
+	*was = content(r);
+	save(r, b, NULL);
+	wm_registry_check_deregister(r, "one", NULL, NULL, NULL);
+	wm_registry_check_deregister(r, "two", NULL, NULL, NULL);
+	wm_registry_flush(r);
+	for (unsigned n = 0; n < DIFFERING; n++) {
+		snprintf(id, sizeof(id), "id-%u", n);
+		if (n % 3 == 2)
+			cr_assert_eq(del(r, id), 0);
+		else
+			cr_assert_eq(put_any(r, n, 9), 0);
+		if (n % 3 == 2)
+			cr_assert_eq(put_any(r, 2000 + n, 1), 0);
+	}
+	node_check(r, "one", "id-1");
+	node_check(r, "two", NULL);
+	return r;
+}
+
+static unsigned heard;
+
+static void count_change(void *arg, const struct wm_change *c)
+{
+	(void)arg;
+	heard += c->kind == WM_CHANGE_INSTANCE_UPSERT || c->kind == WM_CHANGE_INSTANCE_DELETED;
+}
+
+/* So much in a turn and no more; others write meanwhile. */
+Test(snapshot, is_restored_in_slices, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_restore *x;
+	struct wm_err e = {0};
+	unsigned steps = 0, most = 0;
+	struct wm_buf b;
+	char *was, *now;
+	int more = 1;
+
+	make_dir();
+	r = differing(&b, &was);
+	wm_registry_subscribe(r, count_change, NULL);
+	x = begin_restore(r, &b);
+	for (; more > 0; steps++) {
+		heard = 0;
+		more = wm_restore_step(x, &e);
+		cr_assert_eq(heard, 0);
+		wm_registry_flush(r);
+		most = heard > most ? heard : most;
+		/* tables are rebuilt under its feet */
+		for (unsigned n = 0; n < 200 && steps % 4 == 3; n++)
+			cr_assert_eq(put_any(r, 10000 + steps * 200 + n, 1), 0);
+		for (unsigned n = 0; n < 200 && steps % 4 == 3; n++) {
+			char id[32];
+
+			snprintf(id, sizeof(id), "id-%u", 10000 + steps * 200 + n);
+			cr_assert_eq(del(r, id), 0);
+		}
+	}
+	cr_assert_eq(more, 0, "%s", e.text);
+	cr_assert_leq(most, 256 + 10);
+	cr_assert_gt(steps, 7);
+	wm_restore_free(x);
+	now = content(r);
+	cr_assert_str_eq(was, now);
+	free(now);
+	free(was);
+	wm_registry_close(r);
+	wm_buf_done(&b);
+}
+
+/* The rest of it, killed after each step: a start finds all, or nothing that was begun. */
+Test(snapshot, what_is_cut_off_is_finished_by_the_next_start, .fini = rm_dir)
+{
+	char *was, *before, *now, file[160], copy[512];
+	struct wm_registry *r;
+	struct wm_restore *x;
+	bool through = false;
+	unsigned parts = 0;
+	struct wm_buf b;
+	pid_t child;
+	int status;
+
+	make_dir();
+	snprintf(file, sizeof(file), "%s" WM_RESTORE_SUFFIX, db);
+	r = differing(&b, &was);
+	before = content(r);
+	wm_registry_close(r);
+	snprintf(copy, sizeof(copy), "cp %s %s/base", db, dir);
+	cr_assert_eq(system(copy), 0);
+	snprintf(copy, sizeof(copy), "rm -f %s-*; cp %s/base %s", db, dir, db);
+	fflush(NULL);
+	for (unsigned steps = 1; !through; steps++) {
+		bool half;
+
+		cr_assert_eq(system(copy), 0);
+		child = fork();
+		if (!child) {
+			struct wm_err e = {0};
+			int more = 1;
+
+			r = open_at(db);
+			x = begin_restore(r, &b);
+			for (unsigned n = 0; n < steps && more > 0; n++) {
+				more = wm_restore_step(x, &e);
+				wm_registry_flush(r);
+			}
+			_exit(more < 0 ? 2 : !more);
+		}
+		cr_assert_eq(waitpid(child, &status, 0), child);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+		through = WEXITSTATUS(status) == 1;
+		half = access(file, F_OK) == 0;
+		parts += half;
+		r = open_at(db);
+		cr_assert_neq(access(file, F_OK), 0);
+		now = content(r);
+		cr_assert_str_eq(half || through ? was : before, now, "after %u steps", steps);
+		free(now);
+		wm_registry_close(r);
+	}
+	free(before);
+	free(was);
+	wm_buf_done(&b);
+	cr_assert_gt(parts, 5);
+}
+
+/* Full in the middle: it says so, and goes on when there is room. */
+Test(snapshot, what_is_half_is_told_and_made_whole, .fini = rm_dir)
+{
+	struct wm_registry *r;
+	struct wm_restore *x;
+	struct wm_save *saved = NULL;
+	struct wm_err e = {0};
+	struct rlimit l, none;
+	unsigned steps = 0;
+	struct wm_buf b;
+	char *was, *now;
+	int more = 1;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	r = differing(&b, &was);
+	x = begin_restore(r, &b);
+	heard = 0;
+	wm_registry_subscribe(r, count_change, NULL);
+	for (; more > 0 && !heard; steps++) {
+		more = wm_restore_step(x, &e);
+		wm_registry_flush(r);
+	}
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	none = l;
+	none.rlim_cur = 1000;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	while (more > 0) {
+		more = wm_restore_step(x, &e);
+		wm_registry_flush(r);
+	}
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+	cr_assert_eq(more, WM_E_STORE);
+	cr_assert(wm_restore_half(x) && wm_restore_pending(r));
+	cr_assert_null(strstr(e.text, "nothing was changed"), "%s", e.text);
+	wm_restore_free(x);
+	/* nobody shall take that for a whole */
+	cr_assert_eq(wm_save_begin(r, &saved, &e), WM_E_BUSY);
+	cr_assert_eq(wm_restore_again(r, &x, &e), 0, "%s", e.text);
+	for (more = 1; more > 0; wm_registry_flush(r))
+		more = wm_restore_step(x, &e);
+	cr_assert_eq(more, 0, "%s", e.text);
+	wm_restore_free(x);
+	cr_assert(!wm_restore_pending(r));
+	now = content(r);
+	cr_assert_str_eq(was, now);
+	free(now);
+	free(was);
+	wm_registry_close(r);
+	wm_buf_done(&b);
 }
 
 /* Everything but indexes and rows, which a restore gives anew. */

@@ -25,7 +25,7 @@
 #define BACKLOG_MAX (4u << 20)	 /* octets that wait for the client before the next step */
 #define PATIENCE_MS 30000	 /* without a single octet taken: the client is cut off */
 #define OUT_MAX	    (512u << 20) /* octets of a step: bounded by what was changed meanwhile */
-#define READ_BLOCK  (256u << 10) /* octets restored from a file at once: some 2 ms */
+#define RETRY_MS    5000	 /* before the rest of a restore that was refused is tried again */
 
 struct wm_snapshots {
 	struct wm_api *api;
@@ -41,8 +41,7 @@ struct wm_snapshots {
 	uint64_t since; /* and when that was */
 	/* coming in */
 	struct wm_write *write;
-	struct wm_snapshot *load;
-	int fd;
+	struct wm_restore *load;
 	char from[PATH_MAX]; /* a path; else who sent it */
 	uint64_t restored, refused;
 };
@@ -148,17 +147,33 @@ void wm_snapshot_save(struct wm_call *c)
 }
 
 /* --- restoring ------------------------------------------------------------------------------- */
+/* What could not be stored is tried again, for the registry is restored in part. */
+static void load_half(struct wm_snapshots *s, struct wm_err *e)
+{
+	struct wm_err why = *e;
+
+	wm_error("snapshot.half", "from=%s err=%s text=%s", wm_log_q(s->from), wm_err_name(e->code),
+		 wm_log_q(why.text));
+	e->code = wm_err_set(e, why.code,
+			     "Restored in part; the rest is tried again every %d s, and at the "
+			     "next start: %.300s",
+			     RETRY_MS / 1000, why.text);
+	wm_timer_arm(s->load_timer, RETRY_MS);
+}
+
 static void load_done(struct wm_snapshots *s, struct wm_err *e)
 {
 	struct wm_write *w = s->write;
 	struct wm_snapshot_info in = {0};
+	bool half = e->code && wm_restore_half(s->load);
 
-	if (!e->code)
-		e->code = wm_snapshot_end(s->load, e);
-	if (!e->code)
-		e->code = wm_registry_restore(s->api->d.registry, s->load, e);
-	wm_snapshot_info(s->load, &in);
-	if (e->code) {
+	wm_snapshot_info(wm_restore_snapshot(s->load), &in);
+	wm_restore_free(s->load);
+	s->load = NULL;
+	s->write = NULL;
+	if (half) {
+		load_half(s, e);
+	} else if (e->code) {
 		s->refused++;
 		wm_warn("snapshot.refused", "from=%s err=%s text=%s", wm_log_q(s->from),
 			wm_err_name(e->code), wm_log_q(e->text));
@@ -168,78 +183,82 @@ static void load_done(struct wm_snapshots *s, struct wm_err *e)
 			wm_log_q(s->from), (unsigned long long)in.services,
 			(unsigned long long)in.instances, (unsigned long long)in.index);
 	}
-	wm_snapshot_free(s->load);
-	s->load = NULL;
-	if (s->fd >= 0)
-		close(s->fd);
-	s->fd = -1;
-	s->write = NULL;
+	/* one that was refused in the place of one that is half done */
+	if (!half && wm_restore_pending(s->api->d.registry))
+		wm_timer_arm(s->load_timer, RETRY_MS);
 	if (w)
 		wm_write_done(w, e->code, e->text);
 }
 
-/* @return false: answered. */
-static bool load_begin(struct wm_call *c)
+/* @return false: answered. The descriptor is closed in any case. */
+static bool load_begin(struct wm_call *c, const struct wm_restore_source *from)
 {
 	struct wm_snapshots *s = c->api->snapshots;
+	struct wm_snapshot *load = NULL;
+	struct wm_err e = {0};
 
 	if (s->load) {
 		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_text(c, 503, "Another snapshot is being restored, try again");
-		return false;
+	} else {
+		load = wm_snapshot_new(true, c->api->d.snapshot_max ? c->api->d.snapshot_max
+								    : WM_SNAPSHOT_MAX);
+		if (!load || wm_restore_begin(c->api->d.registry, load, from, &s->load, &e))
+			wm_answer_text(c, 503, "Out of memory; nothing was changed");
 	}
-	s->load = wm_snapshot_new(true, c->api->d.snapshot_max ? c->api->d.snapshot_max
-							       : WM_SNAPSHOT_MAX);
-	if (!s->load) {
-		wm_answer_text(c, 503, "Out of memory; nothing was changed");
+	if (!s->load || !load) {
+		if (from->fd >= 0)
+			close(from->fd);
 		return false;
 	}
 	if (!wm_http_is_local(c->req))
-		wm_snapshot_refuse_programs(s->load, wm_api_units(c) != WM_SCRIPTS_ALLOWED);
+		wm_snapshot_refuse_programs(load, wm_api_units(c) != WM_SCRIPTS_ALLOWED);
 	put_asker(c->req, s->from, sizeof(s->from));
 	s->write = wm_write_keep(c);
-	if (s->write)
+	if (s->write) {
+		wm_timer_arm(s->load_timer, STEP_MS);
 		return true;
-	wm_snapshot_free(s->load);
+	}
+	wm_restore_free(s->load);
 	s->load = NULL;
+	if (wm_restore_pending(c->api->d.registry))
+		wm_timer_arm(s->load_timer, RETRY_MS);
 	return false;
 }
 
 void wm_snapshot_restore(struct wm_call *c)
 {
-	struct wm_snapshots *s = c->api->snapshots;
-	struct wm_err e = {0};
-	size_t len;
-	const char *body = wm_http_body(c->req, &len);
+	struct wm_restore_source from = {.fd = -1};
 
-	if (!load_begin(c))
-		return;
-	e.code = wm_snapshot_feed(s->load, body, len, &e);
-	load_done(s, &e);
+	from.data = wm_http_body(c->req, &from.len);
+	load_begin(c, &from);
 }
 
 static void on_load(void *arg)
 {
-	static char block[READ_BLOCK];
 	struct wm_snapshots *s = arg;
 	struct wm_err e = {0};
-	ssize_t n = read(s->fd, block, sizeof(block));
+	int more = s->load ? 1 : wm_restore_again(s->api->d.registry, &s->load, &e);
 
-	if (n < 0)
-		wm_err_set(&e, -errno, "The snapshot cannot be read: %s", strerror(errno));
-	e.code = n < 0 ? e.code : n ? wm_snapshot_feed(s->load, block, (size_t)n, &e) : 0;
-	if (n <= 0 || e.code)
-		load_done(s, &e);
-	else
+	if (more < 0) {
+		wm_error("snapshot.half", "from=%s err=%s text=%s", wm_log_q(s->from),
+			 wm_err_name(more), wm_log_q(e.text));
+		wm_timer_arm(s->load_timer, RETRY_MS);
+		return;
+	}
+	more = wm_restore_step(s->load, &e);
+	e.code = more < 0 ? more : 0;
+	if (more > 0)
 		wm_timer_arm(s->load_timer, STEP_MS);
+	else
+		load_done(s, &e);
 }
 
 void wm_native_snapshot_restore(struct wm_call *c)
 {
-	struct wm_snapshots *s = c->api->snapshots;
 	const char *path = wm_http_query(c->req, "path");
+	struct wm_restore_source from = {.fd = -1};
 	struct stat st;
-	int fd;
 
 	if (!wm_api_trusted(c)) { /* whatever else TCP may do: it names files to a root */
 		wm_answer_text(c, 403,
@@ -251,21 +270,16 @@ void wm_native_snapshot_restore(struct wm_call *c)
 		wm_answer_text(c, 400, "path: an absolute path of a snapshot is wanted");
 		return;
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+	from.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (from.fd < 0 || fstat(from.fd, &st) || !S_ISREG(st.st_mode)) {
 		wm_answer_text(c, 400, "path: %s cannot be read: %s", path,
-			       fd < 0 ? strerror(errno) : "it must be a regular file");
-		if (fd >= 0)
-			close(fd);
+			       from.fd < 0 ? strerror(errno) : "it must be a regular file");
+		if (from.fd >= 0)
+			close(from.fd);
 		return;
 	}
-	if (!load_begin(c)) {
-		close(fd);
-		return;
-	}
-	s->fd = fd;
-	snprintf(s->from, sizeof(s->from), "%s", path);
-	wm_timer_arm(s->load_timer, STEP_MS);
+	if (load_begin(c, &from))
+		snprintf(c->api->snapshots->from, sizeof(c->api->snapshots->from), "%s", path);
 }
 
 /* --- status, beginning and end --------------------------------------------------------------- */
@@ -280,12 +294,12 @@ void wm_snapshots_status(struct wm_json *j, const struct wm_api *a)
 	if (a->d.keep)
 		wm_keep_stats(a->d.keep, &k);
 	if (s->load)
-		wm_snapshot_info(s->load, &in);
+		wm_snapshot_info(wm_restore_snapshot(s->load), &in);
 	wm_json_kopen(j, "snapshot", '{');
 	wm_json_kb(j, "saving", r.saving);
 	wm_json_ku(j, "saved_rows", r.save_rows);
 	wm_json_ku(j, "rows_to_save", r.save_rows_total);
-	wm_json_kb(j, "restoring", s->load != NULL);
+	wm_json_kb(j, "restoring", s->load || wm_restore_pending(a->d.registry));
 	wm_json_ku(j, "restoring_bytes", in.bytes);
 	wm_json_ku(j, "restored", s->restored);
 	wm_json_ku(j, "restores_refused", s->refused);
@@ -308,7 +322,6 @@ int wm_snapshots_init(struct wm_api *a)
 		return -ENOMEM;
 	a->snapshots = s;
 	s->api = a;
-	s->fd = -1;
 	s->save_timer = wm_timer_new(a->d.loop, on_save, s);
 	s->load_timer = wm_timer_new(a->d.loop, on_load, s);
 	return s->save_timer && s->load_timer ? 0 : -ENOMEM;
@@ -320,9 +333,7 @@ void wm_snapshots_done(struct wm_api *a)
 
 	if (!s)
 		return;
-	if (s->fd >= 0)
-		close(s->fd);
-	wm_snapshot_free(s->load);
+	wm_restore_free(s->load);
 	if (s->req) /* its server went without a word */
 		save_done(s);
 	wm_timer_free(s->save_timer);

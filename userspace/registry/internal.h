@@ -138,6 +138,8 @@ struct wm_registry {
 	unsigned instances_max, services_max, nodes_max, checks_max;
 	unsigned instances_count, checks_count; /* of all nodes, checks of nodes as well */
 	struct wm_vip_space space;
+	char *path;		/* of the store's file; NULL: none */
+	bool restoring;		/* a snapshot, in part */
 	struct wm_store *store; /* NULL: memory only */
 	struct wm_vips *vips;
 	struct wm_map *nodes;	 /* by name in lower case */

@@ -234,8 +234,9 @@ static void on_timer(void *arg)
 		rest(k);
 		return;
 	}
-	/* nothing new since the last one */
-	if (k->phase == IDLE && wm_registry_index(k->r) == k->stats.index) {
+	/* nothing new since the last one, or nothing whole */
+	if (k->phase == IDLE &&
+	    (wm_registry_index(k->r) == k->stats.index || wm_restore_pending(k->r))) {
 		wm_timer_arm(k->timer, k->interval_ms);
 		return;
 	}

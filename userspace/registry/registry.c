@@ -15,7 +15,7 @@
  * Statuses: a result is announced at once and its row is stored with the next commit, or by one of
  * its own every WM_REGISTRY_STATUS_DELAY_MS. A flush must happen for that: the loop's turns are the
  * clock. After a crash a check may show a status older by that much. */
-#include "internal.h"
+#include "restore_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -89,6 +89,7 @@ static void release(struct wm_registry *r)
 	wm_buf_done(&r->record);
 	wm_buf_done(&r->small);
 	free(r->datacenter);
+	free(r->path);
 	free(r);
 }
 
@@ -120,6 +121,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->nodes_max = c->nodes_max;
 	r->checks_max = c->checks_max ? c->checks_max : UINT32_MAX;
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
+	r->path = c->path ? strdup(c->path) : NULL;
 	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->node_ids = wm_map_new(WM_REGISTRY_MAP_MAX);
 	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
@@ -131,8 +133,8 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	wm_node_meta_free(meta, facts.meta_count);
 	if (err)
 		return err;
-	if (!r->self || !r->datacenter || !r->nodes || !r->node_ids || !r->services || !r->vips ||
-	    wm_node_enter(r, r->self)) {
+	if (!r->self || !r->datacenter || (c->path && !r->path) || !r->nodes || !r->node_ids ||
+	    !r->services || !r->vips || wm_node_enter(r, r->self)) {
 		wm_node_free(r->self); /* in no table yet */
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	}
@@ -209,6 +211,8 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 		err = wm_store_ready(r->store, e);
 	if (!err)
 		err = first_commit(r, e);
+	if (!err)
+		err = wm_restore_finish(r, e);
 	r->stats.opened_ms = opened - began;
 	r->stats.recovered_ms = recovered - opened;
 	r->stats.ready_ms = wm_clock_ms() - recovered;

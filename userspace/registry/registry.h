@@ -280,7 +280,8 @@ struct wm_registry_stats {
 	/* the start: to open the store and check its pages; to read it; to write the first commit
 	 */
 	uint64_t opened_ms, recovered_ms, ready_ms;
-	bool saving; /* a snapshot; of it or of the last one: */
+	bool restore_finished; /* at the start: one that a crash cut off */
+	bool saving;	       /* a snapshot; of it or of the last one: */
 	uint64_t save_rows, save_rows_total;
 	struct wm_store_stats store;
 };

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* restore.c - makes the registry what a snapshot says, as one large write: removals first, so that
- * ids and places are free, then the node's checks, then every instance. Each is staged as a
- * client's write is, so it is undone, stored and announced by the same means; what is the same
- * already is not touched. */
-#include "snapshot_internal.h"
+/* restore.c - makes the registry what a snapshot says: removals first, so that ids and places are
+ * free, then each node's checks and instances. Each is staged as a client's write is, so it is
+ * undone, stored and announced by the same means; what is the same already is not touched. It is
+ * made in slices, a write of the queue with a transaction each, so that the loop is anybody's in
+ * between; what is to be done in the end stands in a file by then (restore_file.c). Other writes
+ * are judged as ever meanwhile, and are before or behind the slice that meets their object.
+ * In every state in between the store is consistent: an id of a check is nowhere twice. */
+#include "restore_internal.h"
 #include "userspace/base/err.h"
 #include "userspace/base/map.h"
 
@@ -11,66 +14,293 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-struct restore {
-	struct wm_registry *r;
-	struct wm_snapshot *s;
-	struct wm_op *group;	  /* all writes */
-	struct wm_lease **leases; /* made for it, retired until an instance comes */
-	unsigned leases_count;
-	uint64_t index;
-};
+#define LOOK_MAX 4096 /* objects that are looked at in a slice, changed or not: some 1 ms */
 
-static int no_memory(struct wm_err *e)
+static int no_memory(const struct wm_restore *x, struct wm_err *e)
 {
-	return wm_err_set(e, -ENOMEM, "Not restored: out of memory; nothing was changed");
+	return wm_err_set(e, -ENOMEM,
+			  x->changed ? "Not restored: out of memory"
+				     : "Not restored: out of memory; nothing was changed");
 }
 
-static struct wm_op *add_op(struct restore *x, enum wm_op_kind kind, const struct wm_node *n,
+/* --- what is judged before anything is changed ------------------------------------------------ */
+static int judge_node(struct wm_restore *x, const struct wm_node *n, struct wm_err *e)
+{
+	const struct wm_node *ours = n == x->s->self ? NULL : wm_find_node(x->r, n->name);
+
+	if (ours && ours->self)
+		return wm_err_set(e, WM_E_CONFLICT,
+				  "Not restored: the snapshot's catalog has a node %.64s, which is "
+				  "this agent's name",
+				  n->name);
+	return wm_snapshot_judge_node(x->s, n, e);
+}
+
+static int judge_instance(struct wm_restore *x, struct wm_instance *i, struct wm_err *e)
+{
+	const struct wm_registry *r = x->r;
+
+	if (wm_vip4_inside(&r->space, i->addr4) || wm_vip6_inside(&r->space, &i->addr6))
+		return wm_err_set(e, WM_E_INVALID,
+				  "Not restored: the address %.64s of instance %.64s is in the "
+				  "range of virtual addresses",
+				  i->address, i->id);
+	return wm_snapshot_judge_instance(x->s, i, e);
+}
+
+static int judge_limits(const struct wm_restore *x, struct wm_err *e)
+{
+	const struct wm_registry *r = x->r;
+	const struct wm_snapshot_info *in = &x->s->info;
+	size_t services = wm_map_len(x->s->leases);
+
+	if (in->instances > r->instances_max)
+		return wm_err_set(e, WM_E_CAPACITY,
+				  "Not restored: the snapshot has %llu instances, at most %u are "
+				  "allowed (instances_max)",
+				  (unsigned long long)in->instances, r->instances_max);
+	if (in->checks > r->checks_max)
+		return wm_err_set(e, WM_E_CAPACITY,
+				  "Not restored: the snapshot has %llu checks, at most %u are "
+				  "allowed (checks_max)",
+				  (unsigned long long)in->checks, r->checks_max);
+	if (wm_vips_count(r->vips) + services > 4ull * r->services_max)
+		return wm_err_set(e, WM_E_CAPACITY,
+				  "Not restored: the snapshot has %zu services, at most %u are "
+				  "allowed (services_max)",
+				  services, r->services_max);
+	if (wm_map_len(x->s->nodes) > r->nodes_max)
+		return wm_err_set(
+			e, WM_E_CAPACITY,
+			"Not restored: the snapshot has %zu nodes, at most %u are allowed "
+			"(nodes_max)",
+			wm_map_len(x->s->nodes), r->nodes_max);
+	if (in->index > WM_REGISTRY_INDEX_MAX - 2 * WM_REGISTRY_INDEX_BLOCK)
+		return wm_err_set(e, WM_E_LIMIT, "Not restored: indexes are used up");
+	return 0;
+}
+
+/* Of addresses that stay behind services there may be more. */
+static int judge_services(const struct wm_restore *x, struct wm_err *e)
+{
+	if (x->s->services_used <= x->r->services_max)
+		return 0;
+	return wm_err_set(e, WM_E_CAPACITY,
+			  "Not restored: the snapshot has %zu services, at most %u are allowed "
+			  "(services_max)",
+			  x->s->services_used, x->r->services_max);
+}
+
+/* The node of the snapshot whose instances are gone through; NULL: there is no more. The agent's
+ * own comes first. */
+static struct wm_node *next_node(struct wm_restore *x)
+{
+	if (!x->node)
+		x->node = x->s->self;
+	else
+		x->node = wm_map_next(x->s->nodes, &x->pos);
+	x->inner = 0;
+	return x->node;
+}
+
+static void go_to(struct wm_restore *x, enum wm_restore_phase p)
+{
+	x->phase = p;
+	x->node = NULL;
+	x->pos = x->inner = 0;
+	x->shape = 0;
+}
+
+/* @return 1: there are more; 0: all are fine; or the error. */
+static int judge(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_instance *i;
+	int err = x->node ? 0 : judge_limits(x, e);
+
+	for (unsigned n = 0; !err && n < LOOK_MAX; n++) {
+		i = x->node ? wm_map_next(x->node->instances, &x->inner) : NULL;
+		if (i)
+			err = judge_instance(x, i, e);
+		else if (next_node(x))
+			err = judge_node(x, x->node, e);
+		else
+			return judge_services(x, e);
+	}
+	return err ? err : 1;
+}
+
+/* Indexes go on above those of the snapshot. */
+static int leap(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_registry *r = x->r;
+	uint64_t index = x->s->info.index > r->index ? x->s->info.index : r->index;
+	uint64_t reserved = index + WM_REGISTRY_INDEX_BLOCK;
+	int err = 0;
+
+	if (r->store && index + WM_REGISTRY_INDEX_BLOCK / 2 > r->reserved) {
+		err = wm_registry_put_meta(r, reserved, e);
+		if (!err)
+			err = wm_store_commit(r->store, e);
+		if (!err)
+			r->reserved = reserved;
+	}
+	if (!err)
+		r->index = index;
+	return err;
+}
+
+/* --- virtual addresses ------------------------------------------------------------------------ */
+/* Services that are not here get the addresses they had, where those are free. @p ret: NULL if it
+ * is here. */
+static int restore_lease(struct wm_restore *x, const struct wm_record_service *s,
+			 struct wm_lease **ret, struct wm_err *e)
+{
+	struct wm_registry *r = x->r;
+	struct wm_lease *l;
+	int err;
+
+	*ret = NULL;
+	if (wm_vips_find(r->vips, s->name))
+		return 0;
+	err = wm_vips_restore(r->vips, s->name, s->vip4, s->vip6, &l);
+	if (err == WM_E_CONFLICT || err == WM_E_INVALID)
+		err = wm_vips_give(r->vips, s->name, &l);
+	if (err)
+		return err == -ENOMEM ? no_memory(x, e)
+				      : wm_err_set(e, err,
+						   "Not restored: no virtual address is left for "
+						   "service %s",
+						   s->name);
+	l->row = ++r->service_row;
+	l->create_index = r->index;
+	wm_lease_retire(r->vips, l);
+	*ret = l;
+	return r->store ? wm_registry_put_service(r, l, e) : 0;
+}
+
+/* @return 1: there are more; 0: that was all; or the error. */
+static int restore_leases(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_lease *made[WM_RESTORE_SLICE];
+	struct wm_registry *r = x->r;
+	struct wm_snapshot_lease *l = NULL;
+	unsigned count = 0;
+	int err = 0;
+
+	for (unsigned n = 0; !err && n < LOOK_MAX && count < WM_RESTORE_SLICE; n++) {
+		l = wm_map_next(x->s->leases, &x->pos);
+		if (!l)
+			break;
+		err = restore_lease(x, &l->s, &made[count], e);
+		count += made[count] != NULL;
+	}
+	if (!err)
+		err = wm_store_commit(r->store, e);
+	if (!err)
+		return l != NULL;
+	wm_store_rollback(r->store);
+	while (count) {
+		wm_lease_detach(r->vips, made[--count]);
+		wm_lease_free(made[count]);
+	}
+	return err;
+}
+
+/* --- writes ----------------------------------------------------------------------------------- */
+static struct wm_op *add_op(struct wm_restore *x, enum wm_op_kind kind, const struct wm_node *n,
 			    const char *id)
 {
 	struct wm_op *op = wm_op_new(kind, id, NULL, NULL);
 
+	if (!x->group)
+		x->group = wm_op_new(WM_OP_GROUP, "", NULL, NULL);
 	if (op && !n->self)
 		op->node_name = strdup(n->folded);
-	if (!op || (!n->self && !op->node_name)) {
+	if (!op || !x->group || (!n->self && !op->node_name)) {
 		wm_op_discard(op);
 		return NULL;
 	}
-	op->restore = op->replace_checks = op->lenient = true;
+	op->restore = op->replace_checks = op->lenient = op->group_founds = true;
 	op->group = x->group;
 	TAILQ_INSERT_TAIL(&x->group->parts, op, entry);
+	x->parts++;
 	return op;
 }
 
 /* The same node in the snapshot; NULL: it has none. */
-static struct wm_node *twin_of(const struct restore *x, const struct wm_node *n)
+static struct wm_node *twin_of(const struct wm_restore *x, const struct wm_node *n)
 {
 	return n->self ? x->s->self : wm_map_get(x->s->nodes, n->folded, strlen(n->folded));
 }
 
-static int plan_removals(struct restore *x)
+/* Checks whose ids are another object's in the snapshot leave this one first: else, between two
+ * slices, they would be there twice. */
+static int free_checks(struct wm_restore *x, const struct wm_node *n, const struct wm_node *twin,
+		       const struct wm_instance *i)
 {
-	struct wm_instance *i;
-	struct wm_node *n, *twin;
-	size_t pos = 0, at;
+	for (unsigned k = 0; k < i->checks_count; k++) {
+		const struct wm_check *c = i->checks[k], *to = wm_node_check(twin, c->id);
+		struct wm_op *op;
 
-	while ((n = wm_map_next(x->r->nodes, &pos))) {
-		twin = twin_of(x, n);
-		at = 0;
-		while ((i = wm_map_next(n->instances, &at))) {
-			if ((!twin || !wm_node_instance(twin, i->id)) &&
-			    !add_op(x, WM_OP_INSTANCE, n, i->id))
-				return -ENOMEM;
-		}
-		if (!twin && !add_op(x, WM_OP_NODE_DROP, n, ""))
+		if (!to || strcmp(to->instance->id, i->id) == 0)
+			continue;
+		op = add_op(x, WM_OP_CHECK_DROP, n, c->id);
+		if (!op)
 			return -ENOMEM;
+		op->restore = op->replace_checks = false;
+		op->catalog = c->kind == WM_CHECK_STATED;
 	}
 	return 0;
 }
 
-/* What is on a node; the snapshot's objects go over to the writes. */
-static int plan_node(struct restore *x, struct wm_node *n)
+static int remove_instance(struct wm_restore *x, const struct wm_node *n,
+			   const struct wm_node *twin, const struct wm_instance *i)
+{
+	if (twin && wm_node_instance(twin, i->id))
+		return free_checks(x, n, twin, i);
+	return add_op(x, WM_OP_INSTANCE, n, i->id) ? 0 : -ENOMEM;
+}
+
+/* What is on the next node of the registry and not in the snapshot. Others write between two
+ * slices: where a table was rebuilt meanwhile, it is gone through again from its beginning, and so
+ * is a node that took another's place. @return 1: there are more; 0: that was all; or the error. */
+static int remove_next(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_registry *r = x->r;
+	struct wm_node *n, *twin;
+	struct wm_instance *i;
+	size_t next;
+	int err;
+
+	if (x->shape != wm_map_shape(r->nodes))
+		x->pos = 0;
+	x->shape = wm_map_shape(r->nodes);
+	next = x->pos;
+	n = wm_map_next(r->nodes, &next);
+	if (!n)
+		return 0;
+	if (x->on.mark != n->mark || x->on.create_index != n->create_index ||
+	    x->on.shape != wm_map_shape(n->instances))
+		x->inner = 0;
+	x->on = (struct wm_restore_place){n->mark, n->create_index, wm_map_shape(n->instances)};
+	twin = twin_of(x, n);
+	i = wm_map_next(n->instances, &x->inner);
+	if (i) {
+		err = remove_instance(x, n, twin, i);
+	} else {
+		err = twin				   ? free_checks(x, n, twin, n->holder)
+		      : add_op(x, WM_OP_NODE_CLEAR, n, "") ? 0
+							   : -ENOMEM;
+		x->on = (struct wm_restore_place){0};
+		x->pos = next;
+	}
+	return err ? no_memory(x, e) : 1;
+}
+
+/* A node and its checks. What it has goes over to the writes. */
+static int put_node(struct wm_restore *x, struct wm_node *n)
 {
 	struct wm_node_draft facts = {.id = n->id,
 				      .address = n->address,
@@ -80,9 +310,7 @@ static int plan_node(struct restore *x, struct wm_node *n)
 				      .tagged_count = n->tagged_count,
 				      .region = n->region,
 				      .zone = n->zone};
-	struct wm_instance *i;
 	struct wm_op *op;
-	size_t pos = 0;
 
 	if (!n->self) {
 		op = add_op(x, WM_OP_NODE_PUT, n, "");
@@ -96,204 +324,223 @@ static int plan_node(struct restore *x, struct wm_node *n)
 		return -ENOMEM;
 	op->in = n->holder;
 	n->holder = NULL;
-	while ((i = wm_map_next(n->instances, &pos))) {
-		op = add_op(x, WM_OP_INSTANCE, n, "");
-		if (!op)
-			return -ENOMEM;
-		op->in = i;
-		wm_map_del(n->instances, i->id, strlen(i->id));
-	}
 	return 0;
 }
 
-/* Every write that makes the difference. */
-static int plan(struct restore *x, struct wm_err *e)
+/* The next node of the snapshot, or the next instance on it. @return 1: there are more; 0: that was
+ * all; or the error. */
+static int put_next(struct wm_restore *x, struct wm_err *e)
 {
-	struct wm_node *n;
-	size_t pos = 0;
-	int err;
-
-	x->group = wm_op_new(WM_OP_GROUP, "", NULL, NULL);
-	if (!x->group)
-		return no_memory(e);
-	x->group->index = x->index;
-	x->s->self->self = true; /* it stands for ours */
-	err = plan_removals(x);
-	if (!err)
-		err = plan_node(x, x->s->self);
-	while (!err && (n = wm_map_next(x->s->nodes, &pos)))
-		err = plan_node(x, n);
-	return err ? no_memory(e) : 0;
-}
-
-static int judge_node(const struct restore *x, const struct wm_node *n, struct wm_err *e)
-{
-	const struct wm_registry *r = x->r;
-	const struct wm_node *ours = n == x->s->self ? NULL : wm_find_node(r, n->name);
-	struct wm_instance *i;
-	size_t pos = 0;
-
-	if (ours && ours->self)
-		return wm_err_set(e, WM_E_CONFLICT,
-				  "Not restored: the snapshot's catalog has a node %.64s, which is "
-				  "this agent's name",
-				  n->name);
-	while ((i = wm_map_next(n->instances, &pos))) {
-		if (wm_vip4_inside(&r->space, i->addr4) || wm_vip6_inside(&r->space, &i->addr6))
-			return wm_err_set(e, WM_E_INVALID,
-					  "Not restored: the address %.64s of instance %.64s is in "
-					  "the range of virtual addresses",
-					  i->address, i->id);
-	}
-	return 0;
-}
-
-static int judge(const struct restore *x, struct wm_err *e)
-{
-	const struct wm_registry *r = x->r;
-	struct wm_node *n;
-	size_t pos = 0;
-	int err;
-
-	if (x->s->info.instances > r->instances_max)
-		return wm_err_set(e, WM_E_CAPACITY,
-				  "Not restored: the snapshot has %llu instances, at most %u are "
-				  "allowed (instances_max)",
-				  (unsigned long long)x->s->info.instances, r->instances_max);
-	if (x->s->info.checks > r->checks_max)
-		return wm_err_set(e, WM_E_CAPACITY,
-				  "Not restored: the snapshot has %llu checks, at most %u are "
-				  "allowed (checks_max)",
-				  (unsigned long long)x->s->info.checks, r->checks_max);
-	err = judge_node(x, x->s->self, e);
-	while (!err && (n = wm_map_next(x->s->nodes, &pos)))
-		err = judge_node(x, n, e);
-	return err;
-}
-
-/* Services that are not here get the addresses they had, where those are free. */
-static int restore_lease(struct restore *x, const struct wm_record_service *s, struct wm_err *e)
-{
-	struct wm_registry *r = x->r;
-	struct wm_lease *l;
-	int err;
-
-	if (wm_vips_find(r->vips, s->name))
-		return 0;
-	err = wm_vips_restore(r->vips, s->name, s->vip4, s->vip6, &l);
-	if (err == WM_E_CONFLICT || err == WM_E_INVALID)
-		err = wm_vips_give(r->vips, s->name, &l);
-	if (err)
-		return err == -ENOMEM ? no_memory(e)
-				      : wm_err_set(e, err,
-						   "Not restored: no virtual address is left for "
-						   "service %s; nothing was changed",
-						   s->name);
-	x->leases[x->leases_count++] = l;
-	l->row = ++r->service_row;
-	l->create_index = x->index;
-	wm_lease_retire(r->vips, l);
-	return r->store ? wm_registry_put_service(r, l, e) : 0;
-}
-
-static int restore_leases(struct restore *x, struct wm_err *e)
-{
-	struct wm_snapshot_lease *l;
-	size_t pos = 0, n = wm_map_len(x->s->leases);
-	int err = 0;
-
-	x->leases = calloc(n + 1, sizeof(struct wm_lease *));
-	if (!x->leases)
-		return no_memory(e);
-	if (wm_vips_count(x->r->vips) + n > 4ull * x->r->services_max)
-		return wm_err_set(e, WM_E_CAPACITY,
-				  "Not restored: the snapshot has %zu services, at most %u are "
-				  "allowed (services_max)",
-				  n, x->r->services_max);
-	while (!err && (l = wm_map_next(x->s->leases, &pos)))
-		err = restore_lease(x, &l->s, e);
-	return err;
-}
-
-static int stage(struct restore *x, struct wm_err *e)
-{
-	int err = wm_op_stage(x->r, x->group, e);
-
-	if (!err && x->group->code)
-		err = wm_err_set(e, x->group->code, "Not restored: %.300s; nothing was changed",
-				 x->group->text ? x->group->text : wm_err_str(x->group->code));
-	return err;
-}
-
-static int commit(struct restore *x, struct wm_err *e)
-{
-	struct wm_registry *r = x->r;
-	uint64_t reserved = x->index + WM_REGISTRY_INDEX_BLOCK;
-	int err = r->store ? wm_registry_put_meta(r, reserved, e) : 0;
-
-	if (!err)
-		err = wm_store_commit(r->store, e);
-	if (!err && r->store)
-		r->reserved = reserved;
-	return err;
-}
-
-static void undo(struct restore *x)
-{
-	if (x->group && x->group->applied)
-		wm_op_undo(x->r, x->group);
-	wm_store_rollback(x->r->store);
-	while (x->leases_count) {
-		struct wm_lease *l = x->leases[--x->leases_count];
-
-		wm_lease_detach(x->r->vips, l);
-		wm_lease_free(l);
-	}
-}
-
-static void settle(struct restore *x)
-{
+	struct wm_instance *i = x->node ? wm_map_next(x->node->instances, &x->inner) : NULL;
 	struct wm_op *op;
 
-	if (!x->group)
+	if (!i && !next_node(x))
+		return 0;
+	if (!i)
+		return put_node(x, x->node) ? no_memory(x, e) : 1;
+	op = add_op(x, WM_OP_INSTANCE, x->node, "");
+	if (!op)
+		return no_memory(x, e);
+	op->in = i;
+	wm_map_del(x->node->instances, i->id, strlen(i->id));
+	return 1;
+}
+
+static void on_slice(void *arg, int code, const char *text)
+{
+	struct wm_restore_slice *slice = arg;
+	struct wm_restore *x = slice->x;
+	char *of_slice;
+
+	free(slice);
+	if (!x)
 		return;
-	wm_op_announce(x->r, x->group);
-	TAILQ_FOREACH (op, &x->group->parts, entry)
-		x->r->stats.writes += op->applied;
-	wm_op_settle(x->r, x->group);
-	wm_op_free(x->group);
+	x->slice = NULL;
+	x->code = code;
+	snprintf(x->text, sizeof(x->text), "%.255s", text ? text : "");
+	of_slice = strstr(x->text, "; nothing was changed");
+	if (of_slice) /* by this one */
+		*of_slice = 0;
+	x->changed |= !code;
+}
+
+static int submit(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_op *group = x->group;
+	int err;
+
+	if (!group)
+		return 0;
+	x->slice = calloc(1, sizeof(*x->slice));
+	if (!x->slice)
+		return no_memory(x, e);
+	x->slice->x = x;
+	group->done = on_slice;
+	group->arg = x->slice;
+	x->group = NULL;
+	x->parts = 0;
+	err = wm_op_submit(x->r, group, e);
+	if (err) {
+		free(x->slice);
+		x->slice = NULL;
+	}
+	return err;
+}
+
+/* Make the next slice and queue it. What fits one is one write, with one index. */
+static int make_slice(struct wm_restore *x, struct wm_err *e)
+{
+	int more = 1;
+
+	if (x->r->queued >= WM_REGISTRY_QUEUE_MAX / 2 ||
+	    x->r->queued_bytes >= WM_REGISTRY_QUEUE_BYTES / 2)
+		return 1; /* others first */
+	for (unsigned n = 0; more > 0 && n < LOOK_MAX && x->parts < WM_RESTORE_SLICE; n++) {
+		more = x->phase == WM_RESTORE_REMOVE ? remove_next(x, e) : put_next(x, e);
+		if (!more && x->phase == WM_RESTORE_REMOVE) {
+			go_to(x, WM_RESTORE_PUT);
+			more = 1;
+		}
+	}
+	if (!more)
+		go_to(x, WM_RESTORE_LAST);
+	if (more >= 0 && submit(x, e))
+		more = e->code;
+	return more < 0 ? more : 1;
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+/* All was judged: from here on it is made, whatever comes. */
+static int begin(struct wm_restore *x, struct wm_err *e)
+{
+	int err = wm_registry_heal(x->r, e);
+
+	if (!err)
+		err = wm_restore_keep(x, e);
+	if (!err)
+		err = leap(x, e);
+	if (!err)
+		go_to(x, WM_RESTORE_LEASES);
+	return err;
+}
+
+static int step(struct wm_restore *x, struct wm_err *e)
+{
+	int more = 0;
+
+	switch (x->phase) {
+	case WM_RESTORE_READ:
+		more = wm_restore_read(x, e);
+		if (!more)
+			more = wm_snapshot_whole(x->s, e);
+		if (!more)
+			go_to(x, WM_RESTORE_JUDGE);
+		break;
+	case WM_RESTORE_JUDGE:
+		more = judge(x, e);
+		if (!more)
+			more = begin(x, e);
+		break;
+	case WM_RESTORE_LEASES:
+		more = restore_leases(x, e);
+		if (!more)
+			go_to(x, WM_RESTORE_REMOVE);
+		break;
+	case WM_RESTORE_REMOVE:
+	case WM_RESTORE_PUT:
+		more = make_slice(x, e);
+		break;
+	case WM_RESTORE_LAST:
+		more = wm_restore_forget(x, e);
+		if (!more)
+			go_to(x, WM_RESTORE_DONE);
+		break;
+	case WM_RESTORE_DONE:
+		break;
+	}
+	return more ? more : x->phase != WM_RESTORE_DONE;
+}
+
+int wm_restore_step(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_err ignored = {0};
+	int more = 1;
+
+	if (x->slice) /* its commit is to come */
+		return 1;
+	if (x->code)
+		more = wm_err_set(e, x->code,
+				  x->changed ? "Not restored: %.200s"
+					     : "Not restored: %.200s; nothing was changed",
+				  x->text);
+	else
+		more = step(x, e);
+	if (more >= 0)
+		return more;
+	if ((more == WM_E_STORE || more == -ENOSPC) && !x->code &&
+	    x->phase > WM_RESTORE_READ) /* one that failed in a slice said so */
+		wm_registry_commit_failed(x->r, e);
+	if (!x->changed && !x->resumed)
+		(void)wm_restore_forget(x, &ignored);
+	return more;
+}
+
+bool wm_restore_half(const struct wm_restore *x)
+{
+	return x->durable;
+}
+
+const struct wm_snapshot *wm_restore_snapshot(const struct wm_restore *x)
+{
+	return x->s;
+}
+
+int wm_restore_begin(struct wm_registry *r, struct wm_snapshot *s,
+		     const struct wm_restore_source *from, struct wm_restore **ret,
+		     struct wm_err *e)
+{
+	struct wm_restore *x = calloc(1, sizeof(*x));
+
+	if (x)
+		*x = (struct wm_restore){
+			.r = r, .s = s, .fd = from->fd, .part = -1, .resumed = r->restoring};
+	if (x && from->fd < 0 && from->len) {
+		x->data = malloc(from->len);
+		x->len = from->len;
+	}
+	if (!x || (x->len && !x->data)) {
+		free(x);
+		wm_snapshot_free(s);
+		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
+	}
+	if (x->len)
+		memcpy(x->data, from->data, x->len);
+	s->self->self = true; /* it stands for ours */
+	*ret = x;
+	return 0;
+}
+
+void wm_restore_free(struct wm_restore *x)
+{
+	if (!x)
+		return;
+	if (x->slice)
+		x->slice->x = NULL;
+	wm_op_discard(x->group);
+	wm_restore_close(x);
+	wm_snapshot_free(x->s);
+	free(x->data);
+	free(x);
 }
 
 int wm_registry_restore(struct wm_registry *r, struct wm_snapshot *s, struct wm_err *e)
 {
-	struct restore x = {.r = r, .s = s};
-	uint64_t before;
-	int err;
+	const struct wm_restore_source from = {.fd = -1};
+	struct wm_restore *x = NULL;
+	int more = wm_restore_begin(r, s, &from, &x, e);
 
-	wm_registry_flush(r);
-	before = r->index;
-	x.index = (s->info.index > r->index ? s->info.index : r->index) + 1;
-	err = x.index > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK
-		      ? wm_err_set(e, WM_E_LIMIT, "Not restored: indexes are used up")
-		      : wm_registry_heal(r, e);
-	if (!err)
-		err = judge(&x, e);
-	if (!err)
-		err = plan(&x, e);
-	if (!err)
-		err = restore_leases(&x, e);
-	r->index = err ? before : x.index;
-	if (!err)
-		err = stage(&x, e);
-	if (!err)
-		err = commit(&x, e);
-	if (err) {
-		undo(&x);
-		r->index = before;
-		if (err == WM_E_STORE || err == -ENOSPC)
-			wm_registry_commit_failed(r, e);
-	}
-	settle(&x);
-	free(x.leases);
-	return err;
+	for (more = more ? more : 1; x && more > 0; wm_registry_flush(r))
+		more = wm_restore_step(x, e);
+	wm_restore_free(x);
+	return more;
 }

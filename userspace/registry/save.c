@@ -153,6 +153,8 @@ int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
 
 	if (!r->store)
 		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
+	if (r->restoring)
+		return wm_err_set(e, WM_E_BUSY, "A snapshot is being restored, try again");
 	LIST_FOREACH (s, &r->saves, entry)
 		count++;
 	if (count == WM_REGISTRY_SAVES_MAX)

@@ -443,34 +443,52 @@ int wm_snapshot_feed(struct wm_snapshot *s, const void *data, size_t len, struct
 	return !len || wm_buf_put(&s->rest, p, len) ? 0 : no_memory(e);
 }
 
-static int judge_services(const struct wm_snapshot *s, const struct wm_node *n, struct wm_err *e)
+int wm_snapshot_judge_instance(struct wm_snapshot *s, struct wm_instance *i, struct wm_err *e)
 {
+	const char *name = wm_box(i)->service_name;
+	struct wm_snapshot_lease *l = wm_map_get(s->leases, name, strlen(name));
+
+	if (!l)
+		return damaged(s, e, "an instance names a service that is not there");
+	s->services_used += !l->used;
+	l->used = true;
+	return 0;
+}
+
+int wm_snapshot_judge_node(const struct wm_snapshot *s, const struct wm_node *n, struct wm_err *e)
+{
+	return n == s->self || n->row ? 0
+				      : damaged(s, e, "an instance names a node that is not there");
+}
+
+static int judge_on(struct wm_snapshot *s, const struct wm_node *n, struct wm_err *e)
+{
+	int err = wm_snapshot_judge_node(s, n, e);
 	struct wm_instance *i;
 	size_t pos = 0;
 
-	while ((i = wm_map_next(n->instances, &pos))) {
-		const char *name = wm_box(i)->service_name;
+	while (!err && (i = wm_map_next(n->instances, &pos)))
+		err = wm_snapshot_judge_instance(s, i, e);
+	return err;
+}
 
-		if (!wm_map_get(s->leases, name, strlen(name)))
-			return damaged(s, e, "an instance names a service that is not there");
-	}
-	return 0;
+int wm_snapshot_whole(const struct wm_snapshot *s, struct wm_err *e)
+{
+	if (!s->ended || s->rest.len)
+		return damaged(s, e, "it is cut off");
+	return s->meta ? 0 : damaged(s, e, "the record of the registry is missing");
 }
 
 int wm_snapshot_end(struct wm_snapshot *s, struct wm_err *e)
 {
 	struct wm_node *n;
 	size_t pos = 0;
-	int err;
+	int err = wm_snapshot_whole(s, e);
 
-	if (!s->ended || s->rest.len)
-		return damaged(s, e, "it is cut off");
-	if (!s->meta)
-		return damaged(s, e, "the record of the registry is missing");
-	err = judge_services(s, s->self, e);
+	if (!err)
+		err = judge_on(s, s->self, e);
 	while (!err && (n = wm_map_next(s->nodes, &pos)))
-		err = n->row ? judge_services(s, n, e)
-			     : damaged(s, e, "an instance names a node that is not there");
+		err = judge_on(s, n, e);
 	return err;
 }
 
@@ -538,6 +556,15 @@ static int build_store(const char *path, const char *db, const struct wm_snapsho
 	return err;
 }
 
+/* Another restore that was cut off is not to be finished by the next start. */
+static int unlink_restoring(const char *db)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%.*s" WM_RESTORE_SUFFIX, PATH_MAX - 64, db);
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
 int wm_snapshot_restore_offline(const char *path, const char *data_dir, char *aside,
 				struct wm_err *e)
 {
@@ -561,5 +588,8 @@ int wm_snapshot_restore_offline(const char *path, const char *data_dir, char *as
 	snprintf(db, sizeof(db), "%.*s/" WM_REGISTRY_FILE, PATH_MAX - 64, data_dir);
 	snprintf(next, sizeof(next), "%.*s/" WM_REGISTRY_FILE ".restore", PATH_MAX - 64, data_dir);
 	err = build_store(path, next, &info, e);
+	if (!err && unlink_restoring(db))
+		err = wm_err_set(e, -errno, "%s" WM_RESTORE_SUFFIX " cannot be removed: %s", db,
+				 strerror(errno));
 	return err ? err : wm_store_take_place(db, next, aside, e);
 }

@@ -11,6 +11,7 @@
 
 struct wm_snapshot_lease { /* a service's row */
 	struct wm_record_service s;
+	bool used; /* by an instance */
 	char name[];
 };
 
@@ -27,6 +28,13 @@ struct wm_snapshot {
 	struct wm_map *leases, *nodes;
 	struct wm_node *self; /* of the agent that saved it; in no map */
 	bool self_seen;
+	size_t services_used; /* leases that were found to be */
 	char node_id[65];
 	struct wm_store *to; /* every row goes there too; NULL: nowhere */
 };
+
+/** wm_snapshot_end() in parts: is the stream whole? */
+int wm_snapshot_whole(const struct wm_snapshot *s, struct wm_err *e);
+/** Was there a row of the node, and of the service of the instance? */
+int wm_snapshot_judge_node(const struct wm_snapshot *s, const struct wm_node *n, struct wm_err *e);
+int wm_snapshot_judge_instance(struct wm_snapshot *s, struct wm_instance *i, struct wm_err *e);
