@@ -30,6 +30,26 @@ def ask(method, path, body=None, timeout=300):
     return r.status, text, index
 
 
+class Local(http.client.HTTPConnection):
+    """An operator's connection."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.environ["AGENT_SOCKET"])
+
+
+def operator(method, path, body=None):
+    c = Local("localhost", timeout=300)
+    c.request(method, path, body)
+    r = c.getresponse()
+    text = r.read()
+    c.close()
+    if r.status != 200:
+        raise SystemExit(f"{method} {path}: {r.status} {text[:300]}")
+    return text
+
+
 def must(method, path, body=None):
     status, text, index = ask(method, path, body)
     if status != 200:
@@ -214,12 +234,68 @@ def dead_names():
     return f"{threads} threads"
 
 
+def node_check():
+    """What is on this agent's node, 20,000 instances, follows a check of the node."""
+    must("PUT", "/v1/agent/maintenance?enable=true")
+    status = ask("GET", "/v1/agent/health/service/id/agents-19999?format=text")[0]
+    if status != 503:
+        raise SystemExit(f"maintenance of the node: {status}")
+    must("PUT", "/v1/agent/maintenance?enable=false")
+
+
+def node_moves():
+    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10"})
+    v = json.loads(must("GET", "/v1/catalog/service/proxies?filter=ServiceID==%22proxies-7%22")[0])
+    if v[0]["Address"] != "10.0.0.10":
+        raise SystemExit(f"the node's address: {v}")
+
+
+def reload(count):
+    """Definitions come and go."""
+    def run():
+        with open(os.environ["AGENT_CONFIG"] + "/d.json", "w") as f:
+            json.dump({"services": [{"id": f"defined-{n}", "name": "defined", "port": 80}
+                                    for n in range(count)]}, f)
+        operator("PUT", "/v1/agent/reload")
+        v = json.loads(must("GET", "/v1/catalog/service/defined")[0])
+        if len(v) != count:
+            raise SystemExit(f"definitions: {len(v)} of {count}")
+    return run
+
+
+def agents():
+    for n in range(0, INSTANCES):
+        CONN.request("PUT", "/v1/agent/service/register", json.dumps(
+            {"Name": "agents", "ID": f"agents-{n}", "Port": 80}))
+        r = CONN.getresponse()
+        r.read()
+
+
+def restore():
+    """Back to what it was: 20,000 come again, 20,000 differ, 20,000 go."""
+    path = os.environ["AGENT_CONFIG"] + "/../restored.snapshot"
+    with open(path, "wb") as f:
+        f.write(operator("GET", "/v1/snapshot"))
+    must("PUT", "/v1/catalog/deregister", {"Node": "big"})
+    fill("mesh", INSTANCES, "proxies", Tags=["another"])
+    fill("late", INSTANCES, "late")
+    scenario("a restore of 60,000 that differ", lambda: operator(
+        "PUT", "/v1/waymark/snapshot/restore?path=" + urllib.parse.quote(path)))
+    for node, count in (("big", INSTANCES), ("mesh", INSTANCES), ("late", 0)):
+        v = json.loads(must("GET", f"/v1/catalog/node-services/{node}")[0])["Services"]
+        if len(v) != count or [x for x in v if "another" in x["Tags"]]:
+            raise SystemExit(f"restored: {len(v)} of {count} on {node}")
+
+
 def node_name():
     return json.loads(must("GET", "/v1/agent/self")[0])["Config"]["NodeName"]
 
 
 def deregister_node():
     must("PUT", "/v1/catalog/deregister", {"Node": "big"})
+
+
+CONN = http.client.HTTPConnection("127.0.0.1", 8500, timeout=300)
 
 
 def main():
@@ -257,6 +333,7 @@ def main():
     scenario("what stands for a service", listed("/v1/health/connect/large", INSTANCES))
     scenario("the same of the catalog", listed("/v1/catalog/connect/large", INSTANCES))
     scenario("of one that has none", listed("/v1/health/connect/none", 0))
+    restore()
     scenario("thirty watchers", watchers)
     scenario("a node of 20,000 leaves", deregister_node)
     return 1 if FAILED else 0

@@ -62,6 +62,29 @@ stop_agent KILL
 start_agent
 check "a restart finds it" "$before" "$(services)"
 
+# killed in the middle: the next start makes the rest before it answers
+for first in $(seq 0 60 2999); do
+	jq -cn --argjson f "$first" '[{Node: {Verb: "set", Node: {Node: "big", Address: "10.9.0.1"}}}] + [range($f; $f + 60) |
+		{Service: {Verb: "set", Node: "big", Service: {ID: "b\(.)", Service: "big", Port: 80}}}]' |
+		api -X PUT $API/v1/txn --data-binary @- >/dev/null
+done
+count() { api "$API/v1/catalog/node-services/big" | jq '.Services | length'; }
+check "a large node" 3000 "$(count)"
+operator $API/v1/snapshot -o "$TMP/big.snapshot"
+api -X PUT $API/v1/catalog/deregister -d '{"Node": "big"}' >/dev/null
+check "is gone" 0 "$(count)"
+ctl snapshot restore "$TMP/big.snapshot" >/dev/null 2>&1 &
+RESTORE=$!
+until [ -e "$TMP/data/registry.db.restoring" ] || ! kill -0 $RESTORE 2>/dev/null; do :; done
+stop_agent KILL
+wait $RESTORE
+check "its restore was cut off" yes "$([ -e "$TMP/data/registry.db.restoring" ] && echo yes)"
+start_agent
+check "all of it is there" 3000 "$(count)"
+matches "the log tells" 'event=registry.restored .*cut off is finished' "$(cat "$TMP/agent.log")"
+check "nothing is left over" "" "$(find "$TMP/data" -name '*.restoring*')"
+api -X PUT $API/v1/catalog/deregister -d '{"Node": "big"}' >/dev/null
+
 # the last known good, and a damaged store
 kept() { [ "$(api $API/v1/waymark/status | jq '.snapshot.keep_index == .registry.index')" = true ]; }
 until_ok 30 kept || fail "nothing was kept: $(api $API/v1/waymark/status | jq -c .snapshot)"

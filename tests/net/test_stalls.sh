@@ -9,7 +9,8 @@ case $B in
 *release*) bound=20 ;;
 *) bound=100 ;;
 esac
-start_agent --set kernel.enabled=false --set log.level=warn
-AGENT_PID=$AGENT /usr/bin/python3 tests/net/stalls.py build/release/tests/stallprobe $bound ||
+mkdir "$TMP/config"
+start_agent --set kernel.enabled=false --set log.level=warn --config-dir "$TMP/config"
+AGENT_PID=$AGENT AGENT_SOCKET=$TMP/http.sock AGENT_CONFIG=$TMP/config /usr/bin/python3 tests/net/stalls.py build/release/tests/stallprobe $bound ||
 	fail "the loop was held"
 done_testing
