@@ -84,7 +84,7 @@ static void add(struct wm_connect *x, const struct wm_instance *i)
 	one = s ? malloc(sizeof(*one)) : NULL;
 	if (one)
 		one->i = i;
-	if (!one || wm_map_put(s->all, &one->i, sizeof(one->i), one, NULL)) {
+	if (!one || wm_map_put(s->all, &one->i, sizeof(void *), one, NULL)) {
 		free(one);
 		x->lost = true;
 	}
@@ -97,7 +97,7 @@ static void take_away(struct wm_connect *x, const struct wm_instance *i)
 
 	if (!s)
 		return;
-	free(wm_map_del(s->all, &i, sizeof(i)));
+	free(wm_map_del(s->all, &i, sizeof(void *)));
 	if (wm_map_len(s->all))
 		return;
 	wm_map_del(x->services, s->name, strlen(s->name));

@@ -515,7 +515,7 @@ void wm_native_services(struct wm_call *c)
 	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	for (unsigned i = 0; i < count && !wm_rows_stopped(c); i++) {
+	for (unsigned i = 0; all && i < count && !wm_rows_stopped(c); i++) {
 		struct shown v = show(c->api, all[i]);
 
 		if (!wm_rows_stand(c, &j, all[i]->instances_count + 2ul, head_hash(&v),
