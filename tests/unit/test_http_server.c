@@ -45,6 +45,27 @@ Test(http_server, two_requests_at_once_are_answered_in_order)
 	close(fd);
 }
 
+/* A body behind the head would be read as the next answer. */
+Test(http_server, an_answer_to_head_has_no_body)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	got_len = 0;
+	say(fd, "HEAD /one HTTP/1.1\r\n" HOST "\r\nGET /two HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL((hear(fd), strstr(got, "GET /two")));
+	cr_assert(!strstr(got, "HEAD /one"), "%s", got);
+	cr_assert_eq(strtol(strstr(got, "Content-Length: ") + 16, NULL, 10),
+		     (long)strlen("HEAD /one local=0 uid=-1 body=0"));
+	got_len = 0;
+	say(fd, "HEAD /one HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	UNTIL(!hear(fd));
+	cr_assert(strstr(got, "Content-Length: 31\r\n"), "%s", got);
+	cr_assert_str_eq(strstr(got, "\r\n\r\n"), "\r\n\r\n");
+	close(fd);
+}
+
 Test(http_server, expect_continue)
 {
 	int fd;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define READ_MAX    (64u << 10)	 /* octets of one read: most requests come in one */
@@ -56,15 +57,19 @@ static void write_waiting(struct wm_http_conn *c)
 					 : 0;
 }
 
-int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int count)
+static void let_go(const void *data, size_t len, void *kept)
+{
+	(void)data;
+	(void)len;
+	wm_http_kept_unref(kept);
+}
+
+/* Have what follows the first @p n octets wait. */
+static int wait_for(struct wm_http_conn *c, const struct iovec *parts, int count, size_t n,
+		    struct wm_http_kept *kept)
 {
 	struct evbuffer *out = waiting(c);
-	size_t n = 0;
 
-	if (evbuffer_get_length(out))
-		write_waiting(c);
-	if (count && !evbuffer_get_length(out))
-		n = conn_write(c, parts, count);
 	for (int i = 0; i < count; i++) {
 		size_t skip = n < parts[i].iov_len ? n : parts[i].iov_len;
 
@@ -74,9 +79,33 @@ int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int co
 				 parts[i].iov_len - skip))
 			return -ENOMEM;
 	}
-	if (c->streams && !c->deadline_ms && evbuffer_get_length(out))
-		c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
+	if (!kept || n == kept->len)
+		return 0;
+	if (evbuffer_add_reference(out, kept->data + n, kept->len - n, let_go, kept))
+		return -ENOMEM;
+	wm_http_kept_ref(kept);
 	return 0;
+}
+
+int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int count,
+		       struct wm_http_kept *kept)
+{
+	struct iovec all[WM_HTTP_PARTS + 1];
+	size_t n = 0;
+	int err;
+
+	if (wm_http_conn_waits(c))
+		write_waiting(c);
+	if (count)
+		memcpy(all, parts, (size_t)count * sizeof(*parts));
+	if (kept)
+		all[count] = (struct iovec){kept->data, kept->len};
+	if ((count || kept) && !wm_http_conn_waits(c))
+		n = conn_write(c, all, count + (kept != NULL));
+	err = wait_for(c, parts, count, n, kept);
+	if (c->streams && !c->deadline_ms && wm_http_conn_waits(c))
+		c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
+	return err;
 }
 
 bool wm_http_conn_waits(const struct wm_http_conn *c)
@@ -97,6 +126,11 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (wm_http_conn_waits(c)) {
 		event_add(c->writable, NULL);
+		return;
+	}
+	if (c->aside) {
+		c->aside = false;
+		wm_http_sent(c);
 		return;
 	}
 	/* evhttp waits for the end of what it wrote, or of what we said it did */
@@ -131,25 +165,34 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct wm_http_conn *c = arg;
 	struct evbuffer *in = bufferevent_get_input(c->bev);
+	struct wm_http_server *s = c->server;
 	static char buf[READ_MAX];
+	bool whole;
 	ssize_t n;
 
 	(void)fd;
 	(void)what;
 	if (c->phase == WM_HTTP_SERVING || c->phase == WM_HTTP_SENDING ||
-	    evbuffer_get_length(in) >= c->server->input_max) {
+	    evbuffer_get_length(in) >= s->input_max) {
 		stop_reading(c);
 		return;
 	}
 	n = conn_read(c, buf, sizeof(buf));
 	if (n == -EAGAIN)
 		return;
+	whole = n > 0 && c->phase == WM_HTTP_IDLE && !evbuffer_get_length(in);
+	if (whole && wm_http_recalled(c, buf, (size_t)n))
+		return;
 	if (n > 0 && !evbuffer_add(in, buf, (size_t)n)) {
+		s->raw_of = whole ? c : NULL;
+		s->raw = buf;
+		s->raw_len = (size_t)n;
 		bufferevent_trigger(c->bev, EV_READ, 0);
+		s->raw_of = NULL;
 		return;
 	}
 	if (n > 0)
-		c->server->counters[WM_HTTP_NO_MEMORY]++;
+		s->counters[WM_HTTP_NO_MEMORY]++;
 	stop_reading(c);
 	bufferevent_disable(c->bev, EV_READ);
 	bufferevent_trigger_event(c->bev, BEV_EVENT_READING | (n ? BEV_EVENT_ERROR : BEV_EVENT_EOF),

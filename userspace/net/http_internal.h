@@ -41,6 +41,7 @@ struct wm_http_conn {
 	int error;			 /* of the stream; 0: none yet */
 	bool opened, reads;		 /* the stream was; `readable` waits */
 	bool streams;			 /* an answer that goes on */
+	bool aside;			 /* an answer is sent that evhttp knows nothing of */
 	struct bufferevent *bev;	 /* evhttp's two buffers, without a descriptor */
 	uintptr_t key;			 /* of bev, in by_bev */
 	struct evhttp_connection *evcon; /* NULL until admitted */
@@ -75,6 +76,13 @@ struct wm_http_request {
 	struct wm_buf head; /* lines of the answer's head: "Name: value\r\n" */
 	unsigned params_count;
 	struct wm_http_param *params; /* NULL without a query; the texts follow in one block */
+};
+
+/* An answer: lines of its head, Content-Length and an empty line, body. */
+struct wm_http_kept {
+	unsigned refs;
+	size_t lines, body, len; /* octets: of the lines, where the body begins, of all */
+	char data[];
 };
 
 struct wm_http_listener {
@@ -112,6 +120,12 @@ struct wm_http_server {
 	bool paused;		/* not now: more answers are to go out first */
 	struct wm_timer *sweep; /* looks for deadlines */
 	uint64_t sweep_ms;
+	/* the one read that evhttp has before it, all that it has of that connection; NULL: none */
+	const struct wm_http_conn *raw_of;
+	const char *raw;
+	size_t raw_len;
+	wm_http_recall recall; /* NULL: none */
+	void *recall_arg;
 	char *hosts[WM_HTTP_HOSTS_MAX];
 	unsigned hosts_count;
 	uint64_t counters[WM_HTTP_COUNTER_COUNT];
@@ -120,9 +134,12 @@ struct wm_http_server {
 /* --- http_conn.c --- */
 /** Take the connection's socket from evhttp's bufferevent. @return 0, negative errno. */
 int wm_http_conn_open(struct wm_http_conn *c);
-/** Octets leave by this function only: what waits first, then @p parts. What the stream does not
- *  take is copied and follows when it does. @return 0, -ENOMEM: some of it is lost. */
-int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int count);
+#define WM_HTTP_PARTS 3 /* of one wm_http_conn_write() */
+/** Octets leave by this function only: what waits first, then @p parts, then @p kept (may be NULL).
+ *  What the stream does not take follows when it does: parts are copied, the answer is shared.
+ *  @return 0, -ENOMEM: some of it is lost. */
+int wm_http_conn_write(struct wm_http_conn *c, const struct iovec *parts, int count,
+		       struct wm_http_kept *kept);
 /** Is some of it still here? */
 bool wm_http_conn_waits(const struct wm_http_conn *c);
 /** Read what comes, from now on. */
@@ -131,6 +148,30 @@ void wm_http_conn_listen(struct wm_http_conn *c);
 void wm_http_conn_close(struct wm_http_conn *c);
 void wm_http_conn_free(struct wm_http_conn *c);
 
+/* --- http_kept.c --- */
+/** Is it known what answers these octets, on a connection that waits for a request? Then that was
+ *  done. */
+bool wm_http_recalled(struct wm_http_conn *c, const char *raw, size_t len);
+
+/* --- http_request.c --- */
+/** Its answer has a head only. */
+static inline bool wm_http_is_head(const struct wm_http_request *r)
+{
+	return r->ev->type == EVHTTP_REQ_HEAD;
+}
+/** An answer to HTTP/1.1 on a connection that stays, with nothing before it. */
+bool wm_http_is_plain(const struct wm_http_request *r);
+/** Is there room for an answer of @p len octets in place of the request? */
+bool wm_http_has_room(const struct wm_http_conn *c, size_t len);
+const char *wm_http_date_line(void);
+/** The request is dead, its connection sends @p len octets. */
+void wm_http_begin_answer(struct wm_http_request *r, size_t len);
+/** All of it was written past evhttp; @p err: or was not. */
+void wm_http_end_answer(struct wm_http_conn *c, struct evhttp_request *ev, int err);
+/** Half an answer is none. */
+void wm_http_lose_answer(struct wm_http_conn *c);
+/** The answer is with the kernel: the next request may begin. */
+void wm_http_sent(struct wm_http_conn *c);
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);
 /** The connection holds @p n octets from now on. */

@@ -486,16 +486,18 @@ void wm_http_reword(struct wm_http_conn *c)
 			    status, phrase(status), strlen(text), text);
 }
 
-/* The answer is with the kernel: the next request may begin. */
-static void on_sent(struct evhttp_request *ev, void *arg)
+void wm_http_sent(struct wm_http_conn *c)
 {
-	struct wm_http_conn *c = arg;
-
-	(void)ev;
 	c->phase = WM_HTTP_IDLE;
 	wm_http_hold(c, 0);
 	c->deadline_ms = wm_clock_ms() + c->server->lim.read_timeout_ms;
 	wm_http_conn_listen(c);
+}
+
+static void on_sent(struct evhttp_request *ev, void *arg)
+{
+	(void)ev;
+	wm_http_sent(arg);
 }
 
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value)
@@ -525,7 +527,7 @@ static void hand_over(struct wm_http_request *r)
 }
 
 /* RFC 9110 6.6.1; made once a second. */
-static const char *date_line(void)
+const char *wm_http_date_line(void)
 {
 	static char text[64];
 	static time_t made;
@@ -539,22 +541,37 @@ static const char *date_line(void)
 	return text;
 }
 
-/* An answer to HTTP/1.1 on a connection that stays, with nothing before it: all but a few. After a
- * request that came in chunks evhttp would end the answer as one in chunks. */
-static bool is_plain(const struct wm_http_request *r)
+/* Does the client say only what goes without saying in HTTP/1.1? */
+static bool stays(const struct evkeyvalq *in)
 {
-	const struct evkeyvalq *in = evhttp_request_get_input_headers(r->ev);
+	const char *says = evhttp_find_header(in, "Connection");
 
-	return r->ev->major == 1 && r->ev->minor == 1 && r->ev->type != EVHTTP_REQ_HEAD &&
-	       !r->ev->chunked && !evhttp_find_header(in, "Connection") && !r->head.failed &&
-	       !(r->head.len && strstr(r->head.data, "Connection: ")) &&
-	       !evbuffer_get_length(bufferevent_get_output(r->conn->bev));
+	return !says || strcasecmp(says, "keep-alive") == 0;
 }
 
-/* All of an answer was written past evhttp, to which it is one that was written bit by bit and ends
- * here. */
-static void end_answer(struct wm_http_conn *c, struct evhttp_request *ev)
+/* All but a few. After a request that came in chunks evhttp would end the answer as one in chunks.
+ */
+bool wm_http_is_plain(const struct wm_http_request *r)
 {
+	return r->ev->major == 1 && r->ev->minor == 1 && !r->ev->chunked &&
+	       stays(evhttp_request_get_input_headers(r->ev)) && !r->head.failed &&
+	       !(r->head.len && strstr(r->head.data, "Connection: ")) &&
+	       !wm_http_conn_waits(r->conn);
+}
+
+void wm_http_lose_answer(struct wm_http_conn *c)
+{
+	c->server->counters[WM_HTTP_NO_MEMORY]++;
+	evhttp_connection_free(c->evcon);
+}
+
+/* To evhttp it is an answer that was written bit by bit and ends here. */
+void wm_http_end_answer(struct wm_http_conn *c, struct evhttp_request *ev, int err)
+{
+	if (err) {
+		wm_http_lose_answer(c);
+		return;
+	}
 	if (wm_http_conn_waits(c)) {
 		bufferevent_enable(c->bev, EV_WRITE);
 		evhttp_send_reply_end(ev); /* ends it when the rest is out */
@@ -567,13 +584,6 @@ static void end_answer(struct wm_http_conn *c, struct evhttp_request *ev)
 		event_active(c->server->finish, EV_TIMEOUT, 0);
 }
 
-/* Half an answer is none. */
-static void lose_answer(struct wm_http_conn *c)
-{
-	c->server->counters[WM_HTTP_NO_MEMORY]++;
-	evhttp_connection_free(c->evcon);
-}
-
 /* Head and body go out in one call, as most answers fit it. To let evhttp write both costs a dozen
  * of allocations and two more turns of the event machinery, twice as much as the rest of an answer.
  */
@@ -582,10 +592,7 @@ static void send_plain(struct wm_http_conn *c, struct evhttp_request *ev, struct
 {
 	struct iovec parts[2] = {{head->data, head->len}, {(void *)(uintptr_t)body, len}};
 
-	if (wm_http_conn_write(c, parts, len ? 2 : 1))
-		lose_answer(c);
-	else
-		end_answer(c, ev);
+	wm_http_end_answer(c, ev, wm_http_conn_write(c, parts, len ? 2 : 1, NULL));
 }
 
 void wm_http_finish(struct wm_http_server *s)
@@ -625,12 +632,23 @@ static void send_by_evhttp(struct wm_http_conn *c, struct evhttp_request *ev, in
 		evbuffer_free(out);
 }
 
-/* Is there room for an answer of @p len octets in place of the request? */
-static bool has_room(const struct wm_http_conn *c, size_t len)
+bool wm_http_has_room(const struct wm_http_conn *c, size_t len)
 {
 	const struct wm_http_server *s = c->server;
 
 	return len <= WM_HTTP_SMALL || s->memory - c->held + len <= s->lim.memory_max;
+}
+
+void wm_http_begin_answer(struct wm_http_request *r, size_t len)
+{
+	struct wm_http_conn *c = r->conn;
+	struct evhttp_request *ev = r->ev;
+
+	request_free(r);
+	wm_http_hold(c, len);
+	c->phase = WM_HTTP_SENDING;
+	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
+	evhttp_request_set_on_complete_cb(ev, on_sent, c);
 }
 
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
@@ -640,8 +658,10 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 	struct wm_http_conn *c = r->conn;
 	struct evhttp_request *ev = r->ev;
 	struct wm_buf head;
+	char length[24];
+	bool bare;
 
-	if (!has_room(c, len)) {
+	if (!wm_http_has_room(c, len)) {
 		c->server->counters[WM_HTTP_NO_ROOM]++;
 		wm_buf_reset(&r->head);
 		wm_http_set_header(r, "Retry-After", "1");
@@ -652,21 +672,25 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 	}
 	if (content_type)
 		wm_http_set_header(r, "Content-Type", content_type);
+	/* evhttp would send one to HEAD too, without its length */
+	bare = wm_http_is_head(r);
 	wm_buf_init(&head, HEAD_MAX);
-	if (is_plain(r)) {
+	if (wm_http_is_plain(r)) {
 		wm_buf_printf(&head, "HTTP/1.1 %d %s\r\n", status, phrase(status));
 		if (r->head.len)
 			wm_buf_put(&head, r->head.data, r->head.len);
-		wm_buf_puts(&head, date_line());
+		wm_buf_puts(&head, wm_http_date_line());
 		wm_buf_printf(&head, "Content-Length: %zu\r\n\r\n", len);
 	}
+	if (bare && !head.len) {
+		snprintf(length, sizeof(length), "%zu", len);
+		wm_http_set_header(r, "Content-Length", length);
+	}
+	if (bare)
+		len = 0;
 	if (!head.len || head.failed)
 		hand_over(r);
-	request_free(r);
-	wm_http_hold(c, len);
-	c->phase = WM_HTTP_SENDING;
-	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
-	evhttp_request_set_on_complete_cb(ev, on_sent, c);
+	wm_http_begin_answer(r, len);
 	if (head.len && !head.failed)
 		send_plain(c, ev, &head, body, len);
 	else
@@ -756,7 +780,7 @@ static bool closes(const struct wm_http_request *r)
 static void write_stream(struct wm_http_request *r, const struct iovec *parts, int count)
 {
 	if (!r->lost)
-		r->lost = wm_http_conn_write(r->conn, parts, count) != 0;
+		r->lost = wm_http_conn_write(r->conn, parts, count, NULL) != 0;
 }
 
 void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
@@ -775,7 +799,7 @@ void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 	wm_http_set_header(r, "Content-Type", content_type);
 	wm_buf_init(&head, HEAD_MAX);
 	wm_buf_printf(&head, "HTTP/1.%d 200 OK\r\n", r->ev->minor);
-	wm_buf_puts(&head, date_line());
+	wm_buf_puts(&head, wm_http_date_line());
 	wm_buf_put(&head, r->head.data, r->head.len);
 	wm_buf_puts(&head, "\r\n");
 	part = (struct iovec){head.data, head.len};
@@ -809,15 +833,9 @@ void wm_http_stream_end(struct wm_http_request *r)
 	if (r->chunks)
 		write_stream(r, &last, 1);
 	lost = r->lost;
-	request_free(r);
 	c->streams = false;
-	c->phase = WM_HTTP_SENDING;
-	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
-	evhttp_request_set_on_complete_cb(ev, on_sent, c);
-	if (lost)
-		lose_answer(c);
-	else
-		end_answer(c, ev);
+	wm_http_begin_answer(r, 0);
+	wm_http_end_answer(c, ev, lost ? -ENOMEM : 0);
 }
 
 size_t wm_http_stream_backlog(const struct wm_http_request *r)

@@ -188,7 +188,7 @@ static void shed(struct wm_http_conn *c)
 	struct iovec part = {(char *)(uintptr_t)text, sizeof(text) - 1};
 
 	c->server->counters[WM_HTTP_NO_ROOM]++;
-	wm_http_conn_write(c, &part, 1);
+	wm_http_conn_write(c, &part, 1, NULL);
 	evhttp_connection_free(c->evcon);
 }
 
@@ -473,7 +473,7 @@ static void last_words(struct wm_http_server *s)
 
 	TAILQ_FOREACH (c, &s->conns, entry) {
 		if (c->phase == WM_HTTP_SENDING)
-			wm_http_conn_write(c, NULL, 0);
+			wm_http_conn_write(c, NULL, 0, NULL);
 	}
 }
 

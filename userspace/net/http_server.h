@@ -116,6 +116,26 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 /** text/plain answer of one sentence. */
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* --- answers that are given more than once: the same octets but for their Date */
+struct wm_http_kept;
+/** wm_http_reply() with 200, and keep it. @return a reference; NULL without memory, answered all
+ * the same. */
+struct wm_http_kept *wm_http_reply_keep(struct wm_http_request *r, const char *content_type,
+					const void *body, size_t len);
+/** Give it, in place of what headers were set. */
+void wm_http_reply_kept(struct wm_http_request *r, struct wm_http_kept *k);
+struct wm_http_kept *wm_http_kept_ref(struct wm_http_kept *k);
+void wm_http_kept_unref(struct wm_http_kept *k);	/* NULL ok */
+size_t wm_http_kept_size(const struct wm_http_kept *k); /* octets of memory */
+/** All octets of a request that came as one, without a body, to be answered on a connection that
+ *  stays. Within its handler, NULL otherwise. Whoever sends the same octets asks the same. */
+const char *wm_http_raw(const struct wm_http_request *r, size_t *ret_len);
+/** @return what answers a request of these octets, borrowed; NULL: it goes to the handler.
+ *  @p local: it comes over a Unix socket, where any Host is taken. */
+typedef struct wm_http_kept *(*wm_http_recall)(void *arg, const char *raw, size_t len, bool local);
+/** Ask @p fn first; NULL: nobody. */
+void wm_http_on_raw(struct wm_http_server *s, wm_http_recall fn, void *arg);
+
 /* An answer that goes on until one side ends it. wm_http_on_abort() must have been called: the
  * request stays kept until its callback has run. */
 /** Begin it: 200, chunked. */
