@@ -167,6 +167,8 @@ struct wm_registry {
 	void *judge_arg;
 	void (*first_result)(void *arg, const struct wm_check *c);
 	void *first_result_arg;
+	void (*output)(void *arg, const struct wm_check *c); /* NULL: nobody */
+	void *output_arg;
 	LIST_HEAD(, wm_save) saves; /* that go on */
 };
 

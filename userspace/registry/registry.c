@@ -407,6 +407,13 @@ void wm_registry_on_first_result(struct wm_registry *r,
 	r->first_result_arg = arg;
 }
 
+void wm_registry_on_output(struct wm_registry *r, void (*fn)(void *arg, const struct wm_check *c),
+			   void *arg)
+{
+	r->output = fn;
+	r->output_arg = arg;
+}
+
 int wm_op_register(struct wm_registry *r, const struct wm_instance_draft *d, struct wm_op **ret_op,
 		   struct wm_err *e)
 {
@@ -840,6 +847,8 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 		err = wm_check_set_output(c, output);
 	if (err < 0)
 		return err;
+	if (err && r->output)
+		r->output(r->output_arg, c);
 	wm_cbox(c)->told = true;
 	begins = wm_instance_begins(i, s);
 	if (c->status == s && !begins) {

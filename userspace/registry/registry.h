@@ -116,6 +116,11 @@ void wm_registry_set_judge(struct wm_registry *r,
 				     struct wm_err *e),
 			   void *arg);
 
+/** Tell @p fn of outputs of checks that became others while the status stayed: no index moves for
+ *  them, and nothing is announced. NULL: nobody. */
+void wm_registry_on_output(struct wm_registry *r, void (*fn)(void *arg, const struct wm_check *c),
+			   void *arg);
+
 /** Called once after the commit. @p code 0 or the error, @p text the sentence for the client. */
 typedef void (*wm_registry_done)(void *arg, int code, const char *text);
 
