@@ -630,6 +630,8 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .units_any = strcmp(s->health_os_services, "any") == 0,
 				   .scripts_local = strcmp(s->health_scripts, "local") == 0,
 				   .watchers_max = (unsigned)s->http_watchers_max,
+				   /* into one octet no answer fits */
+				   .rendered_max = s->http_rendered_max ? s->http_rendered_max : 1,
 				   .plane_error = a->plane ? NULL : a->plane_error.text,
 				   .reload = reload,
 				   .leave = leave,

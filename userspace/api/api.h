@@ -22,6 +22,8 @@
 #define WM_API_WATCHERS_MAX                                                                        \
 	16384 /* blocking queries that wait at a time, where no other is given */
 
+#define WM_API_RENDERED_MAX (64ull << 20) /* octets, where no other is given */
+
 /* What the API counts, defined once: X(symbol, metric name, text). */
 #define WM_API_COUNTERS(X)                                                                         \
 	X(READS, api_reads, "reads answered")                                                      \
@@ -33,6 +35,9 @@
 	X(WATCH_LEFT, api_watch_left, "blocking queries whose client went away")                   \
 	X(WATCH_FULL, api_watch_full, "blocking queries refused: too many wait")                   \
 	X(FILTER_SPENT, api_filter_spent, "filters refused: they took too long")                   \
+	X(RENDERED_HITS, api_rendered_hits, "reads answered with an answer that was kept")         \
+	X(RENDERED_MISSES, api_rendered_misses, "answers that were rendered and kept")             \
+	X(RENDERED_EVICTED, api_rendered_evicted, "kept answers dropped for others")               \
 	X(EVENTS_FULL, api_events_full, "event streams refused: too many listen")                  \
 	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")
 
@@ -70,6 +75,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	void *agent;
 	const struct wm_keep *keep; /* NULL: none */
 	uint64_t snapshot_max;	    /* octets of one that is restored; 0: WM_SNAPSHOT_MAX */
+	uint64_t rendered_max;	    /* octets of answers that are kept; 0: WM_API_RENDERED_MAX */
 	unsigned watchers_max; /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
 };
 /** Subscribes to the registry and hooks into the loop, both for their life. NULL without memory. */

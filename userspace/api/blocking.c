@@ -182,7 +182,7 @@ static bool run(struct wm_watch *w)
 {
 	if (w->call.rest) /* it is being answered, of the newest state */
 		return false;
-	if (!answer_as_before(w)) {
+	if (!wm_rendered_give(&w->call) && !answer_as_before(w)) {
 		w->call.route->fn(&w->call);
 		if (w->call.api->rendered_index)
 			w->call.api->rendered_shape = w->shape;
@@ -312,6 +312,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_api *a = arg;
 	struct wm_watch_key *k;
 
+	wm_rendered_changed(a, c);
 	if (!c->service) {
 		mark_node(a, c->instance->node);
 		node_changed(a, c);

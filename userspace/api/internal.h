@@ -47,9 +47,10 @@ enum wm_scope {
 	256 /* turns of a long answer; a list that changes faster than it is written ends in one   \
 	     * go                                                                                  \
 	     */
-#define WM_API_CONNECT_MAX (1u << 27) /* entries of a table of stand-ins; instances_max bounds it  \
-				       */
-#define WM_API_ORDERS	 4	      /* orders of long lists that are kept */
+#define WM_API_CONNECT_MAX                                                                         \
+	(1u << 27)	     /* entries of a table of stand-ins; instances_max bounds it           \
+			      */
+#define WM_API_ORDERS	 4   /* orders of long lists that are kept */
 #define WM_API_SORT_KEPT 256 /* instances of a service whose order is kept until it changes */
 
 struct wm_route;
@@ -191,6 +192,8 @@ struct wm_api {
 	unsigned orders_next;
 	/* the answer in it, for the next watch that asks the same: 0 when there is none */
 	uint64_t rendered_shape, rendered_index;
+	struct wm_rendered *rendered;
+	struct wm_buf form; /* rendered.c: what was asked for, scratch */
 	uint64_t counters[WM_API_COUNTER_COUNT];
 };
 
@@ -264,11 +267,29 @@ void wm_snapshots_done(struct wm_api *a);
 /** The member of the status about them. */
 void wm_snapshots_status(struct wm_json *j, const struct wm_api *a);
 
+/* --- rendered.c: answers that are given until something in them changes --- */
+int wm_rendered_init(struct wm_api *a);
+void wm_rendered_done(struct wm_api *a);
+/** Answer for this server's known requests. NULL: nothing to do. */
+void wm_rendered_serve(struct wm_api *a, struct wm_http_server *s);
+/** @return true: answered with what is kept. */
+bool wm_rendered_give(struct wm_call *c);
+/** Answer with @p body, headers are set, and keep the answer. @return false: it is none to be kept,
+ *  nothing was done. */
+bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *body,
+		      uint64_t index);
+/** What the registry announces. */
+void wm_rendered_changed(struct wm_api *a, const struct wm_change *c);
+/** Octets of memory in use. */
+uint64_t wm_rendered_bytes(const struct wm_api *a);
+
 /* --- respond.c --- */
 int wm_respond_init(struct wm_api *a);
 void wm_respond_done(struct wm_api *a);
 /** Begin a JSON answer in the API's scratch buffer. */
 void wm_answer_begin(struct wm_call *c, struct wm_json *j);
+/** Headers of every answer. */
+void wm_answer_constant_headers(struct wm_call *c);
 /** Send what was sent last once more. */
 void wm_answer_again(struct wm_call *c);
 /** Send it. @p index 0: without Consul's index headers. */

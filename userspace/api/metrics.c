@@ -185,6 +185,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		add_rows(m, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));
 	}
 	GAUGE("api_watchers", a->watches, "blocking queries that wait");
+	GAUGE("api_rendered_octets", wm_rendered_bytes(a), "answers that are kept");
 	add_rows(m, api, a->counters, WM_ARRAY_LEN(api));
 }
 

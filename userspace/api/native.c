@@ -239,6 +239,8 @@ static void put_servers(struct wm_json *j, const struct wm_api *a)
 	wm_json_kopen(j, "api", '{');
 	wm_json_ku(j, "watchers", a->watches);
 	wm_json_ku(j, "watchers_max", a->d.watchers_max);
+	wm_json_ku(j, "rendered_octets", wm_rendered_bytes(a));
+	wm_json_ku(j, "rendered_octets_max", a->d.rendered_max);
 	put_counters(j, api, a->counters, WM_ARRAY_LEN(api));
 	wm_json_close(j, '}');
 }

@@ -33,13 +33,18 @@ static void count(struct wm_call *c, int status)
 		n[WM_API_WRITES]++;
 }
 
+void wm_answer_constant_headers(struct wm_call *c)
+{
+	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
+	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
+}
+
 static void reply(struct wm_call *c, int status, const char *type, const void *body, size_t len)
 {
 	struct wm_http_request *req = c->req;
 
 	count(c, status);
-	wm_http_set_header(req, "X-Consul-Default-Acl-Policy", "allow");
-	wm_http_set_header(req, "Vary", "Accept-Encoding");
+	wm_answer_constant_headers(c);
 	c->req = NULL; /* tells blocking.c that the request is answered */
 	wm_http_reply(req, status, type, body, len);
 }
@@ -116,7 +121,8 @@ void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, in
 		return;
 	}
 	set_headers(c, index, status);
-	reply(c, status, json_type, j->b->data, j->b->len);
+	if (status != 200 || !wm_rendered_keep(c, json_type, j->b, index))
+		reply(c, status, json_type, j->b->data, j->b->len);
 	if (status == 200)
 		c->api->rendered_index = index;
 }

@@ -190,7 +190,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 		return;
 	if (missing(&c))
 		wm_answer_text(&c, 400, "%s", missing(&c));
-	else
+	else if (!wm_rendered_give(&c))
 		c.route->fn(&c);
 }
 
@@ -239,8 +239,11 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
 	a->start_ms = wm_clock_ms();
 	wm_longs_init(a);
-	if (wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) || wm_connect_init(a) ||
-	    wm_snapshots_init(a) || wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
+	if (!a->d.rendered_max)
+		a->d.rendered_max = WM_API_RENDERED_MAX;
+	if (wm_rendered_init(a) || wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
+	    wm_connect_init(a) || wm_snapshots_init(a) ||
+	    wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
 		wm_api_free(a);
 		return NULL;
 	}
@@ -258,12 +261,14 @@ void wm_api_free(struct wm_api *a)
 	wm_respond_done(a);
 	wm_statistics_done(a);
 	wm_longs_done(a);
+	wm_rendered_done(a);
 	free(a);
 }
 
 void wm_api_set_server(struct wm_api *a, struct wm_http_server *s)
 {
 	a->server = s;
+	wm_rendered_serve(a, s);
 }
 
 void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error)

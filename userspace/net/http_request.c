@@ -677,9 +677,9 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 	wm_buf_init(&head, HEAD_MAX);
 	if (wm_http_is_plain(r)) {
 		wm_buf_printf(&head, "HTTP/1.1 %d %s\r\n", status, phrase(status));
+		wm_buf_puts(&head, wm_http_date_line());
 		if (r->head.len)
 			wm_buf_put(&head, r->head.data, r->head.len);
-		wm_buf_puts(&head, wm_http_date_line());
 		wm_buf_printf(&head, "Content-Length: %zu\r\n\r\n", len);
 	}
 	if (bare && !head.len) {
