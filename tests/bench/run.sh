@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|memory|checks|filter|recover]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|read|memory|checks|filter|recover]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register registry memory checks filter recover
+[ $# -gt 0 ] || set -- dns connect register registry read memory checks filter recover
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -326,13 +326,72 @@ bench_registry() {
 	emit "registry.lookups" "/v1/health/service/:name?passing a second" "$(take per_s "$TMP/reg-look" | median)" "" "" ">= 40000" "10 instances each"
 	emit "registry.lookup.p99" "us" "$(take p99_us "$TMP/reg-look" | median)" "" "" "<= 3000" ""
 	emit "registry.lookup.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/reg-look" | median)" "" "" "" ""
+	drop_agent
+}
+
+# --- reads beside nginx and bare sends ----------------------------------------------------------------
+web_peer() { # directory of its files
+	cat >"$TMP/nginx.conf" <<-TEXT
+		worker_processes 1;
+		daemon off;
+		user root;
+		pid $TMP/nginx.pid;
+		error_log $TMP/nginx.log;
+		events {
+		  worker_connections 4096;
+		}
+		http {
+		  access_log off;
+		  sendfile on;
+		  tcp_nodelay on;
+		  keepalive_requests 1000000000;
+		  default_type application/json;
+		  client_body_temp_path $TMP/nginx-1;
+		  proxy_temp_path $TMP/nginx-2;
+		  fastcgi_temp_path $TMP/nginx-3;
+		  uwsgi_temp_path $TMP/nginx-4;
+		  scgi_temp_path $TMP/nginx-5;
+		  server {
+		    listen 127.0.0.1:18500;
+		    root $1;
+		  }
+		}
+	TEXT
+	nginx -c "$TMP/nginx.conf" -e "$TMP/nginx.log" >/dev/null 2>&1 &
+	NGINX=$!
+	until_ok 20 curl -sf http://127.0.0.1:18500/v1/health/service/look-000000 || fail "nginx: $(tail -n 2 "$TMP/nginx.log")"
+}
+# both answer the same octets, of 64 services of two instances; the client asks each in turn
+bench_read() {
+	local n=100000 r s worker dir=$TMP/www/v1/health/service
+	[ -z "${BENCH_QUICK:-}" ] || n=30000
+	big_agent --set http.watchers_max=11000
+	"$T/regload" -n 128 -i 2 -P look- >"$TMP/fill" || fail "fill"
+	mkdir -p "$dir"
+	for s in $(seq -f 'look-%06g' 0 63); do
+		api "$API/v1/health/service/$s?passing" >"$dir/$s"
+	done
+	web_peer "$TMP/www"
+	worker=$(pgrep -P "$NGINX")
+	rm -f "$TMP"/read-*
+	for r in $(seq "$ROUNDS"); do
+		"$T/regload" -l -n $n -i 1 -m 64 -P look- -S "$AGENT" >>"$TMP/read-ours" || fail "lookup"
+		"$T/regload" -l -n $n -i 1 -m 64 -P look- -p 18500 -S "$worker" >>"$TMP/read-nginx" || fail "nginx"
+	done
+	kill "$NGINX"
+	head_of "lookups of $(stat -c %s "$dir/look-000000") octets, 64 clients, beside nginx with one worker and files"
+	row "read.per_s" "/v1/health/service/:name?passing a second" "$TMP/read-ours" "$TMP/read-nginx" per_s ">= 0.9" ""
+	row "read.machine" "us of the machine's CPU each" "$TMP/read-ours" "$TMP/read-nginx" machine_us "<= 1.1" "client included"
+	row "read.cpu" "us of the server's CPU each" "$TMP/read-ours" "$TMP/read-nginx" server_us "" ""
+	row "read.p99" "us" "$TMP/read-ours" "$TMP/read-nginx" p99_us "" ""
 	ulimit -n 20000
 	"$T/watchload" -w 10000 -o 100 -r "$ROUNDS" -I 5 -S "$AGENT" >"$TMP/watch" || fail "watch"
 	head_of "10,000 blocking queries of one service, 100 of another"
-	emit "registry.watch.last" "ms from the change to the last answer" "$(take last_ms "$TMP/watch")" "" "" "<= 50" ""
-	emit "registry.watch.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/watch")" "" "" "" ""
-	emit "registry.watch.strangers" "answers to others" "$(take strangers "$TMP/watch")" "" "" "<= 0" ""
-	emit "registry.watch.idle" "of a CPU while nothing happens" "$(take idle_cpu "$TMP/watch")" "" "" "<= 0.01" ""
+	emit "read.watch.last" "ms from the change to the last answer / 10,000 bare send()s" "$(take last_ms "$TMP/watch")" \
+		"$(take bare_ms "$TMP/watch")" "$(take of_bare "$TMP/watch")" "<= 8" "of the same octets, nobody waits for them"
+	emit "read.watch.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/watch")" "" "" "" ""
+	emit "read.watch.strangers" "answers to others" "$(take strangers "$TMP/watch")" "" "" "<= 0" ""
+	emit "read.watch.idle" "of a CPU while nothing happens" "$(take idle_cpu "$TMP/watch")" "" "" "<= 0.01" ""
 	drop_agent
 }
 
@@ -426,8 +485,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | registry | memory | checks | filter | recover) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register registry memory checks filter recover" ;;
+	dns | connect | register | registry | read | memory | checks | filter | recover) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register registry read memory checks filter recover" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json

@@ -2,7 +2,9 @@
 /* watchload.c - blocking queries, thousands at a time: how long a change takes to reach the last of
  * them, and that it reaches nobody else. All connections on one thread and one epoll. Each round
  * registers one instance of the first service anew with another port; its watchers must answer, the
- * others must stay. -I only holds the watches, to see what they cost while nothing happens. */
+ * others must stay. -I only holds the watches, to see what they cost while nothing happens. After
+ * each round the same octets are sent as often over plain sockets whose peers nobody waits for:
+ * what no server can be faster than. */
 #include "http.h"
 
 #include <getopt.h>
@@ -12,6 +14,7 @@
 #define STALL_MS    30000
 #define QUIET_MS    200	  /* after a round: nobody else may answer */
 #define EVENTS	    512	  /* of one epoll_wait */
+#define PAIRS	    2000  /* plain connections at a time: files are few */
 #define ANSWER	    16384 /* octets of an answer that are looked at */
 
 struct watch {
@@ -35,6 +38,8 @@ static struct {
 static struct watch *all;
 static long total, strangers;
 static char answer[1 << 20];
+static size_t answer_size; /* octets of one to a watch */
+static int pairs[PAIRS][2];
 
 static void ask_index(struct watch *w)
 {
@@ -76,7 +81,55 @@ static bool readable(struct watch *w)
 	if (strncmp(w->head, "HTTP/1.1 200", 12) != 0 || !h)
 		load_die("answer: %.100s", w->head);
 	w->index = strtoull(h, NULL, 10);
+	answer_size = w->want;
 	return true;
+}
+
+static void open_pairs(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&in, len) || listen(fd, 16) ||
+	    getsockname(fd, (struct sockaddr *)&in, &len))
+		load_die("listen: %s", strerror(errno));
+	for (int i = 0; i < PAIRS; i++) {
+		pairs[i][0] = http_open("127.0.0.1", ntohs(in.sin_port));
+		pairs[i][1] = accept(fd, NULL, NULL);
+		if (pairs[i][1] < 0)
+			load_die("accept: %s", strerror(errno));
+		setsockopt(pairs[i][1], IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	}
+	close(fd);
+}
+
+/** Send an answer's octets as often as there are watches. @return ns that send() took. */
+static uint64_t send_bare(void)
+{
+	static char sink[1 << 20];
+	uint64_t took = 0, start;
+
+	if (answer_size > sizeof(sink))
+		load_die("an answer has %zu octets", answer_size);
+	for (long n = 0; n < opt.watches;) {
+		long count = opt.watches - n < PAIRS ? opt.watches - n : PAIRS;
+
+		start = load_now_ns();
+		for (long i = 0; i < count; i++) {
+			if (send(pairs[i][1], sink, answer_size, MSG_NOSIGNAL) !=
+			    (ssize_t)answer_size)
+				load_die("send: %s", strerror(errno));
+		}
+		took += load_now_ns() - start;
+		for (long i = 0; i < count; i++) {
+			if (recv(pairs[i][0], sink, answer_size, MSG_WAITALL) !=
+			    (ssize_t)answer_size)
+				load_die("recv: %s", strerror(errno));
+		}
+		n += count;
+	}
+	return took;
 }
 
 static void put(int fd, const char *name, long port)
@@ -156,10 +209,13 @@ static void open_all(int ep, int fd)
 static void run(void)
 {
 	int ep = epoll_create1(EPOLL_CLOEXEC), fd = http_open(opt.address, opt.port);
-	struct load_samples last;
+	struct load_samples last, bare, ratio;
 	uint64_t start, server, before;
 
 	load_samples_init(&last, (size_t)opt.rounds);
+	load_samples_init(&bare, (size_t)opt.rounds);
+	load_samples_init(&ratio, (size_t)opt.rounds); /* in thousandths */
+	open_pairs();
 	put(fd, "first", 1);
 	put(fd, "other", 1);
 	open_all(ep, fd);
@@ -172,21 +228,31 @@ static void run(void)
 	       opt.idle_s ? (double)server / (double)(load_now_ns() - start) : 0.0);
 	server = 0;
 	for (long r = 0; r < opt.rounds; r++) {
+		uint64_t took, sends;
+
 		before = load_process_ns(opt.server_pid);
 		start = load_now_ns();
 		put(fd, "first", 2 + r);
 		if (collect(ep, opt.watches, STALL_MS) != opt.watches)
 			load_die("round %ld: not all watches woke in %d ms", r, STALL_MS);
-		load_samples_add(&last, load_now_ns() - start);
+		took = load_now_ns() - start;
+		load_samples_add(&last, took);
 		server += load_process_ns(opt.server_pid) - before;
 		collect(ep, 0, QUIET_MS);
+		sends = send_bare();
+		load_samples_add(&bare, sends);
+		load_samples_add(&ratio, took * 1000 / sends);
 		for (long i = 0; i < opt.watches; i++)
 			ask_index(&all[i]);
 		collect(ep, 0, 500);
 	}
 	load_samples_sort(&last);
-	printf(",\"last_ms\":%.2f,\"worst_ms\":%.2f,\"server_us\":%.2f,\"strangers\":%ld}\n",
+	load_samples_sort(&bare);
+	load_samples_sort(&ratio);
+	printf(",\"last_ms\":%.2f,\"worst_ms\":%.2f,\"bare_ms\":%.2f,\"of_bare\":%.2f,"
+	       "\"server_us\":%.2f,\"strangers\":%ld}\n",
 	       load_samples_us(&last, 500) / 1e3, load_samples_us(&last, 1000) / 1e3,
+	       load_samples_us(&bare, 500) / 1e3, load_samples_us(&ratio, 500),
 	       (double)server / 1e3 / (double)(opt.rounds * opt.watches), strangers);
 }
 

@@ -145,6 +145,33 @@ Test(rendered, the_memory_is_bounded)
 	client_close(&reader);
 }
 
+/* Whoever a change wakes gets the one answer that was rendered for the first of them. */
+Test(rendered, watchers_share_an_answer)
+{
+	enum { WATCHERS = 20 };
+	struct client c[WATCHERS];
+	char path[128];
+
+	web("w1", 1);
+	read_now(WEB);
+	snprintf(path, sizeof(path), WEB "&wait=10m&index=%lu", index_of(&reader));
+	for (unsigned i = 0; i < WATCHERS; i++) {
+		client_open(&c[i]);
+		client_send(&c[i], "GET", path, NULL);
+	}
+	UNTIL(api->watches == WATCHERS);
+	cr_assert_eq(hits(), 0);
+	web("w1", 2);
+	for (unsigned i = 0; i < WATCHERS; i++) {
+		UNTIL(client_has(&c[i]));
+		cr_assert(strstr(c[i].body, "\"Port\":2,"));
+		client_close(&c[i]);
+	}
+	cr_assert_eq(count_of(WM_API_RENDERED_MISSES), 2);
+	cr_assert_eq(hits(), WATCHERS - 1);
+	client_close(&reader);
+}
+
 /* --- random writes -----------------------------------------------------------------------------
  */
 static const char *const names[] = {"web", "api", "db"};
