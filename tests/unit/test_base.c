@@ -200,6 +200,41 @@ Test(map, grows_a_few_entries_at_a_time)
 	wm_map_free(m);
 }
 
+/* What was reserved fits the tables as they stand, also while they grow and entries go. */
+Test(map, insertions_that_were_reserved_take_no_memory)
+{
+	enum { KEYS = 4000 };
+	static char keys[KEYS][16];
+	struct wm_map *m = wm_map_new(KEYS);
+	unsigned next = 0, gone = 0;
+
+	for (int i = 0; i < KEYS; i++)
+		snprintf(keys[i], sizeof(keys[i]), "key-%d", i);
+	while (next < KEYS) {
+		unsigned want = 1 + (unsigned)wm_random_below(next / 2 + 20), part;
+		size_t bytes;
+
+		want = want < KEYS - next ? want : KEYS - next;
+		part = want / 3;
+		cr_assert_eq(wm_map_reserve(m, part), 0);
+		cr_assert_eq(wm_map_reserve(m, want - part), 0);
+		bytes = wm_map_bytes(m);
+		for (unsigned i = 0; i < want; i++, next++) {
+			cr_assert_eq(wm_map_put(m, keys[next], strlen(keys[next]), m, NULL), 0);
+			cr_assert_leq(wm_map_bytes(m), bytes, "it grew at %u", next);
+			if (gone < next && wm_random_below(3) == 0) {
+				cr_assert(wm_map_del(m, keys[gone], strlen(keys[gone])));
+				gone++;
+			}
+		}
+		wm_map_unreserve(m, want);
+	}
+	cr_assert_eq(wm_map_len(m), KEYS - gone);
+	cr_assert_eq(wm_map_reserve(m, gone + 1), -ENOSPC);
+	cr_assert_eq(wm_map_reserve(m, gone), 0);
+	wm_map_free(m);
+}
+
 Test(map, refuses_above_its_maximum)
 {
 	struct wm_map *m = wm_map_new(2);

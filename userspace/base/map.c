@@ -29,6 +29,8 @@ struct wm_map {
 	struct slot *old;	    /* what is left of the table before; NULL: nothing */
 	size_t old_cap, old_at;	    /* what stands before old_at was moved */
 	unsigned long shape;	    /* counts tables that began and ended */
+	size_t old_len;		    /* entries of it */
+	size_t reserved;	    /* insertions that must not fail */
 };
 
 static const char tomb;
@@ -118,6 +120,7 @@ static void move(struct wm_map *m, size_t max)
 			; /* keys differ: the next free place */
 		if (!m->slots[to].key)
 			m->used++;
+		m->old_len--;
 		m->slots[to] = *s;
 		s->key = &tomb;
 		s->value = NULL;
@@ -145,11 +148,25 @@ static int resize(struct wm_map *m, size_t cap)
 	m->old = m->slots;
 	m->old_cap = m->cap;
 	m->old_at = 0;
+	m->old_len = m->len;
 	m->slots = next;
 	m->cap = cap;
 	m->used = 0;
 	m->shape++;
 	return 0;
+}
+
+/* So that @p more insertions do not fail, whatever is moved meanwhile. */
+static int make_room(struct wm_map *m, size_t more)
+{
+	size_t cap = m->cap;
+
+	if ((m->used + m->old_len + more) * 4 <= m->cap * 3)
+		return 0;
+	/* doubling only when live entries, not tombstones, fill it */
+	while ((m->len + more) * 2 > cap)
+		cap *= 2;
+	return resize(m, cap);
 }
 
 void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len)
@@ -175,8 +192,7 @@ int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, v
 	if (m->len >= m->max)
 		return -ENOSPC;
 	if ((m->used + 1) * 4 > m->cap * 3) {
-		/* doubling only when live entries, not tombstones, fill it */
-		err = resize(m, (m->len + 1) * 2 > m->cap ? m->cap * 2 : m->cap);
+		err = make_room(m, m->reserved + 1);
 		if (err)
 			return err;
 		find_in(m->slots, m->cap, key, key_len, h, &to);
@@ -190,6 +206,23 @@ int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, v
 	return 0;
 }
 
+int wm_map_reserve(struct wm_map *m, size_t n)
+{
+	int err;
+
+	if (m->len + m->reserved + n > m->max)
+		return -ENOSPC;
+	err = make_room(m, m->reserved + n);
+	if (!err)
+		m->reserved += n;
+	return err;
+}
+
+void wm_map_unreserve(struct wm_map *m, size_t n)
+{
+	m->reserved -= n;
+}
+
 void *wm_map_del(struct wm_map *m, const void *key, size_t key_len)
 {
 	struct slot *s = find(m, key, key_len, wm_hash(key, key_len), NULL);
@@ -201,6 +234,7 @@ void *wm_map_del(struct wm_map *m, const void *key, size_t key_len)
 	s->key = &tomb;
 	s->value = NULL;
 	m->len--;
+	m->old_len -= m->old && s >= m->old && s < m->old + m->old_cap;
 	return value;
 }
 
