@@ -26,7 +26,7 @@ only() { # folder pattern, include pattern, what
 }
 only 'userspace/dataplane/' 'bpf/|libbpf\.h' libbpf
 only 'userspace/dataplane/' 'netlink/' libnl
-only 'userspace/registry/store' 'sqlite3\.h' SQLite
+only 'userspace/store/' 'sqlite3\.h' SQLite
 only 'userspace/metadata/' 'pcre2\.h' PCRE2
 only 'userspace/metadata/' 'roaring/' CRoaring
 only 'userspace/net/' 'event2/|evhttp|event\.h' libevent

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net registry metadata health resolution dataplane lifecycle */
+/* links: base net store registry metadata health resolution dataplane lifecycle */
 /* The life of an instance: which state follows which, what is derived, what is stored, what the
  * tables say of it, and drains where no kernel counts. */
 #include "registry_help.h"

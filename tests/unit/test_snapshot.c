@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net registry */
+/* links: base net store registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"

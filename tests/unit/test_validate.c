@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base registry */
+/* links: base store registry */
 #include "userspace/registry/validate.h"
 
 #include <criterion/criterion.h>

@@ -4,7 +4,7 @@
 #pragma once
 #include "object.h"
 #include "record.h"
-#include "store.h"
+#include "userspace/store/store.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/map.h"
 #include "vip.h"

@@ -8,7 +8,7 @@
  * Time: wm_clock. Spec: Consul agent API. */
 #pragma once
 #include "model.h"
-#include "store.h"
+#include "userspace/store/store.h"
 #include "userspace/base/err.h"
 #include "vip.h"
 

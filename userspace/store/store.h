@@ -7,7 +7,7 @@
  * One process at a time, by a lock on PATH-lock. After an error that leaves in doubt what the
  * disk has (a sync that failed, above all) nothing is written until wm_store_heal() has connected
  * anew, taken off the log what was not acknowledged, and read back what was. Every function takes
- * NULL for "no store" and then succeeds. Threading: loop thread only. Commits block for the fsync.
+ * NULL for "no store" and then succeeds. Threading: one thread at a time; see writer.h. Commits block for the fsync.
  */
 #pragma once
 #include "userspace/base/err.h"
@@ -69,6 +69,8 @@ int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct
 /** Make the open transaction durable; without one nothing happens. On failure it is gone. */
 int wm_store_commit(struct wm_store *s, struct wm_err *e);
 void wm_store_rollback(struct wm_store *s);
+/** Move the log into the file, if it is long enough. What was committed stands either way. */
+void wm_store_checkpoint(struct wm_store *s);
 
 /** True after such an error: writes are refused with a sentence. */
 bool wm_store_failed(const struct wm_store *s);

@@ -602,8 +602,7 @@ static int write_error(struct wm_store *s, int rc, struct wm_err *e)
 	return code;
 }
 
-/* Move the log into the file once it is long enough; unless @p now not too soon after it failed.
- * The commit before it stands either way. */
+/* Unless @p now not too soon after it failed. The commit before it stands either way. */
 static void checkpoint(struct wm_store *s, bool now)
 {
 	bool large = wm_store_log_bytes(s, s->frames) > STORE_LOG_LIMIT;
@@ -713,8 +712,13 @@ int wm_store_commit(struct wm_store *s, struct wm_err *e)
 	if (rc != SQLITE_OK)
 		return write_error(s, rc, e);
 	s->open = false;
-	checkpoint(s, false);
 	return 0;
+}
+
+void wm_store_checkpoint(struct wm_store *s)
+{
+	if (s && s->db && s->ready && !s->failed && !s->open)
+		checkpoint(s, false);
 }
 
 bool wm_store_failed(const struct wm_store *s)
