@@ -103,11 +103,19 @@ static uint64_t turn_of(void *loop, bool again)
 	return wm_loop_turns(loop);
 }
 
+/* On the store's thread. */
+static void rouse(void *loop)
+{
+	wm_loop_rouse(loop);
+}
+
 static int start_registry(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
 	struct wm_registry_config c = {.turn = turn_of,
 				       .turn_arg = a->loop,
+				       .wake = rouse,
+				       .wake_arg = a->loop,
 				       .node_name = a->node_name,
 				       .node_address = a->node_address,
 				       .datacenter = s->node_datacenter,
@@ -835,7 +843,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_notify("STOPPING=1");
 	wm_http_server_free(a->http);
 	if (a->registry)
-		wm_registry_flush(a->registry); /* what waits is announced while all can hear it */
+		wm_registry_finish(a->registry); /* what waits is announced while all can hear it */
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);

@@ -119,6 +119,33 @@ static char *content(const struct wm_registry *r)
 	return b.data;
 }
 
+struct step {
+	struct wm_buf *to;
+	bool called;
+	int more;
+};
+
+static void on_step(void *arg, int more, const struct wm_buf *part, const struct wm_err *e)
+{
+	struct step *s = arg;
+
+	cr_assert_geq(more, 0, "%s", e->text);
+	s->called = true;
+	s->more = more;
+	wm_buf_put(s->to, part->data, part->len);
+}
+
+/* The next part, and wait for it. */
+static int save_step(struct wm_registry *r, struct wm_save *s, struct wm_buf *out)
+{
+	struct step step = {.to = out};
+
+	wm_save_next(s, on_step, &step);
+	while (!step.called)
+		wm_registry_finish(r);
+	return step.more;
+}
+
 /* Save to the end; @p between is called after each step. */
 static void save(struct wm_registry *r, struct wm_buf *out,
 		 void (*between)(struct wm_registry *r, unsigned step))
@@ -137,7 +164,7 @@ static void save(struct wm_registry *r, struct wm_buf *out,
 		if (between)
 			between(r, n);
 		wm_buf_reset(&part);
-		more = wm_save_step(s, &part, &e);
+		more = save_step(r, s, &part);
 		cr_assert_geq(more, 0, "%s", e.text);
 		wm_buf_put(out, part.data, part.len);
 		if (n == 2) { /* given up half-way */
@@ -145,7 +172,7 @@ static void save(struct wm_registry *r, struct wm_buf *out,
 			second = NULL;
 		} else if (n < 2 && second) {
 			wm_buf_reset(&part);
-			cr_assert_geq(wm_save_step(second, &part, &e), 0);
+			cr_assert_geq(save_step(r, second, &part), 0);
 		}
 	}
 	wm_save_end(second);
@@ -460,7 +487,8 @@ Test(snapshot, what_is_cut_off_is_finished_by_the_next_start, .fini = rm_dir)
 		r = open_at(db);
 		cr_assert_neq(access(file, F_OK), 0);
 		now = content(r);
-		cr_assert_str_eq(half || through ? was : before, now, "after %u steps", steps);
+		/* it was there in an earlier round: by now it is gone because all is made */
+		cr_assert_str_eq(half || parts ? was : before, now, "after %u steps", steps);
 		free(now);
 		wm_registry_close(r);
 	}
@@ -868,6 +896,7 @@ Test(snapshot, the_last_known_good_is_kept_and_restored_offline, .fini = rm_dir)
 		uint64_t was = st.kept;
 
 		wm_loop_turn(l, 5);
+		wm_registry_flush(r);
 		wm_keep_stats(k, &st);
 		if (st.kept > was && st.kept < 4) /* without a change none is kept */
 			cr_assert_eq(put_any(r, n % 600, 2000 + n % 1000), 0);

@@ -78,12 +78,6 @@ void wm_catalog_deregister(struct wm_call *c)
 }
 
 /* --- transactions ----------------------------------------------------------------------------- */
-/* What the result of an operation is read by. */
-struct reported {
-	enum wm_object object;
-	char *node, *id; /* node NULL: it has no result */
-};
-
 struct txn {
 	struct wm_api *api;
 	struct wm_write *w;
@@ -91,15 +85,11 @@ struct txn {
 	struct wm_json j;
 	bool reads; /* nothing but */
 	unsigned count;
-	struct reported ops[];
+	enum wm_object objects[]; /* what each operation is about */
 };
 
 static void txn_free(struct txn *t)
 {
-	for (unsigned n = 0; t && n < t->count; n++) {
-		free(t->ops[n].node);
-		free(t->ops[n].id);
-	}
 	if (t)
 		wm_buf_done(&t->body);
 	free(t);
@@ -107,8 +97,7 @@ static void txn_free(struct txn *t)
 
 static struct txn *txn_new(struct wm_api *a, const struct wm_catalog *cat)
 {
-	struct txn *t = calloc(1, sizeof(*t) + cat->count * sizeof(*t->ops));
-	bool ok = t != NULL;
+	struct txn *t = calloc(1, sizeof(*t) + cat->count * sizeof(*t->objects));
 
 	if (!t)
 		return NULL;
@@ -120,45 +109,29 @@ static struct txn *txn_new(struct wm_api *a, const struct wm_catalog *cat)
 	wm_json_open(&t->j, '{');
 	wm_json_kopen(&t->j, "Results", '[');
 	for (unsigned n = 0; n < cat->count; n++) {
-		const struct wm_catalog_op *op = &cat->ops[n];
-
-		t->reads = t->reads && op->verb == WM_VERB_GET;
-		t->ops[n].object = op->object;
-		if (op->verb == WM_VERB_DELETE || op->verb == WM_VERB_DELETE_CAS)
-			continue;
-		t->ops[n].node = strdup(op->node);
-		t->ops[n].id = strdup(op->id ? op->id : "");
-		ok = ok && t->ops[n].node && t->ops[n].id;
+		t->reads = t->reads && cat->ops[n].verb == WM_VERB_GET;
+		t->objects[n] = cat->ops[n].object;
 	}
-	if (ok)
-		return t;
-	txn_free(t);
-	return NULL;
+	return t;
 }
 
-static void put_result(struct txn *t, const struct reported *o, const struct wm_node *n)
+static void put_result(struct txn *t, enum wm_object object, const struct wm_part *p)
 {
 	struct wm_encode e = wm_encode_of(t->api);
-	const struct wm_instance *i = NULL;
-	const struct wm_check *c = NULL;
 
-	if (o->object == WM_OBJECT_SERVICE)
-		i = wm_node_instance(n, o->id);
-	else if (o->object == WM_OBJECT_CHECK)
-		c = wm_node_check(n, o->id);
-	if (o->object != WM_OBJECT_NODE && !i && !c)
+	if (object != WM_OBJECT_NODE && !p->instance && !p->check)
 		return;
 	wm_json_open(&t->j, '{');
-	if (o->object == WM_OBJECT_NODE) {
+	if (object == WM_OBJECT_NODE) {
 		wm_json_key(&t->j, "Node");
-		wm_encode_at(&e, n);
+		wm_encode_at(&e, p->node);
 		wm_encode_node(&t->j, &e);
-	} else if (i) {
+	} else if (p->instance) {
 		wm_json_key(&t->j, "Service");
-		wm_encode_service(&t->j, i);
+		wm_encode_service(&t->j, p->instance);
 	} else {
 		wm_json_key(&t->j, "Check");
-		wm_encode_check(&t->j, &e, c);
+		wm_encode_check(&t->j, &e, p->check);
 	}
 	wm_json_close(&t->j, '}');
 }
@@ -183,20 +156,16 @@ static void put_failure(struct wm_buf *b, unsigned number, const char *text)
 	wm_json_done(&j);
 }
 
-static void on_part(void *arg, unsigned number, int code, const char *text)
+static void on_part(void *arg, const struct wm_part *p)
 {
 	struct txn *t = arg;
-	const struct reported *o = &t->ops[number];
-	const struct wm_node *n;
 
-	if (code) {
-		put_failure(&t->body, number, text);
+	if (p->code) {
+		put_failure(&t->body, p->number, p->text);
 		t->w->status = 409;
-		return;
+	} else if (p->node) {
+		put_result(t, t->objects[p->number], p);
 	}
-	n = o->node ? wm_registry_node_named(t->api->d.registry, o->node) : NULL;
-	if (n)
-		put_result(t, o, n);
 }
 
 static void finish(struct txn *t)

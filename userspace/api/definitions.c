@@ -496,7 +496,7 @@ static void put_one(struct application *a, struct wm_registry *r, struct definit
 	d->at = a;
 	code = put(r, d, &e);
 	if (code == WM_E_BUSY) { /* more than are taken in one commit */
-		wm_registry_flush(r);
+		wm_registry_finish(r);
 		code = put(r, d, &e);
 	}
 	a->waiting += code == 0;
@@ -518,7 +518,7 @@ static void put_all(struct application *a, struct wm_registry *r, struct wm_defi
 			put_one(a, r, d);
 	}
 	while (a->waiting) /* each answers what was queued, one way or the other */
-		wm_registry_flush(r);
+		wm_registry_finish(r);
 }
 
 unsigned wm_definitions_try(struct wm_definitions *all, struct wm_registry *r, wm_settings_fault fn,

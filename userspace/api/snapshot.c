@@ -33,7 +33,6 @@ struct wm_snapshots {
 	/* going out */
 	struct wm_http_request *req;
 	struct wm_save *save;
-	struct wm_buf out;
 	bool last;
 	char asker[32]; /* who asked for it, for the log */
 	uint64_t sent;	/* octets */
@@ -60,7 +59,6 @@ static void save_done(struct wm_snapshots *s)
 	wm_save_end(s->save);
 	s->save = NULL;
 	s->req = NULL;
-	wm_buf_done(&s->out);
 	wm_timer_disarm(s->save_timer);
 }
 
@@ -85,27 +83,17 @@ static bool room(struct wm_snapshots *s)
 	return backlog <= BACKLOG_MAX;
 }
 
-static void on_save(void *arg)
+static void on_part(void *arg, int more, const struct wm_buf *part, const struct wm_err *e)
 {
 	struct wm_snapshots *s = arg;
-	struct wm_err e = {0};
-	int more;
 
-	if (!room(s)) {
-		if (wm_clock_ms() - s->since > PATIENCE_MS)
-			wm_http_stream_drop(s->req); /* runs on_abort */
-		else
-			wm_timer_arm(s->save_timer, SLOW_MS);
-		return;
-	}
-	wm_buf_reset(&s->out);
-	more = wm_save_step(s->save, &s->out, &e);
-	if (more < 0 || wm_http_stream_send(s->req, s->out.data, s->out.len)) {
+	(void)e;
+	if (more < 0 || wm_http_stream_send(s->req, part->data, part->len)) {
 		s->api->counters[WM_API_FAILED]++;
 		wm_http_stream_drop(s->req);
 		return;
 	}
-	s->sent += s->out.len;
+	s->sent += part->len;
 	s->backlog = wm_http_stream_backlog(s->req);
 	if (more) {
 		wm_timer_arm(s->save_timer, STEP_MS);
@@ -116,6 +104,18 @@ static void on_save(void *arg)
 		(unsigned long long)s->sent);
 	s->api->counters[WM_API_READS]++;
 	save_done(s);
+}
+
+static void on_save(void *arg)
+{
+	struct wm_snapshots *s = arg;
+
+	if (room(s))
+		wm_save_next(s->save, on_part, s);
+	else if (wm_clock_ms() - s->since > PATIENCE_MS)
+		wm_http_stream_drop(s->req); /* runs on_abort */
+	else
+		wm_timer_arm(s->save_timer, SLOW_MS);
 }
 
 void wm_snapshot_save(struct wm_call *c)
@@ -131,7 +131,6 @@ void wm_snapshot_save(struct wm_call *c)
 		wm_answer_err(c, &e);
 		return;
 	}
-	wm_buf_init(&s->out, OUT_MAX);
 	s->req = c->req;
 	put_asker(c->req, s->asker, sizeof(s->asker));
 	s->sent = 0;

@@ -15,8 +15,8 @@ void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len);
 /** Insert or replace; @p key must live as long as the entry (usually inside @p value).
  *  @return 0, -ENOMEM, -ENOSPC. @p ret_old (may be NULL): replaced value or NULL. */
 int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, void **ret_old);
-/** Make room: until it is given back by wm_map_unreserve(), @p n insertions more cannot fail, beside
- *  those that were reserved before. @return 0, -ENOMEM, -ENOSPC. */
+/** Make room: until it is given back by wm_map_unreserve(), @p n insertions more cannot fail,
+ * beside those that were reserved before. @return 0, -ENOMEM, -ENOSPC. */
 int wm_map_reserve(struct wm_map *m, size_t n);
 void wm_map_unreserve(struct wm_map *m, size_t n);
 /** Remove. @return the value or NULL. */

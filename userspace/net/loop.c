@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #define HOOKS_MAX   16 /* turn-end hooks: one a module, and some room */
 #define SIGNALS_MAX 8  /* watched signals */
@@ -25,8 +27,10 @@ struct signal_watch {
 
 struct wm_loop {
 	struct event_base *base;
-	struct event *wake;  /* bounds the wait of wm_loop_turn() */
-	struct event *again; /* active: the next turn waits for nothing */
+	struct event *wake;   /* bounds the wait of wm_loop_turn() */
+	struct event *again;  /* active: the next turn waits for nothing */
+	struct event *roused; /* by another thread */
+	int rouse_fd;
 	struct hook hooks[HOOKS_MAX];
 	unsigned hooks_count;
 	struct signal_watch signals[SIGNALS_MAX];
@@ -71,12 +75,30 @@ static void on_log(int severity, const char *text)
 		wm_debug("loop.event", "text=%s", wm_log_q(text));
 }
 
+static void on_roused(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t times;
+
+	(void)what;
+	(void)arg;
+	(void)!read((int)fd, &times, sizeof(times)); /* not to be roused by it again */
+}
+
+void wm_loop_rouse(struct wm_loop *l)
+{
+	const uint64_t once = 1;
+
+	(void)!write(l->rouse_fd, &once, sizeof(once)); /* fails where it is roused already */
+}
+
 struct wm_loop *wm_loop_new(void)
 {
 	struct wm_loop *l = calloc(1, sizeof(*l));
 	struct event_config *cfg = event_config_new();
 
 	event_set_log_callback(on_log);
+	if (l)
+		l->rouse_fd = -1;
 	if (l && cfg) {
 		/* precise: timers of probes must not be rounded to the cached time of a long turn
 		 */
@@ -87,11 +109,14 @@ struct wm_loop *wm_loop_new(void)
 	if (l && l->base) {
 		l->wake = evtimer_new(l->base, on_wake, NULL);
 		l->again = evtimer_new(l->base, on_wake, NULL);
+		l->rouse_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		l->roused = event_new(l->base, l->rouse_fd, EV_READ | EV_PERSIST, on_roused, NULL);
 		l->cpu_ns = wm_clock_cpu_ns();
 	}
 	if (cfg)
 		event_config_free(cfg);
-	if (!l || !l->wake || !l->again) {
+	if (!l || !l->wake || !l->again || l->rouse_fd < 0 || !l->roused ||
+	    event_add(l->roused, NULL)) {
 		wm_loop_free(l);
 		return NULL;
 	}
@@ -108,6 +133,10 @@ void wm_loop_free(struct wm_loop *l)
 		event_free(l->wake);
 	if (l->again)
 		event_free(l->again);
+	if (l->roused)
+		event_free(l->roused);
+	if (l->rouse_fd >= 0)
+		close(l->rouse_fd);
 	if (l->base)
 		event_base_free(l->base);
 	free(l);

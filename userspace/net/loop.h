@@ -49,6 +49,9 @@ void wm_loop_breathe(struct wm_loop *l);
 /** For turn-end hooks: work was put off, let a turn follow at once, and count that. */
 void wm_loop_again(struct wm_loop *l);
 
+/** Let a turn follow at once. From any thread, as the only function here. */
+void wm_loop_rouse(struct wm_loop *l);
+
 /** Number of this turn, from 1: to do something once in one. */
 uint64_t wm_loop_turns(const struct wm_loop *l);
 

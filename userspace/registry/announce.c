@@ -1,209 +1,231 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* announce.c - what follows a write that was staged and committed (apply.c): listeners are told,
- * and what it replaced is freed. */
+/* announce.c - what follows a write that was stored and applied: listeners are told, and what it
+ * replaced is freed. */
 #include "internal.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* --- announcing --------------------------------------------------------------------------------
- */
-static void announce(const struct wm_registry *r, const struct wm_op *op, enum wm_change_kind kind,
-		     struct wm_service *s, struct wm_instance *i, struct wm_check *c)
+/* --- announcing ------------------------------------------------------------------------------- */
+static void announce(const struct wm_registry *r, const struct wm_op *op, struct wm_change *c)
 {
-	struct wm_change change = {
-		.kind = kind, .index = op->index, .service = s, .instance = i, .check = c};
-
-	if (kind == WM_CHANGE_INSTANCE_UPSERT && op->origin_service == op->to)
-		change.old = op->origin;
-	wm_registry_announce(r, &change);
+	c->index = op->seen;
+	wm_registry_announce(r, c);
 }
 
-/* In this order, of all parts of a group: a listener never meets what it was not told of. */
-enum phase {
-	PHASE_NODE,
-	PHASE_CHECKS_REMOVED,
-	PHASE_DELETED,
-	PHASE_SERVICE_GONE,
-	PHASE_SERVICE_NEW,
-	PHASE_UPSERT,
-	PHASE_NODE_CHECKS,
-	PHASE_NODE_GONE,
-	PHASES
-};
-
-static void announce_removed(const struct wm_registry *r, const struct wm_op *op)
+static void announce_removed(const struct wm_registry *r, const struct wm_op *op,
+			     const struct wm_edit *e)
 {
-	const struct wm_instance *old = op->old, *origin = op->origin;
+	const struct wm_instance *in = e->in, *old = e->old;
 
-	for (unsigned n = 0; origin && n < old->checks_count; n++) {
-		struct wm_check *c = old->checks[n];
+	for (unsigned n = 0; old && n < old->checks_count; n++) {
+		struct wm_change c = {.kind = WM_CHANGE_CHECK_REMOVED,
+				      .service = e->from,
+				      .instance = e->old,
+				      .check = old->checks[n]};
 
-		/* one that came within the group was never announced */
-		if (!wm_checks_list(op->merged, op->merged_count, c) &&
-		    wm_checks_list(origin->checks, origin->checks_count, c))
-			announce(r, op, WM_CHANGE_CHECK_REMOVED, op->origin_service, op->origin, c);
+		if (!in || !wm_checks_list(in->checks, in->checks_count, old->checks[n]))
+			announce(r, op, &c);
 	}
 }
 
-static void announce_upsert(const struct wm_registry *r, const struct wm_op *op)
+static void announce_deleted(const struct wm_registry *r, const struct wm_op *op,
+			     const struct wm_edit *e)
 {
-	if (!op->in || op->superseded || op->node || !op->to)
+	struct wm_change c = {
+		.kind = WM_CHANGE_INSTANCE_DELETED, .service = e->from, .instance = e->old};
+
+	if (e->from && (!e->in || e->in->service != e->from))
+		announce(r, op, &c);
+}
+
+static void announce_upsert(const struct wm_registry *r, const struct wm_op *op,
+			    const struct wm_edit *e)
+{
+	struct wm_change c = {.kind = WM_CHANGE_INSTANCE_UPSERT, .instance = e->in};
+
+	if (!e->in)
 		return;
-	if (op->origin && op->origin_service == op->to) {
-		op->in->compiled = op->origin->compiled;
-		op->origin->compiled = NULL;
+	c.service = e->in->service;
+	if (e->from == c.service) {
+		c.old = e->old;
+		e->in->compiled = e->old->compiled;
+		e->old->compiled = NULL;
 	}
-	announce(r, op, WM_CHANGE_INSTANCE_UPSERT, op->to, op->in, NULL);
+	announce(r, op, &c);
 }
 
-static void announce_node(struct wm_registry *r, const struct wm_op *op)
+static void announce_node(struct wm_registry *r, const struct wm_op *op, const struct wm_edit *e)
 {
-	if (op->kind != WM_OP_NODE_PUT)
+	struct wm_change c = {.kind = WM_CHANGE_NODE_UPSERT, .instance = e->home->holder};
+
+	if (e->dropped)
 		return;
-	announce(r, op, WM_CHANGE_NODE_UPSERT, NULL, op->home->holder, NULL);
-	wm_registry_node_touched(r, op->home, op->index);
+	announce(r, op, &c);
+	wm_registry_node_touched(r, e->home, op->seen);
 }
 
-static void announce_phase(struct wm_registry *r, struct wm_op *op, enum phase p)
+static void announce_node_gone(struct wm_registry *r, const struct wm_op *op,
+			       const struct wm_edit *e)
 {
-	bool moved = op->origin && op->origin_service && op->origin_service != op->to;
+	struct wm_change c = {.kind = WM_CHANGE_NODE_DELETED, .instance = e->home->holder};
 
-	switch (p) {
-	case PHASE_NODE:
-		announce_node(r, op);
-		break;
-	case PHASE_CHECKS_REMOVED:
-		announce_removed(r, op);
-		break;
-	case PHASE_DELETED:
-		if (moved && !op->superseded)
-			announce(r, op, WM_CHANGE_INSTANCE_DELETED, op->origin_service, op->origin,
-				 NULL);
-		break;
-	case PHASE_SERVICE_GONE:
-		if (op->gone && !op->from->fresh)
-			announce(r, op, WM_CHANGE_SERVICE_DELETED, op->from, NULL, NULL);
-		break;
-	case PHASE_SERVICE_NEW:
-		if (op->created && op->to->instances_count) {
-			op->to->fresh = false;
-			announce(r, op, WM_CHANGE_SERVICE_CREATED, op->to, NULL, NULL);
-		}
-		break;
-	case PHASE_UPSERT:
-		announce_upsert(r, op);
-		break;
-	case PHASE_NODE_CHECKS:
-		if (op->node && !op->superseded)
-			wm_registry_node_changed(r, op->home, op->index, NULL);
-		break;
-	case PHASE_NODE_GONE:
-		if (op->kind == WM_OP_NODE_DROP)
-			announce(r, op, WM_CHANGE_NODE_DELETED, NULL, op->home->holder, NULL);
-		break;
-	case PHASES:
-		break;
+	if (e->dropped && !e->founded)
+		announce(r, op, &c);
+}
+
+static void announce_services(struct wm_registry *r, const struct wm_op *op, bool gone)
+{
+	struct wm_change c = {.kind = WM_CHANGE_SERVICE_DELETED};
+	struct wm_service *s;
+	struct wm_made *m;
+
+	SLIST_FOREACH (s, &op->gone, entry) {
+		c.service = s;
+		if (gone && !s->fresh)
+			announce(r, op, &c);
+	}
+	c.kind = WM_CHANGE_SERVICE_CREATED;
+	SLIST_FOREACH (m, &op->made, entry) {
+		if (gone || !m->service || !m->service->instances_count)
+			continue;
+		c.service = m->service;
+		m->service->fresh = false;
+		announce(r, op, &c);
 	}
 }
 
+/* In this order, of all edits of a write: a listener never meets what it was not told of. */
 void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 {
-	struct wm_op *part;
+	struct wm_edit *e;
 
-	for (unsigned p = 0; op->applied && p < PHASES; p++) {
-		if (op->kind != WM_OP_GROUP)
-			announce_phase(r, op, (enum phase)p);
-		TAILQ_FOREACH (part, &op->parts, entry) {
-			if (part->applied)
-				announce_phase(r, part, (enum phase)p);
-		}
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what == WM_EDIT_NODE)
+			announce_node(r, op, e);
 	}
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what != WM_EDIT_NODE)
+			announce_removed(r, op, e);
+	}
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what == WM_EDIT_INSTANCE)
+			announce_deleted(r, op, e);
+	}
+	announce_services(r, op, true);
+	announce_services(r, op, false);
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what == WM_EDIT_INSTANCE)
+			announce_upsert(r, op, e);
+	}
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what == WM_EDIT_HOLDER)
+			wm_registry_node_changed(r, e->home, op->seen, NULL);
+	}
+	TAILQ_FOREACH (e, &op->edits, entry) {
+		if (e->what == WM_EDIT_NODE)
+			announce_node_gone(r, op, e);
+	}
+}
+
+/* --- what was replaced ------------------------------------------------------------------------ */
+static void settle_edit(struct wm_edit *e)
+{
+	struct wm_instance *in = e->in, *old = e->old;
+
+	for (unsigned n = 0; old && n < old->checks_count; n++) {
+		if (!in || !wm_checks_list(in->checks, in->checks_count, old->checks[n]))
+			wm_check_free(old->checks[n]);
+	}
+	wm_instance_free(old, false);
+	if (e->what == WM_EDIT_NODE && e->dropped)
+		wm_node_free(e->home);
+	wm_node_free(e->facts);
+	free(e->fresh);
+	free(e);
 }
 
 void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 {
-	struct wm_instance *old = op->old;
-	struct wm_op *part;
+	struct wm_service *s;
+	struct wm_edit *e, *next;
+	struct wm_made *m;
 
-	TAILQ_FOREACH (part, &op->parts, entry)
-		wm_op_settle(r, part);
-	if (op->kind == WM_OP_GROUP)
-		return;
-	if (op->kind == WM_OP_NODE_DROP && op->applied)
-		wm_node_free(op->home);
-	wm_check_free(op->check); /* nobody took it */
-	op->check = NULL;
-	for (unsigned n = 0; n < op->fresh_count; n++) {
-		if (!op->applied || !wm_checks_list(op->merged, op->merged_count, op->fresh[n]))
-			wm_check_free(op->fresh[n]);
-	}
-	if (op->in && !op->applied) {
-		if (op->merged) { /* the same again: all was judged equal */
-			op->in->checks_count = 0;
-			op->in->checks = NULL;
-			free(op->merged);
-			free(op->fresh);
+	(void)r;
+	for (int nodes = 0; nodes < 2; nodes++) { /* what is on a node goes before it */
+		for (e = TAILQ_FIRST(&op->edits); e; e = next) {
+			next = TAILQ_NEXT(e, entry);
+			if (nodes != (e->what == WM_EDIT_NODE))
+				continue;
+			TAILQ_REMOVE(&op->edits, e, entry);
+			settle_edit(e);
 		}
-		wm_instance_free(op->in, true);
-		op->in = NULL;
-		return;
 	}
-	free(op->fresh);
-	for (unsigned n = 0; old && n < old->checks_count; n++) {
-		if (!wm_checks_list(op->merged, op->merged_count, old->checks[n]))
-			wm_check_free(old->checks[n]);
+	while ((s = SLIST_FIRST(&op->gone))) {
+		SLIST_REMOVE_HEAD(&op->gone, entry);
+		wm_service_free(s);
 	}
-	wm_instance_free(old, false);
-	if (op->gone)
-		wm_service_free(op->from);
-	wm_lease_free(op->evicted);
+	while ((m = SLIST_FIRST(&op->made))) {
+		SLIST_REMOVE_HEAD(&op->made, entry);
+		wm_lease_free(m->evicted);
+		free(m);
+	}
+}
+
+/* --- what was not made ------------------------------------------------------------------------ */
+static void unmake(struct wm_registry *r, struct wm_made *m)
+{
+	wm_service_free(m->service);
+	if (m->lease && m->given) {
+		wm_lease_detach(r->vips, m->lease);
+		wm_lease_free(m->lease);
+	} else if (m->lease) {
+		wm_lease_retire(r->vips, m->lease);
+	}
+	if (m->evicted && wm_lease_attach(r->vips, m->evicted))
+		abort(); /* its place was just left */
+	free(m);
+}
+
+void wm_op_unprepare(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_made *m;
+	struct wm_edit *e;
+
+	while ((e = TAILQ_LAST(&op->edits, wm_edits))) { /* a node stands before what is on it */
+		TAILQ_REMOVE(&op->edits, e, entry);
+		wm_edit_free(e);
+	}
+	while ((m = SLIST_FIRST(&op->made))) {
+		SLIST_REMOVE_HEAD(&op->made, entry);
+		unmake(r, m);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-struct wm_op *wm_op_new(enum wm_op_kind kind, const char *id, wm_registry_done done, void *arg)
+void *wm_op_new(const struct wm_op_kind *kind, size_t size, const char *id)
 {
 	size_t n = strlen(id) + 1; /* bounded by the caller */
-	struct wm_op *op = calloc(1, sizeof(*op) + n);
+	struct wm_op *op = calloc(1, size + n);
 
 	if (!op)
 		return NULL;
 	op->kind = kind;
-	op->done = done;
-	op->arg = arg;
-	op->bytes = sizeof(*op) + n;
-	memcpy(op->id, id, n);
-	TAILQ_INIT(&op->parts);
+	op->bytes = size + n;
+	op->id = memcpy((char *)op + size, id, n);
+	TAILQ_INIT(&op->edits);
 	return op;
 }
 
 void wm_op_free(struct wm_op *op)
 {
-	struct wm_op *part;
-
 	if (!op)
 		return;
-	while ((part = TAILQ_FIRST(&op->parts))) {
-		TAILQ_REMOVE(&op->parts, part, entry);
-		wm_op_free(part);
-	}
-	wm_node_free(op->facts);
+	if (op->kind->discard)
+		op->kind->discard(op);
+	free(op->subject);
 	free(op->node_name);
 	free(op->text);
 	free(op);
-}
-
-void wm_op_discard(struct wm_op *op)
-{
-	struct wm_op *part;
-
-	if (!op)
-		return;
-	while ((part = TAILQ_FIRST(&op->parts))) {
-		TAILQ_REMOVE(&op->parts, part, entry);
-		wm_op_discard(part);
-	}
-	wm_instance_free(op->in, true);
-	wm_check_free(op->check);
-	wm_op_free(op);
 }

@@ -1,305 +1,156 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* group.c - batches of the catalog: writes that are applied together or not at all, and the writes
- * on nodes, which are only made in them. A group is one write of the queue with parts. All parts
- * are staged in memory first, each seeing what those before it did, and only then written into the
- * transaction: what a refused group did can be taken back without a trace. A part may entail others
- * (a node that goes takes its instances along), which are put in behind it. */
+/* group.c - batches of the catalog: writes that are made together or not at all. A group is one
+ * write of the queue with parts. They are judged and prepared in their order, each seeing in the
+ * view what those before it will do; when one is refused, what was prepared for all is forgotten.
+ */
 #include "internal.h"
+#include "plan.h"
 #include "userspace/base/err.h"
-#include "userspace/base/map.h"
 #include "validate.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- staging ---------------------------------------------------------------------------------- */
-void wm_group_undo(struct wm_registry *r, struct wm_op *group)
-{
-	struct wm_op *part;
-
-	TAILQ_FOREACH_REVERSE (part, &group->parts, wm_ops, entry) {
-		if (part->applied)
-			wm_op_undo(r, part);
-	}
-	group->applied = false;
-	group->index = 0;
-}
-
+/* --- parts ------------------------------------------------------------------------------------ */
 /* The reason of a part is the group's. */
-static void fail(struct wm_op *group, struct wm_op *part)
+static void fail(struct wm_group *g, struct wm_op *part)
 {
-	group->code = part->code;
-	free(group->text);
-	group->text = part->text;
+	g->op.code = part->code;
+	free(g->op.text);
+	g->op.text = part->text;
 	part->text = NULL;
-	group->number = part->number;
-	group->part_failed = true;
+	g->failed = part->number;
+	g->part_failed = true;
 }
 
-int wm_group_stage(struct wm_registry *r, struct wm_op *group, struct wm_err *e)
+/* What the object of a part is now, in the view: for who submitted it. */
+static void report(struct wm_plan *p, const struct wm_group *g, struct wm_op *part)
 {
+	struct wm_part told = {.number = part->number};
+	struct wm_node *n = wm_view_node(p, part->node_name), *facts;
+	const struct wm_seen *s;
+
+	if (!g->part || g->again)
+		return;
+	if (!n || part->kind->removes) {
+		g->part(g->op.arg, &told);
+		return;
+	}
+	s = wm_plan_seen(p, WM_SEEN_NODE, n, "");
+	facts = s && s->edit->home == n ? s->edit->facts : NULL;
+	told.node = n;
+	if (part->object == WM_OBJECT_SERVICE)
+		told.instance = wm_view_instance(p, n, part->id);
+	else if (part->object == WM_OBJECT_CHECK)
+		told.check = wm_view_check(p, n, part->subject, NULL);
+	if (facts)
+		wm_plan_swap_facts(n, facts);
+	g->part(g->op.arg, &told);
+	if (facts)
+		wm_plan_swap_facts(n, facts);
+}
+
+static bool judge_group(struct wm_plan *p, struct wm_op *op)
+{
+	(void)p;
+	(void)op; /* its parts are judged as they are prepared: each on top of those before */
+	return true;
+}
+
+static void prepare_group(struct wm_plan *p, struct wm_op *op)
+{
+	struct wm_group *g = (struct wm_group *)op;
 	struct wm_op *part;
-	int err = 0;
 
-	TAILQ_FOREACH (part, &group->parts, entry) {
-		err = wm_op_stage(r, part, e);
-		group->applied |= part->applied;
-		if (!err && part->code)
-			fail(group, part);
-		if (err || group->code)
-			return err;
-		if (group->part && !part->made && !group->again)
-			group->part(group->arg, part->number, 0, NULL);
-	}
-	TAILQ_FOREACH (part, &group->parts, entry) {
-		if (part->applied && part->in)
-			wm_box(part->in)->staged = false;
-		if (!err)
-			err = wm_op_store(r, part, e);
-	}
-	return err;
-}
-
-/* --- nodes ------------------------------------------------------------------------------------ */
-/* Put a part in behind @p after that is entailed by @p maker. @return NULL without memory, refused.
- */
-static struct wm_op *entail_on(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
-			       const char *id, const char *node)
-{
-	struct wm_op *op = wm_op_new(kind, id, NULL, NULL);
-
-	if (op && node)
-		op->node_name = strdup(node);
-	if (!op || (node && !op->node_name)) {
-		wm_op_discard(op);
-		wm_op_refuse(maker, -ENOMEM, "Out of memory; nothing was changed");
-		return NULL;
-	}
-	op->object = WM_OBJECT_SERVICE;
-	op->catalog = true;
-	op->made = true;
-	op->number = maker->number;
-	op->group = maker->group;
-	TAILQ_INSERT_AFTER(&maker->group->parts, after, op, entry);
-	return op;
-}
-
-static struct wm_op *entail(struct wm_op *maker, struct wm_op *after, enum wm_op_kind kind,
-			    const char *id)
-{
-	return entail_on(maker, after, kind, id, maker->node_name);
-}
-
-/* The node @p n goes, with all that is on it; a large one bit by bit, if that is all that its group
- * is for: each bit is a write of its own, and the last takes the node along. */
-static void entail_end(struct wm_op *op, const struct wm_node *n)
-{
-	bool alone = op->kind == WM_OP_NODE_CLEAR && TAILQ_FIRST(&op->group->parts) == op &&
-		     !TAILQ_NEXT(op, entry);
-	struct wm_op *last = op;
-	struct wm_instance *i;
-	unsigned count = 0;
-	size_t pos = 0;
-
-	while (last && (i = wm_map_next(n->instances, &pos))) {
-		if (alone && count++ == WM_REGISTRY_CLEAR_STEP) {
-			op->group->again = true;
+	TAILQ_FOREACH (part, &g->parts, entry) {
+		if (!wm_plan_run(p, part)) {
+			fail(g, part);
 			return;
 		}
-		last = entail_on(op, last, WM_OP_INSTANCE, i->id, n->name);
-	}
-	if (last)
-		entail_on(op, last, WM_OP_NODE_DROP, "", n->name);
-}
-
-/* Said by whoever watches over it: a node that is gone may be another by now. */
-static bool is_dead(const struct wm_node *n)
-{
-	const struct wm_check *c = wm_node_check(n, "serfHealth");
-
-	return c && c->status == WM_CRITICAL;
-}
-
-/* An id is one node's, as in Consul: who comes with one under another name is renamed, unless that
- * name is somebody else's. @return false: refused. */
-static bool judge_id(struct wm_registry *r, struct wm_op *op)
-{
-	const struct wm_node *home = op->home, *holder;
-	const char *id = op->facts->id;
-
-	if (!*id || op->restore)
-		return true;
-	holder = wm_find_node_id(r, id);
-	if (holder == home && holder)
-		return true;
-	if (holder && holder->self) {
-		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Error while renaming Node ID: \"%s\": it is that of this agent's "
-			     "node %s",
-			     id, holder->name);
-		return false;
-	}
-	if (home && (home->self || ((holder || *home->id) && !is_dead(home)))) {
-		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Error while renaming Node ID: \"%s\": Node name %s is reserved by "
-			     "node %s with name %s (%s)",
-			     id, op->facts->name, home->id, home->name, home->address);
-		return false;
-	}
-	if (holder)
-		entail_end(op, holder);
-	return !op->code;
-}
-
-static void found(struct wm_registry *r, struct wm_op *op)
-{
-	if (wm_map_len(r->nodes) > r->nodes_max) {
-		wm_op_refuse(op, WM_E_CAPACITY, "Nodes: at most %u are allowed (nodes_max)",
-			     r->nodes_max);
-		return;
-	}
-	if (wm_node_enter(r, op->facts)) {
-		wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
-		return;
-	}
-	op->home = op->facts;
-	op->facts = NULL;
-	op->founded = true;
-	op->applied = true;
-	op->index = wm_op_index(r, op);
-	op->home->create_index = op->home->modify_index = op->index;
-	op->home->row = ++r->instance_row;
-}
-
-/* Its instances without an address of their own follow it. */
-static void renew(struct wm_registry *r, struct wm_op *op)
-{
-	struct wm_node *n = op->home, *was = op->facts;
-	struct wm_instance *i;
-	size_t pos = 0;
-
-	if (wm_node_renew(r, n, was)) {
-		wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
-		return;
-	}
-	op->index = wm_op_index(r, op);
-	was->modify_index = n->modify_index;
-	n->modify_index = op->index;
-	op->applied = true;
-	if (memcmp(&n->addr4, &was->addr4, sizeof(n->addr4)) == 0 &&
-	    memcmp(&n->addr6, &was->addr6, sizeof(n->addr6)) == 0)
-		return;
-	while (!op->code && (i = wm_map_next(n->instances, &pos))) {
-		if (!*i->address)
-			entail(op, op, WM_OP_REBIND, i->id);
+		report(p, g, part);
 	}
 }
 
-static void put_node(struct wm_registry *r, struct wm_op *op)
+static void discard_group(struct wm_op *op)
 {
-	if (!judge_id(r, op))
-		return;
-	if (!op->home) {
-		found(r, op);
-		return;
+	struct wm_group *g = (struct wm_group *)op;
+	struct wm_op *part;
+
+	while ((part = TAILQ_FIRST(&g->parts))) {
+		TAILQ_REMOVE(&g->parts, part, entry);
+		wm_op_free(part);
 	}
-	if (op->home->self) {
-		/* to name the node is fine, to change it is not */
-		if ((*op->facts->address && strcmp(op->facts->address, op->home->address) != 0) ||
-		    op->facts->meta_count)
-			wm_op_refuse(op, WM_E_CONFLICT,
-				     "Node \"%s\" is this agent: its address and metadata are set "
-				     "in its settings",
-				     op->home->name);
-		op->unchanged = true;
-		return;
-	}
-	if (wm_node_same(op->home, op->facts))
-		op->unchanged = true;
-	else
-		renew(r, op);
 }
 
-static void drop_node(struct wm_registry *r, struct wm_op *op)
+const struct wm_op_kind wm_op_group = {.judge = judge_group,
+				       .prepare = prepare_group,
+				       .apply = wm_edits_apply,
+				       .discard = discard_group};
+
+struct wm_group *wm_group_new(wm_registry_done done, void *arg)
 {
-	op->index = wm_op_index(r, op);
-	op->applied = true;
-	wm_node_leave(r, op->home);
-	r->checks_count -= (unsigned)wm_map_len(op->home->checks);
-	wm_instance_retire(r, op, op->home->holder);
+	struct wm_group *g = wm_op_new(&wm_op_group, sizeof(*g), "");
+
+	if (!g)
+		return NULL;
+	TAILQ_INIT(&g->parts);
+	g->op.done = done;
+	g->op.arg = arg;
+	return g;
 }
 
-static void clear_node(struct wm_op *op)
+void wm_group_add(struct wm_group *g, struct wm_op *part)
 {
-	if (!op->home) {
-		op->unchanged = true;
-		return;
-	}
-	if (op->home->self) {
-		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Node \"%s\" is this agent: it cannot be deregistered",
-			     op->home->name);
-		return;
-	}
-	entail_end(op, op->home);
+	part->group = &g->op;
+	g->op.bytes += part->bytes;
+	TAILQ_INSERT_TAIL(&g->parts, part, entry);
 }
 
-struct wm_op *wm_group_rest(const struct wm_op *group)
+struct wm_op *wm_group_rest(struct wm_group *g)
 {
-	const struct wm_op *was = TAILQ_FIRST(&group->parts);
-	struct wm_op *rest = wm_op_new(WM_OP_GROUP, "", group->done, group->arg);
-	struct wm_op *part = rest ? wm_op_new(WM_OP_NODE_CLEAR, "", NULL, NULL) : NULL;
+	const struct wm_op *was = TAILQ_FIRST(&g->parts);
+	struct wm_group *rest = wm_group_new(g->op.done, g->op.arg);
+	struct wm_op *part = rest ? wm_op_new(&wm_op_node_clear, sizeof(*part), "") : NULL;
 
 	if (part)
 		part->node_name = strdup(was->node_name);
 	if (!part || !part->node_name) {
-		wm_op_discard(part);
-		wm_op_discard(rest);
+		wm_op_free(part);
+		wm_op_free(rest ? &rest->op : NULL);
 		return NULL;
 	}
 	part->object = was->object;
 	part->catalog = was->catalog;
 	part->lenient = true; /* that it was there was judged when it began */
 	part->number = was->number;
-	part->group = rest;
-	rest->part = group->part;
-	TAILQ_INSERT_TAIL(&rest->parts, part, entry);
-	return rest;
+	rest->part = g->part;
+	wm_group_add(rest, part);
+	return &rest->op;
 }
 
-void wm_node_stage(struct wm_registry *r, struct wm_op *op)
+/* --- reading on the way ----------------------------------------------------------------------- */
+/* Only that the object is there: who asked reads it when the part is reported. */
+static bool judge_read(struct wm_plan *p, struct wm_op *op)
 {
-	if (!wm_op_judge_when(op, op->home ? op->home->modify_index : 0))
-		return;
-	if (op->kind == WM_OP_NODE_PUT)
-		put_node(r, op);
-	else if (op->kind == WM_OP_NODE_CLEAR)
-		clear_node(op);
-	else
-		drop_node(r, op);
-}
+	const struct wm_instance *i;
+	const struct wm_check *c;
+	uint64_t index = 0;
 
-void wm_node_undo(struct wm_registry *r, struct wm_op *op)
-{
-	if (!op->applied)
-		return;
-	op->applied = false;
-	if (op->kind == WM_OP_NODE_DROP) {
-		if (wm_node_enter(r, op->home)) /* its place was just left */
-			abort();
-		r->checks_count += (unsigned)wm_map_len(op->home->checks);
-		wm_instance_revive(r, op, op->home->holder);
-	} else if (op->founded) {
-		wm_node_leave(r, op->home);
-		op->facts = op->home;
-		op->home = NULL;
-		op->founded = false;
-	} else {
-		wm_node_renew_undo(r, op->home, op->facts);
-		op->home->modify_index = op->facts->modify_index;
+	if (op->home && op->object == WM_OBJECT_NODE) {
+		index = wm_view_facts(p, op->home)->modify_index;
+	} else if (op->home && op->object == WM_OBJECT_SERVICE) {
+		i = wm_view_instance(p, op->home, op->id);
+		index = i ? i->modify_index : 0;
+	} else if (op->home) {
+		c = wm_view_check(p, op->home, op->id, NULL);
+		index = c ? c->modify_index : 0;
 	}
+	(void)wm_op_judge_when(op, index);
+	return false;
 }
+
+const struct wm_op_kind wm_op_read = {.judge = judge_read, .apply = wm_edits_apply};
 
 /* --- submitting ------------------------------------------------------------------------------- */
 static int no_memory(struct wm_err *e)
@@ -307,9 +158,9 @@ static int no_memory(struct wm_err *e)
 	return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 }
 
-static int bare(enum wm_op_kind kind, const char *id, struct wm_op **ret)
+static int bare(const struct wm_op_kind *kind, size_t size, const char *id, struct wm_op **ret)
 {
-	*ret = wm_op_new(kind, id, NULL, NULL);
+	*ret = wm_op_new(kind, size, id);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -326,13 +177,15 @@ static int judge_names(const struct wm_catalog_op *c, struct wm_err *e)
 static int node_part(const struct wm_catalog_op *c, struct wm_op **ret, struct wm_err *e)
 {
 	int err = wm_node_draft_validate(c->facts, e);
+	struct wm_node_put *put;
 
 	if (err)
 		return err;
-	*ret = wm_op_new(WM_OP_NODE_PUT, "", NULL, NULL);
-	if (*ret)
-		(*ret)->facts = wm_node_new(c->node, c->facts);
-	return *ret && (*ret)->facts ? 0 : -ENOMEM;
+	put = wm_op_new(&wm_op_node_put, sizeof(*put), "");
+	*ret = put ? &put->op : NULL;
+	if (put)
+		put->facts = wm_node_new(c->node, c->facts);
+	return put && put->facts ? 0 : -ENOMEM;
 }
 
 static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct wm_err *e)
@@ -340,6 +193,7 @@ static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct 
 	const struct wm_check_draft *d = c->check;
 	const char *id = d->id && *d->id ? d->id : d->name;
 	int err = wm_check_draft_validate(d, e);
+	struct wm_check *check;
 
 	if (!err && c->check_service &&
 	    strnlen(c->check_service, WM_INSTANCE_ID_MAX + 1) > WM_INSTANCE_ID_MAX)
@@ -347,13 +201,14 @@ static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct 
 				 WM_INSTANCE_ID_MAX);
 	if (err)
 		return err;
-	*ret = wm_op_new(WM_OP_CHECK_PUT, c->check_service ? c->check_service : "", NULL, NULL);
-	if (*ret)
-		(*ret)->check = wm_check_build(d, id, d->name && *d->name ? d->name : id);
-	if (!*ret || !(*ret)->check)
+	check = wm_check_build(d, id, d->name && *d->name ? d->name : id);
+	if (!check)
 		return -ENOMEM;
-	(*ret)->bytes += wm_cbox((*ret)->check)->bytes;
-	return 0;
+	err = wm_op_check(&wm_op_check_put, c->check_service ? c->check_service : "", check, ret,
+			  e);
+	if (!err)
+		(*ret)->subject = strdup(id);
+	return !err && !(*ret)->subject ? -ENOMEM : err;
 }
 
 static int part_of(struct wm_registry *r, const struct wm_catalog_op *c, struct wm_op **ret,
@@ -361,23 +216,31 @@ static int part_of(struct wm_registry *r, const struct wm_catalog_op *c, struct 
 {
 	bool deletes = c->verb == WM_VERB_DELETE || c->verb == WM_VERB_DELETE_CAS;
 	const char *id = c->id ? c->id : "";
+	int err;
 
-	if (c->verb == WM_VERB_GET)
-		return bare(WM_OP_READ, id, ret);
+	if (c->verb == WM_VERB_GET) {
+		err = bare(&wm_op_read, sizeof(struct wm_op), id, ret);
+		if (!err && c->object == WM_OBJECT_CHECK) {
+			(*ret)->subject = strdup(id);
+			err = (*ret)->subject ? 0 : -ENOMEM;
+		}
+		return err;
+	}
 	switch (c->object) {
 	case WM_OBJECT_NODE:
-		return deletes ? bare(WM_OP_NODE_CLEAR, "", ret) : node_part(c, ret, e);
+		return deletes ? bare(&wm_op_node_clear, sizeof(struct wm_op), "", ret)
+			       : node_part(c, ret, e);
 	case WM_OBJECT_SERVICE:
 		if (deletes)
-			return bare(WM_OP_INSTANCE, id, ret);
+			return bare(&wm_op_drop, sizeof(struct wm_drop), id, ret);
 		return wm_op_register(r, c->service, ret, e);
 	case WM_OBJECT_CHECK:
 		break;
 	}
-	return deletes ? bare(WM_OP_CHECK_DROP, id, ret) : check_part(c, ret, e);
+	return deletes ? wm_op_check(&wm_op_check_drop, id, NULL, ret, e) : check_part(c, ret, e);
 }
 
-static int add_part(struct wm_registry *r, struct wm_op *group, const struct wm_catalog_op *c,
+static int add_part(struct wm_registry *r, struct wm_group *group, const struct wm_catalog_op *c,
 		    struct wm_err *e)
 {
 	struct wm_op *op = NULL;
@@ -390,32 +253,29 @@ static int add_part(struct wm_registry *r, struct wm_op *group, const struct wm_
 		err = op->node_name ? 0 : -ENOMEM;
 	}
 	if (err) {
-		wm_op_discard(op);
+		wm_op_free(op);
 		return err == -ENOMEM ? no_memory(e) : err;
 	}
-	if (op->in)
-		op->in->catalog = true;
+	if (op->kind == &wm_op_put)
+		((struct wm_put *)op)->in->catalog = true;
 	op->object = c->object;
 	op->catalog = true;
 	op->lenient = c->verb == WM_VERB_DELETE;
 	op->number = c->number;
-	op->group = group;
-	op->group_founds = !TAILQ_EMPTY(&group->parts);
 	if (c->verb == WM_VERB_GET) {
 		op->when = WM_WHEN_EXISTS;
 	} else if (c->verb == WM_VERB_CAS || c->verb == WM_VERB_DELETE_CAS) {
 		op->when = WM_WHEN_INDEX;
 		op->when_index = c->index;
 	}
-	group->bytes += op->bytes;
-	TAILQ_INSERT_TAIL(&group->parts, op, entry);
+	wm_group_add(group, op);
 	return 0;
 }
 
 int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 			unsigned *ret_failed, struct wm_err *e)
 {
-	struct wm_op *group = wm_op_new(WM_OP_GROUP, "", b->done, b->arg);
+	struct wm_group *group = wm_group_new(b->done, b->arg);
 	int err = 0;
 
 	if (!group)
@@ -426,8 +286,8 @@ int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 		err = add_part(r, group, &b->ops[n], e);
 	}
 	if (err) {
-		wm_op_discard(group);
+		wm_op_free(&group->op);
 		return err;
 	}
-	return wm_op_submit(r, group, e);
+	return wm_op_submit(r, &group->op, e);
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* keep.c - see keep.h. Names are keep-INDEX.snapshot with the index in sixteen digits, so that the
- * order of names is the order of age. */
+/* keep.c - see keep.h. Saving, syncing and reading back are jobs of the store's thread, one a step;
+ * a timer of the loop puts them. Names are keep-INDEX.snapshot with the index in sixteen digits, so
+ * that the order of names is the order of age. */
 #include "keep.h"
 
+#include "internal.h"
+#include "snapshot_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -28,7 +31,10 @@
 
 enum phase { IDLE, SAVING, VERIFYING };
 struct wm_keep {
+	struct wm_job job;
 	struct wm_registry *r;
+	bool busy, ended; /* the job is on the thread, which has all below but for the figures */
+	struct wm_err e;  /* of the job */
 	struct wm_timer *timer;
 	uint64_t interval_ms;
 	unsigned count;
@@ -93,8 +99,6 @@ static void rest(struct wm_keep *k)
 {
 	char part[PATH_MAX], whole[PATH_MAX];
 
-	wm_save_end(k->save);
-	k->save = NULL;
 	wm_snapshot_free(k->check);
 	k->check = NULL;
 	if (k->fd >= 0) {
@@ -107,20 +111,10 @@ static void rest(struct wm_keep *k)
 	k->phase = IDLE;
 }
 
-static void failed(struct wm_keep *k, const struct wm_err *e)
-{
-	rest(k);
-	k->stats.failed++;
-	snprintf(k->stats.last_error, sizeof(k->stats.last_error), "%.255s", e->text);
-	wm_warn("store.keep", "err=%s text=%s", wm_err_name(e->code), wm_log_q(e->text));
-	wm_timer_arm(k->timer, RETRY_MS < k->interval_ms ? RETRY_MS : k->interval_ms);
-}
-
 static int begin(struct wm_keep *k, struct wm_err *e)
 {
 	char part[PATH_MAX], whole[PATH_MAX];
 
-	k->index = wm_registry_index(k->r);
 	paths(k, part, whole);
 	wm_buf_init(&k->out, OUT_MAX);
 	k->phase = SAVING;
@@ -129,7 +123,7 @@ static int begin(struct wm_keep *k, struct wm_err *e)
 	k->fd = open(part, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 	if (k->fd < 0)
 		return wm_err_set(e, -errno, "%s cannot be created: %s", part, strerror(errno));
-	return wm_save_begin(k->r, &k->save, e);
+	return 0;
 }
 
 static int write_out(struct wm_keep *k, bool last, struct wm_err *e)
@@ -159,17 +153,15 @@ static int write_out(struct wm_keep *k, bool last, struct wm_err *e)
 	return 0;
 }
 
-static int save_step(struct wm_keep *k, struct wm_err *e)
+static int save_step(struct wm_keep *k, struct wm_store *store, struct wm_err *e)
 {
-	int more = wm_save_step(k->save, &k->out, e), err;
+	int more = wm_save_step(k->save, store, &k->out, e), err;
 
 	if (more < 0)
 		return more;
 	err = write_out(k, !more, e);
 	if (err || more)
 		return err;
-	wm_save_end(k->save);
-	k->save = NULL;
 	k->check = wm_snapshot_new(false, WM_SNAPSHOT_MAX);
 	if (!k->check || lseek(k->fd, 0, SEEK_SET))
 		return wm_err_set(e, -ENOMEM, "Out of memory");
@@ -206,11 +198,6 @@ static int finish(struct wm_keep *k, struct wm_err *e)
 	k->fd = -1;
 	rest(k);
 	prune(k);
-	k->stats.kept++;
-	k->stats.index = k->index;
-	k->stats.when_s = wm_clock_wall_s();
-	*k->stats.last_error = 0;
-	wm_timer_arm(k->timer, k->interval_ms);
 	return 0;
 }
 
@@ -225,28 +212,118 @@ static int verify_step(struct wm_keep *k, struct wm_err *e)
 	return n ? wm_snapshot_feed(k->check, block, (size_t)n, e) : finish(k, e);
 }
 
+/* --- jobs --------------------------------------------------------------------------------------
+ */
+static void run(struct wm_job *j, struct wm_store *store)
+{
+	struct wm_keep *k = (struct wm_keep *)j; /* its first member */
+	struct wm_err *e = &k->e;
+
+	*e = (struct wm_err){0};
+	e->code = k->phase == IDLE     ? begin(k, e)
+		  : k->phase == SAVING ? save_step(k, store, e)
+				       : verify_step(k, e);
+	if (k->phase != SAVING || e->code)
+		wm_save_shut(k->save);
+	if (e->code)
+		rest(k);
+}
+
+static void run_end(struct wm_job *j, struct wm_store *store)
+{
+	struct wm_keep *k = (struct wm_keep *)j;
+
+	(void)store;
+	wm_save_shut(k->save);
+	rest(k);
+}
+
+static void free_all(struct wm_keep *k)
+{
+	wm_save_free(k->save);
+	wm_timer_free(k->timer);
+	free(k);
+}
+
+static void on_end(struct wm_job *j)
+{
+	free_all((struct wm_keep *)j);
+}
+
+static void end(struct wm_keep *k)
+{
+	if (k->phase == IDLE) {
+		free_all(k);
+		return;
+	}
+	k->job = (struct wm_job){.run = run_end, .done = on_end};
+	wm_writer_put(k->r->writer, &k->job);
+}
+
+static void failed(struct wm_keep *k, const struct wm_err *e)
+{
+	k->stats.failed++;
+	snprintf(k->stats.last_error, sizeof(k->stats.last_error), "%.255s", e->text);
+	wm_warn("store.keep", "err=%s text=%s", wm_err_name(e->code), wm_log_q(e->text));
+	wm_timer_arm(k->timer, RETRY_MS < k->interval_ms ? RETRY_MS : k->interval_ms);
+}
+
+static void kept(struct wm_keep *k)
+{
+	k->stats.kept++;
+	k->stats.index = k->index;
+	k->stats.when_s = wm_clock_wall_s();
+	*k->stats.last_error = 0;
+	wm_timer_arm(k->timer, k->interval_ms);
+}
+
+static void on_step(struct wm_job *j)
+{
+	struct wm_keep *k = (struct wm_keep *)j;
+
+	k->busy = false;
+	if (k->phase != SAVING) { /* all is read, or it was given up */
+		wm_save_free(k->save);
+		k->save = NULL;
+	}
+	if (k->ended)
+		end(k);
+	else if (k->e.code)
+		failed(k, &k->e);
+	else if (k->phase == IDLE)
+		kept(k);
+	else
+		wm_timer_arm(k->timer, STEP_MS);
+}
+
+static void step(struct wm_keep *k)
+{
+	k->busy = true;
+	k->job = (struct wm_job){.run = run, .done = on_step};
+	wm_writer_put(k->r->writer, &k->job);
+}
+
 static void on_timer(void *arg)
 {
 	struct wm_keep *k = arg;
 	struct wm_err e = {0};
 
-	if (!k->interval_ms) {
-		rest(k);
+	if (k->busy || (!k->interval_ms && k->phase == IDLE))
 		return;
-	}
 	/* nothing new since the last one, or nothing whole */
 	if (k->phase == IDLE &&
 	    (wm_registry_index(k->r) == k->stats.index || wm_restore_pending(k->r))) {
 		wm_timer_arm(k->timer, k->interval_ms);
 		return;
 	}
-	e.code = k->phase == IDLE     ? begin(k, &e)
-		 : k->phase == SAVING ? save_step(k, &e)
-				      : verify_step(k, &e);
+	if (k->phase == IDLE) {
+		k->index = wm_registry_index(k->r);
+		e.code = wm_save_new(k->r, &k->save, &e);
+	}
 	if (e.code)
 		failed(k, &e);
-	else if (k->phase != IDLE)
-		wm_timer_arm(k->timer, STEP_MS);
+	else
+		step(k);
 }
 
 struct wm_keep *wm_keep_new(struct wm_loop *l, struct wm_registry *r,
@@ -265,7 +342,7 @@ struct wm_keep *wm_keep_new(struct wm_loop *l, struct wm_registry *r,
 	k->stats.index = wm_keep_newest(k->dir, path, &k->stats.when_s);
 	k->timer = wm_timer_new(l, on_timer, k);
 	if (!k->timer || (k->interval_ms && wm_timer_arm(k->timer, FIRST_MS))) {
-		wm_keep_free(k);
+		free_all(k);
 		return NULL;
 	}
 	return k;
@@ -275,15 +352,16 @@ void wm_keep_free(struct wm_keep *k)
 {
 	if (!k)
 		return;
-	rest(k);
-	wm_timer_free(k->timer);
-	free(k);
+	wm_timer_disarm(k->timer);
+	k->ended = true;
+	if (!k->busy)
+		end(k);
 }
 
 void wm_keep_set_interval(struct wm_keep *k, uint64_t ms)
 {
 	k->interval_ms = ms;
-	if (k->phase == IDLE && ms)
+	if (!k->busy && k->phase == IDLE && ms)
 		wm_timer_arm(k->timer, ms);
 }
 

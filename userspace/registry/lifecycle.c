@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lifecycle.c - the states of an instance: which follow which, which are derived, and the write
- * that changes what is stated. apply.c applies it as it does a write on a check. */
+ * that changes what is stated: a registration of the same instance in another state. */
 #include "internal.h"
+#include "plan.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 
@@ -88,9 +89,15 @@ bool wm_instance_begins(struct wm_instance *i, enum wm_status s)
 }
 
 /* --- the write -------------------------------------------------------------------------------- */
-static void refuse_transition(struct wm_op *op)
+struct life_op {
+	struct wm_op op;
+	enum wm_lifecycle to;
+	uint64_t drain_until_ms;
+};
+
+static void refuse_transition(struct wm_op *op, const struct wm_instance *i)
 {
-	enum wm_lifecycle from = op->old->lifecycle;
+	enum wm_lifecycle from = i->lifecycle, to = ((struct life_op *)op)->to;
 	char may[64] = "";
 	size_t at = 0;
 
@@ -100,46 +107,50 @@ static void refuse_transition(struct wm_op *op)
 					       names[l]);
 	}
 	wm_op_refuse(op, WM_E_CONFLICT,
-		     "Instance \"%.64s\" is %s and cannot become %s; it may become: %s",
-		     op->old->id, names[from], names[op->lifecycle], may);
+		     "Instance \"%.64s\" is %s and cannot become %s; it may become: %s", i->id,
+		     names[from], names[to], may);
 }
 
-bool wm_op_lifecycle(struct wm_op *op)
+static bool judge_life(struct wm_plan *p, struct wm_op *op)
 {
-	const struct wm_instance *old = op->old;
-	struct wm_instance *in = op->in;
+	const struct wm_instance *i = wm_view_instance(p, op->home, op->id);
 
-	/* a program that registers again neither ends a drain nor begins anew, unless it had ended
-	 */
-	if (op->kind == WM_OP_INSTANCE && !op->restore && old &&
-	    old->lifecycle != WM_LIFE_STOPPED) {
-		in->lifecycle = old->lifecycle;
-		in->drain_until_ms = old->drain_until_ms;
-	}
-	if (op->kind != WM_OP_LIFECYCLE)
-		return true;
-	if (old->catalog) {
+	if (!i)
+		wm_op_unknown(op);
+	else if (i->catalog)
 		wm_op_refuse(op, WM_E_CONFLICT,
 			     "Instance \"%.64s\" was written through the catalog: change it there",
-			     old->id);
-		return false;
-	}
-	if (!wm_lifecycle_legal(old->lifecycle, op->lifecycle)) {
-		refuse_transition(op);
-		return false;
-	}
-	in->lifecycle = op->lifecycle;
-	if (op->lifecycle != WM_LIFE_STOPPING)
-		in->drain_until_ms = 0;
-	else if (op->drain_until_ms)
-		in->drain_until_ms = op->drain_until_ms;
-	return true;
+			     i->id);
+	else if (!wm_lifecycle_legal(i->lifecycle, ((struct life_op *)op)->to))
+		refuse_transition(op, i);
+	return !op->code;
 }
+
+static void prepare_life(struct wm_plan *p, struct wm_op *op)
+{
+	static const struct wm_edit_how how = {0};
+	const struct life_op *l = (struct life_op *)op;
+	struct wm_instance *in = wm_instance_clone(wm_view_instance(p, op->home, op->id));
+
+	if (!in) {
+		wm_op_no_memory(op);
+		return;
+	}
+	in->lifecycle = l->to;
+	if (l->to != WM_LIFE_STOPPING)
+		in->drain_until_ms = 0;
+	else if (l->drain_until_ms)
+		in->drain_until_ms = l->drain_until_ms;
+	wm_edit_put(p, op, in, false, &how);
+}
+
+const struct wm_op_kind wm_op_life = {
+	.judge = judge_life, .prepare = prepare_life, .apply = wm_edits_apply};
 
 int wm_registry_lifecycle(struct wm_registry *r, const char *id, enum wm_lifecycle to,
 			  uint64_t drain_ms, wm_registry_done done, void *arg, struct wm_err *e)
 {
-	struct wm_op *op;
+	struct life_op *op;
 
 	if (strnlen(id, WM_INSTANCE_ID_MAX + 1) > WM_INSTANCE_ID_MAX)
 		return wm_err_set(e, WM_E_LIMIT, "Instance id is too long (limit: %d characters)",
@@ -153,20 +164,22 @@ int wm_registry_lifecycle(struct wm_registry *r, const char *id, enum wm_lifecyc
 	if (drain_ms > WM_DRAIN_MAX_MS || (drain_ms && to != WM_LIFE_STOPPING))
 		return wm_err_set(e, WM_E_LIMIT, "deadline: at most %llus, of what is stopping",
 				  WM_DRAIN_MAX_MS / 1000);
-	op = wm_op_new(WM_OP_LIFECYCLE, id, done, arg);
+	op = wm_op_new(&wm_op_life, sizeof(*op), id);
 	if (!op)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
-	op->lifecycle = to;
+	op->to = to;
 	op->drain_until_ms = drain_ms ? wm_clock_wall_ms() + drain_ms : 0;
-	return wm_op_submit(r, op, e);
+	op->op.done = done;
+	op->op.arg = arg;
+	return wm_op_submit(r, &op->op, e);
 }
 
 int wm_registry_drained(struct wm_registry *r, const char *id)
 {
-	struct wm_op *op = wm_op_new(WM_OP_INSTANCE, id, NULL, NULL);
+	struct wm_drop *drop = wm_op_new(&wm_op_drop, sizeof(*drop), id);
 
-	if (!op)
+	if (!drop)
 		return -ENOMEM;
-	op->drained = op->lenient = true;
-	return wm_sidecar_deregister(r, id, op, NULL);
+	drop->drained = drop->op.lenient = true;
+	return wm_sidecar_deregister(r, drop, NULL);
 }

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 enum wm_status { WM_PASSING = 0, WM_WARNING = 1, WM_CRITICAL = 2 }; /* worst is greatest */
 /** "passing", "warning", "critical". */
@@ -209,7 +210,9 @@ struct wm_service {
 	uint64_t create_index;
 	uint64_t index; /* last change of any of its instances or checks: blocking queries */
 	uint64_t row;
-	bool fresh;	  /* registry's: not announced yet */
+	bool fresh;  /* registry's: not announced yet */
+	bool leaves; /* registry's: in the list of a write that may have emptied it */
+	SLIST_ENTRY(wm_service) entry;
 	uint32_t counted; /* statistics': the last pass that saw an instance of it usable */
 	void *compiled;	  /* resolution's; survives until WM_CHANGE_SERVICE_DELETED was announced */
 };

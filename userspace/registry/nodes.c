@@ -46,7 +46,7 @@ static void put_pairs(char **at, struct wm_pair *to, const struct wm_pair *p, un
 		qsort(to, count, sizeof(*to), by_key);
 }
 
-static void fold(char *to, const char *s)
+void wm_node_fold(char *to, const char *s)
 {
 	for (; *s; s++)
 		*to++ = (char)(*s >= 'A' && *s <= 'Z' ? *s + 32 : *s);
@@ -72,7 +72,7 @@ int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d)
 	put_pairs(&at, n->meta, d->meta, d->meta_count);
 	put_pairs(&at, n->tagged, d->tagged, d->tagged_count);
 	n->id = put(&at, d->id);
-	fold(n->id, n->id); /* a UUID is the same in either case */
+	wm_node_fold(n->id, n->id); /* a UUID is the same in either case */
 	n->address = put(&at, d->address);
 	n->region = put(&at, d->region);
 	n->zone = put(&at, d->zone);
@@ -136,7 +136,7 @@ struct wm_node *wm_node_new(const char *name, const struct wm_node_draft *d)
 		return NULL;
 	n->name = memcpy(n + 1, name, len);
 	n->folded = n->name + len;
-	fold(n->folded, name);
+	wm_node_fold(n->folded, name);
 	n->mark = wm_hash(n->folded, len - 1) * 0x9e3779b97f4a7c15ull; /* odd: spreads the bits */
 	n->holder = wm_instance_build(&nobody);
 	n->instances = wm_map_new(WM_REGISTRY_MAP_MAX);
@@ -171,7 +171,7 @@ struct wm_node *wm_find_node(const struct wm_registry *r, const char *name)
 
 	if (strnlen(name, sizeof(folded)) == sizeof(folded))
 		return NULL;
-	fold(folded, name);
+	wm_node_fold(folded, name);
 	return wm_map_get(r->nodes, folded, strlen(folded));
 }
 

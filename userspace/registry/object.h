@@ -10,15 +10,14 @@
 struct wm_instance_box {
 	struct wm_instance i;	  /* first: a box is found from its instance by a cast */
 	const char *service_name; /* in lower case */
-	union {
-		TAILQ_ENTRY(wm_instance_box) dirty_entry;
-		struct wm_op *maker; /* of the group that is being staged; only if `staged` */
-	};
-	bool staged;
-	bool dead;    /* replaced or deleted, about to be freed */
-	bool dirty;   /* a check's status is newer than the stored row */
-	bool urgent;  /* somebody waits for that: stands first among what is dirty */
-	size_t bytes; /* of memory: this block and its checks' blocks when it was built */
+	TAILQ_ENTRY(wm_instance_box) dirty_entry;
+	bool dead;	  /* replaced or deleted, about to be freed */
+	bool dirty;	  /* a check's status is newer than the stored row */
+	bool urgent;	  /* somebody waits for that: stands first among what is dirty */
+	bool riding;	  /* its row is being stored beside the writes of a batch */
+	bool planned;	  /* a write that is prepared or being stored replaces or removes it */
+	uint64_t changed; /* number of the last status of a check that was announced */
+	size_t bytes;	  /* of memory: this block and its checks' blocks when it was built */
 };
 TAILQ_HEAD(wm_instance_boxes, wm_instance_box);
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* registry.h - the node's authoritative set of services, instances and checks; the one writer.
- * A write is submitted, and at the end of the loop turn all submitted writes are validated against
- * the state, made durable in one commit, applied, announced, and only then acknowledged. When the
- * commit fails nothing is applied and every submitter is told. A check's status change is applied
- * and announced at once (it must reach the kernel within the turn) and stored with the next commit.
- * It does not parse requests, run checks, or know DNS and maps. Threading: loop thread only.
- * Time: wm_clock. Spec: Consul agent API. */
+ * A write is submitted, judged against the state and what is being stored, made durable on the
+ * store's thread, then applied, announced, and only then acknowledged: who reads sees what is
+ * durable. When the store refuses nothing is applied and every submitter is told. A check's status
+ * is applied and announced at once (it must reach the kernel within the turn) and stored with the
+ * next batch. It does not parse requests, run checks, or know DNS and maps. Threading: loop thread
+ * only. Time: wm_clock. Spec: Consul agent API; docs/architecture.md, "The one way of a write". */
 #pragma once
 #include "model.h"
-#include "userspace/store/store.h"
 #include "userspace/base/err.h"
+#include "userspace/store/store.h"
 #include "vip.h"
 
 #define WM_REGISTRY_FILE "registry.db" /* in the data directory */
@@ -33,6 +33,10 @@ struct wm_registry_config {
 	 * @p again let another follow at once. NULL: it goes on with the next flush. */
 	uint64_t (*turn)(void *arg, bool again);
 	void *turn_arg;
+	/* Called on the store's thread when a batch is stored, so that wm_registry_flush() is
+	 * called on the loop. NULL: no thread, a flush waits for the store (tools and tests). */
+	void (*wake)(void *arg);
+	void *wake_arg;
 	bool sync_off; /* tests and benchmarks only: no fsync */
 };
 
@@ -176,10 +180,19 @@ struct wm_catalog_op {
 	unsigned number; /* for wm_registry_part: several may share the client's one */
 };
 
-/** Called while a batch is applied, once its part @p number is: @p code 0, and the state is as that
- *  part left it. Or before `done`, with the code and text of the part that the batch failed with; a
- *  batch whose commit fails says so by `done` alone. */
-typedef void (*wm_registry_part)(void *arg, unsigned number, int code, const char *text);
+/* What became of a part of a batch: its object as this part and those before leave it. */
+struct wm_part {
+	unsigned number;
+	int code; /* 0, or why the batch failed with it */
+	const char *text;
+	const struct wm_node *node; /* NULL: the part removes something, or failed */
+	const struct wm_instance *instance;
+	const struct wm_check *check;
+};
+/** Called for each part while the batch is prepared; the objects are valid during the call. Or
+ * before `done`, with the code and text of the part that the batch failed with; a batch whose
+ * commit fails says so by `done` alone. */
+typedef void (*wm_registry_part)(void *arg, const struct wm_part *p);
 #define WM_CATALOG_OPS_MAX 128 /* writes of one batch: Consul's bound */
 
 struct wm_catalog_batch {
@@ -210,8 +223,12 @@ void wm_registry_on_first_result(struct wm_registry *r,
  *  told so. Costs a commit of its own at most, shared by all who wait in the turn, and the rows of
  *  these. @return 0, -ENOMEM. */
 int wm_registry_sync(struct wm_registry *r, struct wm_check *c, wm_registry_done done, void *arg);
-/** Turn-end hook: commit, apply, announce, acknowledge. @return true if anything was done. */
+/** Turn-end hook: apply, announce and acknowledge what is stored, prepare what was submitted since.
+ *  @return true if anything was done. */
 bool wm_registry_flush(void *registry);
+/** The same until nothing that was submitted waits any more. Waits for the store: for the start,
+ * the end, tools and tests. */
+void wm_registry_finish(struct wm_registry *r);
 
 /* --- reading; pointers are valid until the loop turn ends --- */
 uint64_t wm_registry_index(const struct wm_registry *r);	     /* >= 1 */
@@ -285,6 +302,8 @@ struct wm_registry_stats {
 	/* the start: to open the store and check its pages; to read it; to write the first commit
 	 */
 	uint64_t opened_ms, recovered_ms, ready_ms;
+	unsigned queued;       /* writes that wait for the batch before */
+	uint64_t storing_ms;   /* how long the store has been at its present job; 0: none */
 	bool restore_finished; /* at the start: one that a crash cut off */
 	bool saving;	       /* a snapshot; of it or of the last one: */
 	uint64_t save_rows, save_rows_total;

@@ -6,6 +6,7 @@
  * between; what is to be done in the end stands in a file by then (restore_file.c). Other writes
  * are judged as ever meanwhile, and are before or behind the slice that meets their object.
  * In every state in between the store is consistent: an id of a check is nowhere twice. */
+#include "plan.h"
 #include "restore_internal.h"
 #include "userspace/base/err.h"
 #include "userspace/base/map.h"
@@ -131,100 +132,154 @@ static int judge(struct wm_restore *x, struct wm_err *e)
 	return err ? err : 1;
 }
 
-/* Indexes go on above those of the snapshot. */
-static int leap(struct wm_restore *x, struct wm_err *e)
-{
-	struct wm_registry *r = x->r;
-	uint64_t index = x->s->info.index > r->index ? x->s->info.index : r->index;
-	uint64_t reserved = index + WM_REGISTRY_INDEX_BLOCK;
-	int err = 0;
+/* --- numbers and virtual addresses -------------------------------------------------------------
+ */
+struct leap_op {
+	struct wm_op op;
+	uint64_t index;
+};
 
-	if (r->store && index + WM_REGISTRY_INDEX_BLOCK / 2 > r->reserved) {
-		err = wm_registry_put_meta(r, reserved, e);
-		if (!err)
-			err = wm_store_commit(r->store, e);
-		if (!err)
-			r->reserved = reserved;
-	}
-	if (!err)
-		r->index = index;
-	return err;
+static bool judge_any(struct wm_plan *p, struct wm_op *op)
+{
+	(void)p;
+	(void)op;
+	return true;
 }
 
-/* --- virtual addresses ------------------------------------------------------------------------ */
-/* Services that are not here get the addresses they had, where those are free. @p ret: NULL if it
- * is here. */
-static int restore_lease(struct wm_restore *x, const struct wm_record_service *s,
-			 struct wm_lease **ret, struct wm_err *e)
+static void prepare_leap(struct wm_plan *p, struct wm_op *op)
 {
-	struct wm_registry *r = x->r;
+	const struct wm_record_meta m = {((struct leap_op *)op)->index + WM_REGISTRY_INDEX_BLOCK,
+					 p->r->self->id};
+	int err = wm_record_put_meta(&p->r->small, &m);
+
+	(void)wm_plan_index(p, op);
+	if (!err && p->r->store && p->reserved < m.reserved) {
+		err = wm_batch_put(p->rows, WM_STORE_META, 0, p->r->small.data, p->r->small.len);
+		p->reserved = m.reserved;
+	}
+	if (err)
+		wm_op_no_memory(op);
+}
+
+static void apply_leap(struct wm_registry *r, struct wm_op *op)
+{
+	uint64_t index = ((struct leap_op *)op)->index;
+
+	r->given = index > r->given ? index : r->given;
+	r->index = index > r->index ? index : r->index;
+}
+
+/* Numbers go on above those of the snapshot. */
+static const struct wm_op_kind op_leap = {
+	.judge = judge_any, .prepare = prepare_leap, .apply = apply_leap};
+
+struct leases_op {
+	struct wm_op op;
+	const struct wm_record_service *of[WM_RESTORE_SLICE]; /* the snapshot's */
+	unsigned count;
+};
+
+/* A service that is not here gets the addresses it had, where those are free. */
+static void restore_lease(struct wm_plan *p, struct wm_op *op, const struct wm_record_service *s)
+{
+	struct wm_registry *r = p->r;
+	struct wm_made *m;
 	struct wm_lease *l;
 	int err;
 
-	*ret = NULL;
 	if (wm_vips_find(r->vips, s->name))
-		return 0;
-	err = wm_vips_restore(r->vips, s->name, s->vip4, s->vip6, &l);
+		return;
+	m = calloc(1, sizeof(*m));
+	err = m ? wm_vips_restore(r->vips, s->name, s->vip4, s->vip6, &l) : -ENOMEM;
 	if (err == WM_E_CONFLICT || err == WM_E_INVALID)
 		err = wm_vips_give(r->vips, s->name, &l);
-	if (err)
-		return err == -ENOMEM ? no_memory(x, e)
-				      : wm_err_set(e, err,
-						   "Not restored: no virtual address is left for "
-						   "service %s",
-						   s->name);
+	if (err) {
+		free(m);
+		if (err == -ENOMEM)
+			wm_op_no_memory(op);
+		else
+			wm_op_refuse(op, err, "no virtual address is left for service %s", s->name);
+		return;
+	}
+	*m = (struct wm_made){.lease = l, .given = true};
+	SLIST_INSERT_HEAD(&op->made, m, entry);
 	l->row = ++r->service_row;
 	l->create_index = r->index;
+	l->planned = true;
 	wm_lease_retire(r->vips, l);
-	*ret = l;
-	return r->store ? wm_registry_put_service(r, l, e) : 0;
+	if (r->store && wm_plan_put_service(p, l, l->create_index))
+		wm_op_no_memory(op);
+}
+
+static void prepare_leases(struct wm_plan *p, struct wm_op *op)
+{
+	const struct leases_op *leases = (struct leases_op *)op;
+
+	for (unsigned n = 0; n < leases->count && !op->code; n++)
+		restore_lease(p, op, leases->of[n]);
+}
+
+static const struct wm_op_kind op_leases = {
+	.judge = judge_any, .prepare = prepare_leases, .apply = wm_edits_apply};
+
+static int wait_for(struct wm_restore *x, struct wm_op *op, struct wm_err *e);
+
+static int leap(struct wm_restore *x, struct wm_err *e)
+{
+	struct leap_op *leap;
+	int err;
+
+	go_to(x, WM_RESTORE_LEASES);
+	if (x->s->info.index <= x->r->index)
+		return 1;
+	leap = wm_op_new(&op_leap, sizeof(*leap), "");
+	if (!leap)
+		return no_memory(x, e);
+	leap->index = x->s->info.index;
+	err = wait_for(x, &leap->op, e);
+	return err ? err : 1;
 }
 
 /* @return 1: there are more; 0: that was all; or the error. */
 static int restore_leases(struct wm_restore *x, struct wm_err *e)
 {
-	struct wm_lease *made[WM_RESTORE_SLICE];
-	struct wm_registry *r = x->r;
+	struct leases_op *op = wm_op_new(&op_leases, sizeof(*op), "");
 	struct wm_snapshot_lease *l = NULL;
-	unsigned count = 0;
-	int err = 0;
+	int err;
 
-	for (unsigned n = 0; !err && n < LOOK_MAX && count < WM_RESTORE_SLICE; n++) {
+	if (!op)
+		return no_memory(x, e);
+	for (unsigned n = 0; n < LOOK_MAX && op->count < WM_RESTORE_SLICE; n++) {
 		l = wm_map_next(x->s->leases, &x->pos);
 		if (!l)
 			break;
-		err = restore_lease(x, &l->s, &made[count], e);
-		count += made[count] != NULL;
+		if (!wm_vips_find(x->r->vips, l->s.name))
+			op->of[op->count++] = &l->s;
 	}
-	if (!err)
-		err = wm_store_commit(r->store, e);
-	if (!err)
-		return l != NULL;
-	wm_store_rollback(r->store);
-	while (count) {
-		wm_lease_detach(r->vips, made[--count]);
-		wm_lease_free(made[count]);
+	if (op->count) {
+		err = wait_for(x, &op->op, e);
+		return err ? err : 1;
 	}
-	return err;
+	wm_op_free(&op->op);
+	return l != NULL;
 }
 
 /* --- writes ----------------------------------------------------------------------------------- */
-static struct wm_op *add_op(struct wm_restore *x, enum wm_op_kind kind, const struct wm_node *n,
-			    const char *id)
+static void *add_op(struct wm_restore *x, const struct wm_op_kind *kind, size_t size,
+		    const struct wm_node *n, const char *id)
 {
-	struct wm_op *op = wm_op_new(kind, id, NULL, NULL);
+	struct wm_op *op = wm_op_new(kind, size, id);
 
 	if (!x->group)
-		x->group = wm_op_new(WM_OP_GROUP, "", NULL, NULL);
+		x->group = wm_group_new(NULL, NULL);
 	if (op && !n->self)
 		op->node_name = strdup(n->folded);
 	if (!op || !x->group || (!n->self && !op->node_name)) {
-		wm_op_discard(op);
+		wm_op_free(op);
 		return NULL;
 	}
-	op->restore = op->replace_checks = op->lenient = op->group_founds = true;
-	op->group = x->group;
-	TAILQ_INSERT_TAIL(&x->group->parts, op, entry);
+	op->restore = op->lenient = true;
+	wm_group_add(x->group, op);
 	x->parts++;
 	return op;
 }
@@ -246,11 +301,20 @@ static int free_checks(struct wm_restore *x, const struct wm_node *n, const stru
 
 		if (!to || strcmp(to->instance->id, i->id) == 0)
 			continue;
-		op = add_op(x, WM_OP_CHECK_DROP, n, c->id);
-		if (!op)
+		op = NULL;
+		if (!x->group)
+			x->group = wm_group_new(NULL, NULL);
+		if (!x->group || wm_op_check(&wm_op_check_drop, c->id, NULL, &op, NULL))
 			return -ENOMEM;
-		op->restore = op->replace_checks = false;
+		op->node_name = n->self ? NULL : strdup(n->folded);
+		if (!n->self && !op->node_name) {
+			wm_op_free(op);
+			return -ENOMEM;
+		}
+		op->lenient = true;
 		op->catalog = c->kind == WM_CHECK_STATED;
+		wm_group_add(x->group, op);
+		x->parts++;
 	}
 	return 0;
 }
@@ -260,7 +324,7 @@ static int remove_instance(struct wm_restore *x, const struct wm_node *n,
 {
 	if (twin && wm_node_instance(twin, i->id))
 		return free_checks(x, n, twin, i);
-	return add_op(x, WM_OP_INSTANCE, n, i->id) ? 0 : -ENOMEM;
+	return add_op(x, &wm_op_drop, sizeof(struct wm_drop), n, i->id) ? 0 : -ENOMEM;
 }
 
 /* What is on the next node of the registry and not in the snapshot. Others write between two
@@ -290,9 +354,9 @@ static int remove_next(struct wm_restore *x, struct wm_err *e)
 	if (i) {
 		err = remove_instance(x, n, twin, i);
 	} else {
-		err = twin				   ? free_checks(x, n, twin, n->holder)
-		      : add_op(x, WM_OP_NODE_CLEAR, n, "") ? 0
-							   : -ENOMEM;
+		err = twin ? free_checks(x, n, twin, n->holder)
+		      : add_op(x, &wm_op_node_clear, sizeof(struct wm_op), n, "") ? 0
+										  : -ENOMEM;
 		x->on = (struct wm_restore_place){0};
 		x->pos = next;
 	}
@@ -310,19 +374,20 @@ static int put_node(struct wm_restore *x, struct wm_node *n)
 				      .tagged_count = n->tagged_count,
 				      .region = n->region,
 				      .zone = n->zone};
-	struct wm_op *op;
+	struct wm_holder_put *checks;
+	struct wm_node_put *put;
 
 	if (!n->self) {
-		op = add_op(x, WM_OP_NODE_PUT, n, "");
-		if (op)
-			op->facts = wm_node_new(n->name, &facts);
-		if (!op || !op->facts)
+		put = add_op(x, &wm_op_node_put, sizeof(*put), n, "");
+		if (put)
+			put->facts = wm_node_new(n->name, &facts);
+		if (!put || !put->facts)
 			return -ENOMEM;
 	}
-	op = add_op(x, WM_OP_HOLDER, n, "");
-	if (!op)
+	checks = add_op(x, &wm_op_holder, sizeof(*checks), n, "");
+	if (!checks)
 		return -ENOMEM;
-	op->in = n->holder;
+	checks->in = n->holder;
 	n->holder = NULL;
 	return 0;
 }
@@ -332,16 +397,18 @@ static int put_node(struct wm_restore *x, struct wm_node *n)
 static int put_next(struct wm_restore *x, struct wm_err *e)
 {
 	struct wm_instance *i = x->node ? wm_map_next(x->node->instances, &x->inner) : NULL;
-	struct wm_op *op;
+	struct wm_put *put;
 
 	if (!i && !next_node(x))
 		return 0;
 	if (!i)
 		return put_node(x, x->node) ? no_memory(x, e) : 1;
-	op = add_op(x, WM_OP_INSTANCE, x->node, "");
-	if (!op)
+	put = add_op(x, &wm_op_put, sizeof(*put), x->node, i->id);
+	if (!put)
 		return no_memory(x, e);
-	op->in = i;
+	put->in = i;
+	put->replace_checks = true;
+	x->group->op.bytes += wm_box(i)->bytes;
 	wm_map_del(x->node->instances, i->id, strlen(i->id));
 	return 1;
 }
@@ -364,27 +431,36 @@ static void on_slice(void *arg, int code, const char *text)
 	x->changed |= !code;
 }
 
-static int submit(struct wm_restore *x, struct wm_err *e)
+/* Queue a write; the next step comes when it is stored, or refused. */
+static int wait_for(struct wm_restore *x, struct wm_op *op, struct wm_err *e)
 {
-	struct wm_op *group = x->group;
 	int err;
 
-	if (!group)
-		return 0;
 	x->slice = calloc(1, sizeof(*x->slice));
-	if (!x->slice)
+	if (!x->slice) {
+		wm_op_free(op);
 		return no_memory(x, e);
+	}
 	x->slice->x = x;
-	group->done = on_slice;
-	group->arg = x->slice;
-	x->group = NULL;
-	x->parts = 0;
-	err = wm_op_submit(x->r, group, e);
+	op->done = on_slice;
+	op->arg = x->slice;
+	err = wm_op_submit(x->r, op, e);
 	if (err) {
 		free(x->slice);
 		x->slice = NULL;
 	}
 	return err;
+}
+
+static int submit(struct wm_restore *x, struct wm_err *e)
+{
+	struct wm_group *group = x->group;
+
+	if (!group)
+		return 0;
+	x->group = NULL;
+	x->parts = 0;
+	return wait_for(x, &group->op, e);
 }
 
 /* Make the next slice and queue it. What fits one is one write, with one index. */
@@ -409,28 +485,53 @@ static int make_slice(struct wm_restore *x, struct wm_err *e)
 	return more < 0 ? more : 1;
 }
 
-/* --- steps ------------------------------------------------------------------------------------ */
-/* All was judged: from here on it is made, whatever comes. */
-static int begin(struct wm_restore *x, struct wm_err *e)
+/* --- work of the store's thread --------------------------------------------------------------- */
+static void run(struct wm_job *j, struct wm_store *store)
 {
-	int err = wm_registry_heal(x->r, e);
+	struct wm_restore *x = (struct wm_restore *)j; /* its first member */
 
-	if (!err)
-		err = wm_restore_keep(x, e);
-	if (!err)
-		err = leap(x, e);
-	if (!err)
-		go_to(x, WM_RESTORE_LEASES);
-	return err;
+	(void)store;
+	x->work_code = x->work(x, &x->work_err);
 }
 
+static void on_worked(struct wm_job *j)
+{
+	struct wm_restore *x = (struct wm_restore *)j;
+
+	x->busy = false;
+	x->worked = true;
+	if (x->freed)
+		wm_restore_free(x);
+}
+
+/* Have it done off the loop. @return 1: not yet; else what it returned. */
+static int on_thread(struct wm_restore *x, int (*work)(struct wm_restore *x, struct wm_err *e),
+		     struct wm_err *e)
+{
+	if (!x->r->writer) /* of memory only */
+		return work(x, e);
+	if (x->worked) {
+		x->worked = false;
+		*e = x->work_err;
+		x->r->restoring = x->durable || x->resumed;
+		return x->work_code;
+	}
+	x->work = work;
+	x->work_err = (struct wm_err){0};
+	x->busy = true;
+	x->job = (struct wm_job){.run = run, .done = on_worked};
+	wm_writer_put(x->r->writer, &x->job);
+	return 1;
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
 static int step(struct wm_restore *x, struct wm_err *e)
 {
 	int more = 0;
 
 	switch (x->phase) {
 	case WM_RESTORE_READ:
-		more = wm_restore_read(x, e);
+		more = on_thread(x, wm_restore_read, e);
 		if (!more)
 			more = wm_snapshot_whole(x->s, e);
 		if (!more)
@@ -439,7 +540,15 @@ static int step(struct wm_restore *x, struct wm_err *e)
 	case WM_RESTORE_JUDGE:
 		more = judge(x, e);
 		if (!more)
-			more = begin(x, e);
+			go_to(x, WM_RESTORE_KEEP);
+		break;
+	case WM_RESTORE_KEEP: /* from here on it is made, whatever comes */
+		more = on_thread(x, wm_restore_keep, e);
+		if (!more)
+			go_to(x, WM_RESTORE_LEAP);
+		break;
+	case WM_RESTORE_LEAP:
+		more = leap(x, e);
 		break;
 	case WM_RESTORE_LEASES:
 		more = restore_leases(x, e);
@@ -451,7 +560,9 @@ static int step(struct wm_restore *x, struct wm_err *e)
 		more = make_slice(x, e);
 		break;
 	case WM_RESTORE_LAST:
-		more = wm_restore_forget(x, e);
+		more = on_thread(x, wm_restore_forget, e);
+		if (!more)
+			x->resumed = x->r->restoring = false;
 		if (!more)
 			go_to(x, WM_RESTORE_DONE);
 		break;
@@ -466,7 +577,7 @@ int wm_restore_step(struct wm_restore *x, struct wm_err *e)
 	struct wm_err ignored = {0};
 	int more = 1;
 
-	if (x->slice) /* its commit is to come */
+	if (x->slice || x->busy) /* its batch is to come, or its work to be done */
 		return 1;
 	if (x->code)
 		more = wm_err_set(e, x->code,
@@ -479,9 +590,11 @@ int wm_restore_step(struct wm_restore *x, struct wm_err *e)
 		return more;
 	if ((more == WM_E_STORE || more == -ENOSPC) && !x->code &&
 	    x->phase > WM_RESTORE_READ) /* one that failed in a slice said so */
-		wm_registry_commit_failed(x->r, e);
-	if (!x->changed && !x->resumed)
-		(void)wm_restore_forget(x, &ignored);
+		wm_registry_not_stored(x->r, e);
+	if (!x->changed && !x->resumed) {
+		(void)wm_restore_forget(x, &ignored); /* once, after an error */
+		x->r->restoring = x->durable;
+	}
 	return more;
 }
 
@@ -524,9 +637,12 @@ void wm_restore_free(struct wm_restore *x)
 {
 	if (!x)
 		return;
+	x->freed = true;
+	if (x->busy) /* then by the job's end */
+		return;
 	if (x->slice)
 		x->slice->x = NULL;
-	wm_op_discard(x->group);
+	wm_op_free(x->group ? &x->group->op : NULL);
 	wm_restore_close(x);
 	wm_snapshot_free(x->s);
 	free(x->data);
@@ -539,7 +655,7 @@ int wm_registry_restore(struct wm_registry *r, struct wm_snapshot *s, struct wm_
 	struct wm_restore *x = NULL;
 	int more = wm_restore_begin(r, s, &from, &x, e);
 
-	for (more = more ? more : 1; x && more > 0; wm_registry_flush(r))
+	for (more = more ? more : 1; x && more > 0; wm_registry_finish(r))
 		more = wm_restore_step(x, e);
 	wm_restore_free(x);
 	return more;

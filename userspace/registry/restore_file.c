@@ -77,7 +77,7 @@ static int keep_octets(struct wm_restore *x, const char *data, size_t len, struc
 
 int wm_restore_read(struct wm_restore *x, struct wm_err *e)
 {
-	static char block[READ_BLOCK];
+	static char block[READ_BLOCK]; /* the thread's */
 	const char *data = block;
 	ssize_t n;
 	int err;
@@ -109,7 +109,7 @@ int wm_restore_keep(struct wm_restore *x, struct wm_err *e)
 		return cannot_keep(e, -errno);
 	close(x->part);
 	x->part = -1;
-	x->durable = x->r->restoring = true;
+	x->durable = true;
 	return sync_dir(whole) ? cannot_keep(e, -errno) : 0;
 }
 
@@ -130,7 +130,7 @@ int wm_restore_forget(struct wm_restore *x, struct wm_err *e)
 				  "%s cannot be removed: %s; all of it is restored, and will be "
 				  "again at the next start",
 				  path, strerror(-err));
-	x->durable = x->r->restoring = false;
+	x->durable = false;
 	return 0;
 }
 
@@ -193,7 +193,7 @@ int wm_restore_finish(struct wm_registry *r, struct wm_err *e)
 	r->restoring = true;
 	r->turn = NULL; /* there are none yet */
 	more = wm_restore_again(r, &x, &why);
-	for (more = more ? more : 1; x && more > 0; wm_registry_flush(r))
+	for (more = more ? more : 1; x && more > 0; wm_registry_finish(r))
 		more = wm_restore_step(x, &why);
 	wm_restore_free(x);
 	r->turn = turn;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* save.c - saves the store's rows in parts. What a write is about to change before it was saved is
  * saved first, as it was; what is new has a higher row number than any at the beginning and is left
- * out. So the stream is the registry of one moment, though it takes many turns. */
+ * out. So the stream is the registry of one moment, though it takes many steps. They are jobs of
+ * the store's thread, between batches. */
 #include "internal.h"
 #include "snapshot_format.h"
+#include "snapshot_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -17,21 +19,33 @@
 #define STEP_ROWS   256		 /* rows of a step: some half a millisecond */
 #define STEP_BYTES  (256u << 10) /* octets of a step; the row that reaches them is its last */
 #define PENDING_MAX (256u << 20) /* octets of rows that were changed before they were saved */
+#define PART_MAX    (512u << 20) /* octets of a step: bounded by what was changed meanwhile */
 
 struct early { /* a row that was saved before its turn */
 	uint64_t key;
 };
 
 struct wm_save {
-	LIST_ENTRY(wm_save) entry; /* in the registry's */
+	struct wm_job job;
 	struct wm_registry *r;
+	/* the loop's */
+	wm_save_fn fn; /* NULL: nobody waits any more */
+	void *arg;
+	bool busy, ended;
+	/* the store's thread's, while a job of it runs */
+	LIST_ENTRY(wm_save) entry; /* in the registry's */
+	struct wm_store *store;
+	struct wm_buf part;
+	int more;
+	struct wm_err e;
+	uint64_t index;
 	struct wm_map *early;
 	struct wm_buf pending; /* frames of these that no step has taken yet */
 	struct wm_buf *out;    /* of the step that runs */
 	enum wm_store_table table;
 	int64_t after, last[WM_STORE_TABLES];
 	uint64_t frames, sum;
-	bool done, listed;
+	bool done;
 	int failed;
 	struct wm_err why;
 };
@@ -118,7 +132,7 @@ static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 		fail(s, -ENOMEM, "Not saved: out of memory");
 		return;
 	}
-	err = wm_store_part(s->r->store, &one, early_row, &b, &e);
+	err = wm_store_part(s->store, &one, early_row, &b, &e);
 	if (err)
 		fail(s, err,
 		     s->pending.failed ? "Not saved: too much was changed meanwhile" : e.text);
@@ -143,53 +157,30 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 	return 0;
 }
 
-int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
+/* --- on the store's thread -------------------------------------------------------------------- */
+/* From here on what is about to change is saved before. */
+static int open_save(struct wm_save *s, struct wm_store *store, struct wm_err *e)
 {
 	const struct wm_store_range meta = {WM_STORE_META, 0, 1, 1};
-	struct wm_save *s;
-	unsigned count = 0;
 	uint8_t head[WM_SNAPSHOT_HEAD] = WM_SNAPSHOT_MAGIC;
-	int err;
+	int err = wm_store_last(store, WM_STORE_SERVICES, &s->last[WM_STORE_SERVICES], e);
 
-	if (!r->store)
-		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
-	if (r->restoring)
-		return wm_err_set(e, WM_E_BUSY, "A snapshot is being restored, try again");
-	LIST_FOREACH (s, &r->saves, entry)
-		count++;
-	if (count == WM_REGISTRY_SAVES_MAX)
-		return wm_err_set(e, WM_E_BUSY, "Other snapshots are being saved, try again");
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return wm_err_set(e, -ENOMEM, "Out of memory");
-	s->r = r;
-	s->sum = WM_SNAPSHOT_SUM;
-	wm_buf_init(&s->pending, PENDING_MAX);
-	s->early = wm_map_new(WM_REGISTRY_MAP_MAX);
-	if (!s->early) {
-		wm_save_end(s);
-		return wm_err_set(e, -ENOMEM, "Out of memory");
-	}
+	if (!err)
+		err = wm_store_last(store, WM_STORE_INSTANCES, &s->last[WM_STORE_INSTANCES], e);
+	if (err)
+		return err;
 	wm_snapshot_put64(head + 8, (uint64_t)wm_clock_wall_s());
-	wm_snapshot_put64(head + 16, r->index);
+	wm_snapshot_put64(head + 16, s->index);
 	put(s, &s->pending, head, sizeof(head));
 	s->out = &s->pending;
-	err = wm_store_part(r->store, &meta, meta_row, s, e);
-	if (err || s->pending.failed) {
-		wm_save_end(s);
+	err = wm_store_part(store, &meta, meta_row, s, e);
+	if (err || s->pending.failed)
 		return err ? err : wm_err_set(e, -ENOMEM, "Out of memory");
-	}
 	s->table = WM_STORE_SERVICES;
 	s->after = -1;
-	s->last[WM_STORE_SERVICES] = (int64_t)r->service_row;
-	s->last[WM_STORE_INSTANCES] = (int64_t)r->instance_row;
-	LIST_INSERT_HEAD(&r->saves, s, entry);
-	s->listed = true;
-	r->stats.save_rows = 0;
-	r->stats.save_rows_total =
-		wm_vips_count(r->vips) + r->instances_count + wm_map_len(r->nodes);
-	wm_store_watch(r->store, on_before, r);
-	*ret = s;
+	s->store = store;
+	LIST_INSERT_HEAD(&s->r->saves, s, entry);
+	wm_store_watch(store, on_before, s->r);
 	return 0;
 }
 
@@ -214,24 +205,25 @@ static void finish(struct wm_save *s, struct wm_buf *out)
 	s->done = true;
 }
 
-int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e)
+int wm_save_step(struct wm_save *s, struct wm_store *store, struct wm_buf *out, struct wm_err *e)
 {
-	int64_t from = s->after;
 	struct wm_store_range next;
-	int err;
+	int64_t from;
+	int err = s->store || s->failed ? 0 : open_save(s, store, e);
 
+	if (err)
+		return err;
 	if (s->failed) {
-		if (e)
-			*e = s->why;
+		*e = s->why;
 		return s->failed;
 	}
+	from = s->after;
 	take_pending(s, out);
 	s->out = out;
 	next = (struct wm_store_range){s->table, s->after, s->last[s->table], STEP_ROWS};
-	err = wm_store_part(s->r->store, &next, walk_row, s, e);
+	err = wm_store_part(store, &next, walk_row, s, e);
 	if (err < 0)
 		return err;
-	s->r->stats.save_rows = s->frames;
 	if (s->after == from) { /* the end of the table */
 		s->after = -1;
 		s->table++;
@@ -243,20 +235,154 @@ int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e)
 	return s->done ? 0 : 1;
 }
 
-void wm_save_end(struct wm_save *s)
+void wm_save_shut(struct wm_save *s)
+{
+	if (!s || !s->store)
+		return;
+	LIST_REMOVE(s, entry);
+	if (LIST_EMPTY(&s->r->saves))
+		wm_store_watch(s->store, NULL, NULL);
+	s->store = NULL;
+}
+
+static void run_open(struct wm_job *j, struct wm_store *store)
+{
+	struct wm_save *s = (struct wm_save *)j; /* its first member */
+	int err = open_save(s, store, &s->e);
+
+	if (err)
+		fail(s, err, s->e.text);
+}
+
+static void run_step(struct wm_job *j, struct wm_store *store)
+{
+	struct wm_save *s = (struct wm_save *)j; /* its first member */
+
+	wm_buf_reset(&s->part);
+	s->more = wm_save_step(s, store, &s->part, &s->e);
+}
+
+static void run_end(struct wm_job *j, struct wm_store *store)
+{
+	(void)store;
+	wm_save_shut((struct wm_save *)j);
+}
+
+/* --- on the loop ------------------------------------------------------------------------------ */
+void wm_save_free(struct wm_save *s)
 {
 	struct early *n;
 	size_t pos = 0;
 
 	if (!s)
 		return;
-	if (s->listed)
-		LIST_REMOVE(s, entry);
-	if (s->listed && LIST_EMPTY(&s->r->saves))
-		wm_store_watch(s->r->store, NULL, NULL);
+	s->r->saving--;
 	while (s->early && (n = wm_map_next(s->early, &pos)))
 		free(n);
 	wm_map_free(s->early);
 	wm_buf_done(&s->pending);
+	wm_buf_done(&s->part);
 	free(s);
+}
+
+static void on_end(struct wm_job *j)
+{
+	wm_save_free((struct wm_save *)j);
+}
+
+static void end(struct wm_save *s)
+{
+	s->job = (struct wm_job){.run = run_end, .done = on_end};
+	wm_writer_put(s->r->writer, &s->job);
+}
+
+static void on_step(struct wm_job *j)
+{
+	struct wm_save *s = (struct wm_save *)j;
+
+	s->busy = false;
+	s->r->stats.save_rows = s->frames;
+	if (s->ended)
+		end(s);
+	else
+		s->fn(s->arg, s->more, &s->part, &s->e);
+}
+
+int wm_save_new(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
+{
+	struct wm_save *s;
+
+	if (!r->store)
+		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
+	if (r->restoring)
+		return wm_err_set(e, WM_E_BUSY, "A snapshot is being restored, try again");
+	if (r->saving == WM_REGISTRY_SAVES_MAX)
+		return wm_err_set(e, WM_E_BUSY, "Other snapshots are being saved, try again");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return wm_err_set(e, -ENOMEM, "Out of memory");
+	r->saving++;
+	s->r = r;
+	s->sum = WM_SNAPSHOT_SUM;
+	s->index = r->given; /* what is being stored is saved with it */
+	wm_buf_init(&s->pending, PENDING_MAX);
+	wm_buf_init(&s->part, PART_MAX);
+	s->early = wm_map_new(WM_REGISTRY_MAP_MAX);
+	if (!s->early) {
+		wm_save_free(s);
+		return wm_err_set(e, -ENOMEM, "Out of memory");
+	}
+	r->stats.save_rows = 0;
+	r->stats.save_rows_total =
+		wm_vips_count(r->vips) + r->instances_count + wm_map_len(r->nodes);
+	*ret = s;
+	return 0;
+}
+
+static void put_step(struct wm_save *s)
+{
+	s->e = (struct wm_err){0};
+	s->busy = true;
+	s->job = (struct wm_job){.run = run_step, .done = on_step};
+	wm_writer_put(s->r->writer, &s->job);
+}
+
+static void on_open(struct wm_job *j)
+{
+	struct wm_save *s = (struct wm_save *)j;
+
+	s->busy = false;
+	if (s->ended)
+		end(s);
+	else if (s->fn) /* asked for the first part already */
+		put_step(s);
+}
+
+int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
+{
+	int err = wm_save_new(r, ret, e);
+
+	if (err)
+		return err;
+	(*ret)->busy = true;
+	(*ret)->job = (struct wm_job){.run = run_open, .done = on_open};
+	wm_writer_put(r->writer, &(*ret)->job);
+	return 0;
+}
+
+void wm_save_next(struct wm_save *s, wm_save_fn fn, void *arg)
+{
+	s->fn = fn;
+	s->arg = arg;
+	if (!s->busy)
+		put_step(s);
+}
+
+void wm_save_end(struct wm_save *s)
+{
+	if (!s)
+		return;
+	s->ended = true;
+	if (!s->busy)
+		end(s);
 }

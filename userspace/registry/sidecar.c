@@ -4,6 +4,7 @@
  * or not at all, and who deregisters the one takes the other along. Spec: Consul agent API,
  * Connect.SidecarService. */
 #include "internal.h"
+#include "plan.h"
 #include "userspace/base/err.h"
 
 #include <errno.h>
@@ -51,27 +52,40 @@ static void see(struct ports *p, const struct wm_instance *i)
 		p->used[i->port - PORT_MIN] = true;
 }
 
+static void see_queued(struct ports *p, const struct wm_op *op)
+{
+	const struct wm_op *part;
+
+	if (op->kind == &wm_op_put && ((const struct wm_put *)op)->in)
+		see(p, ((const struct wm_put *)op)->in);
+	if (op->kind != &wm_op_group)
+		return;
+	TAILQ_FOREACH (part, &((const struct wm_group *)op)->parts, entry)
+		see_queued(p, part);
+}
+
 /* What stands and what is about to; the lowest that nobody has. Cost O(instances of the node and
  * writes that wait). @return 0: none is left. */
 static unsigned pick_port(struct wm_registry *r, const char *id)
 {
 	struct ports p = {.id = id};
 	const struct wm_instance *i;
-	const struct wm_op *op, *part;
+	const struct wm_edit *e;
+	const struct wm_op *op;
 	size_t pos = 0;
 
 	while ((i = wm_map_next(r->self->instances, &pos)))
 		see(&p, i);
-	TAILQ_FOREACH (op, &r->queue, entry) {
-		if (op->kind == WM_OP_INSTANCE && op->in)
-			see(&p, op->in);
-		if (op->kind != WM_OP_GROUP)
-			continue;
-		TAILQ_FOREACH (part, &op->parts, entry) {
-			if (part->kind == WM_OP_INSTANCE && part->in)
-				see(&p, part->in);
+	if (r->plan) {
+		TAILQ_FOREACH (op, &r->plan->ops, entry) {
+			TAILQ_FOREACH (e, &op->edits, entry) {
+				if (e->in && e->home == r->self)
+					see(&p, e->in);
+			}
 		}
 	}
+	TAILQ_FOREACH (op, &r->queue, entry)
+		see_queued(&p, op);
 	if (p.own)
 		return p.own;
 	for (unsigned n = 0; n < sizeof(p.used) / sizeof(*p.used); n++) {
@@ -188,17 +202,11 @@ static int make(struct wm_registry *r, const struct wm_instance_draft *of, struc
 }
 
 /* --- writes ----------------------------------------------------------------------------------- */
-static void add(struct wm_op *group, struct wm_op *part)
-{
-	part->group = group;
-	group->bytes += part->bytes;
-	TAILQ_INSERT_TAIL(&group->parts, part, entry);
-}
-
 int wm_sidecar_register(struct wm_registry *r, const struct wm_instance_draft *d,
 			wm_registry_done done, void *arg, struct wm_err *e)
 {
-	struct wm_op *group = NULL, *op = NULL;
+	struct wm_group *group = NULL;
+	struct wm_op *op = NULL;
 	struct made m;
 	int err;
 
@@ -206,44 +214,45 @@ int wm_sidecar_register(struct wm_registry *r, const struct wm_instance_draft *d
 	err = wm_op_register(r, d, &op, e);
 	if (err)
 		return err;
-	group = wm_op_new(WM_OP_GROUP, "", done, arg);
+	group = wm_group_new(done, arg);
 	if (!group) {
-		wm_op_discard(op);
+		wm_op_free(op);
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
-	add(group, op);
+	wm_group_add(group, op);
 	err = make(r, d, &m, e);
 	if (!err)
 		err = wm_op_register(r, &m.d, &op, e);
 	if (err) {
-		wm_op_discard(group);
+		wm_op_free(&group->op);
 		return err;
 	}
-	add(group, op);
-	r->sidecar_waits = true;
-	return wm_op_submit(r, group, e);
+	wm_group_add(group, op);
+	group->op.sidecar = true;
+	return wm_op_submit(r, &group->op, e);
 }
 
-int wm_sidecar_deregister(struct wm_registry *r, const char *id, struct wm_op *op, struct wm_err *e)
+int wm_sidecar_deregister(struct wm_registry *r, struct wm_drop *drop, struct wm_err *e)
 {
 	char sidecar[ID_SIZE];
-	struct wm_op *group, *with;
+	struct wm_group *group;
+	struct wm_drop *with;
 
-	snprintf(sidecar, sizeof(sidecar), "%s" SUFFIX, id);
-	if (!r->sidecar_waits && !wm_registry_instance(r, sidecar))
-		return wm_op_submit(r, op, e);
-	group = wm_op_new(WM_OP_GROUP, "", op->done, op->arg);
-	with = wm_op_new(WM_OP_INSTANCE, sidecar, NULL, NULL);
+	snprintf(sidecar, sizeof(sidecar), "%s" SUFFIX, drop->op.id);
+	if (!r->sidecars_wait && !wm_registry_instance(r, sidecar))
+		return wm_op_submit(r, &drop->op, e);
+	group = wm_group_new(drop->op.done, drop->op.arg);
+	with = wm_op_new(&wm_op_drop, sizeof(*with), sidecar);
 	if (!group || !with) {
-		wm_op_discard(op);
-		wm_op_discard(group);
-		wm_op_discard(with);
+		wm_op_free(&drop->op);
+		wm_op_free(group ? &group->op : NULL);
+		wm_op_free(with ? &with->op : NULL);
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
-	with->lenient = with->sidecar = true;
-	with->drained = op->drained;
-	op->done = NULL;
-	add(group, op);
-	add(group, with);
-	return wm_op_submit(r, group, e);
+	with->op.lenient = with->op.sidecar = true;
+	with->drained = drop->drained;
+	drop->op.done = NULL;
+	wm_group_add(group, &drop->op);
+	wm_group_add(group, &with->op);
+	return wm_op_submit(r, &group->op, e);
 }

@@ -18,14 +18,17 @@
 
 /* --- saving ---------------------------------------------------------------------------------- */
 struct wm_save;
-/** Begin to save what is committed now; writes go on meanwhile. Two at a time: WM_E_BUSY.
- *  @return 0, -ENOMEM, WM_E_STORE, WM_E_UNSUPPORTED (a registry of memory only). */
+/** Begin to save what is committed, and what is being stored now; writes go on meanwhile. Two at a
+ * time: WM_E_BUSY. @return 0, -ENOMEM, WM_E_UNSUPPORTED (a registry of memory only). */
 int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
-/** Append the next part to @p out: some 256 rows, half a millisecond.
- *  @return 1: there is more; 0: that was all; else the error, and the save is of no use any more.
- */
-int wm_save_step(struct wm_save *s, struct wm_buf *out, struct wm_err *e);
-void wm_save_end(struct wm_save *s); /* before the registry is closed; NULL ok */
+/** @p more 1: there is more; 0: that was all; else the error, and the save is of no use any more.
+ *  @p part is valid during the call, in which wm_save_next() and wm_save_end() may be called. */
+typedef void (*wm_save_fn)(void *arg, int more, const struct wm_buf *part, const struct wm_err *e);
+/** Have the next part read on the store's thread, some 256 rows, half a millisecond; then @p fn is
+ *  called on the loop, by wm_registry_flush(). One at a time. */
+void wm_save_next(struct wm_save *s, wm_save_fn fn, void *arg);
+/** The function is not called any more. Before the registry is closed; NULL ok. */
+void wm_save_end(struct wm_save *s);
 
 /* --- reading --------------------------------------------------------------------------------- */
 struct wm_snapshot;

@@ -38,3 +38,13 @@ int wm_snapshot_whole(const struct wm_snapshot *s, struct wm_err *e);
 /** Was there a row of the node, and of the service of the instance? */
 int wm_snapshot_judge_node(const struct wm_snapshot *s, const struct wm_node *n, struct wm_err *e);
 int wm_snapshot_judge_instance(struct wm_snapshot *s, struct wm_instance *i, struct wm_err *e);
+
+/* --- for jobs of the store's thread: saving without the loop --- */
+struct wm_save;
+/** As wm_save_begin(), but it begins with the first step. */
+int wm_save_new(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
+/** The next part, as wm_save_fn is told of it. On the thread. */
+int wm_save_step(struct wm_save *s, struct wm_store *store, struct wm_buf *out, struct wm_err *e);
+/** No more steps. On the thread, as the last but for wm_save_free() on the loop. NULL ok. */
+void wm_save_shut(struct wm_save *s);
+void wm_save_free(struct wm_save *s);

@@ -25,6 +25,7 @@ struct wm_lease {
 	uint64_t create_index; /* of the service that holds it, or held it last */
 	bool retired;
 	bool unsaved;		     /* its row must be written again */
+	bool planned;		     /* given by a write that is not stored yet */
 	TAILQ_ENTRY(wm_lease) entry; /* while retired */
 	char name[];
 };

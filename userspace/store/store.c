@@ -510,6 +510,18 @@ int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_
 	return err;
 }
 
+int wm_store_last(struct wm_store *s, enum wm_store_table t, int64_t *ret, struct wm_err *e)
+{
+	static const char *const sql[] = {"SELECT 0", "SELECT coalesce(max(row),0) FROM services",
+					  "SELECT coalesce(max(row),0) FROM instances"};
+	int rc;
+
+	if (!s->db)
+		return wm_err_set(e, WM_E_STORE, "%s cannot be read at the moment", s->path);
+	rc = query(s->db, sql[t], ret, NULL, 0);
+	return rc == SQLITE_OK ? 0 : wm_store_open_error(s, rc, "a table cannot be read", e);
+}
+
 void wm_store_watch(struct wm_store *s, void (*fn)(void *arg, enum wm_store_table t, uint64_t row),
 		    void *arg)
 {

@@ -7,7 +7,8 @@
  * One process at a time, by a lock on PATH-lock. After an error that leaves in doubt what the
  * disk has (a sync that failed, above all) nothing is written until wm_store_heal() has connected
  * anew, taken off the log what was not acknowledged, and read back what was. Every function takes
- * NULL for "no store" and then succeeds. Threading: one thread at a time; see writer.h. Commits block for the fsync.
+ * NULL for "no store" and then succeeds. Threading: one thread at a time; see writer.h. Commits
+ * block for the fsync.
  */
 #pragma once
 #include "userspace/base/err.h"
@@ -52,6 +53,8 @@ struct wm_store_range {
 /** The next rows of a range. */
 int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_row_fn fn,
 		  void *arg, struct wm_err *e);
+/** Highest number of a row; 0: there is none. */
+int wm_store_last(struct wm_store *s, enum wm_store_table t, int64_t *ret, struct wm_err *e);
 /** Call @p fn before a row is put or deleted, so that it can still be read; NULL: no more. */
 void wm_store_watch(struct wm_store *s, void (*fn)(void *arg, enum wm_store_table t, uint64_t row),
 		    void *arg);

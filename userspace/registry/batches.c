@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batches.c - the queue of writes and the batches they are stored in, one at a time.
+ *
+ * Numbers: one write, one number, drawn when it is prepared and stored with its objects. What is
+ * announced bears a number above all that were announced before: the drawn one, or a new one if a
+ * status was announced meanwhile. The store holds a number that none announced is above; it is
+ * moved ahead by a block before it is reached, and a restart goes on from it. If the store refuses
+ * for so long that status changes use the block up, the number stands still until it accepts again.
+ *
+ * Statuses: a result is announced at once and its row is stored with the next batch, or by one of
+ * its own every WM_REGISTRY_STATUS_DELAY_MS. A flush must happen for that: the loop's turns are the
+ * clock. After a crash a check may show a status older by that much. */
+#include "internal.h"
+#include "plan.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- numbers ---------------------------------------------------------------------------------- */
+uint64_t wm_registry_draw(struct wm_registry *r)
+{
+	return r->given < r->reserved ? ++r->given : r->given;
+}
+
+uint64_t wm_registry_show(struct wm_registry *r, uint64_t drawn)
+{
+	r->index = drawn > r->index ? drawn : wm_registry_draw(r);
+	return r->index;
+}
+
+/* --- refusing --------------------------------------------------------------------------------- */
+void wm_op_refuse(struct wm_op *op, int code, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	op->code = code;
+	if (op->text) /* the first reason stands */
+		return;
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) >= 0)
+		op->text = text;
+	va_end(ap);
+}
+
+void wm_op_no_memory(struct wm_op *op)
+{
+	wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
+}
+
+void wm_op_unknown(struct wm_op *op)
+{
+	if (op->lenient)
+		op->unchanged = true;
+	else
+		wm_op_refuse(op, WM_E_UNKNOWN,
+			     "Unknown service ID \"%s\". Ensure that the service ID is passed, not "
+			     "the service name.",
+			     op->id);
+}
+
+/* `service "x" on node "n"`, in Consul's words. */
+static void describe(const struct wm_op *op, char *buf, size_t cap)
+{
+	static const char *const object_names[] = {[WM_OBJECT_SERVICE] = "service",
+						   [WM_OBJECT_NODE] = "node",
+						   [WM_OBJECT_CHECK] = "check"};
+	const char *node = op->node_name ? op->node_name : "";
+	const char *id = op->subject ? op->subject : op->id;
+
+	if (op->object == WM_OBJECT_NODE)
+		snprintf(buf, cap, "node \"%.64s\"", node);
+	else
+		snprintf(buf, cap, "%s \"%.64s\" on node \"%.64s\"", object_names[op->object], id,
+			 node);
+}
+
+bool wm_op_judge_when(struct wm_op *op, uint64_t index)
+{
+	char what[192];
+
+	if (op->when == WM_WHEN_ANY || (op->when == WM_WHEN_EXISTS && index) ||
+	    (op->when == WM_WHEN_INDEX && index == op->when_index))
+		return true;
+	describe(op, what, sizeof(what));
+	if (op->when == WM_WHEN_EXISTS)
+		wm_op_refuse(op, WM_E_UNKNOWN, "%s doesn't exist", what);
+	else
+		wm_op_refuse(op, WM_E_CONFLICT, "failed to %s %s, index is stale",
+			     op->kind->removes ? "delete" : "set", what);
+	return false;
+}
+
+/* --- submitting ------------------------------------------------------------------------------- */
+int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
+{
+	if (r->queued >= WM_REGISTRY_QUEUE_MAX ||
+	    r->queued_bytes + op->bytes > WM_REGISTRY_QUEUE_BYTES) {
+		wm_op_free(op);
+		return wm_err_set(e, WM_E_BUSY, "Too many writes are waiting, try again");
+	}
+	r->queued++;
+	r->queued_bytes += op->bytes;
+	r->sidecars_wait += op->sidecar;
+	TAILQ_INSERT_TAIL(&r->queue, op, entry);
+	return 0;
+}
+
+static struct wm_op *take(struct wm_registry *r)
+{
+	struct wm_op *op = TAILQ_FIRST(&r->queue);
+
+	if (!op)
+		return NULL;
+	TAILQ_REMOVE(&r->queue, op, entry);
+	r->queued--;
+	r->queued_bytes -= op->bytes;
+	return op;
+}
+
+/* --- answering -------------------------------------------------------------------------------- */
+/* A write that has only begun goes on in the next turn. @return false: it is over. */
+static bool go_on(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_group *g = op->kind == &wm_op_group ? (struct wm_group *)op : NULL;
+	struct wm_op *rest = g && g->again && !op->code ? wm_group_rest(g) : NULL;
+
+	if (!rest) {
+		if (g && g->again && !op->code)
+			wm_op_refuse(op, -ENOMEM,
+				     "Out of memory; the node is left with some of its "
+				     "instances");
+		return false;
+	}
+	TAILQ_INSERT_TAIL(&r->later, rest, entry);
+	if (r->turn)
+		r->later_turn = r->turn(r->turn_arg, true);
+	return true;
+}
+
+static void answer(struct wm_registry *r, struct wm_op *op)
+{
+	const struct wm_group *g = op->kind == &wm_op_group ? (struct wm_group *)op : NULL;
+	struct wm_part failed = {0};
+
+	r->sidecars_wait -= op->sidecar;
+	if (go_on(r, op))
+		return;
+	failed.text = op->text ? op->text : (op->code ? wm_err_str(op->code) : "");
+	if (g && g->part_failed && g->part) {
+		failed.number = g->failed;
+		failed.code = op->code;
+		g->part(op->arg, &failed);
+	}
+	if (op->done)
+		op->done(op->arg, op->code, failed.text);
+}
+
+static void answer_waiters(struct wm_plan *p, int code, const char *text)
+{
+	struct wm_waiter *w;
+
+	while ((w = STAILQ_FIRST(&p->waiters))) {
+		STAILQ_REMOVE_HEAD(&p->waiters, entry);
+		w->done(w->arg, code, text);
+		free(w);
+	}
+}
+
+/* --- the end of a batch ----------------------------------------------------------------------- */
+void wm_registry_not_stored(struct wm_registry *r, const struct wm_err *e)
+{
+	r->stats.failed_commits++;
+	snprintf(r->stats.last_error, sizeof(r->stats.last_error), "%.*s",
+		 (int)sizeof(r->stats.last_error) - 1, e->text);
+	r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_RETRY_MS;
+}
+
+/* Statuses that rode along are stored, or wait again. */
+static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
+{
+	for (unsigned n = 0; n < p->riding_count; n++) {
+		struct wm_instance_box *b = p->riding[n];
+		bool again = !stored && !b->dirty;
+
+		b->riding = false;
+		if (stored && !b->dirty)
+			b->urgent = false;
+		if (again)
+			wm_registry_mark_dirty(r, b);
+	}
+	if (!TAILQ_EMPTY(&r->dirty) && stored)
+		r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_DELAY_MS;
+}
+
+static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
+{
+	struct wm_op *op;
+
+	wm_plan_release_room(p);
+	TAILQ_FOREACH_REVERSE (op, &p->ops, wm_ops, entry) {
+		if (!op->code && (op->index || !SLIST_EMPTY(&op->made) || op->depends))
+			wm_op_refuse(op, code, "%s", e->text);
+		wm_op_unprepare(r, op);
+	}
+	if (r->given == p->given_last)
+		r->given = p->given;
+	wm_registry_not_stored(r, e);
+}
+
+static void apply(struct wm_registry *r, struct wm_plan *p)
+{
+	struct wm_op *op;
+
+	wm_plan_release_room(p);
+	TAILQ_FOREACH (op, &p->ops, entry) {
+		if (op->code || (!op->index && SLIST_EMPTY(&op->made)))
+			continue;
+		op->seen = op->index ? wm_registry_show(r, op->index) : r->index;
+		op->kind->apply(r, op);
+		wm_op_announce(r, op);
+		wm_op_settle(r, op);
+	}
+	r->stats.writes += p->changes;
+}
+
+static void finish(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
+{
+	struct wm_op *op;
+
+	end_riding(r, p, !code);
+	if (code)
+		undo(r, p, code, e);
+	else
+		apply(r, p);
+	r->plan = NULL;
+	if (!code && p->reserved > r->reserved)
+		r->reserved = p->reserved;
+	while ((op = TAILQ_FIRST(&p->ops))) {
+		TAILQ_REMOVE(&p->ops, op, entry);
+		answer(r, op);
+		wm_op_free(op);
+	}
+	answer_waiters(p, code ? WM_E_STORE : 0, code ? r->stats.last_error : "");
+	wm_plan_free(p);
+}
+
+static void on_rewritten(struct wm_registry *r, int code, const struct wm_err *e);
+
+static void on_stored(struct wm_job *j)
+{
+	struct wm_commit *c = (struct wm_commit *)j; /* its first member */
+	struct wm_plan *p = (struct wm_plan *)((char *)c - offsetof(struct wm_plan, commit));
+	struct wm_registry *r = p->r;
+
+	if (c->code == -ESTALE) {
+		wm_rewrite_begin(r, on_rewritten);
+		return;
+	}
+	if (!c->code) {
+		r->stats.commits++;
+		r->stats.last_commit_us = c->us;
+	}
+	finish(r, p, c->code, &c->e);
+}
+
+static void store(struct wm_registry *r, struct wm_plan *p)
+{
+	p->commit.rows = p->rows;
+	p->commit.code = 0;
+	p->commit.e = (struct wm_err){0};
+	wm_commit_put(r->writer, &p->commit, on_stored);
+}
+
+static void on_rewritten(struct wm_registry *r, int code, const struct wm_err *e)
+{
+	if (code)
+		finish(r, r->plan, code, e);
+	else
+		store(r, r->plan);
+}
+
+/* --- the beginning of one --------------------------------------------------------------------- */
+/* Numbers are reserved ahead; a batch of statuses alone does it, too. */
+static int put_meta(struct wm_registry *r, struct wm_plan *p)
+{
+	struct wm_record_meta m = {r->given + WM_REGISTRY_INDEX_BLOCK, r->self->id};
+	int err;
+
+	if (r->given + WM_REGISTRY_INDEX_BLOCK / 2 <= r->reserved)
+		return 0;
+	err = wm_record_put_meta(&r->small, &m);
+	if (!err)
+		err = wm_batch_put(p->rows, WM_STORE_META, 0, r->small.data, r->small.len);
+	if (!err)
+		p->reserved = m.reserved;
+	return err;
+}
+
+/* Refuse what cannot even be begun. */
+static void refuse_all(struct wm_registry *r)
+{
+	struct wm_op *op;
+
+	while ((op = take(r))) {
+		wm_op_no_memory(op);
+		answer(r, op);
+		wm_op_free(op);
+	}
+}
+
+static bool is_due(const struct wm_registry *r)
+{
+	return !TAILQ_EMPTY(&r->dirty) && wm_clock_ms() >= r->dirty_due_ms;
+}
+
+static bool is_urgent(const struct wm_registry *r)
+{
+	return !TAILQ_EMPTY(&r->dirty) && TAILQ_FIRST(&r->dirty)->urgent;
+}
+
+/* What is ready: writes, or statuses that somebody waits for or whose time has come. */
+static bool ready(const struct wm_registry *r)
+{
+	return !TAILQ_EMPTY(&r->queue) || !STAILQ_EMPTY(&r->waiters) || is_due(r);
+}
+
+/* Judge, prepare and hand over the next batch. @return writes of it. */
+static unsigned begin(struct wm_registry *r)
+{
+	struct wm_plan *p = wm_plan_new(r);
+	struct wm_err e = {.code = -ENOMEM,
+			   .text = "Not stored: out of memory; nothing was changed"};
+	unsigned count = 0;
+	struct wm_op *op;
+	int err = 0;
+
+	if (!p) {
+		count = r->queued;
+		refuse_all(r);
+		return count;
+	}
+	r->plan = p;
+	STAILQ_CONCAT(&p->waiters, &r->waiters);
+	for (; count < WM_REGISTRY_BATCH_MAX && (op = take(r)); count++)
+		wm_plan_add(p, op);
+	if (r->store && (p->changes || is_urgent(r)))
+		err = wm_plan_ride(p, WM_REGISTRY_DIRTY_RIDE);
+	else if (r->store && is_due(r))
+		err = wm_plan_ride(p, WM_REGISTRY_DIRTY_BATCH);
+	if (!err && r->store && !wm_batch_empty(p->rows))
+		err = put_meta(r, p);
+	if (err)
+		finish(r, p, -ENOMEM, &e);
+	else if (!r->store || wm_batch_empty(p->rows))
+		finish(r, p, 0, NULL);
+	else
+		store(r, p);
+	return count;
+}
+
+/* What was begun in an earlier turn. */
+static void queue_later(struct wm_registry *r)
+{
+	struct wm_op *op;
+
+	while ((op = TAILQ_FIRST(&r->later))) {
+		TAILQ_REMOVE(&r->later, op, entry);
+		r->queued++;
+		r->queued_bytes += op->bytes;
+		TAILQ_INSERT_TAIL(&r->queue, op, entry);
+	}
+}
+
+bool wm_registry_flush(void *registry)
+{
+	struct wm_registry *r = registry;
+	unsigned left, taken = 0;
+	bool any = false;
+
+	if (!r->turn || r->later_turn != r->turn(r->turn_arg, false))
+		queue_later(r);
+	left = r->queued; /* what answers submit waits for the next flush */
+	do {
+		if (r->writer && wm_writer_poll(r->writer))
+			any = true;
+		if (r->plan || !ready(r))
+			continue;
+		taken += begin(r);
+		any = true;
+	} while (!r->threaded && (r->plan || taken < left));
+	return any;
+}
+
+void wm_registry_finish(struct wm_registry *r)
+{
+	do {
+		wm_registry_flush(r);
+		if (r->writer)
+			wm_writer_wait(r->writer);
+	} while (r->plan || (r->writer && wm_writer_poll(r->writer)));
+}
+
+/* --- statuses that wait for the store --------------------------------------------------------- */
+void wm_registry_mark_dirty(struct wm_registry *r, struct wm_instance_box *b)
+{
+	if (b->dirty || !r->store)
+		return;
+	if (TAILQ_EMPTY(&r->dirty))
+		r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_DELAY_MS;
+	b->dirty = true;
+	if (b->urgent)
+		TAILQ_INSERT_HEAD(&r->dirty, b, dirty_entry);
+	else
+		TAILQ_INSERT_TAIL(&r->dirty, b, dirty_entry);
+}
+
+void wm_instance_retire(struct wm_registry *r, struct wm_instance *i)
+{
+	if (wm_box(i)->dirty)
+		TAILQ_REMOVE(&r->dirty, wm_box(i), dirty_entry);
+	wm_box(i)->dirty = false;
+	wm_box(i)->dead = true;
+}
+
+int wm_registry_sync(struct wm_registry *r, struct wm_check *c, wm_registry_done done, void *arg)
+{
+	struct wm_waiter *w = malloc(sizeof(*w));
+	struct wm_instance_box *b;
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct wm_waiter){.done = done, .arg = arg};
+	STAILQ_INSERT_TAIL(&r->waiters, w, entry);
+	TAILQ_FOREACH (b, &r->dirty, dirty_entry) {
+		if (!c)
+			b->urgent = true;
+	}
+	b = c ? wm_box(c->instance) : NULL;
+	if (b && b->riding) /* if that fails, it is the first to be tried again */
+		b->urgent = true;
+	if (b && b->dirty && !b->urgent) {
+		b->urgent = true;
+		TAILQ_REMOVE(&r->dirty, b, dirty_entry);
+		TAILQ_INSERT_HEAD(&r->dirty, b, dirty_entry);
+	}
+	return 0;
+}
