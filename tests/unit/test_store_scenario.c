@@ -4,6 +4,7 @@
  * judgement of what a restart finds. tests/fault/store_kill.sh kills the run at each system call of
  * the store; without arguments both halves run undisturbed in a directory of their own.
  *   test_store_scenario run DIR      exit 0: came to the end
+ *   test_store_scenario inline DIR   the same without the store's thread
  *   test_store_scenario verify DIR   exit 0: what was acknowledged is there, and nothing else */
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
@@ -20,13 +21,20 @@
 #define STEPS 28 /* writes of the scenario */
 #define IDS   5	 /* instances that they touch */
 
-static struct wm_registry *open_store(const char *dir, struct wm_err *e)
+/* The run waits for each write; that there is a thread is what matters. */
+static void wake(void *arg)
+{
+	(void)arg;
+}
+
+static struct wm_registry *open_store(const char *dir, bool thread, struct wm_err *e)
 {
 	struct wm_registry_config c = {.node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .instances_max = 100,
 				       .services_max = 100,
 				       .log_pages = 20, /* moved into the file three times */
+				       .wake = thread ? wake : NULL,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
 	struct wm_registry *r = NULL;
@@ -132,10 +140,10 @@ static void model_step(struct model *m, int n)
 
 /* One line an outcome: "step index", or "step refused"; written by one write(), which the faults
  * leave alone. */
-static int run(const char *dir)
+static int run(const char *dir, bool thread)
 {
 	struct wm_err e = {0};
-	struct wm_registry *r = open_store(dir, &e);
+	struct wm_registry *r = open_store(dir, thread, &e);
 	char path[256], line[64];
 	int fd, code;
 
@@ -149,7 +157,7 @@ static int run(const char *dir)
 		code = 1;
 		if (submit_step(r, n, &code))
 			return 4;
-		wm_registry_flush(r);
+		wm_registry_finish(r);
 		/* unknown: an earlier one that it needs was refused. A later one may succeed. */
 		if (code == WM_E_UNKNOWN)
 			continue;
@@ -231,7 +239,7 @@ static int verify(const char *dir)
 	}
 	if (f)
 		fclose(f);
-	r = open_store(dir, &e);
+	r = open_store(dir, true, &e);
 	if (!r) {
 		fprintf(stderr, "%s\n", e.text);
 		return 11;
@@ -247,7 +255,9 @@ static int verify(const char *dir)
 		return 12;
 	/* and it goes on working */
 	n = 1;
-	ok = ok && !submit_step(r, 0, &n) && wm_registry_flush(r) && n == 0;
+	ok = ok && !submit_step(r, 0, &n);
+	wm_registry_finish(r);
+	ok = ok && n == 0;
 	wm_registry_close(r);
 	return ok ? 0 : 13;
 }
@@ -260,7 +270,7 @@ static int both(void)
 
 	if (!mkdtemp(dir))
 		return 1;
-	rc = run(dir);
+	rc = run(dir, true);
 	if (!rc)
 		rc = verify(dir);
 	for (size_t i = 0; i < WM_ARRAY_LEN(files); i++) {
@@ -273,7 +283,9 @@ static int both(void)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "run") == 0)
-		return run(argv[2]);
+		return run(argv[2], true);
+	if (argc == 3 && strcmp(argv[1], "inline") == 0)
+		return run(argv[2], false);
 	if (argc == 3 && strcmp(argv[1], "verify") == 0)
 		return verify(argv[2]);
 	return both();
