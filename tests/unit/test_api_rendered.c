@@ -172,6 +172,38 @@ Test(rendered, watchers_share_an_answer)
 	client_close(&reader);
 }
 
+static void know_node(const char *name, const char *zone, const char *service)
+{
+	char body[512];
+
+	snprintf(body, sizeof(body),
+		 "{\"Node\":\"%s\",\"Address\":\"10.0.0.9\",\"NodeMeta\":{\"zone\":\"%s\"}%s%s%s}",
+		 name, zone, *service ? ",\"Service\":{\"Service\":\"" : "", service,
+		 *service ? "\"}" : "");
+	cr_assert_eq(put("/v1/catalog/register", body), 200, "%s", one.body);
+}
+
+/* No index of the service moves, and what is asked for is another. */
+Test(rendered, a_node_elsewhere_changes_what_is_near_to_it)
+{
+	static const char *const nearest[] = {"\"Node\":\"n2\"", "\"Node\":\"n3\""};
+
+	know_node("n2", "z2", "web");
+	know_node("n3", "z3", "web");
+	for (unsigned i = 0; i < 4; i++) {
+		know_node("n4", i % 2 ? "z3" : "z2", "");
+		for (unsigned again = 0; again < 2; again++) {
+			read_now("/v1/health/service/web?near=n4");
+			cr_assert_eq(strstr(reader.body, "\"Node\":\"n"),
+				     strstr(reader.body, nearest[i % 2]));
+			read_now("/v1/health/service/web");
+		}
+	}
+	/* the others do not go with it */
+	cr_assert_eq(count_of(WM_API_RENDERED_MISSES), 5);
+	client_close(&reader);
+}
+
 /* --- random writes -----------------------------------------------------------------------------
  */
 static const char *const names[] = {"web", "api", "db"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rendered.c - answers that are rendered once and given until something in them changes. What is
  * kept is the answer of one form: path, parameters and token. It lies with its service, and goes
- * with the first change of it: of its instances and their checks, outputs too, of the checks of a
- * node that has one of them, and of what is known of any node, by which ?near sorts. An answer also
+ * with the first change of it: of its instances and their checks, outputs too, of nodes that it is
+ * on and of their checks; one that is sorted by ?near with one of any node. An answer also
  * knows the octets of requests that it answered: of whoever sends the same nothing is read again.
  * The memory is bounded; what was not asked for longest goes first. */
 #include "internal.h"
@@ -35,8 +35,10 @@ struct shelf {
 struct rendered {
 	struct wm_http_kept *answer;
 	struct shelf *shelf;
-	uint64_t index; /* of the service when it was rendered */
-	size_t bytes;	/* of all that is kept of it */
+	uint64_t index;		 /* of the service when it was rendered */
+	uint64_t nodes, outputs; /* what stood in struct wm_rendered then */
+	bool near;    /* sorted by what is known of nodes, of others than the service's too */
+	size_t bytes; /* of all that is kept of it */
 	unsigned raws_next;
 	struct raw *raws[RAWS_MAX];
 	TAILQ_ENTRY(rendered) shelf_entry, age_entry;
@@ -48,6 +50,8 @@ struct wm_rendered {
 	struct wm_map *forms, *raws[2], *shelves;   /* raws: over TCP, over Unix sockets */
 	TAILQ_HEAD(rendered_ages, rendered) by_age; /* who was asked for last stands first */
 	uint64_t bytes, bytes_max;
+	uint64_t nodes;	  /* changes of what is known of nodes */
+	uint64_t outputs; /* changes of what checks of nodes say, of too many instances to walk */
 };
 
 /* --- life --------------------------------------------------------------------------------------
@@ -99,28 +103,28 @@ static void forget_service(struct wm_rendered *m, const struct wm_service *s)
 		forget(m, TAILQ_FIRST(&f->answers));
 }
 
-/* Cost: O(services that have answers), or on a node with less, O(instances on it). */
+/* A check of the node says something else. Cost: O(instances on it), or O(1) where these are more
+ * than services that have answers. */
 static void forget_node(struct wm_rendered *m, const struct wm_node *n)
 {
 	const struct wm_instance *i;
 	size_t pos = 0;
 
 	if (wm_map_len(n->instances) > wm_map_len(m->shelves)) {
-		forget_all(m);
+		m->outputs++;
 		return;
 	}
 	while ((i = wm_node_next_instance(n, &pos)))
 		forget_service(m, i->service);
 }
 
+/* With a node the indexes of services on it move, which is_fresh() sees. */
 void wm_rendered_changed(struct wm_api *a, const struct wm_change *c)
 {
 	if (c->service)
 		forget_service(a->rendered, c->service);
 	else if (c->kind == WM_CHANGE_NODE_UPSERT || c->kind == WM_CHANGE_NODE_DELETED)
-		forget_all(a->rendered);
-	else
-		forget_node(a->rendered, c->instance->node);
+		a->rendered->nodes++;
 }
 
 static void on_output(void *arg, const struct wm_check *c)
@@ -181,12 +185,15 @@ static struct rendered *find(const struct wm_call *c)
 /* --- giving ------------------------------------------------------------------------------------
  */
 
-/* Is it of the state of now? The index tells by itself what is announced. */
+/* Is it of the state of now? One that is not goes. */
 static bool is_fresh(struct wm_api *a, struct rendered *x)
 {
-	if (x->index == wm_scope_index(a, WM_SCOPE_SERVICE, x->shelf->name))
+	struct wm_rendered *m = a->rendered;
+
+	if (x->index == wm_scope_index(a, WM_SCOPE_SERVICE, x->shelf->name) &&
+	    x->outputs == m->outputs && (!x->near || x->nodes == m->nodes))
 		return true;
-	forget(a->rendered, x);
+	forget(m, x);
 	return false;
 }
 
@@ -305,7 +312,11 @@ static struct rendered *make(struct wm_api *a, const struct wm_service *s, uint6
 		free(x);
 		return NULL;
 	}
-	*x = (struct rendered){.shelf = f, .index = index, .form_len = a->form.len};
+	*x = (struct rendered){.shelf = f,
+			       .index = index,
+			       .nodes = m->nodes,
+			       .outputs = m->outputs,
+			       .form_len = a->form.len};
 	memcpy(x->form, a->form.data, a->form.len);
 	TAILQ_INSERT_HEAD(&m->by_age, x, age_entry);
 	TAILQ_INSERT_HEAD(&f->answers, x, shelf_entry);
@@ -333,6 +344,7 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 	x = s && s->index == index ? make(a, s, index) : NULL;
 	if (!x)
 		return false;
+	x->near = wm_http_query(req, "near") != NULL;
 	learn(c, x);
 	wm_answer_constant_headers(c);
 	c->req = NULL;
