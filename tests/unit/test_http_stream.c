@@ -9,9 +9,15 @@ TestSuite(http_stream, .init = setup, .fini = teardown, .timeout = 120);
  */
 static unsigned asked, farewells;
 
+/* What was read of the socket and not asked for yet. */
+struct held {
+	char octets[100];
+	size_t len;
+};
+
 static int drip_open(struct wm_stream *s)
 {
-	s->state = malloc(1);
+	s->state = calloc(1, sizeof(struct held));
 	return s->state ? 0 : -ENOMEM;
 }
 
@@ -29,8 +35,24 @@ static ssize_t drip_write(struct wm_stream *s, const struct iovec *parts, int co
 
 static ssize_t drip_read(struct wm_stream *s, void *buf, size_t len)
 {
-	cr_assert(len && s->state);
-	return asked++ % 3 == 0 ? -EAGAIN : recv(s->fd, buf, 1, MSG_DONTWAIT);
+	struct held *h = s->state;
+	ssize_t n;
+
+	cr_assert(len && h);
+	if (!h->len) {
+		n = asked++ % 3 ? recv(s->fd, h->octets, sizeof(h->octets), MSG_DONTWAIT) : -EAGAIN;
+		if (n <= 0)
+			return n < 0 ? -EAGAIN : 0;
+		h->len = (size_t)n;
+	}
+	memcpy(buf, h->octets, 1);
+	memmove(h->octets, h->octets + 1, --h->len);
+	return 1;
+}
+
+static bool drip_holds(const struct wm_stream *s)
+{
+	return ((const struct held *)s->state)->len > 0;
 }
 
 static void drip_close(struct wm_stream *s)
@@ -39,7 +61,11 @@ static void drip_close(struct wm_stream *s)
 	farewells++;
 }
 
-static const struct wm_stream_kind drip = {drip_open, drip_write, drip_read, drip_close};
+static const struct wm_stream_kind drip = {.open = drip_open,
+					   .write = drip_write,
+					   .read = drip_read,
+					   .holds = drip_holds,
+					   .close = drip_close};
 
 /* All that comes for @p request, until the server closes or, with @p want, so much has come; but
  * for the date. */
@@ -115,8 +141,11 @@ static ssize_t broken_write(struct wm_stream *s, const struct iovec *parts, int 
 /* An error ends the connection, from the loop and not under who writes. */
 Test(http_stream, a_broken_stream_ends_its_connection)
 {
-	static const struct wm_stream_kind broken = {drip_open, broken_write, drip_read,
-						     drip_close};
+	static const struct wm_stream_kind broken = {.open = drip_open,
+						     .write = broken_write,
+						     .read = drip_read,
+						     .holds = drip_holds,
+						     .close = drip_close};
 	static const char *const requests[] = {
 		"GET /a HTTP/1.1\r\n" HOST "\r\n", "GET /stream HTTP/1.1\r\n" HOST "\r\n",
 		"HEAD /a HTTP/1.1\r\n" HOST "\r\n", "GET / \r\n\r\n"};

@@ -146,6 +146,13 @@ static ssize_t conn_read(struct wm_http_conn *c, void *buf, size_t len)
 	return c->stream.kind->read(&c->stream, buf, len);
 }
 
+/* The socket will not tell of what the stream holds. */
+static void look_again(struct wm_http_conn *c)
+{
+	if (c->reads && c->stream.kind->holds && c->stream.kind->holds(&c->stream))
+		event_active(c->readable, EV_READ, 0);
+}
+
 static void stop_reading(struct wm_http_conn *c)
 {
 	if (c->reads)
@@ -157,6 +164,7 @@ void wm_http_conn_listen(struct wm_http_conn *c)
 {
 	if (!c->reads)
 		c->reads = !event_add(c->readable, NULL);
+	look_again(c);
 }
 
 /* While a request is served or answered the next one stays in the kernel, so that a client that
@@ -180,6 +188,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	n = conn_read(c, buf, sizeof(buf));
 	if (n == -EAGAIN)
 		return;
+	look_again(c);
 	whole = n > 0 && c->phase == WM_HTTP_IDLE && !evbuffer_get_length(in);
 	if (whole && wm_http_recalled(c, buf, (size_t)n))
 		return;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream.h - what carries the octets of one connection, as a table of functions: plain sockets are
- * the first kind, TLS can be another. A stream buffers nothing that it has taken and decides
+ * the first kind, TLS can be another. A stream keeps nothing of what it has taken, and decides
  * nothing: who owns the connection waits, tries again and gives up (http_conn.c).
  * Threading: loop thread only. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -20,6 +21,9 @@ struct wm_stream_kind {
 	/** @return octets put into @p buf; 0: the peer sends no more; -EAGAIN: none until the
 	 * socket is ready; other negative errno: the stream is broken. */
 	ssize_t (*read)(struct wm_stream *s, void *buf, size_t len);
+	/** Has it octets for read() though the socket may have none, as TLS has the rest of a
+	 *  record? NULL: never. */
+	bool (*holds)(const struct wm_stream *s);
 	/** Say farewell and free the state; the descriptor is the owner's. NULL: nothing to do. */
 	void (*close)(struct wm_stream *s);
 };
