@@ -83,7 +83,8 @@ int wm_restore_read(struct wm_restore *x, struct wm_err *e)
 	int err;
 
 	if (x->fd < 0) {
-		data = x->data + x->at;
+		if (x->len) /* without octets there need be no memory */
+			data = x->data + x->at;
 		n = (ssize_t)(x->len - x->at < READ_BLOCK ? x->len - x->at : READ_BLOCK);
 		x->at += (size_t)n;
 	} else {
