@@ -4,7 +4,9 @@
  * octet says how: '*' sends the rest as it is; any other chooses a route, and the rest is what
  * follows its fixed path (id and query) up to a line end, then the body. A second octet says where
  * the sending pauses. Whatever comes: nothing crashes, every answer is HTTP, every JSON is JSON,
- * and with the client gone nothing is kept. No check is run: none of their targets are called. */
+ * and with the client gone nothing is kept. Every request is sent twice: where the second is
+ * answered with what was kept of the first, both are the same. No check is run: none of their
+ * targets are called. */
 #include "userspace/api/internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/registry/internal.h"
@@ -45,6 +47,16 @@ static size_t answer_len;
 		}                                                                                  \
 	} while (0)
 
+/* Something to ask for. */
+static void register_one(void)
+{
+	struct wm_instance_draft d = {.name = "s", .port = 1};
+
+	check(!wm_registry_register(registry, &d, NULL, NULL, NULL));
+	wm_registry_flush(registry);
+	check(wm_registry_instances(registry) == 1);
+}
+
 static void begin(void)
 {
 	struct wm_registry_config c = {.node_name = "n",
@@ -78,6 +90,7 @@ static void begin(void)
 	server = wm_http_server_new(loop, &lim, wm_api_handle, api);
 	check(server && !wm_http_listen_tcp(server, "127.0.0.1", 0, &port));
 	wm_api_set_server(api, server);
+	register_one();
 }
 
 static void end(void)
@@ -152,7 +165,8 @@ static size_t compose(unsigned choice, const char *rest, size_t len, char *buf, 
 	const char *line = memchr(rest, '\n', len);
 	size_t tail = line ? (size_t)(line - rest) : len;
 	size_t body = line ? len - tail - 1 : 0;
-	int n = snprintf(buf, cap, "%s %.*s%.*s HTTP/1.1\r\nHost: n\r\nContent-Length: %zu\r\n\r\n",
+	int n = snprintf(buf, cap,
+			 "%s %.*s%.*s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
 			 r->method == WM_GET	? "GET"
 			 : r->method == WM_PUT	? "PUT"
 			 : r->method == WM_POST ? "POST"
@@ -164,6 +178,40 @@ static size_t compose(unsigned choice, const char *rest, size_t len, char *buf, 
 	if (body)
 		memcpy(buf + n, line + 1, body);
 	return (size_t)n + body;
+}
+
+static void blank_date(char *text)
+{
+	char *date = strstr(text, "\r\nDate: ");
+
+	if (date)
+		memset(date + 2, '-', strcspn(date + 2, "\r"));
+}
+
+/* The same once more, on the same connection. */
+static void again(int fd, const char *request, size_t len)
+{
+	uint64_t hits = wm_api_counters(api)[WM_API_RENDERED_HITS];
+	static char first[ANSWER_MAX];
+	size_t first_len = answer_len;
+
+	if (first_len > 4096) /* of what is kept none is so long */
+		return;
+	memcpy(first, answer, first_len + 1);
+	answer_len = 0;
+	answer[0] = 0;
+	if (send(fd, request, len, MSG_NOSIGNAL) != (ssize_t)len)
+		return;
+	for (int i = 0; i < TURNS; i++)
+		turn(fd);
+	judge();
+	/* of several requests in one some may be kept and others not */
+	if (wm_api_counters(api)[WM_API_RENDERED_HITS] != hits + 1 ||
+	    strstr(first + 1, "HTTP/1.1 "))
+		return;
+	blank_date(first);
+	blank_date(answer);
+	check(first_len == answer_len && memcmp(first, answer, first_len) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -192,6 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < TURNS; i++)
 		turn(fd);
 	judge();
+	again(fd, request, len);
 	close(fd);
 	for (uint64_t until = wm_clock_ms() + GONE_MS;
 	     wm_http_connections(server) && wm_clock_ms() < until;)
