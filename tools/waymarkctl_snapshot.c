@@ -2,7 +2,7 @@
 /* waymarkctl_snapshot.c - save, verify and restore the whole registry. */
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
-#include "userspace/registry/snapshot.h"
+#include "userspace/store/snapshot.h"
 #include "waymarkctl.h"
 
 #include <errno.h>

@@ -136,7 +136,7 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
 		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
 				  strerror(errno));
-	snprintf(path, sizeof(path), "%s/" WM_REGISTRY_FILE, s->node_data_dir);
+	snprintf(path, sizeof(path), "%s/" WM_STORE_FILE, s->node_data_dir);
 	c.path = path;
 	meta = wm_consul_node_meta(s->node_meta);
 	if (!meta)
@@ -543,9 +543,12 @@ static int start_keep(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_keep_config c = {.data_dir = a->settings.node_data_dir,
 				   .interval_ms = a->settings.store_keep_interval_ms,
-				   .count = (unsigned)a->settings.store_keep_count};
+				   .count = (unsigned)a->settings.store_keep_count,
+				   .writer = wm_registry_writer(a->registry),
+				   .about = wm_registry_about,
+				   .arg = a->registry};
 
-	a->keep = wm_keep_new(a->loop, a->registry, &c);
+	a->keep = wm_keep_new(a->loop, &c);
 	return a->keep ? 0 : wm_err_set(e, -ENOMEM, "out of memory: snapshots");
 }
 

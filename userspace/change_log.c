@@ -6,7 +6,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
-#include "userspace/registry/validate.h"
+#include "userspace/model/validate.h"
 
 #include <stdio.h>
 #include <stdlib.h>

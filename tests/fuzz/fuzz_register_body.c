@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry metadata health resolution dns dataplane lifecycle api */
+/* links: base net model store registry metadata health resolution dns dataplane lifecycle api */
 /* fuzz_register_body.c - bodies of PUT /v1/agent/service/register, of PUT
  * /v1/waymark/instances/:id, of checks and of check updates. Whatever the octets: the decoder stays
  * inside them, a refusal has one sentence and a 4xx or the one 500 that Consul gives, and what is
  * accepted can be judged by the registry's validation and be registered in memory. The first octet
  * chooses the kind of body. */
 #include "userspace/api/decode.h"
-#include "userspace/registry/validate.h"
+#include "userspace/model/validate.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry */
+/* links: base net model store registry */
 /* fuzz_snapshot.c - whole snapshots of somebody else's making. The checksums over all and of each
  * record are mended first, for they keep nobody out who means it. Whatever the octets: they are
  * refused with a sentence, or restored, and what was restored can be saved and read again. The
  * first octet says in which parts they come. */
-#include "userspace/registry/record.h"
-#include "userspace/registry/snapshot_format.h"
+#include "userspace/registry/restore.h"
+#include "userspace/store/record.h"
+#include "userspace/store/snapshot_format.h"
 
 #include <stdlib.h>
 #include <string.h>

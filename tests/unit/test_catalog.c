@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The catalog: objects of any node, written in batches that are applied whole or not at all, beside
  * what this agent registered. */
-/* links: base store registry */
+/* links: base model store registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/registry/internal.h"

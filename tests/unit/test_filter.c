@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry metadata */
+/* links: base net model store registry metadata */
 /* The filter language: what it accepts, what each operator makes of each type, its errors word for
  * word where clients know them, its limits, and random expressions against a naive evaluation. */
 #include "userspace/base/buf.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Checks of a registry in memory against real listeners on loopback. Nothing asserts how long a
  * thing takes: tests wait for an event until a generous deadline. */
 #include "http_peer.h"

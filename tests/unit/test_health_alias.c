@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Checks that follow other checks: of instances, of the node, in chains and in cycles. A change is
  * there for all of them when the turn that it came in is over. */
 #include "health_help.h"

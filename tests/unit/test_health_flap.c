@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Checks that change their mind too often, on results that are handed in and a clock that is
  * turned. */
 #include "health_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Checks over HTTP/2 against a real gRPC server, with and without TLS. */
 #include "health_help.h"
 #include "http_peer.h"

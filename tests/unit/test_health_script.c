@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Script checks: real programs, their exit status, their output and bounds, and that nothing of
  * them is left when they time out or their check goes. */
 #include "health_help.h"

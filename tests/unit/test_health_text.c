@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* What a probe heard, as it may be stored and shown. */
 #include "userspace/base/macros.h"
 #include "userspace/health/probe.h"

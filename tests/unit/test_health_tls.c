@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry health */
+/* links: base net model store registry health */
 /* Checks over TLS against openssl's own server, with certificates made for the run. */
 #include "http_peer.h"
 #include "tls_peer.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry metadata */
+/* links: base net model store registry metadata */
 /* The bitmap index: what it selects is what asking every row selects, it is planned as it says, and
  * nothing in it outlives its instance. */
 #include "registry_help.h"

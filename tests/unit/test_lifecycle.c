@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry metadata health resolution dataplane lifecycle */
+/* links: base net model store registry metadata health resolution dataplane lifecycle */
 /* The life of an instance: which state follows which, what is derived, what is stored, what the
  * tables say of it, and drains where no kernel counts. */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/lifecycle/drain.h"
-#include "userspace/registry/object.h"
-#include "userspace/registry/record.h"
+#include "userspace/model/object.h"
 #include "userspace/resolution/resolution.h"
+#include "userspace/store/record.h"
 
 #include <stdlib.h>
 

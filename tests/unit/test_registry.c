@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry */
+/* links: base model store registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/hash.h"

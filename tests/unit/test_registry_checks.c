@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry */
+/* links: base model store registry */
 /* Writes on single checks: of instances and of the node, among other writes, on a store that fails,
  * and after a restart. */
 #include "registry_help.h"

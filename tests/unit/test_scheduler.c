@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net health store registry */
+/* links: base net health model store registry */
 /* The heap against a sorted array, and the arithmetic of the next run. */
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net store registry */
+/* links: base net model store registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
 #include "userspace/registry/internal.h"
-#include "userspace/registry/keep.h"
-#include "userspace/registry/record.h"
-#include "userspace/registry/snapshot_format.h"
+#include "userspace/registry/restore.h"
+#include "userspace/store/keep.h"
+#include "userspace/store/record.h"
+#include "userspace/store/snapshot_format.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -151,15 +152,18 @@ static void save(struct wm_registry *r, struct wm_buf *out,
 		 void (*between)(struct wm_registry *r, unsigned step))
 {
 	struct wm_save *s = NULL, *second = NULL, *third = NULL;
+	struct wm_writer *w = wm_registry_writer(r);
+	struct wm_save_about about;
 	struct wm_err e = {0};
 	struct wm_buf part;
 	int more = 1;
 
 	wm_buf_init(out, 256u << 20);
 	wm_buf_init(&part, 256u << 20);
-	cr_assert_eq(wm_save_begin(r, &s, &e), 0, "%s", e.text);
-	cr_assert_eq(wm_save_begin(r, &second, &e), 0, "%s", e.text);
-	cr_assert_eq(wm_save_begin(r, &third, &e), WM_E_BUSY);
+	cr_assert(wm_registry_about(r, &about));
+	cr_assert_eq(wm_save_begin(w, &about, &s, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_save_begin(w, &about, &second, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_save_begin(w, &about, &third, &e), WM_E_BUSY);
 	for (unsigned n = 0; more; n++) {
 		if (between)
 			between(r, n);
@@ -503,7 +507,7 @@ Test(snapshot, what_is_half_is_told_and_made_whole, .fini = rm_dir)
 {
 	struct wm_registry *r;
 	struct wm_restore *x;
-	struct wm_save *saved = NULL;
+	struct wm_save_about about;
 	struct wm_err e = {0};
 	struct rlimit l, none;
 	unsigned steps = 0;
@@ -535,7 +539,7 @@ Test(snapshot, what_is_half_is_told_and_made_whole, .fini = rm_dir)
 	cr_assert_null(strstr(e.text, "nothing was changed"), "%s", e.text);
 	wm_restore_free(x);
 	/* nobody shall take that for a whole */
-	cr_assert_eq(wm_save_begin(r, &saved, &e), WM_E_BUSY);
+	cr_assert_not(wm_registry_about(r, &about), "nothing whole");
 	cr_assert_eq(wm_restore_again(r, &x, &e), 0, "%s", e.text);
 	for (more = 1; more > 0; wm_registry_flush(r))
 		more = wm_restore_step(x, &e);
@@ -890,7 +894,10 @@ Test(snapshot, the_last_known_good_is_kept_and_restored_offline, .fini = rm_dir)
 	r = open_at(db);
 	fill(r, 600);
 	cr_assert_eq(wm_keep_newest(state, path, NULL), 0);
-	k = wm_keep_new(l, r, &c);
+	c.writer = wm_registry_writer(r);
+	c.about = wm_registry_about;
+	c.arg = r;
+	k = wm_keep_new(l, &c);
 	end = wm_clock_ms() + 60000;
 	for (unsigned n = 0; st.kept < 4 && wm_clock_ms() < end; n++) {
 		uint64_t was = st.kept;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry */
+/* links: base model store registry */
 #include "registry_help.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
-#include "userspace/registry/record.h"
+#include "userspace/store/record.h"
 
 #include <sched.h>
 #include <signal.h>

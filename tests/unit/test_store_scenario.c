@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry */
+/* links: base model store registry */
 /* test_store_scenario.c - a fixed run of writes whose acknowledgements go to a file, and the
  * judgement of what a restart finds. tests/fault/store_kill.sh kills the run at each system call of
  * the store; without arguments both halves run undisturbed in a directory of their own.

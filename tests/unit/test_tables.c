@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry resolution */
+/* links: base model store registry resolution */
 /* The compiled tables in plain memory, with a small hash map that counts writes. */
 #include "userspace/base/random.h"
 #include "userspace/resolution/tables.h"

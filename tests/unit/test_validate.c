@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base store registry */
-#include "userspace/registry/validate.h"
+/* links: base model store registry */
+#include "userspace/model/validate.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

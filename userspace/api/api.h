@@ -13,9 +13,9 @@
 #include "userspace/lifecycle/drain.h"
 #include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
-#include "userspace/registry/keep.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/resolution.h"
+#include "userspace/store/keep.h"
 
 #include <stdio.h>
 

@@ -5,7 +5,7 @@
 #include "userspace/base/json_line.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
-#include "userspace/registry/validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <fcntl.h>

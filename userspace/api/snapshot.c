@@ -3,13 +3,14 @@
  * restores one that fits a request's body. A larger one is restored from a path that is given over
  * the Unix socket, by root or the agent's own user: it is read in steps, and no limit on requests
  * has to be widened for it. */
-#include "userspace/registry/snapshot.h"
+#include "userspace/store/snapshot.h"
 
 #include "internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
+#include "userspace/registry/restore.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,14 +119,27 @@ static void on_save(void *arg)
 		wm_timer_arm(s->save_timer, SLOW_MS);
 }
 
+static int begin_save(struct wm_snapshots *s, struct wm_err *e)
+{
+	struct wm_registry *r = s->api->d.registry;
+	struct wm_save_about about;
+
+	if (!wm_registry_writer(r))
+		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
+	if (s->save)
+		return wm_err_set(e, WM_E_BUSY, "Another snapshot is being saved, try again");
+	if (!wm_registry_about(r, &about))
+		return wm_err_set(e, WM_E_BUSY, "A snapshot is being restored, try again");
+	return wm_save_begin(wm_registry_writer(r), &about, &s->save, e);
+}
+
 void wm_snapshot_save(struct wm_call *c)
 {
 	struct wm_snapshots *s = c->api->snapshots;
 	struct wm_err e = {0};
 	char text[24];
 
-	e.code = s->save ? wm_err_set(&e, WM_E_BUSY, "Another snapshot is being saved, try again")
-			 : wm_save_begin(c->api->d.registry, &s->save, &e);
+	e.code = begin_save(s, &e);
 	if (e.code) {
 		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_err(c, &e);

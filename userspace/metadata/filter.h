@@ -13,7 +13,7 @@
 #pragma once
 #include "regex.h"
 #include "userspace/base/err.h"
-#include "userspace/registry/model.h"
+#include "userspace/model/model.h"
 
 #define WM_FILTER_TEXT_MAX  4096 /* octets: within a request's first line */
 #define WM_FILTER_TERMS_MAX 256	 /* comparisons */

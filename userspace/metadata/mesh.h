@@ -7,7 +7,7 @@
  * What such a client wrote in another form stays metadata and is not
  * shown as an endpoint. Pure. */
 #pragma once
-#include "userspace/registry/model.h"
+#include "userspace/model/model.h"
 
 #include <stddef.h>
 

@@ -289,10 +289,10 @@ static void on_rewritten(struct wm_registry *r, int code, const struct wm_err *e
 /* Numbers are reserved ahead; a batch of statuses alone does it, too. */
 static int put_meta(struct wm_registry *r, struct wm_plan *p)
 {
-	struct wm_record_meta m = {r->given + WM_REGISTRY_INDEX_BLOCK, r->self->id};
+	struct wm_record_meta m = {r->given + WM_INDEX_BLOCK, r->self->id};
 	int err;
 
-	if (r->given + WM_REGISTRY_INDEX_BLOCK / 2 <= r->reserved)
+	if (r->given + WM_INDEX_BLOCK / 2 <= r->reserved)
 		return 0;
 	err = wm_record_put_meta(&r->small, &m);
 	if (!err)

@@ -6,7 +6,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
 #include "userspace/base/map.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -370,7 +370,7 @@ void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t
 /* --- storing ---------------------------------------------------------------------------------- */
 static int encode_holder(struct wm_registry *r, const struct wm_instance *holder)
 {
-	return holder->node->self ? wm_record_put_node(&r->record, WM_REGISTRY_NODE_ROW, holder)
+	return holder->node->self ? wm_record_put_node(&r->record, WM_NODE_ROW, holder)
 				  : wm_record_put_catalog_node(&r->record, holder->node);
 }
 

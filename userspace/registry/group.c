@@ -6,7 +6,7 @@
 #include "internal.h"
 #include "plan.h"
 #include "userspace/base/err.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "internal.h"
 #include "plan.h"
 #include "userspace/base/err.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,11 +2,11 @@
 /* internal.h - the registry's own structure, and what its files share beside writes (op.h, plan.h).
  * Inside registry/ only. */
 #pragma once
-#include "object.h"
 #include "op.h"
-#include "record.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/map.h"
+#include "userspace/model/object.h"
+#include "userspace/store/record.h"
 #include "userspace/store/writer.h"
 #include "vip.h"
 
@@ -23,14 +23,6 @@
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */
 #define WM_REGISTRY_DIRTY_RIDE	    128	 /* rows of statuses that ride in a commit of writes */
 #define WM_REGISTRY_DIRTY_BATCH	    1024 /* rows of statuses in a commit of their own */
-#define WM_REGISTRY_INDEX_BLOCK	    (1ull << 20)       /* indexes reserved ahead in the store */
-#define WM_REGISTRY_INDEX_MAX	    ((1ull << 53) - 1) /* a JSON number keeps 53 bits */
-#define WM_REGISTRY_MAP_MAX                                                                        \
-	(1u << 27) /* entries of a table; instances_max and WM_CHECKS_PER_INSTANCE bound it first  \
-		    */
-
-#define WM_REGISTRY_SAVES_MAX 2 /* at a time: a client's, and one that is kept */
-#define WM_REGISTRY_NODE_ROW  0 /* of the checks of this agent's node; others begin with 1 */
 
 struct wm_listener {
 	wm_change_fn fn;
@@ -86,8 +78,6 @@ struct wm_registry {
 	void *first_result_arg;
 	void (*output)(void *arg, const struct wm_check *c); /* NULL: nobody */
 	void *output_arg;
-	unsigned saving;	    /* snapshots */
-	LIST_HEAD(, wm_save) saves; /* that have begun: the store's thread's */
 };
 
 /** Does the list hold this very object? */
@@ -167,17 +157,7 @@ int wm_service_reserve(struct wm_service *s, unsigned n);
 void wm_instance_bind(struct wm_node *n, struct wm_instance *i);
 
 /* --- nodes.c --- */
-/** A node without instances. @p facts: id, address, meta, tagged; copied. @return NULL without
- *  memory. */
-struct wm_node *wm_node_new(const char *name, const struct wm_node_draft *facts);
-void wm_node_free(struct wm_node *n); /* with its instances and checks; NULL ok */
-/** Give a new node its facts. @return 0 or -ENOMEM. */
-int wm_node_set_facts(struct wm_node *n, const struct wm_node_draft *d);
 struct wm_node *wm_find_node(const struct wm_registry *r, const char *name);
-/** A name in lower case. */
-void wm_node_fold(char *to, const char *name);
-bool wm_node_same(const struct wm_node *a, const struct wm_node *b); /* the facts */
-void wm_node_swap_facts(struct wm_node *a, struct wm_node *b);
 /** Enter a node, or take it out. */
 int wm_node_enter(struct wm_registry *r, struct wm_node *n);
 void wm_node_leave(struct wm_registry *r, struct wm_node *n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node_meta.c - metadata of this node, which the operator sets: "zone=b4". */
 #include "internal.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * functions in a file of its own; all come down to edits (edit.c) that are applied when they are
  * stored. Spec: docs/architecture.md, "The one way of a write". Inside registry/ only. */
 #pragma once
-#include "object.h"
 #include "registry.h"
+#include "userspace/model/object.h"
 
 #include <sys/queue.h>
 

@@ -189,7 +189,7 @@ static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
 	int err;
 
 	if (n->self && !holder->checks_count)
-		return wm_batch_del(p->rows, WM_STORE_INSTANCES, WM_REGISTRY_NODE_ROW);
+		return wm_batch_del(p->rows, WM_STORE_INSTANCES, WM_NODE_ROW);
 	if (s && s->edit->home == n)
 		facts = s->edit->facts;
 	n->holder = holder;
@@ -369,7 +369,7 @@ struct wm_plan *wm_plan_new(struct wm_registry *r)
 	p->r = r;
 	TAILQ_INIT(&p->ops);
 	STAILQ_INIT(&p->waiters);
-	p->seen = wm_map_new(WM_REGISTRY_MAP_MAX);
+	p->seen = wm_map_new(WM_TABLE_MAX);
 	p->rows = wm_batch_new();
 	p->given = p->given_last = r->given;
 	if (p->seen && p->rows)

@@ -80,7 +80,7 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 	if (err)
 		return err;
 	if (wm_record_get_meta(rc->copy.data, rc->copy.len, &m) ||
-	    m.reserved > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK || !m.reserved)
+	    m.reserved > WM_INDEX_MAX - WM_INDEX_BLOCK || !m.reserved)
 		return damaged(rc, WM_STORE_META, row, "cannot be decoded", e);
 	if (wm_registry_set_node_id(rc->r, m.node_id))
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
@@ -296,7 +296,7 @@ static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct
 	int err;
 
 	/* what cannot stand there is judged as what should */
-	if (row == WM_REGISTRY_NODE_ROW)
+	if (row == WM_NODE_ROW)
 		type = WM_RECORD_NODE;
 	else if (type != WM_RECORD_CATALOG_NODE && type != WM_RECORD_CATALOG_INSTANCE)
 		type = WM_RECORD_INSTANCE;

@@ -7,7 +7,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
 #include "userspace/base/random.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -97,7 +97,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	wm_buf_init(&r->record, WM_RECORD_MAX);
 	wm_buf_init(&r->small, SMALL_RECORD_MAX);
 	r->index = 1;
-	r->reserved = c->path ? 0 : WM_REGISTRY_INDEX_MAX;
+	r->reserved = c->path ? 0 : WM_INDEX_MAX;
 	r->instances_max = c->instances_max;
 	r->services_max = c->services_max;
 	r->space.base = c->vip4_base;
@@ -108,9 +108,9 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->checks_max = c->checks_max ? c->checks_max : UINT32_MAX;
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
 	r->path = c->path ? strdup(c->path) : NULL;
-	r->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
-	r->node_ids = wm_map_new(WM_REGISTRY_MAP_MAX);
-	r->services = wm_map_new(WM_REGISTRY_MAP_MAX);
+	r->nodes = wm_map_new(WM_TABLE_MAX);
+	r->node_ids = wm_map_new(WM_TABLE_MAX);
+	r->services = wm_map_new(WM_TABLE_MAX);
 	r->vips = wm_vips_new(&r->space);
 	err = wm_node_meta_read(c->node_meta, &meta, &facts.meta_count, e);
 	facts.meta = meta;
@@ -152,7 +152,7 @@ int wm_registry_put_service(struct wm_registry *r, const struct wm_lease *l, str
 /* The first commit: proves that the store can be written, and reserves indexes. */
 static int first_commit(struct wm_registry *r, struct wm_err *e)
 {
-	uint64_t reserved = r->index + WM_REGISTRY_INDEX_BLOCK;
+	uint64_t reserved = r->index + WM_INDEX_BLOCK;
 	struct wm_lease *l;
 	size_t pos = 0;
 	int err;
@@ -389,16 +389,36 @@ int wm_registry_subscribe(struct wm_registry *r, wm_change_fn fn, void *arg)
 	return 0;
 }
 
+bool wm_registry_about(void *registry, struct wm_save_about *ret)
+{
+	const struct wm_registry *r = registry;
+
+	/* what is being stored is saved with it */
+	*ret = (struct wm_save_about){r->given, wm_vips_count(r->vips) + r->instances_count +
+							wm_map_len(r->nodes)};
+	return r->writer && !r->restoring;
+}
+
+struct wm_writer *wm_registry_writer(const struct wm_registry *r)
+{
+	return r->writer;
+}
+
 void wm_registry_stats(const struct wm_registry *r, struct wm_registry_stats *ret)
 {
 	struct wm_writer_stats w = {0};
 
 	*ret = r->stats;
-	if (r->writer)
+	if (r->writer) {
+		const struct wm_saves *saves = wm_writer_saves(r->writer);
+
 		wm_writer_stats(r->writer, &w);
+		ret->saving = saves->count > 0;
+		ret->save_rows = saves->rows;
+		ret->save_rows_total = saves->rows_total;
+	}
 	ret->file_bytes = w.file_bytes;
 	ret->store = w.store;
 	ret->storing_ms = w.running_ms;
 	ret->queued = r->queued;
-	ret->saving = r->saving > 0;
 }

@@ -7,12 +7,11 @@
  * next batch. It does not parse requests, run checks, or know DNS and maps. Threading: loop thread
  * only. Time: wm_clock. Spec: Consul agent API; docs/architecture.md, "The one way of a write". */
 #pragma once
-#include "model.h"
 #include "userspace/base/err.h"
+#include "userspace/model/draft.h"
+#include "userspace/model/node.h"
 #include "userspace/store/store.h"
 #include "vip.h"
-
-#define WM_REGISTRY_FILE "registry.db" /* in the data directory */
 
 struct wm_registry;
 
@@ -48,69 +47,8 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 /** Commits what is pending, closes. NULL ok. */
 void wm_registry_close(struct wm_registry *r);
 
-/* May a client have this agent run programs? Who forgets to say, says no. */
-enum wm_scripts { WM_SCRIPTS_REMOTE = 0, WM_SCRIPTS_OFF, WM_SCRIPTS_ALLOWED };
-/** Why a script check is refused, or is not run; in Consul's words. */
-const char *wm_scripts_refusal(enum wm_scripts s);
-/** The same of checks of an OS service, for which systemctl is run. */
-const char *wm_units_refusal(enum wm_scripts s);
-
 /** Is wm_registry_config.node_meta in order? @return 0, or the error with @p e filled. */
 int wm_node_meta_check(char *const *pairs, struct wm_err *e);
-
-/* --- drafts: what a client asks for, checked field by field as it is filled --- */
-struct wm_check_draft {
-	const char *id, *name, *notes, *target, *method, *body, *tls_server_name, *output;
-	const char *type; /* STATED only: what it is called */
-	enum wm_check_kind kind;
-	unsigned headers_count;
-	const struct wm_pair *headers;
-	uint64_t interval_ms, timeout_ms, ttl_ms, deregister_after_ms;
-	unsigned success_before_passing, failures_before_warning, failures_before_critical;
-	enum wm_status status; /* initial; critical if !has_status */
-	bool has_status;
-	bool tls_skip_verify, disable_redirects;
-	bool use_tls;		 /* TCP, gRPC, H2PING: a TLS handshake follows the connect */
-	const char *const *args; /* script; STATED: as of struct wm_check */
-	unsigned args_count;
-	unsigned output_max;	/* octets kept of an output; 0: WM_CHECK_OUTPUT_MAX */
-	const char *alias_node; /* alias: NULL, "" or this node's name, any case */
-	/* of a check that comes with an instance, the instance's count */
-	enum wm_scripts scripts, units; /* script checks; checks of OS services */
-};
-struct wm_instance_draft {
-	const char *id; /* NULL: the name */
-	const char *name;
-	const char *address; /* NULL or "": the node's */
-	uint32_t port;
-	unsigned weight_passing, weight_warning; /* 1/1 if !has_weights */
-	unsigned tags_count;
-	const char *const *tags;
-	const struct wm_pair *meta;
-	const struct wm_tagged_address *tagged;
-	const struct wm_check_draft *checks;
-	unsigned meta_count, tagged_count, checks_count;
-	const struct wm_traits *traits; /* NULL: none; its strings may be NULL */
-	/* Registered along with it by wm_registry_register(), and gone with it. Consul's defaults
-	 * stand for what it leaves out; its id is made. NULL: none. */
-	const struct wm_instance_draft *sidecar;
-	bool has_weights;
-	bool enable_tag_override;
-	bool replace_checks; /* false: keep checks that the draft does not name */
-	enum wm_scripts scripts, units;
-	/* Of an instance that is new or was stopped; NONE: running. One that is there keeps its. */
-	enum wm_lifecycle lifecycle;
-	uint64_t drain_until_ms; /* of stored instances only */
-};
-
-/* What is known of a node beside its name; NULL and "" are the same. */
-struct wm_node_draft {
-	const char *id, *address;
-	const struct wm_pair *meta;
-	const struct wm_pair *tagged; /* addresses by name */
-	unsigned meta_count, tagged_count;
-	const char *region, *zone; /* Consul's Locality; NULL or "": none */
-};
 
 /** Another judge of registrations, after the registry's own rules: of this agent's and of the
  *  catalog's, not of what is stored already. @p fn returns 0, or an error with @p e filled; NULL:
@@ -251,9 +189,6 @@ const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r);
 /** Of this agent's node. */
 struct wm_instance *wm_registry_instance(const struct wm_registry *r, const char *id);
 struct wm_check *wm_registry_check(const struct wm_registry *r, const char *check_id);
-/** Of any node. */
-struct wm_instance *wm_node_instance(const struct wm_node *n, const char *id);
-struct wm_check *wm_node_check(const struct wm_node *n, const char *check_id);
 /** Holder of the checks of this agent's node: id "", service NULL; its status is their worst. Never
  *  NULL. */
 const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r);
@@ -261,7 +196,6 @@ const struct wm_instance *wm_registry_node_checks(const struct wm_registry *r);
 struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t *pos);
 struct wm_node *wm_registry_next_node(const struct wm_registry *r, size_t *pos);
 struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
-struct wm_instance *wm_node_next_instance(const struct wm_node *n, size_t *pos);
 
 /* --- change stream --- */
 enum wm_change_kind {
@@ -291,6 +225,13 @@ typedef void (*wm_change_fn)(void *arg, const struct wm_change *c);
 /** Listeners run in the order of subscription, must not submit writes for the change they see other
  *  than through the queue, and live as long as the registry. @return 0, -ENOMEM. */
 int wm_registry_subscribe(struct wm_registry *r, wm_change_fn fn, void *arg);
+
+/** What a snapshot that is saved now would have: for wm_keep_new() and wm_save_begin().
+ *  @return false: a snapshot is being restored, so nothing is whole, or there is no store. */
+struct wm_save_about;
+bool wm_registry_about(void *registry, struct wm_save_about *ret);
+/** The store's thread; NULL: memory only. */
+struct wm_writer *wm_registry_writer(const struct wm_registry *r);
 
 /** Figures for status: rows, file size, commits, last commit time, pending writes, store error. */
 struct wm_registry_stats {

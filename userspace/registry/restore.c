@@ -78,7 +78,7 @@ static int judge_limits(const struct wm_restore *x, struct wm_err *e)
 			"Not restored: the snapshot has %zu nodes, at most %u are allowed "
 			"(nodes_max)",
 			wm_map_len(x->s->nodes), r->nodes_max);
-	if (in->index > WM_REGISTRY_INDEX_MAX - 2 * WM_REGISTRY_INDEX_BLOCK)
+	if (in->index > WM_INDEX_MAX - 2 * WM_INDEX_BLOCK)
 		return wm_err_set(e, WM_E_LIMIT, "Not restored: indexes are used up");
 	return 0;
 }
@@ -148,7 +148,7 @@ static bool judge_any(struct wm_plan *p, struct wm_op *op)
 
 static void prepare_leap(struct wm_plan *p, struct wm_op *op)
 {
-	const struct wm_record_meta m = {((struct leap_op *)op)->index + WM_REGISTRY_INDEX_BLOCK,
+	const struct wm_record_meta m = {((struct leap_op *)op)->index + WM_INDEX_BLOCK,
 					 p->r->self->id};
 	int err = wm_record_put_meta(&p->r->small, &m);
 

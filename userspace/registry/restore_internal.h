@@ -2,7 +2,9 @@
 /* restore_internal.h - what restore.c (the difference, in slices) and restore_file.c (the copy that
  * outlives a crash) share. Inside registry/ only. */
 #pragma once
-#include "snapshot_internal.h"
+#include "internal.h"
+#include "restore.h"
+#include "userspace/store/snapshot_internal.h"
 
 #define WM_RESTORE_SLICE 256 /* writes of a slice: some 3 ms, and one transaction */
 

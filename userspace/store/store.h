@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WM_STORE_SCHEMA 1 /* version of the tables; a newer one is refused */
+#define WM_STORE_FILE	"registry.db" /* in the data directory */
+#define WM_STORE_SCHEMA 1	      /* version of the tables; a newer one is refused */
 
 enum wm_store_table { WM_STORE_META, WM_STORE_SERVICES, WM_STORE_INSTANCES, WM_STORE_TABLES };
 

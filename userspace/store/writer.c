@@ -23,6 +23,7 @@ struct wm_writer {
 	bool end;
 	uint64_t began_ms; /* of the job that runs; 0: none */
 	struct wm_writer_stats stats;
+	struct wm_saves saves;
 };
 
 static void look(struct wm_writer *w, struct wm_writer_stats *ret)
@@ -179,6 +180,11 @@ void wm_writer_stats(struct wm_writer *w, struct wm_writer_stats *ret)
 	if (w->began_ms)
 		ret->running_ms = wm_clock_ms() - w->began_ms;
 	pthread_mutex_unlock(&w->lock);
+}
+
+struct wm_saves *wm_writer_saves(struct wm_writer *w)
+{
+	return &w->saves;
 }
 
 /* --- the job of a batch ------------------------------------------------------------------------

@@ -40,6 +40,15 @@ struct wm_writer_stats {
 };
 void wm_writer_stats(struct wm_writer *w, struct wm_writer_stats *ret);
 
+/* Snapshots that are being saved, see save.c. */
+struct wm_save;
+struct wm_saves {
+	LIST_HEAD(, wm_save) list; /* that have begun: the thread's */
+	unsigned count;		   /* the loop's, as these: of the last one */
+	uint64_t rows, rows_total;
+};
+struct wm_saves *wm_writer_saves(struct wm_writer *w);
+
 /* --- the job of a batch ------------------------------------------------------------------------
  */
 struct wm_batch;

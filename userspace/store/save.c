@@ -3,7 +3,6 @@
  * saved first, as it was; what is new has a higher row number than any at the beginning and is left
  * out. So the stream is the registry of one moment, though it takes many steps. They are jobs of
  * the store's thread, between batches. */
-#include "internal.h"
 #include "snapshot_format.h"
 #include "snapshot_internal.h"
 #include "userspace/base/buf.h"
@@ -27,13 +26,13 @@ struct early { /* a row that was saved before its turn */
 
 struct wm_save {
 	struct wm_job job;
-	struct wm_registry *r;
+	struct wm_writer *w;
 	/* the loop's */
 	wm_save_fn fn; /* NULL: nobody waits any more */
 	void *arg;
 	bool busy, ended;
 	/* the store's thread's, while a job of it runs */
-	LIST_ENTRY(wm_save) entry; /* in the registry's */
+	LIST_ENTRY(wm_save) entry; /* in the writer's */
 	struct wm_store *store;
 	struct wm_buf part;
 	int more;
@@ -140,10 +139,10 @@ static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 
 static void on_before(void *arg, enum wm_store_table t, uint64_t row)
 {
-	struct wm_registry *r = arg;
+	const struct wm_saves *all = arg;
 	struct wm_save *s;
 
-	LIST_FOREACH (s, &r->saves, entry)
+	LIST_FOREACH (s, &all->list, entry)
 		save_before(s, t, row);
 }
 
@@ -179,8 +178,8 @@ static int open_save(struct wm_save *s, struct wm_store *store, struct wm_err *e
 	s->table = WM_STORE_SERVICES;
 	s->after = -1;
 	s->store = store;
-	LIST_INSERT_HEAD(&s->r->saves, s, entry);
-	wm_store_watch(store, on_before, s->r);
+	LIST_INSERT_HEAD(&wm_writer_saves(s->w)->list, s, entry);
+	wm_store_watch(store, on_before, wm_writer_saves(s->w));
 	return 0;
 }
 
@@ -240,7 +239,7 @@ void wm_save_shut(struct wm_save *s)
 	if (!s || !s->store)
 		return;
 	LIST_REMOVE(s, entry);
-	if (LIST_EMPTY(&s->r->saves))
+	if (LIST_EMPTY(&wm_writer_saves(s->w)->list))
 		wm_store_watch(s->store, NULL, NULL);
 	s->store = NULL;
 }
@@ -276,7 +275,7 @@ void wm_save_free(struct wm_save *s)
 
 	if (!s)
 		return;
-	s->r->saving--;
+	wm_writer_saves(s->w)->count--;
 	while (s->early && (n = wm_map_next(s->early, &pos)))
 		free(n);
 	wm_map_free(s->early);
@@ -293,7 +292,7 @@ static void on_end(struct wm_job *j)
 static void end(struct wm_save *s)
 {
 	s->job = (struct wm_job){.run = run_end, .done = on_end};
-	wm_writer_put(s->r->writer, &s->job);
+	wm_writer_put(s->w, &s->job);
 }
 
 static void on_step(struct wm_job *j)
@@ -301,40 +300,37 @@ static void on_step(struct wm_job *j)
 	struct wm_save *s = (struct wm_save *)j;
 
 	s->busy = false;
-	s->r->stats.save_rows = s->frames;
+	wm_writer_saves(s->w)->rows = s->frames;
 	if (s->ended)
 		end(s);
 	else
 		s->fn(s->arg, s->more, &s->part, &s->e);
 }
 
-int wm_save_new(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
+int wm_save_new(struct wm_writer *w, const struct wm_save_about *about, struct wm_save **ret,
+		struct wm_err *e)
 {
+	struct wm_saves *all = wm_writer_saves(w);
 	struct wm_save *s;
 
-	if (!r->store)
-		return wm_err_set(e, WM_E_UNSUPPORTED, "There is no store to be saved");
-	if (r->restoring)
-		return wm_err_set(e, WM_E_BUSY, "A snapshot is being restored, try again");
-	if (r->saving == WM_REGISTRY_SAVES_MAX)
+	if (all->count == WM_SAVES_MAX)
 		return wm_err_set(e, WM_E_BUSY, "Other snapshots are being saved, try again");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
-	r->saving++;
-	s->r = r;
+	all->count++;
+	s->w = w;
 	s->sum = WM_SNAPSHOT_SUM;
-	s->index = r->given; /* what is being stored is saved with it */
+	s->index = about->index;
 	wm_buf_init(&s->pending, PENDING_MAX);
 	wm_buf_init(&s->part, PART_MAX);
-	s->early = wm_map_new(WM_REGISTRY_MAP_MAX);
+	s->early = wm_map_new(WM_TABLE_MAX);
 	if (!s->early) {
 		wm_save_free(s);
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	}
-	r->stats.save_rows = 0;
-	r->stats.save_rows_total =
-		wm_vips_count(r->vips) + r->instances_count + wm_map_len(r->nodes);
+	all->rows = 0;
+	all->rows_total = about->rows;
 	*ret = s;
 	return 0;
 }
@@ -344,7 +340,7 @@ static void put_step(struct wm_save *s)
 	s->e = (struct wm_err){0};
 	s->busy = true;
 	s->job = (struct wm_job){.run = run_step, .done = on_step};
-	wm_writer_put(s->r->writer, &s->job);
+	wm_writer_put(s->w, &s->job);
 }
 
 static void on_open(struct wm_job *j)
@@ -358,15 +354,16 @@ static void on_open(struct wm_job *j)
 		put_step(s);
 }
 
-int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e)
+int wm_save_begin(struct wm_writer *w, const struct wm_save_about *about, struct wm_save **ret,
+		  struct wm_err *e)
 {
-	int err = wm_save_new(r, ret, e);
+	int err = wm_save_new(w, about, ret, e);
 
 	if (err)
 		return err;
 	(*ret)->busy = true;
 	(*ret)->job = (struct wm_job){.run = run_open, .done = on_open};
-	wm_writer_put(r->writer, &(*ret)->job);
+	wm_writer_put(w, &(*ret)->job);
 	return 0;
 }
 

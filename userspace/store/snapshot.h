@@ -8,8 +8,8 @@
  * Rows stand in no order, each once, as they were when the save began.
  * Threading: loop thread only. */
 #pragma once
-#include "registry.h"
 #include "userspace/base/buf.h"
+#include "writer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,16 +18,22 @@
 
 /* --- saving ---------------------------------------------------------------------------------- */
 struct wm_save;
-/** Begin to save what is committed, and what is being stored now; writes go on meanwhile. Two at a
- * time: WM_E_BUSY. @return 0, -ENOMEM, WM_E_UNSUPPORTED (a registry of memory only). */
-int wm_save_begin(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
+struct wm_save_about {
+	uint64_t index; /* that the snapshot has: of all that is stored, and being stored */
+	uint64_t rows;	/* some so many */
+};
+#define WM_SAVES_MAX 2 /* at a time: a client's, and one that is kept */
+/** Begin to save what the store has when the job is run, which is put behind the batch that is
+ * being stored; writes go on meanwhile. WM_SAVES_MAX at a time: WM_E_BUSY. @return 0, -ENOMEM. */
+int wm_save_begin(struct wm_writer *w, const struct wm_save_about *about, struct wm_save **ret,
+		  struct wm_err *e);
 /** @p more 1: there is more; 0: that was all; else the error, and the save is of no use any more.
  *  @p part is valid during the call, in which wm_save_next() and wm_save_end() may be called. */
 typedef void (*wm_save_fn)(void *arg, int more, const struct wm_buf *part, const struct wm_err *e);
 /** Have the next part read on the store's thread, some 256 rows, half a millisecond; then @p fn is
- *  called on the loop, by wm_registry_flush(). One at a time. */
+ *  called on the loop, by wm_writer_poll(). One at a time. */
 void wm_save_next(struct wm_save *s, wm_save_fn fn, void *arg);
-/** The function is not called any more. Before the registry is closed; NULL ok. */
+/** The function is not called any more. Before the writer is freed; NULL ok. */
 void wm_save_end(struct wm_save *s);
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -52,41 +58,10 @@ void wm_snapshot_info(const struct wm_snapshot *s, struct wm_snapshot_info *ret)
 /** Feed a file up to its end, at once. For tools. */
 int wm_snapshot_read(struct wm_snapshot *s, const char *path, struct wm_err *e);
 
-/* --- restoring ------------------------------------------------------------------------------- */
-/* Make the registry what a snapshot says: what differs is written in slices, a write of the queue
- * with a transaction each, and announced. Statuses of checks that stay the same stay too, a service
- * that exists keeps its virtual addresses, the node keeps its identity. Before the first slice the
- * whole snapshot stands beside the store, synced, and it goes after the last: a start that finds it
- * makes the rest before it is through (wm_registry_open()). So it is whole or not at all, but
- * readers in between see a part, and other writes are before or behind the slice of their object.
- */
-#define WM_RESTORE_SUFFIX ".restoring" /* behind the store's path */
-
-struct wm_restore;
-struct wm_restore_source {
-	int fd;		  /* read up to its end; -1: from `data`, which is copied */
-	const void *data; /* after what @p s was fed already */
-	size_t len;
-};
-/** Takes over @p s, in any case, and the descriptor, when it succeeds. @return 0, -ENOMEM. */
-int wm_restore_begin(struct wm_registry *r, struct wm_snapshot *s,
-		     const struct wm_restore_source *from, struct wm_restore **ret,
-		     struct wm_err *e);
-/** Go on for some 3 ms, at most once a turn. @return 1: not yet through; 0: all is stored; or the
- *  error: WM_E_INVALID, WM_E_LIMIT, WM_E_CAPACITY, WM_E_CONFLICT, WM_E_STORE, -ENOSPC, -ENOMEM ...;
- *  then nothing was changed, unless wm_restore_half() says otherwise. */
-int wm_restore_step(struct wm_restore *x, struct wm_err *e);
-/** After an error: some of it was made, and the rest is to be by wm_restore_again(). */
-bool wm_restore_half(const struct wm_restore *x);
-const struct wm_snapshot *wm_restore_snapshot(const struct wm_restore *x);
-void wm_restore_free(struct wm_restore *x); /* NULL ok */
-/** Is the registry restored in part? */
-bool wm_restore_pending(const struct wm_registry *r);
-/** Begin anew what is restored in part. */
-int wm_restore_again(struct wm_registry *r, struct wm_restore **ret, struct wm_err *e);
-/** All of @p s, which was loaded, at once and without a copy: for tests and tools. Takes it over.
- */
-int wm_registry_restore(struct wm_registry *r, struct wm_snapshot *s, struct wm_err *e);
+/* --- restoring with no agent running --- */
+#define WM_RESTORE_SUFFIX                                                                          \
+	".restoring" /* behind the store's path: one that is restored in part, registry/restore.h  \
+		      */
 /** With no agent running: write a new store into @p data_dir from the file @p path, verified first.
  * A store that is there is put aside; @p aside (PATH_MAX) gets its new name, "" if there was none.
  */

@@ -12,6 +12,10 @@ struct wm_keep_config {
 	const char *data_dir;
 	uint64_t interval_ms; /* 0: none is kept */
 	unsigned count;	      /* that stay */
+	struct wm_writer *writer;
+	/* What is to be saved now? false: nothing that is whole. */
+	bool (*about)(void *arg, struct wm_save_about *ret);
+	void *arg;
 };
 struct wm_keep_stats {
 	uint64_t kept, failed;
@@ -20,9 +24,8 @@ struct wm_keep_stats {
 	char last_error[256];
 };
 /** @return NULL without memory. */
-struct wm_keep *wm_keep_new(struct wm_loop *l, struct wm_registry *r,
-			    const struct wm_keep_config *c);
-void wm_keep_free(struct wm_keep *k); /* before the registry; NULL ok */
+struct wm_keep *wm_keep_new(struct wm_loop *l, const struct wm_keep_config *c);
+void wm_keep_free(struct wm_keep *k); /* before the writer; NULL ok */
 /** Another interval, 0 for none, from now on. */
 void wm_keep_set_interval(struct wm_keep *k, uint64_t ms);
 void wm_keep_stats(const struct wm_keep *k, struct wm_keep_stats *ret);

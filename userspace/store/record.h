@@ -5,8 +5,8 @@
  * LEB128; a string is its length + 1 (0: NULL), its octets and a NUL, so decoded strings point into
  * the payload. Pure; decoding never reads outside the payload and never allocates. */
 #pragma once
-#include "object.h"
 #include "userspace/base/buf.h"
+#include "userspace/model/object.h"
 
 #include <stdint.h>
 
@@ -28,6 +28,9 @@
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
 
+#define WM_NODE_ROW    0	    /* of the checks of this agent's node; others begin with 1 */
+#define WM_INDEX_BLOCK (1ull << 20) /* indexes reserved ahead in the store */
+#define WM_INDEX_MAX   ((1ull << 53) - 1) /* a JSON number keeps 53 bits */
 #define WM_RECORD_CHECKS                                                                           \
 	(WM_CHECKS_PER_INSTANCE + 1) /* checks of a record: a client's, and maintenance */
 

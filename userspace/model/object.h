@@ -3,7 +3,7 @@
  * block of memory, and so are a check and its strings: a registration is copied once. Objects are
  * replaced as wholes, never edited, but for a check's status and output. Inside registry/ only. */
 #pragma once
-#include "registry.h"
+#include "draft.h"
 
 #include <sys/queue.h>
 

@@ -2,7 +2,8 @@
 /* validate.h - what a client may register, judged by itself without the registry's state. Texts are
  * Consul's where Consul has one, else one sentence that names field and limit. Pure. */
 #pragma once
-#include "registry.h"
+#include "draft.h"
+#include "userspace/base/err.h"
 
 /** @return 0 or WM_E_INVALID / WM_E_LIMIT with @p e filled. Cost O(size of the draft). */
 int wm_draft_validate(const struct wm_instance_draft *d, struct wm_err *e);

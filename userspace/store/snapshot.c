@@ -6,7 +6,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
-#include "validate.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #define READ_BLOCK (1u << 20) /* octets read from a file at once */
 /* A store that is restored goes on with indexes this far above those of the snapshot: the agent may
  * have given some since, and clients must not see them again with another meaning. */
-#define INDEX_LEAP (64 * WM_REGISTRY_INDEX_BLOCK)
+#define INDEX_LEAP (64 * WM_INDEX_BLOCK)
 
 static int damaged(const struct wm_snapshot *s, struct wm_err *e, const char *why)
 {
@@ -46,8 +46,8 @@ struct wm_snapshot *wm_snapshot_new(bool load, uint64_t bytes_max)
 	wm_buf_init(&s->rest, WM_SNAPSHOT_FRAME + WM_RECORD_MAX + WM_RECORD_HEAD);
 	wm_buf_init(&s->copy, WM_RECORD_MAX);
 	s->decoded = calloc(1, sizeof(*s->decoded));
-	s->leases = wm_map_new(WM_REGISTRY_MAP_MAX);
-	s->nodes = wm_map_new(WM_REGISTRY_MAP_MAX);
+	s->leases = wm_map_new(WM_TABLE_MAX);
+	s->nodes = wm_map_new(WM_TABLE_MAX);
 	s->self = wm_node_new("", &(struct wm_node_draft){0});
 	if (!s->decoded || !s->leases || !s->nodes || !s->self) {
 		wm_snapshot_free(s);
@@ -90,8 +90,8 @@ static int meta_row(struct wm_snapshot *s, struct wm_err *e)
 	struct wm_record_meta m;
 
 	if (s->meta || wm_record_get_meta(s->copy.data, s->copy.len, &m) || !m.reserved ||
-	    m.reserved > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK ||
-	    s->info.index > m.reserved || strlen(m.node_id) >= sizeof(s->node_id))
+	    m.reserved > WM_INDEX_MAX - WM_INDEX_BLOCK || s->info.index > m.reserved ||
+	    strlen(m.node_id) >= sizeof(s->node_id))
 		return damaged(s, e, "the record of the registry cannot be decoded");
 	s->meta = true;
 	snprintf(s->node_id, sizeof(s->node_id), "%s", m.node_id);
@@ -311,7 +311,7 @@ static enum wm_record_type type_of(uint64_t row, const char *data, size_t len)
 {
 	enum wm_record_type type = wm_record_type_of(data, len);
 
-	if (row == WM_REGISTRY_NODE_ROW)
+	if (row == WM_NODE_ROW)
 		return WM_RECORD_NODE;
 	return type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_CATALOG_INSTANCE
 		       ? type
@@ -352,7 +352,7 @@ static int read_head(struct wm_snapshot *s, const uint8_t *p, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "This is no snapshot of Waymark");
 	s->info.created_s = wm_snapshot_get(p + 8, 8);
 	s->info.index = wm_snapshot_get(p + 16, 8);
-	if (s->info.index > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK)
+	if (s->info.index > WM_INDEX_MAX - WM_INDEX_BLOCK)
 		return damaged(s, e, "its index is out of range");
 	return 0;
 }
@@ -541,8 +541,8 @@ static int build_store(const char *path, const char *db, const struct wm_snapsho
 		err = wm_err_set(e, WM_E_INVALID, "%s changed while it was read", path);
 	if (!err) {
 		m = (struct wm_record_meta){seen->index + INDEX_LEAP, s->node_id};
-		if (m.reserved > WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK)
-			m.reserved = WM_REGISTRY_INDEX_MAX - WM_REGISTRY_INDEX_BLOCK;
+		if (m.reserved > WM_INDEX_MAX - WM_INDEX_BLOCK)
+			m.reserved = WM_INDEX_MAX - WM_INDEX_BLOCK;
 		err = wm_record_put_meta(&b, &m);
 	}
 	if (!err)
@@ -585,8 +585,8 @@ int wm_snapshot_restore_offline(const char *path, const char *data_dir, char *as
 	wm_snapshot_free(s);
 	if (err)
 		return err;
-	snprintf(db, sizeof(db), "%.*s/" WM_REGISTRY_FILE, PATH_MAX - 64, data_dir);
-	snprintf(next, sizeof(next), "%.*s/" WM_REGISTRY_FILE ".restore", PATH_MAX - 64, data_dir);
+	snprintf(db, sizeof(db), "%.*s/" WM_STORE_FILE, PATH_MAX - 64, data_dir);
+	snprintf(next, sizeof(next), "%.*s/" WM_STORE_FILE ".restore", PATH_MAX - 64, data_dir);
 	err = build_store(path, next, &info, e);
 	if (!err && unlink_restoring(db))
 		err = wm_err_set(e, -errno, "%s" WM_RESTORE_SUFFIX " cannot be removed: %s", db,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* snapshot_internal.h - what a reader of snapshots holds. Inside registry/ only. */
+/* snapshot_internal.h - what a reader of snapshots holds. Inside store/, and for restoring. */
 #pragma once
-#include "internal.h"
+#include "record.h"
 #include "snapshot_format.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/map.h"
+#include "userspace/model/node.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +43,8 @@ int wm_snapshot_judge_instance(struct wm_snapshot *s, struct wm_instance *i, str
 /* --- for jobs of the store's thread: saving without the loop --- */
 struct wm_save;
 /** As wm_save_begin(), but it begins with the first step. */
-int wm_save_new(struct wm_registry *r, struct wm_save **ret, struct wm_err *e);
+int wm_save_new(struct wm_writer *w, const struct wm_save_about *about, struct wm_save **ret,
+		struct wm_err *e);
 /** The next part, as wm_save_fn is told of it. On the thread. */
 int wm_save_step(struct wm_save *s, struct wm_store *store, struct wm_buf *out, struct wm_err *e);
 /** No more steps. On the thread, as the last but for wm_save_free() on the loop. NULL ok. */

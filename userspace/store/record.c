@@ -3,6 +3,7 @@
 #include "record.h"
 
 #include "userspace/base/buf.h"
+#include "userspace/base/err.h"
 #include "userspace/base/hash.h"
 
 #include <errno.h>

@@ -4,7 +4,6 @@
  * that the order of names is the order of age. */
 #include "keep.h"
 
-#include "internal.h"
 #include "snapshot_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
@@ -32,7 +31,9 @@
 enum phase { IDLE, SAVING, VERIFYING };
 struct wm_keep {
 	struct wm_job job;
-	struct wm_registry *r;
+	struct wm_writer *w;
+	bool (*about)(void *arg, struct wm_save_about *ret);
+	void *arg;
 	bool busy, ended; /* the job is on the thread, which has all below but for the figures */
 	struct wm_err e;  /* of the job */
 	struct wm_timer *timer;
@@ -257,7 +258,7 @@ static void end(struct wm_keep *k)
 		return;
 	}
 	k->job = (struct wm_job){.run = run_end, .done = on_end};
-	wm_writer_put(k->r->writer, &k->job);
+	wm_writer_put(k->w, &k->job);
 }
 
 static void failed(struct wm_keep *k, const struct wm_err *e)
@@ -300,25 +301,25 @@ static void step(struct wm_keep *k)
 {
 	k->busy = true;
 	k->job = (struct wm_job){.run = run, .done = on_step};
-	wm_writer_put(k->r->writer, &k->job);
+	wm_writer_put(k->w, &k->job);
 }
 
 static void on_timer(void *arg)
 {
 	struct wm_keep *k = arg;
+	struct wm_save_about about;
 	struct wm_err e = {0};
 
 	if (k->busy || (!k->interval_ms && k->phase == IDLE))
 		return;
 	/* nothing new since the last one, or nothing whole */
-	if (k->phase == IDLE &&
-	    (wm_registry_index(k->r) == k->stats.index || wm_restore_pending(k->r))) {
+	if (k->phase == IDLE && (!k->about(k->arg, &about) || about.index == k->stats.index)) {
 		wm_timer_arm(k->timer, k->interval_ms);
 		return;
 	}
 	if (k->phase == IDLE) {
-		k->index = wm_registry_index(k->r);
-		e.code = wm_save_new(k->r, &k->save, &e);
+		k->index = about.index;
+		e.code = wm_save_new(k->w, &about, &k->save, &e);
 	}
 	if (e.code)
 		failed(k, &e);
@@ -326,8 +327,7 @@ static void on_timer(void *arg)
 		step(k);
 }
 
-struct wm_keep *wm_keep_new(struct wm_loop *l, struct wm_registry *r,
-			    const struct wm_keep_config *c)
+struct wm_keep *wm_keep_new(struct wm_loop *l, const struct wm_keep_config *c)
 {
 	struct wm_keep *k = calloc(1, sizeof(*k) + strlen(c->data_dir) + 1);
 	char path[PATH_MAX];
@@ -335,7 +335,9 @@ struct wm_keep *wm_keep_new(struct wm_loop *l, struct wm_registry *r,
 	if (!k)
 		return NULL;
 	memcpy(k->dir, c->data_dir, strlen(c->data_dir) + 1);
-	k->r = r;
+	k->w = c->writer;
+	k->about = c->about;
+	k->arg = c->arg;
 	k->fd = -1;
 	k->interval_ms = c->interval_ms;
 	k->count = c->count;
