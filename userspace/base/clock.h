@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clock.h - what time it is: one clock for timers, one for people. Threading: any. */
 #pragma once
-#include <stdint.h>
+#include "macros.h"
 
-#define WM_NS_PER_MS 1000000ull
-#define WM_NS_PER_S  1000000000ull
+#include <stdint.h>
 
 /** Nanoseconds of CLOCK_BOOTTIME: goes on through suspend, the same as bpf_ktime_get_boot_ns(). */
 uint64_t wm_clock_ns(void);
