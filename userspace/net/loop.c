@@ -2,6 +2,7 @@
 #include "loop.h"
 
 #include "userspace/base/clock.h"
+#include "userspace/base/env.h"
 #include "userspace/base/log.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ struct signal_watch {
 };
 
 struct wm_loop {
+	struct wm_env env;
 	struct event_base *base;
 	struct event *wake;   /* bounds the wait of wm_loop_turn() */
 	struct event *again;  /* active: the next turn waits for nothing */
@@ -46,6 +48,7 @@ const unsigned wm_loop_turn_bounds_ms[WM_LOOP_TURN_BUCKETS] = {1,  2,	5,   10,  
 							       50, 100, 200, 500, 1000};
 
 struct wm_timer {
+	struct wm_env_timer in_env;
 	struct event *ev;
 	void (*fn)(void *arg);
 	void *arg;
@@ -58,6 +61,8 @@ struct wm_io {
 	void (*fn)(void *arg, unsigned events);
 	void *arg;
 };
+
+static void make_env(struct wm_loop *l);
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
@@ -97,8 +102,10 @@ struct wm_loop *wm_loop_new(void)
 	struct event_config *cfg = event_config_new();
 
 	event_set_log_callback(on_log);
-	if (l)
+	if (l) {
 		l->rouse_fd = -1;
+		make_env(l);
+	}
 	if (l && cfg) {
 		/* precise: timers of probes must not be rounded to the cached time of a long turn
 		 */
@@ -286,6 +293,7 @@ struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *ar
 
 	if (!t)
 		return NULL;
+	t->in_env.env = &l->env;
 	t->fn = fn;
 	t->arg = arg;
 	t->ev = evtimer_new(l->base, on_timer, t);
@@ -314,6 +322,43 @@ void wm_timer_free(struct wm_timer *t)
 		return;
 	event_free(t->ev);
 	free(t);
+}
+
+static struct wm_env_timer *env_timer_new(void *loop, void (*fn)(void *arg), void *arg)
+{
+	struct wm_timer *t = wm_timer_new(loop, fn, arg);
+
+	return t ? &t->in_env : NULL;
+}
+
+static int env_timer_arm(struct wm_env_timer *t, uint64_t ms)
+{
+	return wm_timer_arm(wm_container_of(t, struct wm_timer, in_env), ms);
+}
+
+static void env_timer_disarm(struct wm_env_timer *t)
+{
+	wm_timer_disarm(wm_container_of(t, struct wm_timer, in_env));
+}
+
+static void env_timer_free(struct wm_env_timer *t)
+{
+	wm_timer_free(wm_container_of(t, struct wm_timer, in_env));
+}
+
+static void make_env(struct wm_loop *l)
+{
+	l->env = wm_env_system;
+	l->env.timer_new = env_timer_new;
+	l->env.timer_arm = env_timer_arm;
+	l->env.timer_disarm = env_timer_disarm;
+	l->env.timer_free = env_timer_free;
+	l->env.arg = l;
+}
+
+const struct wm_env *wm_loop_env(const struct wm_loop *l)
+{
+	return &l->env;
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct event_base;
+struct wm_env;
 struct wm_loop;
 struct wm_timer;
 struct wm_io;
@@ -20,6 +21,9 @@ struct wm_loop *wm_loop_new(void);
 void wm_loop_free(struct wm_loop *l);
 /** libevent's base, for libraries that share the loop. Borrowed. */
 struct event_base *wm_loop_base(struct wm_loop *l);
+/** The system's clock and random numbers with this loop's timers (base/env.h). Borrowed, for the
+ * loop's life. */
+const struct wm_env *wm_loop_env(const struct wm_loop *l);
 /** Run until wm_loop_stop(). @return 0 or negative errno. */
 int wm_loop_run(struct wm_loop *l);
 /** Run one turn, waiting at most @p wait_ms (0: do not wait; -1: until something happens). For
