@@ -710,7 +710,8 @@ static int start_loop(struct wm_agent *a, struct wm_err *e)
 
 static int start_health(struct wm_agent *a, struct wm_err *e)
 {
-	struct wm_health_config c = {.probes_max = (unsigned)a->settings.health_probes_max,
+	struct wm_health_config c = {.env = wm_loop_env(a->loop),
+				     .probes_max = (unsigned)a->settings.health_probes_max,
 				     .interval_min_ms = a->settings.health_interval_min_ms,
 				     .default_timeout_ms = a->settings.health_timeout_ms,
 				     .ca_file = a->settings.health_ca_file,

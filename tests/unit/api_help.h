@@ -86,6 +86,7 @@ static inline void api_start(void)
 	cr_assert(loop);
 	cr_assert_eq(wm_registry_open(&registry_config, &registry, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
+	hc.env = wm_loop_env(loop);
 	health = wm_health_new(loop, registry, &hc);
 	make_tables();
 	resolution = wm_resolution_new(loop, registry, tables);

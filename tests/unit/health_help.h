@@ -19,6 +19,7 @@ static struct wm_loop *loop;
 static struct wm_registry *registry;
 static struct wm_health *health;
 static struct wm_health_config health_config;
+static const struct wm_env *own_env; /* NULL: the loop's */
 
 static inline void start_registry(const char *path)
 {
@@ -42,6 +43,7 @@ static inline void start_registry(const char *path)
 
 static inline void start_health(void)
 {
+	health_config.env = own_env ? own_env : wm_loop_env(loop);
 	health_config.probes_max = 8;
 	health_config.interval_min_ms = 1;
 	health_config.default_timeout_ms = 5000;

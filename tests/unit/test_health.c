@@ -51,6 +51,7 @@ static void setup(void)
 	cr_assert_eq(wm_registry_open(&rc, &registry, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
 	cr_assert_eq(wm_registry_subscribe(registry, on_change, NULL), 0);
+	config.env = wm_loop_env(loop);
 	health = wm_health_new(loop, registry, &config);
 	cr_assert(health);
 }
@@ -953,7 +954,8 @@ Test(health, two_nodes_with_a_check_of_one_id_have_a_prober_each)
 Test(health, deregistration_waits_a_minute_at_least)
 {
 	struct wm_check_draft d = {.kind = WM_CHECK_TTL, .ttl_ms = 3600 * 1000};
-	struct wm_health_config usual = {.probes_max = 1, .default_timeout_ms = 1000};
+	struct wm_health_config usual = {
+		.env = wm_loop_env(loop), .probes_max = 1, .default_timeout_ms = 1000};
 	struct wm_registry *r = small_registry();
 	struct wm_instance_draft i = {.name = "api", .port = 1, .checks = &d, .checks_count = 1};
 	struct wm_health *h = wm_health_new(loop, r, &usual);

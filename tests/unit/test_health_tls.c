@@ -47,7 +47,8 @@ TestSuite(health_tls, .init = setup, .fini = teardown, .timeout = 120);
 /* @param ca_file NULL: the system's authorities. */
 static void trust(const char *ca_file)
 {
-	struct wm_health_config c = {.probes_max = 8,
+	struct wm_health_config c = {.env = wm_loop_env(loop),
+				     .probes_max = 8,
 				     .interval_min_ms = 1,
 				     .default_timeout_ms = DEADLINE_MS,
 				     .ca_file = ca_file};

@@ -5,8 +5,6 @@
  * Credentials are a thread's: the one that starts a program gives its own up first, and ends. */
 #include "child.h"
 
-#include "userspace/base/clock.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -41,7 +39,7 @@ struct wm_child {
 	pid_t pid; /* and of its group */
 	int pidfd, out;
 	struct wm_io *exit_io, *out_io;
-	struct wm_timer *pace; /* NULL: it has not written that much */
+	struct wm_env_timer *pace; /* NULL: it has not written that much */
 	uint64_t total;
 	size_t max;
 	TAILQ_ENTRY(wm_child) entry;
@@ -51,6 +49,7 @@ TAILQ_HEAD(children, wm_child);
 
 struct wm_children {
 	struct wm_loop *loop;
+	const struct wm_env *env;
 	struct children live;
 	unsigned count;
 	char *text; /* scratch of outputs; as large as the largest */
@@ -76,7 +75,7 @@ static void close_out(struct wm_child *c)
 {
 	wm_io_free(c->out_io);
 	c->out_io = NULL;
-	wm_timer_free(c->pace);
+	wm_env_timer_free(c->pace);
 	c->pace = NULL;
 	if (c->out >= 0)
 		close(c->out);
@@ -103,7 +102,7 @@ static void on_pace(void *arg)
 	if (read_some(c) < 0)
 		close_out(c);
 	else
-		wm_timer_arm(c->pace, PACE_MS);
+		wm_env_timer_arm(c->pace, PACE_MS);
 }
 
 static void on_output(void *arg, unsigned events)
@@ -118,12 +117,12 @@ static void on_output(void *arg, unsigned events)
 	if (c->total < EAGER_MAX)
 		return;
 	/* one that writes without end must not keep the loop busy */
-	c->pace = wm_timer_new(c->all->loop, on_pace, c);
+	c->pace = wm_env_timer_new(c->all->env, on_pace, c);
 	if (!c->pace)
 		return;
 	wm_io_free(c->out_io);
 	c->out_io = NULL;
-	wm_timer_arm(c->pace, PACE_MS);
+	wm_env_timer_arm(c->pace, PACE_MS);
 }
 
 /* The ring from its oldest octet on. */
@@ -432,13 +431,14 @@ struct wm_child *wm_child_start(struct wm_children *all, const struct wm_child_o
 	return NULL;
 }
 
-struct wm_children *wm_children_new(struct wm_loop *l)
+struct wm_children *wm_children_new(struct wm_loop *l, const struct wm_env *env)
 {
 	struct wm_children *all = calloc(1, sizeof(*all));
 
 	if (!all)
 		return NULL;
 	all->loop = l;
+	all->env = env;
 	TAILQ_INIT(&all->live);
 	signal(SIGCHLD,
 	       SIG_DFL); /* ignored, as it may be inherited, there would be nothing to reap */
@@ -447,16 +447,17 @@ struct wm_children *wm_children_new(struct wm_loop *l)
 
 void wm_children_free(struct wm_children *all)
 {
-	uint64_t end = wm_clock_ms() + WM_CHILDREN_WAIT_MS;
 	struct wm_child *c, *next;
+	uint64_t end;
 
 	if (!all)
 		return;
+	end = wm_env_ms(all->env) + WM_CHILDREN_WAIT_MS;
 	TAILQ_FOREACH (c, &all->live, entry)
 		wm_child_kill(c, NULL);
 	for (c = TAILQ_FIRST(&all->live); c; c = next) {
 		struct pollfd gone = {.fd = c->pidfd, .events = POLLIN};
-		uint64_t now = wm_clock_ms();
+		uint64_t now = wm_env_ms(all->env);
 		int status;
 
 		next = TAILQ_NEXT(c, entry);

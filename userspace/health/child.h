@@ -4,6 +4,7 @@
  * as a whole. Reaped through pidfds by the loop. Inside health/ only. Threading: loop thread only.
  */
 #pragma once
+#include "userspace/base/env.h"
 #include "userspace/net/loop.h"
 
 #include <stdbool.h>
@@ -28,7 +29,8 @@ struct wm_child_end {
 	uint64_t output_total; /* octets that were written, as far as they were read */
 };
 
-struct wm_children *wm_children_new(struct wm_loop *l); /* NULL without memory */
+/** @p l and @p env borrowed. @return NULL without memory. */
+struct wm_children *wm_children_new(struct wm_loop *l, const struct wm_env *env);
 /** Kills and reaps all that still run; waits for them WM_CHILDREN_WAIT_MS at most. NULL ok. */
 void wm_children_free(struct wm_children *all);
 #define WM_CHILDREN_WAIT_MS                                                                        \

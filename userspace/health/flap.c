@@ -4,7 +4,6 @@
  * were good for a while bring a check back, and longer with each relapse. Heartbeats are not held:
  * there the client says what it wants to be. */
 #include "probe.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
 #include "userspace/base/macros.h"
 

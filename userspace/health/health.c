@@ -6,12 +6,10 @@
 
 #include "child.h"
 #include "probe.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
-#include "userspace/base/random.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -107,7 +105,7 @@ static void landed(struct wm_prober *p)
 	h->stats.in_flight--;
 	wm_schedule_drop(h->schedule, &p->limit);
 	if (!h->pumping && !TAILQ_EMPTY(&h->queue) && !h->pump.place)
-		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms());
+		wm_schedule_put(h->schedule, &h->pump, wm_health_ms(h));
 }
 
 void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
@@ -121,7 +119,7 @@ void wm_prober_done(struct wm_prober *p, enum wm_status s, const char *fmt, ...)
 	h->stats.failures += s == WM_CRITICAL;
 	if (!judge(p, &s))
 		return;
-	s = wm_flap_judge(p, s, wm_clock_ms(), h->text, sizeof(h->text));
+	s = wm_flap_judge(p, s, wm_health_ms(h), h->text, sizeof(h->text));
 	n = strlen(h->text);
 	va_start(ap, fmt);
 	vsnprintf(h->text + n, sizeof(h->text) - n, fmt, ap);
@@ -199,7 +197,7 @@ static void pump(struct wm_health *h)
 	}
 	h->pumping = false;
 	if (!TAILQ_EMPTY(&h->queue) && h->stats.in_flight < h->config.probes_max && !h->pump.place)
-		wm_schedule_put(h->schedule, &h->pump, wm_clock_ms()); /* let others run */
+		wm_schedule_put(h->schedule, &h->pump, wm_health_ms(h)); /* let others run */
 }
 
 static void on_pump(struct wm_due *d, uint64_t now_ms)
@@ -289,7 +287,7 @@ static void watch_status(struct wm_prober *p)
 	if (p->check->status != WM_CRITICAL)
 		p->critical_ms = 0;
 	else if (!p->critical_ms)
-		p->critical_ms = wm_clock_ms();
+		p->critical_ms = wm_health_ms(p->h);
 	/* a check of the node has no instance to remove */
 	if (!p->check->deregister_after_ms || !p->critical_ms || !p->check->instance->service)
 		wm_schedule_drop(p->h->schedule, &p->reap);
@@ -365,9 +363,9 @@ static void prober_begin(struct wm_prober *p)
 	p->shape = shape_of(p->check);
 	p->kind->prepare(p);
 	if (refusal_of(p)) /* soon, but not while the registry speaks */
-		wm_schedule_put(p->h->schedule, &p->run, wm_clock_ms());
+		wm_schedule_put(p->h->schedule, &p->run, wm_health_ms(p->h));
 	else if (p->kind->start)
-		spread(p, wm_clock_ms());
+		spread(p, wm_health_ms(p->h));
 }
 
 static void prober_free(struct wm_prober *p)
@@ -465,7 +463,7 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 void wm_health_unstarted(struct wm_health *h)
 {
 	h->stats.unstarted++;
-	wm_timer_arm(h->retry, RETRY_MS);
+	wm_env_timer_arm(h->retry, RETRY_MS);
 }
 
 static void start_all(struct wm_health *h, bool missing_only)
@@ -584,7 +582,8 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 		h->config.interval_min_ms = 1;
 	if (!h->config.deregister_min_ms)
 		h->config.deregister_min_ms = WM_DEREGISTER_MIN_MS;
-	h->phase = wm_random_below(UINT64_MAX); /* nodes that start together do not keep step */
+	h->phase =
+		wm_env_below(c->env, UINT64_MAX); /* nodes that start together do not keep step */
 	h->pump.fn = on_pump;
 	h->look.fn = on_look;
 	TAILQ_INIT(&h->queue);
@@ -592,11 +591,11 @@ struct wm_health *wm_health_new(struct wm_loop *l, struct wm_registry *r,
 	h->http = wm_http_client_new(l, h->config.probes_max);
 	if (h->http)
 		wm_http_client_resolve(h->http, &(struct wm_resolver_config){.own = c->own_dns});
-	h->schedule = wm_schedule_new(l);
-	h->children = wm_children_new(l);
+	h->schedule = wm_schedule_new(c->env);
+	h->children = wm_children_new(l, c->env);
 	h->probers = wm_map_new(PROBERS_MAX);
 	h->aliases = wm_map_new(PROBERS_MAX);
-	h->retry = wm_timer_new(l, on_retry, h);
+	h->retry = wm_env_timer_new(c->env, on_retry, h);
 	if (!h->http || !h->retry || !h->children || !h->schedule || !h->probers || !h->aliases ||
 	    wm_schedule_reserve(h->schedule, DUES_OWN) || wm_registry_subscribe(r, on_change, h) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_HEALTH, wm_alias_turn_end, h)) {
@@ -616,7 +615,7 @@ void wm_health_free(struct wm_health *h)
 		return;
 	while (h->probers && (p = wm_map_next(h->probers, &pos)))
 		prober_free(p);
-	wm_timer_free(h->retry);
+	wm_env_timer_free(h->retry);
 	wm_map_free(h->probers);
 	wm_map_free(h->aliases);
 	wm_http_client_free(h->http);
@@ -642,7 +641,7 @@ int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_stat
 	h->stats.runs++;
 	h->stats.failures += s == WM_CRITICAL;
 	p->shifted = false;
-	wm_ttl_await(p, wm_clock_ms());
+	wm_ttl_await(p, wm_health_ms(h));
 	if (wm_prober_report(p, s, output))
 		return wm_err_set(e, -ENOMEM, "Out of memory; the check keeps its status");
 	return 0;

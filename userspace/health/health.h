@@ -5,11 +5,13 @@
  * wm_probe_kind), so a new kind is one entry. Built for ten thousand checks. Threading: loop thread
  * only. */
 #pragma once
+#include "userspace/base/env.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 
 struct wm_health;
 struct wm_health_config {
+	const struct wm_env *env;    /* its time, chance and timers; borrowed for its life */
 	unsigned probes_max;	     /* probes in flight; more wait their turn */
 	uint64_t interval_min_ms;    /* shorter intervals are raised to it */
 	uint64_t default_timeout_ms; /* where a check names none; the interval if that is shorter */

@@ -107,11 +107,16 @@ struct wm_health {
 	struct wm_probers stale; /* aliases that must look again */
 	struct wm_due look;	 /* scheduled when there are more than one turn takes */
 	uint64_t alias_round;
-	struct wm_timer *retry; /* armed while checks are unstarted */
+	struct wm_env_timer *retry; /* armed while checks are unstarted */
 	struct wm_health_stats stats;
 	char text[WM_CHECK_OUTPUT_MAX + 1]; /* scratch for outputs */
 };
 
+/** Milliseconds of the clock that checks run by. */
+static inline uint64_t wm_health_ms(const struct wm_health *h)
+{
+	return wm_env_ms(h->config.env);
+}
 /** There was no memory to run a check: it is tried again in a while. */
 void wm_health_unstarted(struct wm_health *h);
 /** A check of the instance @p id ("" is the node) or its set of checks is another: aliases of it

@@ -10,7 +10,6 @@
  * walks also before it gets worse, lest bad news runs around a large cycle for ever, with good news
  * behind it. */
 #include "probe.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/map.h"
 
 #include <stdio.h>
@@ -226,8 +225,8 @@ static void look(struct wm_prober *p, unsigned *ret_steps)
 		snprintf(h->text, sizeof(h->text), "Aliased check \"%s\" failing: %s",
 			 own.worst->name, own.worst->output);
 	if (own.status < p->check->status) {
-		p->passes = wm_clock_ms() < p->better_ms + RESTLESS_MS ? p->passes + 1 : 1;
-		p->better_ms = wm_clock_ms();
+		p->passes = wm_health_ms(h) < p->better_ms + RESTLESS_MS ? p->passes + 1 : 1;
+		p->better_ms = wm_health_ms(h);
 	}
 	wm_prober_report(p, own.status, h->text);
 }
@@ -245,7 +244,7 @@ bool wm_alias_turn_end(void *health)
 		look(p, &n);
 	}
 	if (!TAILQ_EMPTY(&h->stale) && !h->look.place)
-		wm_schedule_put(h->schedule, &h->look, wm_clock_ms());
+		wm_schedule_put(h->schedule, &h->look, wm_health_ms(h));
 	return false; /* nobody who runs before us has to see it in this turn */
 }
 

@@ -4,7 +4,6 @@
  * which the same machinery asks systemctl for. */
 #include "child.h"
 #include "probe.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
 #include "userspace/base/macros.h"
 
@@ -70,7 +69,7 @@ static void start_child(struct wm_prober *p, const char *const *argv, uint64_t t
 	snprintf(name, sizeof(name), "WAYMARK_SERVICE=%s", i->name);
 	p->child = wm_child_start(p->h->children, &o, fn, p, &err);
 	if (p->child)
-		wm_schedule_put(p->h->schedule, &p->limit, wm_clock_ms() + timeout_ms);
+		wm_schedule_put(p->h->schedule, &p->limit, wm_health_ms(p->h) + timeout_ms);
 	else if (wm_probe_own_fault(err) || err == -EAGAIN)
 		wm_prober_skip(p);
 	else

@@ -4,7 +4,6 @@
  * their handshake is over when connect() returns, and the loop is not bothered. With TLS the HTTP
  * client connects and shakes hands, whatever the target. */
 #include "probe.h"
-#include "userspace/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -227,7 +226,7 @@ static void tcp_start(struct wm_prober *p, uint64_t timeout_ms)
 		wm_prober_skip(p);
 		return;
 	}
-	wm_schedule_put(p->h->schedule, &p->limit, wm_clock_ms() + timeout_ms);
+	wm_schedule_put(p->h->schedule, &p->limit, wm_health_ms(p->h) + timeout_ms);
 }
 
 const struct wm_probe_kind wm_probe_tcp = {

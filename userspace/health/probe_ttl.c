@@ -2,7 +2,6 @@
 /* probe_ttl.c - checks whose clients report by themselves: silence for a TTL is critical. A new
  * check, and every check after a restart, has one whole TTL for its first report. */
 #include "probe.h"
-#include "userspace/base/clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +16,7 @@ void wm_ttl_await(struct wm_prober *p, uint64_t now_ms)
 
 static void ttl_prepare(struct wm_prober *p)
 {
-	wm_ttl_await(p, wm_clock_ms());
+	wm_ttl_await(p, wm_health_ms(p->h));
 }
 
 static void ttl_due(struct wm_prober *p, uint64_t now_ms)

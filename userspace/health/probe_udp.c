@@ -3,7 +3,6 @@
  * silence until the timeout passes too, a port unreachable is critical. A host name is looked up by
  * the HTTP client's resolver, as for TCP. */
 #include "probe.h"
-#include "userspace/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -180,7 +179,7 @@ static void udp_start(struct wm_prober *p, uint64_t timeout_ms)
 {
 	int err;
 
-	wm_schedule_put(p->h->schedule, &p->limit, wm_clock_ms() + timeout_ms);
+	wm_schedule_put(p->h->schedule, &p->limit, wm_health_ms(p->h) + timeout_ms);
 	if (!p->family) {
 		look_up(p);
 		return;

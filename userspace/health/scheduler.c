@@ -2,8 +2,6 @@
 /* scheduler.c - binary heap over embedded entries, one timer for the earliest. */
 #include "scheduler.h"
 
-#include "userspace/base/clock.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,7 +10,8 @@
 struct wm_schedule {
 	struct wm_due **heap; /* heap[1] is the earliest; heap[0] is not used */
 	size_t count, cap;
-	struct wm_timer *timer;
+	const struct wm_env *env; /* NULL: no timer */
+	struct wm_env_timer *timer;
 	uint64_t armed_ms; /* when the timer fires; UINT64_MAX: it does not */
 	bool running;
 };
@@ -54,13 +53,13 @@ static void arm(struct wm_schedule *s)
 
 	if (!s->timer || s->running || !s->count || s->heap[1]->at_ms >= s->armed_ms)
 		return;
-	now = wm_clock_ms();
+	now = wm_env_ms(s->env);
 	at = s->heap[1]->at_ms;
 	if (at > now) /* what comes soon after runs in the same turn: fewer turns, each costs */
 		at = (at + WM_SCHEDULE_GRAIN_MS - 1) / WM_SCHEDULE_GRAIN_MS * WM_SCHEDULE_GRAIN_MS;
 	if (at >= s->armed_ms)
 		return;
-	if (!wm_timer_arm(s->timer, at > now ? at - now : 0))
+	if (!wm_env_timer_arm(s->timer, at > now ? at - now : 0))
 		s->armed_ms = at;
 }
 
@@ -69,19 +68,20 @@ static void on_timer(void *arg)
 	struct wm_schedule *s = arg;
 
 	s->armed_ms = UINT64_MAX;
-	wm_schedule_run(s, wm_clock_ms());
+	wm_schedule_run(s, wm_env_ms(s->env));
 }
 
-struct wm_schedule *wm_schedule_new(struct wm_loop *l)
+struct wm_schedule *wm_schedule_new(const struct wm_env *env)
 {
 	struct wm_schedule *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->armed_ms = UINT64_MAX;
-	if (l)
-		s->timer = wm_timer_new(l, on_timer, s);
-	if ((l && !s->timer) || wm_schedule_reserve(s, SCHEDULE_FIRST)) {
+	s->env = env;
+	if (env)
+		s->timer = wm_env_timer_new(env, on_timer, s);
+	if ((env && !s->timer) || wm_schedule_reserve(s, SCHEDULE_FIRST)) {
 		wm_schedule_free(s);
 		return NULL;
 	}
@@ -92,7 +92,7 @@ void wm_schedule_free(struct wm_schedule *s)
 {
 	if (!s)
 		return;
-	wm_timer_free(s->timer);
+	wm_env_timer_free(s->timer);
 	free(s->heap);
 	free(s);
 }

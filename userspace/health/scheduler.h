@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scheduler.h - when what is due: a binary heap of entries that live inside their owners, driven by
- * one timer of the loop however many entries there are. Inside health/ only. Time: wm_clock_ms.
+ * one timer however many entries there are. Inside health/ only. Time: wm_env_ms.
  * Threading: loop thread only. */
 #pragma once
-#include "userspace/base/clock.h"
-#include "userspace/net/loop.h"
+#include "userspace/base/env.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,8 +23,9 @@ struct wm_due {
 };
 
 struct wm_schedule;
-/** @param l NULL: no timer, the caller runs wm_schedule_run(). @return NULL without memory. */
-struct wm_schedule *wm_schedule_new(struct wm_loop *l);
+/** @param env Borrowed; NULL: no timer, the caller runs wm_schedule_run(). @return NULL without
+ * memory. */
+struct wm_schedule *wm_schedule_new(const struct wm_env *env);
 void wm_schedule_free(struct wm_schedule *s); /* entries are the owners'; NULL ok */
 /** Make room for @p n entries in all, so that put never fails. @return 0 or -ENOMEM. */
 int wm_schedule_reserve(struct wm_schedule *s, size_t n);
