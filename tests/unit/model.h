@@ -398,27 +398,29 @@ static inline int m_apply(struct model *m, const struct m_op *op)
 	return 0;
 }
 
-/* @return whether anything changed; what is said is no change. */
+/* @return whether the status changed. What is said is no change, but for who is unknown by it. */
 static inline bool m_status(struct model *m, int key, enum wm_status s, enum m_output said)
 {
 	struct m_check *c = &m->checks[key];
 	/* a check of the node tells nothing of whether an instance is ready */
 	bool begins =
 		s == WM_PASSING && c->owner != NODE && m->inst[c->owner].life == WM_LIFE_STARTING;
+	enum wm_lifecycle state = c->owner != NODE ? m_state(m, c->owner) : WM_LIFE_NONE;
+	bool same = c->status == s && !begins;
 
 	c->told = true;
 	if (said != M_NULL)
 		c->silent = said == M_EXPIRED;
 	if (begins)
 		m->inst[c->owner].life = WM_LIFE_RUNNING;
-	else if (c->status == s)
+	else if (same && (c->owner == NODE || m_state(m, c->owner) == state))
 		return false;
 	m->index++;
 	m->applied++;
 	c->status = s;
 	c->modify = m->index;
 	m_checks_moved(m, c->owner);
-	return true;
+	return !same;
 }
 
 /* --- what a reader sees, as one number a service ------------------------------------------------

@@ -314,6 +314,9 @@ Test(registry, status_is_announced_at_once)
 	cr_assert_eq(put_draft(r, &d), 0);
 	wm_registry_subscribe(r, record_change, &b);
 	one = wm_registry_check(r, "one");
+	cr_assert_eq(wm_registry_set_status(r, one, WM_CRITICAL, "first"), 0);
+	cr_assert_str_eq(b.data, "status web/a/one;", "no longer unknown");
+	b.len = 0;
 	index = wm_registry_index(r);
 	cr_assert_eq(wm_registry_set_status(r, one, WM_CRITICAL, "still"), 0);
 	cr_assert_str_eq(one->output, "still");

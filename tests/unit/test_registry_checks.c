@@ -161,6 +161,41 @@ Test(registry_checks, a_first_result_that_changes_nothing_is_heard_of)
 	wm_registry_close(r);
 }
 
+static void count_statuses(void *arg, const struct wm_change *c)
+{
+	*(unsigned *)arg += c->kind == WM_CHANGE_STATUS;
+}
+
+/* Who blocks on an instance, or follows events, hears of what is shown of it. */
+Test(registry_checks, a_derived_state_that_changes_is_announced)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_check_draft d = beat("up", 1000, WM_CRITICAL);
+	struct answer a = {0};
+	struct wm_instance *i;
+	unsigned statuses = 0;
+	struct wm_check *c;
+	uint64_t index;
+
+	put(r, "a", "web", 1);
+	d.has_status = false;
+	cr_assert_eq(wm_registry_check_register(r, "a", &d, answered, &a, NULL), 0);
+	wm_registry_flush(r);
+	i = wm_registry_instance(r, "a");
+	c = wm_registry_check(r, "up");
+	wm_registry_subscribe(r, count_statuses, &statuses);
+	cr_assert_eq(wm_instance_state(i), WM_LIFE_UNKNOWN);
+	index = wm_registry_index(r);
+	cr_assert_eq(wm_registry_set_status(r, c, WM_CRITICAL, "refused"), 0);
+	cr_assert_eq(wm_instance_state(i), WM_LIFE_UNHEALTHY);
+	cr_assert_eq(statuses, 1);
+	cr_assert_eq(wm_registry_index(r), index + 1);
+	cr_assert_eq(i->service->index, index + 1);
+	cr_assert_eq(wm_registry_set_status(r, c, WM_CRITICAL, "again"), 0);
+	cr_assert_eq(statuses, 1);
+	wm_registry_close(r);
+}
+
 Test(registry_checks, the_node_moves_no_index_back)
 {
 	struct wm_registry *r = open_at(NULL);

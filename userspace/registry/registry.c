@@ -282,7 +282,8 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	struct wm_instance *i = c->instance;
 	bool node = i == i->node->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
-	bool begins, first = !wm_cbox(c)->told;
+	enum wm_lifecycle state = wm_instance_state(i);
+	bool begins, changed, first = !wm_cbox(c)->told;
 	int err = 0;
 
 	if (wm_box(i)->dead || (unsigned)s > WM_CRITICAL)
@@ -295,7 +296,9 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 		r->output(r->output_arg, c);
 	wm_cbox(c)->told = true;
 	begins = wm_instance_begins(i, s);
-	if (c->status == s && !begins) {
+	/* a first result, or the last of a silent client: unknown is not unhealthy */
+	changed = c->status != s || begins;
+	if (!changed && (node || wm_instance_state(i) == state)) {
 		if (first && s == WM_CRITICAL && r->first_result)
 			r->first_result(r->first_result_arg, c);
 		return 0;
@@ -308,12 +311,12 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	wm_registry_mark_dirty(r, wm_box(i));
 	if (node) {
 		wm_registry_node_changed(r, i->node, change.index, c);
-		return 1;
+		return changed;
 	}
 	i->service->index = change.index;
 	change.service = i->service;
 	wm_registry_announce(r, &change);
-	return 1;
+	return changed;
 }
 
 /* --- reading --- */

@@ -150,6 +150,8 @@ int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
 
 /** Result of a check, at once. The first that passes makes a starting instance running. @p output
  * is copied, cut at WM_CHECK_OUTPUT_MAX; NULL keeps it.
+ * Announced if the status changed or the instance's derived state did: a first critical result
+ * makes an unknown one unhealthy, a silent client an unhealthy one unknown.
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output);
