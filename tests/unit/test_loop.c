@@ -2,9 +2,11 @@
 /* links: base net */
 /* How long turns are, and that a tired one lets others go first. */
 #include "userspace/base/clock.h"
+#include "userspace/net/aside.h"
 #include "userspace/net/loop.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 
 #define BURST 10 /* callbacks that are ready at once */
 
@@ -99,4 +101,46 @@ Test(loop, what_is_put_off_has_a_turn_at_once)
 	}
 	cr_assert_lt(wm_clock_ms() - began, 30000, "a turn waited");
 	cr_assert_eq(wm_loop_stats(loop)->put_off, 99);
+}
+
+/* --- work beside the loop --------------------------------------------------------------------- */
+struct errand {
+	pthread_t on, told_on;
+	unsigned ran, told;
+};
+
+static void run_errand(void *arg)
+{
+	struct errand *e = arg;
+
+	e->on = pthread_self();
+	e->ran++;
+}
+
+static void errand_done(void *arg)
+{
+	struct errand *e = arg;
+
+	e->told_on = pthread_self();
+	e->told++;
+}
+
+Test(loop, work_beside_it_is_told_of_on_it)
+{
+	struct wm_loop *l = wm_loop_new();
+	struct errand e = {0}, ended = {0};
+	struct wm_aside *a;
+
+	cr_assert_eq(wm_aside_start(l, run_errand, errand_done, &e, &a), 0);
+	while (!e.told)
+		wm_loop_turn(l, -1);
+	cr_assert_eq(e.ran, 1);
+	cr_assert(!pthread_equal(e.on, pthread_self()));
+	cr_assert(pthread_equal(e.told_on, pthread_self()));
+	cr_assert_eq(wm_aside_start(l, run_errand, errand_done, &ended, &a), 0);
+	wm_aside_end(a);
+	cr_assert_eq(ended.ran, 1);
+	wm_loop_turn(l, 0);
+	cr_assert_eq(ended.told, 0);
+	wm_loop_free(l);
 }
