@@ -8,6 +8,7 @@
 #include "config.h"
 #include "consul_service.h"
 #include "notify.h"
+#include "reload.h"
 #include "userspace/api/api.h"
 #include "userspace/api/definitions.h"
 #include "userspace/api/rules_file.h"
@@ -65,6 +66,7 @@ struct wm_agent {
 	struct wm_definitions_outcome defined;
 	struct wm_api *api;
 	struct wm_timer *watchdog, *leave, *indexing;
+	struct wm_reload *reload;
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -417,68 +419,87 @@ static void take_rules(struct wm_agent *a, struct wm_rules *next)
 			wm_rules_count(next));
 }
 
-static int apply_definitions(struct wm_agent *a, struct wm_definitions *d, struct wm_err *e)
+static void tell_definitions(struct wm_agent *a, const struct wm_application *x, int kept,
+			     const struct wm_err *e)
 {
-	struct wm_definitions_outcome *o = &a->defined;
-	int r = wm_definitions_apply(d, a->registry, a->settings.node_data_dir, o, e);
+	const struct wm_definitions_outcome *o = wm_application_outcome(x);
 
-	if (!r && (o->services || o->checks || o->removed || o->failed))
+	a->defined = *o;
+	if (kept)
+		wm_error("definitions.ledger", "text=%s", wm_log_q(e->text));
+	if (o->services || o->checks || o->removed || o->failed)
 		wm_info("definitions.applied", "services=%u checks=%u removed=%u failed=%u",
 			o->services, o->checks, o->removed, o->failed);
-	return r;
 }
 
 static int start_definitions(struct wm_agent *a, struct wm_err *e)
 {
+	struct wm_application *x = NULL;
 	struct wm_definitions *d;
 	int r = wm_definitions_read(a->from, &a->settings, &d, e);
 
 	if (!r)
-		r = apply_definitions(a, d, e);
-	wm_definitions_free(d);
-	return r;
+		r = wm_definitions_plan(d, a->settings.node_data_dir, &x, e);
+	if (r) {
+		wm_definitions_free(d);
+		return r;
+	}
+	while (wm_application_step(x, a->registry)) /* nobody is served yet */
+		wm_registry_finish(a->registry);
+	tell_definitions(a, x, wm_application_keep(x, e), e);
+	wm_application_free(x);
+	return 0;
 }
 
-static int reload(void *arg, struct wm_err *e)
+static void on_reload_applied(void *arg, const struct wm_application *x, int kept,
+			      const struct wm_err *e)
+{
+	tell_definitions(arg, x, kept, e);
+}
+
+static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules)
 {
 	struct wm_agent *a = arg;
-	struct wm_settings next;
-	struct wm_rules *rules = NULL;
-	struct wm_definitions *defined = NULL;
 	char left[WM_SETTINGS_NAMES_MAX];
-	int r, changed;
+	int changed = wm_settings_reload(&a->settings, next, left);
 
-	wm_notify("RELOADING=1");
-	r = wm_settings_gather(&next, a->from, e);
-	if (!r) /* by the rules for programs that are in force: those need a restart */
-		r = wm_definitions_read(a->from, &a->settings, &defined, e);
-	if (!r)
-		r = read_rules(&next, &rules, e);
-	if (r) {
-		wm_error("agent.reload", "err=%s text=%s", wm_err_name(r), wm_log_q(e->text));
-	} else {
-		changed = wm_settings_reload(&a->settings, &next, left);
-		take_rules(a, rules);
-		set_log_level(a->settings.log_level);
-		wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
-		__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
-				 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
-		wm_info("agent.reload", "changed=%d needs_restart=%s", changed,
-			*left ? left : "none");
-		r = apply_definitions(a, defined, e);
-	}
-	wm_definitions_free(defined);
-	wm_settings_done(&next);
-	wm_notify("READY=1");
-	return r;
+	take_rules(a, rules);
+	set_log_level(a->settings.log_level);
+	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
+	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
+			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
+	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");
+}
+
+static int start_reload(struct wm_agent *a, struct wm_err *e)
+{
+	const struct wm_reload_config c = {.loop = a->loop,
+					   .registry = a->registry,
+					   .from = a->from,
+					   .settings = &a->settings,
+					   .take = take_settings,
+					   .applied = on_reload_applied,
+					   .arg = a};
+
+	a->reload = wm_reload_new(&c);
+	return a->reload ? 0 : wm_err_set(e, -ENOMEM, "out of memory: reload");
+}
+
+static int reload(void *arg, void (*done)(void *arg, int code, const char *text), void *done_arg,
+		  struct wm_err *e)
+{
+	struct wm_agent *a = arg;
+
+	return wm_reload_begin(a->reload, done, done_arg, e);
 }
 
 static void on_reload(void *arg, int signo)
 {
-	struct wm_err e = {0};
+	struct wm_agent *a = arg;
 
 	(void)signo;
-	(void)reload(arg, &e);
+	if (a->reload) /* a signal may come during the start */
+		wm_reload_signal(a->reload);
 }
 
 static void on_leave(void *arg)
@@ -796,7 +817,7 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		     {"health", start_health}, {"index", start_index},
 		     {"dns", start_dns},       {"snapshots", start_keep},
 		     {"rules", start_rules},   {"definitions", start_definitions},
-		     {"http", start_http}};
+		     {"reload", start_reload}, {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -845,6 +866,7 @@ void wm_agent_stop(struct wm_agent *a)
 	if (!a)
 		return;
 	wm_notify("STOPPING=1");
+	wm_reload_stop(a->reload);
 	wm_http_server_free(a->http);
 	if (a->registry)
 		wm_registry_finish(a->registry); /* what waits is announced while all can hear it */
@@ -861,6 +883,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);
 	wm_registry_close(a->registry);
+	wm_reload_free(a->reload);
 	wm_change_log_free(a->change_log);
 	wm_rules_free(a->rules);
 	wm_timer_free(a->watchdog);

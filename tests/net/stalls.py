@@ -271,6 +271,26 @@ def agents():
         r.read()
 
 
+def reload(count):
+    """Definitions come and go; a second reload meanwhile is told so."""
+    def run():
+        with open(os.environ["AGENT_CONFIG"] + "/d.json", "w") as f:
+            json.dump({"services": [{"id": f"defined-{n}", "name": "defined", "port": 80}
+                                    for n in range(count)]}, f)
+        first = Local("localhost", timeout=300)
+        first.request("PUT", "/v1/agent/reload")
+        second = Local("localhost", timeout=300)
+        second.request("PUT", "/v1/agent/reload")
+        answers = [c.getresponse() for c in (first, second)]
+        told = [(r.status, r.read()) for r in answers]
+        if told[0][0] != 200 or told[1][0] not in (200, 503):
+            raise SystemExit(f"reload: {told}")
+        v = json.loads(must("GET", "/v1/catalog/service/defined")[0])
+        if len(v) != count:
+            raise SystemExit(f"definitions: {len(v)} of {count}")
+    return run
+
+
 def restore():
     """Back to what it was: 20,000 come again, 20,000 differ, 20,000 go."""
     path = os.environ["AGENT_CONFIG"] + "/../restored.snapshot"
@@ -334,6 +354,8 @@ def main():
     scenario("the same of the catalog", listed("/v1/catalog/connect/large", INSTANCES))
     scenario("of one that has none", listed("/v1/health/connect/none", 0))
     restore()
+    scenario("5,000 definitions come", reload(5000))
+    scenario("5,000 definitions go", reload(0))
     scenario("thirty watchers", watchers)
     scenario("a node of 20,000 leaves", deregister_node)
     return 1 if FAILED else 0

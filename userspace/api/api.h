@@ -68,9 +68,11 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	bool scripts_local;	     /* who comes over the Unix socket may register script checks */
 	bool units_local, units_any; /* the same of checks of OS services; or anybody may */
 	const char *plane_error;     /* why there is no data plane, or NULL */
-	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0, or an error
-	 * and nothing changed; leave stops the agent once the answer had time to leave. */
-	int (*reload)(void *agent, struct wm_err *e);
+	/* What /v1/agent/reload and /v1/agent/leave do, NULL: 501. reload returns 0 and calls
+	 * @p done later, with 0 or an error and nothing changed, or an error at once; leave stops
+	 * the agent once the answer had time to leave. */
+	int (*reload)(void *agent, void (*done)(void *arg, int code, const char *text), void *arg,
+		      struct wm_err *e);
 	void (*leave)(void *agent);
 	void *agent;
 	const struct wm_keep *keep; /* NULL: none */

@@ -3,7 +3,8 @@
  * registered over the API: "service", "services", "check" and "checks" of a file, in the form of
  * the API's bodies (Consul's snake_case names are known too). What they said last is kept in the
  * data directory, so that what left the files is deregistered, also if that was while no agent ran,
- * and what the API registered stays. Threading: loop thread only. */
+ * and what the API registered stays. Threading: reading and
+ * planning on any thread, the rest on the loop's. */
 #pragma once
 #include "userspace/base/settings.h"
 #include "userspace/registry/registry.h"
@@ -33,7 +34,19 @@ unsigned wm_definitions_checks(const struct wm_definitions *d);
  * with file, line and key. @return how many. */
 unsigned wm_definitions_try(struct wm_definitions *d, struct wm_registry *r, wm_settings_fault fn,
 			    void *arg);
-/** Make the registry what they say, in commits that are over when this returns. @p data_dir keeps
- *  what was said. @return 0, or an error of @p data_dir with nothing changed. */
-int wm_definitions_apply(struct wm_definitions *d, struct wm_registry *r, const char *data_dir,
-			 struct wm_definitions_outcome *ret, struct wm_err *e);
+/* --- making the registry what they say: planned on any thread, applied on the loop, in steps ---
+ */
+struct wm_application;
+/** What is to be done, against what @p data_dir says of the last time; it is told first what is
+ *  about to be done. Takes @p d over. Any thread; nothing is logged.
+ *  @return 0, or an error of @p data_dir with nothing changed, and @p d still the caller's. */
+int wm_definitions_plan(struct wm_definitions *d, const char *data_dir, struct wm_application **ret,
+			struct wm_err *e);
+/** Submit some more writes. @return false: all are answered. Loop thread. */
+bool wm_application_step(struct wm_application *a, struct wm_registry *r);
+/** Tell the data directory what came of it. Any thread, after the last step. */
+int wm_application_keep(struct wm_application *a, struct wm_err *e);
+/** Borrowed. */
+const struct wm_definitions_outcome *wm_application_outcome(const struct wm_application *a);
+/** When none of its writes is queued any more. NULL ok. */
+void wm_application_free(struct wm_application *a);
