@@ -5,6 +5,7 @@
 #include "userspace/api/internal.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/registry/internal.h"
 
 static void setup(void)
 {
@@ -142,6 +143,52 @@ Test(rendered, the_memory_is_bounded)
 	}
 	read_now(WEB);
 	cr_assert_eq(wm_rendered_bytes(api), 0);
+	client_close(&reader);
+	one_close();
+	api_stop();
+	rendered_max = 1; /* http.rendered_max = 0: none is kept */
+	api_start();
+	web("w1", 1);
+	reader.text = NULL;
+	read_now(WEB);
+	read_now(WEB);
+	cr_assert_eq(hits() + count_of(WM_API_RENDERED_MISSES), 0);
+	client_close(&reader);
+}
+
+/* An answer that takes several turns is kept if it is of one state. */
+Test(rendered, a_long_answer_is_kept)
+{
+	struct wm_check *check;
+	char id[32];
+
+	registry->instances_max = 20000;
+	web("w1", 1);
+	for (unsigned n = 0; n < 5000; n++) {
+		struct wm_instance_draft d = {.id = id, .name = "web", .port = 81};
+
+		snprintf(id, sizeof(id), "x%u", n);
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(registry);
+	check = wm_registry_check(registry, "c-w1");
+	client_open(&reader);
+	for (unsigned round = 0; round < 2; round++) {
+		client_send(&reader, "GET", WEB, NULL);
+		while (!api->longs_count) {
+			cr_assert(!client_has(&reader), "it is no long one");
+			turns(1);
+		}
+		/* in its middle something else is said, and no index moves */
+		cr_assert_eq(
+			wm_registry_set_status(registry, check, WM_PASSING, round ? NULL : "said"),
+			0);
+		UNTIL(client_has(&reader));
+		cr_assert_eq(count_of(WM_API_RENDERED_MISSES), round);
+		cr_assert_eq(hits(), 0);
+	}
+	read_now(WEB);
+	cr_assert_eq(hits(), 1);
 	client_close(&reader);
 }
 

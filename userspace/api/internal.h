@@ -127,6 +127,7 @@ struct wm_long {
 	struct wm_filter *filter; /* NULL: none */
 	struct wm_buf text;	  /* of the rows */
 	struct wm_rows rows;
+	uint64_t changes; /* wm_rendered_changes() when it began: one of one state can be kept */
 	unsigned runs;
 	bool asked; /* the handler came as far as its end */
 	TAILQ_ENTRY(wm_long) entry;
@@ -280,6 +281,8 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 		      uint64_t index);
 /** What the registry announces. */
 void wm_rendered_changed(struct wm_api *a, const struct wm_change *c);
+/** Changes so far of anything that is in an answer. */
+uint64_t wm_rendered_changes(const struct wm_api *a);
 /** Octets of memory in use. */
 uint64_t wm_rendered_bytes(const struct wm_api *a);
 

@@ -285,6 +285,7 @@ void wm_long_keep(struct wm_call *c, struct wm_filter *f)
 		wm_filter_keep(f);
 	wm_buf_init(&l->text, WM_API_ANSWER_MAX);
 	l->watch = c->watch;
+	l->changes = wm_rendered_changes(a);
 	c->rest = l;
 	if (!c->watch) {
 		l->own = *c;

@@ -50,6 +50,7 @@ struct wm_rendered {
 	struct wm_map *forms, *raws[2], *shelves;   /* raws: over TCP, over Unix sockets */
 	TAILQ_HEAD(rendered_ages, rendered) by_age; /* who was asked for last stands first */
 	uint64_t bytes, bytes_max;
+	uint64_t changes; /* of anything */
 	uint64_t nodes;	  /* changes of what is known of nodes */
 	uint64_t outputs; /* changes of what checks of nodes say, of too many instances to walk */
 };
@@ -121,6 +122,7 @@ static void forget_node(struct wm_rendered *m, const struct wm_node *n)
 /* With a node the indexes of services on it move, which is_fresh() sees. */
 void wm_rendered_changed(struct wm_api *a, const struct wm_change *c)
 {
+	a->rendered->changes++;
 	if (c->service)
 		forget_service(a->rendered, c->service);
 	else if (c->kind == WM_CHANGE_NODE_UPSERT || c->kind == WM_CHANGE_NODE_DELETED)
@@ -131,6 +133,7 @@ static void on_output(void *arg, const struct wm_check *c)
 {
 	struct wm_api *a = arg;
 
+	a->rendered->changes++;
 	if (c->instance->service)
 		forget_service(a->rendered, c->instance->service);
 	else
@@ -177,7 +180,7 @@ static struct rendered *find(const struct wm_call *c)
 {
 	struct wm_buf *b = &c->api->form;
 
-	if (!is_kept(c->route) || c->rest || !form_of(c, b))
+	if (!is_kept(c->route) || !form_of(c, b))
 		return NULL;
 	return wm_map_get(c->api->rendered->forms, b->data, b->len);
 }
@@ -338,7 +341,9 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 
 	if (x) /* of another state, which is_fresh() has not seen yet */
 		forget(m, x);
-	if (!is_kept(c->route) || c->rest || a->form.failed || body->len > m->bytes_max / PART)
+	if (!is_kept(c->route) || a->form.failed || body->len > m->bytes_max / PART)
+		return false;
+	if (c->rest && c->rest->changes != m->changes)
 		return false;
 	s = wm_registry_service(a->d.registry, c->params[0]);
 	x = s && s->index == index ? make(a, s, index) : NULL;
@@ -359,6 +364,11 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 	m->bytes += sizeof(*x) + x->form_len + wm_http_kept_size(x->answer);
 	shrink(a, x);
 	return true;
+}
+
+uint64_t wm_rendered_changes(const struct wm_api *a)
+{
+	return a->rendered->changes;
 }
 
 uint64_t wm_rendered_bytes(const struct wm_api *a)
