@@ -196,6 +196,99 @@ Test(registry_checks, a_derived_state_that_changes_is_announced)
 	wm_registry_close(r);
 }
 
+/* --- a large node ----------------------------------------------------------------------------- */
+#define CROWD 3000
+
+struct crowd {
+	struct wm_registry *r;
+	uint64_t turn;
+	enum wm_status wanted; /* what all are when the write is answered */
+	unsigned announced, wrong, answers;
+};
+
+static void wake_nobody(void *arg)
+{
+	(void)arg; /* who finishes waits for the thread */
+}
+
+static uint64_t turn_of(void *arg, bool again)
+{
+	(void)again;
+	return ((struct crowd *)arg)->turn;
+}
+
+static void watch_crowd(void *arg, const struct wm_change *c)
+{
+	struct crowd *x = arg;
+
+	if (c->kind != WM_CHANGE_STATUS || c->check)
+		return;
+	x->announced++;
+	x->wrong += c->index != wm_registry_index(x->r) || c->service->index < c->index;
+}
+
+static void crowd_follows(void *arg, int code, const char *text)
+{
+	struct wm_instance *i;
+	struct crowd *x = arg;
+	size_t pos = 0;
+
+	cr_assert_eq(code, 0, "%s", text);
+	while ((i = wm_registry_next_instance(x->r, &pos)))
+		x->wrong += i->status != x->wanted;
+	x->answers++;
+}
+
+static void turn(struct crowd *x)
+{
+	x->turn++;
+	wm_registry_flush(x->r);
+}
+
+/* Over turns; a write is answered when all followed; a change in between is right as well. */
+Test(registry_checks, what_is_on_a_large_node_follows_it, .init = make_dir, .fini = rm_dir)
+{
+	struct wm_registry_config c = config(db);
+	struct answer disk = {0}, ends = {0};
+	struct crowd x = {.wanted = WM_CRITICAL};
+	char id[16];
+
+	c.wake = wake_nobody;
+	c.turn = turn_of;
+	c.turn_arg = &x;
+	c.sync_off = true;
+	cr_assert_eq(wm_registry_open(&c, &x.r, NULL), 0);
+	for (unsigned n = 0; n < CROWD; n++) {
+		struct wm_instance_draft d = {.id = id, .name = "web", .port = 1};
+
+		snprintf(id, sizeof(id), "i%u", n);
+		cr_assert_eq(wm_registry_register(x.r, &d, NULL, NULL, NULL), 0);
+	}
+	wm_registry_finish(x.r);
+	cr_assert_eq(wm_registry_instances(x.r), CROWD);
+	wm_registry_subscribe(x.r, watch_crowd, &x);
+	wm_registry_maintenance(x.r, "", true, NULL, crowd_follows, &x, NULL);
+	while (!x.answers)
+		turn(&x);
+	cr_assert_eq(x.announced, CROWD);
+	cr_assert_eq(x.wrong, 0);
+	/* it ends, and when some followed a check of the node warns */
+	queue_check(x.r, "", "disk", WM_PASSING, &disk);
+	wm_registry_finish(x.r);
+	x.announced = 0;
+	wm_registry_maintenance(x.r, "", false, NULL, answered, &ends, NULL);
+	while (!x.announced)
+		turn(&x);
+	wm_registry_set_status(x.r, wm_registry_check(x.r, "disk"), WM_WARNING, "full");
+	while (!ends.called)
+		turn(&x);
+	wm_registry_finish(x.r);
+	x.wanted = WM_WARNING;
+	crowd_follows(&x, 0, "");
+	cr_assert_eq(x.wrong, 0);
+	wm_registry_close(x.r);
+}
+
 Test(registry_checks, the_node_moves_no_index_back)
 {
 	struct wm_registry *r = open_at(NULL);

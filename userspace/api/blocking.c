@@ -287,9 +287,11 @@ static void mark_node(struct wm_api *a, const struct wm_node *n)
 
 static void node_changed(struct wm_api *a, const struct wm_change *c)
 {
+	mark_services(a, c->instance->node);
+	if (c->kind == WM_CHANGE_NODE_FOLLOWED)
+		return;
 	a->checks_index = c->index;
 	mark(a, &a->scopes[WM_SCOPE_CHECKS]);
-	mark_services(a, c->instance->node);
 	if (c->kind == WM_CHANGE_NODE || c->kind == WM_CHANGE_CHECK_REMOVED)
 		return;
 	a->nodes_index = a->catalog_index = c->index;

@@ -77,7 +77,7 @@ static void add(struct wm_connect *x, const struct wm_instance *i)
 	struct stand_ins *s = of ? find(x, of) : NULL;
 	struct stand_in *one;
 
-	if (!of)
+	if (!of || (s && wm_map_get(s->all, &i, sizeof(void *)))) /* it moved with its node */
 		return;
 	if (!s)
 		s = make(x, of);

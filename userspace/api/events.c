@@ -118,6 +118,8 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct event *e;
 	char *text;
 
+	if (c->kind == WM_CHANGE_NODE_FOLLOWED) /* nothing that was not told */
+		return;
 	render(ev, c);
 	text = ev->text.failed ? NULL : malloc(ev->text.len + 1 + len);
 	if (!text) { /* who comes back to before this must read anew; who listens is told */

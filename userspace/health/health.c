@@ -549,6 +549,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_SERVICE_CREATED:
 	case WM_CHANGE_SERVICE_DELETED:
 	case WM_CHANGE_NODE_UPSERT:
+	case WM_CHANGE_NODE_FOLLOWED:
 	case WM_CHANGE_NODE_DELETED:
 		break;
 	}

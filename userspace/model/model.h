@@ -91,6 +91,14 @@ struct wm_node {
 	char *folded;		    /* name in lower case: registry's key */
 	uint64_t mark;		    /* hash of it */
 	void *facts; /* block of what id, address, region, zone, meta and tagged point to */
+	/* registry's: a walk over what is on it, which follows it over some turns */
+	struct {
+		struct wm_node *next;
+		size_t pos;
+		unsigned long shape; /* of the table that `pos` is in */
+		unsigned awaited;    /* walks that a write waits for */
+		bool on, again;
+	} walk;
 };
 
 struct wm_check {

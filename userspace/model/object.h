@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* object.h - builds, compares and frees the registry's objects. An instance and its strings are one
  * block of memory, and so are a check and its strings: a registration is copied once. Objects are
- * replaced as wholes, never edited, but for a check's status and output. Inside registry/ only. */
+ * replaced as wholes, not edited but for a check's status and output, and the address that an
+ * instance has of its node. Inside registry/ only. */
 #pragma once
 #include "draft.h"
 

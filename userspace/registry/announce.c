@@ -63,7 +63,7 @@ static void announce_node(struct wm_registry *r, const struct wm_op *op, const s
 	if (e->dropped)
 		return;
 	announce(r, op, &c);
-	wm_registry_node_touched(r, e->home, op->seen);
+	wm_registry_node_touched(r, e->home, op->seen, true);
 }
 
 static void announce_node_gone(struct wm_registry *r, const struct wm_op *op,
@@ -121,7 +121,7 @@ void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 	}
 	TAILQ_FOREACH (e, &op->edits, entry) {
 		if (e->what == WM_EDIT_HOLDER)
-			wm_registry_node_changed(r, e->home, op->seen, NULL);
+			wm_registry_node_changed(r, e->home, op->seen, NULL, true);
 	}
 	TAILQ_FOREACH (e, &op->edits, entry) {
 		if (e->what == WM_EDIT_NODE)

@@ -213,20 +213,44 @@ static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struc
 	wm_registry_not_stored(r, e);
 }
 
-static void apply(struct wm_registry *r, struct wm_plan *p)
+static void apply(struct wm_registry *r, struct wm_op *op)
+{
+	op->applied = true;
+	if (op->code || (!op->index && SLIST_EMPTY(&op->made)))
+		return;
+	op->seen = op->index ? wm_registry_show(r, op->index) : r->index;
+	op->kind->apply(r, op);
+	wm_op_announce(r, op);
+	wm_op_settle(r, op);
+}
+
+static void let_go(struct wm_registry *r, struct wm_plan *p, struct wm_op *op)
+{
+	TAILQ_REMOVE(&p->ops, op, entry);
+	answer(r, op);
+	wm_op_free(op);
+}
+
+/* Apply what is stored, as far as this turn's time reaches: write by write, each is answered when
+ * all that it changes was announced. */
+static void go_on_applying(struct wm_registry *r, struct wm_plan *p)
 {
 	struct wm_op *op;
 
-	wm_plan_release_room(p);
-	TAILQ_FOREACH (op, &p->ops, entry) {
-		if (op->code || (!op->index && SLIST_EMPTY(&op->made)))
-			continue;
-		op->seen = op->index ? wm_registry_show(r, op->index) : r->index;
-		op->kind->apply(r, op);
-		wm_op_announce(r, op);
-		wm_op_settle(r, op);
+	while ((op = TAILQ_FIRST(&p->ops))) {
+		if (!op->applied)
+			apply(r, op);
+		if (r->awaited)
+			(void)wm_registry_follow(r);
+		if (r->awaited)
+			return;
+		let_go(r, p, op);
+		if (wm_registry_spent(r) && !TAILQ_EMPTY(&p->ops))
+			return;
 	}
-	r->stats.writes += p->changes;
+	r->plan = NULL;
+	answer_waiters(p, 0, "");
+	wm_plan_free(p);
 }
 
 static void finish(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
@@ -234,19 +258,20 @@ static void finish(struct wm_registry *r, struct wm_plan *p, int code, const str
 	struct wm_op *op;
 
 	end_riding(r, p, !code);
-	if (code)
-		undo(r, p, code, e);
-	else
-		apply(r, p);
-	r->plan = NULL;
-	if (!code && p->reserved > r->reserved)
-		r->reserved = p->reserved;
-	while ((op = TAILQ_FIRST(&p->ops))) {
-		TAILQ_REMOVE(&p->ops, op, entry);
-		answer(r, op);
-		wm_op_free(op);
+	if (!code) {
+		p->stored = true;
+		wm_plan_release_room(p);
+		r->stats.writes += p->changes;
+		if (p->reserved > r->reserved)
+			r->reserved = p->reserved;
+		go_on_applying(r, p);
+		return;
 	}
-	answer_waiters(p, code ? WM_E_STORE : 0, code ? r->stats.last_error : "");
+	undo(r, p, code, e);
+	r->plan = NULL;
+	while ((op = TAILQ_FIRST(&p->ops)))
+		let_go(r, p, op);
+	answer_waiters(p, WM_E_STORE, r->stats.last_error);
 	wm_plan_free(p);
 }
 
@@ -347,7 +372,8 @@ static unsigned begin(struct wm_registry *r)
 	}
 	r->plan = p;
 	STAILQ_CONCAT(&p->waiters, &r->waiters);
-	for (; count < WM_REGISTRY_BATCH_MAX && (op = take(r)); count++)
+	for (; count < WM_REGISTRY_BATCH_MAX && !(count && wm_registry_spent(r)) && (op = take(r));
+	     count++)
 		wm_plan_add(p, op);
 	if (r->store && (p->changes || is_urgent(r)))
 		err = wm_plan_ride(p, WM_REGISTRY_DIRTY_RIDE);
@@ -377,6 +403,45 @@ static void queue_later(struct wm_registry *r)
 	}
 }
 
+bool wm_registry_slices(const struct wm_registry *r)
+{
+	return r->threaded && r->turn && !r->unhurried;
+}
+
+bool wm_registry_spent(struct wm_registry *r)
+{
+	uint64_t turn, now;
+
+	if (!wm_registry_slices(r))
+		return false;
+	turn = r->turn(r->turn_arg, false);
+	now = wm_clock_ns();
+	if (turn != r->busy_turn) {
+		r->busy_turn = turn;
+		r->busy_since_ns = now;
+	}
+	return now - r->busy_since_ns >= WM_REGISTRY_TURN_MS * WM_NS_PER_MS;
+}
+
+/* What was begun goes on, then another begins. @return whether anything was done. */
+static bool step(struct wm_registry *r, unsigned *taken)
+{
+	bool any = r->writer && wm_writer_poll(r->writer);
+
+	if (r->walks && !wm_registry_spent(r)) {
+		(void)wm_registry_follow(r);
+		any = true;
+	}
+	if (r->plan && r->plan->stored && !wm_registry_spent(r)) {
+		go_on_applying(r, r->plan);
+		any = true;
+	}
+	if (r->plan || !ready(r) || wm_registry_spent(r))
+		return any;
+	*taken += begin(r);
+	return true;
+}
+
 bool wm_registry_flush(void *registry)
 {
 	struct wm_registry *r = registry;
@@ -387,23 +452,23 @@ bool wm_registry_flush(void *registry)
 		queue_later(r);
 	left = r->queued; /* what answers submit waits for the next flush */
 	do {
-		if (r->writer && wm_writer_poll(r->writer))
-			any = true;
-		if (r->plan || !ready(r))
-			continue;
-		taken += begin(r);
-		any = true;
+		any |= step(r, &taken);
 	} while (!r->threaded && (r->plan || taken < left));
+	if (wm_registry_slices(r) &&
+	    (r->walks || (r->plan ? r->plan->stored : ready(r) && wm_registry_spent(r))))
+		(void)r->turn(r->turn_arg, true);
 	return any;
 }
 
 void wm_registry_finish(struct wm_registry *r)
 {
+	r->unhurried = true;
 	do {
 		wm_registry_flush(r);
 		if (r->writer)
 			wm_writer_wait(r->writer);
-	} while (r->plan || (r->writer && wm_writer_poll(r->writer)));
+	} while (r->plan || r->walks || (r->writer && wm_writer_poll(r->writer)));
+	r->unhurried = false;
 }
 
 /* --- statuses that wait for the store --------------------------------------------------------- */

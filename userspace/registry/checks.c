@@ -332,39 +332,14 @@ enum wm_status wm_instance_effective(const struct wm_registry *r, const struct w
 	return i != holder && holder->status > own ? holder->status : own;
 }
 
-/* The index of a service moves with its nodes; a later write of the transaction may have moved it
- * already. */
-static void node_status(struct wm_registry *r, struct wm_instance *i, uint64_t index)
-{
-	enum wm_status next = wm_instance_effective(r, i);
-	struct wm_change c = {
-		.kind = WM_CHANGE_STATUS, .index = index, .service = i->service, .instance = i};
-
-	if (i->service->index < index)
-		i->service->index = index;
-	if (next == i->status)
-		return;
-	i->status = next;
-	wm_registry_announce(r, &c);
-}
-
-void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t index)
-{
-	struct wm_instance *i;
-	size_t pos = 0;
-
-	while ((i = wm_map_next(n->instances, &pos)))
-		node_status(r, i, index);
-}
-
 void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t index,
-			      struct wm_check *c)
+			      struct wm_check *c, bool wait)
 {
 	struct wm_change change = {
 		.kind = WM_CHANGE_NODE, .index = index, .instance = n->holder, .check = c};
 
 	wm_registry_announce(r, &change);
-	wm_registry_node_touched(r, n, index);
+	wm_registry_node_touched(r, n, index, wait);
 }
 
 /* --- storing ---------------------------------------------------------------------------------- */

@@ -474,7 +474,7 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	struct wm_op *op = m->op;
 	struct wm_instance *in = m->in, *old = m->old;
 	int more = (int)m->merged_count - (int)(old ? old->checks_count : 0);
-	bool adds = m->how->adds && !op->restore, moved;
+	bool adds = m->how->adds && !op->restore;
 	struct wm_edit *e;
 
 	if (reserve_node(p, m, holder)) {
@@ -499,13 +499,11 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	in->status = holder ? wm_instance_worst(in) : wm_instance_effective(p->r, in);
 	if (!see_checks(p, op, old, in))
 		wm_op_no_memory(op);
-	moved = m->how->rebind && e->old == old;
 	p->instances += !holder && !old;
 	p->checks += more;
 	e->prepared = p->r->given;
 	replace(e, m);
-	if (!moved) /* what is moved is not changed */
-		put_record(p, op, in, adds);
+	put_record(p, op, in, adds);
 }
 
 void wm_edit_put(struct wm_plan *p, struct wm_op *op, struct wm_instance *in, bool holder,
@@ -515,8 +513,7 @@ void wm_edit_put(struct wm_plan *p, struct wm_op *op, struct wm_instance *in, bo
 
 	m.old = holder ? wm_view_holder(p, op->home) : wm_view_instance(p, op->home, in->id);
 	if (judge_checks(p, &m) && merge_checks(&m)) {
-		if (m.old && !how->rebind && same_checks(&m) &&
-		    (holder || wm_instance_same(in, m.old)))
+		if (m.old && same_checks(&m) && (holder || wm_instance_same(in, m.old)))
 			op->unchanged = true;
 		else if (judge_room(p, &m, holder))
 			prepare(p, &m, holder);

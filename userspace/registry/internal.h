@@ -19,6 +19,7 @@
 #define WM_REGISTRY_BATCH_MAX	  4096 /* writes of one transaction: bounds what an undo holds */
 #define WM_REGISTRY_CLEAR_STEP                                                                     \
 	256 /* instances that leave with their node in one turn: some 5 ms; the rest follows */
+#define WM_REGISTRY_TURN_MS	    4	 /* of a turn, for writes that are prepared and applied */
 #define WM_REGISTRY_STATUS_DELAY_MS 250	 /* status-only commits: at most every so many ms */
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */
 #define WM_REGISTRY_DIRTY_RIDE	    128	 /* rows of statuses that ride in a commit of writes */
@@ -70,6 +71,10 @@ struct wm_registry {
 	struct wm_buf record, small; /* scratch: for instances, for the rest */
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
 	unsigned listeners_count;
+	struct wm_node *walks; /* nodes that what is on them is to follow, the first first */
+	unsigned awaited;      /* of them: writes wait for it */
+	uint64_t busy_turn, busy_since_ns; /* when writes began to take time of which turn */
+	bool unhurried;			   /* somebody waits for all of it: time does not matter */
 	unsigned sidecars_wait; /* that are registered with their service, and not yet there */
 	struct wm_registry_stats stats;
 	int (*judge)(void *arg, const struct wm_instance_draft *d, struct wm_err *e);
@@ -116,7 +121,20 @@ int wm_node_meta_read(char *const *pairs, struct wm_pair **ret, unsigned *ret_co
 		      struct wm_err *e);
 void wm_node_meta_free(struct wm_pair *meta, unsigned count);
 
+/* --- follow.c --- */
+/** Indexes of services, statuses and addresses of instances follow their node: at once if they are
+ *  few, else over turns. @p wait: r->awaited is not 0 until they did. */
+void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t index, bool wait);
+/** The node goes. */
+void wm_registry_node_forget(struct wm_registry *r, struct wm_node *n);
+/** Go on. @return true: nothing is left. */
+bool wm_registry_follow(struct wm_registry *r);
+
 /* --- batches.c --- */
+/** Are there turns, whose time is to be shared? Else all is done at once. */
+bool wm_registry_slices(const struct wm_registry *r);
+/** Have writes had their time of this turn? It is counted from the first question. */
+bool wm_registry_spent(struct wm_registry *r);
 /** Draw the next number; does not grow past what is reserved. */
 uint64_t wm_registry_draw(struct wm_registry *r);
 /** Announce under a number that is above every one before: @p drawn, or a new one. */
@@ -137,12 +155,10 @@ int wm_check_draft_node(const struct wm_registry *r, const struct wm_check_draft
 			struct wm_err *e);
 /** Worst of an instance's checks and its node's. */
 enum wm_status wm_instance_effective(const struct wm_registry *r, const struct wm_instance *i);
-/** The indexes and statuses of a node's instances follow it. Cost O(instances of the node). */
-void wm_registry_node_touched(struct wm_registry *r, struct wm_node *n, uint64_t index);
-/** Announce that a node's checks are other ones, or @p c has another status, and what follows of
- * it for every instance on it. Cost O(instances of the node). */
+/** Announce that a node's checks are other ones, or @p c has another status; what is on it follows.
+ *  @p wait: a write waits for that. */
 void wm_registry_node_changed(struct wm_registry *r, struct wm_node *n, uint64_t index,
-			      struct wm_check *c);
+			      struct wm_check *c, bool wait);
 /** Record of an instance, or of a holder, into the scratch. @p cut: one that is too large, as an
  *  older agent may have stored it, goes without outputs, counted and logged.
  *  @return 0, -ENOMEM, WM_E_LIMIT. */

@@ -107,36 +107,6 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 		put_row(p, op);
 }
 
-struct rebind {
-	struct wm_plan *p;
-	struct wm_op *op;
-};
-
-/* An instance without an address of its own follows its node. */
-static bool rebind(void *arg, struct wm_instance *i)
-{
-	static const struct wm_edit_how how = {.rebind = true};
-	struct rebind *b = arg;
-	const struct wm_seen *s = wm_plan_seen(b->p, WM_SEEN_INSTANCE, b->op->home, i->id);
-	struct wm_instance *in;
-
-	/* what this write makes is bound when it is applied */
-	if (*i->address || (s && s->op == wm_op_root(b->op)))
-		return true;
-	in = wm_instance_clone(i);
-	if (!in)
-		wm_op_no_memory(b->op);
-	else
-		wm_edit_put(b->p, b->op, in, false, &how);
-	return !b->op->code;
-}
-
-static bool moves(const struct wm_node *a, const struct wm_node *b)
-{
-	return memcmp(&a->addr4, &b->addr4, sizeof(a->addr4)) != 0 ||
-	       memcmp(&a->addr6, &b->addr6, sizeof(a->addr6)) != 0;
-}
-
 /* The node went in an earlier part and is there again: what was on it stays gone. */
 static void begin_anew(struct wm_plan *p, struct wm_op *op, struct wm_edit *e)
 {
@@ -161,8 +131,6 @@ static void renew(struct wm_plan *p, struct wm_op *op, struct wm_node *facts, bo
 {
 	struct wm_edit *e = edit_of(p, op, op->home);
 	const struct wm_node *was = wm_view_facts(p, op->home);
-	struct rebind b = {p, op};
-	bool moved = moves(was, facts);
 
 	e = e ? e : new_edit(p, op, op->home);
 	if (!e || wm_plan_reserve(p, p->r->node_ids, 1)) {
@@ -182,8 +150,6 @@ static void renew(struct wm_plan *p, struct wm_op *op, struct wm_node *facts, bo
 	}
 	if (!op->code)
 		put_row(p, op);
-	if (!op->code && moved && !e->founded)
-		wm_view_each(p, op->home, rebind, &b);
 }
 
 void wm_edit_node(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)

@@ -52,6 +52,7 @@ int wm_node_enter(struct wm_registry *r, struct wm_node *n)
 
 void wm_node_leave(struct wm_registry *r, struct wm_node *n)
 {
+	wm_registry_node_forget(r, n);
 	give_id(r, n);
 	wm_map_del(r->nodes, n->folded, strlen(n->folded));
 }

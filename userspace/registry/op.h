@@ -87,6 +87,7 @@ struct wm_op {
 	bool restore;	 /* of a snapshot: replaces whatever there is, maintenance as well */
 	bool sidecar;	 /* registers one, or goes with one */
 	bool unchanged;	 /* there is nothing to do */
+	bool applied;	 /* what follows it is awaited, perhaps */
 	bool depends;	 /* others of its batch stand before it: perhaps only because of them */
 	int code;
 	char *text; /* of an error; may be NULL */
@@ -176,7 +177,6 @@ struct wm_edit_how {
 	bool registers;			/* it is a registration: the modify index grows */
 	bool adds;			/* the client adds to it: what it may become must fit */
 	bool anew;			/* nothing of before stays */
-	bool rebind;			/* the same again, for another address of its node */
 	const struct wm_check *dropped; /* a check that goes */
 };
 /** An instance, or with @p holder a node's checks, becomes @p in, which is taken over whatever

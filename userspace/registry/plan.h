@@ -54,6 +54,7 @@ struct wm_plan {
 	size_t rooms_count, rooms_cap;
 	struct wm_instance_box **riding; /* statuses that are stored with it */
 	unsigned riding_count;
+	bool stored; /* is being applied, some a turn */
 	STAILQ_HEAD(, wm_waiter) waiters;
 	uint64_t given; /* last number drawn before it, and with it */
 	uint64_t given_last;

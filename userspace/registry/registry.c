@@ -310,7 +310,7 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	wm_box(i)->changed = change.index;
 	wm_registry_mark_dirty(r, wm_box(i));
 	if (node) {
-		wm_registry_node_changed(r, i->node, change.index, c);
+		wm_registry_node_changed(r, i->node, change.index, c, false);
 		return changed;
 	}
 	i->service->index = change.index;

@@ -213,6 +213,7 @@ enum wm_change_kind {
 				 * services on it the index moves; STATUS of instances follows */
 	WM_CHANGE_NODE_UPSERT,	/* the node is new, or what is known of it changed */
 	WM_CHANGE_NODE_DELETED, /* the node is freed after the announcement; it is empty */
+	WM_CHANGE_NODE_FOLLOWED, /* of services on a large node all indexes moved by now */
 };
 struct wm_change {
 	enum wm_change_kind kind;
