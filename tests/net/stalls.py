@@ -250,6 +250,36 @@ def node_moves():
         raise SystemExit(f"the node's address: {v}")
 
 
+def node_check():
+    """What is on this agent's node, 20,000 instances, follows a check of the node."""
+    must("PUT", "/v1/agent/maintenance?enable=true")
+    status = ask("GET", "/v1/agent/health/service/id/agents-19999?format=text")[0]
+    if status != 503:
+        raise SystemExit(f"maintenance of the node: {status}")
+    must("PUT", "/v1/agent/maintenance?enable=false")
+
+
+def node_moves():
+    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10"})
+    v = json.loads(must("GET", "/v1/catalog/service/proxies?filter=ServiceID==%22proxies-7%22")[0])
+    if v[0]["Address"] != "10.0.0.10":
+        raise SystemExit(f"the node's address: {v}")
+
+
+def agents():
+    def one(part):
+        c = http.client.HTTPConnection("127.0.0.1", 8500, timeout=300)
+        for n in range(part, INSTANCES, 8):
+            c.request("PUT", "/v1/agent/service/register", json.dumps(
+                {"Name": "agents", "ID": f"agents-{n}", "Port": 80}))
+            r = c.getresponse()
+            r.read()
+            if r.status != 200:
+                raise SystemExit(f"registration: {r.status}")
+        c.close()
+    all_at_once([lambda p=p: one(p) for p in range(8)])
+
+
 def reload(count):
     """Definitions come and go."""
     def run():
@@ -315,9 +345,6 @@ def deregister_node():
     must("PUT", "/v1/catalog/deregister", {"Node": "big"})
 
 
-CONN = http.client.HTTPConnection("127.0.0.1", 8500, timeout=300)
-
-
 def main():
     scenario("20,000 registrations", lambda: fill("big", INSTANCES))
     time.sleep(2)
@@ -354,6 +381,9 @@ def main():
     scenario("the same of the catalog", listed("/v1/catalog/connect/large", INSTANCES))
     scenario("of one that has none", listed("/v1/health/connect/none", 0))
     restore()
+    scenario("20,000 of the agent's", agents)
+    scenario("a check of the node", node_check)
+    scenario("a node that moves", node_moves)
     scenario("5,000 definitions come", reload(5000))
     scenario("5,000 definitions go", reload(0))
     scenario("thirty watchers", watchers)
