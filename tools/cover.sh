@@ -8,15 +8,19 @@ B=build/cov
 find $B -name '*.gcda' -delete 2>/dev/null || true
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=(unit bpf net fault)
-B=$B tests/run.sh "${suites[@]}" | tail -n 1
+failed=0
+B=$B tests/run.sh "${suites[@]}" | tail -n 1 || failed=1 # the figures are told all the same
 find $B -name '*.gcda' -printf '%p\n' | while read -r data; do
 	gcov -n "$data" 2>/dev/null
 done | awk '
 	/^File /{gsub(/\047/, "", $2); file = $2; next}
 	/^Lines executed:/ && file ~ /^(userspace|include\/waymark|tools)\// {
 		split($2, a, /[:%]/); lines = $4; hit = a[2] / 100 * lines
-		if (hit > best[file] || !(file in size)) best[file] = hit # a header, a test: its best run
-		size[file] = lines; file = ""
+		# a header: the unit that has most of it, and of those the best run
+		if (lines > size[file] || (lines == size[file] && hit > best[file])) {
+			size[file] = lines; best[file] = hit
+		}
+		file = ""
 	}
 	END {
 		for (f in size) {
@@ -27,3 +31,4 @@ done | awk '
 		close("sort")
 		printf "%-24s %5.1f %% of %d lines\n", "all", 100 * sum / total, total
 	}'
+exit $failed
