@@ -18,6 +18,7 @@ import urllib.parse
 PROBE, BOUND_MS = sys.argv[1], int(sys.argv[2])
 INSTANCES = 20000
 FAILED = []
+MESH_ID = "7d1f0c2e-5a34-4c1b-9b7e-0a3c55d0e911"
 
 
 def ask(method, path, body=None, timeout=300):
@@ -244,7 +245,7 @@ def node_check():
 
 
 def node_moves():
-    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10"})
+    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10", "ID": MESH_ID})
     v = json.loads(must("GET", "/v1/catalog/service/proxies?filter=ServiceID==%22proxies-7%22")[0])
     if v[0]["Address"] != "10.0.0.10":
         raise SystemExit(f"the node's address: {v}")
@@ -260,10 +261,29 @@ def node_check():
 
 
 def node_moves():
-    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10"})
+    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10", "ID": MESH_ID})
     v = json.loads(must("GET", "/v1/catalog/service/proxies?filter=ServiceID==%22proxies-7%22")[0])
     if v[0]["Address"] != "10.0.0.10":
         raise SystemExit(f"the node's address: {v}")
+
+
+def node_renamed():
+    """Who comes with its id takes its place; what was on it goes."""
+    must("PUT", "/v1/catalog/register", {"Node": "mesh2", "Address": "10.0.0.10", "ID": MESH_ID})
+    names = [n["Node"] for n in json.loads(must("GET", "/v1/catalog/nodes")[0])]
+    if "mesh" in names or "mesh2" not in names:
+        raise SystemExit("the node is not renamed")
+    if json.loads(must("GET", "/v1/catalog/service/proxies")[0]):
+        raise SystemExit("what was on it is still there")
+
+
+def among_others():
+    """A large node does not leave among other operations."""
+    status, text, _ = ask("PUT", "/v1/txn", [
+        {"Node": {"Verb": "set", "Node": {"Node": "aside", "Address": "10.0.0.11"}}},
+        {"Node": {"Verb": "delete", "Node": {"Node": "big"}}}])
+    if status != 409 or b"at most 512 services" not in text:
+        raise SystemExit(f"txn: {status} {text[:300]}")
 
 
 def agents():
@@ -278,27 +298,6 @@ def agents():
                 raise SystemExit(f"registration: {r.status}")
         c.close()
     all_at_once([lambda p=p: one(p) for p in range(8)])
-
-
-def reload(count):
-    """Definitions come and go."""
-    def run():
-        with open(os.environ["AGENT_CONFIG"] + "/d.json", "w") as f:
-            json.dump({"services": [{"id": f"defined-{n}", "name": "defined", "port": 80}
-                                    for n in range(count)]}, f)
-        operator("PUT", "/v1/agent/reload")
-        v = json.loads(must("GET", "/v1/catalog/service/defined")[0])
-        if len(v) != count:
-            raise SystemExit(f"definitions: {len(v)} of {count}")
-    return run
-
-
-def agents():
-    for n in range(0, INSTANCES):
-        CONN.request("PUT", "/v1/agent/service/register", json.dumps(
-            {"Name": "agents", "ID": f"agents-{n}", "Port": 80}))
-        r = CONN.getresponse()
-        r.read()
 
 
 def reload(count):
@@ -387,6 +386,8 @@ def main():
     scenario("5,000 definitions come", reload(5000))
     scenario("5,000 definitions go", reload(0))
     scenario("thirty watchers", watchers)
+    scenario("a node of 20,000 whose id another takes", node_renamed)
+    scenario("a node of 20,000 among other operations", among_others)
     scenario("a node of 20,000 leaves", deregister_node)
     return 1 if FAILED else 0
 

@@ -606,15 +606,6 @@ Test(catalog, a_large_node_leaves_bit_by_bit)
 	cr_assert_eq(b.parts, 1);
 	cr_assert_eq(wm_registry_instances(r), 0);
 	cr_assert_null(wm_registry_node_named(r, "big"));
-	/* among other writes it leaves at once, with all of them or not at all */
-	fill_node(r, MANY);
-	{
-		struct wm_node_draft facts = {.address = "10.0.0.8"};
-		struct wm_catalog_op two[2] = {op, set_node("other", &facts)};
-
-		cr_assert_eq(submit(r, two, 2).a.code, 0);
-	}
-	cr_assert_eq(wm_registry_instances(r), 0);
 	/* the end of the registry ends what was begun */
 	fill_node(r, MANY);
 	b = (struct batch){0};
@@ -626,5 +617,56 @@ Test(catalog, a_large_node_leaves_bit_by_bit)
 	cr_assert_eq(b.a.called, 1);
 	r = open_at(db);
 	cr_assert_eq(wm_registry_instances(r), 0);
+	wm_registry_close(r);
+}
+
+/* Among other writes it leaves at once, with all of them or not at all: not if it is large. */
+Test(catalog, a_large_node_does_not_leave_among_others)
+{
+	const struct wm_node_draft facts = {.address = "10.0.0.8"};
+	struct wm_registry *r = open_at(db);
+	struct batch b;
+
+	fill_node(r, WM_REGISTRY_CLEAR_MAX + 1);
+	b = submit(r, OPS(drop(WM_OBJECT_NODE, "big", NULL), set_node("other", &facts)));
+	cr_assert_eq(b.a.code, WM_E_LIMIT);
+	cr_assert_not_null(strstr(b.a.text, "\"big\": at most 512 services"), "%s", b.a.text);
+	cr_assert_eq(wm_registry_instances(r), WM_REGISTRY_CLEAR_MAX + 1);
+	cr_assert_null(wm_registry_node_named(r, "other"));
+	submit(r, OPS(drop(WM_OBJECT_SERVICE, "big", "l0")));
+	b = submit(r, OPS(drop(WM_OBJECT_NODE, "big", NULL), set_node("other", &facts)));
+	cr_assert_eq(b.a.code, 0, "%s", b.a.text);
+	cr_assert_eq(wm_registry_instances(r), 0);
+	wm_registry_close(r);
+}
+
+/* Who comes with another node's id takes its place: what was on that leaves bit by bit, then the
+ * write is made as a whole. */
+Test(catalog, a_large_node_that_is_renamed_leaves_bit_by_bit)
+{
+	enum { MANY = WM_REGISTRY_CLEAR_STEP + 100 };
+	const struct wm_node_draft facts = {.id = "7d1f0c2e-5a34-4c1b-9b7e-0a3c55d0e911",
+					    .address = "10.0.0.9"};
+	struct wm_registry *r = open_at(db);
+	struct wm_catalog_op ops[2];
+	struct batch b = {0};
+	const struct wm_catalog_batch two = {ops, 2, part_done, batch_done, &b};
+
+	fill_node(r, MANY);
+	cr_assert_eq(submit(r, OPS(set_node("big", &facts))).a.code, 0);
+	ops[0] = set_node("new", &facts);
+	ops[1] = set_service("new", &wax);
+	cr_assert_eq(wm_registry_catalog(r, &two, &b.failed, NULL), 0);
+	wm_registry_flush(r);
+	cr_assert_eq(b.a.called, 0);
+	cr_assert_eq(wm_registry_instances(r), MANY - WM_REGISTRY_CLEAR_STEP);
+	cr_assert_null(wm_registry_node_named(r, "new"));
+	wm_registry_flush(r);
+	cr_assert_eq(b.a.called, 1);
+	cr_assert_eq(b.a.code, 0, "%s", b.a.text);
+	cr_assert_eq(b.parts, 2);
+	cr_assert_eq(wm_registry_instances(r), 1);
+	cr_assert_null(wm_registry_node_named(r, "big"));
+	cr_assert_str_eq(wm_registry_node_named(r, "new")->id, facts.id);
 	wm_registry_close(r);
 }

@@ -68,6 +68,8 @@ static void prepare_group(struct wm_plan *p, struct wm_op *op)
 			fail(g, part);
 			return;
 		}
+		if (g->again)
+			return;
 		report(p, g, part);
 	}
 }
@@ -107,9 +109,8 @@ void wm_group_add(struct wm_group *g, struct wm_op *part)
 	TAILQ_INSERT_TAIL(&g->parts, part, entry);
 }
 
-struct wm_op *wm_group_rest(struct wm_group *g)
+static struct wm_op *rest_of_clear(struct wm_group *g, const struct wm_op *was)
 {
-	const struct wm_op *was = TAILQ_FIRST(&g->parts);
 	struct wm_group *rest = wm_group_new(g->op.done, g->op.arg);
 	struct wm_op *part = rest ? wm_op_new(&wm_op_node_clear, sizeof(*part), "") : NULL;
 
@@ -127,6 +128,29 @@ struct wm_op *wm_group_rest(struct wm_group *g)
 	rest->part = g->part;
 	wm_group_add(rest, part);
 	return &rest->op;
+}
+
+/* A node whose id another one has: some of what is on that has left, the rest is as it was. */
+static struct wm_op *all_again(struct wm_group *g)
+{
+	struct wm_group *rest = wm_group_new(g->op.done, g->op.arg);
+	struct wm_op *part;
+
+	if (!rest)
+		return NULL;
+	rest->part = g->part;
+	while ((part = TAILQ_FIRST(&g->parts))) {
+		TAILQ_REMOVE(&g->parts, part, entry);
+		wm_group_add(rest, part);
+	}
+	return &rest->op;
+}
+
+struct wm_op *wm_group_rest(struct wm_group *g)
+{
+	const struct wm_op *was = TAILQ_FIRST(&g->parts);
+
+	return was->kind == &wm_op_node_put ? all_again(g) : rest_of_clear(g, was);
 }
 
 /* --- reading on the way ----------------------------------------------------------------------- */

@@ -19,6 +19,8 @@
 #define WM_REGISTRY_BATCH_MAX	  4096 /* writes of one transaction: bounds what an undo holds */
 #define WM_REGISTRY_CLEAR_STEP                                                                     \
 	256 /* instances that leave with their node in one turn: some 5 ms; the rest follows */
+#define WM_REGISTRY_CLEAR_MAX                                                                      \
+	512 /* instances that leave with nodes among other operations, which all have one turn */
 #define WM_REGISTRY_TURN_MS	    4	 /* of a turn, for writes that are prepared and applied */
 #define WM_REGISTRY_STATUS_DELAY_MS 250	 /* status-only commits: at most every so many ms */
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */

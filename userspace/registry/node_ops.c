@@ -244,25 +244,47 @@ static bool collect(void *arg, struct wm_instance *i)
 	return true;
 }
 
-/* The node @p n goes, with all that is on it; a large one bit by bit, if that is all that its group
- * is for: each bit is a write of its own, and the last takes the node along. */
-static void end_node(struct wm_plan *p, struct wm_op *op, struct wm_node *n)
+/* May what is on a node leave bit by bit? If a clear is all that its group is for, or a node that
+ * takes another one's id comes first in it: then nothing was done yet. */
+static bool may_take_turns(const struct wm_op *op)
+{
+	const struct wm_group *g = (struct wm_group *)op->group;
+
+	return g && TAILQ_FIRST(&g->parts) == op &&
+	       (op->kind == &wm_op_node_put || !TAILQ_NEXT(op, entry));
+}
+
+/* The node @p n goes, with all that is on it; a large one bit by bit: each bit is a write of its
+ * own, and the last takes the node along. @return false: refused, or more is to go first. */
+static bool end_node(struct wm_plan *p, struct wm_op *op, struct wm_node *n)
 {
 	struct wm_group *g = (struct wm_group *)op->group;
-	bool alone = op->kind == &wm_op_node_clear && g && TAILQ_FIRST(&g->parts) == op &&
-		     !TAILQ_NEXT(op, entry);
-	struct clear c = {p, op, n, .max = alone ? WM_REGISTRY_CLEAR_STEP : UINT32_MAX};
+	bool turns = may_take_turns(op), bound = g && !turns && !op->restore;
+	struct clear c = {p, op, n, .max = UINT32_MAX};
 
+	if (turns)
+		c.max = WM_REGISTRY_CLEAR_STEP;
+	else if (bound)
+		c.max = WM_REGISTRY_CLEAR_MAX + 1 - g->cleared;
 	wm_view_each(p, n, collect, &c);
+	if (bound && c.count == c.max)
+		wm_op_refuse(op, WM_E_LIMIT,
+			     "Node \"%s\": at most %u services may go with their nodes among "
+			     "other operations: remove it by itself",
+			     n->name, WM_REGISTRY_CLEAR_MAX);
 	for (unsigned i = 0; i < c.count && !op->code; i++)
 		wm_edit_drop(p, op, n, c.ids[i]);
 	free(c.ids);
 	if (op->code)
-		return;
-	if (alone && c.count == c.max)
+		return false;
+	if (g)
+		g->cleared += c.count;
+	if (turns && c.count == c.max) {
 		g->again = true;
-	else
-		wm_edit_node_drop(p, op, n);
+		return false;
+	}
+	wm_edit_node_drop(p, op, n);
+	return !op->code;
 }
 
 /* --- node put --------------------------------------------------------------------------------- */
@@ -336,9 +358,7 @@ static void prepare_node_put(struct wm_plan *p, struct wm_op *op)
 	struct wm_node *facts = put->facts, *other = NULL;
 
 	(void)judge_id(p, op, facts, &other);
-	if (other)
-		end_node(p, op, other);
-	if (op->code)
+	if (other && !end_node(p, op, other))
 		return;
 	put->facts = NULL;
 	wm_edit_node(p, op, facts);
@@ -380,7 +400,7 @@ const struct wm_op_kind wm_op_node_drop = {.judge = judge_node_end,
 
 static void prepare_node_clear(struct wm_plan *p, struct wm_op *op)
 {
-	end_node(p, op, op->home);
+	(void)end_node(p, op, op->home);
 }
 
 const struct wm_op_kind wm_op_node_clear = {.judge = judge_node_end,

@@ -128,7 +128,8 @@ struct wm_group {
 	wm_registry_part part; /* called for each of the client's parts */
 	unsigned failed;       /* number of the part that was refused */
 	bool part_failed;
-	bool again; /* it has only begun, and goes on in the next turn */
+	unsigned cleared; /* instances that left with their nodes */
+	bool again;	  /* it has only begun, and goes on in the next turn */
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
