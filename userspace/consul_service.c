@@ -20,7 +20,7 @@ static bool is_ours(const struct wm_registry *r)
 {
 	const struct wm_instance *i = wm_registry_instance(r, ID);
 
-	for (unsigned n = 0; i && i->catalog && n < i->meta_count; n++) {
+	for (unsigned n = 0; i && wm_instance_shared(i) && n < i->meta_count; n++) {
 		if (strcmp(i->meta[n].key, MARK) == 0)
 			return true;
 	}
@@ -49,7 +49,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_err e = {0};
 
 	if (c->kind != WM_CHANGE_INSTANCE_DELETED || !c->instance->node->self ||
-	    !c->instance->catalog || strcmp(c->instance->id, ID) != 0)
+	    !wm_instance_shared(c->instance) || strcmp(c->instance->id, ID) != 0)
 		return;
 	if (submit(r, true, &e))
 		wm_warn("consul.service", "text=%s", wm_log_q(e.text));

@@ -98,7 +98,7 @@ static void apply(const struct wm_catalog *cat)
 		check(walk(r) == before);
 	walk(r);
 	own = wm_registry_instance(r, "own");
-	check(own && !own->catalog && own->port == 1 && own->modify_index == modify);
+	check(own && !wm_instance_shared(own) && own->port == 1 && own->modify_index == modify);
 	wm_registry_close(r);
 }
 

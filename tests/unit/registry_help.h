@@ -133,8 +133,8 @@ static inline void show_instance(struct wm_buf *b, const struct wm_instance *i)
 	wm_buf_printf(b,
 		      "I %s %s cat=%d node=%s svc=%s addr=%s %08x %d port=%u w=%u/%u eto=%d st=%d "
 		      "life=%d/%llu ci=%llu mi=%llu h=%llx row=%llu\n",
-		      i->id, i->name, i->catalog, i->node->name, i->service->name, i->address,
-		      i->addr4.s_addr, i->addr6.s6_addr[15], i->port, i->weight_passing,
+		      i->id, i->name, wm_instance_shared(i), i->node->name, i->service->name,
+		      i->address, i->addr4.s_addr, i->addr6.s6_addr[15], i->port, i->weight_passing,
 		      i->weight_warning, i->enable_tag_override, i->status, i->lifecycle,
 		      (unsigned long long)i->drain_until_ms, (unsigned long long)i->create_index,
 		      (unsigned long long)i->modify_index, (unsigned long long)i->hash,

@@ -137,7 +137,9 @@ Test(events, who_comes_back_gets_what_it_missed)
 	turns(5);
 }
 
-Test(events, who_missed_too_much_is_told)
+/* Of what changed often the newest word is enough; of what nobody remembers, or of too much, none
+ * is. */
+Test(events, who_missed_much_gets_the_newest_word)
 {
 	struct client c;
 
@@ -151,6 +153,30 @@ Test(events, who_missed_too_much_is_told)
 			wm_registry_flush(registry);
 	}
 	listen_from(&c, "/v1/waymark/events?index=1");
+	expect(&c, "\"instance\":\"w\"");
+	cr_assert_eq(times(c.text, "event: instance\n"), 1);
+	cr_assert_eq(times(c.text, "event: reset\n"), 0);
+	client_close(&c);
+	/* what went is told of, also when nobody listened */
+	must_put("/v1/agent/service/deregister/w", "");
+	listen_from(&c, "/v1/waymark/events?index=1");
+	expect(&c, "event: instance-deleted\n");
+	cr_assert_eq(times(c.text, "event: instance\n"), 0);
+	client_close(&c);
+	for (unsigned i = 0; i < 4200; i++) {
+		struct wm_instance_draft d = {.name = "many", .port = 1};
+		char id[16];
+
+		snprintf(id, sizeof(id), "m%u", i);
+		d.id = id;
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+		cr_assert_eq(wm_registry_deregister(registry, id, NULL, NULL, NULL), 0);
+	}
+	wm_registry_finish(registry);
+	listen_from(&c, "/v1/waymark/events?index=1");
+	expect(&c, "event: reset\n");
+	client_close(&c);
+	listen_from(&c, "/v1/waymark/events?index=0");
 	expect(&c, "event: reset\n");
 	client_close(&c);
 	/* an index that we never gave: of another life */

@@ -356,6 +356,22 @@ static void queue(struct wm_registry *r, struct batch *b, struct wm_catalog_op *
 
 /* Clients name the node with each service that they write: as long as that changes nothing, their
  * writes share a transaction. What does change it waits for those before. */
+/* A node that comes with a check and goes within one batch was never there. */
+Test(catalog, a_node_that_comes_and_goes_leaves_no_count)
+{
+	struct wm_registry *r = open_at(db);
+	struct wm_check_draft c = {.id = "c", .name = "c", .kind = WM_CHECK_STATED};
+	unsigned checks = wm_registry_checks(r);
+
+	cr_assert_eq(submit(r, OPS(set_node("a", &shale), set_check("a", "", &c),
+				   drop(WM_OBJECT_NODE, "a", "")))
+			     .a.code,
+		     0);
+	cr_assert_eq(wm_registry_nodes(r), 1);
+	cr_assert_eq(wm_registry_checks(r), checks);
+	wm_registry_close(r);
+}
+
 Test(catalog, writes_that_name_the_same_node_share_a_commit)
 {
 	struct wm_registry *r = open_at(db);

@@ -381,9 +381,10 @@ Test(lifecycle, the_tables_follow_and_a_drain_without_a_kernel_ends_at_its_deadl
 	cr_assert_eq(word_of(r, t, "a"), WM_STATE_DRAIN, "before the turn ends");
 	cr_assert_eq(word_of(r, t, "b"), WM_STATE_UP);
 	cr_assert_eq(wm_drains_active(d), 1);
-	cr_assert(!wm_drains_open(d, "a", &open), "nobody counts");
-	cr_assert_str_eq(wm_drains_why(d, "a"), "the data plane is off: nobody counts connections");
-	cr_assert_str_eq(wm_drains_why(d, NULL), wm_drains_why(d, "a"));
+	cr_assert(!wm_drains_open(d, wm_registry_instance(r, "a"), &open), "nobody counts");
+	cr_assert_str_eq(wm_drains_why(d, wm_registry_instance(r, "a")),
+			 "the data plane is off: nobody counts connections");
+	cr_assert_str_eq(wm_drains_why(d, NULL), wm_drains_why(d, wm_registry_instance(r, "a")));
 	state(r, "a", WM_LIFE_RUNNING, 0);
 	cr_assert_eq(word_of(r, t, "a"), WM_STATE_UP);
 	cr_assert_eq(wm_drains_active(d), 0);

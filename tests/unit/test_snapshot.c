@@ -572,7 +572,7 @@ static char *catalog(const struct wm_registry *r)
 	while ((i = wm_registry_next_instance(r, &at)))
 		snprintf(lines[count++], 256, "I %s/%s %s:%u %08x catalog=%d st=%d checks=%u",
 			 i->node->name, i->id, i->service->name, i->port, i->addr4.s_addr,
-			 i->catalog, i->status, i->checks_count);
+			 wm_instance_shared(i), i->status, i->checks_count);
 	qsort(lines, count, sizeof(lines[0]), (int (*)(const void *, const void *))strcmp);
 	for (unsigned k = 0; k < count; k++, total++)
 		wm_buf_printf(&b, "%s\n", lines[k]);
@@ -736,7 +736,7 @@ Test(snapshot, what_a_client_may_not_register_is_refused)
 		{"i", "web", "240.0.0.9", "web", "virtual addresses"},
 	};
 	struct wm_registry *r = open_at(NULL);
-	struct wm_record_meta m = {100, "node"};
+	struct wm_record_meta m = {100, "node", 7};
 	struct wm_buf b, record;
 	struct wm_err e;
 
@@ -793,7 +793,7 @@ Test(snapshot, a_probed_check_of_another_node_is_refused)
 	struct wm_record_service s = {.name = "web", .create_index = 1};
 	struct wm_registry *r = open_at(NULL);
 	struct wm_node *other = wm_node_new("n2", &facts);
-	struct wm_record_meta m = {100, "node"};
+	struct wm_record_meta m = {100, "node", 7};
 	struct wm_buf b, record;
 
 	wm_buf_init(&b, 1 << 20);
@@ -810,7 +810,7 @@ Test(snapshot, a_probed_check_of_another_node_is_refused)
 		c.args = args;
 		c.args_count = kind == WM_CHECK_SCRIPT;
 		i = wm_instance_build(&d);
-		i->catalog = true;
+		i->version.origin = WM_ORIGIN_SHARED;
 		i->node = other;
 		forge_begin(&b);
 		cr_assert_eq(wm_record_put_meta(&record, &m), 0);

@@ -582,12 +582,12 @@ Test(store, other_versions_and_files_are_refused, .fini = rm_dir)
 	r = open_at(db);
 	put(r, "a", "web", 1);
 	wm_registry_close(r);
-	shell("sqlite3 %s \"UPDATE meta SET value=2 WHERE key='schema'\"", db);
+	shell("sqlite3 %s \"UPDATE meta SET value=3 WHERE key='schema'\"", db);
 	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_VERSION);
 	cr_assert_not_null(strstr(e.text, "newer"));
 	shell("sqlite3 %s \"UPDATE meta SET value='x' WHERE key='schema'\"", db);
 	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
-	shell("sqlite3 %s \"UPDATE meta SET value=1 WHERE key='schema';"
+	shell("sqlite3 %s \"UPDATE meta SET value=2 WHERE key='schema';"
 	      "UPDATE instances SET row=9\"",
 	      db);
 	cr_assert_eq(try_open(db, "", &e), WM_E_STORE_DAMAGED);
@@ -611,18 +611,18 @@ Test(store, other_versions_and_files_are_refused, .fini = rm_dir)
 	cr_assert_lt(try_open(db, "", &e), 0);
 }
 
-/* A file of schema 1, opened by a program whose newest is 3. */
+/* A file of schema 2, opened by a program whose newest is 4. */
 Test(store, an_older_schema_is_migrated_and_a_copy_is_kept, .fini = rm_dir)
 {
 	static const struct wm_store_migration good[] = {
-		{2, "UPDATE sizes SET octets=octets+1"},
-		{1, "CREATE TABLE sizes(row INTEGER PRIMARY KEY, octets INTEGER);"
+		{3, "UPDATE sizes SET octets=octets+1"},
+		{2, "CREATE TABLE sizes(row INTEGER PRIMARY KEY, octets INTEGER);"
 		    "INSERT INTO sizes SELECT row, length(payload) FROM instances"},
 		{0, NULL}};
-	static const struct wm_store_migration fails[] = {{1, "CREATE TABLE sizes(row, octets)"},
-							  {2, "INSERT INTO nowhere VALUES(1)"},
+	static const struct wm_store_migration fails[] = {{2, "CREATE TABLE sizes(row, octets)"},
+							  {3, "INSERT INTO nowhere VALUES(1)"},
 							  {0, NULL}};
-	static const struct wm_store_migration gap[] = {{2, "SELECT 1"}, {0, NULL}};
+	static const struct wm_store_migration gap[] = {{3, "SELECT 1"}, {0, NULL}};
 	struct wm_err e = {0};
 	struct wm_registry *r;
 	char *before, *after;
@@ -636,31 +636,31 @@ Test(store, an_older_schema_is_migrated_and_a_copy_is_kept, .fini = rm_dir)
 	wm_registry_close(r);
 	snprintf(db, sizeof(db), "%s/copy/registry.db", dir);
 
-	wm_store_use_migrations(fails, 3);
+	wm_store_use_migrations(fails, 4);
 	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE);
-	cr_assert_not_null(strstr(e.text, "from schema 2 to 3"), "%s", e.text);
-	wm_store_use_migrations(gap, 3);
+	cr_assert_not_null(strstr(e.text, "from schema 3 to 4"), "%s", e.text);
+	wm_store_use_migrations(gap, 4);
 	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE);
 	cr_assert_not_null(strstr(e.text, "no such step"), "%s", e.text);
 	/* neither did anything */
-	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 1", db);
+	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 2", db);
 	shell("! sqlite3 %s 'SELECT * FROM sizes' 2>/dev/null", db);
 
-	wm_store_use_migrations(good, 3);
+	wm_store_use_migrations(good, 4);
 	r = open_at(db);
 	after = show(r);
 	cr_assert_str_eq(before, after);
 	wm_registry_close(r);
 	free(after);
-	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 3", db);
+	shell("test $(sqlite3 %s \"SELECT value FROM meta WHERE key='schema'\") = 4", db);
 	shell("test $(sqlite3 %s 'SELECT count(*) FROM sizes JOIN instances USING(row) WHERE "
 	      "octets=length(payload)+1') = 30",
 	      db);
 	/* the copy is what it was, for its owner alone, and the older program opens it */
-	shell("test $(stat -c %%a %s.before-2) = 600", db);
+	shell("test $(stat -c %%a %s.before-3) = 600", db);
 	wm_store_use_migrations(NULL, 0);
 	cr_assert_eq(try_open(db, NULL, &e), WM_E_STORE_VERSION);
-	shell("cp %s.before-2 %s", db, db);
+	shell("cp %s.before-3 %s", db, db);
 	r = open_at(db);
 	after = show(r);
 	cr_assert_str_eq(before, after);

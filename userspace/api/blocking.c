@@ -27,7 +27,7 @@ uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *nam
 	switch (s) {
 	case WM_SCOPE_SERVICE:
 		found = wm_registry_service(a->d.registry, name);
-		return at_least_one(found ? found->index : a->extinct_index);
+		return at_least_one(found ? found->index : wm_registry_extinct(a->d.registry));
 	case WM_SCOPE_CATALOG:
 		return at_least_one(a->catalog_index);
 	case WM_SCOPE_CHECKS:
@@ -333,7 +333,6 @@ static void on_change(void *arg, const struct wm_change *c)
 	if (c->kind == WM_CHANGE_SERVICE_CREATED && k)
 		set_absent(a, k, false);
 	if (c->kind == WM_CHANGE_SERVICE_DELETED) {
-		a->extinct_index = c->index;
 		a->extinct = true; /* however many go in a turn: one round for those who wait */
 		if (k)
 			set_absent(a, k, true);
@@ -415,7 +414,7 @@ int wm_blocking_init(struct wm_api *a)
 		TAILQ_INIT(&a->scopes[s].watches);
 	}
 	/* what happened before we listened: nobody has seen an index above this one */
-	a->catalog_index = a->checks_index = a->extinct_index = wm_registry_index(a->d.registry);
+	a->catalog_index = a->checks_index = wm_registry_index(a->d.registry);
 	a->nodes_index = a->first_index = a->catalog_index;
 	/* a key of each watch, and those that are dirty without any */
 	a->service_keys = wm_map_new(2 * (size_t)a->d.watchers_max);

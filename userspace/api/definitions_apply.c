@@ -292,7 +292,7 @@ static int remove_one(struct wm_application *a, const struct errand *n)
 	if (c && c->kind != WM_CHECK_STATED && strcmp(c->instance->id, n->service) == 0)
 		err = wm_registry_check_deregister(a->r, n->check, on_removed, a, NULL);
 	/* what was registered since then is the API's; an index of 0: the agent ended in between */
-	else if (i && !i->catalog && (!n->index || n->index == i->modify_index))
+	else if (i && !wm_instance_shared(i) && (!n->index || n->index == i->modify_index))
 		err = wm_registry_deregister(a->r, n->service, on_removed, a, NULL);
 	else
 		return 0;

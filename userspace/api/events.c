@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events.c - GET /v1/waymark/events: the registry's change stream as server-sent events. What
- * changes in a turn is written once into a ring and sent at the end of the turn, after the commit
- * and after the kernel shows it. A client that comes back names the last index it has seen and gets
- * what it missed, or a "reset" when the ring holds that no more: then it reads the lists anew.
- * A client that does not keep up is cut off. Spec: WHATWG HTML, server-sent events. */
+ * changes in a turn is written once and sent at the end of the turn, after it is stored and after
+ * the kernel shows it. A client that comes back names the last index it has seen and gets the
+ * newest word on all that changed since, from the registry's history, or a "reset" where that does
+ * not reach so far back, or is longer than RESUME_MAX: then it reads the lists anew. A client that
+ * does not keep up is cut off. Spec: WHATWG HTML, server-sent events. */
 #include "internal.h"
 #include "userspace/base/buf.h"
+#include "userspace/registry/history.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,7 +16,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define RING_EVENTS 4096       /* events kept for those who come back: some 1 MiB */
+#define RESUME_MAX  4096       /* words for one who comes back: some 1 MiB, 5 ms */
+#define TURN_MAX    65536      /* events of one turn; more is a "reset" for all who listen */
 #define STREAMS_MAX 64	       /* clients; more get 429 */
 #define BATCH_MAX   (2u << 20) /* octets written to a client at once; more is a "reset" */
 #define BACKLOG_MAX (4u << 20) /* octets that wait for a client before it is cut off */
@@ -29,23 +32,24 @@ struct event {
 struct stream {
 	struct wm_events *events;
 	struct wm_http_request *req;
-	uint64_t next;			       /* number of the event to send next */
+	size_t next;			       /* event of this turn to send next */
 	char service[WM_SERVICE_NAME_MAX + 1]; /* only this one's; "": all */
 	TAILQ_ENTRY(stream) entry;
 };
 
 struct wm_events {
 	struct wm_api *api;
-	struct event ring[RING_EVENTS];
-	uint64_t first, end; /* numbers of the oldest and behind the newest */
-	uint64_t forgotten;  /* index of the newest that the ring has lost */
+	struct event *now; /* of this turn */
+	size_t count_now, cap_now;
+	bool lost; /* some of this turn, for want of memory */
 	TAILQ_HEAD(, stream) streams;
 	unsigned count;
 	struct wm_timer *alive;
-	struct wm_buf text; /* scratch */
+	struct wm_buf text, one; /* scratch: for a stream, for an event */
 };
 
-/* --- the ring --------------------------------------------------------------------------------- */
+/* --- what changes ------------------------------------------------------------------------------
+ */
 static const char *kind_name(enum wm_change_kind k)
 {
 	switch ((int)k) {
@@ -69,14 +73,13 @@ static const char *kind_name(enum wm_change_kind k)
 	}
 }
 
-static void render(struct wm_events *ev, const struct wm_change *c)
+static void render(struct wm_buf *b, const struct wm_change *c)
 {
 	const struct wm_instance *i = c->instance;
 	struct wm_json j;
 
-	wm_buf_reset(&ev->text);
-	wm_buf_printf(&ev->text, "event: %s\ndata: ", kind_name(c->kind));
-	wm_json_init(&j, &ev->text, false);
+	wm_buf_printf(b, "event: %s\ndata: ", kind_name(c->kind));
+	wm_json_init(&j, b, false);
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "index", c->index);
 	if (c->service)
@@ -98,44 +101,59 @@ static void render(struct wm_events *ev, const struct wm_change *c)
 	}
 	wm_json_close(&j, '}');
 	wm_json_done(&j);
-	wm_buf_puts(&ev->text, "\n");
+	wm_buf_puts(b, "\n");
 }
 
-static void drop_oldest(struct wm_events *ev)
+static void forget(struct wm_events *ev)
 {
-	struct event *e = &ev->ring[ev->first++ % RING_EVENTS];
+	struct stream *s;
 
-	ev->forgotten = e->index;
-	free(e->text);
-	e->text = NULL;
+	for (size_t n = 0; n < ev->count_now; n++)
+		free(ev->now[n].text);
+	ev->count_now = 0;
+	ev->lost = false;
+	TAILQ_FOREACH (s, &ev->streams, entry)
+		s->next = 0;
+}
+
+static struct event *new_event(struct wm_events *ev)
+{
+	size_t cap = ev->cap_now ? ev->cap_now * 2 : 64;
+	struct event *next;
+
+	if (ev->count_now == ev->cap_now) {
+		next = ev->count_now < TURN_MAX ? realloc(ev->now, cap * sizeof(*next)) : NULL;
+		if (!next)
+			return NULL;
+		ev->now = next;
+		ev->cap_now = cap;
+	}
+	return &ev->now[ev->count_now];
 }
 
 static void on_change(void *arg, const struct wm_change *c)
 {
-	struct wm_events *ev = arg;
 	const char *service = c->service ? c->service->name : "";
+	struct wm_events *ev = arg;
 	size_t len = strlen(service) + 1;
 	struct event *e;
 	char *text;
 
-	if (c->kind == WM_CHANGE_NODE_FOLLOWED) /* nothing that was not told */
+	/* of a node that was followed there is nothing that was not told */
+	if (TAILQ_EMPTY(&ev->streams) || ev->lost || c->kind == WM_CHANGE_NODE_FOLLOWED)
 		return;
-	render(ev, c);
-	text = ev->text.failed ? NULL : malloc(ev->text.len + 1 + len);
-	if (!text) { /* who comes back to before this must read anew; who listens is told */
-		while (ev->first < ev->end)
-			drop_oldest(ev);
-		ev->forgotten = c->index;
-		ev->end++;
-		ev->first = ev->end;
+	wm_buf_reset(&ev->one);
+	render(&ev->one, c);
+	e = new_event(ev);
+	text = e && !ev->one.failed ? malloc(ev->one.len + 1 + len) : NULL;
+	if (!text) { /* who listens is told */
+		ev->lost = true;
 		return;
 	}
-	if (ev->end - ev->first == RING_EVENTS)
-		drop_oldest(ev);
-	e = &ev->ring[ev->end++ % RING_EVENTS];
 	e->index = c->index;
-	e->text = memcpy(text, ev->text.data, ev->text.len + 1);
-	e->service = memcpy(text + ev->text.len + 1, service, len);
+	e->text = memcpy(text, ev->one.data, ev->one.len + 1);
+	e->service = memcpy(text + ev->one.len + 1, service, len);
+	ev->count_now++;
 }
 
 /* --- streams ---------------------------------------------------------------------------------- */
@@ -158,28 +176,98 @@ static void put_mark(struct wm_events *ev, const char *event)
 		      index, event, index);
 }
 
-/* What the client has not seen, into the scratch buffer. The id stands with the last event of an
- * index, so that a client that lost the connection in between asks for the whole index again. */
+static bool wanted(const struct stream *s, const char *service)
+{
+	return !*s->service || strcasecmp(s->service, service) == 0;
+}
+
+/* What the client has not seen of this turn, into the scratch buffer. The id stands with the last
+ * event of an index, so that a client that lost the connection in between asks for the whole index
+ * again. */
 static void gather(struct wm_events *ev, struct stream *s)
 {
 	wm_buf_reset(&ev->text);
-	if (s->next < ev->first) {
+	if (ev->lost) {
 		put_mark(ev, "reset");
-		s->next = ev->end;
+		s->next = ev->count_now;
 		return;
 	}
-	while (s->next < ev->end) {
-		const struct event *e = &ev->ring[s->next % RING_EVENTS];
-		bool last = s->next + 1 == ev->end ||
-			    ev->ring[(s->next + 1) % RING_EVENTS].index != e->index;
-		bool wanted = !*s->service || strcasecmp(s->service, e->service) == 0;
+	for (; s->next < ev->count_now; s->next++) {
+		const struct event *e = &ev->now[s->next];
+		bool last = s->next + 1 == ev->count_now || e[1].index != e->index;
 
-		s->next++;
-		if (last && wanted)
+		if (!wanted(s, e->service))
+			continue;
+		if (last)
 			wm_buf_printf(&ev->text, "id: %" PRIu64 "\n", e->index);
-		if (wanted)
-			wm_buf_printf(&ev->text, "%s\n", e->text);
+		wm_buf_printf(&ev->text, "%s\n", e->text);
 	}
+	if (ev->text.failed)
+		put_mark(ev, "reset");
+}
+
+/* --- who comes back --------------------------------------------------------------------------- */
+static void put_word(struct wm_events *ev, const struct wm_change *c, bool last)
+{
+	if (last)
+		wm_buf_printf(&ev->text, "id: %" PRIu64 "\n", c->index);
+	render(&ev->text, c);
+	wm_buf_puts(&ev->text, "\n");
+}
+
+static void put_gone(struct wm_events *ev, const struct wm_tombstone *t, uint64_t index)
+{
+	struct wm_json j;
+
+	wm_buf_printf(&ev->text, "id: %" PRIu64 "\nevent: %s\ndata: ", index,
+		      *t->id ? "instance-deleted" : "node-deleted");
+	wm_json_init(&j, &ev->text, false);
+	wm_json_open(&j, '{');
+	wm_json_ku(&j, "index", index);
+	if (*t->id)
+		wm_json_ks(&j, "service", t->service);
+	wm_json_ks(&j, "node", t->node);
+	if (*t->id)
+		wm_json_ks(&j, "instance", t->id);
+	wm_json_close(&j, '}');
+	wm_json_done(&j);
+	wm_buf_puts(&ev->text, "\n\n");
+}
+
+static void put_past(struct wm_events *ev, const struct stream *s, const struct wm_past *p)
+{
+	struct wm_change c = {.index = p->index, .instance = p->live};
+
+	if (p->tomb) {
+		if (wanted(s, p->tomb->service))
+			put_gone(ev, p->tomb, p->index);
+		return;
+	}
+	c.service = p->live->service;
+	c.kind = c.service ? WM_CHANGE_INSTANCE_UPSERT : WM_CHANGE_NODE_UPSERT;
+	if (wanted(s, c.service ? c.service->name : ""))
+		put_word(ev, &c, true);
+}
+
+/* The newest word on all that changed after @p index. */
+static void resume(struct wm_events *ev, const struct stream *s, uint64_t index)
+{
+	const struct wm_registry *r = ev->api->d.registry;
+	const struct wm_past *p = wm_registry_after(r, index, RESUME_MAX);
+
+	wm_buf_reset(&ev->text);
+	if (index == wm_registry_index(r)) {
+		put_mark(ev, "ready");
+		return;
+	}
+	if (!wm_registry_remembers(r, index) || !p) {
+		put_mark(ev, "reset");
+		return;
+	}
+	for (; p; p = TAILQ_NEXT(p, entry))
+		put_past(ev, s, p);
+	if (!ev->text.len) /* nothing of it was wanted */
+		put_mark(ev, "ready");
 	if (ev->text.failed)
 		put_mark(ev, "reset");
 }
@@ -200,12 +288,13 @@ void wm_events_send(struct wm_api *a)
 
 	for (s = TAILQ_FIRST(&ev->streams); s; s = next) {
 		next = TAILQ_NEXT(s, entry);
-		if (s->next == ev->end)
+		if (s->next == ev->count_now && !ev->lost)
 			continue;
 		gather(ev, s);
 		if (ev->text.len)
 			stream_send(ev, s, ev->text.data, ev->text.len);
 	}
+	forget(ev);
 }
 
 static void on_alive(void *arg)
@@ -221,40 +310,24 @@ static void on_alive(void *arg)
 	wm_timer_arm(ev->alive, ALIVE_MS);
 }
 
-/* The number of the first event behind @p index; of none the ring still knows: before its first. */
-static uint64_t number_after(const struct wm_events *ev, uint64_t index)
-{
-	uint64_t n = ev->end;
-
-	if (index < ev->forgotten)
-		return 0;
-	while (n > ev->first && ev->ring[(n - 1) % RING_EVENTS].index > index)
-		n--;
-	return n;
-}
-
 /* @return false: answered with an error. */
-static bool read_start(struct wm_call *c, uint64_t *ret_next)
+static bool read_start(struct wm_call *c, uint64_t *ret_index)
 {
 	const char *text = wm_http_query(c->req, "index");
 	const char *id = wm_http_header(c->req, "Last-Event-ID");
-	struct wm_events *ev = c->api->events;
-	uint64_t now = wm_registry_index(c->api->d.registry), index;
 	char *end;
 
-	*ret_next = ev->end;
+	*ret_index = wm_registry_index(c->api->d.registry);
 	text = id && *id ? id
 			 : text; /* a browser that comes back sends both, the header is newer */
 	if (!text || !*text)
 		return true;
 	errno = 0;
-	index = strtoull(text, &end, 10);
+	*ret_index = strtoull(text, &end, 10);
 	if (*end || *text < '0' || *text > '9' || errno) {
 		wm_answer_text(c, 400, "Invalid index");
 		return false;
 	}
-	/* an index ahead of ours is of another life of the registry */
-	*ret_next = index > now ? 0 : number_after(ev, index);
 	return true;
 }
 
@@ -263,9 +336,9 @@ void wm_native_events(struct wm_call *c)
 	struct wm_events *ev = c->api->events;
 	const char *service = wm_http_query(c->req, "service");
 	struct stream *s;
-	uint64_t next;
+	uint64_t index;
 
-	if (!read_start(c, &next))
+	if (!read_start(c, &index))
 		return;
 	if (service && strlen(service) > WM_SERVICE_NAME_MAX) {
 		wm_answer_text(c, 400, "service: longer than %d octets", WM_SERVICE_NAME_MAX);
@@ -283,7 +356,7 @@ void wm_native_events(struct wm_call *c)
 	}
 	s->events = ev;
 	s->req = c->req;
-	s->next = next;
+	s->next = ev->count_now;
 	snprintf(s->service, sizeof(s->service), "%s", service ? service : "");
 	wm_http_set_header(c->req, "Cache-Control", "no-store");
 	wm_http_on_abort(c->req, stream_forget, s);
@@ -291,10 +364,7 @@ void wm_native_events(struct wm_call *c)
 	ev->count++;
 	c->api->counters[WM_API_READS]++;
 	wm_http_stream_begin(c->req, "text/event-stream");
-	if (next == ev->end)
-		put_mark(ev, "ready");
-	else
-		gather(ev, s);
+	resume(ev, s, index);
 	stream_send(ev, s, ev->text.data, ev->text.len);
 }
 
@@ -307,10 +377,9 @@ int wm_events_init(struct wm_api *a)
 		return -ENOMEM;
 	a->events = ev;
 	ev->api = a;
-	ev->first = ev->end = 1; /* 0: before everything, which no ring holds */
-	ev->forgotten = wm_registry_index(a->d.registry);
 	TAILQ_INIT(&ev->streams);
 	wm_buf_init(&ev->text, BATCH_MAX);
+	wm_buf_init(&ev->one, BATCH_MAX);
 	ev->alive = wm_timer_new(a->d.loop, on_alive, ev);
 	if (!ev->alive || wm_timer_arm(ev->alive, ALIVE_MS) ||
 	    wm_registry_subscribe(a->d.registry, on_change, ev))
@@ -324,10 +393,11 @@ void wm_events_done(struct wm_api *a)
 
 	if (!ev)
 		return;
-	while (ev->first < ev->end)
-		drop_oldest(ev);
+	forget(ev);
+	free(ev->now);
 	wm_timer_free(ev->alive);
 	wm_buf_done(&ev->text);
+	wm_buf_done(&ev->one);
 	free(ev);
 	a->events = NULL;
 }

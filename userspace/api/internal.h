@@ -155,8 +155,7 @@ struct wm_api {
 	struct wm_watch_key scopes[WM_SCOPE_COUNT];
 	TAILQ_HEAD(, wm_watch_key) dirty, absent;
 	uint64_t catalog_index, checks_index, nodes_index;
-	uint64_t extinct_index; /* when a service last vanished */
-	uint64_t first_index;	/* when this began: nobody has seen one above it */
+	uint64_t first_index; /* when this began: nobody has seen one above it */
 	bool extinct; /* one did since the last wake: who waits for absent ones looks again */
 	unsigned watches;
 	struct wm_timer *more;	     /* the rest of a wake goes on in the next turn */

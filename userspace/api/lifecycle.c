@@ -12,13 +12,13 @@
 static void put_drain(struct wm_json *j, const struct wm_api *a, const struct wm_instance *i)
 {
 	struct wm_drains *d = a->d.drains;
-	const char *why = d ? wm_drains_why(d, i->id) : "nobody counts connections";
+	const char *why = d ? wm_drains_why(d, i) : "nobody counts connections";
 	uint64_t open;
 
 	wm_json_open(j, '{');
 	wm_json_ku(j, "UntilMs", i->drain_until_ms);
 	wm_json_key(j, "Open");
-	if (d && wm_drains_open(d, i->id, &open))
+	if (d && wm_drains_open(d, i, &open))
 		wm_json_u64(j, open);
 	else
 		wm_json_null(j);

@@ -33,7 +33,9 @@ struct drain {
 	unsigned proof;			/* counts of none in a row */
 	uint32_t backends[BACKENDS_OF]; /* when the count that runs began */
 	unsigned backends_count;	/* 0: it is not counted */
-	char id[];
+	const char *id;			/* behind its node in the key */
+	size_t len;
+	char key[]; /* the node's name in lower case, NUL, id */
 };
 
 struct wm_drains {
@@ -110,19 +112,31 @@ static void tell(struct wm_drains *d, struct drain *x)
 static void forget(struct wm_drains *d, struct drain *x)
 {
 	TAILQ_REMOVE(&d->list, x, entry);
-	wm_map_del(d->by_id, x->id, strlen(x->id));
+	wm_map_del(d->by_id, x->key, x->len);
 	free(x);
 }
 
-static struct drain *begin(struct wm_drains *d, const char *id)
+static struct drain *find(const struct wm_drains *d, const struct wm_instance *i)
 {
-	size_t n = strlen(id) + 1;
-	struct drain *x = calloc(1, sizeof(*x) + n);
+	char key[WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2];
+	size_t n = strlen(i->node->folded) + 1, len = strlen(i->id);
+
+	memcpy(key, i->node->folded, n);
+	memcpy(key + n, i->id, len);
+	return wm_map_get(d->by_id, key, n + len);
+}
+
+static struct drain *begin(struct wm_drains *d, const struct wm_instance *i)
+{
+	size_t n = strlen(i->node->folded) + 1, len = strlen(i->id);
+	struct drain *x = calloc(1, sizeof(*x) + n + len + 1);
 
 	if (!x)
 		return NULL;
-	memcpy(x->id, id, n);
-	if (wm_map_put(d->by_id, x->id, n - 1, x, NULL)) {
+	memcpy(x->key, i->node->folded, n);
+	x->id = memcpy(x->key + n, i->id, len + 1);
+	x->len = n + len;
+	if (wm_map_put(d->by_id, x->key, x->len, x, NULL)) {
 		free(x);
 		return NULL;
 	}
@@ -134,7 +148,7 @@ static struct drain *begin(struct wm_drains *d, const char *id)
 
 static void follow(struct wm_drains *d, const struct wm_instance *i)
 {
-	struct drain *x = wm_map_get(d->by_id, i->id, strlen(i->id));
+	struct drain *x = find(d, i);
 	uint64_t wall = wm_clock_wall_ms(), left;
 
 	if (i->lifecycle != WM_LIFE_STOPPING || !i->drain_until_ms) {
@@ -145,7 +159,7 @@ static void follow(struct wm_drains *d, const struct wm_instance *i)
 	if (x && x->until_ms == i->drain_until_ms)
 		return;
 	if (!x)
-		x = begin(d, i->id);
+		x = begin(d, i);
 	if (!x) {
 		wm_error("drain.memory", "id=%s", wm_log_q(i->id));
 		return;
@@ -167,7 +181,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		follow(d, c->instance);
 	if (c->kind != WM_CHANGE_INSTANCE_DELETED)
 		return;
-	x = wm_map_get(d->by_id, c->instance->id, strlen(c->instance->id));
+	x = find(d, c->instance);
 	if (x)
 		forget(d, x);
 }
@@ -321,9 +335,9 @@ void wm_drains_free(struct wm_drains *d)
 	free(d);
 }
 
-bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_open)
+bool wm_drains_open(const struct wm_drains *d, const struct wm_instance *i, uint64_t *ret_open)
 {
-	const struct drain *x = wm_map_get(d->by_id, id, strlen(id));
+	const struct drain *x = find(d, i);
 
 	if (!x || !x->counted)
 		return false;
@@ -331,9 +345,9 @@ bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_ope
 	return true;
 }
 
-const char *wm_drains_why(struct wm_drains *d, const char *id)
+const char *wm_drains_why(struct wm_drains *d, const struct wm_instance *i)
 {
-	const struct drain *x = id ? wm_map_get(d->by_id, id, strlen(id)) : NULL;
+	const struct drain *x = i ? find(d, i) : NULL;
 
 	return x ? why_this(d, x) : why_any(d);
 }

@@ -32,11 +32,11 @@ struct wm_drains *wm_drains_new(struct wm_loop *l, struct wm_registry *r, const 
 				struct wm_plane *plane, bool adopted);
 void wm_drains_free(struct wm_drains *d); /* NULL ok */
 /** Open connections of an instance as last counted. @return false: not draining, or not counted. */
-bool wm_drains_open(const struct wm_drains *d, const char *id, uint64_t *ret_open);
+bool wm_drains_open(const struct wm_drains *d, const struct wm_instance *i, uint64_t *ret_open);
 /** Why the drain of instance @p id can only end at its deadline, for people; NULL: it ends with the
  *  last connection. @p id that is not draining, or NULL: why any drain would. Valid until the next
  *  call of this module. */
-const char *wm_drains_why(struct wm_drains *d, const char *id);
+const char *wm_drains_why(struct wm_drains *d, const struct wm_instance *i);
 unsigned wm_drains_active(const struct wm_drains *d);
 /** In the order of WM_DRAIN_COUNTERS. Borrowed. */
 const uint64_t *wm_drains_counters(const struct wm_drains *d);

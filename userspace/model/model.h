@@ -70,6 +70,18 @@ struct wm_pair {
 struct wm_instance;
 struct wm_map;
 
+/* Whose word an object is, and which. An agent is the only writer of what was registered with it:
+ * its log has a number for each change of an object, which grows by one, and an epoch that grows
+ * when the log was lost. What is written into the catalog any agent may write: a hybrid logical
+ * clock (Kulkarni 2014) orders it, 48 bits of milliseconds since 1970 and 16 of a counter. Spec:
+ * docs/architecture.md, "Versions and history". */
+enum wm_version_origin { WM_ORIGIN_OWN, WM_ORIGIN_SHARED };
+struct wm_version {
+	enum wm_version_origin origin;
+	uint32_t epoch; /* OWN */
+	uint64_t seq;	/* OWN: in the log; SHARED: the clock; 0: not stored yet */
+};
+
 /* This agent's node, or one that was written into the catalog. Its name never changes. */
 struct wm_node {
 	char *name;
@@ -192,7 +204,7 @@ struct wm_instance {
 	unsigned tagged_count;
 	const struct wm_traits *traits; /* NULL: states nothing of it */
 	bool enable_tag_override;
-	bool catalog; /* written through the catalog, not registered with this agent */
+	struct wm_version version; /* of the stored object; a holder's is its node's too */
 	struct wm_check **checks;
 	unsigned checks_count;
 	enum wm_status status;	     /* worst of its checks and its node's; no checks: passing */
@@ -231,6 +243,11 @@ enum wm_lifecycle wm_instance_state(const struct wm_instance *i);
 const char *wm_instance_proxy(const struct wm_instance *i, const char *member);
 /** Has it the tag, in any case? "" is every instance's. */
 bool wm_instance_has_tag(const struct wm_instance *i, const char *tag);
+/** Written through the catalog, not registered with this agent? */
+static inline bool wm_instance_shared(const struct wm_instance *i)
+{
+	return i->version.origin == WM_ORIGIN_SHARED;
+}
 /** Does it take new connections: running, and not critical? */
 static inline bool wm_instance_usable(const struct wm_instance *i)
 {

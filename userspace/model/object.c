@@ -314,7 +314,7 @@ struct wm_instance *wm_instance_clone(const struct wm_instance *i)
 	struct wm_instance *clone = wm_instance_build(&d);
 
 	if (clone)
-		clone->catalog = i->catalog;
+		clone->version.origin = i->version.origin;
 	return clone;
 }
 
@@ -422,8 +422,9 @@ bool wm_instance_same(const struct wm_instance *a, const struct wm_instance *b)
 	    a->weight_warning != b->weight_warning || a->tags_count != b->tags_count ||
 	    a->meta_count != b->meta_count || a->tagged_count != b->tagged_count ||
 	    a->lifecycle != b->lifecycle || a->drain_until_ms != b->drain_until_ms ||
-	    a->enable_tag_override != b->enable_tag_override || a->catalog != b->catalog ||
-	    !same(a->address, b->address) || !same(a->name, b->name))
+	    a->enable_tag_override != b->enable_tag_override ||
+	    a->version.origin != b->version.origin || !same(a->address, b->address) ||
+	    !same(a->name, b->name))
 		return false;
 	if (!same_texts(a->tags, b->tags, a->tags_count) || !same_traits(a->traits, b->traits))
 		return false;

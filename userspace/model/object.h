@@ -8,15 +8,28 @@
 
 #include <sys/queue.h>
 
+struct wm_tombstone;
+/* The newest word on an object in the history of all, which is the registry's (history.h). */
+struct wm_past {
+	TAILQ_ENTRY(wm_past) entry;	/* by index */
+	TAILQ_ENTRY(wm_past) log_entry; /* of its origin, by number */
+	uint64_t index;
+	struct wm_instance *live;  /* an instance, or a node's holder; NULL: a tombstone */
+	struct wm_tombstone *tomb; /* NULL: live */
+	bool listed, logged;
+};
+TAILQ_HEAD(wm_pasts, wm_past);
+
 struct wm_instance_box {
 	struct wm_instance i;	  /* first: a box is found from its instance by a cast */
 	const char *service_name; /* in lower case */
 	TAILQ_ENTRY(wm_instance_box) dirty_entry;
-	bool dead;	  /* replaced or deleted, about to be freed */
-	bool dirty;	  /* a check's status is newer than the stored row */
-	bool urgent;	  /* somebody waits for that: stands first among what is dirty */
-	bool riding;	  /* its row is being stored beside the writes of a batch */
-	bool planned;	  /* a write that is prepared or being stored replaces or removes it */
+	bool dead;    /* replaced or deleted, about to be freed */
+	bool dirty;   /* a check's status is newer than the stored row */
+	bool urgent;  /* somebody waits for that: stands first among what is dirty */
+	bool riding;  /* its row is being stored beside the writes of a batch */
+	bool planned; /* a write that is prepared or being stored replaces or removes it */
+	struct wm_past past;
 	uint64_t changed; /* number of the last status of a check that was announced */
 	size_t bytes;	  /* of memory: this block and its checks' blocks when it was built */
 };

@@ -8,14 +8,13 @@
 #include <string.h>
 
 /* --- announcing ------------------------------------------------------------------------------- */
-static void announce(const struct wm_registry *r, const struct wm_op *op, struct wm_change *c)
+static void announce(struct wm_registry *r, const struct wm_op *op, struct wm_change *c)
 {
 	c->index = op->seen;
 	wm_registry_announce(r, c);
 }
 
-static void announce_removed(const struct wm_registry *r, const struct wm_op *op,
-			     const struct wm_edit *e)
+static void announce_removed(struct wm_registry *r, const struct wm_op *op, const struct wm_edit *e)
 {
 	const struct wm_instance *in = e->in, *old = e->old;
 
@@ -30,8 +29,7 @@ static void announce_removed(const struct wm_registry *r, const struct wm_op *op
 	}
 }
 
-static void announce_deleted(const struct wm_registry *r, const struct wm_op *op,
-			     const struct wm_edit *e)
+static void announce_deleted(struct wm_registry *r, const struct wm_op *op, const struct wm_edit *e)
 {
 	struct wm_change c = {
 		.kind = WM_CHANGE_INSTANCE_DELETED, .service = e->from, .instance = e->old};
@@ -40,8 +38,7 @@ static void announce_deleted(const struct wm_registry *r, const struct wm_op *op
 		announce(r, op, &c);
 }
 
-static void announce_upsert(const struct wm_registry *r, const struct wm_op *op,
-			    const struct wm_edit *e)
+static void announce_upsert(struct wm_registry *r, const struct wm_op *op, const struct wm_edit *e)
 {
 	struct wm_change c = {.kind = WM_CHANGE_INSTANCE_UPSERT, .instance = e->in};
 
@@ -120,7 +117,7 @@ void wm_op_announce(struct wm_registry *r, struct wm_op *op)
 			announce_upsert(r, op, e);
 	}
 	TAILQ_FOREACH (e, &op->edits, entry) {
-		if (e->what == WM_EDIT_HOLDER)
+		if (e->what == WM_EDIT_HOLDER && wm_find_node(r, e->home->folded) == e->home)
 			wm_registry_node_changed(r, e->home, op->seen, NULL, true);
 	}
 	TAILQ_FOREACH (e, &op->edits, entry) {
@@ -143,6 +140,7 @@ static void settle_edit(struct wm_edit *e)
 		wm_node_free(e->home);
 	wm_node_free(e->facts);
 	free(e->fresh);
+	free(e->tomb);
 	free(e);
 }
 

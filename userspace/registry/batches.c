@@ -189,6 +189,8 @@ static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 		bool again = !stored && !b->dirty;
 
 		b->riding = false;
+		if (stored)
+			wm_history_log(&r->history, &b->i);
 		if (stored && !b->dirty)
 			b->urgent = false;
 		if (again)
@@ -203,6 +205,7 @@ static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struc
 	struct wm_op *op;
 
 	wm_plan_release_room(p);
+	wm_plan_forget_versions(p);
 	TAILQ_FOREACH_REVERSE (op, &p->ops, wm_ops, entry) {
 		if (!op->code && (op->index || !SLIST_EMPTY(&op->made) || op->depends))
 			wm_op_refuse(op, code, "%s", e->text);
@@ -253,11 +256,30 @@ static void go_on_applying(struct wm_registry *r, struct wm_plan *p)
 	wm_plan_free(p);
 }
 
+/* Tombstones whose rows went. */
+static void end_expired(struct wm_registry *r, struct wm_plan *p, bool stored)
+{
+	struct wm_history *h = &r->history;
+	struct wm_tombstone *t = TAILQ_FIRST(&h->tombs), *next;
+
+	for (unsigned n = 0; t && n < p->expired; n++, t = next) {
+		next = TAILQ_NEXT(t, by_age);
+		if (!t->expired) /* one of them was dug out: the rest stand before */
+			break;
+		t->expired = false;
+		if (!stored)
+			continue;
+		h->floor = t->past.index > h->floor ? t->past.index : h->floor;
+		wm_history_unbury(h, t);
+	}
+}
+
 static void finish(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
 {
 	struct wm_op *op;
 
 	end_riding(r, p, !code);
+	end_expired(r, p, !code);
 	if (!code) {
 		p->stored = true;
 		wm_plan_release_room(p);
@@ -314,7 +336,7 @@ static void on_rewritten(struct wm_registry *r, int code, const struct wm_err *e
 /* Numbers are reserved ahead; a batch of statuses alone does it, too. */
 static int put_meta(struct wm_registry *r, struct wm_plan *p)
 {
-	struct wm_record_meta m = {r->given + WM_INDEX_BLOCK, r->self->id};
+	struct wm_record_meta m = {r->given + WM_INDEX_BLOCK, r->self->id, r->epoch};
 	int err;
 
 	if (r->given + WM_INDEX_BLOCK / 2 <= r->reserved)
@@ -379,6 +401,8 @@ static unsigned begin(struct wm_registry *r)
 		err = wm_plan_ride(p, WM_REGISTRY_DIRTY_RIDE);
 	else if (r->store && is_due(r))
 		err = wm_plan_ride(p, WM_REGISTRY_DIRTY_BATCH);
+	if (!err && p->changes)
+		err = wm_plan_expire(p);
 	if (!err && r->store && !wm_batch_empty(p->rows))
 		err = put_meta(r, p);
 	if (err)

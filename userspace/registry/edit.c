@@ -475,6 +475,7 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	struct wm_instance *in = m->in, *old = m->old;
 	int more = (int)m->merged_count - (int)(old ? old->checks_count : 0);
 	bool adds = m->how->adds && !op->restore;
+	const struct wm_seen *seen;
 	struct wm_edit *e;
 
 	if (reserve_node(p, m, holder)) {
@@ -487,6 +488,12 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 			return;
 	}
 	number(p, m, holder);
+	seen = wm_plan_seen(p, WM_SEEN_INSTANCE, op->home, in->id);
+	if (!holder && !old &&
+	    wm_plan_del_tombstone(p, op->home, in->id, seen ? seen->edit : NULL)) {
+		wm_op_no_memory(op);
+		return;
+	}
 	e = edit_of(p, op, holder ? WM_EDIT_HOLDER : WM_EDIT_INSTANCE, old, in->id);
 	if (!e || take_fresh(e, m)) {
 		wm_op_no_memory(op);
@@ -536,6 +543,8 @@ void wm_edit_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home, con
 		wm_op_no_memory(op);
 	if (e && p->r->store && wm_batch_del(p->rows, WM_STORE_INSTANCES, old->row))
 		wm_op_no_memory(op);
+	if (e && wm_plan_put_tombstone(p, e, old, old->row))
+		wm_op_no_memory(op);
 	p->instances--;
 	p->checks -= (int)old->checks_count;
 	if (e && e->in) { /* an earlier part's */
@@ -558,6 +567,7 @@ void wm_edit_free(struct wm_edit *e)
 	if (e->founded)
 		wm_node_free(e->home);
 	wm_node_free(e->facts);
+	free(e->tomb);
 	free(e);
 }
 
@@ -641,6 +651,27 @@ static void join(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 	to->index = op->seen;
 }
 
+/* The newest word on the object is this one. */
+static void remember(struct wm_registry *r, const struct wm_op *op, struct wm_edit *e)
+{
+	struct wm_history *h = &r->history;
+	struct wm_tombstone *t;
+
+	if (e->old)
+		wm_history_leave(h, e->old);
+	if (e->in) {
+		t = e->old ? NULL : wm_history_tomb(h, e->home->folded, e->in->id);
+		if (t && e->what == WM_EDIT_INSTANCE)
+			wm_history_unbury(h, t);
+		wm_history_touch(h, e->in, op->seen);
+		if (r->store)
+			wm_history_log(h, e->in);
+	} else if (e->tomb) {
+		wm_history_bury(h, e->tomb, op->seen);
+		e->tomb = NULL;
+	}
+}
+
 static void apply_instance(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 {
 	struct wm_instance *in = e->in, *old = e->old;
@@ -648,11 +679,16 @@ static void apply_instance(struct wm_registry *r, struct wm_op *op, struct wm_ed
 
 	if (!in && !old)
 		return;
+	if (holder && wm_find_node(r, e->home->folded) != e->home) {
+		e->home->holder = in; /* of a node that came and goes with this write */
+		return;
+	}
 	if (old && in)
 		catch_up(r, e);
 	if (old)
 		wm_instance_retire(r, old);
 	enter_maps(r, e);
+	remember(r, op, e);
 	if (in)
 		wm_instance_bind(e->home, in);
 	if (holder) {

@@ -281,7 +281,7 @@ static int add_part(struct wm_registry *r, struct wm_group *group, const struct 
 		return err == -ENOMEM ? no_memory(e) : err;
 	}
 	if (op->kind == &wm_op_put)
-		((struct wm_put *)op)->in->catalog = true;
+		((struct wm_put *)op)->in->version.origin = WM_ORIGIN_SHARED;
 	op->object = c->object;
 	op->catalog = true;
 	op->lenient = c->verb == WM_VERB_DELETE;

@@ -11,7 +11,7 @@
 /* What this agent registered and what was written into the catalog never change one another. */
 static bool judge_owner(struct wm_op *op, const struct wm_instance *old)
 {
-	if (!old || old->catalog == op->catalog || op->restore)
+	if (!old || wm_instance_shared(old) == op->catalog || op->restore)
 		return true;
 	if (op->catalog)
 		wm_op_refuse(op, WM_E_CONFLICT,
@@ -148,7 +148,7 @@ static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 		return false;
 	}
 	/* somebody's own, whose id is the same */
-	if (op->sidecar && (!old->traits || !old->traits->sidecar || old->catalog))
+	if (op->sidecar && (!old->traits || !old->traits->sidecar || wm_instance_shared(old)))
 		op->unchanged = true;
 	else if (judge_owner(op, old) && ((struct wm_drop *)op)->drained && !drain_is_over(op, old))
 		op->unchanged = true; /* it stays, as what its drain is of */

@@ -2,6 +2,7 @@
 /* internal.h - the registry's own structure, and what its files share beside writes (op.h, plan.h).
  * Inside registry/ only. */
 #pragma once
+#include "history.h"
 #include "op.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/map.h"
@@ -57,8 +58,11 @@ struct wm_registry {
 	struct wm_map *node_ids; /* nodes of the catalog that have one, by it */
 	struct wm_map *services; /* by name */
 	uint64_t index;		 /* newest that was announced */
-	uint64_t given;		 /* last that was drawn: for writes that are being stored, too */
-	uint64_t reserved;	 /* stored: after a crash indexes go on above it */
+	struct wm_history history;
+	uint32_t epoch;	      /* of this agent's log */
+	unsigned unversioned; /* recovered rows of before there were versions */
+	uint64_t given;	      /* last that was drawn: for writes that are being stored, too */
+	uint64_t reserved;    /* stored: after a crash indexes go on above it */
 	uint64_t instance_row, service_row;	 /* last given */
 	uint64_t (*turn)(void *arg, bool again); /* NULL: none */
 	void *turn_arg;
@@ -149,7 +153,7 @@ void wm_rewrite_begin(struct wm_registry *r,
 		      void (*done)(struct wm_registry *r, int code, const struct wm_err *e));
 
 /** Hand a change to every listener. */
-void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c);
+void wm_registry_announce(struct wm_registry *r, const struct wm_change *c);
 /** Give this agent's node its id. @return 0 or -ENOMEM. */
 int wm_registry_set_node_id(struct wm_registry *r, const char *id);
 /** What a draft's check says of a node must be of this one. @return 0 or WM_E_INVALID. */

@@ -117,7 +117,7 @@ static bool judge_life(struct wm_plan *p, struct wm_op *op)
 
 	if (!i)
 		wm_op_unknown(op);
-	else if (i->catalog)
+	else if (wm_instance_shared(i))
 		wm_op_refuse(op, WM_E_CONFLICT,
 			     "Instance \"%.64s\" was written through the catalog: change it there",
 			     i->id);

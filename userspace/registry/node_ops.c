@@ -78,6 +78,7 @@ static void put_row(struct wm_plan *p, struct wm_op *op)
 
 static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 {
+	const struct wm_seen *before = wm_plan_seen(p, WM_SEEN_NODE, facts, "");
 	struct wm_registry *r = p->r;
 	struct wm_edit *e;
 
@@ -102,6 +103,8 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 		wm_op_no_memory(op);
 		return;
 	}
+	if (wm_plan_del_tombstone(p, facts, "", before ? before->edit : NULL))
+		wm_op_no_memory(op);
 	see(p, op, e, "", facts->id);
 	if (!op->code)
 		put_row(p, op);
@@ -114,6 +117,10 @@ static void begin_anew(struct wm_plan *p, struct wm_op *op, struct wm_edit *e)
 	static const struct wm_edit_how how = {.anew = true};
 	struct wm_instance *in;
 
+	if (wm_plan_del_tombstone(p, e->home, "", e))
+		wm_op_no_memory(op);
+	free(e->tomb);
+	e->tomb = NULL;
 	e->dropped = false;
 	op->home = e->home;
 	p->nodes++;
@@ -190,21 +197,32 @@ void wm_edit_node_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home
 	e->dropped = true;
 	if (p->r->store && wm_batch_del(p->rows, WM_STORE_INSTANCES, home->row))
 		wm_op_no_memory(op);
+	if (wm_plan_put_tombstone(p, e, home->holder, home->row))
+		wm_op_no_memory(op);
 }
 
 void wm_node_apply(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 {
+	struct wm_history *h = &r->history;
 	struct wm_node *n = e->home;
+	struct wm_tombstone *t;
 
-	(void)op;
 	if (e->dropped && e->founded)
 		return;
 	if (e->dropped) {
 		wm_node_leave(r, n);
 		r->checks_count -= (unsigned)wm_map_len(n->checks);
 		wm_instance_retire(r, n->holder);
-	} else if (e->founded) {
+		wm_history_leave(h, n->holder);
+		wm_history_bury(h, e->tomb, op->seen);
+		e->tomb = NULL;
+		return;
+	}
+	if (e->founded) {
 		must(wm_node_enter(r, n));
+		t = wm_history_tomb(h, n->folded, "");
+		if (t)
+			wm_history_unbury(h, t);
 	} else {
 		uint64_t created = e->facts->create_index, modified = e->facts->modify_index;
 
@@ -212,6 +230,9 @@ void wm_node_apply(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 		n->create_index = created;
 		n->modify_index = modified;
 	}
+	wm_history_touch(h, n->holder, op->seen);
+	if (r->store)
+		wm_history_log(h, n->holder);
 }
 
 /* --- everything on a node --------------------------------------------------------------------- */

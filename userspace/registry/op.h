@@ -53,9 +53,10 @@ struct wm_edit {
 	struct wm_instance *old, *in;
 	struct wm_check **fresh; /* checks of `in` that it brings along: the edit's until applied */
 	unsigned fresh_count;
-	enum wm_lifecycle life;	 /* of `old`, as it was judged */
-	uint64_t prepared;	 /* number that was last drawn when it was */
-	struct wm_service *from; /* of `old`, when applied */
+	enum wm_lifecycle life;	   /* of `old`, as it was judged */
+	struct wm_tombstone *tomb; /* of what goes; the edit's until applied */
+	uint64_t prepared;	   /* number that was last drawn when it was */
+	struct wm_service *from;   /* of `old`, when applied */
 	/* node */
 	struct wm_node *facts; /* new facts before it is applied, those of before afterwards */
 	bool founded, dropped;

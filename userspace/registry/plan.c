@@ -4,6 +4,7 @@
 #include "plan.h"
 
 #include "internal.h"
+#include "userspace/base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -181,6 +182,103 @@ void wm_view_each(const struct wm_plan *p, struct wm_node *n,
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
+/* The row that follows has a version of its own; undone with it. */
+static int give_version(struct wm_plan *p, struct wm_instance *i)
+{
+	enum wm_version_origin o = i->version.origin;
+	size_t cap = p->versions_cap ? p->versions_cap * 2 : 64;
+	struct wm_versioned *next;
+
+	if (p->versions_count == p->versions_cap) {
+		next = realloc(p->versions, cap * sizeof(*next));
+		if (!next)
+			return -ENOMEM;
+		p->versions = next;
+		p->versions_cap = cap;
+	}
+	if (!*i->name) /* a node's: its writer is whose it is */
+		o = i->node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
+	if (wm_box(i)->past.listed) /* one that others see; what is prepared goes as a whole */
+		p->versions[p->versions_count++] = (struct wm_versioned){i, i->version};
+	i->version = wm_history_draw(&p->r->history, o, p->r->epoch, wm_clock_wall_ms());
+	return 0;
+}
+
+static void forget_versions(struct wm_plan *p, size_t until, uint64_t seq)
+{
+	while (p->versions_count > until) {
+		const struct wm_versioned *v = &p->versions[--p->versions_count];
+
+		v->i->version = v->was;
+	}
+	p->r->history.seq = seq;
+}
+
+void wm_plan_forget_versions(struct wm_plan *p)
+{
+	forget_versions(p, 0, p->seq);
+}
+
+static int put_tombstone(struct wm_plan *p, const struct wm_tombstone *t)
+{
+	const struct wm_record_tombstone record = {t->node,    t->id,	      t->service,
+						   t->version, t->past.index, t->when_s};
+	int err = wm_record_put_tombstone(&p->r->record, t->row, &record);
+
+	return err ? err
+		   : wm_batch_put(p->rows, WM_STORE_TOMBSTONES, t->row, p->r->record.data,
+				  p->r->record.len);
+}
+
+int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
+			  uint64_t row)
+{
+	struct wm_tombstone *t = wm_tombstone_new(i, row);
+
+	if (!t || wm_plan_reserve(p, p->r->history.by_key, 1)) {
+		free(t);
+		return -ENOMEM;
+	}
+	free(e->tomb);
+	e->tomb = t;
+	t->past.index = p->r->given;
+	t->when_s = (uint64_t)wm_clock_wall_s();
+	if (!p->r->store)
+		return 0;
+	t->version =
+		wm_history_draw(&p->r->history, t->version.origin, p->r->epoch, wm_clock_wall_ms());
+	return put_tombstone(p, t);
+}
+
+int wm_plan_del_tombstone(struct wm_plan *p, const struct wm_node *n, const char *id,
+			  const struct wm_edit *before)
+{
+	const struct wm_tombstone *t = before && before->tomb
+					       ? before->tomb
+					       : wm_history_tomb(&p->r->history, n->folded, id);
+
+	return t && p->r->store ? wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row) : 0;
+}
+
+int wm_plan_expire(struct wm_plan *p)
+{
+	struct wm_history *h = &p->r->history;
+	uint64_t now_s = (uint64_t)wm_clock_wall_s();
+	struct wm_tombstone *t;
+
+	TAILQ_FOREACH (t, &h->tombs, by_age) {
+		if (p->expired == WM_TOMBSTONES_EXPIRED ||
+		    (t->when_s + WM_TOMBSTONE_TTL_S > now_s &&
+		     h->count - p->expired <= WM_TOMBSTONES_MAX))
+			return 0;
+		if (p->r->store && wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row))
+			return -ENOMEM;
+		t->expired = true;
+		p->expired++;
+	}
+	return 0;
+}
+
 static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
 {
 	struct wm_node *n = holder->node, *facts = NULL;
@@ -188,6 +286,8 @@ static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
 	struct wm_instance *was = n->holder;
 	int err;
 
+	if (give_version(p, holder))
+		return -ENOMEM;
 	if (n->self && !holder->checks_count)
 		return wm_batch_del(p->rows, WM_STORE_INSTANCES, WM_NODE_ROW);
 	if (s && s->edit->home == n)
@@ -210,6 +310,8 @@ int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut)
 
 	if (!*i->name)
 		return put_node_row(p, i, cut);
+	if (give_version(p, i))
+		return -ENOMEM;
 	err = wm_registry_encode(p->r, i, cut);
 	return err ? err
 		   : wm_batch_put(p->rows, WM_STORE_INSTANCES, i->row, p->r->record.data,
@@ -267,6 +369,8 @@ static struct wm_plan_mark mark(const struct wm_plan *p)
 	return (struct wm_plan_mark){.log = p->log,
 				     .rows = wm_batch_mark(p->rows),
 				     .rooms = p->rooms_count,
+				     .versions = p->versions_count,
+				     .seq = p->r->history.seq,
 				     .instances = p->instances,
 				     .checks = p->checks,
 				     .nodes = p->nodes,
@@ -279,6 +383,7 @@ static void take_back(struct wm_plan *p, struct wm_op *op, const struct wm_plan_
 	while (p->log != m->log)
 		unsee(p);
 	release_room(p, m->rooms);
+	forget_versions(p, m->versions, m->seq);
 	wm_batch_cut(p->rows, m->rows);
 	p->instances = m->instances;
 	p->checks = m->checks;
@@ -372,6 +477,7 @@ struct wm_plan *wm_plan_new(struct wm_registry *r)
 	p->seen = wm_map_new(WM_TABLE_MAX);
 	p->rows = wm_batch_new();
 	p->given = p->given_last = r->given;
+	p->seq = r->history.seq;
 	if (p->seen && p->rows)
 		return p;
 	wm_plan_free(p);
@@ -397,6 +503,7 @@ void wm_plan_free(struct wm_plan *p)
 	wm_map_free(p->seen);
 	wm_batch_free(p->rows);
 	free(p->rooms);
+	free(p->versions);
 	free(p->riding);
 	free(p);
 }

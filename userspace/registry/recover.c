@@ -85,6 +85,7 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 	if (wm_registry_set_node_id(rc->r, m.node_id))
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 	rc->r->index = rc->r->reserved = m.reserved;
+	rc->r->epoch = m.epoch;
 	return 0;
 }
 
@@ -153,6 +154,19 @@ static int give_again(struct recovery *rc, struct wm_err *e)
 	return err;
 }
 
+/* What was stored before there were versions gets one with the first commit. */
+static void take_version(struct wm_registry *r, struct wm_instance *i, const struct wm_version *v)
+{
+	struct wm_history *h = &r->history;
+	uint64_t *newest = i->version.origin == WM_ORIGIN_OWN ? &h->seq : &h->clock;
+
+	i->version.epoch = v->epoch;
+	i->version.seq = v->seq;
+	*newest = v->seq > *newest ? v->seq : *newest;
+	r->unversioned += !v->seq;
+	wm_history_touch(h, i, r->index);
+}
+
 /* The service of a recovered instance: made by the first one of it. */
 static struct wm_service *service_of(struct wm_registry *r, const char *name, int *ret_err)
 {
@@ -194,9 +208,12 @@ static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, 
 		wm_instance_free(i, true);
 		return damaged(rc, WM_STORE_INSTANCES, row, "repeats an id", e);
 	}
+	wm_history_leave(&rc->r->history, node->holder);
 	wm_instance_free(node->holder, true);
 	node->holder = i;
 	i->node = node;
+	i->version.origin = node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
+	take_version(rc->r, i, &rc->decoded->version);
 	i->status = wm_instance_worst(i);
 	return enter_checks(rc->r, node, i) ? no_memory(e) : 0;
 }
@@ -266,10 +283,11 @@ static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct 
 	i = wm_record_build(d);
 	if (!i)
 		return no_memory(e);
-	i->catalog = catalog;
+	i->version.origin = catalog ? WM_ORIGIN_SHARED : WM_ORIGIN_OWN;
 	i->create_index = d->create_index;
 	i->modify_index = d->modify_index;
 	i->row = r->instance_row = row;
+	take_version(r, i, &d->version);
 	wm_instance_bind(node, i);
 	i->status = wm_instance_effective(r, i);
 	if (wm_node_instance(node, i->id) || known_checks(node, i)) {
@@ -310,6 +328,70 @@ static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct
 	return instance_row(rc, row, type == WM_RECORD_CATALOG_INSTANCE, e);
 }
 
+static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
+{
+	struct recovery *rc = arg;
+	struct wm_history *h = &rc->r->history;
+	struct wm_node node = {0};
+	struct wm_record_tombstone d;
+	struct wm_tombstone *t;
+	uint64_t *newest;
+	int err = open_row(rc, WM_STORE_TOMBSTONES, WM_RECORD_TOMBSTONE, row, data, len, e);
+
+	if (err)
+		return err;
+	if (wm_record_get_tombstone(rc->copy.data, rc->copy.len, &d))
+		return damaged(rc, WM_STORE_TOMBSTONES, row, "cannot be decoded", e);
+	node.folded = rc->copy.data + (d.node - rc->copy.data);
+	t = wm_tombstone_new(
+		&(struct wm_instance){.id = rc->copy.data + (d.id - rc->copy.data),
+				      .name = rc->copy.data + (d.service - rc->copy.data),
+				      .node = &node},
+		row);
+	if (!t || wm_history_reserve(h)) {
+		free(t);
+		return no_memory(e);
+	}
+	t->version = d.version;
+	t->when_s = d.when_s;
+	wm_history_bury(h, t, rc->r->index);
+	wm_map_unreserve(h->by_key, 1);
+	newest = d.version.origin == WM_ORIGIN_OWN ? &h->seq : &h->clock;
+	*newest = d.version.seq > *newest ? d.version.seq : *newest;
+	return 0;
+}
+
+/* The log of an origin is in the order of its numbers. */
+static int by_number(const void *a, const void *b)
+{
+	const struct wm_past *x = *(struct wm_past *const *)a, *y = *(struct wm_past *const *)b;
+	uint64_t m = wm_past_version(x)->seq, n = wm_past_version(y)->seq;
+
+	return m < n ? -1 : m > n;
+}
+
+static int sort_logs(struct wm_history *h)
+{
+	struct wm_past *p, **all;
+	size_t count = 0, n = 0;
+
+	TAILQ_FOREACH (p, &h->all, entry)
+		count++;
+	all = calloc(count + 1, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	TAILQ_FOREACH (p, &h->all, entry) {
+		if (wm_past_version(p)->seq)
+			all[n++] = p;
+	}
+	if (n)
+		qsort(all, n, sizeof(*all), by_number);
+	for (size_t i = 0; i < n; i++)
+		wm_history_log_word(h, all[i]);
+	free(all);
+	return 0;
+}
+
 int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
 {
 	struct recovery rc = {.r = r};
@@ -337,6 +419,10 @@ int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
 	}
 	if (!err)
 		err = wm_store_walk(r->store, WM_STORE_INSTANCES, any_row, &rc, e);
+	if (!err)
+		err = wm_store_walk(r->store, WM_STORE_TOMBSTONES, tombstone_row, &rc, e);
+	if (!err && sort_logs(&r->history))
+		err = no_memory(e);
 	free(rc.decoded);
 	wm_buf_done(&rc.copy);
 	return err;

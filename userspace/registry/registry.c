@@ -56,6 +56,7 @@ static void release(struct wm_registry *r)
 	struct wm_op *op;
 	size_t pos = 0;
 
+	wm_history_done(&r->history); /* it stands within what is freed */
 	TAILQ_CONCAT(&r->queue, &r->later, entry);
 	while ((op = TAILQ_FIRST(&r->queue))) {
 		TAILQ_REMOVE(&r->queue, op, entry);
@@ -112,6 +113,8 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->node_ids = wm_map_new(WM_TABLE_MAX);
 	r->services = wm_map_new(WM_TABLE_MAX);
 	r->vips = wm_vips_new(&r->space);
+	if (wm_history_init(&r->history))
+		return wm_err_set(e, -ENOMEM, "Out of memory");
 	err = wm_node_meta_read(c->node_meta, &meta, &facts.meta_count, e);
 	facts.meta = meta;
 	if (!err)
@@ -131,7 +134,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 
 int wm_registry_put_meta(struct wm_registry *r, uint64_t reserved, struct wm_err *e)
 {
-	const struct wm_record_meta m = {reserved, r->self->id};
+	const struct wm_record_meta m = {reserved, r->self->id, r->epoch};
 	int err = wm_record_put_meta(&r->small, &m);
 
 	if (err)
@@ -147,6 +150,34 @@ int wm_registry_put_service(struct wm_registry *r, const struct wm_lease *l, str
 	if (err)
 		return wm_err_set(e, err, "Not stored: out of memory; nothing was changed");
 	return wm_store_put(r->store, WM_STORE_SERVICES, l->row, r->small.data, r->small.len, e);
+}
+
+/* Rows of a store of before there were versions. */
+static int version_all(struct wm_registry *r, struct wm_err *e)
+{
+	uint64_t wall_ms = wm_clock_wall_ms();
+	struct wm_past *p, *next;
+	int err = 0;
+
+	for (p = TAILQ_FIRST(&r->history.all); p && !err; p = next) {
+		struct wm_instance *i = p->live;
+		bool holder = i && !*i->name;
+
+		next = TAILQ_NEXT(p, entry);
+		if (!i || i->version.seq)
+			continue;
+		i->version = wm_history_draw(&r->history, i->version.origin, r->epoch, wall_ms);
+		wm_history_log(&r->history, i);
+		err = wm_registry_encode(r, i, true);
+		if (err == WM_E_LIMIT) /* stays as it is stored */
+			err = 0;
+		else if (!err)
+			err = wm_store_put(r->store, WM_STORE_INSTANCES,
+					   holder ? i->node->row : i->row, r->record.data,
+					   r->record.len, e);
+	}
+	r->unversioned = 0;
+	return err;
 }
 
 /* The first commit: proves that the store can be written, and reserves indexes. */
@@ -165,6 +196,8 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 			err = wm_registry_put_service(r, l, e);
 		l->unsaved = false;
 	}
+	if (!err && r->unversioned)
+		err = version_all(r, e);
 	if (!err)
 		err = wm_store_commit(r->store, e);
 	if (!err)
@@ -195,7 +228,9 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
-	r->given = r->index;
+	r->given = r->history.floor = r->history.extinct = r->index;
+	if (!r->epoch) /* a new log, or one of before there were any */
+		r->epoch = (uint32_t)wm_clock_wall_s();
 	if (!err)
 		err = first_commit(r, e);
 	if (!err && r->store) {
@@ -241,8 +276,13 @@ void wm_registry_on_output(struct wm_registry *r, void (*fn)(void *arg, const st
 	r->output_arg = arg;
 }
 
-void wm_registry_announce(const struct wm_registry *r, const struct wm_change *c)
+void wm_registry_announce(struct wm_registry *r, const struct wm_change *c)
 {
+	if (c->kind == WM_CHANGE_STATUS || c->kind == WM_CHANGE_NODE ||
+	    c->kind == WM_CHANGE_INSTANCE_UPSERT)
+		wm_history_touch(&r->history, c->instance, c->index);
+	if (c->kind == WM_CHANGE_SERVICE_DELETED)
+		r->history.extinct = c->index;
 	if (c->instance && c->instance->node->index < c->index)
 		c->instance->node->index = c->index;
 	for (unsigned n = 0; n < r->listeners_count; n++)
@@ -320,6 +360,28 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 }
 
 /* --- reading --- */
+const struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max)
+{
+	const struct wm_past *p = TAILQ_LAST(&r->history.all, wm_pasts), *first = NULL;
+
+	for (; p && p->index > index; p = TAILQ_PREV(p, wm_pasts, entry)) {
+		if (!max--)
+			return NULL;
+		first = p;
+	}
+	return first;
+}
+
+bool wm_registry_remembers(const struct wm_registry *r, uint64_t index)
+{
+	return index >= r->history.floor && index <= r->index;
+}
+
+uint64_t wm_registry_extinct(const struct wm_registry *r)
+{
+	return r->history.extinct;
+}
+
 uint64_t wm_registry_index(const struct wm_registry *r)
 {
 	return r->index;

@@ -199,6 +199,16 @@ struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t 
 struct wm_node *wm_registry_next_node(const struct wm_registry *r, size_t *pos);
 struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
 
+/* --- history: see history.h --- */
+struct wm_past;
+/** Was nothing forgotten that came after @p index? */
+bool wm_registry_remembers(const struct wm_registry *r, uint64_t index);
+/** The first word after @p index, on what was announced since; TAILQ_NEXT() by `entry` leads on.
+ *  @return NULL: there is none, or more than @p max. Cost O(words). */
+const struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max);
+/** Index under which a service last went: of what is not there. */
+uint64_t wm_registry_extinct(const struct wm_registry *r);
+
 /* --- change stream --- */
 enum wm_change_kind {
 	WM_CHANGE_SERVICE_CREATED = 1,

@@ -149,7 +149,7 @@ static bool judge_any(struct wm_plan *p, struct wm_op *op)
 static void prepare_leap(struct wm_plan *p, struct wm_op *op)
 {
 	const struct wm_record_meta m = {((struct leap_op *)op)->index + WM_INDEX_BLOCK,
-					 p->r->self->id};
+					 p->r->self->id, p->r->epoch};
 	int err = wm_record_put_meta(&p->r->small, &m);
 
 	(void)wm_plan_index(p, op);

@@ -12,7 +12,7 @@
 
 #define PART_ROWS 512 /* encoded in one turn: some 3 ms */
 
-enum source { LEASES, EVICTED, HOLDERS, INSTANCES, SOURCES };
+enum source { LEASES, EVICTED, HOLDERS, INSTANCES, TOMBSTONES, SOURCES };
 
 struct wm_rewrite {
 	struct wm_job job;
@@ -22,6 +22,7 @@ struct wm_rewrite {
 	struct wm_batch *rows;
 	enum source source;
 	size_t pos;
+	const struct wm_tombstone *tomb; /* the last one */
 	bool begun, last;
 	int code;
 	struct wm_err e;
@@ -63,6 +64,17 @@ static int put_row(struct wm_rewrite *x, const struct wm_instance *i, uint64_t r
 				  x->r->record.len);
 }
 
+static int put_tombstone(struct wm_rewrite *x, const struct wm_tombstone *t)
+{
+	const struct wm_record_tombstone record = {t->node,    t->id,	      t->service,
+						   t->version, t->past.index, t->when_s};
+	int err = wm_record_put_tombstone(&x->r->record, t->row, &record);
+
+	return err ? err
+		   : wm_batch_put(x->rows, WM_STORE_TOMBSTONES, t->row, x->r->record.data,
+				  x->r->record.len);
+}
+
 /* Leases that the waiting batch took away are there until it is stored. */
 static int put_evicted(struct wm_rewrite *x)
 {
@@ -99,6 +111,9 @@ static int put_next(struct wm_rewrite *x)
 	case INSTANCES:
 		i = wm_registry_next_instance(r, &x->pos);
 		return i ? put_row(x, i, i->row) : 1;
+	case TOMBSTONES:
+		x->tomb = x->tomb ? TAILQ_NEXT(x->tomb, by_age) : TAILQ_FIRST(&r->history.tombs);
+		return x->tomb ? put_tombstone(x, x->tomb) : 1;
 	case SOURCES:
 		break;
 	}
@@ -107,7 +122,7 @@ static int put_next(struct wm_rewrite *x)
 
 static int put_meta(struct wm_rewrite *x)
 {
-	const struct wm_record_meta m = {x->r->reserved, x->r->self->id};
+	const struct wm_record_meta m = {x->r->reserved, x->r->self->id, x->r->epoch};
 	int err = wm_record_put_meta(&x->r->small, &m);
 
 	return err ? err

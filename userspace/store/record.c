@@ -139,6 +139,7 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 #define INSTANCE_OVERRIDE 1u
 #define INSTANCE_LIFE	  2u /* the lifecycle and the end of its drain follow */
 #define INSTANCE_TRAITS	  4u /* and then its traits */
+#define INSTANCE_VERSION  8u /* and then its version */
 
 static void put_traits(struct wm_buf *b, const struct wm_traits *t)
 {
@@ -151,6 +152,14 @@ static void put_traits(struct wm_buf *b, const struct wm_traits *t)
 	put_pairs(b, t->proxy, t->proxy_count);
 }
 
+static void put_version(struct wm_buf *b, const struct wm_version *v)
+{
+	need(b, WM_RECORD_VERSION_ORIGIN);
+	put_u(b, v->origin);
+	put_u(b, v->epoch);
+	put_u(b, v->seq);
+}
+
 static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 {
 	put_s(b, i->id);
@@ -161,7 +170,8 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, i->weight_warning);
 	put_u(b, (i->enable_tag_override ? INSTANCE_OVERRIDE : 0) |
 			 (i->lifecycle != WM_LIFE_RUNNING ? INSTANCE_LIFE : 0) |
-			 (i->traits ? INSTANCE_TRAITS : 0));
+			 (i->traits ? INSTANCE_TRAITS : 0) |
+			 (i->version.seq ? INSTANCE_VERSION : 0));
 	if (i->lifecycle != WM_LIFE_RUNNING) {
 		need(b, WM_RECORD_VERSION_LIFE);
 		put_u(b, i->lifecycle);
@@ -169,6 +179,8 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	}
 	if (i->traits)
 		put_traits(b, i->traits);
+	if (i->version.seq)
+		put_version(b, &i->version);
 	put_u(b, i->tags_count);
 	for (unsigned n = 0; n < i->tags_count; n++)
 		put_s(b, i->tags[n]);
@@ -207,8 +219,8 @@ size_t wm_record_growth(const struct wm_instance *i)
 
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
 {
-	begin(b, i->catalog ? WM_RECORD_CATALOG_INSTANCE : WM_RECORD_INSTANCE);
-	if (i->catalog) {
+	begin(b, wm_instance_shared(i) ? WM_RECORD_CATALOG_INSTANCE : WM_RECORD_INSTANCE);
+	if (wm_instance_shared(i)) {
 		need(b, WM_RECORD_VERSION_CATALOG);
 		put_s(b, i->node->self ? "" : i->node->name);
 	}
@@ -259,7 +271,23 @@ int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m)
 	begin(b, WM_RECORD_META);
 	put_u(b, m->reserved);
 	put_s(b, m->node_id);
+	if (m->epoch) {
+		need(b, WM_RECORD_VERSION_ORIGIN);
+		put_u(b, m->epoch);
+	}
 	return end(b, 0);
+}
+
+int wm_record_put_tombstone(struct wm_buf *b, uint64_t row, const struct wm_record_tombstone *t)
+{
+	begin(b, WM_RECORD_TOMBSTONE);
+	put_s(b, t->node);
+	put_s(b, t->id);
+	put_s(b, t->service);
+	put_version(b, &t->version);
+	put_u(b, t->index);
+	put_u(b, t->when_s);
+	return end(b, row);
 }
 
 /* --- reading: the first thing that does not fit sets bad, and everything after it reads as 0 ---
@@ -414,6 +442,13 @@ static void get_traits(struct cursor *c, struct wm_record_instance *r)
 	r->d.traits = t;
 }
 
+static void get_version(struct cursor *c, struct wm_version *v)
+{
+	v->origin = (enum wm_version_origin)get_u(c, WM_ORIGIN_SHARED);
+	v->epoch = (uint32_t)get_u(c, UINT32_MAX);
+	v->seq = get_u(c, UINT64_MAX);
+}
+
 static int get_instance(struct cursor *c, struct wm_record_instance *r)
 {
 	struct wm_instance_draft *d = &r->d;
@@ -430,12 +465,16 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	if (!d->weight_passing) /* was stored before 0 was refused: healthy, and in no answer */
 		d->weight_passing = 1;
 	d->weight_warning = (unsigned)get_u(c, UINT32_MAX);
-	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE | INSTANCE_TRAITS);
+	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE | INSTANCE_TRAITS |
+					   INSTANCE_VERSION);
 	d->enable_tag_override = flags & INSTANCE_OVERRIDE;
 	if (flags & INSTANCE_LIFE)
 		get_life(c, d);
 	if (flags & INSTANCE_TRAITS)
 		get_traits(c, r);
+	r->version = (struct wm_version){0};
+	if (flags & INSTANCE_VERSION)
+		get_version(c, &r->version);
 	d->tags_count = (unsigned)get_u(c, WM_TAGS_MAX);
 	for (unsigned i = 0; i < d->tags_count; i++)
 		r->tags[i] = need_s(c);
@@ -546,7 +585,25 @@ int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *r)
 
 	r->reserved = get_u(&c, UINT64_MAX);
 	r->node_id = need_s(&c);
+	r->epoch = c.p < c.end ? (uint32_t)get_u(&c, UINT32_MAX) : 0;
 	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
+}
+
+int wm_record_get_tombstone(char *body, size_t len, struct wm_record_tombstone *r)
+{
+	struct cursor c = {body, body + len, false};
+
+	r->node = need_s(&c);
+	r->id = need_s(&c);
+	r->service = need_s(&c);
+	get_version(&c, &r->version);
+	r->index = get_u(&c, UINT64_MAX);
+	r->when_s = get_u(&c, UINT64_MAX);
+	return c.bad || c.p != c.end || strlen(r->node) > WM_NODE_NAME_MAX ||
+			       strlen(r->id) > WM_INSTANCE_ID_MAX ||
+			       strlen(r->service) > WM_SERVICE_NAME_MAX
+		       ? WM_E_STORE_DAMAGED
+		       : 0;
 }
 
 int wm_record_open(const char *p, size_t len, uint64_t row, enum wm_record_type t,

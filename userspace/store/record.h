@@ -23,7 +23,8 @@
 #define WM_RECORD_VERSION_TYPE	  7
 #define WM_RECORD_VERSION_TRAITS  8
 #define WM_RECORD_VERSION_STATED  9
-#define WM_RECORD_VERSION	  9
+#define WM_RECORD_VERSION	  10
+#define WM_RECORD_VERSION_ORIGIN  10
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
@@ -40,7 +41,8 @@ enum wm_record_type {
 	WM_RECORD_SERVICE,
 	WM_RECORD_NODE, /* checks of this agent's node: as an instance without id and name */
 	WM_RECORD_CATALOG_INSTANCE, /* name of its node, "" is this agent's; then as an instance */
-	WM_RECORD_CATALOG_NODE	    /* another node; then as the checks of this agent's */
+	WM_RECORD_CATALOG_NODE,	    /* another node; then as the checks of this agent's */
+	WM_RECORD_TOMBSTONE
 };
 
 /* Decoded views; strings borrow from the payload. About 50 KiB: keep one, reuse it. */
@@ -56,7 +58,8 @@ struct wm_record_instance {
 	struct wm_tagged_address tagged[WM_TAGGED_MAX];
 	struct wm_traits traits;
 	struct wm_pair proxy[WM_PROXY_MEMBERS_MAX];
-	const char *node_name; /* of records of the catalog, else NULL */
+	struct wm_version version; /* seq 0: of before there were any */
+	const char *node_name;	   /* of records of the catalog, else NULL */
 	struct wm_node_draft node;
 	uint64_t node_create_index, node_modify_index;
 	struct wm_pair node_meta[WM_META_PAIRS_MAX], node_tagged[WM_TAGGED_MAX];
@@ -70,6 +73,14 @@ struct wm_record_service {
 struct wm_record_meta {
 	uint64_t reserved; /* no index above it was ever announced */
 	const char *node_id;
+	uint32_t epoch; /* of this agent's log; 0: of before there was one */
+};
+/* An object that is gone: an instance, or with id "" a node. */
+struct wm_record_tombstone {
+	const char *node, *id, *service;
+	struct wm_version version;
+	uint64_t index;	 /* under which that was announced */
+	uint64_t when_s; /* since 1970 */
 };
 
 /** What kind of record a row holds, before it is judged; 0: none that there is. */
@@ -83,6 +94,7 @@ int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance 
 int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);
 int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m);
+int wm_record_put_tombstone(struct wm_buf *b, uint64_t row, const struct wm_record_tombstone *t);
 
 /** Check head and checksum. @return 0, WM_E_STORE_DAMAGED, WM_E_STORE_VERSION; @p ret_why: what is
  *  wrong, static. */
@@ -98,3 +110,4 @@ int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance
 struct wm_instance *wm_record_build(const struct wm_record_instance *d);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);
+int wm_record_get_tombstone(char *body, size_t len, struct wm_record_tombstone *ret);

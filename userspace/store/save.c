@@ -119,9 +119,9 @@ static void save_before(struct wm_save *s, enum wm_store_table t, uint64_t row)
 	uint64_t key = key_of(t, row);
 	int err;
 
-	if (s->done || s->failed || t == WM_STORE_META || (int64_t)row > s->last[t] ||
-	    t < s->table || (t == s->table && (int64_t)row <= s->after) ||
-	    wm_map_get(s->early, &key, sizeof(key)))
+	if (s->done || s->failed || t == WM_STORE_META || t == WM_STORE_TOMBSTONES ||
+	    (int64_t)row > s->last[t] || t < s->table ||
+	    (t == s->table && (int64_t)row <= s->after) || wm_map_get(s->early, &key, sizeof(key)))
 		return;
 	n = malloc(sizeof(*n));
 	if (n)
@@ -227,7 +227,7 @@ int wm_save_step(struct wm_save *s, struct wm_store *store, struct wm_buf *out, 
 		s->after = -1;
 		s->table++;
 	}
-	if (s->table == WM_STORE_TABLES)
+	if (s->table == WM_STORE_TOMBSTONES) /* they are of the log, which a restore begins anew */
 		finish(s, out);
 	if (out->failed)
 		return wm_err_set(e, -ENOMEM, "Not saved: out of memory");

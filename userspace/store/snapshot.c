@@ -300,7 +300,7 @@ static int instance_row(struct wm_snapshot *s, uint64_t row, enum wm_record_type
 	if (!i)
 		return no_memory(e);
 	i->create_index = d->create_index;
-	i->catalog = type == WM_RECORD_CATALOG_INSTANCE;
+	i->version.origin = type == WM_RECORD_CATALOG_INSTANCE ? WM_ORIGIN_SHARED : WM_ORIGIN_OWN;
 	i->node = n;
 	return node ? enter_node(s, n, row, type == WM_RECORD_CATALOG_NODE, i, e)
 		    : enter_instance(s, n, i, e);
@@ -540,7 +540,9 @@ static int build_store(const char *path, const char *db, const struct wm_snapsho
 	if (!err && memcmp(&s->info, seen, sizeof(*seen)) != 0)
 		err = wm_err_set(e, WM_E_INVALID, "%s changed while it was read", path);
 	if (!err) {
-		m = (struct wm_record_meta){seen->index + INDEX_LEAP, s->node_id};
+		/* a log anew: this agent may have given numbers since */
+		m = (struct wm_record_meta){seen->index + INDEX_LEAP, s->node_id,
+					    (uint32_t)time(NULL)};
 		if (m.reserved > WM_INDEX_MAX - WM_INDEX_BLOCK)
 			m.reserved = WM_INDEX_MAX - WM_INDEX_BLOCK;
 		err = wm_record_put_meta(&b, &m);

@@ -25,13 +25,14 @@
 	"The file was left as it is. Restore a copy of it, or move it away together with its "     \
 	"-wal file to start with an empty registry"
 
-/* How an older schema becomes the next one; ends with an entry of nothing. There is one schema so
- * far: the next change of it adds {1, "..."} here and counts WM_STORE_SCHEMA up. */
-static const struct wm_store_migration migrations[] = {{0, NULL}};
+/* How an older schema becomes the next one; ends with an entry of nothing. What the registry makes
+ * of old records is its own matter: recover.c. */
+static const struct wm_store_migration migrations[] = {
+	{1, "CREATE TABLE tombstones(row INTEGER PRIMARY KEY, payload BLOB NOT NULL)"}, {0, NULL}};
 static const struct wm_store_migration *steps = migrations;
 static int newest = WM_STORE_SCHEMA;
 
-static const char *const tables[] = {"meta", "services", "instances"};
+static const char *const tables[] = {"meta", "services", "instances", "tombstones"};
 
 int wm_store_exec(sqlite3 *db, const char *sql)
 {
@@ -112,6 +113,8 @@ int wm_store_prepare(struct wm_store *s)
 		 "DELETE FROM services WHERE row=?1"},
 		{"INSERT OR REPLACE INTO instances VALUES(?1,?2)",
 		 "DELETE FROM instances WHERE row=?1"},
+		{"INSERT OR REPLACE INTO tombstones VALUES(?1,?2)",
+		 "DELETE FROM tombstones WHERE row=?1"},
 	};
 	int rc = SQLITE_OK;
 
@@ -451,6 +454,7 @@ int wm_store_walk(struct wm_store *s, enum wm_store_table t, wm_store_row_fn fn,
 		"SELECT 0, value FROM meta WHERE key='state'",
 		"SELECT row, payload FROM services ORDER BY row",
 		"SELECT row, payload FROM instances ORDER BY row",
+		"SELECT row, payload FROM tombstones ORDER BY row",
 	};
 	sqlite3_stmt *st = NULL;
 	int rc, err = 0;
@@ -487,6 +491,8 @@ int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_
 		"SELECT 0, value FROM meta WHERE key='state' AND ?1<?2 AND ?3",
 		"SELECT row, payload FROM services WHERE row>?1 AND row<=?2 ORDER BY row LIMIT ?3",
 		"SELECT row, payload FROM instances WHERE row>?1 AND row<=?2 ORDER BY row LIMIT ?3",
+		"SELECT row, payload FROM tombstones WHERE row>?1 AND row<=?2 ORDER BY row LIMIT "
+		"?3",
 	};
 	sqlite3_stmt *st = NULL;
 	int rc, err = 0;
@@ -513,7 +519,8 @@ int wm_store_part(struct wm_store *s, const struct wm_store_range *rg, wm_store_
 int wm_store_last(struct wm_store *s, enum wm_store_table t, int64_t *ret, struct wm_err *e)
 {
 	static const char *const sql[] = {"SELECT 0", "SELECT coalesce(max(row),0) FROM services",
-					  "SELECT coalesce(max(row),0) FROM instances"};
+					  "SELECT coalesce(max(row),0) FROM instances",
+					  "SELECT coalesce(max(row),0) FROM tombstones"};
 	int rc;
 
 	if (!s->db)

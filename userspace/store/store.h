@@ -17,9 +17,15 @@
 #include <stdint.h>
 
 #define WM_STORE_FILE	"registry.db" /* in the data directory */
-#define WM_STORE_SCHEMA 1	      /* version of the tables; a newer one is refused */
+#define WM_STORE_SCHEMA 2	      /* version of the tables; a newer one is refused */
 
-enum wm_store_table { WM_STORE_META, WM_STORE_SERVICES, WM_STORE_INSTANCES, WM_STORE_TABLES };
+enum wm_store_table {
+	WM_STORE_META,
+	WM_STORE_SERVICES,
+	WM_STORE_INSTANCES,
+	WM_STORE_TOMBSTONES,
+	WM_STORE_TABLES
+};
 
 /* A step from one schema to the next: statements that run in the transaction of all steps. */
 struct wm_store_migration {

@@ -71,6 +71,7 @@ int wm_store_build(const char *path, struct wm_store **ret, struct wm_err *e)
 		 "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 		 "CREATE TABLE services(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
 		 "CREATE TABLE instances(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
+		 "CREATE TABLE tombstones(row INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
 		 "INSERT INTO meta VALUES('schema',%d);",
 		 STORE_APPLICATION_ID, WM_STORE_SCHEMA);
 	rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* history.h - the newest word on every object, in the order in which it was announced, and of what
+ * is gone a tombstone. One list, which all read who come back from somewhere: event streams by
+ * index, and by number in its origin's log whoever holds a copy of that. An object that changes
+ * again moves to the end, so the history is as long as there are objects and tombstones.
+ * Threading: loop thread only. Spec: docs/architecture.md, "Versions and history". */
+#pragma once
+#include "userspace/model/object.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#define WM_TOMBSTONES_MAX     1000000 /* some 200 octets each; the oldest go first */
+#define WM_TOMBSTONE_TTL_S    86400   /* a day: who was away for longer reads everything anew */
+#define WM_TOMBSTONES_EXPIRED 256     /* that go with one batch */
+
+/* An instance that is gone, or with id "" a node. */
+struct wm_tombstone {
+	struct wm_past past;
+	TAILQ_ENTRY(wm_tombstone) by_age;
+	struct wm_version version;
+	uint64_t row;			 /* store's: the object's */
+	uint64_t when_s;		 /* since 1970 */
+	const char *node, *id, *service; /* the node's name in lower case; the service's as shown */
+	bool expired;			 /* its row is being deleted */
+	uint32_t len;
+	char key[]; /* node, NUL, id */
+};
+TAILQ_HEAD(wm_tombstones, wm_tombstone);
+
+struct wm_map;
+struct wm_history {
+	struct wm_pasts all, log[2]; /* of each origin */
+	struct wm_tombstones tombs;
+	struct wm_map *by_key;
+	unsigned count;	  /* of tombstones */
+	uint64_t floor;	  /* newest index of which something was forgotten */
+	uint64_t seq;	  /* last number of this agent's log */
+	uint64_t clock;	  /* newest of the shared log's */
+	uint64_t extinct; /* newest index under which a service went */
+};
+
+/** @return 0, -ENOMEM. */
+int wm_history_init(struct wm_history *h);
+void wm_history_done(struct wm_history *h);
+/** The newest word is about @p i, announced under @p index. */
+void wm_history_touch(struct wm_history *h, struct wm_instance *i, uint64_t index);
+/** What is stored of @p i has another version. */
+void wm_history_log(struct wm_history *h, struct wm_instance *i);
+void wm_history_log_word(struct wm_history *h, struct wm_past *p);
+const struct wm_version *wm_past_version(const struct wm_past *p);
+void wm_history_leave(struct wm_history *h, struct wm_instance *i);
+/** A tombstone for @p i, of a node if it is a holder. The caller owns it. @return NULL w/o memory.
+ */
+struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row);
+/** Room for one; then it takes one over. */
+int wm_history_reserve(struct wm_history *h);
+void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t index);
+void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t); /* frees it */
+/** Of an instance or a node by its name in lower case. NULL: none. */
+struct wm_tombstone *wm_history_tomb(const struct wm_history *h, const char *node, const char *id);
+/** The version of what is stored next. Numbers of this agent's log are given back by setting
+ *  h->seq, as long as nobody saw them. */
+struct wm_version wm_history_draw(struct wm_history *h, enum wm_version_origin o, uint32_t epoch,
+				  uint64_t wall_ms);
