@@ -508,11 +508,11 @@ static struct wm_svc *adopted_for(struct wm_tables *t, const struct wm_want_set 
 	uint32_t hash = (uint32_t)wm_hash_stable(w->service, strlen(w->service));
 	size_t len = strlen(w->service);
 	uint32_t set = wm_lookups_adopted(t, w);
-	struct wm_svc *s = set == WM_NO_SET ? NULL : t->by_set[set];
+	struct wm_svc *was = set == WM_NO_SET ? NULL : t->by_set[set], *s;
 
-	if (!s || *s->name || s->claimed || t->mem.sets[set].service != hash)
+	if (!was || *was->name || was->claimed || t->mem.sets[set].service != hash)
 		return NULL;
-	s = realloc(s, sizeof(*s) + len + 1);
+	s = realloc(was, sizeof(*s) + len + 1);
 	if (!s)
 		return NULL;
 	t->by_set[set] = s;
