@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry */
+/* test_write_path.c - two batches, with the store on its own thread: one is held at its sync, or
+ * fails there, while others are submitted, statuses come, and readers look. */
+#include "registry_help.h"
+#include "userspace/base/random.h"
+#include "userspace/registry/internal.h"
+
+#include <pthread.h>
+#include <sys/syscall.h>
+
+TestSuite(write_path, .init = make_dir, .fini = rm_dir, .timeout = 120);
+
+/* --- the disk: SQLite's syncs come by here -----------------------------------------------------
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
+static bool held, failing, waits;
+
+int fdatasync(int fd);
+int fdatasync(int fd)
+{
+	bool fail;
+
+	pthread_mutex_lock(&lock);
+	waits = held;
+	pthread_cond_broadcast(&turned);
+	while (held)
+		pthread_cond_wait(&turned, &lock);
+	waits = false;
+	fail = failing;
+	pthread_mutex_unlock(&lock);
+	if (!fail)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
+
+static void hold(bool on)
+{
+	pthread_mutex_lock(&lock);
+	held = on;
+	pthread_cond_broadcast(&turned);
+	pthread_mutex_unlock(&lock);
+}
+
+static void break_disk(bool on)
+{
+	pthread_mutex_lock(&lock);
+	failing = on;
+	pthread_mutex_unlock(&lock);
+}
+
+/* Until the batch stands at its sync. */
+static void at_sync(void)
+{
+	pthread_mutex_lock(&lock);
+	while (!waits)
+		pthread_cond_wait(&turned, &lock);
+	pthread_mutex_unlock(&lock);
+}
+
+static void wake(void *arg)
+{
+	(void)arg; /* the tests poll */
+}
+
+static struct wm_registry *open_threaded(struct wm_registry_config *of)
+{
+	struct wm_registry_config c = of ? *of : config(db);
+	struct wm_registry *r = NULL;
+	struct wm_err e = {0};
+
+	c.path = db;
+	c.wake = wake;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0, "%s", e.text);
+	return r;
+}
+
+static void submit(struct wm_registry *r, const char *id, const char *name, uint32_t port,
+		   struct answer *a)
+{
+	struct wm_instance_draft d = {.id = id, .name = name, .port = port};
+
+	*a = (struct answer){0};
+	cr_assert_eq(wm_registry_register(r, &d, answered, a, NULL), 0);
+}
+
+/* What memory has is what a restart finds. */
+static void restart_finds_the_same(struct wm_registry *r)
+{
+	char *before = show(r), *after;
+
+	wm_registry_close(r);
+	r = open_threaded(NULL);
+	after = show(r);
+	cr_assert_str_eq(before, after);
+	wm_registry_close(r);
+	free(before);
+	free(after);
+}
+
+/* --- one in flight -----------------------------------------------------------------------------
+ */
+Test(write_path, nobody_sees_what_is_not_durable)
+{
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer a, b;
+	uint64_t index = wm_registry_index(r);
+
+	hold(true);
+	submit(r, "a", "web", 1, &a);
+	wm_registry_flush(r);
+	at_sync();
+	for (int n = 0; n < 10; n++) /* it does not wait */
+		wm_registry_flush(r);
+	cr_assert_null(wm_registry_instance(r, "a"));
+	cr_assert_null(wm_registry_service(r, "web"));
+	cr_assert_eq(wm_registry_index(r), index);
+	cr_assert_eq(a.called, 0);
+	submit(r, "a", "web", 2, &b);
+	wm_registry_flush(r);
+	cr_assert_eq(b.called, 0);
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert(a.called == 1 && !a.code && b.called == 1 && !b.code);
+	cr_assert_eq(wm_registry_instance(r, "a")->port, 2);
+	restart_finds_the_same(r);
+}
+
+Test(write_path, conflicts_with_what_is_in_flight_are_judged_behind_it)
+{
+	struct wm_registry_config c = config(db);
+	struct answer a, b, d, e;
+	struct wm_registry *r;
+
+	c.instances_max = 2;
+	c.services_max = 1;
+	r = open_threaded(&c);
+	hold(true);
+	submit(r, "a", "web", 1, &a);
+	wm_registry_flush(r);
+	at_sync();
+	submit(r, "b", "db", 1, &b);  /* services_max, by what is in flight */
+	submit(r, "c", "web", 1, &d); /* the second instance */
+	submit(r, "d", "web", 1, &e); /* instances_max */
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert_eq(a.code, 0);
+	cr_assert_eq(b.code, WM_E_CAPACITY);
+	cr_assert_eq(d.code, 0);
+	cr_assert_eq(e.code, WM_E_CAPACITY);
+	/* the last of a service goes, and another comes, in one batch and in two */
+	hold(true);
+	cr_assert_eq(wm_registry_deregister(r, "a", NULL, NULL, NULL), 0);
+	wm_registry_flush(r);
+	at_sync();
+	cr_assert_eq(wm_registry_deregister(r, "c", NULL, NULL, NULL), 0);
+	submit(r, "b", "db", 1, &b);
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert_eq(b.code, 0, "%s", b.text);
+	cr_assert_null(wm_registry_service(r, "web"));
+	cr_assert_eq(wm_registry_services(r), 1);
+	restart_finds_the_same(r);
+}
+
+/* A result that comes while its instance is replaced is not lost, and the index only grows. */
+Test(write_path, a_status_that_comes_meanwhile_stays)
+{
+	struct wm_check_draft c[2] = {
+		{.id = "kept", .name = "k", .kind = WM_CHECK_TTL, .ttl_ms = 60000},
+		{.id = "redefined", .name = "r", .kind = WM_CHECK_TTL, .ttl_ms = 60000}};
+	struct wm_instance_draft d = {
+		.id = "a", .name = "web", .port = 1, .checks = c, .checks_count = 2};
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer a = {0};
+	uint64_t index;
+
+	cr_assert_eq(wm_registry_register(r, &d, answered, &a, NULL), 0);
+	wm_registry_finish(r);
+	hold(true);
+	d.port = 2;
+	c[1].ttl_ms = 70000;
+	a.called = 0;
+	cr_assert_eq(wm_registry_register(r, &d, answered, &a, NULL), 0);
+	wm_registry_flush(r);
+	at_sync();
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "kept"), WM_PASSING, "well"),
+		     1);
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "redefined"), WM_WARNING, "so"),
+		     1);
+	index = wm_registry_index(r);
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert(a.called == 1 && a.code == 0);
+	cr_assert_eq(wm_registry_instance(r, "a")->port, 2);
+	cr_assert_eq(wm_registry_check(r, "kept")->status, WM_PASSING);
+	cr_assert_eq(wm_registry_check(r, "redefined")->status, WM_WARNING);
+	cr_assert_eq(wm_registry_check(r, "redefined")->ttl_ms, 70000);
+	cr_assert_eq(wm_registry_instance(r, "a")->status, WM_WARNING);
+	cr_assert_gt(wm_registry_index(r), index);
+	cr_assert_eq(wm_registry_service(r, "web")->index, wm_registry_index(r));
+	restart_finds_the_same(r);
+}
+
+Test(write_path, a_close_waits_for_what_is_in_flight)
+{
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer a, b;
+	pthread_t other;
+
+	hold(true);
+	submit(r, "a", "web", 1, &a);
+	wm_registry_flush(r);
+	at_sync();
+	submit(r, "b", "web", 2, &b);
+	cr_assert_eq(pthread_create(&other, NULL,
+				    (void *(*)(void *))(void (*)(void))wm_registry_close, r),
+		     0);
+	hold(false);
+	pthread_join(other, NULL);
+	cr_assert(a.called == 1 && !a.code && b.called == 1 && !b.code);
+	r = open_threaded(NULL);
+	cr_assert_eq(wm_registry_instances(r), 2);
+	wm_registry_close(r);
+}
+
+/* --- any order ---------------------------------------------------------------------------------
+ */
+#define IDS 4
+
+struct ask {
+	struct answer a;
+	int id;
+	unsigned port; /* 0: deregister */
+	bool check;
+};
+
+/* Each write is refused or made, in the order of submission: what was made in that order is what is
+ * there, in memory and after a restart, whatever came in between. */
+static void one_round(void)
+{
+	static struct ask asks[24];
+	struct wm_registry *r = open_threaded(NULL);
+	unsigned count = 0, port[IDS] = {0};
+	uint64_t last = wm_registry_index(r);
+
+	for (unsigned step = 0; step < 60; step++) {
+		unsigned what = (unsigned)wm_random_below(10);
+		char id[16], name[16];
+
+		if (what < 5 && count < 24) {
+			struct ask *k = &asks[count++];
+
+			*k = (struct ask){.id = (int)wm_random_below(IDS)};
+			snprintf(id, sizeof(id), "i%d", k->id);
+			snprintf(name, sizeof(name), "s%u", (unsigned)wm_random_below(2));
+			k->port = (unsigned)wm_random_below(3);
+			if (k->port) {
+				struct wm_check_draft c = {.id = id,
+							   .name = id,
+							   .kind = WM_CHECK_TTL,
+							   .ttl_ms = 60000 + wm_random_below(2)};
+				struct wm_instance_draft d = {.id = id,
+							      .name = name,
+							      .port = k->port,
+							      .checks = &c,
+							      .checks_count = 1};
+
+				cr_assert_eq(wm_registry_register(r, &d, answered, &k->a, NULL), 0);
+			} else {
+				cr_assert_eq(wm_registry_deregister(r, id, answered, &k->a, NULL),
+					     0);
+			}
+		} else if (what < 7) {
+			wm_registry_flush(r);
+		} else if (what == 7) {
+			struct wm_check *c;
+
+			snprintf(id, sizeof(id), "i%u", (unsigned)wm_random_below(IDS));
+			c = wm_registry_check(r, id);
+			if (c)
+				wm_registry_set_status(r, c, (enum wm_status)wm_random_below(3),
+						       NULL);
+		} else if (what == 8) {
+			hold(!held);
+		} else {
+			break_disk(wm_random_below(3) == 0);
+		}
+		cr_assert_geq(wm_registry_index(r), last);
+		last = wm_registry_index(r);
+	}
+	hold(false);
+	wm_registry_finish(r);
+	break_disk(false);
+	wm_registry_finish(r);
+	for (unsigned n = 0; n < count; n++) {
+		cr_assert_eq(asks[n].a.called, 1);
+		if (!asks[n].a.code)
+			port[asks[n].id] = asks[n].port;
+		else
+			cr_assert(asks[n].a.code == WM_E_STORE || !asks[n].port);
+	}
+	for (int n = 0; n < IDS; n++) {
+		const struct wm_instance *i;
+		char id[16];
+
+		snprintf(id, sizeof(id), "i%d", n);
+		i = wm_registry_instance(r, id);
+		cr_assert_eq(i ? i->port : 0, port[n]);
+	}
+	{ /* what the failing disk refused last is tried again: statuses */
+		struct answer a = {0};
+
+		cr_assert_eq(wm_registry_sync(r, NULL, answered, &a), 0);
+		wm_registry_finish(r);
+		cr_assert(a.called && !a.code);
+	}
+	restart_finds_the_same(r);
+	rm_dir();
+	make_dir();
+}
+
+Test(write_path, any_order_of_batches_statuses_and_failures)
+{
+	for (int n = 0; n < 150; n++)
+		one_round();
+}
