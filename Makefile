@@ -216,9 +216,10 @@ test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 cover: deps-test ## lines of the source that the tests run, by folder
 	@$(MAKE) --no-print-directory FLAVOUR=cov FUZZ_BIN= test-build
 	@tools/cover.sh
-test-tsan: deps-test ## what has a second thread (drains, programs of checks), under ThreadSanitizer
-	@$(MAKE) --no-print-directory FLAVOUR=tsan all build/release/tests/refuse_bpf.so
-	@for t in drain checks; do echo "--- $$t"; \
+test-tsan: deps-test ## what has a second thread (the store, drains, programs of checks), under ThreadSanitizer
+	@$(MAKE) --no-print-directory FLAVOUR=tsan all build/tsan/tests/test_store_scenario build/release/tests/refuse_bpf.so
+	@TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R build/tsan/tests/test_store_scenario
+	@for t in catalog snapshot drain checks; do echo "--- $$t"; \
 		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/net/test_$$t.sh || exit 1; done
 .PHONY: accept
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
