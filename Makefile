@@ -141,7 +141,8 @@ BPF_TEST_BIN := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(BPF_TEST_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 TOOL_SRC := $(wildcard tests/tools/*.c)
-TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC)) build/release/tests/refuse_bpf.so
+TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC)) build/release/tests/refuse_bpf.so \
+	build/release/tests/slow_sync.so
 links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
 define TEST_RULE
 $(2): $(1) $(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) | $(SKELS)
@@ -178,14 +179,15 @@ $(ALLOC_BIN): tests/fault/fail_alloc.c $(MAIN_OBJ) $(LIBS)
 	@echo "  LD      $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $< $(MAIN_OBJ) $(patsubst %,-Wl$(comma)--wrap=%,$(WRAPS)) \
 		-Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
-build/release/tests/refuse_bpf.so: tests/fault/refuse_bpf.c
+build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so: build/release/tests/%.so: tests/fault/%.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $<
 
 # measures the product's own archives, of the release flavour
 build/release/tests/filter: tests/bench/filter.c build/release/libbase.a build/release/libnet.a \
-		build/release/libregistry.a build/release/libmetadata.a
+		build/release/libmodel.a build/release/libstore.a build/release/libregistry.a \
+		build/release/libmetadata.a
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \

@@ -63,6 +63,9 @@ static void collect_registry(struct metrics *m, const struct wm_registry *r)
 	GAUGE("registry_index", wm_registry_index(r), "index of the last change");
 	GAUGE("registry_file_bytes", s.file_bytes, "octets of the store's file and its log");
 	GAUGE("registry_last_commit_us", s.last_commit_us, "microseconds of the last commit");
+	GAUGE("registry_storing_ms", s.storing_ms,
+	      "milliseconds that the store is at its present job");
+	GAUGE("registry_queued", s.queued, "writes that wait for the batch before them");
 	COUNTER("registry_commits", s.commits, "commits of the store");
 	COUNTER("registry_writes", s.writes, "writes that were committed");
 	COUNTER("registry_failed_commits", s.failed_commits, "commits that failed");

@@ -459,8 +459,9 @@ bool wm_registry_about(void *registry, struct wm_save_about *ret)
 	const struct wm_registry *r = registry;
 
 	/* what is being stored is saved with it */
-	*ret = (struct wm_save_about){r->given, wm_vips_count(r->vips) + r->instances_count +
-							wm_map_len(r->nodes)};
+	*ret = (struct wm_save_about){r->plan ? r->given : r->index, wm_vips_count(r->vips) +
+									     r->instances_count +
+									     wm_map_len(r->nodes)};
 	return r->writer && !r->restoring;
 }
 
