@@ -241,7 +241,7 @@ static void run(void)
 		collect(ep, 0, QUIET_MS);
 		sends = send_bare();
 		load_samples_add(&bare, sends);
-		load_samples_add(&ratio, took * 1000 / sends);
+		load_samples_add(&ratio, took * 1000 / (sends ? sends : 1));
 		for (long i = 0; i < opt.watches; i++)
 			ask_index(&all[i]);
 		collect(ep, 0, 500);

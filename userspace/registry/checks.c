@@ -258,7 +258,7 @@ int wm_registry_check_register(struct wm_registry *r, const char *service_id,
 	const char *owner = service_id ? service_id : "";
 	int err = wm_check_draft_validate(d, e);
 	struct wm_check *c;
-	struct wm_op *op;
+	struct wm_op *op = NULL;
 
 	if (!err)
 		err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
@@ -270,18 +270,18 @@ int wm_registry_check_register(struct wm_registry *r, const char *service_id,
 	if (!c)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	err = wm_op_check(&wm_op_check_put, owner, c, &op, e);
-	return err ? err : submit(r, op, done, arg, e);
+	return op ? submit(r, op, done, arg, e) : err;
 }
 
 int wm_registry_check_deregister(struct wm_registry *r, const char *check_id, wm_registry_done done,
 				 void *arg, struct wm_err *e)
 {
 	int err = too_long("Check ID", check_id, WM_CHECK_ID_MAX, e);
-	struct wm_op *op;
+	struct wm_op *op = NULL;
 
 	if (!err)
 		err = wm_op_check(&wm_op_check_drop, check_id, NULL, &op, e);
-	return err ? err : submit(r, op, done, arg, e);
+	return op ? submit(r, op, done, arg, e) : err;
 }
 
 int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool on,
@@ -294,7 +294,7 @@ int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool 
 	const char *owner = service_id ? service_id : "";
 	char id[WM_CHECK_ID_MAX + 1] = WM_NODE_MAINTENANCE_ID;
 	struct wm_check *c = NULL;
-	struct wm_op *op;
+	struct wm_op *op = NULL;
 	int err = too_long("Service ID", owner, WM_INSTANCE_ID_MAX, e);
 
 	if (!err && reason)
@@ -316,7 +316,7 @@ int wm_registry_maintenance(struct wm_registry *r, const char *service_id, bool 
 			return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	}
 	err = wm_op_check(&wm_op_maintenance, owner, c, &op, e);
-	return err ? err : submit(r, op, done, arg, e);
+	return op ? submit(r, op, done, arg, e) : err;
 }
 _Static_assert(sizeof(WM_SERVICE_MAINTENANCE_ID) + WM_INSTANCE_ID_MAX <= WM_CHECK_ID_MAX + 1,
 	       "an id of every instance fits");

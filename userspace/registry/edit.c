@@ -112,12 +112,10 @@ static bool merge_checks(struct merge *m)
 
 	m->fresh = m->in->checks;
 	m->fresh_count = m->in->checks_count;
-	if (m->fresh_count + kept) {
-		m->merged = calloc(m->fresh_count + kept, sizeof(struct wm_check *));
-		if (!m->merged) {
-			wm_op_no_memory(m->op);
-			return false;
-		}
+	m->merged = calloc(m->fresh_count + kept + 1, sizeof(struct wm_check *));
+	if (!m->merged) {
+		wm_op_no_memory(m->op);
+		return false;
 	}
 	for (unsigned n = 0; n < m->fresh_count; n++) {
 		struct wm_check *c = m->fresh[n], *was = find_check(m->old, c->id);
@@ -691,7 +689,7 @@ static void apply_instance(struct wm_registry *r, struct wm_op *op, struct wm_ed
 	remember(r, op, e);
 	if (in)
 		wm_instance_bind(e->home, in);
-	if (holder) {
+	if (holder && in) {
 		e->home->holder = in;
 		in->status = wm_instance_worst(in);
 		return;

@@ -217,6 +217,7 @@ static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct 
 	const struct wm_check_draft *d = c->check;
 	const char *id = d->id && *d->id ? d->id : d->name;
 	int err = wm_check_draft_validate(d, e);
+	struct wm_op *op = NULL;
 	struct wm_check *check;
 
 	if (!err && c->check_service &&
@@ -228,11 +229,12 @@ static int check_part(const struct wm_catalog_op *c, struct wm_op **ret, struct 
 	check = wm_check_build(d, id, d->name && *d->name ? d->name : id);
 	if (!check)
 		return -ENOMEM;
-	err = wm_op_check(&wm_op_check_put, c->check_service ? c->check_service : "", check, ret,
+	err = wm_op_check(&wm_op_check_put, c->check_service ? c->check_service : "", check, &op,
 			  e);
-	if (!err)
-		(*ret)->subject = strdup(id);
-	return !err && !(*ret)->subject ? -ENOMEM : err;
+	*ret = op;
+	if (op)
+		op->subject = strdup(id ? id : ""); /* one of the two was judged to be there */
+	return op && !op->subject ? -ENOMEM : err;
 }
 
 static int part_of(struct wm_registry *r, const struct wm_catalog_op *c, struct wm_op **ret,

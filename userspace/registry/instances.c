@@ -147,11 +147,11 @@ static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 		wm_op_unknown(op);
 		return false;
 	}
-	/* somebody's own, whose id is the same */
-	if (op->sidecar && (!old->traits || !old->traits->sidecar || wm_instance_shared(old)))
-		op->unchanged = true;
-	else if (judge_owner(op, old) && ((struct wm_drop *)op)->drained && !drain_is_over(op, old))
-		op->unchanged = true; /* it stays, as what its drain is of */
+	/* somebody's own, whose id is the same; what its drain was called off for stays, too */
+	op->unchanged = (op->sidecar &&
+			 (!old->traits || !old->traits->sidecar || wm_instance_shared(old))) ||
+			(judge_owner(op, old) && ((struct wm_drop *)op)->drained &&
+			 !drain_is_over(op, old));
 	return !op->unchanged;
 }
 

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define KEY_MAX (WM_NODE_NAME_MAX + WM_CHECK_ID_MAX + 4)
-_Static_assert(WM_CHECK_ID_MAX >= WM_INSTANCE_ID_MAX && WM_CHECK_ID_MAX >= WM_SERVICE_NAME_MAX,
-	       "every name fits");
+_Static_assert(WM_CHECK_ID_MAX >= WM_INSTANCE_ID_MAX, "every id fits");
+_Static_assert(WM_CHECK_ID_MAX >= WM_SERVICE_NAME_MAX, "every name fits");
 
 /* --- the table of the view -------------------------------------------------------------------- */
 static size_t key_of(char key[KEY_MAX], char what, const struct wm_node *n, const char *id)
@@ -447,7 +447,7 @@ int wm_plan_ride(struct wm_plan *p, unsigned max)
 	count = count < max ? count : max;
 	if (!count)
 		return 0;
-	p->riding = calloc(count, sizeof(*p->riding));
+	p->riding = calloc(count, sizeof(struct wm_instance_box *));
 	if (!p->riding)
 		return -ENOMEM;
 	for (b = TAILQ_FIRST(&r->dirty); b && p->riding_count < count; b = next) {

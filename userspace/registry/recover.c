@@ -377,7 +377,7 @@ static int sort_logs(struct wm_history *h)
 
 	TAILQ_FOREACH (p, &h->all, entry)
 		count++;
-	all = calloc(count + 1, sizeof(*all));
+	all = calloc(count + 1, sizeof(struct wm_past *));
 	if (!all)
 		return -ENOMEM;
 	TAILQ_FOREACH (p, &h->all, entry) {
@@ -385,7 +385,7 @@ static int sort_logs(struct wm_history *h)
 			all[n++] = p;
 	}
 	if (n)
-		qsort(all, n, sizeof(*all), by_number);
+		qsort(all, n, sizeof(struct wm_past *), by_number);
 	for (size_t i = 0; i < n; i++)
 		wm_history_log_word(h, all[i]);
 	free(all);

@@ -519,7 +519,7 @@ static int on_thread(struct wm_restore *x, int (*work)(struct wm_restore *x, str
 	x->work = work;
 	x->work_err = (struct wm_err){0};
 	x->busy = true;
-	x->job = (struct wm_job){.run = run, .done = on_worked};
+	wm_job_set(&x->job, run, on_worked);
 	wm_writer_put(x->r->writer, &x->job);
 	return 1;
 }

@@ -162,7 +162,7 @@ static void go_on(struct wm_rewrite *x)
 				     "Not stored: out of memory; nothing was changed");
 		x->last = false; /* the thread gives up what it began */
 	}
-	x->job = (struct wm_job){.run = run, .done = on_part};
+	wm_job_set(&x->job, run, on_part);
 	wm_writer_put(x->r->writer, &x->job);
 }
 

@@ -257,7 +257,7 @@ static void end(struct wm_keep *k)
 		free_all(k);
 		return;
 	}
-	k->job = (struct wm_job){.run = run_end, .done = on_end};
+	wm_job_set(&k->job, run_end, on_end);
 	wm_writer_put(k->w, &k->job);
 }
 
@@ -300,7 +300,7 @@ static void on_step(struct wm_job *j)
 static void step(struct wm_keep *k)
 {
 	k->busy = true;
-	k->job = (struct wm_job){.run = run, .done = on_step};
+	wm_job_set(&k->job, run, on_step);
 	wm_writer_put(k->w, &k->job);
 }
 

@@ -291,7 +291,7 @@ static void on_end(struct wm_job *j)
 
 static void end(struct wm_save *s)
 {
-	s->job = (struct wm_job){.run = run_end, .done = on_end};
+	wm_job_set(&s->job, run_end, on_end);
 	wm_writer_put(s->w, &s->job);
 }
 
@@ -339,7 +339,7 @@ static void put_step(struct wm_save *s)
 {
 	s->e = (struct wm_err){0};
 	s->busy = true;
-	s->job = (struct wm_job){.run = run_step, .done = on_step};
+	wm_job_set(&s->job, run_step, on_step);
 	wm_writer_put(s->w, &s->job);
 }
 
@@ -362,7 +362,7 @@ int wm_save_begin(struct wm_writer *w, const struct wm_save_about *about, struct
 	if (err)
 		return err;
 	(*ret)->busy = true;
-	(*ret)->job = (struct wm_job){.run = run_open, .done = on_open};
+	wm_job_set(&(*ret)->job, run_open, on_open);
 	wm_writer_put(w, &(*ret)->job);
 	return 0;
 }

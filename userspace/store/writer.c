@@ -206,6 +206,7 @@ static void commit(struct wm_job *j, struct wm_store *s)
 
 void wm_commit_put(struct wm_writer *w, struct wm_commit *c, void (*done)(struct wm_job *j))
 {
-	c->job = (struct wm_job){.run = commit, .after = wm_store_checkpoint, .done = done};
+	wm_job_set(&c->job, commit, done);
+	c->job.after = wm_store_checkpoint;
 	wm_writer_put(w, &c->job);
 }

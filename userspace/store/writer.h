@@ -6,6 +6,7 @@
 #pragma once
 #include "store.h"
 
+#include <stddef.h>
 #include <sys/queue.h>
 
 struct wm_job {
@@ -17,6 +18,14 @@ struct wm_job {
 	/* On the loop; may free the job, and put others. */
 	void (*done)(struct wm_job *j);
 };
+
+static inline void wm_job_set(struct wm_job *j, void (*run)(struct wm_job *j, struct wm_store *s),
+			      void (*done)(struct wm_job *j))
+{
+	j->run = run;
+	j->after = NULL;
+	j->done = done;
+}
 
 struct wm_writer;
 /** @param wake called on the thread when jobs are done, so that the loop polls; NULL: no thread,
