@@ -33,6 +33,35 @@ only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
 only 'userspace/(api|base)/|tools/waymarkctl' 'jansson\.h' jansson
 
+# Time, chance and timers of these come from their environment (base/env.h): a test or a simulator
+# turns the clock. The store is below them: it measures its own work. sync/ may not be there yet.
+ours='\<(wm_(clock|random|timer)[a-z0-9_]*|wm_env_system|wm_loop_env)\>|base/(clock|random)\.h"'
+libc='\<(clock_[a-z]+|gettimeofday|time|times|u?sleep|nanosleep|alarm|setitimer|timer_create|timerfd_[a-z]+'
+libc+='|getrandom|getentropy|arc4random[a-z_]*|s?rand(om)?(_r)?|[a-z]rand48) *\('
+own_time() { # pattern, files: lines of code that ask the system
+	grep -HnE "$@" | grep -vE ':[0-9]+:[[:space:]]*(/?\*|//)' || true
+}
+for d in model registry health sync; do
+	[ -d "userspace/$d" ] || continue
+	hits=$(own_time "$ours|$libc" userspace/$d/*.[ch])
+	[ -z "$hits" ] || say "$d must take time, chance and timers from base/env.h:"$'\n'"$hits"
+done
+# the rule finds what it is for
+while read -r line; do
+	[ -n "$(own_time "$ours|$libc" - <<<"$line")" ] || say "a violation is not seen: $line"
+done <<'EOF'
+#include "userspace/base/clock.h"
+uint64_t now = wm_clock_ms();
+fn = wm_clock_wall_ms;
+struct wm_timer *t;
+n = wm_random_below(10);
+.env = &wm_env_system,
+at = time(NULL);
+clock_gettime(CLOCK_REALTIME, &ts);
+usleep(10);
+id = (unsigned)rand();
+EOF
+
 # What kernel and userspace share stays pure: no libc, no helpers, only each other and kernel types.
 hits=$(grep -nE '^#include' -r include/waymark |
 	grep -vE '#include (<(linux/(types|bpf|in|if_ether|ip|ipv6|udp|tcp)|stdint|stddef|stdbool)\.h>|"[a-z_]+\.h")' || true)

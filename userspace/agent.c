@@ -114,7 +114,8 @@ static void rouse(void *loop)
 static int start_registry(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
-	struct wm_registry_config c = {.turn = turn_of,
+	struct wm_registry_config c = {.env = wm_loop_env(a->loop),
+				       .turn = turn_of,
 				       .turn_arg = a->loop,
 				       .wake = rouse,
 				       .wake_arg = a->loop,

@@ -28,7 +28,8 @@ static void tell_left_out(void *arg, const struct wm_err *why)
 static int open_registry(const struct wm_settings *s, struct wm_registry **ret)
 {
 	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
-	struct wm_registry_config c = {.node_name = name,
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = name,
 				       .node_address = address,
 				       .datacenter = s->node_datacenter,
 				       .instances_max = (unsigned)s->registry_instances_max,

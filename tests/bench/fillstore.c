@@ -22,7 +22,8 @@ static void fill_meta(struct wm_pair *meta, char (*text)[2][24], unsigned keys, 
 
 int main(int argc, char **argv)
 {
-	struct wm_registry_config c = {.node_name = "n1",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .instances_max = 16777216,
 				       .services_max = 1048576,

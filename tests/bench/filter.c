@@ -134,7 +134,8 @@ static void report(struct wm_index *x, const char *name, const char *text)
 
 int main(int argc, char **argv)
 {
-	struct wm_registry_config c = {.node_name = "n1",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "dc1",
 				       .services_max = 2 * SERVICES,

@@ -33,7 +33,8 @@ static void start(void)
 	static struct wm_slot slots[64];
 	static struct wm_backend backends[32];
 	struct wm_table_memory m = {&config, sets, slots, backends, NULL, 16, 64, 32, 64, 32};
-	struct wm_registry_config c = {.node_name = "n1",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "dc1",
 				       .instances_max = 100,

@@ -59,7 +59,8 @@ static void register_one(void)
 
 static void begin(void)
 {
-	struct wm_registry_config c = {.node_name = "n",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "d",
 				       .instances_max = 4,

@@ -29,7 +29,8 @@ static void check_error(int code, const struct wm_err *e)
 
 static struct wm_registry *registry_open(void)
 {
-	struct wm_registry_config c = {.node_name = "n",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "d",
 				       .instances_max = 4,

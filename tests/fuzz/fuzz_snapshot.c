@@ -49,7 +49,8 @@ static void mend(uint8_t *p, size_t len)
 
 static struct wm_registry *open_empty(void)
 {
-	struct wm_registry_config c = {.node_name = "n",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n",
 				       .node_address = "10.0.0.1",
 				       .instances_max = 100,
 				       .services_max = 100,

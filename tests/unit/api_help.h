@@ -115,7 +115,8 @@ static inline void api_setup(void)
 {
 	watchers_max = 0;
 	rendered_max = 0;
-	registry_config = (struct wm_registry_config){.node_name = "n1",
+	registry_config = (struct wm_registry_config){.env = &wm_env_system,
+						      .node_name = "n1",
 						      .node_address = "10.8.0.2",
 						      .datacenter = "quay",
 						      .instances_max = 1000,

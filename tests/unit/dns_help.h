@@ -42,7 +42,8 @@ static struct wm_dns_config dns_config = {.domain = "mesh.internal",
 /* All but the server. */
 static __attribute__((unused)) void registry_setup(void)
 {
-	struct wm_registry_config c = {.node_name = "n1",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "dc1",
 				       .instances_max = 1000,

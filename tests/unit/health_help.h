@@ -23,7 +23,8 @@ static const struct wm_env *own_env; /* NULL: the loop's */
 
 static inline void start_registry(const char *path)
 {
-	struct wm_registry_config rc = {.path = path,
+	struct wm_registry_config rc = {.env = &wm_env_system,
+					.path = path,
 					.node_name = "n1",
 					.node_address = "127.0.0.1",
 					.datacenter = "dc1",

@@ -56,6 +56,7 @@ static inline void make_dir(void)
 static inline struct wm_registry_config config(const char *path)
 {
 	struct wm_registry_config c = {
+		.env = &wm_env_system,
 		.path = path,
 		.node_name = "n1",
 		.node_address = "10.0.0.1",

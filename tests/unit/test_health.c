@@ -29,7 +29,8 @@ static void on_change(void *arg, const struct wm_change *c)
 
 static void setup(void)
 {
-	struct wm_registry_config rc = {.node_name = "n1",
+	struct wm_registry_config rc = {.env = &wm_env_system,
+					.node_name = "n1",
 					.node_address = "127.0.0.1",
 					.datacenter = "dc1",
 					.instances_max = 2 * MANY,
@@ -850,7 +851,8 @@ Test(health, redefined_while_it_runs)
 /* A second registry, for tests that start health by themselves. */
 static struct wm_registry *small_registry(void)
 {
-	struct wm_registry_config rc = {.node_name = "n2",
+	struct wm_registry_config rc = {.env = &wm_env_system,
+					.node_name = "n2",
 					.node_address = "127.0.0.1",
 					.datacenter = "dc1",
 					.instances_max = 10,

@@ -15,7 +15,8 @@ static struct wm_health *health;
 
 static void setup(void)
 {
-	struct wm_registry_config rc = {.node_name = "n1",
+	struct wm_registry_config rc = {.env = &wm_env_system,
+					.node_name = "n1",
 					.node_address = "127.0.0.1",
 					.datacenter = "dc1",
 					.instances_max = 100,

@@ -29,7 +29,8 @@ static void wake(void *arg)
 
 static struct wm_registry *open_store(const char *dir, bool thread, struct wm_err *e)
 {
-	struct wm_registry_config c = {.node_name = "n1",
+	struct wm_registry_config c = {.env = &wm_env_system,
+				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .instances_max = 100,
 				       .services_max = 100,

@@ -12,7 +12,6 @@
  * clock. After a crash a check may show a status older by that much. */
 #include "internal.h"
 #include "plan.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 
 #include <errno.h>
@@ -178,7 +177,7 @@ void wm_registry_not_stored(struct wm_registry *r, const struct wm_err *e)
 	r->stats.failed_commits++;
 	snprintf(r->stats.last_error, sizeof(r->stats.last_error), "%.*s",
 		 (int)sizeof(r->stats.last_error) - 1, e->text);
-	r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_RETRY_MS;
+	r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_RETRY_MS;
 }
 
 /* Statuses that rode along are stored, or wait again. */
@@ -197,7 +196,7 @@ static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 			wm_registry_mark_dirty(r, b);
 	}
 	if (!TAILQ_EMPTY(&r->dirty) && stored)
-		r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_DELAY_MS;
+		r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_DELAY_MS;
 }
 
 static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
@@ -363,7 +362,7 @@ static void refuse_all(struct wm_registry *r)
 
 static bool is_due(const struct wm_registry *r)
 {
-	return !TAILQ_EMPTY(&r->dirty) && wm_clock_ms() >= r->dirty_due_ms;
+	return !TAILQ_EMPTY(&r->dirty) && wm_env_ms(r->env) >= r->dirty_due_ms;
 }
 
 static bool is_urgent(const struct wm_registry *r)
@@ -439,7 +438,7 @@ bool wm_registry_spent(struct wm_registry *r)
 	if (!wm_registry_slices(r))
 		return false;
 	turn = r->turn(r->turn_arg, false);
-	now = wm_clock_ns();
+	now = wm_env_ns(r->env);
 	if (turn != r->busy_turn) {
 		r->busy_turn = turn;
 		r->busy_since_ns = now;
@@ -501,7 +500,7 @@ void wm_registry_mark_dirty(struct wm_registry *r, struct wm_instance_box *b)
 	if (b->dirty || !r->store)
 		return;
 	if (TAILQ_EMPTY(&r->dirty))
-		r->dirty_due_ms = wm_clock_ms() + WM_REGISTRY_STATUS_DELAY_MS;
+		r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_DELAY_MS;
 	b->dirty = true;
 	if (b->urgent)
 		TAILQ_INSERT_HEAD(&r->dirty, b, dirty_entry);

@@ -41,6 +41,7 @@ struct wm_waiter {
 };
 
 struct wm_registry {
+	const struct wm_env *env;
 	struct wm_node *self; /* this agent's node */
 	char *datacenter;
 	unsigned instances_max, services_max, nodes_max, checks_max;

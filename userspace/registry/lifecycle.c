@@ -3,7 +3,6 @@
  * that changes what is stated: a registration of the same instance in another state. */
 #include "internal.h"
 #include "plan.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 
 #include <errno.h>
@@ -168,7 +167,7 @@ int wm_registry_lifecycle(struct wm_registry *r, const char *id, enum wm_lifecyc
 	if (!op)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	op->to = to;
-	op->drain_until_ms = drain_ms ? wm_clock_wall_ms() + drain_ms : 0;
+	op->drain_until_ms = drain_ms ? wm_env_wall_ms(r->env) + drain_ms : 0;
 	op->op.done = done;
 	op->op.arg = arg;
 	return wm_op_submit(r, &op->op, e);

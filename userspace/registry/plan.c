@@ -4,7 +4,6 @@
 #include "plan.h"
 
 #include "internal.h"
-#include "userspace/base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -200,7 +199,7 @@ static int give_version(struct wm_plan *p, struct wm_instance *i)
 		o = i->node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
 	if (wm_box(i)->past.listed) /* one that others see; what is prepared goes as a whole */
 		p->versions[p->versions_count++] = (struct wm_versioned){i, i->version};
-	i->version = wm_history_draw(&p->r->history, o, p->r->epoch, wm_clock_wall_ms());
+	i->version = wm_history_draw(&p->r->history, o, p->r->epoch, wm_env_wall_ms(p->r->env));
 	return 0;
 }
 
@@ -242,11 +241,11 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 	free(e->tomb);
 	e->tomb = t;
 	t->past.index = p->r->given;
-	t->when_s = (uint64_t)wm_clock_wall_s();
+	t->when_s = (uint64_t)wm_env_wall_s(p->r->env);
 	if (!p->r->store)
 		return 0;
-	t->version =
-		wm_history_draw(&p->r->history, t->version.origin, p->r->epoch, wm_clock_wall_ms());
+	t->version = wm_history_draw(&p->r->history, t->version.origin, p->r->epoch,
+				     wm_env_wall_ms(p->r->env));
 	return put_tombstone(p, t);
 }
 
@@ -263,7 +262,7 @@ int wm_plan_del_tombstone(struct wm_plan *p, const struct wm_node *n, const char
 int wm_plan_expire(struct wm_plan *p)
 {
 	struct wm_history *h = &p->r->history;
-	uint64_t now_s = (uint64_t)wm_clock_wall_s();
+	uint64_t now_s = (uint64_t)wm_env_wall_s(p->r->env);
 	struct wm_tombstone *t;
 
 	TAILQ_FOREACH (t, &h->tombs, by_age) {

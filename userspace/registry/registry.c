@@ -2,11 +2,9 @@
 /* registry.c - see registry.h: opening, closing, statuses, reading. Writes: batches.c. */
 #include "restore_internal.h"
 #include "userspace/base/buf.h"
-#include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
-#include "userspace/base/random.h"
 #include "userspace/model/validate.h"
 
 #include <arpa/inet.h>
@@ -38,7 +36,7 @@ int wm_registry_set_node_id(struct wm_registry *r, const char *id)
 
 static int new_node_id(struct wm_registry *r)
 {
-	uint64_t a = wm_random64(), b = wm_random64();
+	uint64_t a = wm_env_random64(r->env), b = wm_env_random64(r->env);
 	char text[37];
 
 	/* RFC 9562 version 4 */
@@ -91,6 +89,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 				  WM_NODE_NAME_MAX);
 	TAILQ_INIT(&r->queue);
 	TAILQ_INIT(&r->later);
+	r->env = c->env;
 	r->turn = c->turn;
 	r->turn_arg = c->turn_arg;
 	TAILQ_INIT(&r->dirty);
@@ -155,7 +154,7 @@ int wm_registry_put_service(struct wm_registry *r, const struct wm_lease *l, str
 /* Rows of a store of before there were versions. */
 static int version_all(struct wm_registry *r, struct wm_err *e)
 {
-	uint64_t wall_ms = wm_clock_wall_ms();
+	uint64_t wall_ms = wm_env_wall_ms(r->env);
 	struct wm_past *p, *next;
 	int err = 0;
 
@@ -208,7 +207,7 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
 {
 	struct wm_registry *r = calloc(1, sizeof(*r));
-	uint64_t began = wm_clock_ms(), opened, recovered;
+	uint64_t began = wm_env_ms(c->env), opened, recovered;
 	int err;
 
 	if (!r)
@@ -218,19 +217,19 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	err = prepare(r, c, e);
 	if (!err && c->path)
 		err = wm_store_open(c->path, c->sync_off, &r->store, e);
-	opened = wm_clock_ms();
+	opened = wm_env_ms(c->env);
 	if (!err && c->log_pages)
 		wm_store_set_log(r->store, c->log_pages);
 	if (!err)
 		err = wm_registry_recover(r, e);
-	recovered = wm_clock_ms();
+	recovered = wm_env_ms(c->env);
 	if (!err && !*r->self->id && new_node_id(r))
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
 	r->given = r->history.floor = r->history.extinct = r->index;
 	if (!r->epoch) /* a new log, or one of before there were any */
-		r->epoch = (uint32_t)wm_clock_wall_s();
+		r->epoch = (uint32_t)wm_env_wall_s(r->env);
 	if (!err)
 		err = first_commit(r, e);
 	if (!err && r->store) {
@@ -244,7 +243,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 		err = wm_restore_finish(r, e);
 	r->stats.opened_ms = opened - began;
 	r->stats.recovered_ms = recovered - opened;
-	r->stats.ready_ms = wm_clock_ms() - recovered;
+	r->stats.ready_ms = wm_env_ms(c->env) - recovered;
 	if (err) {
 		release(r);
 		return err;

@@ -5,8 +5,10 @@
  * durable. When the store refuses nothing is applied and every submitter is told. A check's status
  * is applied and announced at once (it must reach the kernel within the turn) and stored with the
  * next batch. It does not parse requests, run checks, or know DNS and maps. Threading: loop thread
- * only. Time: wm_clock. Spec: Consul agent API; docs/architecture.md, "The one way of a write". */
+ * only. Time: wm_registry_config.env. Spec: Consul agent API; docs/architecture.md, "The one way of
+ * a write". */
 #pragma once
+#include "userspace/base/env.h"
 #include "userspace/base/err.h"
 #include "userspace/model/draft.h"
 #include "userspace/model/node.h"
@@ -16,7 +18,8 @@
 struct wm_registry;
 
 struct wm_registry_config {
-	const char *path; /* database file; NULL: memory only (tests) */
+	const struct wm_env *env; /* its time and chance; borrowed while it is open */
+	const char *path;	  /* database file; NULL: memory only (tests) */
 	const char *node_name;
 	const char *node_address; /* advertised */
 	char *const *node_meta;	  /* "key=value" each, NULL at the end; NULL: none */
