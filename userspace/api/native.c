@@ -406,8 +406,10 @@ static struct shown show(const struct wm_api *a, const struct wm_service *s)
 static void put_backend(struct wm_json *j, const struct shown *v, const struct wm_instance *i)
 {
 	const struct wm_table_memory *m = v->tables ? wm_tables_memory(v->tables) : NULL;
+	/* a host name keeps its index and is in no slot */
+	bool addressed = i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 	uint32_t at = 0;
-	bool is = m && v->in_tables &&
+	bool is = m && v->in_tables && addressed &&
 		  wm_tables_backends_of(v->tables, v->service->name, i->hash, &at, 1);
 
 	wm_json_open(j, '{');
