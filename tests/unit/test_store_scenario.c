@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base model store registry */
 /* test_store_scenario.c - a fixed run of writes whose acknowledgements go to a file, and the
- * judgement of what a restart finds. tests/fault/test_store_kill.sh kills the run at each system call of
- * the store; without arguments both halves run undisturbed in a directory of their own.
+ * judgement of what a restart finds. tests/fault/test_store_kill.sh kills the run at each system
+ * call of the store; without arguments both halves run undisturbed in a directory of their own.
  *   test_store_scenario run DIR      exit 0: came to the end
  *   test_store_scenario inline DIR   the same without the store's thread
  *   test_store_scenario verify DIR   exit 0: what was acknowledged is there, and nothing else */
