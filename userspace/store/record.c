@@ -585,7 +585,11 @@ int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *r)
 
 	r->reserved = get_u(&c, UINT64_MAX);
 	r->node_id = need_s(&c);
-	r->epoch = c.p < c.end ? (uint32_t)get_u(&c, UINT32_MAX) : 0;
+	r->epoch = 0;
+	if (c.p < c.end) {
+		r->epoch = (uint32_t)get_u(&c, UINT32_MAX);
+		c.bad |= !r->epoch; /* 0 is left out: one meaning has one form */
+	}
 	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
 }
 
