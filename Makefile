@@ -16,7 +16,7 @@ VERSION := $(shell cat VERSION)
 # Debian packages, by what needs them. `make deps` installs what is missing and nothing else.
 DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
-	libpcre2-dev libroaring-dev
+	libpcre2-dev libroaring-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound
@@ -25,7 +25,7 @@ DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf etcd-server ngi
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
-	libevent_extra libcurl sqlite3 libpcre2-8
+	libevent_extra libcurl sqlite3 libpcre2-8 libprotobuf-c libzstd
 
 # --- tools and flags ---------------------------------------------------------------------------
 CC := gcc
@@ -34,7 +34,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-proto
 	-Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 \
 	-Wimplicit-fallthrough -Wswitch-enum -Wduplicated-cond -Wlogical-op
 WERROR := $(if $(CI),-Werror)
-INC := -I. -Iinclude -I$(B)/gen
+INC := -I. -Iinclude -I$(B)/gen -Ibuild/proto
 HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
 	-fcf-protection -ftrivial-auto-var-init=zero
 CFLAGS_release := $(HARDEN)
@@ -57,10 +57,11 @@ BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wal
 	-Wno-unused-parameter $(WERROR) -Iinclude -Ivmlinux -Ibpf
 
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
-LAYERS := base net model store registry metadata health resolution dns dataplane lifecycle api
+LAYERS := base net model store registry metadata health resolution dns dataplane lifecycle sync api
 BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
 SRC_base := $(wildcard userspace/base/*.c)
+PROTO_C := $(patsubst %.proto,build/proto/%.pb-c.c,$(wildcard userspace/*/*.proto))
 define LAYER
 SRC_$(1) := $$(wildcard userspace/$(1)/*.c)
 OBJ_$(1) := $$(patsubst %.c,$$(B)/obj/%.o,$$(SRC_$(1)))
@@ -90,6 +91,17 @@ $(B)/obj/%.o: %.c | need-build
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+# messages between agents; what protoc-c writes is not held to our warnings
+.SECONDARY: $(PROTO_C)
+build/proto/%.pb-c.c: %.proto | need-build
+	@mkdir -p build/proto
+	@echo "  PROTO   $<"
+	@protoc-c --c_out=build/proto $<
+$(B)/obj/proto/%.o: build/proto/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -w -c -o $@ $<
+$(OBJ_sync): $(PROTO_C)
+$(B)/libsync.a: $(patsubst build/proto/%.c,$(B)/obj/proto/%.o,$(PROTO_C))
 # generated headers must stand before anything in dataplane/ is compiled
 $(OBJ_dataplane): INC += -Ibuild/bpf
 $(OBJ_dataplane): $(SKELS)
@@ -111,7 +123,7 @@ build/bpf/%.skel.h: build/bpf/%.bpf.o
 need-build:
 	@for p in $(PKGS); do pkg-config --exists $$p || { \
 		echo "missing library: $$p. Run 'make deps' (Debian packages: $(DEPS_BUILD))" >&2; exit 1; }; done
-	@for c in clang bpftool; do command -v $$c >/dev/null || { \
+	@for c in clang bpftool protoc-c; do command -v $$c >/dev/null || { \
 		echo "missing command: $$c. Run 'make deps'" >&2; exit 1; }; done
 
 deps: ## install the Debian packages that building and running need
@@ -156,12 +168,12 @@ $(foreach s,$(BPF_TEST_SRC),$(eval $(call TEST_RULE,$(s),$(patsubst tests/bpf/%.
 # A fuzz target compiles what it fuzzes from source with clang: the line /* links: ... */ names folders.
 define FUZZ_RULE
 build/fuzz/$(notdir $(basename $(1))): $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) \
-		$(wildcard include/waymark/*.h) | $(SKELS)
+		$(wildcard include/waymark/*.h) | $(SKELS) $(PROTO_C)
 	@mkdir -p $$(@D)
 	@echo "  FUZZ    $$@"
 	@clang -std=gnu17 -g -O1 -D_GNU_SOURCE -DWM_VERSION='"$(VERSION)"' -DWM_FUZZ=1 \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(INC) -Ibuild/bpf \
-		$$(PKG_CFLAGS) -o $$@ $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c)) $$(LDLIBS)
+		$$(PKG_CFLAGS) -o $$@ $(1) $(foreach l,$(call links_of,$(1)),$(wildcard userspace/$(l)/*.c) $(filter build/proto/userspace/$(l)/%,$(PROTO_C))) $$(LDLIBS)
 endef
 $(foreach s,$(FUZZ_SRC),$(eval $(call FUZZ_RULE,$(s))))
 TOOL_LIBS_etcdload := -lnghttp2
@@ -244,7 +256,7 @@ C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' 
 lint-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_LINT)
 lint: lint-deps check-deps ## clang-format, clang-tidy, cppcheck, shellcheck, layers
-	@$(MAKE) --no-print-directory $(SKELS)
+	@$(MAKE) --no-print-directory $(SKELS) $(PROTO_C)
 	@tools/lint.sh $(C_FILES)
 check-deps: ## an #include only goes down the layers
 	@tools/check-deps.sh $(LAYERS)

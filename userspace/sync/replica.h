@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica.h - who has what: the logs of all agents as versions of objects, how much of each is
+ * here, and what is exchanged until all have the same. It keeps keys and versions; the objects
+ * themselves are the registry's (or a simulator's), which it asks for their octets. Pure.
+ * Threading: loop thread only. Spec: docs/architecture.md, "The mesh".
+ *
+ * An agent's own objects are in its log: (epoch, seq), which grows by one a change; news of a log
+ * is applied in order, a gap is pulled. When the epoch grows, the log begins anew: it is pulled
+ * whole, and what was of the former and did not come again is removed (mark and sweep), what is
+ * unchanged stays untouched. Shared objects have a hybrid logical clock (Kulkarni 2014) and their
+ * writer; the merge rule decides between two. They are repaired by comparing digests alone. */
+#pragma once
+#include "merge.h"
+#include "peer.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/env.h"
+#include "userspace/base/err.h"
+#include "userspace/model/model.h"
+
+#include <stddef.h>
+
+#define WM_REPLICA_BUCKETS    256	   /* of a digest, compared when two of them differ */
+#define WM_REPLICA_PAGE_MAX   (128u << 10) /* octets of changes in one message */
+#define WM_REPLICA_KEY_MAX    (WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2)
+#define WM_REPLICA_OBJECT_MAX (2u << 20) /* octets of an object: the store's bound of a record */
+#define WM_REPLICA_AHEAD_MS   5000	 /* a clock that is further ahead of ours is held back */
+
+/* An object's name: of an agent's log its id ("" is its node); of shared ones node NUL id. */
+struct wm_replica_key {
+	const void *octets;
+	size_t len; /* WM_REPLICA_KEY_MAX at most */
+};
+
+/* One object as it is to be from now on. Borrowed during the call. */
+struct wm_replica_change {
+	struct wm_peer_id origin; /* whose log; of shared ones: who wrote it last */
+	struct wm_version version;
+	struct wm_replica_key key;
+	bool gone;	    /* a tombstone */
+	uint64_t gone_ms;   /* when, since 1970 */
+	const void *object; /* its octets; NULL if gone */
+	size_t len;
+};
+
+struct wm_replica;
+struct wm_replica_config {
+	const struct wm_env *env;
+	struct wm_peer_id id;
+	uint32_t epoch;			  /* of our own log */
+	const struct wm_merge_rule *rule; /* of shared objects; NULL: hlc */
+	unsigned objects_max;
+	uint64_t tombstone_min_ms, tombstone_max_ms; /* 24 h, 72 h if 0 */
+	unsigned brake_pct; /* removals of more than so much of all objects, told by another than
+			     * their origin, are held back; 0: 30 */
+	void *arg;
+	/* Append the octets of an object that is here. @return 0; WM_E_UNKNOWN: it is not (yet). */
+	int (*read)(void *arg, const struct wm_peer_id *origin, bool shared,
+		    const struct wm_replica_key *k, struct wm_buf *b);
+	/* Changes that are new here, in their order: store and apply them. @return 0; WM_E_BUSY:
+	 * not now, they will be pulled again. */
+	int (*take)(void *arg, const struct wm_replica_change *c, unsigned count);
+	/* A message to one member, over its stream. */
+	void (*send)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
+	/* A message to all. */
+	void (*spread)(void *arg, const void *p, size_t len);
+	/* A conflict was decided; what lost, for the audit list. NULL ok. */
+	void (*conflict)(void *arg, const struct wm_replica_change *won,
+			 const struct wm_replica_change *lost);
+	/* Something is held back or wrong, for the log: one sentence. NULL ok. */
+	void (*alarm)(void *arg, const struct wm_peer_id *about, const char *sentence);
+};
+
+struct wm_replica *wm_replica_new(const struct wm_replica_config *c);
+void wm_replica_free(struct wm_replica *r); /* NULL ok */
+
+/** At the start: an object or tombstone that the store has. Nothing is sent. @return 0, -ENOMEM. */
+int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c);
+/** A change of our own, or a shared one that we wrote: it is durable. Goes to all within 5 ms, with
+ *  others of that time. In the order of the log. @return 0, -ENOMEM. */
+int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c);
+
+/** What came over the tree (from: the neighbour), or over a stream. @return 0; WM_E_INVALID: it
+ * cannot be read or is not allowed, end the stream; @p e says what. */
+int wm_replica_spread(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
+		      size_t len, struct wm_err *e);
+int wm_replica_receive(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
+		       size_t len, struct wm_err *e);
+/** A stream to a member stands: compare vectors; or broke. */
+void wm_replica_up(struct wm_replica *r, const struct wm_peer_id *peer);
+void wm_replica_down(struct wm_replica *r, const struct wm_peer_id *peer);
+/** A summary of all that is here, for probes: WM_REPLICA_SUMMARY octets. */
+#define WM_REPLICA_SUMMARY 40
+size_t wm_replica_summary(const struct wm_replica *r, void *p, size_t room);
+/** Another's: if it stays different for WM_REPLICA_QUIET_MS, vectors are compared over a stream
+ * that is up. @return true: they differ. */
+#define WM_REPLICA_QUIET_MS 500
+bool wm_replica_compare(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
+			size_t len);
+/** The origin left for good (or was pruned): its log goes. */
+void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin);
+/** How far every member that is there has come decides when tombstones go; the replica learns it
+ * from vectors. Tell it who is a member. */
+void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there);
+
+struct wm_replica_origin {
+	struct wm_peer_id id;
+	uint32_t epoch;
+	uint64_t seq;
+	unsigned objects, tombstones;
+	uint8_t digest[16];
+};
+/** Walk over origins: *pos = 0 at first. @return false: no more. */
+bool wm_replica_next(const struct wm_replica *r, size_t *pos, struct wm_replica_origin *ret);
+/** Digest of everything: equal where all have the same. */
+void wm_replica_digest(const struct wm_replica *r, uint8_t ret[static 16]);
+unsigned wm_replica_objects(const struct wm_replica *r);
+
+#define WM_REPLICA_COUNTERS(X)                                                                     \
+	X(own, "Changes of this agent's told to others")                                           \
+	X(applied, "Changes of others taken over")                                                 \
+	X(stale, "Changes of others that were known already")                                      \
+	X(gaps, "Gaps in a log, pulled")                                                           \
+	X(pulls, "Pulls of a log or of buckets asked for")                                         \
+	X(served, "Pages given to others")                                                         \
+	X(repairs, "Digests that differed under equal vectors, repaired")                          \
+	X(conflicts, "Concurrent writes of shared objects, decided")                               \
+	X(swept, "Objects removed as their log began anew")                                        \
+	X(ahead, "Changes held back, as their clock is ahead of ours")                             \
+	X(braked, "Removals held back, as they would remove too much")                             \
+	X(foreign, "Changes refused, as they claim what is another's")                             \
+	X(malformed, "Messages that could not be read")                                            \
+	X(full, "Objects not taken, as the bound is reached")                                      \
+	X(expired, "Tombstones that every member has seen, or whose time was over")
+struct wm_replica_stats {
+#define X(name, help) uint64_t name;
+	WM_REPLICA_COUNTERS(X)
+#undef X
+};
+void wm_replica_stats(const struct wm_replica *r, struct wm_replica_stats *ret);
