@@ -36,10 +36,14 @@ struct wm_replica_change {
 	struct wm_peer_id origin; /* whose log; of shared ones: who wrote it last */
 	struct wm_version version;
 	struct wm_replica_key key;
-	bool gone;	    /* a tombstone */
+	bool gone; /* a tombstone */
+	bool same; /* given to take(): what is here has these octets, only its version is new */
 	uint64_t gone_ms;   /* when, since 1970 */
 	const void *object; /* its octets; NULL if gone */
 	size_t len;
+	/* Of shared ones, what the merge rule looks at; of a tombstone, what was removed had it. */
+	const char *semver; /* `version` metadata, WM_META_VALUE_MAX octets at most; NULL: none */
+	int64_t priority;   /* of the writer's node; 0: none */
 };
 
 struct wm_replica;
@@ -47,6 +51,8 @@ struct wm_replica_config {
 	const struct wm_env *env;
 	struct wm_peer_id id;
 	uint32_t epoch;			  /* of our own log */
+	uint64_t seq;			  /* last number given in it */
+	uint64_t contact_ms;		  /* wm_replica_contact_ms() of the run before; 0: none */
 	const struct wm_merge_rule *rule; /* of shared objects; NULL: hlc */
 	unsigned objects_max;
 	uint64_t tombstone_min_ms, tombstone_max_ms; /* 24 h, 72 h if 0 */
@@ -56,16 +62,22 @@ struct wm_replica_config {
 	/* Append the octets of an object that is here. @return 0; WM_E_UNKNOWN: it is not (yet). */
 	int (*read)(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b);
-	/* Changes that are new here, in their order: store and apply them. @return 0; WM_E_BUSY:
-	 * not now, they will be pulled again. */
+	/* Changes that are new here, in their order: store and apply them, all or none. They were
+	 * judged: of a log that began anew an object may come back with a lower version, and what
+	 * is swept goes under the version that it has here. @return 0; WM_E_BUSY: not now, they
+	 * will be pulled again. */
 	int (*take)(void *arg, const struct wm_replica_change *c, unsigned count);
 	/* A message to one member, over its stream. */
 	void (*send)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
-	/* A message to all. */
+	/* A message to all, WM_SPREAD_PAYLOAD_MAX octets at most. */
 	void (*spread)(void *arg, const void *p, size_t len);
 	/* A conflict was decided; what lost, for the audit list. NULL ok. */
 	void (*conflict)(void *arg, const struct wm_replica_change *won,
 			 const struct wm_replica_change *lost);
+	/* Others know more of our log than is here: this store is of an earlier day. Begin a new
+	 * epoch above @p above, store it and @return it; 0: not now, it will be asked again. The
+	 * numbers go on, objects keep their versions. */
+	uint32_t (*restored)(void *arg, uint32_t above);
 	/* Something is held back or wrong, for the log: one sentence. NULL ok. */
 	void (*alarm)(void *arg, const struct wm_peer_id *about, const char *sentence);
 };
@@ -102,6 +114,12 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin);
  * from vectors. Tell it who is a member. */
 void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there);
 
+/** An operator looked at what the brake holds back and lets it happen, for a minute. */
+void wm_replica_release(struct wm_replica *r);
+/** Milliseconds since 1970 when a stream was last up: store it now and then, for the next run. Who
+ * was away for longer than tombstones are kept takes everything of others anew. */
+uint64_t wm_replica_contact_ms(const struct wm_replica *r);
+
 struct wm_replica_origin {
 	struct wm_peer_id id;
 	uint32_t epoch;
@@ -130,6 +148,7 @@ unsigned wm_replica_objects(const struct wm_replica *r);
 	X(foreign, "Changes refused, as they claim what is another's")                             \
 	X(malformed, "Messages that could not be read")                                            \
 	X(full, "Objects not taken, as the bound is reached")                                      \
+	X(restored, "New epochs of this agent's log, as others knew more of it")                   \
 	X(expired, "Tombstones that every member has seen, or whose time was over")
 struct wm_replica_stats {
 #define X(name, help) uint64_t name;
