@@ -2,63 +2,14 @@
 /* links: base net model store registry */
 /* test_write_path.c - two batches, with the store on its own thread: one is held at its sync, or
  * fails there, while others are submitted, statuses come, and readers look. */
+#include "disk_gate.h"
 #include "registry_help.h"
 #include "userspace/base/random.h"
 #include "userspace/registry/internal.h"
 
 #include <pthread.h>
-#include <sys/syscall.h>
 
 TestSuite(write_path, .init = make_dir, .fini = rm_dir, .timeout = 120);
-
-/* --- the disk: SQLite's syncs come by here -----------------------------------------------------
- */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
-static bool held, failing, waits;
-
-int fdatasync(int fd);
-int fdatasync(int fd)
-{
-	bool fail;
-
-	pthread_mutex_lock(&lock);
-	waits = held;
-	pthread_cond_broadcast(&turned);
-	while (held)
-		pthread_cond_wait(&turned, &lock);
-	waits = false;
-	fail = failing;
-	pthread_mutex_unlock(&lock);
-	if (!fail)
-		return (int)syscall(SYS_fdatasync, fd);
-	errno = EIO;
-	return -1;
-}
-
-static void hold(bool on)
-{
-	pthread_mutex_lock(&lock);
-	held = on;
-	pthread_cond_broadcast(&turned);
-	pthread_mutex_unlock(&lock);
-}
-
-static void break_disk(bool on)
-{
-	pthread_mutex_lock(&lock);
-	failing = on;
-	pthread_mutex_unlock(&lock);
-}
-
-/* Until the batch stands at its sync. */
-static void at_sync(void)
-{
-	pthread_mutex_lock(&lock);
-	while (!waits)
-		pthread_cond_wait(&turned, &lock);
-	pthread_mutex_unlock(&lock);
-}
 
 static void wake(void *arg)
 {
