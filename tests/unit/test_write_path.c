@@ -155,6 +155,37 @@ Test(write_path, a_status_that_comes_meanwhile_stays)
 	restart_finds_the_same(r);
 }
 
+/* One batch redefines a check twice while results come for it: what they said last stands, also
+ * what was no change, and the check has a number that is above theirs. */
+Test(write_path, a_check_redefined_twice_keeps_what_came_meanwhile)
+{
+	struct wm_check_draft c = {.id = "c", .name = "c", .kind = WM_CHECK_TTL, .ttl_ms = 60000};
+	struct wm_instance_draft d = {
+		.id = "a", .name = "web", .port = 1, .checks = &c, .checks_count = 1};
+	struct wm_registry *r = open_threaded(NULL);
+	uint64_t index;
+
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, NULL), 0);
+	wm_registry_finish(r);
+	hold(true);
+	for (int n = 0; n < 2; n++) {
+		c.ttl_ms++;
+		cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, NULL), 0);
+	}
+	wm_registry_flush(r);
+	at_sync();
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "c"), WM_PASSING, "up"), 1);
+	cr_assert_eq(wm_registry_set_status(r, wm_registry_check(r, "c"), WM_PASSING, "well"), 0);
+	index = wm_registry_check(r, "c")->modify_index;
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert_eq(wm_registry_check(r, "c")->ttl_ms, 60002);
+	cr_assert_eq(wm_registry_check(r, "c")->status, WM_PASSING);
+	cr_assert_str_eq(wm_registry_check(r, "c")->output, "well");
+	cr_assert_gt(wm_registry_check(r, "c")->modify_index, index);
+	restart_finds_the_same(r);
+}
+
 Test(write_path, a_close_waits_for_what_is_in_flight)
 {
 	struct wm_registry *r = open_threaded(NULL);

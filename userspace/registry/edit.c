@@ -570,25 +570,31 @@ void wm_edit_free(struct wm_edit *e)
 }
 
 /* --- applying --------------------------------------------------------------------------------- */
-/* Results that came while it was stored. */
-static void catch_up(struct wm_registry *r, const struct wm_edit *e)
+/* Results that came while it was stored. A check that was redefined meanwhile is neither what the
+ * write made of it nor what was announced, so it has a number above both. */
+static void catch_up(struct wm_registry *r, const struct wm_op *op, const struct wm_edit *e)
 {
 	struct wm_instance *in = e->in, *old = e->old;
+	bool changed = wm_box(old)->changed > e->prepared;
 
 	wm_box(in)->changed = wm_box(old)->changed;
-	if (wm_box(old)->changed <= e->prepared)
-		return;
 	for (unsigned n = 0; n < e->fresh_count; n++) {
 		struct wm_check *c = e->fresh[n], *was = find_check(old, c->id);
 		char *output = c->output;
 
-		if (!was || was->modify_index <= e->prepared || !inherits(c, was))
+		/* one that went and came in this write goes on with nothing */
+		if (!was || was->create_index != c->create_index || !inherits(c, was))
+			continue;
+		c->output = was->output; /* also what was said without a change */
+		was->output = output;
+		wm_cbox(c)->told |= wm_cbox(was)->told;
+		if (was->modify_index <= e->prepared)
 			continue;
 		c->status = was->status;
-		wm_cbox(c)->told = wm_cbox(was)->told;
-		c->output = was->output;
-		was->output = output;
+		c->modify_index = op->seen;
 	}
+	if (!changed)
+		return;
 	if (in->lifecycle == e->life && old->lifecycle != e->life)
 		in->lifecycle = old->lifecycle;
 	if (wm_box(old)->dirty)
@@ -682,7 +688,7 @@ static void apply_instance(struct wm_registry *r, struct wm_op *op, struct wm_ed
 		return;
 	}
 	if (old && in)
-		catch_up(r, e);
+		catch_up(r, op, e);
 	if (old)
 		wm_instance_retire(r, old);
 	enter_maps(r, e);
