@@ -186,6 +186,29 @@ Test(write_path, a_check_redefined_twice_keeps_what_came_meanwhile)
 	restart_finds_the_same(r);
 }
 
+/* Who was refused because of a write of the same batch, which the store then refuses, is told of
+ * that: what he was refused for is not so. */
+Test(write_path, nobody_is_refused_for_what_was_not_stored)
+{
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer first = {0}, again = {0};
+
+	cr_assert_eq(wm_registry_deregister(r, "a", answered, &first, NULL), 0);
+	wm_registry_finish(r);
+	cr_assert_eq(first.code, WM_E_UNKNOWN);
+	submit(r, "a", "web", 1, &first);
+	wm_registry_finish(r);
+	break_disk(true);
+	cr_assert_eq(wm_registry_deregister(r, "a", answered, &first, NULL), 0);
+	cr_assert_eq(wm_registry_deregister(r, "a", answered, &again, NULL), 0);
+	wm_registry_finish(r);
+	cr_assert_eq(first.code, WM_E_STORE);
+	cr_assert_eq(again.code, WM_E_STORE, "%d: %s", again.code, again.text);
+	cr_assert_not_null(wm_registry_instance(r, "a"));
+	break_disk(false);
+	wm_registry_close(r);
+}
+
 Test(write_path, a_close_waits_for_what_is_in_flight)
 {
 	struct wm_registry *r = open_threaded(NULL);

@@ -199,6 +199,21 @@ static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 		r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_DELAY_MS;
 }
 
+/* What became of it, or was refused, rests on what is not stored. */
+static bool rests_on_batch(const struct wm_op *op)
+{
+	return op->depends || (!op->code && (op->index || !SLIST_EMPTY(&op->made)));
+}
+
+static void refuse_unstored(struct wm_op *op, int code, const struct wm_err *e)
+{
+	if (op->kind == &wm_op_group)
+		((struct wm_group *)op)->part_failed = false; /* it is no part's fault */
+	free(op->text);
+	op->text = NULL;
+	wm_op_refuse(op, code, "%s", e->text);
+}
+
 static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struct wm_err *e)
 {
 	struct wm_op *op;
@@ -206,8 +221,8 @@ static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struc
 	wm_plan_release_room(p);
 	wm_plan_forget_versions(p);
 	TAILQ_FOREACH_REVERSE (op, &p->ops, wm_ops, entry) {
-		if (!op->code && (op->index || !SLIST_EMPTY(&op->made) || op->depends))
-			wm_op_refuse(op, code, "%s", e->text);
+		if (rests_on_batch(op))
+			refuse_unstored(op, code, e);
 		wm_op_unprepare(r, op);
 	}
 	if (r->given == p->given_last)
