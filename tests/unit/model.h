@@ -34,6 +34,8 @@ struct m_check {
 };
 struct m_instance {
 	bool used;
+	bool shared; /* the catalog's, else the agent's */
+	bool away;   /* on another node, whose checks there are none of */
 	int name, port, weight, tag;
 	enum wm_lifecycle life;	   /* stated */
 	uint64_t drain, drain_max; /* it ends between them; 0: there is none */
@@ -66,6 +68,7 @@ struct m_op {
 		int key, def, given;
 	} c[DRAFT_CHECKS];
 	bool replace, on;
+	bool catalog, away;
 	int note;
 	enum wm_lifecycle life; /* that is stated; of a registration: or NONE */
 	/* no two drains end at one time, and the registry's clock is read between two of the test's
@@ -80,6 +83,16 @@ static inline bool m_live(const struct model *m, int name)
 {
 	for (int i = 0; i < IDS; i++) {
 		if (m->inst[i].used && m->inst[i].name == name)
+			return true;
+	}
+	return false;
+}
+
+/* Does it depend on the node's checks? */
+static inline bool m_here(const struct model *m, int name)
+{
+	for (int i = 0; i < IDS; i++) {
+		if (m->inst[i].used && m->inst[i].name == name && !m->inst[i].away)
 			return true;
 	}
 	return false;
@@ -115,11 +128,13 @@ static inline unsigned m_checks(const struct model *m)
 static inline enum wm_status m_worst(const struct model *m, int owner)
 {
 	enum wm_status worst = WM_PASSING;
+	bool here = owner == NODE || !m->inst[owner].away;
 
 	for (int k = 0; k < KEYS; k++) {
 		const struct m_check *c = &m->checks[k];
 
-		if (c->used && (c->owner == owner || c->owner == NODE) && c->status > worst)
+		if (c->used && (c->owner == owner || (c->owner == NODE && here)) &&
+		    c->status > worst)
 			worst = c->status;
 	}
 	return worst;
@@ -159,9 +174,15 @@ static inline enum wm_lifecycle m_state(const struct model *m, int inst)
 static inline void m_node_moved(struct model *m)
 {
 	for (int s = 0; s < NAMES; s++) {
-		if (m_live(m, s))
+		if (m_here(m, s))
 			m->service_index[s] = m->index;
 	}
+}
+
+/* What the one owner wrote the other does not change. */
+static inline bool m_anothers(const struct model *m, const struct m_op *op)
+{
+	return m->inst[op->inst].used && m->inst[op->inst].shared != op->catalog;
 }
 
 /* The checks of `owner` after `op` named some: conflict and limit are judged, nothing is changed.
@@ -260,7 +281,7 @@ static inline void m_left(struct model *m, int name)
 static inline int m_register(struct model *m, const struct m_op *op)
 {
 	struct m_instance *i = &m->inst[op->inst], was = *i;
-	int err = m_judge_checks(m, op->inst, op, op->replace);
+	int err = m_anothers(m, op) ? WM_E_CONFLICT : m_judge_checks(m, op->inst, op, op->replace);
 	bool live = m_live(m, op->name);
 	/* what is there goes on as it was, unless it had stopped */
 	bool begins = !was.used || was.life == WM_LIFE_STOPPED;
@@ -282,6 +303,8 @@ static inline int m_register(struct model *m, const struct m_op *op)
 	m->applied++;
 	m_put_checks(m, op->inst, op, op->replace);
 	*i = (struct m_instance){.used = true,
+				 .shared = op->catalog,
+				 .away = op->away,
 				 .name = op->name,
 				 .port = op->port,
 				 .weight = op->weight,
@@ -305,6 +328,8 @@ static inline int m_deregister(struct model *m, const struct m_op *op)
 
 	if (!i->used)
 		return WM_E_UNKNOWN;
+	if (m_anothers(m, op))
+		return WM_E_CONFLICT;
 	m->index++;
 	m->applied++;
 	i->used = false;
@@ -322,7 +347,7 @@ static inline int m_lifecycle(struct model *m, const struct m_op *op)
 
 	if (!i->used)
 		return WM_E_UNKNOWN;
-	if (!m_may_become(i->life, op->life))
+	if (m_anothers(m, op) || !m_may_become(i->life, op->life))
 		return WM_E_CONFLICT;
 	/* who stops again without a time changes nothing of a drain */
 	if (i->life == op->life && !op->drain_ms)
@@ -466,7 +491,7 @@ static inline struct m_seen m_look(const struct model *m)
 	}
 	for (int s = 0; s < NAMES; s++) {
 		if (m_live(m, s))
-			seen.service[s] = m_mix(seen.service[s], node) | 1;
+			seen.service[s] = m_mix(seen.service[s], m_here(m, s) ? node : 0) | 1;
 	}
 	return seen;
 }
