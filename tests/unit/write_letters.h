@@ -126,3 +126,113 @@ static void open_one(void)
 	c.turn = turn;
 	cr_assert_eq(wm_registry_open(&c, &r, &e), 0, "%s", e.text);
 }
+
+/* --- a write ------------------------------------------------------------------------------------
+ */
+static void on_done(void *arg, int code, const char *text)
+{
+	struct m_op *op = arg;
+
+	op->called++;
+	op->code = code;
+	snprintf(op->text, sizeof(op->text), "%s", text);
+}
+
+static int submit_catalog(struct ask *k, const struct wm_instance_draft *d)
+{
+	static const struct wm_node_draft facts = {.address = "10.9.0.1"};
+	const struct wm_catalog_op
+		put = {.object = WM_OBJECT_SERVICE, .node = "n1", .service = d},
+		drop = {.object = WM_OBJECT_SERVICE,
+			.verb = WM_VERB_DELETE,
+			.node = "n1",
+			.id = d->id},
+		clear = {.object = WM_OBJECT_NODE, .verb = WM_VERB_DELETE, .node = OTHER},
+		found[2] = {{.object = WM_OBJECT_NODE, .node = OTHER, .facts = &facts},
+			    {.object = WM_OBJECT_SERVICE, .node = OTHER, .service = d}};
+	struct wm_catalog_batch b = {.count = 1, .done = on_done, .arg = &k->op};
+	unsigned number;
+
+	switch (k->of->how) {
+	case CATALOG_PUT:
+		b.ops = &put;
+		break;
+	case CATALOG_DROP:
+		b.ops = &drop;
+		break;
+	case CLEAR:
+		b.ops = &clear;
+		break;
+	case OWN:
+	case FOUND:
+		b.ops = found;
+		b.count = 2;
+	}
+	return wm_registry_catalog(r, &b, &number, NULL);
+}
+
+static int submit_own(struct m_op *op, const struct wm_instance_draft *d)
+{
+	char key[64];
+
+	switch (op->kind) {
+	case M_REGISTER:
+		return wm_registry_register(r, d, on_done, op, NULL);
+	case M_DEREGISTER:
+		return wm_registry_deregister(r, d->id, on_done, op, NULL);
+	case M_CHECK_PUT:
+		return wm_registry_check_register(r, d->id, d->checks, on_done, op, NULL);
+	case M_CHECK_DROP:
+		return wm_registry_check_deregister(r, m_key(op->c[0].key, key), on_done, op, NULL);
+	case M_MAINTENANCE:
+		return wm_registry_maintenance(r, d->id, op->on, "a", on_done, op, NULL);
+	case M_LIFECYCLE:
+		return wm_registry_lifecycle(r, d->id, op->life, 0, on_done, op, NULL);
+	case M_DRAINED:
+		break;
+	}
+	return -1;
+}
+
+static void submit(struct ask *k, const struct letter *of)
+{
+	static const char *const tags[] = {"blue"};
+	char id[64], name[64], key[64];
+	struct wm_check_draft c;
+	struct wm_instance_draft d;
+
+	*k = (struct ask){.of = of, .op = of->op};
+	c = (struct wm_check_draft){.id = m_key(k->op.c[0].key, key),
+				    .name = "n",
+				    .ttl_ms = MS + (uint64_t)k->op.c[0].def};
+	d = (struct wm_instance_draft){.id = m_id(k->op.inst, id),
+				       .name = m_name(k->op.name, name),
+				       .address = "10.1.0.1",
+				       .port = (uint32_t)k->op.port,
+				       .has_weights = true,
+				       .weight_passing = 1,
+				       .weight_warning = 1,
+				       .tags = tags,
+				       .tags_count = 1,
+				       .checks = &c,
+				       .checks_count = (unsigned)k->op.count,
+				       .replace_checks = k->op.replace,
+				       .lifecycle = k->op.life};
+	k->op.weight = 1;
+	if (k->op.kind == M_MAINTENANCE)
+		k->op.c[0].given = 1 + WM_CRITICAL;
+	cr_assert_eq(of->how == OWN ? submit_own(&k->op, &d) : submit_catalog(k, &d), 0, "%s",
+		     doing);
+}
+
+static int apply_to(struct model *m, bool *node, const struct ask *k)
+{
+	if (k->of->how == FOUND)
+		*node = true;
+	if (k->of->how == CLEAR)
+		*node = false;
+	/* the catalog's deletions are lenient */
+	if ((k->of->how == CLEAR || k->of->how == CATALOG_DROP) && !m->inst[k->op.inst].used)
+		return 0;
+	return m_apply(m, &k->op);
+}
