@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base sync */
-/* test_peer.c - ids and addresses of agents in text. */
+/* test_peer.c - ids and addresses of agents in text, and as the system has them. */
 #include "userspace/sync/peer.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/un.h>
 
 Test(peer, ids_are_read_and_written)
 {
@@ -57,4 +58,28 @@ Test(peer, addresses_are_read_and_written)
 	}
 	for (unsigned n = 0; n < sizeof(bad) / sizeof(*bad); n++)
 		cr_assert_eq(wm_peer_addr_parse(bad[n], &a), -EINVAL, "%s", bad[n]);
+}
+
+Test(peer, addresses_are_those_of_the_system)
+{
+	static const struct {
+		const char *text;
+		int asked, family;
+	} cases[] = {
+		{"10.0.0.1:8301", AF_UNSPEC, AF_INET},
+		{"10.0.0.1:8301", AF_INET6, AF_INET6},
+		{"[fd00::1]:1", AF_UNSPEC, AF_INET6},
+	};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_storage sa;
+	struct wm_peer_addr a, b;
+
+	for (unsigned n = 0; n < sizeof(cases) / sizeof(*cases); n++) {
+		cr_assert_eq(wm_peer_addr_parse(cases[n].text, &a), 0);
+		cr_assert_gt(wm_peer_addr_to_sockaddr(&a, cases[n].asked, &sa), 0);
+		cr_assert_eq(sa.ss_family, cases[n].family, "%s", cases[n].text);
+		cr_assert_eq(wm_peer_addr_from_sockaddr((struct sockaddr *)&sa, &b), 0);
+		cr_assert(wm_peer_addr_same(&a, &b), "%s", cases[n].text);
+	}
+	cr_assert_eq(wm_peer_addr_from_sockaddr((struct sockaddr *)&un, &b), -EAFNOSUPPORT);
 }

@@ -2,7 +2,8 @@
 /* peer.h - what names another agent: its node's id, and where it is spoken to. Values, no memory.
  */
 #pragma once
-#include <netinet/in.h>
+#include "userspace/base/peer_addr.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,12 +13,6 @@
 /* A node's id, a UUID in network order: of agents that speak to each other no two share one. */
 struct wm_peer_id {
 	uint8_t octets[16];
-};
-
-/* Where datagrams and streams of an agent go; IPv4 is mapped (::ffff:0:0/96). */
-struct wm_peer_addr {
-	struct in6_addr ip;
-	uint16_t port; /* host order */
 };
 
 static inline bool wm_peer_id_same(const struct wm_peer_id *a, const struct wm_peer_id *b)
@@ -30,16 +25,7 @@ static inline int wm_peer_id_cmp(const struct wm_peer_id *a, const struct wm_pee
 	return memcmp(a->octets, b->octets, sizeof(a->octets));
 }
 
-static inline bool wm_peer_addr_same(const struct wm_peer_addr *a, const struct wm_peer_addr *b)
-{
-	return a->port == b->port && !memcmp(&a->ip, &b->ip, sizeof(a->ip));
-}
-
 /** Read a UUID in text, of any case. @return 0, -EINVAL. */
 int wm_peer_id_parse(const char *text, struct wm_peer_id *ret);
 /** Write it, in lower case. */
 void wm_peer_id_format(const struct wm_peer_id *id, char ret[static WM_PEER_ID_TEXT]);
-/** Read "10.0.0.1:8301" or "[fd00::1]:8301". @return 0, -EINVAL. */
-int wm_peer_addr_parse(const char *text, struct wm_peer_addr *ret);
-/** Write it in that form. @p size: INET6_ADDRSTRLEN + 8 holds it. */
-void wm_peer_addr_format(const struct wm_peer_addr *a, char *ret, size_t size);
