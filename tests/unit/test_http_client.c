@@ -357,3 +357,51 @@ Test(http_client, the_peer_stops_though_a_client_says_nothing)
 	peer_stop(&p);
 	close(fd);
 }
+
+/* A server that speaks over one connection until it is closed. */
+struct kept_peer {
+	int fd;
+	_Atomic unsigned connections;
+	uint16_t port;
+};
+
+static void *kept_main(void *arg)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+	struct kept_peer *p = arg;
+
+	for (unsigned n = 0; n < 2; n++) {
+		int fd = accept4(p->fd, NULL, NULL, SOCK_CLOEXEC);
+		char req[4096];
+
+		p->connections++;
+		while (recv(fd, req, sizeof(req), 0) > 0)
+			peer_send(fd, answer, sizeof(answer) - 1);
+		close(fd);
+	}
+	return NULL;
+}
+
+Test(http_client, keeps_a_connection_for_who_says_so_only)
+{
+	struct kept_peer p = {0};
+	struct wm_http_call_options o = {.keep = true, .tcp_keepalive_s = 10};
+	pthread_t thread;
+	char url[64];
+
+	p.fd = peer_listen(8, &p.port);
+	cr_assert_eq(pthread_create(&thread, NULL, kept_main, &p), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/", p.port);
+	o.url = url;
+	for (unsigned n = 0; n < 5; n++)
+		cr_assert_str_eq(run(o).body, "ok");
+	cr_assert_eq(p.connections, 1);
+	o.keep = false;
+	/* the thread speaks to one at a time: the kept one has to go first */
+	wm_http_client_free(client);
+	client = wm_http_client_new(loop, 4);
+	cr_assert_str_eq(run(o).body, "ok");
+	cr_assert_eq(p.connections, 2);
+	pthread_join(thread, NULL);
+	close(p.fd);
+}

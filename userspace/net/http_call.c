@@ -177,6 +177,10 @@ static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options
 		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, o->tls_ca_file) != CURLE_OK;
 	if (own || call->client->bundle)
 		bad |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL) != CURLE_OK;
+	if (o->tls_cert_file && *o->tls_cert_file)
+		bad |= curl_easy_setopt(e, CURLOPT_SSLCERT, o->tls_cert_file) != CURLE_OK;
+	if (o->tls_key_file && *o->tls_key_file)
+		bad |= curl_easy_setopt(e, CURLOPT_SSLKEY, o->tls_key_file) != CURLE_OK;
 	if (o->tls_skip_verify) {
 		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L) != CURLE_OK;
 		bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L) != CURLE_OK;
@@ -220,10 +224,10 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_PROXY, ""); /* not even from the environment */
 	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_HTTP_VERSION, version_of(o));
-	SET(CURLOPT_FRESH_CONNECT, 1L);
+	SET(CURLOPT_FRESH_CONNECT, o->keep ? 0L : 1L);
 	/* a conversation goes on after curl is done; what only connected is not used again anyway
 	 */
-	SET(CURLOPT_FORBID_REUSE, o->heard ? 0L : 1L);
+	SET(CURLOPT_FORBID_REUSE, o->heard || o->keep ? 0L : 1L);
 	SET(CURLOPT_TIMEOUT_MS, ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, ms);
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, DNS_CACHE_S);
@@ -232,6 +236,7 @@ static int set_options(struct wm_http_call *call, const struct wm_http_call_opti
 	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* each handshake judges the certificate anew */
 	SET(CURLOPT_USERAGENT, "waymark/" WM_VERSION);
 	SET(CURLOPT_OPENSOCKETFUNCTION, wm_http_call_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, call);
 	SET(CURLOPT_WRITEFUNCTION, wm_http_call_on_body);
 	SET(CURLOPT_WRITEDATA, call);
 	SET(CURLOPT_HEADERFUNCTION, wm_http_call_on_header);

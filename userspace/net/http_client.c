@@ -7,15 +7,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DRAIN_MAX	(1024 * 1024) /* octets read beyond answer_max: a server need not see a reset */
-#define ANSWER_HEAD_MAX (64 * 1024) /* octets of an answer's headers, redirects included */
-#define ANSWER_FIRST	512	    /* octets: first allocation for a body */
+#define DRAIN_MAX	 (1024 * 1024) /* octets read beyond answer_max: a server need not see a reset */
+#define ANSWER_HEAD_MAX	 (64 * 1024) /* octets of an answer's headers, redirects included */
+#define KEEPALIVE_PROBES 3	     /* unanswered ones, then the peer is given up */
+#define ANSWER_FIRST	 512	     /* octets: first allocation for a body */
 
 /* A socket of curl's that the loop watches. */
 struct wm_http_watch {
@@ -108,11 +111,30 @@ static int want_time(CURLM *multi, long ms, void *arg)
 	return wm_timer_arm(c->timer, (uint64_t)ms) ? -1 : 0;
 }
 
+/* Refusals are no harm: the deadline of the call is there too. */
+static void keep_alive(int fd, int seconds)
+{
+	int on = 1, probes = KEEPALIVE_PROBES;
+	unsigned give_up_ms = (unsigned)(seconds * (KEEPALIVE_PROBES + 1)) * 1000;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	/* probes do not run while something sent waits to be acknowledged */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &give_up_ms, sizeof(give_up_ms));
+}
+
 curl_socket_t wm_http_call_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
-	(void)arg;
+	const struct wm_http_call *call = arg;
+	curl_socket_t fd =
+		socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
+
 	(void)purpose;
-	return socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
+	if (fd >= 0 && call->keepalive_s && a->family != AF_UNIX)
+		keep_alive(fd, (int)call->keepalive_s);
+	return fd;
 }
 
 /* --- what curl delivers ---------------------------------------------------------------------- */
@@ -703,6 +725,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	if (o->say_len)
 		memcpy(call->say, o->say, o->say_len);
 	call->on_data = o->on_data;
+	call->keepalive_s = o->tcp_keepalive_s;
 	call->easy = c->spares ? c->spare[--c->spares] : curl_easy_init();
 	if (!call->easy)
 		goto out;

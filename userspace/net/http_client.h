@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_client.h - outbound HTTP over libcurl's multi interface on the loop. http and https only,
- * connections not kept (a probe must see a fresh connect), answers cut at a bound, no proxy from
- * the environment, redirects by choice. Names are looked up by resolver.h, without a thread, and a
- * call that waits for a name takes no place of another. Threading: loop thread only. */
+ * connections not kept unless a call says so (a probe must see a fresh connect), answers cut at a
+ * bound, no proxy from the environment, redirects by choice. Names are looked up by resolver.h,
+ * without a thread, and a call that waits for a name takes no place of another. Threading: loop
+ * thread only. */
 #pragma once
 #include "loop.h"
 #include "resolver.h"
@@ -32,6 +33,11 @@ struct wm_http_call_options {
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
+	/* PEM of what the client shows of itself, and its key; NULL or "": nothing */
+	const char *tls_cert_file, *tls_key_file;
+	bool keep; /* go over a connection that such a call left, and leave it for the next one */
+	unsigned tcp_keepalive_s; /* a silent peer is asked after so long, and given up after four
+				   * times that; 0: as the system has it */
 	/* resolve and connect to the URL's host and port, with https shake hands, then close; no
 	 * request */
 	bool connect_only;

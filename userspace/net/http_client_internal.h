@@ -26,6 +26,7 @@ struct wm_http_call {
 	char *body;
 	size_t len, cap, max, beyond, head;
 	uint64_t deadline_ms;
+	unsigned keepalive_s;
 	/* a conversation after connect_only */
 	int (*heard)(const void *data, size_t len, const char **ret_why);
 	struct wm_io *io;
