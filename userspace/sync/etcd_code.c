@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* etcd_code.c - see etcd_code.h. */
+#include "etcd_code.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+#define FLAG_GONE   1
+#define FLAG_SHARED 2
+
+static const char letters[] = "nmos"; /* by enum wm_etcd_key_kind */
+
+static bool plain(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("-._~:@", c));
+}
+
+static char *escape(const char *s, size_t len, char *to)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	for (size_t n = 0; n < len; n++) {
+		unsigned char c = (unsigned char)s[n];
+
+		if (plain(c)) {
+			*to++ = (char)c;
+			continue;
+		}
+		*to++ = '%';
+		*to++ = digits[c >> 4];
+		*to++ = digits[c & 15];
+	}
+	return to;
+}
+
+size_t wm_etcd_key_write(const struct wm_etcd_key *k, char ret[static WM_ETCD_KEY_MAX])
+{
+	const char *nul = memchr(k->octets, 0, k->len);
+	char *to = ret;
+
+	if (k->len > sizeof(k->octets) || (k->kind == WM_ETCD_KEY_SHARED && !nul))
+		return 0;
+	*to++ = letters[k->kind];
+	*to++ = '/';
+	if (k->kind == WM_ETCD_KEY_SHARED) {
+		to = escape(k->octets, (size_t)(nul - k->octets), to);
+		*to++ = '/';
+		to = escape(nul + 1, k->len - (size_t)(nul + 1 - k->octets), to);
+	} else {
+		wm_peer_id_format(&k->id, to);
+		to += WM_PEER_ID_TEXT - 1;
+		if (k->kind == WM_ETCD_KEY_OWN) {
+			*to++ = '/';
+			to = escape(k->octets, k->len, to);
+		}
+	}
+	*to = '\0';
+	return (size_t)(to - ret);
+}
+
+static int digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Append the octets of one escaped part to the key. */
+static int unescape(const char *s, size_t len, struct wm_etcd_key *k)
+{
+	for (size_t n = 0; n < len; n++) {
+		unsigned char c = (unsigned char)s[n];
+
+		if (k->len == sizeof(k->octets))
+			return -EINVAL;
+		if (c == '%') {
+			int high = n + 2 < len ? digit(s[n + 1]) : -1;
+			int low = high < 0 ? -1 : digit(s[n + 2]);
+
+			if (low < 0 || plain((unsigned char)(high << 4 | low)))
+				return -EINVAL;
+			k->octets[k->len++] = (char)(high << 4 | low);
+			n += 2;
+		} else if (plain(c)) {
+			k->octets[k->len++] = (char)c;
+		} else {
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int read_shared(const char *s, size_t len, struct wm_etcd_key *k)
+{
+	const char *slash = memchr(s, '/', len);
+	size_t node = slash ? (size_t)(slash - s) : 0;
+
+	if (!slash || unescape(s, node, k) || memchr(k->octets, 0, k->len) ||
+	    k->len == sizeof(k->octets))
+		return -EINVAL;
+	k->octets[k->len++] = '\0';
+	return unescape(slash + 1, len - node - 1, k);
+}
+
+int wm_etcd_key_read(const char *s, size_t len, struct wm_etcd_key *ret)
+{
+	char id[WM_PEER_ID_TEXT], same[WM_PEER_ID_TEXT];
+	const char *letter = len > 2 && *s && s[1] == '/' ? strchr(letters, *s) : NULL;
+
+	if (!letter)
+		return -EINVAL;
+	*ret = (struct wm_etcd_key){.kind = (enum wm_etcd_key_kind)(letter - letters)};
+	s += 2;
+	len -= 2;
+	if (ret->kind == WM_ETCD_KEY_SHARED)
+		return read_shared(s, len, ret);
+	if (len < WM_PEER_ID_TEXT - 1)
+		return -EINVAL;
+	memcpy(id, s, WM_PEER_ID_TEXT - 1);
+	id[WM_PEER_ID_TEXT - 1] = '\0';
+	if (wm_peer_id_parse(id, &ret->id))
+		return -EINVAL;
+	wm_peer_id_format(&ret->id, same);
+	if (strcmp(id, same) != 0)
+		return -EINVAL;
+	s += WM_PEER_ID_TEXT - 1;
+	len -= WM_PEER_ID_TEXT - 1;
+	if (ret->kind != WM_ETCD_KEY_OWN)
+		return len ? -EINVAL : 0;
+	return len && *s == '/' ? unescape(s + 1, len - 1, ret) : -EINVAL;
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+struct head {
+	uint8_t magic[2], format, flags;
+	uint32_t epoch;
+	uint64_t seq;
+	uint8_t writer[16];
+	uint64_t gone_ms;
+};
+_Static_assert(sizeof(struct head) == WM_ETCD_HEADER, "no padding");
+
+void wm_etcd_value_head(const struct wm_etcd_value *v, uint8_t ret[static WM_ETCD_HEADER])
+{
+	struct head h = {.magic = {'W', 'E'},
+			 .format = WM_ETCD_FORMAT,
+			 .epoch = htobe32(v->version.epoch),
+			 .seq = htobe64(v->version.seq),
+			 .gone_ms = htobe64(v->gone_ms)};
+
+	h.flags = (uint8_t)((v->gone ? FLAG_GONE : 0) |
+			    (v->version.origin == WM_ORIGIN_SHARED ? FLAG_SHARED : 0));
+	memcpy(h.writer, v->writer.octets, sizeof(h.writer));
+	memcpy(ret, &h, sizeof(h));
+}
+
+int wm_etcd_value_read(const void *p, size_t len, struct wm_etcd_value *ret)
+{
+	struct wm_etcd_value v = {0};
+	struct head h;
+
+	if (len < sizeof(h))
+		return -EINVAL;
+	memcpy(&h, p, sizeof(h));
+	if (h.magic[0] != 'W' || h.magic[1] != 'E' || !h.format)
+		return -EINVAL;
+	if (h.format > WM_ETCD_FORMAT)
+		return WM_E_UNSUPPORTED;
+	v.version.origin = h.flags & FLAG_SHARED ? WM_ORIGIN_SHARED : WM_ORIGIN_OWN;
+	v.version.epoch = be32toh(h.epoch);
+	v.version.seq = be64toh(h.seq);
+	v.gone = h.flags & FLAG_GONE;
+	v.gone_ms = be64toh(h.gone_ms);
+	memcpy(v.writer.octets, h.writer, sizeof(h.writer));
+	v.len = len - sizeof(h);
+	v.object = v.gone ? NULL : (const char *)p + sizeof(h);
+	if (!v.version.seq || h.flags & ~(FLAG_GONE | FLAG_SHARED) || (v.gone && v.len) ||
+	    (!v.gone && (!v.len || v.gone_ms)))
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+/* --- a node's record -------------------------------------------------------------------------- */
+
+/* Takes the reference. */
+static bool write_json(json_t *o, struct wm_buf *b)
+{
+	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	bool ok = text && wm_buf_puts(b, text);
+
+	if (text)
+		explicit_bzero(text, strlen(text)); /* it may hold a password */
+	free(text);
+	json_decref(o);
+	return ok;
+}
+
+bool wm_etcd_record_write(const struct wm_etcd_record *r, struct wm_buf *b)
+{
+	return write_json(json_pack("{s:i, s:s, s:s, s:s, s:b}", "format", WM_ETCD_FORMAT, "name",
+				    r->name, "address", r->address, "version", r->version,
+				    "settled", r->settled),
+			  b);
+}
+
+bool wm_etcd_login_write(const char *user, const char *password, struct wm_buf *b)
+{
+	return write_json(json_pack("{s:s, s:s}", "name", user, "password", password), b);
+}
+
+static bool take_text(const json_t *o, const char *name, char *to, size_t cap)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	if (!s || strlen(s) >= cap)
+		return false;
+	memcpy(to, s, strlen(s) + 1);
+	return true;
+}
+
+int wm_etcd_record_read(const char *p, size_t len, struct wm_etcd_record *ret)
+{
+	struct wm_etcd_record r = {0};
+	json_t *o = len <= WM_ETCD_RECORD_MAX ? json_loadb(p, len, 0, NULL) : NULL;
+	bool ok = json_is_object(o) && take_text(o, "name", r.name, sizeof(r.name)) &&
+		  take_text(o, "address", r.address, sizeof(r.address)) &&
+		  take_text(o, "version", r.version, sizeof(r.version));
+
+	r.settled = json_is_true(json_object_get(o, "settled"));
+	json_decref(o);
+	if (!ok)
+		return WM_E_DECODE;
+	*ret = r;
+	return 0;
+}
+
+/* --- base64 ----------------------------------------------------------------------------------- */
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void encode3(const uint8_t in[3], size_t n, char *to)
+{
+	uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
+
+	to[0] = alphabet[bits >> 18];
+	to[1] = alphabet[bits >> 12 & 63];
+	to[2] = n > 1 ? alphabet[bits >> 6 & 63] : '=';
+	to[3] = n > 2 ? alphabet[bits & 63] : '=';
+}
+
+bool wm_base64_put(struct wm_buf *to, const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	const uint8_t *first = a, *second = b;
+	size_t all = a_len + b_len;
+
+	if (!wm_buf_reserve(to, (all + 2) / 3 * 4))
+		return false;
+	for (size_t at = 0; at < all; at += 3) {
+		uint8_t in[3] = {0};
+		size_t n = all - at < 3 ? all - at : 3;
+
+		for (size_t i = 0; i < n; i++)
+			in[i] = at + i < a_len ? first[at + i] : second[at + i - a_len];
+		encode3(in, n, to->data + to->len);
+		to->len += 4;
+	}
+	to->data[to->len] = '\0';
+	return true;
+}
+
+static int sextet(char c)
+{
+	return c >= 'A' && c <= 'Z'   ? c - 'A'
+	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
+	       : c >= '0' && c <= '9' ? c - '0' + 52
+	       : c == '+'	      ? 62
+	       : c == '/'	      ? 63
+				      : -1;
+}
+
+long wm_base64_read(const char *text, size_t len, char *to)
+{
+	char *start = to;
+	size_t pad = 0;
+
+	if (len % 4)
+		return -EINVAL;
+	while (pad < 2 && pad < len && text[len - 1 - pad] == '=')
+		pad++;
+	for (size_t at = 0; at < len; at += 4) {
+		uint32_t bits = 0;
+		size_t n = at + 4 == len ? 4 - pad : 4;
+
+		for (size_t i = 0; i < 4; i++) {
+			int s = i < n ? sextet(text[at + i]) : 0;
+
+			if (s < 0)
+				return -EINVAL;
+			bits = bits << 6 | (uint32_t)s;
+		}
+		if ((n == 2 && bits & 0xffff) || (n == 3 && bits & 0xff))
+			return -EINVAL;
+		*to++ = (char)(bits >> 16);
+		if (n > 2)
+			*to++ = (char)(bits >> 8);
+		if (n > 3)
+			*to++ = (char)bits;
+	}
+	return to - start;
+}
+
+/* --- what a person wrote ------------------------------------------------------------------------
+ */
+
+int wm_etcd_endpoint_check(const char *s, struct wm_err *e)
+{
+	const char *host = strncmp(s, "http://", 7) == 0    ? s + 7
+			   : strncmp(s, "https://", 8) == 0 ? s + 8
+							    : NULL;
+	size_t len = host ? strcspn(host, "/?#@ \t\r\n\"\\") : 0;
+
+	if (len && strlen(s) <= WM_ETCD_ENDPOINT_MAX &&
+	    (!host[len] || strcmp(host + len, "/") == 0))
+		return 0;
+	return wm_err_set(e, WM_E_INVALID,
+			  "an endpoint such as https://10.0.0.1:2379 is wanted, not \"%.64s\"", s);
+}
+
+int wm_etcd_prefix_check(const char *s, struct wm_err *e)
+{
+	size_t len = strlen(s);
+	bool odd = false;
+
+	for (size_t n = 0; n < len; n++)
+		odd |= s[n] != '/' && !plain((unsigned char)s[n]);
+	if (!odd && len > 2 && len <= WM_ETCD_PREFIX_MAX && *s == '/' && s[len - 1] == '/' &&
+	    !strstr(s, "//"))
+		return 0;
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"a prefix such as /waymark/dc1/ is wanted, %u octets at most, not \"%.64s\"",
+		WM_ETCD_PREFIX_MAX, s);
+}
