@@ -354,6 +354,33 @@ Test(registry, refuses_what_does_not_fit_the_queue)
 	wm_registry_close(r);
 }
 
+/* What a write brings along counts, its checks as well. */
+Test(registry, refuses_what_is_too_much_for_the_queue)
+{
+	static char body[4096];
+	struct wm_check_draft c[WM_CHECKS_PER_INSTANCE];
+	struct wm_instance_draft d = {
+		.id = "a", .name = "web", .port = 1, .checks = c, .checks_count = 32};
+	struct wm_registry *r = open_at(NULL);
+	struct wm_err e = {0};
+	size_t bytes = 0;
+	int err = 0;
+
+	memset(body, 'b', sizeof(body) - 1);
+	for (unsigned n = 0; n < WM_CHECKS_PER_INSTANCE; n++)
+		c[n] = (struct wm_check_draft){.kind = WM_CHECK_HTTP,
+					       .target = "http://127.0.0.1/",
+					       .interval_ms = 10000,
+					       .body = body};
+	while (!err && bytes < 256u << 20) {
+		err = wm_registry_register(r, &d, NULL, NULL, &e);
+		bytes += err ? 0 : d.checks_count * sizeof(body);
+	}
+	cr_assert_eq(err, WM_E_BUSY, "%s", e.text);
+	cr_assert_leq(bytes, 64u << 20);
+	wm_registry_close(r);
+}
+
 Test(registry, refuses_an_address_among_virtual_ones)
 {
 	struct wm_registry *r = open_at(NULL);

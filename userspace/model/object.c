@@ -141,6 +141,7 @@ static int build_checks(struct wm_instance *i, const struct wm_instance_draft *d
 			return -ENOMEM;
 		i->checks[n]->instance = i;
 		i->checks_count = n + 1;
+		wm_box(i)->bytes += wm_cbox(i->checks[n])->bytes;
 	}
 	return 0;
 }
