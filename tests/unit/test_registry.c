@@ -341,6 +341,7 @@ Test(registry, status_is_announced_at_once)
 Test(registry, refuses_what_does_not_fit_the_queue)
 {
 	struct wm_registry *r = open_at(NULL);
+	struct wm_registry_stats st;
 	struct wm_err e = {0};
 	int err = 0;
 	unsigned n;
@@ -349,6 +350,10 @@ Test(registry, refuses_what_does_not_fit_the_queue)
 		err = wm_registry_deregister(r, "none", NULL, NULL, &e);
 	cr_assert_eq(err, WM_E_BUSY);
 	cr_assert_eq(n, 65537);
+	cr_assert_str_eq(e.text, "Too many writes are waiting (limits: 65536, and 64 MiB of them), "
+				 "try again");
+	wm_registry_stats(r, &st);
+	cr_assert(st.queue_full == 1 && st.queued == 65536);
 	wm_registry_flush(r);
 	cr_assert_eq(wm_registry_deregister(r, "none", NULL, NULL, &e), 0);
 	wm_registry_close(r);

@@ -69,6 +69,7 @@ static void collect_registry(struct metrics *m, const struct wm_registry *r)
 	COUNTER("registry_commits", s.commits, "commits of the store");
 	COUNTER("registry_writes", s.writes, "writes that were committed");
 	COUNTER("registry_failed_commits", s.failed_commits, "commits that failed");
+	COUNTER("registry_queue_full", s.queue_full, "writes refused: too many were waiting");
 	COUNTER("registry_rows_cut", s.rows_cut, "rows too large, stored without outputs");
 }
 

@@ -38,6 +38,7 @@ static void put_registry(struct wm_json *j, const struct wm_registry *r)
 	wm_json_ku(j, "last_commit_us", s.last_commit_us);
 	wm_json_ku(j, "storing_ms", s.storing_ms);
 	wm_json_ku(j, "queued", s.queued);
+	wm_json_ku(j, "queue_full", s.queue_full);
 	wm_json_ku(j, "file_bytes", s.file_bytes);
 	wm_json_ku(j, "log_bytes", s.store.log_bytes);
 	wm_json_ku(j, "checkpoints", s.store.checkpoints);

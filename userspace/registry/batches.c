@@ -101,7 +101,11 @@ int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e)
 	if (r->queued >= WM_REGISTRY_QUEUE_MAX ||
 	    r->queued_bytes + op->bytes > WM_REGISTRY_QUEUE_BYTES) {
 		wm_op_free(op);
-		return wm_err_set(e, WM_E_BUSY, "Too many writes are waiting, try again");
+		r->stats.queue_full++;
+		return wm_err_set(e, WM_E_BUSY,
+				  "Too many writes are waiting (limits: %d, and %u MiB of them), "
+				  "try again",
+				  WM_REGISTRY_QUEUE_MAX, WM_REGISTRY_QUEUE_BYTES >> 20);
 	}
 	r->queued++;
 	r->queued_bytes += op->bytes;

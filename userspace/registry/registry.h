@@ -260,6 +260,7 @@ struct wm_registry_stats {
 	 */
 	uint64_t opened_ms, recovered_ms, ready_ms;
 	unsigned queued;       /* writes that wait for the batch before */
+	uint64_t queue_full;   /* writes refused: too many waited, or too much of them */
 	uint64_t storing_ms;   /* how long the store has been at its present job; 0: none */
 	bool restore_finished; /* at the start: one that a crash cut off */
 	bool saving;	       /* a snapshot; of it or of the last one: */
