@@ -32,8 +32,6 @@ void wm_agent_reload(struct wm_call *c)
 	if (!w || !c->api->d.reload(c->api->d.agent, on_reloaded, w, &e))
 		return;
 	wm_write_drop(w);
-	if (e.code == WM_E_BUSY)
-		wm_http_set_header(c->req, "Retry-After", "1");
 	wm_answer_err(c, &e);
 }
 

@@ -174,6 +174,8 @@ void wm_answer_word(struct wm_call *c, int status, const char *word)
 
 void wm_answer_err(struct wm_call *c, const struct wm_err *e)
 {
+	if (e->code == WM_E_BUSY)
+		wm_http_set_header(c->req, "Retry-After", "1");
 	wm_answer_text(c, wm_err_http(e->code), "%s", *e->text ? e->text : wm_err_str(e->code));
 }
 

@@ -141,7 +141,6 @@ void wm_snapshot_save(struct wm_call *c)
 
 	e.code = begin_save(s, &e);
 	if (e.code) {
-		wm_http_set_header(c->req, "Retry-After", "1");
 		wm_answer_err(c, &e);
 		return;
 	}
