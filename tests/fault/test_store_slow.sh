@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # test_store_slow.sh - the agent while its disk is stuck in a sync: a write waits, and nobody else does:
 # look-ups, DNS by userspace, checks, the status. What was not answered is not there after kill -9, what
-# waited is when the disk goes on; a stop with a batch in flight ends with it durable.
+# waited is when the disk goes on, also after 30 s with the queue full (stuck.py); a stop with a batch in
+# flight ends with it durable.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/../net/lib.sh"
 
@@ -41,6 +42,9 @@ wait "$WAITS" "$PUT"
 check "the disk goes on: it is answered" 200 "$(cat "$TMP/waits.code")"
 check "and who came behind it" 200 "$(cat "$TMP/behind.code")"
 check "and it is there" 200 "$(code "$API/v1/agent/service/waits")"
+
+touch "$HOLD"
+/usr/bin/python3 tests/fault/stuck.py "$HOLD" || fail "stuck for long"
 
 touch "$HOLD"
 put unsaid
