@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica_internal.h - what the files of the replica share.
+ * - replica_hash.c: the hash that digests add up
+ * - replica_log.c: logs, their objects in the order of versions, digests, tombstones
+ * - replica_wire.c: messages to octets and back, compression
+ * - replica_take.c: judges changes of others and takes them
+ * - replica_pull.c: compares, and asks for what is missing
+ * - replica_serve.c: tells what is new, and answers who asks
+ * - replica.c: life, members, time */
+#pragma once
+#include "replica.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+#include "userspace/sync/replica.pb-c.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#define LOGS_MAX	16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
+#define BATCH_MS	5     /* milliseconds that changes of our own gather */
+#define CHANGES_MAX	4096  /* of one message */
+#define PULL_LOGS	64    /* logs asked for in one message */
+#define VECTOR_LOGS	1024  /* logs of one message of a vector */
+#define VISIT_MAX	2048 /* objects looked at for one page: what is not in a bucket is skipped */
+#define SWEEP_MAX	256  /* objects removed in one call */
+#define EXPIRE_MAX	1024 /* tombstones looked at in one tick */
+#define TICK_MS		1000
+#define PULL_TIMEOUT_MS 5000 /* an answer that takes longer is asked for elsewhere */
+#define BUSY_MS		20   /* before what could not be taken or read is tried again */
+#define IDLE_MAX	200  /* answers in a row that brought nothing */
+#define BACKOFF_MS	5000 /* before a log that was refused is asked for again */
+#define REPAIR_MS	1000 /* between two repairs of one log */
+#define BRAKE_MIN	10   /* removals that are never too many */
+#define BRAKE_WINDOW_MS 60000
+#define DISTRUST_MS	60000 /* after which what nobody has goes, of an agent that was away */
+#define GONE_SPREAD_MS                                                                             \
+	(48 * 3600 * 1000ll) /* what a stranger's clock can shorten a tombstone by                 \
+			      */
+#define MESSAGE_MAX	  (WM_REPLICA_OBJECT_MAX + 2 * WM_REPLICA_PAGE_MAX) /* octets, unpacked */
+#define SPREAD_OBJECT_MAX (160u << 10) /* octets of an object that goes along the tree */
+
+typedef unsigned __int128 digest_t;
+
+struct position {
+	uint32_t epoch;
+	uint64_t seq;
+};
+
+static inline int position_cmp(struct position a, struct position b)
+{
+	if (a.epoch != b.epoch)
+		return a.epoch > b.epoch ? 1 : -1;
+	return (a.seq > b.seq) - (a.seq < b.seq);
+}
+
+/* What is known of one object: which version, and whether it is there. */
+struct object {
+	struct object *left, *right; /* of its log, by version: a treap */
+	uint64_t seq;
+	uint32_t epoch, rank; /* rank: of the treap's heap, by chance */
+	uint32_t gone_s;      /* since 1970; 0: it is there */
+	uint16_t mark;	      /* its log's, when it was last seen to be right */
+	uint16_t len;	      /* of the key */
+	uint8_t bucket;
+	bool listed : 1;  /* in its log: it has a version */
+	bool taking : 1;  /* in what is being judged */
+	bool pending : 1; /* shared, ours: goes with the next batch */
+	uint8_t name[];	  /* number of its log, key: the key of `objects` */
+};
+
+/* A shared object has more to it. */
+struct shared {
+	struct wm_peer_id writer;
+	char *semver;
+	int64_t priority;
+	uint64_t base; /* clock of what it took the place of */
+	struct object object;
+};
+
+static inline struct shared *shared_of(struct object *o)
+{
+	return wm_container_of(o, struct shared, object);
+}
+
+static inline struct position object_at(const struct object *o)
+{
+	return (struct position){o->epoch, o->seq};
+}
+
+static inline struct wm_replica_key object_key(const struct object *o)
+{
+	return (struct wm_replica_key){o->name + 2, o->len};
+}
+
+/* Tombstones of a log in the order of positions, so that they are forgotten in that order. */
+struct tomb {
+	uint64_t seq;
+	uint32_t epoch;
+	int32_t learnt_s; /* of the environment's clock since the replica began */
+};
+
+enum log_state {
+	LOG_PARTIAL,  /* not all up to its position may be here: digests say nothing */
+	LOG_WHOLE,    /* all is here, as far as it is known */
+	LOG_VERIFIED, /* its digest is what its origin said */
+};
+enum pull_kind { PULL_DELTA, PULL_WHOLE, PULL_BUCKETS };
+
+struct peer;
+struct log {
+	struct wm_peer_id id; /* zero: shared */
+	uint16_t number;
+	bool own, shared;
+	struct object *root;
+	unsigned live, gone;
+	digest_t digest;
+	digest_t *sums;		   /* of buckets; shared only, others are added up when asked */
+	struct position at;	   /* what is here, all of it unless partial */
+	struct position told;	   /* what somebody said there is */
+	struct position floor;	   /* newest tombstone that was forgotten */
+	struct position forgotten; /* stub: the origin left for good at this position */
+	enum log_state state;
+	uint16_t mark;
+	bool stub;
+	bool distrust; /* from before we were away: not offered */
+	bool held;     /* the brake holds it */
+	bool announce; /* neighbours are told how far it is */
+	struct tomb *tombs;
+	size_t tombs_head, tombs_len, tombs_cap;
+	/* being pulled */
+	struct peer *puller;
+	TAILQ_ENTRY(log) wanted;
+	enum pull_kind kind;
+	bool begun, sweeping, forgetting, again;
+	unsigned idle;
+	size_t came; /* changes of this pull */
+	struct position cursor, target;
+	uint8_t cursor_key[WM_REPLICA_KEY_MAX];
+	size_t cursor_len;
+	enum log_state target_state;
+	digest_t target_digest;
+	uint8_t buckets[WM_REPLICA_BUCKETS / 8];
+	uint64_t next_ms, repair_ms; /* not before */
+	uint64_t stub_ms, born_ms;
+};
+
+struct peer {
+	struct wm_peer_id id;
+	bool there, up;
+	bool member; /* known and not forgotten: tombstones wait for it */
+	bool asked;  /* a pull of ours is under way */
+	bool away;   /* it distrusts what it has */
+	bool listing, equal;
+	unsigned listed;
+	uint32_t number;
+	uint64_t asked_ms, wait_ms;
+	uint64_t differs_ms, compare_ms, compare_gap_ms;
+	int64_t agreed_s;	 /* as tomb.learnt_s; INT32_MIN: never */
+	uint64_t agreed_wall_ms; /* the same since 1970 */
+	TAILQ_HEAD(, log) wants;
+};
+
+struct wm_replica {
+	struct wm_replica_config c;
+	struct wm_map *objects, *logs, *peers;
+	struct log **by_number;
+	unsigned logs_count;
+	struct log *own, *shared;
+	uint64_t flushed; /* of our own log: what was told */
+	struct object **pending;
+	size_t pending_len, pending_cap;
+	struct wm_env_timer *flush, *work, *tick;
+	bool flush_armed;
+	unsigned up;
+	unsigned live, tombs;
+	digest_t digest, vector;       /* sums over all logs */
+	uint64_t began_ms, contact_ms; /* of env's clock; 0: no stream was up yet */
+	uint64_t contact_wall_ms, last_up_ms, work_ms;
+	uint64_t away_since_ms; /* since 1970: of what was written since, what is ours is news */
+	bool away;		/* logs from before are here that nobody told of yet */
+	uint64_t away_met_ms;	/* when one was met that was not away */
+	uint64_t brake_ms, release_ms, restored_ms, ahead_ms;
+	uint64_t removed, brake_of;
+	struct wm_buf raw, packed, octets; /* of one call */
+	void *zc, *zd;
+	struct wm_replica_stats stats;
+};
+
+/* replica_hash.c: SipHash-2-4 with 128 bits under a key that all know. */
+digest_t replica_hash(const void *p, size_t len);
+
+/* replica_log.c */
+struct log *log_get(const struct wm_replica *r, const struct wm_peer_id *id);
+struct log *log_new(struct wm_replica *r, const struct wm_peer_id *id,
+		    bool shared);		    /* NULL: full */
+void log_free(struct wm_replica *r, struct log *l); /* with its objects */
+void log_set_at(struct wm_replica *r, struct log *l, struct position at);
+struct object *object_get(const struct wm_replica *r, const struct log *l,
+			  const struct wm_replica_key *k);
+/* The object of that name; a new one is not listed yet. @return 0, -ENOMEM, WM_E_FULL. */
+int object_ready(struct wm_replica *r, struct log *l, const struct wm_replica_key *k,
+		 struct object **ret);
+/* An object that was made ready and did not get a version goes again. */
+void object_unready(struct wm_replica *r, struct object *o);
+/* It has the version of @p c from now on. Cannot fail but for memory of semver, then there is none.
+ */
+void object_set(struct wm_replica *r, struct log *l, struct object *o,
+		const struct wm_replica_change *c, uint64_t base);
+void object_drop(struct wm_replica *r, struct log *l, struct object *o);
+/* The first behind @p at and @p key; NULL @p key: behind all of that position. */
+struct object *log_next(const struct log *l, struct position at, const struct wm_replica_key *key);
+void log_sums(const struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
+void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned *budget);
+void log_recovered(struct log *l);
+static inline int64_t replica_s(const struct wm_replica *r)
+{
+	return (int64_t)((wm_env_ms(r->c.env) - r->began_ms) / 1000);
+}
+
+/* replica_wire.c */
+int wire_send(struct wm_replica *r, struct peer *to, Wm__Replica__Message *m); /* NULL to: spread */
+/* @return NULL: @p e says why. */
+Wm__Replica__Message *wire_read(struct wm_replica *r, const void *p, size_t len, struct wm_err *e);
+void wire_free(Wm__Replica__Message *m);
+/* An agent's id: 16 octets, and not those that stand for the shared log. */
+static inline bool origin_ok(const ProtobufCBinaryData *d)
+{
+	static const struct wm_peer_id nobody;
+
+	return d->len == sizeof(nobody.octets) &&
+	       memcmp(d->data, nobody.octets, sizeof(nobody.octets)) != 0;
+}
+static inline void digest_put(digest_t d, uint8_t ret[static 16])
+{
+	for (int i = 15; i >= 0; i--, d >>= 8)
+		ret[i] = (uint8_t)d;
+}
+static inline digest_t digest_get(const uint8_t p[static 16])
+{
+	digest_t d = 0;
+
+	for (int i = 0; i < 16; i++)
+		d = d << 8 | p[i];
+	return d;
+}
+static inline bool bucket_in(const uint8_t *bits, uint8_t bucket)
+{
+	return bits[bucket / 8] >> bucket % 8 & 1;
+}
+
+/* replica_take.c */
+/* News over the tree. */
+int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch *b,
+	       struct wm_err *e);
+/* Part of a page that was asked for. @return 0; 1: later, it was not taken; negative: refused. */
+int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__Replica__Part *p,
+	      struct wm_err *e);
+/* Remove what was not seen of a log that is sweeping. @return false: more is to be done. */
+bool take_sweep(struct wm_replica *r, struct log *l);
+void replica_alarm(struct wm_replica *r, const struct wm_peer_id *about, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* replica_pull.c */
+struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id);
+struct peer *peer_up_by_chance(const struct wm_replica *r);
+void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind);
+void pull_next(struct wm_replica *r, struct peer *p);
+void pull_end_all(struct peer *p);
+void pull_end(struct log *l);			     /* whatever came of it */
+void pull_done(struct wm_replica *r, struct log *l); /* all came */
+int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *page,
+	      struct wm_err *e);
+int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector *v,
+		struct wm_err *e);
+int pull_differ(struct wm_replica *r, struct peer *p, const Wm__Replica__Differ *d,
+		struct wm_err *e);
+/* Its digest is wrong, and @p p may know better. */
+void pull_repair(struct wm_replica *r, struct peer *p, struct log *l);
+void pull_tick(struct wm_replica *r);
+void replica_agreed(struct wm_replica *r, struct peer *p);
+
+/* replica_serve.c */
+void serve_vector(struct wm_replica *r, struct peer *to, bool answer);
+unsigned serve_listed(const struct wm_replica *r); /* logs that a vector has */
+void serve_announce(struct wm_replica *r);
+int serve_pull(struct wm_replica *r, struct peer *p, const Wm__Replica__Pull *pull,
+	       struct wm_err *e);
+int serve_sums(struct wm_replica *r, struct peer *p, const Wm__Replica__Sums *s, struct wm_err *e);
+void serve_flush(void *arg); /* timer */
+void serve_flush_soon(struct wm_replica *r, uint64_t ms);
+int serve_pending(struct wm_replica *r, struct object *o); /* shared, goes with the next batch */
+
+/* replica.c */
+void replica_work_soon(struct wm_replica *r, uint64_t ms);
