@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica_pull.c - who is behind asks. A log is asked for from one peer at a time, of each peer one
+ * page at a time, so what is under way to us is a page a peer. Where positions are equal and
+ * digests are not, sums of buckets are sent, and what differs is asked for. */
+#include "replica_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id)
+{
+	return wm_map_get(r->peers, id->octets, sizeof(id->octets));
+}
+
+struct peer *peer_up_by_chance(const struct wm_replica *r)
+{
+	uint64_t n = r->up ? wm_env_below(r->c.env, r->up) : 0;
+	size_t pos = 0;
+	struct peer *p;
+
+	while ((p = wm_map_next(r->peers, &pos)))
+		if (p->up && !n--)
+			return p;
+	return NULL;
+}
+
+void pull_end(struct log *l)
+{
+	if (l->puller)
+		TAILQ_REMOVE(&l->puller->wants, l, wanted);
+	l->puller = NULL;
+	l->begun = false;
+	l->sweeping = l->sweeping && l->forgetting;
+}
+
+void pull_done(struct wm_replica *r, struct log *l)
+{
+	struct peer *p = l->puller;
+	bool again = l->again && position_cmp(l->told, l->at) > 0;
+
+	pull_end(l);
+	l->again = false;
+	if (again && p)
+		pull_want(r, p, l, l->told.epoch == l->at.epoch ? PULL_DELTA : PULL_WHOLE);
+	else
+		l->told = l->at;
+	if (l->announce)
+		replica_work_soon(r, 0);
+}
+
+void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind)
+{
+	if (l->puller || l->own || l->forgetting || wm_env_ms(r->c.env) < l->next_ms ||
+	    (l->held && !wm_peer_id_same(&p->id, &l->id)))
+		return;
+	if (l->distrust && kind == PULL_DELTA)
+		kind = PULL_WHOLE;
+	l->puller = p;
+	l->kind = kind;
+	l->begun = false;
+	TAILQ_INSERT_TAIL(&p->wants, l, wanted);
+	pull_next(r, p);
+}
+
+static void want_of(struct log *l, Wm__Replica__Want *w)
+{
+	wm__replica__want__init(w);
+	if (!l->shared)
+		w->origin = (ProtobufCBinaryData){sizeof(l->id.octets), l->id.octets};
+	if (l->kind == PULL_DELTA) {
+		w->epoch = l->at.epoch;
+		w->seq = l->at.seq;
+	}
+	if (l->begun) {
+		w->epoch = l->cursor.epoch;
+		w->seq = l->cursor.seq;
+		w->key = (ProtobufCBinaryData){l->cursor_len, l->cursor_key};
+	}
+	w->whole = l->kind == PULL_WHOLE;
+	if (l->kind == PULL_BUCKETS)
+		w->buckets = (ProtobufCBinaryData){sizeof(l->buckets), l->buckets};
+}
+
+void pull_next(struct wm_replica *r, struct peer *p)
+{
+	Wm__Replica__Want wants[PULL_LOGS], *list[PULL_LOGS];
+	Wm__Replica__Pull pull = WM__REPLICA__PULL__INIT;
+	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
+	uint64_t now = wm_env_ms(r->c.env);
+	struct log *l;
+
+	if (!p->up || p->asked || TAILQ_EMPTY(&p->wants))
+		return;
+	if (now < p->wait_ms) {
+		replica_work_soon(r, p->wait_ms - now);
+		return;
+	}
+	pull.wants = list;
+	TAILQ_FOREACH (l, &p->wants, wanted) {
+		if (pull.n_wants == PULL_LOGS)
+			break;
+		if (l->sweeping)
+			continue;
+		want_of(l, &wants[pull.n_wants]);
+		list[pull.n_wants] = &wants[pull.n_wants];
+		pull.n_wants++;
+	}
+	if (!pull.n_wants)
+		return;
+	pull.number = ++p->number;
+	m.is_case = WM__REPLICA__MESSAGE__IS_PULL;
+	m.pull = &pull;
+	p->asked = true;
+	p->asked_ms = now;
+	r->stats.pulls++;
+	if (wire_send(r, p, &m))
+		p->asked = false; /* the tick asks again */
+}
+
+static void give_up(struct wm_replica *r, struct log *l)
+{
+	l->next_ms = wm_env_ms(r->c.env) + BACKOFF_MS;
+	pull_end(l);
+}
+
+static struct log *log_named(struct wm_replica *r, const ProtobufCBinaryData *id)
+{
+	struct wm_peer_id at;
+
+	if (!id->len)
+		return r->shared;
+	if (!origin_ok(id))
+		return NULL;
+	memcpy(at.octets, id->data, sizeof(at.octets));
+	return log_get(r, &at);
+}
+
+int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *page, struct wm_err *e)
+{
+	bool later = false;
+
+	if (!p->asked || page->number != p->number) {
+		r->stats.stale++;
+		return 0;
+	}
+	p->asked = false;
+	for (size_t i = 0; i < page->n_parts; i++) {
+		const Wm__Replica__Part *part = page->parts[i];
+		struct log *l = log_named(r, &part->origin);
+		int err;
+
+		if (!l || l->puller != p || l->sweeping)
+			continue;
+		if (part->none) {
+			pull_end(l);
+			continue;
+		}
+		err = take_part(r, p, l, part, e);
+		if (err == WM_E_INVALID) {
+			give_up(r, l);
+			return err;
+		}
+		if (err == WM_E_CONFLICT)
+			pull_end(l);
+		else if (err < 0)
+			give_up(r, l);
+		later |= err == 1;
+	}
+	if (later || !page->n_parts)
+		p->wait_ms = wm_env_ms(r->c.env) + BUSY_MS;
+	pull_next(r, p);
+	return 0;
+}
+
+void pull_repair(struct wm_replica *r, struct peer *p, struct log *l)
+{
+	digest_t sums[WM_REPLICA_BUCKETS];
+	uint8_t octets[WM_REPLICA_BUCKETS * 16];
+	Wm__Replica__Sums s = WM__REPLICA__SUMS__INIT;
+	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
+	uint64_t now = wm_env_ms(r->c.env);
+
+	if (l->puller || l->own || !p->up || l->held || now < l->repair_ms || now < l->next_ms)
+		return;
+	l->repair_ms = now + REPAIR_MS;
+	log_sums(l, sums);
+	for (size_t i = 0; i < WM_REPLICA_BUCKETS; i++)
+		digest_put(sums[i], octets + 16 * i);
+	if (!l->shared)
+		s.origin = (ProtobufCBinaryData){sizeof(l->id.octets), l->id.octets};
+	s.epoch = l->at.epoch;
+	s.seq = l->at.seq;
+	s.sums = (ProtobufCBinaryData){sizeof(octets), octets};
+	m.is_case = WM__REPLICA__MESSAGE__IS_SUMS;
+	m.sums = &s;
+	(void)wire_send(r, p, &m);
+}
+
+int pull_differ(struct wm_replica *r, struct peer *p, const Wm__Replica__Differ *d,
+		struct wm_err *e)
+{
+	struct log *l = log_named(r, &d->origin);
+	const struct position where = {d->epoch, d->seq};
+
+	if (d->buckets.len != sizeof(l->buckets) || d->state > LOG_VERIFIED)
+		return wm_err_set(e, WM_E_INVALID, "an answer to sums has no valid buckets");
+	if (!l || l->puller || l->own || l->stub)
+		return 0;
+	/* Of a log somebody must know better; shared objects are merged. */
+	if (!l->shared && (position_cmp(where, l->at) || l->state == LOG_VERIFIED ||
+			   (d->state != LOG_VERIFIED && !wm_peer_id_same(&p->id, &l->id))))
+		return 0;
+	memcpy(l->buckets, d->buckets.data, sizeof(l->buckets));
+	for (size_t i = 0; i < sizeof(l->buckets); i++)
+		if (l->buckets[i]) {
+			pull_want(r, p, l, PULL_BUCKETS);
+			break;
+		}
+	return 0;
+}
+
+/* Others know more of our own log than is here: the store is of an earlier day. */
+static void own_log(struct wm_replica *r, struct peer *p, struct position told)
+{
+	uint64_t now = wm_env_ms(r->c.env);
+	uint32_t epoch;
+
+	if (position_cmp(told, r->own->at) <= 0)
+		return;
+	if (told.epoch > wm_env_wall_ms(r->c.env) / 1000 + 86400 && told.epoch > r->own->at.epoch) {
+		r->stats.foreign++; /* an epoch is made of the time */
+		return;
+	}
+	if (r->restored_ms && now < r->restored_ms + BACKOFF_MS)
+		return;
+	r->restored_ms = now;
+	epoch = r->c.restored ? r->c.restored(r->c.arg, told.epoch) : 0;
+	if (epoch <= told.epoch)
+		return;
+	r->stats.restored++;
+	replica_alarm(r, &p->id, "others know more of our log than our store: it begins epoch %u",
+		      epoch);
+	log_set_at(r, r->own, (struct position){epoch, r->own->at.seq});
+	r->own->announce = true;
+	replica_work_soon(r, 0);
+}
+
+/* Both are at one position. @return false: they differ. */
+static bool same_position(struct wm_replica *r, struct peer *p, struct log *l, digest_t digest,
+			  enum log_state state)
+{
+	bool origin = wm_peer_id_same(&p->id, &l->id);
+
+	if (l->digest == digest) {
+		l->distrust = false;
+		if (state > l->state)
+			l->state = state;
+		return true;
+	}
+	if (l->distrust) {
+		pull_want(r, p, l, PULL_WHOLE);
+	} else if (state == LOG_VERIFIED && (l->state != LOG_VERIFIED || origin)) {
+		if (l->state == LOG_VERIFIED)
+			l->state = LOG_WHOLE;
+		pull_repair(r, p, l);
+	} else if (state == LOG_WHOLE && l->state == LOG_PARTIAL) {
+		l->state = LOG_WHOLE;
+	}
+	return false;
+}
+
+/* @return false: not the same as here. */
+static bool compare_log(struct wm_replica *r, struct peer *p, const Wm__Replica__Log *m)
+{
+	const struct position where = {m->epoch, m->seq};
+	struct wm_peer_id id;
+	struct log *l;
+	int c;
+
+	memcpy(id.octets, m->origin.data, sizeof(id.octets));
+	l = log_get(r, &id);
+	if (l && l->own) {
+		own_log(r, p, where);
+		return !position_cmp(where, l->at) && digest_get(m->digest.data) == l->digest;
+	}
+	if (!l)
+		l = log_new(r, &id, false);
+	if (!l || l->forgetting || (l->stub && position_cmp(where, l->forgotten) <= 0))
+		return false;
+	l->stub = false;
+	c = position_cmp(where, l->at);
+	if (!c)
+		return same_position(r, p, l, digest_get(m->digest.data), (enum log_state)m->state);
+	if (c < 0) {
+		l->distrust = false; /* others have it, and less of it */
+		return false;
+	}
+	if (position_cmp(where, l->told) > 0)
+		l->told = where;
+	pull_want(r, p, l, where.epoch == l->at.epoch ? PULL_DELTA : PULL_WHOLE);
+	return false;
+}
+
+static bool compare_shared(struct wm_replica *r, struct peer *p, digest_t digest)
+{
+	struct log *l = r->shared;
+
+	if (l->digest == digest) {
+		l->distrust = l->distrust && p->away;
+		return true;
+	}
+	if (l->distrust && !p->away)
+		pull_want(r, p, l, PULL_WHOLE);
+	else if (l->distrust || !p->away)
+		pull_repair(r, p, l);
+	return false;
+}
+
+void replica_agreed(struct wm_replica *r, struct peer *p)
+{
+	p->agreed_s = replica_s(r);
+	p->agreed_wall_ms = wm_env_wall_ms(r->c.env);
+	p->differs_ms = 0;
+	p->compare_gap_ms = WM_REPLICA_QUIET_MS;
+}
+
+static int vector_check(const Wm__Replica__Vector *v, struct wm_err *e)
+{
+	if (v->n_logs > VECTOR_LOGS)
+		return wm_err_set(e, WM_E_INVALID, "a vector has over %d logs a message",
+				  VECTOR_LOGS);
+	for (size_t i = 0; i < v->n_logs; i++) {
+		const Wm__Replica__Log *m = v->logs[i];
+
+		if ((m->origin.len && (!origin_ok(&m->origin) || !m->epoch)) ||
+		    m->digest.len != 16 || m->state > LOG_VERIFIED)
+			return wm_err_set(e, WM_E_INVALID, "a vector has no valid log");
+	}
+	return 0;
+}
+
+int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector *v,
+		struct wm_err *e)
+{
+	int err = vector_check(v, e);
+
+	if (err)
+		return err;
+	if (v->first) {
+		p->listing = p->equal = true;
+		p->listed = 0;
+		p->away = v->away;
+	}
+	for (size_t i = 0; i < v->n_logs; i++) {
+		const Wm__Replica__Log *m = v->logs[i];
+
+		p->listed++;
+		p->equal &= m->origin.len ? compare_log(r, p, m)
+					  : compare_shared(r, p, digest_get(m->digest.data));
+	}
+	if (v->last && p->listing) {
+		p->listing = false;
+		if (p->equal && p->listed == serve_listed(r))
+			replica_agreed(r, p);
+		if (r->away && !p->away && !r->away_met_ms)
+			r->away_met_ms = wm_env_ms(r->c.env);
+	}
+	if (v->answer)
+		serve_vector(r, p, false);
+	return 0;
+}
+
+/* A log of which more was told than came, and nobody is asked. */
+static bool behind(const struct log *l)
+{
+	return !l->puller && !l->own && !l->stub && position_cmp(l->told, l->at) > 0;
+}
+
+void pull_end_all(struct peer *p)
+{
+	struct log *l, *next;
+
+	for (l = TAILQ_FIRST(&p->wants); l; l = next) {
+		next = TAILQ_NEXT(l, wanted);
+		pull_end(l);
+	}
+}
+
+void pull_tick(struct wm_replica *r)
+{
+	uint64_t now = wm_env_ms(r->c.env);
+	bool ask = false;
+	struct peer *p;
+	size_t pos = 0;
+
+	while ((p = wm_map_next(r->peers, &pos))) {
+		if (p->asked && now - p->asked_ms > PULL_TIMEOUT_MS) {
+			p->asked = false;
+			pull_end_all(p);
+			ask = true;
+		}
+		pull_next(r, p);
+	}
+	pos = 0;
+	for (struct log *l; !ask && (l = wm_map_next(r->logs, &pos));)
+		ask = behind(l) && now >= l->next_ms;
+	p = ask ? peer_up_by_chance(r) : NULL;
+	if (p)
+		serve_vector(r, p, true);
+}
