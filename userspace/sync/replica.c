@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica.c - life of the replica: its own log, members and streams, messages to where they belong,
+ * and what time brings: work that is left, tombstones, comparisons. */
+#include "replica_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zstd.h>
+
+#define TOMBSTONE_MIN_MS (24ull * 3600 * 1000)
+#define TOMBSTONE_MAX_MS (72ull * 3600 * 1000)
+#define COMPARE_GAP_MAX	 10000 /* ms between comparisons with a member that stays different */
+#define PEERS_MAX	 (2 * LOGS_MAX)
+#define BUFFERS_KEPT	 (1u << 19) /* octets of a buffer that are kept for the next message */
+
+static void work(void *arg)
+{
+	struct wm_replica *r = arg;
+	bool more = false, announce = false;
+	struct peer *p;
+	struct log *l;
+	size_t pos = 0;
+
+	while ((l = wm_map_next(r->logs, &pos))) {
+		if (l->sweeping && !more)
+			more = !take_sweep(r, l); /* one a turn */
+		else
+			more |= l->sweeping;
+		announce |= l->announce;
+	}
+	if (announce)
+		serve_announce(r);
+	pos = 0;
+	while ((p = wm_map_next(r->peers, &pos)))
+		pull_next(r, p);
+	if (more)
+		replica_work_soon(r, 0);
+}
+
+void replica_work_soon(struct wm_replica *r, uint64_t ms)
+{
+	uint64_t at = wm_env_ms(r->c.env) + ms;
+
+	if (r->work_ms && r->work_ms <= at)
+		return;
+	r->work_ms = at;
+	wm_env_timer_arm(r->work, ms);
+}
+
+static void work_due(void *arg)
+{
+	struct wm_replica *r = arg;
+
+	r->work_ms = 0;
+	work(r);
+}
+
+/* When the slowest member was known to have what is here; who was not heard of holds all back. */
+static int64_t passed_s(const struct wm_replica *r)
+{
+	int64_t s = replica_s(r);
+	size_t pos = 0;
+	struct peer *p;
+
+	while ((p = wm_map_next(r->peers, &pos)))
+		if (p->member && p->agreed_s < s)
+			s = p->agreed_s;
+	return s;
+}
+
+static void forget(struct wm_replica *r, struct log *l)
+{
+	pull_end(l);
+	l->forgetting = l->sweeping = true;
+	l->kind = PULL_WHOLE;
+	l->mark++;
+	l->cursor = (struct position){0};
+	l->cursor_len = 0;
+	replica_work_soon(r, 0);
+}
+
+/* Who was away asks what is still known; what nobody told of in a minute goes. */
+static void away_tick(struct wm_replica *r, uint64_t now)
+{
+	size_t pos = 0;
+	struct log *l;
+
+	if (!r->away || !r->up || now - r->contact_ms < DISTRUST_MS)
+		return;
+	/* where all were away there is nobody to ask */
+	while ((l = wm_map_next(r->logs, &pos))) {
+		if (!l->distrust || l->puller)
+			continue;
+		if (r->away_met_ms && !l->shared && now - r->away_met_ms >= DISTRUST_MS)
+			forget(r, l);
+		else if (!r->away_met_ms)
+			l->distrust = false;
+	}
+	r->away = r->away_met_ms && now - r->away_met_ms < DISTRUST_MS;
+}
+
+static void logs_tick(struct wm_replica *r, uint64_t now)
+{
+	unsigned budget = EXPIRE_MAX;
+	int64_t passed = passed_s(r);
+	size_t pos = 0;
+	struct log *l;
+
+	while ((l = wm_map_next(r->logs, &pos))) {
+		if (l->tombs_head < l->tombs_len && !l->puller && !l->sweeping)
+			log_expire(r, l, passed, &budget);
+		if (l->stub && now - l->stub_ms > r->c.tombstone_max_ms)
+			l->stub = false;
+		if (!l->own && !l->shared && !l->stub && !l->puller && !l->sweeping && !l->root &&
+		    !l->at.epoch && now - l->born_ms > BRAKE_WINDOW_MS)
+			log_free(r, l); /* somebody named it, and nothing came */
+	}
+}
+
+static void shrink(struct wm_buf *b)
+{
+	size_t max = b->max;
+
+	if (b->cap <= BUFFERS_KEPT)
+		return;
+	wm_buf_done(b);
+	wm_buf_init(b, max);
+}
+
+static void tick(void *arg)
+{
+	struct wm_replica *r = arg;
+	uint64_t now = wm_env_ms(r->c.env);
+
+	if (r->up) {
+		r->contact_wall_ms = wm_env_wall_ms(r->c.env);
+		r->last_up_ms = now;
+	}
+	logs_tick(r, now);
+	away_tick(r, now);
+	pull_tick(r);
+	shrink(&r->raw);
+	shrink(&r->packed);
+	shrink(&r->octets);
+	wm_env_timer_arm(r->tick, TICK_MS);
+}
+
+static int set_up(struct wm_replica *r)
+{
+	const struct wm_peer_id nobody = {0};
+
+	r->by_number = calloc(LOGS_MAX, sizeof(struct log *));
+	r->objects = wm_map_new(r->c.objects_max);
+	r->logs = wm_map_new(LOGS_MAX);
+	r->peers = wm_map_new(PEERS_MAX);
+	if (!r->by_number || !r->objects || !r->logs || !r->peers)
+		return -ENOMEM;
+	r->shared = log_new(r, &nobody, true);
+	r->own = log_new(r, &r->c.id, false);
+	r->flush = wm_env_timer_new(r->c.env, serve_flush, r);
+	r->work = wm_env_timer_new(r->c.env, work_due, r);
+	r->tick = wm_env_timer_new(r->c.env, tick, r);
+	if (!r->shared || !r->own || !r->flush || !r->work || !r->tick)
+		return -ENOMEM;
+	r->own->own = true;
+	r->own->state = LOG_VERIFIED;
+	log_set_at(r, r->own, (struct position){r->c.epoch, r->c.seq});
+	return wm_env_timer_arm(r->tick, TICK_MS);
+}
+
+struct wm_replica *wm_replica_new(const struct wm_replica_config *c)
+{
+	struct wm_replica *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->c = *c;
+	if (!r->c.rule)
+		r->c.rule = &wm_merge_hlc;
+	if (!r->c.tombstone_min_ms)
+		r->c.tombstone_min_ms = TOMBSTONE_MIN_MS;
+	if (!r->c.tombstone_max_ms)
+		r->c.tombstone_max_ms = TOMBSTONE_MAX_MS;
+	if (!r->c.brake_pct)
+		r->c.brake_pct = 30;
+	r->began_ms = wm_env_ms(c->env);
+	r->contact_wall_ms = c->contact_ms;
+	r->flushed = c->seq;
+	wm_buf_init(&r->raw, MESSAGE_MAX);
+	wm_buf_init(&r->packed, 2 * MESSAGE_MAX);
+	wm_buf_init(&r->octets, MESSAGE_MAX);
+	if (set_up(r)) {
+		wm_replica_free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void wm_replica_free(struct wm_replica *r)
+{
+	size_t pos = 0;
+	struct peer *p;
+
+	if (!r)
+		return;
+	for (unsigned i = 0; r->by_number && i < LOGS_MAX; i++)
+		if (r->by_number[i])
+			log_free(r, r->by_number[i]);
+	while (r->peers && (p = wm_map_next(r->peers, &pos)))
+		free(p);
+	wm_map_free(r->objects);
+	wm_map_free(r->logs);
+	wm_map_free(r->peers);
+	free(r->by_number);
+	free(r->pending);
+	wm_env_timer_free(r->flush);
+	wm_env_timer_free(r->work);
+	wm_env_timer_free(r->tick);
+	wm_buf_done(&r->raw);
+	wm_buf_done(&r->packed);
+	wm_buf_done(&r->octets);
+	ZSTD_freeCCtx(r->zc);
+	ZSTD_freeDCtx(r->zd);
+	free(r);
+}
+
+/* Whose log a change is in. */
+static struct log *log_for(struct wm_replica *r, const struct wm_replica_change *c)
+{
+	struct log *l;
+
+	if (c->version.origin == WM_ORIGIN_SHARED)
+		return r->shared;
+	l = log_get(r, &c->origin);
+	return l ? l : log_new(r, &c->origin, false);
+}
+
+int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c)
+{
+	const struct position at = {c->version.epoch, c->version.seq};
+	struct log *l = log_for(r, c);
+	struct object *o;
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	err = object_ready(r, l, &c->key, &o);
+	if (err)
+		return err == WM_E_FULL ? -ENOMEM : err;
+	object_set(r, l, o, c, 0);
+	if (!l->shared && position_cmp(at, l->at) > 0)
+		log_set_at(r, l, at);
+	if (!l->own)
+		l->state = LOG_PARTIAL;
+	else if (l->at.seq > r->flushed)
+		r->flushed = l->at.seq;
+	log_recovered(l);
+	return 0;
+}
+
+int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
+{
+	struct wm_replica_change mine = *c;
+	struct log *l = log_for(r, c);
+	struct object *o;
+	uint64_t base;
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	err = object_ready(r, l, &c->key, &o);
+	if (err)
+		return err == WM_E_FULL ? -ENOMEM : err;
+	base = o->listed ? o->seq : 0;
+	if (l->shared) {
+		object_set(r, l, o, c, base);
+		return serve_pending(r, o);
+	}
+	mine.version.epoch = l->at.epoch; /* one that was on its way as the log began anew */
+	object_set(r, l, o, &mine, 0);
+	if (c->version.seq > l->at.seq)
+		log_set_at(r, l, (struct position){l->at.epoch, c->version.seq});
+	serve_flush_soon(r, BATCH_MS);
+	return 0;
+}
+
+static struct peer *peer_ready(struct wm_replica *r, const struct wm_peer_id *id)
+{
+	struct peer *p = peer_get(r, id);
+
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->id = *id;
+	p->agreed_s = INT32_MIN;
+	p->compare_gap_ms = WM_REPLICA_QUIET_MS;
+	TAILQ_INIT(&p->wants);
+	if (wm_map_put(r->peers, p->id.octets, sizeof(p->id.octets), p, NULL)) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static int dispatch(struct wm_replica *r, struct peer *p, const Wm__Replica__Message *m,
+		    struct wm_err *e)
+{
+	switch ((int)m->is_case) {
+	case WM__REPLICA__MESSAGE__IS_VECTOR:
+		return pull_vector(r, p, m->vector, e);
+	case WM__REPLICA__MESSAGE__IS_PULL:
+		return serve_pull(r, p, m->pull, e);
+	case WM__REPLICA__MESSAGE__IS_PAGE:
+		return pull_page(r, p, m->page, e);
+	case WM__REPLICA__MESSAGE__IS_SUMS:
+		return serve_sums(r, p, m->sums, e);
+	case WM__REPLICA__MESSAGE__IS_DIFFER:
+		return pull_differ(r, p, m->differ, e);
+	default:
+		return wm_err_set(e, WM_E_INVALID, "a message is of no kind that a stream has");
+	}
+}
+
+/* What was changed by a message that came is not told before the end of it. */
+static int received(struct wm_replica *r, const struct wm_peer_id *from, bool spread,
+		    const void *data, size_t len, struct wm_err *e)
+{
+	Wm__Replica__Message *m = wire_read(r, data, len, e);
+	struct peer *p = peer_ready(r, from);
+	int err = m ? 0 : WM_E_INVALID;
+
+	if (m && p && !spread)
+		err = dispatch(r, p, m, e);
+	else if (m && p && m->is_case == WM__REPLICA__MESSAGE__IS_BATCH)
+		err = take_batch(r, p, m->batch, e);
+	else if (m && p)
+		err = wm_err_set(e, WM_E_INVALID, "a message over the tree is no batch");
+	if (m)
+		wire_free(m);
+	if (err != WM_E_INVALID)
+		return 0; /* for want of memory: it is asked for again */
+	r->stats.malformed++;
+	return err;
+}
+
+int wm_replica_spread(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
+		      size_t len, struct wm_err *e)
+{
+	return received(r, from, true, p, len, e);
+}
+
+int wm_replica_receive(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
+		       size_t len, struct wm_err *e)
+{
+	return received(r, from, false, p, len, e);
+}
+
+/* The first stream since long: whoever was away longer than tombstones are kept does not know what
+ * died meanwhile. */
+static void back(struct wm_replica *r)
+{
+	uint64_t now = wm_env_ms(r->c.env), wall = wm_env_wall_ms(r->c.env);
+	uint64_t gap = r->last_up_ms ? now - r->last_up_ms
+		       : r->contact_wall_ms
+			       ? (wall > r->contact_wall_ms ? wall - r->contact_wall_ms : 0)
+			       : 0;
+	size_t pos = 0;
+	struct log *l;
+
+	r->contact_ms = now;
+	if (gap <= r->c.tombstone_max_ms)
+		return;
+	r->away = true;
+	r->away_met_ms = 0;
+	r->away_since_ms = r->contact_wall_ms;
+	while ((l = wm_map_next(r->logs, &pos)))
+		l->distrust = !l->own && (l->root || l->at.epoch);
+}
+
+void wm_replica_up(struct wm_replica *r, const struct wm_peer_id *peer)
+{
+	struct peer *p = peer_ready(r, peer);
+
+	if (!p || p->up)
+		return;
+	if (!r->up++)
+		back(r);
+	r->last_up_ms = wm_env_ms(r->c.env);
+	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
+	p->up = true;
+	p->asked = false;
+	p->wait_ms = 0;
+	serve_vector(r, p, false);
+}
+
+void wm_replica_down(struct wm_replica *r, const struct wm_peer_id *peer)
+{
+	struct peer *p = peer_get(r, peer);
+
+	if (!p || !p->up)
+		return;
+	p->up = p->asked = p->listing = false;
+	r->up--;
+	pull_end_all(p);
+	r->last_up_ms = wm_env_ms(r->c.env);
+	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
+}
+
+void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there)
+{
+	struct peer *p = there ? peer_ready(r, id) : peer_get(r, id);
+
+	if (!p)
+		return;
+	p->there = there;
+	p->member |= there; /* until it is forgotten: it may come back */
+}
+
+void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin)
+{
+	struct peer *p = peer_get(r, origin);
+	struct log *l = log_get(r, origin);
+
+	if (l && !l->own && !l->shared && !l->stub && !l->forgetting)
+		forget(r, l);
+	if (!p)
+		return;
+	p->member = p->there = false;
+	if (p->up)
+		return;
+	pull_end_all(p);
+	wm_map_del(r->peers, p->id.octets, sizeof(p->id.octets));
+	free(p);
+}
+
+void wm_replica_release(struct wm_replica *r)
+{
+	size_t pos = 0;
+	struct log *l;
+
+	r->release_ms = wm_env_ms(r->c.env) + BRAKE_WINDOW_MS;
+	while ((l = wm_map_next(r->logs, &pos))) {
+		l->held = false;
+		l->next_ms = 0;
+	}
+	for (struct peer *p = peer_up_by_chance(r); p; p = NULL)
+		serve_vector(r, p, true);
+}
+
+uint64_t wm_replica_contact_ms(const struct wm_replica *r)
+{
+	return r->up ? wm_env_wall_ms(r->c.env) : r->contact_wall_ms;
+}
+
+size_t wm_replica_summary(const struct wm_replica *r, void *p, size_t room)
+{
+	uint8_t *b = p;
+
+	if (room < WM_REPLICA_SUMMARY)
+		return 0;
+	memset(b, 0, WM_REPLICA_SUMMARY);
+	digest_put(r->digest, b);
+	digest_put(r->vector, b + 16);
+	for (int i = 0; i < 4; i++)
+		b[32 + i] = (uint8_t)(r->live >> (24 - 8 * i));
+	return WM_REPLICA_SUMMARY;
+}
+
+bool wm_replica_compare(struct wm_replica *r, const struct wm_peer_id *from, const void *data,
+			size_t len)
+{
+	uint64_t now = wm_env_ms(r->c.env);
+	uint8_t ours[WM_REPLICA_SUMMARY];
+	struct peer *p = peer_ready(r, from), *to;
+
+	wm_replica_summary(r, ours, sizeof(ours));
+	if (!p || len < WM_REPLICA_SUMMARY || !memcmp(ours, data, sizeof(ours))) {
+		if (p && len >= WM_REPLICA_SUMMARY)
+			replica_agreed(r, p);
+		return false;
+	}
+	if (!p->differs_ms)
+		p->differs_ms = now;
+	if (now - p->differs_ms < WM_REPLICA_QUIET_MS || now < p->compare_ms)
+		return true;
+	to = p->up ? p : peer_up_by_chance(r);
+	if (!to)
+		return true;
+	p->compare_ms = now + p->compare_gap_ms;
+	p->compare_gap_ms =
+		2 * p->compare_gap_ms > COMPARE_GAP_MAX ? COMPARE_GAP_MAX : 2 * p->compare_gap_ms;
+	serve_vector(r, to, true);
+	return true;
+}
+
+bool wm_replica_next(const struct wm_replica *r, size_t *pos, struct wm_replica_origin *ret)
+{
+	struct log *l;
+
+	while ((l = wm_map_next(r->logs, pos))) {
+		if (l->shared || !l->at.epoch)
+			continue;
+		*ret = (struct wm_replica_origin){.id = l->id,
+						  .epoch = l->at.epoch,
+						  .seq = l->at.seq,
+						  .objects = l->live,
+						  .tombstones = l->gone};
+		digest_put(l->digest, ret->digest);
+		return true;
+	}
+	return false;
+}
+
+void wm_replica_digest(const struct wm_replica *r, uint8_t ret[static 16])
+{
+	digest_put(r->digest, ret);
+}
+
+unsigned wm_replica_objects(const struct wm_replica *r)
+{
+	return r->live;
+}
+
+void wm_replica_stats(const struct wm_replica *r, struct wm_replica_stats *ret)
+{
+	*ret = r->stats;
+}
