@@ -487,3 +487,168 @@ Test(etcd, an_object_that_is_too_large_stays)
 	cr_assert_eq(stats_of(&one).own, 1);
 	agent_kill(&two);
 }
+
+/* --- authentication and TLS
+ * ------------------------------------------------------------------------ */
+
+static char password_file[80];
+
+static void write_password(const char *text)
+{
+	FILE *f;
+
+	snprintf(password_file, sizeof(password_file), "%s/password", etcd.dir);
+	f = fopen(password_file, "w");
+	cr_assert(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+static void enable_auth(void)
+{
+	cr_assert_eq(etcd_peer_ctl(&etcd, "user add root:rootpw"), 0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "user grant-role root root"), 0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "user add 'way\"mark:s\\3cret'"), 0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "role add waymark"), 0);
+	cr_assert_eq(etcd_peer_ctl(&etcd,
+				   "role grant-permission waymark --prefix=true readwrite "
+				   "%s",
+				   PREFIX),
+		     0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "user grant-role 'way\"mark' waymark"), 0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "auth enable"), 0);
+}
+
+Test(etcd, a_user_logs_in_and_again_when_its_token_is_refused)
+{
+	struct wm_etcd_config c = agent_config(&one, endpoints);
+
+	enable_auth();
+	write_password("s\\3cret\n");
+	c.user = "way\"mark";
+	c.password_file = password_file;
+	agent_start(&one, c);
+	c.id = two.id;
+	c.name = two.name;
+	c.address = two.address;
+	c.arg = &two;
+	agent_start(&two, c);
+	own(&one, "web-1", "before");
+	until(*has(&two, &one, "web-1"));
+	cr_assert_eq(stats_of(&one).logins, 1);
+	/* another password: the tokens of the old one are refused */
+	write_password("an0ther\n");
+	cr_assert_eq(etcd_peer_ctl(&etcd,
+				   "--user root:rootpw user passwd --interactive=false "
+				   "'way\"mark' <%s/password",
+				   etcd.dir),
+		     0);
+	own(&one, "web-1", "after");
+	until(!strcmp(has(&two, &one, "web-1"), "after") && phase_of(&one) == WM_ETCD_FOLLOWING);
+	cr_assert_geq(stats_of(&one).logins, 2);
+	until(phase_of(&two) == WM_ETCD_FOLLOWING);
+	cr_assert_eq(two.gone, 0);
+}
+
+Test(etcd, a_wrong_password_says_so_and_a_right_one_is_read_again)
+{
+	struct wm_etcd_config c = agent_config(&one, endpoints);
+
+	enable_auth();
+	write_password("wrong");
+	c.user = "way\"mark";
+	c.password_file = password_file;
+	agent_start(&one, c);
+	until(strstr(error_of(&one), "password"));
+	cr_assert_eq(phase_of(&one), WM_ETCD_CONNECTING);
+	write_password("s\\3cret");
+	until(phase_of(&one) == WM_ETCD_FOLLOWING);
+}
+
+Test(etcd, without_a_user_where_one_is_wanted_says_so)
+{
+	enable_auth();
+	agent_start(&one, agent_config(&one, endpoints));
+	until(strstr(error_of(&one), "user name is empty"));
+	cr_assert_neq(phase_of(&one), WM_ETCD_FOLLOWING);
+}
+
+static void certificates(void)
+{
+	cr_assert_eq(
+		etcd_shell("cd %s && openssl req -x509 -newkey ec -pkeyopt "
+			   "ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key "
+			   "-out ca.pem 2>req.log",
+			   etcd.dir),
+		0);
+	for (int n = 0; n < 2; n++) {
+		const char *name = n ? "client" : "server";
+
+		cr_assert_eq(etcd_shell("cd %s && openssl req -newkey ec -pkeyopt "
+					"ec_paramgen_curve:P-256 -nodes -subj /CN=%s -keyout "
+					"%s.key -out %s.csr 2>req.log && echo "
+					"subjectAltName=DNS:localhost,IP:127.0.0.1 >ext && openssl "
+					"x509 -req -days 2 -in %s.csr -CA ca.pem -CAkey ca.key "
+					"-CAcreateserial -extfile ext -out %s.pem 2>req.log",
+					etcd.dir, name, name, name, name, name),
+			     0);
+	}
+}
+
+Test(etcd, tls_shows_a_certificate_of_ours)
+{
+	static char args[4][80], ca[80], cert[80], key[80];
+	struct wm_etcd_config c = agent_config(&one, endpoints);
+
+	etcd_peer_kill(&etcd);
+	etcd_shell("rm -rf %s/data", etcd.dir);
+	certificates();
+	snprintf(args[0], sizeof(args[0]), "--cert-file=%s/server.pem", etcd.dir);
+	snprintf(args[1], sizeof(args[1]), "--key-file=%s/server.key", etcd.dir);
+	snprintf(args[2], sizeof(args[2]), "--trusted-ca-file=%s/ca.pem", etcd.dir);
+	snprintf(args[3], sizeof(args[3]), "--client-cert-auth");
+	for (unsigned n = 0; n < 4; n++)
+		etcd.args[n] = args[n];
+	etcd.tls = true;
+	etcd_peer_start(&etcd);
+	snprintf(ca, sizeof(ca), "%s/ca.pem", etcd.dir);
+	snprintf(cert, sizeof(cert), "%s/client.pem", etcd.dir);
+	snprintf(key, sizeof(key), "%s/client.key", etcd.dir);
+	/* one shows none, and another does not know the authority */
+	c.ca_file = ca;
+	agent_start(&one, c);
+	agent_start(&two, agent_config(&two, endpoints));
+	until(stats_of(&one).failed > 1 && stats_of(&two).failed > 1);
+	cr_assert_eq(stats_of(&one).txns + stats_of(&two).txns, 0);
+	cr_assert(phase_of(&one) == WM_ETCD_CONNECTING && phase_of(&two) == WM_ETCD_CONNECTING);
+	agent_kill(&one);
+	agent_kill(&two);
+	c.cert_file = cert;
+	c.key_file = key;
+	agent_start(&one, c);
+	own(&one, "web-1", "sealed");
+	until(phase_of(&one) == WM_ETCD_FOLLOWING && !pending(&one));
+}
+
+/* --- what lies there that is not ours
+ * ----------------------------------------------------------------- */
+
+Test(etcd, keys_and_values_that_cannot_be_read_harm_nobody)
+{
+	both();
+	cr_assert_eq(
+		etcd_peer_ctl(&etcd, "put %so/00000000-0000-0000-0000-000000000001/x junk", PREFIX),
+		0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "put %so/junk junk", PREFIX), 0);
+	cr_assert_eq(
+		etcd_peer_ctl(&etcd, "put %sn/00000000-0000-0000-0000-000000000009 junk", PREFIX),
+		0);
+	cr_assert_eq(etcd_peer_ctl(&etcd, "put %ss/db/x WE", PREFIX), 0);
+	own(&one, "web-1", "goes on");
+	until(*has(&two, &one, "web-1"));
+	cr_assert_geq(stats_of(&two).malformed, 4);
+	agent_kill(&two);
+	two.rows_count = 0;
+	agent_start(&two, agent_config(&two, endpoints));
+	until(*has(&two, &one, "web-1"));
+	cr_assert_geq(stats_of(&two).malformed, 4);
+	cr_assert_eq(two.gone, 0);
+}
