@@ -146,7 +146,8 @@ static void on_answer(void *arg, const struct wm_http_answer *h)
 		a = (struct wm_etcd_answer){.code = WM_ETCD_EXHAUSTED,
 					    .error = "the answer is too large",
 					    .cancel_reason = ""};
-		answered(s, &a);
+		failed(s, true, a.error);
+		s->done(e, &a); /* who asked for less may ask for less still */
 	} else if (wm_etcd_answer_read(h->body, h->body_len, &a, &why)) {
 		e->stats.malformed++;
 		failed(s, true, *why.text ? why.text : "out of memory");
