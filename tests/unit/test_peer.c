@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base */
 /* test_peer.c - ids and addresses of agents in text, and as the system has them. */
 #include "userspace/sync/peer.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peer.c - see peer.h. */
-#include "peer.h"
+/* peer_id.c - see peer_id.h. */
+#include "peer_id.h"
 
 #include <errno.h>
 #include <stdio.h>
