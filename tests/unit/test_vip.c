@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base model store registry */
 #include "registry_help.h"
-#include "userspace/registry/vip.h"
+#include "userspace/registry/internal.h"
+
+#include <signal.h>
+#include <sys/resource.h>
 
 static const struct wm_vip_space wide = {0xf0000000, 0xf0000000, {{{0xfd, 0x77}}}};
 
@@ -169,6 +172,66 @@ Test(vip, retired_leases_are_bounded)
 	cr_assert_eq(rows, 8);
 	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
 	cr_assert_eq(put(r, "more", "s40", 1), 0);
+	wm_registry_close(r);
+	rm_dir();
+}
+
+static void register_one(struct wm_registry *r, const char *id, const char *name)
+{
+	struct wm_instance_draft d = {.id = id, .name = name, .port = 1};
+
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, NULL), 0);
+}
+
+/* The last instance of a service goes and another comes in the batch of one flush. */
+static void last_goes_another_comes(struct wm_registry *r, const char *last, const char *other)
+{
+	cr_assert_eq(wm_registry_deregister(r, last, NULL, NULL, NULL), 0);
+	register_one(r, other, "web");
+	wm_registry_flush(r);
+}
+
+/* Other services come and go until every address that may be given anew was. */
+static void others_pass_by(struct wm_registry *r)
+{
+	char id[16];
+
+	for (int i = 0; i < 20; i++) {
+		snprintf(id, sizeof(id), "s%d", i);
+		cr_assert_eq(put(r, id, id, 1), 0);
+		cr_assert_eq(del(r, id), 0);
+	}
+}
+
+Test(vip, is_not_given_away_while_its_service_is_there)
+{
+	struct wm_registry_config c;
+	struct wm_registry *r;
+	struct in_addr v4;
+	struct rlimit old, none;
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	c = config(db);
+	c.services_max = 4;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	cr_assert_eq(put(r, "a", "web", 1), 0);
+	v4 = wm_registry_service(r, "web")->vip4;
+	last_goes_another_comes(r, "a", "b");
+	cr_assert_not_null(wm_registry_instance(r, "b"));
+	others_pass_by(r);
+	cr_assert_eq(wm_registry_service_at4(r, v4), wm_registry_service(r, "web"));
+	/* the same, and the store refuses */
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	none = old;
+	none.rlim_cur = 1;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	last_goes_another_comes(r, "b", "a");
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	cr_assert_not_null(wm_registry_instance(r, "b"));
+	others_pass_by(r);
+	cr_assert_eq(wm_registry_service_at4(r, v4), wm_registry_service(r, "web"));
+	cr_assert_eq(del(r, "b"), 0);
 	wm_registry_close(r);
 	rm_dir();
 }

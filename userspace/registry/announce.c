@@ -175,11 +175,11 @@ void wm_op_settle(struct wm_registry *r, struct wm_op *op)
 static void unmake(struct wm_registry *r, struct wm_made *m)
 {
 	wm_service_free(m->service);
+	if (m->lease)
+		m->lease->wanted--;
 	if (m->lease && m->given) {
 		wm_lease_detach(r->vips, m->lease);
 		wm_lease_free(m->lease);
-	} else if (m->lease) {
-		wm_lease_retire(r->vips, m->lease);
 	}
 	if (m->evicted && wm_lease_attach(r->vips, m->evicted))
 		abort(); /* its place was just left */

@@ -252,7 +252,7 @@ static int find_lease(struct wm_plan *p, struct wm_made *m, const char *name)
 		l->row = ++r->service_row;
 		l->planned = m->given = true;
 	}
-	wm_lease_revive(r->vips, l);
+	l->wanted++; /* it is revived when the service is there */
 	m->lease = l;
 	return 0;
 }
@@ -733,14 +733,15 @@ void wm_edits_apply(struct wm_registry *r, struct wm_op *op)
 	struct wm_edit *e;
 
 	SLIST_FOREACH (m, &op->made, entry) {
-		if (!m->service) { /* a lease alone */
-			m->lease->planned = false;
+		m->lease->planned = false;
+		m->lease->wanted--;
+		if (!m->service) /* a lease alone */
 			continue;
-		}
 		must(wm_map_put(r->services, m->service->name, strlen(m->service->name), m->service,
 				NULL));
 		m->lease->create_index = m->service->create_index;
-		m->lease->planned = false;
+		/* an earlier write of the batch may have ended the service before */
+		wm_lease_revive(r->vips, m->lease);
 		if (!m->service->leaves) {
 			m->service->leaves = true;
 			SLIST_INSERT_HEAD(&op->gone, m->service, entry);

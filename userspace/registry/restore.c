@@ -206,6 +206,7 @@ static void restore_lease(struct wm_plan *p, struct wm_op *op, const struct wm_r
 	l->row = ++r->service_row;
 	l->create_index = r->index;
 	l->planned = true;
+	l->wanted++;
 	wm_lease_retire(r->vips, l);
 	if (r->store && wm_plan_put_service(p, l, l->create_index))
 		wm_op_no_memory(op);

@@ -227,7 +227,13 @@ void wm_lease_revive(struct wm_vips *v, struct wm_lease *l)
 
 struct wm_lease *wm_vips_oldest(const struct wm_vips *v)
 {
-	return TAILQ_FIRST(&v->retired);
+	struct wm_lease *l;
+
+	TAILQ_FOREACH (l, &v->retired, entry) {
+		if (!l->wanted)
+			return l;
+	}
+	return NULL;
 }
 
 struct wm_lease *wm_vips_next(const struct wm_vips *v, size_t *pos)

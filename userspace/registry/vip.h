@@ -26,6 +26,7 @@ struct wm_lease {
 	bool retired;
 	bool unsaved;		     /* its row must be written again */
 	bool planned;		     /* given by a write that is not stored yet */
+	unsigned wanted;	     /* by writes that are not applied yet: it stays */
 	TAILQ_ENTRY(wm_lease) entry; /* while retired */
 	char name[];
 };
@@ -55,7 +56,7 @@ int wm_lease_attach(struct wm_vips *v, struct wm_lease *l);
 void wm_lease_free(struct wm_lease *l);
 /** Walk all leases: start with *pos = 0; NULL ends. */
 struct wm_lease *wm_vips_next(const struct wm_vips *v, size_t *pos);
-/** The lease that retired first; NULL when none is. */
+/** The lease that retired first of those that nobody wants; NULL when there is none. */
 struct wm_lease *wm_vips_oldest(const struct wm_vips *v);
 /** True for an address that a lease may have. */
 bool wm_vip4_inside(const struct wm_vip_space *s, struct in_addr a);
