@@ -236,6 +236,49 @@ Test(vip, is_not_given_away_while_its_service_is_there)
 	rm_dir();
 }
 
+/* The oldest goes first, also when a write that wanted it was refused by the store. */
+Test(vip, the_oldest_is_given_anew_whatever_failed)
+{
+	struct wm_registry_config c;
+	struct wm_registry *r;
+	struct in_addr v4[8];
+	struct rlimit old, none;
+	char id[16];
+
+	make_dir();
+	signal(SIGXFSZ, SIG_IGN);
+	c = config(db);
+	c.services_max = 4;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	for (int i = 0; i < 8; i++) {
+		snprintf(id, sizeof(id), "s%d", i);
+		cr_assert_eq(put(r, id, id, 1), 0);
+		v4[i] = wm_registry_service(r, id)->vip4;
+		cr_assert_eq(del(r, id), 0);
+	}
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	none = old;
+	none.rlim_cur = 1;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	register_one(r, "new", "new"); /* takes the place of s0 */
+	register_one(r, "s1", "s1");   /* has it already */
+	wm_registry_flush(r);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	cr_assert_eq(wm_registry_instances(r), 0);
+	for (int i = 0; i < 3; i++) { /* s0, s1 and s2 go, in this order */
+		const struct wm_lease *l;
+
+		snprintf(id, sizeof(id), "new%d", i);
+		cr_assert_eq(put(r, id, id, 1), 0);
+		for (int n = 0; n < 8; n++) {
+			l = wm_vips_at4(r->vips, v4[n]);
+			cr_assert_eq(l != NULL && l->name[0] == 's', n > i, "%d after %d", n, i);
+		}
+	}
+	wm_registry_close(r);
+	rm_dir();
+}
+
 /* The range of virtual addresses was configured anew: services move into it and stay there. */
 Test(vip, follows_a_new_range)
 {

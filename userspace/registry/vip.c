@@ -113,7 +113,7 @@ int wm_lease_attach(struct wm_vips *v, struct wm_lease *l)
 		return err;
 	}
 	if (l->retired)
-		TAILQ_INSERT_TAIL(&v->retired, l, entry);
+		TAILQ_INSERT_HEAD(&v->retired, l, entry);
 	return 0;
 }
 

@@ -50,7 +50,8 @@ int wm_vips_restore(struct wm_vips *v, const char *name, struct in_addr v4, stru
 /** Mark as unused, or as used again. Never fails. */
 void wm_lease_retire(struct wm_vips *v, struct wm_lease *l);
 void wm_lease_revive(struct wm_vips *v, struct wm_lease *l);
-/** Remove from the tables without freeing; put back what was removed (-ENOMEM). */
+/** Remove from the tables without freeing; put back what was removed (-ENOMEM): what is retired as
+ * the oldest, which it was. */
 void wm_lease_detach(struct wm_vips *v, struct wm_lease *l);
 int wm_lease_attach(struct wm_vips *v, struct wm_lease *l);
 void wm_lease_free(struct wm_lease *l);
