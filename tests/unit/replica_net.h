@@ -65,7 +65,8 @@ struct net {
 	const struct wm_merge_rule *rule;
 	unsigned brake_pct;
 	uint64_t octets, messages;
-	int refused; /* messages that ended a stream */
+	unsigned refused;	   /* messages that ended a stream */
+	char why[WM_ERR_TEXT_MAX]; /* the last of them */
 	bool drop_news;
 	LIST_HEAD(, frame) flying;
 };
@@ -252,6 +253,7 @@ static inline void net_arrive(void *arg)
 	}
 	if (err) {
 		n->refused++;
+		snprintf(n->why, sizeof(n->why), "%s", e.text);
 		cr_assert_neq(*e.text, '\0');
 		net_drop_link(n, f->from, f->to);
 	}
@@ -336,6 +338,15 @@ static inline void net_alarm(void *arg, const struct wm_peer_id *about, const ch
 
 /* --- agents and streams
  * --------------------------------------------------------------------------- */
+/* A map has another order in each run, a seed must not. */
+static inline int record_cmp(const void *a, const void *b)
+{
+	const struct record *x = *(struct record *const *)a, *y = *(struct record *const *)b;
+	int c = memcmp(x->name, y->name, x->name_len < y->name_len ? x->name_len : y->name_len);
+
+	return c ? c : (x->name_len > y->name_len) - (x->name_len < y->name_len);
+}
+
 static inline void agent_start(struct agent *a)
 {
 	struct net *n = a->net;
@@ -355,13 +366,18 @@ static inline void agent_start(struct agent *a)
 				      .restored = net_restored,
 				      .conflict = net_conflict,
 				      .alarm = net_alarm};
-	struct record *rec;
-	size_t pos = 0;
+	struct record *rec, **all;
+	size_t pos = 0, count = 0;
 
 	a->r = wm_replica_new(&c);
 	cr_assert_not_null(a->r);
+	all = calloc(wm_map_len(a->store) + 1, sizeof(*all));
 	while ((rec = wm_map_next(a->store, &pos)))
-		cr_assert_eq(wm_replica_recover(a->r, &rec->c), 0);
+		all[count++] = rec;
+	qsort(all, count, sizeof(*all), record_cmp);
+	for (size_t i = 0; i < count; i++)
+		cr_assert_eq(wm_replica_recover(a->r, &all[i]->c), 0);
+	free(all);
 	for (unsigned j = 0; j < n->count; j++)
 		if (&n->a[j] != a)
 			wm_replica_member(a->r, &n->a[j].id, true);
@@ -511,7 +527,8 @@ static inline size_t shared_key(char *ret, const char *node, const char *id)
 	return (size_t)sprintf(ret, "%s%c%s", node, '\0', id);
 }
 
-static inline void shared_write(struct agent *a, const char *node, const char *id, const char *text,
+/* @return false: it would not stand. */
+static inline bool shared_write(struct agent *a, const char *node, const char *id, const char *text,
 				const char *semver, int64_t priority)
 {
 	char key[WM_REPLICA_KEY_MAX];
@@ -526,9 +543,12 @@ static inline void shared_write(struct agent *a, const char *node, const char *i
 
 	a->clock = wm_hlc_next(a->clock, wm_env_wall_ms(&a->env));
 	c.version = (struct wm_version){WM_ORIGIN_SHARED, 0, a->clock};
+	if (a->r && !wm_replica_stands(a->r, &c))
+		return false;
 	agent_store(a, &c);
 	if (a->r)
 		cr_assert_eq(wm_replica_own(a->r, &c), 0);
+	return true;
 }
 
 /* --- what is there
@@ -597,6 +617,27 @@ static inline struct wm_replica_stats stats(const struct agent *a)
 
 	wm_replica_stats(a->r, &s);
 	return s;
+}
+
+/* For a person: who has what. */
+static inline void net_show(const struct net *n)
+{
+	for (unsigned i = 0; i < n->count; i++) {
+		struct wm_replica_origin o;
+		uint8_t d[16];
+		size_t pos = 0;
+
+		if (!n->a[i].r)
+			continue;
+		wm_replica_digest(n->a[i].r, d);
+		fprintf(stderr, "agent %u: %u objects, digest %02x%02x", i,
+			wm_replica_objects(n->a[i].r), d[0], d[1]);
+		while (wm_replica_next(n->a[i].r, &pos, &o))
+			fprintf(stderr, ", %u: %u/%llu %u+%u %02x%02x", o.id.octets[15] - 1,
+				o.epoch % 100000, (unsigned long long)o.seq, o.objects,
+				o.tombstones, o.digest[0], o.digest[1]);
+		fprintf(stderr, "\n");
+	}
 }
 
 /* All that run have of each log that its agent has what that agent has, and of shared objects all

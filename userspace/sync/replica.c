@@ -21,7 +21,7 @@ static void work(void *arg)
 	struct log *l;
 	size_t pos = 0;
 
-	while ((l = wm_map_next(r->logs, &pos))) {
+	while ((l = log_walk(r, &pos))) {
 		if (l->sweeping && !more)
 			more = !take_sweep(r, l); /* one a turn */
 		else
@@ -31,7 +31,7 @@ static void work(void *arg)
 	if (announce)
 		serve_announce(r);
 	pos = 0;
-	while ((p = wm_map_next(r->peers, &pos)))
+	while ((p = peer_walk(r, &pos)))
 		pull_next(r, p);
 	if (more)
 		replica_work_soon(r, 0);
@@ -62,7 +62,7 @@ static int64_t passed_s(const struct wm_replica *r)
 	size_t pos = 0;
 	struct peer *p;
 
-	while ((p = wm_map_next(r->peers, &pos)))
+	while ((p = peer_walk(r, &pos)))
 		if (p->member && p->agreed_s < s)
 			s = p->agreed_s;
 	return s;
@@ -88,7 +88,7 @@ static void away_tick(struct wm_replica *r, uint64_t now)
 	if (!r->away || !r->up || now - r->contact_ms < DISTRUST_MS)
 		return;
 	/* where all were away there is nobody to ask */
-	while ((l = wm_map_next(r->logs, &pos))) {
+	while ((l = log_walk(r, &pos))) {
 		if (!l->distrust || l->puller)
 			continue;
 		if (r->away_met_ms && !l->shared && now - r->away_met_ms >= DISTRUST_MS)
@@ -106,7 +106,7 @@ static void logs_tick(struct wm_replica *r, uint64_t now)
 	size_t pos = 0;
 	struct log *l;
 
-	while ((l = wm_map_next(r->logs, &pos))) {
+	while ((l = log_walk(r, &pos))) {
 		if (l->tombs_head < l->tombs_len && !l->puller && !l->sweeping)
 			log_expire(r, l, passed, &budget);
 		if (l->stub && now - l->stub_ms > r->c.tombstone_max_ms)
@@ -132,6 +132,8 @@ static void tick(void *arg)
 	struct wm_replica *r = arg;
 	uint64_t now = wm_env_ms(r->c.env);
 
+	if (r->up && now - r->contact_ms >= TICK_MS)
+		pull_speak(r, true);
 	if (r->up) {
 		r->contact_wall_ms = wm_env_wall_ms(r->c.env);
 		r->last_up_ms = now;
@@ -165,6 +167,7 @@ static int set_up(struct wm_replica *r)
 	r->own->own = true;
 	r->own->state = LOG_VERIFIED;
 	log_set_at(r, r->own, (struct position){r->c.epoch, r->c.seq});
+	r->start = r->own->at;
 	return wm_env_timer_arm(r->tick, TICK_MS);
 }
 
@@ -186,6 +189,7 @@ struct wm_replica *wm_replica_new(const struct wm_replica_config *c)
 	r->began_ms = wm_env_ms(c->env);
 	r->contact_wall_ms = c->contact_ms;
 	r->flushed = c->seq;
+	r->quiet = true;
 	wm_buf_init(&r->raw, MESSAGE_MAX);
 	wm_buf_init(&r->packed, 2 * MESSAGE_MAX);
 	wm_buf_init(&r->octets, MESSAGE_MAX);
@@ -206,12 +210,13 @@ void wm_replica_free(struct wm_replica *r)
 	for (unsigned i = 0; r->by_number && i < LOGS_MAX; i++)
 		if (r->by_number[i])
 			log_free(r, r->by_number[i]);
-	while (r->peers && (p = wm_map_next(r->peers, &pos)))
+	while ((p = peer_walk(r, &pos)))
 		free(p);
 	wm_map_free(r->objects);
 	wm_map_free(r->logs);
 	wm_map_free(r->peers);
 	free(r->by_number);
+	free(r->peer_list);
 	free(r->pending);
 	wm_env_timer_free(r->flush);
 	wm_env_timer_free(r->work);
@@ -250,6 +255,7 @@ int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c)
 	object_set(r, l, o, c, 0);
 	if (!l->shared && position_cmp(at, l->at) > 0)
 		log_set_at(r, l, at);
+	r->start = r->own->at;
 	if (!l->own)
 		l->state = LOG_PARTIAL;
 	else if (l->at.seq > r->flushed)
@@ -284,12 +290,18 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
 	return 0;
 }
 
-static struct peer *peer_ready(struct wm_replica *r, const struct wm_peer_id *id)
+static struct peer *peer_new(struct wm_replica *r, const struct wm_peer_id *id)
 {
-	struct peer *p = peer_get(r, id);
+	size_t cap = r->peers_cap ? 2 * r->peers_cap : 16;
+	struct peer **list = r->peer_list, *p;
 
-	if (p)
-		return p;
+	if (r->peers_len == r->peers_cap) {
+		list = realloc(list, cap * sizeof(struct peer *));
+		if (!list)
+			return NULL;
+		r->peer_list = list;
+		r->peers_cap = cap;
+	}
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
@@ -301,7 +313,28 @@ static struct peer *peer_ready(struct wm_replica *r, const struct wm_peer_id *id
 		free(p);
 		return NULL;
 	}
+	list[r->peers_len++] = p;
 	return p;
+}
+
+static struct peer *peer_ready(struct wm_replica *r, const struct wm_peer_id *id)
+{
+	struct peer *p = peer_get(r, id);
+
+	return p ? p : peer_new(r, id);
+}
+
+static void peer_free(struct wm_replica *r, struct peer *p)
+{
+	size_t n = 0;
+
+	pull_end_all(p);
+	while (r->peer_list[n] != p)
+		n++;
+	r->peers_len--;
+	memmove(r->peer_list + n, r->peer_list + n + 1, (r->peers_len - n) * sizeof(struct peer *));
+	wm_map_del(r->peers, p->id.octets, sizeof(p->id.octets));
+	free(p);
 }
 
 static int dispatch(struct wm_replica *r, struct peer *p, const Wm__Replica__Message *m,
@@ -375,7 +408,7 @@ static void back(struct wm_replica *r)
 	r->away = true;
 	r->away_met_ms = 0;
 	r->away_since_ms = r->contact_wall_ms;
-	while ((l = wm_map_next(r->logs, &pos)))
+	while ((l = log_walk(r, &pos)))
 		l->distrust = !l->own && (l->root || l->at.epoch);
 }
 
@@ -390,7 +423,7 @@ void wm_replica_up(struct wm_replica *r, const struct wm_peer_id *peer)
 	r->last_up_ms = wm_env_ms(r->c.env);
 	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
 	p->up = true;
-	p->asked = false;
+	p->asked = p->heard = false;
 	p->wait_ms = 0;
 	serve_vector(r, p, false);
 }
@@ -428,11 +461,8 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin)
 	if (!p)
 		return;
 	p->member = p->there = false;
-	if (p->up)
-		return;
-	pull_end_all(p);
-	wm_map_del(r->peers, p->id.octets, sizeof(p->id.octets));
-	free(p);
+	if (!p->up)
+		peer_free(r, p);
 }
 
 void wm_replica_release(struct wm_replica *r)
@@ -441,7 +471,7 @@ void wm_replica_release(struct wm_replica *r)
 	struct log *l;
 
 	r->release_ms = wm_env_ms(r->c.env) + BRAKE_WINDOW_MS;
-	while ((l = wm_map_next(r->logs, &pos))) {
+	while ((l = log_walk(r, &pos))) {
 		l->held = false;
 		l->next_ms = 0;
 	}
@@ -499,7 +529,7 @@ bool wm_replica_next(const struct wm_replica *r, size_t *pos, struct wm_replica_
 {
 	struct log *l;
 
-	while ((l = wm_map_next(r->logs, pos))) {
+	while ((l = log_walk(r, pos))) {
 		if (l->shared || !l->at.epoch)
 			continue;
 		*ret = (struct wm_replica_origin){.id = l->id,

@@ -151,6 +151,7 @@ struct peer {
 	bool asked;  /* a pull of ours is under way */
 	bool away;   /* it distrusts what it has */
 	bool listing, equal;
+	bool heard; /* a vector of it came since its stream is up */
 	unsigned listed;
 	uint32_t number;
 	uint64_t asked_ms, wait_ms;
@@ -164,7 +165,9 @@ struct wm_replica {
 	struct wm_replica_config c;
 	struct wm_map *objects, *logs, *peers;
 	struct log **by_number;
-	unsigned logs_count;
+	unsigned logs_count, logs_top; /* top: above the highest number */
+	struct peer **peer_list;       /* in the order in which they were met */
+	size_t peers_len, peers_cap;
 	struct log *own, *shared;
 	uint64_t flushed; /* of our own log: what was told */
 	struct object **pending;
@@ -177,14 +180,31 @@ struct wm_replica {
 	uint64_t began_ms, contact_ms; /* of env's clock; 0: no stream was up yet */
 	uint64_t contact_wall_ms, last_up_ms, work_ms;
 	uint64_t away_since_ms; /* since 1970: of what was written since, what is ours is news */
-	bool away;		/* logs from before are here that nobody told of yet */
-	uint64_t away_met_ms;	/* when one was met that was not away */
+	/* Our own log is not told of until the first streams said what is known of it: the store
+	 * may be of an earlier day, and its numbers would be given twice. */
+	bool quiet;
+	struct position start; /* of our own log, as the store had it */
+	bool away;	       /* logs from before are here that nobody told of yet */
+	uint64_t away_met_ms;  /* when one was met that was not away */
 	uint64_t brake_ms, release_ms, restored_ms, ahead_ms;
-	uint64_t removed, brake_of;
+	uint64_t removed;		   /* in this window of the brake */
 	struct wm_buf raw, packed, octets; /* of one call */
 	void *zc, *zd;
 	struct wm_replica_stats stats;
 };
+
+/* Walk in an order that is the same in each run; *pos = 0 at first. What is walked may go. */
+static inline struct log *log_walk(const struct wm_replica *r, size_t *pos)
+{
+	while (*pos < r->logs_top)
+		if (r->by_number[(*pos)++])
+			return r->by_number[*pos - 1];
+	return NULL;
+}
+static inline struct peer *peer_walk(const struct wm_replica *r, size_t *pos)
+{
+	return *pos < r->peers_len ? r->peer_list[(*pos)++] : NULL;
+}
 
 /* replica_hash.c: SipHash-2-4 with 128 bits under a key that all know. */
 digest_t replica_hash(const void *p, size_t len);
@@ -264,6 +284,7 @@ void replica_alarm(struct wm_replica *r, const struct wm_peer_id *about, const c
 struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id);
 struct peer *peer_up_by_chance(const struct wm_replica *r);
 void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind);
+void pull_begin(struct log *l);
 void pull_next(struct wm_replica *r, struct peer *p);
 void pull_end_all(struct peer *p);
 void pull_end(struct log *l);			     /* whatever came of it */
@@ -277,6 +298,7 @@ int pull_differ(struct wm_replica *r, struct peer *p, const Wm__Replica__Differ 
 /* Its digest is wrong, and @p p may know better. */
 void pull_repair(struct wm_replica *r, struct peer *p, struct log *l);
 void pull_tick(struct wm_replica *r);
+void pull_speak(struct wm_replica *r, bool now); /* ends `quiet` if it is time */
 void replica_agreed(struct wm_replica *r, struct peer *p);
 
 /* replica_serve.c */

@@ -400,6 +400,8 @@ struct log *log_new(struct wm_replica *r, const struct wm_peer_id *id, bool shar
 		return NULL;
 	}
 	r->by_number[n] = l;
+	if (n >= r->logs_top)
+		r->logs_top = n + 1;
 	r->logs_count++;
 	return l;
 }

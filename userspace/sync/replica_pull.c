@@ -18,7 +18,7 @@ struct peer *peer_up_by_chance(const struct wm_replica *r)
 	size_t pos = 0;
 	struct peer *p;
 
-	while ((p = wm_map_next(r->peers, &pos)))
+	while ((p = peer_walk(r, &pos)))
 		if (p->up && !n--)
 			return p;
 	return NULL;
@@ -62,20 +62,34 @@ void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_ki
 	pull_next(r, p);
 }
 
+/* From where it is asked, not from where it is when the answer comes: news may come meanwhile. */
+void pull_begin(struct log *l)
+{
+	l->begun = true;
+	l->came = 0;
+	l->target = (struct position){0};
+	l->idle = 0;
+	l->cursor = l->kind == PULL_DELTA ? l->at : (struct position){0};
+	l->cursor_len = 0;
+	l->target_state = LOG_PARTIAL;
+	if (l->kind != PULL_DELTA && !(l->shared && l->kind == PULL_BUCKETS))
+		l->mark++;
+}
+
 static void want_of(struct log *l, Wm__Replica__Want *w)
 {
 	wm__replica__want__init(w);
 	if (!l->shared)
 		w->origin = (ProtobufCBinaryData){sizeof(l->id.octets), l->id.octets};
-	if (l->kind == PULL_DELTA) {
-		w->epoch = l->at.epoch;
-		w->seq = l->at.seq;
+	if (!l->begun)
+		pull_begin(l);
+	if (l->kind == PULL_DELTA && position_cmp(l->at, l->cursor) > 0) {
+		l->cursor = l->at;
+		l->cursor_len = 0;
 	}
-	if (l->begun) {
-		w->epoch = l->cursor.epoch;
-		w->seq = l->cursor.seq;
-		w->key = (ProtobufCBinaryData){l->cursor_len, l->cursor_key};
-	}
+	w->epoch = l->cursor.epoch;
+	w->seq = l->cursor.seq;
+	w->key = (ProtobufCBinaryData){l->cursor_len, l->cursor_key};
 	w->whole = l->kind == PULL_WHOLE;
 	if (l->kind == PULL_BUCKETS)
 		w->buckets = (ProtobufCBinaryData){sizeof(l->buckets), l->buckets};
@@ -225,7 +239,7 @@ static void own_log(struct wm_replica *r, struct peer *p, struct position told)
 	uint64_t now = wm_env_ms(r->c.env);
 	uint32_t epoch;
 
-	if (position_cmp(told, r->own->at) <= 0)
+	if (position_cmp(told, r->quiet ? r->start : r->own->at) <= 0)
 		return;
 	if (told.epoch > wm_env_wall_ms(r->c.env) / 1000 + 86400 && told.epoch > r->own->at.epoch) {
 		r->stats.foreign++; /* an epoch is made of the time */
@@ -360,6 +374,8 @@ int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector 
 	}
 	if (v->last && p->listing) {
 		p->listing = false;
+		p->heard = true;
+		pull_speak(r, false);
 		if (p->equal && p->listed == serve_listed(r))
 			replica_agreed(r, p);
 		if (r->away && !p->away && !r->away_met_ms)
@@ -368,6 +384,22 @@ int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector 
 	if (v->answer)
 		serve_vector(r, p, false);
 	return 0;
+}
+
+void pull_speak(struct wm_replica *r, bool now)
+{
+	size_t pos = 0;
+	struct peer *p;
+
+	while (!now && (p = peer_walk(r, &pos)))
+		if (p->up && !p->heard)
+			return;
+	if (!r->quiet)
+		return;
+	r->quiet = false;
+	r->own->announce = true;
+	replica_work_soon(r, 0);
+	serve_flush_soon(r, 0);
 }
 
 /* A log of which more was told than came, and nobody is asked. */
@@ -393,7 +425,7 @@ void pull_tick(struct wm_replica *r)
 	struct peer *p;
 	size_t pos = 0;
 
-	while ((p = wm_map_next(r->peers, &pos))) {
+	while ((p = peer_walk(r, &pos))) {
 		if (p->asked && now - p->asked_ms > PULL_TIMEOUT_MS) {
 			p->asked = false;
 			pull_end_all(p);
@@ -402,7 +434,7 @@ void pull_tick(struct wm_replica *r)
 		pull_next(r, p);
 	}
 	pos = 0;
-	for (struct log *l; !ask && (l = wm_map_next(r->logs, &pos));)
+	for (struct log *l; !ask && (l = log_walk(r, &pos));)
 		ask = behind(l) && now >= l->next_ms;
 	p = ask ? peer_up_by_chance(r) : NULL;
 	if (p)

@@ -99,10 +99,10 @@ static void out_done(struct wm_replica *r, struct out *out)
 	}
 }
 
-static bool offered(const struct log *l)
+static bool offered(const struct wm_replica *r, const struct log *l)
 {
-	return l->at.epoch && !l->stub && !l->distrust && !l->forgetting && !l->sweeping &&
-	       !(l->puller && l->begun && l->kind == PULL_WHOLE);
+	return !(l->own && r->quiet) && l->at.epoch && !l->stub && !l->distrust && !l->forgetting &&
+	       !l->sweeping && !(l->puller && l->begun && l->kind == PULL_WHOLE);
 }
 
 unsigned serve_listed(const struct wm_replica *r)
@@ -110,8 +110,8 @@ unsigned serve_listed(const struct wm_replica *r)
 	size_t pos = 0;
 	unsigned n = 1; /* shared */
 
-	for (struct log *l; (l = wm_map_next(r->logs, &pos));)
-		n += !l->shared && offered(l);
+	for (struct log *l; (l = log_walk(r, &pos));)
+		n += !l->shared && offered(r, l);
 	return n;
 }
 
@@ -162,8 +162,8 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 	ls->v.first = true;
 	ls->v.away = r->shared->distrust;
 	list_log(ls, r->shared);
-	for (struct log *l; (l = wm_map_next(r->logs, &pos));) {
-		if (l->shared || !offered(l))
+	for (struct log *l; (l = log_walk(r, &pos));) {
+		if (l->shared || !offered(r, l))
 			continue;
 		if (ls->v.n_logs == VECTOR_LOGS)
 			list_send(r, to, ls);
@@ -185,14 +185,14 @@ void serve_announce(struct wm_replica *r)
 	if (!ls)
 		return;
 	wm__replica__vector__init(&ls->v);
-	for (struct log *l; ls->v.n_logs < VECTOR_LOGS && (l = wm_map_next(r->logs, &pos));) {
-		if (l->announce && offered(l))
+	for (struct log *l; ls->v.n_logs < VECTOR_LOGS && (l = log_walk(r, &pos));) {
+		if (l->announce && offered(r, l))
 			list_log(ls, l);
 		l->announce = false;
 	}
 	n = ls->v.n_logs;
 	pos = 0;
-	while (n && (p = wm_map_next(r->peers, &pos))) {
+	while (n && (p = peer_walk(r, &pos))) {
 		if (!p->up)
 			continue;
 		ls->v.n_logs = n;
@@ -240,7 +240,7 @@ static void part_of(struct wm_replica *r, struct out *out, struct log *l,
 
 	wm__replica__part__init(part);
 	part->origin = w->origin;
-	if (!l || (!l->shared && !offered(l))) {
+	if (!l || (!l->shared && !offered(r, l))) {
 		part->none = true;
 		return;
 	}
@@ -328,7 +328,7 @@ int serve_sums(struct wm_replica *r, struct peer *p, const Wm__Replica__Sums *s,
 	if (s->origin.len) {
 		memcpy(id.octets, s->origin.data, sizeof(id.octets));
 		l = log_get(r, &id);
-		if (!l || !offered(l) || position_cmp(where, l->at))
+		if (!l || !offered(r, l) || position_cmp(where, l->at))
 			return 0;
 	}
 	log_sums(l, sums);
@@ -461,6 +461,8 @@ void serve_flush(void *arg)
 	bool busy = false;
 
 	r->flush_armed = false;
+	if (r->quiet)
+		return;
 	if (r->own->at.seq > r->flushed)
 		busy = flush_own(r) == 2;
 	if (r->pending_len)

@@ -76,17 +76,17 @@ static void taking_abort(struct wm_replica *r, struct taking *t)
 /* Would it remove too much at once, told by another than its origin? */
 static bool braked(struct wm_replica *r, struct log *l, const struct peer *from, uint64_t removals)
 {
-	uint64_t now = wm_env_ms(r->c.env);
+	uint64_t now = wm_env_ms(r->c.env), of;
 
 	if (!removals || now < r->release_ms || (from && wm_peer_id_same(&from->id, &l->id)))
 		return false;
 	if (!r->brake_ms || now - r->brake_ms > BRAKE_WINDOW_MS) {
 		r->brake_ms = now;
 		r->removed = 0;
-		r->brake_of = r->live;
 	}
+	of = r->live + r->removed;
 	if (r->removed + removals <= BRAKE_MIN ||
-	    (r->removed + removals) * 100 <= r->brake_of * r->c.brake_pct) {
+	    (r->removed + removals) * 100 <= of * r->c.brake_pct) {
 		r->removed += removals;
 		return false;
 	}
@@ -95,8 +95,7 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 		replica_alarm(r, from ? &from->id : &l->id,
 			      "removals held back: %llu of %llu objects would go, told by another "
 			      "than their origin",
-			      (unsigned long long)(r->removed + removals),
-			      (unsigned long long)r->brake_of);
+			      (unsigned long long)(r->removed + removals), (unsigned long long)of);
 	l->held = true;
 	return true;
 }
@@ -200,6 +199,20 @@ static struct wm_merge_side side_of(const struct wm_replica_change *c)
 				      .semver = c->semver,
 				      .priority = c->priority,
 				      .gone = c->gone};
+}
+
+bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c)
+{
+	struct object *o = object_get(r, r->shared, &c->key);
+	struct wm_replica_change here;
+	struct wm_merge_side a, b;
+
+	if (!o || !o->listed)
+		return true;
+	here = change_of(r->shared, o);
+	a = side_of(c);
+	b = side_of(&here);
+	return r->c.rule->cmp(&a, &b) > 0;
 }
 
 static void conflict(struct wm_replica *r, struct log *l, struct object *o,
@@ -462,7 +475,8 @@ static int add_anew(struct wm_replica *r, struct taking *t, struct wm_replica_ch
 	const struct position at = {c->version.epoch, c->version.seq};
 	struct log *l = t->l;
 	struct object *o = object_get(r, l, &c->key);
-	bool renewed = l->target.epoch != l->at.epoch;
+	/* who knows better may have begun an earlier day's store: numbers were given twice */
+	bool renewed = l->target.epoch != l->at.epoch || l->kind == PULL_BUCKETS;
 	int cmp, err;
 
 	if (!o && c->gone)
@@ -551,18 +565,6 @@ static int add_part(struct wm_replica *r, struct taking *t, const Wm__Replica__P
 			return err;
 	}
 	return 0;
-}
-
-static void pull_begin(struct log *l)
-{
-	l->begun = true;
-	l->came = 0;
-	l->idle = 0;
-	l->cursor = l->kind == PULL_DELTA ? l->at : (struct position){0};
-	l->cursor_len = 0;
-	l->target_state = LOG_PARTIAL;
-	if (l->kind != PULL_DELTA && !(l->shared && l->kind == PULL_BUCKETS))
-		l->mark++;
 }
 
 /* Remember how far the page came. @return 1: nothing new came. */
@@ -659,7 +661,7 @@ static int part_head(struct log *l, const Wm__Replica__Part *p, struct wm_err *e
 	if (p->whole && l->kind == PULL_DELTA) {
 		l->kind = PULL_WHOLE;
 		l->begun = false;
-	} else if (l->begun && !l->shared && l->kind != PULL_DELTA &&
+	} else if (l->begun && !l->shared && l->kind != PULL_DELTA && l->target.epoch &&
 		   where.epoch != l->target.epoch) {
 		l->begun = false; /* it began anew there, too */
 		return 1;
