@@ -4,7 +4,6 @@
 #include "userspace/api/rules_file.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/registry.h"
-#include "userspace/sync/etcd.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -396,47 +395,6 @@ static void check_meta(struct faults *f)
 		refuse(f, &e);
 }
 
-static void check_readable(struct faults *f, const char *name, const char *path)
-{
-	struct wm_err e = {0};
-
-	if (!*path || !access(path, R_OK))
-		return;
-	wm_err_set(&e, -errno, "%s: cannot read %s: %s", name, path, strerror(errno));
-	refuse(f, &e);
-}
-
-static void check_etcd(struct faults *f)
-{
-	const struct wm_settings *s = f->s;
-	struct wm_err e = {0}, why = {0};
-
-	for (char *const *p = s->sync_etcd_endpoints; *p; p++) {
-		if (!wm_etcd_endpoint_check(*p, &why))
-			continue;
-		wm_err_set(&e, WM_E_INVALID, "sync.etcd_endpoints: %s", why.text);
-		refuse(f, &e);
-	}
-	if (*s->sync_etcd_prefix && wm_etcd_prefix_check(s->sync_etcd_prefix, &why)) {
-		wm_err_set(&e, WM_E_INVALID, "sync.etcd_prefix: %s", why.text);
-		refuse(f, &e);
-	}
-	if (*s->sync_etcd_user && !*s->sync_etcd_password_file) {
-		wm_err_set(&e, WM_E_INVALID,
-			   "sync.etcd_password_file: wanted, as sync.etcd_user is set");
-		refuse(f, &e);
-	}
-	if (!*s->sync_etcd_cert_file != !*s->sync_etcd_key_file) {
-		wm_err_set(&e, WM_E_INVALID,
-			   "sync.etcd_cert_file, sync.etcd_key_file: neither without the other");
-		refuse(f, &e);
-	}
-	check_readable(f, "sync.etcd_password_file", s->sync_etcd_password_file);
-	check_readable(f, "sync.etcd_ca_file", s->sync_etcd_ca_file);
-	check_readable(f, "sync.etcd_cert_file", s->sync_etcd_cert_file);
-	check_readable(f, "sync.etcd_key_file", s->sync_etcd_key_file);
-}
-
 static void check_files(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
@@ -445,7 +403,11 @@ static void check_files(struct faults *f)
 
 	if (*s->node_data_dir == '/')
 		check_dir(f, "node.data_dir", s->node_data_dir, true);
-	check_readable(f, "health.ca_file", s->health_ca_file);
+	if (*s->health_ca_file && access(s->health_ca_file, R_OK)) {
+		wm_err_set(&e, -errno, "health.ca_file: cannot read %s: %s", s->health_ca_file,
+			   strerror(errno));
+		refuse(f, &e);
+	}
 	if (*s->registry_rules_file && wm_rules_read(s->registry_rules_file, &rules, &why)) {
 		wm_err_set(&e, why.code, "registry.rules_file: %s", why.text);
 		refuse(f, &e);
@@ -484,7 +446,6 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	if (*s->http_socket)
 		check_socket(&f);
 	check_files(&f);
-	check_etcd(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED
 	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)

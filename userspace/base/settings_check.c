@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* settings_check.c - what no single setting can tell, and words that are a choice of some. */
 #include "clock.h"
+#include "endpoint.h"
 #include "macros.h"
 #include "settings.h"
 #include "ttl.h"
@@ -174,10 +175,34 @@ static int check_way_in(const struct wm_settings *s, struct wm_err *e)
 				    "http.port is 0 and http.socket is empty: no way in");
 }
 
+static int check_etcd(const struct wm_settings *s, struct wm_err *e)
+{
+	for (char *const *p = s->sync_etcd_endpoints; *p; p++) {
+		if (!wm_endpoint_valid(*p))
+			return wm_err_set(e, WM_E_INVALID,
+					  "sync.etcd_endpoints: URLs such as https://10.0.0.1:2379 "
+					  "are wanted, not \"%.64s\"",
+					  *p);
+	}
+	if (*s->sync_etcd_prefix && !wm_key_prefix_valid(s->sync_etcd_prefix))
+		return wm_err_set(e, WM_E_INVALID,
+				  "sync.etcd_prefix: a prefix such as /waymark/dc1/ is wanted, "
+				  "not \"%.64s\"",
+				  s->sync_etcd_prefix);
+	if (*s->sync_etcd_user && !*s->sync_etcd_password_file)
+		return wm_err_set(e, WM_E_INVALID,
+				  "sync.etcd_password_file: wanted, as sync.etcd_user is set");
+	if (!*s->sync_etcd_cert_file != !*s->sync_etcd_key_file)
+		return wm_err_set(e, WM_E_INVALID,
+				  "sync.etcd_cert_file, sync.etcd_key_file: neither without the "
+				  "other");
+	return 0;
+}
+
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level,	  check_scripts,    check_os_services, check_domain,
-	check_alt_domain, check_datacenter, check_ttls,	       check_data_dir,
-	check_pin_dir,	  check_way_in,	    check_hosts,       check_watchers,
+	check_level,	  check_scripts,  check_os_services, check_domain,  check_alt_domain,
+	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir, check_way_in,
+	check_hosts,	  check_watchers, check_etcd,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
