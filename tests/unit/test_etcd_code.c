@@ -242,3 +242,30 @@ Test(etcd_code, endpoints_and_prefixes_are_judged)
 		cr_assert_eq(wm_etcd_prefix_check(no_prefixes[n], &e), WM_E_INVALID, "%s",
 			     no_prefixes[n]);
 }
+
+Test(etcd_code, a_carrier_names_what_it_cannot_work_with)
+{
+	static const char *const endpoints[] = {"http://127.0.0.1:1", NULL}, *const none[] = {NULL},
+				 *const bad[] = {"127.0.0.1", NULL};
+	struct {
+		struct wm_etcd_config c;
+		const char *why;
+	} wrong[] = {
+		{{.endpoints = none, .prefix = "/a/"}, "endpoints: one"},
+		{{.endpoints = bad, .prefix = "/a/"}, "an endpoint such as"},
+		{{.endpoints = endpoints, .prefix = "/a"}, "a prefix such as"},
+		{{.endpoints = endpoints}, "a prefix such as"},
+		{{.endpoints = endpoints, .prefix = "/a/", .user = "u"}, "password_file: wanted"},
+		{{.endpoints = endpoints, .prefix = "/a/", .ca_file = "/nonexistent"},
+		 "ca_file: cannot read /nonexistent"},
+	};
+
+	for (unsigned n = 0; n < sizeof(wrong) / sizeof(wrong[0]); n++) {
+		struct wm_etcd *etcd = NULL;
+		struct wm_err e = {0};
+
+		wrong[n].c.env = &wm_env_system;
+		cr_assert_lt(wm_etcd_new(&wrong[n].c, &etcd, &e), 0);
+		cr_assert(!etcd && strstr(e.text, wrong[n].why), "%s", e.text);
+	}
+}

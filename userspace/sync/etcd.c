@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define BODY_MAX    (6u << 20) /* octets: a transaction with the largest object, in base64 */
 #define OBJECTS_MAX (1u << 26) /* where no bound is set */
@@ -123,6 +124,16 @@ static int copy_text(const char **to, const char *from)
 	return from && *from && !*to ? -ENOMEM : 0;
 }
 
+/* Better no start than a carrier that never carries. */
+static int copy_path(const char **to, const char *name, const char *from, struct wm_err *why)
+{
+	int err = from && *from && access(from, R_OK) ? -errno : 0;
+
+	if (err)
+		return wm_err_set(why, err, "%s: cannot read %s: %s", name, from, strerror(-err));
+	return copy_text(to, from);
+}
+
 static int copy_endpoints(struct wm_etcd *e, const struct wm_etcd_config *c, struct wm_err *why)
 {
 	for (const char *const *p = c->endpoints; p && *p; p++) {
@@ -155,10 +166,10 @@ static int copy_config(struct wm_etcd *e, const struct wm_etcd_config *c, struct
 		err = wm_err_set(why, WM_E_INVALID, "password_file: wanted, as there is a user");
 	err = err ? err : copy_text(&e->c.prefix, prefix);
 	err = err ? err : copy_text(&e->c.user, c->user);
-	err = err ? err : copy_text(&e->c.password_file, c->password_file);
-	err = err ? err : copy_text(&e->c.ca_file, c->ca_file);
-	err = err ? err : copy_text(&e->c.cert_file, c->cert_file);
-	err = err ? err : copy_text(&e->c.key_file, c->key_file);
+	err = err ? err : copy_path(&e->c.password_file, "password_file", c->password_file, why);
+	err = err ? err : copy_path(&e->c.ca_file, "ca_file", c->ca_file, why);
+	err = err ? err : copy_path(&e->c.cert_file, "cert_file", c->cert_file, why);
+	err = err ? err : copy_path(&e->c.key_file, "key_file", c->key_file, why);
 	if (err)
 		return err;
 	e->prefix_len = strlen(prefix);

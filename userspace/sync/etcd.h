@@ -72,8 +72,8 @@ struct wm_etcd_config {
 	void (*alarm)(void *arg, const struct wm_peer_id *about, const char *sentence);
 };
 
-/** @return 0; WM_E_INVALID (an endpoint, the prefix, a user without password_file), -ENOMEM; @p e
- *  says what. Everything is copied. */
+/** @return 0; WM_E_INVALID (an endpoint, the prefix, a user without password_file), -ENOMEM, the
+ *  errno of a file that cannot be read; @p e says what. Everything is copied. */
 int wm_etcd_new(const struct wm_etcd_config *c, struct wm_etcd **ret, struct wm_err *e);
 /** Nothing is sent any more: the lease ends by itself, so that an agent that comes back was never
  *  away. NULL ok. Not from a callback. */

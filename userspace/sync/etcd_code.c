@@ -2,6 +2,8 @@
 /* etcd_code.c - see etcd_code.h. */
 #include "etcd_code.h"
 
+#include "userspace/base/endpoint.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <jansson.h>
@@ -319,13 +321,7 @@ long wm_base64_read(const char *text, size_t len, char *to)
 
 int wm_etcd_endpoint_check(const char *s, struct wm_err *e)
 {
-	const char *host = strncmp(s, "http://", 7) == 0    ? s + 7
-			   : strncmp(s, "https://", 8) == 0 ? s + 8
-							    : NULL;
-	size_t len = host ? strcspn(host, "/?#@ \t\r\n\"\\") : 0;
-
-	if (len && strlen(s) <= WM_ETCD_ENDPOINT_MAX &&
-	    (!host[len] || strcmp(host + len, "/") == 0))
+	if (wm_endpoint_valid(s) && strlen(s) <= WM_ETCD_ENDPOINT_MAX)
 		return 0;
 	return wm_err_set(e, WM_E_INVALID,
 			  "an endpoint such as https://10.0.0.1:2379 is wanted, not \"%.64s\"", s);
@@ -333,13 +329,7 @@ int wm_etcd_endpoint_check(const char *s, struct wm_err *e)
 
 int wm_etcd_prefix_check(const char *s, struct wm_err *e)
 {
-	size_t len = strlen(s);
-	bool odd = false;
-
-	for (size_t n = 0; n < len; n++)
-		odd |= s[n] != '/' && !plain((unsigned char)s[n]);
-	if (!odd && len > 2 && len <= WM_ETCD_PREFIX_MAX && *s == '/' && s[len - 1] == '/' &&
-	    !strstr(s, "//"))
+	if (wm_key_prefix_valid(s) && strlen(s) <= WM_ETCD_PREFIX_MAX)
 		return 0;
 	return wm_err_set(
 		e, WM_E_INVALID,
