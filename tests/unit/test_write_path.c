@@ -116,6 +116,89 @@ Test(write_path, conflicts_with_what_is_in_flight_are_judged_behind_it)
 	restart_finds_the_same(r);
 }
 
+static void put_node(struct wm_registry *r, const char *name, struct answer *a)
+{
+	const struct wm_node_draft facts = {.address = "10.9.0.1"};
+	const struct wm_catalog_op op = {.object = WM_OBJECT_NODE, .node = name, .facts = &facts};
+	const struct wm_catalog_batch b = {&op, 1, NULL, answered, a};
+	unsigned number;
+
+	*a = (struct answer){0};
+	cr_assert_eq(wm_registry_catalog(r, &b, &number, NULL), 0);
+}
+
+static void drop_node(struct wm_registry *r, const char *name)
+{
+	const struct wm_catalog_op op = {
+		.object = WM_OBJECT_NODE, .verb = WM_VERB_DELETE, .node = name};
+	const struct wm_catalog_batch b = {.ops = &op, .count = 1};
+	unsigned number;
+
+	cr_assert_eq(wm_registry_catalog(r, &b, &number, NULL), 0);
+}
+
+static void put_check(struct wm_registry *r, const char *id, struct answer *a)
+{
+	const struct wm_check_draft c = {.name = id, .ttl_ms = 60000};
+
+	*a = (struct answer){0};
+	cr_assert_eq(wm_registry_check_register(r, "", &c, answered, a, NULL), 0);
+}
+
+/* What is in flight counts: in the same batch, behind it, and no more when it failed. */
+Test(write_path, limits_are_reached_by_what_is_in_flight)
+{
+	struct wm_registry_config c = config(db);
+	struct answer a[4];
+	struct wm_registry *r;
+
+	c.nodes_max = c.checks_max = 2;
+	c.vip4_mask = 0xfffffffc; /* .0 and .3 are nobody's: two services */
+	r = open_threaded(&c);
+	for (int round = 0; round < 2; round++) {
+		break_disk(!round);
+		hold(true);
+		put_node(r, "x", &a[0]);
+		put_check(r, "x", &a[1]);
+		submit(r, "x", "x", 1, &a[2]);
+		wm_registry_flush(r);
+		at_sync();
+		put_node(r, "y", &a[0]);
+		put_check(r, "y", &a[1]);
+		submit(r, "y", "y", 1, &a[2]);
+		hold(false);
+		if (round)
+			wm_registry_finish(r);
+		else
+			wm_writer_wait(r->writer); /* the second batch is another */
+		break_disk(false);
+		wm_registry_finish(r);
+		for (int n = 0; n < 3; n++)
+			cr_assert(a[n].called && !a[n].code, "%d %d: %s", round, n, a[n].text);
+		cr_assert_eq(wm_registry_nodes(r), round ? 3 : 2);
+		cr_assert_eq(wm_registry_checks(r), round ? 2 : 1);
+		cr_assert_eq(wm_registry_services(r), round ? 2 : 1);
+	}
+	/* one too many, in a batch with what makes room and with what does not */
+	hold(true);
+	put_node(r, "z", &a[0]);
+	put_check(r, "z", &a[1]);
+	submit(r, "z", "z", 1, &a[2]);
+	wm_registry_flush(r);
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert_eq(a[0].code, WM_E_CAPACITY);
+	cr_assert_eq(a[1].code, WM_E_CAPACITY);
+	cr_assert_eq(a[2].code, WM_E_FULL);
+	drop_node(r, "x");
+	cr_assert_eq(wm_registry_check_deregister(r, "x", NULL, NULL, NULL), 0);
+	put_node(r, "z", &a[0]);
+	put_check(r, "z", &a[1]);
+	wm_registry_finish(r);
+	cr_assert(!a[0].code && !a[1].code, "%s%s", a[0].text, a[1].text);
+	wm_registry_close(r);
+}
+
 /* A result that comes while its instance is replaced is not lost, and the index only grows. */
 Test(write_path, a_status_that_comes_meanwhile_stays)
 {
