@@ -199,6 +199,69 @@ Test(write_path, limits_are_reached_by_what_is_in_flight)
 	wm_registry_close(r);
 }
 
+static void submit_with_sidecar(struct wm_registry *r, const char *id, struct answer *a)
+{
+	const struct wm_instance_draft sidecar = {0};
+	const struct wm_instance_draft d = {
+		.id = id, .name = "web", .port = 1, .sidecar = &sidecar};
+	struct wm_err e = {0};
+
+	*a = (struct answer){0};
+	cr_assert_eq(wm_registry_register(r, &d, answered, a, &e), 0, "%s", e.text);
+}
+
+static unsigned sidecar_port(struct wm_registry *r, const char *id)
+{
+	const struct wm_instance *i = wm_registry_instance(r, id);
+
+	return i ? i->port : 0;
+}
+
+/* A sidecar's port is given out while others' are being stored; one that was not stored is free. */
+Test(write_path, sidecars_in_flight_have_their_ports)
+{
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer a, b, d;
+
+	hold(true);
+	submit_with_sidecar(r, "a", &a);
+	wm_registry_flush(r);
+	at_sync();
+	submit_with_sidecar(r, "b", &b);
+	submit_with_sidecar(r, "a", &d); /* again: it keeps its port */
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert(!a.code && !b.code && !d.code, "%s%s%s", a.text, b.text, d.text);
+	cr_assert_eq(sidecar_port(r, "a-sidecar-proxy"), 21000);
+	cr_assert_eq(sidecar_port(r, "b-sidecar-proxy"), 21001);
+	hold(true);
+	break_disk(true);
+	submit_with_sidecar(r, "c", &a);
+	wm_registry_flush(r);
+	at_sync();
+	/* who goes with a service that is in flight is not known yet */
+	cr_assert_eq(wm_registry_deregister(r, "a", NULL, NULL, NULL), 0);
+	hold(false);
+	wm_writer_wait(r->writer);
+	break_disk(false);
+	wm_registry_finish(r);
+	cr_assert_eq(a.code, WM_E_STORE);
+	cr_assert_eq(sidecar_port(r, "c-sidecar-proxy"), 0);
+	cr_assert_eq(sidecar_port(r, "a-sidecar-proxy"), 0);
+	submit_with_sidecar(r, "c", &a);
+	submit_with_sidecar(r, "d", &b);
+	hold(true);
+	wm_registry_flush(r);
+	at_sync();
+	cr_assert_eq(wm_registry_deregister(r, "d", NULL, NULL, NULL), 0);
+	hold(false);
+	wm_registry_finish(r);
+	cr_assert_eq(sidecar_port(r, "c-sidecar-proxy"), 21000);
+	cr_assert_null(wm_registry_instance(r, "d-sidecar-proxy"));
+	cr_assert_eq(wm_registry_instances(r), 4);
+	restart_finds_the_same(r);
+}
+
 /* A result that comes while its instance is replaced is not lost, and the index only grows. */
 Test(write_path, a_status_that_comes_meanwhile_stays)
 {
