@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry */
+/* test_snapshot_writes.c - snapshots that are saved, kept and restored on the store's thread while
+ * batches are stored and fail, and ends of the process in the middle of it. */
+#include "disk_gate.h"
+#include "registry_help.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/random.h"
+#include "userspace/registry/internal.h"
+#include "userspace/registry/restore.h"
+#include "userspace/store/keep.h"
+
+#include <signal.h>
+
+#define COUNT 600 /* instances: three steps of a save, three slices of a restore */
+
+static void begin(void)
+{
+	make_dir();
+	instant = true;
+}
+
+TestSuite(snapshot_writes, .init = begin, .fini = rm_dir, .timeout = 120);
+
+static void wake(void *arg)
+{
+	(void)arg; /* the tests poll */
+}
+
+static struct wm_registry *open_threaded(void)
+{
+	struct wm_registry_config c = config(db);
+	struct wm_registry *r = NULL;
+	struct wm_err e = {0};
+
+	c.wake = wake;
+	cr_assert_eq(wm_registry_open(&c, &r, &e), 0, "%s", e.text);
+	return r;
+}
+
+/* @p port 0: deregister. */
+static void submit(struct wm_registry *r, unsigned n, unsigned port, struct answer *a)
+{
+	char id[16], name[16];
+	const struct wm_instance_draft d = {
+		.id = id, .name = name, .address = "10.3.0.1", .port = port};
+
+	snprintf(id, sizeof(id), "id-%05u", n);
+	snprintf(name, sizeof(name), "svc-%u", n % 5);
+	if (a)
+		*a = (struct answer){0};
+	if (port)
+		cr_assert_eq(wm_registry_register(r, &d, a ? answered : NULL, a, NULL), 0);
+	else
+		cr_assert_eq(wm_registry_deregister(r, id, a ? answered : NULL, a, NULL), 0);
+}
+
+static void fill(struct wm_registry *r, unsigned from, unsigned port)
+{
+	for (unsigned n = from; n < from + COUNT; n++)
+		submit(r, n, port, NULL);
+	wm_registry_finish(r);
+}
+
+static unsigned port_of(struct wm_registry *r, unsigned n)
+{
+	const struct wm_instance *i;
+	char id[16];
+
+	snprintf(id, sizeof(id), "id-%05u", n);
+	i = wm_registry_instance(r, id);
+	return i ? i->port : 0;
+}
+
+#define IDS (2 * COUNT + 100)
+
+/* Every port, as text. */
+static char *text(struct wm_registry *r)
+{
+	struct wm_buf b;
+	unsigned count = 0;
+
+	wm_buf_init(&b, 1u << 20);
+	for (unsigned n = 0; n < IDS; n++) {
+		count += port_of(r, n) != 0;
+		wm_buf_printf(&b, "%u ", port_of(r, n));
+	}
+	cr_assert_eq(count, wm_registry_instances(r));
+	return b.data;
+}
+
+static char *text_of(const struct wm_buf *b)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_snapshot *s = wm_snapshot_new(true, 1u << 30);
+	struct wm_err e = {0};
+	char *ret;
+
+	cr_assert_eq(wm_snapshot_feed(s, b->data, b->len, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_snapshot_end(s, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_registry_restore(r, s, &e), 0, "%s", e.text);
+	ret = text(r);
+	wm_registry_close(r);
+	return ret;
+}
+
+/* What memory has is what a restart finds. */
+static void restart_finds_the_same(struct wm_registry *r)
+{
+	char *before = text(r), *after;
+
+	wm_registry_close(r);
+	r = open_threaded();
+	after = text(r);
+	cr_assert_str_eq(before, after);
+	wm_registry_close(r);
+	free(before);
+	free(after);
+}
+
+/* --- saving ------------------------------------------------------------------------------------
+ */
+struct step {
+	struct wm_buf *to;
+	bool called;
+	int more;
+};
+
+static void on_step(void *arg, int more, const struct wm_buf *part, const struct wm_err *e)
+{
+	struct step *s = arg;
+
+	cr_assert_geq(more, 0, "%s", e->text);
+	s->called = true;
+	s->more = more;
+	wm_buf_put(s->to, part->data, part->len);
+}
+
+static struct wm_save *begin_save(struct wm_registry *r)
+{
+	struct wm_save_about about;
+	struct wm_save *s = NULL;
+	struct wm_err e = {0};
+
+	cr_assert(wm_registry_about(r, &about));
+	cr_assert_eq(wm_save_begin(wm_registry_writer(r), &about, &s, &e), 0, "%s", e.text);
+	return s;
+}
+
+/* Some writes, of rows that were saved, that were not, and new ones; now and then they fail. */
+static void churn(struct wm_registry *r)
+{
+	for (unsigned n = 0; n < 40; n++)
+		submit(r, (unsigned)wm_random_below(IDS), (unsigned)wm_random_below(3), NULL);
+	switch (wm_random_below(4)) {
+	case 0:
+		break_disk(true);
+		break;
+	case 1:
+		fill_disk(true);
+		break;
+	default:
+		break;
+	}
+	wm_registry_flush(r);
+}
+
+static void mend(void)
+{
+	break_disk(false);
+	fill_disk(false);
+}
+
+/* A save that began behind a batch in flight has what became of it, and nothing of what came later.
+ * @p broken, @p full: it fails. */
+static void save_beside(bool broken, bool full_disk)
+{
+	struct wm_registry *r = open_threaded();
+	struct step step = {.more = 1};
+	struct wm_save *s, *given_up;
+	char *moment, *saved;
+	struct answer a;
+	struct wm_buf b;
+
+	wm_buf_init(&b, 64u << 20);
+	fill(r, 0, 1);
+	hold(true);
+	submit(r, 3, 0, &a);
+	submit(r, 4, 9, NULL);
+	submit(r, COUNT, 9, NULL);
+	wm_registry_flush(r);
+	at_sync();
+	s = begin_save(r);
+	given_up = begin_save(r);
+	break_disk(broken);
+	fill_disk(full_disk);
+	hold(false);
+	wm_writer_wait(r->writer);
+	mend();
+	wm_registry_finish(r);
+	cr_assert_eq(!a.code, !broken && !full_disk);
+	moment = text(r);
+	while (step.more) {
+		churn(r);
+		step = (struct step){.to = &b};
+		wm_save_next(s, on_step, &step);
+		while (!step.called) {
+			wm_registry_flush(r);
+			wm_writer_wait(r->writer);
+		}
+		mend();
+		wm_save_end(given_up);
+		given_up = NULL;
+	}
+	wm_save_end(s);
+	wm_registry_finish(r);
+	saved = text_of(&b);
+	cr_assert_str_eq(moment, saved);
+	free(moment);
+	free(saved);
+	wm_buf_done(&b);
+	restart_finds_the_same(r);
+	rm_dir();
+	make_dir();
+}
+
+Test(snapshot_writes, a_save_is_of_the_moment_behind_what_was_in_flight)
+{
+	for (int n = 0; n < 5; n++) {
+		save_beside(false, false);
+		save_beside(true, false);
+		save_beside(false, true);
+	}
+}
