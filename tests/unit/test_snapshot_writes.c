@@ -232,3 +232,68 @@ Test(snapshot_writes, a_save_is_of_the_moment_behind_what_was_in_flight)
 		save_beside(false, true);
 	}
 }
+
+/* --- keeping -----------------------------------------------------------------------------------
+ */
+#define STATES 400
+
+static char *states[STATES];
+static unsigned states_count;
+
+static void kept_is_a_state(const char *path)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_snapshot *s = wm_snapshot_new(true, 1u << 30);
+	struct wm_err e = {0};
+	unsigned n = 0;
+	char *is;
+
+	cr_assert_eq(wm_snapshot_read(s, path, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_registry_restore(r, s, &e), 0, "%s", e.text);
+	is = text(r);
+	while (n < states_count && strcmp(states[n], is) != 0)
+		n++;
+	cr_assert_lt(n, states_count, "what was kept was never so");
+	free(is);
+	wm_registry_close(r);
+}
+
+/* Each that is kept is the registry of one moment, though batches are stored and fail meanwhile. */
+Test(snapshot_writes, what_is_kept_was_so)
+{
+	struct wm_loop *l = wm_loop_new();
+	struct wm_keep_stats st = {0}, now;
+	struct wm_registry *r = open_threaded();
+	char state[96], path[4096];
+	struct wm_keep_config c = {.data_dir = state,
+				   .interval_ms = 1,
+				   .count = 2,
+				   .writer = wm_registry_writer(r),
+				   .about = wm_registry_about,
+				   .arg = r};
+	struct wm_keep *k;
+
+	snprintf(state, sizeof(state), "%s/state", dir);
+	fill(r, 0, 1);
+	states[states_count++] = text(r);
+	k = wm_keep_new(l, &c);
+	while (states_count < STATES && st.kept < 8) {
+		churn(r);
+		wm_loop_turn(l, 1);
+		mend();
+		wm_registry_finish(r);
+		states[states_count++] = text(r);
+		wm_keep_stats(k, &now);
+		if (now.kept > st.kept) {
+			cr_assert_gt(wm_keep_newest(state, path, NULL), 0);
+			kept_is_a_state(path);
+		}
+		st = now;
+	}
+	cr_assert_geq(st.kept, 2);
+	wm_keep_free(k);
+	while (states_count)
+		free(states[--states_count]);
+	restart_finds_the_same(r);
+	wm_loop_free(l);
+}
