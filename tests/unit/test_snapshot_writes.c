@@ -297,3 +297,127 @@ Test(snapshot_writes, what_is_kept_was_so)
 	restart_finds_the_same(r);
 	wm_loop_free(l);
 }
+
+/* --- restoring ---------------------------------------------------------------------------------
+ */
+/* A snapshot of COUNT instances with port 2; the store is gone afterwards. */
+static void make_snapshot(struct wm_buf *b)
+{
+	struct wm_registry *r = open_threaded();
+	struct wm_save *s;
+	struct step step = {.more = 1};
+
+	wm_buf_init(b, 64u << 20);
+	fill(r, COUNT / 2, 2);
+	s = begin_save(r);
+	while (step.more) {
+		step = (struct step){.to = b};
+		wm_save_next(s, on_step, &step);
+		while (!step.called)
+			wm_registry_finish(r);
+	}
+	wm_save_end(s);
+	wm_registry_close(r);
+	rm_dir();
+	make_dir();
+}
+
+static unsigned port_in_snapshot(unsigned n)
+{
+	return n >= COUNT / 2 && n < COUNT / 2 + COUNT ? 2 : 0;
+}
+
+static struct wm_restore *begin_restore(struct wm_registry *r, const struct wm_buf *b)
+{
+	const struct wm_restore_source from = {.fd = -1, .data = b->data, .len = b->len};
+	struct wm_restore *x = NULL;
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_restore_begin(r, wm_snapshot_new(true, 1u << 30), &from, &x, &e), 0, "%s",
+		     e.text);
+	return x;
+}
+
+/* What failed is tried again, from where it is. */
+static struct wm_restore *again(struct wm_registry *r, struct wm_restore *x, const struct wm_buf *b)
+{
+	struct wm_err e = {0};
+
+	wm_restore_free(x);
+	x = NULL;
+	if (!wm_restore_pending(r))
+		return begin_restore(r, b);
+	cr_assert_eq(wm_restore_again(r, &x, &e), 0, "%s", e.text);
+	return x;
+}
+
+struct other { /* a write of somebody else, one an id at most */
+	struct answer a;
+	unsigned port;
+	bool made;
+};
+
+static void write_others(struct wm_registry *r, struct other *others)
+{
+	for (int n = 0; n < 8; n++) {
+		unsigned id = (unsigned)wm_random_below(IDS);
+
+		if (others[id].made)
+			continue;
+		others[id].made = true;
+		others[id].port = 3 * (unsigned)wm_random_below(2);
+		submit(r, id, others[id].port, &others[id].a);
+	}
+}
+
+/* Each instance is as the snapshot has it, or as somebody else wrote it meanwhile. */
+static void restore_beside(const struct wm_buf *b, bool fails)
+{
+	static struct other others[IDS];
+	struct wm_registry *r = open_threaded();
+	struct wm_restore *x;
+	struct wm_err e = {0};
+	int more = 1;
+
+	memset(others, 0, sizeof(others));
+	fill(r, 0, 1);
+	x = begin_restore(r, b);
+	while (more) {
+		write_others(r, others);
+		break_disk(fails && wm_random_below(4) == 0);
+		fill_disk(fails && wm_random_below(4) == 0);
+		more = wm_restore_step(x, &e);
+		wm_registry_flush(r);
+		wm_writer_wait(r->writer);
+		mend();
+		wm_registry_flush(r);
+		if (more >= 0)
+			continue;
+		cr_assert(more == WM_E_STORE || more == -ENOSPC, "%s", e.text);
+		x = again(r, x, b);
+	}
+	wm_restore_free(x);
+	wm_registry_finish(r);
+	for (unsigned n = 0; n < IDS; n++) {
+		unsigned is = port_of(r, n), of_snapshot = port_in_snapshot(n);
+		const struct other *o = &others[n];
+		bool may = o->made && (!o->a.code || (!o->port && !is));
+
+		cr_assert_eq(o->a.called, o->made);
+		cr_assert(is == of_snapshot || (may && is == o->port), "%u: %u, %s %u: %s", n, is,
+			  o->made ? "written as" : "not written", o->port, o->a.text);
+	}
+	restart_finds_the_same(r);
+	rm_dir();
+	make_dir();
+}
+
+Test(snapshot_writes, a_restore_is_before_or_behind_each_write)
+{
+	struct wm_buf b;
+
+	make_snapshot(&b);
+	for (int n = 0; n < 10; n++)
+		restore_beside(&b, n > 2);
+	wm_buf_done(&b);
+}
