@@ -421,3 +421,88 @@ Test(snapshot_writes, a_restore_is_before_or_behind_each_write)
 		restore_beside(&b, n > 2);
 	wm_buf_done(&b);
 }
+
+/* --- the end of the process --------------------------------------------------------------------
+ */
+/* A registry of other content, with a restore that made @p steps, and a batch in flight. Ends.
+ * @return whether the restore had come to its end. */
+static bool run_until(const struct wm_buf *b, unsigned steps, bool kill_it)
+{
+	struct wm_registry *r = open_threaded();
+	struct wm_restore *x = begin_restore(r, b);
+	struct wm_save *s = begin_save(r);
+	struct wm_err e = {0};
+	int more = 1;
+
+	for (unsigned n = 0; n < steps && more > 0; n++) {
+		more = wm_restore_step(x, &e);
+		wm_registry_finish(r);
+	}
+	cr_assert_geq(more, 0, "%s", e.text);
+	submit(r, IDS - 1, 4, NULL);
+	hold(true);
+	if (more)
+		more = wm_restore_step(x, &e);
+	wm_registry_flush(r);
+	if (kill_it)
+		raise(SIGKILL);
+	hold(false);
+	wm_save_end(s);
+	wm_restore_free(x);
+	wm_registry_close(r);
+	return !more;
+}
+
+/* All of the snapshot or none of it is there, and a write that was answered. @p end: the restore
+ * was through. */
+static void judge_end(bool closed, bool end)
+{
+	struct wm_registry *r = open_threaded();
+	bool made = port_of(r, 0) == 0;
+
+	cr_assert(!end || made);
+	for (unsigned n = 0; n < IDS - 1; n++)
+		cr_assert_eq(port_of(r, n), made ? port_in_snapshot(n) : n < COUNT, "%u", n);
+	if (closed && !made)
+		cr_assert_eq(port_of(r, IDS - 1), 4);
+	wm_registry_close(r);
+}
+
+static bool end_after(const struct wm_buf *b, unsigned steps, bool kill_it)
+{
+	struct wm_registry *r = open_threaded();
+	bool end = false;
+	int status;
+	pid_t pid;
+
+	fill(r, 0, 1);
+	wm_registry_close(r);
+	if (!kill_it) {
+		end = run_until(b, steps, false);
+	} else {
+		pid = fork();
+		if (!pid) {
+			run_until(b, steps, true);
+			_exit(1);
+		}
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	}
+	judge_end(!kill_it, end);
+	rm_dir();
+	make_dir();
+	return end;
+}
+
+Test(snapshot_writes, an_end_in_the_middle_leaves_all_or_nothing)
+{
+	unsigned steps = 0;
+	struct wm_buf b;
+
+	make_snapshot(&b);
+	do {
+		(void)end_after(&b, steps, true);
+	} while (!end_after(&b, steps++, false));
+	cr_assert_gt(steps, 5);
+	wm_buf_done(&b);
+}
