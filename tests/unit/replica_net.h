@@ -34,6 +34,7 @@ struct agent {
 	struct wm_map *store;
 	uint32_t epoch;
 	uint64_t seq, clock, contact_ms;
+	uint64_t run;	   /* lowest number of this run */
 	int64_t offset_ms; /* of its clock */
 	int busy;	   /* of the next calls of take() so many say "not now" */
 	unsigned takes, same, removed, conflicts, alarms, flaps;
@@ -369,6 +370,7 @@ static inline void agent_start(struct agent *a)
 	struct record *rec, **all;
 	size_t pos = 0, count = 0;
 
+	a->run = wm_env_wall_ms(&a->env) * 1024;
 	a->r = wm_replica_new(&c);
 	cr_assert_not_null(a->r);
 	all = calloc(wm_map_len(a->store) + 1, sizeof(*all));
@@ -497,10 +499,18 @@ static inline void net_pass(struct net *n, uint64_t ms)
 
 /* --- writes
  * ---------------------------------------------------------------------------------------- */
+/* Numbers of a run begin above those that runs before it can have given, whatever the store says.
+ */
+static inline uint64_t agent_number(struct agent *a)
+{
+	a->seq = a->seq + 1 > a->run ? a->seq + 1 : a->run;
+	return a->seq;
+}
+
 static inline void agent_write(struct agent *a, const char *id, const void *object, size_t len)
 {
 	struct wm_replica_change c = {.origin = a->id,
-				      .version = {WM_ORIGIN_OWN, a->epoch, ++a->seq},
+				      .version = {WM_ORIGIN_OWN, a->epoch, agent_number(a)},
 				      .key = {id, strlen(id)},
 				      .gone = !object,
 				      .gone_ms = object ? 0 : wm_env_wall_ms(&a->env),

@@ -190,6 +190,7 @@ struct wm_replica *wm_replica_new(const struct wm_replica_config *c)
 	r->contact_wall_ms = c->contact_ms;
 	r->flushed = c->seq;
 	r->quiet = true;
+	r->compare_gap_ms = WM_REPLICA_QUIET_MS;
 	wm_buf_init(&r->raw, MESSAGE_MAX);
 	wm_buf_init(&r->packed, 2 * MESSAGE_MAX);
 	wm_buf_init(&r->octets, MESSAGE_MAX);
@@ -307,7 +308,6 @@ static struct peer *peer_new(struct wm_replica *r, const struct wm_peer_id *id)
 		return NULL;
 	p->id = *id;
 	p->agreed_s = INT32_MIN;
-	p->compare_gap_ms = WM_REPLICA_QUIET_MS;
 	TAILQ_INIT(&p->wants);
 	if (wm_map_put(r->peers, p->id.octets, sizeof(p->id.octets), p, NULL)) {
 		free(p);
@@ -511,16 +511,17 @@ bool wm_replica_compare(struct wm_replica *r, const struct wm_peer_id *from, con
 			replica_agreed(r, p);
 		return false;
 	}
-	if (!p->differs_ms)
-		p->differs_ms = now;
-	if (now - p->differs_ms < WM_REPLICA_QUIET_MS || now < p->compare_ms)
+	if (!r->differs_ms)
+		r->differs_ms = now;
+	if (now - r->differs_ms < WM_REPLICA_QUIET_MS || now < r->compare_ms)
 		return true;
 	to = p->up ? p : peer_up_by_chance(r);
 	if (!to)
 		return true;
-	p->compare_ms = now + p->compare_gap_ms;
-	p->compare_gap_ms =
-		2 * p->compare_gap_ms > COMPARE_GAP_MAX ? COMPARE_GAP_MAX : 2 * p->compare_gap_ms;
+	r->compare_ms = now + r->compare_gap_ms;
+	r->compare_gap_ms *= 2;
+	if (r->compare_gap_ms > COMPARE_GAP_MAX)
+		r->compare_gap_ms = COMPARE_GAP_MAX;
 	serve_vector(r, to, true);
 	return true;
 }

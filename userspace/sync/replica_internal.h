@@ -29,7 +29,7 @@
 #define BUSY_MS		20   /* before what could not be taken or read is tried again */
 #define IDLE_MAX	200  /* answers in a row that brought nothing */
 #define BACKOFF_MS	5000 /* before a log that was refused is asked for again */
-#define REPAIR_MS	1000 /* between two repairs of one log */
+#define REPAIR_MS	250  /* between two repairs of one log */
 #define BRAKE_MIN	10   /* removals that are never too many */
 #define BRAKE_WINDOW_MS 60000
 #define DISTRUST_MS	60000 /* after which what nobody has goes, of an agent that was away */
@@ -131,7 +131,7 @@ struct log {
 	struct peer *puller;
 	TAILQ_ENTRY(log) wanted;
 	enum pull_kind kind;
-	bool begun, sweeping, forgetting, again;
+	bool begun, sweeping, forgetting, again, took;
 	unsigned idle;
 	size_t came; /* changes of this pull */
 	struct position cursor, target;
@@ -155,7 +155,6 @@ struct peer {
 	unsigned listed;
 	uint32_t number;
 	uint64_t asked_ms, wait_ms;
-	uint64_t differs_ms, compare_ms, compare_gap_ms;
 	int64_t agreed_s;	 /* as tomb.learnt_s; INT32_MIN: never */
 	uint64_t agreed_wall_ms; /* the same since 1970 */
 	TAILQ_HEAD(, log) wants;
@@ -187,6 +186,8 @@ struct wm_replica {
 	bool away;	       /* logs from before are here that nobody told of yet */
 	uint64_t away_met_ms;  /* when one was met that was not away */
 	uint64_t brake_ms, release_ms, restored_ms, ahead_ms;
+	uint64_t differs_ms; /* since when summaries of others are not ours; 0: they are */
+	uint64_t compare_ms, compare_gap_ms;
 	uint64_t removed;		   /* in this window of the brake */
 	struct wm_buf raw, packed, octets; /* of one call */
 	void *zc, *zd;

@@ -44,6 +44,8 @@ void pull_done(struct wm_replica *r, struct log *l)
 		pull_want(r, p, l, l->told.epoch == l->at.epoch ? PULL_DELTA : PULL_WHOLE);
 	else
 		l->told = l->at;
+	if (l->took)
+		r->compare_gap_ms = WM_REPLICA_QUIET_MS;
 	if (l->announce)
 		replica_work_soon(r, 0);
 }
@@ -67,6 +69,7 @@ void pull_begin(struct log *l)
 {
 	l->begun = true;
 	l->came = 0;
+	l->took = false;
 	l->target = (struct position){0};
 	l->idle = 0;
 	l->cursor = l->kind == PULL_DELTA ? l->at : (struct position){0};
@@ -163,7 +166,7 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 		struct log *l = log_named(r, &part->origin);
 		int err;
 
-		if (!l || l->puller != p || l->sweeping)
+		if (!l || l->puller != p || !l->begun || l->sweeping)
 			continue;
 		if (part->none) {
 			pull_end(l);
@@ -334,8 +337,8 @@ void replica_agreed(struct wm_replica *r, struct peer *p)
 {
 	p->agreed_s = replica_s(r);
 	p->agreed_wall_ms = wm_env_wall_ms(r->c.env);
-	p->differs_ms = 0;
-	p->compare_gap_ms = WM_REPLICA_QUIET_MS;
+	r->differs_ms = 0;
+	r->compare_gap_ms = WM_REPLICA_QUIET_MS;
 }
 
 static int vector_check(const Wm__Replica__Vector *v, struct wm_err *e)

@@ -186,7 +186,7 @@ void serve_announce(struct wm_replica *r)
 		return;
 	wm__replica__vector__init(&ls->v);
 	for (struct log *l; ls->v.n_logs < VECTOR_LOGS && (l = log_walk(r, &pos));) {
-		if (l->announce && offered(r, l))
+		if (l->announce && (l->shared || offered(r, l)))
 			list_log(ls, l);
 		l->announce = false;
 	}

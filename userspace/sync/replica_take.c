@@ -599,10 +599,9 @@ static void settle(struct wm_replica *r, struct log *l)
 	struct peer *from = l->puller;
 	bool wrong = !l->shared && l->target_state == LOG_VERIFIED && l->digest != l->target_digest;
 
-	if (!l->shared) {
+	if (!l->shared)
 		l->state = wrong ? LOG_WHOLE : l->target_state;
-		l->announce = true;
-	}
+	l->announce = !l->shared || l->took;
 	pull_done(r, l);
 	if (from && wrong)
 		pull_repair(r, from, l);
@@ -683,6 +682,7 @@ int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__
 {
 	int err = part_head(l, p, e), moved;
 	struct taking t;
+	bool took;
 
 	if (err)
 		return err;
@@ -695,11 +695,13 @@ int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__
 		taking_abort(r, &t);
 	else
 		err = taking_commit(r, &t, true);
+	took = t.count != 0;
 	taking_free(&t);
 	if (err == WM_E_FULL)
 		return full(r, l);
 	if (err)
 		return err == WM_E_BUSY ? 1 : err;
+	l->took |= took;
 	if (p->last)
 		return last_part(r, from, l);
 	moved = advance(r, l, p, e);
