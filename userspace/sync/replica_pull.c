@@ -44,8 +44,10 @@ void pull_done(struct wm_replica *r, struct log *l)
 		pull_want(r, p, l, l->told.epoch == l->at.epoch ? PULL_DELTA : PULL_WHOLE);
 	else
 		l->told = l->at;
-	if (l->took)
+	if (l->took) { /* there is more where that came from */
 		r->compare_gap_ms = WM_REPLICA_QUIET_MS;
+		r->compare_ms = 0;
+	}
 	if (l->announce)
 		replica_work_soon(r, 0);
 }
@@ -337,7 +339,7 @@ void replica_agreed(struct wm_replica *r, struct peer *p)
 {
 	p->agreed_s = replica_s(r);
 	p->agreed_wall_ms = wm_env_wall_ms(r->c.env);
-	r->differs_ms = 0;
+	r->differs_ms = r->compare_ms = 0;
 	r->compare_gap_ms = WM_REPLICA_QUIET_MS;
 }
 
