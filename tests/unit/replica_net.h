@@ -65,6 +65,8 @@ struct net {
 	struct wm_env_timer *prober;
 	const struct wm_merge_rule *rule;
 	unsigned brake_pct;
+	uint64_t min_ms, max_ms; /* of tombstones; 0: as they are */
+	size_t longest;		 /* octets of a message */
 	uint64_t octets, messages;
 	unsigned refused;	   /* messages that ended a stream */
 	char why[WM_ERR_TEXT_MAX]; /* the last of them */
@@ -243,6 +245,7 @@ static inline void net_arrive(void *arg)
 	}
 	n->messages++;
 	n->octets += f->len;
+	n->longest = f->len > n->longest ? f->len : n->longest;
 	if (!f->number) {
 		err = wm_replica_receive(to->r, &from->id, f->octets, f->len, &e);
 	} else if (!to->seen[f->number]) {
@@ -359,6 +362,8 @@ static inline void agent_start(struct agent *a)
 				      .rule = n->rule,
 				      .objects_max = NET_OBJECTS,
 				      .brake_pct = n->brake_pct,
+				      .tombstone_min_ms = n->min_ms,
+				      .tombstone_max_ms = n->max_ms,
 				      .arg = a,
 				      .read = net_read,
 				      .take = net_take,

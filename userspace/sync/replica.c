@@ -184,6 +184,8 @@ struct wm_replica *wm_replica_new(const struct wm_replica_config *c)
 		r->c.tombstone_min_ms = TOMBSTONE_MIN_MS;
 	if (!r->c.tombstone_max_ms)
 		r->c.tombstone_max_ms = TOMBSTONE_MAX_MS;
+	if (r->c.tombstone_max_ms < r->c.tombstone_min_ms)
+		r->c.tombstone_max_ms = r->c.tombstone_min_ms;
 	if (!r->c.brake_pct)
 		r->c.brake_pct = 30;
 	r->began_ms = wm_env_ms(c->env);

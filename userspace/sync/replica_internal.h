@@ -16,26 +16,23 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-#define LOGS_MAX	16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
-#define BATCH_MS	5     /* milliseconds that changes of our own gather */
-#define CHANGES_MAX	4096  /* of one message */
-#define PULL_LOGS	64    /* logs asked for in one message */
-#define VECTOR_LOGS	1024  /* logs of one message of a vector */
-#define VISIT_MAX	2048 /* objects looked at for one page: what is not in a bucket is skipped */
-#define SWEEP_MAX	256  /* objects removed in one call */
-#define EXPIRE_MAX	1024 /* tombstones looked at in one tick */
-#define TICK_MS		1000
-#define PULL_TIMEOUT_MS 5000 /* an answer that takes longer is asked for elsewhere */
-#define BUSY_MS		20   /* before what could not be taken or read is tried again */
-#define IDLE_MAX	200  /* answers in a row that brought nothing */
-#define BACKOFF_MS	5000 /* before a log that was refused is asked for again */
-#define REPAIR_MS	250  /* between two repairs of one log */
-#define BRAKE_MIN	10   /* removals that are never too many */
-#define BRAKE_WINDOW_MS 60000
-#define DISTRUST_MS	60000 /* after which what nobody has goes, of an agent that was away */
-#define GONE_SPREAD_MS                                                                             \
-	(48 * 3600 * 1000ll) /* what a stranger's clock can shorten a tombstone by                 \
-			      */
+#define LOGS_MAX	  16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
+#define BATCH_MS	  5	/* milliseconds that changes of our own gather */
+#define CHANGES_MAX	  4096	/* of one message */
+#define PULL_LOGS	  64	/* logs asked for in one message */
+#define VECTOR_LOGS	  1024	/* logs of one message of a vector */
+#define VISIT_MAX	  2048 /* objects looked at for one page: what is not in a bucket is skipped */
+#define SWEEP_MAX	  256  /* objects removed in one call */
+#define EXPIRE_MAX	  1024 /* tombstones looked at in one tick */
+#define TICK_MS		  1000
+#define PULL_TIMEOUT_MS	  5000 /* an answer that takes longer is asked for elsewhere */
+#define BUSY_MS		  20   /* before what could not be taken or read is tried again */
+#define IDLE_MAX	  200  /* answers in a row that brought nothing */
+#define BACKOFF_MS	  5000 /* before a log that was refused is asked for again */
+#define REPAIR_MS	  250  /* between two repairs of one log */
+#define BRAKE_MIN	  10   /* removals that are never too many */
+#define BRAKE_WINDOW_MS	  60000
+#define DISTRUST_MS	  60000 /* after which what nobody has goes, of an agent that was away */
 #define MESSAGE_MAX	  (WM_REPLICA_OBJECT_MAX + 2 * WM_REPLICA_PAGE_MAX) /* octets, unpacked */
 #define SPREAD_OBJECT_MAX (160u << 10) /* octets of an object that goes along the tree */
 

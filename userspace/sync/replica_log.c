@@ -177,11 +177,12 @@ static int tombs_reserve(struct log *l)
 static void tombs_add(struct wm_replica *r, struct log *l, const struct object *o)
 {
 	int64_t now = replica_s(r), since = (int64_t)(wm_env_wall_ms(r->c.env) / 1000) - o->gone_s;
+	int64_t most = (int64_t)(r->c.tombstone_max_ms - r->c.tombstone_min_ms) / 1000;
 	size_t n;
 
 	if (tombs_reserve(l))
 		return;
-	since = since < 0 ? 0 : since > GONE_SPREAD_MS / 1000 ? GONE_SPREAD_MS / 1000 : since;
+	since = since < 0 ? 0 : since > most ? most : since; /* a stranger's clock says when */
 	for (n = l->tombs_len++; n > l->tombs_head; n--) {
 		const struct tomb *t = &l->tombs[n - 1];
 
@@ -338,7 +339,7 @@ void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned 
 		int64_t age = now - t->learnt_s;
 		struct object *o;
 
-		if (age < min || !(passed_s >= t->learnt_s || (age >= max && r->up)))
+		if (age < min || !(passed_s > t->learnt_s || (age >= max && r->up)))
 			return;
 		before.seq--;
 		while ((o = log_next(l, before, NULL)) && !position_cmp(object_at(o), at) &&
