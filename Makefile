@@ -156,12 +156,15 @@ TOOL_SRC := $(wildcard tests/tools/*.c)
 TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC)) build/release/tests/refuse_bpf.so \
 	build/release/tests/slow_sync.so
 links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
+# Criterion does not run under ThreadSanitizer
+CRITERION := $(if $(filter tsan,$(FLAVOUR)),,-lcriterion)
+CRITERION_INC := $(if $(filter tsan,$(FLAVOUR)),-Itests/tsan)
 define TEST_RULE
 $(2): $(1) $(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) | $(SKELS)
 	@mkdir -p $$(@D)
 	@echo "  TEST    $$@"
-	@$$(CC) $$(CFLAGS) -Ibuild/bpf $(3) -MMD -MP $$(LDFLAGS_$$(FLAVOUR)) -o $$@ $(1) -Wl,--start-group \
-		$(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) -Wl,--end-group -lcriterion $$(LDLIBS)
+	@$$(CC) $(CRITERION_INC) $$(CFLAGS) -Ibuild/bpf $(3) -MMD -MP $$(LDFLAGS_$$(FLAVOUR)) -o $$@ $(1) -Wl,--start-group \
+		$(foreach l,$(call links_of,$(1)),$(B)/lib$(l).a) -Wl,--end-group $(CRITERION) $$(LDLIBS)
 endef
 $(foreach s,$(UNIT_SRC),$(eval $(call TEST_RULE,$(s),$(patsubst tests/unit/%.c,$(B)/tests/%,$(s)))))
 $(foreach s,$(BPF_TEST_SRC),$(eval $(call TEST_RULE,$(s),$(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(s)))))
@@ -230,11 +233,14 @@ test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 cover: deps-test ## lines of the source that the tests run, by folder
 	@$(MAKE) --no-print-directory FLAVOUR=cov FUZZ_BIN= test-build
 	@tools/cover.sh
+TSAN_UNIT := store_scenario write_path write_orders snapshot snapshot_writes
 test-tsan: deps-test ## what has a second thread (the store, drains, programs of checks), under ThreadSanitizer
-	@$(MAKE) --no-print-directory FLAVOUR=tsan all build/tsan/tests/test_store_scenario build/release/tests/refuse_bpf.so
-	@TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R build/tsan/tests/test_store_scenario
-	@for t in catalog snapshot drain checks; do echo "--- $$t"; \
-		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/net/test_$$t.sh || exit 1; done
+	@$(MAKE) --no-print-directory FLAVOUR=tsan all $(TSAN_UNIT:%=build/tsan/tests/test_%) \
+		build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so
+	@for t in $(TSAN_UNIT); do echo "--- $$t"; \
+		TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R build/tsan/tests/test_$$t || exit 1; done
+	@for t in net/test_catalog net/test_snapshot net/test_drain net/test_checks fault/test_store_slow; do echo "--- $$t"; \
+		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/$$t.sh || exit 1; done
 .PHONY: accept
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
 	@$(MAKE) --no-print-directory FLAVOUR=asan all
