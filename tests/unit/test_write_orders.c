@@ -37,11 +37,6 @@ static void results_come(unsigned gap)
 	}
 }
 
-static bool in_flight(void)
-{
-	return r->plan && !r->plan->stored;
-}
-
 static void one_turn(void)
 {
 	turns++;

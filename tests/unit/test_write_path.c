@@ -355,6 +355,40 @@ Test(write_path, nobody_is_refused_for_what_was_not_stored)
 	wm_registry_close(r);
 }
 
+/* A status that is stored beside a write, or is not: its object's version is another when it is. */
+Test(write_path, a_version_is_seen_when_it_is_stored)
+{
+	struct wm_check_draft c = {.id = "c", .name = "c", .kind = WM_CHECK_TTL, .ttl_ms = 60000};
+	struct wm_instance_draft d = {
+		.id = "a", .name = "web", .port = 1, .checks = &c, .checks_count = 1};
+	struct wm_registry *r = open_threaded(NULL);
+	struct answer a;
+	uint64_t seq;
+
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, NULL), 0);
+	wm_registry_finish(r);
+	seq = wm_registry_instance(r, "a")->version.seq;
+	wm_registry_set_status(r, wm_registry_check(r, "c"), WM_PASSING, NULL);
+	for (int round = 0; round < 2; round++) {
+		break_disk(!round);
+		hold(true);
+		submit(r, "b", "web", 1, &a);
+		wm_registry_flush(r);
+		at_sync();
+		cr_assert_eq(wm_registry_instance(r, "a")->version.seq, seq);
+		hold(false);
+		wm_writer_wait(r->writer);
+		break_disk(false);
+		wm_registry_flush(r);
+		cr_assert_eq(!a.code, round);
+		if (round)
+			cr_assert_gt(wm_registry_instance(r, "a")->version.seq, seq);
+		else
+			cr_assert_eq(wm_registry_instance(r, "a")->version.seq, seq);
+	}
+	wm_registry_close(r);
+}
+
 Test(write_path, a_close_waits_for_what_is_in_flight)
 {
 	struct wm_registry *r = open_threaded(NULL);

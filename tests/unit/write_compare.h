@@ -98,8 +98,41 @@ static void compare_service(int n)
 	cr_assert_eq(vips[n].s_addr, s->vip4.s_addr, "%s: service %s", doing, name);
 }
 
+static bool in_flight(void)
+{
+	return r->plan && !r->plan->stored;
+}
+
+/* One word on each object, in the order of announcement and in that of its log; what is in flight
+ * has none. */
+static void compare_history(void)
+{
+	const struct wm_history *h = &r->history;
+	const struct wm_past *p;
+	uint64_t before = 0;
+	unsigned count = 0;
+
+	TAILQ_FOREACH (p, &h->all, entry) {
+		cr_assert(p->index >= before && p->index <= wm_registry_index(r), "%s", doing);
+		before = p->index;
+		count++;
+	}
+	cr_assert_leq(count, wm_registry_instances(r) + wm_registry_nodes(r) + h->count, "%s",
+		      doing);
+	for (int o = WM_ORIGIN_OWN; o <= WM_ORIGIN_SHARED; o++) {
+		before = 0;
+		TAILQ_FOREACH (p, &h->log[o], log_entry) {
+			cr_assert_gt(wm_past_version(p)->seq, before, "%s: log %d", doing, o);
+			before = wm_past_version(p)->seq;
+		}
+		if (o == WM_ORIGIN_OWN && in_flight())
+			cr_assert_leq(before, r->plan->seq, "%s: not stored yet", doing);
+	}
+}
+
 static void compare(void)
 {
+	compare_history();
 	note_change();
 	cr_assert_geq(wm_registry_index(r), last, "%s", doing);
 	last = wm_registry_index(r);

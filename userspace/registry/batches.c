@@ -188,12 +188,14 @@ void wm_registry_not_stored(struct wm_registry *r, const struct wm_err *e)
 static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 {
 	for (unsigned n = 0; n < p->riding_count; n++) {
-		struct wm_instance_box *b = p->riding[n];
+		struct wm_instance_box *b = p->riding[n].box;
 		bool again = !stored && !b->dirty;
 
 		b->riding = false;
-		if (stored)
+		if (stored) {
+			b->i.version = p->riding[n].version;
 			wm_history_log(&r->history, &b->i);
+		}
 		if (stored && !b->dirty)
 			b->urgent = false;
 		if (again)
@@ -223,7 +225,7 @@ static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struc
 	struct wm_op *op;
 
 	wm_plan_release_room(p);
-	wm_plan_forget_versions(p);
+	r->history.seq = p->seq;
 	TAILQ_FOREACH_REVERSE (op, &p->ops, wm_ops, entry) {
 		if (rests_on_batch(op))
 			refuse_unstored(op, code, e);

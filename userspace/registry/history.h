@@ -36,7 +36,7 @@ struct wm_history {
 	struct wm_map *by_key;
 	unsigned count;	  /* of tombstones */
 	uint64_t floor;	  /* newest index of which something was forgotten */
-	uint64_t seq;	  /* last number of this agent's log */
+	uint64_t seq;	  /* last number of this agent's log that was drawn, be it stored or not */
 	uint64_t clock;	  /* newest of the shared log's */
 	uint64_t extinct; /* newest index under which a service went */
 };

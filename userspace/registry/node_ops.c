@@ -65,10 +65,16 @@ static void see(struct wm_plan *p, struct wm_op *op, struct wm_edit *e, const ch
 		wm_op_no_memory(op);
 }
 
-static void put_row(struct wm_plan *p, struct wm_op *op)
+static void put_row(struct wm_plan *p, struct wm_op *op, struct wm_edit *e)
 {
-	int err = p->r->store ? wm_plan_put_row(p, wm_view_holder(p, op->home), true) : 0;
+	struct wm_instance *holder = wm_view_holder(p, op->home);
+	const struct wm_seen *s = wm_plan_seen(p, WM_SEEN_HOLDER, op->home, "");
+	struct wm_version was = holder->version;
+	int err = p->r->store ? wm_plan_put_row(p, holder, true) : 0;
 
+	e->version = holder->version;
+	if (!s || s->op != wm_op_root(op)) /* not of this write */
+		holder->version = was;
 	if (err == -ENOMEM)
 		wm_op_no_memory(op);
 	else if (err)
@@ -107,7 +113,7 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 		wm_op_no_memory(op);
 	see(p, op, e, "", facts->id);
 	if (!op->code)
-		put_row(p, op);
+		put_row(p, op, e);
 }
 
 /* The node went in an earlier part and is there again: what was on it stays gone. */
@@ -156,7 +162,7 @@ static void renew(struct wm_plan *p, struct wm_op *op, struct wm_node *facts, bo
 		e->facts = facts;
 	}
 	if (!op->code)
-		put_row(p, op);
+		put_row(p, op, e);
 }
 
 void wm_edit_node(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
@@ -231,8 +237,10 @@ void wm_node_apply(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 		n->modify_index = modified;
 	}
 	wm_history_touch(h, n->holder, op->seen);
-	if (r->store)
+	if (r->store) {
+		n->holder->version = e->version;
 		wm_history_log(h, n->holder);
+	}
 }
 
 /* --- everything on a node --------------------------------------------------------------------- */

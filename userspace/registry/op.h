@@ -58,7 +58,8 @@ struct wm_edit {
 	uint64_t prepared;	   /* number that was last drawn when it was */
 	struct wm_service *from;   /* of `old`, when applied */
 	/* node */
-	struct wm_node *facts; /* new facts before it is applied, those of before afterwards */
+	struct wm_node *facts;	   /* new facts before it is applied, those of before afterwards */
+	struct wm_version version; /* of its row; until that is applied its holder has another */
 	bool founded, dropped;
 };
 TAILQ_HEAD(wm_edits, wm_edit);

@@ -181,41 +181,14 @@ void wm_view_each(const struct wm_plan *p, struct wm_node *n,
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
-/* The row that follows has a version of its own; undone with it. */
-static int give_version(struct wm_plan *p, struct wm_instance *i)
+/* The row that follows has a version of its own. */
+static void give_version(struct wm_plan *p, struct wm_instance *i)
 {
 	enum wm_version_origin o = i->version.origin;
-	size_t cap = p->versions_cap ? p->versions_cap * 2 : 64;
-	struct wm_versioned *next;
 
-	if (p->versions_count == p->versions_cap) {
-		next = realloc(p->versions, cap * sizeof(*next));
-		if (!next)
-			return -ENOMEM;
-		p->versions = next;
-		p->versions_cap = cap;
-	}
 	if (!*i->name) /* a node's: its writer is whose it is */
 		o = i->node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
-	if (wm_box(i)->past.listed) /* one that others see; what is prepared goes as a whole */
-		p->versions[p->versions_count++] = (struct wm_versioned){i, i->version};
 	i->version = wm_history_draw(&p->r->history, o, p->r->epoch, wm_env_wall_ms(p->r->env));
-	return 0;
-}
-
-static void forget_versions(struct wm_plan *p, size_t until, uint64_t seq)
-{
-	while (p->versions_count > until) {
-		const struct wm_versioned *v = &p->versions[--p->versions_count];
-
-		v->i->version = v->was;
-	}
-	p->r->history.seq = seq;
-}
-
-void wm_plan_forget_versions(struct wm_plan *p)
-{
-	forget_versions(p, 0, p->seq);
 }
 
 static int put_tombstone(struct wm_plan *p, const struct wm_tombstone *t)
@@ -285,8 +258,7 @@ static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
 	struct wm_instance *was = n->holder;
 	int err;
 
-	if (give_version(p, holder))
-		return -ENOMEM;
+	give_version(p, holder);
 	if (n->self && !holder->checks_count)
 		return wm_batch_del(p->rows, WM_STORE_INSTANCES, WM_NODE_ROW);
 	if (s && s->edit->home == n)
@@ -309,8 +281,7 @@ int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut)
 
 	if (!*i->name)
 		return put_node_row(p, i, cut);
-	if (give_version(p, i))
-		return -ENOMEM;
+	give_version(p, i);
 	err = wm_registry_encode(p->r, i, cut);
 	return err ? err
 		   : wm_batch_put(p->rows, WM_STORE_INSTANCES, i->row, p->r->record.data,
@@ -368,7 +339,6 @@ static struct wm_plan_mark mark(const struct wm_plan *p)
 	return (struct wm_plan_mark){.log = p->log,
 				     .rows = wm_batch_mark(p->rows),
 				     .rooms = p->rooms_count,
-				     .versions = p->versions_count,
 				     .seq = p->r->history.seq,
 				     .instances = p->instances,
 				     .checks = p->checks,
@@ -382,7 +352,7 @@ static void take_back(struct wm_plan *p, struct wm_op *op, const struct wm_plan_
 	while (p->log != m->log)
 		unsee(p);
 	release_room(p, m->rooms);
-	forget_versions(p, m->versions, m->seq);
+	p->r->history.seq = m->seq;
 	wm_batch_cut(p->rows, m->rows);
 	p->instances = m->instances;
 	p->checks = m->checks;
@@ -437,6 +407,8 @@ int wm_plan_ride(struct wm_plan *p, unsigned max)
 	struct wm_registry *r = p->r;
 	struct wm_instance_box *b, *next;
 	unsigned count = 0, urgent = 0;
+	struct wm_version was;
+	int err;
 
 	TAILQ_FOREACH (b, &r->dirty, dirty_entry) {
 		count++;
@@ -446,19 +418,23 @@ int wm_plan_ride(struct wm_plan *p, unsigned max)
 	count = count < max ? count : max;
 	if (!count)
 		return 0;
-	p->riding = calloc(count, sizeof(struct wm_instance_box *));
+	p->riding = calloc(count, sizeof(*p->riding));
 	if (!p->riding)
 		return -ENOMEM;
 	for (b = TAILQ_FIRST(&r->dirty); b && p->riding_count < count; b = next) {
 		next = TAILQ_NEXT(b, dirty_entry);
 		if (b->planned) /* its row is written anew */
 			continue;
-		if (wm_plan_put_row(p, &b->i, true) == -ENOMEM)
+		was = b->i.version;
+		err = wm_plan_put_row(p, &b->i, true);
+		p->riding[p->riding_count] = (struct wm_riding){b, b->i.version};
+		b->i.version = was; /* until that is stored */
+		if (err == -ENOMEM)
 			return -ENOMEM;
 		TAILQ_REMOVE(&r->dirty, b, dirty_entry);
 		b->dirty = false;
 		b->riding = true;
-		p->riding[p->riding_count++] = b;
+		p->riding_count++;
 	}
 	return 0;
 }
@@ -502,7 +478,6 @@ void wm_plan_free(struct wm_plan *p)
 	wm_map_free(p->seen);
 	wm_batch_free(p->rows);
 	free(p->rooms);
-	free(p->versions);
 	free(p->riding);
 	free(p);
 }

@@ -38,14 +38,14 @@ struct wm_room { /* that was reserved in a table */
 /* How far a plan had come: what follows is taken back when a write is refused. */
 struct wm_plan_mark {
 	struct wm_seen *log;
-	size_t rows, rooms, versions;
+	size_t rows, rooms;
 	uint64_t seq;
 	int instances, checks, nodes, services;
 };
 
-struct wm_versioned { /* an object that has the version of its next row before that is stored */
-	struct wm_instance *i;
-	struct wm_version was;
+struct wm_riding { /* statuses that are stored with a batch, and the version of the row */
+	struct wm_instance_box *box;
+	struct wm_version version;
 };
 
 struct wm_plan {
@@ -58,11 +58,9 @@ struct wm_plan {
 	bool nodes_touched;			/* the view has some otherwise */
 	struct wm_room *rooms;
 	size_t rooms_count, rooms_cap;
-	struct wm_versioned *versions;
-	size_t versions_count, versions_cap;
-	uint64_t seq;			 /* of the log before it */
-	unsigned expired;		 /* tombstones whose rows it deletes */
-	struct wm_instance_box **riding; /* statuses that are stored with it */
+	uint64_t seq;	  /* of the log before it */
+	unsigned expired; /* tombstones whose rows it deletes */
+	struct wm_riding *riding;
 	unsigned riding_count;
 	bool stored; /* is being applied, some a turn */
 	STAILQ_HEAD(, wm_waiter) waiters;
@@ -79,7 +77,8 @@ struct wm_plan *wm_plan_new(struct wm_registry *r);
 void wm_plan_free(struct wm_plan *p);
 /** Judge and prepare a write, which becomes the plan's; refused or unchanged it leaves no trace. */
 void wm_plan_add(struct wm_plan *p, struct wm_op *op);
-/** The row of an instance or of a node with its checks, as the view has them. @p cut: one that is
+/** The row of an instance or of a node with its checks, as the view has them, under a new version,
+ * which @p i has afterwards: what others see must be given back its own. @p cut: one that is
  *  too large goes without outputs. @return 0, -ENOMEM, WM_E_LIMIT; then there is none. */
 int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut);
 /** What goes with an edit leaves a tombstone in its place. @return 0, -ENOMEM. */
@@ -90,8 +89,6 @@ int wm_plan_del_tombstone(struct wm_plan *p, const struct wm_node *n, const char
 			  const struct wm_edit *before);
 /** Rows of tombstones whose time is over. @return 0, -ENOMEM. */
 int wm_plan_expire(struct wm_plan *p);
-/** It was not stored: nothing has a new version. */
-void wm_plan_forget_versions(struct wm_plan *p);
 int wm_plan_put_service(struct wm_plan *p, const struct wm_lease *l, uint64_t create_index);
 /** Rows of statuses that somebody waits for, and up to @p max in all. @return 0, -ENOMEM. */
 int wm_plan_ride(struct wm_plan *p, unsigned max);
