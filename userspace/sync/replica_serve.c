@@ -303,7 +303,7 @@ int serve_pull(struct wm_replica *r, struct peer *p, const Wm__Replica__Pull *pu
 	out_done(r, &out);
 	for (size_t i = 0; i < page.n_parts; i++) {
 		parts[i].n_changes = first[i + 1] - first[i];
-		parts[i].changes = out.list + first[i];
+		parts[i].changes = parts[i].n_changes ? out.list + first[i] : NULL;
 	}
 	m.is_case = WM__REPLICA__MESSAGE__IS_PAGE;
 	m.page = &page;
