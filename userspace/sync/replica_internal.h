@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replica_internal.h - what the files of the replica share.
  * - replica_hash.c: the hash that digests add up
+ * - replica_table.c: objects by name
  * - replica_log.c: logs, their objects in the order of versions, digests, tombstones
  * - replica_wire.c: messages to octets and back, compression
  * - replica_take.c: judges changes of others and takes them
@@ -52,9 +53,10 @@ static inline int position_cmp(struct position a, struct position b)
 
 /* What is known of one object: which version, and whether it is there. */
 struct object {
+	struct object *next;	     /* of its chain in the table */
 	struct object *left, *right; /* of its log, by version: a treap */
 	uint64_t seq;
-	uint32_t epoch, rank; /* rank: of the treap's heap, by chance */
+	uint32_t epoch, hash; /* hash: of its name, under a key; the treap's heap is by it too */
 	uint32_t gone_s;      /* since 1970; 0: it is there */
 	uint16_t mark;	      /* its log's, when it was last seen to be right */
 	uint16_t len;	      /* of the key */
@@ -88,6 +90,11 @@ static inline struct wm_replica_key object_key(const struct object *o)
 {
 	return (struct wm_replica_key){o->name + 2, o->len};
 }
+
+struct table {
+	struct object **heads;
+	size_t cap, level, split, count; /* level + split heads are in use */
+};
 
 /* Tombstones of a log in the order of positions, so that they are forgotten in that order. */
 struct tomb {
@@ -159,7 +166,8 @@ struct peer {
 
 struct wm_replica {
 	struct wm_replica_config c;
-	struct wm_map *objects, *logs, *peers;
+	struct table objects;
+	struct wm_map *logs, *peers;
 	struct log **by_number;
 	unsigned logs_count, logs_top; /* top: above the highest number */
 	struct peer **peer_list;       /* in the order in which they were met */
@@ -206,6 +214,11 @@ static inline struct peer *peer_walk(const struct wm_replica *r, size_t *pos)
 
 /* replica_hash.c: SipHash-2-4 with 128 bits under a key that all know. */
 digest_t replica_hash(const void *p, size_t len);
+
+/* replica_table.c: an object once by its name; @return 0, -ENOMEM */
+struct object *table_get(const struct table *t, const void *name, size_t len);
+int table_put(struct table *t, struct object *o);
+void table_del(struct table *t, struct object *o);
 
 /* replica_log.c */
 struct log *log_get(const struct wm_replica *r, const struct wm_peer_id *id);

@@ -4,6 +4,7 @@
 #include "replica_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,9 +94,9 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 	r->stats.braked += removals;
 	if (!l->held)
 		replica_alarm(r, from ? &from->id : &l->id,
-			      "removals held back: %llu of %llu objects would go, told by another "
-			      "than their origin",
-			      (unsigned long long)(r->removed + removals), (unsigned long long)of);
+			      "removals held back: %" PRIu64 " of %" PRIu64
+			      " objects would go, told by another than their origin",
+			      r->removed + removals, of);
 	l->held = true;
 	return true;
 }
@@ -549,7 +550,7 @@ static int add_part(struct wm_replica *r, struct taking *t, const Wm__Replica__P
 	struct wm_replica_key key = {l->cursor_key, l->cursor_len};
 
 	for (size_t i = 0; i < p->n_changes; i++) {
-		struct wm_replica_change c;
+		struct wm_replica_change c = {.key = {"", 0}};
 		int err = change_read(l, p->changes[i], p->epoch, &c, e);
 		struct position next;
 
