@@ -104,7 +104,7 @@ static bool in_flight(void)
 }
 
 /* One word on each object, in the order of announcement and in that of its log; what is in flight
- * has none. */
+ * has none, and what is gone of one origin is news of that, whatever another wrote since. */
 static void compare_history(void)
 {
 	const struct wm_history *h = &r->history;
@@ -127,6 +127,9 @@ static void compare_history(void)
 		}
 		if (o == WM_ORIGIN_OWN && in_flight())
 			cr_assert_leq(before, r->plan->seq, "%s: not stored yet", doing);
+		else if (o == WM_ORIGIN_OWN && !r->plan)
+			cr_assert_eq(before, h->seq, "%s: %llu is not in the log", doing,
+				     (unsigned long long)h->seq);
 	}
 }
 

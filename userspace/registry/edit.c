@@ -488,7 +488,7 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	number(p, m, holder);
 	seen = wm_plan_seen(p, WM_SEEN_INSTANCE, op->home, in->id);
 	if (!holder && !old &&
-	    wm_plan_del_tombstone(p, op->home, in->id, seen ? seen->edit : NULL)) {
+	    wm_plan_del_tombstone(p, in->version.origin, op->home, in->id, seen)) {
 		wm_op_no_memory(op);
 		return;
 	}
@@ -664,8 +664,10 @@ static void remember(struct wm_registry *r, const struct wm_op *op, struct wm_ed
 	if (e->old)
 		wm_history_leave(h, e->old);
 	if (e->in) {
-		t = e->old ? NULL : wm_history_tomb(h, e->home->folded, e->in->id);
-		if (t && e->what == WM_EDIT_INSTANCE)
+		t = e->old || e->what != WM_EDIT_INSTANCE
+			    ? NULL
+			    : wm_history_tomb(h, e->in->version.origin, e->home->folded, e->in->id);
+		if (t)
 			wm_history_unbury(h, t);
 		wm_history_touch(h, e->in, op->seen);
 		if (r->store)

@@ -111,16 +111,18 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 {
 	size_t node = strlen(i->node->folded) + 1, id = strlen(i->id) + 1,
 	       service = strlen(i->name) + 1;
-	struct wm_tombstone *t = calloc(1, sizeof(*t) + node + id + service);
+	struct wm_tombstone *t = calloc(1, sizeof(*t) + 1 + node + id + service);
 
 	if (!t)
 		return NULL;
-	t->node = memcpy(t->key, i->node->folded, node);
-	t->id = memcpy(t->key + node, i->id, id);
-	t->service = memcpy(t->key + node + id, i->name, service);
-	t->len = (uint32_t)(node + id);
+	/* this agent's own node does not go */
+	t->version.origin = *i->id ? i->version.origin : WM_ORIGIN_SHARED;
+	t->key[0] = (char)t->version.origin;
+	t->node = memcpy(t->key + 1, i->node->folded, node);
+	t->id = memcpy(t->key + 1 + node, i->id, id);
+	t->service = memcpy(t->key + 1 + node + id, i->name, service);
+	t->len = (uint32_t)(1 + node + id);
 	t->row = row;
-	t->version.origin = i->version.origin;
 	t->past.tomb = t;
 	return t;
 }
@@ -156,16 +158,18 @@ void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t)
 	free(t);
 }
 
-struct wm_tombstone *wm_history_tomb(const struct wm_history *h, const char *node, const char *id)
+struct wm_tombstone *wm_history_tomb(const struct wm_history *h, enum wm_version_origin o,
+				     const char *node, const char *id)
 {
-	char key[WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2];
+	char key[1 + WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2];
 	size_t n = strlen(node) + 1, len = strlen(id) + 1;
 
-	if (!h->count || n + len > sizeof(key))
+	if (!h->count || 1 + n + len > sizeof(key))
 		return NULL;
-	memcpy(key, node, n);
-	memcpy(key + n, id, len);
-	return wm_map_get(h->by_key, key, n + len);
+	key[0] = (char)o;
+	memcpy(key + 1, node, n);
+	memcpy(key + 1 + n, id, len);
+	return wm_map_get(h->by_key, key, 1 + n + len);
 }
 
 /* --- numbers ---------------------------------------------------------------------------------- */

@@ -25,7 +25,7 @@ struct wm_tombstone {
 	const char *node, *id, *service; /* the node's name in lower case; the service's as shown */
 	bool expired;			 /* its row is being deleted */
 	uint32_t len;
-	char key[]; /* node, NUL, id */
+	char key[]; /* origin, node, NUL, id: what one origin wrote anew is no news of the other */
 };
 TAILQ_HEAD(wm_tombstones, wm_tombstone);
 
@@ -58,8 +58,9 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 int wm_history_reserve(struct wm_history *h);
 void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t index);
 void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t); /* frees it */
-/** Of an instance or a node by its name in lower case. NULL: none. */
-struct wm_tombstone *wm_history_tomb(const struct wm_history *h, const char *node, const char *id);
+/** Of an origin's instance or node, by its name in lower case. NULL: none. */
+struct wm_tombstone *wm_history_tomb(const struct wm_history *h, enum wm_version_origin o,
+				     const char *node, const char *id);
 /** The version of what is stored next. Numbers of this agent's log are given back by setting
  *  h->seq, as long as nobody saw them. */
 struct wm_version wm_history_draw(struct wm_history *h, enum wm_version_origin o, uint32_t epoch,

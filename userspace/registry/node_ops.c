@@ -109,7 +109,7 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 		wm_op_no_memory(op);
 		return;
 	}
-	if (wm_plan_del_tombstone(p, facts, "", before ? before->edit : NULL))
+	if (wm_plan_del_tombstone(p, WM_ORIGIN_SHARED, facts, "", before))
 		wm_op_no_memory(op);
 	see(p, op, e, "", facts->id);
 	if (!op->code)
@@ -123,7 +123,8 @@ static void begin_anew(struct wm_plan *p, struct wm_op *op, struct wm_edit *e)
 	static const struct wm_edit_how how = {.anew = true};
 	struct wm_instance *in;
 
-	if (wm_plan_del_tombstone(p, e->home, "", e))
+	if (wm_plan_del_tombstone(p, WM_ORIGIN_SHARED, e->home, "",
+				  wm_plan_seen(p, WM_SEEN_NODE, e->home, "")))
 		wm_op_no_memory(op);
 	free(e->tomb);
 	e->tomb = NULL;
@@ -226,7 +227,7 @@ void wm_node_apply(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 	}
 	if (e->founded) {
 		must(wm_node_enter(r, n));
-		t = wm_history_tomb(h, n->folded, "");
+		t = wm_history_tomb(h, WM_ORIGIN_SHARED, n->folded, "");
 		if (t)
 			wm_history_unbury(h, t);
 	} else {

@@ -222,13 +222,17 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 	return put_tombstone(p, t);
 }
 
-int wm_plan_del_tombstone(struct wm_plan *p, const struct wm_node *n, const char *id,
-			  const struct wm_edit *before)
+int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,
+			  const char *id, const struct wm_seen *seen)
 {
-	const struct wm_tombstone *t = before && before->tomb
-					       ? before->tomb
-					       : wm_history_tomb(&p->r->history, n->folded, id);
+	const struct wm_tombstone *t = wm_history_tomb(&p->r->history, o, n->folded, id);
 
+	for (; seen; seen = seen->shadows) { /* a write of this batch left a newer one */
+		if (seen->edit && seen->edit->tomb && seen->edit->tomb->version.origin == o) {
+			t = seen->edit->tomb;
+			break;
+		}
+	}
 	return t && p->r->store ? wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row) : 0;
 }
 

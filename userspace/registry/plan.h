@@ -84,9 +84,10 @@ int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut);
 /** What goes with an edit leaves a tombstone in its place. @return 0, -ENOMEM. */
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
 			  uint64_t row);
-/** The row of a tombstone goes, as its object is there again. */
-int wm_plan_del_tombstone(struct wm_plan *p, const struct wm_node *n, const char *id,
-			  const struct wm_edit *before);
+/** The row of a tombstone of @p o goes, as its object is there again. @p seen: what the view has
+ * under the name. @return 0, -ENOMEM. */
+int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,
+			  const char *id, const struct wm_seen *seen);
 /** Rows of tombstones whose time is over. @return 0, -ENOMEM. */
 int wm_plan_expire(struct wm_plan *p);
 int wm_plan_put_service(struct wm_plan *p, const struct wm_lease *l, uint64_t create_index);

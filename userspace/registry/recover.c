@@ -346,6 +346,7 @@ static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, 
 	t = wm_tombstone_new(
 		&(struct wm_instance){.id = rc->copy.data + (d.id - rc->copy.data),
 				      .name = rc->copy.data + (d.service - rc->copy.data),
+				      .version = d.version,
 				      .node = &node},
 		row);
 	if (!t || wm_history_reserve(h)) {
