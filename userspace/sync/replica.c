@@ -73,7 +73,7 @@ static void forget(struct wm_replica *r, struct log *l)
 	pull_end(l);
 	l->forgetting = l->sweeping = true;
 	l->kind = PULL_WHOLE;
-	l->mark++;
+	log_unmark(l);
 	l->cursor = (struct position){0};
 	l->cursor_len = 0;
 	replica_work_soon(r, 0);

@@ -22,6 +22,7 @@
 #define CHANGES_MAX	  4096	/* of one message */
 #define PULL_LOGS	  64	/* logs asked for in one message */
 #define VECTOR_LOGS	  1024	/* logs of one message of a vector */
+#define SUMS_KEPT	  4096	/* objects of a log whose sums of buckets are added up only once */
 #define VISIT_MAX	  2048 /* objects looked at for one page: what is not in a bucket is skipped */
 #define SWEEP_MAX	  256  /* objects removed in one call */
 #define EXPIRE_MAX	  1024 /* tombstones looked at in one tick */
@@ -118,13 +119,14 @@ struct log {
 	struct object *root;
 	unsigned live, gone;
 	digest_t digest;
-	digest_t *sums;		   /* of buckets; shared only, others are added up when asked */
+	digest_t *sums;		   /* of buckets; NULL: added up when asked */
 	struct position at;	   /* what is here, all of it unless partial */
 	struct position told;	   /* what somebody said there is */
 	struct position floor;	   /* newest tombstone that was forgotten */
 	struct position forgotten; /* stub: the origin left for good at this position */
 	enum log_state state;
 	uint16_t mark;
+	unsigned marked; /* objects that have it */
 	bool stub;
 	bool distrust; /* from before we were away: not offered */
 	bool held;     /* the brake holds it */
@@ -147,6 +149,18 @@ struct log {
 	uint64_t next_ms, repair_ms; /* not before */
 	uint64_t stub_ms, born_ms;
 };
+
+/* Seen to be right; and nothing of the log any more. */
+static inline void object_mark(struct log *l, struct object *o)
+{
+	l->marked += o->mark != l->mark;
+	o->mark = l->mark;
+}
+static inline void log_unmark(struct log *l)
+{
+	l->mark = l->mark == UINT16_MAX ? 1 : l->mark + 1;
+	l->marked = 0;
+}
 
 struct peer {
 	struct wm_peer_id id;
@@ -240,7 +254,8 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 void object_drop(struct wm_replica *r, struct log *l, struct object *o);
 /* The first behind @p at and @p key; NULL @p key: behind all of that position. */
 struct object *log_next(const struct log *l, struct position at, const struct wm_replica_key *key);
-void log_sums(const struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
+/* Of a large log they are kept from then on. */
+void log_sums(struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
 void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned *budget);
 void log_recovered(struct log *l);
 static inline int64_t replica_s(const struct wm_replica *r)

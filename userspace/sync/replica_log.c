@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replica_log.c - logs and what is in them. Each is a treap in the order of versions, in which any
- * position is found without a cursor that others could hold. Digests are of what is there: a tombstone that is forgotten changes none. */
+ * position is found without a cursor that others could hold. Digests are of what is there: a
+ * tombstone that is forgotten changes none. */
 #include "replica_internal.h"
 
 #include <errno.h>
@@ -273,7 +274,7 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 	o->epoch = c->version.epoch;
 	o->seq = c->version.seq;
 	o->gone_s = c->gone ? gone_s(c->gone_ms) : 0;
-	o->mark = l->mark;
+	object_mark(l, o);
 	o->listed = true;
 	if (l->shared) {
 		struct shared *s = shared_of(o);
@@ -299,6 +300,7 @@ void object_drop(struct wm_replica *r, struct log *l, struct object *o)
 			break;
 		}
 	log_count(r, l, o, false);
+	l->marked -= o->mark == l->mark;
 	tree_remove(&l->root, o);
 	table_del(&r->objects, o);
 	object_free(l, o);
@@ -313,8 +315,13 @@ static void sum_up(const struct log *l, struct object *o, digest_t *sums)
 	}
 }
 
-void log_sums(const struct log *l, digest_t sums[static WM_REPLICA_BUCKETS])
+void log_sums(struct log *l, digest_t sums[static WM_REPLICA_BUCKETS])
 {
+	if (!l->sums && l->live > SUMS_KEPT) {
+		l->sums = calloc(WM_REPLICA_BUCKETS, sizeof(*l->sums));
+		if (l->sums)
+			sum_up(l, l->root, l->sums);
+	}
 	if (l->sums) {
 		memcpy(sums, l->sums, WM_REPLICA_BUCKETS * sizeof(*sums));
 		return;
