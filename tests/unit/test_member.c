@@ -395,7 +395,8 @@ Test(member, a_name_that_is_in_use_is_refused_and_told)
 	start_one(&n, 4, "n1", 77, 1);
 	greet(&n, 4, 0);
 	virtual_env_pass(&n.v, 5000);
-	cr_assert_gt(n.nodes[0].clashes, 0);
+	cr_assert_gt(n.nodes[4].clashes, 0, "who came later is told");
+	cr_assert_eq(n.nodes[1].clashes, 0, "who was there stays");
 	cr_assert_eq(wm_members_alive(n.nodes[0].ms), 4);
 	cr_assert_eq(wm_members_by_name(n.nodes[0].ms, "n1")->id.octets[15], 2);
 	stop(&n);

@@ -205,6 +205,11 @@ void member_hide(struct node *n)
 	n->ms->hidden++;
 }
 
+void member_drop_hidden(struct node *n)
+{
+	node_free(n);
+}
+
 int member_rename(struct node *n, const char *name)
 {
 	char key[WM_NODE_NAME_MAX + 1];

@@ -124,6 +124,7 @@ struct node *member_add(struct wm_members *ms, const struct news *w);
 void member_forget(struct node *n, bool told);
 /** No more in the table, but its end is still told. */
 void member_hide(struct node *n);
+void member_drop_hidden(struct node *n);
 int member_rename(struct node *n, const char *name);
 void member_key(const char *name, char ret[static WM_NODE_NAME_MAX + 1]);
 void member_event(struct node *n, enum wm_member_event e);

@@ -1,83 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* member_rules.c - by which rules news changes the table: the higher incarnation stands, among
- * equals what is worse; only a member itself raises its incarnation. A suspicion shortens as others
- * confirm it (Lifeguard, 4.2); before its end the member is asked once more. */
+/* member_rules.c - what news does to a member: of one incarnation the worse word stands (alive,
+ * suspect, failed, left), a higher incarnation stands over all. Only the member itself says that it
+ * is alive, so only it may raise its incarnation. */
 #include "member_internal.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
-#define CLASH_MS 10000 /* between two times that a clash is told */
+#define WHO_INTERVAL_MS 1000 /* who has our name is asked for once in this time */
 
-/* --- ourselves -------------------------------------------------------------------------------- */
 void member_aware(struct wm_members *ms, int by)
 {
-	int next = (int)ms->stats.awareness + by;
-	int max = ms->c.timers.awareness_max ? (int)ms->c.timers.awareness_max - 1 : 0;
+	int score = (int)ms->stats.awareness + by, max = (int)ms->c.timers.awareness_max - 1;
 
-	ms->stats.awareness = (unsigned)(next < 0 ? 0 : next > max ? max : next);
+	ms->stats.awareness = (unsigned)(score < 0 ? 0 : score > max ? max : score);
 }
 
-void member_assert_self(struct wm_members *ms, uint32_t incarnation)
+static void set_state(struct node *n, enum wm_member_state s)
 {
-	struct wm_member *m = &ms->self->m;
+	struct wm_members *ms = n->ms;
 
-	if (incarnation > m->incarnation)
-		m->incarnation = incarnation;
-	m->incarnation++;
-	member_tell(ms->self);
+	if (member_there(n))
+		ms->alive--;
+	ms->failed -= n->m.state == WM_MEMBER_FAILED;
+	n->m.state = s;
+	n->m.since_ms = wm_env_ms(ms->env);
+	if (member_there(n))
+		ms->alive++;
+	ms->failed += s == WM_MEMBER_FAILED;
+	if (s != WM_MEMBER_SUSPECT)
+		member_doubt_free(n);
 }
 
-static void clash(struct wm_members *ms, const struct news *w)
-{
-	uint64_t now = wm_env_ms(ms->env);
-	struct wm_member other = {.id = w->id, .at = w->at, .incarnation = w->incarnation};
-
-	ms->stats.clashes++;
-	if (!ms->c.clash || (ms->who_ms && now - ms->who_ms < CLASH_MS))
-		return;
-	ms->who_ms = now;
-	memcpy(other.name, w->name, sizeof(other.name));
-	memcpy(other.version, w->version, sizeof(other.version));
-	ms->c.clash(ms->c.arg, &other);
-}
-
-static void of_self(struct wm_members *ms, const struct news *w)
-{
-	struct wm_member *m = &ms->self->m;
-	bool alive = w->state == GOSSIP__MEMBER__STATE__ALIVE;
-
-	if (w->described && w->life != ms->life && !wm_peer_addr_same(&w->at, &m->at) && alive &&
-	    w->incarnation >= m->incarnation)
-		clash(ms, w);
-	if (!alive && !ms->leaving && w->incarnation < m->incarnation)
-		member_tell(ms->self); /* it was refuted, and somebody did not hear that */
-	if (ms->leaving || w->incarnation < m->incarnation ||
-	    (alive && w->incarnation == m->incarnation))
-		return;
-	if (!alive) {
-		ms->stats.refutations++;
-		member_aware(ms, 1);
-	}
-	member_assert_self(ms, w->incarnation);
-}
-
-/* --- suspicion -------------------------------------------------------------------------------- */
-unsigned member_suspicion_ms(const struct wm_members *ms, unsigned confirmations)
-{
-	const struct wm_member_timers *t = &ms->c.timers;
-	double n = ms->alive > 10 ? ms->alive : 10;
-	double min = t->suspicion_min + t->suspicion_mult * log10(n) * t->gossip_interval;
-	double max = min * t->suspicion_max_mult;
-	double k = t->suspicion_confirmations;
-	double share = k > 0 ? log(confirmations + 1) / log(k + 1) : 1;
-
-	/* who is nobody else to confirm it waits no longer for that */
-	if (ms->alive <= 2)
-		share = 1;
-	return (unsigned)(share >= 1 ? min : max - (max - min) * share);
-}
-
+/* --- suspicion --- */
 void member_doubt_free(struct node *n)
 {
 	if (!n->doubt)
@@ -87,271 +43,404 @@ void member_doubt_free(struct node *n)
 	n->doubt = NULL;
 }
 
+/* How long a suspicion lasts that so many others confirm: Lifeguard's formula. Those who cannot be
+ * asked, as there are none, are not waited for. */
+unsigned member_suspicion_ms(const struct wm_members *ms, unsigned confirmations)
+{
+	const struct wm_member_timers *t = &ms->c.timers;
+	double n = fmax(1, log10(ms->alive ? ms->alive : 1));
+	double min = t->suspicion_min + t->suspicion_mult * n * t->gossip_interval;
+	double max = min * t->suspicion_max_mult, wait;
+	unsigned k = t->suspicion_confirmations;
+
+	if (ms->alive < k + 2)
+		k = ms->alive < 2 ? 0 : ms->alive - 2;
+	if (!k || confirmations >= k)
+		return (unsigned)min;
+	wait = max - (max - min) * log(confirmations + 1.0) / log(k + 1.0);
+	return (unsigned)fmax(wait, min);
+}
+
+/* The last look takes an interval of its own, which is part of the time. */
+static void doubt_arm(struct node *n)
+{
+	struct doubt *d = n->doubt;
+	uint64_t gone = wm_env_ms(n->ms->env) - d->since_ms;
+	uint64_t all = member_suspicion_ms(n->ms, d->tags_count ? d->tags_count - 1 : 0);
+	uint64_t look = n->ms->c.timers.probe_interval;
+
+	all += d->extra_ms;
+	all = all > look ? all - look : 0;
+	wm_env_timer_arm(d->timer, all > gone ? all - gone : 0);
+}
+
 static void on_doubt(void *arg)
 {
 	struct node *n = arg;
+	int r = member_look(n, true);
 
-	if (member_look(n, true))
+	if (r == -EBUSY)
+		wm_env_timer_arm(n->doubt->timer, n->ms->c.timers.probe_timeout);
+	else if (r)
 		member_fail(n);
 }
 
 void member_cleared(struct node *n)
 {
-	/* it answered, and is told that it is suspect: it has time to refute */
-	if (n->doubt)
-		wm_env_timer_arm(n->doubt->timer, n->ms->c.timers.suspicion_min);
+	if (!n->doubt)
+		return;
+	n->doubt->since_ms = wm_env_ms(n->ms->env);
+	doubt_arm(n);
 }
 
-static bool confirm(struct node *n, const uint32_t *tags, unsigned count)
+static bool doubt_add(struct doubt *d, const uint32_t *tags, unsigned count)
 {
-	struct doubt *d = n->doubt;
-	bool fresh = false;
+	bool more = false, known;
 
-	for (unsigned k = 0; k < count && d->tags_count < MEMBER_TAGS_MAX; k++) {
-		bool known = false;
-
-		for (unsigned i = 0; i < d->tags_count; i++)
-			known |= d->tags[i] == tags[k];
-		if (known)
-			continue;
-		d->tags[d->tags_count++] = tags[k];
-		fresh = true;
+	for (unsigned i = 0; i < count && d->tags_count < MEMBER_TAGS_MAX; i++) {
+		known = false;
+		for (unsigned j = 0; j < d->tags_count; j++)
+			known |= d->tags[j] == tags[i];
+		if (!known) {
+			d->tags[d->tags_count++] = tags[i];
+			more = true;
+		}
 	}
-	return fresh;
+	return more;
 }
 
-static void arm_doubt(struct node *n)
+static struct doubt *doubt_new(struct node *n)
 {
-	struct doubt *d = n->doubt;
-	uint64_t gone = wm_env_ms(n->ms->env) - d->since_ms;
-	unsigned whole = member_suspicion_ms(n->ms, d->tags_count ? d->tags_count - 1 : 0);
+	struct doubt *d = calloc(1, sizeof(*d));
 
-	wm_env_timer_arm(d->timer, whole > gone ? whole - gone : 0);
+	if (!d)
+		return NULL;
+	d->timer = wm_env_timer_new(n->ms->env, on_doubt, n);
+	if (!d->timer) {
+		free(d);
+		return NULL;
+	}
+	d->since_ms = wm_env_ms(n->ms->env);
+	return d;
+}
+
+static bool has_tag(const uint32_t *tags, unsigned count, uint32_t tag)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (tags[i] == tag)
+			return true;
+	return false;
 }
 
 void member_suspect(struct node *n, uint32_t incarnation, const uint32_t *tags, unsigned count)
 {
 	struct wm_members *ms = n->ms;
+	unsigned interval = ms->c.timers.probe_interval;
+	bool own = has_tag(tags, count, member_tag(&ms->self->m.id)), begins;
 
-	if (!member_there(n) || n->m.self || incarnation < n->m.incarnation)
+	if (incarnation < n->m.incarnation || !member_there(n))
 		return;
-	if (n->m.state == WM_MEMBER_SUSPECT && incarnation == n->m.incarnation) {
-		if (n->doubt && confirm(n, tags, count)) {
-			arm_doubt(n);
-			member_tell(n);
-		}
-		return;
-	}
-	member_doubt_free(n);
-	n->doubt = calloc(1, sizeof(*n->doubt));
-	if (!n->doubt)
-		return; /* it is probed again */
-	n->doubt->timer = wm_env_timer_new(ms->env, on_doubt, n);
-	if (!n->doubt->timer) {
-		member_doubt_free(n);
-		return;
-	}
-	n->doubt->since_ms = wm_env_ms(ms->env);
-	(void)confirm(n, tags, count);
+	begins = n->m.state == WM_MEMBER_ALIVE || incarnation > n->m.incarnation;
 	n->m.incarnation = incarnation;
-	n->m.state = WM_MEMBER_SUSPECT;
-	n->m.since_ms = n->doubt->since_ms;
-	ms->stats.suspicions++;
-	arm_doubt(n);
+	if (begins) {
+		member_doubt_free(n);
+		n->doubt = doubt_new(n);
+		if (!n->doubt)
+			return;
+		n->doubt->extra_ms = 2 * interval + (unsigned)wm_env_below(ms->env, interval);
+	}
+	if (own)
+		n->doubt->extra_ms = 0;
+	if (!doubt_add(n->doubt, tags, count) && !begins)
+		return;
+	doubt_arm(n);
+	if (n->m.state == WM_MEMBER_ALIVE) {
+		set_state(n, WM_MEMBER_SUSPECT);
+		ms->stats.suspicions++;
+		member_event(n, WM_MEMBER_SUSPECTED);
+	}
 	member_tell(n);
-	member_event(n, WM_MEMBER_SUSPECTED);
 }
 
 void member_fail(struct node *n)
 {
 	struct wm_members *ms = n->ms;
 
-	if (!member_there(n) || n->m.self)
+	if (!member_there(n))
 		return;
-	member_doubt_free(n);
-	member_probe_forget(n);
-	n->m.state = WM_MEMBER_FAILED;
-	n->m.since_ms = wm_env_ms(ms->env);
-	ms->alive--;
-	ms->failed++;
+	set_state(n, WM_MEMBER_FAILED);
 	ms->stats.failures++;
 	member_tell(n);
 	member_event(n, WM_MEMBER_DIED);
 }
 
-/* --- news of others --------------------------------------------------------------------------- */
-static bool describe(struct node *n, const struct news *w)
+/* --- who has our name or id --- */
+static void describe_self(struct wm_members *ms, Gossip__Packet *p, struct packed *one)
 {
-	bool other = strcmp(n->m.name, w->name) != 0 || strcmp(n->m.version, w->version) != 0 ||
-		     !wm_peer_addr_same(&n->m.at, &w->at) || n->m.role != w->role;
+	enum wm_member_state s = ms->self->m.state;
 
-	if (strcmp(n->m.name, w->name) != 0)
-		(void)member_rename(n, w->name);
-	memcpy(n->m.version, w->version, sizeof(n->m.version));
-	n->m.at = w->at;
-	n->m.role = w->role;
-	n->life = w->life;
-	return other;
+	ms->self->m.state = WM_MEMBER_ALIVE;
+	member_pack(ms->self, false, one);
+	ms->self->m.state = s;
+	p->who = &one->m;
+	p->up_ms = wm_env_ms(ms->env) - ms->started_ms;
 }
 
-/* Who has the name stands aside if he is gone; an agent that is there keeps it. */
-static bool name_is_free(struct wm_members *ms, const struct news *w)
+static void ask_who(struct wm_members *ms, const struct wm_peer_addr *at)
+{
+	Gossip__Packet p = GOSSIP__PACKET__INIT;
+	uint64_t now = wm_env_ms(ms->env);
+	struct packed one;
+
+	if (ms->leaving || (ms->who_ms && now - ms->who_ms < WHO_INTERVAL_MS))
+		return;
+	ms->who_ms = now;
+	ms->who_number = ++ms->number;
+	p.kind = GOSSIP__PACKET__KIND__WHO;
+	p.number = ms->who_number;
+	describe_self(ms, &p, &one);
+	member_send(ms, at, NULL, &p);
+}
+
+/* The one that has run for longer stays. */
+static void judge_clash(struct wm_members *ms, const struct news *w, uint64_t up_ms)
+{
+	uint64_t ours = wm_env_ms(ms->env) - ms->started_ms;
+	struct wm_member other = {.id = w->id, .at = w->at, .role = w->role};
+	char key[WM_NODE_NAME_MAX + 1];
+
+	member_key(w->name, key);
+	if (w->life == ms->life ||
+	    (!wm_peer_id_same(&w->id, &ms->self->m.id) && strcmp(key, ms->self->key)))
+		return;
+	if (up_ms < ours || (up_ms == ours && w->life < ms->life))
+		return;
+	strcpy(other.name, w->name);
+	strcpy(other.version, w->version);
+	if (ms->c.clash)
+		ms->c.clash(ms->c.arg, &other);
+}
+
+void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p)
+{
+	Gossip__Packet answer = GOSSIP__PACKET__INIT;
+	struct packed one;
+	struct news w;
+
+	if (!p->who || !member_unpack(p->who, &w) || !w.described) {
+		ms->stats.malformed++;
+		return;
+	}
+	if (p->kind == GOSSIP__PACKET__KIND__WHO_IS) {
+		if (ms->who_number && p->number == ms->who_number)
+			judge_clash(ms, &w, p->up_ms);
+		return;
+	}
+	if (!ms->leaving) {
+		answer.kind = GOSSIP__PACKET__KIND__WHO_IS;
+		answer.number = p->number;
+		describe_self(ms, &answer, &one);
+		member_send(ms, from, NULL, &answer);
+	}
+	judge_clash(ms, &w, p->up_ms);
+}
+
+/* --- news --- */
+void member_assert_self(struct wm_members *ms, uint32_t incarnation)
+{
+	struct node *n = ms->self;
+
+	if (incarnation >= n->m.incarnation)
+		n->m.incarnation = incarnation + 1;
+	n->life = ms->life;
+	member_tell(n);
+}
+
+static void of_self(struct wm_members *ms, const struct news *w)
+{
+	bool alive = w->state == GOSSIP__MEMBER__STATE__ALIVE;
+	bool ours = w->life == ms->life;
+
+	if (alive && !ours && w->described && !wm_peer_addr_same(&w->at, &ms->self->m.at))
+		ask_who(ms, &w->at);
+	if (!alive && !ms->leaving && w->incarnation < ms->self->m.incarnation)
+		member_tell(ms->self); /* it was refuted, and somebody did not hear that */
+	if (ms->leaving || w->incarnation < ms->self->m.incarnation ||
+	    (alive && ours && w->incarnation == ms->self->m.incarnation) ||
+	    w->incarnation >= MEMBER_INCARNATION_MAX)
+		return;
+	if (!alive) {
+		ms->stats.refutations++;
+		if (w->state != GOSSIP__MEMBER__STATE__LEFT)
+			member_aware(ms, 1);
+	}
+	member_assert_self(ms, w->incarnation);
+}
+
+/* May it have this name? Who has it and is there keeps it; of the dead it is taken. */
+static bool name_free(struct wm_members *ms, const struct news *w)
 {
 	struct wm_member *m = wm_members_by_name(ms, w->name);
 	struct node *n = wm_container_of(m, struct node, m);
 
 	if (!m || wm_peer_id_same(&m->id, &w->id))
 		return true;
-	if (m->self || member_there(n)) {
-		clash(ms, w);
+	if (member_there(n) || m->self) {
+		ms->stats.clashes++;
+		if (m->self)
+			ask_who(ms, &w->at);
 		return false;
 	}
 	member_forget(n, true);
 	return true;
 }
 
-static void appear(struct wm_members *ms, const struct news *w, bool state)
+static void describe(struct node *n, const struct news *w)
 {
-	bool there = w->state == GOSSIP__MEMBER__STATE__ALIVE ||
-		     w->state == GOSSIP__MEMBER__STATE__SUSPECT;
-	struct node *n;
-
-	if (!w->described || !name_is_free(ms, w) ||
-	    (!there && (!state || w->state != GOSSIP__MEMBER__STATE__FAILED ||
-			w->age_ms >= ms->c.timers.reap)))
-		return;
-	n = member_add(ms, w);
-	if (!n)
-		return;
-	(void)describe(n, w);
+	n->m.at = w->at;
+	n->m.role = w->role;
+	strcpy(n->m.version, w->version);
+	n->life = w->life;
 	n->m.incarnation = w->incarnation;
-	n->m.has_coordinate = w->has_coordinate;
-	n->m.coordinate = w->coordinate;
-	if (there) {
-		ms->alive++;
-		member_tell(n);
-		member_event(n, WM_MEMBER_JOINED);
-		return;
-	}
-	n->m.state = WM_MEMBER_FAILED;
-	ms->failed++;
-	n->m.since_ms -= w->age_ms < n->m.since_ms ? w->age_ms : n->m.since_ms;
-	member_event(n, WM_MEMBER_DIED);
 }
 
-static void alive(struct node *n, const struct news *w)
+static struct node *take_in(struct wm_members *ms, const struct news *w)
 {
-	struct wm_members *ms = n->ms;
-	enum wm_member_state was = n->m.state;
-	bool other;
+	struct node *n;
 
-	if (w->incarnation <= n->m.incarnation || !name_is_free(ms, w))
+	if (!name_free(ms, w))
+		return NULL;
+	n = member_add(ms, w);
+	if (!n)
+		return NULL;
+	ms->alive++;
+	describe(n, w);
+	member_event(n, WM_MEMBER_JOINED);
+	return n;
+}
+
+static void known_alive(struct node *n, const struct news *w)
+{
+	enum wm_member_state was = n->m.state;
+	bool moved = !wm_peer_addr_same(&n->m.at, &w->at);
+	bool other = moved || n->m.role != w->role || strcmp(n->m.version, w->version) ||
+		     strcmp(n->m.name, w->name);
+
+	if (w->incarnation <= n->m.incarnation)
 		return;
-	other = describe(n, w);
-	n->m.incarnation = w->incarnation;
-	n->m.state = WM_MEMBER_ALIVE;
-	if (was != WM_MEMBER_ALIVE)
-		n->m.since_ms = wm_env_ms(ms->env);
-	member_doubt_free(n);
-	if (was == WM_MEMBER_FAILED)
-		ms->failed--;
-	if (was >= WM_MEMBER_FAILED)
-		ms->alive++;
-	member_tell(n);
-	if (was >= WM_MEMBER_FAILED)
-		member_event(n, WM_MEMBER_RETURNED);
-	else if (was == WM_MEMBER_SUSPECT)
-		member_event(n, WM_MEMBER_REFUTED);
-	if (other && was < WM_MEMBER_FAILED)
+	if (member_there(n) && moved && n->life != w->life) {
+		n->ms->stats.clashes++; /* its id is in use elsewhere, until that fails */
+		return;
+	}
+	if (!name_free(n->ms, w))
+		return;
+	if (strcmp(n->m.name, w->name))
+		member_rename(n, w->name);
+	describe(n, w);
+	if (was != WM_MEMBER_ALIVE) {
+		set_state(n, WM_MEMBER_ALIVE);
+		member_event(n, was == WM_MEMBER_SUSPECT ? WM_MEMBER_REFUTED : WM_MEMBER_RETURNED);
+	}
+	if (other && (was == WM_MEMBER_ALIVE || was == WM_MEMBER_SUSPECT))
 		member_event(n, WM_MEMBER_UPDATED);
+	member_tell(n);
 }
 
 static void left(struct node *n, const struct news *w)
 {
-	struct wm_members *ms = n->ms;
+	bool was_left = n->m.state == WM_MEMBER_LEFT;
 
 	if (w->incarnation < n->m.incarnation)
 		return;
-	if (n->m.state != WM_MEMBER_LEFT) {
-		member_doubt_free(n);
-		member_probe_forget(n);
-		if (member_there(n))
-			ms->alive--;
-		else
-			ms->failed--;
-		n->m.incarnation = w->incarnation;
-		n->m.state = WM_MEMBER_LEFT;
-		n->m.since_ms = wm_env_ms(ms->env);
-		member_tell(n);
+	n->m.incarnation = w->incarnation;
+	if (!was_left) {
+		set_state(n, WM_MEMBER_LEFT);
 		member_event(n, WM_MEMBER_WENT);
 	}
-	if (w->state != GOSSIP__MEMBER__STATE__PRUNED)
+	if (w->state == GOSSIP__MEMBER__STATE__PRUNED)
+		member_hide(n);
+	else if (was_left)
 		return;
-	member_hide(n);
 	member_tell(n);
 }
 
-/* Pruned, and there again. */
-static void unhide(struct node *n)
+/* One that is not known: of the dead only a whole state tells, with their age. */
+static void of_unknown(struct wm_members *ms, const struct news *w, bool state)
 {
-	struct wm_members *ms = n->ms;
+	bool dead = w->state == GOSSIP__MEMBER__STATE__FAILED ||
+		    w->state == GOSSIP__MEMBER__STATE__LEFT;
+	bool alone = ms->alive == 1;
+	struct node *n;
 
+	if (!w->described || (dead && (!state || w->age_ms >= ms->c.timers.reap)) ||
+	    w->state == GOSSIP__MEMBER__STATE__PRUNED)
+		return;
+	n = take_in(ms, w);
+	if (!n)
+		return;
+	if (w->has_coordinate) {
+		n->m.coordinate = w->coordinate;
+		n->m.has_coordinate = true;
+	}
+	if (dead) {
+		set_state(n, w->state == GOSSIP__MEMBER__STATE__FAILED ? WM_MEMBER_FAILED
+								       : WM_MEMBER_LEFT);
+		n->m.since_ms -= w->age_ms < n->m.since_ms ? w->age_ms : n->m.since_ms;
+		member_event(n, n->m.state == WM_MEMBER_FAILED ? WM_MEMBER_DIED : WM_MEMBER_WENT);
+	} else if (w->state == GOSSIP__MEMBER__STATE__SUSPECT) {
+		member_suspect(n, w->incarnation, w->tags, w->tags_count);
+	} else if (!alone || !state) {
+		member_tell(n); /* who comes into a mesh does not tell it of all that it has */
+	}
+}
+
+static void of_known(struct node *n, const struct news *w, bool state)
+{
+	switch ((int)w->state) {
+	case GOSSIP__MEMBER__STATE__ALIVE:
+		known_alive(n, w);
+		break;
+	case GOSSIP__MEMBER__STATE__SUSPECT:
+		member_suspect(n, w->incarnation, w->tags, w->tags_count);
+		break;
+	case GOSSIP__MEMBER__STATE__FAILED:
+		if (state) { /* it may be of the other half of a mesh that was cut */
+			member_suspect(n, w->incarnation, NULL, 0);
+		} else if (w->incarnation >= n->m.incarnation && member_there(n)) {
+			n->m.incarnation = w->incarnation;
+			member_fail(n);
+		}
+		break;
+	default:
+		left(n, w);
+	}
+}
+
+/* One that was pruned, and whose end is still told: only a new life of it is news. */
+static bool of_pruned(struct wm_members *ms, struct node *n, const struct news *w)
+{
+	if (w->state != GOSSIP__MEMBER__STATE__ALIVE || w->incarnation <= n->m.incarnation)
+		return true;
 	ms->hidden--;
-	member_probe_forget(n);
-	member_untell(n);
-	member_doubt_free(n);
-	wm_map_del(ms->by_id, n->m.id.octets, sizeof(n->m.id.octets));
-	free(n);
+	member_drop_hidden(n);
+	return false;
 }
 
 void member_news(struct wm_members *ms, const struct news *w, bool state)
 {
 	struct node *n = member_find(ms, &w->id);
 
-	if (n == ms->self) {
+	if (n && n->m.self) {
 		of_self(ms, w);
 		return;
 	}
 	if (n && n->hidden) {
-		if (w->state != GOSSIP__MEMBER__STATE__ALIVE || w->incarnation <= n->m.incarnation)
+		if (of_pruned(ms, n, w))
 			return;
-		unhide(n);
 		n = NULL;
 	}
-	if (!n) {
-		appear(ms, w, state);
-		return;
-	}
-	if (w->has_coordinate) {
-		n->m.has_coordinate = true;
-		n->m.coordinate = w->coordinate;
-	}
-	switch (w->state) {
-	case GOSSIP__MEMBER__STATE__ALIVE:
-		if (w->described)
-			alive(n, w);
-		break;
-	case GOSSIP__MEMBER__STATE__SUSPECT:
-		member_suspect(n, w->incarnation, w->tags, w->tags_count);
-		break;
-	case GOSSIP__MEMBER__STATE__FAILED:
-		if (state)
-			member_suspect(n, w->incarnation, w->tags, w->tags_count);
-		else if (w->incarnation >= n->m.incarnation)
-			member_fail(n);
-		break;
-	case GOSSIP__MEMBER__STATE__LEFT:
-	case GOSSIP__MEMBER__STATE__PRUNED:
-		left(n, w);
-		break;
-	case _GOSSIP__MEMBER__STATE_IS_INT_SIZE:
-		break;
-	}
-}
-
-void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p)
-{
-	(void)ms;
-	(void)from;
-	(void)p;
+	if (n)
+		of_known(n, w, state);
+	else
+		of_unknown(ms, w, state);
 }
