@@ -35,9 +35,8 @@ struct wm_etcd_kv {
 
 /* One answer within a transaction's. */
 struct wm_etcd_part {
-	int64_t deleted;	 /* of a deletion: keys */
 	bool succeeded;		 /* of a transaction; of others true */
-	unsigned kvs, kvs_count; /* of a range, or what was before a put */
+	unsigned kvs, kvs_count; /* of a range: which of the answer's */
 };
 
 struct wm_etcd_answer {
