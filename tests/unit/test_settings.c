@@ -341,12 +341,37 @@ Test(settings, elements_have_their_line)
 		"[], \"no\": 1}";
 	const size_t len = sizeof(json) - 1;
 
-	cr_assert_eq(wm_json_element_line(json, len, "services", 0), 4);
-	cr_assert_eq(wm_json_element_line(json, len, "services", 1), 6);
-	cr_assert_eq(wm_json_element_line(json, len, "services", 2), 8);
-	cr_assert_eq(wm_json_element_line(json, len, "services", 3), 0);
-	cr_assert_eq(wm_json_element_line(json, len, "one", 0), 0);
-	cr_assert_eq(wm_json_element_line(json, len, "no", 0), 0);
-	cr_assert_eq(wm_json_element_line(json, len, "x", 0), 0, "of the top object only");
+	struct wm_json_walk w;
+
+	cr_assert(wm_json_list(json, len, "services", &w));
+	cr_assert_eq(wm_json_next_line(&w), 4);
+	cr_assert_eq(wm_json_next_line(&w), 6);
+	cr_assert_eq(wm_json_next_line(&w), 8);
+	cr_assert_eq(wm_json_next_line(&w), 0);
+	cr_assert_eq(wm_json_next_line(&w), 0);
+	cr_assert(wm_json_list(json, len, "one", &w));
+	cr_assert_eq(wm_json_next_line(&w), 0);
+	cr_assert(!wm_json_list(json, len, "no", &w));
+	cr_assert_eq(wm_json_next_line(&w), 0);
+	cr_assert(!wm_json_list(json, len, "x", &w), "of the top object only");
 	cr_assert_eq(wm_json_line(json, len, "no", NULL), 9);
+}
+
+/* Looked for from the beginning of the text each, these would take minutes. */
+Test(settings, a_long_list_is_walked_once)
+{
+	const unsigned count = 300000;
+	char *json = malloc(count * 4 + 16), *at = json;
+	struct wm_json_walk w;
+
+	cr_assert(json);
+	at += sprintf(at, "{\"a\":[0");
+	for (unsigned n = 1; n < count; n++)
+		at += sprintf(at, ",\n%u", n % 10);
+	at += sprintf(at, "]}");
+	cr_assert(wm_json_list(json, (size_t)(at - json), "a", &w));
+	for (unsigned n = 1; n <= count; n++)
+		cr_assert_eq(wm_json_next_line(&w), n);
+	cr_assert_eq(wm_json_next_line(&w), 0);
+	free(json);
 }

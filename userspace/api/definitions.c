@@ -2,6 +2,7 @@
 #include "definitions_internal.h"
 #include "userspace/base/json_line.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/map.h"
 #include "userspace/model/validate.h"
 
 #include <errno.h>
@@ -20,13 +21,7 @@ static void definition_free(struct definition *d)
 
 static struct definition *find(const struct wm_definitions *all, bool is_check, const char *id)
 {
-	struct definition *d;
-
-	TAILQ_FOREACH (d, &all->all, entry) {
-		if (d->is_check == is_check && strcmp(wm_definition_id(d), id) == 0)
-			return d;
-	}
-	return NULL;
+	return wm_map_get(all->ids[is_check], id, strlen(id));
 }
 
 static int decode(struct definition *d, const char *text, const struct wm_definitions *all,
@@ -87,6 +82,10 @@ static int judge(struct reading *r, struct definition *d, const char *text, stru
 	int code = decode(d, text, all, &why);
 	struct definition *other = code ? NULL : find(all, d->is_check, wm_definition_id(d));
 
+	if (!code && !other &&
+	    wm_map_put(all->ids[d->is_check], wm_definition_id(d), strlen(wm_definition_id(d)), d,
+		       NULL))
+		code = wm_err_set(&why, -ENOMEM, "out of memory");
 	if (other)
 		code = wm_err_set(&why, WM_E_INVALID, "id \"%.64s\" is that of %s in %s:%u",
 				  wm_definition_id(d), other->key, other->file, other->line);
@@ -121,6 +120,7 @@ static int add(struct reading *r, const char *key, unsigned line, json_t *v, boo
 static int add_list(struct reading *r, const char *key, json_t *list, bool is_check,
 		    struct wm_err *e)
 {
+	struct wm_json_walk lines;
 	char at[KEY_MAX];
 	json_t *v;
 	size_t i;
@@ -129,10 +129,11 @@ static int add_list(struct reading *r, const char *key, json_t *list, bool is_ch
 	if (!json_is_array(list))
 		return fault(r, wm_json_line(r->json, r->len, key, NULL), key, WM_E_INVALID,
 			     "a list of objects is wanted", e);
+	wm_json_list(r->json, r->len, key, &lines);
 	json_array_foreach(list, i, v)
 	{
 		snprintf(at, sizeof(at), "%s[%zu]", key, i);
-		code = add(r, at, wm_json_element_line(r->json, r->len, key, i), v, is_check, e);
+		code = add(r, at, wm_json_next_line(&lines), v, is_check, e);
 		if (code)
 			return code;
 	}
@@ -190,6 +191,11 @@ static int read_all(const struct wm_settings_source *from, const struct wm_setti
 	if (!r->all)
 		return wm_err_set(e, -ENOMEM, "out of memory: definitions");
 	TAILQ_INIT(&r->all->all);
+	for (unsigned k = 0; k < WM_ARRAY_LEN(r->all->ids); k++) {
+		r->all->ids[k] = wm_map_new(WM_TABLE_MAX);
+		if (!r->all->ids[k])
+			return wm_err_set(e, -ENOMEM, "out of memory: definitions");
+	}
 	/* the files are the operator's own, as who comes over the Unix socket is */
 	r->all->scripts =
 		strcmp(s->health_scripts, "off") == 0 ? WM_SCRIPTS_OFF : WM_SCRIPTS_ALLOWED;
@@ -233,6 +239,8 @@ void wm_definitions_free(struct wm_definitions *all)
 		TAILQ_REMOVE(&all->all, d, entry);
 		definition_free(d);
 	}
+	wm_map_free(all->ids[0]);
+	wm_map_free(all->ids[1]);
 	free(all);
 }
 

@@ -25,6 +25,7 @@ struct definition {
 
 struct wm_definitions {
 	TAILQ_HEAD(, definition) all;
+	struct wm_map *ids[2]; /* of services, of checks */
 	unsigned services, checks;
 	enum wm_scripts scripts, units;
 };

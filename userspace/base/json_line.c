@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json_line.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-struct walk {
-	const char *at, *end;
-	unsigned line, depth;
-};
-
 /* The string that begins at w->at, without its quotes; escapes stay, no key of ours has one. */
-static size_t string(struct walk *w, const char **ret)
+static size_t string(struct wm_json_walk *w, const char **ret)
 {
 	size_t n;
 
@@ -27,7 +21,7 @@ static size_t string(struct walk *w, const char **ret)
 }
 
 /* One octet outside of strings. */
-static void step(struct walk *w)
+static void step(struct wm_json_walk *w)
 {
 	w->line += *w->at == '\n';
 	w->depth += *w->at == '{' || *w->at == '[';
@@ -35,7 +29,7 @@ static void step(struct walk *w)
 	w->at++;
 }
 
-static bool is_key(const struct walk *w)
+static bool is_key(const struct wm_json_walk *w)
 {
 	const char *p = w->at;
 
@@ -46,7 +40,7 @@ static bool is_key(const struct walk *w)
 
 unsigned wm_json_line(const char *json, size_t len, const char *section, const char *name)
 {
-	struct walk w = {.at = json, .end = json + len, .line = 1};
+	struct wm_json_walk w = {.at = json, .end = json + len, .line = 1};
 	bool inside = false;
 	const char *text;
 	size_t n;
@@ -71,7 +65,7 @@ unsigned wm_json_line(const char *json, size_t len, const char *section, const c
 }
 
 /* Behind the top object's key and its colon. @return false: there is no such key. */
-static bool enter(struct walk *w, const char *key)
+static bool enter(struct wm_json_walk *w, const char *key)
 {
 	const char *text;
 	size_t n;
@@ -92,30 +86,47 @@ static bool enter(struct walk *w, const char *key)
 	return false;
 }
 
-static void skip_space(struct walk *w)
+static void skip_space(struct wm_json_walk *w)
 {
 	while (w->at < w->end && strchr(" \t\r\n", *w->at))
 		step(w);
 }
 
-unsigned wm_json_element_line(const char *json, size_t len, const char *key, size_t index)
+bool wm_json_list(const char *json, size_t len, const char *key, struct wm_json_walk *ret)
 {
-	struct walk w = {.at = json, .end = json + len, .line = 1};
-	const char *text;
+	struct wm_json_walk w = {.at = json, .end = json + len, .line = 1};
 
+	*ret = (struct wm_json_walk){0};
 	if (!enter(&w, key))
-		return 0;
+		return false;
 	skip_space(&w);
 	if (w.at == w.end || *w.at != '[')
-		return 0;
+		return false;
 	step(&w);
-	while (index && w.at < w.end && w.depth > 1) {
-		index -= w.depth == 2 && *w.at == ',';
-		if (*w.at == '"')
-			string(&w, &text);
-		else
-			step(&w);
+	*ret = w;
+	return true;
+}
+
+unsigned wm_json_next_line(struct wm_json_walk *w)
+{
+	const char *text;
+	unsigned line;
+	bool more = false;
+
+	skip_space(w);
+	if (w->at == w->end || *w->at == ']') {
+		w->at = w->end;
+		return 0;
 	}
-	skip_space(&w);
-	return w.at < w.end && *w.at != ']' && !index ? w.line : 0;
+	line = w->line;
+	while (!more && w->at < w->end && w->depth > 1) {
+		more = w->depth == 2 && *w->at == ',';
+		if (*w->at == '"')
+			string(w, &text);
+		else
+			step(w);
+	}
+	if (!more)
+		w->at = w->end;
+	return line;
 }
