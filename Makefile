@@ -57,7 +57,7 @@ BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wal
 	-Wno-unused-parameter $(WERROR) -Iinclude -Ivmlinux -Ibpf
 
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
-LAYERS := base net model store registry metadata health resolution dns dataplane lifecycle sync api
+LAYERS := base security net model store registry metadata health resolution dns dataplane lifecycle sync api
 BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
 SRC_base := $(wildcard userspace/base/*.c)

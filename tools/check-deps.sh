@@ -31,6 +31,7 @@ only 'userspace/metadata/' 'pcre2\.h' PCRE2
 only 'userspace/metadata/' 'roaring/' CRoaring
 only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
+only 'userspace/(security|net)/' 'openssl/' OpenSSL
 only 'userspace/sync/' 'protobuf-c/' protobuf-c
 only 'userspace/(sync|store)/' 'zstd' zstd
 only 'userspace/(api|base)/|userspace/sync/etcd_(answer|code)\.c|tools/waymarkctl' 'jansson\.h' jansson

@@ -38,6 +38,13 @@ static int cmd_completion(const struct ctl *c);
 	  "no new connections, gone with the last or at --deadline (30s); --wait until it is")     \
 	X("undrain", "ID", 1, 1, ctl_undrain, "take new connections again")                        \
 	X("events", "", 0, 0, ctl_events, "follow every change; --service selects")                \
+	X("ca init", "[DATACENTER]", 0, 1, ctl_ca_init,                                            \
+	  "make an authority for the certificates of a mesh, in --dir; of dc1")                    \
+	X("ca issue", "NODE [ADDRESS...]", 1, 17, ctl_ca_issue,                                    \
+	  "make a node's certificate and key, beside the authority's")                             \
+	X("ca show", "FILE", 1, 1, ctl_ca_show, "whom a certificate names, and for how long")      \
+	X("keyring generate", "", 0, 0, ctl_keyring_generate,                                      \
+	  "print a new key for the datagrams of a mesh")                                           \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \
@@ -75,6 +82,8 @@ enum {
 	OPT_OFFLINE,
 	OPT_DATA_DIR,
 	OPT_CONFIG_DIR,
+	OPT_DIR,
+	OPT_DAYS,
 	OPT_REFERENCE,
 	OPT_MAN,
 	OPT_VERSION,
@@ -100,6 +109,8 @@ enum {
 	X("force", OPT_FORCE, NULL, "detach", "though an agent is running, which attaches again")  \
 	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
 	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
+	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
+	X("days", OPT_DAYS, "DAYS", "ca init, ca issue", "how long it is valid")                   \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
@@ -208,6 +219,14 @@ static int take(int o, struct ctl *c)
 	case OPT_CONFIG_DIR:
 		c->config_dir = optarg;
 		return -1;
+	case OPT_DIR:
+		c->dir = optarg;
+		return -1;
+	case OPT_DAYS:
+		if (!unsigned_of(optarg, &c->days))
+			return -1;
+		fprintf(stderr, "waymarkctl: --days: days from 1 to 36500 are wanted\n");
+		return CTL_EXIT_USAGE;
 	case OPT_REFERENCE:
 		ctl_words_reference(stdout, commands);
 		return 0;

@@ -28,6 +28,8 @@ struct ctl {
 	const char *deadline; /* of a drain, NULL: the default */
 	const char *data_dir; /* NULL: not given */
 	const char *reason, *service, *config_dir;
+	const char *dir;  /* of certificates; NULL: here */
+	unsigned days;	  /* 0: the default */
 	unsigned watch_s; /* 0: once */
 	char **args;	  /* words behind the command's name */
 	int args_count;
@@ -69,6 +71,10 @@ int ctl_maint(const struct ctl *c);
 int ctl_drain(const struct ctl *c);
 int ctl_undrain(const struct ctl *c);
 int ctl_events(const struct ctl *c);
+int ctl_ca_init(const struct ctl *c);
+int ctl_ca_issue(const struct ctl *c);
+int ctl_ca_show(const struct ctl *c);
+int ctl_keyring_generate(const struct ctl *c);
 int ctl_reload(const struct ctl *c);
 int ctl_validate(const struct ctl *c);
 int ctl_maps(const struct ctl *c);

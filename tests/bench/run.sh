@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|read|memory|checks|filter|recover]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|slow|read|memory|checks|filter|recover]...
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register registry read memory checks filter recover
+[ $# -gt 0 ] || set -- dns connect register registry slow read memory checks filter recover
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
@@ -329,6 +329,48 @@ bench_registry() {
 	drop_agent
 }
 
+# --- reads beside writers, on a slow disk --------------------------------------------------------------
+# the peer is the same agent while nobody writes; DNS is answered by userspace
+bench_slow() {
+	local r s writers='' lookups=$((MS * 50))
+	LD_PRELOAD=$PWD/$T/slow_sync.so SLOW_SYNC_MS=10 start_agent --set kernel.enabled=false
+	"$T/regload" -n 128 -i 2 -P look- >"$TMP/fill" || fail "fill"
+	rm -f "$TMP"/slow-*
+	for r in $(seq "$ROUNDS"); do
+		for s in ours still; do
+			if [ $s = ours ]; then
+				"$T/regload" -n 1000000 -i 4 -P "slow$r-" >/dev/null &
+				writers=$!
+				sleep 0.5
+			fi
+			"$T/regload" -l -N 1 -n $lookups -i 1 -m 64 -P look- >>"$TMP/slow-look-$s" || fail "lookup"
+			"$T/regload" -l -N 1 -q 1000 -n $MS -i 1 -m 64 -P look- >>"$TMP/slow-paced-$s" || fail "lookup"
+			"$T/dnsload" -p 8600 -t $((MS * 2)) -n 64 -P look-:.service.mesh.internal -o >>"$TMP/slow-dns-$s" || fail "dns"
+			[ $s = still ] || stop_writers $writers
+		done
+	done
+	head_of "fsync takes 10 ms more: 64 clients register / nobody does"
+	slow_rows look "us a look-up, one in flight"
+	slow_rows dns "us a DNS query, one in flight"
+	emit "slow.batch" "registrations a commit" "$(take writes "$TMP/slow-batch" | median)" "" "" "" ""
+	# who sleeps in between waits for a CPU as well, with writers or without
+	row "slow.paced.p99" "us a look-up, 1,000/s" "$TMP/slow-paced-ours" "$TMP/slow-paced-still" p99_us "" ""
+	drop_agent
+}
+stop_writers() { # pid; they wrote all the time, and waited for the disk
+	kill "$1" || fail "the writers ended"
+	wait "$1" 2>/dev/null
+	api $API/v1/waymark/status | jq '.registry | {writes: (.writes / .commits)}' >>"$TMP/slow-batch"
+	[ "$(api $API/v1/waymark/status | jq '.registry.last_commit_us >= 10000')" = true ] || fail "the disk is not slow"
+}
+slow_rows() { # kind, unit
+	local p
+	for p in p50 p99; do
+		emit "slow.$1.$p" "$2" "$(take ${p}_us "$TMP/slow-$1-ours" | median)" \
+			"$(take ${p}_us "$TMP/slow-$1-still" | median)" "" "$([ $p = p50 ] || echo '<= 2000')" "DNS from userspace"
+	done
+}
+
 # --- reads beside nginx and bare sends ----------------------------------------------------------------
 web_peer() { # directory of its files
 	cat >"$TMP/nginx.conf" <<-TEXT
@@ -485,8 +527,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
 	case $s in
-	dns | connect | register | registry | read | memory | checks | filter | recover) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register registry read memory checks filter recover" ;;
+	dns | connect | register | registry | slow | read | memory | checks | filter | recover) "bench_$s" ;;
+	*) fail "no suite '$s': dns connect register registry slow read memory checks filter recover" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json

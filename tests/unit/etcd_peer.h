@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* etcd_peer.h - an etcd of one member, on loopback ports that the kernel chose, with its data in a
- * directory that goes with it. It can be killed and begun again on the same data. */
+/* etcd_peer.h - an etcd of one member, on ports of a loopback address that no other process of the
+ * tests has, with its data in a directory that goes with it. It can be killed and begun again on
+ * the same data. */
 #pragma once
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -20,17 +21,25 @@
 #define ETCD_PEER_ARGS 24
 
 struct etcd_peer {
-	char dir[40], url[64], peer_url[64];
+	char dir[40], host[32], url[64], peer_url[64];
 	const char *args[ETCD_PEER_ARGS]; /* beside the usual ones, NULL at the end */
 	bool tls;
 	uint16_t port;
 	pid_t pid;
 };
 
-/* A port that was free a moment ago. */
-static inline uint16_t etcd_peer_port(void)
+static inline struct sockaddr_in etcd_peer_addr(const struct etcd_peer *p, uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	cr_assert_eq(inet_pton(AF_INET, p->host, &a.sin_addr), 1);
+	return a;
+}
+
+/* A port that is free. */
+static inline uint16_t etcd_peer_port(const struct etcd_peer *p)
+{
+	struct sockaddr_in a = etcd_peer_addr(p, 0);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t len = sizeof(a);
 
@@ -55,9 +64,7 @@ __attribute__((format(printf, 1, 2))) static inline int etcd_shell(const char *f
 /* Until it answers, or is not there any more. */
 static inline bool etcd_peer_up(const struct etcd_peer *p)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				.sin_port = htons(p->port)};
+	struct sockaddr_in a = etcd_peer_addr(p, p->port);
 
 	for (int n = 0; n < 1500; n++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -82,7 +89,7 @@ static inline void etcd_peer_run(struct etcd_peer *p)
 
 	snprintf(data, sizeof(data), "%s/data", p->dir);
 	snprintf(cluster, sizeof(cluster), "default=%s", p->peer_url);
-	args[n++] = "etcd";
+	args[n++] = getenv("ETCD") ? getenv("ETCD") : "etcd";
 	args[n++] = "--data-dir", args[n++] = data;
 	args[n++] = "--listen-client-urls", args[n++] = p->url;
 	args[n++] = "--advertise-client-urls", args[n++] = p->url;
@@ -108,7 +115,7 @@ static inline void etcd_peer_run(struct etcd_peer *p)
 		for (int i = 3; i < 256; i++)
 			close(i);
 		unsetenv("ETCDCTL_API");
-		execvp("etcd", (char *const *)(uintptr_t)args);
+		execvp(args[0], (char *const *)(uintptr_t)args);
 		_exit(1);
 	}
 }
@@ -120,17 +127,13 @@ static inline void etcd_peer_start(struct etcd_peer *p)
 		strcpy(p->dir, "/tmp/wm-etcd-XXXXXX");
 		cr_assert(mkdtemp(p->dir));
 	}
-	for (int n = 0; n < 5; n++) {
-		p->port = etcd_peer_port();
-		snprintf(p->url, sizeof(p->url), "http%s://127.0.0.1:%u", p->tls ? "s" : "",
-			 p->port);
-		snprintf(p->peer_url, sizeof(p->peer_url), "http://127.0.0.1:%u", etcd_peer_port());
-		etcd_peer_run(p);
-		if (etcd_peer_up(p))
-			return;
-		etcd_shell("rm -rf %s/data", p->dir);
-	}
-	cr_assert_fail("etcd does not start");
+	snprintf(p->host, sizeof(p->host), "127.%d.%d.%d", 1 + getpid() / 254 / 256 % 64,
+		 getpid() / 254 % 256, 1 + getpid() % 254);
+	p->port = etcd_peer_port(p);
+	snprintf(p->url, sizeof(p->url), "http%s://%s:%u", p->tls ? "s" : "", p->host, p->port);
+	snprintf(p->peer_url, sizeof(p->peer_url), "http://%s:%u", p->host, etcd_peer_port(p));
+	etcd_peer_run(p);
+	cr_assert(etcd_peer_up(p), "etcd does not start");
 }
 
 static inline void etcd_peer_kill(struct etcd_peer *p)

@@ -37,6 +37,7 @@ struct agent {
 	uint64_t run;	   /* lowest number of this run */
 	int64_t offset_ms; /* of its clock */
 	int busy;	   /* of the next calls of take() so many say "not now" */
+	unsigned most;	   /* changes of one take() */
 	unsigned takes, same, removed, conflicts, alarms, flaps;
 	char alarm[256];
 	struct wm_peer_id about;
@@ -64,7 +65,7 @@ struct net {
 	uint64_t last_ms[NET_NODES][NET_NODES];
 	struct wm_env_timer *prober;
 	const struct wm_merge_rule *rule;
-	unsigned brake_pct;
+	unsigned brake_pct, objects_max;
 	uint64_t min_ms, max_ms; /* of tombstones; 0: as they are */
 	size_t longest;		 /* octets of a message */
 	uint64_t octets, messages;
@@ -193,6 +194,7 @@ static inline int net_take(void *arg, const struct wm_replica_change *c, unsigne
 	struct agent *a = arg;
 
 	a->takes++;
+	a->most = count > a->most ? count : a->most;
 	if (a->busy > 0) {
 		a->busy--;
 		return WM_E_BUSY;
@@ -360,7 +362,7 @@ static inline void agent_start(struct agent *a)
 				      .seq = a->seq,
 				      .contact_ms = a->contact_ms,
 				      .rule = n->rule,
-				      .objects_max = NET_OBJECTS,
+				      .objects_max = n->objects_max,
 				      .brake_pct = n->brake_pct,
 				      .tombstone_min_ms = n->min_ms,
 				      .tombstone_max_ms = n->max_ms,
@@ -445,6 +447,7 @@ static inline struct net *net_new(unsigned count, uint64_t seed)
 	LIST_INIT(&n->flying);
 	n->count = count;
 	n->delay_ms = 5;
+	n->objects_max = NET_OBJECTS;
 	n->prober = wm_env_timer_new(&n->v.env, net_probe, n);
 	for (unsigned i = 0; i < count; i++) {
 		struct agent *a = &n->a[i];
@@ -457,7 +460,7 @@ static inline struct net *net_new(unsigned count, uint64_t seed)
 					 .arg = a};
 		a->id.octets[15] = (uint8_t)(i + 1);
 		a->epoch = (uint32_t)(virtual_wall_ms(&n->v) / 1000);
-		a->store = wm_map_new(NET_OBJECTS);
+		a->store = wm_map_new(1u << 20);
 		for (unsigned j = 0; j < count; j++)
 			n->wanted[i][j] = i != j;
 	}
@@ -557,7 +560,7 @@ static inline bool shared_write(struct agent *a, const char *node, const char *i
 				      .priority = priority};
 
 	a->clock = wm_hlc_next(a->clock, wm_env_wall_ms(&a->env));
-	c.version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = a->clock};
+	c.version = (struct wm_version){WM_ORIGIN_SHARED, 0, a->clock};
 	if (a->r && !wm_replica_stands(a->r, &c))
 		return false;
 	agent_store(a, &c);

@@ -15,7 +15,7 @@ static const struct wm_version *version_of(const struct wm_registry *r, const ch
 	return &wm_registry_instance(r, id)->version;
 }
 
-/* The own log is in the order of numbers, which are unique; the whole is in the order of indexes, and
+/* The logs are in the order of numbers, which are unique; the whole is in the order of indexes, and
  * has each object and each tombstone once. */
 static void check(const struct wm_registry *r)
 {
@@ -33,13 +33,16 @@ static void check(const struct wm_registry *r)
 	cr_assert_leq(last, wm_registry_index(r));
 	cr_assert_eq(live, wm_registry_instances(r));
 	cr_assert_eq(gone, h->count);
-	last = 0;
-	TAILQ_FOREACH (p, &h->log, log_entry) {
-		cr_assert_eq(wm_past_version(p)->origin, WM_ORIGIN_OWN);
-		cr_assert_gt(wm_past_version(p)->seq, last);
-		last = wm_past_version(p)->seq;
+	for (int o = WM_ORIGIN_OWN; o <= WM_ORIGIN_SHARED; o++) {
+		last = 0;
+		TAILQ_FOREACH (p, &h->log[o], log_entry) {
+			cr_assert_eq((int)wm_past_version(p)->origin, o);
+			cr_assert_gt(wm_past_version(p)->seq, last);
+			last = wm_past_version(p)->seq;
+		}
+		if (o == WM_ORIGIN_OWN)
+			cr_assert_leq(last, h->seq);
 	}
-	cr_assert_leq(last, h->seq);
 }
 
 Test(history, every_object_has_a_version_that_is_stored)
@@ -82,7 +85,7 @@ Test(history, what_is_gone_leaves_a_tombstone_until_it_is_there_again)
 	index = wm_registry_index(r);
 	seq = version_of(r, "b")->seq;
 	cr_assert_eq(del(r, "a"), 0);
-	t = wm_history_tomb(&r->history, "n1", "a", WM_ORIGIN_OWN);
+	t = wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a");
 	cr_assert_not_null(t);
 	cr_assert_str_eq(t->service, "web");
 	cr_assert_eq(t->version.seq, seq + 1);
@@ -91,18 +94,66 @@ Test(history, what_is_gone_leaves_a_tombstone_until_it_is_there_again)
 	check(r);
 	wm_registry_close(r);
 	r = open_at(db);
-	t = wm_history_tomb(&r->history, "n1", "a", WM_ORIGIN_OWN);
+	t = wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a");
 	cr_assert_not_null(t);
 	cr_assert_eq(t->version.seq, seq + 1);
 	cr_assert_eq(r->history.seq, seq + 1, "its number is not given again");
 	put(r, "a", "web", 1);
-	cr_assert_null(wm_history_tomb(&r->history, "n1", "a", WM_ORIGIN_OWN));
+	cr_assert_null(wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a"));
 	cr_assert_eq(version_of(r, "a")->seq, seq + 2);
 	check(r);
 	wm_registry_close(r);
 	r = open_at(db);
-	cr_assert_null(wm_history_tomb(&r->history, "n1", "a", WM_ORIGIN_OWN));
+	cr_assert_null(wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a"));
 	check(r);
+	wm_registry_close(r);
+}
+
+static void catalog_service(struct wm_registry *r, const char *id, enum wm_verb verb)
+{
+	const struct wm_instance_draft d = {.id = id, .name = "web", .port = 1};
+	const struct wm_catalog_op op = {
+		.object = WM_OBJECT_SERVICE, .verb = verb, .node = "n1", .id = id, .service = &d};
+	struct answer a = {0};
+	const struct wm_catalog_batch b = {&op, 1, NULL, answered, &a};
+	unsigned number;
+
+	cr_assert_eq(wm_registry_catalog(r, &b, &number, NULL), 0);
+	wm_registry_flush(r);
+	cr_assert(a.called && !a.code, "%s", a.text);
+}
+
+/* Who follows this agent's log hears that its instance went, whatever the catalog writes under the
+ * name since. */
+Test(history, a_name_that_changes_hands_leaves_a_tombstone)
+{
+	struct wm_registry *r = open_at(db);
+	uint64_t seq;
+
+	put(r, "a", "web", 1);
+	cr_assert_eq(del(r, "a"), 0);
+	seq = r->history.seq;
+	catalog_service(r, "a", WM_VERB_SET);
+	for (int n = 0; n < 2; n++) {
+		const struct wm_tombstone *t =
+			wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a");
+
+		cr_assert_not_null(t);
+		cr_assert_eq(t->version.seq, seq);
+		cr_assert(wm_instance_shared(wm_registry_instance(r, "a")));
+		check(r);
+		wm_registry_close(r);
+		r = open_at(db);
+	}
+	catalog_service(r, "a", WM_VERB_DELETE);
+	put(r, "a", "web", 1);
+	for (int n = 0; n < 2; n++) {
+		cr_assert_null(wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a"));
+		cr_assert_not_null(wm_history_tomb(&r->history, WM_ORIGIN_SHARED, "n1", "a"));
+		check(r);
+		wm_registry_close(r);
+		r = open_at(db);
+	}
 	wm_registry_close(r);
 }
 
@@ -138,13 +189,13 @@ Test(history, shared_objects_have_a_hybrid_clock)
 					 &failed, NULL),
 		     0);
 	wm_registry_flush(r);
-	cr_assert_gt(wm_history_tomb(&r->history, "a", "x", WM_ORIGIN_SHARED)->version.seq,
+	cr_assert_gt(wm_history_tomb(&r->history, WM_ORIGIN_SHARED, "a", "x")->version.seq,
 		     clock + (3600ull * 1000 << 16));
-	cr_assert_not_null(wm_history_tomb(&r->history, "a", "", WM_ORIGIN_SHARED));
+	cr_assert_not_null(wm_history_tomb(&r->history, WM_ORIGIN_SHARED, "a", ""));
 	check(r);
 	wm_registry_close(r);
 	r = open_at(db);
-	cr_assert_not_null(wm_history_tomb(&r->history, "a", "", WM_ORIGIN_SHARED));
+	cr_assert_not_null(wm_history_tomb(&r->history, WM_ORIGIN_SHARED, "a", ""));
 	check(r);
 	wm_registry_close(r);
 }
@@ -178,7 +229,7 @@ Test(history, what_is_not_stored_uses_no_number)
 	disk(false);
 	cr_assert_eq(version_of(r, "a")->seq, seq);
 	cr_assert_eq(r->history.seq, seq);
-	cr_assert_null(wm_history_tomb(&r->history, "n1", "a", WM_ORIGIN_OWN));
+	cr_assert_null(wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a"));
 	check(r);
 	cr_assert_eq(put(r, "b", "web", 1), 0);
 	cr_assert_eq(r->history.seq, seq + 2, "b, and the status of a, which rode along");

@@ -233,7 +233,8 @@ static void schedule(uint64_t seed)
 			(unsigned long long)seed, n->count, (unsigned long long)ms);
 	net_check(n);
 	check_shared(n);
-	cr_assert_eq(n->refused, 0, "seed %llu: a message was refused: %s", (unsigned long long)seed, n->why);
+	cr_assert_eq(n->refused, 0, "seed %llu: a message was refused: %s",
+		     (unsigned long long)seed, n->why);
 	for (unsigned i = 0; i < n->count; i++)
 		if (was[i].store)
 			store_free(was[i].store);

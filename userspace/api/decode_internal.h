@@ -30,6 +30,11 @@ struct wm_decoded {
 #else
 #define WM_JSON_PLAIN 0
 #endif
+/** Read a JSON text of ASCII without escapes whose numbers are whole, and whose members have a name
+ *  each of their own. @return what jansson makes of it, a new reference; NULL: it is not of that
+ *  kind, is none, or there is no memory. Recurses as deep as the text is nested. */
+json_t *wm_json_quick(const char *text, size_t len);
+
 /** What jansson allocates from now on comes from the arena. @return false: it is in use. */
 bool wm_json_arena_open(void);
 /** The tree is whole: what is allocated from now on is none of it. */

@@ -438,8 +438,7 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
 	struct wm_prober *p;
 
-	/* another agent's check is that one's to run */
-	if (c->kind == WM_CHECK_STATED || wm_instance_foreign(c->instance))
+	if (c->kind == WM_CHECK_STATED)
 		return;
 	p = prober_of(h, c);
 	if (!kinds[c->kind]) { /* maintenance: nothing to run */

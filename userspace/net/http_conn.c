@@ -190,7 +190,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	look_again(c);
 	whole = n > 0 && c->phase == WM_HTTP_IDLE && !evbuffer_get_length(in);
-	if (whole && wm_http_recalled(c, buf, (size_t)n))
+	if (whole && (wm_http_recalled(c, buf, (size_t)n) || wm_http_read_plain(c, buf, (size_t)n)))
 		return;
 	if (n > 0 && !evbuffer_add(in, buf, (size_t)n)) {
 		s->raw_of = whole ? c : NULL;

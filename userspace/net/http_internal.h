@@ -18,8 +18,10 @@
 
 #define WM_HTTP_OVER_MAX                                                                           \
 	64 /* connections over the cap that still get an answer of 429; more are closed unheard */
-#define WM_HTTP_OVER_MS	 2000 /* milliseconds such a connection may take */
-#define WM_HTTP_HOST_MAX 253  /* octets of a Host name: RFC 1035 */
+#define WM_HTTP_OVER_MS	      2000 /* milliseconds such a connection may take */
+#define WM_HTTP_HOST_MAX      253  /* octets of a Host name: RFC 1035 */
+#define WM_HTTP_PLAIN_HEADERS 16 /* of a request that is read without evhttp: clients send 3 to 8  \
+				  */
 
 enum wm_http_phase {
 	WM_HTTP_IDLE,	   /* nothing of a request has come */
@@ -65,8 +67,24 @@ struct wm_http_param {
 	const char *name, *value;
 };
 
+struct wm_http_header {
+	const char *name, *value;
+};
+
+/* A request that was read without evhttp. */
+struct wm_http_plain {
+	unsigned method;	  /* place in the table of methods */
+	const char *path, *query; /* query: NULL without one */
+	const char *body;
+	size_t body_len;
+	unsigned headers_count;
+	struct wm_http_header headers[WM_HTTP_PLAIN_HEADERS];
+	char text[]; /* all that it holds */
+};
+
 struct wm_http_request {
-	struct evhttp_request *ev;
+	struct evhttp_request *ev;   /* NULL: `plain` */
+	struct wm_http_plain *plain; /* owned; NULL: `ev` */
 	struct wm_http_conn *conn;
 	bool watched; /* whether its client closes its end: by the server's `gone` */
 	bool chunks;  /* its answer goes on, in chunks; else it ends with the connection */
@@ -153,11 +171,16 @@ void wm_http_conn_free(struct wm_http_conn *c);
  *  done. */
 bool wm_http_recalled(struct wm_http_conn *c, const char *raw, size_t len);
 
+/* --- http_plain.c --- */
+/** Is it a whole request that can be read in one way only, on a connection that waits for one? Then
+ *  that was done. */
+bool wm_http_read_plain(struct wm_http_conn *c, const char *raw, size_t len);
+
 /* --- http_request.c --- */
 /** Its answer has a head only. */
 static inline bool wm_http_is_head(const struct wm_http_request *r)
 {
-	return r->ev->type == EVHTTP_REQ_HEAD;
+	return r->ev && r->ev->type == EVHTTP_REQ_HEAD;
 }
 /** An answer to HTTP/1.1 on a connection that stays, with nothing before it. */
 bool wm_http_is_plain(const struct wm_http_request *r);
@@ -166,12 +189,21 @@ bool wm_http_has_room(const struct wm_http_conn *c, size_t len);
 const char *wm_http_date_line(void);
 /** The request is dead, its connection sends @p len octets. */
 void wm_http_begin_answer(struct wm_http_request *r, size_t len);
-/** All of it was written past evhttp; @p err: or was not. */
+/** All of it was written past evhttp; @p err: or was not. @p ev: NULL if evhttp knows nothing of
+ *  the request. */
 void wm_http_end_answer(struct wm_http_conn *c, struct evhttp_request *ev, int err);
 /** Half an answer is none. */
 void wm_http_lose_answer(struct wm_http_conn *c);
 /** The answer is with the kernel: the next request may begin. */
 void wm_http_sent(struct wm_http_conn *c);
+/** An address, localhost, or one of http.hosts; with a port or without. */
+bool wm_http_host_known(const struct wm_http_server *s, const char *host);
+/** Place of a method in the table, by its name; its end: unknown. */
+unsigned wm_http_method_find(const char *name, size_t len);
+/** Is it one of the API's, and may a request of it have a body? */
+bool wm_http_method_known(unsigned m);
+/** A request that http_plain.c read: to the handler. @p p is taken. */
+void wm_http_on_plain(struct wm_http_conn *c, struct wm_http_plain *p);
 /** evhttp's callback for every request; @p server is the struct wm_http_server. */
 void wm_http_on_request(struct evhttp_request *ev, void *server);
 /** The connection holds @p n octets from now on. */

@@ -104,7 +104,8 @@ const char *wm_http_raw(const struct wm_http_request *r, size_t *ret_len)
 
 	if (s->raw_of != r->conn || !wm_http_is_plain(r) || wm_http_is_head(r) ||
 	    evbuffer_get_length(bufferevent_get_input(r->conn->bev)) ||
-	    evbuffer_get_length(evhttp_request_get_input_buffer(r->ev)))
+	    (r->plain ? r->plain->body_len
+		      : evbuffer_get_length(evhttp_request_get_input_buffer(r->ev))))
 		return NULL;
 	*ret_len = s->raw_len;
 	return s->raw;
@@ -124,12 +125,7 @@ bool wm_http_recalled(struct wm_http_conn *c, const char *raw, size_t len)
 	wm_http_hold(c, k->len);
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + s->lim.write_timeout_ms;
-	if (write_kept(c, k))
-		wm_http_lose_answer(c);
-	else if (wm_http_conn_waits(c))
-		c->aside = true; /* evhttp knows nothing of it */
-	else
-		wm_http_sent(c);
+	wm_http_end_answer(c, NULL, write_kept(c, k));
 	wm_loop_breathe(s->loop);
 	return true;
 }

@@ -44,12 +44,30 @@ static const struct {
 /* Place in the table; its end for a method that evhttp does not know. */
 static unsigned method_of(const struct wm_http_request *r)
 {
-	enum evhttp_cmd_type t = evhttp_request_get_command(r->ev);
+	enum evhttp_cmd_type t;
 	unsigned i = 0;
 
+	if (r->plain)
+		return r->plain->method;
+	t = evhttp_request_get_command(r->ev);
 	while (i < WM_ARRAY_LEN(methods) && methods[i].ev != t)
 		i++;
 	return i;
+}
+
+unsigned wm_http_method_find(const char *name, size_t len)
+{
+	unsigned i = 0;
+
+	while (i < WM_ARRAY_LEN(methods) &&
+	       (strncmp(methods[i].name, name, len) != 0 || methods[i].name[len]))
+		i++;
+	return i;
+}
+
+bool wm_http_method_known(unsigned m)
+{
+	return m < WM_ARRAY_LEN(methods) && methods[m].body && methods[m].ours;
 }
 
 /* --- percent-decoding --------------------------------------------------------------------------
@@ -215,7 +233,7 @@ static bool literal(const char *s, size_t len)
 }
 
 /* A page of a browser whose name was made to point here is told from a client by the name. */
-static bool host_known(const struct wm_http_server *s, const char *host)
+bool wm_http_host_known(const struct wm_http_server *s, const char *host)
 {
 	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
 
@@ -244,15 +262,30 @@ static void refuse(struct wm_http_request *r, enum wm_http_counter c, int status
 }
 
 /* @return true when the request was answered here. */
+static bool query_refused(struct wm_http_request *r, const char *query)
+{
+	int err = query ? parse_query(r, query) : 0;
+	char text[128];
+
+	if (!err)
+		return false;
+	snprintf(text, sizeof(text), "The query must have at most %d parameters",
+		 WM_HTTP_PARAMS_MAX);
+	wm_http_reply_text(r, err == -ENOMEM ? 503 : 400, "%s",
+			   err == -ENOMEM  ? "Out of memory"
+			   : err == -E2BIG ? text
+					   : "The query has a broken percent escape");
+	return true;
+}
+
+/* @return true when the request was answered here. */
 static bool refused(struct wm_http_request *r)
 {
 	struct wm_http_server *s = r->conn->server;
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(r->ev);
 	const char *host = wm_http_header(r, "Host"), *why = judge_framing(r);
-	const char *query;
 	char text[128];
 	bool version = r->ev->major == 1 && r->ev->minor >= 0;
-	int err = 0;
 
 	/* evhttp answers in the version that the client named, whatever that is */
 	r->ev->major = 1;
@@ -274,7 +307,7 @@ static bool refused(struct wm_http_request *r)
 		refuse(r, WM_HTTP_BAD_HOST, 400, "Host is missing");
 		return true;
 	}
-	if (!r->conn->local && host && !host_known(s, host)) {
+	if (!r->conn->local && host && !wm_http_host_known(s, host)) {
 		refuse(r, WM_HTTP_BAD_HOST, 403,
 		       "Host must be an IP address, localhost or a configured name");
 		return true;
@@ -297,19 +330,26 @@ static bool refused(struct wm_http_request *r)
 		refuse(r, WM_HTTP_TOO_LARGE, 413, text);
 		return true;
 	}
-	query = evhttp_uri_get_query(uri);
-	if (query)
-		err = parse_query(r, query);
-	if (err) {
-		snprintf(text, sizeof(text), "The query must have at most %d parameters",
-			 WM_HTTP_PARAMS_MAX);
-		wm_http_reply_text(r, err == -ENOMEM ? 503 : 400, "%s",
-				   err == -ENOMEM  ? "Out of memory"
-				   : err == -E2BIG ? text
-						   : "The query has a broken percent escape");
-		return true;
-	}
-	return false;
+	return query_refused(r, evhttp_uri_get_query(uri));
+}
+
+static void serve(struct wm_http_conn *c, struct wm_http_request *r)
+{
+	struct wm_http_server *s = c->server;
+
+	s->counters[WM_HTTP_REQUESTS]++;
+	wm_loop_tired(s->loop); /* the turn counts from here, if from nowhere before */
+	s->fn(s->arg, r);
+	wm_loop_breathe(s->loop);
+}
+
+static void begin(struct wm_http_conn *c, struct wm_http_request *r)
+{
+	r->conn = c;
+	wm_buf_init(&r->head, HEAD_MAX);
+	c->request = r;
+	c->phase = WM_HTTP_SERVING;
+	c->deadline_ms = 0;
 }
 
 void wm_http_on_request(struct evhttp_request *ev, void *server)
@@ -325,17 +365,24 @@ void wm_http_on_request(struct evhttp_request *ev, void *server)
 		return;
 	}
 	r->ev = ev;
-	r->conn = c;
-	wm_buf_init(&r->head, HEAD_MAX);
-	c->request = r;
-	c->phase = WM_HTTP_SERVING;
-	c->deadline_ms = 0;
-	if (refused(r))
+	begin(c, r);
+	if (!refused(r))
+		serve(c, r);
+}
+
+void wm_http_on_plain(struct wm_http_conn *c, struct wm_http_plain *p)
+{
+	struct wm_http_request *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		free(p);
+		wm_http_lose_answer(c);
 		return;
-	s->counters[WM_HTTP_REQUESTS]++;
-	wm_loop_tired(s->loop); /* the turn counts from here, if from nowhere before */
-	s->fn(s->arg, r);
-	wm_loop_breathe(s->loop);
+	}
+	r->plain = p;
+	begin(c, r);
+	if (!query_refused(r, p->query))
+		serve(c, r);
 }
 
 /* --- reading ------------------------------------------------------------------------------------
@@ -357,8 +404,11 @@ const char *wm_http_method_name(const struct wm_http_request *r)
 
 const char *wm_http_path(const struct wm_http_request *r)
 {
-	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(r->ev));
+	const char *path;
 
+	if (r->plain)
+		return r->plain->path;
+	path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(r->ev));
 	return path && *path ? path : "/";
 }
 
@@ -384,14 +434,28 @@ bool wm_http_query_next(const struct wm_http_request *r, size_t *pos, const char
 
 const char *wm_http_header(const struct wm_http_request *r, const char *name)
 {
-	return evhttp_find_header(evhttp_request_get_input_headers(r->ev), name);
+	const struct wm_http_plain *p = r->plain;
+
+	if (!p)
+		return evhttp_find_header(evhttp_request_get_input_headers(r->ev), name);
+	for (unsigned i = 0; i < p->headers_count; i++) {
+		if (strcasecmp(p->headers[i].name, name) == 0)
+			return p->headers[i].value;
+	}
+	return NULL;
 }
 
 const char *wm_http_body(const struct wm_http_request *r, size_t *ret_len)
 {
-	struct evbuffer *in = evhttp_request_get_input_buffer(r->ev);
-	const char *body = (const char *)evbuffer_pullup(in, -1);
+	struct evbuffer *in;
+	const char *body;
 
+	if (r->plain) {
+		*ret_len = r->plain->body_len;
+		return r->plain->body;
+	}
+	in = evhttp_request_get_input_buffer(r->ev);
+	body = (const char *)evbuffer_pullup(in, -1);
 	*ret_len = body ? evbuffer_get_length(in) : 0;
 	return body ? body : "";
 }
@@ -423,6 +487,7 @@ static void request_free(struct wm_http_request *r)
 		r->conn->request = NULL;
 	}
 	free(r->params);
+	free(r->plain);
 	wm_buf_done(&r->head);
 	free(r);
 }
@@ -553,6 +618,8 @@ static bool stays(const struct evkeyvalq *in)
  */
 bool wm_http_is_plain(const struct wm_http_request *r)
 {
+	if (r->plain)
+		return true;
 	return r->ev->major == 1 && r->ev->minor == 1 && !r->ev->chunked &&
 	       stays(evhttp_request_get_input_headers(r->ev)) && !r->head.failed &&
 	       !(r->head.len && strstr(r->head.data, "Connection: ")) &&
@@ -570,6 +637,13 @@ void wm_http_end_answer(struct wm_http_conn *c, struct evhttp_request *ev, int e
 {
 	if (err) {
 		wm_http_lose_answer(c);
+		return;
+	}
+	if (!ev) {
+		if (wm_http_conn_waits(c))
+			c->aside = true;
+		else
+			wm_http_sent(c);
 		return;
 	}
 	if (wm_http_conn_waits(c)) {
@@ -648,7 +722,8 @@ void wm_http_begin_answer(struct wm_http_request *r, size_t len)
 	wm_http_hold(c, len);
 	c->phase = WM_HTTP_SENDING;
 	c->deadline_ms = wm_clock_ms() + c->server->lim.write_timeout_ms;
-	evhttp_request_set_on_complete_cb(ev, on_sent, c);
+	if (ev)
+		evhttp_request_set_on_complete_cb(ev, on_sent, c);
 }
 
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
@@ -688,10 +763,13 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 	}
 	if (bare)
 		len = 0;
-	if (!head.len || head.failed)
+	head.failed |= !ev && r->head.failed;
+	if (ev && (!head.len || head.failed))
 		hand_over(r);
 	wm_http_begin_answer(r, len);
-	if (head.len && !head.failed)
+	if (!ev && head.failed)
+		wm_http_lose_answer(c);
+	else if (head.len && !head.failed)
 		send_plain(c, ev, &head, body, len);
 	else
 		send_by_evhttp(c, ev, status, body, len);
@@ -730,7 +808,7 @@ void wm_http_request_abort(struct wm_http_request *r)
 		r->on_abort(r->abort_arg);
 	request_free(r);
 	/* evhttp frees what is on the connection; what it took off is left to us */
-	if (!evhttp_request_get_connection(ev))
+	if (ev && !evhttp_request_get_connection(ev))
 		evhttp_request_free(ev);
 }
 
@@ -769,12 +847,17 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 
 /* --- answers that go on ----------------------------------------------------------------------- */
 
+static int minor(const struct wm_http_request *r)
+{
+	return r->ev ? r->ev->minor : 1;
+}
+
 /* After what evhttp would close by itself, and what has no other end than that. */
 static bool closes(const struct wm_http_request *r)
 {
 	const char *says = wm_http_header(r, "Connection");
 
-	return !r->ev->minor || (says && strcasecmp(says, "close") == 0);
+	return !minor(r) || (says && strcasecmp(says, "close") == 0);
 }
 
 static void write_stream(struct wm_http_request *r, const struct iovec *parts, int count)
@@ -789,16 +872,18 @@ void wm_http_stream_begin(struct wm_http_request *r, const char *content_type)
 	struct iovec part;
 
 	r->conn->streams = true;
-	r->chunks = r->ev->minor > 0;
+	r->chunks = minor(r) > 0;
 	if (closes(r)) {
 		wm_http_set_header(r, "Connection", "close");
-		evhttp_add_header(evhttp_request_get_output_headers(r->ev), "Connection", "close");
+		if (r->ev)
+			evhttp_add_header(evhttp_request_get_output_headers(r->ev), "Connection",
+					  "close");
 	}
 	if (r->chunks)
 		wm_http_set_header(r, "Transfer-Encoding", "chunked");
 	wm_http_set_header(r, "Content-Type", content_type);
 	wm_buf_init(&head, HEAD_MAX);
-	wm_buf_printf(&head, "HTTP/1.%d 200 OK\r\n", r->ev->minor);
+	wm_buf_printf(&head, "HTTP/1.%d 200 OK\r\n", minor(r));
 	wm_buf_puts(&head, wm_http_date_line());
 	wm_buf_put(&head, r->head.data, r->head.len);
 	wm_buf_puts(&head, "\r\n");

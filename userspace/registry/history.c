@@ -13,7 +13,8 @@
 int wm_history_init(struct wm_history *h)
 {
 	TAILQ_INIT(&h->all);
-	TAILQ_INIT(&h->log);
+	TAILQ_INIT(&h->log[WM_ORIGIN_OWN]);
+	TAILQ_INIT(&h->log[WM_ORIGIN_SHARED]);
 	TAILQ_INIT(&h->tombs);
 	h->by_key = wm_map_new(WM_TABLE_MAX);
 	return h->by_key ? 0 : -ENOMEM;
@@ -39,10 +40,10 @@ static void unlist(struct wm_history *h, struct wm_past *p)
 	p->listed = false;
 }
 
-static void unlog(struct wm_history *h, struct wm_past *p)
+static void unlog(struct wm_history *h, struct wm_past *p, enum wm_version_origin o)
 {
 	if (p->logged)
-		TAILQ_REMOVE(&h->log, p, log_entry);
+		TAILQ_REMOVE(&h->log[o], p, log_entry);
 	p->logged = false;
 }
 
@@ -66,12 +67,10 @@ const struct wm_version *wm_past_version(const struct wm_past *p)
 void wm_history_log_word(struct wm_history *h, struct wm_past *p)
 {
 	const struct wm_version *v = wm_past_version(p);
-	struct wm_pasts *log = &h->log;
+	struct wm_pasts *log = &h->log[v->origin];
 	struct wm_past *before;
 
-	unlog(h, p);
-	if (v->origin != WM_ORIGIN_OWN) /* whose order is nobody's here */
-		return;
+	unlog(h, p, v->origin);
 	p->logged = true;
 	/* rows of a batch are applied nearly in the order in which they were numbered */
 	for (before = TAILQ_LAST(log, wm_pasts); before && wm_past_version(before)->seq > v->seq;
@@ -104,7 +103,7 @@ void wm_history_leave(struct wm_history *h, struct wm_instance *i)
 	struct wm_past *p = &wm_box(i)->past;
 
 	unlist(h, p);
-	unlog(h, p);
+	unlog(h, p, i->version.origin);
 }
 
 /* --- tombstones ------------------------------------------------------------------------------- */
@@ -112,18 +111,18 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 {
 	size_t node = strlen(i->node->folded) + 1, id = strlen(i->id) + 1,
 	       service = strlen(i->name) + 1;
-	struct wm_tombstone *t = calloc(1, sizeof(*t) + node + id + 1 + service);
+	struct wm_tombstone *t = calloc(1, sizeof(*t) + 1 + node + id + service);
 
 	if (!t)
 		return NULL;
-	t->node = memcpy(t->key, i->node->folded, node);
-	t->id = memcpy(t->key + node, i->id, id);
-	t->key[node + id] = (char)('0' + i->version.origin);
-	t->service = memcpy(t->key + node + id + 1, i->name, service);
-	t->len = (uint32_t)(node + id + 1);
+	/* this agent's own node does not go */
+	t->version.origin = *i->id ? i->version.origin : WM_ORIGIN_SHARED;
+	t->key[0] = (char)t->version.origin;
+	t->node = memcpy(t->key + 1, i->node->folded, node);
+	t->id = memcpy(t->key + 1 + node, i->id, id);
+	t->service = memcpy(t->key + 1 + node + id, i->name, service);
+	t->len = (uint32_t)(1 + node + id);
 	t->row = row;
-	t->version.origin = i->version.origin;
-	t->version.writer = i->version.writer;
 	t->past.tomb = t;
 	return t;
 }
@@ -152,25 +151,25 @@ void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t inde
 void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t)
 {
 	unlist(h, &t->past);
-	unlog(h, &t->past);
+	unlog(h, &t->past, t->version.origin);
 	TAILQ_REMOVE(&h->tombs, t, by_age);
 	(void)wm_map_del(h->by_key, t->key, t->len);
 	h->count--;
 	free(t);
 }
 
-struct wm_tombstone *wm_history_tomb(const struct wm_history *h, const char *node, const char *id,
-				     enum wm_version_origin o)
+struct wm_tombstone *wm_history_tomb(const struct wm_history *h, enum wm_version_origin o,
+				     const char *node, const char *id)
 {
-	char key[WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 3];
+	char key[1 + WM_NODE_NAME_MAX + WM_INSTANCE_ID_MAX + 2];
 	size_t n = strlen(node) + 1, len = strlen(id) + 1;
 
-	if (!h->count || n + len + 1 > sizeof(key))
+	if (!h->count || 1 + n + len > sizeof(key))
 		return NULL;
-	memcpy(key, node, n);
-	memcpy(key + n, id, len);
-	key[n + len] = (char)('0' + o);
-	return wm_map_get(h->by_key, key, n + len + 1);
+	key[0] = (char)o;
+	memcpy(key + 1, node, n);
+	memcpy(key + 1 + n, id, len);
+	return wm_map_get(h->by_key, key, 1 + n + len);
 }
 
 /* --- numbers ---------------------------------------------------------------------------------- */

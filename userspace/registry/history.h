@@ -11,10 +11,9 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WM_TOMBSTONES_MAX 1000000 /* some 200 octets each; the oldest go first */
-#define WM_TOMBSTONE_TTL_S                                                                         \
-	86400 /* config's default: who was away for longer reads everything anew */
-#define WM_TOMBSTONES_EXPIRED 256 /* that go with one batch */
+#define WM_TOMBSTONES_MAX     1000000 /* some 200 octets each; the oldest go first */
+#define WM_TOMBSTONE_TTL_S    86400   /* a day: who was away for longer reads everything anew */
+#define WM_TOMBSTONES_EXPIRED 256     /* that go with one batch */
 
 /* An instance that is gone, or with id "" a node. */
 struct wm_tombstone {
@@ -26,13 +25,13 @@ struct wm_tombstone {
 	const char *node, *id, *service; /* the node's name in lower case; the service's as shown */
 	bool expired;			 /* its row is being deleted */
 	uint32_t len;
-	char key[]; /* node, NUL, id, NUL, digit of the origin: each has a word of its own */
+	char key[]; /* origin, node, NUL, id: what one origin wrote anew is no news of the other */
 };
 TAILQ_HEAD(wm_tombstones, wm_tombstone);
 
 struct wm_map;
 struct wm_history {
-	struct wm_pasts all, log; /* of this agent's own */
+	struct wm_pasts all, log[2]; /* of each origin */
 	struct wm_tombstones tombs;
 	struct wm_map *by_key;
 	unsigned count;	  /* of tombstones */
@@ -59,9 +58,9 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 int wm_history_reserve(struct wm_history *h);
 void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t index);
 void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t); /* frees it */
-/** Of an instance or a node by its name in lower case, in the log of @p o. NULL: none. */
-struct wm_tombstone *wm_history_tomb(const struct wm_history *h, const char *node, const char *id,
-				     enum wm_version_origin o);
+/** Of an origin's instance or node, by its name in lower case. NULL: none. */
+struct wm_tombstone *wm_history_tomb(const struct wm_history *h, enum wm_version_origin o,
+				     const char *node, const char *id);
 /** The version of what is stored next. Numbers of this agent's log are given back by setting
  *  h->seq, as long as nobody saw them. */
 struct wm_version wm_history_draw(struct wm_history *h, enum wm_version_origin o, uint32_t epoch,

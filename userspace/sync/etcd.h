@@ -114,6 +114,8 @@ struct wm_etcd_state {
 	unsigned held; /* removals held by the brake */
 };
 void wm_etcd_state(const struct wm_etcd *e, struct wm_etcd_state *ret);
+/** Does the node live? @return 1, 0, -1: nothing is known of it. Cost O(1). */
+int wm_etcd_lives(const struct wm_etcd *e, const struct wm_peer_id *id);
 /** Walk over nodes: *pos = 0 at first, not beside changes. @return false: no more. */
 struct wm_etcd_node_state {
 	struct wm_peer_id id;

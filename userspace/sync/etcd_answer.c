@@ -203,13 +203,20 @@ static int read_part(struct reader *r, const json_t *o)
 {
 	struct wm_etcd_answer *a = r->a;
 	struct wm_etcd_part part = {.succeeded = true, .kvs = a->kvs_count};
-	const json_t *range, *txn, *list = NULL;
+	const json_t *range, *txn, *put, *before, *gone, *list = NULL;
 	int err = json_is_object(o) ? 0 : wrong(r, "responses", "objects");
 
 	err = err ? err : grow((void **)&a->parts, &r->parts_cap, a->parts_count, sizeof(part));
 	err = err ? err : get_object(r, o, "response_range", &range);
 	if (!err && range)
 		err = read_kvs(r, range);
+	err = err ? err : get_object(r, o, "response_put", &put);
+	before = !err && put ? json_object_get(put, "prev_kv") : NULL;
+	if (before)
+		err = read_kv(r, before, false);
+	err = err ? err : get_object(r, o, "response_delete_range", &gone);
+	if (!err && gone)
+		err = get_number(r, gone, "deleted", &part.deleted);
 	err = err ? err : get_object(r, o, "response_txn", &txn);
 	if (!err && txn) {
 		err = get_flag(r, txn, "succeeded", &part.succeeded);

@@ -35,8 +35,9 @@ struct wm_etcd_kv {
 
 /* One answer within a transaction's. */
 struct wm_etcd_part {
+	int64_t deleted;	 /* of a deletion: keys */
 	bool succeeded;		 /* of a transaction; of others true */
-	unsigned kvs, kvs_count; /* of a range: which of the answer's */
+	unsigned kvs, kvs_count; /* of a range, or what was before a put */
 };
 
 struct wm_etcd_answer {

@@ -25,7 +25,8 @@
 #define ECHO_MS		5000	    /* our own writes come back over the watch within it */
 #define OPS_MAX		128	    /* operations of a transaction: etcd's --max-txn-ops */
 #define TXN_OCTETS	(1u << 20)  /* of values in one; one object alone may have more */
-#define PAGE_KEYS	1000	    /* of a list; halved while an answer is too large */
+#define PAGE_KEYS	500	    /* of a list, some 3 ms; halved while an answer is too large */
+#define STREAM_MS	4	    /* of a turn for what a watch brought; the rest has its turn */
 #define STREAM_MAX	(16u << 20) /* octets of a watch that were not looked at yet */
 #define BATCH_MAX	256	    /* changes given at once */
 #define TOMBSTONE_KINDS 2	    /* of logs, and of shared objects */
@@ -108,6 +109,8 @@ struct wm_etcd {
 	bool enlisted, settled, told_settled;
 	uint64_t clash_ms; /* since when our key is another's; 0: it is not */
 	struct wm_etcd_node *tidying;
+	uint64_t tidy_ms;     /* when nodes are looked through next */
+	int64_t former_lease; /* of a former life, with no key any more; 0: none */
 
 	/* --- etcd_list.c */
 	bool listed;

@@ -236,9 +236,14 @@ static void compact(struct wm_etcd *e)
 void wm_etcd_on_stream(void *arg)
 {
 	struct wm_etcd *e = arg;
+	uint64_t end = wm_etcd_now(e) + STREAM_MS;
 
-	while (next_message(e))
-		;
+	while (next_message(e)) {
+		if (wm_etcd_now(e) < end)
+			continue;
+		wm_env_timer_arm(e->stream_timer, 0);
+		break;
+	}
 	compact(e);
 	if (e->stream_broken && !e->stream.len)
 		wm_etcd_unwatch(e);

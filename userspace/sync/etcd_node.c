@@ -139,6 +139,29 @@ static void not_enlisted(struct wm_etcd *e, const struct wm_etcd_kv *kv)
 	wm_etcd_refuse(e, &e->c.id, why);
 }
 
+/* The long lease that our key had before: without it each start would leave one for days. */
+static void note_former(struct wm_etcd *e, const struct wm_etcd_answer *a)
+{
+	const struct wm_etcd_part *p = a->parts_count > 1 ? &a->parts[1] : NULL;
+	int64_t lease = p && p->kvs_count ? a->kvs[p->kvs].lease : 0;
+
+	if (lease != e->member_lease.id)
+		e->former_lease = lease;
+}
+
+static void on_revoked(struct wm_etcd *e, const struct wm_etcd_answer *a)
+{
+	(void)a; /* it may have run out, and does in any case */
+	e->former_lease = 0;
+	e->slots[SLOT_CONTROL].not_before_ms = 0;
+}
+
+static void revoke(struct wm_etcd *e)
+{
+	wm_buf_printf(wm_etcd_body(e), "{\"ID\":\"%" PRId64 "\"}", e->former_lease);
+	wm_etcd_call(e, SLOT_CONTROL, "lease/revoke", on_revoked);
+}
+
 static void on_enlist(struct wm_etcd *e, const struct wm_etcd_answer *a)
 {
 	if (a->code == WM_ETCD_NOT_FOUND) { /* one of the leases */
@@ -153,6 +176,7 @@ static void on_enlist(struct wm_etcd *e, const struct wm_etcd_answer *a)
 		e->clash_ms = 0;
 		e->self_mod = a->revision;
 		e->told_settled = e->self->record.settled;
+		note_former(e, a);
 	} else if (a->kvs_count) {
 		not_enlisted(e, a->kvs);
 	} else {
@@ -170,7 +194,7 @@ static void put_record(struct wm_etcd *e, struct wm_buf *b, enum wm_etcd_key_kin
 	wm_etcd_put_key(e, b, "key", key, len);
 	wm_buf_puts(b, ",\"value\":\"");
 	wm_base64_put(b, record->data, record->len, "", 0);
-	wm_buf_printf(b, "\",\"lease\":\"%" PRId64 "\"}}", lease);
+	wm_buf_printf(b, "\",\"lease\":\"%" PRId64 "\",\"prev_kv\":true}}", lease);
 }
 
 static void enlist(struct wm_etcd *e)
@@ -212,6 +236,8 @@ static bool enter(struct wm_etcd *e)
 		grant(e, 2 * WM_ETCD_OWN_TOMBSTONE_S, on_tomb);
 	else if (e->want_tomb[1])
 		grant(e, 2 * WM_ETCD_TOMBSTONE_S, on_shared_tomb);
+	else if (e->former_lease)
+		revoke(e);
 	else
 		return false;
 	return true;
@@ -383,6 +409,13 @@ void wm_etcd_nodes_listed(struct wm_etcd *e)
 	}
 }
 
+int wm_etcd_lives(const struct wm_etcd *e, const struct wm_peer_id *id)
+{
+	const struct wm_etcd_node *n = wm_map_get(e->nodes, id->octets, sizeof(id->octets));
+
+	return !n ? -1 : n == e->self || n->lives;
+}
+
 /* --- removing a node for ever
  * ----------------------------------------------------------------------- */
 
@@ -392,7 +425,7 @@ static void on_tidied(struct wm_etcd *e, const struct wm_etcd_answer *a)
 
 	/* what was removed comes over the watch, and what stood in the way too */
 	e->tidying = NULL;
-	if (!a->code && a->succeeded)
+	if (!a->code && a->succeeded && a->parts_count && a->parts[0].deleted)
 		e->stats.forgotten++;
 	if (n && !n->refs)
 		wm_etcd_node_settle(e, n);
@@ -440,6 +473,9 @@ void wm_etcd_tidy(struct wm_etcd *e)
 	size_t pos = 0;
 
 	e->tidying = NULL;
+	if (now < e->tidy_ms)
+		return;
+	e->tidy_ms = now + TICK_MS / 2;
 	while ((n = wm_map_next(e->nodes, &pos))) {
 		if (n->tidy_ms && now >= n->tidy_ms) {
 			n->tidy_ms = n->objects ? now + 2 * TIDY_SPREAD_MS : 0;

@@ -51,10 +51,14 @@ struct wm_member {
 /* Intervals in milliseconds. The names of a profile's are settings (sync.*). */
 struct wm_member_timers {
 	unsigned probe_interval, probe_timeout;
-	unsigned indirect_probes;    /* members asked to probe in our place */
-	unsigned suspicion_mult;     /* x log10(members) x probe_interval: the shortest */
-	unsigned suspicion_max_mult; /* x the shortest: where nobody confirms */
-	unsigned awareness_max;	     /* of Lifeguard's local health */
+	unsigned indirect_probes; /* members asked to probe in our place */
+	/* A suspicion lasts from `max` down to `min` as suspicion_confirmations others confirm it;
+	 * min = suspicion_min + suspicion_mult x log10(members) x gossip_interval: longer than a
+	 * healthy machine pauses, and than news and its refutation travel. */
+	unsigned suspicion_min, suspicion_mult;
+	unsigned suspicion_max_mult; /* max = min x it */
+	unsigned suspicion_confirmations;
+	unsigned awareness_max; /* of Lifeguard's local health */
 	unsigned gossip_interval, gossip_nodes;
 	unsigned gossip_to_dead;  /* how long the dead are still told */
 	unsigned retransmit_mult; /* x log10(members + 1): how often news is sent */
@@ -90,7 +94,8 @@ struct wm_members_config {
 	 * wm_members_stream_probed() with the same number, or not at all. NULL: there are none. */
 	void (*probe_stream)(void *arg, const struct wm_member *m, uint32_t number);
 	void (*event)(void *arg, struct wm_member *m, enum wm_member_event e);
-	/* Another agent has our name or id: refuse to go on, and name it. NULL ok. */
+	/* Another agent that has run for longer has our name or id, and answered: refuse to go on,
+	 * and name it. NULL ok. */
 	void (*clash)(void *arg, const struct wm_member *other);
 	/* What rides on probes and their answers, WM_MEMBER_RIDE_MAX octets at most (digests of the
 	 * replica). NULL: nothing. @return octets written. */
@@ -110,12 +115,14 @@ void wm_members_datagram(struct wm_members *ms, const struct wm_peer_addr *from,
 /** The host at @p to answered that nobody listens there (ICMP port unreachable, RST): once another
  *  member confirms it, it is failed without being suspected first. */
 void wm_members_refused(struct wm_members *ms, const struct wm_peer_addr *to);
+/** A stream to a member broke: look at once, rather than when its turn comes. */
+void wm_members_doubt(struct wm_members *ms, const struct wm_peer_id *id);
 /** Answer to probe_stream: 0, or a negative errno (-ECONNREFUSED is a refusal). */
 void wm_members_stream_probed(struct wm_members *ms, uint32_t number, int err);
 
 /** Append the whole state, for a stream: at a join, and now and then. @return 0, -ENOMEM. */
 int wm_members_state(const struct wm_members *ms, struct wm_buf *b);
-/** Take another's whole state in. @p from_join: it wants us to be the one mesh from now on.
+/** Take another's whole state in. What it has for failed is suspect here, and may refute it.
  *  @return 0; WM_E_INVALID, WM_E_LIMIT, and @p e says what is wrong. */
 int wm_members_merge(struct wm_members *ms, const void *p, size_t len, struct wm_err *e);
 
@@ -152,6 +159,8 @@ double wm_coordinate_distance(const struct wm_coordinate *a, const struct wm_coo
 	X(packets_out, "Datagrams sent")                                                           \
 	X(octets_in, "Octets of datagrams received")                                               \
 	X(octets_out, "Octets of datagrams sent")                                                  \
+	X(indirect_busy, "Probes for others refused, as too many are under way")                   \
+	X(clashes, "News of members not taken, as their name or id is in use")                     \
 	X(malformed, "Datagrams and states that could not be read, dropped")                       \
 	X(full, "Members not taken in, as WM_MEMBERS_MAX are known")
 struct wm_member_stats {

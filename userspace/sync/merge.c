@@ -174,9 +174,9 @@ const struct wm_merge_rule wm_merge_priority = {"priority", priority_cmp};
 const struct wm_merge_rule *wm_merge_rule(const char *name)
 {
 	static const struct wm_merge_rule *const all[] = {&wm_merge_hlc, &wm_merge_semver,
-							  &wm_merge_priority};
+							  &wm_merge_priority, NULL};
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+	for (size_t i = 0; all[i]; i++)
 		if (!strcmp(all[i]->name, name))
 			return all[i];
 	return NULL;

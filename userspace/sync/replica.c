@@ -73,7 +73,7 @@ static void forget(struct wm_replica *r, struct log *l)
 	pull_end(l);
 	l->forgetting = l->sweeping = true;
 	l->kind = PULL_WHOLE;
-	l->mark++;
+	log_unmark(l);
 	l->cursor = (struct position){0};
 	l->cursor_len = 0;
 	replica_work_soon(r, 0);
@@ -152,10 +152,9 @@ static int set_up(struct wm_replica *r)
 	const struct wm_peer_id nobody = {0};
 
 	r->by_number = calloc(LOGS_MAX, sizeof(struct log *));
-	r->objects = wm_map_new(r->c.objects_max);
 	r->logs = wm_map_new(LOGS_MAX);
 	r->peers = wm_map_new(PEERS_MAX);
-	if (!r->by_number || !r->objects || !r->logs || !r->peers)
+	if (!r->by_number || !r->logs || !r->peers)
 		return -ENOMEM;
 	r->shared = log_new(r, &nobody, true);
 	r->own = log_new(r, &r->c.id, false);
@@ -215,7 +214,7 @@ void wm_replica_free(struct wm_replica *r)
 			log_free(r, r->by_number[i]);
 	while ((p = peer_walk(r, &pos)))
 		free(p);
-	wm_map_free(r->objects);
+	free(r->objects.heads);
 	wm_map_free(r->logs);
 	wm_map_free(r->peers);
 	free(r->by_number);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replica_internal.h - what the files of the replica share.
  * - replica_hash.c: the hash that digests add up
+ * - replica_table.c: objects by name
  * - replica_log.c: logs, their objects in the order of versions, digests, tombstones
  * - replica_wire.c: messages to octets and back, compression
  * - replica_take.c: judges changes of others and takes them
@@ -21,6 +22,7 @@
 #define CHANGES_MAX	  4096	/* of one message */
 #define PULL_LOGS	  64	/* logs asked for in one message */
 #define VECTOR_LOGS	  1024	/* logs of one message of a vector */
+#define SUMS_KEPT	  4096	/* objects of a log whose sums of buckets are added up only once */
 #define VISIT_MAX	  2048 /* objects looked at for one page: what is not in a bucket is skipped */
 #define SWEEP_MAX	  256  /* objects removed in one call */
 #define EXPIRE_MAX	  1024 /* tombstones looked at in one tick */
@@ -52,9 +54,10 @@ static inline int position_cmp(struct position a, struct position b)
 
 /* What is known of one object: which version, and whether it is there. */
 struct object {
+	struct object *next;	     /* of its chain in the table */
 	struct object *left, *right; /* of its log, by version: a treap */
 	uint64_t seq;
-	uint32_t epoch, rank; /* rank: of the treap's heap, by chance */
+	uint32_t epoch, hash; /* hash: of its name, under a key; the treap's heap is by it too */
 	uint32_t gone_s;      /* since 1970; 0: it is there */
 	uint16_t mark;	      /* its log's, when it was last seen to be right */
 	uint16_t len;	      /* of the key */
@@ -89,6 +92,11 @@ static inline struct wm_replica_key object_key(const struct object *o)
 	return (struct wm_replica_key){o->name + 2, o->len};
 }
 
+struct table {
+	struct object **heads;
+	size_t cap, level, split, count; /* level + split heads are in use */
+};
+
 /* Tombstones of a log in the order of positions, so that they are forgotten in that order. */
 struct tomb {
 	uint64_t seq;
@@ -111,13 +119,14 @@ struct log {
 	struct object *root;
 	unsigned live, gone;
 	digest_t digest;
-	digest_t *sums;		   /* of buckets; shared only, others are added up when asked */
+	digest_t *sums;		   /* of buckets; NULL: added up when asked */
 	struct position at;	   /* what is here, all of it unless partial */
 	struct position told;	   /* what somebody said there is */
 	struct position floor;	   /* newest tombstone that was forgotten */
 	struct position forgotten; /* stub: the origin left for good at this position */
 	enum log_state state;
 	uint16_t mark;
+	unsigned marked; /* objects that have it */
 	bool stub;
 	bool distrust; /* from before we were away: not offered */
 	bool held;     /* the brake holds it */
@@ -141,6 +150,18 @@ struct log {
 	uint64_t stub_ms, born_ms;
 };
 
+/* Seen to be right; and nothing of the log any more. */
+static inline void object_mark(struct log *l, struct object *o)
+{
+	l->marked += o->mark != l->mark;
+	o->mark = l->mark;
+}
+static inline void log_unmark(struct log *l)
+{
+	l->mark = l->mark == UINT16_MAX ? 1 : l->mark + 1;
+	l->marked = 0;
+}
+
 struct peer {
 	struct wm_peer_id id;
 	bool there, up;
@@ -159,7 +180,8 @@ struct peer {
 
 struct wm_replica {
 	struct wm_replica_config c;
-	struct wm_map *objects, *logs, *peers;
+	struct table objects;
+	struct wm_map *logs, *peers;
 	struct log **by_number;
 	unsigned logs_count, logs_top; /* top: above the highest number */
 	struct peer **peer_list;       /* in the order in which they were met */
@@ -207,6 +229,11 @@ static inline struct peer *peer_walk(const struct wm_replica *r, size_t *pos)
 /* replica_hash.c: SipHash-2-4 with 128 bits under a key that all know. */
 digest_t replica_hash(const void *p, size_t len);
 
+/* replica_table.c: an object once by its name; @return 0, -ENOMEM */
+struct object *table_get(const struct table *t, const void *name, size_t len);
+int table_put(struct table *t, struct object *o);
+void table_del(struct table *t, struct object *o);
+
 /* replica_log.c */
 struct log *log_get(const struct wm_replica *r, const struct wm_peer_id *id);
 struct log *log_new(struct wm_replica *r, const struct wm_peer_id *id,
@@ -227,7 +254,8 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 void object_drop(struct wm_replica *r, struct log *l, struct object *o);
 /* The first behind @p at and @p key; NULL @p key: behind all of that position. */
 struct object *log_next(const struct log *l, struct position at, const struct wm_replica_key *key);
-void log_sums(const struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
+/* Of a large log they are kept from then on. */
+void log_sums(struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
 void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned *budget);
 void log_recovered(struct log *l);
 static inline int64_t replica_s(const struct wm_replica *r)

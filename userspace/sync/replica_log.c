@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replica_log.c - logs and what is in them. One table of objects by log and key; in each log a
- * treap in the order of versions, from which any position is found without a cursor that others
- * could hold. Digests are of what is there: a tombstone that is forgotten changes none. */
+/* replica_log.c - logs and what is in them. Each is a treap in the order of versions, in which any
+ * position is found without a cursor that others could hold. Digests are of what is there: a
+ * tombstone that is forgotten changes none. */
 #include "replica_internal.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static void tree_insert(struct object **at, struct object *o)
 {
 	const struct wm_replica_key k = object_key(o);
 
-	while (*at && (*at)->rank >= o->rank)
+	while (*at && (*at)->hash >= o->hash)
 		at = place_cmp(object_at(o), &k, *at) < 0 ? &(*at)->left : &(*at)->right;
 	split(*at, o, &o->left, &o->right);
 	*at = o;
@@ -59,7 +59,7 @@ static void tree_remove(struct object **at, struct object *o)
 	while (*at != o)
 		at = place_cmp(object_at(o), &k, *at) < 0 ? &(*at)->left : &(*at)->right;
 	while (low && high) {
-		if (low->rank > high->rank) {
+		if (low->hash > high->hash) {
 			*at = low;
 			at = &low->right;
 			low = low->right;
@@ -200,7 +200,7 @@ struct object *object_get(const struct wm_replica *r, const struct log *l,
 
 	memcpy(name, &l->number, 2);
 	memcpy(name + 2, k->octets, k->len);
-	return wm_map_get(r->objects, name, 2 + k->len);
+	return table_get(&r->objects, name, 2 + k->len);
 }
 
 int object_ready(struct wm_replica *r, struct log *l, const struct wm_replica_key *k,
@@ -215,21 +215,20 @@ int object_ready(struct wm_replica *r, struct log *l, const struct wm_replica_ke
 		*ret = o;
 		return 0;
 	}
-	if (wm_map_len(r->objects) >= r->c.objects_max)
+	if (r->objects.count >= r->c.objects_max)
 		return WM_E_FULL;
 	p = calloc(1, before + offsetof(struct object, name) + 2 + k->len);
 	if (!p)
 		return -ENOMEM;
 	o = (struct object *)(void *)(p + before);
-	o->rank = (uint32_t)wm_env_random64(r->c.env);
 	o->len = (uint16_t)k->len;
 	memcpy(o->name, &l->number, 2);
 	memcpy(o->name + 2, k->octets, k->len);
 	o->bucket = (uint8_t)replica_hash(k->octets, k->len);
-	err = wm_map_put(r->objects, o->name, 2 + k->len, o, NULL);
+	err = table_put(&r->objects, o);
 	if (err) {
 		free(p);
-		return err == -ENOSPC ? WM_E_FULL : err;
+		return err;
 	}
 	*ret = o;
 	return 0;
@@ -254,7 +253,7 @@ void object_unready(struct wm_replica *r, struct object *o)
 {
 	if (o->listed)
 		return;
-	wm_map_del(r->objects, o->name, 2u + o->len);
+	table_del(&r->objects, o);
 	object_free(log_of(r, o), o);
 }
 
@@ -275,7 +274,7 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 	o->epoch = c->version.epoch;
 	o->seq = c->version.seq;
 	o->gone_s = c->gone ? gone_s(c->gone_ms) : 0;
-	o->mark = l->mark;
+	object_mark(l, o);
 	o->listed = true;
 	if (l->shared) {
 		struct shared *s = shared_of(o);
@@ -301,8 +300,9 @@ void object_drop(struct wm_replica *r, struct log *l, struct object *o)
 			break;
 		}
 	log_count(r, l, o, false);
+	l->marked -= o->mark == l->mark;
 	tree_remove(&l->root, o);
-	wm_map_del(r->objects, o->name, 2u + o->len);
+	table_del(&r->objects, o);
 	object_free(l, o);
 }
 
@@ -315,8 +315,13 @@ static void sum_up(const struct log *l, struct object *o, digest_t *sums)
 	}
 }
 
-void log_sums(const struct log *l, digest_t sums[static WM_REPLICA_BUCKETS])
+void log_sums(struct log *l, digest_t sums[static WM_REPLICA_BUCKETS])
 {
+	if (!l->sums && l->live > SUMS_KEPT) {
+		l->sums = calloc(WM_REPLICA_BUCKETS, sizeof(*l->sums));
+		if (l->sums)
+			sum_up(l, l->root, l->sums);
+	}
 	if (l->sums) {
 		memcpy(sums, l->sums, WM_REPLICA_BUCKETS * sizeof(*sums));
 		return;

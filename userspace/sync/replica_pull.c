@@ -78,7 +78,7 @@ void pull_begin(struct log *l)
 	l->cursor_len = 0;
 	l->target_state = LOG_PARTIAL;
 	if (l->kind != PULL_DELTA && !(l->shared && l->kind == PULL_BUCKETS))
-		l->mark++;
+		log_unmark(l);
 }
 
 static void want_of(struct log *l, Wm__Replica__Want *w)

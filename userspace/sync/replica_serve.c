@@ -359,7 +359,7 @@ int serve_pending(struct wm_replica *r, struct object *o)
 
 	if (!o->pending) {
 		if (r->pending_len == r->pending_cap) {
-			p = realloc(p, cap * sizeof(*p));
+			p = realloc(p, cap * sizeof(struct object *));
 			if (!p)
 				return -ENOMEM;
 			r->pending = p;

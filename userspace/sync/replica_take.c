@@ -4,6 +4,7 @@
 #include "replica_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,9 +94,9 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 	r->stats.braked += removals;
 	if (!l->held)
 		replica_alarm(r, from ? &from->id : &l->id,
-			      "removals held back: %llu of %llu objects would go, told by another "
-			      "than their origin",
-			      (unsigned long long)(r->removed + removals), (unsigned long long)of);
+			      "removals held back: %" PRIu64 " of %" PRIu64
+			      " objects would go, told by another than their origin",
+			      r->removed + removals, of);
 	l->held = true;
 	return true;
 }
@@ -300,7 +301,7 @@ static int merge(struct wm_replica *r, struct taking *t, struct wm_replica_chang
 	a = side_of(c);
 	b = side_of(&here);
 	won = r->c.rule->cmp(&a, &b);
-	o->mark = t->l->mark; /* others have one of that name */
+	object_mark(t->l, o); /* others have one of that name */
 	if (!won) {
 		r->stats.stale++;
 		return 0;
@@ -494,7 +495,7 @@ static int add_anew(struct wm_replica *r, struct taking *t, struct wm_replica_ch
 	c->same = same_content(r, l, o, c);
 	if ((!cmp && (c->gone ? o->gone_s != 0 : !o->gone_s && (c->same || !renewed))) ||
 	    (cmp < 0 && !renewed)) {
-		o->mark = l->mark;
+		object_mark(l, o);
 		r->stats.stale++;
 		return 0;
 	}
@@ -549,7 +550,7 @@ static int add_part(struct wm_replica *r, struct taking *t, const Wm__Replica__P
 	struct wm_replica_key key = {l->cursor_key, l->cursor_len};
 
 	for (size_t i = 0; i < p->n_changes; i++) {
-		struct wm_replica_change c;
+		struct wm_replica_change c = {.key = {"", 0}};
 		int err = change_read(l, p->changes[i], p->epoch, &c, e);
 		struct position next;
 
@@ -629,6 +630,33 @@ static size_t unmarked(const struct log *l, struct object *o, uint64_t since_ms,
 		 : 0;
 }
 
+static void sweep_end(struct wm_replica *r, struct log *l)
+{
+	l->sweeping = false;
+	if (l->forgetting) {
+		l->forgetting = false;
+		l->forgotten = l->at;
+		l->stub_ms = wm_env_ms(r->c.env);
+		log_set_at(r, l, (struct position){0});
+		l->told = l->floor = (struct position){0};
+		l->state = LOG_PARTIAL;
+		l->stub = true;
+		l->distrust = false;
+		pull_end(l);
+		return;
+	}
+	if (l->kind == PULL_WHOLE) {
+		if (!l->shared) {
+			log_set_at(r, l, l->target);
+			l->floor = l->target;
+		}
+		l->distrust = false;
+	} else {
+		r->stats.repairs++;
+	}
+	settle(r, l);
+}
+
 static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 {
 	if (l->kind == PULL_DELTA) {
@@ -639,6 +667,10 @@ static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 	if (l->shared && l->kind == PULL_BUCKETS) {
 		r->stats.repairs++;
 		settle(r, l);
+		return 0;
+	}
+	if (l->kind == PULL_WHOLE && l->marked == l->live + l->gone) {
+		sweep_end(r, l); /* all that is here came */
 		return 0;
 	}
 	if (braked(r, l, from, unmarked(l, l->root, r->away_since_ms, &r->c.id)))
@@ -712,33 +744,6 @@ int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__
 		log_set_at(r, l, position_cmp(l->cursor, l->target) < 0 ? l->cursor : l->target);
 	}
 	return moved;
-}
-
-static void sweep_end(struct wm_replica *r, struct log *l)
-{
-	l->sweeping = false;
-	if (l->forgetting) {
-		l->forgetting = false;
-		l->forgotten = l->at;
-		l->stub_ms = wm_env_ms(r->c.env);
-		log_set_at(r, l, (struct position){0});
-		l->told = l->floor = (struct position){0};
-		l->state = LOG_PARTIAL;
-		l->stub = true;
-		l->distrust = false;
-		pull_end(l);
-		return;
-	}
-	if (l->kind == PULL_WHOLE) {
-		if (!l->shared) {
-			log_set_at(r, l, l->target);
-			l->floor = l->target;
-		}
-		l->distrust = false;
-	} else {
-		r->stats.repairs++;
-	}
-	settle(r, l);
 }
 
 bool take_sweep(struct wm_replica *r, struct log *l)

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seal.c - see seal.h. */
+#include "seal.h"
+
+#include "pem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VERSION	      1
+#define NONCE	      12
+#define TAG	      16
+#define RING_FILE_MAX 4096 /* octets: WM_KEYS_MAX keys and comments */
+
+struct key {
+	uint8_t octets[WM_KEY_OCTETS];
+	uint8_t mark; /* of its fingerprint: which key to try first */
+};
+
+struct wm_keyring {
+	struct key keys[WM_KEYS_MAX]; /* the first one seals */
+	unsigned count;
+	EVP_CIPHER_CTX *ctx;
+};
+
+/* --- keys ------------------------------------------------------------------------------------- */
+static int decode(const char *text, struct key *ret, struct wm_err *e)
+{
+	uint8_t out[WM_KEY_OCTETS + 4], sum[SHA256_DIGEST_LENGTH];
+	size_t len = strlen(text);
+	/* 44 characters, of which the last is '=': 33 octets, the last one is padding */
+	bool good = len == WM_KEY_TEXT - 1 && text[len - 1] == '=' && text[len - 2] != '=' &&
+		    EVP_DecodeBlock(out, (const uint8_t *)text, (int)len) == WM_KEY_OCTETS + 1;
+
+	if (good) {
+		memcpy(ret->octets, out, WM_KEY_OCTETS);
+		SHA256(ret->octets, WM_KEY_OCTETS, sum);
+		ret->mark = sum[0];
+	}
+	OPENSSL_cleanse(out, sizeof(out));
+	return good ? 0 : wm_err_set(e, WM_E_INVALID, "a key is 32 octets in base64");
+}
+
+static int find(const struct wm_keyring *k, const struct key *key)
+{
+	for (unsigned n = 0; n < k->count; n++)
+		if (CRYPTO_memcmp(k->keys[n].octets, key->octets, WM_KEY_OCTETS) == 0)
+			return (int)n;
+	return -1;
+}
+
+int wm_keyring_add(struct wm_keyring *k, const char *text, struct wm_err *e)
+{
+	struct key key;
+	int r = decode(text, &key, e);
+
+	if (r || find(k, &key) >= 0)
+		return r;
+	if (k->count == WM_KEYS_MAX)
+		return wm_err_set(e, WM_E_LIMIT, "at most %d keys are allowed", WM_KEYS_MAX);
+	k->keys[k->count++] = key;
+	OPENSSL_cleanse(&key, sizeof(key));
+	return 0;
+}
+
+int wm_keyring_use(struct wm_keyring *k, const char *text, struct wm_err *e)
+{
+	struct key key;
+	int r = decode(text, &key, e), at;
+
+	if (r)
+		return r;
+	at = find(k, &key);
+	if (at < 0)
+		return wm_err_set(e, WM_E_UNKNOWN, "the key is not in the ring: add it first");
+	memmove(k->keys + 1, k->keys, (unsigned)at * sizeof(key));
+	k->keys[0] = key;
+	OPENSSL_cleanse(&key, sizeof(key));
+	return 0;
+}
+
+int wm_keyring_remove(struct wm_keyring *k, const char *text, struct wm_err *e)
+{
+	struct key key;
+	int r = decode(text, &key, e), at;
+
+	if (r)
+		return r;
+	at = find(k, &key);
+	OPENSSL_cleanse(&key, sizeof(key));
+	if (at < 0)
+		return wm_err_set(e, WM_E_UNKNOWN, "the key is not in the ring");
+	if (!at)
+		return wm_err_set(e, WM_E_CONFLICT,
+				  "datagrams are sealed with this key: use another one first");
+	k->count--;
+	memmove(k->keys + at, k->keys + at + 1, (k->count - (unsigned)at) * sizeof(key));
+	OPENSSL_cleanse(&k->keys[k->count], sizeof(key));
+	return 0;
+}
+
+unsigned wm_keyring_count(const struct wm_keyring *k)
+{
+	return k->count;
+}
+
+void wm_keyring_key(const struct wm_keyring *k, unsigned n, char ret[static WM_KEY_TEXT])
+{
+	EVP_EncodeBlock((uint8_t *)ret, k->keys[n].octets, WM_KEY_OCTETS);
+}
+
+int wm_key_generate(char ret[static WM_KEY_TEXT])
+{
+	uint8_t octets[WM_KEY_OCTETS];
+
+	if (RAND_bytes(octets, sizeof(octets)) != 1)
+		return -EIO;
+	EVP_EncodeBlock((uint8_t *)ret, octets, sizeof(octets));
+	OPENSSL_cleanse(octets, sizeof(octets));
+	return 0;
+}
+
+/* --- the file --------------------------------------------------------------------------------- */
+static struct wm_keyring *new_ring(void)
+{
+	struct wm_keyring *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->ctx = EVP_CIPHER_CTX_new();
+	if (k->ctx)
+		return k;
+	free(k);
+	return NULL;
+}
+
+void wm_keyring_free(struct wm_keyring *k)
+{
+	if (!k)
+		return;
+	EVP_CIPHER_CTX_free(k->ctx);
+	OPENSSL_cleanse(k, sizeof(*k));
+	free(k);
+}
+
+int wm_keyring_new(const char *key, struct wm_keyring **ret, struct wm_err *e)
+{
+	struct wm_keyring *k = new_ring();
+	int r = k ? wm_keyring_add(k, key, e) : wm_err_set(e, -ENOMEM, "out of memory");
+
+	if (r) {
+		wm_keyring_free(k);
+		return r;
+	}
+	*ret = k;
+	return 0;
+}
+
+static int read_lines(struct wm_keyring *k, const char *path, char *text, struct wm_err *e)
+{
+	struct wm_err why = {0};
+	unsigned number = 0;
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		number++;
+		line[strcspn(line, " \t\r")] = '\0';
+		if (!*line || *line == '#')
+			continue;
+		if (wm_keyring_add(k, line, &why))
+			return wm_err_set(e, why.code, "%s: line %u: %s", path, number, why.text);
+	}
+	return k->count ? 0 : wm_err_set(e, WM_E_INVALID, "%s: has no key", path);
+}
+
+int wm_keyring_load(const char *path, struct wm_keyring **ret, struct wm_err *e)
+{
+	struct wm_keyring *k;
+	char *text = NULL;
+	size_t len = 0;
+	int r = wm_pem_read(path, RING_FILE_MAX, 1, &text, &len, e);
+
+	if (r)
+		return r;
+	k = new_ring();
+	r = k ? read_lines(k, path, text, e) : wm_err_set(e, -ENOMEM, "out of memory");
+	OPENSSL_cleanse(text, len);
+	free(text);
+	if (r) {
+		wm_keyring_free(k);
+		return r;
+	}
+	*ret = k;
+	return 0;
+}
+
+int wm_keyring_save(const struct wm_keyring *k, const char *path)
+{
+	char part[PATH_MAX], text[WM_KEYS_MAX * WM_KEY_TEXT];
+	size_t len = 0;
+	int fd, r = 0;
+
+	for (unsigned n = 0; n < k->count; n++) {
+		wm_keyring_key(k, n, text + len);
+		text[len + WM_KEY_TEXT - 1] = '\n';
+		len += WM_KEY_TEXT;
+	}
+	if (snprintf(part, sizeof(part), "%s.new", path) >= (int)sizeof(part))
+		return -ENAMETOOLONG;
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
+		r = errno ? -errno : -EIO;
+	close(fd);
+	OPENSSL_cleanse(text, sizeof(text));
+	if (!r && rename(part, path))
+		r = -errno;
+	if (r)
+		unlink(part);
+	return r;
+}
+
+/* --- sealing ---------------------------------------------------------------------------------- */
+size_t wm_seal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap)
+{
+	uint8_t *o = out, *body = o + 2 + NONCE;
+	int n = 0, last = 0;
+
+	if (len > INT_MAX - WM_SEAL_OVERHEAD || cap < len + WM_SEAL_OVERHEAD)
+		return 0;
+	o[0] = VERSION;
+	o[1] = k->keys[0].mark;
+	if (RAND_bytes(o + 2, NONCE) != 1 ||
+	    EVP_EncryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, k->keys[0].octets, o + 2) != 1 ||
+	    EVP_EncryptUpdate(k->ctx, NULL, &n, o, 2) != 1 || /* the head is authentic, too */
+	    EVP_EncryptUpdate(k->ctx, body, &n, p, (int)len) != 1 ||
+	    EVP_EncryptFinal_ex(k->ctx, body + n, &last) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_GCM_GET_TAG, TAG, body + len) != 1)
+		return 0;
+	return len + WM_SEAL_OVERHEAD;
+}
+
+static bool open_with(struct wm_keyring *k, const struct key *key, const uint8_t *p, size_t len,
+		      uint8_t *out)
+{
+	const uint8_t *body = p + 2 + NONCE;
+	uint8_t tag[TAG];
+	int n = 0, last = 0;
+
+	memcpy(tag, body + len, TAG);
+	return EVP_DecryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, key->octets, p + 2) == 1 &&
+	       EVP_DecryptUpdate(k->ctx, NULL, &n, p, 2) == 1 &&
+	       EVP_DecryptUpdate(k->ctx, out, &n, body, (int)len) == 1 &&
+	       EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 &&
+	       EVP_DecryptFinal_ex(k->ctx, out + n, &last) == 1;
+}
+
+ssize_t wm_unseal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap)
+{
+	const uint8_t *o = p;
+	size_t plain = len - WM_SEAL_OVERHEAD;
+
+	if (len < WM_SEAL_OVERHEAD || len > INT_MAX || o[0] != VERSION)
+		return -EBADMSG;
+	if (cap < plain)
+		return -EMSGSIZE;
+	/* the mark is a hint: of two keys that share it both are tried */
+	for (unsigned n = 0; n < k->count; n++)
+		if (k->keys[n].mark == o[1] && open_with(k, &k->keys[n], o, plain, out))
+			return (ssize_t)plain;
+	return -EBADMSG;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seal.h - datagrams sealed with AES-256-GCM under one of a ring of keys. The first key seals, all
+ * open, so that a new key is added everywhere, then used everywhere, then the old one removed. What
+ * is sealed says by an octet of the key's fingerprint which to try first. A datagram that is sent
+ * again opens again: whoever reads them must not mind (SWIM does not, incarnations order it). The
+ * file has a key a line, 32 octets in base64; lines that begin with # are comments. Threading: one
+ * owner. Spec: NIST SP 800-38D; random nonces: 2^32 datagrams a key. */
+#pragma once
+#include "userspace/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define WM_KEY_OCTETS	 32
+#define WM_KEY_TEXT	 45	       /* octets of one in base64 with its NUL */
+#define WM_KEYS_MAX	 8	       /* of a ring: a change of keys needs two */
+#define WM_SEAL_OVERHEAD (2 + 12 + 16) /* version and fingerprint, nonce, tag */
+
+struct wm_keyring;
+/** Read a file of mode 0600 or less. @return 0, WM_E_INVALID, negative errno; @p e names the file
+ * and the line. */
+int wm_keyring_load(const char *path, struct wm_keyring **ret, struct wm_err *e);
+/** A ring of one key. @return 0, WM_E_INVALID (no 32 octets in base64), -ENOMEM. */
+int wm_keyring_new(const char *key, struct wm_keyring **ret, struct wm_err *e);
+void wm_keyring_free(struct wm_keyring *k); /* NULL ok; keys are wiped */
+
+/** Add a key that opens; one that is there is no error. @return 0, WM_E_INVALID, WM_E_LIMIT. */
+int wm_keyring_add(struct wm_keyring *k, const char *key, struct wm_err *e);
+/** Seal with it from now on. @return 0, WM_E_INVALID, WM_E_UNKNOWN: add it first. */
+int wm_keyring_use(struct wm_keyring *k, const char *key, struct wm_err *e);
+/** It opens no more. @return 0, WM_E_INVALID, WM_E_UNKNOWN, WM_E_CONFLICT: it seals. */
+int wm_keyring_remove(struct wm_keyring *k, const char *key, struct wm_err *e);
+unsigned wm_keyring_count(const struct wm_keyring *k);
+/** Number @p n in base64; 0 is the one that seals. */
+void wm_keyring_key(const struct wm_keyring *k, unsigned n, char ret[static WM_KEY_TEXT]);
+/** Write the file anew, mode 0600, under another name and renamed. @return 0, negative errno. */
+int wm_keyring_save(const struct wm_keyring *k, const char *path);
+/** A new key. @return 0, -EIO: the system gives no random numbers. */
+int wm_key_generate(char ret[static WM_KEY_TEXT]);
+
+/** Seal @p len octets into @p out. @return octets, len + WM_SEAL_OVERHEAD; 0: no room, or it
+ * failed. */
+size_t wm_seal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap);
+/** Open. @return octets; -EBADMSG: no key opens it; -EMSGSIZE: no room. */
+ssize_t wm_unseal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap);
