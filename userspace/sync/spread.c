@@ -13,13 +13,12 @@
 #define HAVE_MS	     2	  /* ids for lazy links are gathered so long */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
-#define GRAFT_TRIES  8	  /* neighbours asked for one message; then comparison repairs */
 #define RELINK_MS    1000 /* how often links are looked at: some may be missing */
 
 /* --- what is known ---------------------------------------------------------------------------- */
-static struct wm_said *said_of(const struct wm_spread *s, const struct wm_said_id *id)
+static struct wm_said *said_of(const struct wm_spread *s, uint64_t id)
 {
-	return wm_map_get(s->said, id, sizeof(*id));
+	return wm_map_get(s->said, &id, sizeof(id));
 }
 
 static void drop_payload(struct wm_spread *s, struct wm_said *m)
@@ -42,7 +41,7 @@ static void forget(struct wm_spread *s, struct wm_said *m)
 }
 
 /* A message, known by its id. @return NULL without memory. */
-static struct wm_said *remember(struct wm_spread *s, const struct wm_said_id *id)
+static struct wm_said *remember(struct wm_spread *s, uint64_t id)
 {
 	struct wm_said *m;
 
@@ -52,7 +51,7 @@ static struct wm_said *remember(struct wm_spread *s, const struct wm_said_id *id
 	if (!m)
 		return NULL;
 	m->s = s;
-	m->id = *id;
+	m->id = id;
 	if (wm_map_put(s->said, &m->id, sizeof(m->id), m, NULL)) {
 		free(m);
 		return NULL;
@@ -82,53 +81,34 @@ static void keep(struct wm_spread *s, struct wm_said *m, const void *payload, si
 
 /* --- messages --------------------------------------------------------------------------------- */
 static void send_ids(struct wm_spread *s, struct wm_neighbour *n, Waymark__Spread__Kind kind,
-		     const struct wm_said_id *ids, size_t count)
+		     const uint64_t *ids, size_t count)
 {
 	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
-	Waymark__Spread__Id id[HAVE_IDS_MAX], *list[HAVE_IDS_MAX];
-	struct wm_said_id copy[HAVE_IDS_MAX];
-	uint8_t *packed;
+	uint64_t copy[HAVE_IDS_MAX]; /* protobuf-c's structures take no const */
+	uint8_t packed[HAVE_IDS_MAX * sizeof(uint64_t) + 16];
 	size_t len;
 
-	for (size_t i = 0; i < count; i++) {
-		copy[i] = ids[i];
-		waymark__spread__id__init(&id[i]);
-		id[i].origin.data = copy[i].origin.octets;
-		id[i].origin.len = sizeof(copy[i].origin.octets);
-		id[i].life = copy[i].life;
-		id[i].number = copy[i].number;
-		list[i] = &id[i];
-	}
+	if (count)
+		memcpy(copy, ids, count * sizeof(*ids));
 	m.kind = kind;
-	m.ids = list;
+	m.ids = copy;
 	m.n_ids = count;
-	packed = malloc(waymark__spread__message__get_packed_size(&m));
-	if (!packed)
-		return; /* as if it was lost: comparison repairs */
 	len = waymark__spread__message__pack(&m, packed);
 	s->stats.octets_out += len;
 	s->c.send(s->c.arg, &n->id, packed, len);
-	free(packed);
 }
 
 /* A NEWS, packed once for all links. @return NULL without memory. */
 static uint8_t *pack_news(struct wm_said *said, const void *payload, size_t len, size_t *ret_len)
 {
 	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
-	Waymark__Spread__Id id = WAYMARK__SPREAD__ID__INIT, *list = &id;
-	struct wm_said_id copy = said->id;
 	void *octets = NULL;
 	uint8_t *packed = NULL;
 
 	memcpy(&octets, &payload, sizeof(octets)); /* protobuf-c's structures take no const */
-	id.origin.data = copy.origin.octets;
-	id.origin.len = sizeof(copy.origin.octets);
-	id.life = copy.life;
-	id.number = copy.number;
 	m.kind = WAYMARK__SPREAD__KIND__NEWS;
-	m.ids = &list;
+	m.ids = &said->id;
 	m.n_ids = 1;
-	m.hops = said->hops;
 	m.payload.data = octets;
 	m.payload.len = len;
 	packed = malloc(waymark__spread__message__get_packed_size(&m));
@@ -148,13 +128,13 @@ static void on_have(void *arg)
 		send_ids(n->s, n, WAYMARK__SPREAD__KIND__HAVE, n->have, count);
 }
 
-static void tell_later(struct wm_neighbour *n, const struct wm_said_id *id)
+static void tell_later(struct wm_neighbour *n, uint64_t id)
 {
 	if (n->have_count == WM_NEIGHBOUR_HAVE)
 		on_have(n);
 	if (!n->have_count)
 		wm_env_timer_arm(n->have_timer, HAVE_MS);
-	n->have[n->have_count++] = *id;
+	n->have[n->have_count++] = id;
 }
 
 /* To every link but the one that it came over. */
@@ -169,7 +149,7 @@ static void pass_on(struct wm_spread *s, struct wm_said *m, const void *payload,
 		if (n == from)
 			continue;
 		if (!n->eager) {
-			tell_later(n, &m->id);
+			tell_later(n, m->id);
 			continue;
 		}
 		if (!packed)
@@ -184,12 +164,11 @@ static void pass_on(struct wm_spread *s, struct wm_said *m, const void *payload,
 
 int wm_spread_send(struct wm_spread *s, const void *payload, size_t len)
 {
-	struct wm_said_id id = {.origin = s->c.id, .life = s->life, .number = ++s->number};
 	struct wm_said *m;
 
 	if (len > WM_SPREAD_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	m = remember(s, &id);
+	m = remember(s, wm_env_random64(s->c.env));
 	if (!m)
 		return -ENOMEM;
 	m->here = true;
@@ -232,7 +211,7 @@ static void on_missing(void *arg)
 	forget(s, m);
 }
 
-static void on_have_id(struct wm_spread *s, struct wm_neighbour *n, const struct wm_said_id *id)
+static void on_have_id(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 {
 	struct wm_said *m = said_of(s, id);
 
@@ -251,7 +230,7 @@ static void on_have_id(struct wm_spread *s, struct wm_neighbour *n, const struct
 	m->holders[m->holders_count++] = n->id;
 }
 
-static void on_news(struct wm_spread *s, struct wm_neighbour *n, const struct wm_said_id *id,
+static void on_news(struct wm_spread *s, struct wm_neighbour *n, uint64_t id,
 		    const Waymark__Spread__Message *msg)
 {
 	struct wm_said *m = said_of(s, id);
@@ -270,7 +249,6 @@ static void on_news(struct wm_spread *s, struct wm_neighbour *n, const struct wm
 	if (!m)
 		return;
 	m->here = true;
-	m->hops = msg->hops + 1;
 	wm_env_timer_free(m->timer);
 	m->timer = NULL;
 	wm_neighbour_eager(n, true);
@@ -280,7 +258,7 @@ static void on_news(struct wm_spread *s, struct wm_neighbour *n, const struct wm
 	s->c.deliver(s->c.arg, &n->id, msg->payload.data, msg->payload.len);
 }
 
-static void on_graft(struct wm_spread *s, struct wm_neighbour *n, const struct wm_said_id *id)
+static void on_graft(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 {
 	struct wm_said *m = said_of(s, id);
 	uint8_t *packed;
@@ -288,7 +266,7 @@ static void on_graft(struct wm_spread *s, struct wm_neighbour *n, const struct w
 
 	wm_neighbour_eager(n, true);
 	if (!m || !m->payload) {
-		send_ids(s, n, WAYMARK__SPREAD__KIND__GONE, id, 1);
+		send_ids(s, n, WAYMARK__SPREAD__KIND__GONE, &id, 1);
 		return;
 	}
 	packed = pack_news(m, m->payload, m->len, &len);
@@ -300,7 +278,7 @@ static void on_graft(struct wm_spread *s, struct wm_neighbour *n, const struct w
 }
 
 /* Whom we asked has it no more: ask the next at once. */
-static void on_gone(struct wm_spread *s, const struct wm_said_id *id)
+static void on_gone(struct wm_spread *s, uint64_t id)
 {
 	struct wm_said *m = said_of(s, id);
 
@@ -308,33 +286,23 @@ static void on_gone(struct wm_spread *s, const struct wm_said_id *id)
 		on_missing(m);
 }
 
-static bool get_id(const Waymark__Spread__Id *from, struct wm_said_id *ret)
-{
-	if (from->origin.len != sizeof(ret->origin.octets))
-		return false;
-	*ret = (struct wm_said_id){.life = from->life, .number = from->number};
-	memcpy(ret->origin.octets, from->origin.data, sizeof(ret->origin.octets));
-	return true;
-}
-
 static bool take(struct wm_spread *s, struct wm_neighbour *n, const Waymark__Spread__Message *m)
 {
-	struct wm_said_id id;
 	bool news = m->kind == WAYMARK__SPREAD__KIND__NEWS;
 
 	if (m->n_ids > HAVE_IDS_MAX || (news && m->n_ids != 1))
 		return false;
 	for (size_t i = 0; i < m->n_ids; i++) {
-		if (!get_id(m->ids[i], &id))
-			return false;
+		uint64_t id = m->ids[i];
+
 		if (news)
-			on_news(s, n, &id, m);
+			on_news(s, n, id, m);
 		else if (m->kind == WAYMARK__SPREAD__KIND__HAVE)
-			on_have_id(s, n, &id);
+			on_have_id(s, n, id);
 		else if (m->kind == WAYMARK__SPREAD__KIND__GRAFT)
-			on_graft(s, n, &id);
+			on_graft(s, n, id);
 		else if (m->kind == WAYMARK__SPREAD__KIND__GONE)
-			on_gone(s, &id);
+			on_gone(s, id);
 	}
 	if (m->kind == WAYMARK__SPREAD__KIND__PRUNE)
 		wm_neighbour_eager(n, false);
@@ -404,7 +372,6 @@ struct wm_spread *wm_spread_new(const struct wm_spread_config *c)
 		s->c.links = WM_SPREAD_LINKS;
 	if (!s->c.far)
 		s->c.far = WM_SPREAD_FAR;
-	s->life = wm_env_random64(c->env);
 	TAILQ_INIT(&s->all);
 	TAILQ_INIT(&s->kept);
 	TAILQ_INIT(&s->up);

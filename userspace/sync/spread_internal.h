@@ -11,18 +11,12 @@
 #define WM_SAID_HOLDERS	      4	    /* neighbours remembered that have what is missing here */
 #define WM_NEIGHBOUR_HAVE     64    /* ids gathered for a lazy link */
 
-struct wm_said_id {
-	struct wm_peer_id origin;
-	uint64_t life, number;
-};
-
 /* A message that came, or that somebody has. */
 struct wm_said {
 	TAILQ_ENTRY(wm_said) of_all, of_kept;
 	struct wm_spread *s;
-	struct wm_said_id id;
+	uint64_t id;
 	bool here;
-	uint32_t hops;
 	void *payload; /* NULL: not kept */
 	size_t len;
 	uint64_t kept_ms;
@@ -37,7 +31,7 @@ struct wm_neighbour {
 	struct wm_spread *s;
 	struct wm_peer_id id;
 	bool is_up, eager, wanted, far;
-	struct wm_said_id have[WM_NEIGHBOUR_HAVE];
+	uint64_t have[WM_NEIGHBOUR_HAVE];
 	unsigned have_count;
 	struct wm_env_timer *have_timer;
 	uint64_t wanted_ms; /* since when */
@@ -45,7 +39,6 @@ struct wm_neighbour {
 
 struct wm_spread {
 	struct wm_spread_config c;
-	uint64_t life, number;
 	struct wm_map *said;		 /* by id */
 	TAILQ_HEAD(, wm_said) all, kept; /* the oldest first */
 	size_t kept_octets;
