@@ -25,6 +25,7 @@ struct net {
 	struct virtual_env v;
 	struct node nodes[NODES_MAX];
 	unsigned count;
+	unsigned side[NODES_MAX]; /* nothing gets from one to another */
 	bool up[NODES_MAX][NODES_MAX];
 	bool deaf[NODES_MAX][NODES_MAX]; /* what goes there is lost, and nobody notices */
 	unsigned long frames, news;
@@ -51,7 +52,7 @@ static void arrive(void *arg)
 	struct node *to = &n->nodes[f->to], *from = &n->nodes[f->from];
 
 	wm_env_timer_free(f->timer);
-	if (!to->dead && !from->dead) {
+	if (!to->dead && !from->dead && n->side[f->from] == n->side[f->to]) {
 		if (f->link && !n->up[f->from][f->to]) {
 			n->up[f->from][f->to] = n->up[f->to][f->from] = true;
 			wm_spread_up(from->s, &to->id);
@@ -110,7 +111,7 @@ static void deliver(void *arg, const struct wm_peer_id *from, const void *payloa
 	memcpy(&node->last, payload, sizeof(node->last));
 }
 
-static void start(struct net *n, unsigned count, uint64_t seed)
+static void create(struct net *n, unsigned count, uint64_t seed)
 {
 	memset(n, 0, sizeof(*n));
 	virtual_env_init(&n->v, seed);
@@ -129,12 +130,41 @@ static void start(struct net *n, unsigned count, uint64_t seed)
 		node->s = wm_spread_new(&c);
 		cr_assert(node->s);
 	}
-	for (unsigned i = 0; i < count; i++)
-		for (unsigned k = 0; k < count; k++)
-			if (i != k)
+}
+
+/* All that can see each other know so. */
+static void introduce(struct net *n)
+{
+	for (unsigned i = 0; i < n->count; i++)
+		for (unsigned k = 0; k < n->count; k++)
+			if (i != k && n->side[i] == n->side[k])
 				cr_assert_eq(wm_spread_member(n->nodes[i].s, &n->nodes[k].id, true),
 					     0);
+}
+
+static void start(struct net *n, unsigned count, uint64_t seed)
+{
+	create(n, count, seed);
+	introduce(n);
 	virtual_env_pass(&n->v, 3000);
+}
+
+/* The first @p count are on a side of their own from now on. */
+static void divide(struct net *n, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		n->side[i] = 1;
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned k = count; k < n->count; k++) {
+			if (n->up[i][k]) {
+				n->up[i][k] = n->up[k][i] = false;
+				wm_spread_down(n->nodes[k].s, &n->nodes[i].id);
+				wm_spread_down(n->nodes[i].s, &n->nodes[k].id);
+			}
+			wm_spread_member(n->nodes[k].s, &n->nodes[i].id, false);
+			wm_spread_member(n->nodes[i].s, &n->nodes[k].id, false);
+		}
+	}
 }
 
 static void stop(struct net *n)
@@ -278,6 +308,79 @@ Test(spread, nobody_has_more_links_than_the_bound_for_long)
 		cr_assert_leq(wm_spread_linked(n.nodes[i].s), WM_SPREAD_LINKS_MAX);
 		cr_assert_geq(wm_spread_linked(n.nodes[i].s), 2);
 	}
+	stop(&n);
+}
+
+/* Each half has all the links that it wants, and yet they are linked when they meet again. */
+Test(spread, halves_that_meet_again_are_one)
+{
+	static const unsigned sizes[][2] = {{2, 1}, {4, 2}, {10, 3}, {40, 20}, {NODES_MAX, 1}};
+	static struct net n;
+
+	for (unsigned k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		start(&n, sizes[k][0], 20 + k);
+		say(&n, 0, 1);
+		virtual_env_pass(&n.v, 500);
+		all_have(&n, 1, 0);
+		divide(&n, sizes[k][1]);
+		virtual_env_pass(&n.v, 3000);
+		say(&n, 0, 2);
+		virtual_env_pass(&n.v, 500);
+		for (unsigned i = 1; i < n.count; i++)
+			cr_assert_eq(n.nodes[i].got, i < sizes[k][1] ? 2 : 1);
+		memset(n.side, 0, sizeof(n.side));
+		introduce(&n);
+		virtual_env_pass(&n.v, 500);
+		say(&n, n.count - 1, 3);
+		virtual_env_pass(&n.v, 500);
+		for (unsigned i = 0; i < n.count - 1; i++)
+			cr_assert_eq(n.nodes[i].last, 3, "of %u node %u", n.count, i);
+		stop(&n);
+	}
+}
+
+/* All know one only, which cannot link them all. */
+Test(spread, who_is_refused_is_linked_by_others)
+{
+	static struct net n;
+	unsigned refused = 0;
+
+	create(&n, NODES_MAX, 30);
+	for (unsigned i = 1; i < n.count; i++)
+		wm_spread_member(n.nodes[i].s, &n.nodes[0].id, true);
+	virtual_env_pass(&n.v, 500);
+	cr_assert_eq(wm_spread_linked(n.nodes[0].s), WM_SPREAD_LINKS_MAX);
+	for (unsigned i = 1; i < n.count; i++)
+		refused += !wm_spread_linked(n.nodes[i].s);
+	cr_assert_eq(refused, NODES_MAX - 1 - WM_SPREAD_LINKS_MAX);
+	introduce(&n);
+	virtual_env_pass(&n.v, 3000);
+	for (unsigned i = 0; i < n.count; i++) {
+		cr_assert_leq(wm_spread_linked(n.nodes[i].s), WM_SPREAD_LINKS_MAX);
+		cr_assert_geq(wm_spread_linked(n.nodes[i].s), WM_SPREAD_LINKS);
+	}
+	say(&n, 5, 1);
+	virtual_env_pass(&n.v, 500);
+	all_have(&n, 1, 5);
+	stop(&n);
+}
+
+/* Hours without news: links are exchanged, and nobody is left without or with too many. */
+Test(spread, links_that_are_exchanged_stay_enough)
+{
+	static struct net n;
+
+	start(&n, 40, 31);
+	for (unsigned m = 1; m <= 100; m++) {
+		virtual_env_pass(&n.v, 30000);
+		for (unsigned i = 0; i < n.count; i++)
+			cr_assert_geq(wm_spread_linked(n.nodes[i].s), 2);
+		say(&n, 0, m);
+		virtual_env_pass(&n.v, 500);
+		all_have(&n, m, 0);
+	}
+	for (unsigned i = 0; i < n.count; i++)
+		cr_assert_leq(wm_spread_linked(n.nodes[i].s), WM_SPREAD_LINKS_MAX);
 	stop(&n);
 }
 

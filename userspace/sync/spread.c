@@ -11,14 +11,25 @@
 #include <string.h>
 
 #define HAVE_MS	     2	  /* ids for lazy links are gathered so long */
+#define OTHERS_MAX   4	  /* members that one that is refused is told of */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
-#define RELINK_MS    1000 /* how often links are looked at: some may be missing */
+#define RECENT_MS    2000 /* whoever is linked is told of what came in so long before */
 
 /* --- what is known ---------------------------------------------------------------------------- */
 static struct wm_said *said_of(const struct wm_spread *s, uint64_t id)
 {
 	return wm_map_get(s->said, &id, sizeof(id));
+}
+
+/* It is not missing any more, or is given up. */
+static void found(struct wm_spread *s, struct wm_said *m)
+{
+	if (!m->timer)
+		return;
+	wm_env_timer_free(m->timer);
+	m->timer = NULL;
+	s->missing--;
 }
 
 static void drop_payload(struct wm_spread *s, struct wm_said *m)
@@ -34,7 +45,7 @@ static void drop_payload(struct wm_spread *s, struct wm_said *m)
 static void forget(struct wm_spread *s, struct wm_said *m)
 {
 	drop_payload(s, m);
-	wm_env_timer_free(m->timer);
+	found(s, m);
 	(void)wm_map_del(s->said, &m->id, sizeof(m->id));
 	TAILQ_REMOVE(&s->all, m, of_all);
 	free(m);
@@ -60,21 +71,26 @@ static struct wm_said *remember(struct wm_spread *s, uint64_t id)
 	return m;
 }
 
-/* Keep the octets for who lacks them. */
-static void keep(struct wm_spread *s, struct wm_said *m, const void *payload, size_t len)
+void wm_spread_expire(struct wm_spread *s, size_t room)
 {
 	uint64_t now = wm_env_ms(s->c.env);
 	struct wm_said *old;
 
-	while ((old = TAILQ_FIRST(&s->kept)) && (s->kept_octets + len > WM_SPREAD_KEPT_MAX ||
+	while ((old = TAILQ_FIRST(&s->kept)) && (s->kept_octets + room > WM_SPREAD_KEPT_MAX ||
 						 now - old->kept_ms > WM_SPREAD_KEPT_MS))
 		drop_payload(s, old);
+}
+
+/* Keep the octets for who lacks them. */
+static void keep(struct wm_spread *s, struct wm_said *m, const void *payload, size_t len)
+{
+	wm_spread_expire(s, len);
 	m->payload = malloc(len ? len : 1);
 	if (!m->payload)
 		return; /* who asks for it is told that it is gone */
 	memcpy(m->payload, payload, len);
 	m->len = len;
-	m->kept_ms = now;
+	m->kept_ms = wm_env_ms(s->c.env);
 	s->kept_octets += len;
 	TAILQ_INSERT_TAIL(&s->kept, m, of_kept);
 }
@@ -128,6 +144,17 @@ static void on_have(void *arg)
 		send_ids(n->s, n, WAYMARK__SPREAD__KIND__HAVE, n->have, count);
 }
 
+/* It has it, as it says. */
+static void tell_no_more(struct wm_neighbour *n, uint64_t id)
+{
+	for (unsigned i = 0; i < n->have_count; i++) {
+		if (n->have[i] == id) {
+			n->have[i] = n->have[--n->have_count];
+			return;
+		}
+	}
+}
+
 static void tell_later(struct wm_neighbour *n, uint64_t id)
 {
 	if (n->have_count == WM_NEIGHBOUR_HAVE)
@@ -135,6 +162,28 @@ static void tell_later(struct wm_neighbour *n, uint64_t id)
 	if (!n->have_count)
 		wm_env_timer_arm(n->have_timer, HAVE_MS);
 	n->have[n->have_count++] = id;
+}
+
+/* It said itself that it has it. */
+static bool has(const struct wm_said *m, const struct wm_neighbour *n)
+{
+	for (unsigned i = 0; i < m->holders_count; i++)
+		if (wm_peer_id_same(&m->holders[i], &n->id))
+			return true;
+	return false;
+}
+
+/* A link that just came up: what came while it did may have passed it by. */
+void wm_spread_tell_recent(struct wm_spread *s, struct wm_neighbour *n)
+{
+	uint64_t now = wm_env_ms(s->c.env);
+	struct wm_said *m;
+
+	TAILQ_FOREACH_REVERSE (m, &s->kept, wm_said_list, of_kept) {
+		if (now - m->kept_ms > RECENT_MS)
+			return;
+		tell_later(n, m->id);
+	}
 }
 
 /* To every link but the one that it came over. */
@@ -146,10 +195,11 @@ static void pass_on(struct wm_spread *s, struct wm_said *m, const void *payload,
 	size_t packed_len = 0;
 
 	TAILQ_FOREACH (n, &s->up, of_up) {
-		if (n == from)
+		if (n == from || n->refused)
 			continue;
 		if (!n->eager) {
-			tell_later(n, m->id);
+			if (!has(m, n))
+				tell_later(n, m->id);
 			continue;
 		}
 		if (!packed)
@@ -201,7 +251,7 @@ static void on_missing(void *arg)
 		memmove(m->holders, m->holders + 1, m->holders_count * sizeof(m->holders[0]));
 		if (!n || !n->is_up)
 			continue;
-		wm_neighbour_eager(n, true);
+		n->eager = true;
 		s->stats.grafts++;
 		send_ids(s, n, WAYMARK__SPREAD__KIND__GRAFT, &m->id, 1);
 		wm_env_timer_arm(m->timer, graft_ms(s, n));
@@ -215,17 +265,24 @@ static void on_have_id(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 {
 	struct wm_said *m = said_of(s, id);
 
+	if (m && m->here) {
+		tell_no_more(n, id);
+		return;
+	}
 	if (!m) {
-		m = remember(s, id);
-		if (!m)
+		m = s->missing < WM_SPREAD_MISSING_MAX ? remember(s, id) : NULL;
+		if (!m) {
+			s->stats.missed++;
 			return;
+		}
 		m->timer = wm_env_timer_new(s->c.env, on_missing, m);
+		s->missing += m->timer != NULL;
 		if (!m->timer || wm_env_timer_arm(m->timer, graft_ms(s, n))) {
 			forget(s, m);
 			return;
 		}
 	}
-	if (m->here || m->holders_count == WM_SAID_HOLDERS)
+	if (m->holders_count == WM_SAID_HOLDERS || has(m, n))
 		return;
 	m->holders[m->holders_count++] = n->id;
 }
@@ -237,21 +294,19 @@ static void on_news(struct wm_spread *s, struct wm_neighbour *n, uint64_t id,
 
 	if (m && m->here) {
 		s->stats.duplicates++;
-		if (n->eager) {
-			wm_neighbour_eager(n, false);
-			s->stats.prunes++;
-			send_ids(s, n, WAYMARK__SPREAD__KIND__PRUNE, NULL, 0);
-		}
+		/* also if it is lazy here: then it is not there */
+		s->stats.prunes += n->eager;
+		n->eager = false;
+		send_ids(s, n, WAYMARK__SPREAD__KIND__PRUNE, NULL, 0);
 		return;
 	}
 	if (!m)
 		m = remember(s, id);
 	if (!m)
 		return;
+	found(s, m);
 	m->here = true;
-	wm_env_timer_free(m->timer);
-	m->timer = NULL;
-	wm_neighbour_eager(n, true);
+	n->eager = true;
 	keep(s, m, msg->payload.data, msg->payload.len);
 	s->stats.delivered++;
 	pass_on(s, m, msg->payload.data, msg->payload.len, n);
@@ -264,7 +319,7 @@ static void on_graft(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 	uint8_t *packed;
 	size_t len = 0;
 
-	wm_neighbour_eager(n, true);
+	n->eager = true;
 	if (!m || !m->payload) {
 		send_ids(s, n, WAYMARK__SPREAD__KIND__GONE, &id, 1);
 		return;
@@ -286,6 +341,44 @@ static void on_gone(struct wm_spread *s, uint64_t id)
 		on_missing(m);
 }
 
+/* Tell it that there are too many, and of some of these. */
+void wm_spread_full(struct wm_spread *s, struct wm_neighbour *n)
+{
+	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
+	uint8_t packed[OTHERS_MAX * (sizeof(n->id) + 2) + 16];
+	ProtobufCBinaryData others[OTHERS_MAX];
+	struct wm_neighbour *other;
+	size_t len;
+
+	TAILQ_FOREACH (other, &s->up, of_up) {
+		if (other == n || m.n_others == OTHERS_MAX)
+			continue;
+		others[m.n_others].data = other->id.octets;
+		others[m.n_others++].len = sizeof(other->id.octets);
+	}
+	m.kind = WAYMARK__SPREAD__KIND__FULL;
+	m.others = others;
+	len = waymark__spread__message__pack(&m, packed);
+	s->stats.octets_out += len;
+	s->c.send(s->c.arg, &n->id, packed, len);
+}
+
+static bool on_full(struct wm_spread *s, struct wm_neighbour *n, const Waymark__Spread__Message *m)
+{
+	struct wm_peer_id others[OTHERS_MAX];
+
+	if (m->n_others > OTHERS_MAX)
+		return false;
+	for (size_t i = 0; i < m->n_others; i++) {
+		if (m->others[i].len != sizeof(others[i].octets))
+			return false;
+		memcpy(others[i].octets, m->others[i].data, sizeof(others[i].octets));
+	}
+	if (n->wanted)
+		wm_neighbour_refused(s, n, others, (unsigned)m->n_others);
+	return true;
+}
+
 static bool take(struct wm_spread *s, struct wm_neighbour *n, const Waymark__Spread__Message *m)
 {
 	bool news = m->kind == WAYMARK__SPREAD__KIND__NEWS;
@@ -305,9 +398,9 @@ static bool take(struct wm_spread *s, struct wm_neighbour *n, const Waymark__Spr
 			on_gone(s, id);
 	}
 	if (m->kind == WAYMARK__SPREAD__KIND__PRUNE)
-		wm_neighbour_eager(n, false);
+		n->eager = false;
 	else if (m->kind == WAYMARK__SPREAD__KIND__FULL)
-		wm_neighbour_refused(n);
+		return on_full(s, n, m);
 	return true;
 }
 
@@ -330,20 +423,7 @@ int wm_spread_receive(struct wm_spread *s, const struct wm_peer_id *from, const 
 	return WM_E_INVALID;
 }
 
-void wm_spread_full(struct wm_spread *s, struct wm_neighbour *n)
-{
-	send_ids(s, n, WAYMARK__SPREAD__KIND__FULL, NULL, 0);
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
-static void on_relink(void *arg)
-{
-	struct wm_spread *s = arg;
-
-	wm_neighbours_choose(s);
-	wm_env_timer_arm(s->relink, RELINK_MS - wm_env_below(s->c.env, RELINK_MS / 4));
-}
-
 struct wm_neighbour *wm_neighbour_new(struct wm_spread *s, const struct wm_peer_id *id)
 {
 	struct wm_neighbour *n = calloc(1, sizeof(*n));
@@ -358,6 +438,7 @@ struct wm_neighbour *wm_neighbour_new(struct wm_spread *s, const struct wm_peer_
 		free(n);
 		return NULL;
 	}
+	TAILQ_INSERT_TAIL(&s->linked, n, of_linked);
 	return n;
 }
 
@@ -374,12 +455,12 @@ struct wm_spread *wm_spread_new(const struct wm_spread_config *c)
 		s->c.far = WM_SPREAD_FAR;
 	TAILQ_INIT(&s->all);
 	TAILQ_INIT(&s->kept);
+	TAILQ_INIT(&s->linked);
 	TAILQ_INIT(&s->up);
 	s->said = wm_map_new(WM_SPREAD_IDS_MAX + 1);
 	s->neighbours = wm_map_new(WM_SPREAD_MEMBERS_MAX);
-	s->relink = wm_env_timer_new(c->env, on_relink, s);
-	if (!s->said || !s->neighbours || !s->relink ||
-	    wm_env_timer_arm(s->relink, wm_env_below(c->env, RELINK_MS))) {
+	s->members = wm_map_new(WM_SPREAD_MEMBERS_MAX);
+	if (!s->said || !s->neighbours || !s->members || wm_neighbours_start(s)) {
 		wm_spread_free(s);
 		return NULL;
 	}
@@ -390,18 +471,20 @@ void wm_spread_free(struct wm_spread *s)
 {
 	struct wm_neighbour *n;
 	struct wm_said *m;
-	size_t pos = 0;
 
 	if (!s)
 		return;
 	while (s->said && (m = TAILQ_FIRST(&s->all)))
 		forget(s, m);
-	while (s->neighbours && (n = wm_map_next(s->neighbours, &pos)))
+	while (s->neighbours && (n = TAILQ_FIRST(&s->linked)))
 		wm_neighbour_free(n);
 	wm_map_free(s->said);
 	wm_map_free(s->neighbours);
 	wm_env_timer_free(s->relink);
-	free(s->members);
+	wm_map_free(s->members);
+	for (unsigned i = 0; i < s->list_count; i++)
+		free(s->list[i]);
+	free(s->list);
 	free(s);
 }
 
@@ -419,5 +502,10 @@ void wm_spread_stats(const struct wm_spread *s, struct wm_spread_stats *ret)
 
 unsigned wm_spread_linked(const struct wm_spread *s)
 {
-	return s->up_count;
+	const struct wm_neighbour *n;
+	unsigned count = 0;
+
+	TAILQ_FOREACH (n, &s->up, of_up)
+		count += !n->refused;
+	return count;
 }
