@@ -88,7 +88,8 @@ static void keep(struct wm_spread *s, struct wm_said *m, const void *payload, si
 	m->payload = malloc(len ? len : 1);
 	if (!m->payload)
 		return; /* who asks for it is told that it is gone */
-	memcpy(m->payload, payload, len);
+	if (len)
+		memcpy(m->payload, payload, len);
 	m->len = len;
 	m->kept_ms = wm_env_ms(s->c.env);
 	s->kept_octets += len;
@@ -413,8 +414,7 @@ int wm_spread_receive(struct wm_spread *s, const struct wm_peer_id *from, const 
 	if (!n || !n->is_up)
 		return 0; /* of a link that is gone */
 	s->stats.octets_in += len;
-	m = len <= WM_SPREAD_PAYLOAD_MAX + 1024 ? waymark__spread__message__unpack(NULL, len, p)
-						: NULL;
+	m = len <= WM_SPREAD_FRAME_MAX ? waymark__spread__message__unpack(NULL, len, p) : NULL;
 	good = m && take(s, n, m);
 	waymark__spread__message__free_unpacked(m, NULL);
 	if (good)

@@ -15,9 +15,11 @@
 #define WM_SPREAD_FAR	      2	 /* of these, to members chosen without regard to distance */
 #define WM_SPREAD_LINKS_MAX   16 /* links that it accepts: more are told to go elsewhere */
 #define WM_SPREAD_PAYLOAD_MAX (256u << 10) /* octets of a message: a batch of changes */
-#define WM_SPREAD_KEPT_MAX    (8u << 20)   /* octets of messages kept for who lacks them */
-#define WM_SPREAD_KEPT_MS     10000	   /* milliseconds that they are kept */
-#define WM_SPREAD_IDS_MAX     65536	   /* ids remembered, so that nothing comes twice */
+#define WM_SPREAD_FRAME_MAX   (WM_SPREAD_PAYLOAD_MAX + 1024) /* octets of what is sent over a link \
+							      */
+#define WM_SPREAD_KEPT_MAX (8u << 20) /* octets of messages kept for who lacks them */
+#define WM_SPREAD_KEPT_MS  10000      /* milliseconds that they are kept */
+#define WM_SPREAD_IDS_MAX  65536      /* ids remembered, so that nothing comes twice */
 
 struct wm_spread;
 struct wm_spread_config {
@@ -27,10 +29,12 @@ struct wm_spread_config {
 	unsigned graft_ms;   /* how long an id may be known before its message is asked for; 0: 3 x
 			      * the round trip of the link, 10 at least */
 	void *arg;
-	/* Hold a stream to a member, or need it no more: then wm_spread_up() or _down() tells. */
+	/* Hold a stream to a member, or need it no more: then wm_spread_up() or _down() tells,
+	 * within this call or later. */
 	void (*want)(void *arg, const struct wm_peer_id *id, bool on);
+	/* WM_SPREAD_FRAME_MAX octets at most. Must not call wm_spread_up() or _down(). */
 	void (*send)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
-	/* A message, once. */
+	/* A message, once. May send another. */
 	void (*deliver)(void *arg, const struct wm_peer_id *from, const void *payload, size_t len);
 	/* Estimated round trip to a member in microseconds, 0: unknown. NULL: none is known. */
 	uint32_t (*distance_us)(void *arg, const struct wm_peer_id *id);
