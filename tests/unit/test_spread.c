@@ -387,17 +387,22 @@ Test(spread, links_that_are_exchanged_stay_enough)
 Test(spread, what_cannot_be_read_ends_the_link)
 {
 	static struct net n;
-	static const uint8_t bad[][6] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-					 {0x08, 0x01, 0x12, 0x02, 0x00, 0x00},
-					 {0x08, 0x01}};
+	/* no message; news without an id; an id that is cut; others who are none */
+	static const struct {
+		uint8_t octets[8];
+		size_t len;
+	} bad[] = {{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 6},
+		   {{0x12, 0x01, 'x'}, 3},
+		   {{0x1a, 0x02, 0x00, 0x00}, 4},
+		   {{0x38, 0x01, 0x42, 0x01, 0x00}, 5}};
 	struct wm_spread_stats stats;
 
 	start(&n, 2, 9);
 	for (unsigned k = 0; k < sizeof(bad) / sizeof(*bad); k++)
-		cr_assert_eq(wm_spread_receive(n.nodes[0].s, &n.nodes[1].id, bad[k],
-					       k == 2 ? 2 : sizeof(bad[k])),
-			     WM_E_INVALID, "%u", k);
+		cr_assert_eq(
+			wm_spread_receive(n.nodes[0].s, &n.nodes[1].id, bad[k].octets, bad[k].len),
+			WM_E_INVALID, "%u", k);
 	wm_spread_stats(n.nodes[0].s, &stats);
-	cr_assert_eq(stats.malformed, 3);
+	cr_assert_eq(stats.malformed, sizeof(bad) / sizeof(*bad));
 	stop(&n);
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HAVE_MS	     2	  /* ids for lazy links are gathered so long */
+#define HAVE_MS	     10	  /* ids for lazy links are gathered so long */
 #define OTHERS_MAX   4	  /* members that one that is refused is told of */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
@@ -97,25 +97,52 @@ static void keep(struct wm_spread *s, struct wm_said *m, const void *payload, si
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
-static void send_ids(struct wm_spread *s, struct wm_neighbour *n, Waymark__Spread__Kind kind,
-		     const uint64_t *ids, size_t count)
+static void send_small(struct wm_spread *s, struct wm_neighbour *n,
+		       const Waymark__Spread__Message *m)
 {
-	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
-	uint64_t copy[HAVE_IDS_MAX]; /* protobuf-c's structures take no const */
 	uint8_t packed[HAVE_IDS_MAX * sizeof(uint64_t) + 16];
-	size_t len;
+	size_t len = waymark__spread__message__pack(m, packed);
 
-	if (count)
-		memcpy(copy, ids, count * sizeof(*ids));
-	m.kind = kind;
-	m.ids = copy;
-	m.n_ids = count;
-	len = waymark__spread__message__pack(&m, packed);
 	s->stats.octets_out += len;
 	s->c.send(s->c.arg, &n->id, packed, len);
 }
 
-/* A NEWS, packed once for all links. @return NULL without memory. */
+static void send_have(struct wm_neighbour *n, uint64_t *ids, size_t count)
+{
+	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
+
+	m.have = ids;
+	m.n_have = count;
+	send_small(n->s, n, &m);
+}
+
+static void send_graft(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
+{
+	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
+
+	m.graft = &id;
+	m.n_graft = 1;
+	send_small(s, n, &m);
+}
+
+static void send_gone(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
+{
+	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
+
+	m.gone = &id;
+	m.n_gone = 1;
+	send_small(s, n, &m);
+}
+
+static void send_prune(struct wm_spread *s, struct wm_neighbour *n)
+{
+	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
+
+	m.prune = true;
+	send_small(s, n, &m);
+}
+
+/* News, packed once for all links. @return NULL without memory. */
 static uint8_t *pack_news(struct wm_said *said, const void *payload, size_t len, size_t *ret_len)
 {
 	Waymark__Spread__Message m = WAYMARK__SPREAD__MESSAGE__INIT;
@@ -123,9 +150,7 @@ static uint8_t *pack_news(struct wm_said *said, const void *payload, size_t len,
 	uint8_t *packed = NULL;
 
 	memcpy(&octets, &payload, sizeof(octets)); /* protobuf-c's structures take no const */
-	m.kind = WAYMARK__SPREAD__KIND__NEWS;
-	m.ids = &said->id;
-	m.n_ids = 1;
+	m.id = said->id;
 	m.payload.data = octets;
 	m.payload.len = len;
 	packed = malloc(waymark__spread__message__get_packed_size(&m));
@@ -142,7 +167,7 @@ static void on_have(void *arg)
 
 	n->have_count = 0;
 	if (count)
-		send_ids(n->s, n, WAYMARK__SPREAD__KIND__HAVE, n->have, count);
+		send_have(n, n->have, count);
 }
 
 /* It has it, as it says. */
@@ -219,7 +244,7 @@ int wm_spread_send(struct wm_spread *s, const void *payload, size_t len)
 
 	if (len > WM_SPREAD_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	m = remember(s, wm_env_random64(s->c.env));
+	m = remember(s, wm_env_random64(s->c.env) | 1);
 	if (!m)
 		return -ENOMEM;
 	m->here = true;
@@ -254,7 +279,7 @@ static void on_missing(void *arg)
 			continue;
 		n->eager = true;
 		s->stats.grafts++;
-		send_ids(s, n, WAYMARK__SPREAD__KIND__GRAFT, &m->id, 1);
+		send_graft(s, n, m->id);
 		wm_env_timer_arm(m->timer, graft_ms(s, n));
 		return;
 	}
@@ -298,7 +323,7 @@ static void on_news(struct wm_spread *s, struct wm_neighbour *n, uint64_t id,
 		/* also if it is lazy here: then it is not there */
 		s->stats.prunes += n->eager;
 		n->eager = false;
-		send_ids(s, n, WAYMARK__SPREAD__KIND__PRUNE, NULL, 0);
+		send_prune(s, n);
 		return;
 	}
 	if (!m)
@@ -322,7 +347,7 @@ static void on_graft(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 
 	n->eager = true;
 	if (!m || !m->payload) {
-		send_ids(s, n, WAYMARK__SPREAD__KIND__GONE, &id, 1);
+		send_gone(s, n, id);
 		return;
 	}
 	packed = pack_news(m, m->payload, m->len, &len);
@@ -357,7 +382,7 @@ void wm_spread_full(struct wm_spread *s, struct wm_neighbour *n)
 		others[m.n_others].data = other->id.octets;
 		others[m.n_others++].len = sizeof(other->id.octets);
 	}
-	m.kind = WAYMARK__SPREAD__KIND__FULL;
+	m.full = true;
 	m.others = others;
 	len = waymark__spread__message__pack(&m, packed);
 	s->stats.octets_out += len;
@@ -382,27 +407,21 @@ static bool on_full(struct wm_spread *s, struct wm_neighbour *n, const Waymark__
 
 static bool take(struct wm_spread *s, struct wm_neighbour *n, const Waymark__Spread__Message *m)
 {
-	bool news = m->kind == WAYMARK__SPREAD__KIND__NEWS;
-
-	if (m->n_ids > HAVE_IDS_MAX || (news && m->n_ids != 1))
+	if (m->n_have > HAVE_IDS_MAX || m->n_graft > HAVE_IDS_MAX || m->n_gone > HAVE_IDS_MAX ||
+	    m->payload.len > WM_SPREAD_PAYLOAD_MAX || (m->payload.len && !m->id))
 		return false;
-	for (size_t i = 0; i < m->n_ids; i++) {
-		uint64_t id = m->ids[i];
-
-		if (news)
-			on_news(s, n, id, m);
-		else if (m->kind == WAYMARK__SPREAD__KIND__HAVE)
-			on_have_id(s, n, id);
-		else if (m->kind == WAYMARK__SPREAD__KIND__GRAFT)
-			on_graft(s, n, id);
-		else if (m->kind == WAYMARK__SPREAD__KIND__GONE)
-			on_gone(s, id);
-	}
-	if (m->kind == WAYMARK__SPREAD__KIND__PRUNE)
+	for (size_t i = 0; i < m->n_have; i++)
+		on_have_id(s, n, m->have[i]);
+	for (size_t i = 0; i < m->n_graft; i++)
+		on_graft(s, n, m->graft[i]);
+	for (size_t i = 0; i < m->n_gone; i++)
+		on_gone(s, m->gone[i]);
+	if (m->prune)
 		n->eager = false;
-	else if (m->kind == WAYMARK__SPREAD__KIND__FULL)
-		return on_full(s, n, m);
-	return true;
+	if (m->id)
+		on_news(s, n, m->id, m);
+	/* the last, for it may end the link */
+	return !m->full || on_full(s, n, m);
 }
 
 int wm_spread_receive(struct wm_spread *s, const struct wm_peer_id *from, const void *p, size_t len)

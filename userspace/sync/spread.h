@@ -15,11 +15,12 @@
 #define WM_SPREAD_FAR	      2	 /* of these, to members chosen without regard to distance */
 #define WM_SPREAD_LINKS_MAX   16 /* links that it accepts: more are told to go elsewhere */
 #define WM_SPREAD_PAYLOAD_MAX (256u << 10) /* octets of a message: a batch of changes */
-#define WM_SPREAD_FRAME_MAX   (WM_SPREAD_PAYLOAD_MAX + 1024) /* octets of what is sent over a link \
-							      */
-#define WM_SPREAD_KEPT_MAX (8u << 20) /* octets of messages kept for who lacks them */
-#define WM_SPREAD_KEPT_MS  10000      /* milliseconds that they are kept */
-#define WM_SPREAD_IDS_MAX  65536      /* ids remembered, so that nothing comes twice */
+#define WM_SPREAD_FRAME_MAX                                                                        \
+	(WM_SPREAD_PAYLOAD_MAX + 1024) /* octets of what is sent over a link                       \
+					*/
+#define WM_SPREAD_KEPT_MAX (8u << 20)  /* octets of messages kept for who lacks them */
+#define WM_SPREAD_KEPT_MS  10000       /* milliseconds that they are kept */
+#define WM_SPREAD_IDS_MAX  65536       /* ids remembered, so that nothing comes twice */
 
 struct wm_spread;
 struct wm_spread_config {

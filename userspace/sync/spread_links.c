@@ -18,7 +18,7 @@
 #define RELINK_MS   1000  /* how often links are looked at: some may be missing */
 #define WANT_MS	    1500  /* a link that is not there after it is asked of another */
 #define REST_MS	    3000  /* who did not answer, or refused, is left alone so long */
-#define EXCHANGE_MS 30000 /* how often a link is exchanged for a better one, or a far one */
+#define EXCHANGE_MS 60000 /* how often a link is exchanged for a better one, or a far one */
 
 struct wm_neighbour *wm_neighbour_find(const struct wm_spread *s, const struct wm_peer_id *id)
 {
