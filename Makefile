@@ -215,12 +215,19 @@ build/release/tests/fillstore: tests/bench/fillstore.c build/release/libbase.a b
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \
 		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
+# the cores of sync/ under a virtual clock
+SIM_LIBS := $(B)/libsync.a $(B)/libmodel.a $(B)/libnet.a $(B)/libbase.a
+$(B)/waymark-sim: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/sim/*.c)) $(SIM_LIBS)
+	@echo "  LD      $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $(filter %.o,$^) -Wl,--start-group $(SIM_LIBS) \
+		-Wl,--end-group $(LDLIBS)
+
 FUZZ_SECONDS ?= 60
 .PHONY: test test-unit test-bpf test-net test-fuzz test-build
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
 	@tests/run.sh
-test-build: $(PROGRAMS) $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
+test-build: $(PROGRAMS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
 test-unit: ## unit tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh unit
 test-bpf: ## programs under BPF_PROG_TEST_RUN only
@@ -255,6 +262,11 @@ bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
 	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) build/release/tests/filter \
 		build/release/tests/fillstore
 	@tests/bench/run.sh
+
+.PHONY: sim
+sim: deps ## simulate meshes of up to 10,000 nodes (tests/sim), print their figures beside the goals
+	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-sim
+	@tests/sim/run.sh build/release/waymark-sim
 
 # --- quality ---------------------------------------------------------------------------------------
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' | grep -v '^vmlinux/')

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The simulator: the same seed gives the same octets, of figures and picture; messages come to all, also
+# with losses; replicas that were cut from each other, restarted and bereft of their stores are the same
+# within two seconds, and hold what their owners hold.
+cd "$(dirname "$0")/../.." || exit 2
+sim=${B:-build/asan}/waymark-sim
+dir=$(mktemp -d) failed=0
+trap 'rm -rf "$dir"' EXIT
+expect() { # what, command...
+	local what=$1
+	shift
+	if "$@" >"$dir/out" 2>&1; then echo "ok      $what"; else
+		echo "FAILED  $what" && tail -5 "$dir/out" && failed=1
+	fi
+}
+run() { # output, scenario, seed, nodes
+	"$sim" "tests/sim/$2.sim" --nodes "$4" --seed "$3" --plot "$dir/$1.svg" >"$dir/$1.json"
+}
+differs() { ! cmp -s "$1" "$2"; }
+
+for scenario in lossy partitions; do
+	run a "$scenario" 7 20
+	run b "$scenario" 7 20
+	expect "$scenario: the same figures" cmp "$dir/a.json" "$dir/b.json"
+	expect "$scenario: the same picture" cmp "$dir/a.svg" "$dir/b.svg"
+done
+run a lossy 1 20
+run b lossy 2 20
+expect "another seed, another course" differs "$dir/a.json" "$dir/b.json"
+expect "a LAN" "$sim" tests/sim/lan.sim --nodes 100
+expect "30 % loss" "$sim" tests/sim/lossy.sim --nodes 100
+expect "partitions, restarts, lost stores" "$sim" tests/sim/partitions.sim --seed 3
+echo 'nodes many' >"$dir/wrong.sim"
+expect "a scenario that cannot be read is refused" test "$("$sim" "$dir/wrong.sim" >/dev/null 2>&1; echo $?)" = 2
+exit "$failed"

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock.c - the virtual clock: a binary heap of events, those of one time in the order in which
+ * they were set; and the environment of a node, whose timers are such events. */
+#include "sim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static bool before(const struct sim_event *a, const struct sim_event *b)
+{
+	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+
+static void put(struct sim *s, size_t place, struct sim_event *e)
+{
+	s->heap[place] = e;
+	e->place = place;
+}
+
+static void rise(struct sim *s, size_t at, struct sim_event *e)
+{
+	for (; at && before(e, s->heap[(at - 1) / 2]); at = (at - 1) / 2)
+		put(s, at, s->heap[(at - 1) / 2]);
+	put(s, at, e);
+}
+
+static void sink(struct sim *s, size_t at, struct sim_event *e)
+{
+	for (size_t child; (child = 2 * at + 1) < s->heap_count; at = child) {
+		if (child + 1 < s->heap_count && before(s->heap[child + 1], s->heap[child]))
+			child++;
+		if (!before(s->heap[child], e))
+			break;
+		put(s, at, s->heap[child]);
+	}
+	put(s, at, e);
+}
+
+void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *arg)
+{
+	*e = (struct sim_event){.place = SIM_IDLE, .fn = fn, .arg = arg, .node = node};
+}
+
+void sim_cancel(struct sim *s, struct sim_event *e)
+{
+	size_t at = e->place;
+	struct sim_event *last;
+
+	if (at == SIM_IDLE)
+		return;
+	e->place = SIM_IDLE;
+	last = s->heap[--s->heap_count];
+	if (last == e)
+		return;
+	if (at && before(last, s->heap[(at - 1) / 2]))
+		rise(s, at, last);
+	else
+		sink(s, at, last);
+}
+
+void sim_at(struct sim *s, struct sim_event *e, uint64_t at_ns)
+{
+	sim_cancel(s, e);
+	if (s->heap_count == s->heap_cap) {
+		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 1024;
+		s->heap = realloc(s->heap, s->heap_cap * sizeof(struct sim_event *));
+		if (!s->heap)
+			abort();
+	}
+	e->at_ns = at_ns > s->ns ? at_ns : s->ns;
+	e->order = s->orders++;
+	rise(s, s->heap_count++, e);
+}
+
+void sim_run(struct sim *s, uint64_t until_ns)
+{
+	struct sim_event *e;
+
+	while (s->heap_count && s->heap[0]->at_ns <= until_ns) {
+		e = s->heap[0];
+		sim_cancel(s, e);
+		s->ns = e->at_ns;
+		if (e->node >= 0 && s->nodes[e->node].paused_ns > s->ns) {
+			sim_at(s, e, s->nodes[e->node].paused_ns);
+			continue;
+		}
+		s->events++;
+		e->fn(e->arg);
+		if (s->ended)
+			sim_network_free(s);
+	}
+	s->ns = until_ns;
+}
+
+/* splitmix64, by Steele, Lea and Flood, 2014 */
+uint64_t sim_random(struct sim *s)
+{
+	uint64_t z = (s->random += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+uint64_t sim_below(struct sim *s, uint64_t n)
+{
+	return (uint64_t)(((unsigned __int128)sim_random(s) * n) >> 64);
+}
+
+double sim_unit(struct sim *s)
+{
+	return (double)(sim_random(s) >> 11) / 9007199254740992.0;
+}
+
+/* --- a node's environment --------------------------------------------------------------------- */
+struct sim_timer {
+	struct wm_env_timer in_env;
+	struct sim_node *n;
+	struct sim_event event;
+};
+
+static uint64_t now_ns(void *arg)
+{
+	const struct sim_node *n = arg;
+
+	return n->s->ns;
+}
+
+static uint64_t wall_ms(void *arg)
+{
+	const struct sim_node *n = arg;
+
+	return (uint64_t)((int64_t)(SIM_WALL_MS + n->s->ns / WM_NS_PER_MS) + n->clock_ms);
+}
+
+static uint64_t random64(void *arg)
+{
+	const struct sim_node *n = arg;
+
+	return sim_random(n->s);
+}
+
+static struct wm_env_timer *timer_new(void *arg, void (*fn)(void *arg), void *fn_arg)
+{
+	struct sim_timer *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->n = arg;
+	t->in_env.env = &t->n->env;
+	sim_event_init(&t->event, t->n->at, fn, fn_arg);
+	return &t->in_env;
+}
+
+static int timer_arm(struct wm_env_timer *in_env, uint64_t ms)
+{
+	struct sim_timer *t = wm_container_of(in_env, struct sim_timer, in_env);
+
+	sim_at(t->n->s, &t->event, t->n->s->ns + ms * WM_NS_PER_MS);
+	return 0;
+}
+
+static void timer_disarm(struct wm_env_timer *in_env)
+{
+	struct sim_timer *t = wm_container_of(in_env, struct sim_timer, in_env);
+
+	sim_cancel(t->n->s, &t->event);
+}
+
+static void timer_free(struct wm_env_timer *in_env)
+{
+	timer_disarm(in_env);
+	free(wm_container_of(in_env, struct sim_timer, in_env));
+}
+
+void sim_env_init(struct sim *s, struct wm_env *env, int node)
+{
+	*env = (struct wm_env){.now_ns = now_ns,
+			       .wall_ms = wall_ms,
+			       .random64 = random64,
+			       .timer_new = timer_new,
+			       .timer_arm = timer_arm,
+			       .timer_disarm = timer_disarm,
+			       .timer_free = timer_free,
+			       .arg = &s->nodes[node]};
+}
