@@ -137,6 +137,7 @@ int main(int argc, char **argv)
 	if (sim_scenario_read(&s.c, argv[1]))
 		return 2;
 	s.seed = 1;
+	s.trace = getenv("SIM_TRACE") != NULL;
 	for (int i = 2; i < argc; i += 2) {
 		if (strcmp(argv[i], "--nodes") == 0)
 			s.c.nodes = (unsigned)strtoul(argv[i + 1], NULL, 10);

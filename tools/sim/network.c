@@ -171,6 +171,7 @@ static void handle(struct sim_stream *st, int e, const struct frame *f)
 {
 	struct sim_node *n = &st->s->nodes[st->end[e]];
 	const struct wm_peer_id *from = &st->s->nodes[st->end[!e]].id;
+	struct wm_err err = {0};
 	int r = 0;
 
 	if (f->channel == SIM_TREE)
@@ -180,10 +181,10 @@ static void handle(struct sim_stream *st, int e, const struct frame *f)
 	else if (f->channel == SIM_SPREAD && st->tree[e])
 		r = wm_spread_receive(n->spread, from, f->data, f->len);
 	else if (f->channel == SIM_REPLICA && n->replica)
-		r = wm_replica_receive(n->replica, from, f->data, f->len, NULL);
+		r = wm_replica_receive(n->replica, from, f->data, f->len, &err);
 	if (r) {
-		fprintf(stderr, "sim: node %d cannot read a frame of node %d\n", st->end[e],
-			st->end[!e]);
+		fprintf(stderr, "sim: node %d cannot read a frame of node %d: %s\n", st->end[e],
+			st->end[!e], err.text);
 		abort();
 	}
 }

@@ -125,6 +125,16 @@ static void spread(void *arg, const void *p, size_t len)
 	(void)wm_spread_send(n->spread, p, len);
 }
 
+static void alarm_of(void *arg, const struct wm_peer_id *about, const char *sentence)
+{
+	const struct sim_node *n = arg;
+
+	if (n->s->trace)
+		fprintf(stderr, "sim: %llu ms: node %d about %d: %s\n",
+			(unsigned long long)(n->s->ns / WM_NS_PER_MS), n->at,
+			about ? sim_node_of(n->s, about) : -1, sentence);
+}
+
 static uint32_t restored(void *arg, uint32_t above)
 {
 	struct sim_node *n = arg;
@@ -194,12 +204,14 @@ int sim_objects_start(struct sim_node *n)
 	struct wm_replica_config c = {.env = &n->env,
 				      .id = n->id,
 				      .objects_max = 1u << 20,
+				      .brake_pct = n->s->c.brake_pct,
 				      .arg = n,
 				      .read = read_object,
 				      .take = take,
 				      .send = send_replica,
 				      .spread = spread,
-				      .restored = restored};
+				      .restored = restored,
+				      .alarm = alarm_of};
 
 	if (!n->objects) {
 		n->objects = calloc(1, sizeof(*n->objects));

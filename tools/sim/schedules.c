@@ -34,6 +34,12 @@ static void step(struct sim *s, unsigned *mark)
 	uint64_t dice = sim_below(s, 100);
 	struct sim_node *n = &s->nodes[sim_below(s, (uint64_t)s->count)];
 
+	if (s->trace && dice < CUT_PCT + KILL_PCT + START_PCT)
+		fprintf(stderr, "sim: %llu ms: %s %d\n", (unsigned long long)(s->ns / WM_NS_PER_MS),
+			dice < CUT_PCT		    ? "cut"
+			: dice < CUT_PCT + KILL_PCT ? "kill"
+						    : "start",
+			n->at);
 	if (dice < CUT_PCT) {
 		cut_some(s);
 	} else if (dice < CUT_PCT + KILL_PCT) {
@@ -43,8 +49,11 @@ static void step(struct sim *s, unsigned *mark)
 	} else if (dice < CUT_PCT + KILL_PCT + START_PCT) {
 		if (n->alive)
 			return;
-		if (sim_below(s, 100) < LOSE_PCT)
+		if (sim_below(s, 100) < LOSE_PCT) {
+			if (s->trace)
+				fprintf(stderr, "sim: node %d lost its store\n", n->at);
 			sim_objects_lose(n);
+		}
 		if (sim_node_start(s, n->at))
 			abort();
 		sim_changed(s);

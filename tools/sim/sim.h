@@ -26,6 +26,7 @@
 	X(nodes, 100, "agents; --nodes is stronger")                                               \
 	X(view, 0, "members that each is told of; 0: all")                                         \
 	X(replica, 0, "1: a replica on top, and what it stores")                                   \
+	X(brake_pct, 0, "of the replica; 0: its own")                                              \
 	X(links, 0, "links that a node asks for; 0: the core's")                                   \
 	X(far, 0, "of these far ones; 0: the core's")                                              \
 	X(knows_distance, 1, "1: the core is told round trips")                                    \
@@ -148,6 +149,7 @@ int sim_plot(const struct sim *s, const char *file, const char *title);
 
 struct sim {
 	struct sim_scenario c;
+	bool trace; /* tell what happens on stderr */
 	uint64_t seed, random, ns, orders;
 	struct sim_event **heap;
 	size_t heap_count, heap_cap;
