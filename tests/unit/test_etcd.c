@@ -401,6 +401,50 @@ Test(etcd, a_wiped_etcd_is_filled_again_and_nobody_loses)
 	until(!pending(&one));
 }
 
+Test(etcd, an_etcd_that_went_back_is_put_forward_again)
+{
+	both();
+	own(&one, "web-1", "before");
+	until(*has(&two, &one, "web-1") && !pending(&one) && !pending(&two));
+	turn_for(300); /* both told that they have put all */
+	etcd_peer_kill(&etcd);
+	cr_assert_eq(etcd_shell("cp -r %s/data %s/backup", etcd.dir, etcd.dir), 0);
+	etcd_peer_again(&etcd);
+	own(&one, "web-1", "after");
+	own(&one, "web-2", "after");
+	own(&two, "db-1", "after");
+	until(!strcmp(has(&two, &one, "web-1"), "after") && *has(&one, &two, "db-1"));
+	until(!pending(&one) && !pending(&two));
+	etcd_peer_kill(&etcd);
+	cr_assert_eq(etcd_shell("cd %s && rm -r data && mv backup data", etcd.dir), 0);
+	etcd_peer_again(&etcd);
+	until(stats_of(&one).restored >= 1 && stats_of(&two).restored == 1);
+	until(phase_of(&one) == WM_ETCD_FOLLOWING && phase_of(&two) == WM_ETCD_FOLLOWING);
+	until(!pending(&one) && !pending(&two));
+	own(&one, "web-3", "goes on");
+	until(*has(&two, &one, "web-3"));
+	cr_assert_str_eq(has(&two, &one, "web-1"), "after");
+	cr_assert_eq(one.gone + two.gone, 0, "nobody lost anything");
+	/* and who begins now sees all of it */
+	agent_kill(&two);
+	two.rows_count = 0;
+	agent_start(&two, agent_config(&two, endpoints));
+	until(*has(&two, &one, "web-2") && !strcmp(has(&two, &one, "web-1"), "after"));
+}
+
+Test(etcd, what_somebody_deletes_is_put_again_and_nobody_loses_it)
+{
+	both();
+	own(&one, "web-1", "stays");
+	until(*has(&two, &one, "web-1") && !pending(&one) && sees(&two, &one));
+	cr_assert_eq(etcd_peer_ctl(&etcd, "del --prefix %so/", PREFIX), 0);
+	until(stats_of(&one).own >= 2 && !pending(&one));
+	turn_for(3000);
+	cr_assert_eq(two.gone, 0);
+	cr_assert_eq(two.taken, 1);
+	cr_assert_str_eq(has(&two, &one, "web-1"), "stays");
+}
+
 Test(etcd, a_node_that_is_gone_for_long_is_removed_by_one)
 {
 	struct wm_etcd_config c = agent_config(&one, endpoints);

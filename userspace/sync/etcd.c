@@ -54,7 +54,12 @@ void wm_etcd_refuse(struct wm_etcd *e, const struct wm_peer_id *about, const cha
 
 void wm_etcd_restart(struct wm_etcd *e)
 {
+	struct wm_etcd_object *o;
+	size_t pos = 0;
+
 	wm_etcd_list_later(e);
+	while ((o = wm_map_next(e->objects, &pos)))
+		o->mod = 0; /* of a history that is no more */
 	e->marked = e->enlisted = e->settled = e->told_settled = false;
 	e->lease.id = e->member_lease.id = 0;
 	for (unsigned n = 0; n < TOMBSTONE_KINDS; n++)

@@ -48,8 +48,9 @@ struct wm_etcd_config {
 	struct wm_peer_id id; /* our node's; and what others are to know of it */
 	const char *name, *address, *version;
 	unsigned objects_max; /* of all nodes; 0: no bound */
-	unsigned brake_pct;   /* removals of more than so much of all objects at once are held back
-			       * where etcd is not the one that was known; 0: 30 */
+	/* Where etcd is not the one that was known, what it lacks waits for the word of its node;
+	 * more than so much of all objects is an alarm; 0: 30 */
+	unsigned brake_pct;
 	/* The cluster and revision that this agent's store came from, 0: unknown. Where they are
 	 * kept over a restart, what was deleted meanwhile is told from what etcd has lost. */
 	uint64_t known_cluster;
@@ -57,7 +58,7 @@ struct wm_etcd_config {
 	void *arg; /* of all below */
 	/* As of wm_replica_config. take() may come from any turn of the loop, and may call
 	 * wm_etcd_own(); what WM_E_BUSY refuses comes again within 50 ms. A removal that was told
-	 * by absence bears the version of what is removed. */
+	 * by absence bears the version that follows the one of what is removed. */
 	int (*read)(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b);
 	int (*take)(void *arg, const struct wm_replica_change *c, unsigned count);
@@ -141,7 +142,7 @@ bool wm_etcd_next(const struct wm_etcd *e, size_t *pos, struct wm_etcd_node_stat
 	X(watches, "Watches opened")                                                               \
 	X(compacted, "Watches and lists whose revision was compacted")                             \
 	X(swept, "Objects removed as a list lacked them")                                          \
-	X(braked, "Removals held back, as they would remove too much")                             \
+	X(braked, "Removals held back, as etcd may have lost what it lacks")                       \
 	X(restored, "Objects that etcd had lost and was given again")                              \
 	X(leases_lost, "Leases of this node that ran out")                                         \
 	X(clashes, "Times that our node's key was another agent's")                                \

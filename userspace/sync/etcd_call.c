@@ -99,7 +99,8 @@ static bool looked_back(struct wm_etcd *e, const struct wm_etcd_slot *s,
 	if (e->cluster && a->cluster != e->cluster)
 		return true;
 	e->cluster = a->cluster;
-	return quorum && a->revision < e->revision;
+	/* the watch may have been faster than an answer */
+	return quorum && a->revision < s->asked_revision;
 }
 
 static void answered(struct wm_etcd_slot *s, const struct wm_etcd_answer *a)
@@ -122,6 +123,7 @@ static void answered(struct wm_etcd_slot *s, const struct wm_etcd_answer *a)
 		e->other = e->lost = true;
 		e->cluster = a->cluster;
 		e->revision = 0;
+		e->trust_revision = a->revision;
 		wm_etcd_alarm(e, NULL,
 			      "etcd is another cluster, or went back to an earlier state: what it "
 			      "lacks is put again");
@@ -172,6 +174,7 @@ static void call(struct wm_etcd *e, enum wm_etcd_slot_kind which, const char *pa
 	int err = e->body.failed ? -ENOMEM : 0;
 
 	s->endpoint = e->endpoint;
+	s->asked_revision = e->revision;
 	snprintf(url, sizeof(url), "%s/v3/%s", e->endpoints[s->endpoint], path);
 	if (e->token && *e->token) {
 		snprintf(login, sizeof(login), "Authorization: %s", e->token);

@@ -14,19 +14,21 @@
 
 #include <sys/queue.h>
 
-#define CALL_MS		5000	    /* an answer comes within it, or another endpoint is asked */
-#define WATCH_MS	1200000	    /* a watch is opened again after it */
-#define KEEPALIVE_S	5	    /* of TCP: a silent etcd is given up after 20 s */
-#define TICK_MS		1000	    /* what is due is looked for at least so often */
-#define RETRY_MIN_MS	200	    /* between tries of all endpoints: doubled, with jitter */
-#define RETRY_MAX_MS	5000	    /* a third of a lease: nobody dies of our patience */
-#define REFUSED_MS	60000	    /* until a prefix or an id that is another's is tried again */
-#define BUSY_MS		20	    /* until what the store had no room for is offered again */
-#define ECHO_MS		5000	    /* our own writes come back over the watch within it */
-#define OPS_MAX		128	    /* operations of a transaction: etcd's --max-txn-ops */
-#define TXN_OCTETS	(1u << 20)  /* of values in one; one object alone may have more */
-#define PAGE_KEYS	500	    /* of a list, some 3 ms; halved while an answer is too large */
-#define STREAM_MS	4	    /* of a turn for what a watch brought; the rest has its turn */
+#define CALL_MS		5000	   /* an answer comes within it, or another endpoint is asked */
+#define WATCH_MS	1200000	   /* a watch is opened again after it */
+#define KEEPALIVE_S	5	   /* of TCP: a silent etcd is given up after 20 s */
+#define TICK_MS		1000	   /* what is due is looked for at least so often */
+#define RETRY_MIN_MS	200	   /* between tries of all endpoints: doubled, with jitter */
+#define RETRY_MAX_MS	5000	   /* a third of a lease: nobody dies of our patience */
+#define REFUSED_MS	60000	   /* until a prefix or an id that is another's is tried again */
+#define BUSY_MS		20	   /* until what the store had no room for is offered again */
+#define ECHO_MS		5000	   /* our own writes come back over the watch within it */
+#define OPS_MAX		128	   /* operations of a transaction: etcd's --max-txn-ops */
+#define TXN_OCTETS	(1u << 20) /* of values in one; one object alone may have more */
+#define PAGE_KEYS	500	   /* of a list, some 3 ms; halved while an answer is too large */
+#define STREAM_MS	4	   /* of a turn for what a watch brought; the rest has its turn */
+#define HOLD_MS		2000	   /* what somebody deleted is put again by its node within it */
+#define SUSPECT_MS	60000 /* the same, where etcd lost something and the node does not say so */
 #define STREAM_MAX	(16u << 20) /* octets of a watch that were not looked at yet */
 #define BATCH_MAX	256	    /* changes given at once */
 #define TOMBSTONE_KINDS 2	    /* of logs, and of shared objects */
@@ -40,15 +42,19 @@ struct wm_etcd_slot {
 	struct wm_http_call *call;
 	unsigned endpoint, fails;
 	uint64_t not_before_ms;
+	int64_t asked_revision; /* that was known when it was asked */
 	wm_etcd_done done;
 };
 
 struct wm_etcd_node {
 	struct wm_peer_id id;
-	struct wm_etcd_record record;	     /* name "": none was seen */
-	unsigned objects;		     /* that etcd has */
-	unsigned refs;			     /* objects that are known */
-	unsigned held;			     /* removals of it that are held */
+	struct wm_etcd_record record; /* name "": none was seen */
+	unsigned objects;	      /* that etcd has */
+	unsigned refs;		      /* objects that are known */
+	unsigned held;		      /* removals of it that are held */
+	uint64_t release_ms; /* when they go; of suspect ones, if the node told all that it has */
+	bool suspect;	     /* etcd lost something, and these may be of it */
+	int64_t record_mod;  /* revision of its record */
 	unsigned listed_lives, listed_known; /* last lists that its keys were in */
 	bool lives, known;		     /* keys n/ and m/ */
 	int told;			     /* what alive() was told; -1: nothing yet */
@@ -95,9 +101,11 @@ struct wm_etcd {
 	char *token; /* NULL: log in first, if there is a user */
 	bool marked; /* the prefix is ours to use */
 	uint64_t cluster;
-	int64_t revision; /* all up to it was taken */
-	bool other;	  /* etcd is not the one that was known, until it was listed */
-	bool lost;	  /* it is another, or went back: it may lack what it had */
+	int64_t revision;	/* all up to it was taken */
+	bool other;		/* etcd is not the one that was known, until it was listed */
+	bool lost;		/* it is another, or went back: it may lack what it had */
+	int64_t trust_revision; /* what was written before it may be of the time before the loss */
+	bool was_here;		/* within forget_s: etcd's keys are of all that happened since */
 	uint64_t wake_ms;
 
 	/* --- etcd_node.c */

@@ -163,6 +163,11 @@ static int heard(struct wm_etcd *e, const struct wm_etcd_answer *a)
 		canceled(e, a);
 		return 0;
 	}
+	if (a->created && a->revision < e->revision) {
+		/* a member that is behind, or etcd went back: a list is answered by the quorum */
+		wm_etcd_list_later(e);
+		return 0;
+	}
 	if (a->created) {
 		e->watching = true;
 		e->slots[SLOT_WATCH].fails = 0;

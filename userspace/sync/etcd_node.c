@@ -145,6 +145,7 @@ static void note_former(struct wm_etcd *e, const struct wm_etcd_answer *a)
 	const struct wm_etcd_part *p = a->parts_count > 1 ? &a->parts[1] : NULL;
 	int64_t lease = p && p->kvs_count ? a->kvs[p->kvs].lease : 0;
 
+	e->was_here |= lease != 0;
 	if (lease != e->member_lease.id)
 		e->former_lease = lease;
 }
@@ -389,6 +390,7 @@ void wm_etcd_node_event(struct wm_etcd *e, const struct wm_etcd_key *k, const st
 		bool first = !*n->record.name;
 
 		n->record = r;
+		n->record_mod = kv->mod_revision;
 		if (first && node && strcasecmp(r.name, e->c.name) == 0)
 			wm_etcd_alarm(e, &n->id, "node %s at %s has our name and another id",
 				      r.name, r.address);
@@ -466,9 +468,21 @@ static void tidy(struct wm_etcd *e, struct wm_etcd_node *n)
 		e->tidying = NULL;
 }
 
+/* Do removals that were held go now? */
+static bool may_release(const struct wm_etcd *e, const struct wm_etcd_node *n, uint64_t now)
+{
+	bool there = n->lives || n->known;
+
+	if (!n->suspect)
+		return !there || now >= n->release_ms;
+	if (!there) /* neither etcd nor the node tells that they exist */
+		return n->since_ms && now - n->since_ms >= (uint64_t)e->c.forget_s * 1000;
+	return n->record.settled && (n->record_mod > e->trust_revision || now >= n->release_ms);
+}
+
 void wm_etcd_tidy(struct wm_etcd *e)
 {
-	uint64_t now = wm_etcd_now(e), forget_ms = (uint64_t)e->c.forget_s * 1000;
+	uint64_t now = wm_etcd_now(e);
 	struct wm_etcd_node *n;
 	size_t pos = 0;
 
@@ -484,9 +498,7 @@ void wm_etcd_tidy(struct wm_etcd *e)
 			tidy(e, n);
 			return;
 		}
-		/* the node told all that it has, or nobody tells that what is held exists */
-		if (n->held && (((n->lives || n->known) && n->record.settled) ||
-				(n->since_ms && now - n->since_ms >= forget_ms))) {
+		if (n->held && may_release(e, n, now)) {
 			wm_etcd_release(e, n);
 			return;
 		}

@@ -89,7 +89,8 @@ static int gather(struct wm_etcd *e, struct wm_etcd_object *o, const struct wm_e
 	return b->count == BATCH_MAX ? give(e) : 0;
 }
 
-/* It went without a word of its own. */
+/* It went without a word of its own: as if that had been the next one. Its own would be that or
+ * later, and what comes after it is newer than both. */
 static int gather_gone(struct wm_etcd *e, struct wm_etcd_object *o, const struct wm_etcd_key *k)
 {
 	struct wm_etcd_value v = {.version = o->local,
@@ -97,6 +98,7 @@ static int gather_gone(struct wm_etcd *e, struct wm_etcd_object *o, const struct
 				  .gone = true,
 				  .gone_ms = wm_env_wall_ms(e->c.env)};
 
+	v.version.seq++;
 	return gather(e, o, k, &v);
 }
 
@@ -227,6 +229,11 @@ static int deleted(struct wm_etcd *e, struct wm_etcd_object *o, const struct wm_
 		}
 		if (!o->in_flight)
 			wm_etcd_unpend(e, o);
+	} else if (lives(o) && o->node && (o->node->lives || o->node->known)) {
+		/* nodes leave tombstones: who did this was another, or knows of it no more */
+		wm_etcd_hold(e, o, true);
+		o->node->release_ms = wm_etcd_now(e) + HOLD_MS;
+		return 0;
 	} else if (lives(o) && !o->pending) {
 		return gather_gone(e, o, k);
 	}
@@ -313,13 +320,16 @@ static bool offer(const struct wm_etcd *e, const struct wm_etcd_object *o)
 	bool young =
 		wm_hlc_ms(o->local.seq) + WM_ETCD_TOMBSTONE_S * 1000ull > wm_env_wall_ms(e->c.env);
 
-	return young || e->lost || (e->other && wm_peer_id_same(&o->local_writer, &e->c.id));
+	/* who was never here brings along what it wrote */
+	return young || e->lost ||
+	       (e->other && !e->was_here && wm_peer_id_same(&o->local_writer, &e->c.id));
 }
 
 /* Is there a word of the node in this list that all it has is in etcd? */
 static bool told_all(const struct wm_etcd *e, const struct wm_etcd_node *n)
 {
-	return n->record.settled && (n->listed_lives == e->list || n->listed_known == e->list);
+	return n->record.settled && n->record_mod > e->trust_revision &&
+	       (n->listed_lives == e->list || n->listed_known == e->list);
 }
 
 static void judge(struct wm_etcd *e, struct sweep *s, struct wm_etcd_object *o)
@@ -342,7 +352,9 @@ static void judge(struct wm_etcd *e, struct sweep *s, struct wm_etcd_object *o)
 	} else if (n ? n == e->self : offer(e, o)) {
 		e->stats.restored += e->other && !o->pending;
 		wm_etcd_pend(e, o);
-	} else if (!e->other || (n && told_all(e, n))) {
+	} else if (n && n->suspect && !told_all(e, n)) {
+		s->suspect[s->suspect_count++] = o;
+	} else if (n ? !e->other || told_all(e, n) : !e->other || e->was_here) {
 		s->gone[s->gone_count++] = o;
 	} else {
 		s->suspect[s->suspect_count++] = o;
@@ -366,15 +378,28 @@ static int remove_all(struct wm_etcd *e, struct wm_etcd_object **list, unsigned 
 	return drop(e, err) ? err : give(e);
 }
 
+/* What etcd lacks and may have lost: it stays until its node told all that it has. */
 static void brake(struct wm_etcd *e, const struct sweep *s)
 {
+	uint64_t now = wm_etcd_now(e);
+
 	for (unsigned n = 0; n < s->suspect_count; n++) {
-		e->stats.braked += !s->suspect[n]->held;
-		wm_etcd_hold(e, s->suspect[n], true);
+		struct wm_etcd_object *o = s->suspect[n];
+
+		e->stats.braked += !o->held;
+		wm_etcd_hold(e, o, true);
+		if (o->node) {
+			o->node->suspect = true;
+			o->node->release_ms = now + SUSPECT_MS;
+		} else if (!e->relist_ms) { /* the next list is not the first */
+			e->relist_ms = now + SUSPECT_MS;
+		}
 	}
+	if ((uint64_t)s->suspect_count * 100 <= (uint64_t)e->c.brake_pct * s->live)
+		return;
 	wm_etcd_alarm(e, NULL,
-		      "etcd lacks %u of %u objects, and is not the one that was known: they stay "
-		      "until their nodes tell what they have",
+		      "etcd lacks %u of %u objects, and may have lost them: they stay until their "
+		      "nodes tell what they have",
 		      s->suspect_count, s->live);
 }
 
@@ -392,10 +417,8 @@ int wm_etcd_sweep(struct wm_etcd *e)
 	while ((o = wm_map_next(e->objects, &pos)))
 		judge(e, &s, o);
 	err = remove_all(e, s.gone, s.gone_count);
-	if (!err && (uint64_t)s.suspect_count * 100 > (uint64_t)e->c.brake_pct * s.live)
+	if (!err)
 		brake(e, &s);
-	else if (!err)
-		err = remove_all(e, s.suspect, s.suspect_count);
 out:
 	free(s.gone);
 	free(s.suspect);
@@ -415,7 +438,8 @@ int wm_etcd_release(struct wm_etcd *e, struct wm_etcd_node *n)
 		if (o->held && o->node == n && count < most)
 			list[count++] = o;
 	}
-	err = remove_all(e, list, count);
+	n->suspect = false;
+	err = remove_all(e, list, count); /* the node may be gone with them */
 	free(list);
 	return err;
 }
