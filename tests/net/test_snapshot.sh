@@ -79,7 +79,7 @@ until [ -e "$TMP/data/registry.db.restoring" ] || ! kill -0 $RESTORE 2>/dev/null
 stop_agent KILL
 wait $RESTORE
 check "its restore was cut off" yes "$([ -e "$TMP/data/registry.db.restoring" ] && echo yes)"
-start_agent
+start_agent --set store.keep_interval=1s # that after the start may come before the node is gone again
 check "all of it is there" 3000 "$(count)"
 matches "the log tells" 'event=registry.restored .*cut off is finished' "$(cat "$TMP/agent.log")"
 check "nothing is left over" "" "$(find "$TMP/data" -name '*.restoring*')"
