@@ -68,8 +68,34 @@ Test(history, every_object_has_a_version_that_is_stored)
 	cr_assert_eq(version_of(r, "a")->seq, seq);
 	cr_assert_eq(version_of(r, "a")->epoch, epoch);
 	cr_assert_eq(put(r, "c", "web", 4), 0);
-	cr_assert_eq(version_of(r, "c")->seq, seq + 1);
+	cr_assert_gt(version_of(r, "c")->seq, seq);
 	cr_assert_eq(version_of(r, "c")->epoch, epoch);
+	check(r);
+	wm_registry_close(r);
+}
+
+/* Others know the numbers that it gave before: given again they would be taken for those. */
+Test(history, a_store_of_an_earlier_day_gives_no_number_again)
+{
+	struct wm_registry *r = open_at(db);
+	char old[160], command[400];
+	uint64_t seq;
+
+	snprintf(old, sizeof(old), "%s.old", db);
+	snprintf(command, sizeof(command), "cp %s %s", db, old);
+	put(r, "a", "web", 1);
+	wm_registry_close(r);
+	cr_assert_eq(system(command), 0);
+	r = open_at(db);
+	for (unsigned port = 1; port < 50; port++)
+		put(r, "a", "web", (uint16_t)port + 1);
+	seq = version_of(r, "a")->seq;
+	wm_registry_close(r);
+	cr_assert_eq(rename(old, db), 0);
+	r = open_at(db);
+	cr_assert_lt(version_of(r, "a")->seq, seq);
+	put(r, "a", "web", 99);
+	cr_assert_gt(version_of(r, "a")->seq, seq);
 	check(r);
 	wm_registry_close(r);
 }
@@ -100,7 +126,7 @@ Test(history, what_is_gone_leaves_a_tombstone_until_it_is_there_again)
 	cr_assert_eq(r->history.seq, seq + 1, "its number is not given again");
 	put(r, "a", "web", 1);
 	cr_assert_null(wm_history_tomb(&r->history, WM_ORIGIN_OWN, "n1", "a"));
-	cr_assert_eq(version_of(r, "a")->seq, seq + 2);
+	cr_assert_gt(version_of(r, "a")->seq, seq + 1);
 	check(r);
 	wm_registry_close(r);
 	r = open_at(db);

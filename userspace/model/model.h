@@ -71,8 +71,8 @@ struct wm_instance;
 struct wm_map;
 
 /* Whose word an object is, and which. An agent is the only writer of what was registered with it:
- * its log has a number for each change of an object, which grows by one, and an epoch that grows
- * when the log was lost. What is written into the catalog any agent may write: a hybrid logical
+ * its log has a number for each change of an object, which grows, and an epoch that grows when the
+ * log was lost. What is written into the catalog any agent may write: a hybrid logical
  * clock (Kulkarni 2014) orders it, 48 bits of milliseconds since 1970 and 16 of a counter. Spec:
  * docs/architecture.md, "Versions and history". */
 enum wm_version_origin { WM_ORIGIN_OWN, WM_ORIGIN_SHARED };

@@ -180,7 +180,8 @@ struct wm_version wm_history_draw(struct wm_history *h, enum wm_version_origin o
 
 	if (o == WM_ORIGIN_OWN) {
 		v.epoch = epoch;
-		v.seq = ++h->seq;
+		h->seq = h->seq + 1 > h->run ? h->seq + 1 : h->run;
+		v.seq = h->seq;
 		return v;
 	}
 	h->clock = wall_ms << 16 > h->clock ? wall_ms << 16 : h->clock + 1;

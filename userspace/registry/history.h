@@ -29,15 +29,18 @@ struct wm_tombstone {
 };
 TAILQ_HEAD(wm_tombstones, wm_tombstone);
 
+#define WM_NUMBERS_PER_MS 1024 /* of a run that ended: more than it can have drawn */
 struct wm_map;
 struct wm_history {
 	struct wm_pasts all, log[2]; /* of each origin */
 	struct wm_tombstones tombs;
 	struct wm_map *by_key;
-	unsigned count;	  /* of tombstones */
-	uint64_t floor;	  /* newest index of which something was forgotten */
-	uint64_t seq;	  /* last number of this agent's log that was drawn, be it stored or not */
-	uint64_t clock;	  /* newest of the shared log's */
+	unsigned count; /* of tombstones */
+	uint64_t floor; /* newest index of which something was forgotten */
+	uint64_t seq;	/* last number of this agent's log that was drawn, be it stored or not */
+	uint64_t run;	/* lowest number that is drawn in this run: none is given twice, though the
+			 * store be of an earlier day */
+	uint64_t clock; /* newest of the shared log's */
 	uint64_t extinct; /* newest index under which a service went */
 };
 
