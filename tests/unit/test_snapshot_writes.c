@@ -235,7 +235,7 @@ Test(snapshot_writes, a_save_is_of_the_moment_behind_what_was_in_flight)
 
 /* --- keeping -----------------------------------------------------------------------------------
  */
-#define STATES 400
+#define STATES 4000 /* of 2 ms at least: the first is kept after a second */
 
 static char *states[STATES];
 static unsigned states_count;
@@ -279,7 +279,7 @@ Test(snapshot_writes, what_is_kept_was_so)
 	k = wm_keep_new(l, &c);
 	while (states_count < STATES && st.kept < 8) {
 		churn(r);
-		wm_loop_turn(l, 1);
+		wm_loop_turn(l, 2);
 		mend();
 		wm_registry_finish(r);
 		states[states_count++] = text(r);
