@@ -251,7 +251,7 @@ static void send_on(struct sim_stream *st, int e, enum sim_channel ch, const voi
 
 static void on_open(void *arg)
 {
-	struct sim_stream *st = arg;
+	struct sim_stream *st = arg, *old;
 	struct sim *s = st->s;
 	int a = st->end[0], b = st->end[1];
 
@@ -263,6 +263,8 @@ static void on_open(void *arg)
 		break_stream(st);
 		return;
 	}
+	while ((old = find(s, b, a)) && old != st)
+		break_stream(old); /* of a former life of one of them, not noticed yet */
 	st->open = st->stood = true;
 	for (int e = 0; e < 2 && !st->broken; e++) {
 		struct sim_node *n = &s->nodes[st->end[e]];
@@ -354,4 +356,22 @@ void sim_break_all(struct sim *s, int a, bool silent)
 		       s->ns + (silent ? s->c.stream_timeout_ms * WM_NS_PER_MS
 				       : delay_ns(s, a, st->end[!e])));
 	}
+}
+
+void sim_streams_tell(const struct sim *s, int a)
+{
+	const struct sim_node *n = &s->nodes[a];
+
+	fprintf(stderr, "sim: node %d:", a);
+	for (unsigned i = 0; i < n->streams_count; i++) {
+		const struct sim_stream *st = n->streams[i];
+		int e = st->end[1] == a;
+
+		fprintf(stderr, " %d%s%s%s out %llu in %llu ms;", st->end[!e],
+			st->open ? "" : " closed", st->wanted[e] ? " wanted" : "",
+			st->tree[e] ? " tree" : "",
+			(unsigned long long)(st->pipe[e].backoff_ns / WM_NS_PER_MS),
+			(unsigned long long)(st->pipe[!e].backoff_ns / WM_NS_PER_MS));
+	}
+	fprintf(stderr, "\n");
 }

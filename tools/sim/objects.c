@@ -355,3 +355,35 @@ bool sim_objects_equal(const struct sim *s)
 	}
 	return true;
 }
+
+/* Whose logs are here otherwise than at their owners. */
+void sim_objects_tell(const struct sim *s)
+{
+	for (int a = 0; a < s->count; a++) {
+		struct wm_replica_origin o;
+		size_t pos = 0;
+		bool told = false;
+
+		while (wm_replica_next(s->nodes[a].replica, &pos, &o)) {
+			int owner = sim_node_of(s, &o.id);
+			const struct sim_objects *is = owner < 0 ? NULL : s->nodes[owner].objects;
+			unsigned long risen = 0, lost = 0;
+
+			if (!is)
+				continue;
+			compare_origin(s, a, owner, &risen, &lost);
+			if (o.epoch == is->epoch && o.seq == is->seq && !risen && !lost)
+				continue;
+			if (!told)
+				sim_streams_tell(s, a);
+			told = true;
+			fprintf(stderr,
+				"sim: %llu ms: node %d has %d at %u.%llu, it is at "
+				"%u.%llu; "
+				"risen %lu, lost %lu\n",
+				(unsigned long long)(s->ns / WM_NS_PER_MS), a, owner, o.epoch,
+				(unsigned long long)o.seq, is->epoch, (unsigned long long)is->seq,
+				risen, lost);
+		}
+	}
+}

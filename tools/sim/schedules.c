@@ -100,9 +100,11 @@ int sim_schedules(struct sim *s, struct sim_figures *ret)
 		}
 		heal(s);
 		healed = s->ns;
-		do
+		do {
 			sim_run(s, s->ns + LOOK_MS * WM_NS_PER_MS);
-		while (!sim_objects_equal(s) && s->ns - healed < GIVE_UP * WM_NS_PER_MS);
+			if (s->trace && (s->ns - healed) / WM_NS_PER_MS % 2000 < LOOK_MS)
+				sim_objects_tell(s);
+		} while (!sim_objects_equal(s) && s->ns - healed < GIVE_UP * WM_NS_PER_MS);
 		took[i] = (double)(s->ns - healed) / 1e6;
 		late += took[i] > s->c.heal_ms;
 		sim_objects_compare(s, &risen, &lost);

@@ -101,6 +101,8 @@ void sim_break_all(struct sim *s, int a, bool silent);
 void sim_break(struct sim *s, int a, int b);
 bool sim_cut(const struct sim *s, int from, int to);
 uint32_t sim_delay_us(const struct sim *s, int a, int b); /* without its jitter */
+/** Tell on stderr to whom it has streams. */
+void sim_streams_tell(const struct sim *s, int a);
 void sim_network_free(struct sim *s);
 
 /* --- node.c -------------------------------------------------------------------------------------

@@ -19,4 +19,6 @@ void sim_objects_lose(struct sim_node *n);
 /** Compare what all that are alive have with what each owner has. @p ret_risen: objects that their
  * owner removed, @p ret_lost: that it has and another lacks, or has otherwise. */
 void sim_objects_compare(const struct sim *s, unsigned long *ret_risen, unsigned long *ret_lost);
+/** Tell on stderr whose logs are somewhere otherwise than at their owners. */
+void sim_objects_tell(const struct sim *s);
 bool sim_objects_equal(const struct sim *s);
