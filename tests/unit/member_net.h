@@ -29,11 +29,9 @@ struct net_member {
 	bool streams;
 	uint64_t paused_until_ns;
 	unsigned events[NET_EVENTS];
-	unsigned clashes;
+	unsigned clashes, rode;
 	char clash_name[WM_NODE_NAME_MAX + 1];
 	uint64_t died_ns; /* when it saw the last one die */
-	struct net_packet **held;
-	unsigned held_count;
 };
 
 struct net {
@@ -44,6 +42,7 @@ struct net {
 	struct net_packet **heap;
 	size_t len, cap;
 	uint64_t octets;
+	bool rides; /* something rides on probes */
 	const struct wm_member_timers *timers;
 };
 
@@ -153,7 +152,23 @@ static inline void net_stream(void *arg, const struct wm_member *m, uint32_t num
 	wm_members_stream_probed(n->ms, number, to->ms ? 0 : -ECONNREFUSED);
 }
 
-static inline void net_make(struct net_member *m, const char *name, uint32_t incarnation)
+static inline size_t net_ride(void *arg, void *p, size_t room)
+{
+	cr_assert_geq(room, 40);
+	memset(p, (int)((struct net_member *)arg)->n, 40);
+	return 40;
+}
+
+static inline void net_rode(void *arg, struct wm_member *from, const void *p, size_t len)
+{
+	cr_assert_eq(len, 40);
+	cr_assert_eq(*(const uint8_t *)p, from->id.octets[0]);
+	((struct net_member *)arg)->rode++;
+}
+
+/* An agent that has the id of number @p id. */
+static inline void net_make_as(struct net_member *m, const char *name, uint32_t incarnation,
+			       unsigned id)
 {
 	char text[WM_NODE_NAME_MAX + 1];
 	struct wm_members_config c = {.env = &m->v.env,
@@ -169,10 +184,19 @@ static inline void net_make(struct net_member *m, const char *name, uint32_t inc
 
 	snprintf(text, sizeof(text), "Node-%u", m->n);
 	c.name = name ? name : text;
-	memcpy(c.id.octets, &m->n, sizeof(m->n));
+	memcpy(c.id.octets, &id, sizeof(id));
+	if (m->net->rides) {
+		c.ride = net_ride;
+		c.rode = net_rode;
+	}
 	m->ms = wm_members_new(&c);
 	cr_assert(m->ms);
 	cr_assert_eq(wm_members_start(m->ms), 0);
+}
+
+static inline void net_make(struct net_member *m, const char *name, uint32_t incarnation)
+{
+	net_make_as(m, name, incarnation, m->n);
 }
 
 static inline struct net_member *net_add(const char *name)
@@ -295,7 +319,7 @@ static inline void net_pass(uint64_t ms)
 
 static inline void net_begin(unsigned members, uint64_t seed)
 {
-	memset(&net, 0, sizeof(net));
+	net = (struct net){.rides = net.rides};
 	net.ns = 86400 * WM_NS_PER_S;
 	net.random = seed;
 	net.delay_us = 500;
@@ -317,6 +341,7 @@ static inline void net_end(void)
 	while (net.len)
 		free(net_pop());
 	free(net.heap);
+	net = (struct net){0};
 }
 
 static inline struct wm_member *net_seen(struct net_member *by, const struct net_member *of)
