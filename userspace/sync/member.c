@@ -94,6 +94,16 @@ struct node *member_find(const struct wm_members *ms, const struct wm_peer_id *i
 	return wm_map_get(ms->by_id, id->octets, sizeof(id->octets));
 }
 
+struct node *member_named(const struct wm_members *ms, const char *name)
+{
+	char key[WM_NODE_NAME_MAX + 1];
+
+	if (strlen(name) > WM_NODE_NAME_MAX)
+		return NULL;
+	member_key(name, key);
+	return wm_map_get(ms->by_name, key, strlen(key));
+}
+
 /* --- the table --- */
 /* A new one comes to a place of chance, so that it is probed in this round or the next. */
 static int place(struct wm_members *ms, struct node *n)
@@ -359,8 +369,8 @@ void wm_members_leave(struct wm_members *ms)
 
 int wm_members_remove(struct wm_members *ms, const char *name, bool prune, struct wm_err *e)
 {
-	struct wm_member *m = wm_members_by_name(ms, name);
-	struct node *n = wm_container_of(m, struct node, m);
+	struct node *n = member_named(ms, name);
+	struct wm_member *m = n ? &n->m : NULL;
 
 	if (!m)
 		return wm_err_set(e, WM_E_UNKNOWN, "no member is named \"%.*s\"", WM_NODE_NAME_MAX,
@@ -418,13 +428,8 @@ struct wm_member *wm_members_by_id(const struct wm_members *ms, const struct wm_
 
 struct wm_member *wm_members_by_name(const struct wm_members *ms, const char *name)
 {
-	char key[WM_NODE_NAME_MAX + 1];
-	struct node *n;
+	struct node *n = member_named(ms, name);
 
-	if (strlen(name) > WM_NODE_NAME_MAX)
-		return NULL;
-	member_key(name, key);
-	n = wm_map_get(ms->by_name, key, strlen(key));
 	return n ? &n->m : NULL;
 }
 

@@ -118,6 +118,7 @@ struct news {
 
 /* --- member.c --- */
 struct node *member_find(const struct wm_members *ms, const struct wm_peer_id *id);
+struct node *member_named(const struct wm_members *ms, const char *name); /* any case */
 /** A member of the mesh that is not known: taken in. NULL: no room. */
 struct node *member_add(struct wm_members *ms, const struct news *w);
 /** Forget it. @p told: say so. */

@@ -280,14 +280,13 @@ static void of_self(struct wm_members *ms, const struct news *w)
 /* May it have this name? Who has it and is there keeps it; of the dead it is taken. */
 static bool name_free(struct wm_members *ms, const struct news *w)
 {
-	struct wm_member *m = wm_members_by_name(ms, w->name);
-	struct node *n = wm_container_of(m, struct node, m);
+	struct node *n = member_named(ms, w->name);
 
-	if (!m || wm_peer_id_same(&m->id, &w->id))
+	if (!n || wm_peer_id_same(&n->m.id, &w->id))
 		return true;
-	if (member_there(n) || m->self) {
+	if (member_there(n) || n->m.self) {
 		ms->stats.clashes++;
-		if (m->self)
+		if (n->m.self)
 			ask_who(ms, &w->at);
 		return false;
 	}
