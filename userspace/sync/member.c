@@ -112,7 +112,7 @@ static int place(struct wm_members *ms, struct node *n)
 	struct node **more;
 
 	if (ms->count == ms->cap) {
-		more = realloc(ms->nodes, cap * sizeof(*more));
+		more = reallocarray(ms->nodes, cap, sizeof(void *));
 		if (!more)
 			return -ENOMEM;
 		ms->nodes = more;
@@ -225,7 +225,7 @@ int member_rename(struct node *n, const char *name)
 	char key[WM_NODE_NAME_MAX + 1];
 
 	member_key(name, key);
-	if (strcmp(key, n->key)) {
+	if (strcmp(key, n->key) != 0) {
 		wm_map_del(n->ms->by_name, n->key, strlen(n->key));
 		strcpy(n->key, key);
 		if (wm_map_put(n->ms->by_name, n->key, strlen(n->key), n, NULL))

@@ -117,6 +117,8 @@ void member_send(struct wm_members *ms, const struct wm_peer_addr *at, struct no
 	p->news = b.list;
 	p->n_news = b.count;
 	len = gossip__packet__pack(p, out);
+	p->news = NULL;
+	p->n_news = 0;
 	for (unsigned i = first != NULL; i < b.count; i++)
 		told(b.of[i]);
 	ms->stats.packets_out++;

@@ -211,7 +211,7 @@ static void judge_clash(struct wm_members *ms, const struct news *w, uint64_t up
 
 	member_key(w->name, key);
 	if (w->life == ms->life ||
-	    (!wm_peer_id_same(&w->id, &ms->self->m.id) && strcmp(key, ms->self->key)))
+	    (!wm_peer_id_same(&w->id, &ms->self->m.id) && strcmp(key, ms->self->key) != 0))
 		return;
 	if (up_ms < ours || (up_ms == ours && w->life < ms->life))
 		return;
@@ -322,8 +322,8 @@ static void known_alive(struct node *n, const struct news *w)
 {
 	enum wm_member_state was = n->m.state;
 	bool moved = !wm_peer_addr_same(&n->m.at, &w->at);
-	bool other = moved || n->m.role != w->role || strcmp(n->m.version, w->version) ||
-		     strcmp(n->m.name, w->name);
+	bool other = moved || n->m.role != w->role || strcmp(n->m.version, w->version) != 0 ||
+		     strcmp(n->m.name, w->name) != 0;
 
 	if (w->incarnation <= n->m.incarnation)
 		return;
@@ -333,7 +333,7 @@ static void known_alive(struct node *n, const struct news *w)
 	}
 	if (!name_free(n->ms, w))
 		return;
-	if (strcmp(n->m.name, w->name))
+	if (strcmp(n->m.name, w->name) != 0)
 		member_rename(n, w->name);
 	describe(n, w);
 	if (was != WM_MEMBER_ALIVE) {

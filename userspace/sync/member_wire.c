@@ -176,10 +176,10 @@ int wm_members_merge(struct wm_members *ms, const void *p, size_t len, struct wm
 	s = gossip__state__unpack(&al, len, p);
 	if (!s || s->n_members > WM_MEMBERS_MAX)
 		r = unsound(ms, e, WM_E_INVALID, "cannot be read");
-	for (size_t i = 0; !r && i < s->n_members; i++)
+	for (size_t i = 0; s && !r && i < s->n_members; i++)
 		if (!member_unpack(s->members[i], &w) || !w.described)
 			r = unsound(ms, e, WM_E_INVALID, "a member that is not sound");
-	for (size_t i = 0; !r && i < s->n_members; i++)
+	for (size_t i = 0; s && !r && i < s->n_members; i++)
 		if (member_unpack(s->members[i], &w))
 			member_news(ms, &w, true);
 	free(a.p);
