@@ -332,6 +332,14 @@ static bool told_all(const struct wm_etcd *e, const struct wm_etcd_node *n)
 	       (n->listed_lives == e->list || n->listed_known == e->list);
 }
 
+/* Has what this list lacks gone, of the node's or, NULL, of shared ones? */
+static bool surely(const struct wm_etcd *e, const struct wm_etcd_node *n)
+{
+	if (!n)
+		return !e->other || e->was_here;
+	return told_all(e, n) || (!e->other && !n->suspect);
+}
+
 static void judge(struct wm_etcd *e, struct sweep *s, struct wm_etcd_object *o)
 {
 	const struct wm_etcd_node *n = o->node;
@@ -352,9 +360,7 @@ static void judge(struct wm_etcd *e, struct sweep *s, struct wm_etcd_object *o)
 	} else if (n ? n == e->self : offer(e, o)) {
 		e->stats.restored += e->other && !o->pending;
 		wm_etcd_pend(e, o);
-	} else if (n && n->suspect && !told_all(e, n)) {
-		s->suspect[s->suspect_count++] = o;
-	} else if (n ? !e->other || told_all(e, n) : !e->other || e->was_here) {
+	} else if (surely(e, n)) {
 		s->gone[s->gone_count++] = o;
 	} else {
 		s->suspect[s->suspect_count++] = o;
