@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model sync */
+/* links: base security net model store registry sync */
 /* fuzz_etcd.c - what etcd answers: its JSON, and keys and values that anybody may have put there.
  * Whatever the octets: reading stays inside them, what is read is written the same way again, and a
  * carrier that takes them tells its store of objects of others only. The first octet chooses:

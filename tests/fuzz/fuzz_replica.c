@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model sync */
+/* links: base security net model store registry sync */
 /* fuzz_replica.c - what peers tell a replica. The input is a list of steps: an octet that says what
  * (see step()), two of a length, and so many octets of a message. Whatever they say, reading stays
  * inside them, our own log stays as it is, the replica has what its store has, and one that is

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model sync */
+/* links: base security net model store registry sync */
 /* fuzz_spread.c - a node of the tree among neighbours who send what they like. The first octet of a
  * step is what happens (three bits) and to whom (three more); then, of a frame, its length and its
  * octets. Whatever comes: nothing crashes, links and memory stay within their bounds, what cannot
