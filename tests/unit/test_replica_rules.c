@@ -297,6 +297,7 @@ Test(replica_rules, tombstones_wait_for_a_member_that_is_away_but_not_for_ever)
 	is(has(&n->a[2], &n->a[0], "a"), NULL);
 	is(has(&n->a[2], &n->a[0], "b"), "2");
 	cr_assert_eq(n->a[2].flaps, 0);
+	cr_assert_eq(stats(&n->a[2]).repairs, 0, "that is no fault of digests");
 	net_check(n);
 	net_free(n);
 }
@@ -368,6 +369,8 @@ Test(replica_rules, halves_that_were_apart_too_long_do_not_wake_the_dead)
 	shared_write(&n->a[1], "flint", "first", "5", NULL, 0);
 	shared_write(&n->a[2], "flint", "second", "6", NULL, 0);
 	net_pass(n, 250000);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(stats(&n->a[i]).expired, 1, "%u: %lu", i, stats(&n->a[i]).expired);
 	memset(n->cut, 0, sizeof(n->cut));
 	cr_assert_lt(net_settle(n, 20000), 20000);
 	for (unsigned i = 0; i < 4; i++) {

@@ -342,13 +342,20 @@ void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned 
 		const struct position at = {t->epoch, t->seq};
 		struct position before = at;
 		int64_t age = now - t->learnt_s;
+		struct wm_replica_key k, *key = NULL;
 		struct object *o;
 
 		if (age < min || !(passed_s > t->learnt_s || (age >= max && r->up)))
 			return;
 		before.seq--;
-		while ((o = log_next(l, before, NULL)) && !position_cmp(object_at(o), at) &&
-		       o->gone_s && !o->taking) {
+		/* two agents may write under one clock: others can be at the position, too */
+		while ((o = log_next(l, before, key)) && !position_cmp(object_at(o), at)) {
+			if (!o->gone_s || o->taking) {
+				before = at;
+				k = object_key(o);
+				key = &k;
+				continue;
+			}
 			object_drop(r, l, o);
 			r->stats.expired++;
 			if (position_cmp(l->floor, at) < 0)
