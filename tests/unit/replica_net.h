@@ -560,7 +560,7 @@ static inline bool shared_write(struct agent *a, const char *node, const char *i
 				      .priority = priority};
 
 	a->clock = wm_hlc_next(a->clock, wm_env_wall_ms(&a->env));
-	c.version = (struct wm_version){WM_ORIGIN_SHARED, 0, a->clock};
+	c.version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = a->clock};
 	if (a->r && !wm_replica_stands(a->r, &c))
 		return false;
 	agent_store(a, &c);

@@ -736,7 +736,7 @@ Test(snapshot, what_a_client_may_not_register_is_refused)
 		{"i", "web", "240.0.0.9", "web", "virtual addresses"},
 	};
 	struct wm_registry *r = open_at(NULL);
-	struct wm_record_meta m = {100, "node", 7};
+	struct wm_record_meta m = {100, "node", 7, NULL};
 	struct wm_buf b, record;
 	struct wm_err e;
 
@@ -793,7 +793,7 @@ Test(snapshot, a_probed_check_of_another_node_is_refused)
 	struct wm_record_service s = {.name = "web", .create_index = 1};
 	struct wm_registry *r = open_at(NULL);
 	struct wm_node *other = wm_node_new("n2", &facts);
-	struct wm_record_meta m = {100, "node", 7};
+	struct wm_record_meta m = {100, "node", 7, NULL};
 	struct wm_buf b, record;
 
 	wm_buf_init(&b, 1 << 20);

@@ -6,6 +6,7 @@
 #pragma once
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
+#include "userspace/base/peer_id.h"
 #include "waymark/limits.h"
 
 #include <netinet/in.h>
@@ -71,15 +72,17 @@ struct wm_instance;
 struct wm_map;
 
 /* Whose word an object is, and which. An agent is the only writer of what was registered with it:
- * its log has a number for each change of an object, which grows, and an epoch that grows when the
- * log was lost. What is written into the catalog any agent may write: a hybrid logical
- * clock (Kulkarni 2014) orders it, 48 bits of milliseconds since 1970 and 16 of a counter. Spec:
- * docs/architecture.md, "Versions and history". */
-enum wm_version_origin { WM_ORIGIN_OWN, WM_ORIGIN_SHARED };
+ * its log has a number for each change of an object, which grows, and an epoch that grows when
+ * the log was lost. What is written into the catalog any agent may write: a hybrid logical
+ * clock (Kulkarni 2014) orders it, 48 bits of milliseconds since 1970 and 16 of a counter, then its
+ * writer. What is of another agent's log is foreign here. Spec: docs/architecture.md, "Versions and
+ * history". */
+enum wm_version_origin { WM_ORIGIN_OWN, WM_ORIGIN_SHARED, WM_ORIGIN_FOREIGN };
 struct wm_version {
 	enum wm_version_origin origin;
-	uint32_t epoch; /* OWN */
-	uint64_t seq;	/* OWN: in the log; SHARED: the clock; 0: not stored yet */
+	uint32_t epoch;		  /* OWN, FOREIGN */
+	uint64_t seq;		  /* OWN, FOREIGN: in the log; SHARED: the clock; 0: none yet */
+	struct wm_peer_id writer; /* FOREIGN: whose log; SHARED: who wrote it, may be none */
 };
 
 /* This agent's node, or one that was written into the catalog. Its name never changes. */
@@ -247,6 +250,20 @@ bool wm_instance_has_tag(const struct wm_instance *i, const char *tag);
 static inline bool wm_instance_shared(const struct wm_instance *i)
 {
 	return i->version.origin == WM_ORIGIN_SHARED;
+}
+/** Of another agent's log? */
+static inline bool wm_instance_foreign(const struct wm_instance *i)
+{
+	return i->version.origin == WM_ORIGIN_FOREIGN;
+}
+/** Is it newer than @p b, which is of the same origin? */
+static inline bool wm_version_newer(const struct wm_version *a, const struct wm_version *b)
+{
+	if (a->epoch != b->epoch)
+		return a->epoch > b->epoch;
+	if (a->seq != b->seq || a->origin != WM_ORIGIN_SHARED)
+		return a->seq > b->seq;
+	return wm_peer_id_cmp(&a->writer, &b->writer) > 0;
 }
 /** Does it take new connections: running, and not critical? */
 static inline bool wm_instance_usable(const struct wm_instance *i)

@@ -40,12 +40,14 @@ struct wm_check_box {
 	unsigned bytes;	   /* of memory: this block */
 	uint8_t given;	   /* initial status that the client asked for: 0 none, else 1 + status */
 	bool told;	   /* its status is somebody's word, were it without one; not stored */
+	bool local;	   /* this observer's own: neither stored nor told to others */
 };
 
 /* What a stored record holds of a check beside its definition. */
 struct wm_check_state {
 	uint64_t create_index, modify_index;
 	enum wm_status status;
+	bool told; /* of what others told, see wm_check_box */
 };
 
 static inline struct wm_instance_box *wm_box(struct wm_instance *i)

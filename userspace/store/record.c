@@ -98,9 +98,16 @@ static int version_of(const struct wm_check *c)
 	return c->use_tls || c->kind > WM_CHECK_HTTP ? 2 : WM_RECORD_VERSION_FIRST;
 }
 
-static void put_check(struct wm_buf *b, const struct wm_check *c)
+/* For whom a record is written. */
+enum form { STORED, TOLD };
+
+#define CHECK_TOLD 32u /* of TOLD ones: its status is somebody's word */
+
+static void put_check(struct wm_buf *b, const struct wm_check *c, enum form form)
 {
-	need(b, version_of(c));
+	bool told = form == TOLD && ((const struct wm_check_box *)c)->told;
+
+	need(b, told ? WM_RECORD_VERSION_WRITER : version_of(c));
 	put_s(b, c->id);
 	put_s(b, c->name);
 	put_s(b, c->notes);
@@ -112,7 +119,7 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_pairs(b, c->headers, c->headers_count);
 	put_u(b, (c->tls_skip_verify ? 1u : 0) | (c->disable_redirects ? 2u : 0) |
 			 (c->use_tls ? 4u : 0) | (has_more(c) ? 8u : 0) |
-			 (c->type && *c->type ? 16u : 0));
+			 (c->type && *c->type ? 16u : 0) | (told ? CHECK_TOLD : 0));
 	put_s(b, c->tls_server_name);
 	put_u(b, c->interval_ms);
 	put_u(b, c->timeout_ms);
@@ -123,8 +130,8 @@ static void put_check(struct wm_buf *b, const struct wm_check *c)
 	put_u(b, c->failures_before_critical);
 	put_u(b, ((const struct wm_check_box *)c)->given);
 	put_u(b, c->status);
-	put_u(b, c->create_index);
-	put_u(b, c->modify_index);
+	put_u(b, form == TOLD ? 0 : c->create_index);
+	put_u(b, form == TOLD ? 0 : c->modify_index);
 	if (c->type && *c->type)
 		put_s(b, c->type);
 	if (!has_more(c))
@@ -152,15 +159,43 @@ static void put_traits(struct wm_buf *b, const struct wm_traits *t)
 	put_pairs(b, t->proxy, t->proxy_count);
 }
 
+/* A shared object that says who wrote it stands as an origin of its own. */
+#define SHARED_WRITTEN 3u
+_Static_assert(WM_ORIGIN_FOREIGN < SHARED_WRITTEN, "origins are told apart");
+
 static void put_version(struct wm_buf *b, const struct wm_version *v)
 {
+	bool written = v->origin == WM_ORIGIN_SHARED && !wm_peer_id_none(&v->writer);
+
 	need(b, WM_RECORD_VERSION_ORIGIN);
-	put_u(b, v->origin);
+	put_u(b, written ? SHARED_WRITTEN : v->origin);
 	put_u(b, v->epoch);
 	put_u(b, v->seq);
+	if (!written && v->origin != WM_ORIGIN_FOREIGN)
+		return;
+	need(b, WM_RECORD_VERSION_WRITER);
+	wm_buf_put(b, v->writer.octets, sizeof(v->writer.octets));
 }
 
-static void put_instance(struct wm_buf *b, const struct wm_instance *i)
+static bool has_version(const struct wm_version *v, enum form form)
+{
+	return form == STORED && (v->seq || !wm_peer_id_none(&v->writer));
+}
+
+static void put_checks(struct wm_buf *b, const struct wm_instance *i, enum form form)
+{
+	unsigned count = 0;
+
+	for (unsigned n = 0; n < i->checks_count; n++)
+		count += !wm_cbox(i->checks[n])->local;
+	put_u(b, count);
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (!wm_cbox(i->checks[n])->local)
+			put_check(b, i->checks[n], form);
+	}
+}
+
+static void put_instance(struct wm_buf *b, const struct wm_instance *i, enum form form)
 {
 	put_s(b, i->id);
 	put_s(b, i->name);
@@ -171,7 +206,7 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	put_u(b, (i->enable_tag_override ? INSTANCE_OVERRIDE : 0) |
 			 (i->lifecycle != WM_LIFE_RUNNING ? INSTANCE_LIFE : 0) |
 			 (i->traits ? INSTANCE_TRAITS : 0) |
-			 (i->version.seq ? INSTANCE_VERSION : 0));
+			 (has_version(&i->version, form) ? INSTANCE_VERSION : 0));
 	if (i->lifecycle != WM_LIFE_RUNNING) {
 		need(b, WM_RECORD_VERSION_LIFE);
 		put_u(b, i->lifecycle);
@@ -179,7 +214,7 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 	}
 	if (i->traits)
 		put_traits(b, i->traits);
-	if (i->version.seq)
+	if (has_version(&i->version, form))
 		put_version(b, &i->version);
 	put_u(b, i->tags_count);
 	for (unsigned n = 0; n < i->tags_count; n++)
@@ -191,11 +226,9 @@ static void put_instance(struct wm_buf *b, const struct wm_instance *i)
 		put_s(b, i->tagged[n].address);
 		put_u(b, i->tagged[n].port);
 	}
-	put_u(b, i->create_index);
-	put_u(b, i->modify_index);
-	put_u(b, i->checks_count);
-	for (unsigned n = 0; n < i->checks_count; n++)
-		put_check(b, i->checks[n]);
+	put_u(b, form == TOLD ? 0 : i->create_index);
+	put_u(b, form == TOLD ? 0 : i->modify_index);
+	put_checks(b, i, form);
 }
 
 /* Octets of a maintenance check: its texts, and what any check has. */
@@ -212,48 +245,79 @@ size_t wm_record_growth(const struct wm_instance *i)
 
 		if (c->kind == WM_CHECK_MAINTENANCE)
 			n -= MAINTENANCE_MAX;
-		n += NUMBERS_GROWTH + WM_CHECK_OUTPUT_MAX - strlen(c->output);
+		if (!((const struct wm_check_box *)c)->local)
+			n += NUMBERS_GROWTH + WM_CHECK_OUTPUT_MAX - strlen(c->output);
 	}
 	return n;
 }
 
+static void put_catalog_instance(struct wm_buf *b, const struct wm_instance *i, enum form form)
+{
+	need(b, WM_RECORD_VERSION_CATALOG);
+	put_s(b, form == STORED && i->node->self ? "" : i->node->name);
+	put_instance(b, i, form);
+}
+
 int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_instance *i)
 {
-	begin(b, wm_instance_shared(i) ? WM_RECORD_CATALOG_INSTANCE : WM_RECORD_INSTANCE);
-	if (wm_instance_shared(i)) {
-		need(b, WM_RECORD_VERSION_CATALOG);
-		put_s(b, i->node->self ? "" : i->node->name);
-	}
-	put_instance(b, i);
+	static const enum wm_record_type types[] = {[WM_ORIGIN_OWN] = WM_RECORD_INSTANCE,
+						    [WM_ORIGIN_SHARED] = WM_RECORD_CATALOG_INSTANCE,
+						    [WM_ORIGIN_FOREIGN] =
+							    WM_RECORD_FOREIGN_INSTANCE};
+
+	begin(b, types[i->version.origin]);
+	if (i->version.origin == WM_ORIGIN_OWN)
+		put_instance(b, i, STORED);
+	else
+		put_catalog_instance(b, i, STORED);
 	return end(b, row);
 }
 
 int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder)
 {
 	begin(b, WM_RECORD_NODE);
-	put_instance(b, holder);
+	put_instance(b, holder, STORED);
 	return end(b, row);
 }
 
 /* Where a node is stands as its holder's traits, which has none of its own. */
-int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n)
+static void put_catalog_node(struct wm_buf *b, const struct wm_node *n, enum form form)
 {
 	const struct wm_traits place = {
 		.region = n->region, .zone = n->zone, .kind = "", .socket_path = ""};
 	struct wm_instance holder = *n->holder;
 
 	holder.traits = *n->region || *n->zone ? &place : NULL;
-	begin(b, WM_RECORD_CATALOG_NODE);
 	need(b, WM_RECORD_VERSION_CATALOG);
 	put_s(b, n->name);
 	put_s(b, n->id);
 	put_s(b, n->address);
 	put_pairs(b, n->meta, n->meta_count);
 	put_pairs(b, n->tagged, n->tagged_count);
-	put_u(b, n->create_index);
-	put_u(b, n->modify_index);
-	put_instance(b, &holder);
+	put_u(b, form == TOLD ? 0 : n->create_index);
+	put_u(b, form == TOLD ? 0 : n->modify_index);
+	put_instance(b, &holder, form);
+}
+
+int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n)
+{
+	bool foreign = wm_instance_foreign(n->holder);
+
+	begin(b, foreign ? WM_RECORD_FOREIGN_NODE : WM_RECORD_CATALOG_NODE);
+	put_catalog_node(b, n, STORED);
 	return end(b, n->row);
+}
+
+int wm_record_put_told(struct wm_buf *b, const struct wm_instance *i)
+{
+	bool node = i == i->node->holder;
+
+	begin(b, node ? WM_RECORD_CATALOG_NODE : WM_RECORD_CATALOG_INSTANCE);
+	if (node)
+		put_catalog_node(b, i->node, TOLD);
+	else
+		put_catalog_instance(b, i, TOLD);
+	return end(b, 0);
 }
 
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s)
@@ -274,6 +338,10 @@ int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m)
 	if (m->epoch) {
 		need(b, WM_RECORD_VERSION_ORIGIN);
 		put_u(b, m->epoch);
+	}
+	if (m->epoch && m->node_name) {
+		need(b, WM_RECORD_VERSION_WRITER);
+		put_s(b, m->node_name);
 	}
 	return end(b, 0);
 }
@@ -379,7 +447,8 @@ static void get_check(struct cursor *c, struct wm_check_draft *d, struct wm_chec
 	d->method = get_s(c);
 	d->body = get_s(c);
 	get_pairs(c, headers, WM_CHECK_HEADERS_MAX, &d->headers_count);
-	flags = (unsigned)get_u(c, 31);
+	flags = (unsigned)get_u(c, 63);
+	st->told = flags & CHECK_TOLD;
 	d->tls_skip_verify = flags & 1;
 	d->disable_redirects = flags & 2;
 	d->use_tls = flags & 4;
@@ -442,11 +511,30 @@ static void get_traits(struct cursor *c, struct wm_record_instance *r)
 	r->d.traits = t;
 }
 
+static void get_raw(struct cursor *c, void *to, size_t n)
+{
+	if ((size_t)(c->end - c->p) < n) {
+		c->bad = true;
+		memset(to, 0, n);
+		return;
+	}
+	memcpy(to, c->p, n);
+	c->p += n;
+}
+
 static void get_version(struct cursor *c, struct wm_version *v)
 {
-	v->origin = (enum wm_version_origin)get_u(c, WM_ORIGIN_SHARED);
+	uint64_t origin = get_u(c, SHARED_WRITTEN);
+	bool written = origin == SHARED_WRITTEN;
+
+	*v = (struct wm_version){.origin = written ? WM_ORIGIN_SHARED
+						   : (enum wm_version_origin)origin};
 	v->epoch = (uint32_t)get_u(c, UINT32_MAX);
 	v->seq = get_u(c, UINT64_MAX);
+	if (!written && v->origin != WM_ORIGIN_FOREIGN)
+		return;
+	get_raw(c, v->writer.octets, sizeof(v->writer.octets));
+	c->bad |= wm_peer_id_none(&v->writer); /* one meaning has one form */
 }
 
 static int get_instance(struct cursor *c, struct wm_record_instance *r)
@@ -551,21 +639,11 @@ struct wm_instance *wm_record_build(const struct wm_record_instance *d)
 
 	for (unsigned n = 0; i && n < i->checks_count; n++) {
 		i->checks[n]->status = d->states[n].status;
+		wm_cbox(i->checks[n])->told = d->states[n].told;
 		i->checks[n]->create_index = d->states[n].create_index;
 		i->checks[n]->modify_index = d->states[n].modify_index;
 	}
 	return i;
-}
-
-static void get_raw(struct cursor *c, void *to, size_t n)
-{
-	if ((size_t)(c->end - c->p) < n) {
-		c->bad = true;
-		memset(to, 0, n);
-		return;
-	}
-	memcpy(to, c->p, n);
-	c->p += n;
 }
 
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *r)
@@ -590,6 +668,7 @@ int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *r)
 		r->epoch = (uint32_t)get_u(&c, UINT32_MAX);
 		c.bad |= !r->epoch; /* 0 is left out: one meaning has one form */
 	}
+	r->node_name = c.p < c.end ? need_s(&c) : NULL;
 	return c.bad || c.p != c.end ? WM_E_STORE_DAMAGED : 0;
 }
 

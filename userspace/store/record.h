@@ -16,15 +16,17 @@
  * UDP. 3: a check may be of kind alias, script, OS service, gRPC or H2PING, and have output_max.
  * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
  * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
- * instance with traits, or a node with a place. 9: a STATED check with args. */
+ * instance with traits, or a node with a place. 9: a STATED check with args. 10: versions of
+ * objects. 11: versions with a writer, and what is told to other agents. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6
 #define WM_RECORD_VERSION_TYPE	  7
 #define WM_RECORD_VERSION_TRAITS  8
 #define WM_RECORD_VERSION_STATED  9
-#define WM_RECORD_VERSION	  10
+#define WM_RECORD_VERSION	  11
 #define WM_RECORD_VERSION_ORIGIN  10
+#define WM_RECORD_VERSION_WRITER  11
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
@@ -42,7 +44,9 @@ enum wm_record_type {
 	WM_RECORD_NODE, /* checks of this agent's node: as an instance without id and name */
 	WM_RECORD_CATALOG_INSTANCE, /* name of its node, "" is this agent's; then as an instance */
 	WM_RECORD_CATALOG_NODE,	    /* another node; then as the checks of this agent's */
-	WM_RECORD_TOMBSTONE
+	WM_RECORD_TOMBSTONE,
+	WM_RECORD_FOREIGN_INSTANCE, /* of another agent's log: as those of the catalog */
+	WM_RECORD_FOREIGN_NODE
 };
 
 /* Decoded views; strings borrow from the payload. About 50 KiB: keep one, reuse it. */
@@ -73,7 +77,8 @@ struct wm_record_service {
 struct wm_record_meta {
 	uint64_t reserved; /* no index above it was ever announced */
 	const char *node_id;
-	uint32_t epoch; /* of this agent's log; 0: of before there was one */
+	uint32_t epoch;	       /* of this agent's log; 0: of before there was one */
+	const char *node_name; /* that others were told under; NULL: nobody was */
 };
 /* An object that is gone: an instance, or with id "" a node. */
 struct wm_record_tombstone {
@@ -92,6 +97,10 @@ int wm_record_put_instance(struct wm_buf *b, uint64_t row, const struct wm_insta
 size_t wm_record_growth(const struct wm_instance *i);
 int wm_record_put_node(struct wm_buf *b, uint64_t row, const struct wm_instance *holder);
 int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n);
+/** What other agents are told of an instance, or of a holder its node: a record of the catalog
+ *  under row 0, without what is this registry's own: numbers, and the version, which goes beside.
+ */
+int wm_record_put_told(struct wm_buf *b, const struct wm_instance *i);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);
 int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m);
 int wm_record_put_tombstone(struct wm_buf *b, uint64_t row, const struct wm_record_tombstone *t);

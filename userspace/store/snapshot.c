@@ -208,11 +208,12 @@ static int judge(const struct wm_snapshot *s, struct wm_record_instance *d,
 	unsigned checks = d->d.checks_count;
 	int err = judge_checks(s, d, e);
 
-	if (!err && type == WM_RECORD_CATALOG_NODE)
+	if (!err && (type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_FOREIGN_NODE))
 		err = judge_node(d, e);
 	if (!err && type == WM_RECORD_CATALOG_INSTANCE && *d->node_name)
 		err = wm_node_name_validate(d->node_name, e);
-	if (err || type == WM_RECORD_NODE || type == WM_RECORD_CATALOG_NODE)
+	if (err || type == WM_RECORD_NODE || type == WM_RECORD_CATALOG_NODE ||
+	    type == WM_RECORD_FOREIGN_NODE)
 		return err;
 	d->d.checks_count = 0;
 	err = wm_draft_validate(&d->d, e);
@@ -263,8 +264,10 @@ static int decode(struct wm_snapshot *s, enum wm_record_type type)
 	switch ((int)type) {
 	case WM_RECORD_NODE:
 		return wm_record_get_node(s->copy.data, s->copy.len, s->decoded);
+	case WM_RECORD_FOREIGN_NODE:
 	case WM_RECORD_CATALOG_NODE:
 		return wm_record_get_catalog_node(s->copy.data, s->copy.len, s->decoded);
+	case WM_RECORD_FOREIGN_INSTANCE:
 	case WM_RECORD_CATALOG_INSTANCE:
 		return wm_record_get_catalog_instance(s->copy.data, s->copy.len, s->decoded);
 	default:
@@ -276,7 +279,8 @@ static int instance_row(struct wm_snapshot *s, uint64_t row, enum wm_record_type
 			struct wm_err *e)
 {
 	struct wm_record_instance *d = s->decoded;
-	bool node = type == WM_RECORD_NODE || type == WM_RECORD_CATALOG_NODE;
+	bool node = type == WM_RECORD_NODE || type == WM_RECORD_CATALOG_NODE ||
+		    type == WM_RECORD_FOREIGN_NODE;
 	struct wm_instance *i;
 	struct wm_err why = {0};
 	struct wm_node *n;
@@ -286,6 +290,12 @@ static int instance_row(struct wm_snapshot *s, uint64_t row, enum wm_record_type
 		return damaged(s, e,
 			       node ? "the node cannot be decoded"
 				    : "an instance cannot be decoded");
+	/* other agents' objects are theirs to bring back; of their nodes the names are needed, for
+	 * what is of the catalog there */
+	if (type == WM_RECORD_FOREIGN_INSTANCE)
+		return 0;
+	if (type == WM_RECORD_FOREIGN_NODE)
+		d->d.checks_count = 0;
 	err = judge(s, d, type, &why);
 	if (err)
 		return wm_err_set(e, err == -ENOMEM ? err : WM_E_INVALID,
@@ -300,9 +310,11 @@ static int instance_row(struct wm_snapshot *s, uint64_t row, enum wm_record_type
 	if (!i)
 		return no_memory(e);
 	i->create_index = d->create_index;
-	i->version.origin = type == WM_RECORD_CATALOG_INSTANCE ? WM_ORIGIN_SHARED : WM_ORIGIN_OWN;
+	i->version.origin = type == WM_RECORD_CATALOG_INSTANCE ? WM_ORIGIN_SHARED
+			    : type == WM_RECORD_FOREIGN_NODE   ? WM_ORIGIN_FOREIGN
+							       : WM_ORIGIN_OWN;
 	i->node = n;
-	return node ? enter_node(s, n, row, type == WM_RECORD_CATALOG_NODE, i, e)
+	return node ? enter_node(s, n, row, type != WM_RECORD_NODE, i, e)
 		    : enter_instance(s, n, i, e);
 }
 
@@ -313,7 +325,8 @@ static enum wm_record_type type_of(uint64_t row, const char *data, size_t len)
 
 	if (row == WM_NODE_ROW)
 		return WM_RECORD_NODE;
-	return type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_CATALOG_INSTANCE
+	return type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_CATALOG_INSTANCE ||
+			       type == WM_RECORD_FOREIGN_NODE || type == WM_RECORD_FOREIGN_INSTANCE
 		       ? type
 		       : WM_RECORD_INSTANCE;
 }
@@ -339,7 +352,7 @@ static int read_record(struct wm_snapshot *s, uint32_t tag, uint64_t row, const 
 		err = meta_row(s, e);
 	else
 		err = t == WM_STORE_SERVICES ? service_row(s, e) : instance_row(s, row, type, e);
-	if (!err && s->to)
+	if (!err && s->to && type != WM_RECORD_FOREIGN_INSTANCE)
 		err = wm_store_put(s->to, t, row, data, len, e);
 	s->frames++;
 	return err;
@@ -542,7 +555,7 @@ static int build_store(const char *path, const char *db, const struct wm_snapsho
 	if (!err) {
 		/* a log anew: this agent may have given numbers since */
 		m = (struct wm_record_meta){seen->index + INDEX_LEAP, s->node_id,
-					    (uint32_t)time(NULL)};
+					    (uint32_t)time(NULL), NULL};
 		if (m.reserved > WM_INDEX_MAX - WM_INDEX_BLOCK)
 			m.reserved = WM_INDEX_MAX - WM_INDEX_BLOCK;
 		err = wm_record_put_meta(&b, &m);
