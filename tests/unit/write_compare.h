@@ -119,18 +119,16 @@ static void compare_history(void)
 	}
 	cr_assert_leq(count, wm_registry_instances(r) + wm_registry_nodes(r) + h->count, "%s",
 		      doing);
-	for (int o = WM_ORIGIN_OWN; o <= WM_ORIGIN_SHARED; o++) {
-		before = 0;
-		TAILQ_FOREACH (p, &h->log[o], log_entry) {
-			cr_assert_gt(wm_past_version(p)->seq, before, "%s: log %d", doing, o);
-			before = wm_past_version(p)->seq;
-		}
-		if (o == WM_ORIGIN_OWN && in_flight())
-			cr_assert_leq(before, r->plan->seq, "%s: not stored yet", doing);
-		else if (o == WM_ORIGIN_OWN && !r->plan)
-			cr_assert_eq(before, h->seq, "%s: %llu is not in the log", doing,
-				     (unsigned long long)h->seq);
+	before = 0;
+	TAILQ_FOREACH (p, &h->log, log_entry) {
+		cr_assert_gt(wm_past_version(p)->seq, before, "%s", doing);
+		before = wm_past_version(p)->seq;
 	}
+	if (in_flight())
+		cr_assert_leq(before, r->plan->seq, "%s: not stored yet", doing);
+	else if (!r->plan)
+		cr_assert_eq(before, h->seq, "%s: %llu is not in the log", doing,
+			     (unsigned long long)h->seq);
 }
 
 static void compare(void)

@@ -8,8 +8,8 @@
  * for so long that status changes use the block up, the number stands still until it accepts again.
  *
  * Statuses: a result is announced at once and its row is stored with the next batch, or by one of
- * its own every WM_REGISTRY_STATUS_DELAY_MS. A flush must happen for that: the loop's turns are the
- * clock. After a crash a check may show a status older by that much. */
+ * its own every wm_registry_config.status_delay_ms. A flush must happen for that: the loop's turns
+ * are the clock. After a crash a check may show a status older by that much. */
 #include "internal.h"
 #include "plan.h"
 #include "userspace/base/err.h"
@@ -130,11 +130,11 @@ static struct wm_op *take(struct wm_registry *r)
 /* A write that has only begun goes on in the next turn. @return false: it is over. */
 static bool go_on(struct wm_registry *r, struct wm_op *op)
 {
-	struct wm_group *g = op->kind == &wm_op_group ? (struct wm_group *)op : NULL;
-	struct wm_op *rest = g && g->again && !op->code ? wm_group_rest(g) : NULL;
+	bool again = op->again && !op->code;
+	struct wm_op *rest = again ? op->kind->rest(op) : NULL;
 
 	if (!rest) {
-		if (g && g->again && !op->code)
+		if (again)
 			wm_op_refuse(op, -ENOMEM,
 				     "Out of memory; the node is left with some of its "
 				     "instances");
@@ -184,6 +184,13 @@ void wm_registry_not_stored(struct wm_registry *r, const struct wm_err *e)
 	r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_RETRY_MS;
 }
 
+static void set_due(struct wm_registry *r)
+{
+	r->dirty_due_ms = wm_env_ms(r->env) + r->status_delay_ms;
+	if (r->status_timer) /* without memory the next turn does it */
+		(void)wm_env_timer_arm(r->status_timer, r->status_delay_ms);
+}
+
 /* Statuses that rode along are stored, or wait again. */
 static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 {
@@ -202,13 +209,13 @@ static void end_riding(struct wm_registry *r, struct wm_plan *p, bool stored)
 			wm_registry_mark_dirty(r, b);
 	}
 	if (!TAILQ_EMPTY(&r->dirty) && stored)
-		r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_DELAY_MS;
+		set_due(r);
 }
 
 /* What became of it, or was refused, rests on what is not stored. */
 static bool rests_on_batch(const struct wm_op *op)
 {
-	return op->depends || (!op->code && (op->index || !SLIST_EMPTY(&op->made)));
+	return op->depends || (!op->code && (op->index || op->stores || !SLIST_EMPTY(&op->made)));
 }
 
 static void refuse_unstored(struct wm_op *op, int code, const struct wm_err *e)
@@ -239,7 +246,7 @@ static void undo(struct wm_registry *r, struct wm_plan *p, int code, const struc
 static void apply(struct wm_registry *r, struct wm_op *op)
 {
 	op->applied = true;
-	if (op->code || (!op->index && SLIST_EMPTY(&op->made)))
+	if (op->code || (!op->index && SLIST_EMPTY(&op->made) && !op->stores))
 		return;
 	op->seen = op->index ? wm_registry_show(r, op->index) : r->index;
 	op->kind->apply(r, op);
@@ -250,6 +257,8 @@ static void apply(struct wm_registry *r, struct wm_op *op)
 static void let_go(struct wm_registry *r, struct wm_plan *p, struct wm_op *op)
 {
 	TAILQ_REMOVE(&p->ops, op, entry);
+	if (p->stored)
+		wm_plan_tell(p, op->drawn);
 	answer(r, op);
 	wm_op_free(op);
 }
@@ -271,6 +280,7 @@ static void go_on_applying(struct wm_registry *r, struct wm_plan *p)
 		if (wm_registry_spent(r) && !TAILQ_EMPTY(&p->ops))
 			return;
 	}
+	wm_plan_tell(p, p->drawn_count); /* statuses that rode along */
 	r->plan = NULL;
 	answer_waiters(p, 0, "");
 	wm_plan_free(p);
@@ -356,7 +366,7 @@ static void on_rewritten(struct wm_registry *r, int code, const struct wm_err *e
 /* Numbers are reserved ahead; a batch of statuses alone does it, too. */
 static int put_meta(struct wm_registry *r, struct wm_plan *p)
 {
-	struct wm_record_meta m = {r->given + WM_INDEX_BLOCK, r->self->id, r->epoch};
+	struct wm_record_meta m = wm_registry_meta(r, r->given + WM_INDEX_BLOCK);
 	int err;
 
 	if (r->given + WM_INDEX_BLOCK / 2 <= r->reserved)
@@ -521,7 +531,7 @@ void wm_registry_mark_dirty(struct wm_registry *r, struct wm_instance_box *b)
 	if (b->dirty || !r->store)
 		return;
 	if (TAILQ_EMPTY(&r->dirty))
-		r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_DELAY_MS;
+		set_due(r);
 	b->dirty = true;
 	if (b->urgent)
 		TAILQ_INSERT_HEAD(&r->dirty, b, dirty_entry);

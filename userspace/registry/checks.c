@@ -55,8 +55,8 @@ static struct wm_instance *owner_of(const struct wm_plan *p, const struct wm_op 
 	return *op->id ? wm_view_instance(p, op->home, op->id) : wm_view_holder(p, op->home);
 }
 
-static void replace_check(struct wm_plan *p, struct wm_op *op, struct wm_instance *owner,
-			  struct wm_check *check, const struct wm_edit_how *how)
+void wm_edit_checks(struct wm_plan *p, struct wm_op *op, struct wm_instance *owner,
+		    struct wm_check *check, const struct wm_edit_how *how)
 {
 	struct wm_instance *in = wm_instance_clone(owner);
 
@@ -80,12 +80,26 @@ static void discard_check(struct wm_op *op)
 	wm_check_free(((struct check_op *)op)->check);
 }
 
+/* What another agent registered has no checks of ours. */
+static bool is_foreign(struct wm_op *op, const struct wm_instance *owner)
+{
+	if (!wm_instance_foreign(owner) || op->restore)
+		return false;
+	wm_op_refuse(op, WM_E_CONFLICT,
+		     *owner->id ? "Service ID \"%.64s\" is registered with the agent of node "
+				  "\"%.64s\": change it there"
+				: "The checks%.0s of node \"%.64s\" are its agent's: change them "
+				  "there",
+		     owner->id, owner->node->name);
+	return true;
+}
+
 static bool judge_owner(struct wm_plan *p, struct wm_op *op)
 {
 	if (!wm_op_has_home(op))
 		return false;
 	if (owner_of(p, op))
-		return true;
+		return !is_foreign(op, owner_of(p, op));
 	if (op->lenient)
 		op->unchanged = true;
 	else if (op->catalog)
@@ -114,7 +128,7 @@ static void prepare_put(struct wm_plan *p, struct wm_op *op)
 	struct wm_check *check = c->check;
 
 	c->check = NULL;
-	replace_check(p, op, owner_of(p, op), check, &how);
+	wm_edit_checks(p, op, owner_of(p, op), check, &how);
 }
 
 const struct wm_op_kind wm_op_check_put = {.judge = judge_put,
@@ -138,15 +152,18 @@ static void refuse_check(struct wm_op *op)
 
 static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 {
+	const struct wm_instance *owner;
 	const struct wm_check *c;
 
 	if (!wm_op_has_home(op))
 		return false;
-	c = wm_view_check(p, op->home, op->id, NULL);
+	c = wm_view_check(p, op->home, op->id, &owner);
 	if (!c) {
 		refuse_check(op);
 		return false;
 	}
+	if (is_foreign(op, owner))
+		return false;
 	/* a check of the one owner is not there for the other */
 	if ((c->kind == WM_CHECK_STATED) == op->catalog)
 		return wm_op_judge_when(op, c->modify_index);
@@ -166,7 +183,7 @@ static void prepare_drop(struct wm_plan *p, struct wm_op *op)
 	struct wm_instance *whose = *owner->name ? wm_view_instance(p, op->home, owner->id)
 						 : wm_view_holder(p, op->home);
 
-	replace_check(p, op, whose, NULL, &how);
+	wm_edit_checks(p, op, whose, NULL, &how);
 }
 
 const struct wm_op_kind wm_op_check_drop = {
@@ -189,7 +206,7 @@ static void prepare_maintenance(struct wm_plan *p, struct wm_op *op)
 	struct wm_check *check = c->check;
 
 	c->check = NULL;
-	replace_check(p, op, owner, check, &how);
+	wm_edit_checks(p, op, owner, check, &how);
 }
 
 const struct wm_op_kind wm_op_maintenance = {.judge = judge_maintenance,
@@ -200,8 +217,9 @@ const struct wm_op_kind wm_op_maintenance = {.judge = judge_maintenance,
 /* --- all checks of a node --------------------------------------------------------------------- */
 static bool judge_holder(struct wm_plan *p, struct wm_op *op)
 {
-	(void)p;
-	return wm_op_has_home(op);
+	if (op->home && wm_instance_foreign(wm_view_holder(p, op->home)))
+		op->unchanged = true; /* a restore does not touch what is another agent's */
+	return !op->unchanged && wm_op_has_home(op);
 }
 
 static void prepare_holder(struct wm_plan *p, struct wm_op *op)

@@ -99,6 +99,8 @@ static int inherit(struct wm_check *c, const struct wm_check *was)
  * the catalog's: a program that registers itself again does not end them. */
 static bool stays(const struct merge *m, const struct wm_check *c)
 {
+	if (m->how->given)
+		return ((const struct wm_check_box *)c)->local && !find_check(m->in, c->id);
 	if (c == m->how->dropped || find_check(m->in, c->id) || m->op->restore || m->how->anew)
 		return false;
 	return !m->how->replace || c->kind == WM_CHECK_MAINTENANCE || c->kind == WM_CHECK_STATED;
@@ -120,7 +122,12 @@ static bool merge_checks(struct merge *m)
 	for (unsigned n = 0; n < m->fresh_count; n++) {
 		struct wm_check *c = m->fresh[n], *was = find_check(m->old, c->id);
 
-		if (was && wm_check_same(was, c))
+		if (was && m->how->given) {
+			c->create_index = was->create_index;
+			if (wm_check_same(was, c) && was->status == c->status &&
+			    strcmp(was->output, c->output) == 0)
+				c = was;
+		} else if (was && wm_check_same(was, c))
 			c = was;
 		else if (was && inherit(c, was))
 			wm_op_no_memory(m->op);
@@ -131,7 +138,8 @@ static bool merge_checks(struct merge *m)
 			m->merged[m->merged_count++] = m->old->checks[n];
 	}
 	for (unsigned n = 0; n < m->merged_count; n++)
-		clients += m->merged[n]->kind != WM_CHECK_MAINTENANCE;
+		clients +=
+			m->merged[n]->kind != WM_CHECK_MAINTENANCE && !wm_cbox(m->merged[n])->local;
 	if (clients > WM_CHECKS_PER_INSTANCE)
 		wm_op_refuse(m->op, WM_E_LIMIT,
 			     "Checks: %u with those registered before, at most %d are allowed",
@@ -179,7 +187,7 @@ static bool judge_room(const struct wm_plan *p, const struct merge *m, bool hold
 	unsigned before = m->old ? m->old->checks_count : 0;
 	int more = (int)m->merged_count - (int)before;
 
-	if (!m->op->restore && more > 0 &&
+	if ((!m->op->restore || m->how->given) && more > 0 &&
 	    (int64_t)r->checks_count + p->checks + more > (int64_t)r->checks_max)
 		wm_op_refuse(m->op, WM_E_CAPACITY, "Checks: at most %u are allowed (checks_max)",
 			     r->checks_max);
@@ -487,7 +495,7 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	}
 	number(p, m, holder);
 	seen = wm_plan_seen(p, WM_SEEN_INSTANCE, op->home, in->id);
-	if (!holder && !old &&
+	if (!holder && (!old || old->version.origin != in->version.origin) &&
 	    wm_plan_del_tombstone(p, in->version.origin, op->home, in->id, seen)) {
 		wm_op_no_memory(op);
 		return;
@@ -507,6 +515,7 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	p->instances += !holder && !old;
 	p->checks += more;
 	e->prepared = p->r->given;
+	e->given = m->how->given;
 	replace(e, m);
 	put_record(p, op, in, adds);
 }
@@ -578,6 +587,8 @@ static void catch_up(struct wm_registry *r, const struct wm_op *op, const struct
 	bool changed = wm_box(old)->changed > e->prepared;
 
 	wm_box(in)->changed = wm_box(old)->changed;
+	if (e->given) /* with what it has to say of statuses */
+		return;
 	for (unsigned n = 0; n < e->fresh_count; n++) {
 		struct wm_check *c = e->fresh[n], *was = find_check(old, c->id);
 		char *output = c->output;
@@ -664,7 +675,8 @@ static void remember(struct wm_registry *r, const struct wm_op *op, struct wm_ed
 	if (e->old)
 		wm_history_leave(h, e->old);
 	if (e->in) {
-		t = e->old || e->what != WM_EDIT_INSTANCE
+		t = (e->old && e->old->version.origin == e->in->version.origin) ||
+				    e->what != WM_EDIT_INSTANCE
 			    ? NULL
 			    : wm_history_tomb(h, e->in->version.origin, e->home->folded, e->in->id);
 		if (t)

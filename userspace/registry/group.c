@@ -31,7 +31,7 @@ static void report(struct wm_plan *p, const struct wm_group *g, struct wm_op *pa
 	struct wm_node *n = wm_view_node(p, part->node_name), *facts;
 	const struct wm_seen *s;
 
-	if (!g->part || g->again)
+	if (!g->part || g->op.again)
 		return;
 	if (!n || part->kind->removes) {
 		g->part(g->op.arg, &told);
@@ -51,6 +51,8 @@ static void report(struct wm_plan *p, const struct wm_group *g, struct wm_op *pa
 		wm_plan_swap_facts(n, facts);
 }
 
+static struct wm_op *rest_of(struct wm_op *op);
+
 static bool judge_group(struct wm_plan *p, struct wm_op *op)
 {
 	(void)p;
@@ -68,7 +70,7 @@ static void prepare_group(struct wm_plan *p, struct wm_op *op)
 			fail(g, part);
 			return;
 		}
-		if (g->again)
+		if (g->op.again)
 			return;
 		report(p, g, part);
 	}
@@ -88,7 +90,8 @@ static void discard_group(struct wm_op *op)
 const struct wm_op_kind wm_op_group = {.judge = judge_group,
 				       .prepare = prepare_group,
 				       .apply = wm_edits_apply,
-				       .discard = discard_group};
+				       .discard = discard_group,
+				       .rest = rest_of};
 
 struct wm_group *wm_group_new(wm_registry_done done, void *arg)
 {
@@ -146,8 +149,9 @@ static struct wm_op *all_again(struct wm_group *g)
 	return &rest->op;
 }
 
-struct wm_op *wm_group_rest(struct wm_group *g)
+static struct wm_op *rest_of(struct wm_op *op)
 {
+	struct wm_group *g = (struct wm_group *)op;
 	const struct wm_op *was = TAILQ_FIRST(&g->parts);
 
 	return was->kind == &wm_op_node_put ? all_again(g) : rest_of_clear(g, was);

@@ -13,8 +13,7 @@
 int wm_history_init(struct wm_history *h)
 {
 	TAILQ_INIT(&h->all);
-	TAILQ_INIT(&h->log[WM_ORIGIN_OWN]);
-	TAILQ_INIT(&h->log[WM_ORIGIN_SHARED]);
+	TAILQ_INIT(&h->log);
 	TAILQ_INIT(&h->tombs);
 	h->by_key = wm_map_new(WM_TABLE_MAX);
 	return h->by_key ? 0 : -ENOMEM;
@@ -40,10 +39,10 @@ static void unlist(struct wm_history *h, struct wm_past *p)
 	p->listed = false;
 }
 
-static void unlog(struct wm_history *h, struct wm_past *p, enum wm_version_origin o)
+static void unlog(struct wm_history *h, struct wm_past *p)
 {
 	if (p->logged)
-		TAILQ_REMOVE(&h->log[o], p, log_entry);
+		TAILQ_REMOVE(&h->log, p, log_entry);
 	p->logged = false;
 }
 
@@ -67,10 +66,12 @@ const struct wm_version *wm_past_version(const struct wm_past *p)
 void wm_history_log_word(struct wm_history *h, struct wm_past *p)
 {
 	const struct wm_version *v = wm_past_version(p);
-	struct wm_pasts *log = &h->log[v->origin];
+	struct wm_pasts *log = &h->log;
 	struct wm_past *before;
 
-	unlog(h, p, v->origin);
+	unlog(h, p);
+	if (v->origin != WM_ORIGIN_OWN) /* whose order is nobody's here */
+		return;
 	p->logged = true;
 	/* rows of a batch are applied nearly in the order in which they were numbered */
 	for (before = TAILQ_LAST(log, wm_pasts); before && wm_past_version(before)->seq > v->seq;
@@ -103,7 +104,7 @@ void wm_history_leave(struct wm_history *h, struct wm_instance *i)
 	struct wm_past *p = &wm_box(i)->past;
 
 	unlist(h, p);
-	unlog(h, p, i->version.origin);
+	unlog(h, p);
 }
 
 /* --- tombstones ------------------------------------------------------------------------------- */
@@ -116,7 +117,8 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 	if (!t)
 		return NULL;
 	/* this agent's own node does not go */
-	t->version.origin = *i->id ? i->version.origin : WM_ORIGIN_SHARED;
+	t->version.origin = *i->id || wm_instance_foreign(i) ? i->version.origin : WM_ORIGIN_SHARED;
+	t->version.writer = i->version.writer;
 	t->key[0] = (char)t->version.origin;
 	t->node = memcpy(t->key + 1, i->node->folded, node);
 	t->id = memcpy(t->key + 1 + node, i->id, id);
@@ -151,7 +153,7 @@ void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t inde
 void wm_history_unbury(struct wm_history *h, struct wm_tombstone *t)
 {
 	unlist(h, &t->past);
-	unlog(h, &t->past, t->version.origin);
+	unlog(h, &t->past);
 	TAILQ_REMOVE(&h->tombs, t, by_age);
 	(void)wm_map_del(h->by_key, t->key, t->len);
 	h->count--;

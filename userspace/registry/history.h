@@ -11,9 +11,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WM_TOMBSTONES_MAX     1000000 /* some 200 octets each; the oldest go first */
-#define WM_TOMBSTONE_TTL_S    86400   /* a day: who was away for longer reads everything anew */
-#define WM_TOMBSTONES_EXPIRED 256     /* that go with one batch */
+#define WM_TOMBSTONES_MAX 1000000 /* some 200 octets each; the oldest go first */
+#define WM_TOMBSTONE_TTL_S                                                                         \
+	86400 /* config's default: who was away for longer reads everything anew */
+#define WM_TOMBSTONES_EXPIRED 256 /* that go with one batch */
 
 /* An instance that is gone, or with id "" a node. */
 struct wm_tombstone {
@@ -32,7 +33,7 @@ TAILQ_HEAD(wm_tombstones, wm_tombstone);
 #define WM_NUMBERS_PER_MS 1024 /* of a run that ended: more than it can have drawn */
 struct wm_map;
 struct wm_history {
-	struct wm_pasts all, log[2]; /* of each origin */
+	struct wm_pasts all, log; /* of this agent's own */
 	struct wm_tombstones tombs;
 	struct wm_map *by_key;
 	unsigned count; /* of tombstones */

@@ -13,7 +13,12 @@ static bool judge_owner(struct wm_op *op, const struct wm_instance *old)
 {
 	if (!old || wm_instance_shared(old) == op->catalog || op->restore)
 		return true;
-	if (op->catalog)
+	if (wm_instance_foreign(old))
+		wm_op_refuse(op, WM_E_CONFLICT,
+			     "Service ID \"%.64s\" is registered with the agent of node \"%.64s\": "
+			     "change it there",
+			     old->id, old->node->name);
+	else if (op->catalog)
 		wm_op_refuse(op, WM_E_CONFLICT,
 			     "Service ID \"%.64s\" is registered with this agent: change it there",
 			     old->id);
@@ -43,6 +48,10 @@ static bool judge_put(struct wm_plan *p, struct wm_op *op)
 	if (!wm_op_has_home(op))
 		return false;
 	old = wm_view_instance(p, op->home, put->in->id);
+	if (op->restore && old && wm_instance_foreign(old)) {
+		op->unchanged = true;
+		return false;
+	}
 	if (!wm_op_judge_when(op, old ? old->modify_index : 0) || !judge_owner(op, old))
 		return false;
 	/* a program that registers again neither ends a drain nor begins anew, unless it had ended
@@ -148,7 +157,8 @@ static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 		return false;
 	}
 	/* somebody's own, whose id is the same; what its drain was called off for stays, too */
-	op->unchanged = (op->sidecar &&
+	op->unchanged = (op->restore && wm_instance_foreign(old)) ||
+			(op->sidecar &&
 			 (!old->traits || !old->traits->sidecar || wm_instance_shared(old))) ||
 			(judge_owner(op, old) && ((struct wm_drop *)op)->drained &&
 			 !drain_is_over(op, old));

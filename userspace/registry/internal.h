@@ -2,6 +2,7 @@
 /* internal.h - the registry's own structure, and what its files share beside writes (op.h, plan.h).
  * Inside registry/ only. */
 #pragma once
+#include "foreign.h"
 #include "history.h"
 #include "op.h"
 #include "userspace/base/buf.h"
@@ -23,7 +24,7 @@
 #define WM_REGISTRY_CLEAR_MAX                                                                      \
 	512 /* instances that leave with nodes among other operations, which all have one turn */
 #define WM_REGISTRY_TURN_MS	    4	 /* of a turn, for writes that are prepared and applied */
-#define WM_REGISTRY_STATUS_DELAY_MS 250	 /* status-only commits: at most every so many ms */
+#define WM_REGISTRY_STATUS_DELAY_MS 250	 /* config's default */
 #define WM_REGISTRY_STATUS_RETRY_MS 1000 /* the same after one failed */
 #define WM_REGISTRY_DIRTY_RIDE	    128	 /* rows of statuses that ride in a commit of writes */
 #define WM_REGISTRY_DIRTY_BATCH	    1024 /* rows of statuses in a commit of their own */
@@ -74,6 +75,8 @@ struct wm_registry {
 	size_t queued_bytes;
 	struct wm_instance_boxes dirty; /* statuses that are not stored yet */
 	uint64_t dirty_due_ms;		/* when they are stored at the latest */
+	unsigned status_delay_ms;
+	struct wm_env_timer *status_timer; /* lets a turn come then; NULL: others do */
 	STAILQ_HEAD(, wm_waiter) waiters;
 	struct wm_buf record, small; /* scratch: for instances, for the rest */
 	struct wm_listener listeners[WM_REGISTRY_LISTENERS_MAX];
@@ -86,6 +89,16 @@ struct wm_registry {
 	struct wm_registry_stats stats;
 	int (*judge)(void *arg, const struct wm_instance_draft *d, struct wm_err *e);
 	void *judge_arg;
+	bool sync; /* there are other agents */
+	unsigned tombstone_ttl_s;
+	uint32_t epoch_before; /* of a log that ended, 0: none */
+	uint64_t *forgotten;   /* rows of others\' objects, which go with the first commit */
+	size_t forgotten_count, forgotten_cap;
+	void (*logged)(void *arg, const struct wm_logged *l); /* NULL: nobody */
+	void *logged_arg;
+	bool (*ask_alive)(void *arg, const struct wm_peer_id *id); /* NULL: they are */
+	void *ask_alive_arg;
+	struct wm_foreign_stats foreign_stats;
 	void (*first_result)(void *arg, const struct wm_check *c);
 	void *first_result_arg;
 	void (*output)(void *arg, const struct wm_check *c); /* NULL: nobody */
@@ -107,6 +120,10 @@ static inline void wm_checks_recount(struct wm_registry *r, const struct wm_node
 {
 	r->checks_count += (unsigned)wm_map_len(n->checks) - (unsigned)before;
 }
+/** A result of a check. @p stored: it is to be stored, and is news for others. As
+ *  wm_registry_set_status(). */
+int wm_registry_report(struct wm_registry *r, struct wm_check *c, enum wm_status s,
+		       const char *output, bool stored);
 /** A check reported @p s. @return true if that made a starting instance running. */
 bool wm_instance_begins(struct wm_instance *i, enum wm_status s);
 /** It leaves: take its statuses off the list of what is to be stored. */
@@ -188,12 +205,25 @@ void wm_node_leave(struct wm_registry *r, struct wm_node *n);
  * -ENOMEM with nothing changed. */
 int wm_node_renew(struct wm_registry *r, struct wm_node *n, struct wm_node *facts);
 void wm_node_renew_undo(struct wm_registry *r, struct wm_node *n, struct wm_node *facts);
+/** The check of a foreign node that says whether its agent is alive. @return NULL without memory.
+ */
+struct wm_check *wm_serf_new(const struct wm_registry *r, const struct wm_peer_id *id);
+/** The node of an agent: this one's, or a foreign one. */
+struct wm_node *wm_find_origin(const struct wm_registry *r, const struct wm_peer_id *id);
 /** The node with this id, in lower case. */
 struct wm_node *wm_find_node_id(const struct wm_registry *r, const char *id);
 /** A service for a lease. @return NULL without memory. */
 struct wm_service *wm_service_new(const struct wm_lease *l);
 void wm_service_free(struct wm_service *s);
 
+/** What a restart begins with. */
+static inline struct wm_record_meta wm_registry_meta(const struct wm_registry *r, uint64_t reserved)
+{
+	return (struct wm_record_meta){.reserved = reserved,
+				       .node_id = r->self->id,
+				       .epoch = r->epoch,
+				       .node_name = r->sync ? r->self->name : NULL};
+}
 /** Fill the registry from its store. */
 int wm_registry_recover(struct wm_registry *r, struct wm_err *e);
 /** Write the index that a restart begins with, in the open transaction. */

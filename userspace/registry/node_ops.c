@@ -103,13 +103,14 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 	e->founded = true;
 	op->home = facts;
 	facts->row = ++r->instance_row;
+	facts->holder->version.origin = p->as ? p->as->origin : WM_ORIGIN_SHARED;
 	facts->create_index = facts->modify_index = wm_plan_index(p, op);
 	p->nodes++;
 	if (wm_plan_reserve(p, r->nodes, 1) || wm_plan_reserve(p, r->node_ids, 1)) {
 		wm_op_no_memory(op);
 		return;
 	}
-	if (wm_plan_del_tombstone(p, WM_ORIGIN_SHARED, facts, "", before))
+	if (wm_plan_del_tombstone(p, facts->holder->version.origin, facts, "", before))
 		wm_op_no_memory(op);
 	see(p, op, e, "", facts->id);
 	if (!op->code)
@@ -221,13 +222,16 @@ void wm_node_apply(struct wm_registry *r, struct wm_op *op, struct wm_edit *e)
 		r->checks_count -= (unsigned)wm_map_len(n->checks);
 		wm_instance_retire(r, n->holder);
 		wm_history_leave(h, n->holder);
-		wm_history_bury(h, e->tomb, op->seen);
+		if (e->tomb)
+			wm_history_bury(h, e->tomb, op->seen);
 		e->tomb = NULL;
 		return;
 	}
 	if (e->founded) {
 		must(wm_node_enter(r, n));
-		t = wm_history_tomb(h, WM_ORIGIN_SHARED, n->folded, "");
+		t = wm_history_tomb(
+			h, wm_instance_foreign(n->holder) ? WM_ORIGIN_FOREIGN : WM_ORIGIN_SHARED,
+			n->folded, "");
 		if (t)
 			wm_history_unbury(h, t);
 	} else {
@@ -310,7 +314,7 @@ static bool end_node(struct wm_plan *p, struct wm_op *op, struct wm_node *n)
 	if (g)
 		g->cleared += c.count;
 	if (turns && c.count == c.max) {
-		g->again = true;
+		g->op.again = true;
 		return false;
 	}
 	wm_edit_node_drop(p, op, n);
@@ -324,6 +328,12 @@ static bool is_dead(const struct wm_plan *p, const struct wm_node *n)
 	const struct wm_check *c = wm_view_check(p, n, "serfHealth", NULL);
 
 	return c && c->status == WM_CRITICAL;
+}
+
+/* Of another agent? */
+static bool is_agents(const struct wm_plan *p, const struct wm_node *n)
+{
+	return wm_instance_foreign(wm_view_holder(p, n));
 }
 
 /* An id is one node's, as in Consul: who comes with one under another name is renamed, unless that
@@ -340,15 +350,16 @@ static bool judge_id(struct wm_plan *p, struct wm_op *op, const struct wm_node *
 	holder = wm_view_node_id(p, facts->id);
 	if (holder && holder == home)
 		return true;
-	if (holder && holder->self) {
+	if (holder && (holder->self || is_agents(p, holder))) {
 		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Error while renaming Node ID: \"%s\": it is that of this agent's "
-			     "node %s",
-			     facts->id, holder->name);
+			     "Error while renaming Node ID: \"%s\": it is that of %s node %s",
+			     facts->id, holder->self ? "this agent's" : "another agent's",
+			     holder->name);
 		return false;
 	}
 	known = home ? wm_view_facts(p, home) : NULL;
-	if (home && (home->self || ((holder || *known->id) && !is_dead(p, home)))) {
+	if (home &&
+	    (home->self || is_agents(p, home) || ((holder || *known->id) && !is_dead(p, home)))) {
 		wm_op_refuse(op, WM_E_CONFLICT,
 			     "Error while renaming Node ID: \"%s\": Node name %s is reserved by "
 			     "node %s with name %s (%s)",
@@ -367,14 +378,15 @@ static bool judge_node_put(struct wm_plan *p, struct wm_op *op)
 	if (!wm_op_judge_when(op, home ? wm_view_facts(p, home)->modify_index : 0) ||
 	    !judge_id(p, op, facts, &other))
 		return false;
-	if (home && home->self) {
+	if (home && (home->self || is_agents(p, home))) {
 		/* to name the node is fine, to change it is not */
-		if ((*facts->address && strcmp(facts->address, home->address) != 0) ||
-		    facts->meta_count)
+		if (!op->restore &&
+		    ((*facts->address && strcmp(facts->address, home->address) != 0) ||
+		     facts->meta_count))
 			wm_op_refuse(op, WM_E_CONFLICT,
-				     "Node \"%s\" is this agent: its address and metadata are set "
+				     "Node \"%s\" is %s agent: its address and metadata are set "
 				     "in its settings",
-				     home->name);
+				     home->name, home->self ? "this" : "another");
 		op->unchanged = true;
 	} else if (home && wm_node_same(wm_view_facts(p, home), facts)) {
 		op->unchanged = true;
@@ -411,9 +423,14 @@ static bool judge_node_end(struct wm_plan *p, struct wm_op *op)
 
 	if (!wm_op_judge_when(op, home ? wm_view_facts(p, home)->modify_index : 0))
 		return false;
-	if (home && home->self)
+	if (home && op->restore && is_agents(p, home)) {
+		op->unchanged = true;
+		return false;
+	}
+	if (home && (home->self || is_agents(p, home)))
 		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Node \"%s\" is this agent: it cannot be deregistered", home->name);
+			     "Node \"%s\" is %s agent: it cannot be deregistered", home->name,
+			     home->self ? "this" : "another");
 	op->unchanged = !home;
 	return home && !op->code;
 }

@@ -25,6 +25,9 @@ struct wm_op_kind {
 	/* Free what the write brought along and nobody took; the write itself is freed by
 	 * others. */
 	void (*discard)(struct wm_op *op);
+	/* What is left of a write that has only begun (`again`); its callbacks go over.
+	 * @return NULL without memory. */
+	struct wm_op *(*rest)(struct wm_op *op);
 	bool removes; /* for the words of errors */
 };
 extern const struct wm_op_kind wm_op_put, wm_op_drop;				  /* instances.c */
@@ -61,6 +64,7 @@ struct wm_edit {
 	struct wm_node *facts;	   /* new facts before it is applied, those of before afterwards */
 	struct wm_version version; /* of its row; until that is applied its holder has another */
 	bool founded, dropped;
+	bool given; /* as of wm_edit_how */
 };
 TAILQ_HEAD(wm_edits, wm_edit);
 
@@ -89,6 +93,8 @@ struct wm_op {
 	bool restore;	 /* of a snapshot: replaces whatever there is, maintenance as well */
 	bool sidecar;	 /* registers one, or goes with one */
 	bool unchanged;	 /* there is nothing to do */
+	bool again;	 /* it has only begun, and goes on in the next turn */
+	bool stores;	 /* it is applied when it is stored, though it announces nothing */
 	bool applied;	 /* what follows it is awaited, perhaps */
 	bool depends;	 /* others of its batch stand before it: perhaps only because of them */
 	int code;
@@ -96,6 +102,7 @@ struct wm_op {
 	wm_registry_done done;
 	void *arg;
 	size_t bytes; /* of memory, toward WM_REGISTRY_QUEUE_BYTES */
+	size_t drawn; /* versions of its batch up to it, see logged.c */
 
 	struct wm_node *home;  /* in the view; NULL: there is none */
 	uint64_t index;	       /* drawn for it; shared by the parts of a group */
@@ -131,7 +138,6 @@ struct wm_group {
 	unsigned failed;       /* number of the part that was refused */
 	bool part_failed;
 	unsigned cleared; /* instances that left with their nodes */
-	bool again;	  /* it has only begun, and goes on in the next turn */
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -147,9 +153,6 @@ void wm_op_no_memory(struct wm_op *op);
 /** Add a part to a group. */
 void wm_group_add(struct wm_group *g, struct wm_op *part);
 struct wm_group *wm_group_new(wm_registry_done done, void *arg);
-/** What is left of a group that has only begun; it has the group's callbacks. @return NULL without
- *  memory. */
-struct wm_op *wm_group_rest(struct wm_group *g);
 
 /** Queue a write, or free it and say why not. */
 int wm_op_submit(struct wm_registry *r, struct wm_op *op, struct wm_err *e);
@@ -176,10 +179,11 @@ static inline struct wm_op *wm_op_root(struct wm_op *op)
 
 /* --- edits (edit.c) --------------------------------------------------------------------------- */
 struct wm_edit_how {
-	bool replace;			/* checks that `in` does not name go */
-	bool registers;			/* it is a registration: the modify index grows */
-	bool adds;			/* the client adds to it: what it may become must fit */
-	bool anew;			/* nothing of before stays */
+	bool replace;	/* checks that `in` does not name go */
+	bool registers; /* it is a registration: the modify index grows */
+	bool adds;	/* the client adds to it: what it may become must fit */
+	bool anew;	/* nothing of before stays */
+	bool given;	/* it is another agent's word, with statuses; what is local stays */
 	const struct wm_check *dropped; /* a check that goes */
 };
 /** An instance, or with @p holder a node's checks, becomes @p in, which is taken over whatever
@@ -192,6 +196,10 @@ void wm_edit_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home, con
 void wm_edit_node(struct wm_plan *p, struct wm_op *op, struct wm_node *facts);
 /** @p home goes, from which everything else went. */
 void wm_edit_node_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home);
+/** @p owner becomes the same with @p check beside the others (taken over), or NULL, and without
+ *  what @p how drops. */
+void wm_edit_checks(struct wm_plan *p, struct wm_op *op, struct wm_instance *owner,
+		    struct wm_check *check, const struct wm_edit_how *how);
 /** Forget what was prepared for a write. */
 void wm_op_unprepare(struct wm_registry *r, struct wm_op *op);
 /** Free an edit that was not applied. */

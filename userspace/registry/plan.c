@@ -181,17 +181,27 @@ void wm_view_each(const struct wm_plan *p, struct wm_node *n,
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
+static struct wm_version draw(struct wm_registry *r, enum wm_version_origin o)
+{
+	struct wm_version v = wm_history_draw(&r->history, o, r->epoch, wm_env_wall_ms(r->env));
+
+	if (r->sync && o == WM_ORIGIN_SHARED)
+		(void)wm_peer_id_parse(r->self->id, &v.writer); /* its form was judged */
+	return v;
+}
+
 /* The row that follows has a version of its own. */
-static void give_version(struct wm_plan *p, struct wm_instance *i)
+static int give_version(struct wm_plan *p, struct wm_instance *i)
 {
 	enum wm_version_origin o = i->version.origin;
 
 	if (!*i->name) /* a node's: its writer is whose it is */
 		o = i->node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
-	i->version = wm_history_draw(&p->r->history, o, p->r->epoch, wm_env_wall_ms(p->r->env));
+	i->version = p->as ? *p->as : draw(p->r, o);
+	return p->as ? 0 : wm_plan_drawn(p, &i->version, i->node->folded, i->id);
 }
 
-static int put_tombstone(struct wm_plan *p, const struct wm_tombstone *t)
+int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t)
 {
 	const struct wm_record_tombstone record = {t->node,    t->id,	      t->service,
 						   t->version, t->past.index, t->when_s};
@@ -205,8 +215,11 @@ static int put_tombstone(struct wm_plan *p, const struct wm_tombstone *t)
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
 			  uint64_t row)
 {
-	struct wm_tombstone *t = wm_tombstone_new(i, row);
+	struct wm_tombstone *t;
 
+	if (p->no_tombstones)
+		return 0;
+	t = wm_tombstone_new(i, row);
 	if (!t || wm_plan_reserve(p, p->r->history.by_key, 1)) {
 		free(t);
 		return -ENOMEM;
@@ -214,12 +227,13 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 	free(e->tomb);
 	e->tomb = t;
 	t->past.index = p->r->given;
-	t->when_s = (uint64_t)wm_env_wall_s(p->r->env);
+	t->when_s = p->as ? p->as_when_s : (uint64_t)wm_env_wall_s(p->r->env);
 	if (!p->r->store)
 		return 0;
-	t->version = wm_history_draw(&p->r->history, t->version.origin, p->r->epoch,
-				     wm_env_wall_ms(p->r->env));
-	return put_tombstone(p, t);
+	t->version = p->as ? *p->as : draw(p->r, t->version.origin);
+	if (!p->as && wm_plan_drawn(p, &t->version, t->node, t->id))
+		return -ENOMEM;
+	return wm_plan_put_tombstone_row(p, t);
 }
 
 int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,
@@ -244,7 +258,7 @@ int wm_plan_expire(struct wm_plan *p)
 
 	TAILQ_FOREACH (t, &h->tombs, by_age) {
 		if (p->expired == WM_TOMBSTONES_EXPIRED ||
-		    (t->when_s + WM_TOMBSTONE_TTL_S > now_s &&
+		    (t->when_s + p->r->tombstone_ttl_s > now_s &&
 		     h->count - p->expired <= WM_TOMBSTONES_MAX))
 			return 0;
 		if (p->r->store && wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row))
@@ -255,16 +269,13 @@ int wm_plan_expire(struct wm_plan *p)
 	return 0;
 }
 
-static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
+int wm_plan_encode_node(struct wm_plan *p, struct wm_instance *holder, bool cut)
 {
 	struct wm_node *n = holder->node, *facts = NULL;
 	const struct wm_seen *s = p->nodes_touched ? wm_plan_seen(p, WM_SEEN_NODE, n, "") : NULL;
 	struct wm_instance *was = n->holder;
 	int err;
 
-	give_version(p, holder);
-	if (n->self && !holder->checks_count)
-		return wm_batch_del(p->rows, WM_STORE_INSTANCES, WM_NODE_ROW);
 	if (s && s->edit->home == n)
 		facts = s->edit->facts;
 	n->holder = holder;
@@ -274,8 +285,18 @@ static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
 	if (facts)
 		wm_plan_swap_facts(n, facts);
 	n->holder = was;
+	return err;
+}
+
+static int put_node_row(struct wm_plan *p, struct wm_instance *holder, bool cut)
+{
+	int err;
+
+	if (give_version(p, holder))
+		return -ENOMEM;
+	err = wm_plan_encode_node(p, holder, cut);
 	return err ? err
-		   : wm_batch_put(p->rows, WM_STORE_INSTANCES, n->row, p->r->record.data,
+		   : wm_batch_put(p->rows, WM_STORE_INSTANCES, holder->node->row, p->r->record.data,
 				  p->r->record.len);
 }
 
@@ -343,6 +364,7 @@ static struct wm_plan_mark mark(const struct wm_plan *p)
 	return (struct wm_plan_mark){.log = p->log,
 				     .rows = wm_batch_mark(p->rows),
 				     .rooms = p->rooms_count,
+				     .drawn = p->drawn_count,
 				     .seq = p->r->history.seq,
 				     .instances = p->instances,
 				     .checks = p->checks,
@@ -357,6 +379,7 @@ static void take_back(struct wm_plan *p, struct wm_op *op, const struct wm_plan_
 		unsee(p);
 	release_room(p, m->rooms);
 	p->r->history.seq = m->seq;
+	wm_plan_drop_drawn(p, m->drawn);
 	wm_batch_cut(p->rows, m->rows);
 	p->instances = m->instances;
 	p->checks = m->checks;
@@ -391,6 +414,7 @@ void wm_plan_add(struct wm_plan *p, struct wm_op *op)
 		take_back(p, op, &m);
 	else
 		close_services(p, &m);
+	op->drawn = p->drawn_count;
 	op->depends = p->changes > 0;
 	p->changes += !TAILQ_EMPTY(&op->edits) || !SLIST_EMPTY(&op->made);
 }
@@ -481,6 +505,8 @@ void wm_plan_free(struct wm_plan *p)
 	}
 	wm_map_free(p->seen);
 	wm_batch_free(p->rows);
+	wm_plan_drop_drawn(p, 0);
+	free(p->drawn);
 	free(p->rooms);
 	free(p->riding);
 	free(p);

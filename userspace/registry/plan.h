@@ -15,6 +15,7 @@ struct wm_seen {
 	struct wm_op *op;	 /* that put it there */
 	union {
 		struct wm_edit *edit; /* instances, holders, nodes */
+		const struct wm_version *version;
 		struct {
 			struct wm_check *check; /* NULL: it goes */
 			const struct wm_instance *owner;
@@ -38,7 +39,7 @@ struct wm_room { /* that was reserved in a table */
 /* How far a plan had come: what follows is taken back when a write is refused. */
 struct wm_plan_mark {
 	struct wm_seen *log;
-	size_t rows, rooms;
+	size_t rows, rooms, drawn;
 	uint64_t seq;
 	int instances, checks, nodes, services;
 };
@@ -58,7 +59,12 @@ struct wm_plan {
 	bool nodes_touched;			/* the view has some otherwise */
 	struct wm_room *rooms;
 	size_t rooms_count, rooms_cap;
-	uint64_t seq;	  /* of the log before it */
+	uint64_t seq;		     /* of the log before it */
+	const struct wm_version *as; /* what rows have in place of a drawn one; NULL: none */
+	uint64_t as_when_s;	     /* of tombstones with it */
+	bool no_tombstones;	     /* what goes is no word of anybody's */
+	struct wm_drawn **drawn;     /* versions that are told once they are stored, logged.c */
+	size_t drawn_count, drawn_cap, told;
 	unsigned expired; /* tombstones whose rows it deletes */
 	struct wm_riding *riding;
 	unsigned riding_count;
@@ -81,15 +87,23 @@ void wm_plan_add(struct wm_plan *p, struct wm_op *op);
  * which @p i has afterwards: what others see must be given back its own. @p cut: one that is
  *  too large goes without outputs. @return 0, -ENOMEM, WM_E_LIMIT; then there is none. */
 int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut);
+/** Into the scratch: the node's row, as it is with @p holder. @return 0, -ENOMEM, WM_E_LIMIT. */
+int wm_plan_encode_node(struct wm_plan *p, struct wm_instance *holder, bool cut);
 /** What goes with an edit leaves a tombstone in its place. @return 0, -ENOMEM. */
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
 			  uint64_t row);
+int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t);
 /** The row of a tombstone of @p o goes, as its object is there again. @p seen: what the view has
  * under the name. @return 0, -ENOMEM. */
 int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,
 			  const char *id, const struct wm_seen *seen);
 /** Rows of tombstones whose time is over. @return 0, -ENOMEM. */
 int wm_plan_expire(struct wm_plan *p);
+/** A version was drawn for a row of an object. @return 0, -ENOMEM. */
+int wm_plan_drawn(struct wm_plan *p, const struct wm_version *v, const char *node, const char *id);
+void wm_plan_drop_drawn(struct wm_plan *p, size_t until);
+/** Tell the listener of those up to a place: they are applied. */
+void wm_plan_tell(struct wm_plan *p, size_t until);
 int wm_plan_put_service(struct wm_plan *p, const struct wm_lease *l, uint64_t create_index);
 /** Rows of statuses that somebody waits for, and up to @p max in all. @return 0, -ENOMEM. */
 int wm_plan_ride(struct wm_plan *p, unsigned max);
@@ -115,6 +129,7 @@ const struct wm_seen *wm_plan_seen(const struct wm_plan *p, char what, const str
 #define WM_SEEN_HOLDER	 'h' /* likewise */
 #define WM_SEEN_SERVICE	 's' /* of no node */
 #define WM_SEEN_NODE_ID	 'd' /* likewise */
+#define WM_SEEN_VERSION	 'v' /* of an object that becomes no other by it */
 
 /* --- the view --- */
 struct wm_node *wm_view_node(const struct wm_plan *p, const char *name);

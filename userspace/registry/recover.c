@@ -86,6 +86,11 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 	rc->r->index = rc->r->reserved = m.reserved;
 	rc->r->epoch = m.epoch;
+	if (rc->r->sync && m.node_name && strcmp(m.node_name, rc->r->self->name) != 0) {
+		/* it is another node to others: so is its log */
+		rc->r->epoch_before = m.epoch;
+		rc->r->epoch = 0;
+	}
 	return 0;
 }
 
@@ -154,17 +159,34 @@ static int give_again(struct recovery *rc, struct wm_err *e)
 	return err;
 }
 
-/* What was stored before there were versions gets one with the first commit. */
-static void take_version(struct wm_registry *r, struct wm_instance *i, const struct wm_version *v)
+/* Numbers go on above what is stored. */
+static void above(struct wm_registry *r, const struct wm_version *v)
 {
 	struct wm_history *h = &r->history;
-	uint64_t *newest = i->version.origin == WM_ORIGIN_OWN ? &h->seq : &h->clock;
 
-	i->version.epoch = v->epoch;
-	i->version.seq = v->seq;
-	*newest = v->seq > *newest ? v->seq : *newest;
-	r->unversioned += !v->seq;
-	wm_history_touch(h, i, r->index);
+	if (v->origin == WM_ORIGIN_OWN && v->epoch == r->epoch && v->seq > h->seq)
+		h->seq = v->seq;
+	if (v->origin == WM_ORIGIN_SHARED && v->seq > h->clock)
+		h->clock = v->seq;
+}
+
+/* What was stored before there were versions, or is of a log that ended, gets one with the first
+ * commit. */
+static void take_version(struct wm_registry *r, struct wm_instance *i, const struct wm_version *v)
+{
+	enum wm_version_origin o = i->version.origin;
+
+	i->version = *v;
+	i->version.origin = o;
+	if (o == WM_ORIGIN_OWN && v->epoch != r->epoch)
+		i->version.seq = 0;
+	if (o == WM_ORIGIN_SHARED && r->sync && v->seq && wm_peer_id_none(&v->writer))
+		(void)wm_peer_id_parse(r->self->id,
+				       &i->version.writer); /* written without others */
+	above(r, &i->version);
+	/* who wrote a node that was only heard of is told by its number: none */
+	r->unversioned += !i->version.seq && wm_peer_id_none(&i->version.writer);
+	wm_history_touch(&r->history, i, r->index);
 }
 
 /* The service of a recovered instance: made by the first one of it. */
@@ -197,8 +219,26 @@ static int no_memory(struct wm_err *e)
 	return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
 }
 
+/* A foreign node's check that says whether its agent is alive, which is not stored. */
+static int add_serf(struct wm_registry *r, struct wm_instance *i)
+{
+	struct wm_check **all;
+
+	all = realloc(i->checks, (i->checks_count + 1) * sizeof(struct wm_check *));
+	if (!all)
+		return -ENOMEM;
+	i->checks = all;
+	all[i->checks_count] = wm_serf_new(r, &i->version.writer);
+	if (!all[i->checks_count])
+		return -ENOMEM;
+	all[i->checks_count]->create_index = all[i->checks_count]->modify_index = r->index;
+	all[i->checks_count++]->instance = i;
+	return 0;
+}
+
 /* A node's checks stand in a row before its instances, so that what these make of them is known. */
-static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, struct wm_err *e)
+static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, bool foreign,
+		       struct wm_err *e)
 {
 	struct wm_instance *i = wm_record_build(rc->decoded);
 
@@ -212,8 +252,12 @@ static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, 
 	wm_instance_free(node->holder, true);
 	node->holder = i;
 	i->node = node;
-	i->version.origin = node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
+	i->version.origin = node->self ? WM_ORIGIN_OWN
+			    : foreign  ? WM_ORIGIN_FOREIGN
+				       : WM_ORIGIN_SHARED;
 	take_version(rc->r, i, &rc->decoded->version);
+	if (foreign && rc->r->sync && add_serf(rc->r, i))
+		return no_memory(e);
 	i->status = wm_instance_worst(i);
 	return enter_checks(rc->r, node, i) ? no_memory(e) : 0;
 }
@@ -222,10 +266,10 @@ static int self_row(struct recovery *rc, uint64_t row, struct wm_err *e)
 {
 	if (wm_record_get_node(rc->copy.data, rc->copy.len, rc->decoded))
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
-	return take_holder(rc, rc->r->self, row, e);
+	return take_holder(rc, rc->r->self, row, false, e);
 }
 
-static int node_row(struct recovery *rc, uint64_t row, struct wm_err *e)
+static int node_row(struct recovery *rc, uint64_t row, bool foreign, struct wm_err *e)
 {
 	struct wm_record_instance *d = rc->decoded;
 	struct wm_node *n, *other;
@@ -252,7 +296,7 @@ static int node_row(struct recovery *rc, uint64_t row, struct wm_err *e)
 		wm_node_free(n);
 		return no_memory(e);
 	}
-	return take_holder(rc, n, row, e);
+	return take_holder(rc, n, row, foreign, e);
 }
 
 static int enter(struct wm_registry *r, struct wm_node *node, struct wm_instance *i)
@@ -263,8 +307,29 @@ static int enter(struct wm_registry *r, struct wm_node *node, struct wm_instance
 	return err ? err : enter_checks(r, node, i);
 }
 
-static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct wm_err *e)
+/* What others said, and there are no others any more: its row goes with the first commit. */
+static int forget_row(struct recovery *rc, uint64_t row, struct wm_err *e)
 {
+	struct wm_registry *r = rc->r;
+	size_t cap = r->forgotten_cap ? r->forgotten_cap * 2 : 64;
+	uint64_t *next;
+
+	r->instance_row = row > r->instance_row ? row : r->instance_row;
+	if (r->forgotten_count == r->forgotten_cap) {
+		next = realloc(r->forgotten, cap * sizeof(*next));
+		if (!next)
+			return no_memory(e);
+		r->forgotten = next;
+		r->forgotten_cap = cap;
+	}
+	r->forgotten[r->forgotten_count++] = row;
+	return 0;
+}
+
+static int instance_row(struct recovery *rc, uint64_t row, enum wm_version_origin o,
+			struct wm_err *e)
+{
+	bool catalog = o != WM_ORIGIN_OWN;
 	struct wm_registry *r = rc->r;
 	struct wm_record_instance *d = rc->decoded;
 	struct wm_node *node = r->self;
@@ -283,7 +348,7 @@ static int instance_row(struct recovery *rc, uint64_t row, bool catalog, struct 
 	i = wm_record_build(d);
 	if (!i)
 		return no_memory(e);
-	i->version.origin = catalog ? WM_ORIGIN_SHARED : WM_ORIGIN_OWN;
+	i->version.origin = o;
 	i->create_index = d->create_index;
 	i->modify_index = d->modify_index;
 	i->row = r->instance_row = row;
@@ -316,16 +381,23 @@ static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct
 	/* what cannot stand there is judged as what should */
 	if (row == WM_NODE_ROW)
 		type = WM_RECORD_NODE;
-	else if (type != WM_RECORD_CATALOG_NODE && type != WM_RECORD_CATALOG_INSTANCE)
+	else if (type != WM_RECORD_CATALOG_NODE && type != WM_RECORD_CATALOG_INSTANCE &&
+		 type != WM_RECORD_FOREIGN_NODE && type != WM_RECORD_FOREIGN_INSTANCE)
 		type = WM_RECORD_INSTANCE;
 	err = open_row(rc, WM_STORE_INSTANCES, type, row, data, len, e);
 	if (err)
 		return err;
 	if (type == WM_RECORD_NODE)
 		return self_row(rc, row, e);
-	if (type == WM_RECORD_CATALOG_NODE)
-		return node_row(rc, row, e);
-	return instance_row(rc, row, type == WM_RECORD_CATALOG_INSTANCE, e);
+	if (type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_FOREIGN_NODE)
+		return node_row(rc, row, type == WM_RECORD_FOREIGN_NODE, e);
+	if (type == WM_RECORD_FOREIGN_INSTANCE && !rc->r->sync)
+		return forget_row(rc, row, e);
+	return instance_row(rc, row,
+			    type == WM_RECORD_INSTANCE		 ? WM_ORIGIN_OWN
+			    : type == WM_RECORD_CATALOG_INSTANCE ? WM_ORIGIN_SHARED
+								 : WM_ORIGIN_FOREIGN,
+			    e);
 }
 
 static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
@@ -335,13 +407,16 @@ static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, 
 	struct wm_node node = {0};
 	struct wm_record_tombstone d;
 	struct wm_tombstone *t;
-	uint64_t *newest;
 	int err = open_row(rc, WM_STORE_TOMBSTONES, WM_RECORD_TOMBSTONE, row, data, len, e);
 
 	if (err)
 		return err;
 	if (wm_record_get_tombstone(rc->copy.data, rc->copy.len, &d))
 		return damaged(rc, WM_STORE_TOMBSTONES, row, "cannot be decoded", e);
+	if (d.version.origin == WM_ORIGIN_OWN && d.version.epoch != rc->r->epoch)
+		return 0; /* of a log that ended */
+	if (d.version.origin == WM_ORIGIN_FOREIGN && !rc->r->sync)
+		return 0; /* of others, who are no more; it is told to nobody */
 	node.folded = rc->copy.data + (d.node - rc->copy.data);
 	t = wm_tombstone_new(
 		&(struct wm_instance){.id = rc->copy.data + (d.id - rc->copy.data),
@@ -357,8 +432,7 @@ static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, 
 	t->when_s = d.when_s;
 	wm_history_bury(h, t, rc->r->index);
 	wm_map_unreserve(h->by_key, 1);
-	newest = d.version.origin == WM_ORIGIN_OWN ? &h->seq : &h->clock;
-	*newest = d.version.seq > *newest ? d.version.seq : *newest;
+	above(rc->r, &d.version);
 	return 0;
 }
 
@@ -393,6 +467,47 @@ static int sort_logs(struct wm_history *h)
 	return 0;
 }
 
+static void drop_checks(struct wm_registry *r, struct wm_node *n)
+{
+	struct wm_instance *i = n->holder;
+	size_t before = wm_map_len(n->checks);
+
+	for (unsigned k = 0; k < i->checks_count; k++) {
+		wm_map_del(n->checks, i->checks[k]->id, strlen(i->checks[k]->id));
+		wm_check_free(i->checks[k]);
+	}
+	i->checks_count = 0;
+	i->status = WM_PASSING;
+	wm_checks_recount(r, n, before);
+}
+
+/* Without others a foreign node is the catalog's if something of it is there, and else goes. */
+static int forget_nodes(struct recovery *rc, struct wm_err *e)
+{
+	struct wm_registry *r = rc->r;
+	struct wm_past *p, *next;
+
+	for (p = TAILQ_FIRST(&r->history.all); p; p = next) {
+		struct wm_instance *i = p->live;
+		struct wm_node *n = i ? i->node : NULL;
+
+		next = TAILQ_NEXT(p, entry);
+		if (!i || !wm_instance_foreign(i))
+			continue;
+		i->version = (struct wm_version){.origin = WM_ORIGIN_SHARED};
+		r->unversioned++;
+		drop_checks(r, n); /* nobody probes them, least of all this agent */
+		if (wm_map_len(n->instances))
+			continue;
+		if (forget_row(rc, n->row, e))
+			return e->code;
+		wm_history_leave(&r->history, i);
+		wm_node_leave(r, n);
+		wm_node_free(n);
+	}
+	return 0;
+}
+
 int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
 {
 	struct recovery rc = {.r = r};
@@ -424,6 +539,8 @@ int wm_registry_recover(struct wm_registry *r, struct wm_err *e)
 		err = wm_store_walk(r->store, WM_STORE_TOMBSTONES, tombstone_row, &rc, e);
 	if (!err && sort_logs(&r->history))
 		err = no_memory(e);
+	if (!err && !r->sync)
+		err = forget_nodes(&rc, e);
 	free(rc.decoded);
 	wm_buf_done(&rc.copy);
 	return err;

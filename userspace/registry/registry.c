@@ -71,11 +71,19 @@ static void release(struct wm_registry *r)
 	wm_vips_free(r->vips);
 	wm_writer_free(r->writer);
 	wm_store_close(r->store);
+	wm_env_timer_free(r->status_timer);
+	free(r->forgotten);
 	wm_buf_done(&r->record);
 	wm_buf_done(&r->small);
 	free(r->datacenter);
 	free(r->path);
 	free(r);
+}
+
+/* A timer's: the turn that it brings does the rest. */
+static void nothing(void *arg)
+{
+	(void)arg;
 }
 
 static int prepare(struct wm_registry *r, const struct wm_registry_config *c, struct wm_err *e)
@@ -106,6 +114,11 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	memset(&r->space.prefix.s6_addr[8], 0, 8);
 	r->nodes_max = c->nodes_max;
 	r->checks_max = c->checks_max ? c->checks_max : UINT32_MAX;
+	r->sync = c->sync;
+	r->status_delay_ms = c->status_delay_ms ? c->status_delay_ms : WM_REGISTRY_STATUS_DELAY_MS;
+	r->tombstone_ttl_s = c->tombstone_ttl_s ? c->tombstone_ttl_s : WM_TOMBSTONE_TTL_S;
+	if (c->status_delay_ms && c->wake) /* where there are turns */
+		r->status_timer = wm_env_timer_new(r->env, nothing, NULL);
 	r->datacenter = strdup(c->datacenter ? c->datacenter : "");
 	r->path = c->path ? strdup(c->path) : NULL;
 	r->nodes = wm_map_new(WM_TABLE_MAX);
@@ -133,7 +146,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 
 int wm_registry_put_meta(struct wm_registry *r, uint64_t reserved, struct wm_err *e)
 {
-	const struct wm_record_meta m = {reserved, r->self->id, r->epoch};
+	const struct wm_record_meta m = wm_registry_meta(r, reserved);
 	int err = wm_record_put_meta(&r->small, &m);
 
 	if (err)
@@ -163,9 +176,11 @@ static int version_all(struct wm_registry *r, struct wm_err *e)
 		bool holder = i && !*i->name;
 
 		next = TAILQ_NEXT(p, entry);
-		if (!i || i->version.seq)
+		if (!i || i->version.seq || !wm_peer_id_none(&i->version.writer))
 			continue;
 		i->version = wm_history_draw(&r->history, i->version.origin, r->epoch, wall_ms);
+		if (r->sync && i->version.origin == WM_ORIGIN_SHARED)
+			(void)wm_peer_id_parse(r->self->id, &i->version.writer);
 		wm_history_log(&r->history, i);
 		err = wm_registry_encode(r, i, true);
 		if (err == WM_E_LIMIT) /* stays as it is stored */
@@ -177,6 +192,22 @@ static int version_all(struct wm_registry *r, struct wm_err *e)
 	}
 	r->unversioned = 0;
 	return err;
+}
+
+/* What others know of this agent's node may be another since: it is told at each start. */
+static int version_self(struct wm_registry *r, struct wm_err *e)
+{
+	struct wm_instance *i = r->self->holder;
+	int err;
+
+	i->version = wm_history_draw(&r->history, WM_ORIGIN_OWN, r->epoch, 0);
+	wm_history_touch(&r->history, i, r->index);
+	wm_history_log(&r->history, i);
+	err = wm_registry_encode(r, i, true);
+	if (err)
+		return wm_err_set(e, err, "This agent's node is too large to be stored");
+	return wm_store_put(r->store, WM_STORE_INSTANCES, WM_NODE_ROW, r->record.data,
+			    r->record.len, e);
 }
 
 /* The first commit: proves that the store can be written, and reserves indexes. */
@@ -197,11 +228,22 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 	}
 	if (!err && r->unversioned)
 		err = version_all(r, e);
+	for (size_t n = 0; !err && n < r->forgotten_count; n++)
+		err = wm_store_del(r->store, WM_STORE_INSTANCES, r->forgotten[n], e);
+	if (!err && r->sync)
+		err = version_self(r, e);
 	if (!err)
 		err = wm_store_commit(r->store, e);
 	if (!err)
 		r->reserved = reserved;
 	return err;
+}
+
+static uint32_t new_epoch(const struct wm_registry *r)
+{
+	uint32_t now = (uint32_t)wm_env_wall_s(r->env);
+
+	return now > r->epoch_before ? now : r->epoch_before + 1;
 }
 
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
@@ -230,7 +272,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	r->given = r->history.floor = r->history.extinct = r->index;
 	r->history.run = wm_env_wall_ms(r->env) * WM_NUMBERS_PER_MS;
 	if (!err && !r->epoch) /* a new log, or one of before there were any */
-		r->epoch = (uint32_t)wm_env_wall_s(r->env);
+		r->epoch = new_epoch(r);
 	if (!err)
 		err = first_commit(r, e);
 	if (!err && r->store) {
@@ -319,6 +361,12 @@ void wm_registry_close(struct wm_registry *r)
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output)
 {
+	return wm_registry_report(r, c, s, output, !wm_instance_foreign(c->instance));
+}
+
+int wm_registry_report(struct wm_registry *r, struct wm_check *c, enum wm_status s,
+		       const char *output, bool stored)
+{
 	struct wm_instance *i = c->instance;
 	bool node = i == i->node->holder;
 	struct wm_change change = {.kind = WM_CHANGE_STATUS, .instance = i, .check = c};
@@ -348,7 +396,8 @@ int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_st
 	change.index = wm_registry_show(r, 0);
 	c->modify_index = change.index;
 	wm_box(i)->changed = change.index;
-	wm_registry_mark_dirty(r, wm_box(i));
+	if (stored)
+		wm_registry_mark_dirty(r, wm_box(i));
 	if (node) {
 		wm_registry_node_changed(r, i->node, change.index, c, false);
 		return changed;

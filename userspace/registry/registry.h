@@ -40,6 +40,11 @@ struct wm_registry_config {
 	void (*wake)(void *arg);
 	void *wake_arg;
 	bool sync_off; /* tests and benchmarks only: no fsync */
+	/* There are other agents, see foreign.h: their objects are kept, and what is this agent's
+	 * has all that they need. Without it what they said before is forgotten at the start. */
+	bool sync;
+	unsigned status_delay_ms; /* statuses are stored this much later at most; 0: 250 */
+	unsigned tombstone_ttl_s; /* how long one is kept; 0: a day */
 };
 
 /** Open the store, recover the state. @p e tells what is wrong and the way out.

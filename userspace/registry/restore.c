@@ -148,8 +148,8 @@ static bool judge_any(struct wm_plan *p, struct wm_op *op)
 
 static void prepare_leap(struct wm_plan *p, struct wm_op *op)
 {
-	const struct wm_record_meta m = {((struct leap_op *)op)->index + WM_INDEX_BLOCK,
-					 p->r->self->id, p->r->epoch};
+	const struct wm_record_meta m =
+		wm_registry_meta(p->r, ((struct leap_op *)op)->index + WM_INDEX_BLOCK);
 	int err = wm_record_put_meta(&p->r->small, &m);
 
 	(void)wm_plan_index(p, op);
@@ -353,9 +353,11 @@ static int remove_next(struct wm_restore *x, struct wm_err *e)
 	twin = twin_of(x, n);
 	i = wm_map_next(n->instances, &x->inner);
 	if (i) {
-		err = remove_instance(x, n, twin, i);
+		/* what is another agent's is not the snapshot's */
+		err = wm_instance_foreign(i) ? 0 : remove_instance(x, n, twin, i);
 	} else {
-		err = twin ? free_checks(x, n, twin, n->holder)
+		err = wm_instance_foreign(n->holder) ? 0
+		      : twin			     ? free_checks(x, n, twin, n->holder)
 		      : add_op(x, &wm_op_node_clear, sizeof(struct wm_op), n, "") ? 0
 										  : -ENOMEM;
 		x->on = (struct wm_restore_place){0};
@@ -378,6 +380,10 @@ static int put_node(struct wm_restore *x, struct wm_node *n)
 	struct wm_holder_put *checks;
 	struct wm_node_put *put;
 
+	if (wm_instance_foreign(n->holder) && !wm_map_len(n->instances))
+		return 0;
+	if (!n->self)
+		n->holder->version.origin = WM_ORIGIN_SHARED; /* if its agent is not known here */
 	if (!n->self) {
 		put = add_op(x, &wm_op_node_put, sizeof(*put), n, "");
 		if (put)

@@ -105,9 +105,9 @@ static int put_next(struct wm_rewrite *x)
 		return put_evicted(x) ? -ENOMEM : 1;
 	case HOLDERS:
 		n = wm_map_next(r->nodes, &x->pos);
-		return !n				     ? 1
-		       : n->self && !n->holder->checks_count ? 0
-							     : put_row(x, n->holder, n->row);
+		return !n				    ? 1
+		       : n->self && !n->holder->version.seq ? 0
+							    : put_row(x, n->holder, n->row);
 	case INSTANCES:
 		i = wm_registry_next_instance(r, &x->pos);
 		return i ? put_row(x, i, i->row) : 1;
@@ -122,7 +122,7 @@ static int put_next(struct wm_rewrite *x)
 
 static int put_meta(struct wm_rewrite *x)
 {
-	const struct wm_record_meta m = {x->r->reserved, x->r->self->id, x->r->epoch};
+	const struct wm_record_meta m = wm_registry_meta(x->r, x->r->reserved);
 	int err = wm_record_put_meta(&x->r->small, &m);
 
 	return err ? err

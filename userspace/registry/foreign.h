@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* foreign.h - the registry in a mesh: what other agents say goes the one way of a write, with the
+ * versions that they gave it, and what this agent says is told once it is durable. It knows nothing
+ * of how news travels. Objects are of three kinds: this agent's own; foreign ones, of another
+ * agent's log, which is their only writer; shared ones, which any agent may write. Where two say
+ * the same name, an agent's word on its own node stands above a shared one.
+ * Threading: loop thread only. Spec: docs/architecture.md, "Objects of others". */
+#pragma once
+#include "registry.h"
+#include "userspace/base/buf.h"
+
+#include <stddef.h>
+
+/* An object or a tombstone, as it is to be from now on. Borrowed during the call. */
+struct wm_foreign_change {
+	/* FOREIGN: `writer` is whose log; SHARED: who wrote it. Never OWN. */
+	struct wm_version version;
+	const char *node;   /* SHARED: its node's name, in any case. FOREIGN: not looked at */
+	const char *id;	    /* of the instance; "" is the node */
+	bool gone;	    /* a tombstone */
+	uint64_t gone_ms;   /* when, since 1970 */
+	const void *object; /* what wm_registry_object_encode() gave; NULL if gone */
+	size_t len;
+};
+
+/* What became of the changes of a call. */
+struct wm_foreign_result {
+	unsigned taken;	    /* stored; of these, */
+	unsigned unchanged; /* nothing but the version was new: nobody was told */
+	unsigned stale;	    /* something as new or newer was here */
+	unsigned refused;   /* for what they say: they will be again */
+	unsigned failed;    /* not stored: out of memory, or the store refused. Tell them again */
+	int code;	    /* of the first that was refused or failed, 0: none */
+	char text[WM_ERR_TEXT_MAX]; /* names it */
+};
+/** Once, when all of them are stored and applied, or refused; within the call if none is left to be
+ *  stored. */
+typedef void (*wm_foreign_done)(void *arg, const struct wm_foreign_result *result);
+
+/** Put or remove objects of others. Each change is judged by itself, in their order: one that is
+ *  refused does not keep the others. Those of a call share transactions, as far as a turn's time
+ *  reaches. Refused are, with a code: what cannot be read or breaks the rules for clients
+ *  (WM_E_INVALID, WM_E_LIMIT, WM_E_STORE_VERSION: of a newer agent); what would overwrite this
+ *  agent's own, or a node of this agent's name or of another agent that is alive (WM_E_CONFLICT);
+ *  what is over a limit (WM_E_CAPACITY). An object that is the same but for its version is not
+ *  announced.
+ *  @return 0: @p done follows, later; WM_E_BUSY: too many writes wait, nothing was taken; -ENOMEM.
+ *  Cost: decoding, O(octets); the rest is the queue's. */
+int wm_registry_foreign(struct wm_registry *r, const struct wm_foreign_change *changes,
+			unsigned count, wm_foreign_done done, void *arg, struct wm_err *e);
+/** Everything of an agent goes, with its tombstones, bit by bit, and leaves none. Shared instances
+ *  that others wrote onto its node stay, on a node of the catalog. @p done as of other writes.
+ *  @return 0 queued (also if nothing is known of it), WM_E_CONFLICT (it is this agent), WM_E_BUSY,
+ *  -ENOMEM. */
+int wm_registry_forget_origin(struct wm_registry *r, const struct wm_peer_id *id,
+			      wm_registry_done done, void *arg, struct wm_err *e);
+
+/* --- outward ---------------------------------------------------------------------------------- */
+/* A word of a log, without its object. Valid during the call. */
+struct wm_logged {
+	struct wm_version version;
+	struct wm_peer_id origin; /* OWN: this agent; FOREIGN: whose; SHARED: who wrote it */
+	const char *node;	  /* its node's name in lower case */
+	const char *id;		  /* "" is the node */
+	bool gone;
+	uint64_t gone_ms; /* since 1970 */
+};
+/** @p fn hears of each change of this agent's own objects, in the order of its log and without a
+ *  gap, and of each shared one written here: it is durable and applied. What changed twice before
+ *  that is told twice, as it is by then. One listener; NULL: nobody. */
+void wm_registry_on_logged(struct wm_registry *r, void (*fn)(void *arg, const struct wm_logged *l),
+			   void *arg);
+/** Each object and each tombstone that the registry has, of all origins, in no order: for the
+ *  start. Ends when @p fn returns other than 0, with that. */
+int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const struct wm_logged *l),
+			     void *arg);
+/** Append the octets of an object as it is now, for wm_foreign_change.object.
+ *  @param origin of which agent's log (this one's, or another's); not looked at if @p shared
+ *  @param node of a shared one, in any case; else not looked at
+ *  @return 0; WM_E_UNKNOWN: there is none (it is gone, not there yet, or stands aside for an
+ *  agent's own); -ENOMEM. */
+int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *origin, bool shared,
+			      const char *node, const char *id, struct wm_buf *b);
+/** This agent's id and the epoch of its log. */
+void wm_registry_origin(const struct wm_registry *r, struct wm_peer_id *ret_id,
+			uint32_t *ret_epoch);
+
+/* --- whose it is, and whether it is alive ----------------------------------------------------- */
+struct wm_registry_owner {
+	enum wm_version_origin origin;
+	struct wm_peer_id id;	     /* OWN, FOREIGN: whose; SHARED: who wrote it, may be none */
+	const struct wm_node *agent; /* the agent's node; NULL: SHARED. Valid until the turn ends */
+};
+/** @p node NULL: this agent's. @p id "" is the node. @return 0, WM_E_UNKNOWN. */
+int wm_registry_owner(const struct wm_registry *r, const char *node, const char *id,
+		      struct wm_registry_owner *ret);
+
+#define WM_SERF_ID    "serfHealth" /* of the check that says whether a node's agent is alive */
+#define WM_SERF_NAME  "Serf Health Status"
+#define WM_SERF_ALIVE "Agent alive and reachable"
+#define WM_SERF_DEAD  "Agent not live or unreachable"
+/** What this agent thinks of the agent of a foreign node: the status of the node's check
+ *  serfHealth, which is neither stored nor told to others. All that is on the node leaves the
+ *  tables with it, and comes back. @p output NULL: Consul's words. New nodes are alive, and all are
+ *  after a restart, unless wm_registry_ask_alive() says otherwise.
+ *  @return 0, WM_E_UNKNOWN: there is no such foreign node, -ENOMEM. */
+int wm_registry_set_alive(struct wm_registry *r, const char *node, bool alive, const char *output);
+/** @p fn is asked when the node of another agent appears here: is that alive? NULL: they are. */
+void wm_registry_ask_alive(struct wm_registry *r,
+			   bool (*fn)(void *arg, const struct wm_peer_id *id), void *arg);
+
+/* X(name, help) makes reference pages. */
+#define WM_FOREIGN_COUNTERS(X)                                                                     \
+	X(taken, "Changes of other agents stored")                                                 \
+	X(unchanged, "Of these, that had nothing new but their version")                           \
+	X(stale, "Changes of other agents that were older than what was here")                     \
+	X(refused, "Changes of other agents refused for what they say")                            \
+	X(failed, "Changes of other agents that the store did not take")
+struct wm_foreign_stats {
+#define X(name, help) uint64_t name;
+	WM_FOREIGN_COUNTERS(X)
+#undef X
+};
+void wm_registry_foreign_stats(const struct wm_registry *r, struct wm_foreign_stats *ret);
