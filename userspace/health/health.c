@@ -438,7 +438,8 @@ static void check_upsert(struct wm_health *h, struct wm_check *c)
 {
 	struct wm_prober *p;
 
-	if (c->kind == WM_CHECK_STATED)
+	/* another agent's check is that one's to run */
+	if (c->kind == WM_CHECK_STATED || wm_instance_foreign(c->instance))
 		return;
 	p = prober_of(h, c);
 	if (!kinds[c->kind]) { /* maintenance: nothing to run */
