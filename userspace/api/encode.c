@@ -372,7 +372,7 @@ static void put_node_addresses(struct wm_json *j, const struct wm_node *n)
 {
 	int family = family_of(n->address);
 
-	if (!n->self) { /* as it was written */
+	if (!n->self && !wm_instance_foreign(n->holder)) { /* as it was written */
 		put_pairs(j, "TaggedAddresses", n->tagged, n->tagged_count);
 		return;
 	}

@@ -181,7 +181,7 @@ static bool is_derived(const char *key, bool six, bool bare)
 
 static const char *node_tagged(const struct wm_node *n, const char *key)
 {
-	if (!n->self)
+	if (!n->self && !wm_instance_foreign(n->holder))
 		return pair_of(n->tagged, n->tagged_count, key);
 	return is_derived(key, strchr(n->address, ':') != NULL, true) ? n->address : NULL;
 }
