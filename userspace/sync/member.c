@@ -11,8 +11,8 @@
 #define ANY_TRIES    64	    /* members drawn until one fits; then they are gone through */
 
 static const struct wm_member_timers profiles[] = {
-	[WM_MEMBER_LAN] = {.probe_interval = 500,
-			   .probe_timeout = 200,
+	[WM_MEMBER_LAN] = {.probe_interval = 400,
+			   .probe_timeout = 150,
 			   .indirect_probes = 3,
 			   .suspicion_min = 2000,
 			   .suspicion_mult = 1,
