@@ -260,7 +260,7 @@ static uint64_t graft_ms(const struct wm_spread *s, const struct wm_neighbour *n
 	uint64_t ms = s->c.graft_ms;
 
 	if (!ms)
-		ms = s->c.distance_us ? 3ull * s->c.distance_us(s->c.arg, &n->id) / 1000 : 0;
+		ms = s->c.distance_us ? 3ull * s->c.distance_us(s->c.arg, &n->id) / 2000 : 0;
 	return ms > GRAFT_MIN_MS ? ms : GRAFT_MIN_MS;
 }
 
