@@ -29,7 +29,7 @@ static void make_node(struct sim *s, int at)
 
 	n->s = s;
 	n->at = at;
-	n->region = (unsigned)at % s->c.regions;
+	n->region = s->c.regions ? (unsigned)at % s->c.regions : 0;
 	n->id.octets[0] = (uint8_t)(at >> 16);
 	n->id.octets[1] = (uint8_t)(at >> 8);
 	n->id.octets[2] = (uint8_t)at;

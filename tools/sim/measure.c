@@ -77,13 +77,12 @@ static void pause_some(struct sim *s)
 {
 	unsigned n = s->c.pause_ms ? (unsigned)s->count * s->c.pause_pct / 100 : 0;
 	double each = n * (double)s->c.interval_ms / (s->c.pause_ms ? s->c.pause_ms : 1);
+	unsigned count = (unsigned)each + (sim_unit(s) < each - (unsigned)each);
 
-	for (; each >= 1 || sim_unit(s) < each; each--) {
+	for (; count; count--) {
 		struct sim_node *node = &s->nodes[sim_below(s, (uint64_t)s->count)];
 
 		node->paused_ns = s->ns + sim_below(s, 2ull * s->c.pause_ms) * WM_NS_PER_MS;
-		if (each < 1)
-			break;
 	}
 }
 

@@ -38,9 +38,14 @@ static bool set(struct sim_scenario *c, const char *name, const char *value)
 static bool set_goal(struct sim_scenario *c, const char *text)
 {
 	struct sim_goal *g = &c->goals[c->goals_count];
+	size_t len = strcspn(text, " \t");
+	char *end;
 
-	if (c->goals_count == SIM_GOALS_MAX ||
-	    sscanf(text, "%31s %lf", g->figure, &g->at_most) != 2)
+	if (c->goals_count == SIM_GOALS_MAX || len > SIM_NAME_MAX)
+		return false;
+	memcpy(g->figure, text, len);
+	g->at_most = strtod(text + len, &end);
+	if (end == text + len || *end)
 		return false;
 	c->goals_count++;
 	return true;
