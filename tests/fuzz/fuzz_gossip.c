@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model sync */
+/* links: base security net model store registry sync */
 /* fuzz_gossip.c - datagrams and states of a stranger who has the key: whatever they say, the table
  * stays whole, of its bound, and its own entry alive; what is sent fits a datagram, and what is
  * given of the table is read again. The first octet says what it is, and how time passes. */
