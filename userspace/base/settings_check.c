@@ -177,6 +177,10 @@ static int check_way_in(const struct wm_settings *s, struct wm_err *e)
 
 static int check_etcd(const struct wm_settings *s, struct wm_err *e)
 {
+	if (strcmp(s->sync_mode, "etcd") == 0 && !*s->sync_etcd_endpoints)
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"sync.etcd_endpoints: one at least is wanted where sync.mode is etcd");
 	for (char *const *p = s->sync_etcd_endpoints; *p; p++) {
 		if (!wm_endpoint_valid(*p))
 			return wm_err_set(e, WM_E_INVALID,
@@ -199,10 +203,59 @@ static int check_etcd(const struct wm_settings *s, struct wm_err *e)
 	return 0;
 }
 
+static int check_sync_words(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const modes[] = {"off", "peers", "etcd", NULL};
+	static const char *const profiles[] = {"lan", "wan", "local", NULL};
+	static const char *const conflicts[] = {"hlc", "semver", "priority", NULL};
+	int r = check_word("sync.mode", s->sync_mode, modes, e);
+
+	if (!r)
+		r = check_word("sync.profile", s->sync_profile, profiles, e);
+	return r ? r : check_word("sync.conflicts", s->sync_conflicts, conflicts, e);
+}
+
+/* Half of a protection is none, and nobody is to find out later that there was none. */
+static int check_sync_security(const struct wm_settings *s, struct wm_err *e)
+{
+	const struct {
+		const char *name, *value;
+	} files[] = {{"sync.ca_file", s->sync_ca_file},
+		     {"sync.cert_file", s->sync_cert_file},
+		     {"sync.key_file", s->sync_key_file},
+		     {"sync.keyring_file", s->sync_keyring_file}};
+
+	if (strcmp(s->sync_mode, "peers") != 0)
+		return 0;
+	for (size_t i = 0; i < WM_ARRAY_LEN(files); i++) {
+		if (!*files[i].value && !s->sync_insecure)
+			return wm_err_set(e, WM_E_INVALID,
+					  "%s: must be set where sync.mode is peers, or "
+					  "sync.insecure be true",
+					  files[i].name);
+		if (*files[i].value && s->sync_insecure)
+			return wm_err_set(e, WM_E_INVALID,
+					  "sync.insecure: must be false where %s is set",
+					  files[i].name);
+	}
+	return 0;
+}
+
+static int check_sync_probe(const struct wm_settings *s, struct wm_err *e)
+{
+	return !s->sync_probe_interval_ms || s->sync_probe_timeout_ms < s->sync_probe_interval_ms
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID,
+				    "sync.probe_timeout: less than sync.probe_interval (%" PRIu64
+				    " ms) is wanted, not %" PRIu64 " ms",
+				    s->sync_probe_interval_ms, s->sync_probe_timeout_ms);
+}
+
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level,	  check_scripts,  check_os_services, check_domain,  check_alt_domain,
-	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir, check_way_in,
-	check_hosts,	  check_watchers, check_etcd,
+	check_level,	  check_scripts,    check_os_services,	 check_domain,
+	check_alt_domain, check_datacenter, check_ttls,		 check_data_dir,
+	check_pin_dir,	  check_way_in,	    check_hosts,	 check_watchers,
+	check_etcd,	  check_sync_words, check_sync_security, check_sync_probe,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
