@@ -85,6 +85,13 @@ int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *or
 void wm_registry_origin(const struct wm_registry *r, struct wm_peer_id *ret_id,
 			uint32_t *ret_epoch);
 
+/** Last number of this agent's log. */
+uint64_t wm_registry_log_seq(const struct wm_registry *r);
+/** The store is of an earlier day: others know numbers of the log that are not here. Its epoch
+ * becomes a new one above @p above, stored with the next batch, which is soon; numbers go on.
+ * @return it. */
+uint32_t wm_registry_new_epoch(struct wm_registry *r, uint32_t above);
+
 /* --- whose it is, and whether it is alive ----------------------------------------------------- */
 struct wm_registry_owner {
 	enum wm_version_origin origin;

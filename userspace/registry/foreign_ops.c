@@ -184,6 +184,12 @@ static void filter_checks(struct wm_plan *p, struct wm_foreign_op *f)
 	in->checks_count = kept;
 }
 
+/* A log that began anew lacks it: it goes under the version that it has here. */
+static bool is_swept(const struct wm_foreign_op *f, const struct wm_version *v)
+{
+	return f->gone && f->version.epoch == v->epoch && f->version.seq == v->seq;
+}
+
 static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 {
 	struct wm_foreign_op *f = (struct wm_foreign_op *)op;
@@ -208,7 +214,7 @@ static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 		v = object_version(p, f->old);
 	seen = f->old ? wm_plan_seen(p, WM_SEEN_VERSION, op->home, op->id) : NULL;
 	f->stale = (seen && seen->version && !wm_version_newer(&f->version, seen->version)) ||
-		   (f->old && !wm_version_newer(&f->version, &v)) ||
+		   (f->old && !wm_version_newer(&f->version, &v) && !is_swept(f, &v)) ||
 		   (t && !wm_version_newer(&f->version, &t->version));
 	if (f->stale)
 		return false;

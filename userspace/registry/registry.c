@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* registry.c - see registry.h: opening, closing, statuses, reading. Writes: batches.c. */
+#include "foreign.h"
 #include "restore_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/err.h"
@@ -244,6 +245,22 @@ static uint32_t new_epoch(const struct wm_registry *r)
 	uint32_t now = (uint32_t)wm_env_wall_s(r->env);
 
 	return now > r->epoch_before ? now : r->epoch_before + 1;
+}
+
+uint32_t wm_registry_new_epoch(struct wm_registry *r, uint32_t above)
+{
+	r->epoch_before = above > r->epoch ? above : r->epoch;
+	r->epoch = new_epoch(r);
+	/* the row that has it is written when numbers are about to be used up */
+	if (r->reserved > r->given + WM_INDEX_BLOCK / 4)
+		r->reserved = r->given + WM_INDEX_BLOCK / 4;
+	wm_registry_mark_dirty(r, wm_box(r->self->holder));
+	return r->epoch;
+}
+
+uint64_t wm_registry_log_seq(const struct wm_registry *r)
+{
+	return r->history.seq;
 }
 
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
