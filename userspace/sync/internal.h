@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - the parts of an agent's mesh among each other: streams (link.c), the registry's side
+ * (objects.c), who was a member before (seeds.c). Inside sync/ only. */
+#pragma once
+#include "sync.h"
+#include "userspace/base/map.h"
+
+#include <sys/queue.h>
+
+struct wm_links;
+struct wm_objects;
+struct wm_forwards;
+struct wm_seeds;
+struct wm_keyring;
+struct wm_http_client;
+struct wm_datagram;
+
+/* What a frame is; its first octet. Numbers are on the wire: new ones are appended. */
+enum wm_channel {
+	WM_CHANNEL_HELLO = 1,	/* the first frame of each side */
+	WM_CHANNEL_STATE,	/* all members that one knows; answered with the other's */
+	WM_CHANNEL_STATE_REPLY, /* answer to it */
+	WM_CHANNEL_TREE,	/* news is wanted over this stream (spread.h) */
+	WM_CHANNEL_UNTREE,	/* no more */
+	WM_CHANNEL_SPREAD,
+	WM_CHANNEL_REPLICA,
+	WM_CHANNEL_REQUEST, /* something to be done by the owner of an object, see forward.h */
+	WM_CHANNEL_REPLY,
+	WM_CHANNEL_PAUSE, /* its agent stops and comes back; also spread as news */
+};
+
+/* What is spread to all; the first octet of a message. */
+enum wm_news {
+	WM_NEWS_CHANGES = 1, /* of the replica */
+	WM_NEWS_PAUSE,	     /* an agent stops and comes back */
+};
+
+struct wm_sync {
+	struct wm_sync_config c;
+	const struct wm_env *env;
+	struct wm_peer_id id;
+	struct wm_members *members;
+	struct wm_spread *spread;
+	struct wm_replica *replica;
+	struct wm_links *links;
+	struct wm_objects *objects;
+	struct wm_forwards *forwards;
+	struct wm_seeds *seeds;
+	struct wm_keyring *keyring; /* NULL: insecure */
+	struct wm_datagram *socket;
+	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
+	struct wm_http_client *http;
+	struct wm_env_timer *push_pull, *certificate;
+	struct wm_sync_stats stats;
+	bool started, paused;
+};
+
+#define WM_SYNC_STATE_MAX (4u << 20) /* octets of all members: WM_MEMBERS_MAX of some 200 */
+/** Tell all. @return 0, -ENOMEM, -EMSGSIZE. */
+int wm_sync_news(struct wm_sync *s, enum wm_news kind, const void *p, size_t len);
+
+/** An agent says that it stops and comes back. @p tell: pass it on to all. */
+void wm_sync_paused(struct wm_sync *s, const uint8_t *p, size_t len, bool tell);
+
+/* --- link.c: streams, one in use for each member that something is to be said to --- */
+int wm_links_new(struct wm_sync *s, struct wm_links **ret, struct wm_err *e);
+int wm_links_start(struct wm_links *l, struct wm_err *e);
+void wm_links_free(struct wm_links *l); /* NULL ok */
+/** Send a frame, over a stream that is opened if there is none. What has no room is dropped and
+ *  counted: whoever lacks it finds out by comparison. */
+void wm_link_send(struct wm_links *l, const struct wm_peer_id *to, enum wm_channel ch,
+		  const void *p, size_t len);
+/** News is to come over a stream to this member, or no more. */
+void wm_link_want(struct wm_links *l, const struct wm_peer_id *id, bool on);
+/** Is the agent there? Answers through wm_members_stream_probed(). */
+void wm_link_probe(struct wm_links *l, const struct wm_member *m, uint32_t number);
+/** Exchange members with whoever is at @p to. @p done is called once, unless it is freed before. */
+int wm_link_greet(struct wm_links *l, const struct wm_peer_addr *to,
+		  void (*done)(void *arg, int err, const char *why), void *arg);
+/** The same to every member that a stream stands to. */
+void wm_link_send_all(struct wm_links *l, enum wm_channel ch, const void *p, size_t len);
+/** A member went: end its streams. */
+void wm_link_drop(struct wm_links *l, const struct wm_peer_id *id);
+/** Whole days that our certificate is valid; INT64_MAX without one. */
+int64_t wm_links_days(const struct wm_links *l);
+bool wm_links_next(const struct wm_links *l, size_t *pos, struct wm_sync_peer *ret);
+
+/* --- objects.c: the registry's side of the replica --- */
+int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e);
+void wm_objects_free(struct wm_objects *o); /* NULL ok */
+/** A member's node is alive or failed, as we see it. */
+void wm_objects_alive(struct wm_objects *o, const struct wm_peer_id *id, const char *name,
+		      bool alive);
+/** Its agent stops and comes back within @p ms: do not take the node for failed before. */
+void wm_objects_pause(struct wm_objects *o, const struct wm_peer_id *id, uint64_t ms);
+/** It left for good. */
+void wm_objects_forget(struct wm_objects *o, const struct wm_peer_id *id);
+
+/* For who carries: see wm_replica_config. @p arg is the struct wm_objects. */
+int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
+		    const struct wm_replica_key *k, struct wm_buf *b);
+int wm_objects_take(void *arg, const struct wm_replica_change *c, unsigned count);
+void wm_objects_conflict(void *arg, const struct wm_replica_change *won,
+			 const struct wm_replica_change *lost);
+void wm_objects_alarm(void *arg, const struct wm_peer_id *about, const char *sentence);
+
+/* --- forward.c --- */
+struct wm_forwards *wm_forwards_new(struct wm_sync *s);
+void wm_forwards_free(struct wm_forwards *f); /* NULL ok; who waits is told */
+/** @return 0, WM_E_INVALID: it cannot be read. */
+int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
+			size_t len);
+int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
+		      size_t len);
+
+/* --- by_etcd.c --- */
+int wm_by_etcd_new(struct wm_sync *s, struct wm_objects *o, struct wm_err *e);
+void wm_by_etcd_free(struct wm_sync *s);
+bool wm_by_etcd_alive(const struct wm_sync *s, const struct wm_peer_id *id);
+bool wm_by_etcd_next(struct wm_sync *s, size_t *pos, struct wm_sync_node *ret);
+
+/* --- seeds.c: who to begin with --- */
+int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e);
+void wm_seeds_free(struct wm_seeds *k); /* NULL ok */
+/** When streams were last up, as of the run before; 0: not known. */
+uint64_t wm_seeds_contact_ms(const struct wm_seeds *k);
+void wm_seeds_start(struct wm_seeds *k);
+/** Members are others than they were: keep them, soon. */
+void wm_seeds_changed(struct wm_seeds *k);
+/** Resolve and greet. */
+int wm_seeds_join(struct wm_seeds *k, const char *to, wm_sync_joined done, void *arg,
+		  struct wm_err *e);

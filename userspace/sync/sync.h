@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sync.h - the mesh of an agent: the pure cores (member.h, spread.h, replica.h) over a datagram
+ * socket, streams to other agents, and the registry. What others tell becomes a write of the
+ * registry's; what the registry made durable is told to others; who is alive is a node's
+ * serfHealth. With sync.mode off there is none of it. Threading: loop thread only. Spec:
+ * docs/architecture.md, "The mesh". */
+#pragma once
+#include "etcd.h"
+#include "member.h"
+#include "replica.h"
+#include "spread.h"
+
+struct wm_loop;
+struct wm_registry;
+struct wm_sync;
+
+/* By etcd instead of peers; as of wm_etcd_config. */
+struct wm_sync_etcd {
+	char *const *endpoints; /* NULL at the end */
+	char prefix[WM_ETCD_PREFIX_MAX + 1];
+	const char *user, *password_file, *ca_file, *cert_file, *key_file;
+	unsigned lease_s;
+};
+
+struct wm_sync_config { /* borrowed for the life of the mesh */
+	struct wm_loop *loop;
+	struct wm_registry *registry;
+	const char *node_name, *datacenter, *version;
+	const char *data_dir; /* where the members are kept; NULL: nowhere */
+	bool by_etcd;	      /* then of all below `etcd`, `objects_max` and `node_address` count */
+	const char *node_address;
+	struct wm_sync_etcd etcd;
+	struct wm_peer_addr bind, advertise;
+	char *const *join; /* "host", "host:port", "[v6]:port"; NULL at the end */
+	enum wm_member_role role;
+	struct wm_member_timers timers;
+	uint64_t push_pull_ms, restart_grace_ms;
+	unsigned objects_max; /* of all nodes */
+	const struct wm_merge_rule *conflicts;
+	bool insecure;
+	const char *ca_file, *cert_file, *key_file, *keyring_file;
+};
+#define WM_SYNC_PORT	  8301 /* Consul's port of the LAN */
+#define WM_SYNC_SEEDS_MAX 64   /* agents tried to begin with, of settings and of the members kept */
+
+/** Open sockets, take in what the registry has. @return 0, negative errno, WM_E_INVALID; @p e says
+ *  which setting. */
+int wm_sync_new(const struct wm_sync_config *c, struct wm_sync **ret, struct wm_err *e);
+/** Probe, join, listen. */
+int wm_sync_start(struct wm_sync *s, struct wm_err *e);
+/** Before the end of an agent that comes back: others are told that its kernel serves on, and take
+ *  the node for alive for `restart_grace_ms`. NULL ok. */
+void wm_sync_pause(struct wm_sync *s);
+void wm_sync_free(struct wm_sync *s); /* NULL ok */
+
+/** Called once. @p joined: agents that answered; 0: then @p why says what the last one failed of.
+ */
+typedef void (*wm_sync_joined)(void *arg, unsigned joined, const char *why);
+/** Join the mesh of the agent at @p to, "host" or "host:port". @return 0, or the error at once. */
+int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *arg,
+		 struct wm_err *e);
+/** Leave for good: others remove what this agent registered. Takes some gossip; the agent goes on.
+ */
+void wm_sync_leave(struct wm_sync *s);
+/* NULL where etcd carries. */
+struct wm_members *wm_sync_members(struct wm_sync *s);
+struct wm_replica *wm_sync_replica(struct wm_sync *s);
+struct wm_spread *wm_sync_spread(struct wm_sync *s);
+struct wm_etcd *wm_sync_etcd(struct wm_sync *s); /* NULL where peers carry */
+
+/* A node of the mesh, this one too, whatever carries. Borrowed until the turn ends. */
+struct wm_sync_node {
+	struct wm_peer_id id;
+	const char *name, *version;
+	char address[INET6_ADDRSTRLEN]; /* without a port; "": unknown */
+	unsigned port;			/* of datagrams and streams; 0: none */
+	enum wm_member_state state;
+	bool self;
+	const struct wm_member *member; /* NULL where etcd carries */
+};
+/** Walk: *pos = 0 at first, not beside changes. @return false: no more. */
+bool wm_sync_next_node(struct wm_sync *s, size_t *pos, struct wm_sync_node *ret);
+
+/* One agent that we have a stream to, or had. */
+struct wm_sync_peer {
+	const struct wm_member *member;
+	bool up;
+	uint64_t since_ms; /* up or down since, of the environment's clock */
+	uint64_t octets_in, octets_out, frames_in, frames_out;
+	const char *why; /* the last stream ended; "" */
+};
+/** Walk: *pos = 0 at first. @return false: no more. */
+bool wm_sync_next_peer(const struct wm_sync *s, size_t *pos, struct wm_sync_peer *ret);
+
+#define WM_SYNC_COUNTERS(X)                                                                        \
+	X(streams_in, "Streams of other agents accepted")                                          \
+	X(streams_out, "Streams to other agents opened")                                           \
+	X(streams_failed, "Streams that could not be opened")                                      \
+	X(streams_refused, "Streams of who is not a member of this mesh")                          \
+	X(frames_dropped, "Messages that a stream had no room for")                                \
+	X(unsealed, "Datagrams that no key opens")                                                 \
+	X(taken, "Changes of others handed to the registry")                                       \
+	X(taken_again, "Changes of others that the store refused, tried again")                    \
+	X(busy, "Changes of others put off, as too much waits for the store")
+struct wm_sync_stats {
+#define X(name, help) uint64_t name;
+	WM_SYNC_COUNTERS(X)
+#undef X
+	uint64_t waiting;	  /* octets of changes that wait for the store */
+	int64_t certificate_days; /* that ours is valid; INT64_MAX: none */
+};
+void wm_sync_stats(const struct wm_sync *s, struct wm_sync_stats *ret);
