@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seeds.c - who to begin with: agents that settings name, and those that were members when this one
+ * ran last, which are kept in the data directory. While it is alone all of them are tried again and
+ * again; and members that failed are tried now and then, so that halves of a mesh that was cut find
+ * each other. */
+#include "internal.h"
+#include "userspace/base/log.h"
+#include "userspace/net/aside.h"
+#include "userspace/net/loop.h"
+#include "userspace/net/resolver.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define KEEP_MS	     5000 /* members that changed are written so long after: churn is one write */
+#define KEEP_MAX     (2u << 20) /* octets of the file */
+#define LINE_OCTETS  128	/* octets of a line of it */
+#define RETRY_MIN_MS 500	/* while alone all are tried this often, doubled up to */
+#define RETRY_MAX_MS 15000
+#define HEAL_MS	     1000 /* how often one that failed is tried */
+#define HEAL_SHARE   8	  /* members, of all, that try one each time */
+
+/* One attempt: a name that is looked up, then each of its addresses until one answers. */
+struct attempt {
+	LIST_ENTRY(attempt) entry;
+	struct wm_seeds *k;
+	struct wm_lookup *lookup;
+	struct wm_peer_addr addrs[WM_RESOLVER_ADDRS_MAX];
+	unsigned count, next;
+	uint16_t port;
+	wm_sync_joined done; /* NULL: nobody waits */
+	void *arg;
+	char to[WM_RESOLVER_NAME_MAX + 8];
+	char why[128];
+};
+
+struct wm_seeds {
+	struct wm_sync *s;
+	struct wm_resolver *resolver;
+	LIST_HEAD(, attempt) attempts;
+	struct wm_env_timer *retry, *heal, *keep;
+	unsigned retry_ms;
+	struct wm_peer_addr kept[WM_SYNC_SEEDS_MAX];
+	unsigned kept_count;
+	uint64_t contact_ms; /* of the run before */
+	struct wm_aside *writing;
+	struct wm_buf text; /* that is being written */
+	char path[PATH_MAX];
+	bool dirty;
+};
+
+/* --- attempts --------------------------------------------------------------------------------- */
+static void greet_next(struct attempt *a);
+
+static void finish(struct attempt *a, unsigned joined)
+{
+	wm_sync_joined done = a->done;
+	void *arg = a->arg;
+	char why[sizeof(a->why)];
+
+	snprintf(why, sizeof(why), "%s", a->why);
+	LIST_REMOVE(a, entry);
+	wm_lookup_cancel(a->lookup);
+	free(a);
+	if (done)
+		done(arg, joined, why);
+}
+
+static void on_greeted(void *arg, int err, const char *why)
+{
+	struct attempt *a = arg;
+	char at[INET6_ADDRSTRLEN + 8];
+
+	if (!err) {
+		wm_info("sync.joined", "through=%s members=%u", wm_log_q(a->to),
+			wm_members_alive(a->k->s->members));
+		finish(a, 1);
+		return;
+	}
+	wm_peer_addr_format(&a->addrs[a->next - 1], at, sizeof(at));
+	snprintf(a->why, sizeof(a->why), "%.46s: %.70s", at, *why ? why : wm_err_str(err));
+	greet_next(a);
+}
+
+static void greet_next(struct attempt *a)
+{
+	while (a->next < a->count) {
+		const struct wm_peer_addr *to = &a->addrs[a->next++];
+		int r;
+
+		if (wm_peer_addr_same(to, &a->k->s->c.advertise)) {
+			snprintf(a->why, sizeof(a->why), "it is this agent itself");
+			continue;
+		}
+		r = wm_link_greet(a->k->s->links, to, on_greeted, a);
+		if (!r)
+			return;
+		snprintf(a->why, sizeof(a->why), "%s", wm_err_str(r));
+	}
+	finish(a, 0);
+}
+
+static void on_resolved(void *arg, const struct wm_resolver_answer *r)
+{
+	struct attempt *a = arg;
+
+	a->lookup = NULL;
+	for (unsigned n = 0; !r->error && n < r->count && n < WM_RESOLVER_ADDRS_MAX; n++) {
+		char text[INET6_ADDRSTRLEN + 8];
+
+		snprintf(text, sizeof(text), strchr(r->addrs[n], ':') ? "[%s]:%u" : "%s:%u",
+			 r->addrs[n], a->port);
+		if (!wm_peer_addr_parse(text, &a->addrs[a->count]))
+			a->count++;
+	}
+	if (!a->count)
+		snprintf(a->why, sizeof(a->why), "no address of %.90s: %s", a->to,
+			 r->error ? wm_err_str(r->error) : "none");
+	greet_next(a);
+}
+
+/* Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
+static int split(const char *to, char host[WM_RESOLVER_NAME_MAX + 1], uint16_t *ret_port)
+{
+	const char *colon = strrchr(to, ':'), *end = to + strlen(to);
+	struct in6_addr v6;
+	unsigned long port = WM_SYNC_PORT;
+	char *rest;
+	size_t len;
+
+	if (*to == '[') {
+		const char *close = strchr(to, ']');
+
+		if (!close || (close[1] && close[1] != ':'))
+			return -EINVAL;
+		colon = close[1] ? close + 1 : NULL;
+		end = close;
+		to++;
+	} else if (colon && inet_pton(AF_INET6, to, &v6) == 1) {
+		colon = NULL;
+	} else if (colon) {
+		end = colon;
+	}
+	if (colon) {
+		port = strtoul(colon + 1, &rest, 10);
+		if (*rest || rest == colon + 1 || !port || port > UINT16_MAX)
+			return -EINVAL;
+	}
+	len = (size_t)(end - to);
+	if (!len || len > WM_RESOLVER_NAME_MAX)
+		return -EINVAL;
+	memcpy(host, to, len);
+	host[len] = '\0';
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+static struct attempt *new_attempt(struct wm_seeds *k, const char *to, wm_sync_joined done,
+				   void *arg)
+{
+	struct attempt *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->k = k;
+	a->done = done;
+	a->arg = arg;
+	snprintf(a->to, sizeof(a->to), "%s", to);
+	LIST_INSERT_HEAD(&k->attempts, a, entry);
+	return a;
+}
+
+static void try_addr(struct wm_seeds *k, const struct wm_peer_addr *to)
+{
+	char text[INET6_ADDRSTRLEN + 8];
+	struct attempt *a;
+
+	wm_peer_addr_format(to, text, sizeof(text));
+	a = new_attempt(k, text, NULL, NULL);
+	if (!a)
+		return;
+	a->addrs[0] = *to;
+	a->count = 1;
+	greet_next(a);
+}
+
+int wm_seeds_join(struct wm_seeds *k, const char *to, wm_sync_joined done, void *arg,
+		  struct wm_err *e)
+{
+	char host[WM_RESOLVER_NAME_MAX + 1];
+	uint16_t port;
+	struct attempt *a;
+
+	if (split(to, host, &port))
+		return wm_err_set(e, WM_E_INVALID,
+				  "host, host:port or [v6]:port is wanted, not \"%.64s\"", to);
+	a = new_attempt(k, host, done, arg);
+	if (a) {
+		a->port = port;
+		a->lookup = wm_resolver_ask(k->resolver, host, on_resolved, a);
+	}
+	if (a && a->lookup)
+		return 0;
+	if (a) {
+		LIST_REMOVE(a, entry);
+		free(a);
+	}
+	return wm_err_set(e, -ENOMEM, "out of memory: join");
+}
+
+/* --- again and again -------------------------------------------------------------------------- */
+static void on_retry(void *arg)
+{
+	struct wm_seeds *k = arg;
+
+	if (wm_members_alive(k->s->members) > 1) {
+		k->retry_ms = 0;
+	} else if (LIST_EMPTY(&k->attempts)) {
+		for (unsigned n = 0; k->s->c.join[n]; n++) {
+			struct wm_err e = {0};
+
+			if (wm_seeds_join(k, k->s->c.join[n], NULL, NULL, &e))
+				wm_warn("sync.join", "setting=sync.join text=%s", wm_log_q(e.text));
+		}
+		for (unsigned n = 0; n < k->kept_count; n++)
+			try_addr(k, &k->kept[n]);
+	}
+	k->retry_ms = k->retry_ms ? k->retry_ms * 2 : RETRY_MIN_MS;
+	if (k->retry_ms > RETRY_MAX_MS)
+		k->retry_ms = RETRY_MAX_MS;
+	wm_env_timer_arm(k->retry, k->retry_ms / 2 + wm_env_below(k->s->env, k->retry_ms));
+}
+
+/* Where the mesh was cut, each half took the other for failed and stopped talking to it. */
+static void on_heal(void *arg)
+{
+	struct wm_seeds *k = arg;
+	struct wm_members *ms = k->s->members;
+	unsigned failed = wm_members_count(ms) - wm_members_alive(ms);
+	uint64_t skip = failed ? wm_env_below(k->s->env, failed) : 0;
+	const struct wm_member *m;
+	size_t pos = 0;
+
+	if (failed && wm_env_below(k->s->env, wm_members_alive(ms)) < HEAL_SHARE) {
+		while ((m = wm_members_next(ms, &pos)))
+			if (m->state >= WM_MEMBER_FAILED && !skip--)
+				break;
+		if (m && m->state == WM_MEMBER_FAILED)
+			try_addr(k, &m->at);
+	}
+	wm_env_timer_arm(k->heal, HEAL_MS - wm_env_below(k->s->env, HEAL_MS / 4));
+}
+
+/* --- kept in the data directory --------------------------------------------------------------- */
+/* On a thread of its own. */
+static void write_file(void *arg)
+{
+	struct wm_seeds *k = arg;
+	char part[PATH_MAX + 8];
+	int fd;
+
+	snprintf(part, sizeof(part), "%s.new", k->path);
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	/* losing it costs a join through the settings' seeds: no sync */
+	if (write(fd, k->text.data, k->text.len) == (ssize_t)k->text.len && !close(fd))
+		(void)rename(part, k->path);
+	else
+		(void)unlink(part);
+}
+
+static void on_written(void *arg)
+{
+	struct wm_seeds *k = arg;
+
+	k->writing = NULL;
+	if (k->dirty)
+		wm_env_timer_arm(k->keep, KEEP_MS);
+}
+
+static void on_keep(void *arg)
+{
+	struct wm_seeds *k = arg;
+	const struct wm_member *m;
+	size_t pos = 0;
+
+	if (k->writing)
+		return;
+	k->dirty = false;
+	wm_buf_reset(&k->text);
+	wm_buf_printf(&k->text, "# %llu\n",
+		      (unsigned long long)wm_replica_contact_ms(k->s->replica));
+	while ((m = wm_members_next(k->s->members, &pos))) {
+		char at[INET6_ADDRSTRLEN + 8];
+
+		if (m->self || m->state == WM_MEMBER_LEFT)
+			continue;
+		wm_peer_addr_format(&m->at, at, sizeof(at));
+		wm_buf_printf(&k->text, "%s %s\n", at, m->name);
+	}
+	if (!k->text.failed)
+		(void)wm_aside_start(k->s->c.loop, write_file, on_written, k, &k->writing);
+}
+
+void wm_seeds_changed(struct wm_seeds *k)
+{
+	if (!*k->path || k->dirty)
+		return;
+	k->dirty = true;
+	wm_env_timer_arm(k->keep, KEEP_MS);
+}
+
+static void read_file(struct wm_seeds *k)
+{
+	char line[LINE_OCTETS + WM_NODE_NAME_MAX];
+	FILE *f = *k->path ? fopen(k->path, "re") : NULL;
+
+	while (f && k->kept_count < WM_SYNC_SEEDS_MAX && fgets(line, sizeof(line), f)) {
+		if (*line == '#')
+			k->contact_ms = strtoull(line + 1, NULL, 10);
+		line[strcspn(line, " \n")] = '\0';
+		if (!wm_peer_addr_parse(line, &k->kept[k->kept_count]))
+			k->kept_count++;
+	}
+	if (f)
+		fclose(f);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
+{
+	struct wm_seeds *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
+	*ret = k;
+	k->s = s;
+	LIST_INIT(&k->attempts);
+	wm_buf_init(&k->text, KEEP_MAX);
+	if (s->c.data_dir)
+		snprintf(k->path, sizeof(k->path), "%s/members", s->c.data_dir);
+	k->resolver = wm_resolver_new(s->c.loop, NULL);
+	k->retry = wm_env_timer_new(s->env, on_retry, k);
+	k->heal = wm_env_timer_new(s->env, on_heal, k);
+	k->keep = wm_env_timer_new(s->env, on_keep, k);
+	if (!k->resolver || !k->retry || !k->heal || !k->keep)
+		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
+	read_file(k);
+	return 0;
+}
+
+uint64_t wm_seeds_contact_ms(const struct wm_seeds *k)
+{
+	return k->contact_ms;
+}
+
+void wm_seeds_start(struct wm_seeds *k)
+{
+	wm_env_timer_arm(k->retry, 0);
+	wm_env_timer_arm(k->heal, HEAL_MS);
+}
+
+void wm_seeds_free(struct wm_seeds *k)
+{
+	struct attempt *a;
+
+	if (!k)
+		return;
+	wm_aside_end(k->writing);
+	while ((a = LIST_FIRST(&k->attempts))) { /* links are gone: nobody calls back */
+		LIST_REMOVE(a, entry);
+		wm_lookup_cancel(a->lookup);
+		free(a);
+	}
+	wm_resolver_free(k->resolver);
+	wm_env_timer_free(k->retry);
+	wm_env_timer_free(k->heal);
+	wm_env_timer_free(k->keep);
+	wm_buf_done(&k->text);
+	free(k);
+}
