@@ -6,6 +6,7 @@
 
 #include "change_log.h"
 #include "config.h"
+#include "config_sync.h"
 #include "consul_service.h"
 #include "notify.h"
 #include "reload.h"
@@ -20,6 +21,7 @@
 #include "userspace/dataplane/survey.h"
 #include "userspace/dataplane/watch.h"
 #include "userspace/registry/vip.h"
+#include "userspace/sync/sync.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -33,10 +35,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INDEX_STEP     128 /* instances indexed in one turn: some 0.7 ms, as lookups wait for it */
-#define INDEX_PAUSE_MS 1   /* ms between two of these: others have their turns */
-#define SLOW_STEP_MS   100 /* ms of a step of the start that are worth a line in the log */
-#define LEAVE_MS       100 /* ms from the request to stop to the stop: its answer goes out first */
+#define INDEX_STEP     128  /* instances indexed in one turn: some 0.7 ms, as lookups wait for it */
+#define INDEX_PAUSE_MS 1    /* ms between two of these: others have their turns */
+#define STATUS_MS      20   /* ms that a status waits at most, before other nodes are told */
+#define SLOW_STEP_MS   100  /* ms of a step of the start that are worth a line in the log */
+#define LEAVE_MS       100  /* ms from the request to stop to the stop: its answer goes out first */
+#define LEAVE_MESH_MS  2000 /* the same in a mesh: members hear of it meanwhile */
+#define PAUSE_TURNS    50   /* turns at the end, for others to be told that we come back */
 
 struct wm_agent {
 	struct wm_settings settings;
@@ -67,6 +72,8 @@ struct wm_agent {
 	struct wm_api *api;
 	struct wm_timer *watchdog, *leave, *indexing;
 	struct wm_reload *reload;
+	struct wm_sync *sync; /* NULL: sync.mode is off */
+	bool left;	      /* the mesh, for good */
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -125,7 +132,10 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 				       .instances_max = (unsigned)s->registry_instances_max,
 				       .services_max = (unsigned)s->registry_services_max,
 				       .nodes_max = (unsigned)s->registry_nodes_max,
-				       .checks_max = (unsigned)s->registry_checks_max};
+				       .checks_max = (unsigned)s->registry_checks_max,
+				       .sync = strcmp(s->sync_mode, "off") != 0,
+				       .status_delay_ms =
+					       strcmp(s->sync_mode, "off") ? STATUS_MS : 0};
 	_cleanup_free_ char **meta = NULL;
 	struct wm_registry_stats stats;
 	char path[512];
@@ -515,7 +525,10 @@ static void leave(void *arg)
 {
 	struct wm_agent *a = arg;
 
-	wm_timer_arm(a->leave, LEAVE_MS);
+	a->left = true;
+	if (a->sync)
+		wm_sync_leave(a->sync);
+	wm_timer_arm(a->leave, a->sync ? LEAVE_MESH_MS : LEAVE_MS);
 }
 
 static void tell_listening(const char *event, const char *address, uint64_t port)
@@ -572,6 +585,22 @@ static int start_keep(struct wm_agent *a, struct wm_err *e)
 
 	a->keep = wm_keep_new(a->loop, &c);
 	return a->keep ? 0 : wm_err_set(e, -ENOMEM, "out of memory: snapshots");
+}
+
+static int start_sync(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_sync_config c = {.loop = a->loop,
+				   .registry = a->registry,
+				   .node_name = a->node_name,
+				   .version = WM_VERSION,
+				   .objects_max = (unsigned)(a->settings.registry_instances_max +
+							     a->settings.registry_nodes_max)};
+	int r;
+
+	if (strcmp(a->settings.sync_mode, "off") == 0)
+		return 0;
+	r = wm_config_sync(&a->settings, a->node_address, &c, e);
+	return r ? r : wm_sync_new(&c, &a->sync, e);
 }
 
 static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
@@ -654,6 +683,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .dns = a->dns,
 				   .plane = a->plane,
 				   .watch = a->watch,
+				   .sync = a->sync,
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,
@@ -818,7 +848,8 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		     {"health", start_health}, {"index", start_index},
 		     {"dns", start_dns},       {"snapshots", start_keep},
 		     {"rules", start_rules},   {"definitions", start_definitions},
-		     {"reload", start_reload}, {"http", start_http}};
+		     {"reload", start_reload}, {"mesh", start_sync},
+		     {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -847,6 +878,12 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		wm_agent_stop(a);
 		return r;
 	}
+	if (a->sync)
+		r = wm_sync_start(a->sync, e);
+	if (r) {
+		wm_agent_stop(a);
+		return r;
+	}
 	*ret = a;
 	return 0;
 }
@@ -867,11 +904,15 @@ void wm_agent_stop(struct wm_agent *a)
 	if (!a)
 		return;
 	wm_notify("STOPPING=1");
+	wm_sync_pause(a->sync);
+	for (int n = 0; a->sync && n < PAUSE_TURNS; n++)
+		(void)wm_loop_turn(a->loop, 1);
 	wm_reload_stop(a->reload);
 	wm_http_server_free(a->http);
 	if (a->registry)
 		wm_registry_finish(a->registry); /* what waits is announced while all can hear it */
 	wm_api_free(a->api);
+	wm_sync_free(a->sync);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
 	wm_aborts_free(a->aborts);
