@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
+#include "userspace/sync/forward.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -45,28 +46,6 @@ static void put_config(struct wm_json *j, const struct wm_call *c, const struct 
 	wm_json_close(j, '}');
 }
 
-static void put_member(struct wm_json *j, const struct wm_call *c, const struct wm_encode *e)
-{
-	wm_json_kopen(j, "Member", '{');
-	wm_json_ks(j, "Name", e->node->name);
-	wm_json_ks(j, "Addr", e->node->address);
-	wm_json_ku(j, "Port", SERVER_PORT + 1);
-	wm_json_kopen(j, "Tags", '{');
-	wm_json_ks(j, "build", c->api->d.version);
-	wm_json_ks(j, "dc", e->datacenter);
-	wm_json_ks(j, "id", e->node->id);
-	wm_json_ks(j, "role", "consul");
-	wm_json_close(j, '}');
-	wm_json_ku(j, "Status", 1); /* alive */
-	wm_json_ku(j, "ProtocolMin", 1);
-	wm_json_ku(j, "ProtocolMax", 5);
-	wm_json_ku(j, "ProtocolCur", 2);
-	wm_json_ku(j, "DelegateMin", 2);
-	wm_json_ku(j, "DelegateMax", 5);
-	wm_json_ku(j, "DelegateCur", 4);
-	wm_json_close(j, '}');
-}
-
 void wm_agent_self(struct wm_call *c)
 {
 	struct wm_encode e = wm_encode_of(c->api);
@@ -79,7 +58,9 @@ void wm_agent_self(struct wm_call *c)
 	wm_json_open(&j, '{');
 	put_config(&j, c, &e);
 	wm_json_kempty(&j, "DebugConfig", '{');
-	put_member(&j, c, &e);
+	wm_json_kopen(&j, "Member", '{');
+	wm_encode_self_member(&j, c);
+	wm_json_close(&j, '}');
 	wm_json_kopen(&j, "Stats", '{');
 	wm_json_kopen(&j, "agent", '{');
 	put_number(&j, "checks", h.checks);
@@ -301,9 +282,13 @@ void wm_agent_register(struct wm_call *c)
 
 void wm_agent_deregister(struct wm_call *c)
 {
+	const struct wm_forward f = {.what = WM_FORWARD_DEREGISTER, .id = c->params[0]};
 	struct wm_err e = {0};
-	struct wm_write *w = wm_write_keep(c);
+	struct wm_write *w;
 
+	if (wm_forwarded(c, &f))
+		return;
+	w = wm_write_keep(c);
 	if (!w)
 		return;
 	e.code = wm_registry_deregister(c->api->d.registry, c->params[0], wm_write_done, w, &e);

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control.c - what clients ask of the agent itself: read the settings again, stop, join and remove
- * members. An agent is the only member of its cluster, so the last two answer as Consul does where
- * there is nobody else. */
+/* control.c - what clients ask of the agent itself: read the settings again, and stop. */
 #include "internal.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <strings.h>
 
 static void on_reloaded(void *write, int code, const char *text)
 {
@@ -43,25 +39,4 @@ void wm_agent_leave(struct wm_call *c)
 	}
 	c->api->d.leave(c->api->d.agent);
 	wm_answer_empty(c);
-}
-
-void wm_agent_join(struct wm_call *c)
-{
-	const struct wm_node *n = wm_registry_node(c->api->d.registry);
-	const char *to = c->params[0];
-
-	if (strcmp(to, n->address) == 0 || strcasecmp(to, n->name) == 0)
-		wm_answer_empty(c); /* it is a member already */
-	else
-		wm_answer_text(c, 500, "Failed to join %s: this agent is a cluster of its own", to);
-}
-
-void wm_agent_force_leave(struct wm_call *c)
-{
-	const struct wm_node *n = wm_registry_node(c->api->d.registry);
-
-	if (strcasecmp(c->params[0], n->name) == 0)
-		wm_answer_empty(c); /* it is alive: nothing to remove */
-	else
-		wm_answer_text(c, 500, "agent: No node found with name '%s'", c->params[0]);
 }

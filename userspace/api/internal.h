@@ -390,6 +390,12 @@ void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const stru
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check that a node with an agent has in Consul: we are alive, or would not answer. */
+struct wm_forward;
+/** Does ?node= name another agent's node? Then it is asked to do @p f, and the request answered by
+ *  what it says. @return false: it is for us. */
+bool wm_forwarded(struct wm_call *c, const struct wm_forward *f);
+/** Members of the agent's own Member. */
+void wm_encode_self_member(struct wm_json *j, const struct wm_call *c);
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
 /** The same and those that are registered with the node, by id. */
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);

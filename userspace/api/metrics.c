@@ -8,6 +8,7 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
+#include "userspace/sync/sync.h"
 #include "waymark/counters.h"
 
 #include <inttypes.h>
@@ -18,10 +19,16 @@
 #define X(sym, name, text) +1
 enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #undef X
-#define OWN_MAX 80 /* metrics that no table of counters has */
+#define X(name, text) +1
+enum {
+	SYNC_COUNT = 0 WM_MEMBER_COUNTERS(X) WM_SPREAD_COUNTERS(X) WM_REPLICA_COUNTERS(X)
+		WM_SYNC_COUNTERS(X) WM_ETCD_COUNTERS(X)
+};
+#undef X
+#define OWN_MAX 96 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
 	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
-	 WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + OWN_MAX)
+	 WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + SYNC_COUNT + OWN_MAX)
 #define NAME_MAX_OCTETS 96
 
 struct metric {
@@ -155,6 +162,60 @@ static void collect_loop(struct metrics *m, const struct wm_loop_stats *s)
 	COUNTER("loop_put_off", s->put_off, "times that work went on in the next turn");
 }
 
+static void collect_peers(struct metrics *m, struct wm_sync *s)
+{
+	struct wm_member_stats members;
+	struct wm_spread_stats spread;
+	struct wm_replica_stats replica;
+	struct wm_sync_stats sync;
+
+	wm_members_stats(wm_sync_members(s), &members);
+	wm_spread_stats(wm_sync_spread(s), &spread);
+	wm_replica_stats(wm_sync_replica(s), &replica);
+	wm_sync_stats(s, &sync);
+	GAUGE("member_count", wm_members_count(wm_sync_members(s)), "members that are known");
+	GAUGE("member_alive", wm_members_alive(wm_sync_members(s)), "members that are alive");
+	GAUGE("member_awareness", members.awareness, "doubt in our own health; 0: none");
+	GAUGE("replica_objects", wm_replica_objects(wm_sync_replica(s)), "objects of all nodes");
+	GAUGE("spread_eager", spread.eager, "links of the tree");
+	GAUGE("spread_lazy", spread.lazy, "links that only ids go over");
+	GAUGE("sync_waiting_octets", sync.waiting, "changes of others that wait for the store");
+	if (sync.certificate_days != INT64_MAX)
+		GAUGE("sync_certificate_days",
+		      sync.certificate_days > 0 ? (uint64_t)sync.certificate_days : 0,
+		      "whole days that this agent's certificate is valid");
+#define X(name, text) COUNTER("member_" #name, members.name, text);
+	WM_MEMBER_COUNTERS(X)
+#undef X
+#define X(name, text) COUNTER("spread_" #name, spread.name, text);
+	WM_SPREAD_COUNTERS(X)
+#undef X
+#define X(name, text) COUNTER("replica_" #name, replica.name, text);
+	WM_REPLICA_COUNTERS(X)
+#undef X
+#define X(name, text) COUNTER("sync_" #name, sync.name, text);
+	WM_SYNC_COUNTERS(X)
+#undef X
+}
+
+static void collect_etcd(struct metrics *m, const struct wm_etcd *k)
+{
+	struct wm_etcd_state t;
+	struct wm_etcd_stats n;
+
+	wm_etcd_state(k, &t);
+	wm_etcd_stats(k, &n);
+	GAUGE("etcd_following", t.phase == WM_ETCD_FOLLOWING, "1: the watch is open");
+	GAUGE("etcd_pending", t.pending, "changes that etcd has not yet");
+	GAUGE("etcd_objects", t.objects, "objects of all nodes");
+	GAUGE("etcd_nodes", t.nodes, "nodes that are known");
+	GAUGE("etcd_alive", t.alive, "nodes that live");
+	GAUGE("etcd_held", t.held, "removals that are held back");
+#define X(name, text) COUNTER("etcd_" #name, n.name, text);
+	WM_ETCD_COUNTERS(X)
+#undef X
+}
+
 static void collect(struct metrics *m, const struct wm_api *a)
 {
 #define X(sym, name, text) {#name, text},
@@ -184,6 +245,10 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	}
 	if (a->d.aborts)
 		add_rows(m, aborts, wm_aborts_counters(a->d.aborts), WM_ARRAY_LEN(aborts));
+	if (a->d.sync && wm_sync_etcd(a->d.sync))
+		collect_etcd(m, wm_sync_etcd(a->d.sync));
+	else if (a->d.sync)
+		collect_peers(m, a->d.sync);
 	if (a->server) {
 		GAUGE("http_connections", wm_http_connections(a->server), "open connections");
 		add_rows(m, http, wm_http_counters(a->server), WM_ARRAY_LEN(http));

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERF_PORT 8301 /* what clients expect of a member; nothing listens there */
-
 void wm_agent_version(struct wm_call *c)
 {
 	struct wm_json j;
@@ -21,33 +19,6 @@ void wm_agent_version(struct wm_call *c)
 	wm_json_ks(&j, "HumanVersion", c->api->d.version);
 	wm_json_ks(&j, "FIPS", "");
 	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, 0);
-}
-
-void wm_agent_members(struct wm_call *c)
-{
-	static const char *const protocols[] = {"ProtocolMin", "ProtocolMax", "ProtocolCur",
-						"DelegateMin", "DelegateMax", "DelegateCur"};
-	struct wm_encode e = wm_encode_of(c->api);
-	struct wm_json j;
-
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '[');
-	wm_json_open(&j, '{');
-	wm_json_ks(&j, "Name", e.node->name);
-	wm_json_ks(&j, "Addr", e.node->address);
-	wm_json_ku(&j, "Port", SERF_PORT);
-	wm_json_kopen(&j, "Tags", '{');
-	wm_json_ks(&j, "build", c->api->d.version);
-	wm_json_ks(&j, "dc", e.datacenter);
-	wm_json_ks(&j, "id", e.node->id);
-	wm_json_ks(&j, "role", "consul");
-	wm_json_close(&j, '}');
-	wm_json_ku(&j, "Status", 1); /* alive */
-	for (size_t i = 0; i < WM_ARRAY_LEN(protocols); i++)
-		wm_json_ku(&j, protocols[i], 2);
-	wm_json_close(&j, '}');
-	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, 0);
 }
 

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* members.c - the mesh in the API: Consul's members, join, force-leave and coordinates, and
+ * Waymark's own view of members, streams and replica. Without a mesh an agent is the only member.
+ */
+#include "internal.h"
+#include "userspace/sync/forward.h"
+#include "userspace/sync/sync.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define HEX_OF_DIGEST 33 /* octets of a digest in text with its NUL */
+
+/* Serf's numbers: 0 none, 1 alive, 2 leaving, 3 left, 4 failed. */
+static unsigned serf_status(enum wm_member_state s)
+{
+	return s == WM_MEMBER_LEFT ? 3 : s == WM_MEMBER_FAILED ? 4 : 1;
+}
+
+struct shown {
+	const char *name, *id, *version, *address;
+	unsigned port, status;
+};
+
+static void put_member(struct wm_json *j, const char *datacenter, const struct shown *m)
+{
+	wm_json_ks(j, "Name", m->name);
+	wm_json_ks(j, "Addr", m->address);
+	wm_json_ku(j, "Port", m->port);
+	wm_json_kopen(j, "Tags", '{');
+	wm_json_ks(j, "build", m->version);
+	wm_json_ks(j, "dc", datacenter);
+	wm_json_ks(j, "id", m->id);
+	wm_json_ks(j, "role", "consul");
+	wm_json_close(j, '}');
+	wm_json_ku(j, "Status", m->status);
+	wm_json_ku(j, "ProtocolMin", 1);
+	wm_json_ku(j, "ProtocolMax", 5);
+	wm_json_ku(j, "ProtocolCur", 2);
+	wm_json_ku(j, "DelegateMin", 2);
+	wm_json_ku(j, "DelegateMax", 5);
+	wm_json_ku(j, "DelegateCur", 4);
+}
+
+static void put_of_mesh(struct wm_json *j, const char *datacenter, const struct wm_sync_node *n)
+{
+	char id[WM_PEER_ID_TEXT];
+
+	wm_peer_id_format(&n->id, id);
+	put_member(j, datacenter,
+		   &(struct shown){n->name, id, n->version, n->address, n->port,
+				   serf_status(n->state)});
+}
+
+static bool find_self(struct wm_sync *s, struct wm_sync_node *ret)
+{
+	size_t pos = 0;
+
+	while (s && wm_sync_next_node(s, &pos, ret))
+		if (ret->self)
+			return true;
+	return false;
+}
+
+void wm_encode_self_member(struct wm_json *j, const struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_sync_node self;
+
+	if (find_self(c->api->d.sync, &self))
+		put_of_mesh(j, e.datacenter, &self);
+	else
+		put_member(j, e.datacenter,
+			   &(struct shown){e.node->name, e.node->id, c->api->d.version,
+					   e.node->address, WM_SYNC_PORT, 1});
+}
+
+void wm_agent_members(struct wm_call *c)
+{
+	struct wm_encode e = wm_encode_of(c->api);
+	struct wm_sync *s = c->api->d.sync;
+	struct wm_sync_node n;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	if (!s) {
+		wm_json_open(&j, '{');
+		wm_encode_self_member(&j, c);
+		wm_json_close(&j, '}');
+	}
+	while (s && wm_sync_next_node(s, &pos, &n)) {
+		wm_json_open(&j, '{');
+		put_of_mesh(&j, e.datacenter, &n);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- join, force-leave ------------------------------------------------------------------------ */
+static void on_joined(void *write, unsigned joined, const char *why)
+{
+	char text[WM_ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "Failed to join: %s", why);
+	wm_write_done(write, joined ? 0 : WM_E_INTERNAL, text);
+}
+
+void wm_agent_join(struct wm_call *c)
+{
+	const struct wm_node *n = wm_registry_node(c->api->d.registry);
+	const char *to = c->params[0];
+	struct wm_err e = {0};
+	struct wm_write *w;
+
+	if (strcmp(to, n->address) == 0 || strcasecmp(to, n->name) == 0) {
+		wm_answer_empty(c); /* it is a member already */
+		return;
+	}
+	if (!c->api->d.sync) {
+		wm_answer_text(c, 500,
+			       "Failed to join %s: sync.mode is off, so this agent is a mesh of "
+			       "its own",
+			       to);
+		return;
+	}
+	w = wm_write_keep(c);
+	if (!w || !wm_sync_join(c->api->d.sync, to, on_joined, w, &e))
+		return;
+	wm_write_drop(w);
+	wm_answer_err(c, &e);
+}
+
+void wm_agent_force_leave(struct wm_call *c)
+{
+	const struct wm_node *n = wm_registry_node(c->api->d.registry);
+	bool prune = wm_http_query(c->req, "prune") != NULL;
+	struct wm_err e = {0};
+	int r = WM_E_UNKNOWN;
+
+	if (strcasecmp(c->params[0], n->name) == 0) {
+		wm_answer_empty(c); /* it is alive: nothing to remove */
+		return;
+	}
+	if (c->api->d.sync && !wm_sync_members(c->api->d.sync)) {
+		wm_answer_text(c, 501,
+			       "sync.mode is etcd: a node that is dead is removed after 72 hours");
+		return;
+	}
+	if (c->api->d.sync)
+		r = wm_members_remove(wm_sync_members(c->api->d.sync), c->params[0], prune, &e);
+	if (!r)
+		wm_answer_empty(c);
+	else if (r == WM_E_UNKNOWN)
+		wm_answer_text(c, 500, "agent: No node found with name '%s'", c->params[0]);
+	else
+		wm_answer_err(c, &e);
+}
+
+/* --- what another agent is to do ----------------------------------------------------------------
+ */
+bool wm_forwarded(struct wm_call *c, const struct wm_forward *f)
+{
+	const char *node = wm_http_query(c->req, "node");
+	struct wm_err e = {0};
+	struct wm_write *w;
+
+	if (!node || !*node || strcasecmp(node, wm_registry_node(c->api->d.registry)->name) == 0)
+		return false;
+	if (!c->api->d.sync) {
+		wm_answer_text(c, 404, "No member with name '%.64s': sync.mode is off", node);
+		return true;
+	}
+	w = wm_write_keep(c);
+	if (w && wm_sync_forward(c->api->d.sync, node, f, wm_write_done, w, &e)) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+	}
+	return true;
+}
+
+/* --- coordinates ------------------------------------------------------------------------------ */
+static void put_coordinate(struct wm_json *j, const struct wm_member *m)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "Node", m->name);
+	wm_json_ks(j, "Segment", "");
+	wm_json_kopen(j, "Coord", '{');
+	wm_json_kopen(j, "Vec", '[');
+	for (unsigned n = 0; n < WM_COORDINATE_DIMS; n++)
+		wm_json_double(j, m->coordinate.vec[n]);
+	wm_json_close(j, ']');
+	wm_json_key(j, "Error");
+	wm_json_double(j, m->coordinate.error);
+	wm_json_key(j, "Adjustment");
+	wm_json_double(j, m->coordinate.adjustment);
+	wm_json_key(j, "Height");
+	wm_json_double(j, m->coordinate.height);
+	wm_json_close(j, '}');
+	wm_json_close(j, '}');
+}
+
+void wm_coordinate_nodes(struct wm_call *c)
+{
+	struct wm_members *ms = c->api->d.sync ? wm_sync_members(c->api->d.sync) : NULL;
+	const struct wm_member *m;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	while (ms && (m = wm_members_next(ms, &pos)))
+		if (m->has_coordinate && m->state <= WM_MEMBER_SUSPECT)
+			put_coordinate(&j, m);
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+void wm_coordinate_node(struct wm_call *c)
+{
+	struct wm_members *ms = c->api->d.sync ? wm_sync_members(c->api->d.sync) : NULL;
+	const struct wm_member *m = ms ? wm_members_by_name(ms, c->params[0]) : NULL;
+	struct wm_json j;
+
+	if (!m || !m->has_coordinate) {
+		wm_answer_not_found(c, 0);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	put_coordinate(&j, m);
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- Waymark's own ---------------------------------------------------------------------------- */
+static void put_digest(struct wm_json *j, const char *key, const uint8_t d[static 16])
+{
+	char text[HEX_OF_DIGEST];
+
+	for (unsigned n = 0; n < 16; n++)
+		snprintf(text + 2 * n, 3, "%02x", d[n]);
+	wm_json_ks(j, key, text);
+}
+
+static void put_figures(struct wm_json *j, const struct wm_member *m, uint64_t now)
+{
+	wm_json_ks(j, "role", wm_member_role_str(m->role));
+	wm_json_ku(j, "since_ms", now - m->since_ms);
+	wm_json_ku(j, "rtt_us", m->rtt_us);
+	wm_json_ku(j, "incarnation", m->incarnation);
+}
+
+void wm_native_members(struct wm_call *c)
+{
+	struct wm_sync *s = c->api->d.sync;
+	uint64_t now = wm_env_ms(wm_loop_env(c->api->d.loop));
+	struct wm_sync_node n;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	while (s && wm_sync_next_node(s, &pos, &n)) {
+		char id[WM_PEER_ID_TEXT];
+
+		wm_peer_id_format(&n.id, id);
+		wm_json_open(&j, '{');
+		wm_json_ks(&j, "name", n.name);
+		wm_json_ks(&j, "id", id);
+		wm_json_ks(&j, "address", n.address);
+		wm_json_ku(&j, "port", n.port);
+		wm_json_ks(&j, "state", wm_member_state_str(n.state));
+		wm_json_ks(&j, "version", n.version);
+		wm_json_kb(&j, "self", n.self);
+		if (n.member)
+			put_figures(&j, n.member, now);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+static void put_streams(struct wm_json *j, struct wm_sync *s, uint64_t now)
+{
+	struct wm_sync_peer p;
+	size_t pos = 0;
+
+	wm_json_kopen(j, "streams", '[');
+	while (wm_sync_next_peer(s, &pos, &p)) {
+		if (!p.member)
+			continue;
+		wm_json_open(j, '{');
+		wm_json_ks(j, "name", p.member->name);
+		wm_json_kb(j, "up", p.up);
+		wm_json_ku(j, "since_ms", now - p.since_ms);
+		wm_json_ku(j, "rtt_us", p.member->rtt_us);
+		wm_json_ku(j, "octets_in", p.octets_in);
+		wm_json_ku(j, "octets_out", p.octets_out);
+		wm_json_ku(j, "frames_in", p.frames_in);
+		wm_json_ku(j, "frames_out", p.frames_out);
+		wm_json_ks(j, "last_error", p.why);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_origins(struct wm_json *j, struct wm_sync *s)
+{
+	struct wm_replica_origin o;
+	size_t pos = 0;
+
+	wm_json_kopen(j, "origins", '[');
+	while (wm_replica_next(wm_sync_replica(s), &pos, &o)) {
+		const struct wm_member *m = wm_members_by_id(wm_sync_members(s), &o.id);
+		char id[WM_PEER_ID_TEXT];
+
+		wm_peer_id_format(&o.id, id);
+		wm_json_open(j, '{');
+		wm_json_ks(j, "name", m ? m->name : "");
+		wm_json_ks(j, "id", id);
+		wm_json_ku(j, "epoch", o.epoch);
+		wm_json_ku(j, "seq", o.seq);
+		wm_json_ku(j, "objects", o.objects);
+		wm_json_ku(j, "tombstones", o.tombstones);
+		put_digest(j, "digest", o.digest);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_counters(struct wm_json *j, struct wm_sync *s)
+{
+	struct wm_member_stats m;
+	struct wm_spread_stats p;
+	struct wm_replica_stats r;
+	struct wm_sync_stats y;
+
+	wm_members_stats(wm_sync_members(s), &m);
+	wm_spread_stats(wm_sync_spread(s), &p);
+	wm_replica_stats(wm_sync_replica(s), &r);
+	wm_sync_stats(s, &y);
+	wm_json_kopen(j, "counters", '{');
+#define X(name, help) wm_json_ku(j, "member_" #name, m.name);
+	WM_MEMBER_COUNTERS(X)
+#undef X
+#define X(name, help) wm_json_ku(j, "spread_" #name, p.name);
+	WM_SPREAD_COUNTERS(X)
+#undef X
+#define X(name, help) wm_json_ku(j, "replica_" #name, r.name);
+	WM_REPLICA_COUNTERS(X)
+#undef X
+#define X(name, help) wm_json_ku(j, "sync_" #name, y.name);
+	WM_SYNC_COUNTERS(X)
+#undef X
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "tree", '{');
+	wm_json_ku(j, "eager", p.eager);
+	wm_json_ku(j, "lazy", p.lazy);
+	wm_json_close(j, '}');
+	wm_json_ku(j, "awareness", m.awareness);
+	wm_json_ku(j, "waiting", y.waiting);
+}
+
+static void put_peers(struct wm_json *j, struct wm_sync *s, uint64_t now)
+{
+	uint8_t digest[16];
+
+	wm_json_ku(j, "members", wm_members_count(wm_sync_members(s)));
+	wm_json_ku(j, "alive", wm_members_alive(wm_sync_members(s)));
+	wm_replica_digest(wm_sync_replica(s), digest);
+	put_digest(j, "digest", digest);
+	wm_json_ku(j, "objects", wm_replica_objects(wm_sync_replica(s)));
+	put_origins(j, s);
+	put_streams(j, s, now);
+	put_counters(j, s);
+}
+
+static void put_etcd(struct wm_json *j, const struct wm_etcd *k)
+{
+	struct wm_etcd_stats n;
+	struct wm_etcd_state t;
+
+	wm_etcd_state(k, &t);
+	wm_etcd_stats(k, &n);
+	wm_json_ku(j, "members", t.nodes);
+	wm_json_ku(j, "alive", t.alive);
+	wm_json_ku(j, "objects", t.objects);
+	wm_json_kopen(j, "etcd", '{');
+	wm_json_ks(j, "phase", wm_etcd_phase_str(t.phase));
+	wm_json_ks(j, "endpoint", t.endpoint);
+	wm_json_ks(j, "last_error", t.error);
+	wm_json_ku(j, "revision", (uint64_t)t.revision);
+	wm_json_ku(j, "lease_left_ms", t.lease_left_ms);
+	wm_json_ku(j, "pending", t.pending);
+	wm_json_ku(j, "pending_octets", t.pending_octets);
+	wm_json_ku(j, "held", t.held);
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "counters", '{');
+#define X(name, help) wm_json_ku(j, "etcd_" #name, n.name);
+	WM_ETCD_COUNTERS(X)
+#undef X
+	wm_json_close(j, '}');
+}
+
+void wm_native_sync(struct wm_call *c)
+{
+	struct wm_sync *s = c->api->d.sync;
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "mode", !s ? "off" : wm_sync_etcd(s) ? "etcd" : "peers");
+	if (!s) {
+		wm_json_ku(&j, "members", 1);
+		wm_json_ku(&j, "alive", 1);
+	} else if (wm_sync_etcd(s)) {
+		put_etcd(&j, wm_sync_etcd(s));
+	} else {
+		put_peers(&j, s, wm_env_ms(wm_loop_env(c->api->d.loop)));
+	}
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
