@@ -45,6 +45,16 @@ static int cmd_completion(const struct ctl *c);
 	X("ca show", "FILE", 1, 1, ctl_ca_show, "whom a certificate names, and for how long")      \
 	X("keyring generate", "", 0, 0, ctl_keyring_generate,                                      \
 	  "print a new key for the datagrams of a mesh")                                           \
+	X("members", "", 0, 0, ctl_members, "agents of the mesh: state, address, round trip")      \
+	X("join", "ADDRESS", 1, 1, ctl_join,                                                       \
+	  "join the mesh of the agent there; host or host:port")                                   \
+	X("leave", "", 0, 0, ctl_leave,                                                            \
+	  "leave the mesh for good, and stop: others take its services away")                      \
+	X("force-leave", "NODE", 1, 1, ctl_force_leave,                                            \
+	  "a failed member does not come back; --force: forget it at once")                        \
+	X("peers", "", 0, 0, ctl_peers, "streams to other agents: round trip, octets, last error") \
+	X("sync status", "", 0, 0, ctl_sync_status,                                                \
+	  "what is here of each agent's log; equal digests: the same. -v: every counter")          \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \
@@ -96,9 +106,10 @@ enum {
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
-	X("verbose", 'v', NULL, "status", "every figure and counter")                              \
+	X("verbose", 'v', NULL, "status, sync status", "every figure and counter")                 \
 	X("watch", OPT_WATCH, "SECONDS",                                                           \
-	  "status, services, resolve, instance, maps, maps dump, doctor",                          \
+	  "status, services, resolve, instance, maps, maps dump, doctor, members, peers, sync "    \
+	  "status",                                                                                \
 	  "again and again, until interrupted")                                                    \
 	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
@@ -106,7 +117,8 @@ enum {
 	X("service", OPT_SERVICE, "NAME", "events", "this service's only")                         \
 	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
 	  "files beside the first, as waymarkd's")                                                 \
-	X("force", OPT_FORCE, NULL, "detach", "though an agent is running, which attaches again")  \
+	X("force", OPT_FORCE, NULL, "detach, force-leave",                                         \
+	  "though an agent is running, which attaches again; forget a member at once")             \
 	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
 	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
 	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
