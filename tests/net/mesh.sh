@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+# mesh.sh - several agents on one machine: source it behind lib.sh. Node I has a network namespace of its
+# own with the address 10.77.0.I on a bridge in the test's, a cgroup, pins and a data directory. The bridge
+# is where the mesh is cut: `cut_mesh`, `heal_mesh`.
+# shellcheck shell=bash
+declare -A NODE_NS=() NODE_AGENT=()
+# shellcheck disable=SC2034 # tests use it
+INSECURE=(--set sync.insecure=true)
+
+mesh_up() { # nodes
+	ip link add mesh0 type bridge && ip link set mesh0 up
+	echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null || true
+	for i in $(seq "$1"); do
+		unshare --net sleep infinity &
+		NODE_NS[$i]=$!
+		until_ok 10 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/${NODE_NS[$i]}/ns/net")"
+		sleep 0.05 # sleep(1) runs in the new namespace from here on
+		ip link add "m$i" type veth peer name eth0 netns "${NODE_NS[$i]}"
+		ip link set "m$i" master mesh0 up
+		on "$i" ip addr add "10.77.0.$i/24" dev eth0
+		on "$i" ip link set eth0 up
+		on "$i" ip link set lo up
+		mkdir -p "$CG/n$i"
+	done
+}
+on() { # node, command...: in its network namespace
+	local ns=${NODE_NS[$1]}
+	shift
+	nsenter --net="/proc/$ns/ns/net" -- "$@"
+}
+steered_on() { # node, command...: in its cgroup as well
+	local i=$1
+	shift
+	(
+		echo $BASHPID >"$CG/n$i/cgroup.procs"
+		exec nsenter --net="/proc/${NODE_NS[$i]}/ns/net" -- "$@"
+	)
+}
+api_of() { # node, curl's arguments, the last a path
+	local i=$1
+	shift
+	on "$i" curl -s --max-time 20 "${@:1:$#-1}" "http://127.0.0.1:8500${*: -1}"
+}
+ask_of() { # node, dig's arguments
+	local i=$1
+	shift
+	on "$i" dig +short +tries=1 +time=5 @127.0.0.1 -p 8600 "$@"
+}
+node_answers() { [ "$(api_of "$1" -o /dev/null -w '%{http_code}' /v1/agent/self)" = 200 ]; }
+node_agent() { # node, further options: begins it, with node 1 as its seed
+	local i=$1 seed=10.77.0.1
+	shift
+	[ "$i" != 1 ] || seed=10.77.0.2
+	# exec: what is killed by its pid is to be the agent
+	(exec nsenter --net="/proc/${NODE_NS[$i]}/ns/net" -- "$B/waymarkd" --set "node.data_dir=$TMP/n$i" --set "node.name=n$i" --set "node.address=10.77.0.$i" \
+		--set "kernel.pin_dir=$PINS-$i" --set "kernel.cgroup=$CG/n$i" --set "http.socket=$TMP/n$i.sock" \
+		--set registry.consul_service=false --set sync.mode=peers --set "sync.join=$seed" \
+		--set sync.profile=local "$@" 2>>"$TMP/n$i.log") &
+	NODE_AGENT[$i]=$!
+	until_ok 60 node_answers "$i" || {
+		fail "the agent of node $i does not answer"
+		tail -n 20 "$TMP/n$i.log"
+		exit 1
+	}
+}
+node_stop() { # node, signal
+	kill -"${2:-TERM}" "${NODE_AGENT[$1]}"
+	wait "${NODE_AGENT[$1]}" 2>/dev/null
+	local status=$?
+	[ "${2:-TERM}" != TERM ] || [ $status = 0 ] || {
+		fail "the agent of node $1 ended with $status"
+		tail -n 40 "$TMP/n$1.log"
+	}
+	unset "NODE_AGENT[$1]"
+}
+register_on() { # node, id, name, address, port, [more JSON]
+	api_of "$1" -o /dev/null -w '%{http_code}' -X PUT \
+		-d "{\"ID\": \"$2\", \"Name\": \"$3\", \"Address\": \"$4\", \"Port\": $5${6:+, $6}}" \
+		/v1/agent/service/register
+}
+alive_at() { # node: how many members it takes for alive
+	api_of "$1" /v1/waymark/members | jq '[.[] | select(.state == "alive")] | length'
+}
+all_alive() { # expected number, nodes...
+	local want=$1 i
+	shift
+	for i in "$@"; do
+		[ "$(alive_at "$i")" = "$want" ] || return 1
+	done
+}
+digest_of() { api_of "$1" /v1/waymark/sync | jq -r .digest; }
+same_digests() { # nodes...
+	local i first
+	first=$(digest_of "$1")
+	[ -n "$first" ] || return 1
+	for i in "$@"; do
+		[ "$(digest_of "$i")" = "$first" ] || return 1
+	done
+}
+passing_at() { # node, service: ids of what passes, sorted
+	api_of "$1" "/v1/health/service/$2?passing" | jq -r '.[].Service.ID' | sort | paste -sd' '
+}
+passes_at() { # node, service, expected ids
+	[ "$(passing_at "$1" "$2")" = "$3" ]
+}
+passes_on() { # service, expected ids, nodes...
+	local service=$1 ids=$2 i
+	shift 2
+	for i in "$@"; do
+		passes_at "$i" "$service" "$ids" || return 1
+	done
+}
+# What crosses the bridge between the nodes of $1 ("1 2") and of $2 is dropped, both ways.
+cut_mesh() {
+	local a b
+	nft add table bridge mesh
+	nft add chain bridge mesh cut '{ type filter hook forward priority 0; }'
+	for a in $1; do
+		for b in $2; do
+			nft add rule bridge mesh cut iifname "m$a" oifname "m$b" drop
+			nft add rule bridge mesh cut iifname "m$b" oifname "m$a" drop
+		done
+	done
+}
+heal_mesh() { nft delete table bridge mesh; }

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# test_mesh_etcd.sh - three agents that share an etcd: found everywhere, dead nodes are out, etcd killed and
+# back, what was registered meanwhile follows.
+source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/mesh.sh"
+
+command -v etcd >/dev/null || {
+	echo "skipped: etcd-server is needed"
+	exit 77
+}
+mesh_up 3
+ip addr add 10.77.0.254/24 dev mesh0
+ETCD=http://10.77.0.254:2379
+begin_etcd() {
+	etcd --data-dir "$TMP/etcd" --listen-client-urls "$ETCD" --advertise-client-urls "$ETCD" \
+		--listen-peer-urls http://127.0.0.1:2380 --log-level error >>"$TMP/etcd.log" 2>&1 &
+	ETCD_PID=$!
+	until_ok 20 curl -sf "$ETCD/health" || fail "etcd does not answer"
+}
+BY_ETCD=(--set sync.mode=etcd --set "sync.etcd_endpoints=$ETCD" --set sync.etcd_lease=5s)
+following() { [ "$(api_of "$1" /v1/waymark/sync | jq -r .etcd.phase)" = following ]; }
+
+begin_etcd
+for i in 1 2 3; do node_agent "$i" "${BY_ETCD[@]}"; done
+for i in 1 2 3; do until_ok 20 following "$i" || fail "node $i does not follow etcd"; done
+check "members in Consul's words" "n1 n2 n3" "$(api_of 3 /v1/agent/members | jq -r '.[] | select(.Status == 1).Name' | sort | paste -sd' ')"
+
+check "register on node 1" 200 "$(register_on 1 web-1 web 10.77.0.1 8081)"
+until_ok 10 passes_on web web-1 1 2 3 || fail "not every node knows web-1"
+check "DNS on node 3" 10.77.0.1 "$(ask_of 3 web.service.mesh.internal)"
+check "the node of the instance, seen from node 2" n1 "$(api_of 2 /v1/health/service/web | jq -r '.[0].Node.Node')"
+
+check "a catalog write on node 2" true "$(api_of 2 -X PUT -d '{"Node": "outside", "Address": "192.0.2.9", "Service": {"Service": "ext", "Port": 99}}' /v1/catalog/register)"
+until_ok 10 passes_on ext ext 1 3 || fail "ext is not everywhere"
+check "it is removed on node 3" true "$(api_of 3 -X PUT -d '{"Node": "outside"}' /v1/catalog/deregister)"
+until_ok 10 passes_on ext "" 1 2 3 || fail "ext is still there"
+
+# --- etcd is killed: everything goes on, and what is registered meanwhile follows -------------------
+kill -9 "$ETCD_PID"
+wait "$ETCD_PID" 2>/dev/null
+check "registered while etcd is away" 200 "$(register_on 2 late-1 late 10.77.0.2 82)"
+check "it is there on its own node" late-1 "$(passing_at 2 late)"
+check "what was known is known" web-1 "$(passing_at 3 web)"
+matches "what waits is shown" '^[1-9]' "$(api_of 2 /v1/waymark/sync | jq .etcd.pending)"
+begin_etcd
+for i in 1 2 3; do until_ok 40 following "$i" || fail "node $i does not follow etcd again"; done
+until_ok 20 passes_on late late-1 1 3 || fail "late-1 did not follow"
+check "nobody was taken for dead" "web-1 web-1" "$(passing_at 2 web) $(passing_at 3 web)"
+
+# --- an agent is killed: its lease ends ---------------------------------------------------------------
+node_stop 1 KILL
+until_ok 30 passes_on web "" 2 3 || fail "web-1 passes though its agent is dead"
+node_agent 1 "${BY_ETCD[@]}"
+until_ok 20 passes_on web web-1 1 2 3 || fail "web-1 is not back"
+
+# --- a mesh of peers does not write where etcd carries: refused is tested in test_etcd.c ----------------
+for i in 1 2 3; do node_stop "$i"; done
+done_testing
