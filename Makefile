@@ -19,7 +19,7 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libpcre2-dev libroaring-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
-	python3-jsonschema nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound etcd-server etcd-client
+	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound etcd-server etcd-client
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf nginx-light
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
@@ -136,10 +136,13 @@ kernels-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_KERNELS)
 
 # --- running ---------------------------------------------------------------------------------------
-.PHONY: demo run
+.PHONY: demo demo-mesh run
 demo: deps ## the main job, end to end, on this machine's kernel; cleans up after itself
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(B)
+demo-mesh: deps-test ## five agents in network namespaces: found everywhere, killed, cut, healed, restarted
+	@$(MAKE) --no-print-directory all
+	@tools/demo-mesh.sh $(B)
 run: deps ## start the agent in the foreground to try your own services
 	@$(MAKE) --no-print-directory all
 	@tools/run.sh $(B)
