@@ -589,7 +589,8 @@ static int start_keep(struct wm_agent *a, struct wm_err *e)
 
 static int start_sync(struct wm_agent *a, struct wm_err *e)
 {
-	struct wm_sync_config c = {.loop = a->loop,
+	struct wm_sync_config c = {.env = wm_loop_env(a->loop),
+				   .loop = a->loop,
 				   .registry = a->registry,
 				   .node_name = a->node_name,
 				   .version = WM_VERSION,

@@ -382,7 +382,7 @@ int wm_sync_new(const struct wm_sync_config *c, struct wm_sync **ret, struct wm_
 	if (!s)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	s->c = *c;
-	s->env = wm_loop_env(c->loop);
+	s->env = c->env;
 	r = make(s, e);
 	if (r) {
 		wm_sync_free(s);

@@ -22,7 +22,8 @@ struct wm_sync_etcd {
 	unsigned lease_s;
 };
 
-struct wm_sync_config { /* borrowed for the life of the mesh */
+struct wm_sync_config {		  /* borrowed for the life of the mesh */
+	const struct wm_env *env; /* its time and chance */
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	const char *node_name, *datacenter, *version;
