@@ -45,6 +45,6 @@ step "function length" long_functions < <(printf '%s\n' "${files[@]}")
 step "file length" long_files
 step cppcheck check
 step shellcheck shellcheck -S warning "${scripts[@]}"
-step codespell codespell -q 3 -L inflight,inout,additionals,te,ans,clen,fo,hist,nd,ro,ue,ba,nin "${files[@]}" "${scripts[@]}" README.md docs
+step codespell codespell -q 3 -L inflight,inout,upto,additionals,te,ans,clen,fo,hist,nd,ro,ue,ba,nin "${files[@]}" "${scripts[@]}" README.md docs
 step clang-tidy tidy
 exit "$bad"

@@ -62,7 +62,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	const struct wm_plane_watch *watch; /* NULL: the plane counts as switched off */
 	struct wm_drains *drains;	    /* may be NULL */
 	struct wm_aborts *aborts;	    /* may be NULL */
-	struct wm_sync *sync; /* the mesh; NULL: sync.mode is off */
+	struct wm_sync *sync;		    /* the mesh; NULL: sync.mode is off */
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
 	const struct wm_definitions_outcome *definitions; /* what came of them; may be NULL */

@@ -370,8 +370,7 @@ int wm_dec_parse(struct decoder *d, const char *body, size_t len, json_type want
 	d->mem->arena = wm_json_arena_open();
 	d->mem->root = wm_json_quick(body, len);
 	if (!d->mem->root)
-		d->mem->root =
-			json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+		d->mem->root = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 	if (d->mem->arena)
 		wm_json_arena_pause();
 	if (!d->mem->root) {

@@ -18,10 +18,11 @@
 
 #define WM_HTTP_OVER_MAX                                                                           \
 	64 /* connections over the cap that still get an answer of 429; more are closed unheard */
-#define WM_HTTP_OVER_MS	      2000 /* milliseconds such a connection may take */
-#define WM_HTTP_HOST_MAX      253  /* octets of a Host name: RFC 1035 */
-#define WM_HTTP_PLAIN_HEADERS 16 /* of a request that is read without evhttp: clients send 3 to 8  \
-				  */
+#define WM_HTTP_OVER_MS	 2000 /* milliseconds such a connection may take */
+#define WM_HTTP_HOST_MAX 253  /* octets of a Host name: RFC 1035 */
+#define WM_HTTP_PLAIN_HEADERS                                                                      \
+	16 /* of a request that is read without evhttp: clients send 3 to 8                        \
+	    */
 
 enum wm_http_phase {
 	WM_HTTP_IDLE,	   /* nothing of a request has come */

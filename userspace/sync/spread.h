@@ -27,8 +27,8 @@ struct wm_spread_config {
 	const struct wm_env *env;
 	struct wm_peer_id id;
 	unsigned links, far; /* 0: the constants above */
-	unsigned graft_ms;   /* how long an id may be known before its message is asked for; 0: 1.5 x
-			      * the round trip of the link, 10 at least */
+	unsigned graft_ms; /* how long an id may be known before its message is asked for; 0: 1.5 x
+			    * the round trip of the link, 10 at least */
 	void *arg;
 	/* Hold a stream to a member, or need it no more: then wm_spread_up() or _down() tells,
 	 * within this call or later. */
