@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata */
+/* links: base security net model store registry metadata */
 /* fuzz_filter.c - texts of ?filter. Whatever the octets: a refusal has one sentence, what is
  * accepted can be asked of a row within its steps. The first octet chooses the kind of row. */
 #include "userspace/metadata/filter.h"

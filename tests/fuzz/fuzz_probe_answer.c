@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry health */
+/* links: base security net model store registry health */
 /* fuzz_probe_answer.c - what probed peers send and we read ourselves: a gRPC health answer, HTTP/2
  * frames, systemctl's lines. Whatever the octets: reading stays inside them, and a verdict has its
  * sentence. The first octet chooses the kind. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry */
+/* links: base security net model store registry */
 /* fuzz_snapshot.c - whole snapshots of somebody else's making. The checksums over all and of each
  * record are mended first, for they keep nobody out who means it. Whatever the octets: they are
  * refused with a sentence, or restored, and what was restored can be saved and read again. The

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry */
+/* links: base security net model store registry */
 /* fuzz_store_record.c - decoding of the store's records. Whatever the bytes, decoding stays inside
  * them; what decodes can be built and encoded, and what was encoded decodes to the same. The first
  * octet chooses the kind of record. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata health resolution dns dataplane lifecycle api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
 /* Every route whose path ends in an element: without it, and with an id that nobody has, in both
  * formats, as a Consul 1.21 answers. A route that is not listed here fails the test. */
 #include "api_help.h"

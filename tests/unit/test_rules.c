@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata health resolution dns dataplane lifecycle api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
 /* The operator's rules: the file, what a registration must keep, and whom they judge. */
 #include "registry_help.h"
 #include "userspace/api/rules_file.h"
