@@ -456,7 +456,7 @@ Test(agent, the_only_member_joins_and_removes_nobody)
 	must_put("/v1/agent/join/10.8.0.2", NULL);
 	must_put("/v1/agent/force-leave/n1", NULL);
 	refused("/v1/agent/join/10.8.0.9", NULL, 500,
-		"Failed to join 10.8.0.9: this agent is a cluster of its own");
+		"Failed to join 10.8.0.9: sync.mode is off, so this agent is a mesh of its own");
 	refused("/v1/agent/force-leave/other", NULL, 500, "agent: No node found with name 'other'");
 	cr_assert_eq(put("/v1/agent/reload", NULL), 501);
 	cr_assert_eq(put("/v1/agent/leave", NULL), 501);

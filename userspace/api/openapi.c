@@ -290,6 +290,9 @@ static void put_answers(struct wm_json *j, const char *path, const char *answer)
 	wm_json_kopen(j, "responses", '{');
 	if (strncmp(path, "/v1/kv/", 7) == 0) {
 		put_answer(j, "404", "there is no such key; with X-Consul-Index", "");
+	} else if (strncmp(path, "/v1/coordinate/node/", 20) == 0) {
+		put_answer(j, "200", "", answer);
+		put_answer(j, "404", "no member has that name, or it has none yet", "");
 	} else if (strncmp(path, "/v1/agent/health/", 17) == 0) {
 		put_answer(j, "200", "passing", answer);
 		put_answer(j, "429", "warning", answer);
