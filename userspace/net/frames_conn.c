@@ -125,7 +125,7 @@ static ssize_t greet(struct wm_frames_conn *c, const char *p, size_t len)
 			wm_frames_end(c, -EPROTO, "the peer does not speak our protocol");
 			return -EPROTO;
 		}
-		snprintf(text, sizeof(text), "the peer speaks version %u, %u is spoken here",
+		snprintf(text, sizeof(text), "the peer speaks version %u, %d is spoken here",
 			 (unsigned char)p[n], WM_FRAMES_VERSION);
 		wm_frames_end(c, -EPROTONOSUPPORT, text);
 		return -EPROTONOSUPPORT;

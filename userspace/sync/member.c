@@ -78,7 +78,7 @@ void member_key(const char *name, char ret[static WM_NODE_NAME_MAX + 1])
 {
 	size_t i;
 
-	for (i = 0; name[i] && i < WM_NODE_NAME_MAX; i++)
+	for (i = 0; i < WM_NODE_NAME_MAX && name[i]; i++)
 		ret[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
 	ret[i] = '\0';
 }
