@@ -84,6 +84,7 @@ static bool watch(int fd)
 				      "\"9\"},\"created\":true}}\n";
 	static const char *const lines[MODES] = {
 		[WATCH_GARBAGE] = "}{ nonsense\n",
+		/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma) */
 		[WATCH_OTHER] = "{\"result\":{\"header\":{\"cluster_id\":\"8\",\"revision\":\"9\"},"
 				"\"events\":[{\"type\":\"DELETE\",\"kv\":{\"key\":\"YQ==\"}}]}}\n",
 		[WATCH_CANCELED] =

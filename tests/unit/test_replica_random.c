@@ -244,8 +244,9 @@ static void schedule(uint64_t seed)
 
 Test(replica_random, all_come_to_the_newest_of_what_is_left, .timeout = 600)
 {
-	uint64_t first = getenv("WM_SEED") ? strtoull(getenv("WM_SEED"), NULL, 0) : 1;
-	uint64_t count = getenv("WM_SEEDS") ? strtoull(getenv("WM_SEEDS"), NULL, 0) : 12;
+	const char *seed = getenv("WM_SEED"), *seeds = getenv("WM_SEEDS");
+	uint64_t first = seed ? strtoull(seed, NULL, 0) : 1;
+	uint64_t count = seeds ? strtoull(seeds, NULL, 0) : 12;
 
 	for (uint64_t s = first; s < first + count; s++)
 		schedule(s);

@@ -80,14 +80,26 @@ static void look_at(const char *path, struct seen *s)
 	s->changed = st.st_ctim;
 }
 
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool same(const struct seen *a, const struct seen *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->err == b->err &&
+	       same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
+}
+
 static bool look_at_all(struct wm_tls *t)
 {
 	struct seen now[FILES];
-	bool differ;
+	bool differ = false;
 
 	for (unsigned i = 0; i < FILES; i++)
 		look_at(t->paths[i], &now[i]);
-	differ = memcmp(now, t->seen, sizeof(now)) != 0;
+	for (unsigned i = 0; i < FILES; i++)
+		differ |= !same(&now[i], &t->seen[i]);
 	memcpy(t->seen, now, sizeof(now));
 	return differ;
 }

@@ -59,11 +59,10 @@ static int put_file(const char *path, mode_t mode, bool (*fn)(FILE *f, void *arg
 	(void)unlink(part);
 	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (!f)
-		r = -errno;
-	else if (!fn(f, arg))
+	if (f && !fn(f, arg))
 		r = -EIO;
-	else if (fflush(f) || fsync(fd) || link(part, path)) /* link: not over one that is there */
+	else if (!f || fflush(f) || fsync(fd) ||
+		 link(part, path)) /* link: not over one that is there */
 		r = -errno;
 	if (f)
 		fclose(f);

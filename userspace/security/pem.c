@@ -61,6 +61,8 @@ static BIO *bio_of(const char *path, int secret, char **text, size_t *len, int *
 {
 	BIO *b;
 
+	*text = NULL;
+	*len = 0;
 	*ret_err = wm_pem_read(path, WM_CERT_FILE_MAX, secret, text, len, e);
 	if (*ret_err)
 		return NULL;
