@@ -287,7 +287,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	if (!err)
 		err = wm_store_ready(r->store, e);
 	r->given = r->history.floor = r->history.extinct = r->index;
-	r->history.run = wm_env_wall_ms(r->env) * WM_NUMBERS_PER_MS;
+	r->history.run = wm_env_wall_ms(c->env) * WM_NUMBERS_PER_MS;
 	if (!err && !r->epoch) /* a new log, or one of before there were any */
 		r->epoch = new_epoch(r);
 	if (!err)
