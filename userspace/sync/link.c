@@ -378,6 +378,18 @@ static bool identity_fits(const struct wm_sync *s, const struct wm_identity *ide
 	return identity ? strcasecmp(identity->node, name) == 0 : s->c.insecure;
 }
 
+/* A certificate names a node and no id: who is there under another name has the id. A node that was
+ * renamed has it once its former name failed. */
+static bool id_is_anothers(const struct wm_sync *s, const Waymark__Link__Hello *h)
+{
+	struct wm_peer_id id;
+	const struct wm_member *m;
+
+	memcpy(id.octets, h->id.data, sizeof(id.octets));
+	m = wm_members_by_id(s->members, &id);
+	return m && !m->self && m->state <= WM_MEMBER_SUSPECT && strcasecmp(m->name, h->name) != 0;
+}
+
 static const char *judge_hello(const struct wm_sync *s, const struct link *k,
 			       const Waymark__Link__Hello *h)
 {
@@ -393,6 +405,8 @@ static const char *judge_hello(const struct wm_sync *s, const struct link *k,
 		return "its certificate names another node";
 	if (!memcmp(h->id.data, s->id.octets, sizeof(s->id.octets)) && k->purpose != ACCEPTED)
 		return "it is this agent itself";
+	if (id_is_anothers(s, h))
+		return "its id is that of another node, which is there";
 	if (known && memcmp(h->id.data, known->octets, sizeof(known->octets)) != 0)
 		return "another agent answers at its address";
 	return NULL;
@@ -520,6 +534,9 @@ static const char *take(struct link *k, enum wm_channel ch, const void *data, si
 			       ? "a message of its tree cannot be read"
 			       : NULL;
 	case WM_CHANNEL_PAUSE:
+		if (len < sizeof(p->id.octets) ||
+		    memcmp(data, p->id.octets, sizeof(p->id.octets)) != 0)
+			return "it speaks of another agent's stop";
 		wm_sync_paused(s, data, len, true);
 		return NULL;
 	case WM_CHANNEL_REPLICA:

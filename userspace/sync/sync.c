@@ -210,7 +210,8 @@ void wm_sync_paused(struct wm_sync *s, const uint8_t *p, size_t len, bool tell)
 	ms = get_be64(p + sizeof(id.octets));
 	if (ms > s->c.restart_grace_ms)
 		ms = s->c.restart_grace_ms;
-	if (wm_peer_id_same(&id, &s->id))
+	/* of members only: others could name any number */
+	if (wm_peer_id_same(&id, &s->id) || !wm_members_by_id(s->members, &id))
 		return;
 	wm_objects_pause(s->objects, &id, ms);
 	if (tell)
