@@ -73,7 +73,6 @@ struct wm_agent {
 	struct wm_timer *watchdog, *leave, *indexing;
 	struct wm_reload *reload;
 	struct wm_sync *sync; /* NULL: sync.mode is off */
-	bool left;	      /* the mesh, for good */
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -525,7 +524,6 @@ static void leave(void *arg)
 {
 	struct wm_agent *a = arg;
 
-	a->left = true;
 	if (a->sync)
 		wm_sync_leave(a->sync);
 	wm_timer_arm(a->leave, a->sync ? LEAVE_MESH_MS : LEAVE_MS);
@@ -912,8 +910,8 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_http_server_free(a->http);
 	if (a->registry)
 		wm_registry_finish(a->registry); /* what waits is announced while all can hear it */
+	wm_sync_free(a->sync);			 /* answers who waits for another agent, too */
 	wm_api_free(a->api);
-	wm_sync_free(a->sync);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);
 	wm_aborts_free(a->aborts);
