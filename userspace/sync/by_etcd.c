@@ -67,13 +67,7 @@ void wm_by_etcd_free(struct wm_sync *s)
 
 bool wm_by_etcd_alive(const struct wm_sync *s, const struct wm_peer_id *id)
 {
-	struct wm_etcd_node_state n;
-	size_t pos = 0;
-
-	while (wm_etcd_next(s->etcd, &pos, &n))
-		if (wm_peer_id_same(&n.id, id))
-			return n.alive;
-	return true; /* not heard of yet */
+	return wm_etcd_lives(s->etcd, id) != 0; /* not heard of yet: alive until told otherwise */
 }
 
 bool wm_by_etcd_next(struct wm_sync *s, size_t *pos, struct wm_sync_node *ret)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* seeds.c - who to begin with: agents that settings name, and those that were members when this one
  * ran last, which are kept in the data directory. While it is alone all of them are tried again and
- * again; and members that failed are tried now and then, so that halves of a mesh that was cut find
- * each other. */
+ * again; halves of a mesh that was cut find each other by the membership's own probes. */
 #include "internal.h"
 #include "userspace/base/log.h"
 #include "userspace/net/aside.h"
@@ -22,8 +21,6 @@
 #define LINE_OCTETS  128	/* octets of a line of it */
 #define RETRY_MIN_MS 500	/* while alone all are tried this often, doubled up to */
 #define RETRY_MAX_MS 15000
-#define HEAL_MS	     1000 /* how often one that failed is tried */
-#define HEAL_SHARE   8	  /* members, of all, that try one each time */
 
 /* One attempt: a name that is looked up, then each of its addresses until one answers. */
 struct attempt {
@@ -43,7 +40,7 @@ struct wm_seeds {
 	struct wm_sync *s;
 	struct wm_resolver *resolver;
 	LIST_HEAD(, attempt) attempts;
-	struct wm_env_timer *retry, *heal, *keep;
+	struct wm_env_timer *retry, *keep;
 	unsigned retry_ms;
 	struct wm_peer_addr kept[WM_SYNC_SEEDS_MAX];
 	unsigned kept_count;
@@ -236,26 +233,6 @@ static void on_retry(void *arg)
 	wm_env_timer_arm(k->retry, k->retry_ms / 2 + wm_env_below(k->s->env, k->retry_ms));
 }
 
-/* Where the mesh was cut, each half took the other for failed and stopped talking to it. */
-static void on_heal(void *arg)
-{
-	struct wm_seeds *k = arg;
-	struct wm_members *ms = k->s->members;
-	unsigned failed = wm_members_count(ms) - wm_members_alive(ms);
-	uint64_t skip = failed ? wm_env_below(k->s->env, failed) : 0;
-	const struct wm_member *m;
-	size_t pos = 0;
-
-	if (failed && wm_env_below(k->s->env, wm_members_alive(ms)) < HEAL_SHARE) {
-		while ((m = wm_members_next(ms, &pos)))
-			if (m->state >= WM_MEMBER_FAILED && !skip--)
-				break;
-		if (m && m->state == WM_MEMBER_FAILED)
-			try_addr(k, &m->at);
-	}
-	wm_env_timer_arm(k->heal, HEAL_MS - wm_env_below(k->s->env, HEAL_MS / 4));
-}
-
 /* --- kept in the data directory --------------------------------------------------------------- */
 /* On a thread of its own. */
 static void write_file(void *arg)
@@ -347,9 +324,8 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
 		snprintf(k->path, sizeof(k->path), "%s/members", s->c.data_dir);
 	k->resolver = wm_resolver_new(s->c.loop, NULL);
 	k->retry = wm_env_timer_new(s->env, on_retry, k);
-	k->heal = wm_env_timer_new(s->env, on_heal, k);
 	k->keep = wm_env_timer_new(s->env, on_keep, k);
-	if (!k->resolver || !k->retry || !k->heal || !k->keep)
+	if (!k->resolver || !k->retry || !k->keep)
 		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
 	read_file(k);
 	return 0;
@@ -363,7 +339,6 @@ uint64_t wm_seeds_contact_ms(const struct wm_seeds *k)
 void wm_seeds_start(struct wm_seeds *k)
 {
 	wm_env_timer_arm(k->retry, 0);
-	wm_env_timer_arm(k->heal, HEAL_MS);
 }
 
 void wm_seeds_free(struct wm_seeds *k)
@@ -374,13 +349,11 @@ void wm_seeds_free(struct wm_seeds *k)
 		return;
 	wm_aside_end(k->writing);
 	while ((a = LIST_FIRST(&k->attempts))) { /* links are gone: nobody calls back */
-		LIST_REMOVE(a, entry);
-		wm_lookup_cancel(a->lookup);
-		free(a);
+		snprintf(a->why, sizeof(a->why), "this agent stops");
+		finish(a, 0);
 	}
 	wm_resolver_free(k->resolver);
 	wm_env_timer_free(k->retry);
-	wm_env_timer_free(k->heal);
 	wm_env_timer_free(k->keep);
 	wm_buf_done(&k->text);
 	free(k);
