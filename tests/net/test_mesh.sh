@@ -46,6 +46,33 @@ until_ok 10 passes_on gone gone-1 1 2 3 5 || fail "gone-1 is not everywhere"
 api_of 4 -X PUT /v1/agent/service/deregister/gone-1
 until_ok 10 passes_on gone "" 1 2 3 5 || fail "gone-1 is still there"
 
+# --- what is another agent's is sent to it, and answered by it ----------------------------------------
+asked() { # node, path: the status of a PUT
+	api_of "$1" -o /dev/null -w '%{http_code}' -X PUT "$2"
+}
+register_on 2 far-1 far 10.77.0.2 7 >/dev/null
+until_ok 10 passes_on far far-1 1 3 4 5 || fail "far-1 is not everywhere"
+check "maintenance of n2's instance, asked for on n3" 200 "$(asked 3 '/v1/agent/service/maintenance/far-1?enable=true&node=n2')"
+until_ok 10 passes_on far "" 1 3 4 5 || fail "far-1 passes in maintenance"
+check "and its end" 200 "$(asked 3 '/v1/agent/service/maintenance/far-1?enable=false&node=n2')"
+until_ok 10 passes_on far far-1 1 3 4 5 || fail "far-1 does not pass after maintenance"
+check "no legal transition is the owner's word" 409 "$(asked 3 '/v1/waymark/instances/far-1/lifecycle?state=starting&node=n2')"
+check "its drain" 200 "$(asked 4 '/v1/waymark/instances/far-1/drain?deadline=1h&node=n2')"
+check "is one at its owner" stopping "$(api_of 2 /v1/waymark/instances/far-1 | jq -r .Lifecycle)"
+check "an instance that the owner does not have" 404 "$(asked 3 '/v1/agent/service/deregister/none?node=n2')"
+check "a node that is none" 404 "$(asked 3 '/v1/agent/service/deregister/far-1?node=nobody')"
+check "deregistered" 200 "$(asked 5 '/v1/agent/service/deregister/far-1?node=n2')"
+until_ok 10 passes_on far "" 1 3 4 5 || fail "far-1 is still there"
+kill -STOP "${NODE_AGENT[2]}"
+asked 4 '/v1/agent/service/deregister/none?node=n2' >/dev/null &
+asking=$!
+sleep 0.3
+node_stop 4
+wait "$asking"
+kill -CONT "${NODE_AGENT[2]}"
+node_agent 4 "${INSECURE[@]}"
+until_ok 20 all_alive 5 1 2 3 4 5 || fail "not all are there after a stop that was asked meanwhile"
+
 # --- an agent is killed: its instances go critical elsewhere, and come back ----------------------------
 node_stop 1 KILL
 until_ok 15 passes_on web "" 2 3 4 5 || fail "web-1 passes though its agent is dead"
