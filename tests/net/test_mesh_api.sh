@@ -76,5 +76,31 @@ matches "an owner that fails meanwhile" '^503 The agent of node "n2" .*: whether
 kill -CONT "${NODE_AGENT[2]}"
 until_ok 20 all_alive 3 1 2 3 || fail "not all are there"
 
+# --- nearest first, by coordinates ---------------------------------------------------------------------------
+coordinates() { api_of "$1" /v1/coordinate/nodes | jq -r '[.[].Node] | sort | join(" ")'; }
+all_placed() { [ "$(coordinates 1)" = "n1 n2 n3" ]; }
+until_ok 30 all_placed || fail "coordinates are known of: $(coordinates 1)"
+for i in 1 2 3; do register_on "$i" "near-$i" near "10.77.0.$i" 9 >/dev/null; done
+register_on 3 near-0 near 10.77.0.3 10 >/dev/null
+check "an instance on a node without an agent" true "$(api_of 1 -X PUT -d '{"Node": "a-outside", "Address": "192.0.2.9", "Service": {"ID": "near-x", "Service": "near"}}' /v1/catalog/register)"
+until_ok 10 passes_on near "near-0 near-1 near-2 near-3 near-x" 1 2 3 || fail "near is not everywhere"
+order() { api_of "$1" "/v1/health/service/near?near=$2" | jq -r '[.[].Service.ID] | join(" ")'; }
+for path in /v1/health/service/near /v1/catalog/service/near; do
+	check "without near $path is sorted by node" near-x "$(api_of 1 $path | jq -r '.[0] | .ServiceID // .Service.ID')"
+done
+check "near to ourselves: first" "near-0 near-3" "$(order 3 _agent | cut -d' ' -f1,2)"
+check "near to another" near-2 "$(order 3 n2 | cut -d' ' -f1)"
+check "on what is no agent's: last" near-x "$(order 2 n1 | cut -d' ' -f5)"
+check "from what is no agent's all are as far" "$(order 2 a-outside)" "near-x near-1 near-2 near-0 near-3"
+check "from nobody" "near-x near-1 near-2 near-0 near-3" "$(order 2 nobody)"
+check "nodes" "n2 a-outside" "$(api_of 1 '/v1/catalog/nodes?near=n2' | jq -r '[.[0].Node, .[-1].Node] | join(" ")')"
+check "checks" n2 "$(api_of 1 '/v1/health/state/any?near=n2' | jq -r '.[0].Node')"
+# a node that is far: its veth is slow to answer
+on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
+	farthest() { [ "$(order 1 _agent | tr ' ' '\n' | sed -n 4p)" = near-2 ]; }
+	until_ok 30 farthest || fail "what is 30 ms away is not the farthest: $(order 1 _agent)"
+	on 2 tc qdisc del dev eth0 root
+} || echo "skip: netem is refused, no node is far"
+
 for i in 1 2 3; do node_stop "$i"; done
 done_testing

@@ -357,10 +357,17 @@ bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const stru
  *  with it as destination, or of its own and native. See connect.c. */
 bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
 		     unsigned *ret_count);
-/** Sort by distance; what is as far keeps its order. @p from NULL: leave as it is. @return false:
- *  without memory. */
-bool wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
-bool wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
+/** Whose coordinates there are; NULL: there is no mesh, or etcd carries it. */
+struct wm_members;
+const struct wm_members *wm_near_members(const struct wm_api *a);
+/** Sort by distance: round trips by the coordinates of @p ms (NULL: there are none), behind them
+ * what has none, by wm_near_distance(). What is as far keeps its order. @p from NULL: leave as it
+ * is.
+ *  @return false: without memory. */
+bool wm_near_sort(const struct wm_members *ms, const struct wm_node *from,
+		  const struct wm_instance **all, unsigned count);
+bool wm_near_sort_nodes(const struct wm_members *ms, const struct wm_node *from,
+			const struct wm_node **all, unsigned count);
 
 /* --- connect.c --- */
 int wm_connect_init(struct wm_api *a);
