@@ -409,6 +409,8 @@ Test(replica_rules, removals_that_do_not_come_from_their_origin_are_held)
 {
 	struct net *n = net_new(3, 1);
 	struct agent *from = &n->a[0], *relay = &n->a[1], *at = &n->a[2];
+	struct wm_replica_held held;
+	size_t pos;
 
 	net_start(n);
 	fill(from, 0, 100, 20);
@@ -431,7 +433,17 @@ Test(replica_rules, removals_that_do_not_come_from_their_origin_are_held)
 	cr_assert_gt(stats(at).braked, 0);
 	cr_assert_geq(at->alarms, 1);
 	cr_assert(wm_peer_id_same(&at->about, &relay->id));
-	wm_replica_release(at->r);
+	pos = 0;
+	cr_assert(wm_replica_next_held(at->r, &pos, &held));
+	cr_assert(wm_peer_id_same(&held.origin, &from->id));
+	cr_assert(wm_peer_id_same(&held.from, &relay->id));
+	cr_assert_eq(held.removals, 70);
+	cr_assert_eq(held.names_count, WM_REPLICA_HELD_NAMES);
+	cr_assert_eq(held.names_len[0], strlen("instance-00000"));
+	cr_assert_not(memcmp(held.names[0], "instance-00000", held.names_len[0]));
+	cr_assert_not(wm_replica_next_held(at->r, &pos, &held));
+	cr_assert_eq(wm_replica_release(at->r, &at->id), 0);
+	cr_assert_eq(wm_replica_release(at->r, &from->id), 1);
 	cr_assert_lt(net_settle(n, 10000), 10000);
 	is(has(at, from, "instance-00001"), NULL);
 	net_free(n);
@@ -461,6 +473,8 @@ Test(replica_rules, removals_that_come_from_their_origin_are_not_held)
 Test(replica_rules, a_clock_that_is_ahead_is_held_back_and_named)
 {
 	struct net *n = net_new(3, 1);
+	struct wm_replica_ahead ahead;
+	size_t pos = 0;
 
 	net_start(n);
 	net_pass(n, 100);
@@ -469,6 +483,10 @@ Test(replica_rules, a_clock_that_is_ahead_is_held_back_and_named)
 	shared_write(&n->a[1], "shale", "chalk", "of today", NULL, 0);
 	put(&n->a[0], "own", "has no clock");
 	net_pass(n, 10000);
+	cr_assert(wm_replica_next_ahead(n->a[1].r, &pos, &ahead));
+	cr_assert(wm_peer_id_same(&ahead.writer, &n->a[0].id));
+	cr_assert_gt(ahead.by_ms, 40000);
+	cr_assert_not(wm_replica_next_ahead(n->a[1].r, &pos, &ahead));
 	is(has_shared(&n->a[1], "shale", "wax"), NULL);
 	is(has_shared(&n->a[2], "shale", "wax"), NULL);
 	is(has_shared(&n->a[0], "shale", "chalk"), "of today");

@@ -92,6 +92,10 @@ int wm_etcd_own(struct wm_etcd *e, const struct wm_replica_change *c);
  *  @p done runs, NULL ok, and nothing is sent any more. */
 void wm_etcd_leave(struct wm_etcd *e, void (*done)(void *arg), void *arg);
 
+/** An operator looked at what is held and lets it be removed: of one node, or all and shared ones
+ *  (NULL). @return removals that were held. */
+unsigned wm_etcd_let_go(struct wm_etcd *e, const struct wm_peer_id *node);
+
 enum wm_etcd_phase {
 	WM_ETCD_CONNECTING, /* no endpoint has answered yet, or none does now */
 	WM_ETCD_JOINING,    /* leases, and what others have */

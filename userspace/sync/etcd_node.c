@@ -480,6 +480,27 @@ static bool may_release(const struct wm_etcd *e, const struct wm_etcd_node *n, u
 	return n->record.settled && (n->record_mod > e->trust_revision || now >= n->release_ms);
 }
 
+unsigned wm_etcd_let_go(struct wm_etcd *e, const struct wm_peer_id *node)
+{
+	uint64_t now = wm_etcd_now(e);
+	struct wm_etcd_node *n;
+	unsigned count = 0;
+	size_t pos = 0;
+
+	while ((n = wm_map_next(e->nodes, &pos))) {
+		if (!n->held || (node && !wm_peer_id_same(&n->id, node)))
+			continue;
+		n->suspect = false;
+		n->release_ms = now;
+		count += n->held;
+	}
+	if (!node && e->held > count) { /* shared ones: a list that lacks them is believed now */
+		count = e->held;
+		e->relist_ms = now + 1;
+	}
+	return count;
+}
+
 void wm_etcd_tidy(struct wm_etcd *e)
 {
 	uint64_t now = wm_etcd_now(e);

@@ -466,20 +466,6 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin)
 		peer_free(r, p);
 }
 
-void wm_replica_release(struct wm_replica *r)
-{
-	size_t pos = 0;
-	struct log *l;
-
-	r->release_ms = wm_env_ms(r->c.env) + BRAKE_WINDOW_MS;
-	while ((l = log_walk(r, &pos))) {
-		l->held = false;
-		l->next_ms = 0;
-	}
-	for (struct peer *p = peer_up_by_chance(r); p; p = NULL)
-		serve_vector(r, p, true);
-}
-
 uint64_t wm_replica_contact_ms(const struct wm_replica *r)
 {
 	return r->up ? wm_env_wall_ms(r->c.env) : r->contact_wall_ms;

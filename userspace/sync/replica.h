@@ -118,8 +118,33 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin);
  * from vectors. Tell it who is a member. */
 void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there);
 
-/** An operator looked at what the brake holds back and lets it happen, for a minute. */
-void wm_replica_release(struct wm_replica *r);
+/* Removals of one log that the brake holds back. */
+#define WM_REPLICA_HELD_NAMES 8
+struct wm_replica_held {
+	struct wm_peer_id origin; /* whose log; zero: shared */
+	bool shared;
+	struct wm_peer_id from; /* who told of them last */
+	uint64_t removals;	/* at least so many: pages that are held are not asked on */
+	uint64_t since_ms;	/* of the environment's clock */
+	unsigned names_count;	/* the first of what would go, as keys */
+	size_t names_len[WM_REPLICA_HELD_NAMES];
+	uint8_t names[WM_REPLICA_HELD_NAMES][WM_REPLICA_KEY_MAX];
+};
+/** Walk: *pos = 0 at first. @return false: no more. */
+bool wm_replica_next_held(const struct wm_replica *r, size_t *pos, struct wm_replica_held *ret);
+/** An operator looked at what the brake holds back and lets it happen, for a minute: of one log,
+ * shared objects where @p origin is zero, or of all (NULL). @return logs that were held. */
+unsigned wm_replica_release(struct wm_replica *r, const struct wm_peer_id *origin);
+/* Whose shared writes were held back in the last minute, as their clock is ahead of ours. They are
+ * not let through: who takes a clock from the future gives it to all. Mended, or once our clock
+ * came near, they come by themselves. */
+#define WM_REPLICA_AHEAD_MAX 8
+struct wm_replica_ahead {
+	struct wm_peer_id writer;
+	uint64_t by_ms, last_ms; /* last_ms: of the environment's clock */
+	uint64_t changes;	 /* one that is offered again counts again */
+};
+bool wm_replica_next_ahead(const struct wm_replica *r, size_t *pos, struct wm_replica_ahead *ret);
 /** Milliseconds since 1970 when a stream was last up: store it now and then, for the next run. Who
  * was away for longer than tombstones are kept takes everything of others anew. */
 uint64_t wm_replica_contact_ms(const struct wm_replica *r);

@@ -4,6 +4,7 @@
  * - replica_table.c: objects by name
  * - replica_log.c: logs, their objects in the order of versions, digests, tombstones
  * - replica_wire.c: messages to octets and back, compression
+ * - replica_held.c: what is held back, until it is let go
  * - replica_take.c: judges changes of others and takes them
  * - replica_pull.c: compares, and asks for what is missing
  * - replica_serve.c: tells what is new, and answers who asks
@@ -129,7 +130,7 @@ struct log {
 	unsigned marked; /* objects that have it */
 	bool stub;
 	bool distrust; /* from before we were away: not offered */
-	bool held;     /* the brake holds it */
+	struct wm_replica_held *held; /* by the brake; NULL: not */
 	bool announce; /* neighbours are told how far it is */
 	struct tomb *tombs;
 	size_t tombs_head, tombs_len, tombs_cap;
@@ -147,6 +148,7 @@ struct log {
 	digest_t target_digest;
 	uint8_t buckets[WM_REPLICA_BUCKETS / 8];
 	uint64_t next_ms, repair_ms; /* not before */
+	uint64_t release_ms;	     /* until then an operator lets removals happen */
 	uint64_t stub_ms, born_ms;
 };
 
@@ -204,7 +206,8 @@ struct wm_replica {
 	struct position start; /* of our own log, as the store had it */
 	bool away;	       /* logs from before are here that nobody told of yet */
 	uint64_t away_met_ms;  /* when one was met that was not away */
-	uint64_t brake_ms, release_ms, restored_ms, ahead_ms;
+	uint64_t brake_ms, restored_ms, ahead_ms;
+	struct wm_replica_ahead ahead[WM_REPLICA_AHEAD_MAX];
 	uint64_t differs_ms; /* since when summaries of others are not ours; 0: they are */
 	uint64_t compare_ms, compare_gap_ms;
 	uint64_t removed;		   /* in this window of the brake */
@@ -254,6 +257,7 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 void object_drop(struct wm_replica *r, struct log *l, struct object *o);
 /* The first behind @p at and @p key; NULL @p key: behind all of that position. */
 struct object *log_next(const struct log *l, struct position at, const struct wm_replica_key *key);
+digest_t object_hash(const struct log *l, struct object *o);
 /* Of a large log they are kept from then on. */
 void log_sums(struct log *l, digest_t sums[static WM_REPLICA_BUCKETS]);
 void log_expire(struct wm_replica *r, struct log *l, int64_t passed_s, unsigned *budget);
@@ -268,6 +272,11 @@ int wire_send(struct wm_replica *r, struct peer *to, Wm__Replica__Message *m); /
 /* @return NULL: @p e says why. */
 Wm__Replica__Message *wire_read(struct wm_replica *r, const void *p, size_t len, struct wm_err *e);
 void wire_free(Wm__Replica__Message *m);
+#define WIRE_UNPACK_MAX                                                                            \
+	(12u << 20) /* octets that unpacking may allocate: an empty change of two                  \
+		     * octets becomes one of 150 */
+/* One that gives no more than @p left octets; NULL: to free. */
+ProtobufCAllocator wire_allocator(size_t *left);
 /* An agent's id: 16 octets, and not those that stand for the shared log. */
 static inline bool origin_ok(const ProtobufCBinaryData *d)
 {
@@ -305,6 +314,13 @@ int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__
 bool take_sweep(struct wm_replica *r, struct log *l);
 void replica_alarm(struct wm_replica *r, const struct wm_peer_id *about, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* replica_held.c */
+void held_begin(struct wm_replica *r, struct log *l, const struct peer *from, uint64_t removals,
+		uint64_t of);
+void held_name(struct log *l, const struct wm_replica_key *k);
+void held_end(struct log *l);
+void ahead_note(struct wm_replica *r, const struct wm_peer_id *writer, uint64_t by_ms);
 
 /* replica_pull.c */
 struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id);

@@ -94,7 +94,7 @@ static void put64(uint8_t *p, uint64_t v)
 }
 
 /* Of whose it is, its name and its version. */
-static digest_t object_hash(const struct log *l, struct object *o)
+digest_t object_hash(const struct log *l, struct object *o)
 {
 	uint8_t b[16 + 16 + 16 + WM_REPLICA_KEY_MAX];
 	size_t n = 16;
@@ -384,6 +384,7 @@ static void log_destroy(struct log *l)
 {
 	free(l->sums);
 	free(l->tombs);
+	free(l->held);
 	free(l);
 }
 

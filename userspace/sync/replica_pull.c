@@ -272,6 +272,7 @@ static bool same_position(struct wm_replica *r, struct peer *p, struct log *l, d
 
 	if (l->digest == digest) {
 		l->distrust = false;
+		held_end(l);
 		if (state > l->state)
 			l->state = state;
 		return true;
@@ -326,6 +327,7 @@ static bool compare_shared(struct wm_replica *r, struct peer *p, digest_t digest
 
 	if (l->digest == digest) {
 		l->distrust = l->distrust && p->away;
+		held_end(l);
 		return true;
 	}
 	if (l->distrust && !p->away)

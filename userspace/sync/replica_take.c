@@ -79,7 +79,7 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 {
 	uint64_t now = wm_env_ms(r->c.env), of;
 
-	if (!removals || now < r->release_ms || (from && wm_peer_id_same(&from->id, &l->id)))
+	if (!removals || now < l->release_ms || (from && wm_peer_id_same(&from->id, &l->id)))
 		return false;
 	if (!r->brake_ms || now - r->brake_ms > BRAKE_WINDOW_MS) {
 		r->brake_ms = now;
@@ -92,13 +92,15 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 		return false;
 	}
 	r->stats.braked += removals;
-	if (!l->held)
-		replica_alarm(r, from ? &from->id : &l->id,
-			      "removals held back: %" PRIu64 " of %" PRIu64
-			      " objects would go, told by another than their origin",
-			      r->removed + removals, of);
-	l->held = true;
+	held_begin(r, l, from, r->removed + removals, of);
 	return true;
+}
+
+static void name_held(const struct taking *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->changes[i].gone && t->objects[i]->listed && !t->objects[i]->gone_s)
+			held_name(t->l, &t->changes[i].key);
 }
 
 static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
@@ -107,9 +109,12 @@ static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
 
 	if (!t->count)
 		return 0;
-	err = brake && braked(r, t->l, t->from, t->removals)
-		      ? WM_E_LIMIT
-		      : r->c.take(r->c.arg, t->changes, (unsigned)t->count);
+	if (brake && braked(r, t->l, t->from, t->removals)) {
+		err = WM_E_LIMIT;
+		name_held(t);
+	} else {
+		err = r->c.take(r->c.arg, t->changes, (unsigned)t->count);
+	}
 	if (err) {
 		taking_abort(r, t);
 		return err;
@@ -243,6 +248,7 @@ static bool is_ahead(struct wm_replica *r, const struct wm_replica_change *c)
 	if (at <= now + WM_REPLICA_AHEAD_MS)
 		return false;
 	r->stats.ahead++;
+	ahead_note(r, &c->origin, at - now);
 	if (!r->ahead_ms || mono - r->ahead_ms > BRAKE_WINDOW_MS) {
 		r->ahead_ms = mono;
 		wm_peer_id_format(&c->origin, id);
@@ -462,6 +468,7 @@ int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch
 		return 0;
 	if (digest_get(b->digest.data) == l->digest) {
 		l->state = LOG_VERIFIED;
+		held_end(l);
 	} else if (l->state != LOG_PARTIAL) {
 		l->state = LOG_WHOLE;
 		pull_repair(r, from, l);
@@ -602,6 +609,8 @@ static void settle(struct wm_replica *r, struct log *l)
 
 	if (!l->shared)
 		l->state = wrong ? LOG_WHOLE : l->target_state;
+	if (!l->shared && !wrong)
+		held_end(l);
 	l->announce = !l->shared || l->took;
 	pull_done(r, l);
 	if (from && wrong)
@@ -657,6 +666,22 @@ static void sweep_end(struct wm_replica *r, struct log *l)
 	settle(r, l);
 }
 
+/* The first of what a sweep would remove. */
+static void name_swept(struct wm_replica *r, struct log *l)
+{
+	struct wm_replica_key k = {"", 0}, *key = NULL;
+	struct position at = {0};
+	struct object *o;
+
+	for (unsigned n = 0; n < VISIT_MAX && (o = log_next(l, at, key)); n++) {
+		at = object_at(o);
+		k = object_key(o);
+		key = k.len ? &k : NULL;
+		if (swept(l, o, r->away_since_ms, &r->c.id))
+			held_name(l, &k);
+	}
+}
+
 static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 {
 	if (l->kind == PULL_DELTA) {
@@ -673,8 +698,10 @@ static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 		sweep_end(r, l); /* all that is here came */
 		return 0;
 	}
-	if (braked(r, l, from, unmarked(l, l->root, r->away_since_ms, &r->c.id)))
+	if (braked(r, l, from, unmarked(l, l->root, r->away_since_ms, &r->c.id))) {
+		name_swept(r, l);
 		return WM_E_LIMIT;
+	}
 	l->sweeping = true;
 	l->cursor = (struct position){0};
 	l->cursor_len = 0;

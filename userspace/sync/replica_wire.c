@@ -13,9 +13,6 @@
 #define WIRE_ZSTD_HEAD 5   /* octets before the frame */
 #define WIRE_COMPRESS  256 /* octets from which it is tried */
 #define WIRE_LEVEL     1   /* of zstd: pages are made while others wait */
-#define WIRE_UNPACK_MAX                                                                            \
-	(12u << 20) /* octets that unpacking may allocate: an empty change of two                  \
-		     * octets becomes one of 150 */
 
 static void compress(struct wm_replica *r)
 {
@@ -58,17 +55,13 @@ int wire_send(struct wm_replica *r, struct peer *to, Wm__Replica__Message *m)
 	return 0;
 }
 
-struct budget {
-	size_t left;
-};
-
 static void *budget_alloc(void *arg, size_t n)
 {
-	struct budget *b = arg;
+	size_t *left = arg;
 
-	if (n > b->left)
+	if (n > *left)
 		return NULL;
-	b->left -= n;
+	*left -= n;
 	return malloc(n);
 }
 
@@ -76,6 +69,11 @@ static void budget_free(void *arg, void *p)
 {
 	(void)arg;
 	free(p);
+}
+
+ProtobufCAllocator wire_allocator(size_t *left)
+{
+	return (ProtobufCAllocator){budget_alloc, budget_free, left};
 }
 
 /* What was compressed, into r->raw. */
@@ -103,8 +101,8 @@ static int decompress(struct wm_replica *r, const uint8_t *p, size_t len, struct
 Wm__Replica__Message *wire_read(struct wm_replica *r, const void *data, size_t len,
 				struct wm_err *e)
 {
-	struct budget b = {WIRE_UNPACK_MAX};
-	ProtobufCAllocator a = {budget_alloc, budget_free, &b};
+	size_t left = WIRE_UNPACK_MAX;
+	ProtobufCAllocator a = wire_allocator(&left);
 	Wm__Replica__Message *m;
 	const uint8_t *p = data;
 
@@ -126,7 +124,7 @@ Wm__Replica__Message *wire_read(struct wm_replica *r, const void *data, size_t l
 
 void wire_free(Wm__Replica__Message *m)
 {
-	ProtobufCAllocator a = {budget_alloc, budget_free, NULL};
+	ProtobufCAllocator a = wire_allocator(NULL);
 
 	wm__replica__message__free_unpacked(m, &a);
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica_held.c - what the brake holds back: how much, of whose, told by whom, and the first names
+ * of it, until an operator lets it go or the log turns out to be right; and whose writes are held
+ * as their clock is ahead. */
+#include "replica_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void held_begin(struct wm_replica *r, struct log *l, const struct peer *from, uint64_t removals,
+		uint64_t of)
+{
+	struct wm_replica_held *h = l->held ? l->held : calloc(1, sizeof(*h));
+
+	if (!h) /* it is held, and not shown */
+		return;
+	if (!l->held)
+		replica_alarm(r, from ? &from->id : &l->id,
+			      "removals held back: %" PRIu64 " of %" PRIu64
+			      " objects would go, told by another than their origin",
+			      removals, of);
+	if (!l->held)
+		h->since_ms = wm_env_ms(r->c.env);
+	l->held = h;
+	h->origin = l->id;
+	h->shared = l->shared;
+	h->from = from ? from->id : l->id;
+	h->removals = removals;
+	h->names_count = 0;
+}
+
+void held_name(struct log *l, const struct wm_replica_key *k)
+{
+	struct wm_replica_held *h = l->held;
+
+	if (!h || h->names_count == WM_REPLICA_HELD_NAMES)
+		return;
+	h->names_len[h->names_count] = k->len;
+	memcpy(h->names[h->names_count++], k->octets, k->len);
+}
+
+void held_end(struct log *l)
+{
+	free(l->held);
+	l->held = NULL;
+}
+
+bool wm_replica_next_held(const struct wm_replica *r, size_t *pos, struct wm_replica_held *ret)
+{
+	struct log *l;
+
+	while ((l = log_walk(r, pos)))
+		if (l->held) {
+			*ret = *l->held;
+			return true;
+		}
+	return false;
+}
+
+unsigned wm_replica_release(struct wm_replica *r, const struct wm_peer_id *origin)
+{
+	unsigned count = 0;
+	size_t pos = 0;
+	struct log *l;
+
+	while ((l = log_walk(r, &pos))) {
+		if (!l->held || (origin && !wm_peer_id_same(&l->id, origin)))
+			continue;
+		held_end(l);
+		l->release_ms = wm_env_ms(r->c.env) + BRAKE_WINDOW_MS;
+		l->next_ms = l->repair_ms = 0;
+		count++;
+	}
+	for (struct peer *p = count ? peer_up_by_chance(r) : NULL; p; p = NULL)
+		serve_vector(r, p, true);
+	return count;
+}
+
+/* --- clocks ------------------------------------------------------------------------------------
+ */
+void ahead_note(struct wm_replica *r, const struct wm_peer_id *writer, uint64_t by_ms)
+{
+	struct wm_replica_ahead *a = NULL, *oldest = r->ahead;
+
+	for (unsigned i = 0; i < WM_REPLICA_AHEAD_MAX && !a; i++) {
+		if (r->ahead[i].changes && wm_peer_id_same(&r->ahead[i].writer, writer))
+			a = &r->ahead[i];
+		else if (r->ahead[i].last_ms < oldest->last_ms)
+			oldest = &r->ahead[i];
+	}
+	if (!a) {
+		a = oldest;
+		*a = (struct wm_replica_ahead){.writer = *writer};
+	}
+	a->changes++;
+	a->by_ms = by_ms;
+	a->last_ms = wm_env_ms(r->c.env);
+}
+
+bool wm_replica_next_ahead(const struct wm_replica *r, size_t *pos, struct wm_replica_ahead *ret)
+{
+	uint64_t now = wm_env_ms(r->c.env);
+
+	while (*pos < WM_REPLICA_AHEAD_MAX) {
+		*ret = r->ahead[(*pos)++];
+		if (ret->changes && now - ret->last_ms < BRAKE_WINDOW_MS)
+			return true;
+	}
+	return false;
+}
