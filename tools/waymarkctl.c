@@ -55,6 +55,10 @@ static int cmd_completion(const struct ctl *c);
 	X("peers", "", 0, 0, ctl_peers, "streams to other agents: round trip, octets, last error") \
 	X("sync status", "", 0, 0, ctl_sync_status,                                                \
 	  "what is here of each agent's log; equal digests: the same. -v: every counter")          \
+	X("sync verify", "", 0, 0, ctl_sync_verify,                                                \
+	  "have all members the same now? Names each object that differs. Exit status 1: no")      \
+	X("sync release", "[NODE]", 0, 1, ctl_sync_release,                                        \
+	  "let removals happen that the brake holds back: of what NODE owns, or all")              \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \

@@ -49,6 +49,10 @@ bool ctl_call(const struct ctl *c, const char *method, const char *path, uint64_
 /** The same with a body, NUL-terminated; @p operator: what only root and the agent's user may. */
 bool ctl_send(const struct ctl *c, const char *method, const char *path, const char *body,
 	      bool operator);
+/** The document that a call answers with, @p method NULL for GET; @p operator: what only root and
+ *  the agent's user may. @return the caller's, or NULL after a message. */
+json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
+		  bool operator);
 /** The options for a request that only root and the agent's user may make: over the Unix socket
  *  where no agent was named. */
 struct ctl ctl_over_socket(const struct ctl *c);
@@ -81,6 +85,9 @@ int ctl_leave(const struct ctl *c);
 int ctl_force_leave(const struct ctl *c);
 int ctl_peers(const struct ctl *c);
 int ctl_sync_status(const struct ctl *c);
+int ctl_sync_release(const struct ctl *c);
+/** Have all members the same? Exit status 1 if not, or if one did not answer. */
+int ctl_sync_verify(const struct ctl *c);
 int ctl_reload(const struct ctl *c);
 int ctl_validate(const struct ctl *c);
 int ctl_maps(const struct ctl *c);

@@ -205,6 +205,17 @@ bool ctl_send(const struct ctl *c, const char *method, const char *path, const c
 	return call(&o, path, call_options, &f, false);
 }
 
+json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
+		  bool operator)
+{
+	struct ctl o = operator? ctl_over_socket(c) : * c;
+	struct wm_http_call_options call_options = {.method = method, .timeout_ms = timeout_ms};
+	struct fetch f = {.want_doc = true};
+
+	call(&o, path, call_options, &f, false);
+	return f.doc;
+}
+
 int ctl_print(const struct ctl *c, json_t *doc)
 {
 	if (!doc)

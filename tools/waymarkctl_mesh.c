@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define VERIFY_MS 600000 /* an answer from each member, one after another where there are many */
+
 int ctl_members(const struct ctl *c)
 {
 	static const char *const keys[] = {"name",   "address",	 "state",   "role",
@@ -91,6 +93,50 @@ int ctl_peers(const struct ctl *c)
 	return 0;
 }
 
+static void put_held(const json_t *doc)
+{
+	json_t *v, *name;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(doc, "held"), i, v)
+	{
+		const char *node = json_string_value(json_object_get(v, "node"));
+
+		printf("HELD     %lld removals of %s, told by %s, not by their owner:",
+		       (long long)json_integer_value(json_object_get(v, "removals")),
+		       *node ? node : "the catalog",
+		       json_string_value(json_object_get(v, "told_by")));
+		json_array_foreach(json_object_get(v, "first"), k, name) printf(
+			" %s", *json_string_value(name) ? json_string_value(name) : "(node)");
+		printf("%s\n         they happen after: waymarkctl sync release%s%s\n",
+		       (long long)json_integer_value(json_object_get(v, "removals")) > (long long)k
+			       ? " ..."
+			       : "",
+		       *node ? " " : "", node);
+	}
+	json_array_foreach(json_object_get(doc, "ahead"), i, v)
+		printf("HELD     writes of %s: its clock is %lld ms ahead of ours: mend it\n",
+		       json_string_value(json_object_get(v, "node")),
+		       (long long)json_integer_value(json_object_get(v, "ahead_ms")));
+}
+
+int ctl_sync_release(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX] = "/v1/waymark/sync/release";
+	json_t *doc;
+	long long count;
+
+	if (c->args_count && !ctl_path(c, path, "/v1/waymark/sync/release?node=", c->args[0], ""))
+		return CTL_EXIT_USAGE;
+	doc = ctl_fetch(c, "PUT", path, CTL_TIMEOUT_MS, true);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	count = (long long)json_integer_value(json_object_get(doc, "released"));
+	json_decref(doc);
+	puts(count ? "let go: what was held back happens now" : "nothing is held back");
+	return 0;
+}
+
 int ctl_sync_status(const struct ctl *c)
 {
 	static const char *const keys[] = {"name",	 "epoch",  "seq", "objects",
@@ -107,6 +153,7 @@ int ctl_sync_status(const struct ctl *c)
 		       (long long)json_integer_value(json_object_get(doc, "alive")),
 		       (long long)json_integer_value(json_object_get(doc, "objects")),
 		       json_string_value(json_object_get(doc, "digest")));
+		put_held(doc);
 		if (json_array_size(json_object_get(doc, "origins")))
 			ctl_table(json_object_get(doc, "origins"), keys, 0, stdout);
 		if (c->verbose)
@@ -114,4 +161,66 @@ int ctl_sync_status(const struct ctl *c)
 	}
 	json_decref(doc);
 	return 0;
+}
+
+/* "3/17", "gone 3/17", "hlc 123 of n1", "unknown" */
+static void side_text(const json_t *v, char *ret, size_t cap)
+{
+	const char *state = json_string_value(json_object_get(v, "state"));
+	const char *writer = json_string_value(json_object_get(v, "writer"));
+	long long epoch = (long long)json_integer_value(json_object_get(v, "epoch"));
+	unsigned long long seq = (unsigned long long)json_integer_value(json_object_get(v, "seq"));
+	const char *gone = state && strcmp(state, "gone") == 0 ? "gone " : "";
+
+	if (!state || strcmp(state, "unknown") == 0)
+		snprintf(ret, cap, "unknown");
+	else if (epoch)
+		snprintf(ret, cap, "%s%lld/%llu", gone, epoch, seq);
+	else
+		snprintf(ret, cap, "%shlc %llu of %s", gone, seq, writer);
+}
+
+static void put_differences(const json_t *doc)
+{
+	static const char *const keys[] = {"member", "node", "id", "here", "there", NULL};
+	json_t *v, *list = json_object_get(doc, "differences");
+	char here[128], there[128];
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		side_text(json_object_get(v, "here"), here, sizeof(here));
+		side_text(json_object_get(v, "there"), there, sizeof(there));
+		json_object_set_new(v, "here", json_string(here));
+		json_object_set_new(v, "there", json_string(there));
+		if (!*json_string_value(json_object_get(v, "id")))
+			json_object_set_new(v, "id", json_string("(node)"));
+	}
+	if (json_array_size(list)) {
+		putchar('\n');
+		ctl_table(list, keys, 0, stdout);
+	}
+}
+
+int ctl_sync_verify(const struct ctl *c)
+{
+	static const char *const keys[] = {"name", "state", "differences", NULL};
+	json_t *doc = ctl_fetch(c, NULL, "/v1/waymark/sync/verify", VERIFY_MS, true), *v;
+	bool equal = json_is_true(json_object_get(doc, "equal"));
+	size_t i;
+
+	if (!doc)
+		return CTL_EXIT_FAILED;
+	if (c->json) {
+		ctl_print(c, doc);
+		return equal ? 0 : CTL_EXIT_FAILED;
+	}
+	puts(equal ? "all that were asked have the same" : "NOT all have the same");
+	json_array_foreach(json_object_get(doc, "not_compared"), i, v) printf(
+		"not asked, as it is no full member that is alive: %s\n", json_string_value(v));
+	if (json_array_size(json_object_get(doc, "members")))
+		ctl_table(json_object_get(doc, "members"), keys, 0, stdout);
+	put_differences(doc);
+	json_decref(doc);
+	return equal ? 0 : CTL_EXIT_FAILED;
 }

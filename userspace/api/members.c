@@ -3,6 +3,7 @@
  * Waymark's own view of members, streams and replica. Without a mesh an agent is the only member.
  */
 #include "internal.h"
+#include "userspace/sync/forward.h"
 #include "userspace/sync/sync.h"
 
 #include <stdio.h>
@@ -157,6 +158,28 @@ void wm_agent_force_leave(struct wm_call *c)
 		wm_answer_text(c, 500, "agent: No node found with name '%s'", c->params[0]);
 	else
 		wm_answer_err(c, &e);
+}
+
+/* --- what another agent is to do ----------------------------------------------------------------
+ */
+bool wm_forwarded(struct wm_call *c, const struct wm_forward *f)
+{
+	const char *node = wm_http_query(c->req, "node");
+	struct wm_err e = {0};
+	struct wm_write *w;
+
+	if (!node || !*node || strcasecmp(node, wm_registry_node(c->api->d.registry)->name) == 0)
+		return false;
+	if (!c->api->d.sync) {
+		wm_answer_text(c, 404, "No member with name '%.64s': sync.mode is off", node);
+		return true;
+	}
+	w = wm_write_keep(c);
+	if (w && wm_sync_forward(c->api->d.sync, node, f, wm_write_done, w, &e)) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+	}
+	return true;
 }
 
 /* --- coordinates ------------------------------------------------------------------------------ */
@@ -342,8 +365,10 @@ static void put_counters(struct wm_json *j, struct wm_sync *s)
 	wm_json_ku(j, "waiting", y.waiting);
 }
 
-static void put_peers(struct wm_json *j, struct wm_sync *s, uint64_t now)
+static void put_peers(struct wm_json *j, const struct wm_api *a)
 {
+	uint64_t now = wm_env_ms(wm_loop_env(a->d.loop));
+	struct wm_sync *s = a->d.sync;
 	uint8_t digest[16];
 
 	wm_json_ku(j, "members", wm_members_count(wm_sync_members(s)));
@@ -351,6 +376,7 @@ static void put_peers(struct wm_json *j, struct wm_sync *s, uint64_t now)
 	wm_replica_digest(wm_sync_replica(s), digest);
 	put_digest(j, "digest", digest);
 	wm_json_ku(j, "objects", wm_replica_objects(wm_sync_replica(s)));
+	wm_encode_brakes(j, a);
 	put_origins(j, s);
 	put_streams(j, s, now);
 	put_counters(j, s);
@@ -397,7 +423,7 @@ void wm_native_sync(struct wm_call *c)
 	} else if (wm_sync_etcd(s)) {
 		put_etcd(&j, wm_sync_etcd(s));
 	} else {
-		put_peers(&j, s, wm_env_ms(wm_loop_env(c->api->d.loop)));
+		put_peers(&j, c->api);
 	}
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);

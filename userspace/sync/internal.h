@@ -11,6 +11,7 @@ struct wm_links;
 struct wm_objects;
 struct wm_forwards;
 struct wm_seeds;
+struct wm_verify;
 struct wm_keyring;
 struct wm_http_client;
 struct wm_datagram;
@@ -26,7 +27,9 @@ enum wm_channel {
 	WM_CHANNEL_REPLICA,
 	WM_CHANNEL_REQUEST, /* something to be done by the owner of an object, see forward.h */
 	WM_CHANNEL_REPLY,
-	WM_CHANNEL_PAUSE, /* its agent stops and comes back; also spread as news */
+	WM_CHANNEL_PAUSE,  /* its agent stops and comes back; also spread as news */
+	WM_CHANNEL_VERIFY, /* what have you? see verify.h */
+	WM_CHANNEL_VERIFY_REPLY,
 };
 
 /* What is spread to all; the first octet of a message. */
@@ -46,6 +49,7 @@ struct wm_sync {
 	struct wm_objects *objects;
 	struct wm_forwards *forwards;
 	struct wm_seeds *seeds;
+	struct wm_verify *verify;
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
@@ -104,14 +108,15 @@ void wm_objects_conflict(void *arg, const struct wm_replica_change *won,
 			 const struct wm_replica_change *lost);
 void wm_objects_alarm(void *arg, const struct wm_peer_id *about, const char *sentence);
 
+/* --- operate.c --- */
+int wm_operate_new(struct wm_sync *s, struct wm_err *e);
+
 /* --- forward.c --- */
 struct wm_forwards *wm_forwards_new(struct wm_sync *s);
 void wm_forwards_free(struct wm_forwards *f); /* NULL ok; who waits is told */
 /** @return 0, WM_E_INVALID: it cannot be read. */
 int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
 			size_t len);
-/** A member failed or left: who waits for its answer is told so. NULL ok. */
-void wm_forwards_gone(struct wm_forwards *f, const struct wm_peer_id *owner);
 int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
 		      size_t len);
 

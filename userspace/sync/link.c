@@ -6,6 +6,7 @@
 #include "userspace/base/log.h"
 #include "userspace/net/frames.h"
 #include "userspace/sync/link.pb-c.h"
+#include "verify.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -548,6 +549,13 @@ static const char *take(struct link *k, enum wm_channel ch, const void *data, si
 	case WM_CHANNEL_REPLY:
 		return wm_forwards_reply(s->forwards, &p->id, data, len) ? "a reply cannot be read"
 									 : NULL;
+	case WM_CHANNEL_VERIFY:
+		return wm_verify_asked(s->verify, &p->id, data, len) ? "a comparison cannot be read"
+								     : NULL;
+	case WM_CHANNEL_VERIFY_REPLY:
+		return wm_verify_answered(s->verify, &p->id, data, len)
+			       ? "what it has cannot be read"
+			       : NULL;
 	case WM_CHANNEL_HELLO:
 		return "a second hello";
 	case WM_CHANNEL_STATE:

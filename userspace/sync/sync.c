@@ -87,7 +87,6 @@ static void gone(struct wm_sync *s, struct wm_member *m, const char *what, bool 
 	log_member(what, m);
 	(void)wm_spread_member(s->spread, &m->id, false);
 	wm_link_drop(s->links, &m->id);
-	wm_forwards_gone(s->forwards, &m->id);
 	wm_objects_alive(s->objects, &m->id, m->name, false);
 	if (!for_good)
 		return;
@@ -373,7 +372,8 @@ static int make(struct wm_sync *s, struct wm_err *e)
 	s->certificate = wm_env_timer_new(s->env, on_certificate, s);
 	if (!s->certificate || !s->members || !s->spread || !s->forwards || !s->push_pull)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
-	return wm_objects_new(s, &s->objects, e);
+	r = wm_objects_new(s, &s->objects, e);
+	return r ? r : wm_operate_new(s, e);
 }
 
 int wm_sync_new(const struct wm_sync_config *c, struct wm_sync **ret, struct wm_err *e)
@@ -449,7 +449,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_env_timer_free(s->push_pull);
 	wm_env_timer_free(s->certificate);
 	wm_forwards_free(s->forwards);
-	s->forwards = NULL; /* members may go with their streams */
+	wm_verify_free(s->verify);
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);
 	wm_links_free(s->links);

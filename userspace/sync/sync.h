@@ -9,6 +9,7 @@
 #include "member.h"
 #include "replica.h"
 #include "spread.h"
+#include "verify.h"
 
 struct wm_loop;
 struct wm_registry;
@@ -63,6 +64,12 @@ int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *a
 /** Leave for good: others remove what this agent registered. Takes some gossip; the agent goes on.
  */
 void wm_sync_leave(struct wm_sync *s);
+/** Compare with all members that are alive and hold everything, see verify.h. @return 0;
+ *  WM_E_UNSUPPORTED: etcd carries; WM_E_BUSY: one is under way; -ENOMEM. */
+int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_err *e);
+/** Let removals happen that the brake holds back: of what @p node owns, or of all (NULL). Logged.
+ *  @param ret_count logs, or with etcd objects, that were held. @return 0, WM_E_UNKNOWN: no node. */
+int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, struct wm_err *e);
 /* NULL where etcd carries. */
 struct wm_members *wm_sync_members(struct wm_sync *s);
 struct wm_replica *wm_sync_replica(struct wm_sync *s);

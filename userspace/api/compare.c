@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compare.c - what an operator asks of a mesh: do all members have the same, and if not, which
+ * object differs where; what is held back, and to let it go. */
+#include "internal.h"
+#include "userspace/sync/sync.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_MAX (8u << 20) /* octets: each of WM_VERIFY_FOUND_MAX differences has some 4 KB */
+
+static const char *name_of(const struct wm_api *a, const struct wm_peer_id *id)
+{
+	const struct wm_member *m = wm_members_by_id(wm_sync_members(a->d.sync), id);
+
+	return m ? m->name : "";
+}
+
+static const char *state_str(enum wm_verify_state s)
+{
+	return s == WM_VERIFY_SAME ? "same" : s == WM_VERIFY_DIFFERS ? "differs" : "silent";
+}
+
+static void put_side(struct wm_json *j, const struct wm_api *a, const char *key,
+		     const struct wm_verify_side *s, bool shared)
+{
+	wm_json_kopen(j, key, '{');
+	wm_json_ks(j, "state", !s->known ? "unknown" : s->gone ? "gone" : "there");
+	wm_json_ku(j, "epoch", s->epoch);
+	wm_json_ku(j, "seq", s->seq);
+	wm_json_ks(j, "writer", shared && s->known ? name_of(a, &s->writer) : "");
+	wm_json_close(j, '}');
+}
+
+static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r,
+		      const struct wm_verify_found *f)
+{
+	char owner[WM_PEER_ID_TEXT] = "";
+
+	if (!f->shared)
+		wm_peer_id_format(&f->origin, owner);
+	wm_json_open(j, '{');
+	wm_json_ks(j, "member", name_of(a, &r->members[f->member].id));
+	wm_json_ks(j, "owner", owner);
+	wm_json_ks(j, "node", f->shared ? f->node : name_of(a, &f->origin));
+	wm_json_ks(j, "id", f->id);
+	put_side(j, a, "here", &f->here, f->shared);
+	put_side(j, a, "there", &f->there, f->shared);
+	wm_json_close(j, '}');
+}
+
+static bool was_asked(const struct wm_verify_result *r, const struct wm_member *m)
+{
+	for (unsigned i = 0; i < r->members_count; i++)
+		if (wm_peer_id_same(&r->members[i].id, &m->id))
+			return true;
+	return m->self;
+}
+
+/* Who is failed, or a leaf, was not asked. */
+static void put_others(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r)
+{
+	const struct wm_member *m;
+	size_t pos = 0;
+
+	wm_json_kopen(j, "not_compared", '[');
+	while ((m = wm_members_next(wm_sync_members(a->d.sync), &pos)))
+		if (!was_asked(r, m) && m->state != WM_MEMBER_LEFT)
+			wm_json_string(j, m->name);
+	wm_json_close(j, ']');
+}
+
+static void put_result(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r)
+{
+	bool equal = true;
+
+	for (unsigned i = 0; i < r->members_count; i++)
+		equal &= r->members[i].state == WM_VERIFY_SAME;
+	wm_json_open(j, '{');
+	wm_json_kb(j, "equal", equal);
+	wm_json_kopen(j, "members", '[');
+	for (unsigned i = 0; i < r->members_count; i++) {
+		const struct wm_verify_member *m = &r->members[i];
+
+		wm_json_open(j, '{');
+		wm_json_ks(j, "name", name_of(a, &m->id));
+		wm_json_ks(j, "state", state_str(m->state));
+		wm_json_ku(j, "differences", m->found);
+		wm_json_kb(j, "more", m->more);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+	put_others(j, a, r);
+	wm_json_kopen(j, "differences", '[');
+	for (unsigned i = 0; i < r->found_count; i++)
+		put_found(j, a, r, &r->found[i]);
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
+}
+
+static void on_compared(void *arg, const struct wm_verify_result *r)
+{
+	struct wm_write *w = arg;
+	struct wm_buf body;
+	struct wm_json j;
+
+	if (!r) {
+		wm_write_done(w, WM_E_BUSY, "This agent stops");
+		return;
+	}
+	wm_buf_init(&body, ANSWER_MAX);
+	wm_json_init(&j, &body, false);
+	put_result(&j, w->api, r);
+	wm_json_done(&j);
+	wm_buf_putc(&body, '\0');
+	if (body.failed) {
+		wm_buf_done(&body);
+		wm_write_done(w, -ENOMEM, "The answer is too large, or memory ran out");
+		return;
+	}
+	w->json = body.data;
+	wm_write_done(w, 0, NULL);
+}
+
+void wm_native_verify(struct wm_call *c)
+{
+	struct wm_err e = {0};
+	struct wm_write *w;
+
+	if (!c->api->d.sync) {
+		wm_answer_text(c, 501, "sync.mode is off: this agent is a mesh of its own");
+		return;
+	}
+	w = wm_write_keep(c);
+	if (!w || !wm_sync_verify(c->api->d.sync, on_compared, w, &e))
+		return;
+	wm_write_drop(w);
+	wm_answer_err(c, &e);
+}
+
+/* --- brakes ------------------------------------------------------------------------------------
+ */
+/* A key as it is shown: of a shared one "node/id"; "" is a node. */
+static void put_key(struct wm_json *j, const uint8_t *key, size_t len)
+{
+	char text[WM_REPLICA_KEY_MAX + 1];
+
+	memcpy(text, key, len);
+	for (size_t i = 0; i < len; i++)
+		if (!text[i])
+			text[i] = '/';
+	text[len] = '\0';
+	wm_json_string(j, text);
+}
+
+static void put_held(struct wm_json *j, const struct wm_api *a, uint64_t now)
+{
+	const struct wm_replica *r = wm_sync_replica(a->d.sync);
+	struct wm_replica_held h;
+	size_t pos = 0;
+
+	wm_json_kopen(j, "held", '[');
+	while (wm_replica_next_held(r, &pos, &h)) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "node", h.shared ? "" : name_of(a, &h.origin));
+		wm_json_ks(j, "told_by", name_of(a, &h.from));
+		wm_json_ku(j, "removals", h.removals);
+		wm_json_ku(j, "since_ms", now - h.since_ms);
+		wm_json_kopen(j, "first", '[');
+		for (unsigned i = 0; i < h.names_count; i++)
+			put_key(j, h.names[i], h.names_len[i]);
+		wm_json_close(j, ']');
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_ahead(struct wm_json *j, const struct wm_api *a, uint64_t now)
+{
+	const struct wm_replica *r = wm_sync_replica(a->d.sync);
+	struct wm_replica_ahead h;
+	size_t pos = 0;
+
+	wm_json_kopen(j, "ahead", '[');
+	while (wm_replica_next_ahead(r, &pos, &h)) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "node", name_of(a, &h.writer));
+		wm_json_ku(j, "ahead_ms", h.by_ms);
+		wm_json_ku(j, "changes", h.changes);
+		wm_json_ku(j, "last_ms", now - h.last_ms);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+void wm_encode_brakes(struct wm_json *j, const struct wm_api *a)
+{
+	uint64_t now = wm_env_ms(wm_loop_env(a->d.loop));
+
+	put_held(j, a, now);
+	put_ahead(j, a, now);
+}
+
+void wm_native_release(struct wm_call *c)
+{
+	const char *node = wm_http_query(c->req, "node");
+	struct wm_err e = {0};
+	struct wm_json j;
+	unsigned count;
+
+	if (!c->api->d.sync) {
+		wm_answer_text(c, 501, "sync.mode is off: this agent is a mesh of its own");
+		return;
+	}
+	if (wm_sync_release(c->api->d.sync, node && *node ? node : NULL, &count, &e)) {
+		wm_answer_err(c, &e);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ku(&j, "released", count);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
