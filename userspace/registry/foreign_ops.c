@@ -600,13 +600,15 @@ static void apply_quiet(struct wm_registry *r, struct wm_foreign_op *f)
 static void apply_foreign(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_foreign_op *f = (struct wm_foreign_op *)op;
-	struct wm_tombstone *t = f->gone || op->again ? NULL : find_tomb(r, f);
+	bool comes = !f->gone && !op->again;
+	struct wm_tombstone *t;
 
 	if (f->version.origin == WM_ORIGIN_SHARED && f->version.seq > r->history.clock)
 		r->history.clock = f->version.seq;
 	if (f->quiet && !op->again)
 		apply_quiet(r, f);
 	wm_edits_apply(r, op);
+	t = comes ? find_tomb(r, f) : NULL; /* an edit may have taken it along */
 	if (t)
 		wm_history_unbury(&r->history, t);
 	if (f->tomb)
