@@ -701,6 +701,55 @@ Test(foreign, shared_objects_are_taken_with_their_clock_and_writer)
 	b = open_as("two", "b");
 	cr_assert_null(wm_registry_node_named(b, "ext"));
 	cr_assert_eq(b->history.count, 2);
+	cr_assert_eq(catalog(a, ops, 2, &answer), 0); /* what was removed comes again */
+	tell_all(a, b, false);
+	cr_assert_eq(at(b, "ext", "e1")->port, 6);
+	cr_assert_eq(b->history.count, 0);
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
+
+/* Port 5 stands against all others. */
+static int five_stands(void *arg, const struct wm_registry_stand *s, struct wm_err *e)
+{
+	++*(unsigned *)arg;
+	cr_assert_str_eq(s->node, "ext");
+	return s->here && s->here->port == 5 && s->in->port != 5
+		       ? wm_err_set(e, WM_E_CONFLICT, "five stands")
+		       : 0;
+}
+
+/* Another rule than the clock: what is written here is judged by it before it is stored, within a
+ * batch too; what others say was judged. */
+Test(foreign, a_rule_judges_shared_objects_before_they_are_stored)
+{
+	struct wm_registry *a = open_as("one", "a"), *b = open_as("two", "b");
+	const struct wm_node_draft facts = {.address = "10.3.0.1"};
+	struct wm_instance_draft five = {.id = "e1", .name = "ext", .port = 5},
+				 six = {.id = "e1", .name = "ext", .port = 6};
+	struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "Ext", .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &five},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &six},
+	};
+	struct answer answer;
+	unsigned asked = 0;
+
+	wm_registry_ask_stands(b, five_stands, &asked);
+	cr_assert_eq(catalog(a, ops, 2, &answer), 0);
+	ops[2].service = &six;
+	cr_assert_eq(catalog(b, ops, 1, &answer), 0);
+	cr_assert_eq(catalog(b, ops + 2, 1, &answer), 0, "%s", answer.text);
+	cr_assert(wm_version_newer(&at(b, "ext", "e1")->version, &at(a, "ext", "e1")->version));
+	tell_all(a, b, false); /* its clock is behind, and the rule said that it stands */
+	cr_assert_eq(at(b, "ext", "e1")->port, 5);
+	tell_all(a, b, false);
+	cr_assert_eq(result.stale, 3, "the same again: %u", result.stale);
+	cr_assert_eq(catalog(b, ops + 2, 1, &answer), WM_E_CONFLICT);
+	cr_assert_str_eq(answer.text, "five stands");
+	cr_assert_eq(at(b, "ext", "e1")->port, 5);
+	cr_assert_gt(asked, 0);
+	cr_assert_eq(catalog(a, ops + 2, 1, &answer), 0, "without a rule the clock decides");
 	wm_registry_close(a);
 	wm_registry_close(b);
 }

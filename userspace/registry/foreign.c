@@ -356,6 +356,15 @@ void wm_registry_ask_alive(struct wm_registry *r,
 	r->ask_alive_arg = arg;
 }
 
+void wm_registry_ask_stands(struct wm_registry *r,
+			    int (*fn)(void *arg, const struct wm_registry_stand *s,
+				      struct wm_err *e),
+			    void *arg)
+{
+	r->ask_stands = fn;
+	r->ask_stands_arg = arg;
+}
+
 struct wm_check *wm_serf_new(const struct wm_registry *r, const struct wm_peer_id *id)
 {
 	bool alive = !r->ask_alive || r->ask_alive(r->ask_alive_arg, id);

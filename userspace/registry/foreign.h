@@ -116,6 +116,19 @@ int wm_registry_set_alive(struct wm_registry *r, const char *node, bool alive, c
 void wm_registry_ask_alive(struct wm_registry *r,
 			   bool (*fn)(void *arg, const struct wm_peer_id *id), void *arg);
 
+/** Where another rule than the clock decides between two writes of a shared object, @p fn is asked
+ *  before one is written here: does it stand against @p here, what is there (NULL: nothing, perhaps
+ *  a tombstone)? @return 0, or a code with a sentence. What others say of shared objects was judged
+ *  by that rule then, and is taken whatever its clock. NULL: the clock decides. */
+struct wm_registry_stand {
+	const char *node; /* in lower case */
+	const struct wm_instance *here, *in;
+};
+void wm_registry_ask_stands(struct wm_registry *r,
+			    int (*fn)(void *arg, const struct wm_registry_stand *s,
+				      struct wm_err *e),
+			    void *arg);
+
 /* X(name, help) makes reference pages. */
 #define WM_FOREIGN_COUNTERS(X)                                                                     \
 	X(taken, "Changes of other agents stored")                                                 \

@@ -190,6 +190,16 @@ static bool is_swept(const struct wm_foreign_op *f, const struct wm_version *v)
 	return f->gone && f->version.epoch == v->epoch && f->version.seq == v->seq;
 }
 
+/* Is what is here as new? Where another rule than the clock decides who tells of shared objects has
+ * judged, in this order: then only the very same is nothing new. */
+static bool as_new(const struct wm_plan *p, const struct wm_foreign_op *f,
+		   const struct wm_version *here)
+{
+	if (is_foreign(f) || !p->r->ask_stands)
+		return !wm_version_newer(&f->version, here);
+	return f->version.seq == here->seq && wm_peer_id_same(&f->version.writer, &here->writer);
+}
+
 static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 {
 	struct wm_foreign_op *f = (struct wm_foreign_op *)op;
@@ -213,9 +223,9 @@ static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 	if (f->old)
 		v = object_version(p, f->old);
 	seen = f->old ? wm_plan_seen(p, WM_SEEN_VERSION, op->home, op->id) : NULL;
-	f->stale = (seen && seen->version && !wm_version_newer(&f->version, seen->version)) ||
-		   (f->old && !wm_version_newer(&f->version, &v) && !is_swept(f, &v)) ||
-		   (t && !wm_version_newer(&f->version, &t->version));
+	f->stale = (seen && seen->version && as_new(p, f, seen->version)) ||
+		   (f->old && as_new(p, f, &v) && !is_swept(f, &v)) ||
+		   (t && as_new(p, f, &t->version));
 	if (f->stale)
 		return false;
 	if (!f->gone) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* instances.c - the writes on whole instances: a registration, a deregistration. */
+#include "foreign.h"
 #include "internal.h"
 #include "plan.h"
 #include "userspace/base/err.h"
@@ -39,6 +40,22 @@ bool wm_op_has_home(struct wm_op *op)
 	return op->home != NULL;
 }
 
+/* Does it stand by the rule that decides between writes of shared objects? */
+static bool judge_stands(struct wm_plan *p, struct wm_op *op, const struct wm_instance *old,
+			 const struct wm_instance *in)
+{
+	const struct wm_registry_stand s = {.node = op->home->folded, .here = old, .in = in};
+	struct wm_err e = {0};
+	int err;
+
+	if (!op->catalog || op->restore || !p->r->ask_stands)
+		return true;
+	err = p->r->ask_stands(p->r->ask_stands_arg, &s, &e);
+	if (err)
+		wm_op_refuse(op, err, "%s", e.text);
+	return !err;
+}
+
 /* --- registration ----------------------------------------------------------------------------- */
 static bool judge_put(struct wm_plan *p, struct wm_op *op)
 {
@@ -52,7 +69,8 @@ static bool judge_put(struct wm_plan *p, struct wm_op *op)
 		op->unchanged = true;
 		return false;
 	}
-	if (!wm_op_judge_when(op, old ? old->modify_index : 0) || !judge_owner(op, old))
+	if (!wm_op_judge_when(op, old ? old->modify_index : 0) || !judge_owner(op, old) ||
+	    !judge_stands(p, op, old, put->in))
 		return false;
 	/* a program that registers again neither ends a drain nor begins anew, unless it had ended
 	 */

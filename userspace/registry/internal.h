@@ -98,6 +98,9 @@ struct wm_registry {
 	void *logged_arg;
 	bool (*ask_alive)(void *arg, const struct wm_peer_id *id); /* NULL: they are */
 	void *ask_alive_arg;
+	/* NULL: the clock decides */
+	int (*ask_stands)(void *arg, const struct wm_registry_stand *s, struct wm_err *e);
+	void *ask_stands_arg;
 	struct wm_foreign_stats foreign_stats;
 	void (*first_result)(void *arg, const struct wm_check *c);
 	void *first_result_arg;
