@@ -53,6 +53,8 @@ static int cmd_completion(const struct ctl *c);
 	X("force-leave", "NODE", 1, 1, ctl_force_leave,                                            \
 	  "a failed member does not come back; --force: forget it at once")                        \
 	X("peers", "", 0, 0, ctl_peers, "streams to other agents: round trip, octets, last error") \
+	X("conflicts", "", 0, 0, ctl_conflicts,                                                    \
+	  "concurrent writes of the catalog that this agent decided: what stands, what lost")      \
 	X("sync status", "", 0, 0, ctl_sync_status,                                                \
 	  "what is here of each agent's log; equal digests: the same. -v: every counter")          \
 	X("sync verify", "", 0, 0, ctl_sync_verify,                                                \

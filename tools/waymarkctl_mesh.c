@@ -3,6 +3,7 @@
 #include "waymarkctl.h"
 
 #include <string.h>
+#include <time.h>
 
 #define VERIFY_MS 600000 /* an answer from each member, one after another where there are many */
 
@@ -223,4 +224,48 @@ int ctl_sync_verify(const struct ctl *c)
 	put_differences(doc);
 	json_decref(doc);
 	return equal ? 0 : CTL_EXIT_FAILED;
+}
+
+/* --- conflicts ---------------------------------------------------------------------------------
+ */
+static json_t *conflict_text(const json_t *side)
+{
+	const char *version = json_string_value(json_object_get(side, "version"));
+	const char *address = json_string_value(json_object_get(side, "address"));
+	const char *writer = json_string_value(json_object_get(side, "writer"));
+	bool gone = json_is_true(json_object_get(side, "removal"));
+
+	return json_sprintf("%s%s%s%s by %s",
+			    gone       ? "removal"
+			    : *address ? address
+				       : "written",
+			    *version ? " (" : "", version, *version ? ")" : "",
+			    *writer ? writer : "nobody that is known");
+}
+
+int ctl_conflicts(const struct ctl *c)
+{
+	static const char *const keys[] = {"time", "rule", "node", "id", "stands", "lost", NULL};
+	json_t *doc = ctl_get(c, "/v1/waymark/conflicts", false), *v;
+	char text[64];
+	struct tm tm;
+	time_t at;
+	size_t i;
+
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	json_array_foreach(doc, i, v)
+	{
+		at = (time_t)(json_integer_value(json_object_get(v, "time_ms")) / 1000);
+		if (gmtime_r(&at, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+			json_object_set_new(v, "time", json_string(text));
+		json_object_set_new(v, "stands", conflict_text(json_object_get(v, "stands")));
+		json_object_set_new(v, "lost", conflict_text(json_object_get(v, "lost")));
+	}
+	if (json_array_size(doc))
+		ctl_table(doc, keys, 0, stdout);
+	else
+		puts("no conflict was decided here");
+	json_decref(doc);
+	return 0;
 }

@@ -561,7 +561,7 @@ static inline bool shared_write(struct agent *a, const char *node, const char *i
 
 	a->clock = wm_hlc_next(a->clock, wm_env_wall_ms(&a->env));
 	c.version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = a->clock};
-	if (a->r && !wm_replica_stands(a->r, &c))
+	if (a->r && !wm_replica_stands(a->r, &c, NULL))
 		return false;
 	agent_store(a, &c);
 	if (a->r)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compare.c - what an operator asks of a mesh: do all members have the same, and if not, which
- * object differs where; what is held back, and to let it go. */
+ * object differs where; what is held back, and to let it go; which conflicts were decided. */
 #include "internal.h"
 #include "userspace/sync/sync.h"
 
@@ -221,5 +221,60 @@ void wm_native_release(struct wm_call *c)
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "released", count);
 	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- conflicts ---------------------------------------------------------------------------------
+ */
+/* Of whatever carries. */
+static const char *node_name(const struct wm_api *a, const struct wm_peer_id *id)
+{
+	struct wm_sync_node n;
+	size_t pos = 0;
+
+	while (wm_sync_next_node(a->d.sync, &pos, &n))
+		if (wm_peer_id_same(&n.id, id))
+			return n.name;
+	return "";
+}
+
+static void put_conflict_side(struct wm_json *j, const struct wm_api *a, const char *key,
+			      const struct wm_conflict_side *s)
+{
+	char id[WM_PEER_ID_TEXT];
+
+	wm_peer_id_format(&s->writer, id);
+	wm_json_kopen(j, key, '{');
+	wm_json_ks(j, "writer", node_name(a, &s->writer));
+	wm_json_ks(j, "writer_id", id);
+	wm_json_ku(j, "clock", s->clock);
+	wm_json_ku(j, "written_ms", wm_hlc_ms(s->clock));
+	wm_json_kb(j, "removal", s->gone);
+	wm_json_ks(j, "version", s->semver);
+	wm_json_ks(j, "address", s->address);
+	wm_json_ku(j, "port", s->port);
+	wm_json_close(j, '}');
+}
+
+void wm_native_conflicts(struct wm_call *c)
+{
+	const struct wm_conflicts *list = c->api->d.sync ? wm_sync_conflicts(c->api->d.sync) : NULL;
+	const struct wm_conflict *k;
+	struct wm_json j;
+	size_t pos = 0;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	while (list && (k = wm_conflicts_next(list, &pos))) {
+		wm_json_open(&j, '{');
+		wm_json_ku(&j, "time_ms", k->wall_ms);
+		wm_json_ks(&j, "rule", k->rule);
+		wm_json_ks(&j, "node", k->node);
+		wm_json_ks(&j, "id", k->id);
+		put_conflict_side(&j, c->api, "stands", &k->stands);
+		put_conflict_side(&j, c->api, "lost", &k->lost);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, 0);
 }

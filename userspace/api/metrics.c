@@ -8,6 +8,7 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
+#include "userspace/registry/foreign.h"
 #include "userspace/sync/sync.h"
 #include "waymark/counters.h"
 
@@ -22,7 +23,7 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #define X(name, text) +1
 enum {
 	SYNC_COUNT = 0 WM_MEMBER_COUNTERS(X) WM_SPREAD_COUNTERS(X) WM_REPLICA_COUNTERS(X)
-		WM_SYNC_COUNTERS(X) WM_ETCD_COUNTERS(X)
+		WM_SYNC_COUNTERS(X) WM_ETCD_COUNTERS(X) WM_FOREIGN_COUNTERS(X)
 };
 #undef X
 #define OWN_MAX 96 /* metrics that no table of counters has */
@@ -198,6 +199,23 @@ static void collect_peers(struct metrics *m, struct wm_sync *s)
 #undef X
 }
 
+static void collect_mesh(struct metrics *m, const struct wm_api *a)
+{
+	const struct wm_conflicts *list = wm_sync_conflicts(a->d.sync);
+	struct wm_foreign_stats foreign;
+
+	wm_registry_foreign_stats(a->d.registry, &foreign);
+#define X(name, text) COUNTER("foreign_" #name, foreign.name, text);
+	WM_FOREIGN_COUNTERS(X)
+#undef X
+	COUNTER("sync_conflicts_hlc", wm_conflicts_count(list, wm_merge_hlc.name),
+		"concurrent writes of the catalog decided by the clock");
+	COUNTER("sync_conflicts_semver", wm_conflicts_count(list, wm_merge_semver.name),
+		"concurrent writes of the catalog decided by the higher version");
+	COUNTER("sync_conflicts_priority", wm_conflicts_count(list, wm_merge_priority.name),
+		"concurrent writes of the catalog decided by the writer's priority");
+}
+
 static void collect_etcd(struct metrics *m, const struct wm_etcd *k)
 {
 	struct wm_etcd_state t;
@@ -245,6 +263,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	}
 	if (a->d.aborts)
 		add_rows(m, aborts, wm_aborts_counters(a->d.aborts), WM_ARRAY_LEN(aborts));
+	if (a->d.sync)
+		collect_mesh(m, a);
 	if (a->d.sync && wm_sync_etcd(a->d.sync))
 		collect_etcd(m, wm_sync_etcd(a->d.sync));
 	else if (a->d.sync)

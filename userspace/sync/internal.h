@@ -50,6 +50,7 @@ struct wm_sync {
 	struct wm_forwards *forwards;
 	struct wm_seeds *seeds;
 	struct wm_verify *verify;
+	struct wm_conflicts *conflicts;
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */

@@ -81,16 +81,20 @@ static bool split_key(const struct wm_replica_key *k, bool shared, char node[WM_
 }
 
 /* --- outward ---------------------------------------------------------------------------------- */
-/* `version` metadata of a shared instance, for the merge rule. */
-static const char *semver_of(const struct wm_objects *o, const struct wm_logged *l)
+static const char *meta_version(const struct wm_instance *i)
 {
-	const struct wm_node *n = wm_registry_node_named(o->s->c.registry, l->node);
-	const struct wm_instance *i = n && *l->id ? wm_node_instance(n, l->id) : NULL;
-
 	for (unsigned k = 0; i && k < i->meta_count; k++)
 		if (strcmp(i->meta[k].key, "version") == 0)
 			return i->meta[k].value;
 	return NULL;
+}
+
+/* `version` metadata of a shared instance, for the merge rule. */
+static const char *semver_of(const struct wm_objects *o, const struct wm_logged *l)
+{
+	const struct wm_node *n = wm_registry_node_named(o->s->c.registry, l->node);
+
+	return n && *l->id ? meta_version(wm_node_instance(n, l->id)) : NULL;
 }
 
 static int change_of(const struct wm_objects *o, const struct wm_logged *l, struct wm_buf *object,
@@ -142,6 +146,31 @@ static int on_object(void *arg, const struct wm_logged *l)
 
 	(void)change_of(o, l, NULL, key, &c);
 	return o->s->etcd ? wm_etcd_recover(o->s->etcd, &c) : wm_replica_recover(o->s->replica, &c);
+}
+
+/* A write of a shared object, before it is stored. Its clock will be above all that are known. */
+static int on_stands(void *arg, const struct wm_registry_stand *s, struct wm_err *e)
+{
+	struct wm_objects *o = arg;
+	const struct wm_logged l = {.node = s->node, .id = s->in->id};
+	const char *stands = meta_version(s->here), *wants = meta_version(s->in);
+	char key[WM_REPLICA_KEY_MAX];
+	const struct wm_replica_change c = {
+		.origin = o->s->id,
+		.version = {.origin = WM_ORIGIN_SHARED, .seq = UINT64_MAX},
+		.key = shared_key(&l, key),
+		.semver = wants};
+	const struct wm_merge_side a = {.version = c.version, .writer = o->s->id, .semver = wants},
+				   b = {.semver = stands};
+
+	if (s->here ? o->s->c.conflicts->cmp(&a, &b) > 0
+		    : wm_replica_stands(o->s->replica, &c, &stands))
+		return 0;
+	return wm_err_set(e, WM_E_CONFLICT,
+			  "Service ID \"%.64s\" on node \"%.64s\" %s with version \"%.64s\": "
+			  "sync.conflicts is %s, and \"%.64s\" is lower",
+			  s->in->id, s->node, s->here ? "stands" : "was removed",
+			  stands ? stands : "", o->s->c.conflicts->name, wants ? wants : "");
 }
 
 int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
@@ -317,9 +346,15 @@ void wm_objects_conflict(void *arg, const struct wm_replica_change *won,
 	struct wm_objects *o = arg;
 	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1];
 
-	if (split_key(&won->key, true, node, id))
-		wm_info("sync.conflict", "node=%s id=%s stands=%s lost=%s", wm_log_q(node),
-			wm_log_q(id), name_of(o, &won->origin), name_of(o, &lost->origin));
+	const struct wm_merge_rule *rule =
+		o->s->replica && o->s->c.conflicts ? o->s->c.conflicts : &wm_merge_hlc;
+
+	if (!split_key(&won->key, true, node, id))
+		return;
+	wm_conflicts_add(o->s->conflicts, wm_env_wall_ms(o->s->env), rule->name, node, id, won,
+			 lost);
+	wm_info("sync.conflict", "node=%s id=%s stands=%s lost=%s", wm_log_q(node), wm_log_q(id),
+		name_of(o, &won->origin), name_of(o, &lost->origin));
 }
 
 static uint32_t on_restored(void *arg, uint32_t above)
@@ -469,6 +504,8 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	wm_registry_on_logged(s->c.registry, on_logged, o);
 	wm_registry_ask_alive(s->c.registry, is_alive, o);
+	if (s->replica && s->c.conflicts && s->c.conflicts != &wm_merge_hlc)
+		wm_registry_ask_stands(s->c.registry, on_stands, o);
 	return 0;
 }
 
@@ -481,6 +518,7 @@ void wm_objects_free(struct wm_objects *o)
 		return;
 	wm_registry_on_logged(o->s->c.registry, NULL, NULL);
 	wm_registry_ask_alive(o->s->c.registry, NULL, NULL);
+	wm_registry_ask_stands(o->s->c.registry, NULL, NULL);
 	while ((t = LIST_FIRST(&o->taken))) {
 		LIST_REMOVE(t, entry);
 		t->o = NULL; /* its callback is to come */

@@ -281,7 +281,9 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
 		return err == WM_E_FULL ? -ENOMEM : err;
 	base = o->listed ? o->seq : 0;
 	if (l->shared) {
-		object_set(r, l, o, c, base);
+		if (mine.gone && !mine.semver && o->listed) /* it had it */
+			mine.semver = shared_of(o)->semver;
+		object_set(r, l, o, &mine, base);
 		return serve_pending(r, o);
 	}
 	mine.version.epoch = l->at.epoch; /* one that was on its way as the log began anew */

@@ -91,9 +91,11 @@ int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c);
  *  others of that time. In the order of the log. @return 0, -ENOMEM. */
 int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c);
 
-/** Would a shared object that is about to be written here stand, by the rule, against what is here?
- * Asked before it is stored: a lower `version` never replaces a higher one under `semver`. */
-bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c);
+/** Would a shared object that is about to be written here stand, by the rule, against what is here,
+ * a tombstone too? Asked before it is stored: a lower `version` never replaces a higher one under
+ * `semver`. @param ret_semver NULL ok: the version of what is here, NULL: none; borrowed */
+bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c,
+		       const char **ret_semver);
 
 /** What came over the tree (from: the neighbour), or over a stream. @return 0; WM_E_INVALID: it
  * cannot be read or is not allowed, end the stream; @p e says what. */

@@ -207,12 +207,15 @@ static struct wm_merge_side side_of(const struct wm_replica_change *c)
 				      .gone = c->gone};
 }
 
-bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c)
+bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c,
+		       const char **ret_semver)
 {
 	struct object *o = object_get(r, r->shared, &c->key);
 	struct wm_replica_change here;
 	struct wm_merge_side a, b;
 
+	if (ret_semver)
+		*ret_semver = o && o->listed ? shared_of(o)->semver : NULL;
 	if (!o || !o->listed)
 		return true;
 	here = change_of(r->shared, o);

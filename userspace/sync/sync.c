@@ -356,6 +356,9 @@ static int make(struct wm_sync *s, struct wm_err *e)
 
 	if (wm_peer_id_parse(node->id, &s->id))
 		return wm_err_set(e, WM_E_INVALID, "the node's id is no UUID: \"%.40s\"", node->id);
+	s->conflicts = wm_conflicts_new();
+	if (!s->conflicts)
+		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	if (s->c.by_etcd)
 		return wm_objects_new(s, &s->objects, e);
 	r = open_socket(s, e);
@@ -458,6 +461,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_spread_free(s->spread);
 	wm_replica_free(s->replica);
 	wm_datagram_free(s->socket);
+	wm_conflicts_free(s->conflicts);
 	wm_keyring_free(s->keyring);
 	free(s);
 }
@@ -485,6 +489,11 @@ struct wm_replica *wm_sync_replica(struct wm_sync *s)
 struct wm_spread *wm_sync_spread(struct wm_sync *s)
 {
 	return s->spread;
+}
+
+const struct wm_conflicts *wm_sync_conflicts(const struct wm_sync *s)
+{
+	return s->conflicts;
 }
 
 struct wm_etcd *wm_sync_etcd(struct wm_sync *s)

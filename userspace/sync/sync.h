@@ -5,6 +5,7 @@
  * serfHealth. With sync.mode off there is none of it. Threading: loop thread only. Spec:
  * docs/architecture.md, "The mesh". */
 #pragma once
+#include "conflicts.h"
 #include "etcd.h"
 #include "member.h"
 #include "replica.h"
@@ -74,6 +75,7 @@ int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, st
 struct wm_members *wm_sync_members(struct wm_sync *s);
 struct wm_replica *wm_sync_replica(struct wm_sync *s);
 struct wm_spread *wm_sync_spread(struct wm_sync *s);
+const struct wm_conflicts *wm_sync_conflicts(const struct wm_sync *s);
 struct wm_etcd *wm_sync_etcd(struct wm_sync *s); /* NULL where peers carry */
 
 /* A node of the mesh, this one too, whatever carries. Borrowed until the turn ends. */
