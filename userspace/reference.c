@@ -37,9 +37,11 @@ static const struct {
 } routes[] = {
 #define X(method, path, handler, text) {#method, path, text, false},
 #define O(method, path, handler, text) {#method, path, text, true},
+#define F			       X
 #include "userspace/api/routes.def"
 #undef X
 #undef O
+#undef F
 };
 
 static void head(FILE *out, const char *title, const char *from, const char *columns)

@@ -5,6 +5,7 @@
 #include "userspace/api/internal.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/sync/member.h"
 
 #include <stdlib.h>
 
@@ -327,14 +328,126 @@ Test(params, near_sorts_by_zone_and_region)
 		all[i].id = ids[i / WM_ARRAY_LEN(nodes)];
 		sorted[i] = &all[i];
 	}
-	wm_near_sort(NULL, sorted, WM_ARRAY_LEN(all));
+	wm_near_sort(NULL, NULL, sorted, WM_ARRAY_LEN(all));
 	cr_assert_eq(sorted[0], &all[0], "without near nothing moves");
 	wm_sort_instances(sorted, WM_ARRAY_LEN(all)); /* what is as far keeps its order */
-	cr_assert(wm_near_sort(&nodes[0], sorted, WM_ARRAY_LEN(all)));
+	cr_assert(wm_near_sort(NULL, &nodes[0], sorted, WM_ARRAY_LEN(all)));
 	for (unsigned i = 0; i < WM_ARRAY_LEN(all); i++) {
 		cr_expect_str_eq(sorted[i]->node->name, order[i / 2]);
 		cr_expect_str_eq(sorted[i]->id, i % 2 ? "b" : "a");
 	}
+}
+
+static void nothing_sent(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
+{
+	(void)arg;
+	(void)to;
+	(void)p;
+	(void)len;
+}
+
+static void no_event(void *arg, struct wm_member *m, enum wm_member_event e)
+{
+	(void)arg;
+	(void)m;
+	(void)e;
+}
+
+/* Of @p m, with an id of its number. */
+static struct wm_members *members_of(uint8_t number, const char *name)
+{
+	struct wm_members_config c = {.env = wm_loop_env(loop),
+				      .timers = *wm_member_profile(WM_MEMBER_LAN),
+				      .name = name,
+				      .version = "1",
+				      .send = nothing_sent,
+				      .event = no_event,
+				      .incarnation = 1};
+	struct wm_members *ms;
+
+	c.id.octets[0] = 1;
+	c.id.octets[15] = number;
+	cr_assert_eq(wm_peer_addr_parse("10.0.0.1:1", &c.at), 0);
+	c.at.port = (uint16_t)(1000 + number);
+	ms = wm_members_new(&c);
+	cr_assert(ms);
+	return ms;
+}
+
+#define MEMBERS 40
+
+/* Round trips tell, not zones; who has no coordinate comes behind, as if there were none. */
+Test(params, near_sorts_by_coordinates_where_they_are_known)
+{
+	struct wm_members *ms = members_of(0, "m0"), *other;
+	static char ids[MEMBERS][WM_PEER_ID_TEXT], names[MEMBERS][8];
+	struct wm_pair pairs[MEMBERS][2];
+	struct wm_node nodes[MEMBERS];
+	struct wm_instance all[2 * MEMBERS];
+	const struct wm_instance *sorted[2 * MEMBERS];
+	double was = 0;
+
+	memset(all, 0, sizeof(all));
+	for (uint8_t n = 0; n < MEMBERS; n++) {
+		struct wm_peer_id id = {.octets = {1, [15] = n}};
+		struct wm_member *m;
+		struct wm_err e = {0};
+		struct wm_buf b;
+
+		snprintf(names[n], sizeof(names[n]), "m%d", n);
+		if (n) {
+			wm_buf_init(&b, 1 << 16);
+			other = members_of(n, names[n]);
+			cr_assert_eq(wm_members_state(other, &b), 0);
+			cr_assert_eq(wm_members_merge(ms, b.data, b.len, &e), 0, "%s", e.text);
+			wm_members_free(other);
+			wm_buf_done(&b);
+		}
+		wm_peer_id_format(&id, ids[n]);
+		nodes[n] = node_of(names[n], n % 3 ? "z1" : NULL, NULL, pairs[n]);
+		nodes[n].id = ids[n];
+		m = wm_members_by_id(ms, &id);
+		cr_assert(m);
+		m->has_coordinate = n % 4 != 3; /* 3 is a multiple of three, 7 is not: both kinds */
+		m->coordinate.vec[0] = n * 7 % MEMBERS * 1e-3 + (n ? 1e-3 : 0);
+		for (unsigned k = 0; k < 2; k++)
+			all[2 * n + k] =
+				(struct wm_instance){.node = &nodes[n], .id = k ? ids[1] : ids[0]};
+	}
+	for (unsigned i = 0; i < 2 * MEMBERS; i++)
+		sorted[i] = &all[i * 27 % (2 * MEMBERS)];
+	wm_sort_instances(sorted, 2 * MEMBERS);
+	cr_assert(wm_near_sort(ms, &nodes[1], sorted, 2 * MEMBERS));
+	cr_assert_eq(sorted[0]->node, &nodes[1]);
+	for (unsigned i = 2; i < 60; i++) {
+		const struct wm_node *n = sorted[i]->node;
+		const struct wm_member *from = wm_members_by_name(ms, "m1");
+		const struct wm_member *to = wm_members_by_name(ms, n->name);
+		double is = wm_coordinate_distance(&from->coordinate, &to->coordinate);
+
+		cr_expect(to->has_coordinate, "%s at %u", n->name, i);
+		cr_expect_geq(is + 1e-6, was, "%s at %u", n->name, i); /* keys are microseconds */
+		was = is;
+	}
+	for (unsigned i = 60; i < 2 * MEMBERS; i++) { /* none said a zone that is not ours */
+		const struct wm_node *n = sorted[i]->node;
+		const struct wm_node *before = sorted[i - 1]->node;
+
+		cr_expect_not(wm_members_by_name(ms, n->name)->has_coordinate, "%s", n->name);
+		if (i > 60)
+			cr_expect_leq(wm_near_distance(&nodes[1], before),
+				      wm_near_distance(&nodes[1], n));
+		if (i > 60 && before != n && before->meta_count == n->meta_count)
+			cr_expect_lt(strcmp(before->name, n->name), 0, "%s %s", before->name,
+				     n->name);
+	}
+	/* from where no coordinate is known, all are sorted by zone */
+	cr_assert(wm_near_sort(ms, &nodes[7], sorted, 2 * MEMBERS));
+	cr_assert_eq(sorted[0]->node, &nodes[7]);
+	for (unsigned i = 1; i < 2 * MEMBERS; i++)
+		cr_expect_leq(wm_near_distance(&nodes[7], sorted[i - 1]->node),
+			      wm_near_distance(&nodes[7], sorted[i]->node));
+	wm_members_free(ms);
 }
 
 Test(params, paths_are_decoded_and_other_methods_told_what_there_is)

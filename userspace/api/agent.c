@@ -4,7 +4,6 @@
 #include "internal.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
-#include "userspace/sync/forward.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -282,13 +281,9 @@ void wm_agent_register(struct wm_call *c)
 
 void wm_agent_deregister(struct wm_call *c)
 {
-	const struct wm_forward f = {.what = WM_FORWARD_DEREGISTER, .id = c->params[0]};
 	struct wm_err e = {0};
-	struct wm_write *w;
+	struct wm_write *w = wm_write_keep(c);
 
-	if (wm_forwarded(c, &f))
-		return;
-	w = wm_write_keep(c);
 	if (!w)
 		return;
 	e.code = wm_registry_deregister(c->api->d.registry, c->params[0], wm_write_done, w, &e);

@@ -3,7 +3,6 @@
  * removal, heartbeats, and maintenance. Answered after the commit. */
 #include "internal.h"
 #include "userspace/base/macros.h"
-#include "userspace/sync/forward.h"
 
 #include <errno.h>
 #include <string.h>
@@ -90,9 +89,6 @@ static void maintain(struct wm_call *c, const char *service_id)
 	const char *enable = wm_http_query(c->req, "enable");
 	const char *reason = wm_http_query(c->req, "reason");
 	int on = enable ? truth(enable) : -1;
-	struct wm_forward f = {.what = WM_FORWARD_MAINTENANCE,
-			       .id = service_id ? service_id : "",
-			       .reason = reason};
 	struct wm_err e = {0};
 	struct wm_write *w;
 
@@ -104,9 +100,6 @@ static void maintain(struct wm_call *c, const char *service_id)
 		wm_answer_text(c, 400, "Invalid value for enable: \"%.64s\"", enable);
 		return;
 	}
-	f.on = on;
-	if (wm_forwarded(c, &f))
-		return;
 	w = wm_write_keep(c);
 	if (!w)
 		return;

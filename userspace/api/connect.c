@@ -177,7 +177,7 @@ bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct
 	*ret_count = f.count;
 	if (ok)
 		wm_sort_kept(c->api, f.all, f.count, sort);
-	if (ok && wm_near_sort(from, f.all, f.count))
+	if (ok && wm_near_sort(wm_near_members(c->api), from, f.all, f.count))
 		return true;
 	wm_answer_text(c, 503, "Out of memory");
 	return false;

@@ -265,7 +265,7 @@ const struct wm_node **wm_sorted_nodes(struct wm_call *c, const struct wm_node *
 	if (all)
 		wm_sort_kept(c->api, all, n, sort_nodes);
 	*ret_count = n;
-	if (all && wm_near_sort_nodes(from, all, n))
+	if (all && wm_near_sort_nodes(wm_near_members(c->api), from, all, n))
 		return all;
 	free(all);
 	wm_answer_text(c, 503, "Out of memory");

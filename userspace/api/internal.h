@@ -78,7 +78,7 @@ struct wm_route {
 	const char *pattern; /* ":x" takes a segment, as the last one the rest of the path */
 	void (*fn)(struct wm_call *c);
 	const char *text;
-	bool operator_only; /* see routes.def */
+	bool operator_only, forwards; /* see routes.def */
 };
 
 /* Those who wait for one thing: a service or a node by its lower-case name, or a whole scope. */
@@ -141,6 +141,7 @@ struct wm_write {
 	char *text;	   /* of an error; may be NULL */
 	char *json;	   /* body of the answer when there is no error; NULL: none */
 	int status;	   /* of that answer; 0: 200 */
+	bool text_body;	   /* the body is a text */
 	bool known_leader; /* it has the headers of a read */
 	bool done;	   /* on the list of answers */
 	TAILQ_ENTRY(wm_write) entry;
@@ -319,6 +320,12 @@ void wm_write_drop(struct wm_write *w);
 /** At the end of a turn: answer what is done. */
 void wm_respond_writes(struct wm_api *a);
 
+/* --- forward.c --- */
+/** Does ?node= name another agent's node, on a route that takes it? Then that agent is asked, and
+ *  its answer given. What came from another agent is refused if it is not for us, or on another
+ *  route. @return false: the handler is to answer. */
+bool wm_forwarded(struct wm_call *c);
+
 /* --- params.c: parameters of the query --- */
 /** Read the parameters that all reads share. @return false: answered with an error. */
 bool wm_params_common(struct wm_call *c);
@@ -350,10 +357,17 @@ bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const stru
  *  with it as destination, or of its own and native. See connect.c. */
 bool wm_connect_near(struct wm_call *c, const struct wm_node *from, const struct wm_instance ***ret,
 		     unsigned *ret_count);
-/** Sort by distance; what is as far keeps its order. @p from NULL: leave as it is. @return false:
- *  without memory. */
-bool wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count);
-bool wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count);
+/** Whose coordinates there are; NULL: there is no mesh, or etcd carries it. */
+struct wm_members;
+const struct wm_members *wm_near_members(const struct wm_api *a);
+/** Sort by distance: round trips by the coordinates of @p ms (NULL: there are none), behind them
+ * what has none, by wm_near_distance(). What is as far keeps its order. @p from NULL: leave as it
+ * is.
+ *  @return false: without memory. */
+bool wm_near_sort(const struct wm_members *ms, const struct wm_node *from,
+		  const struct wm_instance **all, unsigned count);
+bool wm_near_sort_nodes(const struct wm_members *ms, const struct wm_node *from,
+			const struct wm_node **all, unsigned count);
 
 /* --- connect.c --- */
 int wm_connect_init(struct wm_api *a);
@@ -390,10 +404,6 @@ void wm_encode_health_members(struct wm_json *j, struct wm_encode *e, const stru
 void wm_encode_health_entry(struct wm_json *j, struct wm_encode *e, const struct wm_instance *i);
 void wm_encode_check(struct wm_json *j, const struct wm_encode *e, const struct wm_check *c);
 /** The check that a node with an agent has in Consul: we are alive, or would not answer. */
-struct wm_forward;
-/** Does ?node= name another agent's node? Then it is asked to do @p f, and the request answered by
- *  what it says. @return false: it is for us. */
-bool wm_forwarded(struct wm_call *c, const struct wm_forward *f);
 /** Members of the agent's own Member. */
 void wm_encode_self_member(struct wm_json *j, const struct wm_call *c);
 void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
@@ -483,6 +493,8 @@ void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
 #define O				  X
+#define F				  X
 #include "routes.def"
 #undef X
 #undef O
+#undef F

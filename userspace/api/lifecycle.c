@@ -4,7 +4,6 @@
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
-#include "userspace/sync/forward.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,14 +60,10 @@ static void drain_done(void *arg, int code, const char *text)
 
 static void change(struct wm_call *c, enum wm_lifecycle to, uint64_t drain_ms)
 {
-	const struct wm_forward f = {
-		.what = WM_FORWARD_LIFECYCLE, .id = c->params[0], .to = to, .drain_ms = drain_ms};
 	struct drain_request *d;
 	struct wm_err e = {0};
 	struct wm_write *w;
 
-	if (wm_forwarded(c, &f))
-		return;
 	d = drain_ms ? calloc(1, sizeof(*d)) : NULL;
 	w = wm_write_keep(c);
 	if (!w || (drain_ms && !d)) {

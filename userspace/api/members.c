@@ -3,7 +3,6 @@
  * Waymark's own view of members, streams and replica. Without a mesh an agent is the only member.
  */
 #include "internal.h"
-#include "userspace/sync/forward.h"
 #include "userspace/sync/sync.h"
 
 #include <stdio.h>
@@ -158,28 +157,6 @@ void wm_agent_force_leave(struct wm_call *c)
 		wm_answer_text(c, 500, "agent: No node found with name '%s'", c->params[0]);
 	else
 		wm_answer_err(c, &e);
-}
-
-/* --- what another agent is to do ----------------------------------------------------------------
- */
-bool wm_forwarded(struct wm_call *c, const struct wm_forward *f)
-{
-	const char *node = wm_http_query(c->req, "node");
-	struct wm_err e = {0};
-	struct wm_write *w;
-
-	if (!node || !*node || strcasecmp(node, wm_registry_node(c->api->d.registry)->name) == 0)
-		return false;
-	if (!c->api->d.sync) {
-		wm_answer_text(c, 404, "No member with name '%.64s': sync.mode is off", node);
-		return true;
-	}
-	w = wm_write_keep(c);
-	if (w && wm_sync_forward(c->api->d.sync, node, f, wm_write_done, w, &e)) {
-		wm_write_drop(w);
-		wm_answer_err(c, &e);
-	}
-	return true;
 }
 
 /* --- coordinates ------------------------------------------------------------------------------ */

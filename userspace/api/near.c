@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. Consul measures
- * round trips; we go by what is said of the nodes: Locality, or `zone` and `region` in their
+/* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. In a mesh that is
+ * the round trip that coordinates tell, as in Consul; nodes without one come behind, by what is
+ * said of them, as all do where there is no mesh: Locality, or `zone` and `region` in their
  * metadata. */
 #include "internal.h"
 #include "userspace/base/macros.h"
+#include "userspace/sync/sync.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +76,92 @@ bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from)
 	return true;
 }
 
+/* --- sorting ---------------------------------------------------------------------------------- */
+#define KEY_UNKNOWN (1u << 24) /* from here on classes; below microseconds: 16 s, no round trip */
+#define DIGIT_BITS  9	       /* of the keys, sorted by at a time */
+#define DIGITS	    (1u << DIGIT_BITS)
+_Static_assert((KEY_UNKNOWN + WM_NEAR_UNKNOWN) >> (3 * DIGIT_BITS) == 0, "three digits are enough");
+
+struct keyed {
+	const void *object;
+	uint32_t key;
+};
+
+/* NULL: it is no agent's, or nobody measured it yet. */
+static const struct wm_coordinate *coordinate_of(const struct wm_members *ms,
+						 const struct wm_node *n)
+{
+	const struct wm_member *m = NULL;
+	struct wm_peer_id id;
+
+	if (ms && n->id && !wm_peer_id_parse(n->id, &id))
+		m = wm_members_by_id(ms, &id);
+	return m && m->has_coordinate ? &m->coordinate : NULL;
+}
+
+static uint32_t key_of(const struct wm_members *ms, const struct wm_node *from,
+		       const struct wm_coordinate *at, const struct wm_node *n)
+{
+	const struct wm_coordinate *c = at ? coordinate_of(ms, n) : NULL;
+	double us;
+
+	if (n == from)
+		return 0;
+	if (!c)
+		return KEY_UNKNOWN + (uint32_t)wm_near_distance(from, n);
+	us = wm_coordinate_distance(at, c) * 1e6;
+	return us < 1 ? 1 : us < KEY_UNKNOWN - 1 ? (uint32_t)us : KEY_UNKNOWN - 1;
+}
+
+/* By one digit of the keys; what is equal in it keeps its order. */
+static void sort_digit(const struct keyed *in, struct keyed *out, unsigned count, unsigned shift)
+{
+	unsigned at[DIGITS] = {0}, next = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		at[in[i].key >> shift & (DIGITS - 1)]++;
+	for (unsigned d = 0; d < DIGITS; d++) {
+		unsigned n = at[d];
+
+		at[d] = next;
+		next += n;
+	}
+	for (unsigned i = 0; i < count; i++)
+		out[at[in[i].key >> shift & (DIGITS - 1)]++] = in[i];
+}
+
+/* What is as far keeps its order. Linear, as a long list is sorted in every turn that it takes. */
+static bool sort_near(const struct wm_members *ms, const struct wm_node *from, void *list,
+		      unsigned count, const struct wm_node *(*of)(const void *object))
+{
+	const struct wm_coordinate *at;
+	_cleanup_free_ struct keyed *keyed = NULL;
+	const struct wm_node *last = NULL;
+	const void **all = list;
+	uint32_t key = 0;
+
+	if (!from || count < 2)
+		return true;
+	keyed = malloc(2 * count * sizeof(*keyed));
+	if (!keyed)
+		return false;
+	at = coordinate_of(ms, from);
+	for (unsigned i = 0; i < count; i++) {
+		const struct wm_node *node = of(all[i]);
+
+		if (node != last)
+			key = key_of(ms, from, at, node);
+		last = node;
+		keyed[i] = (struct keyed){all[i], key};
+	}
+	sort_digit(keyed, keyed + count, count, 0);
+	sort_digit(keyed + count, keyed, count, DIGIT_BITS);
+	sort_digit(keyed, keyed + count, count, 2 * DIGIT_BITS);
+	for (unsigned i = 0; i < count; i++)
+		all[i] = keyed[count + i].object;
+	return true;
+}
+
 static const struct wm_node *node_of(const void *instance)
 {
 	return ((const struct wm_instance *)instance)->node;
@@ -84,49 +172,21 @@ static const struct wm_node *itself(const void *node)
 	return node;
 }
 
-/* By the few classes of distance: what is of one keeps its order. Linear, as a long list is sorted
- * in every turn that it takes. */
-static bool sort_near(const struct wm_node *from, void *list, unsigned count,
-		      const struct wm_node *(*of)(const void *object))
+const struct wm_members *wm_near_members(const struct wm_api *a)
 {
-	unsigned at[WM_NEAR_UNKNOWN + 1] = {0}, next = 0, n;
-	_cleanup_free_ void **was = NULL;
-	const struct wm_node *last = NULL;
-	uint8_t *class;
-	void **all = list;
-
-	if (!from || count < 2)
-		return true;
-	was = malloc(count * (sizeof(*was) + sizeof(*class)));
-	if (!was)
-		return false;
-	class = (uint8_t *)(was + count);
-	memcpy(was, all, count * sizeof(*was));
-	for (unsigned i = 0; i < count; i++) {
-		const struct wm_node *node = of(was[i]);
-
-		class[i] = i && node == last ? class[i - 1] : (uint8_t)wm_near_distance(from, node);
-		at[class[i]]++;
-		last = node;
-	}
-	for (unsigned d = 0; d <= WM_NEAR_UNKNOWN; d++) {
-		n = at[d];
-		at[d] = next;
-		next += n;
-	}
-	for (unsigned i = 0; i < count; i++)
-		all[at[class[i]]++] = was[i];
-	return true;
+	return a->d.sync ? wm_sync_members(a->d.sync) : NULL;
 }
 
-bool wm_near_sort(const struct wm_node *from, const struct wm_instance **all, unsigned count)
+bool wm_near_sort(const struct wm_members *ms, const struct wm_node *from,
+		  const struct wm_instance **all, unsigned count)
 {
-	return sort_near(from, all, count, node_of);
+	return sort_near(ms, from, all, count, node_of);
 }
 
-bool wm_near_sort_nodes(const struct wm_node *from, const struct wm_node **all, unsigned count)
+bool wm_near_sort_nodes(const struct wm_members *ms, const struct wm_node *from,
+			const struct wm_node **all, unsigned count)
 {
-	return sort_near(from, all, count, itself);
+	return sort_near(ms, from, all, count, itself);
 }
 
 /* A copy of the order that is kept; NULL: of another service or state. To sort 20,000 ids takes
@@ -168,7 +228,7 @@ bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const stru
 		return true;
 	if (*ret)
 		keep_order(c->api, s, *ret);
-	if (!*ret || !wm_near_sort(from, *ret, s->instances_count)) {
+	if (!*ret || !wm_near_sort(wm_near_members(c->api), from, *ret, s->instances_count)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return false;
 	}

@@ -49,9 +49,11 @@ static const struct {
 } listed[] = {
 #define X(method, path, handler, text) {#method, path, text},
 #define O			       X
+#define F			       X
 #include "routes.def"
 #undef X
 #undef O
+#undef F
 };
 
 /* --- types --------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 /* rendered.c - answers that are rendered once and given until something in them changes. What is
  * kept is the answer of one form: path, parameters and token. It lies with its service, and goes
  * with the first change of it: of its instances and their checks, outputs too, of nodes that it is
- * on and of their checks; one that is sorted by ?near with one of any node. An answer also
+ * on and of their checks; one that is sorted by ?near with one of any node, and is not kept where
+ * that goes by coordinates. An answer also
  * knows the octets of requests that it answered: of whoever sends the same nothing is read again.
  * The memory is bounded; what was not asked for longest goes first. */
 #include "internal.h"
@@ -338,10 +339,13 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 	const struct wm_service *s;
 	struct rendered *x = find(c);
 	struct wm_http_request *req = c->req;
+	bool near = wm_http_query(req, "near") != NULL;
 
 	if (x) /* of another state, which is_fresh() has not seen yet */
 		forget(m, x);
 	if (!is_kept(c->route) || a->form.failed || body->len > m->bytes_max / PART)
+		return false;
+	if (near && wm_near_members(a)) /* coordinates move all the time, which nobody announces */
 		return false;
 	if (c->rest && c->rest->changes != m->changes)
 		return false;
@@ -349,7 +353,7 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 	x = s && s->index == index ? make(a, s, index) : NULL;
 	if (!x)
 		return false;
-	x->near = wm_http_query(req, "near") != NULL;
+	x->near = near;
 	learn(c, x);
 	wm_answer_constant_headers(c);
 	c->req = NULL;

@@ -233,6 +233,17 @@ void wm_write_drop(struct wm_write *w)
 	write_free(w);
 }
 
+/* Another agent's words. */
+static void answer_text(struct wm_call *c, const struct wm_write *w)
+{
+	if (w->status == 503)
+		wm_http_set_header(c->req, "Retry-After", "1");
+	if (w->json)
+		wm_answer_text(c, w->status, "%s", w->json);
+	else
+		reply(c, w->status, NULL, NULL, 0);
+}
+
 void wm_respond_writes(struct wm_api *a)
 {
 	struct wm_write *w;
@@ -247,6 +258,8 @@ void wm_respond_writes(struct wm_api *a)
 			if (w->text)
 				snprintf(e.text, sizeof(e.text), "%s", w->text);
 			wm_answer_err(&c, &e);
+		} else if (w->text_body) {
+			answer_text(&c, w);
 		} else if (w->json) {
 			if (w->known_leader) {
 				wm_http_set_header(c.req, "X-Consul-Knownleader", "true");

@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
+#include "userspace/sync/forward.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,13 @@
 #include <unistd.h>
 
 const struct wm_route wm_routes[] = {
-#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text, false},
-#define O(method, pattern, handler, text) {WM_##method, pattern, handler, text, true},
+#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, false},
+#define O(method, pattern, handler, text) {WM_##method, pattern, handler, text, true, false},
+#define F(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, true},
 #include "routes.def"
 #undef X
 #undef O
+#undef F
 };
 const unsigned wm_routes_count = WM_ARRAY_LEN(wm_routes);
 
@@ -190,7 +193,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 		return;
 	if (missing(&c))
 		wm_answer_text(&c, 400, "%s", missing(&c));
-	else if (!wm_rendered_give(&c))
+	else if (!wm_forwarded(&c) && !wm_rendered_give(&c))
 		c.route->fn(&c);
 }
 
@@ -247,6 +250,8 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 		wm_api_free(a);
 		return NULL;
 	}
+	if (d->sync) /* which ends before us */
+		wm_sync_serve(d->sync, wm_api_handle, a);
 	return a;
 }
 

@@ -86,7 +86,9 @@ struct wm_http_plain {
 struct wm_http_request {
 	struct evhttp_request *ev;   /* NULL: `plain` */
 	struct wm_http_plain *plain; /* owned; NULL: `ev` */
-	struct wm_http_conn *conn;
+	struct wm_http_conn *conn;   /* NULL: it came over no socket, and is `plain` */
+	wm_http_answered answered;   /* of such a one */
+	void *answered_arg;
 	bool watched; /* whether its client closes its end: by the server's `gone` */
 	bool chunks;  /* its answer goes on, in chunks; else it ends with the connection */
 	bool lost;    /* some of that answer, for want of memory */
@@ -177,7 +179,14 @@ bool wm_http_recalled(struct wm_http_conn *c, const char *raw, size_t len);
  *  that was done. */
 bool wm_http_read_plain(struct wm_http_conn *c, const char *raw, size_t len);
 
+/* --- http_inner.c --- */
+/** The answer to a request that came over no socket. */
+void wm_http_inner_reply(struct wm_http_request *r, int status, const char *type, const void *body,
+			 size_t len);
+
 /* --- http_request.c --- */
+/** Split the query into parameters, once a request. @return 0, -EINVAL, -E2BIG, -ENOMEM. */
+int wm_http_parse_query(struct wm_http_request *r, const char *query);
 /** Its answer has a head only. */
 static inline bool wm_http_is_head(const struct wm_http_request *r)
 {

@@ -127,8 +127,7 @@ bool wm_http_segment(const char *raw, size_t len, char *buf, size_t cap)
 	return true;
 }
 
-/* Split the query into parameters, once a request. @return 0, -EINVAL, -E2BIG, -ENOMEM. */
-static int parse_query(struct wm_http_request *r, const char *query)
+int wm_http_parse_query(struct wm_http_request *r, const char *query)
 {
 	size_t len = strlen(query), at = 0;
 	unsigned count = 1, n = 0;
@@ -264,7 +263,7 @@ static void refuse(struct wm_http_request *r, enum wm_http_counter c, int status
 /* @return true when the request was answered here. */
 static bool query_refused(struct wm_http_request *r, const char *query)
 {
-	int err = query ? parse_query(r, query) : 0;
+	int err = query ? wm_http_parse_query(r, query) : 0;
 	char text[128];
 
 	if (!err)
@@ -412,6 +411,12 @@ const char *wm_http_path(const struct wm_http_request *r)
 	return path && *path ? path : "/";
 }
 
+const char *wm_http_raw_query(const struct wm_http_request *r)
+{
+	return r->plain ? r->plain->query
+			: evhttp_uri_get_query(evhttp_request_get_evhttp_uri(r->ev));
+}
+
 const char *wm_http_query(const struct wm_http_request *r, const char *name)
 {
 	for (unsigned i = 0; i < r->params_count; i++) {
@@ -462,12 +467,12 @@ const char *wm_http_body(const struct wm_http_request *r, size_t *ret_len)
 
 bool wm_http_is_local(const struct wm_http_request *r)
 {
-	return r->conn->local;
+	return r->conn && r->conn->local;
 }
 
 long wm_http_peer_uid(const struct wm_http_request *r)
 {
-	return r->conn->uid;
+	return r->conn ? r->conn->uid : -1;
 }
 
 /* --- answering ----------------------------------------------------------------------------------
@@ -730,12 +735,16 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 		   const void *body, size_t len)
 {
 	static const char full[] = "Too much is being sent, try again";
-	struct wm_http_conn *c = r->conn;
+	struct wm_http_conn *c = r->conn; /* NULL: it came over no socket */
 	struct evhttp_request *ev = r->ev;
 	struct wm_buf head;
 	char length[24];
 	bool bare;
 
+	if (!c) {
+		wm_http_inner_reply(r, status, content_type, body, len);
+		return;
+	}
 	if (!wm_http_has_room(c, len)) {
 		c->server->counters[WM_HTTP_NO_ROOM]++;
 		wm_buf_reset(&r->head);
@@ -834,7 +843,7 @@ void wm_http_on_abort(struct wm_http_request *r, void (*fn)(void *arg), void *ar
 
 	r->on_abort = fn;
 	r->abort_arg = arg;
-	if (r->watched || m == WM_PUT || m == WM_POST || m == WM_DELETE)
+	if (!c || r->watched || m == WM_PUT || m == WM_POST || m == WM_DELETE)
 		return;
 	/* evhttp does not read while a request is served, and must not: it would exit on what is
 	 * pipelined. EPOLLRDHUP sees the end without reading. Not by an event of libevent's: that

@@ -104,6 +104,23 @@ bool wm_http_is_local(const struct wm_http_request *r);
 /** Uid of the peer on a Unix socket, -1 otherwise. */
 long wm_http_peer_uid(const struct wm_http_request *r);
 
+/** The query as it came, without its '?'; NULL: none. Borrowed. */
+const char *wm_http_raw_query(const struct wm_http_request *r);
+
+/* --- requests that came over no socket, see http_inner.c */
+/** Called once with the answer, unless the request is aborted. @p type NULL: no body. Borrowed. */
+typedef void (*wm_http_answered)(void *arg, int status, const char *type, const void *body,
+				 size_t len);
+/** Make one, to be handed to a handler, which then owns it. It is not local and nobody's uid; what
+ *  it is no way to answer (answers that are kept, or go on) is not to be asked for. Everything is
+ *  copied. @return 0; -EINVAL: an unknown method, or @p target is no path or breaks an escape;
+ *  -E2BIG: over WM_HTTP_PARAMS_MAX; -ENOMEM. */
+int wm_http_inner_new(const char *method, const char *target, const void *body, size_t len,
+		      wm_http_answered fn, void *arg, struct wm_http_request **ret);
+bool wm_http_is_inner(const struct wm_http_request *r);
+/** Nobody waits for the answer any more: its abort callback runs, and it is dead. */
+void wm_http_inner_abort(struct wm_http_request *r);
+
 /** While paused, connections whose answer was sent take no further request: for thousands of
  * answers that go out one after the other, so that the last is not behind the first one's next
  * request. */

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PACKED_MAX 8192 /* octets of a request or reply: an id, a reason or a sentence */
+#define PACKED_MAX  (WM_HTTP_BODY_MAX + WM_HTTP_HEADERS_MAX + 1024) /* octets of a message */
+#define STATUS_MIN  200
+#define STATUS_MAX  599
+#define STATUS_NONE 502 /* of an owner that says none */
 
 /* Asked for, and not answered yet. */
 struct asked {
@@ -19,20 +22,24 @@ struct asked {
 	uint64_t number;
 	struct wm_peer_id owner;
 	struct wm_env_timer *timer;
-	wm_registry_done done;
+	wm_forward_done done;
 	void *arg;
+	char name[WM_NODE_NAME_MAX + 1]; /* of the owner */
 };
 
 /* Being done here for another. */
 struct doing {
 	LIST_ENTRY(doing) entry;
-	struct wm_forwards *f; /* NULL: the mesh is gone */
+	struct wm_forwards *f;
+	struct wm_http_request *req;
 	uint64_t number;
 	struct wm_peer_id asker;
 };
 
 struct wm_forwards {
 	struct wm_sync *s;
+	wm_http_handler fn; /* NULL: there is no API */
+	void *arg;
 	LIST_HEAD(, asked) asked;
 	LIST_HEAD(, doing) doing;
 	unsigned asked_count, doing_count;
@@ -52,16 +59,26 @@ struct wm_forwards *wm_forwards_new(struct wm_sync *s)
 	return f;
 }
 
-static void answer(struct asked *a, int code, const char *text)
+static void answer(struct asked *a, const struct wm_forward_answer *is)
 {
-	wm_registry_done done = a->done;
+	wm_forward_done done = a->done;
 	void *arg = a->arg;
 
 	LIST_REMOVE(a, entry);
 	a->f->asked_count--;
 	wm_env_timer_free(a->timer);
 	free(a);
-	done(arg, code, text);
+	done(arg, is);
+}
+
+/* @p why: a sentence's end. */
+static void give_up(struct asked *a, const char *why)
+{
+	char text[WM_ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text),
+		 "The agent of node \"%.64s\" %s: whether it was done is not known", a->name, why);
+	answer(a, &(struct wm_forward_answer){.code = WM_E_BUSY, .text = text});
 }
 
 void wm_forwards_free(struct wm_forwards *f)
@@ -72,76 +89,121 @@ void wm_forwards_free(struct wm_forwards *f)
 	if (!f)
 		return;
 	while ((a = LIST_FIRST(&f->asked)))
-		answer(a, WM_E_BUSY, "This agent stops");
+		give_up(a, "had not answered when this one stopped");
 	while ((d = LIST_FIRST(&f->doing))) {
 		LIST_REMOVE(d, entry);
-		d->f = NULL;
+		wm_http_inner_abort(d->req); /* what it writes goes on */
+		free(d);
 	}
 	free(f);
+}
+
+void wm_sync_serve(struct wm_sync *s, wm_http_handler fn, void *arg)
+{
+	if (!s->forwards)
+		return;
+	s->forwards->fn = fn;
+	s->forwards->arg = arg;
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
 static void on_late(void *arg)
 {
-	answer(arg, WM_E_BUSY,
-	       "The node's agent did not answer in time; whether it was done is not known");
+	char why[64];
+
+	snprintf(why, sizeof(why), "did not answer within %d s", WM_FORWARD_MS / 1000);
+	give_up(arg, why);
 }
 
-static int ask(struct wm_forwards *f, const struct wm_member *m, const struct wm_forward *what,
-	       struct asked *a, struct wm_err *e)
+void wm_forwards_gone(struct wm_forwards *f, const struct wm_peer_id *owner)
+{
+	struct asked *a, *next;
+
+	for (a = f ? LIST_FIRST(&f->asked) : NULL; a; a = next) {
+		next = LIST_NEXT(a, entry);
+		if (wm_peer_id_same(&a->owner, owner))
+			give_up(a, "failed before it answered");
+	}
+}
+
+static int ask(struct wm_forwards *f, const struct wm_peer_id *to, const struct wm_forward *what,
+	       const struct asked *a, struct wm_err *e)
 {
 	Waymark__Forward__Request r;
-	uint8_t packed[PACKED_MAX];
-	char *id = strdup(what->id), *reason = strdup(what->reason ? what->reason : "");
-	int err = id && reason ? 0 : -ENOMEM;
+	size_t len;
+	void *packed;
+	char *method, *target;
+	int err = 0;
 
-	if (!err) {
-		waymark__forward__request__init(&r);
-		r.number = a->number;
-		r.what = what->what;
-		r.id = id; /* protobuf-c's structures take no const */
-		r.lifecycle = what->to;
-		r.drain_ms = what->drain_ms;
-		r.on = what->on;
-		r.reason = reason;
-		if (waymark__forward__request__get_packed_size(&r) > sizeof(packed))
-			err = WM_E_LIMIT;
+	if (what->len > WM_HTTP_BODY_MAX || strlen(what->target) > WM_HTTP_HEADERS_MAX)
+		return wm_err_set(e, WM_E_LIMIT, "The request is too long to be passed on");
+	waymark__forward__request__init(&r);
+	method = strdup(what->method); /* the library's structures take no const */
+	target = strdup(what->target);
+	r.number = a->number;
+	r.what = WM_FORWARD_HTTP;
+	r.method = method;
+	r.target = target;
+	r.body.data = (uint8_t *)(uintptr_t)what->body;
+	r.body.len = what->len;
+	packed = method && target ? malloc(waymark__forward__request__get_packed_size(&r)) : NULL;
+	if (packed) {
+		len = waymark__forward__request__pack(&r, packed);
+		wm_link_send(f->s->links, to, WM_CHANNEL_REQUEST, packed, len);
+	} else {
+		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	}
-	if (err)
-		wm_err_set(e, err, err == -ENOMEM ? "Out of memory" : "The request is too long");
-	else
-		wm_link_send(f->s->links, &m->id, WM_CHANNEL_REQUEST, packed,
-			     waymark__forward__request__pack(&r, packed));
-	free(id);
-	free(reason);
+	free(packed);
+	free(method);
+	free(target);
 	return err;
 }
 
-int wm_sync_forward(struct wm_sync *s, const char *node, const struct wm_forward *what,
-		    wm_registry_done done, void *arg, struct wm_err *e)
+/* Is there somebody to be asked? */
+static int find_owner(const struct wm_sync *s, const char *node, const struct wm_member **ret,
+		      struct wm_err *e)
 {
-	const struct wm_member *m = s->members ? wm_members_by_name(s->members, node) : NULL;
-	struct wm_forwards *f = s->forwards;
-	struct asked *a;
-	int r;
+	const struct wm_member *m;
 
 	if (!s->members)
 		return wm_err_set(e, WM_E_UNSUPPORTED,
 				  "sync.mode is etcd: ask the agent of node %.64s itself", node);
+	m = wm_members_by_name(s->members, node);
 	if (!m || m->self)
 		return wm_err_set(e, WM_E_UNKNOWN, "No member with name '%.64s'", node);
-	if (f->asked_count >= WM_FORWARD_MAX)
+	if (m->state == WM_MEMBER_LEFT)
+		return wm_err_set(e, WM_E_UNKNOWN, "Node \"%.64s\" has left the mesh", m->name);
+	if (m->state == WM_MEMBER_FAILED)
+		return wm_err_set(e, WM_E_BUSY,
+				  "The agent of node \"%.64s\" has failed: nothing was done",
+				  m->name);
+	if (s->forwards->asked_count >= WM_FORWARD_MAX)
 		return wm_err_set(e, WM_E_BUSY,
 				  "Too many requests to other agents wait (limit: %d), try again",
 				  WM_FORWARD_MAX);
+	*ret = m;
+	return 0;
+}
+
+int wm_sync_forward(struct wm_sync *s, const char *node, const struct wm_forward *what,
+		    wm_forward_done done, void *arg, struct wm_err *e)
+{
+	struct wm_forwards *f = s->forwards;
+	const struct wm_member *m = NULL;
+	struct asked *a;
+	int r = find_owner(s, node, &m, e);
+
+	if (r)
+		return r;
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	*a = (struct asked){
 		.f = f, .number = ++f->number, .owner = m->id, .done = done, .arg = arg};
+	snprintf(a->name, sizeof(a->name), "%s", m->name);
 	a->timer = wm_env_timer_new(s->env, on_late, a);
 	r = a->timer ? wm_env_timer_arm(a->timer, WM_FORWARD_MS) : -ENOMEM;
-	r = r ? wm_err_set(e, -ENOMEM, "Out of memory") : ask(f, m, what, a, e);
+	r = r ? wm_err_set(e, -ENOMEM, "Out of memory") : ask(f, &m->id, what, a, e);
 	if (r) {
 		wm_env_timer_free(a->timer);
 		free(a);
@@ -150,6 +212,21 @@ int wm_sync_forward(struct wm_sync *s, const char *node, const struct wm_forward
 	LIST_INSERT_HEAD(&f->asked, a, entry);
 	f->asked_count++;
 	return 0;
+}
+
+/* What another says is a stranger's: its status is one, its text ends. */
+static void take_reply(struct asked *a, const Waymark__Forward__Reply *r)
+{
+	struct wm_forward_answer is = {.code = r->code,
+				       .text = r->text,
+				       .status = STATUS_NONE,
+				       .type = *r->type ? r->type : NULL,
+				       .body = r->body.data,
+				       .len = r->body.len};
+
+	if (r->status >= STATUS_MIN && r->status <= STATUS_MAX)
+		is.status = (int)r->status;
+	answer(a, &is);
 }
 
 int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
@@ -165,55 +242,84 @@ int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, cons
 		if (a->number == r->number && wm_peer_id_same(&a->owner, from))
 			break;
 	if (a)
-		answer(a, r->code, r->text);
+		take_reply(a, r);
 	waymark__forward__reply__free_unpacked(r, NULL);
 	return 0;
 }
 
 /* --- doing ------------------------------------------------------------------------------------ */
-static void reply(struct wm_forwards *f, const struct wm_peer_id *to, uint64_t number, int code,
-		  const char *text)
+static void send_reply(struct wm_forwards *f, const struct wm_peer_id *to,
+		       const Waymark__Forward__Reply *r)
+{
+	uint8_t *packed = malloc(waymark__forward__reply__get_packed_size(r));
+
+	if (packed) /* else its asker waits, and says that it is not known */
+		wm_link_send(f->s->links, to, WM_CHANNEL_REPLY, packed,
+			     waymark__forward__reply__pack(r, packed));
+	free(packed);
+}
+
+static void refuse(struct wm_forwards *f, const struct wm_peer_id *to, uint64_t number, int code,
+		   const char *text)
 {
 	Waymark__Forward__Reply r;
-	uint8_t packed[PACKED_MAX];
-	char words[PACKED_MAX / 2];
+	char words[WM_ERR_TEXT_MAX];
 
-	snprintf(words, sizeof(words), "%s", text ? text : "");
+	snprintf(words, sizeof(words), "%s", text);
 	waymark__forward__reply__init(&r);
 	r.number = number;
 	r.code = code;
 	r.text = words;
-	wm_link_send(f->s->links, to, WM_CHANNEL_REPLY, packed,
-		     waymark__forward__reply__pack(&r, packed));
+	send_reply(f, to, &r);
 }
 
-static void on_done(void *arg, int code, const char *text)
+static void on_answer(void *arg, int status, const char *type, const void *body, size_t len)
 {
 	struct doing *d = arg;
+	Waymark__Forward__Reply r;
+	char words[64] = "";
 
-	if (d->f) {
-		LIST_REMOVE(d, entry);
-		d->f->doing_count--;
-		reply(d->f, &d->asker, d->number, code, text);
-	}
+	LIST_REMOVE(d, entry);
+	d->f->doing_count--;
+	snprintf(words, sizeof(words), "%s", type ? type : "");
+	waymark__forward__reply__init(&r);
+	r.number = d->number;
+	r.status = (uint32_t)status;
+	r.type = words;
+	r.body.data = (uint8_t *)(uintptr_t)body;
+	r.body.len = len <= WM_FORWARD_ANSWER_MAX ? len : 0;
+	send_reply(d->f, &d->asker, &r);
 	free(d);
 }
 
-static int begin(struct wm_registry *r, const Waymark__Forward__Request *q, struct doing *d,
-		 struct wm_err *e)
+static void begin(struct wm_forwards *f, const struct wm_peer_id *from,
+		  const Waymark__Forward__Request *q)
 {
-	switch (q->what) {
-	case WM_FORWARD_DEREGISTER:
-		return wm_registry_deregister(r, q->id, on_done, d, e);
-	case WM_FORWARD_LIFECYCLE:
-		return wm_registry_lifecycle(r, q->id, (enum wm_lifecycle)q->lifecycle, q->drain_ms,
-					     on_done, d, e);
-	case WM_FORWARD_MAINTENANCE:
-		return wm_registry_maintenance(r, q->id, q->on, q->reason, on_done, d, e);
-	default:
-		return wm_err_set(e, WM_E_UNSUPPORTED,
-				  "The node's agent is an older one and does not know how");
+	struct doing *d;
+	int r;
+
+	if (q->what != WM_FORWARD_HTTP || !f->fn) {
+		refuse(f, from, q->number, WM_E_UNSUPPORTED,
+		       "The node's agent is of another version and does not know how");
+		return;
 	}
+	d = f->doing_count < WM_FORWARD_MAX ? calloc(1, sizeof(*d)) : NULL;
+	if (!d) {
+		refuse(f, from, q->number, WM_E_BUSY, "The node's agent has too much to do");
+		return;
+	}
+	*d = (struct doing){.f = f, .number = q->number, .asker = *from};
+	r = wm_http_inner_new(q->method, q->target, q->body.data, q->body.len, on_answer, d,
+			      &d->req);
+	if (r) {
+		free(d);
+		refuse(f, from, q->number, r == -ENOMEM ? r : WM_E_INVALID,
+		       r == -ENOMEM ? "Out of memory" : "The request that was passed on is none");
+		return;
+	}
+	LIST_INSERT_HEAD(&f->doing, d, entry);
+	f->doing_count++;
+	f->fn(f->arg, d->req); /* may be answered by now */
 }
 
 int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
@@ -221,22 +327,10 @@ int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, co
 {
 	Waymark__Forward__Request *q =
 		len <= PACKED_MAX ? waymark__forward__request__unpack(NULL, len, p) : NULL;
-	struct wm_err e = {0};
-	struct doing *d;
 
 	if (!q)
 		return WM_E_INVALID;
-	d = f->doing_count < WM_FORWARD_MAX ? calloc(1, sizeof(*d)) : NULL;
-	if (!d) {
-		reply(f, from, q->number, WM_E_BUSY, "The node's agent has too much to do");
-	} else {
-		*d = (struct doing){.f = f, .number = q->number, .asker = *from};
-		LIST_INSERT_HEAD(&f->doing, d, entry);
-		f->doing_count++;
-		e.code = begin(f->s->c.registry, q, d, &e);
-		if (e.code)
-			on_done(d, e.code, e.text);
-	}
+	begin(f, from, q);
 	waymark__forward__request__free_unpacked(q, NULL);
 	return 0;
 }

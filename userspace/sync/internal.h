@@ -118,6 +118,8 @@ void wm_forwards_free(struct wm_forwards *f); /* NULL ok; who waits is told */
 /** @return 0, WM_E_INVALID: it cannot be read. */
 int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
 			size_t len);
+/** A member failed or left: who waits for its answer is told so. NULL ok. */
+void wm_forwards_gone(struct wm_forwards *f, const struct wm_peer_id *owner);
 int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
 		      size_t len);
 

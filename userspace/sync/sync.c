@@ -87,6 +87,7 @@ static void gone(struct wm_sync *s, struct wm_member *m, const char *what, bool 
 	log_member(what, m);
 	(void)wm_spread_member(s->spread, &m->id, false);
 	wm_link_drop(s->links, &m->id);
+	wm_forwards_gone(s->forwards, &m->id);
 	wm_objects_alive(s->objects, &m->id, m->name, false);
 	if (!for_good)
 		return;
@@ -452,6 +453,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_env_timer_free(s->push_pull);
 	wm_env_timer_free(s->certificate);
 	wm_forwards_free(s->forwards);
+	s->forwards = NULL; /* members may go with their streams */
 	wm_verify_free(s->verify);
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# test_mesh_api.sh - Consul's API in a mesh of three agents: what is another agent's to answer, order by
+# distance, how old an answer may be, indexes that never go back, and real clients.
+source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/mesh.sh"
+
+mesh_up 3
+for i in 1 2 3; do
+	node_agent "$i" "${INSECURE[@]}"
+done
+until_ok 20 all_alive 3 1 2 3 || fail "not all are there"
+
+# --- what is another agent's is sent to it, and answered by it ------------------------------------------
+put() { # node, path, [curl's arguments]: status, and the body behind a space
+	local i=$1 path=$2
+	shift 2
+	api_of "$i" -w ' %{http_code}' -X PUT "$@" "$path" | sed -E 's/^(.*) ([0-9]+)$/\2 \1/; s/ $//'
+}
+status_of() { # node, check of n2
+	api_of "$1" /v1/health/node/n2 | jq -r ".[] | select(.CheckID == \"$2\").Status"
+}
+shows() { [ "$(status_of "$1" "$2")" = "$3" ]; }
+
+register_on 2 far-1 far 10.77.0.2 7 >/dev/null
+until_ok 10 passes_on far far-1 1 3 || fail "far-1 is not everywhere"
+check "a check of n2's instance, registered on n1" 200 "$(put 1 '/v1/agent/check/register?node=n2' -d '{"ID": "beat", "Name": "beat", "ServiceID": "far-1", "TTL": "1h"}')"
+check "is its owner's" critical "$(api_of 2 /v1/agent/checks | jq -r .beat.Status)"
+check "and not ours" '{}' "$(api_of 1 /v1/agent/checks)"
+for word in pass:passing warn:warning fail:critical; do
+	check "${word%:*}, told on n3" 200 "$(put 3 "/v1/agent/check/${word%:*}/beat?node=n2&note=a%20note%26more")"
+	until_ok 10 shows 1 beat "${word#*:}" || fail "beat is not ${word#*:} on node 1"
+done
+check "its note" "a note&more" "$(api_of 2 /v1/agent/checks | jq -r .beat.Output)"
+check "update, told on n1" 200 "$(put 1 '/v1/agent/check/update/beat?node=N2' -d '{"Status": "passing", "Output": "é"}')"
+until_ok 10 shows 3 beat passing || fail "beat does not pass on node 3"
+check "its output" "é" "$(api_of 2 /v1/agent/checks | jq -r .beat.Output)"
+for path in "/v1/agent/check/update/beat -d {\"Status\":\"odd\"}" "/v1/agent/check/pass/none" "/v1/agent/check/deregister/none" \
+	"/v1/agent/service/deregister/none" "/v1/agent/service/maintenance/far-1" "/v1/agent/service/maintenance/none?enable=true" \
+	"/v1/waymark/instances/far-1/lifecycle?state=starting" "/v1/waymark/instances/far-1/drain?deadline=x" \
+	"/v1/agent/check/register -d {\"Name\":\"x\",\"TTL\":\"1h\",\"odd\":1}" \
+	"/v1/agent/check/register -d {\"Name\":\"x\",\"Args\":[\"/bin/true\"],\"Interval\":\"10s\"}"; do
+	# shellcheck disable=SC2086
+	set -- $path
+	url=$1
+	shift
+	[[ $url == *\?* ]] && sep='&' || sep='?'
+	own=$(put 2 "$url" "$@")
+	check "the owner's own error: $url" "$own" "$(put 1 "$url${sep}node=n2" "$@")"
+	matches "which is one" '^[45]' "$own"
+done
+check "maintenance of the node n2, asked for on n3" 200 "$(put 3 '/v1/agent/maintenance?enable=true&reason=why&node=n2')"
+until_ok 10 passes_on far "" 1 3 || fail "far-1 passes in maintenance of its node"
+check "its reason" why "$(api_of 1 /v1/health/node/n2 | jq -r '.[] | select(.CheckID == "_node_maintenance").Notes')"
+check "and its end" 200 "$(put 3 '/v1/agent/maintenance?enable=false&node=n2')"
+until_ok 10 passes_on far far-1 1 3 || fail "far-1 does not pass after maintenance"
+drained=$(put 1 '/v1/waymark/instances/far-1/drain?deadline=1h&node=n2')
+matches "a drain's answer has the owner's words" '^200 \{"UntilMs":[0-9]+,"Open":' "$drained"
+check "the end of the drain" 200 "$(put 3 '/v1/waymark/instances/far-1/lifecycle?state=running&node=n2')"
+check "the check goes" 200 "$(put 1 '/v1/agent/check/deregister/beat?node=n2')"
+until_ok 10 shows 3 beat "" || fail "beat is still there"
+check "who is not there" "404 No member with name 'nobody'" "$(put 1 '/v1/agent/check/pass/x?node=nobody')"
+check "our own name is us" '404 Unknown check ID "x". Ensure that the check ID is passed, not the check name.' \
+	"$(put 1 '/v1/agent/check/pass/x?node=n1')"
+padded="{\"ID\": \"long\", \"Name\": \"long\", \"TTL\": \"1h\"$(printf '%200000s')}"
+check "a large body comes whole" 200 "$(put 1 '/v1/agent/check/register?node=n2' -d @- <<<"$padded")"
+until_ok 10 shows 3 long critical || fail "long is not on node 3"
+
+node_stop 2 KILL
+until_ok 15 all_alive 2 1 3
+check "an owner that failed" '503 The agent of node "n2" has failed: nothing was done' "$(put 1 '/v1/agent/check/pass/long?node=n2')"
+node_agent 2 "${INSECURE[@]}"
+until_ok 20 all_alive 3 1 2 3 || fail "not all are back"
+kill -STOP "${NODE_AGENT[2]}"
+matches "an owner that fails meanwhile" '^503 The agent of node "n2" .*: whether it was done is not known$' "$(put 1 '/v1/agent/check/pass/long?node=n2')"
+kill -CONT "${NODE_AGENT[2]}"
+until_ok 20 all_alive 3 1 2 3 || fail "not all are there"
+
+# --- nearest first, by coordinates ---------------------------------------------------------------------------
+coordinates() { api_of "$1" /v1/coordinate/nodes | jq -r '[.[].Node] | sort | join(" ")'; }
+all_placed() { [ "$(coordinates 1)" = "n1 n2 n3" ]; }
+until_ok 30 all_placed || fail "coordinates are known of: $(coordinates 1)"
+for i in 1 2 3; do register_on "$i" "near-$i" near "10.77.0.$i" 9 >/dev/null; done
+register_on 3 near-0 near 10.77.0.3 10 >/dev/null
+check "an instance on a node without an agent" true "$(api_of 1 -X PUT -d '{"Node": "a-outside", "Address": "192.0.2.9", "Service": {"ID": "near-x", "Service": "near"}}' /v1/catalog/register)"
+until_ok 10 passes_on near "near-0 near-1 near-2 near-3 near-x" 1 2 3 || fail "near is not everywhere"
+order() { api_of "$1" "/v1/health/service/near?near=$2" | jq -r '[.[].Service.ID] | join(" ")'; }
+for path in /v1/health/service/near /v1/catalog/service/near; do
+	check "without near $path is sorted by node" near-x "$(api_of 1 $path | jq -r '.[0] | .ServiceID // .Service.ID')"
+done
+check "near to ourselves: first" "near-0 near-3" "$(order 3 _agent | cut -d' ' -f1,2)"
+check "near to another" near-2 "$(order 3 n2 | cut -d' ' -f1)"
+check "on what is no agent's: last" near-x "$(order 2 n1 | cut -d' ' -f5)"
+check "from what is no agent's all are as far" "$(order 2 a-outside)" "near-x near-1 near-2 near-0 near-3"
+check "from nobody" "near-x near-1 near-2 near-0 near-3" "$(order 2 nobody)"
+check "nodes" "n2 a-outside" "$(api_of 1 '/v1/catalog/nodes?near=n2' | jq -r '[.[0].Node, .[-1].Node] | join(" ")')"
+check "checks" n2 "$(api_of 1 '/v1/health/state/any?near=n2' | jq -r '.[0].Node')"
+# a node that is far: its veth is slow to answer
+on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
+	farthest() { [ "$(order 1 _agent | tr ' ' '\n' | sed -n 4p)" = near-2 ]; }
+	until_ok 30 farthest || fail "what is 30 ms away is not the farthest: $(order 1 _agent)"
+	on 2 tc qdisc del dev eth0 root
+} || echo "skip: netem is refused, no node is far"
+
+for i in 1 2 3; do node_stop "$i"; done
+done_testing
