@@ -89,3 +89,56 @@ Test(replica, what_the_tree_lost_is_found_by_summaries)
 	net_check(n);
 	net_free(n);
 }
+
+static uint64_t age(const struct agent *a)
+{
+	return wm_replica_step_ms(a->r);
+}
+
+/* The longest that one is asked by nobody and asks nobody in net_probe(), and some to exchange. */
+#define OFTEN_MS 2000
+
+Test(replica, it_is_known_how_old_what_is_here_may_be)
+{
+	struct net *n = net_new(3, 1);
+
+	net_start(n);
+	put(&n->a[0], "a", "1");
+	net_pass(n, 5000);
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_lt(age(&n->a[i]), OFTEN_MS, "%u: %lu", i, age(&n->a[i]));
+	/* others change all the time, and no two are ever seen equal */
+	for (unsigned k = 0; k < 2000; k++) {
+		put(&n->a[k % 3], k % 2 ? "a" : "b", k % 5 ? "2" : "3");
+		shared_write(&n->a[k % 3], "shale", "wax", k % 2 ? "4" : "5", NULL, 0);
+		net_pass(n, 5);
+	}
+	/* comparisons become rare, every ten seconds, and it says no less */
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_lt(age(&n->a[i]), 12000, "%u: %lu", i, age(&n->a[i]));
+	/* nobody is heard */
+	n->cut[2][0] = n->cut[0][2] = n->cut[2][1] = n->cut[1][2] = true;
+	net_pass(n, 30000);
+	cr_expect_geq(age(&n->a[2]), 29000, "%lu", age(&n->a[2]));
+	cr_expect_lt(age(&n->a[0]), OFTEN_MS, "%lu", age(&n->a[0]));
+	memset(n->cut, 0, sizeof(n->cut));
+	net_pass(n, 5000);
+	cr_expect_lt(age(&n->a[2]), OFTEN_MS, "%lu", age(&n->a[2]));
+	/* it is told of changes that it cannot take: what is here grows old, whoever is heard */
+	n->a[2].busy = 1 << 30;
+	put(&n->a[0], "c", "6");
+	net_pass(n, 30000);
+	cr_expect_geq(age(&n->a[2]), 28000, "%lu", age(&n->a[2]));
+	n->a[2].busy = 0;
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	net_pass(n, 2000);
+	cr_expect_lt(age(&n->a[2]), OFTEN_MS, "%lu", age(&n->a[2]));
+	/* over a restart, in which it hears nobody */
+	agent_stop(&n->a[2]);
+	n->cut[2][0] = n->cut[0][2] = n->cut[2][1] = n->cut[1][2] = true;
+	net_pass(n, 60000);
+	agent_start(&n->a[2]);
+	net_pass(n, 1000);
+	cr_expect_geq(age(&n->a[2]), 60000, "%lu", age(&n->a[2]));
+	net_free(n);
+}

@@ -473,6 +473,17 @@ uint64_t wm_replica_contact_ms(const struct wm_replica *r)
 	return r->up ? wm_env_wall_ms(r->c.env) : r->contact_wall_ms;
 }
 
+uint64_t wm_replica_step_ms(const struct wm_replica *r)
+{
+	uint64_t now = wm_env_ms(r->c.env), wall = wm_env_wall_ms(r->c.env);
+
+	if (r->step_ms)
+		return now - r->step_ms;
+	if (r->c.contact_ms && wall > r->c.contact_ms)
+		return wall - r->c.contact_ms;
+	return now - r->began_ms;
+}
+
 size_t wm_replica_summary(const struct wm_replica *r, void *p, size_t room)
 {
 	uint8_t *b = p;

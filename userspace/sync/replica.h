@@ -151,6 +151,11 @@ bool wm_replica_next_ahead(const struct wm_replica *r, size_t *pos, struct wm_re
  * was away for longer than tombstones are kept takes everything of others anew. */
 uint64_t wm_replica_contact_ms(const struct wm_replica *r);
 
+/** How old what is here of others may be: milliseconds since another was last heard of that had
+ * nothing which was not here, or is by now. Of a run that heard of nobody: since the run before
+ * did, or since it began. Cost O(1). */
+uint64_t wm_replica_step_ms(const struct wm_replica *r);
+
 struct wm_replica_origin {
 	struct wm_peer_id id;
 	uint32_t epoch;

@@ -210,6 +210,9 @@ struct wm_replica {
 	struct wm_replica_ahead ahead[WM_REPLICA_AHEAD_MAX];
 	uint64_t differs_ms; /* since when summaries of others are not ours; 0: they are */
 	uint64_t compare_ms, compare_gap_ms;
+	/* of env's clock, 0: never: when a vector or summary was heard last; and the last of these
+	 * up to which nothing of it is missing here */
+	uint64_t heard_ms, step_ms;
 	uint64_t removed;		   /* in this window of the brake */
 	struct wm_buf raw, packed, octets; /* of one call */
 	void *zc, *zd;
@@ -342,6 +345,8 @@ void pull_repair(struct wm_replica *r, struct peer *p, struct log *l);
 void pull_tick(struct wm_replica *r);
 void pull_speak(struct wm_replica *r, bool now); /* ends `quiet` if it is time */
 void replica_agreed(struct wm_replica *r, struct peer *p);
+/* Is all here that was told of when another was last heard? */
+void replica_step(struct wm_replica *r);
 
 /* replica_serve.c */
 void serve_vector(struct wm_replica *r, struct peer *to, bool answer);

@@ -337,8 +337,28 @@ static bool compare_shared(struct wm_replica *r, struct peer *p, digest_t digest
 	return false;
 }
 
+/* More of it was told of, or it is being asked for. */
+static bool missing(const struct log *l)
+{
+	return !l->own && !l->stub && (l->puller || position_cmp(l->told, l->at) > 0);
+}
+
+void replica_step(struct wm_replica *r)
+{
+	size_t pos = 0;
+	struct log *l;
+
+	if (r->heard_ms == r->step_ms)
+		return;
+	while ((l = log_walk(r, &pos)))
+		if (missing(l))
+			return;
+	r->step_ms = r->heard_ms;
+}
+
 void replica_agreed(struct wm_replica *r, struct peer *p)
 {
+	r->heard_ms = r->step_ms = wm_env_ms(r->c.env);
 	p->agreed_s = replica_s(r);
 	p->agreed_wall_ms = wm_env_wall_ms(r->c.env);
 	r->differs_ms = r->compare_ms = 0;
@@ -383,6 +403,8 @@ int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector 
 		p->listing = false;
 		p->heard = true;
 		pull_speak(r, false);
+		r->heard_ms = wm_env_ms(r->c.env);
+		replica_step(r);
 		if (p->equal && p->listed == serve_listed(r))
 			replica_agreed(r, p);
 		if (r->away && !p->away && !r->away_met_ms)
@@ -446,4 +468,5 @@ void pull_tick(struct wm_replica *r)
 	p = ask ? peer_up_by_chance(r) : NULL;
 	if (p)
 		serve_vector(r, p, true);
+	replica_step(r);
 }
