@@ -145,6 +145,8 @@ struct wm_http_server {
 	const struct wm_http_conn *raw_of;
 	const char *raw;
 	size_t raw_len;
+	const char *(*varying)(void *arg); /* of kept answers; NULL: none */
+	void *varying_arg;
 	wm_http_recall recall; /* NULL: none */
 	void *recall_arg;
 	char *hosts[WM_HTTP_HOSTS_MAX];

@@ -49,14 +49,20 @@ static struct wm_http_kept *make(const struct wm_buf *lines, const void *body, s
 	return k;
 }
 
+static const char *varying(const struct wm_http_server *s)
+{
+	return s->varying ? s->varying(s->varying_arg) : "";
+}
+
 static int write_kept(struct wm_http_conn *c, struct wm_http_kept *k)
 {
 	static const char status[] = "HTTP/1.1 200 OK\r\n";
-	const char *date = wm_http_date_line();
-	struct iovec parts[2] = {{(char *)(uintptr_t)status, sizeof(status) - 1},
-				 {(char *)(uintptr_t)date, strlen(date)}};
+	const char *date = wm_http_date_line(), *lines = varying(c->server);
+	struct iovec parts[WM_HTTP_PARTS] = {{(char *)(uintptr_t)status, sizeof(status) - 1},
+					     {(char *)(uintptr_t)date, strlen(date)},
+					     {(char *)(uintptr_t)lines, strlen(lines)}};
 
-	return wm_http_conn_write(c, parts, 2, k);
+	return wm_http_conn_write(c, parts, WM_HTTP_PARTS, k);
 }
 
 void wm_http_reply_kept(struct wm_http_request *r, struct wm_http_kept *k)
@@ -66,6 +72,7 @@ void wm_http_reply_kept(struct wm_http_request *r, struct wm_http_kept *k)
 
 	wm_buf_reset(&r->head);
 	if (!wm_http_is_plain(r) || wm_http_is_head(r) || !wm_http_has_room(c, k->len)) {
+		wm_buf_puts(&r->head, varying(c->server));
 		wm_buf_put(&r->head, k->data, k->lines);
 		wm_http_reply(r, 200, NULL, k->data + k->body, k->len - k->body);
 		return;
@@ -82,15 +89,23 @@ struct wm_http_kept *wm_http_reply_keep(struct wm_http_request *r, const char *c
 	wm_http_set_header(r, "Content-Type", content_type);
 	if (!r->head.failed)
 		k = make(&r->head, body, len);
-	if (k)
+	if (k) {
 		wm_http_reply_kept(r, k);
-	else
+	} else {
+		wm_buf_puts(&r->head, varying(r->conn->server));
 		wm_http_reply(r, 200, NULL, body, len);
+	}
 	return k;
 }
 
 /* --- requests that are known by their octets ---------------------------------------------------
  */
+
+void wm_http_on_varying(struct wm_http_server *s, const char *(*fn)(void *arg), void *arg)
+{
+	s->varying = fn;
+	s->varying_arg = arg;
+}
 
 void wm_http_on_raw(struct wm_http_server *s, wm_http_recall fn, void *arg)
 {

@@ -144,6 +144,9 @@ void wm_http_reply_kept(struct wm_http_request *r, struct wm_http_kept *k);
 struct wm_http_kept *wm_http_kept_ref(struct wm_http_kept *k);
 void wm_http_kept_unref(struct wm_http_kept *k);	/* NULL ok */
 size_t wm_http_kept_size(const struct wm_http_kept *k); /* octets of memory */
+/** Lines of the head ("Name: value\r\n" each) that answers which are kept are given with, as they
+ * are at that time: @p fn returns them, borrowed until its next call. NULL: none. */
+void wm_http_on_varying(struct wm_http_server *s, const char *(*fn)(void *arg), void *arg);
 /** All octets of a request that came as one, without a body, to be answered on a connection that
  *  stays. Within its handler, NULL otherwise. Whoever sends the same octets asks the same. */
 const char *wm_http_raw(const struct wm_http_request *r, size_t *ret_len);
