@@ -33,7 +33,7 @@ struct agent {
 	struct wm_replica *r; /* NULL: it is not running */
 	struct wm_map *store;
 	uint32_t epoch;
-	uint64_t seq, clock, contact_ms;
+	uint64_t seq, clock, contact_ms, step_ms;
 	uint64_t run;	   /* lowest number of this run */
 	int64_t offset_ms; /* of its clock */
 	int busy;	   /* of the next calls of take() so many say "not now" */
@@ -361,6 +361,7 @@ static inline void agent_start(struct agent *a)
 				      .epoch = a->epoch,
 				      .seq = a->seq,
 				      .contact_ms = a->contact_ms,
+				      .step_ms = a->step_ms,
 				      .rule = n->rule,
 				      .objects_max = n->objects_max,
 				      .brake_pct = n->brake_pct,
@@ -481,6 +482,7 @@ static inline void agent_stop(struct agent *a)
 	if (!a->r)
 		return;
 	a->contact_ms = wm_replica_contact_ms(a->r);
+	a->step_ms = net_wall_ms(a) - wm_replica_step_ms(a->r);
 	wm_replica_free(a->r);
 	a->r = NULL;
 	net_link(n);

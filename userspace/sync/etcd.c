@@ -216,6 +216,7 @@ int wm_etcd_new(const struct wm_etcd_config *c, struct wm_etcd **ret, struct wm_
 	e->txn_octets = TXN_OCTETS;
 	e->page = PAGE_KEYS;
 	e->wake_ms = UINT64_MAX;
+	e->heard_ms = wm_env_ms(c->env);
 	wm_buf_init(&e->body, BODY_MAX);
 	wm_buf_init(&e->stream, STREAM_MAX);
 	for (unsigned n = 0; n < SLOTS; n++)
@@ -330,6 +331,12 @@ void wm_etcd_state(const struct wm_etcd *e, struct wm_etcd_state *ret)
 		ret->nodes++;
 		ret->alive += n->lives || n == e->self;
 	}
+}
+
+bool wm_etcd_contact(const struct wm_etcd *e, uint64_t *ret_ms)
+{
+	*ret_ms = wm_etcd_now(e) - e->heard_ms;
+	return phase(e) == WM_ETCD_FOLLOWING;
 }
 
 bool wm_etcd_next(const struct wm_etcd *e, size_t *pos, struct wm_etcd_node_state *ret)

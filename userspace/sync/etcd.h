@@ -119,6 +119,9 @@ struct wm_etcd_state {
 	unsigned held; /* removals held by the brake */
 };
 void wm_etcd_state(const struct wm_etcd *e, struct wm_etcd_state *ret);
+/** Milliseconds since etcd last answered while its watch was open, or since the start. @return
+ * whether it is open. Cost O(1). */
+bool wm_etcd_contact(const struct wm_etcd *e, uint64_t *ret_ms);
 /** Does the node live? @return 1, 0, -1: nothing is known of it. Cost O(1). */
 int wm_etcd_lives(const struct wm_etcd *e, const struct wm_peer_id *id);
 /** Walk over nodes: *pos = 0 at first, not beside changes. @return false: no more. */

@@ -119,6 +119,8 @@ static void answered(struct wm_etcd_slot *s, const struct wm_etcd_answer *a)
 	s->fails = 0;
 	s->not_before_ms = 0;
 	e->up = true;
+	if (e->watching)
+		e->heard_ms = wm_etcd_now(e);
 	if (looked_back(e, s, a)) {
 		e->other = e->lost = true;
 		e->cluster = a->cluster;

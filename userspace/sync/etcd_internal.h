@@ -128,6 +128,7 @@ struct wm_etcd {
 	size_t list_key_len;
 	uint64_t relist_ms; /* when what was ahead of the clock is looked at again; 0: never */
 	bool watching, stream_broken;
+	uint64_t heard_ms; /* when it last answered, or told of something, while watching */
 	uint64_t watch_since_ms;
 	struct wm_buf stream;
 	size_t stream_at;

@@ -185,6 +185,7 @@ static int heard(struct wm_etcd *e, const struct wm_etcd_answer *a)
 	if (!a->kvs_count && !a->created && a->revision > last)
 		last = a->revision; /* nothing happened up to it */
 	e->revision = last;
+	e->heard_ms = wm_etcd_now(e);
 	return 0;
 }
 

@@ -101,6 +101,9 @@ void wm_objects_pause(struct wm_objects *o, const struct wm_peer_id *id, uint64_
 /** It left for good. */
 void wm_objects_forget(struct wm_objects *o, const struct wm_peer_id *id);
 
+/** How long the oldest change of others waits for the store; 0: none does. */
+uint64_t wm_objects_waits_ms(const struct wm_objects *o);
+
 /* For who carries: see wm_replica_config. @p arg is the struct wm_objects. */
 int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b);
@@ -134,6 +137,8 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e);
 void wm_seeds_free(struct wm_seeds *k); /* NULL ok */
 /** When streams were last up, as of the run before; 0: not known. */
 uint64_t wm_seeds_contact_ms(const struct wm_seeds *k);
+/** When this agent was in step with another, the same. */
+uint64_t wm_seeds_step_ms(const struct wm_seeds *k);
 void wm_seeds_start(struct wm_seeds *k);
 /** Members are others than they were: keep them, soon. */
 void wm_seeds_changed(struct wm_seeds *k);

@@ -19,8 +19,9 @@
 
 /* Changes that were handed to the registry and are not stored yet. */
 struct taken {
-	LIST_ENTRY(taken) entry;
+	TAILQ_ENTRY(taken) entry;
 	struct wm_objects *o;
+	uint64_t since_ms;
 	struct wm_env_timer *timer; /* NULL: with the registry */
 	struct wm_foreign_change *changes;
 	unsigned count, tries;
@@ -39,7 +40,7 @@ struct pause {
 
 struct wm_objects {
 	struct wm_sync *s;
-	LIST_HEAD(, taken) taken;
+	TAILQ_HEAD(, taken) taken; /* who waited longest stands first */
 	LIST_HEAD(, pause) pauses;
 };
 
@@ -189,7 +190,7 @@ static void tell(struct taken *t);
 
 static void free_taken(struct taken *t)
 {
-	LIST_REMOVE(t, entry);
+	TAILQ_REMOVE(&t->o->taken, t, entry);
 	t->o->s->stats.waiting -= t->octets;
 	wm_env_timer_free(t->timer);
 	free(t);
@@ -296,18 +297,25 @@ int wm_objects_take(void *arg, const struct wm_replica_change *c, unsigned count
 	t = malloc(sizeof(*t) + octets + _Alignof(struct wm_foreign_change));
 	if (!t)
 		return WM_E_BUSY;
-	*t = (struct taken){.o = o, .octets = octets};
+	*t = (struct taken){.o = o, .octets = octets, .since_ms = wm_env_ms(s->env)};
 	t->changes = (void *)(((uintptr_t)t->data + _Alignof(struct wm_foreign_change) - 1) &
 			      ~(_Alignof(struct wm_foreign_change) - 1));
 	at = (char *)(t->changes + count);
 	for (unsigned k = 0; k < count; k++)
 		if (copy_change(&t->changes[t->count], &c[k], &at))
 			t->count++;
-	LIST_INSERT_HEAD(&o->taken, t, entry);
+	TAILQ_INSERT_TAIL(&o->taken, t, entry);
 	s->stats.waiting += octets;
 	s->stats.taken += count;
 	tell(t);
 	return 0;
+}
+
+uint64_t wm_objects_waits_ms(const struct wm_objects *o)
+{
+	const struct taken *t = TAILQ_FIRST(&o->taken);
+
+	return t ? wm_env_ms(o->s->env) - t->since_ms : 0;
 }
 
 static void send_replica(void *arg, const struct wm_peer_id *to, const void *p, size_t len)
@@ -480,6 +488,7 @@ static struct wm_replica *replica_of(struct wm_objects *o)
 	wm_registry_origin(s->c.registry, &id, &c.epoch);
 	c.seq = wm_registry_log_seq(s->c.registry);
 	c.contact_ms = wm_seeds_contact_ms(s->seeds);
+	c.step_ms = wm_seeds_step_ms(s->seeds);
 	return wm_replica_new(&c);
 }
 
@@ -492,7 +501,7 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	*ret = o;
 	o->s = s;
-	LIST_INIT(&o->taken);
+	TAILQ_INIT(&o->taken);
 	LIST_INIT(&o->pauses);
 	if (s->c.by_etcd)
 		r = wm_by_etcd_new(s, o, e);
@@ -519,8 +528,8 @@ void wm_objects_free(struct wm_objects *o)
 	wm_registry_on_logged(o->s->c.registry, NULL, NULL);
 	wm_registry_ask_alive(o->s->c.registry, NULL, NULL);
 	wm_registry_ask_stands(o->s->c.registry, NULL, NULL);
-	while ((t = LIST_FIRST(&o->taken))) {
-		LIST_REMOVE(t, entry);
+	while ((t = TAILQ_FIRST(&o->taken))) {
+		TAILQ_REMOVE(&o->taken, t, entry);
 		t->o = NULL; /* its callback is to come */
 		if (t->timer) {
 			wm_env_timer_free(t->timer);

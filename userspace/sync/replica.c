@@ -479,8 +479,8 @@ uint64_t wm_replica_step_ms(const struct wm_replica *r)
 
 	if (r->step_ms)
 		return now - r->step_ms;
-	if (r->c.contact_ms && wall > r->c.contact_ms)
-		return wall - r->c.contact_ms;
+	if (r->c.step_ms && wall > r->c.step_ms)
+		return wall - r->c.step_ms;
 	return now - r->began_ms;
 }
 

@@ -50,9 +50,11 @@ struct wm_replica;
 struct wm_replica_config {
 	const struct wm_env *env;
 	struct wm_peer_id id;
-	uint32_t epoch;			  /* of our own log */
-	uint64_t seq;			  /* last number given in it */
-	uint64_t contact_ms;		  /* wm_replica_contact_ms() of the run before; 0: none */
+	uint32_t epoch;	     /* of our own log */
+	uint64_t seq;	     /* last number given in it */
+	uint64_t contact_ms; /* wm_replica_contact_ms() of the run before; 0: none */
+	uint64_t step_ms; /* since 1970: when wm_replica_step_ms() of the run before was 0 last; 0:
+			   * not known */
 	const struct wm_merge_rule *rule; /* of shared objects; NULL: hlc */
 	unsigned objects_max;
 	uint64_t tombstone_min_ms, tombstone_max_ms; /* 24 h, 72 h if 0 */

@@ -45,6 +45,7 @@ struct wm_seeds {
 	struct wm_peer_addr kept[WM_SYNC_SEEDS_MAX];
 	unsigned kept_count;
 	uint64_t contact_ms; /* of the run before */
+	uint64_t step_ms;    /* since 1970, when it was in step with another; 0: not known */
 	struct wm_aside *writing;
 	struct wm_buf text; /* that is being written */
 	char path[PATH_MAX];
@@ -271,8 +272,10 @@ static void on_keep(void *arg)
 		return;
 	k->dirty = false;
 	wm_buf_reset(&k->text);
-	wm_buf_printf(&k->text, "# %llu\n",
-		      (unsigned long long)wm_replica_contact_ms(k->s->replica));
+	wm_buf_printf(&k->text, "# %llu %llu\n",
+		      (unsigned long long)wm_replica_contact_ms(k->s->replica),
+		      (unsigned long long)(wm_env_wall_ms(k->s->env) -
+					   wm_replica_step_ms(k->s->replica)));
 	while ((m = wm_members_next(k->s->members, &pos))) {
 		char at[INET6_ADDRSTRLEN + 8];
 
@@ -297,10 +300,13 @@ static void read_file(struct wm_seeds *k)
 {
 	char line[LINE_OCTETS + WM_NODE_NAME_MAX];
 	FILE *f = *k->path ? fopen(k->path, "re") : NULL;
+	char *end;
 
 	while (f && k->kept_count < WM_SYNC_SEEDS_MAX && fgets(line, sizeof(line), f)) {
-		if (*line == '#')
-			k->contact_ms = strtoull(line + 1, NULL, 10);
+		if (*line == '#') {
+			k->contact_ms = strtoull(line + 1, &end, 10);
+			k->step_ms = strtoull(end, NULL, 10);
+		}
 		line[strcspn(line, " \n")] = '\0';
 		if (!wm_peer_addr_parse(line, &k->kept[k->kept_count]))
 			k->kept_count++;
@@ -334,6 +340,11 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
 uint64_t wm_seeds_contact_ms(const struct wm_seeds *k)
 {
 	return k->contact_ms;
+}
+
+uint64_t wm_seeds_step_ms(const struct wm_seeds *k)
+{
+	return k->step_ms;
 }
 
 void wm_seeds_start(struct wm_seeds *k)

@@ -59,6 +59,14 @@ void wm_sync_free(struct wm_sync *s); /* NULL ok */
 /** Called once. @p joined: agents that answered; 0: then @p why says what the last one failed of.
  */
 typedef void (*wm_sync_joined)(void *arg, unsigned joined, const char *why);
+/* How true an answer about others' objects is, for X-Consul-LastContact and -KnownLeader. */
+struct wm_sync_contact {
+	uint64_t ms; /* since what is here was all that another had, or etcd; 0: there is nobody */
+	bool known;  /* another is alive for us, or etcd is followed; or there is nobody */
+};
+/** Cost O(1) while another is alive. */
+void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret);
+
 /** Join the mesh of the agent at @p to, "host" or "host:port". @return 0, or the error at once. */
 int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *arg,
 		 struct wm_err *e);
