@@ -11,6 +11,46 @@ for i in 1 2 3; do
 done
 until_ok 20 all_alive 3 1 2 3 || fail "not all are there"
 
+# --- how old an answer may be ---------------------------------------------------------------------------------
+head_of() { # node, header, path: the header's value
+	api_of "$1" -D - -o /dev/null "$3" | tr -d '\r' | sed -n "s/^$2: //Ip"
+}
+in_step() { # node: has it been in step with another within two seconds?
+	[ "$(head_of "$1" X-Consul-LastContact /v1/catalog/nodes)" -lt 2000 ]
+}
+ages_of() { # node: the least of answers that are kept and that are not
+	local path
+	for path in /v1/health/service/none /v1/health/service/aged /v1/health/service/aged /v1/catalog/nodes /v1/health/state/any /v1/kv/x; do
+		head_of "$1" X-Consul-LastContact "$path"
+	done | sort -n | head -1
+}
+register_on 1 aged-1 aged 10.77.0.1 1 >/dev/null
+until_ok 10 passes_on aged aged-1 1 2 3 || fail "aged-1 is not everywhere"
+for i in 1 2 3; do
+	until_ok 20 in_step "$i" || fail "node $i is not in step"
+	check "a leader is known to node $i" true "$(head_of "$i" X-Consul-KnownLeader /v1/health/service/aged)"
+	check "consistent, in the mesh" 200 "$(api_of "$i" -o /dev/null -w '%{http_code}' '/v1/health/service/aged?consistent')"
+	check "max_stale, in the mesh" 200 "$(api_of "$i" -o /dev/null -w '%{http_code}' '/v1/health/service/aged?max_stale=1ms')"
+done
+cut_mesh 3 "1 2"
+leaderless() { [ "$(head_of "$1" X-Consul-KnownLeader /v1/health/service/aged)" = false ]; }
+until_ok 30 leaderless 3 || fail "node 3 does not notice that it is alone"
+[ "$(ages_of 3)" -gt 3000 ] || fail "what who is cut off says is $(ages_of 3) ms old"
+check "it answers" 200 "$(api_of 3 -o /dev/null -w '%{http_code}' '/v1/health/service/aged?stale')"
+check "none that must be consistent" "No cluster leader 500" "$(api_of 3 -w ' %{http_code}' '/v1/health/service/aged?consistent')"
+check "none that must be young" "No cluster leader 500" "$(api_of 3 -w ' %{http_code}' '/v1/health/service/aged?max_stale=1s')"
+check "but one that may be older" 200 "$(api_of 3 -o /dev/null -w '%{http_code}' '/v1/health/service/aged?max_stale=10m')"
+check "the others are in step" true "$(head_of 1 X-Consul-KnownLeader /v1/health/service/aged)"
+in_step 1 || fail "node 1 is not in step"
+node_stop 3
+node_agent 3 "${INSECURE[@]}"
+[ "$(ages_of 3)" -gt 3000 ] || fail "after a restart what who is cut off says is $(ages_of 3) ms old"
+check "nor is one after a restart" false "$(head_of 3 X-Consul-KnownLeader /v1/catalog/nodes)"
+heal_mesh
+until_ok 30 all_alive 3 1 2 3 || fail "node 3 is not back"
+until_ok 20 in_step 3 || fail "node 3 is not in step"
+check "a leader is known again" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/aged)"
+
 # --- what is another agent's is sent to it, and answered by it ------------------------------------------
 put() { # node, path, [curl's arguments]: status, and the body behind a space
 	local i=$1 path=$2

@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 #include "userspace/base/buf.h"
+#include "userspace/sync/sync.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -170,14 +171,17 @@ static void on_part(void *arg, const struct wm_part *p)
 
 static void finish(struct txn *t)
 {
+	struct wm_sync_contact is;
+
+	wm_contact(t->api, &is);
 	wm_json_close(&t->j, ']');
 	wm_json_key(&t->j, "Errors");
 	wm_json_null(&t->j);
 	if (t->reads) {
 		/* of what was read; Consul's indexes begin with 1 */
 		wm_json_ku(&t->j, "Index", t->count ? wm_registry_index(t->api->d.registry) : 1);
-		wm_json_ku(&t->j, "LastContact", 0);
-		wm_json_kb(&t->j, "KnownLeader", true);
+		wm_json_ku(&t->j, "LastContact", is.ms);
+		wm_json_kb(&t->j, "KnownLeader", is.known);
 		wm_json_ks(&t->j, "ConsistencyLevel", "");
 		wm_json_kb(&t->j, "NotModified", false);
 		wm_json_ku(&t->j, "Backend", 0);

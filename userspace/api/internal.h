@@ -170,6 +170,7 @@ struct wm_api {
 	struct wm_snapshots *snapshots;
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
+	char contact[80];    /* wm_contact_lines() */
 	struct wm_buf body;  /* scratch of every answer */
 	struct wm_rows rows; /* of it */
 	struct wm_connect *connect;
@@ -293,13 +294,19 @@ void wm_respond_done(struct wm_api *a);
 void wm_answer_begin(struct wm_call *c, struct wm_json *j);
 /** Headers of every answer. */
 void wm_answer_constant_headers(struct wm_call *c);
+struct wm_sync_contact;
+/** How true answers about others' objects are; without a mesh they are true. */
+void wm_contact(const struct wm_api *a, struct wm_sync_contact *ret);
+/** The same as lines of a head, for answers that are kept. @p api: the struct wm_api. */
+const char *wm_contact_lines(void *api);
 /** Send what was sent last once more. */
 void wm_answer_again(struct wm_call *c);
 /** Send it. @p index 0: without Consul's index headers. */
 void wm_answer_end(struct wm_call *c, struct wm_json *j, uint64_t index);
 /** The same with another status than 200. */
 void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, int status);
-/** 404 without a body, with the index headers: what a blocking client of KV wants. */
+/** 404 without a body, with the index headers: what a blocking client of KV wants. @p index 0:
+ *  without them. */
 void wm_answer_not_found(struct wm_call *c, uint64_t index);
 /** Send a text that was made in the scratch buffer. */
 void wm_answer_typed(struct wm_call *c, const char *type, const struct wm_buf *b);

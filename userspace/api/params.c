@@ -6,6 +6,7 @@
 #include "userspace/base/duration.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/sync/sync.h"
 
 #include <errno.h>
 #include <string.h>
@@ -50,22 +51,24 @@ static bool read_blocking(struct wm_call *c)
 	return true;
 }
 
-/* How old an answer may be: ours come from memory and are never old, so these are only judged.
- * Cache-Control counts where the answer may come from a cache; a browser that forces a reload sends
- * "max-age=0", others things we do not know. */
-static bool read_age(struct wm_call *c)
+/* How old an answer may be, for refuse_old(). Cache-Control is only judged: it counts where the
+ * answer may come from a cache; a browser that forces a reload sends "max-age=0", others things we
+ * do not know. */
+static bool read_age(struct wm_call *c, uint64_t *ret_max_ms)
 {
 	const char *max_stale = wm_http_query(c->req, "max_stale");
 	const char *control = wm_http_header(c->req, "Cache-Control");
 	static const char *const ages[] = {"max-age=", "stale-if-error="};
 	int64_t ns;
 
+	*ret_max_ms = UINT64_MAX;
 	if (max_stale && *max_stale) {
 		if (wm_duration_parse(max_stale, &ns)) {
 			wm_answer_text(c, 400, "Invalid max_stale value \"%.64s\"", max_stale);
 			return false;
 		}
 		c->stale |= ns > 0;
+		*ret_max_ms = ns > 0 ? (uint64_t)ns / WM_NS_PER_MS : 0;
 	}
 	while (c->cached && control && *control) {
 		size_t len;
@@ -89,6 +92,24 @@ static bool read_age(struct wm_call *c)
 	return true;
 }
 
+/* An agent of a mesh answers of what it has, which is all that others had a moment ago. One that
+ * hears of nobody says so in headers, as a Consul that knows no leader does of stale answers; who
+ * asks for a consistent one, or for none that old, is told what such a Consul says. */
+static bool refuse_old(struct wm_call *c, uint64_t max_ms)
+{
+	struct wm_sync_contact is;
+
+	if ((!c->consistent && max_ms == UINT64_MAX) || wm_http_method(c->req) != WM_GET ||
+	    (strncmp(c->route->pattern, "/v1/health/", 11) != 0 &&
+	     strncmp(c->route->pattern, "/v1/catalog/", 12) != 0))
+		return false;
+	wm_contact(c->api, &is);
+	if (is.known || (!c->consistent && is.ms <= max_ms))
+		return false;
+	wm_answer_text(c, 500, "No cluster leader");
+	return true;
+}
+
 /* Features of Consul Enterprise: the text is what clients know. */
 static bool refuse_enterprise(struct wm_call *c, const char *param, const char *header,
 			      const char *feature)
@@ -108,12 +129,13 @@ static bool refuse_enterprise(struct wm_call *c, const char *param, const char *
 bool wm_params_common(struct wm_call *c)
 {
 	const char *dc = wm_http_query(c->req, "dc");
+	uint64_t max_ms;
 
 	c->pretty = wm_http_query(c->req, "pretty") != NULL;
 	c->stale = wm_http_query(c->req, "stale") != NULL;
 	c->consistent = wm_http_query(c->req, "consistent") != NULL;
 	c->cached = wm_http_query(c->req, "cached") != NULL;
-	if (!read_age(c))
+	if (!read_age(c, &max_ms))
 		return false;
 	if (c->stale && c->consistent) {
 		wm_answer_text(c, 400,
@@ -132,7 +154,7 @@ bool wm_params_common(struct wm_call *c)
 		wm_answer_text(c, 500, "No path to datacenter");
 		return false;
 	}
-	return read_blocking(c);
+	return !refuse_old(c, max_ms) && read_blocking(c);
 }
 
 bool wm_params_passing(struct wm_call *c, bool *ret)

@@ -244,9 +244,13 @@ static void learn(struct wm_call *c, struct rendered *x)
 	struct wm_rendered *m = c->api->rendered;
 	struct raw **place = &x->raws[x->raws_next % RAWS_MAX], *r;
 	const char *octets;
+	bool bounded;
 	size_t len;
 
-	octets = c->index || c->watch ? NULL : wm_http_raw(c->req, &len);
+	/* who sets a bound to an answer's age may be refused in a mesh */
+	bounded = c->consistent || wm_http_query(c->req, "max_stale");
+	octets = c->index || c->watch || (bounded && c->api->d.sync) ? NULL
+								     : wm_http_raw(c->req, &len);
 	if (!octets || len > RAW_MAX)
 		return;
 	r = malloc(sizeof(*r) + len);
@@ -404,8 +408,10 @@ int wm_rendered_init(struct wm_api *a)
 
 void wm_rendered_serve(struct wm_api *a, struct wm_http_server *s)
 {
-	if (s)
-		wm_http_on_raw(s, on_raw, a);
+	if (!s)
+		return;
+	wm_http_on_raw(s, on_raw, a);
+	wm_http_on_varying(s, wm_contact_lines, a);
 }
 
 void wm_rendered_done(struct wm_api *a)

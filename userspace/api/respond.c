@@ -4,6 +4,7 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/err.h"
 #include "userspace/base/plain.h"
+#include "userspace/sync/sync.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -79,14 +80,44 @@ static bool has_token(const struct wm_http_request *r)
 	       (bearer && strncasecmp(bearer, "Bearer ", 7) == 0);
 }
 
+void wm_contact(const struct wm_api *a, struct wm_sync_contact *ret)
+{
+	*ret = (struct wm_sync_contact){.known = true};
+	if (a->d.sync)
+		wm_sync_contact(a->d.sync, ret);
+}
+
+const char *wm_contact_lines(void *api)
+{
+	struct wm_api *a = api;
+	struct wm_sync_contact is;
+
+	if (!a->d.sync)
+		return "X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: 0\r\n";
+	wm_contact(a, &is);
+	snprintf(a->contact, sizeof(a->contact),
+		 "X-Consul-Knownleader: %s\r\nX-Consul-Lastcontact: %" PRIu64 "\r\n",
+		 is.known ? "true" : "false", is.ms);
+	return a->contact;
+}
+
+static void set_contact(struct wm_call *c)
+{
+	struct wm_sync_contact is;
+	char text[24];
+
+	wm_contact(c->api, &is);
+	snprintf(text, sizeof(text), "%" PRIu64, is.ms);
+	wm_http_set_header(c->req, "X-Consul-Knownleader", is.known ? "true" : "false");
+	wm_http_set_header(c->req, "X-Consul-Lastcontact", text);
+}
+
 static void set_index_headers(struct wm_call *c, uint64_t index)
 {
 	char text[24];
 
 	snprintf(text, sizeof(text), "%" PRIu64, index);
 	wm_http_set_header(c->req, "X-Consul-Index", text);
-	wm_http_set_header(c->req, "X-Consul-Knownleader", "true");
-	wm_http_set_header(c->req, "X-Consul-Lastcontact", "0");
 	wm_http_set_header(c->req, "X-Consul-Effective-Consistency",
 			   c->stale	   ? "stale"
 			   : c->consistent ? "consistent"
@@ -121,8 +152,11 @@ void wm_answer_end_with(struct wm_call *c, struct wm_json *j, uint64_t index, in
 		return;
 	}
 	set_headers(c, index, status);
-	if (status != 200 || !wm_rendered_keep(c, json_type, j->b, index))
+	if (status != 200 || !wm_rendered_keep(c, json_type, j->b, index)) {
+		if (index)
+			set_contact(c);
 		reply(c, status, json_type, j->b->data, j->b->len);
+	}
 	if (status == 200)
 		c->api->rendered_index = index;
 }
@@ -132,12 +166,17 @@ void wm_answer_again(struct wm_call *c)
 	const struct wm_buf *b = &c->api->body;
 
 	set_headers(c, c->api->rendered_index, 200);
+	if (c->api->rendered_index)
+		set_contact(c);
 	reply(c, 200, json_type, b->data, b->len);
 }
 
 void wm_answer_not_found(struct wm_call *c, uint64_t index)
 {
-	set_index_headers(c, index);
+	if (index) {
+		set_index_headers(c, index);
+		set_contact(c);
+	}
 	reply(c, 404, NULL, NULL, 0);
 }
 
@@ -261,10 +300,8 @@ void wm_respond_writes(struct wm_api *a)
 		} else if (w->text_body) {
 			answer_text(&c, w);
 		} else if (w->json) {
-			if (w->known_leader) {
-				wm_http_set_header(c.req, "X-Consul-Knownleader", "true");
-				wm_http_set_header(c.req, "X-Consul-Lastcontact", "0");
-			}
+			if (w->known_leader)
+				set_contact(&c);
 			reply(&c, w->status ? w->status : 200, json_type, w->json, strlen(w->json));
 		} else {
 			wm_answer_empty(&c);
