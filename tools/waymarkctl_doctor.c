@@ -160,6 +160,35 @@ static void see_selftest(struct ctl_findings *to)
 	ctl_finding(to, f, "%s", why);
 }
 
+/* --- the mesh ----------------------------------------------------------------------------------
+ */
+static void see_mesh(const json_t *status, struct ctl_findings *to)
+{
+	const json_t *v, *mesh = json_object_get(status, "mesh");
+	const char *mode = json_string_value(json_object_get(mesh, "mode"));
+	struct wm_finding f = {.name = "mesh"};
+	size_t i;
+
+	if (!mode || !strcmp(mode, "off")) {
+		ctl_finding(to, f, "%s",
+			    status ? "off: this agent is a mesh of its own" : "no agent to ask");
+		return;
+	}
+	json_array_foreach(json_object_get(mesh, "reasons"), i, v)
+	{
+		struct wm_finding bad = {.result = WM_FOUND_FAULT};
+
+		bad.name = json_string_value(json_object_get(v, "what"));
+		snprintf(bad.remedy, sizeof(bad.remedy), "%s",
+			 json_string_value(json_object_get(v, "remedy")));
+		ctl_finding(to, bad, "%s", json_string_value(json_object_get(v, "text")));
+	}
+	if (!i)
+		ctl_finding(to, f, "%lld of %lld members are alive",
+			    (long long)json_integer_value(json_object_get(mesh, "alive")),
+			    (long long)json_integer_value(json_object_get(mesh, "members")));
+}
+
 /* --- the report ------------------------------------------------------------------------------- */
 static struct ctl_findings section(json_t *report, const char *name, unsigned *faults)
 {
@@ -223,7 +252,8 @@ int ctl_doctor(const struct ctl *c)
 	struct ctl_findings agent = section(report, "Agent", &faults),
 			    kernel = section(report, "Kernel", &faults),
 			    plane = section(report, "Plane", &faults),
-			    dns = section(report, "DNS", &faults);
+			    dns = section(report, "DNS", &faults),
+			    mesh = section(report, "Mesh", &faults);
 	int r;
 
 	/* who names no directory means the agent's */
@@ -240,6 +270,7 @@ int ctl_doctor(const struct ctl *c)
 	if (!r && *i.cgroup && i.has_vip4)
 		see_steering(&i, &plane);
 	ctl_doctor_dns(status, &i, &dns);
+	see_mesh(status, &mesh);
 	print_report(&own, report, faults);
 	json_decref(report);
 	json_decref(status);

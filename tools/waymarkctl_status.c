@@ -95,6 +95,11 @@ static bool collect(const json_t *status, json_t *warnings)
 	if (number_of(tables, "collisions"))
 		warn(warnings, "tables", "two names share a hash",
 		     "one of them is answered from userspace");
+	json_array_foreach(json_object_get(json_object_get(status, "mesh"), "reasons"), i, reason)
+	{
+		warn(warnings, "mesh", text_of(reason, "text"), text_of(reason, "remedy"));
+		degraded = true;
+	}
 	if (number_of(json_object_get(status, "metadata"), "lost"))
 		warn(warnings, "metadata", "values were left out of the index",
 		     "filters look at every row for them");
@@ -153,6 +158,25 @@ static void put_plane(const json_t *plane)
 	putchar('\n');
 }
 
+static void put_mesh(const json_t *mesh)
+{
+	const json_t *days = json_object_get(mesh, "certificate_days");
+	const char *mode = text_of(mesh, "mode");
+
+	label("mesh");
+	if (!*mode || strcmp(mode, "off") == 0) {
+		puts("off: this agent is a mesh of its own");
+		return;
+	}
+	printf("%s, %lld of %lld members alive, %lld failed, %lld %s, %lld held back",
+	       strcmp(mode, "etcd") == 0 ? "by etcd" : "peers", number_of(mesh, "alive"),
+	       number_of(mesh, "members"), number_of(mesh, "failed"), number_of(mesh, "behind"),
+	       strcmp(mode, "etcd") == 0 ? "pending" : "logs behind", number_of(mesh, "held"));
+	if (json_is_integer(days))
+		printf(", certificate for %lld days", (long long)json_integer_value(days));
+	putchar('\n');
+}
+
 static void put_lines(const json_t *s, const json_t *statistics, const json_t *warnings,
 		      bool degraded)
 {
@@ -174,8 +198,7 @@ static void put_lines(const json_t *s, const json_t *statistics, const json_t *w
 	       json_is_true(json_object_get(registry, "store_failed")) ? "FAILED" : "ok",
 	       number_of(registry, "file_bytes") / 1024, number_of(registry, "commits"),
 	       number_of(registry, "last_commit_us"));
-	label("peers");
-	puts("none: each agent is a mesh of its own");
+	put_mesh(json_object_get(s, "mesh"));
 	if (!json_array_size(warnings)) {
 		label("warnings");
 		puts("none");

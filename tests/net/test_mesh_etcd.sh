@@ -43,6 +43,8 @@ check "registered while etcd is away" 200 "$(register_on 2 late-1 late 10.77.0.2
 check "it is there on its own node" late-1 "$(passing_at 2 late)"
 check "what was known is known" web-1 "$(passing_at 3 web)"
 matches "what waits is shown" '^[1-9]' "$(api_of 2 /v1/waymark/sync | jq .etcd.pending)"
+matches "the status says that etcd is away" 'mesh: etcd is away: ' "$(on 2 "$CTL" status)"
+matches "and how much waits" '^mesh +by etcd, 3 of 3 members alive, 0 failed, [1-9][0-9]* pending' "$(on 2 "$CTL" status)"
 begin_etcd
 for i in 1 2 3; do until_ok 40 following "$i" || fail "node $i does not follow etcd again"; done
 until_ok 20 passes_on late late-1 1 3 || fail "late-1 did not follow"

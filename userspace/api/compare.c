@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compare.c - what an operator asks of a mesh: do all members have the same, and if not, which
- * object differs where; what is held back, and to let it go; which conflicts were decided. */
+ * object differs where; what is held back, and to let it go; which conflicts were decided;
+ * how the mesh is. */
 #include "internal.h"
 #include "userspace/sync/sync.h"
 
@@ -277,4 +278,40 @@ void wm_native_conflicts(struct wm_call *c)
 	}
 	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, 0);
+}
+
+/* --- how it is ---------------------------------------------------------------------------------
+ */
+void wm_encode_mesh_health(struct wm_json *j, const struct wm_api *a)
+{
+	struct wm_sync *s = a->d.sync;
+	struct wm_sync_health h = {.members = 1, .alive = 1};
+	struct wm_sync_stats n = {.certificate_days = INT64_MAX};
+
+	if (s) {
+		wm_sync_health(s, &h);
+		wm_sync_stats(s, &n);
+	}
+	wm_json_kopen(j, "mesh", '{');
+	wm_json_ks(j, "mode", !s ? "off" : wm_sync_etcd(s) ? "etcd" : "peers");
+	wm_json_ku(j, "members", h.members);
+	wm_json_ku(j, "alive", h.alive);
+	wm_json_ku(j, "failed", h.failed);
+	wm_json_ku(j, "behind", h.behind);
+	wm_json_ku(j, "held", h.held);
+	wm_json_key(j, "certificate_days");
+	if (n.certificate_days == INT64_MAX)
+		wm_json_null(j);
+	else
+		wm_json_u64(j, n.certificate_days > 0 ? (uint64_t)n.certificate_days : 0);
+	wm_json_kopen(j, "reasons", '[');
+	for (unsigned i = 0; i < h.reasons_count; i++) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "what", h.reasons[i].what);
+		wm_json_ks(j, "text", h.reasons[i].text);
+		wm_json_ks(j, "remedy", h.reasons[i].remedy);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
 }

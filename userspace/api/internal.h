@@ -492,6 +492,8 @@ void wm_statistics_done(struct wm_api *a);
 /* --- compare.c --- */
 /** Members "held" and "ahead": what the mesh holds back here. */
 void wm_encode_brakes(struct wm_json *j, const struct wm_api *a);
+/** Member "mesh": who is there, and what is wrong. */
+void wm_encode_mesh_health(struct wm_json *j, const struct wm_api *a);
 
 /* --- mesh.c --- */
 /** Members of an instance: its metadata with a meaning, see metadata/mesh.h. */

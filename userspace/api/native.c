@@ -332,6 +332,7 @@ void wm_native_status(struct wm_call *c)
 	put_index(&j, a->d.index);
 	put_tables(&j, a->d.tables);
 	put_plane(&j, a);
+	wm_encode_mesh_health(&j, a);
 	put_drains(&j, a);
 	put_aborts(&j, a);
 	put_servers(&j, a);

@@ -60,7 +60,8 @@ struct wm_sync {
 	bool started, paused;
 };
 
-#define WM_SYNC_STATE_MAX (4u << 20) /* octets of all members: WM_MEMBERS_MAX of some 200 */
+#define WM_SYNC_CERTIFICATE_DAYS 14	    /* days left from which on it is told of */
+#define WM_SYNC_STATE_MAX	 (4u << 20) /* octets of all members: WM_MEMBERS_MAX of some 200 */
 /** Tell all. @return 0, -ENOMEM, -EMSGSIZE. */
 int wm_sync_news(struct wm_sync *s, enum wm_news kind, const void *p, size_t len);
 

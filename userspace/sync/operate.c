@@ -5,6 +5,7 @@
 #include "userspace/base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -88,4 +89,117 @@ int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, st
 			"held back\"",
 			wm_log_q(node ? node : ""), *ret_count);
 	return 0;
+}
+
+/* --- how it is ---------------------------------------------------------------------------------
+ */
+static struct wm_sync_reason *reason(struct wm_sync_health *h, const char *what, const char *remedy)
+{
+	struct wm_sync_reason *r = &h->reasons[h->reasons_count++];
+
+	*r = (struct wm_sync_reason){.what = what, .remedy = remedy};
+	return r;
+}
+
+static void judge_members(struct wm_sync *s, struct wm_sync_health *h)
+{
+	struct wm_sync_reason *r;
+	struct wm_sync_node n;
+	bool seeds = s->c.join && *s->c.join;
+	size_t pos = 0;
+
+	while (wm_sync_next_node(s, &pos, &n)) {
+		h->members++;
+		h->alive += n.state <= WM_MEMBER_SUSPECT;
+		h->failed += n.state == WM_MEMBER_FAILED;
+	}
+	if (s->etcd || h->alive > 1 || !(seeds || h->failed))
+		return;
+	r = reason(h, "alone",
+		   "is an agent there, its port 8301 open for UDP and TCP, its certificate and "
+		   "keyring of this mesh? See the log: sync.stream_refused");
+	if (h->failed)
+		snprintf(r->text, sizeof(r->text), "none of the %u other members answers",
+			 h->failed);
+	else
+		snprintf(r->text, sizeof(r->text), "no agent of sync.join answers: %s%s",
+			 s->c.join[0], s->c.join[1] ? " ..." : "");
+}
+
+static void judge_certificate(const struct wm_sync *s, struct wm_sync_health *h)
+{
+	struct wm_sync_reason *r;
+	struct wm_sync_stats n;
+
+	wm_sync_stats(s, &n);
+	if (n.certificate_days >= WM_SYNC_CERTIFICATE_DAYS)
+		return;
+	r = reason(h, "certificate", "waymarkctl ca issue, and replace its file: that is watched");
+	if (n.certificate_days < 0)
+		snprintf(r->text, sizeof(r->text),
+			 "the certificate is expired: others refuse new streams");
+	else
+		snprintf(r->text, sizeof(r->text), "the certificate ends in %lld days",
+			 (long long)n.certificate_days);
+}
+
+static void judge_brakes(struct wm_sync *s, struct wm_sync_health *h)
+{
+	struct wm_replica_held held;
+	struct wm_replica_ahead ahead;
+	struct wm_sync_reason *r;
+	const struct wm_member *m;
+	size_t pos = 0;
+
+	while (wm_replica_next_held(s->replica, &pos, &held))
+		h->held += held.removals;
+	if (h->held) {
+		r = reason(
+			h, "brake",
+			"see waymarkctl sync status; if they are right: waymarkctl sync release");
+		snprintf(r->text, sizeof(r->text), "%llu removals are held back",
+			 (unsigned long long)h->held);
+	}
+	pos = 0;
+	if (!wm_replica_next_ahead(s->replica, &pos, &ahead))
+		return;
+	m = wm_members_by_id(s->members, &ahead.writer);
+	r = reason(h, "clock", "mend that node's clock, or ours");
+	snprintf(r->text, sizeof(r->text), "the clock of %s is %llu ms ahead: its writes are held",
+		 m ? m->name : "a node that is unknown", (unsigned long long)ahead.by_ms);
+}
+
+static void judge_etcd(const struct wm_sync *s, struct wm_sync_health *h)
+{
+	struct wm_etcd_state t;
+	struct wm_sync_reason *r;
+
+	wm_etcd_state(s->etcd, &t);
+	h->behind = t.pending;
+	h->held = t.held;
+	if (t.phase != WM_ETCD_FOLLOWING) {
+		r = reason(h, "etcd", "what changes meanwhile follows; see sync.etcd_endpoints");
+		snprintf(r->text, sizeof(r->text), "etcd is %s: %.120s",
+			 t.phase == WM_ETCD_REFUSED ? "not ours to use" : "away",
+			 *t.error ? t.error : wm_etcd_phase_str(t.phase));
+	}
+	if (t.held) {
+		r = reason(h, "brake",
+			   "they wait for their nodes to tell what they have; if they are right: "
+			   "waymarkctl sync release");
+		snprintf(r->text, sizeof(r->text), "%u removals are held back", t.held);
+	}
+}
+
+void wm_sync_health(struct wm_sync *s, struct wm_sync_health *ret)
+{
+	*ret = (struct wm_sync_health){0};
+	judge_members(s, ret);
+	if (s->etcd) {
+		judge_etcd(s, ret);
+		return;
+	}
+	ret->behind = wm_replica_behind(s->replica);
+	judge_certificate(s, ret);
+	judge_brakes(s, ret);
 }

@@ -122,6 +122,8 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin);
  * from vectors. Tell it who is a member. */
 void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there);
 
+/** Logs of which somebody told more than is here. */
+unsigned wm_replica_behind(const struct wm_replica *r);
 /* Removals of one log that the brake holds back. */
 #define WM_REPLICA_HELD_NAMES 8
 struct wm_replica_held {

@@ -45,6 +45,16 @@ void held_end(struct log *l)
 	l->held = NULL;
 }
 
+unsigned wm_replica_behind(const struct wm_replica *r)
+{
+	unsigned count = 0;
+	size_t pos = 0;
+
+	for (struct log *l; (l = log_walk(r, &pos));)
+		count += !l->stub && !l->shared && position_cmp(l->told, l->at) > 0;
+	return count;
+}
+
 bool wm_replica_next_held(const struct wm_replica *r, size_t *pos, struct wm_replica_held *ret)
 {
 	struct log *l;

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define PUSH_PULL_FEW	 32 /* members up to which push-pull is not scaled: memberlist's threshold */
-#define CERTIFICATE_DAYS 14	  /* days left from which on the log tells of it */
 #define CERTIFICATE_MS	 21600000 /* how often */
 #define PAUSE_OCTETS	 (1 + 16 + 8)
 
@@ -327,7 +326,7 @@ static void on_certificate(void *arg)
 		wm_error("sync.certificate",
 			 "days=0 text=\"the certificate is expired: other agents "
 			 "refuse new streams; issue another\"");
-	else if (days < CERTIFICATE_DAYS)
+	else if (days < WM_SYNC_CERTIFICATE_DAYS)
 		wm_warn("sync.certificate",
 			"days=%lld text=\"the certificate ends soon; issue another\"",
 			(long long)days);

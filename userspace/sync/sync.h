@@ -76,8 +76,24 @@ void wm_sync_leave(struct wm_sync *s);
 /** Compare with all members that are alive and hold everything, see verify.h. @return 0;
  *  WM_E_UNSUPPORTED: etcd carries; WM_E_BUSY: one is under way; -ENOMEM. */
 int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_err *e);
+/* How the mesh is, in a few figures, and what an operator should do something about. */
+#define WM_SYNC_REASONS_MAX 6
+struct wm_sync_reason {
+	const char *what; /* "alone", "clock", "certificate", "brake", "etcd" */
+	char text[192];
+	const char *remedy;
+};
+struct wm_sync_health {
+	unsigned members, alive, failed;
+	unsigned behind; /* logs of which more is known to be than is here; etcd: what it has not */
+	uint64_t held;	 /* removals that the brake holds back */
+	struct wm_sync_reason reasons[WM_SYNC_REASONS_MAX];
+	unsigned reasons_count; /* 0: nothing is wrong */
+};
+void wm_sync_health(struct wm_sync *s, struct wm_sync_health *ret);
 /** Let removals happen that the brake holds back: of what @p node owns, or of all (NULL). Logged.
- *  @param ret_count logs, or with etcd objects, that were held. @return 0, WM_E_UNKNOWN: no node. */
+ *  @param ret_count logs, or with etcd objects, that were held. @return 0, WM_E_UNKNOWN: no node.
+ */
 int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, struct wm_err *e);
 /* NULL where etcd carries. */
 struct wm_members *wm_sync_members(struct wm_sync *s);
