@@ -142,5 +142,19 @@ on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
 	on 2 tc qdisc del dev eth0 root
 } || echo "skip: netem is refused, no node is far"
 
+# --- a real client ----------------------------------------------------------------------------------------
+check "a leader that all agree upon" 1 "$(for i in 1 2 3; do api_of $i /v1/status/leader; echo; done | sort -u | wc -l)"
+check "peers" '["10.77.0.1:8301","10.77.0.2:8301","10.77.0.3:8301"]' "$(api_of 3 /v1/status/peers)"
+if /usr/bin/python3 -c 'import consul' 2>/dev/null; then
+	on 1 /usr/bin/python3 tests/net/mesh_client.py n1 n2 n3 >"$TMP/client" &
+	client=$!
+	until_ok 30 grep -q '^ready$' "$TMP/client" || fail "the client does not come to its watch"
+	register_on 3 waited-1 waited 10.77.0.3 11 >/dev/null
+	wait "$client" || fail "python3-consul"
+	grep -v '^ready$' "$TMP/client"
+else
+	echo "skip: python3-consul is not installed"
+fi
+
 for i in 1 2 3; do node_stop "$i"; done
 done_testing

@@ -11,9 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERVER_PORT                                                                                \
-	8300 /* that Consul's servers have; nothing listens there, clients only parse it */
-
 void wm_root(struct wm_call *c)
 {
 	wm_answer_text(c, 200, "Waymark agent %s. The API is under /v1/; there is no UI.",
@@ -71,37 +68,6 @@ void wm_agent_self(struct wm_call *c)
 		wm_json_ks(&j, e.node->meta[i].key, e.node->meta[i].value);
 	wm_json_close(&j, '}');
 	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, 0);
-}
-
-static void server_address(const struct wm_call *c, char *buf, size_t cap)
-{
-	const char *address = wm_registry_node(c->api->d.registry)->address;
-
-	snprintf(buf, cap, strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, SERVER_PORT);
-}
-
-void wm_status_leader(struct wm_call *c)
-{
-	char address[WM_ADDRESS_MAX + 16];
-	struct wm_json j;
-
-	server_address(c, address, sizeof(address));
-	wm_answer_begin(c, &j);
-	wm_json_string(&j, address);
-	wm_answer_end(c, &j, 0);
-}
-
-void wm_status_peers(struct wm_call *c)
-{
-	char address[WM_ADDRESS_MAX + 16];
-	struct wm_json j;
-
-	server_address(c, address, sizeof(address));
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '[');
-	wm_json_string(&j, address);
-	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, 0);
 }
 

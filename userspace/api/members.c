@@ -6,10 +6,13 @@
 #include "userspace/sync/sync.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define HEX_OF_DIGEST 33 /* octets of a digest in text with its NUL */
+#define SERVER_PORT   8300		    /* that Consul's servers have; clients only parse it */
+#define SERVER_MAX    (WM_ADDRESS_MAX + 16) /* octets of an address with its port and NUL */
+#define HEX_OF_DIGEST 33		    /* octets of a digest in text with its NUL */
 
 /* Serf's numbers: 0 none, 1 alive, 2 leaving, 3 left, 4 failed. */
 static unsigned serf_status(enum wm_member_state s)
@@ -20,18 +23,30 @@ static unsigned serf_status(enum wm_member_state s)
 struct shown {
 	const char *name, *id, *version, *address;
 	unsigned port, status;
+	bool leaf;
 };
 
 static void put_member(struct wm_json *j, const char *datacenter, const struct shown *m)
 {
+	char port[16];
+
 	wm_json_ks(j, "Name", m->name);
 	wm_json_ks(j, "Addr", m->address);
 	wm_json_ku(j, "Port", m->port);
 	wm_json_kopen(j, "Tags", '{');
+	wm_json_ks(j, "acls", "0");
 	wm_json_ks(j, "build", m->version);
 	wm_json_ks(j, "dc", datacenter);
 	wm_json_ks(j, "id", m->id);
-	wm_json_ks(j, "role", "consul");
+	if (!m->leaf) {
+		snprintf(port, sizeof(port), "%u", m->port ? m->port : SERVER_PORT);
+		wm_json_ks(j, "port", port);
+	}
+	wm_json_ks(j, "role", m->leaf ? "node" : "consul"); /* its clients and servers */
+	wm_json_ks(j, "segment", "");
+	wm_json_ks(j, "vsn", "2");
+	wm_json_ks(j, "vsn_max", "3");
+	wm_json_ks(j, "vsn_min", "2");
 	wm_json_close(j, '}');
 	wm_json_ku(j, "Status", m->status);
 	wm_json_ku(j, "ProtocolMin", 1);
@@ -42,6 +57,11 @@ static void put_member(struct wm_json *j, const char *datacenter, const struct s
 	wm_json_ku(j, "DelegateCur", 4);
 }
 
+static bool is_full(const struct wm_sync_node *n)
+{
+	return !n->member || n->member->role == WM_MEMBER_FULL;
+}
+
 static void put_of_mesh(struct wm_json *j, const char *datacenter, const struct wm_sync_node *n)
 {
 	char id[WM_PEER_ID_TEXT];
@@ -49,7 +69,7 @@ static void put_of_mesh(struct wm_json *j, const char *datacenter, const struct 
 	wm_peer_id_format(&n->id, id);
 	put_member(j, datacenter,
 		   &(struct shown){n->name, id, n->version, n->address, n->port,
-				   serf_status(n->state)});
+				   serf_status(n->state), !is_full(n)});
 }
 
 static bool find_self(struct wm_sync *s, struct wm_sync_node *ret)
@@ -72,7 +92,7 @@ void wm_encode_self_member(struct wm_json *j, const struct wm_call *c)
 	else
 		put_member(j, e.datacenter,
 			   &(struct shown){e.node->name, e.node->id, c->api->d.version,
-					   e.node->address, WM_SYNC_PORT, 1});
+					   e.node->address, WM_SYNC_PORT, 1, false});
 }
 
 void wm_agent_members(struct wm_call *c)
@@ -96,6 +116,79 @@ void wm_agent_members(struct wm_call *c)
 		wm_json_close(&j, '}');
 	}
 	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, 0);
+}
+
+/* --- status ----------------------------------------------------------------------------------- */
+static void format_server(const char *address, unsigned port, char ret[SERVER_MAX])
+{
+	snprintf(ret, SERVER_MAX, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
+		 port ? port : SERVER_PORT);
+}
+
+/* There is no leader; who wants one, to have something done once, is told the same by all agents
+ * that see the same members: of the full ones that are alive the one of the lowest id. */
+void wm_status_leader(struct wm_call *c)
+{
+	const struct wm_node *own = wm_registry_node(c->api->d.registry);
+	struct wm_sync *s = c->api->d.sync;
+	char address[SERVER_MAX];
+	struct wm_sync_node n;
+	struct wm_peer_id least;
+	bool found = false;
+	struct wm_json j;
+	size_t pos = 0;
+
+	format_server(own->address, 0, address);
+	while (s && wm_sync_next_node(s, &pos, &n)) {
+		if (!is_full(&n) || n.state > WM_MEMBER_SUSPECT ||
+		    (found && memcmp(&n.id, &least, sizeof(least)) > 0))
+			continue;
+		found = true;
+		least = n.id;
+		format_server(n.address, n.port, address);
+	}
+	wm_answer_begin(c, &j);
+	wm_json_string(&j, address);
+	wm_answer_end(c, &j, 0);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* The full members that did not leave, failed ones too, as Consul's servers are. */
+void wm_status_peers(struct wm_call *c)
+{
+	const struct wm_node *own = wm_registry_node(c->api->d.registry);
+	struct wm_sync *s = c->api->d.sync;
+	char(*all)[SERVER_MAX];
+	struct wm_sync_node n;
+	struct wm_json j;
+	size_t pos = 0, count = 0;
+
+	while (s && wm_sync_next_node(s, &pos, &n))
+		count++;
+	all = calloc(count + 1, sizeof(*all));
+	if (!all) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	if (!s)
+		format_server(own->address, 0, all[0]);
+	count = !s;
+	pos = 0;
+	while (s && wm_sync_next_node(s, &pos, &n))
+		if (is_full(&n) && n.state != WM_MEMBER_LEFT)
+			format_server(n.address, n.port, all[count++]);
+	qsort(all, count, sizeof(*all), by_text);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (size_t i = 0; i < count; i++)
+		wm_json_string(&j, all[i]);
+	wm_json_close(&j, ']');
+	free(all);
 	wm_answer_end(c, &j, 0);
 }
 
@@ -160,10 +253,13 @@ void wm_agent_force_leave(struct wm_call *c)
 }
 
 /* --- coordinates ------------------------------------------------------------------------------ */
-static void put_coordinate(struct wm_json *j, const struct wm_member *m)
+static void put_coordinate(struct wm_json *j, const struct wm_member *m, const char *suffix)
 {
+	char name[2 * WM_NODE_NAME_MAX + 2];
+
+	snprintf(name, sizeof(name), "%s%s%s", m->name, *suffix ? "." : "", suffix);
 	wm_json_open(j, '{');
-	wm_json_ks(j, "Node", m->name);
+	wm_json_ks(j, "Node", name);
 	wm_json_ks(j, "Segment", "");
 	wm_json_kopen(j, "Coord", '{');
 	wm_json_kopen(j, "Vec", '[');
@@ -180,35 +276,70 @@ static void put_coordinate(struct wm_json *j, const struct wm_member *m)
 	wm_json_close(j, '}');
 }
 
-void wm_coordinate_nodes(struct wm_call *c)
+static void put_coordinates(struct wm_json *j, const struct wm_call *c, bool full,
+			    const char *suffix)
 {
 	struct wm_members *ms = c->api->d.sync ? wm_sync_members(c->api->d.sync) : NULL;
 	const struct wm_member *m;
-	struct wm_json j;
 	size_t pos = 0;
 
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '[');
+	wm_json_open(j, '[');
 	while (ms && (m = wm_members_next(ms, &pos)))
-		if (m->has_coordinate && m->state <= WM_MEMBER_SUSPECT)
-			put_coordinate(&j, m);
-	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, 0);
+		if (m->has_coordinate && m->state <= WM_MEMBER_SUSPECT &&
+		    (!full || m->role == WM_MEMBER_FULL))
+			put_coordinate(j, m, suffix);
+	wm_json_close(j, ']');
+}
+
+/* Coordinates change all the time: who waits is answered when nodes come or go, or after the wait.
+ */
+void wm_coordinate_nodes(struct wm_call *c)
+{
+	struct wm_json j;
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+		return;
+	wm_answer_begin(c, &j);
+	put_coordinates(&j, c, false, "");
+	wm_answer_end(c, &j, index);
 }
 
 void wm_coordinate_node(struct wm_call *c)
 {
 	struct wm_members *ms = c->api->d.sync ? wm_sync_members(c->api->d.sync) : NULL;
-	const struct wm_member *m = ms ? wm_members_by_name(ms, c->params[0]) : NULL;
+	const struct wm_member *m;
 	struct wm_json j;
+	uint64_t index;
 
+	if (wm_api_wait(c, WM_SCOPE_NODES, NULL, &index))
+		return;
+	m = ms ? wm_members_by_name(ms, c->params[0]) : NULL;
 	if (!m || !m->has_coordinate) {
-		wm_answer_not_found(c, 0);
+		wm_answer_not_found(c, index);
 		return;
 	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
-	put_coordinate(&j, m);
+	put_coordinate(&j, m, "");
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+}
+
+/* Servers as Consul's wide area knows them; a mesh is one datacenter. */
+void wm_coordinate_datacenters(struct wm_call *c)
+{
+	const char *datacenter = wm_registry_datacenter(c->api->d.registry);
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "Datacenter", datacenter);
+	wm_json_ks(&j, "AreaID", "wan");
+	wm_json_key(&j, "Coordinates");
+	put_coordinates(&j, c, true, datacenter);
+	wm_json_close(&j, '}');
 	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, 0);
 }
