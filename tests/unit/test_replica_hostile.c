@@ -96,6 +96,33 @@ Test(replica_hostile, who_claims_our_own_log_is_counted_and_not_heard)
 	net_free(n);
 }
 
+/* Its stream went while its vector was read: what it has is not waited for. */
+Test(replica_hostile, who_is_not_there_any_more_is_asked_for_nothing)
+{
+	struct net *n = listener();
+	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
+	Wm__Replica__Vector v = WM__REPLICA__VECTOR__INIT;
+	Wm__Replica__Log l = WM__REPLICA__LOG__INIT, *list[] = {&l};
+	uint8_t digest[16] = {0};
+
+	m.is_case = WM__REPLICA__MESSAGE__IS_VECTOR;
+	m.vector = &v;
+	v.n_logs = 1;
+	v.logs = list;
+	l.origin = octets(n->a[2].id.octets, 16);
+	l.epoch = n->a[2].epoch;
+	l.seq = n->a[2].seq + 1;
+	l.digest = octets(digest, sizeof(digest));
+	n->wanted[0][1] = n->wanted[1][0] = false;
+	net_link(n);
+	cr_assert_eq(hear(n, false, plain(&m)), 0);
+	n->drop_news = true;
+	put(&n->a[2], "late", "theirs");
+	still_well(n);
+	is(has(&n->a[0], &n->a[2], "late"), "theirs");
+	net_free(n);
+}
+
 /* A vector that knows more of our log would make us begin a new epoch: not one beyond the time. */
 Test(replica_hostile, an_epoch_of_ours_beyond_the_time_is_refused)
 {

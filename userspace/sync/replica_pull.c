@@ -57,6 +57,8 @@ void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_ki
 	if (l->puller || l->own || l->forgetting || wm_env_ms(r->c.env) < l->next_ms ||
 	    (l->held && !wm_peer_id_same(&p->id, &l->id)))
 		return;
+	if (!p->up)
+		return; /* its stream went meanwhile: the tick asks another */
 	if (l->distrust && kind == PULL_DELTA)
 		kind = PULL_WHOLE;
 	l->puller = p;
