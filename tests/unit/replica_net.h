@@ -61,6 +61,7 @@ struct net {
 	unsigned count, loss_pct, twice_pct, delay_ms, frames;
 	bool wanted[NET_NODES][NET_NODES]; /* who has a stream with whom, if it can */
 	bool cut[NET_NODES][NET_NODES];
+	bool stuck[NET_NODES][NET_NODES]; /* what goes there waits, and the stream stands */
 	unsigned long link[NET_NODES][NET_NODES], links; /* 0: down */
 	uint64_t last_ms[NET_NODES][NET_NODES];
 	struct wm_env_timer *prober;
@@ -243,6 +244,10 @@ static inline void net_arrive(void *arg)
 
 	if (!to->r || n->link[f->from][f->to] != f->link) {
 		frame_free(f);
+		return;
+	}
+	if (n->stuck[f->from][f->to]) {
+		wm_env_timer_arm(f->timer, 100);
 		return;
 	}
 	n->messages++;

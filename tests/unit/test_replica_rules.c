@@ -79,6 +79,30 @@ Test(replica_rules, what_cannot_be_taken_now_is_asked_for_again)
 	net_free(n);
 }
 
+/* After a cut TCP tries again only after many seconds, in the one direction or the other, while the
+ * stream stands: others have the same. */
+Test(replica_rules, who_does_not_answer_is_asked_no_more_for_what_others_have)
+{
+	unsigned long unanswered = 0;
+
+	for (unsigned seed = 1; seed <= 8; seed++) {
+		struct net *n = net_new(3, seed);
+
+		net_start(n);
+		net_pass(n, 100);
+		alone(n, 2, true);
+		put(&n->a[0], "a", "1");
+		cr_assert_lt(net_settle(n, 3000), 3001); /* of the two; the third is cut */
+		n->stuck[2][0] = true;
+		alone(n, 2, false);
+		cr_assert_lt(net_settle(n, 20000), 2000, "seed %u", seed);
+		is(has(&n->a[2], &n->a[0], "a"), "1");
+		unanswered += stats(&n->a[2]).unanswered;
+		net_free(n);
+	}
+	cr_assert_gt(unanswered, 0);
+}
+
 /* The store is empty, the same services register again, but for some: those go, the others stay as
  * they were for whoever uses them. */
 Test(replica_rules, a_log_that_begins_anew_removes_what_is_not_in_it_and_leaves_the_rest)

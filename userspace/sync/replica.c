@@ -33,6 +33,7 @@ static void work(void *arg)
 	pos = 0;
 	while ((p = peer_walk(r, &pos)))
 		pull_next(r, p);
+	pull_patience(r);
 	if (more)
 		replica_work_soon(r, 0);
 }
@@ -427,7 +428,8 @@ void wm_replica_up(struct wm_replica *r, const struct wm_peer_id *peer)
 	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
 	p->up = true;
 	p->asked = p->heard = false;
-	p->wait_ms = 0;
+	p->wait_ms = p->question_ms = 0;
+	p->patience_ms = PATIENCE_MIN_MS;
 	serve_vector(r, p, false);
 }
 
@@ -439,6 +441,8 @@ void wm_replica_down(struct wm_replica *r, const struct wm_peer_id *peer)
 		return;
 	p->up = p->asked = p->listing = false;
 	r->up--;
+	r->silent -= p->silent;
+	p->silent = false;
 	pull_end_all(p);
 	r->last_up_ms = wm_env_ms(r->c.env);
 	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
@@ -515,7 +519,7 @@ bool wm_replica_compare(struct wm_replica *r, const struct wm_peer_id *from, con
 		r->differs_ms = now;
 	if (now - r->differs_ms < WM_REPLICA_QUIET_MS || now < r->compare_ms)
 		return true;
-	to = p->up ? p : peer_up_by_chance(r);
+	to = p->up && !p->silent ? p : peer_up_by_chance(r);
 	if (!to)
 		return true;
 	r->compare_ms = now + r->compare_gap_ms;

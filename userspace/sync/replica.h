@@ -179,6 +179,7 @@ unsigned wm_replica_objects(const struct wm_replica *r);
 	X(stale, "Changes of others that were known already")                                      \
 	X(gaps, "Gaps in a log, pulled")                                                           \
 	X(pulls, "Pulls of a log or of buckets asked for")                                         \
+	X(unanswered, "Questions that had no answer in time: others were asked")                   \
 	X(served, "Pages given to others")                                                         \
 	X(repairs, "Digests that differed under equal vectors, repaired")                          \
 	X(conflicts, "Concurrent writes of shared objects, decided")                               \

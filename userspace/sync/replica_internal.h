@@ -18,18 +18,23 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-#define LOGS_MAX	  16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
-#define BATCH_MS	  5	/* milliseconds that changes of our own gather */
-#define CHANGES_MAX	  4096	/* of one message */
-#define PULL_LOGS	  64	/* logs asked for in one message */
-#define VECTOR_LOGS	  1024	/* logs of one message of a vector */
-#define SUMS_KEPT	  4096	/* objects of a log whose sums of buckets are added up only once */
-#define VISIT_MAX	  2048 /* objects looked at for one page: what is not in a bucket is skipped */
-#define SWEEP_MAX	  256  /* objects removed in one call */
-#define EXPIRE_MAX	  1024 /* tombstones looked at in one tick */
-#define TICK_MS		  1000
-#define PULL_TIMEOUT_MS	  5000 /* an answer that takes longer is asked for elsewhere */
+#define LOGS_MAX    16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
+#define BATCH_MS    5	  /* milliseconds that changes of our own gather */
+#define CHANGES_MAX 4096  /* of one message */
+#define PULL_LOGS   64	  /* logs asked for in one message */
+#define VECTOR_LOGS 1024  /* logs of one message of a vector */
+#define SUMS_KEPT   4096  /* objects of a log whose sums of buckets are added up only once */
+#define VISIT_MAX   2048  /* objects looked at for one page: what is not in a bucket is skipped */
+#define SWEEP_MAX   256	  /* objects removed in one call */
+#define EXPIRE_MAX  1024  /* tombstones looked at in one tick */
+#define TICK_MS	    1000
+/* An answer that takes longer is asked for elsewhere, as the stream may be one that was cut and now
+ * waits for TCP to try again, up to many seconds. Doubled each time up to the second, as it may be
+ * slow only. */
+#define PATIENCE_MIN_MS	  500
+#define PATIENCE_MAX_MS	  8000
 #define BUSY_MS		  20   /* before what could not be taken or read is tried again */
+#define ASK_MS		  250  /* between two questions for what is behind */
 #define IDLE_MAX	  200  /* answers in a row that brought nothing */
 #define BACKOFF_MS	  5000 /* before a log that was refused is asked for again */
 #define REPAIR_MS	  250  /* between two repairs of one log */
@@ -171,10 +176,13 @@ struct peer {
 	bool asked;  /* a pull of ours is under way */
 	bool away;   /* it distrusts what it has */
 	bool listing, equal;
-	bool heard; /* a vector of it came since its stream is up */
+	bool heard;  /* a vector of it came since its stream is up */
+	bool silent; /* it did not answer in time: others are asked before it */
 	unsigned listed;
 	uint32_t number;
 	uint64_t asked_ms, wait_ms;
+	uint64_t question_ms; /* when its vector was asked for; 0: it came */
+	unsigned patience_ms;
 	int64_t agreed_s;	 /* as tomb.learnt_s; INT32_MIN: never */
 	uint64_t agreed_wall_ms; /* the same since 1970 */
 	TAILQ_HEAD(, log) wants;
@@ -194,7 +202,7 @@ struct wm_replica {
 	size_t pending_len, pending_cap;
 	struct wm_env_timer *flush, *work, *tick;
 	bool flush_armed;
-	unsigned up;
+	unsigned up, silent; /* peers; silent: of these */
 	unsigned live, tombs;
 	digest_t digest, vector;       /* sums over all logs */
 	uint64_t began_ms, contact_ms; /* of env's clock; 0: no stream was up yet */
@@ -213,6 +221,8 @@ struct wm_replica {
 	/* of env's clock, 0: never: when a vector or summary was heard last; and the last of these
 	 * up to which nothing of it is missing here */
 	uint64_t heard_ms, step_ms;
+	bool ask; /* somebody for its vector, once it is ask_ms */
+	uint64_t ask_ms;
 	uint64_t removed;		   /* in this window of the brake */
 	struct wm_buf raw, packed, octets; /* of one call */
 	void *zc, *zd;
@@ -342,6 +352,8 @@ int pull_differ(struct wm_replica *r, struct peer *p, const Wm__Replica__Differ 
 		struct wm_err *e);
 /* Its digest is wrong, and @p p may know better. */
 void pull_repair(struct wm_replica *r, struct peer *p, struct log *l);
+/* Whoever does not answer in time is asked no more for what others may have. */
+void pull_patience(struct wm_replica *r);
 void pull_tick(struct wm_replica *r);
 void pull_speak(struct wm_replica *r, bool now); /* ends `quiet` if it is time */
 void replica_agreed(struct wm_replica *r, struct peer *p);

@@ -12,16 +12,86 @@ struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id)
 	return wm_map_get(r->peers, id->octets, sizeof(id->octets));
 }
 
+/* Rather one that answers. */
 struct peer *peer_up_by_chance(const struct wm_replica *r)
 {
-	uint64_t n = r->up ? wm_env_below(r->c.env, r->up) : 0;
+	unsigned answering = r->up - r->silent;
+	uint64_t n = r->up ? wm_env_below(r->c.env, answering ? answering : r->up) : 0;
 	size_t pos = 0;
 	struct peer *p;
 
 	while ((p = peer_walk(r, &pos)))
-		if (p->up && !n--)
+		if (p->up && !(answering && p->silent) && !n--)
 			return p;
 	return NULL;
+}
+
+static void answered(struct wm_replica *r, struct peer *p)
+{
+	r->silent -= p->silent;
+	p->silent = false;
+	p->question_ms = 0;
+}
+
+/* Four times what this answer took, and half of what the one before it was given. */
+static void answered_in_time(struct wm_replica *r, struct peer *p)
+{
+	uint64_t ms = 4 * (wm_env_ms(r->c.env) - p->asked_ms);
+
+	ms = ms < p->patience_ms / 2 ? p->patience_ms / 2 : ms;
+	p->patience_ms = (unsigned)(ms < PATIENCE_MIN_MS   ? PATIENCE_MIN_MS
+				    : ms > PATIENCE_MAX_MS ? PATIENCE_MAX_MS
+							   : ms);
+}
+
+/* What it was to tell is asked of others. */
+static void fell_silent(struct wm_replica *r, struct peer *p)
+{
+	r->silent += !p->silent;
+	p->silent = true;
+	p->patience_ms =
+		p->patience_ms < PATIENCE_MAX_MS / 2 ? 2 * p->patience_ms : PATIENCE_MAX_MS;
+	p->asked = false;
+	p->question_ms = 0;
+	pull_end_all(p);
+	r->stats.unanswered++;
+	r->ask = true;
+}
+
+static void ask_another(struct wm_replica *r, uint64_t now)
+{
+	struct peer *p;
+
+	if (now < r->ask_ms) {
+		replica_work_soon(r, r->ask_ms - now);
+		return;
+	}
+	r->ask = false;
+	r->ask_ms = now + ASK_MS;
+	p = peer_up_by_chance(r);
+	if (p)
+		serve_vector(r, p, true);
+}
+
+void pull_patience(struct wm_replica *r)
+{
+	uint64_t now = wm_env_ms(r->c.env), since;
+	size_t pos = 0;
+	struct peer *p;
+
+	while ((p = peer_walk(r, &pos))) {
+		since = p->question_ms;
+		if (p->asked && (!since || p->asked_ms < since))
+			since = p->asked_ms;
+		if (!p->up || !since)
+			continue;
+		if (now - since >= p->patience_ms)
+			fell_silent(r, p);
+		else
+			replica_work_soon(r, since + p->patience_ms - now);
+	}
+	if (r->ask)
+		ask_another(r, now);
 }
 
 void pull_end(struct log *l)
@@ -57,8 +127,11 @@ void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_ki
 	if (l->puller || l->own || l->forgetting || wm_env_ms(r->c.env) < l->next_ms ||
 	    (l->held && !wm_peer_id_same(&p->id, &l->id)))
 		return;
-	if (!p->up)
-		return; /* its stream went meanwhile: the tick asks another */
+	if (!p->up || (p->silent && r->silent < r->up)) {
+		r->ask = true; /* who else has it? */
+		replica_work_soon(r, 0);
+		return;
+	}
 	if (l->distrust && kind == PULL_DELTA)
 		kind = PULL_WHOLE;
 	l->puller = p;
@@ -136,6 +209,8 @@ void pull_next(struct wm_replica *r, struct peer *p)
 	r->stats.pulls++;
 	if (wire_send(r, p, &m))
 		p->asked = false; /* the tick asks again */
+	else
+		replica_work_soon(r, p->patience_ms);
 }
 
 static void give_up(struct wm_replica *r, struct log *l)
@@ -160,6 +235,9 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 {
 	bool later = false;
 
+	if (p->asked && page->number == p->number)
+		answered_in_time(r, p);
+	answered(r, p);
 	if (!p->asked || page->number != p->number) {
 		r->stats.stale++;
 		return 0;
@@ -390,6 +468,7 @@ int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector 
 	if (err)
 		return err;
 	if (v->first) {
+		answered(r, p);
 		p->listing = p->equal = true;
 		p->listed = 0;
 		p->away = v->away;
@@ -452,23 +531,14 @@ void pull_end_all(struct peer *p)
 void pull_tick(struct wm_replica *r)
 {
 	uint64_t now = wm_env_ms(r->c.env);
-	bool ask = false;
 	struct peer *p;
 	size_t pos = 0;
 
-	while ((p = peer_walk(r, &pos))) {
-		if (p->asked && now - p->asked_ms > PULL_TIMEOUT_MS) {
-			p->asked = false;
-			pull_end_all(p);
-			ask = true;
-		}
+	while ((p = peer_walk(r, &pos)))
 		pull_next(r, p);
-	}
 	pos = 0;
-	for (struct log *l; !ask && (l = log_walk(r, &pos));)
-		ask = behind(l) && now >= l->next_ms;
-	p = ask ? peer_up_by_chance(r) : NULL;
-	if (p)
-		serve_vector(r, p, true);
+	for (struct log *l; !r->ask && (l = log_walk(r, &pos));)
+		r->ask = behind(l) && now >= l->next_ms;
+	pull_patience(r);
 	replica_step(r);
 }

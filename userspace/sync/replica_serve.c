@@ -173,6 +173,10 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 	ls->v.answer = answer;
 	list_send(r, to, ls);
 	free(ls);
+	if (!answer || to->question_ms)
+		return;
+	to->question_ms = wm_env_ms(r->c.env);
+	replica_work_soon(r, to->patience_ms);
 }
 
 /* Neighbours hear of logs that came by being pulled: the tree told them that there was more. */
