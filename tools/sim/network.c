@@ -33,6 +33,7 @@ struct sim_stream {
 	struct sim *s;
 	int end[2];
 	bool open, stood, broken, wanted[2], tree[2];
+	bool dead[2]; /* that end's agent is gone; another life of it has streams of its own */
 	struct pipe pipe[2]; /* from that end */
 	struct sim_event event;
 	struct sim_stream *next_ended;
@@ -71,17 +72,23 @@ static uint64_t losses_ns(struct sim *s, int a, int b)
 	return sum;
 }
 
-static struct sim_stream *find(const struct sim *s, int a, int b)
+static struct sim_stream *find_other(const struct sim *s, int a, int b,
+				     const struct sim_stream *than)
 {
 	const struct sim_node *n = &s->nodes[a];
 
 	for (unsigned i = 0; i < n->streams_count; i++) {
 		struct sim_stream *st = n->streams[i];
 
-		if (st->end[0] == b || st->end[1] == b)
+		if (st != than && (st->end[0] == b || st->end[1] == b))
 			return st;
 	}
 	return NULL;
+}
+
+static struct sim_stream *find(const struct sim *s, int a, int b)
+{
+	return find_other(s, a, b, NULL);
 }
 
 static void list_add(struct sim_node *n, struct sim_stream *st)
@@ -138,6 +145,8 @@ static void break_stream(struct sim_stream *st)
 	for (int e = 0; e < 2; e++) {
 		const struct sim_node *n = &s->nodes[st->end[e]];
 
+		if (st->dead[e])
+			continue;
 		set_tree(st, e, false);
 		if (st->stood && n->alive && n->replica)
 			wm_replica_down(n->replica, &s->nodes[st->end[!e]].id);
@@ -263,7 +272,7 @@ static void on_open(void *arg)
 		break_stream(st);
 		return;
 	}
-	while ((old = find(s, b, a)) && old != st)
+	while ((old = find_other(s, b, a, st)))
 		break_stream(old); /* of a former life of one of them, not noticed yet */
 	st->open = st->stood = true;
 	for (int e = 0; e < 2 && !st->broken; e++) {
@@ -348,6 +357,7 @@ void sim_break_all(struct sim *s, int a, bool silent)
 		/* it is off the list of the one that went; the other hears of it later */
 		list_del(n, st);
 		st->tree[e] = st->wanted[e] = st->open = false;
+		st->dead[e] = true;
 		sim_cancel(s, &st->pipe[0].event);
 		sim_cancel(s, &st->pipe[1].event);
 		sim_cancel(s, &st->event);

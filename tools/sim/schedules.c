@@ -102,7 +102,7 @@ int sim_schedules(struct sim *s, struct sim_figures *ret)
 		healed = s->ns;
 		do {
 			sim_run(s, s->ns + LOOK_MS * WM_NS_PER_MS);
-			if (s->trace && (s->ns - healed) / WM_NS_PER_MS % 2000 < LOOK_MS)
+			if (s->trace && (s->ns - healed) / WM_NS_PER_MS % 1000 < LOOK_MS)
 				sim_objects_tell(s);
 		} while (!sim_objects_equal(s) && s->ns - healed < GIVE_UP * WM_NS_PER_MS);
 		took[i] = (double)(s->ns - healed) / 1e6;
