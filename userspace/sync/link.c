@@ -592,6 +592,9 @@ static void on_frame(void *arg, struct wm_frames_conn *conn, const void *data, s
 		end_link(k, "it is no member yet");
 		return;
 	}
+	/* it was a stranger at the hello; now it is a member, and speaks to us as one */
+	if (*p > WM_CHANNEL_STATE_REPLY && !k->peer->use)
+		adopt(k, k->peer);
 	k->peer->frames_in++;
 	k->peer->octets_in += len;
 	why = take(k, (enum wm_channel) * p, p + 1, len - 1, &e);
