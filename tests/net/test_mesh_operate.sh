@@ -32,6 +32,13 @@ check "over TCP it is refused" 403 "$(api_of 1 -o /dev/null -w '%{http_code}' /v
 check "nothing is held" "nothing is held back" "$(ctl_of 2 sync release)"
 ctl_of 2 sync release nobody 2>/dev/null && fail "a node that is none was released"
 
+# --- metrics -------------------------------------------------------------------------------------------
+metrics=$(api_of 1 '/v1/agent/metrics?format=prometheus')
+for name in 'peer_up{peer="n2"} 1' 'peer_rtt_us{peer="n3"} [1-9]' 'peer_octets_in_total{peer="n2"} [1-9]' 'foreign_taken_total [1-9]' 'mesh_held 0' 'mesh_reasons 0'; do
+	matches "a metric of the mesh: $name" "^waymark_$name" "$metrics"
+done
+check "and as Consul shows them" '["n2","n3"]' "$(api_of 1 /v1/agent/metrics | jq -c '[.Gauges[] | select(.Name == "waymark.peer.up").Labels.peer] | sort')"
+
 # --- removals that do not come from their owner are held, and named -------------------------------------
 node_stop 2
 for i in $(seq 20); do api_of 3 -X PUT "/v1/agent/service/deregister/far-$i"; done

@@ -203,6 +203,7 @@ static void collect_mesh(struct metrics *m, const struct wm_api *a)
 {
 	const struct wm_conflicts *list = wm_sync_conflicts(a->d.sync);
 	struct wm_foreign_stats foreign;
+	struct wm_sync_health h;
 
 	wm_registry_foreign_stats(a->d.registry, &foreign);
 #define X(name, text) COUNTER("foreign_" #name, foreign.name, text);
@@ -214,6 +215,11 @@ static void collect_mesh(struct metrics *m, const struct wm_api *a)
 		"concurrent writes of the catalog decided by the higher version");
 	COUNTER("sync_conflicts_priority", wm_conflicts_count(list, wm_merge_priority.name),
 		"concurrent writes of the catalog decided by the writer's priority");
+	wm_sync_health(a->d.sync, &h);
+	GAUGE("mesh_behind", h.behind, "logs, or changes for etcd, that are not all here or there");
+	GAUGE("mesh_held", h.held, "removals that the brake holds back");
+	GAUGE("mesh_reasons", h.reasons_count,
+	      "things that are wrong with the mesh, see the status");
 }
 
 static void collect_etcd(struct metrics *m, const struct wm_etcd *k)
@@ -291,7 +297,101 @@ static void put_name(struct wm_json *j, const char *name)
 	wm_json_ks(j, "Name", text);
 }
 
-static void put_gauges(struct wm_json *j, const struct metrics *m)
+/* --- of each agent that there is a stream to, the first PEERS_MAX of them -----------------------
+ */
+#define PEERS_MAX 64 /* a mesh of thousands is not to fill who keeps metrics */
+
+static uint64_t peer_up(const struct wm_sync_peer *p)
+{
+	return p->up;
+}
+
+static uint64_t peer_rtt(const struct wm_sync_peer *p)
+{
+	return p->member->rtt_us;
+}
+
+static uint64_t peer_in(const struct wm_sync_peer *p)
+{
+	return p->octets_in;
+}
+
+static uint64_t peer_out(const struct wm_sync_peer *p)
+{
+	return p->octets_out;
+}
+
+static const struct peer_row {
+	const char *name, *text;
+	bool gauge;
+	uint64_t (*of)(const struct wm_sync_peer *p);
+} peer_rows[] = {
+	{"peer_up", "1: a stream to the agent stands", true, peer_up},
+	{"peer_rtt_us", "microseconds of a round trip to the agent", true, peer_rtt},
+	{"peer_octets_in", "octets that came over streams to the agent", false, peer_in},
+	{"peer_octets_out", "octets sent over streams to the agent", false, peer_out},
+};
+
+/* @return how many; of more than PEERS_MAX the others are left out. */
+static unsigned list_peers(const struct wm_api *a, struct wm_sync_peer list[PEERS_MAX])
+{
+	unsigned count = 0;
+	size_t pos = 0;
+
+	while (a->d.sync && count < PEERS_MAX && wm_sync_next_peer(a->d.sync, &pos, &list[count]))
+		count += list[count].member != NULL;
+	return count;
+}
+
+static void put_peers(struct wm_json *j, const struct wm_api *a, bool gauges)
+{
+	struct wm_sync_peer list[PEERS_MAX];
+	unsigned count = list_peers(a, list);
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(peer_rows) * count; i++) {
+		const struct peer_row *row = &peer_rows[i / count];
+		const struct wm_sync_peer *p = &list[i % count];
+		uint64_t value = row->of(p);
+
+		if (row->gauge != gauges)
+			continue;
+		wm_json_open(j, '{');
+		put_name(j, row->name);
+		wm_json_ku(j, gauges ? "Value" : "Count", value);
+		if (!gauges) {
+			wm_json_ku(j, "Rate", 0);
+			wm_json_ku(j, "Sum", value);
+			wm_json_ku(j, "Min", value > 0);
+			wm_json_ku(j, "Max", value > 0);
+			wm_json_ku(j, "Mean", value > 0);
+			wm_json_ku(j, "Stddev", 0);
+		}
+		wm_json_kopen(j, "Labels", '{');
+		wm_json_ks(j, "peer", p->member->name);
+		wm_json_close(j, '}');
+		wm_json_close(j, '}');
+	}
+}
+
+/* A node's name is a DNS label: nothing of it needs an escape. */
+static void print_peers(struct wm_buf *b, const struct wm_api *a)
+{
+	struct wm_sync_peer list[PEERS_MAX];
+	unsigned count = list_peers(a, list);
+
+	for (unsigned i = 0; count && i < WM_ARRAY_LEN(peer_rows); i++) {
+		const struct peer_row *row = &peer_rows[i];
+		const char *end = row->gauge ? "" : "_total";
+
+		wm_buf_printf(b, "# HELP waymark_%s%s %s\n# TYPE waymark_%s%s %s\n", row->name, end,
+			      row->text, row->name, end, row->gauge ? "gauge" : "counter");
+		for (unsigned k = 0; k < count; k++)
+			wm_buf_printf(b, "waymark_%s%s{peer=\"%s\"} %" PRIu64 "\n", row->name, end,
+				      list[k].member->name, row->of(&list[k]));
+	}
+}
+
+static void put_gauges(struct wm_json *j, const struct wm_api *a, const struct metrics *m)
 {
 	wm_json_kopen(j, "Gauges", '[');
 	for (unsigned i = 0; i < m->count; i++) {
@@ -303,10 +403,11 @@ static void put_gauges(struct wm_json *j, const struct metrics *m)
 		wm_json_kempty(j, "Labels", '{');
 		wm_json_close(j, '}');
 	}
+	put_peers(j, a, true);
 	wm_json_close(j, ']');
 }
 
-static void put_counters(struct wm_json *j, const struct metrics *m)
+static void put_counters(struct wm_json *j, const struct wm_api *a, const struct metrics *m)
 {
 	wm_json_kopen(j, "Counters", '[');
 	for (unsigned i = 0; i < m->count; i++) {
@@ -326,6 +427,7 @@ static void put_counters(struct wm_json *j, const struct metrics *m)
 		wm_json_kempty(j, "Labels", '{');
 		wm_json_close(j, '}');
 	}
+	put_peers(j, a, false);
 	wm_json_close(j, ']');
 }
 
@@ -375,9 +477,9 @@ static void answer_json(struct wm_call *c, const struct metrics *m)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_ks(&j, "Timestamp", text);
-	put_gauges(&j, m);
+	put_gauges(&j, c->api, m);
 	wm_json_kempty(&j, "Points", '[');
-	put_counters(&j, m);
+	put_counters(&j, c->api, m);
 	put_samples(&j, wm_loop_stats(c->api->d.loop));
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
@@ -417,6 +519,7 @@ static void answer_prometheus(struct wm_call *c, const struct metrics *m)
 			x->name, end, x->text, x->name, end, x->gauge ? "gauge" : "counter",
 			x->name, end, x->value);
 	}
+	print_peers(j.b, c->api);
 	put_turns(j.b, wm_loop_stats(c->api->d.loop));
 	wm_answer_typed(c, "text/plain; version=0.0.4; charset=utf-8", j.b);
 }
