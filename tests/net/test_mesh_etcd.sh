@@ -56,6 +56,30 @@ until_ok 30 passes_on web "" 2 3 || fail "web-1 passes though its agent is dead"
 node_agent 1 "${BY_ETCD[@]}"
 until_ok 20 passes_on web web-1 1 2 3 || fail "web-1 is not back"
 
+# --- what happens to etcd while an agent is down is told apart ------------------------------------------
+kept() { [ "$(awk '{print $2}' "$TMP/n2/etcd-revision")" = "$(api_of 2 /v1/waymark/sync | jq .etcd.revision)" ]; }
+until_ok 10 kept || fail "the revision is not kept"
+node_stop 2
+check "deregistered while node 2 is down" 200 "$(api_of 1 -o /dev/null -w '%{http_code}' -X PUT /v1/agent/service/deregister/web-1)"
+node_agent 2 "${BY_ETCD[@]}"
+until_ok 20 following 2 || fail "node 2 does not follow"
+until_ok 5 passes_on web "" 2 || fail "what was deregistered meanwhile is still there"
+check "and is not taken for lost" 0 "$(api_of 2 /v1/waymark/sync | jq .etcd.held)"
+register_on 1 web-1 web 10.77.0.1 8081 >/dev/null
+until_ok 10 passes_on web web-1 1 2 3 || fail "web-1 is not back"
+until_ok 10 kept || fail "the revision is not kept"
+for i in 1 2; do node_stop "$i"; done
+kill -9 "$ETCD_PID"
+wait "$ETCD_PID" 2>/dev/null
+rm -rf "$TMP/etcd"
+begin_etcd
+node_agent 2 "${BY_ETCD[@]}"
+until_ok 30 following 2 || fail "node 2 does not follow an etcd that was wiped"
+check "what a wiped etcd lacks stays" web-1 "$(api_of 2 /v1/catalog/service/web | jq -r '.[].ServiceID')"
+grep -q 'etcd is another cluster, or went back' "$TMP/n2.log" || fail "the log does not tell of it"
+node_agent 1 "${BY_ETCD[@]}"
+until_ok 30 passes_on web web-1 1 2 3 || fail "web-1 is not back after etcd was wiped"
+
 # --- a mesh of peers does not write where etcd carries: refused is tested in test_etcd.c ----------------
 for i in 1 2 3; do node_stop "$i"; done
 done_testing

@@ -2,14 +2,115 @@
 /* by_etcd.c - etcd carries: it stands in the place of members, tree, replica and streams. */
 #include "internal.h"
 #include "userspace/base/log.h"
+#include "userspace/net/aside.h"
 #include "userspace/net/http_client.h"
 #include "userspace/net/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define CALLS_MAX 16 /* calls of etcd at a time: leases, watch, list, writes, and room */
+#define KEEP_MS	  2000 /* how often the revision is kept, if it is another */
+#define CALLS_MAX 16   /* calls of etcd at a time: leases, watch, list, writes, and room */
+
+/* Of which etcd, and of which revision of it, the store is: so that one which was replaced or
+ * restored while no agent ran is noticed at the start. In a file of the data directory. */
+struct wm_etcd_kept {
+	struct wm_sync *s;
+	struct wm_env_timer *timer;
+	struct wm_aside *writing;
+	uint64_t cluster;
+	int64_t revision;
+	char path[PATH_MAX];
+};
+
+/* On a thread of its own. */
+static void write_kept(void *arg)
+{
+	const struct wm_etcd_kept *k = arg;
+	char part[PATH_MAX + 8], text[64];
+	int fd, len;
+
+	snprintf(part, sizeof(part), "%s.new", k->path);
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	len = snprintf(text, sizeof(text), "%" PRIu64 " %" PRId64 "\n", k->cluster, k->revision);
+	/* an older one is as good as none: no sync */
+	if (write(fd, text, (size_t)len) == len && !close(fd))
+		(void)rename(part, k->path);
+	else
+		(void)unlink(part);
+}
+
+static void on_written(void *arg)
+{
+	struct wm_etcd_kept *k = arg;
+
+	k->writing = NULL;
+}
+
+/* @return whether there is something new to be kept. What waits for the store is not here yet. */
+static bool take_kept(struct wm_etcd_kept *k)
+{
+	struct wm_etcd_state t;
+
+	wm_etcd_state(k->s->etcd, &t);
+	if (!t.cluster || t.phase != WM_ETCD_FOLLOWING || k->s->stats.waiting ||
+	    (t.cluster == k->cluster && t.revision == k->revision))
+		return false;
+	k->cluster = t.cluster;
+	k->revision = t.revision;
+	return true;
+}
+
+static void on_keep(void *arg)
+{
+	struct wm_etcd_kept *k = arg;
+
+	if (!k->writing && take_kept(k))
+		(void)wm_aside_start(k->s->c.loop, write_kept, on_written, k, &k->writing);
+	wm_env_timer_arm(k->timer, KEEP_MS);
+}
+
+static int begin_kept(struct wm_sync *s)
+{
+	struct wm_etcd_kept *k = calloc(1, sizeof(*k));
+	FILE *f;
+
+	if (!k)
+		return -ENOMEM;
+	s->etcd_kept = k;
+	k->s = s;
+	k->timer = wm_env_timer_new(s->env, on_keep, k);
+	if (!k->timer)
+		return -ENOMEM;
+	if (!s->c.data_dir)
+		return 0;
+	snprintf(k->path, sizeof(k->path), "%s/etcd-revision", s->c.data_dir);
+	f = fopen(k->path, "re");
+	if (f && fscanf(f, "%" SCNu64 " %" SCNd64, &k->cluster, &k->revision) != 2)
+		k->cluster = 0;
+	if (f)
+		fclose(f);
+	return wm_env_timer_arm(k->timer, KEEP_MS);
+}
+
+static void end_kept(struct wm_etcd_kept *k)
+{
+	if (!k)
+		return;
+	wm_aside_end(k->writing);
+	if (*k->path && k->s->etcd && take_kept(k))
+		write_kept(k);
+	wm_env_timer_free(k->timer);
+	free(k);
+}
 
 static void on_alive(void *arg, const struct wm_peer_id *id, const char *name, bool is)
 {
@@ -52,6 +153,10 @@ int wm_by_etcd_new(struct wm_sync *s, struct wm_objects *o, struct wm_err *e)
 				   .conflict = wm_objects_conflict,
 				   .alarm = wm_objects_alarm};
 
+	if (begin_kept(s))
+		return wm_err_set(e, -ENOMEM, "out of memory: etcd");
+	k.known_cluster = s->etcd_kept->cluster;
+	k.known_revision = s->etcd_kept->revision;
 	s->http = wm_http_client_new(s->c.loop, CALLS_MAX);
 	if (!s->http)
 		return wm_err_set(e, -ENOMEM, "out of memory: etcd");
@@ -61,6 +166,7 @@ int wm_by_etcd_new(struct wm_sync *s, struct wm_objects *o, struct wm_err *e)
 
 void wm_by_etcd_free(struct wm_sync *s)
 {
+	end_kept(s->etcd_kept);
 	wm_etcd_free(s->etcd);
 	wm_http_client_free(s->http);
 }

@@ -54,6 +54,7 @@ struct wm_sync {
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
+	struct wm_etcd_kept *etcd_kept;
 	struct wm_http_client *http;
 	struct wm_env_timer *push_pull, *certificate;
 	struct wm_sync_stats stats;
