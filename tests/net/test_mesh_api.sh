@@ -94,11 +94,33 @@ until_ok 10 passes_on far "" 1 3 || fail "far-1 passes in maintenance of its nod
 check "its reason" why "$(api_of 1 /v1/health/node/n2 | jq -r '.[] | select(.CheckID == "_node_maintenance").Notes')"
 check "and its end" 200 "$(put 3 '/v1/agent/maintenance?enable=false&node=n2')"
 until_ok 10 passes_on far far-1 1 3 || fail "far-1 does not pass after maintenance"
+check "another check" 200 "$(put 1 '/v1/agent/check/register?node=n2' -d '{"ID": "kept", "Name": "kept", "ServiceID": "far-1", "TTL": "1h"}')"
+until_ok 10 shows 1 kept critical || fail "kept is not on node 1"
 drained=$(put 1 '/v1/waymark/instances/far-1/drain?deadline=1h&node=n2')
 matches "a drain's answer has the owner's words" '^200 \{"UntilMs":[0-9]+,"Open":' "$drained"
 check "the end of the drain" 200 "$(put 3 '/v1/waymark/instances/far-1/lifecycle?state=running&node=n2')"
 check "the check goes" 200 "$(put 1 '/v1/agent/check/deregister/beat?node=n2')"
 until_ok 10 shows 3 beat "" || fail "beat is still there"
+# the catalog does not change what an agent registered, whoever asks: the owner is named
+catalog() { put 1 "/v1/catalog/$1" -d "$2"; }
+check "the catalog on n2's instance" '409 Service ID "far-1" is registered with the agent of node "n2": change it there' \
+	"$(catalog deregister '{"Node": "n2", "ServiceID": "far-1"}')"
+check "one over it" '409 Service ID "far-1" is registered with the agent of node "n2": change it there' \
+	"$(catalog register '{"Node": "n2", "SkipNodeUpdate": true, "Service": {"ID": "far-1", "Service": "far", "Port": 8}}')"
+check "on its check" '409 Service ID "far-1" is registered with the agent of node "n2": change it there' \
+	"$(catalog deregister '{"Node": "n2", "CheckID": "kept"}')"
+check "on n2 itself" '409 Node "n2" is another agent: it cannot be deregistered; once it has failed, force-leave removes it' \
+	"$(catalog deregister '{"Node": "n2"}')"
+check "on its address" '409 Node "n2" is another agent: its address and metadata are set in its settings' \
+	"$(catalog register '{"Node": "n2", "Address": "192.0.2.1"}')"
+matches "in a transaction" '^409 .*registered with the agent of node \\"n2\\"' \
+	"$(put 1 /v1/txn -d '[{"Service": {"Verb": "delete", "Node": "n2", "Service": {"ID": "far-1", "Service": "far"}}}]')"
+check "beside it the catalog may write" "200 true" \
+	"$(catalog register '{"Node": "n2", "SkipNodeUpdate": true, "Service": {"ID": "beside", "Service": "beside"}}')"
+until_ok 10 passes_on beside beside 2 3 || fail "beside is not everywhere"
+check "and remove" "200 true" "$(catalog deregister '{"Node": "n2", "ServiceID": "beside"}')"
+check "far-1 stands" 7 "$(api_of 3 /v1/health/service/far | jq '.[0].Service.Port')"
+
 check "who is not there" "404 No member with name 'nobody'" "$(put 1 '/v1/agent/check/pass/x?node=nobody')"
 check "our own name is us" '404 Unknown check ID "x". Ensure that the check ID is passed, not the check name.' \
 	"$(put 1 '/v1/agent/check/pass/x?node=n1')"

@@ -429,8 +429,9 @@ static bool judge_node_end(struct wm_plan *p, struct wm_op *op)
 	}
 	if (home && (home->self || is_agents(p, home)))
 		wm_op_refuse(op, WM_E_CONFLICT,
-			     "Node \"%s\" is %s agent: it cannot be deregistered", home->name,
-			     home->self ? "this" : "another");
+			     "Node \"%s\" is %s agent: it cannot be deregistered%s", home->name,
+			     home->self ? "this" : "another",
+			     home->self ? "" : "; once it has failed, force-leave removes it");
 	op->unchanged = !home;
 	return home && !op->code;
 }
