@@ -41,6 +41,12 @@ api_of() { # node, curl's arguments, the last a path
 	shift
 	on "$i" curl -s --max-time 20 "${@:1:$#-1}" "http://127.0.0.1:8500${*: -1}"
 }
+head_of() { # node, header, path: the header's value
+	api_of "$1" -D - -o /dev/null "$3" | tr -d '\r' | sed -n "s/^$2: //Ip"
+}
+leaderless() { # node: does it hear of nobody?
+	[ "$(head_of "$1" X-Consul-KnownLeader /v1/catalog/nodes)" = false ]
+}
 ask_of() { # node, dig's arguments
 	local i=$1
 	shift

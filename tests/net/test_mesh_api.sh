@@ -12,9 +12,6 @@ done
 until_ok 20 all_alive 3 1 2 3 || fail "not all are there"
 
 # --- how old an answer may be ---------------------------------------------------------------------------------
-head_of() { # node, header, path: the header's value
-	api_of "$1" -D - -o /dev/null "$3" | tr -d '\r' | sed -n "s/^$2: //Ip"
-}
 in_step() { # node: has it been in step with another within two seconds?
 	[ "$(head_of "$1" X-Consul-LastContact /v1/catalog/nodes)" -lt 2000 ]
 }
@@ -33,7 +30,6 @@ for i in 1 2 3; do
 	check "max_stale, in the mesh" 200 "$(api_of "$i" -o /dev/null -w '%{http_code}' '/v1/health/service/aged?max_stale=1ms')"
 done
 cut_mesh 3 "1 2"
-leaderless() { [ "$(head_of "$1" X-Consul-KnownLeader /v1/health/service/aged)" = false ]; }
 until_ok 30 leaderless 3 || fail "node 3 does not notice that it is alone"
 [ "$(ages_of 3)" -gt 3000 ] || fail "what who is cut off says is $(ages_of 3) ms old"
 check "it answers" 200 "$(api_of 3 -o /dev/null -w '%{http_code}' '/v1/health/service/aged?stale')"

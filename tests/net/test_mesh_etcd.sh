@@ -36,6 +36,9 @@ until_ok 10 passes_on ext ext 1 3 || fail "ext is not everywhere"
 check "it is removed on node 3" true "$(api_of 3 -X PUT -d '{"Node": "outside"}' /v1/catalog/deregister)"
 until_ok 10 passes_on ext "" 1 2 3 || fail "ext is still there"
 
+check "a leader is known" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/web)"
+[ "$(head_of 3 X-Consul-LastContact /v1/health/service/web)" -lt 15000 ] || fail "etcd was not heard for a lease"
+
 # --- etcd is killed: everything goes on, and what is registered meanwhile follows -------------------
 kill -9 "$ETCD_PID"
 wait "$ETCD_PID" 2>/dev/null
@@ -45,8 +48,11 @@ check "what was known is known" web-1 "$(passing_at 3 web)"
 matches "what waits is shown" '^[1-9]' "$(api_of 2 /v1/waymark/sync | jq .etcd.pending)"
 matches "the status says that etcd is away" 'mesh: etcd is away: ' "$(on 2 "$CTL" status)"
 matches "and how much waits" '^mesh +by etcd, 3 of 3 members alive, 0 failed, [1-9][0-9]* pending' "$(on 2 "$CTL" status)"
+until_ok 20 leaderless 3 || fail "node 3 says that it knows a leader"
+check "nothing consistent without etcd" "No cluster leader 500" "$(api_of 3 -w ' %{http_code}' '/v1/health/service/web?consistent')"
 begin_etcd
 for i in 1 2 3; do until_ok 40 following "$i" || fail "node $i does not follow etcd again"; done
+check "a leader is known again" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/web)"
 until_ok 20 passes_on late late-1 1 3 || fail "late-1 did not follow"
 check "nobody was taken for dead" "web-1 web-1" "$(passing_at 2 web) $(passing_at 3 web)"
 
