@@ -142,7 +142,7 @@ static bool sort_near(const struct wm_members *ms, const struct wm_node *from, v
 
 	if (!from || count < 2)
 		return true;
-	keyed = malloc(2 * count * sizeof(*keyed));
+	keyed = calloc(2 * (size_t)count, sizeof(*keyed));
 	if (!keyed)
 		return false;
 	at = coordinate_of(ms, from);

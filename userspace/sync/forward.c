@@ -159,42 +159,39 @@ static int ask(struct wm_forwards *f, const struct wm_peer_id *to, const struct 
 	return err;
 }
 
-/* Is there somebody to be asked? */
-static int find_owner(const struct wm_sync *s, const char *node, const struct wm_member **ret,
-		      struct wm_err *e)
+/* Who is to be asked. @return NULL: nobody, @p e says why. */
+static const struct wm_member *find_owner(const struct wm_sync *s, const char *node,
+					  struct wm_err *e)
 {
-	const struct wm_member *m;
+	const struct wm_member *m = s->members ? wm_members_by_name(s->members, node) : NULL;
 
 	if (!s->members)
-		return wm_err_set(e, WM_E_UNSUPPORTED,
-				  "sync.mode is etcd: ask the agent of node %.64s itself", node);
-	m = wm_members_by_name(s->members, node);
-	if (!m || m->self)
-		return wm_err_set(e, WM_E_UNKNOWN, "No member with name '%.64s'", node);
-	if (m->state == WM_MEMBER_LEFT)
-		return wm_err_set(e, WM_E_UNKNOWN, "Node \"%.64s\" has left the mesh", m->name);
-	if (m->state == WM_MEMBER_FAILED)
-		return wm_err_set(e, WM_E_BUSY,
-				  "The agent of node \"%.64s\" has failed: nothing was done",
-				  m->name);
-	if (s->forwards->asked_count >= WM_FORWARD_MAX)
-		return wm_err_set(e, WM_E_BUSY,
-				  "Too many requests to other agents wait (limit: %d), try again",
-				  WM_FORWARD_MAX);
-	*ret = m;
-	return 0;
+		wm_err_set(e, WM_E_UNSUPPORTED,
+			   "sync.mode is etcd: ask the agent of node %.64s itself", node);
+	else if (!m || m->self)
+		wm_err_set(e, WM_E_UNKNOWN, "No member with name '%.64s'", node);
+	else if (m->state == WM_MEMBER_LEFT)
+		wm_err_set(e, WM_E_UNKNOWN, "Node \"%.64s\" has left the mesh", m->name);
+	else if (m->state == WM_MEMBER_FAILED)
+		wm_err_set(e, WM_E_BUSY, "The agent of node \"%.64s\" has failed: nothing was done",
+			   m->name);
+	else if (s->forwards->asked_count >= WM_FORWARD_MAX)
+		wm_err_set(e, WM_E_BUSY,
+			   "Too many requests to other agents wait (limit: %d), try again",
+			   WM_FORWARD_MAX);
+	return e->code ? NULL : m;
 }
 
 int wm_sync_forward(struct wm_sync *s, const char *node, const struct wm_forward *what,
 		    wm_forward_done done, void *arg, struct wm_err *e)
 {
 	struct wm_forwards *f = s->forwards;
-	const struct wm_member *m = NULL;
+	const struct wm_member *m = find_owner(s, node, e);
 	struct asked *a;
-	int r = find_owner(s, node, &m, e);
+	int r;
 
-	if (r)
-		return r;
+	if (!m)
+		return e->code;
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return wm_err_set(e, -ENOMEM, "Out of memory");

@@ -37,8 +37,8 @@ typedef void (*wm_forward_done)(void *arg, const struct wm_forward_answer *a);
 
 /** Ask the agent of @p node. @p done is called within WM_FORWARD_MS, at once if the member fails.
  *  @return 0; WM_E_UNKNOWN (no such member, or it left), WM_E_BUSY (it failed, or too much waits),
- *  WM_E_UNSUPPORTED (etcd carries), WM_E_LIMIT, -ENOMEM; nothing was sent then, @p e names the
- * node.
+ *  WM_E_UNSUPPORTED (etcd carries), WM_E_LIMIT, -ENOMEM; nothing was sent then, @p e, whose code is
+ * 0 before, names the node.
  */
 int wm_sync_forward(struct wm_sync *s, const char *node, const struct wm_forward *f,
 		    wm_forward_done done, void *arg, struct wm_err *e);
