@@ -25,6 +25,8 @@ if [ -z "${WM_NET_TEST:-}" ]; then # the test itself runs in a network namespace
 fi
 # shellcheck source=tests/net/lib.sh
 . tests/net/lib.sh
+# shellcheck source=tests/net/mesh.sh
+. tests/net/mesh.sh
 
 # shellcheck disable=SC2317 # until_ok calls it
 rendered() { [ "$(cat "$TMP/rendered" 2>/dev/null)" = "$1" ]; }
@@ -61,6 +63,16 @@ if [ -n "$GO" ]; then
 	"$OUT/accept-go" || fail "Go"
 	"$OUT/accept-prometheus" || fail "Prometheus' discovery"
 	consul_template
+fi
+if [ -n "$GO" ]; then # and at one agent of a mesh
+	mesh_up 3
+	for i in 1 2 3; do node_agent "$i" "${INSECURE[@]}"; done
+	for i in 1 2 3; do register_on "$i" "near-$i" near "10.77.0.$i" 9 >/dev/null; done
+	until_ok 20 passes_on near "near-1 near-2 near-3" 1 2 3 || fail "near is not everywhere"
+	placed() { [ "$(api_of 1 /v1/coordinate/nodes | jq length)" = 3 ]; }
+	until_ok 30 placed || fail "not all coordinates are known"
+	on 1 "$OUT/accept-go" n1 n2 n3 || fail "Go, in a mesh"
+	for i in 1 2 3; do node_stop "$i"; done
 fi
 [ -z "$NPM" ] || node "$OUT/client.js" || fail "Node"
 done_testing

@@ -182,11 +182,15 @@ func watches(c *api.Client) {
 func main() {
 	c, err := api.NewClient(&api.Config{Address: "127.0.0.1:8500"})
 	must("a client", err)
-	register(c.Agent())
-	reads(c)
-	checks(c)
-	catalog(c)
-	watches(c)
+	if len(os.Args) > 2 { // a node of a mesh, and others
+		mesh(c, os.Args[1], os.Args[2:])
+	} else {
+		register(c.Agent())
+		reads(c)
+		checks(c)
+		catalog(c)
+		watches(c)
+	}
 	if failed {
 		os.Exit(1)
 	}
