@@ -63,7 +63,8 @@ Test(seal, every_changed_octet_is_found)
 	len = wm_seal(k, "hello", 5, sealed, sizeof(sealed));
 	for (size_t n = 0; n < len; n++) {
 		sealed[n] ^= 1;
-		cr_assert_eq(wm_unseal(k, sealed, len, plain, sizeof(plain)), -EBADMSG, "%zu", n);
+		cr_assert_eq(wm_unseal(k, sealed, len, plain, sizeof(plain)),
+			     n ? -EBADMSG : -EPROTO, "%zu", n);
 		sealed[n] ^= 1;
 	}
 	for (size_t n = 0; n < len; n++)
@@ -71,6 +72,67 @@ Test(seal, every_changed_octet_is_found)
 	cr_assert_eq(wm_unseal(k, sealed, len, plain, 4), -EMSGSIZE);
 	cr_assert_eq(wm_unseal(k, sealed, len, plain, 5), 5);
 	cr_assert_eq(wm_seal(k, "hello", 5, sealed, len - 1), 0, "no room");
+	wm_keyring_free(k);
+}
+
+/* Of what is sealed: version, mark, salt. */
+static void salt_of(struct wm_keyring *k, uint8_t ret[static WM_SEAL_SALT])
+{
+	uint8_t sealed[64];
+
+	cr_assert_eq(wm_seal(k, "hello", 5, sealed, sizeof(sealed)), 5 + WM_SEAL_OVERHEAD);
+	cr_assert_eq(sealed[0], 2);
+	memcpy(ret, sealed + 2, WM_SEAL_SALT);
+}
+
+static bool same_salt(const uint8_t *a, const uint8_t *b)
+{
+	return memcmp(a, b, WM_SEAL_SALT) == 0;
+}
+
+/* Each sender, each key and so many datagrams have a key of their own. */
+Test(seal, a_salt_is_of_one_sender_and_of_so_many)
+{
+	char key[WM_KEY_TEXT], other[WM_KEY_TEXT];
+	uint8_t first[WM_SEAL_SALT], now[WM_SEAL_SALT];
+	struct wm_keyring *a, *b;
+	struct wm_err e = {0};
+
+	wm_key_generate(key);
+	wm_key_generate(other);
+	a = ring(key);
+	b = ring(key);
+	salt_of(a, first);
+	salt_of(b, now);
+	cr_assert(!same_salt(first, now), "two senders share one");
+	for (unsigned n = 1; n < WM_SEAL_SALT_USES; n++)
+		salt_of(a, now);
+	cr_assert(same_salt(first, now), "it is drawn anew too early");
+	salt_of(a, now);
+	cr_assert(!same_salt(first, now), "it was used too often");
+	cr_assert(opens(a, b));
+	memcpy(first, now, sizeof(now));
+	wm_keyring_add(a, other, &e);
+	wm_keyring_use(a, other, &e);
+	salt_of(a, now);
+	cr_assert(!same_salt(first, now), "it was used under two keys");
+	wm_keyring_free(a);
+	wm_keyring_free(b);
+}
+
+/* What was sealed with the ring's key itself, as version 1 did, is told from what no key opens. */
+Test(seal, another_form_is_refused_as_such)
+{
+	uint8_t old[64] = {1}, plain[64];
+	char key[WM_KEY_TEXT];
+	struct wm_keyring *k;
+
+	wm_key_generate(key);
+	k = ring(key);
+	cr_assert_eq(wm_unseal(k, old, sizeof(old), plain, sizeof(plain)), -EPROTO);
+	old[0] = 2;
+	cr_assert_eq(wm_unseal(k, old, sizeof(old), plain, sizeof(plain)), -EBADMSG);
+	cr_assert_eq(wm_unseal(k, old, 0, plain, sizeof(plain)), -EBADMSG);
 	wm_keyring_free(k);
 }
 

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdbool.h>
@@ -17,8 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION	      1
+#define VERSION	      2 /* 1 sealed with the ring's keys themselves */
 #define NONCE	      12
+#define HEAD	      (2 + WM_SEAL_SALT)
 #define TAG	      16
 #define RING_FILE_MAX 4096 /* octets: WM_KEYS_MAX keys and comments */
 
@@ -31,6 +33,8 @@ struct wm_keyring {
 	struct key keys[WM_KEYS_MAX]; /* the first one seals */
 	unsigned count;
 	EVP_CIPHER_CTX *ctx;
+	uint8_t salt[WM_SEAL_SALT], sealing[WM_KEY_OCTETS]; /* of the first key and the salt */
+	unsigned uses;					    /* left of the salt; 0: draw one */
 };
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -85,6 +89,7 @@ int wm_keyring_use(struct wm_keyring *k, const char *text, struct wm_err *e)
 		return wm_err_set(e, WM_E_UNKNOWN, "the key is not in the ring: add it first");
 	memmove(k->keys + 1, k->keys, (unsigned)at * sizeof(key));
 	k->keys[0] = key;
+	k->uses = 0;
 	OPENSSL_cleanse(&key, sizeof(key));
 	return 0;
 }
@@ -232,18 +237,46 @@ int wm_keyring_save(const struct wm_keyring *k, const char *path)
 }
 
 /* --- sealing ---------------------------------------------------------------------------------- */
+/* HKDF's expansion to one block of SHA-256: HMAC(key, info | 1). */
+static bool derive(const struct key *key, const uint8_t *salt, uint8_t ret[static WM_KEY_OCTETS])
+{
+	static const char label[] = "waymark datagram";
+	uint8_t info[sizeof(label) + WM_SEAL_SALT + 1];
+	unsigned len = 0;
+
+	_Static_assert(WM_KEY_OCTETS == SHA256_DIGEST_LENGTH, "one block");
+	memcpy(info, label, sizeof(label));
+	memcpy(info + sizeof(label), salt, WM_SEAL_SALT);
+	info[sizeof(info) - 1] = 1;
+	return HMAC(EVP_sha256(), key->octets, WM_KEY_OCTETS, info, sizeof(info), ret, &len) &&
+	       len == WM_KEY_OCTETS;
+}
+
+static bool take_use(struct wm_keyring *k)
+{
+	if (!k->uses) {
+		if (RAND_bytes(k->salt, sizeof(k->salt)) != 1 ||
+		    !derive(&k->keys[0], k->salt, k->sealing))
+			return false;
+		k->uses = WM_SEAL_SALT_USES;
+	}
+	k->uses--;
+	return true;
+}
+
 size_t wm_seal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap)
 {
-	uint8_t *o = out, *body = o + 2 + NONCE;
+	uint8_t *o = out, *nonce = o + HEAD, *body = nonce + NONCE;
 	int n = 0, last = 0;
 
-	if (len > INT_MAX - WM_SEAL_OVERHEAD || cap < len + WM_SEAL_OVERHEAD)
+	if (len > INT_MAX - WM_SEAL_OVERHEAD || cap < len + WM_SEAL_OVERHEAD || !take_use(k))
 		return 0;
 	o[0] = VERSION;
 	o[1] = k->keys[0].mark;
-	if (RAND_bytes(o + 2, NONCE) != 1 ||
-	    EVP_EncryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, k->keys[0].octets, o + 2) != 1 ||
-	    EVP_EncryptUpdate(k->ctx, NULL, &n, o, 2) != 1 || /* the head is authentic, too */
+	memcpy(o + 2, k->salt, WM_SEAL_SALT);
+	if (RAND_bytes(nonce, NONCE) != 1 ||
+	    EVP_EncryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, k->sealing, nonce) != 1 ||
+	    EVP_EncryptUpdate(k->ctx, NULL, &n, o, HEAD) != 1 || /* the head is authentic, too */
 	    EVP_EncryptUpdate(k->ctx, body, &n, p, (int)len) != 1 ||
 	    EVP_EncryptFinal_ex(k->ctx, body + n, &last) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_GCM_GET_TAG, TAG, body + len) != 1)
@@ -254,16 +287,20 @@ size_t wm_seal(struct wm_keyring *k, const void *p, size_t len, void *out, size_
 static bool open_with(struct wm_keyring *k, const struct key *key, const uint8_t *p, size_t len,
 		      uint8_t *out)
 {
-	const uint8_t *body = p + 2 + NONCE;
-	uint8_t tag[TAG];
+	const uint8_t *nonce = p + HEAD, *body = nonce + NONCE;
+	uint8_t tag[TAG], derived[WM_KEY_OCTETS];
 	int n = 0, last = 0;
+	bool good;
 
 	memcpy(tag, body + len, TAG);
-	return EVP_DecryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, key->octets, p + 2) == 1 &&
-	       EVP_DecryptUpdate(k->ctx, NULL, &n, p, 2) == 1 &&
+	good = derive(key, p + 2, derived) &&
+	       EVP_DecryptInit_ex(k->ctx, EVP_aes_256_gcm(), NULL, derived, nonce) == 1 &&
+	       EVP_DecryptUpdate(k->ctx, NULL, &n, p, HEAD) == 1 &&
 	       EVP_DecryptUpdate(k->ctx, out, &n, body, (int)len) == 1 &&
 	       EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 &&
 	       EVP_DecryptFinal_ex(k->ctx, out + n, &last) == 1;
+	OPENSSL_cleanse(derived, sizeof(derived));
+	return good;
 }
 
 ssize_t wm_unseal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap)
@@ -271,7 +308,9 @@ ssize_t wm_unseal(struct wm_keyring *k, const void *p, size_t len, void *out, si
 	const uint8_t *o = p;
 	size_t plain = len - WM_SEAL_OVERHEAD;
 
-	if (len < WM_SEAL_OVERHEAD || len > INT_MAX || o[0] != VERSION)
+	if (len && o[0] != VERSION)
+		return -EPROTO;
+	if (len < WM_SEAL_OVERHEAD || len > INT_MAX)
 		return -EBADMSG;
 	if (cap < plain)
 		return -EMSGSIZE;

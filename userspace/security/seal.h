@@ -3,8 +3,16 @@
  * open, so that a new key is added everywhere, then used everywhere, then the old one removed. What
  * is sealed says by an octet of the key's fingerprint which to try first. A datagram that is sent
  * again opens again: whoever reads them must not mind (SWIM does not, incarnations order it). The
- * file has a key a line, 32 octets in base64; lines that begin with # are comments. Threading: one
- * owner. Spec: NIST SP 800-38D; random nonces: 2^32 datagrams a key. */
+ * file has a key a line, 32 octets in base64; lines that begin with # are comments.
+ *
+ * No key of the ring seals anything itself. Under one key random nonces of 96 bits are good for
+ * 2^32 datagrams (NIST SP 800-38D, 8.3), which a thousand nodes with ten a second each reach in
+ * five days. So each sender draws a salt of 128 bits and seals with a key derived of both, HMAC of
+ * the salt under the ring's key (HKDF's expansion, RFC 5869 2.3, as the ring's key is random
+ * already). The salt travels in the head, and is drawn anew with each process and key, and after
+ * WM_SEAL_SALT_USES datagrams: two nonces under one salt are then the same with a chance of 2^-65,
+ * and all that 2^32 salts, 2^48 datagrams, seal with one of 2^-33. Nonces stay random and are not
+ * counted, so a machine that is restored from an image repeats none. Threading: one owner. */
 #pragma once
 #include "userspace/base/err.h"
 
@@ -13,9 +21,12 @@
 #include <sys/types.h>
 
 #define WM_KEY_OCTETS	 32
-#define WM_KEY_TEXT	 45	       /* octets of one in base64 with its NUL */
-#define WM_KEYS_MAX	 8	       /* of a ring: a change of keys needs two */
-#define WM_SEAL_OVERHEAD (2 + 12 + 16) /* version and fingerprint, nonce, tag */
+#define WM_KEY_TEXT	 45 /* octets of one in base64 with its NUL */
+#define WM_KEYS_MAX	 8  /* of a ring: a change of keys needs two */
+#define WM_SEAL_SALT	 16
+#define WM_SEAL_OVERHEAD (2 + WM_SEAL_SALT + 12 + 16) /* version and fingerprint, nonce, tag */
+#define WM_SEAL_SALT_USES                                                                          \
+	(1u << 16) /* datagrams a salt: the odds above, and a derivation costs nothing then */
 
 struct wm_keyring;
 /** Read a file of mode 0600 or less. @return 0, WM_E_INVALID, negative errno; @p e names the file
@@ -42,5 +53,6 @@ int wm_key_generate(char ret[static WM_KEY_TEXT]);
 /** Seal @p len octets into @p out. @return octets, len + WM_SEAL_OVERHEAD; 0: no room, or it
  * failed. */
 size_t wm_seal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap);
-/** Open. @return octets; -EBADMSG: no key opens it; -EMSGSIZE: no room. */
+/** Open. @return octets; -EBADMSG: no key opens it; -EPROTO: it has another form, of another
+ * version of the agent or of an insecure one; -EMSGSIZE: no room. */
 ssize_t wm_unseal(struct wm_keyring *k, const void *p, size_t len, void *out, size_t cap);

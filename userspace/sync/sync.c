@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PUSH_PULL_FEW	 32 /* members up to which push-pull is not scaled: memberlist's threshold */
-#define CERTIFICATE_MS	 21600000 /* how often */
-#define PAUSE_OCTETS	 (1 + 16 + 8)
+#define PUSH_PULL_FEW  32 /* members up to which push-pull is not scaled: memberlist's threshold */
+#define CERTIFICATE_MS 21600000 /* how often */
+#define PAUSE_OCTETS   (1 + 16 + 8)
 
 /* --- membership ------------------------------------------------------------------------------- */
 static void send_datagram(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
@@ -31,18 +31,38 @@ static void send_datagram(void *arg, const struct wm_peer_addr *to, const void *
 		wm_datagram_send(s->socket, to, p, len);
 }
 
+/* @return octets; negative: it was counted, and told if it is an agent of another version. */
+static ssize_t open_datagram(struct wm_sync *s, const struct wm_peer_addr *from, const void *p,
+			     size_t len, void *plain, size_t cap)
+{
+	ssize_t opened = wm_unseal(s->keyring, p, len, plain, cap);
+	char at[WM_PEER_ADDR_TEXT];
+
+	if (opened >= 0)
+		return opened;
+	if (opened != -EPROTO) {
+		s->stats.unsealed++;
+		return opened;
+	}
+	s->stats.other_form++;
+	wm_peer_addr_format(from, at, sizeof(at));
+	wm_warn("sync.datagram_refused",
+		"address=%s text=\"it is not sealed as this version seals: an agent of another "
+		"version, or one with sync.insecure\"",
+		at);
+	return opened;
+}
+
 static void on_datagram(void *arg, const struct wm_peer_addr *from, const void *p, size_t len)
 {
 	struct wm_sync *s = arg;
 	uint8_t plain[WM_MEMBER_PACKET_MAX];
 
 	if (s->keyring) {
-		ssize_t opened = wm_unseal(s->keyring, p, len, plain, sizeof(plain));
+		ssize_t opened = open_datagram(s, from, p, len, plain, sizeof(plain));
 
-		if (opened < 0) {
-			s->stats.unsealed++;
+		if (opened < 0)
 			return;
-		}
 		p = plain;
 		len = (size_t)opened;
 	}

@@ -133,6 +133,7 @@ bool wm_sync_next_peer(const struct wm_sync *s, size_t *pos, struct wm_sync_peer
 	X(streams_refused, "Streams of who is not a member of this mesh")                          \
 	X(frames_dropped, "Messages that a stream had no room for")                                \
 	X(unsealed, "Datagrams that no key opens")                                                 \
+	X(other_form, "Datagrams of another version's form, or of an insecure agent's")            \
 	X(taken, "Changes of others handed to the registry")                                       \
 	X(taken_again, "Changes of others that the store refused, tried again")                    \
 	X(busy, "Changes of others put off, as too much waits for the store")
