@@ -73,6 +73,20 @@ Test(api_catalog, a_registration_is_in_every_read)
 	cr_assert_eq(get("/v1/agent/health/service/name/wax"), 404);
 }
 
+/* As Consul's Go client sends a service whose weights nobody set. */
+Test(api_catalog, weights_of_zero_are_none)
+{
+	must_write(CATALOG_REGISTER,
+		   "{\"Node\":\"a\",\"Address\":\"10.8.1.1\",\"Service\":{\"Service\":\"zero\","
+		   "\"Weights\":{\"Passing\":0,\"Warning\":0}}}");
+	cr_assert(shows("/v1/catalog/service/zero",
+			"\"ServiceWeights\":{\"Passing\":1,\"Warning\":1}"));
+	refused(CATALOG_REGISTER,
+		"{\"Node\":\"a\",\"Address\":\"10.8.1.1\",\"Service\":{\"Service\":\"zero\","
+		"\"Weights\":{\"Passing\":0,\"Warning\":1}}}",
+		400, "Invalid Weights: Passing must be greater than 0");
+}
+
 Test(api_catalog, what_is_missing_is_named)
 {
 	refused(CATALOG_REGISTER, "{\"Node\": \"shale-9\"}", 500,

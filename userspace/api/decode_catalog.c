@@ -141,6 +141,9 @@ static int judge_service(struct decoder *d, struct raw_service *s)
 		err = judge_peer(d, s->peer);
 	if (!set(s->d.id))
 		s->d.id = NULL;
+	/* in Go's structures what was not set; to an agent they are sent as null */
+	if (!s->d.weight_passing && !s->d.weight_warning)
+		s->d.has_weights = false;
 	return err;
 }
 
