@@ -241,6 +241,31 @@ Test(spread, what_stays_is_a_tree)
 	stop(&n);
 }
 
+/* Both ends of a link have it by then: nearly always one of them only says so. */
+Test(spread, an_id_goes_over_a_link_that_is_not_of_the_tree_once)
+{
+	static struct net n;
+	struct wm_spread_stats stats;
+	unsigned long lazy = 0;
+
+	start(&n, NODES_MAX, 3);
+	for (unsigned m = 1; m <= 20; m++) {
+		say(&n, 0, m);
+		virtual_env_pass(&n.v, 100);
+	}
+	for (unsigned i = 0; i < n.count; i++) {
+		wm_spread_stats(n.nodes[i].s, &stats);
+		lazy += stats.lazy;
+	}
+	n.news = n.frames = 0;
+	say(&n, 0, 21);
+	virtual_env_pass(&n.v, 100);
+	cr_assert_eq(n.news, NODES_MAX - 1);
+	cr_assert_leq(n.frames - n.news, lazy / 2 * 11 / 10, "%lu ids over %lu links",
+		      n.frames - n.news, lazy / 2);
+	stop(&n);
+}
+
 Test(spread, a_tree_of_another_sender_is_as_good)
 {
 	static struct net n;

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HAVE_MS	     10	  /* ids for lazy links are gathered so long */
+/* Ids for lazy links are gathered so long; by the end of the higher id longer, so that nearly
+ * always one of both tells, and not each the other. */
+#define HAVE_MS	     10
+#define HAVE_LATE_MS 20
 #define OTHERS_MAX   4	  /* members that one that is refused is told of */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
@@ -186,7 +189,9 @@ static void tell_later(struct wm_neighbour *n, uint64_t id)
 	if (n->have_count == WM_NEIGHBOUR_HAVE)
 		on_have(n);
 	if (!n->have_count)
-		wm_env_timer_arm(n->have_timer, HAVE_MS);
+		wm_env_timer_arm(n->have_timer, memcmp(&n->id, &n->s->c.id, sizeof(n->id)) < 0
+							? HAVE_LATE_MS
+							: HAVE_MS);
 	n->have[n->have_count++] = id;
 }
 
