@@ -225,6 +225,18 @@ $(B)/waymark-sim: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/sim/*.c)) $(SIM_L
 	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $(filter %.o,$^) -Wl,--start-group $(SIM_LIBS) \
 		-Wl,--end-group $(LDLIBS)
 
+# what news of the mesh is compressed with; checked in, as all agents must have the same
+DICTIONARY_LIBS := $(B)/libsync.a $(B)/libstore.a $(B)/libmodel.a $(B)/libnet.a $(B)/libbase.a
+$(B)/waymark-dictionary: $(B)/obj/tools/dictionary/main.o $(DICTIONARY_LIBS)
+	@echo "  LD      $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $< -Wl,--start-group $(DICTIONARY_LIBS) \
+		-Wl,--end-group $(LDLIBS)
+.PHONY: dictionary
+dictionary: deps ## make the dictionary of the mesh anew: give it another number then
+	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-dictionary
+	@build/release/waymark-dictionary >build/dictionary && \
+		mv build/dictionary userspace/sync/replica_dictionary.inc
+
 FUZZ_SECONDS ?= 60
 .PHONY: test test-unit test-bpf test-net test-fuzz test-build
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
