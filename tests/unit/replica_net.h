@@ -67,11 +67,11 @@ struct net {
 	struct wm_env_timer *prober;
 	const struct wm_merge_rule *rule;
 	unsigned brake_pct, objects_max;
-	uint64_t min_ms, max_ms; /* of tombstones; 0: as they are */
-	size_t longest;		 /* octets of a message */
-	uint64_t octets, messages;
-	unsigned refused;	   /* messages that ended a stream */
-	char why[WM_ERR_TEXT_MAX]; /* the last of them */
+	uint64_t min_ms, max_ms;		/* of tombstones; 0: as they are */
+	size_t longest;				/* octets of a message */
+	uint64_t octets, messages, news_octets; /* news_octets: as they were given to the tree */
+	unsigned refused;			/* messages that ended a stream */
+	char why[WM_ERR_TEXT_MAX];		/* the last of them */
 	bool drop_news;
 	LIST_HEAD(, frame) flying;
 };
@@ -316,6 +316,7 @@ static inline void net_spread(void *arg, const void *p, size_t len)
 	cr_assert_lt(number, NET_FRAMES);
 	cr_assert_leq(len, 256 << 10);
 	a->seen[number] = 1;
+	a->net->news_octets += len;
 	net_forward(a->net, i, i, number, p, len);
 }
 

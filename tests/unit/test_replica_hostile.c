@@ -123,6 +123,57 @@ Test(replica_hostile, who_is_not_there_any_more_is_asked_for_nothing)
 	net_free(n);
 }
 
+/* News of an agent of another version: what it says is asked for, and comes without. */
+Test(replica_hostile, news_in_an_unknown_dictionary_is_asked_for)
+{
+	struct net *n = listener();
+	struct batch x;
+
+	batch_init(&x, &n->a[2]);
+	plain(&x.m);
+	wire[0] = 2;
+	wire[1] = 77;
+	n->drop_news = true;
+	n->wanted[0][1] = n->wanted[1][0] = false;
+	net_link(n);
+	put(&n->a[2], "late", "theirs");
+	net_pass(n, 20);
+	is(has(&n->a[0], &n->a[2], "late"), NULL);
+	cr_assert_eq(hear(n, true, 60), 0);
+	net_pass(n, 40); /* long before summaries are compared */
+	is(has(&n->a[0], &n->a[2], "late"), "theirs");
+	cr_assert_eq(stats(&n->a[0]).dictionaries, 1);
+	cr_assert_eq(hear(n, false, 60), WM_E_INVALID, "to one alone nobody sends it so");
+	still_well(n);
+	net_free(n);
+}
+
+/* Frames of zstd behind the number of the dictionary. */
+Test(replica_hostile, what_a_dictionary_makes_too_large_is_refused)
+{
+	struct net *n = listener();
+	size_t len = 8 << 20, got;
+	char *zeros = calloc(1, len);
+	ZSTD_CCtx *c = ZSTD_createCCtx();
+
+	wire[0] = 2;
+	wire[1] = 1;
+	got = ZSTD_compressCCtx(c, wire + 2, sizeof(wire) - 2, zeros, len, 1);
+	cr_assert_eq(hear(n, true, 2 + got), WM_E_INVALID, "a bomb");
+	ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, 0);
+	got = ZSTD_compress2(c, wire + 2, sizeof(wire) - 2, zeros, 4096);
+	cr_assert_eq(hear(n, true, 2 + got), WM_E_INVALID, "it says no size");
+	ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, 1);
+	got = ZSTD_compress2(c, wire + 2, sizeof(wire) - 2, zeros, 4096);
+	cr_assert_eq(hear(n, true, 2 + got - 1), WM_E_INVALID, "it is cut off");
+	for (size_t i = 0; i < 8; i++)
+		cr_assert_eq(hear(n, true, i < 2 ? i + 1 : i), WM_E_INVALID, "%zu octets", i);
+	ZSTD_freeCCtx(c);
+	free(zeros);
+	still_well(n);
+	net_free(n);
+}
+
 /* A vector that knows more of our log would make us begin a new epoch: not one beyond the time. */
 Test(replica_hostile, an_epoch_of_ours_beyond_the_time_is_refused)
 {

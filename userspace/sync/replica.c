@@ -364,10 +364,17 @@ static int dispatch(struct wm_replica *r, struct peer *p, const Wm__Replica__Mes
 static int received(struct wm_replica *r, const struct wm_peer_id *from, bool spread,
 		    const void *data, size_t len, struct wm_err *e)
 {
-	Wm__Replica__Message *m = wire_read(r, data, len, e);
+	bool strange = spread && wire_strange(data, len);
+	Wm__Replica__Message *m = strange ? NULL : wire_read(r, data, len, e);
 	struct peer *p = peer_ready(r, from);
 	int err = m ? 0 : WM_E_INVALID;
 
+	if (strange) { /* who has it tells it without */
+		r->stats.dictionaries++;
+		r->ask = true;
+		replica_work_soon(r, 0);
+		return 0;
+	}
 	if (m && p && !spread)
 		err = dispatch(r, p, m, e);
 	else if (m && p && m->is_case == WM__REPLICA__MESSAGE__IS_BATCH)

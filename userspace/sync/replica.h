@@ -188,6 +188,7 @@ unsigned wm_replica_objects(const struct wm_replica *r);
 	X(braked, "Removals held back, as they would remove too much")                             \
 	X(foreign, "Changes refused, as they claim what is another's")                             \
 	X(malformed, "Messages that could not be read")                                            \
+	X(dictionaries, "News in a dictionary that is not known here, asked for")                  \
 	X(full, "Objects not taken, as the bound is reached")                                      \
 	X(restored, "New epochs of this agent's log, as others knew more of it")                   \
 	X(expired, "Tombstones that every member has seen, or whose time was over")

@@ -4,6 +4,7 @@
  * - replica_table.c: objects by name
  * - replica_log.c: logs, their objects in the order of versions, digests, tombstones
  * - replica_wire.c: messages to octets and back, compression
+ * - replica_dictionary.c: what news is compressed with
  * - replica_held.c: what is held back, until it is let go
  * - replica_take.c: judges changes of others and takes them
  * - replica_pull.c: compares, and asks for what is missing
@@ -134,9 +135,9 @@ struct log {
 	uint16_t mark;
 	unsigned marked; /* objects that have it */
 	bool stub;
-	bool distrust; /* from before we were away: not offered */
+	bool distrust;		      /* from before we were away: not offered */
 	struct wm_replica_held *held; /* by the brake; NULL: not */
-	bool announce; /* neighbours are told how far it is */
+	bool announce;		      /* neighbours are told how far it is */
 	struct tomb *tombs;
 	size_t tombs_head, tombs_len, tombs_cap;
 	/* being pulled */
@@ -285,6 +286,13 @@ int wire_send(struct wm_replica *r, struct peer *to, Wm__Replica__Message *m); /
 /* @return NULL: @p e says why. */
 Wm__Replica__Message *wire_read(struct wm_replica *r, const void *p, size_t len, struct wm_err *e);
 void wire_free(Wm__Replica__Message *m);
+/* News that was compressed with a dictionary which is not known here. */
+bool wire_strange(const void *p, size_t len);
+
+/* replica_dictionary.c: ZSTD_CDict and ZSTD_DDict; NULL without memory */
+#define WIRE_DICTIONARY_NUMBER 1
+void *wire_dictionary_out(void);
+const void *wire_dictionary_in(void);
 #define WIRE_UNPACK_MAX                                                                            \
 	(12u << 20) /* octets that unpacking may allocate: an empty change of two                  \
 		     * octets becomes one of 150 */
