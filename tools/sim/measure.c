@@ -103,8 +103,10 @@ static void churn(struct sim *s)
 static void say_all(struct sim *s, struct wm_spread_stats *ret_before)
 {
 	for (unsigned n = 0; n < s->c.warm + s->c.messages; n++) {
-		if (n == s->c.warm)
+		if (n == s->c.warm) {
 			sum(s, ret_before);
+			s->spread_octets = s->told = s->told_octets = 0;
+		}
 		pause_some(s);
 		churn(s);
 		s->said_ns[n] = s->ns;
@@ -129,9 +131,17 @@ static void figures_of(struct sim *s, const struct wm_spread_stats *before, stru
 	sim_figure(ret, "missing", all - got);
 	sim_figure(ret, "copies",
 		   1 + (double)(after.duplicates - before->duplicates) / (got > 0 ? got : 1));
-	sim_figure(ret, "octets_ratio",
-		   (double)(after.octets_in - before->octets_in) / (got > 0 ? got : 1) /
-			   s->c.payload);
+	if (s->told) { /* beside what it is compressed to, with the heads of frames */
+		double octets = (double)s->spread_octets / (got > 0 ? got : 1);
+		double each = (double)s->told_octets / s->c.messages;
+
+		sim_figure(ret, "octets_each", each);
+		sim_figure(ret, "octets_ratio", octets / each);
+	} else {
+		sim_figure(ret, "octets_ratio",
+			   (double)(after.octets_in - before->octets_in) / (got > 0 ? got : 1) /
+				   s->c.payload);
+	}
 	sim_figure(ret, "grafts", (double)(after.grafts - before->grafts));
 	sim_figure(ret, "prunes", (double)(after.prunes - before->prunes));
 	sim_figure(ret, "links", (double)(after.eager + after.lazy) / s->count);

@@ -252,6 +252,7 @@ static void send_on(struct sim_stream *st, int e, enum sim_channel ch, const voi
 		f->ready_ns = pipe->ready_ns;
 	pipe->ready_ns = f->ready_ns;
 	s->octets += len + FRAME;
+	s->spread_octets += ch == SIM_SPREAD ? len + FRAME : 0;
 	if (!pipe->first && st->open)
 		sim_at(s, &pipe->event, f->ready_ns);
 	*pipe->last = f;

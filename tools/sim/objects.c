@@ -25,21 +25,25 @@ struct sim_objects {
 	struct sim_event probe;
 };
 
-/* What a registration looks like: some of it the same in all, some not. */
+/* What a registration looks like, as the store's records have it: numbers and ids differ, words
+ * are few; tags make it as long as is asked for. */
 static void content(struct wm_buf *b, unsigned mark, size_t len)
 {
-	static const char text[] =
-		"{\"Service\":\"web\",\"Address\":\"10.1.2.3\",\"Port\":8080,"
-		"\"Tags\":[\"primary\",\"v2\"],\"Meta\":{\"version\":\"1.2.3\","
-		"\"region\":\"eu-1\",\"zone\":\"b\"},\"Check\":{\"TTL\":\"15s\"}}";
+	static const char *const words[] = {"web", "ledger", "router", "mailer"};
+	const char *word = words[mark % 4];
 	uint32_t noise = mark * 2654435761u;
 	size_t at = b->len;
 
 	wm_buf_printf(b, "%0*u", TEXT, mark);
-	while (b->len - at < len && !b->failed) {
+	wm_buf_printf(b, "node-%03u%c%s-%08x%c%s%c10.%u.%u.%u", mark % 1000, 20, word, noise, 3,
+		      word, 10, noise >> 24, noise >> 16 & 255, noise >> 8 & 255);
+	wm_buf_printf(b, "%cprimary%cversion%c1.%u.%u", 7, 7, 6, noise % 30, noise % 7);
+	wm_buf_printf(b, "%cservice:%s-%08x%cService '%s' check%c", 25, word, noise, 19, word, 0);
+	wm_buf_printf(b, "HTTP GET: 200 OK Output: ok%chttp://10.%u.%u.%u:%u/health", 0,
+		      noise >> 24, noise >> 16 & 255, noise >> 8 & 255, 1024 + mark % 60000);
+	for (unsigned i = 0; b->len - at < len && !b->failed; i++) {
 		noise = noise * 1664525 + 1013904223;
-		wm_buf_putc(b, noise >> 30 ? text[(b->len - at) % (sizeof(text) - 1)]
-					   : (char)('a' + (noise >> 20) % 26));
+		wm_buf_printf(b, "%ctag-%s-%u", 11, words[(noise >> 20) % 4], noise >> 22);
 	}
 }
 
@@ -122,6 +126,8 @@ static void spread(void *arg, const void *p, size_t len)
 {
 	struct sim_node *n = arg;
 
+	n->s->told++;
+	n->s->told_octets += len;
 	(void)wm_spread_send(n->spread, p, len);
 }
 

@@ -169,5 +169,8 @@ struct sim {
 	size_t took_count, took_cap;
 	uint64_t *last_ns;
 	unsigned measured;
-	unsigned long long octets; /* carried over streams */
+	unsigned long long octets;	  /* carried over streams */
+	unsigned long long spread_octets; /* of these by the tree, with the frames' heads */
+	/* messages that replicas began, as they gave them to the tree: compressed */
+	unsigned long long told, told_octets;
 };
