@@ -238,7 +238,7 @@ dictionary: deps ## make the dictionary of the mesh anew: give it another number
 		mv build/dictionary userspace/sync/replica_dictionary.inc
 
 FUZZ_SECONDS ?= 60
-.PHONY: test test-unit test-bpf test-net test-fuzz test-build
+.PHONY: test test-unit test-bpf test-net test-fuzz test-long test-build
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
 	@tests/run.sh
@@ -251,6 +251,8 @@ test-net: ## end-to-end tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh net
 test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+test-long: deps-test ## end-to-end tests that take minutes each (tests/long), which `make test` leaves out
+	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh long
 .PHONY: cover test-tsan
 cover: deps-test ## lines of the source that the tests run, by folder
 	@$(MAKE) --no-print-directory FLAVOUR=cov FUZZ_BIN= test-build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Run the suites named as arguments (unit bpf net fault fuzz; default: all), one line a test, and a closing
-# line "N passed, N failed, N skipped". A test skips by exit status 77, one of Criterion's by cr_skip_test();
+# Run the suites named as arguments (unit bpf net fault fuzz long; default: all but long), one line a test,
+# and a closing line "N passed, N failed, N skipped". A test skips by exit status 77, one of Criterion's by cr_skip_test();
 # its reason is a line "skipped: ...". What the kernel refuses is named "kernel refuses X: ERRNO" and is no
 # failure anywhere; any other skip is one under CI, since there nothing may be missing. Logs go to
 # build/test-logs/; of a failure the log is shown from its first failed assertion on.
@@ -11,7 +11,8 @@ export B=${B:-build/asan}
 export CRITERION_VERBOSITY_LEVEL=1 # names what is skipped
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
-TEST_SECONDS=300 # one test at most: a hang is a failure, not a lost run
+TEST_SECONDS=300  # one test at most: a hang is a failure, not a lost run
+LONG_SECONDS=1800 # one of tests/long
 logs=${TEST_LOGS:-build/test-logs}
 mkdir -p "$logs"
 suites=("$@")
@@ -105,13 +106,14 @@ for s in "${suites[@]}"; do
 	case $s in
 	unit) for t in "$B"/tests/test_*; do [ -x "$t" ] && [ -f "$t" ] && unit "$(basename "$t")" "$t"; done ;;
 	bpf) for t in "$B"/tests/bpf/test_*; do [ -x "$t" ] && [ -f "$t" ] && unit "bpf/$(basename "$t")" "$t"; done ;;
-	net | fault)
+	net | fault | long)
+		[ "$s" != long ] || TEST_SECONDS=$LONG_SECONDS
 		for t in tests/"$s"/test_*.sh; do
 			[ -f "$t" ] && run "$s/$(basename "$t" .sh)" bash "$t"
 		done
 		;;
 	fuzz) fuzz_all ;;
-	*) echo "unknown suite: $s (unit bpf net fault fuzz)" >&2 && exit 2 ;;
+	*) echo "unknown suite: $s (unit bpf net fault fuzz long)" >&2 && exit 2 ;;
 	esac
 done
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # mesh.sh - several agents on one machine: source it behind lib.sh. Node I has a network namespace of its
 # own with the address 10.77.0.I on a bridge in the test's, a cgroup, pins and a data directory. The bridge
-# is where the mesh is cut: `cut_mesh`, `heal_mesh`.
+# is where the mesh is cut: `cut_mesh`, `heal_mesh`. `mesh_keys` and `tls_of` are for a mesh with TLS.
 # shellcheck shell=bash
 declare -A NODE_NS=() NODE_AGENT=()
 # shellcheck disable=SC2034 # tests use it
@@ -22,6 +22,16 @@ mesh_up() { # nodes
 		on "$i" ip link set lo up
 		mkdir -p "$CG/n$i"
 	done
+}
+mesh_keys() { # nodes: an authority, a certificate for each, one key for datagrams, in $TMP/ca
+	local i
+	"$CTL" ca init --dir "$TMP/ca" >/dev/null || fail "no authority"
+	for i in $(seq "$1"); do "$CTL" ca issue "n$i" --dir "$TMP/ca" >/dev/null || fail "no certificate for n$i"; done
+	(umask 077 && "$CTL" keyring generate >"$TMP/ca/keyring") || fail "no key"
+}
+tls_of() { # node: its options, a word each
+	echo --set "sync.ca_file=$TMP/ca/ca.pem" --set "sync.cert_file=$TMP/ca/n$1.pem" \
+		--set "sync.key_file=$TMP/ca/n$1-key.pem" --set "sync.keyring_file=$TMP/ca/keyring"
 }
 on() { # node, command...: in its network namespace
 	local ns=${NODE_NS[$1]}
