@@ -3,6 +3,7 @@
 /* The carrier with a real etcd on loopback: agents in one process that see each other's objects,
  * and what etcd does to them. */
 #include "etcd_help.h"
+#include "userspace/sync/etcd_internal.h"
 
 static struct etcd_peer etcd;
 static struct agent one, two;
@@ -399,6 +400,31 @@ Test(etcd, a_wiped_etcd_is_filled_again_and_nobody_loses)
 	cr_assert_str_eq(has_shared(&one, key, len), "shared");
 	cr_assert_str_eq(has_shared(&two, key, len), "shared");
 	until(!pending(&one));
+}
+
+/* A wiped etcd of one endpoint has the id that it had before, and its first list may be empty. */
+Test(etcd, a_wiped_etcd_with_the_same_id_removes_nothing)
+{
+	char text[32];
+
+	both();
+	for (unsigned n = 0; n < 10; n++) {
+		snprintf(text, sizeof(text), "web-%u", n);
+		own(&one, text, "kept");
+	}
+	until(two.taken == 10 && !pending(&one) && !pending(&two));
+	agent_kill(&one);
+	etcd_peer_kill(&etcd);
+	/* in the midst of a list: its answer is the first that there is */
+	wm_etcd_list_later(two.etcd);
+	etcd_shell("rm -rf %s/data", etcd.dir);
+	etcd_peer_again(&etcd);
+	until(phase_of(&two) == WM_ETCD_FOLLOWING && stats_of(&two).braked == 10);
+	cr_assert_eq(two.gone, 0);
+	agent_start(&one, agent_config(&one, endpoints));
+	until(phase_of(&one) == WM_ETCD_FOLLOWING && !pending(&one));
+	until(!strcmp(has(&two, &one, "web-5"), "kept") && sees(&two, &one));
+	cr_assert_eq(two.gone, 0);
 }
 
 Test(etcd, an_etcd_that_went_back_is_put_forward_again)

@@ -92,7 +92,7 @@ static bool means_something(int code)
 static bool looked_back(struct wm_etcd *e, const struct wm_etcd_slot *s,
 			const struct wm_etcd_answer *a)
 {
-	bool quorum = s->done && s != &e->slots[SLOT_KEEP] && (a->kvs || a->parts_count);
+	bool quorum = s->done && s->quorum;
 
 	if (!a->cluster)
 		return false;
@@ -206,6 +206,8 @@ void wm_etcd_call(struct wm_etcd *e, enum wm_etcd_slot_kind which, const char *p
 	struct wm_http_call_options o = {.timeout_ms = CALL_MS, .keep = true};
 
 	e->slots[which].done = done;
+	/* an empty list as well: of an etcd that lost everything it is the first word */
+	e->slots[which].quorum = strncmp(path, "kv/", 3) == 0;
 	call(e, which, path, o, on_answer);
 }
 

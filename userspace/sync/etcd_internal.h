@@ -43,6 +43,7 @@ struct wm_etcd_slot {
 	unsigned endpoint, fails;
 	uint64_t not_before_ms;
 	int64_t asked_revision; /* that was known when it was asked */
+	bool quorum;		/* its answer goes through it */
 	wm_etcd_done done;
 };
 
