@@ -136,13 +136,16 @@ kernels-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_KERNELS)
 
 # --- running ---------------------------------------------------------------------------------------
-.PHONY: demo demo-mesh run
+.PHONY: demo demo-mesh demo-etcd run
 demo: deps ## the main job, end to end, on this machine's kernel; cleans up after itself
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(B)
 demo-mesh: deps-test ## five agents in network namespaces: found everywhere, killed, cut, healed, restarted
 	@$(MAKE) --no-print-directory all
 	@tools/demo-mesh.sh $(B)
+demo-etcd: deps-test ## three agents that share an etcd: found everywhere, etcd killed and back, an agent killed
+	@$(MAKE) --no-print-directory all
+	@tools/demo-etcd.sh $(B)
 run: deps ## start the agent in the foreground to try your own services
 	@$(MAKE) --no-print-directory all
 	@tools/run.sh $(B)
