@@ -31,6 +31,9 @@ until_ok 10 passes_on web web-1 1 2 3 || fail "not every node knows web-1"
 check "DNS on node 3" 10.77.0.1 "$(ask_of 3 web.service.mesh.internal)"
 check "the node of the instance, seen from node 2" n1 "$(api_of 2 /v1/health/service/web | jq -r '.[0].Node.Node')"
 
+put_waiting() { api_of "$1" -w ' %{http_code}' -X PUT -d "{\"ID\": \"$2\", \"Name\": \"waited\", \"Port\": 7}" "/v1/agent/service/register?wait=replicated&timeout=$3"; }
+check "registered, and answered once etcd has it" " 200" "$(put_waiting 1 waited-1 10s)"
+check "etcd has it" 1 "$(ETCDCTL_API=3 etcdctl --endpoints "$ETCD" get --prefix --keys-only /waymark/dc1/o/ | grep -c waited-1)"
 check "a catalog write on node 2" true "$(api_of 2 -X PUT -d '{"Node": "outside", "Address": "192.0.2.9", "Service": {"Service": "ext", "Port": 99}}' /v1/catalog/register)"
 until_ok 10 passes_on ext ext 1 3 || fail "ext is not everywhere"
 check "it is removed on node 3" true "$(api_of 3 -X PUT -d '{"Node": "outside"}' /v1/catalog/deregister)"
@@ -43,6 +46,7 @@ check "a leader is known" true "$(head_of 3 X-Consul-KnownLeader /v1/health/serv
 kill -9 "$ETCD_PID"
 wait "$ETCD_PID" 2>/dev/null
 check "registered while etcd is away" 200 "$(register_on 2 late-1 late 10.77.0.2 82)"
+check "who waits is told that it is durable here" "It is durable here, and etcd does not have it yet: it follows 504" "$(put_waiting 2 waited-2 300ms)"
 check "it is there on its own node" late-1 "$(passing_at 2 late)"
 check "what was known is known" web-1 "$(passing_at 3 web)"
 matches "what waits is shown" '^[1-9]' "$(api_of 2 /v1/waymark/sync | jq .etcd.pending)"
@@ -54,6 +58,7 @@ begin_etcd
 for i in 1 2 3; do until_ok 40 following "$i" || fail "node $i does not follow etcd again"; done
 check "a leader is known again" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/web)"
 until_ok 20 passes_on late late-1 1 3 || fail "late-1 did not follow"
+until_ok 10 passes_on waited "waited-1 waited-2" 3 || fail "waited-2 did not follow"
 check "nobody was taken for dead" "web-1 web-1" "$(passing_at 2 web) $(passing_at 3 web)"
 
 # --- an agent is killed: its lease ends ---------------------------------------------------------------

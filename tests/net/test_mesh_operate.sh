@@ -32,6 +32,26 @@ check "over TCP it is refused" 403 "$(api_of 1 -o /dev/null -w '%{http_code}' /v
 check "nothing is held" "nothing is held back" "$(ctl_of 2 sync release)"
 ctl_of 2 sync release nobody 2>/dev/null && fail "a node that is none was released"
 
+# --- answered when others have it -----------------------------------------------------------------------
+put_waiting() { # node, id, what to wait for: its answer and status
+	api_of "$1" -w ' %{http_code}' -X PUT -d "{\"ID\": \"$2\", \"Name\": \"waited\", \"Port\": 7}" "/v1/agent/service/register?$3"
+}
+check "registered, and answered once all have it" " 200" "$(put_waiting 1 waited-1 wait=replicated)"
+check "so all have it" "waited-1 waited-1" "$(passing_at 2 waited) $(passing_at 3 waited)"
+kill -STOP "${NODE_AGENT[3]}"
+check "one of them is enough" " 200" "$(put_waiting 1 waited-2 'wait=replicated&replicas=1')"
+matches "that one has it" 'waited-2' "$(passing_at 2 waited)"
+matches "one does not answer: durable here, and told who lacks it" 'durable here, and with 1 of 2 members that are alive: it follows; not yet with n3 504$' "$(put_waiting 1 waited-3 'wait=replicated&timeout=500ms')"
+matches "it is there" 'waited-3' "$(passing_at 1 waited)"
+kill -CONT "${NODE_AGENT[3]}"
+until_ok 20 all_alive 3 1 2 3
+until_ok 10 passes_on waited "waited-1 waited-2 waited-3" 1 2 3 || fail "what was not with all did not follow"
+check "a deregistration, too" " 200" "$(api_of 2 -w ' %{http_code}' -X PUT "/v1/agent/service/deregister/waited-1?node=n1&wait=replicated")"
+check "it is gone everywhere" "waited-2 waited-3" "$(passing_at 3 waited)"
+check "what is no word of it" "Invalid wait time 400" "$(put_waiting 1 waited-4 wait=replica)"
+check "nor a time" "Invalid timeout: a duration up to 60 s is wanted 400" "$(put_waiting 1 waited-4 'wait=replicated&timeout=1h')"
+check "what was refused is not registered" "waited-2 waited-3" "$(passing_at 1 waited)"
+
 # --- metrics -------------------------------------------------------------------------------------------
 metrics=$(api_of 1 '/v1/agent/metrics?format=prometheus')
 for name in 'peer_up{peer="n2"} 1' 'peer_rtt_us{peer="n3"} [1-9]' 'peer_octets_in_total{peer="n2"} [1-9]' 'foreign_taken_total [1-9]' 'mesh_held 0' 'mesh_reasons 0'; do

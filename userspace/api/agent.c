@@ -234,9 +234,10 @@ void wm_agent_register(struct wm_call *c)
 	draft.replace_checks = flag(c, "replace-existing-checks");
 	draft.scripts = wm_api_scripts(c);
 	draft.units = wm_api_units(c);
-	w = wm_write_keep(c);
+	w = wm_write_keep_replicated(c, draft.id && *draft.id ? draft.id : draft.name);
 	if (w) {
-		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);
+		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_replicated, w,
+					      &e);
 		if (e.code) {
 			wm_write_drop(w);
 			wm_answer_err(c, &e);
@@ -248,11 +249,12 @@ void wm_agent_register(struct wm_call *c)
 void wm_agent_deregister(struct wm_call *c)
 {
 	struct wm_err e = {0};
-	struct wm_write *w = wm_write_keep(c);
+	struct wm_write *w = wm_write_keep_replicated(c, c->params[0]);
 
 	if (!w)
 		return;
-	e.code = wm_registry_deregister(c->api->d.registry, c->params[0], wm_write_done, w, &e);
+	e.code = wm_registry_deregister(c->api->d.registry, c->params[0], wm_write_replicated, w,
+					&e);
 	if (e.code) {
 		wm_write_drop(w);
 		wm_answer_err(c, &e);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compare.c - what an operator asks of a mesh: do all members have the same, and if not, which
  * object differs where; what is held back, and to let it go; which conflicts were decided;
- * how the mesh is. */
+ * how the mesh is; to wait until others have what was written. */
 #include "internal.h"
-#include "userspace/sync/sync.h"
+#include "userspace/base/duration.h"
+#include "userspace/sync/replicated.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -314,4 +315,61 @@ void wm_encode_mesh_health(struct wm_json *j, const struct wm_api *a)
 	}
 	wm_json_close(j, ']');
 	wm_json_close(j, '}');
+}
+
+/* --- to wait for others ------------------------------------------------------------------------
+ */
+static bool wait_params(struct wm_call *c, struct wm_write *w, struct wm_err *e)
+{
+	const char *replicas = wm_http_query(c->req, "replicas");
+	const char *timeout = wm_http_query(c->req, "timeout");
+	int64_t ns = WM_REPLICATED_MS * 1000000ll;
+	unsigned long n;
+	char *end;
+
+	if (timeout &&
+	    (wm_duration_parse(timeout, &ns) || ns <= 0 || ns > WM_REPLICATED_MS_MAX * 1000000ll))
+		return !wm_err_set(e, WM_E_INVALID,
+				   "Invalid timeout: a duration up to %d s is wanted",
+				   WM_REPLICATED_MS_MAX / 1000);
+	n = replicas ? strtoul(replicas, &end, 10) : 0;
+	if (replicas && (!*replicas || *end || !n || n > WM_MEMBERS_MAX))
+		return !wm_err_set(e, WM_E_INVALID, "Invalid replicas: a number from 1 is wanted");
+	if (!c->api->d.sync)
+		return !wm_err_set(e, WM_E_INVALID,
+				   "wait=replicated: sync.mode is off, nobody else will have it");
+	w->wait_ms = (uint64_t)ns / 1000000;
+	w->wait_replicas = (unsigned)n;
+	return true;
+}
+
+struct wm_write *wm_write_keep_replicated(struct wm_call *c, const char *id)
+{
+	const char *wait = wm_http_query(c->req, "wait");
+	struct wm_write *w = wm_write_keep(c);
+	struct wm_err e = {0};
+	bool ok;
+
+	if (!w || !wait || strcmp(wait, "replicated") != 0)
+		return w;
+	ok = wait_params(c, w, &e);
+	w->wait_id = ok ? strdup(id) : NULL;
+	if (w->wait_id)
+		return w;
+	if (ok)
+		wm_err_set(&e, -ENOMEM, "Out of memory; nothing was changed");
+	wm_write_drop(w);
+	wm_answer_err(c, &e);
+	return NULL;
+}
+
+void wm_write_replicated(void *write, int code, const char *text)
+{
+	struct wm_write *w = write;
+
+	if (code || !w->wait_id || !w->req)
+		wm_write_done(w, code, text);
+	else
+		wm_sync_wait(w->api->d.sync, w->wait_id, w->wait_replicas, w->wait_ms,
+			     wm_write_done, w);
 }

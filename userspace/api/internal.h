@@ -136,6 +136,9 @@ struct wm_long {
 /* A write that is on its way to the store. */
 struct wm_write {
 	struct wm_api *api;
+	char *wait_id; /* of what others are to have before it is answered; NULL: not waited for */
+	uint64_t wait_ms;
+	unsigned wait_replicas;
 	struct wm_http_request *req; /* NULL: the client or the server is gone */
 	int code;
 	char *text;	   /* of an error; may be NULL */
@@ -322,6 +325,11 @@ void wm_answer_err(struct wm_call *c, const struct wm_err *e);
  *  that is done already is handed to it too. @return NULL: without memory, and answered. */
 struct wm_write *wm_write_keep(struct wm_call *c);
 void wm_write_done(void *write, int code, const char *text);
+/** A write of this agent's instance @p id: with ?wait=replicated it is
+ *  answered once others have it. The callback is wm_write_replicated() then.
+ *  @return NULL: answered with an error, nothing is to be written. */
+struct wm_write *wm_write_keep_replicated(struct wm_call *c, const char *id);
+void wm_write_replicated(void *write, int code, const char *text);
 /** Take back a write that was not handed to anybody; the request is the caller's again. */
 void wm_write_drop(struct wm_write *w);
 /** At the end of a turn: answer what is done. */

@@ -73,9 +73,10 @@ void wm_native_register(struct wm_call *c)
 	draft.replace_checks = true;
 	draft.scripts = wm_api_scripts(c);
 	draft.units = wm_api_units(c);
-	w = wm_write_keep(c);
+	w = wm_write_keep_replicated(c, draft.id);
 	if (w) {
-		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_done, w, &e);
+		e.code = wm_registry_register(c->api->d.registry, &draft, wm_write_replicated, w,
+					      &e);
 		if (e.code) {
 			wm_write_drop(w);
 			wm_answer_err(c, &e);

@@ -32,6 +32,7 @@ static bool parse_index(const char *s, uint64_t *ret)
 static bool read_blocking(struct wm_call *c)
 {
 	const char *index = wm_http_query(c->req, "index"), *wait = wm_http_query(c->req, "wait");
+	bool replicated = wait && wm_http_method(c->req) != WM_GET && !strcmp(wait, "replicated");
 	int64_t ns = 0;
 
 	c->index = 0;
@@ -39,7 +40,7 @@ static bool read_blocking(struct wm_call *c)
 		wm_answer_text(c, 400, "Invalid index");
 		return false;
 	}
-	if (wait && *wait && wm_duration_parse(wait, &ns)) {
+	if (wait && *wait && !replicated && wm_duration_parse(wait, &ns)) {
 		wm_answer_text(c, 400, "Invalid wait time");
 		return false;
 	}

@@ -229,6 +229,7 @@ static void write_free(struct wm_write *w)
 		TAILQ_REMOVE(&w->api->pending, w, entry);
 	free(w->text);
 	free(w->json);
+	free(w->wait_id);
 	free(w);
 }
 

@@ -88,6 +88,8 @@ int wm_etcd_start(struct wm_etcd *e);
  *  same object take the place of older that wait. @return as of wm_etcd_recover(); -EMSGSIZE above
  *  WM_ETCD_OBJECT_MAX: counted, and told as an alarm. */
 int wm_etcd_own(struct wm_etcd *e, const struct wm_replica_change *c);
+/** Does etcd have what we said last of this object of our log? */
+bool wm_etcd_has_own(struct wm_etcd *e, const struct wm_replica_key *k);
 /** Leave for good: take our node and its objects out of etcd. It is tried until it is done: then
  *  @p done runs, NULL ok, and nothing is sent any more. */
 void wm_etcd_leave(struct wm_etcd *e, void (*done)(void *arg), void *arg);

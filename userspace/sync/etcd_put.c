@@ -156,6 +156,22 @@ static int find(struct wm_etcd *e, const struct wm_replica_change *c, struct wm_
 	return e->c.objects_max && wm_map_len(e->objects) >= e->c.objects_max ? -ENOSPC : -ENOMEM;
 }
 
+bool wm_etcd_has_own(struct wm_etcd *e, const struct wm_replica_key *key)
+{
+	struct wm_etcd_key k = {.kind = WM_ETCD_KEY_OWN, .id = e->c.id, .len = key->len};
+	struct wm_etcd_object *o = NULL;
+	char text[WM_ETCD_KEY_MAX];
+	size_t len = 0;
+
+	if (key->len <= sizeof(k.octets)) {
+		memcpy(k.octets, key->octets, key->len);
+		len = wm_etcd_key_write(&k, text);
+	}
+	if (len)
+		o = wm_etcd_object(e, &k, text, len, false);
+	return !o || (!o->pending && !o->in_flight); /* what is gone and told is forgotten */
+}
+
 static void set_local(struct wm_etcd_object *o, const struct wm_replica_change *c)
 {
 	o->local = c->version;

@@ -51,6 +51,7 @@ struct wm_sync {
 	struct wm_seeds *seeds;
 	struct wm_verify *verify;
 	struct wm_conflicts *conflicts;
+	struct wm_waits *waits;
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
@@ -116,6 +117,12 @@ void wm_objects_alarm(void *arg, const struct wm_peer_id *about, const char *sen
 
 /* --- operate.c --- */
 int wm_operate_new(struct wm_sync *s, struct wm_err *e);
+
+/* --- replicated.c --- */
+struct wm_waits *wm_waits_new(struct wm_sync *s); /* NULL without memory */
+void wm_waits_free(struct wm_waits *w);		  /* NULL ok; who waits is told */
+void wm_waits_position(struct wm_waits *w, const struct wm_peer_id *from, uint32_t epoch,
+		       uint64_t seq);
 
 /* --- forward.c --- */
 struct wm_forwards *wm_forwards_new(struct wm_sync *s);

@@ -23,13 +23,21 @@ static void send_verified(void *arg, const struct wm_peer_id *to, const void *p,
 	wm_link_send(s->links, to, WM_CHANNEL_VERIFY_REPLY, p, len);
 }
 
+static void on_position(void *arg, const struct wm_peer_id *from, uint32_t epoch, uint64_t seq)
+{
+	struct wm_sync *s = arg;
+
+	wm_waits_position(s->waits, from, epoch, seq);
+}
+
 int wm_operate_new(struct wm_sync *s, struct wm_err *e)
 {
 	const struct wm_verify_config c = {.env = s->env,
 					   .replica = s->replica,
 					   .arg = s,
 					   .ask = send_verify,
-					   .answer = send_verified};
+					   .answer = send_verified,
+					   .position = on_position};
 
 	s->verify = wm_verify_new(&c);
 	return s->verify ? 0 : wm_err_set(e, -ENOMEM, "out of memory: mesh");

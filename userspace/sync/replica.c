@@ -560,6 +560,12 @@ void wm_replica_digest(const struct wm_replica *r, uint8_t ret[static 16])
 	digest_put(r->digest, ret);
 }
 
+void wm_replica_own_at(const struct wm_replica *r, uint32_t *ret_epoch, uint64_t *ret_seq)
+{
+	*ret_epoch = r->own->at.epoch;
+	*ret_seq = r->own->at.seq;
+}
+
 unsigned wm_replica_objects(const struct wm_replica *r)
 {
 	return r->live;

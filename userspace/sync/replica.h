@@ -171,6 +171,8 @@ struct wm_replica_origin {
 bool wm_replica_next(const struct wm_replica *r, size_t *pos, struct wm_replica_origin *ret);
 /** Digest of everything: equal where all have the same. */
 void wm_replica_digest(const struct wm_replica *r, uint8_t ret[static 16]);
+/** Where this agent's log is. */
+void wm_replica_own_at(const struct wm_replica *r, uint32_t *ret_epoch, uint64_t *ret_seq);
 unsigned wm_replica_objects(const struct wm_replica *r);
 
 #define WM_REPLICA_COUNTERS(X)                                                                     \

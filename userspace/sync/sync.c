@@ -377,7 +377,8 @@ static int make(struct wm_sync *s, struct wm_err *e)
 	if (wm_peer_id_parse(node->id, &s->id))
 		return wm_err_set(e, WM_E_INVALID, "the node's id is no UUID: \"%.40s\"", node->id);
 	s->conflicts = wm_conflicts_new();
-	if (!s->conflicts)
+	s->waits = wm_waits_new(s);
+	if (!s->conflicts || !s->waits)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	if (s->c.by_etcd)
 		return wm_objects_new(s, &s->objects, e);
@@ -471,6 +472,7 @@ void wm_sync_free(struct wm_sync *s)
 		return;
 	wm_env_timer_free(s->push_pull);
 	wm_env_timer_free(s->certificate);
+	wm_waits_free(s->waits);
 	wm_forwards_free(s->forwards);
 	s->forwards = NULL; /* members may go with their streams */
 	wm_verify_free(s->verify);

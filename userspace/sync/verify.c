@@ -53,7 +53,8 @@ static void send_ask(struct look *k, Waymark__Verify__Ask *m)
 	struct wm_verify *v = k->v;
 	uint8_t *p;
 
-	m->number = k->number = ++v->number;
+	v->number = v->number == UINT32_MAX ? 1 : v->number + 1; /* 0: positions */
+	m->number = k->number = v->number;
 	p = malloc(waymark__verify__ask__get_packed_size(m) + 1);
 	if (p)
 		v->c.ask(v->c.arg, &v->members[k->member].id, p, waymark__verify__ask__pack(m, p));
@@ -455,12 +456,24 @@ int wm_verify_answered(struct wm_verify *v, const struct wm_peer_id *from, const
 	TAILQ_FOREACH (k, &v->looks, entry)
 		if (wm_peer_id_same(&v->members[k->member].id, from))
 			break;
-	if (k && k->stage != PAUSE && k->number == m->number)
+	if (!m->number && v->c.position)
+		v->c.position(v->c.arg, from, m->at_epoch, m->at_seq);
+	else if (k && k->stage != PAUSE && k->number == m->number)
 		err = k->stage == LOGS	   ? on_logs(k, m)
 		      : k->stage == RANGES ? on_range(k, m)
 					   : on_names(k, m);
 	waymark__verify__answer__free_unpacked(m, &mem);
 	return err;
+}
+
+void wm_verify_ask_position(struct wm_verify *v, const struct wm_peer_id *to)
+{
+	Waymark__Verify__Ask m;
+	uint8_t p[8];
+
+	waymark__verify__ask__init(&m);
+	m.position = true;
+	v->c.ask(v->c.arg, to, p, waymark__verify__ask__pack(&m, p));
 }
 
 /* --- members ---------------------------------------------------------------------------------- */

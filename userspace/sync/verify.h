@@ -56,6 +56,8 @@ struct wm_verify_config {
 	void *arg;
 	void (*ask)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
 	void (*answer)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
+	/* How far a member is in our log; NULL: nobody asks. */
+	void (*position)(void *arg, const struct wm_peer_id *from, uint32_t epoch, uint64_t seq);
 };
 struct wm_verify *wm_verify_new(const struct wm_verify_config *c);
 void wm_verify_free(struct wm_verify *v); /* NULL ok; who waits is told */
@@ -63,6 +65,8 @@ void wm_verify_free(struct wm_verify *v); /* NULL ok; who waits is told */
 /** Compare with @p ids. @return 0; WM_E_BUSY: a comparison is under way; -ENOMEM. */
 int wm_verify_start(struct wm_verify *v, const struct wm_peer_id *ids, unsigned count,
 		    wm_verify_done done, void *arg);
+/** Ask a member how far it is in this agent's log: `position` hears of it, if it answers. */
+void wm_verify_ask_position(struct wm_verify *v, const struct wm_peer_id *to);
 /** Messages that came. @return 0; WM_E_INVALID: it cannot be read, end the stream. */
 int wm_verify_asked(struct wm_verify *v, const struct wm_peer_id *from, const void *p, size_t len);
 int wm_verify_answered(struct wm_verify *v, const struct wm_peer_id *from, const void *p,

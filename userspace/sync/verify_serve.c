@@ -168,6 +168,14 @@ static int put_names(const struct wm_verify *v, struct reply *a, const Waymark__
 	return 0;
 }
 
+static void put_position(const struct wm_verify *v, struct reply *a, const struct wm_peer_id *of)
+{
+	const struct log *l = log_get(v->c.replica, of);
+
+	a->m.at_epoch = l ? l->at.epoch : 0;
+	a->m.at_seq = l ? l->at.seq : 0;
+}
+
 static bool origin_valid(const ProtobufCBinaryData *d)
 {
 	return !d->len || origin_ok(d);
@@ -214,7 +222,9 @@ int wm_verify_asked(struct wm_verify *v, const struct wm_peer_id *from, const vo
 	a.m.number = q->number;
 	wm_replica_summary(v->c.replica, ours, sizeof(ours));
 	a.m.same = q->summary.len && !memcmp(q->summary.data, ours, sizeof(ours));
-	if (q->range)
+	if (q->position)
+		put_position(v, &a, from);
+	else if (q->range)
 		err = put_range(v, &a, q->range);
 	else if (q->n_names)
 		err = put_names(v, &a, q);
