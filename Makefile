@@ -205,21 +205,13 @@ build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so: build/releas
 	@echo "  TOOL    $@"
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $<
 
-# measures the product's own archives, of the release flavour
-build/release/tests/filter: tests/bench/filter.c build/release/libbase.a build/release/libnet.a \
-		build/release/libmodel.a build/release/libstore.a build/release/libregistry.a \
-		build/release/libmetadata.a
+# they use the product's own archives; `make bench` those of the release flavour
+BENCH_LIBS := $(addprefix $(B)/lib,base.a net.a model.a store.a registry.a metadata.a)
+BENCH_BIN := $(B)/tests/filter $(B)/tests/fillstore
+$(BENCH_BIN): $(B)/tests/%: tests/bench/%.c $(BENCH_LIBS)
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
-	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \
-		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
-
-build/release/tests/fillstore: tests/bench/fillstore.c build/release/libbase.a build/release/libnet.a \
-		build/release/libregistry.a
-	@mkdir -p $(@D)
-	@echo "  TOOL    $@"
-	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) $(INC) $(PKG_CFLAGS) -o $@ $< -Wl,--start-group \
-		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $< -Wl,--start-group $(BENCH_LIBS) -Wl,--end-group $(LDLIBS)
 
 # the cores of sync/ under a virtual clock
 SIM_LIBS := $(B)/libsync.a $(B)/libmodel.a $(B)/libnet.a $(B)/libbase.a
@@ -245,7 +237,7 @@ FUZZ_SECONDS ?= 60
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
 	@tests/run.sh
-test-build: $(PROGRAMS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN)
+test-build: $(PROGRAMS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN) $(BENCH_BIN)
 test-unit: ## unit tests only
 	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh unit
 test-bpf: ## programs under BPF_PROG_TEST_RUN only
@@ -279,8 +271,8 @@ test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels 
 
 .PHONY: bench
 bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
-	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) build/release/tests/filter \
-		build/release/tests/fillstore
+	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) \
+		build/release/tests/filter build/release/tests/fillstore
 	@tests/bench/run.sh
 
 .PHONY: sim

@@ -18,6 +18,11 @@ ROWS=$TMP/rows.json
 CPUS=$(nproc)
 [ $# -gt 0 ] || set -- dns connect register registry slow read memory checks filter recover
 
+# figures of what failed are none
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 take() { jq -r ".$1" "$2" | grep -v null; }
 # name, unit, file of ours, file of the peer, field, goal ("<= 1.15", "" for none), conditions: pairs by
