@@ -428,41 +428,55 @@ static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, 
 		free(t);
 		return no_memory(e);
 	}
-	t->version = d.version;
 	t->when_s = d.when_s;
+	/* without a number it is not looked for a place in the log, which is sorted as a whole */
+	t->version.seq = 0;
 	wm_history_bury(h, t, rc->r->index);
+	t->version = d.version;
 	wm_map_unreserve(h->by_key, 1);
 	above(rc->r, &d.version);
 	return 0;
 }
 
-/* The log of an origin is in the order of its numbers. */
+/* The log of an origin is in the order of its numbers. They are sorted beside the words, which lie
+ * all over memory. */
+struct numbered {
+	uint64_t seq;
+	struct wm_past *word;
+};
+
 static int by_number(const void *a, const void *b)
 {
-	const struct wm_past *x = *(struct wm_past *const *)a, *y = *(struct wm_past *const *)b;
-	uint64_t m = wm_past_version(x)->seq, n = wm_past_version(y)->seq;
+	uint64_t m = ((const struct numbered *)a)->seq, n = ((const struct numbered *)b)->seq;
 
 	return m < n ? -1 : m > n;
 }
 
 static int sort_logs(struct wm_history *h)
 {
-	struct wm_past *p, **all;
+	struct wm_past *p;
+	struct numbered *all;
 	size_t count = 0, n = 0;
+	bool sorted = true;
 
 	TAILQ_FOREACH (p, &h->all, entry)
 		count++;
-	all = calloc(count + 1, sizeof(struct wm_past *));
+	all = calloc(count + 1, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
 	TAILQ_FOREACH (p, &h->all, entry) {
-		if (wm_past_version(p)->seq)
-			all[n++] = p;
+		const struct wm_version *v = wm_past_version(p);
+
+		if (v->origin != WM_ORIGIN_OWN || !v->seq)
+			continue;
+		all[n] = (struct numbered){v->seq, p};
+		sorted &= !n || all[n - 1].seq <= v->seq;
+		n++;
 	}
-	if (n)
-		qsort(all, n, sizeof(struct wm_past *), by_number);
-	for (size_t i = 0; i < n; i++)
-		wm_history_log_word(h, all[i]);
+	if (!sorted)
+		qsort(all, n, sizeof(*all), by_number);
+	for (size_t k = 0; k < n; k++)
+		wm_history_log_word(h, all[k].word);
 	free(all);
 	return 0;
 }
