@@ -141,7 +141,7 @@ until_ok 30 all_placed || fail "coordinates are known of: $(coordinates 1)"
 for i in 1 2 3; do register_on "$i" "near-$i" near "10.77.0.$i" 9 >/dev/null; done
 register_on 3 near-0 near 10.77.0.3 10 >/dev/null
 check "an instance on a node without an agent" true "$(api_of 1 -X PUT -d '{"Node": "a-outside", "Address": "192.0.2.9", "Service": {"ID": "near-x", "Service": "near"}}' /v1/catalog/register)"
-until_ok 10 passes_on near "near-0 near-1 near-2 near-3 near-x" 1 2 3 || fail "near is not everywhere"
+until_ok 20 passes_on near "near-0 near-1 near-2 near-3 near-x" 1 2 3 || fail "near is not everywhere: $(for i in 1 2 3; do passing_at $i near; done | paste -sd,)"
 order() { api_of "$1" "/v1/health/service/near?near=$2" | jq -r '[.[].Service.ID] | join(" ")'; }
 for path in /v1/health/service/near /v1/catalog/service/near; do
 	check "without near $path is sorted by node" near-x "$(api_of 1 $path | jq -r '.[0] | .ServiceID // .Service.ID')"
@@ -159,6 +159,12 @@ on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
 	until_ok 30 farthest || fail "what is 30 ms away is not the farthest: $(order 1 _agent)"
 	on 2 tc qdisc del dev eth0 root
 } || echo "skip: netem is refused, no node is far"
+
+# --- nodes as a UI asks for them -------------------------------------------------------------------------
+ui() { api_of 1 /v1/internal/ui/nodes | jq -c "$1"; }
+check "nodes with what is on them" '["n1:near-1,passing","n2:near-2,passing","n3:near-3,passing"]' \
+	"$(ui '[.[] | select(.Node[:1] == "n") | .Node + ":" + (.Services[] | select(.ID == "near-\(.ID[5:])" and .Service == "near" and .ID != "near-0").ID) + "," + (.Checks[] | select(.CheckID == "serfHealth").Status)]')"
+check "one that has nothing" '["a-outside",1,0]' "$(ui '.[0] | [.Node, (.Services | length), (.Checks | length)]')"
 
 # --- a real client ----------------------------------------------------------------------------------------
 check "a leader that all agree upon" 1 "$(for i in 1 2 3; do api_of $i /v1/status/leader; echo; done | sort -u | wc -l)"

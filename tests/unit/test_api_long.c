@@ -420,6 +420,7 @@ Test(long_requests, services_and_instances_are_listed_in_slices)
 	list_in_slices("/v1/waymark/instances?limit=5000", "instances", 5000);
 	list_in_slices("/v1/catalog/node/n1", "Services", wm_registry_instances(registry));
 	list_in_slices("/v1/catalog/node-services/n1", "Services", wm_registry_instances(registry));
+	list_in_slices("/v1/internal/ui/nodes", NULL, 1); /* within its element */
 }
 
 Test(long_requests, nodes_are_listed_in_slices)
@@ -440,6 +441,8 @@ Test(long_requests, nodes_are_listed_in_slices)
 	}
 	list_in_slices("/v1/catalog/nodes", NULL, 2 * LISTED + 1);
 	list_in_slices("/v1/catalog/nodes?filter=Address+==+`10.9.0.1`", NULL, 2 * LISTED);
+	list_in_slices("/v1/internal/ui/nodes", NULL, 2 * LISTED + 1);
+	list_in_slices("/v1/internal/ui/nodes?filter=Address+==+`10.9.0.1`", NULL, 2 * LISTED);
 }
 
 /* By node, then by id in any case, also of ids that are the beginning of others or differ late. */

@@ -499,6 +499,11 @@ static void put_node_fields(struct wm_json *j, const struct wm_encode *e, const 
 	put_pairs(j, meta_key, e->node->meta, e->node->meta_count);
 }
 
+void wm_encode_node_members(struct wm_json *j, const struct wm_encode *e)
+{
+	put_node_fields(j, e, "Meta");
+}
+
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e)
 {
 	wm_json_open(j, '{');

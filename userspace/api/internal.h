@@ -425,6 +425,8 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e);
 /** The same and those that are registered with the node, by id. */
 void wm_encode_node_checks(struct wm_json *j, const struct wm_encode *e);
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e);
+/** Its members but for indexes; the object stands open. */
+void wm_encode_node_members(struct wm_json *j, const struct wm_encode *e);
 /** A key with an address as text, null where all is zero. @p family: AF_INET or AF_INET6. */
 void wm_encode_address(struct wm_json *j, const char *key, int family, const void *address);
 /** "host": the name that stands for an address, null where it has an IP address. */
