@@ -139,3 +139,97 @@ cut_mesh() {
 	done
 }
 heal_mesh() { nft delete table bridge mesh; }
+# A direction is dropped: what comes from the nodes of $1 does not reach those of $2.
+cut_one_way() {
+	local a b
+	nft add table bridge mesh
+	nft add chain bridge mesh cut '{ type filter hook forward priority 0; }'
+	for a in $1; do
+		for b in $2; do nft add rule bridge mesh cut iifname "m$a" oifname "m$b" drop; done
+	done
+}
+lose() { # per cent of all that crosses the bridge, at random
+	nft add table bridge mesh
+	nft add chain bridge mesh cut '{ type filter hook forward priority 0; }'
+	nft add rule bridge mesh cut numgen random mod 100 '<' "$1" drop
+}
+count_of() { # node, a counter of /v1/waymark/sync
+	api_of "$1" /v1/waymark/sync | jq ".counters.$2 // error(\"no such counter: $2\")"
+}
+
+# --- what clients see ---------------------------------------------------------------------------------------
+# Node I has an instance of "web", which all have, and one of "own-I", which it alone has. On each a loop asks
+# DNS for both and connects to both (mesh_loop.py); `clients_since` tells of what it saw behind `clients_mark`.
+clients_up() { # nodes
+	local i
+	for i in "$@"; do
+		(exec nsenter --net="/proc/${NODE_NS[$i]}/ns/net" -- /usr/bin/python3 tools/demo/backend.py "web-$i" "10.77.0.$i" 8081) &
+		register_on "$i" "web-$i" web "10.77.0.$i" 8081 >/dev/null
+		register_on "$i" "own-$i" "own-$i" "10.77.0.$i" 8081 >/dev/null
+	done
+	for i in "$@"; do
+		until_ok 10 on "$i" curl -s "http://10.77.0.$i:8081/" || fail "the service on node $i does not answer"
+		until_ok 10 passes_at "$i" web "$(printf 'web-%s\n' "$@" | sort | paste -sd' ')" || fail "web is not everywhere"
+		steered_on "$i" /usr/bin/python3 tests/net/mesh_loop.py "$TMP/seen-$i" "$TMP/stop-clients" web "own-$i" &
+	done
+	for i in "$@"; do until_ok 20 client_does "$i"; done
+}
+client_does() { [ "$(awk '$2 > 3 && $4 > 3' "$TMP/seen-$1" | wc -l)" = 2 ]; }
+MARK=mark
+clients_mark() { # nodes
+	local i
+	for i in "$@"; do cp "$TMP/seen-$i" "$TMP/$MARK-$i"; done
+}
+clients_since() { # service ("own" is each node's), nodes: questions, failed ones, connects, failed ones
+	local service=$1 i name
+	shift
+	for i in "$@"; do
+		name=$service
+		[ "$service" != own ] || name=own-$i
+		awk -v s="$name" '$1 == s { sign = FILENAME == ARGV[1] ? -1 : 1; print sign * $2, sign * $3, sign * $4, sign * $5 }' \
+			"$TMP/$MARK-$i" "$TMP/seen-$i"
+	done | awk '{ for (n = 1; n < 5; n++) s[n] += $n } END { print s[1] + 0, s[2] + 0, s[3] + 0, s[4] + 0 }'
+}
+clients_saw() { # what happened, nodes: says what was seen; a node's own service is always there
+	local what=$1 q f c d
+	shift
+	read -r q f c d < <(clients_since web "$@")
+	echo "seen: $what: web: $f of $q questions without an answer, $d of $c connects failed"
+	check "$what: DNS answers on all" 0 "$f"
+	read -r q f c d < <(clients_since own "$@")
+	check "$what: a node's own service (questions, connects failed)" "0 0" "$f $d"
+	[ "$q" -gt 0 ] && [ "$c" -gt 0 ] || fail "$what: the clients did nothing"
+}
+clients_well() { # seconds until connects to all work again, nodes
+	until_ok "$1" clients_try "${@:2}"
+}
+clients_try() {
+	local c d MARK=try
+	clients_mark "$@"
+	sleep 1
+	read -r _ _ c d < <(clients_since web "$@")
+	[ "$c" -gt 0 ] && [ "$d" = 0 ]
+}
+
+# --- writes that must not be lost, and must not come back ---------------------------------------------------
+declare -A KEPT=()
+churn_on() { # node, tag: registers four, deregisters two of them and one of before, if there is one
+	local n id
+	for n in 1 2 3 4; do
+		id=c$1-$2-$n
+		[ "$(register_on "$1" "$id" churn "10.77.0.$1" "90$n")" = 200 ] && KEPT[$id]=1
+	done
+	for id in "c$1-$2-1" "c$1-$2-2" "c$1-before-3"; do
+		[ -n "${KEPT[$id]:-}" ] || continue
+		[ "$(api_of "$1" -o /dev/null -w '%{http_code}' -X PUT "/v1/agent/service/deregister/$id")" = 200 ] && unset "KEPT[$id]"
+	done
+}
+kept() { printf '%s\n' "${!KEPT[@]}" | sort | paste -sd' '; }
+churn_is_everywhere() { # what happened, nodes
+	local what=$1
+	shift
+	until_ok 30 same_digests "$@" || fail "$what: digests differ: $(for i in "$@"; do digest_of "$i"; done | paste -sd' ')"
+	until_ok 10 passes_on churn "$(kept)" "$@" ||
+		for i in "$@"; do check "$what: instances on node $i" "$(kept)" "$(passing_at "$i" churn)"; done
+	echo "ok: $what: ${#KEPT[@]} instances, the same everywhere"
+}
