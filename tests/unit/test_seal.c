@@ -223,7 +223,7 @@ Test(seal, a_file_is_read_and_written)
 	cr_assert_eq(wm_keyring_load(path, &k, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_keyring_count(k), 2);
 	cr_assert_eq(wm_keyring_use(k, two, &e), 0);
-	cr_assert_eq(wm_keyring_save(k, path), 0);
+	cr_assert_eq(wm_keyring_save(k, path, NULL), 0);
 	cr_assert_eq(stat(path, &st), 0);
 	cr_assert_eq(st.st_mode & 0777, 0600);
 	cr_assert_eq(wm_keyring_load(path, &again, &e), 0);
@@ -239,4 +239,41 @@ Test(seal, a_file_is_read_and_written)
 	cr_assert(strstr(e.text, "line 1"), "%s", e.text);
 	unlink(path);
 	rmdir(dir);
+}
+
+Test(seal, a_change_is_kept_until_the_operator_writes_other_keys)
+{
+	char dir[] = "/tmp/waymark-seal-XXXXXX", path[64], one[WM_KEY_TEXT], two[WM_KEY_TEXT],
+	     print[WM_KEY_PRINT], back[WM_KEY_PRINT];
+	struct wm_keyring *of, *k = NULL, *again = NULL;
+	struct wm_err e = {0};
+	struct stat st;
+
+	cr_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/keyring", dir);
+	wm_key_generate(one);
+	wm_key_generate(two);
+	of = ring(one);
+	cr_assert_eq(wm_keyring_load_kept(path, of, &again, &e), -ENOENT);
+	cr_assert_eq(wm_keyring_copy(of, &k), 0);
+	cr_assert_eq(wm_keyring_add(k, two, &e), 0);
+	cr_assert_eq(wm_key_print(two, print, &e), 0);
+	cr_assert_eq(wm_keyring_find(k, print), 1);
+	cr_assert_eq(wm_keyring_find(of, print), -1, "the copy only was changed");
+	cr_assert_eq(wm_keyring_use(k, two, &e), 0);
+	cr_assert_eq(wm_keyring_save(k, path, of), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0600);
+	cr_assert_eq(wm_keyring_load_kept(path, of, &again, &e), 0, "%s", e.text);
+	wm_keyring_print(again, 0, back);
+	cr_assert_str_eq(back, print);
+	cr_assert(opens(of, again) && opens(again, k));
+	wm_keyring_free(again);
+	wm_keyring_free(of);
+	of = ring(two);
+	cr_assert_eq(wm_keyring_load_kept(path, of, &again, &e), WM_E_CONFLICT);
+	wm_keyring_free(of);
+	wm_keyring_free(k);
+	unlink(path);
+	cr_assert_eq(rmdir(dir), 0, "something else was left there");
 }

@@ -22,7 +22,8 @@
 #define NONCE	      12
 #define HEAD	      (2 + WM_SEAL_SALT)
 #define TAG	      16
-#define RING_FILE_MAX 4096 /* octets: WM_KEYS_MAX keys and comments */
+#define RING_FILE_MAX 4096	       /* octets: WM_KEYS_MAX keys and comments */
+#define OF	      "# a change of " /* and the digest of a ring: how a ring that is kept begins */
 
 struct key {
 	uint8_t octets[WM_KEY_OCTETS];
@@ -135,6 +136,46 @@ int wm_key_generate(char ret[static WM_KEY_TEXT])
 	return 0;
 }
 
+static void hex_of(const uint8_t *sum, char ret[static WM_KEY_PRINT])
+{
+	for (unsigned n = 0; n < WM_KEY_PRINT / 2; n++)
+		snprintf(ret + 2 * n, 3, "%02x", sum[n]);
+}
+
+void wm_keyring_print(const struct wm_keyring *k, unsigned n, char ret[static WM_KEY_PRINT])
+{
+	uint8_t sum[SHA256_DIGEST_LENGTH];
+
+	SHA256(k->keys[n].octets, WM_KEY_OCTETS, sum);
+	hex_of(sum, ret);
+}
+
+int wm_keyring_find(const struct wm_keyring *k, const char *print)
+{
+	char is[WM_KEY_PRINT];
+
+	for (unsigned n = 0; n < k->count; n++) {
+		wm_keyring_print(k, n, is);
+		if (strcmp(is, print) == 0)
+			return (int)n;
+	}
+	return -1;
+}
+
+int wm_key_print(const char *text, char ret[static WM_KEY_PRINT], struct wm_err *e)
+{
+	uint8_t sum[SHA256_DIGEST_LENGTH];
+	struct key key;
+	int r = decode(text, &key, e);
+
+	if (r)
+		return r;
+	SHA256(key.octets, WM_KEY_OCTETS, sum);
+	hex_of(sum, ret);
+	OPENSSL_cleanse(&key, sizeof(key));
+	return 0;
+}
+
 /* --- the file --------------------------------------------------------------------------------- */
 static struct wm_keyring *new_ring(void)
 {
@@ -156,6 +197,18 @@ void wm_keyring_free(struct wm_keyring *k)
 	EVP_CIPHER_CTX_free(k->ctx);
 	OPENSSL_cleanse(k, sizeof(*k));
 	free(k);
+}
+
+int wm_keyring_copy(const struct wm_keyring *k, struct wm_keyring **ret)
+{
+	struct wm_keyring *c = new_ring();
+
+	if (!c)
+		return -ENOMEM;
+	memcpy(c->keys, k->keys, sizeof(k->keys));
+	c->count = k->count;
+	*ret = c; /* with a salt of its own */
+	return 0;
 }
 
 int wm_keyring_new(const char *key, struct wm_keyring **ret, struct wm_err *e)
@@ -209,31 +262,100 @@ int wm_keyring_load(const char *path, struct wm_keyring **ret, struct wm_err *e)
 	return 0;
 }
 
-int wm_keyring_save(const struct wm_keyring *k, const char *path)
+/* Of all keys in their order. */
+static void digest_of(const struct wm_keyring *k, char ret[static WM_KEY_PRINT])
 {
-	char part[PATH_MAX], text[WM_KEYS_MAX * WM_KEY_TEXT];
-	size_t len = 0;
-	int fd, r = 0;
+	uint8_t all[WM_KEYS_MAX * WM_KEY_OCTETS], sum[SHA256_DIGEST_LENGTH];
 
+	for (unsigned n = 0; n < k->count; n++)
+		memcpy(all + (size_t)n * WM_KEY_OCTETS, k->keys[n].octets, WM_KEY_OCTETS);
+	SHA256(all, (size_t)k->count * WM_KEY_OCTETS, sum);
+	OPENSSL_cleanse(all, sizeof(all));
+	hex_of(sum, ret);
+}
+
+int wm_keyring_load_kept(const char *path, const struct wm_keyring *of, struct wm_keyring **ret,
+			 struct wm_err *e)
+{
+	char *text = NULL, digest[WM_KEY_PRINT];
+	size_t len = 0;
+	int r = wm_pem_read(path, RING_FILE_MAX, 1, &text, &len, e);
+	bool same;
+
+	if (r)
+		return r;
+	digest_of(of, digest);
+	same = strncmp(text, OF, sizeof(OF) - 1) == 0 &&
+	       strncmp(text + sizeof(OF) - 1, digest, sizeof(digest) - 1) == 0;
+	OPENSSL_cleanse(text, len);
+	free(text);
+	return same ? wm_keyring_load(path, ret, e)
+		    : wm_err_set(e, WM_E_CONFLICT, "%s: is a change of other keys", path);
+}
+
+/* As it stands in the file. @return octets. */
+static size_t text_of(const struct wm_keyring *k, const struct wm_keyring *of,
+		      char ret[static RING_FILE_MAX])
+{
+	char digest[WM_KEY_PRINT];
+	size_t len = 0;
+
+	if (of) {
+		digest_of(of, digest);
+		len = (size_t)snprintf(ret, RING_FILE_MAX, OF "%s\n", digest);
+	}
 	for (unsigned n = 0; n < k->count; n++) {
-		wm_keyring_key(k, n, text + len);
-		text[len + WM_KEY_TEXT - 1] = '\n';
+		wm_keyring_key(k, n, ret + len);
+		ret[len + WM_KEY_TEXT - 1] = '\n';
 		len += WM_KEY_TEXT;
 	}
-	if (snprintf(part, sizeof(part), "%s.new", path) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	return len;
+}
+
+/* What was renamed is there after a power failure only once its directory is synced. */
+static int sync_dir_of(const char *path)
+{
+	char dir[PATH_MAX], *slash;
+	int fd, r = 0;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	if (fsync(fd))
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+int wm_keyring_save(const struct wm_keyring *k, const char *path, const struct wm_keyring *of)
+{
+	char part[PATH_MAX], text[RING_FILE_MAX];
+	size_t len;
+	int fd, r = 0;
+
+	if (snprintf(part, sizeof(part), "%s.new", path) >= (int)sizeof(part))
+		return -ENAMETOOLONG;
+	(void)unlink(part); /* one of a former life may have another mode */
+	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	len = text_of(k, of, text);
+	errno = 0;
 	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
 		r = errno ? -errno : -EIO;
 	close(fd);
 	OPENSSL_cleanse(text, sizeof(text));
 	if (!r && rename(part, path))
 		r = -errno;
-	if (r)
+	if (r) {
 		unlink(part);
-	return r;
+		return r;
+	}
+	return sync_dir_of(path);
 }
 
 /* --- sealing ---------------------------------------------------------------------------------- */

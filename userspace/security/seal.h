@@ -23,6 +23,7 @@
 #define WM_KEY_OCTETS	 32
 #define WM_KEY_TEXT	 45 /* octets of one in base64 with its NUL */
 #define WM_KEYS_MAX	 8  /* of a ring: a change of keys needs two */
+#define WM_KEY_PRINT	 33 /* octets of a fingerprint in hex with its NUL: 128 bits of SHA-256 */
 #define WM_SEAL_SALT	 16
 #define WM_SEAL_OVERHEAD (2 + WM_SEAL_SALT + 12 + 16) /* version and fingerprint, nonce, tag */
 #define WM_SEAL_SALT_USES                                                                          \
@@ -45,8 +46,23 @@ int wm_keyring_remove(struct wm_keyring *k, const char *key, struct wm_err *e);
 unsigned wm_keyring_count(const struct wm_keyring *k);
 /** Number @p n in base64; 0 is the one that seals. */
 void wm_keyring_key(const struct wm_keyring *k, unsigned n, char ret[static WM_KEY_TEXT]);
-/** Write the file anew, mode 0600, under another name and renamed. @return 0, negative errno. */
-int wm_keyring_save(const struct wm_keyring *k, const char *path);
+/** The fingerprint of number @p n, which says which key it is and nothing of it. */
+void wm_keyring_print(const struct wm_keyring *k, unsigned n, char ret[static WM_KEY_PRINT]);
+/** The key of a fingerprint. @return its number, negative: none. */
+int wm_keyring_find(const struct wm_keyring *k, const char *print);
+/** A copy that can be changed while the other one is in use. @return 0, -ENOMEM. */
+int wm_keyring_copy(const struct wm_keyring *k, struct wm_keyring **ret);
+/** Write the file anew, mode 0600, under another name, synced and renamed. @param of what the
+ * operator's file says, of which this is a change: see wm_keyring_load_kept(). NULL: of nothing.
+ * @return 0, negative errno. */
+int wm_keyring_save(const struct wm_keyring *k, const char *path, const struct wm_keyring *of);
+/** Read what was saved as a change of @p of. @return 0, -ENOENT: there is none, WM_E_CONFLICT: it
+ * is a change of other keys, as the operator has written others since; what wm_keyring_load() does.
+ */
+int wm_keyring_load_kept(const char *path, const struct wm_keyring *of, struct wm_keyring **ret,
+			 struct wm_err *e);
+/** The fingerprint of a key in base64. @return 0, WM_E_INVALID. */
+int wm_key_print(const char *key, char ret[static WM_KEY_PRINT], struct wm_err *e);
 /** A new key. @return 0, -EIO: the system gives no random numbers. */
 int wm_key_generate(char ret[static WM_KEY_TEXT]);
 
