@@ -13,6 +13,7 @@ struct wm_forwards;
 struct wm_seeds;
 struct wm_verify;
 struct wm_keyring;
+struct wm_keyrings;
 struct wm_http_client;
 struct wm_datagram;
 
@@ -30,6 +31,8 @@ enum wm_channel {
 	WM_CHANNEL_PAUSE,  /* its agent stops and comes back; also spread as news */
 	WM_CHANNEL_VERIFY, /* what have you? see verify.h */
 	WM_CHANNEL_VERIFY_REPLY,
+	WM_CHANNEL_KEYRING, /* tell, or change, your keys: see keyring.h */
+	WM_CHANNEL_KEYRING_REPLY,
 };
 
 /* What is spread to all; the first octet of a message. */
@@ -53,6 +56,7 @@ struct wm_sync {
 	struct wm_conflicts *conflicts;
 	struct wm_waits *waits;
 	struct wm_keyring *keyring; /* NULL: insecure */
+	struct wm_keyrings *keyrings;
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
 	struct wm_etcd_kept *etcd_kept;
@@ -134,6 +138,16 @@ int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, co
 void wm_forwards_gone(struct wm_forwards *f, const struct wm_peer_id *owner);
 int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, const void *p,
 		      size_t len);
+
+/* --- keyring.c --- */
+/** Read the ring: what was kept of changes, if the operator's file still says what they changed. */
+int wm_keyrings_new(struct wm_sync *s, struct wm_keyrings **ret, struct wm_err *e);
+void wm_keyrings_free(struct wm_keyrings *k); /* NULL ok; who waits is told */
+/** Messages that came. @return 0; WM_E_INVALID: it cannot be read, end the stream. */
+int wm_keyrings_asked(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
+		      size_t len);
+int wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
+			 size_t len);
 
 /* --- by_etcd.c --- */
 int wm_by_etcd_new(struct wm_sync *s, struct wm_objects *o, struct wm_err *e);

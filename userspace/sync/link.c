@@ -3,6 +3,7 @@
  * datacenter or node than its certificate is refused. Two agents may open one to each other at the
  * same time: then each sends over the newest that it knows, and the other ends with idleness. */
 #include "internal.h"
+#include "keyring.h"
 #include "userspace/base/log.h"
 #include "userspace/net/frames.h"
 #include "userspace/sync/link.pb-c.h"
@@ -555,6 +556,14 @@ static const char *take(struct link *k, enum wm_channel ch, const void *data, si
 	case WM_CHANNEL_VERIFY_REPLY:
 		return wm_verify_answered(s->verify, &p->id, data, len)
 			       ? "what it has cannot be read"
+			       : NULL;
+	case WM_CHANNEL_KEYRING:
+		return wm_keyrings_asked(s->keyrings, &p->id, data, len)
+			       ? "what it asks of the keyring cannot be read"
+			       : NULL;
+	case WM_CHANNEL_KEYRING_REPLY:
+		return wm_keyrings_answered(s->keyrings, &p->id, data, len)
+			       ? "what it says of its keyring cannot be read"
 			       : NULL;
 	case WM_CHANNEL_HELLO:
 		return "a second hello";

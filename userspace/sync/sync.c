@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sync.c - the cores of the mesh wired to each other and to what carries them. */
 #include "internal.h"
+#include "keyring.h"
 #include "userspace/base/log.h"
 #include "userspace/net/datagram.h"
 #include "userspace/net/loop.h"
@@ -357,13 +358,10 @@ static void on_certificate(void *arg)
 static int open_socket(struct wm_sync *s, struct wm_err *e)
 {
 	char at[INET6_ADDRSTRLEN + 8];
-	int r;
+	int r = wm_keyrings_new(s, &s->keyrings, e);
 
-	if (!s->c.insecure) {
-		r = wm_keyring_load(s->c.keyring_file, &s->keyring, e);
-		if (r)
-			return r;
-	}
+	if (r)
+		return r;
 	wm_peer_addr_format(&s->c.bind, at, sizeof(at));
 	r = wm_datagram_new(s->c.loop, &s->c.bind, on_datagram, on_refused, s, &s->socket);
 	return r ? wm_err_set(e, r, "sync.bind %s (UDP): %s", at, wm_err_str(r)) : 0;
@@ -476,6 +474,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_forwards_free(s->forwards);
 	s->forwards = NULL; /* members may go with their streams */
 	wm_verify_free(s->verify);
+	wm_keyrings_free(s->keyrings);
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);
 	wm_links_free(s->links);
