@@ -45,6 +45,14 @@ static int cmd_completion(const struct ctl *c);
 	X("ca show", "FILE", 1, 1, ctl_ca_show, "whom a certificate names, and for how long")      \
 	X("keyring generate", "", 0, 0, ctl_keyring_generate,                                      \
 	  "print a new key for the datagrams of a mesh")                                           \
+	X("keyring list", "", 0, 0, ctl_keyring_list,                                              \
+	  "keys of the datagrams by fingerprint: how many members have each, and seal with it")    \
+	X("keyring add", "KEY", 1, 1, ctl_keyring_add,                                             \
+	  "add a key to the keyrings of all members; -: the key is read from stdin")               \
+	X("keyring use", "KEY", 1, 1, ctl_keyring_use,                                             \
+	  "all members seal with a key, or its fingerprint; --force: though some lack it")         \
+	X("keyring remove", "KEY", 1, 1, ctl_keyring_remove,                                       \
+	  "remove a key, or the one of a fingerprint, from all members")                           \
 	X("members", "", 0, 0, ctl_members, "agents of the mesh: state, address, round trip")      \
 	X("join", "ADDRESS", 1, 1, ctl_join,                                                       \
 	  "join the mesh of the agent there; host or host:port")                                   \
@@ -123,8 +131,9 @@ enum {
 	X("service", OPT_SERVICE, "NAME", "events", "this service's only")                         \
 	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
 	  "files beside the first, as waymarkd's")                                                 \
-	X("force", OPT_FORCE, NULL, "detach, force-leave",                                         \
-	  "though an agent is running, which attaches again; forget a member at once")             \
+	X("force", OPT_FORCE, NULL, "detach, force-leave, keyring use",                            \
+	  "though an agent is running, which attaches again; forget a member at once; use a key "  \
+	  "that members lack")                                                                     \
 	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
 	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
 	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \

@@ -53,6 +53,9 @@ bool ctl_send(const struct ctl *c, const char *method, const char *path, const c
  *  the agent's user may. @return the caller's, or NULL after a message. */
 json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
 		  bool operator);
+/** The same with a body, NUL-terminated, as ctl_send() has it. */
+json_t *ctl_fetch_for(const struct ctl *c, const char *method, const char *path, const char *body,
+		      uint64_t timeout_ms);
 /** The options for a request that only root and the agent's user may make: over the Unix socket
  *  where no agent was named. */
 struct ctl ctl_over_socket(const struct ctl *c);
@@ -79,6 +82,11 @@ int ctl_ca_init(const struct ctl *c);
 int ctl_ca_issue(const struct ctl *c);
 int ctl_ca_show(const struct ctl *c);
 int ctl_keyring_generate(const struct ctl *c);
+int ctl_keyring_list(const struct ctl *c);
+/** Of all members. Exit status 1 if it is not so at one of them. */
+int ctl_keyring_add(const struct ctl *c);
+int ctl_keyring_use(const struct ctl *c);
+int ctl_keyring_remove(const struct ctl *c);
 int ctl_members(const struct ctl *c);
 int ctl_join(const struct ctl *c);
 int ctl_leave(const struct ctl *c);

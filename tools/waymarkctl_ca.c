@@ -2,7 +2,6 @@
 /* waymarkctl_ca.c - certificates and keys for a mesh, made without an agent. */
 #include "userspace/base/err.h"
 #include "userspace/security/ca.h"
-#include "userspace/security/seal.h"
 #include "waymarkctl.h"
 
 #include <stdlib.h>
@@ -58,14 +57,4 @@ int ctl_ca_show(const struct ctl *c)
 	doc = json_pack("{s:s, s:I}", "identity", shown.identity, "days_left",
 			(json_int_t)shown.days_left);
 	return ctl_print(c, doc);
-}
-
-int ctl_keyring_generate(const struct ctl *c)
-{
-	char key[WM_KEY_TEXT];
-
-	if (wm_key_generate(key))
-		return ctl_fail(c, "the system gives no random numbers");
-	puts(key);
-	return 0;
 }

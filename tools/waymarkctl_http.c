@@ -205,6 +205,18 @@ bool ctl_send(const struct ctl *c, const char *method, const char *path, const c
 	return call(&o, path, call_options, &f, false);
 }
 
+json_t *ctl_fetch_for(const struct ctl *c, const char *method, const char *path, const char *body,
+		      uint64_t timeout_ms)
+{
+	struct ctl o = ctl_over_socket(c);
+	struct wm_http_call_options call_options = {
+		.method = method, .body = body, .timeout_ms = timeout_ms};
+	struct fetch f = {.want_doc = true};
+
+	call(&o, path, call_options, &f, false);
+	return f.doc;
+}
+
 json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uint64_t timeout_ms,
 		  bool operator)
 {
