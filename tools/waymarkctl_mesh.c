@@ -72,8 +72,9 @@ static bool is_off(const json_t *doc)
 
 int ctl_peers(const struct ctl *c)
 {
-	static const char *const keys[] = {"name",	 "up",	       "since_ms",  "rtt_us",
-					   "octets_in",	 "octets_out", "frames_in", "frames_out",
+	static const char *const keys[] = {"name",	 "up",	      "since_ms",  "rtt_us",
+					   "behind",	 "same_ms",   "octets_in", "octets_out",
+					   "packed_pct", "conflicts", "repairs",   "repair_ms",
 					   "last_error", NULL};
 	json_t *doc = get_sync(c), *streams = json_object_get(doc, "streams");
 

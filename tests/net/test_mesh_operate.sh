@@ -16,6 +16,9 @@ until_ok 20 all_alive 3 1 2 3
 
 # --- how it is ------------------------------------------------------------------------------------------
 matches "the status has a line of the mesh" '^mesh +peers, 3 of 3 members alive, 0 failed, [0-9]+ logs behind, 0 held back' "$(ctl_of 1 status)"
+matches "a stream tells how far its end is, what it costs and what was repaired" '^name +up +since_ms +rtt_us +behind +same_ms +octets_in +octets_out +packed_pct +conflicts +repairs +repair_ms' "$(ctl_of 1 peers)"
+same() { [ "$(api_of 1 /v1/waymark/sync | jq -c '[.streams[] | select(.name == "n2" and .up) | .behind == 0 and .same_ms < 5000 and .octets_out > 0]')" = '[true]' ]; }
+until_ok 10 same || fail "the stream to n2 is not at rest: $(api_of 1 /v1/waymark/sync | jq -c .streams)"
 reasons() { api_of "$1" /v1/waymark/status | jq -r '[.mesh.reasons[].what] | join(" ")'; }
 check "nothing is wrong" "" "$(reasons 1)"
 

@@ -392,6 +392,36 @@ void wm_native_members(struct wm_call *c)
 	wm_answer_end(c, &j, 0);
 }
 
+static void put_ago(struct wm_json *j, const char *key, int64_t ms)
+{
+	wm_json_key(j, key);
+	if (ms < 0)
+		wm_json_null(j);
+	else
+		wm_json_u64(j, (uint64_t)ms);
+}
+
+/* How the replica gets on with it. */
+static void put_exchange(struct wm_json *j, struct wm_sync *s, const struct wm_peer_id *id)
+{
+	const struct wm_conflict *k;
+	struct wm_replica_peer r;
+	unsigned conflicts = 0;
+	size_t pos = 0;
+
+	while ((k = wm_conflicts_next(wm_sync_conflicts(s), &pos)))
+		conflicts += wm_peer_id_same(&k->stands.writer, id) ||
+			     wm_peer_id_same(&k->lost.writer, id);
+	wm_replica_peer(wm_sync_replica(s), id, &r);
+	wm_json_ku(j, "behind", r.behind);
+	wm_json_ku(j, "pulling", r.pulling);
+	put_ago(j, "same_ms", r.agreed_ms);
+	wm_json_ku(j, "packed_pct", r.plain ? r.packed * 100 / r.plain : 100);
+	wm_json_ku(j, "conflicts", conflicts);
+	wm_json_ku(j, "repairs", r.repairs);
+	put_ago(j, "repair_ms", r.repaired_ms);
+}
+
 static void put_streams(struct wm_json *j, struct wm_sync *s, uint64_t now)
 {
 	struct wm_sync_peer p;
@@ -410,6 +440,7 @@ static void put_streams(struct wm_json *j, struct wm_sync *s, uint64_t now)
 		wm_json_ku(j, "octets_out", p.octets_out);
 		wm_json_ku(j, "frames_in", p.frames_in);
 		wm_json_ku(j, "frames_out", p.frames_out);
+		put_exchange(j, s, &p.member->id);
 		wm_json_ks(j, "last_error", p.why);
 		wm_json_close(j, '}');
 	}

@@ -169,6 +169,18 @@ struct wm_replica_origin {
 };
 /** Walk over origins: *pos = 0 at first. @return false: no more. */
 bool wm_replica_next(const struct wm_replica *r, size_t *pos, struct wm_replica_origin *ret);
+/* One member, as the replica knows it. */
+struct wm_replica_peer {
+	uint64_t behind;   /* numbers of its log that are known to be and are not here; a run of an
+			    * agent begins far above the one before */
+	unsigned pulling;  /* logs that it is asked for */
+	int64_t agreed_ms; /* ago, that both had the same; -1: never */
+	uint64_t plain, packed; /* octets of what was sent to it, before and after compression */
+	uint64_t repairs;	/* of digests, from it */
+	int64_t repaired_ms;	/* ago; -1: never */
+};
+void wm_replica_peer(const struct wm_replica *r, const struct wm_peer_id *id,
+		     struct wm_replica_peer *ret);
 /** Digest of everything: equal where all have the same. */
 void wm_replica_digest(const struct wm_replica *r, uint8_t ret[static 16]);
 /** Where this agent's log is. */

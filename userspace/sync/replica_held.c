@@ -86,6 +86,38 @@ unsigned wm_replica_release(struct wm_replica *r, const struct wm_peer_id *origi
 	return count;
 }
 
+/* --- members -----------------------------------------------------------------------------------
+ */
+void peer_repaired(const struct wm_replica *r, struct peer *p)
+{
+	if (!p)
+		return;
+	p->repairs++;
+	p->repaired_ms = wm_env_ms(r->c.env);
+}
+
+void wm_replica_peer(const struct wm_replica *r, const struct wm_peer_id *id,
+		     struct wm_replica_peer *ret)
+{
+	const struct peer *p = peer_get(r, id);
+	const struct log *l = log_get(r, id), *wanted;
+
+	*ret = (struct wm_replica_peer){.agreed_ms = -1, .repaired_ms = -1};
+	if (l && !l->stub && l->told.epoch == l->at.epoch)
+		ret->behind = l->told.seq > l->at.seq ? l->told.seq - l->at.seq : 0;
+	if (!p)
+		return;
+	TAILQ_FOREACH (wanted, &p->wants, wanted)
+		ret->pulling++;
+	if (p->agreed_s != INT32_MIN)
+		ret->agreed_ms = (replica_s(r) - p->agreed_s) * 1000;
+	ret->plain = p->plain;
+	ret->packed = p->packed;
+	ret->repairs = p->repairs;
+	if (p->repairs)
+		ret->repaired_ms = (int64_t)(wm_env_ms(r->c.env) - p->repaired_ms);
+}
+
 /* --- clocks ------------------------------------------------------------------------------------
  */
 void ahead_note(struct wm_replica *r, const struct wm_peer_id *writer, uint64_t by_ms)

@@ -184,8 +184,9 @@ struct peer {
 	uint64_t asked_ms, wait_ms;
 	uint64_t question_ms; /* when its vector was asked for; 0: it came */
 	unsigned patience_ms;
-	int64_t agreed_s;	 /* as tomb.learnt_s; INT32_MIN: never */
-	uint64_t agreed_wall_ms; /* the same since 1970 */
+	int64_t agreed_s;			      /* as tomb.learnt_s; INT32_MIN: never */
+	uint64_t agreed_wall_ms;		      /* the same since 1970 */
+	uint64_t plain, packed, repairs, repaired_ms; /* see wm_replica_peer() */
 	TAILQ_HEAD(, log) wants;
 };
 
@@ -337,6 +338,7 @@ void replica_alarm(struct wm_replica *r, const struct wm_peer_id *about, const c
 	__attribute__((format(printf, 3, 4)));
 
 /* replica_held.c */
+void peer_repaired(const struct wm_replica *r, struct peer *p); /* NULL ok */
 void held_begin(struct wm_replica *r, struct log *l, const struct peer *from, uint64_t removals,
 		uint64_t of);
 void held_name(struct log *l, const struct wm_replica_key *k);

@@ -665,6 +665,7 @@ static void sweep_end(struct wm_replica *r, struct log *l)
 		l->distrust = false;
 	} else {
 		r->stats.repairs++;
+		peer_repaired(r, l->puller);
 	}
 	settle(r, l);
 }
@@ -694,6 +695,7 @@ static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 	}
 	if (l->shared && l->kind == PULL_BUCKETS) {
 		r->stats.repairs++;
+		peer_repaired(r, l->puller);
 		settle(r, l);
 		return 0;
 	}

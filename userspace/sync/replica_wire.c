@@ -78,6 +78,10 @@ int wire_send(struct wm_replica *r, struct peer *to, Wm__Replica__Message *m)
 		compress(r);
 	if (r->packed.failed)
 		return -ENOMEM;
+	if (to) {
+		to->plain += len;
+		to->packed += r->packed.len;
+	}
 	if (to)
 		r->c.send(r->c.arg, &to->id, r->packed.data, r->packed.len);
 	else
