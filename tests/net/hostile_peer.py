@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A member of a mesh with a valid certificate that means harm: hostile_peer.py DIR NAME ADDRESS VICTIM OTHER
+
+DIR has ca.pem and NAME's certificate and key, ADDRESS is ours, VICTIM the agent's that is spoken to, OTHER a member
+"NAME ADDRESS ID" whose agent is none of ours. Reads lines "ATTACK WORD" and answers each with one: "closed" (the agent ended
+the stream), "open" (it did not, and is not waited for where WORD is "open"). Messages are made here by hand: userspace/sync/*.proto."""
+import hashlib
+import os
+import socket
+import ssl
+import struct
+import sys
+import time
+
+folder, name, address, victim = sys.argv[1:5]
+other_name, other_address, other_id = sys.argv[5].split()
+other_id = bytes.fromhex(other_id.replace("-", ""))
+OWN = hashlib.md5(name.encode()).digest()
+HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY = range(1, 13)
+FOR_PEER, FOR_GREETING = 0, 2
+CLOSE_S = 8  # an agent that ends a stream has so long: machines of tests are slow
+OPEN_S = 0.5  # what does not end a stream: the agent has read it by then, or reads it later
+incarnation = 0
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def u(field, n):
+    return varint(field << 3) + varint(n)
+
+
+def b(field, octets):
+    return varint(field << 3 | 2) + varint(len(octets)) + octets
+
+
+def f64(field, n):
+    return varint(field << 3 | 1) + struct.pack("<Q", n)
+
+
+def at(a):
+    return b"\0" * 10 + b"\xff\xff" + socket.inet_aton(a)
+
+
+class Stream:
+    def __init__(self, tls=True):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(f"{folder}/ca.pem")
+        context.load_cert_chain(f"{folder}/{name}.pem", f"{folder}/{name}-key.pem")
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        raw = socket.create_connection((victim, 8301), CLOSE_S)
+        self.s = context.wrap_socket(raw) if tls else raw
+        self.s.sendall(b"WmF\1")
+
+    def frame(self, channel, octets=b""):
+        self.s.sendall(struct.pack(">IB", len(octets) + 1, channel) + octets)
+
+    def hello(self, purpose=FOR_PEER, version=1, dc=b"dc1", own=OWN, who=None):
+        self.frame(HELLO, u(1, version) + b(2, dc) + b(3, own) + b(4, (who or name).encode()) + b(5, b"hostile") +
+                   b(6, at(address)) + u(7, 8301) + u(8, purpose))
+
+    def state(self, *members):
+        self.frame(STATE, b"".join(b(1, m) for m in members))
+
+    def ended(self, seconds=CLOSE_S):
+        """Reads what comes until the agent ends the stream. False: it did not."""
+        end = time.monotonic() + seconds
+        try:
+            while time.monotonic() < end:
+                self.s.settimeout(max(0.01, end - time.monotonic()))
+                if not self.s.recv(65536):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def member(who, own, state=0, number=None, a=None, life=7):
+    global incarnation
+    if number is None:
+        incarnation += 1
+        number = incarnation
+    return (b(1, own) + u(2, number) + u(3, state) + b(5, who.encode()) + b(6, b"0.1") +
+            b(7, b(1, socket.inet_aton(a or address)) + u(2, 8301)) + u(8, 0) + f64(9, life))
+
+
+def joined(purpose=FOR_GREETING):
+    """A stream of ours as a member of the mesh."""
+    s = Stream()
+    s.hello(purpose)
+    s.state(member(name, OWN))
+    s.frame(TREE)
+    return s
+
+
+def change(key, seq, gone=False, writer=b"", octets=b"x"):
+    return (b(1, key) + u(2, 1) + u(3, seq) + (b(4, writer) if writer else b"") + (u(5, 1) + u(6, 1) if gone else b(7, octets)))
+
+
+def batch(origin, after, upto, *changes, epoch=1):
+    return (b(1, origin) if origin else b"") + u(2, epoch) + u(3, after) + u(4, upto) + b(5, b"\0" * 16) + b"".join(b(6, c) for c in changes)
+
+
+def news(octets, number):
+    """Over the tree: kind 1, form 0, a message with a batch."""
+    return f64(1, number) + b(2, b"\1\0" + b(1, octets))
+
+
+def hello_only(**how):
+    s = Stream()
+    s.hello(**how)
+    return s
+
+
+def raw(octets, tls=True):
+    s = Stream(tls)
+    s.s.sendall(octets)
+    return s
+
+
+ATTACKS = {
+    "another-name": lambda: hello_only(who=other_name),
+    "another-id": lambda: hello_only(own=other_id),
+    "another-datacenter": lambda: hello_only(dc=b"dc2"),
+    "another-version": lambda: hello_only(version=9),
+    "short-id": lambda: hello_only(own=b"x"),
+    "long-hello": lambda: hello_only(dc=b"d" * 5000),
+    "no-hello": lambda: raw(struct.pack(">IB", 1, TREE)),
+    "no-frame": lambda: raw(b"\xff" * 8),
+}
+for line in sys.stdin:
+    try:
+        attack, word = line.split()
+        stream = ATTACKS[attack]()
+        print("closed" if stream and stream.ended(OPEN_S if word == "open" else CLOSE_S) else "open", flush=True)
+    except OSError as e:
+        print("closed", e, flush=True)
