@@ -121,6 +121,72 @@ def hello_only(**how):
     return s
 
 
+def zstd_of_zeros(octets):
+    """A frame of RLE blocks: four octets for each 128 KiB."""
+    blocks = octets // (128 << 10)
+    out = b"\x28\xb5\x2f\xfd" + bytes([0xa0]) + struct.pack("<I", octets)
+    for n in range(blocks):
+        out += struct.pack("<I", (128 << 10) << 3 | 2 | (n == blocks - 1))[:3] + b"\0"
+    return out
+
+
+def send(channel, octets):
+    s = joined()
+    s.frame(channel, octets)
+    return s
+
+
+def shared_ahead(ms):
+    hlc = int(time.time() * 1000 + ms) << 16
+    s = joined()
+    for n in range(8):
+        s.frame(SPREAD, news(batch(b"", 0, hlc + n, change(b"ahead%d\0ext" % n, hlc + n, writer=OWN)), 1000 + n))
+    return s
+
+
+def replay(times):
+    s = joined()
+    for n in range(times):
+        s.frame(SPREAD, news(batch(other_id, 0, 1, change(b"s:replayed", 1)), 77))
+    return s
+
+
+def flood(frames):
+    s = joined()
+    try:
+        for n in range(frames):
+            s.frame(TREE if n & 1 else UNTREE)
+            if n % 16 == 0:
+                s.frame(VERIFY_REPLY, u(1, n))
+    except OSError:
+        pass
+    return s
+
+
+def connections(count):
+    kept = []
+    for _ in range(count):
+        try:
+            kept.append(socket.create_connection((victim, 8301), 2))
+        except OSError:
+            break
+    time.sleep(1)
+    return None
+
+
+def pages(count):
+    """Says that it has a log without end, and gives it, whatever is asked for."""
+    s = joined()
+    s.frame(REPLICA, b"\0" + b(2, b(1, b(1, OWN) + u(2, 1) + u(3, 1 << 40) + b(4, b"\1" * 16) + u(5, 0)) + u(2, 1) + u(3, 1) + u(4, 1)))
+    try:
+        for n in range(1, count):
+            part = b(1, OWN) + u(2, 1) + u(3, 1 << 40) + b(4, b"\1" * 16) + b(9, change(b"s:p%d" % n, n, gone=True)) + u(10, 1) + u(11, n) + b(12, b"s:p%d" % n)
+            s.frame(REPLICA, b"\0" + b(4, u(1, n) + b(2, part)))
+    except OSError:
+        pass
+    return s
+
+
 def raw(octets, tls=True):
     s = Stream(tls)
     s.s.sendall(octets)
@@ -136,6 +202,27 @@ ATTACKS = {
     "long-hello": lambda: hello_only(dc=b"d" * 5000),
     "no-hello": lambda: raw(struct.pack(">IB", 1, TREE)),
     "no-frame": lambda: raw(b"\xff" * 8),
+    "empty-frame": lambda: send(HELLO, b""),
+    "frame-over-bound": lambda: raw(struct.pack(">IB", (4 << 20) + 1, REPLICA)),
+    "plain": lambda: raw(b"", tls=False),
+    "second-hello": lambda: send(HELLO, u(1, 1)),
+    "name-in-state": lambda: send(STATE, b(1, member(other_name, b"\7" * 16))),
+    "junk-state": lambda: send(STATE, b"\xff" * 64),
+    "junk-spread": lambda: send(SPREAD, b"\xff" * 64),
+    "junk-replica": lambda: send(REPLICA, b"\0" + b"\xff" * 64),
+    "junk-request": lambda: send(REQUEST, b"\xff" * 64),
+    "junk-reply": lambda: send(REPLY, b"\xff" * 64),
+    "junk-verify": lambda: send(VERIFY, b"\xff" * 64),
+    "another-stop": lambda: send(PAUSE, other_id + struct.pack(">Q", 30000)),
+    "accuse": lambda: send(STATE, b(1, member(other_name, other_id, state=2, number=1000, a=other_address))),
+    "claimed-size": lambda: send(REPLICA, b"\1" + struct.pack(">I", 1 << 31) + zstd_of_zeros(128 << 10)),
+    "bomb": lambda: send(REPLICA, b"\1" + struct.pack(">I", 1 << 20) + zstd_of_zeros(1 << 30)),
+    "clock-ahead": lambda: shared_ahead(3600 * 1000),
+    "replay": lambda: replay(2000),
+    "flood": lambda: flood(100000),
+    "connections": lambda: connections(600),
+    "pages": lambda: pages(20000),
+    "victims-log": lambda: send(SPREAD, news(batch(bytes.fromhex(sys.argv[6].replace("-", "")), 0, 1 << 40, change(b"s:web-1", 1 << 40, gone=True)), 55)),
 }
 for line in sys.stdin:
     try:
