@@ -71,20 +71,23 @@ check "its note" "a note&more" "$(api_of 2 /v1/agent/checks | jq -r .beat.Output
 check "update, told on n1" 200 "$(put 1 '/v1/agent/check/update/beat?node=N2' -d '{"Status": "passing", "Output": "é"}')"
 until_ok 10 shows 3 beat passing || fail "beat does not pass on node 3"
 check "its output" "é" "$(api_of 2 /v1/agent/checks | jq -r .beat.Output)"
-for path in "/v1/agent/check/update/beat -d {\"Status\":\"odd\"}" "/v1/agent/check/pass/none" "/v1/agent/check/deregister/none" \
-	"/v1/agent/service/deregister/none" "/v1/agent/service/maintenance/far-1" "/v1/agent/service/maintenance/none?enable=true" \
-	"/v1/waymark/instances/far-1/lifecycle?state=starting" "/v1/waymark/instances/far-1/drain?deadline=x" \
-	"/v1/agent/check/register -d {\"Name\":\"x\",\"TTL\":\"1h\",\"odd\":1}" \
-	"/v1/agent/check/register -d {\"Name\":\"x\",\"Args\":[\"/bin/true\"],\"Interval\":\"10s\"}"; do
-	# shellcheck disable=SC2086
-	set -- $path
-	url=$1
-	shift
-	[[ $url == *\?* ]] && sep='&' || sep='?'
-	own=$(put 2 "$url" "$@")
-	check "the owner's own error: $url" "$own" "$(put 1 "$url${sep}node=n2" "$@")"
+same_error() { # path, [body]: asked for on n1 it is what n2 itself says
+	local own sep='?' body=("${@:2}")
+	[[ $1 != *\?* ]] || sep='&'
+	own=$(put 2 "$1" "${body[@]/#/-d}")
+	check "the owner's own error: $1" "$own" "$(put 1 "$1${sep}node=n2" "${body[@]/#/-d}")"
 	matches "which is one" '^[45]' "$own"
-done
+}
+same_error /v1/agent/check/update/beat '{"Status": "odd"}'
+same_error /v1/agent/check/pass/none
+same_error /v1/agent/check/deregister/none
+same_error /v1/agent/service/deregister/none
+same_error /v1/agent/service/maintenance/far-1
+same_error '/v1/agent/service/maintenance/none?enable=true'
+same_error '/v1/waymark/instances/far-1/lifecycle?state=starting'
+same_error '/v1/waymark/instances/far-1/drain?deadline=x'
+same_error /v1/agent/check/register '{"Name": "x", "TTL": "1h", "odd": 1}'
+same_error /v1/agent/check/register '{"Name": "x", "Args": ["/bin/true"], "Interval": "10s"}'
 check "maintenance of the node n2, asked for on n3" 200 "$(put 3 '/v1/agent/maintenance?enable=true&reason=why&node=n2')"
 until_ok 10 passes_on far "" 1 3 || fail "far-1 passes in maintenance of its node"
 check "its reason" why "$(api_of 1 /v1/health/node/n2 | jq -r '.[] | select(.CheckID == "_node_maintenance").Notes')"
@@ -120,7 +123,7 @@ check "far-1 stands" 7 "$(api_of 3 /v1/health/service/far | jq '.[0].Service.Por
 check "who is not there" "404 No member with name 'nobody'" "$(put 1 '/v1/agent/check/pass/x?node=nobody')"
 check "our own name is us" '404 Unknown check ID "x". Ensure that the check ID is passed, not the check name.' \
 	"$(put 1 '/v1/agent/check/pass/x?node=n1')"
-padded="{\"ID\": \"long\", \"Name\": \"long\", \"TTL\": \"1h\"$(printf '%200000s')}"
+padded="{\"ID\": \"long\", \"Name\": \"long\", \"TTL\": \"1h\"$(printf '%*s' 200000 "")}"
 check "a large body comes whole" 200 "$(put 1 '/v1/agent/check/register?node=n2' -d @- <<<"$padded")"
 until_ok 10 shows 3 long critical || fail "long is not on node 3"
 

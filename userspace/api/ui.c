@@ -32,7 +32,7 @@ static bool put_node(struct wm_call *c, struct wm_json *j, const struct wm_encod
 		wm_encode_node_members(j, e);
 		wm_json_kopen(j, "Services", '[');
 	}
-	for (unsigned n = 0; n < count && !wm_rows_stopped(c); n++) {
+	for (unsigned n = 0; all && n < count && !wm_rows_stopped(c); n++) {
 		struct wm_filter_row row = wm_filter_row_of(e, all[n]);
 
 		if (wm_row_wanted(c, j, &row))
