@@ -323,12 +323,12 @@ static bool wait_params(struct wm_call *c, struct wm_write *w, struct wm_err *e)
 {
 	const char *replicas = wm_http_query(c->req, "replicas");
 	const char *timeout = wm_http_query(c->req, "timeout");
-	int64_t ns = WM_REPLICATED_MS * 1000000ll;
+	int64_t ns = WM_REPLICATED_MS * 1000000LL;
 	unsigned long n;
 	char *end;
 
 	if (timeout &&
-	    (wm_duration_parse(timeout, &ns) || ns <= 0 || ns > WM_REPLICATED_MS_MAX * 1000000ll))
+	    (wm_duration_parse(timeout, &ns) || ns <= 0 || ns > WM_REPLICATED_MS_MAX * 1000000LL))
 		return !wm_err_set(e, WM_E_INVALID,
 				   "Invalid timeout: a duration up to %d s is wanted",
 				   WM_REPLICATED_MS_MAX / 1000);

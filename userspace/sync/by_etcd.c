@@ -81,6 +81,7 @@ static void on_keep(void *arg)
 static int begin_kept(struct wm_sync *s)
 {
 	struct wm_etcd_kept *k = calloc(1, sizeof(*k));
+	char text[64], *end;
 	FILE *f;
 
 	if (!k)
@@ -94,8 +95,10 @@ static int begin_kept(struct wm_sync *s)
 		return 0;
 	snprintf(k->path, sizeof(k->path), "%s/etcd-revision", s->c.data_dir);
 	f = fopen(k->path, "re");
-	if (f && fscanf(f, "%" SCNu64 " %" SCNd64, &k->cluster, &k->revision) != 2)
-		k->cluster = 0;
+	if (f && fgets(text, sizeof(text), f)) { /* what is no number is 0: none */
+		k->cluster = strtoull(text, &end, 10);
+		k->revision = strtoll(end, NULL, 10);
+	}
 	if (f)
 		fclose(f);
 	return wm_env_timer_arm(k->timer, KEEP_MS);
