@@ -585,6 +585,17 @@ static int start_keep(struct wm_agent *a, struct wm_err *e)
 	return a->keep ? 0 : wm_err_set(e, -ENOMEM, "out of memory: snapshots");
 }
 
+/* The first fault that an agent does not start with is what the start fails of. */
+static void on_mesh_fault(void *arg, const struct wm_err *why, bool refused)
+{
+	struct wm_err *e = arg;
+
+	if (!refused)
+		wm_error("sync.config", "text=%s", wm_log_q(why->text));
+	else if (!e->code)
+		*e = *why;
+}
+
 static int start_sync(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_sync_config c = {.env = wm_loop_env(a->loop),
@@ -599,7 +610,12 @@ static int start_sync(struct wm_agent *a, struct wm_err *e)
 	if (strcmp(a->settings.sync_mode, "off") == 0)
 		return 0;
 	r = wm_config_sync(&a->settings, a->node_address, &c, e);
-	return r ? r : wm_sync_new(&c, &a->sync, e);
+	if (r)
+		return r;
+	*e = (struct wm_err){0};
+	if (wm_config_sync_examine(&c, wm_env_wall_s(c.env), on_mesh_fault, e))
+		return e->code;
+	return wm_sync_new(&c, &a->sync, e);
 }
 
 static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "config_sync.h"
 #include "userspace/api/rules_file.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/registry.h"
@@ -14,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SLOTS_PER_BACKEND                                                                          \
@@ -237,6 +240,7 @@ struct faults {
 	wm_settings_fault fn;
 	void *arg;
 	unsigned refused, degraded;
+	unsigned apart; /* the kernel serves, but not the mesh */
 };
 
 static void refuse(struct faults *f, const struct wm_err *e)
@@ -415,6 +419,48 @@ static void check_files(struct faults *f)
 	wm_rules_free(rules);
 }
 
+/* Does an agent of these settings answer on its socket? It has the ports then. */
+static bool is_running(const struct wm_settings *s)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (!*s->http_socket || strlen(s->http_socket) >= sizeof(at.sun_path))
+		return false;
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", s->http_socket);
+	return fd >= 0 && !connect(fd, (struct sockaddr *)&at, sizeof(at));
+}
+
+static void on_mesh_fault(void *arg, const struct wm_err *e, bool refused)
+{
+	struct faults *f = arg;
+
+	if (refused) {
+		refuse(f, e);
+		return;
+	}
+	f->apart++;
+	f->fn(f->arg, e);
+}
+
+static void check_mesh(struct faults *f)
+{
+	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
+	struct wm_sync_config c = {.node_name = name};
+	struct wm_err e = {0};
+
+	if (strcmp(f->s->sync_mode, "off") == 0 || wm_config_node_name(f->s, name, NULL) ||
+	    wm_config_node_address(f->s, address, NULL))
+		return; /* the latter were told of */
+	if (wm_config_sync(f->s, address, &c, &e)) {
+		refuse(f, &e);
+		return;
+	}
+	if (!c.by_etcd && wm_config_sync_bind(&c, is_running(f->s), &e))
+		refuse(f, &e);
+	(void)wm_config_sync_examine(&c, (int64_t)time(NULL), on_mesh_fault, f);
+}
+
 static void check_kernel(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
@@ -446,8 +492,10 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	if (*s->http_socket)
 		check_socket(&f);
 	check_files(&f);
+	check_mesh(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED
 	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)
+	       : f.apart    ? WM_CONFIG_DEGRADED
 			    : WM_CONFIG_OK;
 }

@@ -27,6 +27,7 @@ enum wm_config_verdict { WM_CONFIG_OK, WM_CONFIG_DEGRADED, WM_CONFIG_REFUSED };
 enum wm_config_verdict wm_config_examine(const struct wm_settings_source *from,
 					 wm_settings_fault fn, void *arg);
 /** What is wrong with settings that wm_settings_check() takes: addresses, ranges, names, files,
- *  cgroup, pins, memory. Ports are not looked at, a running agent has them. @p fn hears of all. */
+ *  cgroup, pins, memory, the mesh. Of ports only the mesh's is looked at, as a running agent has
+ *  them. @p fn hears of all. */
 enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_fault fn,
 				       void *arg);

@@ -3,10 +3,17 @@
 #include "config_sync.h"
 
 #include "userspace/base/macros.h"
+#include "userspace/security/cert.h"
+#include "userspace/security/seal.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 static bool is_any(const struct in6_addr *a)
 {
@@ -128,5 +135,197 @@ int wm_config_sync(const struct wm_settings *s, const char *node_address,
 	ret->cert_file = s->sync_cert_file;
 	ret->key_file = s->sync_key_file;
 	ret->keyring_file = s->sync_keyring_file;
+	return 0;
+}
+
+/* --- what cannot work -------------------------------------------------------------------------
+ */
+struct judge {
+	const struct wm_sync_config *c;
+	int64_t now_s;
+	wm_config_sync_fault fn;
+	void *arg;
+	unsigned refused;
+};
+
+static void refuse(struct judge *j, const struct wm_err *e)
+{
+	j->refused++;
+	j->fn(j->arg, e, true);
+}
+
+/* @p why begins with the path of a file: put the setting that names it before it. */
+static void refuse_file(struct judge *j, const struct wm_err *why)
+{
+	const struct {
+		const char *setting, *path;
+	} files[] = {{"sync.ca_file", j->c->ca_file},
+		     {"sync.cert_file", j->c->cert_file},
+		     {"sync.key_file", j->c->key_file},
+		     {"sync.keyring_file", j->c->keyring_file}};
+	const char *setting = "sync.cert_file";
+	struct wm_err e = {0};
+	size_t best = 0;
+
+	for (size_t n = 0; n < WM_ARRAY_LEN(files); n++) {
+		size_t len = strlen(files[n].path);
+
+		if (len <= best || strncmp(why->text, files[n].path, len) != 0)
+			continue;
+		best = len; /* of a.pem and a.pem.old the longer one */
+		setting = files[n].setting;
+	}
+	wm_err_set(&e, why->code, "%s: %s", setting, why->text);
+	refuse(j, &e);
+}
+
+static void judge_seeds(struct judge *j)
+{
+	char host[WM_SYNC_HOST_MAX + 1];
+	struct wm_err e = {0};
+	uint16_t port;
+
+	for (char *const *seed = j->c->join; *seed; seed++) {
+		if (!wm_sync_seed_parse(*seed, host, &port))
+			continue;
+		wm_err_set(&e, WM_E_INVALID,
+			   "sync.join: a host or an address is wanted, with :port if it is not "
+			   "%d, [v6]:port, not \"%.64s\"",
+			   WM_SYNC_PORT, *seed);
+		refuse(j, &e);
+	}
+}
+
+static void judge_dates(struct judge *j, const struct wm_cert *cert)
+{
+	struct wm_cert_validity v = wm_cert_validity(cert);
+	bool over = v.not_after_s < j->now_s;
+	time_t at = (time_t)(over ? v.not_after_s : v.not_before_s);
+	struct wm_err e = {0};
+	char when[64];
+	struct tm tm;
+
+	if (!over && v.not_before_s <= j->now_s)
+		return;
+	if (!gmtime_r(&at, &tm) || !strftime(when, sizeof(when), "%Y-%m-%d %H:%M UTC", &tm))
+		snprintf(when, sizeof(when), "%lld", (long long)at);
+	wm_err_set(&e, WM_E_INVALID, "sync.cert_file: %s is %s %s: other agents refuse it",
+		   j->c->cert_file, over ? "expired since" : "not valid before", when);
+	j->fn(j->arg, &e, false);
+}
+
+static void judge_certificate(struct judge *j)
+{
+	const struct wm_cert_files f = {j->c->ca_file, j->c->cert_file, j->c->key_file};
+	struct wm_cert *cert = NULL;
+	const struct wm_identity *us;
+	struct wm_err e = {0};
+
+	if (wm_cert_load(&f, &cert, &e)) {
+		refuse_file(j, &e);
+		return;
+	}
+	us = wm_cert_identity(cert);
+	if (strcasecmp(us->node, j->c->node_name) != 0 ||
+	    strcasecmp(us->datacenter, j->c->datacenter) != 0) {
+		wm_err_set(&e, WM_E_INVALID,
+			   "sync.cert_file: the certificate names %.64s in %.64s, and this is node "
+			   "%.64s in %.64s",
+			   us->node, us->datacenter, j->c->node_name, j->c->datacenter);
+		refuse(j, &e);
+	}
+	judge_dates(j, cert);
+	wm_cert_free(cert);
+}
+
+static void judge_keyring(struct judge *j)
+{
+	struct wm_keyring *k = NULL;
+	struct wm_err e = {0};
+
+	if (wm_keyring_load(j->c->keyring_file, &k, &e))
+		refuse_file(j, &e);
+	wm_keyring_free(k);
+}
+
+static void judge_etcd(struct judge *j)
+{
+	const struct {
+		const char *setting, *path;
+	} files[] = {{"sync.etcd_password_file", j->c->etcd.password_file},
+		     {"sync.etcd_ca_file", j->c->etcd.ca_file},
+		     {"sync.etcd_cert_file", j->c->etcd.cert_file},
+		     {"sync.etcd_key_file", j->c->etcd.key_file}};
+	struct wm_err e = {0};
+
+	for (size_t n = 0; n < WM_ARRAY_LEN(files); n++) {
+		if (!*files[n].path || !access(files[n].path, R_OK))
+			continue;
+		wm_err_set(&e, -errno, "%s: cannot read %s: %s", files[n].setting, files[n].path,
+			   strerror(errno));
+		refuse(j, &e);
+	}
+}
+
+unsigned wm_config_sync_examine(const struct wm_sync_config *c, int64_t now_s,
+				wm_config_sync_fault fn, void *arg)
+{
+	struct judge j = {.c = c, .now_s = now_s, .fn = fn, .arg = arg};
+
+	if (c->by_etcd) {
+		judge_etcd(&j);
+		return j.refused;
+	}
+	judge_seeds(&j);
+	if (!c->insecure) {
+		judge_certificate(&j);
+		judge_keyring(&j);
+	}
+	return j.refused;
+}
+
+static int try_bind(const struct wm_peer_addr *at, int type)
+{
+	int family = wm_peer_addr_v4(at) ? AF_INET : AF_INET6, one = 1, off = 0;
+	_cleanup_close_ int fd = socket(family, type | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sa;
+	socklen_t len = wm_peer_addr_to_sockaddr(at, family, &sa);
+
+	if (fd < 0)
+		return -errno;
+	if (type == SOCK_STREAM) /* as the start does: what only lingers is not in the way */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (family == AF_INET6 && is_any(&at->ip))
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, (struct sockaddr *)&sa, len) || (type == SOCK_STREAM && listen(fd, 1)))
+		return -errno;
+	return 0;
+}
+
+int wm_config_sync_bind(const struct wm_sync_config *c, bool running, struct wm_err *e)
+{
+	static const struct {
+		int type;
+		const char *name;
+	} kinds[] = {{SOCK_DGRAM, "UDP"}, {SOCK_STREAM, "TCP"}};
+	struct wm_peer_addr at = c->bind;
+	char text[WM_PEER_ADDR_TEXT];
+	int r;
+
+	wm_peer_addr_format(&c->bind, text, sizeof(text));
+	if (running)
+		at.port = 0;
+	for (size_t n = 0; n < WM_ARRAY_LEN(kinds); n++) {
+		r = try_bind(&at, kinds[n].type);
+		if (r == -EADDRNOTAVAIL)
+			return wm_err_set(e, r, "sync.bind: %s is no address of this machine",
+					  text);
+		if (r == -EADDRINUSE)
+			return wm_err_set(e, r, "sync.bind: another program has %s (%s)", text,
+					  kinds[n].name);
+		if (r)
+			return wm_err_set(e, r, "sync.bind: %s (%s): %s", text, kinds[n].name,
+					  strerror(-r));
+	}
 	return 0;
 }

@@ -82,6 +82,74 @@ refused 'log.level: error, warn, info or debug, not "loud"' --set log.level=loud
 refused 'unknown setting "dns.prot"; did you mean "dns.port"\?' --set dns.prot=1
 refused 'dns.ttl: not a duration: 5 has no unit; write "5s" or "5ms"' --set dns.ttl=5
 
+# --- the mesh -----------------------------------------------------------------------------------------
+CA=$TMP/ca
+mkdir -m 700 "$CA" "$TMP/other"
+"$CTL" ca init --dir "$CA" >/dev/null && "$CTL" ca init --dir "$TMP/other" >/dev/null
+for n in me else; do "$CTL" ca issue "$n" --dir "$CA" >/dev/null; done
+"$CTL" ca issue me --dir "$TMP/other" >/dev/null
+(umask 077 && "$CTL" keyring generate >"$CA/keyring" && echo abc >"$CA/nokeys" && cp "$CA/keyring" "$CA/openring" && cp "$CA/me-key.pem" "$CA/open-key.pem")
+chmod 644 "$CA/openring" "$CA/open-key.pem"
+mesh=(--set sync.mode=peers --set node.name=me --set sync.bind=127.0.0.1:8301 --set sync.ca_file="$CA/ca.pem" --set sync.cert_file="$CA/me.pem"
+	--set sync.key_file="$CA/me-key.pem" --set sync.keyring_file="$CA/keyring")
+check "a sound mesh" "configuration ok" "$(checked "${mesh[@]}")"
+check "and it starts" 124 "$(started "${mesh[@]}")"
+refused 'sync.advertise: the agent would be known by a loopback address, which 10.9.9.9 cannot reach' "${mesh[@]}" --set sync.join=10.9.9.9
+refused 'sync.advertise: .* which host.example:8301 cannot reach' "${mesh[@]}" --set sync.bind=0.0.0.0:8301 --set node.address=127.0.0.1 --set sync.join=host.example:8301
+refused 'sync.bind: 203.0.113.9:8301 is no address of this machine' "${mesh[@]}" --set sync.bind=203.0.113.9:8301
+refused 'sync.bind: an address and a port are wanted, .* not "localhost"' "${mesh[@]}" --set sync.bind=localhost
+refused 'sync.join: a host or an address is wanted, .* not "127.0.0.1:"' "${mesh[@]}" --set sync.join=127.0.0.1:
+refused 'sync.join: .* not "127.0.0.1:port"' "${mesh[@]}" --set sync.join=127.0.0.1:port
+refused 'sync.cert_file: the certificate names else in dc1, and this is node me in dc1' "${mesh[@]}" --set sync.cert_file="$CA/else.pem" --set sync.key_file="$CA/else-key.pem"
+refused 'sync.cert_file: the certificate names me in dc1, and this is node me in dc2' "${mesh[@]}" --set node.datacenter=dc2
+refused 'sync.key_file: .*else-key.pem is not the key of the certificate in .*me.pem' "${mesh[@]}" --set sync.key_file="$CA/else-key.pem"
+refused 'sync.cert_file: .*me.pem as that of a server: ' "${mesh[@]}" --set sync.ca_file="$TMP/other/ca.pem"
+refused 'sync.key_file: .*open-key.pem is open to others \(mode 644\): chmod 600 it' "${mesh[@]}" --set sync.key_file="$CA/open-key.pem"
+refused 'sync.keyring_file: .*openring is open to others \(mode 644\)' "${mesh[@]}" --set sync.keyring_file="$CA/openring"
+refused 'sync.keyring_file: .*nokeys: line 1: a key is 32 octets in base64' "${mesh[@]}" --set sync.keyring_file="$CA/nokeys"
+refused 'sync.ca_file: /nonexistent: No such file' "${mesh[@]}" --set sync.ca_file=/nonexistent
+refused 'sync.ca_file: .* is not an authority.s' "${mesh[@]}" --set sync.ca_file="$CA/me.pem"
+refused 'sync.cert_file: /nonexistent: No such file' "${mesh[@]}" --set sync.cert_file=/nonexistent
+refused 'sync.key_file: .* has no private key that can be read' "${mesh[@]}" --set sync.key_file="$CA/keyring"
+refused 'sync.etcd_ca_file: cannot read /nonexistent' --set sync.mode=etcd --set sync.etcd_endpoints=https://127.0.0.1:2379 --set sync.etcd_ca_file=/nonexistent
+taken() { # kind, its name: somebody else has the port
+	(exec /usr/bin/python3 -c "import socket, time; s = socket.socket(socket.AF_INET, socket.$1); s.bind(('127.0.0.1', 8301)); s.type == socket.SOCK_STREAM and s.listen(); print('there', flush=True); time.sleep(60)" >"$TMP/taken") &
+	holder=$!
+	until_ok 10 grep -q there "$TMP/taken"
+	refused "sync.bind: another program has 127.0.0.1:8301 \($2\)" "${mesh[@]}"
+	kill "$holder"
+	wait "$holder" 2>/dev/null
+}
+taken SOCK_STREAM TCP
+taken SOCK_DGRAM UDP
+(exec "$B/waymarkd" "${base[@]}" "${mesh[@]}" 2>/dev/null) &
+holder=$!
+until_ok 20 test -S "$TMP/http.sock"
+check "an agent of these settings has its ports itself" "configuration ok" "$(checked "${mesh[@]}")"
+kill "$holder"
+wait "$holder" 2>/dev/null
+
+apart() { # text, options: the agent starts, and others refuse it
+	local says=$1
+	shift
+	matches "apart: $says" "$says" "$(checked "$@")"
+	check "by exit status" 1 "$(rc checked "$@" --set kernel.required=true)"
+	check "the start goes on" 124 "$(started "$@")"
+	timeout 3 "$B/waymarkd" "${base[@]}" "$@" 2>"$TMP/log"
+	matches "the log tells" "event=sync.config .*$says" "$(cat "$TMP/log")"
+}
+dated() { # name, not before, not after: a certificate of me with these dates
+	mkdir -p "$CA/issued" && : >"$CA/issued/index"
+	printf '[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=%s\ndatabase=%s/index\nrand_serial=yes\ndefault_md=default\npolicy=p\n[p]\ncommonName=supplied\n' "$CA/issued" "$CA/issued" >"$CA/issued/cnf"
+	openssl ca -batch -notext -config "$CA/issued/cnf" -cert "$CA/ca.pem" -keyfile "$CA/ca-key.pem" -startdate "$2" -enddate "$3" -out "$CA/$1.pem" \
+		-in <(openssl req -new -key "$CA/me-key.pem" -subj /CN=me) -extfile <(printf 'subjectAltName=DNS:me.dc1.waymark\nextendedKeyUsage=serverAuth,clientAuth\n') 2>"$TMP/openssl" ||
+		fail "no certificate: $(tail -n 3 "$TMP/openssl")"
+}
+dated past 20200101000000Z 20200201000000Z
+dated future 20400101000000Z 20410101000000Z
+apart 'sync.cert_file: .*past.pem is expired since 2020-02-01 00:00 UTC: other agents refuse it' "${mesh[@]}" --set sync.cert_file="$CA/past.pem"
+apart 'sync.cert_file: .*future.pem is not valid before 2040-01-01 00:00 UTC' "${mesh[@]}" --set sync.cert_file="$CA/future.pem"
+
 degraded() { # text, options: the agent starts and says so, with kernel.required it does not
 	local says=$1
 	shift

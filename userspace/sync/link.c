@@ -772,19 +772,8 @@ static int open_tls(struct wm_links *l, struct wm_err *e)
 	const struct wm_tls_config t = {.files = {c->ca_file, c->cert_file, c->key_file},
 					.arg = l,
 					.changed = on_certificate};
-	const struct wm_identity *us;
-	int r = wm_tls_new(c->loop, &t, &l->tls, e);
 
-	if (r)
-		return r;
-	us = wm_tls_identity(l->tls);
-	if (strcasecmp(us->node, c->node_name) == 0 &&
-	    strcasecmp(us->datacenter, c->datacenter) == 0)
-		return 0;
-	return wm_err_set(e, WM_E_INVALID,
-			  "sync.cert_file: the certificate names %.64s in %.64s, and this is node "
-			  "%.64s in %.64s",
-			  us->node, us->datacenter, c->node_name, c->datacenter);
+	return wm_tls_new(c->loop, &t, &l->tls, e); /* whom it names was judged: config_sync.h */
 }
 
 int wm_links_new(struct wm_sync *s, struct wm_links **ret, struct wm_err *e)

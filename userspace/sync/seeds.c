@@ -122,8 +122,9 @@ static void on_resolved(void *arg, const struct wm_resolver_answer *r)
 	greet_next(a);
 }
 
-/* Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
-static int split(const char *to, char host[WM_RESOLVER_NAME_MAX + 1], uint16_t *ret_port)
+_Static_assert(WM_SYNC_HOST_MAX == WM_RESOLVER_NAME_MAX, "what is split can be asked for");
+
+int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], uint16_t *ret_port)
 {
 	const char *colon = strrchr(to, ':'), *end = to + strlen(to);
 	struct in6_addr v6;
@@ -194,7 +195,7 @@ int wm_seeds_join(struct wm_seeds *k, const char *to, wm_sync_joined done, void 
 	uint16_t port;
 	struct attempt *a;
 
-	if (split(to, host, &port))
+	if (wm_sync_seed_parse(to, host, &port))
 		return wm_err_set(e, WM_E_INVALID,
 				  "host, host:port or [v6]:port is wanted, not \"%.64s\"", to);
 	a = new_attempt(k, host, done, arg);

@@ -67,6 +67,10 @@ struct wm_sync_contact {
 /** Cost O(1) while another is alive. */
 void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret);
 
+#define WM_SYNC_HOST_MAX 253 /* octets of a host's name */
+/** Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
+int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], uint16_t *ret_port);
+
 /** Join the mesh of the agent at @p to, "host" or "host:port". @return 0, or the error at once. */
 int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *arg,
 		 struct wm_err *e);
