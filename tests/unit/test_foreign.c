@@ -882,6 +882,44 @@ Test(foreign, an_agent_is_forgotten_whole_and_without_a_word)
 	wm_registry_close(b);
 }
 
+/* It goes without a word, and comes back under the version that it had. */
+Test(foreign, what_is_not_wanted_goes_without_a_tombstone)
+{
+	struct wm_registry *a = open_as("owner", "a"), *b = open_as("other", "b");
+	struct wm_foreign_change forget[2] = {{.id = "w1", .forget = true},
+					      {.id = "w2", .forget = true}};
+	uint32_t epoch;
+
+	put_checked(a, "w1", 80);
+	cr_assert_eq(put(a, "w2", "db", 2), 0);
+	tell_all(a, b, false);
+	for (unsigned n = 0; n < 2; n++) {
+		forget[n].version.origin = WM_ORIGIN_FOREIGN;
+		wm_registry_origin(a, &forget[n].version.writer, &epoch);
+	}
+	tell_one(b, &forget[0]);
+	cr_assert_eq(result.taken, 1, "%s", result.text);
+	cr_assert_null(at(b, "owner", "w1"));
+	cr_assert_not_null(at(b, "owner", "w2"));
+	tell_one(b, &forget[0]);
+	cr_assert_eq(result.stale, 1, "it is not there");
+	tell_one(b, &forget[1]);
+	cr_assert_eq(wm_registry_nodes(b), 1, "the node went with the last that was on it");
+	cr_assert_eq(b->history.count, 0);
+	wm_registry_close(b);
+	b = open_as("other", "b");
+	cr_assert_eq(wm_registry_nodes(b), 1);
+	cr_assert_eq(wm_registry_instances(b), 0);
+	tell_all(a, b, false);
+	cr_assert_eq(result.taken, 3);
+	cr_assert_eq(at(b, "owner", "w1")->port, 80);
+	forget[0].id = "";
+	tell_one(b, &forget[0]);
+	cr_assert_eq(result.refused, 1);
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
+
 /* Another node.name is another node: what is on it comes over with it. */
 Test(foreign, an_agent_is_renamed)
 {

@@ -200,7 +200,9 @@ static int judge_change(const struct wm_registry *r, const struct wm_foreign_cha
 	if ((c->version.origin != WM_ORIGIN_FOREIGN && c->version.origin != WM_ORIGIN_SHARED) ||
 	    wm_peer_id_none(&c->version.writer))
 		return invalid(e, "a change is of no agent");
-	if (!c->version.seq)
+	if (c->forget && !*c->id)
+		return invalid(e, "a node is not forgotten by itself");
+	if (!c->version.seq && !c->forget)
 		return invalid(e, "a change has no number");
 	if (c->version.origin == WM_ORIGIN_SHARED)
 		return wm_node_name_validate(c->node, e);
@@ -222,14 +224,15 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 	if (!f)
 		return -ENOMEM;
 	f->version = c->version;
-	f->gone = c->gone;
+	f->gone = c->gone || c->forget;
+	f->forget = c->forget;
 	f->when_s = c->gone_ms / 1000;
 	f->op.object = *c->id ? WM_OBJECT_SERVICE : WM_OBJECT_NODE;
 	f->op.restore = true; /* as it is, whatever there is */
 	f->op.bytes += 2 * c->len;
 	if (c->version.origin == WM_ORIGIN_FOREIGN)
 		wm_peer_id_format(&c->version.writer, f->origin);
-	if (!c->gone)
+	if (!f->gone)
 		return decode(r, c, f, d, e);
 	if (c->version.origin == WM_ORIGIN_SHARED) {
 		f->op.node_name = strdup(c->node);

@@ -15,9 +15,12 @@
 struct wm_foreign_change {
 	/* FOREIGN: `writer` is whose log; SHARED: who wrote it. Never OWN. */
 	struct wm_version version;
-	const char *node;   /* SHARED: its node's name, in any case. FOREIGN: not looked at */
-	const char *id;	    /* of the instance; "" is the node */
-	bool gone;	    /* a tombstone */
+	const char *node; /* SHARED: its node's name, in any case. FOREIGN: not looked at */
+	const char *id;	  /* of the instance; "" is the node */
+	bool gone;	  /* a tombstone */
+	/* The instance is not wanted here any more, whatever its version: it goes without a
+	 * tombstone, with its node if nothing else is on it, and comes back as it was. */
+	bool forget;
 	uint64_t gone_ms;   /* when, since 1970 */
 	const void *object; /* what wm_registry_object_encode() gave; NULL if gone */
 	size_t len;

@@ -217,6 +217,10 @@ static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 				 !(i == wm_view_holder(p, op->home) && op->home->self)
 			 ? i
 			 : NULL;
+	if (f->forget) {
+		f->stale = !f->old;
+		return f->old;
+	}
 	if (i && !f->old && !f->gone && !is_foreign(f) && !judge_other(p, f, i))
 		return false;
 	t = find_tomb(p->r, f);
@@ -487,12 +491,12 @@ static int bury(struct wm_plan *p, struct wm_foreign_op *f)
 	return p->r->store ? wm_plan_put_tombstone_row(p, t) : 0;
 }
 
-/* A node that nobody told of goes with the last that was on it. */
-static void drop_unheard(struct wm_plan *p, struct wm_op *op, struct wm_node *n)
+/* A node that nobody told of goes with the last that was on it; @p any: other agents' too. */
+static void drop_unheard(struct wm_plan *p, struct wm_op *op, struct wm_node *n, bool any)
 {
 	struct leaving l = {.of = WM_ORIGIN_SHARED};
 
-	if (!holds(p, n, WM_ORIGIN_SHARED) || node_version(p, n).seq)
+	if (n->self || (!any && (!holds(p, n, WM_ORIGIN_SHARED) || node_version(p, n).seq)))
 		return;
 	wm_view_each(p, n, collect, &l);
 	if (l.count || l.others)
@@ -507,9 +511,11 @@ static void prepare_gone(struct wm_plan *p, struct wm_foreign_op *f)
 	struct leaving l = {.of = f->version.origin};
 
 	if (f->old && *f->op.id) {
+		p->no_tombstones = f->forget;
 		wm_edit_drop(p, &f->op, f->op.home, f->op.id);
+		p->no_tombstones = false;
 		if (!f->op.code)
-			drop_unheard(p, &f->op, f->op.home);
+			drop_unheard(p, &f->op, f->op.home, f->forget);
 		return;
 	}
 	if (f->old && is_foreign(f)) {
