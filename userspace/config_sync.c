@@ -116,6 +116,9 @@ int wm_config_sync(const struct wm_settings *s, const char *node_address,
 	if (r)
 		return r;
 	ret->join = s->sync_join;
+	ret->role = strcmp(s->sync_role, "leaf") ? WM_MEMBER_FULL : WM_MEMBER_LEAF;
+	ret->interest = s->sync_interest;
+	ret->interest_ttl_ms = s->sync_interest_ttl_ms;
 	ret->timers = *wm_member_profile(profile);
 	if (s->sync_probe_interval_ms)
 		ret->timers.probe_interval = (unsigned)s->sync_probe_interval_ms;

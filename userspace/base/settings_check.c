@@ -207,11 +207,17 @@ static int check_sync_words(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const modes[] = {"off", "peers", "etcd", NULL};
 	static const char *const profiles[] = {"lan", "wan", "local", NULL};
+	static const char *const roles[] = {"full", "leaf", NULL};
 	static const char *const conflicts[] = {"hlc", "semver", "priority", NULL};
 	int r = check_word("sync.mode", s->sync_mode, modes, e);
 
 	if (!r)
 		r = check_word("sync.profile", s->sync_profile, profiles, e);
+	if (!r)
+		r = check_word("sync.role", s->sync_role, roles, e);
+	if (!r && strcmp(s->sync_role, "leaf") == 0 && strcmp(s->sync_mode, "etcd") == 0)
+		r = wm_err_set(e, WM_E_INVALID,
+			       "sync.role: leaf is of sync.mode peers: etcd brings everything");
 	return r ? r : check_word("sync.conflicts", s->sync_conflicts, conflicts, e);
 }
 

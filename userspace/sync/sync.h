@@ -36,6 +36,8 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	struct wm_peer_addr bind, advertise;
 	char *const *join; /* "host", "host:port", "[v6]:port"; NULL at the end */
 	enum wm_member_role role;
+	char *const *interest; /* of a leaf: services and globs; NULL at the end */
+	uint64_t interest_ttl_ms;
 	struct wm_member_timers timers;
 	uint64_t push_pull_ms, restart_grace_ms;
 	unsigned objects_max; /* of all nodes */
