@@ -36,8 +36,9 @@ struct agent {
 	uint64_t seq, clock, contact_ms, step_ms;
 	uint64_t run;	   /* lowest number of this run */
 	int64_t offset_ms; /* of its clock */
-	int busy;	   /* of the next calls of take() so many say "not now" */
-	unsigned most;	   /* changes of one take() */
+	bool leaf;
+	int busy;      /* of the next calls of take() so many say "not now" */
+	unsigned most; /* changes of one take() */
 	unsigned takes, same, removed, conflicts, alarms, flaps;
 	char alarm[256];
 	struct wm_peer_id about;
@@ -364,6 +365,7 @@ static inline void agent_start(struct agent *a)
 	struct net *n = a->net;
 	struct wm_replica_config c = {.env = &a->env,
 				      .id = a->id,
+				      .leaf = a->leaf,
 				      .epoch = a->epoch,
 				      .seq = a->seq,
 				      .contact_ms = a->contact_ms,
@@ -394,9 +396,12 @@ static inline void agent_start(struct agent *a)
 	for (size_t i = 0; i < count; i++)
 		cr_assert_eq(wm_replica_recover(a->r, &all[i]->c), 0);
 	free(all);
-	for (unsigned j = 0; j < n->count; j++)
-		if (&n->a[j] != a)
-			wm_replica_member(a->r, &n->a[j].id, true);
+	for (unsigned j = 0; j < n->count; j++) {
+		if (&n->a[j] == a)
+			continue;
+		wm_replica_leaf(a->r, &n->a[j].id, n->a[j].leaf);
+		wm_replica_member(a->r, &n->a[j].id, true);
+	}
 }
 
 static inline void net_drop_link(struct net *n, unsigned i, unsigned j)

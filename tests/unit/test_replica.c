@@ -72,6 +72,44 @@ Test(replica, a_gap_is_pulled)
 	net_free(n);
 }
 
+/* Its log is everywhere, also what the tree did not bring, and nobody's is there. */
+Test(replica, a_leaf_has_its_own_log_and_no_other)
+{
+	struct net *n = net_new(4, 1);
+	struct agent *leaf = &n->a[2];
+
+	leaf->leaf = n->a[3].leaf = true;
+	net_start(n);
+	put(leaf, "l", "1");
+	put(&n->a[0], "f", "1");
+	net_pass(n, 100);
+	is(has(&n->a[0], leaf, "l"), "1");
+	is(has(&n->a[1], leaf, "l"), "1");
+	is(has(&n->a[1], &n->a[0], "f"), "1");
+	is(has(leaf, &n->a[0], "f"), NULL);
+	is(has(&n->a[3], leaf, "l"), NULL);
+	n->drop_news = true;
+	put(leaf, "l", "2");
+	del(&n->a[0], "f");
+	net_pass(n, 20000);
+	n->drop_news = false;
+	is(has(&n->a[0], leaf, "l"), "2");
+	is(has(&n->a[1], leaf, "l"), "2");
+	is(has(&n->a[1], &n->a[0], "f"), NULL);
+	agent_stop(leaf);
+	store_free(leaf->store);
+	leaf->store = wm_map_new(1u << 20);
+	leaf->seq = 0;
+	agent_start(leaf); /* its store was lost */
+	net_pass(n, 20000);
+	put(leaf, "m", "3");
+	net_pass(n, 1000);
+	is(has(&n->a[1], leaf, "l"), NULL);
+	is(has(&n->a[1], leaf, "m"), "3");
+	cr_assert_eq(n->refused, 0, "%s", n->why);
+	net_free(n);
+}
+
 /* Its last change was lost, so no gap shows: summaries that stay different do. */
 Test(replica, what_the_tree_lost_is_found_by_summaries)
 {

@@ -375,7 +375,9 @@ static int received(struct wm_replica *r, const struct wm_peer_id *from, bool sp
 		replica_work_soon(r, 0);
 		return 0;
 	}
-	if (m && p && !spread)
+	if (m && p && spread && r->c.leaf)
+		r->stats.stale++; /* what it is interested in comes another way */
+	else if (m && p && !spread)
 		err = dispatch(r, p, m, e);
 	else if (m && p && m->is_case == WM__REPLICA__MESSAGE__IS_BATCH)
 		err = take_batch(r, p, m->batch, e);
@@ -462,7 +464,17 @@ void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool t
 	if (!p)
 		return;
 	p->there = there;
-	p->member |= there; /* until it is forgotten: it may come back */
+	p->member |= there && !p->leaf; /* until it is forgotten: it may come back */
+}
+
+void wm_replica_leaf(struct wm_replica *r, const struct wm_peer_id *id, bool leaf)
+{
+	struct peer *p = peer_ready(r, id);
+
+	if (!p)
+		return;
+	p->leaf = leaf;
+	p->member = p->there && !leaf;
 }
 
 void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin)
@@ -516,6 +528,8 @@ bool wm_replica_compare(struct wm_replica *r, const struct wm_peer_id *from, con
 	uint8_t ours[WM_REPLICA_SUMMARY];
 	struct peer *p = peer_ready(r, from), *to;
 
+	if (r->c.leaf || (p && p->leaf)) /* which are not to have the same */
+		return false;
 	wm_replica_summary(r, ours, sizeof(ours));
 	if (!p || len < WM_REPLICA_SUMMARY || !memcmp(ours, data, sizeof(ours))) {
 		if (p && len >= WM_REPLICA_SUMMARY)

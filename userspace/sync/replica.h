@@ -50,6 +50,7 @@ struct wm_replica;
 struct wm_replica_config {
 	const struct wm_env *env;
 	struct wm_peer_id id;
+	bool leaf;	     /* of our own log alone: it is compared and served, nothing is taken */
 	uint32_t epoch;	     /* of our own log */
 	uint64_t seq;	     /* last number given in it */
 	uint64_t contact_ms; /* wm_replica_contact_ms() of the run before; 0: none */
@@ -121,6 +122,10 @@ void wm_replica_forget(struct wm_replica *r, const struct wm_peer_id *origin);
 /** How far every member that is there has come decides when tombstones go; the replica learns it
  * from vectors. Tell it who is a member. */
 void wm_replica_member(struct wm_replica *r, const struct wm_peer_id *id, bool there);
+
+/** A member holds its own log alone: of it only that is compared, and no tombstone waits for it.
+ * Told before wm_replica_member() and wm_replica_up(). */
+void wm_replica_leaf(struct wm_replica *r, const struct wm_peer_id *id, bool leaf);
 
 /** Logs of which somebody told more than is here. */
 unsigned wm_replica_behind(const struct wm_replica *r);

@@ -29,6 +29,7 @@
 #define SWEEP_MAX   256	  /* objects removed in one call */
 #define EXPIRE_MAX  1024  /* tombstones looked at in one tick */
 #define TICK_MS	    1000
+#define LEAF_MS	    15000 /* a leaf says where its log is */
 /* An answer that takes longer is asked for elsewhere, as the stream may be one that was cut and now
  * waits for TCP to try again, up to many seconds. Doubled each time up to the second, as it may be
  * slow only. */
@@ -173,6 +174,7 @@ static inline void log_unmark(struct log *l)
 struct peer {
 	struct wm_peer_id id;
 	bool there, up;
+	bool leaf;   /* it holds its own log alone */
 	bool member; /* known and not forgotten: tombstones wait for it */
 	bool asked;  /* a pull of ours is under way */
 	bool away;   /* it distrusts what it has */

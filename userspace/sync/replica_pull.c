@@ -15,13 +15,21 @@ struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id)
 /* Rather one that answers. */
 struct peer *peer_up_by_chance(const struct wm_replica *r)
 {
-	unsigned answering = r->up - r->silent;
-	uint64_t n = r->up ? wm_env_below(r->c.env, answering ? answering : r->up) : 0;
-	size_t pos = 0;
+	unsigned up = 0, answering = 0;
 	struct peer *p;
+	size_t pos = 0;
+	uint64_t n;
 
+	while ((p = peer_walk(r, &pos))) {
+		up += p->up && !p->leaf;
+		answering += p->up && !p->leaf && !p->silent;
+	}
+	if (!up)
+		return NULL;
+	n = wm_env_below(r->c.env, answering ? answering : up);
+	pos = 0;
 	while ((p = peer_walk(r, &pos)))
-		if (p->up && !(answering && p->silent) && !n--)
+		if (p->up && !p->leaf && !(answering && p->silent) && !n--)
 			return p;
 	return NULL;
 }
@@ -460,6 +468,16 @@ static int vector_check(const Wm__Replica__Vector *v, struct wm_err *e)
 	return 0;
 }
 
+/* A leaf has a say in its own log alone, and takes an interest in no other. */
+static bool told_by(const struct wm_replica *r, const struct peer *p, const Wm__Replica__Log *m)
+{
+	const struct wm_peer_id *only = r->c.leaf ? &r->c.id : &p->id;
+
+	if (!r->c.leaf && !p->leaf)
+		return true;
+	return m->origin.len && !memcmp(m->origin.data, only->octets, sizeof(only->octets));
+}
+
 int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector *v,
 		struct wm_err *e)
 {
@@ -477,6 +495,8 @@ int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector 
 		const Wm__Replica__Log *m = v->logs[i];
 
 		p->listed++;
+		if (!told_by(r, p, m))
+			continue;
 		p->equal &= m->origin.len ? compare_log(r, p, m)
 					  : compare_shared(r, p, digest_get(m->digest.data));
 	}
@@ -536,6 +556,13 @@ void pull_tick(struct wm_replica *r)
 
 	while ((p = peer_walk(r, &pos)))
 		pull_next(r, p);
+	pos = 0;
+	if (r->c.leaf && now >= r->compare_ms) {
+		r->compare_ms = now + LEAF_MS;
+		while ((p = peer_walk(r, &pos)))
+			if (p->up && !p->leaf)
+				serve_vector(r, p, false);
+	}
 	pos = 0;
 	for (struct log *l; !r->ask && (l = log_walk(r, &pos));)
 		r->ask = behind(l) && now >= l->next_ms;

@@ -161,9 +161,11 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 	wm__replica__vector__init(&ls->v);
 	ls->v.first = true;
 	ls->v.away = r->shared->distrust;
-	list_log(ls, r->shared);
+	if (!r->c.leaf && !to->leaf)
+		list_log(ls, r->shared);
 	for (struct log *l; (l = log_walk(r, &pos));) {
-		if (l->shared || !offered(r, l))
+		if (l->shared || !offered(r, l) || (r->c.leaf && !l->own) ||
+		    (to->leaf && !wm_peer_id_same(&l->id, &to->id)))
 			continue;
 		if (ls->v.n_logs == VECTOR_LOGS)
 			list_send(r, to, ls);
@@ -190,14 +192,14 @@ void serve_announce(struct wm_replica *r)
 		return;
 	wm__replica__vector__init(&ls->v);
 	for (struct log *l; ls->v.n_logs < VECTOR_LOGS && (l = log_walk(r, &pos));) {
-		if (l->announce && (l->shared || offered(r, l)))
+		if (l->announce && (l->shared || offered(r, l)) && (l->own || !r->c.leaf))
 			list_log(ls, l);
 		l->announce = false;
 	}
 	n = ls->v.n_logs;
 	pos = 0;
 	while (n && (p = peer_walk(r, &pos))) {
-		if (!p->up)
+		if (!p->up || p->leaf)
 			continue;
 		ls->v.n_logs = n;
 		list_send(r, p, ls);
