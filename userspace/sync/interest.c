@@ -344,8 +344,9 @@ static bool is_over(const struct wm_interest *i, const struct topic *t, uint64_t
 	if (t->fixed)
 		return false;
 	if (t->negative)
-		return now - t->used_ms >= WM_INTEREST_NEGATIVE_MS;
-	return !t->pinned && now - t->used_ms >= i->c.ttl_ms;
+		return !t->glob && now - t->used_ms >= WM_INTEREST_NEGATIVE_MS;
+	return !t->pinned && now - t->used_ms >= i->c.ttl_ms &&
+	       !(i->c.held && i->c.held(i->c.arg, t->name));
 }
 
 static void on_tick(void *arg)

@@ -32,6 +32,8 @@ struct wm_interest_config {
 	 * whole, 0: it is to be sent whole. @p end: no more of it. */
 	void (*ask)(void *arg, const struct wm_peer_id *to, const char *name, uint32_t number,
 		    bool end);
+	/* Are there instances of our own? It is of interest then. NULL: there are none. */
+	bool (*held)(void *arg, const char *service);
 	/* Nobody is interested any more: what is here of it goes. */
 	void (*drop)(void *arg, const char *service);
 };

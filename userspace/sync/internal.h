@@ -12,6 +12,7 @@ struct wm_objects;
 struct wm_forwards;
 struct wm_seeds;
 struct wm_verify;
+struct wm_leaf;
 struct wm_keyring;
 struct wm_keyrings;
 struct wm_http_client;
@@ -33,6 +34,9 @@ enum wm_channel {
 	WM_CHANNEL_VERIFY_REPLY,
 	WM_CHANNEL_KEYRING, /* tell, or change, your keys: see keyring.h */
 	WM_CHANNEL_KEYRING_REPLY,
+	WM_CHANNEL_NEWS,     /* a leaf's, to be spread by its home */
+	WM_CHANNEL_INTEREST, /* of a leaf, see interest.proto */
+	WM_CHANNEL_NEWS_OF,  /* what it is interested in */
 };
 
 /* What is spread to all; the first octet of a message. */
@@ -53,6 +57,7 @@ struct wm_sync {
 	struct wm_forwards *forwards;
 	struct wm_seeds *seeds;
 	struct wm_verify *verify;
+	struct wm_leaf *leaf; /* NULL: etcd carries */
 	struct wm_conflicts *conflicts;
 	struct wm_waits *waits;
 	struct wm_keyring *keyring; /* NULL: insecure */
@@ -127,6 +132,29 @@ struct wm_waits *wm_waits_new(struct wm_sync *s); /* NULL without memory */
 void wm_waits_free(struct wm_waits *w);		  /* NULL ok; who waits is told */
 void wm_waits_position(struct wm_waits *w, const struct wm_peer_id *from, uint32_t epoch,
 		       uint64_t seq);
+
+/* --- leaf.c, leaf_serve.c: leaves, and who serves them --- */
+int wm_leaf_new(struct wm_sync *s, struct wm_err *e);
+int wm_leaf_start(struct wm_leaf *l, struct wm_err *e);
+void wm_leaf_free(struct wm_leaf *l); /* NULL ok; who waits is told */
+/** Messages that came. @return what is wrong, NULL: nothing. */
+const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
+			  size_t len);
+const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
+			 size_t len);
+/** News of a leaf, which is spread in its place. */
+const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
+			 size_t len);
+/** News of ours to the home. @return -ENOTCONN: there is none. */
+int wm_leaf_spread(struct wm_leaf *l, enum wm_news kind, const void *p, size_t len);
+/** A stream to a member broke, or it is gone. NULL ok. */
+void wm_leaf_down(struct wm_leaf *l, const struct wm_peer_id *id);
+/** A change of our own or a shared one was told to the replica. NULL ok. */
+void wm_leaf_logged(struct wm_leaf *l, const char *node, const char *id);
+static inline bool wm_sync_is_leaf(const struct wm_sync *s)
+{
+	return !s->c.by_etcd && s->c.role == WM_MEMBER_LEAF;
+}
 
 /* --- forward.c --- */
 struct wm_forwards *wm_forwards_new(struct wm_sync *s);

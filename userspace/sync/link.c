@@ -297,6 +297,7 @@ static void lost(struct peer *p, struct link *k)
 	set_tree(p, false);
 	wm_members_doubt(p->l->s->members, &p->id); /* rather now than when its turn comes */
 	wm_replica_down(p->l->s->replica, &p->id);
+	wm_leaf_down(p->l->s->leaf, &p->id);
 }
 
 static void on_down(void *arg, struct wm_frames_conn *conn, int err, const char *why)
@@ -565,6 +566,12 @@ static const char *take(struct link *k, enum wm_channel ch, const void *data, si
 		return wm_keyrings_answered(s->keyrings, &p->id, data, len)
 			       ? "what it says of its keyring cannot be read"
 			       : NULL;
+	case WM_CHANNEL_NEWS:
+		return wm_leaf_news(s->leaf, &p->id, data, len);
+	case WM_CHANNEL_INTEREST:
+		return wm_leaf_asked(s->leaf, &p->id, data, len);
+	case WM_CHANNEL_NEWS_OF:
+		return wm_leaf_told(s->leaf, &p->id, data, len);
 	case WM_CHANNEL_HELLO:
 		return "a second hello";
 	case WM_CHANNEL_STATE:

@@ -136,6 +136,7 @@ static void on_logged(void *arg, const struct wm_logged *l)
 		r = o->s->etcd ? wm_etcd_own(o->s->etcd, &c) : wm_replica_own(o->s->replica, &c);
 	if (r == -ENOMEM)
 		wm_warn("sync.memory", "text=\"out of memory: a change is told by comparison\"");
+	wm_leaf_logged(o->s->leaf, l->node, l->id);
 	wm_buf_done(&object);
 }
 
@@ -145,6 +146,8 @@ static int on_object(void *arg, const struct wm_logged *l)
 	struct wm_replica_change c;
 	char key[WM_REPLICA_KEY_MAX];
 
+	if (wm_sync_is_leaf(o->s) && l->version.origin != WM_ORIGIN_OWN)
+		return 0; /* its replica is of its own log */
 	(void)change_of(o, l, NULL, key, &c);
 	return o->s->etcd ? wm_etcd_recover(o->s->etcd, &c) : wm_replica_recover(o->s->replica, &c);
 }
@@ -473,6 +476,7 @@ static struct wm_replica *replica_of(struct wm_objects *o)
 	struct wm_sync *s = o->s;
 	struct wm_replica_config c = {.env = s->env,
 				      .id = s->id,
+				      .leaf = wm_sync_is_leaf(s),
 				      .rule = s->c.conflicts,
 				      .objects_max = s->c.objects_max,
 				      .arg = o,

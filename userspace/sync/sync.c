@@ -92,10 +92,20 @@ static void log_member(const char *what, const struct wm_member *m)
 	wm_info(what, "node=%s address=%s version=%s", m->name, at, m->version);
 }
 
+/* The tree is of full members. */
+static int set_role(struct wm_sync *s, const struct wm_member *m)
+{
+	bool leaf = m->role == WM_MEMBER_LEAF;
+
+	wm_replica_leaf(s->replica, &m->id, leaf);
+	return wm_spread_member(s->spread, &m->id,
+				!leaf && !wm_sync_is_leaf(s) && m->state <= WM_MEMBER_SUSPECT);
+}
+
 static void came(struct wm_sync *s, struct wm_member *m, const char *what)
 {
 	log_member(what, m);
-	if (wm_spread_member(s->spread, &m->id, true))
+	if (set_role(s, m))
 		wm_warn("sync.memory", "node=%s text=\"out of memory: its news is pulled\"",
 			m->name);
 	wm_replica_member(s->replica, &m->id, true);
@@ -108,6 +118,7 @@ static void gone(struct wm_sync *s, struct wm_member *m, const char *what, bool 
 	(void)wm_spread_member(s->spread, &m->id, false);
 	wm_link_drop(s->links, &m->id);
 	wm_forwards_gone(s->forwards, &m->id);
+	wm_leaf_down(s->leaf, &m->id);
 	wm_objects_alive(s->objects, &m->id, m->name, false);
 	if (!for_good)
 		return;
@@ -138,6 +149,8 @@ static void on_member(void *arg, struct wm_member *m, enum wm_member_event e)
 		gone(s, m, "member.reaped", true);
 		break;
 	case WM_MEMBER_UPDATED:
+		(void)set_role(s, m);
+		break;
 	case WM_MEMBER_SUSPECTED:
 	case WM_MEMBER_REFUTED:
 		break;
@@ -287,6 +300,8 @@ int wm_sync_news(struct wm_sync *s, enum wm_news kind, const void *p, size_t len
 	const char first = (char)kind;
 	int r;
 
+	if (wm_sync_is_leaf(s))
+		return wm_leaf_spread(s->leaf, kind, p, len);
 	wm_buf_init(&b, WM_SPREAD_PAYLOAD_MAX);
 	wm_buf_put(&b, &first, 1);
 	wm_buf_put(&b, p, len);
@@ -395,6 +410,8 @@ static int make(struct wm_sync *s, struct wm_err *e)
 	if (!s->certificate || !s->members || !s->spread || !s->forwards || !s->push_pull)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	r = wm_objects_new(s, &s->objects, e);
+	if (!r)
+		r = wm_leaf_new(s, e);
 	return r ? r : wm_operate_new(s, e);
 }
 
@@ -435,7 +452,7 @@ int wm_sync_start(struct wm_sync *s, struct wm_err *e)
 	on_certificate(s);
 	s->started = true;
 	wm_seeds_start(s->seeds);
-	return 0;
+	return wm_leaf_start(s->leaf, e);
 }
 
 void wm_sync_pause(struct wm_sync *s)
@@ -475,6 +492,8 @@ void wm_sync_free(struct wm_sync *s)
 	s->forwards = NULL; /* members may go with their streams */
 	wm_verify_free(s->verify);
 	wm_keyrings_free(s->keyrings);
+	wm_leaf_free(s->leaf);
+	s->leaf = NULL;
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);
 	wm_links_free(s->links);

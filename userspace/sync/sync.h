@@ -7,6 +7,7 @@
 #pragma once
 #include "conflicts.h"
 #include "etcd.h"
+#include "interest_serve.h"
 #include "member.h"
 #include "replica.h"
 #include "spread.h"
@@ -101,6 +102,20 @@ void wm_sync_health(struct wm_sync *s, struct wm_sync_health *ret);
  *  @param ret_count logs, or with etcd objects, that were held. @return 0, WM_E_UNKNOWN: no node.
  */
 int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, struct wm_err *e);
+/** Of a leaf: somebody asks for a service. @p done is called once, with 0 when what there is of it
+ *  is here and in the tables, or with WM_E_BUSY: no full member answered in time. The mesh calls
+ *  it before it ends.
+ *  @return 0: it is here, or this is no leaf; answer at once, @p done is not called. 1: it is.
+ *  WM_E_LIMIT: too many services or look-ups; -ENOMEM. */
+int wm_sync_lookup(struct wm_sync *s, const char *service, void (*done)(void *arg, int code),
+		   void *arg);
+/** Who asked with @p arg is gone. */
+void wm_sync_lookup_cancel(struct wm_sync *s, void *arg);
+/** Does this agent hold a part of the mesh only? */
+bool wm_sync_partial(const struct wm_sync *s);
+/* NULL but on a leaf; and but on a full member. */
+const struct wm_interest *wm_sync_interest(const struct wm_sync *s);
+const struct wm_serve *wm_sync_served(const struct wm_sync *s);
 /* NULL where etcd carries. */
 struct wm_members *wm_sync_members(struct wm_sync *s);
 struct wm_replica *wm_sync_replica(struct wm_sync *s);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leaf_internal.h - leaves on the wire: leaf.c (a leaf's side, and what both have) and leaf_serve.c
+ * (a full member's). Inside sync/ only. */
+#pragma once
+#include "interest_serve.h"
+#include "internal.h"
+#include "userspace/sync/interest.pb-c.h"
+
+struct wm_leaf {
+	struct wm_sync *s;
+	struct wm_interest *interest; /* NULL: this is a full member, */
+	struct wm_serve *serve;	      /* which serves */
+	/* of a leaf */
+	TAILQ_HEAD(, leaf_whole) wholes; /* that are coming */
+	TAILQ_HEAD(, leaf_taken) taken;	 /* that wait for the store, or to be seen */
+	struct wm_env_timer *seen;
+	bool started;
+};
+
+/* leaf_serve.c */
+int leaf_serve_new(struct wm_leaf *l);
