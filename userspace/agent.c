@@ -596,6 +596,17 @@ static void on_mesh_fault(void *arg, const struct wm_err *why, bool refused)
 		*e = *why;
 }
 
+static int look_up(void *arg, const char *service, void (*done)(void *arg, int code),
+		   void *done_arg)
+{
+	return wm_sync_lookup(arg, service, done, done_arg);
+}
+
+static void end_look_up(void *arg, void *done_arg)
+{
+	wm_sync_lookup_cancel(arg, done_arg);
+}
+
 static int start_sync(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_sync_config c = {.env = wm_loop_env(a->loop),
@@ -615,7 +626,10 @@ static int start_sync(struct wm_agent *a, struct wm_err *e)
 	*e = (struct wm_err){0};
 	if (wm_config_sync_examine(&c, wm_env_wall_s(c.env), on_mesh_fault, e))
 		return e->code;
-	return wm_sync_new(&c, &a->sync, e);
+	r = wm_sync_new(&c, &a->sync, e);
+	if (!r && a->dns && wm_sync_partial(a->sync))
+		wm_dns_server_ask(a->dns, &(struct wm_dns_lookup){look_up, end_look_up, a->sync});
+	return r;
 }
 
 static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
@@ -926,7 +940,9 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_http_server_free(a->http);
 	if (a->registry)
 		wm_registry_finish(a->registry); /* what waits is announced while all can hear it */
-	wm_sync_free(a->sync);			 /* answers who waits for another agent, too */
+	if (a->dns)
+		wm_dns_server_ask(a->dns, NULL);
+	wm_sync_free(a->sync); /* answers who waits for another agent, too */
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_health_free(a->health);

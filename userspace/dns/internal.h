@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #define WM_DNS_SRV_MAX 1024 /* SRV records of an answer; Consul's bound */
 #define WM_DNS_NAMES_MAX                                                                           \
@@ -130,6 +131,13 @@ void wm_reply_answer(struct wm_reply *r);
 /** TTL of the records of a service. */
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 
+/** The service that a query asks for. @return false: none. */
+bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
+		       char ret[WM_DNS_LABEL_MAX + 1]);
+/** SERVFAIL to a query that wm_dns_service_of() read, counted. */
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
+		       size_t cap);
+
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.
  */
@@ -161,6 +169,15 @@ bool wm_places_node_below(const struct wm_places *p, const char *end);
 /** PTR of an address, or that there is none. */
 void wm_reply_reverse(struct wm_reply *r);
 
+/* --- lookup.c: questions that wait for a service --- */
+struct wm_dns_parked;
+/** A datagram whose answer waits; copied. @return 0: answer it; 1: it waits; else SERVFAIL. */
+int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
+/** The same of a query of a connection, by its own done and argument. */
+int wm_dns_ask(struct wm_dns_server *s, const uint8_t *query, size_t len,
+	       void (*done)(void *arg, int code), void *arg);
+void wm_dns_unpark_all(struct wm_dns_server *s);
+
 /* --- server.c --- */
 struct wm_dns_socket {
 	struct wm_dns_server *s;
@@ -185,5 +202,7 @@ struct wm_dns_server {
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
 	const struct wm_instance **chosen; /* scratch of an SRV answer */
 	size_t chosen_cap;
-	struct wm_dns_batch *batch; /* scratch of a read of datagrams */
+	struct wm_dns_batch *batch;  /* scratch of a read of datagrams */
+	struct wm_dns_lookup lookup; /* its ask NULL: nobody */
+	LIST_HEAD(, wm_dns_parked) parked;
 };

@@ -305,6 +305,36 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len)
 	r->ttl_s = ttl_of(r);
 }
 
+bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
+		       char ret[WM_DNS_LABEL_MAX + 1])
+{
+	uint8_t folded[WM_NAME_BUF] = {0};
+	const uint8_t *name = query + WM_DNS_HEADER_LEN;
+	struct wm_dns_query q;
+	struct wm_ask ask;
+
+	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
+	    query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) ||
+	    wm_dns_parse(query, (uint32_t)len, &q) != WM_DNS_OK)
+		return false;
+	for (unsigned i = 0; i < q.name_len; i++)
+		folded[i] =
+			name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + 'a' - 'A') : name[i];
+	wm_ask_parse(s, folded, q.name_len, &ask);
+	if ((ask.kind != WM_ASK_SERVICE && ask.kind != WM_ASK_VIRTUAL) || !*ask.service)
+		return false;
+	memcpy(ret, ask.service, sizeof(ask.service));
+	return true;
+}
+
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
+		       size_t cap)
+{
+	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
+	count(s, WM_DNS_C_SERVFAIL);
+	return bare(query, WM_DNS_SERVFAIL, out, cap);
+}
+
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 		    bool tcp, uint8_t *out, size_t cap)
 {

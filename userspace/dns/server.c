@@ -37,6 +37,8 @@ struct wm_dns_conn {
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
 	bool ended; /* the client sends no more */
+	bool waits; /* its next query does, for a service */
+	bool late;  /* which did not come in time */
 	uint8_t in[2 + TCP_QUERY_MAX];
 };
 
@@ -83,12 +85,19 @@ static void on_datagrams(void *arg, unsigned events)
 	batch_prepare(b);
 	n = recvmmsg(k->fd, b->in, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++) {
-		size_t len = wm_dns_respond(k->s, b->query[i], b->in[i].msg_len, false,
-					    b->answer[i], sizeof(b->answer[i]));
+		int asked;
+		size_t len;
 
+		loosen_source(&b->in[i].msg_hdr);
+		asked = wm_dns_park(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len);
+		if (asked == 1)
+			continue;
+		len = asked ? wm_dns_servfail(k->s, b->query[i], false, b->answer[i],
+					      sizeof(b->answer[i]))
+			    : wm_dns_respond(k->s, b->query[i], b->in[i].msg_len, false,
+					     b->answer[i], sizeof(b->answer[i]));
 		if (!len)
 			continue;
-		loosen_source(&b->in[i].msg_hdr);
 		b->out_iov[out] = (struct iovec){b->answer[i], len};
 		b->out[out].msg_hdr = b->in[i].msg_hdr;
 		b->out[out].msg_hdr.msg_flags = 0;
@@ -107,6 +116,8 @@ static void on_datagrams(void *arg, unsigned events)
 /* --- TCP -------------------------------------------------------------------------------------- */
 static void conn_close(struct wm_dns_conn *c)
 {
+	if (c->waits)
+		c->s->lookup.cancel(c->s->lookup.arg, c);
 	LIST_REMOVE(c, entry);
 	c->s->conns_count--;
 	wm_io_free(c->io);
@@ -151,8 +162,11 @@ static bool conn_write(struct wm_dns_conn *c)
 /* Append one answer with its length in front. @return false: no memory. */
 static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 {
-	size_t n = wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
+	size_t n = c->late ? wm_dns_servfail(c->s, query, true, c->s->answer, WM_DNS_TCP_MAX)
+			   : wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
 	uint8_t *out;
+
+	c->late = false;
 
 	if (!n)
 		return true;
@@ -169,17 +183,29 @@ static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	return true;
 }
 
+static void on_known(void *arg, int code);
+
+/* @return true: the query waits, and those behind it. */
+static bool conn_waits(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+{
+	int asked = c->late ? 0 : wm_dns_ask(c->s, query, len, on_known, c);
+
+	c->waits = asked == 1;
+	c->late |= asked && !c->waits;
+	return c->waits;
+}
+
 /* Answer every query that is in whole. @return false: the connection must go. */
 static bool conn_serve(struct wm_dns_conn *c)
 {
 	size_t at = 0;
 
-	while (c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX) {
+	while (!c->waits && c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX) {
 		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
 
 		if (len > TCP_QUERY_MAX || !len)
 			return false;
-		if (c->in_len - at < 2 + len)
+		if (c->in_len - at < 2 + len || conn_waits(c, c->in + at + 2, len))
 			break;
 		if (!conn_answer(c, c->in + at + 2, len))
 			return false;
@@ -224,18 +250,13 @@ static bool conn_pump(struct wm_dns_conn *c)
 	return true;
 }
 
-static void on_conn(void *arg, unsigned events)
+static void conn_go_on(struct wm_dns_conn *c)
 {
-	struct wm_dns_conn *c = arg;
 	unsigned want = 0;
 
-	if (events & WM_IO_READ && !conn_read(c)) {
-		conn_close(c);
-		return;
-	}
 	if (!conn_pump(c))
 		return;
-	if (c->ended && !c->out_len) {
+	if (c->ended && !c->out_len && !c->waits) {
 		conn_close(c);
 		return;
 	}
@@ -244,6 +265,25 @@ static void on_conn(void *arg, unsigned events)
 	if (c->out_len)
 		want |= WM_IO_WRITE;
 	wm_io_set(c->io, want);
+}
+
+static void on_known(void *arg, int code)
+{
+	struct wm_dns_conn *c = arg;
+
+	c->waits = false;
+	c->late = code != 0;
+	conn_go_on(c);
+}
+
+static void on_conn(void *arg, unsigned events)
+{
+	struct wm_dns_conn *c = arg;
+
+	if (events & WM_IO_READ && !conn_read(c))
+		conn_close(c);
+	else
+		conn_go_on(c);
 }
 
 static void conn_open(struct wm_dns_server *s, int fd)
@@ -410,6 +450,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->c = *c;
 	SLIST_INIT(&s->sockets);
 	LIST_INIT(&s->conns);
+	LIST_INIT(&s->parked);
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
 	s->places = wm_places_new(l, r);
@@ -423,12 +464,26 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	return s;
 }
 
+void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
+{
+	struct wm_dns_conn *c, *next;
+
+	wm_dns_unpark_all(s);
+	for (c = LIST_FIRST(&s->conns); c; c = next) {
+		next = LIST_NEXT(c, entry);
+		if (c->waits)
+			conn_close(c);
+	}
+	s->lookup = l ? *l : (struct wm_dns_lookup){0};
+}
+
 void wm_dns_server_free(struct wm_dns_server *s)
 {
 	struct wm_dns_socket *k;
 
 	if (!s)
 		return;
+	wm_dns_unpark_all(s);
 	while (!LIST_EMPTY(&s->conns))
 		conn_close(LIST_FIRST(&s->conns));
 	while ((k = SLIST_FIRST(&s->sockets))) {

@@ -48,6 +48,18 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 /** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno.
  */
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port);
+/* Who may bring a service that is not here, before a question is answered. */
+struct wm_dns_lookup {
+	/* @return 0: what there is of it is here; 1: @p done is called once, with 0 then, or with
+	 * what keeps it from being known; else such a code at once. */
+	int (*ask)(void *arg, const char *service, void (*done)(void *arg, int code),
+		   void *done_arg);
+	void (*cancel)(void *arg, void *done_arg); /* done is not called any more */
+	void *arg;
+};
+/** @p l is copied; NULL: nobody. Questions that wait are dropped. Not NULL for longer than it can
+ *  be called. */
+void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
  *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @return octets, 0 when nothing is
