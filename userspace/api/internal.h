@@ -335,6 +335,10 @@ void wm_write_drop(struct wm_write *w);
 /** At the end of a turn: answer what is done. */
 void wm_respond_writes(struct wm_api *a);
 
+/* --- lookup.c --- */
+/** On a leaf: it was answered, or is once the mesh told of the service. @return false: go on. */
+bool wm_waits_for_mesh(struct wm_call *c);
+
 /* --- forward.c --- */
 /** Does ?node= name another agent's node, on a route that takes it? Then that agent is asked, and
  *  its answer given. What came from another agent is refused if it is not for us, or on another

@@ -193,7 +193,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 		return;
 	if (missing(&c))
 		wm_answer_text(&c, 400, "%s", missing(&c));
-	else if (!wm_forwarded(&c) && !wm_rendered_give(&c))
+	else if (!wm_forwarded(&c) && !wm_waits_for_mesh(&c) && !wm_rendered_give(&c))
 		c.route->fn(&c);
 }
 
@@ -244,6 +244,8 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 	wm_longs_init(a);
 	if (!a->d.rendered_max)
 		a->d.rendered_max = WM_API_RENDERED_MAX;
+	if (d->sync && wm_sync_partial(d->sync))
+		a->d.rendered_max = 1; /* none: each question is to be seen */
 	if (wm_rendered_init(a) || wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
 	    wm_connect_init(a) || wm_snapshots_init(a) ||
 	    wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
