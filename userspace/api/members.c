@@ -504,6 +504,40 @@ static void put_counters(struct wm_json *j, struct wm_sync *s)
 	wm_json_ku(j, "waiting", y.waiting);
 }
 
+/* Of a leaf what it is interested in, of a full member how many it serves. */
+static void put_leaf(struct wm_json *j, struct wm_sync *s)
+{
+	const struct wm_interest *i = wm_sync_interest(s);
+	const struct wm_serve *v = wm_sync_served(s);
+	struct wm_interest_stats is;
+	struct wm_serve_stats vs;
+	const struct wm_member *home;
+
+	wm_json_ks(j, "role", i ? "leaf" : "full");
+	if (i) {
+		wm_interest_stats(i, &is);
+		home = wm_members_by_id(wm_sync_members(s), &is.home);
+		wm_json_kopen(j, "leaf", '{');
+		wm_json_ks(j, "home", home ? home->name : "");
+		wm_json_ku(j, "services", is.services);
+		wm_json_ku(j, "globs", is.globs);
+		wm_json_ku(j, "waiting", is.waiting);
+#define X(name, help) wm_json_ku(j, #name, is.name);
+		WM_INTEREST_COUNTERS(X)
+#undef X
+		wm_json_close(j, '}');
+	} else if (v) {
+		wm_serve_stats(v, &vs);
+		wm_json_kopen(j, "served", '{');
+		wm_json_ku(j, "leaves", vs.leaves);
+		wm_json_ku(j, "subscriptions", vs.subscriptions);
+#define X(name, help) wm_json_ku(j, #name, vs.name);
+		WM_SERVE_COUNTERS(X)
+#undef X
+		wm_json_close(j, '}');
+	}
+}
+
 static void put_peers(struct wm_json *j, const struct wm_api *a)
 {
 	uint64_t now = wm_env_ms(wm_loop_env(a->d.loop));
@@ -518,6 +552,7 @@ static void put_peers(struct wm_json *j, const struct wm_api *a)
 	wm_encode_brakes(j, a);
 	put_origins(j, s);
 	put_streams(j, s, now);
+	put_leaf(j, s);
 	put_counters(j, s);
 }
 
