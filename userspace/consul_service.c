@@ -9,38 +9,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ID   "consul"
-#define PORT 8300      /* of Consul's servers; nothing listens there, clients only read it */
-#define MARK "waymark" /* metadata key of what is ours: only that is removed */
+#define PORT 8300 /* of Consul's servers; nothing listens there, clients only read it */
 
-static char mark[] = MARK, mark_value[] = WM_VERSION;
+static char mark[] = WM_CONSUL_MARK, mark_value[] = WM_VERSION;
 static char version[] = "version", version_value[] = WM_CONSUL_VERSION;
 
-static bool is_ours(const struct wm_registry *r)
+/* Is it as it would be put there now? */
+static bool is_there(const struct wm_instance *i)
 {
-	const struct wm_instance *i = wm_registry_instance(r, ID);
-
-	for (unsigned n = 0; i && wm_instance_shared(i) && n < i->meta_count; n++) {
-		if (strcmp(i->meta[n].key, MARK) == 0)
-			return true;
-	}
-	return false;
+	return i && !wm_instance_shared(i) && i->meta_count == 2 && i->port == PORT &&
+	       strcmp(i->meta[0].key, version) == 0 &&
+	       strcmp(i->meta[0].value, version_value) == 0 && strcmp(i->meta[1].key, mark) == 0 &&
+	       strcmp(i->meta[1].value, mark_value) == 0;
 }
 
-static int submit(struct wm_registry *r, bool on, struct wm_err *e)
+/* Earlier versions wrote it into the catalog, where it outlived the agent. */
+static int take_from_catalog(struct wm_registry *r, struct wm_err *e)
 {
-	const struct wm_pair meta[] = {{version, version_value}, {mark, mark_value}};
-	const struct wm_instance_draft d = {
-		.id = ID, .name = ID, .port = PORT, .meta = meta, .meta_count = WM_ARRAY_LEN(meta)};
 	const struct wm_catalog_op op = {.object = WM_OBJECT_SERVICE,
-					 .verb = on ? WM_VERB_SET : WM_VERB_DELETE,
+					 .verb = WM_VERB_DELETE,
 					 .node = wm_registry_node(r)->name,
-					 .id = ID,
-					 .service = &d};
+					 .id = WM_CONSUL_ID};
 	const struct wm_catalog_batch b = {.ops = &op, .count = 1};
 	unsigned failed;
 
 	return wm_registry_catalog(r, &b, &failed, e);
+}
+
+static int put(struct wm_registry *r, struct wm_err *e)
+{
+	const struct wm_pair meta[] = {{version, version_value}, {mark, mark_value}};
+	const struct wm_instance_draft d = {.id = WM_CONSUL_ID,
+					    .name = WM_CONSUL_ID,
+					    .port = PORT,
+					    .meta = meta,
+					    .meta_count = WM_ARRAY_LEN(meta)};
+
+	return wm_registry_register(r, &d, NULL, NULL, e);
 }
 
 static void on_change(void *arg, const struct wm_change *c)
@@ -49,17 +54,28 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_err e = {0};
 
 	if (c->kind != WM_CHANGE_INSTANCE_DELETED || !c->instance->node->self ||
-	    !wm_instance_shared(c->instance) || strcmp(c->instance->id, ID) != 0)
+	    wm_instance_shared(c->instance) || strcmp(c->instance->id, WM_CONSUL_ID) != 0)
 		return;
-	if (submit(r, true, &e))
+	if (put(r, &e))
 		wm_warn("consul.service", "text=%s", wm_log_q(e.text));
 }
 
 int wm_consul_service(struct wm_registry *r, bool on, struct wm_err *e)
 {
-	int err = on || is_ours(r) ? submit(r, on, e) : 0;
+	const struct wm_instance *i = wm_registry_instance(r, WM_CONSUL_ID);
+	bool ours = i && wm_instance_says_consul(i), shared = i && wm_instance_shared(i);
+	int err = 0;
 
-	if (!err && on && wm_registry_subscribe(r, on_change, r))
+	if (!on && ours)
+		return shared ? take_from_catalog(r, e)
+			      : wm_registry_deregister(r, WM_CONSUL_ID, NULL, NULL, e);
+	if (!on)
+		return 0;
+	if (shared)
+		err = take_from_catalog(r, e);
+	if (!err && (!i || shared || (ours && !is_there(i))))
+		err = put(r, e);
+	if (!err && wm_registry_subscribe(r, on_change, r))
 		err = wm_err_set(e, -ENOMEM, "out of memory");
 	return err;
 }

@@ -33,7 +33,7 @@ void wm_encode_at(struct wm_encode *e, const struct wm_node *n)
 
 bool wm_is_agents(const struct wm_instance *i)
 {
-	return i->node->self && !wm_instance_shared(i);
+	return i->node->self && !wm_instance_shared(i) && !wm_instance_says_consul(i);
 }
 
 /* --- order -------------------------------------------------------------------------------------

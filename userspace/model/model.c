@@ -76,6 +76,15 @@ bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 	return !*tag;
 }
 
+bool wm_instance_says_consul(const struct wm_instance *i)
+{
+	bool marked = false;
+
+	for (unsigned n = 0; n < i->meta_count; n++)
+		marked |= strcmp(i->meta[n].key, WM_CONSUL_MARK) == 0;
+	return marked && strcmp(i->id, WM_CONSUL_ID) == 0;
+}
+
 const char *wm_instance_proxy(const struct wm_instance *i, const char *member)
 {
 	for (unsigned n = 0; i->traits && n < i->traits->proxy_count; n++) {

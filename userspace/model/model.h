@@ -251,6 +251,10 @@ static inline bool wm_instance_shared(const struct wm_instance *i)
 {
 	return i->version.origin == WM_ORIGIN_SHARED;
 }
+#define WM_CONSUL_ID   "consul"
+#define WM_CONSUL_MARK "waymark" /* metadata key that tells it from a service of that id */
+/** What an agent says of itself as Consul's servers do, and no client registered? */
+bool wm_instance_says_consul(const struct wm_instance *i);
 /** Of another agent's log? */
 static inline bool wm_instance_foreign(const struct wm_instance *i)
 {

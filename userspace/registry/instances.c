@@ -56,6 +56,23 @@ static bool judge_stands(struct wm_plan *p, struct wm_op *op, const struct wm_in
 	return !err;
 }
 
+/* What this agent says of itself: anybody may take it away, for it comes back, and nobody but the
+ * agent may change it. */
+static bool is_agents_word(const struct wm_instance *i)
+{
+	return i->version.origin == WM_ORIGIN_OWN && wm_instance_says_consul(i);
+}
+
+static bool judge_consul(struct wm_op *op, const struct wm_instance *old,
+			 const struct wm_instance *in)
+{
+	if (op->restore || !old || !is_agents_word(old) || wm_instance_says_consul(in))
+		return true;
+	wm_op_refuse(op, WM_E_CONFLICT,
+		     "Service ID \"%s\" is the agent's own: registry.consul_service", old->id);
+	return false;
+}
+
 /* --- registration ----------------------------------------------------------------------------- */
 static bool judge_put(struct wm_plan *p, struct wm_op *op)
 {
@@ -70,7 +87,7 @@ static bool judge_put(struct wm_plan *p, struct wm_op *op)
 		return false;
 	}
 	if (!wm_op_judge_when(op, old ? old->modify_index : 0) || !judge_owner(op, old) ||
-	    !judge_stands(p, op, old, put->in))
+	    !judge_consul(op, old, put->in) || !judge_stands(p, op, old, put->in))
 		return false;
 	/* a program that registers again neither ends a drain nor begins anew, unless it had ended
 	 */
@@ -178,8 +195,8 @@ static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 	op->unchanged = (op->restore && wm_instance_foreign(old)) ||
 			(op->sidecar &&
 			 (!old->traits || !old->traits->sidecar || wm_instance_shared(old))) ||
-			(judge_owner(op, old) && ((struct wm_drop *)op)->drained &&
-			 !drain_is_over(op, old));
+			((is_agents_word(old) || judge_owner(op, old)) &&
+			 ((struct wm_drop *)op)->drained && !drain_is_over(op, old));
 	return !op->unchanged;
 }
 
