@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REAP_TICK_MS 60000u /* failed and left ones are looked through this often */
-#define ANY_TRIES    64	    /* members drawn until one fits; then they are gone through */
+#define REAP_TICK_MS  60000u /* failed and left ones are looked through this often */
+#define PUSH_PULL_FEW 32     /* members up to which push-pull is not scaled: memberlist's */
+#define ANY_TRIES     64     /* members drawn until one fits; then they are gone through */
 
 static const struct wm_member_timers profiles[] = {
 	[WM_MEMBER_LAN] = {.probe_interval = 400,
@@ -402,6 +403,32 @@ void wm_members_set_self(struct wm_members *ms, const struct wm_peer_addr *at,
 	m->at = *at;
 	m->role = role;
 	member_assert_self(ms, m->incarnation);
+}
+
+/* A state has all members: the larger the mesh, the later the next, so that its octets a second are
+ * the same in each. What gossip missed is found by probes sooner. */
+uint64_t wm_members_push_pull_ms(struct wm_members *ms, unsigned base)
+{
+	uint64_t few = ms->alive > PUSH_PULL_FEW ? ms->alive : PUSH_PULL_FEW;
+	uint64_t wait = base * few / PUSH_PULL_FEW;
+
+	return wait - wm_env_below(ms->env, wait / 4 + 1); /* not all at once */
+}
+
+struct wm_member *wm_members_any(struct wm_members *ms)
+{
+	uint64_t skip;
+	struct node *n;
+
+	if (ms->alive < 2)
+		return NULL;
+	skip = wm_env_below(ms->env, ms->alive - 1);
+	for (size_t i = 0; i < ms->count; i++) {
+		n = ms->nodes[i];
+		if (!n->m.self && member_there(n) && !skip--)
+			return &n->m;
+	}
+	return NULL;
 }
 
 unsigned wm_members_count(const struct wm_members *ms)

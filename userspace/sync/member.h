@@ -126,6 +126,12 @@ int wm_members_state(const struct wm_members *ms, struct wm_buf *b);
  *  @return 0; WM_E_INVALID, WM_E_LIMIT, and @p e says what is wrong. */
 int wm_members_merge(struct wm_members *ms, const void *p, size_t len, struct wm_err *e);
 
+/** When to exchange states with another again, drawn: @p base in a small mesh, later in a larger
+ *  one. @return milliseconds. */
+uint64_t wm_members_push_pull_ms(struct wm_members *ms, unsigned base);
+/** One that is there and is not us, drawn. NULL: nobody. */
+struct wm_member *wm_members_any(struct wm_members *ms);
+
 /** Tell all that we leave; gossip goes on for as long as the caller lets it. */
 void wm_members_leave(struct wm_members *ms);
 /** Make a failed member one that left (an operator knows that it does not come back), told to all.

@@ -10,11 +10,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PUSH_PULL_FEW  32 /* members up to which push-pull is not scaled: memberlist's threshold */
 #define CERTIFICATE_MS 21600000 /* how often */
 #define PAUSE_OCTETS   (1 + 16 + 8)
 
@@ -311,37 +309,10 @@ int wm_sync_news(struct wm_sync *s, enum wm_news kind, const void *p, size_t len
 }
 
 /* --- push-pull -------------------------------------------------------------------------------- */
-/* In a larger mesh each asks less often, so that a member is asked about as often as in a small one
- * (Lifeguard's implementations scale it so). */
-static uint64_t push_pull_ms(const struct wm_sync *s)
-{
-	unsigned alive = wm_members_alive(s->members);
-	double scale = alive <= PUSH_PULL_FEW ? 1 : ceil(log2(alive) - log2(PUSH_PULL_FEW)) + 1;
-	uint64_t ms = (uint64_t)((double)s->c.push_pull_ms * scale);
-
-	return ms - wm_env_below(s->env, ms / 4 + 1); /* not all at once */
-}
-
-static struct wm_member *any_other(struct wm_sync *s)
-{
-	unsigned alive = wm_members_alive(s->members);
-	struct wm_member *m;
-	uint64_t skip;
-	size_t pos = 0;
-
-	if (alive < 2)
-		return NULL;
-	skip = wm_env_below(s->env, alive - 1);
-	while ((m = wm_members_next(s->members, &pos)))
-		if (!m->self && m->state <= WM_MEMBER_SUSPECT && !skip--)
-			return m;
-	return NULL;
-}
-
 static void on_push_pull(void *arg)
 {
 	struct wm_sync *s = arg;
-	const struct wm_member *m = any_other(s);
+	const struct wm_member *m = wm_members_any(s->members);
 	struct wm_buf b;
 
 	wm_buf_init(&b, WM_SYNC_STATE_MAX);
@@ -349,7 +320,7 @@ static void on_push_pull(void *arg)
 		wm_link_send(s->links, &m->id, WM_CHANNEL_STATE, b.data, b.len);
 	wm_buf_done(&b);
 	wm_seeds_changed(s->seeds); /* when others were last heard is kept, too */
-	wm_env_timer_arm(s->push_pull, push_pull_ms(s));
+	wm_env_timer_arm(s->push_pull, wm_members_push_pull_ms(s->members, s->c.push_pull_ms));
 }
 
 /* --- the certificate's end -------------------------------------------------------------------- */
@@ -446,7 +417,8 @@ int wm_sync_start(struct wm_sync *s, struct wm_err *e)
 		return r;
 	r = wm_members_start(s->members);
 	if (!r)
-		r = wm_env_timer_arm(s->push_pull, push_pull_ms(s));
+		r = wm_env_timer_arm(s->push_pull,
+				     wm_members_push_pull_ms(s->members, s->c.push_pull_ms));
 	if (r)
 		return wm_err_set(e, r, "out of memory: mesh");
 	on_certificate(s);
