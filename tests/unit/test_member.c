@@ -252,6 +252,52 @@ Test(member, who_greets_one_is_known_to_all)
 	stop(&n);
 }
 
+static uint64_t octets_out(const struct net *n, unsigned i)
+{
+	struct wm_member_stats s;
+
+	wm_members_stats(n->nodes[i].ms, &s);
+	return s.octets_out;
+}
+
+/* A mesh has long known of its members: in a large one each that is told again is a datagram. */
+Test(member, who_joins_an_old_mesh_tells_it_of_itself_only)
+{
+	static struct net n;
+	uint64_t other;
+
+	begin(&n, NODES_MAX - 1, 14);
+	virtual_env_pass(&n.v, 90000);
+	n.count = NODES_MAX;
+	start_one(&n, NODES_MAX - 1, "late", NODES_MAX - 1, 1);
+	greet(&n, NODES_MAX - 1, 0);
+	other = octets_out(&n, 7);
+	virtual_env_pass(&n.v, 3000);
+	for (unsigned i = 0; i < n.count; i++)
+		cr_assert_eq(wm_members_alive(n.nodes[i].ms), NODES_MAX, "n%u", i);
+	cr_assert_leq(octets_out(&n, NODES_MAX - 1), 3 * (octets_out(&n, 7) - other));
+	stop(&n);
+}
+
+/* A state has all members: what it costs a second is the same in each mesh. */
+Test(member, states_are_exchanged_less_often_in_a_larger_mesh)
+{
+	static struct net n;
+
+	begin(&n, NODES_MAX, 15);
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t ms = wm_members_push_pull_ms(n.nodes[0].ms, 32000);
+
+		cr_assert(ms >= NODES_MAX * 750 && ms <= NODES_MAX * 1000, "%lu",
+			  (unsigned long)ms);
+	}
+	stop(&n);
+	begin(&n, 2, 16);
+	cr_assert_leq(wm_members_push_pull_ms(n.nodes[0].ms, 32000), 32000);
+	cr_assert_geq(wm_members_push_pull_ms(n.nodes[0].ms, 32000), 24000);
+	stop(&n);
+}
+
 Test(member, an_agent_that_is_killed_is_failed_within_three_seconds)
 {
 	static struct net n;

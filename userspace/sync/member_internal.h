@@ -80,7 +80,7 @@ struct wm_members {
 	struct node **nodes; /* in the order of probes */
 	size_t count, cap, turn;
 	unsigned alive, failed;
-	bool leaving;
+	bool leaving, joins; /* takes the state of a mesh in, alone so far */
 	struct wm_env_timer *tick, *gossip, *reap;
 	uint64_t tick_due_ms, gossip_last_ms, who_ms;
 	bool gossip_armed;

@@ -8,7 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define WHO_INTERVAL_MS 1000 /* who has our name is asked for once in this time */
+#define FRESH_MS	60000 /* who is known for longer is known to all */
+#define WHO_INTERVAL_MS 1000  /* who has our name is asked for once in this time */
 
 void member_aware(struct wm_members *ms, int by)
 {
@@ -368,7 +369,6 @@ static void of_unknown(struct wm_members *ms, const struct news *w, bool state)
 {
 	bool dead = w->state == GOSSIP__MEMBER__STATE__FAILED ||
 		    w->state == GOSSIP__MEMBER__STATE__LEFT;
-	bool alone = ms->alive == 1;
 	struct node *n;
 
 	if (!w->described || (dead && (!state || w->age_ms >= ms->c.timers.reap)) ||
@@ -388,8 +388,8 @@ static void of_unknown(struct wm_members *ms, const struct news *w, bool state)
 		member_event(n, n->m.state == WM_MEMBER_FAILED ? WM_MEMBER_DIED : WM_MEMBER_WENT);
 	} else if (w->state == GOSSIP__MEMBER__STATE__SUSPECT) {
 		member_suspect(n, w->incarnation, w->tags, w->tags_count);
-	} else if (!alone || !state) {
-		member_tell(n); /* who comes into a mesh does not tell it of all that it has */
+	} else if (!ms->joins || w->age_ms < FRESH_MS) {
+		member_tell(n); /* who comes into a mesh does not tell it what it has long known */
 	}
 }
 

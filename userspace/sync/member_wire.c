@@ -50,8 +50,6 @@ static void pack_described(struct node *n, struct packed *ret)
 
 void member_pack(struct node *n, bool state, struct packed *ret)
 {
-	bool there = member_there(n);
-
 	gossip__member__init(&ret->m);
 	ret->m.id.data = n->m.id.octets;
 	ret->m.id.len = sizeof(n->m.id.octets);
@@ -67,8 +65,7 @@ void member_pack(struct node *n, bool state, struct packed *ret)
 	}
 	if (!state)
 		return;
-	if (!there)
-		ret->m.age_s = (uint32_t)((wm_env_ms(n->ms->env) - n->m.since_ms) / 1000);
+	ret->m.age_s = (uint32_t)((wm_env_ms(n->ms->env) - n->m.since_ms) / 1000);
 	if (n->m.has_coordinate) {
 		member_pack_coordinate(&n->m.coordinate, &ret->coordinate, ret->vec);
 		ret->m.coordinate = &ret->coordinate;
@@ -179,9 +176,11 @@ int wm_members_merge(struct wm_members *ms, const void *p, size_t len, struct wm
 	for (size_t i = 0; s && !r && i < s->n_members; i++)
 		if (!member_unpack(s->members[i], &w) || !w.described)
 			r = unsound(ms, e, WM_E_INVALID, "a member that is not sound");
+	ms->joins = ms->alive == 1;
 	for (size_t i = 0; s && !r && i < s->n_members; i++)
 		if (member_unpack(s->members[i], &w))
 			member_news(ms, &w, true);
+	ms->joins = false;
 	free(a.p);
 	return r;
 }
