@@ -132,6 +132,38 @@ Test(member_rules, a_suspicion_shortens_as_others_confirm_it)
 	}
 }
 
+/* What is believed already is not told again to all by each that heard it. */
+Test(member_rules, more_confirmations_than_count_are_no_news)
+{
+	uint32_t tags[] = {1, 2, 3, 4, 5, 6};
+	struct wm_peer_id id = {0};
+	struct node *n;
+
+	net_begin(30, 6);
+	net_pass(2000);
+	id.octets[0] = 7;
+	n = member_find(net.m[0]->ms, &id);
+	cr_assert_eq(net.timers->suspicion_confirmations, 3);
+	member_suspect(n, n->m.incarnation, tags, 4);
+	cr_assert(n->queued);
+	cr_assert_eq(n->doubt->tags_count, 4);
+	member_untell(n);
+	member_suspect(n, n->m.incarnation, tags, 6);
+	cr_assert_not(n->queued);
+	cr_assert_eq(n->doubt->tags_count, 4);
+}
+
+Test(member_rules, who_pauses_for_a_moment_is_not_suspected)
+{
+	net_begin(20, 16);
+	net_pass(2000);
+	for (unsigned i = 0; i < 20; i++) {
+		net.m[i]->paused_until_ns = net.ns + 800 * WM_NS_PER_MS;
+		net_pass(3000);
+	}
+	cr_assert_eq(net_events(WM_MEMBER_SUSPECTED), 0);
+}
+
 Test(member_rules, who_is_cut_off_doubts_itself_and_probes_less)
 {
 	uint64_t probes;

@@ -159,6 +159,8 @@ int member_probe_start(struct wm_members *ms);
 void member_probe_stop(struct wm_members *ms);
 /** Ask it now. @p final: it is failed if it does not answer. @return 0, -ENOMEM, -EBUSY. */
 int member_look(struct node *n, bool final);
+/** How long that takes at most. @return milliseconds. */
+unsigned member_look_ms(const struct wm_members *ms);
 void member_probe_forget(struct node *n);
 void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p);
 void member_answered(struct wm_members *ms, const struct wm_peer_addr *from,

@@ -6,11 +6,24 @@
 
 #include <errno.h>
 
-#define LATE_TRIES 3 /* times that one's own lateness excuses a member: then it is suspect */
+#define LATE_TRIES	3 /* times that one's own lateness excuses a member: then it is suspect */
+#define ASKED_INTERVALS 2 /* of probes, until who answered neither us nor others is suspect */
 
 static unsigned scaled(const struct wm_members *ms, unsigned t)
 {
 	return t * (ms->stats.awareness + 1);
+}
+
+/* How long others have to ask in our place, and who is paused to answer after all: a suspicion is
+ * told to all, and so is its refutation. */
+static unsigned asked_ms(const struct wm_members *ms)
+{
+	return ASKED_INTERVALS * ms->c.timers.probe_interval;
+}
+
+unsigned member_look_ms(const struct wm_members *ms)
+{
+	return ms->c.timers.probe_timeout + asked_ms(ms);
 }
 
 static void arm(struct probe *p, unsigned wait)
@@ -179,7 +192,7 @@ static void on_probe(void *arg)
 	}
 	ask_others(p);
 	if (p->n) /* a stream may have answered at once */
-		arm(p, scaled(p->ms, t->probe_interval - t->probe_timeout));
+		arm(p, scaled(p->ms, asked_ms(p->ms)));
 }
 
 static struct probe *probe_new(struct wm_members *ms, struct node *n, enum probe_kind kind)
@@ -452,8 +465,7 @@ static void refused(struct probe *p)
 	}
 	ask_others(p);
 	if (p->n)
-		arm(p,
-		    scaled(p->ms, p->ms->c.timers.probe_interval - p->ms->c.timers.probe_timeout));
+		arm(p, scaled(p->ms, asked_ms(p->ms)));
 }
 
 void wm_members_refused(struct wm_members *ms, const struct wm_peer_addr *to)

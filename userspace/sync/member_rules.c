@@ -62,13 +62,13 @@ unsigned member_suspicion_ms(const struct wm_members *ms, unsigned confirmations
 	return (unsigned)fmax(wait, min);
 }
 
-/* The last look takes an interval of its own, which is part of the time. */
+/* The last look is part of the time. */
 static void doubt_arm(struct node *n)
 {
 	struct doubt *d = n->doubt;
 	uint64_t gone = wm_env_ms(n->ms->env) - d->since_ms;
 	uint64_t all = member_suspicion_ms(n->ms, d->tags_count ? d->tags_count - 1 : 0);
-	uint64_t look = n->ms->c.timers.probe_interval;
+	uint64_t look = member_look_ms(n->ms);
 
 	all += d->extra_ms;
 	all = all > look ? all - look : 0;
@@ -94,18 +94,27 @@ void member_cleared(struct node *n)
 	doubt_arm(n);
 }
 
-static bool doubt_add(struct doubt *d, const uint32_t *tags, unsigned count)
+static bool has_tag(const uint32_t *tags, unsigned count, uint32_t tag)
 {
-	bool more = false, known;
+	for (unsigned i = 0; i < count; i++)
+		if (tags[i] == tag)
+			return true;
+	return false;
+}
 
-	for (unsigned i = 0; i < count && d->tags_count < MEMBER_TAGS_MAX; i++) {
-		known = false;
-		for (unsigned j = 0; j < d->tags_count; j++)
-			known |= d->tags[j] == tags[i];
-		if (!known) {
-			d->tags[d->tags_count++] = tags[i];
-			more = true;
-		}
+/* Who confirms what is believed already says nothing new, and is not told on (Lifeguard 4.2). */
+static bool doubt_add(const struct wm_members *ms, struct doubt *d, const uint32_t *tags,
+		      unsigned count)
+{
+	unsigned most = ms->c.timers.suspicion_confirmations + 1;
+	bool more = false;
+
+	most = most < MEMBER_TAGS_MAX ? most : MEMBER_TAGS_MAX;
+	for (unsigned i = 0; i < count && d->tags_count < most; i++) {
+		if (has_tag(d->tags, d->tags_count, tags[i]))
+			continue;
+		d->tags[d->tags_count++] = tags[i];
+		more = true;
 	}
 	return more;
 }
@@ -123,14 +132,6 @@ static struct doubt *doubt_new(struct node *n)
 	}
 	d->since_ms = wm_env_ms(n->ms->env);
 	return d;
-}
-
-static bool has_tag(const uint32_t *tags, unsigned count, uint32_t tag)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (tags[i] == tag)
-			return true;
-	return false;
 }
 
 void member_suspect(struct node *n, uint32_t incarnation, const uint32_t *tags, unsigned count)
@@ -152,7 +153,7 @@ void member_suspect(struct node *n, uint32_t incarnation, const uint32_t *tags, 
 	}
 	if (own)
 		n->doubt->extra_ms = 0;
-	if (!doubt_add(n->doubt, tags, count) && !begins)
+	if (!doubt_add(ms, n->doubt, tags, count) && !begins)
 		return;
 	doubt_arm(n);
 	if (n->m.state == WM_MEMBER_ALIVE) {
