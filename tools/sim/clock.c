@@ -1,39 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* clock.c - the virtual clock: a binary heap of events, those of one time in the order in which
+/* clock.c - the virtual clock: a heap of events, those of one time in the order in which
  * they were set; and the environment of a node, whose timers are such events. */
 #include "sim.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+#define CHILDREN 4 /* of a place in the heap: those of one are in two cache lines */
+
+/* The time lies in the heap itself: an event is somewhere in the memory of a thousand agents. */
+static bool before(const struct sim_due *a, const struct sim_due *b)
 {
 	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
 }
 
-static void put(struct sim *s, size_t place, struct sim_event *e)
+static void put(struct sim *s, size_t place, struct sim_due d)
 {
-	s->heap[place] = e;
-	e->place = place;
+	s->heap[place] = d;
+	d.event->place = place;
 }
 
-static void rise(struct sim *s, size_t at, struct sim_event *e)
+static void rise(struct sim *s, size_t at, struct sim_due d)
 {
-	for (; at && before(e, s->heap[(at - 1) / 2]); at = (at - 1) / 2)
-		put(s, at, s->heap[(at - 1) / 2]);
-	put(s, at, e);
+	for (; at && before(&d, &s->heap[(at - 1) / CHILDREN]); at = (at - 1) / CHILDREN)
+		put(s, at, s->heap[(at - 1) / CHILDREN]);
+	put(s, at, d);
 }
 
-static void sink(struct sim *s, size_t at, struct sim_event *e)
+static void sink(struct sim *s, size_t at, struct sim_due d)
 {
-	for (size_t child; (child = 2 * at + 1) < s->heap_count; at = child) {
-		if (child + 1 < s->heap_count && before(s->heap[child + 1], s->heap[child]))
-			child++;
-		if (!before(s->heap[child], e))
+	for (size_t first; (first = CHILDREN * at + 1) < s->heap_count;) {
+		size_t least = first;
+
+		for (size_t c = first + 1; c < first + CHILDREN && c < s->heap_count; c++)
+			if (before(&s->heap[c], &s->heap[least]))
+				least = c;
+		if (!before(&s->heap[least], &d))
 			break;
-		put(s, at, s->heap[child]);
+		put(s, at, s->heap[least]);
+		at = least;
 	}
-	put(s, at, e);
+	put(s, at, d);
 }
 
 void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *arg)
@@ -44,15 +51,15 @@ void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *
 void sim_cancel(struct sim *s, struct sim_event *e)
 {
 	size_t at = e->place;
-	struct sim_event *last;
+	struct sim_due last;
 
 	if (at == SIM_IDLE)
 		return;
 	e->place = SIM_IDLE;
 	last = s->heap[--s->heap_count];
-	if (last == e)
+	if (last.event == e)
 		return;
-	if (at && before(last, s->heap[(at - 1) / 2]))
+	if (at && before(&last, &s->heap[(at - 1) / CHILDREN]))
 		rise(s, at, last);
 	else
 		sink(s, at, last);
@@ -60,26 +67,26 @@ void sim_cancel(struct sim *s, struct sim_event *e)
 
 void sim_at(struct sim *s, struct sim_event *e, uint64_t at_ns)
 {
+	struct sim_due d = {at_ns > s->ns ? at_ns : s->ns, s->orders++, e};
+
 	sim_cancel(s, e);
 	if (s->heap_count == s->heap_cap) {
 		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 1024;
-		s->heap = realloc(s->heap, s->heap_cap * sizeof(struct sim_event *));
+		s->heap = realloc(s->heap, s->heap_cap * sizeof(*s->heap));
 		if (!s->heap)
 			abort();
 	}
-	e->at_ns = at_ns > s->ns ? at_ns : s->ns;
-	e->order = s->orders++;
-	rise(s, s->heap_count++, e);
+	rise(s, s->heap_count++, d);
 }
 
 void sim_run(struct sim *s, uint64_t until_ns)
 {
 	struct sim_event *e;
 
-	while (s->heap_count && s->heap[0]->at_ns <= until_ns) {
-		e = s->heap[0];
+	while (s->heap_count && s->heap[0].at_ns <= until_ns) {
+		s->ns = s->heap[0].at_ns;
+		e = s->heap[0].event;
 		sim_cancel(s, e);
-		s->ns = e->at_ns;
 		if (e->node >= 0 && s->nodes[e->node].paused_ns > s->ns) {
 			sim_at(s, e, s->nodes[e->node].paused_ns);
 			continue;

@@ -47,9 +47,9 @@ static int begin(struct sim *s)
 	s->ns = WM_NS_PER_S;
 	s->count = (int)s->c.nodes;
 	s->nodes = calloc(s->c.nodes, sizeof(*s->nodes));
-	if (!s->c.view)
+	if (!s->c.view && !s->c.member)
 		s->member = calloc((size_t)s->c.nodes * s->c.nodes, 1);
-	if (!s->nodes || (!s->c.view && !s->member))
+	if (!s->nodes || (!s->c.view && !s->c.member && !s->member))
 		return -1;
 	for (unsigned a = 0; a < s->c.regions; a++)
 		for (unsigned b = 0; b < a; b++)
@@ -62,6 +62,8 @@ static int begin(struct sim *s)
 	for (int i = 0; i < s->count; i++)
 		if (sim_node_start(s, i))
 			return -1;
+	if (s->c.member)
+		return sim_members_introduce(s);
 	if (s->member)
 		sim_changed(s);
 	return 0;
@@ -83,7 +85,7 @@ static void end(struct sim *s)
 	free(s->said_ns);
 	free(s->last_ns);
 	free(s->took_ns);
-	free(s->reached);
+	free(s->expected);
 }
 
 /* @return goals that were missed. */
@@ -150,11 +152,13 @@ int main(int argc, char **argv)
 	}
 	if (s.c.nodes < 2 || s.c.nodes > SIM_NODES_MAX)
 		return usage();
-	if (begin(&s) || (s.c.schedules ? sim_schedules(&s, &f) : sim_measure(&s, &f))) {
+	if (begin(&s) || (s.c.schedules ? sim_schedules(&s, &f)
+			  : s.c.watch_s ? sim_watch(&s, &f)
+					: sim_measure(&s, &f))) {
 		fprintf(stderr, "sim: out of memory\n");
 		return 2;
 	}
-	if (plot && sim_plot(&s, plot, s.c.what)) {
+	if (plot && !s.c.watch_s && sim_plot(&s, plot, s.c.what)) {
 		perror(plot);
 		return 2;
 	}

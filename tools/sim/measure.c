@@ -2,8 +2,11 @@
 /* measure.c - messages of single nodes, and when they come to all others. */
 #include "sim.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define JOINED_NS (5 * WM_NS_PER_S) /* until one that started has all and is sent what is new */
 
 void sim_figure(struct sim_figures *f, const char *name, double value)
 {
@@ -13,19 +16,41 @@ void sim_figure(struct sim_figures *f, const char *name, double value)
 	to->value = value;
 }
 
-void sim_reached(struct sim *s, unsigned n)
+void sim_reached(struct sim *s, int at, unsigned n)
 {
+	uint8_t *expected = &s->expected[(size_t)n * (size_t)s->count + (size_t)at];
 	uint64_t took;
 
-	if (n < s->c.warm || n >= s->c.warm + s->c.messages)
+	if (n < s->c.warm || n >= s->c.warm + s->c.messages || *expected != 1)
 		return;
+	*expected = 2;
 	took = s->ns - s->said_ns[n];
-	if (s->took_count == s->took_cap)
-		return; /* more than all: counted as such by reached[] */
 	s->took_ns[s->took_count++] = took;
-	s->reached[n]++;
 	if (took > s->last_ns[n])
 		s->last_ns[n] = took;
+}
+
+/* It is to come to all but those that start or are started again just now. */
+static void expect(struct sim *s, int by, unsigned n)
+{
+	for (int i = 0; i < s->count; i++) {
+		const struct sim_node *node = &s->nodes[i];
+
+		s->expected[(size_t)n * (size_t)s->count + (size_t)i] =
+			i != by && node->alive && s->ns - node->started_ns >= JOINED_NS;
+	}
+}
+
+/* To whom it did not come, and who was there all the time. */
+static unsigned missing(const struct sim *s)
+{
+	unsigned count = 0;
+
+	for (unsigned n = s->c.warm; n < s->c.warm + s->c.messages; n++)
+		for (int i = 0; i < s->count; i++)
+			count += s->expected[(size_t)n * (size_t)s->count + (size_t)i] == 1 &&
+				 s->nodes[i].alive && s->nodes[i].started_ns <= s->said_ns[n];
+	return count;
 }
 
 static int by_number(const void *a, const void *b)
@@ -73,17 +98,22 @@ static int any_alive(struct sim *s)
 }
 
 /* --- what happens meanwhile ------------------------------------------------------------------- */
+void sim_pause(struct sim *s, int at)
+{
+	uint64_t ms =
+		s->c.pause_min_ms + sim_below(s, s->c.pause_max_ms - s->c.pause_min_ms + 1ull);
+
+	s->nodes[at].paused_ns = s->ns + ms * WM_NS_PER_MS;
+}
+
 static void pause_some(struct sim *s)
 {
-	unsigned n = s->c.pause_ms ? (unsigned)s->count * s->c.pause_pct / 100 : 0;
-	double each = n * (double)s->c.interval_ms / (s->c.pause_ms ? s->c.pause_ms : 1);
+	double mean = (s->c.pause_min_ms + (double)s->c.pause_max_ms) / 2;
+	double each = s->c.nodes * (double)s->c.pause_pct / 100 * s->c.interval_ms / fmax(mean, 1);
 	unsigned count = (unsigned)each + (sim_unit(s) < each - (unsigned)each);
 
-	for (; count; count--) {
-		struct sim_node *node = &s->nodes[sim_below(s, (uint64_t)s->count)];
-
-		node->paused_ns = s->ns + sim_below(s, 2ull * s->c.pause_ms) * WM_NS_PER_MS;
-	}
+	for (; count; count--)
+		sim_pause(s, (int)sim_below(s, (uint64_t)s->count));
 }
 
 static void churn(struct sim *s)
@@ -103,6 +133,8 @@ static void churn(struct sim *s)
 static void say_all(struct sim *s, struct wm_spread_stats *ret_before)
 {
 	for (unsigned n = 0; n < s->c.warm + s->c.messages; n++) {
+		int by;
+
 		if (n == s->c.warm) {
 			sum(s, ret_before);
 			s->spread_octets = s->told = s->told_octets = 0;
@@ -110,7 +142,9 @@ static void say_all(struct sim *s, struct wm_spread_stats *ret_before)
 		pause_some(s);
 		churn(s);
 		s->said_ns[n] = s->ns;
-		sim_say(s, any_alive(s), n);
+		by = any_alive(s);
+		expect(s, by, n);
+		sim_say(s, by, n);
 		sim_run(s, s->ns + s->c.interval_ms * WM_NS_PER_MS);
 	}
 	sim_run(s, s->ns + s->c.settle_ms * WM_NS_PER_MS);
@@ -119,7 +153,7 @@ static void say_all(struct sim *s, struct wm_spread_stats *ret_before)
 static void figures_of(struct sim *s, const struct wm_spread_stats *before, struct sim_figures *ret)
 {
 	struct wm_spread_stats after;
-	double all = (double)(s->count - 1) * s->c.messages, got = (double)s->took_count;
+	double got = (double)s->took_count;
 
 	sum(s, &after);
 	qsort(s->took_ns, s->took_count, sizeof(*s->took_ns), by_number);
@@ -128,7 +162,7 @@ static void figures_of(struct sim *s, const struct wm_spread_stats *before, stru
 	sim_figure(ret, "p99_ms", ms_at(s->took_ns, s->took_count, 0.99));
 	sim_figure(ret, "last_ms", ms_at(s->last_ns + s->c.warm, s->c.messages, 0.5));
 	sim_figure(ret, "worst_ms", ms_at(s->took_ns, s->took_count, 1));
-	sim_figure(ret, "missing", all - got);
+	sim_figure(ret, "missing", missing(s));
 	sim_figure(ret, "copies",
 		   1 + (double)(after.duplicates - before->duplicates) / (got > 0 ? got : 1));
 	if (s->told) { /* beside what it is compressed to, with the heads of frames */
@@ -156,9 +190,9 @@ int sim_measure(struct sim *s, struct sim_figures *ret)
 	s->took_cap = (size_t)s->count * s->c.messages;
 	s->said_ns = calloc(said, sizeof(*s->said_ns));
 	s->last_ns = calloc(said, sizeof(*s->last_ns));
-	s->reached = calloc(said, sizeof(*s->reached));
+	s->expected = calloc(said, (size_t)s->count);
 	s->took_ns = calloc(s->took_cap, sizeof(*s->took_ns));
-	if (!s->said_ns || !s->last_ns || !s->reached || !s->took_ns)
+	if (!s->said_ns || !s->last_ns || !s->expected || !s->took_ns)
 		return -1;
 	sim_run(s, s->ns + 5000 * WM_NS_PER_MS);
 	say_all(s, &before);

@@ -51,7 +51,7 @@ uint32_t sim_delay_us(const struct sim *s, int a, int b)
 	return ra == rb ? s->c.delay_us : s->between_us[ra][rb];
 }
 
-static uint64_t delay_ns(struct sim *s, int a, int b)
+uint64_t sim_delay_ns(struct sim *s, int a, int b)
 {
 	double us = sim_delay_us(s, a, b);
 
@@ -61,7 +61,7 @@ static uint64_t delay_ns(struct sim *s, int a, int b)
 }
 
 /* What losses cost: each is sent again later. */
-static uint64_t losses_ns(struct sim *s, int a, int b)
+uint64_t sim_losses_ns(struct sim *s, int a, int b)
 {
 	uint64_t rto = s->c.rto_ms * WM_NS_PER_MS + 2000ull * sim_delay_us(s, a, b), sum = 0;
 
@@ -150,6 +150,8 @@ static void break_stream(struct sim_stream *st)
 		set_tree(st, e, false);
 		if (st->stood && n->alive && n->replica)
 			wm_replica_down(n->replica, &s->nodes[st->end[!e]].id);
+		if (st->stood)
+			sim_members_doubt(s, st->end[e], st->end[!e]);
 	}
 }
 
@@ -246,8 +248,8 @@ static void send_on(struct sim_stream *st, int e, enum sim_channel ch, const voi
 	n->sends_ns = n->sends_ns > s->ns ? n->sends_ns : s->ns;
 	n->sends_ns += (len + FRAME) * WM_NS_PER_S / s->c.octets_per_s;
 	left = n->sends_ns;
-	f->ready_ns =
-		left + delay_ns(s, st->end[e], st->end[!e]) + losses_ns(s, st->end[e], st->end[!e]);
+	f->ready_ns = left + sim_delay_ns(s, st->end[e], st->end[!e]) +
+		      sim_losses_ns(s, st->end[e], st->end[!e]);
 	if (f->ready_ns < pipe->ready_ns)
 		f->ready_ns = pipe->ready_ns;
 	pipe->ready_ns = f->ready_ns;
@@ -307,7 +309,7 @@ static struct sim_stream *open_stream(struct sim *s, int a, int b)
 		list_add(&s->nodes[st->end[e]], st);
 	}
 	sim_event_init(&st->event, a, on_open, st);
-	sim_at(s, &st->event, s->ns + HANDSHAKES * delay_ns(s, a, b) + losses_ns(s, a, b));
+	sim_at(s, &st->event, s->ns + HANDSHAKES * sim_delay_ns(s, a, b) + sim_losses_ns(s, a, b));
 	return st;
 }
 
@@ -365,7 +367,7 @@ void sim_break_all(struct sim *s, int a, bool silent)
 		sim_event_init(&st->event, st->end[!e], on_break, st);
 		sim_at(s, &st->event,
 		       s->ns + (silent ? s->c.stream_timeout_ms * WM_NS_PER_MS
-				       : delay_ns(s, a, st->end[!e])));
+				       : sim_delay_ns(s, a, st->end[!e])));
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* node.c - one agent: its cores, put together as sync/sync.c does, and who is a member to it, which
- * without the core that finds out is told by the simulator, as late as that would. */
+/* node.c - one agent: its cores, put together as sync/sync.c does, and who is a member to it: told
+ * by the simulator, as late as a membership would, where the scenario does not run that
+ * (members.c). */
 #include "sim.h"
 #include "sim_objects.h"
 
@@ -41,7 +42,7 @@ static void deliver(void *arg, const struct wm_peer_id *from, const void *payloa
 		return;
 	}
 	memcpy(&number, payload, sizeof(number));
-	sim_reached(n->s, number);
+	sim_reached(n->s, n->at, number);
 }
 
 static uint32_t distance_us(void *arg, const struct wm_peer_id *id)
@@ -99,6 +100,8 @@ static void on_found(void *arg)
 
 void sim_changed(struct sim *s)
 {
+	if (s->c.member)
+		return; /* its core finds out */
 	for (int a = 0; a < s->count; a++) {
 		struct sim_node *n = &s->nodes[a];
 		uint64_t ms = s->c.detect_ms + sim_below(s, s->c.detect_ms / 4 + 1);
@@ -117,8 +120,8 @@ void sim_changed(struct sim *s)
 /* A part of all, drawn: what a node of a large mesh may be linked to. */
 static void introduce(struct sim *s, int at)
 {
-	if (s->member)
-		return; /* sim_changed() does */
+	if (s->member || s->c.member)
+		return; /* sim_changed() does, or the membership */
 	for (unsigned i = 0; i < s->c.view; i++)
 		(void)wm_spread_member(s->nodes[at].spread,
 				       &s->nodes[sim_below(s, (uint64_t)s->count)].id, true);
@@ -144,6 +147,11 @@ int sim_node_start(struct sim *s, int at)
 	if (!n->spread || (s->c.replica && sim_objects_start(n)))
 		return -1;
 	n->alive = true;
+	n->silent = false;
+	n->killed = 0;
+	n->started_ns = s->ns;
+	if (s->c.member && sim_members_start(n))
+		return -1;
 	if (s->member)
 		memset(s->member + (size_t)at * (size_t)s->count, 0, (size_t)s->count);
 	introduce(s, at);
@@ -155,6 +163,10 @@ void sim_node_stop(struct sim *s, int at, bool silent)
 	struct sim_node *n = &s->nodes[at];
 
 	n->alive = false;
+	n->silent = silent;
+	n->died_ns = s->ns;
+	n->paused_ns = 0;
+	sim_members_stop(n);
 	sim_cancel(s, &n->lost);
 	sim_cancel(s, &n->found);
 	sim_break_all(s, at, silent);

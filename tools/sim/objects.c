@@ -110,7 +110,7 @@ static int take(void *arg, const struct wm_replica_change *c, unsigned count)
 		o->mark = (unsigned)strtoul((const char *)c[i].object, NULL, 10);
 		o->len = c[i].len;
 		if (o->mark & MEASURED && at != n->at)
-			sim_reached(n->s, o->mark & ~MEASURED);
+			sim_reached(n->s, n->at, o->mark & ~MEASURED);
 	}
 	return 0;
 }
@@ -233,7 +233,9 @@ int sim_objects_start(struct sim_node *n)
 	c.contact_ms = n->objects->contact_ms;
 	n->replica = wm_replica_new(&c);
 	sim_event_init(&n->objects->probe, n->at, on_probe, n);
-	sim_at(n->s, &n->objects->probe, n->s->ns + sim_below(n->s, PROBE_MS) * WM_NS_PER_MS);
+	if (!n->s->c.member)
+		sim_at(n->s, &n->objects->probe,
+		       n->s->ns + sim_below(n->s, PROBE_MS) * WM_NS_PER_MS);
 	return n->replica && !recover(n) ? 0 : -1;
 }
 

@@ -4,6 +4,7 @@
  * scenario, number of nodes and seed give the same octets. One thread. */
 #pragma once
 #include "userspace/base/env.h"
+#include "userspace/sync/member.h"
 #include "userspace/sync/replica.h"
 #include "userspace/sync/spread.h"
 
@@ -39,7 +40,13 @@
 	X(rto_ms, 200, "until a stream sends a lost packet again, doubled each time")              \
 	X(octets_per_s, 125000000, "that a node can send")                                         \
 	X(stream_timeout_ms, 10000, "until a stream through a cut is broken")                      \
-	X(detect_ms, 3000, "until a node that is gone or cut is no member any more")               \
+	X(member, 0, "1: who is there is found by the membership's own core")                      \
+	X(member_wan, 0, "1: with the timers for wide areas")                                      \
+	X(detect_ms, 3000, "without it, until who is gone or cut is no member any more")           \
+	X(push_pull_ms, 30000, "between exchanges of whole states, in a small mesh")               \
+	X(twice_pct, 0, "datagrams that come twice")                                               \
+	X(late_pct, 0, "datagrams that others overtake,")                                          \
+	X(late_ms, 20, "by up to so much")                                                         \
 	X(clock_offset_ms, 0, "wall clocks are off by up to so much")                              \
 	X(warm, 20, "messages before the measured ones")                                           \
 	X(messages, 50, "messages that are measured")                                              \
@@ -47,8 +54,17 @@
 	X(payload, 200, "octets of a message")                                                     \
 	X(settle_ms, 5000, "at the end, for the last one")                                         \
 	X(pause_pct, 0, "nodes that stand still at any time")                                      \
-	X(pause_ms, 1000, "so long at a time")                                                     \
+	X(pause_min_ms, 0, "for at least")                                                         \
+	X(pause_max_ms, 2000, "and at most, drawn")                                                \
 	X(churn_per_min, 0, "nodes that are killed and started again a minute")                    \
+	X(watch_s, 0, "who is taken for failed is watched for so long, instead of messages")       \
+	X(kills, 0, "agents that are killed meanwhile, one after another,")                        \
+	X(kill_silent, 0, "1: with their hosts, which say no more")                                \
+	X(kill_every_ms, 10000, "between two")                                                     \
+	X(down_ms, 20000, "until a killed one is started again")                                   \
+	X(overloaded_pct, 0, "nodes that stand still again and again:")                            \
+	X(still_ms, 3000, "so long on average,")                                                   \
+	X(runs_ms, 300, "and run so long between")                                                 \
 	X(schedules, 0, "random schedules of partitions instead, each with its own seed")          \
 	X(schedule_ms, 20000, "length of each before the network is whole again")                  \
 	X(heal_ms, 2000, "after it all have the same")
@@ -71,11 +87,14 @@ int sim_scenario_read(struct sim_scenario *ret, const char *file);
  */
 struct sim;
 struct sim_event {
-	uint64_t at_ns, order;
 	size_t place; /* in the heap; SIM_IDLE: not there */
 	void (*fn)(void *arg);
 	void *arg;
 	int node; /* whose processor it needs; -1: nobody's */
+};
+struct sim_due {
+	uint64_t at_ns, order;
+	struct sim_event *event;
 };
 #define SIM_IDLE SIZE_MAX
 void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *arg);
@@ -104,6 +123,9 @@ uint32_t sim_delay_us(const struct sim *s, int a, int b); /* without its jitter 
 /** Tell on stderr to whom it has streams. */
 void sim_streams_tell(const struct sim *s, int a);
 void sim_network_free(struct sim *s);
+/** A time to cross from one to the other, drawn; and what losses cost a stream. */
+uint64_t sim_delay_ns(struct sim *s, int a, int b);
+uint64_t sim_losses_ns(struct sim *s, int a, int b);
 
 /* --- node.c -------------------------------------------------------------------------------------
  */
@@ -116,8 +138,15 @@ struct sim_node {
 	struct wm_env env;
 	int64_t clock_ms;	      /* of its wall clock, beside the true time */
 	uint64_t paused_ns, sends_ns; /* stands still, and its line is busy, until then */
+	uint64_t started_ns, died_ns;
+	uint32_t incarnation; /* of this life */
+	bool silent;	      /* its host went too */
+	bool overloaded;
+	unsigned killed; /* 1 + the measured death that it died; 0: none */
 	struct wm_spread *spread;
 	struct wm_replica *replica;
+	struct wm_members *members;
+	struct sim_event greet, push_pull, stall;
 	struct sim_objects *objects;
 	struct sim_event lost, found; /* when it looks who is there: of who went, of who came */
 	uint64_t lost_ns;	      /* and once more then */
@@ -132,6 +161,25 @@ void sim_changed(struct sim *s);
 /** What it told others is measured under number @p n. */
 void sim_say(struct sim *s, int at, unsigned n);
 
+/* --- letters.c: what is no stream ---------------------------------------------------------------
+ */
+/** A datagram: lost, late, twice or refused as the scenario has it. */
+void sim_datagram(struct sim *s, int a, int b, const void *p, size_t len);
+/** Is there an agent? Answered to the membership under that number, as by a stream. */
+void sim_knock(struct sim *s, int a, int b, uint32_t number);
+/** A whole state of members; who gets it answers with its own. */
+void sim_state(struct sim *s, int a, int b, bool reply);
+
+/* --- members.c: the membership of a node --------------------------------------------------------
+ */
+struct wm_peer_addr sim_address(int at);
+int sim_members_start(struct sim_node *n);
+void sim_members_stop(struct sim_node *n);
+/** In the beginning all know all. */
+int sim_members_introduce(struct sim *s);
+/** A stream of @p a to @p b broke. */
+void sim_members_doubt(struct sim *s, int a, int b);
+
 /* --- measure.c ----------------------------------------------------------------------------------
  */
 struct sim_figure {
@@ -143,8 +191,15 @@ struct sim_figures {
 	unsigned count;
 };
 void sim_figure(struct sim_figures *f, const char *name, double value);
-void sim_reached(struct sim *s, unsigned n);
+/** Message @p n came to that node. */
+void sim_reached(struct sim *s, int at, unsigned n);
+/** It stands still for a while, drawn. */
+void sim_pause(struct sim *s, int at);
 int sim_measure(struct sim *s, struct sim_figures *ret);
+/** Who is taken for failed, and what the membership costs (watch.c). */
+int sim_watch(struct sim *s, struct sim_figures *ret);
+/** @p a takes that life of @p b for failed. */
+void sim_watch_failed(struct sim *s, int a, int b, uint32_t incarnation);
 /** The partition schedules. */
 int sim_schedules(struct sim *s, struct sim_figures *ret);
 int sim_plot(const struct sim *s, const char *file, const char *title);
@@ -153,7 +208,7 @@ struct sim {
 	struct sim_scenario c;
 	bool trace; /* tell what happens on stderr */
 	uint64_t seed, random, ns, orders;
-	struct sim_event **heap;
+	struct sim_due *heap;
 	size_t heap_count, heap_cap;
 	unsigned long events;
 	struct sim_node *nodes;
@@ -165,12 +220,14 @@ struct sim {
 	/* measured messages: when each was said, and each arrival in the order of time */
 	uint64_t *said_ns;
 	uint64_t *took_ns;
-	unsigned *reached;
+	uint8_t *expected; /* [message * count + node]: 1: it is to have it, 2: it has it */
 	size_t took_count, took_cap;
 	uint64_t *last_ns;
-	unsigned measured;
 	unsigned long long octets;	  /* carried over streams */
 	unsigned long long spread_octets; /* of these by the tree, with the frames' heads */
 	/* messages that replicas began, as they gave them to the tree: compressed */
 	unsigned long long told, told_octets;
+	unsigned long long wire_octets, datagrams, state_octets; /* of the membership */
+	struct sim_watch *watch;
+	bool introduced; /* who starts now greets one of the others */
 };
