@@ -279,6 +279,10 @@ bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
 sim: deps ## simulate meshes of up to 10,000 nodes (tests/sim), print their figures beside the goals
 	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-sim
 	@tests/sim/run.sh build/release/waymark-sim
+.PHONY: sim-long
+sim-long: deps ## 24 simulated hours of 1,000 nodes: many hours
+	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-sim
+	@GLIBC_TUNABLES=glibc.malloc.hugetlb=1 tests/sim/run.sh build/release/waymark-sim false-day
 
 # --- quality ---------------------------------------------------------------------------------------
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' | grep -v '^vmlinux/')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The simulator: the same seed gives the same octets, of figures and picture; messages come to all, also
 # with losses; replicas that were cut from each other, restarted and bereft of their stores are the same
-# within two seconds, and hold what their owners hold.
+# within two seconds, and hold what their owners hold; members that die are found, and no others are.
 cd "$(dirname "$0")/../.." || exit 2
 sim=${B:-build/asan}/waymark-sim
 dir=$(mktemp -d) failed=0
@@ -30,6 +30,18 @@ for scenario in lossy partitions; do
 	expect "$scenario: the same figures" cmp "$dir/a.json" "$dir/b.json"
 	expect "$scenario: the same picture" cmp "$dir/a.svg" "$dir/b.svg"
 done
+cp tests/sim/{silent,killed,false,overloaded,churn}.sim "$dir/few/"
+for scenario in silent false; do
+	run a "$scenario" 7 30
+	run b "$scenario" 7 30
+	expect "membership, $scenario: the same figures" cmp "$dir/a.json" "$dir/b.json"
+done
+for scenario in silent killed false overloaded churn; do
+	expect "membership, $scenario" "$sim" "$dir/few/$scenario.sim" --nodes 40
+done
+# a death that is found too late is a goal that is missed
+(cat tests/sim/silent.sim && echo 'goal found_p50_ms 100') >"$dir/few/late.sim"
+expect "a goal that is missed is told" test "$("$sim" "$dir/few/late.sim" --nodes 40 >/dev/null 2>&1; echo $?)" = 1
 run a lossy 1 20
 run b lossy 2 20
 expect "another seed, another course" differs "$dir/a.json" "$dir/b.json"

@@ -6,7 +6,8 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 sim=$1 seed=${SEED:-1} bad=0
 shift
-[ $# -gt 0 ] || set -- lan lossy wan wan-flat stream octets replica partitions ten-thousand
+[ $# -gt 0 ] || set -- lan lossy wan wan-flat stream octets replica partitions ten-thousand \
+	idle killed silent false overloaded churn
 mkdir -p build/sim
 printf '%-62s %-14s %12s %10s\n' scenario figure reached goal
 for name in "$@"; do
@@ -16,6 +17,7 @@ for name in "$@"; do
 		"build/sim/$name.json" | while IFS=$'\t' read -r what figure value goal missed; do
 		printf '%-62s %-14s %12s %10s %s\n' "$what" "$figure" "$value" "<= $goal" "$missed"
 	done
+	sed -n 's/^sim: \(.* of CPU.* a node\).*/  \1/p' "build/sim/$name.log"
 	jq -e 'all(.goals[]; .reached)' "build/sim/$name.json" >/dev/null || bad=1
 done
 echo "figures and pictures: build/sim"
