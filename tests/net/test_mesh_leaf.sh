@@ -83,6 +83,9 @@ until_ok 15 passes_on own "own-3 own-5" 1 2 3 || fail "the dead leaf's instance 
 node_agent 4 "${LEAF[@]}"
 until_ok 15 passes_on own "own-3 own-4 own-5" 1 2 3 || fail "the leaf is not back"
 
+check "a leaf has only a part to compare, and says so" 501 "$(on 3 curl -s -o /dev/null -w '%{http_code}' --unix-socket "$TMP/n3.sock" http://localhost/v1/waymark/sync/verify)"
+check "a full member compares with full ones" '["n2"]' "$(on 1 "$CTL" --agent "unix:$TMP/n1.sock" --json sync verify | jq -c '[.members[].name]')"
+
 # --- nobody asks any more --------------------------------------------------------------------------------------
 until_ok 40 holds 3 "own" || fail "what nobody asks for stays: $(held_at 3)"
 check "what the settings name stays" "pin-a pin-b" "$(held_at 5 | tr ' ' '\n' | grep ^pin | paste -sd' ')"

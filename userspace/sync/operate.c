@@ -55,6 +55,11 @@ int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_
 		return wm_err_set(e, WM_E_UNSUPPORTED,
 				  "sync.mode is etcd: agents compare themselves with etcd, which "
 				  "is one store, and not with each other");
+	if (s->c.role == WM_MEMBER_LEAF)
+		return wm_err_set(
+			e, WM_E_UNSUPPORTED,
+			"sync.role is leaf: this agent has a part of what others have, ask "
+			"a full one");
 	ids = calloc(wm_members_count(s->members) + 1, sizeof(*ids));
 	if (!ids)
 		return wm_err_set(e, -ENOMEM, "Out of memory");
