@@ -27,6 +27,7 @@ register_on 1 web-1 web 10.77.0.1 8081 >/dev/null
 register_on 2 web-2 web 10.77.0.2 8081 >/dev/null
 register_on 1 db-1 db 10.77.0.1 5432 >/dev/null
 register_on 2 pin-1 pin-a 10.77.0.2 9 >/dev/null
+until_ok 10 passes_on db db-1 1 2 && until_ok 10 passes_on pin-a pin-1 1 2 || fail "the full members do not know db"
 until_ok 10 passes_on web "web-1 web-2" 1 2 || fail "the full members do not know web"
 check "a leaf holds nothing of others" "" "$(held_at 3)"
 check "the first question, over UDP" "10.77.0.1 10.77.0.2" "$(ask_of 3 web.service.mesh.internal | sort | paste -sd' ')"
