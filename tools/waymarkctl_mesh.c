@@ -95,6 +95,21 @@ int ctl_peers(const struct ctl *c)
 	return 0;
 }
 
+static void put_role(const json_t *doc)
+{
+	const json_t *leaf = json_object_get(doc, "leaf"), *served = json_object_get(doc, "served");
+	const char *home = json_string_value(json_object_get(leaf, "home"));
+
+	if (leaf)
+		printf("role     leaf: %lld services, told by %s\n\n",
+		       (long long)json_integer_value(json_object_get(leaf, "services")),
+		       home && *home ? home : "nobody: no full member is alive");
+	else if (json_integer_value(json_object_get(served, "leaves")))
+		printf("role     full: serves %lld leaves with %lld services\n\n",
+		       (long long)json_integer_value(json_object_get(served, "leaves")),
+		       (long long)json_integer_value(json_object_get(served, "subscriptions")));
+}
+
 static void put_held(const json_t *doc)
 {
 	json_t *v, *name;
@@ -155,6 +170,7 @@ int ctl_sync_status(const struct ctl *c)
 		       (long long)json_integer_value(json_object_get(doc, "alive")),
 		       (long long)json_integer_value(json_object_get(doc, "objects")),
 		       json_string_value(json_object_get(doc, "digest")));
+		put_role(doc);
 		put_held(doc);
 		if (json_array_size(json_object_get(doc, "origins")))
 			ctl_table(json_object_get(doc, "origins"), keys, 0, stdout);

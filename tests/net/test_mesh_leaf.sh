@@ -14,6 +14,12 @@ holds() { [ "$(held_at "$1")" = "$2" ]; } # node, services
 home_of() { api_of "$1" /v1/waymark/sync | jq -r .leaf.home; }
 has_home() { [ -n "$(home_of "$1")" ]; }
 
+ctl_of() { # node, arguments
+	local i=$1
+	shift
+	on "$i" "$CTL" --agent "unix:$TMP/n$i.sock" "$@"
+}
+
 mesh_up 5
 for i in 1 2; do node_agent "$i" "${INSECURE[@]}"; done
 for i in 3 4; do node_agent "$i" "${LEAF[@]}"; done
@@ -38,6 +44,8 @@ check "a leaf holds what was asked for" "db web" "$(held_at 3)"
 until_ok 10 holds 5 "pin-a" || fail "what the settings name is not held: $(held_at 5)"
 check "a list says that it is a part" leaf "$(head_of 3 X-Waymark-Partial /v1/catalog/services)"
 check "a full member's does not" "" "$(head_of 1 X-Waymark-Partial /v1/catalog/services)"
+matches "its status says whose word it takes" "role     leaf: 3 services, told by n[12]" "$(ctl_of 3 sync status)"
+matches "metrics of a leaf" "^waymark_leaf_answered_total 3" "$(api_of 3 '/v1/agent/metrics?format=prometheus' | grep leaf_)"
 check "the catalog is written on full members" 400 "$(api_of 3 -o /dev/null -w '%{http_code}' -X PUT -d '{"Node": "x", "Address": "192.0.2.9"}' /v1/catalog/register)"
 on 1 /usr/bin/python3 tools/demo/backend.py db-1 10.77.0.1 5432 &
 BACKENDS+=($!)

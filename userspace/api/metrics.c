@@ -24,6 +24,7 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 enum {
 	SYNC_COUNT = 0 WM_MEMBER_COUNTERS(X) WM_SPREAD_COUNTERS(X) WM_REPLICA_COUNTERS(X)
 		WM_SYNC_COUNTERS(X) WM_ETCD_COUNTERS(X) WM_FOREIGN_COUNTERS(X)
+			WM_INTEREST_COUNTERS(X) WM_SERVE_COUNTERS(X)
 };
 #undef X
 #define OWN_MAX 96 /* metrics that no table of counters has */
@@ -163,6 +164,28 @@ static void collect_loop(struct metrics *m, const struct wm_loop_stats *s)
 	COUNTER("loop_put_off", s->put_off, "times that work went on in the next turn");
 }
 
+/* A leaf's interests; or whom a full member serves. */
+static void collect_leaves(struct metrics *m, const struct wm_sync *s)
+{
+	struct wm_interest_stats interest;
+	struct wm_serve_stats serve;
+
+	if (wm_sync_interest(s)) {
+		wm_interest_stats(wm_sync_interest(s), &interest);
+		GAUGE("leaf_services", interest.services, "services that this leaf holds");
+#define X(name, text) COUNTER("leaf_" #name, interest.name, text);
+		WM_INTEREST_COUNTERS(X)
+#undef X
+	} else if (wm_sync_served(s)) {
+		wm_serve_stats(wm_sync_served(s), &serve);
+		GAUGE("serve_leaves", serve.leaves, "leaves that this full member serves");
+		GAUGE("serve_subscriptions", serve.subscriptions, "services that it tells them of");
+#define X(name, text) COUNTER("serve_" #name, serve.name, text);
+		WM_SERVE_COUNTERS(X)
+#undef X
+	}
+}
+
 static void collect_peers(struct metrics *m, struct wm_sync *s)
 {
 	struct wm_member_stats members;
@@ -197,6 +220,7 @@ static void collect_peers(struct metrics *m, struct wm_sync *s)
 #define X(name, text) COUNTER("sync_" #name, sync.name, text);
 	WM_SYNC_COUNTERS(X)
 #undef X
+	collect_leaves(m, s);
 }
 
 static void collect_mesh(struct metrics *m, const struct wm_api *a)
