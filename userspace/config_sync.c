@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -221,22 +220,14 @@ static void judge_certificate(struct judge *j)
 {
 	const struct wm_cert_files f = {j->c->ca_file, j->c->cert_file, j->c->key_file};
 	struct wm_cert *cert = NULL;
-	const struct wm_identity *us;
 	struct wm_err e = {0};
 
 	if (wm_cert_load(&f, &cert, &e)) {
 		refuse_file(j, &e);
 		return;
 	}
-	us = wm_cert_identity(cert);
-	if (strcasecmp(us->node, j->c->node_name) != 0 ||
-	    strcasecmp(us->datacenter, j->c->datacenter) != 0) {
-		wm_err_set(&e, WM_E_INVALID,
-			   "sync.cert_file: the certificate names %.64s in %.64s, and this is node "
-			   "%.64s in %.64s",
-			   us->node, us->datacenter, j->c->node_name, j->c->datacenter);
+	if (wm_sync_identity_check(wm_cert_identity(cert), j->c->node_name, j->c->datacenter, &e))
 		refuse(j, &e);
-	}
 	judge_dates(j, cert);
 	wm_cert_free(cert);
 }

@@ -33,6 +33,7 @@ struct wm_tls {
 	uint64_t changes;
 	struct wm_err complaint; /* about what is there now */
 	void *arg;
+	int (*judge)(void *arg, const struct wm_identity *us, struct wm_err *e);
 	void (*changed)(void *arg, int err, const char *sentence);
 };
 
@@ -114,6 +115,11 @@ static int load(struct wm_tls *t, struct wm_err *e)
 
 	if (err)
 		return err;
+	err = t->judge ? t->judge(t->arg, wm_cert_identity(cert), e) : 0;
+	if (err) {
+		wm_cert_free(cert);
+		return err;
+	}
 	ctx = context_new(cert);
 	if (!ctx) {
 		wm_err_set(e, WM_E_INVALID, "%s: TLS does not take it: %s", f.cert,
@@ -166,6 +172,7 @@ int wm_tls_new(struct wm_loop *l, const struct wm_tls_config *c, struct wm_tls *
 	t->loop = l;
 	t->poll_ms = c->poll_ms ? c->poll_ms : WM_TLS_POLL_MS;
 	t->arg = c->arg;
+	t->judge = c->judge;
 	t->changed = c->changed;
 	t->paths[0] = strdup(c->files.ca);
 	t->paths[1] = strdup(c->files.cert);

@@ -21,6 +21,9 @@ struct wm_tls_config {
 	struct wm_cert_files files; /* copied */
 	unsigned poll_ms;	    /* 0: WM_TLS_POLL_MS */
 	void *arg;
+	/* Whom the certificate names: may it serve? @return 0, or an error that @p e tells. NULL
+	 * ok. */
+	int (*judge)(void *arg, const struct wm_identity *us, struct wm_err *e);
 	/* The files changed. 0: they serve from now on; else they do not load, @p sentence says
 	 * why, and what was loaded before serves on; told once a change. NULL ok. */
 	void (*changed)(void *arg, int err, const char *sentence);

@@ -752,6 +752,15 @@ static void on_refused(void *arg, const struct wm_peer_addr *from, int err, cons
 	wm_warn("sync.stream_refused", "address=%s text=%s", at, wm_log_q(sentence));
 }
 
+/* Another node's would be refused by all others. */
+static int judge_certificate(void *arg, const struct wm_identity *us, struct wm_err *e)
+{
+	const struct wm_links *l = arg;
+	const struct wm_sync_config *c = &l->s->c;
+
+	return wm_sync_identity_check(us, c->node_name, c->datacenter, e);
+}
+
 static void on_certificate(void *arg, int err, const char *sentence)
 {
 	struct wm_links *l = arg;
@@ -761,6 +770,17 @@ static void on_certificate(void *arg, int err, const char *sentence)
 	else
 		wm_info("sync.certificate", "days=%lld text=\"a new certificate serves\"",
 			(long long)wm_links_days(l));
+}
+
+int wm_sync_identity_check(const struct wm_identity *us, const char *node, const char *datacenter,
+			   struct wm_err *e)
+{
+	if (strcasecmp(us->node, node) == 0 && strcasecmp(us->datacenter, datacenter) == 0)
+		return 0;
+	return wm_err_set(e, WM_E_INVALID,
+			  "sync.cert_file: the certificate names %.64s in %.64s, and this is node "
+			  "%.64s in %.64s",
+			  us->node, us->datacenter, node, datacenter);
 }
 
 int64_t wm_links_days(const struct wm_links *l)
@@ -778,9 +798,10 @@ static int open_tls(struct wm_links *l, struct wm_err *e)
 	const struct wm_sync_config *c = &l->s->c;
 	const struct wm_tls_config t = {.files = {c->ca_file, c->cert_file, c->key_file},
 					.arg = l,
+					.judge = judge_certificate,
 					.changed = on_certificate};
 
-	return wm_tls_new(c->loop, &t, &l->tls, e); /* whom it names was judged: config_sync.h */
+	return wm_tls_new(c->loop, &t, &l->tls, e);
 }
 
 int wm_links_new(struct wm_sync *s, struct wm_links **ret, struct wm_err *e)

@@ -74,6 +74,11 @@ void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret);
 /** Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
 int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], uint16_t *ret_port);
 
+struct wm_identity;
+/** Does a certificate name this node? @return 0, WM_E_INVALID. */
+int wm_sync_identity_check(const struct wm_identity *us, const char *node, const char *datacenter,
+			   struct wm_err *e);
+
 /** Join the mesh of the agent at @p to, "host" or "host:port". @return 0, or the error at once. */
 int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *arg,
 		 struct wm_err *e);
