@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Ours beside peers, in one run, in rounds that take turns: run.sh [dns|connect|register|registry|slow|read|memory|checks|filter|recover]...
+# Ours beside peers, in one run, in rounds that take turns: run.sh SUITE... (the list is SUITES below)
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
 # the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
 B=build/release
@@ -16,7 +16,9 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-[ $# -gt 0 ] || set -- dns connect register registry slow read memory checks filter recover
+SUITES="dns connect register registry slow read memory checks filter recover mesh join mesh_etcd"
+# shellcheck disable=SC2086 # words
+[ $# -gt 0 ] || set -- $SUITES
 
 # figures of what failed are none
 fail() {
@@ -45,7 +47,7 @@ emit() { # name, unit, ours, peer, ratio, goal, conditions
 		'$ARGS.named' >>"$ROWS"
 }
 num() { [ -n "$1" ] && printf '%.4g' "$1" || printf -- -; }
-head_of() { printf '\n%-44s %12s %12s %8s  %-9s %-3s  %s\n' "$1" ours peer ratio goal ok unit; }
+heading() { printf '\n%-44s %12s %12s %8s  %-9s %-3s  %s\n' "$1" ours peer ratio goal ok unit; }
 big_agent() {
 	start_agent --set kernel.services_max=131072 --set kernel.backends_max=262144 \
 		--set kernel.memory_max=1073741824 --set registry.services_max=200000 "$@"
@@ -146,7 +148,7 @@ bench_dns() {
 				pod "$T/dnsload" -s 10.99.0.1 -p "${port[$s]}" -t $MS -n "$n" >>"$TMP/pod-$s" || fail "pod $s"
 			done
 		done
-		head_of "DNS, $n names"
+		heading "DNS, $n names"
 		row "dns.cpu.$n.echo" "us machine CPU/query, against a bare echo" "$TMP/dns-ours" "$TMP/dns-echo" machine_us \
 			"$([ "$n" = 1000 ] && echo '<= 1.15')" "lo, IPv4, A, batched, round $r"
 		for s in nsd knot unbound; do
@@ -260,7 +262,7 @@ bench_connect() {
 				"$T/connload" -m $mode -n $CONNECTS -a $PORT -d "127.0.0.1 $PORT" >>"$TMP/con-$mode-direct"
 			done
 		done
-		head_of "connect(), $n services"
+		heading "connect(), $n services"
 		row "connect.$n.direct" "connects/s" "$TMP/con-ours" "$TMP/con-direct" per_s \
 			"$(case $n in 1) echo '>= 0.98' ;; 10000) echo '>= 0.97' ;; *) echo '>= 0.92' ;; esac)" "TCP, lo"
 		row "connect.$n.nft" "connects/s, verdict map and DNAT" "$TMP/con-ours" "$TMP/con-nft" per_s "" "TCP, lo"
@@ -279,7 +281,7 @@ bench_connect() {
 bench_register() {
 	local n
 	start_agent --set kernel.services_max=32768
-	head_of "registration"
+	heading "registration"
 	for n in 1 64; do
 		"$T/regload" -N $n -n $((n == 1 ? 2000 : 20000)) -P "reg$n-" -i 4 -S "$AGENT" >"$TMP/reg"
 		emit "register.$n.per_s" "durable registrations/s, $n clients" "$(take per_s "$TMP/reg")" "" "" "" "fsync, kept alive"
@@ -315,7 +317,7 @@ bench_registry() {
 			jq -c '.per_s *= 99 | .server_us /= 99' >>"$TMP/reg-txn" || fail "txn"
 	done
 	kill "$etcd"
-	head_of "registry, 64 clients, beside etcd"
+	heading "registry, 64 clients, beside etcd"
 	row "registry.puts" "durable registrations/s / etcd puts/s" "$TMP/reg-ours" "$TMP/reg-etcd" per_s ">= 3" "8 metadata keys / 300 octets"
 	row "registry.puts.cpu" "us of the server's CPU each" "$TMP/reg-ours" "$TMP/reg-etcd" server_us "" ""
 	emit "registry.put.cpu" "us of the agent's CPU a registration" "$(take server_us "$TMP/reg-ours" | median)" "" "" "<= 25" ""
@@ -327,7 +329,7 @@ bench_registry() {
 	for r in $(seq "$ROUNDS"); do
 		"$T/regload" -l -n $((n / 2)) -i 1 -m $((n / 10)) -P look- -S "$AGENT" >>"$TMP/reg-look" || fail "lookup"
 	done
-	head_of "lookups, $n instances of $((n / 10)) services, 64 clients"
+	heading "lookups, $n instances of $((n / 10)) services, 64 clients"
 	emit "registry.lookups" "/v1/health/service/:name?passing a second" "$(take per_s "$TMP/reg-look" | median)" "" "" ">= 40000" "10 instances each"
 	emit "registry.lookup.p99" "us" "$(take p99_us "$TMP/reg-look" | median)" "" "" "<= 3000" ""
 	emit "registry.lookup.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/reg-look" | median)" "" "" "" ""
@@ -354,7 +356,7 @@ bench_slow() {
 			[ $s = still ] || stop_writers $writers
 		done
 	done
-	head_of "fsync takes 10 ms more: 64 clients register / nobody does"
+	heading "fsync takes 10 ms more: 64 clients register / nobody does"
 	slow_rows look "us a look-up, one in flight"
 	slow_rows dns "us a DNS query, one in flight"
 	emit "slow.batch" "registrations a commit" "$(take writes "$TMP/slow-batch" | median)" "" "" "" ""
@@ -426,14 +428,14 @@ bench_read() {
 		"$T/regload" -l -n $n -i 1 -m 64 -P look- -p 18500 -S "$worker" >>"$TMP/read-nginx" || fail "nginx"
 	done
 	kill "$NGINX"
-	head_of "lookups of $(stat -c %s "$dir/look-000000") octets, 64 clients, beside nginx with one worker and files"
+	heading "lookups of $(stat -c %s "$dir/look-000000") octets, 64 clients, beside nginx with one worker and files"
 	row "read.per_s" "/v1/health/service/:name?passing a second" "$TMP/read-ours" "$TMP/read-nginx" per_s ">= 0.9" ""
 	row "read.machine" "us of the machine's CPU each" "$TMP/read-ours" "$TMP/read-nginx" machine_us "<= 1.1" "client included"
 	row "read.cpu" "us of the server's CPU each" "$TMP/read-ours" "$TMP/read-nginx" server_us "" ""
 	row "read.p99" "us" "$TMP/read-ours" "$TMP/read-nginx" p99_us "" ""
 	ulimit -n 20000
 	"$T/watchload" -w 10000 -o 100 -r "$ROUNDS" -I 5 -S "$AGENT" >"$TMP/watch" || fail "watch"
-	head_of "10,000 blocking queries of one service, 100 of another"
+	heading "10,000 blocking queries of one service, 100 of another"
 	emit "read.watch.last" "ms from the change to the last answer / 10,000 bare send()s" "$(take last_ms "$TMP/watch")" \
 		"$(take bare_ms "$TMP/watch")" "$(take of_bare "$TMP/watch")" "<= 8" "of the same octets, nobody waits for them"
 	emit "read.watch.cpu" "us of the agent's CPU each" "$(take server_us "$TMP/watch")" "" "" "" ""
@@ -451,7 +453,7 @@ bench_memory() {
 	before=$(rss)
 	"$T/regload" -N 64 -n $n -P mem- -i 10 >"$TMP/fill"
 	after=$(rss)
-	head_of "memory, $n instances of $((n / 10)) services"
+	heading "memory, $n instances of $((n / 10)) services"
 	emit "memory.instance" "bytes of the agent an instance" "$(((after - before) / n))" "" "" "" "tables' dictionaries included"
 	maps=$(api $API/v1/waymark/maps)
 	for m in names frontends sets slots backends; do
@@ -465,7 +467,7 @@ bench_memory() {
 bench_checks() {
 	local n=10000 kind options
 	[ -z "${BENCH_QUICK:-}" ] || n=1000
-	head_of "$n checks every 10 s"
+	heading "$n checks every 10 s"
 	for kind in tcp http; do
 		start_agent --set kernel.services_max=32768
 		# its server answers at once, on the other CPU: what the agent uses is what is asked for
@@ -483,7 +485,7 @@ bench_checks() {
 bench_filter() {
 	local n=1000000 i
 	[ -z "${BENCH_QUICK:-}" ] || n=100000
-	head_of "three-term filters, $n instances of 10000 services"
+	heading "three-term filters, $n instances of 10000 services"
 	: >"$TMP/ours"
 	: >"$TMP/scan"
 	for ((i = 0; i < (ROUNDS + 1) / 2; i++)); do
@@ -502,7 +504,7 @@ bench_filter() {
 bench_recover() {
 	local n=1000000 i start writes
 	[ -z "${BENCH_QUICK:-}" ] || n=100000
-	head_of "from exec to the first answer, $n instances of 10000 services, 8 metadata keys"
+	heading "from exec to the first answer, $n instances of 10000 services, 8 metadata keys"
 	"$T/fillstore" "$TMP/store/registry.db" 10000 $n 8 || fail "fillstore"
 	for ((i = 0; i < ROUNDS; i++)); do
 		cp -r "$TMP/store" "$TMP/data"
@@ -529,11 +531,13 @@ bench_recover() {
 }
 indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; }
 
+# shellcheck source=tests/bench/mesh.sh
+. tests/bench/mesh.sh
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
 for s in "$@"; do
-	case $s in
-	dns | connect | register | registry | slow | read | memory | checks | filter | recover) "bench_$s" ;;
-	*) fail "no suite '$s': dns connect register registry slow read memory checks filter recover" ;;
+	case " $SUITES " in
+	*" $s "*) "bench_$s" ;;
+	*) fail "no suite '$s': $SUITES" ;;
 	esac
 done
 jq -s --arg kernel "$(uname -r)" --arg date "$(date -u +%FT%TZ)" '{kernel: $kernel, date: $date, rows: .}' "$ROWS" >build/bench.json
