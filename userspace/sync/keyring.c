@@ -327,7 +327,7 @@ static int gather(struct keyring_job *j)
 {
 	struct wm_members *all = j->k->s->members;
 	unsigned most = wm_members_count(all) + 1;
-	const struct wm_member **sorted = calloc(most, sizeof(*sorted)), *m;
+	const struct wm_member **sorted = calloc(most, sizeof(void *)), *m;
 	size_t pos = 0;
 
 	j->members = calloc(most, sizeof(*j->members));
@@ -339,7 +339,7 @@ static int gather(struct keyring_job *j)
 	while (j->count < most && (m = wm_members_next(all, &pos)))
 		if (m->state != WM_MEMBER_LEFT)
 			sorted[j->count++] = m;
-	qsort(sorted, j->count, sizeof(*sorted), by_name);
+	qsort(sorted, j->count, sizeof(void *), by_name);
 	for (unsigned n = 0; n < j->count; n++) {
 		snprintf(j->members[n].name, sizeof(j->members->name), "%s", sorted[n]->name);
 		j->members[n].self = sorted[n]->self;
