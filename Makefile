@@ -160,7 +160,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 TOOL_SRC := $(wildcard tests/tools/*.c)
 TOOL_BIN := $(patsubst tests/tools/%.c,build/release/tests/%,$(TOOL_SRC)) build/release/tests/refuse_bpf.so \
-	build/release/tests/slow_sync.so
+	build/release/tests/slow_sync.so build/release/tests/step_clock.so
 links_of = $(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' $(1))
 # Criterion does not run under ThreadSanitizer
 CRITERION := $(if $(filter tsan,$(FLAVOUR)),,-lcriterion)
@@ -200,7 +200,7 @@ $(ALLOC_BIN): tests/fault/fail_alloc.c $(MAIN_OBJ) $(LIBS)
 	@echo "  LD      $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS_$(FLAVOUR)) -o $@ $< $(MAIN_OBJ) $(patsubst %,-Wl$(comma)--wrap=%,$(WRAPS)) \
 		-Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
-build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so: build/release/tests/%.so: tests/fault/%.c
+build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so build/release/tests/step_clock.so: build/release/tests/%.so: tests/fault/%.c
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $<
