@@ -475,8 +475,11 @@ static int bury(struct wm_plan *p, struct wm_foreign_op *f)
 	struct wm_node node = {.folded = folded};
 	struct wm_instance was = {.id = id, .name = none, .node = &node, .version = f->version};
 	struct wm_tombstone *t;
+	const char *name;
 
-	strcpy(folded, tomb_node(f, folded)); /* a name of a node, or a UUID */
+	name = tomb_node(f, folded); /* a name of a node, or a UUID */
+	if (name != folded)
+		strcpy(folded, name);
 	strcpy(id, f->op.id);
 	t = wm_tombstone_new(&was, before ? before->row : ++p->r->instance_row);
 	if (!t || wm_plan_reserve(p, p->r->history.by_key, 1)) {
