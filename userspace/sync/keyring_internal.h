@@ -8,8 +8,9 @@
 
 #include <linux/limits.h>
 
-#define KEYRING_MESSAGE_MAX 2048 /* octets of a message: WM_KEYS_MAX fingerprints and a sentence   \
-				  */
+#define KEYRING_MESSAGE_MAX                                                                        \
+	2048 /* octets of a message: WM_KEYS_MAX fingerprints and a sentence                       \
+	      */
 
 struct keyring_ask {
 	uint64_t number;
