@@ -123,6 +123,24 @@ Test(replica_hostile, who_is_not_there_any_more_is_asked_for_nothing)
 	net_free(n);
 }
 
+/* What a leaf may say is checked before it is told to others. */
+Test(replica_hostile, news_is_of_one_log_or_not)
+{
+	struct net *n = listener();
+	struct batch x;
+	size_t len;
+
+	batch_init(&x, &n->a[2]);
+	len = plain(&x.m);
+	cr_assert(wm_replica_news_is_of(n->a[0].r, &n->a[2].id, wire, len));
+	cr_assert_not(wm_replica_news_is_of(n->a[0].r, &n->a[1].id, wire, len));
+	cr_assert_not(wm_replica_news_is_of(n->a[0].r, &n->a[2].id, wire, len - 1));
+	x.b.origin.len = 0; /* shared objects */
+	len = plain(&x.m);
+	cr_assert_not(wm_replica_news_is_of(n->a[0].r, &n->a[2].id, wire, len));
+	net_free(n);
+}
+
 /* News of an agent of another version: what it says is asked for, and comes without. */
 Test(replica_hostile, news_in_an_unknown_dictionary_is_asked_for)
 {

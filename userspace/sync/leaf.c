@@ -294,13 +294,16 @@ static void take(struct wm_leaf *l, const Waymark__Interest__News *n)
 const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
 			 size_t len)
 {
+	size_t left = WIRE_UNPACK_MAX;
+	ProtobufCAllocator mem = wire_allocator(&left);
 	Waymark__Interest__News *n;
 
 	if (!l->interest)
 		return "it takes this agent for a leaf";
-	n = waymark__interest__news__unpack(NULL, len, p);
-	if (!n || strlen(n->name) > WM_SERVICE_NAME_MAX) {
-		waymark__interest__news__free_unpacked(n, NULL);
+	n = waymark__interest__news__unpack(&mem, len, p);
+	if (!n || strlen(n->name) > WM_SERVICE_NAME_MAX || n->n_items > LEAF_ITEMS_MAX ||
+	    n->n_names > LEAF_NAMES_MAX) {
+		waymark__interest__news__free_unpacked(n, &mem);
 		return "what it tells of a service cannot be read";
 	}
 	if (n->refused) {
@@ -312,7 +315,7 @@ const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const
 			whole_begin(l, n->name);
 		take(l, n);
 	}
-	waymark__interest__news__free_unpacked(n, NULL);
+	waymark__interest__news__free_unpacked(n, &mem);
 	return NULL;
 }
 
@@ -384,6 +387,8 @@ const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const
 		return NULL; /* a role that is not known yet: comparison brings it */
 	if (!len || *kind != WM_NEWS_CHANGES)
 		return "its news is of no kind that a leaf has";
+	if (!wm_replica_news_is_of(l->s->replica, from, kind + 1, len - 1))
+		return "its news is not of its own log alone";
 	if (wm_replica_spread(l->s->replica, from, kind + 1, len - 1, &e))
 		return "its news cannot be read";
 	(void)wm_sync_news(l->s, WM_NEWS_CHANGES, kind + 1, len - 1);

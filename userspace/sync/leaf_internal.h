@@ -4,7 +4,11 @@
 #pragma once
 #include "interest_serve.h"
 #include "internal.h"
+#include "replica_internal.h"
 #include "userspace/sync/interest.pb-c.h"
+
+#define LEAF_ITEMS_MAX 1024 /* of a message */
+#define LEAF_NAMES_MAX 4096 /* services that are told of one glob, at once or later */
 
 struct wm_leaf {
 	struct wm_sync *s;

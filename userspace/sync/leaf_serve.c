@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_MAX  (128u << 10) /* octets of objects in a message; one that is larger goes alone */
-#define ITEMS_MAX 1024	       /* of a message */
-#define NAMES_MAX 4096	       /* services that are told of one glob */
+#define PAGE_MAX (128u << 10) /* octets of objects in a message; one that is larger goes alone */
 
 /* A message that is being made. Objects are in `octets`, which may move: offsets until it is sent.
  */
@@ -20,9 +18,9 @@ struct page {
 	struct wm_leaf *l;
 	const struct wm_peer_id *to;
 	Waymark__Interest__News news;
-	Waymark__Interest__Item items[ITEMS_MAX], *list[ITEMS_MAX];
-	struct wm_peer_id origins[ITEMS_MAX];
-	size_t offsets[ITEMS_MAX], count;
+	Waymark__Interest__Item items[LEAF_ITEMS_MAX], *list[LEAF_ITEMS_MAX];
+	struct wm_peer_id origins[LEAF_ITEMS_MAX];
+	size_t offsets[LEAF_ITEMS_MAX], count;
 	struct wm_buf octets;
 	struct wm_map *nodes; /* that were told */
 	bool one;	      /* message, which has all or is not sent */
@@ -109,7 +107,7 @@ static void page_put(struct page *p, const struct wm_version *v, const char *nod
 	size_t before = p->octets.len;
 	Waymark__Interest__Item *i;
 
-	if (!p->one && (p->count == ITEMS_MAX || p->octets.len >= PAGE_MAX)) {
+	if (!p->one && (p->count == LEAF_ITEMS_MAX || p->octets.len >= PAGE_MAX)) {
 		page_send(p);
 		before = 0;
 	}
@@ -182,7 +180,7 @@ static void changes(void *arg, const struct wm_peer_id *leaf, const char *servic
 
 	if (!p)
 		return; /* the next number says that one is missing */
-	_Static_assert(2 * WM_SERVE_CHANGES <= ITEMS_MAX, "instances and their nodes");
+	_Static_assert(2 * WM_SERVE_CHANGES <= LEAF_ITEMS_MAX, "instances and their nodes");
 	p->one = true;
 	for (unsigned n = 0; n < count; n++) {
 		const struct wm_instance *i = instance_of(l, service, &c[n]);
@@ -213,11 +211,12 @@ static void tell_names(struct wm_leaf *l, const struct wm_peer_id *leaf, const c
 static void names(void *arg, const struct wm_peer_id *leaf, const char *glob)
 {
 	struct wm_leaf *l = arg;
-	char **list = calloc(NAMES_MAX, sizeof(char *));
+	char **list = calloc(LEAF_NAMES_MAX, sizeof(char *));
 	struct wm_service *of;
 	size_t pos = 0, count = 0;
 
-	while (list && count < NAMES_MAX && (of = wm_registry_next_service(l->s->c.registry, &pos)))
+	while (list && count < LEAF_NAMES_MAX &&
+	       (of = wm_registry_next_service(l->s->c.registry, &pos)))
 		if (fnmatch(glob, of->name, 0) == 0)
 			list[count++] = of->name;
 	tell_names(l, leaf, glob, 1, list, count);

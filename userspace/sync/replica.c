@@ -391,6 +391,20 @@ static int received(struct wm_replica *r, const struct wm_peer_id *from, bool sp
 	return err;
 }
 
+bool wm_replica_news_is_of(struct wm_replica *r, const struct wm_peer_id *who, const void *p,
+			   size_t len)
+{
+	struct wm_err e = {0};
+	Wm__Replica__Message *m = wire_strange(p, len) ? NULL : wire_read(r, p, len, &e);
+	bool is = m && m->is_case == WM__REPLICA__MESSAGE__IS_BATCH &&
+		  m->batch->origin.len == sizeof(who->octets) &&
+		  memcmp(m->batch->origin.data, who->octets, sizeof(who->octets)) == 0;
+
+	if (m)
+		wire_free(m);
+	return is;
+}
+
 int wm_replica_spread(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
 		      size_t len, struct wm_err *e)
 {

@@ -100,6 +100,9 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c);
 bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c,
 		       const char **ret_semver);
 
+/** Is this what @p who says of its own log, and nothing else? What cannot be read is not. */
+bool wm_replica_news_is_of(struct wm_replica *r, const struct wm_peer_id *who, const void *p,
+			   size_t len);
 /** What came over the tree (from: the neighbour), or over a stream. @return 0; WM_E_INVALID: it
  * cannot be read or is not allowed, end the stream; @p e says what. */
 int wm_replica_spread(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
