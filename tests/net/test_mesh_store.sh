@@ -82,6 +82,8 @@ until_ok 30 all_alive 3 $ALL
 churn_on 2 since
 for i in 1 3; do churn_on "$i" since; done
 check "a service of after the copy" 200 "$(register_on 2 late-1 late 10.77.0.2 7)"
+api_of 2 -X PUT /v1/agent/service/deregister/freed-1
+until_ok 10 passes_on freed "" $ALL || fail "what node 2 removed after the copy is not gone"
 churn_is_everywhere "before the copy is put back" $ALL
 node_stop 2
 find "$TMP/n2" -mindepth 1 -delete
@@ -89,6 +91,8 @@ cp -a "$TMP/old/." "$TMP/n2/"
 begin 2
 until_ok 30 all_alive 3 $ALL || fail "node 2 is not back with its old store"
 until_ok 30 same_digests $ALL || fail "old store: digests differ"
+check "old store: a new epoch begins, once" 1 "$(grep -c sync.restored "$TMP/n2.log")"
+until_ok 10 passes_on freed freed-1 $ALL || fail "old store: what it has again is not as node 2 says"
 # what others registered, and removed since, is as they say; node 2 says what its store says
 expected() { printf '%s\n' "${!KEPT[@]}" | grep -v "^c$1" | sort; }
 for i in $ALL; do

@@ -90,6 +90,8 @@ void wm_registry_origin(const struct wm_registry *r, struct wm_peer_id *ret_id,
 
 /** Last number of this agent's log. */
 uint64_t wm_registry_log_seq(const struct wm_registry *r);
+/** The last one that was found in the store, before this run drew any. */
+uint64_t wm_registry_stored_seq(const struct wm_registry *r);
 /** The store is of an earlier day: others know numbers of the log that are not here. Its epoch
  * becomes a new one above @p above, stored with the next batch, which is soon; numbers go on.
  * @return it. */

@@ -36,12 +36,13 @@ struct wm_history {
 	struct wm_pasts all, log; /* of this agent's own */
 	struct wm_tombstones tombs;
 	struct wm_map *by_key;
-	unsigned count; /* of tombstones */
-	uint64_t floor; /* newest index of which something was forgotten */
-	uint64_t seq;	/* last number of this agent's log that was drawn, be it stored or not */
-	uint64_t run;	/* lowest number that is drawn in this run: none is given twice, though the
-			 * store be of an earlier day */
-	uint64_t clock; /* newest of the shared log's */
+	unsigned count;	 /* of tombstones */
+	uint64_t floor;	 /* newest index of which something was forgotten */
+	uint64_t seq;	 /* last number of this agent's log that was drawn, be it stored or not */
+	uint64_t run;	 /* lowest number that is drawn in this run: none is given twice, though the
+			  * store be of an earlier day */
+	uint64_t stored; /* last number that the store had when it was opened */
+	uint64_t clock;	 /* newest of the shared log's */
 	uint64_t extinct; /* newest index under which a service went */
 };
 

@@ -249,18 +249,31 @@ static uint32_t new_epoch(const struct wm_registry *r)
 
 uint32_t wm_registry_new_epoch(struct wm_registry *r, uint32_t above)
 {
+	struct wm_instance *i;
+	size_t pos = 0;
+
 	r->epoch_before = above > r->epoch ? above : r->epoch;
 	r->epoch = new_epoch(r);
 	/* the row that has it is written when numbers are about to be used up */
 	if (r->reserved > r->given + WM_INDEX_BLOCK / 4)
 		r->reserved = r->given + WM_INDEX_BLOCK / 4;
 	wm_registry_mark_dirty(r, wm_box(r->self->holder));
+	/* what others were told of in the log that ended, or was removed in it, is older than this
+	 */
+	while ((i = wm_node_next_instance(r->self, &pos)))
+		if (i->version.origin == WM_ORIGIN_OWN)
+			wm_registry_mark_dirty(r, wm_box(i));
 	return r->epoch;
 }
 
 uint64_t wm_registry_log_seq(const struct wm_registry *r)
 {
 	return r->history.seq;
+}
+
+uint64_t wm_registry_stored_seq(const struct wm_registry *r)
+{
+	return r->history.stored;
 }
 
 int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **ret, struct wm_err *e)
@@ -287,6 +300,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 	if (!err)
 		err = wm_store_ready(r->store, e);
 	r->given = r->history.floor = r->history.extinct = r->index;
+	r->history.stored = r->history.seq;
 	r->history.run = wm_env_wall_ms(c->env) * WM_NUMBERS_PER_MS;
 	if (!err && !r->epoch) /* a new log, or one of before there were any */
 		r->epoch = new_epoch(r);

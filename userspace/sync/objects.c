@@ -491,6 +491,7 @@ static struct wm_replica *replica_of(struct wm_objects *o)
 
 	wm_registry_origin(s->c.registry, &id, &c.epoch);
 	c.seq = wm_registry_log_seq(s->c.registry);
+	c.stored_seq = wm_registry_stored_seq(s->c.registry);
 	c.contact_ms = wm_seeds_contact_ms(s->seeds);
 	c.step_ms = wm_seeds_step_ms(s->seeds);
 	return wm_replica_new(&c);

@@ -167,7 +167,7 @@ static int set_up(struct wm_replica *r)
 	r->own->own = true;
 	r->own->state = LOG_VERIFIED;
 	log_set_at(r, r->own, (struct position){r->c.epoch, r->c.seq});
-	r->start = r->own->at;
+	r->start = (struct position){r->c.epoch, r->c.stored_seq ? r->c.stored_seq : r->c.seq};
 	return wm_env_timer_arm(r->tick, TICK_MS);
 }
 
@@ -258,7 +258,8 @@ int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c)
 	object_set(r, l, o, c, 0);
 	if (!l->shared && position_cmp(at, l->at) > 0)
 		log_set_at(r, l, at);
-	r->start = r->own->at;
+	if (!r->c.stored_seq)
+		r->start = r->own->at;
 	if (!l->own)
 		l->state = LOG_PARTIAL;
 	else if (l->at.seq > r->flushed)

@@ -53,6 +53,7 @@ struct wm_replica_config {
 	bool leaf;	     /* of our own log alone: it is compared and served, nothing is taken */
 	uint32_t epoch;	     /* of our own log */
 	uint64_t seq;	     /* last number given in it */
+	uint64_t stored_seq; /* of them the last that was in the store at the start; 0: as `seq` */
 	uint64_t contact_ms; /* wm_replica_contact_ms() of the run before; 0: none */
 	uint64_t step_ms; /* since 1970: when wm_replica_step_ms() of the run before was 0 last; 0:
 			   * not known */
