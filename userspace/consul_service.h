@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* consul_service.h - what a node of Consul's says of itself, which clients wait for and compare: a
- * service named consul in the catalog, and the version in the node's metadata. It is the agent's own
- * object, so that it goes with its node, though no list of what clients registered has it; one that
- * is taken away comes back, as Consul's does. Earlier versions wrote it into the catalog: what is
- * there of this node is taken away. A client's own of that id stays.
- * Threading: loop thread only. */
+ * service named consul in the catalog, and the version in the node's metadata. It is the agent's
+ * own object, so that it goes with its node, though no list of what clients registered has it; one
+ * that is taken away comes back, as Consul's does. Earlier versions wrote it into the catalog: what
+ * is there of this node is taken away. A client's own of that id stays. Threading: loop thread
+ * only. */
 #pragma once
 #include "userspace/registry/registry.h"
 
