@@ -88,7 +88,8 @@ attack connections open "" ''
 echo "seen: the victim has $(($(rss) / 1024)) MiB"
 
 # --- all others are as before ---------------------------------------------------------------------------------------------
-exec {PEER[1]}>&-
+fd=${PEER[1]}
+exec {fd}>&-
 until_ok 60 all_alive 3 $ALL || fail "not all are there afterwards: $(for i in $ALL; do alive_at "$i"; done | paste -sd' ')"
 for i in $ALL; do churn_on "$i" after; done
 churn_is_everywhere "afterwards" $ALL
