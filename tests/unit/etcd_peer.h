@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ETCD_PEER_ARGS 24
+#define ETCD_PEER_ARGS	24
+#define ETCD_PEER_TRIES 3
 
 struct etcd_peer {
 	char dir[40], host[32], url[64], peer_url[64];
@@ -62,7 +63,7 @@ __attribute__((format(printf, 1, 2))) static inline int etcd_shell(const char *f
 }
 
 /* Until it answers, or is not there any more. */
-static inline bool etcd_peer_up(const struct etcd_peer *p)
+static inline bool etcd_peer_up(struct etcd_peer *p)
 {
 	struct sockaddr_in a = etcd_peer_addr(p, p->port);
 
@@ -73,8 +74,10 @@ static inline bool etcd_peer_up(const struct etcd_peer *p)
 		close(fd);
 		if (there)
 			return true;
-		if (waitpid(p->pid, NULL, WNOHANG) == p->pid)
+		if (waitpid(p->pid, NULL, WNOHANG) == p->pid) {
+			p->pid = 0;
 			return false;
+		}
 		usleep(20000);
 	}
 	return false;
@@ -120,22 +123,6 @@ static inline void etcd_peer_run(struct etcd_peer *p)
 	}
 }
 
-/* Begin with empty data. @p p has its arguments, and its directory if it needs one before. */
-static inline void etcd_peer_start(struct etcd_peer *p)
-{
-	if (!*p->dir) {
-		strcpy(p->dir, "/tmp/wm-etcd-XXXXXX");
-		cr_assert(mkdtemp(p->dir));
-	}
-	snprintf(p->host, sizeof(p->host), "127.%d.%d.%d", 1 + getpid() / 254 / 256 % 64,
-		 getpid() / 254 % 256, 1 + getpid() % 254);
-	p->port = etcd_peer_port(p);
-	snprintf(p->url, sizeof(p->url), "http%s://%s:%u", p->tls ? "s" : "", p->host, p->port);
-	snprintf(p->peer_url, sizeof(p->peer_url), "http://%s:%u", p->host, etcd_peer_port(p));
-	etcd_peer_run(p);
-	cr_assert(etcd_peer_up(p), "etcd does not start");
-}
-
 static inline void etcd_peer_kill(struct etcd_peer *p)
 {
 	if (p->pid > 0) {
@@ -143,6 +130,37 @@ static inline void etcd_peer_kill(struct etcd_peer *p)
 		waitpid(p->pid, NULL, 0);
 	}
 	p->pid = 0;
+}
+
+/* Begin with empty data. @p p has its arguments, and its directory if it needs one before. */
+static inline void etcd_peer_start(struct etcd_peer *p)
+{
+	uint16_t peer;
+	bool up = false;
+
+	if (!*p->dir) {
+		strcpy(p->dir, "/tmp/wm-etcd-XXXXXX");
+		cr_assert(mkdtemp(p->dir));
+	}
+	snprintf(p->host, sizeof(p->host), "127.%d.%d.%d", 1 + getpid() / 254 / 256 % 64,
+		 getpid() / 254 % 256, 1 + getpid() % 254);
+	/* a port that was free may be another's by now */
+	for (int n = 0; n < ETCD_PEER_TRIES && !up; n++) {
+		etcd_peer_kill(p);
+		etcd_shell("rm -rf %s/data", p->dir);
+		p->port = etcd_peer_port(p);
+		do
+			peer = etcd_peer_port(p);
+		while (peer == p->port);
+		snprintf(p->url, sizeof(p->url), "http%s://%s:%u", p->tls ? "s" : "", p->host,
+			 p->port);
+		snprintf(p->peer_url, sizeof(p->peer_url), "http://%s:%u", p->host, peer);
+		etcd_peer_run(p);
+		up = etcd_peer_up(p);
+	}
+	if (!up)
+		etcd_shell("tail -n 5 %s/log >&2", p->dir);
+	cr_assert(up, "etcd does not start");
 }
 
 static inline void etcd_peer_again(struct etcd_peer *p)
