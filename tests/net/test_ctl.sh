@@ -149,6 +149,17 @@ matches "maint on" "^out of service" "$(ctl maint on job-1 --reason 'new kernel'
 matches "the reason is shown" '_service_maintenance:job-1: new kernel' "$(ctl services job)"
 check "maint off" 0 "$(rc ctl maint off job-1)"
 check "maint of nothing sensible" 2 "$(rc ctl maint perhaps job-1)"
+# a client holds a connection, or the drain would end while it is looked at
+api -X PUT "$API/v1/agent/check/pass/service:job-1"
+inside /usr/bin/python3 -c '
+import signal, socket, sys
+server = socket.create_server(("127.0.0.1", 99))
+client = socket.create_connection((sys.argv[1], 99), 10)
+print("held", flush=True)
+signal.pause()
+' "$(vip4 job)" >"$TMP/held" &
+HOLDER=$!
+until_ok 20 grep -q held "$TMP/held" || fail "no connection to job"
 check "drain" 0 "$(rc ctl drain job-1 --deadline 1h)"
 matches "undrain" "takes new connections again" "$(ctl undrain job-1)"
 matches "when a drain ends, for people" '^  Until +20[0-9]{2}-[0-9-]+ [0-9:]{8} \(in (59m[0-9]+s|1h0m0s)\)$' "$(
@@ -158,6 +169,7 @@ matches "when a drain ends, for people" '^  Until +20[0-9]{2}-[0-9-]+ [0-9:]{8} 
 check "for scripts it is a number" number "$(ctl -j instance job-1 | jq -r '.Drain.UntilMs | type')"
 ctl undrain job-1 >"$TMP/answer"
 check "undrained" running "$(ctl -j instance job-1 | jq -r .State)"
+kill $HOLDER
 matches "drain --wait" "deregistered: job-1" "$(ctl drain job-1 --deadline 2s --wait)"
 check "it is gone" 1 "$(rc ctl instance job-1)"
 check "register what is no service" 1 "$(echo '{"Port": 1}' | rc ctl register -)"
