@@ -73,7 +73,6 @@ static uint32_t ask_vip(void)
 	size_t at = 12;
 	uint32_t vip = 0;
 	int fd = datagrams();
-	ssize_t n;
 
 	for (char *l = strtok_r(host, ".", &save); l; l = strtok_r(NULL, ".", &save)) {
 		q[at++] = (uint8_t)strlen(l);
@@ -87,8 +86,8 @@ static uint32_t ask_vip(void)
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		load_die("DNS: %s", strerror(errno));
 	/* behind the question: a pointer, type, class, TTL, length, the address */
-	if (send(fd, q, at, 0) == (ssize_t)at &&
-	    (n = recv(fd, a, sizeof(a), 0)) >= (ssize_t)at + 16 && a[7])
+	if (send(fd, q, at, 0) == (ssize_t)at && recv(fd, a, sizeof(a), 0) >= (ssize_t)at + 16 &&
+	    a[7])
 		memcpy(&vip, a + at + 12, sizeof(vip));
 	close(fd);
 	return vip;
