@@ -9,17 +9,27 @@ start_agent --set kernel.enabled=false
 register web-1 web 127.1.0.1 8081 '"Check": {"HTTP": "http://127.0.0.1:1/", "Interval": "1h",
 	"Header": {"Authorization": ["secret-1"]}}' >/dev/null
 routes() { api "$API/v1/waymark/routes" | jq -r ".[] | select(.operator == $1) | \"\(.method) \(.path)\""; }
-check "what the operator's requests are" "GET /v1/snapshot
+check "what the operator's requests are" "DELETE /v1/operator/keyring
+DELETE /v1/waymark/keyring
+GET /v1/operator/keyring
+GET /v1/snapshot
+GET /v1/waymark/keyring
+GET /v1/waymark/sync/verify
+POST /v1/operator/keyring
+POST /v1/waymark/keyring
 PUT /v1/agent/leave
 PUT /v1/agent/reload
+PUT /v1/operator/keyring
 PUT /v1/snapshot
-PUT /v1/waymark/snapshot/restore" "$(routes true | sort)"
+PUT /v1/waymark/keyring
+PUT /v1/waymark/snapshot/restore
+PUT /v1/waymark/sync/release" "$(routes true | sort)"
 refused=$(api $API/v1/agent/metrics | jq '.Counters[] | select(.Name == "waymark.api.refused").Count')
 while read -r method path; do
 	matches "$method $path over TCP" "^Permission denied: $method $path is for the agent's Unix socket" "$(api -X "$method" "$API$path")"
 	check "$method $path" 403 "$(code -X "$method" "$API$path")"
 done < <(routes true)
-check "each is counted" 10 $(($(api $API/v1/agent/metrics |
+check "each is counted" 30 $(($(api $API/v1/agent/metrics |
 	jq '.Counters[] | select(.Name == "waymark.api.refused").Count') - refused))
 check "the agent goes on" 200 "$(code $API/v1/agent/self)"
 operator $API/v1/snapshot >"$TMP/a.snapshot"
