@@ -4,6 +4,7 @@
  * told again if the store refuses. What we think of a node's agent is told to the registry, too. */
 #include "internal.h"
 #include "userspace/base/log.h"
+#include "userspace/base/map.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/foreign.h"
 #include "userspace/registry/registry.h"
@@ -42,7 +43,17 @@ struct wm_objects {
 	struct wm_sync *s;
 	TAILQ_HEAD(, taken) taken; /* who waited longest stands first */
 	LIST_HEAD(, pause) pauses;
+	struct wm_map *busy; /* of objects whose change waits for the store */
 };
+
+/* How many changes of an object wait for the store: until then the registry has what was before,
+ * though the replica knows of them. */
+struct busy {
+	unsigned count;
+	char key[];
+};
+#define BUSY_KEY_MAX (sizeof(struct wm_peer_id) + WM_NODE_NAME_MAX + 1 + WM_INSTANCE_ID_MAX + 1)
+#define BUSY_MAX     (1u << 20) /* entries; WAITING_MAX is reached before */
 
 /* --- names ------------------------------------------------------------------------------------ */
 static struct wm_replica_key own_key(const struct wm_logged *l)
@@ -177,13 +188,74 @@ static int on_stands(void *arg, const struct wm_registry_stand *s, struct wm_err
 			  stands ? stands : "", o->s->c.conflicts->name, wants ? wants : "");
 }
 
+static size_t busy_key(char b[BUSY_KEY_MAX], bool shared, const struct wm_peer_id *origin,
+		       const char *node, const char *id)
+{
+	size_t len = 0, n = strlen(id);
+
+	if (shared) {
+		len = strlen(node) + 1;
+		memcpy(b, node, len);
+	} else {
+		b[len++] = '\0'; /* no node's name begins with it */
+		memcpy(b + len, origin->octets, sizeof(origin->octets));
+		len += sizeof(origin->octets);
+	}
+	memcpy(b + len, id, n);
+	return len + n;
+}
+
+static size_t busy_key_of(char b[BUSY_KEY_MAX], const struct wm_foreign_change *c)
+{
+	return busy_key(b, c->version.origin == WM_ORIGIN_SHARED, &c->version.writer, c->node,
+			c->id);
+}
+
+static bool busy_add(struct wm_objects *o, const struct wm_foreign_change *c)
+{
+	char key[BUSY_KEY_MAX];
+	size_t len = busy_key_of(key, c);
+	struct busy *b = wm_map_get(o->busy, key, len);
+
+	if (!b) {
+		b = malloc(sizeof(*b) + len);
+		if (!b)
+			return false;
+		b->count = 0;
+		memcpy(b->key, key, len);
+		if (wm_map_put(o->busy, b->key, len, b, NULL)) {
+			free(b);
+			return false;
+		}
+	}
+	b->count++;
+	return true;
+}
+
+static void busy_end(struct wm_objects *o, const struct wm_foreign_change *c)
+{
+	char key[BUSY_KEY_MAX];
+	size_t len = busy_key_of(key, c);
+	struct busy *b = wm_map_get(o->busy, key, len);
+
+	if (!b || --b->count)
+		return;
+	(void)wm_map_del(o->busy, key, len);
+	free(b);
+}
+
 int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b)
 {
 	struct wm_objects *o = arg;
 	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1];
 
+	char key[BUSY_KEY_MAX];
+
 	if (!split_key(k, shared, node, id))
+		return WM_E_UNKNOWN;
+	/* what was before would go under the version of what is to come */
+	if (wm_map_get(o->busy, key, busy_key(key, shared, origin, node, id)))
 		return WM_E_UNKNOWN;
 	return wm_registry_object_encode(o->s->c.registry, origin, shared, node, id, b);
 }
@@ -194,6 +266,8 @@ static void tell(struct taken *t);
 static void free_taken(struct taken *t)
 {
 	TAILQ_REMOVE(&t->o->taken, t, entry);
+	for (unsigned n = 0; n < t->count; n++)
+		busy_end(t->o, &t->changes[n]);
 	t->o->s->stats.waiting -= t->octets;
 	wm_env_timer_free(t->timer);
 	free(t);
@@ -307,6 +381,14 @@ int wm_objects_take(void *arg, const struct wm_replica_change *c, unsigned count
 	for (unsigned k = 0; k < count; k++)
 		if (copy_change(&t->changes[t->count], &c[k], &at))
 			t->count++;
+	for (unsigned k = 0; k < t->count; k++) {
+		if (busy_add(o, &t->changes[k]))
+			continue;
+		while (k)
+			busy_end(o, &t->changes[--k]);
+		free(t);
+		return WM_E_BUSY;
+	}
 	TAILQ_INSERT_TAIL(&o->taken, t, entry);
 	s->stats.waiting += octets;
 	s->stats.taken += count;
@@ -508,6 +590,9 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 	o->s = s;
 	TAILQ_INIT(&o->taken);
 	LIST_INIT(&o->pauses);
+	o->busy = wm_map_new(BUSY_MAX);
+	if (!o->busy)
+		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	if (s->c.by_etcd)
 		r = wm_by_etcd_new(s, o, e);
 	else
@@ -527,6 +612,8 @@ void wm_objects_free(struct wm_objects *o)
 {
 	struct taken *t;
 	struct pause *p;
+	struct busy *b;
+	size_t pos = 0;
 
 	if (!o)
 		return;
@@ -543,5 +630,8 @@ void wm_objects_free(struct wm_objects *o)
 	}
 	while ((p = LIST_FIRST(&o->pauses)))
 		end_pause(p);
+	while (o->busy && (b = wm_map_next(o->busy, &pos)))
+		free(b);
+	wm_map_free(o->busy);
 	free(o);
 }
