@@ -47,7 +47,7 @@ register_on 1 web-1 web 10.77.0.1 80 >/dev/null
 until_ok 10 passes_on web web-1 2 || fail "web-1 is not on node 2"
 
 # --- days that are left ----------------------------------------------------------------------------------
-told 1 'days=9 text="the certificate ends soon' || fail "the log does not tell that ten days are left"
+until_ok 10 told 1 'days=9 text="the certificate ends soon' || fail "the log does not tell that ten days are left"
 told 2 'ends soon' && fail "the log of node 2 tells of a certificate that is good for long"
 check "days in the status" 9 "$(api_of 1 /v1/waymark/status | jq .mesh.certificate_days)"
 check "and what is wrong" certificate "$(api_of 1 /v1/waymark/status | jq -r '[.mesh.reasons[].what] | join(" ")')"
@@ -102,7 +102,7 @@ install a n2 # of an authority that is trusted no more
 until_ok 20 told 2 'text=.*n2.pem as that of a server: ' || fail "a certificate of the former authority is taken"
 register_on 2 late-1 late 10.77.0.2 80 >/dev/null
 until_ok 10 passes_on late late-1 1 || fail "late-1 is not on node 1"
-check "node 2 was stopped once, and nobody failed besides" n2 "$(sed -n 's/.*event=member.failed node=\(n.\).*/\1/p' "$TMP"/n[12].log | sort | paste -sd' ')"
+check "nobody failed but node 2, which was stopped" "" "$(sed -n 's/.*event=member.failed node=\(n[^2]\).*/\1/p' "$TMP"/n[12].log | paste -sd' ')"
 
 for i in 1 2; do node_stop "$i"; done
 done_testing
