@@ -90,7 +90,7 @@ static bool find_node(struct wm_sync *s, const char *name, struct wm_peer_id *re
 
 int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, struct wm_err *e)
 {
-	struct wm_peer_id id, *origin = node ? &id : NULL;
+	struct wm_peer_id id = {0}, *origin = node ? &id : NULL;
 
 	if (node && !find_node(s, node, &id))
 		return wm_err_set(e, WM_E_UNKNOWN, "No member with name '%.64s'", node);
