@@ -7,24 +7,15 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 B=${1:-build/release}
 CTL=$B/waymarkctl
+DEMO=etcd TAKES_MAX=20
 NODES=3
 PINS=/sys/fs/bpf/waymark-etcd
 ETCD=http://10.98.0.254:2379
 CGROOT=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
-declare -A ns=() agent=() backend=()
-tmp='' loop='' etcd='' rows=() failed=0
+tmp='' loop='' etcd=''
+# shellcheck source=tools/demo/nodes.sh
+. tools/demo/nodes.sh
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-die() {
-	echo "demo-etcd: $*" >&2
-	exit 1
-}
-result() { # text, expectation, what was seen
-	local mark=ok
-	[ "$2" = "$3" ] || { mark=FAILED failed=1; }
-	rows+=("$(printf '  %-62s %-14s %s' "$1" "$3" "$mark")")
-}
-figure() { rows+=("$(printf '  %-62s %s' "$1" "$2")"); }
 cleanup() {
 	trap - EXIT
 	for p in "$loop" "${agent[@]}" "${backend[@]}" "$etcd"; do
@@ -41,47 +32,6 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
-on() { # node, command...
-	local n=${ns[$1]}
-	shift
-	nsenter --net="/proc/$n/ns/net" -- "$@"
-}
-steered() { # node, command...: in its cgroup, where connect() is steered
-	local i=$1
-	shift
-	(
-		echo $BASHPID >"$CGROOT/waymark-etcd-$i/cgroup.procs"
-		exec nsenter --net="/proc/${ns[$i]}/ns/net" -- "$@"
-	)
-}
-show() { # node, command...
-	local i=$1
-	shift
-	printf '  n%s $ %s\n' "$i" "${*//$B\//}"
-	on "$i" "$@" 2>&1 | sed 's/^/    /'
-}
-api() { # node, path, further arguments of curl
-	local i=$1 path=$2
-	shift 2
-	on "$i" curl -s --max-time 10 --noproxy '*' "$@" "http://127.0.0.1:8500$path"
-}
-ask() { # node, name
-	on "$1" dig +short +tries=1 +time=2 @127.0.0.1 -p 8600 "$2"
-}
-wait_for() { # seconds, command...: until it succeeds
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || return 1
-		sleep 0.02
-	done
-}
-took() { # milliseconds until a command succeeds, "never" after twenty seconds
-	local began
-	began=$(date +%s%3N)
-	if wait_for 20 "$@"; then echo "$(($(date +%s%3N) - began)) ms"; else echo never; fi
-}
-answers() { [ "$(api "$1" /v1/agent/self -o /dev/null -w '%{http_code}')" = 200 ]; }
 start_node() {
 	(exec nsenter --net="/proc/${ns[$1]}/ns/net" -- "$B/waymarkd" --set "node.name=n$1" --set "node.address=10.98.0.$1" --set "node.data_dir=$tmp/n$1" \
 		--set "kernel.pin_dir=$PINS-$1" --set "kernel.cgroup=$CGROOT/waymark-etcd-$1" \
