@@ -185,3 +185,26 @@ Test(foreign_log, what_an_older_store_has_is_news_in_a_new_epoch)
 	wm_registry_close(a);
 	wm_registry_close(b);
 }
+
+/* Others know of the newest number, though it was a removal whose tombstone went: the store must,
+ * too, or it would pass for one of an earlier day at the next start. */
+Test(foreign_log, the_newest_number_outlives_its_tombstone)
+{
+	struct wm_registry *a = open_as("owner", "a"), *b = open_as("other", "b");
+	uint64_t newest;
+
+	put_checked(a, "w1", 80);
+	put_checked(b, "x1", 80);
+	cr_assert_eq(del(a, "w1"), 0);
+	newest = wm_registry_log_seq(a);
+	cr_assert_eq(a->history.count, 1);
+	a->tombstone_ttl_s = 0;
+	tell_all(b, a, false); /* a write that draws no number */
+	cr_assert_eq(a->history.count, 0);
+	store_statuses(a);
+	wm_registry_close(a);
+	a = open_as("owner", "a");
+	cr_assert_geq(wm_registry_stored_seq(a), newest);
+	wm_registry_close(a);
+	wm_registry_close(b);
+}

@@ -267,7 +267,7 @@ int wm_plan_expire(struct wm_plan *p)
 		p->expired++;
 		/* the store has a newer number than any that others were told, or it would pass for
 		 * one of an earlier day at the next start */
-		if (t->version.origin == WM_ORIGIN_OWN && t->version.seq == h->seq)
+		if (p->r->sync && t->version.origin == WM_ORIGIN_OWN && t->version.seq == h->seq)
 			wm_registry_mark_dirty(p->r, wm_box(p->r->self->holder));
 	}
 	return 0;
