@@ -9,7 +9,7 @@
 
 #define REAP_TICK_MS  60000u /* failed and left ones are looked through this often */
 #define PUSH_PULL_FEW 32     /* members up to which push-pull is not scaled: memberlist's */
-#define ANY_TRIES     64     /* members drawn until one fits; then they are gone through */
+#define ANY_TRIES     64     /* members drawn until one fits; where most are dead it may be none */
 
 static const struct wm_member_timers profiles[] = {
 	[WM_MEMBER_LAN] = {.probe_interval = 400,
