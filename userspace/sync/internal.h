@@ -113,6 +113,11 @@ void wm_objects_pause(struct wm_objects *o, const struct wm_peer_id *id, uint64_
 /** It left for good. */
 void wm_objects_forget(struct wm_objects *o, const struct wm_peer_id *id);
 
+/** What an object is found by among those of all origins. @return octets of it. */
+#define WM_OBJECT_KEY_MAX                                                                          \
+	(1 + sizeof(struct wm_peer_id) + WM_NODE_NAME_MAX + 1 + WM_INSTANCE_ID_MAX)
+size_t wm_objects_key(char ret[WM_OBJECT_KEY_MAX], bool shared, const struct wm_peer_id *origin,
+		      const char *node, const char *id);
 /** How long the oldest change of others waits for the store; 0: none does. */
 uint64_t wm_objects_waits_ms(const struct wm_objects *o);
 

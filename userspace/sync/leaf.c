@@ -12,9 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_MAX	   1024 /* octets of a question */
-#define FORGET_MAX 1024 /* instances that are forgotten in one write */
-#define KEY_MAX	   (sizeof(struct wm_peer_id) + WM_REPLICA_KEY_MAX)
+#define ASK_MAX	   1024	      /* octets of a question */
+#define FORGET_MAX 1024	      /* instances that are forgotten in one write */
 #define WHOLE_MAX  (1u << 20) /* instances of one */
 
 /* A service whose whole is coming: what it has, so that what it lacks can go. */
@@ -84,28 +83,11 @@ static void whole_begin(struct wm_leaf *l, const char *name)
 	TAILQ_INSERT_TAIL(&l->wholes, w, entry);
 }
 
-static size_t make_key(char ret[KEY_MAX], const struct wm_peer_id *origin, bool shared,
-		       const char *node, const char *id)
-{
-	size_t len = 0;
-
-	if (shared) {
-		len = strlen(node) + 1;
-		memcpy(ret, node, len);
-	} else {
-		ret[len++] = '\0';
-		memcpy(ret + len, origin->octets, sizeof(origin->octets));
-		len += sizeof(origin->octets);
-	}
-	memcpy(ret + len, id, strlen(id));
-	return len + strlen(id);
-}
-
 static void whole_put(struct leaf_whole *w, const struct wm_foreign_change *c)
 {
-	char octets[KEY_MAX];
-	size_t len = make_key(octets, &c->version.writer, c->version.origin == WM_ORIGIN_SHARED,
-			      c->node, c->id);
+	char octets[WM_OBJECT_KEY_MAX];
+	size_t len = wm_objects_key(octets, c->version.origin == WM_ORIGIN_SHARED,
+				    &c->version.writer, c->node, c->id);
 	struct key *k = malloc(sizeof(*k) + len);
 	void *old = NULL;
 
@@ -120,9 +102,9 @@ static void whole_put(struct leaf_whole *w, const struct wm_foreign_change *c)
 
 static bool whole_has(const struct leaf_whole *w, const struct wm_instance *i)
 {
-	char octets[KEY_MAX];
-	size_t len = make_key(octets, &i->version.writer, i->version.origin == WM_ORIGIN_SHARED,
-			      i->node->folded, i->id);
+	char octets[WM_OBJECT_KEY_MAX];
+	size_t len = wm_objects_key(octets, i->version.origin == WM_ORIGIN_SHARED,
+				    &i->version.writer, i->node->folded, i->id);
 
 	return wm_map_get(w->keys, octets, len);
 }

@@ -52,8 +52,7 @@ struct busy {
 	unsigned count;
 	char key[];
 };
-#define BUSY_KEY_MAX (sizeof(struct wm_peer_id) + WM_NODE_NAME_MAX + 1 + WM_INSTANCE_ID_MAX + 1)
-#define BUSY_MAX     (1u << 20) /* entries; WAITING_MAX is reached before */
+#define BUSY_MAX (1u << 20) /* entries; WAITING_MAX is reached before */
 
 /* --- names ------------------------------------------------------------------------------------ */
 static struct wm_replica_key own_key(const struct wm_logged *l)
@@ -188,33 +187,33 @@ static int on_stands(void *arg, const struct wm_registry_stand *s, struct wm_err
 			  stands ? stands : "", o->s->c.conflicts->name, wants ? wants : "");
 }
 
-static size_t busy_key(char b[BUSY_KEY_MAX], bool shared, const struct wm_peer_id *origin,
-		       const char *node, const char *id)
+size_t wm_objects_key(char ret[WM_OBJECT_KEY_MAX], bool shared, const struct wm_peer_id *origin,
+		      const char *node, const char *id)
 {
 	size_t len = 0, n = strlen(id);
 
 	if (shared) {
 		len = strlen(node) + 1;
-		memcpy(b, node, len);
+		memcpy(ret, node, len);
 	} else {
-		b[len++] = '\0'; /* no node's name begins with it */
-		memcpy(b + len, origin->octets, sizeof(origin->octets));
+		ret[len++] = '\0'; /* no node's name begins with it */
+		memcpy(ret + len, origin->octets, sizeof(origin->octets));
 		len += sizeof(origin->octets);
 	}
-	memcpy(b + len, id, n);
+	memcpy(ret + len, id, n);
 	return len + n;
 }
 
-static size_t busy_key_of(char b[BUSY_KEY_MAX], const struct wm_foreign_change *c)
+static size_t busy_key(char b[WM_OBJECT_KEY_MAX], const struct wm_foreign_change *c)
 {
-	return busy_key(b, c->version.origin == WM_ORIGIN_SHARED, &c->version.writer, c->node,
-			c->id);
+	return wm_objects_key(b, c->version.origin == WM_ORIGIN_SHARED, &c->version.writer, c->node,
+			      c->id);
 }
 
 static bool busy_add(struct wm_objects *o, const struct wm_foreign_change *c)
 {
-	char key[BUSY_KEY_MAX];
-	size_t len = busy_key_of(key, c);
+	char key[WM_OBJECT_KEY_MAX];
+	size_t len = busy_key(key, c);
 	struct busy *b = wm_map_get(o->busy, key, len);
 
 	if (!b) {
@@ -234,8 +233,8 @@ static bool busy_add(struct wm_objects *o, const struct wm_foreign_change *c)
 
 static void busy_end(struct wm_objects *o, const struct wm_foreign_change *c)
 {
-	char key[BUSY_KEY_MAX];
-	size_t len = busy_key_of(key, c);
+	char key[WM_OBJECT_KEY_MAX];
+	size_t len = busy_key(key, c);
 	struct busy *b = wm_map_get(o->busy, key, len);
 
 	if (!b || --b->count)
@@ -248,14 +247,12 @@ int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b)
 {
 	struct wm_objects *o = arg;
-	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1];
-
-	char key[BUSY_KEY_MAX];
+	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1], key[WM_OBJECT_KEY_MAX];
 
 	if (!split_key(k, shared, node, id))
 		return WM_E_UNKNOWN;
 	/* what was before would go under the version of what is to come */
-	if (wm_map_get(o->busy, key, busy_key(key, shared, origin, node, id)))
+	if (wm_map_get(o->busy, key, wm_objects_key(key, shared, origin, node, id)))
 		return WM_E_UNKNOWN;
 	return wm_registry_object_encode(o->s->c.registry, origin, shared, node, id, b);
 }
