@@ -4,23 +4,13 @@
 
 Its release (0.7.1) sends heartbeats and deregistrations by GET, which Consul answers with 405 since 1.0,
 and so do we: these are sent by PUT. Prints one line a finding, exits with 1 when one is not as expected."""
-import sys
 import urllib.request
 import threading
 import time
 
 import consul
 
-failed = False
-
-
-def check(what, want, have):
-    global failed
-    if want == have:
-        print("ok:", what)
-    else:
-        print(f"FAILED: {what}: expected {want!r}, saw {have!r}")
-        failed = True
+from checks import check, finish
 
 
 def put(path):
@@ -141,4 +131,4 @@ check("the node is gone", None, c.catalog.node("slate")[1])
 check("deregister", 200, put("/service/deregister/py-1"))
 check("deregister the other", 200, put("/service/deregister/py-2"))
 check("nothing is left", {}, c.agent.services())
-sys.exit(failed)
+finish()

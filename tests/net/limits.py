@@ -6,21 +6,12 @@ finding, exits with 1 when one is not as expected. Nothing is timed; what must c
 import http.client
 import json
 import socket
-import sys
 import time
+
+from checks import check, finish
 
 HOST, PORT = "127.0.0.1", 8500
 DEADLINE = 60
-failed = False
-
-
-def check(what, want, have):
-    global failed
-    if want == have:
-        print("ok:", what)
-    else:
-        print(f"FAILED: {what}: expected {want!r}, saw {have!r}")
-        failed = True
 
 
 def request(method, path, body=None, headers=None, source="127.0.0.1"):
@@ -188,4 +179,4 @@ check("silence is no reason to cut them off", False, any(closed(s) for s in stre
 for s in streams:
     s.close()
 until("nothing is left", lambda: status()["http"]["connections"] <= 1)
-sys.exit(failed)
+finish()

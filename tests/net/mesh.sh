@@ -105,6 +105,11 @@ all_alive() { # expected number, nodes...
 	done
 }
 digest_of() { api_of "$1" /v1/waymark/sync | jq -r .digest; }
+ctl_of() { # node, arguments
+	local i=$1
+	shift
+	on "$i" "$CTL" --agent "unix:$TMP/n$i.sock" "$@"
+}
 same_digests() { # nodes...
 	local i first
 	first=$(digest_of "$1")

@@ -9,20 +9,10 @@ import threading
 
 import consul
 
+from checks import check, finish
+
 own, others = sys.argv[1], sys.argv[2:]
 everybody = sorted([own, *others])
-failed = False
-
-
-def check(what, want, have):
-    global failed
-    if want == have:
-        print("ok:", what)
-    else:
-        print(f"FAILED: {what}: expected {want!r}, saw {have!r}")
-        failed = True
-
-
 c = consul.Consul(host="127.0.0.1", port=8500)
 members = [m for m in c.agent.members() if m["Status"] == 1]
 check("agent.members", everybody, sorted(m["Name"] for m in members))
@@ -64,4 +54,4 @@ print("ready", flush=True)
 watcher.join()
 check("a watch hears of another node's instance", ["waited-1"], [n["Service"]["ID"] for n in seen[0][1]])
 check("its index grew", True, int(seen[0][0]) > int(index))
-sys.exit(failed)
+finish()

@@ -22,21 +22,11 @@ import threading
 import time
 import urllib.parse
 
+from checks import check, finish
+
 base = urllib.parse.urlsplit(sys.argv[1])
 restart = sys.argv[2]
 WAIT = "120000ms"
-failed = False
-
-
-def check(what, want, have):
-    global failed
-    if want == have:
-        print("ok:", what)
-    else:
-        print(f"FAILED: {what}: expected {want!r}, saw {have!r}")
-        failed = True
-
-
 class Discovery:
     """One consul_sd_config without `services`, so that it watches all of them."""
 
@@ -201,4 +191,4 @@ register("db-1", "db", "10.1.0.9", 5432)
 until("and a service that comes back", sd, {"web": web, "db": {"10.1.0.9:5432": ("db-1", "passing", ",,")}})
 for each in (sd, tagged, elsewhere):
     each.stop()
-sys.exit(failed)
+finish()

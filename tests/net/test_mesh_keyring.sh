@@ -6,11 +6,6 @@
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/mesh.sh"
 
-ctl_of() { # node, arguments
-	local i=$1
-	shift
-	on "$i" "$CTL" --agent "unix:$TMP/n$i.sock" "$@"
-}
 ask_socket() { # node, curl's arguments, the last a path
 	local i=$1
 	shift

@@ -14,11 +14,6 @@ holds() { [ "$(held_at "$1")" = "$2" ]; } # node, services
 home_of() { api_of "$1" /v1/waymark/sync | jq -r .leaf.home; }
 has_home() { [ -n "$(home_of "$1")" ]; }
 
-ctl_of() { # node, arguments
-	local i=$1
-	shift
-	on "$i" "$CTL" --agent "unix:$TMP/n$i.sock" "$@"
-}
 
 mesh_up 5
 for i in 1 2; do node_agent "$i" "${INSECURE[@]}"; done

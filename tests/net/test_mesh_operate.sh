@@ -5,11 +5,6 @@
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/mesh.sh"
 
-ctl_of() { # node, arguments
-	local i=$1
-	shift
-	on "$i" "$CTL" --agent "unix:$TMP/n$i.sock" "$@"
-}
 mesh_up 3
 for i in 1 2 3; do node_agent "$i" "${INSECURE[@]}"; done
 until_ok 20 all_alive 3 1 2 3
