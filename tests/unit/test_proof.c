@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base security */
-/* test_proof.c - signatures, and the key of them. */
+/* test_proof.c - signatures, the key of them, and certificates that vouch for it. */
+#include "userspace/security/ca.h"
 #include "userspace/security/proof.h"
 
 #include <criterion/criterion.h>
@@ -75,4 +76,67 @@ Test(proof, a_key_is_the_same_in_the_next_run_and_for_nobody_else)
 	fclose(f);
 	cr_assert_eq(wm_proof_key_open(path, &k, &e), WM_E_INVALID, "it is not made anew");
 	cr_assert_neq(wm_proof_key_open("/proc/none/key", &k, &e), 0);
+}
+
+static struct wm_cert *cert_of(const char *dir, const char *node)
+{
+	char ca[128], cert[128], key[128];
+	const struct wm_cert_files files = {ca, cert, key};
+	struct wm_cert *c = NULL;
+	struct wm_err e = {0};
+
+	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
+	snprintf(cert, sizeof(cert), "%s/%s.pem", dir, node);
+	snprintf(key, sizeof(key), "%s/%s-key.pem", dir, node);
+	cr_assert_eq(wm_ca_issue(dir, node, NULL, 30, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_cert_load(&files, &c, &e), 0, "%s", e.text);
+	return c;
+}
+
+static int vouched(const struct wm_cert *ours, const struct wm_cert *by, const char *text,
+		   const void *sig, size_t len, struct wm_identity *ret, struct wm_err *e)
+{
+	const struct wm_proof_octets signature = {sig, len};
+	struct wm_proof_octets chain = {0};
+	uint8_t *der;
+	int r;
+
+	chain.len = wm_proof_der(by, 0, &der);
+	chain.p = der;
+	cr_assert_gt(chain.len, 0);
+	r = wm_proof_vouched(ours, &chain, 1, text, strlen(text), &signature, ret, e);
+	wm_proof_der_free(der);
+	cr_assert(!r || *e->text);
+	return r;
+}
+
+Test(proof, a_certificate_of_our_authority_vouches_for_what_its_key_signed)
+{
+	const char *dir = in_dir("ours"), *others = in_dir("others");
+	struct wm_cert *a, *b, *c;
+	uint8_t sig[WM_PROOF_VOUCHER_MAX], junk[200] = {0x30};
+	const struct wm_proof_octets no_chain = {junk, sizeof(junk)}, none = {sig, 1};
+	struct wm_identity is = {0};
+	struct wm_err e = {0};
+	size_t len;
+
+	cr_assert_eq(wm_ca_init(dir, "dc1", 30, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_ca_init(others, "dc1", 30, &e), 0, "%s", e.text);
+	a = cert_of(dir, "a");
+	b = cert_of(dir, "b");
+	c = cert_of(others, "a");
+	len = wm_proof_vouch(a, "key", 3, sig);
+	cr_assert_gt(len, 0);
+	cr_assert_eq(vouched(b, a, "key", sig, len, &is, &e), 0, "%s", e.text);
+	cr_assert_str_eq(is.node, "a");
+	cr_assert_str_eq(is.datacenter, "dc1");
+	cr_assert_eq(vouched(b, a, "yek", sig, len, &is, &e), WM_E_INVALID);
+	cr_assert_eq(vouched(b, b, "key", sig, len, &is, &e), WM_E_INVALID, "another's");
+	cr_assert_eq(vouched(b, a, "key", sig, len - 1, &is, &e), WM_E_INVALID);
+	cr_assert_eq(vouched(c, a, "key", sig, len, &is, &e), WM_E_INVALID, "no authority of c's");
+	cr_assert_eq(wm_proof_vouched(b, &no_chain, 1, "key", 3, &none, &is, &e), WM_E_INVALID);
+	cr_assert_eq(wm_proof_vouched(b, &no_chain, 0, "key", 3, &none, &is, &e), WM_E_INVALID);
+	wm_cert_free(a);
+	wm_cert_free(b);
+	wm_cert_free(c);
 }

@@ -28,3 +28,22 @@ int wm_proof_sign(const struct wm_proof_key *k, const void *p, size_t len,
 		  uint8_t ret[static WM_PROOF_SIGNATURE]);
 bool wm_proof_verify(const uint8_t key[static WM_PROOF_KEY], const void *p, size_t len,
 		     const uint8_t signature[static WM_PROOF_SIGNATURE]);
+
+struct wm_proof_octets {
+	const void *p;
+	size_t len;
+};
+/** Sign with a certificate's key. @return octets, 0: it failed. */
+size_t wm_proof_vouch(const struct wm_cert *c, const void *p, size_t len,
+		      uint8_t ret[static WM_PROOF_VOUCHER_MAX]);
+/** DER of the certificate, number 0, and of what is between it and the authority. @p ret_der: for
+ *  wm_proof_der_free(). @return octets, 0: there is none of @p n. */
+size_t wm_proof_der(const struct wm_cert *c, unsigned n, uint8_t **ret_der);
+void wm_proof_der_free(uint8_t *der);
+/** Did whom a certificate of our authority, valid now, names sign it? Judged like a stream's.
+ *  @param chain the certificate, then what is between it and the authority
+ *  @return 0, and whom it names; WM_E_INVALID, -ENOMEM: @p e says why. */
+int wm_proof_vouched(const struct wm_cert *ours, const struct wm_proof_octets *chain,
+		     unsigned count, const void *p, size_t len,
+		     const struct wm_proof_octets *signature, struct wm_identity *ret,
+		     struct wm_err *e);
