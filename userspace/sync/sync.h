@@ -35,7 +35,7 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	const char *node_address;
 	struct wm_sync_etcd etcd;
 	struct wm_peer_addr bind, advertise;
-	char *const *join; /* "host", "host:port", "[v6]:port"; NULL at the end */
+	char *const *join;     /* "host", "host:port", "[v6]:port"; NULL at the end */
 	enum wm_member_role role;
 	char *const *interest; /* of a leaf: services and globs; NULL at the end */
 	uint64_t interest_ttl_ms;
@@ -73,6 +73,21 @@ void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret);
 #define WM_SYNC_HOST_MAX 253 /* octets of a host's name */
 /** Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
 int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], uint16_t *ret_port);
+
+#define WM_SYNC_SEED_MAX 260 /* octets of one, as in sync.join */
+#define WM_SYNC_JOIN_FILE_MAX                                                                      \
+	32768			   /* octets of sync.join_file: its seeds at their longest, twice */
+#define WM_SYNC_JOIN_FILE_SEEDS 64 /* seeds in it: one that answers is enough */
+struct wm_sync_seed_list {
+	unsigned count;
+	char seeds[WM_SYNC_JOIN_FILE_SEEDS][WM_SYNC_SEED_MAX + 1];
+};
+/** A line of it, which @p e names by its number, is passed over. */
+typedef void (*wm_sync_seed_bad)(void *arg, const struct wm_err *e);
+/** Read a file of seeds: one a line, "#" begins a comment. Does not wait but for the disk.
+ *  @return 0; negative errno, WM_E_LIMIT, WM_E_INVALID: @p e says why, @p ret is what it was. */
+int wm_sync_seed_file(const char *path, struct wm_sync_seed_list *ret, wm_sync_seed_bad bad,
+		      void *arg, struct wm_err *e);
 
 struct wm_identity;
 /** Does a certificate name this node? @return 0, WM_E_INVALID. */
