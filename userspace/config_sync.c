@@ -115,6 +115,7 @@ int wm_config_sync(const struct wm_settings *s, const char *node_address,
 	if (r)
 		return r;
 	ret->join = s->sync_join;
+	ret->join_file = s->sync_join_file;
 	ret->role = strcmp(s->sync_role, "leaf") ? WM_MEMBER_FULL : WM_MEMBER_LEAF;
 	ret->interest = s->sync_interest;
 	ret->interest_ttl_ms = s->sync_interest_ttl_ms;

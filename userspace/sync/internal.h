@@ -196,6 +196,9 @@ uint64_t wm_seeds_contact_ms(const struct wm_seeds *k);
 /** When this agent was in step with another, the same. */
 uint64_t wm_seeds_step_ms(const struct wm_seeds *k);
 void wm_seeds_start(struct wm_seeds *k);
+/** One that is tried while this agent is alone, of sync.join or else of sync.join_file. Borrowed;
+ *  NULL: there is none. */
+const char *wm_seeds_first(const struct wm_seeds *k);
 /** Members are others than they were: keep them, soon. */
 void wm_seeds_changed(struct wm_seeds *k);
 /** Resolve and greet. */

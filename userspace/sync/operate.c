@@ -118,7 +118,7 @@ static void judge_members(struct wm_sync *s, struct wm_sync_health *h)
 {
 	struct wm_sync_reason *r;
 	struct wm_sync_node n;
-	bool seeds = s->c.join && *s->c.join;
+	const char *seed = s->seeds ? wm_seeds_first(s->seeds) : NULL;
 	size_t pos = 0;
 
 	while (wm_sync_next_node(s, &pos, &n)) {
@@ -126,7 +126,7 @@ static void judge_members(struct wm_sync *s, struct wm_sync_health *h)
 		h->alive += n.state <= WM_MEMBER_SUSPECT;
 		h->failed += n.state == WM_MEMBER_FAILED;
 	}
-	if (s->etcd || h->alive > 1 || !(seeds || h->failed))
+	if (s->etcd || h->alive > 1 || !(seed || h->failed))
 		return;
 	r = reason(h, "alone",
 		   "is an agent there, its port 8301 open for UDP and TCP, its certificate and "
@@ -135,8 +135,8 @@ static void judge_members(struct wm_sync *s, struct wm_sync_health *h)
 		snprintf(r->text, sizeof(r->text), "none of the %u other members answers",
 			 h->failed);
 	else
-		snprintf(r->text, sizeof(r->text), "no agent of sync.join answers: %s%s",
-			 s->c.join[0], s->c.join[1] ? " ..." : "");
+		snprintf(r->text, sizeof(r->text),
+			 "no agent of sync.join or sync.join_file answers: %.64s ...", seed);
 }
 
 static void judge_certificate(const struct wm_sync *s, struct wm_sync_health *h)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seeds.c - who to begin with: agents that settings name, and those that were members when this one
- * ran last, which are kept in the data directory. While it is alone all of them are tried again and
- * again; halves of a mesh that was cut find each other by the membership's own probes. */
+/* seeds.c - who to begin with: agents that settings name, those of a file that may change, and
+ * those that were members when this one ran last, which are kept in the data directory. While it is
+ * alone all of them are tried again and again; halves of a mesh that was cut find each other by the
+ * membership's own probes. What is new in the file is tried in any case: two meshes become one. */
 #include "internal.h"
 #include "userspace/base/log.h"
 #include "userspace/net/aside.h"
@@ -14,6 +15,7 @@
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEEP_MS	     5000 /* members that changed are written so long after: churn is one write */
@@ -21,6 +23,7 @@
 #define LINE_OCTETS  128	/* octets of a line of it */
 #define RETRY_MIN_MS 500	/* while alone all are tried this often, doubled up to */
 #define RETRY_MAX_MS 15000
+#define LOOK_MS	     2000 /* between two looks whether the file of seeds is another */
 
 /* One attempt: a name that is looked up, then each of its addresses until one answers. */
 struct attempt {
@@ -44,6 +47,10 @@ struct wm_seeds {
 	unsigned retry_ms;
 	struct wm_peer_addr kept[WM_SYNC_SEEDS_MAX];
 	unsigned kept_count;
+	struct wm_sync_seed_list *file; /* of sync.join_file; NULL: there is none */
+	struct stat file_was;		/* when it was read last; zero: it was not there */
+	bool file_read;
+	struct wm_env_timer *look;
 	uint64_t contact_ms; /* of the run before */
 	uint64_t step_ms;    /* since 1970, when it was in step with another; 0: not known */
 	struct wm_aside *writing;
@@ -212,7 +219,93 @@ int wm_seeds_join(struct wm_seeds *k, const char *to, wm_sync_joined done, void 
 	return wm_err_set(e, -ENOMEM, "out of memory: join");
 }
 
+/* --- a file of them, which may change ----------------------------------------------------------
+ */
+struct bad_lines {
+	struct wm_seeds *k;
+	bool told; /* of this state of the file */
+};
+
+static void on_bad_line(void *arg, const struct wm_err *e)
+{
+	struct bad_lines *b = arg;
+
+	if (b->told)
+		return;
+	b->k->s->stats.seeds_refused++;
+	wm_warn("sync.join_file", "setting=sync.join_file text=%s", wm_log_q(e->text));
+}
+
+static bool file_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* One that cannot be read leaves the seeds that it had. @return whether it is another file. */
+static bool read_join_file(struct wm_seeds *k)
+{
+	struct bad_lines b = {.k = k};
+	struct wm_err e = {0};
+	struct stat st;
+
+	if (stat(k->s->c.join_file, &st))
+		st = (struct stat){0};
+	b.told = k->file_read && file_same(&st, &k->file_was);
+	k->file_was = st;
+	k->file_read = true;
+	if (wm_sync_seed_file(k->s->c.join_file, k->file, on_bad_line, &b, &e) && !b.told)
+		wm_warn("sync.join_file", "setting=sync.join_file text=%s", wm_log_q(e.text));
+	return !b.told;
+}
+
+static void try_seed(struct wm_seeds *k, const char *seed, const char *setting)
+{
+	struct wm_err e = {0};
+
+	if (wm_seeds_join(k, seed, NULL, NULL, &e))
+		wm_warn("sync.join", "setting=%s text=%s", setting, wm_log_q(e.text));
+}
+
+static bool has_seed(const struct wm_sync_seed_list *l, const char *seed)
+{
+	for (unsigned n = 0; n < l->count; n++)
+		if (strcasecmp(l->seeds[n], seed) == 0)
+			return true;
+	return false;
+}
+
+static void on_look(void *arg)
+{
+	struct wm_seeds *k = arg;
+	struct wm_sync_seed_list *was = NULL;
+
+	if (LIST_EMPTY(&k->attempts)) /* as many at a time as the file may name */
+		was = malloc(sizeof(*was));
+	if (was) {
+		*was = *k->file;
+		if (read_join_file(k))
+			for (unsigned n = 0; n < k->file->count; n++)
+				if (!has_seed(was, k->file->seeds[n]))
+					try_seed(k, k->file->seeds[n], "sync.join_file");
+		free(was);
+	}
+	wm_env_timer_arm(k->look, LOOK_MS);
+}
+
 /* --- again and again -------------------------------------------------------------------------- */
+static void try_all(struct wm_seeds *k)
+{
+	for (unsigned n = 0; k->s->c.join[n]; n++)
+		try_seed(k, k->s->c.join[n], "sync.join");
+	if (k->file)
+		(void)read_join_file(k);
+	for (unsigned n = 0; k->file && n < k->file->count; n++)
+		try_seed(k, k->file->seeds[n], "sync.join_file");
+	for (unsigned n = 0; n < k->kept_count; n++)
+		try_addr(k, &k->kept[n]);
+}
+
 static void on_retry(void *arg)
 {
 	struct wm_seeds *k = arg;
@@ -220,14 +313,7 @@ static void on_retry(void *arg)
 	if (wm_members_alive(k->s->members) > 1) {
 		k->retry_ms = 0;
 	} else if (LIST_EMPTY(&k->attempts)) {
-		for (unsigned n = 0; k->s->c.join[n]; n++) {
-			struct wm_err e = {0};
-
-			if (wm_seeds_join(k, k->s->c.join[n], NULL, NULL, &e))
-				wm_warn("sync.join", "setting=sync.join text=%s", wm_log_q(e.text));
-		}
-		for (unsigned n = 0; n < k->kept_count; n++)
-			try_addr(k, &k->kept[n]);
+		try_all(k);
 	}
 	k->retry_ms = k->retry_ms ? k->retry_ms * 2 : RETRY_MIN_MS;
 	if (k->retry_ms > RETRY_MAX_MS)
@@ -335,7 +421,11 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
 	if (!k->resolver || !k->retry || !k->keep)
 		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
 	read_file(k);
-	return 0;
+	if (!*s->c.join_file)
+		return 0;
+	k->file = calloc(1, sizeof(*k->file));
+	k->look = wm_env_timer_new(s->env, on_look, k);
+	return k->file && k->look ? 0 : wm_err_set(e, -ENOMEM, "out of memory: seeds");
 }
 
 uint64_t wm_seeds_contact_ms(const struct wm_seeds *k)
@@ -351,6 +441,15 @@ uint64_t wm_seeds_step_ms(const struct wm_seeds *k)
 void wm_seeds_start(struct wm_seeds *k)
 {
 	wm_env_timer_arm(k->retry, 0);
+	if (k->look)
+		wm_env_timer_arm(k->look, LOOK_MS);
+}
+
+const char *wm_seeds_first(const struct wm_seeds *k)
+{
+	if (*k->s->c.join)
+		return k->s->c.join[0];
+	return k->file && k->file->count ? k->file->seeds[0] : NULL;
 }
 
 void wm_seeds_free(struct wm_seeds *k)
@@ -367,6 +466,8 @@ void wm_seeds_free(struct wm_seeds *k)
 	wm_resolver_free(k->resolver);
 	wm_env_timer_free(k->retry);
 	wm_env_timer_free(k->keep);
+	wm_env_timer_free(k->look);
+	free(k->file);
 	wm_buf_done(&k->text);
 	free(k);
 }

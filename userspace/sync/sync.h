@@ -36,6 +36,7 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	struct wm_sync_etcd etcd;
 	struct wm_peer_addr bind, advertise;
 	char *const *join;     /* "host", "host:port", "[v6]:port"; NULL at the end */
+	const char *join_file; /* of the same, one a line, and may change; "": none */
 	enum wm_member_role role;
 	char *const *interest; /* of a leaf: services and globs; NULL at the end */
 	uint64_t interest_ttl_ms;
@@ -175,6 +176,7 @@ bool wm_sync_next_peer(const struct wm_sync *s, size_t *pos, struct wm_sync_peer
 	X(frames_dropped, "Messages that a stream had no room for")                                \
 	X(unsealed, "Datagrams that no key opens")                                                 \
 	X(other_form, "Datagrams of another version's form, or of an insecure agent's")            \
+	X(seeds_refused, "Lines of sync.join_file that were passed over")                          \
 	X(taken, "Changes of others handed to the registry")                                       \
 	X(taken_again, "Changes of others that the store refused, tried again")                    \
 	X(busy, "Changes of others put off, as too much waits for the store")
