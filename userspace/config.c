@@ -459,6 +459,7 @@ static void check_mesh(struct faults *f)
 	if (!c.by_etcd && wm_config_sync_bind(&c, is_running(f->s), &e))
 		refuse(f, &e);
 	(void)wm_config_sync_examine(&c, (int64_t)time(NULL), on_mesh_fault, f);
+	(void)wm_config_sync_join_file(&c, on_mesh_fault, f);
 }
 
 static void check_kernel(struct faults *f)

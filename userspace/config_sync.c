@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -59,19 +60,23 @@ static int advertised(const struct wm_settings *s, const char *node_address,
 }
 
 /* A member of another machine would take our word that it finds us on its own loopback. */
+static int check_seed(const char *seed, const struct wm_peer_addr *advertise, struct wm_err *e)
+{
+	if (!is_loopback(&advertise->ip) || strncmp(seed, "127.", 4) == 0 ||
+	    strncmp(seed, "[::1]", 5) == 0 || strncmp(seed, "localhost", 9) == 0)
+		return 0;
+	return wm_err_set(e, WM_E_INVALID,
+			  "sync.advertise: the agent would be known by a loopback address, which "
+			  "%.64s cannot reach; set it, or node.address",
+			  seed);
+}
+
 static int check_seeds(const struct wm_settings *s, const struct wm_peer_addr *advertise,
 		       struct wm_err *e)
 {
-	if (!is_loopback(&advertise->ip))
-		return 0;
 	for (char *const *seed = s->sync_join; *seed; seed++)
-		if (strncmp(*seed, "127.", 4) != 0 && strncmp(*seed, "[::1]", 5) != 0 &&
-		    strncmp(*seed, "localhost", 9) != 0)
-			return wm_err_set(e, WM_E_INVALID,
-					  "sync.advertise: the agent would be known by a loopback "
-					  "address, which %.64s cannot reach; set it, or "
-					  "node.address",
-					  *seed);
+		if (check_seed(*seed, advertise, e))
+			return e->code;
 	return 0;
 }
 
@@ -197,6 +202,33 @@ static void judge_seeds(struct judge *j)
 			   WM_SYNC_PORT, *seed);
 		refuse(j, &e);
 	}
+}
+
+static void on_bad_line(void *arg, const struct wm_err *why)
+{
+	struct judge *j = arg;
+	struct wm_err e = {0};
+
+	wm_err_set(&e, why->code, "sync.join_file: %s", why->text);
+	refuse(j, &e);
+}
+
+unsigned wm_config_sync_join_file(const struct wm_sync_config *c, wm_config_sync_fault fn,
+				  void *arg)
+{
+	struct wm_sync_seed_list *list = calloc(1, sizeof(*list));
+	struct judge j = {.c = c, .fn = fn, .arg = arg};
+	struct wm_err e = {0};
+
+	if (list && !c->by_etcd && *c->join_file) {
+		if (wm_sync_seed_file(c->join_file, list, on_bad_line, &j, &e))
+			on_bad_line(&j, &e);
+		for (unsigned n = 0; n < list->count; n++)
+			if (check_seed(list->seeds[n], &c->advertise, &e))
+				refuse(&j, &e);
+	}
+	free(list);
+	return j.refused;
 }
 
 static void judge_dates(struct judge *j, const struct wm_cert *cert)

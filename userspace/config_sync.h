@@ -18,6 +18,10 @@ typedef void (*wm_config_sync_fault)(void *arg, const struct wm_err *e, bool ref
  *  faults are refused. */
 unsigned wm_config_sync_examine(const struct wm_sync_config *c, int64_t now_s,
 				wm_config_sync_fault fn, void *arg);
+/** Judge sync.join_file, for --check-config: it may change while an agent runs, so a start warns of
+ *  what is wrong in it and goes on. @return how many faults there are. */
+unsigned wm_config_sync_join_file(const struct wm_sync_config *c, wm_config_sync_fault fn,
+				  void *arg);
 /** Can sockets have sync.bind? The start finds out by opening them. @p running: an agent of these
  *  settings runs and has the port, so only the address is looked at. @return 0; WM_E_INVALID,
  *  negative errno, then @p e names the setting. */

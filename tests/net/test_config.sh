@@ -100,6 +100,16 @@ refused 'sync.bind: 203.0.113.9:8301 is no address of this machine' "${mesh[@]}"
 refused 'sync.bind: an address and a port are wanted, .* not "localhost"' "${mesh[@]}" --set sync.bind=localhost
 refused 'sync.join: a host or an address is wanted, .* not "127.0.0.1:"' "${mesh[@]}" --set sync.join=127.0.0.1:
 refused 'sync.join: .* not "127.0.0.1:port"' "${mesh[@]}" --set sync.join=127.0.0.1:port
+printf '127.0.0.1\n127.0.0.2:x\n' >"$TMP/seeds"
+unsound_seeds() { # text, options: may be mended while the agent runs, which starts
+	matches "refused: $1" "$1" "$(checked "${mesh[@]}" "${@:2}")"
+	check "by exit status: ${*:2}" 2 "$(rc checked "${mesh[@]}" "${@:2}")"
+	check "the start goes on: ${*:2}" 124 "$(started "${mesh[@]}" "${@:2}")"
+}
+unsound_seeds 'sync.join_file: line 2: a host or an address is wanted, .* not "127.0.0.2:x"' --set sync.join_file="$TMP/seeds"
+unsound_seeds 'sync.join_file: cannot read /nonexistent: No such file' --set sync.join_file=/nonexistent
+echo 10.9.9.9 >"$TMP/seeds"
+unsound_seeds 'sync.advertise: .* which 10.9.9.9 cannot reach' --set sync.join_file="$TMP/seeds"
 refused 'sync.cert_file: the certificate names else in dc1, and this is node me in dc1' "${mesh[@]}" --set sync.cert_file="$CA/else.pem" --set sync.key_file="$CA/else-key.pem"
 refused 'sync.cert_file: the certificate names me in dc1, and this is node me in dc2' "${mesh[@]}" --set node.datacenter=dc2
 refused 'sync.key_file: .*else-key.pem is not the key of the certificate in .*me.pem' "${mesh[@]}" --set sync.key_file="$CA/else-key.pem"
