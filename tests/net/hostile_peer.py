@@ -18,7 +18,7 @@ other_name, other_address, other_id = sys.argv[5].split()
 other_id = bytes.fromhex(other_id.replace("-", ""))
 OWN = hashlib.md5(name.encode()).digest()
 HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY = range(1, 13)
-FOR_PEER, FOR_GREETING = 0, 2
+FOR_PEER, FOR_PROBE, FOR_GREETING = range(3)
 CLOSE_S = 8  # an agent that ends a stream has so long: machines of tests are slow
 OPEN_S = 0.5  # what does not end a stream: the agent has read it by then, or reads it later
 incarnation = 0
@@ -61,6 +61,22 @@ class Stream:
 
     def frame(self, channel, octets=b""):
         self.s.sendall(struct.pack(">IB", len(octets) + 1, channel) + octets)
+
+    def octets_in(self, count):
+        got = b""
+        while len(got) < count:
+            more = self.s.recv(count - len(got))
+            if not more:
+                raise OSError("the stream ended")
+            got += more
+        return got
+
+    def frame_in(self):
+        """Which channel the next frame is of."""
+        head = self.octets_in(4)
+        if head == b"WmF\1":
+            head = self.octets_in(4)
+        return self.octets_in(int.from_bytes(head, "big"))[0]
 
     def hello(self, purpose=FOR_PEER, version=1, dc=b"dc1", own=OWN, who=None):
         self.frame(HELLO, u(1, version) + b(2, dc) + b(3, own) + b(4, (who or name).encode()) + b(5, b"hostile") +
@@ -193,7 +209,31 @@ def raw(octets, tls=True):
     return s
 
 
+def beside_a_probe():
+    """No attack: a stream that only looks whether the agent answers gets its hello, and nothing that is for the other stream."""
+    s = joined()
+    s.s.settimeout(CLOSE_S)
+    while s.frame_in() != STATE_REPLY:
+        pass
+    probe = hello_only(purpose=FOR_PROBE)
+    probe.s.settimeout(CLOSE_S)
+    seen = probe.s.recv(65536)
+    for _ in range(3):
+        s.frame(REPLICA, b"\0" + b(2, u(2, 1) + u(3, 1) + u(4, 1)))  # asks for its vector
+    probe.s.settimeout(OPEN_S)
+    try:
+        while len(more := probe.s.recv(65536)):
+            seen += more
+    except TimeoutError:
+        pass
+    head, first = seen[:4], int.from_bytes(seen[4:8], "big")
+    if head != b"WmF\1" or len(seen) != 8 + first:
+        raise OSError("what is for a stream came over a probe")
+    return None
+
+
 ATTACKS = {
+    "beside-a-probe": beside_a_probe,
     "another-name": lambda: hello_only(who=other_name),
     "another-id": lambda: hello_only(own=other_id),
     "another-datacenter": lambda: hello_only(dc=b"dc2"),

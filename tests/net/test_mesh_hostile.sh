@@ -50,6 +50,14 @@ attack() { # its name, "closed" or "open" (either), a counter that grows or "", 
 }
 all_of_us() { [ "$(api_of 1 /v1/waymark/members | jq '[.[] | select(.state == "alive" and .name != "n4")] | length')" = 3 ]; }
 
+# --- no attack: a probe is answered, and carries nothing ------------------------------------------------------------
+for _ in 1 2 3 4; do # as `attack` does
+	echo "beside-a-probe open" >&"${PEER[1]}"
+	read -r -t 60 SEEN <&"${PEER[0]}"
+	[[ $SEEN =~ ^open|over ]] && break
+done
+check "beside a probe, a stream's messages" open "$SEEN"
+
 # --- who it says it is -----------------------------------------------------------------------------------------------
 attack another-name closed sync_streams_refused 'its certificate names another node'
 attack another-id closed sync_streams_refused 'its id is that of another node'

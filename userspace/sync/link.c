@@ -467,7 +467,7 @@ static bool on_hello(struct link *k, const uint8_t *data, size_t len)
 		len <= HELLO_MAX ? waymark__link__hello__unpack(NULL, len, data) : NULL;
 	const char *why = h ? judge_hello(k->l->s, k, h) : "its hello cannot be read";
 	struct wm_peer_id id;
-	bool greets;
+	bool greets, probes;
 
 	if (why) {
 		waymark__link__hello__free_unpacked(h, NULL);
@@ -476,6 +476,8 @@ static bool on_hello(struct link *k, const uint8_t *data, size_t len)
 	memcpy(id.octets, h->id.data, sizeof(id.octets));
 	/* it may not know us yet: what is said waits until both states were exchanged */
 	greets = k->purpose == ACCEPTED && h->purpose == FOR_GREETING;
+	/* it ends with our hello, and would take with it what was sent over it */
+	probes = k->purpose == ACCEPTED && h->purpose == FOR_PROBE;
 	waymark__link__hello__free_unpacked(h, NULL);
 	k->greeted = true;
 	if (k->purpose == ACCEPTED)
@@ -493,7 +495,7 @@ static bool on_hello(struct link *k, const uint8_t *data, size_t len)
 	}
 	if (k->purpose == FOR_GREETING)
 		send_state(k, WM_CHANNEL_STATE);
-	else if (!greets && wm_members_by_id(k->l->s->members, &id))
+	else if (!greets && !probes && wm_members_by_id(k->l->s->members, &id))
 		adopt(k, k->peer);
 	return true;
 }
