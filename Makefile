@@ -61,6 +61,10 @@ ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
 BPF_CFLAGS = -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall -Wextra \
 	-Wno-unused-parameter $(WERROR) -Iinclude -Ivmlinux -Ibpf
 
+# What a target starts with: as many jobs as there are processors, unless `make -j` said how many.
+JOBS ?= $(shell nproc)
+MANY = --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
 LAYERS := base security net model store registry metadata health resolution dns dataplane lifecycle sync api
 BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
@@ -143,16 +147,16 @@ kernels-deps:
 # --- running ---------------------------------------------------------------------------------------
 .PHONY: demo demo-mesh demo-etcd run
 demo: deps ## the main job, end to end, on this machine's kernel; cleans up after itself
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(MANY) all
 	@tools/demo.sh $(B)
 demo-mesh: deps-test ## five agents in network namespaces: found everywhere, killed, cut, healed, restarted
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(MANY) all
 	@tools/demo-mesh.sh $(B)
 demo-etcd: deps-test ## three agents that share an etcd: found everywhere, etcd killed and back, an agent killed
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(MANY) all
 	@tools/demo-etcd.sh $(B)
 run: deps ## start the agent in the foreground to try your own services
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(MANY) all
 	@tools/run.sh $(B)
 
 # --- tests -----------------------------------------------------------------------------------------
@@ -238,33 +242,33 @@ $(B)/waymark-dictionary: $(B)/obj/tools/dictionary/main.o $(DICTIONARY_LIBS)
 		-Wl,--end-group $(LDLIBS)
 .PHONY: dictionary
 dictionary: deps ## make the dictionary of the mesh anew: give it another number then
-	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-dictionary
+	@$(MAKE) $(MANY) FLAVOUR=release build/release/waymark-dictionary
 	@build/release/waymark-dictionary >build/dictionary && \
 		mv build/dictionary userspace/sync/replica_dictionary.inc
 
 FUZZ_SECONDS ?= 60
 .PHONY: test test-unit test-bpf test-net test-fuzz test-long test-build
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build
 	@tests/run.sh
 test-build: $(PROGRAMS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(if $(FUZZ_BIN),fuzz-build) $(TOOL_BIN) $(BENCH_BIN)
 test-unit: ## unit tests only
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh unit
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh unit
 test-bpf: ## programs under BPF_PROG_TEST_RUN only
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh bpf
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh bpf
 test-net: ## end-to-end tests only
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh net
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh net
 test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
 test-long: deps-test ## end-to-end tests that take minutes each (tests/long), which `make test` leaves out
-	@$(MAKE) --no-print-directory FLAVOUR=asan test-build && tests/run.sh long
+	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh long
 .PHONY: cover test-tsan
 cover: deps-test ## lines of the source that the tests run, by folder
-	@$(MAKE) --no-print-directory FLAVOUR=cov FUZZ_BIN= test-build
+	@$(MAKE) $(MANY) FLAVOUR=cov FUZZ_BIN= test-build
 	@tools/cover.sh
 TSAN_UNIT := store_scenario write_path write_orders snapshot snapshot_writes
 test-tsan: deps-test ## what has a second thread (the store, drains, programs of checks), under ThreadSanitizer
-	@$(MAKE) --no-print-directory FLAVOUR=tsan all $(TSAN_UNIT:%=build/tsan/tests/test_%) \
+	@$(MAKE) $(MANY) FLAVOUR=tsan all $(TSAN_UNIT:%=build/tsan/tests/test_%) \
 		build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so
 	@for t in $(TSAN_UNIT); do echo "--- $$t"; \
 		TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R build/tsan/tests/test_$$t || exit 1; done
@@ -272,26 +276,26 @@ test-tsan: deps-test ## what has a second thread (the store, drains, programs of
 		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/$$t.sh || exit 1; done
 .PHONY: accept
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
-	@$(MAKE) --no-print-directory FLAVOUR=asan all
+	@$(MAKE) $(MANY) FLAVOUR=asan all
 	@B=build/asan tests/accept/run.sh
 .PHONY: test-kernels
 test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels under QEMU
-	@$(MAKE) --no-print-directory all test-build FLAVOUR=release
+	@$(MAKE) $(MANY) all test-build FLAVOUR=release
 	@tests/kernels/run.sh
 
 .PHONY: bench
 bench: bench-deps ## measure beside peers, print ratios, write build/bench.json
-	@$(MAKE) --no-print-directory FLAVOUR=release all $(TOOL_BIN) \
+	@$(MAKE) $(MANY) FLAVOUR=release all $(TOOL_BIN) \
 		build/release/tests/filter build/release/tests/fillstore
 	@tests/bench/run.sh
 
 .PHONY: sim
 sim: deps ## simulate meshes of up to 10,000 nodes (tests/sim), print their figures beside the goals
-	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-sim
+	@$(MAKE) $(MANY) FLAVOUR=release build/release/waymark-sim
 	@tests/sim/run.sh build/release/waymark-sim
 .PHONY: sim-long
 sim-long: deps ## 24 simulated hours of 1,000 nodes: many hours
-	@$(MAKE) --no-print-directory FLAVOUR=release build/release/waymark-sim
+	@$(MAKE) $(MANY) FLAVOUR=release build/release/waymark-sim
 	@GLIBC_TUNABLES=glibc.malloc.hugetlb=1 tests/sim/run.sh build/release/waymark-sim false-day
 
 # --- quality ---------------------------------------------------------------------------------------
@@ -300,7 +304,7 @@ C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' 
 lint-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_LINT)
 lint: lint-deps check-deps ## clang-format, clang-tidy, cppcheck, shellcheck, layers
-	@$(MAKE) --no-print-directory $(SKELS) $(PROTO_C)
+	@$(MAKE) $(MANY) $(SKELS) $(PROTO_C)
 	@tools/lint.sh $(C_FILES)
 check-deps: ## an #include only goes down the layers
 	@tools/check-deps.sh $(LAYERS)
@@ -309,7 +313,7 @@ format: ## let clang-format rewrite the sources
 docs: all ## regenerate docs/reference from the tables in the code
 	@tools/gen-docs.sh $(B)
 docs-bpftool: deps-test ## regenerate the samples of docs/bpftool.md from a running agent
-	@$(MAKE) --no-print-directory FLAVOUR=asan all
+	@$(MAKE) $(MANY) FLAVOUR=asan all
 	@UPDATE=1 B=build/asan bash tests/net/test_bpftool.sh
 
 
