@@ -4,14 +4,17 @@
 # and a closing line "N passed, N failed, N skipped". A test skips by exit status 77, one of Criterion's by cr_skip_test();
 # its reason is a line "skipped: ...". What the kernel refuses is named "kernel refuses X: ERRNO" and is no
 # failure anywhere; any other skip is one under CI, since there nothing may be missing. Logs go to
-# build/test-logs/; of a failure the log is shown from its first failed assertion on.
+# build/test-logs/; of a failure the log is shown from its first failed assertion on. TEST_JOBS tests run at
+# a time (as many as there are processors); a script with a line "# alone: why" runs when no other does, and
+# so does, once more, what failed beside others: where it passes then, both are said and the first log is kept.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 export B=${B:-build/asan}
 export CRITERION_VERBOSITY_LEVEL=1 # names what is skipped
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
-FUZZ_SECONDS=${FUZZ_SECONDS:-60}
-TEST_SECONDS=300  # one test at most: a hang is a failure, not a lost run
+FUZZ_SECONDS=${FUZZ_SECONDS:-20} # each: corpora stay, so that runs add up
+TEST_JOBS=${TEST_JOBS:-$(nproc)}
+TEST_SECONDS=600  # one test at most: a hang is a failure, not a lost run
 LONG_SECONDS=1800 # one of tests/long
 logs=${TEST_LOGS:-build/test-logs}
 mkdir -p "$logs"
@@ -63,16 +66,61 @@ verdict() { # name, exit status, log
 }
 # Criterion runs each test in a process of its own and maps an arena, at the same address as in its parent,
 # over whatever lies there. With address randomization off both are laid out alike, and nothing does.
-unit() { # name, binary
-	run "$1" setarch -R "$2"
+run() { # name, file: its log and its exit status
+	local log=$logs/${1//\//_} how=(bash)
+	[[ $2 == *.sh ]] || how=(setarch -R)
+	timeout -k 10 "$TEST_SECONDS" "${how[@]}" "$2" >"$log.log" 2>&1 </dev/null
+	echo $? >"$log.status"
 }
-run() { # name, command...
-	local name=$1 log status
-	shift
-	log=$logs/${name//\//_}.log
-	timeout -k 10 "$TEST_SECONDS" "$@" >"$log" 2>&1 </dev/null
-	status=$?
-	verdict "$name" "$status" "$log"
+status_of() { cat "$logs/${1//\//_}.status"; }
+judge() { # name
+	verdict "$1" "$(status_of "$1")" "$logs/${1//\//_}.log"
+	rm -f "$logs/${1//\//_}.status"
+}
+declare -A file_of=()
+beside=() alone=() running=()
+reap() { # judge what has ended; what failed gets its second run
+	local name still=()
+	for name in "${running[@]}"; do
+		if [ ! -s "$logs/${name//\//_}.status" ]; then
+			still+=("$name")
+		elif [ "$TEST_JOBS" -gt 1 ] && [[ $(status_of "$name") != @(0|77) ]]; then
+			cp "$logs/${name//\//_}.log" "$logs/${name//\//_}.beside.log"
+			alone+=("$name")
+		else
+			judge "$name"
+		fi
+	done
+	running=("${still[@]}")
+}
+run_beside() {
+	local name
+	for name in "${beside[@]}"; do
+		while [ "$(jobs -rp | wc -l)" -ge "$TEST_JOBS" ]; do wait -n; done
+		reap
+		rm -f "$logs/${name//\//_}".{status,beside.log}
+		run "$name" "${file_of[$name]}" &
+		running+=("$name")
+	done
+	wait
+	reap
+}
+run_alone() {
+	local name first
+	for name in "${alone[@]}"; do
+		run "$name" "${file_of[$name]}"
+		judge "$name"
+		first=$logs/${name//\//_}.beside.log
+		[ ! -e "$first" ] || echo "        (failed beside others: $first)"
+	done
+}
+take() { # name, file
+	file_of[$1]=$2
+	if [[ $2 == *.sh ]] && grep -q '^# alone: ' "$2"; then
+		alone+=("$1")
+	else
+		beside+=("$1")
+	fi
 }
 fuzz_one() { # binary
 	local name seeds=()
@@ -102,19 +150,21 @@ fuzz_all() { # as many at a time as there are processors
 }
 
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf 2>/dev/null || true
+fuzz=
 for s in "${suites[@]}"; do
 	case $s in
-	unit) for t in "$B"/tests/test_*; do [ -x "$t" ] && [ -f "$t" ] && unit "$(basename "$t")" "$t"; done ;;
-	bpf) for t in "$B"/tests/bpf/test_*; do [ -x "$t" ] && [ -f "$t" ] && unit "bpf/$(basename "$t")" "$t"; done ;;
+	unit) for t in "$B"/tests/test_*; do [ -x "$t" ] && [ -f "$t" ] && take "$(basename "$t")" "$t"; done ;;
+	bpf) for t in "$B"/tests/bpf/test_*; do [ -x "$t" ] && [ -f "$t" ] && take "bpf/$(basename "$t")" "$t"; done ;;
 	net | fault | long)
-		[ "$s" != long ] || TEST_SECONDS=$LONG_SECONDS
-		for t in tests/"$s"/test_*.sh; do
-			[ -f "$t" ] && run "$s/$(basename "$t" .sh)" bash "$t"
-		done
+		[ "$s" != long ] || { TEST_SECONDS=$LONG_SECONDS && TEST_JOBS=1; }
+		for t in tests/"$s"/test_*.sh; do [ -f "$t" ] && take "$s/$(basename "$t" .sh)" "$t"; done
 		;;
-	fuzz) fuzz_all ;;
+	fuzz) fuzz=1 ;;
 	*) echo "unknown suite: $s (unit bpf net fault fuzz long)" >&2 && exit 2 ;;
 	esac
 done
+run_beside
+run_alone
+[ -z "$fuzz" ] || fuzz_all
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -49,4 +49,24 @@ matches "one of Criterion's, refused" '1 passed, 0 failed, 0 skipped' "$(runner 
 matches "is named" 'skipped: plane::x: kernel refuses iter/udp: EINVAL' "$(runner true)"
 only part 0 '[SKIP] plane::x: not today'
 matches "one of Criterion's for another reason" '0 passed, 1 failed, 0 skipped' "$(runner true)"
+
+# what fails beside others runs once more when no other does
+fake good 0 'fine'
+rm "$T/test_part"
+cat >"$T/test_shy" <<END
+#!/bin/sh
+[ ! -e "$TMP/met" ] || exit 0
+: >"$TMP/met"
+echo 'shy.c:1: Assertion Failed'
+exit 1
+END
+chmod +x "$T/test_shy"
+seen=$(TEST_JOBS=2 runner true)
+matches "what passes alone has passed" '2 passed, 0 failed' "$seen"
+matches "and it is said that it failed beside others" 'failed beside others: .*test_shy.beside.log' "$seen"
+check "and what it said then is kept" 'shy.c:1: Assertion Failed' "$(cat "$TMP/logs/test_shy.beside.log")"
+rm "$TMP/met"
+matches "one at a time there is no second run" '1 passed, 1 failed' "$(TEST_JOBS=1 runner true)"
+fake bad 1 'bad.c:1: Assertion Failed'
+matches "what fails both times has failed" '2 passed, 1 failed' "$(TEST_JOBS=2 runner true)"
 done_testing
