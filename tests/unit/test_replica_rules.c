@@ -494,6 +494,79 @@ Test(replica_rules, removals_that_come_from_their_origin_are_not_held)
 	net_free(n);
 }
 
+/* Three agents in a line, whose first one removes @p count of 100 objects: the last hears of it by
+ * the one between. */
+static struct net *with_removals(bool shared, unsigned count)
+{
+	struct net *n = net_new(3, 1);
+	char id[32];
+
+	net_start(n);
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(id, sizeof(id), "instance-%05u", i);
+		if (shared)
+			shared_write(&n->a[0], "shale", id, "there", NULL, 0);
+		else
+			put(&n->a[0], id, "there");
+	}
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	n->wanted[0][2] = n->wanted[2][0] = false;
+	net_pass(n, 250);
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(id, sizeof(id), "instance-%05u", i);
+		if (shared)
+			shared_write(&n->a[0], "shale", id, NULL, NULL, 0);
+		else
+			del(&n->a[0], id);
+	}
+	net_pass(n, 5000);
+	cr_assert_eq(wm_replica_objects(n->a[1].r), 100 - count, "its own word is believed");
+	return n;
+}
+
+static void news_is_held(bool shared)
+{
+	struct net *n = with_removals(shared, 70);
+	struct agent *at = &n->a[2];
+	struct wm_replica_held held;
+	size_t pos = 0;
+
+	cr_assert_eq(wm_replica_objects(at->r), 100);
+	cr_assert_geq(stats(at).braked, 70);
+	cr_assert_eq(at->alarms, 1);
+	cr_assert(wm_replica_next_held(at->r, &pos, &held));
+	cr_assert_eq(held.shared, shared);
+	cr_assert(wm_peer_id_same(&held.from, &n->a[1].id));
+	cr_assert_eq(held.removals, 70);
+	/* it is asked for at who removed it, as soon as that can be reached */
+	n->wanted[0][2] = n->wanted[2][0] = true;
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	cr_assert_eq(wm_replica_objects(at->r), 30);
+	pos = 0;
+	cr_assert_not(wm_replica_next_held(at->r, &pos, &held));
+	net_check(n);
+	net_free(n);
+}
+
+Test(replica_rules, news_of_too_many_removals_is_taken_of_who_removed_alone)
+{
+	news_is_held(false);
+}
+
+Test(replica_rules, news_of_too_many_shared_removals_is_taken_of_who_removed_alone)
+{
+	news_is_held(true);
+}
+
+Test(replica_rules, news_of_some_removals_is_taken_of_anybody)
+{
+	struct net *n = with_removals(false, 30);
+
+	cr_assert_eq(wm_replica_objects(n->a[2].r), 70);
+	cr_assert_eq(stats(&n->a[2]).braked, 0);
+	net_free(n);
+}
+
 Test(replica_rules, a_clock_that_is_ahead_is_held_back_and_named)
 {
 	struct net *n = net_new(3, 1);

@@ -22,7 +22,7 @@ void held_begin(struct wm_replica *r, struct log *l, const struct peer *from, ui
 	if (!l->held)
 		h->since_ms = wm_env_ms(r->c.env);
 	l->held = h;
-	h->origin = l->id;
+	h->origin = l->word = l->id;
 	h->shared = l->shared;
 	h->from = from ? from->id : l->id;
 	h->removals = removals;
@@ -43,6 +43,17 @@ void held_end(struct log *l)
 {
 	free(l->held);
 	l->held = NULL;
+}
+
+void held_ask(struct wm_replica *r, struct log *l)
+{
+	struct peer *p = l->held ? peer_get(r, &l->word) : NULL;
+	uint64_t now = wm_env_ms(r->c.env);
+
+	if (!p || !p->there || now < l->word_ms)
+		return;
+	l->word_ms = now + TICK_MS;
+	serve_vector(r, p, true);
 }
 
 unsigned wm_replica_behind(const struct wm_replica *r)

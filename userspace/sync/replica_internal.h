@@ -138,6 +138,8 @@ struct log {
 	bool stub;
 	bool distrust;		      /* from before we were away: not offered */
 	struct wm_replica_held *held; /* by the brake; NULL: not */
+	struct wm_peer_id word;	      /* who removed what is held: whose own word is taken */
+	uint64_t word_ms;	      /* not before it is asked for again */
 	bool announce;		      /* neighbours are told how far it is */
 	struct tomb *tombs;
 	size_t tombs_head, tombs_len, tombs_cap;
@@ -345,6 +347,8 @@ void held_begin(struct wm_replica *r, struct log *l, const struct peer *from, ui
 		uint64_t of);
 void held_name(struct log *l, const struct wm_replica_key *k);
 void held_end(struct log *l);
+/* Ask who removed it, over a stream of its own if need be: what it says itself is not held. */
+void held_ask(struct wm_replica *r, struct log *l);
 void ahead_note(struct wm_replica *r, const struct wm_peer_id *writer, uint64_t by_ms);
 
 /* replica_pull.c */

@@ -133,7 +133,7 @@ void pull_done(struct wm_replica *r, struct log *l)
 void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind)
 {
 	if (l->puller || l->own || l->forgetting || wm_env_ms(r->c.env) < l->next_ms ||
-	    (l->held && !wm_peer_id_same(&p->id, &l->id)))
+	    (l->held && !wm_peer_id_same(&p->id, &l->word)))
 		return;
 	if (!p->up || (p->silent && r->silent < r->up)) {
 		r->ask = true; /* who else has it? */
@@ -287,7 +287,8 @@ void pull_repair(struct wm_replica *r, struct peer *p, struct log *l)
 	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
 	uint64_t now = wm_env_ms(r->c.env);
 
-	if (l->puller || l->own || !p->up || l->held || now < l->repair_ms || now < l->next_ms)
+	if (l->puller || l->own || !p->up || now < l->repair_ms || now < l->next_ms ||
+	    (l->held && !(l->shared && wm_peer_id_same(&p->id, &l->word))))
 		return;
 	l->repair_ms = now + REPAIR_MS;
 	log_sums(l, sums);
@@ -564,8 +565,10 @@ void pull_tick(struct wm_replica *r)
 				serve_vector(r, p, false);
 	}
 	pos = 0;
-	for (struct log *l; !r->ask && (l = log_walk(r, &pos));)
-		r->ask = behind(l) && now >= l->next_ms;
+	for (struct log *l; (l = log_walk(r, &pos));) {
+		r->ask |= behind(l) && now >= l->next_ms;
+		held_ask(r, l);
+	}
 	pull_patience(r);
 	replica_step(r);
 }

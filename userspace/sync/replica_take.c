@@ -99,8 +99,10 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 static void name_held(const struct taking *t)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->changes[i].gone && t->objects[i]->listed && !t->objects[i]->gone_s)
+		if (t->changes[i].gone && t->objects[i]->listed && !t->objects[i]->gone_s) {
 			held_name(t->l, &t->changes[i].key);
+			t->l->word = t->changes[i].origin;
+		}
 }
 
 static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
@@ -351,10 +353,12 @@ static int take_shared(struct wm_replica *r, struct peer *from, const Wm__Replic
 	if (err)
 		taking_abort(r, &t);
 	else
-		err = taking_commit(r, &t, false);
+		err = taking_commit(r, &t, true);
 	taking_free(&t);
 	if (err == WM_E_FULL)
 		full(r, r->shared);
+	else if (err == WM_E_LIMIT)
+		held_ask(r, r->shared);
 	return err == WM_E_INVALID ? err : 0; /* what was not taken digests find */
 }
 
@@ -454,14 +458,15 @@ int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch
 	if (err)
 		taking_abort(r, &t);
 	else
-		err = taking_commit(r, &t, false);
+		err = taking_commit(r, &t, true);
 	taking_free(&t);
 	if (err == WM_E_INVALID)
 		return err;
 	if (err) {
 		if (err == WM_E_FULL)
 			full(r, l);
-		gap(r, from, l, upto);
+		gap(r, from, l, upto); /* what the brake holds is asked of nobody but its agent */
+		held_ask(r, l);
 		return 0;
 	}
 	if (first)
