@@ -50,12 +50,31 @@ check "what is no word of it" "Invalid wait time 400" "$(put_waiting 1 waited-4 
 check "nor a time" "Invalid timeout: a duration up to 60 s is wanted 400" "$(put_waiting 1 waited-4 'wait=replicated&timeout=1h')"
 check "what was refused is not registered" "waited-2 waited-3" "$(passing_at 1 waited)"
 
+is_held() { [ "$(api_of 2 /v1/waymark/sync | jq '.held[0].removals // 0')" -ge 11 ]; }
+none_held() { [ "$(api_of 2 /v1/waymark/sync | jq '.held | length')" = 0 ]; }
+
 # --- metrics -------------------------------------------------------------------------------------------
 metrics=$(api_of 1 '/v1/agent/metrics?format=prometheus')
 for name in 'peer_up{peer="n2"} 1' 'peer_rtt_us{peer="n3"} [1-9]' 'peer_octets_in_total{peer="n2"} [1-9]' 'foreign_taken_total [1-9]' 'mesh_held 0' 'mesh_reasons 0'; do
 	matches "a metric of the mesh: $name" "^waymark_$name" "$metrics"
 done
 check "and as Consul shows them" '["n2","n3"]' "$(api_of 1 /v1/agent/metrics | jq -c '[.Gauges[] | select(.Name == "waymark.peer.up").Labels.peer] | sort')"
+
+# --- news of too many removals is believed of their owner alone: it is asked, once it can be reached ----------
+for i in $(seq 40); do register_on 3 "mid-$i" mid 10.77.0.3 "7$i" >/dev/null; done
+of_mid() { [ "$(api_of "$1" /v1/health/service/mid | jq length)" = "$2" ]; }
+until_ok 20 of_mid 2 40 || fail "node 2 does not have what was registered"
+cut_mesh 2 3
+for i in $(seq 35); do api_of 3 -X PUT "/v1/agent/service/deregister/mid-$i"; done
+until_ok 20 of_mid 1 5 || fail "node 1 did not hear of the removals"
+until_ok 20 is_held || fail "node 2 holds nothing of what node 1 passed on"
+there=$(api_of 2 /v1/health/service/mid | jq length)
+[ "$there" -gt 5 ] || fail "node 2 believed node 1 that all of it went"
+matches "who told is named" "told by n1, not by their owner: mid-" "$(ctl_of 2 sync status)"
+heal_mesh
+until_ok 30 of_mid 2 5 || fail "node 2 does not believe their owner"
+until_ok 10 none_held || fail "it is still held"
+until_ok 10 same_digests 1 2 3 || fail "digests differ after the owner told"
 
 # --- removals that do not come from their owner are held, and named -------------------------------------
 node_stop 2
@@ -65,8 +84,7 @@ until_ok 10 left 1 10 || fail "node 1 did not hear of the removals"
 node_stop 3 KILL
 node_agent 2 "${INSECURE[@]}"
 until_ok 30 all_alive 2 1 2 || fail "nodes 1 and 2 do not find each other"
-held() { [ "$(api_of 2 /v1/waymark/sync | jq '.held[0].removals // 0')" -ge 11 ]; }
-until_ok 20 held || fail "node 2 holds nothing back"
+until_ok 20 is_held || fail "node 2 holds nothing back"
 # the first ones may have waited for the stream to node 2, as news of before: those are not held
 there=$(api_of 2 /v1/health/service/far | jq length)
 matches "they are still there" '^(2[1-9]|30)$' "$there"
