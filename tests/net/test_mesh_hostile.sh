@@ -66,12 +66,12 @@ attack another-version closed sync_streams_refused 'it speaks another version'
 attack short-id closed sync_streams_refused 'its hello names no node'
 attack long-hello closed sync_streams_refused 'its hello cannot be read'
 attack no-hello closed sync_streams_refused 'its first frame is no hello'
-attack plain closed sync_streams_refused ''
+attack plain closed frames_failed ''
 attack name-in-state open member_clashes ''
 
 # --- what it sends ------------------------------------------------------------------------------------------------------
-attack no-frame closed "" ''
-attack frame-over-bound closed "" ''
+attack no-frame closed frames_too_long ''
+attack frame-over-bound closed frames_too_long ''
 attack second-hello closed sync_streams_refused 'a second hello'
 attack junk-state closed sync_streams_refused ''
 attack junk-spread closed sync_streams_refused 'a message of its tree cannot be read'
@@ -93,6 +93,7 @@ attack pages closed "" ''
 rss() { awk '$1 == "VmRSS:" {print $2}' "/proc/${NODE_AGENT[1]}/status"; }
 attack flood '(closed|open)' "" ''
 attack connections open "" ''
+matches "what no stream came of is a metric" '^waymark_frames_failed_total [1-9]' "$(api_of 1 '/v1/agent/metrics?format=prometheus')"
 echo "seen: the victim has $(($(rss) / 1024)) MiB"
 
 # --- all others are as before ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * Waymark's own view of members, streams and replica. Without a mesh an agent is the only member.
  */
 #include "internal.h"
+#include "userspace/net/frames.h"
 #include "userspace/sync/sync.h"
 
 #include <stdio.h>
@@ -476,6 +477,7 @@ static void put_counters(struct wm_json *j, struct wm_sync *s)
 	struct wm_member_stats m;
 	struct wm_spread_stats p;
 	struct wm_replica_stats r;
+	const struct wm_frames_stats *f = wm_sync_frames(s);
 	struct wm_sync_stats y;
 
 	wm_members_stats(wm_sync_members(s), &m);
@@ -494,6 +496,9 @@ static void put_counters(struct wm_json *j, struct wm_sync *s)
 #undef X
 #define X(name, help) wm_json_ku(j, "sync_" #name, y.name);
 	WM_SYNC_COUNTERS(X)
+#undef X
+#define X(name, help) wm_json_ku(j, "frames_" #name, f->name);
+	WM_FRAMES_COUNTERS(X)
 #undef X
 	wm_json_close(j, '}');
 	wm_json_kopen(j, "tree", '{');

@@ -8,6 +8,7 @@
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
+#include "userspace/net/frames.h"
 #include "userspace/registry/foreign.h"
 #include "userspace/sync/sync.h"
 #include "waymark/counters.h"
@@ -23,7 +24,7 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 #define X(name, text) +1
 enum {
 	SYNC_COUNT = 0 WM_MEMBER_COUNTERS(X) WM_SPREAD_COUNTERS(X) WM_REPLICA_COUNTERS(X)
-		WM_SYNC_COUNTERS(X) WM_ETCD_COUNTERS(X) WM_FOREIGN_COUNTERS(X)
+		WM_SYNC_COUNTERS(X) WM_FRAMES_COUNTERS(X) WM_ETCD_COUNTERS(X) WM_FOREIGN_COUNTERS(X)
 			WM_INTEREST_COUNTERS(X) WM_SERVE_COUNTERS(X)
 };
 #undef X
@@ -191,6 +192,7 @@ static void collect_peers(struct metrics *m, struct wm_sync *s)
 	struct wm_member_stats members;
 	struct wm_spread_stats spread;
 	struct wm_replica_stats replica;
+	const struct wm_frames_stats *frames = wm_sync_frames(s);
 	struct wm_sync_stats sync;
 
 	wm_members_stats(wm_sync_members(s), &members);
@@ -219,6 +221,9 @@ static void collect_peers(struct metrics *m, struct wm_sync *s)
 #undef X
 #define X(name, text) COUNTER("sync_" #name, sync.name, text);
 	WM_SYNC_COUNTERS(X)
+#undef X
+#define X(name, text) COUNTER("frames_" #name, frames->name, text);
+	WM_FRAMES_COUNTERS(X)
 #undef X
 	collect_leaves(m, s);
 }

@@ -101,6 +101,7 @@ void wm_link_drop(struct wm_links *l, const struct wm_peer_id *id);
 /** Whole days that our certificate is valid; INT64_MAX without one. */
 int64_t wm_links_days(const struct wm_links *l);
 bool wm_links_next(const struct wm_links *l, size_t *pos, struct wm_sync_peer *ret);
+const struct wm_frames_stats *wm_links_frames(const struct wm_links *l);
 
 /* --- objects.c: the registry's side of the replica --- */
 int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e);

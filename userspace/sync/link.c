@@ -869,6 +869,11 @@ void wm_links_free(struct wm_links *l)
 	free(l);
 }
 
+const struct wm_frames_stats *wm_links_frames(const struct wm_links *l)
+{
+	return wm_frames_stats(l->frames);
+}
+
 bool wm_links_next(const struct wm_links *l, size_t *pos, struct wm_sync_peer *ret)
 {
 	const struct peer *p = wm_map_next(l->peers, pos);

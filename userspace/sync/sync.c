@@ -553,3 +553,8 @@ void wm_sync_stats(const struct wm_sync *s, struct wm_sync_stats *ret)
 	*ret = s->stats;
 	ret->certificate_days = s->links ? wm_links_days(s->links) : INT64_MAX;
 }
+
+const struct wm_frames_stats *wm_sync_frames(const struct wm_sync *s)
+{
+	return s->links ? wm_links_frames(s->links) : NULL;
+}

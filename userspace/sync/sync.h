@@ -13,6 +13,7 @@
 #include "spread.h"
 #include "verify.h"
 
+struct wm_frames_stats;
 struct wm_loop;
 struct wm_registry;
 struct wm_sync;
@@ -188,3 +189,6 @@ struct wm_sync_stats {
 	int64_t certificate_days; /* that ours is valid; INT64_MAX: none */
 };
 void wm_sync_stats(const struct wm_sync *s, struct wm_sync_stats *ret);
+/** Of the connections below the streams: what was refused, and why (net/frames.h). Borrowed; NULL
+ *  where etcd carries. */
+const struct wm_frames_stats *wm_sync_frames(const struct wm_sync *s);
