@@ -4,7 +4,10 @@
 #include "userspace/api/api.h"
 #include "userspace/base/settings.h"
 #include "userspace/dns/server.h"
+#include "userspace/net/frames.h"
 #include "userspace/net/http_server.h"
+#include "userspace/registry/foreign.h"
+#include "userspace/sync/sync.h"
 #include "waymark/counters.h"
 
 #include <errno.h>
@@ -20,6 +23,33 @@ static const struct row http_rows[] = {WM_HTTP_COUNTERS(X){0}};
 static const struct row api_rows[] = {WM_API_COUNTERS(X){0}};
 static const struct row drain_rows[] = {WM_DRAIN_COUNTERS(X){0}};
 static const struct row abort_rows[] = {WM_ABORT_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"member_" #name, text},
+static const struct row member_rows[] = {WM_MEMBER_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"spread_" #name, text},
+static const struct row spread_rows[] = {WM_SPREAD_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"replica_" #name, text},
+static const struct row replica_rows[] = {WM_REPLICA_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"sync_" #name, text},
+static const struct row sync_rows[] = {WM_SYNC_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"frames_" #name, text},
+static const struct row frames_rows[] = {WM_FRAMES_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"foreign_" #name, text},
+static const struct row foreign_rows[] = {WM_FOREIGN_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"leaf_" #name, text},
+static const struct row leaf_rows[] = {WM_INTEREST_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"serve_" #name, text},
+static const struct row serve_rows[] = {WM_SERVE_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"etcd_" #name, text},
+static const struct row etcd_rows[] = {WM_ETCD_COUNTERS(X){0}};
 #undef X
 
 static const struct {
@@ -68,6 +98,15 @@ static void counters(FILE *out)
 	rows(out, "API", api_rows);
 	rows(out, "Drains", drain_rows);
 	rows(out, "Sockets of backends that are gone", abort_rows);
+	rows(out, "Mesh: members", member_rows);
+	rows(out, "Mesh: news along the tree", spread_rows);
+	rows(out, "Mesh: what all have", replica_rows);
+	rows(out, "Mesh: streams", sync_rows);
+	rows(out, "Mesh: connections below the streams", frames_rows);
+	rows(out, "Mesh: objects of others", foreign_rows);
+	rows(out, "Mesh: a leaf", leaf_rows);
+	rows(out, "Mesh: leaves that are served", serve_rows);
+	rows(out, "Mesh by etcd", etcd_rows);
 }
 
 static void list_errors(FILE *out)
