@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/dns.h>
+#include <event2/util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define LOOK_MS	     5000 /* ms between two looks whether the files changed */
 #define OWN_MAX	     16	  /* addresses of ours that are left out */
 #define SERVERS_MAX  3	  /* name servers that are asked: MAXNS of resolv.conf(5) */
+#define DNS_PORT     53
 #define TELL_BATCH   64	  /* lookups that are told in one go */
 #define KEEP_MIN_MS  1000 /* ms that an answer is kept, were its TTL shorter */
 #define LINE_MAX_LEN 512  /* octets of a line of resolv.conf */
@@ -61,6 +63,7 @@ struct wm_resolver {
 	struct timespec hosts_time, resolv_time;
 	uint64_t look_ms; /* when to look at the files again */
 	char own[OWN_MAX][INET6_ADDRSTRLEN];
+	struct sockaddr_storage server_addrs[SERVERS_MAX];
 	unsigned own_count, servers;
 	uint64_t questions;
 	bool telling, dead; /* callbacks run; freed from inside one of them */
@@ -76,6 +79,23 @@ static bool is_own(const struct wm_resolver *r, const char *server)
 	return false;
 }
 
+/* "address", "address:port", "[v6]:port", as evdns reads it. */
+static bool keep_address(const char *server, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
+	int len = sizeof(*ret);
+
+	*ret = (struct sockaddr_storage){0};
+	if (evutil_parse_sockaddr_port(server, (struct sockaddr *)ret, &len))
+		return false;
+	if (ret->ss_family == AF_INET && !v4->sin_port)
+		v4->sin_port = htons(DNS_PORT);
+	if (ret->ss_family == AF_INET6 && !v6->sin6_port)
+		v6->sin6_port = htons(DNS_PORT);
+	return true;
+}
+
 static void read_servers(struct wm_resolver *r)
 {
 	FILE *f = fopen(r->resolv_path, "re");
@@ -83,6 +103,7 @@ static void read_servers(struct wm_resolver *r)
 
 	while (f && r->servers < SERVERS_MAX && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, " nameserver %511s", server) == 1 && !is_own(r, server) &&
+		    keep_address(server, &r->server_addrs[r->servers]) &&
 		    !evdns_base_nameserver_ip_add(r->dns, server))
 			r->servers++;
 	}
@@ -396,6 +417,17 @@ void wm_lookup_cancel(struct wm_lookup *k)
 		return;
 	TAILQ_REMOVE(&k->name->waiting, k, entry);
 	free(k);
+}
+
+unsigned wm_resolver_servers(struct wm_resolver *r)
+{
+	read_files(r);
+	return r->servers;
+}
+
+const struct sockaddr_storage *wm_resolver_server(const struct wm_resolver *r, unsigned n)
+{
+	return &r->server_addrs[n];
 }
 
 uint64_t wm_resolver_questions(const struct wm_resolver *r)

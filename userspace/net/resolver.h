@@ -44,3 +44,7 @@ struct wm_lookup *wm_resolver_ask(struct wm_resolver *r, const char *name, wm_re
 void wm_lookup_cancel(struct wm_lookup *k); /* NULL ok; @p fn will not run */
 /** Questions that were sent to evdns so far: fewer than were asked for, as names are shared. */
 uint64_t wm_resolver_questions(const struct wm_resolver *r);
+/** Name servers that are asked, as resolv.conf is now; for other questions than these (srv.h). */
+unsigned wm_resolver_servers(struct wm_resolver *r);
+/** The n-th of them with its port. Borrowed until the count is asked for again. */
+const struct sockaddr_storage *wm_resolver_server(const struct wm_resolver *r, unsigned n);
