@@ -196,10 +196,7 @@ static void judge_seeds(struct judge *j)
 	for (char *const *seed = j->c->join; *seed; seed++) {
 		if (!wm_sync_seed_parse(*seed, host, &port))
 			continue;
-		wm_err_set(&e, WM_E_INVALID,
-			   "sync.join: a host or an address is wanted, with :port if it is not "
-			   "%d, [v6]:port, not \"%.64s\"",
-			   WM_SYNC_PORT, *seed);
+		wm_err_set(&e, WM_E_INVALID, "sync.join: " WM_SYNC_SEED_WANTED, *seed);
 		refuse(j, &e);
 	}
 }

@@ -61,13 +61,17 @@ Test(seed_file, one_a_line)
 
 Test(seed_file, a_bad_line_is_named_and_passed_over)
 {
-	static const char text[] = "10.0.0.1\n10.0.0.2:0\n10.0.0.3 10.0.0.4\n[fd00::1\nb\n";
+	static const char text[] =
+		"10.0.0.1\n10.0.0.2:0\n10.0.0.3 10.0.0.4\n[fd00::1\nb\n_a._tcp.b:8301\n_a._tcp.b\n";
 
 	cr_assert_eq(of(text, strlen(text)), 0);
-	cr_assert_eq(list.count, 2);
+	cr_assert_eq(list.count, 3);
 	cr_assert_str_eq(list.seeds[1], "b");
+	cr_assert(strstr(told, "line 6: ")); /* its port is in its records */
+	cr_assert_str_eq(list.seeds[2], "_a._tcp.b");
 	cr_assert(strstr(told, "line 2: a host or an address is wanted, with :port if it is not "
-			       "8301, [v6]:port, not \"10.0.0.2:0\""));
+			       "8301, [v6]:port, or a name of SRV records without a port, "
+			       "_waymark._tcp.example.com, not \"10.0.0.2:0\""));
 	cr_assert(strstr(told, "line 3: "));
 	cr_assert(strstr(told, "not \"10.0.0.3 10.0.0.4\""));
 	cr_assert(strstr(told, "line 4: "));

@@ -200,6 +200,8 @@ void wm_seeds_start(struct wm_seeds *k);
 /** One that is tried while this agent is alone, of sync.join or else of sync.join_file. Borrowed;
  *  NULL: there is none. */
 const char *wm_seeds_first(const struct wm_seeds *k);
+/** Why the last attempt failed; "". Borrowed for the turn. */
+const char *wm_seeds_why(const struct wm_seeds *k);
 /** Members are others than they were: keep them, soon. */
 void wm_seeds_changed(struct wm_seeds *k);
 /** Resolve and greet. */

@@ -136,7 +136,8 @@ static void judge_members(struct wm_sync *s, struct wm_sync_health *h)
 			 h->failed);
 	else
 		snprintf(r->text, sizeof(r->text),
-			 "no agent of sync.join or sync.join_file answers: %.64s ...", seed);
+			 "no agent of sync.join or sync.join_file answers: %.40s ... (%.80s)", seed,
+			 wm_seeds_why(s->seeds));
 }
 
 static void judge_certificate(const struct wm_sync *s, struct wm_sync_health *h)

@@ -38,10 +38,7 @@ static void take_line(struct reader *r, unsigned number, char *line)
 		return;
 	if (strlen(seed) > WM_SYNC_SEED_MAX || strpbrk(seed, " \t") ||
 	    wm_sync_seed_parse(seed, host, &port))
-		wm_err_set(&e, WM_E_INVALID,
-			   "line %u: a host or an address is wanted, with :port if it is not %d, "
-			   "[v6]:port, not \"%.64s\"",
-			   number, WM_SYNC_PORT, seed);
+		wm_err_set(&e, WM_E_INVALID, "line %u: " WM_SYNC_SEED_WANTED, number, seed);
 	else if (r->list->count == WM_SYNC_JOIN_FILE_SEEDS)
 		wm_err_set(&e, WM_E_LIMIT, "line %u: %d seeds are allowed, this is one more",
 			   number, WM_SYNC_JOIN_FILE_SEEDS);

@@ -8,6 +8,7 @@
 #include "userspace/net/aside.h"
 #include "userspace/net/loop.h"
 #include "userspace/net/resolver.h"
+#include "userspace/net/srv.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,11 +26,15 @@
 #define RETRY_MAX_MS 15000
 #define LOOK_MS	     2000 /* between two looks whether the file of seeds is another */
 
-/* One attempt: a name that is looked up, then each of its addresses until one answers. */
+/* One attempt: a name that is looked up, then each of its addresses until one answers; with SRV
+ * records the same of each of their targets. */
 struct attempt {
 	LIST_ENTRY(attempt) entry;
 	struct wm_seeds *k;
 	struct wm_lookup *lookup;
+	struct wm_srv_lookup *srv;
+	struct wm_srv *targets; /* of SRV records; NULL: there are none */
+	unsigned targets_count, target;
 	struct wm_peer_addr addrs[WM_RESOLVER_ADDRS_MAX];
 	unsigned count, next;
 	uint16_t port;
@@ -42,6 +47,7 @@ struct attempt {
 struct wm_seeds {
 	struct wm_sync *s;
 	struct wm_resolver *resolver;
+	struct wm_srvs *srvs;
 	LIST_HEAD(, attempt) attempts;
 	struct wm_env_timer *retry, *keep;
 	unsigned retry_ms;
@@ -56,11 +62,13 @@ struct wm_seeds {
 	struct wm_aside *writing;
 	struct wm_buf text; /* that is being written */
 	char path[PATH_MAX];
+	char why[128]; /* the last attempt failed; "" */
 	bool dirty;
 };
 
 /* --- attempts --------------------------------------------------------------------------------- */
 static void greet_next(struct attempt *a);
+static void on_resolved(void *arg, const struct wm_resolver_answer *r);
 
 static void finish(struct attempt *a, unsigned joined)
 {
@@ -69,11 +77,48 @@ static void finish(struct attempt *a, unsigned joined)
 	char why[sizeof(a->why)];
 
 	snprintf(why, sizeof(why), "%s", a->why);
+	if (!joined)
+		snprintf(a->k->why, sizeof(a->k->why), "%s", why);
 	LIST_REMOVE(a, entry);
 	wm_lookup_cancel(a->lookup);
+	wm_srv_cancel(a->srv);
+	free(a->targets);
 	free(a);
 	if (done)
 		done(arg, joined, why);
+}
+
+/* Look up the next target of SRV records; none is left: nobody answered. */
+static void resolve_next(struct attempt *a)
+{
+	while (a->target < a->targets_count) {
+		const struct wm_srv *t = &a->targets[a->target++];
+
+		a->port = t->port;
+		snprintf(a->to, sizeof(a->to), "%s", t->target);
+		a->lookup = wm_resolver_ask(a->k->resolver, t->target, on_resolved, a);
+		if (a->lookup)
+			return;
+		snprintf(a->why, sizeof(a->why), "out of memory");
+	}
+	finish(a, 0);
+}
+
+static void on_srv(void *arg, const struct wm_srv_answer *r)
+{
+	struct attempt *a = arg;
+
+	a->srv = NULL;
+	a->targets = r->error ? NULL : calloc(r->count, sizeof(*a->targets));
+	if (a->targets) {
+		memcpy(a->targets, r->records, r->count * sizeof(*a->targets));
+		a->targets_count = r->count;
+	} else {
+		a->k->s->stats.seeds_unresolved++;
+		snprintf(a->why, sizeof(a->why), "no SRV record of %.80s: %s", a->to,
+			 wm_err_str(r->error ? r->error : -ENOMEM));
+	}
+	resolve_next(a);
 }
 
 static void on_greeted(void *arg, int err, const char *why)
@@ -107,7 +152,7 @@ static void greet_next(struct attempt *a)
 			return;
 		snprintf(a->why, sizeof(a->why), "%s", wm_err_str(r));
 	}
-	finish(a, 0);
+	resolve_next(a);
 }
 
 static void on_resolved(void *arg, const struct wm_resolver_answer *r)
@@ -115,6 +160,7 @@ static void on_resolved(void *arg, const struct wm_resolver_answer *r)
 	struct attempt *a = arg;
 
 	a->lookup = NULL;
+	a->count = a->next = 0;
 	for (unsigned n = 0; !r->error && n < r->count && n < WM_RESOLVER_ADDRS_MAX; n++) {
 		char text[INET6_ADDRSTRLEN + 8];
 
@@ -123,9 +169,11 @@ static void on_resolved(void *arg, const struct wm_resolver_answer *r)
 		if (!wm_peer_addr_parse(text, &a->addrs[a->count]))
 			a->count++;
 	}
-	if (!a->count)
+	if (!a->count) {
+		a->k->s->stats.seeds_unresolved++;
 		snprintf(a->why, sizeof(a->why), "no address of %.90s: %s", a->to,
 			 r->error ? wm_err_str(r->error) : "none");
+	}
 	greet_next(a);
 }
 
@@ -158,8 +206,8 @@ int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], u
 			return -EINVAL;
 	}
 	len = (size_t)(end - to);
-	if (!len || len > WM_RESOLVER_NAME_MAX)
-		return -EINVAL;
+	if (!len || len > WM_RESOLVER_NAME_MAX || (*to == '_' && colon))
+		return -EINVAL; /* the port of SRV records is in them */
 	memcpy(host, to, len);
 	host[len] = '\0';
 	*ret_port = (uint16_t)port;
@@ -199,24 +247,25 @@ int wm_seeds_join(struct wm_seeds *k, const char *to, wm_sync_joined done, void 
 		  struct wm_err *e)
 {
 	char host[WM_RESOLVER_NAME_MAX + 1];
+	int r = -ENOMEM;
 	uint16_t port;
 	struct attempt *a;
 
 	if (wm_sync_seed_parse(to, host, &port))
-		return wm_err_set(e, WM_E_INVALID,
-				  "host, host:port or [v6]:port is wanted, not \"%.64s\"", to);
+		return wm_err_set(e, WM_E_INVALID, WM_SYNC_SEED_WANTED, to);
 	a = new_attempt(k, host, done, arg);
-	if (a) {
-		a->port = port;
+	if (!a)
+		return wm_err_set(e, -ENOMEM, "out of memory: join");
+	a->port = port;
+	if (*host == '_')
+		r = wm_srv_ask(k->srvs, host, on_srv, a, &a->srv);
+	else
 		a->lookup = wm_resolver_ask(k->resolver, host, on_resolved, a);
-	}
-	if (a && a->lookup)
+	if (a->srv || a->lookup)
 		return 0;
-	if (a) {
-		LIST_REMOVE(a, entry);
-		free(a);
-	}
-	return wm_err_set(e, -ENOMEM, "out of memory: join");
+	LIST_REMOVE(a, entry);
+	free(a);
+	return wm_err_set(e, r, "%.64s cannot be looked up now: %s", host, wm_err_str(r));
 }
 
 /* --- a file of them, which may change ----------------------------------------------------------
@@ -416,9 +465,10 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
 	if (s->c.data_dir)
 		snprintf(k->path, sizeof(k->path), "%s/members", s->c.data_dir);
 	k->resolver = wm_resolver_new(s->c.loop, NULL);
+	k->srvs = k->resolver ? wm_srvs_new(s->c.loop, k->resolver) : NULL;
 	k->retry = wm_env_timer_new(s->env, on_retry, k);
 	k->keep = wm_env_timer_new(s->env, on_keep, k);
-	if (!k->resolver || !k->retry || !k->keep)
+	if (!k->srvs || !k->retry || !k->keep)
 		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
 	read_file(k);
 	if (!*s->c.join_file)
@@ -452,6 +502,11 @@ const char *wm_seeds_first(const struct wm_seeds *k)
 	return k->file && k->file->count ? k->file->seeds[0] : NULL;
 }
 
+const char *wm_seeds_why(const struct wm_seeds *k)
+{
+	return k->why;
+}
+
 void wm_seeds_free(struct wm_seeds *k)
 {
 	struct attempt *a;
@@ -463,6 +518,7 @@ void wm_seeds_free(struct wm_seeds *k)
 		snprintf(a->why, sizeof(a->why), "this agent stops");
 		finish(a, 0);
 	}
+	wm_srvs_free(k->srvs);
 	wm_resolver_free(k->resolver);
 	wm_env_timer_free(k->retry);
 	wm_env_timer_free(k->keep);

@@ -73,8 +73,13 @@ struct wm_sync_contact {
 void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret);
 
 #define WM_SYNC_HOST_MAX 253 /* octets of a host's name */
-/** Split "host", "host:port", "v6", "[v6]:port". @return 0, -EINVAL. */
+/** Split "host", "host:port", "v6", "[v6]:port". A host that begins with '_' is one of SRV records,
+ *  and has no port. @return 0, -EINVAL. */
 int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], uint16_t *ret_port);
+
+#define WM_SYNC_SEED_WANTED                                                                        \
+	"a host or an address is wanted, with :port if it is not 8301, [v6]:port, or a name of "   \
+	"SRV records without a port, _waymark._tcp.example.com, not \"%.64s\""
 
 #define WM_SYNC_SEED_MAX 260 /* octets of one, as in sync.join */
 #define WM_SYNC_JOIN_FILE_MAX                                                                      \
@@ -178,6 +183,7 @@ bool wm_sync_next_peer(const struct wm_sync *s, size_t *pos, struct wm_sync_peer
 	X(unsealed, "Datagrams that no key opens")                                                 \
 	X(other_form, "Datagrams of another version's form, or of an insecure agent's")            \
 	X(seeds_refused, "Lines of sync.join_file that were passed over")                          \
+	X(seeds_unresolved, "Look-ups of seeds' names that had no address or SRV record")          \
 	X(taken, "Changes of others handed to the registry")                                       \
 	X(taken_again, "Changes of others that the store refused, tried again")                    \
 	X(busy, "Changes of others put off, as too much waits for the store")
