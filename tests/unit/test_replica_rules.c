@@ -103,6 +103,35 @@ Test(replica_rules, who_does_not_answer_is_asked_no_more_for_what_others_have)
 	cr_assert_gt(unanswered, 0);
 }
 
+/* Another goes on where it was, and what came is not told again. */
+Test(replica_rules, a_join_goes_on_elsewhere_when_who_tells_falls_silent)
+{
+	struct net *n = net_new(3, 1);
+
+	net_start(n);
+	fill(&n->a[0], 0, 5000, 300);
+	cr_assert_lt(net_settle(n, 20000), 20000);
+	agent_stop(&n->a[2]);
+	store_free(n->a[2].store);
+	n->a[2].store = wm_map_new(NET_OBJECTS);
+	n->a[2].epoch += 100;
+	n->a[2].seq = 0;
+	n->cut[1][2] = n->cut[2][1] = true;
+	agent_start(&n->a[2]);
+	net_link(n);
+	for (unsigned ms = 0; ms < 5000 && stats(&n->a[2]).applied < 2000; ms++)
+		net_pass(n, 1);
+	cr_assert_leq(stats(&n->a[2]).applied, 4000);
+	n->stuck[2][0] = true;
+	n->cut[1][2] = n->cut[2][1] = false;
+	net_link(n);
+	cr_assert_lt(net_settle(n, 20000), 20000);
+	net_check(n);
+	cr_assert_gt(stats(&n->a[2]).unanswered, 0);
+	cr_assert_lt(stats(&n->a[2]).stale, 500);
+	net_free(n);
+}
+
 /* The store is empty, the same services register again, but for some: those go, the others stay as
  * they were for whoever uses them. */
 Test(replica_rules, a_log_that_begins_anew_removes_what_is_not_in_it_and_leaves_the_rest)

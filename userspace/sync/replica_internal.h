@@ -148,6 +148,7 @@ struct log {
 	TAILQ_ENTRY(log) wanted;
 	enum pull_kind kind;
 	bool begun, sweeping, forgetting, again, took;
+	bool resume; /* cursor and marks stand: who told it fell silent */
 	unsigned idle;
 	size_t came; /* changes of this pull */
 	struct position cursor, target;

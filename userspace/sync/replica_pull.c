@@ -107,7 +107,7 @@ void pull_end(struct log *l)
 	if (l->puller)
 		TAILQ_REMOVE(&l->puller->wants, l, wanted);
 	l->puller = NULL;
-	l->begun = false;
+	l->begun = l->resume = false;
 	l->sweeping = l->sweeping && l->forgetting;
 }
 
@@ -143,8 +143,9 @@ void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_ki
 	if (l->distrust && kind == PULL_DELTA)
 		kind = PULL_WHOLE;
 	l->puller = p;
+	l->begun = l->resume && kind == PULL_WHOLE;
+	l->resume = false;
 	l->kind = kind;
-	l->begun = false;
 	TAILQ_INSERT_TAIL(&p->wants, l, wanted);
 	pull_next(r, p);
 }
@@ -539,13 +540,17 @@ static bool behind(const struct log *l)
 	return !l->puller && !l->own && !l->stub && position_cmp(l->told, l->at) > 0;
 }
 
+/* What came of a log that is pulled whole is not asked for again: another goes on from there. */
 void pull_end_all(struct peer *p)
 {
 	struct log *l, *next;
+	bool resume;
 
 	for (l = TAILQ_FIRST(&p->wants); l; l = next) {
 		next = TAILQ_NEXT(l, wanted);
+		resume = l->begun && l->kind == PULL_WHOLE && !l->shared && !l->sweeping;
 		pull_end(l);
+		l->resume = resume;
 	}
 }
 

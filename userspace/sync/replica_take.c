@@ -730,8 +730,10 @@ static int part_head(struct log *l, const Wm__Replica__Part *p, struct wm_err *e
 		l->kind = PULL_WHOLE;
 		l->begun = false;
 	} else if (l->begun && !l->shared && l->kind != PULL_DELTA && l->target.epoch &&
-		   where.epoch != l->target.epoch) {
-		l->begun = false; /* it began anew there, too */
+		   (where.epoch != l->target.epoch || position_cmp(where, l->target) < 0)) {
+		/* it began anew there, too; or another goes on who knows less of it: what that
+		 * lacks would be swept */
+		l->begun = false;
 		return 1;
 	}
 	if (!l->begun)
