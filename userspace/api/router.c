@@ -65,15 +65,40 @@ static int match(const char *pattern, const char *path, struct wm_call *c)
 	return *path ? -1 : fixed;
 }
 
+/* Octets of each pattern before its first parameter. */
+static size_t heads[WM_ARRAY_LEN(wm_routes)];
+
+static void measure_heads(void)
+{
+	for (unsigned i = 0; i < wm_routes_count; i++)
+		heads[i] = strcspn(wm_routes[i].pattern, ":");
+}
+
+/* Does a path begin as a pattern with parameters does? Most do not, and one octet tells. The slash
+ * before a parameter may be left out with it. */
+static bool begins(unsigned i, const char *path, size_t len)
+{
+	const char *pattern = wm_routes[i].pattern;
+	size_t n = heads[i] - 1;
+
+	return pattern[n + 1] && len >= n && path[n - 1] == pattern[n - 1] &&
+	       memcmp(path, pattern, n) == 0;
+}
+
 /* The best pattern for a path; routes of other methods share it. @return NULL: none. */
 static const char *find_pattern(const char *path, struct wm_call *c, bool *ret_broken)
 {
 	const char *best = NULL;
+	size_t len = strlen(path);
 	int best_fixed = -1;
 
 	*ret_broken = false;
 	for (unsigned i = 0; i < wm_routes_count; i++) {
-		int fixed = match(wm_routes[i].pattern, path, c);
+		if (heads[i] == len && strcmp(wm_routes[i].pattern, path) == 0)
+			return wm_routes[i].pattern; /* none fits better */
+	}
+	for (unsigned i = 0; i < wm_routes_count; i++) {
+		int fixed = begins(i, path, len) ? match(wm_routes[i].pattern, path, c) : -1;
 
 		*ret_broken |= fixed == -2;
 		if (fixed > best_fixed) {
@@ -237,6 +262,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 
 	if (!a)
 		return NULL;
+	measure_heads();
 	a->d = *d;
 	if (!a->d.watchers_max)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
