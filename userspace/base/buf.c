@@ -57,7 +57,7 @@ bool wm_buf_reserve(struct wm_buf *b, size_t more)
 	return true;
 }
 
-bool wm_buf_put(struct wm_buf *b, const void *data, size_t len)
+bool wm_buf_put_slow(struct wm_buf *b, const void *data, size_t len)
 {
 	if (!wm_buf_reserve(b, len))
 		return false;

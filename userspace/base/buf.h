@@ -4,6 +4,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct wm_buf {
 	char *data;	      /* NUL-terminated whenever non-NULL */
@@ -18,7 +19,17 @@ void wm_buf_reset(struct wm_buf *b);
  *  @return false and b->failed when over max or out of memory. */
 bool wm_buf_reserve(struct wm_buf *b, size_t more);
 /** Append; sets b->failed and returns false when over max or out of memory. Cost amortised O(n). */
-bool wm_buf_put(struct wm_buf *b, const void *data, size_t len);
+bool wm_buf_put_slow(struct wm_buf *b, const void *data, size_t len);
+static inline bool wm_buf_put(struct wm_buf *b, const void *data, size_t len)
+{
+	/* records and answers are made of hundreds of small pieces, and there is room for most */
+	if (b->failed || !len || len >= b->cap - b->len || len > b->max - b->len)
+		return wm_buf_put_slow(b, data, len);
+	memcpy(b->data + b->len, data, len);
+	b->len += len;
+	b->data[b->len] = '\0';
+	return true;
+}
 bool wm_buf_puts(struct wm_buf *b, const char *s);
 bool wm_buf_putc(struct wm_buf *b, char c);
 bool wm_buf_printf(struct wm_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -61,7 +61,7 @@ int wm_batch_del(struct wm_batch *b, enum wm_store_table t, uint64_t row)
 {
 	const struct head h = {.row = row, .table = (uint16_t)t, .deletes = 1};
 
-	return add(b, &h, NULL);
+	return add(b, &h, "");
 }
 
 size_t wm_batch_mark(const struct wm_batch *b)
