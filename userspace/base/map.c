@@ -171,8 +171,11 @@ static int make_room(struct wm_map *m, size_t more)
 
 void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len)
 {
-	struct slot *s = find(m, key, key_len, wm_hash(key, key_len), NULL);
+	struct slot *s;
 
+	if (!m->len) /* of what waits or is rare there is none most of the time */
+		return NULL;
+	s = find(m, key, key_len, wm_hash(key, key_len), NULL);
 	return s ? s->value : NULL;
 }
 
