@@ -36,8 +36,8 @@ static void count(struct wm_call *c, int status)
 
 void wm_answer_constant_headers(struct wm_call *c)
 {
-	wm_http_set_header(c->req, "X-Consul-Default-Acl-Policy", "allow");
-	wm_http_set_header(c->req, "Vary", "Accept-Encoding");
+	wm_http_add_lines(c->req, "X-Consul-Default-Acl-Policy: allow\r\n"
+				  "Vary: Accept-Encoding\r\n");
 }
 
 static void reply(struct wm_call *c, int status, const char *type, const void *body, size_t len)

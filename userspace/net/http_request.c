@@ -581,6 +581,11 @@ int wm_http_set_header(struct wm_http_request *r, const char *name, const char *
 	return r->head.failed ? -ENOMEM : 0;
 }
 
+void wm_http_add_lines(struct wm_http_request *r, const char *lines)
+{
+	wm_buf_puts(&r->head, lines);
+}
+
 /* Let evhttp have the lines of the head. */
 static void hand_over(struct wm_http_request *r)
 {
@@ -731,13 +736,29 @@ void wm_http_begin_answer(struct wm_http_request *r, size_t len)
 		evhttp_request_set_on_complete_cb(ev, on_sent, c);
 }
 
+/* The head of an answer in one piece; most have no body. */
+static void put_head(struct wm_buf *b, const struct wm_http_request *r, int status, size_t len)
+{
+	if (status == 200)
+		wm_buf_puts(b, "HTTP/1.1 200 OK\r\n");
+	else
+		wm_buf_printf(b, "HTTP/1.1 %d %s\r\n", status, phrase(status));
+	wm_buf_puts(b, wm_http_date_line());
+	if (r->head.len)
+		wm_buf_put(b, r->head.data, r->head.len);
+	if (len)
+		wm_buf_printf(b, "Content-Length: %zu\r\n\r\n", len);
+	else
+		wm_buf_puts(b, "Content-Length: 0\r\n\r\n");
+}
+
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
 		   const void *body, size_t len)
 {
 	static const char full[] = "Too much is being sent, try again";
 	struct wm_http_conn *c = r->conn; /* NULL: it came over no socket */
 	struct evhttp_request *ev = r->ev;
-	struct wm_buf head;
+	static struct wm_buf head = {.max = HEAD_MAX}; /* one at a time: kept */
 	char length[24];
 	bool bare;
 
@@ -758,14 +779,9 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 		wm_http_set_header(r, "Content-Type", content_type);
 	/* evhttp would send one to HEAD too, without its length */
 	bare = wm_http_is_head(r);
-	wm_buf_init(&head, HEAD_MAX);
-	if (wm_http_is_plain(r)) {
-		wm_buf_printf(&head, "HTTP/1.1 %d %s\r\n", status, phrase(status));
-		wm_buf_puts(&head, wm_http_date_line());
-		if (r->head.len)
-			wm_buf_put(&head, r->head.data, r->head.len);
-		wm_buf_printf(&head, "Content-Length: %zu\r\n\r\n", len);
-	}
+	wm_buf_reset(&head);
+	if (wm_http_is_plain(r))
+		put_head(&head, r, status, len);
 	if (bare && !head.len) {
 		snprintf(length, sizeof(length), "%zu", len);
 		wm_http_set_header(r, "Content-Length", length);
@@ -782,7 +798,6 @@ void wm_http_reply(struct wm_http_request *r, int status, const char *content_ty
 		send_plain(c, ev, &head, body, len);
 	else
 		send_by_evhttp(c, ev, status, body, len);
-	wm_buf_done(&head);
 }
 
 void wm_http_reply_text(struct wm_http_request *r, int status, const char *fmt, ...)

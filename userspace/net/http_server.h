@@ -127,6 +127,8 @@ void wm_http_inner_abort(struct wm_http_request *r);
 void wm_http_pause(struct wm_http_server *s, bool pause);
 /** Add an answer header before replying. */
 int wm_http_set_header(struct wm_http_request *r, const char *name, const char *value);
+/** Add lines that a program has as they are: each "Name: value\r\n". */
+void wm_http_add_lines(struct wm_http_request *r, const char *lines);
 /** Answer and give the request back. @p body is copied. content_type NULL: none. */
 void wm_http_reply(struct wm_http_request *r, int status, const char *content_type,
 		   const void *body, size_t len);
