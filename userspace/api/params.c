@@ -47,7 +47,7 @@ static bool read_blocking(struct wm_call *c)
 	c->wait_ms = ns > 0 ? (uint64_t)ns / WM_NS_PER_MS : WM_API_WAIT_DEFAULT_MS;
 	if (c->wait_ms > WM_API_WAIT_MAX_MS)
 		c->wait_ms = WM_API_WAIT_MAX_MS;
-	if (c->wait_ms / 16)
+	if (c->wait_ms / 16 && wm_http_method(c->req) == WM_GET) /* writes wait for the store */
 		c->wait_ms += wm_random_below(c->wait_ms / 16);
 	return true;
 }

@@ -216,7 +216,9 @@ static void touch(struct wm_api *a, struct rendered *x)
 static struct wm_http_kept *on_raw(void *arg, const char *octets, size_t len, bool local)
 {
 	struct wm_api *a = arg;
-	struct raw *x = len <= RAW_MAX ? wm_map_get(a->rendered->raws[local], octets, len) : NULL;
+	/* what is kept answers GET only: to hash a write's body would be for nothing */
+	bool may = len <= RAW_MAX && octets[0] == 'G';
+	struct raw *x = may ? wm_map_get(a->rendered->raws[local], octets, len) : NULL;
 	struct rendered *of = x ? x->of : NULL;
 
 	if (!of || !is_fresh(a, of))
