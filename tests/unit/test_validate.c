@@ -3,6 +3,7 @@
 #include "userspace/model/validate.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +144,7 @@ Test(validate, metadata)
 {
 	struct wm_pair m[WM_META_PAIRS_MAX + 1] = {{mut("bad key!"), mut("v")}};
 	struct wm_instance_draft d = {.name = "web", .meta = m, .meta_count = 1};
+	char names[WM_META_PAIRS_MAX][8];
 	char *l = repeat('v', 600), *k = repeat('k', 129);
 
 	cr_assert_str_eq(refused(&d), "Invalid Service Meta: Couldn't load metadata pair ('bad "
@@ -160,6 +162,15 @@ Test(validate, metadata)
 	m[1] = m[0];
 	d.meta_count = 2;
 	cr_assert_not_null(strstr(refused(&d), "Key is given twice"));
+	for (unsigned n = 2; n < WM_META_PAIRS_MAX; n++) {
+		m[n - 1].key = names[n];
+		snprintf(names[n], sizeof(names[n]), "a%u", n);
+		m[n] = m[0];
+		d.meta_count = n + 1;
+		cr_assert_not_null(strstr(refused(&d), "Key is given twice"), "%u", n);
+		d.meta_count = n;
+		cr_assert_str_eq(refused(&d), "", "%u", n);
+	}
 	d.meta_count = WM_META_PAIRS_MAX + 1;
 	cr_assert_not_null(strstr(refused(&d), "more than 64 key/value pairs"));
 	free(l);

@@ -170,6 +170,21 @@ static int meta_error(const char *whose, const struct wm_pair *m, const char *wh
 			  long_value ? "..." : "", why);
 }
 
+#define FEW_PAIRS 16 /* up to so many are compared each with each, which is cheaper than to sort   \
+		      */
+
+/* @return a pair whose key another one has too, NULL: there is none. */
+static const struct wm_pair *twice_of_few(const struct wm_pair *meta, unsigned count)
+{
+	for (unsigned i = 1; i < count; i++) {
+		for (unsigned n = 0; n < i; n++) {
+			if (*meta[n].key == *meta[i].key && strcmp(meta[n].key, meta[i].key) == 0)
+				return &meta[i];
+		}
+	}
+	return NULL;
+}
+
 static int by_pair_key(const void *a, const void *b)
 {
 	return strcmp((*(const struct wm_pair *const *)a)->key,
@@ -185,17 +200,33 @@ static const char *behind_prefix(const char *key)
 	return strncmp(key, endpoints, n) == 0 && key[n] ? key + n : key;
 }
 
+static const struct wm_pair *given_twice(const struct wm_pair *meta, unsigned count)
+{
+	const struct wm_pair *sorted[WM_META_PAIRS_MAX];
+
+	if (count <= FEW_PAIRS)
+		return twice_of_few(meta, count);
+	for (unsigned i = 0; i < count; i++)
+		sorted[i] = &meta[i];
+	qsort(sorted, count, sizeof(void *), by_pair_key);
+	for (unsigned i = 1; i < count; i++) {
+		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
+			return sorted[i];
+	}
+	return NULL;
+}
+
 static int check_meta(const struct wm_pair *meta, unsigned count, const char *whose,
 		      struct wm_err *e)
 {
-	const struct wm_pair *sorted[WM_META_PAIRS_MAX];
+	const struct wm_pair *twice;
 
 	if (count > WM_META_PAIRS_MAX)
 		return wm_err_set(e, WM_E_LIMIT,
 				  "Invalid %s Meta: cannot contain more than %d key/value pairs",
 				  whose, WM_META_PAIRS_MAX);
 	for (unsigned i = 0; i < count; i++) {
-		const struct wm_pair *m = sorted[i] = &meta[i];
+		const struct wm_pair *m = &meta[i];
 
 		if (!*m->key)
 			return meta_error(whose, m, "Key cannot be blank", e);
@@ -208,13 +239,8 @@ static int check_meta(const struct wm_pair *meta, unsigned count, const char *wh
 		if (strnlen(m->value, WM_META_VALUE_MAX + 1) > WM_META_VALUE_MAX)
 			return meta_error(whose, m, "Value is too long (limit: 512 characters)", e);
 	}
-	if (count > 1)
-		qsort(sorted, count, sizeof(void *), by_pair_key);
-	for (unsigned i = 1; i < count; i++) {
-		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-			return meta_error(whose, sorted[i], "Key is given twice", e);
-	}
-	return 0;
+	twice = given_twice(meta, count);
+	return twice ? meta_error(whose, twice, "Key is given twice", e) : 0;
 }
 _Static_assert(WM_META_KEY_MAX == 128 && WM_META_VALUE_MAX == 512, "texts name the limits");
 
