@@ -15,7 +15,8 @@
 #define ENTRIES_MAX ((size_t)1 << 28) /* of the table: its growth is bounded by the registry's */
 #define BLOCK	    4096u	      /* rows of a block */
 #define BLOCKS_MAX                                                                                 \
-	8192u /* more than registry.instances_max allows, and those that were just replaced */
+	8192u	    /* more than registry.instances_max allows, and those that were just replaced */
+#define RECENT	64u /* values of an instance: a fleet's have some 20 */
 #define KEY_MAX (WM_META_KEY_MAX + WM_META_VALUE_MAX + 3)
 
 /* What an entry is about; the first octet of its key. */
@@ -64,6 +65,10 @@ struct wm_index {
 		size_t bytes;
 	} cache;
 	struct wm_map *entries;
+	/* Entries of the values of the last instance that was added, in their order: the next one
+	 * has most of them too, in the same places. */
+	struct entry *recent[RECENT];
+	unsigned recent_at;
 	struct block *blocks[BLOCKS_MAX + 1]; /* of numbers; 0 is nobody's */
 	uint32_t used, cap, vacant_count;
 	uint32_t built; /* numbers below it are in the entries; UINT32_MAX: all are, and stay so */
@@ -105,12 +110,26 @@ static struct entry *entry_new(struct wm_index *x, const struct key *k, uint32_t
 	return e;
 }
 
+/* The entry of a value that is about to be added. @p ret_recent: the place to remember it in. */
+static struct entry *entry_find(struct wm_index *x, const struct key *k, struct entry ***ret_recent)
+{
+	struct entry **recent = &x->recent[x->recent_at++ % RECENT], *e = *recent;
+
+	*ret_recent = recent;
+	if (e && e->key_len == k->len && memcmp(e->key, k->text, k->len) == 0)
+		return e;
+	*recent = wm_map_get(x->entries, k->text, k->len);
+	return *recent;
+}
+
 static int entry_add(struct wm_index *x, const struct key *k, uint32_t number)
 {
-	struct entry *e = wm_map_get(x->entries, k->text, k->len);
+	struct entry **recent, *e = entry_find(x, k, &recent);
 
-	if (!e)
-		return entry_new(x, k, number) ? 0 : -ENOMEM;
+	if (!e) {
+		*recent = entry_new(x, k, number);
+		return *recent ? 0 : -ENOMEM;
+	}
 	if (!e->bits && e->one == number) /* a tag that stands twice */
 		return 0;
 	if (!e->bits) {
@@ -142,6 +161,7 @@ static void entry_remove(struct wm_index *x, const struct key *k, uint32_t numbe
 			return;
 	}
 	wm_map_del(x->entries, e->key, e->key_len);
+	memset(x->recent, 0, sizeof(x->recent));
 	entry_free(e);
 }
 
@@ -274,6 +294,7 @@ static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t 
 	struct key k;
 	int err;
 
+	x->recent_at = 0;
 	key_make(&k, ABOUT_NAME, i->name, NULL);
 	err = fn(x, &k, number);
 	for (unsigned n = 0; n < i->tags_count; n++) {

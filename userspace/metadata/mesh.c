@@ -21,7 +21,7 @@ const char *wm_mesh_value(const struct wm_instance *i, const char *key)
 	if (*place)
 		return place;
 	for (unsigned n = 0; n < i->meta_count; n++) {
-		if (strcmp(i->meta[n].key, key) == 0)
+		if (*i->meta[n].key == *key && strcmp(i->meta[n].key, key) == 0)
 			return i->meta[n].value;
 	}
 	return "";
