@@ -88,6 +88,38 @@ Test(json_quick, what_it_reads_is_what_jansson_reads)
 	cr_assert(same("[1]]", 3));
 }
 
+/* Texts are looked at eight octets at a time: each octet at each place of such a word, and the
+ * text's end at each. */
+Test(json_quick, what_ends_a_text_is_seen_wherever_it_stands)
+{
+	for (unsigned octet = 0; octet < 256; octet++) {
+		bool plain = octet >= ' ' && octet <= '~' && octet != '"' && octet != '\\';
+
+		for (size_t len = 1; len < 20; len++) {
+			for (size_t at = 0; at < len; at++) {
+				char text[24] = "\"";
+
+				memset(text + 1, 'a', len);
+				text[1 + at] = (char)octet;
+				text[1 + len] = '"';
+				cr_assert_eq(same(text, len + 2), plain, "%u at %zu of %zu", octet,
+					     at, len);
+			}
+		}
+	}
+}
+
+Test(json_quick, nesting_is_bounded)
+{
+	char text[2 * WM_JSON_DEPTH_MAX + 2];
+
+	memset(text, '[', WM_JSON_DEPTH_MAX + 1);
+	memset(text + WM_JSON_DEPTH_MAX + 1, ']', WM_JSON_DEPTH_MAX + 1);
+	cr_assert(!same(text, sizeof(text)));
+	cr_assert(same(text + 1, sizeof(text) - 2));
+	cr_assert(same("[[[]],[[]],[[],[]]]", 19), "brackets that are closed again do not count");
+}
+
 /* A few octets of a body are others, or it ends early. */
 Test(json_quick, nor_does_it_read_what_jansson_refuses)
 {

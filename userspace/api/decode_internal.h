@@ -32,7 +32,7 @@ struct wm_decoded {
 #endif
 /** Read a JSON text of ASCII without escapes whose numbers are whole, and whose members have a name
  *  each of their own. @return what jansson makes of it, a new reference; NULL: it is not of that
- *  kind, is none, or there is no memory. Recurses as deep as the text is nested. */
+ *  kind, is none, is nested deeper than WM_JSON_DEPTH_MAX, or there is no memory. */
 json_t *wm_json_quick(const char *text, size_t len);
 
 /** What jansson allocates from now on comes from the arena. @return false: it is in use. */

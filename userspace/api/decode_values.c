@@ -362,17 +362,20 @@ static bool too_deep(const char *s, size_t len)
 int wm_dec_parse(struct decoder *d, const char *body, size_t len, json_type want)
 {
 	json_error_t je;
+	bool deep = false;
 
-	if (too_deep(body, len))
-		return wm_err_set(d->e, WM_E_DECODE,
-				  "Request decode failed: nested deeper than %d levels",
-				  WM_JSON_DEPTH_MAX);
 	d->mem->arena = wm_json_arena_open();
 	d->mem->root = wm_json_quick(body, len);
 	if (!d->mem->root)
+		deep = too_deep(body, len);
+	if (!d->mem->root && !deep)
 		d->mem->root = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 	if (d->mem->arena)
 		wm_json_arena_pause();
+	if (deep)
+		return wm_err_set(d->e, WM_E_DECODE,
+				  "Request decode failed: nested deeper than %d levels",
+				  WM_JSON_DEPTH_MAX);
 	if (!d->mem->root) {
 		size_t at = 0;
 

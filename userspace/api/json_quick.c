@@ -5,12 +5,14 @@
  * nothing is read. */
 #include "decode_internal.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define DIGITS_MAX 18 /* of a number: they fit 63 bits */
 
 struct quick {
 	const char *at, *end;
+	unsigned depth; /* of brackets that are open */
 };
 
 static json_t *take_value(struct quick *q);
@@ -24,11 +26,37 @@ static char take_space(struct quick *q)
 	return q->at < q->end ? *q->at : 0;
 }
 
+#define EACH(octet) (0x0101010101010101ull * (octet))
+
+/* Does one of eight octets end a text, or need a closer look? Then the lowest bit that is set is
+ * of the first of them (what borrows stands above one that is found). */
+static uint64_t stops(uint64_t w)
+{
+	uint64_t quote = w ^ EACH('"'), escape = w ^ EACH('\\'), del = w ^ EACH(0x7f);
+
+	return (w | ((w - EACH(' ')) & ~w) | ((quote - EACH(1)) & ~quote) |
+		((escape - EACH(1)) & ~escape) | ((del - EACH(1)) & ~del)) &
+	       EACH(0x80);
+}
+
+/* Pass octets that are plain text, eight at a time. */
+static void skip_plain(struct quick *q)
+{
+	uint64_t w, found = 0;
+
+	while (!found && q->end - q->at >= 8) {
+		memcpy(&w, q->at, 8);
+		found = stops(le64toh(w));
+		q->at += found ? __builtin_ctzll(found) / 8 : 8;
+	}
+}
+
 /* Behind a quote. @return octets up to the next, which is passed; SIZE_MAX: not for us. */
 static size_t take_text(struct quick *q)
 {
 	const char *begin = q->at;
 
+	skip_plain(q);
 	while (q->at < q->end && *q->at >= ' ' && *q->at <= '~' && *q->at != '"' && *q->at != '\\')
 		q->at++;
 	if (q->at == q->end || *q->at != '"')
@@ -87,8 +115,11 @@ static json_t *take_items(struct quick *q, json_t *all, char end)
 	size_t len = 0, n = 0;
 
 	q->at++;
+	if (++q->depth > WM_JSON_DEPTH_MAX)
+		ok = false;
 	if (ok && take_space(q) == end) {
 		q->at++;
+		q->depth--;
 		return all;
 	}
 	while (ok) {
@@ -103,8 +134,10 @@ static json_t *take_items(struct quick *q, json_t *all, char end)
 			    : !json_array_append_new(all, v);
 		if (!ok || (take_space(q) != ',' && take_space(q) != end))
 			break;
-		if (*q->at++ == end)
+		if (*q->at++ == end) {
+			q->depth--;
 			return all;
+		}
 	}
 	json_decref(all);
 	return NULL;
@@ -137,7 +170,7 @@ static json_t *take_value(struct quick *q)
 
 json_t *wm_json_quick(const char *text, size_t len)
 {
-	struct quick q = {text, text + len};
+	struct quick q = {text, text + len, 0};
 	json_t *v = take_value(&q);
 
 	if (v && (take_space(&q) || q.at < q.end)) {
