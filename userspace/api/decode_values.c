@@ -109,20 +109,20 @@ int wm_dec_bool(struct decoder *d, const struct field *f, json_t *v, void *to)
 
 int wm_dec_int(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	char want[96];
 	json_int_t n = json_integer_value(v);
+	char want[96];
 
+	if (json_is_integer(v) && n >= f->min && n <= f->max) {
+		*(unsigned *)((char *)to + f->offset) = (unsigned)n;
+		return 0;
+	}
 	snprintf(want, sizeof(want), "a whole number between %" PRId64 " and %" PRId64, f->min,
 		 f->max);
 	if (!json_is_integer(v))
 		return wm_dec_wrong(d, f, want, v);
-	if (n < f->min || n > f->max)
-		return wm_err_set(
-			d->e, WM_E_DECODE,
-			"Request decode failed: %s%.*s must be %s, not %" JSON_INTEGER_FORMAT,
-			d->where, wm_dec_name_len(f), f->names, want, n);
-	*(unsigned *)((char *)to + f->offset) = (unsigned)n;
-	return 0;
+	return wm_err_set(d->e, WM_E_DECODE,
+			  "Request decode failed: %s%.*s must be %s, not %" JSON_INTEGER_FORMAT,
+			  d->where, wm_dec_name_len(f), f->names, want, n);
 }
 
 /* Go's text or nanoseconds, to milliseconds; what is above 0 stays above 0. */
@@ -204,18 +204,27 @@ int wm_dec_list(struct decoder *d, const struct field *f, json_t *v, const char 
 /* --- objects -----------------------------------------------------------------------------------
  */
 
+static char lower(char c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+/* Is it one of the field's names, whatever the case? A body's keys meet dozens of names, most of
+ * which end at the first letter. */
 static bool named(const struct field *f, const char *key)
 {
-	size_t len = strlen(key);
+	const char *n = f->names, *k;
 
-	for (const char *n = f->names; *n; n += strspn(n, "|")) {
-		size_t have = strcspn(n, "|");
-
-		if (have == len && strncasecmp(n, key, len) == 0)
+	for (;;) {
+		for (k = key; *k && lower(*n) == lower(*k); k++)
+			n++;
+		if (!*k && (!*n || *n == '|'))
 			return true;
-		n += have;
+		while (*n && *n != '|')
+			n++;
+		if (!*n++)
+			return false;
 	}
-	return false;
 }
 
 /* Every key must be one of @p fields, once. */
