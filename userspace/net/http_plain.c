@@ -139,6 +139,12 @@ static bool parse_length(const char *s, size_t *ret)
 	return true;
 }
 
+/* Most names are told apart by their first letter. */
+static bool is_name(const char *name, const char *wanted)
+{
+	return (*name | 0x20) == (*wanted | 0x20) && strcasecmp(name, wanted) == 0;
+}
+
 /* Nothing that changes how the rest is read, or is refused. @return the body's octets, -1. */
 static ssize_t judge(const struct wm_http_conn *c, const struct wm_http_plain *p)
 {
@@ -147,17 +153,17 @@ static ssize_t judge(const struct wm_http_conn *c, const struct wm_http_plain *p
 
 	for (unsigned i = 0; i < p->headers_count; i++) {
 		const char *name = p->headers[i].name, *value = p->headers[i].value;
-		const char **once = strcasecmp(name, "Host") == 0	      ? &host
-				    : strcasecmp(name, "Content-Length") == 0 ? &length
-				    : strcasecmp(name, "Connection") == 0     ? &connection
-									      : NULL;
+		const char **once = is_name(name, "Host")	      ? &host
+				    : is_name(name, "Content-Length") ? &length
+				    : is_name(name, "Connection")     ? &connection
+								      : NULL;
 
 		if (once && *once)
 			return -1;
 		if (once)
 			*once = value;
-		if (strcasecmp(name, "Transfer-Encoding") == 0 || strcasecmp(name, "Expect") == 0 ||
-		    strcasecmp(name, "Upgrade") == 0)
+		if (is_name(name, "Transfer-Encoding") || is_name(name, "Expect") ||
+		    is_name(name, "Upgrade"))
 			return -1;
 	}
 	if (connection && (!length || strcasecmp(connection, "keep-alive") != 0))
