@@ -148,8 +148,8 @@ static struct drain *begin(struct wm_drains *d, const struct wm_instance *i)
 
 static void follow(struct wm_drains *d, const struct wm_instance *i)
 {
-	struct drain *x = find(d, i);
-	uint64_t wall = wm_clock_wall_ms(), left;
+	struct drain *x = TAILQ_EMPTY(&d->list) ? NULL : find(d, i);
+	uint64_t wall, left;
 
 	if (i->lifecycle != WM_LIFE_STOPPING || !i->drain_until_ms) {
 		if (x)
@@ -164,6 +164,7 @@ static void follow(struct wm_drains *d, const struct wm_instance *i)
 		wm_error("drain.memory", "id=%s", wm_log_q(i->id));
 		return;
 	}
+	wall = wm_clock_wall_ms();
 	/* the wall clock may have been set since; no drain takes longer than any may */
 	left = i->drain_until_ms > wall ? i->drain_until_ms - wall : 0;
 	x->until_ms = i->drain_until_ms;
