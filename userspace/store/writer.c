@@ -26,23 +26,16 @@ struct wm_writer {
 	struct wm_saves saves;
 };
 
-static void look(struct wm_writer *w, struct wm_writer_stats *ret)
-{
-	wm_store_stats(w->store, &ret->store);
-	ret->file_bytes = wm_store_bytes(w->store);
-}
-
 /* One job, from its start to when the store is at rest again. */
 static void run(struct wm_writer *w, struct wm_job *j)
 {
 	void (*after)(struct wm_store * s) = j->after;
-	struct wm_writer_stats seen;
+	struct wm_store_stats seen;
 
 	j->run(j, w->store);
-	look(w, &seen);
+	wm_store_stats(w->store, &seen);
 	pthread_mutex_lock(&w->lock);
-	w->stats.store = seen.store;
-	w->stats.file_bytes = seen.file_bytes;
+	w->stats.store = seen;
 	w->stats.jobs++;
 	STAILQ_INSERT_TAIL(&w->finished, j, entry);
 	pthread_cond_signal(&w->some);
@@ -52,10 +45,9 @@ static void run(struct wm_writer *w, struct wm_job *j)
 	if (!after)
 		return;
 	after(w->store);
-	look(w, &seen);
+	wm_store_stats(w->store, &seen);
 	pthread_mutex_lock(&w->lock);
-	w->stats.store = seen.store;
-	w->stats.file_bytes = seen.file_bytes;
+	w->stats.store = seen;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -97,7 +89,7 @@ struct wm_writer *wm_writer_new(struct wm_store *s, void (*wake)(void *arg), voi
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
 	pthread_cond_init(&w->some, NULL);
-	look(w, &w->stats);
+	wm_store_stats(s, &w->stats.store);
 	if (!wake)
 		return w;
 	/* signals are the loop's */
@@ -180,6 +172,9 @@ void wm_writer_stats(struct wm_writer *w, struct wm_writer_stats *ret)
 	if (w->began_ms)
 		ret->running_ms = wm_clock_ms() - w->began_ms;
 	pthread_mutex_unlock(&w->lock);
+	/* by the names of the files, which stay: nobody waits for a disk to tell how long they are
+	 */
+	ret->file_bytes = wm_store_bytes(w->store);
 }
 
 struct wm_saves *wm_writer_saves(struct wm_writer *w)
