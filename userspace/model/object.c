@@ -151,6 +151,24 @@ static int by_key(const void *a, const void *b)
 	return strcmp(((const struct wm_pair *)a)->key, ((const struct wm_pair *)b)->key);
 }
 
+#define FEW_PAIRS 16 /* up to so many are sorted in place, without an allocation */
+
+static void sort_pairs(struct wm_pair *p, unsigned count)
+{
+	if (count > FEW_PAIRS) {
+		qsort(p, count, sizeof(*p), by_key);
+		return;
+	}
+	for (unsigned i = 1; i < count; i++) {
+		struct wm_pair next = p[i];
+		unsigned at = i;
+
+		for (; at && strcmp(p[at - 1].key, next.key) > 0; at--)
+			p[at] = p[at - 1];
+		p[at] = next;
+	}
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct wm_tagged_address *)a)->name,
@@ -195,8 +213,7 @@ static void put_traits(struct arena *a, const struct wm_traits *t, struct wm_tra
 	to->proxy = proxy;
 	for (unsigned i = 0; i < t->proxy_count; i++)
 		proxy[i] = (struct wm_pair){put(a, t->proxy[i].key), put(a, t->proxy[i].value)};
-	if (t->proxy_count > 1)
-		qsort(proxy, t->proxy_count, sizeof(*proxy), by_key);
+	sort_pairs(proxy, t->proxy_count);
 }
 
 static size_t instance_size(const struct wm_instance_draft *d, const char *id, const char *address)
@@ -274,8 +291,7 @@ struct wm_instance *wm_instance_build(const struct wm_instance_draft *d)
 		i->tagged[k].port = d->tagged[k].port;
 	}
 	i->tagged_count = d->tagged_count;
-	if (i->meta_count > 1)
-		qsort(i->meta, i->meta_count, sizeof(*i->meta), by_key);
+	sort_pairs(i->meta, i->meta_count);
 	if (i->tagged_count > 1)
 		qsort(i->tagged, i->tagged_count, sizeof(*i->tagged), by_name);
 	wm_address_parse(address, &i->addr4, &i->addr6);
