@@ -6,6 +6,7 @@
 
 #include "random.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -41,12 +42,18 @@ uint64_t wm_hash(const void *data, size_t len)
 	v[3] = key[1] ^ 0x7465646279746573ull;
 	for (; left >= 8; left -= 8, p += 8) {
 		memcpy(&m, p, 8);
+		m = le64toh(m);
 		v[3] ^= m;
 		sip_round(v);
 		v[0] ^= m;
 	}
-	for (size_t i = 0; i < left; i++)
-		tail |= (uint64_t)p[i] << (8 * i);
+	if (left && len >= 8) { /* the last word, without what was taken before */
+		memcpy(&m, p + left - 8, 8);
+		tail |= le64toh(m) >> (64 - 8 * left);
+	} else {
+		for (size_t i = 0; i < left; i++)
+			tail |= (uint64_t)p[i] << (8 * i);
+	}
 	v[3] ^= tail;
 	sip_round(v);
 	v[0] ^= tail;
