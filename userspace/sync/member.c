@@ -142,10 +142,11 @@ static void unplace(struct node *n)
 
 static struct node *node_new(struct wm_members *ms, const struct wm_peer_id *id, const char *name)
 {
-	struct node *n = calloc(1, sizeof(*n));
+	struct node *n = aligned_alloc(MEMBER_LINE, sizeof(*n));
 
 	if (!n)
 		return NULL;
+	memset(n, 0, sizeof(*n));
 	n->ms = ms;
 	n->m.id = *id;
 	strcpy(n->m.name, name);

@@ -32,18 +32,18 @@ struct wm_coordinate {
 };
 
 struct wm_member {
+	/* what each piece of news is compared with: one line of a cache */
 	struct wm_peer_id id;
-	char name[WM_NODE_NAME_MAX + 1];
-	char version[WM_MEMBER_VERSION_MAX + 1];
 	struct wm_peer_addr at;
 	uint32_t incarnation;
 	enum wm_member_state state;
 	enum wm_member_role role;
-	bool self;
+	bool self, has_coordinate;
 	uint64_t since_ms; /* of the environment's clock: when it came to this state */
 	uint64_t heard_ms; /* when it last answered us; 0: never */
 	uint32_t rtt_us;   /* smoothed round trip of our probes; 0: none yet */
-	bool has_coordinate;
+	char name[WM_NODE_NAME_MAX + 1];
+	char version[WM_MEMBER_VERSION_MAX + 1];
 	struct wm_coordinate coordinate;
 	void *carried; /* of whoever carries: NULL at first, untouched here */
 };

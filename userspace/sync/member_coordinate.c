@@ -129,29 +129,8 @@ void member_vivaldi_take(const struct wm_env *env, struct vivaldi *v, struct nod
 		member_vivaldi_init(v);
 }
 
-void member_pack_coordinate(const struct wm_coordinate *c, Gossip__Coordinate *ret, float *vec)
+/* As another says it. */
+bool member_coordinate_sound(const struct wm_coordinate *c)
 {
-	gossip__coordinate__init(ret);
-	for (unsigned i = 0; i < WM_COORDINATE_DIMS; i++)
-		vec[i] = (float)c->vec[i];
-	ret->vec = vec;
-	ret->n_vec = WM_COORDINATE_DIMS;
-	ret->height = (float)c->height;
-	ret->adjustment = (float)c->adjustment;
-	ret->error = (float)c->error;
-}
-
-bool member_unpack_coordinate(const Gossip__Coordinate *c, struct wm_coordinate *ret)
-{
-	struct wm_coordinate got = {
-		.height = c->height, .adjustment = c->adjustment, .error = c->error};
-
-	if (c->n_vec != WM_COORDINATE_DIMS)
-		return false;
-	for (unsigned i = 0; i < WM_COORDINATE_DIMS; i++)
-		got.vec[i] = c->vec[i];
-	if (!sound(&got) || got.height < 0 || got.error < 0 || got.error > 2 * ERROR_MAX)
-		return false;
-	*ret = got;
-	return true;
+	return sound(c) && c->height >= 0 && c->error >= 0 && c->error <= 2 * ERROR_MAX;
 }

@@ -9,6 +9,8 @@
 #define FRESH_MS	 20 /* new news waits for others so long, not for the next interval */
 #define PACKET_MIN	 24 /* octets of the smallest news */
 #define NEWS_OVERHEAD	 3  /* octets of a field's tag and length */
+#define NEWS_FIELD	 7  /* of gossip.proto's Packet */
+#define TAIL_OVERHEAD	 16 /* octets of up_ms, and of a field's tag and length */
 #define GOSSIP_NODES_MAX 16
 #define NOBODY_FACTOR	 10 /* x the interval, while there is nobody to tell */
 
@@ -26,8 +28,25 @@ void member_untell(struct node *n)
 	if (!n->queued)
 		return;
 	TAILQ_REMOVE(&n->ms->tiers[n->sent], n, news);
+	if (TAILQ_EMPTY(&n->ms->tiers[n->sent]))
+		n->ms->told &= ~(1ull << n->sent);
 	n->queued = false;
 	n->ms->queued--;
+}
+
+/* @p first: before what was told as often. */
+static void enqueue(struct node *n, unsigned sent, bool first)
+{
+	struct wm_members *ms = n->ms;
+
+	n->sent = (uint8_t)sent;
+	n->queued = true;
+	ms->queued++;
+	ms->told |= 1ull << sent;
+	if (first)
+		TAILQ_INSERT_HEAD(&ms->tiers[sent], n, news);
+	else
+		TAILQ_INSERT_TAIL(&ms->tiers[sent], n, news);
 }
 
 static void arm(struct wm_members *ms, unsigned ms_from_now)
@@ -41,10 +60,7 @@ void member_tell(struct node *n)
 	struct wm_members *ms = n->ms;
 
 	member_untell(n);
-	n->sent = 0;
-	TAILQ_INSERT_HEAD(&ms->tiers[0], n, news);
-	n->queued = true;
-	ms->queued++;
+	enqueue(n, 0, true);
 	if (!ms->gossip_armed || wm_env_ms(ms->env) - ms->gossip_last_ms >= FRESH_MS)
 		arm(ms, FRESH_MS);
 }
@@ -55,36 +71,31 @@ static void told(struct node *n)
 	unsigned sent = n->sent + 1;
 
 	member_untell(n);
-	if (sent >= limit(ms))
-		return;
-	n->sent = sent;
-	n->queued = true;
-	ms->queued++;
-	TAILQ_INSERT_TAIL(&ms->tiers[sent], n, news);
+	if (sent < limit(ms))
+		enqueue(n, sent, false);
 }
 
+/* A datagram that is filled. */
 struct batch {
-	struct packed one[MEMBER_NEWS_MAX];
-	Gossip__Member *list[MEMBER_NEWS_MAX];
+	uint8_t out[WM_MEMBER_PACKET_MAX];
+	size_t len, room;
 	struct node *of[MEMBER_NEWS_MAX];
 	unsigned count;
-	size_t room;
 };
 
 /* @return false: there is no room for it. */
 static bool put(struct batch *b, struct node *n)
 {
-	struct packed *one = &b->one[b->count];
+	uint8_t one[MEMBER_OCTETS];
 	size_t len;
 
 	if (b->count == MEMBER_NEWS_MAX || b->room < PACKET_MIN)
 		return false;
-	member_pack(n, false, one);
-	len = gossip__member__get_packed_size(&one->m) + NEWS_OVERHEAD;
-	if (len > b->room)
+	len = member_write(n, MEMBER_NEWS, one);
+	if (len + NEWS_OVERHEAD > b->room)
 		return false;
-	b->room -= len;
-	b->list[b->count] = &one->m;
+	b->room -= len + NEWS_OVERHEAD;
+	b->len += member_write_field(NEWS_FIELD, one, len, b->out + b->len);
 	b->of[b->count++] = n;
 	return true;
 }
@@ -93,37 +104,34 @@ static void gather(struct wm_members *ms, struct batch *b, const struct node *fi
 {
 	struct node *n;
 
-	for (unsigned t = 0; ms->queued && t < MEMBER_TIERS_MAX; t++)
-		TAILQ_FOREACH (n, &ms->tiers[t], news)
+	for (uint64_t left = ms->told; left; left &= left - 1)
+		TAILQ_FOREACH (n, &ms->tiers[__builtin_ctzll(left)], news)
 			if (n != first && !put(b, n))
 				return;
 }
 
 void member_send(struct wm_members *ms, const struct wm_peer_addr *at, struct node *to,
-		 Gossip__Packet *p)
+		 struct packet *k)
 {
-	uint8_t out[WM_MEMBER_PACKET_MAX];
 	struct node *first = to && !to->m.self && to->m.state != WM_MEMBER_ALIVE ? to : NULL;
+	uint8_t tail[MEMBER_OCTETS + TAIL_OVERHEAD];
+	size_t tail_len = member_write_tail(k, tail);
 	struct batch b;
-	size_t len;
 
-	p->from.data = ms->self->m.id.octets;
-	p->from.len = sizeof(ms->self->m.id.octets);
+	k->from = ms->self->m.id;
 	b.count = 0;
-	b.room = WM_MEMBER_PACKET_MAX - gossip__packet__get_packed_size(p);
+	b.len = member_write_head(k, b.out);
+	b.room = sizeof(b.out) - b.len - tail_len;
 	if (first && !put(&b, first))
 		first = NULL;
 	gather(ms, &b, first);
-	p->news = b.list;
-	p->n_news = b.count;
-	len = gossip__packet__pack(p, out);
-	p->news = NULL;
-	p->n_news = 0;
+	memcpy(b.out + b.len, tail, tail_len);
+	b.len += tail_len;
 	for (unsigned i = first != NULL; i < b.count; i++)
 		told(b.of[i]);
 	ms->stats.packets_out++;
-	ms->stats.octets_out += len;
-	ms->c.send(ms->c.arg, at, out, len);
+	ms->stats.octets_out += b.len;
+	ms->c.send(ms->c.arg, at, b.out, b.len);
 }
 
 /* To a few at random; one that is drawn twice is told once. @return how many were told. */
@@ -141,9 +149,10 @@ static unsigned round_of(struct wm_members *ms)
 		n += to[n] && !again;
 	}
 	for (unsigned i = 0; i < n && ms->queued; i++) {
-		Gossip__Packet p = GOSSIP__PACKET__INIT;
+		struct packet out;
 
-		member_send(ms, &to[i]->m.at, to[i], &p);
+		packet_init(&out, GOSSIP__PACKET__KIND__GOSSIP);
+		member_send(ms, &to[i]->m.at, to[i], &out);
 	}
 	return n;
 }
@@ -170,12 +179,12 @@ int member_gossip_start(struct wm_members *ms)
 }
 
 /* --- what comes --- */
-static void take_news(struct wm_members *ms, const Gossip__Packet *p)
+static void take_news(struct wm_members *ms, const struct packet *k)
 {
 	struct news w;
 
-	for (size_t i = 0; i < p->n_news; i++) {
-		if (member_unpack(p->news[i], &w))
+	for (unsigned i = 0; i < k->news_count; i++) {
+		if (member_read(k->news[i], &w))
 			member_news(ms, &w, false);
 		else
 			ms->stats.malformed++;
@@ -185,35 +194,30 @@ static void take_news(struct wm_members *ms, const Gossip__Packet *p)
 void wm_members_datagram(struct wm_members *ms, const struct wm_peer_addr *from, const void *p,
 			 size_t len)
 {
-	struct arena a = {.p = ms->arena, .cap = sizeof(ms->arena)};
-	ProtobufCAllocator al = member_allocator(&a);
-	Gossip__Packet *in = NULL;
-	struct wm_peer_id id;
+	struct packet k;
 
 	ms->stats.packets_in++;
 	ms->stats.octets_in += len;
-	if (len <= WM_MEMBER_PACKET_MAX)
-		in = gossip__packet__unpack(&al, len, p);
-	if (!in || !member_unpack_id(&in->from, &id) || in->ride.len > WM_MEMBER_RIDE_MAX) {
+	if (len > WM_MEMBER_PACKET_MAX || !member_read_packet(p, len, &k)) {
 		ms->stats.malformed++;
 		return;
 	}
-	take_news(ms, in);
-	switch ((int)in->kind) {
+	take_news(ms, &k);
+	switch (k.kind) {
 	case GOSSIP__PACKET__KIND__GOSSIP:
 		break;
 	case GOSSIP__PACKET__KIND__PROBE:
 	case GOSSIP__PACKET__KIND__INDIRECT:
-		member_asked(ms, from, in);
+		member_asked(ms, from, &k);
 		break;
 	case GOSSIP__PACKET__KIND__ACK:
 	case GOSSIP__PACKET__KIND__NACK:
 	case GOSSIP__PACKET__KIND__REFUSED:
-		member_answered(ms, from, in);
+		member_answered(ms, from, &k);
 		break;
 	case GOSSIP__PACKET__KIND__WHO:
 	case GOSSIP__PACKET__KIND__WHO_IS:
-		member_who(ms, from, in);
+		member_who(ms, from, &k);
 		break;
 	default:
 		ms->stats.malformed++;

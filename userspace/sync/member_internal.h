@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* member_internal.h - the parts of the membership among each other: the table and the rules by
  * which news changes it (member.c, member_rules.c), probes (member_probe.c), news on its way
- * (member_gossip.c), octets (member_wire.c), coordinates (member_coordinate.c). */
+ * (member_gossip.c), octets (member_octets.c, member_state.c), coordinates (member_coordinate.c). */
 #pragma once
 #include "member.h"
 #include "userspace/base/map.h"
@@ -9,11 +9,13 @@
 
 #include <sys/queue.h>
 
+#define MEMBER_LINE	 64	     /* octets of a line of a cache */
 #define MEMBER_TAGS_MAX	 8	     /* suspectors told of: more confirm nothing more */
 #define MEMBER_TIERS_MAX 64	     /* times that news is sent, at most */
 #define MEMBER_PROBES	 256	     /* probes under way at a time, with those for others */
 #define MEMBER_NEWS_MAX	 32	     /* news in one datagram: the smallest has some 30 octets */
-#define MEMBER_ARENA	 (32u << 10) /* octets to read a datagram into: 40 news fit */
+#define MEMBER_NEWS_READ 80	     /* news read from one: with an id it has 20 octets */
+#define MEMBER_OCTETS	 512	     /* octets of a member, at most */
 /* An incarnation grows by one a refutation: who claims one up here lies. */
 #define MEMBER_INCARNATION_MAX 0xf0000000u
 #define MEMBER_SAMPLES	       3 /* round trips of which the median counts: Serf's filter */
@@ -30,17 +32,18 @@ struct doubt {
 };
 
 struct node {
-	struct wm_member m; /* first: what callers have is this */
-	struct wm_members *ms;
-	char key[WM_NODE_NAME_MAX + 1]; /* its name in lower case */
-	uint64_t life;
-	size_t at; /* in ms->nodes */
+	_Alignas(MEMBER_LINE) struct wm_member m; /* first: what callers have is this */
+	_Alignas(MEMBER_LINE) struct wm_members *ms;
 	struct doubt *doubt;
 	struct probe *looked; /* probe of ours that asks for it now */
-	bool hidden;	      /* pruned: kept for as long as its end is told */
-	bool queued;	      /* news of it is on its way */
-	unsigned sent;	      /* times that its news went */
 	TAILQ_ENTRY(node) news;
+	size_t at;	/* in ms->nodes */
+	uint8_t sent;	/* times that its news went: below MEMBER_TIERS_MAX */
+	bool hidden;	/* pruned: kept for as long as its end is told */
+	bool queued;	/* news of it is on its way */
+	uint16_t asked; /* probes of it, with those for others */
+	uint64_t life;
+	char key[WM_NODE_NAME_MAX + 1]; /* its name in lower case */
 	float samples[MEMBER_SAMPLES]; /* seconds */
 	unsigned samples_count;
 };
@@ -84,20 +87,37 @@ struct wm_members {
 	struct wm_env_timer *tick, *gossip, *reap;
 	uint64_t tick_due_ms, gossip_last_ms, who_ms;
 	bool gossip_armed;
-	struct node_list tiers[MEMBER_TIERS_MAX];
+	struct node_list tiers[MEMBER_TIERS_MAX]; /* by how often they were told, */
+	uint64_t told;				  /* and a bit for each that is not empty */
 	size_t queued, hidden;
 	struct probe probes[MEMBER_PROBES];
 	uint32_t number, who_number;
 	struct vivaldi vivaldi;
 	struct wm_member_stats stats;
-	_Alignas(16) char arena[MEMBER_ARENA];
 };
 
-/* A reader of octets allocates from here, and no more. */
-struct arena {
-	char *p;
-	size_t used, cap;
+struct octets {
+	const uint8_t *p;
+	size_t len;
 };
+
+/* A datagram; what it points to is of the one that was read, or lasts until it is sent. */
+struct packet {
+	int kind; /* enum _Gossip__Packet__Kind, or unknown */
+	uint32_t number;
+	struct wm_peer_id from, target;
+	bool has_target, has_coordinate;
+	struct wm_coordinate coordinate;
+	struct octets ride, who;
+	uint64_t up_ms;
+	unsigned news_count;
+	struct octets news[MEMBER_NEWS_READ]; /* of one that was read */
+};
+static inline void packet_init(struct packet *k, enum _Gossip__Packet__Kind kind)
+{
+	memset(k, 0, offsetof(struct packet, news));
+	k->kind = (int)kind;
+}
 
 /* What was said of a member, read and found sound. */
 struct news {
@@ -151,7 +171,7 @@ void member_doubt_free(struct node *n);
 /** Say again of ourselves, above @p incarnation. */
 void member_assert_self(struct wm_members *ms, uint32_t incarnation);
 unsigned member_suspicion_ms(const struct wm_members *ms, unsigned confirmations);
-void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p);
+void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const struct packet *k);
 void member_aware(struct wm_members *ms, int by);
 
 /* --- member_probe.c --- */
@@ -162,9 +182,9 @@ int member_look(struct node *n, bool final);
 /** How long that takes at most. @return milliseconds. */
 unsigned member_look_ms(const struct wm_members *ms);
 void member_probe_forget(struct node *n);
-void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p);
+void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const struct packet *k);
 void member_answered(struct wm_members *ms, const struct wm_peer_addr *from,
-		     const Gossip__Packet *p);
+		     const struct packet *k);
 
 /* --- member_gossip.c --- */
 void member_tell(struct node *n); /* news of it goes out */
@@ -174,26 +194,30 @@ int member_gossip_start(struct wm_members *ms);
 /** Send a packet, with news in what room there is. @p to: what it is to know of itself goes first.
  */
 void member_send(struct wm_members *ms, const struct wm_peer_addr *at, struct node *to,
-		 Gossip__Packet *p);
+		 struct packet *k);
 
-/* --- member_wire.c --- */
-struct packed { /* a Gossip__Member and what it points to */
-	Gossip__Member m;
-	Gossip__Address at;
-	Gossip__Coordinate coordinate;
-	float vec[WM_COORDINATE_DIMS];
-	uint32_t tags[MEMBER_TAGS_MAX];
+/* --- member_octets.c --- */
+enum member_detail {
+	MEMBER_NEWS,
+	MEMBER_STATE,	/* all of it, with its age */
+	MEMBER_AS_ALIVE /* whatever it is */
 };
-void member_pack(struct node *n, bool state, struct packed *ret);
-void member_pack_coordinate(const struct wm_coordinate *c, Gossip__Coordinate *ret, float *vec);
-/** @return false: it is not sound. */
-bool member_unpack(const Gossip__Member *m, struct news *ret);
-bool member_unpack_coordinate(const Gossip__Coordinate *c, struct wm_coordinate *ret);
-bool member_unpack_id(const ProtobufCBinaryData *b, struct wm_peer_id *ret);
-ProtobufCAllocator member_allocator(struct arena *a);
+/** @return octets written. */
+size_t member_write(const struct node *n, enum member_detail d, uint8_t ret[static MEMBER_OCTETS]);
+/** It as a field of a message. @p ret: @p len and 3 octets more. */
+size_t member_write_field(unsigned field, const void *octets, size_t len, uint8_t *ret);
+/** What stands before the news of a datagram, and behind it. */
+size_t member_write_head(const struct packet *k, uint8_t *ret);
+size_t member_write_tail(const struct packet *k, uint8_t *ret);
+/** @return false: it cannot be read, or is not sound. */
+bool member_read(struct octets in, struct news *ret);
+bool member_read_packet(const void *p, size_t len, struct packet *ret);
+/** The next member of a state; at the end @p ret->p is NULL. @return false: it cannot be read. */
+bool member_read_state(struct octets *in, struct octets *ret);
 
 /* --- member_coordinate.c --- */
 void member_vivaldi_init(struct vivaldi *v);
 /** A round trip of @p rtt_s to who says that it is at @p other. */
 void member_vivaldi_take(const struct wm_env *env, struct vivaldi *v, struct node *n,
 			 const struct wm_coordinate *other, double rtt_s);
+bool member_coordinate_sound(const struct wm_coordinate *c);

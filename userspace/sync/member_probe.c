@@ -37,40 +37,40 @@ static void probe_end(struct probe *p)
 	wm_env_timer_disarm(p->timer);
 	if (p->n->looked == p)
 		p->n->looked = NULL;
+	p->n->asked--;
 	p->n = NULL;
 }
 
 void member_probe_forget(struct node *n)
 {
-	for (unsigned i = 0; i < MEMBER_PROBES; i++)
+	for (unsigned i = 0; n->asked && i < MEMBER_PROBES; i++)
 		if (n->ms->probes[i].n == n)
 			probe_end(&n->ms->probes[i]);
 }
 
 /* --- what is sent --- */
-static void fill(struct wm_members *ms, Gossip__Packet *p, struct packed *one, uint8_t *ride)
+static void fill_ride(struct wm_members *ms, struct packet *k, uint8_t *ride)
 {
-	member_pack_coordinate(&ms->vivaldi.c, &one->coordinate, one->vec);
-	p->coordinate = &one->coordinate;
-	if (!ms->c.ride)
-		return;
-	p->ride.len = ms->c.ride(ms->c.arg, ride, WM_MEMBER_RIDE_MAX);
-	p->ride.data = ride;
+	if (ms->c.ride)
+		k->ride = (struct octets){ride, ms->c.ride(ms->c.arg, ride, WM_MEMBER_RIDE_MAX)};
+}
+
+static void aim(struct packet *k, const struct node *n)
+{
+	k->target = n->m.id;
+	k->has_target = true;
 }
 
 static void send_probe(struct probe *p)
 {
-	Gossip__Packet out = GOSSIP__PACKET__INIT;
 	uint8_t ride[WM_MEMBER_RIDE_MAX];
+	struct packet out;
 
-	out.kind = GOSSIP__PACKET__KIND__PROBE;
+	packet_init(&out, GOSSIP__PACKET__KIND__PROBE);
 	out.number = p->number;
-	out.target.data = p->n->m.id.octets;
-	out.target.len = sizeof(p->n->m.id.octets);
-	if (p->ms->c.ride && p->kind != PROBE_RELAY) {
-		out.ride.len = p->ms->c.ride(p->ms->c.arg, ride, sizeof(ride));
-		out.ride.data = ride;
-	}
+	aim(&out, p->n);
+	if (p->kind != PROBE_RELAY)
+		fill_ride(p->ms, &out, ride);
 	p->sent_ns = wm_env_ns(p->ms->env);
 	member_send(p->ms, &p->n->m.at, p->n, &out);
 }
@@ -78,9 +78,9 @@ static void send_probe(struct probe *p)
 static void answer(struct wm_members *ms, const struct wm_peer_addr *to, uint32_t number,
 		   enum _Gossip__Packet__Kind kind)
 {
-	Gossip__Packet out = GOSSIP__PACKET__INIT;
+	struct packet out;
 
-	out.kind = kind;
+	packet_init(&out, kind);
 	out.number = number;
 	member_send(ms, to, NULL, &out);
 }
@@ -132,7 +132,7 @@ static void ask_others(struct probe *p)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ms->c.timers.indirect_probes && i < WM_ARRAY_LEN(asked); i++) {
-		Gossip__Packet out = GOSSIP__PACKET__INIT;
+		struct packet out;
 		bool again = false;
 
 		m = member_any(ms, p->n, false);
@@ -141,10 +141,9 @@ static void ask_others(struct probe *p)
 		if (!m || again)
 			continue;
 		asked[n++] = m;
-		out.kind = GOSSIP__PACKET__KIND__INDIRECT;
+		packet_init(&out, GOSSIP__PACKET__KIND__INDIRECT);
 		out.number = p->number;
-		out.target.data = p->n->m.id.octets;
-		out.target.len = sizeof(p->n->m.id.octets);
+		aim(&out, p->n);
 		member_send(ms, &m->m.at, m, &out);
 	}
 	p->nacks_wanted = n;
@@ -209,6 +208,7 @@ static struct probe *probe_new(struct wm_members *ms, struct node *n, enum probe
 		if (!timer)
 			return NULL;
 		p->n = n;
+		n->asked++;
 		if (kind != PROBE_RELAY)
 			n->looked = p;
 		return p;
@@ -277,7 +277,7 @@ static struct node *next_turn(struct wm_members *ms)
  * other half. What it hears of itself it refutes. */
 static void ask_failed(struct wm_members *ms)
 {
-	Gossip__Packet out = GOSSIP__PACKET__INIT;
+	struct packet out;
 	size_t at;
 
 	if (!ms->failed || wm_env_below(ms->env, ms->alive) >= ms->failed)
@@ -288,10 +288,8 @@ static void ask_failed(struct wm_members *ms)
 
 		if (n->m.state != WM_MEMBER_FAILED)
 			continue;
-		out.kind = GOSSIP__PACKET__KIND__PROBE;
-		out.number = 0;
-		out.target.data = n->m.id.octets;
-		out.target.len = sizeof(n->m.id.octets);
+		packet_init(&out, GOSSIP__PACKET__KIND__PROBE);
+		aim(&out, n);
 		member_send(ms, &n->m.at, n, &out);
 		return;
 	}
@@ -336,35 +334,35 @@ void member_probe_stop(struct wm_members *ms)
 
 /* --- what comes --- */
 static void asked_directly(struct wm_members *ms, const struct wm_peer_addr *from,
-			   const Gossip__Packet *p, struct node *by)
+			   const struct packet *k, struct node *by)
 {
-	Gossip__Packet out = GOSSIP__PACKET__INIT;
 	uint8_t ride[WM_MEMBER_RIDE_MAX];
-	struct packed one;
+	struct packet out;
 
-	if (by && member_there(by) && ms->c.rode && p->ride.len)
-		ms->c.rode(ms->c.arg, &by->m, p->ride.data, p->ride.len);
-	out.kind = GOSSIP__PACKET__KIND__ACK;
-	out.number = p->number;
-	fill(ms, &out, &one, ride);
+	if (by && member_there(by) && ms->c.rode && k->ride.len)
+		ms->c.rode(ms->c.arg, &by->m, k->ride.p, k->ride.len);
+	packet_init(&out, GOSSIP__PACKET__KIND__ACK);
+	out.number = k->number;
+	out.coordinate = ms->vivaldi.c;
+	out.has_coordinate = true;
+	fill_ride(ms, &out, ride);
 	member_send(ms, from, by, &out);
 }
 
-void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p)
+void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const struct packet *k)
 {
-	struct wm_peer_id target, id;
 	struct node *n, *by;
 	struct probe *r;
 
-	if (!member_unpack_id(&p->target, &target) || !member_unpack_id(&p->from, &id)) {
+	if (!k->has_target) {
 		ms->stats.malformed++;
 		return;
 	}
-	by = member_find(ms, &id);
-	n = member_find(ms, &target);
-	if (p->kind == GOSSIP__PACKET__KIND__PROBE) {
+	by = member_find(ms, &k->from);
+	n = member_find(ms, &k->target);
+	if (k->kind == GOSSIP__PACKET__KIND__PROBE) {
 		if (n == ms->self) /* else its address was another's before */
-			asked_directly(ms, from, p, by && !by->hidden ? by : NULL);
+			asked_directly(ms, from, k, by && !by->hidden ? by : NULL);
 		return;
 	}
 	if (!n || n->m.self || n->hidden || !by)
@@ -376,18 +374,16 @@ void member_asked(struct wm_members *ms, const struct wm_peer_addr *from, const 
 	}
 	ms->stats.indirect++;
 	r->asker = *from;
-	r->asker_number = p->number;
+	r->asker_number = k->number;
 	send_probe(r);
 	arm(r, ms->c.timers.probe_timeout);
 }
 
-static void acked(struct probe *p, const Gossip__Packet *a, bool direct)
+static void acked(struct probe *p, const struct packet *a, bool direct)
 {
 	struct wm_members *ms = p->ms;
 	struct node *n = p->n;
-	struct wm_coordinate c;
 	uint64_t ns = wm_env_ns(ms->env) - p->sent_ns;
-	bool have = direct && a->coordinate && member_unpack_coordinate(a->coordinate, &c);
 
 	if (p->kind == PROBE_RELAY) {
 		answer(ms, &p->asker, p->asker_number, GOSSIP__PACKET__KIND__ACK);
@@ -400,10 +396,10 @@ static void acked(struct probe *p, const Gossip__Packet *a, bool direct)
 
 		n->m.rtt_us = n->m.rtt_us ? (n->m.rtt_us * 7 + us) / 8 : us ? us : 1;
 	}
-	if (have) {
-		n->m.coordinate = c;
+	if (direct && a->has_coordinate) {
+		n->m.coordinate = a->coordinate;
 		n->m.has_coordinate = true;
-		member_vivaldi_take(ms->env, &ms->vivaldi, n, &c, (double)ns / 1e9);
+		member_vivaldi_take(ms->env, &ms->vivaldi, n, &a->coordinate, (double)ns / 1e9);
 		ms->self->m.coordinate = ms->vivaldi.c;
 	}
 	if (p->kind == PROBE_TURN)
@@ -412,7 +408,7 @@ static void acked(struct probe *p, const Gossip__Packet *a, bool direct)
 	if (n->m.state == WM_MEMBER_SUSPECT)
 		member_cleared(n);
 	if (direct && ms->c.rode && a->ride.len && member_there(n))
-		ms->c.rode(ms->c.arg, &n->m, a->ride.data, a->ride.len);
+		ms->c.rode(ms->c.arg, &n->m, a->ride.p, a->ride.len);
 }
 
 static struct probe *by_number(struct wm_members *ms, uint32_t number)
@@ -423,22 +419,21 @@ static struct probe *by_number(struct wm_members *ms, uint32_t number)
 }
 
 void member_answered(struct wm_members *ms, const struct wm_peer_addr *from,
-		     const Gossip__Packet *a)
+		     const struct packet *a)
 {
 	struct probe *p = by_number(ms, a->number);
-	struct wm_peer_id id;
 	uint32_t tag;
 
 	(void)from;
-	if (!p || !member_unpack_id(&a->from, &id))
+	if (!p)
 		return;
 	if (a->kind == GOSSIP__PACKET__KIND__ACK) {
-		acked(p, a, wm_peer_id_same(&id, &p->n->m.id));
+		acked(p, a, wm_peer_id_same(&a->from, &p->n->m.id));
 		return;
 	}
 	if (p->kind == PROBE_RELAY || p->phase != PROBE_ASKED)
 		return;
-	tag = member_tag(&id);
+	tag = member_tag(&a->from);
 	for (unsigned i = 0; i < p->nacks; i++)
 		if (p->nack_tags[i] == tag)
 			return;
@@ -478,12 +473,13 @@ void wm_members_refused(struct wm_members *ms, const struct wm_peer_addr *to)
 
 void wm_members_stream_probed(struct wm_members *ms, uint32_t number, int err)
 {
-	Gossip__Packet none = GOSSIP__PACKET__INIT;
 	struct probe *p = by_number(ms, number);
+	struct packet none;
 
 	if (!p || p->kind == PROBE_RELAY)
 		return;
 	if (!err) {
+		packet_init(&none, GOSSIP__PACKET__KIND__ACK);
 		acked(p, &none, false);
 	} else if (err == -ECONNREFUSED) {
 		ms->stats.refusals++;

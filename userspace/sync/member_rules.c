@@ -177,31 +177,27 @@ void member_fail(struct node *n)
 }
 
 /* --- who has our name or id --- */
-static void describe_self(struct wm_members *ms, Gossip__Packet *p, struct packed *one)
+static void describe_self(struct wm_members *ms, struct packet *k,
+			  uint8_t one[static MEMBER_OCTETS])
 {
-	enum wm_member_state s = ms->self->m.state;
-
-	ms->self->m.state = WM_MEMBER_ALIVE;
-	member_pack(ms->self, false, one);
-	ms->self->m.state = s;
-	p->who = &one->m;
-	p->up_ms = wm_env_ms(ms->env) - ms->started_ms;
+	k->who = (struct octets){one, member_write(ms->self, MEMBER_AS_ALIVE, one)};
+	k->up_ms = wm_env_ms(ms->env) - ms->started_ms;
 }
 
 static void ask_who(struct wm_members *ms, const struct wm_peer_addr *at)
 {
-	Gossip__Packet p = GOSSIP__PACKET__INIT;
 	uint64_t now = wm_env_ms(ms->env);
-	struct packed one;
+	uint8_t one[MEMBER_OCTETS];
+	struct packet out;
 
 	if (ms->leaving || (ms->who_ms && now - ms->who_ms < WHO_INTERVAL_MS))
 		return;
 	ms->who_ms = now;
 	ms->who_number = ++ms->number;
-	p.kind = GOSSIP__PACKET__KIND__WHO;
-	p.number = ms->who_number;
-	describe_self(ms, &p, &one);
-	member_send(ms, at, NULL, &p);
+	packet_init(&out, GOSSIP__PACKET__KIND__WHO);
+	out.number = ms->who_number;
+	describe_self(ms, &out, one);
+	member_send(ms, at, NULL, &out);
 }
 
 /* The one that has run for longer stays. */
@@ -223,28 +219,28 @@ static void judge_clash(struct wm_members *ms, const struct news *w, uint64_t up
 		ms->c.clash(ms->c.arg, &other);
 }
 
-void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const Gossip__Packet *p)
+void member_who(struct wm_members *ms, const struct wm_peer_addr *from, const struct packet *k)
 {
-	Gossip__Packet answer = GOSSIP__PACKET__INIT;
-	struct packed one;
+	uint8_t one[MEMBER_OCTETS];
+	struct packet answer;
 	struct news w;
 
-	if (!p->who || !member_unpack(p->who, &w) || !w.described) {
+	if (!k->who.p || !member_read(k->who, &w) || !w.described) {
 		ms->stats.malformed++;
 		return;
 	}
-	if (p->kind == GOSSIP__PACKET__KIND__WHO_IS) {
-		if (ms->who_number && p->number == ms->who_number)
-			judge_clash(ms, &w, p->up_ms);
+	if (k->kind == GOSSIP__PACKET__KIND__WHO_IS) {
+		if (ms->who_number && k->number == ms->who_number)
+			judge_clash(ms, &w, k->up_ms);
 		return;
 	}
 	if (!ms->leaving) {
-		answer.kind = GOSSIP__PACKET__KIND__WHO_IS;
-		answer.number = p->number;
-		describe_self(ms, &answer, &one);
+		packet_init(&answer, GOSSIP__PACKET__KIND__WHO_IS);
+		answer.number = k->number;
+		describe_self(ms, &answer, one);
 		member_send(ms, from, NULL, &answer);
 	}
-	judge_clash(ms, &w, p->up_ms);
+	judge_clash(ms, &w, k->up_ms);
 }
 
 /* --- news --- */
