@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CHILDREN 4 /* of a place in the heap: those of one are in two cache lines */
+#define SLOT_MAX  ((1u << 24) - 1)
+#define ORDER_MAX ((1ull << 40) - 1) /* events of a run: a year of a thousand nodes */
+#define CHILDREN  4 /* of a place in the heap: those of one are in two cache lines */
 
-/* The time lies in the heap itself: an event is somewhere in the memory of a thousand agents. */
+/* The time lies in the heap itself, and where an event is there in a table beside it: the event is
+ * somewhere in the memory of a thousand agents. */
 static bool before(const struct sim_due *a, const struct sim_due *b)
 {
 	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
@@ -17,7 +20,7 @@ static bool before(const struct sim_due *a, const struct sim_due *b)
 static void put(struct sim *s, size_t place, struct sim_due d)
 {
 	s->heap[place] = d;
-	d.event->place = place;
+	s->places[d.slot] = (uint32_t)place;
 }
 
 static void rise(struct sim *s, size_t at, struct sim_due d)
@@ -45,18 +48,20 @@ static void sink(struct sim *s, size_t at, struct sim_due d)
 
 void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *arg)
 {
-	*e = (struct sim_event){.place = SIM_IDLE, .fn = fn, .arg = arg, .node = node};
+	*e = (struct sim_event){.slot = SIM_IDLE, .fn = fn, .arg = arg, .node = node};
 }
 
 void sim_cancel(struct sim *s, struct sim_event *e)
 {
-	size_t at = e->place;
 	struct sim_due last;
+	size_t at;
 
-	if (at == SIM_IDLE)
+	if (e->slot == SIM_IDLE)
 		return;
-	e->place = SIM_IDLE;
+	at = s->places[e->slot];
 	last = s->heap[--s->heap_count];
+	s->slots[s->heap_count] = e->slot;
+	e->slot = SIM_IDLE;
 	if (last.event == e)
 		return;
 	if (at && before(&last, &s->heap[(at - 1) / CHILDREN]))
@@ -65,17 +70,32 @@ void sim_cancel(struct sim *s, struct sim_event *e)
 		sink(s, at, last);
 }
 
+/* Slots below heap_count are in use, the others are listed behind. */
+static void grow(struct sim *s)
+{
+	size_t from = s->heap_cap;
+
+	s->heap_cap = from ? 2 * from : 1024;
+	s->heap = realloc(s->heap, s->heap_cap * sizeof(*s->heap));
+	s->places = realloc(s->places, s->heap_cap * sizeof(*s->places));
+	s->slots = realloc(s->slots, s->heap_cap * sizeof(*s->slots));
+	if (!s->heap || !s->places || !s->slots || s->heap_cap > SLOT_MAX)
+		abort();
+	for (size_t i = from; i < s->heap_cap; i++)
+		s->slots[i] = (uint32_t)i;
+}
+
 void sim_at(struct sim *s, struct sim_event *e, uint64_t at_ns)
 {
-	struct sim_due d = {at_ns > s->ns ? at_ns : s->ns, s->orders++, e};
+	struct sim_due d = {.at_ns = at_ns > s->ns ? at_ns : s->ns,
+			    .order = s->orders++ & ORDER_MAX,
+			    .event = e};
 
 	sim_cancel(s, e);
-	if (s->heap_count == s->heap_cap) {
-		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 1024;
-		s->heap = realloc(s->heap, s->heap_cap * sizeof(*s->heap));
-		if (!s->heap)
-			abort();
-	}
+	if (s->heap_count == s->heap_cap)
+		grow(s);
+	e->slot = s->slots[s->heap_count];
+	d.slot = e->slot & SLOT_MAX;
 	rise(s, s->heap_count++, d);
 }
 

@@ -16,6 +16,7 @@
 enum letter_kind { DATAGRAM, REFUSAL, KNOCK, ANSWER, STATE, STATE_REPLY };
 struct letter {
 	struct sim_event event;
+	struct letter *next; /* of those that are free */
 	struct sim *s;
 	int from, to;
 	enum letter_kind kind;
@@ -30,8 +31,12 @@ static void on_letter(void *arg);
 static struct letter *letter(struct sim *s, enum letter_kind kind, int from, int to, const void *p,
 			     size_t len)
 {
-	struct letter *l = malloc(sizeof(*l) + len);
+	struct letter *l = s->letters;
 
+	if (l && len <= WM_MEMBER_PACKET_MAX)
+		s->letters = l->next;
+	else
+		l = malloc(sizeof(*l) + (len > WM_MEMBER_PACKET_MAX ? len : WM_MEMBER_PACKET_MAX));
 	if (!l)
 		abort();
 	l->s = s;
@@ -46,6 +51,27 @@ static struct letter *letter(struct sim *s, enum letter_kind kind, int from, int
 	/* a host answers by itself; what an agent reads waits until that runs */
 	sim_event_init(&l->event, to, on_letter, l);
 	return l;
+}
+
+/* The one that was read last is written next: it is in a cache. */
+static void done(struct letter *l)
+{
+	if (l->len > WM_MEMBER_PACKET_MAX) {
+		free(l);
+		return;
+	}
+	l->next = l->s->letters;
+	l->s->letters = l;
+}
+
+void sim_letters_free(struct sim *s)
+{
+	struct letter *l;
+
+	while ((l = s->letters)) {
+		s->letters = l->next;
+		free(l);
+	}
 }
 
 static void post(struct letter *l, uint64_t delay_ns)
@@ -101,7 +127,7 @@ static void on_letter(void *arg)
 	struct wm_peer_addr from;
 
 	if (sim_cut(s, l->from, l->to) || nobody(l)) {
-		free(l);
+		done(l);
 		return;
 	}
 	if (l->kind == DATAGRAM || l->kind == REFUSAL)
@@ -125,7 +151,7 @@ static void on_letter(void *arg)
 		merge(l);
 		break;
 	}
-	free(l);
+	done(l);
 }
 
 static void send_once(struct sim *s, int a, int b, const void *p, size_t len, uint64_t left_ns)

@@ -80,6 +80,9 @@ static void end(struct sim *s)
 	for (int i = 0; i < s->count; i++)
 		free(s->nodes[i].streams);
 	free(s->heap);
+	free(s->places);
+	free(s->slots);
+	sim_letters_free(s);
 	free(s->nodes);
 	free(s->member);
 	free(s->said_ns);

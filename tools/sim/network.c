@@ -286,7 +286,7 @@ static void on_open(void *arg)
 			send_on(st, e, SIM_TREE, NULL, 0);
 			set_tree(st, e, true);
 		}
-		if (st->pipe[e].first && st->pipe[e].event.place == SIM_IDLE)
+		if (st->pipe[e].first && st->pipe[e].event.slot == SIM_IDLE)
 			sim_at(s, &st->pipe[e].event, st->pipe[e].first->ready_ns);
 		if (n->replica && !st->broken)
 			wm_replica_up(n->replica, &s->nodes[st->end[!e]].id);

@@ -109,10 +109,10 @@ void sim_changed(struct sim *s)
 		if (!n->alive)
 			continue;
 		n->lost_ns = s->ns + ms * WM_NS_PER_MS;
-		if (n->lost.place == SIM_IDLE)
+		if (n->lost.slot == SIM_IDLE)
 			sim_at(s, &n->lost, n->lost_ns);
 		ms = FOUND_MIN_MS + sim_below(s, FOUND_MAX_MS - FOUND_MIN_MS);
-		if (n->found.place == SIM_IDLE)
+		if (n->found.slot == SIM_IDLE)
 			sim_at(s, &n->found, s->ns + ms * WM_NS_PER_MS);
 	}
 }

@@ -87,16 +87,17 @@ int sim_scenario_read(struct sim_scenario *ret, const char *file);
  */
 struct sim;
 struct sim_event {
-	size_t place; /* in the heap; SIM_IDLE: not there */
+	uint32_t slot; /* while it is in the heap; SIM_IDLE: it is not */
+	int node;      /* whose processor it needs; -1: nobody's */
 	void (*fn)(void *arg);
 	void *arg;
-	int node; /* whose processor it needs; -1: nobody's */
 };
 struct sim_due {
-	uint64_t at_ns, order;
+	uint64_t at_ns;
+	uint64_t order : 40, slot : 24;
 	struct sim_event *event;
 };
-#define SIM_IDLE SIZE_MAX
+#define SIM_IDLE UINT32_MAX
 void sim_event_init(struct sim_event *e, int node, void (*fn)(void *arg), void *arg);
 void sim_at(struct sim *s, struct sim_event *e, uint64_t at_ns);
 void sim_cancel(struct sim *s, struct sim_event *e);
@@ -169,6 +170,7 @@ void sim_datagram(struct sim *s, int a, int b, const void *p, size_t len);
 void sim_knock(struct sim *s, int a, int b, uint32_t number);
 /** A whole state of members; who gets it answers with its own. */
 void sim_state(struct sim *s, int a, int b, bool reply);
+void sim_letters_free(struct sim *s);
 
 /* --- members.c: the membership of a node --------------------------------------------------------
  */
@@ -209,7 +211,10 @@ struct sim {
 	bool trace; /* tell what happens on stderr */
 	uint64_t seed, random, ns, orders;
 	struct sim_due *heap;
+	uint32_t *places; /* of the events in the heap, by their slots */
+	uint32_t *slots;  /* those that are free */
 	size_t heap_count, heap_cap;
+	struct letter *letters; /* that are free */
 	unsigned long events;
 	struct sim_node *nodes;
 	int count;

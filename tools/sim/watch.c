@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#define HOUR_NS	  (3600 * WM_NS_PER_S) /* after each it is told how it stands */
 #define STEP_MS	  100
 #define SETTLE_MS 10000 /* until news of the beginning is no more on its way */
 
@@ -274,6 +275,10 @@ int sim_watch(struct sim *s, struct sim_figures *ret)
 		pause_some(s);
 		kill_and_start(s, began);
 		sim_run(s, s->ns + STEP_MS * WM_NS_PER_MS);
+		if ((s->ns - began) % HOUR_NS == 0)
+			fprintf(stderr, "sim: %llu h: %lu false failures, %.0f s of CPU\n",
+				(unsigned long long)((s->ns - began) / HOUR_NS), s->watch->healthy,
+				cpu_s() - cpu);
 	}
 	cpu = cpu_s() - cpu;
 	fprintf(stderr, "sim: %.1f s of CPU, %.5f %% of one a node, %lu events\n", cpu,
