@@ -9,13 +9,14 @@
 
 #define REAP_TICK_MS  60000u /* failed and left ones are looked through this often */
 #define PUSH_PULL_FEW 32     /* members up to which push-pull is not scaled: memberlist's */
-#define ANY_TRIES     64     /* members drawn until one fits; where most are dead it may be none */
+#define ANY_TRIES     64 /* members drawn until one fits; where most are dead all are looked at */
 
 static const struct wm_member_timers profiles[] = {
 	[WM_MEMBER_LAN] = {.probe_interval = 400,
 			   .probe_timeout = 150,
 			   .indirect_probes = 3,
-			   .suspicion_min = 2000,
+			   .patience = 1500,
+			   .suspicion_min = 1800,
 			   .suspicion_mult = 1,
 			   .suspicion_max_mult = 4,
 			   .suspicion_confirmations = 3,
@@ -28,6 +29,7 @@ static const struct wm_member_timers profiles[] = {
 	[WM_MEMBER_WAN] = {.probe_interval = 2000,
 			   .probe_timeout = 800,
 			   .indirect_probes = 3,
+			   .patience = 4000,
 			   .suspicion_min = 6000,
 			   .suspicion_mult = 4,
 			   .suspicion_max_mult = 6,
@@ -41,6 +43,7 @@ static const struct wm_member_timers profiles[] = {
 	[WM_MEMBER_LOCAL] = {.probe_interval = 200,
 			     .probe_timeout = 60,
 			     .indirect_probes = 3,
+			     .patience = 400,
 			     .suspicion_min = 1000,
 			     .suspicion_mult = 1,
 			     .suspicion_max_mult = 3,
@@ -249,9 +252,16 @@ struct node *member_any(struct wm_members *ms, const struct node *but, bool dead
 {
 	uint64_t now = wm_env_ms(ms->env);
 	struct node *n;
+	size_t at;
 
 	for (unsigned i = 0; i < ANY_TRIES; i++) {
 		n = ms->nodes[wm_env_below(ms->env, ms->count)];
+		if (n != but && fits(n, dead_too, now))
+			return n;
+	}
+	at = wm_env_below(ms->env, ms->count);
+	for (size_t i = 0; i < ms->count; i++) {
+		n = ms->nodes[(at + i) % ms->count];
 		if (n != but && fits(n, dead_too, now))
 			return n;
 	}
@@ -265,7 +275,7 @@ static void on_reap(void *arg)
 	uint64_t now = wm_env_ms(ms->env);
 	struct node *n;
 
-	for (size_t i = ms->count; i > 0; i--) {
+	for (size_t i = ms->alive < ms->count ? ms->count : 0; i > 0; i--) {
 		n = ms->nodes[i - 1];
 		if (!member_there(n) && !n->m.self && now - n->m.since_ms >= ms->c.timers.reap)
 			member_forget(n, true);

@@ -52,6 +52,9 @@ struct wm_member {
 struct wm_member_timers {
 	unsigned probe_interval, probe_timeout;
 	unsigned indirect_probes; /* members asked to probe in our place */
+	/* Who answered neither us nor them for so long is suspect. Long: a suspicion is told to
+	 * all, and so is its refutation, while to wait for who is paused costs nothing. */
+	unsigned patience;
 	/* A suspicion lasts from `max` down to `min` as suspicion_confirmations others confirm it;
 	 * min = suspicion_min + suspicion_mult x log10(members) x gossip_interval: longer than a
 	 * healthy machine pauses, and than news and its refutation travel. */
@@ -168,7 +171,8 @@ double wm_coordinate_distance(const struct wm_coordinate *a, const struct wm_coo
 	X(indirect_busy, "Probes for others refused, as too many are under way")                   \
 	X(clashes, "News of members not taken, as their name or id is in use")                     \
 	X(malformed, "Datagrams and states that could not be read, dropped")                       \
-	X(full, "Members not taken in, as WM_MEMBERS_MAX are known")
+	X(full, "Members not taken in, as WM_MEMBERS_MAX are known")                               \
+	X(far, "News of members dropped, as the incarnation is far from the one known")
 struct wm_member_stats {
 #define X(name, help) uint64_t name;
 	WM_MEMBER_COUNTERS(X)

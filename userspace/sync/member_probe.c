@@ -7,23 +7,24 @@
 #include <errno.h>
 
 #define LATE_TRIES	3 /* times that one's own lateness excuses a member: then it is suspect */
-#define ASKED_INTERVALS 2 /* of probes, until who answered neither us nor others is suspect */
+#define FINAL_INTERVALS 2 /* of probes that the last look takes, before a suspect one is failed */
 
 static unsigned scaled(const struct wm_members *ms, unsigned t)
 {
 	return t * (ms->stats.awareness + 1);
 }
 
-/* How long others have to ask in our place, and who is paused to answer after all: a suspicion is
- * told to all, and so is its refutation. */
-static unsigned asked_ms(const struct wm_members *ms)
+/* How long others have to ask in our place, and who is paused to answer after all. */
+static unsigned asked_ms(const struct probe *p)
 {
-	return ASKED_INTERVALS * ms->c.timers.probe_interval;
+	const struct wm_member_timers *t = &p->ms->c.timers;
+
+	return p->final ? FINAL_INTERVALS * t->probe_interval : t->patience;
 }
 
 unsigned member_look_ms(const struct wm_members *ms)
 {
-	return ms->c.timers.probe_timeout + asked_ms(ms);
+	return ms->c.timers.probe_timeout + FINAL_INTERVALS * ms->c.timers.probe_interval;
 }
 
 static void arm(struct probe *p, unsigned wait)
@@ -191,7 +192,7 @@ static void on_probe(void *arg)
 	}
 	ask_others(p);
 	if (p->n) /* a stream may have answered at once */
-		arm(p, scaled(p->ms, asked_ms(p->ms)));
+		arm(p, scaled(p->ms, asked_ms(p)));
 }
 
 static struct probe *probe_new(struct wm_members *ms, struct node *n, enum probe_kind kind)
@@ -418,13 +419,25 @@ static struct probe *by_number(struct wm_members *ms, uint32_t number)
 	return p->n && p->number == number ? p : NULL;
 }
 
-void member_answered(struct wm_members *ms, const struct wm_peer_addr *from,
-		     const struct packet *a)
+/* An answer that comes when its probe is over: who is suspect for it has run meanwhile. */
+static void late(struct wm_members *ms, const struct packet *a)
+{
+	struct node *n = member_find(ms, &a->from);
+
+	if (n && n->m.state == WM_MEMBER_SUSPECT)
+		member_cleared(n);
+}
+
+void member_answered(struct wm_members *ms, const struct wm_peer_addr *from, const struct packet *a)
 {
 	struct probe *p = by_number(ms, a->number);
 	uint32_t tag;
 
 	(void)from;
+	if (!p && a->kind == GOSSIP__PACKET__KIND__ACK) {
+		late(ms, a);
+		return;
+	}
 	if (!p)
 		return;
 	if (a->kind == GOSSIP__PACKET__KIND__ACK) {
@@ -460,7 +473,7 @@ static void refused(struct probe *p)
 	}
 	ask_others(p);
 	if (p->n)
-		arm(p, scaled(p->ms, asked_ms(p->ms)));
+		arm(p, scaled(p->ms, asked_ms(p)));
 }
 
 void wm_members_refused(struct wm_members *ms, const struct wm_peer_addr *to)
