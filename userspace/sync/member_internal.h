@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* member_internal.h - the parts of the membership among each other: the table and the rules by
  * which news changes it (member.c, member_rules.c), probes (member_probe.c), news on its way
- * (member_gossip.c), octets (member_octets.c, member_state.c), coordinates (member_coordinate.c). */
+ * (member_gossip.c), octets (member_octets.c, member_state.c), coordinates (member_coordinate.c).
+ */
 #pragma once
 #include "member.h"
 #include "userspace/base/map.h"
@@ -9,15 +10,17 @@
 
 #include <sys/queue.h>
 
-#define MEMBER_LINE	 64	     /* octets of a line of a cache */
-#define MEMBER_TAGS_MAX	 8	     /* suspectors told of: more confirm nothing more */
-#define MEMBER_TIERS_MAX 64	     /* times that news is sent, at most */
-#define MEMBER_PROBES	 256	     /* probes under way at a time, with those for others */
-#define MEMBER_NEWS_MAX	 32	     /* news in one datagram: the smallest has some 30 octets */
-#define MEMBER_NEWS_READ 80	     /* news read from one: with an id it has 20 octets */
-#define MEMBER_OCTETS	 512	     /* octets of a member, at most */
-/* An incarnation grows by one a refutation: who claims one up here lies. */
-#define MEMBER_INCARNATION_MAX 0xf0000000u
+#define MEMBER_LINE	 64  /* octets of a line of a cache */
+#define MEMBER_TAGS_MAX	 8   /* suspectors told of: more confirm nothing more */
+#define MEMBER_TIERS_MAX 64  /* times that news is sent, at most */
+#define MEMBER_PROBES	 256 /* probes under way at a time, with those for others */
+#define MEMBER_NEWS_MAX	 32  /* news in one datagram: the smallest has some 30 octets */
+#define MEMBER_NEWS_READ 80  /* news read from one: with an id it has 20 octets */
+#define MEMBER_OCTETS	 512 /* octets of a member, at most */
+/* Incarnations are compared in a circle (RFC 1982), so that there is one above each: none can be
+ * told of a member that it cannot refute. What is farther from what is known is not believed, for
+ * who missed it could not tell what follows from what is old. In seconds: 34 years. */
+#define MEMBER_INCARNATION_FAR (1 << 30)
 #define MEMBER_SAMPLES	       3 /* round trips of which the median counts: Serf's filter */
 
 struct probe;
@@ -44,7 +47,7 @@ struct node {
 	uint16_t asked; /* probes of it, with those for others */
 	uint64_t life;
 	char key[WM_NODE_NAME_MAX + 1]; /* its name in lower case */
-	float samples[MEMBER_SAMPLES]; /* seconds */
+	float samples[MEMBER_SAMPLES];	/* seconds */
 	unsigned samples_count;
 };
 TAILQ_HEAD(node_list, node);
@@ -149,8 +152,20 @@ void member_drop_hidden(struct node *n);
 int member_rename(struct node *n, const char *name);
 void member_key(const char *name, char ret[static WM_NODE_NAME_MAX + 1]);
 void member_event(struct node *n, enum wm_member_event e);
-/** One that is there, not @p but, at random. NULL: none was found. */
+/** One that is there, not @p but, at random. NULL: there is none. */
 struct node *member_any(struct wm_members *ms, const struct node *but, bool dead_too);
+
+static inline bool member_newer(uint32_t incarnation, uint32_t than)
+{
+	return (int32_t)(incarnation - than) > 0;
+}
+
+static inline bool member_far(uint32_t incarnation, uint32_t from)
+{
+	int32_t d = (int32_t)(incarnation - from);
+
+	return d > MEMBER_INCARNATION_FAR || d < -MEMBER_INCARNATION_FAR;
+}
 
 static inline bool member_there(const struct node *n)
 {

@@ -140,9 +140,9 @@ void member_suspect(struct node *n, uint32_t incarnation, const uint32_t *tags, 
 	unsigned interval = ms->c.timers.probe_interval;
 	bool own = has_tag(tags, count, member_tag(&ms->self->m.id)), begins;
 
-	if (incarnation < n->m.incarnation || !member_there(n))
+	if (member_newer(n->m.incarnation, incarnation) || !member_there(n))
 		return;
-	begins = n->m.state == WM_MEMBER_ALIVE || incarnation > n->m.incarnation;
+	begins = n->m.state == WM_MEMBER_ALIVE || member_newer(incarnation, n->m.incarnation);
 	n->m.incarnation = incarnation;
 	if (begins) {
 		member_doubt_free(n);
@@ -248,7 +248,8 @@ void member_assert_self(struct wm_members *ms, uint32_t incarnation)
 {
 	struct node *n = ms->self;
 
-	if (incarnation >= n->m.incarnation)
+	if (!member_newer(n->m.incarnation, incarnation) ||
+	    member_far(incarnation, n->m.incarnation))
 		n->m.incarnation = incarnation + 1;
 	n->life = ms->life;
 	member_tell(n);
@@ -258,14 +259,14 @@ static void of_self(struct wm_members *ms, const struct news *w)
 {
 	bool alive = w->state == GOSSIP__MEMBER__STATE__ALIVE;
 	bool ours = w->life == ms->life;
+	bool far = member_far(w->incarnation, ms->self->m.incarnation);
+	bool older = !far && member_newer(ms->self->m.incarnation, w->incarnation);
 
 	if (alive && !ours && w->described && !wm_peer_addr_same(&w->at, &ms->self->m.at))
 		ask_who(ms, &w->at);
-	if (!alive && !ms->leaving && w->incarnation < ms->self->m.incarnation)
+	if (!alive && !ms->leaving && older)
 		member_tell(ms->self); /* it was refuted, and somebody did not hear that */
-	if (ms->leaving || w->incarnation < ms->self->m.incarnation ||
-	    (alive && ours && w->incarnation == ms->self->m.incarnation) ||
-	    w->incarnation >= MEMBER_INCARNATION_MAX)
+	if (ms->leaving || older || (alive && ours && w->incarnation == ms->self->m.incarnation))
 		return;
 	if (!alive) {
 		ms->stats.refutations++;
@@ -323,7 +324,7 @@ static void known_alive(struct node *n, const struct news *w)
 	bool other = moved || n->m.role != w->role || strcmp(n->m.version, w->version) != 0 ||
 		     strcmp(n->m.name, w->name) != 0;
 
-	if (w->incarnation <= n->m.incarnation)
+	if (!member_newer(w->incarnation, n->m.incarnation))
 		return;
 	if (member_there(n) && moved && n->life != w->life) {
 		n->ms->stats.clashes++; /* its id is in use elsewhere, until that fails */
@@ -347,7 +348,7 @@ static void left(struct node *n, const struct news *w)
 {
 	bool was_left = n->m.state == WM_MEMBER_LEFT;
 
-	if (w->incarnation < n->m.incarnation)
+	if (member_newer(n->m.incarnation, w->incarnation))
 		return;
 	n->m.incarnation = w->incarnation;
 	if (!was_left) {
@@ -402,7 +403,7 @@ static void of_known(struct node *n, const struct news *w, bool state)
 	case GOSSIP__MEMBER__STATE__FAILED:
 		if (state) { /* it may be of the other half of a mesh that was cut */
 			member_suspect(n, w->incarnation, NULL, 0);
-		} else if (w->incarnation >= n->m.incarnation && member_there(n)) {
+		} else if (!member_newer(n->m.incarnation, w->incarnation) && member_there(n)) {
 			n->m.incarnation = w->incarnation;
 			member_fail(n);
 		}
@@ -415,7 +416,8 @@ static void of_known(struct node *n, const struct news *w, bool state)
 /* One that was pruned, and whose end is still told: only a new life of it is news. */
 static bool of_pruned(struct wm_members *ms, struct node *n, const struct news *w)
 {
-	if (w->state != GOSSIP__MEMBER__STATE__ALIVE || w->incarnation <= n->m.incarnation)
+	if (w->state != GOSSIP__MEMBER__STATE__ALIVE ||
+	    !member_newer(w->incarnation, n->m.incarnation))
 		return true;
 	ms->hidden--;
 	member_drop_hidden(n);
@@ -428,6 +430,10 @@ void member_news(struct wm_members *ms, const struct news *w, bool state)
 
 	if (n && n->m.self) {
 		of_self(ms, w);
+		return;
+	}
+	if (n && member_far(w->incarnation, n->m.incarnation)) {
+		ms->stats.far++;
 		return;
 	}
 	if (n && n->hidden) {
