@@ -37,8 +37,9 @@ struct agent {
 	uint64_t run;	   /* lowest number of this run */
 	int64_t offset_ms; /* of its clock */
 	bool leaf;
-	int busy;      /* of the next calls of take() so many say "not now" */
-	unsigned most; /* changes of one take() */
+	int busy;	/* of the next calls of take() so many say "not now" */
+	unsigned most;	/* changes of one take() */
+	unsigned ahead; /* takes while more was asked for than was taken, from takes = 0 on */
 	unsigned takes, same, removed, conflicts, alarms, flaps;
 	char alarm[256];
 	struct wm_peer_id about;
@@ -194,8 +195,11 @@ static inline int net_read(void *arg, const struct wm_peer_id *origin, bool shar
 static inline int net_take(void *arg, const struct wm_replica_change *c, unsigned count)
 {
 	struct agent *a = arg;
+	struct wm_replica_stats s;
 
+	wm_replica_stats(a->r, &s);
 	a->takes++;
+	a->ahead += s.pulls > a->takes;
 	a->most = count > a->most ? count : a->most;
 	if (a->busy > 0) {
 		a->busy--;

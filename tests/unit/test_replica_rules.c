@@ -34,10 +34,12 @@ Test(replica_rules, an_empty_agent_joins_in_pages)
 	agent_stop(&n->a[1]);
 	fill(&n->a[0], 0, 5000, 300);
 	net_pass(n, 1000);
+	n->a[1].takes = n->a[1].ahead = 0;
 	agent_start(&n->a[1]);
 	net_link(n);
 	cr_assert_lt(net_settle(n, 20000), 20000);
 	net_check(n);
+	cr_assert_geq(2 * n->a[1].ahead, n->a[1].takes); /* the first pages are news as well */
 	cr_assert_geq(stats(&n->a[0]).served, 5000 * 300 / WM_REPLICA_PAGE_MAX);
 	cr_assert_leq(stats(&n->a[0]).served, 40);
 	cr_assert_leq(n->longest, WM_REPLICA_PAGE_MAX + 4096);

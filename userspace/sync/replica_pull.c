@@ -184,13 +184,32 @@ static void want_of(struct log *l, Wm__Replica__Want *w)
 		w->buckets = (ProtobufCBinaryData){sizeof(l->buckets), l->buckets};
 }
 
+static bool ask(struct wm_replica *r, struct peer *p, Wm__Replica__Want **wants, size_t count)
+{
+	Wm__Replica__Pull pull = WM__REPLICA__PULL__INIT;
+	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
+
+	pull.wants = wants;
+	pull.n_wants = count;
+	pull.number = ++p->number;
+	m.is_case = WM__REPLICA__MESSAGE__IS_PULL;
+	m.pull = &pull;
+	p->asked = true;
+	p->asked_ms = wm_env_ms(r->c.env);
+	r->stats.pulls++;
+	if (wire_send(r, p, &m))
+		p->asked = false; /* the tick asks again */
+	else
+		replica_work_soon(r, p->patience_ms);
+	return p->asked;
+}
+
 void pull_next(struct wm_replica *r, struct peer *p)
 {
 	Wm__Replica__Want wants[PULL_LOGS], *list[PULL_LOGS];
-	Wm__Replica__Pull pull = WM__REPLICA__PULL__INIT;
-	Wm__Replica__Message m = WM__REPLICA__MESSAGE__INIT;
 	uint64_t now = wm_env_ms(r->c.env);
 	struct log *l;
+	size_t count = 0;
 
 	if (!p->up || p->asked || TAILQ_EMPTY(&p->wants))
 		return;
@@ -198,28 +217,35 @@ void pull_next(struct wm_replica *r, struct peer *p)
 		replica_work_soon(r, p->wait_ms - now);
 		return;
 	}
-	pull.wants = list;
 	TAILQ_FOREACH (l, &p->wants, wanted) {
-		if (pull.n_wants == PULL_LOGS)
+		if (count == PULL_LOGS)
 			break;
 		if (l->sweeping)
 			continue;
-		want_of(l, &wants[pull.n_wants]);
-		list[pull.n_wants] = &wants[pull.n_wants];
-		pull.n_wants++;
+		want_of(l, &wants[count]);
+		list[count] = &wants[count];
+		count++;
 	}
-	if (!pull.n_wants)
-		return;
-	pull.number = ++p->number;
-	m.is_case = WM__REPLICA__MESSAGE__IS_PULL;
-	m.pull = &pull;
-	p->asked = true;
-	p->asked_ms = now;
-	r->stats.pulls++;
-	if (wire_send(r, p, &m))
-		p->asked = false; /* the tick asks again */
-	else
-		replica_work_soon(r, p->patience_ms);
+	if (count)
+		(void)ask(r, p, list, count);
+}
+
+/* Of one log alone what follows a page is asked for before that is judged and stored: both agents
+ * have something to do. @return false: it was not. */
+static bool ask_ahead(struct wm_replica *r, struct peer *p, struct log *l,
+		      const Wm__Replica__Page *page)
+{
+	const Wm__Replica__Part *part = page->parts[0];
+	Wm__Replica__Want want, *list = &want;
+
+	if (page->n_parts != 1 || part->last || part->none || !part->n_changes ||
+	    l->kind == PULL_BUCKETS || (part->whole && l->kind != PULL_WHOLE))
+		return false;
+	want_of(l, &want);
+	want.epoch = part->at_epoch;
+	want.seq = part->at_seq;
+	want.key = part->at_key;
+	return ask(r, p, &list, 1);
 }
 
 static void give_up(struct wm_replica *r, struct log *l)
@@ -255,6 +281,7 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 	for (size_t i = 0; i < page->n_parts; i++) {
 		const Wm__Replica__Part *part = page->parts[i];
 		struct log *l = log_named(r, &part->origin);
+		bool ahead;
 		int err;
 
 		if (!l || l->puller != p || !l->begun || l->sweeping)
@@ -263,7 +290,10 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 			pull_end(l);
 			continue;
 		}
+		ahead = ask_ahead(r, p, l, page);
 		err = take_part(r, p, l, part, e);
+		if (ahead && (err || l->puller != p))
+			p->asked = false; /* what comes is passed over */
 		if (err == WM_E_INVALID) {
 			give_up(r, l);
 			return err;
