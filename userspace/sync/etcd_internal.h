@@ -203,6 +203,8 @@ void wm_etcd_node_settle(struct wm_etcd *e, struct wm_etcd_node *n);
 
 /* --- etcd_list.c --- */
 void wm_etcd_list(struct wm_etcd *e);
+/** Begin the body of a page of all from a key on. @p revision 0: as it is. */
+void wm_etcd_range_body(struct wm_etcd *e, const char *key, size_t len, int64_t revision);
 void wm_etcd_watch(struct wm_etcd *e);
 void wm_etcd_unwatch(struct wm_etcd *e);
 void wm_etcd_on_stream(void *e);

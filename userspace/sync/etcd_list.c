@@ -84,10 +84,19 @@ static void on_page(struct wm_etcd *e, const struct wm_etcd_answer *a)
 	e->list_key_len = last->key_len + 1;
 }
 
-void wm_etcd_list(struct wm_etcd *e)
+void wm_etcd_range_body(struct wm_etcd *e, const char *key, size_t len, int64_t revision)
 {
 	struct wm_buf *b = wm_etcd_body(e);
 
+	wm_buf_puts(b, "{\"key\":\"");
+	wm_base64_put(b, key, len, "", 0);
+	wm_buf_putc(b, '"');
+	put_end(e, b);
+	wm_buf_printf(b, ",\"limit\":\"%u\",\"revision\":\"%" PRId64 "\"}", e->page, revision);
+}
+
+void wm_etcd_list(struct wm_etcd *e)
+{
 	if (!e->list_key_len) {
 		e->list++;
 		e->stats.lists++;
@@ -95,12 +104,7 @@ void wm_etcd_list(struct wm_etcd *e)
 		memcpy(e->list_key, e->c.prefix, e->prefix_len);
 		e->list_key_len = e->prefix_len;
 	}
-	wm_buf_puts(b, "{\"key\":\"");
-	wm_base64_put(b, e->list_key, e->list_key_len, "", 0);
-	wm_buf_putc(b, '"');
-	put_end(e, b);
-	wm_buf_printf(b, ",\"limit\":\"%u\",\"revision\":\"%" PRId64 "\"}", e->page,
-		      e->list_revision);
+	wm_etcd_range_body(e, e->list_key, e->list_key_len, e->list_revision);
 	wm_etcd_call(e, SLOT_CONTROL, "kv/range", on_page);
 }
 
