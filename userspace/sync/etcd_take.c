@@ -265,6 +265,8 @@ static int object_came(struct wm_etcd *e, const struct wm_etcd_key *k, const str
 	if (wm_etcd_value_read(kv->value, kv->value_len, &v) ||
 	    shared != (v.version.origin == WM_ORIGIN_SHARED)) {
 		e->stats.malformed++;
+		if (o->node == e->self && lives(o) && !o->in_flight)
+			return deleted(e, o, k); /* ours to say what is there */
 		wm_etcd_object_settle(e, o);
 		return 0;
 	}
