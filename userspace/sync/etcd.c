@@ -114,6 +114,8 @@ static void run(void *arg)
 		if (wm_etcd_ready(e, SLOT_TIDY))
 			wm_etcd_tidy(e);
 	}
+	if (e->verify)
+		wm_etcd_verify_step(e);
 	check_watch(e);
 	if (e->listed && !e->stream_broken && wm_etcd_ready(e, SLOT_WATCH))
 		wm_etcd_watch(e);
@@ -254,6 +256,7 @@ void wm_etcd_free(struct wm_etcd *e)
 
 	if (!e)
 		return;
+	wm_etcd_verify_end(e);
 	for (unsigned slot = 0; slot < SLOTS; slot++)
 		wm_etcd_cancel(e, (enum wm_etcd_slot_kind)slot);
 	wm_env_timer_free(e->timer);

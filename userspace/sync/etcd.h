@@ -13,7 +13,7 @@
  *   s/<node>/<id>             a shared object, written by compare-and-swap
  * Values: etcd_code.h. */
 #pragma once
-#include "replica.h"
+#include "verify.h"
 
 struct wm_http_client;
 
@@ -97,6 +97,10 @@ void wm_etcd_leave(struct wm_etcd *e, void (*done)(void *arg), void *arg);
 /** An operator looked at what is held and lets it be removed: of one node, or all and shared ones
  *  (NULL). @return removals that were held. */
 unsigned wm_etcd_let_go(struct wm_etcd *e, const struct wm_peer_id *node);
+
+/** Compare what this agent has with what etcd holds now. The result has one member, etcd, without
+ * an id; silent: it did not answer for 10 s. @return 0; WM_E_BUSY: one is under way; -ENOMEM. */
+int wm_etcd_verify(struct wm_etcd *e, wm_verify_done done, void *arg);
 
 enum wm_etcd_phase {
 	WM_ETCD_CONNECTING, /* no endpoint has answered yet, or none does now */

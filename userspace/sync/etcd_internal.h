@@ -33,7 +33,15 @@
 #define BATCH_MAX	256	    /* changes given at once */
 #define TOMBSTONE_KINDS 2	    /* of logs, and of shared objects */
 
-enum wm_etcd_slot_kind { SLOT_CONTROL, SLOT_PUT, SLOT_KEEP, SLOT_TIDY, SLOT_WATCH, SLOTS };
+enum wm_etcd_slot_kind {
+	SLOT_CONTROL,
+	SLOT_PUT,
+	SLOT_KEEP,
+	SLOT_TIDY,
+	SLOT_VERIFY,
+	SLOT_WATCH,
+	SLOTS
+};
 typedef void (*wm_etcd_done)(struct wm_etcd *e, const struct wm_etcd_answer *a);
 
 /* One thing that is asked at a time. */
@@ -73,6 +81,7 @@ struct wm_etcd_object {
 	char *copy; /* octets of local while it waits; NULL: read */
 	size_t copy_len;
 	unsigned list;
+	unsigned verified;	/* list of a comparison that it was in last */
 	struct wm_version sent; /* while in flight */
 	bool local_gone, have_gone, sent_gone;
 	bool pending, in_flight, batched;
@@ -134,6 +143,8 @@ struct wm_etcd {
 	struct wm_buf stream;
 	size_t stream_at;
 	struct wm_env_timer *stream_timer;
+
+	struct wm_etcd_verify *verify; /* NULL: no comparison is under way */
 
 	/* --- etcd_take.c */
 	struct wm_etcd_batch *batch;
@@ -218,6 +229,11 @@ int wm_etcd_sweep(struct wm_etcd *e);
 struct wm_etcd_batch *wm_etcd_batch_new(void); /* freed by free() */
 /** Removals of a node that were held go, as it told all that it has. */
 int wm_etcd_release(struct wm_etcd *e, struct wm_etcd_node *n);
+
+/* --- etcd_verify.c --- */
+/** Ask for the next page, if one is to be asked for. There is a comparison. */
+void wm_etcd_verify_step(struct wm_etcd *e);
+void wm_etcd_verify_end(struct wm_etcd *e); /* who waits is told */
 
 /* --- etcd_put.c --- */
 /** Find it, or make it if @p make. @return NULL: none, no memory, or full. */

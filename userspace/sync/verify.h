@@ -19,6 +19,7 @@ struct wm_verify_side {
 	uint32_t epoch;
 	uint64_t seq;
 	struct wm_peer_id writer; /* of shared objects */
+	bool other;		  /* of the same version with other content; where etcd carries */
 };
 struct wm_verify_found {
 	unsigned member;	  /* in the order in which they were given */
