@@ -188,7 +188,10 @@ static void side_text(const json_t *v, char *ret, size_t cap)
 	const char *writer = json_string_value(json_object_get(v, "writer"));
 	long long epoch = (long long)json_integer_value(json_object_get(v, "epoch"));
 	unsigned long long seq = (unsigned long long)json_integer_value(json_object_get(v, "seq"));
-	const char *gone = state && strcmp(state, "gone") == 0 ? "gone " : "";
+	const char *gone = !state			 ? ""
+			   : strcmp(state, "gone") == 0	 ? "gone "
+			   : strcmp(state, "other") == 0 ? "other content of "
+							 : "";
 
 	if (!state || strcmp(state, "unknown") == 0)
 		snprintf(ret, cap, "unknown");

@@ -12,11 +12,16 @@
 
 #define ANSWER_MAX (8u << 20) /* octets: each of WM_VERIFY_FOUND_MAX differences has some 4 KB */
 
+/* Of whatever carries. */
 static const char *name_of(const struct wm_api *a, const struct wm_peer_id *id)
 {
-	const struct wm_member *m = wm_members_by_id(wm_sync_members(a->d.sync), id);
+	struct wm_sync_node n;
+	size_t pos = 0;
 
-	return m ? m->name : "";
+	while (wm_sync_next_node(a->d.sync, &pos, &n))
+		if (wm_peer_id_same(&n.id, id))
+			return n.name;
+	return "";
 }
 
 static const char *state_str(enum wm_verify_state s)
@@ -28,11 +33,20 @@ static void put_side(struct wm_json *j, const struct wm_api *a, const char *key,
 		     const struct wm_verify_side *s, bool shared)
 {
 	wm_json_kopen(j, key, '{');
-	wm_json_ks(j, "state", !s->known ? "unknown" : s->gone ? "gone" : "there");
+	wm_json_ks(j, "state",
+		   !s->known  ? "unknown"
+		   : s->gone  ? "gone"
+		   : s->other ? "other"
+			      : "there");
 	wm_json_ku(j, "epoch", s->epoch);
 	wm_json_ku(j, "seq", s->seq);
 	wm_json_ks(j, "writer", shared && s->known ? name_of(a, &s->writer) : "");
 	wm_json_close(j, '}');
+}
+
+static const char *member_name(const struct wm_api *a, const struct wm_verify_member *m)
+{
+	return wm_sync_etcd(a->d.sync) ? "etcd" : name_of(a, &m->id);
 }
 
 static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r,
@@ -43,7 +57,7 @@ static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm
 	if (!f->shared)
 		wm_peer_id_format(&f->origin, owner);
 	wm_json_open(j, '{');
-	wm_json_ks(j, "member", name_of(a, &r->members[f->member].id));
+	wm_json_ks(j, "member", member_name(a, &r->members[f->member]));
 	wm_json_ks(j, "owner", owner);
 	wm_json_ks(j, "node", f->shared ? f->node : name_of(a, &f->origin));
 	wm_json_ks(j, "id", f->id);
@@ -67,7 +81,7 @@ static void put_others(struct wm_json *j, const struct wm_api *a, const struct w
 	size_t pos = 0;
 
 	wm_json_kopen(j, "not_compared", '[');
-	while ((m = wm_members_next(wm_sync_members(a->d.sync), &pos)))
+	while (!wm_sync_etcd(a->d.sync) && (m = wm_members_next(wm_sync_members(a->d.sync), &pos)))
 		if (!was_asked(r, m) && m->state != WM_MEMBER_LEFT)
 			wm_json_string(j, m->name);
 	wm_json_close(j, ']');
@@ -86,7 +100,7 @@ static void put_result(struct wm_json *j, const struct wm_api *a, const struct w
 		const struct wm_verify_member *m = &r->members[i];
 
 		wm_json_open(j, '{');
-		wm_json_ks(j, "name", name_of(a, &m->id));
+		wm_json_ks(j, "name", member_name(a, m));
 		wm_json_ks(j, "state", state_str(m->state));
 		wm_json_ku(j, "differences", m->found);
 		wm_json_kb(j, "more", m->more);
@@ -228,18 +242,6 @@ void wm_native_release(struct wm_call *c)
 
 /* --- conflicts ---------------------------------------------------------------------------------
  */
-/* Of whatever carries. */
-static const char *node_name(const struct wm_api *a, const struct wm_peer_id *id)
-{
-	struct wm_sync_node n;
-	size_t pos = 0;
-
-	while (wm_sync_next_node(a->d.sync, &pos, &n))
-		if (wm_peer_id_same(&n.id, id))
-			return n.name;
-	return "";
-}
-
 static void put_conflict_side(struct wm_json *j, const struct wm_api *a, const char *key,
 			      const struct wm_conflict_side *s)
 {
@@ -247,7 +249,7 @@ static void put_conflict_side(struct wm_json *j, const struct wm_api *a, const c
 
 	wm_peer_id_format(&s->writer, id);
 	wm_json_kopen(j, key, '{');
-	wm_json_ks(j, "writer", node_name(a, &s->writer));
+	wm_json_ks(j, "writer", name_of(a, &s->writer));
 	wm_json_ks(j, "writer_id", id);
 	wm_json_ku(j, "clock", s->clock);
 	wm_json_ku(j, "written_ms", wm_hlc_ms(s->clock));

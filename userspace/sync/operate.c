@@ -43,6 +43,13 @@ int wm_operate_new(struct wm_sync *s, struct wm_err *e)
 	return s->verify ? 0 : wm_err_set(e, -ENOMEM, "out of memory: mesh");
 }
 
+static int started(int r, struct wm_err *e)
+{
+	if (r == WM_E_BUSY)
+		return wm_err_set(e, r, "A comparison is under way, ask again when it is done");
+	return r ? wm_err_set(e, r, "Out of memory") : 0;
+}
+
 int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_err *e)
 {
 	struct wm_peer_id *ids;
@@ -52,9 +59,7 @@ int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_
 	int r;
 
 	if (s->etcd)
-		return wm_err_set(e, WM_E_UNSUPPORTED,
-				  "sync.mode is etcd: agents compare themselves with etcd, which "
-				  "is one store, and not with each other");
+		return started(wm_etcd_verify(s->etcd, done, arg), e);
 	if (s->c.role == WM_MEMBER_LEAF)
 		return wm_err_set(
 			e, WM_E_UNSUPPORTED,
@@ -68,9 +73,7 @@ int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_
 			ids[n++] = m->id;
 	r = wm_verify_start(s->verify, ids, n, done, arg);
 	free(ids);
-	if (r == WM_E_BUSY)
-		return wm_err_set(e, r, "A comparison is under way, ask again when it is done");
-	return r ? wm_err_set(e, r, "Out of memory") : 0;
+	return started(r, e);
 }
 
 /* --- brakes ------------------------------------------------------------------------------------

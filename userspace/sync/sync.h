@@ -107,8 +107,8 @@ int wm_sync_join(struct wm_sync *s, const char *to, wm_sync_joined done, void *a
 /** Leave for good: others remove what this agent registered. Takes some gossip; the agent goes on.
  */
 void wm_sync_leave(struct wm_sync *s);
-/** Compare with all members that are alive and hold everything, see verify.h. @return 0;
- *  WM_E_UNSUPPORTED: etcd carries; WM_E_BUSY: one is under way; -ENOMEM. */
+/** Compare with all members that are alive and hold everything, see verify.h; where etcd carries
+ *  with it. @return 0; WM_E_UNSUPPORTED: this is a leaf; WM_E_BUSY: one is under way; -ENOMEM. */
 int wm_sync_verify(struct wm_sync *s, wm_verify_done done, void *arg, struct wm_err *e);
 /* How the mesh is, in a few figures, and what an operator should do something about. */
 #define WM_SYNC_REASONS_MAX 6
