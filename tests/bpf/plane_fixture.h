@@ -84,7 +84,7 @@ static __attribute__((unused)) void teardown(void)
 	rmdir(cgroup);
 }
 
-TestSuite(plane, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(plane, .init = setup, .fini = teardown, .timeout = 280);
 
 static __attribute__((unused)) struct wm_plane_config small(void)
 {
