@@ -153,10 +153,17 @@ cut_one_way() {
 		for b in $2; do nft add rule bridge mesh cut iifname "m$a" oifname "m$b" drop; done
 	done
 }
-lose() { # per cent of all that crosses the bridge, at random
+lose() { # per cent of what agents say to each other, at random; what clients say goes through. False: the kernel refuses
+	local l4
 	nft add table bridge mesh
 	nft add chain bridge mesh cut '{ type filter hook forward priority 0; }'
-	nft add rule bridge mesh cut numgen random mod 100 '<' "$1" drop
+	for l4 in udp tcp; do
+		nft add rule bridge mesh cut ip protocol $l4 $l4 dport 8301 numgen random mod 100 '<' "$1" counter drop 2>"$TMP/nft" ||
+			return 1
+	done
+}
+lost() { # packets, since `lose`
+	nft list table bridge mesh | awk '/drop/ { for (n = 1; n < NF; n++) if ($n == "packets") s += $(n + 1) } END { print s + 0 }'
 }
 count_of() { # node, a counter of /v1/waymark/sync
 	api_of "$1" /v1/waymark/sync | jq ".counters.$2 // error(\"no such counter: $2\")"
