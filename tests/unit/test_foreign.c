@@ -511,6 +511,71 @@ Test(foreign, shared_objects_are_taken_with_their_clock_and_writer)
 	wm_registry_close(b);
 }
 
+/* As wm_objects_mend() does it: an agent's own shared objects have lower versions again. */
+static struct wm_foreign_result mend(struct wm_registry *r, const char *id, uint64_t seq,
+				     const struct wm_peer_id *self, bool gone, bool mended)
+{
+	struct wm_foreign_change c = {.version = {.origin = WM_ORIGIN_SHARED, .seq = seq},
+				      .node = "ext",
+				      .id = id,
+				      .gone = gone,
+				      .gone_ms = gone ? 1767225600000 : 0,
+				      .mended = mended};
+	struct wm_buf b;
+
+	c.version.writer = *self;
+	wm_buf_init(&b, WM_RECORD_MAX);
+	if (!gone)
+		cr_assert_eq(wm_registry_object_encode(r, self, true, "ext", id, &b), 0);
+	c.object = b.data;
+	c.len = b.len;
+	tell_one(r, &c);
+	wm_buf_done(&b);
+	return result;
+}
+
+Test(foreign, what_a_clock_that_was_ahead_wrote_is_written_anew)
+{
+	struct wm_registry *r = open_as("one", "a");
+	const struct wm_node_draft facts = {.address = "10.3.0.1"};
+	struct wm_instance_draft e1 = {.id = "e1", .name = "ext", .port = 5},
+				 e2 = {.id = "e2", .name = "ext", .port = 6};
+	struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "Ext", .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &e1},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &e2}};
+	struct wm_catalog_op gone = {
+		.object = WM_OBJECT_SERVICE, .verb = WM_VERB_DELETE, .node = "ext", .id = "e2"};
+	const uint64_t now = (wm_env_wall_ms(&wm_env_system) + 1000) << 16;
+	const uint64_t tomorrow = now + (86400000ull << 16);
+	struct wm_peer_id self;
+	struct answer answer;
+	uint32_t epoch;
+
+	wm_registry_origin(r, &self, &epoch);
+	wm_registry_set_clock(r, tomorrow);
+	cr_assert_eq(catalog(r, ops, 3, &answer), 0);
+	cr_assert_eq(catalog(r, &gone, 1, &answer), 0);
+	cr_assert_gt(at(r, "ext", "e1")->version.seq, tomorrow);
+	wm_registry_set_clock(r, now);
+	cr_assert_eq(mend(r, "e1", now + 1, &self, false, false).stale, 1, "but for who asks");
+	cr_assert_eq(mend(r, "e1", now + 1, &self, false, true).unchanged, 1);
+	cr_assert_eq(mend(r, "", now + 2, &self, false, true).unchanged, 1);
+	cr_assert_eq(mend(r, "e2", now + 3, &self, true, true).taken, 1);
+	cr_assert_eq(mend(r, "e1", now + 1, &self, false, true).stale, 1, "once");
+	wm_registry_close(r);
+	r = open_as("one", "a");
+	cr_assert_eq(at(r, "ext", "e1")->version.seq, now + 1);
+	cr_assert_eq(node_at(r, "ext")->holder->version.seq, now + 2);
+	cr_assert_eq(wm_history_tomb(&r->history, WM_ORIGIN_SHARED, "ext", "e2")->version.seq,
+		     now + 3);
+	e1.port = 7;
+	cr_assert_eq(catalog(r, ops + 1, 1, &answer), 0);
+	cr_assert_gt(at(r, "ext", "e1")->version.seq, now + 3);
+	cr_assert_lt(at(r, "ext", "e1")->version.seq, tomorrow);
+	wm_registry_close(r);
+}
+
 /* Port 5 stands against all others. */
 static int five_stands(void *arg, const struct wm_registry_stand *s, struct wm_err *e)
 {

@@ -226,6 +226,7 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 	f->version = c->version;
 	f->gone = c->gone || c->forget;
 	f->forget = c->forget;
+	f->mended = c->mended;
 	f->when_s = c->gone_ms / 1000;
 	f->op.object = *c->id ? WM_OBJECT_SERVICE : WM_OBJECT_NODE;
 	f->op.restore = true; /* as it is, whatever there is */

@@ -21,6 +21,8 @@ struct wm_foreign_change {
 	/* The instance is not wanted here any more, whatever its version: it goes without a
 	 * tombstone, with its node if nothing else is on it, and comes back as it was. */
 	bool forget;
+	/* This agent wrote it while its clock was ahead, and it has a lower version from now on. */
+	bool mended;
 	uint64_t gone_ms;   /* when, since 1970 */
 	const void *object; /* what wm_registry_object_encode() gave; NULL if gone */
 	size_t len;
@@ -84,6 +86,9 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
  *  agent's own); -ENOMEM. */
 int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *origin, bool shared,
 			      const char *node, const char *id, struct wm_buf *b);
+/** Clocks of shared objects that are drawn are above @p clock, and the time's, from here on: what
+ * this agent drew above it while its clock was ahead is written anew (wm_foreign_change.mended). */
+void wm_registry_set_clock(struct wm_registry *r, uint64_t clock);
 /** This agent's id and the epoch of its log. */
 void wm_registry_origin(const struct wm_registry *r, struct wm_peer_id *ret_id,
 			uint32_t *ret_epoch);

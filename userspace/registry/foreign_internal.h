@@ -20,7 +20,7 @@ struct wm_foreign_op {
 	struct wm_foreign_call *call;
 	struct wm_version version;
 	char origin[WM_PEER_ID_TEXT]; /* of FOREIGN ones */
-	bool gone, forget;
+	bool gone, forget, mended;
 	uint64_t when_s;
 	struct wm_node *facts;	/* of a node; NULL: taken */
 	struct wm_instance *in; /* an instance, or the checks of `facts`; NULL: gone, or taken */

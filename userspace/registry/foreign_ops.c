@@ -200,6 +200,15 @@ static bool as_new(const struct wm_plan *p, const struct wm_foreign_op *f,
 	return f->version.seq == here->seq && wm_peer_id_same(&f->version.writer, &here->writer);
 }
 
+/* It is written anew under a lower version: what stands was drawn while the clock was ahead, and
+ * nobody wrote it since. */
+static bool is_mended(const struct wm_foreign_op *f, const struct wm_version *here)
+{
+	return f->mended && here->seq > f->version.seq &&
+	       (wm_peer_id_none(&here->writer) ||
+		wm_peer_id_same(&here->writer, &f->version.writer));
+}
+
 static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 {
 	struct wm_foreign_op *f = (struct wm_foreign_op *)op;
@@ -227,9 +236,13 @@ static bool judge_foreign(struct wm_plan *p, struct wm_op *op)
 	if (f->old)
 		v = object_version(p, f->old);
 	seen = f->old ? wm_plan_seen(p, WM_SEEN_VERSION, op->home, op->id) : NULL;
-	f->stale = (seen && seen->version && as_new(p, f, seen->version)) ||
-		   (f->old && as_new(p, f, &v) && !is_swept(f, &v)) ||
-		   (t && as_new(p, f, &t->version));
+	if (f->mended)
+		f->stale = (seen && seen->version) ||
+			   !(f->old ? is_mended(f, &v) : t && is_mended(f, &t->version));
+	else
+		f->stale = (seen && seen->version && as_new(p, f, seen->version)) ||
+			   (f->old && as_new(p, f, &v) && !is_swept(f, &v)) ||
+			   (t && as_new(p, f, &t->version));
 	if (f->stale)
 		return false;
 	if (!f->gone) {

@@ -159,3 +159,8 @@ int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *or
 		return err;
 	return wm_buf_put(b, r->record.data, r->record.len) ? 0 : -ENOMEM;
 }
+
+void wm_registry_set_clock(struct wm_registry *r, uint64_t clock)
+{
+	r->history.clock = clock;
+}
