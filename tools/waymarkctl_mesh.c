@@ -131,10 +131,12 @@ static void put_held(const json_t *doc)
 			       : "",
 		       *node ? " " : "", node);
 	}
-	json_array_foreach(json_object_get(doc, "ahead"), i, v)
-		printf("HELD     writes of %s: its clock is %lld ms ahead of ours: mend it\n",
-		       json_string_value(json_object_get(v, "node")),
-		       (long long)json_integer_value(json_object_get(v, "ahead_ms")));
+	json_array_foreach(json_object_get(doc, "ahead"), i, v) printf(
+		"HELD     writes of %s: its clock is %lld ms ahead of ours: mend it, then there: "
+		"waymarkctl sync release %s\n",
+		json_string_value(json_object_get(v, "node")),
+		(long long)json_integer_value(json_object_get(v, "ahead_ms")),
+		json_string_value(json_object_get(v, "node")));
 }
 
 int ctl_sync_release(const struct ctl *c)

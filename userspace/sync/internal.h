@@ -126,6 +126,10 @@ uint64_t wm_objects_waits_ms(const struct wm_objects *o);
 int wm_objects_read(void *arg, const struct wm_peer_id *origin, bool shared,
 		    const struct wm_replica_key *k, struct wm_buf *b);
 int wm_objects_take(void *arg, const struct wm_replica_change *c, unsigned count);
+/** Shared objects that we wrote while our clock was ahead are written anew, with its time now: an
+ *  operator says that it is right. @param ret_count of them. @return 0; WM_E_BUSY (the rest stays),
+ *  -ENOMEM; @p e says which. */
+int wm_objects_mend(struct wm_objects *o, unsigned *ret_count, struct wm_err *e);
 void wm_objects_conflict(void *arg, const struct wm_replica_change *won,
 			 const struct wm_replica_change *lost);
 void wm_objects_alarm(void *arg, const struct wm_peer_id *about, const char *sentence);

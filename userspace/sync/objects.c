@@ -10,6 +10,7 @@
 #include "userspace/registry/registry.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,11 +40,21 @@ struct pause {
 	bool failed; /* meanwhile */
 };
 
+/* A shared object that we wrote while our clock was ahead, and write anew. */
+struct mended {
+	LIST_ENTRY(mended) entry;
+	struct wm_objects *o; /* NULL: the mesh is gone */
+	bool gone;
+	uint64_t seq, gone_ms;
+	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1];
+};
+
 struct wm_objects {
 	struct wm_sync *s;
 	TAILQ_HEAD(, taken) taken; /* who waited longest stands first */
 	LIST_HEAD(, pause) pauses;
 	struct wm_map *busy; /* of objects whose change waits for the store */
+	LIST_HEAD(, mended) mended;
 };
 
 /* How many changes of an object wait for the store: until then the registry has what was before,
@@ -150,6 +161,112 @@ static void on_logged(void *arg, const struct wm_logged *l)
 	wm_buf_done(&object);
 }
 
+/* --- a clock that was ahead -------------------------------------------------------------------
+ */
+struct mending {
+	struct wm_objects *o;
+	uint64_t until_ms, clock; /* clock: the newest that is not above until_ms */
+	LIST_HEAD(, mended) found;
+};
+
+static int find_ahead(void *arg, const struct wm_logged *l)
+{
+	struct mending *m = arg;
+	struct mended *k;
+
+	if (l->version.origin != WM_ORIGIN_SHARED)
+		return 0;
+	if (wm_hlc_ms(l->version.seq) <= m->until_ms) {
+		m->clock = l->version.seq > m->clock ? l->version.seq : m->clock;
+		return 0;
+	}
+	if (!wm_peer_id_none(&l->origin) && !wm_peer_id_same(&l->origin, &m->o->s->id))
+		return 0;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return -ENOMEM;
+	k->o = m->o;
+	k->gone = l->gone;
+	snprintf(k->node, sizeof(k->node), "%s", l->node);
+	snprintf(k->id, sizeof(k->id), "%s", l->id);
+	LIST_INSERT_HEAD(&m->found, k, entry);
+	return 0;
+}
+
+static void on_mended(void *arg, const struct wm_foreign_result *r)
+{
+	struct mended *k = arg;
+	struct wm_logged l = {.node = k->node, .id = k->id, .gone = k->gone, .gone_ms = k->gone_ms};
+
+	if (k->o) {
+		LIST_REMOVE(k, entry);
+		l.version.origin = WM_ORIGIN_SHARED;
+		l.version.seq = k->seq;
+		l.origin = k->o->s->id;
+		if (r->taken)
+			on_logged(k->o, &l);
+	}
+	free(k);
+}
+
+/* @p k is taken over. */
+static int mend(struct wm_objects *o, struct mended *k, struct wm_err *e)
+{
+	struct wm_foreign_change c = {
+		.version = {.origin = WM_ORIGIN_SHARED, .seq = k->seq, .writer = o->s->id},
+		.node = k->node,
+		.id = k->id,
+		.gone = k->gone,
+		.mended = true};
+	struct wm_buf b;
+	int r = 0;
+
+	k->gone_ms = c.gone_ms = wm_env_wall_ms(o->s->env);
+	LIST_INSERT_HEAD(&o->mended, k, entry);
+	wm_buf_init(&b, WM_REPLICA_OBJECT_MAX);
+	if (!k->gone)
+		r = wm_registry_object_encode(o->s->c.registry, &o->s->id, true, k->node, k->id,
+					      &b);
+	c.object = b.data;
+	c.len = b.len;
+	if (!r)
+		r = wm_registry_foreign(o->s->c.registry, &c, 1, on_mended, k, e);
+	if (r) {
+		LIST_REMOVE(k, entry);
+		free(k);
+	}
+	wm_buf_done(&b);
+	return r == WM_E_UNKNOWN ? 0 : r; /* it stands aside */
+}
+
+int wm_objects_mend(struct wm_objects *o, unsigned *ret_count, struct wm_err *e)
+{
+	uint64_t now = wm_env_wall_ms(o->s->env);
+	struct mending m = {.o = o, .until_ms = now + WM_REPLICA_AHEAD_MS, .clock = now << 16};
+	struct mended *k;
+	int r;
+
+	*ret_count = 0;
+	if (o->s->etcd || wm_sync_is_leaf(o->s))
+		return 0;
+	LIST_INIT(&m.found);
+	r = wm_registry_walk_objects(o->s->c.registry, find_ahead, &m);
+	if (!r && !LIST_EMPTY(&m.found))
+		wm_registry_set_clock(o->s->c.registry, m.clock);
+	while ((k = LIST_FIRST(&m.found))) {
+		LIST_REMOVE(k, entry);
+		k->seq = ++m.clock;
+		if (r)
+			free(k);
+		else
+			r = mend(o, k, e);
+		*ret_count += !r;
+	}
+	return r == -ENOMEM ? wm_err_set(e, r, "Out of memory") : r;
+}
+
+/* --- the start --------------------------------------------------------------------------------
+ */
 static int on_object(void *arg, const struct wm_logged *l)
 {
 	struct wm_objects *o = arg;
@@ -587,6 +704,7 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 	o->s = s;
 	TAILQ_INIT(&o->taken);
 	LIST_INIT(&o->pauses);
+	LIST_INIT(&o->mended);
 	o->busy = wm_map_new(BUSY_MAX);
 	if (!o->busy)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
@@ -607,6 +725,7 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 
 void wm_objects_free(struct wm_objects *o)
 {
+	struct mended *k;
 	struct taken *t;
 	struct pause *p;
 	struct busy *b;
@@ -624,6 +743,10 @@ void wm_objects_free(struct wm_objects *o)
 			wm_env_timer_free(t->timer);
 			free(t);
 		}
+	}
+	while ((k = LIST_FIRST(&o->mended))) {
+		LIST_REMOVE(k, entry);
+		k->o = NULL; /* the same */
 	}
 	while ((p = LIST_FIRST(&o->pauses)))
 		end_pause(p);

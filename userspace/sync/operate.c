@@ -94,9 +94,19 @@ static bool find_node(struct wm_sync *s, const char *name, struct wm_peer_id *re
 int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, struct wm_err *e)
 {
 	struct wm_peer_id id = {0}, *origin = node ? &id : NULL;
+	unsigned mended = 0;
+	int r;
 
 	if (node && !find_node(s, node, &id))
 		return wm_err_set(e, WM_E_UNKNOWN, "No member with name '%.64s'", node);
+	if ((!node || wm_peer_id_same(&id, &s->id)) &&
+	    (r = wm_objects_mend(s->objects, &mended, e)))
+		return r;
+	if (mended)
+		wm_warn("sync.mended",
+			"objects=%u text=\"an operator says that this agent's clock is right: what "
+			"it wrote into the catalog while it was ahead is written anew\"",
+			mended);
 	*ret_count =
 		s->etcd ? wm_etcd_let_go(s->etcd, origin) : wm_replica_release(s->replica, origin);
 	if (*ret_count)
@@ -104,6 +114,7 @@ int wm_sync_release(struct wm_sync *s, const char *node, unsigned *ret_count, st
 			"node=%s held=%u text=\"an operator lets removals happen that the brake "
 			"held back\"",
 			wm_log_q(node ? node : ""), *ret_count);
+	*ret_count += mended;
 	return 0;
 }
 

@@ -282,6 +282,8 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
 	if (err)
 		return err == WM_E_FULL ? -ENOMEM : err;
 	base = o->listed ? o->seq : 0;
+	if (base > c->version.seq) /* of a clock that was ahead: nobody took it */
+		base = 0;
 	if (l->shared) {
 		if (mine.gone && !mine.semver && o->listed) /* it had it */
 			mine.semver = shared_of(o)->semver;
