@@ -121,5 +121,24 @@ done
 check "clocks that are ahead: nobody failed" 0 $(($(failures) - before))
 check "an alarm names the clock" 1 "$(grep -c 'sync.alarm.*ahead of ours' "$TMP/n1.log" | sed 's/^[1-9][0-9]*$/1/')"
 
+# --- it is mended: an operator says so, and what was written meanwhile is news everywhere -------------------------
+removed() { # of the catalog, on node 2
+	api_of 2 -o /dev/null -w '%{http_code}' -X PUT -d "{\"Node\": \"$1\"}" /v1/catalog/deregister
+}
+check "ahead: a removal is taken where it was made" 200 "$(removed at-3600)"
+check "ahead: and not seen elsewhere" at-3600 "$(passing_at 1 at-3600)"
+echo 0 >"$TMP/step"
+check "mended: without a word the clock goes on where it was" 200 "$(write_on 2 mended)"
+until_ok 10 ahead 3 || fail "mended: what was written then is not held back"
+matches "mended: it is let go" '^let go' "$(ctl_of 2 sync release n2)"
+for name in at3600 at86400 mended; do
+	until_ok 20 passes_on $name $name $ALL || fail "mended: $name is not everywhere"
+done
+until_ok 10 passes_on at-3600 "" $ALL || fail "mended: what was removed while the clock was ahead is not gone"
+check "mended: a write" 200 "$(write_on 2 afterwards)"
+until_ok 10 passes_on afterwards afterwards $ALL || fail "mended: a later write is not everywhere"
+until_ok 10 same_digests $ALL || fail "mended: digests differ"
+check "mended: there is nothing more to be let go" "nothing is held back" "$(ctl_of 2 sync release n2)"
+
 for i in $ALL; do node_stop "$i"; done
 done_testing
