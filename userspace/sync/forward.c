@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PACKED_MAX  (WM_HTTP_BODY_MAX + WM_HTTP_HEADERS_MAX + 1024) /* octets of a message */
 #define STATUS_MIN  200
 #define STATUS_MAX  599
 #define STATUS_NONE 502 /* of an owner that says none */
@@ -230,7 +229,7 @@ int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, cons
 		      size_t len)
 {
 	Waymark__Forward__Reply *r =
-		len <= PACKED_MAX ? waymark__forward__reply__unpack(NULL, len, p) : NULL;
+		len <= WM_SYNC_REQUEST_MAX ? waymark__forward__reply__unpack(NULL, len, p) : NULL;
 	struct asked *a;
 
 	if (!r)
@@ -323,7 +322,7 @@ int wm_forwards_request(struct wm_forwards *f, const struct wm_peer_id *from, co
 			size_t len)
 {
 	Waymark__Forward__Request *q =
-		len <= PACKED_MAX ? waymark__forward__request__unpack(NULL, len, p) : NULL;
+		len <= WM_SYNC_REQUEST_MAX ? waymark__forward__request__unpack(NULL, len, p) : NULL;
 
 	if (!q)
 		return WM_E_INVALID;

@@ -73,11 +73,18 @@ struct wm_sync {
 
 #define WM_SYNC_CERTIFICATE_DAYS 14	    /* days left from which on it is told of */
 #define WM_SYNC_STATE_MAX	 (4u << 20) /* octets of all members: WM_MEMBERS_MAX of some 200 */
+#define WM_SYNC_HELLO_MAX	 1024	    /* octets of a hello */
+#define WM_SYNC_REQUEST_MAX                                                                        \
+	(WM_HTTP_BODY_MAX + WM_HTTP_HEADERS_MAX + 1024) /* octets of a request passed on */
 /** Tell all. @return 0, -ENOMEM, -EMSGSIZE. */
 int wm_sync_news(struct wm_sync *s, enum wm_news kind, const void *p, size_t len);
 
 /** An agent says that it stops and comes back. @p tell: pass it on to all. */
 void wm_sync_paused(struct wm_sync *s, const uint8_t *p, size_t len, bool tell);
+
+/** May a frame of this channel carry so many octets? bounds.c has how many. @return 0; WM_E_LIMIT:
+ *  @p e names the channel and its bound. */
+int wm_sync_frame_check(uint8_t channel, size_t len, struct wm_err *e);
 
 /* --- link.c: streams, one in use for each member that something is to be said to --- */
 int wm_links_new(struct wm_sync *s, struct wm_links **ret, struct wm_err *e);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_MAX	   1024	      /* octets of a question */
 #define FORGET_MAX 1024	      /* instances that are forgotten in one write */
 #define WHOLE_MAX  (1u << 20) /* instances of one */
 
@@ -329,7 +328,7 @@ static void ask(void *arg, const struct wm_peer_id *to, const char *name, uint32
 {
 	struct wm_leaf *l = arg;
 	Waymark__Interest__Ask a;
-	uint8_t packed[ASK_MAX];
+	uint8_t packed[LEAF_ASK_MAX];
 
 	waymark__interest__ask__init(&a);
 	a.name = (char *)(uintptr_t)name; /* protobuf-c's structures take no const */
@@ -347,7 +346,7 @@ const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, cons
 
 	if (!l->serve)
 		return NULL; /* it was a full member before: the leaf asks another */
-	a = len <= ASK_MAX ? waymark__interest__ask__unpack(NULL, len, p) : NULL;
+	a = len <= LEAF_ASK_MAX ? waymark__interest__ask__unpack(NULL, len, p) : NULL;
 	if (!a || !*a->name || strlen(a->name) > WM_SERVICE_NAME_MAX) {
 		waymark__interest__ask__free_unpacked(a, NULL);
 		return "what it is interested in cannot be read";

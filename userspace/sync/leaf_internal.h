@@ -7,6 +7,7 @@
 #include "replica_internal.h"
 #include "userspace/sync/interest.pb-c.h"
 
+#define LEAF_ASK_MAX   1024 /* octets of a question */
 #define LEAF_ITEMS_MAX 1024 /* of a message */
 #define LEAF_NAMES_MAX 4096 /* services that are told of one glob, at once or later */
 

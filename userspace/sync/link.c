@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define HELLO_VERSION 1
-#define HELLO_MAX     1024	 /* octets of a hello */
 #define WAITING_MAX   (1u << 20) /* octets that wait for a stream to be opened */
 #define IDLE_MS	      60000	 /* a stream that nobody wants is ended after it */
 #define SWEEP_MS      5000	 /* how often that is looked at */
@@ -146,7 +145,7 @@ static int send_hello(struct link *k)
 {
 	const struct wm_sync_config *c = &k->l->s->c;
 	Waymark__Link__Hello h;
-	uint8_t packed[HELLO_MAX];
+	uint8_t packed[WM_SYNC_HELLO_MAX];
 	struct wm_peer_id id = k->l->s->id;
 	struct in6_addr ip = c->advertise.ip;
 	/* protobuf-c's structures take no const */
@@ -464,7 +463,7 @@ static bool refuse(struct link *k, const char *why)
 static bool on_hello(struct link *k, const uint8_t *data, size_t len)
 {
 	Waymark__Link__Hello *h =
-		len <= HELLO_MAX ? waymark__link__hello__unpack(NULL, len, data) : NULL;
+		len <= WM_SYNC_HELLO_MAX ? waymark__link__hello__unpack(NULL, len, data) : NULL;
 	const char *why = h ? judge_hello(k->l->s, k, h) : "its hello cannot be read";
 	struct wm_peer_id id;
 	bool greets, probes;
@@ -593,6 +592,10 @@ static void on_frame(void *arg, struct wm_frames_conn *conn, const void *data, s
 	(void)arg;
 	if (!k)
 		return;
+	if (wm_sync_frame_check(*p, len - 1, &e)) {
+		(void)refuse(k, e.text);
+		return;
+	}
 	if (!len) {
 		(void)refuse(k, "an empty frame");
 		return;
