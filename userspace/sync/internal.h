@@ -188,11 +188,11 @@ int wm_forwards_reply(struct wm_forwards *f, const struct wm_peer_id *from, cons
 /** Read the ring: what was kept of changes, if the operator's file still says what they changed. */
 int wm_keyrings_new(struct wm_sync *s, struct wm_keyrings **ret, struct wm_err *e);
 void wm_keyrings_free(struct wm_keyrings *k); /* NULL ok; who waits is told */
-/** Messages that came. @return 0; WM_E_INVALID: it cannot be read, end the stream. */
-int wm_keyrings_asked(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
-		      size_t len);
-int wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
-			 size_t len);
+/** Messages that came. @return what is wrong, NULL: nothing. */
+const char *wm_keyrings_asked(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
+			      size_t len);
+const char *wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from,
+				 const void *p, size_t len);
 
 /* --- by_etcd.c --- */
 int wm_by_etcd_new(struct wm_sync *s, struct wm_objects *o, struct wm_err *e);

@@ -272,19 +272,30 @@ static bool is_print(const char *s)
 	return strlen(s) == WM_KEY_PRINT - 1 && strspn(s, "0123456789abcdef") == WM_KEY_PRINT - 1;
 }
 
-int wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
-			 size_t len)
+static const char *answer_wrong(const Waymark__Keyring__Answer *m)
+{
+	_Static_assert(WM_KEYS_MAX == 8 && WM_KEY_PRINT == 33, "the sentences say so");
+	if (!m)
+		return "what it says of its keyring cannot be read";
+	if (m->n_prints > WM_KEYS_MAX)
+		return "keyring reply: over 8 fingerprints";
+	for (size_t n = 0; n < m->n_prints; n++)
+		if (!is_print(m->prints[n]))
+			return "keyring reply: a fingerprint is not 32 hexadecimal digits";
+	return NULL;
+}
+
+const char *wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from,
+				 const void *p, size_t len)
 {
 	Waymark__Keyring__Answer *m =
 		len <= KEYRING_MESSAGE_MAX ? waymark__keyring__answer__unpack(NULL, len, p) : NULL;
+	const char *why = answer_wrong(m);
 	struct keyring_answer a = {0};
-	bool good = m && m->n_prints <= WM_KEYS_MAX;
 
-	for (size_t n = 0; good && n < m->n_prints; n++) {
-		good = is_print(m->prints[n]);
-		a.prints[n] = m->prints[n];
-	}
-	if (good) {
+	if (!why) {
+		for (size_t n = 0; n < m->n_prints; n++)
+			a.prints[n] = m->prints[n];
 		a.number = m->number;
 		a.code = m->code;
 		a.text = m->text;
@@ -293,7 +304,7 @@ int wm_keyrings_answered(struct wm_keyrings *k, const struct wm_peer_id *from, c
 	}
 	if (m)
 		waymark__keyring__answer__free_unpacked(m, NULL);
-	return good ? 0 : WM_E_INVALID;
+	return why;
 }
 
 /* --- an operator asks ------------------------------------------------------------------------- */

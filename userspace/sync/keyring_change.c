@@ -152,27 +152,38 @@ void keyring_do(struct wm_keyrings *k, const struct wm_peer_id *asker, const str
 		on_stored(k);
 }
 
-int wm_keyrings_asked(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
-		      size_t len)
+static const char *ask_wrong(const Waymark__Keyring__Ask *m)
+{
+	_Static_assert(WM_KEY_TEXT == 45 && WM_KEY_PRINT == 33, "the sentences say so");
+	if (!m)
+		return "what it asks of the keyring cannot be read";
+	if (strlen(m->key) >= WM_KEY_TEXT)
+		return "keyring: a key of over 44 octets";
+	return strlen(m->print) >= WM_KEY_PRINT ? "keyring: a fingerprint of over 32 octets" : NULL;
+}
+
+const char *wm_keyrings_asked(struct wm_keyrings *k, const struct wm_peer_id *from, const void *p,
+			      size_t len)
 {
 	Waymark__Keyring__Ask *m =
 		len <= KEYRING_MESSAGE_MAX ? waymark__keyring__ask__unpack(NULL, len, p) : NULL;
+	const char *why = ask_wrong(m);
 	struct keyring_ask a = {0};
-	bool good = m && strlen(m->key) < sizeof(a.key) && strlen(m->print) < sizeof(a.print);
 
-	if (good) {
+	if (!why) {
 		a.number = m->number;
 		a.what = m->what > WM_KEYRING_REMOVE ? WM_KEYRING_REMOVE + 1 : m->what;
 		snprintf(a.key, sizeof(a.key), "%s", m->key);
 		snprintf(a.print, sizeof(a.print), "%s", m->print);
-		explicit_bzero(m->key, strlen(m->key));
 	}
-	if (m)
+	if (m) {
+		explicit_bzero(m->key, strlen(m->key));
 		waymark__keyring__ask__free_unpacked(m, NULL);
-	if (good)
+	}
+	if (!why)
 		keyring_do(k, from, &a);
 	explicit_bzero(a.key, sizeof(a.key));
-	return good ? 0 : WM_E_INVALID;
+	return why;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -272,20 +272,35 @@ static void take(struct wm_leaf *l, const Waymark__Interest__News *n)
 	free(c);
 }
 
+static const char *news_wrong(const Waymark__Interest__News *n)
+{
+	_Static_assert(WM_SERVICE_NAME_MAX == 255 && LEAF_ITEMS_MAX == 1024 &&
+			       LEAF_NAMES_MAX == 4096,
+		       "the sentences say so");
+	if (!n)
+		return "what it tells of a service cannot be read";
+	if (strlen(n->name) > WM_SERVICE_NAME_MAX)
+		return "news of a service: a name of over 255 octets";
+	if (n->n_items > LEAF_ITEMS_MAX)
+		return "news of a service: over 1024 items";
+	return n->n_names > LEAF_NAMES_MAX ? "news of a service: over 4096 names" : NULL;
+}
+
 const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
 			 size_t len)
 {
 	size_t left = WIRE_UNPACK_MAX;
 	ProtobufCAllocator mem = wire_allocator(&left);
 	Waymark__Interest__News *n;
+	const char *why;
 
 	if (!l->interest)
 		return "it takes this agent for a leaf";
 	n = waymark__interest__news__unpack(&mem, len, p);
-	if (!n || strlen(n->name) > WM_SERVICE_NAME_MAX || n->n_items > LEAF_ITEMS_MAX ||
-	    n->n_names > LEAF_NAMES_MAX) {
+	why = news_wrong(n);
+	if (why) {
 		waymark__interest__news__free_unpacked(n, &mem);
-		return "what it tells of a service cannot be read";
+		return why;
 	}
 	if (n->refused) {
 		wm_interest_refused(l->interest, from, n->name);
@@ -348,8 +363,11 @@ const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, cons
 		return NULL; /* it was a full member before: the leaf asks another */
 	a = len <= LEAF_ASK_MAX ? waymark__interest__ask__unpack(NULL, len, p) : NULL;
 	if (!a || !*a->name || strlen(a->name) > WM_SERVICE_NAME_MAX) {
+		bool long_name = a && *a->name;
+
 		waymark__interest__ask__free_unpacked(a, NULL);
-		return "what it is interested in cannot be read";
+		return long_name ? "interest: a name of over 255 octets"
+				 : "what it is interested in cannot be read";
 	}
 	(void)wm_serve_asked(l->serve, from, a->name, a->number, a->end);
 	waymark__interest__ask__free_unpacked(a, NULL);

@@ -560,13 +560,9 @@ static const char *take(struct link *k, enum wm_channel ch, const void *data, si
 			       ? "what it has cannot be read"
 			       : NULL;
 	case WM_CHANNEL_KEYRING:
-		return wm_keyrings_asked(s->keyrings, &p->id, data, len)
-			       ? "what it asks of the keyring cannot be read"
-			       : NULL;
+		return wm_keyrings_asked(s->keyrings, &p->id, data, len);
 	case WM_CHANNEL_KEYRING_REPLY:
-		return wm_keyrings_answered(s->keyrings, &p->id, data, len)
-			       ? "what it says of its keyring cannot be read"
-			       : NULL;
+		return wm_keyrings_answered(s->keyrings, &p->id, data, len);
 	case WM_CHANNEL_NEWS:
 		return wm_leaf_news(s->leaf, &p->id, data, len);
 	case WM_CHANNEL_INTEREST:
@@ -592,12 +588,12 @@ static void on_frame(void *arg, struct wm_frames_conn *conn, const void *data, s
 	(void)arg;
 	if (!k)
 		return;
-	if (wm_sync_frame_check(*p, len - 1, &e)) {
-		(void)refuse(k, e.text);
-		return;
-	}
 	if (!len) {
 		(void)refuse(k, "an empty frame");
+		return;
+	}
+	if (wm_sync_frame_check(*p, len - 1, &e)) {
+		(void)refuse(k, e.text);
 		return;
 	}
 	k->used_ms = now_ms(k->l);
