@@ -5,6 +5,7 @@
 # replays, floods, pages without end, bombs. Each is refused, counted and ended, or passed over; the others go on.
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/mesh.sh"
+source "$(dirname "$0")/hostile.sh"
 
 ALL="1 2 3"
 mesh_up 4
@@ -17,37 +18,7 @@ clients_mark $ALL
 for i in $ALL; do churn_on "$i" before; done
 churn_is_everywhere "before" $ALL
 
-id_of() { api_of "$1" /v1/agent/members | jq -r ".[] | select(.Name == \"n$1\").Tags.id"; }
-coproc PEER { exec nsenter --net="/proc/${NODE_NS[4]}/ns/net" -- /usr/bin/python3 tests/net/hostile_peer.py "$TMP/ca" n4 10.77.0.4 10.77.0.1 \
-	"n2 10.77.0.2 $(id_of 2)" "$(id_of 1)" 2>"$TMP/peer.log"; }
-count() { api_of 1 /v1/waymark/sync | jq ".counters.$1 // error(\"no such counter\")"; }
-unharmed() { # attack
-	check "$1: node 1 answers" 200 "$(api_of 1 -o /dev/null -w '%{http_code}' /v1/health/service/web)"
-	[ -e "/proc/${NODE_AGENT[1]}" ] || fail "$1: the agent of node 1 is gone"
-}
-grew() { [ "$(count "$1")" -gt "$2" ]; }
-attacked() { # as `attack`: did it go so?
-	local before
-	[ -z "$3" ] || before=$(count "$3")
-	echo "$1 $2" >&"${PEER[1]}"
-	read -r -t 60 SEEN <&"${PEER[0]}" || SEEN="no answer: $(tail -n 3 "$TMP/peer.log" | paste -sd' ')"
-	[[ $SEEN =~ ^(closed|$2) ]] || return 1
-	[ -z "$3" ] || until_ok 5 grew "$3" "$before" || return 1
-	[ -z "$4" ] || until_ok 2 grep -qE "$4" "$TMP/n1.log"
-}
-# The peer answers no probes: it may be taken for failed, and its stream be ended, before it was heard. Then it
-# tries again.
-attack() { # its name, "closed" or "open" (either), a counter that grows or "", a pattern of the log or ""
-	local n
-	for n in 1 2 3 4; do
-		if attacked "$@"; then
-			echo "ok: $1: $SEEN${3:+, counted as $3}${4:+, the log says why}"
-			break
-		fi
-		[ "$n" -lt 4 ] || fail "$1: the stream: $SEEN; ${3:-nothing} did not grow, or the log does not say /$4/"
-	done
-	unharmed "$1"
-}
+hostile_up 4
 all_of_us() { [ "$(api_of 1 /v1/waymark/members | jq '[.[] | select(.state == "alive" and .name != "n4")] | length')" = 3 ]; }
 
 # --- no attack: a probe is answered, and carries nothing ------------------------------------------------------------
@@ -64,7 +35,7 @@ attack another-id closed sync_streams_refused 'its id is that of another node'
 attack another-datacenter closed sync_streams_refused 'it is of another datacenter'
 attack another-version closed sync_streams_refused 'it speaks another version'
 attack short-id closed sync_streams_refused 'its hello names no node'
-attack long-hello closed sync_streams_refused 'its hello cannot be read'
+attack long-hello closed sync_streams_refused 'hello: a message of [0-9]+ octets, 1024 are allowed'
 attack no-hello closed sync_streams_refused 'its first frame is no hello'
 attack plain closed frames_failed ''
 attack name-in-state open member_clashes ''
