@@ -17,7 +17,7 @@ folder, name, address, victim = sys.argv[1:5]
 other_name, other_address, other_id = sys.argv[5].split()
 other_id = bytes.fromhex(other_id.replace("-", ""))
 OWN = hashlib.md5(name.encode()).digest()
-HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY = range(1, 13)
+HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY, KEYRING, KEYRING_REPLY, NEWS, INTEREST = range(1, 17)
 FOR_PEER, FOR_PROBE, FOR_GREETING = range(3)
 CLOSE_S = 8  # an agent that ends a stream has so long: machines of tests are slow
 OPEN_S = 0.5  # what does not end a stream: the agent has read it by then, or reads it later
@@ -264,6 +264,65 @@ ATTACKS = {
     "pages": lambda: pages(20000),
     "victims-log": lambda: send(SPREAD, news(batch(bytes.fromhex(sys.argv[6].replace("-", "")), 0, 1 << 40, change(b"s:web-1", 1 << 40, gone=True)), 55)),
 }
+
+
+def padded(octets, length):
+    """The same message with a field that nobody knows, so that it has LENGTH octets."""
+    head = varint(99 << 3 | 2)
+    for size in range(1, 6):
+        fill = length - len(octets) - len(head) - size
+        if fill >= 0 and len(varint(fill)) == size:
+            return octets + head + varint(fill) + b"\0" * fill
+    raise ValueError(length)
+
+
+def log(n):
+    return b(1, OWN) + u(2, 1) + u(3, 1) + b(4, b"\0" * 16)
+
+
+REQUEST_OCTETS = (512 << 10) + (16 << 10) + 1024
+WANT = b(1, b"\1" * 16) + u(2, 1) + u(3, 1)
+# What a message may have: its channel, the message with so much of it, and how much.
+BOUNDS = {
+    "spread-octets": (SPREAD, lambda n: padded(b"", n), (256 << 10) + 1024),
+    "spread-ids": (SPREAD, lambda n: b(3, b"\1" * 8 * n), 128),
+    "spread-others": (SPREAD, lambda n: u(7, 1) + b(8, b"\1" * 16) * n, 4),
+    "replica-octets": (REPLICA, lambda n: b"\0" + padded(b(2, u(2, 1)), n - 1), (2 << 20) + (256 << 10)),
+    "replica-claims": (REPLICA, lambda n: b"\1" + struct.pack(">I", n) + zstd_of(b(2, u(2, 1)), n), (2 << 20) + (256 << 10)),
+    "replica-logs": (REPLICA, lambda n: b"\0" + b(2, b(1, log(n)) * n + u(2, 1)), 1024),
+    "replica-wants": (REPLICA, lambda n: b"\0" + b(3, u(1, 1) + b(2, WANT) * n), 64),
+    "request-octets": (REQUEST, lambda n: padded(u(1, 1) + b(8, b"GET") + b(9, b"/v1/agent/self"), n), REQUEST_OCTETS),
+    "reply-octets": (REPLY, lambda n: padded(u(1, 1), n), REQUEST_OCTETS),
+    "pause-octets": (PAUSE, lambda n: OWN + b"\0" * (n - 16), 64),
+    "verify-octets": (VERIFY, lambda n: padded(u(1, 1), n), 1 << 20),
+    "verify-names": (VERIFY, lambda n: u(1, 1) + b(4, b(2, b"s:x")) * n, 256),
+    "verify-reply-octets": (VERIFY_REPLY, lambda n: padded(u(1, 1), n), 1 << 20),
+    "keyring-octets": (KEYRING, lambda n: padded(u(1, 1), n), 2048),
+    "keyring-key": (KEYRING, lambda n: u(1, 1) + b(3, b"k" * n), 44),
+    "keyring-fingerprint": (KEYRING, lambda n: u(1, 1) + b(4, b"f" * n), 32),
+    "keyring-reply-octets": (KEYRING_REPLY, lambda n: padded(u(1, 1), n), 2048),
+    "keyring-reply-fingerprints": (KEYRING_REPLY, lambda n: u(1, 1) + b(4, b"f" * 32) * n, 8),
+    "news-octets": (NEWS, lambda n: padded(b"", n), 256 << 10),
+    "interest-octets": (INTEREST, lambda n: padded(b(1, b"web"), n), 1024),
+    "interest-name": (INTEREST, lambda n: b(1, b"n" * n), 255),
+}
+
+
+def zstd_of(octets, length):
+    """A frame with OCTETS and a field of zeros behind them, LENGTH in all: a raw block, then ones that repeat."""
+    first, rest = padded(octets, length)[:64], length - 64
+    out = b"\x28\xb5\x2f\xfd" + bytes([0xa0]) + struct.pack("<I", length) + struct.pack("<I", 64 << 3)[:3] + first
+    while rest:
+        n = min(rest, 128 << 10)
+        rest -= n
+        out += struct.pack("<I", n << 3 | 2 | (not rest))[:3] + b"\0"
+    return out
+
+
+for bound, (channel, message, limit) in BOUNDS.items():
+    ATTACKS["at-" + bound] = lambda c=channel, m=message, n=limit: send(c, m(n))
+    ATTACKS["over-" + bound] = lambda c=channel, m=message, n=limit: send(c, m(n + 1))
+
 for line in sys.stdin:
     try:
         attack, word = line.split()
