@@ -95,5 +95,11 @@ until_ok 40 holds 3 "own" || fail "what nobody asks for stays: $(held_at 3)"
 check "what the settings name stays" "pin-a pin-b" "$(held_at 5 | tr ' ' '\n' | grep ^pin | paste -sd' ')"
 check "asked again it is there again" "10.77.0.1" "$(ask_of 3 db.service.mesh.internal)"
 
-for i in 1 2 3 4 5; do node_stop "$i"; done
+# --- nobody is left who holds everything ----------------------------------------------------------------------
+check "its home is heard" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/db)"
+for i in 1 2; do node_stop "$i" KILL; done
+until_ok 30 leaderless 3 || fail "other leaves count as ones who know all"
+silent() { [ "$(head_of 3 X-Consul-LastContact /v1/health/service/own)" -ge "$1" ]; }
+until_ok 30 silent 2000 || fail "the last contact does not count from the home's last word"
+for i in 3 4 5; do node_stop "$i"; done
 done_testing

@@ -28,6 +28,8 @@ void wm_sync_contact(const struct wm_sync *s, struct wm_sync_contact *ret)
 
 	if (s->etcd) {
 		ret->known = wm_etcd_contact(s->etcd, &ret->ms);
+	} else if (wm_sync_is_leaf(s)) { /* what others have it does not compare with */
+		ret->known = wm_leaf_contact(s->leaf, &ret->ms);
 	} else if (wm_members_alive(s->members) > 1 || others_known(s)) {
 		ret->known = wm_members_alive(s->members) > 1;
 		ret->ms = wm_replica_step_ms(s->replica);

@@ -162,6 +162,9 @@ const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const
 /** News of a leaf, which is spread in its place. */
 const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
 			 size_t len);
+/** Of a leaf: milliseconds since its home said something, or since the start. @return whether there
+ *  is a home that is alive. */
+bool wm_leaf_contact(struct wm_leaf *l, uint64_t *ret_ms);
 /** News of ours to the home. @return -ENOTCONN: there is none. */
 int wm_leaf_spread(struct wm_leaf *l, enum wm_news kind, const void *p, size_t len);
 /** A stream to a member broke, or it is gone. NULL ok. */

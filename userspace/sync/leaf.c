@@ -291,11 +291,15 @@ const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const
 {
 	size_t left = WIRE_UNPACK_MAX;
 	ProtobufCAllocator mem = wire_allocator(&left);
+	struct wm_interest_stats is;
 	Waymark__Interest__News *n;
 	const char *why;
 
 	if (!l->interest)
 		return "it takes this agent for a leaf";
+	wm_interest_stats(l->interest, &is);
+	if (wm_peer_id_same(from, &is.home))
+		l->heard_ms = wm_env_ms(l->s->env);
 	n = waymark__interest__news__unpack(&mem, len, p);
 	why = news_wrong(n);
 	if (why) {
@@ -374,6 +378,19 @@ const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, cons
 	return NULL;
 }
 
+bool wm_leaf_contact(struct wm_leaf *l, uint64_t *ret_ms)
+{
+	const struct wm_member *m;
+	struct wm_interest_stats is;
+
+	wm_interest_stats(l->interest, &is);
+	m = wm_peer_id_none(&is.home) ? NULL : wm_members_by_id(l->s->members, &is.home);
+	if (m && m->heard_ms > l->heard_ms)
+		l->heard_ms = m->heard_ms; /* it answered a probe */
+	*ret_ms = wm_env_ms(l->s->env) - l->heard_ms;
+	return m && m->state == WM_MEMBER_ALIVE;
+}
+
 /* --- news of a leaf --------------------------------------------------------------------------- */
 const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
 			 size_t len)
@@ -444,6 +461,7 @@ int wm_leaf_new(struct wm_sync *s, struct wm_err *e)
 	if (!l)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	l->s = s;
+	l->heard_ms = wm_env_ms(s->env); /* at the latest */
 	TAILQ_INIT(&l->wholes);
 	TAILQ_INIT(&l->taken);
 	if (!wm_sync_is_leaf(s)) {

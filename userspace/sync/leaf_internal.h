@@ -19,6 +19,7 @@ struct wm_leaf {
 	TAILQ_HEAD(, leaf_whole) wholes; /* that are coming */
 	TAILQ_HEAD(, leaf_taken) taken;	 /* that wait for the store, or to be seen */
 	struct wm_env_timer *seen;
+	uint64_t heard_ms; /* when a home said something last, of the environment's clock */
 	bool started;
 };
 
