@@ -253,6 +253,7 @@ ATTACKS = {
     "junk-request": lambda: send(REQUEST, b"\xff" * 64),
     "junk-reply": lambda: send(REPLY, b"\xff" * 64),
     "junk-verify": lambda: send(VERIFY, b"\xff" * 64),
+    "asks-as-a-leaf": lambda: send(INTEREST, b(1, b"web")),
     "another-stop": lambda: send(PAUSE, other_id + struct.pack(">Q", 30000)),
     "accuse": lambda: send(STATE, b(1, member(other_name, other_id, state=2, number=1000, a=other_address))),
     "claimed-size": lambda: send(REPLICA, b"\1" + struct.pack(">I", 1 << 31) + zstd_of_zeros(128 << 10)),

@@ -51,6 +51,8 @@ attack junk-request closed sync_streams_refused 'a request cannot be read'
 attack junk-reply closed sync_streams_refused 'a reply cannot be read'
 attack junk-verify closed sync_streams_refused 'a comparison cannot be read'
 attack another-stop closed sync_streams_refused "it speaks of another agent's stop"
+attack asks-as-a-leaf open "" ''
+check "who is no leaf is served nothing" "0 true" "$(api_of 1 /v1/waymark/sync | jq -r '.served | "\(.leaves) \(.strangers > 0)"')"
 attack claimed-size closed sync_streams_refused 'a message claims [0-9]+ octets'
 attack bomb closed sync_streams_refused ''
 

@@ -27,7 +27,7 @@ struct leaf {
 	struct wm_peer_id id;
 	LIST_HEAD(, sub) subs;
 	unsigned services, globs;
-	uint64_t renewed_ms;
+	uint64_t renewed_ms, objects;
 };
 
 struct topic {
@@ -93,6 +93,30 @@ void wm_serve_gone(struct wm_serve *s, const struct wm_peer_id *leaf)
 
 	if (l)
 		free_leaf(s, l);
+}
+
+void wm_serve_stranger(struct wm_serve *s, const struct wm_peer_id *who)
+{
+	s->stats.strangers++;
+	wm_serve_gone(s, who);
+}
+
+void wm_serve_sent(struct wm_serve *s, const struct wm_peer_id *leaf, size_t objects)
+{
+	struct leaf *l = wm_map_get(s->leaves, leaf->octets, sizeof(leaf->octets));
+
+	if (l)
+		l->objects += objects;
+}
+
+bool wm_serve_leaf(const struct wm_serve *s, const struct wm_peer_id *leaf,
+		   struct wm_serve_leaf *ret)
+{
+	const struct leaf *l = wm_map_get(s->leaves, leaf->octets, sizeof(leaf->octets));
+
+	if (l)
+		*ret = (struct wm_serve_leaf){l->services, l->globs, l->objects};
+	return l;
 }
 
 static int ready_leaf(struct wm_serve *s, const struct wm_peer_id *id, struct leaf **ret)

@@ -42,6 +42,18 @@ void wm_serve_free(struct wm_serve *s); /* NULL ok */
 /** A leaf asks, see wm_interest_config.ask. @return 0; WM_E_LIMIT (it is refused), -ENOMEM. */
 int wm_serve_asked(struct wm_serve *s, const struct wm_peer_id *leaf, const char *name,
 		   uint32_t number, bool end);
+/** Who is no leaf of this mesh asked: counted, nothing is sent, what it had ends. */
+void wm_serve_stranger(struct wm_serve *s, const struct wm_peer_id *who);
+/** Objects were sent to a leaf. */
+void wm_serve_sent(struct wm_serve *s, const struct wm_peer_id *leaf, size_t objects);
+/* What one leaf has. */
+struct wm_serve_leaf {
+	unsigned services, globs;
+	uint64_t objects; /* sent since it asked first */
+};
+/** @return false: nothing is served to it. */
+bool wm_serve_leaf(const struct wm_serve *s, const struct wm_peer_id *leaf,
+		   struct wm_serve_leaf *ret);
 /** It failed, left, or its stream broke. */
 void wm_serve_gone(struct wm_serve *s, const struct wm_peer_id *leaf);
 /** Is anybody subscribed to it? Cheap. */
@@ -55,6 +67,7 @@ void wm_serve_created(struct wm_serve *s, const char *service);
 	X(wholes, "Services sent whole to leaves")                                                 \
 	X(changes, "Messages of changes sent to leaves")                                           \
 	X(refused, "Subscriptions of leaves refused, as there are too many")                       \
+	X(strangers, "Subscriptions of who is no leaf among the members, passed over")             \
 	X(quiet, "Leaves served no more, as they did not renew")
 struct wm_serve_stats {
 #define X(name, help) uint64_t name;

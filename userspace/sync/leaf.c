@@ -361,6 +361,7 @@ static void ask(void *arg, const struct wm_peer_id *to, const char *name, uint32
 const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
 			  size_t len)
 {
+	const struct wm_member *m = wm_members_by_id(l->s->members, from);
 	Waymark__Interest__Ask *a;
 
 	if (!l->serve)
@@ -373,7 +374,10 @@ const char *wm_leaf_asked(struct wm_leaf *l, const struct wm_peer_id *from, cons
 		return long_name ? "interest: a name of over 255 octets"
 				 : "what it is interested in cannot be read";
 	}
-	(void)wm_serve_asked(l->serve, from, a->name, a->number, a->end);
+	if (m && m->role == WM_MEMBER_LEAF && m->state <= WM_MEMBER_SUSPECT)
+		(void)wm_serve_asked(l->serve, from, a->name, a->number, a->end);
+	else /* a role that is new comes, and it asks again */
+		wm_serve_stranger(l->serve, from);
 	waymark__interest__ask__free_unpacked(a, NULL);
 	return NULL;
 }
