@@ -72,10 +72,10 @@ static bool is_off(const json_t *doc)
 
 int ctl_peers(const struct ctl *c)
 {
-	static const char *const keys[] = {"name",	 "up",	      "since_ms",  "rtt_us",
-					   "behind",	 "same_ms",   "octets_in", "octets_out",
-					   "packed_pct", "conflicts", "repairs",   "repair_ms",
-					   "last_error", NULL};
+	static const char *const keys[] = {
+		"name",	     "up",	   "since_ms",	   "rtt_us",	 "behind",  "same_ms",
+		"octets_in", "octets_out", "packed_pct",   "conflicts",	 "repairs", "repair_ms",
+		"home",	     "interests",  "objects_sent", "last_error", NULL};
 	json_t *doc = get_sync(c), *streams = json_object_get(doc, "streams");
 
 	if (!doc)

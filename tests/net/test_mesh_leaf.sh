@@ -56,6 +56,14 @@ until_ok 10 passes_on web "web-2 web-3" 3 4 || fail "web-1 does not go"
 register_on 1 pin-2 pin-b 10.77.0.1 9 >/dev/null
 until_ok 10 holds 5 "pin-a pin-b" || fail "a new service that fits the glob is not held: $(held_at 5)"
 
+# --- who serves whom ----------------------------------------------------------------------------------------
+of_stream() { api_of "$1" /v1/waymark/sync | jq -c ".streams[] | select(.name == \"$2\") | $3"; }
+home=$(home_of 3)
+check "the home says what it serves" "true true" "$(of_stream "${home#n}" n3 '"\(.interests >= 1) \(.objects_sent >= 2)"' | tr -d '"')"
+check "the leaf says who is its home" 'true' "$(of_stream 3 "$home" .home)"
+check "and that the other one is not" '[0,false]' "$(api_of 3 /v1/waymark/sync | jq -c "[(.streams[] | select(.name != \"$home\") | .interests), any(.streams[]; .home and .name != \"$home\")] | [.[0] // 0, .[-1]]")"
+matches "said to people" "^$home .* yes +[1-9]" "$(ctl_of 3 peers)"
+
 # --- a leaf's own ------------------------------------------------------------------------------------------
 register_on 3 own-3 own 10.77.0.3 1 >/dev/null
 until_ok 10 passes_on own own-3 1 2 4 5 || fail "what a leaf registered is not everywhere"

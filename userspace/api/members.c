@@ -423,6 +423,24 @@ static void put_exchange(struct wm_json *j, struct wm_sync *s, const struct wm_p
 	put_ago(j, "repair_ms", r.repaired_ms);
 }
 
+/* Of a leaf what this agent serves it; of a leaf's home what the leaf has of it. */
+static void put_interests(struct wm_json *j, struct wm_sync *s, const struct wm_peer_id *id)
+{
+	const struct wm_interest *leaf = wm_sync_interest(s);
+	struct wm_serve_leaf served = {0};
+	struct wm_interest_stats is = {0};
+
+	if (leaf)
+		wm_interest_stats(leaf, &is);
+	else if (wm_sync_served(s))
+		(void)wm_serve_leaf(wm_sync_served(s), id, &served);
+	if (leaf && wm_peer_id_same(id, &is.home))
+		served = (struct wm_serve_leaf){.services = is.services, .globs = is.globs};
+	wm_json_kb(j, "home", leaf && wm_peer_id_same(id, &is.home));
+	wm_json_ku(j, "interests", served.services + served.globs);
+	wm_json_ku(j, "objects_sent", served.objects);
+}
+
 static void put_streams(struct wm_json *j, struct wm_sync *s, uint64_t now)
 {
 	struct wm_sync_peer p;
@@ -442,6 +460,7 @@ static void put_streams(struct wm_json *j, struct wm_sync *s, uint64_t now)
 		wm_json_ku(j, "frames_in", p.frames_in);
 		wm_json_ku(j, "frames_out", p.frames_out);
 		put_exchange(j, s, &p.member->id);
+		put_interests(j, s, &p.member->id);
 		wm_json_ks(j, "last_error", p.why);
 		wm_json_close(j, '}');
 	}

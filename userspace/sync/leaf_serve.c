@@ -79,6 +79,7 @@ static void page_send(struct page *p)
 		p->list[n] = &p->items[n];
 	}
 	p->news.n_items = p->count;
+	wm_serve_sent(p->l->serve, p->to, p->count);
 	send_news(p->l, p->to, &p->news);
 	p->count = 0;
 	wm_buf_reset(&p->octets);
