@@ -252,6 +252,8 @@ static void judge_certificate(struct judge *j)
 	struct wm_cert *cert = NULL;
 	struct wm_err e = {0};
 
+	if (!*f.ca || !*f.cert || !*f.key)
+		return; /* that one is missing is told of already */
 	if (wm_cert_load(&f, &cert, &e)) {
 		refuse_file(j, &e);
 		return;
@@ -267,6 +269,8 @@ static void judge_keyring(struct judge *j)
 	struct wm_keyring *k = NULL;
 	struct wm_err e = {0};
 
+	if (!*j->c->keyring_file)
+		return;
 	if (wm_keyring_load(j->c->keyring_file, &k, &e))
 		refuse_file(j, &e);
 	wm_keyring_free(k);

@@ -100,6 +100,10 @@ refused 'sync.advertise: .* which host.example:8301 cannot reach' "${mesh[@]}" -
 refused 'sync.bind: 203.0.113.9:8301 is no address of this machine' "${mesh[@]}" --set sync.bind=203.0.113.9:8301
 refused 'sync.bind: an address and a port are wanted, .* not "localhost"' "${mesh[@]}" --set sync.bind=localhost
 refused 'sync.join: a host or an address is wanted, .* not "127.0.0.1:"' "${mesh[@]}" --set sync.join=127.0.0.1:
+refused 'sync.join: .* not "127.0.0.1 b"' "${mesh[@]}" --set 'sync.join=127.0.0.1 b'
+refused 'sync.join: .* SRV records without a port, .* not "_a._tcp.b:1"' "${mesh[@]}" --set sync.bind=0.0.0.0:8301 --set node.address=10.9.9.9 --set sync.join=_a._tcp.b:1
+refused 'sync.ca_file: must be set where sync.mode is peers' --set sync.mode=peers
+check "of files that are not set nothing more is said" 0 "$(checked --set sync.mode=peers | grep -c ': : ')"
 refused 'sync.join: .* not "127.0.0.1:port"' "${mesh[@]}" --set sync.join=127.0.0.1:port
 printf '127.0.0.1\n127.0.0.2:x\n' >"$TMP/seeds"
 unsound_seeds() { # text, options: may be mended while the agent runs, which starts

@@ -24,6 +24,8 @@
 #define LINE_OCTETS  128	/* octets of a line of it */
 #define RETRY_MIN_MS 500	/* while alone all are tried this often, doubled up to */
 #define RETRY_MAX_MS 15000
+/* of names, and of addresses with a zone */
+#define HOST_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:%"
 #define LOOK_MS	     2000 /* between two looks whether the file of seeds is another */
 
 /* One attempt: a name that is looked up, then each of its addresses until one answers; with SRV
@@ -210,6 +212,8 @@ int wm_sync_seed_parse(const char *to, char host[static WM_SYNC_HOST_MAX + 1], u
 		return -EINVAL; /* the port of SRV records is in them */
 	memcpy(host, to, len);
 	host[len] = '\0';
+	if (strspn(host, HOST_LETTERS) != len)
+		return -EINVAL;
 	*ret_port = (uint16_t)port;
 	return 0;
 }
