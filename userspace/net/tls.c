@@ -211,6 +211,11 @@ const struct wm_identity *wm_tls_identity(const struct wm_tls *t)
 	return wm_cert_identity(t->cert);
 }
 
+const struct wm_cert *wm_tls_cert(const struct wm_tls *t)
+{
+	return t->cert;
+}
+
 struct wm_cert_validity wm_tls_validity(const struct wm_tls *t)
 {
 	return wm_cert_validity(t->cert);

@@ -40,6 +40,7 @@ int wm_tls_look(struct wm_tls *t);
 
 /** Of what serves now; borrowed until it changes. */
 const struct wm_identity *wm_tls_identity(const struct wm_tls *t);
+const struct wm_cert *wm_tls_cert(const struct wm_tls *t);
 struct wm_cert_validity wm_tls_validity(const struct wm_tls *t);
 /** Why the files that are there now do not serve. NULL: they do. Borrowed likewise. */
 const char *wm_tls_complaint(const struct wm_tls *t);

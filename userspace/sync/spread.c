@@ -338,10 +338,18 @@ static void on_news(struct wm_spread *s, struct wm_neighbour *n, uint64_t id,
 	found(s, m);
 	m->here = true;
 	n->eager = true;
-	keep(s, m, msg->payload.data, msg->payload.len);
 	s->stats.delivered++;
+	if (s->c.admit) {
+		if (!s->c.admit(s->c.arg, &n->id, msg->payload.data, msg->payload.len))
+			return;
+		m = said_of(s, id); /* another may have been sent */
+		if (!m)
+			return;
+	}
+	keep(s, m, msg->payload.data, msg->payload.len);
 	pass_on(s, m, msg->payload.data, msg->payload.len, n);
-	s->c.deliver(s->c.arg, &n->id, msg->payload.data, msg->payload.len);
+	if (!s->c.admit)
+		s->c.deliver(s->c.arg, &n->id, msg->payload.data, msg->payload.len);
 }
 
 static void on_graft(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)

@@ -37,6 +37,8 @@ struct wm_spread_config {
 	void (*send)(void *arg, const struct wm_peer_id *to, const void *p, size_t len);
 	/* A message, once. May send another. */
 	void (*deliver)(void *arg, const struct wm_peer_id *from, const void *payload, size_t len);
+	/* In its place, and before it is passed on: is it to be? NULL: all is. */
+	bool (*admit)(void *arg, const struct wm_peer_id *from, const void *payload, size_t len);
 	/* Estimated round trip to a member in microseconds, 0: unknown. NULL: none is known. */
 	uint32_t (*distance_us)(void *arg, const struct wm_peer_id *id);
 };
