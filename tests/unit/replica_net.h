@@ -7,15 +7,17 @@
 #include "env_virtual.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/security/proof.h"
 #include "userspace/sync/replica.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NET_NODES   8
-#define NET_OBJECTS 20000
-#define NET_FRAMES  200000
+#define NET_NODES    8
+#define NET_OBJECTS  20000
+#define NET_FRAMES   200000
+#define NET_TAMPERED (1u << 20) /* octets of a message that a liar makes of another */
 
 struct record {
 	struct wm_replica_change c; /* points below */
@@ -44,6 +46,10 @@ struct agent {
 	char alarm[256];
 	struct wm_peer_id about;
 	uint8_t seen[NET_FRAMES];
+	/* how it proves its log, if the net does */
+	struct wm_replica_proofs proofs;
+	struct wm_proof_key *key;
+	bool doubted; /* its card is not believed by anybody */
 };
 
 struct frame {
@@ -75,6 +81,11 @@ struct net {
 	unsigned refused;			/* messages that ended a stream */
 	char why[WM_ERR_TEXT_MAX];		/* the last of them */
 	bool drop_news;
+	struct wm_hasher *hasher; /* NULL: nobody proves anything */
+	/* What this one sends over streams goes through it: octets in @p ret, 0: as it is. */
+	unsigned liar;
+	size_t (*tamper)(struct net *n, unsigned to, const uint8_t *p, size_t len, uint8_t *ret);
+	uint8_t tampered[NET_TAMPERED];
 	LIST_HEAD(, frame) flying;
 };
 
@@ -227,6 +238,88 @@ static inline int net_take(void *arg, const struct wm_replica_change *c, unsigne
 	return 0;
 }
 
+/* --- proofs ------------------------------------------------------------------------------------
+ */
+static inline int net_hash(void *arg, const void *head, size_t head_len, const void *p, size_t len,
+			   uint8_t ret[static WM_SETSUM_HASH])
+{
+	return wm_hasher_hash(((struct agent *)arg)->net->hasher, head, head_len, p, len, ret);
+}
+
+static inline int net_sum_add(void *arg, struct wm_setsum *s,
+			      const uint8_t element[static WM_SETSUM_HASH], bool out)
+{
+	return wm_setsum_add(((struct agent *)arg)->net->hasher, s, element, out);
+}
+
+static inline int net_sum(void *arg, const struct wm_setsum *s, uint8_t ret[static WM_SETSUM_HASH])
+{
+	return wm_setsum_hash(((struct agent *)arg)->net->hasher, s, ret);
+}
+
+static inline int net_sign(void *arg, const void *p, size_t len,
+			   uint8_t ret[static WM_REPLICA_SIGNATURE])
+{
+	return wm_proof_sign(((struct agent *)arg)->key, p, len, ret);
+}
+
+static inline bool net_verify(void *arg, const uint8_t key[static WM_REPLICA_KEY], const void *p,
+			      size_t len, const uint8_t signature[static WM_REPLICA_SIGNATURE])
+{
+	(void)arg;
+	return wm_proof_verify(key, p, len, signature);
+}
+
+/* A card is the id and the key: who made it is believed if he is the agent. */
+static inline int net_card(void *arg, struct wm_buf *b)
+{
+	struct agent *a = arg;
+	uint8_t key[WM_PROOF_KEY];
+
+	wm_proof_key_public(a->key, key);
+	wm_buf_put(b, a->id.octets, sizeof(a->id.octets));
+	wm_buf_put(b, key, sizeof(key));
+	return 0;
+}
+
+static inline int net_judge(void *arg, const struct wm_peer_id *origin, const void *card,
+			    size_t len, const uint8_t *known, uint8_t ret[static WM_REPLICA_KEY],
+			    struct wm_err *e)
+{
+	struct net *n = ((struct agent *)arg)->net;
+	const struct agent *of = &n->a[origin->octets[15] - 1];
+	uint8_t key[WM_PROOF_KEY];
+
+	(void)known;
+	wm_proof_key_public(of->key, key);
+	if (of->doubted || len != 16 + sizeof(key) || memcmp(card, origin->octets, 16) != 0 ||
+	    memcmp((const char *)card + 16, key, sizeof(key)) != 0)
+		return wm_err_set(e, WM_E_INVALID, "it is not its key");
+	memcpy(ret, key, sizeof(key));
+	return 0;
+}
+
+/* From now on all prove their logs; before net_start(). */
+static inline void net_prove(struct net *n)
+{
+	struct wm_err e = {0};
+
+	n->hasher = wm_hasher_new();
+	for (unsigned i = 0; i < n->count; i++) {
+		struct agent *a = &n->a[i];
+
+		cr_assert_eq(wm_proof_key_open(NULL, &a->key, &e), 0, "%s", e.text);
+		a->proofs = (struct wm_replica_proofs){.arg = a,
+						       .hash = net_hash,
+						       .add = net_sum_add,
+						       .sum = net_sum,
+						       .sign = net_sign,
+						       .verify = net_verify,
+						       .card = net_card,
+						       .judge = net_judge};
+	}
+}
+
 static inline void net_forward(struct net *n, unsigned at, unsigned except, unsigned number,
 			       const void *p, size_t len);
 
@@ -259,15 +352,24 @@ static inline void net_arrive(void *arg)
 	n->octets += f->len;
 	n->longest = f->len > n->longest ? f->len : n->longest;
 	if (!f->number) {
-		err = wm_replica_receive(to->r, &from->id, f->octets, f->len, &e);
+		size_t lie = n->tamper && f->from == n->liar
+				     ? n->tamper(n, f->to, f->octets, f->len, n->tampered)
+				     : 0;
+
+		err = wm_replica_receive(to->r, &from->id, lie ? n->tampered : f->octets,
+					 lie ? lie : f->len, &e);
 	} else if (!to->seen[f->number]) {
 		to->seen[f->number] = 1;
-		net_forward(n, f->to, f->from, f->number, f->octets, f->len);
+		if (!n->hasher)
+			net_forward(n, f->to, f->from, f->number, f->octets, f->len);
 		err = wm_replica_spread(to->r, &from->id, f->octets, f->len, &e);
+		if (n->hasher && !err)
+			net_forward(n, f->to, f->from, f->number, f->octets, f->len);
 	} else if (net_below(n, 100) < n->twice_pct) {
 		err = wm_replica_spread(to->r, &from->id, f->octets, f->len, &e);
 	}
-	if (err) {
+	cr_assert(err <= 0 || (f->number && n->hasher));
+	if (err < 0) {
 		n->refused++;
 		snprintf(n->why, sizeof(n->why), "%s", e.text);
 		cr_assert_neq(*e.text, '\0');
@@ -375,6 +477,7 @@ static inline void agent_start(struct agent *a)
 				      .contact_ms = a->contact_ms,
 				      .step_ms = a->step_ms,
 				      .rule = n->rule,
+				      .proofs = n->hasher ? &a->proofs : NULL,
 				      .objects_max = n->objects_max,
 				      .brake_pct = n->brake_pct,
 				      .tombstone_min_ms = n->min_ms,
@@ -480,6 +583,8 @@ static inline struct net *net_new(unsigned count, uint64_t seed)
 		for (unsigned j = 0; j < count; j++)
 			n->wanted[i][j] = i != j;
 	}
+	if (getenv("WM_PROVE")) /* all rules, with proofs */
+		net_prove(n);
 	return n;
 }
 
@@ -510,7 +615,9 @@ static inline void net_free(struct net *n)
 	for (unsigned i = 0; i < n->count; i++) {
 		wm_replica_free(n->a[i].r);
 		store_free(n->a[i].store);
+		wm_proof_key_free(n->a[i].key);
 	}
+	wm_hasher_free(n->hasher);
 	while ((f = LIST_FIRST(&n->flying)))
 		frame_free(f);
 	wm_env_timer_free(n->prober);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_replica.c - logs, gaps, pages, epochs, digests and their repair, between a few agents on a
  * virtual network. */
 #include "replica_net.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base model store sync */
+/* links: base security model store sync */
 /* test_replica_dictionary.c - the dictionary that news is compressed with: its octets belong to its
  * number, and registrations of names that its maker never saw take a quarter less than without. */
 #include "replica_net.h"

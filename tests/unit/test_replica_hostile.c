@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_replica_hostile.c - a peer with a valid certificate that lies: about logs that are not its
  * own, sizes, positions, pages without end. It is refused and counted, and what is here stays. */
 #include "replica_net.h"

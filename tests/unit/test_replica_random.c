@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_replica_random.c - two to eight agents that write, remove, are cut off from each other,
  * stop, lose their store, or come back with an old one, on a network that loses, doubles and
  * reorders; all from a seed. Beside them a slow model: the newest write of each object that any
@@ -193,7 +193,7 @@ static void check_shared(const struct net *n)
 		}
 }
 
-static void schedule(uint64_t seed)
+static void schedule(uint64_t seed, bool proofs)
 {
 	const char *const rules[] = {"hlc", "hlc", "hlc", "semver", "priority"};
 	struct net *n = net_new(2 + (unsigned)(seed % 7), seed);
@@ -212,6 +212,8 @@ static void schedule(uint64_t seed)
 						  (j + 1) % n->count == i ||
 						  (i != j && (i ^ j) == 4);
 	truth = wm_map_new(NET_OBJECTS);
+	if (proofs)
+		net_prove(n);
 	net_start(n);
 	for (unsigned s = 0; s < 400; s++) {
 		step(n, was);
@@ -242,12 +244,23 @@ static void schedule(uint64_t seed)
 	net_free(n);
 }
 
-Test(replica_random, all_come_to_the_newest_of_what_is_left, .timeout = 600)
+static void schedules(bool proofs)
 {
 	const char *seed = getenv("WM_SEED"), *seeds = getenv("WM_SEEDS");
 	uint64_t first = seed ? strtoull(seed, NULL, 0) : 1;
 	uint64_t count = seeds ? strtoull(seeds, NULL, 0) : 12;
 
 	for (uint64_t s = first; s < first + count; s++)
-		schedule(s);
+		schedule(s, proofs);
+}
+
+Test(replica_random, all_come_to_the_newest_of_what_is_left, .timeout = 600)
+{
+	schedules(false);
+}
+
+/* The same, where logs are taken only as their agents proved them. */
+Test(replica_random, all_come_to_what_is_proved, .timeout = 600)
+{
+	schedules(true);
 }

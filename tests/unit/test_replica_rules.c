@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_replica_rules.c - one rule each: pages, epochs, stores that were lost or restored, repair,
  * shared objects, tombstones, who was away, brakes. */
 #include "replica_net.h"

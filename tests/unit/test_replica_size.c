@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_replica_size.c - what a hundred thousand objects take, and that each call is bounded: pages
  * by octets, by changes and by what is looked at, sweeping by objects. */
 #include "replica_net.h"

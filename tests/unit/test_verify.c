@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base sync */
+/* links: base security sync */
 /* test_verify.c - members that have the same, and ones that do not: a difference is named to the
  * object, what is on its way is none. Messages of the comparison go between the agents of a
  * replica_net.h; whose streams are cut are not repaired meanwhile. */

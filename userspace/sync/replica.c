@@ -24,6 +24,8 @@ static void work(void *arg)
 	while ((l = log_walk(r, &pos))) {
 		if (l->sweeping && !more)
 			more = !take_sweep(r, l); /* one a turn */
+		else if (!l->sweeping && proof_taking(l))
+			more |= !hold_take(r, l);
 		else
 			more |= l->sweeping;
 		announce |= l->announce;
@@ -71,7 +73,7 @@ static int64_t passed_s(const struct wm_replica *r)
 
 static void forget(struct wm_replica *r, struct log *l)
 {
-	pull_end(l);
+	pull_end(r, l);
 	l->forgetting = l->sweeping = true;
 	l->kind = PULL_WHOLE;
 	log_unmark(l);
@@ -139,6 +141,7 @@ static void tick(void *arg)
 		r->contact_wall_ms = wm_env_wall_ms(r->c.env);
 		r->last_up_ms = now;
 	}
+	proof_own_card(r);
 	logs_tick(r, now);
 	away_tick(r, now);
 	pull_tick(r);
@@ -165,6 +168,7 @@ static int set_up(struct wm_replica *r)
 	if (!r->shared || !r->own || !r->flush || !r->work || !r->tick)
 		return -ENOMEM;
 	r->own->own = true;
+	proof_own_card(r);
 	r->own->state = LOG_VERIFIED;
 	log_set_at(r, r->own, (struct position){r->c.epoch, r->c.seq});
 	r->start = (struct position){r->c.epoch, r->c.stored_seq ? r->c.stored_seq : r->c.seq};
@@ -247,6 +251,7 @@ int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c)
 {
 	const struct position at = {c->version.epoch, c->version.seq};
 	struct log *l = log_for(r, c);
+	uint8_t element[WM_SETSUM_HASH];
 	struct object *o;
 	int err;
 
@@ -256,6 +261,9 @@ int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c)
 	if (err)
 		return err == WM_E_FULL ? -ENOMEM : err;
 	object_set(r, l, o, c, 0);
+	if (l->proving && !c->gone && c->object &&
+	    !proof_element(r, &c->key, at, c->object, c->len, element))
+		proof_set(r, l, o, element);
 	if (!l->shared && position_cmp(at, l->at) > 0)
 		log_set_at(r, l, at);
 	if (!r->c.stored_seq)
@@ -335,7 +343,7 @@ static void peer_free(struct wm_replica *r, struct peer *p)
 {
 	size_t n = 0;
 
-	pull_end_all(p);
+	pull_end_all(r, p);
 	while (r->peer_list[n] != p)
 		n++;
 	r->peers_len--;
@@ -376,7 +384,7 @@ static int received(struct wm_replica *r, const struct wm_peer_id *from, bool sp
 		r->stats.dictionaries++;
 		r->ask = true;
 		replica_work_soon(r, 0);
-		return 0;
+		return r->c.proofs != NULL;
 	}
 	if (m && p && spread && r->c.leaf)
 		r->stats.stale++; /* what it is interested in comes another way */
@@ -389,7 +397,7 @@ static int received(struct wm_replica *r, const struct wm_peer_id *from, bool sp
 	if (m)
 		wire_free(m);
 	if (err != WM_E_INVALID)
-		return 0; /* for want of memory: it is asked for again */
+		return err == 1; /* else for want of memory: it is asked for again */
 	r->stats.malformed++;
 	return err;
 }
@@ -469,7 +477,7 @@ void wm_replica_down(struct wm_replica *r, const struct wm_peer_id *peer)
 	r->up--;
 	r->silent -= p->silent;
 	p->silent = false;
-	pull_end_all(p);
+	pull_end_all(r, p);
 	r->last_up_ms = wm_env_ms(r->c.env);
 	r->contact_wall_ms = wm_env_wall_ms(r->c.env);
 }

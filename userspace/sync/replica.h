@@ -16,6 +16,7 @@
 #include "userspace/base/env.h"
 #include "userspace/base/err.h"
 #include "userspace/model/model.h"
+#include "userspace/security/setsum.h"
 
 #include <stddef.h>
 
@@ -46,6 +47,32 @@ struct wm_replica_change {
 	int64_t priority;   /* of the writer's node; 0: none */
 };
 
+/* How an agent proves what its log is, so that others can pass it on and not change it; a simulator
+ * may have a cheap one. Of a log are proved the place where it is and the set of its objects, each
+ * with its name, version and octets; not its tombstones: what they remove is missing in the set. */
+#define WM_REPLICA_KEY	     32
+#define WM_REPLICA_SIGNATURE 64
+#define WM_REPLICA_CARD_MAX  (64u << 10) /* octets: three certificates of RSA are some 6,000 */
+struct wm_replica_proofs {
+	void *arg;
+	/* 32 octets for which nobody finds others. @return 0, negative errno. */
+	int (*hash)(void *arg, const void *head, size_t head_len, const void *p, size_t len,
+		    uint8_t ret[static WM_SETSUM_HASH]);
+	/* Add an element to a sum that nobody finds another set for, or take it @p out. */
+	int (*add)(void *arg, struct wm_setsum *s, const uint8_t element[static WM_SETSUM_HASH],
+		   bool out);
+	int (*sum)(void *arg, const struct wm_setsum *s, uint8_t ret[static WM_SETSUM_HASH]);
+	int (*sign)(void *arg, const void *p, size_t len, uint8_t ret[static WM_REPLICA_SIGNATURE]);
+	bool (*verify)(void *arg, const uint8_t key[static WM_REPLICA_KEY], const void *p,
+		       size_t len, const uint8_t signature[static WM_REPLICA_SIGNATURE]);
+	/* Append what says that our key is ours; the same until that is something else. */
+	int (*card)(void *arg, struct wm_buf *b);
+	/* Whose key does a card say is @p origin's? @param known the one of before, NULL: none.
+	 * @return 0; WM_E_INVALID: it is not believed, @p e says why; WM_E_UNKNOWN: not yet. */
+	int (*judge)(void *arg, const struct wm_peer_id *origin, const void *card, size_t len,
+		     const uint8_t *known, uint8_t ret[static WM_REPLICA_KEY], struct wm_err *e);
+};
+
 struct wm_replica;
 struct wm_replica_config {
 	const struct wm_env *env;
@@ -58,6 +85,9 @@ struct wm_replica_config {
 	uint64_t step_ms; /* since 1970: when wm_replica_step_ms() of the run before was 0 last; 0:
 			   * not known */
 	const struct wm_merge_rule *rule; /* of shared objects; NULL: hlc */
+	/* NULL: nobody proves anything. Else a log is taken of others only as its agent proved it.
+	 */
+	const struct wm_replica_proofs *proofs;
 	unsigned objects_max;
 	uint64_t tombstone_min_ms, tombstone_max_ms; /* 24 h, 72 h if 0 */
 	unsigned brake_pct; /* removals of more than so much of all objects, told by another than
@@ -89,7 +119,8 @@ struct wm_replica_config {
 struct wm_replica *wm_replica_new(const struct wm_replica_config *c);
 void wm_replica_free(struct wm_replica *r); /* NULL ok */
 
-/** At the start: an object or tombstone that the store has. Nothing is sent. @return 0, -ENOMEM. */
+/** At the start: an object or tombstone that the store has, with its octets if there are proofs.
+ *  Nothing is sent. @return 0, -ENOMEM. */
 int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c);
 /** A change of our own, or a shared one that we wrote: it is durable. Goes to all within 5 ms, with
  *  others of that time. In the order of the log. @return 0, -ENOMEM. */
@@ -105,7 +136,9 @@ bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c,
 bool wm_replica_news_is_of(struct wm_replica *r, const struct wm_peer_id *who, const void *p,
 			   size_t len);
 /** What came over the tree (from: the neighbour), or over a stream. @return 0; WM_E_INVALID: it
- * cannot be read or is not allowed, end the stream; @p e says what. */
+ * cannot be read or is not allowed, end the stream; @p e says what. Of the tree, with proofs: 1, it
+ * is not proved here, or not yet: do not pass it on, or who does could be taken for who forged it.
+ */
 int wm_replica_spread(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
 		      size_t len, struct wm_err *e);
 int wm_replica_receive(struct wm_replica *r, const struct wm_peer_id *from, const void *p,
@@ -210,6 +243,8 @@ unsigned wm_replica_objects(const struct wm_replica *r);
 	X(ahead, "Changes held back, as their clock is ahead of ours")                             \
 	X(braked, "Removals held back, as they would remove too much")                             \
 	X(foreign, "Changes refused, as they claim what is another's")                             \
+	X(forged, "News and pulls of a log that are not what its agent proved, dropped")           \
+	X(unproved, "Pulls of a log dropped, as nothing says whose its proof is")                  \
 	X(malformed, "Messages that could not be read")                                            \
 	X(dictionaries, "News in a dictionary that is not known here, asked for")                  \
 	X(full, "Objects not taken, as the bound is reached")                                      \

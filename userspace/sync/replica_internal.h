@@ -6,6 +6,8 @@
  * - replica_wire.c: messages to octets and back, compression
  * - replica_dictionary.c: what news is compressed with
  * - replica_held.c: what is held back, until it is let go
+ * - replica_proof.c: what agents prove of their logs
+ * - replica_hold.c: what was pulled, beside the log until it is what was proved
  * - replica_take.c: judges changes of others and takes them
  * - replica_pull.c: compares, and asks for what is missing
  * - replica_serve.c: tells what is new, and answers who asks
@@ -35,12 +37,13 @@
  * slow only. */
 #define PATIENCE_MIN_MS	  500
 #define PATIENCE_MAX_MS	  8000
-#define BUSY_MS		  20   /* before what could not be taken or read is tried again */
-#define ASK_MS		  250  /* between two questions for what is behind */
-#define IDLE_MAX	  200  /* answers in a row that brought nothing */
-#define BACKOFF_MS	  5000 /* before a log that was refused is asked for again */
-#define REPAIR_MS	  250  /* between two repairs of one log */
-#define BRAKE_MIN	  10   /* removals that are never too many */
+#define BUSY_MS		  20	       /* before what could not be taken or read is tried again */
+#define ASK_MS		  250	       /* between two questions for what is behind */
+#define IDLE_MAX	  200	       /* answers in a row that brought nothing */
+#define BACKOFF_MS	  5000	       /* before a log that was refused is asked for again */
+#define REPAIR_MS	  250	       /* between two repairs of one log */
+#define HOLD_MAX	  (512u << 20) /* octets of all that is held until it is proved */
+#define BRAKE_MIN	  10	       /* removals that are never too many */
 #define BRAKE_WINDOW_MS	  60000
 #define DISTRUST_MS	  60000 /* after which what nobody has goes, of an agent that was away */
 #define MESSAGE_MAX	  (WM_REPLICA_OBJECT_MAX + 2 * WM_REPLICA_PAGE_MAX) /* octets, unpacked */
@@ -70,10 +73,12 @@ struct object {
 	uint16_t mark;	      /* its log's, when it was last seen to be right */
 	uint16_t len;	      /* of the key */
 	uint8_t bucket;
-	bool listed : 1;  /* in its log: it has a version */
-	bool taking : 1;  /* in what is being judged */
-	bool pending : 1; /* shared, ours: goes with the next batch */
-	uint8_t name[];	  /* number of its log, key: the key of `objects` */
+	bool listed : 1;		 /* in its log: it has a version */
+	bool taking : 1;		 /* in what is being judged */
+	bool pending : 1;		 /* shared, ours: goes with the next batch */
+	bool proved : 1;		 /* `element` is in the sum of its log */
+	uint8_t element[WM_SETSUM_HASH]; /* of its name, version and octets */
+	uint8_t name[];			 /* number of its log, key: the key of `objects` */
 };
 
 /* A shared object has more to it. */
@@ -119,6 +124,34 @@ enum log_state {
 };
 enum pull_kind { PULL_DELTA, PULL_WHOLE, PULL_BUCKETS };
 
+/* A proof as it travels: which card it goes with, and the signature. */
+#define PROOF_MARK   4
+#define PROOF_OCTETS (PROOF_MARK + WM_REPLICA_SIGNATURE)
+
+struct hold;
+struct proving {
+	/* Of the objects that are here; of our own log as they were last told, so that it is what
+	 * others have who are as far as `flushed`. */
+	struct wm_setsum sum;
+	bool have; /* `proof` is of the log at `at` */
+	struct position at;
+	uint8_t proof[PROOF_OCTETS];
+	/* of its agent; what is here is passed on to who asks */
+	bool keyed;
+	uint8_t key[WM_REPLICA_KEY];
+	char *card;
+	size_t card_len;
+	uint32_t mark;
+	/* being pulled: what came, until it is proved; then, while it is taken, its proof and the
+	 * hash of the sum that it must come to */
+	struct hold *hold;
+	bool taking;
+	uint8_t next_proof[PROOF_OCTETS], next_hash[WM_SETSUM_HASH];
+	/* who told what is not proved is not asked for this log for a while */
+	struct wm_peer_id shunned;
+	uint64_t shun_ms;
+};
+
 struct peer;
 struct log {
 	struct wm_peer_id id; /* zero: shared */
@@ -160,6 +193,7 @@ struct log {
 	uint64_t next_ms, repair_ms; /* not before */
 	uint64_t release_ms;	     /* until then an operator lets removals happen */
 	uint64_t stub_ms, born_ms;
+	struct proving *proving; /* NULL: shared, or nobody proves anything */
 };
 
 /* Seen to be right; and nothing of the log any more. */
@@ -189,8 +223,9 @@ struct peer {
 	uint64_t asked_ms, wait_ms;
 	uint64_t question_ms; /* when its vector was asked for; 0: it came */
 	unsigned patience_ms;
-	int64_t agreed_s;			      /* as tomb.learnt_s; INT32_MIN: never */
-	uint64_t agreed_wall_ms;		      /* the same since 1970 */
+	uint64_t forged_ms;	 /* when it was last told of for that; 0: never */
+	int64_t agreed_s;	 /* as tomb.learnt_s; INT32_MIN: never */
+	uint64_t agreed_wall_ms; /* the same since 1970 */
 	uint64_t plain, packed, repairs, repaired_ms; /* see wm_replica_peer() */
 	TAILQ_HEAD(, log) wants;
 };
@@ -204,7 +239,8 @@ struct wm_replica {
 	struct peer **peer_list;       /* in the order in which they were met */
 	size_t peers_len, peers_cap;
 	struct log *own, *shared;
-	uint64_t flushed; /* of our own log: what was told */
+	uint64_t flushed;   /* of our own log: what was told */
+	size_t held_octets; /* of all that is held until it is proved */
 	struct object **pending;
 	size_t pending_len, pending_cap;
 	struct wm_env_timer *flush, *work, *tick;
@@ -330,6 +366,61 @@ static inline bool bucket_in(const uint8_t *bits, uint8_t bucket)
 	return bits[bucket / 8] >> bucket % 8 & 1;
 }
 
+/* replica_proof.c */
+int proof_new(struct wm_replica *r, struct log *l); /* @return 0, -ENOMEM */
+void proof_free(struct wm_replica *r, struct log *l);
+void proof_forget(struct wm_replica *r, struct log *l); /* whose it was */
+/* What is in the sum for an object. @return 0, negative errno. */
+int proof_element(const struct wm_replica *r, const struct wm_replica_key *k, struct position at,
+		  const void *object, size_t len, uint8_t ret[static WM_SETSUM_HASH]);
+/* It is this in the sum from now on; NULL: it is not there. */
+void proof_set(const struct wm_replica *r, struct log *l, struct object *o, const uint8_t *element);
+/* Is @p sum at @p at what the log's agent proved? @param ret_hash of the sum, NULL ok */
+bool proof_fits(const struct wm_replica *r, const struct log *l, struct position at,
+		const struct wm_setsum *sum, const uint8_t proof[static PROOF_OCTETS],
+		uint8_t *ret_hash);
+/* The log is proved where it is. */
+void proof_have(struct log *l, const uint8_t proof[static PROOF_OCTETS]);
+/* Sign what was told of our own. @return false: it could not be. */
+bool proof_own(struct wm_replica *r, struct position at);
+/* The epoch ends: what was not told in it is not, and will be proved as it is served. */
+void proof_own_untold(struct wm_replica *r);
+void proof_own_card(struct wm_replica *r);
+/* A card that came. @return 0, WM_E_INVALID: it is not believed, WM_E_UNKNOWN: not yet. */
+int proof_card(struct wm_replica *r, struct log *l, const ProtobufCBinaryData *card,
+	       struct wm_err *e);
+/* What @p from told of a log is not proved: counted, told, and others are asked. */
+void proof_forged(struct wm_replica *r, struct peer *from, struct log *l);
+void proof_shun(struct wm_replica *r, const struct peer *from, struct log *l);
+static inline bool proof_here(const struct log *l)
+{
+	return l->proving->have && !position_cmp(l->proving->at, l->at);
+}
+static inline bool proof_shunned(const struct wm_replica *r, const struct log *l,
+				 const struct peer *p)
+{
+	return l->proving && wm_env_ms(r->c.env) < l->proving->shun_ms &&
+	       wm_peer_id_same(&l->proving->shunned, &p->id);
+}
+/* What was pulled of it is proved and being taken. */
+static inline bool proof_taking(const struct log *l)
+{
+	return l->proving && l->proving->taking;
+}
+
+/* replica_hold.c */
+/* Part of a page of a log that is to be proved; @p part is kept, and NULL then. As take_part(). */
+int hold_part(struct wm_replica *r, struct peer *from, struct log *l, Wm__Replica__Part **part,
+	      struct wm_err *e);
+/* Go on taking what was proved. @return false: more is to be done. */
+bool hold_take(struct wm_replica *r, struct log *l);
+void hold_clear(struct wm_replica *r, struct log *l);
+/* What is held of a log of which another goes on to tell. NULL: nothing. */
+struct hold *hold_detach(struct log *l);
+void hold_resume(struct log *l, struct hold *h);
+/* All was taken: is it what was proved? */
+bool hold_settled(const struct wm_replica *r, struct log *l);
+
 /* replica_take.c */
 /* News over the tree. */
 int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch *b,
@@ -337,6 +428,19 @@ int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch
 /* Part of a page that was asked for. @return 0; 1: later, it was not taken; negative: refused. */
 int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__Replica__Part *p,
 	      struct wm_err *e);
+/* The steps of it: what it says of where its log is, its changes, how far it came. */
+int take_head(struct wm_replica *r, struct log *l, const Wm__Replica__Part *p, struct wm_err *e);
+/* @return as take_part(); 2: nothing new came */
+int take_changes(struct wm_replica *r, struct peer *from, struct log *l, const Wm__Replica__Part *p,
+		 struct wm_err *e);
+int take_advance(const struct wm_replica *r, struct log *l, const Wm__Replica__Part *p,
+		 struct wm_err *e);
+int take_read(const struct log *l, const Wm__Replica__Change *m, uint32_t epoch,
+	      struct wm_replica_change *ret, struct wm_err *e);
+int take_full(struct wm_replica *r, struct log *l);
+/* Of two places in a log, the later one. */
+int take_place_cmp(struct position a, const struct wm_replica_key *k, struct position b,
+		   const struct wm_replica_key *q);
 /* Remove what was not seen of a log that is sweeping. @return false: more is to be done. */
 bool take_sweep(struct wm_replica *r, struct log *l);
 void replica_alarm(struct wm_replica *r, const struct wm_peer_id *about, const char *fmt, ...)
@@ -356,11 +460,12 @@ void ahead_note(struct wm_replica *r, const struct wm_peer_id *writer, uint64_t 
 struct peer *peer_get(const struct wm_replica *r, const struct wm_peer_id *id);
 struct peer *peer_up_by_chance(const struct wm_replica *r);
 void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind);
-void pull_begin(struct log *l);
+void pull_begin(struct wm_replica *r, struct log *l);
 void pull_next(struct wm_replica *r, struct peer *p);
-void pull_end_all(struct peer *p);
-void pull_end(struct log *l);			     /* whatever came of it */
-void pull_done(struct wm_replica *r, struct log *l); /* all came */
+void pull_end_all(struct wm_replica *r, struct peer *p);
+void pull_end(struct wm_replica *r, struct log *l);	/* whatever came of it */
+void pull_give_up(struct wm_replica *r, struct log *l); /* for a while */
+void pull_done(struct wm_replica *r, struct log *l);	/* all came */
 int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *page,
 	      struct wm_err *e);
 int pull_vector(struct wm_replica *r, struct peer *p, const Wm__Replica__Vector *v,

@@ -299,6 +299,7 @@ void object_drop(struct wm_replica *r, struct log *l, struct object *o)
 			r->pending[i] = r->pending[--r->pending_len];
 			break;
 		}
+	proof_set(r, l, o, NULL);
 	log_count(r, l, o, false);
 	l->marked -= o->mark == l->mark;
 	tree_remove(&l->root, o);
@@ -408,8 +409,9 @@ struct log *log_new(struct wm_replica *r, const struct wm_peer_id *id, bool shar
 	for (n = r->logs_count; r->by_number[n]; n = (n + 1) % LOGS_MAX)
 		;
 	l->number = (uint16_t)n;
-	if ((shared && !l->sums) ||
+	if ((shared && !l->sums) || proof_new(r, l) ||
 	    wm_map_put(r->logs, l->id.octets, sizeof(l->id.octets), l, NULL)) {
+		proof_free(r, l);
 		log_destroy(l);
 		return NULL;
 	}
@@ -422,10 +424,11 @@ struct log *log_new(struct wm_replica *r, const struct wm_peer_id *id, bool shar
 
 void log_free(struct wm_replica *r, struct log *l)
 {
+	proof_free(r, l);
 	while (l->root)
 		object_drop(r, l, l->root);
 	log_set_at(r, l, (struct position){0});
-	pull_end(l);
+	pull_end(r, l);
 	wm_map_del(r->logs, l->id.octets, sizeof(l->id.octets));
 	r->by_number[l->number] = NULL;
 	r->logs_count--;

@@ -61,7 +61,7 @@ static void fell_silent(struct wm_replica *r, struct peer *p)
 		p->patience_ms < PATIENCE_MAX_MS / 2 ? 2 * p->patience_ms : PATIENCE_MAX_MS;
 	p->asked = false;
 	p->question_ms = 0;
-	pull_end_all(p);
+	pull_end_all(r, p);
 	r->stats.unanswered++;
 	r->ask = true;
 }
@@ -102,10 +102,11 @@ void pull_patience(struct wm_replica *r)
 		ask_another(r, now);
 }
 
-void pull_end(struct log *l)
+void pull_end(struct wm_replica *r, struct log *l)
 {
 	if (l->puller)
 		TAILQ_REMOVE(&l->puller->wants, l, wanted);
+	hold_clear(r, l);
 	l->puller = NULL;
 	l->begun = l->resume = false;
 	l->sweeping = l->sweeping && l->forgetting;
@@ -116,7 +117,7 @@ void pull_done(struct wm_replica *r, struct log *l)
 	struct peer *p = l->puller;
 	bool again = l->again && position_cmp(l->told, l->at) > 0;
 
-	pull_end(l);
+	pull_end(r, l);
 	l->again = false;
 	if (again && p)
 		pull_want(r, p, l, l->told.epoch == l->at.epoch ? PULL_DELTA : PULL_WHOLE);
@@ -133,7 +134,7 @@ void pull_done(struct wm_replica *r, struct log *l)
 void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_kind kind)
 {
 	if (l->puller || l->own || l->forgetting || wm_env_ms(r->c.env) < l->next_ms ||
-	    (l->held && !wm_peer_id_same(&p->id, &l->word)))
+	    (l->held && !wm_peer_id_same(&p->id, &l->word)) || proof_shunned(r, l, p))
 		return;
 	if (!p->up || (p->silent && r->silent < r->up)) {
 		r->ask = true; /* who else has it? */
@@ -151,8 +152,9 @@ void pull_want(struct wm_replica *r, struct peer *p, struct log *l, enum pull_ki
 }
 
 /* From where it is asked, not from where it is when the answer comes: news may come meanwhile. */
-void pull_begin(struct log *l)
+void pull_begin(struct wm_replica *r, struct log *l)
 {
+	hold_clear(r, l);
 	l->begun = true;
 	l->came = 0;
 	l->took = false;
@@ -165,13 +167,13 @@ void pull_begin(struct log *l)
 		log_unmark(l);
 }
 
-static void want_of(struct log *l, Wm__Replica__Want *w)
+static void want_of(struct wm_replica *r, struct log *l, Wm__Replica__Want *w)
 {
 	wm__replica__want__init(w);
 	if (!l->shared)
 		w->origin = (ProtobufCBinaryData){sizeof(l->id.octets), l->id.octets};
 	if (!l->begun)
-		pull_begin(l);
+		pull_begin(r, l);
 	if (l->kind == PULL_DELTA && position_cmp(l->at, l->cursor) > 0) {
 		l->cursor = l->at;
 		l->cursor_len = 0;
@@ -180,6 +182,7 @@ static void want_of(struct log *l, Wm__Replica__Want *w)
 	w->seq = l->cursor.seq;
 	w->key = (ProtobufCBinaryData){l->cursor_len, l->cursor_key};
 	w->whole = l->kind == PULL_WHOLE;
+	w->card = l->proving ? l->proving->mark : 0;
 	if (l->kind == PULL_BUCKETS)
 		w->buckets = (ProtobufCBinaryData){sizeof(l->buckets), l->buckets};
 }
@@ -220,9 +223,9 @@ void pull_next(struct wm_replica *r, struct peer *p)
 	TAILQ_FOREACH (l, &p->wants, wanted) {
 		if (count == PULL_LOGS)
 			break;
-		if (l->sweeping)
+		if (l->sweeping || proof_taking(l))
 			continue;
-		want_of(l, &wants[count]);
+		want_of(r, l, &wants[count]);
 		list[count] = &wants[count];
 		count++;
 	}
@@ -241,17 +244,17 @@ static bool ask_ahead(struct wm_replica *r, struct peer *p, struct log *l,
 	if (page->n_parts != 1 || part->last || part->none || !part->n_changes ||
 	    l->kind == PULL_BUCKETS || (part->whole && l->kind != PULL_WHOLE))
 		return false;
-	want_of(l, &want);
+	want_of(r, l, &want);
 	want.epoch = part->at_epoch;
 	want.seq = part->at_seq;
 	want.key = part->at_key;
 	return ask(r, p, &list, 1);
 }
 
-static void give_up(struct wm_replica *r, struct log *l)
+void pull_give_up(struct wm_replica *r, struct log *l)
 {
 	l->next_ms = wm_env_ms(r->c.env) + BACKOFF_MS;
-	pull_end(l);
+	pull_end(r, l);
 }
 
 static struct log *log_named(struct wm_replica *r, const ProtobufCBinaryData *id)
@@ -284,24 +287,25 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 		bool ahead;
 		int err;
 
-		if (!l || l->puller != p || !l->begun || l->sweeping)
+		if (!l || l->puller != p || !l->begun || l->sweeping || proof_taking(l))
 			continue;
 		if (part->none) {
-			pull_end(l);
+			pull_end(r, l);
 			continue;
 		}
 		ahead = ask_ahead(r, p, l, page);
-		err = take_part(r, p, l, part, e);
+		err = l->proving ? hold_part(r, p, l, &page->parts[i], e)
+				 : take_part(r, p, l, part, e);
 		if (ahead && (err || l->puller != p))
 			p->asked = false; /* what comes is passed over */
 		if (err == WM_E_INVALID) {
-			give_up(r, l);
+			pull_give_up(r, l);
 			return err;
 		}
 		if (err == WM_E_CONFLICT)
-			pull_end(l);
+			pull_end(r, l);
 		else if (err < 0)
-			give_up(r, l);
+			pull_give_up(r, l);
 		later |= err == 1;
 	}
 	if (later || !page->n_parts)
@@ -379,6 +383,7 @@ static void own_log(struct wm_replica *r, struct peer *p, struct position told)
 	r->stats.restored++;
 	replica_alarm(r, &p->id, "others know more of our log than our store: it begins epoch %u",
 		      epoch);
+	proof_own_untold(r);
 	log_set_at(r, r->own, (struct position){epoch, r->own->at.seq});
 	r->own->announce = true;
 	replica_work_soon(r, 0);
@@ -395,6 +400,8 @@ static bool same_position(struct wm_replica *r, struct peer *p, struct log *l, d
 		held_end(l);
 		if (state > l->state)
 			l->state = state;
+		if (l->proving && !proof_here(l)) /* as the store had it: for its proof */
+			pull_want(r, p, l, PULL_DELTA);
 		return true;
 	}
 	if (l->distrust) {
@@ -571,15 +578,19 @@ static bool behind(const struct log *l)
 }
 
 /* What came of a log that is pulled whole is not asked for again: another goes on from there. */
-void pull_end_all(struct peer *p)
+void pull_end_all(struct wm_replica *r, struct peer *p)
 {
 	struct log *l, *next;
+	struct hold *held;
 	bool resume;
 
 	for (l = TAILQ_FIRST(&p->wants); l; l = next) {
 		next = TAILQ_NEXT(l, wanted);
-		resume = l->begun && l->kind == PULL_WHOLE && !l->shared && !l->sweeping;
-		pull_end(l);
+		resume = l->begun && l->kind == PULL_WHOLE && !l->shared && !l->sweeping &&
+			 !proof_taking(l);
+		held = resume ? hold_detach(l) : NULL;
+		pull_end(r, l);
+		hold_resume(l, held);
 		l->resume = resume;
 	}
 }

@@ -14,6 +14,7 @@ struct out {
 	Wm__Replica__Change **list;
 	size_t *offsets;
 	size_t count, cap, octets;
+	bool tells; /* news of our own log: what is proved is what was told */
 };
 
 static void out_free(struct out *out)
@@ -46,8 +47,32 @@ static int out_grow(struct out *out)
 	return 0;
 }
 
+/* Are the octets that were read of an object those of its version? Ours may be ahead of it for as
+ * long as the store takes, what is told of it is its content. */
+static bool out_proved(struct wm_replica *r, const struct out *out, struct log *l, struct object *o,
+		       const char *object, size_t len)
+{
+	const struct wm_replica_key k = object_key(o);
+	uint8_t element[WM_SETSUM_HASH];
+
+	if (!l->proving)
+		return true;
+	if (o->gone_s) {
+		if (out->tells)
+			proof_set(r, l, o, NULL);
+		return true;
+	}
+	if (proof_element(r, &k, object_at(o), object, len, element))
+		return false;
+	if (out->tells || (l->own && !o->proved)) {
+		proof_set(r, l, o, element);
+		l->proving->have = false;
+	}
+	return o->proved && !memcmp(o->element, element, sizeof(element));
+}
+
 /* @return 0; 1: it does not fit any more, 2: it cannot be read now. */
-static int out_add(struct wm_replica *r, struct out *out, const struct log *l, struct object *o)
+static int out_add(struct wm_replica *r, struct out *out, struct log *l, struct object *o)
 {
 	const struct wm_replica_key k = object_key(o);
 	size_t before = r->octets.len;
@@ -67,6 +92,10 @@ static int out_add(struct wm_replica *r, struct out *out, const struct log *l, s
 	if (out->count && out->octets + (r->octets.len - before) > WM_REPLICA_PAGE_MAX) {
 		r->octets.len = before;
 		return 1;
+	}
+	if (!out_proved(r, out, l, o, r->octets.data + before, r->octets.len - before)) {
+		r->octets.len = before;
+		return 2;
 	}
 	c = &out->changes[out->count];
 	wm__replica__change__init(c);
@@ -99,10 +128,22 @@ static void out_done(struct wm_replica *r, struct out *out)
 	}
 }
 
-static bool offered(const struct wm_replica *r, const struct log *l)
+static bool settled(const struct wm_replica *r, const struct log *l)
 {
 	return !(l->own && r->quiet) && l->at.epoch && !l->stub && !l->distrust && !l->forgetting &&
 	       !l->sweeping && !(l->puller && l->begun && l->kind == PULL_WHOLE);
+}
+
+static bool offered(const struct wm_replica *r, const struct log *l)
+{
+	return settled(r, l) && (!l->proving || l->own || proof_here(l));
+}
+
+/* An agent hears how far its log is here also where that is not proved any more: its own store may
+ * be of an earlier day. */
+static bool offered_to(const struct wm_replica *r, const struct log *l, const struct peer *to)
+{
+	return offered(r, l) || (wm_peer_id_same(&l->id, &to->id) && settled(r, l));
 }
 
 unsigned serve_listed(const struct wm_replica *r)
@@ -164,7 +205,7 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 	if (!r->c.leaf && !to->leaf)
 		list_log(ls, r->shared);
 	for (struct log *l; (l = log_walk(r, &pos));) {
-		if (l->shared || !offered(r, l) || (r->c.leaf && !l->own) ||
+		if (l->shared || !offered_to(r, l, to) || (r->c.leaf && !l->own) ||
 		    (to->leaf && !wm_peer_id_same(&l->id, &to->id)))
 			continue;
 		if (ls->v.n_logs == VECTOR_LOGS)
@@ -208,8 +249,8 @@ void serve_announce(struct wm_replica *r)
 }
 
 /* How far a page came with one log. */
-static void fill(struct wm_replica *r, struct out *out, const struct log *l,
-		 const Wm__Replica__Want *w, Wm__Replica__Part *part)
+static void fill(struct wm_replica *r, struct out *out, struct log *l, const Wm__Replica__Want *w,
+		 Wm__Replica__Part *part)
 {
 	struct position at = {w->epoch, w->seq};
 	struct wm_replica_key k = {w->key.data, w->key.len}, *key = w->key.len ? &k : NULL;
@@ -239,6 +280,27 @@ static void fill(struct wm_replica *r, struct out *out, const struct log *l,
 		part->at_key = (ProtobufCBinaryData){key->len, (uint8_t *)(uintptr_t)key->octets};
 }
 
+/* What was not told yet is not proved: ask again. */
+static void from_again(const Wm__Replica__Want *w, Wm__Replica__Part *part)
+{
+	part->at_epoch = w->epoch;
+	part->at_seq = w->seq;
+	part->at_key = w->key;
+}
+
+/* With the last page of it. */
+static void part_prove(struct wm_replica *r, const struct log *l, const Wm__Replica__Want *w,
+		       Wm__Replica__Part *part)
+{
+	struct proving *v = l->proving;
+
+	if (!v || !part->last || (l->own && !proof_own(r, l->at)))
+		return;
+	part->proof = (ProtobufCBinaryData){sizeof(v->proof), v->proof};
+	if (w->card != v->mark)
+		part->card = (ProtobufCBinaryData){v->card_len, (uint8_t *)v->card};
+}
+
 static void part_of(struct wm_replica *r, struct out *out, struct log *l,
 		    const Wm__Replica__Want *w, Wm__Replica__Part *part, uint8_t digest[16])
 {
@@ -257,7 +319,12 @@ static void part_of(struct wm_replica *r, struct out *out, struct log *l,
 	part->digest = (ProtobufCBinaryData){16, digest};
 	part->whole = w->whole || (!l->shared && !w->buckets.len &&
 				   (from.epoch != l->at.epoch || position_cmp(from, l->floor) < 0));
+	if (l->own && l->proving && l->at.seq > r->flushed) {
+		from_again(w, part);
+		return;
+	}
 	fill(r, out, l, w, part);
+	part_prove(r, l, w, part);
 }
 
 static int pull_check(const Wm__Replica__Pull *pull, struct wm_err *e)
@@ -274,6 +341,8 @@ static int pull_check(const Wm__Replica__Pull *pull, struct wm_err *e)
 	return 0;
 }
 
+static int flush_own(struct wm_replica *r);
+
 int serve_pull(struct wm_replica *r, struct peer *p, const Wm__Replica__Pull *pull,
 	       struct wm_err *e)
 {
@@ -287,6 +356,8 @@ int serve_pull(struct wm_replica *r, struct peer *p, const Wm__Replica__Pull *pu
 
 	if (err)
 		return err;
+	if (r->c.proofs && !r->quiet && r->own->at.seq > r->flushed)
+		(void)flush_own(r);
 	wm_buf_reset(&r->octets);
 	page.number = pull->number;
 	page.parts = list;
@@ -399,7 +470,7 @@ static int flush_own(struct wm_replica *r)
 	struct log *l = r->own;
 	struct position at = {l->at.epoch, r->flushed};
 	Wm__Replica__Batch b = WM__REPLICA__BATCH__INIT;
-	struct out out = {0};
+	struct out out = {.tells = true};
 	uint8_t digest[16];
 	struct object *o;
 	int err = 0;
@@ -422,7 +493,9 @@ static int flush_own(struct wm_replica *r)
 		b.epoch = l->at.epoch;
 		b.after = r->flushed;
 		b.upto = o ? (at.seq > r->flushed ? at.seq : r->flushed) : l->at.seq;
-		if (!o) {
+		if (l->proving && proof_own(r, (struct position){b.epoch, b.upto})) {
+			b.proof = (ProtobufCBinaryData){PROOF_OCTETS, l->proving->proof};
+		} else if (!o) {
 			digest_put(l->digest, digest);
 			b.digest = (ProtobufCBinaryData){sizeof(digest), digest};
 		}

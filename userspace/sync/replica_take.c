@@ -29,6 +29,7 @@ struct taking {
 	struct wm_replica_change *changes;
 	struct object **objects;
 	uint64_t *bases;
+	uint8_t (*elements)[WM_SETSUM_HASH]; /* NULL: nothing is proved */
 	size_t count;
 	unsigned removals; /* told by another than who removed */
 };
@@ -38,6 +39,7 @@ static void taking_free(struct taking *t)
 	free(t->changes);
 	free(t->objects);
 	free(t->bases);
+	free(t->elements);
 }
 
 static int taking_init(struct taking *t, struct log *l, struct peer *from, size_t max)
@@ -48,7 +50,8 @@ static int taking_init(struct taking *t, struct log *l, struct peer *from, size_
 	t->changes = calloc(max, sizeof(*t->changes));
 	t->objects = calloc(max, sizeof(struct object *));
 	t->bases = calloc(max, sizeof(*t->bases));
-	if (t->changes && t->objects && t->bases)
+	t->elements = l->proving ? calloc(max, sizeof(*t->elements)) : NULL;
+	if (t->changes && t->objects && t->bases && (t->elements || !l->proving))
 		return 0;
 	taking_free(t);
 	return -ENOMEM;
@@ -105,10 +108,30 @@ static void name_held(const struct taking *t)
 		}
 }
 
+/* What is in the sum for each. */
+static int taking_elements(const struct wm_replica *r, struct taking *t)
+{
+	int err = 0;
+
+	for (size_t i = 0; t->elements && i < t->count && !err; i++) {
+		const struct wm_replica_change *c = &t->changes[i];
+
+		if (!c->gone)
+			err = proof_element(r, &c->key,
+					    (struct position){c->version.epoch, c->version.seq},
+					    c->object, c->len, t->elements[i]);
+	}
+	return err;
+}
+
 static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
 {
-	int err;
+	int err = taking_elements(r, t);
 
+	if (err) {
+		taking_abort(r, t);
+		return err;
+	}
 	if (!t->count)
 		return 0;
 	if (brake && braked(r, t->l, t->from, t->removals)) {
@@ -123,6 +146,9 @@ static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
 	}
 	for (size_t i = 0; i < t->count; i++) {
 		object_set(r, t->l, t->objects[i], &t->changes[i], t->bases[i]);
+		if (t->elements)
+			proof_set(r, t->l, t->objects[i],
+				  t->changes[i].gone ? NULL : t->elements[i]);
 		t->objects[i]->taking = false;
 		if (t->l->shared && wm_peer_id_same(&t->changes[i].origin, &r->c.id))
 			serve_pending(r, t->objects[i]);
@@ -147,8 +173,8 @@ static int shared_read(const Wm__Replica__Change *m, struct wm_replica_change *c
 	return 0;
 }
 
-static int change_read(const struct log *l, const Wm__Replica__Change *m, uint32_t epoch,
-		       struct wm_replica_change *ret, struct wm_err *e)
+int take_read(const struct log *l, const Wm__Replica__Change *m, uint32_t epoch,
+	      struct wm_replica_change *ret, struct wm_err *e)
 {
 	struct wm_replica_change c = {
 		.origin = l->id,
@@ -330,7 +356,7 @@ static int merge(struct wm_replica *r, struct taking *t, struct wm_replica_chang
 	return 0;
 }
 
-static int full(struct wm_replica *r, struct log *l)
+int take_full(struct wm_replica *r, struct log *l)
 {
 	r->stats.full++;
 	l->next_ms = wm_env_ms(r->c.env) + BACKOFF_MS;
@@ -346,7 +372,7 @@ static int take_shared(struct wm_replica *r, struct peer *from, const Wm__Replic
 	for (size_t i = 0; i < b->n_changes && !err; i++) {
 		struct wm_replica_change c;
 
-		err = change_read(r->shared, b->changes[i], 0, &c, e);
+		err = take_read(r->shared, b->changes[i], 0, &c, e);
 		if (!err)
 			err = merge(r, &t, &c, b->changes[i]->replaced, e);
 	}
@@ -356,7 +382,7 @@ static int take_shared(struct wm_replica *r, struct peer *from, const Wm__Replic
 		err = taking_commit(r, &t, true);
 	taking_free(&t);
 	if (err == WM_E_FULL)
-		full(r, r->shared);
+		take_full(r, r->shared);
 	else if (err == WM_E_LIMIT)
 		held_ask(r, r->shared);
 	return err == WM_E_INVALID ? err : 0; /* what was not taken digests find */
@@ -371,7 +397,7 @@ static int add_news(struct wm_replica *r, struct taking *t, const Wm__Replica__B
 	for (size_t i = 0; i < b->n_changes; i++) {
 		struct wm_replica_change c;
 		struct object *o;
-		int err = change_read(l, b->changes[i], b->epoch, &c, e);
+		int err = take_read(l, b->changes[i], b->epoch, &c, e);
 
 		if (err)
 			return err;
@@ -425,13 +451,71 @@ static struct log *log_of_news(struct wm_replica *r, const Wm__Replica__Batch *b
 	return l;
 }
 
+/* Would the log be what its agent proved? */
+static bool batch_fits(const struct wm_replica *r, struct taking *t, const Wm__Replica__Batch *b)
+{
+	const struct wm_replica_proofs *c = r->c.proofs;
+	struct wm_setsum sum = t->l->proving->sum;
+	int err = b->proof.len == PROOF_OCTETS ? taking_elements(r, t) : -EINVAL;
+
+	for (size_t i = 0; i < t->count && !err; i++) {
+		const struct object *o = t->objects[i];
+
+		if (o->proved)
+			err = c->add(c->arg, &sum, o->element, true);
+		if (!err && !t->changes[i].gone)
+			err = c->add(c->arg, &sum, t->elements[i], false);
+	}
+	return !err &&
+	       proof_fits(r, t->l, (struct position){b->epoch, b->upto}, &sum, b->proof.data, NULL);
+}
+
+/* News that is not proved is dropped, and the log pulled, which proves what is right: it may be
+ * what is here that is wrong. */
+static void batch_unproved(struct wm_replica *r, struct peer *from, struct log *l)
+{
+	if (proof_here(l))
+		proof_forged(r, from, l);
+	pull_want(r, from, l, PULL_DELTA);
+}
+
+/* Is its digest what the log's is now? */
+static void batch_digest(struct wm_replica *r, struct peer *from, struct log *l,
+			 const Wm__Replica__Batch *b)
+{
+	if (!b->digest.len)
+		return;
+	if (digest_get(b->digest.data) == l->digest) {
+		l->state = LOG_VERIFIED;
+		held_end(l);
+	} else if (l->state != LOG_PARTIAL) {
+		l->state = LOG_WHOLE;
+		pull_repair(r, from, l);
+	}
+}
+
+/* It is there now, as it was told. */
+static void batch_taken(struct wm_replica *r, struct peer *from, struct log *l,
+			const Wm__Replica__Batch *b)
+{
+	log_set_at(r, l, (struct position){b->epoch, b->upto});
+	if (!l->proving) {
+		batch_digest(r, from, l, b);
+		return;
+	}
+	proof_have(l, b->proof.data);
+	l->state = LOG_VERIFIED;
+	held_end(l);
+}
+
 int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch *b,
 	       struct wm_err *e)
 {
 	const struct position upto = {b->epoch, b->upto};
+	const int unproved = r->c.proofs != NULL; /* here: it is not passed on */
 	struct taking t;
 	struct log *l;
-	bool first;
+	bool first, fits;
 	int err;
 
 	if (!b->origin.len)
@@ -441,47 +525,60 @@ int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch
 		return wm_err_set(e, WM_E_INVALID, "a batch has no valid origin or numbers");
 	l = log_of_news(r, b);
 	if (!l || l->sweeping)
-		return 0;
+		return unproved;
 	first = !l->at.epoch && !b->after;
+	if (proof_taking(l) || (l->proving && !l->proving->keyed)) {
+		gap(r, from, l, upto);
+		return unproved;
+	}
 	if (!first &&
 	    (b->epoch > l->at.epoch || (b->epoch == l->at.epoch && b->after > l->at.seq))) {
 		gap(r, from, l, upto);
-		return 0;
+		return unproved;
 	}
 	if (position_cmp(upto, l->at) <= 0) {
 		r->stats.stale += b->n_changes;
-		return 0;
+		return unproved;
 	}
 	err = taking_init(&t, l, from, b->n_changes);
 	if (!err)
 		err = add_news(r, &t, b, e);
-	if (err)
+	fits = err || !l->proving || batch_fits(r, &t, b);
+	if (err || !fits)
 		taking_abort(r, &t);
 	else
 		err = taking_commit(r, &t, true);
 	taking_free(&t);
 	if (err == WM_E_INVALID)
 		return err;
+	if (!fits) {
+		batch_unproved(r, from, l);
+		return unproved;
+	}
 	if (err) {
 		if (err == WM_E_FULL)
-			full(r, l);
+			take_full(r, l);
 		gap(r, from, l, upto); /* what the brake holds is asked of nobody but its agent */
 		held_ask(r, l);
-		return 0;
+		return unproved;
 	}
 	if (first)
 		l->state = LOG_WHOLE;
-	log_set_at(r, l, upto);
-	if (!b->digest.len)
-		return 0;
-	if (digest_get(b->digest.data) == l->digest) {
-		l->state = LOG_VERIFIED;
-		held_end(l);
-	} else if (l->state != LOG_PARTIAL) {
-		l->state = LOG_WHOLE;
-		pull_repair(r, from, l);
-	}
+	batch_taken(r, from, l, b);
 	return 0;
+}
+
+/* It is what it was in the store, whose octets were not given. */
+static int mark_proved(const struct wm_replica *r, struct log *l, struct object *o,
+		       const struct wm_replica_change *c)
+{
+	uint8_t element[WM_SETSUM_HASH];
+	int err = l->proving ? proof_element(r, &c->key, object_at(o), c->object, c->len, element)
+			     : 0;
+
+	if (!err && l->proving)
+		proof_set(r, l, o, element);
+	return err;
 }
 
 /* What a log that was pulled whole, or buckets of it, says of one object. */
@@ -492,7 +589,7 @@ static int add_anew(struct wm_replica *r, struct taking *t, struct wm_replica_ch
 	struct log *l = t->l;
 	struct object *o = object_get(r, l, &c->key);
 	/* who knows better may have begun an earlier day's store: numbers were given twice */
-	bool renewed = l->target.epoch != l->at.epoch || l->kind == PULL_BUCKETS;
+	bool renewed = l->target.epoch != l->at.epoch || l->kind == PULL_BUCKETS || l->proving;
 	int cmp, err;
 
 	if (!o && c->gone)
@@ -512,7 +609,7 @@ static int add_anew(struct wm_replica *r, struct taking *t, struct wm_replica_ch
 	    (cmp < 0 && !renewed)) {
 		object_mark(l, o);
 		r->stats.stale++;
-		return 0;
+		return o->proved || c->gone ? 0 : mark_proved(r, l, o, c);
 	}
 	taking_add(t, o, c, 0);
 	return 0;
@@ -546,8 +643,8 @@ static int add_change(struct wm_replica *r, struct taking *t, struct wm_replica_
 	return 0;
 }
 
-static int place_cmp(struct position a, const struct wm_replica_key *k, struct position b,
-		     const struct wm_replica_key *q)
+int take_place_cmp(struct position a, const struct wm_replica_key *k, struct position b,
+		   const struct wm_replica_key *q)
 {
 	int c = position_cmp(a, b);
 
@@ -566,13 +663,13 @@ static int add_part(struct wm_replica *r, struct taking *t, const Wm__Replica__P
 
 	for (size_t i = 0; i < p->n_changes; i++) {
 		struct wm_replica_change c = {.key = {"", 0}};
-		int err = change_read(l, p->changes[i], p->epoch, &c, e);
+		int err = take_read(l, p->changes[i], p->epoch, &c, e);
 		struct position next;
 
 		if (err)
 			return err;
 		next = (struct position){c.version.epoch, c.version.seq};
-		if (place_cmp(next, &c.key, at, &key) <= 0)
+		if (take_place_cmp(next, &c.key, at, &key) <= 0)
 			return wm_err_set(e, WM_E_INVALID, "a page goes back in its log");
 		at = next;
 		key = c.key;
@@ -583,9 +680,9 @@ static int add_part(struct wm_replica *r, struct taking *t, const Wm__Replica__P
 	return 0;
 }
 
-/* Remember how far the page came. @return 1: nothing new came. */
-static int advance(const struct wm_replica *r, struct log *l, const Wm__Replica__Part *p,
-		   struct wm_err *e)
+/* Remember how far the page came. @return 2: nothing new came. */
+int take_advance(const struct wm_replica *r, struct log *l, const Wm__Replica__Part *p,
+		 struct wm_err *e)
 {
 	const struct position at = {p->at_epoch, p->at_seq};
 	const struct wm_replica_key key = {p->at_key.len ? (void *)p->at_key.data : "",
@@ -596,7 +693,7 @@ static int advance(const struct wm_replica *r, struct log *l, const Wm__Replica_
 	if (key.len > WM_REPLICA_KEY_MAX)
 		return wm_err_set(e, WM_E_INVALID, "a page has a key of over %d octets",
 				  WM_REPLICA_KEY_MAX);
-	c = place_cmp(at, &key, l->cursor, &had);
+	c = take_place_cmp(at, &key, l->cursor, &had);
 	if (c < 0 || l->came > 4ull * r->c.objects_max)
 		return wm_err_set(e, WM_E_INVALID, "pages of a log go back, or have no end");
 	l->cursor = at;
@@ -606,7 +703,18 @@ static int advance(const struct wm_replica *r, struct log *l, const Wm__Replica_
 		l->idle = 0;
 		return 0;
 	}
-	return ++l->idle > IDLE_MAX ? wm_err_set(e, WM_E_BUSY, "nothing comes") : 1;
+	return ++l->idle > IDLE_MAX ? wm_err_set(e, WM_E_BUSY, "nothing comes") : 2;
+}
+
+/* What was proved was taken. @return true: and yet it is not what was proved. */
+static bool settle_proved(struct wm_replica *r, struct log *l)
+{
+	bool proved = hold_settled(r, l);
+
+	l->state = proved ? LOG_VERIFIED : LOG_WHOLE;
+	if (!proved)
+		l->next_ms = wm_env_ms(r->c.env) + BACKOFF_MS;
+	return !proved;
 }
 
 /* All of it came: as good as where it came from. */
@@ -615,7 +723,9 @@ static void settle(struct wm_replica *r, struct log *l)
 	struct peer *from = l->puller;
 	bool wrong = !l->shared && l->target_state == LOG_VERIFIED && l->digest != l->target_digest;
 
-	if (!l->shared)
+	if (l->proving)
+		wrong = settle_proved(r, l);
+	else if (!l->shared)
 		l->state = wrong ? LOG_WHOLE : l->target_state;
 	if (!l->shared && !wrong)
 		held_end(l);
@@ -659,7 +769,8 @@ static void sweep_end(struct wm_replica *r, struct log *l)
 		l->state = LOG_PARTIAL;
 		l->stub = true;
 		l->distrust = false;
-		pull_end(l);
+		pull_end(r, l);
+		proof_forget(r, l);
 		return;
 	}
 	if (l->kind == PULL_WHOLE) {
@@ -720,7 +831,7 @@ static int last_part(struct wm_replica *r, struct peer *from, struct log *l)
 }
 
 /* What a part says of where its log is. @return 1: not what was asked for, begin again. */
-static int part_head(struct log *l, const Wm__Replica__Part *p, struct wm_err *e)
+int take_head(struct wm_replica *r, struct log *l, const Wm__Replica__Part *p, struct wm_err *e)
 {
 	const struct position where = {p->epoch, p->seq};
 
@@ -737,7 +848,7 @@ static int part_head(struct log *l, const Wm__Replica__Part *p, struct wm_err *e
 		return 1;
 	}
 	if (!l->begun)
-		pull_begin(l);
+		pull_begin(r, l);
 	if (!l->shared && (position_cmp(where, l->at) < 0 ||
 			   (l->kind == PULL_DELTA && where.epoch != l->at.epoch) ||
 			   (l->kind == PULL_BUCKETS && position_cmp(where, l->at))))
@@ -751,16 +862,24 @@ static int part_head(struct log *l, const Wm__Replica__Part *p, struct wm_err *e
 int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__Replica__Part *p,
 	      struct wm_err *e)
 {
-	int err = part_head(l, p, e), moved;
+	int err = take_head(r, l, p, e);
+
+	if (err)
+		return err;
+	l->came += p->n_changes;
+	err = take_changes(r, from, l, p, e);
+	return err == 2 ? 1 : err;
+}
+
+int take_changes(struct wm_replica *r, struct peer *from, struct log *l, const Wm__Replica__Part *p,
+		 struct wm_err *e)
+{
 	struct taking t;
+	int err = taking_init(&t, l, from, p->n_changes), moved;
 	bool took;
 
 	if (err)
 		return err;
-	err = taking_init(&t, l, from, p->n_changes);
-	if (err)
-		return err;
-	l->came += p->n_changes;
 	err = add_part(r, &t, p, e);
 	if (err)
 		taking_abort(r, &t);
@@ -769,13 +888,13 @@ int take_part(struct wm_replica *r, struct peer *from, struct log *l, const Wm__
 	took = t.count != 0;
 	taking_free(&t);
 	if (err == WM_E_FULL)
-		return full(r, l);
+		return take_full(r, l);
 	if (err)
 		return err == WM_E_BUSY ? 1 : err;
 	l->took |= took;
 	if (p->last)
 		return last_part(r, from, l);
-	moved = advance(r, l, p, e);
+	moved = take_advance(r, l, p, e);
 	if (moved < 0)
 		return moved;
 	if (l->kind == PULL_DELTA && position_cmp(l->cursor, l->at) > 0) {
