@@ -119,5 +119,11 @@ until_ok 20 all_alive 4 1 2 3 4 || fail "not all are back"
 until_ok 15 passes_on web web-1 1 2 3 4 || fail "web-1 is not back everywhere"
 until_ok 10 same_digests 1 2 3 4 || fail "digests differ after the restart"
 
+# --- and nobody was taken for a liar --------------------------------------------------------------------------
+for i in 1 2 3 4; do
+	check "forged at node $i" 0 "$(count_of "$i" replica_forged)"
+	check "unproved at node $i" 0 "$(count_of "$i" replica_unproved)"
+done
+
 for i in 1 2 3 4; do node_stop "$i"; done
 done_testing

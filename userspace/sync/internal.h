@@ -15,6 +15,8 @@ struct wm_verify;
 struct wm_leaf;
 struct wm_keyring;
 struct wm_keyrings;
+struct wm_proofs;
+struct wm_tls;
 struct wm_http_client;
 struct wm_datagram;
 
@@ -62,6 +64,7 @@ struct wm_sync {
 	struct wm_waits *waits;
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_keyrings *keyrings;
+	struct wm_proofs *proofs; /* NULL: etcd carries */
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
 	struct wm_etcd_kept *etcd_kept;
@@ -105,10 +108,17 @@ int wm_link_greet(struct wm_links *l, const struct wm_peer_addr *to,
 void wm_link_send_all(struct wm_links *l, enum wm_channel ch, const void *p, size_t len);
 /** A member went: end its streams. */
 void wm_link_drop(struct wm_links *l, const struct wm_peer_id *id);
+/** NULL: insecure. Borrowed. */
+struct wm_tls *wm_links_tls(const struct wm_links *l);
 /** Whole days that our certificate is valid; INT64_MAX without one. */
 int64_t wm_links_days(const struct wm_links *l);
 bool wm_links_next(const struct wm_links *l, size_t *pos, struct wm_sync_peer *ret);
 const struct wm_frames_stats *wm_links_frames(const struct wm_links *l);
+
+/* --- proofs.c: whose key proves a log --- */
+int wm_proofs_new(struct wm_sync *s, struct wm_proofs **ret, struct wm_err *e);
+void wm_proofs_free(struct wm_proofs *p); /* NULL ok; behind the replica */
+const struct wm_replica_proofs *wm_proofs_calls(const struct wm_proofs *p);
 
 /* --- objects.c: the registry's side of the replica --- */
 int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e);

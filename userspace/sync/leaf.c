@@ -402,6 +402,7 @@ const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const
 	const struct wm_member *m = wm_members_by_id(l->s->members, from);
 	const uint8_t *kind = p;
 	struct wm_err e = {0};
+	int r;
 
 	if (!l->serve || !m || m->role != WM_MEMBER_LEAF)
 		return NULL; /* a role that is not known yet: comparison brings it */
@@ -409,9 +410,11 @@ const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const
 		return "its news is of no kind that a leaf has";
 	if (!wm_replica_news_is_of(l->s->replica, from, kind + 1, len - 1))
 		return "its news is not of its own log alone";
-	if (wm_replica_spread(l->s->replica, from, kind + 1, len - 1, &e))
+	r = wm_replica_spread(l->s->replica, from, kind + 1, len - 1, &e);
+	if (r < 0)
 		return "its news cannot be read";
-	(void)wm_sync_news(l->s, WM_NEWS_CHANGES, kind + 1, len - 1);
+	if (!r) /* else it is pulled, and others hear that there is more */
+		(void)wm_sync_news(l->s, WM_NEWS_CHANGES, kind + 1, len - 1);
 	return NULL;
 }
 

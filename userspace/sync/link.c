@@ -784,6 +784,11 @@ int wm_sync_identity_check(const struct wm_identity *us, const char *node, const
 			  us->node, us->datacenter, node, datacenter);
 }
 
+struct wm_tls *wm_links_tls(const struct wm_links *l)
+{
+	return l->tls;
+}
+
 int64_t wm_links_days(const struct wm_links *l)
 {
 	struct wm_cert_validity v;

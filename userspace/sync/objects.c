@@ -271,12 +271,18 @@ static int on_object(void *arg, const struct wm_logged *l)
 {
 	struct wm_objects *o = arg;
 	struct wm_replica_change c;
+	bool proved = !o->s->etcd && l->version.origin != WM_ORIGIN_SHARED;
 	char key[WM_REPLICA_KEY_MAX];
+	struct wm_buf object;
+	int r;
 
 	if (wm_sync_is_leaf(o->s) && l->version.origin != WM_ORIGIN_OWN)
 		return 0; /* its replica is of its own log */
-	(void)change_of(o, l, NULL, key, &c);
-	return o->s->etcd ? wm_etcd_recover(o->s->etcd, &c) : wm_replica_recover(o->s->replica, &c);
+	wm_buf_init(&object, WM_REPLICA_OBJECT_MAX);
+	(void)change_of(o, l, proved ? &object : NULL, key, &c);
+	r = o->s->etcd ? wm_etcd_recover(o->s->etcd, &c) : wm_replica_recover(o->s->replica, &c);
+	wm_buf_done(&object);
+	return r;
 }
 
 /* A write of a shared object, before it is stored. Its clock will be above all that are known. */
@@ -674,6 +680,7 @@ static struct wm_replica *replica_of(struct wm_objects *o)
 				      .id = s->id,
 				      .leaf = wm_sync_is_leaf(s),
 				      .rule = s->c.conflicts,
+				      .proofs = wm_proofs_calls(s->proofs),
 				      .objects_max = s->c.objects_max,
 				      .arg = o,
 				      .read = wm_objects_read,

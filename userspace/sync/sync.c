@@ -250,18 +250,24 @@ void wm_sync_paused(struct wm_sync *s, const uint8_t *p, size_t len, bool tell)
 		(void)wm_sync_news(s, WM_NEWS_PAUSE, p, len);
 }
 
-static void on_news(void *arg, const struct wm_peer_id *from, const void *payload, size_t len)
+/* What is not proved here is not passed on: the next one would take us for who forged it. */
+static bool on_news(void *arg, const struct wm_peer_id *from, const void *payload, size_t len)
 {
 	const uint8_t *p = payload;
 	struct wm_sync *s = arg;
 	struct wm_err e = {0};
+	int r;
 
 	if (!len)
-		return;
+		return false;
 	if (*p == WM_NEWS_PAUSE)
 		wm_sync_paused(s, p + 1, len - 1, false);
-	else if (*p == WM_NEWS_CHANGES && wm_replica_spread(s->replica, from, p + 1, len - 1, &e))
+	if (*p != WM_NEWS_CHANGES)
+		return true;
+	r = wm_replica_spread(s->replica, from, p + 1, len - 1, &e);
+	if (r < 0)
 		wm_warn("sync.refused", "text=%s", wm_log_q(e.text));
+	return !r;
 }
 
 static uint32_t distance_us(void *arg, const struct wm_peer_id *id)
@@ -286,7 +292,7 @@ static struct wm_spread *spread_of(struct wm_sync *s)
 					   .arg = s,
 					   .want = want_stream,
 					   .send = send_spread,
-					   .deliver = on_news,
+					   .admit = on_news,
 					   .distance_us = distance_us};
 
 	return wm_spread_new(&c);
@@ -369,6 +375,8 @@ static int make(struct wm_sync *s, struct wm_err *e)
 	r = open_socket(s, e);
 	if (!r)
 		r = wm_links_new(s, &s->links, e);
+	if (!r)
+		r = wm_proofs_new(s, &s->proofs, e);
 	if (!r)
 		r = wm_seeds_new(s, &s->seeds, e);
 	if (r)
@@ -473,6 +481,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_members_free(s->members);
 	wm_spread_free(s->spread);
 	wm_replica_free(s->replica);
+	wm_proofs_free(s->proofs);
 	wm_datagram_free(s->socket);
 	wm_conflicts_free(s->conflicts);
 	wm_keyring_free(s->keyring);
