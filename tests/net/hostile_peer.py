@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import time
 
@@ -118,8 +119,8 @@ def joined(purpose=FOR_GREETING):
     return s
 
 
-def change(key, seq, gone=False, writer=b"", octets=b"x"):
-    return (b(1, key) + u(2, 1) + u(3, seq) + (b(4, writer) if writer else b"") + (u(5, 1) + u(6, 1) if gone else b(7, octets)))
+def change(key, seq, gone=False, writer=b"", octets=b"x", epoch=1):
+    return (b(1, key) + u(2, epoch) + u(3, seq) + (b(4, writer) if writer else b"") + (u(5, 1) + u(6, 1) if gone else b(7, octets)))
 
 
 def batch(origin, after, upto, *changes, epoch=1):
@@ -203,6 +204,72 @@ def pages(count):
     return s
 
 
+def fields(octets):
+    """The fields of a message: number, then what it is."""
+    n, out = 0, []
+
+    def number():
+        nonlocal n
+        v = shift = 0
+        while True:
+            v |= (octets[n] & 127) << shift
+            shift += 7
+            n += 1
+            if octets[n - 1] < 128:
+                return v
+    while n < len(octets):
+        tag = number()
+        if tag & 7 == 0:
+            out.append((tag >> 3, number()))
+        elif tag & 7 == 2:
+            size = number()
+            out.append((tag >> 3, octets[n:n + size]))
+            n += size
+        else:
+            size = 8 if tag & 7 == 1 else 4
+            out.append((tag >> 3, octets[n:n + size]))
+            n += size
+    return out
+
+
+def log_of_other(s):
+    """What the victim serves us of another's log, with its proof and card: epoch, number, the rest."""
+    want = b(1, other_id) + u(5, 1)
+    s.frame(REPLICA, b"\0" + b(3, u(1, 1) + b(2, want)))
+    buffer, end = b"", time.monotonic() + CLOSE_S
+    s.s.settimeout(CLOSE_S)
+    skipped = False
+    while time.monotonic() < end:
+        buffer += s.s.recv(65536)
+        if not skipped and len(buffer) >= 4:
+            buffer, skipped = buffer[4:], True
+        while len(buffer) >= 4 and len(buffer) >= 4 + struct.unpack(">I", buffer[:4])[0]:
+            size = struct.unpack(">I", buffer[:4])[0]
+            frame, buffer = buffer[4:4 + size], buffer[4 + size:]
+            if frame[0] != REPLICA:
+                continue
+            octets = frame[2:]
+            if frame[1] == 1:
+                octets = subprocess.run(["zstd", "-dcq"], input=frame[6:], capture_output=True, check=True).stdout
+            for kind, page in fields(octets):
+                for field, part in fields(page) if kind == 4 else []:
+                    if field == 2 and dict(fields(part)).get(1) == other_id:
+                        return fields(part)
+    raise OSError("no page of the other's log")
+
+
+def forged_news(how):
+    """News of another's log, as if it came next: with no proof, with the newest one that there is."""
+    s = joined()
+    part = log_of_other(s)
+    known = dict(part)
+    epoch, seq = known[2], known[3]
+    c = change(b"web-2", seq + 1, gone=how == "removal", octets=[dict(fields(v))[7] for f, v in part if f == 9 and dict(fields(v)).get(1) == b"web-2"][0], epoch=epoch)
+    octets = batch(other_id, seq, seq + 1, c, epoch=epoch) + (b"" if how == "unproved" else b(7, known[13]))
+    s.frame(SPREAD, news(octets, int.from_bytes(os.urandom(7), "big")))
+    return s
+
+
 def raw(octets, tls=True):
     s = Stream(tls)
     s.s.sendall(octets)
@@ -262,6 +329,9 @@ ATTACKS = {
     "replay": lambda: replay(2000),
     "flood": lambda: flood(100000),
     "connections": lambda: connections(600),
+    "forged-news": lambda: forged_news("unproved"),
+    "forged-proof": lambda: forged_news("proved before"),
+    "forged-removal": lambda: forged_news("removal"),
     "pages": lambda: pages(20000),
     "victims-log": lambda: send(SPREAD, news(batch(bytes.fromhex(sys.argv[6].replace("-", "")), 0, 1 << 40, change(b"s:web-1", 1 << 40, gone=True)), 55)),
 }

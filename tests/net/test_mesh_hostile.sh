@@ -58,6 +58,12 @@ attack bomb closed sync_streams_refused ''
 
 # --- what it claims, and how much ---------------------------------------------------------------------------------------
 attack victims-log open replica_foreign ''
+# of node 2's log, which node 1 holds: what node 2 did not prove is dropped, and who told it is named
+for forged in forged-news forged-proof forged-removal; do
+	attack "$forged" open replica_forged 'node=n4 text=.*is not what that agent proved: dropped'
+	passes_on web "web-1 web-2 web-3" $ALL || fail "$forged: web is another: $(passing_at 1 web)"
+done
+for i in 2 3; do check "$forged: it is not passed on to node $i" 0 "$(count_of "$i" replica_forged)"; done
 attack accuse open "" ''
 until_ok 20 all_of_us || fail "accuse: an agent that was accused does not refute it"
 attack clock-ahead open replica_ahead 'is [0-9]+ ms ahead of ours'
