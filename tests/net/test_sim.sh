@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The simulator: the same seed gives the same octets, of figures and picture; messages come to all, also
 # with losses; replicas that were cut from each other, restarted and bereft of their stores are the same
-# within two seconds, and hold what their owners hold; members that die are found, and no others are.
+# within two seconds, and hold what their owners hold; members that die are found, and no others are;
+# leaves are answered by their homes.
 cd "$(dirname "$0")/../.." || exit 2
 sim=${B:-build/asan}/waymark-sim
 dir=$(mktemp -d) failed=0
@@ -39,6 +40,11 @@ done
 for scenario in silent killed false overloaded churn; do
 	expect "membership, $scenario" "$sim" "$dir/few/$scenario.sim" --nodes 40
 done
+(cat tests/sim/leaves.sim && printf 'fulls 4\nobserved 10\nservices 100\n') >"$dir/few/leaves.sim"
+run a leaves 7 60
+run b leaves 7 60
+expect "leaves: the same figures" cmp "$dir/a.json" "$dir/b.json"
+expect "leaves: idle, and a first question" "$sim" "$dir/few/leaves.sim" --nodes 60
 # a death that is found too late is a goal that is missed
 (cat tests/sim/silent.sim && echo 'goal found_p50_ms 100') >"$dir/few/late.sim"
 expect "a goal that is missed is told" test "$("$sim" "$dir/few/late.sim" --nodes 40 >/dev/null 2>&1; echo $?)" = 1

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 2
 sim=$1 seed=${SEED:-1} bad=0
 shift
 [ $# -gt 0 ] || set -- lan lossy wan wan-flat stream octets replica partitions ten-thousand \
-	idle killed silent false overloaded churn
+	idle killed silent wan-killed wan-silent false overloaded churn leaves
 mkdir -p build/sim
 printf '%-62s %-14s %12s %10s\n' scenario figure reached goal
 for name in "$@"; do

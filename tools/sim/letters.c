@@ -170,6 +170,8 @@ void sim_datagram(struct sim *s, int a, int b, const void *p, size_t len)
 
 	s->datagrams++;
 	s->wire_octets += octets;
+	n->out_octets += octets;
+	s->nodes[b].in_octets += octets;
 	n->sends_ns = n->sends_ns > s->ns ? n->sends_ns : s->ns;
 	n->sends_ns += octets * WM_NS_PER_S / s->c.octets_per_s;
 	if (sim_cut(s, a, b) || (s->c.loss_pct && sim_unit(s) * 100 < s->c.loss_pct))

@@ -156,6 +156,7 @@ int main(int argc, char **argv)
 	if (s.c.nodes < 2 || s.c.nodes > SIM_NODES_MAX)
 		return usage();
 	if (begin(&s) || (s.c.schedules ? sim_schedules(&s, &f)
+			  : s.c.fulls	? sim_leaves(&s, &f)
 			  : s.c.watch_s ? sim_watch(&s, &f)
 					: sim_measure(&s, &f))) {
 		fprintf(stderr, "sim: out of memory\n");

@@ -62,7 +62,8 @@ static void rode(void *arg, struct wm_member *from, const void *p, size_t len)
 
 static void came(struct sim_node *n, const struct wm_member *m)
 {
-	(void)wm_spread_member(n->spread, &m->id, true);
+	if (!n->s->c.fulls)
+		(void)wm_spread_member(n->spread, &m->id, true);
 	if (n->replica)
 		wm_replica_member(n->replica, &m->id, true);
 }
@@ -147,6 +148,7 @@ int sim_members_start(struct sim_node *n)
 		.name = name,
 		.version = "0.9.0",
 		.at = sim_address(n->at),
+		.role = sim_is_leaf(n->s, n->at) ? WM_MEMBER_LEAF : WM_MEMBER_FULL,
 		.incarnation = (uint32_t)wm_env_wall_s(&n->env),
 		.arg = n,
 		.send = send_datagram,
@@ -181,7 +183,7 @@ void sim_members_stop(struct sim_node *n)
 
 int sim_members_introduce(struct sim *s)
 {
-	struct wm_buf all;
+	struct wm_buf all, fulls;
 	struct wm_err e;
 	int r = 0;
 
@@ -189,13 +191,21 @@ int sim_members_introduce(struct sim *s)
 	s->introduced = true;
 	/* states behind each other are one */
 	wm_buf_init(&all, SIZE_MAX);
-	for (int i = 0; i < s->count && !r; i++)
-		r = wm_members_state(s->nodes[i].members, &all);
+	wm_buf_init(&fulls, SIZE_MAX);
 	for (int i = 0; i < s->count && !r; i++) {
-		r = wm_members_merge(s->nodes[i].members, all.data, all.len, &e);
-		arm_push_pull(&s->nodes[i]);
+		r = wm_members_state(s->nodes[i].members, &all);
+		if (!r && !sim_is_leaf(s, i))
+			r = wm_members_state(s->nodes[i].members, &fulls);
+	}
+	for (int i = 0; i < s->count && !r; i++) {
+		struct wm_buf *b = sim_knows_all(s, i) ? &all : &fulls;
+
+		r = wm_members_merge(s->nodes[i].members, b->data, b->len, &e);
+		if (!s->c.fulls)
+			arm_push_pull(&s->nodes[i]);
 	}
 	wm_buf_done(&all);
+	wm_buf_done(&fulls);
 	return r ? -1 : 0;
 }
 

@@ -13,6 +13,7 @@
 #define REOPEN_MS  500 /* until a stream that is wanted is tried again */
 #define HANDSHAKES 4   /* one-way delays until a stream stands: TCP and TLS 1.3 */
 #define FRAME	   5   /* octets of a frame's head */
+#define RECORD	   74  /* of TLS 1.3, TCP with time stamps, IPv4: of a frame that goes alone */
 
 struct frame {
 	struct frame *next;
@@ -191,6 +192,8 @@ static void handle(struct sim_stream *st, int e, const struct frame *f)
 		set_tree(st, e, false);
 	else if (f->channel == SIM_SPREAD && st->tree[e])
 		r = wm_spread_receive(n->spread, from, f->data, f->len);
+	else if (f->channel >= SIM_ASK && n->leaf)
+		sim_leaves_frame(st->s, st->end[e], st->end[!e], f->data, f->len);
 	else if (f->channel == SIM_REPLICA && n->replica)
 		r = wm_replica_receive(n->replica, from, f->data, f->len, &err);
 	if (r) {
@@ -254,6 +257,8 @@ static void send_on(struct sim_stream *st, int e, enum sim_channel ch, const voi
 		f->ready_ns = pipe->ready_ns;
 	pipe->ready_ns = f->ready_ns;
 	s->octets += len + FRAME;
+	n->out_octets += len + FRAME + RECORD;
+	s->nodes[st->end[!e]].in_octets += len + FRAME + RECORD;
 	s->spread_octets += ch == SIM_SPREAD ? len + FRAME : 0;
 	if (!pipe->first && st->open)
 		sim_at(s, &pipe->event, f->ready_ns);

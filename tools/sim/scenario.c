@@ -74,7 +74,10 @@ static bool judge(const struct sim_scenario *c)
 	return c->nodes >= 2 && c->nodes <= SIM_NODES_MAX && c->regions && c->loss_pct < 100 &&
 	       c->regions <= SIM_REGIONS && c->octets_per_s && c->payload >= sizeof(unsigned) &&
 	       c->payload <= WM_SPREAD_PAYLOAD_MAX / 2 && c->between_min_us <= c->between_max_us &&
-	       c->pause_min_ms <= c->pause_max_ms && (c->member || !c->watch_s);
+	       c->pause_min_ms <= c->pause_max_ms && (c->member || !c->watch_s) &&
+	       (!c->fulls ||
+		(c->member && c->watch_s && c->services && c->fulls + c->observed <= c->nodes &&
+		 c->instances <= 256 && c->payload <= 4096));
 }
 
 int sim_scenario_read(struct sim_scenario *ret, const char *file)

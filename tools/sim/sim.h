@@ -65,6 +65,11 @@
 	X(overloaded_pct, 0, "nodes that stand still again and again:")                            \
 	X(still_ms, 3000, "so long on average,")                                                   \
 	X(runs_ms, 300, "and run so long between")                                                 \
+	X(fulls, 0, "full members, the others are leaves; 0: all are full")                        \
+	X(observed, 100, "leaves that know all members, and are measured")                         \
+	X(interests, 50, "services that each leaf is interested in,")                              \
+	X(services, 20000, "of so many")                                                           \
+	X(instances, 50, "instances of each")                                                      \
 	X(schedules, 0, "random schedules of partitions instead, each with its own seed")          \
 	X(schedule_ms, 20000, "length of each before the network is whole again")                  \
 	X(heal_ms, 2000, "after it all have the same")
@@ -111,7 +116,7 @@ void sim_env_init(struct sim *s, struct wm_env *env, int node);
 
 /* --- network.c ----------------------------------------------------------------------------------
  */
-enum sim_channel { SIM_TREE, SIM_UNTREE, SIM_SPREAD, SIM_REPLICA };
+enum sim_channel { SIM_TREE, SIM_UNTREE, SIM_SPREAD, SIM_REPLICA, SIM_ASK, SIM_NEWS_OF };
 struct sim_stream;
 void sim_want(struct sim *s, int a, int b, bool on);
 void sim_send(struct sim *s, int a, int b, enum sim_channel ch, const void *p, size_t len);
@@ -149,8 +154,10 @@ struct sim_node {
 	struct wm_members *members;
 	struct sim_event greet, push_pull, stall;
 	struct sim_objects *objects;
-	struct sim_event lost, found; /* when it looks who is there: of who went, of who came */
-	uint64_t lost_ns;	      /* and once more then */
+	struct sim_leaf *leaf;
+	uint64_t in_octets, out_octets; /* carried by streams and datagrams */
+	struct sim_event lost, found;	/* when it looks who is there: of who went, of who came */
+	uint64_t lost_ns;		/* and once more then */
 	struct sim_stream **streams;
 	unsigned streams_count, streams_cap;
 };
@@ -202,6 +209,12 @@ int sim_measure(struct sim *s, struct sim_figures *ret);
 int sim_watch(struct sim *s, struct sim_figures *ret);
 /** @p a takes that life of @p b for failed. */
 void sim_watch_failed(struct sim *s, int a, int b, uint32_t incarnation);
+/** Leaves and their homes (leaves.c). */
+int sim_leaves(struct sim *s, struct sim_figures *ret);
+bool sim_is_leaf(const struct sim *s, int at);
+bool sim_knows_all(const struct sim *s, int at);
+/** What a leaf says to its home, or that to it. */
+void sim_leaves_frame(struct sim *s, int at, int from, const void *p, size_t len);
 /** The partition schedules. */
 int sim_schedules(struct sim *s, struct sim_figures *ret);
 int sim_plot(const struct sim *s, const char *file, const char *title);
