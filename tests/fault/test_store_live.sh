@@ -17,12 +17,15 @@ mount -t tmpfs -o size=2m,mode=700 tmpfs "$TMP/data" || {
 export ASAN_OPTIONS=detect_leaks=0 # the leak checker cannot work under ptrace
 start_agent
 register keep web 127.1.0.1 8081 >/dev/null
+# what is the same again is answered without the store: each write says another time
 put() { # id: the answer's code, and its text in $TMP/said
 	curl -s --max-time 20 -o "$TMP/said" -w '%{http_code}' -X PUT "$API/v1/agent/service/register" \
-		-d "{\"ID\": \"$1\", \"Name\": \"other\", \"Address\": \"127.1.0.2\", \"Port\": 9000}"
+		-d "{\"ID\": \"$1\", \"Name\": \"other\", \"Address\": \"127.1.0.2\", \"Port\": 9000,
+		     \"Meta\": {\"at\": \"$EPOCHREALTIME\"}}"
 }
 check_put() { # what a client writes on checks
-	code -X PUT "$API/v1/agent/check/register" -d '{"Name": "node check", "TTL": "600s", "Status": "passing"}'
+	code -X PUT "$API/v1/agent/check/register" \
+		-d "{\"Name\": \"node check\", \"TTL\": \"600s\", \"Status\": \"passing\", \"Notes\": \"$EPOCHREALTIME\"}"
 }
 serving() { # what must go on
 	check "$1: reads go on" 200 "$(code "$API/v1/health/service/web")"
