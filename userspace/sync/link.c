@@ -178,8 +178,11 @@ static int send_hello(struct link *k)
 /* What waited for a stream: kept as length, channel, octets. */
 static void send_waiting(struct peer *p)
 {
-	const char *at = p->waiting.data, *end = at + p->waiting.len;
+	const char *at = p->waiting.data, *end;
 
+	if (!p->waiting.len)
+		return;
+	end = at + p->waiting.len;
 	while (p->use && at < end) {
 		uint32_t len;
 
