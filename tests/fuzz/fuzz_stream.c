@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry sync */
+/* fuzz_stream.c - octets on a stream to an agent of a mesh without TLS: its greeting, frames, the
+ * hello, and each channel's messages as they arrive, with all of the agent's cores behind. The
+ * first octet says whether a greeting, a hello and a state come before; then there are steps of a
+ * channel, two octets of a length, and so many of a message; channel 255 sends them as they are.
+ * Whatever comes: the agent goes on, takes the next stream, and knows of nobody else's objects as
+ * its own. */
+#include "userspace/base/peer_addr.h"
+#include "userspace/net/loop.h"
+#include "userspace/registry/registry.h"
+#include "userspace/sync/internal.h"
+#include "userspace/sync/link.pb-c.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define WITH_GREETING 1
+#define WITH_HELLO    2
+#define WITH_STATE    4
+#define AS_IT_IS      255
+#define TURNS	      8
+
+static struct {
+	struct wm_loop *loop;
+	struct wm_registry *registry;
+	struct wm_sync *sync;
+	uint16_t port;
+	uint8_t state[1024]; /* of a member that speaks */
+	size_t state_len;
+} f;
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void no_send(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
+{
+	(void)arg, (void)to, (void)p, (void)len;
+}
+
+static void no_event(void *arg, struct wm_member *m, enum wm_member_event e)
+{
+	(void)arg, (void)m, (void)e;
+}
+
+static struct wm_peer_addr here(uint16_t port)
+{
+	struct wm_peer_addr a = {.port = port};
+
+	a.ip.s6_addr[10] = a.ip.s6_addr[11] = 0xff;
+	a.ip.s6_addr[12] = 127;
+	a.ip.s6_addr[15] = 1;
+	return a;
+}
+
+/* What another agent says of itself. */
+static void make_state(void)
+{
+	struct wm_members_config c = {.env = wm_loop_env(f.loop),
+				      .timers = *wm_member_profile(WM_MEMBER_LAN),
+				      .name = "two",
+				      .version = "1",
+				      .at = here(1), /* nobody listens there */
+				      .send = no_send,
+				      .event = no_event};
+	struct wm_members *ms;
+	struct wm_buf b;
+
+	memset(c.id.octets, 2, sizeof(c.id.octets));
+	ms = wm_members_new(&c);
+	wm_buf_init(&b, sizeof(f.state));
+	check(ms && !wm_members_state(ms, &b));
+	memcpy(f.state, b.data, b.len);
+	f.state_len = b.len;
+	wm_buf_done(&b);
+	wm_members_free(ms);
+}
+
+static void begin(void)
+{
+	struct wm_registry_config rc = {.node_name = "one",
+					.node_address = "127.0.0.1",
+					.datacenter = "dc1",
+					.instances_max = 100,
+					.services_max = 100,
+					.nodes_max = 100,
+					.checks_max = 1000,
+					.vip4_base = 0xf0000000,
+					.vip4_mask = 0xf0000000,
+					.sync = true};
+	static char *nobody[] = {NULL};
+	static struct wm_sync_config c;
+	struct wm_err e = {0};
+
+	f.loop = wm_loop_new();
+	rc.env = wm_loop_env(f.loop);
+	rc.vip6_prefix.s6_addr[0] = 0xfd;
+	check(f.loop && !wm_registry_open(&rc, &f.registry, &e));
+	c = (struct wm_sync_config){.env = wm_loop_env(f.loop),
+				    .loop = f.loop,
+				    .registry = f.registry,
+				    .node_name = "one",
+				    .datacenter = "dc1",
+				    .version = "1",
+				    .node_address = "127.0.0.1",
+				    .timers = *wm_member_profile(WM_MEMBER_LAN),
+				    .push_pull_ms = 30000,
+				    .restart_grace_ms = 1000,
+				    .objects_max = 1000,
+				    .join = nobody,
+				    .interest = nobody,
+				    .join_file = "",
+				    .insecure = true};
+	for (unsigned n = 0; !f.sync && n < 100; n++) {
+		f.port = (uint16_t)(20000 + ((unsigned)getpid() + 97 * n) % 20000);
+		c.bind = c.advertise = here(f.port);
+		if (wm_sync_new(&c, &f.sync, &e))
+			f.sync = NULL;
+	}
+	check(f.sync && !wm_sync_start(f.sync, &e));
+	make_state();
+}
+
+static int dial(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(f.port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	check(fd >= 0 && !connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	return fd;
+}
+
+/* The agent reads while we write, and we throw away what it says. */
+static void say(int fd, const void *p, size_t len)
+{
+	const char *at = p;
+	char answer[4096];
+	ssize_t n;
+
+	for (unsigned tries = 0; len && tries < 1000; tries++) {
+		n = send(fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			return; /* it ended the stream */
+		at += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+		(void)wm_loop_turn(f.loop, 0);
+		while (recv(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
+static void frame(int fd, uint8_t channel, const void *p, size_t len)
+{
+	uint32_t length = htonl((uint32_t)len + 1);
+	uint8_t head[5];
+
+	memcpy(head, &length, sizeof(length));
+	head[4] = channel;
+	say(fd, head, sizeof(head));
+	say(fd, p, len);
+}
+
+static void hello(int fd)
+{
+	Waymark__Link__Hello h;
+	uint8_t packed[256], id[16];
+	char dc[] = "dc1", name[] = "two", agent[] = "1";
+
+	waymark__link__hello__init(&h);
+	memset(id, 2, sizeof(id));
+	h.version = 1;
+	h.datacenter = dc;
+	h.name = name;
+	h.agent = agent;
+	h.id.data = id;
+	h.id.len = sizeof(id);
+	frame(fd, WM_CHANNEL_HELLO, packed, waymark__link__hello__pack(&h, packed));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t with = size ? data[0] : 0;
+	size_t at = 1, pos = 0;
+	int fd;
+
+	if (!f.loop)
+		begin();
+	fd = dial();
+	if (with & WITH_GREETING)
+		say(fd, "WmF\1", 4);
+	if (with & WITH_HELLO)
+		hello(fd);
+	if (with & WITH_STATE)
+		frame(fd, WM_CHANNEL_STATE, f.state, f.state_len);
+	while (size > at && size - at >= 3) {
+		size_t len = (size_t)data[at + 1] << 8 | data[at + 2];
+		uint8_t channel = data[at];
+
+		at += 3;
+		len = len < size - at ? len : size - at;
+		if (channel == AS_IT_IS)
+			say(fd, data + at, len);
+		else
+			frame(fd, channel, data + at, len);
+		at += len;
+	}
+	for (unsigned n = 0; n < TURNS; n++)
+		(void)wm_loop_turn(f.loop, 0);
+	close(fd);
+	for (unsigned n = 0; n < TURNS; n++)
+		(void)wm_loop_turn(f.loop, 0);
+	check(!wm_node_next_instance(wm_registry_node(f.registry), &pos));
+	return 0;
+}
