@@ -61,6 +61,23 @@ until_ok 20 passes_on late late-1 1 3 || fail "late-1 did not follow"
 until_ok 10 passes_on waited "waited-1 waited-2" 3 || fail "waited-2 did not follow"
 check "nobody was taken for dead" "web-1 web-1" "$(passing_at 2 web) $(passing_at 3 web)"
 
+# --- the watch broke, and etcd has compacted what came meanwhile ----------------------------------------
+index_at() { api_of 3 /v1/health/service/web | jq '.[0].Service.ModifyIndex'; }
+WAS=$(index_at) COMPACTED=$(count_of 3 etcd_compacted)
+kill -STOP "${NODE_AGENT[3]}"
+kill -9 "$ETCD_PID"
+wait "$ETCD_PID" 2>/dev/null
+begin_etcd
+for i in 1 2; do until_ok 40 following "$i" || fail "node $i does not follow etcd again"; done
+api_of 2 -X PUT /v1/agent/service/deregister/late-1
+register_on 2 late-2 late 10.77.0.2 83 >/dev/null
+until_ok 20 passes_on late late-2 1 || fail "late-2 is not on node 1"
+ETCDCTL_API=3 etcdctl --endpoints "$ETCD" compact "$(api_of 1 /v1/waymark/sync | jq .etcd.revision)" >/dev/null || fail "etcd does not compact"
+kill -CONT "${NODE_AGENT[3]}"
+until_ok 40 passes_on late late-2 3 || fail "what was compacted did not follow"
+[ "$(count_of 3 etcd_compacted)" -gt "$COMPACTED" ] || fail "nothing was compacted for node 3"
+check "what is the same was not touched" "$WAS" "$(index_at)"
+
 # --- an agent is killed: its lease ends ---------------------------------------------------------------
 node_stop 1 KILL
 until_ok 30 passes_on web "" 2 3 || fail "web-1 passes though its agent is dead"
