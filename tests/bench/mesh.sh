@@ -114,21 +114,83 @@ bench_join() {
 	mesh_end
 }
 
+# --- a leaf ---------------------------------------------------------------------------------------------
+rss_of() { awk -v k="$2:" '$1 == k { print $2 / 1024 }' "/proc/${NODE_AGENT[$1]}/status"; }
+bench_leaf() {
+	local n=1000000 i in out first at
+	[ -z "${BENCH_QUICK:-}" ] || n=20000
+	MESH_SET=(--set kernel.services_max=131072 --set kernel.backends_max=1048576 --set kernel.memory_max=2147483648
+		--set registry.services_max=200000 --set sync.profile=lan)
+	mesh_begin 3
+	mesh_start 1 2
+	on 1 "$T/regload" -n "$n" -i 10 -P svc- -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
+	until_ok 600 same_digests 1 2 || fail "the second does not have it"
+	MESH_SET=(--set sync.profile=lan --set sync.role=leaf --set 'sync.interest=svc-00000*,svc-00001*,svc-00002*,svc-00003*,svc-00004*')
+	mesh_start 3
+	until_ok 60 leaf_holds 50 || fail "the leaf does not hold 50 services"
+	sleep 5
+	in=$(octets_of 3 tx) out=$(octets_of 3 rx) at=$(date +%s%N)
+	sleep 20
+	heading "a leaf of 50 services, two full members with $n instances"
+	emit "leaf.rss" "MiB of the leaf's agent" "$(rss_of 3 VmRSS)" "" "" "<= 40" ""
+	emit "leaf.anon" "MiB of these its own, neither files nor tables" "$(rss_of 3 RssAnon)" "" "" "" ""
+	emit "leaf.idle" "KB/s idle, both ways" "$(awk "BEGIN { print ($(octets_of 3 tx) - $in + $(octets_of 3 rx) - $out) / (($(date +%s%N) - $at) / 1e6) }")" "" "" "<= 3" "20 s"
+	: >"$TMP/first"
+	for i in $(seq 100 119); do
+		first=$(on 3 dig +tries=1 +time=5 @127.0.0.1 -p 8600 "svc-000$i.service.mesh.internal" | sed -n 's/.*Query time: \([0-9]*\) .*/\1/p')
+		echo "{\"ms\": $first}" >>"$TMP/first"
+	done
+	emit "leaf.first" "ms, the first question of an unknown service, p50 of 20" "$(take ms "$TMP/first" | median)" "" "" "<= 5" "dig's whole milliseconds"
+	MESH_SET=()
+	mesh_end
+}
+leaf_holds() { [ "$(api_of 3 /v1/catalog/services | jq length)" -ge "$1" ]; }
+
 # --- by etcd --------------------------------------------------------------------------------------------
+# etcd is killed and back under clients' loops; then an agent's watch breaks, and what comes meanwhile is compacted
+etcd_begin() {
+	(exec etcd --data-dir "$TMP/etcd-mesh" --listen-client-urls "$1" --advertise-client-urls "$1" \
+		--listen-peer-urls http://127.0.0.1:2380 --log-level error >>"$TMP/etcd.log" 2>&1) &
+	ETCD_PID=$!
+	until_ok 20 curl -sf "$1/health" || fail "etcd does not answer"
+}
+etcd_kill() {
+	kill -9 "$ETCD_PID"
+	wait "$ETCD_PID" 2>/dev/null
+}
+etcd_away() { # its address
+	local i q f c d n lost=0
+	clients_up "${ALL[@]}"
+	clients_mark "${ALL[@]}"
+	etcd_kill
+	for n in $(seq 20); do register_on "$((n % (AGENTS - 1) + 1))" "late-$n" late 192.0.2.1 "$n" >/dev/null; done
+	sleep 2
+	kill -STOP "${NODE_AGENT[$AGENTS]}"
+	etcd_begin "$1"
+	until_ok 60 late_at 1 || fail "what was registered without etcd did not follow"
+	ETCDCTL_API=3 etcdctl --endpoints "$1" compact "$(api_of 1 /v1/waymark/sync | jq .etcd.revision)" >/dev/null || fail "no compaction"
+	kill -CONT "${NODE_AGENT[$AGENTS]}"
+	for i in "${ALL[@]}"; do until_ok 60 late_at "$i" || lost=$((lost + 1)); done
+	read -r q f c d < <(clients_since web "${ALL[@]}")
+	touch "$TMP/stop-clients"
+	emit "etcd.killed.questions" "of $q questions without an answer" "$f" "" "" "<= 0" "etcd killed, back, compacted behind an agent"
+	emit "etcd.killed.connects" "of $c connects failed" "$d" "" "" "<= 0" "the same"
+	emit "etcd.killed.lost" "agents that lack one of 20 registered meanwhile" "$lost" "" "" "<= 0" "the same"
+	sleep 1
+}
+late_at() { [ "$(passing_at "$1" late | wc -w)" = 20 ]; }
 bench_mesh_etcd() {
 	local etcd=http://10.77.0.254:2379 CARRIER=etcd
 	command -v etcd >/dev/null || { echo "mesh_etcd: skipped: etcd-server is needed" && return; }
 	mesh_begin "$AGENTS"
 	ip addr add 10.77.0.254/24 dev mesh0
-	(exec etcd --data-dir "$TMP/etcd-mesh" --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
-		--listen-peer-urls http://127.0.0.1:2380 --log-level error >>"$TMP/etcd.log" 2>&1) &
-	local pid=$!
-	until_ok 20 curl -sf "$etcd/health" || fail "etcd does not answer"
+	etcd_begin "$etcd"
 	MESH_SET=(--set sync.mode=etcd --set "sync.etcd_endpoints=$etcd")
 	mesh_start "${ALL[@]}"
 	heading "$AGENTS agents by etcd on $CPUS CPUs"
 	reach etcd.reach "" "<= 60" "$AGENTS agents, etcd without TLS on the same machine"
+	etcd_away "$etcd"
 	MESH_SET=()
 	mesh_end
-	kill "$pid"
+	kill "$ETCD_PID"
 }
