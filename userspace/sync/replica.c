@@ -343,7 +343,8 @@ static void peer_free(struct wm_replica *r, struct peer *p)
 {
 	size_t n = 0;
 
-	pull_end_all(r, p);
+	while (!TAILQ_EMPTY(&p->wants))
+		pull_end(r, TAILQ_FIRST(&p->wants));
 	while (r->peer_list[n] != p)
 		n++;
 	r->peers_len--;

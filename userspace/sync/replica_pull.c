@@ -586,8 +586,9 @@ void pull_end_all(struct wm_replica *r, struct peer *p)
 
 	for (l = TAILQ_FIRST(&p->wants); l; l = next) {
 		next = TAILQ_NEXT(l, wanted);
-		resume = l->begun && l->kind == PULL_WHOLE && !l->shared && !l->sweeping &&
-			 !proof_taking(l);
+		if (proof_taking(l)) /* all of it came, and is proved: nobody is needed */
+			continue;
+		resume = l->begun && l->kind == PULL_WHOLE && !l->shared && !l->sweeping;
 		held = resume ? hold_detach(l) : NULL;
 		pull_end(r, l);
 		hold_resume(l, held);
