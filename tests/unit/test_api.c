@@ -251,6 +251,10 @@ Test(api, bodies_are_refused_as_consul_does)
 		{"{\"Name\": null}", "Missing service name", 400},
 		{"{\"Name\": \"x\", \"Bogus\": 1}",
 		 "Request decode failed: json: unknown field \"Bogus\"", 400},
+		{"{\"Name\": \"x\", \"EnableTagOverride|enable_tag_override\": true}",
+		 "Request decode failed: json: unknown field "
+		 "\"EnableTagOverride|enable_tag_override\"",
+		 400},
 		{"{\"Name\": \"x\", \"Check\": {\"HTTP\": \"http://a\"}}",
 		 "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or "
 		 "OSService checks",

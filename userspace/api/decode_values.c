@@ -216,7 +216,7 @@ static bool named(const struct field *f, const char *key)
 	const char *n = f->names, *k;
 
 	for (;;) {
-		for (k = key; *k && lower(*n) == lower(*k); k++)
+		for (k = key; *k && *n != '|' && lower(*n) == lower(*k); k++)
 			n++;
 		if (!*k && (!*n || *n == '|'))
 			return true;
