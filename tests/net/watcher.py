@@ -44,7 +44,9 @@ def watch(path):
         if now < index:
             failed.append(f"{path}: index went from {index} to {now}")
         if now == index and body is not None and text != body:
-            failed.append(f"{path}: another answer under index {now}: {body[:300]} {text[:300]}")
+            at = next((n for n, (a, b) in enumerate(zip(body, text)) if a != b), 0)
+            seen = slice(max(at - 200, 0), at + 100)
+            failed.append(f"{path}: another answer under index {now}: {body[seen]} {text[seen]}")
         if now == index and took < WAIT_S * 0.9:
             failed.append(f"{path}: {now} again after {took:.3f} s")
         indexes += now != index
