@@ -107,6 +107,7 @@ Test(foreign, what_is_the_same_does_not_flap)
 	wm_buf_done(&heard);
 	wm_registry_close(b);
 	b = open_as("other", "b");
+	cr_assert_gt(wm_registry_index(b), index, "whether the owner is alive is not stored");
 	cr_assert_eq(at(b, "owner", "w1")->version.epoch,
 		     wm_registry_instance(a, "w1")->version.epoch + 7);
 	cr_assert_eq(node_at(b, "owner")->holder->version.epoch,

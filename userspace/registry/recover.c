@@ -84,7 +84,9 @@ static int meta_row(void *arg, uint64_t row, const void *data, size_t len, struc
 		return damaged(rc, WM_STORE_META, row, "cannot be decoded", e);
 	if (wm_registry_set_node_id(rc->r, m.node_id))
 		return wm_err_set(e, -ENOMEM, "Out of memory while reading the registry");
-	rc->r->index = rc->r->reserved = m.reserved;
+	/* whether other agents are alive is not stored: what a client saw of them under the last
+	 * index may be otherwise now, which a client that waits must see */
+	rc->r->index = rc->r->reserved = m.reserved + (rc->r->sync ? 1 : 0);
 	rc->r->epoch = m.epoch;
 	if (rc->r->sync && m.node_name && strcmp(m.node_name, rc->r->self->name) != 0) {
 		/* it is another node to others: so is its log */
@@ -207,8 +209,6 @@ static struct wm_service *service_of(struct wm_registry *r, const char *name, in
 		return NULL;
 	}
 	wm_lease_revive(r->vips, l);
-	/* at or above every index that a client may have seen: its next query is answered at once
-	 */
 	s->index = r->index;
 	s->fresh = false;
 	return s;
