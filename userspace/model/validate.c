@@ -170,8 +170,7 @@ static int meta_error(const char *whose, const struct wm_pair *m, const char *wh
 			  long_value ? "..." : "", why);
 }
 
-#define FEW_PAIRS 16 /* up to so many are compared each with each, which is cheaper than to sort   \
-		      */
+#define FEW_PAIRS 16 /* so many are compared each with each: cheaper than to sort them */
 
 /* @return a pair whose key another one has too, NULL: there is none. */
 static const struct wm_pair *twice_of_few(const struct wm_pair *meta, unsigned count)
