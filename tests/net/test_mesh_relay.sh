@@ -25,12 +25,12 @@ failures() {
 	echo $n
 }
 well() { # what happened, while it happens
-	local f c d
+	local c d
 	churn_is_everywhere "$1" $ALL
 	until_ok 20 ctl_of 1 sync verify >/dev/null || fail "$1: not all have the same: $(ctl_of 1 sync verify)"
 	check "$1: members taken for failed" 0 $(($(failures) - BEFORE))
 	clients_saw "$1" $ALL
-	read -r _ f c d < <(clients_since web $ALL)
+	read -r _ _ c d < <(clients_since web $ALL)
 	check "$1: connects failed, of $c" 0 "$d"
 	clients_mark $ALL
 }
