@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # No client holds the loop: hostile requests beside a prober, judged by loop_turn_seconds. See
 # stalls.py. The sanitizers make a turn some five times as long, and so the bound.
+# alone: how long turns of the loop take is judged on a clock that does not stop for others
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
