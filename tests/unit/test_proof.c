@@ -104,7 +104,8 @@ static int vouched(const struct wm_cert *ours, const struct wm_cert *by, const c
 	chain.len = wm_proof_der(by, 0, &der);
 	chain.p = der;
 	cr_assert_gt(chain.len, 0);
-	r = wm_proof_vouched(ours, &chain, 1, text, strlen(text), &signature, ret, e);
+	r = wm_proof_vouched(ours, (struct wm_proof_chain){&chain, 1}, text, strlen(text),
+			     &signature, ret, e);
 	wm_proof_der_free(der);
 	cr_assert(!r || *e->text);
 	return r;
@@ -134,8 +135,12 @@ Test(proof, a_certificate_of_our_authority_vouches_for_what_its_key_signed)
 	cr_assert_eq(vouched(b, b, "key", sig, len, &is, &e), WM_E_INVALID, "another's");
 	cr_assert_eq(vouched(b, a, "key", sig, len - 1, &is, &e), WM_E_INVALID);
 	cr_assert_eq(vouched(c, a, "key", sig, len, &is, &e), WM_E_INVALID, "no authority of c's");
-	cr_assert_eq(wm_proof_vouched(b, &no_chain, 1, "key", 3, &none, &is, &e), WM_E_INVALID);
-	cr_assert_eq(wm_proof_vouched(b, &no_chain, 0, "key", 3, &none, &is, &e), WM_E_INVALID);
+	cr_assert_eq(wm_proof_vouched(b, (struct wm_proof_chain){&no_chain, 1}, "key", 3, &none,
+				      &is, &e),
+		     WM_E_INVALID);
+	cr_assert_eq(wm_proof_vouched(b, (struct wm_proof_chain){&no_chain, 0}, "key", 3, &none,
+				      &is, &e),
+		     WM_E_INVALID);
 	wm_cert_free(a);
 	wm_cert_free(b);
 	wm_cert_free(c);

@@ -40,10 +40,13 @@ size_t wm_proof_vouch(const struct wm_cert *c, const void *p, size_t len,
  *  wm_proof_der_free(). @return octets, 0: there is none of @p n. */
 size_t wm_proof_der(const struct wm_cert *c, unsigned n, uint8_t **ret_der);
 void wm_proof_der_free(uint8_t *der);
+/* A certificate, then what is between it and the authority. */
+struct wm_proof_chain {
+	const struct wm_proof_octets *certs;
+	unsigned count;
+};
 /** Did whom a certificate of our authority, valid now, names sign it? Judged like a stream's.
- *  @param chain the certificate, then what is between it and the authority
  *  @return 0, and whom it names; WM_E_INVALID, -ENOMEM: @p e says why. */
-int wm_proof_vouched(const struct wm_cert *ours, const struct wm_proof_octets *chain,
-		     unsigned count, const void *p, size_t len,
-		     const struct wm_proof_octets *signature, struct wm_identity *ret,
+int wm_proof_vouched(const struct wm_cert *ours, struct wm_proof_chain chain, const void *p,
+		     size_t len, const struct wm_proof_octets *signature, struct wm_identity *ret,
 		     struct wm_err *e);

@@ -95,9 +95,8 @@ static int judge(const struct wm_cert *ours, X509 *x, STACK_OF(X509) * between, 
 	return r;
 }
 
-int wm_proof_vouched(const struct wm_cert *ours, const struct wm_proof_octets *chain,
-		     unsigned count, const void *p, size_t len,
-		     const struct wm_proof_octets *signature, struct wm_identity *ret,
+int wm_proof_vouched(const struct wm_cert *ours, struct wm_proof_chain chain, const void *p,
+		     size_t len, const struct wm_proof_octets *signature, struct wm_identity *ret,
 		     struct wm_err *e)
 {
 	STACK_OF(X509) *between = sk_X509_new_null();
@@ -105,10 +104,11 @@ int wm_proof_vouched(const struct wm_cert *ours, const struct wm_proof_octets *c
 	X509 *x = NULL;
 	int r;
 
-	if (!count || count > WM_PROOF_CHAIN_MAX || signature->len > WM_PROOF_VOUCHER_MAX)
+	if (!chain.count || chain.count > WM_PROOF_CHAIN_MAX ||
+	    signature->len > WM_PROOF_VOUCHER_MAX)
 		r = wm_err_set(e, WM_E_INVALID, "no certificate vouches, or too many");
 	else
-		r = between ? read_chain(chain, count, &x, between, e) : -ENOMEM;
+		r = between ? read_chain(chain.certs, chain.count, &x, between, e) : -ENOMEM;
 	if (!r)
 		r = judge(ours, x, between, e);
 	if (!r)

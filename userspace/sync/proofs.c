@@ -127,8 +127,8 @@ static int judge_vouched(const struct wm_proofs *p, const struct wm_tls *tls,
 				  WM_PROOF_CHAIN_MAX);
 	for (size_t n = 0; n < c->n_chain; n++)
 		chain[n] = (struct wm_proof_octets){c->chain[n].data, c->chain[n].len};
-	r = wm_proof_vouched(wm_tls_cert(tls), chain, (unsigned)c->n_chain, v.octets,
-			     sizeof(v.octets), &signature, &is, e);
+	r = wm_proof_vouched(wm_tls_cert(tls), (struct wm_proof_chain){chain, (unsigned)c->n_chain},
+			     v.octets, sizeof(v.octets), &signature, &is, e);
 	if (!r && (strcasecmp(is.node, m->name) != 0 ||
 		   strcasecmp(is.datacenter, p->s->c.datacenter) != 0))
 		r = wm_err_set(e, WM_E_INVALID,
@@ -145,8 +145,12 @@ static int judge(void *arg, const struct wm_peer_id *origin, const void *data, s
 	Wm__Proof__Card *c = wm__proof__card__unpack(NULL, len, data);
 	int r = 0;
 
-	if (!c || c->key.len != WM_PROOF_KEY)
-		r = wm_err_set(e, WM_E_INVALID, "what says whose it is cannot be read");
+	if (!c)
+		return wm_err_set(e, WM_E_INVALID, "what says whose it is cannot be read");
+	if (c->key.len != WM_PROOF_KEY)
+		r = wm_err_set(e, WM_E_INVALID,
+			       "what says whose it is has a key of %zu octets, not %d", c->key.len,
+			       WM_PROOF_KEY);
 	else if (tls)
 		r = judge_vouched(p, tls, origin, c, e);
 	else if (known && memcmp(known, c->key.data, WM_PROOF_KEY) != 0)
