@@ -547,7 +547,7 @@ int take_batch(struct wm_replica *r, struct peer *from, const Wm__Replica__Batch
 	if (err || !fits)
 		taking_abort(r, &t);
 	else
-		err = taking_commit(r, &t, true);
+		err = taking_commit(r, &t, !l->proving); /* what is proved is its owner's word */
 	taking_free(&t);
 	if (err == WM_E_INVALID)
 		return err;
