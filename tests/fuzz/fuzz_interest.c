@@ -4,6 +4,7 @@
  * steps: an octet that says what (see step()), two of a length, and so many octets of a message.
  * Whatever comes: it is taken, passed over, or refused with a sentence; who waits for a service is
  * told once; a leaf holds no more than it may, and of others only what it is interested in. */
+#include "members.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
@@ -26,49 +27,11 @@ static struct {
 	unsigned waits, done;
 } f;
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void no_send(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
-{
-	(void)arg, (void)to, (void)p, (void)len;
-}
-
-static void no_event(void *arg, struct wm_member *m, enum wm_member_event e)
-{
-	(void)arg, (void)m, (void)e;
-}
-
 static void on_done(void *arg, int code)
 {
 	(void)arg;
 	check(code == 0 || code == WM_E_BUSY);
 	f.done++;
-}
-
-static struct wm_members *members_new(unsigned number, enum wm_member_role role)
-{
-	char name[] = {'n', (char)('0' + number), '\0'};
-	struct wm_members_config c = {.env = &f.v.env,
-				      .timers = *wm_member_profile(WM_MEMBER_LOCAL),
-				      .name = name,
-				      .version = "1",
-				      .role = role,
-				      .send = no_send,
-				      .event = no_event};
-	struct wm_members *ms;
-
-	c.id.octets[15] = (uint8_t)number;
-	c.at.ip.s6_addr[10] = c.at.ip.s6_addr[11] = 0xff;
-	c.at.ip.s6_addr[12] = 127;
-	c.at.ip.s6_addr[15] = 1;
-	c.at.port = 1; /* nobody listens there */
-	ms = wm_members_new(&c);
-	check(ms != NULL);
-	return ms;
 }
 
 /* An agent with a registry that is nowhere stored. */
@@ -98,7 +61,7 @@ static void agent(struct wm_sync *s, unsigned number, enum wm_member_role role)
 	s->c.interest = globs;
 	s->c.interest_ttl_ms = 10000;
 	s->id.octets[15] = (uint8_t)number;
-	s->members = members_new(number, role);
+	s->members = members_new(&f.v.env, s->id, role);
 	check(!wm_registry_open(&c, &s->c.registry, &e));
 	check(!wm_links_new(s, &s->links, &e) && !wm_leaf_new(s, &e));
 }
@@ -106,16 +69,12 @@ static void agent(struct wm_sync *s, unsigned number, enum wm_member_role role)
 static void begin(void)
 {
 	struct wm_err e = {0};
-	struct wm_buf b;
 
 	memset(&f, 0, sizeof(f));
 	virtual_env_init(&f.v, 1);
 	agent(&f.leaf, 1, WM_MEMBER_LEAF);
 	agent(&f.full, 2, WM_MEMBER_FULL);
-	wm_buf_init(&b, 1u << 20);
-	check(!wm_members_state(f.full.members, &b) &&
-	      !wm_members_merge(f.leaf.members, b.data, b.len, &e));
-	wm_buf_done(&b);
+	introduce(f.leaf.members, f.full.members);
 	check(!wm_leaf_start(f.leaf.leaf, &e) && !wm_leaf_start(f.full.leaf, &e));
 }
 
@@ -179,6 +138,21 @@ static void change(unsigned which, bool gone)
 	wm_registry_finish(f.full.c.registry);
 }
 
+static void is_bounded(void)
+{
+	struct wm_interest_stats is;
+	struct wm_serve_stats ss;
+	struct wm_service *of;
+	size_t pos = 0;
+
+	wm_interest_stats(f.leaf.leaf->interest, &is);
+	wm_serve_stats(f.full.leaf->serve, &ss);
+	check(is.services <= WM_INTERESTS_MAX && is.globs == 1 && is.waiting == f.waits - f.done);
+	check(ss.leaves <= 16);
+	while ((of = wm_registry_next_service(f.leaf.c.registry, &pos)))
+		check(!of->instances_count || wm_interest_wants(f.leaf.leaf->interest, of->name));
+}
+
 static void step(uint8_t what, const uint8_t *p, size_t len)
 {
 	const struct wm_peer_id from = {.octets = {[15] = (uint8_t)(3 + (what >> 4))}};
@@ -207,38 +181,13 @@ static void step(uint8_t what, const uint8_t *p, size_t len)
 	default:
 		virtual_env_pass(&f.v, 1 + len);
 	}
-}
-
-static void is_bounded(void)
-{
-	struct wm_interest_stats is;
-	struct wm_serve_stats ss;
-	struct wm_service *of;
-	size_t pos = 0;
-
-	wm_interest_stats(f.leaf.leaf->interest, &is);
-	wm_serve_stats(f.full.leaf->serve, &ss);
-	check(is.services <= WM_INTERESTS_MAX && is.globs == 1 && is.waiting == f.waits - f.done);
-	check(ss.leaves <= 16);
-	while ((of = wm_registry_next_service(f.leaf.c.registry, &pos)))
-		check(!of->instances_count || wm_interest_wants(f.leaf.leaf->interest, of->name));
+	is_bounded();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t at = 0;
-
 	begin();
-	while (size - at >= 3) {
-		size_t len = (size_t)data[at + 1] << 8 | data[at + 2];
-		uint8_t what = data[at];
-
-		at += 3;
-		len = len < size - at ? len : size - at;
-		step(what, data + at, len);
-		is_bounded();
-		at += len;
-	}
+	each_step(data, size, step);
 	virtual_env_pass(&f.v, 2 * WM_INTEREST_WAIT_MS);
 	check(f.done == f.waits);
 	end(&f.leaf);

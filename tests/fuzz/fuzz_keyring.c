@@ -3,6 +3,7 @@
 /* fuzz_keyring.c - what members say of keyrings. The input is a list of steps: an octet that says
  * what (see step()), two of a length, and so many octets of a message. Whatever they say, a ring
  * has one key at least and no more than its bound, and an operator is answered once. */
+#include "members.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/net/loop.h"
 #include "userspace/sync/keyring.pb-c.h"
@@ -24,22 +25,6 @@ static struct {
 	unsigned begun, done;
 } f;
 
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void no_send(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
-{
-	(void)arg, (void)to, (void)p, (void)len;
-}
-
-static void no_event(void *arg, struct wm_member *m, enum wm_member_event e)
-{
-	(void)arg, (void)m, (void)e;
-}
-
 static void on_done(void *arg, const struct wm_keyring_result *r)
 {
 	(void)arg;
@@ -54,35 +39,12 @@ static void on_done(void *arg, const struct wm_keyring_result *r)
 	}
 }
 
-static struct wm_members *members_new(unsigned number)
-{
-	char name[] = {'n', (char)('0' + number), '\0'};
-	struct wm_members_config c = {.env = &f.v.env,
-				      .timers = *wm_member_profile(WM_MEMBER_LOCAL),
-				      .name = name,
-				      .version = "1",
-				      .send = no_send,
-				      .event = no_event};
-	struct wm_members *ms;
-
-	c.id.octets[15] = (uint8_t)(1 + number);
-	c.at.ip.s6_addr[10] = c.at.ip.s6_addr[11] = 0xff;
-	c.at.ip.s6_addr[12] = 127;
-	c.at.ip.s6_addr[15] = c.at.port = 1; /* nobody listens there */
-	ms = wm_members_new(&c);
-	check(ms != NULL);
-	return ms;
-}
-
 static void meet(unsigned number)
 {
-	struct wm_members *other = members_new(number);
-	struct wm_err e = {0};
-	struct wm_buf b;
+	const struct wm_peer_id id = {.octets = {[15] = (uint8_t)number}};
+	struct wm_members *other = members_new(&f.v.env, id, WM_MEMBER_FULL);
 
-	wm_buf_init(&b, 1u << 20);
-	check(!wm_members_state(other, &b) && !wm_members_merge(f.s.members, b.data, b.len, &e));
-	wm_buf_done(&b);
+	introduce(f.s.members, other);
 	wm_members_free(other);
 }
 
@@ -100,9 +62,9 @@ static void begin(void)
 	f.s.c.insecure = true; /* no keys are read, and none is needed to open a stream */
 	f.s.id.octets[15] = 1;
 	check(!wm_links_new(&f.s, &f.s.links, &e) && !wm_keyrings_new(&f.s, &f.s.keyrings, &e));
-	f.s.members = members_new(0);
+	f.s.members = members_new(&f.v.env, f.s.id, WM_MEMBER_FULL);
 	for (unsigned n = 1; n <= MEMBERS; n++)
-		meet(n);
+		meet(1 + n);
 	check(wm_members_count(f.s.members) == 1 + MEMBERS);
 	check(!wm_keyring_new(FIRST, &f.s.keyring, &e));
 }
@@ -170,18 +132,8 @@ static void step(uint8_t what, const uint8_t *p, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t at = 0;
-
 	begin();
-	while (size - at >= 3) {
-		size_t len = (size_t)data[at + 1] << 8 | data[at + 2];
-		uint8_t what = data[at];
-
-		at += 3;
-		len = len < size - at ? len : size - at;
-		step(what, data + at, len);
-		at += len;
-	}
+	each_step(data, size, step);
 	virtual_env_pass(&f.v, 3 * WM_KEYRING_MS);
 	check(f.done == f.begun); /* nobody has to answer */
 	wm_keyrings_free(f.s.keyrings);

@@ -6,6 +6,7 @@
  * channel, two octets of a length, and so many of a message; channel 255 sends them as they are.
  * Whatever comes: the agent goes on, takes the next stream, and knows of nobody else's objects as
  * its own. */
+#include "members.h"
 #include "userspace/base/peer_addr.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
@@ -33,25 +34,10 @@ static struct {
 	struct wm_registry *registry;
 	struct wm_sync *sync;
 	uint16_t port;
+	int fd;		     /* of the stream */
 	uint8_t state[1024]; /* of a member that speaks */
 	size_t state_len;
 } f;
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void no_send(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
-{
-	(void)arg, (void)to, (void)p, (void)len;
-}
-
-static void no_event(void *arg, struct wm_member *m, enum wm_member_event e)
-{
-	(void)arg, (void)m, (void)e;
-}
 
 static struct wm_peer_addr here(uint16_t port)
 {
@@ -66,20 +52,14 @@ static struct wm_peer_addr here(uint16_t port)
 /* What another agent says of itself. */
 static void make_state(void)
 {
-	struct wm_members_config c = {.env = wm_loop_env(f.loop),
-				      .timers = *wm_member_profile(WM_MEMBER_LAN),
-				      .name = "two",
-				      .version = "1",
-				      .at = here(1), /* nobody listens there */
-				      .send = no_send,
-				      .event = no_event};
 	struct wm_members *ms;
+	struct wm_peer_id id;
 	struct wm_buf b;
 
-	memset(c.id.octets, 2, sizeof(c.id.octets));
-	ms = wm_members_new(&c);
+	memset(id.octets, 2, sizeof(id.octets));
+	ms = members_new(wm_loop_env(f.loop), id, WM_MEMBER_FULL);
 	wm_buf_init(&b, sizeof(f.state));
-	check(ms && !wm_members_state(ms, &b));
+	check(!wm_members_state(ms, &b));
 	memcpy(f.state, b.data, b.len);
 	f.state_len = b.len;
 	wm_buf_done(&b);
@@ -175,7 +155,7 @@ static void hello(int fd)
 {
 	Waymark__Link__Hello h;
 	uint8_t packed[256], id[16];
-	char dc[] = "dc1", name[] = "two", agent[] = "1";
+	char dc[] = "dc1", name[] = "n2", agent[] = "1";
 
 	waymark__link__hello__init(&h);
 	memset(id, 2, sizeof(id));
@@ -188,36 +168,33 @@ static void hello(int fd)
 	frame(fd, WM_CHANNEL_HELLO, packed, waymark__link__hello__pack(&h, packed));
 }
 
+static void step(uint8_t channel, const uint8_t *p, size_t len)
+{
+	if (channel == AS_IT_IS)
+		say(f.fd, p, len);
+	else
+		frame(f.fd, channel, p, len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t with = size ? data[0] : 0;
-	size_t at = 1, pos = 0;
-	int fd;
+	size_t pos = 0;
 
 	if (!f.loop)
 		begin();
-	fd = dial();
+	f.fd = dial();
 	if (with & WITH_GREETING)
-		say(fd, "WmF\1", 4);
+		say(f.fd, "WmF\1", 4);
 	if (with & WITH_HELLO)
-		hello(fd);
+		hello(f.fd);
 	if (with & WITH_STATE)
-		frame(fd, WM_CHANNEL_STATE, f.state, f.state_len);
-	while (size > at && size - at >= 3) {
-		size_t len = (size_t)data[at + 1] << 8 | data[at + 2];
-		uint8_t channel = data[at];
-
-		at += 3;
-		len = len < size - at ? len : size - at;
-		if (channel == AS_IT_IS)
-			say(fd, data + at, len);
-		else
-			frame(fd, channel, data + at, len);
-		at += len;
-	}
+		frame(f.fd, WM_CHANNEL_STATE, f.state, f.state_len);
+	if (size)
+		each_step(data + 1, size - 1, step);
 	for (unsigned n = 0; n < TURNS; n++)
 		(void)wm_loop_turn(f.loop, 0);
-	close(fd);
+	close(f.fd);
 	for (unsigned n = 0; n < TURNS; n++)
 		(void)wm_loop_turn(f.loop, 0);
 	check(!wm_node_next_instance(wm_registry_node(f.registry), &pos));

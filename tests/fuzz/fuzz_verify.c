@@ -3,6 +3,7 @@
 /* fuzz_verify.c - what members say while they are compared. The input is a list of steps: an octet
  * that says what (see step()), two of a length, and so many octets of a message. Whatever they say,
  * reading stays inside them, the replica stays as it is, and a comparison comes to its end. */
+#include "steps.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/sync/replica.h"
 #include "userspace/sync/verify.h"
@@ -25,12 +26,6 @@ static struct {
 	uint32_t asked; /* number of the last question */
 	unsigned done;
 } f;
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void no_send(void *arg, const struct wm_peer_id *to, const void *p, size_t len)
 {
@@ -149,20 +144,11 @@ static void step(uint8_t what, const uint8_t *p, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t before[WM_REPLICA_SUMMARY], after[WM_REPLICA_SUMMARY];
-	size_t at = 0;
 
 	begin();
 	wm_replica_summary(f.r, before, sizeof(before));
 	virtual_env_pass(&f.v, 1);
-	while (size - at >= 3) {
-		size_t len = (size_t)data[at + 1] << 8 | data[at + 2];
-		uint8_t what = data[at];
-
-		at += 3;
-		len = len < size - at ? len : size - at;
-		step(what, data + at, len);
-		at += len;
-	}
+	each_step(data, size, step);
 	/* each answer that comes begins the wait anew; none comes any more */
 	virtual_env_pass(&f.v, 3 * WM_VERIFY_MS);
 	check(f.done == 1);
