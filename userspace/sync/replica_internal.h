@@ -7,7 +7,7 @@
  * - replica_dictionary.c: what news is compressed with
  * - replica_held.c: what is held back, until it is let go
  * - replica_proof.c: what agents prove of their logs
- * - replica_hold.c: what was pulled, beside the log until it is what was proved
+ * - replica_pages.c: what was pulled, beside the log until it is what was proved
  * - replica_take.c: judges changes of others and takes them
  * - replica_pull.c: compares, and asks for what is missing
  * - replica_serve.c: tells what is new, and answers who asks
@@ -408,7 +408,7 @@ static inline bool proof_taking(const struct log *l)
 	return l->proving && l->proving->taking;
 }
 
-/* replica_hold.c */
+/* replica_pages.c */
 /* Part of a page of a log that is to be proved; @p part is kept, and NULL then. As take_part(). */
 int hold_part(struct wm_replica *r, struct peer *from, struct log *l, Wm__Replica__Part **part,
 	      struct wm_err *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replica_hold.c - pages of a log that is to be proved are held beside it. When the last one came,
+/* replica_pages.c - pages of a log that is to be proved are held beside it. When the last one came,
  * with the proof, it is known what the log would be: only then they are taken, page by page. What
  * is not proved is dropped. If it was a part of the log that was asked for, the part that is here
  * may be what is wrong, so all of it is asked for, and judged by itself. */
