@@ -83,9 +83,11 @@ void proof_set(const struct wm_replica *r, struct log *l, struct object *o, cons
 	if (o->proved)
 		(void)c->add(c->arg, &l->proving->sum, o->element, true);
 	/* where that fails the log is not what was proved, and is pulled again */
-	o->proved = element && !c->add(c->arg, &l->proving->sum, element, false);
-	if (o->proved)
-		memcpy(o->element, element, sizeof(o->element));
+	o->proved = false;
+	if (!element || c->add(c->arg, &l->proving->sum, element, false))
+		return;
+	o->proved = true;
+	memcpy(o->element, element, sizeof(o->element));
 }
 
 /* --- what is signed --------------------------------------------------------------------------- */
