@@ -320,6 +320,84 @@ int wm_record_put_told(struct wm_buf *b, const struct wm_instance *i)
 	return end(b, 0);
 }
 
+/* --- policies: a field is its section's and its own number, 1 + either, then its value; 0 ends ---
+ */
+static void put_field(struct wm_buf *b, const void *of, const struct wm_policy_field *f)
+{
+	const char *text;
+	uint32_t number;
+
+	if (f->type == WM_POLICY_TEXT) {
+		memcpy(&text, (const char *)of + f->offset, sizeof(text));
+		put_s(b, text);
+	} else {
+		memcpy(&number, (const char *)of + f->offset, sizeof(number));
+		put_u(b, number);
+	}
+}
+
+static bool falls_back(const void *of, const struct wm_policy_field *f)
+{
+	const char *text;
+	uint32_t number;
+
+	if (f->type == WM_POLICY_TEXT) {
+		memcpy(&text, (const char *)of + f->offset, sizeof(text));
+		return !*text;
+	}
+	memcpy(&number, (const char *)of + f->offset, sizeof(number));
+	return number == f->fallback;
+}
+
+/* The fields of a member's object, or of an element, that are not at their fallback. */
+static void put_fields(struct wm_buf *b, unsigned section, const void *of)
+{
+	const struct wm_policy_section *s = &wm_policy_sections[section];
+
+	for (unsigned n = 0; n < s->fields_count; n++) {
+		if (falls_back(of, &s->fields[n]))
+			continue;
+		put_u(b, section + 1);
+		put_u(b, n + 1);
+		put_field(b, of, &s->fields[n]);
+	}
+}
+
+static void put_section(struct wm_buf *b, unsigned section, const struct wm_policy *p)
+{
+	const struct wm_policy_section *s = &wm_policy_sections[section];
+	const char *list;
+	uint32_t count;
+
+	if (s->form == WM_POLICY_TOP || s->form == WM_POLICY_OBJECT) {
+		put_fields(b, section, p);
+		return;
+	}
+	memcpy(&list, (const char *)p + s->list, sizeof(list));
+	memcpy(&count, (const char *)p + s->count, sizeof(count));
+	for (uint32_t k = 0; k < count; k++) {
+		put_u(b, section + 1);
+		put_u(b, 0); /* an element begins */
+		put_fields(b, section, list + k * s->size);
+	}
+}
+
+int wm_record_put_policy(struct wm_buf *b, const struct wm_policy *p, bool told)
+{
+	begin(b, WM_RECORD_POLICY);
+	need(b, WM_RECORD_VERSION_POLICY);
+	put_s(b, p->service);
+	put_u(b, told ? 0 : p->create_index);
+	put_u(b, told ? 0 : p->modify_index);
+	put_u(b, !told);
+	if (!told)
+		put_version(b, &p->version);
+	for (unsigned n = 0; n < wm_policy_sections_count; n++)
+		put_section(b, n, p);
+	put_u(b, 0);
+	return end(b, told ? 0 : p->row);
+}
+
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s)
 {
 	begin(b, WM_RECORD_SERVICE);
@@ -644,6 +722,64 @@ struct wm_instance *wm_record_build(const struct wm_record_instance *d)
 		i->checks[n]->modify_index = d->states[n].modify_index;
 	}
 	return i;
+}
+
+/* A field of @p of, which is not at its fallback: it would stand otherwise in two forms. */
+static void get_field(struct cursor *c, void *of, const struct wm_policy_field *f)
+{
+	if (f->type == WM_POLICY_TEXT)
+		*wm_policy_text(of, f) = need_s(c);
+	else
+		*wm_policy_number(of, f) = (uint32_t)get_u(c, UINT32_MAX);
+	c->bad |= falls_back(of, f);
+}
+
+/* What stands in order; @p last: place of the field before it. */
+static bool get_policy_field(struct cursor *c, struct wm_policy_draft *d, void **at,
+			     uint64_t *last_section, uint64_t *last_field)
+{
+	uint64_t section = get_u(c, wm_policy_sections_count), field;
+	const struct wm_policy_section *s;
+
+	if (!section || c->bad)
+		return false;
+	s = &wm_policy_sections[section - 1];
+	field = get_u(c, s->fields_count);
+	if (section != *last_section) {
+		c->bad |= section < *last_section;
+		*at = s->form == WM_POLICY_TOP || s->form == WM_POLICY_OBJECT ? &d->p : NULL;
+		*last_field = 0;
+	}
+	if (!field && *at != (void *)&d->p) {
+		*at = wm_policy_draft_add(d, s);
+		c->bad |= !*at;
+	} else {
+		c->bad |= !*at || field <= *last_field;
+	}
+	*last_section = section;
+	*last_field = field;
+	if (field && !c->bad)
+		get_field(c, *at, &s->fields[field - 1]);
+	return !c->bad;
+}
+
+int wm_record_get_policy(char *body, size_t len, struct wm_policy_draft *ret)
+{
+	struct cursor c = {body, body + len, false};
+	uint64_t section = 0, field = 0;
+	void *at = NULL;
+
+	wm_policy_draft_init(ret, need_s(&c));
+	ret->p.create_index = get_u(&c, UINT64_MAX);
+	ret->p.modify_index = get_u(&c, UINT64_MAX);
+	ret->p.version = (struct wm_version){.origin = WM_ORIGIN_SHARED};
+	if (get_u(&c, 1))
+		get_version(&c, &ret->p.version);
+	while (get_policy_field(&c, ret, &at, &section, &field))
+		;
+	return c.bad || c.p != c.end || ret->p.version.origin != WM_ORIGIN_SHARED
+		       ? WM_E_STORE_DAMAGED
+		       : 0;
 }
 
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *r)

@@ -7,6 +7,7 @@
 #pragma once
 #include "userspace/base/buf.h"
 #include "userspace/model/object.h"
+#include "userspace/model/policy.h"
 
 #include <stdint.h>
 
@@ -17,16 +18,17 @@
  * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
  * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
  * instance with traits, or a node with a place. 9: a STATED check with args. 10: versions of
- * objects. 11: versions with a writer, and what is told to other agents. */
+ * objects. 11: versions with a writer, and what is told to other agents. 12: policies. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6
 #define WM_RECORD_VERSION_TYPE	  7
 #define WM_RECORD_VERSION_TRAITS  8
 #define WM_RECORD_VERSION_STATED  9
-#define WM_RECORD_VERSION	  11
+#define WM_RECORD_VERSION	  12
 #define WM_RECORD_VERSION_ORIGIN  10
 #define WM_RECORD_VERSION_WRITER  11
+#define WM_RECORD_VERSION_POLICY  12
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
@@ -46,7 +48,8 @@ enum wm_record_type {
 	WM_RECORD_CATALOG_NODE,	    /* another node; then as the checks of this agent's */
 	WM_RECORD_TOMBSTONE,
 	WM_RECORD_FOREIGN_INSTANCE, /* of another agent's log: as those of the catalog */
-	WM_RECORD_FOREIGN_NODE
+	WM_RECORD_FOREIGN_NODE,
+	WM_RECORD_POLICY /* among the instances' rows */
 };
 
 /* Decoded views; strings borrow from the payload. About 50 KiB: keep one, reuse it. */
@@ -101,6 +104,9 @@ int wm_record_put_catalog_node(struct wm_buf *b, const struct wm_node *n);
  *  under row 0, without what is this registry's own: numbers, and the version, which goes beside.
  */
 int wm_record_put_told(struct wm_buf *b, const struct wm_instance *i);
+/** A policy: what of it is not as if it were left out. @p told: to other agents, under row 0 and
+ *  without what is this registry's own. */
+int wm_record_put_policy(struct wm_buf *b, const struct wm_policy *p, bool told);
 int wm_record_put_service(struct wm_buf *b, uint64_t row, const struct wm_record_service *s);
 int wm_record_put_meta(struct wm_buf *b, const struct wm_record_meta *m);
 int wm_record_put_tombstone(struct wm_buf *b, uint64_t row, const struct wm_record_tombstone *t);
@@ -117,6 +123,9 @@ int wm_record_get_catalog_node(char *body, size_t len, struct wm_record_instance
 /** The detached object of a decoded record, its checks as they were. @return NULL without memory.
  */
 struct wm_instance *wm_record_build(const struct wm_record_instance *d);
+/** @return 0; WM_E_STORE_DAMAGED: also where it says something that this version does not know, in
+ *  a record that a newer one would have called newer. The draft's texts point into the payload. */
+int wm_record_get_policy(char *body, size_t len, struct wm_policy_draft *ret);
 int wm_record_get_service(char *body, size_t len, struct wm_record_service *ret);
 int wm_record_get_meta(char *body, size_t len, struct wm_record_meta *ret);
 int wm_record_get_tombstone(char *body, size_t len, struct wm_record_tombstone *ret);
