@@ -34,6 +34,8 @@ uint64_t wm_scope_index(const struct wm_api *a, enum wm_scope s, const char *nam
 		return at_least_one(a->checks_index);
 	case WM_SCOPE_NODES:
 		return at_least_one(a->nodes_index);
+	case WM_SCOPE_POLICIES:
+		return at_least_one(wm_registry_policies_index(a->d.registry));
 	case WM_SCOPE_NODE: /* of one that is not there: nodes come and go */
 		node = wm_registry_node_named(a->d.registry, name);
 		if (!node)
@@ -314,6 +316,10 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_api *a = arg;
 	struct wm_watch_key *k;
 
+	if (c->kind == WM_CHANGE_POLICY) { /* no other answer shows it */
+		mark(a, &a->scopes[WM_SCOPE_POLICIES]);
+		return;
+	}
 	wm_rendered_changed(a, c);
 	if (!c->service) {
 		mark_node(a, c->instance->node);

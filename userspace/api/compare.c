@@ -49,6 +49,12 @@ static const char *member_name(const struct wm_api *a, const struct wm_verify_me
 	return wm_sync_etcd(a->d.sync) ? "etcd" : name_of(a, &m->id);
 }
 
+/* Policies are on no node. */
+static const char *shown(const char *node)
+{
+	return strcmp(node, WM_POLICY_NODE) == 0 ? "(policies)" : node;
+}
+
 static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r,
 		      const struct wm_verify_found *f)
 {
@@ -59,7 +65,7 @@ static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm
 	wm_json_open(j, '{');
 	wm_json_ks(j, "member", member_name(a, &r->members[f->member]));
 	wm_json_ks(j, "owner", owner);
-	wm_json_ks(j, "node", f->shared ? f->node : name_of(a, &f->origin));
+	wm_json_ks(j, "node", f->shared ? shown(f->node) : name_of(a, &f->origin));
 	wm_json_ks(j, "id", f->id);
 	put_side(j, a, "here", &f->here, f->shared);
 	put_side(j, a, "there", &f->there, f->shared);
@@ -273,7 +279,7 @@ void wm_native_conflicts(struct wm_call *c)
 		wm_json_open(&j, '{');
 		wm_json_ku(&j, "time_ms", k->wall_ms);
 		wm_json_ks(&j, "rule", k->rule);
-		wm_json_ks(&j, "node", k->node);
+		wm_json_ks(&j, "node", shown(k->node));
 		wm_json_ks(&j, "id", k->id);
 		put_conflict_side(&j, c->api, "stands", &k->stands);
 		put_conflict_side(&j, c->api, "lost", &k->lost);

@@ -68,9 +68,16 @@ static const char *kind_name(enum wm_change_kind k)
 		return "node";
 	case WM_CHANGE_NODE_DELETED:
 		return "node-deleted";
+	case WM_CHANGE_POLICY:
+		return "policy";
 	default:
 		return "check-removed";
 	}
+}
+
+static const struct wm_policy *policy_of(const struct wm_change *c)
+{
+	return c->policy ? c->policy : c->policy_old;
 }
 
 static void render(struct wm_buf *b, const struct wm_change *c)
@@ -82,8 +89,12 @@ static void render(struct wm_buf *b, const struct wm_change *c)
 	wm_json_init(&j, b, false);
 	wm_json_open(&j, '{');
 	wm_json_ku(&j, "index", c->index);
-	if (c->service)
+	if (c->kind == WM_CHANGE_POLICY)
+		wm_json_ks(&j, "service", policy_of(c)->service);
+	else if (c->service)
 		wm_json_ks(&j, "service", i ? i->name : c->service->shown);
+	if (c->kind == WM_CHANGE_POLICY)
+		wm_json_kb(&j, "gone", !c->policy);
 	if (i)
 		wm_json_ks(&j, "node", i->node->name);
 	if (i && c->service) {
@@ -133,7 +144,9 @@ static struct event *new_event(struct wm_events *ev)
 
 static void on_change(void *arg, const struct wm_change *c)
 {
-	const char *service = c->service ? c->service->name : "";
+	const char *service = c->kind == WM_CHANGE_POLICY ? policy_of(c)->service
+			      : c->service		  ? c->service->name
+							  : "";
 	struct wm_events *ev = arg;
 	size_t len = strlen(service) + 1;
 	struct event *e;
@@ -238,6 +251,15 @@ static void put_past(struct wm_events *ev, const struct stream *s, const struct 
 {
 	struct wm_change c = {.index = p->index, .instance = p->live};
 
+	if (p->tomb && strcmp(p->tomb->node, WM_POLICY_NODE) == 0) {
+		const struct wm_policy gone = {.service = p->tomb->id};
+
+		c.kind = WM_CHANGE_POLICY;
+		c.policy_old = &gone;
+		if (wanted(s, gone.service))
+			put_word(ev, &c, true);
+		return;
+	}
 	if (p->tomb) {
 		if (wanted(s, p->tomb->service))
 			put_gone(ev, p->tomb, p->index);

@@ -34,6 +34,7 @@ enum wm_scope {
 	WM_SCOPE_CATALOG, /* services and instances, not their health */
 	WM_SCOPE_CHECKS,  /* any check */
 	WM_SCOPE_NODES,
+	WM_SCOPE_POLICIES,
 	WM_SCOPE_NODE, /* one node, its instances and all their checks */
 	WM_SCOPE_COUNT
 };

@@ -12,14 +12,16 @@
 
 #include <stddef.h>
 
-#define WM_POLICY_SUBSETS_MAX  32     /* of one service: each is a set of tables of its own */
-#define WM_POLICY_FAILOVER_MAX 7      /* targets: with the service's own they are the eight tiers */
-#define WM_POLICY_SPLITS_MAX   8      /* targets: tiers of a table */
-#define WM_POLICY_PORTS_MAX    32     /* virtual ports: as many as an instance has endpoints */
-#define WM_POLICY_META_MAX     16     /* pairs of what views keep */
-#define WM_POLICY_LABEL_MAX    63     /* octets of a subset's name: it is a label in DNS */
-#define WM_POLICY_FILTER_MAX   4096   /* octets of a subset's filter: the filter language's bound */
-#define WM_POLICY_WHOLE	       10000u /* shares are hundredths of a percent */
+#define WM_POLICY_SUBSETS_MAX  32   /* of one service: each is a set of tables of its own */
+#define WM_POLICY_FAILOVER_MAX 7    /* targets: with the service's own they are the eight tiers */
+#define WM_POLICY_SPLITS_MAX   8    /* targets: tiers of a table */
+#define WM_POLICY_PORTS_MAX    32   /* virtual ports: as many as an instance has endpoints */
+#define WM_POLICY_META_MAX     16   /* pairs of what views keep */
+#define WM_POLICY_LABEL_MAX    63   /* octets of a subset's name: it is a label in DNS */
+#define WM_POLICY_FILTER_MAX   4096 /* octets of a subset's filter: the filter language's bound */
+#define WM_POLICY_NODE                                                                             \
+	"\1policy" /* what policies are on where shared objects have a node: no name of one */
+#define WM_POLICY_WHOLE 10000u /* shares are hundredths of a percent */
 
 struct wm_policy_subset {
 	const char *name, *filter; /* filter: as of /v1/health/service; "" takes all */

@@ -42,24 +42,37 @@ static void release(struct wm_foreign_call *c)
 	free(c);
 }
 
-static void answered(void *arg, int code, const char *text)
+void wm_foreign_answer(struct wm_foreign_call *c, int code, const char *text, bool stale,
+		       bool changed)
 {
-	struct wm_foreign_op *f = arg;
-	struct wm_foreign_call *c = f->call;
 	struct wm_foreign_stats *s = &c->r->foreign_stats;
 
 	if (code) {
 		count(c, code, text);
-	} else if (f->stale) {
+	} else if (stale) {
 		c->result.stale++;
 		s->stale++;
 	} else {
 		c->result.taken++;
-		c->result.unchanged += !f->op.index;
+		c->result.unchanged += !changed;
 		s->taken++;
-		s->unchanged += !f->op.index;
+		s->unchanged += !changed;
 	}
 	release(c);
+}
+
+static void answered(void *arg, int code, const char *text)
+{
+	const struct wm_foreign_op *f = arg;
+
+	wm_foreign_answer(f->call, code, text, f->stale, f->op.index);
+}
+
+static void answered_policy(void *arg, int code, const char *text)
+{
+	const struct wm_policy_op *o = arg;
+
+	wm_foreign_answer(o->call, code, text, o->stale, o->op.index);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -187,6 +200,65 @@ static int decode(struct wm_registry *r, const struct wm_foreign_change *c, stru
 	return 0;
 }
 
+static bool is_policy(const struct wm_foreign_change *c)
+{
+	return c->version.origin == WM_ORIGIN_SHARED && strcmp(c->node, WM_POLICY_NODE) == 0;
+}
+
+/* Its octets, in the buffer behind @p d, which holds what they say. */
+static int decode_policy(struct wm_registry *r, const struct wm_foreign_change *c,
+			 struct wm_policy_draft *d, struct wm_err *e)
+{
+	const char *why = "";
+	int err;
+
+	if (!c->object || c->len > WM_RECORD_MAX)
+		return invalid(e, "the object has no octets, or too many");
+	err = wm_record_open(c->object, c->len, 0, WM_RECORD_POLICY, &why);
+	if (err)
+		return wm_err_set(e, err == WM_E_STORE_VERSION ? err : WM_E_INVALID,
+				  "the object %s", why);
+	wm_buf_reset(&r->record);
+	if (!wm_buf_put(&r->record, (const char *)c->object + WM_RECORD_HEAD,
+			c->len - WM_RECORD_HEAD))
+		return -ENOMEM;
+	if (wm_record_get_policy(r->record.data, c->len - WM_RECORD_HEAD, d))
+		return invalid(e, "the object cannot be decoded");
+	if (strcmp(d->p.service, c->id) != 0)
+		return invalid(e, "the policy is of another service");
+	return wm_policy_validate(&d->p, e);
+}
+
+/* @p ret is set also on failure, when there is one. */
+static int read_policy(struct wm_registry *r, const struct wm_foreign_change *c, struct wm_op **ret,
+		       struct wm_err *e)
+{
+	bool gone = c->gone || c->forget;
+	struct wm_policy_draft d;
+	struct wm_policy *in = NULL;
+	struct wm_policy_op *o;
+	int err = gone ? 0 : decode_policy(r, c, &d, e);
+
+	if (!err && !gone)
+		in = wm_policy_copy(&d.p);
+	if (err || (!gone && !in))
+		return err ? err : -ENOMEM;
+	o = wm_policy_op_new(c->id, gone, in);
+	if (!o)
+		return -ENOMEM;
+	if (!gone && strcmp(in->service, c->id) != 0) {
+		wm_op_free(&o->op);
+		return invalid(e, "the policy's service is not in lower case");
+	}
+	o->version = c->version;
+	o->forget = c->forget;
+	o->mended = c->mended;
+	o->when_s = c->gone_ms / 1000;
+	o->op.bytes += 2 * c->len;
+	*ret = &o->op;
+	return 0;
+}
+
 static int judge_change(const struct wm_registry *r, const struct wm_foreign_change *c,
 			struct wm_err *e)
 {
@@ -204,6 +276,8 @@ static int judge_change(const struct wm_registry *r, const struct wm_foreign_cha
 		return invalid(e, "a node is not forgotten by itself");
 	if (!c->version.seq && !c->forget)
 		return invalid(e, "a change has no number");
+	if (is_policy(c))
+		return wm_service_name_valid(c->id) ? 0 : invalid(e, "a policy is of no service");
 	if (c->version.origin == WM_ORIGIN_SHARED)
 		return wm_node_name_validate(c->node, e);
 	if (wm_peer_id_same(&self, &c->version.writer))
@@ -215,10 +289,7 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 		       struct wm_record_instance *d, struct wm_foreign_op **ret, struct wm_err *e)
 {
 	struct wm_foreign_op *f;
-	int err = judge_change(r, c, e);
 
-	if (err)
-		return err;
 	f = wm_op_new(&wm_op_foreign, sizeof(*f), c->id);
 	*ret = f;
 	if (!f)
@@ -242,23 +313,46 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 	return 0;
 }
 
+static int read_op(struct wm_registry *r, struct wm_foreign_call *call,
+		   const struct wm_foreign_change *c, struct wm_record_instance *d,
+		   struct wm_op **ret, struct wm_err *e)
+{
+	struct wm_foreign_op *f = NULL;
+	int err = judge_change(r, c, e);
+
+	if (!err && is_policy(c)) {
+		err = read_policy(r, c, ret, e);
+		if (err)
+			return err;
+		((struct wm_policy_op *)*ret)->call = call; /* its first member */
+		(*ret)->done = answered_policy;
+		return 0;
+	}
+	if (!err)
+		err = read_change(r, c, d, &f, e);
+	if (!f)
+		return err;
+	*ret = &f->op;
+	f->call = call;
+	f->op.done = answered;
+	return err;
+}
+
 static void add(struct wm_registry *r, struct wm_foreign_call *call,
 		const struct wm_foreign_change *c, struct wm_record_instance *d)
 {
-	struct wm_foreign_op *f = NULL;
+	struct wm_op *op = NULL;
 	struct wm_err e = {0};
 	char text[WM_ERR_TEXT_MAX];
-	int err = read_change(r, c, d, &f, &e);
+	int err = read_op(r, call, c, d, &op, &e);
 
 	if (!err) {
-		f->call = call;
-		f->op.done = answered;
-		f->op.arg = f;
+		op->arg = op;
 		call->waiting++;
-		err = wm_op_submit(r, &f->op, &e); /* frees it on failure */
+		err = wm_op_submit(r, op, &e); /* frees it on failure */
 		call->waiting -= err != 0;
 	} else {
-		wm_op_free(f ? &f->op : NULL);
+		wm_op_free(op);
 	}
 	if (!err)
 		return;

@@ -31,6 +31,9 @@ struct wm_foreign_op {
 	struct wm_instance *old; /* in the view, of the same origin */
 	struct wm_tombstone *tomb;
 };
+/** Count an answer, and tell who asked once it was the last; @p changed: not the version alone. */
+void wm_foreign_answer(struct wm_foreign_call *c, int code, const char *text, bool stale,
+		       bool changed);
 struct wm_forget_op {
 	struct wm_op op;
 	struct wm_peer_id origin;

@@ -59,6 +59,8 @@ struct wm_registry {
 	struct wm_map *nodes;	 /* by name in lower case */
 	struct wm_map *node_ids; /* nodes of the catalog that have one, by it */
 	struct wm_map *services; /* by name */
+	struct wm_map *policies; /* by service */
+	uint64_t policies_index; /* under which one changed last */
 	uint64_t index;		 /* newest that was announced */
 	struct wm_history history;
 	uint32_t epoch;	      /* of this agent's log */
@@ -198,6 +200,21 @@ void wm_service_remove(struct wm_service *s, struct wm_instance *i);
 int wm_service_reserve(struct wm_service *s, unsigned n);
 /** Effective addresses and identity of an instance on a node. */
 void wm_instance_bind(struct wm_node *n, struct wm_instance *i);
+
+/* --- policies.c --- */
+struct wm_policy *wm_find_policy(const struct wm_registry *r, const char *service);
+struct wm_policy_op *wm_policy_op_new(const char *service, bool drops, struct wm_policy *in);
+/* Some policies in one write: of a snapshot. */
+struct wm_policies_op {
+	struct wm_op op;
+	struct wm_policy_op **parts;
+	unsigned count;
+};
+/** Add one to such a write: @p p is copied, NULL: it goes. @return false: no memory. */
+bool wm_policies_add(struct wm_policies_op *op, const char *service, const struct wm_policy *p);
+/** At the start: one that the store has, taken over. @return 0, -ENOMEM, WM_E_CONFLICT: it is there
+ *  twice. */
+int wm_policy_enter(struct wm_registry *r, struct wm_policy *p);
 
 /* --- nodes.c --- */
 struct wm_node *wm_find_node(const struct wm_registry *r, const char *name);

@@ -73,12 +73,19 @@ static struct wm_logged word_of(const struct wm_registry *r, const struct wm_ver
 	return l;
 }
 
+static bool is_there(const struct wm_registry *r, const struct wm_drawn *d)
+{
+	if (strcmp(d->node, WM_POLICY_NODE) == 0)
+		return wm_find_policy(r, d->id);
+	return find_live(wm_find_node(r, d->node), d->id, d->version.origin);
+}
+
 static void tell(struct wm_registry *r, const struct wm_drawn *d)
 {
 	struct wm_logged l = word_of(r, &d->version, d->node, d->id);
 	const struct wm_tombstone *t;
 
-	if (!find_live(wm_find_node(r, d->node), d->id, d->version.origin)) {
+	if (!is_there(r, d)) {
 		t = wm_history_tomb(&r->history, d->version.origin, d->node, d->id);
 		l.gone = true;
 		l.gone_ms = t ? t->when_s * 1000 : wm_env_wall_ms(r->env);
@@ -104,7 +111,9 @@ void wm_registry_on_logged(struct wm_registry *r, void (*fn)(void *arg, const st
 int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const struct wm_logged *l),
 			     void *arg)
 {
+	const struct wm_policy *policy;
 	struct wm_past *p;
+	size_t pos = 0;
 	int err = 0;
 
 	TAILQ_FOREACH (p, &r->history.all, entry) {
@@ -119,6 +128,12 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
 		err = fn(arg, &l);
 		if (err)
 			break;
+	}
+	while (!err && (policy = wm_registry_next_policy(r, &pos))) {
+		const struct wm_logged l =
+			word_of(r, &policy->version, WM_POLICY_NODE, policy->service);
+
+		err = fn(arg, &l);
 	}
 	return err;
 }
@@ -140,6 +155,16 @@ struct wm_node *wm_find_origin(const struct wm_registry *r, const struct wm_peer
 	return n && (n->self || wm_instance_foreign(n->holder)) ? n : NULL;
 }
 
+static int encode_policy(struct wm_registry *r, const char *service, struct wm_buf *b)
+{
+	const struct wm_policy *p = wm_find_policy(r, service);
+	int err = p ? wm_record_put_policy(&r->record, p, true) : WM_E_UNKNOWN;
+
+	if (err)
+		return err;
+	return wm_buf_put(b, r->record.data, r->record.len) ? 0 : -ENOMEM;
+}
+
 int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *origin, bool shared,
 			      const char *node, const char *id, struct wm_buf *b)
 {
@@ -147,6 +172,8 @@ int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *or
 	const struct wm_instance *i;
 	int err;
 
+	if (shared && strcmp(node, WM_POLICY_NODE) == 0)
+		return encode_policy(r, id, b);
 	i = !n ? NULL
 	       : find_live(n, id,
 			   shared    ? WM_ORIGIN_SHARED

@@ -36,6 +36,7 @@ extern const struct wm_op_kind wm_op_maintenance, wm_op_holder;			  /* checks.c 
 extern const struct wm_op_kind wm_op_life;					  /* lifecycle.c */
 extern const struct wm_op_kind wm_op_node_put, wm_op_node_drop, wm_op_node_clear; /* node_ops.c */
 extern const struct wm_op_kind wm_op_read, wm_op_group;				  /* group.c */
+extern const struct wm_op_kind wm_op_policy, wm_op_policies;			  /* policies.c */
 
 /* What must be true of the object that is written for a write to be made. */
 enum wm_op_when {
@@ -96,6 +97,7 @@ struct wm_op {
 	bool again;	 /* it has only begun, and goes on in the next turn */
 	bool stores;	 /* it is applied when it is stored, though it announces nothing */
 	bool applied;	 /* what follows it is awaited, perhaps */
+	bool policies;	 /* it changes policies, of which there are no edits */
 	bool depends;	 /* others of its batch stand before it: perhaps only because of them */
 	int code;
 	char *text; /* of an error; may be NULL */
@@ -114,6 +116,18 @@ struct wm_op {
 };
 
 /* --- kinds whose insides others make or look at --- */
+struct wm_policy_op {
+	struct wm_op op;      /* its id: the service in lower case */
+	struct wm_policy *in; /* NULL: it goes, or taken */
+	bool drops;
+	struct wm_tombstone *tomb; /* of what goes; NULL: taken */
+	/* another agent's word */
+	struct wm_foreign_call *call; /* NULL: a client's */
+	struct wm_version version;
+	bool mended, forget;
+	uint64_t when_s;
+	bool stale, quiet; /* how that was judged; quiet: nothing but its version is new */
+};
 struct wm_put {
 	struct wm_op op;
 	struct wm_instance *in; /* NULL: taken */

@@ -181,7 +181,7 @@ void wm_view_each(const struct wm_plan *p, struct wm_node *n,
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
-static struct wm_version draw(struct wm_registry *r, enum wm_version_origin o)
+struct wm_version wm_plan_draw(struct wm_registry *r, enum wm_version_origin o)
 {
 	struct wm_version v = wm_history_draw(&r->history, o, r->epoch, wm_env_wall_ms(r->env));
 
@@ -197,7 +197,7 @@ static int give_version(struct wm_plan *p, struct wm_instance *i)
 
 	if (!*i->name) /* a node's: its writer is whose it is */
 		o = i->node->self ? WM_ORIGIN_OWN : WM_ORIGIN_SHARED;
-	i->version = p->as ? *p->as : draw(p->r, o);
+	i->version = p->as ? *p->as : wm_plan_draw(p->r, o);
 	return p->as ? 0 : wm_plan_drawn(p, &i->version, i->node->folded, i->id);
 }
 
@@ -230,7 +230,7 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 	t->when_s = p->as ? p->as_when_s : (uint64_t)wm_env_wall_s(p->r->env);
 	if (!p->r->store)
 		return 0;
-	t->version = p->as ? *p->as : draw(p->r, t->version.origin);
+	t->version = p->as ? *p->as : wm_plan_draw(p->r, t->version.origin);
 	if (!p->as && wm_plan_drawn(p, &t->version, t->node, t->id))
 		return -ENOMEM;
 	return wm_plan_put_tombstone_row(p, t);
@@ -414,13 +414,15 @@ void wm_plan_add(struct wm_plan *p, struct wm_op *op)
 	struct wm_plan_mark m = mark(p);
 
 	TAILQ_INSERT_TAIL(&p->ops, op, entry);
-	if (!wm_plan_run(p, op))
+	if (!wm_plan_run(p, op)) {
 		take_back(p, op, &m);
-	else
+		op->policies = false;
+	} else {
 		close_services(p, &m);
+	}
 	op->drawn = p->drawn_count;
 	op->depends = p->changes > 0;
-	p->changes += !TAILQ_EMPTY(&op->edits) || !SLIST_EMPTY(&op->made);
+	p->changes += !TAILQ_EMPTY(&op->edits) || !SLIST_EMPTY(&op->made) || op->policies;
 }
 
 uint64_t wm_plan_index(struct wm_plan *p, struct wm_op *op)

@@ -16,6 +16,7 @@ struct wm_seen {
 	union {
 		struct wm_edit *edit; /* instances, holders, nodes */
 		const struct wm_version *version;
+		struct wm_policy_op *policy; /* that wrote it last */
 		struct {
 			struct wm_check *check; /* NULL: it goes */
 			const struct wm_instance *owner;
@@ -92,6 +93,8 @@ int wm_plan_encode_node(struct wm_plan *p, struct wm_instance *holder, bool cut)
 /** What goes with an edit leaves a tombstone in its place. @return 0, -ENOMEM. */
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
 			  uint64_t row);
+/** A version for what is written next. */
+struct wm_version wm_plan_draw(struct wm_registry *r, enum wm_version_origin o);
 int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t);
 /** The row of a tombstone of @p o goes, as its object is there again. @p seen: what the view has
  * under the name. @return 0, -ENOMEM. */
@@ -129,6 +132,7 @@ const struct wm_seen *wm_plan_seen(const struct wm_plan *p, char what, const str
 #define WM_SEEN_HOLDER	 'h' /* likewise */
 #define WM_SEEN_SERVICE	 's' /* of no node */
 #define WM_SEEN_NODE_ID	 'd' /* likewise */
+#define WM_SEEN_POLICY	 'p' /* of no node */
 #define WM_SEEN_VERSION	 'v' /* of an object that becomes no other by it */
 
 /* --- the view --- */

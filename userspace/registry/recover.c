@@ -24,6 +24,7 @@ struct recovery {
 	struct moved *moved;
 	struct wm_buf copy; /* of a row: decoded strings point into it */
 	struct wm_record_instance *decoded;
+	struct wm_policy_draft policy; /* the same */
 };
 
 /* Copy a row's body where it can be decoded. @return 0 or the code of the damage. */
@@ -372,6 +373,28 @@ static int instance_row(struct recovery *rc, uint64_t row, enum wm_version_origi
 	return enter(r, node, i) ? no_memory(e) : 0;
 }
 
+static int policy_row(struct recovery *rc, uint64_t row, struct wm_err *e)
+{
+	struct wm_policy_draft *d = &rc->policy;
+	struct wm_registry *r = rc->r;
+	struct wm_policy *p;
+	int err;
+
+	if (wm_record_get_policy(rc->copy.data, rc->copy.len, d) || !d->p.version.seq)
+		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	p = wm_policy_copy(&d->p);
+	if (!p)
+		return no_memory(e);
+	p->row = r->instance_row = row;
+	if (r->sync && wm_peer_id_none(&p->version.writer)) /* written without others */
+		(void)wm_peer_id_parse(r->self->id, &p->version.writer);
+	above(r, &p->version);
+	err = wm_policy_enter(r, p);
+	return err == WM_E_CONFLICT ? damaged(rc, WM_STORE_INSTANCES, row, "repeats a policy", e)
+	       : err		    ? no_memory(e)
+				    : 0;
+}
+
 static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct wm_err *e)
 {
 	struct recovery *rc = arg;
@@ -381,14 +404,17 @@ static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct
 	/* what cannot stand there is judged as what should */
 	if (row == WM_NODE_ROW)
 		type = WM_RECORD_NODE;
-	else if (type != WM_RECORD_CATALOG_NODE && type != WM_RECORD_CATALOG_INSTANCE &&
-		 type != WM_RECORD_FOREIGN_NODE && type != WM_RECORD_FOREIGN_INSTANCE)
+	else if (type != WM_RECORD_POLICY && type != WM_RECORD_CATALOG_NODE &&
+		 type != WM_RECORD_CATALOG_INSTANCE && type != WM_RECORD_FOREIGN_NODE &&
+		 type != WM_RECORD_FOREIGN_INSTANCE)
 		type = WM_RECORD_INSTANCE;
 	err = open_row(rc, WM_STORE_INSTANCES, type, row, data, len, e);
 	if (err)
 		return err;
 	if (type == WM_RECORD_NODE)
 		return self_row(rc, row, e);
+	if (type == WM_RECORD_POLICY)
+		return policy_row(rc, row, e);
 	if (type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_FOREIGN_NODE)
 		return node_row(rc, row, type == WM_RECORD_FOREIGN_NODE, e);
 	if (type == WM_RECORD_FOREIGN_INSTANCE && !rc->r->sync)

@@ -51,6 +51,7 @@ static int new_node_id(struct wm_registry *r)
 static void release(struct wm_registry *r)
 {
 	struct wm_service *s;
+	struct wm_policy *p;
 	struct wm_node *n;
 	struct wm_op *op;
 	size_t pos = 0;
@@ -66,6 +67,10 @@ static void release(struct wm_registry *r)
 	pos = 0;
 	while (r->services && (s = wm_map_next(r->services, &pos)))
 		wm_service_free(s);
+	pos = 0;
+	while (r->policies && (p = wm_map_next(r->policies, &pos)))
+		wm_policy_free(p);
+	wm_map_free(r->policies);
 	wm_map_free(r->nodes);
 	wm_map_free(r->node_ids);
 	wm_map_free(r->services);
@@ -125,6 +130,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->nodes = wm_map_new(WM_TABLE_MAX);
 	r->node_ids = wm_map_new(WM_TABLE_MAX);
 	r->services = wm_map_new(WM_TABLE_MAX);
+	r->policies = wm_map_new(WM_TABLE_MAX);
 	r->vips = wm_vips_new(&r->space);
 	if (wm_history_init(&r->history))
 		return wm_err_set(e, -ENOMEM, "Out of memory");
@@ -136,7 +142,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	if (err)
 		return err;
 	if (!r->self || !r->datacenter || (c->path && !r->path) || !r->nodes || !r->node_ids ||
-	    !r->services || !r->vips || wm_node_enter(r, r->self)) {
+	    !r->services || !r->policies || !r->vips || wm_node_enter(r, r->self)) {
 		wm_node_free(r->self); /* in no table yet */
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	}
@@ -299,7 +305,7 @@ int wm_registry_open(const struct wm_registry_config *c, struct wm_registry **re
 		err = wm_err_set(e, -ENOMEM, "Out of memory");
 	if (!err)
 		err = wm_store_ready(r->store, e);
-	r->given = r->history.floor = r->history.extinct = r->index;
+	r->given = r->history.floor = r->history.extinct = r->policies_index = r->index;
 	r->history.stored = r->history.seq;
 	r->history.run = wm_env_wall_ms(c->env) * WM_NUMBERS_PER_MS;
 	if (!err && !r->epoch) /* a new log, or one of before there were any */

@@ -12,6 +12,7 @@
 #include "userspace/base/err.h"
 #include "userspace/model/draft.h"
 #include "userspace/model/node.h"
+#include "userspace/model/policy.h"
 #include "userspace/store/store.h"
 #include "vip.h"
 
@@ -207,6 +208,24 @@ struct wm_service *wm_registry_next_service(const struct wm_registry *r, size_t 
 struct wm_node *wm_registry_next_node(const struct wm_registry *r, size_t *pos);
 struct wm_instance *wm_registry_next_instance(const struct wm_registry *r, size_t *pos);
 
+/* --- policies: one a service, whether that is there or not; any agent writes them --- */
+/** @p service in any case. @return NULL: it has none. Cost O(1). */
+const struct wm_policy *wm_registry_policy(const struct wm_registry *r, const char *service);
+/** Walk: start with *pos = 0; NULL ends. Order is not defined. */
+const struct wm_policy *wm_registry_next_policy(const struct wm_registry *r, size_t *pos);
+unsigned wm_registry_policies(const struct wm_registry *r);
+/** Index under which one of them changed last; that of the start before any did. */
+uint64_t wm_registry_policies_index(const struct wm_registry *r);
+/** Queue that the policy of its service becomes @p p, which is judged here and copied.
+ *  @p cas NULL ok: only if its modify index is that; 0: only if there is none.
+ *  Through @p done: WM_E_CONFLICT (stale @p cas), WM_E_CAPACITY. @return 0 queued; else the error
+ *  with @p e filled. */
+int wm_registry_policy_put(struct wm_registry *r, const struct wm_policy *p, const uint64_t *cas,
+			   wm_registry_done done, void *arg, struct wm_err *e);
+/** Queue that it goes; there is none: WM_E_UNKNOWN through @p done. */
+int wm_registry_policy_delete(struct wm_registry *r, const char *service, const uint64_t *cas,
+			      wm_registry_done done, void *arg, struct wm_err *e);
+
 /* --- history: see history.h --- */
 struct wm_past;
 /** Was nothing forgotten that came after @p index? */
@@ -232,13 +251,18 @@ enum wm_change_kind {
 	WM_CHANGE_NODE_UPSERT,	/* the node is new, or what is known of it changed */
 	WM_CHANGE_NODE_DELETED, /* the node is freed after the announcement; it is empty */
 	WM_CHANGE_NODE_FOLLOWED, /* of services on a large node all indexes moved by now */
+	WM_CHANGE_POLICY, /* a service's policy is new, another, or gone; be the service there or
+			   * not */
 };
 struct wm_change {
 	enum wm_change_kind kind;
 	uint64_t index;
-	struct wm_service *service;    /* NULL for NODE*, and CHECK_REMOVED of a node's check */
-	struct wm_instance *instance;  /* NULL for SERVICE_*; for NODE* the holder */
-	struct wm_check *check;	       /* STATUS, CHECK_REMOVED; NODE: whose status changed */
+	struct wm_service *service;   /* NULL for NODE*, CHECK_REMOVED of a node's check, and a
+				       * POLICY of a service that is not there */
+	struct wm_instance *instance; /* NULL for SERVICE_* and POLICY; for NODE* the holder */
+	struct wm_check *check;	      /* STATUS, CHECK_REMOVED; NODE: whose status changed */
+	/* POLICY: as it is, and was: NULL for none, freed after the announcement */
+	const struct wm_policy *policy, *policy_old;
 	const struct wm_instance *old; /* UPSERT: what it replaces, NULL if new. Its `compiled` was
 					* moved to the new instance before the announcement. */
 };

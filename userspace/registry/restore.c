@@ -486,10 +486,41 @@ static int make_slice(struct wm_restore *x, struct wm_err *e)
 		}
 	}
 	if (!more)
-		go_to(x, WM_RESTORE_LAST);
+		go_to(x, WM_RESTORE_POLICIES);
 	if (more >= 0 && submit(x, e))
 		more = e->code;
 	return more < 0 ? more : 1;
+}
+
+/* Policies: those that the snapshot lacks go, in the same slice as others come. Many are rare, so
+ * each slice looks at all of them for what is left to be done. @return 1: there may be more; 0:
+ * that was all; or the error. */
+static int restore_policies(struct wm_restore *x, struct wm_err *e)
+{
+	const struct wm_registry *r = x->r;
+	struct wm_policies_op *op = wm_op_new(&wm_op_policies, sizeof(*op), "");
+	struct wm_policy *p;
+	size_t pos = 0;
+	bool ok = op;
+	int err;
+
+	while (ok && op->count < WM_RESTORE_SLICE && (p = wm_map_next(r->policies, &pos))) {
+		if (!wm_map_get(x->s->policies, p->service, strlen(p->service)))
+			ok = wm_policies_add(op, p->service, NULL);
+	}
+	pos = 0;
+	while (ok && op->count < WM_RESTORE_SLICE && (p = wm_map_next(x->s->policies, &pos))) {
+		const struct wm_policy *here = wm_find_policy(r, p->service);
+
+		if (!here || !wm_policy_same(here, p))
+			ok = wm_policies_add(op, p->service, p);
+	}
+	if (ok && op->count) {
+		err = wait_for(x, &op->op, e);
+		return err ? err : 1;
+	}
+	wm_op_free(op ? &op->op : NULL);
+	return ok ? 0 : no_memory(x, e);
 }
 
 /* --- work of the store's thread --------------------------------------------------------------- */
@@ -565,6 +596,11 @@ static int step(struct wm_restore *x, struct wm_err *e)
 	case WM_RESTORE_REMOVE:
 	case WM_RESTORE_PUT:
 		more = make_slice(x, e);
+		break;
+	case WM_RESTORE_POLICIES:
+		more = restore_policies(x, e);
+		if (!more)
+			go_to(x, WM_RESTORE_LAST);
 		break;
 	case WM_RESTORE_LAST:
 		more = on_thread(x, wm_restore_forget, e);

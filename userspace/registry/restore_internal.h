@@ -16,6 +16,7 @@ enum wm_restore_phase {
 	WM_RESTORE_LEASES, /* from here on something may be changed */
 	WM_RESTORE_REMOVE,
 	WM_RESTORE_PUT,
+	WM_RESTORE_POLICIES,
 	WM_RESTORE_LAST,
 	WM_RESTORE_DONE
 };

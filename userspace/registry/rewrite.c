@@ -12,7 +12,7 @@
 
 #define PART_ROWS 512 /* encoded in one turn: some 3 ms */
 
-enum source { LEASES, EVICTED, HOLDERS, INSTANCES, TOMBSTONES, SOURCES };
+enum source { LEASES, EVICTED, HOLDERS, INSTANCES, POLICIES, TOMBSTONES, SOURCES };
 
 struct wm_rewrite {
 	struct wm_job job;
@@ -75,6 +75,15 @@ static int put_tombstone(struct wm_rewrite *x, const struct wm_tombstone *t)
 				  x->r->record.len);
 }
 
+static int put_policy(struct wm_rewrite *x, const struct wm_policy *p)
+{
+	int err = wm_record_put_policy(&x->r->record, p, false);
+
+	return err ? err
+		   : wm_batch_put(x->rows, WM_STORE_INSTANCES, p->row, x->r->record.data,
+				  x->r->record.len);
+}
+
 /* Leases that the waiting batch took away are there until it is stored. */
 static int put_evicted(struct wm_rewrite *x)
 {
@@ -94,6 +103,7 @@ static int put_next(struct wm_rewrite *x)
 {
 	struct wm_registry *r = x->r;
 	struct wm_instance *i;
+	const struct wm_policy *p;
 	struct wm_lease *l;
 	struct wm_node *n;
 
@@ -111,6 +121,9 @@ static int put_next(struct wm_rewrite *x)
 	case INSTANCES:
 		i = wm_registry_next_instance(r, &x->pos);
 		return i ? put_row(x, i, i->row) : 1;
+	case POLICIES:
+		p = wm_registry_next_policy(r, &x->pos);
+		return p ? put_policy(x, p) : 1;
 	case TOMBSTONES:
 		x->tomb = x->tomb ? TAILQ_NEXT(x->tomb, by_age) : TAILQ_FIRST(&r->history.tombs);
 		return x->tomb ? put_tombstone(x, x->tomb) : 1;

@@ -286,6 +286,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_NODE_UPSERT: /* an instance that moves with its node follows */
 	case WM_CHANGE_NODE_DELETED:
 	case WM_CHANGE_NODE_FOLLOWED:
+	case WM_CHANGE_POLICY:
 	case WM_CHANGE_NODE: /* of each instance that it concerns a status follows */
 		break;
 	}

@@ -48,8 +48,9 @@ struct wm_snapshot *wm_snapshot_new(bool load, uint64_t bytes_max)
 	s->decoded = calloc(1, sizeof(*s->decoded));
 	s->leases = wm_map_new(WM_TABLE_MAX);
 	s->nodes = wm_map_new(WM_TABLE_MAX);
+	s->policies = wm_map_new(WM_TABLE_MAX);
 	s->self = wm_node_new("", &(struct wm_node_draft){0});
-	if (!s->decoded || !s->leases || !s->nodes || !s->self) {
+	if (!s->decoded || !s->leases || !s->nodes || !s->policies || !s->self) {
 		wm_snapshot_free(s);
 		return NULL;
 	}
@@ -65,6 +66,7 @@ void wm_snapshot_refuse_programs(struct wm_snapshot *s, bool units)
 void wm_snapshot_free(struct wm_snapshot *s)
 {
 	struct wm_snapshot_lease *l;
+	struct wm_policy *p;
 	struct wm_node *n;
 	size_t pos = 0;
 
@@ -76,6 +78,10 @@ void wm_snapshot_free(struct wm_snapshot *s)
 	pos = 0;
 	while (s->leases && (l = wm_map_next(s->leases, &pos)))
 		free(l);
+	pos = 0;
+	while (s->policies && (p = wm_map_next(s->policies, &pos)))
+		wm_policy_free(p);
+	wm_map_free(s->policies);
 	wm_map_free(s->leases);
 	wm_map_free(s->nodes);
 	wm_buf_done(&s->rest);
@@ -275,6 +281,32 @@ static int decode(struct wm_snapshot *s, enum wm_record_type type)
 	}
 }
 
+static int policy_row(struct wm_snapshot *s, struct wm_err *e)
+{
+	struct wm_policy *p;
+	struct wm_err why = {0};
+
+	if (wm_record_get_policy(s->copy.data, s->copy.len, &s->policy))
+		return damaged(s, e, "a policy cannot be decoded");
+	if (wm_policy_validate(&s->policy.p, &why))
+		return wm_err_set(e, WM_E_INVALID,
+				  "The snapshot holds what may not be written: %.300s", why.text);
+	if (!s->load)
+		return 0;
+	p = wm_policy_copy(&s->policy.p);
+	if (!p)
+		return no_memory(e);
+	if (wm_map_get(s->policies, p->service, strlen(p->service))) {
+		wm_policy_free(p);
+		return damaged(s, e, "a policy is there twice");
+	}
+	if (wm_map_put(s->policies, p->service, strlen(p->service), p, NULL)) {
+		wm_policy_free(p);
+		return no_memory(e);
+	}
+	return 0;
+}
+
 static int instance_row(struct wm_snapshot *s, uint64_t row, enum wm_record_type type,
 			struct wm_err *e)
 {
@@ -325,7 +357,8 @@ static enum wm_record_type type_of(uint64_t row, const char *data, size_t len)
 
 	if (row == WM_NODE_ROW)
 		return WM_RECORD_NODE;
-	return type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_CATALOG_INSTANCE ||
+	return type == WM_RECORD_POLICY || type == WM_RECORD_CATALOG_NODE ||
+			       type == WM_RECORD_CATALOG_INSTANCE ||
 			       type == WM_RECORD_FOREIGN_NODE || type == WM_RECORD_FOREIGN_INSTANCE
 		       ? type
 		       : WM_RECORD_INSTANCE;
@@ -350,6 +383,8 @@ static int read_record(struct wm_snapshot *s, uint32_t tag, uint64_t row, const 
 		return no_memory(e);
 	if (t == WM_STORE_META)
 		err = meta_row(s, e);
+	else if (type == WM_RECORD_POLICY)
+		err = policy_row(s, e);
 	else
 		err = t == WM_STORE_SERVICES ? service_row(s, e) : instance_row(s, row, type, e);
 	if (!err && s->to && type != WM_RECORD_FOREIGN_INSTANCE)

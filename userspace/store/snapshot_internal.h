@@ -24,9 +24,10 @@ struct wm_snapshot {
 	struct wm_buf rest; /* of what was fed: no whole frame yet */
 	struct wm_buf copy; /* of a record: what is decoded points into it */
 	struct wm_record_instance *decoded;
+	struct wm_policy_draft policy; /* the same, of a policy */
 	/* the objects, if load; rows stand in no order, so a node may be met by its instances
 	 * first, and has a row once its own came */
-	struct wm_map *leases, *nodes;
+	struct wm_map *leases, *nodes, *policies;
 	struct wm_node *self; /* of the agent that saved it; in no map */
 	bool self_seen;
 	size_t services_used; /* leases that were found to be */

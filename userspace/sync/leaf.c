@@ -99,28 +99,36 @@ static void whole_put(struct leaf_whole *w, const struct wm_foreign_change *c)
 	free(old);
 }
 
-static bool whole_has(const struct leaf_whole *w, const struct wm_instance *i)
+/* @return true: it stays. NULL: nothing does. */
+static bool whole_has(const struct leaf_whole *w, const struct wm_version *v, const char *node,
+		      const char *id)
 {
 	char octets[WM_OBJECT_KEY_MAX];
-	size_t len = wm_objects_key(octets, i->version.origin == WM_ORIGIN_SHARED,
-				    &i->version.writer, i->node->folded, i->id);
+	size_t len = wm_objects_key(octets, v->origin == WM_ORIGIN_SHARED, &v->writer, node, id);
 
-	return wm_map_get(w->keys, octets, len);
+	return w && (!w->keys || wm_map_get(w->keys, octets, len));
 }
 
 /* --- what goes -------------------------------------------------------------------------------- */
-/* Instances of others that are of a service, but for those that @p w has. */
+/* The policy of a service and instances of others that are of it, but for what @p w has. */
 static void forget(struct wm_leaf *l, const char *service, const struct leaf_whole *w)
 {
 	const struct wm_service *of = wm_registry_service(l->s->c.registry, service);
 	struct wm_foreign_change *c = calloc(FORGET_MAX, sizeof(*c));
+	const struct wm_policy *p = wm_registry_policy(l->s->c.registry, service);
 	struct wm_err e = {0};
 	unsigned count = 0;
 
+	if (c && p && !whole_has(w, &p->version, WM_POLICY_NODE, p->service))
+		c[count++] = (struct wm_foreign_change){.version = p->version,
+							.node = WM_POLICY_NODE,
+							.id = p->service,
+							.forget = true};
 	for (unsigned n = 0; c && of && n < of->instances_count; n++) {
 		const struct wm_instance *i = of->instances[n];
 
-		if (i->version.origin == WM_ORIGIN_OWN || (w && (!w->keys || whole_has(w, i))))
+		if (i->version.origin == WM_ORIGIN_OWN ||
+		    whole_has(w, &i->version, i->node->folded, i->id))
 			continue;
 		c[count++] = (struct wm_foreign_change){.version = i->version,
 							.node = i->node->folded,

@@ -149,12 +149,15 @@ static uint32_t whole(void *arg, const struct wm_peer_id *leaf, const char *serv
 {
 	struct wm_leaf *l = arg;
 	const struct wm_service *of = wm_registry_service(l->s->c.registry, service);
+	const struct wm_policy *policy = wm_registry_policy(l->s->c.registry, service);
 	struct page *p = page_new(l, leaf, service, 1);
 	uint32_t sent;
 
 	if (!p)
 		return 0;
 	p->news.first = true;
+	if (policy)
+		page_put(p, &policy->version, WM_POLICY_NODE, policy->service, false);
 	for (unsigned n = 0; of && n < of->instances_count; n++)
 		page_instance(p, of->instances[n]);
 	p->news.last = true;
@@ -177,6 +180,7 @@ static void changes(void *arg, const struct wm_peer_id *leaf, const char *servic
 		    const struct wm_serve_change *c, unsigned count)
 {
 	struct wm_leaf *l = arg;
+	const struct wm_policy *policy = wm_registry_policy(l->s->c.registry, service);
 	struct page *p = page_new(l, leaf, service, number);
 
 	if (!p)
@@ -188,6 +192,8 @@ static void changes(void *arg, const struct wm_peer_id *leaf, const char *servic
 
 		if (i)
 			page_instance(p, i);
+		else if (policy && strcmp(c[n].node, WM_POLICY_NODE) == 0)
+			page_put(p, &policy->version, WM_POLICY_NODE, policy->service, false);
 		else
 			page_put(p, &c[n].version, c[n].node, c[n].id, true);
 	}
@@ -259,6 +265,23 @@ static void instance_changed(struct wm_leaf *l, const struct wm_service *of,
 	wm_serve_changed(l->serve, of->name, &c);
 }
 
+/* A service's policy goes where its instances go. */
+static void policy_changed(struct wm_leaf *l, const struct wm_change *change)
+{
+	const struct wm_policy *p = change->policy ? change->policy : change->policy_old;
+	struct wm_serve_change c;
+
+	if (!wm_serve_wanted(l->serve, p->service))
+		return;
+	memset(&c, 0, sizeof(c));
+	strncpy(c.node, WM_POLICY_NODE, sizeof(c.node) - 1);
+	strncpy(c.id, p->service, sizeof(c.id) - 1);
+	c.version = p->version;
+	c.origin = writer_of(l, &p->version);
+	c.gone = !change->policy;
+	wm_serve_changed(l->serve, p->service, &c);
+}
+
 static void node_changed(struct wm_leaf *l, const struct wm_node *n)
 {
 	const struct wm_instance *i;
@@ -297,6 +320,9 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_NODE:
 	case WM_CHANGE_NODE_UPSERT:
 		node_changed(l, c->instance->node);
+		break;
+	case WM_CHANGE_POLICY:
+		policy_changed(l, c);
 		break;
 	case WM_CHANGE_SERVICE_DELETED:
 	case WM_CHANGE_CHECK_REMOVED:
