@@ -212,6 +212,14 @@ static void look(struct wm_filter *f)
 		halt(f, took);
 }
 
+void wm_filter_renew(struct wm_filter *f)
+{
+	if (!f)
+		return;
+	f->began_ns = f->spent_ns = 0;
+	f->spent = f->exceeded = f->paused = false;
+}
+
 void wm_filter_keep(struct wm_filter *f)
 {
 	f->kept = true;

@@ -69,6 +69,9 @@ enum wm_filter_end wm_filter_end(const struct wm_filter *f);
  *  pause. @p state: the registry's index; as long as it is the same, rows come in the same order.
  *  NULL ok. */
 void wm_filter_begin(struct wm_filter *f, uint64_t slice_ns, uint64_t state);
+/** What it is asked from here on is another question: its time begins anew. For one that is kept
+ *  and asked again and again, of rows that all fit one slice. NULL ok. */
+void wm_filter_renew(struct wm_filter *f);
 /** Somebody keeps it for another turn: who compiled it does not free it. */
 void wm_filter_keep(struct wm_filter *f);
 bool wm_filter_kept(const struct wm_filter *f);
