@@ -641,6 +641,9 @@ void wm_decode_describe(struct wm_json *j, enum wm_body b)
 	case WM_BODY_CHECK_UPDATE:
 		wm_dec_describe(j, update_fields, WM_ARRAY_LEN(update_fields), NULL);
 		break;
+	case WM_BODY_POLICY:
+		wm_decode_describe_policy(j);
+		break;
 	case WM_BODY_CATALOG_REGISTER:
 	case WM_BODY_CATALOG_DEREGISTER:
 	case WM_BODY_CATALOG_NODE:

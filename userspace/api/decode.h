@@ -59,9 +59,11 @@ enum wm_body {
 	WM_BODY_CATALOG_NODE, /* in others */
 	WM_BODY_CATALOG_SERVICE,
 	WM_BODY_CATALOG_CHECK,
-	WM_BODY_TXN_OP
+	WM_BODY_TXN_OP,
+	WM_BODY_POLICY
 };
 /** Write a schema for each key of such a body; an object stands open in @p j. */
 void wm_decode_describe(struct wm_json *j, enum wm_body b);
 void wm_decode_describe_native(struct wm_json *j);
+void wm_decode_describe_policy(struct wm_json *j);
 void wm_decode_describe_catalog(struct wm_json *j, enum wm_body b); /* of those behind it */

@@ -58,7 +58,9 @@ static bool writes_catalog(const struct wm_call *c)
 {
 	return strcmp(c->route->pattern, "/v1/catalog/register") == 0 ||
 	       strcmp(c->route->pattern, "/v1/catalog/deregister") == 0 ||
-	       strcmp(c->route->pattern, "/v1/txn") == 0;
+	       strcmp(c->route->pattern, "/v1/txn") == 0 ||
+	       (strcmp(c->route->pattern, "/v1/waymark/policies/:service") == 0 &&
+		c->route->method != WM_GET);
 }
 
 bool wm_waits_for_mesh(struct wm_call *c)
@@ -71,8 +73,8 @@ bool wm_waits_for_mesh(struct wm_call *c)
 		return false;
 	if (writes_catalog(c)) {
 		wm_answer_text(c, 400,
-			       "This agent is a leaf (sync.role): the catalog is written on a full "
-			       "member");
+			       "This agent is a leaf (sync.role): the catalog and policies are "
+			       "written on a full member");
 		return true;
 	}
 	wm_http_set_header(c->req, "X-Waymark-Partial", "leaf");

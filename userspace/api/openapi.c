@@ -158,6 +158,7 @@ static void put_shapes(struct wm_json *j)
 	put_body_shape(j, "CatalogServiceWrite", WM_BODY_CATALOG_SERVICE);
 	put_body_shape(j, "CatalogCheckWrite", WM_BODY_CATALOG_CHECK);
 	put_body_shape(j, "TxnOp", WM_BODY_TXN_OP);
+	put_body_shape(j, "Policy", WM_BODY_POLICY);
 	wm_json_close(j, '}');
 }
 

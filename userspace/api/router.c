@@ -147,6 +147,7 @@ static const char *missing(const struct wm_call *c)
 		   {"/v1/health/node/", "Missing node name"},
 		   {"/v1/health/state/", "Missing check state"},
 		   {"/v1/waymark/instances/", "Missing instance ID"},
+		   {"/v1/waymark/policies/", "Missing service name"},
 		   {"/v1/waymark/resolve/", "Missing service name"},
 		   {"/v1/waymark/addresses/", "Missing address"}};
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policies.c - /v1/waymark/policies: policies as they are, written and shown. */
+#include "decode_policy.h"
+#include "internal.h"
+#include "userspace/metadata/subset.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+static void put_policy(struct wm_json *j, const struct wm_policy *p)
+{
+	char id[WM_PEER_ID_TEXT];
+
+	wm_json_open(j, '{');
+	wm_encode_policy(j, p);
+	wm_json_ku(j, "create_index", p->create_index);
+	wm_json_ku(j, "modify_index", p->modify_index);
+	wm_peer_id_format(&p->version.writer, id);
+	wm_json_ks(j, "writer", wm_peer_id_none(&p->version.writer) ? "" : id);
+	wm_json_ku(j, "written_ms", p->version.seq >> 16);
+	wm_json_close(j, '}');
+}
+
+static int by_service(const void *a, const void *b)
+{
+	return strcmp((*(const struct wm_policy *const *)a)->service,
+		      (*(const struct wm_policy *const *)b)->service);
+}
+
+const struct wm_policy **wm_sorted_policies(struct wm_call *c, unsigned *ret_count)
+{
+	const struct wm_registry *r = c->api->d.registry;
+	const struct wm_policy **all = calloc(wm_registry_policies(r) + 1,
+					      sizeof(struct wm_policy *)),
+			       *p;
+	unsigned n = 0;
+	size_t pos = 0;
+
+	if (!all) {
+		wm_answer_text(c, 503, "Out of memory");
+		return NULL;
+	}
+	while ((p = wm_registry_next_policy(r, &pos)))
+		all[n++] = p;
+	qsort(all, n, sizeof(struct wm_policy *), by_service);
+	*ret_count = n;
+	return all;
+}
+
+void wm_native_policies(struct wm_call *c)
+{
+	const struct wm_policy **all;
+	unsigned count = 0;
+	struct wm_json j;
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
+		return;
+	all = wm_sorted_policies(c, &count);
+	if (!all)
+		return;
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '[');
+	for (unsigned n = 0; n < count; n++)
+		put_policy(&j, all[n]);
+	wm_json_close(&j, ']');
+	wm_answer_end(c, &j, index);
+	free(all);
+}
+
+void wm_native_policy(struct wm_call *c)
+{
+	const struct wm_policy *p;
+	struct wm_json j;
+	uint64_t index;
+
+	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
+		return;
+	p = wm_registry_policy(c->api->d.registry, c->params[0]);
+	if (!p) {
+		wm_answer_text(c, 404, "Service \"%.64s\" has no policy", c->params[0]);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	put_policy(&j, p);
+	wm_answer_end(c, &j, index);
+}
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
+bool wm_params_cas(struct wm_call *c, uint64_t *index, const uint64_t **ret)
+{
+	const char *text = wm_http_query(c->req, "cas");
+	char *end;
+
+	*ret = NULL;
+	if (!text)
+		return true;
+	*index = strtoull(text, &end, 10);
+	if (!*text || strspn(text, "0123456789") != strlen(text)) {
+		wm_answer_text(c, 400, "Invalid value for ?cas: an index, 0 for what is not there");
+		return false;
+	}
+	*ret = index;
+	return true;
+}
+
+/* Does it select anybody now? */
+static void warn_subsets(struct wm_json *j, struct wm_subsets *s, const struct wm_policy *p,
+			 const struct wm_service *of)
+{
+	char text[256];
+
+	for (uint32_t n = 0; n < p->subsets_count; n++) {
+		unsigned found = 0;
+
+		for (unsigned i = 0; i < of->instances_count && !found; i++)
+			found = wm_subsets_has(s, n, of->instances[i]);
+		if (found)
+			continue;
+		snprintf(text, sizeof(text),
+			 "subsets.%s: no instance is in it now, when_none says what happens",
+			 p->subsets[n].name);
+		wm_json_string(j, text);
+	}
+}
+
+static void warn_service(struct wm_json *j, const struct wm_registry *r, const char *place,
+			 const char *service)
+{
+	char text[128];
+
+	if (!*service || wm_registry_service(r, service))
+		return;
+	snprintf(text, sizeof(text), "%s: service \"%.64s\" is not there", place, service);
+	wm_json_string(j, text);
+}
+
+char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p)
+{
+	const struct wm_registry *r = a->d.registry;
+	const struct wm_service *of = wm_registry_service(r, p->service);
+	struct wm_buf b;
+	struct wm_json j;
+
+	wm_buf_init(&b, 65536);
+	wm_json_init(&j, &b, false);
+	wm_json_open(&j, '{');
+	wm_json_kopen(&j, "warnings", '[');
+	warn_service(&j, r, "service", p->service);
+	warn_service(&j, r, "redirect", p->redirect.service);
+	for (uint32_t n = 0; n < p->splits_count; n++)
+		warn_service(&j, r, "split", p->splits[n].service);
+	for (uint32_t n = 0; n < p->failover_count; n++)
+		warn_service(&j, r, "failover", p->failover[n].service);
+	wm_subsets_begin(s);
+	if (of)
+		warn_subsets(&j, s, p, of);
+	wm_json_close(&j, ']');
+	wm_json_close(&j, '}');
+	wm_json_done(&j);
+	if (!b.failed)
+		return b.data;
+	wm_buf_done(&b);
+	return NULL;
+}
+
+void wm_native_policy_put(struct wm_call *c)
+{
+	struct wm_policy_draft d;
+	struct wm_decoded *mem = NULL;
+	struct wm_subsets *s = NULL;
+	struct wm_err e = {0};
+	struct wm_write *w = NULL;
+	const uint64_t *cas;
+	const char *body;
+	uint64_t index;
+	size_t len;
+
+	if (!wm_params_cas(c, &index, &cas))
+		return;
+	body = wm_http_body(c->req, &len);
+	e.code = wm_decode_policy(body, len, c->params[0], &mem, &d, &e);
+	if (!e.code)
+		e.code = wm_subsets_new(&d.p, wm_registry_datacenter(c->api->d.registry), &s, &e);
+	if (e.code)
+		wm_answer_err(c, &e);
+	else
+		w = wm_write_keep(c);
+	if (w) {
+		w->json = wm_policy_warnings(c->api, s, &d.p);
+		e.code = w->json ? wm_registry_policy_put(c->api->d.registry, &d.p, cas,
+							  wm_write_done, w, &e)
+				 : wm_err_set(&e, -ENOMEM, "Out of memory; nothing was changed");
+		if (e.code) {
+			wm_write_drop(w);
+			wm_answer_err(c, &e);
+		}
+	}
+	wm_subsets_free(s);
+	wm_decoded_free(mem);
+}
+
+void wm_native_policy_delete(struct wm_call *c)
+{
+	struct wm_err e = {0};
+	const uint64_t *cas;
+	struct wm_write *w;
+	uint64_t index;
+
+	if (!wm_params_cas(c, &index, &cas))
+		return;
+	w = wm_write_keep(c);
+	if (!w)
+		return;
+	e.code = wm_registry_policy_delete(c->api->d.registry, c->params[0], cas, wm_write_done, w,
+					   &e);
+	if (e.code) {
+		wm_write_drop(w);
+		wm_answer_err(c, &e);
+	}
+}
