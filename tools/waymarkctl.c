@@ -37,6 +37,13 @@ static int cmd_completion(const struct ctl *c);
 	X("drain", "ID", 1, 1, ctl_drain,                                                          \
 	  "no new connections, gone with the last or at --deadline (30s); --wait until it is")     \
 	X("undrain", "ID", 1, 1, ctl_undrain, "take new connections again")                        \
+	X("policy list", "", 0, 0, ctl_policy_list,                                                \
+	  "services that have a policy, and what it says")                                         \
+	X("policy get", "SERVICE", 1, 1, ctl_policy_get,                                           \
+	  "a service's policy as JSON, as set takes it")                                           \
+	X("policy set", "SERVICE FILE", 2, 2, ctl_policy_set,                                      \
+	  "give a service a policy: a file of JSON, - is standard input")                          \
+	X("policy delete", "SERVICE", 1, 1, ctl_policy_delete, "take it away")                     \
 	X("events", "", 0, 0, ctl_events, "follow every change; --service selects")                \
 	X("ca init", "[DATACENTER]", 0, 1, ctl_ca_init,                                            \
 	  "make an authority for the certificates of a mesh, in --dir; of dc1")                    \

@@ -56,6 +56,8 @@ json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uin
 /** The same with a body, NUL-terminated, as ctl_send() has it. */
 json_t *ctl_fetch_for(const struct ctl *c, const char *method, const char *path, const char *body,
 		      uint64_t timeout_ms);
+/** The same of what anybody may. */
+json_t *ctl_fetch_with(const struct ctl *c, const char *method, const char *path, const char *body);
 /** The options for a request that only root and the agent's user may make: over the Unix socket
  *  where no agent was named. */
 struct ctl ctl_over_socket(const struct ctl *c);
@@ -77,6 +79,12 @@ int ctl_deregister(const struct ctl *c);
 int ctl_maint(const struct ctl *c);
 int ctl_drain(const struct ctl *c);
 int ctl_undrain(const struct ctl *c);
+int ctl_policy_list(const struct ctl *c);
+int ctl_policy_get(const struct ctl *c);
+int ctl_policy_set(const struct ctl *c);
+int ctl_policy_delete(const struct ctl *c);
+/** Text of a file, "-" is standard input, which the caller frees; NULL after a message. */
+char *ctl_read_body(const struct ctl *c, const char *file);
 int ctl_events(const struct ctl *c);
 int ctl_ca_init(const struct ctl *c);
 int ctl_ca_issue(const struct ctl *c);

@@ -205,6 +205,16 @@ bool ctl_send(const struct ctl *c, const char *method, const char *path, const c
 	return call(&o, path, call_options, &f, false);
 }
 
+json_t *ctl_fetch_with(const struct ctl *c, const char *method, const char *path, const char *body)
+{
+	struct wm_http_call_options call_options = {
+		.method = method, .body = body, .timeout_ms = CTL_TIMEOUT_MS};
+	struct fetch f = {.want_doc = true};
+
+	call(c, path, call_options, &f, false);
+	return f.doc;
+}
+
 json_t *ctl_fetch_for(const struct ctl *c, const char *method, const char *path, const char *body,
 		      uint64_t timeout_ms)
 {

@@ -26,8 +26,7 @@ static int done(const struct ctl *c, const char *did, const char *id)
 	return 0;
 }
 
-/* @return the file's text, the caller's; NULL after a message. */
-static char *read_body(const struct ctl *c, const char *file)
+char *ctl_read_body(const struct ctl *c, const char *file)
 {
 	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
 	char *text = f ? malloc(BODY_MAX + 1) : NULL;
@@ -51,7 +50,7 @@ static char *read_body(const struct ctl *c, const char *file)
 
 int ctl_register(const struct ctl *c)
 {
-	char *body = read_body(c, c->args[0]);
+	char *body = ctl_read_body(c, c->args[0]);
 	bool ok = body && ctl_send(c, "PUT", "/v1/agent/service/register", body, false);
 
 	free(body);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_policy.c - policies of services. */
+#include "waymarkctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- shown --------------------------------------------------------------------------------------
+ */
+static const char *text_of(const json_t *o, const char *key, const char *otherwise)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : otherwise;
+}
+
+/* Where it goes, in a few words. */
+static void print_ways(const json_t *p)
+{
+	const json_t *redirect = json_object_get(p, "redirect");
+	size_t splits = json_array_size(json_object_get(p, "split"));
+	size_t failover = json_array_size(json_object_get(p, "failover"));
+	size_t subsets = json_object_size(json_object_get(p, "subsets"));
+
+	if (redirect)
+		printf(" redirect=%s",
+		       text_of(redirect, "service", text_of(redirect, "region", "")));
+	if (subsets)
+		printf(" subsets=%zu", subsets);
+	if (splits)
+		printf(" split=%zu", splits);
+	if (failover)
+		printf(" failover=%zu", failover);
+	putchar('\n');
+}
+
+int ctl_policy_list(const struct ctl *c)
+{
+	json_t *doc = ctl_get(c, "/v1/waymark/policies", false), *p;
+	size_t n;
+
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	json_array_foreach(doc, n, p)
+	{
+		char service[CTL_NAME_MAX + 1];
+
+		wm_plain(text_of(p, "service", ""), service, sizeof(service));
+		printf("%-24s select=%s balance=%s when_none=%s", service,
+		       text_of(p, "select", "all"), text_of(p, "balance", "weighted"),
+		       text_of(p, "when_none", "refuse"));
+		print_ways(p);
+	}
+	json_decref(doc);
+	return 0;
+}
+
+/* JSON either way: it is what `set` takes. */
+int ctl_policy_get(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX];
+	json_t *doc = ctl_path(c, path, "/v1/waymark/policies/", c->args[0], "")
+			      ? ctl_get(c, path, false)
+			      : NULL;
+
+	if (!doc)
+		return CTL_EXIT_FAILED;
+	json_dumpf(doc, stdout, c->json ? JSON_COMPACT : JSON_INDENT(2));
+	putchar('\n');
+	json_decref(doc);
+	return 0;
+}
+
+/* --- written ------------------------------------------------------------------------------------
+ */
+int ctl_policy_set(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX], plain[1024];
+	char *body = ctl_read_body(c, c->args[1]);
+	json_t *doc = body && ctl_path(c, path, "/v1/waymark/policies/", c->args[0], "")
+			      ? ctl_fetch_with(c, "PUT", path, body)
+			      : NULL;
+	json_t *warning;
+	size_t n;
+
+	free(body);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	json_array_foreach(json_object_get(doc, "warnings"), n, warning)
+	{
+		wm_plain(json_string_value(warning), plain, sizeof(plain));
+		printf("warning: %s\n", plain);
+	}
+	printf("set %s\n", c->args[0]);
+	json_decref(doc);
+	return 0;
+}
+
+int ctl_policy_delete(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX];
+
+	if (!ctl_path(c, path, "/v1/waymark/policies/", c->args[0], "") ||
+	    !ctl_send(c, "DELETE", path, NULL, false))
+		return CTL_EXIT_FAILED;
+	if (c->json)
+		puts("{}");
+	else
+		printf("deleted %s\n", c->args[0]);
+	return 0;
+}
