@@ -72,7 +72,7 @@ SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
 SRC_base := $(wildcard userspace/base/*.c)
 PROTO_C := $(patsubst %.proto,build/proto/%.pb-c.c,$(wildcard userspace/*/*.proto))
 define LAYER
-SRC_$(1) := $$(wildcard userspace/$(1)/*.c)
+SRC_$(1) := $$(wildcard userspace/$(1)/*.c userspace/$(1)/*/*.c)
 OBJ_$(1) := $$(patsubst %.c,$$(B)/obj/%.o,$$(SRC_$(1)))
 $$(B)/lib$(1).a: $$(OBJ_$(1))
 	@rm -f $$@ && ar rcs $$@ $$^

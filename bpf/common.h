@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* common.h - what every program needs: the maps, the tables as pick.h wants them, the counters. */
+/* common.h - what every program needs: the maps, the tables as table.h wants them, the counters. */
 #pragma once
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "maps.h"
 
-/* pick.h reaches the tables through maps; there is nothing to carry along. */
+/* table.h reaches the tables through maps; there is nothing to carry along. */
 #define WM_AT 1
 struct wm_view;
 static __always_inline const struct wm_set *wm_at_set(const struct wm_view *v, __u32 i)
 {
 	return bpf_map_lookup_elem(&sets, &i);
+}
+static __always_inline const struct wm_table_head *wm_at_head(const struct wm_view *v, __u32 i)
+{
+	return bpf_map_lookup_elem(&heads, &i);
+}
+static __always_inline const struct wm_set_live *wm_at_set_live(const struct wm_view *v, __u32 i)
+{
+	return bpf_map_lookup_elem(&set_live, &i);
 }
 static __always_inline const struct wm_slot *wm_at_slot(const struct wm_view *v, __u32 i)
 {
@@ -20,7 +28,7 @@ static __always_inline const struct wm_backend *wm_at_backend(const struct wm_vi
 {
 	return bpf_map_lookup_elem(&backends, &i);
 }
-#include "waymark/pick.h"
+#include "waymark/table.h"
 
 static __always_inline struct wm_config *config_get(void)
 {

@@ -4,6 +4,7 @@
  * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
  * A destination that is no frontend costs one lookup, and a look at what the socket remembers. */
 #include "common.h"
+#include "waymark/pick.h"
 #include <bpf/bpf_core_read.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -34,41 +35,40 @@ struct dial {
 	__u32 families; /* WM_FAMILY_* that is wanted */
 	__u32 exclude;	/* 0 or WM_NOT_LOOPBACK */
 	__u32 set;
+	struct wm_table table;
 	struct wm_choice choice;
 	struct wm_order order; /* of a scan */
 };
 
 struct scan {
 	struct dial *dial;
-	__u64 table; /* struct wm_set_table as a word */
 	__u32 start; /* place of the first */
 	int result;  /* enum wm_pick */
 };
 
-/** Take backend @p index if it is up and what @p d wants. A global function, as those below: the
- * verifier walks each once by itself and not once for every state of its callers. */
-__noinline int take(struct dial *d, __u32 index)
+/** Take backend @p index of @p stamp if it is up and what @p d wants. A global function, as those
+ * below: the verifier walks each once by itself and not once for every state of its callers. */
+__noinline int take(struct dial *d, __u32 index, __u32 stamp)
 {
 	if (!d)
 		return 0;
-	return wm_take(NULL, index, d->families | d->exclude, true, &d->choice);
+	return wm_take(NULL, index, stamp, d->families | d->exclude, true, &d->choice);
 }
 
 /** Step @p i of a scan that began at place @p start. Everything is compared in here: in the loop of
  * who calls it, each comparison would double what the verifier has to follow.
  * @return WM_PICK_MORE to go on. */
-__noinline int scan_slot(struct dial *d, __u64 table, __u32 start, __u32 i)
+__noinline int scan_slot(struct dial *d, __u32 start, __u32 i)
 {
-	struct wm_set_table t;
 	__u32 place = start + i;
 	int p;
 
-	__builtin_memcpy(&t, &table, sizeof(t));
-	if (!d || i >= t.count)
+	if (!d || i >= d->table.count)
 		return WM_PICK_NONE;
-	if (place >= t.count)
-		place -= t.count;
-	p = wm_scan_step(NULL, t, place, d->families | d->exclude, true, &d->order, &d->choice);
+	if (place >= d->table.count)
+		place -= d->table.count;
+	p = wm_scan_step(NULL, &d->table, place, d->families | d->exclude, true, &d->order,
+			 &d->choice);
 	if (p == WM_PICK_TORN)
 		return p;
 	return wm_scan_ends(&d->order, i) ? WM_PICKED : WM_PICK_MORE;
@@ -78,22 +78,22 @@ static long scan_one(__u64 i, void *arg)
 {
 	struct scan *s = arg;
 
-	s->result = scan_slot(s->dial, s->table, s->start, (__u32)i);
+	s->result = scan_slot(s->dial, s->start, (__u32)i);
 	return s->result != WM_PICK_MORE;
 }
 
 /** Look at the slots, from a random one on, where few backends of many are up: the draw is by
  * weight among those that are, whatever stands between them. */
-static __always_inline int scan_all(struct dial *d, struct wm_set_table t)
+static __always_inline int scan_all(struct dial *d)
 {
 	struct scan s = {.dial = d, .result = WM_PICK_MORE};
+	__u32 count = d->table.count;
 
-	__builtin_memcpy(&s.table, &t, sizeof(t));
 	d->order.random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	d->order.total = 0;
-	s.start = (__u32)(((__u64)bpf_get_prandom_u32() * t.count) >> 32);
+	s.start = (__u32)(((__u64)bpf_get_prandom_u32() * count) >> 32);
 	if (use_bpf_loop) {
-		bpf_loop(t.count, scan_one, &s, 0);
+		bpf_loop(count, scan_one, &s, 0);
 	} else {
 		for (__u32 i = 0; i < WM_SCAN_BOUNDED; i++)
 			if (scan_one(i, &s))
@@ -107,48 +107,61 @@ static __always_inline int scan_all(struct dial *d, struct wm_set_table t)
 /** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */
 __noinline int pick(struct dial *d)
 {
-	const struct wm_set *set;
-	struct wm_set_table t;
-	__u32 backend = 0, place;
+	struct wm_lead l = {0, 0};
 	enum wm_pick p;
 
-	if (!d)
+	if (!d || !wm_ups(NULL, d->set, d->families))
 		return WM_PICK_NONE;
-	set = wm_at_set(NULL, d->set);
-	if (!set)
-		return WM_PICK_NONE;
-	t = wm_load_table(set);
-	if (!t.count || !wm_has_families(set, d->families))
-		return WM_PICK_NONE;
+	p = wm_table_load(NULL, d->set, &d->table);
+	if (p != WM_PICKED)
+		return p;
 	for (int i = 0; i < WM_PICK_TRIES; i++) {
-		p = wm_draw(NULL, t, bpf_get_prandom_u32(), &backend, &place);
+		p = wm_draw(NULL, &d->table, 0, d->table.count, bpf_get_prandom_u32(), &l);
 		if (p != WM_PICKED)
 			return p;
-		if (take(d, backend))
+		if (take(d, l.backend, l.stamp))
 			return WM_PICKED;
 	}
-	return scan_all(d, t);
+	return scan_all(d);
 }
 
-/** Is the destination a frontend? Fills d->set. */
-static __always_inline bool find_frontend(struct dial *d)
+/** The entry of @p key, twice if it changed while it was read. @return WM_PICKED; WM_PICK_NONE:
+ *  there is none; WM_PICK_TORN. */
+static __always_inline int frontend(const struct wm_frontend_key *key, struct wm_frontend *ret)
+{
+	const struct wm_frontend *e;
+
+	for (int i = 0; i < 2; i++) {
+		e = bpf_map_lookup_elem(&frontends, key);
+		if (!e)
+			return WM_PICK_NONE;
+		if (wm_frontend_read(e, key, ret))
+			return WM_PICKED;
+		COUNT(counters_get(), connect_torn);
+	}
+	return WM_PICK_TORN;
+}
+
+/** Is the destination a frontend? WM_PICKED with d->set, WM_PICK_NONE, WM_PICK_TORN. */
+static __always_inline int find_frontend(struct dial *d)
 {
 	struct wm_frontend_key key = {};
-	const struct wm_frontend *any, *exact;
+	struct wm_frontend any, exact;
+	int p;
 
 	__builtin_memcpy(key.addr_be, d->vip_be, sizeof(key.addr_be));
-	any = bpf_map_lookup_elem(&frontends, &key);
-	if (!any)
-		return false;
-	d->set = any->set;
-	if (!(any->flags & WM_FRONTEND_F_EXACT))
-		return true;
+	p = frontend(&key, &any);
+	if (p != WM_PICKED)
+		return p;
+	d->set = any.set;
+	if (!(any.flags & WM_FRONTEND_F_EXACT))
+		return WM_PICKED;
 	key.port_be = d->port_be;
 	key.proto = d->proto;
-	exact = bpf_map_lookup_elem(&frontends, &key);
-	if (exact)
-		d->set = exact->set;
-	return exact || !(any->flags & WM_FRONTEND_F_NO_ANY);
+	p = frontend(&key, &exact);
+	if (p == WM_PICKED)
+		d->set = exact.set;
+	return p == WM_PICK_NONE && !(any.flags & WM_FRONTEND_F_NO_ANY) ? WM_PICKED : p;
 }
 
 static __always_inline bool is_mapped(const __be32 a[4])
@@ -342,10 +355,11 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 					 bool *ret_steer)
 {
 	struct wm_counters *n = counters_get();
-	struct wm_backend_stats *st;
+	struct wm_backend_live *live;
+	int found = find_frontend(d);
 	bool chosen;
 
-	if (!find_frontend(d)) {
+	if (found == WM_PICK_NONE) {
 		if (is_virtual(d)) {
 			COUNT(n, connect_unknown_vip);
 			return refuse();
@@ -355,7 +369,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		return ALLOW;
 	}
 	d->exclude = excluded(ctx);
-	chosen = choose_any(ctx, d, v6, n);
+	chosen = found == WM_PICKED && choose_any(ctx, d, v6, n);
 	if (d->choice.passed_over)
 		COUNT(n, connect_loopback);
 	if (!chosen) {
@@ -364,9 +378,9 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	}
 	remember_connect(ctx, d, n);
 	/* port 0 is the C library looking for a route to sort addresses by, not a connection */
-	st = d->port_be ? bpf_map_lookup_elem(&backend_stats, &d->choice.backend) : NULL;
-	if (st) {
-		__sync_fetch_and_add(&st->picks, 1);
+	live = d->port_be ? bpf_map_lookup_elem(&backend_live, &d->choice.backend) : NULL;
+	if (live) {
+		__sync_fetch_and_add(&live->picks, 1);
 		COUNT(n, connect_picked);
 	}
 	*ret_steer = true;
@@ -400,7 +414,7 @@ static __always_inline struct wm_origin *next_entry(struct wm_socket_origin *o)
  */
 static __always_inline bool reuse(const struct wm_origin *at, struct dial *d)
 {
-	if (at->set != d->set || !take(d, at->backend))
+	if (at->set != d->set || !take(d, at->backend, at->state >> 16))
 		return false;
 	return d->choice.state == at->state && chosen_port(d) == at->backend_port_be &&
 	       same4(d->choice.addr_be, at->backend_be);
@@ -412,11 +426,12 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 {
 	struct wm_counters *n = counters_get();
 	struct wm_origin *at = NULL;
-	struct wm_backend_stats *st;
+	struct wm_backend_live *live;
 	struct wm_socket_origin *o;
+	int found = find_frontend(d);
 	bool chosen;
 
-	if (!find_frontend(d)) {
+	if (found == WM_PICK_NONE) {
 		if (!is_virtual(d)) {
 			forget_datagram(ctx, d);
 			return ALLOW;
@@ -425,7 +440,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		return refuse();
 	}
 	d->exclude = excluded(ctx);
-	o = recorded_now(ctx->sk);
+	o = found == WM_PICKED ? recorded_now(ctx->sk) : NULL;
 	if (o)
 		at = recall(o, d);
 	if (at && reuse(at, d)) {
@@ -435,7 +450,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		*ret_steer = true;
 		return ALLOW;
 	}
-	chosen = choose(d, n);
+	chosen = found == WM_PICKED && choose(d, n);
 	if (d->choice.passed_over)
 		COUNT(n, connect_loopback);
 	if (!chosen) {
@@ -448,9 +463,9 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		remember(at, d);
 	else
 		COUNT(n, connect_no_storage);
-	st = bpf_map_lookup_elem(&backend_stats, &d->choice.backend);
-	if (st)
-		__sync_fetch_and_add(&st->udp_picks, 1);
+	live = bpf_map_lookup_elem(&backend_live, &d->choice.backend);
+	if (live)
+		__sync_fetch_and_add(&live->udp_picks, 1);
 	COUNT(n, udp_picked);
 	*ret_steer = true;
 	return ALLOW;

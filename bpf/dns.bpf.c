@@ -52,6 +52,7 @@ struct work {
 	struct wm_dns_walk walk;
 	struct wm_packet packet;
 	struct wm_dns_query query;
+	struct wm_named name;	    /* the entry's head */
 	__u32 records, records_len; /* records_len with SOA or OPT */
 	bool nodata;		    /* no record, and an SOA that says so */
 	__u64 name_sum;		    /* of the name's words as received, for the checksum */
@@ -190,21 +191,34 @@ static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
 	return answered_here(w->query.type) ? 0 : WM_C_DNS_PASS_TYPE;
 }
 
-/** The entry of the question's name. */
-static __always_inline const struct wm_name *find_name(const struct wm_config *c, struct work *w,
-						       int *ret_why)
+/** The entry of w->key into w->name. @return 0 or a counter. */
+__noinline int dns_read_name(struct work *w)
 {
 	struct wm_name_key key;
 	const struct wm_name *e;
+	int same;
 
-	dns_hash_name(w, c->seed[0], c->seed[1]);
+	if (!w)
+		return WM_C_DNS_PASS_UNKNOWN;
 	key = w->key;
-	*ret_why = WM_C_DNS_PASS_UNKNOWN;
 	e = bpf_map_lookup_elem(&names, &key);
 	if (!e)
-		return NULL;
-	*ret_why = WM_C_DNS_PASS_COLLISION;
-	return dns_same_name(w, e) ? e : NULL;
+		return WM_C_DNS_PASS_UNKNOWN;
+	wm_name_read(e, &w->name);
+	same = dns_same_name(w, e);
+	if (!wm_name_sealed(&key, &w->name))
+		return WM_C_DNS_PASS_TORN;
+	return same ? 0 : WM_C_DNS_PASS_COLLISION;
+}
+
+/** The entry of the question's name, read again if it changed meanwhile. @return 0 or a counter. */
+static __always_inline int find_name(const struct wm_config *c, struct work *w)
+{
+	int why;
+
+	dns_hash_name(w, c->seed[0], c->seed[1]);
+	why = dns_read_name(w);
+	return why == WM_C_DNS_PASS_TORN ? dns_read_name(w) : why;
 }
 
 __noinline int dns_twin_a(struct work *w)
@@ -318,27 +332,34 @@ static __always_inline int no_data(struct work *w)
 	return 0;
 }
 
-/** Records of a set. @return 0 or a counter. */
+/** Families that records of @p type are of; 0: none. */
+static __always_inline __u32 families_of(__u16 type)
+{
+	return type == WM_DNS_A ? WM_FAMILY_4 : type == WM_DNS_AAAA ? WM_FAMILY_6 : 0;
+}
+
+/** Records of a set. Of a family that nothing has that is up, there are none, without a look at the
+ *  slots. @return 0 or a counter. */
 static __always_inline int set_records(struct work *w, __u32 index)
 {
-	const struct wm_set *set = wm_at_set(NULL, index);
+	const struct wm_set_live *live = wm_at_set_live(NULL, index);
 	__u32 records, len = w->query.type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
 	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	int p;
 
-	if (!set)
+	if (!live)
 		return WM_C_DNS_PASS_EMPTY;
-	wm_dns_walk_begin(set, random, &w->walk);
+	if (!wm_ups(NULL, index, families_of(w->query.type)))
+		return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
+	p = wm_dns_walk_begin(NULL, index, random, &w->walk);
+	if (p != WM_PICKED)
+		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (w->walk.table.count > WM_DNS_SCAN_KERNEL)
 		return WM_C_DNS_PASS_SIZE;
 	p = dns_gather(w);
 	if (p != WM_PICK_NONE)
 		return WM_C_DNS_PASS_TORN;
 	records = w->walk.records;
-	if (w->query.type != WM_DNS_A && w->query.type != WM_DNS_AAAA) {
-		w->walk.others += records;
-		records = 0;
-	}
 	if (!records)
 		return w->walk.others ? no_data(w) : WM_C_DNS_PASS_EMPTY;
 	if (a_record_limit && records > a_record_limit)
@@ -351,7 +372,7 @@ static __always_inline int set_records(struct work *w, __u32 index)
 	return 0;
 }
 
-static __always_inline int virtual_record(struct work *w, const struct wm_name *e, __u32 ttl_s)
+static __always_inline int virtual_record(struct work *w, const struct wm_named *e, __u32 ttl_s)
 {
 	__u8 *out = w->answer.octets;
 	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, e->vip4_be};
@@ -378,11 +399,10 @@ static __always_inline int virtual_record(struct work *w, const struct wm_name *
 /** Turn question into records. @return 0 or the counter that says why not. */
 static __always_inline int build(const struct wm_config *c, struct work *w)
 {
-	const struct wm_name *e;
-	int why;
+	const struct wm_named *e = &w->name;
+	int why = find_name(c, w);
 
-	e = find_name(c, w, &why);
-	if (!e)
+	if (why)
 		return why;
 	w->walk.ttl_s = e->flags & WM_NAME_F_TTL ? e->ttl_s : c->ttl_s;
 	w->nodata = false;

@@ -153,10 +153,10 @@ result "dig without an agent: addresses of the service" 2 "$(ask web.service.mes
 sleep 1
 
 say "A new agent adopts what it finds"
-table_before=$(bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.count > 0)]')
+table_before=$(bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.generation > 0)]')
 start_agent
 wait_for 5 grep -q plane.adopted "$tmp/agent.log"
-table_after=$(bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.count > 0)]')
+table_after=$(bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.generation > 0)]')
 wait_for 10 passing_is "web-1 web-3 "
 sleep 0.5
 touch "$tmp/stop"

@@ -11,11 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct by_hash {
+	uint32_t hash, set;
+};
+
 struct dump {
 	const struct ctl *c;
 	struct wm_inspect *x;
 	const struct wm_inspect_memory *m;
-	char **services;   /* by set; NULL: unknown */
+	char **services;	/* by set; NULL: unknown */
+	struct by_hash *hashes; /* of the sets' services, in order */
+	size_t hashes_count;
 	json_t *instances; /* by number of the backend, of a running agent */
 	json_t *rows;
 };
@@ -57,6 +63,33 @@ static json_t *service_of(const struct dump *d, uint32_t set)
 	const char *s = set < d->m->sets_cap ? d->services[set] : NULL;
 
 	return s ? json_string(s) : json_null();
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	const struct by_hash *x = a, *y = b;
+
+	return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* The service whose name has this hash. */
+static json_t *service_by(const struct dump *d, uint32_t hash)
+{
+	const struct by_hash want = {hash, 0};
+	const struct by_hash *at =
+		bsearch(&want, d->hashes, d->hashes_count, sizeof(*d->hashes), compare_hashes);
+
+	return at ? service_of(d, at->set) : json_null();
+}
+
+static struct wm_table table_of(const struct dump *d, uint32_t set)
+{
+	struct wm_view v = wm_inspect_view(d->x);
+	struct wm_table t = {0};
+
+	if (wm_table_load(&v, set, &t) != WM_PICKED)
+		t.count = 0;
+	return t;
 }
 
 static json_t *instance_of(const struct dump *d, uint32_t backend)
@@ -122,33 +155,37 @@ static void dump_frontends(struct dump *d)
 static void dump_sets(struct dump *d)
 {
 	for (uint32_t i = 0; i < d->m->sets_cap; i++) {
-		struct wm_set_table t = d->m->sets[i].table;
+		struct wm_table t = table_of(d, i);
+		const struct wm_set_live *l = &d->m->set_live[i];
 
 		if (t.count || d->services[i])
-			json_array_append_new(d->rows,
-					      json_pack("{s:I, s:o, s:I, s:i, s:i}", "set",
-							(json_int_t)i, "service", service_of(d, i),
-							"first_slot", (json_int_t)t.first, "slots",
-							t.count, "generation", t.generation));
+			json_array_append_new(
+				d->rows,
+				json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "set",
+					  (json_int_t)i, "service", service_of(d, i), "head",
+					  (json_int_t)t.word.head, "generation",
+					  (json_int_t)t.word.generation, "first_slot",
+					  (json_int_t)t.head.first, "slots", (json_int_t)t.count,
+					  "up4", (json_int_t)l->up4, "up6", (json_int_t)l->up6));
 	}
 }
 
 static void dump_slots(struct dump *d)
 {
 	for (uint32_t i = 0; i < d->m->sets_cap; i++) {
-		struct wm_set_table t = d->m->sets[i].table;
+		struct wm_table t = table_of(d, i);
+		uint32_t end = t.head.first + t.count;
 
-		for (uint32_t k = t.first; k < t.first + t.count && k < d->m->slots_cap; k++) {
+		for (uint32_t k = t.head.first; k < end && k < d->m->slots_cap; k++) {
 			const struct wm_slot *s = &d->m->slots[k];
 
-			json_array_append_new(
-				d->rows,
-				json_pack("{s:I, s:o, s:I, s:o, s:I, s:f, s:i}", "slot",
-					  (json_int_t)k, "service", service_of(d, i), "backend",
-					  (json_int_t)s->backend, "instance",
-					  instance_of(d, s->backend), "alias", (json_int_t)s->alias,
-					  "keep", s->keep / 4294967295.0, "generation",
-					  s->generation));
+			json_array_append_new(d->rows,
+					      json_pack("{s:I, s:o, s:I, s:o, s:I, s:f}", "slot",
+							(json_int_t)k, "service", service_of(d, i),
+							"backend", (json_int_t)s->backend,
+							"instance", instance_of(d, s->backend),
+							"alias", (json_int_t)s->alias, "keep",
+							s->keep / 4294967295.0));
 		}
 	}
 }
@@ -163,16 +200,16 @@ static void dump_backends(struct dump *d)
 			continue;
 		json_array_append_new(
 			d->rows,
-			json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:i, s:I, s:I}", "backend",
-				  (json_int_t)i, "service", service_of(d, b->set), "instance",
+			json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:i, s:i, s:I, s:I}", "backend",
+				  (json_int_t)i, "service", service_by(d, b->service), "instance",
 				  instance_of(d, i), "state", state_text(b->state), "address",
 				  b->families & WM_FAMILY_4 ? address_text(mapped) : json_null(),
 				  "address6",
 				  b->families & WM_FAMILY_6 ? address_text(b->addr6_be)
 							    : json_null(),
-				  "port", ntohs(b->port_be), "picks",
-				  (json_int_t)d->m->stats[i].picks, "udp_picks",
-				  (json_int_t)d->m->stats[i].udp_picks));
+				  "port", ntohs(b->port_be), "weight", b->weight, "picks",
+				  (json_int_t)d->m->live[i].picks, "udp_picks",
+				  (json_int_t)d->m->live[i].udp_picks));
 	}
 }
 
@@ -210,6 +247,16 @@ static void learn_services(struct dump *d)
 		/* the first label is the service's name */
 		d->services[n.set] = strndup((const char *)&n.name[1], n.name[0]);
 	}
+}
+
+static void learn_hashes(struct dump *d)
+{
+	d->hashes = calloc(d->m->sets_cap + 1u, sizeof(*d->hashes));
+	for (uint32_t i = 0; d->hashes && i < d->m->sets_cap; i++)
+		if (d->services[i])
+			d->hashes[d->hashes_count++] = (struct by_hash){d->m->sets[i].service, i};
+	if (d->hashes)
+		qsort(d->hashes, d->hashes_count, sizeof(*d->hashes), compare_hashes);
 }
 
 static void learn_instances(struct dump *d)
@@ -253,12 +300,14 @@ int ctl_maps_dump(const struct ctl *c)
 	d.rows = json_array();
 	if (d.services) {
 		learn_services(&d);
+		learn_hashes(&d);
 		learn_instances(&d);
 		maps[k].fn(&d);
 	}
 	for (uint32_t i = 0; d.services && i < d.m->sets_cap; i++)
 		free(d.services[i]);
 	free(d.services);
+	free(d.hashes);
 	json_decref(d.instances);
 	wm_inspect_close(d.x);
 	if (!c->json && !json_array_size(d.rows)) {

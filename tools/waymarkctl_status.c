@@ -227,7 +227,7 @@ static json_t *from_pins(const char *pin_dir)
 		all += (m->backends[i].state & WM_STATE_MASK) != WM_STATE_FREE;
 	}
 	for (uint32_t i = 0; i < m->sets_cap; i++)
-		services += m->sets[i].table.count > 0;
+		services += m->sets[i].table.generation > 0;
 	wm_inspect_close(x);
 	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "agent", agent, "kernel",
 			 "goes on serving from its pins", "services", (int)services, "backends_up",

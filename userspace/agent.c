@@ -181,19 +181,12 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 /* --- tables and data plane -------------------------------------------------------------------- */
 static int own_memory(struct wm_agent *a, const struct wm_plane_config *c)
 {
-	struct wm_table_memory *m = &a->own;
-
-	m->config = &a->own_config;
-	m->sets = calloc(c->sets, sizeof(*m->sets));
-	m->slots = calloc(c->slots, sizeof(*m->slots));
-	m->backends = calloc(c->backends, sizeof(*m->backends));
-	m->stats = calloc(c->backends, sizeof(*m->stats));
-	m->sets_cap = c->sets;
-	m->slots_cap = c->slots;
-	m->backends_cap = c->backends;
-	m->names_cap = c->names;
-	m->frontends_cap = c->frontends;
-	return m->sets && m->slots && m->backends && m->stats ? 0 : -ENOMEM;
+	a->own = (struct wm_table_memory){.sets_cap = c->sets,
+					  .slots_cap = c->slots,
+					  .backends_cap = c->backends,
+					  .names_cap = c->names,
+					  .frontends_cap = c->frontends};
+	return wm_table_memory_new(&a->own);
 }
 
 /* The place of @p addr among @p addrs, where it is put if it is new. @return -1: no room. */
@@ -963,10 +956,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_timer_free(a->leave);
 	wm_timer_free(a->indexing);
 	wm_loop_free(a->loop);
-	free(a->own.sets);
-	free(a->own.slots);
-	free(a->own.backends);
-	free(a->own.stats);
+	wm_table_memory_free(&a->own);
 	wm_settings_done(&a->settings);
 	free(a);
 }

@@ -103,7 +103,7 @@ static __always_inline __u16 wm_dns_answer_flags(__u16 query_flags, __u16 rcode)
 
 /* A walk over a set for its addresses. */
 struct wm_dns_walk {
-	struct wm_set_table table;
+	struct wm_table table;
 	struct wm_order order;
 	__u32 ttl_s;
 	__u32 place;   /* slot that is next; it wraps */
@@ -113,10 +113,10 @@ struct wm_dns_walk {
 	__u32 weight;  /* of the newest */
 };
 
-static __always_inline void wm_dns_walk_begin(const struct wm_set *set, __u64 random,
-					      struct wm_dns_walk *w)
+/** @return WM_PICKED; WM_PICK_NONE: the set has nothing; WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
+						      __u64 random, struct wm_dns_walk *w)
 {
-	w->table = wm_load_table(set);
 	w->order.random = random;
 	w->order.total = 0;
 	w->order.first = 0;
@@ -124,6 +124,7 @@ static __always_inline void wm_dns_walk_begin(const struct wm_set *set, __u64 ra
 	w->seen = 0;
 	w->records = 0;
 	w->others = 0;
+	return wm_table_load(v, set, &w->table);
 }
 
 /** Look at the next slot; write its backend's record at @p out if it is usable and of the family.
@@ -133,22 +134,21 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 						     __u16 type, __u8 *out)
 {
 	const struct wm_backend *b;
-	const struct wm_slot *s;
 	struct wm_choice c;
+	struct wm_slot s;
 
 	if (w->seen >= w->table.count)
 		return WM_PICK_NONE;
-	s = wm_at_slot(v, w->table.first + w->place);
-	if (!s || s->generation != w->table.generation)
+	if (wm_slot_read(v, &w->table, w->place, &s) != WM_PICKED)
 		return WM_PICK_TORN;
 	w->seen++;
 	w->place = w->place + 1 < w->table.count ? w->place + 1 : 0;
-	w->weight = s->weight;
-	if (wm_take(v, s->backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
+	if (wm_take(v, s.backend, s.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
+		w->weight = c.weight;
 		wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
 		return WM_PICKED;
 	}
-	b = wm_at_backend(v, s->backend);
+	b = wm_at_backend(v, s.backend);
 	if (b && b->families && (WM_READ(b->state) & WM_STATE_MASK) == WM_STATE_UP)
 		w->others++;
 	return WM_PICK_MORE;
@@ -285,15 +285,17 @@ static inline __u32 wm_dns_cut(const struct wm_dns_want *q, __u32 n, bool *ret_m
 static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dns_walk *w,
 			       __u8 *out)
 {
-	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, backend, place, k = 0;
+	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA, k = 0;
 	struct wm_choice c;
+	struct wm_lead l;
 	__u8 record[WM_DNS_RR_AAAA] __attribute__((aligned(4)));
 
 	for (int i = 0; i < WM_DNS_DRAWS; i++) {
-		if (wm_draw(v, w->table, wm_order_below(&w->order, 1ull << 32), &backend, &place) !=
-		    WM_PICKED)
+		if (wm_draw(v, &w->table, 0, w->table.count, wm_order_below(&w->order, 1ull << 32),
+			    &l) != WM_PICKED)
 			return;
-		if (!wm_take(v, backend, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c))
+		if (!wm_take(v, l.backend, l.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1,
+			     &c))
 			continue;
 		wm_dns_put_address(record, type, w->ttl_s, c.addr_be);
 		while (k < w->records && __builtin_memcmp(out + k * len, record, len) != 0)
@@ -307,14 +309,19 @@ static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dn
 }
 
 /** The set's part of wm_dns_addresses(). @return addresses, -1: torn. */
-static inline int wm_dns_set_addresses(const struct wm_view *v, const struct wm_set *set,
+static inline int wm_dns_set_addresses(const struct wm_view *v, __u32 set,
 				       const struct wm_dns_want *q, __u8 *out)
 {
 	__u32 want = q->limit && q->limit < q->fits ? q->limit : q->fits, max = WM_DNS_GATHER_MAX;
 	struct wm_dns_walk w = {.ttl_s = q->ttl_s};
+	enum wm_pick p;
 	bool large;
 
-	wm_dns_walk_begin(set, q->random, &w);
+	if (!wm_ups(v, set, q->type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6))
+		return 0;
+	p = wm_dns_walk_begin(v, set, q->random, &w);
+	if (p != WM_PICKED)
+		return p == WM_PICK_NONE ? 0 : -1;
 	large = w.table.count > WM_DNS_SCAN_USER;
 	if (large) {
 		w.place = wm_order_below(&w.order, w.table.count);
@@ -338,7 +345,6 @@ static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name
 				   const struct wm_dns_want *q, __u8 *out, __u32 *ret_len,
 				   bool *ret_more)
 {
-	const struct wm_set *set = wm_at_set(v, name->set);
 	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, name->vip4_be};
 	int n = 0;
 
@@ -351,8 +357,8 @@ static inline int wm_dns_addresses(const struct wm_view *v, const struct wm_name
 			wm_dns_put_address(out, q->type, q->ttl_s, vip);
 			n = 1;
 		}
-	} else if (set) {
-		n = wm_dns_set_addresses(v, set, q, out);
+	} else {
+		n = wm_dns_set_addresses(v, name->set, q, out);
 	}
 	if (n < 0)
 		return n;

@@ -2,23 +2,24 @@
 /* layout.h - the tables that kernel programs and userspace share, byte for byte.
  *
  *   names (hash) ─────┐
- *                     ├─> sets[i].table ─> slots[first .. first+count) ─> backends[j]
- *   frontends (hash) ─┘
+ *                     ├─> sets[i].table ─> heads[h] ─> slots[first ..) ─> backends[j]
+ *   frontends (hash) ─┘   set_live[i]                                    backend_live[j]
  *
- * `sets`, `slots` and `backends` are arrays that userspace writes through a mapping with atomic
- * stores. Publishing protocol: write the new slots into a free range, then store the set's word.
- * A slot carries its set's generation, a backend's state carries the stamp of its occupant, by
- * which a reader that was overtaken can tell (pick.h); what is freed stays in quarantine for
- * WM_RECYCLE_NS. The state word is the only place of health. No pointers, bit-fields, enums or
- * packed structs; pads are explicit and zero. Threading: see above. Before use: __u8 .. __u64,
- * __be16, __be32 from <linux/types.h> or vmlinux.h. */
+ * All but the two hashes are arrays that userspace writes through a mapping with atomic stores.
+ * Publishing protocol: write slots into a free range and a free head that tells of them, then store
+ * the set's word. While the word is what a reader loaded, head, range and the backends in it are
+ * that set's; a backend's state carries the stamp of its occupant (table.h). Entries of the hashes
+ * are sealed: the kernel uses their memory again at once (wm_seal_*). What is freed is not used
+ * again while a program that may have seen it runs. The state word is the only place of health. No
+ * pointers, bit-fields, enums or packed structs; pads are explicit and zero. Threading: see above.
+ * Before use: __u8 .. __u64, __be16, __be32 from <linux/types.h> or vmlinux.h. */
 #pragma once
 #ifndef __VMLINUX_H__
 #include <linux/types.h>
 #endif
 #include "limits.h"
 
-#define WM_LAYOUT_VERSION 1 /* any change of a struct, a key or a meaning below raises it */
+#define WM_LAYOUT_VERSION 2 /* any change of a struct, a key or a meaning below raises it */
 
 /* `config`, one entry: what a program needs to know beside the tables. Written before attach; of
  * adopted tables, which programs are reading, when they are right. The seed stays. Numbers change
@@ -62,9 +63,10 @@ struct wm_name {
 	__be32 vip4_be;	   /* WM_NAME_VIRTUAL: 0 while no endpoint has IPv4 */
 	__be32 vip6_be[4]; /* WM_NAME_VIRTUAL: :: while no endpoint has IPv6 */
 	__u32 ttl_s;	   /* WM_NAME_F_TTL: of its records, in place of wm_config.ttl_s */
+	__u64 seal;	   /* over the key and what stands above: wm_name_seal() */
 	__u8 name[WM_DNS_NAME_MAX + 1]; /* folded wire name, compared whole; zero behind len */
 };
-_Static_assert(sizeof(struct wm_name) == 288, "pinned layout");
+_Static_assert(sizeof(struct wm_name) == 296, "pinned layout");
 _Static_assert(__builtin_offsetof(struct wm_name, name) % 8 == 0, "compared by words");
 
 /* `frontends`: destination of a connect() -> set. IPv4 is stored v4-mapped (::ffff:a.b.c.d).
@@ -83,48 +85,87 @@ _Static_assert(sizeof(struct wm_frontend_key) == 20, "pinned layout");
 struct wm_frontend {
 	__u32 set;   /* index in sets */
 	__u32 flags; /* WM_FRONTEND_F_* */
+	__u64 seal;  /* over the key and what stands above: wm_frontend_seal() */
 };
-_Static_assert(sizeof(struct wm_frontend) == 8, "pinned layout");
+_Static_assert(sizeof(struct wm_frontend) == 16, "pinned layout");
 
-/* `sets`: where a set's slots are. One 64-bit word, stored and loaded whole. */
+/* `sets`: where a set's table is. One 64-bit word, stored and loaded whole. */
 struct wm_set_table {
-	__u32 first;	  /* index in slots */
-	__u16 count;	  /* slots; 0: the set is empty */
-	__u16 generation; /* changes with every publication */
+	__u32 head;	  /* index in heads */
+	__u32 generation; /* of the head; 0: the set is empty */
 } __attribute__((aligned(8)));
 struct wm_set {
 	struct wm_set_table table;
 	__u32 service; /* low half of the service name's hash: for people and for adoption checks */
-	__u32 families; /* WM_FAMILY_* that some backend has, up or not; 0: not known */
+	__u32 pad;
 };
 _Static_assert(sizeof(struct wm_set_table) == 8, "one atomic store");
 _Static_assert(sizeof(struct wm_set) == 16, "mmapable");
 
-/* `slots`: Vose's alias table of a weighted choice, one slot a backend (no duplicates). Draw a slot
- * evenly and a 32-bit number; below `keep` take `backend`, else `alias`. Cost O(1), exact weights.
- */
+/* `heads`: what a set's table is and how it is chosen from. Written before its generation is
+ * published, and not changed while it is. */
+struct wm_table_head {
+	__u32 generation; /* of this publication; another set or time has another. 0: not in use */
+	__u32 set;	  /* whose it is */
+	__u32 first;	  /* index in slots of the range */
+	__u32 backends;	  /* distinct ones: what panic_pct and eject_max_pct are shares of */
+	__u8 balance;	  /* how a backend of a tier is chosen; 0: at random by weight */
+	__u8 tiers;	  /* 1 to WM_TIERS_MAX */
+	__u8 when_none;
+	__u8 hash_on;
+	__u8 flags;
+	__u8 panic_pct;
+	__u8 eject_max_pct;
+	__u8 eject_after;
+	__u8 eject_refused;
+	__u8 eject_least;
+	__u16 affinity_s;
+	__u16 eject_base_s;
+	__u16 eject_longest_s;
+	__u32 end[WM_TIERS_MAX]; /* slots of tier i: [end[i - 1], end[i]) of the range, from 0 */
+};
+_Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
+
+/* `slots`: where a choice leads. In Vose's alias table of a weighted choice there is one slot a
+ * backend: draw a slot evenly and a 32-bit number; below `keep` take `backend`, else `alias`. */
 struct wm_slot {
-	__u32 backend;	  /* index in backends */
-	__u32 alias;	  /* index in backends */
-	__u32 keep;	  /* share of draws that stay, of 2^32 - 1; 0xffffffff: all */
-	__u16 generation; /* of the set that owns the slot */
-	__u16 weight;	  /* of the slot's backend; 0 where an agent before this field wrote it */
+	__u32 backend;	   /* index in backends */
+	__u32 alias;	   /* index in backends */
+	__u32 keep;	   /* share of draws that stay, of 2^32 - 1; 0xffffffff: all */
+	__u16 stamp;	   /* of backend's occupant */
+	__u16 alias_stamp; /* of alias's */
 };
 _Static_assert(sizeof(struct wm_slot) == 16, "mmapable");
 
-/* `backends`: one instance's address and state. `state` is one aligned word: the health in the low
- * octet, the occupant's stamp in the high half. An index is reused after WM_RECYCLE_NS, with the
- * next stamp, so a reader that finds the same word before and after read one occupant. */
+/* `set_live`, parallel to sets: what changes without a publication. Each field stands alone. */
+struct wm_set_live {
+	__u16 cut[WM_TIERS_MAX]; /* tier i is drawn by 1 to 65535 up to cut[i]; 0: not at all */
+	__u32 up4;		 /* slots' backends that are up and have IPv4 */
+	__u32 up6;
+	__u32 cursor;  /* of turns: added to by programs */
+	__u32 ejected; /* backends that are */
+};
+_Static_assert(sizeof(struct wm_set_live) == 32, "mmapable");
+
+/* `backends`: one instance's address and state, whatever sets it is in. `state` is one aligned
+ * word: the health in the low octet, the occupant's stamp in the high half. An index is reused with
+ * the next stamp, so a reader that finds the same word before and after read one occupant. */
 struct wm_backend {
 	__u32 state;	/* WM_STATE_* | stamp << 16 */
 	__be16 port_be; /* port the instance listens on; 0: keep the port that was dialled */
 	__u16 families; /* WM_FAMILY_* */
 	__be32 addr4_be;
-	__u32 set; /* of the service it is an instance of: for people and adoption */
+	__u16 weight; /* 0: in no slot */
+	__u16 flags;
 	__be32 addr6_be[4];
 	__u64 instance; /* hash of node and instance id: for people and adoption */
+	__u64 node;	/* hash of the node's name; 0: not told */
+	__u16 region;	/* numbers of this node's own, 0: not told */
+	__u16 zone;
+	__u32 service; /* low half of the hash of its service's name: for people */
+	__u64 pad;
 };
-_Static_assert(sizeof(struct wm_backend) == 40, "mmapable");
+_Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_STATE_FREE  0u /* index is not in use */
 #define WM_STATE_UP    1u /* takes new connections */
 #define WM_STATE_DOWN  2u /* critical: takes none */
@@ -133,16 +174,25 @@ _Static_assert(sizeof(struct wm_backend) == 40, "mmapable");
 #define WM_FAMILY_4    1u
 #define WM_FAMILY_6    2u
 #define WM_RECYCLE_NS                                                                              \
-	1000000000ull /* ns before a freed slot range or backend index is reused: a                \
-		       * program runs for microseconds, a second covers any preemption */
+	1000000000ull /* ns before what was freed is reused: a program runs for microseconds, a    \
+		       * second covers any preemption */
 
-/* `backend_stats`, parallel to backends, added to atomically by programs. Not per CPU: memory would
- * grow with CPUs, and a pick happens per connection. */
-struct wm_backend_stats {
-	__u64 picks;	 /* TCP and connected UDP sockets steered here */
-	__u64 udp_picks; /* destinations of unconnected UDP sockets steered here */
+/* `backend_live`, parallel to backends: what programs add to and observe. Not per CPU: memory would
+ * grow with CPUs, and a pick happens per connection. Zero at a new occupant but for its stamp. */
+struct wm_backend_live {
+	__u64 picks;		/* TCP and connected UDP sockets steered here */
+	__u64 udp_picks;	/* destinations of unconnected UDP sockets steered here */
+	__u64 rtt_at_ns;	/* CLOCK_BOOTTIME when rtt_us was measured */
+	__u64 ejected_until_ns; /* CLOCK_BOOTTIME; 0: it is not ejected */
+	__u32 open;		/* sockets that were connected here and are not closed */
+	__u32 rtt_us;
+	__u32 failures;
+	__u32 ejections;
+	__u32 stamp; /* of the occupant that all of it is about */
+	__u32 in_row;
+	__u32 pad[2];
 };
-_Static_assert(sizeof(struct wm_backend_stats) == 16, "mmapable");
+_Static_assert(sizeof(struct wm_backend_live) == 64, "mmapable, one cache line");
 
 /* `socket_origin`: socket storage, dies with the socket. What the application dialled and what it
  * got. Entry 0 is the destination of connect(); those of single datagrams take turns in the others,

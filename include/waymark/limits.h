@@ -18,7 +18,8 @@
 #define WM_DNS_ANSWERS_TCP 4096 /* A/AAAA records over TCP; Consul's bound */
 
 /* --- kernel tables -------------------------------------------------------------------------- */
-#define WM_SET_SLOTS_MAX 65535 /* slots of one set: the count is 16 bits of the published word */
+#define WM_SET_SLOTS_MAX 65536 /* backends of one set: an eighth of the slots by default */
+#define WM_TIERS_MAX	 8     /* tiers of one set: what Locality and failover of a policy need */
 #define WM_SCAN_BOUNDED                                                                            \
 	256 /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
 #define WM_PICK_TRIES	  8 /* weighted tries before the scan: half the set down misses 1 in 256 */

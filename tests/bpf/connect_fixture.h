@@ -222,7 +222,7 @@ static __attribute__((unused)) uint64_t picks(unsigned i)
 	for (uint32_t k = 0; k < mem.backends_cap; k++)
 		if (mem.backends[k].instance == wants[i].instance &&
 		    (mem.backends[k].state & WM_STATE_MASK) != WM_STATE_FREE)
-			return mem.stats[k].picks;
+			return mem.live[k].picks;
 	return 0;
 }
 

@@ -124,11 +124,13 @@ static void published(const char *name)
 {
 	const struct wm_service *s = wm_registry_service(registry, name);
 	uint64_t deadline = wm_clock_ns() + PUBLISHED_MS * WM_NS_PER_MS;
+	struct wm_view view = wm_tables_view(tables);
+	struct wm_table t = {0};
 	int64_t set;
 
 	cr_assert(s);
 	while ((set = wm_tables_set_of(tables, name)) < 0 ||
-	       mem.sets[set].table.count != addressed(s)) {
+	       wm_table_load(&view, (uint32_t)set, &t) == WM_PICK_TORN || t.count != addressed(s)) {
 		cr_assert_lt(wm_clock_ns(), deadline, "%s was not published", name);
 		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 	}

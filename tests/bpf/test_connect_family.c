@@ -134,27 +134,27 @@ Test(connect, a_backend_with_both_addresses)
 	all_go("::ffff:" VIP4, false, NULL, 4);
 }
 
-/* The set tells which families it has, so that none is looked through for what it has not. */
-Test(connect, a_set_tells_its_families)
+/* The set tells how many of each family are up, so that none is looked through for what it has
+ * not. */
+Test(connect, a_set_tells_who_is_up)
 {
 	uint32_t set;
 
 	backend(0, "127.9.9.9", PORT4, 1, WM_STATE_UP);
 	cr_assert_eq(wm_tables_put(tables, &want, &set, NULL), 0);
-	cr_assert_eq(mem.sets[set].families, WM_FAMILY_4);
+	cr_assert(mem.set_live[set].up4 == 1 && mem.set_live[set].up6 == 0);
 	backend(1, "::1", PORT6, 1, WM_STATE_DOWN);
 	publish();
-	cr_assert_eq(mem.sets[set].families, WM_FAMILY_4 | WM_FAMILY_6);
+	cr_assert(mem.set_live[set].up4 == 1 && mem.set_live[set].up6 == 0);
+	cr_assert_eq(wm_tables_state(tables, wants[1].instance, WM_STATE_UP), 0);
+	cr_assert(mem.set_live[set].up4 == 1 && mem.set_live[set].up6 == 1);
 	wants[0] = wants[1];
 	want.backends_count = 1;
 	publish();
-	cr_assert_eq(mem.sets[set].families, WM_FAMILY_6);
+	cr_assert(mem.set_live[set].up4 == 0 && mem.set_live[set].up6 == 0);
 	cr_assert_eq(family_of(VIP6, false, NULL), 0);
 	wants[0].state = WM_STATE_UP;
 	publish();
+	cr_assert_eq(mem.set_live[set].up6, 1);
 	cr_assert_eq(family_of(VIP6, false, NULL), 6);
-	mem.sets[set].families = 0; /* as an earlier version wrote it: not known */
-	cr_assert_eq(family_of(VIP6, false, NULL), 6);
-	publish();
-	cr_assert_eq(mem.sets[set].families, WM_FAMILY_6);
 }

@@ -110,7 +110,7 @@ Test(connect, a_datagram_leaves_a_backend_that_went_down)
 	publish();
 	cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
 	first = recv(servers[1], &octet, 1, MSG_DONTWAIT) == 1;
-	cr_assert_eq(wm_tables_state(tables, "web", first + 1, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_state(tables, first + 1, WM_STATE_DOWN), 0);
 	for (unsigned i = 0; i < 20; i++)
 		cr_assert_eq(sendto(client, "q", 1, 0, &to.any, len), 1);
 	for (unsigned i = 0; i < 20; i++)
@@ -231,11 +231,11 @@ Test(connect, a_state_holds_for_the_next_connect)
 	for (unsigned round = 0; round < 50; round++) {
 		unsigned down = round % 2;
 
-		cr_assert_eq(wm_tables_state(tables, "web", down + 1, WM_STATE_DOWN), 0);
+		cr_assert_eq(wm_tables_state(tables, down + 1, WM_STATE_DOWN), 0);
 		before = picks(down);
 		pick(20);
 		cr_assert_eq(picks(down), before);
-		cr_assert_eq(wm_tables_state(tables, "web", down + 1, WM_STATE_UP), 0);
+		cr_assert_eq(wm_tables_state(tables, down + 1, WM_STATE_UP), 0);
 	}
 }
 
@@ -340,7 +340,7 @@ Test(connect, ipv6_datagrams_to_an_ipv4_backend)
 	close(server);
 }
 
-/* Slots of another generation than the set's word are not followed. */
+/* A head of another generation than the set's word is not followed. */
 Test(connect, a_torn_set_is_tried_twice_and_refused)
 {
 	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -348,7 +348,7 @@ Test(connect, a_torn_set_is_tried_twice_and_refused)
 
 	backend(0, "127.9.9.9", 1, 1, WM_STATE_UP);
 	cr_assert_eq(wm_tables_put(tables, &want, &set, NULL), 0);
-	mem.slots[mem.sets[set].table.first].generation++;
+	mem.heads[mem.sets[set].table.head].generation++;
 	cr_assert_eq(dial(client, VIP4, 80), ECONNREFUSED);
 	cr_assert_eq(counter(WM_C_CONNECT_TORN), 1);
 	cr_assert_eq(counter(WM_C_CONNECT_REFUSED), 1);

@@ -118,9 +118,9 @@ Test(dns_prog, weights_rotate_and_health_decides)
 	/* 100 each are expected, and 30 is eight deviations away */
 	cr_assert(first[0] > 30 && first[1] > 30 && first[2] > 30 && !first[3], "%u %u %u %u",
 		  first[0], first[1], first[2], first[3]);
-	cr_assert_eq(wm_tables_state(tables, "web", wm_registry_instance(registry, "i0")->hash,
-				     WM_STATE_DOWN),
-		     0);
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "i0")->hash, WM_STATE_DOWN),
+		0);
 	cr_assert(answered(&q, &a));
 	cr_assert_eq(a.at[a.dns + 7], 2);
 }
@@ -167,8 +167,7 @@ Test(dns_prog, all_records_that_fit)
 				check_envelope(&q, &a, how & 3);
 			}
 		snprintf(id, sizeof(id), "w%u", i);
-		cr_assert_eq(wm_tables_state(tables, "web",
-					     wm_registry_instance(registry, id)->hash,
+		cr_assert_eq(wm_tables_state(tables, wm_registry_instance(registry, id)->hash,
 					     WM_STATE_DOWN),
 			     0);
 	}
@@ -182,8 +181,7 @@ Test(dns_prog, all_records_that_fit)
 				check_envelope(&q, &a, true);
 		}
 		snprintf(id, sizeof(id), "s%u", i);
-		cr_assert_eq(wm_tables_state(tables, "six",
-					     wm_registry_instance(registry, id)->hash,
+		cr_assert_eq(wm_tables_state(tables, wm_registry_instance(registry, id)->hash,
 					     WM_STATE_DOWN),
 			     0);
 	}
@@ -263,9 +261,9 @@ Test(dns_prog, nodata_with_soa)
 	expect_nodata(&q, &a, false);
 	cr_assert_eq(counter(WM_C_DNS_NODATA), 25);
 	/* nobody usable is another answer, and not ours */
-	cr_assert_eq(wm_tables_state(tables, "web", wm_registry_instance(registry, "a")->hash,
-				     WM_STATE_DOWN),
-		     0);
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "a")->hash, WM_STATE_DOWN),
+		0);
 	query_frame(&q, false, "web.service.mesh.internal", 28, 0);
 	cr_assert_not(answered(&q, &a));
 	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
@@ -274,12 +272,12 @@ Test(dns_prog, nodata_with_soa)
 /* A usable backend without any address is no reason to say that there is nothing else. */
 Test(dns_prog, no_word_on_who_has_no_address)
 {
+	struct wm_want_backend b = {.instance = 1, .port = 80, .weight = 1, .state = WM_STATE_UP};
+	struct wm_want_set w = {.service = "web", .backends = &b, .backends_count = 1};
 	struct frame q, a;
-	uint32_t set;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
-	set = (uint32_t)wm_tables_set_of(tables, "web");
-	mem.backends[mem.slots[mem.sets[set].table.first].backend].families = 0;
+	cr_assert_eq(wm_tables_put(tables, &w, NULL, NULL), 0);
 	query_frame(&q, false, "web.service.mesh.internal", 28, 0);
 	cr_assert_not(answered(&q, &a));
 	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
@@ -523,7 +521,7 @@ Test(dns_prog, a_collision_is_a_miss)
 	cr_assert(answered(&q, &a));
 }
 
-/* A set that is republished between word and slots: the slots carry another generation. */
+/* A set that is republished between word and head: the head carries another generation. */
 Test(dns_prog, a_torn_set_passes)
 {
 	struct frame q, a;
@@ -531,7 +529,7 @@ Test(dns_prog, a_torn_set_passes)
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	set = (uint32_t)wm_tables_set_of(tables, "web");
-	mem.slots[mem.sets[set].table.first].generation++;
+	mem.heads[mem.sets[set].table.head].generation++;
 	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
 	cr_assert_not(answered(&q, &a));
 	cr_assert_eq(counter(WM_C_DNS_PASS_TORN), 1);
@@ -829,8 +827,7 @@ Test(dns_prog, few_usable_of_very_many_pass)
 	many("web", WM_DNS_SCAN_KERNEL, "10.1.0.");
 	for (unsigned i = 1; i < WM_DNS_SCAN_KERNEL; i++) {
 		snprintf(id, sizeof(id), "w%u", i);
-		cr_assert_eq(wm_tables_state(tables, "web",
-					     wm_registry_instance(registry, id)->hash,
+		cr_assert_eq(wm_tables_state(tables, wm_registry_instance(registry, id)->hash,
 					     WM_STATE_DOWN),
 			     0);
 	}

@@ -32,7 +32,9 @@ Test(plane, creates_and_adopts)
 	mem.backends[127].addr4_be = 0x0100007f;
 	mem.slots[255].keep = 77;
 	mem.sets[31].service = 5;
-	mem.stats[127].picks = 3;
+	mem.live[127].picks = 3;
+	mem.heads[wm_heads_cap(32) - 1].first = 9;
+	mem.set_live[31].cursor = 4;
 	cr_assert_eq(ops->name_put(ops->arg, &key, &name), 0);
 	attach_ok(p, CONNECT_HOOKS + 1);
 	cr_assert_eq(wm_plane_hooks(p, &h), CONNECT_HOOKS + 1);
@@ -60,7 +62,7 @@ Test(plane, creates_and_adopts)
 	cr_assert_eq(mem.backends[127].addr4_be, 0x0100007f);
 	cr_assert_eq(mem.slots[255].keep, 77);
 	cr_assert_eq(mem.sets[31].service, 5);
-	cr_assert_eq(mem.stats[127].picks, 3);
+	cr_assert_eq(mem.live[127].picks, 3);
 	ops = wm_plane_ops(p);
 	cr_assert_eq(ops->name_next(ops->arg, true, &got_key, &got), 0);
 	cr_assert_arr_eq(&got_key, &key, sizeof(key));
@@ -775,7 +777,9 @@ Test(plane, bpftool_prints_field_names)
 	dump_has("sets", (const char *const[]){"generation", "service", NULL});
 	dump_has("slots", (const char *const[]){"alias", "keep", NULL});
 	dump_has("backends", (const char *const[]){"state", "addr4_be", "instance", NULL});
-	dump_has("backend_stats", (const char *const[]){"picks", "udp_picks", NULL});
+	dump_has("backend_live", (const char *const[]){"picks", "udp_picks", "open", NULL});
+	dump_has("heads", (const char *const[]){"generation", "tiers", "end", NULL});
+	dump_has("set_live", (const char *const[]){"cut", "up4", "cursor", NULL});
 	dump_has("counters", (const char *const[]){"dns_answered", "connect_refused", NULL});
 	dump_has("layout_version", (const char *const[]){"version", "backends", NULL});
 	wm_plane_close(p);

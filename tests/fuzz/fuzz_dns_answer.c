@@ -13,9 +13,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SETS	 4
 #define SLOTS	 16
 #define BACKENDS 8
-#define TABLES                                                                                     \
-	(SETS * sizeof(struct wm_set) + SLOTS * sizeof(struct wm_slot) +                           \
-	 BACKENDS * sizeof(struct wm_backend))
+#define HEADS	 4
+
+/* All that a reader may meet. */
+struct tables {
+	struct wm_set sets[SETS];
+	struct wm_table_head heads[HEADS];
+	struct wm_slot slots[SLOTS];
+	struct wm_backend backends[BACKENDS];
+	struct wm_set_live live[SETS];
+};
 
 static void check_answer(const struct wm_view *v, const struct wm_name *name, uint16_t type,
 			 uint32_t max, uint32_t random)
@@ -50,22 +57,19 @@ static void check_answer(const struct wm_view *v, const struct wm_name *name, ui
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct wm_dns_query q;
-	struct wm_set *sets = calloc(SETS, sizeof(*sets));
-	struct wm_slot *slots = calloc(SLOTS, sizeof(*slots));
-	struct wm_backend *backends = calloc(BACKENDS, sizeof(*backends));
-	struct wm_view v = {sets, slots, backends, SETS, SLOTS, BACKENDS};
+	struct tables *t = calloc(1, sizeof(*t));
+	struct wm_view v;
 	struct wm_name name = {0};
 	uint8_t *query;
 
-	if (!sets || !slots || !backends)
+	if (!t)
 		abort();
-	if (size >= TABLES + 8) {
-		memcpy(sets, data, SETS * sizeof(*sets));
-		memcpy(slots, data + SETS * sizeof(*sets), SLOTS * sizeof(*slots));
-		memcpy(backends, data + SETS * sizeof(*sets) + SLOTS * sizeof(*slots),
-		       BACKENDS * sizeof(*backends));
-		data += TABLES;
-		size -= TABLES;
+	v = (struct wm_view){t->sets, t->heads, t->slots, t->backends, t->live,
+			     SETS,    HEADS,	SLOTS,	  BACKENDS};
+	if (size >= sizeof(*t) + 8) {
+		memcpy(t, data, sizeof(*t));
+		data += sizeof(*t);
+		size -= sizeof(*t);
 		name.set = data[0] % (SETS + 1);
 		name.kind = data[1] % 3;
 		name.vip4_be = data[2];
@@ -83,8 +87,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		free(query);
 	}
-	free(sets);
-	free(slots);
-	free(backends);
+	free(t);
 	return 0;
 }

@@ -28,11 +28,11 @@ static void add(struct wm_registry *r, const char *name, const char *id, const c
 
 static void start(void)
 {
-	static struct wm_config config;
-	static struct wm_set sets[16];
-	static struct wm_slot slots[64];
-	static struct wm_backend backends[32];
-	struct wm_table_memory m = {&config, sets, slots, backends, NULL, 16, 64, 32, 64, 32};
+	static struct wm_table_memory m = {.sets_cap = 16,
+					   .slots_cap = 64,
+					   .backends_cap = 32,
+					   .names_cap = 64,
+					   .frontends_cap = 32};
 	struct wm_registry_config c = {.env = &wm_env_system,
 				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
@@ -44,7 +44,7 @@ static void start(void)
 	struct wm_dns_config d = {.domain = "x", .alt_domain = "yy", .datacenter = "dc1"};
 	struct wm_loop *loop = wm_loop_new();
 	struct wm_registry *r;
-	struct wm_tables *t = wm_tables_new(&m, NULL, "x", "yy");
+	struct wm_tables *t = wm_table_memory_new(&m) ? NULL : wm_tables_new(&m, NULL, "x", "yy");
 
 	if (!loop || !t || wm_registry_open(&c, &r, NULL))
 		abort();

@@ -4,7 +4,8 @@
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-start_agent --set registry.consul_service=false
+# small tables: bpftool prints every entry of an array
+start_agent --set registry.consul_service=false --set kernel.services_max=1024 --set kernel.backends_max=4096
 backend one 127.0.0.2 8080
 backend two 127.0.0.3 8080
 register one web 127.0.0.2 8080 >/dev/null

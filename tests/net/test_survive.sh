@@ -15,7 +15,7 @@ for i in 1 2; do
 done
 V4=$(vip4 web)
 ids() { api $API/v1/waymark/maps | jq -c '[.maps[].id]'; }
-sets() { bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.count > 0)]'; }
+sets() { bpftool -j map dump pinned "$PINS/maps/sets" | jq -c '[.[].formatted.value | select(.table.generation > 0)]'; }
 pinned() { find "$PINS" -type f | wc -l; }
 
 inside tests/net/client.py loop "$V4" web.service.mesh.internal "$TMP/stop" >"$TMP/loop" 2>"$TMP/loop.err" &

@@ -57,11 +57,7 @@ static inline void make_tables(void)
 					  .backends_cap = 512,
 					  .names_cap = 128,
 					  .frontends_cap = 128};
-	memory.config = calloc(1, sizeof(*memory.config));
-	memory.sets = calloc(memory.sets_cap, sizeof(*memory.sets));
-	memory.slots = calloc(memory.slots_cap, sizeof(*memory.slots));
-	memory.backends = calloc(memory.backends_cap, sizeof(*memory.backends));
-	memory.stats = calloc(memory.backends_cap, sizeof(*memory.stats));
+	cr_assert_eq(wm_table_memory_new(&memory), 0);
 	memory.config->seed[0] = 1;
 	memory.config->seed[1] = 2;
 	tables = wm_tables_new(&memory, NULL, "mesh.internal", NULL);
@@ -138,11 +134,7 @@ static inline void api_stop(void)
 	wm_api_free(api);
 	wm_tables_free(tables);
 	wm_loop_free(loop);
-	free(memory.config);
-	free(memory.sets);
-	free(memory.slots);
-	free(memory.backends);
-	free(memory.stats);
+	wm_table_memory_free(&memory);
 }
 
 /* --- clients -----------------------------------------------------------------------------------

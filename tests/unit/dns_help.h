@@ -23,10 +23,7 @@ static struct wm_registry *registry;
 static struct wm_tables *tables;
 static struct wm_resolution *resolution;
 static struct wm_dns_server *server;
-static struct wm_config config;
-static struct wm_set sets[DNS_CAP];
-static struct wm_slot slots[64 * DNS_CAP];
-static struct wm_backend backends[16 * DNS_CAP];
+static struct wm_table_memory memory;
 
 /* A suite may change both before it begins. */
 static struct wm_tables_policy policy;
@@ -51,15 +48,19 @@ static __attribute__((unused)) void registry_setup(void)
 				       .nodes_max = 10,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
-	struct wm_table_memory m = {&config, sets,	   slots,	 backends,    NULL,
-				    DNS_CAP, 64 * DNS_CAP, 16 * DNS_CAP, 4 * DNS_CAP, 2 * DNS_CAP};
 
+	memory = (struct wm_table_memory){.sets_cap = DNS_CAP,
+					  .slots_cap = 64 * DNS_CAP,
+					  .backends_cap = 16 * DNS_CAP,
+					  .names_cap = 4 * DNS_CAP,
+					  .frontends_cap = 2 * DNS_CAP};
+	cr_assert_eq(wm_table_memory_new(&memory), 0);
 	inet_pton(AF_INET6, "fd77::", &c.vip6_prefix);
 	loop = wm_loop_new();
 	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
-	config.seed[0] = 3;
-	tables = wm_tables_new(&m, NULL, "mesh.internal", "consul");
+	memory.config->seed[0] = 3;
+	tables = wm_tables_new(&memory, NULL, "mesh.internal", "consul");
 	wm_tables_set_policy(tables, &policy);
 	resolution = wm_resolution_new(loop, registry, tables);
 	cr_assert(resolution);
@@ -104,8 +105,12 @@ static __attribute__((unused)) void add(const char *name, const char *id, const 
 /* Publication may be paced: until the set of @p name has @p slots. */
 static __attribute__((unused)) void published(const char *name, unsigned slots_count)
 {
+	struct wm_view view = wm_tables_view(tables);
+	struct wm_table t = {0};
+
 	while (wm_tables_set_of(tables, name) < 0 ||
-	       sets[wm_tables_set_of(tables, name)].table.count != slots_count)
+	       wm_table_load(&view, (uint32_t)wm_tables_set_of(tables, name), &t) == WM_PICK_TORN ||
+	       t.count != slots_count)
 		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 }
 

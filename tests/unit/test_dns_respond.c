@@ -500,11 +500,11 @@ Test(respond, messages_that_follow_each_other)
 			}
 }
 
-/* A set whose slots are not its own cannot be read, and that is no "no such data". */
+/* A set whose table is not its own cannot be read, and that is no "no such data". */
 Test(respond, what_cannot_be_built_is_servfail)
 {
 	add("web", "a", "10.1.0.1", 80, NULL, WM_PASSING);
-	slots[sets[wm_tables_set_of(tables, "web")].table.first].generation++;
+	memory.heads[memory.sets[wm_tables_set_of(tables, "web")].table.head].generation++;
 	ask("web.service.mesh.internal", A);
 	cr_assert_eq(answer.rcode, 2);
 	cr_assert_eq(answer.counts[0], 1, "with its question, or stub resolvers drop it");

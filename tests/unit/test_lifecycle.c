@@ -342,11 +342,7 @@ static struct wm_tables *make_tables(void)
 					  .backends_cap = 32,
 					  .names_cap = 32,
 					  .frontends_cap = 32};
-	memory.config = calloc(1, sizeof(*memory.config));
-	memory.sets = calloc(memory.sets_cap, sizeof(*memory.sets));
-	memory.slots = calloc(memory.slots_cap, sizeof(*memory.slots));
-	memory.backends = calloc(memory.backends_cap, sizeof(*memory.backends));
-	memory.stats = calloc(memory.backends_cap, sizeof(*memory.stats));
+	cr_assert_eq(wm_table_memory_new(&memory), 0);
 	memory.config->seed[0] = 1;
 	t = wm_tables_new(&memory, NULL, "mesh.internal", NULL);
 	cr_assert(t);
@@ -358,7 +354,7 @@ static uint32_t word_of(const struct wm_registry *r, const struct wm_tables *t, 
 	const struct wm_instance *i = wm_registry_instance(r, id);
 	uint32_t index;
 
-	cr_assert_eq(wm_tables_backends_of(t, i->service->name, i->hash, &index, 1), 1);
+	cr_assert_eq(wm_tables_backends_of(t, i->hash, &index, 1), 1);
 	return memory.backends[index].state & WM_STATE_MASK;
 }
 
@@ -405,11 +401,7 @@ Test(lifecycle, the_tables_follow_and_a_drain_without_a_kernel_ends_at_its_deadl
 	wm_registry_close(r);
 	wm_tables_free(t);
 	wm_loop_free(l);
-	free(memory.config);
-	free(memory.sets);
-	free(memory.slots);
-	free(memory.backends);
-	free(memory.stats);
+	wm_table_memory_free(&memory);
 }
 
 /* Version 5 is in use and knows no lifecycle: it must be told of a newer record, not find a damaged

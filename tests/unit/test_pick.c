@@ -4,7 +4,7 @@
  * without weight or health is chosen, and half-written tables lead nowhere. */
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
-#include "userspace/resolution/alias.h"
+#include "userspace/resolution/strategy/strategy.h"
 #include "waymark/pick.h"
 
 #include <criterion/criterion.h>
@@ -18,42 +18,48 @@
 #define GRID 1000003u
 
 static struct wm_set set;
+static struct wm_table_head head;
 static struct wm_slot slots[SLOTS];
 static struct wm_backend backends[SLOTS];
-static const struct wm_view view = {&set, slots, backends, 1, SLOTS, SLOTS};
+static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, SLOTS, SLOTS};
 static uint32_t weights[SLOTS];
 
 static void build(uint32_t n)
 {
-	uint32_t index[SLOTS];
+	struct wm_member members[SLOTS];
 
 	for (uint32_t i = 0; i < n; i++) {
-		index[i] = n - 1 - i; /* a slot and its backend have different numbers */
+		/* a slot and its backend have different numbers */
+		members[i] = (struct wm_member){
+			.backend = n - 1 - i, .stamp = 9, .weight = (uint16_t)weights[i]};
 		backends[i] = (struct wm_backend){.state = WM_STATE_UP | 9u << 16,
 						  .families = WM_FAMILY_4,
 						  .addr4_be = i + 1,
 						  .port_be = (uint16_t)i};
 	}
-	cr_assert_eq(wm_alias_build(index, weights, n, slots), 0);
-	for (uint32_t i = 0; i < n; i++)
-		slots[i].generation = 77;
-	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)n, .generation = 77};
+	cr_assert_eq(wm_strategy_alias.build(members, n, slots, n), 0);
+	head = (struct wm_table_head){.generation = 77, .tiers = 1, .end = {n}};
+	set.table = (struct wm_set_table){.head = 0, .generation = 77};
 }
 
 /* Over an even grid of all random numbers each backend gets its share, but for the grid's steps. */
 static void shares_are_exact(uint32_t n)
 {
-	uint32_t got[SLOTS] = {0}, backend, place;
+	uint32_t got[SLOTS] = {0};
+	struct wm_table t;
+	struct wm_lead l;
 	uint64_t total = 0;
+
+	cr_assert_eq(wm_table_load(&view, 0, &t), WM_PICKED);
 
 	for (uint32_t i = 0; i < n; i++)
 		total += weights[i];
 	for (uint32_t g = 0; g < GRID; g++) {
 		uint32_t random = (uint32_t)(((uint64_t)g << 32) / GRID);
 
-		cr_assert_eq(wm_draw(&view, set.table, random, &backend, &place), WM_PICKED);
-		cr_assert(backend < n && place < n);
-		got[backend]++;
+		cr_assert_eq(wm_draw(&view, &t, 0, n, random, &l), WM_PICKED);
+		cr_assert(l.backend < n && l.stamp == 9);
+		got[l.backend]++;
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		double share = (double)weights[i] / (double)total * GRID;
@@ -82,16 +88,17 @@ Test(draw, shares_are_exact)
 Test(draw, the_ends_of_the_random_numbers)
 {
 	static const uint32_t ends[] = {0, 1, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
-	uint32_t backend, place;
+	struct wm_table t;
+	struct wm_lead l;
 
 	for (uint32_t n = 1; n <= SLOTS; n++) {
 		for (uint32_t i = 0; i < n; i++)
 			weights[i] = 1 + i % 3;
 		build(n);
 		for (unsigned e = 0; e < WM_ARRAY_LEN(ends); e++) {
-			cr_assert_eq(wm_draw(&view, set.table, ends[e], &backend, &place),
-				     WM_PICKED);
-			cr_assert(backend < n && place < n);
+			cr_assert_eq(wm_table_load(&view, 0, &t), WM_PICKED);
+			cr_assert_eq(wm_draw(&view, &t, 0, n, ends[e], &l), WM_PICKED);
+			cr_assert(l.backend < n);
 		}
 	}
 }
@@ -116,13 +123,13 @@ Test(pick, only_what_is_usable_and_always_if_there_is_one)
 			/* one in 40 up: the draws miss, the scan must not */
 			uint32_t up = wm_random64() % 40 == 0;
 
-			backends[i].state = (up ? WM_STATE_UP : WM_STATE_DOWN + i % 2) | i << 16;
+			backends[i].state = (up ? WM_STATE_UP : WM_STATE_DOWN + i % 2) | 9u << 16;
 			backends[i].families = (uint16_t)(1 + i % 3);
 			usable += up && backends[i].families & families;
 		}
 		for (unsigned k = 0; k < 50; k++) {
 			struct wm_choice c = {0};
-			enum wm_pick p = wm_pick(&view, &set, families, 1, random32, NULL, &c);
+			enum wm_pick p = wm_pick(&view, 0, families, 1, random32, NULL, &c);
 
 			cr_assert_eq(p, usable ? WM_PICKED : WM_PICK_NONE);
 			if (p != WM_PICKED)
@@ -137,21 +144,59 @@ Test(pick, only_what_is_usable_and_always_if_there_is_one)
 	}
 }
 
-/* One slot of another generation: a reader that meets it says so, whatever else it saw. */
-Test(pick, any_torn_slot_is_noticed)
+/* A head that is another's, or none: a reader that meets it says so. So does one whose set was
+ * published anew after it had loaded the word, whatever the slots then hold. */
+Test(pick, a_torn_table_is_noticed)
 {
 	struct wm_choice c;
+	struct wm_table t;
+	struct wm_slot s;
 
 	for (uint32_t i = 0; i < 8; i++)
 		weights[i] = 1;
-	for (uint32_t torn = 0; torn < 8; torn++) {
-		build(8);
-		for (uint32_t i = 0; i < 8; i++)
-			backends[i].state = WM_STATE_DOWN;
-		slots[torn].generation++;
-		for (unsigned k = 0; k < 50; k++)
-			cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c),
-				     WM_PICK_TORN);
+	build(8);
+	head.generation = 78;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	head.generation = 77;
+	head.set = 1;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	head.set = 0;
+	set.table.head = 1;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	set.table.head = 0;
+	cr_assert_eq(wm_table_load(&view, 0, &t), WM_PICKED);
+	cr_assert_eq(wm_slot_read(&view, &t, 7, &s), WM_PICKED);
+	set.table.generation = 78;
+	cr_assert_eq(wm_slot_read(&view, &t, 7, &s), WM_PICK_TORN);
+}
+
+/* A backend with another occupant than the slot was written for is not taken. */
+Test(pick, another_occupant_is_not_taken)
+{
+	struct wm_choice c;
+
+	weights[0] = 1;
+	build(1);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+	backends[0].state = WM_STATE_UP | 10u << 16;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+}
+
+/* Words of an entry of another key, or of this one before and after, have no seal together. */
+Test(seal, a_mixture_of_two_entries_is_refused)
+{
+	struct wm_frontend_key k[2] = {{.addr_be = {0, 0, 1, 2}}, {.addr_be = {0, 0, 1, 3}}};
+	struct wm_frontend e[4], got;
+
+	for (unsigned i = 0; i < 4; i++) { /* two values of each key */
+		e[i] = (struct wm_frontend){.set = i, .flags = i};
+		e[i].seal = wm_frontend_seal(&k[i / 2], i, i);
+	}
+	for (unsigned i = 0; i < 4 * 4 * 4; i++) {
+		unsigned a = i % 4, b = i / 4 % 4, c = i / 16;
+		struct wm_frontend mixed = {e[a].set, e[b].flags, e[c].seal};
+
+		cr_assert_eq(wm_frontend_read(&mixed, &k[0], &got), a == b && b == c && a < 2);
 	}
 }
 
@@ -189,9 +234,9 @@ Test(pick, a_choice_is_of_one_occupant)
 	while (taken < TAKES) {
 		uint32_t stamp;
 
-		if (!wm_take(&view, 0, WM_FAMILY_4, 0, &c))
+		stamp = WM_READ(backends[0].state) >> 16;
+		if (!wm_take(&view, 0, stamp, WM_FAMILY_4, 0, &c))
 			continue;
-		stamp = c.state >> 16;
 		if (stamp == 9 && c.addr_be[3] == 1)
 			continue; /* as build() left it */
 		cr_assert_eq(c.addr_be[3], stamp * 3 + 1);

@@ -2,8 +2,8 @@
 /* links: base resolution */
 /* The allocators of the shared arrays, and the alias table. */
 #include "userspace/base/random.h"
-#include "userspace/resolution/alias.h"
 #include "userspace/resolution/pool.h"
+#include "userspace/resolution/strategy/strategy.h"
 #include "waymark/layout.h"
 
 #include <criterion/criterion.h>
@@ -122,16 +122,18 @@ Test(alias, shares_are_the_weights)
 	uint64_t seed = wm_random64(), first_seed = seed;
 
 	for (unsigned round = 0; round < 500; round++) {
-		uint32_t n = 1 + (uint32_t)(next(&seed) % 300), weights[300], index[300];
+		uint32_t n = 1 + (uint32_t)(next(&seed) % 300);
+		struct wm_member members[300];
 		struct wm_slot slots[300];
 		double share[300] = {0}, total = 0;
 
 		for (uint32_t i = 0; i < n; i++) {
-			weights[i] = 1 + (uint32_t)(next(&seed) % (round % 2 ? 3 : 65535));
-			index[i] = i;
-			total += weights[i];
+			members[i] = (struct wm_member){
+				.backend = i,
+				.weight = (uint16_t)(1 + next(&seed) % (round % 2 ? 3 : 65535))};
+			total += members[i].weight;
 		}
-		cr_assert_eq(wm_alias_build(index, weights, n, slots), 0);
+		cr_assert_eq(wm_strategy_alias.build(members, n, slots, n), 0);
 		for (uint32_t i = 0; i < n; i++) {
 			double keep =
 				slots[i].keep == 0xffffffffu ? 1 : slots[i].keep / 4294967295.0;
@@ -141,8 +143,7 @@ Test(alias, shares_are_the_weights)
 			share[slots[i].alias] += (1 - keep) / n;
 		}
 		for (uint32_t i = 0; i < n; i++)
-			cr_assert_float_eq(share[i], weights[i] / total, 1e-6, "seed %llu",
+			cr_assert_float_eq(share[i], members[i].weight / total, 1e-6, "seed %llu",
 					   (unsigned long long)first_seed);
 	}
-	cr_assert_eq(wm_alias_build(NULL, NULL, 0, NULL), 0);
 }

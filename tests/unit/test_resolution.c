@@ -14,10 +14,7 @@ static struct wm_loop *loop;
 static struct wm_registry *registry;
 static struct wm_tables *tables;
 static struct wm_resolution *resolution;
-static struct wm_config config;
-static struct wm_set sets[CAP];
-static struct wm_slot slots[4 * CAP];
-static struct wm_backend backends[CAP];
+static struct wm_table_memory memory;
 
 static void setup(void)
 {
@@ -29,14 +26,18 @@ static void setup(void)
 				       .services_max = 100,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
-	struct wm_table_memory m = {&config, sets,    slots, backends, NULL,
-				    CAP,     4 * CAP, CAP,   2 * CAP,  2 * CAP};
 
+	memory = (struct wm_table_memory){.sets_cap = CAP,
+					  .slots_cap = 4 * CAP,
+					  .backends_cap = CAP,
+					  .names_cap = 2 * CAP,
+					  .frontends_cap = 2 * CAP};
+	cr_assert_eq(wm_table_memory_new(&memory), 0);
 	inet_pton(AF_INET6, "fd77::", &c.vip6_prefix);
 	loop = wm_loop_new();
 	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
 	cr_assert_eq(wm_loop_on_turn_end(loop, WM_HOOK_REGISTRY, wm_registry_flush, registry), 0);
-	tables = wm_tables_new(&m, NULL, "mesh.internal", NULL);
+	tables = wm_tables_new(&memory, NULL, "mesh.internal", NULL);
 	resolution = wm_resolution_new(loop, registry, tables);
 	cr_assert(resolution);
 }
@@ -47,6 +48,7 @@ static void teardown(void)
 	wm_tables_free(tables);
 	wm_registry_close(registry);
 	wm_loop_free(loop);
+	wm_table_memory_free(&memory);
 }
 TestSuite(resolution, .init = setup, .fini = teardown, .timeout = 60);
 
@@ -81,15 +83,19 @@ static const struct wm_backend *backend(const char *id)
 	const struct wm_instance *i = wm_registry_instance(registry, id);
 
 	for (unsigned k = 0; k < CAP; k++)
-		if (backends[k].instance == i->hash &&
-		    (backends[k].state & WM_STATE_MASK) != WM_STATE_FREE)
-			return &backends[k];
+		if (memory.backends[k].instance == i->hash &&
+		    (memory.backends[k].state & WM_STATE_MASK) != WM_STATE_FREE)
+			return &memory.backends[k];
 	return NULL;
 }
 
-static struct wm_set_table table(void)
+static struct wm_table table(void)
 {
-	return sets[wm_tables_set_of(tables, "web")].table;
+	struct wm_view view = wm_tables_view(tables);
+	struct wm_table t = {0};
+
+	wm_table_load(&view, (uint32_t)wm_tables_set_of(tables, "web"), &t);
+	return t;
 }
 
 Test(resolution, a_registration_is_in_the_tables_after_its_turn)
@@ -112,7 +118,7 @@ Test(resolution, a_registration_is_in_the_tables_after_its_turn)
 Test(resolution, a_status_is_stored_before_the_turn_ends)
 {
 	struct wm_check *c;
-	struct wm_set_table before;
+	struct wm_table before;
 
 	put("a", 80, WM_PASSING, 10);
 	turn();
@@ -124,7 +130,7 @@ Test(resolution, a_status_is_stored_before_the_turn_ends)
 	cr_assert_eq(wm_registry_set_status(registry, c, WM_PASSING, "back"), 1);
 	cr_assert_eq(backend("a")->state & WM_STATE_MASK, WM_STATE_UP);
 	turn();
-	cr_assert_eq(table().generation, before.generation, "health republishes nothing");
+	cr_assert_eq(table().word.generation, before.word.generation, "health republishes nothing");
 }
 
 Test(resolution, a_warning_moves_the_weight)
@@ -217,7 +223,7 @@ Test(resolution, recovers_what_the_registry_has)
 	resolution = wm_resolution_new(loop, registry, tables);
 	cr_assert(resolution);
 	cr_assert_eq(table().count, 1);
-	cr_assert_gt(config.confirmed_ns, 0);
+	cr_assert_gt(memory.config->confirmed_ns, 0);
 }
 
 static void put_other(const char *name)
@@ -255,8 +261,8 @@ Test(resolution, a_large_set_is_paced_and_starves_nobody)
 	turn();
 	cr_assert_geq(wm_tables_set_of(tables, "db"), 0);
 	for (unsigned k = 0; k < CAP; k++)
-		if (backends[k].port_be == htons(1007))
-			cr_assert_eq(backends[k].state & WM_STATE_MASK, WM_STATE_DOWN);
+		if (memory.backends[k].port_be == htons(1007))
+			cr_assert_eq(memory.backends[k].state & WM_STATE_MASK, WM_STATE_DOWN);
 	while (table().count != 149)
 		cr_assert_eq(wm_loop_turn(loop, 50), 0);
 }

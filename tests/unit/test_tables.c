@@ -34,9 +34,11 @@ struct plane {
 	struct wm_plane_ops ops;
 	struct wm_config config;
 	struct wm_set sets[CAP];
+	struct wm_table_head heads[2 * CAP];
 	struct wm_slot slots[256];
 	struct wm_backend backends[CAP];
-	struct wm_backend_stats stats[CAP];
+	struct wm_set_live set_live[CAP];
+	struct wm_backend_live live[CAP];
 	struct wm_table_memory mem;
 };
 
@@ -121,8 +123,11 @@ static struct plane *plane_new(void)
 					  .sets = p->sets,
 					  .slots = p->slots,
 					  .backends = p->backends,
-					  .stats = p->stats,
+					  .heads = p->heads,
+					  .set_live = p->set_live,
+					  .live = p->live,
 					  .sets_cap = CAP,
+					  .heads_cap = 2 * CAP,
 					  .slots_cap = 256,
 					  .backends_cap = CAP,
 					  .names_cap = CAP,
@@ -179,8 +184,9 @@ static void agree(struct plane *p, struct wm_tables *t, const struct wanted *x)
 	size_t n = strlen(x->name), len;
 	const uint8_t *domain = wm_tables_domain(t, false, &len);
 	const struct wm_name *name;
-	struct wm_set_table table;
-	unsigned expect = 0;
+	struct wm_view view = wm_tables_view(t);
+	struct wm_table table = {0};
+	unsigned expect = 0, up4 = 0;
 
 	wire[0] = (uint8_t)n;
 	memcpy(wire + 1, x->name, n);
@@ -188,23 +194,29 @@ static void agree(struct plane *p, struct wm_tables *t, const struct wanted *x)
 	memcpy(wire + 9 + n, domain, len);
 	name = wm_tables_name(t, wire, 9 + n + len);
 	cr_assert(name, "%s", x->name);
-	table = p->sets[name->set].table;
-	for (unsigned i = 0; i < x->w.backends_count; i++)
+	for (unsigned i = 0; i < x->w.backends_count; i++) {
 		expect += x->b[i].weight > 0;
+		up4 += x->b[i].state == WM_STATE_UP;
+	}
+	cr_assert_eq(wm_table_load(&view, name->set, &table), expect ? WM_PICKED : WM_PICK_NONE);
 	cr_assert_eq(table.count, expect);
+	cr_assert_eq(table.head.backends, expect);
+	cr_assert_eq(p->set_live[name->set].up4, up4);
+	cr_assert_eq(p->set_live[name->set].up6, 0);
 	for (unsigned k = 0; k < table.count; k++) {
-		const struct wm_slot *s = &p->slots[table.first + k];
+		const struct wm_slot *s = &p->slots[table.head.first + k];
 		const struct wm_backend *b = &p->backends[s->backend];
 		unsigned i;
 
-		cr_assert_eq(s->generation, table.generation);
+		cr_assert_eq(s->stamp, b->state >> 16);
 		for (i = 0; i < x->w.backends_count && x->b[i].instance != b->instance; i++)
 			;
 		cr_assert_lt(i, x->w.backends_count);
 		cr_assert_eq(b->addr4_be, x->b[i].addr4_be);
 		cr_assert_eq(b->port_be, __builtin_bswap16(x->b[i].port));
 		cr_assert_eq(b->state & WM_STATE_MASK, x->b[i].state);
-		cr_assert_eq(b->set, name->set);
+		cr_assert_eq(b->weight, x->b[i].weight);
+		cr_assert_eq(b->service, p->sets[name->set].service);
 	}
 }
 
@@ -349,14 +361,13 @@ Test(tables, a_state_is_one_word)
 	want(&x, 3, 9);
 	cr_assert_eq(put(t, &x), 0);
 	memcpy(before, p, sizeof(*p));
-	cr_assert_eq(wm_tables_state(t, "s3", x.b[4].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_state(t, x.b[4].instance, WM_STATE_DOWN), 0);
 	for (size_t i = 0; i < sizeof(*p) / 4; i++)
 		changed += ((uint32_t *)p)[i] != ((uint32_t *)before)[i];
-	cr_assert_eq(changed, 1);
+	cr_assert_eq(changed, 2, "and how many are up");
 	x.b[4].state = WM_STATE_DOWN;
 	agree(p, t, &x);
-	cr_assert_eq(wm_tables_state(t, "s3", 12345, WM_STATE_DOWN), -ENOENT);
-	cr_assert_eq(wm_tables_state(t, "none", x.b[4].instance, WM_STATE_DOWN), -ENOENT);
+	cr_assert_eq(wm_tables_state(t, 12345, WM_STATE_DOWN), -ENOENT);
 	wm_tables_free(t);
 	free(before);
 	free(p);
@@ -386,6 +397,42 @@ Test(tables, a_new_address_is_a_new_backend_with_another_stamp)
 	free(p);
 }
 
+/* An instance that two sets want is one backend, with one state word and two that know of it; it
+ * is free when the second lets go. */
+Test(tables, sets_share_their_backends)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_tables_stats st;
+	struct wanted x, y;
+	uint32_t at[2];
+
+	want(&x, 1, 3);
+	want(&y, 2, 2);
+	y.b[0] = x.b[0];
+	cr_assert_eq(put(t, &x) + put(t, &y), 0);
+	wm_tables_stats(t, &st);
+	cr_assert_eq(st.backends, 4);
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, at, 2), 1);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(p->set_live[wm_tables_set_of(t, "s1")].up4, 2);
+	cr_assert_eq(p->set_live[wm_tables_set_of(t, "s2")].up4, 1);
+	wm_tables_free(t);
+	t = tables_new(p);
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	x.b[0].state = y.b[0].state = WM_STATE_DOWN;
+	cr_assert_eq(put(t, &x) + put(t, &y), 0);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	wm_tables_del(t, "s1");
+	cr_assert_eq(p->backends[at[0]].state & WM_STATE_MASK, WM_STATE_DOWN, "s2 has it");
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_UP), 0);
+	cr_assert_eq(p->set_live[wm_tables_set_of(t, "s2")].up4, 2);
+	wm_tables_del(t, "s2");
+	cr_assert_eq(p->backends[at[0]].state & WM_STATE_MASK, WM_STATE_FREE);
+	wm_tables_free(t);
+	free(p);
+}
+
 struct heard {
 	unsigned n;
 	uint32_t index, stamp;
@@ -411,20 +458,20 @@ Test(tables, a_backend_that_is_gone_is_told)
 	wm_tables_on_lost(t, hear_lost, &h);
 	want(&x, 1, 2);
 	cr_assert_eq(put(t, &x), 0);
-	cr_assert_eq(wm_tables_backends_of(t, "s1", x.b[0].instance, at, 1), 1);
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, at, 1), 1);
 	word = p->backends[at[0]].state;
-	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DRAIN), 0);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DRAIN), 0);
 	cr_assert_eq(h.n, 0);
-	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DOWN), 0);
 	cr_assert(h.n == 1 && h.index == at[0] && h.stamp == word >> 16 && !h.abort_tcp);
-	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_UP), 0);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_UP), 0);
 	x.b[0].abort_tcp = true;
 	cr_assert_eq(put(t, &x), 0);
 	x.b[0].port = 9999; /* its old address is left */
 	cr_assert_eq(put(t, &x), 0);
 	cr_assert(h.n == 2 && h.index == at[0] && h.stamp == word >> 16 && h.abort_tcp);
-	cr_assert_eq(wm_tables_backends_of(t, "s1", x.b[0].instance, at, 1), 1);
-	cr_assert_eq(wm_tables_state(t, "s1", x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, at, 1), 1);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DOWN), 0);
 	cr_assert_eq(h.n, 3);
 	cr_assert_eq(wm_tables_del(t, "s1"), 0);
 	cr_assert_eq(h.n, 4, "the other one; the first was down already");
@@ -457,9 +504,9 @@ Test(tables, full_backends_keep_what_was_published)
 	cr_assert_eq(st.full, 2);
 	/* what is gone by the registry is not picked any more, the rest is */
 	for (uint32_t i = 0; i < CAP; i++)
-		if (p->backends[i].set == p->sets[1].service)
+		if (p->backends[i].service == p->sets[1].service)
 			cr_assert_neq(p->backends[i].port_be, __builtin_bswap16(1));
-	cr_assert_eq(wm_tables_state(t, "s1", x[1].b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_state(t, x[1].b[0].instance, WM_STATE_DOWN), 0);
 	wm_tables_free(t);
 	free(p);
 }
@@ -516,7 +563,7 @@ Test(tables, longest_set_and_too_long)
 	struct wm_err e;
 
 	cr_assert_eq(wm_tables_put(t, &w, NULL, &e), WM_E_FULL);
-	cr_assert(strstr(e.text, "65535"), "%s", e.text);
+	cr_assert(strstr(e.text, "65536"), "%s", e.text);
 	wm_tables_free(t);
 	free(p);
 }
@@ -544,7 +591,7 @@ static void random_step(struct wm_tables *t, struct wanted *x, bool *live, uint6
 		if (!live[i] || k >= x[i].w.backends_count)
 			break;
 		x[i].b[k].state = 1 + (*seed >> 20) % 3;
-		cr_assert_eq(wm_tables_state(t, x[i].name, x[i].b[k].instance, x[i].b[k].state), 0);
+		cr_assert_eq(wm_tables_state(t, x[i].b[k].instance, x[i].b[k].state), 0);
 		break;
 	case 3:
 		if (!live[i] || k >= x[i].w.backends_count)
@@ -585,6 +632,7 @@ Test(tables, random_lives_and_adoptions)
 				cr_assert_eq(put(t, &x[i]), 0, "seed %llu",
 					     (unsigned long long)first);
 		cr_assert_eq(memcmp(before->sets, p->sets, sizeof(p->sets)), 0);
+		cr_assert_eq(memcmp(before->heads, p->heads, sizeof(p->heads)), 0);
 		cr_assert_eq(memcmp(before->slots, p->slots, sizeof(p->slots)), 0);
 		cr_assert_eq(memcmp(before->backends, p->backends, sizeof(p->backends)), 0);
 		cr_assert_eq(before->names.writes, p->names.writes);
@@ -606,7 +654,8 @@ Test(tables, adopts_rubbish)
 		struct wm_tables *t = tables_new(p);
 		struct wanted x[3];
 		uint8_t *bytes = (uint8_t *)p->sets;
-		size_t span = sizeof(p->sets) + sizeof(p->slots) + sizeof(p->backends);
+		size_t span =
+			sizeof(p->sets) + sizeof(p->heads) + sizeof(p->slots) + sizeof(p->backends);
 
 		for (unsigned i = 0; i < 3; i++) {
 			want(&x[i], i, 3 + i);

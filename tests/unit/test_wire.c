@@ -91,17 +91,25 @@ Test(dns_name, lengths)
 
 /* --- picking ---------------------------------------------------------------------------------- */
 static struct wm_set set;
+static struct wm_table_head head;
 static struct wm_slot slots[8];
 static struct wm_backend backends[8];
-static const struct wm_view view = {&set, slots, backends, 1, 8, 8};
+static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, 8, 8};
+
+static void published(unsigned n)
+{
+	head = (struct wm_table_head){.generation = 5, .tiers = 1, .end = {n}};
+	set.table = (struct wm_set_table){.head = 0, .generation = 5};
+}
 
 static void one(unsigned i, uint32_t state, uint16_t families)
 {
-	slots[i] = (struct wm_slot){.backend = i, .alias = i, .keep = ~0u, .generation = 5};
+	slots[i] = (struct wm_slot){
+		.backend = i, .alias = i, .keep = ~0u, .stamp = 7, .alias_stamp = 7};
 	backends[i] = (struct wm_backend){
 		.state = state | 7u << 16, .families = families, .addr4_be = i + 1};
 	backends[i].addr6_be[3] = i + 1;
-	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)(i + 1), .generation = 5};
+	published(i + 1);
 }
 
 static __u32 random32(void *arg)
@@ -115,14 +123,14 @@ Test(pick, families)
 	struct wm_choice c;
 
 	one(0, WM_STATE_UP, WM_FAMILY_4 | WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4 | WM_FAMILY_6, 1, random32, NULL, &c), 0);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4 | WM_FAMILY_6, 1, random32, NULL, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4 | WM_FAMILY_6, 0, random32, NULL, &c), 0);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4 | WM_FAMILY_6, 0, random32, NULL, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_4);
 	cr_assert_eq(c.addr_be[2], WM_V4_MAPPED_BE);
 	one(0, WM_STATE_UP, WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_6 | WM_FAMILY_4, 0, random32, NULL, &c), 0);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_6 | WM_FAMILY_4, 0, random32, NULL, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_6);
 }
 
@@ -132,20 +140,22 @@ Test(pick, states_and_generations)
 
 	for (uint32_t state = 0; state < 5; state++) {
 		one(0, state, WM_FAMILY_4);
-		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c),
+		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c),
 			     state == WM_STATE_UP ? WM_PICKED : WM_PICK_NONE);
 	}
 	one(0, WM_STATE_UP, WM_FAMILY_4);
-	slots[0].generation = 4;
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
-	set.table.first = 9;
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
-	set.table.count = 0;
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
-	slots[0].generation = 5;
+	head.generation = 4;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	head.generation = 5;
+	head.first = 9;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	head.end[0] = 0;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	set.table.generation = 0;
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
 	slots[0].backend = slots[0].alias = 77; /* out of the table */
-	set.table = (struct wm_set_table){.count = 1, .generation = 5};
-	cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	published(1);
+	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
 }
 
 Test(pick, the_last_one_standing_is_found)
@@ -155,7 +165,7 @@ Test(pick, the_last_one_standing_is_found)
 	for (unsigned i = 0; i < 8; i++)
 		one(i, i == 6 ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
 	for (unsigned n = 0; n < 1000; n++) {
-		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
 		cr_assert_eq(c.backend, 6);
 	}
 }
@@ -182,13 +192,13 @@ Test(pick, even_among_the_usable)
 
 	for (unsigned i = 0; i < 8; i++) {
 		one(i, weights[i] ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
-		slots[i].weight = (uint16_t)(weights[i] ? weights[i] : 1);
+		backends[i].weight = (uint16_t)(weights[i] ? weights[i] : 1);
 		/* no draw finds one: the scan alone decides */
 		slots[i].keep = 0;
 		slots[i].alias = 0;
 	}
 	for (unsigned n = 0; n < 20000; n++) {
-		cr_assert_eq(wm_pick(&view, &set, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
 		seen[c.backend]++;
 	}
 	chi_square("scan", seen, weights, 8);
@@ -223,7 +233,7 @@ Test(answer, records)
 
 static struct wm_slot many_slots[MANY];
 static struct wm_backend many_backends[MANY];
-static const struct wm_view many = {&set, many_slots, many_backends, 1, MANY, MANY};
+static const struct wm_view many = {&set, &head, many_slots, many_backends, NULL, 1, 1, MANY, MANY};
 
 static bool record_of(uint32_t n, uint16_t type, uint32_t number)
 {
@@ -241,8 +251,7 @@ static void each_address_once(uint32_t n, uint32_t kinds, uint16_t type, uint32_
 	int got;
 
 	for (uint32_t i = 0; i < n; i++) {
-		many_slots[i] =
-			(struct wm_slot){.backend = i, .alias = i, .keep = ~0u, .generation = 5};
+		many_slots[i] = (struct wm_slot){.backend = i, .alias = i, .keep = ~0u};
 		many_backends[i] = (struct wm_backend){.state = WM_STATE_UP,
 						       .families = WM_FAMILY_4 | WM_FAMILY_6,
 						       .addr4_be = i % kinds + 1};
@@ -250,7 +259,7 @@ static void each_address_once(uint32_t n, uint32_t kinds, uint16_t type, uint32_
 		many_backends[i].addr6_be[0] = 0xfd;
 		many_backends[i].addr6_be[3] = i % kinds + 1;
 	}
-	set.table = (struct wm_set_table){.first = 0, .count = (uint16_t)n, .generation = 5};
+	published(n);
 	got = addresses(&many, &name, type, max, 0, &len);
 	cr_assert_eq(got, (int)(kinds < max ? kinds : max), "%u of %u, at most %u: %d", kinds, n,
 		     max, got);

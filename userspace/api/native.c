@@ -360,26 +360,26 @@ static const char *state_str(uint32_t state)
 /* Shares of the picks by the backends' indexes, as the alias table has them: a slot keeps some of
  * its draws and gives the rest to its alias; draws that hit a backend that is not up are drawn
  * again. The caller frees them. @return NULL: without memory. */
-static double *shares_of(const struct wm_table_memory *m, const struct wm_set_table *s)
+static double *shares_of(const struct wm_table_memory *m, const struct wm_table *t)
 {
-	const struct wm_slot *slots = &m->slots[s->first];
+	const struct wm_slot *slots = &m->slots[t->head.first];
 	double *share = calloc(m->backends_cap, sizeof(*share)), up = 0;
 
 	if (!share)
 		return NULL;
-	for (uint32_t i = 0; i < s->count; i++) {
+	for (uint32_t i = 0; i < t->count; i++) {
 		double keep = slots[i].keep / 4294967295.0;
 
-		share[slots[i].backend] += keep / s->count;
-		share[slots[i].alias] += (1 - keep) / s->count;
+		share[slots[i].backend] += keep / t->count;
+		share[slots[i].alias] += (1 - keep) / t->count;
 	}
-	for (uint32_t i = 0; i < s->count; i++) {
+	for (uint32_t i = 0; i < t->count; i++) {
 		if ((m->backends[slots[i].backend].state & WM_STATE_MASK) == WM_STATE_UP)
 			up += share[slots[i].backend];
 		else
 			share[slots[i].backend] = 0;
 	}
-	for (uint32_t i = 0; i < s->count && up > 0; i++)
+	for (uint32_t i = 0; i < t->count && up > 0; i++)
 		share[slots[i].backend] /= up;
 	return share;
 }
@@ -388,7 +388,7 @@ static double *shares_of(const struct wm_table_memory *m, const struct wm_set_ta
 struct shown {
 	const struct wm_service *service;
 	const struct wm_tables *tables; /* NULL: none */
-	struct wm_set_table set;
+	struct wm_table table;
 	bool in_tables;
 	double *shares; /* NULL: they are not shown */
 	bool detail;
@@ -399,9 +399,14 @@ static struct shown show(const struct wm_api *a, const struct wm_service *s)
 	struct shown v = {.service = s, .tables = a->d.tables};
 	int64_t set = v.tables ? wm_tables_set_of(v.tables, s->name) : -1;
 
+	struct wm_view view;
+
 	v.in_tables = set >= 0;
-	if (v.in_tables)
-		v.set = wm_tables_memory(v.tables)->sets[set].table;
+	if (!v.in_tables)
+		return v;
+	view = wm_tables_view(v.tables);
+	if (wm_table_load(&view, (uint32_t)set, &v.table) != WM_PICKED)
+		v.table.count = 0;
 	return v;
 }
 
@@ -411,8 +416,8 @@ static void put_backend(struct wm_json *j, const struct shown *v, const struct w
 	/* a host name keeps its index and is in no slot */
 	bool addressed = i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 	uint32_t at = 0;
-	bool is = m && v->in_tables && addressed &&
-		  wm_tables_backends_of(v->tables, v->service->name, i->hash, &at, 1);
+	bool is =
+		m && v->in_tables && addressed && wm_tables_backends_of(v->tables, i->hash, &at, 1);
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
@@ -433,8 +438,8 @@ static void put_backend(struct wm_json *j, const struct shown *v, const struct w
 	if (v->detail) {
 		wm_json_key(j, "share");
 		wm_json_double(j, is && v->shares ? v->shares[at] : 0);
-		wm_json_ku(j, "picks", is ? m->stats[at].picks : 0);
-		wm_json_ku(j, "udp_picks", is ? m->stats[at].udp_picks : 0);
+		wm_json_ku(j, "picks", is ? m->live[at].picks : 0);
+		wm_json_ku(j, "udp_picks", is ? m->live[at].udp_picks : 0);
 	}
 	wm_json_close(j, '}');
 }
@@ -451,7 +456,7 @@ static uint64_t head_hash(const struct shown *v)
 
 static uint64_t foot_hash(const struct shown *v)
 {
-	const uint64_t of[] = {(uintptr_t)v->service, v->service->index, v->set.generation};
+	const uint64_t of[] = {(uintptr_t)v->service, v->service->index, v->table.word.generation};
 
 	return wm_hash(of, sizeof(of));
 }
@@ -502,7 +507,7 @@ static bool put_service(struct wm_call *c, struct wm_json *j, const struct shown
 	wm_json_close(j, ']');
 	wm_json_ku(j, "index", s->index);
 	if (v->detail)
-		wm_json_ku(j, "generation", v->set.generation);
+		wm_json_ku(j, "generation", v->table.word.generation);
 	wm_json_close(j, '}');
 	return true;
 }
@@ -551,7 +556,7 @@ void wm_native_resolve(struct wm_call *c)
 	}
 	v = show(c->api, s);
 	v.detail = true;
-	v.shares = v.in_tables ? shares_of(wm_tables_memory(v.tables), &v.set) : NULL;
+	v.shares = v.in_tables ? shares_of(wm_tables_memory(v.tables), &v.table) : NULL;
 	wm_answer_begin(c, &j);
 	if (v.in_tables && !v.shares)
 		wm_answer_text(c, 503, "Out of memory");

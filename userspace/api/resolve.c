@@ -33,7 +33,7 @@ static bool is_up(const struct wm_tables *t, const struct wm_instance *i)
 {
 	uint32_t index;
 
-	if (!t || !wm_tables_backends_of(t, i->service->name, i->hash, &index, 1))
+	if (!t || !wm_tables_backends_of(t, i->hash, &index, 1))
 		return wm_instance_usable(i);
 	return (__atomic_load_n(&wm_tables_memory(t)->backends[index].state, __ATOMIC_RELAXED) &
 		WM_STATE_MASK) == WM_STATE_UP;

@@ -74,7 +74,10 @@ int wm_inspect_open(const char *pin_dir, struct wm_inspect **ret, struct wm_err 
 					  .sets = x->mem[WM_MAP_SETS],
 					  .slots = x->mem[WM_MAP_SLOTS],
 					  .backends = x->mem[WM_MAP_BACKENDS],
-					  .stats = x->mem[WM_MAP_BACKEND_STATS],
+					  .heads = x->mem[WM_MAP_HEADS],
+					  .set_live = x->mem[WM_MAP_SET_LIVE],
+					  .live = x->mem[WM_MAP_BACKEND_LIVE],
+					  .heads_cap = x->entries[WM_MAP_HEADS],
 					  .sets_cap = x->entries[WM_MAP_SETS],
 					  .slots_cap = x->entries[WM_MAP_SLOTS],
 					  .backends_cap = x->entries[WM_MAP_BACKENDS]};
@@ -101,6 +104,15 @@ bool wm_inspect_held(const char *pin_dir)
 const struct wm_inspect_memory *wm_inspect_memory(const struct wm_inspect *x)
 {
 	return &x->m;
+}
+
+struct wm_view wm_inspect_view(const struct wm_inspect *x)
+{
+	const struct wm_inspect_memory *m = &x->m;
+
+	return (struct wm_view){m->sets,      m->heads,	    m->slots,
+				m->backends,  m->set_live,  m->sets_cap,
+				m->heads_cap, m->slots_cap, m->backends_cap};
 }
 
 /* Walk a hash map. @return whether there is a next entry. */

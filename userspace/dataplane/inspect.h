@@ -4,7 +4,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "waymark/counters.h"
-#include "waymark/layout.h"
+#include "waymark/table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,8 +15,10 @@ struct wm_inspect_memory {
 	const struct wm_set *sets;
 	const struct wm_slot *slots;
 	const struct wm_backend *backends;
-	const struct wm_backend_stats *stats;
-	uint32_t sets_cap, slots_cap, backends_cap;
+	const struct wm_table_head *heads;
+	const struct wm_set_live *set_live;
+	const struct wm_backend_live *live;
+	uint32_t sets_cap, heads_cap, slots_cap, backends_cap;
 };
 
 /** @return 0, -ENOENT (nothing is pinned), WM_E_BPF_LAYOUT, negative errno; text in @p e. */
@@ -26,6 +28,8 @@ void wm_inspect_close(struct wm_inspect *x); /* NULL ok */
 bool wm_inspect_held(const char *pin_dir);
 /** The mapped arrays, valid until the close. */
 const struct wm_inspect_memory *wm_inspect_memory(const struct wm_inspect *x);
+/** The same for the readers of include/waymark/. */
+struct wm_view wm_inspect_view(const struct wm_inspect *x);
 /** Next entry; begins with @p key all zero and *@p begun false. @return false at the end. An entry
  *  that is removed meanwhile may begin the walk anew; it ends after as many as the map has. */
 bool wm_inspect_name(struct wm_inspect *x, struct wm_name_key *key, bool *begun,

@@ -327,8 +327,11 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 		.sets = p->mem[WM_MAP_SETS],
 		.slots = p->mem[WM_MAP_SLOTS],
 		.backends = p->mem[WM_MAP_BACKENDS],
-		.stats = p->mem[WM_MAP_BACKEND_STATS],
+		.heads = p->mem[WM_MAP_HEADS],
+		.set_live = p->mem[WM_MAP_SET_LIVE],
+		.live = p->mem[WM_MAP_BACKEND_LIVE],
 		.sets_cap = p->c.sets,
+		.heads_cap = wm_heads_cap(p->c.sets),
 		.slots_cap = p->c.slots,
 		.backends_cap = p->c.backends,
 		.names_cap = p->c.names,
@@ -342,11 +345,21 @@ unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret
 	return WM_MAP_COUNT;
 }
 
+static uint64_t name_seal(const struct wm_name_key *k, const struct wm_name *v)
+{
+	struct wm_named head;
+
+	memcpy(&head, v, sizeof(head));
+	return wm_name_seal(k, &head);
+}
+
 static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
 {
 	struct wm_plane *p = arg;
+	struct wm_name sealed = *v;
 
-	return bpf_map_update_elem(p->map_fd[WM_MAP_NAMES], k, v, BPF_ANY);
+	sealed.seal = name_seal(k, v);
+	return bpf_map_update_elem(p->map_fd[WM_MAP_NAMES], k, &sealed, BPF_ANY);
 }
 
 static int name_del(void *arg, const struct wm_name_key *k)
@@ -359,8 +372,10 @@ static int name_del(void *arg, const struct wm_name_key *k)
 static int frontend_put(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v)
 {
 	struct wm_plane *p = arg;
+	struct wm_frontend sealed = *v;
 
-	return bpf_map_update_elem(p->map_fd[WM_MAP_FRONTENDS], k, v, BPF_ANY);
+	sealed.seal = wm_frontend_seal(k, v->set, v->flags);
+	return bpf_map_update_elem(p->map_fd[WM_MAP_FRONTENDS], k, &sealed, BPF_ANY);
 }
 
 static int frontend_del(void *arg, const struct wm_frontend_key *k)
@@ -381,7 +396,10 @@ static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_nam
 		return r;
 	p->name_at = next;
 	*k = next;
-	return bpf_map_lookup_elem(fd, &next, v);
+	r = bpf_map_lookup_elem(fd, &next, v);
+	if (!r)
+		v->seal = v->seal != name_seal(k, v);
+	return r;
 }
 
 static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v)
@@ -395,7 +413,10 @@ static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struc
 		return r;
 	p->frontend_at = next;
 	*k = next;
-	return bpf_map_lookup_elem(fd, &next, v);
+	r = bpf_map_lookup_elem(fd, &next, v);
+	if (!r)
+		v->seal = v->seal != wm_frontend_seal(k, v->set, v->flags);
+	return r;
 }
 
 void wm_maps_ops(struct wm_plane *p)

@@ -16,9 +16,11 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 	[WM_MAP_FRONTENDS] = {"frontends", BPF_MAP_TYPE_HASH, 0, sizeof(struct wm_frontend_key),
 			      sizeof(struct wm_frontend)},
 	[WM_MAP_SETS] = {"sets", ARRAY_MMAP, sizeof(struct wm_set)},
+	[WM_MAP_HEADS] = {"heads", ARRAY_MMAP, sizeof(struct wm_table_head)},
+	[WM_MAP_SET_LIVE] = {"set_live", ARRAY_MMAP, sizeof(struct wm_set_live)},
 	[WM_MAP_SLOTS] = {"slots", ARRAY_MMAP, sizeof(struct wm_slot)},
 	[WM_MAP_BACKENDS] = {"backends", ARRAY_MMAP, sizeof(struct wm_backend)},
-	[WM_MAP_BACKEND_STATS] = {"backend_stats", ARRAY_MMAP, sizeof(struct wm_backend_stats)},
+	[WM_MAP_BACKEND_LIVE] = {"backend_live", ARRAY_MMAP, sizeof(struct wm_backend_live)},
 	[WM_MAP_COUNTERS] = {"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 0, sizeof(uint32_t),
 			     sizeof(struct wm_counters)},
 	[WM_MAP_SOCKET_ORIGIN] = {"socket_origin", BPF_MAP_TYPE_SK_STORAGE, BPF_F_NO_PREALLOC,
@@ -42,11 +44,14 @@ uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 	case WM_MAP_FRONTENDS:
 		return c->frontends;
 	case WM_MAP_SETS:
+	case WM_MAP_SET_LIVE:
 		return c->sets;
+	case WM_MAP_HEADS:
+		return wm_heads_cap(c->sets);
 	case WM_MAP_SLOTS:
 		return c->slots;
 	case WM_MAP_BACKENDS:
-	case WM_MAP_BACKEND_STATS:
+	case WM_MAP_BACKEND_LIVE:
 		return c->backends;
 	case WM_MAP_SOCKET_ORIGIN:
 		return 0; /* grows with the sockets, charged to them */

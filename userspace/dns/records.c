@@ -13,14 +13,6 @@
 	4 /* a set that is republished under the reader; userspace is the only writer              \
 	   */
 
-static struct wm_view view_of(const struct wm_tables *t)
-{
-	const struct wm_table_memory *m = wm_tables_memory(t);
-
-	return (struct wm_view){m->sets,     m->slots,	   m->backends,
-				m->sets_cap, m->slots_cap, m->backends_cap};
-}
-
 /* The tables' entry of <service>.<kind>.<domain>, whatever form was asked in. */
 static const struct wm_name *entry_of(const struct wm_reply *r)
 {
@@ -61,7 +53,7 @@ static unsigned put_records(struct wm_reply *r, unsigned n, size_t len, bool mor
 
 unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 {
-	struct wm_view v = view_of(r->s->tables);
+	struct wm_view v = wm_tables_view(r->s->tables);
 	const struct wm_name *name = entry_of(r);
 	struct wm_dns_want want;
 	uint32_t len = 0;

@@ -75,60 +75,121 @@ static int adopt_frontends(struct wm_tables *t)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Do the slots of @p s hold together? */
-static bool slots_sound(const struct wm_tables *t, struct wm_set_table w)
+/* Is this index one of a backend that stands there? */
+static bool stands(const struct wm_tables *t, uint32_t index, uint16_t stamp)
 {
-	if (w.first > t->mem.slots_cap || w.count > t->mem.slots_cap - w.first)
-		return false;
-	for (uint32_t i = 0; i < w.count; i++) {
-		const struct wm_slot *s = &t->mem.slots[w.first + i];
+	uint32_t word = index < t->mem.backends_cap ? t->mem.backends[index].state : WM_STATE_FREE;
 
-		if (s->generation != w.generation || s->backend >= t->mem.backends_cap ||
-		    s->alias >= t->mem.backends_cap)
+	return (word & WM_STATE_MASK) != WM_STATE_FREE && word >> 16 == stamp;
+}
+
+/* Does the table of set @p set hold together? */
+static bool table_sound(const struct wm_tables *t, uint32_t set, struct wm_set_table w,
+			struct wm_published *ret)
+{
+	const struct wm_table_head *h;
+	uint32_t before = 0;
+
+	if (w.head >= t->mem.heads_cap)
+		return false;
+	h = &t->mem.heads[w.head];
+	if (h->generation != w.generation || h->set != set || !h->tiers || h->tiers > WM_TIERS_MAX)
+		return false;
+	for (unsigned i = 0; i < h->tiers; before = h->end[i++])
+		if (h->end[i] < before)
+			return false;
+	if (!before || h->first > t->mem.slots_cap || before > t->mem.slots_cap - h->first)
+		return false;
+	for (uint32_t i = 0; i < before; i++) {
+		const struct wm_slot *s = &t->mem.slots[h->first + i];
+
+		if (!stands(t, s->backend, s->stamp) || !stands(t, s->alias, s->alias_stamp))
 			return false;
 	}
+	*ret = (struct wm_published){w, h->first, before};
 	return true;
+}
+
+/* A table that is sound has its places to itself, or it is not adopted. */
+static bool reserve(struct wm_tables *t, const struct wm_published *p)
+{
+	if (wm_index_reserve(t->heads, p->word.head))
+		return false;
+	if (!wm_range_reserve(t->slots, p->first, p->count))
+		return true;
+	wm_index_give(t->heads, p->word.head, 0);
+	return false;
+}
+
+/* The backends that the slots of @p s lead to, each once. */
+static int adopt_refs(struct wm_tables *t, struct wm_svc *s)
+{
+	uint32_t kept = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < s->published.count; i++) {
+		uint32_t index = t->mem.slots[s->published.first + i].backend;
+
+		r = wm_svc_add_ref(s, t->mem.backends[index].instance, index);
+	}
+	wm_refs_sort(s->refs, s->refs_count);
+	for (uint32_t i = 0; i < s->refs_count; i++)
+		if (!i || s->refs[i].index != s->refs[i - 1].index)
+			s->refs[kept++] = s->refs[i];
+	s->refs_count = kept;
+	if (!r)
+		r = wm_holds_reserve(t, kept);
+	return r;
+}
+
+static int adopt_set(struct wm_tables *t, struct wm_svc *s)
+{
+	struct wm_set_table w = t->mem.sets[s->set].table;
+	int r;
+
+	wm_index_reserve(t->sets, s->set);
+	if (!w.generation)
+		return 0;
+	s->damaged = !table_sound(t, s->set, w, &s->published) || !reserve(t, &s->published);
+	if (s->damaged) {
+		s->published = (struct wm_published){.word = w};
+		return 0;
+	}
+	r = adopt_refs(t, s);
+	for (uint32_t i = 0; !r && i < s->refs_count; i++)
+		wm_backend_hold(t, s->refs[i].index, s->set);
+	return r;
 }
 
 static int adopt_sets(struct wm_tables *t)
 {
-	int n = 0;
+	int n = 0, r;
 
 	for (uint32_t i = 0; i < t->mem.sets_cap; i++) {
-		struct wm_set_table w = t->mem.sets[i].table;
 		struct wm_svc *s = t->by_set[i];
 
-		if (!s && !w.count)
+		if (!s && !t->mem.sets[i].table.generation)
 			continue;
 		if (!s && !(s = wm_svc_new(t, "", i))) /* nobody's: the sweep removes it */
 			return -ENOMEM;
-		wm_index_reserve(t->sets, i);
-		s->published = w;
-		s->damaged = !slots_sound(t, w) ||
-			     (w.count && wm_range_reserve(t->slots, w.first, w.count));
+		r = adopt_set(t, s);
+		if (r)
+			return r;
 		n++;
 	}
 	return n;
 }
 
-static int adopt_backends(struct wm_tables *t)
+/* Whoever has them is told by the slots, or by the next put. */
+static void adopt_backends(struct wm_tables *t)
 {
-	for (uint32_t i = 0; i < t->mem.backends_cap; i++) {
-		struct wm_backend *b = &t->mem.backends[i];
-		struct wm_svc *s;
-
-		if ((b->state & WM_STATE_MASK) == WM_STATE_FREE)
-			continue;
-		s = b->set < t->mem.sets_cap ? t->by_set[b->set] : NULL;
-		if (!s) {
-			__atomic_store_n(&b->state, b->state & ~WM_STATE_MASK, __ATOMIC_RELEASE);
-			continue;
-		}
-		wm_index_reserve(t->backends, i);
-		if (wm_svc_add_ref(s, b->instance, i))
-			return -ENOMEM;
-	}
-	return 0;
+	for (uint32_t i = 0; i < t->mem.backends_cap; i++)
+		if ((t->mem.backends[i].state & WM_STATE_MASK) != WM_STATE_FREE)
+			wm_backend_adopt(t, i);
+	/* a number that no head has, as far as any reader can have seen */
+	for (uint32_t i = 0; i < t->mem.heads_cap; i++)
+		if (t->mem.heads[i].generation > t->generation)
+			t->generation = t->mem.heads[i].generation;
 }
 
 int wm_tables_adopt(struct wm_tables *t)
@@ -142,14 +203,12 @@ int wm_tables_adopt(struct wm_tables *t)
 		r = adopt_frontends(t);
 	if (r)
 		return r;
+	adopt_backends(t);
 	n = adopt_sets(t);
-	if (n < 0)
-		return n;
-	r = adopt_backends(t);
-	for (uint32_t i = 0; i < t->mem.sets_cap; i++)
-		if (t->by_set[i])
-			wm_refs_sort(t->by_set[i]->refs, t->by_set[i]->refs_count);
-	return r ? r : n;
+	for (uint32_t i = 0; n >= 0 && i < t->mem.sets_cap; i++)
+		if (t->by_set[i] && !t->by_set[i]->damaged)
+			wm_backends_count_up(t, t->by_set[i]);
+	return n;
 }
 
 int wm_tables_sweep(struct wm_tables *t)
@@ -176,5 +235,5 @@ int wm_tables_sweep(struct wm_tables *t)
 			wm_svc_remove(t, t->by_set[i]);
 			removed++;
 		}
-	return removed;
+	return removed + wm_backends_sweep(t);
 }

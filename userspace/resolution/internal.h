@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* internal.h - what tables.c, lookups.c and adopt.c share. The dictionaries mirror what the
- * kernel's hash maps hold, so an update that changes nothing makes no system call. */
+/* internal.h - what the files of resolution/ share. The dictionaries mirror what the kernel's hash
+ * maps hold, so an update that changes nothing makes no system call. */
 #pragma once
 #include "pool.h"
+#include "strategy/strategy.h"
 #include "tables.h"
 #include "userspace/base/map.h"
-#include "waymark/pick.h"
+#include "waymark/table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,11 +14,13 @@
 #define WM_DOMAINS	 2 /* the domain and the alternative one */
 #define WM_SERVICE_NAMES (2 * WM_DOMAINS)
 #define WM_NO_SET	 0xffffffffu
+#define WM_NO_INDEX	 0xffffffffu
 
 /* A backend of a service. */
 struct wm_ref {
 	uint64_t instance;
 	uint32_t index; /* in backends */
+	bool fresh;	/* of a put that is under way: the index was taken by it */
 };
 
 /* A name: an entry of the `names` map, and what the DNS server looks up. Allocated only as long as
@@ -34,11 +37,17 @@ struct wm_front_entry {
 	bool kernel, claimed;
 };
 
+/* What a set has published. */
+struct wm_published {
+	struct wm_set_table word;
+	uint32_t first, count; /* its range */
+};
+
 struct wm_svc {
 	uint32_t set;
 	bool claimed;
-	bool damaged; /* adopted slots do not hold together: publish anew */
-	struct wm_set_table published;
+	bool damaged; /* the adopted table does not hold together: publish anew */
+	struct wm_published published;
 	struct wm_ref *refs; /* sorted by instance, then index */
 	uint32_t refs_count, refs_cap;
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
@@ -49,6 +58,18 @@ struct wm_svc {
 struct wm_domain {
 	uint8_t wire[WM_DNS_NAME_MAX + 1]; /* folded, with the root label */
 	size_t len;			   /* 0: none */
+};
+
+/* What is kept of an index in backends beside what the kernel reads. */
+struct wm_place {
+	uint32_t next; /* of the same bucket of `by_instance` */
+	uint32_t hold; /* first of its holds, WM_NO_INDEX: no set has it */
+	bool abort_tcp;
+};
+/* A set that has a backend. */
+struct wm_hold {
+	uint32_t set;
+	uint32_t next; /* hold of the same backend, or of those that are free */
 };
 
 struct wm_tables {
@@ -62,17 +83,26 @@ struct wm_tables {
 	struct wm_map *hashes;	 /* by kernel key: the entry that owns it in the kernel */
 	struct wm_map *fronts;	 /* by key */
 	struct wm_svc **by_set;	 /* sets_cap */
-	bool *abort_tcp;	 /* backends_cap: as the last put wants it */
 	void (*lost)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp);
 	void *lost_arg;
-	struct wm_index_pool *sets, *backends;
+	/* backends.c */
+	uint32_t *by_instance; /* a power of two buckets: first index of each */
+	uint32_t buckets;
+	struct wm_place *places; /* backends_cap */
+	struct wm_hold *holds;
+	uint32_t holds_cap, holds_free;
+	struct wm_index_pool *sets, *heads, *backends;
 	struct wm_range_pool *slots;
+	uint32_t generation; /* of the newest publication of any set */
 	struct wm_tables_stats stats;
 	/* scratch of a put, kept between puts */
-	struct wm_slot *slots_new;
 	struct wm_ref *refs_new;
-	uint32_t *order, *picked, *weights;
+	struct wm_member *members;
+	uint32_t *order;
 	uint32_t scratch;
+	struct wm_slot *slots_new;
+	uint32_t slots_scratch;
+	struct wm_table_head head_new;
 };
 
 /* tables.c */
@@ -82,6 +112,53 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */
 int wm_svc_add_ref(struct wm_svc *s, uint64_t instance, uint32_t index);
 void wm_refs_sort(struct wm_ref *refs, uint32_t n);
+
+/* backends.c */
+/** @return 0, -ENOMEM. */
+int wm_backends_init(struct wm_tables *t);
+void wm_backends_free(struct wm_tables *t);
+/** First index of @p instance, WM_NO_INDEX: none. Cost O(1). */
+uint32_t wm_backend_of(const struct wm_tables *t, uint64_t instance);
+/** The next one: there are two while its address changes. */
+uint32_t wm_backend_next(const struct wm_tables *t, uint32_t index);
+/** The index where @p w stands with this address, WM_NO_INDEX. */
+uint32_t wm_backend_find(const struct wm_tables *t, const struct wm_want_backend *w);
+bool wm_backend_is(const struct wm_backend *have, const struct wm_want_backend *want);
+/** A new occupant of an index that was taken from the pool: address first, the state with its new
+ * stamp last. */
+void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
+		       const struct wm_want_backend *w);
+/** What may change of an occupant: state, weight and so on. */
+void wm_backend_update(struct wm_tables *t, uint32_t index, uint32_t service,
+		       const struct wm_want_backend *w);
+/** The stamp stays: it tells occupants of the index apart. */
+void wm_backend_state(struct wm_tables *t, uint32_t index, uint32_t state);
+/** Take over index @p index as it stands. */
+void wm_backend_adopt(struct wm_tables *t, uint32_t index);
+/** Make room for @p n holds. @return 0, -ENOMEM. */
+int wm_holds_reserve(struct wm_tables *t, uint32_t n);
+/** @p set has backend @p index; room was reserved. */
+void wm_backend_hold(struct wm_tables *t, uint32_t index, uint32_t set);
+/** @p set has it no longer; when no other has it either it is free, at once if @p now_ns is 0, else
+ *  when it has rested. */
+void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, uint64_t now_ns);
+/** How many sets have it, 2 at most are told. */
+unsigned wm_backend_held(const struct wm_tables *t, uint32_t index);
+/** Free those that no set has: after an adoption. @return how many. */
+int wm_backends_sweep(struct wm_tables *t);
+/** Write how many of the backends that @p s has are up, where that was not kept count of. */
+void wm_backends_count_up(struct wm_tables *t, const struct wm_svc *s);
+
+/* publish.c */
+/** The table that @p w asks for, of the @p n backends in t->refs_new, into t->head_new and
+ *  t->slots_new. @return slots, or -ENOMEM. */
+int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n);
+/** Let @p s have what was built, of @p count slots; the same as it has: nothing is done. @return 0,
+ *  WM_E_FULL with @p e: what was published stays. */
+int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint64_t now_ns,
+		     struct wm_err *e);
+/** Nothing: the set's word, and its head and range back. */
+void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns);
 
 /* lookups.c */
 /** Folded wire form of <service>.<kind>.<domain>. @return octets, 0 when it does not fit. */
@@ -101,17 +178,3 @@ void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f);
 int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct wm_name *v);
 int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 		   const struct wm_frontend *v);
-
-/** Publish @p table: one release store; what it points to is visible before it. */
-static inline void wm_set_publish(struct wm_set *set, struct wm_set_table table)
-{
-	wm_table_word word;
-
-	__builtin_memcpy(&word, &table, sizeof(word));
-	__atomic_store_n((wm_table_word *)&set->table, word, __ATOMIC_RELEASE);
-}
-
-static inline uint16_t wm_next_generation(uint16_t g)
-{
-	return g == UINT16_MAX ? 1 : (uint16_t)(g + 1);
-}

@@ -139,7 +139,7 @@ int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct
 	if (!v->len || v->name[v->len - 1] || v->set >= t->mem.sets_cap)
 		return -EINVAL;
 	wm_name_hash(t->mem.config->seed, v->name, v->len, &key);
-	if (memcmp(&key, k, sizeof(key)) != 0 || wm_map_get(t->names, v->name, v->len))
+	if (memcmp(&key, k, sizeof(key)) != 0 || v->seal || wm_map_get(t->names, v->name, v->len))
 		return -EINVAL;
 	n = name_new(k, v);
 	if (!n)
@@ -214,7 +214,7 @@ int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 	struct wm_front_entry *f;
 	int r;
 
-	if (v->set >= t->mem.sets_cap || wm_map_get(t->fronts, k, sizeof(*k)))
+	if (v->set >= t->mem.sets_cap || v->seal || wm_map_get(t->fronts, k, sizeof(*k)))
 		return -EINVAL;
 	f = front_new(t, k, &r);
 	if (!f)

@@ -243,7 +243,7 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	const struct wm_instance *i = c->instance;
 
 	/* at once: a pick after this line avoids what went down */
-	bool unknown = wm_tables_state(x->tables, c->service->name, i->hash, state_of(x, i));
+	bool unknown = wm_tables_state(x->tables, i->hash, state_of(x, i));
 	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
 
 	if (unknown || weight_moves)
@@ -264,8 +264,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
 		/* at once, should the set be paced; one that no set has is no matter */
-		(void)wm_tables_state(x->tables, c->service->name, c->instance->hash,
-				      WM_STATE_DOWN);
+		(void)wm_tables_state(x->tables, c->instance->hash, WM_STATE_DOWN);
 		mark(x, c->service);
 		break;
 	case WM_CHANGE_SERVICE_CREATED:

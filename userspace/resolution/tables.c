@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tables.c - sets, slots and backends, changed by difference. */
-#include "alias.h"
+/* tables.c - services and their sets, changed by difference. */
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -26,12 +25,13 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 	t->hashes = wm_map_new(mem->names_cap);
 	t->fronts = wm_map_new(mem->frontends_cap);
 	t->by_set = calloc(mem->sets_cap, sizeof(struct wm_svc *));
-	t->abort_tcp = calloc(mem->backends_cap, sizeof(*t->abort_tcp));
 	t->sets = wm_index_pool_new(mem->sets_cap);
+	t->heads = wm_index_pool_new(mem->heads_cap);
 	t->backends = wm_index_pool_new(mem->backends_cap);
 	t->slots = wm_range_pool_new(mem->slots_cap);
-	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->by_set || !t->abort_tcp ||
-	    !t->sets || !t->backends || !t->slots || wm_wire_domain(domain, &t->domains[0]) ||
+	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->by_set ||
+	    wm_backends_init(t) || !t->sets || !t->heads || !t->backends || !t->slots ||
+	    wm_wire_domain(domain, &t->domains[0]) ||
 	    (alt_domain && wm_wire_domain(alt_domain, &t->domains[1]))) {
 		wm_tables_free(t);
 		return NULL;
@@ -71,16 +71,50 @@ void wm_tables_free(struct wm_tables *t)
 	wm_map_free(t->hashes);
 	wm_map_free(t->fronts);
 	wm_index_pool_free(t->sets);
+	wm_index_pool_free(t->heads);
 	wm_index_pool_free(t->backends);
 	wm_range_pool_free(t->slots);
+	wm_backends_free(t);
 	free(t->by_set);
-	free(t->abort_tcp);
 	free(t->slots_new);
 	free(t->refs_new);
+	free(t->members);
 	free(t->order);
-	free(t->picked);
-	free(t->weights);
 	free(t);
+}
+
+int wm_table_memory_new(struct wm_table_memory *m)
+{
+	m->heads_cap = wm_heads_cap(m->sets_cap);
+	m->config = calloc(1, sizeof(*m->config));
+	m->sets = calloc(m->sets_cap, sizeof(*m->sets));
+	m->heads = calloc(m->heads_cap, sizeof(*m->heads));
+	m->set_live = calloc(m->sets_cap, sizeof(*m->set_live));
+	m->slots = calloc(m->slots_cap, sizeof(*m->slots));
+	m->backends = calloc(m->backends_cap, sizeof(*m->backends));
+	m->live = calloc(m->backends_cap, sizeof(*m->live));
+	if (m->config && m->sets && m->heads && m->set_live && m->slots && m->backends && m->live)
+		return 0;
+	wm_table_memory_free(m);
+	return -ENOMEM;
+}
+
+void wm_table_memory_free(struct wm_table_memory *m)
+{
+	free(m->config);
+	free(m->sets);
+	free(m->heads);
+	free(m->set_live);
+	free(m->slots);
+	free(m->backends);
+	free(m->live);
+	m->config = NULL;
+	m->sets = NULL;
+	m->heads = NULL;
+	m->set_live = NULL;
+	m->slots = NULL;
+	m->backends = NULL;
+	m->live = NULL;
 }
 
 /* --- services --------------------------------------------------------------------------------- */
@@ -112,7 +146,7 @@ int wm_svc_add_ref(struct wm_svc *s, uint64_t instance, uint32_t index)
 		s->refs = refs;
 		s->refs_cap = cap;
 	}
-	s->refs[s->refs_count++] = (struct wm_ref){instance, index};
+	s->refs[s->refs_count++] = (struct wm_ref){instance, index, false};
 	return 0;
 }
 
@@ -131,92 +165,6 @@ void wm_refs_sort(struct wm_ref *refs, uint32_t n)
 		qsort(refs, n, sizeof(*refs), compare_refs);
 }
 
-/* First reference of @p instance, or where it would stand. Cost O(log n). */
-static uint32_t find_ref(const struct wm_svc *s, uint64_t instance)
-{
-	uint32_t low = 0, high = s->refs_count;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (s->refs[mid].instance < instance)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* --- backends --------------------------------------------------------------------------------- */
-/* May sockets be connected to it? */
-static bool connects(uint32_t state)
-{
-	return state == WM_STATE_UP || state == WM_STATE_DRAIN;
-}
-
-void wm_tables_on_lost(struct wm_tables *t,
-		       void (*fn)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp),
-		       void *arg)
-{
-	t->lost = fn;
-	t->lost_arg = arg;
-}
-
-/* The stamp stays: it tells occupants of the index apart. */
-static void store_state(struct wm_tables *t, uint32_t index, uint32_t state)
-{
-	uint32_t *word = &t->mem.backends[index].state;
-	uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
-
-	if ((old & WM_STATE_MASK) == state)
-		return;
-	__atomic_store_n(word, (old & ~WM_STATE_MASK) | state, __ATOMIC_RELEASE);
-	t->stats.state_stores++;
-	if (t->lost && connects(old & WM_STATE_MASK) && !connects(state))
-		t->lost(t->lost_arg, index, old >> 16, t->abort_tcp[index]);
-}
-
-static uint16_t families_of(const struct wm_want_backend *b)
-{
-	static const uint8_t none[16];
-
-	return (uint16_t)((b->addr4_be ? WM_FAMILY_4 : 0) |
-			  (memcmp(b->addr6, none, 16) != 0 ? WM_FAMILY_6 : 0));
-}
-
-static bool same_address(const struct wm_backend *have, const struct wm_want_backend *want)
-{
-	return have->addr4_be == want->addr4_be && memcmp(have->addr6_be, want->addr6, 16) == 0 &&
-	       have->port_be == __builtin_bswap16(want->port) &&
-	       have->families == families_of(want);
-}
-
-/* A new occupant of @p index: address first, the state with its new stamp last. */
-static void occupy(struct wm_tables *t, uint32_t index, uint32_t set,
-		   const struct wm_want_backend *w)
-{
-	struct wm_backend *b = &t->mem.backends[index];
-	uint32_t stamp = (b->state >> 16) + 1;
-
-	__atomic_store_n(&b->state, stamp << 16 | WM_STATE_FREE, __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	b->port_be = __builtin_bswap16(w->port);
-	b->families = families_of(w);
-	b->addr4_be = w->addr4_be;
-	b->set = set;
-	memcpy(b->addr6_be, w->addr6, 16);
-	b->instance = w->instance;
-	if (t->mem.stats)
-		memset(&t->mem.stats[index], 0, sizeof(t->mem.stats[index]));
-	__atomic_store_n(&b->state, stamp << 16 | w->state, __ATOMIC_RELEASE);
-}
-
-static void vacate(struct wm_tables *t, uint32_t index, uint64_t now_ns)
-{
-	store_state(t, index, WM_STATE_FREE);
-	wm_index_give(t->backends, index, now_ns);
-}
-
 /* --- put -------------------------------------------------------------------------------------- */
 static int grow_scratch(struct wm_tables *t, uint32_t n)
 {
@@ -226,18 +174,14 @@ static int grow_scratch(struct wm_tables *t, uint32_t n)
 		return 0;
 	while (cap < n)
 		cap *= 2;
-	free(t->slots_new);
 	free(t->refs_new);
 	free(t->order);
-	free(t->picked);
-	free(t->weights);
-	t->slots_new = malloc(cap * sizeof(*t->slots_new));
+	free(t->members);
 	t->refs_new = malloc(cap * sizeof(*t->refs_new));
 	t->order = malloc(cap * sizeof(*t->order));
-	t->picked = malloc(cap * sizeof(*t->picked));
-	t->weights = malloc(cap * sizeof(*t->weights));
+	t->members = malloc(cap * sizeof(*t->members));
 	t->scratch = cap;
-	if (t->slots_new && t->refs_new && t->order && t->picked && t->weights)
+	if (t->refs_new && t->order && t->members)
 		return 0;
 	t->scratch = 0;
 	return -ENOMEM;
@@ -267,45 +211,32 @@ static void order_wants(struct wm_tables *t, const struct wm_want_set *w)
 			(void *)(uintptr_t)w->backends);
 }
 
-#define NEW_BACKEND 0xffffffffu
-
-/* For each wanted backend, in order, the backend that is there already; NEW_BACKEND where none is.
- * @return how many are new. */
-static uint32_t match(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w)
+/* For each wanted backend, in order, the index where it is already; WM_NO_INDEX where it is new. */
+static void match(struct wm_tables *t, const struct wm_want_set *w)
 {
-	uint32_t at = 0, fresh = 0;
-
 	for (uint32_t i = 0; i < w->backends_count; i++) {
 		const struct wm_want_backend *b = &w->backends[t->order[i]];
 
-		t->refs_new[i] = (struct wm_ref){b->instance, NEW_BACKEND};
-		while (at < s->refs_count && s->refs[at].instance < b->instance)
-			at++;
-		for (uint32_t k = at; k < s->refs_count && s->refs[k].instance == b->instance; k++)
-			if (same_address(&t->mem.backends[s->refs[k].index], b)) {
-				t->refs_new[i].index = s->refs[k].index;
-				break;
-			}
-		fresh += t->refs_new[i].index == NEW_BACKEND;
+		t->refs_new[i] =
+			(struct wm_ref){.instance = b->instance, .index = wm_backend_find(t, b)};
 	}
-	return fresh;
 }
 
 /* Indexes for the new backends. All or none. */
-static int take_backends(struct wm_tables *t, const struct wm_want_set *w)
+static int take_backends(struct wm_tables *t, uint32_t n)
 {
-	for (uint32_t i = 0; i < w->backends_count; i++) {
-		if (t->refs_new[i].index != NEW_BACKEND) {
-			t->picked[i] = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (t->refs_new[i].index != WM_NO_INDEX)
 			continue;
-		}
-		t->picked[i] = 1;
+		t->refs_new[i].fresh = true;
 		if (!wm_index_take(t->backends, &t->refs_new[i].index))
 			continue;
+		t->refs_new[i].fresh = false;
 		while (i--)
-			if (t->picked[i]) {
+			if (t->refs_new[i].fresh) {
 				wm_index_give(t->backends, t->refs_new[i].index, 0);
-				t->refs_new[i].index = NEW_BACKEND;
+				t->refs_new[i] = (struct wm_ref){t->refs_new[i].instance,
+								 WM_NO_INDEX, false};
 			}
 		return -ENOSPC;
 	}
@@ -318,7 +249,7 @@ static uint32_t keep_matched(struct wm_tables *t, uint32_t n)
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (t->refs_new[i].index == NEW_BACKEND)
+		if (t->refs_new[i].index == WM_NO_INDEX)
 			continue;
 		t->refs_new[kept] = t->refs_new[i];
 		t->order[kept++] = t->order[i];
@@ -326,90 +257,68 @@ static uint32_t keep_matched(struct wm_tables *t, uint32_t n)
 	return kept;
 }
 
-/* What is published stays; only the health of it follows. */
-static void apply_states(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w,
-			 uint32_t n)
+/* The new backends into their places, and what changed of the others. */
+static void settle(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w,
+		   uint32_t n)
 {
-	uint32_t i = 0;
-
-	for (uint32_t k = 0; k < s->refs_count; k++) {
-		const struct wm_want_backend *b = NULL;
-
-		while (i < n && w->backends[t->order[i]].instance < s->refs[k].instance)
-			i++;
-		if (i < n && w->backends[t->order[i]].instance == s->refs[k].instance)
-			b = &w->backends[t->order[i]];
-		if (b && same_address(&t->mem.backends[s->refs[k].index], b))
-			store_state(t, s->refs[k].index, b->state);
-		else
-			store_state(t, s->refs[k].index, WM_STATE_DOWN);
-	}
-}
-
-/* The slots that the wanted set asks for, in t->slots_new. @return count or -ENOMEM. */
-static int64_t build_slots(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
-{
-	uint32_t used = 0;
-	int r;
+	uint32_t service = t->mem.sets[s->set].service;
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (!w->backends[t->order[i]].weight)
-			continue;
-		t->picked[used] = t->refs_new[i].index;
-		t->weights[used++] = w->backends[t->order[i]].weight;
+		const struct wm_want_backend *b = &w->backends[t->order[i]];
+
+		if (t->refs_new[i].fresh)
+			wm_backend_occupy(t, t->refs_new[i].index, service, b);
+		else
+			wm_backend_update(t, t->refs_new[i].index, service, b);
 	}
-	r = wm_alias_build(t->picked, t->weights, used, t->slots_new);
-	return r ? r : (int64_t)used;
-}
-
-static bool same_slots(const struct wm_tables *t, const struct wm_svc *s, uint32_t n)
-{
-	const struct wm_slot *have = t->mem.slots + s->published.first, *want = t->slots_new;
-
-	if (s->damaged || n != s->published.count)
-		return false;
-	for (uint32_t i = 0; i < n; i++)
-		if (have[i].backend != want[i].backend || have[i].alias != want[i].alias ||
-		    have[i].keep != want[i].keep || have[i].weight != want[i].weight)
-			return false;
-	return true;
-}
-
-static int publish(struct wm_tables *t, struct wm_svc *s, uint32_t n, uint64_t now_ns)
-{
-	struct wm_set_table next = {.count = (uint16_t)n,
-				    .generation = wm_next_generation(s->published.generation)};
-
-	if (n && wm_range_take(t->slots, n, &next.first))
-		return -ENOSPC;
-	for (uint32_t i = 0; i < n; i++)
-		t->slots_new[i].generation = next.generation;
-	if (n)
-		memcpy(t->mem.slots + next.first, t->slots_new, n * sizeof(*t->slots_new));
-	wm_set_publish(&t->mem.sets[s->set], next);
-	if (s->published.count && !s->damaged)
-		wm_range_give(t->slots, s->published.first, s->published.count, now_ns);
-	s->published = next;
-	s->damaged = false;
-	t->stats.publishes++;
-	return 0;
-}
-
-/* The references change to t->refs_new; backends that are in the old list only are vacated. */
-static void swap_refs(struct wm_tables *t, struct wm_svc *s, uint32_t n, uint64_t now_ns)
-{
-	uint32_t i = 0;
-
 	wm_refs_sort(t->refs_new, n);
-	for (uint32_t k = 0; k < s->refs_count; k++) {
-		while (i < n && compare_refs(&t->refs_new[i], &s->refs[k]) < 0)
-			i++;
-		if (i == n || compare_refs(&t->refs_new[i], &s->refs[k]) != 0)
-			vacate(t, s->refs[k].index, now_ns);
+}
+
+static int compare_lists(const struct wm_ref *a, uint32_t a_left, const struct wm_ref *b,
+			 uint32_t b_left)
+{
+	if (!a_left || !b_left)
+		return a_left ? -1 : 1;
+	return compare_refs(a, b);
+}
+
+/* Hold what is in t->refs_new and not in the old list; or, @p drop, let go of what is in the old
+ * list only. The two are steps with the publication between them: what may be chosen is held. */
+static void move_holds(struct wm_tables *t, const struct wm_svc *s, uint32_t n, bool drop,
+		       uint64_t now_ns)
+{
+	const struct wm_ref *new = t->refs_new, *old = s->refs;
+	uint32_t i = 0, k = 0;
+
+	while (i < n || k < s->refs_count) {
+		int c = compare_lists(&new[i], n - i, &old[k], s->refs_count - k);
+
+		if (c < 0 && !drop)
+			wm_backend_hold(t, new[i].index, s->set);
+		if (c > 0 && drop)
+			wm_backend_drop(t, old[k].index, s->set, now_ns);
+		i += c <= 0;
+		k += c >= 0;
 	}
-	if (n)
-		memcpy(s->refs, t->refs_new, n * sizeof(*s->refs));
-	s->refs_count = n;
+}
+
+/* Nothing was published: back at once. What is published follows the health; what is wanted no
+ * more must not be chosen, but others may have it. */
+static void roll_back(struct wm_tables *t, const struct wm_svc *s, uint32_t n)
+{
+	const struct wm_ref *new = t->refs_new, *old = s->refs;
+	uint32_t i = 0, k = 0;
+
+	while (i < n || k < s->refs_count) {
+		int c = compare_lists(&new[i], n - i, &old[k], s->refs_count - k);
+
+		if (c < 0)
+			wm_backend_drop(t, new[i].index, s->set, new[i].fresh ? 0 : wm_clock_ns());
+		if (c > 0 && wm_backend_held(t, old[k].index) == 1)
+			wm_backend_state(t, old[k].index, WM_STATE_DOWN);
+		i += c <= 0;
+		k += c >= 0;
+	}
 }
 
 static int reserve_refs(struct wm_svc *s, uint32_t n)
@@ -426,77 +335,37 @@ static int reserve_refs(struct wm_svc *s, uint32_t n)
 	return 0;
 }
 
-/* Is @p r one of the backends that @p s has? */
-static bool has_ref(const struct wm_svc *s, struct wm_ref r)
-{
-	for (uint32_t k = find_ref(s, r.instance);
-	     k < s->refs_count && s->refs[k].instance == r.instance; k++)
-		if (s->refs[k].index == r.index)
-			return true;
-	return false;
-}
-
-/* The new backends were never published: back at once. What is published follows the health. */
-static void roll_back(struct wm_tables *t, const struct wm_svc *s, const struct wm_want_set *w,
-		      uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		if (has_ref(s, t->refs_new[i]))
-			continue;
-		store_state(t, t->refs_new[i].index, WM_STATE_FREE);
-		wm_index_give(t->backends, t->refs_new[i].index, 0);
-	}
-	apply_states(t, s, w, n);
-}
-
-static uint32_t families_among(const struct wm_tables *t, const struct wm_ref *refs, uint32_t n)
-{
-	uint32_t families = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		families |= t->mem.backends[refs[i].index].families;
-	return families;
-}
-
-/* Backends and slots of @p s. On failure what was published goes on, with the health of now. */
+/* Backends and table of @p s. On failure what was published goes on, with the health of now. */
 static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		   struct wm_err *e)
 {
 	uint64_t now = wm_clock_ns();
 	uint32_t n = w->backends_count;
-	uint32_t families, *shown = &t->mem.sets[s->set].families;
-	bool full = false;
+	bool full = false, uncounted = s->damaged;
 	int64_t slots;
+	int r;
 
 	order_wants(t, w);
-	if (match(t, s, w) && take_backends(t, w)) {
+	match(t, w);
+	if (take_backends(t, n)) {
 		/* without the new ones, but also without those that left: that makes room */
 		n = keep_matched(t, n);
 		full = true;
 	}
-	for (uint32_t i = 0; i < n; i++) {
-		const struct wm_want_backend *b = &w->backends[t->order[i]];
-
-		if (has_ref(s, t->refs_new[i]))
-			store_state(t, t->refs_new[i].index, b->state);
-		else
-			occupy(t, t->refs_new[i].index, s->set, b);
-		t->abort_tcp[t->refs_new[i].index] = b->abort_tcp;
+	settle(t, s, w, n);
+	move_holds(t, s, n, false, now);
+	slots = wm_table_build(t, w, n);
+	r = slots < 0 ? (int)slots : wm_table_publish(t, s, (uint32_t)slots, now, e);
+	if (r) {
+		roll_back(t, s, n);
+		return r;
 	}
-	/* while readers may hold the old slots and the new, those of both */
-	families = families_among(t, t->refs_new, n);
-	__atomic_store_n(shown, families | families_among(t, s->refs, s->refs_count),
-			 __ATOMIC_RELEASE);
-	slots = build_slots(t, w, n);
-	if (slots < 0 ||
-	    (!same_slots(t, s, (uint32_t)slots) && publish(t, s, (uint32_t)slots, now))) {
-		roll_back(t, s, w, n);
-		return slots < 0 ? (int)slots
-				 : wm_err_set(e, WM_E_FULL, "slots: %u are the limit",
-					      t->mem.slots_cap);
-	}
-	swap_refs(t, s, n, now);
-	__atomic_store_n(shown, families, __ATOMIC_RELEASE);
+	move_holds(t, s, n, true, now);
+	if (n)
+		memcpy(s->refs, t->refs_new, n * sizeof(*s->refs));
+	s->refs_count = n;
+	if (uncounted)
+		wm_backends_count_up(t, s);
 	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
 		    : 0;
 }
@@ -541,9 +410,7 @@ static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_s
 		wm_index_give(t->sets, set, 0);
 		return -ENOMEM;
 	}
-	(*ret)->published.generation = t->mem.sets[set].table.generation;
 	t->mem.sets[set].service = (uint32_t)wm_hash_stable(name, strlen(name));
-	t->mem.sets[set].families = 0;
 	return 0;
 }
 
@@ -566,10 +433,13 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		if (!r)
 			r = reserve_refs(s, w->backends_count);
 		if (!r)
+			r = wm_holds_reserve(t, w->backends_count);
+		if (!r)
 			r = set_put(t, s, w, e);
 		if (ret_set)
 			*ret_set = s->set;
-		if (r && !s->published.count) { /* nothing to show: userspace answers alone */
+		if (r &&
+		    !s->published.word.generation) { /* nothing to show: userspace answers alone */
 			wm_lookups_remove(t, s);
 		} else {
 			found = wm_lookups_put(t, s, w, e);
@@ -584,15 +454,12 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 {
 	uint64_t now = wm_clock_ns();
-	struct wm_set_table empty = {.generation = wm_next_generation(s->published.generation)};
 
 	wm_lookups_remove(t, s);
-	wm_set_publish(&t->mem.sets[s->set], empty);
+	wm_table_unpublish(t, s, now);
 	t->mem.sets[s->set].service = 0;
-	if (s->published.count && !s->damaged)
-		wm_range_give(t->slots, s->published.first, s->published.count, now);
 	for (uint32_t i = 0; i < s->refs_count; i++)
-		vacate(t, s->refs[i].index, now);
+		wm_backend_drop(t, s->refs[i].index, s->set, now);
 	wm_index_give(t->sets, s->set, now);
 	t->by_set[s->set] = NULL;
 	if (*s->name)
@@ -610,34 +477,27 @@ int wm_tables_del(struct wm_tables *t, const char *service)
 	return 0;
 }
 
-int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance, uint32_t state)
+int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state)
 {
-	const struct wm_svc *s = wm_map_get(t->services, service, strlen(service));
-	uint32_t k;
+	uint32_t i = wm_backend_of(t, instance);
 
-	if (!s)
-		return -ENOENT;
-	k = find_ref(s, instance);
-	if (k == s->refs_count || s->refs[k].instance != instance)
+	if (i == WM_NO_INDEX)
 		return -ENOENT;
 	/* more than one only while an address changes and slots are full */
-	for (; k < s->refs_count && s->refs[k].instance == instance; k++)
-		store_state(t, s->refs[k].index, state);
+	for (; i != WM_NO_INDEX; i = wm_backend_next(t, i))
+		wm_backend_state(t, i, state);
 	return 0;
 }
 
-unsigned wm_tables_backends_of(const struct wm_tables *t, const char *service, uint64_t instance,
-			       uint32_t *ret, unsigned cap)
+unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uint32_t *ret,
+			       unsigned cap)
 {
-	const struct wm_svc *s = wm_map_get(t->services, service, strlen(service));
 	unsigned n = 0;
 
-	for (uint32_t k = s ? find_ref(s, instance) : 0; s && k < s->refs_count; k++, n++) {
-		if (s->refs[k].instance != instance)
-			break;
+	for (uint32_t i = wm_backend_of(t, instance); i != WM_NO_INDEX;
+	     i = wm_backend_next(t, i), n++)
 		if (n < cap)
-			ret[n] = s->refs[k].index;
-	}
+			ret[n] = i;
 	return n;
 }
 
@@ -646,6 +506,7 @@ void wm_tables_recycle(struct wm_tables *t)
 	uint64_t now = wm_clock_ns();
 
 	wm_index_recycle(t->sets, now);
+	wm_index_recycle(t->heads, now);
 	wm_index_recycle(t->backends, now);
 	wm_range_recycle(t->slots, now);
 }
@@ -654,6 +515,15 @@ void wm_tables_recycle(struct wm_tables *t)
 const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t)
 {
 	return &t->mem;
+}
+
+struct wm_view wm_tables_view(const struct wm_tables *t)
+{
+	const struct wm_table_memory *m = &t->mem;
+
+	return (struct wm_view){m->sets,      m->heads,	    m->slots,
+				m->backends,  m->set_live,  m->sets_cap,
+				m->heads_cap, m->slots_cap, m->backends_cap};
 }
 
 const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tables.h - the compiled tables: name -> set -> slots -> backends (include/waymark/layout.h).
+/* tables.h - the compiled tables: name -> set -> table -> backends (include/waymark/layout.h).
  * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there
  * is no data plane; the hash maps (names, frontends) are reached through `struct wm_plane_ops`.
- * Updates cost what changed. Publishing: slots into a free range, then one release store of the
- * set's word; freed ranges and indexes stay in quarantine for WM_RECYCLE_NS. The DNS server reads
- * the same arrays. Threading: loop thread writes; kernel programs read at any time. */
+ * Updates cost what changed. Publishing: slots into a free range, a free head that tells of them,
+ * then one release store of the set's word; what is freed stays in quarantine for WM_RECYCLE_NS.
+ * The DNS server reads the same arrays. Threading: loop thread writes; kernel programs read at any
+ * time. */
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
-#include "waymark/layout.h"
+#include "waymark/table.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@
 
 struct wm_tables;
 
-/** How entries reach the hash maps. Each returns 0 or negative errno (-E2BIG/-ENOSPC: full). */
+/** How entries reach the hash maps. Each returns 0 or negative errno (-E2BIG/-ENOSPC: full). Seals
+ *  are theirs: 0 in what is put; in what a walk gives not 0 where the entry is not sound. */
 struct wm_plane_ops {
 	void *arg;
 	int (*name_put)(void *arg, const struct wm_name_key *k, const struct wm_name *v);
@@ -32,11 +34,21 @@ struct wm_plane_ops {
 struct wm_table_memory {
 	struct wm_config *config; /* one */
 	struct wm_set *sets;
+	struct wm_table_head *heads;
 	struct wm_slot *slots;
 	struct wm_backend *backends;
-	struct wm_backend_stats *stats;
-	uint32_t sets_cap, slots_cap, backends_cap, names_cap, frontends_cap;
+	struct wm_set_live *set_live; /* parallel to sets */
+	struct wm_backend_live *live; /* parallel to backends */
+	uint32_t sets_cap, heads_cap, slots_cap, backends_cap, names_cap, frontends_cap;
 };
+/** Heads for @p sets: one each, another while the old one of a set rests, and some. */
+static inline uint32_t wm_heads_cap(uint32_t sets)
+{
+	return 2 * sets + 64;
+}
+/** Plain memory for the caps of @p m but heads_cap, which is computed. @return 0, -ENOMEM. */
+int wm_table_memory_new(struct wm_table_memory *m);
+void wm_table_memory_free(struct wm_table_memory *m);
 /** @param mem borrowed for the life of the tables. @param ops NULL: no kernel.
  *  @param domain "mesh.internal" without dots at the ends; @param alt_domain may be NULL. */
 struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct wm_plane_ops *ops,
@@ -53,7 +65,7 @@ void wm_tables_free(struct wm_tables *t); /* leaves the memory and the maps as t
 
 /* One backend of a set, as the compiler wants it. */
 struct wm_want_backend {
-	uint64_t instance; /* wm_instance.hash: identity within the set */
+	uint64_t instance; /* wm_instance.hash: one backend in all sets that have it */
 	uint32_t addr4_be; /* 0: none */
 	uint8_t addr6[16]; /* ::: none */
 	uint16_t port;	   /* host order */
@@ -87,13 +99,13 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		  struct wm_err *e);
 /** Remove a service whole. Unknown: 0. */
 int wm_tables_del(struct wm_tables *t, const char *service);
-/** One store: state of a backend, at once in every set, DNS and connect. @return 0, -ENOENT.
- *  Cost O(1): one hash lookup and one atomic store. */
-int wm_tables_state(struct wm_tables *t, const char *service, uint64_t instance, uint32_t state);
+/** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
+ *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
+int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
 /** Indexes of an instance's backends: one, or two while its address changes; none that fits no
  *  table. @return how many there are, @p ret is filled up to @p cap. Cost O(1). */
-unsigned wm_tables_backends_of(const struct wm_tables *t, const char *service, uint64_t instance,
-			       uint32_t *ret, unsigned cap);
+unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uint32_t *ret,
+			       unsigned cap);
 /** Whether virtual names stand for their addresses (the default), or, where connect() to those is
  * not steered, for the endpoints as service names do. Changes every virtual name, in the kernel
  * too: half a microsecond each. */
@@ -104,6 +116,8 @@ void wm_tables_recycle(struct wm_tables *t);
 
 /* --- reading, for the DNS server and status --- */
 const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t);
+/** The same for the readers of include/waymark/. */
+struct wm_view wm_tables_view(const struct wm_tables *t);
 /** The entry of a folded wire name; NULL when unknown. Cost O(1). */
 const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len);
 /** Set index of a service, or -ENOENT. */

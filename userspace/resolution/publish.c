@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* publish.c - what a set's table is, and how a new one takes the place of the old: slots into a
+ * free range, a free head that tells of them, then one store of the set's word. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- building --------------------------------------------------------------------------------- */
+static int grow_slots(struct wm_tables *t, uint32_t n)
+{
+	uint32_t cap = t->slots_scratch ? t->slots_scratch : 64;
+
+	if (n <= t->slots_scratch)
+		return 0;
+	while (cap < n)
+		cap *= 2;
+	free(t->slots_new);
+	t->slots_new = malloc(cap * sizeof(*t->slots_new));
+	t->slots_scratch = t->slots_new ? cap : 0;
+	return t->slots_new ? 0 : -ENOMEM;
+}
+
+/* Those that take picks, in the order of their instances. */
+static uint32_t gather(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct wm_want_backend *b = &w->backends[t->order[i]];
+		uint32_t index = t->refs_new[i].index;
+
+		if (!b->weight)
+			continue;
+		t->members[used++] =
+			(struct wm_member){.instance = b->instance,
+					   .backend = index,
+					   .stamp = (uint16_t)(t->mem.backends[index].state >> 16),
+					   .weight = (uint16_t)b->weight};
+	}
+	return used;
+}
+
+int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+{
+	const struct wm_strategy *s = &wm_strategy_alias;
+	uint32_t used = gather(t, w, n), count = used ? s->size(t->members, used) : 0;
+	int r = grow_slots(t, count);
+
+	t->head_new = (struct wm_table_head){.backends = used, .tiers = 1, .end = {count}};
+	if (!r && count)
+		r = s->build(t->members, used, t->slots_new, count);
+	return r ? r : (int64_t)count;
+}
+
+/* --- publishing ------------------------------------------------------------------------------- */
+/* Publish @p word: one release store; what it points to is visible before it. */
+static void store_word(struct wm_set *set, struct wm_set_table word)
+{
+	wm_table_word w;
+
+	__builtin_memcpy(&w, &word, sizeof(w));
+	__atomic_store_n((wm_table_word *)&set->table, w, __ATOMIC_RELEASE);
+}
+
+static uint32_t next_generation(struct wm_tables *t)
+{
+	t->generation++;
+	if (!t->generation)
+		t->generation = 1;
+	return t->generation;
+}
+
+static bool same_table(const struct wm_tables *t, const struct wm_svc *s, uint32_t count)
+{
+	const struct wm_published *p = &s->published;
+	struct wm_table_head have;
+
+	if (s->damaged || count != p->count)
+		return false;
+	if (!count)
+		return !p->word.generation;
+	have = t->mem.heads[p->word.head];
+	have.generation = have.set = have.first = 0;
+	return !memcmp(&have, &t->head_new, sizeof(have)) &&
+	       !memcmp(t->mem.slots + p->first, t->slots_new, count * sizeof(*t->slots_new));
+}
+
+/* A reader that holds this head from before finds another generation, whatever it has read. */
+static void write_head(struct wm_tables *t, uint32_t index, const struct wm_table_head *h)
+{
+	struct wm_table_head *at = &t->mem.heads[index];
+	size_t skip = sizeof(at->generation);
+
+	__atomic_store_n(&at->generation, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	memcpy((uint8_t *)at + skip, (const uint8_t *)h + skip, sizeof(*at) - skip);
+	__atomic_store_n(&at->generation, h->generation, __ATOMIC_RELEASE);
+}
+
+static void give_back(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns)
+{
+	const struct wm_published *p = &s->published;
+
+	if (!s->damaged && p->word.generation) {
+		wm_range_give(t->slots, p->first, p->count, now_ns);
+		wm_index_give(t->heads, p->word.head, now_ns);
+	}
+	s->published = (struct wm_published){0};
+	s->damaged = false;
+}
+
+void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns)
+{
+	store_word(&t->mem.sets[s->set], (struct wm_set_table){0});
+	give_back(t, s, now_ns);
+}
+
+int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint64_t now_ns,
+		     struct wm_err *e)
+{
+	struct wm_published next = {.count = count};
+
+	if (same_table(t, s, count))
+		return 0;
+	if (!count) {
+		wm_table_unpublish(t, s, now_ns);
+		t->stats.publishes++;
+		return 0;
+	}
+	if (wm_range_take(t->slots, count, &next.first))
+		return wm_err_set(e, WM_E_FULL, "slots: %u are the limit", t->mem.slots_cap);
+	if (wm_index_take(t->heads, &next.word.head)) {
+		wm_range_give(t->slots, next.first, count, 0);
+		return wm_err_set(e, WM_E_FULL, "heads: %u are the limit", t->mem.heads_cap);
+	}
+	next.word.generation = next_generation(t);
+	memcpy(t->mem.slots + next.first, t->slots_new, count * sizeof(*t->slots_new));
+	t->head_new.generation = next.word.generation;
+	t->head_new.set = s->set;
+	t->head_new.first = next.first;
+	write_head(t, next.word.head, &t->head_new);
+	store_word(&t->mem.sets[s->set], next.word);
+	give_back(t, s, now_ns);
+	s->published = next;
+	t->stats.publishes++;
+	return 0;
+}
