@@ -552,6 +552,7 @@ int wm_store_ready(struct wm_store *s, struct wm_err *e)
 		 s->sync_off ? "OFF" : "FULL", STORE_LOG_LIMIT);
 	if (rc == SQLITE_OK)
 		rc = wm_store_exec(s->db, setup);
+	s->lazy = false;
 	if (rc == SQLITE_OK)
 		rc = query(s->db, "PRAGMA page_size", &page, NULL, 0);
 	if (rc == SQLITE_OK && sqlite3_db_readonly(s->db, "main"))
@@ -719,6 +720,19 @@ int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct
 		s->before(s->before_arg, t, row);
 	rc = write_row(s, s->write[t][S_DEL], row, NULL, 0);
 	return rc == SQLITE_OK ? 0 : write_error(s, rc, e);
+}
+
+int wm_store_lazy(struct wm_store *s, bool lazy, struct wm_err *e)
+{
+	int rc;
+
+	if (!s || s->sync_off || s->lazy == lazy)
+		return 0;
+	rc = wm_store_exec(s->db, lazy ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL");
+	if (rc != SQLITE_OK)
+		return write_error(s, rc, e);
+	s->lazy = lazy;
+	return 0;
 }
 
 int wm_store_commit(struct wm_store *s, struct wm_err *e)

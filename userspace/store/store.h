@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store.h - the registry's durable copy: an append-friendly SQLite file of opaque records, one row
  * an instance or a service, found by row number only; ids are looked up in memory. It knows nothing
- * of what a record means. WAL, synchronous=FULL: a commit that returned 0 survives a power cut.
+ * of what a record means. WAL, synchronous=FULL: a commit that returned 0 survives a power cut,
+ * but for lazy ones.
  * The file is created whole under another name and renamed, so an empty or partial file is damage,
  * never a new store; until its content was accepted by wm_store_ready() nothing writes to it.
  * One process at a time, by a lock on PATH-lock. After an error that leaves in doubt what the
@@ -76,6 +77,10 @@ int wm_store_ready(struct wm_store *s, struct wm_err *e);
 int wm_store_put(struct wm_store *s, enum wm_store_table t, uint64_t row, const void *data,
 		 size_t len, struct wm_err *e);
 int wm_store_del(struct wm_store *s, enum wm_store_table t, uint64_t row, struct wm_err *e);
+/** Of commits from here on: with @p lazy they are not synced. They survive the process, and a power
+ * cut takes the newest of them; the next one that is synced makes all before it durable. Not in a
+ * transaction. @return 0, WM_E_STORE. */
+int wm_store_lazy(struct wm_store *s, bool lazy, struct wm_err *e);
 /** Make the open transaction durable; without one nothing happens. On failure it is gone. */
 int wm_store_commit(struct wm_store *s, struct wm_err *e);
 void wm_store_rollback(struct wm_store *s);

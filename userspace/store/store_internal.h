@@ -15,12 +15,13 @@ struct wm_store {
 	sqlite3_stmt *write[WM_STORE_TABLES][S_KINDS];
 	sqlite3_stmt *begin, *commit, *rollback;
 	bool open, sync_off; /* open: a transaction is */
+	bool lazy;	     /* commits are not synced: as of wm_store_lazy() */
 	bool ready;	     /* accepted by wm_store_ready() */
 	bool failed;	     /* a write failed in a way that leaves in doubt what the file holds */
 	int lock;	    /* the file beside it that is locked for as long as the store is open */
 	uint32_t page;	    /* octets */
 	uint32_t log_pages; /* that trigger a checkpoint */
-	uint32_t frames;    /* of the log, as of the last commit: all of them were synced */
+	uint32_t frames;    /* of the log, as of the last commit: synced, but those of lazy ones */
 	uint32_t moved;	    /* of these: in the file, and synced there */
 	uint32_t tried;	    /* frames when a checkpoint last failed */
 	struct wm_store_stats stats;

@@ -191,6 +191,8 @@ static void commit(struct wm_job *j, struct wm_store *s)
 
 	c->code = wm_store_heal(s, &c->e);
 	if (!c->code)
+		c->code = wm_store_lazy(s, c->lazy, &c->e);
+	if (!c->code)
 		c->code = wm_batch_write(c->rows, s, &c->e);
 	if (!c->code)
 		c->code = wm_store_commit(s, &c->e);

@@ -64,6 +64,7 @@ struct wm_batch;
 struct wm_commit {
 	struct wm_job job;
 	struct wm_batch *rows; /* the caller's */
+	bool lazy;	       /* it is not synced, see wm_store_lazy() */
 	int code;	       /* 0, -ESTALE (see wm_store_heal()), -ENOSPC, WM_E_STORE */
 	struct wm_err e;
 	uint64_t us; /* it took */
