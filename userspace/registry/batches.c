@@ -346,9 +346,23 @@ static void on_stored(struct wm_job *j)
 	finish(r, p, c->code, &c->e);
 }
 
+/* Is all of it what others have on disk? */
+static bool is_lazy(const struct wm_plan *p)
+{
+	const struct wm_op *op;
+
+	if (!STAILQ_EMPTY(&p->waiters) || p->riding_count || p->drawn_count || p->reserved)
+		return false;
+	TAILQ_FOREACH (op, &p->ops, entry)
+		if (!op->lazy)
+			return false;
+	return true;
+}
+
 static void store(struct wm_registry *r, struct wm_plan *p)
 {
 	p->commit.rows = p->rows;
+	p->commit.lazy = is_lazy(p);
 	p->commit.code = 0;
 	p->commit.e = (struct wm_err){0};
 	wm_commit_put(r->writer, &p->commit, on_stored);

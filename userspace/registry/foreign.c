@@ -300,7 +300,8 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 	f->mended = c->mended;
 	f->when_s = c->gone_ms / 1000;
 	f->op.object = *c->id ? WM_OBJECT_SERVICE : WM_OBJECT_NODE;
-	f->op.restore = true; /* as it is, whatever there is */
+	f->op.restore = true;	 /* as it is, whatever there is */
+	f->op.lazy = !c->mended; /* which is this agent's */
 	f->op.bytes += 2 * c->len;
 	if (c->version.origin == WM_ORIGIN_FOREIGN)
 		wm_peer_id_format(&c->version.writer, f->origin);

@@ -667,6 +667,7 @@ static struct wm_op *rest_of(struct wm_op *op)
 	rest->op.node_name = op->node_name;
 	rest->op.object = op->object;
 	rest->op.restore = true;
+	rest->op.lazy = op->lazy;
 	rest->op.bytes = op->bytes;
 	rest->op.done = op->done;
 	rest->op.arg = rest;

@@ -95,6 +95,7 @@ struct wm_op {
 	bool sidecar;	 /* registers one, or goes with one */
 	bool unchanged;	 /* there is nothing to do */
 	bool again;	 /* it has only begun, and goes on in the next turn */
+	bool lazy;	 /* another has it on disk and tells it again: it is stored unsynced */
 	bool stores;	 /* it is applied when it is stored, though it announces nothing */
 	bool applied;	 /* what follows it is awaited, perhaps */
 	bool policies;	 /* it changes policies, of which there are no edits */
