@@ -39,6 +39,14 @@ until_ok 10 passes_on ext ext 1 3 || fail "ext is not everywhere"
 check "it is removed on node 3" true "$(api_of 3 -X PUT -d '{"Node": "outside"}' /v1/catalog/deregister)"
 until_ok 10 passes_on ext "" 1 2 3 || fail "ext is still there"
 
+panic_is() { for i in 1 2 3; do [ "$(api_of "$i" /v1/waymark/policies/web | jq -r .panic_threshold 2>/dev/null)" = "$1" ] || return 1; done; }
+check "a policy on node 2" '{"warnings":[]}' "$(api_of 2 -X PUT -d '{"panic_threshold": 10}' /v1/waymark/policies/web)"
+until_ok 10 panic_is 10 || fail "the policy is not everywhere"
+api_of 3 -X PUT -d '{"panic_threshold": 20}' /v1/waymark/policies/web >/dev/null
+until_ok 10 panic_is 20 || fail "another's is not everywhere"
+api_of 1 -X DELETE /v1/waymark/policies/web
+until_ok 10 panic_is "" || fail "it is still there"
+
 check "a leader is known" true "$(head_of 3 X-Consul-KnownLeader /v1/health/service/web)"
 [ "$(head_of 3 X-Consul-LastContact /v1/health/service/web)" -lt 15000 ] || fail "etcd was not heard for a lease"
 
