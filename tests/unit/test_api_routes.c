@@ -68,6 +68,15 @@ static const struct row {
 	{"GET", "/v1/health/checks/:name", "", "", 400, "Missing service name", 200, "[]"},
 	{"GET", "/v1/health/node/:node", "", "", 400, "Missing node name", 200, "[]"},
 	{"GET", "/v1/health/state/:state", "", "", 400, "Missing check state", 200, "[]"},
+	{"GET", "/v1/config/:kind", "", "", 400, "Missing config entry kind", 400,
+	 "invalid config entry kind: %s (service-resolver, service-splitter and service-defaults "
+	 "are)"},
+	{"GET", "/v1/config/:kind/:name", "", "", 400, "Missing config entry kind", 400,
+	 "invalid config entry kind: %s (service-resolver, service-splitter and service-defaults "
+	 "are)"},
+	{"DELETE", "/v1/config/:kind/:name", "", "", 400, "Missing config entry kind", 400,
+	 "invalid config entry kind: %s (service-resolver, service-splitter and service-defaults "
+	 "are)"},
 	{"GET", "/v1/kv/:key", "", "", 400, "Missing key name", 404, ""},
 	{"GET", "/v1/kv/:key", "?recurse", "", 404, "", 404, ""},
 	{"GET", "/v1/kv/:key", "?keys", "", 200, "[]", 404, ""},
@@ -140,7 +149,8 @@ Test(routes, without_an_element_or_with_one_that_nobody_has)
 
 		expect(r, "", "/", r->missing, r->missing_text);
 		/* the same without the slash, but where that is another path, or in the middle */
-		if (strncmp(r->pattern, "/v1/waymark/", 12) != 0)
+		if (strncmp(r->pattern, "/v1/waymark/", 12) != 0 &&
+		    strncmp(r->pattern, "/v1/config/", 11) != 0)
 			expect(r, "", "", r->missing, r->missing_text);
 		expect(r, "nobody-has-this", "/", r->unknown, r->unknown_text);
 	}

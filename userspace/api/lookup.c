@@ -59,8 +59,9 @@ static bool writes_catalog(const struct wm_call *c)
 	return strcmp(c->route->pattern, "/v1/catalog/register") == 0 ||
 	       strcmp(c->route->pattern, "/v1/catalog/deregister") == 0 ||
 	       strcmp(c->route->pattern, "/v1/txn") == 0 ||
-	       (strcmp(c->route->pattern, "/v1/waymark/policies/:service") == 0 &&
-		c->route->method != WM_GET);
+	       (c->route->method != WM_GET &&
+		(strcmp(c->route->pattern, "/v1/waymark/policies/:service") == 0 ||
+		 strncmp(c->route->pattern, "/v1/config", strlen("/v1/config")) == 0));
 }
 
 bool wm_waits_for_mesh(struct wm_call *c)
