@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* selection.h - who a service's policy selects now: redirects are followed, a split gives targets,
+ * each has tiers in the order in which they are preferred, each tier its instances. Tables are made
+ * from it, and `explain` shows it. Whose turn it is within a tier is not decided here. Threading:
+ * loop thread only. Pointers are valid until the turn ends. Spec: docs/architecture.md, "Policies".
+ */
+#pragma once
+#include "userspace/model/policy.h"
+#include "userspace/registry/registry.h"
+
+#define WM_SELECTION_TIERS_MAX 8 /* of a table, of all targets together */
+#define WM_SELECTION_HOPS_MAX  8 /* redirects that are followed; more is taken for a loop */
+
+struct wm_selection_tier {
+	const char *what; /* "all", "zone", "region", "rest", "failover"; static */
+	const char *service, *subset,
+		*region;		    /* where its instances are from; "" is not asked for */
+	unsigned target;		    /* of a split */
+	const struct wm_instance **members; /* by node and id */
+	unsigned count;
+	uint64_t up, all; /* weight of who is usable, and of all */
+};
+
+struct wm_selection {
+	const char *service, *subset;	/* behind redirects */
+	const struct wm_policy *policy; /* of that service; NULL: none */
+	const char *hops[WM_SELECTION_HOPS_MAX];
+	unsigned hops_count;
+	bool loops; /* redirects lead in a circle: nobody is selected */
+	struct wm_selection_tier tiers[WM_SELECTION_TIERS_MAX];
+	unsigned count;
+	uint32_t percent[WM_POLICY_SPLITS_MAX]; /* of targets, hundredths */
+	unsigned targets;
+	unsigned left_out; /* tiers for which there was no place */
+	char why[256];	   /* a filter is none, or took too long; "" is all well */
+};
+/** @param subset "": as the policy says. An unknown service has no instances.
+ *  @return 0, -ENOMEM. Cost: O(instances) for each tier, and the filters. */
+int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
+		   struct wm_selection *ret);
+void wm_selection_done(struct wm_selection *c);
+
+/** How new connections are shared among the tiers, each 0 to 1. Within a target what is up of a
+ * tier carries `overprovisioning` of its share and the rest spills over to the next; with select
+ *  "failover" all goes to the first tier that has `threshold` up, else to the one with the largest
+ *  part. What falls to a target with nothing up goes to the others in proportion. All 0: nobody is
+ *  up. */
+void wm_selection_shares(const struct wm_selection *c, double share[WM_SELECTION_TIERS_MAX]);
+
+/** Of an instance as its status is. */
+unsigned wm_selection_weight(const struct wm_instance *i);
+/** Region or zone: what the instance says, else its node. "" is not told. Borrowed. */
+const char *wm_selection_place(const struct wm_instance *i, const char *key);
