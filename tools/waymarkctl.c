@@ -41,6 +41,8 @@ static int cmd_completion(const struct ctl *c);
 	  "services that have a policy, and what it says")                                         \
 	X("policy get", "SERVICE", 1, 1, ctl_policy_get,                                           \
 	  "a service's policy as JSON, as set takes it")                                           \
+	X("policy explain", "SERVICE", 1, 1, ctl_policy_explain,                                   \
+	  "whom its policy selects now, how often each, and what happens where nobody is usable")  \
 	X("policy set", "SERVICE FILE", 2, 2, ctl_policy_set,                                      \
 	  "give a service a policy: a file of JSON, - is standard input")                          \
 	X("policy delete", "SERVICE", 1, 1, ctl_policy_delete, "take it away")                     \

@@ -81,6 +81,7 @@ int ctl_drain(const struct ctl *c);
 int ctl_undrain(const struct ctl *c);
 int ctl_policy_list(const struct ctl *c);
 int ctl_policy_get(const struct ctl *c);
+int ctl_policy_explain(const struct ctl *c);
 int ctl_policy_set(const struct ctl *c);
 int ctl_policy_delete(const struct ctl *c);
 /** Text of a file, "-" is standard input, which the caller frees; NULL after a message. */

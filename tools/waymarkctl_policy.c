@@ -71,6 +71,94 @@ int ctl_policy_get(const struct ctl *c)
 	return 0;
 }
 
+/* --- explained ----------------------------------------------------------------------------------
+ */
+static double number_of(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static void print_member(const json_t *m)
+{
+	char id[CTL_NAME_MAX + 1], node[CTL_NAME_MAX + 1];
+
+	wm_plain(text_of(m, "id", ""), id, sizeof(id));
+	wm_plain(text_of(m, "node", ""), node, sizeof(node));
+	printf("  %6.2f %%  %-24s on %-16s weight %-5.0f %s, %s\n", number_of(m, "odds") * 100, id,
+	       node, number_of(m, "weight"), text_of(m, "state", ""), text_of(m, "status", ""));
+}
+
+static void print_tier(const json_t *t, size_t n)
+{
+	char service[CTL_NAME_MAX + 1], region[CTL_NAME_MAX + 1];
+	const char *subset = text_of(t, "subset", "");
+	json_t *m;
+	size_t k;
+
+	wm_plain(text_of(t, "service", ""), service, sizeof(service));
+	wm_plain(text_of(t, "region", ""), region, sizeof(region));
+	printf("tier %zu: %s, %s%s%s%s%s: %.2f %% of new connections (%.0f of weight %.0f up)\n", n,
+	       text_of(t, "what", ""), service, *subset ? " subset " : "", subset,
+	       *region ? " in " : "", region, number_of(t, "share") * 100,
+	       number_of(t, "weight_up"), number_of(t, "weight"));
+	json_array_foreach(json_object_get(t, "members"), k, m)
+	{
+		print_member(m);
+	}
+}
+
+static void print_subsets(const json_t *doc)
+{
+	char filter[512];
+	json_t *s;
+	size_t n;
+
+	json_array_foreach(json_object_get(doc, "subsets"), n, s)
+	{
+		wm_plain(text_of(s, "filter", ""), filter, sizeof(filter));
+		printf("subset %s: %.0f instances, %s\n", text_of(s, "name", ""),
+		       number_of(s, "count"), *filter ? filter : "all");
+	}
+}
+
+int ctl_policy_explain(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX], text[512];
+	json_t *doc = ctl_path(c, path, "/v1/waymark/policies/", c->args[0], "/explain")
+			      ? ctl_get(c, path, false)
+			      : NULL;
+	json_t *of;
+	size_t n;
+
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	json_array_foreach(json_object_get(doc, "redirected"), n, of)
+	{
+		wm_plain(json_string_value(of), text, sizeof(text));
+		printf("redirected from %s\n", text);
+	}
+	wm_plain(text_of(doc, "selects_of", ""), text, sizeof(text));
+	printf("%s: select %s, balance %s%s\n", text, text_of(doc, "select", ""),
+	       text_of(doc, "balance", ""),
+	       json_is_true(json_object_get(doc, "has_policy")) ? "" : " (it has no policy)");
+	print_subsets(doc);
+	json_array_foreach(json_object_get(doc, "tiers"), n, of)
+	{
+		print_tier(of, n);
+	}
+	json_array_foreach(json_object_get(doc, "notes"), n, of)
+	{
+		wm_plain(json_string_value(of), text, sizeof(text));
+		printf("note: %s\n", text);
+	}
+	printf("a connection now: %s%s (%.0f of %.0f up; where none is: %s)\n",
+	       text_of(doc, "verdict", ""),
+	       json_is_true(json_object_get(doc, "panic")) ? ", of all, as so few are up" : "",
+	       number_of(doc, "up"), number_of(doc, "instances"), text_of(doc, "when_none", ""));
+	json_decref(doc);
+	return 0;
+}
+
 /* --- written ------------------------------------------------------------------------------------
  */
 int ctl_policy_set(const struct ctl *c)

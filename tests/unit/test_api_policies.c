@@ -146,3 +146,138 @@ Test(api_policies, what_is_not_found_is_warned_of)
 	cr_assert_eq(put(P "/db", "{}"), 200);
 	cr_assert_str_eq(one.body, "{\"warnings\":[\"service: service \\\"db\\\" is not there\"]}");
 }
+
+/* --- explained ---------------------------------------------------------------------------------
+ */
+static void instance(const char *id, const char *service, const char *more)
+{
+	char body[512];
+
+	snprintf(body, sizeof(body),
+		 "{\"ID\":\"%s\",\"Name\":\"%s\",\"Address\":\"10.1.0.1\",\"Port\":80%s}", id,
+		 service, more);
+	must_put("/v1/agent/service/register", body);
+}
+
+static void policy(const char *service, const char *body)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), P "/%s", service);
+	cr_assert_eq(put(path, body), 200, "%s", one.body);
+}
+
+/* Tiers as "what service subset share: id=odds ...;", then the verdict. */
+static const char *explained(const char *path)
+{
+	static char text[2048];
+	json_t *doc, *tier, *m;
+	size_t len = 0, n, k;
+
+	cr_assert_eq(get(path), 200, "%s", one.body);
+	doc = json_loads(one.body, 0, NULL);
+	cr_assert_not_null(doc);
+	json_array_foreach(json_object_get(doc, "tiers"), n, tier)
+	{
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s %s %.3f:",
+					json_string_value(json_object_get(tier, "what")),
+					json_string_value(json_object_get(tier, "service")),
+					json_string_value(json_object_get(tier, "subset")),
+					json_number_value(json_object_get(tier, "share")));
+		json_array_foreach(json_object_get(tier, "members"), k, m)
+		{
+			len += (size_t)snprintf(text + len, sizeof(text) - len, " %s=%.3f",
+						json_string_value(json_object_get(m, "id")),
+						json_number_value(json_object_get(m, "odds")));
+		}
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "; ");
+	}
+	snprintf(text + len, sizeof(text) - len, "%s",
+		 json_string_value(json_object_get(doc, "verdict")));
+	json_decref(doc);
+	return text;
+}
+
+#define ZONE(region, zone) ",\"Locality\":{\"Region\":\"" region "\",\"Zone\":\"" zone "\"}"
+#define DOWN		   ",\"Check\":{\"CheckID\":\"c\",\"TTL\":\"1h\",\"Status\":\"critical\"}"
+#define E(service)	   P "/" service "/explain"
+
+Test(api_policies, explain_shows_tiers_with_shares_and_odds)
+{
+	cr_assert_eq(get(E("web")), 404);
+	instance("a", "web", ZONE("eu", "a") ",\"Weights\":{\"Passing\":3,\"Warning\":1}");
+	instance("b", "web", ZONE("eu", "a"));
+	instance("c", "web", ZONE("eu", "b"));
+	instance("d", "web", ZONE("us", "a") DOWN);
+	instance("s", "spare", "");
+	cr_expect_str_eq(explained(E("web")),
+			 "all web  1.000: a=0.600 b=0.200 c=0.200 d=0.000; chosen");
+	policy("web", "{\"balance\":\"random\"}");
+	cr_expect_str_eq(explained(E("web")),
+			 "all web  1.000: a=0.333 b=0.333 c=0.333 d=0.000; chosen");
+	policy("web", "{\"balance\":\"direct\"}");
+	cr_expect_str_eq(explained(E("web")),
+			 "all web  1.000: a=1.000 b=0.000 c=0.000 d=0.000; chosen");
+	policy("web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\",\"zone\":\"a\"},"
+		      "\"failover\":[{\"service\":\"spare\"}]}");
+	cr_expect_str_eq(explained(E("web")),
+			 "zone web  1.000: a=0.750 b=0.250; region web  0.000: c=0.000; "
+			 "rest web  0.000: d=0.000; failover spare  0.000: s=0.000; chosen");
+	/* 1 of 4 of the weight is up: it carries 35 %, the rest goes to the next tier */
+	must_put("/v1/agent/service/maintenance/a?enable=true", NULL);
+	cr_expect_str_eq(explained(E("web")),
+			 "zone web  0.350: a=0.000 b=0.350; region web  0.650: c=0.650; "
+			 "rest web  0.000: d=0.000; failover spare  0.000: s=0.000; chosen");
+	must_put("/v1/agent/service/maintenance/b?enable=true", NULL);
+	must_put("/v1/agent/service/maintenance/c?enable=true", NULL);
+	cr_expect_str_eq(explained(E("web")),
+			 "zone web  0.000: a=0.000 b=0.000; region web  0.000: c=0.000; "
+			 "rest web  0.000: d=0.000; failover spare  1.000: s=1.000; chosen");
+}
+
+Test(api_policies, explain_shows_splits_and_redirects)
+{
+	instance("a", "web", ",\"Meta\":{\"v\":\"1\"}");
+	instance("b", "web", ",\"Meta\":{\"v\":\"2\"}");
+	instance("s", "spare", DOWN);
+	policy("web",
+	       "{\"subsets\":{\"v1\":\"Service.Meta.v == 1\",\"v2\":\"Service.Meta.v == "
+	       "2\"},\"split\":[{\"percent\":90,\"subset\":\"v1\"},{\"percent\":5,\"subset\":"
+	       "\"v2\"},{\"percent\":5,\"service\":\"spare\"}]}");
+	/* what falls to one with nothing up goes to the others in proportion */
+	cr_expect_str_eq(explained(E("web")), "all web v1 0.947: a=0.947; all web v2 0.053: "
+					      "b=0.053; all spare  0.000: s=0.000; chosen");
+	cr_expect_str_eq(explained(E("web") "?subset=v2"), "all web v2 1.000: b=1.000; chosen");
+	policy("old", "{\"redirect\":{\"service\":\"web\",\"subset\":\"v2\"}}");
+	cr_expect_str_eq(explained(E("old")), "all web v2 1.000: b=1.000; chosen");
+	cr_assert(strstr(one.body, "\"redirected\":[\"old\"],\"selects_of\":\"web\""));
+	/* an instance that changes is in another subset at once */
+	instance("a", "web", ",\"Meta\":{\"v\":\"2\"}");
+	cr_expect_str_eq(explained(E("old")), "all web v2 1.000: a=0.500 b=0.500; chosen");
+	policy("x", "{\"redirect\":{\"service\":\"y\"}}");
+	policy("y", "{\"redirect\":{\"service\":\"x\"}}");
+	cr_expect_str_eq(explained(E("x")), "refused");
+	cr_assert(strstr(one.body, "redirects lead in a circle"));
+}
+
+Test(api_policies, explain_shows_what_happens_where_nobody_is_usable)
+{
+	instance("a", "web", DOWN);
+	cr_expect_str_eq(explained(E("web")), "all web  0.000: a=0.000; refused");
+	policy("web", "{\"when_none\":\"pass\"}");
+	cr_expect_str_eq(explained(E("web")), "all web  0.000: a=0.000; passed on");
+	policy("web", "{\"when_none\":\"any\"}");
+	cr_expect_str_eq(explained(E("web")), "all web  0.000: a=0.000; any is chosen");
+	policy("web", "{\"when_none\":\"draining\"}");
+	cr_expect_str_eq(explained(E("web")), "all web  0.000: a=0.000; refused");
+	instance("b", "web", "");
+	must_put("/v1/waymark/instances/b/lifecycle?state=stopping", NULL);
+	cr_expect_str_eq(explained(E("web")),
+			 "all web  0.000: a=0.000 b=0.000; a draining one is chosen");
+	/* a filter that selects nothing does what when_none says */
+	policy("web", "{\"default_subset\":\"v9\",\"subsets\":{\"v9\":\"Service.Meta.v == 9\"}}");
+	cr_expect_str_eq(explained(E("web")), "all web v9 0.000:; refused");
+	instance("c", "web", "");
+	policy("web", "{\"panic_threshold\":40}");
+	cr_expect_str_eq(explained(E("web")), "all web  1.000: a=0.500 b=0.000 c=0.500; chosen");
+}

@@ -93,6 +93,8 @@ static const struct row {
 	 200, ""},
 	{"GET", "/v1/waymark/policies/:service", "", "", 400, "Missing service name", 404,
 	 "Service \"%s\" has no policy"},
+	{"GET", "/v1/waymark/policies/:service/explain", "", "", 400, "Missing service name", 404,
+	 "Service \"%s\" has no policy and no instance"},
 	{"DELETE", "/v1/waymark/policies/:service", "", "", 400, "Missing service name", 404,
 	 "Service \"%s\" has no policy"},
 	{"PUT", "/v1/waymark/policies/:service", "", "{\"drain_s\":1}", 400, "Missing service name",

@@ -137,10 +137,10 @@ static void add(struct maker *m, const struct pool *p, bool always)
 {
 	const struct wm_policy *policy = wm_registry_policy(m->r, p->service);
 	struct wm_selection_tier t = {.what = p->what,
-				   .service = p->service,
-				   .subset = subset_of(policy, p),
-				   .region = p->region,
-				   .target = m->target};
+				      .service = p->service,
+				      .subset = subset_of(policy, p),
+				      .region = p->region,
+				      .target = m->target};
 	struct wm_subsets *s = NULL;
 	struct wm_err e = {0};
 
@@ -242,7 +242,7 @@ static void follow(const struct wm_registry *r, struct wm_selection *c, const ch
 }
 
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
-		   struct wm_selection *ret)
+		      struct wm_selection *ret)
 {
 	struct maker m = {.r = r, .c = ret, .last = WM_SELECTION_TIERS_MAX};
 	const struct wm_policy *p;
@@ -288,8 +288,8 @@ static double part_up(const struct wm_selection_tier *t)
 }
 
 /* All to one of the tiers from @p from to @p to. */
-static void by_threshold(const struct wm_selection *c, unsigned from, unsigned to, uint32_t threshold,
-			 double *share)
+static void by_threshold(const struct wm_selection *c, unsigned from, unsigned to,
+			 uint32_t threshold, double *share)
 {
 	unsigned best = from;
 
@@ -307,8 +307,8 @@ static void by_threshold(const struct wm_selection *c, unsigned from, unsigned t
 		share[best] = 1;
 }
 
-static void by_spilling(const struct wm_selection *c, unsigned from, unsigned to, uint32_t threshold,
-			double factor, double *share)
+static void by_spilling(const struct wm_selection *c, unsigned from, unsigned to,
+			uint32_t threshold, double factor, double *share)
 {
 	double left = 1, given = 0;
 

@@ -37,7 +37,7 @@ struct wm_selection {
 /** @param subset "": as the policy says. An unknown service has no instances.
  *  @return 0, -ENOMEM. Cost: O(instances) for each tier, and the filters. */
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
-		   struct wm_selection *ret);
+		      struct wm_selection *ret);
 void wm_selection_done(struct wm_selection *c);
 
 /** How new connections are shared among the tiers, each 0 to 1. Within a target what is up of a

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy_explain.c - GET /v1/waymark/policies/:service/explain: whom a policy selects now, how
+ * often each is chosen, and what happens where nobody is. */
+#include "internal.h"
+#include "userspace/metadata/selection.h"
+#include "userspace/metadata/subset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMBERS_MAX 256 /* that are listed of a tier or a subset; all are counted */
+
+static const char *name_in(const char *section, const char *field, uint32_t value)
+{
+	for (unsigned n = 0; n < wm_policy_sections_count; n++) {
+		const struct wm_policy_section *s = &wm_policy_sections[n];
+
+		for (unsigned k = 0; strcmp(s->name, section) == 0 && k < s->fields_count; k++) {
+			if (strcmp(s->fields[k].name, field) == 0)
+				return s->fields[k].names[value];
+		}
+	}
+	return "";
+}
+
+/* --- subsets ------------------------------------------------------------------------------------
+ */
+static void put_subset(struct wm_json *j, struct wm_subsets *s, const struct wm_policy *p,
+		       unsigned n, const struct wm_service *of)
+{
+	unsigned count = 0;
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "name", p->subsets[n].name);
+	wm_json_ks(j, "filter", p->subsets[n].filter);
+	wm_json_kopen(j, "members", '[');
+	for (unsigned i = 0; of && i < of->instances_count; i++) {
+		if (!wm_subsets_has(s, n, of->instances[i]))
+			continue;
+		if (count++ < MEMBERS_MAX)
+			wm_json_string(j, of->instances[i]->id);
+	}
+	wm_json_close(j, ']');
+	wm_json_ku(j, "count", count);
+	wm_json_close(j, '}');
+}
+
+static void put_subsets(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
+{
+	const struct wm_registry *r = a->d.registry;
+	struct wm_subsets *s = NULL;
+
+	wm_json_kopen(j, "subsets", '[');
+	if (p && !wm_subsets_new(p, wm_registry_datacenter(r), &s, NULL)) {
+		wm_subsets_begin(s);
+		for (unsigned n = 0; n < p->subsets_count; n++)
+			put_subset(j, s, p, n, wm_registry_service(r, p->service));
+	}
+	wm_json_close(j, ']');
+	wm_subsets_free(s);
+}
+
+/* --- tiers --------------------------------------------------------------------------------------
+ */
+/* May it be chosen, where its tier is asked? */
+static bool may_be(const struct wm_instance *i, bool panic)
+{
+	return wm_instance_usable(i) || (panic && i->lifecycle == WM_LIFE_RUNNING);
+}
+
+/* How a tier's share falls to its members. Of what goes by connections, latency or the client it is
+ * what falls to each where all are alike. */
+struct odds {
+	enum wm_balance balance;
+	bool panic;
+	double share; /* of the tier */
+	uint64_t weight;
+	unsigned may; /* members that may be chosen */
+	bool taken;   /* direct: the first was */
+};
+
+static double odds_of(struct odds *o, const struct wm_instance *i)
+{
+	if (!may_be(i, o->panic) || !o->may)
+		return 0;
+	if (o->balance == WM_BALANCE_DIRECT) {
+		bool first = !o->taken;
+
+		o->taken = true;
+		return first ? o->share : 0;
+	}
+	if (o->balance == WM_BALANCE_RANDOM)
+		return o->share / o->may;
+	return o->weight ? o->share * wm_selection_weight(i) / (double)o->weight : 0;
+}
+
+static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct odds *o)
+{
+	for (unsigned n = 0; n < t->count; n++) {
+		if (!may_be(t->members[n], o->panic))
+			continue;
+		o->may++;
+		o->weight += wm_selection_weight(t->members[n]);
+	}
+	wm_json_kopen(j, "members", '[');
+	for (unsigned n = 0; n < t->count && n < MEMBERS_MAX; n++) {
+		const struct wm_instance *i = t->members[n];
+
+		wm_json_open(j, '{');
+		wm_json_ks(j, "id", i->id);
+		wm_json_ks(j, "node", i->node->name);
+		wm_json_ku(j, "weight", wm_selection_weight(i));
+		wm_json_ks(j, "status", wm_status_str(i->status));
+		wm_json_ks(j, "state", wm_lifecycle_str(wm_instance_state(i)));
+		wm_json_key(j, "odds");
+		wm_json_double(j, odds_of(o, i));
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+}
+
+static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n, double share,
+		     bool panic)
+{
+	const struct wm_selection_tier *t = &c->tiers[n];
+	struct odds o = {.balance = c->policy ? (enum wm_balance)c->policy->balance
+					      : WM_BALANCE_WEIGHTED,
+			 .panic = panic,
+			 .share = share};
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "what", t->what);
+	wm_json_ks(j, "service", t->service);
+	wm_json_ks(j, "subset", t->subset);
+	wm_json_ks(j, "region", t->region);
+	wm_json_ku(j, "target", t->target);
+	wm_json_key(j, "percent");
+	wm_json_double(j, c->percent[t->target] / 100.0);
+	wm_json_ku(j, "weight", t->all);
+	wm_json_ku(j, "weight_up", t->up);
+	wm_json_key(j, "share");
+	wm_json_double(j, share);
+	put_members(j, t, &o);
+	wm_json_ku(j, "count", t->count);
+	wm_json_close(j, '}');
+}
+
+/* --- what comes of it ---------------------------------------------------------------------------
+ */
+struct outcome {
+	unsigned instances, up, draining;
+	bool panic;
+	double shares[WM_SELECTION_TIERS_MAX];
+};
+
+static void look(const struct wm_selection *c, struct outcome *o)
+{
+	uint32_t threshold = c->policy ? c->policy->panic_threshold : 0;
+	uint64_t up = 0, all = 0;
+
+	for (unsigned n = 0; n < c->count; n++) {
+		for (unsigned k = 0; k < c->tiers[n].count; k++) {
+			const struct wm_instance *i = c->tiers[n].members[k];
+
+			o->instances++;
+			o->up += wm_instance_usable(i);
+			o->draining += i->lifecycle == WM_LIFE_STOPPING;
+		}
+		up += c->tiers[n].up;
+		all += c->tiers[n].all;
+	}
+	wm_selection_shares(c, o->shares);
+	o->panic = threshold && all && up * 100 < all * threshold;
+	for (unsigned n = 0; o->panic && n < c->count; n++) /* all are asked as if they were up */
+		o->shares[n] = (double)c->tiers[n].all / (double)all;
+}
+
+static const char *verdict(const struct wm_selection *c, const struct outcome *o)
+{
+	static const char *const none[] = {[WM_NONE_REFUSE] = "refused",
+					   [WM_NONE_DRAINING] = "refused",
+					   [WM_NONE_ANY] = "refused",
+					   [WM_NONE_PASS] = "passed on"};
+	uint32_t when = c->policy ? c->policy->when_none : WM_NONE_REFUSE;
+
+	if (c->loops)
+		return "refused";
+	if (o->up || o->panic)
+		return "chosen";
+	if (when == WM_NONE_DRAINING && o->draining)
+		return "a draining one is chosen";
+	if (when == WM_NONE_ANY && o->instances)
+		return "any is chosen";
+	return none[when];
+}
+
+static void put_notes(struct wm_json *j, const struct wm_selection *c)
+{
+	wm_json_kopen(j, "notes", '[');
+	if (c->loops)
+		wm_json_string(j, "redirects lead in a circle, or over more than 8 services");
+	if (*c->why)
+		wm_json_string(j, c->why);
+	if (c->left_out)
+		wm_json_string(j, "there are more tiers than 8: the last are left out");
+	wm_json_close(j, ']');
+}
+
+static void put_choice(struct wm_json *j, const struct wm_api *a, const struct wm_selection *c)
+{
+	struct outcome o = {0};
+
+	look(c, &o);
+	wm_json_kb(j, "has_policy", c->policy);
+	wm_json_kopen(j, "redirected", '[');
+	for (unsigned n = 0; n < c->hops_count; n++)
+		wm_json_string(j, c->hops[n]);
+	wm_json_close(j, ']');
+	wm_json_ks(j, "selects_of", c->service);
+	wm_json_ks(j, "select", name_in("", "select", c->policy ? c->policy->select : 0));
+	wm_json_ks(j, "balance", name_in("", "balance", c->policy ? c->policy->balance : 0));
+	put_subsets(j, a, c->policy);
+	wm_json_kopen(j, "tiers", '[');
+	for (unsigned n = 0; n < c->count; n++)
+		put_tier(j, c, n, o.shares[n], o.panic);
+	wm_json_close(j, ']');
+	wm_json_ku(j, "up", o.up);
+	wm_json_ku(j, "instances", o.instances);
+	wm_json_kb(j, "panic", o.panic);
+	wm_json_ks(j, "when_none", name_in("", "when_none", c->policy ? c->policy->when_none : 0));
+	wm_json_ks(j, "verdict", verdict(c, &o));
+	put_notes(j, c);
+}
+
+void wm_native_policy_explain(struct wm_call *c)
+{
+	const struct wm_registry *r = c->api->d.registry;
+	const char *subset = wm_http_query(c->req, "subset");
+	struct wm_selection choice;
+	struct wm_json j;
+	uint64_t index = wm_registry_index(r);
+
+	if (!wm_registry_policy(r, c->params[0]) && !wm_registry_service(r, c->params[0])) {
+		wm_answer_text(c, 404, "Service \"%.64s\" has no policy and no instance",
+			       c->params[0]);
+		return;
+	}
+	if (wm_selection_make(r, c->params[0], subset ? subset : "", &choice)) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "service", c->params[0]);
+	wm_json_ku(&j, "index", index);
+	put_choice(&j, c->api, &choice);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, index);
+	wm_selection_done(&choice);
+}
