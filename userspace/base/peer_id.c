@@ -3,7 +3,6 @@
 #include "peer_id.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 static int nibble(char c)
 {
@@ -32,10 +31,13 @@ int wm_peer_id_parse(const char *text, struct wm_peer_id *ret)
 
 void wm_peer_id_format(const struct wm_peer_id *id, char ret[static WM_PEER_ID_TEXT])
 {
-	const uint8_t *o = id->octets;
+	static const char digits[] = "0123456789abcdef";
 
-	snprintf(ret, WM_PEER_ID_TEXT,
-		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", o[0], o[1],
-		 o[2], o[3], o[4], o[5], o[6], o[7], o[8], o[9], o[10], o[11], o[12], o[13], o[14],
-		 o[15]);
+	for (unsigned n = 0; n < sizeof(id->octets); n++) {
+		if (n == 4 || n == 6 || n == 8 || n == 10)
+			*ret++ = '-';
+		*ret++ = digits[id->octets[n] >> 4];
+		*ret++ = digits[id->octets[n] & 15];
+	}
+	*ret = '\0';
 }
