@@ -3,8 +3,8 @@
 /* fuzz_etcd.c - what etcd answers: its JSON, and keys and values that anybody may have put there.
  * Whatever the octets: reading stays inside them, what is read is written the same way again, and a
  * carrier that takes them tells its store of objects of others only. The first octet chooses:
- * 'j' an answer, which is then taken; 'k' a key; 'v' a value; 'b' base64; else keys and values,
- * each with a length before it, are taken as a watch would bring them. */
+ * 'j' an answer, which is then taken; 'k' a key; 'v' a value; 'r' a report; 'b' base64; else keys
+ * and values, each with a length before it, are taken as a watch would bring them. */
 #include "tests/unit/env_virtual.h"
 #include "userspace/sync/etcd_internal.h"
 
@@ -119,6 +119,25 @@ static void read_value(const char *s, size_t len)
 	check(!memcmp(same, s, sizeof(same)) && len == sizeof(same) + v.len);
 }
 
+static void read_report(const char *s, size_t len)
+{
+	struct wm_etcd_report *r = malloc(sizeof(*r)), *same = malloc(sizeof(*r));
+	struct wm_buf b;
+
+	check(r && same);
+	wm_buf_init(&b, WM_ETCD_REPORT_MAX);
+	if (!wm_etcd_report_read(s, len, r) && wm_etcd_report_write(r, &b)) {
+		check(!wm_etcd_report_read(b.data, b.len, same));
+		check(same->count == r->count && same->number == r->number);
+		for (unsigned n = 0; n < r->count; n++)
+			check(!strcmp(same->found[n].id, r->found[n].id) &&
+			      !strcmp(same->found[n].node, r->found[n].node));
+	}
+	wm_buf_done(&b);
+	free(r);
+	free(same);
+}
+
 static void read_base64(const char *s, size_t len)
 {
 	char *out = malloc(len / 4 * 3 + 1);
@@ -180,6 +199,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_key(copy, size - 1);
 	else if (data[0] == 'v')
 		read_value(copy, size - 1);
+	else if (data[0] == 'r')
+		read_report(copy, size - 1);
 	else if (data[0] == 'b')
 		read_base64(copy, size - 1);
 	else

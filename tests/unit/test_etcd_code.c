@@ -20,6 +20,8 @@ Test(etcd_code, a_key_has_one_form)
 					   "s/db/",
 					   "s/db/my%2Fsql",
 					   "s/a.b_c~d:e@f/x",
+					   "q/" ID,
+					   "a/" ID "/" ID,
 					   NULL};
 	static const char *const bad[] = {"",
 					  "o",
@@ -33,6 +35,8 @@ Test(etcd_code, a_key_has_one_form)
 					  "o/" ID "/%4",
 					  "o/" ID "/%",
 					  "o/" ID "/a/b",
+					  "q/" ID "/",
+					  "a/" ID,
 					  "o/" ID "/a b",
 					  "s/db",
 					  "s/d%00b/x",
@@ -268,4 +272,55 @@ Test(etcd_code, a_carrier_names_what_it_cannot_work_with)
 		cr_assert_lt(wm_etcd_new(&wrong[n].c, &etcd, &e), 0);
 		cr_assert(!etcd && strstr(e.text, wrong[n].why), "%s", e.text);
 	}
+}
+
+Test(etcd_code, a_report_comes_back_and_what_is_none_is_refused)
+{
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"{\"number\":1,\"silent\":false,\"more\":false}",
+		"{\"number\":-1,\"silent\":false,\"more\":false,\"found\":[]}",
+		"{\"number\":1,\"silent\":false,\"more\":false,\"found\":[{}]}",
+		"{\"number\":1,\"silent\":false,\"more\":false,\"found\":[{\"key\":\"n/" ID
+		"\",\"here\":[true,false,false,1,1,\"" ID
+		"\"],\"there\":[true,false,false,1,1,\"" ID "\"]}]}",
+		"{\"number\":1,\"silent\":false,\"more\":false,\"found\":[{\"key\":\"s/a/b"
+		"\",\"here\":[true,false,false,4294967296,1,\"" ID
+		"\"],\"there\":[true,false,false,1,1,\"" ID "\"]}]}",
+		NULL};
+	static struct wm_etcd_report r, back;
+	struct wm_buf b;
+
+	wm_buf_init(&b, WM_ETCD_REPORT_MAX);
+	r = (struct wm_etcd_report){.number = INT64_MAX, .more = true};
+	for (r.count = 0; r.count < WM_ETCD_REPORT_FOUND; r.count++) {
+		struct wm_verify_found *f = &r.found[r.count];
+
+		f->shared = r.count % 2;
+		memset(f->id, 0xff, WM_INSTANCE_ID_MAX);
+		f->here = (struct wm_verify_side){true, true, UINT32_MAX, INT64_MAX, {{1}}, true};
+		if (f->shared)
+			memset(f->node, '~', WM_NODE_NAME_MAX);
+		else
+			f->origin = (struct wm_peer_id){{2}};
+	}
+	cr_assert(wm_etcd_report_write(&r, &b), "the longest one fits");
+	cr_assert_eq(wm_etcd_report_read(b.data, b.len, &back), 0);
+	cr_assert_eq(back.number, r.number);
+	cr_assert(back.more && !back.silent && back.count == r.count);
+	for (unsigned n = 0; n < r.count; n++) {
+		cr_assert_str_eq(back.found[n].node, r.found[n].node);
+		cr_assert_str_eq(back.found[n].id, r.found[n].id);
+		cr_assert(wm_peer_id_same(&back.found[n].origin, &r.found[n].origin));
+		cr_assert(back.found[n].here.known && back.found[n].here.gone);
+		cr_assert(back.found[n].here.other && !back.found[n].there.known);
+		cr_assert_eq(back.found[n].here.epoch, UINT32_MAX);
+		cr_assert_eq(back.found[n].here.seq, INT64_MAX);
+		cr_assert(wm_peer_id_same(&back.found[n].here.writer, &r.found[n].here.writer));
+	}
+	for (unsigned n = 0; bad[n]; n++)
+		cr_assert_eq(wm_etcd_report_read(bad[n], strlen(bad[n]), &back), WM_E_DECODE, "%s",
+			     bad[n]);
+	wm_buf_done(&b);
 }

@@ -14,7 +14,7 @@
 #define FLAG_GONE   1
 #define FLAG_SHARED 2
 
-static const char letters[] = "nmos"; /* by enum wm_etcd_key_kind */
+static const char letters[] = "nmosqa"; /* by enum wm_etcd_key_kind */
 
 static bool plain(unsigned char c)
 {
@@ -56,7 +56,7 @@ size_t wm_etcd_key_write(const struct wm_etcd_key *k, char ret[static WM_ETCD_KE
 	} else {
 		wm_peer_id_format(&k->id, to);
 		to += WM_PEER_ID_TEXT - 1;
-		if (k->kind == WM_ETCD_KEY_OWN) {
+		if (wm_etcd_key_named(k->kind)) {
 			*to++ = '/';
 			to = escape(k->octets, k->len, to);
 		}
@@ -130,7 +130,7 @@ int wm_etcd_key_read(const char *s, size_t len, struct wm_etcd_key *ret)
 		return -EINVAL;
 	s += WM_PEER_ID_TEXT - 1;
 	len -= WM_PEER_ID_TEXT - 1;
-	if (ret->kind != WM_ETCD_KEY_OWN)
+	if (!wm_etcd_key_named(ret->kind))
 		return len ? -EINVAL : 0;
 	return len && *s == '/' ? unescape(s + 1, len - 1, ret) : -EINVAL;
 }
@@ -239,6 +239,125 @@ int wm_etcd_record_read(const char *p, size_t len, struct wm_etcd_record *ret)
 		return WM_E_DECODE;
 	*ret = r;
 	return 0;
+}
+
+/* --- a report --------------------------------------------------------------------------------- */
+
+void wm_etcd_found_name(const struct wm_etcd_key *k, struct wm_verify_found *f)
+{
+	const char *id = k->octets;
+	size_t len = k->len, node;
+
+	f->shared = k->kind == WM_ETCD_KEY_SHARED;
+	if (f->shared) {
+		node = strnlen(id, len); /* a NUL is in it: wm_etcd_key_read() */
+		snprintf(f->node, sizeof(f->node), "%.*s", (int)node, id);
+		id += node + 1;
+		len -= node + 1;
+	} else {
+		f->origin = k->id;
+	}
+	snprintf(f->id, sizeof(f->id), "%.*s", (int)len, id);
+}
+
+/* As text: an id may be no UTF-8, and a key is plain. */
+static json_t *found_key(const struct wm_verify_found *f)
+{
+	struct wm_etcd_key k = {.kind = f->shared ? WM_ETCD_KEY_SHARED : WM_ETCD_KEY_OWN,
+				.id = f->origin};
+	size_t node = strlen(f->node) + 1, id = strlen(f->id);
+	char text[WM_ETCD_KEY_MAX];
+
+	if (id + (f->shared ? node : 0) > sizeof(k.octets))
+		return NULL;
+	if (f->shared)
+		memcpy(k.octets, f->node, k.len = node);
+	memcpy(k.octets + k.len, f->id, id);
+	k.len += id;
+	return wm_etcd_key_write(&k, text) ? json_string(text) : NULL;
+}
+
+static json_t *pack_side(const struct wm_verify_side *s)
+{
+	char writer[WM_PEER_ID_TEXT];
+
+	wm_peer_id_format(&s->writer, writer);
+	return json_pack("[b, b, b, I, I, s]", s->known, s->gone, s->other, (json_int_t)s->epoch,
+			 (json_int_t)s->seq, writer);
+}
+
+bool wm_etcd_report_write(const struct wm_etcd_report *r, struct wm_buf *b)
+{
+	json_t *list = json_array(), *o;
+
+	for (unsigned n = 0; n < r->count; n++) {
+		const struct wm_verify_found *f = &r->found[n];
+
+		o = json_pack("{s:o, s:o, s:o}", "key", found_key(f), "here", pack_side(&f->here),
+			      "there", pack_side(&f->there));
+		if (json_array_append_new(list, o)) {
+			json_decref(list);
+			return false;
+		}
+	}
+	return write_json(json_pack("{s:i, s:I, s:b, s:b, s:o}", "format", WM_ETCD_FORMAT, "number",
+				    (json_int_t)r->number, "silent", r->silent, "more", r->more,
+				    "found", list),
+			  b);
+}
+
+static bool read_side(json_t *o, struct wm_verify_side *s)
+{
+	int known, gone, other;
+	json_int_t epoch, seq;
+	const char *writer;
+
+	if (json_unpack(o, "[b, b, b, I, I, s!]", &known, &gone, &other, &epoch, &seq, &writer) ||
+	    epoch < 0 || epoch > UINT32_MAX || wm_peer_id_parse(writer, &s->writer))
+		return false;
+	s->known = known;
+	s->gone = gone;
+	s->other = other;
+	s->epoch = (uint32_t)epoch;
+	s->seq = (uint64_t)seq;
+	return true;
+}
+
+static bool read_found(json_t *o, struct wm_verify_found *f)
+{
+	const char *key;
+	json_t *here, *there;
+	struct wm_etcd_key k;
+
+	*f = (struct wm_verify_found){0};
+	if (json_unpack(o, "{s:s, s:o, s:o}", "key", &key, "here", &here, "there", &there) ||
+	    wm_etcd_key_read(key, strlen(key), &k) ||
+	    (k.kind != WM_ETCD_KEY_OWN && k.kind != WM_ETCD_KEY_SHARED))
+		return false;
+	wm_etcd_found_name(&k, f);
+	return read_side(here, &f->here) && read_side(there, &f->there);
+}
+
+int wm_etcd_report_read(const char *p, size_t len, struct wm_etcd_report *ret)
+{
+	json_t *o = len <= WM_ETCD_REPORT_MAX ? json_loadb(p, len, 0, NULL) : NULL, *list;
+	int silent, more;
+	json_int_t number;
+	bool ok = o && !json_unpack(o, "{s:I, s:b, s:b, s:o}", "number", &number, "silent", &silent,
+				    "more", &more, "found", &list);
+
+	ok = ok && number >= 0 && json_is_array(list) &&
+	     json_array_size(list) <= WM_ETCD_REPORT_FOUND;
+	for (size_t n = 0; ok && n < json_array_size(list); n++)
+		ok = read_found(json_array_get(list, n), &ret->found[n]);
+	if (ok) {
+		ret->number = (uint64_t)number;
+		ret->silent = silent;
+		ret->more = more;
+		ret->count = (unsigned)json_array_size(list);
+	}
+	json_decref(o);
+	return ok ? 0 : WM_E_DECODE;
 }
 
 /* --- base64 ----------------------------------------------------------------------------------- */
