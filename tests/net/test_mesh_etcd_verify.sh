@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# `sync verify` where etcd carries: an agent compares what it has with what etcd holds now. Somebody writes
-# into etcd beside the agents; each object that differs is named, and what its node mends is no difference.
+# `sync verify` where etcd carries: all agents compare what they have with what etcd holds now. Somebody writes
+# into etcd beside the agents; each object that differs is named and whose it differs, and what its node mends is
+# no difference.
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/mesh.sh"
 
@@ -9,7 +10,7 @@ command -v etcd >/dev/null || {
 	echo "skipped: etcd-server is needed"
 	exit 77
 }
-mesh_up 2
+mesh_up 3
 ip addr add 10.77.0.254/24 dev mesh0
 ETCD=http://10.77.0.254:2379
 etcd --data-dir "$TMP/etcd" --listen-client-urls "$ETCD" --advertise-client-urls "$ETCD" \
@@ -29,8 +30,10 @@ check "went" true "$(api_of 1 -X PUT -d '{"Node": "away"}' /v1/catalog/deregiste
 register_on 2 old-1 old 10.77.0.2 81 >/dev/null
 all_there() { [ "$(api_of 1 /v1/catalog/service/many | jq length)" = 600 ] && passes_at 1 old old-1; }
 until_ok 30 all_there || fail "not all came: $(api_of 1 /v1/catalog/service/many | jq length)"
-same() { [ "$(ctl_of "$1" --json sync verify | jq -c '[.equal, [.members[] | [.name, .state]], .differences]')" = '[true,[["etcd","same"]],[]]' ]; }
-for i in 1 2; do until_ok 20 same $i || fail "node $i differs from etcd: $(ctl_of $i --json sync verify)"; done
+same() { # node, and who else answers
+	[ "$(ctl_of "$1" --json sync verify | jq -c '[.equal, ([.members[].name] | sort | join(" ")), .differences]')" = "[true,\"etcd $2\",[]]" ]
+}
+for i in 1 2; do until_ok 20 same $i n$((3 - i)) || fail "node $i differs from etcd: $(ctl_of $i --json sync verify)"; done
 echo "ok: both have what etcd has"
 matches "said to people" 'all that were asked have the same' "$(ctl_of 1 sync verify)"
 
@@ -50,17 +53,28 @@ put "${key}i7" "$(printf 'no value' | b64)"
 put "/waymark/dc1/s/outside/ghost" "$(printf 'no value either' | b64)"
 sleep 1
 seen=$(ctl_of 1 --json sync verify)
-check "each is named" '["i7 of n2","old-1 of n2"]' "$(jq -c '[.differences[] | select(.node == "n2") | "\(.id) of \(.node)"] | sort' <<<"$seen")"
+check "each is named" '["i7 of n2","old-1 of n2"]' "$(jq -c '[.differences[] | select(.node == "n2" and .member == "etcd") | "\(.id) of \(.node)"] | sort' <<<"$seen")"
+# who is new has what etcd has of old-1, and names who has not
+node_agent 3 --set sync.mode=etcd --set "sync.etcd_endpoints=$ETCD"
+until_ok 20 following 3 || fail "node 3 does not follow etcd"
+dead() { [ "$(api_of 3 /v1/waymark/members | jq -r '.[] | select(.name == "n2").state')" = failed ]; }
+until_ok 40 dead || fail "n2 lives on: $(api_of 3 /v1/waymark/members)"
+seen=$(ctl_of 3 --json sync verify)
+check "who differs" '["n1"]' "$(jq -c '[.differences[] | select(.id == "old-1").member]' <<<"$seen")"
+check "and what differs there" '[true,"other"]' "$(jq -c '.differences[] | select(.id == "old-1") | [.here.state == "there", .there.state]' <<<"$seen")"
+check "who was not asked" '["n2"]' "$(jq -c .not_compared <<<"$seen")"
+asked() { curl -s "$ETCD/v3/kv/range" -d "{\"key\": \"$(printf %s /waymark/dc1/a/ | b64)\", \"range_end\": \"$(printf %s /waymark/dc1/a0 | b64)\"}" | jq '.kvs | length'; }
+check "no answer is left in etcd" 0 "$(asked)"
 check "by exit status" 1 "$(ctl_of 1 sync verify >/dev/null 2>&1; echo $?)"
 matches "said to people" '^etcd +n2 +old-1 ' "$(ctl_of 1 sync verify)"
 kill -CONT "${NODE_AGENT[2]}"
 curl -s -o /dev/null "$ETCD/v3/kv/deleterange" -d "{\"key\": \"$(printf %s /waymark/dc1/s/outside/ghost | b64)\"}"
-until_ok 40 same 1 || fail "what its node put again still differs: $(ctl_of 1 --json sync verify)"
+until_ok 40 same 1 "n2 n3" || fail "what its node put again still differs: $(ctl_of 1 --json sync verify)"
 echo "ok: its node mended it, and nothing differs"
 
 # --- etcd does not answer
 kill -9 "$ETCD_PID"
 wait "$ETCD_PID" 2>/dev/null
 check "etcd is silent" '[false,"silent"]' "$(ctl_of 1 --json sync verify | jq -c '[.equal, .members[0].state]')"
-for i in 1 2; do node_stop "$i"; done
+for i in 1 2 3; do node_stop "$i"; done
 done_testing

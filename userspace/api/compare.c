@@ -46,7 +46,9 @@ static void put_side(struct wm_json *j, const struct wm_api *a, const char *key,
 
 static const char *member_name(const struct wm_api *a, const struct wm_verify_member *m)
 {
-	return wm_sync_etcd(a->d.sync) ? "etcd" : name_of(a, &m->id);
+	static const struct wm_peer_id nobody;
+
+	return wm_peer_id_same(&m->id, &nobody) ? "etcd" : name_of(a, &m->id);
 }
 
 /* Policies are on no node. */
@@ -72,24 +74,24 @@ static void put_found(struct wm_json *j, const struct wm_api *a, const struct wm
 	wm_json_close(j, '}');
 }
 
-static bool was_asked(const struct wm_verify_result *r, const struct wm_member *m)
+static bool was_asked(const struct wm_verify_result *r, const struct wm_sync_node *n)
 {
 	for (unsigned i = 0; i < r->members_count; i++)
-		if (wm_peer_id_same(&r->members[i].id, &m->id))
+		if (wm_peer_id_same(&r->members[i].id, &n->id))
 			return true;
-	return m->self;
+	return n->self;
 }
 
 /* Who is failed, or a leaf, was not asked. */
 static void put_others(struct wm_json *j, const struct wm_api *a, const struct wm_verify_result *r)
 {
-	const struct wm_member *m;
+	struct wm_sync_node n;
 	size_t pos = 0;
 
 	wm_json_kopen(j, "not_compared", '[');
-	while (!wm_sync_etcd(a->d.sync) && (m = wm_members_next(wm_sync_members(a->d.sync), &pos)))
-		if (!was_asked(r, m) && m->state != WM_MEMBER_LEFT)
-			wm_json_string(j, m->name);
+	while (wm_sync_next_node(a->d.sync, &pos, &n))
+		if (!was_asked(r, &n) && n.state != WM_MEMBER_LEFT)
+			wm_json_string(j, n.name);
 	wm_json_close(j, ']');
 }
 

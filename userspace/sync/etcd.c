@@ -114,6 +114,7 @@ static void run(void *arg)
 		if (wm_etcd_ready(e, SLOT_TIDY))
 			wm_etcd_tidy(e);
 	}
+	wm_etcd_ask_step(e);
 	if (e->verify)
 		wm_etcd_verify_step(e);
 	check_watch(e);
@@ -256,7 +257,7 @@ void wm_etcd_free(struct wm_etcd *e)
 
 	if (!e)
 		return;
-	wm_etcd_verify_end(e);
+	wm_etcd_ask_end(e);
 	for (unsigned slot = 0; slot < SLOTS; slot++)
 		wm_etcd_cancel(e, (enum wm_etcd_slot_kind)slot);
 	wm_env_timer_free(e->timer);

@@ -11,6 +11,8 @@
  *   m/<node id>               under a lease of forget_s: it is known; who is not is removed
  *   o/<node id>/<key>         an object of its log
  *   s/<node>/<id>             a shared object, written by compare-and-swap
+ *   q/<node id>               under its lease: it asks all to compare themselves with etcd
+ *   a/<node id>/<node id>     under the asker's lease: what the second found
  * Values: etcd_code.h. */
 #pragma once
 #include "verify.h"
@@ -27,6 +29,7 @@ struct wm_http_client;
 #define WM_ETCD_FORGET_S	(72 * 3600) /* default: a dead node is removed for ever after it */
 #define WM_ETCD_TOMBSTONE_S	(24 * 3600) /* a removed shared object is remembered so long */
 #define WM_ETCD_OWN_TOMBSTONE_S 600	    /* one of a log: who was away longer lists anyway */
+#define WM_ETCD_ANSWER_MS	30000 /* of silence of all who were asked to compare themselves */
 #define WM_ETCD_FORMAT		1
 
 /** "http://host:port" or "https://...", without a path. @return 0, WM_E_INVALID; @p e says what. */
@@ -98,8 +101,11 @@ void wm_etcd_leave(struct wm_etcd *e, void (*done)(void *arg), void *arg);
  *  (NULL). @return removals that were held. */
 unsigned wm_etcd_let_go(struct wm_etcd *e, const struct wm_peer_id *node);
 
-/** Compare what this agent has with what etcd holds now. The result has one member, etcd, without
- * an id; silent: it did not answer for 10 s. @return 0; WM_E_BUSY: one is under way; -ENOMEM. */
+/** Have this agent and all that live compare themselves with what etcd holds now. The first member
+ * of the result is etcd, without an id: `here` is what this agent has, `there` what etcd holds;
+ * silent: etcd did not answer for 10 s. The others are agents: `here` is what etcd holds, `there`
+ * what the agent has; silent: it died, or told nothing for WM_ETCD_ANSWER_MS. @return 0; WM_E_BUSY:
+ * one is under way; -ENOMEM. */
 int wm_etcd_verify(struct wm_etcd *e, wm_verify_done done, void *arg);
 
 enum wm_etcd_phase {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* etcd_internal.h - what the parts of the carrier share: etcd.c (its life and the order of steps),
  * etcd_call.c (endpoints, calls, authentication), etcd_node.c (leases, who lives), etcd_list.c
- * (lists, the watch, the sweep), etcd_take.c (what comes), etcd_put.c (what goes). Inside sync/
- * only.
+ * (lists, the watch, the sweep), etcd_take.c (what comes), etcd_put.c (what goes), etcd_verify.c
+ * and etcd_ask.c (comparisons). Inside sync/ only.
  *
  * Of each object two versions are known: what the store has (local) and what etcd has (have). What
  * is ours and differs is put, what is another's and differs is taken. */
@@ -69,6 +69,8 @@ struct wm_etcd_node {
 	int told;			     /* what alive() was told; -1: nothing yet */
 	uint64_t tidy_ms;		     /* when it is removed for ever; 0: it is not */
 	uint64_t since_ms;		     /* when its keys were missed first; 0: they were not */
+	uint64_t asks;			     /* number of its question; 0: it asks nothing */
+	int64_t asks_lease;		     /* under which its answers go with it */
 };
 
 struct wm_etcd_object {
@@ -145,6 +147,13 @@ struct wm_etcd {
 	struct wm_env_timer *stream_timer;
 
 	struct wm_etcd_verify *verify; /* NULL: no comparison is under way */
+
+	/* --- etcd_ask.c */
+	struct wm_etcd_asking *asking;	     /* NULL: we ask nobody */
+	bool questions;			     /* there may be nodes that ask */
+	uint64_t compare_ms;		     /* before it none is begun for others */
+	struct wm_etcd_answering *answering; /* NULL: nobody is answered */
+	bool ask_stale;			     /* our question and answers to it are to go */
 
 	/* --- etcd_take.c */
 	struct wm_etcd_batch *batch;
@@ -231,9 +240,20 @@ struct wm_etcd_batch *wm_etcd_batch_new(void); /* freed by free() */
 int wm_etcd_release(struct wm_etcd *e, struct wm_etcd_node *n);
 
 /* --- etcd_verify.c --- */
+/** Compare what this agent has with what etcd holds now. The result has one member, etcd, without
+ * an id; silent: it did not answer for 10 s. @return 0; WM_E_BUSY: one is under way; -ENOMEM. */
+int wm_etcd_compare(struct wm_etcd *e, wm_verify_done done, void *arg);
 /** Ask for the next page, if one is to be asked for. There is a comparison. */
 void wm_etcd_verify_step(struct wm_etcd *e);
 void wm_etcd_verify_end(struct wm_etcd *e); /* who waits is told */
+
+/* --- etcd_ask.c --- */
+/** A question or an answer came, or went. */
+void wm_etcd_asked(struct wm_etcd *e, const struct wm_etcd_key *k, const struct wm_etcd_kv *kv);
+void wm_etcd_reported(struct wm_etcd *e, const struct wm_etcd_key *k, const struct wm_etcd_kv *kv);
+/** What is to be asked, compared or answered next. */
+void wm_etcd_ask_step(struct wm_etcd *e);
+void wm_etcd_ask_end(struct wm_etcd *e); /* who waits is told */
 
 /* --- etcd_put.c --- */
 /** Find it, or make it if @p make. @return NULL: none, no memory, or full. */

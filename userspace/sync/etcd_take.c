@@ -299,6 +299,10 @@ int wm_etcd_take(struct wm_etcd *e, const struct wm_etcd_kv *kvs, unsigned count
 			err = give(e);
 			if (!err)
 				wm_etcd_node_event(e, &k, kv);
+		} else if (k.kind == WM_ETCD_KEY_ASK) {
+			wm_etcd_asked(e, &k, kv);
+		} else if (k.kind == WM_ETCD_KEY_ANSWER) {
+			wm_etcd_reported(e, &k, kv);
 		} else {
 			err = object_came(e, &k, kv, key, len);
 		}

@@ -130,20 +130,8 @@ static void look(struct wm_etcd_verify *v, const struct wm_etcd_kv *kv)
  */
 static void tell(struct wm_etcd_verify *v, const struct suspect *s, struct wm_verify_found *f)
 {
-	const char *id = s->key.octets;
-	size_t len = s->key.len, node;
-
-	*f = (struct wm_verify_found){
-		.shared = s->key.kind == WM_ETCD_KEY_SHARED, .here = s->here, .there = s->there};
-	if (f->shared) {
-		node = strnlen(id, len); /* a NUL is in it: wm_etcd_key_read() */
-		snprintf(f->node, sizeof(f->node), "%.*s", (int)node, id);
-		id += node + 1;
-		len -= node + 1;
-	} else {
-		f->origin = s->key.id;
-	}
-	snprintf(f->id, sizeof(f->id), "%.*s", (int)len, id);
+	*f = (struct wm_verify_found){.here = s->here, .there = s->there};
+	wm_etcd_found_name(&s->key, f);
 	v->member.found++;
 }
 
@@ -275,7 +263,7 @@ static void on_timer(void *arg)
 		end(v, WM_VERIFY_SILENT);
 }
 
-int wm_etcd_verify(struct wm_etcd *e, wm_verify_done done, void *arg)
+int wm_etcd_compare(struct wm_etcd *e, wm_verify_done done, void *arg)
 {
 	struct wm_etcd_verify *v;
 
