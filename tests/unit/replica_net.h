@@ -68,6 +68,7 @@ struct net {
 	struct agent a[NET_NODES];
 	unsigned count, loss_pct, twice_pct, delay_ms, frames;
 	bool wanted[NET_NODES][NET_NODES]; /* who has a stream with whom, if it can */
+	bool opens; /* who has none with whom it sends to opens one, as link.c does */
 	bool cut[NET_NODES][NET_NODES];
 	bool stuck[NET_NODES][NET_NODES]; /* what goes there waits, and the stream stands */
 	unsigned long link[NET_NODES][NET_NODES], links; /* 0: down */
@@ -411,8 +412,11 @@ static inline void net_forward(struct net *n, unsigned at, unsigned except, unsi
 static inline void net_send(void *arg, const struct wm_peer_id *to, const void *p, size_t len)
 {
 	struct agent *a = arg;
+	unsigned from = (unsigned)(a - a->net->a), at = (unsigned)to->octets[15] - 1;
 
-	net_fly(a->net, (unsigned)(a - a->net->a), (unsigned)to->octets[15] - 1, 0, p, len);
+	if (a->net->opens) /* net_link() does it; what is said meanwhile is lost */
+		a->net->wanted[from][at] = a->net->wanted[at][from] = true;
+	net_fly(a->net, from, at, 0, p, len);
 }
 
 static inline void net_spread(void *arg, const void *p, size_t len)

@@ -195,7 +195,8 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 	struct listing *ls = calloc(1, sizeof(*ls));
 	size_t pos = 0;
 
-	if (!ls || !to->up) {
+	/* to a member that has no stream with us: a question opens one */
+	if (!ls || !(to->up || (answer && to->there))) {
 		free(ls);
 		return;
 	}
