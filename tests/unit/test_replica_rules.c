@@ -589,6 +589,38 @@ Test(replica_rules, news_of_too_many_shared_removals_is_taken_of_who_removed_alo
 	news_is_held(true);
 }
 
+/* Each has removed so much that it is held, and either tells of the other's as well. */
+Test(replica_rules, removals_of_two_writers_are_taken_of_each)
+{
+	struct net *n = net_new(4, 1);
+	struct agent *at = &n->a[3];
+	struct wm_replica_held held;
+	char id[32];
+	size_t pos = 0;
+
+	net_start(n);
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(id, sizeof(id), "instance-%05u", i);
+		shared_write(&n->a[i % 2], "shale", id, "there", NULL, 0);
+	}
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	alone(n, 3, true);
+	for (unsigned i = 0; i < 80; i++) {
+		snprintf(id, sizeof(id), "instance-%05u", i);
+		shared_write(&n->a[i % 2], "shale", id, NULL, NULL, 0);
+	}
+	net_pass(n, 2000);
+	n->wanted[0][3] = n->wanted[3][0] = n->wanted[1][3] = n->wanted[3][1] = false;
+	n->opens = true;
+	alone(n, 3, false);
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	cr_assert_geq(stats(at).braked, 40);
+	cr_assert_eq(wm_replica_objects(at->r), 20);
+	cr_assert_not(wm_replica_next_held(at->r, &pos, &held));
+	net_check(n);
+	net_free(n);
+}
+
 Test(replica_rules, news_of_some_removals_is_taken_of_anybody)
 {
 	struct net *n = with_removals(false, 30);

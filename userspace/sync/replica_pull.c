@@ -302,8 +302,8 @@ int pull_page(struct wm_replica *r, struct peer *p, const Wm__Replica__Page *pag
 			pull_give_up(r, l);
 			return err;
 		}
-		if (err == WM_E_CONFLICT)
-			pull_end(r, l);
+		if (err == WM_E_CONFLICT || (err == WM_E_LIMIT && l->shared))
+			pull_end(r, l); /* who removed what is held is asked within a tick */
 		else if (err < 0)
 			pull_give_up(r, l);
 		later |= err == 1;

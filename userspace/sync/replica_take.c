@@ -57,6 +57,14 @@ static int taking_init(struct taking *t, struct log *l, struct peer *from, size_
 	return -ENOMEM;
 }
 
+/* Would it remove what is here, told by another than who removed it? */
+static bool removes(const struct taking *t, const struct object *o,
+		    const struct wm_replica_change *c)
+{
+	return c->gone && o->listed && !o->gone_s &&
+	       !(t->from && wm_peer_id_same(&t->from->id, &c->origin));
+}
+
 static void taking_add(struct taking *t, struct object *o, const struct wm_replica_change *c,
 		       uint64_t base)
 {
@@ -64,8 +72,7 @@ static void taking_add(struct taking *t, struct object *o, const struct wm_repli
 	t->bases[t->count] = base;
 	t->objects[t->count++] = o;
 	o->taking = true;
-	t->removals += c->gone && o->listed && !o->gone_s &&
-		       !(t->from && wm_peer_id_same(&t->from->id, &c->origin));
+	t->removals += removes(t, o, c);
 }
 
 static void taking_abort(struct wm_replica *r, struct taking *t)
@@ -99,13 +106,26 @@ static bool braked(struct wm_replica *r, struct log *l, const struct peer *from,
 	return true;
 }
 
-static void name_held(const struct taking *t)
+/* What the brake holds is named, and not taken. The rest of shared ones is, so that each of several
+ * who removed is believed what he did; of a log all waits, as it is in order. */
+static void withhold(struct wm_replica *r, struct taking *t)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (t->changes[i].gone && t->objects[i]->listed && !t->objects[i]->gone_s) {
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (removes(t, t->objects[i], &t->changes[i])) {
 			held_name(t->l, &t->changes[i].key);
 			t->l->word = t->changes[i].origin;
+		} else if (t->l->shared) {
+			t->changes[kept] = t->changes[i];
+			t->bases[kept] = t->bases[i];
+			t->objects[kept++] = t->objects[i];
+			continue;
 		}
+		t->objects[i]->taking = false;
+		object_unready(r, t->objects[i]);
+	}
+	t->count = kept;
 }
 
 /* What is in the sum for each. */
@@ -127,19 +147,17 @@ static int taking_elements(const struct wm_replica *r, struct taking *t)
 static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
 {
 	int err = taking_elements(r, t);
+	bool held;
 
 	if (err) {
 		taking_abort(r, t);
 		return err;
 	}
-	if (!t->count)
-		return 0;
-	if (brake && braked(r, t->l, t->from, t->removals)) {
-		err = WM_E_LIMIT;
-		name_held(t);
-	} else {
+	held = brake && braked(r, t->l, t->from, t->removals);
+	if (held)
+		withhold(r, t);
+	if (t->count)
 		err = r->c.take(r->c.arg, t->changes, (unsigned)t->count);
-	}
 	if (err) {
 		taking_abort(r, t);
 		return err;
@@ -154,7 +172,7 @@ static int taking_commit(struct wm_replica *r, struct taking *t, bool brake)
 			serve_pending(r, t->objects[i]);
 	}
 	r->stats.applied += t->count;
-	return 0;
+	return held ? WM_E_LIMIT : 0;
 }
 
 static int shared_read(const Wm__Replica__Change *m, struct wm_replica_change *c, struct wm_err *e)
