@@ -253,6 +253,7 @@ static int read_policy(struct wm_registry *r, const struct wm_foreign_change *c,
 	o->version = c->version;
 	o->forget = c->forget;
 	o->mended = c->mended;
+	o->op.lazy = !c->mended;
 	o->when_s = c->gone_ms / 1000;
 	o->op.bytes += 2 * c->len;
 	*ret = &o->op;
