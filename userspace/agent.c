@@ -12,6 +12,7 @@
 #include "reload.h"
 #include "userspace/api/api.h"
 #include "userspace/api/definitions.h"
+#include "userspace/api/policy_dir.h"
 #include "userspace/api/rules_file.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -68,6 +69,7 @@ struct wm_agent {
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
+	struct wm_policy_files *policies;
 	struct wm_definitions_outcome defined;
 	struct wm_api *api;
 	struct wm_timer *watchdog, *leave, *indexing;
@@ -422,6 +424,40 @@ static void take_rules(struct wm_agent *a, struct wm_rules *next)
 			wm_rules_count(next));
 }
 
+/* --- policies from files --- */
+static void on_bad_policy(void *arg, const char *file, const char *text)
+{
+	(void)arg;
+	wm_error("policy.refused", "file=%s text=%s", wm_log_q(file), wm_log_q(text));
+}
+
+static void take_policies(struct wm_agent *a, const struct wm_policy_dir *d)
+{
+	struct wm_policy_files_outcome o;
+
+	wm_policy_files_take(a->policies, d, &o);
+	if (d || o.removed)
+		wm_info("policy.read", "policies=%u written=%u removed=%u bad=%u", o.policies,
+			o.written, o.removed, o.bad);
+}
+
+static int start_policies(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_policy_dir *d = NULL;
+	int r = 0;
+
+	a->policies = wm_policy_files_new(a->registry, on_bad_policy, a);
+	if (!a->policies)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	if (!*a->settings.policy_dir)
+		return 0;
+	r = wm_policy_dir_read(a->settings.policy_dir, &d, e);
+	if (!r)
+		take_policies(a, d);
+	wm_policy_dir_free(d);
+	return r;
+}
+
 static void tell_definitions(struct wm_agent *a, const struct wm_application *x, int kept,
 			     const struct wm_err *e)
 {
@@ -460,13 +496,15 @@ static void on_reload_applied(void *arg, const struct wm_application *x, int kep
 	tell_definitions(arg, x, kept, e);
 }
 
-static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules)
+static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules,
+			  const struct wm_policy_dir *policies)
 {
 	struct wm_agent *a = arg;
 	char left[WM_SETTINGS_NAMES_MAX];
 	int changed = wm_settings_reload(&a->settings, next, left);
 
 	take_rules(a, rules);
+	take_policies(a, policies);
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
@@ -864,14 +902,14 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},      {"address", find_address},
-		     {"loop", start_loop},     {"registry", start_registry},
-		     {"tables", start_tables}, {"drains", start_drains},
-		     {"health", start_health}, {"index", start_index},
-		     {"dns", start_dns},       {"snapshots", start_keep},
-		     {"rules", start_rules},   {"definitions", start_definitions},
-		     {"reload", start_reload}, {"mesh", start_sync},
-		     {"http", start_http}};
+	} steps[] = {{"name", find_name},	   {"address", find_address},
+		     {"loop", start_loop},	   {"registry", start_registry},
+		     {"tables", start_tables},	   {"drains", start_drains},
+		     {"health", start_health},	   {"index", start_index},
+		     {"dns", start_dns},	   {"snapshots", start_keep},
+		     {"rules", start_rules},	   {"definitions", start_definitions},
+		     {"policies", start_policies}, {"reload", start_reload},
+		     {"mesh", start_sync},	   {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -952,6 +990,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_reload_free(a->reload);
 	wm_change_log_free(a->change_log);
 	wm_rules_free(a->rules);
+	wm_policy_files_free(a->policies);
 	wm_timer_free(a->watchdog);
 	wm_timer_free(a->leave);
 	wm_timer_free(a->indexing);

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "config_sync.h"
+#include "userspace/api/policy_dir.h"
 #include "userspace/api/rules_file.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/registry.h"
@@ -399,6 +400,23 @@ static void check_meta(struct faults *f)
 		refuse(f, &e);
 }
 
+static void check_policies(const struct wm_settings *s, struct faults *f)
+{
+	struct wm_policy_dir *d = NULL;
+	struct wm_err e = {0};
+
+	if (!*s->policy_dir)
+		return;
+	if (wm_policy_dir_read(s->policy_dir, &d, &e))
+		refuse(f, &e);
+	wm_policy_dir_free(d);
+	if (strcmp(s->sync_role, "leaf") != 0)
+		return;
+	wm_err_set(&e, WM_E_INVALID,
+		   "policy.dir: a leaf (sync.role) writes no policies; name it on a full member");
+	refuse(f, &e);
+}
+
 static void check_files(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
@@ -417,6 +435,7 @@ static void check_files(struct faults *f)
 		refuse(f, &e);
 	}
 	wm_rules_free(rules);
+	check_policies(s, f);
 }
 
 /* Does an agent of these settings answer on its socket? It has the ports then. */

@@ -18,6 +18,7 @@ struct run {
 	struct wm_aside *aside;
 	struct wm_settings next;
 	struct wm_rules *rules;
+	struct wm_policy_dir *policies; /* NULL: none */
 	struct wm_application *application;
 	int code;
 	struct wm_err e;
@@ -37,6 +38,7 @@ static void run_free(struct run *x)
 	if (!x)
 		return;
 	wm_rules_free(x->rules);
+	wm_policy_dir_free(x->policies);
 	wm_settings_done(&x->next);
 	wm_application_free(x->application);
 	free(x);
@@ -101,6 +103,8 @@ static void read_files(void *reload)
 		x->code = wm_definitions_read(l->c.from, l->c.settings, &d, e);
 	if (!x->code && *x->next.registry_rules_file)
 		x->code = wm_rules_read(x->next.registry_rules_file, &x->rules, e);
+	if (!x->code && *x->next.policy_dir)
+		x->code = wm_policy_dir_read(x->next.policy_dir, &x->policies, e);
 	if (!x->code)
 		x->code = wm_definitions_plan(d, l->c.settings->node_data_dir, &x->application, e);
 	if (x->code)
@@ -119,7 +123,7 @@ static void on_read(void *reload)
 		over(l, x->code);
 		return;
 	}
-	l->c.take(l->c.arg, &x->next, x->rules);
+	l->c.take(l->c.arg, &x->next, x->rules, x->policies);
 	x->rules = NULL;
 	on_step(l);
 }

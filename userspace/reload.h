@@ -5,6 +5,7 @@
  * a request is refused. Threading: loop thread only. */
 #pragma once
 #include "userspace/api/definitions.h"
+#include "userspace/api/policy_dir.h"
 #include "userspace/metadata/rules.h"
 #include "userspace/net/loop.h"
 
@@ -14,8 +15,10 @@ struct wm_reload_config { /* all borrowed */
 	struct wm_registry *registry;
 	const struct wm_settings_source *from;
 	const struct wm_settings *settings; /* in force; changed by `take` only */
-	/* The files are in order: take over what may be changed, and @p rules (NULL: none). */
-	void (*take)(void *arg, struct wm_settings *next, struct wm_rules *rules);
+	/* The files are in order: take over what may be changed, and @p rules (NULL: none).
+	 * @p policies is borrowed; NULL: policy.dir is empty. */
+	void (*take)(void *arg, struct wm_settings *next, struct wm_rules *rules,
+		     const struct wm_policy_dir *policies);
 	/* All is registered, or refused. @p kept: 0, or why it could not be written down. */
 	void (*applied)(void *arg, const struct wm_application *x, int kept,
 			const struct wm_err *e);

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy_dir.c - see policy_dir.h. */
+#include "policy_dir.h"
+
+#include "decode_policy.h"
+#include "userspace/metadata/subset.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define SUFFIX ".json"
+
+/* --- files --------------------------------------------------------------------------------------
+ */
+struct file {
+	char name[NAME_MAX + 1];
+	char *text; /* NULL: it cannot be read */
+	size_t len;
+	int err;
+};
+struct wm_policy_dir {
+	struct file *files; /* by name */
+	unsigned count, more;
+};
+
+static bool is_policy(const char *name)
+{
+	size_t n = strlen(name);
+
+	return *name != '.' && n > strlen(SUFFIX) && strcmp(name + n - strlen(SUFFIX), SUFFIX) == 0;
+}
+
+static void read_file(int dir, struct file *f)
+{
+	int fd = openat(dir, f->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n = 0;
+
+	f->text = fd < 0 ? NULL : malloc(WM_POLICY_FILE_MAX + 1);
+	f->err = fd < 0 ? errno : f->text ? 0 : ENOMEM;
+	while (!f->err && f->len <= WM_POLICY_FILE_MAX &&
+	       (n = read(fd, f->text + f->len, WM_POLICY_FILE_MAX + 1 - f->len)) > 0)
+		f->len += (size_t)n;
+	if (n < 0)
+		f->err = errno;
+	if (f->len > WM_POLICY_FILE_MAX)
+		f->err = EFBIG;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
+}
+
+static int read_all(DIR *dir, struct wm_policy_dir *d)
+{
+	const struct dirent *at;
+	struct file *next;
+
+	while ((at = readdir(dir))) {
+		if (!is_policy(at->d_name))
+			continue;
+		if (d->count == WM_POLICY_FILES_MAX) {
+			d->more++;
+			continue;
+		}
+		next = realloc(d->files, (d->count + 1) * sizeof(*next));
+		if (!next)
+			return -ENOMEM;
+		d->files = next;
+		next += d->count++;
+		*next = (struct file){0};
+		snprintf(next->name, sizeof(next->name), "%s", at->d_name);
+		read_file(dirfd(dir), next);
+	}
+	if (d->count)
+		qsort(d->files, d->count, sizeof(*d->files), by_name);
+	return 0;
+}
+
+int wm_policy_dir_read(const char *path, struct wm_policy_dir **ret, struct wm_err *e)
+{
+	DIR *dir = opendir(path);
+	struct wm_policy_dir *d;
+	int err;
+
+	if (!dir) {
+		err = -errno;
+		return wm_err_set(e, err, "policy.dir: cannot read %.200s: %s", path,
+				  strerror(-err));
+	}
+	d = calloc(1, sizeof(*d));
+	err = d ? read_all(dir, d) : -ENOMEM;
+	closedir(dir);
+	if (err) {
+		wm_policy_dir_free(d);
+		return wm_err_set(e, err, "policy.dir: out of memory");
+	}
+	*ret = d;
+	return 0;
+}
+
+void wm_policy_dir_free(struct wm_policy_dir *d)
+{
+	for (unsigned n = 0; d && n < d->count; n++)
+		free(d->files[n].text);
+	if (d)
+		free(d->files);
+	free(d);
+}
+
+/* --- what they said -----------------------------------------------------------------------------
+ */
+struct said {
+	char file[NAME_MAX + 1];
+	struct wm_policy *p;
+	bool kept; /* by what is read now */
+};
+struct wm_policy_files {
+	struct wm_registry *r;
+	void (*bad)(void *arg, const char *file, const char *text);
+	void *arg;
+	struct said *said;
+	unsigned count;
+};
+
+struct wm_policy_files *
+wm_policy_files_new(struct wm_registry *r,
+		    void (*bad)(void *arg, const char *file, const char *text), void *arg)
+{
+	struct wm_policy_files *f = calloc(1, sizeof(*f));
+
+	if (f)
+		*f = (struct wm_policy_files){.r = r, .bad = bad, .arg = arg};
+	return f;
+}
+
+void wm_policy_files_free(struct wm_policy_files *f)
+{
+	for (unsigned n = 0; f && n < f->count; n++)
+		wm_policy_free(f->said[n].p);
+	if (f)
+		free(f->said);
+	free(f);
+}
+
+static struct said *said_by(struct wm_policy_files *f, const char *file)
+{
+	for (unsigned n = 0; n < f->count; n++) {
+		if (strcmp(f->said[n].file, file) == 0)
+			return &f->said[n];
+	}
+	return NULL;
+}
+
+static const char *other_of(const struct wm_policy_files *f, const char *file, const char *service)
+{
+	for (unsigned n = 0; n < f->count; n++) {
+		if (f->said[n].kept && strcmp(f->said[n].file, file) != 0 &&
+		    strcasecmp(f->said[n].p->service, service) == 0)
+			return f->said[n].file;
+	}
+	return NULL;
+}
+
+/* --- taking -------------------------------------------------------------------------------------
+ */
+static int read_policy(const struct wm_policy_files *f, const struct file *file,
+		       struct wm_policy **ret, struct wm_err *e)
+{
+	struct wm_policy_draft d;
+	struct wm_decoded *mem = NULL;
+	struct wm_subsets *s = NULL;
+	char name[NAME_MAX + 1];
+	const char *other;
+	int err;
+
+	if (file->err)
+		return wm_err_set(e, -file->err, "%s", strerror(file->err));
+	snprintf(name, sizeof(name), "%.*s", (int)(strlen(file->name) - strlen(SUFFIX)),
+		 file->name);
+	err = wm_decode_policy(file->text, file->len, NULL, &mem, &d, e);
+	if (err && strncmp(e->text, "service: \"\"", 11) == 0) /* the file's name says whose */
+		err = wm_decode_policy(file->text, file->len, name, &mem, &d, e);
+	if (err)
+		return err;
+	other = other_of(f, file->name, d.p.service);
+	if (other)
+		err = wm_err_set(e, WM_E_CONFLICT, "service: \"%.64s\" has one in %.100s already",
+				 d.p.service, other);
+	if (!err)
+		err = wm_subsets_new(&d.p, wm_registry_datacenter(f->r), &s, e);
+	wm_subsets_free(s);
+	*ret = err ? NULL : wm_policy_copy(&d.p);
+	wm_decoded_free(mem);
+	return err ? err : *ret ? 0 : wm_err_set(e, -ENOMEM, "out of memory");
+}
+
+static int keep(struct wm_policy_files *f, const struct file *file, struct wm_policy *p)
+{
+	struct said *s = said_by(f, file->name), *next;
+
+	if (!s) {
+		next = realloc(f->said, (f->count + 1) * sizeof(*next));
+		if (!next) {
+			wm_policy_free(p);
+			return -ENOMEM;
+		}
+		f->said = next;
+		s = &next[f->count++];
+		*s = (struct said){0};
+		snprintf(s->file, sizeof(s->file), "%s", file->name);
+	}
+	wm_policy_free(s->p);
+	s->p = p;
+	s->kept = true;
+	return 0;
+}
+
+static void remove_said(struct wm_policy_files *f, const struct wm_policy *p,
+			struct wm_policy_files_outcome *ret)
+{
+	const struct wm_policy *here = wm_registry_policy(f->r, p->service);
+	uint64_t index = here ? here->modify_index : 0;
+
+	if (here && wm_policy_same(here, p) &&
+	    !wm_registry_policy_delete(f->r, p->service, &index, NULL, NULL, NULL))
+		ret->removed++;
+}
+
+static void take_file(struct wm_policy_files *f, const struct file *file,
+		      struct wm_policy_files_outcome *ret)
+{
+	struct said *before = said_by(f, file->name);
+	const struct wm_policy *here;
+	struct wm_policy *p = NULL;
+	struct wm_err e = {0};
+	int err = read_policy(f, file, &p, &e);
+
+	if (!err && before && strcasecmp(before->p->service, p->service) != 0)
+		remove_said(f, before->p, ret);
+	here = p ? wm_registry_policy(f->r, p->service) : NULL;
+	if (!err && (!here || !wm_policy_same(here, p))) {
+		err = wm_registry_policy_put(f->r, p, NULL, NULL, NULL, &e);
+		ret->written += !err;
+	}
+	if (!err)
+		err = keep(f, file, p);
+	else
+		wm_policy_free(p);
+	ret->policies += !err;
+	if (!err)
+		return;
+	ret->bad++;
+	f->bad(f->arg, file->name, *e.text ? e.text : "out of memory");
+	if (before) /* the last good one stays */
+		before->kept = true;
+}
+
+void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
+			  struct wm_policy_files_outcome *ret)
+{
+	unsigned kept = 0;
+
+	*ret = (struct wm_policy_files_outcome){0};
+	for (unsigned n = 0; n < f->count; n++)
+		f->said[n].kept = false;
+	for (unsigned n = 0; d && n < d->count; n++)
+		take_file(f, &d->files[n], ret);
+	if (d && d->more) {
+		ret->bad += d->more;
+		f->bad(f->arg, "", "policy.dir: there are more than 4096 files");
+	}
+	for (unsigned n = 0; n < f->count; n++) {
+		if (f->said[n].kept) {
+			f->said[kept++] = f->said[n];
+			continue;
+		}
+		remove_said(f, f->said[n].p, ret);
+		wm_policy_free(f->said[n].p);
+	}
+	f->count = kept;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy_dir.h - policies from a directory of files (policy.dir): each NAME.json is one, of the
+ * service that it names or else of NAME. Files say what is: at the start and at each reload what
+ * they say is written, if it is not there already. A file that is bad is told by its name, and what
+ * it said before stays. What left the directory goes, unless somebody has written something else
+ * meanwhile. Reading blocks and may be done on another thread; the rest is the loop's. */
+#pragma once
+#include "userspace/base/err.h"
+#include "userspace/registry/registry.h"
+
+#define WM_POLICY_FILES_MAX 4096	/* files that are looked at; more are told of */
+#define WM_POLICY_FILE_MAX  (64u << 10) /* octets of one */
+
+/* What stands in the files. */
+struct wm_policy_dir;
+/** @return 0; negative errno, @p e names the directory. A file that cannot be read is told when the
+ *  rest is taken. */
+int wm_policy_dir_read(const char *path, struct wm_policy_dir **ret, struct wm_err *e);
+void wm_policy_dir_free(struct wm_policy_dir *d); /* NULL ok */
+
+/* What they said before. */
+struct wm_policy_files;
+/** @return NULL without memory. @p bad is told of each file that is refused, by its name. */
+struct wm_policy_files *
+wm_policy_files_new(struct wm_registry *r,
+		    void (*bad)(void *arg, const char *file, const char *text), void *arg);
+void wm_policy_files_free(struct wm_policy_files *f); /* NULL ok */
+struct wm_policy_files_outcome {
+	unsigned policies, written, removed, bad;
+};
+/** Write what is new, and remove what is gone; @p d NULL: no directory is named any more. The
+ * writes are queued. */
+void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
+			  struct wm_policy_files_outcome *ret);
