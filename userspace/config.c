@@ -20,6 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
+/* of the kernel's tables, where settings do not say */
+#define FULL_SERVICES 16384
+#define FULL_BACKENDS 131072
+#define LEAF_SERVICES 8192
+#define LEAF_BACKENDS 16384
 #define SLOTS_PER_BACKEND                                                                          \
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
@@ -223,14 +228,18 @@ int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, stru
 	return r ? r : range6(s, ret, e);
 }
 
+/* A leaf holds 4,096 services of others at most (interest.h); its tables stay in its memory. */
 void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 {
 	unsigned domains = *s->node_alt_domain ? 2 : 1;
+	bool leaf = strcmp(s->sync_mode, "off") && !strcmp(s->sync_role, "leaf");
+	uint32_t sets = leaf ? LEAF_SERVICES : FULL_SERVICES;
+	uint32_t backends = leaf ? LEAF_BACKENDS : FULL_BACKENDS;
 
-	c->sets = (uint32_t)s->kernel_services_max;
+	c->sets = s->kernel_services_max ? (uint32_t)s->kernel_services_max : sets;
 	c->names = c->sets * 2 * domains;
 	c->frontends = c->sets * 2;
-	c->backends = (uint32_t)s->kernel_backends_max;
+	c->backends = s->kernel_backends_max ? (uint32_t)s->kernel_backends_max : backends;
 	c->slots = c->backends * SLOTS_PER_BACKEND;
 }
 

@@ -12,6 +12,7 @@ held_at() { # node: services that it has, sorted
 }
 holds() { [ "$(held_at "$1")" = "$2" ]; } # node, services
 home_of() { api_of "$1" /v1/waymark/sync | jq -r .leaf.home; }
+tables_of() { api_of "$1" /v1/waymark/maps | jq -r '.maps[] | select(.name == "sets" or .name == "backends") | .max_entries' | sort -n | paste -sd' '; }
 has_home() { [ -n "$(home_of "$1")" ]; }
 
 
@@ -22,6 +23,7 @@ node_agent 5 "${LEAF[@]}" --set 'sync.interest=pin-*'
 until_ok 20 all_alive 5 1 2 3 4 5 || fail "not all are there"
 for i in 3 4 5; do until_ok 10 has_home "$i" || fail "leaf $i has no home"; done
 check "roles in the list of members" "full full leaf leaf leaf" "$(api_of 4 /v1/waymark/members | jq -r '.[].role' | sort | paste -sd' ')"
+check "a leaf has tables for what it holds" "8192 16384, 16384 131072" "$(tables_of 3), $(tables_of 1)"
 
 # --- the first question --------------------------------------------------------------------------------
 register_on 1 web-1 web 10.77.0.1 8081 >/dev/null
