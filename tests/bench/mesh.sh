@@ -194,3 +194,45 @@ bench_mesh_etcd() {
 	mesh_end
 	kill "$ETCD_PID"
 }
+
+# --- beside hashicorp/memberlist ------------------------------------------------------------------------
+# Its 24 members are in one process on loopback, ours are agents with TLS, a store and the kernel's tables each.
+failed_ms() { # node: its agent is killed; ms until the last of the others says that it failed
+	local i start last=0 at seen
+	start=$(date +%s%3N)
+	node_stop "$1" KILL
+	for i in "${!NODE_AGENT[@]}"; do
+		until_ok 60 grep -qE "event=member.failed node=n$1( |\$)" "$TMP/n$i.log" || fail "node $i does not say that $1 failed"
+		seen=$(grep -E "event=member.failed node=n$1( |\$)" "$TMP/n$i.log" | tail -n 1 | cut -d' ' -f1)
+		at=$(date -d "$seen" +%s%3N)
+		[ "$at" -le "$last" ] || last=$at
+	done
+	echo "{\"failed\": $((last - start))}"
+}
+bench_memberlist() {
+	local i
+	command -v go >/dev/null || { echo "memberlist: skipped: go is needed" && return; }
+	(cd tests/bench/memberlist && go build -o "../../../$T/memberlist" . 2>"$TMP/go.log") ||
+		{ echo "memberlist: skipped: it does not build: $(tail -n 1 "$TMP/go.log")" && return; }
+	MESH_SET=(--set sync.profile=lan)
+	mesh_begin "$AGENTS"
+	mesh_start "${ALL[@]}"
+	until_ok 60 all_alive "$AGENTS" "${ALL[@]}" || fail "not all are alive"
+	heading "$AGENTS agents beside memberlist, LAN timers"
+	reach mesh.lan.reach "<= 15" "<= 60" "$AGENTS agents, TLS"
+	: >"$TMP/killed"
+	for i in $(seq $((AGENTS - 2)) "$AGENTS"); do failed_ms "$i" >>"$TMP/killed"; done
+	MESH_SET=()
+	mesh_end
+	timeout 300 "$T/memberlist" -members "$AGENTS" >"$TMP/memberlist" || fail "memberlist"
+	jq -c '.failed = .failed_p50' "$TMP/memberlist" >"$TMP/memberlist-one"
+	beside mesh.lan.spread.p50 "ms to all: ours to the kernel, theirs to memory" "$TMP/reach" "$TMP/memberlist-one" p50 "<= 0.5"
+	beside mesh.lan.spread.p99 "ms, the same" "$TMP/reach" "$TMP/memberlist-one" p99 "<= 0.5"
+	beside mesh.lan.failed "ms until all know that one was killed" "$TMP/killed" "$TMP/memberlist-one" failed "<= 1"
+}
+beside() { # name, unit, file of ours, file of theirs, field, goal: the ratio of the medians
+	local ours theirs
+	ours=$(take "$5" "$3" | median)
+	theirs=$(take "$5" "$4" | median)
+	emit "$1" "$2" "$ours" "$theirs" "$(awk "BEGIN { print $ours / $theirs }")" "$6" "one machine, LAN timers"
+}

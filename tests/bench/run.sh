@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns connect register registry slow read memory checks filter recover mesh join leaf mesh_etcd"
+SUITES="dns connect register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
