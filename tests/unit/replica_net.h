@@ -27,6 +27,11 @@ struct record {
 	char name[16 + WM_REPLICA_KEY_MAX]; /* origin (zero: shared), key */
 };
 
+struct kept_proof {
+	struct wm_replica_proved p; /* points below */
+	uint8_t proof[WM_REPLICA_PROOF], key[WM_REPLICA_KEY], card[128];
+};
+
 struct net;
 struct agent {
 	struct net *net;
@@ -49,7 +54,9 @@ struct agent {
 	/* how it proves its log, if the net does */
 	struct wm_replica_proofs proofs;
 	struct wm_proof_key *key;
-	bool doubted; /* its card is not believed by anybody */
+	bool doubted;			   /* its card is not believed by anybody */
+	struct kept_proof kept[NET_NODES]; /* of the run before, if the net keeps them */
+	unsigned kept_count, proved;	   /* proved: of these were held */
 };
 
 struct frame {
@@ -83,6 +90,7 @@ struct net {
 	char why[WM_ERR_TEXT_MAX];		/* the last of them */
 	bool drop_news;
 	struct wm_hasher *hasher; /* NULL: nobody proves anything */
+	bool keeps;		  /* proofs, over a restart */
 	/* What this one sends over streams goes through it: octets in @p ret, 0: as it is. */
 	unsigned liar;
 	size_t (*tamper)(struct net *n, unsigned to, const uint8_t *p, size_t len, uint8_t *ret);
@@ -507,6 +515,8 @@ static inline void agent_start(struct agent *a)
 	for (size_t i = 0; i < count; i++)
 		cr_assert_eq(wm_replica_recover(a->r, &all[i]->c), 0);
 	free(all);
+	for (unsigned i = 0; i < a->kept_count; i++)
+		a->proved += wm_replica_prove(a->r, &a->kept[i].p);
 	for (unsigned j = 0; j < n->count; j++) {
 		if (&n->a[j] == a)
 			continue;
@@ -599,12 +609,30 @@ static inline void net_start(struct net *n)
 	net_probe(n);
 }
 
+static inline void keep_proofs(struct agent *a)
+{
+	struct wm_replica_proved p;
+	size_t pos = 0;
+
+	a->kept_count = a->proved = 0;
+	while (a->net->keeps && wm_replica_next_proved(a->r, &pos, &p)) {
+		struct kept_proof *k = &a->kept[a->kept_count++];
+
+		k->p = p;
+		cr_assert_leq(p.card_len, sizeof(k->card));
+		k->p.proof = memcpy(k->proof, p.proof, sizeof(k->proof));
+		k->p.key = memcpy(k->key, p.key, sizeof(k->key));
+		k->p.card = memcpy(k->card, p.card, p.card_len);
+	}
+}
+
 static inline void agent_stop(struct agent *a)
 {
 	struct net *n = a->net;
 
 	if (!a->r)
 		return;
+	keep_proofs(a);
 	a->contact_ms = wm_replica_contact_ms(a->r);
 	a->step_ms = net_wall_ms(a) - wm_replica_step_ms(a->r);
 	wm_replica_free(a->r);

@@ -506,3 +506,78 @@ Test(replica_proof, who_restarts_asks_for_proofs_and_serves_then)
 	cr_assert_eq(stats(&n->a[3]).forged, 0);
 	net_free(n);
 }
+
+/* All others restart while an agent is gone: @p spoil changes what they kept. */
+static struct net *all_restart(void (*spoil)(struct agent *a))
+{
+	struct net *n = chain();
+
+	n->keeps = true;
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	for (unsigned i = 0; i < n->count; i++)
+		agent_stop(&n->a[i]);
+	spoil(&n->a[1]);
+	spoil(&n->a[3]);
+	store_free(n->a[2].store); /* who is to hear of it has nothing */
+	n->a[2].store = wm_map_new(NET_OBJECTS);
+	n->a[2].kept_count = 0;
+	n->a[2].epoch++;
+	n->wanted[2][3] = n->wanted[3][2] = true;
+	for (unsigned i = 1; i < n->count; i++)
+		agent_start(&n->a[i]);
+	net_link(n);
+	net_pass(n, 10000);
+	return n;
+}
+
+static void as_it_is(struct agent *a)
+{
+	(void)a;
+}
+
+static void loses_one(struct agent *a)
+{
+	const struct wm_replica_key k = {"object-3", 8};
+	struct record *rec = record_get(a, &a->net->a[0].id, false, &k);
+
+	wm_map_del(a->store, rec->name, rec->name_len);
+	record_free(rec);
+}
+
+static void lies_of_the_key(struct agent *a)
+{
+	for (unsigned i = 0; i < a->kept_count; i++)
+		a->kept[i].key[0] ^= 1;
+}
+
+static void ahead_of_the_store(struct agent *a)
+{
+	for (unsigned i = 0; i < a->kept_count; i++)
+		a->kept[i].p.seq++;
+}
+
+Test(replica_proof, a_log_whose_agent_is_gone_is_passed_on_after_all_restarted)
+{
+	struct net *n = all_restart(as_it_is);
+
+	cr_assert_geq(n->a[1].proved, 1);
+	cr_assert_eq(objects_of(n, 2, 0), OBJECTS);
+	cr_assert_eq(stats(&n->a[2]).forged + stats(&n->a[2]).unproved, 0);
+	net_free(n);
+}
+
+Test(replica_proof, a_proof_of_before_is_held_only_of_what_the_store_has)
+{
+	void (*const spoils[])(struct agent * a) = {loses_one, lies_of_the_key, ahead_of_the_store};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct net *n = all_restart(spoils[i]);
+
+		cr_assert_eq(objects_of(n, 2, 0), 0, "%u", i);
+		cr_assert_eq(stats(&n->a[2]).forged, 0, "who cannot prove it does not tell it");
+		agent_start(&n->a[0]);
+		cr_assert_lt(net_settle(n, 10000), 10000, "%u", i);
+		cr_assert_eq(objects_of(n, 2, 0), OBJECTS, "%u", i);
+		net_free(n);
+	}
+}

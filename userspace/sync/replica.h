@@ -52,6 +52,7 @@ struct wm_replica_change {
  * with its name, version and octets; not its tombstones: what they remove is missing in the set. */
 #define WM_REPLICA_KEY	     32
 #define WM_REPLICA_SIGNATURE 64
+#define WM_REPLICA_PROOF     (4 + WM_REPLICA_SIGNATURE) /* a proof as it travels */
 #define WM_REPLICA_CARD_MAX  (64u << 10) /* octets: three certificates of RSA are some 6,000 */
 struct wm_replica_proofs {
 	void *arg;
@@ -122,6 +123,20 @@ void wm_replica_free(struct wm_replica *r); /* NULL ok */
 /** At the start: an object or tombstone that the store has, with its octets if there are proofs.
  *  Nothing is sent. @return 0, -ENOMEM. */
 int wm_replica_recover(struct wm_replica *r, const struct wm_replica_change *c);
+/* What was proved of another's log, to be kept over a restart. Borrowed. */
+struct wm_replica_proved {
+	struct wm_peer_id origin;
+	uint32_t epoch;
+	uint64_t seq;
+	const uint8_t *proof, *key; /* WM_REPLICA_PROOF, WM_REPLICA_KEY */
+	const void *card;
+	size_t card_len;
+};
+/** Walk over them: *pos = 0 at first, not beside changes. @return false: no more. */
+bool wm_replica_next_proved(const struct wm_replica *r, size_t *pos, struct wm_replica_proved *ret);
+/** At the start, once all was recovered: one of the run before. It is held if it proves what was
+ *  recovered; whose key it is was judged then. @return whether it does. */
+bool wm_replica_prove(struct wm_replica *r, const struct wm_replica_proved *p);
 /** A change of our own, or a shared one that we wrote: it is durable. Goes to all within 5 ms, with
  *  others of that time. In the order of the log. @return 0, -ENOMEM. */
 int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c);

@@ -126,7 +126,7 @@ enum pull_kind { PULL_DELTA, PULL_WHOLE, PULL_BUCKETS };
 
 /* A proof as it travels: which card it goes with, and the signature. */
 #define PROOF_MARK   4
-#define PROOF_OCTETS (PROOF_MARK + WM_REPLICA_SIGNATURE)
+#define PROOF_OCTETS WM_REPLICA_PROOF
 
 struct hold;
 struct proving {

@@ -223,6 +223,50 @@ int proof_card(struct wm_replica *r, struct log *l, const ProtobufCBinaryData *c
 	return 0;
 }
 
+/* --- over a restart --------------------------------------------------------------------------- */
+bool wm_replica_next_proved(const struct wm_replica *r, size_t *pos, struct wm_replica_proved *ret)
+{
+	const struct log *l;
+
+	while ((l = log_walk(r, pos))) {
+		const struct proving *v = l->proving;
+
+		if (!v || l->own || !v->card || !v->keyed || !proof_here(l) || l->distrust)
+			continue;
+		*ret = (struct wm_replica_proved){.origin = l->id,
+						  .epoch = v->at.epoch,
+						  .seq = v->at.seq,
+						  .proof = v->proof,
+						  .key = v->key,
+						  .card = v->card,
+						  .card_len = v->card_len};
+		return true;
+	}
+	return false;
+}
+
+bool wm_replica_prove(struct wm_replica *r, const struct wm_replica_proved *p)
+{
+	const struct position at = {p->epoch, p->seq};
+	struct log *l = log_get(r, &p->origin);
+	struct proving *v = l && !l->own ? l->proving : NULL;
+
+	/* what is behind the newest object here was of tombstones that were forgotten */
+	if (!v || v->have || position_cmp(at, l->at) < 0 || at.epoch != l->at.epoch)
+		return false;
+	memcpy(v->key, p->key, sizeof(v->key));
+	v->keyed = true;
+	if (!proof_fits(r, l, at, &v->sum, p->proof, NULL) ||
+	    card_keep(r, v, p->card, p->card_len)) {
+		v->keyed = false;
+		return false;
+	}
+	log_set_at(r, l, at);
+	proof_have(l, p->proof);
+	l->state = LOG_VERIFIED;
+	return true;
+}
+
 /* --- what is not proved ----------------------------------------------------------------------- */
 void proof_shun(struct wm_replica *r, const struct peer *from, struct log *l)
 {
