@@ -16,6 +16,7 @@ struct wm_leaf;
 struct wm_keyring;
 struct wm_keyrings;
 struct wm_proofs;
+struct wm_proofs_kept;
 struct wm_tls;
 struct wm_http_client;
 struct wm_datagram;
@@ -65,6 +66,7 @@ struct wm_sync {
 	struct wm_keyring *keyring; /* NULL: insecure */
 	struct wm_keyrings *keyrings;
 	struct wm_proofs *proofs; /* NULL: etcd carries */
+	struct wm_proofs_kept *proofs_kept;
 	struct wm_datagram *socket;
 	struct wm_etcd *etcd; /* NULL: peers carry, and all above */
 	struct wm_etcd_kept *etcd_kept;
@@ -119,6 +121,16 @@ const struct wm_frames_stats *wm_links_frames(const struct wm_links *l);
 int wm_proofs_new(struct wm_sync *s, struct wm_proofs **ret, struct wm_err *e);
 void wm_proofs_free(struct wm_proofs *p); /* NULL ok; behind the replica */
 const struct wm_replica_proofs *wm_proofs_calls(const struct wm_proofs *p);
+/* As octets, behind what @p b has. @return false: no room, then nothing was added. */
+bool wm_proofs_kept_write(const struct wm_replica_proved *k, struct wm_buf *b);
+/* Give the replica what fits what it recovered; what cannot be read ends it. @return logs. */
+unsigned wm_proofs_kept_read(struct wm_replica *r, const void *p, size_t len);
+
+/* --- proofs_kept.c: what was proved of logs, over a restart --- */
+#define WM_PROOFS_KEPT_MAX (16u << 20) /* octets: 10,000 logs whose certificates are of ECDSA */
+/* Once the replica has all that the store has. @return 0, -ENOMEM. */
+int wm_proofs_kept_new(struct wm_sync *s, struct wm_err *e);
+void wm_proofs_kept_free(struct wm_proofs_kept *k); /* NULL ok; before the replica */
 
 /* --- objects.c: the registry's side of the replica --- */
 int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e);

@@ -11,6 +11,7 @@
 #include "userspace/security/setsum.h"
 #include "userspace/sync/proof.pb-c.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -120,8 +121,6 @@ static int judge_vouched(const struct wm_proofs *p, const struct wm_tls *tls,
 	struct wm_identity is;
 	int r;
 
-	if (!m)
-		return wm_err_set(e, WM_E_UNKNOWN, "it is no member yet");
 	if (c->n_chain > WM_PROOF_CHAIN_MAX)
 		return wm_err_set(e, WM_E_INVALID, "over %d certificates vouch",
 				  WM_PROOF_CHAIN_MAX);
@@ -129,11 +128,14 @@ static int judge_vouched(const struct wm_proofs *p, const struct wm_tls *tls,
 		chain[n] = (struct wm_proof_octets){c->chain[n].data, c->chain[n].len};
 	r = wm_proof_vouched(wm_tls_cert(tls), (struct wm_proof_chain){chain, (unsigned)c->n_chain},
 			     v.octets, sizeof(v.octets), &signature, &is, e);
-	if (!r && (strcasecmp(is.node, m->name) != 0 ||
+	/* of an agent that is gone and that nobody remembers: a node which is nobody else */
+	if (!r && !m && wm_members_by_name(p->s->members, is.node))
+		return wm_err_set(e, WM_E_UNKNOWN, "it is no member yet");
+	if (!r && ((m && strcasecmp(is.node, m->name) != 0) ||
 		   strcasecmp(is.datacenter, p->s->c.datacenter) != 0))
 		r = wm_err_set(e, WM_E_INVALID,
 			       "who vouches is node %.64s in %.64s, not node %.64s", is.node,
-			       is.datacenter, m->name);
+			       is.datacenter, m ? m->name : is.node);
 	return r;
 }
 
@@ -161,6 +163,72 @@ static int judge(void *arg, const struct wm_peer_id *origin, const void *data, s
 		memcpy(ret, c->key.data, WM_PROOF_KEY);
 	wm__proof__card__free_unpacked(c, NULL);
 	return r;
+}
+
+/* --- over a restart --------------------------------------------------------------------------- */
+static ProtobufCBinaryData octets_of(const void *p, size_t len)
+{
+	return (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)p};
+}
+
+bool wm_proofs_kept_write(const struct wm_replica_proved *k, struct wm_buf *b)
+{
+	uint32_t head;
+	size_t len;
+	Wm__Proof__Kept m;
+
+	wm__proof__kept__init(&m);
+	m.origin = octets_of(k->origin.octets, sizeof(k->origin.octets));
+	m.epoch = k->epoch;
+	m.seq = k->seq;
+	m.proof = octets_of(k->proof, WM_REPLICA_PROOF);
+	m.key = octets_of(k->key, WM_REPLICA_KEY);
+	m.card = octets_of(k->card, k->card_len);
+	len = wm__proof__kept__get_packed_size(&m);
+	if (!wm_buf_reserve(b, sizeof(head) + len))
+		return false;
+	head = htobe32((uint32_t)len);
+	wm_buf_put(b, &head, sizeof(head));
+	b->len += wm__proof__kept__pack(&m, (uint8_t *)b->data + b->len);
+	return true;
+}
+
+static bool prove(struct wm_replica *r, const Wm__Proof__Kept *m)
+{
+	struct wm_replica_proved k = {.epoch = m->epoch,
+				      .seq = m->seq,
+				      .proof = m->proof.data,
+				      .key = m->key.data,
+				      .card = m->card.data,
+				      .card_len = m->card.len};
+
+	if (m->origin.len != sizeof(k.origin.octets) || m->proof.len != WM_REPLICA_PROOF ||
+	    m->key.len != WM_REPLICA_KEY || !m->card.len || m->card.len > WM_REPLICA_CARD_MAX)
+		return false;
+	memcpy(k.origin.octets, m->origin.data, sizeof(k.origin.octets));
+	return wm_replica_prove(r, &k);
+}
+
+unsigned wm_proofs_kept_read(struct wm_replica *r, const void *p, size_t len)
+{
+	const uint8_t *at = p, *end = at + len;
+	unsigned count = 0;
+
+	while ((size_t)(end - at) > sizeof(uint32_t)) {
+		uint32_t head;
+		Wm__Proof__Kept *m;
+
+		memcpy(&head, at, sizeof(head));
+		at += sizeof(head);
+		head = be32toh(head);
+		m = head <= (size_t)(end - at) ? wm__proof__kept__unpack(NULL, head, at) : NULL;
+		if (!m)
+			break;
+		count += prove(r, m);
+		wm__proof__kept__free_unpacked(m, NULL);
+		at += head;
+	}
+	return count;
 }
 
 /* --- the replica's calls ---------------------------------------------------------------------- */

@@ -390,6 +390,8 @@ static int make(struct wm_sync *s, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	r = wm_objects_new(s, &s->objects, e);
 	if (!r)
+		r = wm_proofs_kept_new(s, e);
+	if (!r)
 		r = wm_leaf_new(s, e);
 	return r ? r : wm_operate_new(s, e);
 }
@@ -480,6 +482,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_seeds_free(s->seeds);
 	wm_members_free(s->members);
 	wm_spread_free(s->spread);
+	wm_proofs_kept_free(s->proofs_kept);
 	wm_replica_free(s->replica);
 	wm_proofs_free(s->proofs);
 	wm_datagram_free(s->socket);
