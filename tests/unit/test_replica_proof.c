@@ -5,6 +5,7 @@
  * the log, 1 is the relay that lies, 2 listens, 3 is an honest relay. */
 #include "replica_net.h"
 #include "userspace/sync/replica.pb-c.h"
+#include "userspace/sync/replica_internal.h"
 
 #include <zstd.h>
 
@@ -580,4 +581,73 @@ Test(replica_proof, a_proof_of_before_is_held_only_of_what_the_store_has)
 		cr_assert_eq(objects_of(n, 2, 0), OBJECTS, "%u", i);
 		net_free(n);
 	}
+}
+
+/* That agent 0's log is longer, each time by more. */
+static size_t longer(struct net *n, unsigned to, const uint8_t *p, size_t len, uint8_t *ret)
+{
+	Wm__Replica__Message *m = read_message(p, len);
+	size_t size = 0;
+
+	for (size_t i = 0;
+	     !to && m->is_case == WM__REPLICA__MESSAGE__IS_VECTOR && i < m->vector->n_logs; i++) {
+		Wm__Replica__Log *l = m->vector->logs[i];
+
+		if (!l->origin.len || l->origin.data[15] != 1)
+			continue;
+		lies++;
+		l->epoch = n->a[0].epoch;
+		l->seq = n->a[0].seq + 1000000;
+		ret[0] = 0;
+		size = 1 + wm__replica__message__pack(m, ret + 1);
+	}
+	wm__replica__message__free_unpacked(m, NULL);
+	return size;
+}
+
+Test(replica_proof, that_our_log_is_longer_is_believed_once_without_a_proof)
+{
+	struct net *n = chain();
+
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	lies = 0;
+	n->liar = 1;
+	n->tamper = longer;
+	for (unsigned i = 0; i < 60; i++) {
+		put(&n->a[0], "object-1", i % 2 ? "odd" : "even");
+		wm_replica_down(n->a[1].r, &n->a[0].id); /* it says what it has */
+		wm_replica_up(n->a[1].r, &n->a[0].id);
+		net_pass(n, 1000);
+	}
+	cr_assert_gt(lies, 10);
+	cr_assert_eq(stats(&n->a[0]).restored, 1);
+	cr_assert_geq(stats(&n->a[0]).foreign, 1);
+	n->tamper = NULL;
+	cr_assert_lt(net_settle(n, 20000), 20000);
+	net_free(n);
+}
+
+Test(replica_proof, that_our_log_is_longer_is_believed_of_who_shows_what_we_signed)
+{
+	struct net *n = chain();
+	struct agent *a = &n->a[0];
+	struct wm_map *old;
+	uint64_t seq;
+
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	old = store_copy(a->store);
+	seq = a->seq;
+	put(a, "object-1", "second");
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	agent_stop(a);
+	store_free(a->store);
+	a->store = old;
+	a->seq = seq;
+	agent_start(a);
+	net_link(n);
+	cr_assert_lt(net_settle(n, 10000), 10000);
+	cr_assert_eq(stats(a).restored, 1);
+	cr_assert_not(a->r->believed, "what it signed was shown");
+	is(has(&n->a[2], a, "object-1"), "object-1");
+	net_free(n);
 }

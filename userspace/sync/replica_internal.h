@@ -128,6 +128,9 @@ enum pull_kind { PULL_DELTA, PULL_WHOLE, PULL_BUCKETS };
 #define PROOF_MARK   4
 #define PROOF_OCTETS WM_REPLICA_PROOF
 
+/* To an agent that knows less of its own log: its proof, and the hash of the set. */
+#define PROVED_OCTETS (PROOF_OCTETS + WM_SETSUM_HASH)
+
 struct hold;
 struct proving {
 	/* Of the objects that are here; of our own log as they were last told, so that it is what
@@ -258,6 +261,7 @@ struct wm_replica {
 	bool away;	       /* logs from before are here that nobody told of yet */
 	uint64_t away_met_ms;  /* when one was met that was not away */
 	uint64_t brake_ms, restored_ms, ahead_ms;
+	bool believed; /* that our log is longer, without a proof: once a run */
 	struct wm_replica_ahead ahead[WM_REPLICA_AHEAD_MAX];
 	uint64_t differs_ms; /* since when summaries of others are not ours; 0: they are */
 	uint64_t compare_ms, compare_gap_ms;
@@ -383,6 +387,11 @@ bool proof_fits(const struct wm_replica *r, const struct log *l, struct position
 void proof_have(struct log *l, const uint8_t proof[static PROOF_OCTETS]);
 /* Sign what was told of our own. @return false: it could not be. */
 bool proof_own(struct wm_replica *r, struct position at);
+/* What another's agent is shown of its own log, as it may not know of it. @return false: nothing.
+ */
+bool proof_show(const struct wm_replica *r, const struct log *l, uint8_t ret[static PROVED_OCTETS]);
+/* Did we sign that our own log was there? */
+bool proof_was_ours(const struct wm_replica *r, struct position at, const ProtobufCBinaryData *p);
 /* The epoch ends: what was not told in it is not, and will be proved as it is served. */
 void proof_own_untold(struct wm_replica *r);
 void proof_own_card(struct wm_replica *r);

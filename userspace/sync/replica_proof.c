@@ -95,16 +95,23 @@ struct text {
 	uint8_t octets[sizeof(label) + 16 + 4 + 8 + WM_SETSUM_HASH];
 };
 
-static int text_of(const struct wm_replica *r, const struct log *l, struct position at,
-		   const struct wm_setsum *sum, struct text *ret)
+#define TEXT_HASH (sizeof(struct text) - WM_SETSUM_HASH) /* where it is */
+
+static void text_put(struct text *ret, const struct log *l, struct position at)
 {
 	uint8_t *p = ret->octets;
 
 	memcpy(p, label, sizeof(label));
 	p += sizeof(label);
 	memcpy(p, l->id.octets, sizeof(l->id.octets));
-	p = put64(put32(p + sizeof(l->id.octets), at.epoch), at.seq);
-	return r->c.proofs->sum(r->c.proofs->arg, sum, p);
+	put64(put32(p + sizeof(l->id.octets), at.epoch), at.seq);
+}
+
+static int text_of(const struct wm_replica *r, const struct log *l, struct position at,
+		   const struct wm_setsum *sum, struct text *ret)
+{
+	text_put(ret, l, at);
+	return r->c.proofs->sum(r->c.proofs->arg, sum, ret->octets + TEXT_HASH);
 }
 
 bool proof_fits(const struct wm_replica *r, const struct log *l, struct position at,
@@ -117,7 +124,7 @@ bool proof_fits(const struct wm_replica *r, const struct log *l, struct position
 	if (!l->proving->keyed || text_of(r, l, at, sum, &t))
 		return false;
 	if (ret_hash)
-		memcpy(ret_hash, t.octets + sizeof(t.octets) - WM_SETSUM_HASH, WM_SETSUM_HASH);
+		memcpy(ret_hash, t.octets + TEXT_HASH, WM_SETSUM_HASH);
 	return c->verify(c->arg, l->proving->key, t.octets, sizeof(t.octets), proof + PROOF_MARK);
 }
 
@@ -144,6 +151,29 @@ bool proof_own(struct wm_replica *r, struct position at)
 	v->at = at;
 	v->have = true;
 	return true;
+}
+
+bool proof_show(const struct wm_replica *r, const struct log *l, uint8_t ret[static PROVED_OCTETS])
+{
+	if (!l->proving || l->own || !proof_here(l))
+		return false;
+	memcpy(ret, l->proving->proof, PROOF_OCTETS);
+	return !r->c.proofs->sum(r->c.proofs->arg, &l->proving->sum, ret + PROOF_OCTETS);
+}
+
+/* Signatures of Ed25519 have no chance in them: what we sign again is the same. */
+bool proof_was_ours(const struct wm_replica *r, struct position at, const ProtobufCBinaryData *p)
+{
+	const struct wm_replica_proofs *c = r->c.proofs;
+	uint8_t again[WM_REPLICA_SIGNATURE];
+	struct text t;
+
+	if (p->len != PROVED_OCTETS)
+		return false;
+	text_put(&t, r->own, at);
+	memcpy(t.octets + TEXT_HASH, p->data + PROOF_OCTETS, WM_SETSUM_HASH);
+	return !c->sign(c->arg, t.octets, sizeof(t.octets), again) &&
+	       !memcmp(again, p->data + PROOF_MARK, sizeof(again));
 }
 
 /* --- whose key it is -------------------------------------------------------------------------- */

@@ -363,9 +363,11 @@ int pull_differ(struct wm_replica *r, struct peer *p, const Wm__Replica__Differ 
 }
 
 /* Others know more of our own log than is here: the store is of an earlier day. */
-static void own_log(struct wm_replica *r, struct peer *p, struct position told)
+static void own_log(struct wm_replica *r, struct peer *p, const Wm__Replica__Log *m)
 {
+	const struct position told = {m->epoch, m->seq};
 	uint64_t now = wm_env_ms(r->c.env);
+	bool proved;
 	uint32_t epoch;
 
 	if (position_cmp(told, r->quiet ? r->start : r->own->at) <= 0)
@@ -376,10 +378,18 @@ static void own_log(struct wm_replica *r, struct peer *p, struct position told)
 	}
 	if (r->restored_ms && now < r->restored_ms + BACKOFF_MS)
 		return;
+	/* Who restarted may have no proof any more, and a store is of an earlier day from the start
+	 * on: so one word of others is taken a run, and no liar can make it begin anew again. */
+	proved = !r->c.proofs || proof_was_ours(r, told, &m->proved);
+	if (!proved && r->believed) {
+		r->stats.foreign++;
+		return;
+	}
 	r->restored_ms = now;
 	epoch = r->c.restored ? r->c.restored(r->c.arg, told.epoch) : 0;
 	if (epoch <= told.epoch)
 		return;
+	r->believed |= !proved;
 	r->stats.restored++;
 	replica_alarm(r, &p->id, "others know more of our log than our store: it begins epoch %u",
 		      epoch);
@@ -427,7 +437,7 @@ static bool compare_log(struct wm_replica *r, struct peer *p, const Wm__Replica_
 	memcpy(id.octets, m->origin.data, sizeof(id.octets));
 	l = log_get(r, &id);
 	if (l && l->own) {
-		own_log(r, p, where);
+		own_log(r, p, m);
 		return !position_cmp(where, l->at) && digest_get(m->digest.data) == l->digest;
 	}
 	if (!l)
@@ -501,7 +511,8 @@ static int vector_check(const Wm__Replica__Vector *v, struct wm_err *e)
 		const Wm__Replica__Log *m = v->logs[i];
 
 		if ((m->origin.len && (!origin_ok(&m->origin) || !m->epoch)) ||
-		    m->digest.len != 16 || m->state > LOG_VERIFIED)
+		    m->digest.len != 16 || m->state > LOG_VERIFIED ||
+		    (m->proved.len && m->proved.len != PROVED_OCTETS))
 			return wm_err_set(e, WM_E_INVALID, "a vector has no valid log");
 	}
 	return 0;

@@ -159,6 +159,7 @@ unsigned serve_listed(const struct wm_replica *r)
 struct listing {
 	Wm__Replica__Log logs[VECTOR_LOGS], *list[VECTOR_LOGS];
 	uint8_t digests[VECTOR_LOGS][16];
+	uint8_t proved[PROVED_OCTETS]; /* of the log of who is told */
 	Wm__Replica__Vector v;
 };
 
@@ -212,6 +213,9 @@ void serve_vector(struct wm_replica *r, struct peer *to, bool answer)
 		if (ls->v.n_logs == VECTOR_LOGS)
 			list_send(r, to, ls);
 		list_log(ls, l);
+		if (wm_peer_id_same(&l->id, &to->id) && proof_show(r, l, ls->proved))
+			ls->list[ls->v.n_logs - 1]->proved =
+				(ProtobufCBinaryData){PROVED_OCTETS, ls->proved};
 	}
 	ls->v.last = true;
 	ls->v.answer = answer;
