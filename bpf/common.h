@@ -28,6 +28,17 @@ static __always_inline const struct wm_backend *wm_at_backend(const struct wm_vi
 {
 	return bpf_map_lookup_elem(&backends, &i);
 }
+static __always_inline const struct wm_backend_live *wm_at_backend_live(const struct wm_view *v,
+									__u32 i)
+{
+	return bpf_map_lookup_elem(&backend_live, &i);
+}
+static __always_inline __u32 wm_at_turn(const struct wm_view *v, __u32 i)
+{
+	struct wm_set_live *l = bpf_map_lookup_elem(&set_live, &i);
+
+	return l ? __sync_fetch_and_add(&l->cursor, 1) : 0;
+}
 #include "waymark/table.h"
 
 static __always_inline struct wm_config *config_get(void)

@@ -4,7 +4,7 @@
  * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
  * A destination that is no frontend costs one lookup, and a look at what the socket remembers. */
 #include "common.h"
-#include "waymark/pick.h"
+#include "waymark/choose.h"
 #include <bpf/bpf_core_read.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -14,6 +14,8 @@ const volatile bool use_bpf_loop = false;
 const volatile bool use_set_retval = false;
 const volatile bool use_mptcp = false; /* bpf_skc_to_mptcp_sock() */
 const volatile bool use_sock6 = false; /* bpf_skc_to_tcp6_sock(), bpf_skc_to_udp6_sock() */
+const volatile bool use_netns_cookie = false;
+const volatile bool use_cgroup_id = false;
 
 /* The ranges of the virtual addresses, as configured; 0: none. */
 const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
@@ -32,9 +34,9 @@ struct dial {
 	__be16 port_be;
 	__u8 proto;
 	__u8 pad;
-	__u32 families; /* WM_FAMILY_* that is wanted */
-	__u32 exclude;	/* 0 or WM_NOT_LOOPBACK */
 	__u32 set;
+	__u32 first, count; /* of the tier that is looked at */
+	struct wm_ask ask;
 	struct wm_table table;
 	struct wm_choice choice;
 	struct wm_order order; /* of a scan */
@@ -42,17 +44,19 @@ struct dial {
 
 struct scan {
 	struct dial *dial;
-	__u32 start; /* place of the first */
+	__u32 start; /* place of the first in its tier */
 	int result;  /* enum wm_pick */
 };
 
-/** Take backend @p index of @p stamp if it is up and what @p d wants. A global function, as those
+/** Take backend @p index of @p stamp if it is what @p d asks for. A global function, as those
  * below: the verifier walks each once by itself and not once for every state of its callers. */
 __noinline int take(struct dial *d, __u32 index, __u32 stamp)
 {
+	struct wm_lead l = {index, stamp};
+
 	if (!d)
 		return 0;
-	return wm_take(NULL, index, stamp, d->families | d->exclude, true, &d->choice);
+	return wm_take_asked(NULL, &l, &d->ask, &d->choice);
 }
 
 /** Step @p i of a scan that began at place @p start. Everything is compared in here: in the loop of
@@ -63,15 +67,14 @@ __noinline int scan_slot(struct dial *d, __u32 start, __u32 i)
 	__u32 place = start + i;
 	int p;
 
-	if (!d || i >= d->table.count)
+	if (!d || i >= d->count)
 		return WM_PICK_NONE;
-	if (place >= d->table.count)
-		place -= d->table.count;
-	p = wm_scan_step(NULL, &d->table, place, d->families | d->exclude, true, &d->order,
-			 &d->choice);
+	if (place >= d->count)
+		place -= d->count;
+	p = wm_scan_step(NULL, &d->table, d->first + place, &d->ask, &d->order, &d->choice);
 	if (p == WM_PICK_TORN)
 		return p;
-	return wm_scan_ends(&d->order, i) ? WM_PICKED : WM_PICK_MORE;
+	return wm_scan_ends(&d->table, &d->order, i) ? WM_PICKED : WM_PICK_MORE;
 }
 
 static long scan_one(__u64 i, void *arg)
@@ -87,13 +90,12 @@ static long scan_one(__u64 i, void *arg)
 static __always_inline int scan_all(struct dial *d)
 {
 	struct scan s = {.dial = d, .result = WM_PICK_MORE};
-	__u32 count = d->table.count;
 
 	d->order.random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	d->order.total = 0;
-	s.start = (__u32)(((__u64)bpf_get_prandom_u32() * count) >> 32);
+	s.start = wm_scan_start(&d->table, d->count, bpf_get_prandom_u32());
 	if (use_bpf_loop) {
-		bpf_loop(count, scan_one, &s, 0);
+		bpf_loop(d->count, scan_one, &s, 0);
 	} else {
 		for (__u32 i = 0; i < WM_SCAN_BOUNDED; i++)
 			if (scan_one(i, &s))
@@ -104,25 +106,64 @@ static __always_inline int scan_all(struct dial *d)
 	return d->order.total ? WM_PICKED : WM_PICK_NONE;
 }
 
+/** Try @p i to choose a backend. @return WM_PICKED with d->choice, WM_PICK_MORE or TORN. */
+__noinline int try(struct dial *d, __u32 i)
+{
+	struct wm_lead l = {0, 0};
+	__u64 random = bpf_get_prandom_u32();
+
+	if (!d || !d->count)
+		return WM_PICK_MORE;
+	if (d->table.head.balance == WM_BALANCE_LEAST_CONNECTIONS ||
+	    d->table.head.balance == WM_BALANCE_PEAK_EWMA)
+		random |= (__u64)bpf_get_prandom_u32() << 32;
+	if (wm_draw_by(NULL, &d->table, d->first, d->count, &d->ask, i, random, &l) != WM_PICKED)
+		return WM_PICK_TORN;
+	return take(d, l.backend, l.stamp) ? WM_PICKED : WM_PICK_MORE;
+}
+
+/** Choose a backend of tier d->ask.tier. @return WM_PICKED with d->choice, NONE or TORN. */
+__noinline int pick_in_tier(struct dial *d)
+{
+	int p;
+
+	if (!d)
+		return WM_PICK_NONE;
+	d->count = wm_tier_slots(&d->table.head, d->ask.tier, &d->first);
+	if (!d->count)
+		return WM_PICK_NONE;
+	for (__u32 i = 0; i < WM_PICK_TRIES; i++) {
+		p = try(d, i);
+		if (p != WM_PICK_MORE)
+			return p;
+	}
+	return scan_all(d);
+}
+
 /** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */
 __noinline int pick(struct dial *d)
 {
-	struct wm_lead l = {0, 0};
-	enum wm_pick p;
+	__u32 any, tiers;
+	int p;
 
-	if (!d || !wm_ups(NULL, d->set, d->families))
+	if (!d)
 		return WM_PICK_NONE;
-	p = wm_table_load(NULL, d->set, &d->table);
-	if (p != WM_PICKED)
-		return p;
-	for (int i = 0; i < WM_PICK_TRIES; i++) {
-		p = wm_draw(NULL, &d->table, 0, d->table.count, bpf_get_prandom_u32(), &l);
-		if (p != WM_PICKED)
-			return p;
-		if (take(d, l.backend, l.stamp))
-			return WM_PICKED;
+	any = wm_ask_begin(NULL, &d->table, &d->ask);
+	tiers = d->table.head.tiers;
+	for (int less = 0; less < 2; less++) {
+		wm_ask_tier(NULL, &d->table, bpf_get_prandom_u32(), &d->ask);
+		for (__u32 k = 0; k < WM_TIERS_MAX; k++) {
+			if (k >= tiers || (!any && d->ask.states == WM_ASK_UP))
+				break;
+			p = pick_in_tier(d);
+			if (p != WM_PICK_NONE)
+				return p;
+			d->ask.tier = d->ask.tier + 1 < tiers ? d->ask.tier + 1 : 0;
+		}
+		if (!wm_ask_less(&d->table, &d->ask))
+			break;
 	}
-	return scan_all(d);
+	return WM_PICK_NONE;
 }
 
 /** The entry of @p key, twice if it changed while it was read. @return WM_PICKED; WM_PICK_NONE:
@@ -195,7 +236,7 @@ static __always_inline void remember(struct wm_origin *o, const struct dial *d)
 	o->backend = d->choice.backend;
 	o->state = d->choice.state;
 	o->set = d->set;
-	o->time_ns = bpf_ktime_get_boot_ns();
+	o->time_ns = d->ask.now_ns;
 }
 
 static __always_inline bool same4(const __be32 a[4], const __be32 b[4])
@@ -203,22 +244,62 @@ static __always_inline bool same4(const __be32 a[4], const __be32 b[4])
 	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
 }
 
-/** Choose, twice if the set was republished meanwhile. Counts. */
-static __always_inline bool choose(struct dial *d, struct wm_counters *n)
+/** What the client is told apart by, as the set says. */
+static __always_inline __u64 key_of(struct bpf_sock_addr *ctx, __u32 hash_on)
 {
-	int p = pick(d);
+	if (hash_on == WM_HASH_ON_NETNS && use_netns_cookie)
+		return bpf_get_netns_cookie(ctx);
+	if (hash_on == WM_HASH_ON_CGROUP && use_cgroup_id)
+		return bpf_get_current_cgroup_id();
+	if (hash_on == WM_HASH_ON_UID)
+		return (__u32)bpf_get_current_uid_gid();
+	return bpf_get_socket_cookie(ctx);
+}
 
-	if (p == WM_PICK_TORN) {
-		COUNT(n, connect_torn);
-		p = pick(d);
+/** Choose, twice if the set was republished meanwhile. Counts. @return WM_PICKED; WM_PICK_NONE;
+ *  WM_PICK_MORE: none, and the set lets the call pass; WM_PICK_TORN. */
+static __always_inline int choose(struct bpf_sock_addr *ctx, struct dial *d, struct wm_counters *n)
+{
+	int p = WM_PICK_TORN;
+
+	for (int i = 0; i < 2; i++) {
+		p = wm_table_load(NULL, d->set, &d->table);
+		if (p == WM_PICKED) {
+			if (d->table.head.balance == WM_BALANCE_MAGLEV)
+				d->ask.key = key_of(ctx, d->table.head.hash_on);
+			p = pick(d);
+			if (p == WM_PICK_NONE && d->table.head.when_none == WM_NONE_PASS)
+				return WM_PICK_MORE;
+		}
+		if (p != WM_PICK_TORN)
+			return p;
+		if (!i)
+			COUNT(n, connect_torn);
 	}
-	return p == WM_PICKED;
+	return p;
 }
 
 /** A loopback address leads a pod to itself. */
 static __always_inline __u32 excluded(struct bpf_sock_addr *ctx)
 {
 	return home_netns && bpf_get_netns_cookie(ctx) != home_netns ? WM_NOT_LOOPBACK : 0;
+}
+
+/** A decision begins: nobody else's destination comes here. */
+static __always_inline void begin(struct bpf_sock_addr *ctx, struct dial *d)
+{
+	__u32 families = d->ask.families;
+
+	__builtin_memset(&d->table, 0, sizeof(d->table));
+	__builtin_memset(&d->choice, 0, sizeof(d->choice));
+	__builtin_memset(&d->order, 0, sizeof(d->order));
+	d->first = d->count = 0;
+	d->ask = (struct wm_ask){
+		.now_ns = bpf_ktime_get_boot_ns(),
+		.families = families | excluded(ctx),
+		.states = WM_ASK_UP,
+		.prefer6 = true,
+	};
 }
 
 static __always_inline int refuse(void)
@@ -335,19 +416,21 @@ static __always_inline __u32 bound_family(struct bpf_sock_addr *ctx)
 
 /** A backend for connect(): of the family that was dialled, and where none of it is up of the
  * other, if the socket can reach it, which IPv4 sockets cannot. */
-static __always_inline bool choose_any(struct bpf_sock_addr *ctx, struct dial *d, bool v6,
-				       struct wm_counters *n)
+static __always_inline int choose_any(struct bpf_sock_addr *ctx, struct dial *d, bool v6,
+				      struct wm_counters *n)
 {
 	__u32 bound = v6 ? bound_family(ctx) : 0;
+	int p;
 
 	if (bound)
-		d->families = bound;
-	if (choose(d, n))
-		return true;
-	if (!v6 || bound || (d->families == WM_FAMILY_6 && is_v6only(ctx)))
-		return false;
-	d->families ^= WM_FAMILY_4 | WM_FAMILY_6;
-	return choose(d, n);
+		d->ask.families = bound | (d->ask.families & WM_NOT_LOOPBACK);
+	p = choose(ctx, d, n);
+	if (p == WM_PICKED || !v6 || bound)
+		return p;
+	if (d->ask.families & WM_FAMILY_6 && is_v6only(ctx))
+		return p;
+	d->ask.families ^= WM_FAMILY_4 | WM_FAMILY_6;
+	return choose(ctx, d, n);
 }
 
 /** A socket's one destination. @return ALLOW with d->choice filled when @p ret_steer is set. */
@@ -356,10 +439,9 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 {
 	struct wm_counters *n = counters_get();
 	struct wm_backend_live *live;
-	int found = find_frontend(d);
-	bool chosen;
+	int p = find_frontend(d);
 
-	if (found == WM_PICK_NONE) {
+	if (p == WM_PICK_NONE) {
 		if (is_virtual(d)) {
 			COUNT(n, connect_unknown_vip);
 			return refuse();
@@ -368,11 +450,17 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		forget(ctx);
 		return ALLOW;
 	}
-	d->exclude = excluded(ctx);
-	chosen = found == WM_PICKED && choose_any(ctx, d, v6, n);
+	begin(ctx, d);
+	if (p == WM_PICKED)
+		p = choose_any(ctx, d, v6, n);
 	if (d->choice.passed_over)
 		COUNT(n, connect_loopback);
-	if (!chosen) {
+	if (p == WM_PICK_MORE) {
+		COUNT(n, connect_passed);
+		forget(ctx);
+		return ALLOW;
+	}
+	if (p != WM_PICKED) {
 		COUNT(n, connect_refused);
 		return refuse();
 	}
@@ -428,10 +516,9 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	struct wm_origin *at = NULL;
 	struct wm_backend_live *live;
 	struct wm_socket_origin *o;
-	int found = find_frontend(d);
-	bool chosen;
+	int p = find_frontend(d);
 
-	if (found == WM_PICK_NONE) {
+	if (p == WM_PICK_NONE) {
 		if (!is_virtual(d)) {
 			forget_datagram(ctx, d);
 			return ALLOW;
@@ -439,21 +526,27 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		COUNT(n, connect_unknown_vip);
 		return refuse();
 	}
-	d->exclude = excluded(ctx);
-	o = found == WM_PICKED ? recorded_now(ctx->sk) : NULL;
+	begin(ctx, d);
+	o = p == WM_PICKED ? recorded_now(ctx->sk) : NULL;
 	if (o)
 		at = recall(o, d);
 	if (at && reuse(at, d)) {
 		/* two destinations may lead to one backend: the answer is shown as from the last */
-		at->time_ns = bpf_ktime_get_boot_ns();
+		at->time_ns = d->ask.now_ns;
 		COUNT(n, udp_reused);
 		*ret_steer = true;
 		return ALLOW;
 	}
-	chosen = found == WM_PICKED && choose(d, n);
+	if (p == WM_PICKED)
+		p = choose(ctx, d, n);
 	if (d->choice.passed_over)
 		COUNT(n, connect_loopback);
-	if (!chosen) {
+	if (p == WM_PICK_MORE) {
+		COUNT(n, connect_passed);
+		forget_datagram(ctx, d);
+		return ALLOW;
+	}
+	if (p != WM_PICKED) {
 		COUNT(n, udp_refused);
 		return refuse();
 	}
@@ -493,10 +586,11 @@ static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 
 	if (!enabled(ctx, datagram))
 		return ALLOW;
-	__builtin_memset(&d, 0, sizeof(d));
-	d.families = WM_FAMILY_4;
+	d.ask.families = WM_FAMILY_4;
+	d.vip_be[0] = d.vip_be[1] = 0;
 	d.vip_be[2] = WM_V4_MAPPED_BE;
 	d.vip_be[3] = ctx->user_ip4;
+	d.pad = 0;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict =
@@ -519,14 +613,14 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 
 	if (!enabled(ctx, datagram))
 		return ALLOW;
-	__builtin_memset(&d, 0, sizeof(d));
+	d.pad = 0;
 	d.vip_be[0] = ctx->user_ip6[0];
 	d.vip_be[1] = ctx->user_ip6[1];
 	d.vip_be[2] = ctx->user_ip6[2];
 	d.vip_be[3] = ctx->user_ip6[3];
 	/* a single datagram stays with its family: the kernel refuses one whose IPv6 destination
 	 * became a v4-mapped one (ENOTSUPP), and those to v4-mapped ones come by sendmsg4 */
-	d.families = is_mapped(d.vip_be) ? WM_FAMILY_4 : WM_FAMILY_6;
+	d.ask.families = is_mapped(d.vip_be) ? WM_FAMILY_4 : WM_FAMILY_6;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, true, &steer);

@@ -45,7 +45,9 @@
 	  "picks that passed over a loopback address: of another network namespace")               \
 	X(DNS_NODATA, dns_nodata, "of the answers in the kernel: the name has no such record")     \
 	X(DNS_PASS_SIZE, dns_pass_size, "passed: the set or its answer is too large")              \
-	X(DNS_DROP_WRITE, dns_drop_write, "dropped: an answer could not be written to its end")
+	X(DNS_DROP_WRITE, dns_drop_write, "dropped: an answer could not be written to its end")    \
+	X(CONNECT_PASSED, connect_passed,                                                          \
+	  "calls for a service without a usable backend that went on, as its policy says")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -22,6 +22,7 @@ struct wm_view {
 	const struct wm_backend *backends;
 	const struct wm_set_live *set_live; /* NULL: how many are up is not known */
 	__u32 sets_cap, heads_cap, slots_cap, backends_cap;
+	const struct wm_backend_live *live; /* NULL: nothing is known of load and failures */
 };
 static inline const struct wm_set *wm_at_set(const struct wm_view *v, __u32 i)
 {
@@ -42,6 +43,17 @@ static inline const struct wm_backend *wm_at_backend(const struct wm_view *v, __
 static inline const struct wm_set_live *wm_at_set_live(const struct wm_view *v, __u32 i)
 {
 	return v->set_live && i < v->sets_cap ? &v->set_live[i] : 0;
+}
+static inline const struct wm_backend_live *wm_at_backend_live(const struct wm_view *v, __u32 i)
+{
+	return v->live && i < v->backends_cap ? &v->live[i] : 0;
+}
+/** The number of the next turn of set @p i. */
+static inline __u32 wm_at_turn(const struct wm_view *v, __u32 i)
+{
+	const struct wm_set_live *l = wm_at_set_live(v, i);
+
+	return l ? __atomic_fetch_add((__u32 *)(unsigned long)&l->cursor, 1, __ATOMIC_RELAXED) : 0;
 }
 #endif
 

@@ -5,7 +5,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
 #include "userspace/resolution/strategy/strategy.h"
-#include "waymark/pick.h"
+#include "waymark/choose.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -21,7 +21,7 @@ static struct wm_set set;
 static struct wm_table_head head;
 static struct wm_slot slots[SLOTS];
 static struct wm_backend backends[SLOTS];
-static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, SLOTS, SLOTS};
+static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, SLOTS, SLOTS, NULL};
 static uint32_t weights[SLOTS];
 
 static void build(uint32_t n)
@@ -109,6 +109,13 @@ static __u32 random32(void *arg)
 	return (__u32)wm_random64();
 }
 
+static enum wm_pick choose(__u32 families, __u32 prefer6, struct wm_choice *ret)
+{
+	struct wm_ask a = {.families = families, .prefer6 = prefer6};
+
+	return wm_choose(&view, 0, &a, random32, NULL, ret);
+}
+
 /* A slow model of what may be chosen, over random states and families. */
 Test(pick, only_what_is_usable_and_always_if_there_is_one)
 {
@@ -129,7 +136,7 @@ Test(pick, only_what_is_usable_and_always_if_there_is_one)
 		}
 		for (unsigned k = 0; k < 50; k++) {
 			struct wm_choice c = {0};
-			enum wm_pick p = wm_pick(&view, 0, families, 1, random32, NULL, &c);
+			enum wm_pick p = choose(families, 1, &c);
 
 			cr_assert_eq(p, usable ? WM_PICKED : WM_PICK_NONE);
 			if (p != WM_PICKED)
@@ -156,13 +163,13 @@ Test(pick, a_torn_table_is_noticed)
 		weights[i] = 1;
 	build(8);
 	head.generation = 78;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_TORN);
 	head.generation = 77;
 	head.set = 1;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_TORN);
 	head.set = 0;
 	set.table.head = 1;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_TORN);
 	set.table.head = 0;
 	cr_assert_eq(wm_table_load(&view, 0, &t), WM_PICKED);
 	cr_assert_eq(wm_slot_read(&view, &t, 7, &s), WM_PICKED);
@@ -177,9 +184,9 @@ Test(pick, another_occupant_is_not_taken)
 
 	weights[0] = 1;
 	build(1);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICKED);
 	backends[0].state = WM_STATE_UP | 10u << 16;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_NONE);
 }
 
 /* Words of an entry of another key, or of this one before and after, have no seal together. */

@@ -5,6 +5,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
 #include "waymark/checksum.h"
+#include "waymark/choose.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
 
@@ -94,7 +95,7 @@ static struct wm_set set;
 static struct wm_table_head head;
 static struct wm_slot slots[8];
 static struct wm_backend backends[8];
-static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, 8, 8};
+static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, 8, 8, NULL};
 
 static void published(unsigned n)
 {
@@ -118,19 +119,26 @@ static __u32 random32(void *arg)
 	return (__u32)wm_random64();
 }
 
+static enum wm_pick choose(__u32 families, __u32 prefer6, struct wm_choice *ret)
+{
+	struct wm_ask a = {.families = families, .prefer6 = prefer6};
+
+	return wm_choose(&view, 0, &a, random32, NULL, ret);
+}
+
 Test(pick, families)
 {
 	struct wm_choice c;
 
 	one(0, WM_STATE_UP, WM_FAMILY_4 | WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4 | WM_FAMILY_6, 1, random32, NULL, &c), 0);
+	cr_assert_eq(choose(WM_FAMILY_4 | WM_FAMILY_6, 1, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4 | WM_FAMILY_6, 0, random32, NULL, &c), 0);
+	cr_assert_eq(choose(WM_FAMILY_4 | WM_FAMILY_6, 0, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_4);
 	cr_assert_eq(c.addr_be[2], WM_V4_MAPPED_BE);
 	one(0, WM_STATE_UP, WM_FAMILY_6);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_6 | WM_FAMILY_4, 0, random32, NULL, &c), 0);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_NONE);
+	cr_assert_eq(choose(WM_FAMILY_6 | WM_FAMILY_4, 0, &c), 0);
 	cr_assert_eq(c.family, WM_FAMILY_6);
 }
 
@@ -140,22 +148,22 @@ Test(pick, states_and_generations)
 
 	for (uint32_t state = 0; state < 5; state++) {
 		one(0, state, WM_FAMILY_4);
-		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c),
+		cr_assert_eq(choose(WM_FAMILY_4, 0, &c),
 			     state == WM_STATE_UP ? WM_PICKED : WM_PICK_NONE);
 	}
 	one(0, WM_STATE_UP, WM_FAMILY_4);
 	head.generation = 4;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_TORN);
 	head.generation = 5;
 	head.first = 9;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_TORN);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_TORN);
 	head.end[0] = 0;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_NONE);
 	set.table.generation = 0;
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_NONE);
 	slots[0].backend = slots[0].alias = 77; /* out of the table */
 	published(1);
-	cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICK_NONE);
+	cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICK_NONE);
 }
 
 Test(pick, the_last_one_standing_is_found)
@@ -165,7 +173,7 @@ Test(pick, the_last_one_standing_is_found)
 	for (unsigned i = 0; i < 8; i++)
 		one(i, i == 6 ? WM_STATE_UP : WM_STATE_DOWN, WM_FAMILY_4);
 	for (unsigned n = 0; n < 1000; n++) {
-		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICKED);
 		cr_assert_eq(c.backend, 6);
 	}
 }
@@ -198,7 +206,7 @@ Test(pick, even_among_the_usable)
 		slots[i].alias = 0;
 	}
 	for (unsigned n = 0; n < 20000; n++) {
-		cr_assert_eq(wm_pick(&view, 0, WM_FAMILY_4, 0, random32, NULL, &c), WM_PICKED);
+		cr_assert_eq(choose(WM_FAMILY_4, 0, &c), WM_PICKED);
 		seen[c.backend]++;
 	}
 	chi_square("scan", seen, weights, 8);
@@ -233,7 +241,8 @@ Test(answer, records)
 
 static struct wm_slot many_slots[MANY];
 static struct wm_backend many_backends[MANY];
-static const struct wm_view many = {&set, &head, many_slots, many_backends, NULL, 1, 1, MANY, MANY};
+static const struct wm_view many = {&set, &head, many_slots, many_backends, NULL,
+				    1,	  1,	 MANY,	     MANY,	    NULL};
 
 static bool record_of(uint32_t n, uint16_t type, uint32_t number)
 {

@@ -110,9 +110,9 @@ struct wm_view wm_inspect_view(const struct wm_inspect *x)
 {
 	const struct wm_inspect_memory *m = &x->m;
 
-	return (struct wm_view){m->sets,      m->heads,	    m->slots,
-				m->backends,  m->set_live,  m->sets_cap,
-				m->heads_cap, m->slots_cap, m->backends_cap};
+	return (struct wm_view){m->sets,	 m->heads,    m->slots,	    m->backends,
+				m->set_live,	 m->sets_cap, m->heads_cap, m->slots_cap,
+				m->backends_cap, m->live};
 }
 
 /* Walk a hash map. @return whether there is a next entry. */

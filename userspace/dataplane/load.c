@@ -57,7 +57,7 @@ static const struct {
 #endif
 
 struct features {
-	bool loop, set_retval, mptcp, sock6, netns;
+	bool loop, set_retval, mptcp, sock6, netns, cgroup;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -158,6 +158,8 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
 	set_constant(o, "use_sock6", &f.sock6, sizeof(f.sock6));
 	set_constant(o, "home_netns", &home, sizeof(home));
+	set_constant(o, "use_netns_cookie", &f.netns, sizeof(f.netns));
+	set_constant(o, "use_cgroup_id", &f.cgroup, sizeof(f.cgroup));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -280,7 +282,7 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 	wm_bpf_log_reset();
 	o = load(p, which, mask, f);
 	if (!o && which <= WM_OBJECT_DNS &&
-	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns)) {
+	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup)) {
 		/* What the probe found may still not verify: the plain variant asks less. The
 		 * iterators have but one. */
 		struct features none = {0};
@@ -322,6 +324,8 @@ void wm_progs_load(struct wm_plane *p)
 					   BPF_FUNC_skc_to_udp6_sock),
 		.netns = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					   BPF_FUNC_get_netns_cookie),
+		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+					    BPF_FUNC_get_current_cgroup_id),
 	};
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
