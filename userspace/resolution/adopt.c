@@ -4,6 +4,7 @@
  * anew by the next put, or dropped here. */
 #include "internal.h"
 #include "userspace/base/map.h"
+#include "waymark/policy.h"
 
 #include <errno.h>
 #include <string.h>
@@ -98,7 +99,7 @@ static bool table_sound(const struct wm_tables *t, uint32_t set, struct wm_set_t
 	for (unsigned i = 0; i < h->tiers; before = h->end[i++])
 		if (h->end[i] < before)
 			return false;
-	if (!before || h->first > t->mem.slots_cap || before > t->mem.slots_cap - h->first)
+	if ((!before && h->when_none != WM_NONE_PASS) || h->first > t->mem.slots_cap || before > t->mem.slots_cap - h->first)
 		return false;
 	for (uint32_t i = 0; i < before; i++) {
 		const struct wm_slot *s = &t->mem.slots[h->first + i];
@@ -115,7 +116,7 @@ static bool reserve(struct wm_tables *t, const struct wm_published *p)
 {
 	if (wm_index_reserve(t->heads, p->word.head))
 		return false;
-	if (!wm_range_reserve(t->slots, p->first, p->count))
+	if (!p->count || !wm_range_reserve(t->slots, p->first, p->count))
 		return true;
 	wm_index_give(t->heads, p->word.head, 0);
 	return false;

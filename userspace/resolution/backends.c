@@ -109,6 +109,7 @@ static void add_up(struct wm_tables *t, uint32_t set, uint32_t families, int n)
 		__atomic_store_n(&l->up4, l->up4 + (uint32_t)n, __ATOMIC_RELAXED);
 	if (l && families & WM_FAMILY_6)
 		__atomic_store_n(&l->up6, l->up6 + (uint32_t)n, __ATOMIC_RELAXED);
+	wm_cuts_mark(t, set);
 }
 
 static bool is_up(const struct wm_backend *b)
@@ -178,10 +179,13 @@ void wm_backend_update(struct wm_tables *t, uint32_t index, uint32_t service,
 {
 	struct wm_backend *b = &t->mem.backends[index];
 
-	if (b->service != service)
+	if (b->service != service && !w->foreign)
 		b->service = service;
-	if (b->weight != (uint16_t)w->weight)
+	if (b->weight != (uint16_t)w->weight) {
 		__atomic_store_n(&b->weight, (uint16_t)w->weight, __ATOMIC_RELAXED);
+		for (uint32_t h = t->places[index].hold; h != WM_NO_INDEX; h = t->holds[h].next)
+			wm_cuts_mark(t, t->holds[h].set);
+	}
 	t->places[index].abort_tcp = w->abort_tcp;
 	wm_backend_state(t, index, w->state);
 }

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define WM_DOMAINS	 2 /* the domain and the alternative one */
 #define WM_SERVICE_NAMES (2 * WM_DOMAINS)
@@ -21,6 +22,7 @@ struct wm_ref {
 	uint64_t instance;
 	uint32_t index; /* in backends */
 	bool fresh;	/* of a put that is under way: the index was taken by it */
+	uint8_t tiers;	/* bit i: it is in tier i */
 };
 
 /* A name: an entry of the `names` map, and what the DNS server looks up. Allocated only as long as
@@ -43,6 +45,16 @@ struct wm_published {
 	uint32_t first, count; /* its range */
 };
 
+/* What a set with several tiers shares new connections among them by. */
+struct wm_cuts {
+	LIST_ENTRY(wm_cuts) entry;
+	bool listed; /* health has changed since: in `uncut` of the tables */
+	struct wm_svc *svc;
+	unsigned tiers;
+	struct wm_tiers_rule rule;
+	uint16_t target[WM_TIERS_MAX];
+};
+
 struct wm_svc {
 	uint32_t set;
 	bool claimed;
@@ -52,7 +64,8 @@ struct wm_svc {
 	uint32_t refs_count, refs_cap;
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
 	struct wm_front_entry *fronts[2];
-	char name[]; /* "": an adopted set that no name tells of */
+	struct wm_cuts *cuts; /* NULL: it has one tier */
+	char name[];		  /* "": an adopted set that no name tells of */
 };
 
 struct wm_domain {
@@ -93,6 +106,7 @@ struct wm_tables {
 	uint32_t holds_cap, holds_free;
 	struct wm_index_pool *sets, *heads, *backends;
 	struct wm_range_pool *slots;
+	LIST_HEAD(, wm_cuts) uncut;
 	uint32_t generation; /* of the newest publication of any set */
 	struct wm_tables_stats stats;
 	/* scratch of a put, kept between puts */
@@ -159,6 +173,15 @@ int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint
 		     struct wm_err *e);
 /** Nothing: the set's word, and its head and range back. */
 void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns);
+
+/* cuts.c */
+/** Take over what @p r says of tiers; NULL: there is one. @return 0, -ENOMEM. */
+int wm_cuts_set(struct wm_tables *t, struct wm_svc *s, const struct wm_want_rule *r);
+/** Health or weight of a backend of set @p set has changed. */
+void wm_cuts_mark(struct wm_tables *t, uint32_t set);
+/** Cuts of @p s by the health of now. */
+void wm_cuts_now(struct wm_tables *t, struct wm_svc *s);
+void wm_cuts_free(struct wm_svc *s);
 
 /* lookups.c */
 /** Folded wire form of <service>.<kind>.<domain>. @return octets, 0 when it does not fit. */

@@ -2,6 +2,7 @@
 /* publish.c - what a set's table is, and how a new one takes the place of the old: slots into a
  * free range, a free head that tells of them, then one store of the set's word. */
 #include "internal.h"
+#include "waymark/policy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,35 +23,76 @@ static int grow_slots(struct wm_tables *t, uint32_t n)
 	return t->slots_new ? 0 : -ENOMEM;
 }
 
-/* Those that take picks, in the order of their instances. */
-static uint32_t gather(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+/* Those of tier @p tier that take picks, in the order of their instances. */
+static uint32_t gather(struct wm_tables *t, const struct wm_want_set *w, uint32_t n, unsigned tier)
 {
+	bool even = t->head_new.balance == WM_BALANCE_RANDOM;
 	uint32_t used = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct wm_want_backend *b = &w->backends[t->order[i]];
 		uint32_t index = t->refs_new[i].index;
 
-		if (!b->weight)
+		if (!b->weight || !((b->tiers ? b->tiers : 1) >> tier & 1))
 			continue;
 		t->members[used++] =
 			(struct wm_member){.instance = b->instance,
 					   .backend = index,
 					   .stamp = (uint16_t)(t->mem.backends[index].state >> 16),
-					   .weight = (uint16_t)b->weight};
+					   .weight = even ? 1 : (uint16_t)b->weight};
 	}
+	return used;
+}
+
+static const struct wm_strategy *strategy_of(uint8_t balance)
+{
+	switch (balance) {
+	case WM_BALANCE_ROUND_ROBIN:
+		return &wm_strategy_rotation;
+	case WM_BALANCE_MAGLEV:
+		return &wm_strategy_maglev;
+	case WM_BALANCE_DIRECT:
+		return &wm_strategy_listed;
+	default: /* a draw by weight, or two */
+		return &wm_strategy_alias;
+	}
+}
+
+/* Backends that are in some tier. */
+static uint32_t distinct(const struct wm_want_set *w, const uint32_t *order, uint32_t n)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		used += w->backends[order[i]].weight != 0;
 	return used;
 }
 
 int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
-	const struct wm_strategy *s = &wm_strategy_alias;
-	uint32_t used = gather(t, w, n), count = used ? s->size(t->members, used) : 0;
-	int r = grow_slots(t, count);
+	struct wm_table_head *h = &t->head_new;
+	const struct wm_strategy *s;
+	uint32_t count = 0, used;
+	int r = 0;
 
-	t->head_new = (struct wm_table_head){.backends = used, .tiers = 1, .end = {count}};
-	if (!r && count)
-		r = s->build(t->members, used, t->slots_new, count);
+	*h = w->rule ? w->rule->head : (struct wm_table_head){.tiers = 1};
+	h->generation = h->set = h->first = 0;
+	memset(h->end, 0, sizeof(h->end));
+	h->backends = distinct(w, t->order, n);
+	s = strategy_of(h->balance);
+	for (unsigned i = 0; i < h->tiers; i++) {
+		used = gather(t, w, n, i);
+		count += used ? s->size(t->members, used) : 0;
+		h->end[i] = count;
+	}
+	r = grow_slots(t, count);
+	for (unsigned i = 0; !r && i < h->tiers; i++) {
+		uint32_t begin = i ? h->end[i - 1] : 0;
+
+		used = gather(t, w, n, i);
+		if (used)
+			r = s->build(t->members, used, t->slots_new + begin, h->end[i] - begin);
+	}
 	return r ? r : (int64_t)count;
 }
 
@@ -72,6 +114,12 @@ static uint32_t next_generation(struct wm_tables *t)
 	return t->generation;
 }
 
+/* Does a set without a slot have something to say? */
+static bool shown_empty(const struct wm_tables *t)
+{
+	return t->head_new.when_none == WM_NONE_PASS;
+}
+
 static bool same_table(const struct wm_tables *t, const struct wm_svc *s, uint32_t count)
 {
 	const struct wm_published *p = &s->published;
@@ -79,8 +127,10 @@ static bool same_table(const struct wm_tables *t, const struct wm_svc *s, uint32
 
 	if (s->damaged || count != p->count)
 		return false;
-	if (!count)
-		return !p->word.generation;
+	if (!p->word.generation)
+		return !count && !shown_empty(t);
+	if (!count && !shown_empty(t))
+		return false;
 	have = t->mem.heads[p->word.head];
 	have.generation = have.set = have.first = 0;
 	return !memcmp(&have, &t->head_new, sizeof(have)) &&
@@ -104,7 +154,8 @@ static void give_back(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns)
 	const struct wm_published *p = &s->published;
 
 	if (!s->damaged && p->word.generation) {
-		wm_range_give(t->slots, p->first, p->count, now_ns);
+		if (p->count)
+			wm_range_give(t->slots, p->first, p->count, now_ns);
 		wm_index_give(t->heads, p->word.head, now_ns);
 	}
 	s->published = (struct wm_published){0};
@@ -124,19 +175,21 @@ int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint
 
 	if (same_table(t, s, count))
 		return 0;
-	if (!count) {
+	if (!count && !shown_empty(t)) {
 		wm_table_unpublish(t, s, now_ns);
 		t->stats.publishes++;
 		return 0;
 	}
-	if (wm_range_take(t->slots, count, &next.first))
+	if (count && wm_range_take(t->slots, count, &next.first))
 		return wm_err_set(e, WM_E_FULL, "slots: %u are the limit", t->mem.slots_cap);
 	if (wm_index_take(t->heads, &next.word.head)) {
-		wm_range_give(t->slots, next.first, count, 0);
+		if (count)
+			wm_range_give(t->slots, next.first, count, 0);
 		return wm_err_set(e, WM_E_FULL, "heads: %u are the limit", t->mem.heads_cap);
 	}
 	next.word.generation = next_generation(t);
-	memcpy(t->mem.slots + next.first, t->slots_new, count * sizeof(*t->slots_new));
+	if (count)
+		memcpy(t->mem.slots + next.first, t->slots_new, count * sizeof(*t->slots_new));
 	t->head_new.generation = next.word.generation;
 	t->head_new.set = s->set;
 	t->head_new.first = next.first;

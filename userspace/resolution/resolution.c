@@ -204,6 +204,7 @@ static bool compile_dirty(void *arg)
 	}
 	if (any)
 		wait_for_later(x);
+	wm_tables_cut(x->tables);
 	x->index = wm_registry_index(x->registry);
 	return any;
 }

@@ -59,6 +59,7 @@ void wm_tables_free(struct wm_tables *t)
 	for (uint32_t i = 0; t->by_set && i < t->mem.sets_cap; i++) {
 		if (!t->by_set[i])
 			continue;
+		wm_cuts_free(t->by_set[i]);
 		free(t->by_set[i]->refs);
 		free(t->by_set[i]);
 	}
@@ -146,7 +147,8 @@ int wm_svc_add_ref(struct wm_svc *s, uint64_t instance, uint32_t index)
 		s->refs = refs;
 		s->refs_cap = cap;
 	}
-	s->refs[s->refs_count++] = (struct wm_ref){instance, index, false};
+	s->refs[s->refs_count++] =
+		(struct wm_ref){.instance = instance, .index = index, .tiers = 1};
 	return 0;
 }
 
@@ -217,8 +219,9 @@ static void match(struct wm_tables *t, const struct wm_want_set *w)
 	for (uint32_t i = 0; i < w->backends_count; i++) {
 		const struct wm_want_backend *b = &w->backends[t->order[i]];
 
-		t->refs_new[i] =
-			(struct wm_ref){.instance = b->instance, .index = wm_backend_find(t, b)};
+		t->refs_new[i] = (struct wm_ref){.instance = b->instance,
+						 .index = wm_backend_find(t, b),
+						 .tiers = b->tiers ? b->tiers : 1};
 	}
 }
 
@@ -235,8 +238,8 @@ static int take_backends(struct wm_tables *t, uint32_t n)
 		while (i--)
 			if (t->refs_new[i].fresh) {
 				wm_index_give(t->backends, t->refs_new[i].index, 0);
-				t->refs_new[i] = (struct wm_ref){t->refs_new[i].instance,
-								 WM_NO_INDEX, false};
+				t->refs_new[i].index = WM_NO_INDEX;
+				t->refs_new[i].fresh = false;
 			}
 		return -ENOSPC;
 	}
@@ -355,7 +358,9 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	settle(t, s, w, n);
 	move_holds(t, s, n, false, now);
 	slots = wm_table_build(t, w, n);
-	r = slots < 0 ? (int)slots : wm_table_publish(t, s, (uint32_t)slots, now, e);
+	r = slots < 0 ? (int)slots : wm_cuts_set(t, s, w->rule);
+	if (!r)
+		r = wm_table_publish(t, s, (uint32_t)slots, now, e);
 	if (r) {
 		roll_back(t, s, n);
 		return r;
@@ -366,6 +371,7 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	s->refs_count = n;
 	if (uncounted)
 		wm_backends_count_up(t, s);
+	wm_cuts_now(t, s);
 	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
 		    : 0;
 }
@@ -464,6 +470,7 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 	t->by_set[s->set] = NULL;
 	if (*s->name)
 		wm_map_del(t->services, s->name, strlen(s->name));
+	wm_cuts_free(s);
 	free(s->refs);
 	free(s);
 }

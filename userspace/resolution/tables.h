@@ -9,6 +9,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
+#include "userspace/resolution/strategy/tiers.h"
 #include "waymark/table.h"
 
 #include <stdbool.h>
@@ -72,6 +73,15 @@ struct wm_want_backend {
 	uint32_t weight;   /* 0: takes no picks, still listed */
 	uint32_t state;	   /* WM_STATE_UP, _DOWN, _DRAIN */
 	bool abort_tcp;	   /* its TCP connections are ended, too, when it is gone */
+	bool foreign;	   /* an instance of another service */
+	uint8_t tiers;	   /* bit i: it is in tier i; 0: in the first */
+};
+/* How a set's backends are chosen. */
+struct wm_want_rule {
+	struct wm_table_head head; /* balance, tiers (1 or more), what happens where nobody is
+				    * usable, hash_on, panic, ejection, affinity; nothing else */
+	struct wm_tiers_rule spread;
+	uint16_t target[WM_TIERS_MAX]; /* of each tier, as struct wm_tier has it */
 };
 struct wm_want_set {
 	const char *service; /* lower-case DNS label */
@@ -79,6 +89,7 @@ struct wm_want_set {
 	uint8_t vip6[16];
 	const struct wm_want_backend *backends;
 	uint32_t backends_count;
+	const struct wm_want_rule *rule; /* NULL: at random by weight, all alike */
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
@@ -111,6 +122,9 @@ unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uin
  * too: half a microsecond each. */
 void wm_tables_set_virtual(struct wm_tables *t, bool addresses);
 bool wm_tables_virtual(const struct wm_tables *t);
+/** Share new connections anew among the tiers of sets whose health has changed; at the end of a
+ * turn of the loop. Cost: the backends of these sets. */
+void wm_tables_cut(struct wm_tables *t);
 /** Give back what has rested long enough; call now and then. */
 void wm_tables_recycle(struct wm_tables *t);
 
