@@ -44,7 +44,7 @@ static __attribute__((unused)) struct wm_plane_config connect_config(void)
 
 	c.attach_dns = false;
 	c.backends = 1024;
-	c.slots = 4096;
+	c.slots = 262144; /* a table of consistent hashing has 65537 */
 	c.vip4_base = c.vip4_mask = 0xf0000000;
 	memcpy(c.vip6_prefix, "\xfd\x77\0\0\0\0\0\0", sizeof(c.vip6_prefix));
 	return c;

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry resolution dataplane */
+/* Each way to choose, as the kernel does it: real sockets dial a virtual address, and what they got
+ * is compared with what the way promises. */
+#include "../unit/chi_square.h"
+#include "connect_fixture.h"
+#include "waymark/choose.h"
+
+#include <time.h>
+
+#define DIALS  50000
+#define SECOND 1000000000ull
+
+static struct wm_want_rule rule;
+
+static void ten(enum wm_balance balance)
+{
+	rule = (struct wm_want_rule){.head = {.balance = (__u8)balance, .tiers = 1},
+				     .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+	want.rule = &rule;
+	for (unsigned i = 0; i < 10; i++)
+		backend(i, "127.9.9.9", (uint16_t)(1000 + i), 1 + i % 3, WM_STATE_UP);
+	publish();
+}
+
+static struct wm_backend_live *live(unsigned i)
+{
+	return &mem.live[index_of(i)];
+}
+
+static uint64_t boot_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static void by_weights(const char *what, const unsigned *weights)
+{
+	unsigned seen[10];
+
+	pick(DIALS);
+	for (unsigned i = 0; i < 10; i++)
+		seen[i] = (unsigned)picks(i);
+	chi_square(what, seen, weights, 10);
+}
+
+Test(connect, weighted_goes_by_weight)
+{
+	const unsigned weights[10] = {1, 2, 3, 1, 2, 3, 1, 2, 3, 1};
+
+	ten(WM_BALANCE_WEIGHTED);
+	by_weights("weighted", weights);
+}
+
+Test(connect, random_knows_no_weight)
+{
+	const unsigned weights[10] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+	ten(WM_BALANCE_RANDOM);
+	by_weights("random", weights);
+}
+
+Test(connect, turns_are_exact)
+{
+	uint64_t down;
+
+	ten(WM_BALANCE_ROUND_ROBIN);
+	pick(19 * 50); /* the weights are 19 together */
+	for (unsigned i = 0; i < 10; i++)
+		cr_assert_eq(picks(i), 50 * (1 + i % 3), "%u had %u turns", i, (unsigned)picks(i));
+	wants[4].state = WM_STATE_DOWN;
+	publish();
+	down = picks(4);
+	pick(17 * 50);
+	cr_assert_eq(picks(4), down);
+	/* who is down loses its turn; nobody inherits it, the circle is shorter */
+	for (unsigned i = 0; i < 10; i++)
+		if (i != 4)
+			cr_assert(picks(i) >= 98 * (1 + i % 3) && picks(i) <= 102 * (1 + i % 3),
+				  "%u had %u turns", i, (unsigned)picks(i));
+}
+
+Test(connect, the_first_usable_is_direct)
+{
+	ten(WM_BALANCE_DIRECT);
+	pick(100);
+	cr_assert_eq(picks(0), 100);
+	wants[0].state = wants[1].state = WM_STATE_DOWN;
+	publish();
+	pick(100);
+	cr_assert_eq(picks(2), 100);
+	for (unsigned i = 0; i < 9; i++)
+		wants[i].state = WM_STATE_DOWN;
+	publish();
+	pick(100);
+	cr_assert_eq(picks(9), 100, "found behind the tries");
+}
+
+Test(connect, fewer_open_is_preferred)
+{
+	unsigned idle, loaded;
+
+	ten(WM_BALANCE_LEAST_CONNECTIONS);
+	for (unsigned i = 0; i < 10; i++)
+		live(i)->open = i == 3 ? 0 : 1000;
+	pick(5000);
+	idle = (unsigned)picks(3);
+	/* of two draws one is it in 1 of 19 each, and then it wins: 10 % of all */
+	cr_assert(idle > 300 && idle < 700, "%u", idle);
+	for (unsigned i = 0; i < 10; i++)
+		live(i)->open = i == 3 ? 100000 : 0;
+	loaded = (unsigned)picks(3);
+	pick(5000);
+	cr_assert_eq(picks(3), loaded, "the loaded one never wins against another");
+}
+
+Test(connect, a_slow_one_is_avoided)
+{
+	unsigned slow;
+
+	ten(WM_BALANCE_PEAK_EWMA);
+	for (unsigned i = 0; i < 10; i++) {
+		live(i)->rtt_us = i == 3 ? 10000 : 1000;
+		live(i)->rtt_at_ns = boot_ns();
+	}
+	pick(5000);
+	slow = (unsigned)picks(3);
+	cr_assert_eq(slow, 0, "%u", slow);
+	live(3)->rtt_at_ns = boot_ns() - 100 * SECOND; /* long ago: it is tried again */
+	pick(5000);
+	cr_assert_gt(picks(3), 300);
+}
+
+Test(connect, one_client_has_one_backend)
+{
+	unsigned used = 0, now = 0;
+	uint64_t had[10];
+
+	ten(WM_BALANCE_MAGLEV);
+	rule.head.hash_on = WM_HASH_ON_UID;
+	publish();
+	pick(100);
+	for (unsigned i = 0; i < 10; i++) {
+		had[i] = picks(i);
+		used += had[i] != 0;
+		if (had[i])
+			wants[i].state = WM_STATE_DOWN;
+	}
+	cr_assert_eq(used, 1);
+	publish();
+	pick(100);
+	for (unsigned i = 0; i < 10; i++)
+		now += picks(i) != had[i];
+	cr_assert_eq(now, 1, "it goes to one other");
+	for (unsigned i = 0; i < 10; i++)
+		wants[i].state = WM_STATE_UP;
+	publish();
+	pick(100);
+	for (unsigned i = 0; i < 10; i++)
+		if (had[i])
+			cr_assert_eq(picks(i), had[i] + 100, "and returns");
+}
+
+Test(connect, sockets_are_spread_by_consistent_hashing)
+{
+	const unsigned weights[10] = {1, 2, 3, 1, 2, 3, 1, 2, 3, 1};
+
+	ten(WM_BALANCE_MAGLEV);
+	by_weights("maglev", weights);
+}
+
+/* --- tiers -------------------------------------------------------------------------------------
+ */
+static void two_tiers(void)
+{
+	ten(WM_BALANCE_WEIGHTED);
+	rule.head.tiers = 2;
+	for (unsigned i = 0; i < 10; i++) {
+		wants[i].weight = 1;
+		wants[i].tiers = i < 5 ? 1 : 2;
+	}
+	publish();
+}
+
+static unsigned near(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 5; i++)
+		n += (unsigned)picks(i);
+	return n;
+}
+
+Test(connect, the_near_ones_are_taken_until_they_cannot_carry)
+{
+	unsigned before;
+
+	two_tiers();
+	pick(1000);
+	cr_assert_eq(near(), 1000);
+	/* one of five down: the others carry it */
+	cr_assert_eq(wm_tables_state(tables, 1, WM_STATE_DOWN), 0);
+	wm_tables_cut(tables);
+	pick(1000);
+	cr_assert_eq(near(), 2000);
+	/* three of five down: two carry 56 % */
+	wm_tables_state(tables, 2, WM_STATE_DOWN);
+	wm_tables_state(tables, 3, WM_STATE_DOWN);
+	wm_tables_cut(tables);
+	before = near();
+	pick(10000);
+	cr_assert(near() - before > 5300 && near() - before < 5900, "%u", near() - before);
+	/* all of them, and nobody has told the cuts: the next tier has them at once */
+	wm_tables_state(tables, 4, WM_STATE_DOWN);
+	wm_tables_state(tables, 5, WM_STATE_DOWN);
+	before = near();
+	pick(1000);
+	cr_assert_eq(near(), before);
+}
+
+Test(connect, a_split_is_in_percent)
+{
+	unsigned seen[10] = {0};
+	const unsigned parts[10] = {95, 5};
+
+	two_tiers();
+	rule.target[1] = 1;
+	rule.spread.percent[0] = 95;
+	rule.spread.percent[1] = 5;
+	publish();
+	pick(DIALS);
+	seen[0] = near();
+	seen[1] = DIALS - near();
+	chi_square("split", seen, parts, 2);
+}
+
+/* --- nobody is usable --------------------------------------------------------------------------
+ */
+static int dial_once(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = dial(fd, VIP4, 53);
+
+	close(fd);
+	return r;
+}
+
+static void none_up(enum wm_when_none when_none)
+{
+	ten(WM_BALANCE_WEIGHTED);
+	rule.head.when_none = (__u8)when_none;
+	for (unsigned i = 0; i < 10; i++)
+		wants[i].state = i < 2 ? WM_STATE_DRAIN : WM_STATE_DOWN;
+	publish();
+}
+
+Test(connect, none_is_refused)
+{
+	none_up(WM_NONE_REFUSE);
+	cr_assert_eq(dial_once(), ECONNREFUSED);
+}
+
+Test(connect, those_that_stop_are_the_last_resort)
+{
+	none_up(WM_NONE_DRAINING);
+	pick(100);
+	cr_assert_eq(picks(0) + picks(1), 100);
+	wants[0].state = wants[1].state = WM_STATE_DOWN;
+	publish();
+	cr_assert_eq(dial_once(), ECONNREFUSED);
+}
+
+Test(connect, any_is_whoever_is_registered)
+{
+	const unsigned weights[10] = {1, 2, 3, 1, 2, 3, 1, 2, 3, 1};
+
+	none_up(WM_NONE_ANY);
+	by_weights("any", weights);
+}
+
+Test(connect, pass_lets_the_call_go_on)
+{
+	none_up(WM_NONE_PASS);
+	(void)dial_once(); /* to an address that nobody has, or by the default route: not ours */
+	cr_assert_eq(counter(WM_C_CONNECT_PASSED), 1);
+	cr_assert_eq(counter(WM_C_CONNECT_REFUSED), 0);
+	want.backends_count = 0;
+	publish();
+	(void)dial_once();
+	cr_assert_eq(counter(WM_C_CONNECT_PASSED), 2, "without an instance, too");
+	want.rule = NULL;
+	publish();
+	cr_assert_eq(dial_once(), ECONNREFUSED);
+}
+
+Test(connect, too_few_up_are_a_panic)
+{
+	ten(WM_BALANCE_RANDOM);
+	rule.head.panic_pct = 30;
+	for (unsigned i = 3; i < 10; i++)
+		wants[i].state = WM_STATE_DOWN;
+	publish();
+	pick(100);
+	cr_assert_eq(picks(0) + picks(1) + picks(2), 100);
+	wants[2].state = WM_STATE_DOWN;
+	publish();
+	pick(1000);
+	cr_assert(picks(9) > 50, "all are asked");
+}
+
+/* --- ejected ------------------------------------------------------------------------------------
+ */
+Test(connect, who_is_ejected_is_left_out_for_its_time)
+{
+	ten(WM_BALANCE_RANDOM);
+	for (unsigned i = 0; i < 9; i++)
+		live(i)->ejected_until_ns = boot_ns() + 3600 * SECOND;
+	pick(100);
+	cr_assert_eq(picks(9), 100, "found behind the tries");
+	live(9)->ejected_until_ns = boot_ns() + 3600 * SECOND;
+	cr_assert_eq(dial_once(), ECONNREFUSED);
+	live(4)->ejected_until_ns = boot_ns() - 1;
+	pick(100);
+	cr_assert_eq(picks(4), 100, "it ends by itself");
+	live(5)->stamp++; /* it was said of another occupant */
+	pick(1000);
+	cr_assert_gt(picks(5), 300);
+}
