@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution */
+/* links: base net model store registry metadata resolution */
 /* How tiers share new connections, by who is up in each. */
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
-#include "userspace/resolution/strategy/tiers.h"
+#include "userspace/metadata/tiers.h"
 
 #include <criterion/criterion.h>
 
@@ -73,6 +73,19 @@ Test(tiers, failover_takes_the_first_above_its_threshold)
 	SHARES(t, &rule, 0, 0, 100);
 	rule.threshold_pct = 1; /* anything up */
 	SHARES(t, &rule, 0, 100, 0);
+}
+
+/* A tier that has lost too much is left alone, if there is another. */
+Test(tiers, below_its_threshold_a_tier_is_left)
+{
+	struct wm_tiers_rule rule = {.carries_pct = 140, .threshold_pct = 50};
+	struct wm_tier t[] = {{60, 100, 0}, {100, 100, 0}};
+
+	SHARES(t, &rule, 84, 16);
+	t[0].up = 49;
+	SHARES(t, &rule, 0, 100);
+	t[1].up = 10;
+	SHARES(t, &rule, 83, 17); /* both are below: as if there was none */
 }
 
 Test(tiers, a_split_gives_each_target_its_percent)

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define NEAREST_TIERS 3 /* zone, region, rest */
+
 unsigned wm_selection_weight(const struct wm_instance *i)
 {
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
@@ -198,7 +200,9 @@ static void add_target(struct maker *m, const char *service, const char *subset,
 			 .region = region,
 			 .fits = fits_any};
 
-	if (policy && policy->select == WM_SELECT_NEAREST && !*region)
+	/* nearness is given up before anybody is */
+	if (policy && policy->select == WM_SELECT_NEAREST && !*region &&
+	    m->last >= m->c->count + NEAREST_TIERS)
 		add_nearest(m, p, policy);
 	else
 		add(m, &p, true);
@@ -282,84 +286,32 @@ void wm_selection_done(struct wm_selection *c)
 
 /* --- shares -------------------------------------------------------------------------------------
  */
-static double part_up(const struct wm_selection_tier *t)
-{
-	return t->all ? (double)t->up / (double)t->all : 0;
-}
-
-/* All to one of the tiers from @p from to @p to. */
-static void by_threshold(const struct wm_selection *c, unsigned from, unsigned to,
-			 uint32_t threshold, double *share)
-{
-	unsigned best = from;
-
-	for (unsigned n = from; n < to; n++) {
-		double part = part_up(&c->tiers[n]);
-
-		if (part > 0 && part * 100 >= threshold) {
-			best = n;
-			break;
-		}
-		if (part > part_up(&c->tiers[best]))
-			best = n;
-	}
-	if (best < to && c->tiers[best].up)
-		share[best] = 1;
-}
-
-static void by_spilling(const struct wm_selection *c, unsigned from, unsigned to,
-			uint32_t threshold, double factor, double *share)
-{
-	double left = 1, given = 0;
-
-	for (unsigned n = from; n < to; n++) {
-		double part = part_up(&c->tiers[n]), carries = part * factor;
-
-		if (part * 100 < threshold)
-			continue;
-		share[n] = carries < left ? carries : left;
-		left -= share[n];
-		given += share[n];
-	}
-	for (unsigned n = from; given > 0 && n < to; n++)
-		share[n] /= given;
-	if (given <= 0 && threshold) /* none has enough: as if it did not matter */
-		by_spilling(c, from, to, 0, factor, share);
-}
-
-/* Of one target, whose tiers these are. @return is anything of it up? */
-static bool share_target(const struct wm_selection *c, unsigned from, unsigned to, double *share)
+void wm_selection_rule(const struct wm_selection *c, struct wm_tiers_rule *ret)
 {
 	const struct wm_policy *p = c->policy;
-	uint32_t threshold = p ? p->nearest.threshold : 0;
-	bool any = false;
 
-	for (unsigned n = from; n < to; n++)
-		any |= c->tiers[n].up > 0;
-	if (p && p->select == WM_SELECT_FAILOVER)
-		by_threshold(c, from, to, threshold, share);
-	else
-		by_spilling(c, from, to, threshold, p ? p->nearest.overprovisioning / 100.0 : 1.4,
-			    share);
-	return any;
+	*ret = (struct wm_tiers_rule){
+		.failover = p && p->select == WM_SELECT_FAILOVER,
+		.threshold_pct = p ? (uint16_t)p->nearest.threshold : 0,
+		.carries_pct = p ? (uint16_t)p->nearest.overprovisioning : WM_TIERS_CARRY_PCT,
+	};
+	for (unsigned n = 0; c->targets > 1 && n < c->targets; n++)
+		ret->percent[n] = (uint16_t)c->percent[n];
 }
 
 void wm_selection_shares(const struct wm_selection *c, double share[WM_SELECTION_TIERS_MAX])
 {
-	double total = 0;
-	unsigned to;
+	struct wm_tier tiers[WM_TIERS_MAX] = {{0}};
+	uint16_t cut[WM_TIERS_MAX], before = 0;
+	struct wm_tiers_rule rule;
 
-	memset(share, 0, sizeof(double) * WM_SELECTION_TIERS_MAX);
-	for (unsigned from = 0; from < c->count; from = to) {
-		uint32_t percent = c->percent[c->tiers[from].target];
-
-		for (to = from; to < c->count && c->tiers[to].target == c->tiers[from].target; to++)
-			;
-		if (share_target(c, from, to, share))
-			total += percent;
-		for (unsigned n = from; n < to; n++)
-			share[n] *= percent;
+	for (unsigned n = 0; n < c->count; n++)
+		tiers[n] = (struct wm_tier){c->tiers[n].up, c->tiers[n].all,
+					    (uint16_t)c->tiers[n].target};
+	wm_selection_rule(c, &rule);
+	wm_tiers_cut(tiers, c->count, &rule, cut);
+	for (unsigned n = 0; n < WM_SELECTION_TIERS_MAX; n++) {
+		share[n] = n < c->count ? (cut[n] - before) / (double)UINT16_MAX : 0;
+		before = cut[n];
 	}
-	for (unsigned n = 0; total > 0 && n < c->count; n++)
-		share[n] /= total;
 }

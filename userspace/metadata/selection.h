@@ -5,6 +5,7 @@
  * loop thread only. Pointers are valid until the turn ends. Spec: docs/architecture.md, "Policies".
  */
 #pragma once
+#include "tiers.h"
 #include "userspace/model/policy.h"
 #include "userspace/registry/registry.h"
 
@@ -40,11 +41,9 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 		      struct wm_selection *ret);
 void wm_selection_done(struct wm_selection *c);
 
-/** How new connections are shared among the tiers, each 0 to 1. Within a target what is up of a
- * tier carries `overprovisioning` of its share and the rest spills over to the next; with select
- *  "failover" all goes to the first tier that has `threshold` up, else to the one with the largest
- *  part. What falls to a target with nothing up goes to the others in proportion. All 0: nobody is
- *  up. */
+/** By what rule its tiers share new connections: tiers.h. */
+void wm_selection_rule(const struct wm_selection *c, struct wm_tiers_rule *ret);
+/** How they share now, each 0 to 1, as the tables do. All 0: nobody is up. */
 void wm_selection_shares(const struct wm_selection *c, double share[WM_SELECTION_TIERS_MAX]);
 
 /** Of an instance as its status is. */

@@ -9,7 +9,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
-#include "userspace/resolution/strategy/tiers.h"
+#include "userspace/metadata/tiers.h"
 #include "waymark/table.h"
 
 #include <stdbool.h>

@@ -25,6 +25,25 @@ static unsigned fails_over_to(const struct wm_tier *tiers, unsigned n, uint16_t 
 	return best;
 }
 
+/* What each tier carries of WHOLE, nothing where less than @p least_pct is up. @return the sum. */
+static uint64_t carry(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_rule *rule,
+		      unsigned least_pct, uint64_t carried[])
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		carried[i] = part_up(&tiers[i]) * rule->carries_pct / 100;
+		if (tiers[i].up && !carried[i])
+			carried[i] = 1;
+		if (carried[i] > WHOLE)
+			carried[i] = WHOLE;
+		if (part_up(&tiers[i]) * 100 < WHOLE * least_pct)
+			carried[i] = 0;
+		total += carried[i];
+	}
+	return total;
+}
+
 /* The parts of one target's tiers, WHOLE in all; @return false where nothing is up. */
 static bool within(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_rule *rule,
 		   uint64_t part[])
@@ -32,14 +51,9 @@ static bool within(const struct wm_tier *tiers, unsigned n, const struct wm_tier
 	uint64_t carried[WM_TIERS_MAX] = {0}, total = 0, left;
 
 	memset(part, 0, n * sizeof(*part));
-	for (unsigned i = 0; i < n; i++) {
-		carried[i] = part_up(&tiers[i]) * rule->carries_pct / 100;
-		if (tiers[i].up && !carried[i])
-			carried[i] = 1;
-		if (carried[i] > WHOLE)
-			carried[i] = WHOLE;
-		total += carried[i];
-	}
+	total = carry(tiers, n, rule, rule->failover ? 0 : rule->threshold_pct, carried);
+	if (!total)
+		total = carry(tiers, n, rule, 0, carried);
 	if (!total)
 		return false;
 	if (rule->failover) {
