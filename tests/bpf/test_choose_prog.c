@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* Each way to choose, as the kernel does it: real sockets dial a virtual address, and what they got
  * is compared with what the way promises. */
 #include "../unit/chi_square.h"

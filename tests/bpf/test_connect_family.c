@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* Which family of backend a socket gets: the one that it dialled first, and none that it cannot
  * reach. */
 #include "connect_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* What a socket remembers of what it dialled, and what it is shown of it. */
 #include "connect_fixture.h"
 

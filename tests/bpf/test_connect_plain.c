@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* A kernel that lacks the newer helpers: the plain variant of the programs is loaded. It steers,
  * and falls short exactly as docs/architecture.md says under "Older kernels". */
 #include "connect_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* What programs see that dial virtual addresses: who answers, who is chosen, who is refused. */
 #include "connect_fixture.h"
 #include "tests/unit/chi_square.h"

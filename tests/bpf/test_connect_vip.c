@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dataplane */
+/* links: base net model store registry metadata resolution dataplane */
 /* Addresses of the virtual ranges that lead nowhere: refused, rather than sent to somebody. */
 #include "connect_fixture.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* Any octets as a query, over UDP and TCP: the answer stays in its bounds, is a response to the
  * same id, and is never sent for a response. */
 #include "userspace/dns/server.h"

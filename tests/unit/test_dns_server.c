@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution dns */
+/* links: base net model store registry metadata resolution dns */
 /* The server on real sockets; the test runs the loop between its own non-blocking calls. */
 #include "dns_help.h"
 #include "userspace/base/clock.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution */
+/* links: base net model store registry metadata resolution */
 /* The weighted choice over the tables that userspace builds for it: every share is exact, nobody
  * without weight or health is chosen, and half-written tables lead nowhere. */
 #include "userspace/base/macros.h"

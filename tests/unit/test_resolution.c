@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution */
+/* links: base net model store registry metadata resolution */
 /* A real registry, a real loop; the tables in plain memory. */
 #include "userspace/resolution/resolution.h"
 

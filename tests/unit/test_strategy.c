@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry resolution */
+/* links: base net model store registry metadata resolution */
 /* How the slots of a tier are laid out for each way to choose. */
 #include "userspace/base/macros.h"
 #include "userspace/resolution/strategy/strategy.h"

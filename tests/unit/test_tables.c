@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base model store registry resolution */
+/* links: base model store registry metadata resolution */
 /* The compiled tables in plain memory, with a small hash map that counts writes. */
 #include "userspace/base/random.h"
 #include "userspace/resolution/tables.h"
@@ -557,7 +557,7 @@ Test(tables, full_names_are_told_and_tried_again)
 Test(tables, longest_set_and_too_long)
 {
 	static struct wm_want_backend b[WM_SET_SLOTS_MAX + 1];
-	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1};
+	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1, NULL};
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
 	struct wm_err e;

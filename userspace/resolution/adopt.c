@@ -99,7 +99,8 @@ static bool table_sound(const struct wm_tables *t, uint32_t set, struct wm_set_t
 	for (unsigned i = 0; i < h->tiers; before = h->end[i++])
 		if (h->end[i] < before)
 			return false;
-	if ((!before && h->when_none != WM_NONE_PASS) || h->first > t->mem.slots_cap || before > t->mem.slots_cap - h->first)
+	if ((!before && h->when_none != WM_NONE_PASS) || h->first > t->mem.slots_cap ||
+	    before > t->mem.slots_cap - h->first)
 		return false;
 	for (uint32_t i = 0; i < before; i++) {
 		const struct wm_slot *s = &t->mem.slots[h->first + i];

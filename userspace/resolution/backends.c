@@ -205,7 +205,7 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	b->flags = 0;
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
-	b->service = service;
+	b->service = w->foreign ? 0 : service;
 	if (t->mem.live)
 		t->mem.live[index] = (struct wm_backend_live){.stamp = stamp};
 	t->places[index].abort_tcp = w->abort_tcp;

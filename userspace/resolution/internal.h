@@ -65,7 +65,7 @@ struct wm_svc {
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
 	struct wm_front_entry *fronts[2];
 	struct wm_cuts *cuts; /* NULL: it has one tier */
-	char name[];		  /* "": an adopted set that no name tells of */
+	char name[];	      /* "": an adopted set that no name tells of */
 };
 
 struct wm_domain {

@@ -2,6 +2,8 @@
 /* resolution.c - follows the registry, compiles what changed, keeps the tables confirmed. */
 #include "resolution.h"
 
+#include "plan.h"
+#include "referrers.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
@@ -41,6 +43,7 @@ TAILQ_HEAD(compiled_list, compiled);
 struct wm_resolution {
 	struct wm_registry *registry;
 	struct wm_tables *tables;
+	struct wm_referrers *referrers;
 	struct wm_timer *tick, *later; /* later: for what is UNFIT or PACED */
 	struct compiled_list at[PLACES];
 	struct wm_want_backend *want; /* scratch */
@@ -58,7 +61,7 @@ static void move(struct wm_resolution *x, struct compiled *c, enum place to)
 		TAILQ_INSERT_TAIL(&x->at[to], c, entry);
 }
 
-static void mark(struct wm_resolution *x, struct wm_service *s)
+static void mark_one(struct wm_resolution *x, struct wm_service *s)
 {
 	struct compiled *c = s->compiled;
 
@@ -73,6 +76,28 @@ static void mark(struct wm_resolution *x, struct wm_service *s)
 	}
 	if (c->in != DIRTY)
 		move(x, c, DIRTY);
+}
+
+static void mark_referrer(void *arg, const char *service)
+{
+	struct wm_resolution *x = arg;
+	struct wm_service *s = wm_registry_service(x->registry, service);
+
+	if (s)
+		mark_one(x, s);
+}
+
+/* With those whose policies send connections to it. */
+static void mark(struct wm_resolution *x, struct wm_service *s)
+{
+	mark_one(x, s);
+	wm_referrers_each(x->referrers, s->name, mark_referrer, x);
+}
+
+/* Is more of its instances of matter than where they are and how they do? */
+static bool is_planned(struct wm_resolution *x, const struct wm_service *s)
+{
+	return wm_registry_policy(x->registry, s->name) || wm_referrers_any(x->referrers, s->name);
 }
 
 /* --- what is wanted
@@ -110,10 +135,12 @@ static bool aborts_tcp(const struct wm_instance *i)
 	return false;
 }
 
-static int fill(struct wm_resolution *x, const struct wm_service *s)
+static int fill(struct wm_resolution *x, const struct wm_service *s, const struct wm_plan *plan)
 {
-	if (s->instances_count > x->want_cap) {
-		size_t cap = s->instances_count + s->instances_count / 2;
+	bool closes = plan->policy && plan->policy->close_on_down;
+
+	if (plan->count > x->want_cap) {
+		size_t cap = plan->count + plan->count / 2;
 		struct wm_want_backend *want = realloc(x->want, cap * sizeof(*want));
 
 		if (!want)
@@ -121,15 +148,17 @@ static int fill(struct wm_resolution *x, const struct wm_service *s)
 		x->want = want;
 		x->want_cap = cap;
 	}
-	for (unsigned k = 0; k < s->instances_count; k++) {
-		const struct wm_instance *i = s->instances[k];
+	for (unsigned k = 0; k < plan->count; k++) {
+		const struct wm_instance *i = plan->planned[k].instance;
 
 		x->want[k] = (struct wm_want_backend){.instance = i->hash,
 						      .addr4_be = i->addr4.s_addr,
 						      .port = i->port,
 						      .weight = weight_of(i),
 						      .state = state_of(x, i),
-						      .abort_tcp = aborts_tcp(i)};
+						      .abort_tcp = closes || aborts_tcp(i),
+						      .foreign = i->service != s,
+						      .tiers = plan->planned[k].tiers};
 		memcpy(x->want[k].addr6, &i->addr6, 16);
 	}
 	return 0;
@@ -151,24 +180,28 @@ static uint64_t pace_ns(const struct wm_resolution *x, unsigned n)
 static int compile(struct wm_resolution *x, struct compiled *c)
 {
 	const struct wm_service *s = c->service;
-	struct wm_want_set w = {.service = s->name,
-				.vip4_be = s->vip4.s_addr,
-				.backends_count = s->instances_count};
+	struct wm_want_set w = {.service = s->name, .vip4_be = s->vip4.s_addr};
 	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
-	int r = fill(x, s);
+	struct wm_plan plan;
+	int r = wm_plan_make(x->registry, s, &plan);
 
+	if (!r)
+		r = fill(x, s, &plan);
 	memcpy(w.vip6, &s->vip6, 16);
 	w.backends = x->want;
+	w.backends_count = plan.count;
+	w.rule = plan.policy ? &plan.rule : NULL;
 	wm_tables_stats(x->tables, &before);
 	if (!r)
 		r = wm_tables_put(x->tables, &w, NULL, &e);
 	wm_tables_stats(x->tables, &after);
 	if (after.publishes != before.publishes)
-		c->due_ns = wm_clock_ns() + pace_ns(x, s->instances_count);
+		c->due_ns = wm_clock_ns() + pace_ns(x, plan.count);
 	if (r)
 		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
 			wm_err_name(r), wm_log_q(e.text));
+	wm_plan_done(&plan);
 	move(x, c, r ? UNFIT : CLEAN);
 	return r;
 }
@@ -251,6 +284,25 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 		mark(x, c->service);
 }
 
+static void on_policy(struct wm_resolution *x, const struct wm_change *c)
+{
+	const char *service = (c->policy ? c->policy : c->policy_old)->service;
+
+	wm_referrers_changed(x->referrers);
+	mark_referrer(x, service);
+	wm_referrers_each(x->referrers, service, mark_referrer, x);
+}
+
+static void mark_nearest(struct wm_resolution *x)
+{
+	const struct wm_policy *p;
+	size_t pos = 0;
+
+	while ((p = wm_registry_next_policy(x->registry, &pos)))
+		if (p->select == WM_SELECT_NEAREST)
+			mark_referrer(x, p->service);
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_resolution *x = arg;
@@ -260,7 +312,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_INSTANCE_UPSERT:
 		if (c->old && state_of(x, c->old) != state_of(x, c->instance))
 			on_status(x, c); /* at once, should the set be paced */
-		if (!c->old || !same_backend(x, c->old, c->instance))
+		if (!c->old || !same_backend(x, c->old, c->instance) || is_planned(x, c->service))
 			mark(x, c->service);
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
@@ -275,6 +327,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		on_status(x, c);
 		break;
 	case WM_CHANGE_SERVICE_DELETED:
+		wm_referrers_each(x->referrers, c->service->name, mark_referrer, x);
 		wm_tables_del(x->tables, c->service->name);
 		gone = c->service->compiled;
 		if (gone)
@@ -282,11 +335,15 @@ static void on_change(void *arg, const struct wm_change *c)
 		free(gone);
 		c->service->compiled = NULL;
 		break;
+	case WM_CHANGE_POLICY:
+		on_policy(x, c);
+		break;
+	case WM_CHANGE_NODE_UPSERT: /* it may be near now, or far */
+		mark_nearest(x);
+		break;
 	case WM_CHANGE_CHECK_REMOVED:
-	case WM_CHANGE_NODE_UPSERT: /* an instance that moves with its node follows */
 	case WM_CHANGE_NODE_DELETED:
 	case WM_CHANGE_NODE_FOLLOWED:
-	case WM_CHANGE_POLICY:
 	case WM_CHANGE_NODE: /* of each instance that it concerns a status follows */
 		break;
 	}
@@ -316,9 +373,10 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 	x->tables = t;
 	for (int i = 0; i < PLACES; i++)
 		TAILQ_INIT(&x->at[i]);
+	x->referrers = wm_referrers_new(r);
 	x->tick = wm_timer_new(l, on_tick, x);
 	x->later = wm_timer_new(l, on_later, x);
-	if (!x->tick || !x->later || wm_registry_subscribe(r, on_change, x) ||
+	if (!x->referrers || !x->tick || !x->later || wm_registry_subscribe(r, on_change, x) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_COMPILE, compile_dirty, x)) {
 		wm_resolution_free(x);
 		return NULL;
@@ -342,6 +400,7 @@ void wm_resolution_free(struct wm_resolution *x)
 		free(s->compiled);
 		s->compiled = NULL;
 	}
+	wm_referrers_free(x->referrers);
 	wm_timer_free(x->tick);
 	wm_timer_free(x->later);
 	free(x->want);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry metadata resolution */
+/* From policies to tiers, over a real registry, and the tables that come of them. */
+#include "registry_help.h"
+#include "userspace/resolution/plan.h"
+#include "userspace/resolution/resolution.h"
+
+static struct wm_loop *loop;
+static struct wm_registry *registry;
+static struct wm_policy_draft draft;
+
+static void begin(void)
+{
+	struct wm_registry_config c = config(NULL);
+
+	c.node_meta = (char *[]){mut("region=eu"), mut("zone=a"), NULL};
+	loop = wm_loop_new();
+	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
+}
+
+static void end(void)
+{
+	wm_registry_close(registry);
+	wm_loop_free(loop);
+}
+TestSuite(plan, .init = begin, .fini = end, .timeout = 60);
+
+/* @p where "region/zone"; @p version: its metadata. */
+static void instance(const char *id, const char *name, const char *region, const char *zone,
+		     const char *version)
+{
+	struct wm_pair meta = {mut("version"), mut(version)};
+	struct wm_traits traits = {.region = region, .zone = zone};
+	struct wm_instance_draft d = {.id = id,
+				      .name = name,
+				      .address = "10.1.0.1",
+				      .port = 80,
+				      .meta = &meta,
+				      .meta_count = 1,
+				      .traits = &traits};
+
+	cr_assert_eq(put_draft(registry, &d), 0);
+}
+
+static struct wm_policy *policy(const char *service)
+{
+	wm_policy_draft_init(&draft, service);
+	return &draft.p;
+}
+
+static void keep(void)
+{
+	struct answer a = {0};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_policy_put(registry, &draft.p, NULL, answered, &a, &e), 0, "%s",
+		     e.text);
+	wm_registry_flush(registry);
+	cr_assert_eq(a.code, 0, "%s", a.text);
+}
+
+/* "a:1 b:2": each instance with its tiers, in the order of their names. */
+static int by_id(const void *pa, const void *pb)
+{
+	return strcmp(*(char *const *)pa, *(char *const *)pb);
+}
+
+static const char *planned(const char *service)
+{
+	static char text[512];
+	char *parts[32], part[32][48];
+	struct wm_plan plan;
+	unsigned n = 0;
+
+	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, service), &plan), 0);
+	for (; n < plan.count; n++) {
+		snprintf(part[n], sizeof(part[n]), "%s:%x", plan.planned[n].instance->id,
+			 plan.planned[n].tiers);
+		parts[n] = part[n];
+	}
+	wm_plan_done(&plan);
+	qsort(parts, n, sizeof(*parts), by_id);
+	text[0] = 0;
+	for (unsigned i = 0; i < n; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			 parts[i]);
+	return text;
+}
+
+static struct wm_want_rule rule_of(const char *service)
+{
+	struct wm_plan plan;
+
+	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, service), &plan), 0);
+	wm_plan_done(&plan);
+	return plan.rule;
+}
+
+static void web(void)
+{
+	instance("w1", "web", "eu", "a", "1");
+	instance("w2", "web", "eu", "b", "2");
+	instance("w3", "web", "us", "a", "2");
+	instance("d1", "db", "eu", "b", "1");
+	instance("d2", "db", "us", "c", "2");
+}
+
+static void subset(const char *name, const char *filter)
+{
+	draft.subsets[draft.p.subsets_count++] = (struct wm_policy_subset){name, filter, 0};
+}
+
+Test(plan, without_a_policy_all_are_one_tier)
+{
+	struct wm_plan plan;
+
+	web();
+	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1");
+	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, "web"), &plan), 0);
+	cr_assert_null(plan.policy);
+	wm_plan_done(&plan);
+}
+
+/* A zone is of its region: "a" of another is far. */
+Test(plan, the_zone_then_the_region_then_the_rest)
+{
+	web();
+	policy("web")->select = WM_SELECT_NEAREST;
+	keep();
+	cr_assert_str_eq(planned("web"), "w1:1 w2:2 w3:4");
+	cr_assert_eq(rule_of("web").head.tiers, 3);
+	cr_assert_eq(rule_of("web").spread.carries_pct, 140);
+	draft.p.nearest.region = "us";
+	keep();
+	cr_assert_str_eq(planned("web"), "w1:2 w2:2 w3:1", "of a region no zone is asked for");
+}
+
+Test(plan, subsets_by_filter_and_the_default_one)
+{
+	web();
+	policy("web");
+	subset("v1", "Service.Meta.version == \"1\"");
+	subset("v2", "Service.Meta.version == \"2\"");
+	draft.p.default_subset = "v2";
+	keep();
+	cr_assert_str_eq(planned("web"), "w2:1 w3:1");
+	draft.p.default_subset = "";
+	keep();
+	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1");
+}
+
+Test(plan, a_split_over_subsets_and_services)
+{
+	struct wm_want_rule r;
+
+	web();
+	policy("web");
+	subset("v1", "Service.Meta.version == \"1\"");
+	draft.splits[0] = (struct wm_policy_split){9000, "", "v1"};
+	draft.splits[1] = (struct wm_policy_split){1000, "db", ""};
+	draft.p.splits_count = 2;
+	keep();
+	cr_assert_str_eq(planned("web"), "d1:2 d2:2 w1:1");
+	r = rule_of("web");
+	cr_assert_eq(r.head.tiers, 2);
+	cr_assert(r.target[0] == 0 && r.target[1] == 1);
+	cr_assert(r.spread.percent[0] == 9000 && r.spread.percent[1] == 1000);
+}
+
+Test(plan, failover_to_a_subset_a_service_and_a_region)
+{
+	web();
+	policy("web")->select = WM_SELECT_FAILOVER;
+	subset("v1", "Service.Meta.version == \"1\"");
+	subset("v2", "Service.Meta.version == \"2\"");
+	draft.p.default_subset = "v1";
+	draft.failover[0] = (struct wm_policy_target){"*", "", "", "us"};
+	draft.failover[1] = (struct wm_policy_target){"*", "db", "", ""};
+	draft.failover[2] = (struct wm_policy_target){"v2", "db", "", "us"};
+	draft.p.failover_count = 3;
+	keep();
+	/* of the default subset nobody is in the region: that is no tier; what is for another
+	 * subset is not for this one */
+	cr_assert_str_eq(planned("web"), "d1:2 d2:2 w1:1");
+	cr_assert(rule_of("web").spread.failover);
+	draft.p.default_subset = "";
+	keep();
+	cr_assert_str_eq(planned("web"), "d1:4 d2:4 w1:1 w2:1 w3:3");
+}
+
+Test(plan, a_redirect_goes_on_by_the_other_policy)
+{
+	web();
+	instance("x1", "cache", "eu", "a", "1");
+	policy("web")->redirect.service = "db";
+	keep();
+	cr_assert_str_eq(planned("web"), "d1:1 d2:1");
+	policy("db");
+	subset("two", "Service.Meta.version == \"2\"");
+	draft.p.default_subset = "two";
+	keep();
+	cr_assert_str_eq(planned("web"), "d2:1");
+	policy("db")->redirect.service = "cache";
+	keep();
+	cr_assert_str_eq(planned("web"), "x1:1");
+	policy("cache")->redirect.service = "web";
+	keep();
+	cr_assert_str_eq(planned("web"), "", "a circle leads nowhere");
+	cr_assert_eq(rule_of("web").head.tiers, 1);
+	policy("cache")->redirect.service = "nobody";
+	keep();
+	cr_assert_str_eq(planned("web"), "");
+}
+
+Test(plan, a_redirect_within_a_service_is_to_a_region)
+{
+	web();
+	policy("web")->redirect.region = "us";
+	keep();
+	cr_assert_str_eq(planned("web"), "w3:1");
+}
+
+/* A table has eight tiers: nearness is given up before a target is. */
+Test(plan, eight_tiers_are_the_most)
+{
+	web();
+	policy("web")->select = WM_SELECT_NEAREST;
+	for (unsigned i = 0; i < WM_POLICY_SPLITS_MAX; i++)
+		draft.splits[i] = (struct wm_policy_split){1250, "", ""};
+	draft.p.splits_count = WM_POLICY_SPLITS_MAX;
+	keep();
+	cr_assert_eq(rule_of("web").head.tiers, WM_TIERS_MAX);
+	cr_assert_str_eq(planned("web"), "w1:ff w2:ff w3:ff");
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan.h - what a service's policy makes of it for the tables: which instances, of this and of
+ * other services, are in which tier of its set, and by what rule one is chosen. Threading: loop
+ * thread only. */
+#pragma once
+#include "tables.h"
+#include "userspace/registry/registry.h"
+
+struct wm_planned {
+	const struct wm_instance *instance;
+	uint8_t tiers; /* bit i: it is in tier i */
+};
+struct wm_plan {
+	const struct wm_policy *policy; /* that it goes by; NULL: none */
+	struct wm_want_rule rule;	/* with a policy */
+	struct wm_planned *planned;	/* each instance once */
+	uint32_t count;
+};
+/** @return 0, -ENOMEM. Cost: the instances of the services that are in it, times their filters. */
+int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, struct wm_plan *ret);
+void wm_plan_done(struct wm_plan *p);
