@@ -98,7 +98,8 @@ static void record(const char *body, size_t len)
 	for (size_t n = 0; n < len; n++)
 		ascii &= !(body[n] & 0x80);
 	if (wm_record_get_policy(copy, len, &d) == 0 && wm_policy_validate(&d.p, &e) == 0 &&
-	    !d.p.resolver && !d.p.defaults && !d.p.meta_count) /* which JSON does not show */
+	    !d.p.resolver && !d.p.defaults && !d.p.meta_count &&
+	    !wm_policy_is_query(&d.p)) /* which JSON does not show */
 		accepted(&d.p, ascii);
 	free(copy);
 }

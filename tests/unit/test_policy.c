@@ -233,3 +233,39 @@ Test(policy, a_record_holds_all_of_it)
 	wm_policy_free(p);
 	wm_buf_done(&b);
 }
+
+Test(policy, a_prepared_query_has_a_key_of_its_own)
+{
+	static const char key[] = WM_QUERY_KEY "f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e5f";
+	struct wm_policy_draft got;
+	struct wm_policy_term *t;
+	struct wm_policy *p;
+	struct wm_buf b;
+
+	wm_policy_draft_init(&d, key);
+	d.p.query.id = key + 1;
+	d.p.query.name = "geo";
+	cr_assert_str_eq(refusal(), "Must provide a Service name to query");
+	d.p.query.service = "web";
+	d.p.query.prefix = 1;
+	t = add("terms");
+	*t = (struct wm_policy_term){WM_QUERY_NODE_META, "rack", "b4"};
+	cr_assert_str_eq(refusal(), "");
+	cr_assert(wm_policy_is_query(&d.p));
+	p = wm_policy_copy(&d.p);
+	wm_buf_init(&b, WM_RECORD_MAX);
+	cr_assert_eq(wm_record_put_policy(&b, p, true), 0);
+	cr_assert_eq(wm_record_get_policy(b.data + WM_RECORD_HEAD, b.len - WM_RECORD_HEAD, &got),
+		     0);
+	cr_assert(wm_policy_same(p, &got.p));
+	cr_assert_str_eq(got.p.terms[0].value, "b4");
+	d.p.query.id = "f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e50";
+	cr_assert_str_eq(refusal(), "query: it has another's key");
+	d.p.service = "web";
+	cr_assert_str_eq(refusal(), "query: it has the key of a policy");
+	d.p.service = WM_QUERY_KEY "none";
+	cr_assert_str_eq(refusal() + strlen("service: \"\1none\" is not allowed: "),
+			 "1 to 255 octets without control characters are");
+	wm_policy_free(p);
+	wm_buf_done(&b);
+}

@@ -36,7 +36,7 @@ void wm_config_list(struct wm_call *c)
 
 	if (!read_kind(c, &kind) || wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
 		return;
-	all = wm_sorted_policies(c, &count);
+	all = wm_sorted_policies(c, false, &count);
 	if (!all)
 		return;
 	wm_answer_begin(c, &j);

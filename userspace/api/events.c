@@ -153,7 +153,8 @@ static void on_change(void *arg, const struct wm_change *c)
 	char *text;
 
 	/* of a node that was followed there is nothing that was not told */
-	if (TAILQ_EMPTY(&ev->streams) || ev->lost || c->kind == WM_CHANGE_NODE_FOLLOWED)
+	if (TAILQ_EMPTY(&ev->streams) || ev->lost || c->kind == WM_CHANGE_NODE_FOLLOWED ||
+	    *service == WM_QUERY_KEY[0])
 		return;
 	wm_buf_reset(&ev->one);
 	render(&ev->one, c);
@@ -251,6 +252,8 @@ static void put_past(struct wm_events *ev, const struct stream *s, const struct 
 {
 	struct wm_change c = {.index = p->index, .instance = p->live};
 
+	if (p->tomb && *p->tomb->id == WM_QUERY_KEY[0])
+		return;
 	if (p->tomb && strcmp(p->tomb->node, WM_POLICY_NODE) == 0) {
 		const struct wm_policy gone = {.service = p->tomb->id};
 

@@ -360,8 +360,9 @@ bool wm_params_node(const struct wm_call *c, const struct wm_node *n);
 struct wm_subsets;
 /** ?cas; @p ret: @p index, or NULL where there is none. @return false: answered with an error. */
 bool wm_params_cas(struct wm_call *c, uint64_t *index, const uint64_t **ret);
-/** All by service, in memory that the caller frees. @return NULL: without memory, and answered. */
-const struct wm_policy **wm_sorted_policies(struct wm_call *c, unsigned *ret_count);
+/** All by service, or prepared queries by id, in memory that the caller frees. @return NULL:
+ * without memory, and answered. */
+const struct wm_policy **wm_sorted_policies(struct wm_call *c, bool queries, unsigned *ret_count);
 /** What may not be meant in a policy that is written, as the JSON that answers it; for free().
  *  @return NULL without memory. */
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p);

@@ -30,7 +30,7 @@ static int by_service(const void *a, const void *b)
 		      (*(const struct wm_policy *const *)b)->service);
 }
 
-const struct wm_policy **wm_sorted_policies(struct wm_call *c, unsigned *ret_count)
+const struct wm_policy **wm_sorted_policies(struct wm_call *c, bool queries, unsigned *ret_count)
 {
 	const struct wm_registry *r = c->api->d.registry;
 	const struct wm_policy **all = calloc(wm_registry_policies(r) + 1,
@@ -44,7 +44,8 @@ const struct wm_policy **wm_sorted_policies(struct wm_call *c, unsigned *ret_cou
 		return NULL;
 	}
 	while ((p = wm_registry_next_policy(r, &pos)))
-		all[n++] = p;
+		if (wm_policy_is_query(p) == queries)
+			all[n++] = p;
 	qsort(all, n, sizeof(struct wm_policy *), by_service);
 	*ret_count = n;
 	return all;
@@ -59,7 +60,7 @@ void wm_native_policies(struct wm_call *c)
 
 	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
 		return;
-	all = wm_sorted_policies(c, &count);
+	all = wm_sorted_policies(c, false, &count);
 	if (!all)
 		return;
 	wm_answer_begin(c, &j);
@@ -80,7 +81,7 @@ void wm_native_policy(struct wm_call *c)
 	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
 		return;
 	p = wm_registry_policy(c->api->d.registry, c->params[0]);
-	if (!p) {
+	if (!p || wm_policy_is_query(p)) {
 		wm_answer_text(c, 404, "Service \"%.64s\" has no policy", c->params[0]);
 		return;
 	}
@@ -213,6 +214,10 @@ void wm_native_policy_delete(struct wm_call *c)
 
 	if (!wm_params_cas(c, &index, &cas))
 		return;
+	if (*c->params[0] == WM_QUERY_KEY[0]) {
+		wm_answer_text(c, 404, "Service \"\" has no policy");
+		return;
+	}
 	w = wm_write_keep(c);
 	if (!w)
 		return;

@@ -119,6 +119,24 @@ static const struct wm_policy_field meta[] = {
 	TEXT("value", IN(meta, value), WM_META_VALUE_MAX, ""),
 };
 
+static const char *const terms_of[] = {"tag", "node_meta", "service_meta", "ignore_check"};
+static const struct wm_policy_field query[] = {
+	TEXT("id", AT(query.id), 36, "UUID"),
+	TEXT("name", AT(query.name), WM_SERVICE_NAME_MAX, "What it is asked by"),
+	TEXT("service", AT(query.service), WM_SERVICE_NAME_MAX, "Whose instances"),
+	TEXT("near", AT(query.near), WM_NODE_NAME_MAX, "Nearest to this node first"),
+	TEXT("ttl", AT(query.ttl), 32, "Of its records in DNS"),
+	FLAG("prefix", AT(query.prefix), "Of all names that begin with its own"),
+	FLAG("remove_empty_tags", AT(query.remove_empty_tags), "Of what a template makes"),
+	FLAG("only_passing", AT(query.only_passing), "Who is warning is not taken"),
+	FLAG("connect", AT(query.connect), "What stands for the service in a mesh"),
+};
+static const struct wm_policy_field terms[] = {
+	ENUM("what", IN(term, what), terms_of, ""),
+	TEXT("key", IN(term, key), WM_TAG_MAX, ""),
+	TEXT("value", IN(term, value), WM_META_VALUE_MAX, ""),
+};
+
 #define MEMBERS(name, form, f, hide)                                                               \
 	{                                                                                          \
 		name, form, f, WM_ARRAY_LEN(f), 0, 0, 0, 0, hide                                   \
@@ -141,6 +159,8 @@ const struct wm_policy_section wm_policy_sections[] = {
 	ELEMENTS("ports", WM_POLICY_MAP, ports, port, ports, WM_POLICY_PORTS_MAX, false),
 	MEMBERS("entries", WM_POLICY_OBJECT, entries, true),
 	ELEMENTS("meta", WM_POLICY_LIST, meta, meta, meta, WM_POLICY_META_MAX, true),
+	MEMBERS("query", WM_POLICY_OBJECT, query, true),
+	ELEMENTS("terms", WM_POLICY_LIST, terms, term, terms, WM_QUERY_TERMS_MAX, true),
 };
 const unsigned wm_policy_sections_count = WM_ARRAY_LEN(wm_policy_sections);
 
@@ -170,6 +190,7 @@ static void give_room(struct wm_policy_draft *d)
 	d->p.failover = d->failover;
 	d->p.ports = d->ports;
 	d->p.meta = d->meta;
+	d->p.terms = d->terms;
 }
 
 void wm_policy_draft_init(struct wm_policy_draft *d, const char *service)
@@ -209,6 +230,7 @@ void wm_policy_draft_of(struct wm_policy_draft *d, const struct wm_policy *p)
 	memcpy(d->failover, p->failover, p->failover_count * sizeof(*p->failover));
 	memcpy(d->ports, p->ports, p->ports_count * sizeof(*p->ports));
 	memcpy(d->meta, p->meta, p->meta_count * sizeof(*p->meta));
+	memcpy(d->terms, p->terms, p->terms_count * sizeof(*p->terms));
 }
 
 /* The first element of a draft's list; its room is its own. */

@@ -17,6 +17,8 @@
 #define WM_POLICY_SPLITS_MAX   8    /* targets: tiers of a table */
 #define WM_POLICY_PORTS_MAX    32   /* virtual ports: as many as an instance has endpoints */
 #define WM_POLICY_META_MAX     16   /* pairs of what views keep */
+#define WM_QUERY_TERMS_MAX     64   /* tags and pairs that a prepared query asks for */
+#define WM_QUERY_KEY	       "\1" /* no service's name begins so */
 #define WM_POLICY_LABEL_MAX    63   /* octets of a subset's name: it is a label in DNS */
 #define WM_POLICY_FILTER_MAX   4096 /* octets of a subset's filter: the filter language's bound */
 #define WM_POLICY_NODE                                                                             \
@@ -44,6 +46,18 @@ struct wm_policy_port {
 enum wm_policy_view { WM_POLICY_RESOLVER, WM_POLICY_SPLITTER, WM_POLICY_DEFAULTS };
 struct wm_policy_meta {
 	uint32_t view; /* enum wm_policy_view */
+	const char *key, *value;
+};
+
+/* A term of a prepared query: what instances must have. */
+enum wm_query_term {
+	WM_QUERY_TAG,	       /* key; with '!' in front: must not */
+	WM_QUERY_NODE_META,    /* key and value */
+	WM_QUERY_SERVICE_META, /* likewise */
+	WM_QUERY_IGNORE_CHECK  /* key: a check that does not count */
+};
+struct wm_policy_term {
+	uint32_t what; /* enum wm_query_term */
 	const char *key, *value;
 };
 
@@ -80,7 +94,15 @@ struct wm_policy {
 	const struct wm_policy_target *failover;
 	const struct wm_policy_port *ports;
 	const struct wm_policy_meta *meta;
-	uint32_t subsets_count, splits_count, failover_count, ports_count, meta_count;
+	const struct wm_policy_term *terms;
+	uint32_t subsets_count, splits_count, failover_count, ports_count, meta_count, terms_count;
+	/* A prepared query of Consul's, which is asked by its name or id: an object of this kind
+	 * whose key is WM_QUERY_KEY and its id. "" otherwise. */
+	struct {
+		const char *id, *name, *service, *near, *ttl;
+		uint32_t prefix; /* a template: of all names that begin with this one */
+		uint32_t remove_empty_tags, only_passing, connect;
+	} query;
 	/* the registry's */
 	struct wm_version version;
 	uint64_t create_index, modify_index;
@@ -143,6 +165,7 @@ struct wm_policy_draft {
 	struct wm_policy_target failover[WM_POLICY_FAILOVER_MAX];
 	struct wm_policy_port ports[WM_POLICY_PORTS_MAX];
 	struct wm_policy_meta meta[WM_POLICY_META_MAX];
+	struct wm_policy_term terms[WM_QUERY_TERMS_MAX];
 };
 /** One that asks for nothing: every field has its fallback. */
 void wm_policy_draft_init(struct wm_policy_draft *d, const char *service);
@@ -161,6 +184,13 @@ void wm_policy_free(struct wm_policy *p); /* NULL ok */
 bool wm_policy_same(const struct wm_policy *a, const struct wm_policy *b);
 /** Of a name in any case. @return NULL: there is none. */
 const struct wm_policy_subset *wm_policy_subset(const struct wm_policy *p, const char *name);
+/** Is it a prepared query? */
+static inline bool wm_policy_is_query(const struct wm_policy *p)
+{
+	return *p->service == WM_QUERY_KEY[0];
+}
+/** May an object of this kind have this key: a service's name, or a query's? */
+bool wm_policy_key_valid(const char *key);
 /** Does it send elsewhere? */
 static inline bool wm_policy_redirects(const struct wm_policy *p)
 {

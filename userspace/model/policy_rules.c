@@ -246,14 +246,48 @@ static int check_meaning(const struct wm_policy *p, struct wm_err *e)
 	return 0;
 }
 
+/* --- prepared queries ----------------------------------------------------------------------------
+ */
+static bool is_uuid(const char *s)
+{
+	for (unsigned n = 0; n < 36; n++) {
+		bool dash = n == 8 || n == 13 || n == 18 || n == 23;
+
+		if (dash ? s[n] != '-' : !s[n] || !strchr("0123456789abcdef", s[n]))
+			return false;
+	}
+	return !s[36];
+}
+
+bool wm_policy_key_valid(const char *key)
+{
+	return *key == WM_QUERY_KEY[0] ? is_uuid(key + 1) : wm_service_name_valid(key);
+}
+
+static int check_query(const struct wm_policy *p, struct wm_err *e)
+{
+	if (!wm_policy_is_query(p))
+		return *p->query.id || *p->query.name || *p->query.service || *p->query.near ||
+				       *p->query.ttl || p->query.prefix ||
+				       p->query.remove_empty_tags || p->query.only_passing ||
+				       p->query.connect || p->terms_count
+			       ? wm_err_set(e, WM_E_INVALID, "query: it has the key of a policy")
+			       : 0;
+	if (strcmp(p->query.id, p->service + 1) != 0)
+		return wm_err_set(e, WM_E_INVALID, "query: it has another's key");
+	return *p->query.service
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID, "Must provide a Service name to query");
+}
+
 int wm_policy_validate(const struct wm_policy *p, struct wm_err *e)
 {
 	static int (*const rules[])(const struct wm_policy *p, struct wm_err *e) = {
-		check_subsets,	check_split, check_failover,
-		check_redirect, check_ports, check_meaning};
+		check_query,	check_subsets, check_split,  check_failover,
+		check_redirect, check_ports,   check_meaning};
 	int err = 0;
 
-	if (!wm_service_name_valid(p->service))
+	if (!wm_policy_key_valid(p->service))
 		return refuse(e, "service", p->service,
 			      "1 to 255 octets without control characters are");
 	for (unsigned n = 0; n < wm_policy_sections_count && !err; n++)

@@ -278,7 +278,7 @@ static int judge_change(const struct wm_registry *r, const struct wm_foreign_cha
 	if (!c->version.seq && !c->forget)
 		return invalid(e, "a change has no number");
 	if (is_policy(c))
-		return wm_service_name_valid(c->id) ? 0 : invalid(e, "a policy is of no service");
+		return wm_policy_key_valid(c->id) ? 0 : invalid(e, "a policy is of no service");
 	if (c->version.origin == WM_ORIGIN_SHARED)
 		return wm_node_name_validate(c->node, e);
 	if (wm_peer_id_same(&self, &c->version.writer))

@@ -326,7 +326,7 @@ int wm_registry_policy_delete(struct wm_registry *r, const char *service, const 
 {
 	char name[WM_SERVICE_NAME_MAX + 1];
 
-	if (!wm_service_name_valid(service) || !fold(name, service))
+	if (!wm_policy_key_valid(service) || !fold(name, service))
 		return wm_err_set(e, WM_E_UNKNOWN, "Service \"%.64s\" has no policy", service);
 	return submit(r, wm_policy_op_new(name, true, NULL), cas, done, arg, e);
 }
