@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query.c - see query.h. */
+#include "query.h"
+
+#include "selection.h"
+#include "userspace/base/buf.h"
+#include "userspace/base/random.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define TEXTS_MAX 65536 /* octets of what a template becomes */
+
+const struct wm_policy *wm_query_find(const struct wm_registry *r, const char *name)
+{
+	const struct wm_policy *p, *named = NULL, *prefix = NULL;
+	size_t pos = 0, len;
+
+	while ((p = wm_registry_next_policy(r, &pos))) {
+		if (!wm_policy_is_query(p))
+			continue;
+		if (strcasecmp(p->query.id, name) == 0)
+			return p;
+		len = strlen(p->query.name);
+		if (!p->query.prefix && len && strcasecmp(p->query.name, name) == 0)
+			named = p;
+		else if (p->query.prefix && strncasecmp(p->query.name, name, len) == 0 &&
+			 (!prefix || len > strlen(prefix->query.name)))
+			prefix = p;
+	}
+	return named ? named : prefix;
+}
+
+/* --- templates ----------------------------------------------------------------------------------
+ */
+struct filling {
+	const struct wm_policy *q;
+	const char *name;
+	struct wm_buf b;
+};
+
+static const char *variable(const struct filling *f, const char *at, size_t len)
+{
+	static const char prefix[] = "name.prefix", suffix[] = "name.suffix", full[] = "name.full",
+			  segment[] = "agent.segment";
+
+	if (len == strlen(full) && strncmp(at, full, len) == 0)
+		return f->name;
+	if (len == strlen(prefix) && strncmp(at, prefix, len) == 0)
+		return f->q->query.name;
+	if (len == strlen(suffix) && strncmp(at, suffix, len) == 0)
+		return f->name + strlen(f->q->query.name);
+	return len == strlen(segment) && strncmp(at, segment, len) == 0 ? "" : NULL;
+}
+
+/* Append a text with its variables filled in, and a NUL. @return its place, -1: see @p e. */
+static long fill(struct filling *f, const char *text, struct wm_err *e)
+{
+	long at = (long)f->b.len;
+	const char *open, *close, *value;
+
+	while ((open = strstr(text, "${")) && (close = strchr(open, '}'))) {
+		value = variable(f, open + 2, (size_t)(close - open - 2));
+		if (!value) {
+			wm_err_set(e, WM_E_INVALID,
+				   "\"%.*s\" is not allowed: name.full, name.prefix, name.suffix "
+				   "and agent.segment are",
+				   (int)(close - open < 64 ? close - open + 1 : 64), open);
+			return -1;
+		}
+		wm_buf_put(&f->b, text, (size_t)(open - text));
+		wm_buf_puts(&f->b, value);
+		text = close + 1;
+	}
+	wm_buf_puts(&f->b, text);
+	wm_buf_putc(&f->b, '\0');
+	if (!f->b.failed)
+		return at;
+	wm_err_set(e, -ENOMEM, "Out of memory, or the template is too long");
+	return -1;
+}
+
+int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_draft *ret,
+		  char **texts, struct wm_err *e)
+{
+	struct filling f = {.q = q, .name = name};
+	long service, at[WM_QUERY_TERMS_MAX];
+	unsigned kept = 0;
+
+	*texts = NULL;
+	wm_policy_draft_of(ret, q);
+	if (!q->query.prefix)
+		return 0;
+	if (strlen(name) < strlen(q->query.name)) /* it is asked for by its id */
+		f.name = q->query.name;
+	wm_buf_init(&f.b, TEXTS_MAX);
+	service = fill(&f, q->query.service, e);
+	for (uint32_t n = 0; service >= 0 && n < q->terms_count; n++) {
+		at[n] = fill(&f, q->terms[n].key, e);
+		if (at[n] < 0)
+			service = -1;
+	}
+	if (service < 0) {
+		wm_buf_done(&f.b);
+		return e->code;
+	}
+	*texts = f.b.data;
+	ret->p.query.service = f.b.data + service;
+	for (uint32_t n = 0; n < q->terms_count; n++) {
+		ret->terms[n].key = f.b.data + at[n];
+		if (q->query.remove_empty_tags && q->terms[n].what == WM_QUERY_TAG &&
+		    !*ret->terms[n].key)
+			continue;
+		ret->terms[kept++] = ret->terms[n];
+	}
+	ret->p.terms_count = kept;
+	return 0;
+}
+
+/* --- whom it selects ----------------------------------------------------------------------------
+ */
+static bool has_pair(const struct wm_pair *pairs, unsigned count, const struct wm_policy_term *t)
+{
+	for (unsigned n = 0; n < count; n++) {
+		if (strcmp(pairs[n].key, t->key) == 0)
+			return strcmp(pairs[n].value, t->value) == 0;
+	}
+	return false;
+}
+
+static bool has_term(const struct wm_instance *i, const struct wm_policy_term *t)
+{
+	switch (t->what) {
+	case WM_QUERY_TAG:
+		return *t->key == '!' ? !wm_instance_has_tag(i, t->key + 1)
+				      : wm_instance_has_tag(i, t->key);
+	case WM_QUERY_NODE_META:
+		return has_pair(i->node->meta, i->node->meta_count, t);
+	case WM_QUERY_SERVICE_META:
+		return has_pair(i->meta, i->meta_count, t);
+	default:
+		return true;
+	}
+}
+
+static bool is_ignored(const struct wm_policy *q, const char *check)
+{
+	for (uint32_t n = 0; n < q->terms_count; n++) {
+		if (q->terms[n].what == WM_QUERY_IGNORE_CHECK &&
+		    strcmp(q->terms[n].key, check) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum wm_status worst(const struct wm_policy *q, const struct wm_instance *i)
+{
+	enum wm_status s = WM_PASSING;
+
+	for (unsigned n = 0; n < i->checks_count; n++) {
+		if (i->checks[n]->status > s && !is_ignored(q, i->checks[n]->id))
+			s = i->checks[n]->status;
+	}
+	return s;
+}
+
+static bool is_wanted(const struct wm_policy *q, const struct wm_instance *i)
+{
+	enum wm_status own = worst(q, i), node = worst(q, i->node->holder);
+	enum wm_status s = own > node ? own : node;
+
+	if (i->lifecycle != WM_LIFE_RUNNING || s == WM_CRITICAL ||
+	    (q->query.only_passing && s != WM_PASSING))
+		return false;
+	for (uint32_t n = 0; n < q->terms_count; n++) {
+		if (!has_term(i, &q->terms[n]))
+			return false;
+	}
+	return true;
+}
+
+static void shuffle(const struct wm_instance **all, unsigned count)
+{
+	for (unsigned n = count; n > 1; n--) {
+		unsigned k = wm_random_below(n);
+		const struct wm_instance *i = all[k];
+
+		all[k] = all[n - 1];
+		all[n - 1] = i;
+	}
+}
+
+/* The target of a split that answers this time: by its share. */
+static unsigned draw_target(const struct wm_selection *s)
+{
+	double share[WM_SELECTION_TIERS_MAX], x = wm_random_below(1u << 30) / (double)(1u << 30);
+
+	wm_selection_shares(s, share);
+	for (unsigned n = 0; n < s->count; n++) {
+		x -= share[n];
+		if (x < 0)
+			return s->tiers[n].target;
+	}
+	return s->count ? s->tiers[0].target : 0;
+}
+
+int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
+		 const struct wm_instance ***ret, unsigned *ret_count, unsigned *ret_tier)
+{
+	struct wm_selection s;
+	unsigned target, count = 0, before = 0;
+	const struct wm_instance **all = NULL;
+
+	if (wm_selection_make(r, q->query.service, "", &s))
+		return -ENOMEM;
+	target = draw_target(&s);
+	for (unsigned n = 0; n < s.count && !count; n++) {
+		const struct wm_selection_tier *t = &s.tiers[n];
+
+		if (t->target != target)
+			continue;
+		free(all);
+		all = calloc(t->count + 1, sizeof(struct wm_instance *));
+		if (!all) {
+			wm_selection_done(&s);
+			return -ENOMEM;
+		}
+		for (unsigned k = 0; k < t->count; k++) {
+			if (is_wanted(q, t->members[k]))
+				all[count++] = t->members[k];
+		}
+		before += !count;
+	}
+	wm_selection_done(&s);
+	if (!all)
+		all = calloc(1, sizeof(struct wm_instance *));
+	if (!all)
+		return -ENOMEM;
+	shuffle(all, count);
+	*ret = all;
+	*ret_count = count;
+	*ret_tier = count ? before : 0;
+	return 0;
+}
