@@ -68,6 +68,11 @@ static const struct row {
 	{"GET", "/v1/health/checks/:name", "", "", 400, "Missing service name", 200, "[]"},
 	{"GET", "/v1/health/node/:node", "", "", 400, "Missing node name", 200, "[]"},
 	{"GET", "/v1/health/state/:state", "", "", 400, "Missing check state", 200, "[]"},
+	{"GET", "/v1/query/:id", "", "", 400, "Query not found", 404, "Query not found"},
+	{"PUT", "/v1/query/:id", "", "{}", 400, "Query not found", 404, "Query not found"},
+	{"DELETE", "/v1/query/:id", "", "", 400, "Query not found", 404, "Query not found"},
+	{"GET", "/v1/query/:id/execute", "", "", 400, "Query not found", 404, "Query not found"},
+	{"GET", "/v1/query/:id/explain", "", "", 400, "Query not found", 404, "Query not found"},
 	{"GET", "/v1/config/:kind", "", "", 400, "Missing config entry kind", 400,
 	 "invalid config entry kind: %s (service-resolver, service-splitter and service-defaults "
 	 "are)"},
@@ -152,7 +157,8 @@ Test(routes, without_an_element_or_with_one_that_nobody_has)
 		expect(r, "", "/", r->missing, r->missing_text);
 		/* the same without the slash, but where that is another path, or in the middle */
 		if (strncmp(r->pattern, "/v1/waymark/", 12) != 0 &&
-		    strncmp(r->pattern, "/v1/config/", 11) != 0)
+		    strncmp(r->pattern, "/v1/config/", 11) != 0 &&
+		    strncmp(r->pattern, "/v1/query/", 10) != 0)
 			expect(r, "", "", r->missing, r->missing_text);
 		expect(r, "nobody-has-this", "/", r->unknown, r->unknown_text);
 	}

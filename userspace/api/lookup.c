@@ -61,7 +61,8 @@ static bool writes_catalog(const struct wm_call *c)
 	       strcmp(c->route->pattern, "/v1/txn") == 0 ||
 	       (c->route->method != WM_GET &&
 		(strcmp(c->route->pattern, "/v1/waymark/policies/:service") == 0 ||
-		 strncmp(c->route->pattern, "/v1/config", strlen("/v1/config")) == 0));
+		 strncmp(c->route->pattern, "/v1/config", strlen("/v1/config")) == 0 ||
+		 strncmp(c->route->pattern, "/v1/query", strlen("/v1/query")) == 0));
 }
 
 bool wm_waits_for_mesh(struct wm_call *c)

@@ -142,6 +142,7 @@ static const char *missing(const struct wm_call *c)
 		   {"/v1/catalog/service/", "Missing service name"},
 		   {"/v1/catalog/connect/", "Missing service name"},
 		   {"/v1/config/", "Missing config entry kind"},
+		   {"/v1/query/", "Query not found"},
 		   {"/v1/health/service/", "Missing service name"},
 		   {"/v1/health/connect/", "Missing service name"},
 		   {"/v1/health/checks/", "Missing service name"},

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* Consul's prepared queries: as the Go client's tests ask for them, templates, whom they select,
+ * and that the policy of the service is followed. */
+#include "api_help.h"
+
+static void setup(void)
+{
+	api_setup();
+	api_start();
+}
+
+static void teardown(void)
+{
+	one_close();
+	api_stop();
+}
+
+TestSuite(api_query, .init = setup, .fini = teardown, .timeout = 120);
+
+#define Q "/v1/query"
+
+static char id[64];
+
+/* Make one; its id is kept. */
+static void made(const char *body)
+{
+	cr_assert_eq(ask("POST", Q, body), 200, "%s", one.body);
+	cr_assert_eq(strncmp(one.body, "{\"ID\":\"", 7), 0, "%s", one.body);
+	snprintf(id, sizeof(id), "%.36s", one.body + 7);
+}
+
+static void instance(const char *name, const char *service, const char *more)
+{
+	char body[512];
+
+	snprintf(body, sizeof(body),
+		 "{\"ID\":\"%s\",\"Name\":\"%s\",\"Address\":\"10.1.0.1\",\"Port\":80%s}", name,
+		 service, more);
+	must_put("/v1/agent/service/register", body);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* "service ids, sorted; failovers" of an execution. */
+static const char *found(const char *path)
+{
+	static char text[512];
+	const char *ids[16];
+	json_t *doc, *node;
+	size_t n, count = 0, len;
+
+	cr_assert_eq(get(path), 200, "%s: %s", path, one.body);
+	doc = json_loads(one.body, 0, NULL);
+	cr_assert_not_null(doc);
+	json_array_foreach(json_object_get(doc, "Nodes"), n, node)
+	{
+		ids[count++] =
+			json_string_value(json_object_get(json_object_get(node, "Service"), "ID"));
+	}
+	qsort(ids, count, sizeof(*ids), by_text);
+	len = (size_t)snprintf(text, sizeof(text), "%s",
+			       json_string_value(json_object_get(doc, "Service")));
+	for (n = 0; n < count; n++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s", ids[n]);
+	snprintf(text + len, sizeof(text) - len, "; %d",
+		 (int)json_integer_value(json_object_get(doc, "Failovers")));
+	json_decref(doc);
+	return text;
+}
+
+Test(api_query, are_made_listed_replaced_and_removed)
+{
+	char path[128];
+
+	cr_assert_eq(get(Q), 200);
+	cr_assert_str_eq(one.body, "[]");
+	made("{\"Name\":\"test\",\"Service\":{\"Service\":\"redis\",\"NodeMeta\":{\"somekey\":"
+	     "\"somevalue\"},\"ServiceMeta\":{\"redis-version\":\"4.0\"}},\"DNS\":{\"TTL\":\"10s\"}"
+	     "}");
+	snprintf(path, sizeof(path), Q "/%s", id);
+	cr_assert_eq(get(path), 200);
+	cr_expect(strstr(one.body, "\"Name\":\"test\""), "%s", one.body);
+	cr_expect(strstr(one.body, "\"NodeMeta\":{\"somekey\":\"somevalue\"},\"ServiceMeta\":{"
+				   "\"redis-version\":\"4.0\"}"),
+		  "%s", one.body);
+	cr_expect(strstr(one.body, "\"DNS\":{\"TTL\":\"10s\"}"));
+	must_put(path, "{\"Name\":\"my-query\",\"Service\":{\"Service\":\"redis\",\"Failover\":{"
+		       "\"NearestN\":0,\"Datacenters\":[]},\"Connect\":false},\"Session\":\"\"}");
+	cr_assert_eq(get(Q), 200);
+	cr_expect(strstr(one.body, "\"Name\":\"my-query\""), "%s", one.body);
+	cr_expect_null(strstr(one.body, "somekey"));
+	/* no policy of a service, and no event of one */
+	cr_assert_eq(get("/v1/waymark/policies"), 200);
+	cr_assert_str_eq(one.body, "[]");
+	cr_assert_eq(get("/v1/config/service-resolver"), 200);
+	cr_assert_str_eq(one.body, "[]");
+	cr_assert_eq(ask("DELETE", path, NULL), 200);
+	cr_assert_eq(get(path), 404);
+	cr_assert_str_eq(one.body, "Query not found");
+}
+
+Test(api_query, what_is_wrong_is_refused_by_name)
+{
+	static const struct {
+		const char *body, *text;
+	} all[] = {
+		{"{\"Name\":\"a\"}", "Must provide a Service name to query"},
+		{"{\"Service\":{\"Service\":\"a\"},\"Colour\":1}",
+		 "Request decode failed: json: unknown field \"Colour\""},
+		{"{\"Service\":{\"Service\":\"a\",\"Failover\":{\"Datacenters\":[\"dc2\"]}}}",
+		 "Service.Failover is not supported: a mesh is one datacenter"},
+		{"{\"Session\":\"x\",\"Service\":{\"Service\":\"a\"}}",
+		 "Session is not supported: "},
+		{"{\"Template\":{\"Type\":\"glob\"},\"Service\":{\"Service\":\"a\"}}",
+		 "Template.Type: \"glob\" is not allowed: name_prefix_match"},
+		{"{\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{\"Service\":"
+		 "\"${match(1)}\"}}",
+		 "\"${match(1)}\" is not allowed: name.full, name.prefix, name.suffix and "
+		 "agent.segment are"},
+		{"{\"Service\":{\"Service\":\"a\"},\"DNS\":{\"TTL\":\"soon\"}}",
+		 "DNS.TTL: \"soon\" is not allowed: a duration such as 10s"},
+		{"{\"Name\":\"taken\",\"Service\":{\"Service\":\"a\"}}",
+		 "Name: \"taken\" is not allowed: it is that of the query "},
+	};
+
+	made("{\"Name\":\"taken\",\"Service\":{\"Service\":\"a\"}}");
+	for (size_t n = 0; n < sizeof(all) / sizeof(all[0]); n++) {
+		cr_expect_eq(ask("POST", Q, all[n].body), 400, "%s: %s", all[n].body, one.body);
+		cr_expect_eq(strncmp(one.body, all[n].text, strlen(all[n].text)), 0, "%s:\n%s\n%s",
+			     all[n].body, one.body, all[n].text);
+	}
+}
+
+#define CHECK(status)                                                                              \
+	",\"Check\":{\"CheckID\":\"c-" status "\",\"TTL\":\"1h\",\"Status\":\"" status "\"}"
+
+Test(api_query, select_by_tags_metadata_and_checks)
+{
+	char path[128];
+
+	instance("a", "redis",
+		 ",\"Tags\":[\"v1\",\"primary\"],\"Meta\":{\"redis-version\":\"4.0\"}");
+	instance("b", "redis", ",\"Tags\":[\"v2\"]" CHECK("warning"));
+	instance("c", "redis", ",\"Tags\":[\"v2\"]" CHECK("critical"));
+	made("{\"Name\":\"all\",\"Service\":{\"Service\":\"redis\"}}");
+	cr_expect_str_eq(found(Q "/all/execute"), "redis a b; 0");
+	cr_expect_str_eq(found(Q "/ALL/execute?near=_agent&limit=0"), "redis a b; 0");
+	snprintf(path, sizeof(path), Q "/%s/execute", id);
+	cr_expect_str_eq(found(path), "redis a b; 0");
+	cr_assert_eq(get(Q "/all/execute?limit=1"), 200);
+	cr_expect(strstr(one.body, "\"Nodes\":[{\"Node\":{\"ID\":"), "%s", one.body);
+	cr_expect_null(strstr(one.body, "},{\"Node\":{\"ID\":"));
+	cr_assert_eq(get(Q "/all/execute?limit=x"), 400);
+	made("{\"Name\":\"good\",\"Service\":{\"Service\":\"redis\",\"OnlyPassing\":true}}");
+	cr_expect_str_eq(found(Q "/good/execute"), "redis a; 0");
+	made("{\"Name\":\"v2\",\"Service\":{\"Service\":\"redis\",\"Tags\":[\"v2\",\"!primary\"]}"
+	     "}");
+	cr_expect_str_eq(found(Q "/v2/execute"), "redis b; 0");
+	made("{\"Name\":\"meta\",\"Service\":{\"Service\":\"redis\",\"ServiceMeta\":{"
+	     "\"redis-version\":\"4.0\"}}}");
+	cr_expect_str_eq(found(Q "/meta/execute"), "redis a; 0");
+	made("{\"Name\":\"ign\",\"Service\":{\"Service\":\"redis\",\"IgnoreCheckIDs\":["
+	     "\"c-critical\"]}}");
+	cr_expect_str_eq(found(Q "/ign/execute"), "redis a b c; 0");
+	made("{\"Name\":\"none\",\"Service\":{\"Service\":\"nobody\"}}");
+	cr_expect_str_eq(found(Q "/none/execute"), "nobody; 0");
+	cr_assert_eq(get(Q "/unheard/execute"), 404);
+}
+
+Test(api_query, templates_answer_for_all_names_that_begin_so)
+{
+	instance("a", "cache-eu", ",\"Tags\":[\"geo-cache-eu\"]");
+	made("{\"Name\":\"geo-\",\"Template\":{\"Type\":\"name_prefix_match\",\"RemoveEmptyTags\":"
+	     "true},\"Service\":{\"Service\":\"${name.suffix}\",\"Tags\":[\"${name.full}\","
+	     "\"${agent.segment}\"]}}");
+	made("{\"Name\":\"geo-x-\",\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{"
+	     "\"Service\":\"of-${name.prefix}${name.suffix}\"}}");
+	cr_expect_str_eq(found(Q "/geo-cache-eu/execute"), "cache-eu a; 0");
+	cr_assert_eq(get(Q "/geo-cache-eu/explain"), 200);
+	cr_expect(strstr(one.body, "{\"Query\":{\"ID\":"), "%s", one.body);
+	cr_expect(strstr(one.body, "\"Service\":\"cache-eu\""), "%s", one.body);
+	cr_expect(strstr(one.body, "\"Tags\":[\"geo-cache-eu\"]"), "%s", one.body);
+	cr_expect_str_eq(found(Q "/geo-x-y/execute"), "of-geo-x-y; 0", "the longest stands");
+	made("{\"Name\":\"geo-x-y\",\"Service\":{\"Service\":\"exact\"}}");
+	cr_expect_str_eq(found(Q "/geo-x-y/execute"), "exact; 0", "and a name above it");
+	cr_assert_eq(get(Q "/other/execute"), 404);
+	made("{\"Name\":\"\",\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{"
+	     "\"Service\":"
+	     "\"${name.full}\"}}");
+	cr_expect_str_eq(found(Q "/other/execute"), "other; 0", "one for all that nobody else has");
+}
+
+Test(api_query, the_policy_of_the_service_is_followed)
+{
+	instance("a", "web", ",\"Meta\":{\"v\":\"1\"}");
+	instance("b", "web", ",\"Meta\":{\"v\":\"2\"}");
+	instance("s", "spare", "");
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}");
+	cr_assert_eq(put("/v1/waymark/policies/web",
+			 "{\"subsets\":{\"v2\":\"Service.Meta.v == 2\"},\"default_subset\":\"v2\","
+			 "\"failover\":[{\"service\":\"spare\"}]}"),
+		     200, "%s", one.body);
+	cr_expect_str_eq(found(Q "/q/execute"), "web b; 0");
+	must_put("/v1/agent/service/maintenance/b?enable=true", NULL);
+	cr_expect_str_eq(found(Q "/q/execute"), "web s; 1");
+}
