@@ -370,3 +370,60 @@ Test(strict, cut_silently)
 	cr_assert(answer.counts[1] > 0 && answer.counts[1] < 20);
 	cr_assert_not(answer.flags & 0x0200);
 }
+
+/* --- prepared queries --------------------------------------------------------------------------
+ */
+static void prepare(const char *id, const char *name, const char *service, bool prefix,
+		    const char *tag, const char *ttl)
+{
+	struct wm_policy_draft d;
+	struct wm_err e = {0};
+	char key[64];
+
+	snprintf(key, sizeof(key), WM_QUERY_KEY "%s", id);
+	wm_policy_draft_init(&d, key);
+	d.p.query.id = id;
+	d.p.query.name = name;
+	d.p.query.service = service;
+	d.p.query.prefix = prefix;
+	d.p.query.ttl = ttl;
+	if (*tag) {
+		d.terms[0] = (struct wm_policy_term){WM_QUERY_TAG, tag, ""};
+		d.p.terms_count = 1;
+	}
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+Test(names, prepared_queries_have_names)
+{
+	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);
+	add("web", "b", "10.1.0.2", 81, "v2", WM_PASSING);
+	add("web", "c", "10.1.0.3", 80, "v2", WM_CRITICAL);
+	ask("best.query.mesh.internal", A);
+	nodata(3);
+	prepare("f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e5f", "best", "web", false, "v2", "10s");
+	ask("best.query.mesh.internal", A);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.1.0.2"), 1);
+	cr_assert_eq(answer.r[0].ttl, 10);
+	ask("BEST.query.dc1.consul", SRV);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "1 1 81 0a010002.addr.dc1.consul."), 1);
+	ask("_best._tcp.query.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 1);
+	ask("f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e5f.query.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.2"), 1);
+	ask("best.query.mesh.internal", AAAA);
+	nodata(0);
+	/* a template of names with dots */
+	prepare("f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e50", "any.", "${name.suffix}", true, "", "");
+	ask("any.web.query.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 2);
+	cr_assert_eq(answer.r[0].ttl, 7, "as the service's");
+	ask("any.none.query.mesh.internal", A);
+	nodata(3);
+	ask("query.mesh.internal", A);
+	nodata(0);
+}

@@ -37,6 +37,7 @@ enum wm_ask_kind {
 	WM_ASK_VIRTUAL,
 	WM_ASK_NODE,
 	WM_ASK_ADDR,
+	WM_ASK_QUERY,	/* a prepared query, by its name or id: `node` */
 	WM_ASK_REVERSE, /* below in-addr.arpa or ip6.arpa */
 };
 /* What a name asks for. */
@@ -111,6 +112,13 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type);
 /** The same from the registry: by tag, or when the service did not fit the tables. */
 unsigned wm_reply_registry(struct wm_reply *r, uint16_t type);
 void wm_reply_srv(struct wm_reply *r);
+/** The same of instances that somebody chose. */
+unsigned wm_reply_listed(struct wm_reply *r, const struct wm_instance *const *list, unsigned count,
+			 uint16_t type);
+/** Likewise; @p list is overwritten. */
+void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, int64_t n);
+/** Records of a prepared query. */
+void wm_reply_query(struct wm_reply *r);
 /** <name>.<kind>[.<dc>].<domain>; a node's name may have dots. @return false: it does not fit. */
 bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *kind, bool dc,
 		       uint8_t out[WM_DNS_NAME_MAX + 1]);

@@ -128,6 +128,17 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
 	} else if (is(kind, "node")) {
 		join(l, 0, n, ret->node, sizeof(ret->node));
 		ret->kind = WM_ASK_NODE;
+	} else if (is(kind, "query")) {
+		/* _<name>._tcp.query as well: RFC 2782, whatever the protocol */
+		bool srv = n == 2 && l->at[0].len > 1 && l->at[0].text[0] == '_' &&
+			   l->at[1].text[0] == '_';
+		struct label name = {l->at[0].text + 1, l->at[0].len - 1};
+
+		if (srv)
+			take(&name, ret->node);
+		else
+			join(l, 0, n, ret->node, sizeof(ret->node));
+		ret->kind = WM_ASK_QUERY;
 	} else if (is(kind, "addr") && n == 1 && hex(&l->at[0], ret)) {
 		ret->kind = WM_ASK_ADDR;
 	}
@@ -135,7 +146,8 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
 
 static bool is_kind(const struct label *l)
 {
-	return is(l, "service") || is(l, "virtual") || is(l, "node") || is(l, "addr");
+	return is(l, "service") || is(l, "virtual") || is(l, "node") || is(l, "addr") ||
+	       is(l, "query");
 }
 
 /* No word tells the kind: then only SRV may be asked for, as Consul has it. */

@@ -158,19 +158,20 @@ static uint32_t weight_of(const struct wm_instance *i)
 
 /* Gather the addresses that are asked for, in the order that the tables' are put in. An instance
  * without weight takes no connections, and is in no slot either. */
-static void gather(struct wm_reply *r, const struct wm_service *s, uint16_t type,
-		   struct wm_dns_walk *w)
+static void gather(struct wm_reply *r, const struct wm_instance *const *list, unsigned count,
+		   uint16_t type, struct wm_dns_walk *w)
 {
 	size_t len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
 	uint64_t key = wm_random64();
 	uint16_t seen[WM_DNS_SEEN] = {0};
 
-	for (unsigned k = 0; k < s->instances_count && w->records < WM_DNS_GATHER_MAX; k++) {
-		const struct wm_instance *i = s->instances[k];
+	for (unsigned k = 0; k < count && w->records < WM_DNS_GATHER_MAX; k++) {
+		const struct wm_instance *i = list[k];
 		__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, i->addr4.s_addr};
 
 		w->weight = weight_of(i);
-		if (!w->weight || !has_address(i, type) || !wm_reply_takes(r, i))
+		if (!w->weight || !has_address(i, type) ||
+		    (r->ask.kind != WM_ASK_QUERY && !wm_reply_takes(r, i)))
 			continue;
 		if (type == WM_DNS_AAAA)
 			memcpy(addr, &i->addr6, sizeof(addr));
@@ -180,21 +181,29 @@ static void gather(struct wm_reply *r, const struct wm_service *s, uint16_t type
 	wm_dns_shuffle(w, type, r->s->records);
 }
 
-unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
+unsigned wm_reply_listed(struct wm_reply *r, const struct wm_instance *const *list, unsigned count,
+			 uint16_t type)
 {
-	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 	struct wm_dns_want want = want_of(r, type);
 	struct wm_dns_walk w = {.ttl_s = want.ttl_s, .order.random = want.random};
 	bool more;
 	uint32_t n;
 
+	gather(r, list, count, type, &w);
+	n = wm_dns_cut(&want, w.records, &more);
+	return put_records(r, n, n * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA), more);
+}
+
+unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
+{
+	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
+
 	if (!s)
 		return 0;
 	if (r->ask.kind == WM_ASK_VIRTUAL)
 		return registry_virtual(r, s, type);
-	gather(r, s, type, &w);
-	n = wm_dns_cut(&want, w.records, &more);
-	return put_records(r, n, n * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA), more);
+	return wm_reply_listed(r, (const struct wm_instance *const *)s->instances,
+			       s->instances_count, type);
 }
 
 /* --- SRV -------------------------------------------------------------------------------------- */
@@ -307,7 +316,12 @@ void wm_reply_srv(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 	int64_t n = s ? choose(r, s) : 0;
-	const struct wm_instance **list = r->s->chosen;
+
+	wm_reply_srv_listed(r, r->s->chosen, n);
+}
+
+void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, int64_t n)
+{
 	uint8_t target[WM_DNS_NAME_MAX + 1];
 	unsigned put = 0;
 

@@ -216,6 +216,9 @@ void wm_reply_answer(struct wm_reply *r)
 		if (wants(r, r->ask.is6 ? WM_DNS_AAAA : WM_DNS_A))
 			wm_reply_address(r, r->ask.is6, r->ask.addr);
 		break;
+	case WM_ASK_QUERY:
+		wm_reply_query(r);
+		break;
 	case WM_ASK_REVERSE:
 		wm_reply_reverse(r);
 		break;
