@@ -29,6 +29,7 @@ only 'userspace/dataplane/' 'netlink/' libnl
 only 'userspace/store/' 'sqlite3\.h' SQLite
 only 'userspace/metadata/' 'pcre2\.h' PCRE2
 only 'userspace/metadata/' 'roaring/' CRoaring
+only 'userspace/dns/upstream_(events|unbound)\.c' 'unbound' libunbound
 only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
 only 'userspace/(security|net)/' 'openssl/' OpenSSL
