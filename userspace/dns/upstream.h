@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream.h - names that are not ours: libunbound asks other servers for them, or from the root
+ * down, and keeps what they say. Which servers: of settings, or of resolv.conf, read again when it
+ * changes. A server that leads back to us is left out. What is of our domains never comes here.
+ * Spec: RFC 1034 5.3, 2308, 4035, 5625, 7766, 7858, 8767, 9156. Threading: loop thread only. */
+#pragma once
+#include "userspace/base/err.h"
+#include "userspace/net/loop.h"
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WM_UPSTREAM_SERVERS_MAX 8   /* servers of a domain */
+#define WM_UPSTREAM_ROUTES_MAX	16  /* domains */
+#define WM_UPSTREAM_NAME_MAX	253 /* octets of a name in text: RFC 1035 */
+#define WM_UPSTREAM_IP_MAX	(INET6_ADDRSTRLEN + IF_NAMESIZE)
+#define WM_UPSTREAM_SERVER_TEXT (WM_UPSTREAM_IP_MAX + WM_UPSTREAM_NAME_MAX + 8)
+
+struct wm_upstream_server {
+	char ip[WM_UPSTREAM_IP_MAX]; /* with %link, if it is of one */
+	uint16_t port;
+	char name[WM_UPSTREAM_NAME_MAX + 1]; /* DNS over TLS, under this name; "": without */
+};
+struct wm_upstream_route {
+	char domain[WM_UPSTREAM_NAME_MAX + 1]; /* "." or lower case without a dot at its end */
+	unsigned count;
+	struct wm_upstream_server servers[WM_UPSTREAM_SERVERS_MAX];
+};
+struct wm_upstream_routes {
+	unsigned count;
+	struct wm_upstream_route at[WM_UPSTREAM_ROUTES_MAX];
+};
+/* Where we answer DNS ourselves. Borrowed. */
+struct wm_upstream_own {
+	const char *const *addresses; /* on port */
+	uint16_t port;
+	const char *const *addresses53; /* on port 53 */
+};
+enum wm_upstream_mode {
+	WM_UPSTREAM_OFF,
+	WM_UPSTREAM_RESOLV_CONF, /* servers of resolv.conf */
+	WM_UPSTREAM_LIST,	 /* those of dns.forward */
+	WM_UPSTREAM_RECURSION,	 /* from the root down */
+};
+struct wm_upstream_config {
+	enum wm_upstream_mode mode;
+	struct wm_upstream_routes routes; /* of dns.forward */
+	const char *const *resolv_conf;	  /* files, borrowed */
+	struct wm_upstream_own own;
+	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
+	bool validate;			       /* DNSSEC */
+	bool rebind_protection;		       /* private addresses in answers are taken out */
+	uint64_t serve_stale_s;		       /* 0: nothing stale is said */
+	uint64_t cache_max;		       /* octets of answers */
+	uint64_t timeout_ms;		       /* of a question */
+	unsigned questions_max, per_client_max;
+};
+
+/* X(symbol, metric name, text) */
+#define WM_UPSTREAM_COUNTERS(X)                                                                    \
+	X(ASKED, dns_upstream_asked, "questions that are not ours, for the resolver")              \
+	X(KEPT, dns_upstream_kept, "of these, answered from its cache at once")                    \
+	X(STALE, dns_upstream_stale, "answers from its cache although their TTL is over")          \
+	X(FAILED, dns_upstream_failed, "no server had an answer: SERVFAIL")                        \
+	X(BOGUS, dns_upstream_bogus, "validation failed: SERVFAIL")                                \
+	X(LATE, dns_upstream_late, "no answer within dns.upstream_timeout: SERVFAIL")              \
+	X(FULL, dns_upstream_full, "more than dns.upstream_questions_max were open: SERVFAIL")     \
+	X(CLIENT_FULL, dns_upstream_client_full,                                                   \
+	  "more than dns.upstream_per_client_max of one client were open: SERVFAIL")               \
+	X(NONE, dns_upstream_none, "there was no server to ask: SERVFAIL")                         \
+	X(LOOP, dns_upstream_loop, "questions that we asked and that came back to us: REFUSED")    \
+	X(CHANGED, dns_upstream_changed, "times that the servers became others: the cache is new") \
+	X(FLUSHED, dns_upstream_flushed, "times that the cache was emptied by request")
+enum wm_upstream_counter {
+#define X(sym, name, text) WM_UPSTREAM_C_##sym,
+	WM_UPSTREAM_COUNTERS(X)
+#undef X
+		WM_UPSTREAM_COUNTER_COUNT
+};
+
+enum wm_upstream_state { WM_UPSTREAM_UNKNOWN, WM_UPSTREAM_UP, WM_UPSTREAM_DOWN, WM_UPSTREAM_LOOPS };
+/* A server, as its probes find it. */
+struct wm_upstream_health {
+	const char *domain; /* that it is asked for */
+	struct wm_upstream_server server;
+	enum wm_upstream_state state;
+	uint64_t since_ms;     /* of the state: wm_clock_ms() */
+	uint64_t latency_us;   /* of answers to probes, smoothed; 0: none came */
+	uint64_t probes, late; /* asked; of these not answered in time */
+	uint64_t failures;     /* answered with SERVFAIL or REFUSED, or refused as a connection */
+};
+
+struct wm_upstream;
+/** @param c copied, what it borrows stays. @return NULL without memory. */
+struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_config *c);
+void wm_upstream_free(struct wm_upstream *u); /* NULL ok; nobody is called back any more */
+/** Forget all that was kept. Questions that are open go on. @return 0, -ENOMEM. */
+int wm_upstream_flush(struct wm_upstream *u);
+const uint64_t *wm_upstream_counters(const struct wm_upstream *u);
+enum wm_upstream_mode wm_upstream_mode_of(const struct wm_upstream *u);
+const char *wm_upstream_mode_str(enum wm_upstream_mode m);
+/** @return false: no such mode. */
+bool wm_upstream_mode_parse(const char *text, enum wm_upstream_mode *ret);
+const char *wm_upstream_state_str(enum wm_upstream_state s);
+/** The n-th server of all domains. @return false: there are not so many. */
+bool wm_upstream_health(const struct wm_upstream *u, unsigned n, struct wm_upstream_health *ret);
+/** Questions that are open. */
+unsigned wm_upstream_open(const struct wm_upstream *u);
+/** The file that the servers are from; "": none. Borrowed. */
+const char *wm_upstream_source(const struct wm_upstream *u);
+/** Read dns.forward, "domain=server server" each. @return 0, WM_E_INVALID with @p e. */
+int wm_upstream_routes_parse(char *const *list, struct wm_upstream_routes *ret, struct wm_err *e);
+/** Would a question to it come to ourselves? Addresses that stand for all are compared with those
+ *  of this machine's links. */
+bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_upstream_server *s);
+/** Write "192.0.2.1@53". */
+void wm_upstream_server_text(const struct wm_upstream_server *s, char ret[WM_UPSTREAM_SERVER_TEXT]);

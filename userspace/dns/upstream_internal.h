@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream_internal.h - what the upstream files share. A question that is not ours goes:
+ * upstream_serve.c (who asked) -> upstream.c (bounds, deadlines, which resolver) ->
+ * upstream_unbound.c (libunbound) -> upstream_answer.c (what the client is sent).
+ * upstream_servers.c reads which servers there are, upstream_conf.c writes libunbound's
+ * configuration, upstream_probe.c watches the servers. Threading: loop thread only. */
+#pragma once
+#include "internal.h"
+#include "upstream.h"
+#include "userspace/base/buf.h"
+
+/* --- upstream_servers.c --- */
+/** Read "192.0.2.1", "192.0.2.1@5353", "2001:db8::1@853#dns.example": the address, a port, and the
+ *  name that its certificate must have, which makes it DNS over TLS. @return 0, -EINVAL. */
+int wm_upstream_server_parse(const char *text, struct wm_upstream_server *ret);
+/** Add the servers of a file as resolv.conf(5). @return how many were added. */
+unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to);
+/** Is it systemd-resolved's own listener, which has others behind it? */
+bool wm_upstream_is_stub(const struct wm_upstream_server *s);
+bool wm_upstream_server_same(const struct wm_upstream_server *a,
+			     const struct wm_upstream_server *b);
+
+/* --- upstream_conf.c --- */
+/** Configuration of a resolver in unbound.conf(5)'s form. @return false: b->failed. */
+bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
+		      const struct wm_upstream_routes *routes);
+/** The same of one that asks @p s alone and keeps nothing. */
+bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_server *s);
+
+/* --- upstream_events.c: libunbound's events on the loop --- */
+struct ub_event_base;
+/** @return NULL without memory. It lives until freed; all its events must be gone before. */
+struct ub_event_base *wm_upstream_events_new(struct wm_loop *l);
+void wm_upstream_events_free(struct ub_event_base *b); /* NULL ok */
+
+/* --- upstream_unbound.c --- */
+struct wm_unbound;
+struct wm_unbound_ask;
+/* What came of a question. */
+struct wm_unbound_answer {
+	bool failed; /* no answer: SERVFAIL */
+	const uint8_t
+		*packet; /* a DNS message of libunbound's, without an ID that means anything */
+	size_t len;
+	bool secure, bogus; /* validated; validation failed */
+	bool at_once;	    /* it was there: nobody was asked */
+};
+typedef void (*wm_unbound_fn)(void *arg, const struct wm_unbound_answer *a);
+/** A resolver with a cache of its own. @p conf is as wm_upstream_conf() writes it.
+ *  @return 0, -ENOMEM, -EINVAL with @p e. */
+int wm_unbound_new(struct wm_loop *l, const char *conf, size_t len, struct wm_unbound **ret,
+		   struct wm_err *e);
+/** Ask it. @p fn runs once, maybe before this returns (then *ret is NULL), unless it is cancelled.
+ *  @return 0, -ENOMEM, -EIO. */
+int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unbound_fn fn,
+		   void *arg, struct wm_unbound_ask **ret);
+/** @p fn will not run; libunbound goes on, and what it finds is kept. NULL ok. */
+void wm_unbound_cancel(struct wm_unbound_ask *k);
+/** Questions that libunbound works on. */
+unsigned wm_unbound_busy(const struct wm_unbound *u);
+/** Nobody's @p fn runs any more. Not from within one. NULL ok. */
+void wm_unbound_free(struct wm_unbound *u);
+
+/* --- upstream_answer.c --- */
+/* Who asked, and how. */
+struct wm_upstream_shape {
+	const uint8_t *query;	      /* whole: its ID and question are taken */
+	const struct wm_dns_query *q; /* of it */
+	bool secure;		      /* AD for who wants to know */
+	bool silent;		      /* no server answers: what has no TTL is stale */
+};
+struct wm_upstream_made {
+	size_t len;
+	uint16_t rcode, answers;
+	bool truncated;
+	bool aged; /* every record has the TTL that stale ones are given */
+};
+/** Write the answer to the client's query at @p out from libunbound's message: flags, the question
+ *  as the client wrote it, records without those of DNSSEC for who does not want them, cut with TC
+ *  to @p cap (WM_DNS_UDP_MAX at least), OPT. @return false: the message cannot be read. */
+bool wm_upstream_answer(struct wm_writer *w, const struct wm_upstream_shape *shape,
+			const uint8_t *packet, size_t len, uint8_t *out, size_t cap,
+			struct wm_upstream_made *ret);
+/** An error in its place: header, question, OPT. @return octets. */
+size_t wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
+			 uint8_t *out, size_t cap);
+#define WM_UPSTREAM_STALE_TTL_S 30 /* RFC 8767 4 */
+
+/* --- upstream.c --- */
+struct wm_upstream_question;
+enum wm_upstream_code {
+	WM_UPSTREAM_ANSWERED,
+	WM_UPSTREAM_SERVFAIL,
+	WM_UPSTREAM_REFUSED, /* our own question came back */
+};
+typedef void (*wm_upstream_fn)(void *arg, enum wm_upstream_code code,
+			       const struct wm_unbound_answer *a);
+/** Ask for a name in wire form. @p client: its address, v4-mapped if IPv4. @p fn runs once, maybe
+ *  before this returns (then NULL is), unless cancelled. @p checked: an answer that fails
+ *  validation is none. */
+struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_t *name,
+					     uint16_t type, const uint8_t client[16], bool checked,
+					     wm_upstream_fn fn, void *arg);
+void wm_upstream_cancel(struct wm_upstream_question *q); /* NULL ok */
+/** An answer was given whose records all have the TTL of stale ones. */
+void wm_upstream_note_aged(struct wm_upstream *u);
+/** There are servers, and none of them answers. */
+bool wm_upstream_silent(const struct wm_upstream *u);
+
+/* --- upstream_probe.c --- */
+struct wm_upstream_probes;
+/** @p on_change is called when a server leads back to us, or no longer does. */
+struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l, void (*on_change)(void *arg),
+						  void *arg);
+void wm_upstream_probes_free(struct wm_upstream_probes *p); /* NULL ok */
+/** The servers that there are now; those known before keep what was found of them. */
+void wm_upstream_probes_set(struct wm_upstream_probes *p, const struct wm_upstream_routes *r);
+/** Clients ask: who is idle is not probed. */
+void wm_upstream_probes_used(struct wm_upstream_probes *p);
+/** A question was not answered: those that are up are probed soon. */
+void wm_upstream_probes_doubt(struct wm_upstream_probes *p);
+/** Is the name, folded and in wire form, a probe of ours? Then a server led it back here. */
+bool wm_upstream_probes_seen(struct wm_upstream_probes *p, const uint8_t *name);
+bool wm_upstream_probes_loops(const struct wm_upstream_probes *p, const char *domain,
+			      const struct wm_upstream_server *s);
+bool wm_upstream_probes_get(const struct wm_upstream_probes *p, unsigned n,
+			    struct wm_upstream_health *ret);
