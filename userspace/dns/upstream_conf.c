@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream_conf.c - libunbound's configuration, as it reads it: a file of unbound.conf(5). What
+ * goes in was checked: addresses, names of letters, digits, '.', '-' and '_', and paths without
+ * quotes. */
+#include "upstream_internal.h"
+
+#include <string.h>
+
+/* The root's keys, of 2017 and 2024: https://data.iana.org/root-anchors/root-anchors.xml */
+#define ROOT_ANCHORS                                                                               \
+	"	trust-anchor: \". IN DS 20326 8 2 "                                                      \
+	"E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\"\n"                     \
+	"	trust-anchor: \". IN DS 38696 8 2 "                                                      \
+	"683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16\"\n"
+
+/* RFC 1918, 3927, 4193, 4291: what no name of the world should lead to (DNS rebinding). */
+static const char *const private_ranges[] = {
+	"10.0.0.0/8",  "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8",
+	"240.0.0.0/4", "fd00::/8",	"fe80::/10",	  "::1/128",	    "::ffff:0:0/96"};
+
+/* What libunbound finds of a server holds for three seconds, so that one that is back is asked
+ * again by then, not after a quarter of an hour; one that does not answer counts as two seconds
+ * slow, so that it is asked only where no other answers. */
+#define COMMON                                                                                     \
+	"server:\n"                                                                                \
+	"	do-not-query-localhost: no\n"                                                            \
+	"	minimal-responses: yes\n"                                                                \
+	"	rrset-roundrobin: yes\n"                                                                 \
+	"	unblock-lan-zones: yes\n"                                                                \
+	"	insecure-lan-zones: yes\n"                                                               \
+	"	infra-keep-probing: yes\n"                                                               \
+	"	infra-cache-max-rtt: 3000\n"                                                             \
+	"	infra-host-ttl: 3\n"                                                                     \
+	"	fast-server-permil: 900\n"                                                               \
+	"	fast-server-num: 1\n"
+
+#define STALE_CLIENT_MS	   250 /* ms that a stale answer waits for a fresh one: RFC 8767 5 */
+#define TTL_MAX_S	   86400
+#define NEGATIVE_TTL_MAX_S 3600 /* RFC 2308 5: one to three hours */
+
+static void put_zone(struct wm_buf *b, const struct wm_upstream_route *r)
+{
+	wm_buf_printf(b, "forward-zone:\n\tname: \"%s\"\n", r->domain);
+	for (unsigned i = 0; i < r->count; i++)
+		wm_buf_printf(b, "\tforward-addr: %s@%u\n", r->servers[i].ip, r->servers[i].port);
+}
+
+static void put_validation(struct wm_buf *b, const struct wm_upstream_config *c)
+{
+	wm_buf_printf(b, "\tmodule-config: \"%s\"\n",
+		      c->validate ? "validator iterator" : "iterator");
+	if (c->validate && *c->trust_anchor)
+		wm_buf_printf(b, "\ttrust-anchor-file: \"%s\"\n", c->trust_anchor);
+	else if (c->validate)
+		wm_buf_puts(b, ROOT_ANCHORS);
+}
+
+/* Domains of the operator's own: they may hold private addresses, are signed by nobody, and may lie
+ * below a name that libunbound would answer for itself (RFC 6761). */
+static void put_own_domains(struct wm_buf *b, const struct wm_upstream_config *c,
+			    const struct wm_upstream_routes *routes)
+{
+	for (unsigned i = 0; i < routes->count; i++) {
+		const char *d = routes->at[i].domain;
+
+		if (strcmp(d, ".") == 0)
+			continue;
+		wm_buf_printf(b,
+			      "\tlocal-zone: \"%s\" nodefault\n\tlocal-zone: \"%s\" transparent\n",
+			      d, d);
+		if (c->rebind_protection)
+			wm_buf_printf(b, "\tprivate-domain: \"%s\"\n", d);
+		if (c->validate)
+			wm_buf_printf(b, "\tdomain-insecure: \"%s\"\n", d);
+	}
+}
+
+static bool has_default(const struct wm_upstream_routes *routes)
+{
+	for (unsigned i = 0; i < routes->count; i++)
+		if (strcmp(routes->at[i].domain, ".") == 0)
+			return true;
+	return false;
+}
+
+bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
+		      const struct wm_upstream_routes *routes)
+{
+	wm_buf_puts(b, COMMON);
+	wm_buf_printf(b,
+		      "\toutgoing-range: 1024\n\tnum-queries-per-thread: 4096\n"
+		      "\toutgoing-num-tcp: 64\n\tqname-minimisation: yes\n"
+		      "\tcache-max-ttl: %d\n\tcache-max-negative-ttl: %d\n"
+		      "\tmsg-cache-size: %llu\n\trrset-cache-size: %llu\n",
+		      TTL_MAX_S, NEGATIVE_TTL_MAX_S, (unsigned long long)c->cache_max / 3,
+		      (unsigned long long)c->cache_max / 3 * 2);
+	if (c->serve_stale_s)
+		wm_buf_printf(b,
+			      "\tserve-expired: yes\n\tserve-expired-ttl: %llu\n"
+			      "\tserve-expired-reply-ttl: %d\n\tserve-expired-client-timeout: %d\n",
+			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S,
+			      STALE_CLIENT_MS);
+	put_validation(b, c);
+	if (*c->root_hints)
+		wm_buf_printf(b, "\troot-hints: \"%s\"\n", c->root_hints);
+	for (size_t i = 0; c->rebind_protection && i < sizeof(private_ranges) / sizeof(char *); i++)
+		wm_buf_printf(b, "\tprivate-address: %s\n", private_ranges[i]);
+	put_own_domains(b, c, routes);
+	/* whoever has no server for a name must not go to the root for it */
+	if (c->mode != WM_UPSTREAM_RECURSION && !has_default(routes))
+		wm_buf_puts(b, "\tlocal-zone: \".\" always_refuse\n");
+	for (unsigned i = 0; i < routes->count; i++)
+		put_zone(b, &routes->at[i]);
+	return !b->failed;
+}
+
+bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_server *s)
+{
+	struct wm_upstream_route r = {.count = 1, .servers = {*s}};
+
+	memcpy(r.domain, ".", sizeof("."));
+	wm_buf_puts(b, COMMON);
+	wm_buf_puts(b, "\tmodule-config: \"iterator\"\n\toutgoing-range: 4\n"
+		       "\tnum-queries-per-thread: 4\n\toutgoing-num-tcp: 1\n"
+		       "\tmsg-cache-size: 4096\n\trrset-cache-size: 4096\n"
+		       "\tkey-cache-size: 4096\n\tneg-cache-size: 4096\n"
+		       "\tinfra-cache-numhosts: 16\n");
+	put_zone(b, &r);
+	return !b->failed;
+}
