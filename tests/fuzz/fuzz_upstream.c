@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry resolution dns */
+/* fuzz_upstream.c - a resolver's message on its way to a client. Whatever its octets: reading stays
+ * inside them, what is written stays within the client's size, and can be read again. */
+#include "userspace/dns/upstream_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static bool shaped(const struct wm_upstream_shape *s, const uint8_t *data, size_t size,
+		   uint8_t *out, size_t cap, struct wm_upstream_made *made)
+{
+	static struct wm_writer w;
+	uint8_t *exact = malloc(size ? size : 1); /* a read behind the end is seen */
+	bool ok;
+
+	check(exact != NULL);
+	memcpy(exact, data, size);
+	ok = wm_upstream_answer(&w, s, exact, size, out, cap, made);
+	free(exact);
+	return ok;
+}
+
+/* The first octet chooses what the client is like. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static uint8_t out[WM_DNS_TCP_MAX], again[WM_DNS_TCP_MAX];
+	uint8_t query[] =
+		"\0\7\1\0\0\1\0\0\0\0\0\1\1a\7example\0\0\1\0\1\0\0\x29\4\xd0\0\0\0\0\0\0";
+	struct wm_upstream_made made, second;
+	struct wm_upstream_shape s;
+	struct wm_dns_query q;
+	size_t cap;
+
+	if (!size)
+		return 0;
+	query[sizeof(query) - 5] = data[0] & 1 ? 0x80 : 0;
+	check(wm_dns_parse(query, sizeof(query) - 1, &q) == WM_DNS_OK);
+	s = (struct wm_upstream_shape){query, &q, data[0] & 2, data[0] & 4};
+	cap = data[0] & 8 ? sizeof(out) : WM_DNS_UDP_MAX;
+	if (!shaped(&s, data + 1, size - 1, out, cap, &made))
+		return 0;
+	check(made.len <= cap && made.len >= WM_DNS_HEADER_LEN);
+	check(shaped(&s, out, made.len, again, sizeof(again), &second));
+	check(second.answers == made.answers);
+	return 0;
+}
