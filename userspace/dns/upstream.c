@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream.c - questions that are not ours: how many may be open, of whom, for how long; and which
+ * resolver they go to. When the servers become others a new resolver begins, without what the ones
+ * before said: they were of another network. That before ends when its questions are answered. */
+#include "upstream_internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/log.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_MS	 1000  /* ms between two looks at resolv.conf */
+#define CONF_MAX 65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
+
+/* Somebody who asks, as long as a question of his is open. */
+struct client {
+	uint8_t addr[16];
+	unsigned open;
+};
+
+struct wm_upstream_question {
+	struct wm_upstream *u;
+	struct client *client;
+	struct wm_unbound_ask *ask; /* NULL: it is answered at once */
+	wm_upstream_fn fn;
+	void *arg;
+	bool checked, asking, done;
+	uint64_t due_ms;
+	TAILQ_ENTRY(wm_upstream_question) entry; /* in the order of due_ms */
+};
+
+struct retired {
+	struct wm_unbound *resolver;
+	uint64_t until_ms; /* when the last of its questions is over at the latest */
+	SLIST_ENTRY(retired) entry;
+};
+
+struct wm_upstream {
+	struct wm_loop *loop;
+	struct wm_upstream_config c;
+	struct wm_unbound *resolver; /* NULL: none could be made */
+	char *conf;		     /* its configuration */
+	struct wm_upstream_probes *probes;
+	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
+	char source[256];
+	struct wm_timer *look, *late;
+	struct wm_map *clients;
+	TAILQ_HEAD(, wm_upstream_question) open;
+	SLIST_HEAD(, retired) retired;
+	unsigned open_count;
+	uint64_t counters[WM_UPSTREAM_COUNTER_COUNT];
+};
+
+/* --- which servers ---------------------------------------------------------------------------- */
+static void drop_ours(const struct wm_upstream_own *own, struct wm_upstream_route *r)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < r->count; i++)
+		if (!wm_upstream_leads_here(own, &r->servers[i]))
+			r->servers[kept++] = r->servers[i];
+	r->count = kept;
+}
+
+static bool only_stubs(const struct wm_upstream_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (!wm_upstream_is_stub(&r->servers[i]))
+			return false;
+	return true;
+}
+
+/* The first file that names another server than us counts; one that names systemd-resolved's
+ * listener only where no other names what is behind it. */
+static void read_system(struct wm_upstream *u, struct wm_upstream_route *ret, char source[256])
+{
+	struct wm_upstream_route r;
+
+	ret->count = 0;
+	*source = '\0';
+	for (const char *const *f = u->c.resolv_conf; *f; f++) {
+		r = (struct wm_upstream_route){.domain = "."};
+		wm_upstream_resolv_conf(*f, &r);
+		drop_ours(&u->c.own, &r);
+		if (!r.count || (ret->count && only_stubs(&r)))
+			continue;
+		*ret = r;
+		snprintf(source, 256, "%s", *f);
+		if (!only_stubs(&r))
+			return;
+	}
+}
+
+static void gather(struct wm_upstream *u)
+{
+	struct wm_upstream_routes all = u->c.routes;
+	struct wm_upstream_route system;
+	char source[sizeof(u->source)] = "";
+
+	for (unsigned i = 0; i < all.count; i++)
+		drop_ours(&u->c.own, &all.at[i]);
+	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF && all.count < WM_UPSTREAM_ROUTES_MAX) {
+		read_system(u, &system, source);
+		if (system.count) {
+			all.at[all.count++] = system;
+		} else if (*u->source) {
+			return; /* the uplink is gone: what is kept answers on, and those before
+				   are asked */
+		}
+	}
+	u->routes = all;
+	memcpy(u->source, source, sizeof(source));
+	wm_upstream_probes_set(u->probes, &u->routes);
+}
+
+/* Those that are asked: without what leads back to us. A domain without a server keeps none. */
+static void usable(const struct wm_upstream *u, struct wm_upstream_routes *ret)
+{
+	ret->count = 0;
+	for (unsigned i = 0; i < u->routes.count; i++) {
+		const struct wm_upstream_route *from = &u->routes.at[i];
+		struct wm_upstream_route *to = &ret->at[ret->count];
+
+		*to = *from;
+		to->count = 0;
+		for (unsigned k = 0; k < from->count; k++)
+			if (!wm_upstream_probes_loops(u->probes, from->domain, &from->servers[k]))
+				to->servers[to->count++] = from->servers[k];
+		ret->count++;
+	}
+}
+
+/* --- resolvers -------------------------------------------------------------------------------- */
+/* No question waits for it any more, though libunbound may still work on some. */
+static bool is_over(const struct wm_upstream *u, const struct retired *r)
+{
+	const struct wm_upstream_question *q = TAILQ_FIRST(&u->open);
+
+	return q ? q->due_ms > r->until_ms : wm_clock_ms() > r->until_ms;
+}
+
+static void sweep_retired(struct wm_upstream *u, bool all)
+{
+	struct retired *r, **at = &SLIST_FIRST(&u->retired);
+
+	while ((r = *at)) {
+		if (all || !wm_unbound_busy(r->resolver) || is_over(u, r)) {
+			*at = SLIST_NEXT(r, entry);
+			wm_unbound_free(r->resolver);
+			free(r);
+		} else {
+			at = &SLIST_NEXT(r, entry);
+		}
+	}
+}
+
+/* Not from within a callback of it. @return -ENOMEM: nothing is changed. */
+static int take(struct wm_upstream *u, struct wm_unbound *next)
+{
+	struct retired *r = u->resolver ? calloc(1, sizeof(*r)) : NULL;
+
+	if (u->resolver && !r)
+		return -ENOMEM;
+	if (r) {
+		r->resolver = u->resolver;
+		r->until_ms = wm_clock_ms() + u->c.timeout_ms;
+		SLIST_INSERT_HEAD(&u->retired, r, entry);
+	}
+	u->resolver = next;
+	return 0;
+}
+
+static int make(struct wm_upstream *u, const char *conf)
+{
+	struct wm_unbound *next;
+	struct wm_err e = {0};
+	int r = wm_unbound_new(u->loop, conf, strlen(conf), &next, &e);
+
+	if (!r) {
+		r = take(u, next);
+		if (r)
+			wm_unbound_free(next);
+	}
+	if (r)
+		wm_error("dns.upstream", "text=%s", wm_log_q(*e.text ? e.text : wm_err_str(r)));
+	return r;
+}
+
+static void tell(const struct wm_upstream *u, const struct wm_upstream_routes *r)
+{
+	char text[WM_UPSTREAM_SERVER_TEXT];
+
+	if (!r->count)
+		wm_info("dns.upstream", "mode=%s", wm_upstream_mode_str(u->c.mode));
+	for (unsigned i = 0; i < r->count; i++) {
+		for (unsigned k = 0; k < r->at[i].count; k++) {
+			wm_upstream_server_text(&r->at[i].servers[k], text);
+			wm_info("dns.upstream", "domain=%s server=%s source=%s", r->at[i].domain,
+				wm_log_q(text),
+				strcmp(r->at[i].domain, ".") == 0 && *u->source ? u->source
+										: "settings");
+		}
+	}
+}
+
+/* Begin anew where what is to be asked is not what it was. */
+static void plan(struct wm_upstream *u)
+{
+	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
+	struct wm_buf b;
+
+	wm_buf_init(&b, CONF_MAX);
+	if (r) {
+		usable(u, r);
+		if (wm_upstream_conf(&b, &u->c, r) && (!u->conf || strcmp(u->conf, b.data) != 0) &&
+		    !make(u, b.data)) {
+			u->counters[WM_UPSTREAM_C_CHANGED] += u->conf != NULL;
+			free(u->conf);
+			u->conf = strdup(b.data); /* NULL: it is made once more */
+			tell(u, r);
+		}
+	}
+	wm_buf_done(&b);
+	free(r);
+}
+
+static void on_look(void *arg)
+{
+	struct wm_upstream *u = arg;
+
+	sweep_retired(u, false);
+	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF)
+		gather(u);
+	plan(u);
+	wm_timer_arm(u->look, LOOK_MS);
+}
+
+/* From within a callback of a probe: the resolvers are changed a little later. */
+static void on_loops(void *arg)
+{
+	struct wm_upstream *u = arg;
+
+	wm_timer_arm(u->look, 0);
+}
+
+int wm_upstream_flush(struct wm_upstream *u)
+{
+	int r = u->conf ? make(u, u->conf) : 0;
+
+	u->counters[WM_UPSTREAM_C_FLUSHED] += !r;
+	return r;
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+static struct client *client_of(struct wm_upstream *u, const uint8_t addr[16])
+{
+	struct client *c = wm_map_get(u->clients, addr, 16);
+
+	if (c)
+		return c;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	memcpy(c->addr, addr, sizeof(c->addr));
+	if (wm_map_put(u->clients, c->addr, sizeof(c->addr), c, NULL)) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void leave(struct wm_upstream *u, struct client *c)
+{
+	if (--c->open)
+		return;
+	wm_map_del(u->clients, c->addr, sizeof(c->addr));
+	free(c);
+}
+
+/* --- questions -------------------------------------------------------------------------------- */
+static void forget(struct wm_upstream_question *q)
+{
+	TAILQ_REMOVE(&q->u->open, q, entry);
+	q->u->open_count--;
+	leave(q->u, q->client);
+	wm_unbound_cancel(q->ask);
+	q->ask = NULL;
+	q->done = true;
+	if (!q->asking)
+		free(q);
+}
+
+/* The last thing that is done with it. */
+static void end(struct wm_upstream_question *q, enum wm_upstream_code code,
+		const struct wm_unbound_answer *a)
+{
+	wm_upstream_fn fn = q->fn;
+	void *arg = q->arg;
+
+	forget(q);
+	fn(arg, code, a);
+}
+
+static void on_answer(void *arg, const struct wm_unbound_answer *a)
+{
+	struct wm_upstream_question *q = arg;
+	uint64_t *n = q->u->counters;
+
+	q->ask = NULL;
+	n[WM_UPSTREAM_C_KEPT] += a->at_once;
+	if (a->failed || (a->bogus && q->checked)) {
+		n[a->failed ? WM_UPSTREAM_C_FAILED : WM_UPSTREAM_C_BOGUS]++;
+		wm_upstream_probes_doubt(q->u->probes);
+		end(q, WM_UPSTREAM_SERVFAIL, NULL);
+	} else {
+		end(q, WM_UPSTREAM_ANSWERED, a);
+	}
+}
+
+static void on_late(void *arg)
+{
+	struct wm_upstream *u = arg;
+	struct wm_upstream_question *q;
+	uint64_t now = wm_clock_ms();
+
+	while ((q = TAILQ_FIRST(&u->open)) && q->due_ms <= now) {
+		u->counters[WM_UPSTREAM_C_LATE]++;
+		wm_upstream_probes_doubt(u->probes);
+		end(q, WM_UPSTREAM_SERVFAIL, NULL);
+	}
+	if (q)
+		wm_timer_arm(u->late, q->due_ms - now);
+}
+
+static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t client[16])
+{
+	struct wm_upstream_question *q;
+	struct client *c;
+
+	if (!u->resolver) {
+		u->counters[WM_UPSTREAM_C_NONE]++;
+		return NULL;
+	}
+	if (u->open_count >= u->c.questions_max) {
+		u->counters[WM_UPSTREAM_C_FULL]++;
+		return NULL;
+	}
+	c = client_of(u, client);
+	if (c && c->open >= u->c.per_client_max) {
+		u->counters[WM_UPSTREAM_C_CLIENT_FULL]++;
+		return NULL;
+	}
+	q = c ? calloc(1, sizeof(*q)) : NULL;
+	if (!q) {
+		u->counters[WM_UPSTREAM_C_FULL]++;
+		if (c && !c->open) {
+			c->open = 1;
+			leave(u, c);
+		}
+		return NULL;
+	}
+	q->u = u;
+	q->client = c;
+	c->open++;
+	q->due_ms = wm_clock_ms() + u->c.timeout_ms;
+	if (!u->open_count++)
+		wm_timer_arm(u->late, u->c.timeout_ms);
+	TAILQ_INSERT_TAIL(&u->open, q, entry);
+	return q;
+}
+
+struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_t *name,
+					     uint16_t type, const uint8_t client[16], bool checked,
+					     wm_upstream_fn fn, void *arg)
+{
+	struct wm_upstream_question *q;
+	char text[WM_DNS_TEXT_MAX];
+
+	if (wm_upstream_probes_seen(u->probes, name)) {
+		u->counters[WM_UPSTREAM_C_LOOP]++;
+		fn(arg, WM_UPSTREAM_REFUSED, NULL);
+		return NULL;
+	}
+	u->counters[WM_UPSTREAM_C_ASKED]++;
+	wm_upstream_probes_used(u->probes);
+	q = admit(u, client);
+	if (!q) {
+		fn(arg, WM_UPSTREAM_SERVFAIL, NULL);
+		return NULL;
+	}
+	q->fn = fn;
+	q->arg = arg;
+	q->checked = checked;
+	q->asking = true;
+	if (!wm_dns_text(name, text, sizeof(text)))
+		memcpy(text, ".", sizeof("."));
+	if (wm_unbound_ask(u->resolver, text, type, on_answer, q, &q->ask) && !q->done) {
+		u->counters[WM_UPSTREAM_C_FAILED]++;
+		end(q, WM_UPSTREAM_SERVFAIL, NULL);
+	}
+	q->asking = false;
+	if (!q->done)
+		return q;
+	free(q);
+	return NULL;
+}
+
+void wm_upstream_cancel(struct wm_upstream_question *q)
+{
+	if (q)
+		forget(q);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_config *c)
+{
+	struct wm_upstream *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->loop = l;
+	u->c = *c;
+	TAILQ_INIT(&u->open);
+	SLIST_INIT(&u->retired);
+	u->clients = wm_map_new(c->questions_max);
+	u->look = wm_timer_new(l, on_look, u);
+	u->late = wm_timer_new(l, on_late, u);
+	u->probes = wm_upstream_probes_new(l, on_loops, u);
+	if (!u->clients || !u->look || !u->late || !u->probes) {
+		wm_upstream_free(u);
+		return NULL;
+	}
+	gather(u);
+	on_look(u);
+	return u;
+}
+
+void wm_upstream_free(struct wm_upstream *u)
+{
+	struct wm_upstream_question *q;
+
+	if (!u)
+		return;
+	while ((q = TAILQ_FIRST(&u->open)))
+		forget(q);
+	sweep_retired(u, true);
+	wm_unbound_free(u->resolver);
+	wm_upstream_probes_free(u->probes);
+	wm_timer_free(u->look);
+	wm_timer_free(u->late);
+	wm_map_free(u->clients);
+	free(u->conf);
+	free(u);
+}
+
+/* --- what others ask about it ----------------------------------------------------------------- */
+const uint64_t *wm_upstream_counters(const struct wm_upstream *u)
+{
+	return u->counters;
+}
+
+unsigned wm_upstream_open(const struct wm_upstream *u)
+{
+	return u->open_count;
+}
+
+const char *wm_upstream_source(const struct wm_upstream *u)
+{
+	return u->source;
+}
+
+enum wm_upstream_mode wm_upstream_mode_of(const struct wm_upstream *u)
+{
+	return u->c.mode;
+}
+
+bool wm_upstream_health(const struct wm_upstream *u, unsigned n, struct wm_upstream_health *ret)
+{
+	return wm_upstream_probes_get(u->probes, n, ret);
+}
+
+static const char *const modes[] = {"off", "resolv.conf", "list", "recursion"};
+
+const char *wm_upstream_mode_str(enum wm_upstream_mode m)
+{
+	return modes[m];
+}
+
+bool wm_upstream_mode_parse(const char *text, enum wm_upstream_mode *ret)
+{
+	for (unsigned i = 0; i < WM_ARRAY_LEN(modes); i++) {
+		if (strcmp(modes[i], text) == 0) {
+			*ret = (enum wm_upstream_mode)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *wm_upstream_state_str(enum wm_upstream_state s)
+{
+	static const char *const names[] = {"unknown", "up", "down", "loops"};
+
+	return names[s];
+}
+
+void wm_upstream_note_aged(struct wm_upstream *u)
+{
+	if (!u->c.serve_stale_s)
+		return;
+	u->counters[WM_UPSTREAM_C_STALE]++;
+	wm_upstream_probes_doubt(u->probes);
+}
+
+bool wm_upstream_silent(const struct wm_upstream *u)
+{
+	struct wm_upstream_health h;
+	unsigned n = 0;
+
+	if (!u->c.serve_stale_s)
+		return false;
+	for (; wm_upstream_probes_get(u->probes, n, &h); n++)
+		if (h.state == WM_UPSTREAM_UP)
+			return false;
+	return n > 0;
+}
