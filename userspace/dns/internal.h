@@ -186,7 +186,26 @@ int wm_dns_ask(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	       void (*done)(void *arg, int code), void *arg);
 void wm_dns_unpark_all(struct wm_dns_server *s);
 
+/** Is the question about an address of nobody's, of none of our ranges? */
+bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_ask *ask, uint16_t type);
+
+/* --- upstream_serve.c: questions that are not ours --- */
+struct wm_dns_passed;
+struct wm_dns_conn;
+LIST_HEAD(wm_dns_passed_list, wm_dns_passed);
+/** Take a datagram to the resolver if its question is not ours; copied. @return false: it is not
+ *  taken. */
+bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
+/** The same of a query of @p c, on @p list until wm_dns_conn_answered(), which may be called before
+ *  this returns. */
+bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
+		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len);
+/** Nobody waits for these any more. */
+void wm_dns_unpass(struct wm_dns_passed_list *list);
+
 /* --- server.c --- */
+/** An answer to a query that was passed on; @p c may be gone then. */
+void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
 struct wm_dns_socket {
 	struct wm_dns_server *s;
 	int fd;
@@ -213,4 +232,6 @@ struct wm_dns_server {
 	struct wm_dns_batch *batch;  /* scratch of a read of datagrams */
 	struct wm_dns_lookup lookup; /* its ask NULL: nobody */
 	LIST_HEAD(, wm_dns_parked) parked;
+	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
+	struct wm_dns_passed_list passed;
 };

@@ -72,10 +72,9 @@ void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret)
 
 /* Labels of the zone that is ours and that the name is in, arpa and what is before it apart.
  * @return 0: none is. */
-static unsigned zone_of(const struct wm_reply *r)
+static unsigned zone_of(const struct wm_dns_server *s, const struct wm_ask *ask)
 {
-	const struct wm_vip_space *space = wm_registry_vip_space(r->s->registry);
-	const struct wm_ask *ask = &r->ask;
+	const struct wm_vip_space *space = wm_registry_vip_space(s->registry);
 	unsigned zone;
 	uint32_t v4;
 
@@ -162,11 +161,22 @@ int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_
 	return 0;
 }
 
+bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_ask *ask, uint16_t type)
+{
+	struct wm_dns_owner o = {0};
+
+	if (zone_of(s, ask) || !wm_places_whole(s->places))
+		return false;
+	if (ask->whole && (type == WM_DNS_PTR || type == WM_DNS_ANY))
+		find_owner(s, ask->addr, ask->is6, &o);
+	return !o.node && !o.service && !o.virtual_of;
+}
+
 void wm_reply_reverse(struct wm_reply *r)
 {
 	bool asked = r->q.type == WM_DNS_PTR || r->q.type == WM_DNS_ANY, there;
 	uint8_t target[WM_DNS_NAME_MAX + 1];
-	unsigned zone = zone_of(r);
+	unsigned zone = zone_of(r->s, &r->ask);
 
 	there = r->ask.whole && owner_of(r, target);
 	if (there && asked) {

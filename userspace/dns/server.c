@@ -16,7 +16,9 @@
 #define UDP_QUERY_MAX 4096 /* octets read of a datagram; queries are shorter */
 #define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
 #define TCP_OUT_MAX                                                                                \
-	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
+	(256 * 1024)	   /* octets that a slow reader may leave unread: then we stop reading */
+#define TCP_PASSED_MAX 100 /* queries of a connection that others are asked: then we stop reading  \
+			    */
 #define TCP_BACKLOG    128
 #define UDP_BUFFER_MAX (4 * 1024 * 1024) /* octets asked for the sockets' buffers */
 
@@ -36,9 +38,12 @@ struct wm_dns_conn {
 	LIST_ENTRY(wm_dns_conn) entry;
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
-	bool ended; /* the client sends no more */
-	bool waits; /* its next query does, for a service */
-	bool late;  /* which did not come in time */
+	bool ended;	 /* the client sends no more */
+	bool waits;	 /* its next query does, for a service */
+	bool late;	 /* which did not come in time */
+	bool serving;	 /* conn_serve() runs: what it is told goes out with the rest */
+	unsigned passed; /* queries that others are asked */
+	struct wm_dns_passed_list waiting;
 	uint8_t in[2 + TCP_QUERY_MAX];
 };
 
@@ -89,6 +94,8 @@ static void on_datagrams(void *arg, unsigned events)
 		size_t len;
 
 		loosen_source(&b->in[i].msg_hdr);
+		if (wm_dns_pass_datagram(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len))
+			continue;
 		asked = wm_dns_park(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len);
 		if (asked == 1)
 			continue;
@@ -118,6 +125,7 @@ static void conn_close(struct wm_dns_conn *c)
 {
 	if (c->waits)
 		c->s->lookup.cancel(c->s->lookup.arg, c);
+	wm_dns_unpass(&c->waiting);
 	LIST_REMOVE(c, entry);
 	c->s->conns_count--;
 	wm_io_free(c->io);
@@ -131,6 +139,10 @@ static void on_deadline(void *arg)
 {
 	struct wm_dns_conn *c = arg;
 
+	if (c->passed && !c->out_len) { /* it waits for us: RFC 7766 6.2.3 */
+		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
+		return;
+	}
 	c->s->counters[WM_DNS_C_TCP_LIMIT]++;
 	conn_close(c);
 }
@@ -160,17 +172,10 @@ static bool conn_write(struct wm_dns_conn *c)
 }
 
 /* Append one answer with its length in front. @return false: no memory. */
-static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 {
-	size_t n = c->late ? wm_dns_servfail(c->s, query, true, c->s->answer, WM_DNS_TCP_MAX)
-			   : wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
-	uint8_t *out;
+	uint8_t *out = realloc(c->out, c->out_len + 2 + n);
 
-	c->late = false;
-
-	if (!n)
-		return true;
-	out = realloc(c->out, c->out_len + 2 + n);
 	if (!out) {
 		c->s->counters[WM_DNS_C_UNSENT]++;
 		return false;
@@ -178,9 +183,29 @@ static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	c->out = out;
 	out[c->out_len] = (uint8_t)(n >> 8);
 	out[c->out_len + 1] = (uint8_t)n;
-	memcpy(out + c->out_len + 2, c->s->answer, n);
+	memcpy(out + c->out_len + 2, answer, n);
 	c->out_len += 2 + n;
 	return true;
+}
+
+static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+{
+	size_t n = c->late ? wm_dns_servfail(c->s, query, true, c->s->answer, WM_DNS_TCP_MAX)
+			   : wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
+
+	c->late = false;
+	return !n || conn_append(c, c->s->answer, n);
+}
+
+/* @return false: it is ours to answer. */
+static bool conn_pass(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+{
+	bool passed;
+
+	c->passed++;
+	passed = wm_dns_pass_query(c->s, c, c->fd, &c->waiting, query, len);
+	c->passed -= !passed;
+	return passed;
 }
 
 static void on_known(void *arg, int code);
@@ -200,18 +225,21 @@ static bool conn_serve(struct wm_dns_conn *c)
 {
 	size_t at = 0;
 
-	while (!c->waits && c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX) {
+	c->serving = true;
+	while (!c->waits && c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX &&
+	       c->passed < TCP_PASSED_MAX) {
 		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
 
 		if (len > TCP_QUERY_MAX || !len)
 			return false;
 		if (c->in_len - at < 2 + len || conn_waits(c, c->in + at + 2, len))
 			break;
-		if (!conn_answer(c, c->in + at + 2, len))
+		if (!conn_pass(c, c->in + at + 2, len) && !conn_answer(c, c->in + at + 2, len))
 			return false;
 		at += 2 + len;
 		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
 	}
+	c->serving = false;
 	memmove(c->in, c->in + at, c->in_len - at);
 	c->in_len -= at;
 	return true;
@@ -256,11 +284,11 @@ static void conn_go_on(struct wm_dns_conn *c)
 
 	if (!conn_pump(c))
 		return;
-	if (c->ended && !c->out_len && !c->waits) {
+	if (c->ended && !c->out_len && !c->waits && !c->passed) {
 		conn_close(c);
 		return;
 	}
-	if (!c->ended && c->out_len < TCP_OUT_MAX)
+	if (!c->ended && c->out_len < TCP_OUT_MAX && c->passed < TCP_PASSED_MAX)
 		want |= WM_IO_READ;
 	if (c->out_len)
 		want |= WM_IO_WRITE;
@@ -274,6 +302,14 @@ static void on_known(void *arg, int code)
 	c->waits = false;
 	c->late = code != 0;
 	conn_go_on(c);
+}
+
+void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len)
+{
+	c->passed--;
+	(void)conn_append(c, answer, len); /* without memory: counted, the client asks again */
+	if (!c->serving)
+		conn_go_on(c);
 }
 
 static void on_conn(void *arg, unsigned events)
@@ -300,6 +336,7 @@ static void conn_open(struct wm_dns_server *s, int fd)
 	c->fd = fd;
 	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
 	c->deadline = wm_timer_new(s->loop, on_deadline, c);
+	LIST_INIT(&c->waiting);
 	LIST_INSERT_HEAD(&s->conns, c, entry);
 	s->conns_count++;
 	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
@@ -451,6 +488,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	SLIST_INIT(&s->sockets);
 	LIST_INIT(&s->conns);
 	LIST_INIT(&s->parked);
+	LIST_INIT(&s->passed);
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
 	s->places = wm_places_new(l, r);
@@ -484,8 +522,10 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	if (!s)
 		return;
 	wm_dns_unpark_all(s);
+	wm_dns_unpass(&s->passed);
 	while (!LIST_EMPTY(&s->conns))
 		conn_close(LIST_FIRST(&s->conns));
+	wm_upstream_free(s->upstream);
 	while ((k = SLIST_FIRST(&s->sockets))) {
 		SLIST_REMOVE_HEAD(&s->sockets, entry);
 		wm_io_free(k->io);
@@ -497,6 +537,17 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	free(s->batch);
 	free(s->chosen);
 	free(s);
+}
+
+int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c)
+{
+	s->upstream = wm_upstream_new(s->loop, c);
+	return s->upstream ? 0 : -ENOMEM;
+}
+
+struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s)
+{
+	return s->upstream;
 }
 
 const uint64_t *wm_dns_counters(const struct wm_dns_server *s)

@@ -2,11 +2,12 @@
 /* server.h - the userspace DNS server: UDP and TCP, authoritative for the domain, from the compiled
  * tables and, for SRV, the registry. It answers what the kernel passes on, and everything when
  * there is no data plane; A and AAAA answers are built by the same header as the kernel's
- * (waymark/dns_answer.h). Names outside the domain: REFUSED,
- * but for PTR of addresses that the registry knows. Spec: RFC 1035, 2308, 2782, 6891,
- * 7766, 8482. Threading: loop thread only. */
+ * (waymark/dns_answer.h). Names outside the domain, but for PTR of addresses that the registry
+ * knows, are asked of others (upstream.h) if there are any, else REFUSED. Spec: RFC 1035, 2308,
+ * 2782, 6891, 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "text.h"
+#include "upstream.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/tables.h"
@@ -26,7 +27,8 @@
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
-	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")
+	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
+	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")
 
 #define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
 
@@ -66,6 +68,10 @@ void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
  * to be sent: what is no query is counted as dropped, every query gets an answer. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
+/** Ask others for names that are not ours, once, before the first query. @return 0, -ENOMEM. */
+int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c);
+/** NULL: such names are refused. Borrowed. */
+struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
 /* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */
 struct wm_dns_owner {
 	const struct wm_node *node;

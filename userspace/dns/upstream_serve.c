@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream_serve.c - queries that are not ours to answer: which ones these are, who waits for each,
+ * and what he is sent. Spec: RFC 1034 4.3.1, RFC 5625, RFC 7766 6.2.1.1 (order of answers). */
+#include "upstream_internal.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define CONTROL_MAX   64  /* octets of a datagram's control message: the address that was asked */
+#define TYPE_META_MIN 249 /* TKEY: from here on types of transactions, up to ANY */
+
+struct wm_dns_passed {
+	LIST_ENTRY(wm_dns_passed) entry;
+	struct wm_dns_server *s;
+	struct wm_dns_conn *conn; /* NULL: a datagram */
+	struct wm_upstream_question *question;
+	struct wm_dns_query q;
+	int fd; /* a socket of ours, which live as long as the server */
+	struct sockaddr_storage from;
+	socklen_t from_len;
+	size_t control_len, len;
+	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
+	bool asking, done;
+	uint8_t query[];
+};
+
+/* Folds the name into @p folded. */
+static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, size_t len,
+			 struct wm_dns_query *q, uint8_t folded[WM_NAME_BUF])
+{
+	const uint8_t *name = query + WM_DNS_HEADER_LEN;
+	struct wm_ask ask;
+
+	if (!s->upstream || len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
+	    query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) || !(query[2] & (WM_DNS_RD >> 8)) ||
+	    wm_dns_parse(query, (uint32_t)len, q) != WM_DNS_OK)
+		return false;
+	if (q->class != WM_DNS_IN || !q->type || q->type == WM_DNS_OPT ||
+	    (q->type >= TYPE_META_MIN && q->type != WM_DNS_ANY))
+		return false;
+	memset(folded, 0, WM_NAME_BUF);
+	for (unsigned i = 0; i < q->name_len; i++)
+		folded[i] =
+			name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + 'a' - 'A') : name[i];
+	wm_ask_parse(s, folded, q->name_len, &ask);
+	return ask.kind == WM_ASK_OUTSIDE ||
+	       (ask.kind == WM_ASK_REVERSE && wm_reverse_elsewhere(s, &ask, q->type));
+}
+
+/* Of IPv6 the network: one host has many addresses of it. */
+static void client_of(const struct sockaddr_storage *from, uint8_t ret[16])
+{
+	memset(ret, 0, 16);
+	if (from->ss_family == AF_INET6)
+		memcpy(ret, &((const struct sockaddr_in6 *)from)->sin6_addr, 8);
+	else
+		wm_places_map4(&((const struct sockaddr_in *)from)->sin_addr, ret);
+}
+
+static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
+{
+	static const uint8_t by_rcode[] = {
+		[WM_DNS_NOERROR] = WM_DNS_C_NODATA,    [WM_DNS_FORMERR] = WM_DNS_C_FORMERR,
+		[WM_DNS_SERVFAIL] = WM_DNS_C_SERVFAIL, [WM_DNS_NXDOMAIN] = WM_DNS_C_NXDOMAIN,
+		[WM_DNS_NOTIMP] = WM_DNS_C_NOTIMP,     [WM_DNS_REFUSED] = WM_DNS_C_REFUSED};
+	bool found = made->rcode > WM_DNS_REFUSED ||
+		     (made->rcode == WM_DNS_NOERROR && (made->answers || made->truncated));
+
+	s->counters[found ? WM_DNS_C_ANSWERED : by_rcode[made->rcode]]++;
+	s->counters[WM_DNS_C_TRUNCATED] += made->truncated;
+}
+
+static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
+			  const struct wm_unbound_answer *a)
+{
+	struct wm_dns_server *s = p->s;
+	struct wm_upstream_shape shape = {p->query, &p->q, a && a->secure,
+					  wm_upstream_silent(s->upstream)};
+	struct wm_upstream_made made = {0};
+	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
+		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
+						       : WM_DNS_EDNS_MAX;
+
+	if (code != WM_UPSTREAM_ANSWERED ||
+	    !wm_upstream_answer(&s->reply.w, &shape, a->packet, a->len, s->answer, cap, &made)) {
+		made = (struct wm_upstream_made){
+			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
+		made.len = wm_upstream_error(&s->reply.w, &shape, made.rcode, s->answer, cap);
+	}
+	if (made.aged)
+		wm_upstream_note_aged(s->upstream);
+	note(s, &made);
+	return made.len;
+}
+
+static void send_datagram(struct wm_dns_passed *p, size_t len)
+{
+	struct iovec iov = {p->s->answer, len};
+	struct msghdr h = {.msg_name = &p->from,
+			   .msg_namelen = p->from_len,
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = p->control_len ? p->control : NULL,
+			   .msg_controllen = p->control_len};
+
+	if (sendmsg(p->fd, &h, MSG_DONTWAIT) < 0)
+		p->s->counters[WM_DNS_C_UNSENT]++;
+}
+
+static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unbound_answer *a)
+{
+	struct wm_dns_passed *p = arg;
+	struct wm_dns_conn *conn = p->conn;
+	struct wm_dns_server *s = p->s;
+	size_t len = make_answer(p, code, a);
+
+	LIST_REMOVE(p, entry);
+	p->done = true;
+	if (!conn)
+		send_datagram(p, len);
+	if (!p->asking)
+		free(p);
+	if (conn)
+		wm_dns_conn_answered(conn, s->answer, len);
+}
+
+static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
+{
+	uint8_t client[16];
+	bool tcp = p->conn;
+
+	p->s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]++;
+	LIST_INSERT_HEAD(list, p, entry);
+	client_of(&p->from, client);
+	p->asking = true;
+	p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client,
+				      !(p->q.flags & WM_DNS_CD), on_result, p);
+	p->asking = false;
+	if (p->done)
+		free(p);
+}
+
+static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm_dns_query *q,
+					const uint8_t *query, size_t len, int fd)
+{
+	struct wm_dns_passed *p = malloc(sizeof(*p) + len);
+
+	if (!p)
+		return NULL;
+	memset(p, 0, sizeof(*p));
+	p->s = s;
+	p->q = *q;
+	p->fd = fd;
+	p->len = len;
+	memcpy(p->query, query, len);
+	return p;
+}
+
+bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+{
+	const uint8_t *query = h->msg_iov->iov_base;
+	uint8_t folded[WM_NAME_BUF];
+	struct wm_dns_passed *p;
+	struct wm_dns_query q;
+
+	if (!is_elsewhere(s, query, len, &q, folded))
+		return false;
+	p = passed_new(s, &q, query, len, fd);
+	if (!p)
+		return false; /* refused, as without upstream */
+	p->from_len = h->msg_namelen < sizeof(p->from) ? h->msg_namelen : sizeof(p->from);
+	memcpy(&p->from, h->msg_name, p->from_len);
+	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
+	memcpy(p->control, h->msg_control, p->control_len);
+	pass(p, folded, &s->passed);
+	return true;
+}
+
+bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
+		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len)
+{
+	uint8_t folded[WM_NAME_BUF];
+	struct wm_dns_passed *p;
+	struct wm_dns_query q;
+
+	if (!is_elsewhere(s, query, len, &q, folded))
+		return false;
+	p = passed_new(s, &q, query, len, fd);
+	if (!p)
+		return false;
+	p->conn = c;
+	p->from_len = sizeof(p->from);
+	if (getpeername(fd, (struct sockaddr *)&p->from, &p->from_len))
+		p->from.ss_family = AF_INET; /* it is gone already */
+	pass(p, folded, list);
+	return true;
+}
+
+void wm_dns_unpass(struct wm_dns_passed_list *list)
+{
+	struct wm_dns_passed *p;
+
+	while ((p = LIST_FIRST(list))) {
+		p->s->counters[WM_DNS_C_GONE]++;
+		wm_upstream_cancel(p->question);
+		LIST_REMOVE(p, entry);
+		free(p);
+	}
+}
