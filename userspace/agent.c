@@ -6,6 +6,7 @@
 
 #include "change_log.h"
 #include "config.h"
+#include "config_dns.h"
 #include "config_sync.h"
 #include "consul_service.h"
 #include "notify.h"
@@ -567,6 +568,17 @@ static void tell_listening(const char *event, const char *address, uint64_t port
 }
 
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
+static int start_upstream(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_upstream_config c;
+	int r = wm_config_upstream(&a->settings, &c, e);
+
+	if (r || c.mode == WM_UPSTREAM_OFF)
+		return r;
+	r = wm_dns_server_upstream(a->dns, &c);
+	return r ? wm_err_set(e, r, "out of memory: upstream DNS") : 0;
+}
+
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -585,6 +597,9 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 	a->dns = wm_dns_server_new(a->loop, a->registry, a->tables, &c);
 	if (!a->dns)
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
+	r = start_upstream(a, e);
+	if (r)
+		return r;
 	for (unsigned i = 0; s->dns_port && s->dns_addresses[i]; i++) {
 		r = wm_dns_listen(a->dns, s->dns_addresses[i], (uint16_t)s->dns_port, NULL);
 		if (r)

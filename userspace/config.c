@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "config_dns.h"
 #include "config_sync.h"
 #include "userspace/api/policy_dir.h"
 #include "userspace/api/rules_file.h"
@@ -471,6 +472,15 @@ static void on_mesh_fault(void *arg, const struct wm_err *e, bool refused)
 	f->fn(f->arg, e);
 }
 
+static void check_upstream(struct faults *f)
+{
+	struct wm_upstream_config c;
+	struct wm_err e = {0};
+
+	if (wm_config_upstream(f->s, &c, &e))
+		refuse(f, &e);
+}
+
 static void check_mesh(struct faults *f)
 {
 	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
@@ -521,6 +531,7 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	if (*s->http_socket)
 		check_socket(&f);
 	check_files(&f);
+	check_upstream(&f);
 	check_mesh(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED

@@ -39,6 +39,23 @@ static int check_level(const struct wm_settings *s, struct wm_err *e)
 	return check_word("log.level", s->log_level, levels, e);
 }
 
+static int check_upstream(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const how[] = {"off", "resolv.conf", "list", "recursion", NULL};
+
+	return check_word("dns.upstream", s->dns_upstream, how, e);
+}
+
+/* They stand between quotes in what libunbound reads. */
+static int check_paths(const struct wm_settings *s, struct wm_err *e)
+{
+	if (strpbrk(s->dns_trust_anchor, "\"\n"))
+		return wm_err_set(e, WM_E_INVALID, "dns.trust_anchor: no quotes in it");
+	if (strpbrk(s->dns_root_hints, "\"\n"))
+		return wm_err_set(e, WM_E_INVALID, "dns.root_hints: no quotes in it");
+	return 0;
+}
+
 static int check_scripts(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const who[] = {"off", "local", NULL};
@@ -258,10 +275,10 @@ static int check_sync_probe(const struct wm_settings *s, struct wm_err *e)
 }
 
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level,	  check_scripts,    check_os_services,	 check_domain,
-	check_alt_domain, check_datacenter, check_ttls,		 check_data_dir,
-	check_pin_dir,	  check_way_in,	    check_hosts,	 check_watchers,
-	check_etcd,	  check_sync_words, check_sync_security, check_sync_probe,
+	check_level,	  check_scripts,  check_os_services, check_domain,     check_alt_domain,
+	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir,    check_way_in,
+	check_hosts,	  check_watchers, check_etcd,	     check_sync_words, check_sync_security,
+	check_sync_probe, check_upstream, check_paths,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)

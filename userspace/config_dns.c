@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_dns.c - see config_dns.h. */
+#include "config_dns.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* @return false: @p domain is @p of, or below it. */
+static bool is_outside(const char *domain, const char *of)
+{
+	size_t len = strlen(domain), end = strlen(of);
+
+	return !end || len < end || strcasecmp(domain + len - end, of) != 0 ||
+	       (len > end && domain[len - end - 1] != '.');
+}
+
+static int check_routes(const struct wm_settings *s, const struct wm_upstream_config *c,
+			struct wm_err *e)
+{
+	for (unsigned i = 0; i < c->routes.count; i++) {
+		const char *d = c->routes.at[i].domain;
+
+		if (!is_outside(d, s->node_domain) || !is_outside(d, s->node_alt_domain))
+			return wm_err_set(e, WM_E_INVALID,
+					  "dns.forward: %.64s is ours: its names are never "
+					  "asked of others",
+					  d);
+		if (strcmp(d, ".") == 0 && c->mode != WM_UPSTREAM_LIST)
+			return wm_err_set(e, WM_E_INVALID,
+					  "dns.forward: servers of \".\" are asked where "
+					  "dns.upstream is list, not %s",
+					  s->dns_upstream);
+		for (unsigned k = 0; k < c->routes.at[i].count; k++)
+			if (wm_upstream_leads_here(&c->own, &c->routes.at[i].servers[k]))
+				return wm_err_set(e, WM_E_INVALID,
+						  "dns.forward: %.45s is this agent itself",
+						  c->routes.at[i].servers[k].ip);
+	}
+	if (c->mode == WM_UPSTREAM_LIST && !c->routes.count)
+		return wm_err_set(e, WM_E_INVALID,
+				  "dns.forward: dns.upstream is list, and no server is there");
+	return 0;
+}
+
+static int check_file(const char *name, const char *path, struct wm_err *e)
+{
+	if (!*path || !access(path, R_OK))
+		return 0;
+	return wm_err_set(e, -errno, "%s: cannot read %s: %s", name, path, strerror(errno));
+}
+
+int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
+		       struct wm_err *e)
+{
+	int r;
+
+	*ret = (struct wm_upstream_config){
+		.resolv_conf = (const char *const *)s->dns_resolv_conf,
+		.own = {.addresses = (const char *const *)s->dns_addresses,
+			.port = (uint16_t)s->dns_port,
+			.addresses53 = (const char *const *)s->dns_port53_addresses},
+		.root_hints = s->dns_root_hints,
+		.trust_anchor = s->dns_trust_anchor,
+		.validate = s->dns_validate,
+		.rebind_protection = s->dns_rebind_protection,
+		.serve_stale_s = s->dns_serve_stale_ms / 1000,
+		.cache_max = s->dns_cache_max,
+		.timeout_ms = s->dns_upstream_timeout_ms,
+		.questions_max = (unsigned)s->dns_upstream_questions_max,
+		.per_client_max = (unsigned)s->dns_upstream_per_client_max};
+	(void)wm_upstream_mode_parse(s->dns_upstream, &ret->mode); /* settings_check.c has */
+	if (ret->mode == WM_UPSTREAM_OFF)
+		return 0;
+	r = wm_upstream_routes_parse(s->dns_forward, &ret->routes, e);
+	if (!r)
+		r = check_routes(s, ret, e);
+	if (!r)
+		r = check_file("dns.trust_anchor", s->dns_trust_anchor, e);
+	return r ? r : check_file("dns.root_hints", s->dns_root_hints, e);
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_dns.h - what the settings of dns.upstream mean. Threading: none. */
+#pragma once
+#include "userspace/base/settings.h"
+#include "userspace/dns/upstream.h"
+
+/** @p ret borrows from @p s. @return 0, WM_E_INVALID, or the error of a file that cannot be read.
+ */
+int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
+		       struct wm_err *e);
