@@ -89,6 +89,7 @@ dns_balance() {
 	left=$(api "$API/v1/agent/metrics?format=prometheus" | awk '
 		$1 ~ /^waymark_dns_user_(udp|tcp)$/ { n += $2 }
 		$1 ~ /^waymark_dns_user_(answered|nodata|nxdomain|formerr|refused|notimp|badvers|servfail)$/ { n -= $2 }
+		$1 ~ /^waymark_dns_(user_gone|upstream_open)$/ { n -= $2 }
 		END { print n + 0 }')
 	check "queries in userspace without an outcome" 0 "$left"
 }

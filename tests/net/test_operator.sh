@@ -10,6 +10,7 @@ register web-1 web 127.1.0.1 8081 '"Check": {"HTTP": "http://127.0.0.1:1/", "Int
 	"Header": {"Authorization": ["secret-1"]}}' >/dev/null
 routes() { api "$API/v1/waymark/routes" | jq -r ".[] | select(.operator == $1) | \"\(.method) \(.path)\""; }
 check "what the operator's requests are" "DELETE /v1/operator/keyring
+DELETE /v1/waymark/dns/cache
 DELETE /v1/waymark/keyring
 GET /v1/operator/keyring
 GET /v1/snapshot
@@ -29,7 +30,7 @@ while read -r method path; do
 	matches "$method $path over TCP" "^Permission denied: $method $path is for the agent's Unix socket" "$(api -X "$method" "$API$path")"
 	check "$method $path" 403 "$(code -X "$method" "$API$path")"
 done < <(routes true)
-check "each is counted" 30 $(($(api $API/v1/agent/metrics |
+check "each is counted" 32 $(($(api $API/v1/agent/metrics |
 	jq '.Counters[] | select(.Name == "waymark.api.refused").Count') - refused))
 check "the agent goes on" 200 "$(code $API/v1/agent/self)"
 operator $API/v1/snapshot >"$TMP/a.snapshot"

@@ -30,8 +30,9 @@ enum {
 #undef X
 #define OWN_MAX 96 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
-	(WM_COUNTER_COUNT + DNS_COUNT + WM_HTTP_COUNTER_COUNT + WM_API_COUNTER_COUNT +             \
-	 WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + SYNC_COUNT + OWN_MAX)
+	(WM_COUNTER_COUNT + DNS_COUNT + WM_UPSTREAM_COUNTER_COUNT + 6 + WM_HTTP_COUNTER_COUNT +    \
+	 WM_API_COUNTER_COUNT + WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + SYNC_COUNT +     \
+	 OWN_MAX)
 #define NAME_MAX_OCTETS 96
 
 struct metric {
@@ -269,6 +270,32 @@ static void collect_etcd(struct metrics *m, const struct wm_etcd *k)
 #undef X
 }
 
+static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
+{
+#define X(sym, name, text) {#name, text},
+	static const struct row rows[] = {WM_UPSTREAM_COUNTERS(X)};
+#undef X
+	uint64_t up = 0, known = 0, late = 0, failures = 0, fastest = 0;
+	struct wm_upstream_health h;
+
+	for (; wm_upstream_health(u, (unsigned)known, &h); known++) {
+		late += h.late;
+		failures += h.failures;
+		if (h.state != WM_UPSTREAM_UP)
+			continue;
+		up++;
+		if (!fastest || h.latency_us < fastest)
+			fastest = h.latency_us;
+	}
+	GAUGE("dns_upstream_open", wm_upstream_open(u), "questions to others that are open");
+	GAUGE("dns_upstream_servers", known, "servers that names which are not ours are asked of");
+	GAUGE("dns_upstream_up", up, "of these, that answer");
+	GAUGE("dns_upstream_latency_us", fastest, "of the fastest of these, of its probes");
+	COUNTER("dns_upstream_probes_late", late, "probes of servers without an answer in time");
+	COUNTER("dns_upstream_probes_failed", failures, "probes answered with an error");
+	add_rows(m, rows, wm_upstream_counters(u), WM_ARRAY_LEN(rows));
+}
+
 static void collect(struct metrics *m, const struct wm_api *a)
 {
 #define X(sym, name, text) {#name, text},
@@ -292,6 +319,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	collect_plane(m, a);
 	if (a->d.dns)
 		add_rows(m, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
+	if (a->d.dns && wm_dns_upstream(a->d.dns))
+		collect_upstream(m, wm_dns_upstream(a->d.dns));
 	if (a->d.drains) {
 		GAUGE("drain_active", wm_drains_active(a->d.drains), "instances that are drained");
 		add_rows(m, drains, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(drains));
