@@ -78,6 +78,11 @@ static int cmd_completion(const struct ctl *c);
 	  "have all members the same now? Names each object that differs. Exit status 1: no")      \
 	X("sync release", "[NODE]", 0, 1, ctl_sync_release,                                        \
 	  "let removals happen that the brake holds back: of what NODE owns, or all")              \
+	X("dns status", "", 0, 0, ctl_dns_status,                                                  \
+	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
+	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
+	  "servers that are asked: state, latency, probes that failed")                            \
+	X("dns flush", "", 0, 0, ctl_dns_flush, "forget the answers of others that are kept")      \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \

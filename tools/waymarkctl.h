@@ -90,6 +90,9 @@ int ctl_events(const struct ctl *c);
 int ctl_ca_init(const struct ctl *c);
 int ctl_ca_issue(const struct ctl *c);
 int ctl_ca_show(const struct ctl *c);
+int ctl_dns_status(const struct ctl *c);
+int ctl_dns_upstreams(const struct ctl *c);
+int ctl_dns_flush(const struct ctl *c);
 int ctl_keyring_generate(const struct ctl *c);
 int ctl_keyring_list(const struct ctl *c);
 /** Of all members. Exit status 1 if it is not so at one of them. */
