@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Names that are not ours are asked of others: by domain, with failover, stale where nobody answers; of
+# resolv.conf as it changes; from the root down. Our names never leave, and nobody leads back to us.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+
+data() { printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 2 A %s"\n\tlocal-data: "both.example. 60 A %s"\n\tlocal-data: "later.example. 60 A %s"\n' "$1" "$1" "$1"; }
+serve one 127.0.0.11 53 "$(data 192.0.2.11)
+	local-data: 'mx.example. 60 MX 10 a.example.'
+	local-data: 'long.example. 60 TXT $(printf '"%s" ' $(yes "$(printf 'x%.0s' {1..200})" | head -8))'
+	local-data: '1.2.0.192.in-addr.arpa. 60 PTR a.example.'
+	local-zone: '0.192.in-addr.arpa.' nodefault"
+serve two 127.0.0.12 53 "$(data 192.0.2.12)"
+for a in 20 21; do ip addr add "198.18.0.$a/32" dev lo; done # no private ones
+mkdir "$TMP/nsd"
+cat >"$TMP/nsd.conf" <<END
+server:
+	ip-address: 198.18.0.20@53
+	ip-address: 198.18.0.21@53
+	ip-address: 127.0.0.22@5353
+	username: ""
+	chroot: ""
+	zonesdir: "$TMP/nsd"
+	database: ""
+	pidfile: ""
+	xfrdfile: "$TMP/nsd/xfrd"
+	zonelistfile: "$TMP/nsd/list"
+remote-control:
+	control-enable: no
+zone:
+	name: "."
+	zonefile: root
+zone:
+	name: "world"
+	zonefile: world
+zone:
+	name: "corp.test"
+	zonefile: corp
+END
+SOA='SOA ns host 1 3600 600 86400 60'
+printf '. 60 IN SOA ns.root. host. 1 3600 600 86400 60\n. 60 IN NS ns.root.\nns.root. 60 IN A 198.18.0.20\nworld. 60 IN NS ns.world.\nns.world. 60 IN A 198.18.0.21\n' >"$TMP/nsd/root"
+# shellcheck disable=SC2016
+printf '$ORIGIN world.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 198.18.0.21\nwww 60 IN CNAME host.deep\nhost.deep 60 IN A 192.0.2.99\nrebind 60 IN A 10.1.2.3\n' "$SOA" >"$TMP/nsd/world"
+# shellcheck disable=SC2016
+printf '$ORIGIN corp.test.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nhost 60 IN A 10.0.0.7\n' "$SOA" >"$TMP/nsd/corp"
+(exec nsd -d -c "$TMP/nsd.conf" >"$TMP/nsd.log" 2>&1) &
+until_ok 10 dig +tries=1 +time=1 @127.0.0.22 -p 5353 corp.test SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
+
+# --- a server that is this agent is refused at the start, as is what is ours
+refuses() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set dns.upstream=list --set "dns.forward=$1" 2>&1; }
+matches "ourselves" "dns.forward: 127.0.0.1 is this agent itself" "$(refuses .=127.0.0.1@8600)"
+matches "ourselves, as any address" "dns.forward: 0.0.0.0 is this agent itself" "$(refuses .=0.0.0.0@8600)"
+matches "our domain" "dns.forward: x.mesh.internal is ours" "$(refuses x.mesh.internal=127.0.0.11)"
+matches "no address" "dns.forward: an IP address is wanted.*not \"host\"" "$(refuses .=host)"
+matches "no server" "dns.forward: dns.upstream is list, and no server is there" "$(refuses '')"
+
+# --- by domain, by two servers
+start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11 127.0.0.12" \
+	--set dns.serve_stale=1h --set dns.port53_addresses=127.0.0.1
+check "register" 200 "$(register web-1 web 127.1.0.1 80)"
+matches "a name of others" "^192.0.2.1[12]$" "$(ask a.example)"
+check "our own" 127.1.0.1 "$(ask web.service.mesh.internal)"
+check "not one of ours" NXDOMAIN "$(status_of none.service.mesh.internal)"
+check "nor an address of our ranges" NXDOMAIN "$(status_of -x 250.1.2.3)"
+for name in none.mesh.internal web.service.dc9.mesh.internal x.y.z.mesh.internal MESH.internal _x._tcp.mesh.internal; do
+	for type in A AAAA SRV TXT DS ANY; do status_of $name $type >/dev/null; done
+done
+check "our domain never left" "" "$(grep -i 'mesh.internal' "$TMP"/one.log "$TMP"/two.log)"
+check "nor did our ranges" "" "$(grep '250.in-addr' "$TMP"/one.log "$TMP"/two.log)"
+check "without RD nothing is asked" REFUSED "$(status_of +norec both.example)"
+check "of another class neither" REFUSED "$(status_of both.example CH A)"
+flags() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -n 's/^;; flags:\([a-z ]*\);.*/\1/p'; }
+check "the flags" " qr rd ra" "$(flags both.example)"
+check "CD is kept" " qr rd ra cd" "$(flags both.example +cd)"
+matches "the question as it was asked" "BoTh.ExAmPlE" "$(dig +noall +question @127.0.0.1 -p 8600 BoTh.ExAmPlE)"
+
+# --- one dies: the other answers; all die: what is kept does, with TTL 30, and what is not is SERVFAIL
+both_up() { is_state 127.0.0.11 up && is_state 127.0.0.12 up; }
+until_ok 15 both_up || fail "both are up: $(api $API/v1/waymark/dns)"
+kill_server one
+failed=0
+for i in $(seq 20); do [ "$(status_of "new-$i.example")" = NXDOMAIN ] || failed=$((failed + 1)); done
+check "with one of two dead, twenty questions fail" 0 $failed
+until_ok 20 is_state 127.0.0.11 down || fail "it is found dead: $(api $API/v1/waymark/dns)"
+kill_server two
+nobody() { is_state 127.0.0.11 down && is_state 127.0.0.12 down; }
+matches "all dead: what is kept" "^192.0.2.1[12]$" "$(ask a.example)"
+is_state 127.0.0.12 down || status_of other.example >/dev/null
+until_ok 20 nobody || fail "nobody is found to answer: $(api $API/v1/waymark/dns)"
+[ "$FAILED" = 0 ] || "$CTL" dns status
+check "with the TTL of what is stale" 30 "$(ttl_of a.example)"
+check "and counted" true "$(upstream_counter dns_upstream_stale | jq '. >= 1')"
+check "what is not kept" SERVFAIL "$(status_of nobody-knows.example)"
+check "our own" 127.1.0.1 "$(ask web.service.mesh.internal)"
+serve two 127.0.0.12 53 "$(data 192.0.2.12)"
+back() { [ "$(status_of "again-$RANDOM.example")" = NXDOMAIN ]; }
+until_ok 10 back || fail "a server that is back is asked"
+matches "operators see it" "127.0.0.12@53 +up" "$("$CTL" dns upstreams)"
+matches "and how it goes" "^upstream list" "$("$CTL" dns status)"
+asked() { grep -c "$1" "$TMP/two.log"; }
+check "a new name" 192.0.2.12 "$(ask later.example)"
+before=$(asked later.example.)
+check "kept" "192.0.2.12 0" "$(ask later.example) $(($(asked later.example.) - before))"
+matches "flush is the operator's" "is for the agent's Unix socket" "$("$CTL" dns flush 2>&1)$(api -X DELETE $API/v1/waymark/dns/cache)"
+check "flush" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
+check "and asked again" "192.0.2.12 1" "$(ask later.example) $(($(asked later.example.) - before))"
+dns_balance
+stop_agent
+
+# --- of resolv.conf, which is watched; we stand in it, too
+serve one 127.0.0.11 53 "$(data 192.0.2.11)
+	local-data: 'mx.example. 60 MX 10 a.example.'"
+printf 'nameserver 127.0.0.1\n' >"$TMP/resolv.conf"
+printf '# the real ones\nnameserver 127.0.0.11\noptions edns0\n' >"$TMP/real.conf"
+start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/resolv.conf,$TMP/real.conf" --set dns.port53_addresses=127.0.0.1
+check "not ourselves, but the next file's" 192.0.2.11 "$(ask both.example)"
+check "over port 53, as a libc asks" 192.0.2.11 "$(dig +short +tries=1 +time=6 @127.0.0.1 both.example)"
+check "names in the data" "10 a.example." "$(ask mx.example MX)"
+printf 'nameserver 127.0.0.12\nnameserver 127.0.0.1\n' >"$TMP/new.conf"
+mv "$TMP/new.conf" "$TMP/real.conf"
+other() { [ "$(ask both.example)" = 192.0.2.12 ]; }
+until_ok 10 other || fail "a change is seen: $(ask both.example)"
+rm "$TMP/real.conf"
+sleep 1.5
+check "the uplink is gone: those before are asked" NXDOMAIN "$(status_of gone.example)"
+stop_agent
+
+# --- a server that leads back to us through another
+printf 'forward-zone:\n\tname: "."\n\tforward-addr: 127.0.0.1@8600\n' >"$TMP/relay.zone"
+serve relay 127.0.0.13 53 "	local-data: 'up.test. 60 A 192.0.2.1'
+	include: \"$TMP/relay.zone\"" up.test
+start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.13 127.0.0.12"
+until_ok 20 is_state 127.0.0.13 loops || fail "the loop is found: $(api $API/v1/waymark/dns)"
+check "it is not asked" 192.0.2.12 "$(ask both.example)"
+for i in $(seq 10); do status_of "never-$i.example" >/dev/null; done
+check "nothing goes round" 0 "$(grep -c "never-" "$TMP/relay.log")"
+matches "and the log says so" "dns.upstream_loops server=127.0.0.13@53" "$(grep -h upstream_loops "$TMP/agent.log")"
+stop_agent
+
+# --- from the root down, label by label
+printf '. 3600 IN NS ns.root.\nns.root. 3600 IN A 198.18.0.20\n' >"$TMP/hints"
+start_agent --set dns.upstream=recursion --set "dns.root_hints=$TMP/hints" --set dns.rebind_protection=true \
+	--set dns.forward=corp.test=127.0.0.22@5353
+check "recursion" "host.deep.world. 192.0.2.99" "$(ask www.world | xargs)"
+check "a private address of the world" "" "$(ask rebind.world)"
+check "a domain with a server of its own" 10.0.0.7 "$(ask host.corp.test)"
+check "a name that does not exist there" NXDOMAIN "$(status_of none.corp.test)"
+done_testing

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# upstream.sh - servers that the agent asks for names that are not ours: source it after lib.sh.
+# shellcheck shell=bash disable=SC2034
+for p in unbound nsd; do
+	command -v $p >/dev/null || {
+		echo "skipped: $p is not installed (make deps-test)"
+		exit 77
+	}
+done
+# An unbound of its own: name, address, port, further lines of "server:", a name that it knows. Its pid
+# in the array SERVER.
+declare -A SERVER
+serve() {
+	local name=$1 address=$2 port=$3
+	{
+		printf 'server:\n\tinterface: %s\n\tport: %s\n\tusername: ""\n\tchroot: ""\n\tdirectory: "%s"\n' "$address" "$port" "$TMP"
+		printf '\tpidfile: ""\n\tuse-syslog: no\n\tnum-threads: 1\n\tmodule-config: "iterator"\n\tlog-queries: yes\n'
+		printf '\tdo-not-query-localhost: no\n%s\n%s\nremote-control:\n\tcontrol-enable: no\n' "${5:+	#}	local-zone: \"waymark-loop.\" static" "$4"
+	} >"$TMP/$name.conf"
+	(exec unbound -d -c "$TMP/$name.conf" 2>>"$TMP/$name.log") &
+	SERVER[$name]=$!
+	until_ok 10 dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
+}
+kill_server() {
+	kill -9 "${SERVER[$1]}"
+	wait "${SERVER[$1]}" 2>/dev/null
+}
+ttl_of() { dig +noall +answer +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
+upstream_state() { api $API/v1/waymark/dns | jq -r ".servers[] | select(.server | startswith(\"$1\")).state"; }
+is_state() { [ "$(upstream_state "$1")" = "$2" ]; }
+upstream_counter() { api $API/v1/waymark/dns | jq ".counters.$1"; }
