@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the agent's DNS on 127.0.0.1:8600.
+flood SOURCE COUNT: that many questions at once whose answers never come; prints how many were SERVFAIL at once.
+names FIRST COUNT: that many names, 32 at a time; prints how many were answered.
+pipeline: on one connection a question that takes a while, then quick ones; prints the order of the answers."""
+import select
+import socket
+import sys
+
+import dns.message
+import dns.rcode
+
+AGENT = ("127.0.0.1", 8600)
+
+
+def query(name, kind="A"):
+    return dns.message.make_query(name, kind, use_edns=0, payload=1232)
+
+
+def flood(source, count):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((source, 0))
+    for i in range(count):
+        s.sendto(query(f"drop-{source.replace('.', '-')}-{i}.lies").to_wire(), AGENT)
+        if i % 16 == 15:
+            select.select([], [], [], 0.02)
+    failed = 0
+    while select.select([s], [], [], 1)[0]:
+        failed += dns.message.from_wire(s.recv(4096)).rcode() == dns.rcode.SERVFAIL
+    print(failed)
+
+
+def names(first, count):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    todo, waiting, again, answered = iter(range(first, first + count)), {}, set(), 0
+    while True:
+        while len(waiting) < 32 and (n := next(todo, None)) is not None:
+            q = query(f"big-{n}.lies", "TXT")
+            q.id = n  # none twice among those that wait
+            waiting[q.id] = q
+            s.sendto(q.to_wire(), AGENT)
+        if not waiting or not select.select([s], [], [], 8)[0]:
+            break
+        a = dns.message.from_wire(s.recv(4096))
+        q = waiting.pop(a.id, None)
+        if q and a.answer:
+            answered += 1
+        elif q and q.id not in again:  # as a libc does
+            again.add(q.id)
+            waiting[q.id] = q
+            s.sendto(q.to_wire(), AGENT)
+    print(answered)
+
+
+def pipeline():
+    s = socket.create_connection(AGENT)
+    s.settimeout(10)
+    for name in ("slow.lies", "quick-1.lies", "quick-2.lies", "web.service.mesh.internal"):
+        data = query(name).to_wire()
+        s.sendall(len(data).to_bytes(2, "big") + data)
+    s.shutdown(socket.SHUT_WR)
+    order = []
+    while head := s.recv(2, socket.MSG_WAITALL):
+        a = dns.message.from_wire(s.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+        order.append(a.question[0].name.labels[0].decode() + ":" + str(len(a.answer)))
+    print(sorted(order[:3]), order[3])
+
+
+{"flood": lambda: flood(sys.argv[2], int(sys.argv[3])), "names": lambda: names(int(sys.argv[2]), int(sys.argv[3])),
+ "pipeline": pipeline}[sys.argv[1]]()
