@@ -148,8 +148,9 @@ struct wm_set_live {
 _Static_assert(sizeof(struct wm_set_live) == 32, "mmapable");
 
 /* `backends`: one instance's address and state, whatever sets it is in. `state` is one aligned
- * word: the health in the low octet, the occupant's stamp in the high half. An index is reused with
- * the next stamp, so a reader that finds the same word before and after read one occupant. */
+ * word: the health in the low octet, WM_STATE_F_*, the occupant's stamp in the high half. An index
+ * is reused with the next stamp, so a reader that finds the same word before and after read one
+ * occupant. */
 struct wm_backend {
 	__u32 state;	/* WM_STATE_* | stamp << 16 */
 	__be16 port_be; /* port the instance listens on; 0: keep the port that was dialled */
@@ -171,8 +172,11 @@ _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_STATE_DOWN  2u /* critical: takes none */
 #define WM_STATE_DRAIN 3u /* leaving: takes none, keeps what is open */
 #define WM_STATE_MASK  0xffu
-#define WM_FAMILY_4    1u
-#define WM_FAMILY_6    2u
+/* Beside WM_STATE_DOWN: userspace says up, but nobody listens any more. Set and taken back by the
+ * program that sees it, by compare-and-swap; gone with the next state that userspace stores. */
+#define WM_STATE_F_FELL (1u << 8)
+#define WM_FAMILY_4	1u
+#define WM_FAMILY_6	2u
 #define WM_RECYCLE_NS                                                                              \
 	1000000000ull /* ns before what was freed is reused: a program runs for microseconds, a    \
 		       * second covers any preemption */

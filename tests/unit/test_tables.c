@@ -479,6 +479,47 @@ Test(tables, a_backend_that_is_gone_is_told)
 	free(p);
 }
 
+/* A program takes a backend down and up again by itself: that it is up stays counted, since a count
+ * of none is taken at its word; a put of the same does not raise it, and a state of ours stands
+ * alone. */
+Test(tables, a_backend_that_fell_rises_by_itself)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct heard h = {0};
+	uint32_t at[1], set, up, fell, *word;
+	struct wanted x;
+
+	wm_tables_on_lost(t, hear_lost, &h);
+	want(&x, 1, 1);
+	cr_assert_eq(put(t, &x), 0);
+	set = (uint32_t)wm_tables_set_of(t, "s1");
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, at, 1), 1);
+	word = &p->backends[at[0]].state;
+	up = *word;
+	fell = (up & ~WM_STATE_MASK) | WM_STATE_F_FELL | WM_STATE_DOWN;
+	cr_assert_eq(p->set_live[set].up4, 1);
+	*word = fell;
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_UP), 0);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(*word, fell, "userspace said up before");
+	cr_assert_eq(p->set_live[set].up4, 1);
+	cr_assert_eq(h.n, 0);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DOWN), 0);
+	cr_assert_eq(*word, (up & ~WM_STATE_MASK) | WM_STATE_DOWN);
+	cr_assert_eq(p->set_live[set].up4, 0);
+	cr_assert_eq(h.n, 1);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_UP), 0);
+	cr_assert_eq(*word, up);
+	cr_assert_eq(p->set_live[set].up4, 1);
+	*word = fell;
+	cr_assert_eq(wm_tables_del(t, "s1"), 0);
+	cr_assert_eq(*word & ~0xffff0000u, WM_STATE_FREE);
+	cr_assert_eq(p->set_live[set].up4, 0);
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, full_backends_keep_what_was_published)
 {
 	struct plane *p = plane_new();

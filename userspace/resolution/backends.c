@@ -112,9 +112,16 @@ static void add_up(struct wm_tables *t, uint32_t set, uint32_t families, int n)
 	wm_cuts_mark(t, set);
 }
 
+/* What userspace last stored. One that fell is up as far as that goes: it rises by itself, so it is
+ * counted, as a count of none is taken at its word. */
+static uint32_t stored(uint32_t word)
+{
+	return word & WM_STATE_F_FELL ? WM_STATE_UP : word & WM_STATE_MASK;
+}
+
 static bool is_up(const struct wm_backend *b)
 {
-	return (b->state & WM_STATE_MASK) == WM_STATE_UP;
+	return stored(b->state) == WM_STATE_UP;
 }
 
 static void add_up_everywhere(struct wm_tables *t, uint32_t index, int n)
@@ -159,14 +166,14 @@ void wm_tables_on_lost(struct wm_tables *t,
 void wm_backend_state(struct wm_tables *t, uint32_t index, uint32_t state)
 {
 	uint32_t *word = &t->mem.backends[index].state;
-	uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED), was = old & WM_STATE_MASK;
+	uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED), was = stored(old);
 
 	if (was == state)
 		return;
 	/* a count of none is taken at its word: it is the last to fall and the first to rise */
 	if (state == WM_STATE_UP)
 		add_up_everywhere(t, index, 1);
-	__atomic_store_n(word, (old & ~WM_STATE_MASK) | state, __ATOMIC_RELEASE);
+	__atomic_store_n(word, (old & 0xffff0000u) | state, __ATOMIC_RELEASE);
 	if (was == WM_STATE_UP)
 		add_up_everywhere(t, index, -1);
 	t->stats.state_stores++;
