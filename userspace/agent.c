@@ -9,6 +9,7 @@
 #include "config_dns.h"
 #include "config_sync.h"
 #include "consul_service.h"
+#include "kernel_config.h"
 #include "notify.h"
 #include "reload.h"
 #include "userspace/api/api.h"
@@ -19,7 +20,6 @@
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
-#include "userspace/base/random.h"
 #include "userspace/dataplane/survey.h"
 #include "userspace/dataplane/watch.h"
 #include "userspace/registry/vip.h"
@@ -192,77 +192,6 @@ static int own_memory(struct wm_agent *a, const struct wm_plane_config *c)
 	return wm_table_memory_new(&a->own);
 }
 
-/* The place of @p addr among @p addrs, where it is put if it is new. @return -1: no room. */
-static int place_of(void *addrs, uint8_t *count, const void *addr, size_t len)
-{
-	uint8_t *at = addrs;
-
-	for (unsigned i = 0; i < *count; i++)
-		if (memcmp(at + i * len, addr, len) == 0)
-			return (int)i;
-	if (*count == WM_DNS_LISTEN_MAX)
-		return -1;
-	memcpy(at + *count * len, addr, len);
-	return (*count)++;
-}
-
-/* Questions to @p text are ours on port @p port, one of dns_port_be. */
-static void add_address(struct wm_config *k, const char *text, unsigned port)
-{
-	struct in6_addr v6;
-	struct in_addr v4;
-	uint8_t *skip = NULL;
-	int i = -1;
-
-	if (inet_pton(AF_INET, text, &v4) == 1 && v4.s_addr != INADDR_ANY) {
-		i = place_of(k->dns_addr4_be, &k->dns_addr4_count, &v4, sizeof(v4));
-		skip = &k->dns_skip4;
-	} else if (inet_pton(AF_INET6, text, &v6) == 1 && !IN6_IS_ADDR_UNSPECIFIED(&v6)) {
-		i = place_of(k->dns_addr6_be, &k->dns_addr6_count, &v6, sizeof(v6));
-		skip = &k->dns_skip6;
-	}
-	if (i >= 0)
-		*skip &= (uint8_t) ~(1u << (2 * (unsigned)i + port));
-	else
-		wm_warn("dns.userspace_only",
-			"address=%s text=\"the kernel answers on %d exact addresses of a family\"",
-			wm_log_q(text), WM_DNS_LISTEN_MAX);
-}
-
-/* Pairs of address and port: an address of one port may be another server's on the other. */
-static void fill_listening(const struct wm_settings *s, struct wm_config *k)
-{
-	k->dns_skip4 = k->dns_skip6 = 0xff;
-	if (s->dns_port) {
-		k->dns_port_be[0] = htons((uint16_t)s->dns_port);
-		for (unsigned i = 0; s->dns_addresses[i]; i++)
-			add_address(k, s->dns_addresses[i], 0);
-	}
-	for (unsigned i = 0; s->dns_port53_addresses[i]; i++) {
-		k->dns_port_be[1] = htons(53);
-		add_address(k, s->dns_port53_addresses[i], 1);
-	}
-}
-
-/* What the programs need to know. An adopted seed stays: the pinned names are hashed under it. */
-static struct wm_config wanted_config(const struct wm_settings *s, const struct wm_config *k)
-{
-	struct wm_config next = {.seed = {k->seed[0], k->seed[1]},
-				 .stale_after_ns = s->dns_stale_after_ms * WM_NS_PER_MS,
-				 .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000)};
-
-	if (!next.seed[0] && !next.seed[1]) {
-		next.seed[0] = wm_random64();
-		next.seed[1] = wm_random64();
-	}
-	if (s->kernel_dns)
-		next.flags |= WM_CONFIG_F_DNS;
-	if (s->kernel_connect)
-		next.flags |= WM_CONFIG_F_CONNECT;
-	fill_listening(s, &next);
-	return next;
-}
-
 /* The plane, or why there is none: then the agent serves from userspace. */
 static void open_plane(struct wm_agent *a, const struct wm_plane_config *c, bool *ret_adopted)
 {
@@ -352,7 +281,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: the tables");
 	else
 		mem = a->own;
-	config = wanted_config(s, mem.config);
+	config = wm_kernel_config(s, mem.config);
 	if (!adopted) /* nobody reads it yet */
 		*mem.config = config;
 	if (!a->plane)
