@@ -47,7 +47,8 @@
 	X(DNS_PASS_SIZE, dns_pass_size, "passed: the set or its answer is too large")              \
 	X(DNS_DROP_WRITE, dns_drop_write, "dropped: an answer could not be written to its end")    \
 	X(CONNECT_PASSED, connect_passed,                                                          \
-	  "calls for a service without a usable backend that went on, as its policy says")
+	  "calls for a service without a usable backend that went on, as its policy says")         \
+	X(EVENTS_LOST, events_lost, "events that the ring buffer had no room for")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -4,6 +4,7 @@
 #include "userspace/base/random.h"
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_answer.h"
+#include "waymark/listen.h"
 #include "waymark/name_hash.h"
 
 #include <criterion/criterion.h>
@@ -725,4 +726,21 @@ Test(tables, adopts_rubbish)
 		wm_tables_free(t);
 		free(p);
 	}
+}
+
+/* A count that was taken from outside leaves the changes; a socket that was never counted takes
+ * none away. */
+Test(tables, listeners_are_counted)
+{
+	uint64_t w = wm_listening_moved(0, 1), before = w;
+
+	cr_assert_eq(wm_listening_count(w), 1);
+	w = wm_listening_moved(w, 0);
+	cr_assert_eq(wm_listening_count(w), 0);
+	cr_assert_neq(w, 0, "what was counted meanwhile is seen to be old");
+	w = wm_listening_moved(w, 0);
+	cr_assert_eq(wm_listening_count(w), 0);
+	cr_assert_eq(wm_listening_count(wm_listening_counted(w, 7)), 7);
+	cr_assert_eq(wm_listening_counted(w, 7) >> 32, w >> 32);
+	cr_assert_eq(wm_listening_counted(before, 1), before);
 }
