@@ -57,6 +57,7 @@ enum bpf_map_type {
 #define ECONNREFUSED  111
 #define TCP_TIME_WAIT 6
 #define TCP_CLOSE     7
+#define TCP_LISTEN    10
 
 struct ethhdr {
 	__u8 h_dest[6], h_source[6];
@@ -128,17 +129,33 @@ struct in6_addr {
 	} in6_u;
 } WM_CORE;
 
+struct ns_common {
+	unsigned int inum;
+} WM_CORE;
+
+struct net {
+	struct ns_common ns;
+	__u64 net_cookie;
+} WM_CORE;
+
+typedef struct {
+	struct net *net;
+} WM_CORE possible_net_t;
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;
-	__be32 skc_daddr;
+	__be32 skc_daddr, skc_rcv_saddr;
 	__be16 skc_dport;
-	struct in6_addr skc_v6_daddr;
+	__u16 skc_num;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 } WM_CORE;
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
 } WM_CORE;
 
 struct mptcp_sock {
@@ -151,14 +168,6 @@ struct inet_sock {
 
 struct udp_sock {
 	struct inet_sock inet;
-} WM_CORE;
-
-struct ns_common {
-	unsigned int inum;
-} WM_CORE;
-
-struct net {
-	struct ns_common ns;
 } WM_CORE;
 
 struct nsproxy {

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* observe.bpf.c - sees what happens to sockets that no hook of ours is asked about. listener_state
+ * counts the sockets that listen for the instances of this node; when the last of an instance has
+ * closed, the kernel knows before any check that it takes no connection, and its state word says so
+ * in the same microsecond. It goes on while no agent runs. */
+#include "common.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+#include "waymark/events.h"
+#include "waymark/listen.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define AF_INET	 2
+#define AF_INET6 10
+#define TRIES	 16 /* of a compare-and-swap: so many listeners of one address at once */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WM_LISTENING_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wm_listener_key);
+	__type(value, __u32);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WM_LISTENING_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wm_listening);
+} listening SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, WM_EVENTS_OCTETS);
+} events SEC(".maps");
+
+static __always_inline void tell(const struct wm_listener_key *k, const struct sock *sk, __u8 kind,
+				 const struct wm_listening_user *u)
+{
+	struct wm_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		COUNT(counters_get(), events_lost);
+		return;
+	}
+	*e = (struct wm_event){.time_ns = bpf_ktime_get_boot_ns(),
+			       .cgroup = bpf_get_current_cgroup_id(),
+			       .cookie = bpf_get_socket_cookie((void *)sk),
+			       .vip_port_be = bpf_htons(k->port),
+			       .kind = kind,
+			       .backend = u->backend,
+			       .stamp = u->stamp & 0xffff};
+	for (int i = 0; i < 4; i++)
+		e->vip_be[i] = k->addr_be[i];
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline int has_listener(__u32 element)
+{
+	const struct wm_listening *l = bpf_map_lookup_elem(&listening, &element);
+
+	return l && wm_listening_count(WM_READ(l->word));
+}
+
+/* From UP to what stands for it while nobody listens, and back. Any other state is userspace's. */
+static __always_inline int turn(const struct wm_listening_user *u, int opens)
+{
+	__u32 index = u->backend, up = u->stamp << 16 | WM_STATE_UP;
+	__u32 fell = u->stamp << 16 | WM_STATE_F_FELL | WM_STATE_DOWN;
+	struct wm_backend *b = bpf_map_lookup_elem(&backends, &index);
+
+	if (!b)
+		return 0;
+	return opens ? __sync_val_compare_and_swap(&b->state, fell, up) == fell
+		     : __sync_val_compare_and_swap(&b->state, up, fell) == up;
+}
+
+static __always_inline void changed(const struct wm_listener_key *k, const struct sock *sk,
+				    const struct wm_listening *l, int opens)
+{
+	for (int i = 0; i < WM_LISTENING_USERS; i++) {
+		const struct wm_listening_user u = l->users[i];
+		int turned;
+
+		if (!(u.stamp & WM_LISTENING_USED))
+			continue;
+		if (!opens && (has_listener(u.other[0]) || has_listener(u.other[1])))
+			continue;
+		turned = turn(&u, opens);
+		if (opens)
+			tell(k, sk, WM_EVENT_LISTENER_BACK, &u);
+		else if (turned)
+			tell(k, sk, WM_EVENT_LISTENER_GONE, &u);
+	}
+}
+
+static __always_inline int key_of(const struct sock *sk, struct wm_listener_key *k)
+{
+	const struct sock_common *c = &sk->__sk_common;
+
+	k->netns = c->skc_net.net->net_cookie;
+	k->port = c->skc_num;
+	if (c->skc_family == AF_INET) {
+		k->addr_be[2] = WM_V4_MAPPED_BE;
+		k->addr_be[3] = c->skc_rcv_saddr;
+		return 1;
+	}
+	if (c->skc_family != AF_INET6)
+		return 0;
+	k->addr_be[0] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
+	k->addr_be[1] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
+	k->addr_be[2] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
+	k->addr_be[3] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+	return 1;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(listener_state, const struct sock *sk, int old, int new)
+{
+	int opens = old == TCP_CLOSE && new == TCP_LISTEN;
+	struct wm_listener_key k = {0};
+	struct wm_listening *l;
+	__u64 word, next = 0;
+	const __u32 *element;
+
+	/* an accepted socket begins as a copy of its listener: from LISTEN to SYN_RECV */
+	if (!opens && !(old == TCP_LISTEN && new == TCP_CLOSE))
+		return 0;
+	if (sk->sk_protocol != IPPROTO_TCP || !key_of(sk, &k))
+		return 0;
+	element = bpf_map_lookup_elem(&listeners, &k);
+	l = element ? bpf_map_lookup_elem(&listening, element) : NULL;
+	if (!l)
+		return 0;
+	word = WM_READ(l->word);
+	for (int i = 0; i < TRIES; i++) {
+		__u64 seen;
+
+		next = wm_listening_moved(word, opens);
+		seen = __sync_val_compare_and_swap(&l->word, word, next);
+		if (seen == word)
+			break;
+		word = seen;
+	}
+	if (opens ? wm_listening_count(next) == 1 : !wm_listening_count(next))
+		changed(&k, sk, l, opens);
+	return 0;
+}
