@@ -23,6 +23,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	cr_assert(f, "%s is missing: run from the top of the tree", BUDGET);
 	uname(&u);
 	c.veth_devices = veth_only;
+	c.observe = true;
 	p = open_ok(&c, false);
 	attach_ok(p, 9);
 	while (fgets(line, sizeof(line), f)) {

@@ -66,6 +66,7 @@ enum wm_prog_index {
 	WM_PROG_CONNECT6,
 	WM_PROG_DNS_LO,
 	WM_PROG_DNS_VETH,
+	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,
 	WM_PROG_OPEN_TCP,
@@ -82,6 +83,7 @@ enum wm_object_index {
 	WM_OBJECT_DRAIN,
 	WM_OBJECT_NETNS,
 	WM_OBJECT_ABORT,
+	WM_OBJECT_OBSERVE,
 	WM_OBJECT_COUNT
 };
 struct wm_prog {
@@ -214,6 +216,11 @@ void wm_progs_close(struct wm_plane *p);
  *  errno, negative; -ESRCH where the kernel has no bpf_sock_destroy(). */
 int wm_progs_try_abort(void);
 const char *wm_prog_name(unsigned i);
+/** Cookie of this network namespace; 0 where the kernel does not tell (< 5.14). */
+uint64_t wm_own_netns(void);
+/** Load the program that sees listeners, with maps of its own, and drop it. @return 0 or negative
+ *  errno. */
+int wm_progs_try_observe(void);
 /** First object file of the maps alone: open, not loaded. NULL on failure. */
 struct bpf_object *wm_maps_object(void);
 

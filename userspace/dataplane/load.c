@@ -10,6 +10,7 @@
 #include "drain.skel.h"
 #include "maps.skel.h"
 #include "netns.skel.h"
+#include "observe.skel.h"
 #pragma GCC diagnostic pop
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
@@ -44,6 +45,7 @@ static const struct {
 	[WM_PROG_CONNECT6] = {"connect6", WM_OBJECT_CONNECT},
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
+	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
 	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_NETNS},
@@ -85,6 +87,7 @@ static struct bpf_object *open_object(enum wm_object_index which)
 		[WM_OBJECT_DRAIN] = {"drain", drain_bpf__elf_bytes},
 		[WM_OBJECT_NETNS] = {"netns", netns_bpf__elf_bytes},
 		[WM_OBJECT_ABORT] = {"abort", abort_bpf__elf_bytes},
+		[WM_OBJECT_OBSERVE] = {"observe", observe_bpf__elf_bytes},
 	};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = objects[which].name);
 	size_t size = 0;
@@ -134,8 +137,7 @@ static void set_constant(struct bpf_object *o, const char *name, const void *val
 	free(copy);
 }
 
-/* Cookie of this network namespace; 0 where the kernel does not tell (< 5.14). */
-static uint64_t own_netns(void)
+uint64_t wm_own_netns(void)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint64_t cookie = 0;
@@ -148,7 +150,7 @@ static uint64_t own_netns(void)
  * pinned maps need no place for it. */
 static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct features f)
 {
-	uint64_t home = f.netns ? own_netns() : 0;
+	uint64_t home = f.netns ? wm_own_netns() : 0;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 
@@ -332,6 +334,8 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[i].fd = -1;
 		p->progs[i].wanted =
 			programs[i].object == WM_OBJECT_DNS ? p->c.attach_dns : p->c.attach_connect;
+		if (programs[i].object == WM_OBJECT_OBSERVE)
+			p->progs[i].wanted = p->c.observe;
 	}
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;
@@ -342,14 +346,24 @@ void wm_progs_load(struct wm_plane *p)
 	map_lost(p);
 }
 
-int wm_progs_try_abort(void)
+static int try_object(enum wm_object_index which)
 {
-	struct bpf_object *o = open_object(WM_OBJECT_ABORT);
+	struct bpf_object *o = open_object(which);
 	int r = o ? bpf_object__load(o) : -ENOMEM;
 
 	bpf_object__close(o);
 	wm_bpf_log_reset();
 	return r;
+}
+
+int wm_progs_try_abort(void)
+{
+	return try_object(WM_OBJECT_ABORT);
+}
+
+int wm_progs_try_observe(void)
+{
+	return try_object(WM_OBJECT_OBSERVE);
 }
 
 void wm_progs_close(struct wm_plane *p)

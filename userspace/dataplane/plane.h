@@ -22,6 +22,7 @@ struct wm_plane_config {
 	 * or appear later; NULL-terminated */
 	const char *const *veth_devices;
 	bool attach_dns, attach_connect;
+	bool observe; /* load what sees listeners: wm_observer_new() attaches it */
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint64_t memory_max; /* bytes that the maps may take; 0: no bound */
 	/* The ranges of the virtual addresses: what no service has is refused. */
