@@ -277,6 +277,22 @@ static void probe_abort(const struct probe *p)
 				"connected UDP sockets of a backend that is gone are ended");
 }
 
+static void probe_observe(const struct probe *p)
+{
+	int r = wm_progs_try_observe();
+	struct wm_finding f = {.name = "listener_notice", .error = r};
+
+	f.result = r ? WM_FOUND_NOTE : WM_FOUND_OK;
+	if (r)
+		wm_finding_tell(p->fn, p->arg, f,
+				"tp_btf/inet_sock_set_state refused: %s: of a listener that closed "
+				"only checks tell",
+				errno_name(r));
+	else
+		wm_finding_tell(p->fn, p->arg, f,
+				"an instance is down when its listener closes, before any check");
+}
+
 /* @return 0, or why bpf() is not for this user. */
 static int probe_permission(const struct probe *p)
 {
@@ -329,6 +345,7 @@ int wm_plane_probe(const struct wm_plane_config *c, wm_finding_fn fn, void *arg)
 		"missing (Linux 5.18): without a backend connect() fails with EPERM");
 	probe_drain(&p);
 	probe_abort(&p);
+	probe_observe(&p);
 	feature(&p, "cgroup_link", wm_bpf_try_cgroup_link(), WM_FOUND_FAULT,
 		"cgroup hooks outlive the agent",
 		"no cgroup links (Linux 5.7): connect() is not steered");

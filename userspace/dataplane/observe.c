@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* observe.c - see observe.h. Counting what listens now races with sockets that open and close: each
+ * change by the program moves the high half of an element's word, so a count is stored only where
+ * the word is what it was before the sockets were read. */
+#include "observe.h"
+
+#include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+#include "userspace/resolution/pool.h"
+#include "waymark/events.h"
+#include "waymark/listen.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DIR_NAME    "observe"
+#define COUNT_TRIES 8	    /* readings of the sockets while some of them change */
+#define LISTEN_HEX  "0A"    /* TCP_LISTEN in /proc/net/tcp, whose listeners stand first */
+#define SOCKETS_MAX 1048576 /* listening sockets that are counted */
+
+struct element {
+	struct wm_listener_key key;
+	uint64_t before; /* its word before the sockets were read */
+	unsigned users;
+	bool unsure;
+};
+struct wm_observer {
+	struct wm_plane *plane;
+	int link_fd, listeners_fd;
+	struct wm_listening *listening; /* mapped */
+	struct element *elements;	/* WM_LISTENING_MAX */
+	uint32_t used;			/* elements below it were in use */
+	struct wm_index_pool *pool;
+	struct ring_buffer *ring;
+	struct wm_io *io;
+	void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone);
+	void *arg;
+};
+
+/* --- the program and its events --------------------------------------------------------------- */
+static int on_event(void *arg, void *data, size_t len)
+{
+	const struct wm_event *e = data;
+	struct wm_observer *o = arg;
+
+	if (len >= sizeof(*e) &&
+	    (e->kind == WM_EVENT_LISTENER_GONE || e->kind == WM_EVENT_LISTENER_BACK))
+		o->fn(o->arg, e->backend, e->stamp, e->kind == WM_EVENT_LISTENER_GONE);
+	return 0;
+}
+
+static void on_readable(void *arg, unsigned events)
+{
+	struct wm_observer *o = arg;
+
+	(void)events;
+	(void)ring_buffer__consume(o->ring);
+}
+
+void wm_observer_remove(const struct wm_plane *p)
+{
+	(void)wm_pins_remove_dir(p->c.pin_dir, DIR_NAME);
+}
+
+/* A tracing link cannot be moved to another program: the new one is attached beside, then its pin
+ * takes the place of the old one's. They have maps of their own, so nothing is counted twice. */
+static int attach(struct wm_observer *o)
+{
+	char path[WM_PIN_PATH_MAX], aside[WM_PIN_PATH_MAX + 1];
+	int r = wm_pins_path(path, o->plane->c.pin_dir, DIR_NAME, NULL);
+
+	if (!r && mkdir(path, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	if (!r)
+		r = wm_pins_path(path, o->plane->c.pin_dir, DIR_NAME,
+				 wm_prog_name(WM_PROG_LISTENER_STATE));
+	if (r)
+		return r;
+	o->link_fd = bpf_raw_tracepoint_open(NULL, o->plane->progs[WM_PROG_LISTENER_STATE].fd);
+	if (o->link_fd < 0)
+		return o->link_fd;
+	snprintf(aside, sizeof(aside), "%s~", path);
+	unlink(aside);
+	r = bpf_obj_pin(o->link_fd, aside);
+	if (!r && rename(aside, path) < 0)
+		r = -errno;
+	return r;
+}
+
+static int open_maps(struct wm_observer *o, struct wm_loop *l)
+{
+	const struct bpf_object *object = o->plane->objects[WM_OBJECT_OBSERVE];
+	int array = bpf_object__find_map_fd_by_name(object, "listening");
+	int events = bpf_object__find_map_fd_by_name(object, "events");
+	size_t len = sizeof(*o->listening) * WM_LISTENING_MAX;
+	void *m;
+
+	o->listeners_fd = bpf_object__find_map_fd_by_name(object, "listeners");
+	if (array < 0 || events < 0 || o->listeners_fd < 0)
+		return -ENOENT;
+	m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, array, 0);
+	if (m == MAP_FAILED)
+		return -errno;
+	o->listening = m;
+	o->ring = ring_buffer__new(events, on_event, o, NULL);
+	if (!o->ring)
+		return -errno;
+	o->io = wm_io_new(l, ring_buffer__epoll_fd(o->ring), WM_IO_READ, on_readable, o);
+	return o->io ? 0 : -ENOMEM;
+}
+
+int wm_observer_new(struct wm_loop *l, struct wm_plane *p,
+		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
+		    struct wm_observer **ret, struct wm_err *e)
+{
+	const struct wm_prog *prog = &p->progs[WM_PROG_LISTENER_STATE];
+	struct wm_observer *o = calloc(1, sizeof(*o));
+	int r;
+
+	if (!o)
+		return wm_err_set(e, -ENOMEM, "out of memory: observer");
+	*o = (struct wm_observer){.plane = p, .link_fd = -1, .fn = fn, .arg = arg};
+	o->elements = calloc(WM_LISTENING_MAX, sizeof(*o->elements));
+	o->pool = wm_index_pool_new(WM_LISTENING_MAX);
+	if (!o->elements || !o->pool)
+		r = wm_err_set(e, -ENOMEM, "out of memory: observer");
+	else if (prog->fd < 0)
+		r = wm_err_set(e, prog->refused ? prog->refused : prog->error, "%s", prog->text);
+	else if ((r = open_maps(o, l)))
+		wm_err_set(e, r, "its maps: %s", strerror(-r));
+	else if ((r = attach(o)))
+		wm_err_set(e, r, "attaching to tp_btf/inet_sock_set_state: %s", strerror(-r));
+	if (r) {
+		wm_observer_free(o);
+		wm_observer_remove(p);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}
+
+void wm_observer_free(struct wm_observer *o)
+{
+	if (!o)
+		return;
+	wm_io_free(o->io);
+	ring_buffer__free(o->ring);
+	if (o->listening)
+		munmap(o->listening, sizeof(*o->listening) * WM_LISTENING_MAX);
+	wm_closep(&o->link_fd);
+	wm_index_pool_free(o->pool);
+	free(o->elements);
+	free(o);
+}
+
+/* --- what is watched -------------------------------------------------------------------------- */
+static struct wm_listening_user *free_user(struct wm_listening *l)
+{
+	for (unsigned i = 0; i < WM_LISTENING_USERS; i++)
+		if (!l->users[i].stamp)
+			return &l->users[i];
+	return NULL;
+}
+
+/* The element of @p k, made where there is none. @return 0, -ENOSPC. */
+static int element_of(struct wm_observer *o, const struct wm_listener_key *k, uint32_t *ret)
+{
+	int r = bpf_map_lookup_elem(o->listeners_fd, k, ret);
+
+	if (!r)
+		return free_user(&o->listening[*ret]) ? 0 : -ENOSPC;
+	wm_index_recycle(o->pool, wm_clock_ns());
+	if (wm_index_take(o->pool, ret))
+		return -ENOSPC;
+	memset(&o->listening[*ret], 0, sizeof(o->listening[*ret]));
+	o->elements[*ret] = (struct element){.key = *k};
+	o->used = *ret >= o->used ? *ret + 1 : o->used;
+	r = bpf_map_update_elem(o->listeners_fd, k, ret, BPF_ANY);
+	if (r)
+		wm_index_give(o->pool, *ret, 0);
+	return r;
+}
+
+/* One that was made for nothing goes too. */
+static void put_element(struct wm_observer *o, uint32_t at)
+{
+	struct element *x = &o->elements[at];
+
+	if (x->users)
+		return;
+	bpf_map_delete_elem(o->listeners_fd, &x->key);
+	x->unsure = false;
+	wm_index_give(o->pool, at, wm_clock_ns());
+}
+
+static void keys_of(const struct wm_backend *b, struct wm_listener_key k[3])
+{
+	const struct wm_listener_key none = {.netns = wm_own_netns(),
+					     .port = __builtin_bswap16(b->port_be)};
+
+	k[0] = k[1] = k[2] = none;
+	if (b->families & WM_FAMILY_4) {
+		k[0].addr_be[2] = WM_V4_MAPPED_BE;
+		k[0].addr_be[3] = b->addr4_be;
+	} else {
+		memcpy(k[0].addr_be, b->addr6_be, sizeof(k[0].addr_be));
+	}
+	k[1].addr_be[2] = WM_V4_MAPPED_BE; /* 0.0.0.0; k[2]: [::], of both families */
+}
+
+int wm_observer_watch(struct wm_observer *o, uint32_t backend, struct wm_listen_watch *w)
+{
+	const struct wm_backend *b =
+		(const struct wm_backend *)o->plane->mem[WM_MAP_BACKENDS] + backend;
+	struct wm_listener_key k[3];
+	unsigned got = 0;
+	int r = 0;
+
+	keys_of(b, k);
+	while (got < 3 && !(r = element_of(o, &k[got], &w->at[got])))
+		got++;
+	if (r) {
+		while (got)
+			put_element(o, w->at[--got]);
+		return -ENOSPC;
+	}
+	w->backend = backend;
+	w->stamp = b->state >> 16;
+	for (unsigned i = 0; i < 3; i++) {
+		struct wm_listening_user *u = free_user(&o->listening[w->at[i]]);
+
+		u->backend = backend;
+		u->other[0] = w->at[(i + 1) % 3];
+		u->other[1] = w->at[(i + 2) % 3];
+		__atomic_store_n(&u->stamp, w->stamp | WM_LISTENING_USED, __ATOMIC_RELEASE);
+		o->elements[w->at[i]].users++;
+		o->elements[w->at[i]].unsure = true;
+	}
+	w->on = true;
+	return 0;
+}
+
+void wm_observer_unwatch(struct wm_observer *o, struct wm_listen_watch *w)
+{
+	for (unsigned i = 0; w->on && i < 3; i++) {
+		struct wm_listening *l = &o->listening[w->at[i]];
+
+		for (unsigned n = 0; n < WM_LISTENING_USERS; n++)
+			if (l->users[n].stamp && l->users[n].backend == w->backend)
+				__atomic_store_n(&l->users[n].stamp, 0, __ATOMIC_RELEASE);
+		o->elements[w->at[i]].users--;
+		put_element(o, w->at[i]);
+	}
+	w->on = false;
+}
+
+/* --- counting --------------------------------------------------------------------------------- */
+struct sockets {
+	struct wm_listener_key *all;
+	size_t count, cap;
+};
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct wm_listener_key));
+}
+
+static int add_socket(struct sockets *s, const struct wm_listener_key *k)
+{
+	if (s->count == s->cap) {
+		size_t cap = s->cap ? 2 * s->cap : 64;
+		struct wm_listener_key *all = realloc(s->all, cap * sizeof(*all));
+
+		if (!all || cap > SOCKETS_MAX) {
+			s->all = all ? all : s->all;
+			return -ENOMEM;
+		}
+		s->all = all;
+		s->cap = cap;
+	}
+	s->all[s->count++] = *k;
+	return 0;
+}
+
+/* One line of /proc/net/tcp or tcp6. @return 1: it is a listener's; 0: it is not, and none follows.
+ */
+static int parse(const char *line, bool six, struct wm_listener_key *k)
+{
+	char state[3] = "";
+	unsigned a[4] = {0}, port;
+
+	if (six) {
+		if (sscanf(line, " %*u: %8x%8x%8x%8x:%4x %*x:%*x %2s", &a[0], &a[1], &a[2], &a[3],
+			   &port, state) != 6)
+			return 0;
+	} else {
+		if (sscanf(line, " %*u: %8x:%4x %*x:%*x %2s", &a[3], &port, state) != 3)
+			return 0;
+		a[2] = WM_V4_MAPPED_BE;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		k->addr_be[i] = a[i];
+	k->port = (uint16_t)port;
+	return strcmp(state, LISTEN_HEX) == 0;
+}
+
+/* Listeners are the first that the kernel lists, so connections cost nothing. */
+static int read_sockets(struct sockets *s, const char *path, bool six)
+{
+	struct wm_listener_key k = {.netns = wm_own_netns()};
+	char line[512];
+	FILE *f = fopen(path, "re");
+	int r = 0;
+
+	if (!f)
+		return six && errno == ENOENT ? 0 : -errno;
+	if (fgets(line, sizeof(line), f)) /* the head */
+		while (!r && fgets(line, sizeof(line), f) && parse(line, six, &k))
+			r = add_socket(s, &k);
+	fclose(f);
+	return r;
+}
+
+static uint32_t count_of(const struct sockets *s, const struct wm_listener_key *k)
+{
+	const struct wm_listener_key *at =
+		s->count ? bsearch(k, s->all, s->count, sizeof(*k), compare) : NULL;
+	uint32_t n = 0;
+
+	if (!at)
+		return 0;
+	while (at > s->all && !compare(at - 1, k))
+		at--;
+	for (; at < s->all + s->count && !compare(at, k); at++)
+		n++;
+	return n;
+}
+
+/* @return elements that changed meanwhile, or negative errno. */
+static int count_once(struct wm_observer *o)
+{
+	struct sockets s = {0};
+	int left = 0, r;
+
+	for (uint32_t i = 0; i < o->used; i++)
+		o->elements[i].before = __atomic_load_n(&o->listening[i].word, __ATOMIC_ACQUIRE);
+	r = read_sockets(&s, "/proc/thread-self/net/tcp", false);
+	if (!r)
+		r = read_sockets(&s, "/proc/thread-self/net/tcp6", true);
+	if (!r && s.count)
+		qsort(s.all, s.count, sizeof(*s.all), compare);
+	for (uint32_t i = 0; !r && i < o->used; i++) {
+		struct element *x = &o->elements[i];
+		uint64_t was = x->before;
+
+		if (!x->unsure)
+			continue;
+		x->unsure = !__atomic_compare_exchange_n(
+			&o->listening[i].word, &was,
+			wm_listening_counted(was, count_of(&s, &x->key)), false, __ATOMIC_ACQ_REL,
+			__ATOMIC_RELAXED);
+		left += x->unsure;
+	}
+	free(s.all);
+	return r ? r : left;
+}
+
+int wm_observer_count(struct wm_observer *o, bool all)
+{
+	int r = 1;
+
+	for (uint32_t i = 0; all && i < o->used; i++)
+		o->elements[i].unsure = o->elements[i].users > 0;
+	for (unsigned n = 0; r > 0 && n < COUNT_TRIES; n++)
+		r = count_once(o);
+	return r > 0 ? -EAGAIN : r;
+}
+
+/* --- states ----------------------------------------------------------------------------------- */
+static uint32_t *word_of(const struct wm_observer *o, const struct wm_listen_watch *w)
+{
+	return &((struct wm_backend *)o->plane->mem[WM_MAP_BACKENDS])[w->backend].state;
+}
+
+static uint32_t up(const struct wm_listen_watch *w)
+{
+	return w->stamp << 16 | WM_STATE_UP;
+}
+
+static uint32_t fallen(const struct wm_listen_watch *w)
+{
+	return w->stamp << 16 | WM_STATE_F_FELL | WM_STATE_DOWN;
+}
+
+static void swap(uint32_t *word, uint32_t from, uint32_t to)
+{
+	(void)__atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQ_REL,
+					  __ATOMIC_RELAXED);
+}
+
+bool wm_observer_listens(struct wm_observer *o, const struct wm_listen_watch *w)
+{
+	bool listens = false;
+
+	for (unsigned i = 0; i < 3; i++)
+		listens |= wm_listening_count(__atomic_load_n(&o->listening[w->at[i]].word,
+							      __ATOMIC_ACQUIRE)) > 0;
+	if (listens)
+		swap(word_of(o, w), fallen(w), up(w));
+	return listens;
+}
+
+bool wm_observer_fell(const struct wm_observer *o, const struct wm_listen_watch *w)
+{
+	return __atomic_load_n(word_of(o, w), __ATOMIC_ACQUIRE) == fallen(w);
+}
+
+void wm_observer_fall(struct wm_observer *o, const struct wm_listen_watch *w)
+{
+	swap(word_of(o, w), up(w), fallen(w));
+}
