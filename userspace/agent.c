@@ -65,8 +65,9 @@ struct wm_agent {
 	struct wm_index *index;
 	struct wm_health *health;
 	struct wm_drains *drains;
-	struct wm_aborts *aborts; /* NULL: switched off, or nothing is steered */
-	bool adopted;		  /* the tables are an earlier run's */
+	struct wm_aborts *aborts;	/* NULL: switched off, or nothing is steered */
+	struct wm_listeners *listeners; /* NULL: switched off, or refused by the kernel */
+	bool adopted;			/* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
@@ -261,6 +262,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .veth_devices = (const char *const *)s->kernel_veth_devices,
 				    .attach_dns = s->kernel_dns,
 				    .attach_connect = s->kernel_connect,
+				    .observe = s->kernel_listener_notice,
 				    .memory_max = s->kernel_memory_max,
 				    .vip4_base = a->vips.base,
 				    .vip4_mask = a->vips.mask,
@@ -680,6 +682,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .tables = a->tables,
 				   .drains = a->drains,
 				   .aborts = a->aborts,
+				   .listeners = a->listeners,
 				   .index = a->index,
 				   .keep = a->keep,
 				   .snapshot_max = s->store_snapshot_max,
@@ -815,6 +818,20 @@ static int start_drains(struct wm_agent *a, struct wm_err *e)
 	return a->drains ? 0 : wm_err_set(e, -ENOMEM, "out of memory: drains");
 }
 
+/* Without it checks tell all the same, only later. */
+static int start_listeners(struct wm_agent *a, struct wm_err *e)
+{
+	if (a->plane && a->settings.kernel_listener_notice)
+		a->listeners =
+			wm_listeners_new(a->loop, a->registry, a->tables, a->plane, a->health, e);
+	else if (a->plane)
+		wm_listeners_off(a->plane);
+	if (e->code)
+		wm_warn("listener.off", "err=%s text=%s", wm_err_name(e->code), wm_log_q(e->text));
+	*e = (struct wm_err){0};
+	return 0;
+}
+
 /* Built after the start, in slices: until it is, a filter looks at every row. */
 static int start_index(struct wm_agent *a, struct wm_err *e)
 {
@@ -846,14 +863,23 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},	   {"address", find_address},
-		     {"loop", start_loop},	   {"registry", start_registry},
-		     {"tables", start_tables},	   {"drains", start_drains},
-		     {"health", start_health},	   {"index", start_index},
-		     {"dns", start_dns},	   {"snapshots", start_keep},
-		     {"rules", start_rules},	   {"definitions", start_definitions},
-		     {"policies", start_policies}, {"reload", start_reload},
-		     {"mesh", start_sync},	   {"http", start_http}};
+	} steps[] = {{"name", find_name},
+		     {"address", find_address},
+		     {"loop", start_loop},
+		     {"registry", start_registry},
+		     {"tables", start_tables},
+		     {"drains", start_drains},
+		     {"health", start_health},
+		     {"listeners", start_listeners},
+		     {"index", start_index},
+		     {"dns", start_dns},
+		     {"snapshots", start_keep},
+		     {"rules", start_rules},
+		     {"definitions", start_definitions},
+		     {"policies", start_policies},
+		     {"reload", start_reload},
+		     {"mesh", start_sync},
+		     {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -920,6 +946,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_sync_free(a->sync); /* answers who waits for another agent, too */
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
+	wm_listeners_free(a->listeners);
 	wm_health_free(a->health);
 	wm_aborts_free(a->aborts);
 	wm_drains_free(a->drains);

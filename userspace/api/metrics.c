@@ -304,6 +304,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	static const struct row api[] = {WM_API_COUNTERS(X)};
 	static const struct row drains[] = {WM_DRAIN_COUNTERS(X)};
 	static const struct row aborts[] = {WM_ABORT_COUNTERS(X)};
+	static const struct row listeners[] = {WM_LISTENER_COUNTERS(X)};
 #undef X
 
 	m->count = 0;
@@ -327,6 +328,12 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	}
 	if (a->d.aborts)
 		add_rows(m, aborts, wm_aborts_counters(a->d.aborts), WM_ARRAY_LEN(aborts));
+	if (a->d.listeners) {
+		GAUGE("listener_watched", wm_listeners_watched(a->d.listeners),
+		      "instances whose listeners are watched");
+		add_rows(m, listeners, wm_listeners_counters(a->d.listeners),
+			 WM_ARRAY_LEN(listeners));
+	}
 	if (a->d.sync)
 		collect_mesh(m, a);
 	if (a->d.sync && wm_sync_etcd(a->d.sync))

@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A server of this node dies, and no check is there to tell: the kernel sees that nobody listens any more,
+# takes the backend down and says so; who listens again brings it back; a reload that opens the new socket
+# before it closes the old one is no death; a kernel that refuses the tracepoint, and a setting, leave
+# everything as it was.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+doctor() { "$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep listener_notice; }
+if ! doctor | grep -q 'listener_notice *ok'; then
+	echo "skipped: $(doctor | sed -nE 's/.*(tp_btf[^ ]*) refused: (E[A-Z]+): .*/kernel refuses \1: \2/p')"
+	exit 77
+fi
+server() { # address, port: accepts for ever, several may share an address; its pid is SERVER
+	/usr/bin/python3 -c '
+import socket, sys
+six = ":" in sys.argv[1]
+s = socket.socket(socket.AF_INET6 if six else socket.AF_INET)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+s.bind((sys.argv[1], int(sys.argv[2])))
+s.listen(4096)
+while True:
+    s.accept()[0].close()
+' "$1" "$2" 2>/dev/null &
+	SERVER=$!
+	until_ok 10 listens "$SERVER" || fail "no server on $1:$2"
+}
+listens() { ss -Hltnp | grep -q "pid=$1,"; }
+kill_server() { # pid
+	kill -9 "$1"
+	wait "$1" 2>/dev/null
+}
+check_of() { api "$API/v1/agent/checks" | jq -r ".\"waymark:listener:$1\".$2"; }
+is_status() { [ "$(check_of "$1" Status)" = "$2" ]; }
+metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
+load() { # VIP, seconds: connects one after the other
+	inside /usr/bin/python3 -c '
+import socket, sys, time
+refused = done = 0
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    s = socket.socket()
+    try:
+        s.connect((sys.argv[1], 80))
+        done += 1
+    except ConnectionRefusedError:
+        refused += 1
+    s.close()
+print(done, refused)' "$1" "$2" >"$TMP/load"
+}
+
+ip addr add 10.78.0.1/32 dev lo
+ip addr add 10.78.0.2/32 dev lo
+start_agent
+server 10.78.0.1 7001
+A=$SERVER
+server 10.78.0.2 7001
+OTHER=$SERVER
+check "register a" 200 "$(register a web 10.78.0.1 7001)"
+check "register b" 200 "$(register b web 10.78.0.2 7001)"
+check "both are watched" 2 "$(metric listener_watched)"
+
+# One of two is killed under load, without a check: what is refused was on its way.
+load "$(vip4 web)" 4 &
+LOAD=$!
+sleep 1
+kill_server "$A"
+wait $LOAD
+read -r DONE REFUSED <"$TMP/load"
+echo "connects $DONE, refused $REFUSED"
+[ "$DONE" -gt 1000 ] && [ "$REFUSED" -le 5 ] || fail "a dead server of two: $REFUSED of $DONE refused, at most 5"
+until_ok 10 is_status a critical || fail "the check of a is critical, not $(check_of a Status)"
+matches "the check says why" "Nobody listens" "$(check_of a Output)"
+check "it is of its instance" a "$(check_of a ServiceID)"
+check "health has it" 1 "$(api "$API/v1/health/service/web?passing" | jq length)"
+check "counted" 1 "$(metric listener_gone_total)"
+matches "logged" 'listener.gone id=a ' "$(cat "$TMP/agent.log")"
+
+# Registered again, which does away with checks: nobody listens all the same.
+check "register a again" 200 "$(code -X PUT "$API/v1/agent/service/register?replace-existing-checks" \
+	-d '{"ID": "a", "Name": "web", "Address": "10.78.0.1", "Port": 7001}')"
+until_ok 10 is_status a critical || fail "the check of a comes back, not $(check_of a Status)"
+
+# Somebody listens again, on all addresses.
+server 0.0.0.0 7001
+WILD=$SERVER
+until_ok 10 is_status a passing || fail "the check of a passes, not $(check_of a Status)"
+check "both are back" 2 "$(api "$API/v1/health/service/web?passing" | jq length)"
+
+# b has its own listener and that of all addresses: only with the last of them it is gone.
+kill_server "$OTHER"
+check "b has another listener" 2 "$(api "$API/v1/health/service/web?passing" | jq length)"
+check "no notice of b" null "$(check_of b Status)"
+
+# A reload: the new socket is there before the old one goes.
+for _ in 1 2 3 4 5; do
+	OLD=$WILD
+	server 0.0.0.0 7001
+	WILD=$SERVER
+	kill_server "$OLD"
+done
+check "a reload is no death" 1 "$(metric listener_gone_total)"
+kill_server "$WILD"
+until_ok 10 is_status b critical || fail "the check of b is critical"
+is_status a critical || until_ok 10 is_status a critical || fail "the check of a is critical"
+check "counted" 3 "$(metric listener_gone_total)"
+
+# IPv6, and by [::].
+ip addr add fd00:78::1/128 dev lo
+server fd00:78::1 7002
+A=$SERVER
+server :: 7002
+WILD=$SERVER
+register six six fd00:78::1 7002 >/dev/null
+kill_server "$A"
+check "[::] serves it" null "$(check_of six Status)"
+kill_server "$WILD"
+until_ok 10 is_status six critical || fail "the check of six is critical"
+
+# Who does not want it, and who is not of this node.
+server 10.78.0.1 7003
+A=$SERVER
+register off off 10.78.0.1 7003 '"Meta": {"listener_notice": "false"}' >/dev/null
+register far far 10.99.0.1 7003 >/dev/null
+server 0.0.0.0 7003
+WILD=$SERVER
+kill_server "$A"
+kill_server "$WILD"
+sleep 1.5
+check "switched off by metadata" null "$(check_of off Status)"
+check "an address elsewhere" null "$(check_of far Status)"
+
+# No agent: the kernel goes on by itself, and the next agent hears of it.
+server 10.78.0.1 7004
+A=$SERVER
+server 10.78.0.2 7004
+OTHER=$SERVER
+register a4 four 10.78.0.1 7004 >/dev/null
+register b4 four 10.78.0.2 7004 >/dev/null
+VIP=$(vip4 four)
+stop_agent KILL
+kill_server "$A"
+load "$VIP" 1
+read -r DONE REFUSED <"$TMP/load"
+check "none is refused without an agent" 0 "$REFUSED"
+start_agent
+until_ok 10 is_status a4 critical || fail "the next agent tells of a4, not $(check_of a4 Status)"
+server 10.78.0.1 7004
+until_ok 10 is_status a4 passing || fail "a4 is back"
+A=$SERVER
+
+# Switched off, and refused by the kernel: as before, and said.
+stop_agent
+start_agent --set kernel.listener_notice=false
+check "nothing is pinned" 0 "$(find "$PINS/observe" 2>/dev/null | wc -l)"
+kill_server "$OTHER"
+sleep 1.5
+check "no notice when it is off" null "$(check_of b4 Status)"
+stop_agent
+if [ -e build/release/tests/refuse_bpf.so ]; then
+	refusing listener_state start_agent
+	matches "a refusal is logged" 'listener.off err=EPERM' "$(grep listener.off "$TMP/agent.log")"
+	check "and connect() is steered" on "$(api "$API/v1/waymark/status" | jq -r .plane.state)"
+fi
+done_testing

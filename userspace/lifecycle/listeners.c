@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* listeners.c - see listeners.h. News of the kernel may be lost, so once a second what fell is
+ * looked after by itself. */
+#include "listeners.h"
+
+#include "userspace/base/clock.h"
+#include "userspace/base/log.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/map.h"
+#include "userspace/dataplane/observe.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TICK_MS	    1000
+#define RENEW_MS    (24 * 3600 * 1000ull) /* a check that passes is told again: it is a TTL's */
+#define WATCHES_MAX (1u << 24)
+
+struct watch {
+	TAILQ_ENTRY(watch) dirty_entry;
+	struct wm_listen_watch at;
+	bool dirty;    /* the instance changed, or is not in the tables yet */
+	bool gone;     /* somebody listened, and nobody does */
+	bool asked;    /* the check is being registered */
+	bool left_out; /* and counted */
+	uint64_t told_ms;
+	char id[]; /* of the instance */
+};
+struct wm_listeners {
+	struct wm_registry *registry;
+	const struct wm_tables *tables;
+	struct wm_health *health;
+	struct wm_observer *observer;
+	struct wm_timer *tick;
+	struct wm_map *by_id, *by_backend;
+	TAILQ_HEAD(, watch) dirty;
+	uint64_t counters[WM_LISTENER_COUNTER_COUNT];
+};
+
+/* --- which instances -------------------------------------------------------------------------- */
+/* Is it an address of this network namespace? Then what is sent to it comes from itself; of
+ * 127.0.0.0/8 all are. */
+static bool is_here(const struct wm_instance *i)
+{
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr = i->addr4, .sin_port = 9};
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = i->addr6, .sin6_port = 9};
+	bool six = !i->addr4.s_addr;
+	struct sockaddr *a = six ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4;
+	socklen_t len = six ? sizeof(a6) : sizeof(a4);
+	_cleanup_close_ int fd = -1;
+
+	if (!six && ntohl(i->addr4.s_addr) >> 24 == 127)
+		return true;
+	fd = socket(a->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, a, len) || getsockname(fd, a, &len))
+		return false;
+	return six ? !memcmp(&a6.sin6_addr, &i->addr6, sizeof(i->addr6))
+		   : a4.sin_addr.s_addr == i->addr4.s_addr;
+}
+
+static bool is_asked_for(const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->meta_count; n++)
+		if (strcmp(i->meta[n].key, WM_META_NOTICE) == 0)
+			return strcmp(i->meta[n].value, "false") != 0;
+	return true;
+}
+
+static bool is_ours(const struct wm_instance *i)
+{
+	return i && i->service && i->node->self && i->version.origin == WM_ORIGIN_OWN && i->port;
+}
+
+/* Where it stands in the tables with its present address. @return WM_NO_BACKEND: nowhere yet. */
+static uint32_t backend_of(const struct wm_listeners *x, const struct wm_instance *i)
+{
+	const struct wm_table_memory *m = wm_tables_memory(x->tables);
+	uint32_t at[2];
+	unsigned n = wm_tables_backends_of(x->tables, i->hash, at, WM_ARRAY_LEN(at));
+
+	for (unsigned k = 0; k < n && k < WM_ARRAY_LEN(at); k++) {
+		const struct wm_backend *b = &m->backends[at[k]];
+
+		if (b->addr4_be == i->addr4.s_addr && b->port_be == htons(i->port) &&
+		    !memcmp(b->addr6_be, &i->addr6, sizeof(i->addr6)))
+			return at[k];
+	}
+	return WM_NO_BACKEND;
+}
+
+/* --- the check -------------------------------------------------------------------------------- */
+static struct wm_check *check_of(const struct wm_listeners *x, const char *instance)
+{
+	char id[WM_CHECK_ID_MAX + 1];
+
+	snprintf(id, sizeof(id), WM_LISTENER_CHECK "%s", instance);
+	return wm_registry_check(x->registry, id);
+}
+
+static void on_registered(void *arg, int code, const char *text)
+{
+	struct wm_listeners *x = arg;
+	struct watch *w;
+	size_t pos = 0;
+
+	while ((w = wm_map_next(x->by_id, &pos)))
+		w->asked = false;
+	if (code)
+		wm_warn("listener.check", "err=%s text=%s", wm_err_name(code), wm_log_q(text));
+}
+
+static void register_check(struct wm_listeners *x, struct watch *w, const char *output)
+{
+	char id[WM_CHECK_ID_MAX + 1];
+	const struct wm_check_draft d = {
+		.id = id,
+		.name = "Listener",
+		.notes = "Kept by Waymark: whether somebody listens on the instance's port",
+		.kind = WM_CHECK_TTL,
+		.ttl_ms = WM_CHECK_DURATION_MAX_MS,
+		.output = output,
+		.has_status = true,
+		.status = WM_CRITICAL};
+	struct wm_err e = {0};
+
+	snprintf(id, sizeof(id), WM_LISTENER_CHECK "%s", w->id);
+	w->asked = !wm_registry_check_register(x->registry, w->id, &d, on_registered, x, &e);
+	if (!w->asked)
+		wm_warn("listener.check", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
+}
+
+static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s)
+{
+	const struct wm_check *c = check_of(x, w->id);
+	const char *output = s == WM_PASSING ? "Somebody listens on the instance's port"
+					     : "Nobody listens on the instance's port any more";
+
+	w->told_ms = wm_clock_ms();
+	if (c && (c->status != s || s == WM_PASSING))
+		(void)wm_health_ttl_update(x->health, c->id, s, output, NULL);
+	else if (!c && s == WM_CRITICAL && !w->asked)
+		register_check(x, w, output);
+}
+
+/* --- what is so now --------------------------------------------------------------------------- */
+/* Compare who listens with what was told of it. */
+static void settle(struct wm_listeners *x, struct watch *w)
+{
+	bool listens = wm_observer_listens(x->observer, &w->at);
+
+	if (!w->gone && !listens && wm_observer_fell(x->observer, &w->at)) {
+		w->gone = true;
+		x->counters[WM_LISTENER_GONE]++;
+		wm_info("listener.gone", "id=%s backend=%u", wm_log_q(w->id), w->at.backend);
+	}
+	if (!w->gone)
+		return;
+	if (!listens) {
+		/* up again by a registration without the check, and still nobody is there */
+		wm_observer_fall(x->observer, &w->at);
+		tell(x, w, WM_CRITICAL);
+		return;
+	}
+	w->gone = false;
+	x->counters[WM_LISTENER_BACK]++;
+	wm_info("listener.back", "id=%s backend=%u", wm_log_q(w->id), w->at.backend);
+	tell(x, w, WM_PASSING);
+}
+
+static void on_news(void *arg, uint32_t backend, uint32_t stamp, bool gone)
+{
+	struct wm_listeners *x = arg;
+	struct watch *w = wm_map_get(x->by_backend, &backend, sizeof(backend));
+
+	(void)gone; /* it may be old by now */
+	if (w && w->at.stamp == stamp)
+		settle(x, w);
+}
+
+static void count(struct wm_listeners *x, bool all)
+{
+	int r = wm_observer_count(x->observer, all);
+
+	x->counters[WM_LISTENER_COUNTS]++;
+	if (!r)
+		return;
+	x->counters[WM_LISTENER_FAILED]++;
+	wm_warn("listener.count", "err=%s", wm_err_name(r));
+}
+
+/* --- following the registry ------------------------------------------------------------------- */
+static void unwatch(struct wm_listeners *x, struct watch *w)
+{
+	if (!w->at.on)
+		return;
+	wm_map_del(x->by_backend, &w->at.backend, sizeof(w->at.backend));
+	wm_observer_unwatch(x->observer, &w->at);
+}
+
+static void forget(struct wm_listeners *x, struct watch *w)
+{
+	unwatch(x, w);
+	if (w->dirty)
+		TAILQ_REMOVE(&x->dirty, w, dirty_entry);
+	wm_map_del(x->by_id, w->id, strlen(w->id));
+	free(w);
+}
+
+static void mark(struct wm_listeners *x, const struct wm_instance *i)
+{
+	size_t len = strlen(i->id);
+	struct watch *w;
+
+	if (!is_ours(i))
+		return;
+	w = wm_map_get(x->by_id, i->id, len);
+	if (!w) {
+		w = calloc(1, sizeof(*w) + len + 1);
+		if (w)
+			memcpy(w->id, i->id, len);
+		if (!w || wm_map_put(x->by_id, w->id, len, w, NULL)) {
+			wm_warn("listener.memory", "id=%s", wm_log_q(i->id));
+			free(w);
+			return;
+		}
+	}
+	if (!w->dirty)
+		TAILQ_INSERT_TAIL(&x->dirty, w, dirty_entry);
+	w->dirty = true;
+}
+
+/* @return whether it is watched now, and was not before. */
+static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_instance *i,
+		  uint32_t backend)
+{
+	const struct wm_table_memory *m = wm_tables_memory(x->tables);
+	const struct wm_check *c = check_of(x, w->id);
+
+	if (w->at.on && w->at.backend == backend && w->at.stamp == m->backends[backend].state >> 16)
+		return false;
+	unwatch(x, w);
+	if (!is_asked_for(i) || !is_here(i))
+		return false;
+	w->gone = c && c->status == WM_CRITICAL;
+	if (wm_observer_watch(x->observer, backend, &w->at) ||
+	    wm_map_put(x->by_backend, &w->at.backend, sizeof(w->at.backend), w, NULL)) {
+		wm_observer_unwatch(x->observer, &w->at);
+		x->counters[WM_LISTENER_LEFT_OUT] += !w->left_out;
+		w->left_out = true;
+	}
+	return w->at.on;
+}
+
+/* At the end of a turn the tables have what changed in it; what is not there yet stays dirty. */
+static bool watch_dirty(void *arg)
+{
+	struct wm_listeners *x = arg;
+	struct watch *w, *next;
+	bool any = false;
+	TAILQ_HEAD(, watch) settled = TAILQ_HEAD_INITIALIZER(settled);
+
+	for (w = TAILQ_FIRST(&x->dirty); w; w = next) {
+		const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
+		uint32_t backend = is_ours(i) ? backend_of(x, i) : WM_NO_BACKEND;
+
+		next = TAILQ_NEXT(w, dirty_entry);
+		if (!is_ours(i)) {
+			forget(x, w);
+			continue;
+		}
+		if (backend == WM_NO_BACKEND)
+			continue;
+		any |= watch(x, w, i, backend);
+		TAILQ_REMOVE(&x->dirty, w, dirty_entry);
+		TAILQ_INSERT_TAIL(&settled, w, dirty_entry);
+	}
+	if (any)
+		count(x, false);
+	while ((w = TAILQ_FIRST(&settled))) {
+		TAILQ_REMOVE(&settled, w, dirty_entry);
+		w->dirty = false;
+		if (w->at.on)
+			settle(x, w);
+	}
+	return any;
+}
+
+static void on_change(void *arg, const struct wm_change *c)
+{
+	struct wm_listeners *x = arg;
+
+	if (c->kind == WM_CHANGE_INSTANCE_UPSERT || c->kind == WM_CHANGE_CHECK_REMOVED) {
+		if (c->instance)
+			mark(x, c->instance);
+	} else if (c->kind == WM_CHANGE_INSTANCE_DELETED && is_ours(c->instance)) {
+		struct watch *w = wm_map_get(x->by_id, c->instance->id, strlen(c->instance->id));
+
+		if (w)
+			forget(x, w);
+	}
+}
+
+static void on_tick(void *arg)
+{
+	struct wm_listeners *x = arg;
+	uint64_t now = wm_clock_ms();
+	bool fallen = false;
+	struct watch *w;
+	size_t pos = 0;
+
+	while ((w = wm_map_next(x->by_id, &pos)))
+		fallen |= w->at.on && (w->gone || wm_observer_fell(x->observer, &w->at));
+	if (fallen)
+		count(x, true); /* a socket may have opened while it was counted before */
+	for (pos = 0; (w = wm_map_next(x->by_id, &pos));) {
+		if (w->at.on)
+			settle(x, w);
+		if (w->at.on && !w->gone && now - w->told_ms > RENEW_MS && check_of(x, w->id))
+			tell(x, w, WM_PASSING);
+	}
+	(void)watch_dirty(x);
+	wm_timer_arm(x->tick, TICK_MS);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
+				      const struct wm_tables *t, struct wm_plane *plane,
+				      struct wm_health *health, struct wm_err *e)
+{
+	struct wm_listeners *x = calloc(1, sizeof(*x));
+	struct wm_instance *i;
+	size_t pos = 0;
+
+	if (!x) {
+		wm_err_set(e, -ENOMEM, "out of memory: listeners");
+		return NULL;
+	}
+	x->registry = r;
+	x->tables = t;
+	x->health = health;
+	TAILQ_INIT(&x->dirty);
+	x->tick = wm_timer_new(l, on_tick, x);
+	x->by_id = wm_map_new(WATCHES_MAX);
+	x->by_backend = wm_map_new(WATCHES_MAX);
+	if (!x->tick || !x->by_id || !x->by_backend ||
+	    wm_observer_new(l, plane, on_news, x, &x->observer, e) ||
+	    wm_registry_subscribe(r, on_change, x) ||
+	    wm_loop_on_turn_end(l, WM_HOOK_COMPILE, watch_dirty, x)) {
+		if (!e->code)
+			wm_err_set(e, -ENOMEM, "out of memory: listeners");
+		wm_listeners_free(x);
+		return NULL;
+	}
+	while ((i = wm_registry_next_instance(r, &pos)))
+		mark(x, i);
+	(void)watch_dirty(x);
+	wm_timer_arm(x->tick, TICK_MS);
+	return x;
+}
+
+void wm_listeners_free(struct wm_listeners *x)
+{
+	struct watch *w;
+	size_t pos = 0;
+
+	if (!x)
+		return;
+	/* the program goes on with what is watched */
+	while (x->by_id && (w = wm_map_next(x->by_id, &pos))) {
+		wm_map_del(x->by_id, w->id, strlen(w->id));
+		free(w);
+	}
+	wm_map_free(x->by_id);
+	wm_map_free(x->by_backend);
+	wm_observer_free(x->observer);
+	wm_timer_free(x->tick);
+	free(x);
+}
+
+void wm_listeners_off(struct wm_plane *plane)
+{
+	wm_observer_remove(plane);
+}
+
+unsigned wm_listeners_watched(const struct wm_listeners *x)
+{
+	return (unsigned)wm_map_len(x->by_backend);
+}
+
+const uint64_t *wm_listeners_counters(const struct wm_listeners *x)
+{
+	return x->counters;
+}
