@@ -295,6 +295,18 @@ static void judge_etcd(struct judge *j)
 	}
 }
 
+/* It would be passed over in silence. */
+static void judge_interest(struct judge *j)
+{
+	struct wm_err e = {0};
+
+	if (j->c->role == WM_MEMBER_LEAF || !*j->c->interest)
+		return;
+	wm_err_set(&e, WM_E_INVALID,
+		   "sync.interest: of leaves alone, and sync.role is full, which has everything");
+	j->fn(j->arg, &e, false);
+}
+
 unsigned wm_config_sync_examine(const struct wm_sync_config *c, int64_t now_s,
 				wm_config_sync_fault fn, void *arg)
 {
@@ -305,6 +317,7 @@ unsigned wm_config_sync_examine(const struct wm_sync_config *c, int64_t now_s,
 		return j.refused;
 	}
 	judge_seeds(&j);
+	judge_interest(&j);
 	if (!c->insecure) {
 		judge_certificate(&j);
 		judge_keyring(&j);

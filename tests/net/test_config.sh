@@ -163,6 +163,7 @@ dated() { # name, not before, not after: a certificate of me with these dates
 dated past 20200101000000Z 20200201000000Z
 dated future 20400101000000Z 20410101000000Z
 apart 'sync.cert_file: .*past.pem is expired since 2020-02-01 00:00 UTC: other agents refuse it' "${mesh[@]}" --set sync.cert_file="$CA/past.pem"
+apart 'sync.interest: of leaves alone, and sync.role is full' "${mesh[@]}" --set sync.interest=web
 apart 'sync.cert_file: .*future.pem is not valid before 2040-01-01 00:00 UTC' "${mesh[@]}" --set sync.cert_file="$CA/future.pem"
 
 degraded() { # text, options: the agent starts and says so, with kernel.required it does not
