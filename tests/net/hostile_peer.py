@@ -374,6 +374,8 @@ BOUNDS = {
     "keyring-reply-octets": (KEYRING_REPLY, lambda n: padded(u(1, 1), n), 2048),
     "keyring-reply-fingerprints": (KEYRING_REPLY, lambda n: u(1, 1) + b(4, b"f" * 32) * n, 8),
     "news-octets": (NEWS, lambda n: padded(b"", n), 256 << 10),
+    "state-name": (STATE, lambda n: b(1, member("n" * n, b"\7" * 16, state=4)), 63),
+    "state-version": (STATE, lambda n: b(1, member("gone", b"\7" * 16, state=4) + b(6, b"1" * n)), 31),
     "interest-octets": (INTEREST, lambda n: padded(b(1, b"web"), n), 1024),
     "interest-name": (INTEREST, lambda n: b(1, b"n" * n), 255),
 }

@@ -41,6 +41,8 @@ bound keyring-fingerprint 'keyring: a fingerprint of over 32 octets'
 bound keyring-reply-octets 'keyring reply: a message of 2049 octets, 2048 are allowed'
 bound keyring-reply-fingerprints 'keyring reply: over 8 fingerprints'
 bound news-octets 'news: a message of 262145 octets, 262144 are allowed'
+bound state-name 'state of the members: a member that is not sound'
+bound state-version 'state of the members: a member that is not sound'
 bound interest-octets 'interest: a message of 1025 octets, 1024 are allowed'
 bound interest-name 'interest: a name of over 255 octets'
 
