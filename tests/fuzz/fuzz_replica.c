@@ -3,12 +3,14 @@
 /* fuzz_replica.c - what peers tell a replica. The input is a list of steps: an octet that says what
  * (see step()), two of a length, and so many octets of a message. Whatever they say, reading stays
  * inside them, our own log stays as it is, the replica has what its store has, and one that is
- * started from that store comes to the same digest. */
+ * started from that store comes to the same digest. All of it once without proofs and once with
+ * them, where a signature holds that begins with an octet which an input can have. */
 #include "tests/unit/env_virtual.h"
 #include "userspace/base/map.h"
 #include "userspace/sync/replica.h"
 #include "userspace/sync/replica.pb-c.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +41,74 @@ static struct {
 	uint32_t asked[PEERS], epoch;
 	uint64_t seq;
 	unsigned takes;
+	bool proves;
 } f;
+static struct wm_hasher *hasher;
+
+#define HOLDS 'S' /* what a signature and a card begin with that are believed */
+
+static int hash(void *arg, const void *head, size_t head_len, const void *p, size_t len,
+		uint8_t ret[static WM_SETSUM_HASH])
+{
+	(void)arg;
+	return wm_hasher_hash(hasher, head, head_len, p, len, ret);
+}
+
+static int add(void *arg, struct wm_setsum *s, const uint8_t element[static WM_SETSUM_HASH],
+	       bool out)
+{
+	(void)arg;
+	return wm_setsum_add(hasher, s, element, out);
+}
+
+static int sum(void *arg, const struct wm_setsum *s, uint8_t ret[static WM_SETSUM_HASH])
+{
+	(void)arg;
+	return wm_setsum_hash(hasher, s, ret);
+}
+
+static int sign(void *arg, const void *p, size_t len, uint8_t ret[static WM_REPLICA_SIGNATURE])
+{
+	(void)arg;
+	memset(ret, 0, WM_REPLICA_SIGNATURE);
+	memcpy(ret + 1, p, len < WM_REPLICA_SIGNATURE - 1 ? len : WM_REPLICA_SIGNATURE - 1);
+	ret[0] = HOLDS;
+	return 0;
+}
+
+static bool verify(void *arg, const uint8_t key[static WM_REPLICA_KEY], const void *p, size_t len,
+		   const uint8_t signature[static WM_REPLICA_SIGNATURE])
+{
+	(void)arg, (void)key, (void)p, (void)len;
+	return signature[0] == HOLDS;
+}
+
+static int card(void *arg, struct wm_buf *b)
+{
+	(void)arg;
+	return wm_buf_putc(b, HOLDS) ? 0 : -ENOMEM;
+}
+
+static int judge(void *arg, const struct wm_peer_id *origin, const void *p, size_t len,
+		 const uint8_t *known, uint8_t ret[static WM_REPLICA_KEY], struct wm_err *e)
+{
+	const uint8_t *octets = p;
+
+	(void)arg, (void)known;
+	check(len && len <= WM_REPLICA_CARD_MAX && !wm_peer_id_same(origin, &f.id));
+	memset(ret, octets[len - 1], WM_REPLICA_KEY);
+	if (*octets == HOLDS)
+		return 0;
+	return wm_err_set(e, *octets == 'L' ? WM_E_UNKNOWN : WM_E_INVALID, "it is not believed");
+}
+
+static const struct wm_replica_proofs proofs = {.hash = hash,
+						.add = add,
+						.sum = sum,
+						.sign = sign,
+						.verify = verify,
+						.card = card,
+						.judge = judge};
 
 static size_t name_of(uint8_t *ret, const struct wm_peer_id *origin, bool shared,
 		      const struct wm_replica_key *k)
@@ -147,6 +216,7 @@ static struct wm_replica *start(void)
 				      .epoch = f.epoch,
 				      .seq = f.seq,
 				      .objects_max = OBJECTS,
+				      .proofs = f.proves ? &proofs : NULL,
 				      .tombstone_min_ms = 1000,
 				      .tombstone_max_ms = 5000,
 				      .read = read_object,
@@ -195,7 +265,8 @@ static void hear(unsigned peer, bool tree, bool answer, const uint8_t *p, size_t
 	}
 	err = tree ? wm_replica_spread(f.r, &f.peers[peer], copy, len, &e)
 		   : wm_replica_receive(f.r, &f.peers[peer], copy, len, &e);
-	check(!err || (err == WM_E_INVALID && e.code == err && *e.text));
+	check(!err || (err == 1 && tree && f.proves) ||
+	      (err == WM_E_INVALID && e.code == err && *e.text));
 	free(copy);
 }
 
@@ -236,6 +307,7 @@ static void step(uint8_t what, const uint8_t *p, size_t len)
 static void compare(void)
 {
 	uint8_t before[16], after[16];
+	struct wm_replica_proved p;
 	struct wm_replica *r;
 	struct kept *k;
 	size_t pos = 0, live = 0;
@@ -244,24 +316,28 @@ static void compare(void)
 	while ((k = wm_map_next(f.store, &pos)))
 		live += !k->c.gone;
 	check(live == wm_replica_objects(f.r));
-	wm_replica_free(f.r);
 	r = start();
 	pos = 0;
 	while ((k = wm_map_next(f.store, &pos)))
 		if (!k->c.gone)
 			check(wm_replica_recover(r, &k->c) == 0);
+	pos = 0;
+	while (wm_replica_next_proved(f.r, &pos, &p))
+		(void)wm_replica_prove(r, &p);
+	wm_replica_free(f.r);
 	wm_replica_digest(r, after);
 	check(!memcmp(before, after, sizeof(before)));
 	wm_replica_free(r);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(const uint8_t *data, size_t size, bool proves)
 {
 	const struct wm_replica_key own_key = {"own", 3};
 	struct kept *k;
 	size_t pos;
 
 	memset(&f, 0, sizeof(f));
+	f.proves = proves;
 	virtual_env_init(&f.v, 1);
 	f.store = wm_map_new(1u << 20);
 	f.id.octets[15] = 1;
@@ -287,5 +363,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (pos = 0; (k = wm_map_next(f.store, &pos));)
 		kept_free(k);
 	wm_map_free(f.store);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!hasher)
+		hasher = wm_hasher_new();
+	check(hasher != NULL);
+	run(data, size, false);
+	run(data, size, true);
 	return 0;
 }

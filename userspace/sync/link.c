@@ -789,7 +789,7 @@ int wm_sync_identity_check(const struct wm_identity *us, const char *node, const
 
 struct wm_tls *wm_links_tls(const struct wm_links *l)
 {
-	return l->tls;
+	return l ? l->tls : NULL;
 }
 
 int64_t wm_links_days(const struct wm_links *l)
