@@ -19,23 +19,19 @@ struct {
 
 extern int bpf_sock_destroy(struct sock_common *sk) __ksym; /* Linux 6.5 */
 
-static __always_inline bool is_lost(const struct wm_origin *at, __u32 protocol)
+static __always_inline bool is_lost(struct towards to, __u32 protocol)
 {
+	const wm_lost_word *l = bpf_map_lookup_elem(&lost, &to.backend);
 	const struct wm_backend *b;
-	const wm_lost_word *l;
-	__u32 index, word, state;
+	__u32 word, state;
 	wm_lost_word gone;
 
-	if (!at)
-		return false;
-	index = at->backend;
-	l = bpf_map_lookup_elem(&lost, &index);
 	if (!l)
 		return false;
 	gone = WM_READ(*l);
-	if (!(gone & protocol) || gone >> 32 != at->state >> 16)
+	if (!(gone & protocol) || gone >> 32 != to.stamp)
 		return false;
-	b = wm_at_backend(NULL, index);
+	b = wm_at_backend(NULL, to.backend);
 	if (!b)
 		return false;
 	word = WM_READ(b->state);
@@ -56,14 +52,17 @@ SEC("iter/udp")
 int abort_udp(struct bpf_iter__udp *ctx)
 {
 	struct udp_sock *sk = ctx->udp_sk;
-	const struct wm_origin *at;
+	const struct wm_socket_origin *o;
+	struct towards to;
 
 	if (!sk)
 		return 0;
-	at = connected_by(&sk->inet.sk.__sk_common,
-			  bpf_sk_storage_get(&socket_origin, sk, NULL, 0));
-	if (is_lost(at, WM_LOST_UDP))
-		destroy(ctx->meta, (struct sock_common *)sk, at->backend);
+	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
+	if (!by_connection(&sk->inet.sk.__sk_common, &to) &&
+	    !by_storage(&sk->inet.sk.__sk_common, o, &to))
+		return 0;
+	if (is_lost(to, WM_LOST_UDP))
+		destroy(ctx->meta, (struct sock_common *)sk, to.backend);
 	return 0;
 }
 
@@ -71,12 +70,15 @@ SEC("iter/tcp")
 int abort_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
-	const struct wm_origin *at;
+	const struct wm_socket_origin *o;
+	struct towards to;
 
 	if (!sk)
 		return 0;
-	at = connected_by(sk, bpf_sk_storage_get(&socket_origin, sk, NULL, 0));
-	if (is_lost(at, WM_LOST_TCP))
-		destroy(ctx->meta, sk, at->backend);
+	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
+	if (!by_connection(sk, &to) && !by_storage(sk, o, &to))
+		return 0;
+	if (is_lost(to, WM_LOST_TCP))
+		destroy(ctx->meta, sk, to.backend);
 	return 0;
 }

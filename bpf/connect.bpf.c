@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* connect.bpf.c - steers connect() and datagrams to a backend. A destination that is a frontend is
  * replaced by the address and port of a backend that is up; what was dialled and what was chosen
- * stay in the socket's storage, from which recvmsg and getpeername show the virtual address again.
- * A destination that is no frontend costs one lookup, and a look at what the socket remembers. */
-#include "common.h"
+ * stay in `connections` (of single datagrams in the socket's storage), from which recvmsg and
+ * getpeername show the virtual address again. A destination that is no frontend costs one lookup,
+ * and a look at what the socket remembers. */
+#include "connections.h"
 #include "waymark/choose.h"
 #include <bpf/bpf_core_read.h>
 
@@ -33,7 +34,7 @@ struct dial {
 	__be32 vip_be[4];
 	__be16 port_be;
 	__u8 proto;
-	__u8 pad;
+	__u8 reason; /* WM_REASON_* */
 	__u32 set;
 	__u32 first, count; /* of the tier that is looked at */
 	struct wm_ask ask;
@@ -129,6 +130,7 @@ __noinline int pick_in_tier(struct dial *d)
 
 	if (!d)
 		return WM_PICK_NONE;
+	d->reason = WM_REASON_DRAW;
 	d->count = wm_tier_slots(&d->table.head, d->ask.tier, &d->first);
 	if (!d->count)
 		return WM_PICK_NONE;
@@ -137,6 +139,7 @@ __noinline int pick_in_tier(struct dial *d)
 		if (p != WM_PICK_MORE)
 			return p;
 	}
+	d->reason = WM_REASON_SCAN;
 	return scan_all(d);
 }
 
@@ -347,17 +350,25 @@ static __always_inline struct mptcp_sock *held_by(struct bpf_sock_addr *ctx)
 	return m && (void *)m->first == (void *)ctx->sk ? m : NULL;
 }
 
-/** A socket may be connected again, to a backend itself: it then shows that. */
-static __always_inline void forget(struct bpf_sock_addr *ctx)
+static __always_inline void forget_stored(void *sk)
 {
-	struct wm_socket_origin *o = recorded(ctx->sk, 0);
-	struct mptcp_sock *m = held_by(ctx);
+	struct wm_socket_origin *o = recorded(sk, 0);
 
 	if (o)
 		o->at[0].time_ns = 0;
-	o = m ? recorded(m, 0) : NULL;
-	if (o)
-		o->at[0].time_ns = 0;
+}
+
+/** A socket may be connected again, to a backend itself: it then shows that. */
+static __always_inline void forget(struct bpf_sock_addr *ctx)
+{
+	struct wm_connection *c = connection_of(bpf_get_socket_cookie(ctx));
+	struct mptcp_sock *m = held_by(ctx);
+
+	if (c)
+		connection_end(c);
+	forget_stored(ctx->sk);
+	if (m)
+		forget_stored(m);
 }
 
 /** The same for single datagrams: an answer is from whom was asked last. */
@@ -370,9 +381,34 @@ static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const str
 			o->at[i].time_ns = 0;
 }
 
-/** What connect() dialled, where getpeername() will look for it. */
-static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const struct dial *d,
-					     struct wm_counters *n)
+/** The same in `connections`. @return false: it cannot be. */
+static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struct dial *d)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct wm_connection *c = connection_claim(cookie);
+
+	if (!c)
+		return false;
+	connection_end(c); /* it may have been connected before */
+	__builtin_memcpy(c->vip_be, d->vip_be, sizeof(c->vip_be));
+	__builtin_memcpy(c->backend_be, d->choice.addr_be, sizeof(c->backend_be));
+	c->vip_port_be = d->port_be;
+	c->backend_port_be = chosen_port(d);
+	c->backend = d->choice.backend;
+	c->stamp = d->choice.state >> 16;
+	c->set = d->set;
+	c->tier = d->ask.tier;
+	c->reason = d->reason;
+	WM_COMPILER_BARRIER();
+	WM_WRITE(c->time_ns, d->ask.now_ns);
+	connection_count(c->backend, c->stamp, 1);
+	forget_stored(ctx->sk);
+	return true;
+}
+
+/** The same in socket storage: the subflow's, and that of the socket which the program holds. */
+static __always_inline void remember_stored(struct bpf_sock_addr *ctx, const struct dial *d,
+					    struct wm_counters *n)
 {
 	struct wm_socket_origin *o = recorded_now(ctx->sk);
 	struct mptcp_sock *m = held_by(ctx);
@@ -386,6 +422,24 @@ static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const st
 		return;
 	remember(&o->at[0], d);
 	o->at[0].backend = WM_NO_BACKEND; /* the subflow counts as the backend's connection */
+}
+
+/** What connect() dialled, where getpeername() will look for it. Of Multipath TCP a subflow is
+ *  steered, whose end is not seen. */
+static __always_inline void remember_connect(struct bpf_sock_addr *ctx, const struct dial *d,
+					     struct wm_counters *n)
+{
+	const struct wm_config *config = config_get();
+
+	if (!config || !(config->flags & WM_CONFIG_F_RELEASE) || ctx->protocol == IPPROTO_MPTCP ||
+	    held_by(ctx)) {
+		COUNT(n, connect_stored);
+	} else {
+		if (remember_here(ctx, d))
+			return;
+		COUNT(n, connect_no_way);
+	}
+	remember_stored(ctx, d, n);
 }
 
 /** Does the socket refuse IPv4 (IPV6_V6ONLY)? Kernels that do not tell (< 5.9): it does not. */
@@ -590,7 +644,7 @@ static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 	d.vip_be[0] = d.vip_be[1] = 0;
 	d.vip_be[2] = WM_V4_MAPPED_BE;
 	d.vip_be[3] = ctx->user_ip4;
-	d.pad = 0;
+	d.reason = 0;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict =
@@ -613,7 +667,7 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 
 	if (!enabled(ctx, datagram))
 		return ALLOW;
-	d.pad = 0;
+	d.reason = 0;
 	d.vip_be[0] = ctx->user_ip6[0];
 	d.vip_be[1] = ctx->user_ip6[1];
 	d.vip_be[2] = ctx->user_ip6[2];
@@ -667,10 +721,16 @@ static __always_inline bool led_to(struct bpf_sock_addr *ctx, const struct wm_or
 	       same4(at->backend_be, addr);
 }
 
-/** What was dialled to come to that address, or NULL. A connected socket hears its peer alone; of
- * the destinations of single datagrams the newest wins, where two led to one backend. */
-static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
-						     const __be32 addr[4], bool connected)
+/* What was dialled, to be shown. */
+struct dialled {
+	__be32 vip_be[4];
+	__be16 port_be;
+};
+
+/** What the storage has to come to that address, or NULL. A connected socket hears its peer alone;
+ *  of the destinations of single datagrams the newest wins, where two led to one backend. */
+static __always_inline const struct wm_origin *stored(struct bpf_sock_addr *ctx,
+						      const __be32 addr[4], bool connected)
 {
 	struct wm_socket_origin *o = recorded(ctx->sk, 0);
 	const struct wm_origin *best = NULL;
@@ -691,30 +751,52 @@ static __always_inline const struct wm_origin *shown(struct bpf_sock_addr *ctx,
 	return best;
 }
 
+/** What was dialled to come to that address. @return false: it was dialled itself. */
+static __always_inline bool shown(struct bpf_sock_addr *ctx, const __be32 addr[4], bool connected,
+				  struct dialled *ret)
+{
+	const struct wm_connection *c;
+	const struct wm_origin *at;
+
+	c = connected ? connection_of(bpf_get_socket_cookie(ctx)) : NULL;
+	if (c && c->time_ns && c->backend_port_be == (__be16)ctx->user_port &&
+	    same4(c->backend_be, addr)) {
+		__builtin_memcpy(ret->vip_be, c->vip_be, sizeof(ret->vip_be));
+		ret->port_be = c->vip_port_be;
+		return true;
+	}
+	at = stored(ctx, addr, connected);
+	if (!at)
+		return false;
+	__builtin_memcpy(ret->vip_be, at->vip_be, sizeof(ret->vip_be));
+	ret->port_be = at->vip_port_be;
+	return true;
+}
+
 static __always_inline bool show4(struct bpf_sock_addr *ctx, bool connected)
 {
 	__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, ctx->user_ip4};
-	const struct wm_origin *at = shown(ctx, addr, connected);
+	struct dialled d;
 
-	if (!at)
+	if (!shown(ctx, addr, connected, &d))
 		return false;
-	ctx->user_ip4 = at->vip_be[3];
-	ctx->user_port = at->vip_port_be;
+	ctx->user_ip4 = d.vip_be[3];
+	ctx->user_port = d.port_be;
 	return true;
 }
 
 static __always_inline bool show6(struct bpf_sock_addr *ctx, bool connected)
 {
 	__be32 addr[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
-	const struct wm_origin *at = shown(ctx, addr, connected);
+	struct dialled d;
 
-	if (!at)
+	if (!shown(ctx, addr, connected, &d))
 		return false;
-	ctx->user_ip6[0] = at->vip_be[0];
-	ctx->user_ip6[1] = at->vip_be[1];
-	ctx->user_ip6[2] = at->vip_be[2];
-	ctx->user_ip6[3] = at->vip_be[3];
-	ctx->user_port = at->vip_port_be;
+	ctx->user_ip6[0] = d.vip_be[0];
+	ctx->user_ip6[1] = d.vip_be[1];
+	ctx->user_ip6[2] = d.vip_be[2];
+	ctx->user_ip6[3] = d.vip_be[3];
+	ctx->user_port = d.port_be;
 	return true;
 }
 
@@ -747,5 +829,20 @@ int getpeername6(struct bpf_sock_addr *ctx)
 {
 	if (show6(ctx, true))
 		COUNT(counters_get(), peername_reversed);
+	return ALLOW;
+}
+
+/* The socket is closed by its last owner. Those of the kernel's own, and the subflows of Multipath
+ * TCP, end without. */
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	struct wm_connection *c = connection_of(bpf_get_socket_cookie(ctx));
+
+	if (c) {
+		connection_end(c);
+		WM_COMPILER_BARRIER();
+		WM_WRITE(c->cookie, 0);
+	}
 	return ALLOW;
 }

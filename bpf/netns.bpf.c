@@ -12,11 +12,12 @@ int open_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
 	const struct wm_socket_origin *o;
+	struct towards to;
 
 	if (!sk)
 		return 0;
 	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
-	return report(ctx->meta, connected_by(sk, o));
+	return by_storage(sk, o, &to) ? report(ctx->meta, to) : 0;
 }
 
 SEC("iter/udp")
@@ -24,11 +25,12 @@ int open_udp(struct bpf_iter__udp *ctx)
 {
 	struct udp_sock *sk = ctx->udp_sk;
 	const struct wm_socket_origin *o;
+	struct towards to;
 
 	if (!sk)
 		return 0;
 	o = bpf_sk_storage_get(&socket_origin, sk, NULL, 0);
-	return report(ctx->meta, connected_by(&sk->inet.sk.__sk_common, o));
+	return by_storage(&sk->inet.sk.__sk_common, o, &to) ? report(ctx->meta, to) : 0;
 }
 
 SEC("iter/task")

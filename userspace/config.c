@@ -22,10 +22,12 @@
 #include <unistd.h>
 
 /* of the kernel's tables, where settings do not say */
-#define FULL_SERVICES 16384
-#define FULL_BACKENDS 131072
-#define LEAF_SERVICES 8192
-#define LEAF_BACKENDS 16384
+#define FULL_SERVICES	 16384
+#define FULL_BACKENDS	 131072
+#define FULL_CONNECTIONS 131072
+#define LEAF_SERVICES	 8192
+#define LEAF_BACKENDS	 16384
+#define LEAF_CONNECTIONS 16384
 #define SLOTS_PER_BACKEND                                                                          \
 	4 /* a range is a power of two, and a set has an old and a new one while it is published   \
 	   */
@@ -236,11 +238,14 @@ void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 	bool leaf = strcmp(s->sync_mode, "off") && !strcmp(s->sync_role, "leaf");
 	uint32_t sets = leaf ? LEAF_SERVICES : FULL_SERVICES;
 	uint32_t backends = leaf ? LEAF_BACKENDS : FULL_BACKENDS;
+	uint32_t connections = leaf ? LEAF_CONNECTIONS : FULL_CONNECTIONS;
 
 	c->sets = s->kernel_services_max ? (uint32_t)s->kernel_services_max : sets;
 	c->names = c->sets * 2 * domains;
 	c->frontends = c->sets * 2;
 	c->backends = s->kernel_backends_max ? (uint32_t)s->kernel_backends_max : backends;
+	c->connections =
+		s->kernel_connections_max ? (uint32_t)s->kernel_connections_max : connections;
 	c->slots = c->backends * SLOTS_PER_BACKEND;
 }
 

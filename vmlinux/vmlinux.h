@@ -142,6 +142,10 @@ typedef struct {
 	struct net *net;
 } WM_CORE possible_net_t;
 
+typedef struct {
+	long long counter;
+} atomic64_t;
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
@@ -151,6 +155,7 @@ struct sock_common {
 	__u16 skc_num;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+	atomic64_t skc_cookie; /* 0: nobody has asked for it */
 } WM_CORE;
 
 struct sock {

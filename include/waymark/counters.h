@@ -48,7 +48,11 @@
 	X(DNS_DROP_WRITE, dns_drop_write, "dropped: an answer could not be written to its end")    \
 	X(CONNECT_PASSED, connect_passed,                                                          \
 	  "calls for a service without a usable backend that went on, as its policy says")         \
-	X(EVENTS_LOST, events_lost, "events that the ring buffer had no room for")
+	X(EVENTS_LOST, events_lost, "events that the ring buffer had no room for")                 \
+	X(CONNECT_NO_WAY, connect_no_way,                                                          \
+	  "connects remembered in socket storage: no entry of connections was free")               \
+	X(CONNECT_STORED, connect_stored,                                                          \
+	  "connects remembered in socket storage: the socket's end is not seen")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -44,6 +44,8 @@ struct wm_config {
 _Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets");
 #define WM_CONFIG_F_DNS	    (1u << 0) /* answer DNS in the kernel */
 #define WM_CONFIG_F_CONNECT (1u << 1) /* steer connect() and datagrams */
+#define WM_CONFIG_F_RELEASE                                                                        \
+	(1u << 2) /* sockets are seen to be closed: `connections` may be used. The plane's own */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");
 
 /* `names`: hash of the case-folded wire name -> what the name stands for. */
@@ -198,9 +200,30 @@ struct wm_backend_live {
 };
 _Static_assert(sizeof(struct wm_backend_live) == 64, "mmapable, one cache line");
 
+/* `connections`: what a socket dialled by connect() and what it got; by the socket's cookie, in
+ * buckets of WM_CONNECTION_WAYS entries. An entry is taken by storing the cookie where it was 0,
+ * written, and valid once time_ns is not 0; it is freed when the socket is released. */
+struct wm_connection {
+	__u64 cookie;	      /* of the socket; 0: the entry is free */
+	__be32 vip_be[4];     /* v4-mapped if IPv4 */
+	__be32 backend_be[4]; /* address that was written, v4-mapped if IPv4 */
+	__u64 time_ns;	      /* CLOCK_BOOTTIME of the pick; 0: not connected through us */
+	__u32 set;
+	__u32 backend; /* index in backends; WM_NO_BACKEND: of tables that are gone */
+	__be16 vip_port_be;
+	__be16 backend_port_be;
+	__u16 stamp; /* of the backend's occupant */
+	__u8 tier;
+	__u8 reason; /* WM_REASON_* */
+};
+_Static_assert(sizeof(struct wm_connection) == 64, "mmapable, one cache line");
+#define WM_REASON_DRAW 1 /* drawn by weight */
+#define WM_REASON_SCAN 2 /* drawn among those that were looked through: few are up */
+
 /* `socket_origin`: socket storage, dies with the socket. What the application dialled and what it
- * got. Entry 0 is the destination of connect(); those of single datagrams take turns in the others,
- * also on a connected socket. */
+ * got. Entry 0 is the destination of connect() where `connections` cannot have it: all ways are
+ * taken, or the socket is one whose end is not seen (Multipath TCP). Those of single datagrams take
+ * turns in the others, also on a connected socket. The same in layout 1. */
 struct wm_origin {
 	__be32 vip_be[4];     /* v4-mapped if IPv4 */
 	__be32 backend_be[4]; /* address that was written, v4-mapped if IPv4 */
@@ -230,5 +253,7 @@ struct wm_layout {
 	__u32 sets;
 	__u32 slots;
 	__u32 backends;
+	__u32 connections;
+	__u32 pad;
 };
-_Static_assert(sizeof(struct wm_layout) == 24, "pinned layout");
+_Static_assert(sizeof(struct wm_layout) == 32, "pinned layout");

@@ -21,10 +21,12 @@
 #define WM_SET_SLOTS_MAX 65536 /* backends of one set: an eighth of the slots by default */
 #define WM_TIERS_MAX	 8     /* tiers of one set: what Locality and failover of a policy need */
 #define WM_SCAN_BOUNDED                                                                            \
-	256 /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
-#define WM_PICK_TRIES	  8 /* weighted tries before the scan: half the set down misses 1 in 256 */
-#define WM_PICK_SCAN	  256 /* slots among whose usable backends the scan behind them draws */
-#define WM_DNS_LISTEN_MAX 4   /* addresses per family that the kernel answers DNS on */
+	256		  /* slots that a program scans where the kernel lacks bpf_loop (< 5.17) */
+#define WM_PICK_TRIES 8	  /* weighted tries before the scan: half the set down misses 1 in 256 */
+#define WM_PICK_SCAN  256 /* slots among whose usable backends the scan behind them draws */
+#define WM_CONNECTION_WAYS                                                                         \
+	4 /* sockets whose cookies have the low bits in common; more are remembered in storage */
+#define WM_DNS_LISTEN_MAX 4 /* addresses per family that the kernel answers DNS on */
 #define WM_UDP_RING                                                                                \
 	3 /* destinations that an unconnected UDP socket is remembered for: a resolver asks as     \
 	   * many name servers (MAXNS of resolv.h) */

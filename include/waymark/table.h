@@ -58,6 +58,7 @@ static inline __u32 wm_at_turn(const struct wm_view *v, __u32 i)
 #endif
 
 #define WM_READ(x)	      (*(const volatile __typeof__(x) *)&(x))
+#define WM_WRITE(x, v)	      (*(volatile __typeof__(x) *)&(x) = (v))
 #define WM_COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 #define WM_V4_MAPPED_BE                                                                            \
 	__builtin_bswap32(0xffff) /* third word of ::ffff:a.b.c.d, network order                   \

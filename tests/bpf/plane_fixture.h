@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CONNECT_HOOKS 8
+#define CONNECT_HOOKS 9
 #define GONE_TRIES    500 /* of 10 ms: the kernel frees maps and programs after a grace period */
 
 static char pin_dir[128], cgroup[256];

@@ -25,7 +25,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	c.veth_devices = veth_only;
 	c.observe = true;
 	p = open_ok(&c, false);
-	attach_ok(p, 9);
+	attach_ok(p, CONNECT_HOOKS + 1);
 	while (fgets(line, sizeof(line), f)) {
 		const struct wm_prog *prog = NULL;
 

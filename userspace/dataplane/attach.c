@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 static const enum bpf_attach_type cgroup_types[] = {
+	[WM_PROG_SOCK_RELEASE] = BPF_CGROUP_INET_SOCK_RELEASE,
 	[WM_PROG_GETPEERNAME4] = BPF_CGROUP_INET4_GETPEERNAME,
 	[WM_PROG_GETPEERNAME6] = BPF_CGROUP_INET6_GETPEERNAME,
 	[WM_PROG_RECVMSG4] = BPF_CGROUP_UDP4_RECVMSG,
@@ -101,7 +102,11 @@ static void attach_cgroup(struct wm_plane *p, unsigned i, int cgroup_fd, uint64_
 		fail(h, cgroup_fd, "cgroup cannot be opened: %s", strerror(-cgroup_fd));
 	} else {
 		a.had_link_id = h->was_link_id;
+		p->beside[p->beside_count] = -1;
+		if (p->staged && i < WM_BESIDE_MAX)
+			a.beside = &p->beside[p->beside_count];
 		r = wm_link_attach(&a, &h->link_id);
+		p->beside_count += a.beside && *a.beside >= 0;
 		if (!r) {
 			filled(prog, h, "link");
 			return;
@@ -318,13 +323,49 @@ static void drop_if_empty(const struct wm_plane *p, const char *dir)
 		rmdir(path);
 }
 
+/* Where the end of sockets is not seen, each is remembered in storage that ends with it. */
+static void use_connections(struct wm_plane *p)
+{
+	struct wm_config *k = p->mem[WM_MAP_CONFIG];
+	bool seen = false;
+
+	for (unsigned i = 0; i < p->hooks_count; i++)
+		seen |= p->hooks[i].name == wm_prog_name(WM_PROG_SOCK_RELEASE) &&
+			!p->hooks[i].error;
+	if (seen)
+		__atomic_or_fetch(&k->flags, WM_CONFIG_F_RELEASE, __ATOMIC_RELEASE);
+	else
+		__atomic_and_fetch(&k->flags, ~WM_CONFIG_F_RELEASE, __ATOMIC_RELEASE);
+}
+
+/* Sockets that were steered by the old tables are carried over: those that are there before, then
+ * those that came while the links moved, until which the old programs show and release them. */
+static void attach_steering(struct wm_plane *p)
+{
+	struct wm_carry *c = p->staged ? wm_carry_new(p) : NULL;
+
+	p->beside_count = 0;
+	wm_carry_over(c);
+	attach_connect(p);
+	use_connections(p);
+	wm_carry_over(c);
+	wm_carry_sweep(c);
+	while (p->beside_count) {
+		int fd = p->beside[--p->beside_count];
+
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	wm_carry_free(c);
+}
+
 static int attach_all(struct wm_plane *p, struct wm_err *e)
 {
 	int r;
 
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	if (p->c.attach_connect)
-		attach_connect(p);
+		attach_steering(p);
 	if (p->c.attach_dns) {
 		attach_devices(p, WM_PROG_DNS_LO, p->lo_devices);
 		attach_devices(p, WM_PROG_DNS_VETH, p->veth_devices);

@@ -26,13 +26,14 @@ void wm_plane_reconfigure(struct wm_config *k, const struct wm_config *next)
 {
 	unsigned char *now = (unsigned char *)k + PLACES_AT;
 	const unsigned char *then = (const unsigned char *)next + PLACES_AT;
+	uint32_t flags = next->flags | (k->flags & WM_CONFIG_F_RELEASE);
 
 	__atomic_store_n(&k->ttl_s, next->ttl_s, __ATOMIC_RELAXED);
 	__atomic_store_n(&k->stale_after_ns, next->stale_after_ns, __ATOMIC_RELAXED);
 	if (memcmp(now, then, PLACES_LEN) != 0) {
-		__atomic_store_n(&k->flags, next->flags & ~WM_CONFIG_F_DNS, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&k->flags, flags & ~WM_CONFIG_F_DNS, __ATOMIC_SEQ_CST);
 		wait_for_programs();
 		memcpy(now, then, PLACES_LEN);
 	}
-	__atomic_store_n(&k->flags, next->flags, __ATOMIC_RELEASE);
+	__atomic_store_n(&k->flags, flags, __ATOMIC_RELEASE);
 }

@@ -38,6 +38,7 @@ enum wm_map_index {
 	WM_MAP_SLOTS,
 	WM_MAP_BACKENDS,
 	WM_MAP_BACKEND_LIVE,
+	WM_MAP_CONNECTIONS,
 	WM_MAP_COUNTERS,
 	WM_MAP_SOCKET_ORIGIN,
 	WM_MAP_LAYOUT_VERSION,
@@ -51,11 +52,15 @@ struct wm_map_spec {
 	uint32_t flags, key_size, value_size;
 };
 extern const struct wm_map_spec wm_map_specs[WM_MAP_COUNT];
+/** Entries of `connections`: a power of two. */
+uint32_t wm_connections_cap(const struct wm_plane_config *c);
 /** max_entries of map @p i under @p c. */
 uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i);
 
-/* Programs, in the order they are attached: what translates answers before what steers. */
+/* Programs, in the order they are attached: what sees the end of sockets and what translates
+ * answers before what steers. */
 enum wm_prog_index {
+	WM_PROG_SOCK_RELEASE,
 	WM_PROG_GETPEERNAME4,
 	WM_PROG_GETPEERNAME6,
 	WM_PROG_RECVMSG4,
@@ -95,6 +100,8 @@ struct wm_prog {
 	char text[160];
 };
 
+/* Hooks that programs of two tables are attached to at once: those before WM_PROG_SENDMSG4. */
+#define WM_BESIDE_MAX	WM_PROG_SENDMSG4
 #define WM_PREFIXES_MAX 32 /* routes: a /4 that holds 255.255.255.255 is 28, and one for IPv6 */
 struct wm_prefix {
 	int family; /* AF_INET, AF_INET6 */
@@ -124,6 +131,9 @@ struct wm_plane {
 	struct wm_plane_ops ops;
 	struct wm_plane_route routes[WM_PREFIXES_MAX];
 	unsigned routes_count;
+	int beside[WM_BESIDE_MAX +
+		   1]; /* links of the old tables; while they give way to new ones */
+	unsigned beside_count;
 	bool routed;		     /* routes that an earlier run left were looked for */
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
@@ -268,8 +278,18 @@ int wm_routes_remove(const char *pin_dir, const struct wm_prefix *keep, unsigned
 void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
 
 /* --- attach.c --- */
-/** The attach type of a program of a cgroup, WM_PROG_GETPEERNAME4 to WM_PROG_CONNECT6. */
+/** The attach type of a program of a cgroup, WM_PROG_SOCK_RELEASE to WM_PROG_CONNECT6. */
 enum bpf_attach_type wm_cgroup_type(unsigned prog);
+
+/* --- carry.c: connections from the tables that are pinned to those that are staged --- */
+struct wm_carry;
+/** @return NULL: the pinned tables have none, or no memory. */
+struct wm_carry *wm_carry_new(struct wm_plane *p);
+void wm_carry_free(struct wm_carry *c); /* NULL ok */
+/** Copy what is not there yet. NULL ok. */
+void wm_carry_over(struct wm_carry *c);
+/** Free copies whose socket was closed before the new programs saw the end of sockets. NULL ok. */
+void wm_carry_sweep(struct wm_carry *c);
 
 /* --- netns.c --- */
 struct wm_netns {
@@ -303,6 +323,7 @@ struct wm_attach {
 	enum bpf_attach_type type;
 	uint32_t ifindex;
 	uint32_t had_link_id; /* that this hook had; 0: none */
+	int *beside;	      /* where the link that is there is kept attached; NULL: it is moved */
 };
 /** Attach by a pinned link: move the one that is there, or make one; a link that has the program
  *  already is left as it is. @return 0 or negative errno; after a failure nothing is attached for

@@ -35,6 +35,7 @@ static const struct {
 	const char *name;
 	enum wm_object_index object;
 } programs[WM_PROG_COUNT] = {
+	[WM_PROG_SOCK_RELEASE] = {"sock_release", WM_OBJECT_CONNECT},
 	[WM_PROG_GETPEERNAME4] = {"getpeername4", WM_OBJECT_CONNECT},
 	[WM_PROG_GETPEERNAME6] = {"getpeername6", WM_OBJECT_CONNECT},
 	[WM_PROG_RECVMSG4] = {"recvmsg4", WM_OBJECT_CONNECT},
@@ -151,10 +152,12 @@ uint64_t wm_own_netns(void)
 static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct features f)
 {
 	uint64_t home = f.netns ? wm_own_netns() : 0;
+	uint32_t mask = wm_connections_cap(&p->c) / WM_CONNECTION_WAYS - 1;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
+	set_constant(o, "connection_mask", &mask, sizeof(mask));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
 	set_constant(o, "tables_id", &p->maps[WM_MAP_BACKENDS].id, sizeof(uint32_t));
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));

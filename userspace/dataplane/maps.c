@@ -28,6 +28,7 @@ static struct wm_layout wanted_layout(const struct wm_plane_config *c)
 		.sets = c->sets,
 		.slots = c->slots,
 		.backends = c->backends,
+		.connections = wm_connections_cap(c),
 	};
 }
 
@@ -337,6 +338,12 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 		.names_cap = p->c.names,
 		.frontends_cap = p->c.frontends,
 	};
+}
+
+const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap)
+{
+	*ret_cap = wm_connections_cap(&p->c);
+	return p->mem[WM_MAP_CONNECTIONS];
 }
 
 unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret)

@@ -21,6 +21,7 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 	[WM_MAP_SLOTS] = {"slots", ARRAY_MMAP, sizeof(struct wm_slot)},
 	[WM_MAP_BACKENDS] = {"backends", ARRAY_MMAP, sizeof(struct wm_backend)},
 	[WM_MAP_BACKEND_LIVE] = {"backend_live", ARRAY_MMAP, sizeof(struct wm_backend_live)},
+	[WM_MAP_CONNECTIONS] = {"connections", ARRAY_MMAP, sizeof(struct wm_connection)},
 	[WM_MAP_COUNTERS] = {"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 0, sizeof(uint32_t),
 			     sizeof(struct wm_counters)},
 	[WM_MAP_SOCKET_ORIGIN] = {"socket_origin", BPF_MAP_TYPE_SK_STORAGE, BPF_F_NO_PREALLOC,
@@ -35,6 +36,17 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 #define KERNEL_HTAB_ELEM   48  /* struct htab_elem before the key */
 #define KERNEL_HTAB_BUCKET 16  /* struct bucket */
 #define KERNEL_POINTER	   8
+
+#define CONNECTIONS_MIN 64 /* entries: some buckets, whatever is configured */
+
+uint32_t wm_connections_cap(const struct wm_plane_config *c)
+{
+	uint32_t n = CONNECTIONS_MIN;
+
+	while (n < c->connections)
+		n *= 2;
+	return n;
+}
 
 uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 {
@@ -53,6 +65,8 @@ uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 	case WM_MAP_BACKENDS:
 	case WM_MAP_BACKEND_LIVE:
 		return c->backends;
+	case WM_MAP_CONNECTIONS:
+		return wm_connections_cap(c);
 	case WM_MAP_SOCKET_ORIGIN:
 		return 0; /* grows with the sockets, charged to them */
 	default:

@@ -6,6 +6,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
+#include "waymark/counters.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,6 +31,8 @@ struct wm_pass {
 	bool everywhere;      /* the iterator sees all network namespaces */
 	int task_link;
 	uint32_t backends;
+	const struct wm_backend *table;	    /* of COUNT: what is draining, */
+	const struct wm_backend_live *live; /* and what is open */
 	struct wm_pass_result result;
 	uint32_t *open;
 };
@@ -60,6 +63,16 @@ static bool steers(const struct wm_plane *p)
 	return attached == 2; /* IPv4 and IPv6 */
 }
 
+/* Does `connections` have all that was steered since the tables were made? */
+static bool nothing_stored(struct wm_plane *p)
+{
+	const struct wm_config *k = p->mem[WM_MAP_CONFIG];
+	uint64_t n[WM_COUNTER_COUNT];
+
+	return k->flags & WM_CONFIG_F_RELEASE && !wm_plane_counters(p, n) &&
+	       !n[WM_C_CONNECT_NO_WAY] && !n[WM_C_CONNECT_STORED];
+}
+
 /* Which iterators answer for @p kind. @return 0 or why none can. */
 static int choose(struct wm_plane *p, struct wm_pass *x)
 {
@@ -69,6 +82,10 @@ static int choose(struct wm_plane *p, struct wm_pass *x)
 	x->task_link = link_of(p, WM_PROG_TASK_NETNS);
 	if (count && !steers(p))
 		return -ENOTCONN;
+	if (count && nothing_stored(p)) {
+		x->everywhere = true;
+		return 0;
+	}
 	if (count) {
 		x->links[0] = link_of(p, WM_PROG_OPEN_SOCKETS);
 		x->everywhere = x->links[0] >= 0;
@@ -149,6 +166,17 @@ static void walk_others(struct wm_pass *x)
 	wm_netns_list_free(&l);
 }
 
+/* Sockets that are not in storage are counted by their programs. */
+static void add_open(struct wm_pass *x)
+{
+	for (uint32_t i = 0; i < x->backends; i++) {
+		uint32_t word = __atomic_load_n(&x->table[i].state, __ATOMIC_ACQUIRE);
+
+		if ((word & WM_STATE_MASK) == WM_STATE_DRAIN && x->live[i].stamp == word >> 16)
+			x->open[i] += __atomic_load_n(&x->live[i].open, __ATOMIC_ACQUIRE);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct wm_pass *x = arg;
@@ -157,6 +185,8 @@ static void *run(void *arg)
 	x->result.error = walk(x);
 	if (!x->result.error && !x->everywhere)
 		walk_others(x);
+	if (x->kind == WM_PASS_COUNT)
+		add_open(x);
 	x->result.took_ns = wm_clock_ns() - began;
 	__atomic_store_n(&x->finished, true, __ATOMIC_RELEASE);
 	return NULL;
@@ -190,6 +220,8 @@ int wm_pass_start(struct wm_plane *p, enum wm_pass_kind kind, struct wm_pass **r
 		return -ENOMEM;
 	x->kind = kind;
 	x->backends = p->c.backends;
+	x->table = p->mem[WM_MAP_BACKENDS];
+	x->live = p->mem[WM_MAP_BACKEND_LIVE];
 	x->open = calloc(x->backends, sizeof(*x->open));
 	r = x->open ? choose(p, x) : -ENOMEM;
 	if (!r)

@@ -24,7 +24,8 @@ struct wm_plane_config {
 	bool attach_dns, attach_connect;
 	bool observe; /* load what sees listeners: wm_observer_new() attaches it */
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
-	uint64_t memory_max; /* bytes that the maps may take; 0: no bound */
+	uint32_t connections; /* sockets that are remembered without storage; rounded up */
+	uint64_t memory_max;  /* bytes that the maps may take; 0: no bound */
 	/* The ranges of the virtual addresses: what no service has is refused. */
 	uint32_t vip4_base, vip4_mask; /* host order; mask 0: none */
 	uint8_t vip6_prefix[8];	       /* a /64; zero: none */
@@ -124,6 +125,8 @@ void wm_pass_free(struct wm_pass *x);
 /** Have passes of ABORT end what is connected to the occupant @p stamp of backend @p index, by
  *  WM_LOST_*; 0: nothing any more. Cost: one store. Without a map of it nothing happens. */
 void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols);
+/** What open sockets are connected by, as layout.h has it; programs write it meanwhile. */
+const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;

@@ -93,6 +93,7 @@ static bool uses_our_maps(int prog_fd)
 		len = sizeof(m);
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &m, &len) &&
 		    (!strcmp(m.name, wm_map_specs[WM_MAP_SOCKET_ORIGIN].name) ||
+		     !strcmp(m.name, wm_map_specs[WM_MAP_CONNECTIONS].name) ||
 		     !strcmp(m.name, wm_map_specs[WM_MAP_BACKENDS].name)))
 			return true;
 	}
