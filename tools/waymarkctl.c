@@ -86,6 +86,8 @@ static int cmd_completion(const struct ctl *c);
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \
+	X("connections", "[SERVICE|INSTANCE]", 0, 1, ctl_connections,                              \
+	  "open sockets that were steered: process, cgroup, since when, to where and why")         \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
 	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \
@@ -130,7 +132,7 @@ enum {
 #define OPTIONS(X)                                                                                 \
 	X("agent", 'a', "ADDR", NULL,                                                              \
 	  "http://127.0.0.1:8500 (default, then unix:" CTL_SOCKET "; or $WAYMARK_HTTP_ADDR)")      \
-	X("pin-dir", 'p', "DIR", "status, maps dump, detach, doctor",                              \
+	X("pin-dir", 'p', "DIR", "status, connections, maps dump, detach, doctor",                 \
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \

@@ -114,6 +114,8 @@ int ctl_reload(const struct ctl *c);
 int ctl_validate(const struct ctl *c);
 int ctl_maps(const struct ctl *c);
 int ctl_maps_dump(const struct ctl *c);
+/** What open sockets are connected by: read from the pins, whether an agent runs or not. */
+int ctl_connections(const struct ctl *c);
 int ctl_snapshot_save(const struct ctl *c);
 int ctl_snapshot_verify(const struct ctl *c);
 int ctl_snapshot_restore(const struct ctl *c);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_dump.c - what the kernel's maps hold, read from the pins: entries in use, with service
  * names for set numbers, addresses for octets, and instance ids where an agent knows them. */
+#include "userspace/base/clock.h"
 #include "userspace/dataplane/inspect.h"
 #include "waymark/counters.h"
 #include "waymarkctl.h"
+#include "waymarkctl_owners.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -227,6 +229,78 @@ static void dump_counters(struct dump *d)
 							 (json_int_t)n[i]));
 }
 
+/* --- connections ------------------------------------------------------------------------------ */
+static json_t *place_text(const uint32_t addr_be[4], uint16_t port_be)
+{
+	json_t *address = address_text(addr_be);
+	const char *text = json_string_value(address);
+	json_t *both = json_sprintf(strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, ntohs(port_be));
+
+	json_decref(address);
+	return both;
+}
+
+/* Is it what was asked for, by service or by instance? */
+static bool wanted(const struct dump *d, const json_t *row)
+{
+	const char *name = d->c->args_count ? d->c->args[0] : NULL, *s;
+
+	for (unsigned i = 0; name && i < 2; i++) {
+		s = json_string_value(json_object_get(row, i ? "instance" : "service"));
+		if (s && strcasecmp(s, name) == 0)
+			return true;
+	}
+	return !name;
+}
+
+static json_t *connection_row(const struct dump *d, const struct wm_connection *e,
+			      const struct ctl_owner *o)
+{
+	bool known = e->backend < d->m->backends_cap;
+	uint64_t now = wm_clock_ns(),
+		 since_s = now > e->time_ns ? (now - e->time_ns) / 1000000000 : 0;
+	/* the index may have another occupant by now */
+	bool same = known && d->m->backends[e->backend].state >> 16 == e->stamp;
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s, s:s, s:I}", "service",
+			 known ? service_of(d, e->set) : json_null(), "instance",
+			 same ? instance_of(d, e->backend) : json_null(), "virtual",
+			 place_text(e->vip_be, e->vip_port_be), "address",
+			 place_text(e->backend_be, e->backend_port_be), "since_s",
+			 (json_int_t)since_s, "why",
+			 e->reason == WM_REASON_DRAW   ? "drawn by weight"
+			 : e->reason == WM_REASON_SCAN ? "few are up"
+						       : "of earlier tables",
+			 "pid", o && o->pid ? json_integer(o->pid) : json_null(), "command",
+			 o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
+			 (json_int_t)e->cookie);
+}
+
+static void dump_connections(struct dump *d)
+{
+	struct ctl_owner *owners = calloc(d->m->connections_cap + 1u, sizeof(*owners));
+	size_t n = 0;
+
+	for (uint32_t i = 0; owners && i < d->m->connections_cap; i++)
+		if (d->m->connections[i].cookie && d->m->connections[i].time_ns)
+			owners[n++].cookie = d->m->connections[i].cookie;
+	if (n)
+		ctl_owners_find(owners, n);
+	for (uint32_t i = 0; i < d->m->connections_cap; i++) {
+		const struct wm_connection e = d->m->connections[i];
+		json_t *row;
+
+		if (!e.cookie || !e.time_ns)
+			continue;
+		row = connection_row(d, &e, ctl_owner_of(owners, n, e.cookie));
+		if (wanted(d, row))
+			json_array_append_new(d->rows, row);
+		else
+			json_decref(row);
+	}
+	free(owners);
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(struct dump *d);
@@ -281,20 +355,13 @@ static void learn_instances(struct dump *d)
 	json_decref(all);
 }
 
-int ctl_maps_dump(const struct ctl *c)
+static int dump(const struct ctl *c, const char *what, void (*fn)(struct dump *d))
 {
 	struct dump d = {.c = c};
 	struct wm_err e = {0};
-	size_t k = 0;
 
-	while (k < MAPS && strcmp(maps[k].name, c->args[0]) != 0)
-		k++;
-	if (k == MAPS) {
-		ctl_fail(c, "maps dump: one of " CTL_MAPS " is wanted, not '%s'", c->args[0]);
-		return CTL_EXIT_USAGE;
-	}
 	if (wm_inspect_open(c->pin_dir, &d.x, &e))
-		return ctl_fail(c, "maps dump: %s", e.text);
+		return ctl_fail(c, "%s: %s", what, e.text);
 	d.m = wm_inspect_memory(d.x);
 	d.services = calloc(d.m->sets_cap + 1u, sizeof(char *));
 	d.rows = json_array();
@@ -302,7 +369,7 @@ int ctl_maps_dump(const struct ctl *c)
 		learn_services(&d);
 		learn_hashes(&d);
 		learn_instances(&d);
-		maps[k].fn(&d);
+		fn(&d);
 	}
 	for (uint32_t i = 0; d.services && i < d.m->sets_cap; i++)
 		free(d.services[i]);
@@ -316,4 +383,22 @@ int ctl_maps_dump(const struct ctl *c)
 		return 0;
 	}
 	return ctl_print(c, d.rows);
+}
+
+int ctl_maps_dump(const struct ctl *c)
+{
+	size_t k = 0;
+
+	while (k < MAPS && strcmp(maps[k].name, c->args[0]) != 0)
+		k++;
+	if (k == MAPS) {
+		ctl_fail(c, "maps dump: one of " CTL_MAPS " is wanted, not '%s'", c->args[0]);
+		return CTL_EXIT_USAGE;
+	}
+	return dump(c, "maps dump", maps[k].fn);
+}
+
+int ctl_connections(const struct ctl *c)
+{
+	return dump(c, "connections", dump_connections);
 }

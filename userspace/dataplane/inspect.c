@@ -77,6 +77,8 @@ int wm_inspect_open(const char *pin_dir, struct wm_inspect **ret, struct wm_err 
 					  .heads = x->mem[WM_MAP_HEADS],
 					  .set_live = x->mem[WM_MAP_SET_LIVE],
 					  .live = x->mem[WM_MAP_BACKEND_LIVE],
+					  .connections = x->mem[WM_MAP_CONNECTIONS],
+					  .connections_cap = x->entries[WM_MAP_CONNECTIONS],
 					  .heads_cap = x->entries[WM_MAP_HEADS],
 					  .sets_cap = x->entries[WM_MAP_SETS],
 					  .slots_cap = x->entries[WM_MAP_SLOTS],

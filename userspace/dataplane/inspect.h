@@ -18,6 +18,8 @@ struct wm_inspect_memory {
 	const struct wm_table_head *heads;
 	const struct wm_set_live *set_live;
 	const struct wm_backend_live *live;
+	const struct wm_connection *connections;
+	uint32_t connections_cap;
 	uint32_t sets_cap, heads_cap, slots_cap, backends_cap;
 };
 

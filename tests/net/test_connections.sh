@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `waymarkctl connections`: which process is connected to what, by a virtual address; with the agent and
+# without one; and nothing of what was closed, also over a restart with tables of another size.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+start_agent
+backend one 127.0.0.2 8080
+backend two 127.0.0.3 8080
+register one web 127.0.0.2 8080 >/dev/null
+register two api 127.0.0.3 8080 >/dev/null
+web=$(vip4 web) api=$(vip4 api)
+connections() { "$CTL" --json --pin-dir "$PINS" connections "$@"; }
+
+hold() { # virtual address: a process that has a connection
+	(
+		echo $BASHPID >"$CG/cgroup.procs"
+		# shellcheck disable=SC2016 # the inner shell's
+		exec bash -c 'exec 9<>"/dev/tcp/$0/80"; exec sleep 600' "$1"
+	) &
+}
+hold "$web" && first=$!
+hold "$api" && second=$!
+for _ in $(seq 100); do [ "$(connections | jq length)" = 2 ] && break; sleep 0.1; done
+row=$(connections web)
+check "one connection of web" 1 "$(jq length <<<"$row")"
+check "its service" web "$(jq -r '.[0].service' <<<"$row")"
+check "its instance" one "$(jq -r '.[0].instance' <<<"$row")"
+check "what was dialled" "$web:80" "$(jq -r '.[0].virtual' <<<"$row")"
+check "what it got" 127.0.0.2:8080 "$(jq -r '.[0].address' <<<"$row")"
+check "its process" "$first" "$(jq -r '.[0].pid' <<<"$row")"
+check "its command" sleep "$(jq -r '.[0].command' <<<"$row")"
+check "its cgroup" "$(basename "$CG")" "$(jq -r '.[0].cgroup | split("/") | last' <<<"$row")"
+check "why" "drawn by weight" "$(jq -r '.[0].why' <<<"$row")"
+check "by instance" "$second" "$(connections two | jq -r '.[0].pid')"
+check "of nobody" 0 "$(connections nobody | jq length)"
+
+kill "$second"
+wait "$second" 2>/dev/null
+for _ in $(seq 100); do [ "$(connections | jq length)" = 1 ] && break; sleep 0.1; done
+check "closed ones are gone" "$first" "$(connections | jq -r '.[].pid')"
+stop_agent
+check "without an agent" "$web:80" "$(connections | jq -r '.[].virtual')"
+start_agent --set kernel.backends_max=1000 --set kernel.connections_max=1000
+check "over a restart with other tables" "$web:80 127.0.0.2:8080 $first" "$(connections | jq -r '.[] | "\(.virtual) \(.address) \(.pid)"')"
+kill "$first"
+wait "$first" 2>/dev/null
+for _ in $(seq 100); do [ "$(connections | jq length)" = 0 ] && break; sleep 0.1; done
+check "all are gone" 0 "$(connections | jq length)"
+done_testing
