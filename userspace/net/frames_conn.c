@@ -234,6 +234,11 @@ static int keep(struct wm_frames_conn *c, const char *p, size_t taken, size_t le
 	return 0;
 }
 
+static bool holds(const struct wm_frames_conn *c)
+{
+	return c->stream.kind->holds && c->stream.kind->holds(&c->stream);
+}
+
 /* Read what a turn allows. @return octets, and what ended it in @p ret_end: -EAGAIN, 0 (the peer
  * sends no more), other negative errno. */
 static size_t fill(struct wm_frames_conn *c, char *buf, size_t size, ssize_t *ret_end)
@@ -250,7 +255,7 @@ static size_t fill(struct wm_frames_conn *c, char *buf, size_t size, ssize_t *re
 			break;
 		}
 		len += (size_t)n;
-		if ((size_t)n < want && (size_t)n < RECORD_MAX)
+		if ((size_t)n < want && (size_t)n < RECORD_MAX && !holds(c))
 			break;
 	}
 	return len;
@@ -263,7 +268,7 @@ static void wait_for(struct wm_frames_conn *c)
 	const struct wm_stream_kind *k = c->stream.kind;
 	bool write = k->wants_write && k->wants_write(&c->stream);
 
-	if (k->holds && k->holds(&c->stream))
+	if (holds(c))
 		later(c);
 	if (write || wm_frames_waiting(c))
 		event_add(c->writable, NULL);

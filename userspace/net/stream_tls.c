@@ -165,6 +165,7 @@ static int failed(struct wm_tls_state *st, int rc)
 	int err;
 
 	if (what == SSL_ERROR_WANT_READ || what == SSL_ERROR_WANT_WRITE) {
+		st->drained = true;
 		st->wants_write = what == SSL_ERROR_WANT_WRITE;
 		return -EAGAIN;
 	}
@@ -184,6 +185,7 @@ static int tls_handshake(struct wm_stream *s)
 	if (st->over)
 		return st->over;
 	st->wants_write = false;
+	st->drained = false;
 	ERR_clear_error();
 	rc = SSL_do_handshake(st->ssl);
 	if (rc == 1)
@@ -202,6 +204,7 @@ static ssize_t tls_read(struct wm_stream *s, void *buf, size_t len)
 		return st->over;
 	st->wants_write = false;
 	ERR_clear_error();
+	st->drained = false;
 	rc = SSL_read_ex(st->ssl, buf, len, &n);
 	return rc == 1 ? (ssize_t)n : failed(st, rc);
 }
@@ -231,9 +234,14 @@ static ssize_t tls_write(struct wm_stream *s, const struct iovec *parts, int cou
 	return err ? err : -EPIPE;
 }
 
+/* More records than one are read from the socket at once. A part of one is not held: the rest of it
+ * is the socket's to tell of. */
 static bool tls_holds(const struct wm_stream *s)
 {
-	return !state(s)->over && SSL_pending(state(s)->ssl) > 0;
+	const struct wm_tls_state *st = state(s);
+
+	return !st->over &&
+	       (SSL_pending(st->ssl) > 0 || (!st->drained && SSL_has_pending(st->ssl)));
 }
 
 static bool tls_wants_write(const struct wm_stream *s)
@@ -282,6 +290,7 @@ int wm_tls_stream_new(struct wm_stream *s, SSL *ssl, const struct wm_tls_state *
 	BIO_set_data(b, st);
 	BIO_set_init(b, 1);
 	SSL_set_bio(ssl, b, b);
+	SSL_set_read_ahead(ssl, 1); /* a record's head is not read by itself */
 	SSL_set_app_data(ssl, st);
 	s->kind = &stream_tls;
 	s->state = st;

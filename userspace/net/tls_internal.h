@@ -14,6 +14,7 @@ struct wm_tls_state {
 	struct wm_loop *loop;
 	int fd;
 	bool wants_write;
+	bool drained;  /* the last read or handshake found no whole record */
 	bool over;     /* failed: OpenSSL must not be asked again, nor to say farewell */
 	bool eof;      /* the socket's end was seen */
 	int error;     /* of the socket; 0: none */
