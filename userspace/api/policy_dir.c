@@ -164,7 +164,7 @@ static struct said *said_by(struct wm_policy_files *f, const char *file)
 static const char *other_of(const struct wm_policy_files *f, const char *file, const char *service)
 {
 	for (unsigned n = 0; n < f->count; n++) {
-		if (f->said[n].kept && strcmp(f->said[n].file, file) != 0 &&
+		if (f->said[n].kept && f->said[n].p && strcmp(f->said[n].file, file) != 0 &&
 		    strcasecmp(f->said[n].p->service, service) == 0)
 			return f->said[n].file;
 	}
@@ -245,10 +245,10 @@ static void take_file(struct wm_policy_files *f, const struct file *file,
 	struct wm_err e = {0};
 	int err = read_policy(f, file, &p, &e);
 
-	if (!err && before && strcasecmp(before->p->service, p->service) != 0)
+	if (p && before && strcasecmp(before->p->service, p->service) != 0)
 		remove_said(f, before->p, ret);
 	here = p ? wm_registry_policy(f->r, p->service) : NULL;
-	if (!err && (!here || !wm_policy_same(here, p))) {
+	if (p && (!here || !wm_policy_same(here, p))) {
 		err = wm_registry_policy_put(f->r, p, NULL, NULL, NULL, &e);
 		ret->written += !err;
 	}

@@ -233,9 +233,13 @@ static void write_query(struct wm_call *c, const char *key, bool made)
 	const char *body;
 	size_t len;
 
+	if (!mem) {
+		wm_answer_text(c, 503, "Out of memory; nothing was changed");
+		return;
+	}
+	wm_policy_draft_init(&d, key);
 	body = wm_http_body(c->req, &len);
-	e.code = mem ? decode(body, len, key, mem, &d, &e)
-		     : wm_err_set(&e, -ENOMEM, "Out of memory; nothing was changed");
+	e.code = decode(body, len, key, mem, &d, &e);
 	if (!e.code)
 		e.code = judge_name(c->api->d.registry, &d.p, &e);
 	if (e.code)

@@ -324,7 +324,7 @@ static int read_op(struct wm_registry *r, struct wm_foreign_call *call,
 
 	if (!err && is_policy(c)) {
 		err = read_policy(r, c, ret, e);
-		if (err)
+		if (err || !*ret)
 			return err;
 		((struct wm_policy_op *)*ret)->call = call; /* its first member */
 		(*ret)->done = answered_policy;
