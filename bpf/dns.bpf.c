@@ -354,14 +354,15 @@ static __always_inline int set_records(struct work *w, __u32 index)
 	p = wm_dns_walk_begin(NULL, index, random, &w->walk);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
-	if (w->walk.table.count > WM_DNS_SCAN_KERNEL)
+	if (w->walk.count > WM_DNS_SCAN_KERNEL)
 		return WM_C_DNS_PASS_SIZE;
 	p = dns_gather(w);
 	if (p != WM_PICK_NONE)
 		return WM_C_DNS_PASS_TORN;
 	records = w->walk.records;
 	if (!records)
-		return w->walk.others ? no_data(w) : WM_C_DNS_PASS_EMPTY;
+		return w->walk.others && w->walk.table.head.tiers < 2 ? no_data(w)
+								      : WM_C_DNS_PASS_EMPTY;
 	if (a_record_limit && records > a_record_limit)
 		records = a_record_limit;
 	if (records * len > room(w))

@@ -5,9 +5,9 @@
  * it on the host: wm_dns_parse(), look the name up, wm_dns_addresses() with random bits,
  * wm_dns_put_opt() if q.edns, then wm_dns_answer_flags() for the header. Pure. */
 #pragma once
+#include "choose.h"
 #include "dns_wire.h"
 #include "name_hash.h"
-#include "pick.h"
 
 #define WM_DNS_RR_A    16 /* octets of an A record behind a pointer */
 #define WM_DNS_RR_AAAA 28 /* octets of an AAAA record behind a pointer */
@@ -106,25 +106,43 @@ struct wm_dns_walk {
 	struct wm_table table;
 	struct wm_order order;
 	__u32 ttl_s;
-	__u32 place;   /* slot that is next; it wraps */
-	__u32 seen;    /* slots looked at */
-	__u32 records; /* addresses found */
-	__u32 others;  /* usable backends of the other family only */
-	__u32 weight;  /* of the newest */
+	__u32 tier;	    /* that is looked at */
+	__u32 first, count; /* its slots */
+	__u32 place;	    /* of these the one that is next; it wraps */
+	__u32 seen;	    /* slots looked at */
+	__u32 records;	    /* addresses found */
+	__u32 others;	    /* usable backends of the other family only */
+	__u32 weight;	    /* of the newest */
 };
 
-/** @return WM_PICKED; WM_PICK_NONE: the set has nothing; WM_PICK_TORN. */
-static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
-						      __u64 random, struct wm_dns_walk *w)
+/** Begin anew with tier @p tier. */
+static __always_inline void wm_dns_walk_tier(struct wm_dns_walk *w, __u32 tier)
 {
-	w->order.random = random;
-	w->order.total = 0;
-	w->order.first = 0;
+	w->tier = tier;
+	w->first = 0;
+	w->count = wm_tier_slots(&w->table.head, tier, &w->first);
 	w->place = 0;
 	w->seen = 0;
 	w->records = 0;
 	w->others = 0;
-	return wm_table_load(v, set, &w->table);
+}
+
+/** Begin a walk over the tier that a connection would be drawn to: an answer names those that would
+ *  be chosen. @return WM_PICKED; WM_PICK_NONE: the set has nothing; WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
+						      __u64 random, struct wm_dns_walk *w)
+{
+	struct wm_ask ask = {.tier = 0};
+	enum wm_pick p;
+
+	w->order.random = random;
+	w->order.total = 0;
+	w->order.first = 0;
+	p = wm_table_load(v, set, &w->table);
+	if (p == WM_PICKED && w->table.head.tiers > 1)
+		wm_ask_tier(v, &w->table, wm_order_below(&w->order, 1ull << 32), &ask);
+	wm_dns_walk_tier(w, ask.tier);
+	return p;
 }
 
 /** Look at the next slot; write its backend's record at @p out if it is usable and of the family.
@@ -137,12 +155,12 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 	struct wm_choice c;
 	struct wm_slot s;
 
-	if (w->seen >= w->table.count)
+	if (w->seen >= w->count)
 		return WM_PICK_NONE;
-	if (wm_slot_read(v, &w->table, w->place, &s) != WM_PICKED)
+	if (wm_slot_read(v, &w->table, w->first + w->place, &s) != WM_PICKED)
 		return WM_PICK_TORN;
 	w->seen++;
-	w->place = w->place + 1 < w->table.count ? w->place + 1 : 0;
+	w->place = w->place + 1 < w->count ? w->place + 1 : 0;
 	if (wm_take(v, s.backend, s.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
 		w->weight = c.weight;
 		wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
@@ -248,7 +266,7 @@ static inline enum wm_pick wm_dns_gather(const struct wm_view *v, __u16 type, __
 					 struct wm_dns_walk *w, __u8 *out)
 {
 	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	bool hashed = w->table.count > WM_DNS_SCAN_KERNEL;
+	bool hashed = w->count > WM_DNS_SCAN_KERNEL;
 	enum wm_pick p = WM_PICK_MORE;
 	__u64 key = w->order.random;
 	__u16 seen[WM_DNS_SEEN];
@@ -291,7 +309,7 @@ static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dn
 	__u8 record[WM_DNS_RR_AAAA] __attribute__((aligned(4)));
 
 	for (int i = 0; i < WM_DNS_DRAWS; i++) {
-		if (wm_draw(v, &w->table, 0, w->table.count, wm_order_below(&w->order, 1ull << 32),
+		if (wm_draw(v, &w->table, w->first, w->count, wm_order_below(&w->order, 1ull << 32),
 			    &l) != WM_PICKED)
 			return;
 		if (!wm_take(v, l.backend, l.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1,
@@ -308,31 +326,61 @@ static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dn
 	}
 }
 
-/** The set's part of wm_dns_addresses(). @return addresses, -1: torn. */
+/** Slots to look at: where one backend has many, as in tables of turns and of consistent hashing,
+ *  so many that one of an even share is not missed (e^-64). */
+static inline __u32 wm_dns_reach(const struct wm_dns_walk *w)
+{
+	__u64 most = 64ull * w->table.head.backends;
+
+	if (w->table.head.balance != WM_BALANCE_ROUND_ROBIN &&
+	    w->table.head.balance != WM_BALANCE_MAGLEV)
+		return w->count;
+	return most < w->count ? (__u32)most : w->count;
+}
+
+/** Addresses of the tier that @p w stands in. @return how many, -1: torn. */
+static inline int wm_dns_tier_addresses(const struct wm_view *v, const struct wm_dns_want *q,
+					struct wm_dns_walk *w, __u8 *out)
+{
+	__u32 want = q->limit && q->limit < q->fits ? q->limit : q->fits, max = WM_DNS_GATHER_MAX;
+	__u32 slots = w->count;
+	bool large = slots > WM_DNS_SCAN_USER;
+
+	if (large) {
+		w->place = wm_order_below(&w->order, slots);
+		max = want + 1 < WM_DNS_GATHER_MAX ? want + 1 : WM_DNS_GATHER_MAX;
+	}
+	w->seen = slots - wm_dns_reach(w);
+	if (wm_dns_gather(v, q->type, max, w, out) == WM_PICK_TORN)
+		return -1;
+	wm_dns_shuffle(w, q->type, out);
+	if (large && w->records)
+		wm_dns_lead(v, q->type, w, out);
+	return (int)w->records;
+}
+
+/** The set's part of wm_dns_addresses(): of its tiers the drawn one, and where that has nobody the
+ *  next. @return addresses, -1: torn. */
 static inline int wm_dns_set_addresses(const struct wm_view *v, __u32 set,
 				       const struct wm_dns_want *q, __u8 *out)
 {
-	__u32 want = q->limit && q->limit < q->fits ? q->limit : q->fits, max = WM_DNS_GATHER_MAX;
 	struct wm_dns_walk w = {.ttl_s = q->ttl_s};
 	enum wm_pick p;
-	bool large;
+	__u32 tiers;
+	int n = 0;
 
 	if (!wm_ups(v, set, q->type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6))
 		return 0;
 	p = wm_dns_walk_begin(v, set, q->random, &w);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? 0 : -1;
-	large = w.table.count > WM_DNS_SCAN_USER;
-	if (large) {
-		w.place = wm_order_below(&w.order, w.table.count);
-		max = want + 1 < WM_DNS_GATHER_MAX ? want + 1 : WM_DNS_GATHER_MAX;
+	tiers = w.table.head.tiers;
+	for (__u32 k = 0; !n && k < tiers && k < WM_TIERS_MAX; k++) {
+		n = wm_dns_tier_addresses(v, q, &w, out);
+		if (!n)
+			wm_dns_walk_tier(&w, w.tier + 1 < tiers ? w.tier + 1 : 0);
 	}
-	if (wm_dns_gather(v, q->type, max, &w, out) == WM_PICK_TORN)
-		return -1;
-	wm_dns_shuffle(&w, q->type, out);
-	if (large && w.records)
-		wm_dns_lead(v, q->type, &w, out);
-	return (int)w.records;
+	return n;
 }
 
 /** All of it on the host: records of @p name into @p out (even address, room for WM_DNS_GATHER_MAX

@@ -63,7 +63,7 @@ static void own(struct wm_writer *w, size_t at, size_t owner)
 /* The addresses of the name that an alias leads to, if it is ours. It was written at @p at. */
 static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 {
-	const struct wm_ask ask = r->ask;
+	const struct wm_dns_ask ask = r->ask;
 	const uint8_t *question = r->question;
 	uint8_t folded[WM_NAME_BUF] = {0};
 	size_t len = 1, begin = r->w.len;

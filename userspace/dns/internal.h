@@ -41,7 +41,7 @@ enum wm_ask_kind {
 	WM_ASK_REVERSE, /* below in-addr.arpa or ip6.arpa */
 };
 /* What a name asks for. */
-struct wm_ask {
+struct wm_dns_ask {
 	enum wm_ask_kind kind;
 	bool alt;      /* under the alternative domain */
 	bool branch;   /* names may lie below it, whether it is a service or not */
@@ -58,9 +58,9 @@ struct wm_ask {
 };
 /** @param folded wire name, root label included. */
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
-		  struct wm_ask *ret);
+		  struct wm_dns_ask *ret);
 /** The same of a name outside of our domains, into a cleared @p ret. */
-void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret);
+void wm_ask_reverse(const uint8_t *folded, struct wm_dns_ask *ret);
 
 /* --- write.c --- */
 struct wm_writer {
@@ -100,7 +100,7 @@ struct wm_reply {
 	struct wm_writer w;
 	const uint8_t *question; /* wire name as the client wrote it */
 	struct wm_dns_query q;
-	struct wm_ask ask;
+	struct wm_dns_ask ask;
 	bool tcp, truncated;
 	unsigned chain;	     /* aliases that were followed */
 	uint32_t ttl_s;	     /* of its records, negative ones apart */
@@ -187,7 +187,8 @@ int wm_dns_ask(struct wm_dns_server *s, const uint8_t *query, size_t len,
 void wm_dns_unpark_all(struct wm_dns_server *s);
 
 /** Is the question about an address of nobody's, of none of our ranges? */
-bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_ask *ask, uint16_t type);
+bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_dns_ask *ask,
+			  uint16_t type);
 
 /* --- upstream_serve.c: questions that are not ours --- */
 struct wm_dns_passed;

@@ -68,7 +68,7 @@ static void take(const struct label *l, char out[WM_DNS_LABEL_MAX + 1])
 	out[l->len] = '\0';
 }
 
-static bool hex(const struct label *l, struct wm_ask *ret)
+static bool hex(const struct label *l, struct wm_dns_ask *ret)
 {
 	if (l->len != 8 && l->len != 32)
 		return false;
@@ -85,7 +85,7 @@ static bool hex(const struct label *l, struct wm_ask *ret)
 }
 
 /* _<service>._<tag>: RFC 2782. */
-static bool rfc2782(const struct labels *l, unsigned n, struct wm_ask *ret)
+static bool rfc2782(const struct labels *l, unsigned n, struct wm_dns_ask *ret)
 {
 	struct label service, tag;
 
@@ -108,7 +108,7 @@ static bool is_tag(const struct labels *l, unsigned n)
 }
 
 /* @p n labels stand before the word that tells the kind. */
-static void parse_kind(const struct labels *l, unsigned n, struct wm_ask *ret)
+static void parse_kind(const struct labels *l, unsigned n, struct wm_dns_ask *ret)
 {
 	const struct label *kind = &l->at[n];
 
@@ -151,7 +151,7 @@ static bool is_kind(const struct label *l)
 }
 
 /* No word tells the kind: then only SRV may be asked for, as Consul has it. */
-static void parse_short(const struct labels *l, unsigned n, struct wm_ask *ret)
+static void parse_short(const struct labels *l, unsigned n, struct wm_dns_ask *ret)
 {
 	if (!n || is_tag(l, n))
 		ret->kind = WM_ASK_BRANCH;
@@ -160,7 +160,7 @@ static void parse_short(const struct labels *l, unsigned n, struct wm_ask *ret)
 }
 
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
-		  struct wm_ask *ret)
+		  struct wm_dns_ask *ret)
 {
 	size_t domain_len, before = 0;
 	const uint8_t *domain = wm_tables_domain(s->tables, false, &domain_len);

@@ -314,7 +314,7 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 	uint8_t folded[WM_NAME_BUF] = {0};
 	const uint8_t *name = query + WM_DNS_HEADER_LEN;
 	struct wm_dns_query q;
-	struct wm_ask ask;
+	struct wm_dns_ask ask;
 
 	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
 	    query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) ||

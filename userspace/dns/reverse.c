@@ -31,7 +31,7 @@ static int number_of(const uint8_t *label, bool is6)
 	return v < 256 ? (int)v : -1;
 }
 
-static void put_number(struct wm_ask *ask, unsigned place, unsigned v)
+static void put_number(struct wm_dns_ask *ask, unsigned place, unsigned v)
 {
 	if (!ask->is6)
 		ask->addr[12 + place] = (uint8_t)v;
@@ -39,7 +39,7 @@ static void put_number(struct wm_ask *ask, unsigned place, unsigned v)
 		ask->addr[place / 2] |= (uint8_t)(place % 2 ? v : v << 4);
 }
 
-void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret)
+void wm_ask_reverse(const uint8_t *folded, struct wm_dns_ask *ret)
 {
 	static const uint8_t in_addr[] = "\7in-addr\4arpa", ip6[] = "\3ip6\4arpa";
 	const uint8_t *at[WM_DNS_LABELS_MAX];
@@ -72,7 +72,7 @@ void wm_ask_reverse(const uint8_t *folded, struct wm_ask *ret)
 
 /* Labels of the zone that is ours and that the name is in, arpa and what is before it apart.
  * @return 0: none is. */
-static unsigned zone_of(const struct wm_dns_server *s, const struct wm_ask *ask)
+static unsigned zone_of(const struct wm_dns_server *s, const struct wm_dns_ask *ask)
 {
 	const struct wm_vip_space *space = wm_registry_vip_space(s->registry);
 	unsigned zone;
@@ -161,7 +161,8 @@ int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_
 	return 0;
 }
 
-bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_ask *ask, uint16_t type)
+bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_dns_ask *ask,
+			  uint16_t type)
 {
 	struct wm_dns_owner o = {0};
 

@@ -16,9 +16,10 @@
 #define UDP_QUERY_MAX 4096 /* octets read of a datagram; queries are shorter */
 #define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
 #define TCP_OUT_MAX                                                                                \
-	(256 * 1024)	   /* octets that a slow reader may leave unread: then we stop reading */
-#define TCP_PASSED_MAX 100 /* queries of a connection that others are asked: then we stop reading  \
-			    */
+	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
+#define TCP_PASSED_MAX                                                                             \
+	100 /* queries of a connection that others are asked: then we stop reading                 \
+	     */
 #define TCP_BACKLOG    128
 #define UDP_BUFFER_MAX (4 * 1024 * 1024) /* octets asked for the sockets' buffers */
 

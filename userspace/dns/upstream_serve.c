@@ -31,7 +31,7 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 			 struct wm_dns_query *q, uint8_t folded[WM_NAME_BUF])
 {
 	const uint8_t *name = query + WM_DNS_HEADER_LEN;
-	struct wm_ask ask;
+	struct wm_dns_ask ask;
 
 	if (!s->upstream || len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
 	    query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) || !(query[2] & (WM_DNS_RD >> 8)) ||
