@@ -20,7 +20,7 @@ static void put_option(FILE *out, const struct ctl_option *o)
 	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
-	fprintf(out, "  %-25s%s%s%s\n", left, o->of ? o->of : "", o->of ? ": " : "", o->text);
+	fprintf(out, "  %-24s %s%s%s\n", left, o->of ? o->of : "", o->of ? ": " : "", o->text);
 }
 
 void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_option *o)
@@ -32,7 +32,7 @@ void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_op
 	      out);
 	for (; c->name; c++) {
 		snprintf(left, sizeof(left), "%s %s", c->name, c->args);
-		fprintf(out, "  %-22s%s\n", left, c->text);
+		fprintf(out, "  %-21s %s\n", left, c->text);
 	}
 	fputc('\n', out);
 	for (; o->name; o++)
