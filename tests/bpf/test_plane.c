@@ -814,7 +814,7 @@ Test(plane, probe_tells_what_is_missing)
 	struct seen all = {0}, less = {0};
 
 	cr_assert_eq(wm_plane_probe(&c, see, &all), 0);
-	cr_assert_eq(all.n, 18);
+	cr_assert_eq(all.n, 19);
 	cr_assert_eq(all.faults, 0);
 	cr_assert_eq(all.refused, 0);
 	drop_cap(CAP_BPF);
