@@ -83,7 +83,7 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
-	if (code != WM_UPSTREAM_ANSWERED ||
+	if (code != WM_UPSTREAM_ANSWERED || !a ||
 	    !wm_upstream_answer(&s->reply.w, &shape, a->packet, a->len, s->answer, cap, &made)) {
 		made = (struct wm_upstream_made){
 			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
