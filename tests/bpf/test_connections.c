@@ -200,3 +200,42 @@ Test(connect, connections_are_carried_to_other_tables)
 	cr_assert_eq(open_at(0) + in_use(), 0);
 	close(server);
 }
+
+/* Pins as an agent of layout 1 left them: another version, none of the maps and the hook that came
+ * with layout 2, and what sockets dialled in their storage, which is the same in both. The programs
+ * are today's: that those of layout 1 write the same is said by the struct alone. */
+Test(connect, pins_of_layout_1_give_way)
+{
+	static const char *const newer[] = {"maps/connections", "maps/heads", "maps/set_live",
+					    "maps/backend_live", "links/sock_release"};
+	struct wm_plane_config c = connect_config();
+	struct wm_layout was = {.version = 1};
+	uint32_t zero = 0;
+	uint16_t port;
+	int server = serve_alone("127.9.9.9", SOCK_STREAM, &port), old, young;
+	char path[256];
+
+	mem.config->flags &= ~WM_CONFIG_F_RELEASE;
+	old = client_of(VIP4, SOCK_STREAM);
+	cr_assert_eq(dial(old, VIP4, 80), 0);
+	cr_assert_eq(in_use(), 0);
+	cr_assert_eq(bpf_map_update_elem(plane->map_fd[WM_MAP_LAYOUT_VERSION], &zero, &was, 0), 0);
+	for (unsigned i = 0; i < sizeof(newer) / sizeof(*newer); i++) {
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, newer[i]);
+		cr_assert_eq(unlink(path), 0, "%s", path);
+	}
+	wm_tables_free(tables);
+	wm_plane_close(plane);
+	steer(&c, false);
+	cr_assert_eq(entries("maps"), WM_MAP_COUNT);
+	backend(0, "127.9.9.9", port, 1, WM_STATE_UP);
+	publish();
+	peer_is(old, VIP4, 80);
+	young = client_of(VIP4, SOCK_STREAM);
+	cr_assert_eq(dial(young, VIP4, 81), 0);
+	cr_assert_eq(open_at(0), 1);
+	close(young);
+	close(old);
+	cr_assert_eq(open_at(0) + in_use(), 0);
+	close(server);
+}
