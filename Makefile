@@ -294,7 +294,7 @@ sim: deps ## simulate meshes of up to 10,000 nodes (tests/sim), print their figu
 	@$(MAKE) $(MANY) FLAVOUR=release build/release/waymark-sim
 	@tests/sim/run.sh build/release/waymark-sim
 .PHONY: sim-long
-sim-long: deps ## 24 simulated hours of 1,000 nodes: many hours
+sim-long: deps ## 24 simulated hours of 1,000 nodes: more than an hour
 	@$(MAKE) $(MANY) FLAVOUR=release build/release/waymark-sim
 	@GLIBC_TUNABLES=glibc.malloc.hugetlb=1 tests/sim/run.sh build/release/waymark-sim false-day
 
