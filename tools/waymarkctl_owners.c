@@ -151,7 +151,7 @@ static void take_process(struct owners *o, const char *pid, unsigned long inode)
 
 		if (at->inode != inode || at->pid)
 			continue;
-		at->pid = atoi(pid);
+		at->pid = (int)strtol(pid, NULL, 10);
 		read_line(pid, "comm", "", at->command, sizeof(at->command));
 		read_line(pid, "cgroup", "0::", at->cgroup, sizeof(at->cgroup));
 	}

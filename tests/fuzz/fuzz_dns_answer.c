@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!t)
 		abort();
 	v = (struct wm_view){t->sets, t->heads, t->slots, t->backends, t->live,
-			     SETS,    HEADS,	SLOTS,	  BACKENDS, NULL};
+			     SETS,    HEADS,	SLOTS,	  BACKENDS,    NULL};
 	if (size >= sizeof(*t) + 8) {
 		memcpy(t, data, sizeof(*t));
 		data += sizeof(*t);

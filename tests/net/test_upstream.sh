@@ -10,7 +10,7 @@
 data() { printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 2 A %s"\n\tlocal-data: "both.example. 60 A %s"\n\tlocal-data: "later.example. 60 A %s"\n' "$1" "$1" "$1"; }
 serve one 127.0.0.11 53 "$(data 192.0.2.11)
 	local-data: 'mx.example. 60 MX 10 a.example.'
-	local-data: 'long.example. 60 TXT $(printf '"%s" ' $(yes "$(printf 'x%.0s' {1..200})" | head -8))'
+	local-data: 'long.example. 60 TXT $(for _ in {1..8}; do printf '"%s" ' "$(printf 'x%.0s' {1..200})"; done)'
 	local-data: '1.2.0.192.in-addr.arpa. 60 PTR a.example.'
 	local-zone: '0.192.in-addr.arpa.' nodefault"
 serve two 127.0.0.12 53 "$(data 192.0.2.12)"

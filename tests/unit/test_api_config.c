@@ -49,7 +49,7 @@ static const char resolver[] =
 	"\"Service.Meta.version == v2\",\"OnlyPassing\":true}},\"Failover\":{\"*\":{\"Service\":"
 	"\"alternate\"},\"v1\":{\"Targets\":[{\"ServiceSubset\":\"v2\"},{\"Service\":\"far\","
 	"\"ServiceSubset\":\"x\"}]}},\"LoadBalancer\":{\"Policy\":\"maglev\",\"HashPolicies\":[{"
-	"\"SourceIP\":true}]},\"Meta\":{\"foo\":\"bar\",\"gir\":\"zim\"}";
+	"\"SourceIP\":true}]},\"Meta\":{\"foo\":\"bar\",\"team\":\"blue\"}";
 static const char splitter[] =
 	"{\"Kind\":\"service-splitter\",\"Name\":\"test-failover\",\"Splits\":[{\"Weight\":90,"
 	"\"ServiceSubset\":\"v1\"},{\"Weight\":9.5,\"ServiceSubset\":\"v2\"},{\"Weight\":0.5,"

@@ -81,9 +81,7 @@ static unsigned backends_of(const struct wm_drains *d, const struct drain *x,
 			    uint32_t ret[BACKENDS_OF])
 {
 	const struct wm_instance *i = wm_registry_instance(d->registry, x->id);
-	unsigned n =
-		i ? wm_tables_backends_of(d->tables, i->hash, ret, BACKENDS_OF)
-		  : 0;
+	unsigned n = i ? wm_tables_backends_of(d->tables, i->hash, ret, BACKENDS_OF) : 0;
 
 	return n <= BACKENDS_OF ? n : 0;
 }
