@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Names of others that are signed: what is right has AD, what was changed or is out of date is not answered.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+command -v ldns-signzone >/dev/null || {
+	echo "skipped: ldns-signzone is not installed (make deps-test)"
+	exit 77
+}
+mkdir "$TMP/nsd"
+cd "$TMP/nsd" || exit 1
+for zone in signed expired plain; do
+	# shellcheck disable=SC2016
+	printf '$ORIGIN %s.lab.\n@ 60 IN SOA ns host 1 3600 600 86400 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nwww 60 IN A 192.0.2.7\nforged 60 IN A 192.0.2.8\n' $zone >$zone
+done
+sign() { # zone, options
+	local key
+	key=$(ldns-keygen -a ECDSAP256SHA256 -k "$1.lab")
+	ldns-signzone "${@:2}" "$1" "$key"
+	grep -v '^;' "$key.ds" >>anchors
+	mv "$1.signed" "$1"
+}
+sign signed
+sign expired -i 20200101000000 -e 20200201000000
+sed -i 's/192\.0\.2\.8/192.0.2.9/' signed
+printf 'server:\n\tip-address: 127.0.0.22@5353\n\tusername: ""\n\tchroot: ""\n\tzonesdir: "%s"\n\tdatabase: ""\n\tpidfile: ""\n\txfrdfile: "%s/xfrd"\n\tzonelistfile: "%s/list"\nremote-control:\n\tcontrol-enable: no\n' "$PWD" "$PWD" "$PWD" >nsd.conf
+for zone in signed expired plain; do printf 'zone:\n\tname: "%s.lab"\n\tzonefile: %s\n' $zone $zone >>nsd.conf; done
+(exec nsd -d -c "$PWD/nsd.conf" >"$TMP/nsd.log" 2>&1) &
+cd - >/dev/null || exit 1
+until_ok 10 dig +tries=1 +time=1 @127.0.0.22 -p 5353 plain.lab SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
+
+start_agent --set kernel.enabled=false --set dns.upstream=list --set dns.forward=.=127.0.0.22@5353 \
+	--set dns.validate=true --set "dns.trust_anchor=$TMP/nsd/anchors"
+flags() { dig +tries=1 +time=10 +adflag @127.0.0.1 -p 8600 "$@" | sed -n 's/.*flags: \([a-z ]*\);.*/\1/p'; }
+check "signed" 192.0.2.7 "$(ask www.signed.lab)"
+matches "and said to be" '\bad\b' "$(flags www.signed.lab)"
+check "a name that is not there, proved" NXDOMAIN "$(status_of none.signed.lab)"
+check "changed behind its signature: not answered" SERVFAIL "$(status_of forged.signed.lab)"
+check "but to who validates by itself" 192.0.2.9 "$(ask +cd forged.signed.lab)"
+check "out of date: not answered" SERVFAIL "$(status_of www.expired.lab)"
+check "not signed, and nobody says that it is" 192.0.2.7 "$(ask www.plain.lab)"
+check "has no AD" 0 "$(flags www.plain.lab | grep -cw ad)"
+check "nor have names of ours" 0 "$(flags none.service.mesh.internal | grep -cw ad)"
+stop_agent
+
+start_agent --set kernel.enabled=false --set dns.upstream=list --set dns.forward=.=127.0.0.22@5353
+check "without dns.validate nobody looks" 192.0.2.9 "$(ask forged.signed.lab)"
+check "and nothing is said to be signed" 0 "$(flags www.signed.lab | grep -cw ad)"
+done_testing
