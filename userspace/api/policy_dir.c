@@ -245,7 +245,7 @@ static void take_file(struct wm_policy_files *f, const struct file *file,
 	struct wm_err e = {0};
 	int err = read_policy(f, file, &p, &e);
 
-	if (p && before && strcasecmp(before->p->service, p->service) != 0)
+	if (p && before && before->p && strcasecmp(before->p->service, p->service) != 0)
 		remove_said(f, before->p, ret);
 	here = p ? wm_registry_policy(f->r, p->service) : NULL;
 	if (p && (!here || !wm_policy_same(here, p))) {
