@@ -36,7 +36,6 @@ struct dial {
 	__u8 proto;
 	__u8 reason; /* WM_REASON_* */
 	__u32 set;
-	__u32 first, count; /* of the tier that is looked at */
 	struct wm_ask ask;
 	struct wm_table table;
 	struct wm_choice choice;
@@ -68,11 +67,11 @@ __noinline int scan_slot(struct dial *d, __u32 start, __u32 i)
 	__u32 place = start + i;
 	int p;
 
-	if (!d || i >= d->count)
+	if (!d || i >= d->ask.count)
 		return WM_PICK_NONE;
-	if (place >= d->count)
-		place -= d->count;
-	p = wm_scan_step(NULL, &d->table, d->first + place, &d->ask, &d->order, &d->choice);
+	if (place >= d->ask.count)
+		place -= d->ask.count;
+	p = wm_scan_step(NULL, &d->table, d->ask.first + place, &d->ask, &d->order, &d->choice);
 	if (p == WM_PICK_TORN)
 		return p;
 	return wm_scan_ends(&d->table, &d->order, i) ? WM_PICKED : WM_PICK_MORE;
@@ -94,9 +93,9 @@ static __always_inline int scan_all(struct dial *d)
 
 	d->order.random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	d->order.total = 0;
-	s.start = wm_scan_start(&d->table, d->count, bpf_get_prandom_u32());
+	s.start = wm_scan_start(&d->table, d->ask.count, bpf_get_prandom_u32());
 	if (use_bpf_loop) {
-		bpf_loop(d->count, scan_one, &s, 0);
+		bpf_loop(d->ask.count, scan_one, &s, 0);
 	} else {
 		for (__u32 i = 0; i < WM_SCAN_BOUNDED; i++)
 			if (scan_one(i, &s))
@@ -113,12 +112,12 @@ __noinline int try(struct dial *d, __u32 i)
 	struct wm_lead l = {0, 0};
 	__u64 random = bpf_get_prandom_u32();
 
-	if (!d || !d->count)
+	if (!d || !d->ask.count)
 		return WM_PICK_MORE;
 	if (d->table.head.balance == WM_BALANCE_LEAST_CONNECTIONS ||
 	    d->table.head.balance == WM_BALANCE_PEAK_EWMA)
 		random |= (__u64)bpf_get_prandom_u32() << 32;
-	if (wm_draw_by(NULL, &d->table, d->first, d->count, &d->ask, i, random, &l) != WM_PICKED)
+	if (wm_draw_by(NULL, &d->table, &d->ask, i, random, &l) != WM_PICKED)
 		return WM_PICK_TORN;
 	return take(d, l.backend, l.stamp) ? WM_PICKED : WM_PICK_MORE;
 }
@@ -131,8 +130,8 @@ __noinline int pick_in_tier(struct dial *d)
 	if (!d)
 		return WM_PICK_NONE;
 	d->reason = WM_REASON_DRAW;
-	d->count = wm_tier_slots(&d->table.head, d->ask.tier, &d->first);
-	if (!d->count)
+	d->ask.count = wm_tier_slots(&d->table.head, d->ask.tier, &d->ask.first);
+	if (!d->ask.count)
 		return WM_PICK_NONE;
 	for (__u32 i = 0; i < WM_PICK_TRIES; i++) {
 		p = try(d, i);
@@ -296,7 +295,6 @@ static __always_inline void begin(struct bpf_sock_addr *ctx, struct dial *d)
 	__builtin_memset(&d->table, 0, sizeof(d->table));
 	__builtin_memset(&d->choice, 0, sizeof(d->choice));
 	__builtin_memset(&d->order, 0, sizeof(d->order));
-	d->first = d->count = 0;
 	d->ask = (struct wm_ask){
 		.now_ns = bpf_ktime_get_boot_ns(),
 		.families = families | excluded(ctx),

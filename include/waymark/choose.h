@@ -19,12 +19,13 @@
 
 /* What the asker brings. */
 struct wm_ask {
-	__u64 now_ns;	/* CLOCK_BOOTTIME: ends of ejections, age of latencies */
-	__u64 key;	/* what consistent hashing goes by */
-	__u32 families; /* WM_FAMILY_* and WM_NOT_LOOPBACK */
-	__u32 states;	/* bit s: a backend in WM_STATE_ s may be taken */
-	__u32 prefer6;	/* of a backend with both */
-	__u32 tier;	/* that the choice is made in */
+	__u64 now_ns;	    /* CLOCK_BOOTTIME: ends of ejections, age of latencies */
+	__u64 key;	    /* what consistent hashing goes by */
+	__u32 families;	    /* WM_FAMILY_* and WM_NOT_LOOPBACK */
+	__u32 states;	    /* bit s: a backend in WM_STATE_ s may be taken */
+	__u32 prefer6;	    /* of a backend with both */
+	__u32 tier;	    /* that the choice is made in */
+	__u32 first, count; /* its slots, places in the range */
 };
 #define WM_ASK_UP      (1u << WM_STATE_UP)
 #define WM_ASK_LAST    (WM_ASK_UP | 1u << WM_STATE_DRAIN)
@@ -181,12 +182,13 @@ static __always_inline struct wm_load wm_load_of(const struct wm_view *v, const 
 
 /** The less loaded of two that are drawn by weight. Where one is not usable, the other. */
 static __always_inline enum wm_pick wm_draw_two(const struct wm_view *v, const struct wm_table *t,
-						__u32 first, __u32 count, const struct wm_ask *a,
-						__u64 random, struct wm_lead *ret)
+						const struct wm_ask *a, __u64 random,
+						struct wm_lead *ret)
 {
 	int by_latency = t->head.balance == WM_BALANCE_PEAK_EWMA;
 	struct wm_lead other = {0, 0};
 	struct wm_load x, y;
+	const __u32 first = a->first, count = a->count;
 	__u64 place = (__u64)(__u32)random * count;
 	__u64 second;
 
@@ -206,19 +208,19 @@ static __always_inline enum wm_pick wm_draw_two(const struct wm_view *v, const s
 	return WM_PICKED;
 }
 
-/** Try @p i of a choice among the @p count slots from place @p first of the range of @p t, as its
- *  head says. @p random: 64 even bits. @return WM_PICKED with who it is, usable or not, or
- *  WM_PICK_TORN. */
+/** Try @p i of a choice among the slots of a->tier of @p t, as its head says. @p random: 64 even
+ * bits. @return WM_PICKED with who it is, usable or not, or WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_draw_by(const struct wm_view *v, const struct wm_table *t,
-					       __u32 first, __u32 count, const struct wm_ask *a,
-					       __u32 i, __u64 random, struct wm_lead *ret)
+					       const struct wm_ask *a, __u32 i, __u64 random,
+					       struct wm_lead *ret)
 {
+	const __u32 first = a->first, count = a->count;
 	__u32 place;
 
 	switch (t->head.balance) {
 	case WM_BALANCE_LEAST_CONNECTIONS:
 	case WM_BALANCE_PEAK_EWMA:
-		return wm_draw_two(v, t, first, count, a, random, ret);
+		return wm_draw_two(v, t, a, random, ret);
 	case WM_BALANCE_ROUND_ROBIN:
 		place = wm_at_turn(v, t->set) % count;
 		break;
@@ -320,22 +322,23 @@ static __always_inline __u32 wm_scan_start(const struct wm_table *t, __u32 count
 }
 
 #ifndef __bpf__
-/** A choice within tier @p tier on the host: draws, then a scan of its slots. @p random(): 32 even
+/** A choice within tier a->tier on the host: draws, then a scan of its slots. @p random(): 32 even
  *  bits. */
 static inline enum wm_pick wm_choose_in(const struct wm_view *v, const struct wm_table *t,
-					__u32 tier, const struct wm_ask *a, __u32 (*random)(void *),
-					void *arg, struct wm_choice *ret)
+					struct wm_ask *a, __u32 (*random)(void *), void *arg,
+					struct wm_choice *ret)
 {
-	__u32 first = 0, count = wm_tier_slots(&t->head, tier, &first), start;
+	__u32 count, start;
 	struct wm_order o = {.total = 0};
 	struct wm_lead l;
 
+	a->count = count = wm_tier_slots(&t->head, a->tier, &a->first);
 	if (!count)
 		return WM_PICK_NONE;
 	for (__u32 i = 0; i < WM_PICK_TRIES; i++) {
 		__u64 r = (__u64)random(arg) << 32 | random(arg);
 
-		if (wm_draw_by(v, t, first, count, a, i, r, &l) != WM_PICKED)
+		if (wm_draw_by(v, t, a, i, r, &l) != WM_PICKED)
 			return WM_PICK_TORN;
 		if (wm_take_asked(v, &l, a, ret))
 			return WM_PICKED;
@@ -345,7 +348,7 @@ static inline enum wm_pick wm_choose_in(const struct wm_view *v, const struct wm
 	for (__u32 i = 0; i < count; i++) {
 		__u32 place = start + i < count ? start + i : start + i - count;
 
-		if (wm_scan_step(v, t, first + place, a, &o, ret) == WM_PICK_TORN)
+		if (wm_scan_step(v, t, a->first + place, a, &o, ret) == WM_PICK_TORN)
 			return WM_PICK_TORN;
 		if (wm_scan_ends(t, &o, i))
 			break;
@@ -370,7 +373,7 @@ static inline enum wm_pick wm_choose(const struct wm_view *v, __u32 set, struct 
 		begin = a->tier;
 		for (__u32 k = 0; (any || a->states != WM_ASK_UP) && k < t.head.tiers; k++) {
 			a->tier = (begin + k) % t.head.tiers;
-			p = wm_choose_in(v, &t, a->tier, a, random, arg, ret);
+			p = wm_choose_in(v, &t, a, random, arg, ret);
 			if (p != WM_PICK_NONE)
 				return p;
 		}

@@ -288,26 +288,31 @@ static int add_socket(struct sockets *s, const struct wm_listener_key *k)
 	return 0;
 }
 
-/* One line of /proc/net/tcp or tcp6. @return 1: it is a listener's; 0: it is not, and none follows.
- */
+static uint32_t hex(const char *at, size_t digits)
+{
+	char text[9] = "";
+
+	memcpy(text, at, digits);
+	return (uint32_t)strtoul(text, NULL, 16);
+}
+
+/* One line of /proc/net/tcp or tcp6, "  0: 0100007F:1F90 00000000:0000 0A ...": local, remote,
+ * state.
+ * @return 1: it is a listener's; 0: it is not, and none follows. */
 static int parse(const char *line, bool six, struct wm_listener_key *k)
 {
-	char state[3] = "";
-	unsigned a[4] = {0}, port;
+	const size_t address = six ? 32 : 8, end = address + sizeof(":1F90 ") - 1;
+	const char *at = strchr(line, ':');
 
-	if (six) {
-		if (sscanf(line, " %*u: %8x%8x%8x%8x:%4x %*x:%*x %2s", &a[0], &a[1], &a[2], &a[3],
-			   &port, state) != 6)
-			return 0;
-	} else {
-		if (sscanf(line, " %*u: %8x:%4x %*x:%*x %2s", &a[3], &port, state) != 3)
-			return 0;
-		a[2] = WM_V4_MAPPED_BE;
-	}
-	for (unsigned i = 0; i < 4; i++)
-		k->addr_be[i] = a[i];
-	k->port = (uint16_t)port;
-	return strcmp(state, LISTEN_HEX) == 0;
+	if (!at || strlen(at) < 2 + 2 * end + 2 || at[2 + address] != ':')
+		return 0;
+	at += 2;
+	k->addr_be[0] = k->addr_be[1] = 0;
+	k->addr_be[2] = WM_V4_MAPPED_BE;
+	for (unsigned i = 0; i < address / 8; i++)
+		k->addr_be[(six ? 0 : 3) + i] = hex(at + 8ul * i, 8);
+	k->port = (uint16_t)hex(at + address + 1, 4);
+	return strncmp(at + 2 * end, LISTEN_HEX, 2) == 0;
 }
 
 /* Listeners are the first that the kernel lists, so connections cost nothing. */
