@@ -235,7 +235,7 @@ int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, stru
 void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 {
 	unsigned domains = *s->node_alt_domain ? 2 : 1;
-	bool leaf = strcmp(s->sync_mode, "off") && !strcmp(s->sync_role, "leaf");
+	bool leaf = strcmp(s->sync_mode, "off") != 0 && strcmp(s->sync_role, "leaf") == 0;
 	uint32_t sets = leaf ? LEAF_SERVICES : FULL_SERVICES;
 	uint32_t backends = leaf ? LEAF_BACKENDS : FULL_BACKENDS;
 	uint32_t connections = leaf ? LEAF_CONNECTIONS : FULL_CONNECTIONS;

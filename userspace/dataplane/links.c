@@ -171,12 +171,12 @@ int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id)
 		r = wm_pins_path(path, a->pin_dir, "links", a->pin_name);
 	if (r)
 		return r;
-	old = bpf_obj_get(path);
-	if (a->beside && old >= 0) {
-		*a->beside = old;
-		old = -1;
-		return replace_link(a, path, -1, ret_link_id);
+	if (a->beside) {
+		*a->beside = bpf_obj_get(path);
+		if (*a->beside >= 0)
+			return replace_link(a, path, -1, ret_link_id);
 	}
+	old = bpf_obj_get(path);
 	if (old < 0 && a->had_link_id) {
 		/* Its pin was removed and it lives on for a grace period, in which the same program
 		 * is refused on the same hook. */

@@ -348,7 +348,7 @@ static void add(struct wm_registry *r, struct wm_foreign_call *call,
 	char text[WM_ERR_TEXT_MAX];
 	int err = read_op(r, call, c, d, &op, &e);
 
-	if (!err) {
+	if (op && !err) {
 		op->arg = op;
 		call->waiting++;
 		err = wm_op_submit(r, op, &e); /* frees it on failure */
