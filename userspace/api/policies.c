@@ -140,6 +140,22 @@ static void warn_service(struct wm_json *j, const struct wm_registry *r, const c
 	wm_json_string(j, text);
 }
 
+/* What is kept and shown, and decides nothing yet. */
+static void warn_idle(struct wm_json *j, const struct wm_policy *p)
+{
+	if (p->balance == WM_BALANCE_CUSTOM)
+		wm_json_string(j, "balance: custom chooses by weight, no function is loaded yet");
+	if (p->balance == WM_BALANCE_PEAK_EWMA)
+		wm_json_string(j, "balance: peak_ewma goes by open connections, latency is not "
+				  "measured yet");
+	if (p->affinity.key)
+		wm_json_string(j, "affinity: it is kept, and decides nothing yet");
+	if (p->ports_count)
+		wm_json_string(j, "ports: they are kept, and decide nothing yet");
+	if (p->drain_s)
+		wm_json_string(j, "drain_s: it is kept, and decides nothing yet");
+}
+
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p)
 {
 	const struct wm_registry *r = a->d.registry;
@@ -157,6 +173,7 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 		warn_service(&j, r, "split", p->splits[n].service);
 	for (uint32_t n = 0; n < p->failover_count; n++)
 		warn_service(&j, r, "failover", p->failover[n].service);
+	warn_idle(&j, p);
 	wm_subsets_begin(s);
 	if (of)
 		warn_subsets(&j, s, p, of);
