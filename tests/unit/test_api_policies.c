@@ -147,6 +147,14 @@ Test(api_policies, what_is_not_found_is_warned_of)
 	cr_assert_str_eq(one.body, "{\"warnings\":[\"service: service \\\"db\\\" is not there\"]}");
 }
 
+Test(api_policies, what_decides_nothing_yet_is_warned_of)
+{
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
+	cr_assert_eq(put(P "/web", "{\"drain_s\":2,\"balance\":\"peak_ewma\"}"), 200);
+	cr_assert(strstr(one.body, "balance: peak_ewma goes by open connections"), "%s", one.body);
+	cr_assert(strstr(one.body, "drain_s: it is kept, and decides nothing yet"), "%s", one.body);
+}
+
 /* --- explained ---------------------------------------------------------------------------------
  */
 static void instance(const char *id, const char *service, const char *more)
