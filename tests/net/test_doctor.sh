@@ -119,7 +119,7 @@ start_agent --set "kernel.cgroup=$TMP"
 doctor
 faults "a wrong cgroup" 1 "agent connect_hooks"
 is "a wrong cgroup" agent fault "at $TMP: not a directory of a cgroup2" '' 'kernel.cgroup'
-is "a wrong cgroup" connect_hooks fault 'not attached: getpeername4.*connect6' ENOENT 'kernel.cgroup'
+is "a wrong cgroup" connect_hooks fault 'not attached: sock_release, getpeername4.*connect6' ENOENT 'kernel.cgroup'
 fresh
 start_agent --set kernel.memory_max=100000
 doctor
@@ -170,7 +170,7 @@ start_agent --set "kernel.pin_dir=$PINS-2" --set "kernel.cgroup=$CG/sub" --set d
 DOCTOR=("$CTL" --agent "$API" --pin-dir "$PINS-2" --json doctor)
 doctor
 faults "a leftover above" 1 leftover
-matches "a leftover above: it is named, with its pins" "9 programs of Waymark that no agent keeps, pinned under $PINS: .*tag [0-9a-f]{16}" \
+matches "a leftover above: it is named, with its pins" "10 programs of Waymark that no agent keeps, pinned under $PINS: .*tag [0-9a-f]{16}" \
 	"$(found leftover Meaning)"
 matches "a leftover above: the remedy" "waymarkctl --pin-dir $PINS detach" "$(found leftover Remedy)"
 DOCTOR=("$CTL" --agent "$API" --pin-dir "$PINS" --json doctor)

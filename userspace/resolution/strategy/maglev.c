@@ -46,7 +46,7 @@ static uint32_t claim(struct walk *w, const uint32_t *owner, uint32_t places)
 static int build(const struct wm_member *members, uint32_t n, struct wm_slot *slots, uint32_t count)
 {
 	struct wm_turns turns = {malloc(n * sizeof(*turns.heap)), n};
-	struct walk *walks = malloc(n * sizeof(*walks));
+	struct walk *walks = calloc(n, sizeof(*walks));
 	uint32_t *owner = malloc(count * sizeof(*owner));
 
 	if (!turns.heap || !walks || !owner) {
