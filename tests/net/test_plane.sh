@@ -144,7 +144,7 @@ old=$(hook connect4 "$CG" link_id)
 bpftool link detach id "$old"
 lost() { grep -q "event=plane.hook_lost name=connect4 where=$CG link=$old" "$TMP/agent.log"; }
 until_ok 20 lost || fail "a lost link is told"
-again() { tail -n 3 "$TMP/agent.log" | grep -q "event=plane.hook name=connect4 where=$CG how=link"; }
+again() { sed -n "/event=plane.hook_lost name=connect4/,\$p" "$TMP/agent.log" | grep -q "event=plane.hook name=connect4 where=$CG how=link"; }
 until_ok 20 again || fail "it is attached again"
 check "it is counted" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | sed -n 's/^waymark_plane_hooks_lost[a-z_]* \([0-9]\)/\1/p')"
 check "as another link" no "$([ "$old" = "$(hook connect4 "$CG" link_id)" ] && echo yes || echo no)"
