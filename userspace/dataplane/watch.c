@@ -89,6 +89,17 @@ static void find_reasons(struct wm_plane_watch *w)
 }
 
 /* --- attach ----------------------------------------------------------------------------------- */
+static void log_attached(const struct wm_plane_hook *h)
+{
+	/* what is attached again has a limit of its own: the start has as many lines as one allows
+	 */
+	static struct wm_log_site sites[2];
+
+	wm_log_at(&sites[h->known], WM_LOG_INFO, "plane.hook",
+		  "name=%s where=%s how=%s link=%u insns=%u", h->name, wm_log_q(h->where), h->how,
+		  h->link_id, h->verified_insns);
+}
+
 static void log_hook(const struct wm_plane_hook *h)
 {
 	if (h->error && !(h->known && h->was_error == h->error))
@@ -100,8 +111,7 @@ static void log_hook(const struct wm_plane_hook *h)
 			"somebody else, or its pin was removed\"",
 			h->name, wm_log_q(h->where), h->was_link_id);
 	if (!h->error && (!h->known || h->was_error || h->was_lost))
-		wm_info("plane.hook", "name=%s where=%s how=%s link=%u insns=%u", h->name,
-			wm_log_q(h->where), h->how, h->link_id, h->verified_insns);
+		log_attached(h);
 }
 
 static void attach(struct wm_plane_watch *w)
