@@ -5,36 +5,18 @@
  * metadata. */
 #include "internal.h"
 #include "userspace/base/macros.h"
+#include "userspace/metadata/selection.h"
 #include "userspace/sync/sync.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *meta_of(const struct wm_node *n, const char *key)
-{
-	for (unsigned i = 0; i < n->meta_count; i++) {
-		if (strcmp(n->meta[i].key, key) == 0)
-			return n->meta[i].value;
-	}
-	return "";
-}
-
-/* What its Locality says stands before metadata of the same name, as of instances. */
-static const char *zone_of(const struct wm_node *n)
-{
-	return *n->zone ? n->zone : meta_of(n, "zone");
-}
-
-static const char *region_of(const struct wm_node *n)
-{
-	return *n->region ? n->region : meta_of(n, "region");
-}
-
 enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n)
 {
-	const char *zone = zone_of(n), *region = region_of(n);
-	const char *our_zone = zone_of(from), *our_region = region_of(from);
+	const char *zone = wm_node_place(n, "zone"), *region = wm_node_place(n, "region");
+	const char *our_zone = wm_node_place(from, "zone"),
+		   *our_region = wm_node_place(from, "region");
 
 	if (n == from)
 		return WM_NEAR_SELF;

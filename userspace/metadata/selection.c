@@ -18,8 +18,7 @@ unsigned wm_selection_weight(const struct wm_instance *i)
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 }
 
-/* What a node says: Consul's Locality, else its metadata. */
-static const char *place_of(const struct wm_node *n, const char *key)
+const char *wm_node_place(const struct wm_node *n, const char *key)
 {
 	const char *said = strcmp(key, "zone") == 0 ? n->zone : n->region;
 
@@ -34,7 +33,7 @@ const char *wm_selection_place(const struct wm_instance *i, const char *key)
 {
 	const char *said = wm_mesh_value(i, key);
 
-	return *said ? said : place_of(i->node, key);
+	return *said ? said : wm_node_place(i->node, key);
 }
 
 /* --- one tier -----------------------------------------------------------------------------------
@@ -170,10 +169,11 @@ static void add_nearest(struct maker *m, struct pool p, const struct wm_policy *
 	const struct wm_node *self = wm_registry_node(m->r);
 	unsigned before = m->c->count;
 
-	p.near_region = *policy->nearest.region ? policy->nearest.region : place_of(self, "region");
+	p.near_region =
+		*policy->nearest.region ? policy->nearest.region : wm_node_place(self, "region");
 	p.near_zone = *policy->nearest.zone	? policy->nearest.zone
 		      : *policy->nearest.region ? "" /* of another region than ours */
-						: place_of(self, "zone");
+						: wm_node_place(self, "zone");
 	p.what = "zone";
 	p.fits = fits_zone;
 	add(m, &p, false);

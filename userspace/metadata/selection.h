@@ -48,5 +48,7 @@ void wm_selection_shares(const struct wm_selection *c, double share[WM_SELECTION
 
 /** Of an instance as its status is. */
 unsigned wm_selection_weight(const struct wm_instance *i);
+/** "region" or "zone" of a node: its Locality, else its metadata. "" is not told. Borrowed. */
+const char *wm_node_place(const struct wm_node *n, const char *key);
 /** Region or zone: what the instance says, else its node. "" is not told. Borrowed. */
 const char *wm_selection_place(const struct wm_instance *i, const char *key);
