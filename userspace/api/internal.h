@@ -363,6 +363,9 @@ bool wm_params_cas(struct wm_call *c, uint64_t *index, const uint64_t **ret);
 /** All by service, or prepared queries by id, in memory that the caller frees. @return NULL:
  * without memory, and answered. */
 const struct wm_policy **wm_sorted_policies(struct wm_call *c, bool queries, unsigned *ret_count);
+/** Answer, or wait, with the array of them, each as @p put shows it. */
+void wm_answer_policies(struct wm_call *c, bool queries,
+			void (*put)(struct wm_json *j, const struct wm_policy *p));
 /** What may not be meant in a policy that is written, as the JSON that answers it; for free().
  *  @return NULL without memory. */
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p);

@@ -51,7 +51,8 @@ const struct wm_policy **wm_sorted_policies(struct wm_call *c, bool queries, uns
 	return all;
 }
 
-void wm_native_policies(struct wm_call *c)
+void wm_answer_policies(struct wm_call *c, bool queries,
+			void (*put)(struct wm_json *j, const struct wm_policy *p))
 {
 	const struct wm_policy **all;
 	unsigned count = 0;
@@ -60,16 +61,21 @@ void wm_native_policies(struct wm_call *c)
 
 	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
 		return;
-	all = wm_sorted_policies(c, false, &count);
+	all = wm_sorted_policies(c, queries, &count);
 	if (!all)
 		return;
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '[');
 	for (unsigned n = 0; n < count; n++)
-		put_policy(&j, all[n]);
+		put(&j, all[n]);
 	wm_json_close(&j, ']');
 	wm_answer_end(c, &j, index);
 	free(all);
+}
+
+void wm_native_policies(struct wm_call *c)
+{
+	wm_answer_policies(c, false, put_policy);
 }
 
 void wm_native_policy(struct wm_call *c)

@@ -366,23 +366,7 @@ static void put_query(struct wm_json *j, const struct wm_policy *p)
 
 void wm_query_list(struct wm_call *c)
 {
-	const struct wm_policy **all;
-	unsigned count = 0;
-	struct wm_json j;
-	uint64_t index;
-
-	if (wm_api_wait(c, WM_SCOPE_POLICIES, NULL, &index))
-		return;
-	all = wm_sorted_policies(c, true, &count);
-	if (!all)
-		return;
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '[');
-	for (unsigned n = 0; n < count; n++)
-		put_query(&j, all[n]);
-	wm_json_close(&j, ']');
-	wm_answer_end(c, &j, index);
-	free(all);
+	wm_answer_policies(c, true, put_query);
 }
 
 void wm_query_get(struct wm_call *c)
