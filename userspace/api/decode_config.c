@@ -362,7 +362,9 @@ static const struct field least_fields[] = {
 	{"ChoiceCount|choice_count", get_choices, 0, 0, 0},
 };
 
-static int get_least(struct decoder *d, const struct field *f, json_t *v, void *to)
+/* An object of @p fields within another. */
+static int nested(struct decoder *d, const struct field *f, json_t *v, const struct field *fields,
+		  size_t n, void *to)
 {
 	size_t back;
 	int err;
@@ -370,10 +372,15 @@ static int get_least(struct decoder *d, const struct field *f, json_t *v, void *
 	if (!json_is_object(v))
 		return wm_dec_wrong(d, f, "an object", v);
 	back = wm_dec_enter(d, f, NULL, SIZE_MAX);
-	err = wm_dec_fields(d, least_fields, WM_ARRAY_LEN(least_fields), v, to);
+	err = wm_dec_fields(d, fields, n, v, to);
 	if (!err)
 		d->where[back] = 0;
 	return err;
+}
+
+static int get_least(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	return nested(d, f, v, least_fields, WM_ARRAY_LEN(least_fields), to);
 }
 
 struct hash {
@@ -421,16 +428,7 @@ static const struct field balancer_fields[] = {
 
 static int get_balancer(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	size_t back;
-	int err;
-
-	if (!json_is_object(v))
-		return wm_dec_wrong(d, f, "an object", v);
-	back = wm_dec_enter(d, f, NULL, SIZE_MAX);
-	err = wm_dec_fields(d, balancer_fields, WM_ARRAY_LEN(balancer_fields), v, to);
-	if (!err)
-		d->where[back] = 0;
-	return err;
+	return nested(d, f, v, balancer_fields, WM_ARRAY_LEN(balancer_fields), to);
 }
 
 #define ENTRY(names, member)                                                                       \
