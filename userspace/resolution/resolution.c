@@ -7,6 +7,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
+#include "userspace/metadata/selection.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -124,7 +125,7 @@ static uint32_t weight_of(const struct wm_instance *i)
 {
 	if (!has_ip(i))
 		return 0;
-	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
+	return wm_selection_weight(i);
 }
 
 static bool aborts_tcp(const struct wm_instance *i)
