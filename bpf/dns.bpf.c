@@ -100,12 +100,26 @@ __noinline int dns_name_length(struct work *w)
 	return 0;
 }
 
-/** Fold and hash the question's name into w->key; sum its words for the checksum. */
+/** Word @p i of the question, which whole names of @p len octets end in, with zeros behind them. */
+static __always_inline __u64 last_word(const struct work *w, __u32 i, __u32 len)
+{
+	return wm_name_mask(w->question.words[i & (WM_NAME_WORDS - 1)], i, len);
+}
+
+static __always_inline void hash_word(struct wm_name_hasher *h, __u64 word, __u64 *sum)
+{
+	*sum += (word >> 32) + (__u32)word;
+	wm_hash_word(h, wm_fold8(word));
+}
+
+/** Fold and hash the question's name into w->key; sum its words for the checksum. What comes behind
+ *  its whole words stands behind the loop, and reads the length again, so that it is one state for
+ *  the verifier and not one of each length. */
 __noinline int dns_hash_name(struct work *w, __u64 seed0, __u64 seed1)
 {
 	const __u64 seed[2] = {seed0, seed1};
 	struct wm_name_hasher h;
-	__u64 sum = 0, word;
+	__u64 sum = 0;
 	__u32 len;
 
 	if (!w)
@@ -113,12 +127,13 @@ __noinline int dns_hash_name(struct work *w, __u64 seed0, __u64 seed1)
 	len = w->query.name_len;
 	wm_hash_begin(&h, seed);
 	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
-		if (i * 8 >= len)
+		if (i >= len / 8)
 			break;
-		word = wm_name_mask(w->question.words[i], i, len);
-		sum += (word >> 32) + (__u32)word;
-		wm_hash_word(&h, wm_fold8(word));
+		hash_word(&h, w->question.words[i], &sum);
 	}
+	len = WM_READ(w->query.name_len);
+	if (len % 8)
+		hash_word(&h, last_word(w, len / 8, len), &sum);
 	w->name_sum = sum;
 	wm_hash_end(&h, len, &w->key);
 	return 0;
@@ -135,15 +150,16 @@ __noinline int dns_same_name(struct work *w, const struct wm_name *e)
 	if (e->len != len)
 		return 0;
 	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
-		if (i * 8 >= len)
+		if (i >= len / 8)
 			break;
 		/* folded again rather than stored: a store of each word would be a state of each
 		 * length */
-		if (((const __u64 *)e->name)[i] !=
-		    wm_fold8(wm_name_mask(w->question.words[i], i, len)))
+		if (((const __u64 *)e->name)[i] != wm_fold8(w->question.words[i]))
 			return 0;
 	}
-	return 1;
+	len = WM_READ(w->query.name_len);
+	return !(len % 8) || ((const __u64 *)e->name)[len / 8 & (WM_NAME_WORDS - 1)] ==
+				     wm_fold8(last_word(w, len / 8, len));
 }
 
 /** Types of which the tables know what a name has: addresses, and of the rest nothing, but for SRV,
