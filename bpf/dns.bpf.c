@@ -265,30 +265,29 @@ static __always_inline int step(struct work *w, __u16 type)
 	return p;
 }
 
-__noinline int dns_step_a(struct work *w)
+/* One function for both types is one call in the loop. */
+__noinline int dns_step(struct work *w)
 {
-	return step(w, WM_DNS_A);
+	if (!w)
+		return WM_PICK_TORN;
+	return w->query.type == WM_DNS_AAAA ? step(w, WM_DNS_AAAA) : step(w, WM_DNS_A);
 }
 
-__noinline int dns_step_aaaa(struct work *w)
+static __always_inline void place(struct work *w, __u16 type, __u32 i)
 {
-	return step(w, WM_DNS_AAAA);
+	wm_dns_swap(w->answer.octets, type, i,
+		    wm_order_swap(&w->walk.order, i) & (WM_DNS_SCAN_KERNEL - 1));
 }
 
 /** Put record @p i of those that were gathered where it belongs. */
-__noinline int dns_place_a(struct work *w, __u32 i)
+__noinline int dns_place(struct work *w, __u32 i)
 {
-	if (w && i < WM_DNS_SCAN_KERNEL)
-		wm_dns_swap(w->answer.octets, WM_DNS_A, i,
-			    wm_order_swap(&w->walk.order, i) & (WM_DNS_SCAN_KERNEL - 1));
-	return 0;
-}
-
-__noinline int dns_place_aaaa(struct work *w, __u32 i)
-{
-	if (w && i < WM_DNS_SCAN_KERNEL)
-		wm_dns_swap(w->answer.octets, WM_DNS_AAAA, i,
-			    wm_order_swap(&w->walk.order, i) & (WM_DNS_SCAN_KERNEL - 1));
+	if (!w || i >= WM_DNS_SCAN_KERNEL)
+		return 0;
+	if (w->query.type == WM_DNS_AAAA)
+		place(w, WM_DNS_AAAA, i);
+	else
+		place(w, WM_DNS_A, i);
 	return 0;
 }
 
@@ -299,10 +298,7 @@ __noinline int dns_shuffle(struct work *w)
 	for (__u32 i = 0; i < WM_DNS_SCAN_KERNEL; i++) {
 		if (i >= w->walk.records)
 			break;
-		if (w->query.type == WM_DNS_AAAA)
-			dns_place_aaaa(w, i);
-		else
-			dns_place_a(w, i);
+		dns_place(w, i);
 	}
 	return 0;
 }
@@ -317,7 +313,7 @@ __noinline int dns_gather(struct work *w)
 	for (int i = 0; i <= WM_DNS_SCAN_KERNEL; i++) {
 		if (p != WM_PICKED && p != WM_PICK_MORE)
 			break;
-		p = w->query.type == WM_DNS_AAAA ? dns_step_aaaa(w) : dns_step_a(w);
+		p = dns_step(w);
 	}
 	return p;
 }
