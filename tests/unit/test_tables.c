@@ -83,6 +83,16 @@ static int hash_next(struct hash *d, bool first, void *key, void *v, size_t len)
 	return 0;
 }
 
+static int hash_get(const struct hash *d, const void *key, void *v, size_t len)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (memcmp(d->at[i].key, key, d->key_len) == 0) {
+			memcpy(v, &d->at[i].v, len);
+			return 0;
+		}
+	return -ENOENT;
+}
+
 static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
 {
 	return hash_put(&((struct plane *)arg)->names, k, v, sizeof(*v));
@@ -108,6 +118,15 @@ static int front_next(void *arg, bool first, struct wm_frontend_key *k, struct w
 	return hash_next(&((struct plane *)arg)->fronts, first, k, v, sizeof(*v));
 }
 
+static int name_get(void *arg, const struct wm_name_key *k, struct wm_name *v)
+{
+	return hash_get(&((struct plane *)arg)->names, k, v, sizeof(*v));
+}
+static int front_get(void *arg, const struct wm_frontend_key *k, struct wm_frontend *v)
+{
+	return hash_get(&((struct plane *)arg)->fronts, k, v, sizeof(*v));
+}
+
 static struct plane *plane_new(void)
 {
 	struct plane *p = calloc(1, sizeof(*p));
@@ -118,8 +137,8 @@ static struct plane *plane_new(void)
 	p->fronts.key_len = sizeof(struct wm_frontend_key);
 	p->config.seed[0] = 7;
 	p->config.seed[1] = 11;
-	p->ops = (struct wm_plane_ops){p,	  name_put,  name_del,	front_put,
-				       front_del, name_next, front_next};
+	p->ops = (struct wm_plane_ops){p,	  name_put,   name_del, front_put, front_del,
+				       name_next, front_next, name_get, front_get};
 	p->mem = (struct wm_table_memory){.config = &p->config,
 					  .sets = p->sets,
 					  .slots = p->slots,

@@ -392,38 +392,51 @@ static int frontend_del(void *arg, const struct wm_frontend_key *k)
 	return bpf_map_delete_elem(p->map_fd[WM_MAP_FRONTENDS], k);
 }
 
+static int name_get(void *arg, const struct wm_name_key *k, struct wm_name *v)
+{
+	struct wm_plane *p = arg;
+	int r = bpf_map_lookup_elem(p->map_fd[WM_MAP_NAMES], k, v);
+
+	if (!r)
+		v->seal = v->seal != name_seal(k, v);
+	return r;
+}
+
+static int frontend_get(void *arg, const struct wm_frontend_key *k, struct wm_frontend *v)
+{
+	struct wm_plane *p = arg;
+	int r = bpf_map_lookup_elem(p->map_fd[WM_MAP_FRONTENDS], k, v);
+
+	if (!r)
+		v->seal = v->seal != wm_frontend_seal(k, v->set, v->flags);
+	return r;
+}
+
 static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_name *v)
 {
 	struct wm_plane *p = arg;
 	struct wm_name_key next;
-	int fd = p->map_fd[WM_MAP_NAMES];
-	int r = bpf_map_get_next_key(fd, first ? NULL : &p->name_at, &next);
+	int r = bpf_map_get_next_key(p->map_fd[WM_MAP_NAMES], first ? NULL : &p->name_at, &next);
 
 	if (r)
 		return r;
 	p->name_at = next;
 	*k = next;
-	r = bpf_map_lookup_elem(fd, &next, v);
-	if (!r)
-		v->seal = v->seal != name_seal(k, v);
-	return r;
+	return name_get(arg, k, v);
 }
 
 static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struct wm_frontend *v)
 {
 	struct wm_plane *p = arg;
 	struct wm_frontend_key next;
-	int fd = p->map_fd[WM_MAP_FRONTENDS];
-	int r = bpf_map_get_next_key(fd, first ? NULL : &p->frontend_at, &next);
+	int r = bpf_map_get_next_key(p->map_fd[WM_MAP_FRONTENDS], first ? NULL : &p->frontend_at,
+				     &next);
 
 	if (r)
 		return r;
 	p->frontend_at = next;
 	*k = next;
-	r = bpf_map_lookup_elem(fd, &next, v);
-	if (!r)
-		v->seal = v->seal != wm_frontend_seal(k, v->set, v->flags);
-	return r;
+	return frontend_get(arg, k, v);
 }
 
 void wm_maps_ops(struct wm_plane *p)
@@ -436,6 +449,8 @@ void wm_maps_ops(struct wm_plane *p)
 		.frontend_del = frontend_del,
 		.name_next = name_next,
 		.frontend_next = frontend_next,
+		.name_get = name_get,
+		.frontend_get = frontend_get,
 	};
 }
 

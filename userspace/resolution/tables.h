@@ -19,7 +19,7 @@
 struct wm_tables;
 
 /** How entries reach the hash maps. Each returns 0 or negative errno (-E2BIG/-ENOSPC: full). Seals
- *  are theirs: 0 in what is put; in what a walk gives not 0 where the entry is not sound. */
+ *  are theirs: 0 in what is put; in what is read not 0 where the entry is not sound. */
 struct wm_plane_ops {
 	void *arg;
 	int (*name_put)(void *arg, const struct wm_name_key *k, const struct wm_name *v);
@@ -31,6 +31,9 @@ struct wm_plane_ops {
 	int (*name_next)(void *arg, bool first, struct wm_name_key *k, struct wm_name *v);
 	int (*frontend_next)(void *arg, bool first, struct wm_frontend_key *k,
 			     struct wm_frontend *v);
+	/* Read one back, -ENOENT: it is not there. */
+	int (*name_get)(void *arg, const struct wm_name_key *k, struct wm_name *v);
+	int (*frontend_get)(void *arg, const struct wm_frontend_key *k, struct wm_frontend *v);
 };
 struct wm_table_memory {
 	struct wm_config *config; /* one */
