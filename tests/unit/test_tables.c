@@ -2,7 +2,7 @@
 /* links: base model store registry metadata resolution */
 /* The compiled tables in plain memory, with a small hash map that counts writes. */
 #include "userspace/base/random.h"
-#include "userspace/resolution/tables.h"
+#include "userspace/resolution/verify.h"
 #include "waymark/dns_answer.h"
 #include "waymark/listen.h"
 #include "waymark/name_hash.h"
@@ -762,4 +762,72 @@ Test(tables, listeners_are_counted)
 	cr_assert_eq(wm_listening_count(wm_listening_counted(w, 7)), 7);
 	cr_assert_eq(wm_listening_counted(w, 7) >> 32, w >> 32);
 	cr_assert_eq(wm_listening_counted(before, 1), before);
+}
+
+/* --- are they what they should be? ------------------------------------------------------------ */
+struct found {
+	unsigned n;
+	char map[8][16], text[8][400];
+};
+
+static void find(void *arg, const char *map, const char *text)
+{
+	struct found *f = arg;
+
+	if (f->n < 8) {
+		snprintf(f->map[f->n], sizeof(f->map[0]), "%s", map);
+		snprintf(f->text[f->n], sizeof(f->text[0]), "%s", text);
+	}
+	f->n++;
+}
+
+static struct found verify(struct wm_tables *t, const struct wanted *x)
+{
+	struct found f = {0};
+
+	cr_assert_eq(wm_tables_verify(t, &x->w, find, &f), 0);
+	return f;
+}
+
+static void finds(struct wm_tables *t, const struct wanted *x, const char *map, const char *text)
+{
+	struct found f = verify(t, x);
+
+	cr_assert_eq(f.n, 1, "%u differences, wanted: %s; %s: %s; %s", f.n, text, f.map[0],
+		     f.text[0], f.text[1]);
+	cr_assert_str_eq(f.map[0], map);
+	cr_assert(strstr(f.text[0], text), "'%s' is not '%s'", f.text[0], text);
+}
+
+Test(tables, what_was_tampered_with_is_found)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_backend backend;
+	uint32_t state;
+	struct wanted x;
+
+	want(&x, 1, 4);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(verify(t, &x).n, 0);
+	/* one thing after the other, and back */
+	state = p->backends[0].state;
+	p->backends[0].state = (state & 0xffff0000u) | WM_STATE_DRAIN;
+	cr_assert_gt(verify(t, &x).n, 0);
+	p->backends[0].state = (state & 0xffff0000u) | WM_STATE_F_FELL | WM_STATE_DOWN;
+	cr_assert_eq(verify(t, &x).n, 0, "that nobody listens is no difference");
+	p->backends[0].state = state;
+	backend = p->backends[0];
+	p->backends[0].port_be ^= 1;
+	finds(t, &x, "backends", "is in no entry");
+	p->backends[0] = backend;
+	p->backends[0].weight += 5;
+	finds(t, &x, "backends", "has weight");
+	p->backends[0] = backend;
+	p->live[0].stamp++;
+	finds(t, &x, "backend_live", "another occupant's");
+	p->live[0].stamp--;
+	cr_assert_eq(verify(t, &x).n, 0);
+	wm_tables_free(t);
+	free(p);
 }

@@ -126,6 +126,9 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */
 int wm_svc_add_ref(struct wm_svc *s, uint64_t instance, uint32_t index);
 void wm_refs_sort(struct wm_ref *refs, uint32_t n);
+/** The backends of @p w in order, each with the index where it is, into t->order and t->refs_new.
+ *  @return 0, -ENOMEM. */
+int wm_tables_match(struct wm_tables *t, const struct wm_want_set *w);
 
 /* backends.c */
 /** @return 0, -ENOMEM. */

@@ -225,6 +225,17 @@ static void match(struct wm_tables *t, const struct wm_want_set *w)
 	}
 }
 
+int wm_tables_match(struct wm_tables *t, const struct wm_want_set *w)
+{
+	int r = grow_scratch(t, w->backends_count);
+
+	if (r)
+		return r;
+	order_wants(t, w);
+	match(t, w);
+	return 0;
+}
+
 /* Indexes for the new backends. All or none. */
 static int take_backends(struct wm_tables *t, uint32_t n)
 {

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify.c - see verify.h. */
+#include "verify.h"
+
+#include "internal.h"
+#include "userspace/base/macros.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_MAX 400 /* octets of a difference: a name of DNS and what is said of it */
+
+struct verify {
+	struct wm_tables *t;
+	wm_difference_fn fn;
+	void *arg;
+};
+
+__attribute__((format(printf, 3, 4))) static void differ(const struct verify *v, const char *map,
+							 const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	v->fn(v->arg, map, text);
+}
+
+/* --- backends --------------------------------------------------------------------------------- */
+static void place_text(uint32_t addr4_be, const void *addr6, uint16_t port, char *out, size_t cap)
+{
+	char address[INET6_ADDRSTRLEN] = "";
+
+	if (addr4_be)
+		inet_ntop(AF_INET, &addr4_be, address, sizeof(address));
+	else
+		inet_ntop(AF_INET6, addr6, address, sizeof(address));
+	snprintf(out, cap, addr4_be ? "%s:%u" : "[%s]:%u", address, port);
+}
+
+/* What userspace last stored there. */
+static uint32_t stored(uint32_t word)
+{
+	return word & WM_STATE_F_FELL ? WM_STATE_UP : word & WM_STATE_MASK;
+}
+
+static const char *state_text(uint32_t state)
+{
+	static const char *const names[] = {[WM_STATE_FREE] = "free",
+					    [WM_STATE_UP] = "up",
+					    [WM_STATE_DOWN] = "down",
+					    [WM_STATE_DRAIN] = "draining"};
+
+	return state < WM_ARRAY_LEN(names) ? names[state] : "in no state that there is";
+}
+
+/* @return whether it stands where it is wanted. */
+static bool check_backend(const struct verify *v, const struct wm_want_set *w, uint32_t index,
+			  const struct wm_want_backend *b)
+{
+	const struct wm_backend *have = &v->t->mem.backends[index];
+	char place[INET6_ADDRSTRLEN + 10];
+	uint32_t word;
+
+	place_text(b->addr4_be, b->addr6, b->port, place, sizeof(place));
+	if (index == WM_NO_BACKEND) {
+		differ(v, "backends", "%s: %s is in no entry", w->service, place);
+		return false;
+	}
+	word = __atomic_load_n(&have->state, __ATOMIC_ACQUIRE);
+	if (stored(word) != b->state)
+		differ(v, "backends", "%s: %s is %s, and should be %s", w->service, place,
+		       state_text(stored(word)), state_text(b->state));
+	if (have->weight != (uint16_t)b->weight)
+		differ(v, "backends", "%s: %s has weight %u, and should have %u", w->service, place,
+		       have->weight, b->weight);
+	if (v->t->mem.live && v->t->mem.live[index].stamp != word >> 16)
+		differ(v, "backend_live", "%s: what is counted of %s is another occupant's",
+		       w->service, place);
+	return true;
+}
+
+int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
+		     void *arg)
+{
+	const struct verify v = {t, fn, arg};
+	const struct wm_svc *s = wm_map_get(t->services, w->service, strlen(w->service));
+	uint32_t n = w->backends_count;
+	int r;
+
+	if (!s) {
+		differ(&v, "sets", "%s: has no entry", w->service);
+		return 0;
+	}
+	r = wm_tables_match(t, w);
+	if (r)
+		return r;
+	for (uint32_t i = 0; i < n; i++)
+		(void)check_backend(&v, w, t->refs_new[i].index, &w->backends[t->order[i]]);
+	return 0;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify.h - are the tables what they should be? The arrays and the kernel's hashes are read back
+ * and compared with what a put would leave there. Changes nothing; whoever changes a map beside the
+ * agent is found out, and so are faults of ours. Threading: loop thread only. */
+#pragma once
+#include "tables.h"
+
+/** Told of each difference: the map, and a sentence that is the same whenever it is found again. */
+typedef void (*wm_difference_fn)(void *arg, const char *map, const char *text);
+
+/** Compare a service's set, its table, backends and counts with what wm_tables_put() of @p w would
+ *  leave there. Cost: a put's. @return 0, or -ENOMEM: not compared. */
+int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
+		     void *arg);
