@@ -803,7 +803,9 @@ Test(tables, what_was_tampered_with_is_found)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
+	struct wm_slot slot;
 	struct wm_backend backend;
+	struct wm_set set;
 	uint32_t state;
 	struct wanted x;
 
@@ -813,7 +815,7 @@ Test(tables, what_was_tampered_with_is_found)
 	/* one thing after the other, and back */
 	state = p->backends[0].state;
 	p->backends[0].state = (state & 0xffff0000u) | WM_STATE_DRAIN;
-	cr_assert_gt(verify(t, &x).n, 0);
+	cr_assert_gt(verify(t, &x).n, 0); /* it is counted as up, too */
 	p->backends[0].state = (state & 0xffff0000u) | WM_STATE_F_FELL | WM_STATE_DOWN;
 	cr_assert_eq(verify(t, &x).n, 0, "that nobody listens is no difference");
 	p->backends[0].state = state;
@@ -827,6 +829,20 @@ Test(tables, what_was_tampered_with_is_found)
 	p->live[0].stamp++;
 	finds(t, &x, "backend_live", "another occupant's");
 	p->live[0].stamp--;
+	slot = p->slots[0];
+	p->slots[0].keep ^= 1;
+	finds(t, &x, "slots", "are not those of the registry");
+	p->slots[0] = slot;
+	set = p->sets[0];
+	p->sets[0].table.generation++;
+	finds(t, &x, "sets", "was published");
+	p->sets[0] = set;
+	p->heads[set.table.head].balance ^= 1;
+	finds(t, &x, "heads", "says other than the registry");
+	p->heads[set.table.head].balance ^= 1;
+	p->set_live[0].up4++;
+	finds(t, &x, "set_live", "counts");
+	p->set_live[0].up4--;
 	cr_assert_eq(verify(t, &x).n, 0);
 	wm_tables_free(t);
 	free(p);

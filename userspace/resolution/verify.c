@@ -4,6 +4,7 @@
 
 #include "internal.h"
 #include "userspace/base/macros.h"
+#include "waymark/policy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -85,12 +86,71 @@ static bool check_backend(const struct verify *v, const struct wm_want_set *w, u
 	return true;
 }
 
+/* --- the table -------------------------------------------------------------------------------- */
+/* What was built against what programs read. */
+static void check_table(const struct verify *v, const struct wm_svc *s, uint32_t count)
+{
+	const struct wm_tables *t = v->t;
+	const struct wm_published *p = &s->published;
+	const struct wm_set_table *word = &t->mem.sets[s->set].table;
+	bool shown = count || t->head_new.when_none == WM_NONE_PASS;
+	struct wm_table_head have;
+
+	if (memcmp(word, &p->word, sizeof(*word)) != 0) {
+		differ(v, "sets",
+		       "%s: entry %u leads to head %u of generation %u, and %u of %u was "
+		       "published",
+		       s->name, s->set, word->head, word->generation, p->word.head,
+		       p->word.generation);
+		return;
+	}
+	if (shown != (p->word.generation != 0) || s->damaged) {
+		differ(v, "sets", "%s: entry %u is %s", s->name, s->set,
+		       shown ? "empty, and should have a table" : "not empty, and should be");
+		return;
+	}
+	if (!shown)
+		return;
+	have = t->mem.heads[p->word.head];
+	if (have.generation != p->word.generation || have.set != s->set || have.first != p->first)
+		differ(v, "heads", "%s: entry %u is another set's", s->name, p->word.head);
+	have.generation = have.set = have.first = 0;
+	if (memcmp(&have, &t->head_new, sizeof(have)) != 0)
+		differ(v, "heads", "%s: entry %u says other than the registry", s->name,
+		       p->word.head);
+	else if (memcmp(t->mem.slots + p->first, t->slots_new, count * sizeof(*t->slots_new)) != 0)
+		differ(v, "slots", "%s: its %u entries from %u on are not those of the registry",
+		       s->name, count, p->first);
+}
+
+static void check_counts(const struct verify *v, const struct wm_svc *s)
+{
+	const struct wm_tables *t = v->t;
+	const struct wm_set_live *l = t->mem.set_live ? &t->mem.set_live[s->set] : NULL;
+	uint32_t up4 = 0, up6 = 0;
+
+	for (uint32_t i = 0; i < s->refs_count; i++) {
+		const struct wm_backend *b = &t->mem.backends[s->refs[i].index];
+		bool up = stored(b->state) == WM_STATE_UP;
+
+		up4 += up && b->families & WM_FAMILY_4;
+		up6 += up && b->families & WM_FAMILY_6;
+	}
+	if (l && (l->up4 != up4 || l->up6 != up6))
+		differ(v, "set_live",
+		       "%s: counts %u IPv4 and %u IPv6 backends as up, which are %u "
+		       "and %u",
+		       s->name, l->up4, l->up6, up4, up6);
+}
+
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg)
 {
 	const struct verify v = {t, fn, arg};
 	const struct wm_svc *s = wm_map_get(t->services, w->service, strlen(w->service));
 	uint32_t n = w->backends_count;
+	bool whole = true;
+	int64_t slots;
 	int r;
 
 	if (!s) {
@@ -101,6 +161,14 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < n; i++)
-		(void)check_backend(&v, w, t->refs_new[i].index, &w->backends[t->order[i]]);
+		whole &= check_backend(&v, w, t->refs_new[i].index, &w->backends[t->order[i]]);
+	check_counts(&v, s);
+	if (!whole)
+		return 0; /* its table follows */
+	wm_refs_sort(t->refs_new, n);
+	slots = wm_table_build(t, w, n);
+	if (slots < 0)
+		return (int)slots;
+	check_table(&v, s, (uint32_t)slots);
 	return 0;
 }
