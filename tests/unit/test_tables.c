@@ -781,11 +781,15 @@ static void find(void *arg, const char *map, const char *text)
 	f->n++;
 }
 
+/* All that there is to find, a few entries at a time. */
 static struct found verify(struct wm_tables *t, const struct wanted *x)
 {
+	struct wm_verify_walk walk = {0};
 	struct found f = {0};
 
 	cr_assert_eq(wm_tables_verify(t, &x->w, find, &f), 0);
+	while (wm_tables_verify_rest(t, &walk, 3, find, &f))
+		;
 	return f;
 }
 
@@ -803,6 +807,7 @@ Test(tables, what_was_tampered_with_is_found)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
+	struct wm_frontend front;
 	struct wm_slot slot;
 	struct wm_backend backend;
 	struct wm_set set;
@@ -843,6 +848,13 @@ Test(tables, what_was_tampered_with_is_found)
 	p->set_live[0].up4++;
 	finds(t, &x, "set_live", "counts");
 	p->set_live[0].up4--;
+	front = p->fronts.at[0].v.front;
+	p->fronts.at[0].v.front.set++;
+	finds(t, &x, "frontends", "says other than the registry");
+	p->fronts.at[0].v.front = front;
+	p->names.at[0].v.name.vip4_be++;
+	finds(t, &x, "names", "says other than the registry");
+	p->names.at[0].v.name.vip4_be--;
 	cr_assert_eq(verify(t, &x).n, 0);
 	wm_tables_free(t);
 	free(p);

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,4 +172,102 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 		return (int)slots;
 	check_table(&v, s, (uint32_t)slots);
 	return 0;
+}
+
+/* --- all entries ------------------------------------------------------------------------------ */
+/* Dots for lengths. */
+static void dotted(const uint8_t *wire, size_t len, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	for (size_t k = 0; k < len && wire[k] && at + wire[k] + 2 < cap; k += wire[k] + 1u) {
+		memcpy(out + at, wire + k + 1, wire[k]);
+		at += wire[k];
+		out[at++] = '.';
+	}
+	out[at ? at - 1 : 0] = '\0';
+}
+
+static void check_name(const struct verify *v, const struct wm_name_entry *n)
+{
+	const struct wm_plane_ops *ops = v->t->ops;
+	char text[WM_DNS_NAME_MAX + 1];
+	struct wm_name have;
+	int r;
+
+	if (!n->claimed || wm_map_get(v->t->hashes, &n->key, sizeof(n->key)) != n)
+		return; /* another name has its hash: userspace answers */
+	dotted(n->v.name, n->v.len, text, sizeof(text));
+	r = n->kernel ? ops->name_get(ops->arg, &n->key, &have) : -ENOENT;
+	if (r)
+		differ(v, "names", "%s is not there", text);
+	else if (have.seal || memcmp(&have, &n->v, offsetof(struct wm_name, seal)) != 0 ||
+		 memcmp(have.name, n->v.name, n->v.len) != 0)
+		differ(v, "names", "%s says other than the registry", text);
+}
+
+static void front_text(const struct wm_frontend_key *k, char *out, size_t cap)
+{
+	bool four = !k->addr_be[0] && !k->addr_be[1] && k->addr_be[2] == htonl(0xffff);
+
+	place_text(four ? k->addr_be[3] : 0, k->addr_be, ntohs(k->port_be), out, cap);
+}
+
+static void check_front(const struct verify *v, const struct wm_front_entry *f)
+{
+	const struct wm_plane_ops *ops = v->t->ops;
+	char text[INET6_ADDRSTRLEN + 10];
+	struct wm_frontend have;
+	int r;
+
+	if (!f->claimed)
+		return;
+	front_text(&f->key, text, sizeof(text));
+	r = f->kernel ? ops->frontend_get(ops->arg, &f->key, &have) : -ENOENT;
+	if (r)
+		differ(v, "frontends", "%s is not there", text);
+	else if (have.seal || have.set != f->v.set || have.flags != f->v.flags)
+		differ(v, "frontends", "%s says other than the registry", text);
+}
+
+/* The next of a dictionary; one that has grown meanwhile ends the walk. */
+static void *next_of(struct wm_verify_walk *w, const struct wm_map *m)
+{
+	if (w->at && w->shape != wm_map_shape(m))
+		return NULL;
+	w->shape = wm_map_shape(m);
+	return wm_map_next(m, &w->at);
+}
+
+static bool next_name(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_name_entry *n = v->t->ops ? next_of(w, v->t->names) : NULL;
+
+	if (n)
+		check_name(v, n);
+	return n;
+}
+
+static bool next_front(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_front_entry *f = v->t->ops ? next_of(w, v->t->fronts) : NULL;
+
+	if (f)
+		check_front(v, f);
+	return f;
+}
+
+bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
+			   wm_difference_fn fn, void *arg)
+{
+	static bool (*const phases[])(const struct verify *v,
+				      struct wm_verify_walk *w) = {next_name, next_front};
+	const struct verify v = {t, fn, arg};
+
+	while (count && w->phase < WM_ARRAY_LEN(phases)) {
+		count--;
+		if (!phases[w->phase](&v, w))
+			*w = (struct wm_verify_walk){.phase = w->phase + 1};
+	}
+	return w->phase < WM_ARRAY_LEN(phases);
 }

@@ -12,3 +12,14 @@ typedef void (*wm_difference_fn)(void *arg, const char *map, const char *text);
  *  leave there. Cost: a put's. @return 0, or -ENOMEM: not compared. */
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg);
+
+/* Where the walk over all entries stands; zero at first. */
+struct wm_verify_walk {
+	unsigned phase;
+	size_t at;
+	unsigned long shape;
+};
+/** Compare the next @p count entries: names and frontends. What changes meanwhile may be left out.
+ *  @return false at the end. */
+bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
+			   wm_difference_fn fn, void *arg);
