@@ -859,3 +859,36 @@ Test(tables, what_was_tampered_with_is_found)
 	wm_tables_free(t);
 	free(p);
 }
+
+Test(tables, what_is_missing_or_too_much_is_found)
+{
+	static const struct wm_frontend nobody;
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_frontend_key k = {{0, 0, 0xffff0000u, 1}, 0, 0, 0};
+	struct wanted x, more;
+	struct hash names;
+
+	want(&x, 1, 4);
+	want(&more, 1, 5);
+	cr_assert_eq(put(t, &x), 0);
+	finds(t, &more, "backends", "is in no entry");
+	want(&more, 2, 1);
+	finds(t, &more, "sets", "s2: has no entry");
+	names = p->names;
+	p->names.n--;
+	finds(t, &x, "names", "s1.virtual.mesh.internal is not there");
+	p->names = names;
+	cr_assert_eq(hash_put(&p->fronts, &k, &nobody, sizeof(nobody)), 0);
+	finds(t, &x, "frontends", "no service has it");
+	cr_assert_eq(hash_del(&p->fronts, &k), 0);
+	p->backends[9].state = WM_STATE_UP;
+	finds(t, &x, "backends", "entry 9");
+	p->backends[9].state = 0;
+	p->sets[7].table.generation = 3;
+	finds(t, &x, "sets", "entry 7 has a table");
+	p->sets[7].table.generation = 0;
+	cr_assert_eq(verify(t, &x).n, 0);
+	wm_tables_free(t);
+	free(p);
+}

@@ -257,11 +257,72 @@ static bool next_front(const struct verify *v, struct wm_verify_walk *w)
 	return f;
 }
 
+/* One that is deleted while it is stood on begins the kernel's walk anew: it ends by the count. */
+static bool next_kernel_name(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_plane_ops *ops = v->t->ops;
+	char text[WM_DNS_NAME_MAX + 1];
+	struct wm_name_key k;
+	struct wm_name n;
+
+	if (!ops || w->at > v->t->mem.names_cap || ops->name_next(ops->arg, !w->at, &k, &n))
+		return false;
+	w->at++;
+	if (wm_map_get(v->t->hashes, &k, sizeof(k)))
+		return true;
+	dotted(n.name, n.len < WM_DNS_NAME_MAX ? n.len : WM_DNS_NAME_MAX, text, sizeof(text));
+	differ(v, "names", "%s is there, and no service has it", text);
+	return true;
+}
+
+static bool next_kernel_front(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_plane_ops *ops = v->t->ops;
+	char text[INET6_ADDRSTRLEN + 10];
+	struct wm_frontend_key k;
+	struct wm_frontend f;
+
+	if (!ops || w->at > v->t->mem.frontends_cap || ops->frontend_next(ops->arg, !w->at, &k, &f))
+		return false;
+	w->at++;
+	front_text(&k, text, sizeof(text));
+	if (!wm_map_get(v->t->fronts, &k, sizeof(k)))
+		differ(v, "frontends", "%s is there, and no service has it", text);
+	return true;
+}
+
+static bool next_backend(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_backend *b = &v->t->mem.backends[w->at];
+	char place[INET6_ADDRSTRLEN + 10];
+
+	if (w->at >= v->t->mem.backends_cap)
+		return false;
+	if ((b->state & WM_STATE_MASK) != WM_STATE_FREE &&
+	    v->t->places[w->at].hold == WM_NO_INDEX) {
+		place_text(b->addr4_be, b->addr6_be, ntohs(b->port_be), place, sizeof(place));
+		differ(v, "backends", "entry %zu (%s) is in use, and no service has it", w->at,
+		       place);
+	}
+	w->at++;
+	return true;
+}
+
+static bool next_set(const struct verify *v, struct wm_verify_walk *w)
+{
+	if (w->at >= v->t->mem.sets_cap)
+		return false;
+	if (v->t->mem.sets[w->at].table.generation && !v->t->by_set[w->at])
+		differ(v, "sets", "entry %zu has a table, and no service has it", w->at);
+	w->at++;
+	return true;
+}
+
 bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
 			   wm_difference_fn fn, void *arg)
 {
-	static bool (*const phases[])(const struct verify *v,
-				      struct wm_verify_walk *w) = {next_name, next_front};
+	static bool (*const phases[])(const struct verify *v, struct wm_verify_walk *w) = {
+		next_name, next_front, next_kernel_name, next_kernel_front, next_backend, next_set};
 	const struct verify v = {t, fn, arg};
 
 	while (count && w->phase < WM_ARRAY_LEN(phases)) {

@@ -19,7 +19,8 @@ struct wm_verify_walk {
 	size_t at;
 	unsigned long shape;
 };
-/** Compare the next @p count entries: names and frontends. What changes meanwhile may be left out.
+/** Compare the next @p count entries: names and frontends in both directions, and what is in use in
+ *  `backends` and `sets` while no service has it. What changes meanwhile may be left out.
  *  @return false at the end. */
 bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
 			   wm_difference_fn fn, void *arg);
