@@ -266,3 +266,34 @@ Test(resolution, a_large_set_is_paced_and_starves_nobody)
 	while (table().count != 149)
 		cr_assert_eq(wm_loop_turn(loop, 50), 0);
 }
+
+static void count_difference(void *arg, const char *map, const char *text)
+{
+	(void)map;
+	(void)text;
+	++*(unsigned *)arg;
+}
+
+static unsigned differences(void)
+{
+	unsigned n = 0;
+
+	cr_assert_eq(wm_resolution_verify(resolution, wm_registry_service(registry, "web"),
+					  count_difference, &n),
+		     0);
+	return n;
+}
+
+Test(resolution, what_it_compiled_does_not_differ)
+{
+	put("a", 80, WM_PASSING, 1);
+	put("b", 81, WM_CRITICAL, 7);
+	turn();
+	cr_assert_eq(differences(), 0);
+	put("a", 82, WM_PASSING, 1);
+	cr_assert_eq(differences(), 0, "what waits to be compiled is left out");
+	turn();
+	cr_assert_eq(differences(), 0);
+	memory.slots[memory.heads[memory.sets[0].table.head].first].keep ^= 1;
+	cr_assert_eq(differences(), 1);
+}

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -177,22 +178,32 @@ static uint64_t pace_ns(const struct wm_resolution *x, unsigned n)
 	return range * RESTING_SHARE * WM_RECYCLE_NS / wm_tables_memory(x->tables)->slots_cap;
 }
 
+/* What the tables are to say of @p s. The plan is done with after @p w, also on failure. */
+static int want(struct wm_resolution *x, const struct wm_service *s, struct wm_plan *plan,
+		struct wm_want_set *w)
+{
+	int r = wm_plan_make(x->registry, s, plan);
+
+	if (!r)
+		r = fill(x, s, plan);
+	*w = (struct wm_want_set){.service = s->name, .vip4_be = s->vip4.s_addr};
+	memcpy(w->vip6, &s->vip6, 16);
+	w->backends = x->want;
+	w->backends_count = plan->count;
+	w->rule = plan->policy ? &plan->rule : NULL;
+	return r;
+}
+
 /* @return 0 or why it did not fit. */
 static int compile(struct wm_resolution *x, struct compiled *c)
 {
 	const struct wm_service *s = c->service;
-	struct wm_want_set w = {.service = s->name, .vip4_be = s->vip4.s_addr};
 	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
+	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = wm_plan_make(x->registry, s, &plan);
+	int r = want(x, s, &plan, &w);
 
-	if (!r)
-		r = fill(x, s, &plan);
-	memcpy(w.vip6, &s->vip6, 16);
-	w.backends = x->want;
-	w.backends_count = plan.count;
-	w.rule = plan.policy ? &plan.rule : NULL;
 	wm_tables_stats(x->tables, &before);
 	if (!r)
 		r = wm_tables_put(x->tables, &w, NULL, &e);
@@ -406,6 +417,29 @@ void wm_resolution_free(struct wm_resolution *x)
 	wm_timer_free(x->later);
 	free(x->want);
 	free(x);
+}
+
+int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm_difference_fn fn,
+			 void *arg)
+{
+	const struct compiled *c = s->compiled;
+	char text[WM_SERVICE_NAME_MAX + 64];
+	struct wm_want_set w;
+	struct wm_plan plan;
+	int r = 0;
+
+	if (!c || c->in == DIRTY || c->in == PACED)
+		return 0;
+	if (c->in == UNFIT) {
+		snprintf(text, sizeof(text), "%s: does not fit, see the log", s->name);
+		fn(arg, "sets", text);
+		return 0;
+	}
+	r = want(x, s, &plan, &w);
+	if (!r)
+		r = wm_tables_verify(x->tables, &w, fn, arg);
+	wm_plan_done(&plan);
+	return r;
 }
 
 uint64_t wm_resolution_index(const struct wm_resolution *x)

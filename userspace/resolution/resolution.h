@@ -6,9 +6,9 @@
  * running does, and stopping is WM_STATE_DRAIN. An instance whose address is a host name is down.
  * Threading: loop thread only. */
 #pragma once
-#include "tables.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
+#include "verify.h"
 
 /* Metadata of an instance, "true": its TCP connections are ended when it goes down or leaves. */
 #define WM_META_ABORT_TCP "abort_tcp"
@@ -20,3 +20,7 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 void wm_resolution_free(struct wm_resolution *x); /* NULL ok */
 /** Registry index that the tables now show. */
 uint64_t wm_resolution_index(const struct wm_resolution *x);
+/** Compare what the tables hold of @p s with what would be compiled now. One that waits for that is
+ *  left out; one that does not fit is a difference. Cost: a compilation. @return 0, -ENOMEM. */
+int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm_difference_fn fn,
+			 void *arg);
