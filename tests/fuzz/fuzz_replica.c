@@ -142,7 +142,8 @@ static void keep(const struct wm_replica_change *c)
 	struct kept *k = kept(&c->origin, shared, &c->key), *old = k;
 
 	k = calloc(1, sizeof(*k));
-	check(k != NULL);
+	if (!k)
+		abort();
 	k->c = *c;
 	k->name_len = name_of(k->name, &c->origin, shared, &c->key);
 	k->c.key.octets = k->name + 16;
