@@ -124,6 +124,12 @@ build/bpf/%.bpf.o: bpf/%.bpf.c | need-build
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
 # kept: tests and bpftool read the objects
 .SECONDARY: $(BPF_OBJS)
+# ways to choose of an operator's own: examples, and what must be refused
+CUSTOM_OBJS := $(patsubst tests/custom/%.bpf.c,build/custom/%.bpf.o,$(wildcard tests/custom/*.bpf.c))
+build/custom/%.bpf.o: tests/custom/%.bpf.c bpf/custom.h include/waymark/layout.h | need-build
+	@mkdir -p $(@D)
+	@echo "  BPF     $<"
+	@$(BPFCC) $(BPF_CFLAGS) -c -o $@ $<
 build/bpf/%.skel.h: build/bpf/%.bpf.o
 	@echo "  SKEL    $@"
 	@bpftool gen skeleton $< name $*_bpf > $@
@@ -252,7 +258,7 @@ FUZZ_SECONDS ?= 60
 test: deps-test ## install what is missing, build, run every test (ASan+UBSan)
 	@$(MAKE) $(MANY) FLAVOUR=asan test-build
 	@tests/run.sh
-test-build: $(PROGRAMS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(if $(FUZZ_BIN),fuzz-build) $(TOOL_BIN) $(BENCH_BIN)
+test-build: $(PROGRAMS) $(CUSTOM_OBJS) $(B)/waymark-sim $(ALLOC_BIN) $(UNIT_BIN) $(BPF_TEST_BIN) $(if $(FUZZ_BIN),fuzz-build) $(TOOL_BIN) $(BENCH_BIN)
 test-unit: ## unit tests only
 	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh unit
 test-bpf: ## programs under BPF_PROG_TEST_RUN only
