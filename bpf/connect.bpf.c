@@ -6,6 +6,8 @@
  * and a look at what the socket remembers. */
 #include "connections.h"
 #include "waymark/choose.h"
+#define WM_CUSTOM_CALLER 1
+#include "custom.h"
 #include <bpf/bpf_core_read.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -17,6 +19,7 @@ const volatile bool use_mptcp = false; /* bpf_skc_to_mptcp_sock() */
 const volatile bool use_sock6 = false; /* bpf_skc_to_tcp6_sock(), bpf_skc_to_udp6_sock() */
 const volatile bool use_netns_cookie = false;
 const volatile bool use_cgroup_id = false;
+const volatile bool use_custom = false; /* another object's wm_custom() is linked in */
 
 /* The ranges of the virtual addresses, as configured; 0: none. */
 const volatile __be32 vip4_base_be = 0, vip4_mask_be = 0;
@@ -106,14 +109,53 @@ static __always_inline int scan_all(struct dial *d)
 	return d->order.total ? WM_PICKED : WM_PICK_NONE;
 }
 
+/** The operator's function is linked in the place of this one. */
+__weak __noinline int wm_custom(struct wm_custom_ask *ask)
+{
+	return -1;
+}
+
+/** Place that the operator's function chooses at try @p i. @return negative: none of the tier's. */
+__noinline int custom_place(struct dial *d, __u32 i)
+{
+	struct wm_custom_ask ask = {.random = bpf_get_prandom_u32(), .attempt = i};
+	int place;
+
+	if (!d)
+		return -1;
+	ask.now_ns = d->ask.now_ns;
+	ask.key = d->ask.key;
+	ask.first = d->table.head.first + d->ask.first;
+	ask.count = d->ask.count;
+	ask.set = d->set;
+	ask.families = d->ask.families & (WM_FAMILY_4 | WM_FAMILY_6);
+	__builtin_memcpy(ask.vip_be, d->vip_be, sizeof(ask.vip_be));
+	ask.port_be = d->port_be;
+	ask.proto = d->proto;
+	ask.tier = d->ask.tier;
+	place = wm_custom(&ask);
+	if (place >= 0 && (__u32)place < d->ask.count)
+		return place;
+	COUNT(counters_get(), connect_custom_none);
+	return -1;
+}
+
 /** Try @p i to choose a backend. @return WM_PICKED with d->choice, WM_PICK_MORE or TORN. */
 __noinline int try(struct dial *d, __u32 i)
 {
 	struct wm_lead l = {0, 0};
 	__u64 random = bpf_get_prandom_u32();
+	int place = -1;
 
 	if (!d || !d->ask.count)
 		return WM_PICK_MORE;
+	if (use_custom && d->table.head.balance == WM_BALANCE_CUSTOM)
+		place = custom_place(d, i);
+	if (place >= 0) {
+		if (wm_draw_at(NULL, &d->table, d->ask.first + place, 0, &l) != WM_PICKED)
+			return WM_PICK_TORN;
+		return take(d, l.backend, l.stamp) ? WM_PICKED : WM_PICK_MORE;
+	}
 	if (d->table.head.balance == WM_BALANCE_LEAST_CONNECTIONS ||
 	    d->table.head.balance == WM_BALANCE_PEAK_EWMA)
 		random |= (__u64)bpf_get_prandom_u32() << 32;
@@ -267,7 +309,7 @@ static __always_inline int choose(struct bpf_sock_addr *ctx, struct dial *d, str
 	for (int i = 0; i < 2; i++) {
 		p = wm_table_load(NULL, d->set, &d->table);
 		if (p == WM_PICKED) {
-			if (d->table.head.balance == WM_BALANCE_MAGLEV)
+			if (d->table.head.balance == WM_BALANCE_MAGLEV || use_custom)
 				d->ask.key = key_of(ctx, d->table.head.hash_on);
 			p = pick(d);
 			if (p == WM_PICK_NONE && d->table.head.when_none == WM_NONE_PASS)

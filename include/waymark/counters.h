@@ -52,7 +52,10 @@
 	X(CONNECT_NO_WAY, connect_no_way,                                                          \
 	  "connects remembered in socket storage: no entry of connections was free")               \
 	X(CONNECT_STORED, connect_stored,                                                          \
-	  "connects remembered in socket storage: the socket's end is not seen")
+	  "connects remembered in socket storage: the socket's end is not seen")                   \
+	X(CONNECT_CUSTOM_NONE, connect_custom_none,                                                \
+	  "choices of balance custom that were left to the weights: no place, or none that there " \
+	  "is")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,
