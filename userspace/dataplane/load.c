@@ -215,29 +215,42 @@ static struct bpf_object *load(const struct wm_plane *p, enum wm_object_index wh
 	return o;
 }
 
-/* Load program @p i alone. @return 0, or why it is refused, with the reason in its text. */
-static int try_alone(struct wm_plane *p, unsigned i, struct features f, char *log)
+/* Load program @p i alone. @return 0, or the kernel's errno with why in @p reason. */
+static int load_alone(const struct wm_plane *p, unsigned i, struct features f, char *reason,
+		      size_t cap)
 {
-	struct wm_prog *out = &p->progs[i];
+	_cleanup_free_ char *log = calloc(1, VERIFIER_LOG_CAP);
 	struct bpf_object *o = prepare(p, programs[i].object, 1u << i, f);
 	struct bpf_program *prog = o ? bpf_object__find_program_by_name(o, programs[i].name) : NULL;
-	char reason[sizeof(out->text)];
 	int r = -ENOENT;
 
-	log[0] = 0;
 	wm_bpf_log_reset();
-	if (prog) {
+	if (prog && log) {
 		bpf_program__set_log_buf(prog, log, VERIFIER_LOG_CAP);
 		r = bpf_object__load(o);
 	}
 	bpf_object__close(o);
 	if (!r)
 		return 0;
-	wm_bpf_verifier_reason(log, reason, sizeof(reason));
+	wm_bpf_verifier_reason(log ? log : "", reason, cap);
+	if (!*reason)
+		snprintf(reason, cap, "%s", wm_bpf_log_last());
+	return r;
+}
+
+/* The same, noted for the hook. */
+static int try_alone(struct wm_plane *p, unsigned i, struct features f)
+{
+	struct wm_prog *out = &p->progs[i];
+	char reason[sizeof(out->text)];
+	int r = load_alone(p, i, f, reason, sizeof(reason));
+
+	if (!r)
+		return 0;
 	out->error = r == -EPERM ? r : WM_E_BPF_LOAD;
 	out->refused = r;
 	snprintf(out->text, sizeof(out->text), "kernel refused the program: %s: %.100s",
-		 strerror(-r), reason[0] ? reason : wm_bpf_log_last());
+		 strerror(-r), reason);
 	return r;
 }
 
@@ -245,12 +258,10 @@ static int try_alone(struct wm_plane *p, unsigned i, struct features f, char *lo
 static struct bpf_object *load_rest(struct wm_plane *p, enum wm_object_index which, uint32_t mask,
 				    struct features f)
 {
-	_cleanup_free_ char *log = malloc(VERIFIER_LOG_CAP);
-
-	for (unsigned i = 0; log && i < WM_PROG_COUNT; i++)
-		if ((mask & (1u << i)) && try_alone(p, i, f, log))
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		if ((mask & (1u << i)) && try_alone(p, i, f))
 			mask &= ~(1u << i);
-	return log && mask ? load(p, which, mask, f) : NULL;
+	return mask ? load(p, which, mask, f) : NULL;
 }
 
 static void take_program(struct wm_plane *p, struct bpf_object *o, unsigned i)
@@ -274,6 +285,19 @@ static void take_program(struct wm_plane *p, struct bpf_object *o, unsigned i)
 	}
 }
 
+/* What the probe found may still not verify: the plain variant asks less. The iterators have but
+ * one. */
+static struct bpf_object *load_either(const struct wm_plane *p, enum wm_object_index which,
+				      uint32_t mask, struct features f)
+{
+	struct bpf_object *o = load(p, which, mask, f);
+
+	if (!o && which <= WM_OBJECT_DNS &&
+	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup))
+		o = load(p, which, mask, (struct features){0});
+	return o;
+}
+
 static void load_object(struct wm_plane *p, enum wm_object_index which, struct features f)
 {
 	struct bpf_object *o;
@@ -285,15 +309,7 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 	if (!mask)
 		return;
 	wm_bpf_log_reset();
-	o = load(p, which, mask, f);
-	if (!o && which <= WM_OBJECT_DNS &&
-	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup)) {
-		/* What the probe found may still not verify: the plain variant asks less. The
-		 * iterators have but one. */
-		struct features none = {0};
-
-		o = load(p, which, mask, none);
-	}
+	o = load_either(p, which, mask, f);
 	if (!o)
 		o = load_rest(p, which, mask, f);
 	p->objects[which] = o;
@@ -315,9 +331,9 @@ static void map_lost(struct wm_plane *p)
 	p->lost = m == MAP_FAILED ? NULL : m;
 }
 
-void wm_progs_load(struct wm_plane *p)
+static struct features probe(void)
 {
-	struct features f = {
+	return (struct features){
 		.loop = wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
 		.set_retval =
 			wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
@@ -332,6 +348,11 @@ void wm_progs_load(struct wm_plane *p)
 		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					    BPF_FUNC_get_current_cgroup_id),
 	};
+}
+
+void wm_progs_load(struct wm_plane *p)
+{
+	struct features f = probe();
 
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
 		p->progs[i].fd = -1;
