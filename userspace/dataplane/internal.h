@@ -109,6 +109,15 @@ struct wm_prefix {
 	uint8_t addr[16]; /* network order; zero behind the address */
 };
 
+/* The operator's way to choose. */
+struct wm_custom {
+	void *file; /* as it was read; NULL: none */
+	size_t file_len;
+	void *linked; /* with ours; NULL: ours is loaded alone */
+	size_t linked_len;
+	char refused[240]; /* why it is not in use; empty: it is, or there is none */
+};
+
 struct wm_plane {
 	struct wm_plane_config c; /* strings are our copies */
 	char **lo_devices, **veth_devices;
@@ -122,6 +131,7 @@ struct wm_plane {
 	bool no_tcx;	   /* attach to devices by clsact: the kernel has no tcx links */
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];
+	struct wm_custom custom;
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count, hooks_cap;
 	const struct wm_plane_hook *before; /* of the attach before, while one runs */
@@ -233,6 +243,13 @@ uint64_t wm_own_netns(void);
 int wm_progs_try_observe(void);
 /** First object file of the maps alone: open, not loaded. NULL on failure. */
 struct bpf_object *wm_maps_object(void);
+
+/* --- custom.c --- */
+/** Read the object file @p path. @return 0 with @p ret for free(), or the error with words. */
+int wm_custom_read(const char *path, void **ret, size_t *ret_len, struct wm_err *e);
+/** Link it to @p ours. @return 0 with the object file in @p ret for free(), or the error. */
+int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_len, void **ret,
+		   size_t *ret_len, struct wm_err *e);
 
 /* --- device.c, cgroup.c --- */
 struct wm_device {
