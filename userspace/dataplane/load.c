@@ -77,7 +77,7 @@ struct bpf_object *wm_maps_object(void)
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
-static struct bpf_object *open_object(enum wm_object_index which)
+static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_index which)
 {
 	static const struct {
 		const char *name;
@@ -94,6 +94,8 @@ static struct bpf_object *open_object(enum wm_object_index which)
 	size_t size = 0;
 	const void *elf = objects[which].elf(&size);
 
+	if (p && p->custom.linked && which == WM_OBJECT_CONNECT)
+		return bpf_object__open_mem(p->custom.linked, p->custom.linked_len, &opts);
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
@@ -156,6 +158,9 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 
+	bool custom = p->custom.linked != NULL;
+
+	set_constant(o, "use_custom", &custom, sizeof(custom));
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "connection_mask", &mask, sizeof(mask));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
@@ -178,7 +183,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index which,
 				  uint32_t mask, struct features f)
 {
-	struct bpf_object *o = open_object(which);
+	struct bpf_object *o = open_object(p, which);
 	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL;
 
 	if (!o)
@@ -188,7 +193,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
 
-		if (m && bpf_map__reuse_fd(m, p->map_fd[i])) {
+		if (m && p->map_fd[i] >= 0 && bpf_map__reuse_fd(m, p->map_fd[i])) {
 			bpf_object__close(o);
 			return NULL;
 		}
@@ -350,6 +355,122 @@ static struct features probe(void)
 	};
 }
 
+/* --- the operator's way to choose --- */
+static uint32_t loaded_of(const struct wm_plane *p, enum wm_object_index which)
+{
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		if (programs[i].object == which && p->progs[i].fd >= 0)
+			mask |= 1u << i;
+	return mask;
+}
+
+static void custom_clear(struct wm_custom *c)
+{
+	free(c->file);
+	free(c->linked);
+	*c = (struct wm_custom){0};
+}
+
+static int custom_open(const char *path, struct wm_custom *ret, struct wm_err *e)
+{
+	size_t len = 0;
+	const void *ours = connect_bpf__elf_bytes(&len);
+	int r = wm_custom_read(path, &ret->file, &ret->file_len, e);
+
+	if (!r)
+		r = wm_custom_link(ret->file, ret->file_len, ours, len, &ret->linked,
+				   &ret->linked_len, e);
+	if (r)
+		custom_clear(ret);
+	return r;
+}
+
+/* Whether the kernel takes a program that calls what is linked. */
+static int custom_judge(const struct wm_plane *p, struct features f, struct wm_err *e)
+{
+	char reason[160] = "";
+	int r = load_alone(p, WM_PROG_CONNECT4, f, reason, sizeof(reason));
+
+	if (r && r != -EPERM)
+		r = load_alone(p, WM_PROG_CONNECT4, (struct features){0}, reason, sizeof(reason));
+	return r ? wm_err_set(e, r == -EPERM ? r : WM_E_BPF_LOAD,
+			      "kernel.custom: %.100s: kernel refused it: %s: %s", p->c.custom,
+			      strerror(-r), reason)
+		 : 0;
+}
+
+/* Before the first load: what is refused is left out, and ours chooses by weight. */
+static void custom_begin(struct wm_plane *p, struct features f)
+{
+	struct wm_err e = {0};
+
+	if (!p->c.custom || !p->c.attach_connect)
+		return;
+	if (!custom_open(p->c.custom, &p->custom, &e) && custom_judge(p, f, &e))
+		custom_clear(&p->custom);
+	snprintf(p->custom.refused, sizeof(p->custom.refused), "%.239s", e.text);
+}
+
+int wm_plane_custom_reload(struct wm_plane *p, bool *ret_changed, struct wm_err *e)
+{
+	struct wm_custom old = p->custom, next = {0};
+	struct features f = probe();
+	uint32_t mask = loaded_of(p, WM_OBJECT_CONNECT);
+	struct bpf_object *o = NULL;
+	int r;
+
+	*ret_changed = false;
+	if (!p->c.custom || !mask)
+		return 0;
+	r = custom_open(p->c.custom, &next, e);
+	if (!r && old.file && next.file_len == old.file_len &&
+	    !memcmp(next.file, old.file, old.file_len)) {
+		custom_clear(&next);
+		return 0;
+	}
+	if (!r) {
+		p->custom = next;
+		r = custom_judge(p, f, e);
+		o = r ? NULL : load_either(p, WM_OBJECT_CONNECT, mask, f);
+		if (!r && !o)
+			r = wm_err_set(e, WM_E_BPF_LOAD, "kernel.custom: %.120s",
+				       wm_bpf_log_last());
+	}
+	if (r) {
+		custom_clear(&next);
+		p->custom = old;
+		return r;
+	}
+	custom_clear(&old);
+	bpf_object__close(p->objects[WM_OBJECT_CONNECT]);
+	p->objects[WM_OBJECT_CONNECT] = o;
+	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
+		if (mask & (1u << i))
+			take_program(p, o, i);
+	*ret_changed = true;
+	return 0;
+}
+
+const char *wm_plane_custom_refused(const struct wm_plane *p)
+{
+	return *p->custom.refused ? p->custom.refused : NULL;
+}
+
+int wm_plane_custom_try(const char *path, struct wm_err *e)
+{
+	struct wm_plane p = {.c.custom = path};
+	int r = custom_open(path, &p.custom, e);
+
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		p.map_fd[i] = -1;
+	if (!r)
+		r = custom_judge(&p, probe(), e);
+	custom_clear(&p.custom);
+	return r;
+}
+
 void wm_progs_load(struct wm_plane *p)
 {
 	struct features f = probe();
@@ -365,6 +486,7 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->veth_devices || !p->veth_devices[0])
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
+	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
 	map_lost(p);
@@ -372,7 +494,7 @@ void wm_progs_load(struct wm_plane *p)
 
 static int try_object(enum wm_object_index which)
 {
-	struct bpf_object *o = open_object(which);
+	struct bpf_object *o = open_object(NULL, which);
 	int r = o ? bpf_object__load(o) : -ENOMEM;
 
 	bpf_object__close(o);
@@ -401,4 +523,5 @@ void wm_progs_close(struct wm_plane *p)
 	}
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
 		p->progs[i].fd = -1;
+	custom_clear(&p->custom);
 }

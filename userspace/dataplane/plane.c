@@ -69,7 +69,8 @@ static int copy_config(struct wm_plane *p, const struct wm_plane_config *c, stru
 	p->c.lo_devices = p->c.veth_devices = NULL; /* the copies are used */
 	p->c.pin_dir = strdup(c->pin_dir);
 	p->c.cgroup = c->cgroup ? strdup(c->cgroup) : NULL;
-	if (!p->c.pin_dir || (c->cgroup && !p->c.cgroup))
+	p->c.custom = c->custom ? strdup(c->custom) : NULL;
+	if (!p->c.pin_dir || (c->cgroup && !p->c.cgroup) || (c->custom && !p->c.custom))
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	r = strings_copy(c->lo_devices, &p->lo_devices);
 	if (!r)
@@ -128,12 +129,13 @@ void wm_plane_close(struct wm_plane *p)
 	union {
 		const char *borrowed;
 		char *own;
-	} dir, cgroup;
+	} dir, cgroup, custom;
 
 	if (!p)
 		return;
 	dir.borrowed = p->c.pin_dir;
 	cgroup.borrowed = p->c.cgroup;
+	custom.borrowed = p->c.custom;
 	for (unsigned i = 0; i < WM_ITERATORS; i++)
 		wm_closep(&p->iterators[i]);
 	wm_progs_close(p);
@@ -143,6 +145,7 @@ void wm_plane_close(struct wm_plane *p)
 	strings_free(p->veth_devices);
 	free(dir.own);
 	free(cgroup.own);
+	free(custom.own);
 	free(p->hooks);
 	free(p->devices);
 	free(p);

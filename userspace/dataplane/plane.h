@@ -22,7 +22,8 @@ struct wm_plane_config {
 	 * or appear later; NULL-terminated */
 	const char *const *veth_devices;
 	bool attach_dns, attach_connect;
-	bool observe; /* load what sees listeners: wm_observer_new() attaches it */
+	const char *custom; /* object file with a way to choose, bpf/custom.h; NULL: none */
+	bool observe;	    /* load what sees listeners: wm_observer_new() attaches it */
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint32_t connections; /* sockets that are remembered without storage; rounded up */
 	uint64_t memory_max;  /* bytes that the maps may take; 0: no bound */
@@ -65,6 +66,15 @@ unsigned wm_plane_check(struct wm_plane *p);
 /** Whether what is sent to a virtual address arrives: all of connect, sendmsg and recvmsg are
  *  attached. @p p NULL: false. */
 bool wm_plane_steers(const struct wm_plane *p);
+/** Load the file of the configuration's `custom` again, if it is another now. The programs in place
+ *  go on until wm_plane_attach(). Costs the verifier's time, some 20 ms.
+ *  @return 0, or why it is refused, in words: then what was in use stays. */
+int wm_plane_custom_reload(struct wm_plane *p, bool *ret_changed, struct wm_err *e);
+/** Why the file was not taken at the start, or NULL. */
+const char *wm_plane_custom_refused(const struct wm_plane *p);
+/** Whether @p path would be taken: read, link, and let the kernel judge it if it lets us ask.
+ *  @return 0 or the error with words. Changes nothing. */
+int wm_plane_custom_try(const char *path, struct wm_err *e);
 /** What is attached where. */
 struct wm_plane_hook {
 	const char *name;  /* "connect4", "dns_lo" */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base net model store registry metadata resolution dataplane */
+/* An operator's own way to choose, linked into what steers: tests/custom/. */
+#include "connect_fixture.h"
+#include "waymark/policy.h"
+
+#include <sys/sendfile.h>
+
+#define DIALS 200
+
+static struct wm_want_rule rule = {.head = {.balance = WM_BALANCE_CUSTOM, .tiers = 1},
+				   .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+static char file[64];
+
+/* kernel.custom has the example @p name now. */
+static void write_custom(const char *name)
+{
+	char path[128];
+	int from, to;
+
+	snprintf(path, sizeof(path), "build/custom/%s.bpf.o", name);
+	snprintf(file, sizeof(file), "/tmp/waymark-test-custom-%d.o", getpid());
+	from = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert(from >= 0, "%s: %s", path, strerror(errno));
+	to = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	cr_assert(to >= 0);
+	cr_assert_gt(sendfile(to, from, NULL, 1 << 20), 0);
+	close(from);
+	close(to);
+}
+
+/* The plane of the fixture gives way to one with the example @p name. */
+static void begin(const char *name)
+{
+	struct wm_plane_config c = connect_config();
+
+	write_custom(name);
+	c.custom = file;
+	wm_tables_free(tables);
+	wm_plane_close(plane);
+	plane = open_ok(&c, true);
+	wm_plane_memory_of(plane, &mem);
+	tables = wm_tables_new(&mem, wm_plane_ops(plane), "mesh.internal", NULL);
+	attach_ok(plane, CONNECT_HOOKS);
+	want.rule = &rule;
+	for (unsigned i = 0; i < 5; i++)
+		backend(i, "127.9.9.9", (uint16_t)(1000 + i), 1, WM_STATE_UP);
+	publish();
+}
+
+static int replace(const char *name, struct wm_err *e)
+{
+	bool changed = false;
+	int r;
+
+	write_custom(name);
+	r = wm_plane_custom_reload(plane, &changed, e);
+	if (!r && changed)
+		attach_ok(plane, CONNECT_HOOKS);
+	return r ? r : changed;
+}
+
+static void end(void)
+{
+	unlink(file);
+	connect_teardown();
+}
+TestSuite(custom, .init = connect_setup, .fini = end, .timeout = 120);
+
+Test(custom, a_function_decides)
+{
+	begin("by_user");
+	cr_assert_null(wm_plane_custom_refused(plane), "%s", wm_plane_custom_refused(plane));
+	pick(DIALS);
+	cr_assert_eq(picks(4), DIALS, "root: the last");
+	cr_assert_eq(counter(WM_C_CONNECT_CUSTOM_NONE), 0);
+	wants[4].state = WM_STATE_DOWN;
+	publish();
+	pick(DIALS);
+	cr_assert_eq(picks(4), DIALS, "it is down: by weight");
+	cr_assert_gt(picks(0), 0);
+	cr_assert_geq(counter(WM_C_CONNECT_CUSTOM_NONE), DIALS);
+}
+
+Test(custom, a_function_reads_the_tables)
+{
+	begin("least_of_three");
+	for (unsigned i = 0; i < 5; i++)
+		mem.live[index_of(i)].open = i == 2 ? 0 : 100000;
+	pick(1000);
+	/* of three draws of five one is it in 61 of 125 */
+	cr_assert(picks(2) > 380 && picks(2) < 600, "%u", (unsigned)picks(2));
+	cr_assert_eq(counter(WM_C_CONNECT_CUSTOM_NONE), 0);
+}
+
+Test(custom, nonsense_is_left_to_the_weights)
+{
+	begin("bad_place");
+	pick(DIALS);
+	cr_assert_eq(counter(WM_C_CONNECT_CUSTOM_NONE), DIALS);
+	for (unsigned i = 0; i < 5; i++)
+		cr_assert_gt(picks(i), 0);
+}
+
+Test(custom, what_the_verifier_refuses_is_said)
+{
+	struct wm_err e = {0};
+
+	begin("bad_memory");
+	cr_assert_not_null(wm_plane_custom_refused(plane));
+	cr_assert(strstr(wm_plane_custom_refused(plane), "bounds check") ||
+			  strstr(wm_plane_custom_refused(plane), "unbounded memory access"),
+		  "%s", wm_plane_custom_refused(plane));
+	pick(DIALS);
+	cr_assert_gt(picks(0), 0, "by weight meanwhile");
+	cr_assert_neq(wm_plane_custom_try(file, &e), 0);
+	cr_assert(strstr(e.text, "access"), "%s", e.text);
+	cr_assert_eq(replace("by_user", &e), 1, "%s", e.text);
+	cr_assert_null(wm_plane_custom_refused(plane));
+	pick(DIALS);
+	cr_assert_geq(picks(4), DIALS);
+}
+
+Test(custom, a_bad_one_leaves_the_good_one)
+{
+	static const struct {
+		const char *name, *text;
+	} bad[] = {{"bad_memory", "kernel refused it"},
+		   {"bad_program", "cgroup/connect4: functions only"},
+		   {"bad_name", "wm_custom()"}};
+	uint64_t had = 0;
+
+	begin("by_user");
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct wm_err e = {0};
+
+		cr_assert_lt(replace(bad[i].name, &e), 0, "%s", bad[i].name);
+		cr_assert(strstr(e.text, bad[i].text), "%s: %s", bad[i].name, e.text);
+		cr_assert_eq(wm_plane_check(plane), 0);
+		pick(DIALS);
+		cr_assert_eq(picks(4) - had, DIALS, "%s", bad[i].name);
+		had = picks(4);
+	}
+}
+
+Test(custom, the_same_file_is_not_loaded_again)
+{
+	struct wm_err e = {0};
+
+	begin("by_user");
+	cr_assert_eq(replace("by_user", &e), 0, "%s", e.text);
+	cr_assert_eq(replace("least_of_three", &e), 1, "%s", e.text);
+	cr_assert_eq(wm_plane_check(plane), 0, "its links are where they were");
+}
+
+Test(custom, a_file_that_others_may_write_is_refused)
+{
+	struct wm_err e = {0};
+
+	write_custom("by_user");
+	cr_assert_eq(wm_plane_custom_try(file, &e), 0, "%s", e.text);
+	cr_assert_eq(chmod(file, 0622), 0);
+	cr_assert_eq(wm_plane_custom_try(file, &e), -EPERM);
+	cr_assert(strstr(e.text, "may write it"), "%s", e.text);
+	cr_assert_eq(truncate(file, 100), 0);
+	cr_assert_eq(chmod(file, 0600), 0);
+	e = (struct wm_err){0};
+	cr_assert_eq(wm_plane_custom_try(file, &e), -EINVAL, "half a file");
+	cr_assert_eq(truncate(file, 0), 0);
+	e = (struct wm_err){0};
+	cr_assert_eq(wm_plane_custom_try(file, &e), -EINVAL, "an empty one");
+	cr_assert_eq(truncate(file, 2 << 20), 0);
+	e = (struct wm_err){0};
+	cr_assert_eq(wm_plane_custom_try(file, &e), -EINVAL, "too long");
+}
