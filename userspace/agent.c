@@ -55,6 +55,7 @@ struct wm_agent {
 	struct wm_registry *registry;
 	struct wm_keep *keep;
 	struct wm_plane *plane;
+	char custom[WM_POLICY_LABEL_MAX + 1]; /* name of kernel.custom */
 	struct wm_plane_watch *watch;
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
@@ -263,6 +264,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .attach_dns = s->kernel_dns,
 				    .attach_connect = s->kernel_connect,
 				    .observe = s->kernel_listener_notice,
+				    .custom = *s->kernel_custom ? s->kernel_custom : NULL,
 				    .memory_max = s->kernel_memory_max,
 				    .vip4_base = a->vips.base,
 				    .vip4_mask = a->vips.mask,
@@ -296,7 +298,12 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	r = wm_ttls_new(s->dns_service_ttl, &a->ttls, e);
 	if (r)
 		return r;
-	wm_tables_set_policy(a->tables, &(struct wm_tables_policy){a->ttls, s->dns_only_passing});
+	if (wm_plane_custom_name(s->kernel_custom, a->custom, sizeof(a->custom)))
+		*a->custom = 0;
+	wm_tables_set_policy(a->tables,
+			     &(struct wm_tables_policy){.ttls = a->ttls,
+							.only_passing = s->dns_only_passing,
+							.custom = a->custom});
 	a->adopted = adopted;
 	r = start_watch(a, e);
 	if (r)
@@ -437,6 +444,7 @@ static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *
 
 	take_rules(a, rules);
 	take_policies(a, policies);
+	wm_plane_watch_custom(a->watch);
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,

@@ -505,6 +505,26 @@ static void check_mesh(struct faults *f)
 	(void)wm_config_sync_join_file(&c, on_mesh_fault, f);
 }
 
+static void check_custom(struct faults *f)
+{
+	const char *path = f->s->kernel_custom;
+	char name[WM_POLICY_LABEL_MAX + 1];
+	struct wm_err e = {0};
+
+	if (!*path)
+		return;
+	if (wm_plane_custom_name(path, name, sizeof(name))) {
+		wm_err_set(
+			&e, -EINVAL,
+			"kernel.custom: %.200s: the file's name without .bpf.o must be a label of "
+			"1 to %d letters, digits and hyphens",
+			path, WM_POLICY_LABEL_MAX);
+		refuse(f, &e);
+	} else if (wm_plane_custom_try(path, &e)) {
+		degrade(f, &e);
+	}
+}
+
 static void check_kernel(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
@@ -519,6 +539,7 @@ static void check_kernel(struct faults *f)
 		return;
 	wm_config_sizes(s, &c);
 	wm_plane_foresee(&c, degrade, f);
+	check_custom(f);
 }
 
 enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_fault fn, void *arg)

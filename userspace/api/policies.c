@@ -147,10 +147,13 @@ static void warn_service(struct wm_json *j, const struct wm_registry *r, const c
 }
 
 /* What is kept and shown, and decides nothing yet. */
-static void warn_idle(struct wm_json *j, const struct wm_policy *p)
+static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
 {
-	if (p->balance == WM_BALANCE_CUSTOM)
-		wm_json_string(j, "balance: custom chooses by weight, no function is loaded yet");
+	const char *loaded = a->d.tables ? wm_tables_policy(a->d.tables)->custom : NULL;
+
+	if (p->balance == WM_BALANCE_CUSTOM && (!loaded || strcmp(p->custom, loaded) != 0))
+		wm_json_string(j, "custom: kernel.custom of this node is no file of that name, it "
+				  "chooses by weight");
 	if (p->balance == WM_BALANCE_PEAK_EWMA)
 		wm_json_string(j, "balance: peak_ewma goes by open connections, latency is not "
 				  "measured yet");
@@ -179,7 +182,7 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 		warn_service(&j, r, "split", p->splits[n].service);
 	for (uint32_t n = 0; n < p->failover_count; n++)
 		warn_service(&j, r, "failover", p->failover[n].service);
-	warn_idle(&j, p);
+	warn_idle(&j, a, p);
 	wm_subsets_begin(s);
 	if (of)
 		warn_subsets(&j, s, p, of);

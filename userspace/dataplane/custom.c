@@ -5,6 +5,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
+#include "userspace/model/validate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,24 @@
 #define FD_PATH_MAX	32 /* octets of "/proc/self/fd/N" */
 
 /* --- the file --- */
+int wm_plane_custom_name(const char *path, char *buf, size_t cap)
+{
+	const char *base = strrchr(path, '/');
+	size_t len;
+
+	base = base ? base + 1 : path;
+	len = strlen(base);
+	if (len > 2 && !strcmp(base + len - 2, ".o"))
+		len -= 2;
+	if (len > 4 && !strncmp(base + len - 4, ".bpf", 4))
+		len -= 4;
+	if (len >= cap)
+		return -EINVAL;
+	memcpy(buf, base, len);
+	buf[len] = 0;
+	return wm_label_valid(buf) ? 0 : -EINVAL;
+}
+
 static int open_file(const char *path, struct stat *ret, struct wm_err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

@@ -70,6 +70,9 @@ bool wm_plane_steers(const struct wm_plane *p);
  *  go on until wm_plane_attach(). Costs the verifier's time, some 20 ms.
  *  @return 0, or why it is refused, in words: then what was in use stays. */
 int wm_plane_custom_reload(struct wm_plane *p, bool *ret_changed, struct wm_err *e);
+/** The name that policies call it by: of the file, without directory and ".bpf.o" or ".o", a label.
+ *  @return 0, -EINVAL. */
+int wm_plane_custom_name(const char *path, char *buf, size_t cap);
 /** Why the file was not taken at the start, or NULL. */
 const char *wm_plane_custom_refused(const struct wm_plane *p);
 /** Whether @p path would be taken: read, link, and let the kernel judge it if it lets us ask.

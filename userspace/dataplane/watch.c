@@ -83,6 +83,8 @@ static void find_reasons(struct wm_plane_watch *w)
 		       "%s is the root of a private cgroup namespace: processes outside of it are "
 		       "not steered; mount the machine's cgroup2 and name it in kernel.cgroup",
 		       w->plane->c.cgroup);
+	if (wm_plane_custom_refused(w->plane))
+		reason(w, "%s", wm_plane_custom_refused(w->plane));
 	if (w->plane->devices_left_out)
 		reason(w, "%u devices of kernel.veth_devices are left out: %d hooks are the limit",
 		       w->plane->devices_left_out, WM_DEVICES_MAX);
@@ -230,6 +232,8 @@ void wm_plane_watch_start(struct wm_plane_watch *w)
 	c = w->plane->c;
 	c.lo_devices = (const char *const *)w->plane->lo_devices;
 	c.veth_devices = (const char *const *)w->plane->veth_devices;
+	if (wm_plane_custom_refused(w->plane))
+		wm_warn("plane.custom", "text=%s", wm_log_q(wm_plane_custom_refused(w->plane)));
 	attach(w);
 	log_routes(w->plane);
 	/* only now: between the two there is no moment without an answer */
@@ -237,6 +241,21 @@ void wm_plane_watch_start(struct wm_plane_watch *w)
 	if (r < 0)
 		wm_warn("plane.leftovers", "err=%s", wm_err_name(r));
 	wm_timer_arm(w->verify, WM_PLANE_VERIFY_MS);
+}
+
+void wm_plane_watch_custom(struct wm_plane_watch *w)
+{
+	struct wm_err e = {0};
+	bool changed = false;
+
+	if (!w->plane)
+		return;
+	if (wm_plane_custom_reload(w->plane, &changed, &e)) {
+		wm_warn("plane.custom", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
+	} else if (changed) {
+		wm_info("plane.custom", "file=%s", wm_log_q(w->plane->c.custom));
+		attach(w);
+	}
 }
 
 void wm_plane_watch_free(struct wm_plane_watch *w)

@@ -30,6 +30,8 @@ struct wm_plane_watch_config {
 struct wm_plane_watch *wm_plane_watch_new(const struct wm_plane_watch_config *c);
 /** When the tables are filled: attach, log each hook, and look after them from now on. */
 void wm_plane_watch_start(struct wm_plane_watch *w);
+/** Look at the file of the plane's `custom` again; logs what became of it. */
+void wm_plane_watch_custom(struct wm_plane_watch *w);
 void wm_plane_watch_free(struct wm_plane_watch *w); /* NULL ok; detaches nothing */
 enum wm_plane_state wm_plane_watch_state(const struct wm_plane_watch *w);
 /** Hooks that were found detached, since the start. */

@@ -178,6 +178,16 @@ static uint64_t pace_ns(const struct wm_resolution *x, unsigned n)
 	return range * RESTING_SHARE * WM_RECYCLE_NS / wm_tables_memory(x->tables)->slots_cap;
 }
 
+/* Another file's way to choose is not there: by weight, then. */
+static void check_custom(const struct wm_resolution *x, struct wm_plan *plan)
+{
+	const char *loaded = wm_tables_policy(x->tables)->custom;
+
+	if (plan->policy && plan->rule.head.balance == WM_BALANCE_CUSTOM &&
+	    (!loaded || strcmp(plan->policy->custom, loaded) != 0))
+		plan->rule.head.balance = WM_BALANCE_WEIGHTED;
+}
+
 /* What the tables are to say of @p s. The plan is done with after @p w, also on failure. */
 static int want(struct wm_resolution *x, const struct wm_service *s, struct wm_plan *plan,
 		struct wm_want_set *w)
@@ -190,6 +200,7 @@ static int want(struct wm_resolution *x, const struct wm_service *s, struct wm_p
 	memcpy(w->vip6, &s->vip6, 16);
 	w->backends = x->want;
 	w->backends_count = plan->count;
+	check_custom(x, plan);
 	w->rule = plan->policy ? &plan->rule : NULL;
 	return r;
 }

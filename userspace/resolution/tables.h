@@ -61,6 +61,7 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 struct wm_tables_policy {
 	const struct wm_ttls *ttls; /* of names; NULL: none has one of its own. Borrowed */
 	bool only_passing;	    /* an instance with a warning takes no connections */
+	const char *custom;	    /* name of the operator's way to choose; NULL: none. Borrowed */
 };
 /** To be called before resolution begins, if at all. */
 void wm_tables_set_policy(struct wm_tables *t, const struct wm_tables_policy *p);
