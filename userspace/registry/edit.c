@@ -243,7 +243,7 @@ static bool evict_lease(struct wm_plan *p, struct wm_made *m)
 	return true;
 }
 
-static int find_lease(struct wm_plan *p, struct wm_made *m, const char *name)
+int wm_plan_lease(struct wm_plan *p, struct wm_made *m, const char *name)
 {
 	struct wm_registry *r = p->r;
 	struct wm_lease *l = wm_vips_find(r->vips, name);
@@ -283,7 +283,7 @@ static void make_service(struct wm_plan *p, struct wm_op *op, struct wm_seen *s,
 		return;
 	}
 	SLIST_INSERT_HEAD(&wm_op_root(op)->made, m, entry);
-	err = find_lease(p, m, name);
+	err = wm_plan_lease(p, m, name);
 	if (err == WM_E_FULL) {
 		wm_op_refuse(op, err, "No virtual address is left for service %s", name);
 		return;

@@ -108,6 +108,9 @@ void wm_plan_drop_drawn(struct wm_plan *p, size_t until);
 /** Tell the listener of those up to a place: they are applied. */
 void wm_plan_tell(struct wm_plan *p, size_t until);
 int wm_plan_put_service(struct wm_plan *p, const struct wm_lease *l, uint64_t create_index);
+/** The lease of @p name for @p m, which is on its write's list: it is there, or given. Its row is
+ *  not written. @return 0, -ENOMEM, WM_E_FULL. */
+int wm_plan_lease(struct wm_plan *p, struct wm_made *m, const char *name);
 /** Rows of statuses that somebody waits for, and up to @p max in all. @return 0, -ENOMEM. */
 int wm_plan_ride(struct wm_plan *p, unsigned max);
 /** It is stored: give the reserved room back, so that applying takes it. */
