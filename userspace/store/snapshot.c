@@ -104,15 +104,31 @@ static int meta_row(struct wm_snapshot *s, struct wm_err *e)
 	return 0;
 }
 
+/* A service's, or of a label in front of one (registry/labels.c). */
+static bool lease_valid(const char *name)
+{
+	const char *mark = strchr(name, '\2');
+	char service[WM_SERVICE_NAME_MAX + 1];
+
+	if (!mark)
+		return wm_service_name_valid(name);
+	if ((size_t)(mark - name) >= sizeof(service) || !mark[1] ||
+	    strnlen(mark + 1, WM_TAG_MAX + 1) > WM_TAG_MAX || strchr(mark + 1, '\2'))
+		return false;
+	memcpy(service, name, (size_t)(mark - name));
+	service[mark - name] = '\0';
+	return wm_service_name_valid(service);
+}
+
 static int service_row(struct wm_snapshot *s, struct wm_err *e)
 {
 	struct wm_record_service r;
 	struct wm_snapshot_lease *l;
 	size_t n;
 
-	if (wm_record_get_service(s->copy.data, s->copy.len, &r) || !wm_service_name_valid(r.name))
+	if (wm_record_get_service(s->copy.data, s->copy.len, &r) || !lease_valid(r.name))
 		return damaged(s, e, "a service cannot be decoded");
-	s->info.services++;
+	s->info.services += wm_service_name_valid(r.name);
 	if (!s->load)
 		return 0;
 	n = strlen(r.name) + 1;
