@@ -208,6 +208,7 @@ Test(vip, is_not_given_away_while_its_service_is_there)
 	struct wm_registry_config c;
 	struct wm_registry *r;
 	struct in_addr v4;
+	const char *label;
 	struct rlimit old, none;
 
 	make_dir();
@@ -220,7 +221,7 @@ Test(vip, is_not_given_away_while_its_service_is_there)
 	last_goes_another_comes(r, "a", "b");
 	cr_assert_not_null(wm_registry_instance(r, "b"));
 	others_pass_by(r);
-	cr_assert_eq(wm_registry_service_at4(r, v4), wm_registry_service(r, "web"));
+	cr_assert_eq(wm_registry_service_at4(r, v4, &label), wm_registry_service(r, "web"));
 	/* the same, and the store refuses */
 	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
 	none = old;
@@ -230,7 +231,7 @@ Test(vip, is_not_given_away_while_its_service_is_there)
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 	cr_assert_not_null(wm_registry_instance(r, "b"));
 	others_pass_by(r);
-	cr_assert_eq(wm_registry_service_at4(r, v4), wm_registry_service(r, "web"));
+	cr_assert_eq(wm_registry_service_at4(r, v4, &label), wm_registry_service(r, "web"));
 	cr_assert_eq(del(r, "b"), 0);
 	wm_registry_close(r);
 	rm_dir();

@@ -101,25 +101,26 @@ static void put_ptr(struct wm_reply *r, const uint8_t *target)
 }
 
 static const struct wm_service *virtual_at(const struct wm_registry *reg, const uint8_t addr[16],
-					   bool is6)
+					   bool is6, const char **ret_label)
 {
 	struct in6_addr v6;
 	struct in_addr v4;
 
 	memcpy(&v6, addr, sizeof(v6));
 	memcpy(&v4, addr + 12, sizeof(v4));
-	return is6 ? wm_registry_service_at6(reg, &v6) : wm_registry_service_at4(reg, v4);
+	return is6 ? wm_registry_service_at6(reg, &v6, ret_label)
+		   : wm_registry_service_at4(reg, v4, ret_label);
 }
 
 /* What the address is the address of; all of @p ret NULL: nobody's. */
 static void find_owner(const struct wm_dns_server *s, const uint8_t addr[16], bool is6,
 		       struct wm_dns_owner *ret)
 {
-	*ret = (struct wm_dns_owner){.node = wm_places_node(s->places, addr)};
+	*ret = (struct wm_dns_owner){.node = wm_places_node(s->places, addr), .label = ""};
 	if (!ret->node)
 		ret->service = wm_places_service(s->places, addr);
 	if (!ret->node && !ret->service)
-		ret->virtual_of = virtual_at(s->registry, addr, is6);
+		ret->virtual_of = virtual_at(s->registry, addr, is6, &ret->label);
 }
 
 /* @return false: nobody's, or the name does not fit. */
@@ -130,7 +131,8 @@ static bool name_of_owner(const struct wm_reply *r, const struct wm_dns_owner *o
 		return wm_name_in_domain(r, o->node->name, "node", true, target);
 	if (o->service)
 		return wm_name_in_domain(r, o->service->name, "service", true, target);
-	return o->virtual_of && wm_name_in_domain(r, o->virtual_of->name, "virtual", false, target);
+	return o->virtual_of && !*o->label &&
+	       wm_name_in_domain(r, o->virtual_of->name, "virtual", false, target);
 }
 
 static bool owner_of(struct wm_reply *r, uint8_t target[WM_DNS_NAME_MAX + 1])

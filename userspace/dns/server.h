@@ -76,6 +76,7 @@ struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
 struct wm_dns_owner {
 	const struct wm_node *node;
 	const struct wm_service *service, *virtual_of; /* it is an instance's; a virtual one */
+	const char *label;			       /* of a virtual one: a subset; "" is all */
 	char name[WM_DNS_TEXT_MAX];		       /* what PTR says; "": nothing */
 };
 /** Who PTR of @p addr names; IPv4 is v4-mapped. @return 0, -EAGAIN: not found, but the index of

@@ -216,6 +216,25 @@ bool wm_policies_add(struct wm_policies_op *op, const char *service, const struc
  *  twice. */
 int wm_policy_enter(struct wm_registry *r, struct wm_policy *p);
 
+/* --- labels.c --- */
+#define WM_LABEL_MARK '\2' /* no service's name has it */
+#define WM_LABEL_KEY_MAX                                                                           \
+	(WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + 1) /* octets of a lease's name, with NUL */
+/** The lease's name, in lower case. @return false: it is cut off. */
+bool wm_label_key(char to[WM_LABEL_KEY_MAX], const char *service, const char *label);
+/** The other way: @return the label, within @p l; "": it is a service's. */
+const char *wm_lease_label(const struct wm_lease *l, char service[WM_LABEL_KEY_MAX]);
+/** Leases for the subsets of a policy that @p op writes. One for which no address is left has none.
+ *  @return 0, -ENOMEM. */
+int wm_plan_labels(struct wm_plan *p, struct wm_op *op, const struct wm_policy *in);
+/** The write is stored: its leases are no longer planned, once for all policies of a write; and
+ *  those of @p old go, those of @p in are held. Either may be NULL. */
+void wm_labels_made(struct wm_op *op);
+void wm_labels_apply(struct wm_registry *r, const struct wm_policy *old,
+		     const struct wm_policy *in);
+/** Those of a policy that the store has. @return 0, -ENOMEM. */
+int wm_labels_recover(struct wm_registry *r, const struct wm_policy *p);
+
 /* --- nodes.c --- */
 struct wm_node *wm_find_node(const struct wm_registry *r, const char *name);
 /** Enter a node, or take it out. */

@@ -173,7 +173,7 @@ static int prepare_put(struct wm_plan *p, struct wm_policy_op *o, const struct w
 		err = wm_plan_reserve(p, p->r->policies, 1);
 	if (!err && t && p->r->store)
 		err = wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row);
-	return err;
+	return err ? err : wm_plan_labels(p, &o->op, in);
 }
 
 static int prepare_drop(struct wm_plan *p, struct wm_policy_op *o, const struct wm_policy *old,
@@ -247,7 +247,7 @@ static void remember(struct wm_registry *r, struct wm_policy_op *o, uint64_t ind
 		wm_history_unbury(h, t);
 }
 
-static void apply_policy(struct wm_registry *r, struct wm_op *op)
+static void apply_one(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_policy_op *o = (struct wm_policy_op *)op;
 	uint64_t index = wm_op_root(op)->seen;
@@ -263,11 +263,18 @@ static void apply_policy(struct wm_registry *r, struct wm_op *op)
 	if (in && wm_map_put(r->policies, in->service, strlen(in->service), in, NULL))
 		abort();
 	remember(r, o, index);
+	wm_labels_apply(r, old, in);
 	if (!o->quiet && (in || old)) {
 		r->policies_index = index;
 		wm_registry_announce(r, &c);
 	}
 	wm_policy_free(old);
+}
+
+static void apply_policy(struct wm_registry *r, struct wm_op *op)
+{
+	wm_labels_made(op);
+	apply_one(r, op);
 }
 
 static void discard_policy(struct wm_op *op)
@@ -380,9 +387,10 @@ static void apply_policies(struct wm_registry *r, struct wm_op *op)
 {
 	struct wm_policies_op *all = (struct wm_policies_op *)op;
 
+	wm_labels_made(op);
 	for (unsigned n = 0; n < all->count; n++) {
 		if (all->parts[n]->op.stores)
-			apply_policy(r, &all->parts[n]->op);
+			apply_one(r, &all->parts[n]->op);
 	}
 }
 

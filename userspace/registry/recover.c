@@ -390,6 +390,8 @@ static int policy_row(struct recovery *rc, uint64_t row, struct wm_err *e)
 		(void)wm_peer_id_parse(r->self->id, &p->version.writer);
 	above(r, &p->version);
 	err = wm_policy_enter(r, p);
+	if (!err)
+		err = wm_labels_recover(r, p);
 	return err == WM_E_CONFLICT ? damaged(rc, WM_STORE_INSTANCES, row, "repeats a policy", e)
 	       : err		    ? no_memory(e)
 				    : 0;

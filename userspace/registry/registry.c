@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSE_ROUNDS_MAX 16  /* flushes at close: callbacks may submit again, but not for ever */
-#define SMALL_RECORD_MAX 512 /* octets of a service or meta record */
+#define CLOSE_ROUNDS_MAX 16   /* flushes at close: callbacks may submit again, but not for ever */
+#define SMALL_RECORD_MAX 1024 /* octets of a service, label or meta record */
 
 /* --- opening and closing --- */
 int wm_registry_set_node_id(struct wm_registry *r, const char *id)
@@ -506,20 +506,28 @@ struct wm_service *wm_registry_service(const struct wm_registry *r, const char *
 	return wm_map_get(r->services, lower, n);
 }
 
-static const struct wm_service *holder_of(const struct wm_registry *r, const struct wm_lease *l)
+static const struct wm_service *holder_of(const struct wm_registry *r, const struct wm_lease *l,
+					  const char **ret_label)
 {
-	return l ? wm_registry_service(r, l->name) : NULL;
+	char service[WM_LABEL_KEY_MAX];
+
+	*ret_label = "";
+	if (!l)
+		return NULL;
+	*ret_label = wm_lease_label(l, service);
+	return **ret_label && l->retired ? NULL : wm_registry_service(r, service);
 }
 
-const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a)
+const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a,
+						 const char **ret_label)
 {
-	return holder_of(r, wm_vips_at4(r->vips, a));
+	return holder_of(r, wm_vips_at4(r->vips, a), ret_label);
 }
 
 const struct wm_service *wm_registry_service_at6(const struct wm_registry *r,
-						 const struct in6_addr *a)
+						 const struct in6_addr *a, const char **ret_label)
 {
-	return holder_of(r, wm_vips_at6(r->vips, a));
+	return holder_of(r, wm_vips_at6(r->vips, a), ret_label);
 }
 
 const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r)

@@ -191,10 +191,17 @@ unsigned wm_registry_checks(const struct wm_registry *r);    /* of all nodes, ma
 unsigned wm_registry_services(const struct wm_registry *r);
 /** @p name in any case. @return NULL when unknown. Cost O(1). */
 struct wm_service *wm_registry_service(const struct wm_registry *r, const char *name);
-/** The service that has a virtual address. @return NULL: no service that is there. Cost O(1). */
-const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a);
+/** The service that has a virtual address. @p ret_label: what of it, as in wm_registry_label(); ""
+ * is all. Borrowed. @return NULL: no service that is there. Cost O(1). */
+const struct wm_service *wm_registry_service_at4(const struct wm_registry *r, struct in_addr a,
+						 const char **ret_label);
 const struct wm_service *wm_registry_service_at6(const struct wm_registry *r,
-						 const struct in6_addr *a);
+						 const struct in6_addr *a, const char **ret_label);
+/** The virtual addresses of what has a label in front of a service's name: a subset of its policy.
+ *  Both in any case; the service need not be there. Derived from the names and kept as a service's
+ *  are. @return false: it has none. Cost O(1). */
+bool wm_registry_label(const struct wm_registry *r, const char *service, const char *label,
+		       struct in_addr *ret4, struct in6_addr *ret6);
 /** Where virtual addresses are given from. */
 const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r);
 /** Of this agent's node. */
