@@ -327,6 +327,55 @@ Test(tables, virtual_names_may_stand_for_endpoints)
 	free(p);
 }
 
+/* The set that [label.]service.kind.domain leads to; -1: there is no such name. */
+static int64_t led_to(const struct wm_tables *t, const char *wire)
+{
+	const struct wm_name *n = wm_tables_name(t, (const uint8_t *)wire, strlen(wire) + 1);
+
+	return n ? (int64_t)n->set : -1;
+}
+
+/* A part of a service has a set, names and an address of its own, of the same backends; the next
+ * run knows them. */
+Test(tables, a_part_of_a_service_has_names_of_its_own)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted all, part;
+	int64_t set, of_all;
+
+	want(&all, 1, 3);
+	want(&part, 1, 2);
+	part.w.label = "v2.eu";
+	part.w.vip4_be = __builtin_bswap32(0xf0000099u);
+	part.w.vip6[15] = 0x99;
+	cr_assert_eq(put(t, &all) + put(t, &part), 0);
+	set = wm_tables_label_set(t, "s1", "v2.eu");
+	of_all = wm_tables_set_of(t, "s1");
+	cr_assert(set >= 0 && set != of_all);
+	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7service\4mesh\10internal"), set);
+	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7virtual\4mesh\10internal"), set);
+	cr_assert_eq(led_to(t, "\2s1\7service\4mesh\10internal"), of_all);
+	cr_assert_eq(p->names.n, 4);
+	cr_assert_eq(p->fronts.n, 4);
+	cr_assert_eq(p->sets[set].service, p->sets[of_all].service);
+	wm_tables_free(t);
+	t = tables_new(p);
+	p->names.writes = p->fronts.writes = 0;
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	cr_assert_eq(put(t, &part) + put(t, &all), 0);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	cr_assert_eq(wm_tables_label_set(t, "s1", "v2.eu"), set);
+	cr_assert_eq(p->names.writes + p->fronts.writes, 0);
+	wm_tables_label_del(t, "s1", "v2.eu");
+	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7virtual\4mesh\10internal"), -1);
+	cr_assert_eq(p->names.n, 2);
+	cr_assert_eq(p->fronts.n, 2);
+	agree(p, t, &all);
+	wm_tables_free(t);
+	free(p);
+}
+
 /* A name that fits no label of DNS is in no `names`, and still has its address; the next run knows
  * the set by it, so that what sockets remember stays true. */
 Test(tables, a_name_longer_than_a_label_has_a_frontend_and_is_adopted)
@@ -618,7 +667,7 @@ Test(tables, full_names_are_told_and_tried_again)
 Test(tables, longest_set_and_too_long)
 {
 	static struct wm_want_backend b[WM_SET_SLOTS_MAX + 1];
-	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1, NULL};
+	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1, NULL, NULL};
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
 	struct wm_err e;

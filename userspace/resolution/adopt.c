@@ -9,37 +9,60 @@
 #include <errno.h>
 #include <string.h>
 
-/* The service of a <service>.service.<domain> name; "" if it is none. */
-static void service_of(const struct wm_tables *t, const struct wm_name *v,
-		       char out[WM_DNS_LABEL_MAX + 1])
+/* The labels of a name before @p end, with dots between. @return place of the last of them in @p
+ * out; -1: there is none, or an octet 0 in one. */
+static int labels_of(const uint8_t *name, size_t end, char out[WM_DNS_NAME_MAX + 1])
 {
-	uint8_t wire[WM_DNS_NAME_MAX + 1];
-	size_t len = v->name[0];
+	int last = -1;
+	size_t at = 0;
 
-	out[0] = '\0';
-	if (v->kind != WM_NAME_SERVICE || len > WM_DNS_LABEL_MAX || len >= v->len)
-		return;
-	memcpy(out, v->name + 1, len);
-	out[len] = '\0';
-	for (unsigned i = 0; i < WM_DOMAINS; i++)
-		if (t->domains[i].len && strlen(out) == len &&
-		    wm_wire_name(&t->domains[i], out, "service", wire) == v->len &&
+	for (; at < end; at += name[at] + 1u) {
+		if (at + name[at] + 1u > end || memchr(name + at + 1, 0, name[at]))
+			return -1;
+		if (at)
+			out[at - 1] = '.';
+		last = (int)at;
+		memcpy(out + at, name + at + 1, name[at]);
+	}
+	out[at ? at - 1 : 0] = '\0';
+	return last;
+}
+
+/* What a [<label>.]<service>.service.<domain> name is of. @return false: it is none. */
+static bool key_of(const struct wm_tables *t, const struct wm_name *v, struct wm_svc_key *ret)
+{
+	static const char kind[] = "service";
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+	char text[WM_DNS_NAME_MAX + 1];
+	int last;
+
+	for (unsigned i = 0; v->kind == WM_NAME_SERVICE && i < WM_DOMAINS; i++) {
+		const struct wm_domain *d = &t->domains[i];
+
+		if (!d->len || v->len <= d->len + sizeof(kind))
+			continue;
+		last = labels_of(v->name, v->len - d->len - sizeof(kind), text);
+		if (last < 0)
+			continue;
+		if (last)
+			text[last - 1] = '\0';
+		if (wm_wire_name(d, last ? text : "", text + last, kind, wire) == v->len &&
 		    memcmp(wire, v->name, v->len) == 0)
-			return;
-	out[0] = '\0';
+			return !wm_svc_key(ret, text + last, last ? text : NULL);
+	}
+	return false;
 }
 
 /* The names of the map; what cannot be ours is deleted. */
 static int adopt_names(struct wm_tables *t)
 {
+	struct wm_svc_key service;
 	struct wm_name_key k;
 	struct wm_name v;
 	bool first = true;
 	int r;
 
 	while (!(r = t->ops->name_next(t->ops->arg, first, &k, &v))) {
-		char service[WM_DNS_LABEL_MAX + 1];
-
 		first = false;
 		r = wm_name_adopt(t, &k, &v);
 		if (r == -ENOMEM)
@@ -48,11 +71,10 @@ static int adopt_names(struct wm_tables *t)
 			t->ops->name_del(t->ops->arg, &k);
 			continue;
 		}
-		service_of(t, &v, service);
-		if (!*service || t->by_set[v.set] ||
-		    wm_map_get(t->services, service, strlen(service)))
+		if (!key_of(t, &v, &service) || t->by_set[v.set] ||
+		    wm_map_get(t->services, service.text, service.len))
 			continue; /* its set has a name, or two sets claim it: put decides */
-		if (!wm_svc_new(t, service, v.set))
+		if (!wm_svc_new(t, &service, v.set))
 			return -ENOMEM;
 	}
 	return r == -ENOENT ? 0 : r;
@@ -165,6 +187,7 @@ static int adopt_set(struct wm_tables *t, struct wm_svc *s)
 
 static int adopt_sets(struct wm_tables *t)
 {
+	static const struct wm_svc_key nobody;
 	int n = 0, r;
 
 	for (uint32_t i = 0; i < t->mem.sets_cap; i++) {
@@ -172,7 +195,7 @@ static int adopt_sets(struct wm_tables *t)
 
 		if (!s && !t->mem.sets[i].table.generation)
 			continue;
-		if (!s && !(s = wm_svc_new(t, "", i))) /* nobody's: the sweep removes it */
+		if (!s && !(s = wm_svc_new(t, &nobody, i))) /* nobody's: the sweep removes it */
 			return -ENOMEM;
 		r = adopt_set(t, s);
 		if (r)

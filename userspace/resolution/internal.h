@@ -65,7 +65,15 @@ struct wm_svc {
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
 	struct wm_front_entry *fronts[2];
 	struct wm_cuts *cuts; /* NULL: it has one tier */
-	char name[];	      /* "": an adopted set that no name tells of */
+	uint16_t len;	      /* of `name`, without its last NUL */
+	uint16_t label;	      /* place in it; 0: the set is of all of the service */
+	char name[];	      /* the service; behind its NUL the label. "": an adopted set that no
+			       * name tells of */
+};
+/* What finds a set: the service, or its name, NUL and the label. */
+struct wm_svc_key {
+	char text[WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + 1];
+	size_t len;
 };
 
 struct wm_domain {
@@ -120,7 +128,9 @@ struct wm_tables {
 };
 
 /* tables.c */
-struct wm_svc *wm_svc_new(struct wm_tables *t, const char *name, uint32_t set);
+/** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service. */
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label);
+struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set);
 /** Everything of @p s out of the tables; @p s is freed. */
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */
@@ -187,9 +197,10 @@ void wm_cuts_now(struct wm_tables *t, struct wm_svc *s);
 void wm_cuts_free(struct wm_svc *s);
 
 /* lookups.c */
-/** Folded wire form of <service>.<kind>.<domain>. @return octets, 0 when it does not fit. */
-size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *kind,
-		    uint8_t out[WM_DNS_NAME_MAX + 1]);
+/** Folded wire form of [<label>.]<service>.<kind>.<domain>; @p label "": none, dots part it.
+ *  @return octets, 0 when it does not fit. */
+size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *service,
+		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** @return 0, -EINVAL for a domain that is no domain. */
 int wm_wire_domain(const char *text, struct wm_domain *ret);
 /** The set that an adopted frontend of @p w leads to, or WM_NO_SET; its key is the IPv4 address. */

@@ -50,13 +50,20 @@ int wm_wire_domain(const char *text, struct wm_domain *ret)
 	return 0;
 }
 
-size_t wm_wire_name(const struct wm_domain *d, const char *service, const char *kind,
-		    uint8_t out[WM_DNS_NAME_MAX + 1])
+size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *service,
+		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1])
 {
-	size_t at;
+	size_t at = 0, len;
 
 	memset(out, 0, WM_DNS_NAME_MAX + 1);
-	at = put_label(out, 0, service, strlen(service));
+	for (bool more = *label; more; label += len + more) {
+		len = strcspn(label, ".");
+		more = label[len] == '.';
+		at = put_label(out, at, label, len);
+		if (!at)
+			return 0;
+	}
+	at = put_label(out, at, service, strlen(service));
 	if (at)
 		at = put_label(out, at, kind, strlen(kind));
 	if (!at || at + d->len > WM_DNS_NAME_MAX)
@@ -345,7 +352,8 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 
 		if (!d->len)
 			continue;
-		len = wm_wire_name(d, s->name, kinds[i % 2], v.name);
+		len = wm_wire_name(d, s->label ? s->name + s->label : "", s->name, kinds[i % 2],
+				   v.name);
 		if (!len)
 			continue; /* longer than a name may be: no one can ask for it */
 		v.len = (uint8_t)len;

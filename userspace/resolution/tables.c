@@ -119,16 +119,39 @@ void wm_table_memory_free(struct wm_table_memory *m)
 }
 
 /* --- services --------------------------------------------------------------------------------- */
-struct wm_svc *wm_svc_new(struct wm_tables *t, const char *name, uint32_t set)
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label)
 {
-	size_t len = strlen(name) + 1;
-	struct wm_svc *s = calloc(1, sizeof(*s) + len);
+	size_t n = strlen(service), more = label && *label ? strlen(label) + 1 : 0;
+
+	if (n > WM_SERVICE_NAME_MAX || more > WM_TAG_MAX + 1)
+		return -EINVAL;
+	memcpy(ret->text, service, n + 1);
+	if (more)
+		memcpy(ret->text + n + 1, label, more);
+	ret->len = n + more;
+	return 0;
+}
+
+/* Room was made for it. */
+static void svc_name(struct wm_svc *s, const struct wm_svc_key *k)
+{
+	size_t n = strlen(k->text);
+
+	memcpy(s->name, k->text, k->len);
+	s->name[k->len] = '\0';
+	s->len = (uint16_t)k->len;
+	s->label = (uint16_t)(n < k->len ? n + 1 : 0);
+}
+
+struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set)
+{
+	struct wm_svc *s = calloc(1, sizeof(*s) + k->len + 1);
 
 	if (!s)
 		return NULL;
-	memcpy(s->name, name, len);
+	svc_name(s, k);
 	s->set = set;
-	if (*name && wm_map_put(t->services, s->name, strlen(s->name), s, NULL)) {
+	if (k->len && wm_map_put(t->services, s->name, s->len, s, NULL)) {
 		free(s);
 		return NULL;
 	}
@@ -389,45 +412,48 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 
 /* A service whose name fits no label has no entry in `names`: by its virtual address the set that
  * an earlier run left is known. @return NULL: there is none, or no memory to take it over. */
-static struct wm_svc *adopted_for(struct wm_tables *t, const struct wm_want_set *w)
+static struct wm_svc *adopted_for(struct wm_tables *t, const struct wm_want_set *w,
+				  const struct wm_svc_key *k)
 {
 	uint32_t hash = (uint32_t)wm_hash_stable(w->service, strlen(w->service));
-	size_t len = strlen(w->service);
 	uint32_t set = wm_lookups_adopted(t, w);
 	struct wm_svc *was = set == WM_NO_SET ? NULL : t->by_set[set], *s;
 
 	if (!was || *was->name || was->claimed || t->mem.sets[set].service != hash)
 		return NULL;
-	s = realloc(was, sizeof(*s) + len + 1);
+	s = realloc(was, sizeof(*s) + k->len + 1);
 	if (!s)
 		return NULL;
 	t->by_set[set] = s;
-	memcpy(s->name, w->service, len + 1);
-	if (!wm_map_put(t->services, s->name, len, s, NULL))
+	svc_name(s, k);
+	if (!wm_map_put(t->services, s->name, s->len, s, NULL))
 		return s;
 	*s->name = '\0'; /* the sweep removes it */
+	s->len = s->label = 0;
 	return NULL;
 }
 
 static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_svc **ret,
 		   struct wm_err *e)
 {
-	const char *name = w->service;
+	struct wm_svc_key k;
 	uint32_t set;
 
-	*ret = wm_map_get(t->services, name, strlen(name));
+	if (wm_svc_key(&k, w->service, w->label))
+		return wm_err_set(e, WM_E_INVALID, "the name of a set is too long");
+	*ret = wm_map_get(t->services, k.text, k.len);
 	if (!*ret)
-		*ret = adopted_for(t, w);
+		*ret = adopted_for(t, w, &k);
 	if (*ret)
 		return 0;
 	if (wm_index_take(t->sets, &set))
 		return wm_err_set(e, WM_E_FULL, "sets: %u are the limit", t->mem.sets_cap);
-	*ret = wm_svc_new(t, name, set);
+	*ret = wm_svc_new(t, &k, set);
 	if (!*ret) {
 		wm_index_give(t->sets, set, 0);
 		return -ENOMEM;
 	}
-	t->mem.sets[set].service = (uint32_t)wm_hash_stable(name, strlen(name));
+	t->mem.sets[set].service = (uint32_t)wm_hash_stable(w->service, strlen(w->service));
 	return 0;
 }
 
@@ -479,19 +505,31 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 		wm_backend_drop(t, s->refs[i].index, s->set, now);
 	wm_index_give(t->sets, s->set, now);
 	t->by_set[s->set] = NULL;
-	if (*s->name)
-		wm_map_del(t->services, s->name, strlen(s->name));
+	if (s->len)
+		wm_map_del(t->services, s->name, s->len);
 	wm_cuts_free(s);
 	free(s->refs);
 	free(s);
 }
 
-int wm_tables_del(struct wm_tables *t, const char *service)
+static struct wm_svc *find_svc(const struct wm_tables *t, const char *service, const char *label)
 {
-	struct wm_svc *s = wm_map_get(t->services, service, strlen(service));
+	struct wm_svc_key k;
+
+	return wm_svc_key(&k, service, label) ? NULL : wm_map_get(t->services, k.text, k.len);
+}
+
+void wm_tables_label_del(struct wm_tables *t, const char *service, const char *label)
+{
+	struct wm_svc *s = find_svc(t, service, label);
 
 	if (s)
 		wm_svc_remove(t, s);
+}
+
+int wm_tables_del(struct wm_tables *t, const char *service)
+{
+	wm_tables_label_del(t, service, NULL);
 	return 0;
 }
 
@@ -551,11 +589,16 @@ const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *f
 	return n && n->claimed ? &n->v : NULL;
 }
 
-int64_t wm_tables_set_of(const struct wm_tables *t, const char *service)
+int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
-	const struct wm_svc *s = wm_map_get(t->services, service, strlen(service));
+	const struct wm_svc *s = find_svc(t, service, label);
 
 	return s ? (int64_t)s->set : -ENOENT;
+}
+
+int64_t wm_tables_set_of(const struct wm_tables *t, const char *service)
+{
+	return wm_tables_label_set(t, service, NULL);
 }
 
 const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len)

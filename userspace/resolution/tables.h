@@ -94,6 +94,7 @@ struct wm_want_set {
 	const struct wm_want_backend *backends;
 	uint32_t backends_count;
 	const struct wm_want_rule *rule; /* NULL: at random by weight, all alike */
+	const char *label; /* in front of it: the set is of a part of the service. NULL: of all */
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
@@ -112,8 +113,10 @@ int wm_tables_sweep(struct wm_tables *t);
  * by userspace only and counted, other services are untouched; -ENOMEM. */
 int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *ret_set,
 		  struct wm_err *e);
-/** Remove a service whole. Unknown: 0. */
+/** Remove the set of a service with its names. Unknown: 0. */
 int wm_tables_del(struct wm_tables *t, const char *service);
+/** The same of a part of it. */
+void wm_tables_label_del(struct wm_tables *t, const char *service, const char *label);
 /** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
 int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
@@ -138,8 +141,9 @@ const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t);
 struct wm_view wm_tables_view(const struct wm_tables *t);
 /** The entry of a folded wire name; NULL when unknown. Cost O(1). */
 const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len);
-/** Set index of a service, or -ENOENT. */
+/** Set index of a service, or of a part of it; or -ENOENT. */
 int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
+int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label);
 /** Wire form (folded) of the domain and the alternative domain; NULL when none. */
 const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len);
 struct wm_tables_stats {
