@@ -297,3 +297,61 @@ Test(resolution, what_it_compiled_does_not_differ)
 	memory.slots[memory.heads[memory.sets[0].table.head].first].keep ^= 1;
 	cr_assert_eq(differences(), 1);
 }
+
+/* --- subsets ------------------------------------------------------------------------------------
+ */
+static void subsets(unsigned n)
+{
+	static const struct wm_policy_subset all[] = {
+		{.name = "Good", .filter = "", .only_passing = 1},
+		{.name = "first", .filter = "Service.Port == 80"},
+	};
+	struct wm_policy_draft d;
+
+	wm_policy_draft_init(&d, "web");
+	d.p.subsets = all;
+	d.p.subsets_count = n;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	turn();
+}
+
+static unsigned slots_of(const char *label)
+{
+	struct wm_view view = wm_tables_view(tables);
+	int64_t set = wm_tables_label_set(tables, "web", label);
+	struct wm_table t = {0};
+
+	if (set < 0)
+		return 0;
+	return wm_table_load(&view, (uint32_t)set, &t) == WM_PICKED ? t.count : 0;
+}
+
+Test(resolution, each_subset_of_a_policy_has_a_set)
+{
+	struct wm_check *c;
+
+	subsets(2);
+	put("a", 80, WM_PASSING, 10);
+	put("b", 81, WM_PASSING, 10);
+	turn();
+	cr_assert_eq(slots_of("good"), 2);
+	cr_assert_eq(slots_of("first"), 1);
+	cr_assert_eq(differences(), 0);
+	/* of the same weight as before, so nothing but its status changes */
+	c = wm_registry_check(registry, "service:b");
+	wm_registry_set_status(registry, c, WM_WARNING, NULL);
+	turn();
+	cr_assert_eq(slots_of("good"), 1);
+	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
+	turn();
+	cr_assert_eq(slots_of("first"), 0, "nobody is in it");
+	cr_assert_geq(wm_tables_label_set(tables, "web", "first"), 0, "and it is refused");
+	subsets(1);
+	cr_assert_lt(wm_tables_label_set(tables, "web", "first"), 0);
+	wm_registry_deregister(registry, "b", NULL, NULL, NULL);
+	turn();
+	cr_assert_lt(wm_tables_label_set(tables, "web", "good"), 0);
+	put("a", 80, WM_PASSING, 10);
+	turn();
+	cr_assert_eq(slots_of("good"), 1);
+}

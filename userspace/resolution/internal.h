@@ -131,6 +131,8 @@ struct wm_tables {
 /** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service. */
 int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label);
 struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set);
+/** @p label as in wm_svc_key(). @return NULL: there is no such set. */
+struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label);
 /** Everything of @p s out of the tables; @p s is freed. */
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */

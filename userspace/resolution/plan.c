@@ -71,7 +71,8 @@ static int plan_all(const struct wm_service *s, struct wm_plan *ret)
 	return 0;
 }
 
-int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, struct wm_plan *ret)
+int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
+		 struct wm_plan *ret)
 {
 	struct wm_selection c;
 	int err;
@@ -79,7 +80,7 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, struct
 	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
 	if (!ret->policy)
 		return plan_all(s, ret);
-	err = wm_selection_make(r, s->name, "", &c);
+	err = wm_selection_make(r, s->name, subset, &c);
 	if (err)
 		return err;
 	if (c.policy) /* behind redirects the last decides; without one, who sent there */

@@ -16,6 +16,8 @@ struct wm_plan {
 	struct wm_planned *planned;	/* each instance once */
 	uint32_t count;
 };
-/** @return 0, -ENOMEM. Cost: the instances of the services that are in it, times their filters. */
-int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, struct wm_plan *ret);
+/** @param subset "": all of the service, as its policy says. @return 0, -ENOMEM. Cost: the
+ * instances of the services that are in it, times their filters. */
+int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
+		 struct wm_plan *ret);
 void wm_plan_done(struct wm_plan *p);

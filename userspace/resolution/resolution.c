@@ -4,11 +4,13 @@
 
 #include "plan.h"
 #include "referrers.h"
+#include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
 #include "userspace/metadata/selection.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -39,6 +41,7 @@ struct compiled {
 	TAILQ_ENTRY(compiled) entry;
 	uint64_t due_ns; /* not to be published before */
 	enum place in;
+	struct wm_buf labels; /* that have a set: each with its NUL */
 };
 TAILQ_HEAD(compiled_list, compiled);
 
@@ -74,6 +77,7 @@ static void mark_one(struct wm_resolution *x, struct wm_service *s)
 			return;
 		}
 		c->service = s;
+		wm_buf_init(&c->labels, WM_POLICY_SUBSETS_MAX * (WM_POLICY_LABEL_MAX + 1));
 		s->compiled = c;
 	}
 	if (c->in != DIRTY)
@@ -188,16 +192,22 @@ static void check_custom(const struct wm_resolution *x, struct wm_plan *plan)
 		plan->rule.head.balance = WM_BALANCE_WEIGHTED;
 }
 
-/* What the tables are to say of @p s. The plan is done with after @p w, also on failure. */
-static int want(struct wm_resolution *x, const struct wm_service *s, struct wm_plan *plan,
-		struct wm_want_set *w)
+/* What the tables are to say of @p s, or of its subset @p label. The plan is done with after @p w,
+ * also on failure. */
+static int want(struct wm_resolution *x, const struct wm_service *s, const char *label,
+		struct wm_plan *plan, struct wm_want_set *w)
 {
-	int r = wm_plan_make(x->registry, s, plan);
+	struct in6_addr vip6 = s->vip6;
+	struct in_addr vip4 = s->vip4;
+	int r = wm_plan_make(x->registry, s, label, plan);
 
 	if (!r)
 		r = fill(x, s, plan);
-	*w = (struct wm_want_set){.service = s->name, .vip4_be = s->vip4.s_addr};
-	memcpy(w->vip6, &s->vip6, 16);
+	*w = (struct wm_want_set){.service = s->name, .label = label};
+	if (!*label || wm_registry_label(x->registry, s->name, label, &vip4, &vip6)) {
+		w->vip4_be = vip4.s_addr;
+		memcpy(w->vip6, &vip6, 16);
+	}
 	w->backends = x->want;
 	w->backends_count = plan->count;
 	check_custom(x, plan);
@@ -205,15 +215,15 @@ static int want(struct wm_resolution *x, const struct wm_service *s, struct wm_p
 	return r;
 }
 
-/* @return 0 or why it did not fit. */
-static int compile(struct wm_resolution *x, struct compiled *c)
+/* The set of the service, or of its subset @p label. @return 0 or why it did not fit. */
+static int put_set(struct wm_resolution *x, struct compiled *c, const char *label)
 {
 	const struct wm_service *s = c->service;
 	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
 	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = want(x, s, &plan, &w);
+	int r = want(x, s, label, &plan, &w);
 
 	wm_tables_stats(x->tables, &before);
 	if (!r)
@@ -222,9 +232,60 @@ static int compile(struct wm_resolution *x, struct compiled *c)
 	if (after.publishes != before.publishes)
 		c->due_ns = wm_clock_ns() + pace_ns(x, plan.count);
 	if (r)
-		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
-			wm_err_name(r), wm_log_q(e.text));
+		wm_warn("resolution.unfit", "svc=%s label=%s err=%s text=%s", wm_log_q(s->name),
+			wm_log_q(label), wm_err_name(r), wm_log_q(e.text));
 	wm_plan_done(&plan);
+	return r;
+}
+
+static bool has_label(const struct wm_buf *labels, const char *label)
+{
+	for (size_t at = 0; at < labels->len; at += strlen(labels->data + at) + 1)
+		if (strcmp(labels->data + at, label) == 0)
+			return true;
+	return false;
+}
+
+/* Sets of subsets that are no more. */
+static void drop_labels(struct wm_resolution *x, struct compiled *c, const struct wm_buf *left)
+{
+	for (size_t at = 0; at < c->labels.len; at += strlen(c->labels.data + at) + 1)
+		if (!left || !has_label(left, c->labels.data + at))
+			wm_tables_label_del(x->tables, c->service->name, c->labels.data + at);
+	wm_buf_done(&c->labels);
+}
+
+/* Each subset of the service's policy has a set. @return 0 or why one did not fit. */
+static int put_labels(struct wm_resolution *x, struct compiled *c)
+{
+	const struct wm_policy *p = wm_registry_policy(x->registry, c->service->name);
+	char label[WM_POLICY_LABEL_MAX + 1];
+	struct wm_buf now;
+	int bad = 0, r;
+
+	wm_buf_init(&now, c->labels.max);
+	for (uint32_t n = 0; p && n < p->subsets_count; n++) {
+		snprintf(label, sizeof(label), "%s", p->subsets[n].name);
+		for (char *l = label; *l; l++)
+			*l = (char)tolower((unsigned char)*l);
+		if (!wm_buf_put(&now, label, strlen(label) + 1)) {
+			bad = -ENOMEM;
+			continue;
+		}
+		r = put_set(x, c, label);
+		bad = r ? r : bad;
+	}
+	drop_labels(x, c, &now);
+	c->labels = now;
+	return bad;
+}
+
+/* @return 0 or why it did not fit. */
+static int compile(struct wm_resolution *x, struct compiled *c)
+{
+	int r = put_set(x, c, ""), labels = put_labels(x, c);
+
+	r = r ? r : labels;
 	move(x, c, r ? UNFIT : CLEAN);
 	return r;
 }
@@ -295,6 +356,14 @@ static bool same_backend(const struct wm_resolution *x, const struct wm_instance
 	       state_of(x, a) == state_of(x, b);
 }
 
+/* May who is in its tiers depend on it? Filters know of checks, and there is `only_passing`. */
+static bool goes_by_status(const struct wm_resolution *x, const struct wm_service *s)
+{
+	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
+
+	return p && p->subsets_count;
+}
+
 static void on_status(struct wm_resolution *x, const struct wm_change *c)
 {
 	const struct wm_instance *i = c->instance;
@@ -303,7 +372,7 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	bool unknown = wm_tables_state(x->tables, i->hash, state_of(x, i));
 	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
 
-	if (unknown || weight_moves)
+	if (unknown || weight_moves || goes_by_status(x, c->service))
 		mark(x, c->service);
 }
 
@@ -353,8 +422,10 @@ static void on_change(void *arg, const struct wm_change *c)
 		wm_referrers_each(x->referrers, c->service->name, mark_referrer, x);
 		wm_tables_del(x->tables, c->service->name);
 		gone = c->service->compiled;
-		if (gone)
+		if (gone) {
+			drop_labels(x, gone, NULL);
 			move(x, gone, CLEAN);
+		}
 		free(gone);
 		c->service->compiled = NULL;
 		break;
@@ -420,7 +491,11 @@ void wm_resolution_free(struct wm_resolution *x)
 	if (!x)
 		return;
 	while ((s = wm_registry_next_service(x->registry, &pos))) {
-		free(s->compiled);
+		struct compiled *c = s->compiled;
+
+		if (c)
+			wm_buf_done(&c->labels);
+		free(c);
 		s->compiled = NULL;
 	}
 	wm_referrers_free(x->referrers);
@@ -430,13 +505,24 @@ void wm_resolution_free(struct wm_resolution *x)
 	free(x);
 }
 
+static int verify_set(struct wm_resolution *x, const struct wm_service *s, const char *label,
+		      wm_difference_fn fn, void *arg)
+{
+	struct wm_want_set w;
+	struct wm_plan plan;
+	int r = want(x, s, label, &plan, &w);
+
+	if (!r)
+		r = wm_tables_verify(x->tables, &w, fn, arg);
+	wm_plan_done(&plan);
+	return r;
+}
+
 int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm_difference_fn fn,
 			 void *arg)
 {
 	const struct compiled *c = s->compiled;
 	char text[WM_SERVICE_NAME_MAX + 64];
-	struct wm_want_set w;
-	struct wm_plan plan;
 	int r = 0;
 
 	if (!c || c->in == DIRTY || c->in == PACED)
@@ -446,10 +532,9 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 		fn(arg, "sets", text);
 		return 0;
 	}
-	r = want(x, s, &plan, &w);
-	if (!r)
-		r = wm_tables_verify(x->tables, &w, fn, arg);
-	wm_plan_done(&plan);
+	r = verify_set(x, s, "", fn, arg);
+	for (size_t at = 0; !r && at < c->labels.len; at += strlen(c->labels.data + at) + 1)
+		r = verify_set(x, s, c->labels.data + at, fn, arg);
 	return r;
 }
 

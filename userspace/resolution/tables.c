@@ -512,7 +512,7 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 	free(s);
 }
 
-static struct wm_svc *find_svc(const struct wm_tables *t, const char *service, const char *label)
+struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label)
 {
 	struct wm_svc_key k;
 
@@ -521,7 +521,7 @@ static struct wm_svc *find_svc(const struct wm_tables *t, const char *service, c
 
 void wm_tables_label_del(struct wm_tables *t, const char *service, const char *label)
 {
-	struct wm_svc *s = find_svc(t, service, label);
+	struct wm_svc *s = wm_svc_find(t, service, label);
 
 	if (s)
 		wm_svc_remove(t, s);
@@ -591,7 +591,7 @@ const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *f
 
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
-	const struct wm_svc *s = find_svc(t, service, label);
+	const struct wm_svc *s = wm_svc_find(t, service, label);
 
 	return s ? (int64_t)s->set : -ENOENT;
 }
