@@ -142,6 +142,14 @@ stays mute
 # counted when the pass has ended, which is after the socket was
 until_ok 10 counts abort_tcp 1 || fail "one TCP connection is counted, saw $(counted abort_tcp)"
 
+# --- or where the policy of its service does
+check "the policy of a service" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/shut" -d '{"close_on_down": true}')"
+check "register shut" 200 "$(up shut shut 10.77.0.1)"
+opened shut tcp "$(vip4 shut)"
+check "shut fails" 200 "$(down shut)"
+aborted shut
+until_ok 10 counts abort_tcp 2 || fail "two TCP connections are counted, saw $(counted abort_tcp)"
+
 # --- what an agent that was killed left undone
 opened left udp "$V4"
 stop_agent KILL

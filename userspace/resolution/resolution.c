@@ -141,10 +141,16 @@ static bool aborts_tcp(const struct wm_instance *i)
 	return false;
 }
 
+/* What its own service's policy says: it is one backend of all sets that have it. */
+static bool closes(const struct wm_resolution *x, const struct wm_instance *i)
+{
+	const struct wm_policy *p = wm_registry_policy(x->registry, i->service->name);
+
+	return (p && p->close_on_down) || aborts_tcp(i);
+}
+
 static int fill(struct wm_resolution *x, const struct wm_service *s, const struct wm_plan *plan)
 {
-	bool closes = plan->policy && plan->policy->close_on_down;
-
 	if (plan->count > x->want_cap) {
 		size_t cap = plan->count + plan->count / 2;
 		struct wm_want_backend *want = realloc(x->want, cap * sizeof(*want));
@@ -162,7 +168,7 @@ static int fill(struct wm_resolution *x, const struct wm_service *s, const struc
 						      .port = i->port,
 						      .weight = weight_of(i),
 						      .state = state_of(x, i),
-						      .abort_tcp = closes || aborts_tcp(i),
+						      .abort_tcp = closes(x, i),
 						      .foreign = i->service != s,
 						      .tiers = plan->planned[k].tiers};
 		memcpy(x->want[k].addr6, &i->addr6, 16);
