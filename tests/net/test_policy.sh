@@ -39,7 +39,7 @@ echo '{"service": "DB"}' >"$DIR/c.json"
 says agent/reload ''
 check "mended, it is taken" 20 "$(field web panic_threshold)"
 matches "two of one service are refused" 'file=c.json text="service: \\"DB\\" has one in b.json already' "$(cat "$LOG")"
-check "somebody changes one" '{"warnings":["service: service \"db\" is not there","drain_s: it is kept, and decides nothing yet"]}' "$(says waymark/policies/db '{"drain_s": 6}')"
+check "somebody changes one" '{"warnings":["service: service \"db\" is not there"]}' "$(says waymark/policies/db '{"drain_s": 6}')"
 rm "$DIR"/*.json
 says agent/reload ''
 check "what left the directory goes" 404 "$(code "$API/v1/waymark/policies/web")"

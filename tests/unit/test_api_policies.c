@@ -150,9 +150,24 @@ Test(api_policies, what_is_not_found_is_warned_of)
 Test(api_policies, what_decides_nothing_yet_is_warned_of)
 {
 	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
-	cr_assert_eq(put(P "/web", "{\"drain_s\":2,\"balance\":\"peak_ewma\"}"), 200);
+	cr_assert_eq(put(P "/web", "{\"balance\":\"peak_ewma\"}"), 200);
 	cr_assert(strstr(one.body, "balance: peak_ewma goes by open connections"), "%s", one.body);
-	cr_assert(strstr(one.body, "drain_s: it is kept, and decides nothing yet"), "%s", one.body);
+}
+
+/* A drain that names no deadline has the policy's; one that does, its own. */
+Test(api_policies, a_drain_lasts_as_long_as_the_policy_says)
+{
+	const struct wm_instance *i;
+
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
+	cr_assert_eq(put(P "/web", "{\"drain_s\":7200}"), 200);
+	cr_assert_str_eq(one.body, "{\"warnings\":[]}");
+	cr_assert_eq(put("/v1/waymark/instances/w1/drain", NULL), 200);
+	i = wm_registry_instance(registry, "w1");
+	cr_assert_gt(i->drain_until_ms, wm_clock_wall_ms() + 3600 * 1000ull);
+	cr_assert_eq(put("/v1/waymark/instances/w1/drain?deadline=1m", NULL), 200);
+	i = wm_registry_instance(registry, "w1");
+	cr_assert_lt(i->drain_until_ms, wm_clock_wall_ms() + 3600 * 1000ull);
 }
 
 /* --- explained ---------------------------------------------------------------------------------

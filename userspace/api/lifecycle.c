@@ -107,10 +107,20 @@ void wm_native_lifecycle(struct wm_call *c)
 	change(c, to, 0);
 }
 
+/* Of a drain that names none: the policy of the instance's service says. */
+static int64_t default_deadline(const struct wm_registry *r, const char *id)
+{
+	const struct wm_instance *i = wm_registry_instance(r, id);
+	const struct wm_policy *p = i ? wm_registry_policy(r, i->service->name) : NULL;
+
+	return p && p->drain_s ? (int64_t)(p->drain_s * WM_NS_PER_S)
+			       : (int64_t)(WM_DRAIN_DEFAULT_MS * WM_NS_PER_MS);
+}
+
 void wm_native_drain(struct wm_call *c)
 {
 	const char *deadline = wm_http_query(c->req, "deadline");
-	int64_t ns = (int64_t)(WM_DRAIN_DEFAULT_MS * WM_NS_PER_MS);
+	int64_t ns = default_deadline(c->api->d.registry, c->params[0]);
 
 	if (deadline && *deadline && wm_duration_parse(deadline, &ns))
 		ns = 0;

@@ -161,8 +161,6 @@ static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm
 		wm_json_string(j, "affinity: it is kept, and decides nothing yet");
 	if (p->ports_count)
 		wm_json_string(j, "ports: they are kept, and decide nothing yet");
-	if (p->drain_s)
-		wm_json_string(j, "drain_s: it is kept, and decides nothing yet");
 }
 
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p)
