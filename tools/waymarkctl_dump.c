@@ -309,6 +309,24 @@ static const struct {
 #define MAPS (sizeof(maps) / sizeof(*maps))
 
 /* --- numbers and what they stand for ---------------------------------------------------------- */
+/* What stands before "service" or "virtual": the service's name, or a label and it. */
+static char *service_name(const struct wm_name *n)
+{
+	char text[WM_DNS_NAME_MAX + 1];
+	size_t len = 0;
+
+	for (const uint8_t *l = n->name; *l; l += *l + 1u) {
+		if (len && *l == 7 &&
+		    (memcmp(l + 1, "service", 7) == 0 || memcmp(l + 1, "virtual", 7) == 0))
+			break;
+		if (len)
+			text[len++] = '.';
+		memcpy(text + len, l + 1, *l);
+		len += *l;
+	}
+	return strndup(text, len);
+}
+
 static void learn_services(struct dump *d)
 {
 	struct wm_name_key key = {0};
@@ -318,8 +336,7 @@ static void learn_services(struct dump *d)
 	while (wm_inspect_name(d->x, &key, &begun, &n)) {
 		if (n.set >= d->m->sets_cap || d->services[n.set])
 			continue;
-		/* the first label is the service's name */
-		d->services[n.set] = strndup((const char *)&n.name[1], n.name[0]);
+		d->services[n.set] = service_name(&n);
 	}
 }
 
@@ -327,7 +344,7 @@ static void learn_hashes(struct dump *d)
 {
 	d->hashes = calloc(d->m->sets_cap + 1u, sizeof(*d->hashes));
 	for (uint32_t i = 0; d->hashes && i < d->m->sets_cap; i++)
-		if (d->services[i])
+		if (d->services[i] && !strchr(d->services[i], '.')) /* backends are the service's */
 			d->hashes[d->hashes_count++] = (struct by_hash){d->m->sets[i].service, i};
 	if (d->hashes)
 		qsort(d->hashes, d->hashes_count, sizeof(*d->hashes), compare_hashes);
