@@ -427,3 +427,75 @@ Test(names, prepared_queries_have_names)
 	ask("query.mesh.internal", A);
 	nodata(0);
 }
+
+/* --- subsets ------------------------------------------------------------------------------------
+ */
+static void versions(void)
+{
+	static const struct wm_policy_subset both[] = {
+		{.name = "v1", .filter = "\"v1\" in Service.Tags"},
+		{.name = "v2", .filter = "\"v2\" in Service.Tags"},
+	};
+	struct wm_policy_draft d;
+
+	add("web", "a", "10.0.1.1", 81, "v1", WM_PASSING);
+	add("web", "b", "10.0.1.2", 82, "v2", WM_PASSING);
+	add("web", "c", "10.0.1.3", 83, "v2", WM_CRITICAL);
+	wm_policy_draft_init(&d, "web");
+	d.p.subsets = both;
+	d.p.subsets_count = 2;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+Test(names, a_subset_has_names_of_its_own)
+{
+	char vip[INET_ADDRSTRLEN], reverse[64];
+	struct in6_addr v6;
+	struct in_addr v4;
+	const uint8_t *a = (const uint8_t *)&v4;
+
+	versions();
+	cr_assert(wm_registry_label(registry, "web", "v2", &v4, &v6));
+	inet_ntop(AF_INET, &v4, vip, sizeof(vip));
+	for (int tables_too = 1; tables_too >= 0; tables_too--) {
+		ask("v2.web.service.mesh.internal", A);
+		cr_assert_eq(have(1, NULL), 1);
+		cr_assert_eq(have(1, "10.0.1.2"), 1);
+		ask("V2.web.virtual.dc1.consul", A);
+		cr_assert_eq(have(1, vip), 1);
+		if (tables_too)
+			wm_tables_label_del(tables, "web", "v2");
+	}
+	ask("v2.web.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 1);
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 2);
+	ask("v3.web.virtual.mesh.internal", A);
+	nodata(3);
+	ask("v2.db.virtual.mesh.internal", A);
+	nodata(3);
+	snprintf(reverse, sizeof(reverse), "%u.%u.%u.%u.in-addr.arpa", a[3], a[2], a[1], a[0]);
+	ask(reverse, 12);
+	cr_assert_eq(have(1, "v2.web.virtual.mesh.internal."), 1);
+}
+
+/* A policy decides whom TCP and SRV name, too: as the tables do. */
+Test(names, an_answer_of_the_registry_goes_by_the_policy)
+{
+	struct wm_policy_draft d;
+
+	versions();
+	add("db", "d", "10.0.2.1", 90, NULL, WM_PASSING);
+	wm_policy_draft_init(&d, "web");
+	d.p.redirect.service = "db";
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	ask("web.service.mesh.internal", SRV);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(3, "10.0.2.1"), 1);
+	wm_tables_del(tables, "web");
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.0.2.1"), 1);
+}

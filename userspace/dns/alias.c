@@ -111,17 +111,16 @@ static bool put_cname(struct wm_reply *r, const char *host)
 void wm_reply_service_alias(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
+	int64_t n = s ? wm_reply_candidates(r, s) : 0;
 	const char *chosen = NULL;
 	uint64_t total = 0;
 
 	/* one by weight: of those seen so far each is it with its share */
-	for (unsigned k = 0; s && k < s->instances_count; k++) {
-		const struct wm_instance *i = s->instances[k];
+	for (int64_t k = 0; k < n; k++) {
+		const struct wm_instance *i = r->s->chosen[k];
 		uint8_t target[WM_DNS_NAME_MAX + 1];
 		unsigned weight = i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
 
-		if (!wm_reply_takes(r, i))
-			continue;
 		if (!wm_host_of(i))
 			return;
 		if (!weight || !wm_host_wire(wm_host_of(i), target) ||

@@ -47,7 +47,7 @@ struct wm_dns_ask {
 	bool branch;   /* names may lie below it, whether it is a service or not */
 	bool srv_only; /* has no records of another type */
 	char service[WM_DNS_LABEL_MAX + 1];
-	char tag[WM_DNS_NAME_MAX + 1];	/* "": any */
+	char tag[WM_DNS_NAME_MAX + 1];	/* or a subset of the service's policy; "": any */
 	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
 	bool is6;
 	uint8_t addr[16]; /* WM_ASK_ADDR; WM_ASK_REVERSE: v4-mapped if IPv4, as far as it goes */
@@ -122,12 +122,19 @@ void wm_reply_query(struct wm_reply *r);
 /** <name>.<kind>[.<dc>].<domain>; a node's name may have dots. @return false: it does not fit. */
 bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *kind, bool dc,
 		       uint8_t out[WM_DNS_NAME_MAX + 1]);
+/** [<label>.]<service>.virtual.<domain>; @p label "": none. @return false: it does not fit. */
+bool wm_virtual_in_domain(const struct wm_reply *r, const char *label, const char *service,
+			  uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** One address record for the question's name. */
 bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
 /** Is @p i usable, and has it the asked tag? */
 bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
-/** Some instance of the asked service (and tag) is not critical. */
-bool wm_reply_usable(const struct wm_reply *r);
+/** Who may be named of the asked service @p s, its tag or subset, in no order. @return how many, in
+ *  r->s->chosen; -1: no memory. */
+int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s);
+/** Is there what was asked for: a service or a part of it that has a virtual address, or somebody
+ *  who takes connections? */
+bool wm_reply_exists(struct wm_reply *r);
 /** Does the asked service have usable instances with a tag that the asked one is the end of? */
 bool wm_reply_has_below(const struct wm_reply *r);
 

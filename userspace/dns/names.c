@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* names.c - what a name asks for. Forms: [tag.]<service>.service[.<dc>].<domain>,
- * _<service>._<tag>[.service][.<dc>].<domain> (RFC 2782; _tcp is no tag), <service>.virtual,
- * <node>.node[.<dc>], <hex>.addr[.<dc>], ns.<domain>, the domain itself. What these end with exists
- * too (RFC 8020 2), or a resolver that asks label by label never comes to them (RFC 9156). */
+ * _<service>._<tag>[.service][.<dc>].<domain> (RFC 2782; _tcp is no tag),
+ * [subset.]<service>.virtual, <node>.node[.<dc>], <hex>.addr[.<dc>], ns.<domain>, the domain
+ * itself. What these end with exists too (RFC 8020 2), or a resolver that asks label by label never
+ * comes to them (RFC 9156). */
 #include "internal.h"
 
 #include <string.h>
@@ -122,8 +123,9 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_dns_ask *re
 		join(l, 0, n - 1, ret->tag, sizeof(ret->tag));
 		ret->branch = is_tag(l, n);
 		ret->kind = WM_ASK_SERVICE;
-	} else if (is(kind, "virtual") && n == 1) {
-		take(&l->at[0], ret->service);
+	} else if (is(kind, "virtual")) {
+		take(&l->at[n - 1], ret->service);
+		join(l, 0, n - 1, ret->tag, sizeof(ret->tag));
 		ret->kind = WM_ASK_VIRTUAL;
 	} else if (is(kind, "node")) {
 		join(l, 0, n, ret->node, sizeof(ret->node));

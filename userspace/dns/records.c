@@ -3,7 +3,9 @@
  * tagged ones from the registry. */
 #include "internal.h"
 #include "userspace/base/random.h"
+#include "userspace/metadata/selection.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,20 +15,50 @@
 	4 /* a set that is republished under the reader; userspace is the only writer              \
 	   */
 
-/* The tables' entry of <service>.<kind>.<domain>, whatever form was asked in. */
+/* Labels with dots between, as nodes' names and tags may have. @return 0: it does not fit. */
+static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
+{
+	size_t at = 0, len;
+
+	for (;; name += len + 1) {
+		len = strcspn(name, ".");
+		at = wm_wire_label(out, at, name, len);
+		if (!at || !name[len])
+			return at;
+	}
+}
+
+/* [<label>.]<service>.<kind>.<domain>. @return octets, 0: it does not fit. */
+static size_t name_of(const struct wm_reply *r, const char *label, const char *service,
+		      const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1])
+{
+	size_t domain_len, at = *label ? put_labels(out, label) : 0;
+	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
+
+	if (*label && !at)
+		return 0;
+	at = wm_wire_label(out, at, service, strlen(service));
+	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	if (!at || at + domain_len > WM_DNS_NAME_MAX)
+		return 0;
+	memcpy(out + at, domain, domain_len);
+	return at + domain_len;
+}
+
+bool wm_virtual_in_domain(const struct wm_reply *r, const char *label, const char *service,
+			  uint8_t out[WM_DNS_NAME_MAX + 1])
+{
+	return name_of(r, label, service, "virtual", out);
+}
+
+/* The tables' entry of it, whatever form was asked in. */
 static const struct wm_name *entry_of(const struct wm_reply *r)
 {
 	const char *kind = r->ask.kind == WM_ASK_VIRTUAL ? "virtual" : "service";
 	uint8_t wire[WM_NAME_BUF] = {0};
-	size_t domain_len, at;
-	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
+	size_t len = name_of(r, r->ask.tag, r->ask.service, kind, wire);
 
-	at = wm_wire_label(wire, 0, r->ask.service, strlen(r->ask.service));
-	at = at ? wm_wire_label(wire, at, kind, strlen(kind)) : 0;
-	if (!at || at + domain_len > WM_DNS_NAME_MAX)
-		return NULL;
-	memcpy(wire + at, domain, domain_len);
-	return wm_tables_name(r->s->tables, wire, at + domain_len);
+	return len ? wm_tables_name(r->s->tables, wire, len) : NULL;
 }
 
 /* What the client's size and the setting leave of @p type. */
@@ -84,7 +116,71 @@ bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i)
 	return is_up(r, i) && wm_instance_has_tag(i, r->ask.tag);
 }
 
-bool wm_reply_usable(const struct wm_reply *r)
+/* --- who may be named ---------------------------------------------------------------------------
+ */
+static int make_room(struct wm_dns_server *s, size_t n)
+{
+	const struct wm_instance **list = s->chosen;
+
+	if (n <= s->chosen_cap)
+		return 0;
+	list = realloc(list, n * sizeof(struct wm_instance *));
+	if (!list)
+		return -ENOMEM;
+	s->chosen = list;
+	s->chosen_cap = n;
+	return 0;
+}
+
+/* Does a policy say who may be: the service's, of all of it or of a subset? A tag is the
+ * registry's.
+ */
+static bool by_policy(const struct wm_reply *r)
+{
+	const struct wm_policy *p = wm_registry_policy(r->s->registry, r->ask.service);
+
+	return p && (!*r->ask.tag || wm_policy_subset(p, r->ask.tag));
+}
+
+/* Those of the tiers that connections are drawn to now. */
+static int64_t selected(struct wm_reply *r)
+{
+	double share[WM_SELECTION_TIERS_MAX];
+	struct wm_selection c;
+	int64_t n = 0;
+
+	if (wm_selection_make(r->s->registry, r->ask.service, r->ask.tag, &c))
+		return -1;
+	wm_selection_shares(&c, share);
+	for (unsigned t = 0; t < c.count && n >= 0; t++) {
+		if (share[t] <= 0)
+			continue;
+		if (make_room(r->s, (size_t)n + c.tiers[t].count))
+			n = -1;
+		for (unsigned k = 0; n >= 0 && k < c.tiers[t].count; k++)
+			if (is_up(r, c.tiers[t].members[k]))
+				r->s->chosen[n++] = c.tiers[t].members[k];
+	}
+	wm_selection_done(&c);
+	return n;
+}
+
+int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
+{
+	int64_t n = 0;
+
+	if (by_policy(r))
+		return selected(r);
+	if (make_room(r->s, s->instances_count))
+		return -1;
+	for (unsigned k = 0; k < s->instances_count; k++)
+		if (wm_reply_takes(r, s->instances[k]))
+			r->s->chosen[n++] = s->instances[k];
+	return n;
+}
+
+/* Some instance of the asked service (and tag) is not critical. */
+static bool any_usable(const struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 
@@ -92,6 +188,28 @@ bool wm_reply_usable(const struct wm_reply *r)
 		if (wm_reply_takes(r, s->instances[k]))
 			return true;
 	return false;
+}
+
+bool wm_reply_exists(struct wm_reply *r)
+{
+	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
+	const struct wm_name *name;
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (r->ask.kind == WM_ASK_VIRTUAL)
+		return s && (!*r->ask.tag ||
+			     wm_registry_label(r->s->registry, s->name, r->ask.tag, &v4, &v6));
+	if (!by_policy(r))
+		return any_usable(r);
+	name = entry_of(r);
+	if (name) {
+		struct wm_view v = wm_tables_view(r->s->tables);
+
+		if (wm_ups(&v, name->set, WM_FAMILY_4 | WM_FAMILY_6))
+			return true;
+	}
+	return s && wm_reply_candidates(r, s) > 0;
 }
 
 /* Tags may have dots, and each is a label. */
@@ -138,15 +256,19 @@ static bool has_address(const struct wm_instance *i, uint16_t type)
 	return type == WM_DNS_A ? i->addr4.s_addr != 0 : !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 }
 
-/* The virtual address of a service that is not in the tables: of families that its endpoints have.
- */
+/* The virtual address of what is not in the tables: of families that its endpoints have. */
 static unsigned registry_virtual(struct wm_reply *r, const struct wm_service *s, uint16_t type)
 {
+	struct in6_addr v6 = s->vip6;
+	struct in_addr v4 = s->vip4;
+
+	if (*r->ask.tag && !wm_registry_label(r->s->registry, s->name, r->ask.tag, &v4, &v6))
+		return 0;
 	for (unsigned k = 0; k < s->instances_count; k++) {
 		if (!has_address(s->instances[k], type))
 			continue;
-		return type == WM_DNS_A ? wm_reply_address(r, false, (const uint8_t *)&s->vip4)
-					: wm_reply_address(r, true, s->vip6.s6_addr);
+		return type == WM_DNS_A ? wm_reply_address(r, false, (const uint8_t *)&v4)
+					: wm_reply_address(r, true, v6.s6_addr);
 	}
 	return 0;
 }
@@ -170,8 +292,7 @@ static void gather(struct wm_reply *r, const struct wm_instance *const *list, un
 		__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, i->addr4.s_addr};
 
 		w->weight = weight_of(i);
-		if (!w->weight || !has_address(i, type) ||
-		    (r->ask.kind != WM_ASK_QUERY && !wm_reply_takes(r, i)))
+		if (!w->weight || !has_address(i, type))
 			continue;
 		if (type == WM_DNS_AAAA)
 			memcpy(addr, &i->addr6, sizeof(addr));
@@ -197,29 +318,19 @@ unsigned wm_reply_listed(struct wm_reply *r, const struct wm_instance *const *li
 unsigned wm_reply_registry(struct wm_reply *r, uint16_t type)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
+	int64_t n;
 
 	if (!s)
 		return 0;
 	if (r->ask.kind == WM_ASK_VIRTUAL)
 		return registry_virtual(r, s, type);
-	return wm_reply_listed(r, (const struct wm_instance *const *)s->instances,
-			       s->instances_count, type);
+	n = wm_reply_candidates(r, s);
+	if (n < 0)
+		r->rcode = WM_DNS_SERVFAIL;
+	return n > 0 ? wm_reply_listed(r, r->s->chosen, (unsigned)n, type) : 0;
 }
 
 /* --- SRV -------------------------------------------------------------------------------------- */
-/* A node's name may have dots. @return 0: it does not fit. */
-static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
-{
-	size_t at = 0, len;
-
-	for (;; name += len + 1) {
-		len = strcspn(name, ".");
-		at = wm_wire_label(out, at, name, len);
-		if (!at || !name[len])
-			return at;
-	}
-}
-
 bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *kind, bool dc,
 		       uint8_t out[WM_DNS_NAME_MAX + 1])
 {
@@ -284,39 +395,29 @@ static void put_additional(struct wm_reply *r, const struct wm_instance *i, cons
 		r->additionals++;
 }
 
-/* Usable instances in order. @return how many, in r->s->chosen; -1: no memory. */
-static int64_t choose(struct wm_reply *r, const struct wm_service *s)
+/* Put the first @p n of the candidates in order. */
+static void put_in_order(struct wm_reply *r, int64_t n)
 {
 	struct wm_order o = {.random = wm_random64()};
 	const struct wm_instance **list = r->s->chosen, *last;
-	uint32_t n = 0, to;
+	uint32_t to;
 
-	if (s->instances_count > r->s->chosen_cap) {
-		list = realloc(list, s->instances_count * sizeof(struct wm_instance *));
-		if (!list)
-			return -1;
-		r->s->chosen = list;
-		r->s->chosen_cap = s->instances_count;
-	}
-	for (unsigned k = 0; k < s->instances_count; k++)
-		if (wm_reply_takes(r, s->instances[k])) {
-			wm_order_show(&o, n, weight_of(s->instances[k]));
-			list[n++] = s->instances[k];
-		}
+	for (uint32_t i = 0; i < n; i++)
+		wm_order_show(&o, i, weight_of(list[i]));
 	for (uint32_t i = 0; i < n; i++) {
 		to = wm_order_swap(&o, i);
 		last = list[i];
 		list[i] = list[to];
 		list[to] = last;
 	}
-	return n;
 }
 
 void wm_reply_srv(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	int64_t n = s ? choose(r, s) : 0;
+	int64_t n = s ? wm_reply_candidates(r, s) : 0;
 
+	put_in_order(r, n);
 	wm_reply_srv_listed(r, r->s->chosen, n);
 }
 

@@ -164,19 +164,11 @@ static void answer_node(struct wm_reply *r)
 }
 
 /* --- services --------------------------------------------------------------------------------- */
-static unsigned service_addresses(struct wm_reply *r, uint16_t type)
-{
-	return *r->ask.tag ? wm_reply_registry(r, type) : wm_reply_addresses(r, type);
-}
-
 static void answer_service(struct wm_reply *r)
 {
-	bool exists = r->ask.kind == WM_ASK_VIRTUAL
-			      ? wm_registry_service(r->s->registry, r->ask.service) != NULL
-			      : wm_reply_usable(r);
 	uint16_t before = r->answers;
 
-	if (!exists) {
+	if (!wm_reply_exists(r)) {
 		if (!r->ask.branch && !wm_reply_has_below(r))
 			r->rcode = WM_DNS_NXDOMAIN;
 		return;
@@ -187,9 +179,9 @@ static void answer_service(struct wm_reply *r)
 		return;
 	}
 	if (r->q.type == WM_DNS_A || r->q.type == WM_DNS_AAAA)
-		service_addresses(r, r->q.type);
-	else if (r->q.type == WM_DNS_ANY && !service_addresses(r, WM_DNS_A))
-		service_addresses(r, WM_DNS_AAAA); /* one set is an answer to ANY: RFC 8482 4.1 */
+		wm_reply_addresses(r, r->q.type);
+	else if (r->q.type == WM_DNS_ANY && !wm_reply_addresses(r, WM_DNS_A))
+		wm_reply_addresses(r, WM_DNS_AAAA); /* one set is an answer to ANY: RFC 8482 4.1 */
 	else if (r->q.type == WM_DNS_SRV && r->ask.kind == WM_ASK_SERVICE)
 		wm_reply_srv(r);
 	if (r->answers == before && !r->truncated && r->rcode == WM_DNS_NOERROR &&

@@ -131,8 +131,7 @@ static bool name_of_owner(const struct wm_reply *r, const struct wm_dns_owner *o
 		return wm_name_in_domain(r, o->node->name, "node", true, target);
 	if (o->service)
 		return wm_name_in_domain(r, o->service->name, "service", true, target);
-	return o->virtual_of && !*o->label &&
-	       wm_name_in_domain(r, o->virtual_of->name, "virtual", false, target);
+	return o->virtual_of && wm_virtual_in_domain(r, o->label, o->virtual_of->name, target);
 }
 
 static bool owner_of(struct wm_reply *r, uint8_t target[WM_DNS_NAME_MAX + 1])
