@@ -61,6 +61,35 @@ check "a redirect" "d1=20" "$(who 20)"
 at d2 db 5 eu a 1
 check "what comes there is chosen too" 2 "$(who 40 | wc -w)"
 
+# --- subsets have names and addresses of their own
+policy "{$SUBSETS, \"balance\": \"round_robin\"}"
+V2=$(ask v2.web.virtual.mesh.internal)
+matches "an address in the range" '^2[45][0-9]\.' "$V2"
+[ "$V2" != "$V4" ] || fail "it is the service's"
+answered() { bpftool -j map dump pinned "$PINS/maps/counters" | jq '[.[].formatted.values[]?.value.dns_answered] | add'; }
+before=$(answered)
+check "its name names its instances" "127.1.0.2 127.1.0.3" "$(ask v2.web.service.mesh.internal | sort | xargs)"
+check "its address has its name" v2.web.virtual.mesh.internal. "$(ask -x "$V2")"
+check "answered in the kernel" $((before + 1)) "$(answered)"
+who2() {
+	for _ in $(seq "$1"); do inside curl -s "http://$V2/"; done | grep -o '^[a-z][0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs
+}
+check "connections to it go there" "w2=20 w3=20" "$(who2 40)"
+set_check w2 fail
+check "to whom is up" "w3=20" "$(who2 20)"
+set_check w3 fail
+inside curl -s --max-time 2 "http://$V2/"
+check "nobody of it is left: refused" 7 $?
+check "and no name" NXDOMAIN "$(status_of v2.web.service.mesh.internal)"
+check "the service goes on" "w1=20" "$(who 20)"
+set_check w2 pass
+set_check w3 pass
+stop_agent KILL
+check "its address, though the agent is dead" "w2=20 w3=20" "$(who2 40)"
+start_agent --set node.meta=region=eu,zone=a
+check "and after its return" "w2=20 w3=20" "$(who2 40)"
+check "the same" "$V2" "$(ask v2.web.virtual.mesh.internal)"
+
 # --- the agent is killed: its tables go on, and are taken over
 policy '{"balance": "round_robin"}'
 stop_agent KILL
