@@ -793,6 +793,37 @@ Test(store_record, traits_are_kept_and_told_to_older_agents)
 	wm_instance_free(i, true);
 }
 
+/* What says no priority is written as by agents that knew of none. */
+Test(store_record, a_version_has_a_priority_if_it_is_not_0)
+{
+	static const struct wm_peer_id writer = {{1}};
+	static struct wm_record_instance r;
+	struct wm_instance *i = wm_instance_build(&(struct wm_instance_draft){.name = "web"});
+	struct wm_node node = {.name = (char[]){"out"}};
+	struct wm_buf b;
+
+	cr_assert(i);
+	i->node = &node;
+	wm_buf_init(&b, WM_RECORD_MAX);
+	for (unsigned n = 0; n < 4; n++) {
+		i->version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = 1};
+		i->version.writer = n & 1 ? writer : i->version.writer;
+		i->version.priority = n & 2 ? UINT32_MAX : 0;
+		cr_assert_eq(wm_record_put_instance(&b, 7, i), 0);
+		cr_assert_eq(b.data[2], n & 2	? WM_RECORD_VERSION_RANK
+					: n & 1 ? WM_RECORD_VERSION_WRITER
+						: WM_RECORD_VERSION_ORIGIN);
+		cr_assert_eq(wm_record_get_catalog_instance(b.data + WM_RECORD_HEAD,
+							    b.len - WM_RECORD_HEAD, &r),
+			     0);
+		cr_assert_eq(r.version.priority, i->version.priority);
+		cr_assert_eq(r.version.seq, 1);
+		cr_assert(wm_peer_id_same(&r.version.writer, &i->version.writer));
+	}
+	wm_buf_done(&b);
+	wm_instance_free(i, true);
+}
+
 /* Agents before took a weight of 0 for one. */
 Test(store_record, a_stored_weight_of_0_is_read_as_1)
 {

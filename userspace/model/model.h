@@ -83,6 +83,7 @@ struct wm_version {
 	uint32_t epoch;		  /* OWN, FOREIGN */
 	uint64_t seq;		  /* OWN, FOREIGN: in the log; SHARED: the clock; 0: none yet */
 	struct wm_peer_id writer; /* FOREIGN: whose log; SHARED: who wrote it, may be none */
+	uint32_t priority;	  /* SHARED: of the node where it was written; 0: none */
 };
 
 /* This agent's node, or one that was written into the catalog. Its name never changes. */

@@ -161,20 +161,24 @@ static void put_traits(struct wm_buf *b, const struct wm_traits *t)
 
 /* A shared object that says who wrote it stands as an origin of its own. */
 #define SHARED_WRITTEN 3u
+#define SHARED_RANKED  4u /* bit beside: its priority stands at the end */
 _Static_assert(WM_ORIGIN_FOREIGN < SHARED_WRITTEN, "origins are told apart");
 
 static void put_version(struct wm_buf *b, const struct wm_version *v)
 {
 	bool written = v->origin == WM_ORIGIN_SHARED && !wm_peer_id_none(&v->writer);
+	bool ranked = v->origin == WM_ORIGIN_SHARED && v->priority;
 
-	need(b, WM_RECORD_VERSION_ORIGIN);
-	put_u(b, written ? SHARED_WRITTEN : v->origin);
+	need(b, ranked ? WM_RECORD_VERSION_RANK : WM_RECORD_VERSION_ORIGIN);
+	put_u(b, (written ? SHARED_WRITTEN : v->origin) | (ranked ? SHARED_RANKED : 0));
 	put_u(b, v->epoch);
 	put_u(b, v->seq);
-	if (!written && v->origin != WM_ORIGIN_FOREIGN)
-		return;
-	need(b, WM_RECORD_VERSION_WRITER);
-	wm_buf_put(b, v->writer.octets, sizeof(v->writer.octets));
+	if (written || v->origin == WM_ORIGIN_FOREIGN) {
+		need(b, WM_RECORD_VERSION_WRITER);
+		wm_buf_put(b, v->writer.octets, sizeof(v->writer.octets));
+	}
+	if (ranked)
+		put_u(b, v->priority);
 }
 
 static bool has_version(const struct wm_version *v, enum form form)
@@ -602,17 +606,22 @@ static void get_raw(struct cursor *c, void *to, size_t n)
 
 static void get_version(struct cursor *c, struct wm_version *v)
 {
-	uint64_t origin = get_u(c, SHARED_WRITTEN);
+	uint64_t kind = get_u(c, SHARED_WRITTEN | SHARED_RANKED), origin = kind & ~SHARED_RANKED;
 	bool written = origin == SHARED_WRITTEN;
 
 	*v = (struct wm_version){.origin = written ? WM_ORIGIN_SHARED
 						   : (enum wm_version_origin)origin};
 	v->epoch = (uint32_t)get_u(c, UINT32_MAX);
 	v->seq = get_u(c, UINT64_MAX);
-	if (!written && v->origin != WM_ORIGIN_FOREIGN)
-		return;
-	get_raw(c, v->writer.octets, sizeof(v->writer.octets));
-	c->bad |= wm_peer_id_none(&v->writer); /* one meaning has one form */
+	/* one meaning has one form */
+	if (written || v->origin == WM_ORIGIN_FOREIGN) {
+		get_raw(c, v->writer.octets, sizeof(v->writer.octets));
+		c->bad |= wm_peer_id_none(&v->writer);
+	}
+	if (kind & SHARED_RANKED) {
+		v->priority = (uint32_t)get_u(c, UINT32_MAX);
+		c->bad |= !v->priority || v->origin != WM_ORIGIN_SHARED;
+	}
 }
 
 static int get_instance(struct cursor *c, struct wm_record_instance *r)

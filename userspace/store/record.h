@@ -18,17 +18,19 @@
  * 5: records of the catalog, and checks of kind STATED. 6: an instance that is not running, with
  * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
  * instance with traits, or a node with a place. 9: a STATED check with args. 10: versions of
- * objects. 11: versions with a writer, and what is told to other agents. 12: policies. */
+ * objects. 11: versions with a writer, and what is told to other agents. 12: policies. 13: versions
+ * with a priority. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6
 #define WM_RECORD_VERSION_TYPE	  7
 #define WM_RECORD_VERSION_TRAITS  8
 #define WM_RECORD_VERSION_STATED  9
-#define WM_RECORD_VERSION	  12
+#define WM_RECORD_VERSION	  13
 #define WM_RECORD_VERSION_ORIGIN  10
 #define WM_RECORD_VERSION_WRITER  11
 #define WM_RECORD_VERSION_POLICY  12
+#define WM_RECORD_VERSION_RANK	  13
 #define WM_RECORD_HEAD		  12
 #define WM_RECORD_MAX                                                                              \
 	(2u << 20) /* octets of a record: 32 checks with full headers, bodies and outputs fit */
