@@ -703,7 +703,7 @@ static inline size_t shared_key(char *ret, const char *node, const char *id)
 
 /* @return false: it would not stand. */
 static inline bool shared_write(struct agent *a, const char *node, const char *id, const char *text,
-				const char *semver, int64_t priority)
+				const char *semver, uint32_t priority)
 {
 	char key[WM_REPLICA_KEY_MAX];
 	struct wm_replica_change c = {.origin = a->id,
@@ -712,11 +712,11 @@ static inline bool shared_write(struct agent *a, const char *node, const char *i
 				      .gone_ms = text ? 0 : wm_env_wall_ms(&a->env),
 				      .object = text,
 				      .len = text ? strlen(text) : 0,
-				      .semver = semver,
-				      .priority = priority};
+				      .semver = semver};
 
 	a->clock = wm_hlc_next(a->clock, wm_env_wall_ms(&a->env));
-	c.version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = a->clock};
+	c.version = (struct wm_version){
+		.origin = WM_ORIGIN_SHARED, .seq = a->clock, .priority = priority};
 	if (a->r && !wm_replica_stands(a->r, &c, NULL))
 		return false;
 	agent_store(a, &c);

@@ -42,9 +42,10 @@ Test(merge, versions_are_in_the_order_of_the_specification)
 static struct wm_merge_side side(unsigned n)
 {
 	static const char *const semver[] = {NULL, "", "x", "1.0.0", "1.0.0+b", "1.0.0-a", "2.0.0"};
-	struct wm_merge_side s = {.version = {.origin = WM_ORIGIN_SHARED, .seq = n % 3},
+	struct wm_merge_side s = {.version = {.origin = WM_ORIGIN_SHARED,
+					      .seq = n % 3,
+					      .priority = n / 21 % 3 * (UINT32_MAX / 2)},
 				  .semver = semver[n / 3 % 7],
-				  .priority = (int64_t)(n / 21 % 3) - 1,
 				  .gone = n / 63 % 2};
 
 	s.writer.octets[15] = (uint8_t)(n / 126 % 2);
@@ -88,8 +89,8 @@ Test(merge, each_rule_is_a_total_order, .timeout = 60)
 
 Test(merge, each_rule_looks_first_at_what_it_is_named_for)
 {
-	struct wm_merge_side a = {.version.seq = 1, .semver = "2.0.0", .priority = 1};
-	struct wm_merge_side b = {.version.seq = 2, .semver = "1.0.0", .priority = 2};
+	struct wm_merge_side a = {.version = {.seq = 1, .priority = 1}, .semver = "2.0.0"};
+	struct wm_merge_side b = {.version = {.seq = 2, .priority = 2}, .semver = "1.0.0"};
 
 	cr_assert_lt(wm_merge_hlc.cmp(&a, &b), 0);
 	cr_assert_gt(wm_merge_semver.cmp(&a, &b), 0);

@@ -17,12 +17,10 @@ static bool newer(const struct wm_replica_change *a, const struct wm_replica_cha
 	const struct wm_merge_side x = {.version = a->version,
 					.writer = a->origin,
 					.semver = a->semver,
-					.priority = a->priority,
 					.gone = a->gone},
 				   y = {.version = b->version,
 					.writer = b->origin,
 					.semver = b->semver,
-					.priority = b->priority,
 					.gone = b->gone};
 
 	return rule->cmp(&x, &y) > 0;
@@ -84,10 +82,10 @@ static void write_shared(struct net *n, struct agent *a)
 		const struct record *rec = record_get(a, NULL, true, &named);
 		char *had = rec->c.semver ? strdup(rec->c.semver) : NULL;
 
-		shared_write(a, node, id, NULL, had, rec->c.priority);
+		shared_write(a, node, id, NULL, had, rec->c.version.priority);
 		free(had);
 	} else {
-		shared_write(a, node, id, text, semver[net_below(n, 4)], (int64_t)net_below(n, 3));
+		shared_write(a, node, id, text, semver[net_below(n, 4)], (uint32_t)net_below(n, 3));
 	}
 	learn(n, record_get(a, NULL, true, &named));
 }

@@ -66,7 +66,7 @@ static struct wm_conflict_side side_of(const struct wm_replica_change *c, bool n
 {
 	struct wm_conflict_side s = {.writer = c->origin,
 				     .clock = c->version.seq,
-				     .priority = c->priority,
+				     .priority = c->version.priority,
 				     .gone = c->gone};
 
 	snprintf(s.semver, sizeof(s.semver), "%s", c->semver ? c->semver : "");

@@ -9,9 +9,9 @@
 
 struct wm_conflict_side {
 	struct wm_peer_id writer;
-	uint64_t clock;	  /* hybrid: see merge.h */
-	int64_t priority; /* of the writer's node */
-	bool gone;	  /* a removal */
+	uint64_t clock;	   /* hybrid: see merge.h */
+	uint32_t priority; /* of the writer's node */
+	bool gone;	   /* a removal */
 	char semver[WM_META_VALUE_MAX + 1];
 	char address[WM_ADDRESS_MAX + 1]; /* of the instance or node; "": none */
 	unsigned port;

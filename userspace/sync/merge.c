@@ -162,8 +162,8 @@ static int semver_cmp(const struct wm_merge_side *a, const struct wm_merge_side 
 
 static int priority_cmp(const struct wm_merge_side *a, const struct wm_merge_side *b)
 {
-	if (a->priority != b->priority)
-		return a->priority > b->priority ? 1 : -1;
+	if (a->version.priority != b->version.priority)
+		return a->version.priority > b->version.priority ? 1 : -1;
 	return hlc_cmp(a, b);
 }
 

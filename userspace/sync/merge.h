@@ -7,10 +7,9 @@
 
 /* One side of a conflict. */
 struct wm_merge_side {
-	struct wm_version version; /* its clock */
+	struct wm_version version; /* its clock, and the priority of the writer's node */
 	struct wm_peer_id writer;
 	const char *semver; /* `version` metadata of what was written or removed; NULL: none */
-	int64_t priority;   /* of the writer's node; 0: none */
 	bool gone;
 };
 

@@ -42,9 +42,9 @@ struct wm_replica_change {
 	uint64_t gone_ms;   /* when, since 1970 */
 	const void *object; /* its octets; NULL if gone */
 	size_t len;
-	/* Of shared ones, what the merge rule looks at; of a tombstone, what was removed had it. */
-	const char *semver; /* `version` metadata, WM_META_VALUE_MAX octets at most; NULL: none */
-	int64_t priority;   /* of the writer's node; 0: none */
+	/* Of shared ones, what the merge rule looks at; of a tombstone, what was removed had it.
+	 * `version` metadata, WM_META_VALUE_MAX octets at most; NULL: none */
+	const char *semver;
 };
 
 /* How an agent proves what its log is, so that others can pass it on and not change it; a simulator

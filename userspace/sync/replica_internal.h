@@ -85,8 +85,8 @@ struct object {
 struct shared {
 	struct wm_peer_id writer;
 	char *semver;
-	int64_t priority;
-	uint64_t base; /* clock of what it took the place of */
+	uint32_t priority; /* of the writer's node */
+	uint64_t base;	   /* clock of what it took the place of */
 	struct object object;
 };
 

@@ -283,7 +283,7 @@ void object_set(struct wm_replica *r, struct log *l, struct object *o,
 		free(s->semver);
 		s->semver = semver;
 		s->writer = c->origin;
-		s->priority = c->priority;
+		s->priority = c->version.priority;
 		s->base = base;
 	}
 	tree_insert(&l->root, o);

@@ -187,7 +187,7 @@ static int shared_read(const Wm__Replica__Change *m, struct wm_replica_change *c
 	c->version.origin = WM_ORIGIN_SHARED;
 	c->version.epoch = 0;
 	c->semver = *m->semver ? m->semver : NULL;
-	c->priority = m->priority;
+	c->version.priority = m->priority;
 	return 0;
 }
 
@@ -239,7 +239,7 @@ static struct wm_replica_change change_of(const struct log *l, struct object *o)
 
 	if (l->shared) {
 		c.semver = shared_of(o)->semver;
-		c.priority = shared_of(o)->priority;
+		c.version.priority = shared_of(o)->priority;
 	}
 	return c;
 }
@@ -249,7 +249,6 @@ static struct wm_merge_side side_of(const struct wm_replica_change *c)
 	return (struct wm_merge_side){.version = c->version,
 				      .writer = c->origin,
 				      .semver = c->semver,
-				      .priority = c->priority,
 				      .gone = c->gone};
 }
 
