@@ -824,6 +824,27 @@ Test(store_record, a_version_has_a_priority_if_it_is_not_0)
 	wm_instance_free(i, true);
 }
 
+Test(store_record, a_tombstone_has_the_version_of_what_went_if_that_had_one)
+{
+	static const char *const semver[] = {NULL, "", "2.0.0"};
+	struct wm_record_tombstone t = {.node = "out", .id = "a", .service = "web"}, r;
+	struct wm_buf b;
+
+	t.version = (struct wm_version){.origin = WM_ORIGIN_SHARED, .seq = 1};
+	wm_buf_init(&b, WM_RECORD_MAX);
+	for (unsigned n = 0; n < WM_ARRAY_LEN(semver); n++) {
+		t.semver = semver[n];
+		cr_assert_eq(wm_record_put_tombstone(&b, 7, &t), 0);
+		cr_assert_eq(b.data[2], n ? WM_RECORD_VERSION_RANK : WM_RECORD_VERSION_ORIGIN);
+		cr_assert_eq(wm_record_get_tombstone(b.data + WM_RECORD_HEAD,
+						     b.len - WM_RECORD_HEAD, &r),
+			     0);
+		cr_assert_eq(!r.semver, !semver[n]);
+		cr_assert(!n || strcmp(r.semver, semver[n]) == 0);
+	}
+	wm_buf_done(&b);
+}
+
 /* Agents before took a weight of 0 for one. */
 Test(store_record, a_stored_weight_of_0_is_read_as_1)
 {

@@ -203,8 +203,12 @@ static int give_version(struct wm_plan *p, struct wm_instance *i)
 
 int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t)
 {
-	const struct wm_record_tombstone record = {t->node,    t->id,	      t->service,
-						   t->version, t->past.index, t->when_s};
+	const struct wm_record_tombstone record = {.node = t->node,
+						   .id = t->id,
+						   .service = t->service,
+						   .version = t->version,
+						   .index = t->past.index,
+						   .when_s = t->when_s};
 	int err = wm_record_put_tombstone(&p->r->record, t->row, &record);
 
 	return err ? err

@@ -66,8 +66,12 @@ static int put_row(struct wm_rewrite *x, const struct wm_instance *i, uint64_t r
 
 static int put_tombstone(struct wm_rewrite *x, const struct wm_tombstone *t)
 {
-	const struct wm_record_tombstone record = {t->node,    t->id,	      t->service,
-						   t->version, t->past.index, t->when_s};
+	const struct wm_record_tombstone record = {.node = t->node,
+						   .id = t->id,
+						   .service = t->service,
+						   .version = t->version,
+						   .index = t->past.index,
+						   .when_s = t->when_s};
 	int err = wm_record_put_tombstone(&x->r->record, t->row, &record);
 
 	return err ? err

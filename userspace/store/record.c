@@ -437,6 +437,10 @@ int wm_record_put_tombstone(struct wm_buf *b, uint64_t row, const struct wm_reco
 	put_version(b, &t->version);
 	put_u(b, t->index);
 	put_u(b, t->when_s);
+	if (t->semver) {
+		need(b, WM_RECORD_VERSION_RANK);
+		put_s(b, t->semver);
+	}
 	return end(b, row);
 }
 
@@ -827,8 +831,10 @@ int wm_record_get_tombstone(char *body, size_t len, struct wm_record_tombstone *
 	get_version(&c, &r->version);
 	r->index = get_u(&c, UINT64_MAX);
 	r->when_s = get_u(&c, UINT64_MAX);
+	r->semver = c.p < c.end ? need_s(&c) : NULL;
 	return c.bad || c.p != c.end || strlen(r->node) > WM_NODE_NAME_MAX ||
 			       strlen(r->id) > WM_INSTANCE_ID_MAX ||
+			       (r->semver && strlen(r->semver) > WM_META_VALUE_MAX) ||
 			       strlen(r->service) > WM_SERVICE_NAME_MAX
 		       ? WM_E_STORE_DAMAGED
 		       : 0;

@@ -19,7 +19,7 @@
  * its lifecycle and the end of its drain. 7: a STATED check that has a type of its own. 8: an
  * instance with traits, or a node with a place. 9: a STATED check with args. 10: versions of
  * objects. 11: versions with a writer, and what is told to other agents. 12: policies. 13: versions
- * with a priority. */
+ * with a priority, and tombstones with what their object said of its version. */
 #define WM_RECORD_VERSION_FIRST	  1
 #define WM_RECORD_VERSION_CATALOG 5
 #define WM_RECORD_VERSION_LIFE	  6
@@ -89,8 +89,9 @@ struct wm_record_meta {
 struct wm_record_tombstone {
 	const char *node, *id, *service;
 	struct wm_version version;
-	uint64_t index;	 /* under which that was announced */
-	uint64_t when_s; /* since 1970 */
+	uint64_t index;	    /* under which that was announced */
+	uint64_t when_s;    /* since 1970 */
+	const char *semver; /* `version` metadata of what went; NULL: none */
 };
 
 /** What kind of record a row holds, before it is judged; 0: none that there is. */
