@@ -76,6 +76,15 @@ bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 	return !*tag;
 }
 
+const char *wm_instance_semver(const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->meta_count; n++) {
+		if (strcmp(i->meta[n].key, "version") == 0)
+			return i->meta[n].value;
+	}
+	return NULL;
+}
+
 bool wm_instance_says_consul(const struct wm_instance *i)
 {
 	bool marked = false;

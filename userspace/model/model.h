@@ -252,6 +252,8 @@ static inline bool wm_instance_shared(const struct wm_instance *i)
 {
 	return i->version.origin == WM_ORIGIN_SHARED;
 }
+/** Its `version` metadata. @return NULL: it has none. Borrowed. */
+const char *wm_instance_semver(const struct wm_instance *i);
 #define WM_CONSUL_ID   "consul"
 #define WM_CONSUL_MARK "waymark" /* metadata key that tells it from a service of that id */
 /** What an agent says of itself as Consul's servers do, and no client registered? */
