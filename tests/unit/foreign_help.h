@@ -36,7 +36,7 @@ static inline void on_result(void *arg, const struct wm_foreign_result *r)
 /* What a registry says of an object, as another is told it. */
 struct told {
 	struct wm_foreign_change c;
-	char node[64], id[256];
+	char node[64], id[256], semver[64];
 	struct wm_buf object;
 };
 
@@ -58,6 +58,8 @@ static inline void take_told(struct wm_registry *from, const struct wm_logged *l
 					  .id = t->id,
 					  .gone = l->gone,
 					  .gone_ms = l->gone_ms};
+	snprintf(t->semver, sizeof(t->semver), "%s", l->semver ? l->semver : "");
+	t->c.semver = l->semver ? t->semver : NULL;
 	t->c.version.writer = l->origin;
 	if (!shared)
 		t->c.version.origin = WM_ORIGIN_FOREIGN;
@@ -95,6 +97,8 @@ static inline void tell_all(struct wm_registry *from, struct wm_registry *to, bo
 	for (unsigned n = 0; n < a.count; n++) {
 		a.told[n].c.node = a.told[n].node; /* they moved */
 		a.told[n].c.id = a.told[n].id;
+		if (a.told[n].c.semver)
+			a.told[n].c.semver = a.told[n].semver;
 		c[backwards ? a.count - 1 - n : n] = a.told[n].c;
 	}
 	results = 0;

@@ -622,6 +622,62 @@ Test(foreign, a_rule_judges_shared_objects_before_they_are_stored)
 	wm_registry_close(b);
 }
 
+static int removal_of(void *arg, const struct wm_logged *l)
+{
+	char *ret = arg;
+
+	if (l->gone && strcmp(l->id, "s1") == 0)
+		snprintf(ret, 16, "%s", l->semver ? l->semver : "none");
+	return 0;
+}
+
+static void removed_with(struct wm_registry *r, const char *semver)
+{
+	char ret[16] = "not there";
+
+	cr_assert_eq(wm_registry_walk_objects(r, removal_of, ret), 0);
+	cr_assert_str_eq(ret, semver);
+}
+
+/* Under sync.conflicts semver a removal stands against what is lower than what it removed. */
+Test(foreign, a_removal_knows_the_version_of_what_went_after_a_restart)
+{
+	struct wm_registry *a = open_as("owner", "a"), *b = open_as("other", "b");
+	struct wm_pair meta = {mut("version"), mut("2.1.0")};
+	const struct wm_node_draft n1 = {.address = "10.0.0.7"};
+	const struct wm_instance_draft d = {
+		.id = "s1", .name = "db", .port = 1, .meta = &meta, .meta_count = 1};
+	struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "out", .facts = &n1},
+		{.object = WM_OBJECT_SERVICE, .node = "out", .id = "s1", .service = &d}};
+	struct wm_catalog_op gone = {
+		.object = WM_OBJECT_SERVICE, .verb = WM_VERB_DELETE, .node = "out", .id = "s1"};
+	struct answer answer;
+
+	ops[1].verb = WM_VERB_SET;
+	cr_assert_eq(catalog(a, ops, 2, &answer), 0, "%s", answer.text);
+	cr_assert_eq(catalog(a, &gone, 1, &answer), 0);
+	tell_all(a, b, false); /* what it never had */
+	for (int n = 0; n < 2; n++) {
+		removed_with(a, "2.1.0");
+		removed_with(b, "2.1.0");
+		wm_registry_close(a);
+		wm_registry_close(b);
+		a = open_as("owner", "a");
+		b = open_as("other", "b");
+	}
+	cr_assert_eq(catalog(b, ops, 2, &answer), 0, "%s", answer.text);
+	meta.value = mut("1.0.0");
+	cr_assert_eq(catalog(b, ops, 2, &answer), 0);
+	tell_all(a, b, false);
+	removed_with(b, "not there");
+	cr_assert_eq(catalog(b, &gone, 1, &answer), 0);
+	tell_all(b, a, false); /* what it has a removal of */
+	removed_with(a, "1.0.0");
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
+
 /* What an agent registered stands above what the catalog has under the name, whoever came first. */
 Test(foreign, an_agents_word_stands_above_the_catalogs)
 {

@@ -277,6 +277,9 @@ static int judge_change(const struct wm_registry *r, const struct wm_foreign_cha
 		return invalid(e, "a node is not forgotten by itself");
 	if (!c->version.seq && !c->forget)
 		return invalid(e, "a change has no number");
+	if (c->semver && strnlen(c->semver, WM_META_VALUE_MAX + 1) > WM_META_VALUE_MAX)
+		return wm_err_set(e, WM_E_LIMIT, "a version is too long (limit: %d octets)",
+				  WM_META_VALUE_MAX);
 	if (is_policy(c))
 		return wm_policy_key_valid(c->id) ? 0 : invalid(e, "a policy is of no service");
 	if (c->version.origin == WM_ORIGIN_SHARED)
@@ -310,7 +313,8 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 		return decode(r, c, f, d, e);
 	if (c->version.origin == WM_ORIGIN_SHARED) {
 		f->op.node_name = strdup(c->node);
-		return f->op.node_name ? 0 : -ENOMEM;
+		f->semver = c->semver ? strdup(c->semver) : NULL;
+		return f->op.node_name && !f->semver == !c->semver ? 0 : -ENOMEM;
 	}
 	return 0;
 }

@@ -24,6 +24,7 @@ struct wm_foreign_change {
 	/* This agent wrote it while its clock was ahead, and it has a lower version from now on. */
 	bool mended;
 	uint64_t gone_ms;   /* when, since 1970 */
+	const char *semver; /* SHARED, gone: `version` metadata of what went; NULL: none */
 	const void *object; /* what wm_registry_object_encode() gave; NULL if gone */
 	size_t len;
 };
@@ -68,7 +69,8 @@ struct wm_logged {
 	const char *node;	  /* its node's name in lower case */
 	const char *id;		  /* "" is the node */
 	bool gone;
-	uint64_t gone_ms; /* since 1970 */
+	uint64_t gone_ms;   /* since 1970 */
+	const char *semver; /* SHARED, gone: `version` metadata of what went; NULL: none */
 };
 /** @p fn hears of each change of this agent's own objects, in the order of its log, within a run
  * without a gap, and of each shared one written here: it is durable and applied. What changed twice

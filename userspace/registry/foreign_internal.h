@@ -22,6 +22,7 @@ struct wm_foreign_op {
 	char origin[WM_PEER_ID_TEXT]; /* of FOREIGN ones */
 	bool gone, forget, mended;
 	uint64_t when_s;
+	char *semver;		/* of what is gone; NULL: none */
 	struct wm_node *facts;	/* of a node; NULL: taken */
 	struct wm_instance *in; /* an instance, or the checks of `facts`; NULL: gone, or taken */
 	/* how it was judged */

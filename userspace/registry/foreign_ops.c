@@ -494,7 +494,7 @@ static int bury(struct wm_plan *p, struct wm_foreign_op *f)
 	if (name != folded)
 		strcpy(folded, name);
 	strcpy(id, f->op.id);
-	t = wm_tombstone_new(&was, before ? before->row : ++p->r->instance_row);
+	t = wm_tombstone_new(&was, before ? before->row : ++p->r->instance_row, f->semver);
 	if (!t || wm_plan_reserve(p, p->r->history.by_key, 1)) {
 		free(t);
 		return -ENOMEM;
@@ -595,6 +595,7 @@ static void prepare_foreign(struct wm_plan *p, struct wm_op *op)
 		return;
 	p->as = &f->version;
 	p->as_when_s = f->when_s;
+	p->as_semver = f->semver;
 	t = f->gone ? NULL : find_tomb(p->r, f);
 	if (t && p->r->store && wm_batch_del(p->rows, WM_STORE_TOMBSTONES, t->row))
 		wm_op_no_memory(op);
@@ -655,6 +656,7 @@ static void discard_foreign(struct wm_op *op)
 	wm_node_free(f->facts);
 	wm_instance_free(f->in, true);
 	free(f->tomb);
+	free(f->semver);
 }
 
 static struct wm_op *rest_of(struct wm_op *op)
@@ -676,9 +678,11 @@ static struct wm_op *rest_of(struct wm_op *op)
 	memcpy(rest->origin, f->origin, sizeof(rest->origin));
 	rest->gone = f->gone;
 	rest->when_s = f->when_s;
+	rest->semver = f->semver;
 	rest->facts = f->facts;
 	rest->in = f->in;
 	op->node_name = NULL;
+	f->semver = NULL;
 	f->facts = NULL;
 	f->in = NULL;
 	return &rest->op;

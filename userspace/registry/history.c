@@ -108,11 +108,11 @@ void wm_history_leave(struct wm_history *h, struct wm_instance *i)
 }
 
 /* --- tombstones ------------------------------------------------------------------------------- */
-struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
+struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row, const char *semver)
 {
 	size_t node = strlen(i->node->folded) + 1, id = strlen(i->id) + 1,
-	       service = strlen(i->name) + 1;
-	struct wm_tombstone *t = calloc(1, sizeof(*t) + 1 + node + id + service);
+	       service = strlen(i->name) + 1, version = semver ? strlen(semver) + 1 : 0;
+	struct wm_tombstone *t = calloc(1, sizeof(*t) + 1 + node + id + service + version);
 
 	if (!t)
 		return NULL;
@@ -123,6 +123,8 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row)
 	t->node = memcpy(t->key + 1, i->node->folded, node);
 	t->id = memcpy(t->key + 1 + node, i->id, id);
 	t->service = memcpy(t->key + 1 + node + id, i->name, service);
+	if (semver && t->version.origin == WM_ORIGIN_SHARED)
+		t->semver = memcpy(t->key + 1 + node + id + service, semver, version);
 	t->len = (uint32_t)(1 + node + id);
 	t->row = row;
 	t->past.tomb = t;

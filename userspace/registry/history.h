@@ -24,6 +24,7 @@ struct wm_tombstone {
 	uint64_t row;			 /* store's: the object's */
 	uint64_t when_s;		 /* since 1970 */
 	const char *node, *id, *service; /* the node's name in lower case; the service's as shown */
+	const char *semver;		 /* `version` metadata of a shared one; NULL: none */
 	bool expired;			 /* its row is being deleted */
 	uint32_t len;
 	char key[]; /* origin, node, NUL, id: what one origin wrote anew is no news of the other */
@@ -56,9 +57,10 @@ void wm_history_log(struct wm_history *h, struct wm_instance *i);
 void wm_history_log_word(struct wm_history *h, struct wm_past *p);
 const struct wm_version *wm_past_version(const struct wm_past *p);
 void wm_history_leave(struct wm_history *h, struct wm_instance *i);
-/** A tombstone for @p i, of a node if it is a holder. The caller owns it. @return NULL w/o memory.
- */
-struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row);
+/** A tombstone for @p i, of a node if it is a holder. The caller owns it. @p semver: what a shared
+ *  one said of its version; NULL: nothing. @return NULL w/o memory. */
+struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row,
+				      const char *semver);
 /** Room for one; then it takes one over. */
 int wm_history_reserve(struct wm_history *h);
 void wm_history_bury(struct wm_history *h, struct wm_tombstone *t, uint64_t index);

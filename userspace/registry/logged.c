@@ -89,6 +89,7 @@ static void tell(struct wm_registry *r, const struct wm_drawn *d)
 		t = wm_history_tomb(&r->history, d->version.origin, d->node, d->id);
 		l.gone = true;
 		l.gone_ms = t ? t->when_s * 1000 : wm_env_wall_ms(r->env);
+		l.semver = t ? t->semver : NULL;
 	}
 	r->logged(r->logged_arg, &l);
 }
@@ -125,6 +126,7 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
 			continue;
 		l.gone = !p->live;
 		l.gone_ms = p->live ? 0 : p->tomb->when_s * 1000;
+		l.semver = p->live ? NULL : p->tomb->semver;
 		err = fn(arg, &l);
 		if (err)
 			break;

@@ -208,7 +208,8 @@ int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t)
 						   .service = t->service,
 						   .version = t->version,
 						   .index = t->past.index,
-						   .when_s = t->when_s};
+						   .when_s = t->when_s,
+						   .semver = t->semver};
 	int err = wm_record_put_tombstone(&p->r->record, t->row, &record);
 
 	return err ? err
@@ -223,7 +224,7 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 
 	if (p->no_tombstones)
 		return 0;
-	t = wm_tombstone_new(i, row);
+	t = wm_tombstone_new(i, row, p->as ? p->as_semver : wm_instance_semver(i));
 	if (!t || wm_plan_reserve(p, p->r->history.by_key, 1)) {
 		free(t);
 		return -ENOMEM;

@@ -63,6 +63,7 @@ struct wm_plan {
 	uint64_t seq;		     /* of the log before it */
 	const struct wm_version *as; /* what rows have in place of a drawn one; NULL: none */
 	uint64_t as_when_s;	     /* of tombstones with it */
+	const char *as_semver;	     /* the same */
 	bool no_tombstones;	     /* what goes is no word of anybody's */
 	struct wm_drawn **drawn;     /* versions that are told once they are stored, logged.c */
 	size_t drawn_count, drawn_cap, told;

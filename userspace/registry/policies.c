@@ -191,9 +191,11 @@ static int prepare_drop(struct wm_plan *p, struct wm_policy_op *o, const struct 
 	if (o->forget)
 		return 0;
 	strcpy(id, o->op.id); /* its length was judged */
-	o->tomb = wm_tombstone_new(&was, old	  ? old->row
-					 : before ? before->row
-						  : ++p->r->instance_row);
+	o->tomb = wm_tombstone_new(&was,
+				   old	    ? old->row
+				   : before ? before->row
+					    : ++p->r->instance_row,
+				   NULL);
 	if (!o->tomb || wm_plan_reserve(p, p->r->history.by_key, 1))
 		return -ENOMEM;
 	o->tomb->version = o->version;

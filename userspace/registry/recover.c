@@ -451,7 +451,7 @@ static int tombstone_row(void *arg, uint64_t row, const void *data, size_t len, 
 				      .name = rc->copy.data + (d.service - rc->copy.data),
 				      .version = d.version,
 				      .node = &node},
-		row);
+		row, d.semver);
 	if (!t || wm_history_reserve(h)) {
 		free(t);
 		return no_memory(e);

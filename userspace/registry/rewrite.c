@@ -71,7 +71,8 @@ static int put_tombstone(struct wm_rewrite *x, const struct wm_tombstone *t)
 						   .service = t->service,
 						   .version = t->version,
 						   .index = t->past.index,
-						   .when_s = t->when_s};
+						   .when_s = t->when_s,
+						   .semver = t->semver};
 	int err = wm_record_put_tombstone(&x->r->record, t->row, &record);
 
 	return err ? err
