@@ -47,6 +47,8 @@ struct mended {
 	bool gone;
 	uint64_t seq, gone_ms;
 	char node[WM_NODE_NAME_MAX + 1], id[WM_INSTANCE_ID_MAX + 1];
+	char semver[WM_META_VALUE_MAX + 1]; /* of what is gone */
+	bool versed;
 };
 
 struct wm_objects {
@@ -103,20 +105,13 @@ static bool split_key(const struct wm_replica_key *k, bool shared, char node[WM_
 }
 
 /* --- outward ---------------------------------------------------------------------------------- */
-static const char *meta_version(const struct wm_instance *i)
-{
-	for (unsigned k = 0; i && k < i->meta_count; k++)
-		if (strcmp(i->meta[k].key, "version") == 0)
-			return i->meta[k].value;
-	return NULL;
-}
-
-/* `version` metadata of a shared instance, for the merge rule. */
+/* `version` metadata of a shared instance, or of one that went, for the merge rule. */
 static const char *semver_of(const struct wm_objects *o, const struct wm_logged *l)
 {
 	const struct wm_node *n = wm_registry_node_named(o->s->c.registry, l->node);
+	const struct wm_instance *i = n && *l->id ? wm_node_instance(n, l->id) : NULL;
 
-	return n && *l->id ? meta_version(wm_node_instance(n, l->id)) : NULL;
+	return l->gone ? l->semver : i ? wm_instance_semver(i) : NULL;
 }
 
 static int change_of(const struct wm_objects *o, const struct wm_logged *l, struct wm_buf *object,
@@ -189,6 +184,8 @@ static int find_ahead(void *arg, const struct wm_logged *l)
 	k->gone = l->gone;
 	snprintf(k->node, sizeof(k->node), "%s", l->node);
 	snprintf(k->id, sizeof(k->id), "%s", l->id);
+	k->versed = l->semver;
+	snprintf(k->semver, sizeof(k->semver), "%s", l->semver ? l->semver : "");
 	LIST_INSERT_HEAD(&m->found, k, entry);
 	return 0;
 }
@@ -196,7 +193,11 @@ static int find_ahead(void *arg, const struct wm_logged *l)
 static void on_mended(void *arg, const struct wm_foreign_result *r)
 {
 	struct mended *k = arg;
-	struct wm_logged l = {.node = k->node, .id = k->id, .gone = k->gone, .gone_ms = k->gone_ms};
+	struct wm_logged l = {.node = k->node,
+			      .id = k->id,
+			      .gone = k->gone,
+			      .gone_ms = k->gone_ms,
+			      .semver = k->versed ? k->semver : NULL};
 
 	if (k->o) {
 		LIST_REMOVE(k, entry);
@@ -217,6 +218,7 @@ static int mend(struct wm_objects *o, struct mended *k, struct wm_err *e)
 		.node = k->node,
 		.id = k->id,
 		.gone = k->gone,
+		.semver = k->versed ? k->semver : NULL,
 		.mended = true};
 	struct wm_buf b;
 	int r = 0;
@@ -290,7 +292,8 @@ static int on_stands(void *arg, const struct wm_registry_stand *s, struct wm_err
 {
 	struct wm_objects *o = arg;
 	const struct wm_logged l = {.node = s->node, .id = s->in->id};
-	const char *stands = meta_version(s->here), *wants = meta_version(s->in);
+	const char *stands = s->here ? wm_instance_semver(s->here) : NULL,
+		   *wants = wm_instance_semver(s->in);
 	char key[WM_REPLICA_KEY_MAX];
 	const struct wm_replica_change c = {
 		.origin = o->s->id,
@@ -446,7 +449,8 @@ static size_t octets_of(const struct wm_replica_change *c, unsigned count)
 	size_t n = 0;
 
 	for (unsigned k = 0; k < count; k++)
-		n += c[k].len + WM_NODE_NAME_MAX + 1 + WM_INSTANCE_ID_MAX + 1;
+		n += c[k].len + WM_NODE_NAME_MAX + 1 + WM_INSTANCE_ID_MAX + 1 +
+		     (c[k].semver ? strlen(c[k].semver) + 1 : 0);
 	return n;
 }
 
@@ -476,6 +480,8 @@ static bool copy_change(struct wm_foreign_change *to, const struct wm_replica_ch
 	to->id = keep(at, id, strlen(id) + 1);
 	if (c->len)
 		to->object = keep(at, c->object, c->len);
+	if (c->gone && c->semver)
+		to->semver = keep(at, c->semver, strlen(c->semver) + 1);
 	return true;
 }
 

@@ -293,8 +293,6 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
 	if (base > c->version.seq) /* of a clock that was ahead: nobody took it */
 		base = 0;
 	if (l->shared) {
-		if (mine.gone && !mine.semver && o->listed) /* it had it */
-			mine.semver = shared_of(o)->semver;
 		object_set(r, l, o, &mine, base);
 		return serve_pending(r, o);
 	}
