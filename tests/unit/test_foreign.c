@@ -622,6 +622,49 @@ Test(foreign, a_rule_judges_shared_objects_before_they_are_stored)
 	wm_registry_close(b);
 }
 
+/* What would lose is refused: the entry, its removal, its node and what comes where it was removed.
+ */
+Test(foreign, a_node_of_higher_priority_is_not_overwritten)
+{
+	struct wm_registry *a = open_as("one", "a"), *b = open_as("two", "b");
+	const struct wm_node_draft facts = {.address = "10.3.0.1"}, moved = {.address = "10.3.0.2"};
+	struct wm_instance_draft five = {.id = "e1", .name = "ext", .port = 5},
+				 six = {.id = "e1", .name = "ext", .port = 6};
+	struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "Ext", .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &five},
+	};
+	struct wm_catalog_op loses[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "Ext", .facts = &moved},
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_DELETE, .node = "Ext"},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_SET, .node = "Ext", .service = &six},
+		{.object = WM_OBJECT_SERVICE, .verb = WM_VERB_DELETE, .node = "Ext", .id = "e1"},
+	};
+	struct answer answer;
+
+	wm_registry_set_priority(a, 10, true);
+	wm_registry_set_priority(b, 9, true);
+	cr_assert_eq(catalog(a, ops, 2, &answer), 0, "%s", answer.text);
+	tell_all(a, b, false);
+	for (unsigned n = 0; n < 2 * WM_ARRAY_LEN(loses); n++) {
+		cr_assert_eq(catalog(b, &loses[n % 4], 1, &answer), WM_E_CONFLICT, "%u", n);
+		cr_assert_not_null(strstr(answer.text, "sync.priority is 10"), "%s", answer.text);
+		if (n != 3) /* and after a restart */
+			continue;
+		wm_registry_close(b);
+		b = open_as("two", "b");
+		wm_registry_set_priority(b, 9, true);
+	}
+	cr_assert_eq(at(b, "ext", "e1")->version.priority, 10);
+	cr_assert_eq(catalog(a, loses + 3, 1, &answer), 0);
+	tell_all(a, b, false);
+	cr_assert_eq(catalog(b, loses + 2, 1, &answer), WM_E_CONFLICT, "it was removed there");
+	wm_registry_set_priority(b, 10, true);
+	cr_assert_eq(catalog(b, loses + 2, 1, &answer), 0, "%s", answer.text);
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
+
 static int removal_of(void *arg, const struct wm_logged *l)
 {
 	char *ret = arg;

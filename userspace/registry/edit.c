@@ -520,6 +520,17 @@ static void prepare(struct wm_plan *p, struct merge *m, bool holder)
 	put_record(p, op, in, adds);
 }
 
+/* A node's checks have the version of the node. */
+static bool judge_rank(const struct wm_plan *p, const struct merge *m)
+{
+	const struct wm_version *here = m->old ? &m->old->version : NULL;
+	const char *node = m->op->home->folded;
+
+	if (!m->old && m->in->version.origin == WM_ORIGIN_SHARED)
+		here = wm_plan_removed(p, node, m->in->id);
+	return wm_plan_outranks(p, m->op, node, m->in->id, here);
+}
+
 void wm_edit_put(struct wm_plan *p, struct wm_op *op, struct wm_instance *in, bool holder,
 		 const struct wm_edit_how *how)
 {
@@ -529,7 +540,7 @@ void wm_edit_put(struct wm_plan *p, struct wm_op *op, struct wm_instance *in, bo
 	if (judge_checks(p, &m) && merge_checks(&m)) {
 		if (m.old && same_checks(&m) && (holder || wm_instance_same(in, m.old)))
 			op->unchanged = true;
-		else if (judge_room(p, &m, holder))
+		else if (judge_rank(p, &m) && judge_room(p, &m, holder))
 			prepare(p, &m, holder);
 	}
 	if (m.in) /* refused, or the same again */
@@ -542,6 +553,8 @@ void wm_edit_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home, con
 	struct wm_node *at = op->home;
 	struct wm_edit *e = NULL;
 
+	if (!p->no_tombstones && !wm_plan_outranks(p, op, home->folded, id, &old->version))
+		return;
 	op->home = home;
 	(void)wm_plan_index(p, op);
 	if (leave_service(p, op, old))

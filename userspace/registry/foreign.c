@@ -469,6 +469,12 @@ void wm_registry_ask_stands(struct wm_registry *r,
 	r->ask_stands_arg = arg;
 }
 
+void wm_registry_set_priority(struct wm_registry *r, uint32_t priority, bool decides)
+{
+	r->history.priority = priority;
+	r->by_priority = decides;
+}
+
 struct wm_check *wm_serf_new(const struct wm_registry *r, const struct wm_peer_id *id)
 {
 	bool alive = !r->ask_alive || r->ask_alive(r->ask_alive_arg, id);

@@ -140,6 +140,9 @@ void wm_registry_ask_stands(struct wm_registry *r,
 			    int (*fn)(void *arg, const struct wm_registry_stand *s,
 				      struct wm_err *e),
 			    void *arg);
+/** What is written here of shared objects has this priority from now on. @p decides: the higher one
+ *  stands whatever the clock, so what would lose is refused before it is stored (WM_E_CONFLICT). */
+void wm_registry_set_priority(struct wm_registry *r, uint32_t priority, bool decides);
 
 /* X(name, help) makes reference pages. */
 #define WM_FOREIGN_COUNTERS(X)                                                                     \

@@ -190,5 +190,6 @@ struct wm_version wm_history_draw(struct wm_history *h, enum wm_version_origin o
 	}
 	h->clock = wall_ms << 16 > h->clock ? wall_ms << 16 : h->clock + 1;
 	v.seq = h->clock;
+	v.priority = h->priority;
 	return v;
 }

@@ -44,7 +44,8 @@ struct wm_history {
 			  * store be of an earlier day */
 	uint64_t stored; /* last number that the store had when it was opened */
 	uint64_t clock;	 /* newest of the shared log's */
-	uint64_t extinct; /* newest index under which a service went */
+	uint32_t priority; /* of this node, in what it writes of the shared log */
+	uint64_t extinct;  /* newest index under which a service went */
 };
 
 /** @return 0, -ENOMEM. */

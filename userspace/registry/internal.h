@@ -103,6 +103,7 @@ struct wm_registry {
 	/* NULL: the clock decides */
 	int (*ask_stands)(void *arg, const struct wm_registry_stand *s, struct wm_err *e);
 	void *ask_stands_arg;
+	bool by_priority; /* that decides between shared objects */
 	struct wm_foreign_stats foreign_stats;
 	void (*first_result)(void *arg, const struct wm_check *c);
 	void *first_result_arg;

@@ -88,6 +88,10 @@ static void found(struct wm_plan *p, struct wm_op *op, struct wm_node *facts)
 	struct wm_registry *r = p->r;
 	struct wm_edit *e;
 
+	if (!wm_plan_outranks(p, op, facts->folded, "", wm_plan_removed(p, facts->folded, ""))) {
+		wm_node_free(facts);
+		return;
+	}
 	if ((int64_t)wm_map_len(r->nodes) + p->nodes > (int64_t)r->nodes_max) {
 		wm_op_refuse(op, WM_E_CAPACITY, "Nodes: at most %u are allowed (nodes_max)",
 			     r->nodes_max);
@@ -147,6 +151,10 @@ static void renew(struct wm_plan *p, struct wm_op *op, struct wm_node *facts, bo
 	struct wm_edit *e = edit_of(p, op, op->home);
 	const struct wm_node *was = wm_view_facts(p, op->home);
 
+	if (!wm_plan_outranks(p, op, op->home->folded, "", &wm_view_holder(p, op->home)->version)) {
+		wm_node_free(facts);
+		return;
+	}
 	e = e ? e : new_edit(p, op, op->home);
 	if (!e || wm_plan_reserve(p, p->r->node_ids, 1)) {
 		wm_node_free(facts);
@@ -193,6 +201,8 @@ void wm_edit_node_drop(struct wm_plan *p, struct wm_op *op, struct wm_node *home
 	struct wm_edit *e = edit_of(p, op, home);
 	const struct wm_instance *holder = wm_view_holder(p, home);
 
+	if (!p->no_tombstones && !wm_plan_outranks(p, op, home->folded, "", &holder->version))
+		return;
 	(void)wm_plan_index(p, op);
 	e = e ? e : new_edit(p, op, home);
 	if (!e) {

@@ -190,6 +190,33 @@ struct wm_version wm_plan_draw(struct wm_registry *r, enum wm_version_origin o)
 	return v;
 }
 
+const struct wm_version *wm_plan_removed(const struct wm_plan *p, const char *node, const char *id)
+{
+	const struct wm_tombstone *t = wm_history_tomb(&p->r->history, WM_ORIGIN_SHARED, node, id);
+
+	return t ? &t->version : NULL;
+}
+
+bool wm_plan_outranks(const struct wm_plan *p, struct wm_op *op, const char *node, const char *id,
+		      const struct wm_version *here)
+{
+	bool policy = strcmp(node, WM_POLICY_NODE) == 0;
+	uint32_t ours = p->r->history.priority;
+
+	if (!p->r->by_priority || p->as || op->restore || !here ||
+	    here->origin != WM_ORIGIN_SHARED || here->priority <= ours)
+		return true;
+	wm_op_refuse(op, WM_E_CONFLICT,
+		     "%s \"%.64s\"%s%.64s%s was written where sync.priority is %u: "
+		     "sync.conflicts is priority, and here it is %u",
+		     policy ? "The policy of service"
+		     : *id  ? "Service ID"
+			    : "Node",
+		     *id ? id : node, *id && !policy ? " on node \"" : "",
+		     *id && !policy ? node : "", *id && !policy ? "\"" : "", here->priority, ours);
+	return false;
+}
+
 /* The row that follows has a version of its own. */
 static int give_version(struct wm_plan *p, struct wm_instance *i)
 {

@@ -91,6 +91,12 @@ void wm_plan_add(struct wm_plan *p, struct wm_op *op);
 int wm_plan_put_row(struct wm_plan *p, struct wm_instance *i, bool cut);
 /** Into the scratch: the node's row, as it is with @p holder. @return 0, -ENOMEM, WM_E_LIMIT. */
 int wm_plan_encode_node(struct wm_plan *p, struct wm_instance *holder, bool cut);
+/** Where the writers' priority decides: does a write of ours on a shared object stand against
+ *  @p here, the version of what is there or was removed (NULL: nothing)? Else refuses. */
+bool wm_plan_outranks(const struct wm_plan *p, struct wm_op *op, const char *node, const char *id,
+		      const struct wm_version *here);
+/** The version of a removal in memory of what has this name. NULL: none. */
+const struct wm_version *wm_plan_removed(const struct wm_plan *p, const char *node, const char *id);
 /** What goes with an edit leaves a tombstone in its place. @return 0, -ENOMEM. */
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
 			  uint64_t row);

@@ -127,6 +127,7 @@ static bool judge_policy(struct wm_plan *p, struct wm_op *op)
 {
 	struct wm_policy_op *o = (struct wm_policy_op *)op;
 	const struct wm_policy *old = view(p, o);
+	const struct wm_tombstone *t;
 
 	if (o->call)
 		return judge_told(p, o, old);
@@ -142,7 +143,13 @@ static bool judge_policy(struct wm_plan *p, struct wm_op *op)
 		wm_op_refuse(op, WM_E_CAPACITY, "Policies: at most %u are allowed (services_max)",
 			     p->r->services_max);
 	}
-	return !op->code && !(o->in && old && wm_policy_same(o->in, old));
+	if (op->code || (o->in && old && wm_policy_same(o->in, old)))
+		return false;
+	t = old ? NULL : view_tomb(p, o);
+	return wm_plan_outranks(p, op, WM_POLICY_NODE, op->id,
+				old ? &old->version
+				: t ? &t->version
+				    : NULL);
 }
 
 /* --- preparing ----------------------------------------------------------------------------------
