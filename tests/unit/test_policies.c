@@ -299,3 +299,26 @@ Test(policies, are_in_a_snapshot_and_come_back_with_it)
 	wm_registry_close(r);
 	wm_buf_done(&saved);
 }
+
+Test(policies, one_of_a_node_of_higher_priority_is_not_overwritten)
+{
+	struct wm_registry *a = open_as("one", "a"), *b = open_as("two", "b");
+
+	wm_registry_set_priority(a, 2, true);
+	wm_registry_set_priority(b, 1, true);
+	cr_assert_eq(write_policy(a, "web", 10, NULL), 0);
+	tell_all(a, b, false);
+	cr_assert_eq(write_policy(b, "web", 20, NULL), WM_E_CONFLICT);
+	cr_assert_eq(delete_policy(b, "web", NULL), WM_E_CONFLICT);
+	wm_registry_close(b);
+	b = open_as("two", "b");
+	wm_registry_set_priority(b, 1, true);
+	cr_assert_eq(delete_policy(b, "web", NULL), WM_E_CONFLICT, "after a restart");
+	cr_assert_eq(delete_policy(a, "web", NULL), 0);
+	tell_all(a, b, false);
+	cr_assert_eq(write_policy(b, "web", 20, NULL), WM_E_CONFLICT, "it was removed there");
+	wm_registry_set_priority(b, 2, true);
+	cr_assert_eq(write_policy(b, "web", 20, NULL), 0);
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
