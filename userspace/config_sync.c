@@ -138,6 +138,7 @@ int wm_config_sync(const struct wm_settings *s, const char *node_address,
 	ret->push_pull_ms = s->sync_push_pull_interval_ms;
 	ret->restart_grace_ms = s->sync_restart_grace_ms;
 	ret->conflicts = wm_merge_rule(s->sync_conflicts);
+	ret->priority = (uint32_t)s->sync_priority;
 	ret->insecure = s->sync_insecure;
 	ret->ca_file = s->sync_ca_file;
 	ret->cert_file = s->sync_cert_file;

@@ -203,6 +203,7 @@ static void on_mended(void *arg, const struct wm_foreign_result *r)
 		LIST_REMOVE(k, entry);
 		l.version.origin = WM_ORIGIN_SHARED;
 		l.version.seq = k->seq;
+		l.version.priority = k->o->s->c.priority;
 		l.origin = k->o->s->id;
 		if (r->taken)
 			on_logged(k->o, &l);
@@ -213,13 +214,15 @@ static void on_mended(void *arg, const struct wm_foreign_result *r)
 /* @p k is taken over. */
 static int mend(struct wm_objects *o, struct mended *k, struct wm_err *e)
 {
-	struct wm_foreign_change c = {
-		.version = {.origin = WM_ORIGIN_SHARED, .seq = k->seq, .writer = o->s->id},
-		.node = k->node,
-		.id = k->id,
-		.gone = k->gone,
-		.semver = k->versed ? k->semver : NULL,
-		.mended = true};
+	struct wm_foreign_change c = {.version = {.origin = WM_ORIGIN_SHARED,
+						  .seq = k->seq,
+						  .writer = o->s->id,
+						  .priority = o->s->c.priority},
+				      .node = k->node,
+				      .id = k->id,
+				      .gone = k->gone,
+				      .semver = k->versed ? k->semver : NULL,
+				      .mended = true};
 	struct wm_buf b;
 	int r = 0;
 
@@ -303,6 +306,8 @@ static int on_stands(void *arg, const struct wm_registry_stand *s, struct wm_err
 	const struct wm_merge_side a = {.version = c.version, .writer = o->s->id, .semver = wants},
 				   b = {.semver = stands};
 
+	if (o->s->c.conflicts == &wm_merge_priority) /* which the registry judges */
+		return 0;
 	if (s->here ? o->s->c.conflicts->cmp(&a, &b) > 0
 		    : wm_replica_stands(o->s->replica, &c, &stands))
 		return 0;
@@ -731,7 +736,11 @@ int wm_objects_new(struct wm_sync *s, struct wm_objects **ret, struct wm_err *e)
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	wm_registry_on_logged(s->c.registry, on_logged, o);
 	wm_registry_ask_alive(s->c.registry, is_alive, o);
-	if (s->replica && s->c.conflicts && s->c.conflicts != &wm_merge_hlc)
+	if (!s->replica) /* etcd's order decides */
+		return 0;
+	wm_registry_set_priority(s->c.registry, s->c.priority,
+				 s->c.conflicts == &wm_merge_priority);
+	if (s->c.conflicts && s->c.conflicts != &wm_merge_hlc)
 		wm_registry_ask_stands(s->c.registry, on_stands, o);
 	return 0;
 }
@@ -749,6 +758,7 @@ void wm_objects_free(struct wm_objects *o)
 	wm_registry_on_logged(o->s->c.registry, NULL, NULL);
 	wm_registry_ask_alive(o->s->c.registry, NULL, NULL);
 	wm_registry_ask_stands(o->s->c.registry, NULL, NULL);
+	wm_registry_set_priority(o->s->c.registry, 0, false);
 	while ((t = TAILQ_FIRST(&o->taken))) {
 		TAILQ_REMOVE(&o->taken, t, entry);
 		t->o = NULL; /* its callback is to come */

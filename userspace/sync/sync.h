@@ -45,6 +45,7 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	uint64_t push_pull_ms, restart_grace_ms;
 	unsigned objects_max; /* of all nodes */
 	const struct wm_merge_rule *conflicts;
+	uint32_t priority; /* of what this node writes of the catalog */
 	bool insecure;
 	const char *ca_file, *cert_file, *key_file, *keyring_file;
 };
