@@ -263,6 +263,7 @@ static void put_conflict_side(struct wm_json *j, const struct wm_api *a, const c
 	wm_json_ku(j, "written_ms", wm_hlc_ms(s->clock));
 	wm_json_kb(j, "removal", s->gone);
 	wm_json_ks(j, "version", s->semver);
+	wm_json_ku(j, "priority", s->priority);
 	wm_json_ks(j, "address", s->address);
 	wm_json_ku(j, "port", s->port);
 	wm_json_close(j, '}');
