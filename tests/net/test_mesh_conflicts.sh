@@ -47,9 +47,46 @@ until_ok 10 all_have none || fail "it is still there"
 sleep 1
 check "it does not come back" "none none" "$(version_at 1) $(version_at 2)"
 matches "a lower one than was removed is refused" 'was removed with version "2.1.0".* 409$' "$(put_on 2 2.0.0 192.0.2.3)"
+again() { # settings: both agents, anew
+	for i in 1 2; do node_stop "$i"; done
+	for i in 1 2; do node_agent "$i" "$@"; done
+	until_ok 20 all_alive 2 1 2 || fail "not both are back"
+}
+again "${SEMVER[@]}"
+for i in 1 2; do
+	matches "also after a restart, on node $i" 'was removed with version "2.1.0".* 409$' "$(put_on "$i" 2.0.0 192.0.2.3)"
+done
 check "a higher one is taken" "true 200" "$(put_on 1 2.2.0 192.0.2.6)"
 until_ok 10 all_have 2.2.0 || fail "2.2.0 is not on both"
 until_ok 10 same_digests 1 2 || fail "digests differ at the end"
+
+# --- by priority: what was written on node 1, though node 2 wrote later ----------------------------------------
+priorities() {
+	for i in 1 2; do node_stop "$i"; done
+	node_agent 1 "${INSECURE[@]}" --set sync.conflicts=priority --set sync.priority=10
+	node_agent 2 "${INSECURE[@]}" --set sync.conflicts=priority
+	until_ok 20 all_alive 2 1 2 || fail "not both are back"
+}
+priorities
+cut_mesh 1 2
+until_ok 20 all_alive 1 1 2 || fail "the cut is not noticed"
+check "written on node 1" "true 200" "$(put_on 1 3.0.0 192.0.2.1)"
+sleep 0.1
+check "and later on node 2" "true 200" "$(put_on 2 4.0.0 192.0.2.2)"
+heal_mesh
+until_ok 30 all_alive 2 1 2 || fail "the halves do not find each other"
+until_ok 15 all_have 3.0.0 || fail "not both have node 1's: $(version_at 1), $(version_at 2)"
+until_ok 10 same_digests 1 2 || fail "digests differ"
+check "it is on the audit list" "priority 10 3.0.0 0 4.0.0" \
+	"$(decided | jq -rs 'add | map(select(.rule == "priority" and .id == "ext"))[0] | "\(.rule) \(.stands.priority) \(.stands.version) \(.lost.priority) \(.lost.version)"')"
+priorities
+lost='was written where sync.priority is 10: sync.conflicts is priority, and here it is 0'
+matches "node 2 is refused, after a restart as well" "$lost 409$" "$(put_on 2 5.0.0 192.0.2.3)"
+matches "to remove it, too" "$lost" "$(api_of 2 -X PUT -d '{"Node": "outside", "ServiceID": "ext"}' /v1/catalog/deregister)"
+check "removed on node 1" true "$(api_of 1 -X PUT -d '{"Node": "outside", "ServiceID": "ext"}' /v1/catalog/deregister)"
+until_ok 10 all_have none || fail "it is still there"
+matches "and not written where it was removed" "$lost 409$" "$(put_on 2 5.0.0 192.0.2.3)"
+until_ok 10 same_digests 1 2 || fail "digests differ after the removal"
 
 for i in 1 2; do node_stop "$i"; done
 done_testing
