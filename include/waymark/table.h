@@ -23,6 +23,7 @@ struct wm_view {
 	const struct wm_set_live *set_live; /* NULL: how many are up is not known */
 	__u32 sets_cap, heads_cap, slots_cap, backends_cap;
 	const struct wm_backend_live *live; /* NULL: nothing is known of load and failures */
+	__u32 *turn; /* of who tries what would be chosen: counted here; NULL: at the set */
 };
 static inline const struct wm_set *wm_at_set(const struct wm_view *v, __u32 i)
 {
@@ -53,6 +54,8 @@ static inline __u32 wm_at_turn(const struct wm_view *v, __u32 i)
 {
 	const struct wm_set_live *l = wm_at_set_live(v, i);
 
+	if (v->turn)
+		return (*v->turn)++;
 	return l ? __atomic_fetch_add((__u32 *)(unsigned long)&l->cursor, 1, __ATOMIC_RELAXED) : 0;
 }
 #endif

@@ -64,8 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!t)
 		abort();
-	v = (struct wm_view){t->sets, t->heads, t->slots, t->backends, t->live,
-			     SETS,    HEADS,	SLOTS,	  BACKENDS,    NULL};
+	v = (struct wm_view){t->sets, t->heads, t->slots, t->backends, t->live, SETS,
+			     HEADS,   SLOTS,	BACKENDS, NULL,	       NULL};
 	if (size >= sizeof(*t) + 8) {
 		memcpy(t, data, sizeof(*t));
 		data += sizeof(*t);

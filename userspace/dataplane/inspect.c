@@ -114,7 +114,7 @@ struct wm_view wm_inspect_view(const struct wm_inspect *x)
 
 	return (struct wm_view){m->sets,	 m->heads,    m->slots,	    m->backends,
 				m->set_live,	 m->sets_cap, m->heads_cap, m->slots_cap,
-				m->backends_cap, m->live};
+				m->backends_cap, m->live,     NULL};
 }
 
 /* Walk a hash map. @return whether there is a next entry. */

@@ -579,7 +579,7 @@ struct wm_view wm_tables_view(const struct wm_tables *t)
 
 	return (struct wm_view){m->sets,	 m->heads,    m->slots,	    m->backends,
 				m->set_live,	 m->sets_cap, m->heads_cap, m->slots_cap,
-				m->backends_cap, m->live};
+				m->backends_cap, m->live,     NULL};
 }
 
 const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len)
