@@ -212,7 +212,8 @@ __noinline int pick(struct dial *d)
 
 /** The entry of @p key, twice if it changed while it was read. @return WM_PICKED; WM_PICK_NONE:
  *  there is none; WM_PICK_TORN. */
-static __always_inline int frontend(const struct wm_frontend_key *key, struct wm_frontend *ret)
+static __always_inline int
+wm_frontend_at(const struct wm_view *v, const struct wm_frontend_key *key, struct wm_frontend *ret)
 {
 	const struct wm_frontend *e;
 
@@ -227,43 +228,14 @@ static __always_inline int frontend(const struct wm_frontend_key *key, struct wm
 	return WM_PICK_TORN;
 }
 
-/** Is the destination a frontend? WM_PICKED with d->set, WM_PICK_NONE, WM_PICK_TORN. */
-static __always_inline int find_frontend(struct dial *d)
-{
-	struct wm_frontend_key key = {};
-	struct wm_frontend any, exact;
-	int p;
+#include "waymark/frontend.h"
 
-	__builtin_memcpy(key.addr_be, d->vip_be, sizeof(key.addr_be));
-	p = frontend(&key, &any);
-	if (p != WM_PICKED)
-		return p;
-	d->set = any.set;
-	if (!(any.flags & WM_FRONTEND_F_EXACT))
-		return WM_PICKED;
-	key.port_be = d->port_be;
-	key.proto = d->proto;
-	p = frontend(&key, &exact);
-	if (p == WM_PICKED)
-		d->set = exact.set;
-	return p == WM_PICK_NONE && !(any.flags & WM_FRONTEND_F_NO_ANY) ? WM_PICKED : p;
-}
-
-static __always_inline bool is_mapped(const __be32 a[4])
-{
-	return !(a[0] | a[1]) && a[2] == WM_V4_MAPPED_BE;
-}
-
-/** Is the destination one that we give out? Where no service has it, the packet would leave the
- * node by the default route and the caller wait. 255.255.255.255 lies in 240.0.0.0/4 and is
- * everybody's. */
 static __always_inline bool is_virtual(const struct dial *d)
 {
-	const __be32 *a = d->vip_be;
+	const struct wm_virtual r = {
+		vip4_base_be, vip4_mask_be, {vip6_prefix_be[0], vip6_prefix_be[1]}};
 
-	if (!is_mapped(a))
-		return vip6_prefix_be[0] && a[0] == vip6_prefix_be[0] && a[1] == vip6_prefix_be[1];
-	return vip4_mask_be && (a[3] & vip4_mask_be) == vip4_base_be && a[3] != 0xffffffff;
+	return wm_is_virtual(&r, d->vip_be);
 }
 
 static __always_inline __be16 chosen_port(const struct dial *d)
@@ -505,7 +477,7 @@ static __always_inline __u32 bound_family(struct bpf_sock_addr *ctx)
 
 	if (!(a[0] | a[1] | a[2] | a[3]))
 		return 0;
-	return is_mapped(a) ? WM_FAMILY_4 : WM_FAMILY_6;
+	return wm_is_mapped(a) ? WM_FAMILY_4 : WM_FAMILY_6;
 }
 
 /** A backend for connect(): of the family that was dialled, and where none of it is up of the
@@ -533,7 +505,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 {
 	struct wm_counters *n = counters_get();
 	struct wm_backend_live *live;
-	int p = find_frontend(d);
+	int p = wm_frontend_find(NULL, d->vip_be, d->port_be, d->proto, &d->set);
 
 	if (p == WM_PICK_NONE) {
 		if (is_virtual(d)) {
@@ -610,7 +582,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	struct wm_origin *at = NULL;
 	struct wm_backend_live *live;
 	struct wm_socket_origin *o;
-	int p = find_frontend(d);
+	int p = wm_frontend_find(NULL, d->vip_be, d->port_be, d->proto, &d->set);
 
 	if (p == WM_PICK_NONE) {
 		if (!is_virtual(d)) {
@@ -714,7 +686,7 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 	d.vip_be[3] = ctx->user_ip6[3];
 	/* a single datagram stays with its family: the kernel refuses one whose IPv6 destination
 	 * became a v4-mapped one (ENOTSUPP), and those to v4-mapped ones come by sendmsg4 */
-	d.ask.families = is_mapped(d.vip_be) ? WM_FAMILY_4 : WM_FAMILY_6;
+	d.ask.families = wm_is_mapped(d.vip_be) ? WM_FAMILY_4 : WM_FAMILY_6;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, true, &steer);
