@@ -249,6 +249,11 @@ Test(tables, shows_what_is_put)
 	want(&x, 1, 5);
 	cr_assert_eq(put(t, &x), 0);
 	agree(p, t, &x);
+	cr_assert_str_eq(wm_tables_service_of(t, (uint32_t)wm_tables_set_of(t, "s1")), "s1");
+	cr_assert_null(wm_tables_service_of(t, UINT32_MAX));
+	cr_assert_eq(wm_tables_name_of(t, "S1.virtual.mesh.internal.")->kind, WM_NAME_VIRTUAL);
+	cr_assert_null(wm_tables_name_of(t, "s2.virtual.mesh.internal"));
+	cr_assert_null(wm_tables_name_of(t, "s1..mesh"));
 	cr_assert_eq(p->names.n, 2);
 	cr_assert_eq(p->fronts.n, 2);
 	x.b[2].weight = 0;

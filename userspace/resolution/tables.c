@@ -589,6 +589,20 @@ const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *f
 	return n && n->claimed ? &n->v : NULL;
 }
 
+const struct wm_name *wm_tables_name_of(const struct wm_tables *t, const char *text)
+{
+	struct wm_domain d;
+
+	return wm_wire_domain(text, &d) ? NULL : wm_tables_name(t, d.wire, d.len);
+}
+
+const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set)
+{
+	const struct wm_svc *s = set < t->mem.sets_cap ? t->by_set[set] : NULL;
+
+	return s && *s->name ? s->name : NULL;
+}
+
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
 	const struct wm_svc *s = wm_svc_find(t, service, label);

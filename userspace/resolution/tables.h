@@ -141,6 +141,10 @@ const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t);
 struct wm_view wm_tables_view(const struct wm_tables *t);
 /** The entry of a folded wire name; NULL when unknown. Cost O(1). */
 const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *folded, size_t len);
+/** The same of a name in text, in any case, with or without the dot at its end. */
+const struct wm_name *wm_tables_name_of(const struct wm_tables *t, const char *text);
+/** Name of the service that set @p set is of; NULL: of none. Borrowed, until the next put. */
+const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set);
 /** Set index of a service, or of a part of it; or -ENOENT. */
 int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label);
