@@ -189,18 +189,18 @@ static void count(struct wm_odds *o, const struct places *p, const struct wm_ask
 		o->states = a->states;
 }
 
-static void try_all(struct wm_view *v, uint32_t set, const struct wm_odds_client *c,
+static void try_all(struct wm_view v, uint32_t set, const struct wm_odds_client *c,
 		    const struct places *p, struct wm_odds *o)
 {
-	const struct wm_set_live *l = wm_at_set_live(v, set);
+	const struct wm_set_live *l = wm_at_set_live(&v, set);
 	uint64_t end = c->budget_ns ? wm_clock_ns() + c->budget_ns : UINT64_MAX;
 	uint32_t turn = l ? WM_READ(l->cursor) : 0;
 
-	v->turn = &turn;
+	v.turn = &turn;
 	while (o->tries < WM_ODDS_TRIES) {
 		struct wm_choice got = {0};
 		struct wm_ask a;
-		enum wm_pick picked = decide(v, set, c, o->tries++, &a, &got);
+		enum wm_pick picked = decide(&v, set, c, o->tries++, &a, &got);
 
 		if (picked == WM_PICKED)
 			count(o, p, &a, &got);
@@ -230,7 +230,7 @@ int wm_odds_make(const struct wm_view *view, uint32_t set, const struct wm_odds_
 	r = gather(&v, c, &p, ret);
 	if (!r) {
 		shares_drawn(&v, ret);
-		try_all(&v, set, c, &p, ret);
+		try_all(v, set, c, &p, ret);
 		for (uint32_t i = 0; i < ret->count; i++)
 			ret->candidates[i].odds /= ret->tries;
 		for (unsigned i = 0; i < WM_TIERS_MAX; i++)
