@@ -370,6 +370,10 @@ void wm_answer_policies(struct wm_call *c, bool queries,
  *  @return NULL without memory. */
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p);
 
+/* --- policy_explain.c --- */
+/** What an operator writes for @p value of a field of enum type; @p section "": of the policy. */
+const char *wm_policy_word(const char *section, const char *field, uint32_t value);
+
 /* --- near.c --- */
 enum wm_distance { /* nearest first */
 		   WM_NEAR_SELF,

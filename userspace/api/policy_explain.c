@@ -10,7 +10,7 @@
 
 #define MEMBERS_MAX 256 /* that are listed of a tier or a subset; all are counted */
 
-static const char *name_in(const char *section, const char *field, uint32_t value)
+const char *wm_policy_word(const char *section, const char *field, uint32_t value)
 {
 	for (unsigned n = 0; n < wm_policy_sections_count; n++) {
 		const struct wm_policy_section *s = &wm_policy_sections[n];
@@ -217,8 +217,8 @@ static void put_choice(struct wm_json *j, const struct wm_api *a, const struct w
 		wm_json_string(j, c->hops[n]);
 	wm_json_close(j, ']');
 	wm_json_ks(j, "selects_of", c->service);
-	wm_json_ks(j, "select", name_in("", "select", c->policy ? c->policy->select : 0));
-	wm_json_ks(j, "balance", name_in("", "balance", c->policy ? c->policy->balance : 0));
+	wm_json_ks(j, "select", wm_policy_word("", "select", c->policy ? c->policy->select : 0));
+	wm_json_ks(j, "balance", wm_policy_word("", "balance", c->policy ? c->policy->balance : 0));
 	put_subsets(j, a, c->policy);
 	wm_json_kopen(j, "tiers", '[');
 	for (unsigned n = 0; n < c->count; n++)
@@ -227,7 +227,8 @@ static void put_choice(struct wm_json *j, const struct wm_api *a, const struct w
 	wm_json_ku(j, "up", o.up);
 	wm_json_ku(j, "instances", o.instances);
 	wm_json_kb(j, "panic", o.panic);
-	wm_json_ks(j, "when_none", name_in("", "when_none", c->policy ? c->policy->when_none : 0));
+	wm_json_ks(j, "when_none",
+		   wm_policy_word("", "when_none", c->policy ? c->policy->when_none : 0));
 	wm_json_ks(j, "verdict", verdict(c, &o));
 	put_notes(j, c);
 }
