@@ -189,7 +189,7 @@ struct wm_api {
 		uint64_t made_ms;
 	} statistics[2];	    /* plain, pretty */
 	struct wm_statistics *pass; /* that counts for them; NULL: there was none */
-	struct wm_order {	    /* of a long list, see wm_sort_kept() */
+	struct wm_kept_order {	    /* of a long list, see wm_sort_kept() */
 		uint64_t hash, index;
 		void (*sort)(void *all, size_t count);
 		void *all;

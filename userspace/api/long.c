@@ -211,7 +211,7 @@ void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *
 {
 	uint64_t index = wm_registry_index(a->d.registry), hash;
 	size_t size = count * sizeof(void *);
-	struct wm_order *o = a->orders;
+	struct wm_kept_order *o = a->orders;
 
 	if (count < WM_API_SORT_KEPT) {
 		if (count > 1)
@@ -228,7 +228,7 @@ void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *
 	o = &a->orders[a->orders_next++ % WM_API_ORDERS];
 	sort(all, count);
 	free(o->all);
-	*o = (struct wm_order){.hash = hash, .index = index, .sort = sort, .all = malloc(size)};
+	*o = (struct wm_kept_order){.hash = hash, .index = index, .sort = sort, .all = malloc(size)};
 	if (!o->all) /* it is sorted again */
 		return;
 	memcpy(o->all, all, size);
