@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* explain.c - GET /v1/waymark/explain/connect: every step of what a connect() would meet now, asked
+ * of the live maps by the code that decides in the kernel (resolution/odds.h, dataplane/ask.h). */
+#include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/dataplane/ask.h"
+#include "userspace/metadata/selection.h"
+#include "userspace/resolution/odds.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LISTED_MAX 256 /* candidates of a tier that are listed; all are counted */
+#define STEPS_MAX  12
+#define STEP_MAX   512 /* octets of a step's text */
+
+struct client {
+	uint64_t cgroup, netns; /* 0: not given */
+	long long uid;		/* -1: not given */
+	char path[1024];	/* of the cgroup; "": not known */
+};
+struct explanation {
+	struct wm_call *call;
+	const struct wm_api *api;
+	const char *name;
+	uint16_t port;
+	uint8_t proto;
+	int family; /* AF_INET or AF_INET6; 0: not asked for */
+	struct client client;
+	__be32 addr_be[4];
+	char address[INET6_ADDRSTRLEN];
+	bool addressed; /* the name leads to an address */
+	bool covered;	/* the programs are asked about it */
+	bool found;	/* a set has it */
+	uint32_t set;
+	const char *service; /* "": none */
+	struct wm_odds odds;
+	struct wm_selection choice; /* what the tiers are; count 0: not known */
+	const char *verdict;
+	struct {
+		const char *step;
+		char text[STEP_MAX];
+	} steps[STEPS_MAX];
+	unsigned steps_count;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(struct explanation *x, const char *step,
+						      const char *fmt, ...)
+{
+	va_list ap;
+
+	if (x->steps_count == STEPS_MAX)
+		return;
+	x->steps[x->steps_count].step = step;
+	va_start(ap, fmt);
+	vsnprintf(x->steps[x->steps_count++].text, STEP_MAX, fmt, ap);
+	va_end(ap);
+}
+
+/* --- what is asked ------------------------------------------------------------------------------
+ */
+/* @return false: answered, it is no number up to @p max. Not given: @p ret stays. */
+static bool read_number(struct wm_call *c, const char *name, uint64_t max, uint64_t *ret)
+{
+	const char *text = wm_http_query(c->req, name);
+	char *end = NULL;
+
+	if (!text || !*text)
+		return true;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	if (*end || *text < '0' || *text > '9' || errno || *ret > max) {
+		wm_answer_text(c, 400, "%s: a number from 0 to %llu", name,
+			       (unsigned long long)max);
+		return false;
+	}
+	return true;
+}
+
+static bool read_question(struct wm_call *c, struct explanation *x)
+{
+	const char *protocol = wm_http_query(c->req, "protocol");
+	uint64_t port = 80, family = 0, uid = UINT64_MAX;
+
+	x->name = wm_http_query(c->req, "name");
+	if (!x->name || !*x->name || strlen(x->name) > WM_SERVICE_NAME_MAX) {
+		wm_answer_text(c, 400, "name: a service, a name of DNS or an address is wanted");
+		return false;
+	}
+	if (!read_number(c, "port", 65535, &port) || !read_number(c, "family", 6, &family) ||
+	    !read_number(c, "uid", UINT32_MAX, &uid) ||
+	    !read_number(c, "cgroup", UINT64_MAX, &x->client.cgroup) ||
+	    !read_number(c, "netns", UINT64_MAX, &x->client.netns))
+		return false;
+	if ((family && family != 4 && family != 6) ||
+	    (protocol && *protocol && strcmp(protocol, "tcp") != 0 &&
+	     strcmp(protocol, "udp") != 0)) {
+		wm_answer_text(c, 400, "family is 4 or 6, protocol is tcp or udp");
+		return false;
+	}
+	x->port = (uint16_t)port;
+	x->family = !family ? 0 : family == 4 ? AF_INET : AF_INET6;
+	x->proto = protocol && *protocol == 'u' ? IPPROTO_UDP : IPPROTO_TCP;
+	x->client.uid = uid == UINT64_MAX ? -1 : (long long)uid;
+	return true;
+}
+
+/* --- the name -----------------------------------------------------------------------------------
+ */
+static void take_address(struct explanation *x, int family, const void *a)
+{
+	x->family = family;
+	x->addressed = true;
+	inet_ntop(family, a, x->address, sizeof(x->address));
+	if (family == AF_INET6) {
+		memcpy(x->addr_be, a, sizeof(x->addr_be));
+		if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)a))
+			x->family = AF_INET;
+		return;
+	}
+	x->addr_be[2] = WM_V4_MAPPED_BE;
+	memcpy(&x->addr_be[3], a, 4);
+}
+
+static void by_entry(struct explanation *x, const char *name, const struct wm_name *n)
+{
+	static const __be32 none[4];
+	bool six = memcmp(n->vip6_be, none, sizeof(none)) != 0;
+
+	if (n->kind != WM_NAME_VIRTUAL) {
+		say(x, "name",
+		    "%s is answered with addresses of instances: DNS chooses among them, by the "
+		    "same tables, and connect() goes where DNS said. Only what is connected to the "
+		    "virtual name is chosen for at connect()",
+		    name);
+		x->verdict = "chosen by DNS";
+		return;
+	}
+	if (n->vip4_be && x->family != AF_INET6)
+		take_address(x, AF_INET, &n->vip4_be);
+	else if (six && x->family != AF_INET)
+		take_address(x, AF_INET6, n->vip6_be);
+	if (x->addressed)
+		say(x, "name", "%s is %s, a virtual address", name, x->address);
+	else
+		say(x, "name", "%s has no address of IPv%d: no instance has one", name,
+		    x->family == AF_INET ? 4 : 6);
+	x->verdict = x->addressed ? NULL : "no address";
+}
+
+/* @return false: answered, nobody knows the name. */
+static bool resolve(struct explanation *x)
+{
+	const struct wm_tables *t = x->api->d.tables;
+	const struct wm_name *n = t ? wm_tables_name_of(t, x->name) : NULL;
+	char virtual[WM_SERVICE_NAME_MAX + WM_DNS_NAME_MAX + 16];
+	unsigned char a[16];
+
+	if (inet_pton(AF_INET, x->name, a) == 1 || inet_pton(AF_INET6, x->name, a) == 1) {
+		take_address(x, strchr(x->name, ':') ? AF_INET6 : AF_INET, a);
+		return true;
+	}
+	if (n) {
+		by_entry(x, x->name, n);
+		return true;
+	}
+	snprintf(virtual, sizeof(virtual), "%s.virtual.%s", x->name, x->api->d.domain);
+	n = t ? wm_tables_name_of(t, virtual) : NULL;
+	if (n) {
+		by_entry(x, virtual, n);
+		return true;
+	}
+	if (!wm_registry_service(x->api->d.registry, x->name)) {
+		wm_answer_text(x->call, 404, "unknown name: %.64s", x->name);
+		return false;
+	}
+	say(x, "name", "%s is a service, but stands in no table: %s", x->name,
+	    t ? "they are full (status -v), or no name can be made of it"
+	      : "there is no data plane");
+	x->verdict = "no address";
+	return true;
+}
+
+/* --- the answer ---------------------------------------------------------------------------------
+ */
+static void put_client(struct wm_json *j, const struct client *c)
+{
+	wm_json_kopen(j, "client", '{');
+	wm_json_ku(j, "cgroup", c->cgroup);
+	wm_json_ks(j, "cgroup_path", c->path);
+	wm_json_ku(j, "netns", c->netns);
+	wm_json_key(j, "uid");
+	if (c->uid < 0)
+		wm_json_null(j);
+	else
+		wm_json_u64(j, (uint64_t)c->uid);
+	wm_json_close(j, '}');
+}
+
+static void put_answer(struct wm_json *j, const struct explanation *x)
+{
+	wm_json_open(j, '{');
+	wm_json_ks(j, "name", x->name);
+	wm_json_ks(j, "address", x->address);
+	wm_json_ku(j, "port", x->port);
+	wm_json_ks(j, "protocol", x->proto == IPPROTO_TCP ? "tcp" : "udp");
+	wm_json_ks(j, "service", x->service);
+	put_client(j, &x->client);
+	wm_json_ks(j, "verdict", x->verdict);
+	wm_json_kopen(j, "steps", '[');
+	for (unsigned n = 0; n < x->steps_count; n++) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "step", x->steps[n].step);
+		wm_json_ks(j, "text", x->steps[n].text);
+		wm_json_close(j, '}');
+	}
+	wm_json_close(j, ']');
+	wm_json_close(j, '}');
+}
+
+void wm_native_explain_connect(struct wm_call *c)
+{
+	struct explanation *x = calloc(1, sizeof(*x));
+	struct wm_json j;
+
+	if (!x) {
+		wm_answer_text(c, 503, "Out of memory");
+		return;
+	}
+	x->call = c;
+	x->api = c->api;
+	if (!read_question(c, x) || !resolve(x)) {
+		free(x);
+		return;
+	}
+	wm_answer_begin(c, &j);
+	put_answer(&j, x);
+	wm_answer_end(c, &j, 0);
+	free(x);
+}
