@@ -185,6 +185,89 @@ static bool resolve(struct explanation *x)
 	return true;
 }
 
+/* --- the programs -------------------------------------------------------------------------------
+ */
+static void look_at_client(struct explanation *x, const struct wm_plane_hook *h)
+{
+	struct client *c = &x->client;
+	int covers = c->cgroup
+			     ? wm_plane_covers(x->api->d.plane, c->cgroup, c->path, sizeof(c->path))
+			     : 1;
+
+	if (!c->cgroup)
+		say(x, "program", "%s is attached to %s, and asked about processes below it",
+		    h->name, h->where);
+	else if (covers > 0)
+		say(x, "program", "%s is attached to %s, and asked about %s", h->name, h->where,
+		    c->path);
+	else if (!covers)
+		say(x, "program",
+		    "%s is attached to %s, and %s is not below it: the process goes to the "
+		    "address itself, which is unreachable",
+		    h->name, h->where, c->path);
+	else
+		say(x, "program",
+		    "%s is attached to %s; whether cgroup %llu is below is not "
+		    "known: %s",
+		    h->name, h->where, (unsigned long long)c->cgroup, strerror(-covers));
+	x->covered = covers != 0;
+	if (!covers)
+		x->verdict = "not steered";
+}
+
+static void look_at_programs(struct explanation *x)
+{
+	const struct wm_plane *p = x->api->d.plane;
+	const struct wm_plane_hook *h = p ? wm_plane_connect_hook(p, x->family) : NULL;
+
+	if (!h || h->error)
+		say(x, "program", "no program is asked about connect(): %s",
+		    h ? h->text
+		    : x->api->d.plane_error && *x->api->d.plane_error
+			    ? x->api->d.plane_error
+			    : "it is switched off (kernel.enabled, kernel.attach_connect)");
+	else if (!wm_plane_connects(p))
+		say(x, "program", "%s is attached to %s, but steering is switched off", h->name,
+		    h->where);
+	else
+		look_at_client(x, h);
+	if (!x->covered && !x->verdict)
+		x->verdict = "not steered";
+}
+
+/* --- the destination ----------------------------------------------------------------------------
+ */
+static void look_at_frontend(struct explanation *x)
+{
+	const struct wm_plane *p = x->api->d.plane;
+	int found = p ? wm_plane_frontend(p, x->addr_be, htons(x->port), x->proto, &x->set)
+		      : WM_PICK_NONE;
+	const char *service, *protocol = x->proto == IPPROTO_TCP ? "TCP" : "UDP";
+
+	if (found == WM_PICKED) {
+		service = wm_tables_service_of(x->api->d.tables, x->set);
+		x->service = service ? service : "";
+		x->found = true;
+		say(x, "destination", "%s, %s port %u, is service %s (set %u)", x->address,
+		    protocol, x->port, x->service, x->set);
+		return;
+	}
+	if (found == WM_PICK_TORN) {
+		say(x, "destination", "%s is being changed: ask again", x->address);
+		x->verdict = "refused";
+	} else if (p && wm_plane_is_virtual(p, x->addr_be)) {
+		say(x, "destination",
+		    "%s, %s port %u, is a virtual address that no service has: "
+		    "ECONNREFUSED at once",
+		    x->address, protocol, x->port);
+		x->verdict = x->verdict ? x->verdict : "refused";
+	} else {
+		say(x, "destination", "%s is no address of a service: the call goes on untouched",
+		    x->address);
+		x->verdict = x->verdict ? x->verdict : "not a service's";
+	}
+}
+
 /* --- the answer ---------------------------------------------------------------------------------
  */
 static void put_client(struct wm_json *j, const struct client *c)
@@ -236,6 +319,10 @@ void wm_native_explain_connect(struct wm_call *c)
 	if (!read_question(c, x) || !resolve(x)) {
 		free(x);
 		return;
+	}
+	if (x->addressed) {
+		look_at_programs(x);
+		look_at_frontend(x);
 	}
 	wm_answer_begin(c, &j);
 	put_answer(&j, x);
