@@ -268,8 +268,172 @@ static void look_at_frontend(struct explanation *x)
 	}
 }
 
+/* --- the choice ---------------------------------------------------------------------------------
+ */
+static void say_policy(struct explanation *x)
+{
+	const struct wm_table_head *h = &x->odds.table.head;
+	const char *of = x->choice.policy ? x->choice.policy->service : NULL;
+
+	for (unsigned n = 0; n < x->choice.hops_count; n++)
+		say(x, "policy", "%s redirects", x->choice.hops[n]);
+	if (of)
+		say(x, "policy", "the policy of %s: select %s, balance %s, when_none %s", of,
+		    wm_policy_word("", "select", x->choice.policy->select),
+		    wm_policy_word("", "balance", h->balance),
+		    wm_policy_word("", "when_none", h->when_none));
+	else
+		say(x, "policy", "%s has no policy: at random by weight among all that are up",
+		    x->service);
+	if (h->balance == WM_BALANCE_MAGLEV)
+		say(x, "client", "clients are told apart by %s",
+		    wm_policy_word("", "hash_on", h->hash_on));
+}
+
+static bool key_of(const struct explanation *x, uint32_t hash_on, uint64_t *ret)
+{
+	const struct client *c = &x->client;
+
+	*ret = hash_on == WM_HASH_ON_NETNS    ? (c->netns ? c->netns : wm_plane_home())
+	       : hash_on == WM_HASH_ON_CGROUP ? c->cgroup
+	       : hash_on == WM_HASH_ON_UID    ? (uint64_t)c->uid
+					      : 0;
+	return hash_on == WM_HASH_ON_UID ? c->uid >= 0 : *ret != 0;
+}
+
+static void say_outcome(struct explanation *x)
+{
+	const struct wm_odds *o = &x->odds;
+	uint32_t usable = 0;
+
+	for (uint32_t n = 0; n < o->count; n++)
+		usable += !o->candidates[n].why_not;
+	if (o->passed > 0)
+		say(x, "outcome",
+		    "nobody is usable, and the policy lets the call pass: it goes on "
+		    "to %s itself",
+		    x->address);
+	else if (o->refused > 0)
+		say(x, "outcome", "none of %u is usable: ECONNREFUSED at once", o->count);
+	else if (o->states != WM_ASK_UP)
+		say(x, "outcome", "too few are up, so those that are not are asked, too: one of %u",
+		    o->count);
+	else
+		say(x, "outcome", "one of %u of %u", usable, o->count);
+	if (!x->verdict)
+		x->verdict = o->passed > 0 ? "passed" : o->refused > 0 ? "refused" : "steered";
+}
+
+/* @return 0, -ENOMEM. */
+static int choose(struct explanation *x)
+{
+	const struct wm_tables *t = x->api->d.tables;
+	struct wm_view v = wm_tables_view(t);
+	uint64_t home = wm_plane_home();
+	struct wm_odds_client c = {.now_ns = wm_clock_ns(),
+				   .families = x->family == AF_INET ? WM_FAMILY_4 : WM_FAMILY_6,
+				   .other_family = x->family == AF_INET6,
+				   .budget_ns = WM_API_SLICE_MS * 1000000ull};
+	struct wm_table table;
+	int r;
+
+	if (x->client.netns && home && x->client.netns != home)
+		c.families |= WM_NOT_LOOPBACK;
+	if (wm_table_load(&v, x->set, &table) == WM_PICKED)
+		c.keyed = key_of(x, table.head.hash_on, &c.key);
+	r = wm_odds_make(&v, x->set, &c, &x->odds);
+	if (r == -ENOENT || r == -EAGAIN) {
+		say(x, "outcome",
+		    r == -ENOENT ? "no instance is registered: ECONNREFUSED at once"
+				 : "its table is being changed: ask again");
+		x->verdict = x->verdict ? x->verdict : "refused";
+		return 0;
+	}
+	if (!r)
+		r = wm_selection_make(x->api->d.registry, x->service, "", &x->choice);
+	if (r)
+		return r;
+	say_policy(x);
+	say_outcome(x);
+	return 0;
+}
+
 /* --- the answer ---------------------------------------------------------------------------------
  */
+static const struct wm_instance *instance_of(const struct explanation *x, uint32_t backend)
+{
+	uint64_t hash = wm_tables_memory(x->api->d.tables)->backends[backend].instance;
+
+	for (unsigned t = 0; t < x->choice.count; t++)
+		for (unsigned n = 0; n < x->choice.tiers[t].count; n++)
+			if (x->choice.tiers[t].members[n]->hash == hash)
+				return x->choice.tiers[t].members[n];
+	return NULL;
+}
+
+static const char *state_of(uint32_t state)
+{
+	static const char *const names[] = {[WM_STATE_FREE] = "free",
+					    [WM_STATE_UP] = "up",
+					    [WM_STATE_DOWN] = "down",
+					    [WM_STATE_DRAIN] = "draining"};
+
+	return (state & WM_STATE_MASK) <= WM_STATE_DRAIN ? names[state & WM_STATE_MASK] : "free";
+}
+
+static void put_double(struct wm_json *j, const char *key, double d)
+{
+	wm_json_key(j, key);
+	wm_json_double(j, d);
+}
+
+static void put_candidate(struct wm_json *j, const struct explanation *x,
+			  const struct wm_odds_candidate *c)
+{
+	const struct wm_backend *b = &wm_tables_memory(x->api->d.tables)->backends[c->backend];
+	const struct wm_instance *i = instance_of(x, c->backend);
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "id", i ? i->id : "");
+	wm_json_ks(j, "node", i ? i->node->name : "");
+	wm_json_ku(j, "backend", c->backend);
+	wm_encode_address(j, "address", AF_INET, &b->addr4_be);
+	wm_encode_address(j, "address6", AF_INET6, b->addr6_be);
+	wm_json_ku(j, "port", b->port_be ? ntohs(b->port_be) : x->port);
+	wm_json_ku(j, "weight", b->weight);
+	wm_json_ks(j, "state", state_of(c->state));
+	wm_json_ks(j, "why_not", c->why_not);
+	wm_json_ku(j, "ejected_ms", (c->ejected_ns + 999999) / 1000000);
+	wm_json_ku(j, "open", c->live.open);
+	wm_json_ku(j, "latency_us", c->live.rtt_us);
+	wm_json_ku(j, "picks", c->live.picks);
+	wm_json_ku(j, "failures", c->live.failures);
+	wm_json_ku(j, "ejections", c->live.ejections);
+	put_double(j, "odds", c->odds);
+	wm_json_close(j, '}');
+}
+
+static void put_tier(struct wm_json *j, const struct explanation *x, unsigned tier)
+{
+	const struct wm_selection_tier *t = tier < x->choice.count ? &x->choice.tiers[tier] : NULL;
+	unsigned count = 0;
+
+	wm_json_open(j, '{');
+	wm_json_ks(j, "what", t ? t->what : "");
+	wm_json_ks(j, "service", t ? t->service : "");
+	wm_json_ks(j, "subset", t ? t->subset : "");
+	wm_json_ks(j, "region", t ? t->region : "");
+	put_double(j, "drawn", x->odds.drawn[tier]);
+	put_double(j, "odds", x->odds.tier[tier]);
+	wm_json_kopen(j, "candidates", '[');
+	for (uint32_t n = 0; n < x->odds.count; n++)
+		if (x->odds.candidates[n].tier == tier && count++ < LISTED_MAX)
+			put_candidate(j, x, &x->odds.candidates[n]);
+	wm_json_close(j, ']');
+	wm_json_ku(j, "count", count);
+	wm_json_close(j, '}');
+}
+
 static void put_client(struct wm_json *j, const struct client *c)
 {
 	wm_json_kopen(j, "client", '{');
@@ -286,6 +450,8 @@ static void put_client(struct wm_json *j, const struct client *c)
 
 static void put_answer(struct wm_json *j, const struct explanation *x)
 {
+	const struct wm_odds *o = &x->odds;
+
 	wm_json_open(j, '{');
 	wm_json_ks(j, "name", x->name);
 	wm_json_ks(j, "address", x->address);
@@ -302,6 +468,15 @@ static void put_answer(struct wm_json *j, const struct explanation *x)
 		wm_json_close(j, '}');
 	}
 	wm_json_close(j, ']');
+	wm_json_ks(j, "balance", wm_policy_word("", "balance", o->table.head.balance));
+	wm_json_ks(j, "when_none", wm_policy_word("", "when_none", o->table.head.when_none));
+	wm_json_ku(j, "tries", o->tries);
+	put_double(j, "refused", o->refused);
+	put_double(j, "passed", o->passed);
+	wm_json_kopen(j, "tiers", '[');
+	for (unsigned n = 0; n < o->table.head.tiers && o->tries; n++)
+		put_tier(j, x, n);
+	wm_json_close(j, ']');
 	wm_json_close(j, '}');
 }
 
@@ -309,6 +484,7 @@ void wm_native_explain_connect(struct wm_call *c)
 {
 	struct explanation *x = calloc(1, sizeof(*x));
 	struct wm_json j;
+	int r = 0;
 
 	if (!x) {
 		wm_answer_text(c, 503, "Out of memory");
@@ -324,8 +500,17 @@ void wm_native_explain_connect(struct wm_call *c)
 		look_at_programs(x);
 		look_at_frontend(x);
 	}
-	wm_answer_begin(c, &j);
-	put_answer(&j, x);
-	wm_answer_end(c, &j, 0);
+	if (x->found)
+		r = choose(x);
+	if (r) {
+		wm_answer_text(c, 503, "Out of memory");
+	} else {
+		wm_answer_begin(c, &j);
+		put_answer(&j, x);
+		wm_answer_end(c, &j, 0);
+	}
+	wm_odds_done(&x->odds);
+	if (x->choice.service)
+		wm_selection_done(&x->choice);
 	free(x);
 }
