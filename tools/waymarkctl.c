@@ -88,6 +88,9 @@ static int cmd_completion(const struct ctl *c);
 	  "what the start would say of a configuration file")                                      \
 	X("connections", "[SERVICE|INSTANCE]", 0, 1, ctl_connections,                              \
 	  "open sockets that were steered: process, cgroup, since when, to where and why")         \
+	X("explain connect", "NAME[:PORT]", 1, 1, ctl_explain_connect,                             \
+	  "every step of what a connect() would meet now, of the process of --pid: name, "         \
+	  "programs, policy, tiers, the odds of each instance")                                    \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
 	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \
@@ -124,6 +127,10 @@ enum {
 	OPT_CONFIG_DIR,
 	OPT_DIR,
 	OPT_DAYS,
+	OPT_PID,
+	OPT_CGROUP,
+	OPT_UID,
+	OPT_UDP,
 	OPT_REFERENCE,
 	OPT_MAN,
 	OPT_VERSION,
@@ -154,6 +161,10 @@ enum {
 	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
 	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
 	X("days", OPT_DAYS, "DAYS", "ca init, ca issue", "how long it is valid")                   \
+	X("pid", OPT_PID, "PID", "explain connect", "as this process would dial")                  \
+	X("cgroup", OPT_CGROUP, "DIR", "explain connect", "as a process in this cgroup would")     \
+	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
+	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
@@ -270,6 +281,20 @@ static int take(int o, struct ctl *c)
 			return -1;
 		fprintf(stderr, "waymarkctl: --days: days from 1 to 36500 are wanted\n");
 		return CTL_EXIT_USAGE;
+	case OPT_PID:
+	case OPT_UID:
+		*(o == OPT_PID ? &c->pid : &c->uid) = optarg;
+		if (*optarg && strspn(optarg, "0123456789") == strlen(optarg))
+			return -1;
+		fprintf(stderr, "waymarkctl: --%s: a number is wanted\n",
+			o == OPT_PID ? "pid" : "uid");
+		return CTL_EXIT_USAGE;
+	case OPT_CGROUP:
+		c->cgroup = optarg;
+		return -1;
+	case OPT_UDP:
+		c->udp = true;
+		return -1;
 	case OPT_REFERENCE:
 		ctl_words_reference(stdout, commands);
 		return 0;

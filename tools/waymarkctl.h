@@ -28,6 +28,8 @@ struct ctl {
 	const char *deadline; /* of a drain, NULL: the default */
 	const char *data_dir; /* NULL: not given */
 	const char *reason, *service, *config_dir;
+	const char *pid, *cgroup, *uid; /* of who dials; NULL: not given */
+	bool udp;
 	const char *dir;  /* of certificates; NULL: here */
 	unsigned days;	  /* 0: the default */
 	unsigned watch_s; /* 0: once */
@@ -116,6 +118,8 @@ int ctl_maps(const struct ctl *c);
 int ctl_maps_dump(const struct ctl *c);
 /** What open sockets are connected by: read from the pins, whether an agent runs or not. */
 int ctl_connections(const struct ctl *c);
+/** What a connect() would meet now, step by step. */
+int ctl_explain_connect(const struct ctl *c);
 int ctl_snapshot_save(const struct ctl *c);
 int ctl_snapshot_verify(const struct ctl *c);
 int ctl_snapshot_restore(const struct ctl *c);
