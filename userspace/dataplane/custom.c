@@ -65,7 +65,7 @@ static int open_file(const char *path, struct stat *ret, struct wm_err *e)
 int wm_custom_read(const char *path, void **ret, size_t *ret_len, struct wm_err *e)
 {
 	_cleanup_close_ int fd = -1;
-	struct stat st;
+	struct stat st = {0};
 	size_t len = 0;
 	ssize_t n = 0;
 	char *to;
