@@ -20,3 +20,12 @@ struct wm_grace {
 /** Wait until each program of the kernel that runs now has ended. @return 0, or negative errno:
  *  nothing was waited for. */
 int wm_grace_membarrier(void);
+
+struct wm_grace_thread;
+/** @param wait how to wait, as wm_grace_membarrier(). @return NULL: no memory or no thread, errno
+ *  says which. */
+struct wm_grace_thread *wm_grace_start(int (*wait)(void));
+/** Ends a sleep; a wait of the kernel's is waited for. NULL ok. */
+void wm_grace_stop(struct wm_grace_thread *g);
+/** Valid until the stop. */
+const struct wm_grace *wm_grace_of(const struct wm_grace_thread *g);
