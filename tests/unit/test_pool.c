@@ -4,7 +4,6 @@
 #include "userspace/base/random.h"
 #include "userspace/resolution/pool.h"
 #include "userspace/resolution/strategy/strategy.h"
-#include "waymark/layout.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -46,9 +45,9 @@ Test(index_pool, what_was_published_rests)
 	wm_index_give(p, i, 1000);
 	cr_assert_eq(wm_index_take(p, &i), -ENOSPC);
 	cr_assert_eq(wm_index_resting(p), 1);
-	wm_index_recycle(p, 1000 + WM_RECYCLE_NS - 1);
+	wm_index_recycle(p, 999);
 	cr_assert_eq(wm_index_take(p, &i), -ENOSPC);
-	wm_index_recycle(p, 1000 + WM_RECYCLE_NS);
+	wm_index_recycle(p, 1000);
 	cr_assert_eq(wm_index_take(p, &i), 0);
 	wm_index_pool_free(p);
 }
@@ -68,8 +67,7 @@ Test(range_pool, never_overlaps_and_joins_again)
 	for (unsigned step = 0; step < 20000; step++) {
 		unsigned k = (unsigned)(next(&seed) % RANGES);
 
-		now += WM_RECYCLE_NS;
-		wm_range_recycle(p, now);
+		wm_range_recycle(p, now++);
 		if (r[k].count) {
 			memset(owner + r[k].first, 0, r[k].count);
 			wm_range_give(p, r[k].first, r[k].count, next(&seed) % 2 ? now : 0);
@@ -89,7 +87,7 @@ Test(range_pool, never_overlaps_and_joins_again)
 	for (unsigned k = 0; k < RANGES; k++)
 		if (r[k].count)
 			wm_range_give(p, r[k].first, r[k].count, 0);
-	wm_range_recycle(p, now + WM_RECYCLE_NS);
+	wm_range_recycle(p, now);
 	cr_assert_eq(wm_range_used(p), 0);
 	cr_assert_eq(wm_range_take(p, 512, &r[0].first), 0, "the fragments joined");
 	wm_range_pool_free(p);

@@ -2,7 +2,6 @@
 /* backends.c - instances and their places in `backends`. A backend belongs to no set: sets hold it,
  * and it is free when the last one lets go. Its health is one word for all of them. */
 #include "internal.h"
-#include "userspace/base/clock.h"
 #include "waymark/name_hash.h"
 
 #include <errno.h>
@@ -226,11 +225,11 @@ void wm_backend_adopt(struct wm_tables *t, uint32_t index)
 	enter(t, index);
 }
 
-static void vacate(struct wm_tables *t, uint32_t index, uint64_t now_ns)
+static void vacate(struct wm_tables *t, uint32_t index, bool at_once)
 {
 	wm_backend_state(t, index, WM_STATE_FREE);
 	leave(t, index);
-	wm_index_give(t->backends, index, now_ns);
+	wm_index_give(t->backends, index, at_once ? 0 : wm_tables_ticket(t));
 }
 
 /* --- holds ------------------------------------------------------------------------------------ */
@@ -268,7 +267,7 @@ void wm_backend_hold(struct wm_tables *t, uint32_t index, uint32_t set)
 		add_up(t, set, t->mem.backends[index].families, 1);
 }
 
-void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, uint64_t now_ns)
+void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, bool at_once)
 {
 	uint32_t *at = &t->places[index].hold, h;
 
@@ -278,7 +277,7 @@ void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, uint64_t
 	if (h == WM_NO_INDEX)
 		return;
 	if (t->places[index].hold == h && t->holds[h].next == WM_NO_INDEX)
-		vacate(t, index, now_ns); /* while it is held, so that it is counted down */
+		vacate(t, index, at_once); /* while it is held, so that it is counted down */
 	else if (is_up(&t->mem.backends[index]))
 		add_up(t, set, t->mem.backends[index].families, -1);
 	*at = t->holds[h].next;
@@ -304,7 +303,7 @@ int wm_backends_sweep(struct wm_tables *t)
 
 		if (!used || t->places[i].hold != WM_NO_INDEX)
 			continue;
-		vacate(t, i, wm_clock_ns());
+		vacate(t, i, false);
 		n++;
 	}
 	return n;

@@ -96,6 +96,7 @@ struct wm_hold {
 struct wm_tables {
 	struct wm_table_memory mem;
 	const struct wm_plane_ops *ops;
+	const struct wm_grace *grace; /* NULL: WM_RECYCLE_NS are rested */
 	struct wm_tables_policy policy;
 	struct wm_domain domains[WM_DOMAINS];
 	bool no_virtual;	 /* virtual names stand for endpoints */
@@ -128,6 +129,8 @@ struct wm_tables {
 };
 
 /* tables.c */
+/** Of what was taken out of programs' reach just now: it goes to the pools with what is freed. */
+uint64_t wm_tables_ticket(const struct wm_tables *t);
 /** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service. */
 int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label);
 struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set);
@@ -168,9 +171,9 @@ void wm_backend_adopt(struct wm_tables *t, uint32_t index);
 int wm_holds_reserve(struct wm_tables *t, uint32_t n);
 /** @p set has backend @p index; room was reserved. */
 void wm_backend_hold(struct wm_tables *t, uint32_t index, uint32_t set);
-/** @p set has it no longer; when no other has it either it is free, at once if @p now_ns is 0, else
- *  when it has rested. */
-void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, uint64_t now_ns);
+/** @p set has it no longer; when no other has it either it is free, @p at_once, as it was never
+ *  published, or when it has rested. */
+void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, bool at_once);
 /** How many sets have it, 2 at most are told. */
 unsigned wm_backend_held(const struct wm_tables *t, uint32_t index);
 /** Free those that no set has: after an adoption. @return how many. */
@@ -184,10 +187,9 @@ void wm_backends_count_up(struct wm_tables *t, const struct wm_svc *s);
 int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n);
 /** Let @p s have what was built, of @p count slots; the same as it has: nothing is done. @return 0,
  *  WM_E_FULL with @p e: what was published stays. */
-int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint64_t now_ns,
-		     struct wm_err *e);
+int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, struct wm_err *e);
 /** Nothing: the set's word, and its head and range back. */
-void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns);
+void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s);
 
 /* cuts.c */
 /** Take over what @p r says of tiers; NULL: there is one. @return 0, -ENOMEM. */

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pool.h"
 
-#include "waymark/layout.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- quarantine: first in, first out, grows as needed up to the pool's size --- */
 struct freed {
-	uint64_t until_ns;
+	uint64_t ticket;
 	uint32_t first, count;
 };
 struct quarantine {
@@ -34,9 +32,9 @@ static bool quarantine_push(struct quarantine *q, struct freed r)
 	return true;
 }
 
-static bool quarantine_pop(struct quarantine *q, uint64_t now_ns, struct freed *ret)
+static bool quarantine_pop(struct quarantine *q, uint64_t over, struct freed *ret)
 {
-	if (!q->len || q->ring[q->head].until_ns > now_ns)
+	if (!q->len || q->ring[q->head].ticket > over)
 		return false;
 	*ret = q->ring[q->head];
 	q->head = (q->head + 1) & (q->cap - 1);
@@ -112,22 +110,22 @@ static void index_open(struct wm_index_pool *p, uint32_t index)
 		p->hint = index / 64;
 }
 
-void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t now_ns)
+void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t ticket)
 {
-	struct freed r = {now_ns + WM_RECYCLE_NS, index, 1};
+	struct freed r = {ticket, index, 1};
 
-	if (!now_ns)
+	if (!ticket)
 		index_open(p, index);
 	else if (!quarantine_push(&p->quarantined, r))
 		return; /* without memory the index stays used until a restart: safe, only smaller
 			 */
 }
 
-void wm_index_recycle(struct wm_index_pool *p, uint64_t now_ns)
+void wm_index_recycle(struct wm_index_pool *p, uint64_t over)
 {
 	struct freed r;
 
-	while (quarantine_pop(&p->quarantined, now_ns, &r))
+	while (quarantine_pop(&p->quarantined, over, &r))
 		index_open(p, r.first);
 }
 
@@ -278,21 +276,21 @@ static void range_open(struct wm_range_pool *p, uint32_t first, uint32_t count)
 	climb(p, node, order);
 }
 
-void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t now_ns)
+void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t ticket)
 {
-	struct freed r = {now_ns + WM_RECYCLE_NS, first, count};
+	struct freed r = {ticket, first, count};
 
-	if (!now_ns)
+	if (!ticket)
 		range_open(p, first, count);
 	else if (quarantine_push(&p->quarantined, r))
 		p->rested += 1u << order_of(count);
 }
 
-void wm_range_recycle(struct wm_range_pool *p, uint64_t now_ns)
+void wm_range_recycle(struct wm_range_pool *p, uint64_t over)
 {
 	struct freed r;
 
-	while (quarantine_pop(&p->quarantined, now_ns, &r)) {
+	while (quarantine_pop(&p->quarantined, over, &r)) {
 		p->rested -= 1u << order_of(r.count);
 		range_open(p, r.first, r.count);
 	}

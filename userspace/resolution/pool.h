@@ -16,10 +16,11 @@ void wm_index_pool_free(struct wm_index_pool *p); /* NULL ok */
 int wm_index_take(struct wm_index_pool *p, uint32_t *ret);
 /** Mark @p index used (adoption). @return 0, -EEXIST, -ERANGE. */
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index);
-/** Give back: at once if @p now_ns is 0 (was never published), else after WM_RECYCLE_NS. */
-void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t now_ns);
-/** Return rested indexes to the free ones. */
-void wm_index_recycle(struct wm_index_pool *p, uint64_t now_ns);
+/** Give back: at once if @p ticket is 0 (was never published), else when that is over (grace.h).
+ *  Tickets do not become less. */
+void wm_index_give(struct wm_index_pool *p, uint32_t index, uint64_t ticket);
+/** Return what was given back with tickets up to @p over to the free ones. */
+void wm_index_recycle(struct wm_index_pool *p, uint64_t over);
 uint32_t wm_index_used(const struct wm_index_pool *p); /* those in quarantine included */
 uint32_t wm_index_resting(const struct wm_index_pool *p);
 
@@ -32,7 +33,7 @@ void wm_range_pool_free(struct wm_range_pool *p); /* NULL ok */
 int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first);
 /** Mark a range that wm_range_take() once gave as used. @return 0, -EEXIST, -ERANGE. */
 int wm_range_reserve(struct wm_range_pool *p, uint32_t first, uint32_t count);
-void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t now_ns);
-void wm_range_recycle(struct wm_range_pool *p, uint64_t now_ns);
+void wm_range_give(struct wm_range_pool *p, uint32_t first, uint32_t count, uint64_t ticket);
+void wm_range_recycle(struct wm_range_pool *p, uint64_t over);
 uint32_t wm_range_used(const struct wm_range_pool *p); /* places, those in quarantine included */
 uint32_t wm_range_resting(const struct wm_range_pool *p);

@@ -149,34 +149,35 @@ static void write_head(struct wm_tables *t, uint32_t index, const struct wm_tabl
 	__atomic_store_n(&at->generation, h->generation, __ATOMIC_RELEASE);
 }
 
-static void give_back(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns)
+/* Behind the store that took it out of reach. */
+static void give_back(struct wm_tables *t, struct wm_svc *s)
 {
 	const struct wm_published *p = &s->published;
+	uint64_t ticket = wm_tables_ticket(t);
 
 	if (!s->damaged && p->word.generation) {
 		if (p->count)
-			wm_range_give(t->slots, p->first, p->count, now_ns);
-		wm_index_give(t->heads, p->word.head, now_ns);
+			wm_range_give(t->slots, p->first, p->count, ticket);
+		wm_index_give(t->heads, p->word.head, ticket);
 	}
 	s->published = (struct wm_published){0};
 	s->damaged = false;
 }
 
-void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s, uint64_t now_ns)
+void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s)
 {
 	store_word(&t->mem.sets[s->set], (struct wm_set_table){0});
-	give_back(t, s, now_ns);
+	give_back(t, s);
 }
 
-int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint64_t now_ns,
-		     struct wm_err *e)
+int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, struct wm_err *e)
 {
 	struct wm_published next = {.count = count};
 
 	if (same_table(t, s, count))
 		return 0;
 	if (!count && !shown_empty(t)) {
-		wm_table_unpublish(t, s, now_ns);
+		wm_table_unpublish(t, s);
 		t->stats.publishes++;
 		return 0;
 	}
@@ -195,7 +196,7 @@ int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, uint
 	t->head_new.first = next.first;
 	write_head(t, next.word.head, &t->head_new);
 	store_word(&t->mem.sets[s->set], next.word);
-	give_back(t, s, now_ns);
+	give_back(t, s);
 	s->published = next;
 	t->stats.publishes++;
 	return 0;

@@ -49,6 +49,16 @@ const struct wm_tables_policy *wm_tables_policy(const struct wm_tables *t)
 	return &t->policy;
 }
 
+void wm_tables_set_grace(struct wm_tables *t, const struct wm_grace *g)
+{
+	t->grace = g;
+}
+
+uint64_t wm_tables_ticket(const struct wm_tables *t)
+{
+	return t->grace ? t->grace->ticket(t->grace->arg) : wm_clock_ns() + WM_RECYCLE_NS;
+}
+
 void wm_tables_free(struct wm_tables *t)
 {
 	size_t pos;
@@ -321,8 +331,7 @@ static int compare_lists(const struct wm_ref *a, uint32_t a_left, const struct w
 
 /* Hold what is in t->refs_new and not in the old list; or, @p drop, let go of what is in the old
  * list only. The two are steps with the publication between them: what may be chosen is held. */
-static void move_holds(struct wm_tables *t, const struct wm_svc *s, uint32_t n, bool drop,
-		       uint64_t now_ns)
+static void move_holds(struct wm_tables *t, const struct wm_svc *s, uint32_t n, bool drop)
 {
 	const struct wm_ref *new = t->refs_new, *old = s->refs;
 	uint32_t i = 0, k = 0;
@@ -333,7 +342,7 @@ static void move_holds(struct wm_tables *t, const struct wm_svc *s, uint32_t n, 
 		if (c < 0 && !drop)
 			wm_backend_hold(t, new[i].index, s->set);
 		if (c > 0 && drop)
-			wm_backend_drop(t, old[k].index, s->set, now_ns);
+			wm_backend_drop(t, old[k].index, s->set, false);
 		i += c <= 0;
 		k += c >= 0;
 	}
@@ -350,7 +359,7 @@ static void roll_back(struct wm_tables *t, const struct wm_svc *s, uint32_t n)
 		int c = compare_lists(&new[i], n - i, &old[k], s->refs_count - k);
 
 		if (c < 0)
-			wm_backend_drop(t, new[i].index, s->set, new[i].fresh ? 0 : wm_clock_ns());
+			wm_backend_drop(t, new[i].index, s->set, new[i].fresh);
 		if (c > 0 && wm_backend_held(t, old[k].index) == 1)
 			wm_backend_state(t, old[k].index, WM_STATE_DOWN);
 		i += c <= 0;
@@ -376,7 +385,6 @@ static int reserve_refs(struct wm_svc *s, uint32_t n)
 static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		   struct wm_err *e)
 {
-	uint64_t now = wm_clock_ns();
 	uint32_t n = w->backends_count;
 	bool full = false, uncounted = s->damaged;
 	int64_t slots;
@@ -390,16 +398,16 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		full = true;
 	}
 	settle(t, s, w, n);
-	move_holds(t, s, n, false, now);
+	move_holds(t, s, n, false);
 	slots = wm_table_build(t, w, n);
 	r = slots < 0 ? (int)slots : wm_cuts_set(t, s, w->rule);
 	if (!r)
-		r = wm_table_publish(t, s, (uint32_t)slots, now, e);
+		r = wm_table_publish(t, s, (uint32_t)slots, e);
 	if (r) {
 		roll_back(t, s, n);
 		return r;
 	}
-	move_holds(t, s, n, true, now);
+	move_holds(t, s, n, true);
 	if (n)
 		memcpy(s->refs, t->refs_new, n * sizeof(*s->refs));
 	s->refs_count = n;
@@ -496,14 +504,12 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 /* --- del, state ------------------------------------------------------------------------------- */
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 {
-	uint64_t now = wm_clock_ns();
-
 	wm_lookups_remove(t, s);
-	wm_table_unpublish(t, s, now);
+	wm_table_unpublish(t, s);
 	t->mem.sets[s->set].service = 0;
 	for (uint32_t i = 0; i < s->refs_count; i++)
-		wm_backend_drop(t, s->refs[i].index, s->set, now);
-	wm_index_give(t->sets, s->set, now);
+		wm_backend_drop(t, s->refs[i].index, s->set, false);
+	wm_index_give(t->sets, s->set, wm_tables_ticket(t));
 	t->by_set[s->set] = NULL;
 	if (s->len)
 		wm_map_del(t->services, s->name, s->len);
@@ -559,12 +565,12 @@ unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uin
 
 void wm_tables_recycle(struct wm_tables *t)
 {
-	uint64_t now = wm_clock_ns();
+	uint64_t over = t->grace ? t->grace->over(t->grace->arg) : wm_clock_ns();
 
-	wm_index_recycle(t->sets, now);
-	wm_index_recycle(t->heads, now);
-	wm_index_recycle(t->backends, now);
-	wm_range_recycle(t->slots, now);
+	wm_index_recycle(t->sets, over);
+	wm_index_recycle(t->heads, over);
+	wm_index_recycle(t->backends, over);
+	wm_range_recycle(t->slots, over);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

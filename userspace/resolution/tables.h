@@ -3,10 +3,12 @@
  * The arrays are memory that the kernel reads too (mapped BPF arrays), or plain memory where there
  * is no data plane; the hash maps (names, frontends) are reached through `struct wm_plane_ops`.
  * Updates cost what changed. Publishing: slots into a free range, a free head that tells of them,
- * then one release store of the set's word; what is freed stays in quarantine for WM_RECYCLE_NS.
+ * then one release store of the set's word; what is freed stays in quarantine until no
+ * program can have it any more (grace.h).
  * The DNS server reads the same arrays. Threading: loop thread writes; kernel programs read at any
  * time. */
 #pragma once
+#include "grace.h"
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
 #include "userspace/metadata/tiers.h"
@@ -66,6 +68,8 @@ struct wm_tables_policy {
 /** To be called before resolution begins, if at all. */
 void wm_tables_set_policy(struct wm_tables *t, const struct wm_tables_policy *p);
 const struct wm_tables_policy *wm_tables_policy(const struct wm_tables *t);
+/** How what is freed is waited for, before anything is; without, for WM_RECYCLE_NS. Borrowed. */
+void wm_tables_set_grace(struct wm_tables *t, const struct wm_grace *g);
 void wm_tables_free(struct wm_tables *t); /* leaves the memory and the maps as they are */
 
 /* One backend of a set, as the compiler wants it. */
