@@ -61,6 +61,7 @@ struct wm_agent {
 	struct wm_config own_config;
 	struct wm_ttls *ttls; /* of services by name */
 	struct wm_tables *tables;
+	struct wm_grace_thread *grace;
 	struct wm_resolution *resolution;
 	struct wm_change_log *change_log;
 	struct wm_index *index;
@@ -305,6 +306,8 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 							.only_passing = s->dns_only_passing,
 							.custom = a->custom});
 	a->adopted = adopted;
+	a->grace = a->plane ? wm_grace_begin() : NULL;
+	wm_tables_set_grace(a->tables, wm_grace_of(a->grace));
 	r = start_watch(a, e);
 	if (r)
 		return r;
@@ -962,6 +965,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_index_free(a->index);
 	wm_plane_watch_free(a->watch);
 	wm_tables_free(a->tables);
+	wm_grace_stop(a->grace);
 	wm_ttls_free(a->ttls);
 	wm_plane_close(a->plane);
 	wm_keep_free(a->keep);

@@ -180,8 +180,8 @@ _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_FAMILY_4	1u
 #define WM_FAMILY_6	2u
 #define WM_RECYCLE_NS                                                                              \
-	1000000000ull /* ns before what was freed is reused: a program runs for microseconds, a    \
-		       * second covers any preemption */
+	1000000000ull /* ns before what was freed is reused, where programs cannot be waited for:  \
+		       * a program runs for microseconds, a second covers any preemption */
 
 /* `backend_live`, parallel to backends: what programs add to and observe. Not per CPU: memory would
  * grow with CPUs, and a pick happens per connection. Zero at a new occupant but for its stamp. */

@@ -3,8 +3,9 @@
  * feature that a kernel may refuse is tested in both states on one that has it. REFUSE_BPF holds
  * words with spaces between them: the name of a program (the kernel's, 15 octets at most), whose
  * loading fails with EPERM; "helper:N", a helper whose probe fails (EINVAL, and the
- * verifier's words for it); "tcx" and "cgroup_link", links of that kind (EINVAL). libbpf makes all
- * its system calls through syscall(3). */
+ * verifier's words for it); "tcx" and "cgroup_link", links of that kind (EINVAL);
+ * "membarrier" (EINVAL, as beside nohz_full). libbpf makes all its system calls through syscall(3).
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -92,6 +93,8 @@ long syscall(long nr, ...)
 		r = refuse_program((const union bpf_attr *)a[1]);
 	else if (nr == SYS_bpf && a[0] == BPF_LINK_CREATE)
 		r = refuse_link((const union bpf_attr *)a[1]);
+	else if (nr == SYS_membarrier && listed("membarrier"))
+		r = EINVAL;
 	if (r) {
 		errno = r;
 		return -1;

@@ -57,6 +57,14 @@ for p in $ALL; do
 	[ "$p" = connect4 ] || check "connect() is steered without $p" web-1 "$(dial)"
 done
 
+# --- no barrier that waits for programs: what was freed rests for a second, and comes back
+start membarrier
+matches "the rest is named with the errno" 'event=grace.timed err=EINVAL ms=1000' "$(cat "$TMP/agent.log")"
+nothing_rests() { [ "$(api "$API/v1/waymark/status" | jq '[.. | .slots_quarantined? // empty] | add')" = 0 ]; }
+check "register gone-1" 200 "$(register gone-1 gone 127.1.0.1 8083)"
+api -X PUT "$API/v1/agent/service/deregister/gone-1" >/dev/null
+until_ok 30 nothing_rests || fail "what was freed does not come back"
+
 # --- no links of cgroups: nothing is steered, names go on
 matches "doctor: cgroup_link" 'cgroup_link +fault .*EINVAL' "$(doctor cgroup_link)"
 stop_agent

@@ -2,10 +2,9 @@
 /* config.c - change the `config` of tables that programs are reading: words that stand alone by one
  * store each; what belongs together only while no program looks at it. */
 #include "userspace/dataplane/plane.h"
+#include "userspace/resolution/grace.h"
 
-#include <linux/membarrier.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define GRACE_US 50000 /* us: where membarrier is missing; programs run for microseconds */
@@ -14,11 +13,10 @@
 #define PLACES_AT  offsetof(struct wm_config, dns_port_be)
 #define PLACES_LEN (sizeof(struct wm_config) - PLACES_AT)
 
-/* Until every program that was running has ended: programs are RCU readers, and the global barrier
- * is a grace period (8 to 16 ms). */
+/* Until every program that was running has ended. */
 static void wait_for_programs(void)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+	if (wm_grace_membarrier())
 		usleep(GRACE_US);
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "grace.h"
 
+#include "userspace/base/clock.h"
+#include "userspace/base/err.h"
+#include "userspace/base/log.h"
 #include "waymark/layout.h"
 
 #include <errno.h>
@@ -149,5 +152,17 @@ void wm_grace_stop(struct wm_grace_thread *g)
 
 const struct wm_grace *wm_grace_of(const struct wm_grace_thread *g)
 {
-	return &g->grace;
+	return g ? &g->grace : NULL;
+}
+
+struct wm_grace_thread *wm_grace_begin(void)
+{
+	int r = wm_grace_membarrier();
+	struct wm_grace_thread *g = wm_grace_start(wm_grace_membarrier);
+
+	r = g ? r : -errno;
+	if (r)
+		wm_info("grace.timed", "err=%s ms=%llu", wm_err_name(r),
+			WM_RECYCLE_NS / WM_NS_PER_MS);
+	return g;
 }

@@ -27,5 +27,8 @@ struct wm_grace_thread;
 struct wm_grace_thread *wm_grace_start(int (*wait)(void));
 /** Ends a sleep; a wait of the kernel's is waited for. NULL ok. */
 void wm_grace_stop(struct wm_grace_thread *g);
-/** Valid until the stop. */
+/** For an agent: waits here for what an earlier run freed in its last moment, and logs where no
+ * wait is made. @return NULL: what is freed rests. */
+struct wm_grace_thread *wm_grace_begin(void);
+/** Valid until the stop; NULL of NULL. */
 const struct wm_grace *wm_grace_of(const struct wm_grace_thread *g);
