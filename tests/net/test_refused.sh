@@ -58,6 +58,7 @@ for p in $ALL; do
 done
 
 # --- no barrier that waits for programs: what was freed rests for a second, and comes back
+matches "doctor: membarrier" 'membarrier +note .*EINVAL' "$(doctor membarrier)"
 start membarrier
 matches "the rest is named with the errno" 'event=grace.timed err=EINVAL ms=1000' "$(cat "$TMP/agent.log")"
 nothing_rests() { [ "$(api "$API/v1/waymark/status" | jq '[.. | .slots_quarantined? // empty] | add')" = 0 ]; }

@@ -5,6 +5,7 @@
 #include "doctor.h"
 #include "internal.h"
 #include "userspace/base/macros.h"
+#include "userspace/resolution/grace.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -343,6 +344,10 @@ int wm_plane_probe(const struct wm_plane_config *c, wm_finding_fn fn, void *arg)
 		wm_bpf_try_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
 		WM_FOUND_NOTE, "without a backend connect() fails with ECONNREFUSED",
 		"missing (Linux 5.18): without a backend connect() fails with EPERM");
+	feature(&p, "membarrier", wm_grace_membarrier(), WM_FOUND_NOTE,
+		"what was freed is used again when no program can have it",
+		"refused (no global barrier beside nohz_full, none on one CPU): what was freed "
+		"rests for a second");
 	probe_drain(&p);
 	probe_abort(&p);
 	probe_observe(&p);
