@@ -472,6 +472,7 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 	int r, found;
 
 	t->stats.puts++;
+	wm_tables_recycle(t);
 	if (w->backends_count > WM_SET_SLOTS_MAX) {
 		t->stats.full++;
 		return wm_err_set(e, WM_E_FULL, "service %s: %u backends, a set holds at most %d",
