@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base resolution dataplane */
+/* links: base net model resolution dataplane */
 /* test_plane.c - the data plane against the running kernel: create, adopt, resize, attach, detach,
  * count, probe. */
 #include "tests/bpf/plane_fixture.h"
@@ -814,7 +814,7 @@ Test(plane, probe_tells_what_is_missing)
 	struct seen all = {0}, less = {0};
 
 	cr_assert_eq(wm_plane_probe(&c, see, &all), 0);
-	cr_assert_eq(all.n, 19);
+	cr_assert_eq(all.n, 20);
 	cr_assert_eq(all.faults, 0);
 	cr_assert_eq(all.refused, 0);
 	drop_cap(CAP_BPF);
