@@ -66,7 +66,8 @@ clang -O2 -target bpf -c -o "$TMP/stranger.o" "$TMP/stranger.c"
 bpftool prog load "$TMP/stranger.o" "$PINS/stranger" type cgroup/connect4
 bpftool cgroup attach "$CG" connect4 pinned "$PINS/stranger" multi
 doctor
-is "a neighbour" neighbour note "'stranger' of other software runs on connect4 of $CG" '' 'bpftool prog show id'
+tag=$(bpftool -j prog show pinned "$PINS/stranger" | jq -r .tag)
+is "a neighbour" neighbour note "'stranger' of other software runs on connect4 of $CG too .id [0-9]+, tag $tag., behind ours: it sees backends" '' 'bpftool prog show id'
 faults "a neighbour" 0 ""
 bpftool cgroup detach "$CG" connect4 pinned "$PINS/stranger" multi
 rm -f "$PINS/stranger"

@@ -304,8 +304,9 @@ static void see_neighbour(void *arg, const struct wm_neighbour *n)
 	if (i->neighbours++ >= NEIGHBOURS_MAX)
 		return;
 	snprintf(f.remedy, sizeof(f.remedy), "bpftool prog show id %u", n->prog_id);
-	TELL(i, f, "program '%s' of other software runs on %s of %s too", n->name, n->hook,
-	     n->where);
+	TELL(i, f, "program '%s' of other software runs on %s of %s too (id %u, tag %s), %s",
+	     n->name, n->hook, n->where, n->prog_id, *n->tag ? n->tag : "-",
+	     wm_neighbour_meaning(n));
 }
 
 static void tell_others(struct inspect *i)

@@ -404,13 +404,20 @@ struct look {
 	int found;
 };
 
+/* @p ids: in the order in which they run. */
 static void see_progs(struct look *l, const char *hook, const char *where, const uint32_t *ids,
 		      uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		struct wm_neighbour x = {.hook = hook, .prog_id = ids[i]};
+	char name[16], tag[17];
+	uint32_t ours = 0;
 
-		if (!ids[i] || prog_is_ours(ids[i], x.name, NULL))
+	while (ours < n && !(ids[ours] && prog_is_ours(ids[ours], name, tag)))
+		ours++;
+	for (uint32_t i = 0; i < n; i++) {
+		struct wm_neighbour x = {
+			.hook = hook, .prog_id = ids[i], .in_front = i < ours && ours < n};
+
+		if (!ids[i] || prog_is_ours(ids[i], x.name, x.tag))
 			continue;
 		snprintf(x.where, sizeof(x.where), "%s", where);
 		l->found++;
@@ -440,6 +447,33 @@ static int cgroup_neighbours(struct look *l, const struct wm_plane_config *c)
 	return r;
 }
 
+static void device_neighbours(struct look *l, const struct wm_plane_config *c,
+			      const struct wm_device *d)
+{
+	uint32_t ids[WM_QUERY_MAX] = {0};
+	int n = is_our_device(c, d->name) ? wm_tcx_progs(d->ifindex, ids) : 0;
+
+	if (n > 0)
+		see_progs(l, "ingress", d->name, ids, (uint32_t)n);
+}
+
+const char *wm_neighbour_meaning(const struct wm_neighbour *n)
+{
+	if (!strcmp(n->hook, "ingress"))
+		return n->in_front ? "in front of ours: DNS that it does not pass on is not "
+				     "answered in the kernel"
+				   : "behind ours: it does not see DNS that the kernel answers";
+	if (!strncmp(n->hook, "connect", 7) || !strncmp(n->hook, "sendmsg", 7))
+		return n->in_front ? "in front of ours: it sees virtual addresses, and may refuse "
+				     "or change them"
+				   : "behind ours: it sees backends in place of virtual addresses";
+	if (!strncmp(n->hook, "recvmsg", 7) || !strncmp(n->hook, "getpeername", 11))
+		return n->in_front ? "in front of ours: it sees backends in place of virtual "
+				     "addresses, and one that it changes is not shown as virtual"
+				   : "behind ours: it sees virtual addresses";
+	return "which makes no difference";
+}
+
 int wm_plane_neighbours(const struct wm_plane_config *c,
 			void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
 {
@@ -448,13 +482,24 @@ int wm_plane_neighbours(const struct wm_plane_config *c,
 	int r = c->attach_connect ? cgroup_neighbours(&l, c) : 0;
 	int n = r ? 0 : wm_devices_list(&list);
 
-	for (int i = 0; i < n; i++) {
-		uint32_t ids[WM_QUERY_MAX] = {0};
-		int count = is_our_device(c, list[i].name) ? wm_tcx_progs(list[i].ifindex, ids) : 0;
-
-		if (count > 0)
-			see_progs(&l, "ingress", list[i].name, ids, (uint32_t)count);
-	}
+	for (int i = 0; i < n; i++)
+		device_neighbours(&l, c, &list[i]);
 	free(list);
 	return r ? r : l.found;
+}
+
+int wm_plane_cgroup_neighbours(const struct wm_plane_config *c,
+			       void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
+{
+	struct look l = {.fn = fn, .arg = arg};
+
+	return c->attach_connect ? cgroup_neighbours(&l, c) : 0;
+}
+
+void wm_plane_device_neighbours(const struct wm_plane_config *c, const struct wm_device *d,
+				void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
+{
+	struct look l = {.fn = fn, .arg = arg};
+
+	device_neighbours(&l, c, d);
 }

@@ -32,11 +32,21 @@ int wm_plane_take_over(const struct wm_plane_config *c, const struct wm_config *
 /* A program on a hook of ours that is not of Waymark. */
 struct wm_neighbour {
 	char name[16];
+	char tag[17]; /* of its instructions, as bpftool shows it */
 	char where[256];
 	const char *hook; /* "connect4", "ingress" */
 	uint32_t prog_id;
+	bool in_front; /* of ours: it runs before */
 };
+/** What it means that it is there, in words. */
+const char *wm_neighbour_meaning(const struct wm_neighbour *n);
 /** Call @p fn for each, of the configured cgroup, those above it, and the devices. @return how
  * many, or negative errno. */
 int wm_plane_neighbours(const struct wm_plane_config *c,
 			void (*fn)(void *arg, const struct wm_neighbour *n), void *arg);
+/** The same of the cgroups alone, and of one device. */
+struct wm_device;
+int wm_plane_cgroup_neighbours(const struct wm_plane_config *c,
+			       void (*fn)(void *arg, const struct wm_neighbour *n), void *arg);
+void wm_plane_device_neighbours(const struct wm_plane_config *c, const struct wm_device *d,
+				void (*fn)(void *arg, const struct wm_neighbour *n), void *arg);
