@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/utsname.h>
 
 Test(plane, creates_and_adopts)
 {
@@ -372,6 +373,88 @@ Test(plane, other_software_on_our_hooks_is_told)
 	cr_assert_eq(strangers, 1);
 	close(fd);
 	close(prog);
+	close(dir);
+	wm_plane_close(p);
+}
+
+struct places {
+	unsigned seen, in_front; /* a bit a hook, in the order of the names */
+};
+
+static void see_place(void *arg, const struct wm_neighbour *n)
+{
+	static const char *const hooks[] = {"connect4", "getpeername4", "ingress"};
+	struct places *p = arg;
+
+	for (unsigned i = 0; i < 3; i++)
+		if (!strcmp(n->name, "stranger") && !strcmp(n->hook, hooks[i])) {
+			p->seen |= 1u << i;
+			p->in_front |= (unsigned)n->in_front << i;
+			cr_assert_eq(strlen(n->tag), 16);
+		}
+}
+
+/* Of two instructions that let everything be. */
+static int stranger_of(enum bpf_prog_type type, enum bpf_attach_type attach)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
+	int prog = bpf_prog_load(type, "stranger", "GPL", insns, 2, &opts);
+
+	cr_assert_geq(prog, 0);
+	return prog;
+}
+
+static bool kernel_is(unsigned major, unsigned minor)
+{
+	unsigned a = 0, b = 0;
+	struct utsname u;
+
+	cr_assert_eq(uname(&u), 0);
+	cr_assert_eq(sscanf(u.release, "%u.%u", &a, &b), 2);
+	return a > major || (a == major && b >= minor);
+}
+
+/* DNS is asked of us first; what we translate last on the way out we translate back first. */
+Test(plane, stands_in_front_where_it_matters)
+{
+	struct wm_plane_config c = small();
+	int dir = open(cgroup, O_RDONLY | O_DIRECTORY), links[4];
+	unsigned front = kernel_is(6, 17) ? 1 : 3; /* cgroups know no place before that */
+	struct places places = {0};
+	struct wm_plane *p;
+
+	if (wm_bpf_try_tcx())
+		cr_skip_test("%s", "the kernel has no tcx: EINVAL");
+	links[0] = bpf_link_create(
+		stranger_of(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT), dir,
+		BPF_CGROUP_INET4_CONNECT, NULL);
+	links[1] = bpf_link_create(
+		stranger_of(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME), dir,
+		BPF_CGROUP_INET4_GETPEERNAME, NULL);
+	links[2] = wm_tcx_link_create(stranger_of(BPF_PROG_TYPE_SCHED_CLS, 0), 1);
+	links[3] = wm_cgroup_link_in_front(
+		stranger_of(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_RECVMSG), dir,
+		BPF_CGROUP_UDP4_RECVMSG);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_geq(links[i], 0);
+	p = open_ok(&c, false);
+	attach_ok(p, CONNECT_HOOKS + 1);
+	cr_assert_geq(wm_plane_neighbours(&c, see_place, &places), 3);
+	cr_assert_eq(places.seen, 7);
+	cr_assert_eq(places.in_front, front, "%x", places.in_front);
+	/* and who comes in front of us later is told */
+	close(links[2]);
+	links[2] = wm_tcx_link_create(stranger_of(BPF_PROG_TYPE_SCHED_CLS, 0), 1);
+	cr_assert_geq(links[2], 0);
+	places = (struct places){0};
+	cr_assert_geq(wm_plane_neighbours(&c, see_place, &places), 3);
+	cr_assert_eq(places.in_front, front | 4, "%x", places.in_front);
+	for (unsigned i = 0; i < 4; i++)
+		close(links[i]);
 	close(dir);
 	wm_plane_close(p);
 }

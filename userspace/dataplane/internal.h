@@ -161,8 +161,12 @@ void wm_bpf_log_reset(void);
 const char *wm_bpf_log_last(void);
 /** Copy the line of a verifier's log that says why, into @p buf. */
 void wm_bpf_verifier_reason(const char *log, char *buf, size_t cap);
-/** Link a SCHED_CLS program to the tcx ingress of a device. @return link fd or negative errno. */
+/** Link a SCHED_CLS program to the tcx ingress of a device, in front of those that are there.
+ *  @return link fd or negative errno. */
 int wm_tcx_link_create(int prog_fd, uint32_t ifindex);
+/** Link a program to a cgroup, in front of those that are there where the kernel can (6.17), else
+ *  behind them. @return link fd or negative errno. */
+int wm_cgroup_link_in_front(int prog_fd, int cgroup_fd, enum bpf_attach_type type);
 /** Whether tcx link @p link_id is attached to the ingress of @p ifindex in this network namespace.
  */
 bool wm_tcx_link_is_on(uint32_t link_id, uint32_t ifindex);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define IN_FRONT     (1u << 3)	/* BPF_F_BEFORE: of tcx 6.6, of cgroups 6.17 */
 #define TCX_INGRESS  46		/* BPF_TCX_INGRESS of enum bpf_attach_type */
 #define IFINDEX_NONE 0x7ffffffe /* a device number that no namespace gives out */
 
@@ -87,17 +88,33 @@ static int sys_bpf(int cmd, void *attr, unsigned size)
 	return r < 0 ? -errno : (int)r;
 }
 
-int wm_tcx_link_create(int prog_fd, uint32_t ifindex)
+/* Link in front of those that are there; an older kernel refuses the flag, and it stands behind. */
+static int link_in_front(int prog_fd, uint32_t target, uint32_t attach_type)
 {
 	struct {
-		uint32_t prog_fd, target_ifindex, attach_type, flags;
+		uint32_t prog_fd, target, attach_type, flags;
 		uint32_t relative_fd, pad;
 		uint64_t expected_revision;
 	} attr = {.prog_fd = (uint32_t)prog_fd,
-		  .target_ifindex = ifindex,
-		  .attach_type = TCX_INGRESS};
+		  .target = target,
+		  .attach_type = attach_type,
+		  .flags = IN_FRONT};
+	int fd = sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
 
+	if (fd != -EINVAL)
+		return fd;
+	attr.flags = 0;
 	return sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+}
+
+int wm_tcx_link_create(int prog_fd, uint32_t ifindex)
+{
+	return link_in_front(prog_fd, ifindex, TCX_INGRESS);
+}
+
+int wm_cgroup_link_in_front(int prog_fd, int cgroup_fd, enum bpf_attach_type type)
+{
+	return link_in_front(prog_fd, (uint32_t)cgroup_fd, (uint32_t)type);
 }
 
 /* @return how many are there; @p ret_progs and @p ret_links are of WM_QUERY_MAX. */

@@ -87,11 +87,21 @@ int wm_link_place(int fd, struct wm_link_place *ret)
 	return ret->cgroup_id || ret->ifindex ? 0 : -ENOENT;
 }
 
+/* What translates back is done before others' programs, as what translates is done behind theirs:
+ * the one that was last on the way out is first on the way in. */
+static bool translates_back(enum bpf_attach_type t)
+{
+	return t == BPF_CGROUP_UDP4_RECVMSG || t == BPF_CGROUP_UDP6_RECVMSG ||
+	       t == BPF_CGROUP_INET4_GETPEERNAME || t == BPF_CGROUP_INET6_GETPEERNAME;
+}
+
 static int make_link_once(const struct wm_attach *a)
 {
-	if (a->cgroup_fd >= 0)
-		return bpf_link_create(a->prog_fd, a->cgroup_fd, a->type, NULL);
-	return wm_tcx_link_create(a->prog_fd, a->ifindex);
+	if (a->cgroup_fd < 0)
+		return wm_tcx_link_create(a->prog_fd, a->ifindex);
+	if (translates_back(a->type))
+		return wm_cgroup_link_in_front(a->prog_fd, a->cgroup_fd, a->type);
+	return bpf_link_create(a->prog_fd, a->cgroup_fd, a->type, NULL);
 }
 
 /* A link whose last reference has gone is taken off its hook a little later, and until then the
