@@ -464,6 +464,16 @@ static bool holds(const struct wm_plane *p, const struct wm_plane_hook *h, int c
 	return p->no_tcx ? wm_clsact_holds(&a) : wm_link_holds(&a, h->link_id);
 }
 
+bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h)
+{
+	_cleanup_close_ int fd = -1;
+	uint64_t id = 0;
+
+	if (p->c.attach_connect && p->c.cgroup)
+		fd = wm_cgroup_open(p->c.cgroup, &id);
+	return holds(p, h, fd, id);
+}
+
 unsigned wm_plane_check(struct wm_plane *p)
 {
 	_cleanup_close_ int fd = -1;

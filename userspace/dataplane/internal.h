@@ -301,6 +301,8 @@ void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
 /* --- attach.c --- */
 /** The attach type of a program of a cgroup, WM_PROG_SOCK_RELEASE to WM_PROG_CONNECT6. */
 enum bpf_attach_type wm_cgroup_type(unsigned prog);
+/** Whether a hook of @p p is attached and pinned as wm_plane_attach() left it. */
+bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h);
 
 /* --- carry.c: connections from the tables that are pinned to those that are staged --- */
 struct wm_carry;

@@ -287,6 +287,25 @@ int wm_plane_leftovers(const struct wm_plane_config *c,
 	return s.found;
 }
 
+static void keep(void *arg, const struct wm_leftover *l)
+{
+	*(struct wm_leftover *)arg = *l;
+}
+
+bool wm_plane_leftover(const struct wm_plane_config *c, uint32_t link_id, struct wm_leftover *ret)
+{
+	struct survey s = {.c = c, .fn = keep, .arg = ret, .dir = ""};
+	_cleanup_close_ int fd = bpf_link_get_fd_by_id(link_id);
+	struct wm_link_place at;
+	char name[16], tag[17];
+
+	if (fd < 0 || wm_link_place(fd, &at) || !prog_is_ours(at.prog_id, name, tag))
+		return false;
+	find_cgroups(&s);
+	look_at_link(&s, fd);
+	return s.found;
+}
+
 /* --- rivals and leftovers --------------------------------------------------------------------- */
 static void see_rival(void *arg, const struct wm_leftover *l)
 {

@@ -20,6 +20,9 @@ struct wm_leftover {
  *  @return how many, or negative errno. */
 int wm_plane_leftovers(const struct wm_plane_config *c,
 		       void (*fn)(void *arg, const struct wm_leftover *l), void *arg);
+/** The same of one link, whatever keeps it: pin_dir and held are not told. @return whether it is
+ *  one of Waymark's. */
+bool wm_plane_leftover(const struct wm_plane_config *c, uint32_t link_id, struct wm_leftover *ret);
 /** Another agent that runs and steers the same cgroup. @return 0, or -EBUSY and who in @p e. */
 int wm_plane_rival(const struct wm_plane_config *c, struct wm_err *e);
 /** Detach what agents that are gone left on the configured cgroup, or on its devices for addresses
