@@ -3,6 +3,7 @@
  * looked after by itself. */
 #include "listeners.h"
 
+#include "here.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
@@ -44,26 +45,6 @@ struct wm_listeners {
 };
 
 /* --- which instances -------------------------------------------------------------------------- */
-/* Is it an address of this network namespace? Then what is sent to it comes from itself; of
- * 127.0.0.0/8 all are. */
-static bool is_here(const struct wm_instance *i)
-{
-	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr = i->addr4, .sin_port = 9};
-	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = i->addr6, .sin6_port = 9};
-	bool six = !i->addr4.s_addr;
-	struct sockaddr *a = six ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4;
-	socklen_t len = six ? sizeof(a6) : sizeof(a4);
-	_cleanup_close_ int fd = -1;
-
-	if (!six && ntohl(i->addr4.s_addr) >> 24 == 127)
-		return true;
-	fd = socket(a->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, a, len) || getsockname(fd, a, &len))
-		return false;
-	return six ? !memcmp(&a6.sin6_addr, &i->addr6, sizeof(i->addr6))
-		   : a4.sin_addr.s_addr == i->addr4.s_addr;
-}
-
 static bool is_asked_for(const struct wm_instance *i)
 {
 	for (unsigned n = 0; n < i->meta_count; n++)
@@ -245,7 +226,7 @@ static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_insta
 	if (w->at.on && w->at.backend == backend && w->at.stamp == m->backends[backend].state >> 16)
 		return false;
 	unwatch(x, w);
-	if (!is_asked_for(i) || !is_here(i))
+	if (!is_asked_for(i) || !wm_instance_is_here(i))
 		return false;
 	w->gone = c && c->status == WM_CRITICAL;
 	if (wm_observer_watch(x->observer, backend, &w->at) ||
