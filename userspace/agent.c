@@ -69,7 +69,8 @@ struct wm_agent {
 	struct wm_drains *drains;
 	struct wm_aborts *aborts;	/* NULL: switched off, or nothing is steered */
 	struct wm_listeners *listeners; /* NULL: switched off, or refused by the kernel */
-	bool adopted;			/* the tables are an earlier run's */
+	struct wm_truth *truth;
+	bool adopted; /* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
@@ -450,6 +451,7 @@ static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *
 	wm_plane_watch_custom(a->watch);
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
+	wm_truth_set_interval(a->truth, a->settings.kernel_truth_interval_ms);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");
@@ -694,6 +696,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .drains = a->drains,
 				   .aborts = a->aborts,
 				   .listeners = a->listeners,
+				   .truth = a->truth,
 				   .index = a->index,
 				   .keep = a->keep,
 				   .snapshot_max = s->store_snapshot_max,
@@ -843,6 +846,19 @@ static int start_listeners(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+static int start_truth(struct wm_agent *a, struct wm_err *e)
+{
+	struct wm_truth_config c = {.loop = a->loop,
+				    .registry = a->registry,
+				    .tables = a->tables,
+				    .resolution = a->resolution,
+				    .plane = a->plane,
+				    .interval_ms = a->settings.kernel_truth_interval_ms};
+
+	a->truth = wm_truth_new(&c);
+	return a->truth ? 0 : wm_err_set(e, -ENOMEM, "out of memory: truth");
+}
+
 /* Built after the start, in slices: until it is, a filter looks at every row. */
 static int start_index(struct wm_agent *a, struct wm_err *e)
 {
@@ -874,23 +890,15 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},
-		     {"address", find_address},
-		     {"loop", start_loop},
-		     {"registry", start_registry},
-		     {"tables", start_tables},
-		     {"drains", start_drains},
-		     {"health", start_health},
-		     {"listeners", start_listeners},
-		     {"index", start_index},
-		     {"dns", start_dns},
-		     {"snapshots", start_keep},
-		     {"rules", start_rules},
-		     {"definitions", start_definitions},
-		     {"policies", start_policies},
-		     {"reload", start_reload},
-		     {"mesh", start_sync},
-		     {"http", start_http}};
+	} steps[] = {{"name", find_name},	   {"address", find_address},
+		     {"loop", start_loop},	   {"registry", start_registry},
+		     {"tables", start_tables},	   {"drains", start_drains},
+		     {"health", start_health},	   {"listeners", start_listeners},
+		     {"truth", start_truth},	   {"index", start_index},
+		     {"dns", start_dns},	   {"snapshots", start_keep},
+		     {"rules", start_rules},	   {"definitions", start_definitions},
+		     {"policies", start_policies}, {"reload", start_reload},
+		     {"mesh", start_sync},	   {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -955,6 +963,7 @@ void wm_agent_stop(struct wm_agent *a)
 	if (a->dns)
 		wm_dns_server_ask(a->dns, NULL);
 	wm_sync_free(a->sync); /* answers who waits for another agent, too */
+	wm_truth_free(a->truth);
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_listeners_free(a->listeners);

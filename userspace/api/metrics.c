@@ -28,7 +28,7 @@ enum {
 			WM_INTEREST_COUNTERS(X) WM_SERVE_COUNTERS(X)
 };
 #undef X
-#define OWN_MAX 96 /* metrics that no table of counters has */
+#define OWN_MAX 128 /* metrics that no table of counters has */
 #define METRICS_MAX                                                                                \
 	(WM_COUNTER_COUNT + DNS_COUNT + WM_UPSTREAM_COUNTER_COUNT + 6 + WM_HTTP_COUNTER_COUNT +    \
 	 WM_API_COUNTER_COUNT + WM_DRAIN_COUNTER_COUNT + WM_ABORT_COUNTER_COUNT + SYNC_COUNT +     \
@@ -296,6 +296,16 @@ static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
 	add_rows(m, rows, wm_upstream_counters(u), WM_ARRAY_LEN(rows));
 }
 
+static void collect_truth(struct metrics *m, const struct wm_truth_report *r)
+{
+#define X(sym, name, text) GAUGE("truth_" #name, r->counts[WM_TRUTH_##sym], text);
+	WM_TRUTH_KINDS(X)
+#undef X
+	GAUGE("truth_unseen", r->unseen_count, "things that the last look could not look at");
+	GAUGE("truth_took_us", r->took_ns / 1000, "microseconds of processor of the last look");
+	COUNTER("truth_looks", r->looks, "looks whether registry, tables and kernel agree");
+}
+
 static void collect(struct metrics *m, const struct wm_api *a)
 {
 #define X(sym, name, text) {#name, text},
@@ -334,6 +344,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		add_rows(m, listeners, wm_listeners_counters(a->d.listeners),
 			 WM_ARRAY_LEN(listeners));
 	}
+	if (a->d.truth)
+		collect_truth(m, wm_truth_report(a->d.truth));
 	if (a->d.sync)
 		collect_mesh(m, a);
 	if (a->d.sync && wm_sync_etcd(a->d.sync))
