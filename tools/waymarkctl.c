@@ -91,6 +91,8 @@ static int cmd_completion(const struct ctl *c);
 	X("explain connect", "NAME[:PORT]", 1, 1, ctl_explain_connect,                             \
 	  "every step of what a connect() would meet now, of the process of --pid: name, "         \
 	  "programs, policy, tiers, the odds of each instance")                                    \
+	X("truth", "", 0, 0, ctl_truth,                                                            \
+	  "do registry, tables and kernel say the same? Exit status 0 yes, 1 no, 2 not known")     \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
 	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \

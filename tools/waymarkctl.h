@@ -114,6 +114,8 @@ int ctl_sync_release(const struct ctl *c);
 int ctl_sync_verify(const struct ctl *c);
 int ctl_reload(const struct ctl *c);
 int ctl_validate(const struct ctl *c);
+/** Do registry, tables and kernel say the same? Exit status 0: yes, 1: no, 2: not known. */
+int ctl_truth(const struct ctl *c);
 int ctl_maps(const struct ctl *c);
 int ctl_maps_dump(const struct ctl *c);
 /** What open sockets are connected by: read from the pins, whether an agent runs or not. */

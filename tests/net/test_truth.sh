@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `waymarkctl truth`: registry, tables and kernel agree; and where they do not, each kind of difference, made
+# for real, is named. The agent looks by itself, too, and logs each difference once.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+truth() { "$CTL" --agent "$API" --json truth; }
+# text, kind, pattern of the text: this difference and no other
+differs() {
+	local report
+	report=$(truth)
+	check "$1: exit status" 1 $?
+	check "$1: the only difference" "$2" "$(jq -r '[.differences[].kind] | unique | join(" ")' <<<"$report")"
+	matches "$1: in words" "$3" "$(jq -r '.differences[].text' <<<"$report")"
+	check "$1: counted" "$(jq '.differences | length' <<<"$report")" "$(jq ".counts.$2" <<<"$report")"
+}
+agrees() { # text
+	local report
+	report=$(truth)
+	check "$1: they agree" "0 true" "$? $(jq .agree <<<"$report")"
+	jq -r '.differences[].text, .unseen[]' <<<"$report"
+}
+metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
+
+"$CTL" --agent "$API" truth 2>/dev/null
+check "without an agent nothing is known" 2 $?
+start_agent --set kernel.truth_interval=0
+backend one 127.0.0.2 8080
+backend two 127.0.0.3 8080
+register one web 127.0.0.2 8080 >/dev/null
+register two api 127.0.0.3 8080 >/dev/null
+# none of these has anybody who listens here, and it is no difference
+register far web 192.0.2.7 8080 >/dev/null
+register portless web 127.0.0.2 0 >/dev/null
+api -X PUT "$API/v1/waymark/instances/later" -d '{"service": "web", "address": "127.0.0.8", "port": 9999, "state": "starting"}' >/dev/null
+agrees "at first"
+check "in words" "registry, tables and kernel agree" "$("$CTL" --agent "$API" truth)"
+
+# --- a server that was killed
+kill -9 "${BACKENDS[1]}"
+wait "${BACKENDS[1]}" 2>/dev/null
+differs "a killed server" not_listening 'instance two of api is registered at 127.0.0.3:8080, and nobody listens there'
+backend two 127.0.0.3 8080
+agrees "it is back"
+
+# --- a server that nobody registered
+backend three 127.0.0.4 8080
+differs "a server of nobody" unregistered "a socket of .* listens on 127.0.0.4:8080, the port of (web|api), and is no registered instance"
+truth | jq -c '.differences[0].proposal' >"$TMP/proposal"
+matches "what to register" '"Address":"127.0.0.4","Port":8080' "$(cat "$TMP/proposal")"
+matches "in words" "-> echo '\{\"Name\":.*' \| waymarkctl register -" "$("$CTL" --agent "$API" truth)"
+"$CTL" --agent "$API" register "$TMP/proposal" >/dev/null
+agrees "as it was proposed"
+
+# --- a connection to an instance that was deregistered
+backend four 127.0.0.5 7070
+register four db 127.0.0.5 7070 >/dev/null
+vip=$(vip4 db)
+(
+	echo $BASHPID >"$CG/cgroup.procs"
+	# shellcheck disable=SC2016 # the inner shell's
+	exec bash -c 'exec 9<>"/dev/tcp/$0/70"; exec sleep 600' "$vip"
+) &
+HOLD=$!
+until_ok 20 sh -c "'$CTL' --json --pin-dir '$PINS' connections db | jq -e 'length == 1'"
+agrees "with a connection"
+"$CTL" --agent "$API" deregister four >/dev/null
+kill -9 "${BACKENDS[4]}" # or it would be a listener of nobody
+differs "a connection to what is gone" deregistered "to $vip:70 goes on to 127.0.0.5:7070, where nobody is registered any more"
+kill "$HOLD"
+wait "$HOLD" 2>/dev/null
+agrees "it is closed"
+
+# --- maps that somebody changed
+octets() { jq -r '. | map(ltrimstr("0x")) | join(" ")'; }
+frontend=$(bpftool -j map dump pinned "$PINS/maps/frontends" | jq -c '.[0]')
+# shellcheck disable=SC2046 # octets are words
+bpftool map delete pinned "$PINS/maps/frontends" key hex $(jq -c .key <<<"$frontend" | octets)
+differs "an entry that was deleted" tables 'frontends: .* is not there'
+# shellcheck disable=SC2046
+bpftool map update pinned "$PINS/maps/frontends" key hex $(jq -c .key <<<"$frontend" | octets) value hex $(jq -c .value <<<"$frontend" | octets)
+agrees "it is back"
+key=$("$CTL" --agent "$API" --pin-dir "$PINS" --json maps dump backends | jq '.[] | select(.instance == "one").backend')
+key="$((key & 255)) $((key >> 8 & 255)) 0 0"
+# shellcheck disable=SC2086
+backend=$(bpftool -j map lookup pinned "$PINS/maps/backends" key $key | jq -c .value | octets)
+# shellcheck disable=SC2086,SC2001,SC2046
+bpftool map update pinned "$PINS/maps/backends" key $key value hex $(sed 's/ 1f 90 / 1f 91 /' <<<"$backend")
+differs "a port that was changed" tables 'backends: web: 127.0.0.2:8080 is in no entry'
+# shellcheck disable=SC2086
+bpftool map update pinned "$PINS/maps/backends" key $key value hex $backend
+agrees "it is as it was"
+
+# --- programs of others
+cat >"$TMP/stranger.c" <<'END'
+__attribute__((section("cgroup/connect4"), used)) int stranger(void *ctx) { return 1; }
+char text[] __attribute__((section("license"), used)) = "GPL";
+END
+clang -O2 -target bpf -c -o "$TMP/stranger.o" "$TMP/stranger.c"
+bpftool prog load "$TMP/stranger.o" "$PINS/stranger" type cgroup/connect4
+bpftool cgroup attach "$CG" connect4 pinned "$PINS/stranger" multi
+id=$(bpftool -j prog show pinned "$PINS/stranger" | jq .id)
+differs "a program of others" programs "program 'stranger' of other software is on connect4 of $CG .id $id, tag [0-9a-f]{16}., behind ours"
+bpftool cgroup detach "$CG" connect4 pinned "$PINS/stranger" multi
+rm -f "$PINS/stranger"
+agrees "it is gone"
+stop_agent
+
+# --- by itself
+: >"$TMP/agent.log"
+start_agent --set kernel.truth_interval=50ms
+until_ok 20 sh -c "[ \"\$(curl -s '$API/v1/agent/metrics?format=prometheus' | awk '\$1 == \"waymark_truth_looks_total\" {print \$2}')\" -ge 1 ]"
+check "nothing is wrong" "0 0 0 0 0" "$(for k in not_listening unregistered deregistered tables programs; do metric "truth_$k"; done | paste -sd' ')"
+kill -9 "${BACKENDS[0]}"
+until_ok 20 grep -q 'truth.differs.*instance one of web' "$TMP/agent.log" || fail "a difference is not logged"
+check "it is a metric" 1 "$(metric truth_not_listening)"
+looks=$(metric truth_looks_total)
+looked() { [ "$(metric truth_looks_total)" -ge $((looks + 3)) ]; }
+until_ok 20 looked || fail "it does not look again"
+check "logged once, however often it was looked for" 1 "$(grep -c 'event=truth.differs\|truth.differs ' "$TMP/agent.log")"
+backend one 127.0.0.2 8080
+until_ok 20 grep -q 'truth.agrees.*instance one of web' "$TMP/agent.log" || fail "that it ended is not logged"
+check "the metric, too" 0 "$(metric truth_not_listening)"
+done_testing
