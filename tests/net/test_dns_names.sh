@@ -81,6 +81,7 @@ check "a warning is left out" NXDOMAIN "$(status_of web.service.mesh.internal)"
 check "of SRV too" NXDOMAIN "$(status_of web.service.mesh.internal SRV)"
 check "by connect() too" 7 "$(inside curl -s --max-time 10 "http://$(vip4 web)/" >/dev/null; echo $?)"
 matches "and shown so" only_passing "$(api "$API/v1/waymark/resolve?service=web" | jq -r '.left_out[].reason')"
+check "a policy explains it" "0 refused" "$(api "$API/v1/waymark/policies/web/explain" | jq -r '"\(.up) \(.verdict)"')"
 check "pass" 200 "$(code -X PUT $API/v1/agent/check/pass/service:web-1)"
 check "until it passes" 127.1.0.1 "$(ask web.service.mesh.internal)"
 done_testing

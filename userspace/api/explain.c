@@ -350,7 +350,8 @@ static int choose(struct explanation *x)
 		return 0;
 	}
 	if (!r)
-		r = wm_selection_make(x->api->d.registry, x->service, "", &x->choice);
+		r = wm_selection_make(x->api->d.registry, x->service, "", wm_only_passing(x->api),
+				      &x->choice);
 	if (r)
 		return r;
 	say_policy(x);

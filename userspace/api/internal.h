@@ -366,6 +366,8 @@ const struct wm_policy **wm_sorted_policies(struct wm_call *c, bool queries, uns
 /** Answer, or wait, with the array of them, each as @p put shows it. */
 void wm_answer_policies(struct wm_call *c, bool queries,
 			void (*put)(struct wm_json *j, const struct wm_policy *p));
+/** Does dns.only_passing keep connections from who has a warning? */
+bool wm_only_passing(const struct wm_api *a);
 /** What may not be meant in a policy that is written, as the JSON that answers it; for free().
  *  @return NULL without memory. */
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p);

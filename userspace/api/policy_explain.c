@@ -63,14 +63,15 @@ static void put_subsets(struct wm_json *j, const struct wm_api *a, const struct 
 /* --- tiers --------------------------------------------------------------------------------------
  */
 /* May it be chosen, where its tier is asked? */
-static bool may_be(const struct wm_instance *i, bool panic)
+static bool may_be(const struct wm_selection *c, const struct wm_instance *i, bool panic)
 {
-	return wm_instance_usable(i) || (panic && i->lifecycle == WM_LIFE_RUNNING);
+	return wm_selection_takes(c, i) || (panic && i->lifecycle == WM_LIFE_RUNNING);
 }
 
 /* How a tier's share falls to its members. Of what goes by connections, latency or the client it is
  * what falls to each where all are alike. */
 struct odds {
+	const struct wm_selection *c;
 	enum wm_balance balance;
 	bool panic;
 	double share; /* of the tier */
@@ -81,7 +82,7 @@ struct odds {
 
 static double odds_of(struct odds *o, const struct wm_instance *i)
 {
-	if (!may_be(i, o->panic) || !o->may)
+	if (!may_be(o->c, i, o->panic) || !o->may)
 		return 0;
 	if (o->balance == WM_BALANCE_DIRECT) {
 		bool first = !o->taken;
@@ -97,7 +98,7 @@ static double odds_of(struct odds *o, const struct wm_instance *i)
 static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct odds *o)
 {
 	for (unsigned n = 0; n < t->count; n++) {
-		if (!may_be(t->members[n], o->panic))
+		if (!may_be(o->c, t->members[n], o->panic))
 			continue;
 		o->may++;
 		o->weight += wm_selection_weight(t->members[n]);
@@ -123,7 +124,8 @@ static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n
 		     bool panic)
 {
 	const struct wm_selection_tier *t = &c->tiers[n];
-	struct odds o = {.balance = c->policy ? (enum wm_balance)c->policy->balance
+	struct odds o = {.c = c,
+			 .balance = c->policy ? (enum wm_balance)c->policy->balance
 					      : WM_BALANCE_WEIGHTED,
 			 .panic = panic,
 			 .share = share};
@@ -163,7 +165,7 @@ static void look(const struct wm_selection *c, struct outcome *o)
 			const struct wm_instance *i = c->tiers[n].members[k];
 
 			o->instances++;
-			o->up += wm_instance_usable(i);
+			o->up += wm_selection_takes(c, i);
 			o->draining += i->lifecycle == WM_LIFE_STOPPING;
 		}
 		up += c->tiers[n].up;
@@ -246,7 +248,8 @@ void wm_native_policy_explain(struct wm_call *c)
 			       c->params[0]);
 		return;
 	}
-	if (wm_selection_make(r, c->params[0], subset ? subset : "", &choice)) {
+	if (wm_selection_make(r, c->params[0], subset ? subset : "", wm_only_passing(c->api),
+			      &choice)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}

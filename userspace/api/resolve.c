@@ -23,6 +23,11 @@ struct candidate {
 	double key;	    /* of the draw: the least are taken */
 };
 
+bool wm_only_passing(const struct wm_api *a)
+{
+	return a->d.tables && wm_tables_policy(a->d.tables)->only_passing;
+}
+
 static unsigned weight_of(const struct wm_instance *i)
 {
 	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;

@@ -149,7 +149,8 @@ static int64_t selected(struct wm_reply *r)
 	struct wm_selection c;
 	int64_t n = 0;
 
-	if (wm_selection_make(r->s->registry, r->ask.service, r->ask.tag, &c))
+	if (wm_selection_make(r->s->registry, r->ask.service, r->ask.tag,
+			      wm_tables_policy(r->s->tables)->only_passing, &c))
 		return -1;
 	wm_selection_shares(&c, share);
 	for (unsigned t = 0; t < c.count && n >= 0; t++) {
@@ -158,7 +159,7 @@ static int64_t selected(struct wm_reply *r)
 		if (make_room(r->s, (size_t)n + c.tiers[t].count))
 			n = -1;
 		for (unsigned k = 0; n >= 0 && k < c.tiers[t].count; k++)
-			if (is_up(r, c.tiers[t].members[k]))
+			if (wm_selection_takes(&c, c.tiers[t].members[k]))
 				r->s->chosen[n++] = c.tiers[t].members[k];
 	}
 	wm_selection_done(&c);

@@ -213,7 +213,7 @@ int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 	unsigned target, count = 0, before = 0;
 	const struct wm_instance **all = NULL;
 
-	if (wm_selection_make(r, q->query.service, "", &s))
+	if (wm_selection_make(r, q->query.service, "", q->query.only_passing, &s))
 		return -ENOMEM;
 	target = draw_target(&s);
 	for (unsigned n = 0; n < s.count && !count; n++) {

@@ -125,7 +125,7 @@ static int fill(struct maker *m, struct wm_selection_tier *t, const struct pool 
 			continue;
 		t->members[t->count++] = i;
 		t->all += wm_selection_weight(i);
-		t->up += wm_instance_usable(i) ? wm_selection_weight(i) : 0;
+		t->up += wm_selection_takes(m->c, i) ? wm_selection_weight(i) : 0;
 	}
 	qsort(t->members, t->count, sizeof(struct wm_instance *), by_id);
 	if (s && wm_subsets_spent(s))
@@ -246,13 +246,14 @@ static void follow(const struct wm_registry *r, struct wm_selection *c, const ch
 }
 
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
-		      struct wm_selection *ret)
+		      bool only_passing, struct wm_selection *ret)
 {
 	struct maker m = {.r = r, .c = ret, .last = WM_SELECTION_TIERS_MAX};
 	const struct wm_policy *p;
 	const char *region = "";
 
-	*ret = (struct wm_selection){.service = service, .subset = subset};
+	*ret = (struct wm_selection){
+		.service = service, .subset = subset, .only_passing = only_passing};
 	follow(r, ret, &region);
 	if (ret->loops)
 		return 0;

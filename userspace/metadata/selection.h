@@ -27,7 +27,8 @@ struct wm_selection {
 	const struct wm_policy *policy; /* of that service; NULL: none */
 	const char *hops[WM_SELECTION_HOPS_MAX];
 	unsigned hops_count;
-	bool loops; /* redirects lead in a circle: nobody is selected */
+	bool loops;	   /* redirects lead in a circle: nobody is selected */
+	bool only_passing; /* as it was asked for */
 	struct wm_selection_tier tiers[WM_SELECTION_TIERS_MAX];
 	unsigned count;
 	uint32_t percent[WM_POLICY_SPLITS_MAX]; /* of targets, hundredths */
@@ -36,9 +37,15 @@ struct wm_selection {
 	char why[256];	   /* a filter is none, or took too long; "" is all well */
 };
 /** @param subset "": as the policy says. An unknown service has no instances.
+ *  @param only_passing one with a warning takes no connections (dns.only_passing).
  *  @return 0, -ENOMEM. Cost: O(instances) for each tier, and the filters. */
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
-		      struct wm_selection *ret);
+		      bool only_passing, struct wm_selection *ret);
+/** Does an instance take connections? */
+static inline bool wm_selection_takes(const struct wm_selection *c, const struct wm_instance *i)
+{
+	return wm_instance_usable(i) && !(c->only_passing && i->status == WM_WARNING);
+}
 void wm_selection_done(struct wm_selection *c);
 
 /** By what rule its tiers share new connections: tiers.h. */

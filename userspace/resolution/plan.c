@@ -80,7 +80,7 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const 
 	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
 	if (!ret->policy)
 		return plan_all(s, ret);
-	err = wm_selection_make(r, s->name, subset, &c);
+	err = wm_selection_make(r, s->name, subset, false, &c);
 	if (err)
 		return err;
 	if (c.policy) /* behind redirects the last decides; without one, who sent there */
