@@ -2,7 +2,7 @@
 /* policy_explain.c - GET /v1/waymark/policies/:service/explain: whom a policy selects now, how
  * often each is chosen, and what happens where nobody is. */
 #include "internal.h"
-#include "userspace/metadata/selection.h"
+#include "userspace/metadata/odds.h"
 #include "userspace/metadata/subset.h"
 
 #include <stdlib.h>
@@ -62,47 +62,8 @@ static void put_subsets(struct wm_json *j, const struct wm_api *a, const struct 
 
 /* --- tiers --------------------------------------------------------------------------------------
  */
-/* May it be chosen, where its tier is asked? */
-static bool may_be(const struct wm_selection *c, const struct wm_instance *i, bool panic)
+static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct wm_odds *o)
 {
-	return wm_selection_takes(c, i) || (panic && i->lifecycle == WM_LIFE_RUNNING);
-}
-
-/* How a tier's share falls to its members. Of what goes by connections, latency or the client it is
- * what falls to each where all are alike. */
-struct odds {
-	const struct wm_selection *c;
-	enum wm_balance balance;
-	bool panic;
-	double share; /* of the tier */
-	uint64_t weight;
-	unsigned may; /* members that may be chosen */
-	bool taken;   /* direct: the first was */
-};
-
-static double odds_of(struct odds *o, const struct wm_instance *i)
-{
-	if (!may_be(o->c, i, o->panic) || !o->may)
-		return 0;
-	if (o->balance == WM_BALANCE_DIRECT) {
-		bool first = !o->taken;
-
-		o->taken = true;
-		return first ? o->share : 0;
-	}
-	if (o->balance == WM_BALANCE_RANDOM)
-		return o->share / o->may;
-	return o->weight ? o->share * wm_selection_weight(i) / (double)o->weight : 0;
-}
-
-static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct odds *o)
-{
-	for (unsigned n = 0; n < t->count; n++) {
-		if (!may_be(o->c, t->members[n], o->panic))
-			continue;
-		o->may++;
-		o->weight += wm_selection_weight(t->members[n]);
-	}
 	wm_json_kopen(j, "members", '[');
 	for (unsigned n = 0; n < t->count && n < MEMBERS_MAX; n++) {
 		const struct wm_instance *i = t->members[n];
@@ -114,21 +75,17 @@ static void put_members(struct wm_json *j, const struct wm_selection_tier *t, st
 		wm_json_ks(j, "status", wm_status_str(i->status));
 		wm_json_ks(j, "state", wm_lifecycle_str(wm_instance_state(i)));
 		wm_json_key(j, "odds");
-		wm_json_double(j, odds_of(o, i));
+		wm_json_double(j, wm_odds_next(o, i));
 		wm_json_close(j, '}');
 	}
 	wm_json_close(j, ']');
 }
 
-static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n, double share,
-		     bool panic)
+static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n,
+		     const struct wm_outcome *outcome)
 {
 	const struct wm_selection_tier *t = &c->tiers[n];
-	struct odds o = {.c = c,
-			 .balance = c->policy ? (enum wm_balance)c->policy->balance
-					      : WM_BALANCE_WEIGHTED,
-			 .panic = panic,
-			 .share = share};
+	struct wm_odds o = wm_odds_begin(c, n, outcome);
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "what", t->what);
@@ -141,7 +98,7 @@ static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n
 	wm_json_ku(j, "weight", t->all);
 	wm_json_ku(j, "weight_up", t->up);
 	wm_json_key(j, "share");
-	wm_json_double(j, share);
+	wm_json_double(j, o.share);
 	put_members(j, t, &o);
 	wm_json_ku(j, "count", t->count);
 	wm_json_close(j, '}');
@@ -149,35 +106,7 @@ static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n
 
 /* --- what comes of it ---------------------------------------------------------------------------
  */
-struct outcome {
-	unsigned instances, up, draining;
-	bool panic;
-	double shares[WM_SELECTION_TIERS_MAX];
-};
-
-static void look(const struct wm_selection *c, struct outcome *o)
-{
-	uint32_t threshold = c->policy ? c->policy->panic_threshold : 0;
-	uint64_t up = 0, all = 0;
-
-	for (unsigned n = 0; n < c->count; n++) {
-		for (unsigned k = 0; k < c->tiers[n].count; k++) {
-			const struct wm_instance *i = c->tiers[n].members[k];
-
-			o->instances++;
-			o->up += wm_selection_takes(c, i);
-			o->draining += i->lifecycle == WM_LIFE_STOPPING;
-		}
-		up += c->tiers[n].up;
-		all += c->tiers[n].all;
-	}
-	wm_selection_shares(c, o->shares);
-	o->panic = threshold && all && up * 100 < all * threshold;
-	for (unsigned n = 0; o->panic && n < c->count; n++) /* all are asked as if they were up */
-		o->shares[n] = (double)c->tiers[n].all / (double)all;
-}
-
-static const char *verdict(const struct wm_selection *c, const struct outcome *o)
+static const char *verdict(const struct wm_selection *c, const struct wm_outcome *o)
 {
 	static const char *const none[] = {[WM_NONE_REFUSE] = "refused",
 					   [WM_NONE_DRAINING] = "refused",
@@ -210,9 +139,9 @@ static void put_notes(struct wm_json *j, const struct wm_selection *c)
 
 static void put_choice(struct wm_json *j, const struct wm_api *a, const struct wm_selection *c)
 {
-	struct outcome o = {0};
+	struct wm_outcome o;
 
-	look(c, &o);
+	wm_outcome_of(c, &o);
 	wm_json_kb(j, "has_policy", c->policy);
 	wm_json_kopen(j, "redirected", '[');
 	for (unsigned n = 0; n < c->hops_count; n++)
@@ -224,7 +153,7 @@ static void put_choice(struct wm_json *j, const struct wm_api *a, const struct w
 	put_subsets(j, a, c->policy);
 	wm_json_kopen(j, "tiers", '[');
 	for (unsigned n = 0; n < c->count; n++)
-		put_tier(j, c, n, o.shares[n], o.panic);
+		put_tier(j, c, n, &o);
 	wm_json_close(j, ']');
 	wm_json_ku(j, "up", o.up);
 	wm_json_ku(j, "instances", o.instances);
