@@ -39,7 +39,9 @@ check "and back" "w1=20" "$(who 20)"
 policy '{"balance": "round_robin"}'
 check "in turn" "w1=20 w2=20 w3=20" "$(who 60)"
 policy '{"balance": "maglev", "hash_on": "uid"}'
-check "one client, one backend" 1 "$(who 20 | wc -w)"
+ONE=$(who 20)
+check "one client, one backend" 1 "$(wc -w <<<"$ONE")"
+check "the API says which" "$ONE" "$(api "$API/v1/waymark/resolve?service=web&client=$UID" | jq -r '.chosen[0].id')=20"
 check "DNS names all" 3 "$(ask web.service.mesh.internal | wc -l)"
 SUBSETS='"subsets": {"v1": "Service.Meta.version == \"1\"", "v2": "Service.Meta.version == \"2\""}'
 policy "{$SUBSETS, \"default_subset\": \"v2\"}"

@@ -376,6 +376,58 @@ Test(native, resolve_tells_what_is_chosen_and_why_the_rest_is_not)
 	cr_assert_eq(get(RESOLVE "web&count=257"), 400);
 }
 
+static void three_of_web(const char *policy)
+{
+	must_put(I "/a",
+		 "{\"name\":\"web\",\"address\":\"10.0.0.1\",\"port\":80,\"tags\":[\"v1\"]}");
+	must_put(I "/b",
+		 "{\"name\":\"web\",\"address\":\"10.0.0.2\",\"port\":80,\"tags\":[\"v2\"]}");
+	must_put(I "/c",
+		 "{\"name\":\"web\",\"address\":\"10.0.0.3\",\"port\":80,\"tags\":[\"v2\"]}");
+	must_put(I "/d", "{\"name\":\"db\",\"address\":\"10.0.0.4\",\"port\":80}");
+	cr_assert_eq(put("/v1/waymark/policies/web", policy), 200, "%s", one.body);
+}
+
+/* By the tables, in their order, and again the same: nothing is taken by being asked for. */
+Test(native, resolve_chooses_as_connect_does)
+{
+	char first[4096];
+
+	three_of_web("{\"balance\":\"direct\"}");
+	cr_assert_str_eq(member(RESOLVE "web", "by"), "\"tables\"");
+	snprintf(first, sizeof(first), "%s", member(RESOLVE "web", "chosen"));
+	for (int n = 0; n < 20; n++)
+		cr_assert_str_eq(member(RESOLVE "web", "chosen"), first);
+	cr_assert_eq(get(RESOLVE "web&client=x"), 400);
+	three_of_web("{\"when_none\":\"any\"}");
+	for (const char *id = "abc"; *id; id++) {
+		char path[80];
+
+		snprintf(path, sizeof(path), "/v1/agent/service/maintenance/%c?enable=true", *id);
+		must_put(path, NULL);
+	}
+	cr_assert_str_eq(member(RESOLVE "web", "by"), "\"when_none\"");
+	cr_assert_str_eq(member(RESOLVE "web", "left_out_count"), "0");
+}
+
+Test(native, resolve_knows_subsets_redirects_and_tiers)
+{
+	three_of_web("{\"subsets\":{\"v1\":\"\\\"v1\\\" in Service.Tags\","
+		     "\"v2\":\"\\\"v2\\\" in Service.Tags\"},\"split\":[{\"percent\":100,"
+		     "\"subset\":\"v1\"},{\"percent\":0,\"subset\":\"v2\"}]}");
+	cr_assert_str_eq(member(RESOLVE "web&count=1", "usable"), "1");
+	cr_assert(strstr(one.body, "\"reason\":\"is in a tier that nothing falls to now\""), "%s",
+		  one.body);
+	cr_assert(strstr(one.body, "\"chosen\":[{\"id\":\"a\""), "%s", one.body);
+	cr_assert_str_eq(member(RESOLVE "web&subset=v2", "usable"), "2");
+	cr_assert_str_eq(member(RESOLVE "web&tag=v2", "subset"), "\"v2\"");
+	cr_assert_eq(get(RESOLVE "web&subset=v3"), 404);
+	cr_assert_str_eq(one.body, "service \"web\" has no subset \"v3\"");
+	three_of_web("{\"redirect\":{\"service\":\"db\"}}");
+	cr_assert_str_eq(member(RESOLVE "web", "usable"), "1");
+	cr_assert(strstr(one.body, "\"service\":\"db\""), "%s", one.body);
+}
+
 Test(native, statistics_count_by_what_instances_are)
 {
 	char path[64], body[128];

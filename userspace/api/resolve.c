@@ -2,8 +2,9 @@
 /* resolve.c - GET /v1/waymark/resolve: what DNS and connect() would choose of a service now, and
  * why they would not choose the rest. */
 #include "internal.h"
-#include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/metadata/odds.h"
+#include "userspace/resolution/peek.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,8 +20,19 @@
 struct candidate {
 	const struct wm_instance *i;
 	unsigned weight;
+	double odds;	    /* of being the first */
 	const char *reason; /* why it is left out; NULL: it is not */
-	double key;	    /* of the draw: the least are taken */
+	double key;	    /* the least are taken */
+};
+
+/* What is asked for, and what comes of it. */
+struct choice {
+	struct wm_selection selection;
+	const char *service, *subset, *tag; /* "": any */
+	struct candidate *all;		    /* by instance */
+	unsigned count, usable, chosen;
+	double odds; /* of the usable ones together */
+	const char *by;
 };
 
 bool wm_only_passing(const struct wm_api *a)
@@ -28,11 +40,8 @@ bool wm_only_passing(const struct wm_api *a)
 	return a->d.tables && wm_tables_policy(a->d.tables)->only_passing;
 }
 
-static unsigned weight_of(const struct wm_instance *i)
-{
-	return i->status == WM_WARNING ? i->weight_warning : i->weight_passing;
-}
-
+/* --- candidates ---------------------------------------------------------------------------------
+ */
 /* Does the kernel take it? What stands in no table is answered by userspace DNS of the registry. */
 static bool is_up(const struct wm_tables *t, const struct wm_instance *i)
 {
@@ -44,41 +53,156 @@ static bool is_up(const struct wm_tables *t, const struct wm_instance *i)
 		WM_STATE_MASK) == WM_STATE_UP;
 }
 
-static const char *reason_of(const struct wm_tables *t, const struct wm_instance *i,
-			     const char *tag)
+static const char *reason_of(const struct wm_tables *t, const struct choice *x,
+			     const struct candidate *c)
 {
-	if (!wm_instance_has_tag(i, tag))
+	const struct wm_instance *i = c->i;
+
+	if (!wm_instance_has_tag(i, x->tag))
 		return "has not the tag";
 	if (!wm_instance_usable(i))
 		return wm_lifecycle_str(wm_instance_state(i));
-	if (t && wm_tables_policy(t)->only_passing && i->status == WM_WARNING)
+	if (!wm_selection_takes(&x->selection, i))
 		return "has a warning, and dns.only_passing is set";
 	if (!i->addr4.s_addr && IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
 		return "has no IP address";
-	if (!weight_of(i))
+	if (!c->weight)
 		return "has weight 0";
-	return is_up(t, i) ? NULL : "is not up in the tables";
+	if (!is_up(t, i))
+		return "is not up in the tables";
+	return c->odds > 0 ? NULL : "is in a tier that nothing falls to now";
+}
+
+static int by_instance(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	return x->i->hash < y->i->hash ? -1 : x->i->hash > y->i->hash;
+}
+
+/* The members of all tiers, each once, with the odds of each. @return 0, -ENOMEM. */
+static int gather(struct choice *x)
+{
+	const struct wm_selection *s = &x->selection;
+	struct wm_outcome outcome;
+	unsigned n = 0, kept = 0;
+
+	for (unsigned t = 0; t < s->count; t++)
+		n += s->tiers[t].count;
+	x->all = calloc(n + 1ul, sizeof(*x->all));
+	if (!x->all)
+		return -ENOMEM;
+	wm_outcome_of(s, &outcome);
+	n = 0;
+	for (unsigned t = 0; t < s->count; t++) {
+		struct wm_odds o = wm_odds_begin(s, t, &outcome);
+
+		for (unsigned k = 0; k < s->tiers[t].count; k++) {
+			const struct wm_instance *i = s->tiers[t].members[k];
+
+			x->all[n++] = (struct candidate){.i = i,
+							 .weight = wm_selection_weight(i),
+							 .odds = wm_odds_next(&o, i)};
+		}
+	}
+	qsort(x->all, n, sizeof(*x->all), by_instance);
+	for (unsigned k = 0; k < n; k++) {
+		if (kept && x->all[kept - 1].i == x->all[k].i)
+			x->all[kept - 1].odds += x->all[k].odds;
+		else
+			x->all[kept++] = x->all[k];
+	}
+	x->count = kept;
+	return 0;
+}
+
+/* --- the choice ---------------------------------------------------------------------------------
+ */
+static struct candidate *find(const struct choice *x, uint64_t hash)
+{
+	unsigned low = 0, high = x->count;
+
+	while (low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (x->all[mid].i->hash < hash)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < x->count && x->all[low].i->hash == hash ? &x->all[low] : NULL;
+}
+
+/* As connect() does: on a copy of the set. */
+static void choose_by_tables(struct choice *x, struct wm_peek *p, uint64_t key, unsigned count)
+{
+	struct wm_peeked next;
+	struct candidate *c;
+
+	for (unsigned n = 0; n < x->count; n++)
+		if (!wm_instance_has_tag(x->all[n].i, x->tag))
+			wm_peek_leave_out(p, x->all[n].i->hash);
+	x->by = "tables";
+	while (x->chosen < count && wm_peek_next(p, key, &next)) {
+		c = find(x, next.instance);
+		if (!c) /* it is being published */
+			continue;
+		if (!next.up)
+			x->by = "when_none";
+		c->reason = NULL;
+		c->key = ++x->chosen;
+	}
 }
 
 /* Exponential keys: the k least are a draw of k by weight, none twice (Efraimidis and Spirakis). */
-static double draw(unsigned weight)
+static void choose_by_registry(struct choice *x, unsigned count)
 {
-	double u = ((double)(wm_random64() >> 11) + 1) / 9007199254740993.0;
+	x->by = "registry";
+	for (unsigned n = 0; n < x->count; n++) {
+		struct candidate *c = &x->all[n];
+		double u = ((double)(wm_random64() >> 11) + 1) / 9007199254740993.0;
 
-	return -log(u) / weight;
+		if (!c->reason)
+			c->key = -log(u) / c->odds;
+	}
+	x->chosen = x->usable < count ? x->usable : count;
 }
 
+/* The chosen ones first, in their order. */
 static int by_key(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 
-	if (!x->reason != !y->reason)
-		return x->reason ? 1 : -1;
-	if (x->reason)
-		return strcmp(x->i->id, y->i->id);
-	return x->key < y->key ? -1 : x->key > y->key;
+	if (x->key < y->key || x->key > y->key)
+		return x->key < y->key ? -1 : 1;
+	return strcmp(x->i->id, y->i->id);
 }
 
+static void choose(struct wm_tables *t, struct choice *x, uint64_t key, unsigned count)
+{
+	int64_t set = t ? wm_tables_label_set(t, x->service, x->subset) : -ENOENT;
+	struct wm_peek *p = NULL;
+
+	for (unsigned n = 0; n < x->count; n++) {
+		x->all[n].key = HUGE_VAL;
+		x->all[n].reason = reason_of(t, x, &x->all[n]);
+		x->usable += !x->all[n].reason;
+		x->odds += x->all[n].reason ? 0 : x->all[n].odds;
+	}
+	if (set >= 0 && !wm_peek_new(t, (uint32_t)set, &p))
+		choose_by_tables(x, p, key, count);
+	else
+		choose_by_registry(x, count);
+	wm_peek_free(p);
+	if (x->count)
+		qsort(x->all, x->count, sizeof(*x->all), by_key);
+	for (unsigned n = x->chosen; n < x->count; n++)
+		if (!x->all[n].reason)
+			x->all[n].reason = "was not drawn";
+}
+
+/* --- requests -----------------------------------------------------------------------------------
+ */
 static void put_candidate(struct wm_json *j, const struct candidate *c, double total)
 {
 	const struct wm_instance *i = c->i;
@@ -86,6 +210,7 @@ static void put_candidate(struct wm_json *j, const struct candidate *c, double t
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);
 	wm_json_ks(j, "node", i->node->name);
+	wm_json_ks(j, "service", i->name);
 	wm_encode_address(j, "address", AF_INET, &i->addr4);
 	wm_encode_address(j, "address6", AF_INET6, &i->addr6);
 	wm_encode_host(j, i);
@@ -97,7 +222,7 @@ static void put_candidate(struct wm_json *j, const struct candidate *c, double t
 		wm_json_ks(j, "reason", c->reason);
 	} else {
 		wm_json_key(j, "share");
-		wm_json_double(j, c->weight / total);
+		wm_json_double(j, total > 0 ? c->odds / total : 0);
 	}
 	wm_json_close(j, '}');
 }
@@ -116,77 +241,111 @@ static bool read_count(struct wm_call *c, unsigned *ret)
 	return true;
 }
 
-static void put_choice(struct wm_json *j, struct candidate *all, unsigned n, unsigned count)
+static bool read_key(struct wm_call *c, uint64_t *ret)
 {
-	unsigned usable = 0, left = 0;
-	double total = 0;
+	const char *text = wm_http_query(c->req, "client");
 
-	for (unsigned i = 0; i < n; i++) {
-		usable += !all[i].reason;
-		total += all[i].reason ? 0 : all[i].weight;
+	*ret = text ? strtoull(text, NULL, 10) : wm_random64();
+	if (!text || (*text && strspn(text, "0123456789") == strlen(text)))
+		return true;
+	wm_answer_text(c, 400, "client: a number is wanted, what hash_on tells it by");
+	return false;
+}
+
+/* A subset by its name, or what is asked for as a tag where the policy has a subset so named.
+ * @return false: answered. */
+static bool read_part(struct wm_call *c, struct choice *x)
+{
+	const char *subset = wm_http_query(c->req, "subset"), *tag = wm_http_query(c->req, "tag");
+	const struct wm_policy *p = wm_registry_policy(c->api->d.registry, x->service);
+
+	x->subset = subset ? subset : "";
+	x->tag = tag ? tag : "";
+	if (p && *x->tag && !*x->subset && wm_policy_subset(p, x->tag)) {
+		x->subset = x->tag;
+		x->tag = "";
 	}
-	if (n)
-		qsort(all, n, sizeof(*all), by_key);
-	wm_json_ku(j, "usable", usable);
+	if (!*x->subset || (p && wm_policy_subset(p, x->subset)))
+		return true;
+	wm_answer_text(c, 404, "service \"%.64s\" has no subset \"%.64s\"", x->service, x->subset);
+	return false;
+}
+
+static void put_choice(struct wm_json *j, const struct choice *x)
+{
+	unsigned left = x->count - x->chosen;
+
+	wm_json_ku(j, "usable", x->usable);
 	wm_json_kopen(j, "chosen", '[');
-	for (unsigned i = 0; i < usable && i < count; i++)
-		put_candidate(j, &all[i], total);
+	for (unsigned n = 0; n < x->chosen; n++)
+		put_candidate(j, &x->all[n], x->odds);
 	wm_json_close(j, ']');
 	wm_json_kopen(j, "left_out", '[');
-	for (unsigned i = count < usable ? count : usable; i < n; i++) {
-		if (!all[i].reason)
-			all[i].reason = "was not drawn";
-		if (left++ < LEFT_MAX)
-			put_candidate(j, &all[i], total);
-	}
+	for (unsigned n = 0; n < left && n < LEFT_MAX; n++)
+		put_candidate(j, &x->all[x->chosen + n], x->odds);
 	wm_json_close(j, ']');
 	wm_json_ku(j, "left_out_count", left);
 }
 
+static void answer_choice(struct wm_call *c, const struct wm_service *s, const struct choice *x,
+			  uint64_t index)
+{
+	struct in6_addr vip6 = s->vip6;
+	struct in_addr vip4 = s->vip4;
+	struct wm_json j;
+
+	if (*x->subset)
+		(void)wm_registry_label(c->api->d.registry, s->name, x->subset, &vip4, &vip6);
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_ks(&j, "service", s->shown);
+	wm_json_ks(&j, "subset", x->subset);
+	wm_json_ks(&j, "tag", x->tag);
+	wm_json_ku(&j, "index", index);
+	wm_encode_address(&j, "vip4", AF_INET, &vip4);
+	wm_encode_address(&j, "vip6", AF_INET6, &vip6);
+	wm_json_ks(&j, "by", x->by);
+	put_choice(&j, x);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, index);
+}
+
 void wm_native_choose(struct wm_call *c)
 {
-	const char *name = wm_http_query(c->req, "service"), *tag = wm_http_query(c->req, "tag");
-	_cleanup_free_ struct candidate *all = NULL;
+	const char *name = wm_http_query(c->req, "service");
+	struct choice x = {.by = ""};
 	const struct wm_service *s;
-	struct wm_json j;
-	uint64_t index;
+	uint64_t index, key;
 	unsigned count;
 
 	if (!name || !*name) {
 		wm_answer_text(c, 400, "Missing value for service");
 		return;
 	}
-	if (!read_count(c, &count) || wm_api_wait(c, WM_SCOPE_SERVICE, name, &index))
+	if (!read_count(c, &count) || !read_key(c, &key) ||
+	    wm_api_wait(c, WM_SCOPE_SERVICE, name, &index))
 		return;
 	s = wm_registry_service(c->api->d.registry, name);
 	if (!s) {
 		wm_answer_text(c, 404, "unknown service: %.64s", name);
 		return;
 	}
-	all = calloc(s->instances_count + 1, sizeof(*all));
-	if (!all) {
+	x.service = s->name;
+	if (!read_part(c, &x))
+		return;
+	if (wm_selection_make(c->api->d.registry, s->name, x.subset, wm_only_passing(c->api),
+			      &x.selection)) {
 		wm_answer_text(c, 503, "Out of memory");
 		return;
 	}
-	tag = tag ? tag : "";
-	for (unsigned i = 0; i < s->instances_count; i++) {
-		struct candidate *x = &all[i];
-
-		x->i = s->instances[i];
-		x->weight = weight_of(x->i);
-		x->reason = reason_of(c->api->d.tables, x->i, tag);
-		x->key = x->reason ? 0 : draw(x->weight);
+	if (gather(&x)) {
+		wm_answer_text(c, 503, "Out of memory");
+	} else {
+		choose(c->api->d.tables, &x, key, count);
+		answer_choice(c, s, &x, index);
 	}
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '{');
-	wm_json_ks(&j, "service", s->shown);
-	wm_json_ks(&j, "tag", tag);
-	wm_json_ku(&j, "index", index);
-	wm_encode_address(&j, "vip4", AF_INET, &s->vip4);
-	wm_encode_address(&j, "vip6", AF_INET6, &s->vip6);
-	put_choice(&j, all, s->instances_count, count);
-	wm_json_close(&j, '}');
-	wm_answer_end(c, &j, index);
+	wm_selection_done(&x.selection);
+	free(x.all);
 }
 
 static void put_text_or_null(struct wm_json *j, const char *key, const char *text)
