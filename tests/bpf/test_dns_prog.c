@@ -701,7 +701,7 @@ static void policy_setup(void)
 	static struct wm_ttls *ttls; /* as long as the test's process */
 
 	cr_assert_eq(wm_ttls_new(rules, &ttls, NULL), 0);
-	policy = (struct wm_tables_policy){ttls, true};
+	policy = (struct wm_tables_policy){.ttls = ttls, .only_passing = true};
 	dns_setup();
 }
 static void policy_teardown(void)

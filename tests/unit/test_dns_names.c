@@ -280,7 +280,7 @@ static void strict_setup(void)
 	static struct wm_ttls *ttls;
 
 	cr_assert_eq(wm_ttls_new(rules, &ttls, NULL), 0);
-	policy = (struct wm_tables_policy){ttls, true};
+	policy = (struct wm_tables_policy){.ttls = ttls, .only_passing = true};
 	dns_config.cut_silently = true;
 	dns_setup();
 }
