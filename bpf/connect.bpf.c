@@ -5,6 +5,7 @@
  * getpeername show the virtual address again. A destination that is no frontend costs one lookup,
  * and a look at what the socket remembers. */
 #include "connections.h"
+#include "flow.h"
 #include "waymark/choose.h"
 #define WM_CUSTOM_CALLER 1
 #include "custom.h"
@@ -38,6 +39,7 @@ struct dial {
 	__be16 port_be;
 	__u8 proto;
 	__u8 reason; /* WM_REASON_* */
+	__u8 told;   /* enum wm_flow_verdict: what who watches is told */
 	__u32 set;
 	struct wm_ask ask;
 	struct wm_table table;
@@ -510,6 +512,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	if (p == WM_PICK_NONE) {
 		if (is_virtual(d)) {
 			COUNT(n, connect_unknown_vip);
+			d->told = WM_FLOW_UNKNOWN;
 			return refuse();
 		}
 		COUNT(n, connect_miss);
@@ -523,11 +526,13 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		COUNT(n, connect_loopback);
 	if (p == WM_PICK_MORE) {
 		COUNT(n, connect_passed);
+		d->told = WM_FLOW_PASSED;
 		forget(ctx);
 		return ALLOW;
 	}
 	if (p != WM_PICKED) {
 		COUNT(n, connect_refused);
+		d->told = WM_FLOW_REFUSED;
 		return refuse();
 	}
 	remember_connect(ctx, d, n);
@@ -536,6 +541,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	if (live) {
 		__sync_fetch_and_add(&live->picks, 1);
 		COUNT(n, connect_picked);
+		d->told = WM_FLOW_PICKED;
 	}
 	*ret_steer = true;
 	return ALLOW;
@@ -590,6 +596,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 			return ALLOW;
 		}
 		COUNT(n, connect_unknown_vip);
+		d->told = WM_FLOW_UNKNOWN;
 		return refuse();
 	}
 	begin(ctx, d);
@@ -609,11 +616,13 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 		COUNT(n, connect_loopback);
 	if (p == WM_PICK_MORE) {
 		COUNT(n, connect_passed);
+		d->told = WM_FLOW_PASSED;
 		forget_datagram(ctx, d);
 		return ALLOW;
 	}
 	if (p != WM_PICKED) {
 		COUNT(n, udp_refused);
+		d->told = WM_FLOW_REFUSED;
 		return refuse();
 	}
 	if (o && !at)
@@ -626,6 +635,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	if (live)
 		__sync_fetch_and_add(&live->udp_picks, 1);
 	COUNT(n, udp_picked);
+	d->told = WM_FLOW_PICKED;
 	*ret_steer = true;
 	return ALLOW;
 }
@@ -644,6 +654,31 @@ static __always_inline bool enabled(struct bpf_sock_addr *ctx, bool datagram)
 	return false;
 }
 
+/** Tell who watches what was decided. */
+__noinline int tell(struct bpf_sock_addr *ctx, struct dial *d, __u32 datagram)
+{
+	struct wm_flow *f = d ? flow_begin(ctx) : NULL;
+
+	if (!f)
+		return 0;
+	__builtin_memcpy(f->vip_be, d->vip_be, sizeof(f->vip_be));
+	f->vip_port_be = d->port_be;
+	f->verdict = d->told;
+	f->proto = d->proto;
+	f->datagram = datagram;
+	f->set = d->told == WM_FLOW_UNKNOWN ? WM_FLOW_NO_SET : d->set;
+	if (d->told == WM_FLOW_PICKED) {
+		__builtin_memcpy(f->backend_be, d->choice.addr_be, sizeof(f->backend_be));
+		f->backend_port_be = chosen_port(d);
+		f->backend = d->choice.backend;
+		f->stamp = d->choice.state >> 16;
+		f->reason = d->reason;
+		f->tier = d->ask.tier;
+	}
+	bpf_ringbuf_submit(f, 0);
+	return 1;
+}
+
 static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 {
 	struct dial d;
@@ -656,11 +691,13 @@ static __always_inline int steer4(struct bpf_sock_addr *ctx, bool datagram)
 	d.vip_be[0] = d.vip_be[1] = 0;
 	d.vip_be[2] = WM_V4_MAPPED_BE;
 	d.vip_be[3] = ctx->user_ip4;
-	d.reason = 0;
+	d.reason = d.told = 0;
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict =
 		datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, false, &steer);
+	if (d.told && flow_watched())
+		tell(ctx, &d, datagram);
 	if (steer) {
 		ctx->user_ip4 = d.choice.addr_be[3];
 		if (d.choice.port_be)
@@ -679,7 +716,7 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 
 	if (!enabled(ctx, datagram))
 		return ALLOW;
-	d.reason = 0;
+	d.reason = d.told = 0;
 	d.vip_be[0] = ctx->user_ip6[0];
 	d.vip_be[1] = ctx->user_ip6[1];
 	d.vip_be[2] = ctx->user_ip6[2];
@@ -690,6 +727,8 @@ static __always_inline int steer6(struct bpf_sock_addr *ctx, bool datagram)
 	d.port_be = (__be16)ctx->user_port;
 	d.proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	verdict = datagram ? steer_datagram(ctx, &d, &steer) : steer_connect(ctx, &d, true, &steer);
+	if (d.told && flow_watched())
+		tell(ctx, &d, datagram);
 	if (steer) {
 		ctx->user_ip6[0] = d.choice.addr_be[0];
 		ctx->user_ip6[1] = d.choice.addr_be[1];

@@ -55,7 +55,8 @@
 	  "connects remembered in socket storage: the socket's end is not seen")                   \
 	X(CONNECT_CUSTOM_NONE, connect_custom_none,                                                \
 	  "choices of balance custom that were left to the weights: no place, or none that there " \
-	  "is")
+	  "is")                                                                                    \
+	X(FLOWS_LOST, flows_lost, "decisions that the ring buffer of who watches had no room for")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,
