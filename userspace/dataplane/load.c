@@ -60,7 +60,7 @@ static const struct {
 #endif
 
 struct features {
-	bool loop, set_retval, mptcp, sock6, netns, cgroup;
+	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -170,6 +170,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "home_netns", &home, sizeof(home));
 	set_constant(o, "use_netns_cookie", &f.netns, sizeof(f.netns));
 	set_constant(o, "use_cgroup_id", &f.cgroup, sizeof(f.cgroup));
+	set_constant(o, "use_flows", &f.flows, sizeof(f.flows));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -184,10 +185,13 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 				  uint32_t mask, struct features f)
 {
 	struct bpf_object *o = open_object(p, which);
-	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL;
+	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL, *flows;
 
 	if (!o)
 		return NULL;
+	flows = bpf_object__find_map_by_name(o, "flows");
+	if (flows)
+		bpf_map__set_autocreate(flows, f.flows);
 	if (lost)
 		bpf_map__set_max_entries(lost, p->c.backends);
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
@@ -298,7 +302,7 @@ static struct bpf_object *load_either(const struct wm_plane *p, enum wm_object_i
 	struct bpf_object *o = load(p, which, mask, f);
 
 	if (!o && which <= WM_OBJECT_DNS &&
-	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup))
+	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup || f.flows))
 		o = load(p, which, mask, (struct features){0});
 	return o;
 }
@@ -479,6 +483,8 @@ void wm_progs_load(struct wm_plane *p)
 {
 	struct features f = probe();
 
+	/* who calls is told since 5.7, by helpers that came together */
+	f.flows = f.cgroup && libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
 		p->progs[i].fd = -1;
 		p->progs[i].wanted =

@@ -2,6 +2,7 @@
 /* plane.c - open and close the data plane: check, size, own the pin directory, maps, programs. */
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
+#include "userspace/dataplane/flows.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
@@ -116,6 +117,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 		return r;
 	}
 	wm_maps_ops(p);
+	wm_flows_unwatched(p); /* whoever watched an earlier run is gone */
 	p->no_tcx = wm_bpf_try_tcx() != 0;
 	wm_progs_load(p);
 	*ret = p;

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "flows.h"
+
+#include "userspace/dataplane/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct wm_flows {
+	struct wm_plane *plane;
+	struct ring_buffer *ring;
+	struct wm_io *io;
+	void (*fn)(void *arg, const struct wm_flow *f);
+	void *arg;
+	unsigned left; /* of this turn */
+};
+
+static uint32_t *flags_of(struct wm_plane *p)
+{
+	return &((struct wm_config *)p->mem[WM_MAP_CONFIG])->flags;
+}
+
+static int on_flow(void *arg, void *data, size_t len)
+{
+	struct wm_flows *x = arg;
+
+	if (len >= sizeof(struct wm_flow))
+		x->fn(x->arg, data);
+	return --x->left ? 0 : -EAGAIN; /* the rest comes in the next turn */
+}
+
+static void on_readable(void *arg, unsigned events)
+{
+	struct wm_flows *x = arg;
+
+	(void)events;
+	x->left = WM_FLOWS_TURN;
+	(void)ring_buffer__consume(x->ring);
+}
+
+int wm_flows_new(struct wm_loop *l, struct wm_plane *p,
+		 void (*fn)(void *arg, const struct wm_flow *f), void *arg, struct wm_flows **ret)
+{
+	const struct bpf_object *o = p->objects[WM_OBJECT_CONNECT];
+	int fd = o ? bpf_object__find_map_fd_by_name(o, "flows") : -1;
+	struct wm_flows *x;
+
+	if (fd < 0)
+		return -EOPNOTSUPP;
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return -ENOMEM;
+	*x = (struct wm_flows){.plane = p, .fn = fn, .arg = arg};
+	x->ring = ring_buffer__new(fd, on_flow, x, NULL);
+	x->io = x->ring ? wm_io_new(l, ring_buffer__epoll_fd(x->ring), WM_IO_READ, on_readable, x)
+			: NULL;
+	if (!x->io) {
+		ring_buffer__free(x->ring);
+		free(x);
+		return -ENOMEM;
+	}
+	__atomic_or_fetch(flags_of(p), WM_CONFIG_F_WATCHED, __ATOMIC_RELEASE);
+	*ret = x;
+	return 0;
+}
+
+void wm_flows_unwatched(struct wm_plane *p)
+{
+	__atomic_and_fetch(flags_of(p), ~WM_CONFIG_F_WATCHED, __ATOMIC_RELEASE);
+}
+
+void wm_flows_free(struct wm_flows *x)
+{
+	if (!x)
+		return;
+	wm_flows_unwatched(x->plane);
+	wm_io_free(x->io);
+	ring_buffer__free(x->ring);
+	free(x);
+}
+
+int wm_flows_cgroup(uint64_t id, char *buf, size_t cap)
+{
+	return wm_cgroup_path(id, buf, cap);
+}
