@@ -2,6 +2,7 @@
 /* waymarkctl_dump.c - what the kernel's maps hold, read from the pins: entries in use, with service
  * names for set numbers, addresses for octets, and instance ids where an agent knows them. */
 #include "userspace/base/clock.h"
+#include "userspace/dataplane/flows.h"
 #include "userspace/dataplane/inspect.h"
 #include "waymark/counters.h"
 #include "waymarkctl.h"
@@ -267,11 +268,8 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 			 same ? instance_of(d, e->backend) : json_null(), "virtual",
 			 place_text(e->vip_be, e->vip_port_be), "address",
 			 place_text(e->backend_be, e->backend_port_be), "since_s",
-			 (json_int_t)since_s, "why",
-			 e->reason == WM_REASON_DRAW   ? "drawn by weight"
-			 : e->reason == WM_REASON_SCAN ? "few are up"
-						       : "of earlier tables",
-			 "pid", o && o->pid ? json_integer(o->pid) : json_null(), "command",
+			 (json_int_t)since_s, "why", wm_reason_text(e->reason), "pid",
+			 o && o->pid ? json_integer(o->pid) : json_null(), "command",
 			 o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
 			 (json_int_t)e->cookie);
 }

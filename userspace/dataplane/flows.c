@@ -83,3 +83,15 @@ int wm_flows_cgroup(uint64_t id, char *buf, size_t cap)
 {
 	return wm_cgroup_path(id, buf, cap);
 }
+
+const char *wm_reason_text(uint8_t reason)
+{
+	switch (reason) {
+	case WM_REASON_DRAW:
+		return "drawn by weight";
+	case WM_REASON_SCAN:
+		return "few are up";
+	default:
+		return "of earlier tables";
+	}
+}
