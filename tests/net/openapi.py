@@ -22,7 +22,8 @@ SAMPLES = {  # a value of each path parameter and query parameter, none of which
     "node-meta": "zone:z1", "near": "_agent", "format": "json", "hash": "0", "limit": "5", "explain": "",
     "service": "web", "count": "3", "filter": "", "note": "n", "reason": "r", "replace-existing-checks": "true", "enable": "false",
     "kind": "service-resolver", "subset": "", "relay-factor": "3", "client": "7", "local-only": "true", "force": "",
-    "port": "80", "protocol": "udp", "family": "4", "cgroup": "1", "netns": "1", "uid": "0"}
+    "port": "80", "protocol": "udp", "family": "4", "cgroup": "1", "netns": "1", "uid": "0",
+    "verdict": "picked"}
 
 
 def fail(text):

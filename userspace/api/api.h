@@ -41,7 +41,10 @@
 	X(RENDERED_MISSES, api_rendered_misses, "answers that were rendered and kept")             \
 	X(RENDERED_EVICTED, api_rendered_evicted, "kept answers dropped for others")               \
 	X(EVENTS_FULL, api_events_full, "event streams refused: too many listen")                  \
-	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")
+	X(EVENTS_SLOW, api_events_slow, "event streams cut off: the client did not keep up")       \
+	X(FLOWS_FULL, api_flows_full, "streams of decisions refused: too many watch")              \
+	X(FLOWS_DROPPED, api_flows_dropped,                                                        \
+	  "decisions dropped from a stream: the client did not keep up")
 
 enum wm_api_counter {
 #define X(sym, name, text) WM_API_##sym,

@@ -171,6 +171,7 @@ struct wm_api {
 	uint64_t wake_turn, wake_end_ns,
 		longs_turn; /* turns that had their slice; the wake's end */
 	struct wm_events *events;
+	struct wm_flow_streams *flows;
 	struct wm_snapshots *snapshots;
 	/* respond.c */
 	TAILQ_HEAD(, wm_write) pending, answers;
@@ -266,6 +267,12 @@ int wm_events_init(struct wm_api *a);
 void wm_events_done(struct wm_api *a);
 /** At the end of a turn: send what changed to all who listen. */
 void wm_events_send(struct wm_api *a);
+
+/* --- flows.c --- */
+int wm_flow_streams_init(struct wm_api *a);
+void wm_flow_streams_done(struct wm_api *a);
+/** At the end of a turn: send what was decided to all who listen. */
+void wm_flow_streams_send(struct wm_api *a);
 
 /* --- snapshot.c --- */
 int wm_snapshots_init(struct wm_api *a);

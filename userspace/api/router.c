@@ -256,6 +256,7 @@ static bool on_turn_end(void *arg)
 	wm_respond_writes(a);
 	run_slice(a);
 	wm_events_send(arg);
+	wm_flow_streams_send(arg);
 	return false; /* answers make no work for the hooks before */
 }
 
@@ -276,7 +277,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 	if (d->sync && wm_sync_partial(d->sync))
 		a->d.rendered_max = 1; /* none: each question is to be seen */
 	if (wm_rendered_init(a) || wm_respond_init(a) || wm_blocking_init(a) || wm_events_init(a) ||
-	    wm_connect_init(a) || wm_snapshots_init(a) ||
+	    wm_connect_init(a) || wm_snapshots_init(a) || wm_flow_streams_init(a) ||
 	    wm_loop_on_turn_end(d->loop, WM_HOOK_ANSWER, on_turn_end, a)) {
 		wm_api_free(a);
 		return NULL;
@@ -292,6 +293,7 @@ void wm_api_free(struct wm_api *a)
 		return;
 	wm_blocking_done(a);
 	wm_events_done(a);
+	wm_flow_streams_done(a);
 	wm_connect_done(a);
 	wm_snapshots_done(a);
 	wm_respond_done(a);
