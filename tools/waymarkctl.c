@@ -93,6 +93,8 @@ static int cmd_completion(const struct ctl *c);
 	  "programs, policy, tiers, the odds of each instance")                                    \
 	X("truth", "", 0, 0, ctl_truth,                                                            \
 	  "do registry, tables and kernel say the same? Exit status 0 yes, 1 no, 2 not known")     \
+	X("monitor", "", 0, 0, ctl_monitor,                                                        \
+	  "connects and datagrams as they are decided; --service, --cgroup, --verdict select")     \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
 	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \
@@ -133,6 +135,7 @@ enum {
 	OPT_CGROUP,
 	OPT_UID,
 	OPT_UDP,
+	OPT_VERDICT,
 	OPT_REFERENCE,
 	OPT_MAN,
 	OPT_VERSION,
@@ -153,7 +156,7 @@ enum {
 	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
 	X("reason", OPT_REASON, "TEXT", "maint", "why, for who looks")                             \
-	X("service", OPT_SERVICE, "NAME", "events", "this service's only")                         \
+	X("service", OPT_SERVICE, "NAME", "events, monitor", "this service's only")                \
 	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
 	  "files beside the first, as waymarkd's")                                                 \
 	X("force", OPT_FORCE, NULL, "detach, force-leave, keyring use",                            \
@@ -164,7 +167,10 @@ enum {
 	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
 	X("days", OPT_DAYS, "DAYS", "ca init, ca issue", "how long it is valid")                   \
 	X("pid", OPT_PID, "PID", "explain connect", "as this process would dial")                  \
-	X("cgroup", OPT_CGROUP, "DIR", "explain connect", "as a process in this cgroup would")     \
+	X("cgroup", OPT_CGROUP, "DIR", "explain connect, monitor",                                 \
+	  "as a process in this cgroup would; of processes in it and below")                       \
+	X("verdict", OPT_VERDICT, "VERDICT", "monitor",                                            \
+	  "picked, refused, passed or unknown ones only")                                          \
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
@@ -293,6 +299,9 @@ static int take(int o, struct ctl *c)
 		return CTL_EXIT_USAGE;
 	case OPT_CGROUP:
 		c->cgroup = optarg;
+		return -1;
+	case OPT_VERDICT:
+		c->verdict = optarg;
 		return -1;
 	case OPT_UDP:
 		c->udp = true;

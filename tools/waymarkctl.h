@@ -29,6 +29,7 @@ struct ctl {
 	const char *data_dir; /* NULL: not given */
 	const char *reason, *service, *config_dir;
 	const char *pid, *cgroup, *uid; /* of who dials; NULL: not given */
+	const char *verdict;		/* NULL: any */
 	bool udp;
 	const char *dir;  /* of certificates; NULL: here */
 	unsigned days;	  /* 0: the default */
@@ -122,6 +123,8 @@ int ctl_maps_dump(const struct ctl *c);
 int ctl_connections(const struct ctl *c);
 /** What a connect() would meet now, step by step. */
 int ctl_explain_connect(const struct ctl *c);
+/** Follow decisions as they are made. */
+int ctl_monitor(const struct ctl *c);
 int ctl_snapshot_save(const struct ctl *c);
 int ctl_snapshot_verify(const struct ctl *c);
 int ctl_snapshot_restore(const struct ctl *c);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_monitor.c - follow the decisions of connect() and of datagrams as they are made.
+ * Nothing is kept: what was decided while nobody watched is not told. */
+#include "waymarkctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STREAM_MS (86400ull * 1000) /* ms of one request; then the next */
+#define LINE_MAX_ 8192		    /* octets of a line; longer ones are cut */
+#define RETRY_S	  1		    /* seconds before a stream is taken up again */
+
+struct stream {
+	const struct ctl *c;
+	char line[LINE_MAX_], event[64];
+	size_t len;
+	bool reached;
+};
+
+static const char *text_of(const json_t *v, const char *key)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : "";
+}
+
+static void show(const json_t *v)
+{
+	json_int_t ms = json_integer_value(json_object_get(v, "time_ms"));
+	time_t at = (time_t)(ms / 1000);
+	char date[16], service[4 * CTL_NAME_MAX], id[4 * CTL_NAME_MAX], process[80], cgroup[1100];
+	struct tm local;
+
+	localtime_r(&at, &local);
+	strftime(date, sizeof(date), "%H:%M:%S", &local);
+	printf("%s.%03d %-8s %s%s %s %s", date, (int)(ms % 1000), text_of(v, "verdict"),
+	       text_of(v, "protocol"), json_is_true(json_object_get(v, "datagram")) ? "*" : "",
+	       text_of(v, "virtual"), wm_plain(text_of(v, "service"), service, sizeof(service)));
+	if (*text_of(v, "address"))
+		printf(" -> %s %s (tier %lld, %s)", text_of(v, "address"),
+		       wm_plain(text_of(v, "instance"), id, sizeof(id)),
+		       (long long)json_integer_value(json_object_get(v, "tier")),
+		       text_of(v, "why"));
+	printf(" %s[%lld] %s\n", wm_plain(text_of(v, "process"), process, sizeof(process)),
+	       (long long)json_integer_value(json_object_get(v, "pid")),
+	       wm_plain(text_of(v, "cgroup"), cgroup, sizeof(cgroup)));
+}
+
+static void take_event(const struct stream *s, json_t *v)
+{
+	bool dropped = strcmp(s->event, "dropped") == 0;
+
+	if (strcmp(s->event, "flow") != 0 && !dropped)
+		return;
+	if (s->c->json) {
+		json_object_set_new(v, "event", json_string(s->event));
+		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+		putchar('\n');
+	} else if (dropped) {
+		printf("%lld decisions were dropped (%s)\n",
+		       (long long)json_integer_value(json_object_get(v, "dropped")),
+		       text_of(v, "where"));
+	} else {
+		show(v);
+	}
+	fflush(stdout);
+}
+
+static void take_line(struct stream *s)
+{
+	json_t *v = NULL;
+
+	if (strncmp(s->line, "event: ", 7) == 0)
+		snprintf(s->event, sizeof(s->event), "%.60s", s->line + 7);
+	if (strncmp(s->line, "data: ", 6) == 0)
+		v = json_loads(s->line + 6, 0, NULL);
+	if (v)
+		take_event(s, v);
+	json_decref(v);
+}
+
+static int on_data(void *arg, const void *data, size_t len)
+{
+	struct stream *s = arg;
+
+	s->reached = true;
+	for (const char *p = data; len; p++, len--) {
+		if (*p == '\n') {
+			s->line[s->len] = '\0';
+			take_line(s);
+			s->len = 0;
+		} else if (s->len < sizeof(s->line) - 1) {
+			s->line[s->len++] = *p;
+		}
+	}
+	return ferror(stdout) ? -1 : 0;
+}
+
+static void add(char path[CTL_PATH_MAX], const char *key, const char *value)
+{
+	size_t at = strlen(path);
+
+	if (!value)
+		return;
+	at += (size_t)snprintf(path + at, CTL_PATH_MAX - at, "&%s=", key);
+	ctl_escape(path + at, CTL_PATH_MAX - at, value);
+}
+
+int ctl_monitor(const struct ctl *c)
+{
+	struct ctl over = ctl_over_socket(c);
+	struct stream s = {.c = c};
+	struct timespec pause = {.tv_sec = RETRY_S};
+	char path[CTL_PATH_MAX] = "/v1/waymark/flows?";
+
+	add(path, "service", c->service);
+	add(path, "cgroup", c->cgroup);
+	add(path, "verdict", c->verdict);
+	for (;;) {
+		s.len = 0;
+		if (!ctl_call(&over, NULL, path, STREAM_MS, on_data, &s) && !s.reached)
+			return CTL_EXIT_FAILED; /* it was refused, or nobody was there */
+		if (!over.quiet)
+			ctl_fail(c, "the stream ended, trying again every %d s", RETRY_S);
+		over.quiet = true;
+		nanosleep(&pause, NULL);
+	}
+}
