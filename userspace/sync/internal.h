@@ -9,6 +9,7 @@
 
 struct wm_links;
 struct wm_objects;
+struct wm_strays;
 struct wm_forwards;
 struct wm_seeds;
 struct wm_verify;
@@ -57,6 +58,7 @@ struct wm_sync {
 	struct wm_replica *replica;
 	struct wm_links *links;
 	struct wm_objects *objects;
+	struct wm_strays *strays;
 	struct wm_forwards *forwards;
 	struct wm_seeds *seeds;
 	struct wm_verify *verify;
@@ -162,6 +164,11 @@ int wm_objects_mend(struct wm_objects *o, unsigned *ret_count, struct wm_err *e)
 void wm_objects_conflict(void *arg, const struct wm_replica_change *won,
 			 const struct wm_replica_change *lost);
 void wm_objects_alarm(void *arg, const struct wm_peer_id *about, const char *sentence);
+
+/* --- strays.c: nodes that are in no membership --- */
+#define WM_SYNC_STRAYS_MAX (1u << 20)	  /* more nodes than there can be */
+int wm_strays_start(struct wm_sync *s);	  /* 0, negative errno */
+void wm_strays_free(struct wm_strays *k); /* NULL ok */
 
 /* --- operate.c --- */
 int wm_operate_new(struct wm_sync *s, struct wm_err *e);

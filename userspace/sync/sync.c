@@ -434,6 +434,8 @@ int wm_sync_start(struct wm_sync *s, struct wm_err *e)
 	on_certificate(s);
 	s->started = true;
 	wm_seeds_start(s->seeds);
+	if (wm_strays_start(s))
+		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	return wm_leaf_start(s->leaf, e);
 }
 
@@ -476,6 +478,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_keyrings_free(s->keyrings);
 	wm_leaf_free(s->leaf);
 	s->leaf = NULL;
+	wm_strays_free(s->strays);
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);
 	wm_links_free(s->links);
