@@ -47,6 +47,29 @@ Test(replica_rules, an_empty_agent_joins_in_pages)
 	net_free(n);
 }
 
+/* A log that grows while it is pulled: news that was late brings what pages that are asked for
+ * ahead were to bring. Nobody did anything wrong. */
+Test(replica_rules, pages_and_news_of_a_growing_log_overtake_each_other)
+{
+	for (uint64_t seed = 1; seed <= 2; seed++) {
+		struct net *n = net_new(3, seed);
+
+		net_prove(n);
+		n->delay_ms = 40;
+		n->loss_pct = 20;
+		net_start(n);
+		for (unsigned step = 0; step < 100; step++) {
+			fill(&n->a[0], 40 * step, 40 * step + 40, 500);
+			n->a[1].busy = step % 7 == 0;
+			net_pass(n, 10);
+		}
+		cr_assert_lt(net_settle(n, 20000), 20000);
+		cr_assert_eq(n->refused, 0, "seed %llu: %s", (unsigned long long)seed, n->why);
+		net_check(n);
+		net_free(n);
+	}
+}
+
 Test(replica_rules, an_object_larger_than_a_page_travels_alone)
 {
 	struct net *n = net_new(2, 1);

@@ -167,17 +167,11 @@ void pull_begin(struct wm_replica *r, struct log *l)
 		log_unmark(l);
 }
 
-static void want_of(struct wm_replica *r, struct log *l, Wm__Replica__Want *w)
+static void want_of(struct log *l, Wm__Replica__Want *w)
 {
 	wm__replica__want__init(w);
 	if (!l->shared)
 		w->origin = (ProtobufCBinaryData){sizeof(l->id.octets), l->id.octets};
-	if (!l->begun)
-		pull_begin(r, l);
-	if (l->kind == PULL_DELTA && position_cmp(l->at, l->cursor) > 0) {
-		l->cursor = l->at;
-		l->cursor_len = 0;
-	}
 	w->epoch = l->cursor.epoch;
 	w->seq = l->cursor.seq;
 	w->key = (ProtobufCBinaryData){l->cursor_len, l->cursor_key};
@@ -185,6 +179,17 @@ static void want_of(struct wm_replica *r, struct log *l, Wm__Replica__Want *w)
 	w->card = l->proving ? l->proving->mark : 0;
 	if (l->kind == PULL_BUCKETS)
 		w->buckets = (ProtobufCBinaryData){sizeof(l->buckets), l->buckets};
+}
+
+/* News may have brought what comes next. Not while a page is under way: that follows the cursor. */
+static void catch_up(struct wm_replica *r, struct log *l)
+{
+	if (!l->begun)
+		pull_begin(r, l);
+	if (l->kind == PULL_DELTA && position_cmp(l->at, l->cursor) > 0) {
+		l->cursor = l->at;
+		l->cursor_len = 0;
+	}
 }
 
 static bool ask(struct wm_replica *r, struct peer *p, Wm__Replica__Want **wants, size_t count)
@@ -225,7 +230,8 @@ void pull_next(struct wm_replica *r, struct peer *p)
 			break;
 		if (l->sweeping || proof_taking(l))
 			continue;
-		want_of(r, l, &wants[count]);
+		catch_up(r, l);
+		want_of(l, &wants[count]);
 		list[count] = &wants[count];
 		count++;
 	}
@@ -244,7 +250,7 @@ static bool ask_ahead(struct wm_replica *r, struct peer *p, struct log *l,
 	if (page->n_parts != 1 || part->last || part->none || !part->n_changes ||
 	    l->kind == PULL_BUCKETS || (part->whole && l->kind != PULL_WHOLE))
 		return false;
-	want_of(r, l, &want);
+	want_of(l, &want);
 	want.epoch = part->at_epoch;
 	want.seq = part->at_seq;
 	want.key = part->at_key;
