@@ -34,6 +34,17 @@ check "its command" sleep "$(jq -r '.[0].command' <<<"$row")"
 check "its cgroup" "$(basename "$CG")" "$(jq -r '.[0].cgroup | split("/") | last' <<<"$row")"
 check "why" "drawn by weight" "$(jq -r '.[0].why' <<<"$row")"
 check "by instance" "$second" "$(connections two | jq -r '.[0].pid')"
+# the same over HTTP, but for who has the socket
+page() { api "$API/v1/waymark/connections$1"; }
+check "over HTTP" "$(jq -c '.[0] | [.service, .instance, .virtual, .address, .why, .cookie]' <<<"$row")" "$(page '?service=WEB' | jq -c '.connections[] | [.service, .instance, .virtual, .address, .why, .cookie]')"
+check "by instance over HTTP" api "$(page '?instance=two' | jq -r '.connections[].service')"
+check "both over HTTP, and no further page" "2 null" "$(page '' | jq -r '"\(.connections | length) \(.after)"')"
+first_page=$(page '?limit=1')
+next=$(jq .after <<<"$first_page")
+check "one a page" "1 1" "$(jq '.connections | length' <<<"$first_page") $(page "?limit=1&after=$next" | jq '.connections | length')"
+check "both pages together" 2 "$(jq -s '[.[].connections[].cookie] | unique | length' <<<"$first_page$(page "?limit=1&after=$next")")"
+check "a page that there is not" 400 "$(code "$API/v1/waymark/connections?after=x")"
+check "of nobody over HTTP" 0 "$(page '?service=nobody' | jq '.connections | length')"
 check "of nobody" 0 "$(connections nobody | jq length)"
 
 kill "$second"
