@@ -276,10 +276,12 @@ void wm_backend_drop(struct wm_tables *t, uint32_t index, uint32_t set, bool at_
 	h = *at;
 	if (h == WM_NO_INDEX)
 		return;
-	if (t->places[index].hold == h && t->holds[h].next == WM_NO_INDEX)
+	if (t->places[index].hold == h && t->holds[h].next == WM_NO_INDEX) {
+		wm_traffic_left(t, index, set);
 		vacate(t, index, at_once); /* while it is held, so that it is counted down */
-	else if (is_up(&t->mem.backends[index]))
+	} else if (is_up(&t->mem.backends[index])) {
 		add_up(t, set, t->mem.backends[index].families, -1);
+	}
 	*at = t->holds[h].next;
 	t->holds[h].next = t->holds_free;
 	t->holds_free = h;

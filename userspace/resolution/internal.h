@@ -5,6 +5,7 @@
 #include "pool.h"
 #include "strategy/strategy.h"
 #include "tables.h"
+#include "traffic.h"
 #include "userspace/base/map.h"
 #include "waymark/table.h"
 
@@ -64,11 +65,12 @@ struct wm_svc {
 	uint32_t refs_count, refs_cap;
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
 	struct wm_front_entry *fronts[2];
-	struct wm_cuts *cuts; /* NULL: it has one tier */
-	uint16_t len;	      /* of `name`, without its last NUL */
-	uint16_t label;	      /* place in it; 0: the set is of all of the service */
-	char name[];	      /* the service; behind its NUL the label. "": an adopted set that no
-			       * name tells of */
+	struct wm_cuts *cuts;	/* NULL: it has one tier */
+	struct wm_traffic gone; /* what was counted of backends that left */
+	uint16_t len;		/* of `name`, without its last NUL */
+	uint16_t label;		/* place in it; 0: the set is of all of the service */
+	char name[];		/* the service; behind its NUL the label. "": an adopted set that no
+				 * name tells of */
 };
 /* What finds a set: the service, or its name, NUL and the label. */
 struct wm_svc_key {
@@ -180,6 +182,10 @@ unsigned wm_backend_held(const struct wm_tables *t, uint32_t index);
 int wm_backends_sweep(struct wm_tables *t);
 /** Write how many of the backends that @p s has are up, where that was not kept count of. */
 void wm_backends_count_up(struct wm_tables *t, const struct wm_svc *s);
+
+/* traffic.c */
+/** Backend @p index leaves, and @p set was the last to have it. */
+void wm_traffic_left(struct wm_tables *t, uint32_t index, uint32_t set);
 
 /* publish.c */
 /** The table that @p w asks for, of the @p n backends in t->refs_new, into t->head_new and
