@@ -262,6 +262,10 @@ bool wm_longs_full(const struct wm_api *a);
 void wm_longs_run(struct wm_api *a);
 void wm_longs_done(struct wm_api *a);
 
+/* --- metrics_traffic.c --- */
+/** What was counted of services and backends, for Prometheus. */
+void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a);
+
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);
 void wm_events_done(struct wm_api *a);

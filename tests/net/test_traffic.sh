@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What programs in the kernel counted, for Prometheus: picks and open sockets of each service and backend, and
+# refusals by reason. A service's picks stay when a backend leaves.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scrape() { api "$API/v1/agent/metrics?format=prometheus"; }
+value() { scrape | awk -v m="waymark_$1" '$1 == m {print $2}'; }
+of_backend() { value "backend_$1{service=\"web\",instance=\"$2\",node=\"n1\"}"; }
+dial() { # address, port, how often
+	inside /usr/bin/python3 -c '
+import socket, sys
+for _ in range(int(sys.argv[3])):
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()
+    except ConnectionRefusedError:
+        pass' "$@"
+}
+
+start_agent
+backend one 127.0.0.2 8080
+backend two 127.0.0.3 8080
+register one web 127.0.0.2 8080 >/dev/null
+register 't\"wo' web 127.0.0.3 8080 >/dev/null
+register none empty 127.0.0.4 1 '"Check": {"TTL": "1h", "Status": "critical"}' >/dev/null
+check "nothing was dialled, and nothing is told" 0 "$(scrape | grep -c '^waymark_service_')"
+dial "$(vip4 web)" 80 40
+one=$(of_backend picks_total one) two=$(of_backend picks_total 't\\"wo')
+check "picks of the service" 40 "$(value 'service_picks_total{service="web"}')"
+check "are those of its backends" 40 $((one + two))
+[ "$one" -gt 0 ] && [ "$two" -gt 0 ] || fail "both were picked: $one, $two"
+check "none is open" 0 "$(value 'service_open{service="web"}')"
+
+(
+	echo $BASHPID >"$CG/cgroup.procs"
+	# shellcheck disable=SC2016 # the inner shell's
+	exec bash -c 'exec 9<>"/dev/tcp/$0/80"; exec sleep 600' "$(vip4 web)"
+) &
+HOLD=$!
+is_open() { [ "$(value 'service_open{service="web"}')" = "$1" ]; }
+until_ok 20 is_open 1 || fail "an open connection is not counted"
+check "of one backend" 1 $(($(of_backend open one) + $(of_backend open 't\\"wo')))
+kill $HOLD
+wait $HOLD 2>/dev/null
+until_ok 20 is_open 0 || fail "a closed one is counted"
+
+"$CTL" --agent "$API" deregister one >/dev/null
+check "the picks of one that left stay with its service" 41 "$(value 'service_picks_total{service="web"}')"
+check "which itself is gone" "" "$(of_backend picks_total one)"
+
+dial "$(vip4 empty)" 80 3
+dial 240.255.255.254 80 2
+check "refused: nobody is usable" 3 "$(value 'refusals_total{reason="no_usable_backend"}')"
+check "refused: nobody's address" 2 "$(value 'refusals_total{reason="unknown_address"}')"
+check "nothing is left out" 0 "$(value traffic_left_out)"
+done_testing
