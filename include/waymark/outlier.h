@@ -10,6 +10,8 @@
 #define WM_EJECT_FORGET_NS                                                                         \
 	(600 * 1000000000ull)	  /* ns without an ejection after which the next is a first one */
 #define WM_EJECT_DOUBLINGS_MAX 16 /* of the base time: more than 18 hours of a second */
+#define WM_EJECTED_COUNTED                                                                         \
+	1ull /* in ejected_until_ns, whose last ns does not matter: a set counts it as out */
 
 enum wm_failure {
 	WM_FAILURE_REFUSED, /* the host answered that nobody listens */
@@ -40,6 +42,25 @@ static __always_inline __u64 wm_eject_ns(const struct wm_table_head *h, __u32 n)
 	return s * 1000000000ull;
 }
 
+/** Take a backend whose ejection is over from those that @p set counts as out: by whoever notices
+ *  first. The count is never below 0, whatever userspace counted meanwhile. @return 1: it was. */
+static __always_inline int wm_note_return(struct wm_backend_live *live, struct wm_set_live *set,
+					  __u64 now_ns)
+{
+	__u64 until = *(volatile __u64 *)&live->ejected_until_ns;
+	__u32 out;
+
+	if (!(until & WM_EJECTED_COUNTED) || until > now_ns)
+		return 0;
+	if (__sync_val_compare_and_swap(&live->ejected_until_ns, until,
+					until & ~WM_EJECTED_COUNTED) != until)
+		return 0;
+	out = *(volatile __u32 *)&set->ejected;
+	if (out)
+		(void)__sync_val_compare_and_swap(&set->ejected, out, out - 1);
+	return 1;
+}
+
 /** Note that a connection to a backend was made: failures are in a row no more. */
 static __always_inline void wm_note_success(struct wm_backend_live *live)
 {
@@ -48,31 +69,35 @@ static __always_inline void wm_note_success(struct wm_backend_live *live)
 }
 
 /** Note a failed connection to the backend of @p live, chosen by a set of head @p h; @p set counts
- *  who is out (userspace counts anew as ejections end). */
+ *  who is out: first, and back where there were too many, so that several at once keep the bound.
+ *  Userspace counts anew, too. @p ret_row: failures in a row with this one. */
 static __always_inline enum wm_verdict wm_note_failure(struct wm_backend_live *live,
 						       const struct wm_table_head *h,
-						       struct wm_set_live *set, __u32 stamp,
-						       __u64 now_ns, enum wm_failure what)
+						       struct wm_set_live *set, __u64 now_ns,
+						       enum wm_failure what, __u32 *ret_row)
 {
 	__u32 limit = what == WM_FAILURE_REFUSED ? h->eject_refused : h->eject_after, row, before;
-	__u64 until;
+	__u64 until, next;
 
 	__sync_fetch_and_add(&live->failures, 1);
-	row = __sync_fetch_and_add(&live->in_row, 1) + 1;
+	*ret_row = row = __sync_fetch_and_add(&live->in_row, 1) + 1;
+	(void)wm_note_return(live, set, now_ns);
 	until = *(volatile __u64 *)&live->ejected_until_ns;
 	if (!limit || row < limit || until > now_ns)
 		return WM_VERDICT_KEPT;
-	if (!wm_may_eject(h, *(volatile __u32 *)&set->ejected))
+	if (!wm_may_eject(h, __sync_fetch_and_add(&set->ejected, 1))) {
+		__sync_fetch_and_add(&set->ejected, -1);
 		return WM_VERDICT_BOUND;
+	}
 	before = until && now_ns - until < WM_EJECT_FORGET_NS ? *(volatile __u32 *)&live->ejections
 							      : 0;
+	next = (now_ns + wm_eject_ns(h, before)) | WM_EJECTED_COUNTED;
 	/* one of those who see it at once; the others find it out */
-	if (__sync_val_compare_and_swap(&live->ejected_until_ns, until,
-					now_ns + wm_eject_ns(h, before)) != until)
+	if (__sync_val_compare_and_swap(&live->ejected_until_ns, until, next) != until) {
+		__sync_fetch_and_add(&set->ejected, -1);
 		return WM_VERDICT_KEPT;
+	}
 	*(volatile __u32 *)&live->ejections = before + 1;
 	*(volatile __u32 *)&live->in_row = 0;
-	*(volatile __u32 *)&live->stamp = stamp;
-	__sync_fetch_and_add(&set->ejected, 1);
 	return WM_VERDICT_EJECTED;
 }

@@ -22,14 +22,17 @@ static struct wm_backend_live live[10];
 
 static enum wm_verdict fail_at(unsigned i, uint64_t now, enum wm_failure what)
 {
-	return wm_note_failure(&live[i], &head, &set, 7, now, what);
+	uint32_t row;
+
+	live[i].stamp = 7;
+	return wm_note_failure(&live[i], &head, &set, now, what, &row);
 }
 
 Test(outlier, one_refusal_or_so_many_silences)
 {
 	cr_assert_eq(fail_at(0, SECOND, WM_FAILURE_REFUSED), WM_VERDICT_EJECTED);
 	cr_assert(wm_ejected(&live[0], 7, 11 * SECOND - 1));
-	cr_assert(!wm_ejected(&live[0], 7, 11 * SECOND), "it ends by itself");
+	cr_assert(!wm_ejected(&live[0], 7, 11 * SECOND + 1), "it ends by itself");
 	cr_assert(!wm_ejected(&live[0], 8, SECOND), "another occupant is not meant");
 	cr_assert_eq(fail_at(1, SECOND, WM_FAILURE_SILENT), WM_VERDICT_KEPT);
 	cr_assert_eq(fail_at(1, SECOND, WM_FAILURE_SILENT), WM_VERDICT_KEPT);
@@ -48,15 +51,29 @@ Test(outlier, each_relapse_doubles_it_up_to_the_longest)
 
 	for (unsigned i = 0; i < WM_ARRAY_LEN(lasts); i++) {
 		cr_assert_eq(fail_at(0, now, WM_FAILURE_REFUSED), WM_VERDICT_EJECTED);
-		cr_assert_eq(live[0].ejected_until_ns - now, lasts[i] * SECOND);
+		cr_assert_eq((live[0].ejected_until_ns - now) / 2, lasts[i] * SECOND / 2);
 		cr_assert_eq(fail_at(0, now + 1, WM_FAILURE_REFUSED), WM_VERDICT_KEPT,
 			     "one who is out is not thrown out again");
+		cr_assert_eq(set.ejected, 1, "each end is noticed at the next failure");
 		now = live[0].ejected_until_ns + SECOND;
-		set.ejected = 0; /* as userspace counts */
 	}
 	now += WM_EJECT_FORGET_NS;
 	cr_assert_eq(fail_at(0, now, WM_FAILURE_REFUSED), WM_VERDICT_EJECTED);
-	cr_assert_eq(live[0].ejected_until_ns - now, 10 * SECOND, "long ago is forgotten");
+	cr_assert_eq((live[0].ejected_until_ns - now) / 2, 5 * SECOND, "long ago is forgotten");
+}
+
+Test(outlier, who_is_back_is_counted_as_out_no_more)
+{
+	cr_assert_eq(fail_at(0, SECOND, WM_FAILURE_REFUSED), WM_VERDICT_EJECTED);
+	cr_assert_eq(fail_at(1, SECOND, WM_FAILURE_REFUSED), WM_VERDICT_EJECTED);
+	cr_assert(!wm_note_return(&live[0], &set, 11 * SECOND - 1));
+	cr_assert_eq(set.ejected, 2);
+	cr_assert(wm_note_return(&live[0], &set, 12 * SECOND));
+	cr_assert(!wm_note_return(&live[0], &set, 12 * SECOND), "once");
+	cr_assert_eq(set.ejected, 1);
+	set.ejected = 0; /* userspace was first */
+	cr_assert(wm_note_return(&live[1], &set, 12 * SECOND));
+	cr_assert_eq(set.ejected, 0);
 }
 
 Test(outlier, never_more_than_the_bound)
