@@ -3,10 +3,9 @@
  * counts the sockets that listen for the instances of this node; when the last of an instance has
  * closed, the kernel knows before any check that it takes no connection, and its state word says so
  * in the same microsecond. It goes on while no agent runs. */
-#include "common.h"
+#include "events.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
-#include "waymark/events.h"
 #include "waymark/listen.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -31,20 +30,13 @@ struct {
 	__type(value, struct wm_listening);
 } listening SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, WM_EVENTS_OCTETS);
-} events SEC(".maps");
-
 static __always_inline void tell(const struct wm_listener_key *k, const struct sock *sk, __u8 kind,
 				 const struct wm_listening_user *u)
 {
-	struct wm_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct wm_event *e = event_reserve();
 
-	if (!e) {
-		COUNT(counters_get(), events_lost);
+	if (!e)
 		return;
-	}
 	*e = (struct wm_event){.time_ns = bpf_ktime_get_boot_ns(),
 			       .cgroup = bpf_get_current_cgroup_id(),
 			       .cookie = bpf_get_socket_cookie((void *)sk),

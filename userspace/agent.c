@@ -57,6 +57,7 @@ struct wm_agent {
 	struct wm_plane *plane;
 	char custom[WM_POLICY_LABEL_MAX + 1]; /* name of kernel.custom */
 	struct wm_plane_watch *watch;
+	struct wm_events *events;   /* of the plane; NULL: it tells nothing */
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
 	struct wm_ttls *ttls; /* of services by name */
@@ -832,12 +833,23 @@ static int start_drains(struct wm_agent *a, struct wm_err *e)
 	return a->drains ? 0 : wm_err_set(e, -ENOMEM, "out of memory: drains");
 }
 
+/* Without them who acts on events looks by himself, later. */
+static int start_events(struct wm_agent *a, struct wm_err *e)
+{
+	int r = a->plane ? wm_events_new(a->loop, a->plane, &a->events) : 0;
+
+	(void)e;
+	if (r)
+		wm_warn("events.off", "err=%s", wm_err_name(r));
+	return 0;
+}
+
 /* Without it checks tell all the same, only later. */
 static int start_listeners(struct wm_agent *a, struct wm_err *e)
 {
 	if (a->plane && a->settings.kernel_listener_notice)
-		a->listeners =
-			wm_listeners_new(a->loop, a->registry, a->tables, a->plane, a->health, e);
+		a->listeners = wm_listeners_new(a->loop, a->registry, a->tables, a->plane,
+						a->events, a->health, e);
 	else if (a->plane)
 		wm_listeners_off(a->plane);
 	if (e->code)
@@ -890,15 +902,25 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},	   {"address", find_address},
-		     {"loop", start_loop},	   {"registry", start_registry},
-		     {"tables", start_tables},	   {"drains", start_drains},
-		     {"health", start_health},	   {"listeners", start_listeners},
-		     {"truth", start_truth},	   {"index", start_index},
-		     {"dns", start_dns},	   {"snapshots", start_keep},
-		     {"rules", start_rules},	   {"definitions", start_definitions},
-		     {"policies", start_policies}, {"reload", start_reload},
-		     {"mesh", start_sync},	   {"http", start_http}};
+	} steps[] = {{"name", find_name},
+		     {"address", find_address},
+		     {"loop", start_loop},
+		     {"registry", start_registry},
+		     {"tables", start_tables},
+		     {"drains", start_drains},
+		     {"health", start_health},
+		     {"events", start_events},
+		     {"listeners", start_listeners},
+		     {"truth", start_truth},
+		     {"index", start_index},
+		     {"dns", start_dns},
+		     {"snapshots", start_keep},
+		     {"rules", start_rules},
+		     {"definitions", start_definitions},
+		     {"policies", start_policies},
+		     {"reload", start_reload},
+		     {"mesh", start_sync},
+		     {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -967,6 +989,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_listeners_free(a->listeners);
+	wm_events_free(a->events);
 	wm_health_free(a->health);
 	wm_aborts_free(a->aborts);
 	wm_drains_free(a->drains);

@@ -14,6 +14,7 @@ enum wm_event_kind {
 	WM_EVENT_LISTENER_GONE, /* nobody listens for `backend` any more, and it is down */
 	WM_EVENT_LISTENER_BACK, /* somebody listens for it again */
 };
+#define WM_EVENT_BIT(kind) (1ull << WM_EVENT_##kind) /* in a set of kinds */
 struct wm_event {
 	__u64 time_ns;	  /* CLOCK_BOOTTIME */
 	__u64 cgroup;	  /* id of the cgroup of who did it */

@@ -16,6 +16,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
+#include "waymark/events.h"
 
 #include <arpa/inet.h>
 #include <bpf/btf.h>
@@ -185,13 +186,19 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 				  uint32_t mask, struct features f)
 {
 	struct bpf_object *o = open_object(p, which);
-	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL, *flows;
+	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL;
+	struct bpf_map *events, *flows;
 
 	if (!o)
 		return NULL;
 	flows = bpf_object__find_map_by_name(o, "flows");
 	if (flows)
 		bpf_map__set_autocreate(flows, f.flows);
+	events = bpf_object__find_map_by_name(o, "events");
+	if (events && p->events_fd >= 0 && bpf_map__reuse_fd(events, p->events_fd)) {
+		bpf_object__close(o);
+		return NULL;
+	}
 	if (lost)
 		bpf_map__set_max_entries(lost, p->c.backends);
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
@@ -485,6 +492,8 @@ void wm_progs_load(struct wm_plane *p)
 
 	/* who calls is told since 5.7, by helpers that came together */
 	f.flows = f.cgroup && libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
+	/* where it is refused, so are the programs that write to it */
+	p->events_fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, WM_EVENTS_OCTETS, NULL);
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
 		p->progs[i].fd = -1;
 		p->progs[i].wanted =
@@ -531,6 +540,7 @@ void wm_progs_close(struct wm_plane *p)
 		bpf_object__close(p->objects[i]);
 		p->objects[i] = NULL;
 	}
+	wm_closep(&p->events_fd);
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++)
 		p->progs[i].fd = -1;
 	custom_clear(&p->custom);

@@ -8,7 +8,6 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/resolution/pool.h"
-#include "waymark/events.h"
 #include "waymark/listen.h"
 
 #include <errno.h>
@@ -37,30 +36,17 @@ struct wm_observer {
 	struct element *elements;	/* WM_LISTENING_MAX */
 	uint32_t used;			/* elements below it were in use */
 	struct wm_index_pool *pool;
-	struct ring_buffer *ring;
-	struct wm_io *io;
+	struct wm_events *events;
 	void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone);
 	void *arg;
 };
 
 /* --- the program and its events --------------------------------------------------------------- */
-static int on_event(void *arg, void *data, size_t len)
-{
-	const struct wm_event *e = data;
-	struct wm_observer *o = arg;
-
-	if (len >= sizeof(*e) &&
-	    (e->kind == WM_EVENT_LISTENER_GONE || e->kind == WM_EVENT_LISTENER_BACK))
-		o->fn(o->arg, e->backend, e->stamp, e->kind == WM_EVENT_LISTENER_GONE);
-	return 0;
-}
-
-static void on_readable(void *arg, unsigned events)
+static void on_event(void *arg, const struct wm_event *e)
 {
 	struct wm_observer *o = arg;
 
-	(void)events;
-	(void)ring_buffer__consume(o->ring);
+	o->fn(o->arg, e->backend, e->stamp, e->kind == WM_EVENT_LISTENER_GONE);
 }
 
 void wm_observer_remove(const struct wm_plane *p)
@@ -93,29 +79,25 @@ static int attach(struct wm_observer *o)
 	return r;
 }
 
-static int open_maps(struct wm_observer *o, struct wm_loop *l)
+static int open_maps(struct wm_observer *o)
 {
 	const struct bpf_object *object = o->plane->objects[WM_OBJECT_OBSERVE];
 	int array = bpf_object__find_map_fd_by_name(object, "listening");
-	int events = bpf_object__find_map_fd_by_name(object, "events");
 	size_t len = sizeof(*o->listening) * WM_LISTENING_MAX;
 	void *m;
 
 	o->listeners_fd = bpf_object__find_map_fd_by_name(object, "listeners");
-	if (array < 0 || events < 0 || o->listeners_fd < 0)
+	if (array < 0 || o->listeners_fd < 0)
 		return -ENOENT;
 	m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, array, 0);
 	if (m == MAP_FAILED)
 		return -errno;
 	o->listening = m;
-	o->ring = ring_buffer__new(events, on_event, o, NULL);
-	if (!o->ring)
-		return -errno;
-	o->io = wm_io_new(l, ring_buffer__epoll_fd(o->ring), WM_IO_READ, on_readable, o);
-	return o->io ? 0 : -ENOMEM;
+	return wm_events_subscribe(
+		o->events, WM_EVENT_BIT(LISTENER_GONE) | WM_EVENT_BIT(LISTENER_BACK), on_event, o);
 }
 
-int wm_observer_new(struct wm_loop *l, struct wm_plane *p,
+int wm_observer_new(struct wm_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e)
 {
@@ -125,14 +107,15 @@ int wm_observer_new(struct wm_loop *l, struct wm_plane *p,
 
 	if (!o)
 		return wm_err_set(e, -ENOMEM, "out of memory: observer");
-	*o = (struct wm_observer){.plane = p, .link_fd = -1, .fn = fn, .arg = arg};
+	*o = (struct wm_observer){
+		.plane = p, .events = events, .link_fd = -1, .fn = fn, .arg = arg};
 	o->elements = calloc(WM_LISTENING_MAX, sizeof(*o->elements));
 	o->pool = wm_index_pool_new(WM_LISTENING_MAX);
 	if (!o->elements || !o->pool)
 		r = wm_err_set(e, -ENOMEM, "out of memory: observer");
 	else if (prog->fd < 0)
 		r = wm_err_set(e, prog->refused ? prog->refused : prog->error, "%s", prog->text);
-	else if ((r = open_maps(o, l)))
+	else if ((r = open_maps(o)))
 		wm_err_set(e, r, "its maps: %s", strerror(-r));
 	else if ((r = attach(o)))
 		wm_err_set(e, r, "attaching to tp_btf/inet_sock_set_state: %s", strerror(-r));
@@ -149,8 +132,7 @@ void wm_observer_free(struct wm_observer *o)
 {
 	if (!o)
 		return;
-	wm_io_free(o->io);
-	ring_buffer__free(o->ring);
+	wm_events_unsubscribe(o->events, o);
 	if (o->listening)
 		munmap(o->listening, sizeof(*o->listening) * WM_LISTENING_MAX);
 	wm_closep(&o->link_fd);

@@ -5,8 +5,7 @@
  * is this run's; its program is pinned (observe/), so that it acts on while no agent runs.
  * Threading: loop thread only. */
 #pragma once
-#include "plane.h"
-#include "userspace/net/loop.h"
+#include "events.h"
 
 struct wm_observer;
 /* A backend that is watched; the caller's memory, zero at first. */
@@ -18,9 +17,9 @@ struct wm_listen_watch {
 };
 /** Call when the tables are right: a program of an earlier run ends. @p fn is called on the loop
  *  when nobody listens for a watched backend any more (@p gone), or somebody does again; such news
- *  may be lost. @p p is borrowed. @return 0; -ENOMEM, or the kernel's errno with @p e: then there
- *  is none, and no earlier run's is left. */
-int wm_observer_new(struct wm_loop *l, struct wm_plane *p,
+ *  may be lost. @p events and @p p are borrowed. @return 0; -ENOMEM, or the kernel's errno with @p
+ * e: then there is none, and no earlier run's is left. */
+int wm_observer_new(struct wm_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e);
 void wm_observer_free(struct wm_observer *o); /* NULL ok; the program stays pinned */

@@ -93,7 +93,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	p->lock_fd = -1;
+	p->lock_fd = p->events_fd = -1;
 	for (unsigned i = 0; i < WM_ITERATORS; i++)
 		p->iterators[i] = -1;
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)

@@ -312,7 +312,8 @@ static void on_tick(void *arg)
 /* --- life ------------------------------------------------------------------------------------- */
 struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 				      const struct wm_tables *t, struct wm_plane *plane,
-				      struct wm_health *health, struct wm_err *e)
+				      struct wm_events *events, struct wm_health *health,
+				      struct wm_err *e)
 {
 	struct wm_listeners *x = calloc(1, sizeof(*x));
 	struct wm_instance *i;
@@ -330,7 +331,7 @@ struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 	x->by_id = wm_map_new(WATCHES_MAX);
 	x->by_backend = wm_map_new(WATCHES_MAX);
 	if (!x->tick || !x->by_id || !x->by_backend ||
-	    wm_observer_new(l, plane, on_news, x, &x->observer, e) ||
+	    wm_observer_new(events, plane, on_news, x, &x->observer, e) ||
 	    wm_registry_subscribe(r, on_change, x) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_COMPILE, watch_dirty, x)) {
 		if (!e->code)

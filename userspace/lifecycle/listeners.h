@@ -6,6 +6,7 @@
  * has a port and an address of this network namespace, and does not say otherwise (WM_META_NOTICE).
  * Threading: loop thread only. */
 #pragma once
+#include "userspace/dataplane/events.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/health/health.h"
 #include "userspace/net/loop.h"
@@ -38,7 +39,8 @@ struct wm_listeners;
  *  health. @return NULL with @p e: without memory, or the kernel refuses the program. */
 struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 				      const struct wm_tables *t, struct wm_plane *plane,
-				      struct wm_health *health, struct wm_err *e);
+				      struct wm_events *events, struct wm_health *health,
+				      struct wm_err *e);
 /** Have no program of an earlier run left in the kernel. */
 void wm_listeners_off(struct wm_plane *plane);
 void wm_listeners_free(struct wm_listeners *x); /* NULL ok */
