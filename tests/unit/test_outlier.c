@@ -3,6 +3,7 @@
 /* When a backend that fails is left out, and when it is back. */
 #include "userspace/base/macros.h"
 #include "waymark/choose.h"
+#include "waymark/outcome.h"
 #include "waymark/outlier.h"
 
 #include <criterion/criterion.h>
@@ -113,4 +114,24 @@ Test(outlier, times_do_not_overflow)
 	for (uint32_t n = 0; n < 100; n++)
 		cr_assert_eq(wm_eject_ns(&head, n), UINT16_MAX * SECOND);
 	cr_assert_eq(wm_eject_ns(&head, UINT32_MAX), UINT16_MAX * SECOND);
+}
+
+Test(outlier, latencies_fall_into_their_buckets)
+{
+	struct wm_outcome o = {0};
+
+	cr_assert_eq(wm_outcome_bucket(0), 0);
+	cr_assert_eq(wm_outcome_bucket(16), 0);
+	cr_assert_eq(wm_outcome_bucket(17), 1);
+	cr_assert_eq(wm_outcome_bucket(UINT32_MAX), WM_OUTCOME_BUCKETS - 1);
+	cr_assert_eq(wm_outcome_bound_us(WM_OUTCOME_BUCKETS - 2), 16777216);
+	cr_assert_eq(wm_outcome_us(5000, 7999), 2);
+	cr_assert_eq(wm_outcome_us(7999, 5000), 0, "a clock does not go back");
+	cr_assert_eq(wm_outcome_us(0, UINT64_MAX), UINT32_MAX);
+	wm_outcome_note(&o, 7, 100, 30);
+	wm_outcome_note(&o, 7, 1000, 0);
+	cr_assert(o.connects[2] == 1 && o.connects[3] == 1 && o.total_us == 1100);
+	cr_assert_eq(o.srtt_us, 30, "the last that was measured");
+	wm_outcome_note(&o, 8, 100, 40);
+	cr_assert(o.connects[3] == 0 && o.total_us == 100 && o.stamp == 8, "another occupant");
 }
