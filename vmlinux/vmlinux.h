@@ -44,20 +44,23 @@ enum bpf_map_type {
 #define TC_ACT_OK     0
 #define TC_ACT_SHOT   2
 
-#define ETH_P_IP      0x0800
-#define ETH_P_IPV6    0x86dd
-#define ETH_HLEN      14
-#define IPPROTO_TCP   6
-#define IPPROTO_UDP   17
-#define IPPROTO_MPTCP 262
-#define AF_INET	      2
-#define AF_INET6      10
-#define SOCK_STREAM   1
-#define SOCK_DGRAM    2
-#define ECONNREFUSED  111
-#define TCP_TIME_WAIT 6
-#define TCP_CLOSE     7
-#define TCP_LISTEN    10
+#define ETH_P_IP	0x0800
+#define ETH_P_IPV6	0x86dd
+#define ETH_HLEN	14
+#define IPPROTO_TCP	6
+#define IPPROTO_UDP	17
+#define IPPROTO_MPTCP	262
+#define AF_INET		2
+#define AF_INET6	10
+#define SOCK_STREAM	1
+#define SOCK_DGRAM	2
+#define ETIMEDOUT	110
+#define ECONNREFUSED	111
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT	2
+#define TCP_TIME_WAIT	6
+#define TCP_CLOSE	7
+#define TCP_LISTEN	10
 
 struct ethhdr {
 	__u8 h_dest[6], h_source[6];
@@ -121,6 +124,27 @@ struct bpf_sock_addr {
 	} __attribute__((aligned(8)));
 };
 
+struct bpf_sock_ops {
+	__u32 op;
+	__u32 args[4];
+	__u32 family, remote_ip4, local_ip4;
+	__u32 remote_ip6[4], local_ip6[4];
+	__u32 remote_port, local_port, is_fullsock, snd_cwnd, srtt_us, bpf_sock_ops_cb_flags, state;
+	__u32 rtt_min, snd_ssthresh, rcv_nxt, snd_nxt, snd_una, mss_cache, ecn_flags;
+	__u32 rate_delivered, rate_interval_us, packets_out, retrans_out, total_retrans;
+	__u32 segs_in, data_segs_in, segs_out, data_segs_out, lost_out, sacked_out, sk_txhash;
+	__u64 bytes_received, bytes_acked;
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+};
+#define BPF_SOCK_OPS_TCP_CONNECT_CB 3
+#define BPF_SOCK_OPS_RTO_CB	    8
+#define BPF_SOCK_OPS_STATE_CB	    10
+#define BPF_SOCK_OPS_RTO_CB_FLAG    (1u << 0)
+#define BPF_SOCK_OPS_STATE_CB_FLAG  (1u << 2)
+
 /* The kernel's own: where the fields are is found when the program is loaded. */
 #define WM_CORE __attribute__((preserve_access_index))
 struct in6_addr {
@@ -161,6 +185,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	int sk_err;
 } WM_CORE;
 
 struct mptcp_sock {
@@ -169,6 +194,14 @@ struct mptcp_sock {
 
 struct inet_sock {
 	struct sock sk;
+} WM_CORE;
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} WM_CORE;
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 } WM_CORE;
 
 struct udp_sock {

@@ -56,7 +56,12 @@
 	X(CONNECT_CUSTOM_NONE, connect_custom_none,                                                \
 	  "choices of balance custom that were left to the weights: no place, or none that there " \
 	  "is")                                                                                    \
-	X(FLOWS_LOST, flows_lost, "decisions that the ring buffer of who watches had no room for")
+	X(FLOWS_LOST, flows_lost, "decisions that the ring buffer of who watches had no room for") \
+	X(CONNECT_FAILED, connect_failed,                                                          \
+	  "steered TCP connects that were refused, or that nobody answered")                       \
+	X(EJECTIONS, ejections, "backends that were left out for a time: connects to them failed") \
+	X(EJECT_SPARED, eject_spared,                                                              \
+	  "failed connects whose backend stayed: as many of its set are out as may be")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -13,6 +13,9 @@ enum wm_event_kind {
 	WM_EVENT_NONE,
 	WM_EVENT_LISTENER_GONE, /* nobody listens for `backend` any more, and it is down */
 	WM_EVENT_LISTENER_BACK, /* somebody listens for it again */
+	WM_EVENT_FAILED,	/* the first connect to `backend` failed, in a row of such maybe; of
+				 * what, `reason` tells: an errno, positive */
+	WM_EVENT_EJECTED,	/* likewise, and it is left out until `value`, CLOCK_BOOTTIME */
 };
 #define WM_EVENT_BIT(kind) (1ull << WM_EVENT_##kind) /* in a set of kinds */
 struct wm_event {
