@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* passive.bpf.c - what became of the TCP connects that were steered: refused, unanswered, or made,
+ * and how quickly. A backend that fails is ejected here, as its set says, before userspace hears of
+ * it, and without an agent (waymark/outlier.h). A socket that was not steered asks for no call, so
+ * it costs one look by its cookie; one that was, nothing while it is established: of its later
+ * states the closing ones alone come here. */
+#include "connections.h"
+#include "events.h"
+#include "waymark/choose.h"
+#include "waymark/outcome.h"
+#include "waymark/outlier.h"
+#include <bpf/bpf_core_read.h>
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set by the loader: as many as there are backends */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wm_outcome);
+} outcomes SEC(".maps");
+
+/* What a program of sockops answers: everybody else's programs go on. */
+#define GO_ON 1
+
+static __always_inline struct wm_connection *steered(struct bpf_sock_ops *ctx)
+{
+	struct wm_connection *c = connection_of(bpf_get_socket_cookie(ctx));
+
+	return c && c->time_ns ? c : NULL;
+}
+
+/** The backend of @p c, if it is the same occupant still. */
+static __always_inline struct wm_backend_live *live_of(const struct wm_connection *c)
+{
+	struct wm_backend_live *live = bpf_map_lookup_elem(&backend_live, &c->backend);
+
+	return live && WM_READ(live->stamp) == c->stamp ? live : NULL;
+}
+
+static __always_inline void tell(const struct wm_connection *c, __u8 kind, __u8 reason, __u64 value)
+{
+	struct wm_event *e = event_reserve();
+
+	if (!e)
+		return;
+	*e = (struct wm_event){.time_ns = bpf_ktime_get_boot_ns(),
+			       .cookie = c->cookie,
+			       .vip_port_be = c->vip_port_be,
+			       .kind = kind,
+			       .reason = reason,
+			       .backend = c->backend,
+			       .stamp = c->stamp,
+			       .set = c->set,
+			       .value = value};
+	for (int i = 0; i < 4; i++)
+		e->vip_be[i] = c->vip_be[i];
+	bpf_ringbuf_submit(e, 0);
+}
+
+/** A connect failed with @p error. The first of a row is told, what is decided, and nothing that a
+ *  service with nobody to go to could flood by. */
+static __always_inline void failed(const struct wm_connection *c, __u8 error, enum wm_failure what)
+{
+	struct wm_backend_live *live = live_of(c);
+	struct wm_set_live *set = bpf_map_lookup_elem(&set_live, &c->set);
+	struct wm_counters *n = counters_get();
+	struct wm_table table;
+	enum wm_verdict v;
+	__u32 row = 0;
+
+	COUNT(n, connect_failed);
+	if (!live || !set || wm_table_load(NULL, c->set, &table) != WM_PICKED)
+		return;
+	v = wm_note_failure(live, &table.head, set, bpf_ktime_get_boot_ns(), what, &row);
+	if (v == WM_VERDICT_EJECTED) {
+		COUNT(n, ejections);
+		tell(c, WM_EVENT_EJECTED, error, WM_READ(live->ejected_until_ns));
+	} else if (v == WM_VERDICT_BOUND) {
+		COUNT(n, eject_spared);
+	}
+	if (v != WM_VERDICT_EJECTED && row == 1)
+		tell(c, WM_EVENT_FAILED, error, 0);
+}
+
+static __always_inline void made(struct bpf_sock_ops *ctx, const struct wm_connection *c)
+{
+	struct wm_outcome *o = bpf_map_lookup_elem(&outcomes, &c->backend);
+	struct wm_set_live *set = bpf_map_lookup_elem(&set_live, &c->set);
+	struct wm_backend_live *live = live_of(c);
+	__u64 now = bpf_ktime_get_boot_ns();
+	__u32 us = wm_outcome_us(c->time_ns, now);
+
+	if (!live || !o)
+		return;
+	wm_note_success(live);
+	if (set)
+		wm_note_return(live, set, now);
+	wm_ewma_observe(live, now, us);
+	wm_outcome_note(o, c->stamp, us, ctx->srtt_us >> 3);
+}
+
+/** What the kernel gives the program that dials: an errno, 0 where it closed the socket. */
+static __always_inline __u32 error_of(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tp ? (__u32)BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_err) : 0;
+}
+
+static __always_inline void changed(struct bpf_sock_ops *ctx)
+{
+	const struct wm_connection *c;
+	__u32 error;
+
+	if (ctx->args[0] != TCP_SYN_SENT)
+		return;
+	c = steered(ctx);
+	if (!c)
+		return;
+	if (ctx->args[1] == TCP_ESTABLISHED) {
+		made(ctx, c);
+		return;
+	}
+	error = error_of(ctx);
+	if (error == ECONNREFUSED)
+		failed(c, ECONNREFUSED, WM_FAILURE_REFUSED);
+	else if (error && error != ETIMEDOUT) /* which was noted when nobody answered */
+		failed(c, (__u8)error, WM_FAILURE_SILENT);
+}
+
+/* Flags are added to those that other software's programs have set, and stay: which of them are
+ * ours alone nobody knows. */
+static __always_inline void begins(struct bpf_sock_ops *ctx)
+{
+	if (steered(ctx))
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+						       BPF_SOCK_OPS_STATE_CB_FLAG |
+						       BPF_SOCK_OPS_RTO_CB_FLAG);
+}
+
+static __always_inline void unanswered(struct bpf_sock_ops *ctx)
+{
+	const struct wm_connection *c;
+
+	if (ctx->state != TCP_SYN_SENT || ctx->args[0]) /* again: noted */
+		return;
+	c = steered(ctx);
+	if (c)
+		failed(c, ETIMEDOUT, WM_FAILURE_SILENT);
+}
+
+SEC("sockops")
+int tcp_outcome(struct bpf_sock_ops *ctx)
+{
+	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		begins(ctx);
+	else if (ctx->op == BPF_SOCK_OPS_STATE_CB)
+		changed(ctx);
+	else if (ctx->op == BPF_SOCK_OPS_RTO_CB)
+		unanswered(ctx);
+	return GO_ON;
+}
