@@ -65,6 +65,7 @@ enum wm_prog_index {
 	WM_PROG_GETPEERNAME6,
 	WM_PROG_RECVMSG4,
 	WM_PROG_RECVMSG6,
+	WM_PROG_TCP_OUTCOME,
 	WM_PROG_SENDMSG4,
 	WM_PROG_SENDMSG6,
 	WM_PROG_CONNECT4,
@@ -89,6 +90,7 @@ enum wm_object_index {
 	WM_OBJECT_NETNS,
 	WM_OBJECT_ABORT,
 	WM_OBJECT_OBSERVE,
+	WM_OBJECT_PASSIVE,
 	WM_OBJECT_COUNT
 };
 struct wm_prog {
@@ -100,8 +102,8 @@ struct wm_prog {
 	char text[160];
 };
 
-/* Hooks that programs of two tables are attached to at once: those before WM_PROG_SENDMSG4. */
-#define WM_BESIDE_MAX	WM_PROG_SENDMSG4
+/* Hooks that programs of two tables are attached to at once: those that show and release. */
+#define WM_BESIDE_MAX	WM_PROG_TCP_OUTCOME
 #define WM_PREFIXES_MAX 32 /* routes: a /4 that holds 255.255.255.255 is 28, and one for IPv6 */
 struct wm_prefix {
 	int family; /* AF_INET, AF_INET6 */
@@ -148,7 +150,9 @@ struct wm_plane {
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
 	size_t lost_len;
-	int events_fd; /* ring buffer that programs tell by; -1: none */
+	const struct wm_outcome *outcomes; /* mapping of bpf/passive.bpf.c's table; NULL: none */
+	size_t outcomes_len;
+	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 };
@@ -246,6 +250,8 @@ uint64_t wm_own_netns(void);
 /** Load the program that sees listeners, with maps of its own, and drop it. @return 0 or negative
  *  errno. */
 int wm_progs_try_observe(void);
+/** The same of the program that sees how connects end. */
+int wm_progs_try_passive(void);
 /** First object file of the maps alone: open, not loaded. NULL on failure. */
 struct bpf_object *wm_maps_object(void);
 

@@ -11,12 +11,14 @@
 #include "maps.skel.h"
 #include "netns.skel.h"
 #include "observe.skel.h"
+#include "passive.skel.h"
 #pragma GCC diagnostic pop
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 #include "waymark/events.h"
+#include "waymark/outcome.h"
 
 #include <arpa/inet.h>
 #include <bpf/btf.h>
@@ -41,6 +43,7 @@ static const struct {
 	[WM_PROG_GETPEERNAME6] = {"getpeername6", WM_OBJECT_CONNECT},
 	[WM_PROG_RECVMSG4] = {"recvmsg4", WM_OBJECT_CONNECT},
 	[WM_PROG_RECVMSG6] = {"recvmsg6", WM_OBJECT_CONNECT},
+	[WM_PROG_TCP_OUTCOME] = {"tcp_outcome", WM_OBJECT_PASSIVE},
 	[WM_PROG_SENDMSG4] = {"sendmsg4", WM_OBJECT_CONNECT},
 	[WM_PROG_SENDMSG6] = {"sendmsg6", WM_OBJECT_CONNECT},
 	[WM_PROG_CONNECT4] = {"connect4", WM_OBJECT_CONNECT},
@@ -90,6 +93,7 @@ static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_i
 		[WM_OBJECT_NETNS] = {"netns", netns_bpf__elf_bytes},
 		[WM_OBJECT_ABORT] = {"abort", abort_bpf__elf_bytes},
 		[WM_OBJECT_OBSERVE] = {"observe", observe_bpf__elf_bytes},
+		[WM_OBJECT_PASSIVE] = {"passive", passive_bpf__elf_bytes},
 	};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = objects[which].name);
 	size_t size = 0;
@@ -186,7 +190,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 				  uint32_t mask, struct features f)
 {
 	struct bpf_object *o = open_object(p, which);
-	struct bpf_map *lost = o ? bpf_object__find_map_by_name(o, "lost") : NULL;
+	static const char *const by_backend[] = {"lost", "outcomes"};
 	struct bpf_map *events, *flows;
 
 	if (!o)
@@ -199,8 +203,12 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		bpf_object__close(o);
 		return NULL;
 	}
-	if (lost)
-		bpf_map__set_max_entries(lost, p->c.backends);
+	for (size_t i = 0; i < WM_ARRAY_LEN(by_backend); i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(o, by_backend[i]);
+
+		if (m)
+			bpf_map__set_max_entries(m, p->c.backends);
+	}
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
 
@@ -334,17 +342,31 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 			take_program(p, o, i);
 }
 
-static void map_lost(struct wm_plane *p)
+/* A table of an object, parallel to backends. @return NULL: there is none. */
+static void *map_table(const struct wm_plane *p, enum wm_object_index which, const char *name,
+		       size_t each, int prot, size_t *ret_len)
 {
-	struct bpf_object *o = p->objects[WM_OBJECT_ABORT];
-	int fd = o ? bpf_object__find_map_fd_by_name(o, "lost") : -1;
+	struct bpf_object *o = p->objects[which];
+	int fd = o ? bpf_object__find_map_fd_by_name(o, name) : -1;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	void *m;
 
-	p->lost_len = (p->c.backends * sizeof(*p->lost) + page - 1) / page * page;
-	m = fd < 0 ? MAP_FAILED
-		   : mmap(NULL, p->lost_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	p->lost = m == MAP_FAILED ? NULL : m;
+	*ret_len = (p->c.backends * each + page - 1) / page * page;
+	m = fd < 0 ? MAP_FAILED : mmap(NULL, *ret_len, prot, MAP_SHARED, fd, 0);
+	return m == MAP_FAILED ? NULL : m;
+}
+
+static void map_tables(struct wm_plane *p)
+{
+	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", sizeof(*p->lost), PROT_READ | PROT_WRITE,
+			    &p->lost_len);
+	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", sizeof(*p->outcomes), PROT_READ,
+				&p->outcomes_len);
+}
+
+const struct wm_outcome *wm_plane_outcomes(const struct wm_plane *p)
+{
+	return p->outcomes;
 }
 
 static struct features probe(void)
@@ -500,6 +522,8 @@ void wm_progs_load(struct wm_plane *p)
 			programs[i].object == WM_OBJECT_DNS ? p->c.attach_dns : p->c.attach_connect;
 		if (programs[i].object == WM_OBJECT_OBSERVE)
 			p->progs[i].wanted = p->c.observe;
+		if (programs[i].object == WM_OBJECT_PASSIVE)
+			p->progs[i].wanted &= p->c.passive;
 	}
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;
@@ -508,7 +532,7 @@ void wm_progs_load(struct wm_plane *p)
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
-	map_lost(p);
+	map_tables(p);
 }
 
 static int try_object(enum wm_object_index which)
@@ -531,11 +555,19 @@ int wm_progs_try_observe(void)
 	return try_object(WM_OBJECT_OBSERVE);
 }
 
+int wm_progs_try_passive(void)
+{
+	return try_object(WM_OBJECT_PASSIVE);
+}
+
 void wm_progs_close(struct wm_plane *p)
 {
 	if (p->lost)
 		munmap(p->lost, p->lost_len);
 	p->lost = NULL;
+	if (p->outcomes)
+		munmap((void *)(uintptr_t)p->outcomes, p->outcomes_len);
+	p->outcomes = NULL;
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++) {
 		bpf_object__close(p->objects[i]);
 		p->objects[i] = NULL;

@@ -24,6 +24,7 @@ struct wm_plane_config {
 	bool attach_dns, attach_connect;
 	const char *custom; /* object file with a way to choose, bpf/custom.h; NULL: none */
 	bool observe;	    /* load what sees listeners: wm_observer_new() attaches it */
+	bool passive;	    /* see how connects end, and eject backends that fail */
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint32_t connections; /* sockets that are remembered without storage; rounded up */
 	uint64_t memory_max;  /* bytes that the maps may take; 0: no bound */
@@ -87,7 +88,8 @@ struct wm_plane_hook {
 	uint32_t verified_insns; /* instructions the verifier processed; 0 unknown */
 	int error;		 /* 0 or why not */
 	bool waiting;		 /* error is that a pod's device is not there, which is no fault */
-	char text[160];		 /* for people when error != 0 */
+	bool spare;	/* what is done without it is less, and not wrong: no fault either */
+	char text[160]; /* for people when error != 0 */
 	/* the wm_plane_attach() before, for telling what changed */
 	bool known;    /* had this hook */
 	bool was_lost; /* and it was found detached meanwhile */
@@ -140,6 +142,9 @@ void wm_pass_free(struct wm_pass *x);
 void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols);
 /** What open sockets are connected by, as layout.h has it; programs write it meanwhile. */
 const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap);
+/** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
+ *  meanwhile. NULL: nobody looks. */
+const struct wm_outcome *wm_plane_outcomes(const struct wm_plane *p);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
