@@ -24,9 +24,9 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	cr_assert(f, "%s is missing: run from the top of the tree", BUDGET);
 	uname(&u);
 	c.veth_devices = veth_only;
-	c.observe = true;
+	c.observe = c.passive = true;
 	p = open_ok(&c, false);
-	attach_ok(p, CONNECT_HOOKS + 1);
+	attach_ok(p, CONNECT_HOOKS + 2);
 	while (fgets(line, sizeof(line), f)) {
 		const struct wm_prog *prog = NULL;
 

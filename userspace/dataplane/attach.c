@@ -19,6 +19,7 @@ static const enum bpf_attach_type cgroup_types[] = {
 	[WM_PROG_GETPEERNAME6] = BPF_CGROUP_INET6_GETPEERNAME,
 	[WM_PROG_RECVMSG4] = BPF_CGROUP_UDP4_RECVMSG,
 	[WM_PROG_RECVMSG6] = BPF_CGROUP_UDP6_RECVMSG,
+	[WM_PROG_TCP_OUTCOME] = BPF_CGROUP_SOCK_OPS,
 	[WM_PROG_SENDMSG4] = BPF_CGROUP_UDP4_SENDMSG,
 	[WM_PROG_SENDMSG6] = BPF_CGROUP_UDP6_SENDMSG,
 	[WM_PROG_CONNECT4] = BPF_CGROUP_INET4_CONNECT,
@@ -233,8 +234,12 @@ static int attach_connect(struct wm_plane *p)
 	}
 	fd = r ? r : wm_cgroup_open(p->c.cgroup, &id);
 	for (unsigned i = 0; i <= WM_PROG_CONNECT6; i++) {
-		struct wm_plane_hook *h = &p->hooks[p->hooks_count++];
+		struct wm_plane_hook *h;
 
+		if (!p->progs[i].wanted)
+			continue;
+		h = &p->hooks[p->hooks_count++];
+		h->spare = i == WM_PROG_TCP_OUTCOME;
 		h->name = wm_prog_name(i);
 		h->where = p->c.cgroup ? p->c.cgroup : "no cgroup2 is mounted";
 		remember(p, h);

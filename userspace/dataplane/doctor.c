@@ -105,6 +105,8 @@ static void tell_steering(struct inspect *i)
 	unsigned there = 0, at = 0;
 
 	for (unsigned k = 0; k <= WM_PROG_CONNECT6; k++) {
+		if (k == WM_PROG_TCP_OUTCOME) /* it steers nothing */
+			continue;
 		there += i->cgroup_hooks[k];
 		if (!i->cgroup_hooks[k] && at < sizeof(missing))
 			at += (unsigned)snprintf(missing + at, sizeof(missing) - at, "%s%s",

@@ -294,6 +294,22 @@ static void probe_observe(const struct probe *p)
 				"an instance is down when its listener closes, before any check");
 }
 
+static void probe_passive(const struct probe *p)
+{
+	int r = wm_progs_try_passive();
+	struct wm_finding f = {.name = "passive_health", .error = r};
+
+	f.result = r ? WM_FOUND_NOTE : WM_FOUND_OK;
+	if (r)
+		wm_finding_tell(p->fn, p->arg, f,
+				"sockops refused: %s: of a backend that fails only checks tell, "
+				"and peak_ewma knows open connections only",
+				errno_name(r));
+	else
+		wm_finding_tell(p->fn, p->arg, f,
+				"a backend that connects fail to is left out for a time");
+}
+
 /* @return 0, or why bpf() is not for this user. */
 static int probe_permission(const struct probe *p)
 {
@@ -351,6 +367,7 @@ int wm_plane_probe(const struct wm_plane_config *c, wm_finding_fn fn, void *arg)
 	probe_drain(&p);
 	probe_abort(&p);
 	probe_observe(&p);
+	probe_passive(&p);
 	feature(&p, "cgroup_link", wm_bpf_try_cgroup_link(), WM_FOUND_FAULT,
 		"cgroup hooks outlive the agent",
 		"no cgroup links (Linux 5.7): connect() is not steered");

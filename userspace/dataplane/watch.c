@@ -64,7 +64,7 @@ static void hook_reasons(struct wm_plane_watch *w)
 
 		for (unsigned k = 0; k < i; k++)
 			told |= alike(&h[k], &h[i]);
-		if (!h[i].error || h[i].waiting || told)
+		if (!h[i].error || h[i].waiting || h[i].spare || told)
 			continue;
 		for (unsigned k = i; k < n && at < sizeof(names); k++)
 			if (alike(&h[k], &h[i]))
