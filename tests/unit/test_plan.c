@@ -121,6 +121,23 @@ Test(plan, without_a_policy_all_are_one_tier)
 	wm_plan_done(&plan);
 }
 
+Test(plan, who_fails_is_left_out_by_default)
+{
+	struct wm_table_head h;
+
+	web();
+	h = rule_of("web").head;
+	cr_assert_eq(h.balance, WM_BALANCE_WEIGHTED);
+	cr_assert_eq(h.tiers, 1);
+	cr_assert(h.eject_refused == 1 && h.eject_after == 5 && h.eject_base_s == 10);
+	cr_assert(h.eject_longest_s == 300 && h.eject_max_pct == 50 && h.eject_least == 2);
+	policy("web")->outlier.refused = 0;
+	draft.p.outlier.failures = 0;
+	keep();
+	h = rule_of("web").head;
+	cr_assert(!h.eject_refused && !h.eject_after, "switched off");
+}
+
 /* A zone is of its region: "a" of another is far. */
 Test(plan, the_zone_then_the_region_then_the_rest)
 {

@@ -26,6 +26,20 @@ static struct wm_table_head head_of(const struct wm_policy *p)
 	};
 }
 
+/* Of a service without a policy: what a policy falls back to that says nothing. */
+static const struct wm_table_head *head_of_none(void)
+{
+	static struct wm_table_head head;
+	struct wm_policy_draft d;
+
+	if (!head.tiers) {
+		wm_policy_draft_init(&d, "");
+		head = head_of(&d.p);
+		head.tiers = 1;
+	}
+	return &head;
+}
+
 static int by_instance(const void *a, const void *b)
 {
 	uintptr_t x = (uintptr_t)((const struct wm_planned *)a)->instance,
@@ -78,6 +92,7 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const 
 	int err;
 
 	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
+	ret->rule.head = *head_of_none();
 	if (!ret->policy)
 		return plan_all(s, ret);
 	err = wm_selection_make(r, s->name, subset, false, &c);

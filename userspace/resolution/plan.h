@@ -12,8 +12,8 @@ struct wm_planned {
 };
 struct wm_plan {
 	const struct wm_policy *policy; /* that it goes by; NULL: none */
-	struct wm_want_rule rule;	/* with a policy */
-	struct wm_planned *planned;	/* each instance once */
+	struct wm_want_rule rule;
+	struct wm_planned *planned; /* each instance once */
 	uint32_t count;
 };
 /** @param subset "": all of the service, as its policy says. @return 0, -ENOMEM. Cost: the

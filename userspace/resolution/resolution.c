@@ -217,7 +217,7 @@ static int want(struct wm_resolution *x, const struct wm_service *s, const char 
 	w->backends = x->want;
 	w->backends_count = plan->count;
 	check_custom(x, plan);
-	w->rule = plan->policy ? &plan->rule : NULL;
+	w->rule = &plan->rule;
 	return r;
 }
 
