@@ -56,7 +56,7 @@ static __attribute__((unused)) void steer(const struct wm_plane_config *c, bool 
 	wm_plane_memory_of(plane, &mem);
 	mem.config->flags = WM_CONFIG_F_CONNECT;
 	tables = wm_tables_new(&mem, wm_plane_ops(plane), "mesh.internal", NULL);
-	attach_ok(plane, CONNECT_HOOKS);
+	attach_ok(plane, CONNECT_HOOKS + c->passive);
 }
 
 static __attribute__((unused)) void connect_setup(void)
