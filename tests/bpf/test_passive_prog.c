@@ -116,3 +116,129 @@ Test(passive, what_is_switched_off_ejects_nobody)
 	cr_assert_eq(counter(WM_C_EJECTIONS), 0);
 	cr_assert_gt(live(0)->failures, 10);
 }
+
+Test(passive, both_families_and_those_that_are_mapped)
+{
+	for (size_t f = 0; f < WM_ARRAY_LEN(forms); f++) {
+		uint16_t port;
+		int fd;
+
+		close(serve(forms[f].at, SOCK_STREAM, &port));
+		backend(0, forms[f].at, port, 1, WM_STATE_UP);
+		publish();
+		fd = client_of(forms[f].vip, SOCK_STREAM);
+		cr_assert_eq(dial(fd, forms[f].vip, 80), ECONNREFUSED);
+		close(fd);
+		cr_assert_eq(live(0)->failures, 1, "%s", forms[f].vip);
+		backend(0, "127.0.9.9", 9, 1, WM_STATE_DOWN); /* another occupant comes */
+		publish();
+	}
+}
+
+/* A listener whose queue is full drops what comes: the client hears nothing. */
+Test(passive, who_does_not_answer_is_ejected_after_so_many)
+{
+	int clients[8];
+	uint16_t port;
+	union address a;
+	socklen_t len;
+
+	serving(2);
+	close(listeners[0]);
+	listeners[0] = serve("127.0.1.1", SOCK_STREAM, &port);
+	listen(listeners[0], 0);
+	len = fill(&a, "127.0.1.1", port);
+	for (int i = 0; i < 2; i++) { /* not by the virtual address */
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+		(void)connect(fd, &a.any, len);
+	}
+	backend(0, "127.0.1.1", port, 1, WM_STATE_UP);
+	want.backends_count = 2;
+	publish();
+	for (unsigned i = 0; i < WM_ARRAY_LEN(clients); i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)dial(clients[i], VIP4, 80);
+	}
+	cr_assert_geq(picks(0), 2, "a draw of 1 in 28 has none or one");
+	for (int i = 0; i < 1000 && !counter(WM_C_EJECTIONS); i++)
+		usleep(10000);
+	cr_assert_eq(counter(WM_C_EJECTIONS), 1);
+	cr_assert(live(0)->ejected_until_ns);
+	cr_assert_geq(live(0)->failures, 2);
+}
+
+Test(passive, a_connect_that_is_made_is_measured)
+{
+	const struct wm_outcome *o;
+	uint32_t sum = 0;
+
+	serving(1);
+	cr_assert_eq(refusals(50), 0);
+	o = &wm_plane_outcomes(plane)[index_of(0)];
+	for (unsigned i = 0; i < WM_OUTCOME_BUCKETS; i++)
+		sum += o->connects[i];
+	cr_assert_eq(sum, 50);
+	cr_assert(o->total_us && o->srtt_us);
+	cr_assert_eq(o->stamp, live(0)->stamp);
+	cr_assert(live(0)->rtt_us && live(0)->rtt_at_ns);
+}
+
+/* --- what it costs ------------------------------------------------------------------------------
+ */
+static uint64_t runs(void)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+
+	cr_assert_eq(bpf_obj_get_info_by_fd(plane->progs[WM_PROG_TCP_OUTCOME].fd, &info, &len), 0);
+	return info.run_cnt;
+}
+
+/* @return runs of the program by @p n octets, each a segment, between two ends of a connection. */
+static uint64_t runs_of_octets(int client, int server, unsigned n)
+{
+	const int on = 1;
+	uint64_t before = runs();
+	char octet = 0;
+
+	setsockopt(client, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
+	for (unsigned i = 0; i < n; i++) {
+		cr_assert_eq(write(client, &octet, 1), 1);
+		cr_assert_eq(read(server, &octet, 1), 1);
+	}
+	return runs() - before;
+}
+
+Test(passive, no_packet_and_no_foreign_socket_pays)
+{
+	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), client, server;
+	uint64_t before, foreign, ours;
+	union address a;
+	socklen_t len = sizeof(a);
+
+	cr_assert(stats >= 0, "%s", strerror(errno));
+	serving(1);
+	client = client_of(VIP4, SOCK_STREAM);
+	before = runs();
+	cr_assert_eq(dial(client, VIP4, 80), 0);
+	server = accept(listeners[0], NULL, NULL);
+	ours = runs() - before;
+	cr_assert_eq(runs_of_octets(client, server, 200), 0);
+	close(server);
+	close(client);
+
+	cr_assert_eq(getsockname(listeners[0], &a.any, &len), 0);
+	client = client_of(VIP4, SOCK_STREAM);
+	before = runs();
+	cr_assert_eq(connect(client, &a.any, len), 0);
+	server = accept(listeners[0], NULL, NULL);
+	foreign = runs() - before;
+	cr_assert_eq(foreign + 1, ours, "%lu and %lu: its state is not asked for", foreign, ours);
+	cr_assert_eq(runs_of_octets(client, server, 200), 0);
+	before = runs();
+	close(client);
+	close(server);
+	cr_assert_eq(runs(), before, "nor its end");
+	close(stats);
+}
