@@ -268,6 +268,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .attach_connect = s->kernel_connect,
 				    .observe = s->kernel_listener_notice,
 				    .custom = *s->kernel_custom ? s->kernel_custom : NULL,
+				    .passive = s->kernel_passive_health,
 				    .memory_max = s->kernel_memory_max,
 				    .vip4_base = a->vips.base,
 				    .vip4_mask = a->vips.mask,
