@@ -57,7 +57,7 @@ struct wm_agent {
 	struct wm_plane *plane;
 	char custom[WM_POLICY_LABEL_MAX + 1]; /* name of kernel.custom */
 	struct wm_plane_watch *watch;
-	struct wm_events *events;   /* of the plane; NULL: it tells nothing */
+	struct wm_plane_events *events;   /* of the plane; NULL: it tells nothing */
 	struct wm_table_memory own; /* where there is no plane: our own memory */
 	struct wm_config own_config;
 	struct wm_ttls *ttls; /* of services by name */
@@ -837,7 +837,7 @@ static int start_drains(struct wm_agent *a, struct wm_err *e)
 /* Without them who acts on events looks by himself, later. */
 static int start_events(struct wm_agent *a, struct wm_err *e)
 {
-	int r = a->plane ? wm_events_new(a->loop, a->plane, &a->events) : 0;
+	int r = a->plane ? wm_plane_events_new(a->loop, a->plane, &a->events) : 0;
 
 	(void)e;
 	if (r)
@@ -990,7 +990,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_listeners_free(a->listeners);
-	wm_events_free(a->events);
+	wm_plane_events_free(a->events);
 	wm_health_free(a->health);
 	wm_aborts_free(a->aborts);
 	wm_drains_free(a->drains);

@@ -11,7 +11,7 @@ struct subscriber {
 	wm_event_fn fn;
 	void *arg;
 };
-struct wm_events {
+struct wm_plane_events {
 	struct ring_buffer *ring;
 	struct wm_io *io;
 	struct subscriber at[WM_EVENTS_SUBSCRIBERS_MAX];
@@ -21,7 +21,7 @@ struct wm_events {
 static int on_event(void *arg, void *data, size_t len)
 {
 	const struct wm_event *e = data;
-	struct wm_events *x = arg;
+	struct wm_plane_events *x = arg;
 
 	for (unsigned i = 0; len >= sizeof(*e) && i < x->count; i++)
 		if (e->kind < 64 && x->at[i].kinds >> e->kind & 1)
@@ -31,15 +31,15 @@ static int on_event(void *arg, void *data, size_t len)
 
 static void on_readable(void *arg, unsigned events)
 {
-	struct wm_events *x = arg;
+	struct wm_plane_events *x = arg;
 
 	(void)events;
 	(void)ring_buffer__consume(x->ring);
 }
 
-int wm_events_new(struct wm_loop *l, struct wm_plane *p, struct wm_events **ret)
+int wm_plane_events_new(struct wm_loop *l, struct wm_plane *p, struct wm_plane_events **ret)
 {
-	struct wm_events *x;
+	struct wm_plane_events *x;
 
 	if (p->events_fd < 0)
 		return p->events_fd;
@@ -50,14 +50,14 @@ int wm_events_new(struct wm_loop *l, struct wm_plane *p, struct wm_events **ret)
 	if (x->ring)
 		x->io = wm_io_new(l, ring_buffer__epoll_fd(x->ring), WM_IO_READ, on_readable, x);
 	if (!x->io) {
-		wm_events_free(x);
+		wm_plane_events_free(x);
 		return -ENOMEM;
 	}
 	*ret = x;
 	return 0;
 }
 
-void wm_events_free(struct wm_events *x)
+void wm_plane_events_free(struct wm_plane_events *x)
 {
 	if (!x)
 		return;
@@ -66,7 +66,7 @@ void wm_events_free(struct wm_events *x)
 	free(x);
 }
 
-int wm_events_subscribe(struct wm_events *x, uint64_t kinds, wm_event_fn fn, void *arg)
+int wm_plane_events_subscribe(struct wm_plane_events *x, uint64_t kinds, wm_event_fn fn, void *arg)
 {
 	if (!x)
 		return -ENOENT;
@@ -76,7 +76,7 @@ int wm_events_subscribe(struct wm_events *x, uint64_t kinds, wm_event_fn fn, voi
 	return 0;
 }
 
-void wm_events_unsubscribe(struct wm_events *x, const void *arg)
+void wm_plane_events_unsubscribe(struct wm_plane_events *x, const void *arg)
 {
 	unsigned kept = 0;
 

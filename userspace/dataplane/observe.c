@@ -36,7 +36,7 @@ struct wm_observer {
 	struct element *elements;	/* WM_LISTENING_MAX */
 	uint32_t used;			/* elements below it were in use */
 	struct wm_index_pool *pool;
-	struct wm_events *events;
+	struct wm_plane_events *events;
 	void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone);
 	void *arg;
 };
@@ -93,11 +93,11 @@ static int open_maps(struct wm_observer *o)
 	if (m == MAP_FAILED)
 		return -errno;
 	o->listening = m;
-	return wm_events_subscribe(
+	return wm_plane_events_subscribe(
 		o->events, WM_EVENT_BIT(LISTENER_GONE) | WM_EVENT_BIT(LISTENER_BACK), on_event, o);
 }
 
-int wm_observer_new(struct wm_events *events, struct wm_plane *p,
+int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e)
 {
@@ -132,7 +132,7 @@ void wm_observer_free(struct wm_observer *o)
 {
 	if (!o)
 		return;
-	wm_events_unsubscribe(o->events, o);
+	wm_plane_events_unsubscribe(o->events, o);
 	if (o->listening)
 		munmap(o->listening, sizeof(*o->listening) * WM_LISTENING_MAX);
 	wm_closep(&o->link_fd);

@@ -19,7 +19,7 @@ struct wm_listen_watch {
  *  when nobody listens for a watched backend any more (@p gone), or somebody does again; such news
  *  may be lost. @p events and @p p are borrowed. @return 0; -ENOMEM, or the kernel's errno with @p
  * e: then there is none, and no earlier run's is left. */
-int wm_observer_new(struct wm_events *events, struct wm_plane *p,
+int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e);
 void wm_observer_free(struct wm_observer *o); /* NULL ok; the program stays pinned */

@@ -312,7 +312,7 @@ static void on_tick(void *arg)
 /* --- life ------------------------------------------------------------------------------------- */
 struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 				      const struct wm_tables *t, struct wm_plane *plane,
-				      struct wm_events *events, struct wm_health *health,
+				      struct wm_plane_events *events, struct wm_health *health,
 				      struct wm_err *e)
 {
 	struct wm_listeners *x = calloc(1, sizeof(*x));

@@ -39,7 +39,7 @@ struct wm_listeners;
  *  health. @return NULL with @p e: without memory, or the kernel refuses the program. */
 struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 				      const struct wm_tables *t, struct wm_plane *plane,
-				      struct wm_events *events, struct wm_health *health,
+				      struct wm_plane_events *events, struct wm_health *health,
 				      struct wm_err *e);
 /** Have no program of an earlier run left in the kernel. */
 void wm_listeners_off(struct wm_plane *plane);
