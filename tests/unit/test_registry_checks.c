@@ -586,3 +586,37 @@ Test(registry_checks, a_heartbeat_waits_for_its_own_row, .fini = rm_dir)
 	cr_assert_eq(wm_registry_check(r, "i0")->status, WM_PASSING);
 	wm_registry_close(r);
 }
+
+/* What this node sees of connects is shown and announced, and nobody else's. */
+Test(registry_checks, passive_is_no_part_of_the_instance)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_instance_draft web = {.id = "a", .name = "web", .address = "10.0.0.1"};
+	struct wm_instance *i;
+	struct wm_buf b;
+	uint64_t index;
+
+	wm_buf_init(&b, 65536);
+	cr_assert_eq(put_draft(r, &web), 0);
+	i = wm_registry_instance(r, "a");
+	wm_registry_subscribe(r, record_change, &b);
+	cr_assert_eq(wm_registry_set_passive(r, i, false, "over"), 0, "there is none");
+	cr_assert_eq(b.len, 0);
+	index = wm_registry_index(r);
+	cr_assert_eq(wm_registry_set_passive(r, i, true, "refused"), 0);
+	cr_assert_str_eq(b.data, "status web/a/waymark:passive:a;");
+	cr_assert_gt(i->service->index, index);
+	cr_assert_str_eq(i->passive->output, "refused");
+	cr_assert_eq(i->passive->status, WM_CRITICAL);
+	cr_assert_eq(i->status, WM_PASSING);
+	cr_assert_eq(i->checks_count, 0);
+	web.address = "10.0.0.2";
+	cr_assert_eq(put_draft(r, &web), 0);
+	i = wm_registry_instance(r, "a");
+	cr_assert_eq(i->passive->instance, i, "it stays with another registration");
+	cr_assert_eq(wm_registry_set_passive(r, i, false, "over"), 0);
+	cr_assert_null(i->passive);
+	cr_assert_eq(wm_registry_set_passive(r, i, true, "again"), 0);
+	wm_buf_done(&b);
+	wm_registry_close(r);
+}

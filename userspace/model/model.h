@@ -222,6 +222,9 @@ struct wm_instance {
 	uint32_t number;       /* metadata's; 0: not indexed */
 	uint32_t waiting;      /* dns's: its turn to be indexed by address; 0: it does not wait */
 	void *compiled;	       /* resolution's */
+	/* what this node sees of connects to it, see wm_registry_set_passive(); NULL: nothing.
+	 * It is no part of `status`: who is left out is decided in the kernel */
+	struct wm_check *passive;
 };
 
 struct wm_service {

@@ -350,6 +350,7 @@ void wm_instance_free(struct wm_instance *i, bool checks)
 		return;
 	for (unsigned n = 0; checks && n < i->checks_count; n++)
 		wm_check_free(i->checks[n]);
+	wm_check_free(i->passive);
 	free(i->checks);
 	free(i);
 }

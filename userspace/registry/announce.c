@@ -49,6 +49,10 @@ static void announce_upsert(struct wm_registry *r, const struct wm_op *op, const
 		c.old = e->old;
 		e->in->compiled = e->old->compiled;
 		e->old->compiled = NULL;
+		e->in->passive = e->old->passive;
+		e->old->passive = NULL;
+		if (e->in->passive)
+			e->in->passive->instance = e->in;
 	}
 	announce(r, op, &c);
 }

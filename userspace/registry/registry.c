@@ -445,6 +445,54 @@ int wm_registry_report(struct wm_registry *r, struct wm_check *c, enum wm_status
 	return changed;
 }
 
+static struct wm_check *passive_new(struct wm_instance *i)
+{
+	const struct wm_check_draft d = {
+		.kind = WM_CHECK_STATED,
+		.notes = "Kept by Waymark: what this node sees of connects to the instance",
+		.has_status = true,
+		.status = WM_CRITICAL};
+	char id[WM_CHECK_ID_MAX + 1];
+	struct wm_check *c;
+
+	snprintf(id, sizeof(id), WM_PASSIVE_CHECK "%s", i->id);
+	c = wm_check_build(&d, id, "Passive health");
+	if (c)
+		c->instance = i;
+	return c;
+}
+_Static_assert(sizeof(WM_PASSIVE_CHECK) + WM_INSTANCE_ID_MAX <= WM_CHECK_ID_MAX + 1,
+	       "an id of every instance fits");
+
+int wm_registry_set_passive(struct wm_registry *r, struct wm_instance *i, bool out,
+			    const char *output)
+{
+	struct wm_change change = {.kind = WM_CHANGE_STATUS, .service = i->service, .instance = i};
+	struct wm_check *c = i->passive;
+
+	if (wm_box(i)->dead || !i->service || (!out && !c))
+		return 0;
+	if (!c)
+		c = passive_new(i);
+	if (!c)
+		return -ENOMEM;
+	i->passive = c;
+	(void)wm_check_set_output(c, output);
+	c->status = out ? WM_CRITICAL : WM_PASSING;
+	change.check = c;
+	change.index = wm_registry_show(r, 0);
+	c->modify_index = change.index;
+	if (!c->create_index)
+		c->create_index = change.index;
+	i->service->index = change.index;
+	if (!out)
+		i->passive = NULL; /* it is told that it is over, then it is no more */
+	wm_registry_announce(r, &change);
+	if (!out)
+		wm_check_free(c);
+	return 0;
+}
+
 /* --- reading --- */
 const struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max)
 {

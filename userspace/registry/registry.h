@@ -164,6 +164,15 @@ int wm_registry_catalog(struct wm_registry *r, const struct wm_catalog_batch *b,
  *  @return 1 if the status changed, 0 if not, -ENOMEM. */
 int wm_registry_set_status(struct wm_registry *r, struct wm_check *c, enum wm_status s,
 			   const char *output);
+/* Id of the check that says that this node leaves an instance out; the instance's id follows. */
+#define WM_PASSIVE_CHECK "waymark:passive:"
+/** This node leaves an instance out for what it sees of connects to it (@p out), or does so no
+ * more. Of any node's: a check of its own says so, wm_instance.passive, critical with @p output,
+ * which is shown, announced and waited for as others are. It is neither stored nor told to other
+ * nodes, for they see for themselves, and is no part of the instance's status. @return 0, -ENOMEM.
+ */
+int wm_registry_set_passive(struct wm_registry *r, struct wm_instance *i, bool out,
+			    const char *output);
 /** @p fn hears of a check whose first result is the critical status that it began with: nothing
  *  changed, and nobody was told yet. One listener, which lives as long as the registry. */
 void wm_registry_on_first_result(struct wm_registry *r,
