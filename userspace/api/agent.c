@@ -155,9 +155,12 @@ void wm_agent_checks(struct wm_call *c)
 	for (; i && ok; i = wm_node_next_instance(e.node, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
-		for (unsigned n = 0; n < i->checks_count && ok; n++) {
-			row.check = i->checks[n];
-			if (row.check->kind != WM_CHECK_STATED && wm_filter_match(filter, &row))
+		for (unsigned n = 0; n < i->checks_count + (i->passive != NULL) && ok; n++) {
+			bool stated;
+
+			row.check = n < i->checks_count ? i->checks[n] : i->passive;
+			stated = row.check->kind == WM_CHECK_STATED && row.check != i->passive;
+			if (!stated && wm_filter_match(filter, &row))
 				ok = wm_check_list_push(&list, row.check);
 		}
 	}

@@ -734,11 +734,11 @@ void wm_encode_node_check(struct wm_json *j, const struct wm_encode *e)
 unsigned wm_sorted_checks(const struct wm_instance *i,
 			  const struct wm_check *ret[WM_API_CHECKS_MAX])
 {
-	unsigned count = 0, at;
+	unsigned count = 0, all = i->checks_count + (i->passive != NULL), at;
 
 	/* they are few, and mostly one */
-	for (; count < i->checks_count && count < WM_API_CHECKS_MAX; count++) {
-		const struct wm_check *c = i->checks[count];
+	for (; count < all && count < WM_API_CHECKS_MAX; count++) {
+		const struct wm_check *c = count < i->checks_count ? i->checks[count] : i->passive;
 
 		for (at = count; at && wm_id_order(ret[at - 1]->id, c->id) > 0; at--)
 			ret[at] = ret[at - 1];

@@ -36,7 +36,8 @@ static void answer_entries(struct wm_call *c, const struct entries *of)
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
 		/* what takes no new connections is passed over as what is not passing is */
-		if ((!of->passing || (i->status == WM_PASSING && wm_instance_usable(i))) &&
+		if ((!of->passing ||
+		     (i->status == WM_PASSING && wm_instance_usable(i) && !i->passive)) &&
 		    wm_params_tags(c, i) && wm_params_node(c, i->node) &&
 		    wm_filter_match(of->filter, &row) && wm_row_wanted(c, &j, &row))
 			wm_encode_health_entry(&j, &e, i);
@@ -107,8 +108,8 @@ bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
 {
 	struct wm_filter_row row = wm_filter_row_of(e, i);
 
-	for (unsigned n = 0; n < i->checks_count; n++) {
-		row.check = i->checks[n];
+	for (unsigned n = 0; n < i->checks_count + (i->passive != NULL); n++) {
+		row.check = n < i->checks_count ? i->checks[n] : i->passive;
 		if ((status && row.check->status != *status) || !wm_filter_match(f, &row))
 			continue;
 		if (!wm_check_list_push(l, row.check))

@@ -427,7 +427,8 @@ void wm_connect_done(struct wm_api *a);
 /* --- encode.c: objects in Consul's shapes --- */
 #define WM_API_SERF "serfHealth" /* id of the check that a node with an agent has */
 #define WM_API_CHECKS_MAX                                                                          \
-	(WM_CHECKS_PER_INSTANCE + 2)	  /* a client's, maintenance, another node's serfHealth */
+	(WM_CHECKS_PER_INSTANCE + 3)	  /* a client's, maintenance, another node's serfHealth,   \
+					   * passive */
 struct wm_encode {			  /* what every object needs of its surroundings */
 	const struct wm_node *node;	  /* this agent's, or where wm_encode_at() went */
 	const struct wm_instance *checks; /* holder of the node's */
