@@ -650,6 +650,21 @@ int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_stat
 	return 0;
 }
 
+unsigned wm_health_hasten(struct wm_health *h, const struct wm_instance *i)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < i->checks_count; k++) {
+		struct wm_prober *p = i->checks[k]->prober;
+
+		if (!p || p->kind->due || refusal_of(p) || p->flying || p->queued)
+			continue;
+		wm_schedule_put(h->schedule, &p->run, wm_health_ms(h));
+		n++;
+	}
+	return n;
+}
+
 void wm_health_stats(const struct wm_health *h, struct wm_health_stats *ret)
 {
 	*ret = h->stats;

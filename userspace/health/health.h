@@ -54,4 +54,7 @@ void wm_health_free(struct wm_health *h); /* cancels probes; NULL ok; before the
  * a TTL check); text in @p e. */
 int wm_health_ttl_update(struct wm_health *h, const char *check_id, enum wm_status s,
 			 const char *output, struct wm_err *e);
+/** Run the probes of @p i now rather than when they are due: somebody has seen it fail. Checks of
+ *  other nodes run there. @return how many. */
+unsigned wm_health_hasten(struct wm_health *h, const struct wm_instance *i);
 void wm_health_stats(const struct wm_health *h, struct wm_health_stats *ret);
