@@ -507,6 +507,39 @@ Test(tables, sets_share_their_backends)
 	free(p);
 }
 
+/* Counted in every set that has it, among those that are up, until its time is over. */
+Test(tables, who_is_ejected_is_counted)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	uint32_t at, *out1, *out2;
+	struct wanted x, y;
+
+	want(&x, 1, 3);
+	want(&y, 2, 2);
+	y.b[0] = x.b[0];
+	cr_assert_eq(put(t, &x) + put(t, &y), 0);
+	out1 = &p->set_live[wm_tables_set_of(t, "s1")].ejected;
+	out2 = &p->set_live[wm_tables_set_of(t, "s2")].ejected;
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, &at, 1), 1);
+	p->live[at].ejected_until_ns = UINT64_MAX;
+	*out1 = 7; /* as programs left it */
+	wm_tables_count_ejected(t, at, 1000);
+	cr_assert(*out1 == 1 && *out2 == 1);
+	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_DOWN), 0);
+	wm_tables_count_ejected(t, at, 1000);
+	cr_assert(*out1 == 0 && *out2 == 0, "it is down all the same");
+	x.b[0].state = y.b[0].state = WM_STATE_UP;
+	cr_assert_eq(put(t, &x) + put(t, &y), 0);
+	cr_assert(*out1 == 1 && *out2 == 1, "a publication counts, too");
+	p->live[at].ejected_until_ns = 999;
+	wm_tables_count_ejected(t, at, 1000);
+	cr_assert(*out1 == 0 && *out2 == 0);
+	cr_assert_eq(p->live[at].ejected_until_ns, 998, "no program takes it off again");
+	wm_tables_free(t);
+	free(p);
+}
+
 struct heard {
 	unsigned n;
 	uint32_t index, stamp;

@@ -2,7 +2,9 @@
 /* backends.c - instances and their places in `backends`. A backend belongs to no set: sets hold it,
  * and it is free when the last one lets go. Its health is one word for all of them. */
 #include "internal.h"
+#include "waymark/choose.h"
 #include "waymark/name_hash.h"
+#include "waymark/outlier.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,6 +147,36 @@ void wm_backends_count_up(struct wm_tables *t, const struct wm_svc *s)
 		return;
 	__atomic_store_n(&l->up4, up4, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->up6, up6, __ATOMIC_RELAXED);
+}
+
+/* --- how many are ejected --------------------------------------------------------------------- */
+/* Programs add to the count as they eject, and take from it when one is back. Whoever of both has
+ * noticed an end has noticed it for all. */
+void wm_backends_count_ejected(struct wm_tables *t, const struct wm_svc *s, uint64_t now_ns)
+{
+	struct wm_set_live nobodys = {0}, *l = &t->mem.set_live[s->set];
+	uint32_t seen = __atomic_load_n(&l->ejected, __ATOMIC_RELAXED), n;
+
+	do {
+		n = 0;
+		for (uint32_t i = 0; i < s->refs_count; i++) {
+			const struct wm_backend *b = &t->mem.backends[s->refs[i].index];
+			struct wm_backend_live *live = &t->mem.live[s->refs[i].index];
+
+			(void)wm_note_return(live, &nobodys, now_ns);
+			n += is_up(b) && wm_ejected(live, b->state >> 16, now_ns);
+		}
+	} while (!__atomic_compare_exchange_n(&l->ejected, &seen, n, false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+}
+
+void wm_tables_count_ejected(struct wm_tables *t, uint32_t index, uint64_t now_ns)
+{
+	if (!t->mem.live || !t->mem.set_live || index >= t->mem.backends_cap)
+		return;
+	for (uint32_t h = t->places[index].hold; h != WM_NO_INDEX; h = t->holds[h].next)
+		if (t->by_set[t->holds[h].set])
+			wm_backends_count_ejected(t, t->by_set[t->holds[h].set], now_ns);
 }
 
 /* --- state ------------------------------------------------------------------------------------ */

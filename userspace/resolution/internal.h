@@ -182,6 +182,8 @@ unsigned wm_backend_held(const struct wm_tables *t, uint32_t index);
 int wm_backends_sweep(struct wm_tables *t);
 /** Write how many of the backends that @p s has are up, where that was not kept count of. */
 void wm_backends_count_up(struct wm_tables *t, const struct wm_svc *s);
+/** The same of those that are ejected; the kernel's memory is there. */
+void wm_backends_count_ejected(struct wm_tables *t, const struct wm_svc *s, uint64_t now_ns);
 
 /* traffic.c */
 /** Backend @p index leaves, and @p set was the last to have it. */

@@ -413,6 +413,8 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	s->refs_count = n;
 	if (uncounted)
 		wm_backends_count_up(t, s);
+	if (t->mem.live && t->mem.set_live)
+		wm_backends_count_ejected(t, s, wm_clock_ns());
 	wm_cuts_now(t, s);
 	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
 		    : 0;

@@ -128,6 +128,9 @@ int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
  *  table. @return how many there are, @p ret is filled up to @p cap. Cost O(1). */
 unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uint32_t *ret,
 			       unsigned cap);
+/** Count anew who is ejected, in all sets that have the backend @p index: an ejection has begun or
+ * is over. Cost: the backends of these sets. */
+void wm_tables_count_ejected(struct wm_tables *t, uint32_t index, uint64_t now_ns);
 /** Whether virtual names stand for their addresses (the default), or, where connect() to those is
  * not steered, for the endpoints as service names do. Changes every virtual name, in the kernel
  * too: half a microsecond each. */
