@@ -57,8 +57,8 @@ struct wm_agent {
 	struct wm_plane *plane;
 	char custom[WM_POLICY_LABEL_MAX + 1]; /* name of kernel.custom */
 	struct wm_plane_watch *watch;
-	struct wm_plane_events *events;   /* of the plane; NULL: it tells nothing */
-	struct wm_table_memory own; /* where there is no plane: our own memory */
+	struct wm_plane_events *events; /* of the plane; NULL: it tells nothing */
+	struct wm_table_memory own;	/* where there is no plane: our own memory */
 	struct wm_config own_config;
 	struct wm_ttls *ttls; /* of services by name */
 	struct wm_tables *tables;
@@ -70,6 +70,7 @@ struct wm_agent {
 	struct wm_drains *drains;
 	struct wm_aborts *aborts;	/* NULL: switched off, or nothing is steered */
 	struct wm_listeners *listeners; /* NULL: switched off, or refused by the kernel */
+	struct wm_outliers *outliers;	/* NULL: likewise */
 	struct wm_truth *truth;
 	bool adopted; /* the tables are an earlier run's */
 	struct wm_dns_server *dns;
@@ -698,6 +699,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .drains = a->drains,
 				   .aborts = a->aborts,
 				   .listeners = a->listeners,
+				   .outliers = a->outliers,
 				   .truth = a->truth,
 				   .index = a->index,
 				   .keep = a->keep,
@@ -872,6 +874,18 @@ static int start_truth(struct wm_agent *a, struct wm_err *e)
 	return a->truth ? 0 : wm_err_set(e, -ENOMEM, "out of memory: truth");
 }
 
+/* The kernel leaves out who fails all the same, only nobody is told. */
+static int start_outliers(struct wm_agent *a, struct wm_err *e)
+{
+	(void)e;
+	if (!a->events)
+		return 0;
+	a->outliers = wm_outliers_new(a->loop, a->registry, a->tables, a->events, a->health);
+	if (!a->outliers)
+		wm_warn("outlier.memory", "text=\"nobody is told who is left out\"");
+	return 0;
+}
+
 /* Built after the start, in slices: until it is, a filter looks at every row. */
 static int start_index(struct wm_agent *a, struct wm_err *e)
 {
@@ -912,6 +926,7 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		     {"health", start_health},
 		     {"events", start_events},
 		     {"listeners", start_listeners},
+		     {"outliers", start_outliers},
 		     {"truth", start_truth},
 		     {"index", start_index},
 		     {"dns", start_dns},
@@ -989,6 +1004,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_truth_free(a->truth);
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
+	wm_outliers_free(a->outliers);
 	wm_listeners_free(a->listeners);
 	wm_plane_events_free(a->events);
 	wm_health_free(a->health);

@@ -315,6 +315,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	static const struct row drains[] = {WM_DRAIN_COUNTERS(X)};
 	static const struct row aborts[] = {WM_ABORT_COUNTERS(X)};
 	static const struct row listeners[] = {WM_LISTENER_COUNTERS(X)};
+	static const struct row outliers[] = {WM_OUTLIER_COUNTERS(X)};
 #undef X
 
 	m->count = 0;
@@ -343,6 +344,11 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		      "instances whose listeners are watched");
 		add_rows(m, listeners, wm_listeners_counters(a->d.listeners),
 			 WM_ARRAY_LEN(listeners));
+	}
+	if (a->d.outliers) {
+		GAUGE("outlier_active", wm_outliers_active(a->d.outliers),
+		      "backends that are ejected");
+		add_rows(m, outliers, wm_outliers_counters(a->d.outliers), WM_ARRAY_LEN(outliers));
 	}
 	if (a->d.truth)
 		collect_truth(m, wm_truth_report(a->d.truth));
