@@ -12,7 +12,7 @@ start() { # names of what is refused
 doctor() { refusing "$1" "$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null; }
 hooks() { api "$API/v1/waymark/status" | jq -r "[.plane.hooks[] | select($1) | .name] | sort | join(\" \")"; }
 dial() { inside curl -s --max-time 5 "http://$V4/"; }
-ALL="connect4 connect6 dns_lo getpeername4 getpeername6 recvmsg4 recvmsg6 sendmsg4 sendmsg6 sock_release"
+ALL="connect4 connect6 dns_lo getpeername4 getpeername6 recvmsg4 recvmsg6 sendmsg4 sendmsg6 sock_release tcp_outcome"
 failed='(.error // "") != ""'
 
 start none
