@@ -18,7 +18,7 @@ struct {
 	__uint(max_entries, 1); /* set by the loader: as many as there are backends */
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct wm_outcome);
+	__type(value, struct wm_connects);
 } outcomes SEC(".maps");
 
 /* What a program of sockops answers: everybody else's programs go on. */
@@ -86,7 +86,7 @@ static __always_inline void failed(const struct wm_connection *c, __u8 error, en
 
 static __always_inline void made(struct bpf_sock_ops *ctx, const struct wm_connection *c)
 {
-	struct wm_outcome *o = bpf_map_lookup_elem(&outcomes, &c->backend);
+	struct wm_connects *o = bpf_map_lookup_elem(&outcomes, &c->backend);
 	struct wm_set_live *set = bpf_map_lookup_elem(&set_live, &c->set);
 	struct wm_backend_live *live = live_of(c);
 	__u64 now = bpf_ktime_get_boot_ns();

@@ -170,7 +170,7 @@ Test(passive, who_does_not_answer_is_ejected_after_so_many)
 
 Test(passive, a_connect_that_is_made_is_measured)
 {
-	const struct wm_outcome *o;
+	const struct wm_connects *o;
 	uint32_t sum = 0;
 
 	serving(1);

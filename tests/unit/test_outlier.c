@@ -118,7 +118,7 @@ Test(outlier, times_do_not_overflow)
 
 Test(outlier, latencies_fall_into_their_buckets)
 {
-	struct wm_outcome o = {0};
+	struct wm_connects o = {0};
 
 	cr_assert_eq(wm_outcome_bucket(0), 0);
 	cr_assert_eq(wm_outcome_bucket(16), 0);

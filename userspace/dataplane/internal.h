@@ -150,7 +150,7 @@ struct wm_plane {
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
 	size_t lost_len;
-	const struct wm_outcome *outcomes; /* mapping of bpf/passive.bpf.c's table; NULL: none */
+	const struct wm_connects *outcomes; /* mapping of bpf/passive.bpf.c's table; NULL: none */
 	size_t outcomes_len;
 	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */

@@ -364,7 +364,7 @@ static void map_tables(struct wm_plane *p)
 				&p->outcomes_len);
 }
 
-const struct wm_outcome *wm_plane_outcomes(const struct wm_plane *p)
+const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p)
 {
 	return p->outcomes;
 }

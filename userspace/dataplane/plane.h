@@ -144,7 +144,7 @@ void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t 
 const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap);
 /** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
  *  meanwhile. NULL: nobody looks. */
-const struct wm_outcome *wm_plane_outcomes(const struct wm_plane *p);
+const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
