@@ -60,7 +60,11 @@ static inline __u32 wm_at_turn(const struct wm_view *v, __u32 i)
 }
 #endif
 
-#define WM_READ(x)	      (*(const volatile __typeof__(x) *)&(x))
+/* What others may write meanwhile is read by this, word by word, and each word once. A test that
+ * holds a reader between two words has its own. */
+#ifndef WM_READ
+#define WM_READ(x) (*(const volatile __typeof__(x) *)&(x))
+#endif
 #define WM_WRITE(x, v)	      (*(volatile __typeof__(x) *)&(x) = (v))
 #define WM_COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 #define WM_V4_MAPPED_BE                                                                            \
@@ -75,6 +79,16 @@ enum wm_pick {
 };
 
 typedef __u64 __attribute__((may_alias)) wm_table_word;
+
+/** Copy @p n words of a table. */
+static __always_inline void wm_read_words(void *to, const void *from, __u32 n)
+{
+	const wm_table_word *f = from;
+	wm_table_word *t = to;
+
+	for (__u32 i = 0; i < n; i++)
+		t[i] = WM_READ(f[i]);
+}
 
 /* --- entries of the hashes ----------------------------------------------------------------------
  */
@@ -138,11 +152,7 @@ static __always_inline __u64 wm_name_seal(const struct wm_name_key *k, const str
  *  wm_name_sealed() says so. */
 static __always_inline void wm_name_read(const struct wm_name *e, struct wm_named *ret)
 {
-	const volatile wm_table_word *from = (const volatile wm_table_word *)e;
-	wm_table_word *to = (wm_table_word *)ret;
-
-	for (unsigned i = 0; i < sizeof(*ret) / 8; i++)
-		to[i] = from[i];
+	wm_read_words(ret, e, sizeof(*ret) / 8);
 	WM_COMPILER_BARRIER();
 }
 
@@ -161,7 +171,7 @@ static __always_inline struct wm_set_table wm_load_table(const struct wm_set *se
 		struct wm_set_table table;
 	} u;
 
-	u.word = *(const volatile wm_table_word *)&set->table;
+	wm_read_words(&u.word, &set->table, 1);
 	return u.table;
 }
 
@@ -204,8 +214,8 @@ static __always_inline enum wm_pick wm_table_load(const struct wm_view *v, __u32
 		return WM_PICK_TORN;
 	generation = WM_READ(h->generation);
 	WM_COMPILER_BARRIER();
-	ret->head = *h;
-	ret->count = h->end[(ret->head.tiers - 1) & (WM_TIERS_MAX - 1)];
+	wm_read_words(&ret->head, h, sizeof(*h) / 8);
+	ret->count = ret->head.end[(ret->head.tiers - 1) & (WM_TIERS_MAX - 1)];
 	WM_COMPILER_BARRIER();
 	if (generation != ret->word.generation || WM_READ(h->generation) != generation ||
 	    ret->head.set != set)
@@ -234,7 +244,7 @@ static __always_inline enum wm_pick wm_slot_read(const struct wm_view *v, const 
 
 	if (!s)
 		return WM_PICK_TORN;
-	*ret = *s;
+	wm_read_words(ret, s, sizeof(*s) / 8);
 	return wm_table_holds(v, t) ? WM_PICKED : WM_PICK_TORN;
 }
 
@@ -288,7 +298,7 @@ static __always_inline int wm_take_in(const struct wm_view *v, __u32 index, __u3
 	if (state >> 16 != stamp || health > WM_STATE_DRAIN || !(states >> health & 1))
 		return 0;
 	WM_COMPILER_BARRIER();
-	both = b->families & families;
+	both = WM_READ(b->families) & families;
 	if (both && families & WM_NOT_LOOPBACK) {
 		both &= ~wm_loopback_families(b);
 		ret->passed_over += !both;
@@ -296,20 +306,20 @@ static __always_inline int wm_take_in(const struct wm_view *v, __u32 index, __u3
 	if (!both)
 		return 0;
 	if (both & WM_FAMILY_6 && (prefer6 || !(both & WM_FAMILY_4))) {
-		ret->addr_be[0] = b->addr6_be[0];
-		ret->addr_be[1] = b->addr6_be[1];
-		ret->addr_be[2] = b->addr6_be[2];
-		ret->addr_be[3] = b->addr6_be[3];
+		ret->addr_be[0] = WM_READ(b->addr6_be[0]);
+		ret->addr_be[1] = WM_READ(b->addr6_be[1]);
+		ret->addr_be[2] = WM_READ(b->addr6_be[2]);
+		ret->addr_be[3] = WM_READ(b->addr6_be[3]);
 		ret->family = WM_FAMILY_6;
 	} else {
 		ret->addr_be[0] = 0;
 		ret->addr_be[1] = 0;
 		ret->addr_be[2] = WM_V4_MAPPED_BE;
-		ret->addr_be[3] = b->addr4_be;
+		ret->addr_be[3] = WM_READ(b->addr4_be);
 		ret->family = WM_FAMILY_4;
 	}
-	ret->port_be = b->port_be;
-	ret->weight = b->weight;
+	ret->port_be = WM_READ(b->port_be);
+	ret->weight = WM_READ(b->weight);
 	ret->backend = index;
 	ret->state = state;
 	/* an index that got another occupant in between has another stamp */
