@@ -91,3 +91,16 @@ const char *wm_mesh_endpoint_name(const char *key)
 
 	return strncmp(key, WM_MESH_ENDPOINT_KEY, n) == 0 && key[n] ? key + n : NULL;
 }
+
+unsigned wm_mesh_endpoint_port(const struct wm_instance *i, const char *name)
+{
+	struct wm_mesh_endpoint e;
+
+	for (unsigned n = 0; n < i->meta_count; n++) {
+		const char *its = wm_mesh_endpoint_name(i->meta[n].key);
+
+		if (its && strcmp(its, name) == 0)
+			return wm_mesh_endpoint_parse(i->meta[n].value, &e) ? 0 : e.port;
+	}
+	return 0;
+}

@@ -46,6 +46,8 @@ struct wm_mesh_endpoint {
 };
 /** Read "<protocol>:<port>[/<path>]". @return 0, -EINVAL. */
 int wm_mesh_endpoint_parse(const char *s, struct wm_mesh_endpoint *ret);
+/** The port of an instance's endpoint; 0: it has none of this name. Cost O(pairs). */
+unsigned wm_mesh_endpoint_port(const struct wm_instance *i, const char *name);
 /** Name of an endpoint by its key; NULL: it is none's. Borrowed from @p key. */
 const char *wm_mesh_endpoint_name(const char *key);
 /** Lower-case letters, digits, '+', '-', '.'; begins with a letter (RFC 3986, scheme). */
