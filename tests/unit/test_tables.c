@@ -372,11 +372,55 @@ Test(tables, a_part_of_a_service_has_names_of_its_own)
 	cr_assert_eq(wm_tables_sweep(t), 0);
 	cr_assert_eq(wm_tables_label_set(t, "s1", "v2.eu"), set);
 	cr_assert_eq(p->names.writes + p->fronts.writes, 0);
-	wm_tables_label_del(t, "s1", "v2.eu");
+	wm_tables_part_del(t, "s1", "v2.eu", 0);
 	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7virtual\4mesh\10internal"), -1);
 	cr_assert_eq(p->names.n, 2);
 	cr_assert_eq(p->fronts.n, 2);
 	agree(p, t, &all);
+	wm_tables_free(t);
+	free(p);
+}
+
+/* A port has a set of its own at the service's addresses, and the service says that it has. The
+ * same instance is another backend there; its health is one. */
+Test(tables, a_port_has_a_set_of_its_own)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted all, port;
+	uint32_t of_all, of_port, at[WM_BACKENDS_OF_MAX];
+
+	want(&all, 1, 2);
+	want(&port, 1, 2);
+	all.w.ports = true;
+	port.w.port = 9090;
+	port.b[0].port = port.b[1].port = 9100;
+	cr_assert_eq(wm_tables_put(t, &all.w, &of_all, NULL), 0);
+	cr_assert_eq(wm_tables_put(t, &port.w, &of_port, NULL), 0);
+	cr_assert_neq(of_all, of_port);
+	cr_assert_eq(p->names.n, 2);
+	cr_assert_eq(p->fronts.n, 2 + 4);
+	for (unsigned i = 0; i < p->fronts.n; i++) {
+		struct wm_frontend_key k;
+
+		memcpy(&k, p->fronts.at[i].key, sizeof(k));
+		cr_assert_eq(p->fronts.at[i].v.front.set, k.port_be ? of_port : of_all);
+		cr_assert_eq(p->fronts.at[i].v.front.flags, k.port_be ? 0 : WM_FRONTEND_F_EXACT);
+	}
+	cr_assert_eq(wm_tables_backends_of(t, all.b[0].instance, at, WM_BACKENDS_OF_MAX), 2);
+	wm_tables_state(t, all.b[0].instance, WM_STATE_DOWN);
+	cr_assert_eq(p->set_live[of_all].up4, 1);
+	cr_assert_eq(p->set_live[of_port].up4, 1);
+	wm_tables_state(t, all.b[0].instance, WM_STATE_UP);
+	wm_tables_free(t);
+	t = tables_new(p);
+	p->names.writes = p->fronts.writes = 0;
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	cr_assert_eq(put(t, &port) + put(t, &all), 0);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	cr_assert_eq(p->names.writes + p->fronts.writes, 0);
+	wm_tables_part_del(t, "s1", NULL, 9090);
+	cr_assert_eq(p->fronts.n, 2);
 	wm_tables_free(t);
 	free(p);
 }
@@ -705,7 +749,10 @@ Test(tables, full_names_are_told_and_tried_again)
 Test(tables, longest_set_and_too_long)
 {
 	static struct wm_want_backend b[WM_SET_SLOTS_MAX + 1];
-	struct wm_want_set w = {"big", 1, {0}, b, WM_SET_SLOTS_MAX + 1, NULL, NULL};
+	struct wm_want_set w = {.service = "big",
+				.vip4_be = 1,
+				.backends = b,
+				.backends_count = WM_SET_SLOTS_MAX + 1};
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
 	struct wm_err e;

@@ -48,7 +48,7 @@ static bool key_of(const struct wm_tables *t, const struct wm_name *v, struct wm
 			text[last - 1] = '\0';
 		if (wm_wire_name(d, last ? text : "", text + last, kind, wire) == v->len &&
 		    memcmp(wire, v->name, v->len) == 0)
-			return !wm_svc_key(ret, text + last, last ? text : NULL);
+			return !wm_svc_key(ret, text + last, last ? text : NULL, 0);
 	}
 	return false;
 }

@@ -15,6 +15,7 @@
 
 #define WM_DOMAINS	 2 /* the domain and the alternative one */
 #define WM_SERVICE_NAMES (2 * WM_DOMAINS)
+#define WM_SET_FRONTS	 4 /* of a port: each family by each protocol */
 #define WM_NO_SET	 0xffffffffu
 #define WM_NO_INDEX	 0xffffffffu
 
@@ -64,17 +65,18 @@ struct wm_svc {
 	struct wm_ref *refs; /* sorted by instance, then index */
 	uint32_t refs_count, refs_cap;
 	struct wm_name_entry *names[WM_SERVICE_NAMES];
-	struct wm_front_entry *fronts[2];
+	struct wm_front_entry *fronts[WM_SET_FRONTS];
 	struct wm_cuts *cuts;	/* NULL: it has one tier */
 	struct wm_traffic gone; /* what was counted of backends that left */
 	uint16_t len;		/* of `name`, without its last NUL */
-	uint16_t label;		/* place in it; 0: the set is of all of the service */
+	uint16_t label;		/* place in it; 0: the set is of all of the service. Behind a mark
+				 * the port that it is of */
 	char name[];		/* the service; behind its NUL the label. "": an adopted set that no
 				 * name tells of */
 };
 /* What finds a set: the service, or its name, NUL and the label. */
 struct wm_svc_key {
-	char text[WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + 1];
+	char text[WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + sizeof(":65535")];
 	size_t len;
 };
 
@@ -133,11 +135,13 @@ struct wm_tables {
 /* tables.c */
 /** Of what was taken out of programs' reach just now: it goes to the pools with what is freed. */
 uint64_t wm_tables_ticket(const struct wm_tables *t);
-/** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service. */
-int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label);
+/** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service; @p port 0: of
+ * all ports. */
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port);
 struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set);
 /** @p label as in wm_svc_key(). @return NULL: there is no such set. */
-struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label);
+struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label,
+			   uint16_t port);
 /** Everything of @p s out of the tables; @p s is freed. */
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */

@@ -8,6 +8,7 @@
 #include "waymark/name_hash.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,10 +233,10 @@ int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 }
 
 static int front_put(struct wm_tables *t, struct wm_svc *s, unsigned i,
-		     const struct wm_frontend_key *k, struct wm_err *e)
+		     const struct wm_frontend_key *k, uint32_t flags, struct wm_err *e)
 {
 	struct wm_front_entry *f = wm_map_get(t->fronts, k, sizeof(*k)), *old = s->fronts[i];
-	struct wm_frontend v = {.set = s->set};
+	struct wm_frontend v = {.set = s->set, .flags = flags};
 	int r = 0;
 
 	if (old && old != f) { /* the service got another address */
@@ -265,15 +266,27 @@ static int front_put(struct wm_tables *t, struct wm_svc *s, unsigned i,
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
-static struct wm_frontend_key key4_of(const struct wm_want_set *w)
+/* Front @p i of a set: IPv4, then IPv6; of a port each by TCP and by UDP. @return false: none. */
+static bool key_of(const struct wm_want_set *w, unsigned i, struct wm_frontend_key *ret)
 {
-	return (struct wm_frontend_key){.addr_be = {0, 0, __builtin_bswap32(0xffff), w->vip4_be}};
+	static const uint8_t none[16];
+	bool six = w->port ? i / 2 : i;
+
+	*ret = (struct wm_frontend_key){.addr_be = {0, 0, __builtin_bswap32(0xffff), w->vip4_be}};
+	if (six)
+		memcpy(ret->addr_be, w->vip6, 16);
+	if (w->port) {
+		ret->port_be = __builtin_bswap16(w->port);
+		ret->proto = i % 2 ? IPPROTO_UDP : IPPROTO_TCP;
+	}
+	return six ? memcmp(w->vip6, none, 16) != 0 : w->vip4_be != 0;
 }
 
 uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set *w)
 {
-	struct wm_frontend_key k4 = key4_of(w);
-	const struct wm_front_entry *f = w->vip4_be ? wm_map_get(t->fronts, &k4, sizeof(k4)) : NULL;
+	struct wm_frontend_key k;
+	const struct wm_front_entry *f =
+		key_of(w, 0, &k) ? wm_map_get(t->fronts, &k, sizeof(k)) : NULL;
 
 	return f && !f->claimed ? f->v.set : WM_NO_SET;
 }
@@ -281,17 +294,16 @@ uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set 
 static int fronts_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		      struct wm_err *e)
 {
-	static const uint8_t none[16];
-	struct wm_frontend_key k4 = key4_of(w);
-	struct wm_frontend_key k6 = {0};
-	int r = 0, r6 = 0;
+	unsigned n = w->port ? WM_SET_FRONTS : WM_SET_FRONTS / 2;
+	uint32_t flags = w->ports ? WM_FRONTEND_F_EXACT : 0;
+	struct wm_frontend_key k;
+	int bad = 0, r;
 
-	memcpy(k6.addr_be, w->vip6, 16);
-	if (w->vip4_be)
-		r = front_put(t, s, 0, &k4, e);
-	if (memcmp(w->vip6, none, 16) != 0)
-		r6 = front_put(t, s, 1, &k6, e);
-	return r ? r : r6;
+	for (unsigned i = 0; i < n; i++) {
+		r = key_of(w, i, &k) ? front_put(t, s, i, &k, flags, e) : 0;
+		bad = bad ? bad : r;
+	}
+	return bad;
 }
 
 /* Families that some backend has, whatever its health. */
@@ -345,7 +357,7 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	unsigned families = families_of(w);
 	int bad = fronts_put(t, s, w, e), r;
 
-	for (unsigned i = 0; i < WM_SERVICE_NAMES; i++) {
+	for (unsigned i = 0; i < WM_SERVICE_NAMES && !w->port; i++) {
 		const struct wm_domain *d = &t->domains[i / 2];
 		struct wm_name v = {.set = s->set};
 		size_t len;

@@ -257,7 +257,8 @@ static void drop_labels(struct wm_resolution *x, struct compiled *c, const struc
 {
 	for (size_t at = 0; at < c->labels.len; at += strlen(c->labels.data + at) + 1)
 		if (!left || !has_label(left, c->labels.data + at))
-			wm_tables_label_del(x->tables, c->service->name, c->labels.data + at);
+			wm_tables_part_del(x->tables, c->service->name, c->labels.data + at,
+					   0);
 	wm_buf_done(&c->labels);
 }
 

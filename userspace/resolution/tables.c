@@ -7,6 +7,7 @@
 #include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,16 +130,21 @@ void wm_table_memory_free(struct wm_table_memory *m)
 }
 
 /* --- services --------------------------------------------------------------------------------- */
-int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label)
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port)
 {
-	size_t n = strlen(service), more = label && *label ? strlen(label) + 1 : 0;
+	size_t n = strlen(service);
+	int more;
 
-	if (n > WM_SERVICE_NAME_MAX || more > WM_TAG_MAX + 1)
+	label = label ? label : "";
+	if (n > WM_SERVICE_NAME_MAX || strlen(label) > WM_TAG_MAX)
 		return -EINVAL;
 	memcpy(ret->text, service, n + 1);
-	if (more)
-		memcpy(ret->text + n + 1, label, more);
-	ret->len = n + more;
+	ret->len = n;
+	if (!*label && !port)
+		return 0;
+	more = port ? snprintf(ret->text + n + 1, sizeof(ret->text) - n - 1, "%s\2%u", label, port)
+		    : snprintf(ret->text + n + 1, sizeof(ret->text) - n - 1, "%s", label);
+	ret->len += 1 + (size_t)more;
 	return 0;
 }
 
@@ -449,7 +455,7 @@ static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_s
 	struct wm_svc_key k;
 	uint32_t set;
 
-	if (wm_svc_key(&k, w->service, w->label))
+	if (wm_svc_key(&k, w->service, w->label, w->port))
 		return wm_err_set(e, WM_E_INVALID, "the name of a set is too long");
 	*ret = wm_map_get(t->services, k.text, k.len);
 	if (!*ret)
@@ -521,16 +527,17 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 	free(s);
 }
 
-struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label)
+struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label,
+			   uint16_t port)
 {
 	struct wm_svc_key k;
 
-	return wm_svc_key(&k, service, label) ? NULL : wm_map_get(t->services, k.text, k.len);
+	return wm_svc_key(&k, service, label, port) ? NULL : wm_map_get(t->services, k.text, k.len);
 }
 
-void wm_tables_label_del(struct wm_tables *t, const char *service, const char *label)
+void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port)
 {
-	struct wm_svc *s = wm_svc_find(t, service, label);
+	struct wm_svc *s = wm_svc_find(t, service, label, port);
 
 	if (s)
 		wm_svc_remove(t, s);
@@ -538,7 +545,7 @@ void wm_tables_label_del(struct wm_tables *t, const char *service, const char *l
 
 int wm_tables_del(struct wm_tables *t, const char *service)
 {
-	wm_tables_label_del(t, service, NULL);
+	wm_tables_part_del(t, service, NULL, 0);
 	return 0;
 }
 
@@ -614,7 +621,7 @@ const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set)
 
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
-	const struct wm_svc *s = wm_svc_find(t, service, label);
+	const struct wm_svc *s = wm_svc_find(t, service, label, 0);
 
 	return s ? (int64_t)s->set : -ENOENT;
 }

@@ -12,6 +12,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/ttl.h"
 #include "userspace/metadata/tiers.h"
+#include "userspace/model/policy.h"
 #include "waymark/table.h"
 
 #include <stdbool.h>
@@ -99,6 +100,9 @@ struct wm_want_set {
 	uint32_t backends_count;
 	const struct wm_want_rule *rule; /* NULL: at random by weight, all alike */
 	const char *label; /* in front of it: the set is of a part of the service. NULL: of all */
+	uint16_t port; /* of the addresses, host order: such a set is of it alone, and has no names.
+			* 0: the set is of every port */
+	bool ports;    /* some ports of the addresses have sets of their own */
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
@@ -119,13 +123,16 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		  struct wm_err *e);
 /** Remove the set of a service with its names. Unknown: 0. */
 int wm_tables_del(struct wm_tables *t, const char *service);
-/** The same of a part of it. */
-void wm_tables_label_del(struct wm_tables *t, const char *service, const char *label);
+/** The same of a part of it, or of a port. */
+void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port);
 /** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
 int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
-/** Indexes of an instance's backends: one, or two while its address changes; none that fits no
- *  table. @return how many there are, @p ret is filled up to @p cap. Cost O(1). */
+/* Backends of an instance: of its port and of each endpoint that a policy gives a port, and these
+ * twice while its address changes. */
+#define WM_BACKENDS_OF_MAX (2 * (1 + WM_POLICY_PORTS_MAX))
+/** Indexes of an instance's backends, none if it fits no table. @return how many there are, @p ret
+ * is filled up to @p cap. Cost O(1). */
 unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uint32_t *ret,
 			       unsigned cap);
 /** Count anew who is ejected, in all sets that have the backend @p index: an ejection has begun or

@@ -148,7 +148,7 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 		     void *arg)
 {
 	const struct verify v = {t, fn, arg};
-	const struct wm_svc *s = wm_svc_find(t, w->service, w->label);
+	const struct wm_svc *s = wm_svc_find(t, w->service, w->label, w->port);
 	uint32_t n = w->backends_count;
 	bool whole = true;
 	int64_t slots;
