@@ -19,7 +19,7 @@
 	2		 /* counts of none in a row: one may miss a socket, see plane.h; and a     \
 			  * connect() that chose just before the drain has its socket by then */
 #define RETRY_MS    1000 /* until a removal that failed is tried again */
-#define BACKENDS_OF 4	 /* backends of an instance: two, while its address changes */
+#define BACKENDS_OF WM_BACKENDS_OF_MAX
 #define DRAINS_MAX  (1u << 24) /* the registry's bound of instances is met first */
 
 struct drain {

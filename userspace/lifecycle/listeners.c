@@ -62,7 +62,7 @@ static bool is_ours(const struct wm_instance *i)
 static uint32_t backend_of(const struct wm_listeners *x, const struct wm_instance *i)
 {
 	const struct wm_table_memory *m = wm_tables_memory(x->tables);
-	uint32_t at[2];
+	uint32_t at[WM_BACKENDS_OF_MAX];
 	unsigned n = wm_tables_backends_of(x->tables, i->hash, at, WM_ARRAY_LEN(at));
 
 	for (unsigned k = 0; k < n && k < WM_ARRAY_LEN(at); k++) {
