@@ -410,14 +410,27 @@ static struct shown show(const struct wm_api *a, const struct wm_service *s)
 	return v;
 }
 
+/* The backend of its own port, not of an endpoint's. */
+static bool find_backend(const struct wm_tables *t, const struct wm_instance *i, uint32_t *ret)
+{
+	uint32_t at[WM_BACKENDS_OF_MAX];
+	unsigned n = wm_tables_backends_of(t, i->hash, at, WM_ARRAY_LEN(at));
+
+	for (unsigned k = 0; k < n && k < WM_ARRAY_LEN(at); k++) {
+		*ret = at[k];
+		if (wm_tables_memory(t)->backends[at[k]].port_be == htons((uint16_t)i->port))
+			return true;
+	}
+	return n;
+}
+
 static void put_backend(struct wm_json *j, const struct shown *v, const struct wm_instance *i)
 {
 	const struct wm_table_memory *m = v->tables ? wm_tables_memory(v->tables) : NULL;
 	/* a host name keeps its index and is in no slot */
 	bool addressed = i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
 	uint32_t at = 0;
-	bool is =
-		m && v->in_tables && addressed && wm_tables_backends_of(v->tables, i->hash, &at, 1);
+	bool is = m && v->in_tables && addressed && find_backend(v->tables, i, &at);
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "id", i->id);

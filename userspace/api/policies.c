@@ -2,6 +2,7 @@
 /* policies.c - /v1/waymark/policies: policies as they are, written and shown. */
 #include "decode_policy.h"
 #include "internal.h"
+#include "userspace/metadata/mesh.h"
 #include "userspace/metadata/subset.h"
 
 #include <errno.h>
@@ -146,6 +147,28 @@ static void warn_service(struct wm_json *j, const struct wm_registry *r, const c
 	wm_json_string(j, text);
 }
 
+/* Has anybody the endpoint? */
+static void warn_ports(struct wm_json *j, const struct wm_policy *p, const struct wm_service *of)
+{
+	char text[256];
+
+	for (uint32_t n = 0; n < p->ports_count; n++) {
+		const char *endpoint = p->ports[n].endpoint;
+		unsigned found = 0;
+
+		for (unsigned i = 0; i < of->instances_count && !found; i++)
+			found = wm_mesh_endpoint_port(of->instances[i], endpoint);
+		if (found)
+			continue;
+		snprintf(
+			text, sizeof(text),
+			"ports.%u: no instance has the endpoint \"%.64s\" now, when_none says what "
+			"happens",
+			p->ports[n].port, endpoint);
+		wm_json_string(j, text);
+	}
+}
+
 /* What is kept and shown, and decides nothing yet. */
 static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
 {
@@ -159,8 +182,6 @@ static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm
 				  "measured yet");
 	if (p->affinity.key)
 		wm_json_string(j, "affinity: it is kept, and decides nothing yet");
-	if (p->ports_count)
-		wm_json_string(j, "ports: they are kept, and decide nothing yet");
 }
 
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p)
@@ -184,6 +205,8 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 	wm_subsets_begin(s);
 	if (of)
 		warn_subsets(&j, s, p, of);
+	if (of)
+		warn_ports(&j, p, of);
 	wm_json_close(&j, ']');
 	wm_json_close(&j, '}');
 	wm_json_done(&j);

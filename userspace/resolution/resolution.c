@@ -8,6 +8,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
+#include "userspace/metadata/mesh.h"
 #include "userspace/metadata/selection.h"
 
 #include <ctype.h>
@@ -27,6 +28,9 @@
 #define RESTING_SHARE 8
 #define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
 
+/* Subsets and all of the service, by ports and all of them. */
+#define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX))
+
 enum place {
 	CLEAN,
 	DIRTY, /* compiled at the end of the turn */
@@ -41,7 +45,7 @@ struct compiled {
 	TAILQ_ENTRY(compiled) entry;
 	uint64_t due_ns; /* not to be published before */
 	enum place in;
-	struct wm_buf labels; /* that have a set: each with its NUL */
+	struct wm_buf parts; /* that have a set: of struct key */
 };
 TAILQ_HEAD(compiled_list, compiled);
 
@@ -77,7 +81,6 @@ static void mark_one(struct wm_resolution *x, struct wm_service *s)
 			return;
 		}
 		c->service = s;
-		wm_buf_init(&c->labels, WM_POLICY_SUBSETS_MAX * (WM_POLICY_LABEL_MAX + 1));
 		s->compiled = c;
 	}
 	if (c->in != DIRTY)
@@ -149,8 +152,12 @@ static bool closes(const struct wm_resolution *x, const struct wm_instance *i)
 	return (p && p->close_on_down) || aborts_tcp(i);
 }
 
-static int fill(struct wm_resolution *x, const struct wm_service *s, const struct wm_plan *plan)
+/* @p endpoint NULL: the instances as they are; else those that have it, on its port. */
+static int fill(struct wm_resolution *x, const struct wm_service *s, const struct wm_plan *plan,
+		const char *endpoint, uint32_t *ret_count)
 {
+	uint32_t n = 0;
+
 	if (plan->count > x->want_cap) {
 		size_t cap = plan->count + plan->count / 2;
 		struct wm_want_backend *want = realloc(x->want, cap * sizeof(*want));
@@ -162,17 +169,21 @@ static int fill(struct wm_resolution *x, const struct wm_service *s, const struc
 	}
 	for (unsigned k = 0; k < plan->count; k++) {
 		const struct wm_instance *i = plan->planned[k].instance;
+		unsigned port = endpoint ? wm_mesh_endpoint_port(i, endpoint) : i->port;
 
-		x->want[k] = (struct wm_want_backend){.instance = i->hash,
+		if (endpoint && !port)
+			continue;
+		x->want[n] = (struct wm_want_backend){.instance = i->hash,
 						      .addr4_be = i->addr4.s_addr,
-						      .port = i->port,
+						      .port = (uint16_t)port,
 						      .weight = weight_of(i),
 						      .state = state_of(x, i),
 						      .abort_tcp = closes(x, i),
 						      .foreign = i->service != s,
 						      .tiers = plan->planned[k].tiers};
-		memcpy(x->want[k].addr6, &i->addr6, 16);
+		memcpy(x->want[n++].addr6, &i->addr6, 16);
 	}
+	*ret_count = n;
 	return 0;
 }
 
@@ -198,38 +209,49 @@ static void check_custom(const struct wm_resolution *x, struct wm_plan *plan)
 		plan->rule.head.balance = WM_BALANCE_WEIGHTED;
 }
 
-/* What the tables are to say of @p s, or of its subset @p label. The plan is done with after @p w,
- * also on failure. */
-static int want(struct wm_resolution *x, const struct wm_service *s, const char *label,
+/* A part of a service that has a set of its own: a subset, a port of the virtual address, or a port
+ * of a subset's. */
+struct part {
+	char label[WM_POLICY_LABEL_MAX + 1]; /* "": all of the service */
+	const struct wm_policy_port *port;   /* NULL: all ports */
+};
+
+/* What the tables are to say of a part of @p s. The plan is done with after @p w, also on failure.
+ */
+static int want(struct wm_resolution *x, const struct wm_service *s, const struct part *part,
 		struct wm_plan *plan, struct wm_want_set *w)
 {
+	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
 	struct in6_addr vip6 = s->vip6;
 	struct in_addr vip4 = s->vip4;
-	int r = wm_plan_make(x->registry, s, label, plan);
+	uint32_t count = 0;
+	int r = wm_plan_make(x->registry, s, part->label, plan);
 
 	if (!r)
-		r = fill(x, s, plan);
-	*w = (struct wm_want_set){.service = s->name, .label = label};
-	if (!*label || wm_registry_label(x->registry, s->name, label, &vip4, &vip6)) {
+		r = fill(x, s, plan, part->port ? part->port->endpoint : NULL, &count);
+	*w = (struct wm_want_set){.service = s->name, .label = part->label};
+	if (!*part->label || wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6)) {
 		w->vip4_be = vip4.s_addr;
 		memcpy(w->vip6, &vip6, 16);
 	}
 	w->backends = x->want;
-	w->backends_count = plan->count;
+	w->backends_count = count;
+	w->port = part->port ? (uint16_t)part->port->port : 0;
+	w->ports = !part->port && p && p->ports_count;
 	check_custom(x, plan);
 	w->rule = &plan->rule;
 	return r;
 }
 
-/* The set of the service, or of its subset @p label. @return 0 or why it did not fit. */
-static int put_set(struct wm_resolution *x, struct compiled *c, const char *label)
+/* @return 0 or why it did not fit. */
+static int put_set(struct wm_resolution *x, struct compiled *c, const struct part *part)
 {
 	const struct wm_service *s = c->service;
 	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
 	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = want(x, s, label, &plan, &w);
+	int r = want(x, s, part, &plan, &w);
 
 	wm_tables_stats(x->tables, &before);
 	if (!r)
@@ -238,61 +260,87 @@ static int put_set(struct wm_resolution *x, struct compiled *c, const char *labe
 	if (after.publishes != before.publishes)
 		c->due_ns = wm_clock_ns() + pace_ns(x, plan.count);
 	if (r)
-		wm_warn("resolution.unfit", "svc=%s label=%s err=%s text=%s", wm_log_q(s->name),
-			wm_log_q(label), wm_err_name(r), wm_log_q(e.text));
+		wm_warn("resolution.unfit", "svc=%s label=%s port=%u err=%s text=%s",
+			wm_log_q(s->name), wm_log_q(part->label), w.port, wm_err_name(r),
+			wm_log_q(e.text));
 	wm_plan_done(&plan);
 	return r;
 }
 
-static bool has_label(const struct wm_buf *labels, const char *label)
+/* --- parts of a service -------------------------------------------------------------------------
+ */
+/* Those that a service has, as the tables name them. */
+struct key {
+	uint16_t port;
+	char label[WM_POLICY_LABEL_MAX + 1];
+};
+
+static bool has_key(const struct wm_buf *keys, const struct key *k)
 {
-	for (size_t at = 0; at < labels->len; at += strlen(labels->data + at) + 1)
-		if (strcmp(labels->data + at, label) == 0)
+	for (size_t at = 0; at < keys->len; at += sizeof(*k))
+		if (memcmp(keys->data + at, k, sizeof(*k)) == 0)
 			return true;
 	return false;
 }
 
-/* Sets of subsets that are no more. */
-static void drop_labels(struct wm_resolution *x, struct compiled *c, const struct wm_buf *left)
+/* Sets of what is no more. */
+static void drop_parts(struct wm_resolution *x, struct compiled *c, const struct wm_buf *left)
 {
-	for (size_t at = 0; at < c->labels.len; at += strlen(c->labels.data + at) + 1)
-		if (!left || !has_label(left, c->labels.data + at))
-			wm_tables_part_del(x->tables, c->service->name, c->labels.data + at,
-					   0);
-	wm_buf_done(&c->labels);
+	struct key k;
+
+	for (size_t at = 0; at < c->parts.len; at += sizeof(k)) {
+		memcpy(&k, c->parts.data + at, sizeof(k));
+		if (!left || !has_key(left, &k))
+			wm_tables_part_del(x->tables, c->service->name, k.label, k.port);
+	}
+	wm_buf_done(&c->parts);
 }
 
-/* Each subset of the service's policy has a set. @return 0 or why one did not fit. */
-static int put_labels(struct wm_resolution *x, struct compiled *c)
+/* Call @p fn with all of a service and each part of it. @return the last that it returned but 0. */
+static int each_part(struct wm_resolution *x, struct wm_service *s,
+		     int (*fn)(struct wm_resolution *x, struct wm_service *s,
+			       const struct part *part, void *arg),
+		     void *arg)
 {
-	const struct wm_policy *p = wm_registry_policy(x->registry, c->service->name);
-	char label[WM_POLICY_LABEL_MAX + 1];
-	struct wm_buf now;
+	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
+	struct part part = {.port = NULL};
 	int bad = 0, r;
 
-	wm_buf_init(&now, c->labels.max);
-	for (uint32_t n = 0; p && n < p->subsets_count; n++) {
-		snprintf(label, sizeof(label), "%s", p->subsets[n].name);
-		for (char *l = label; *l; l++)
+	for (uint32_t n = 0; n <= (p ? p->subsets_count : 0); n++) {
+		if (n)
+			snprintf(part.label, sizeof(part.label), "%s", p->subsets[n - 1].name);
+		for (char *l = part.label; *l; l++)
 			*l = (char)tolower((unsigned char)*l);
-		if (!wm_buf_put(&now, label, strlen(label) + 1)) {
-			bad = -ENOMEM;
-			continue;
+		for (uint32_t k = 0; k <= (p ? p->ports_count : 0); k++) {
+			part.port = k ? &p->ports[k - 1] : NULL;
+			r = fn(x, s, &part, arg);
+			bad = r ? r : bad;
 		}
-		r = put_set(x, c, label);
-		bad = r ? r : bad;
 	}
-	drop_labels(x, c, &now);
-	c->labels = now;
 	return bad;
 }
 
-/* @return 0 or why it did not fit. */
+static int put_part(struct wm_resolution *x, struct wm_service *s, const struct part *part,
+		    void *arg)
+{
+	struct key k = {.port = (uint16_t)(part->port ? part->port->port : 0)};
+
+	strcpy(k.label, part->label);
+	if ((*k.label || k.port) && !wm_buf_put(arg, &k, sizeof(k)))
+		return -ENOMEM;
+	return put_set(x, s->compiled, part);
+}
+
+/* @return 0 or why something of it did not fit. */
 static int compile(struct wm_resolution *x, struct compiled *c)
 {
-	int r = put_set(x, c, ""), labels = put_labels(x, c);
+	struct wm_buf now;
+	int r;
 
-	r = r ? r : labels;
+	wm_buf_init(&now, PARTS_MAX * sizeof(struct key));
+	r = each_part(x, c->service, put_part, &now);
+	drop_parts(x, c, &now);
+	c->parts = now;
 	move(x, c, r ? UNFIT : CLEAN);
 	return r;
 }
@@ -430,7 +478,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		wm_tables_del(x->tables, c->service->name);
 		gone = c->service->compiled;
 		if (gone) {
-			drop_labels(x, gone, NULL);
+			drop_parts(x, gone, NULL);
 			move(x, gone, CLEAN);
 		}
 		free(gone);
@@ -501,7 +549,7 @@ void wm_resolution_free(struct wm_resolution *x)
 		struct compiled *c = s->compiled;
 
 		if (c)
-			wm_buf_done(&c->labels);
+			wm_buf_done(&c->parts);
 		free(c);
 		s->compiled = NULL;
 	}
@@ -512,15 +560,21 @@ void wm_resolution_free(struct wm_resolution *x)
 	free(x);
 }
 
-static int verify_set(struct wm_resolution *x, const struct wm_service *s, const char *label,
-		      wm_difference_fn fn, void *arg)
+struct verify {
+	wm_difference_fn fn;
+	void *arg;
+};
+
+static int verify_part(struct wm_resolution *x, struct wm_service *s, const struct part *part,
+		       void *arg)
 {
+	const struct verify *v = arg;
 	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = want(x, s, label, &plan, &w);
+	int r = want(x, s, part, &plan, &w);
 
 	if (!r)
-		r = wm_tables_verify(x->tables, &w, fn, arg);
+		r = wm_tables_verify(x->tables, &w, v->fn, v->arg);
 	wm_plan_done(&plan);
 	return r;
 }
@@ -530,7 +584,7 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 {
 	const struct compiled *c = s->compiled;
 	char text[WM_SERVICE_NAME_MAX + 64];
-	int r = 0;
+	struct verify v = {fn, arg};
 
 	if (!c || c->in == DIRTY || c->in == PACED)
 		return 0;
@@ -539,10 +593,7 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 		fn(arg, "sets", text);
 		return 0;
 	}
-	r = verify_set(x, s, "", fn, arg);
-	for (size_t at = 0; !r && at < c->labels.len; at += strlen(c->labels.data + at) + 1)
-		r = verify_set(x, s, c->labels.data + at, fn, arg);
-	return r;
+	return each_part(x, c->service, verify_part, &v);
 }
 
 uint64_t wm_resolution_index(const struct wm_resolution *x)
