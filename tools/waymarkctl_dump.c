@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_dump.c - what the kernel's maps hold, read from the pins: entries in use, with service
  * names for set numbers, addresses for octets, and instance ids where an agent knows them. */
+#include "waymarkctl_dump.h"
+
 #include "userspace/base/clock.h"
 #include "userspace/dataplane/flows.h"
-#include "userspace/dataplane/inspect.h"
 #include "waymark/counters.h"
-#include "waymarkctl.h"
 #include "waymarkctl_owners.h"
 
 #include <arpa/inet.h>
@@ -16,17 +16,6 @@
 
 struct by_hash {
 	uint32_t hash, set;
-};
-
-struct dump {
-	const struct ctl *c;
-	struct wm_inspect *x;
-	const struct wm_inspect_memory *m;
-	char **services;	/* by set; NULL: unknown */
-	struct by_hash *hashes; /* of the sets' services, in order */
-	size_t hashes_count;
-	json_t *instances; /* by number of the backend, of a running agent */
-	json_t *rows;
 };
 
 /* "web.service.mesh.internal" of a wire name. */
@@ -61,7 +50,7 @@ static json_t *address_text(const uint32_t addr_be[4])
 	return json_string(text);
 }
 
-static json_t *service_of(const struct dump *d, uint32_t set)
+json_t *ctl_dump_service(const struct dump *d, uint32_t set)
 {
 	const char *s = set < d->m->sets_cap ? d->services[set] : NULL;
 
@@ -76,13 +65,13 @@ static int compare_hashes(const void *a, const void *b)
 }
 
 /* The service whose name has this hash. */
-static json_t *service_by(const struct dump *d, uint32_t hash)
+json_t *ctl_dump_service_by(const struct dump *d, uint32_t hash)
 {
 	const struct by_hash want = {hash, 0};
 	const struct by_hash *at =
 		bsearch(&want, d->hashes, d->hashes_count, sizeof(*d->hashes), compare_hashes);
 
-	return at ? service_of(d, at->set) : json_null();
+	return at ? ctl_dump_service(d, at->set) : json_null();
 }
 
 static struct wm_table table_of(const struct dump *d, uint32_t set)
@@ -95,7 +84,7 @@ static struct wm_table table_of(const struct dump *d, uint32_t set)
 	return t;
 }
 
-static json_t *instance_of(const struct dump *d, uint32_t backend)
+json_t *ctl_dump_instance(const struct dump *d, uint32_t backend)
 {
 	char key[16];
 	json_t *id;
@@ -129,12 +118,13 @@ static void dump_names(struct dump *d)
 
 		name_text(&n, text, sizeof(text));
 		json_array_append_new(
-			d->rows, json_pack("{s:s, s:s, s:o, s:i, s:o, s:o}", "name", text, "kind",
-					   n.kind == WM_NAME_VIRTUAL ? "virtual" : "service",
-					   "service", service_of(d, n.set), "set", n.set, "vip4",
-					   n.vip4_be ? address_text(mapped) : json_null(), "vip6",
-					   n.kind == WM_NAME_VIRTUAL ? address_text(n.vip6_be)
-								     : json_null()));
+			d->rows,
+			json_pack("{s:s, s:s, s:o, s:i, s:o, s:o}", "name", text, "kind",
+				  n.kind == WM_NAME_VIRTUAL ? "virtual" : "service", "service",
+				  ctl_dump_service(d, n.set), "set", n.set, "vip4",
+				  n.vip4_be ? address_text(mapped) : json_null(), "vip6",
+				  n.kind == WM_NAME_VIRTUAL ? address_text(n.vip6_be)
+							    : json_null()));
 	}
 }
 
@@ -151,8 +141,8 @@ static void dump_frontends(struct dump *d)
 							 key.proto == IPPROTO_TCP   ? "tcp"
 							 : key.proto == IPPROTO_UDP ? "udp"
 										    : "any",
-							 "service", service_of(d, f.set), "set",
-							 f.set, "flags", f.flags));
+							 "service", ctl_dump_service(d, f.set),
+							 "set", f.set, "flags", f.flags));
 }
 
 static void dump_sets(struct dump *d)
@@ -165,7 +155,7 @@ static void dump_sets(struct dump *d)
 			json_array_append_new(
 				d->rows,
 				json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "set",
-					  (json_int_t)i, "service", service_of(d, i), "head",
+					  (json_int_t)i, "service", ctl_dump_service(d, i), "head",
 					  (json_int_t)t.word.head, "generation",
 					  (json_int_t)t.word.generation, "first_slot",
 					  (json_int_t)t.head.first, "slots", (json_int_t)t.count,
@@ -182,13 +172,13 @@ static void dump_slots(struct dump *d)
 		for (uint32_t k = t.head.first; k < end && k < d->m->slots_cap; k++) {
 			const struct wm_slot *s = &d->m->slots[k];
 
-			json_array_append_new(d->rows,
-					      json_pack("{s:I, s:o, s:I, s:o, s:I, s:f}", "slot",
-							(json_int_t)k, "service", service_of(d, i),
-							"backend", (json_int_t)s->backend,
-							"instance", instance_of(d, s->backend),
-							"alias", (json_int_t)s->alias, "keep",
-							s->keep / 4294967295.0));
+			json_array_append_new(d->rows, json_pack("{s:I, s:o, s:I, s:o, s:I, s:f}",
+								 "slot", (json_int_t)k, "service",
+								 ctl_dump_service(d, i), "backend",
+								 (json_int_t)s->backend, "instance",
+								 ctl_dump_instance(d, s->backend),
+								 "alias", (json_int_t)s->alias,
+								 "keep", s->keep / 4294967295.0));
 		}
 	}
 }
@@ -204,8 +194,9 @@ static void dump_backends(struct dump *d)
 		json_array_append_new(
 			d->rows,
 			json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:i, s:i, s:I, s:I}", "backend",
-				  (json_int_t)i, "service", service_by(d, b->service), "instance",
-				  instance_of(d, i), "state", state_text(b->state), "address",
+				  (json_int_t)i, "service", ctl_dump_service_by(d, b->service),
+				  "instance", ctl_dump_instance(d, i), "state",
+				  state_text(b->state), "address",
 				  b->families & WM_FAMILY_4 ? address_text(mapped) : json_null(),
 				  "address6",
 				  b->families & WM_FAMILY_6 ? address_text(b->addr6_be)
@@ -231,7 +222,7 @@ static void dump_counters(struct dump *d)
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
-static json_t *place_text(const uint32_t addr_be[4], uint16_t port_be)
+json_t *ctl_dump_place(const uint32_t addr_be[4], uint16_t port_be)
 {
 	json_t *address = address_text(addr_be);
 	const char *text = json_string_value(address);
@@ -264,10 +255,10 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 	bool same = known && d->m->backends[e->backend].state >> 16 == e->stamp;
 
 	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s, s:s, s:I}", "service",
-			 known ? service_of(d, e->set) : json_null(), "instance",
-			 same ? instance_of(d, e->backend) : json_null(), "virtual",
-			 place_text(e->vip_be, e->vip_port_be), "address",
-			 place_text(e->backend_be, e->backend_port_be), "since_s",
+			 known ? ctl_dump_service(d, e->set) : json_null(), "instance",
+			 same ? ctl_dump_instance(d, e->backend) : json_null(), "virtual",
+			 ctl_dump_place(e->vip_be, e->vip_port_be), "address",
+			 ctl_dump_place(e->backend_be, e->backend_port_be), "since_s",
 			 (json_int_t)since_s, "why", wm_reason_text(e->reason), "pid",
 			 o && o->pid ? json_integer(o->pid) : json_null(), "command",
 			 o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
@@ -370,7 +361,8 @@ static void learn_instances(struct dump *d)
 	json_decref(all);
 }
 
-static int dump(const struct ctl *c, const char *what, void (*fn)(struct dump *d))
+int ctl_dump_look(const struct ctl *c, const char *what, void (*fn)(struct dump *d),
+		  json_t **ret_rows)
 {
 	struct dump d = {.c = c};
 	struct wm_err e = {0};
@@ -392,12 +384,23 @@ static int dump(const struct ctl *c, const char *what, void (*fn)(struct dump *d
 	free(d.hashes);
 	json_decref(d.instances);
 	wm_inspect_close(d.x);
-	if (!c->json && !json_array_size(d.rows)) {
-		json_decref(d.rows);
+	*ret_rows = d.rows;
+	return 0;
+}
+
+static int dump(const struct ctl *c, const char *what, void (*fn)(struct dump *d))
+{
+	json_t *rows = NULL;
+	int r = ctl_dump_look(c, what, fn, &rows);
+
+	if (r)
+		return r;
+	if (!c->json && !json_array_size(rows)) {
+		json_decref(rows);
 		puts("no entries");
 		return 0;
 	}
-	return ctl_print(c, d.rows);
+	return ctl_print(c, rows);
 }
 
 int ctl_maps_dump(const struct ctl *c)
