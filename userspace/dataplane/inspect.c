@@ -144,6 +144,11 @@ bool wm_inspect_frontend(struct wm_inspect *x, struct wm_frontend_key *key, bool
 		    x->entries[WM_MAP_FRONTENDS]);
 }
 
+int wm_inspect_origin(const struct wm_inspect *x, int fd, struct wm_socket_origin *ret)
+{
+	return bpf_map_lookup_elem(x->fd[WM_MAP_SOCKET_ORIGIN], &fd, ret) ? -errno : 0;
+}
+
 int wm_inspect_counters(struct wm_inspect *x, uint64_t *ret)
 {
 	int cpus = libbpf_num_possible_cpus();
