@@ -93,6 +93,8 @@ static int cmd_completion(const struct ctl *c);
 	  "programs, policy, tiers, the odds of each instance")                                    \
 	X("truth", "", 0, 0, ctl_truth,                                                            \
 	  "do registry, tables and kernel say the same? Exit status 0 yes, 1 no, 2 not known")     \
+	X("explain socket", "PID[:FD]", 1, 1, ctl_explain_socket,                                  \
+	  "what happened when a process's sockets were connected: by what, to whom, when, why")    \
 	X("monitor", "", 0, 0, ctl_monitor,                                                        \
 	  "connects and datagrams as they are decided; --service, --cgroup, --verdict select")     \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
@@ -144,7 +146,8 @@ enum {
 #define OPTIONS(X)                                                                                 \
 	X("agent", 'a', "ADDR", NULL,                                                              \
 	  "http://127.0.0.1:8500 (default, then unix:" CTL_SOCKET "; or $WAYMARK_HTTP_ADDR)")      \
-	X("pin-dir", 'p', "DIR", "status, connections, maps dump, detach, doctor",                 \
+	X("pin-dir", 'p', "DIR",                                                                   \
+	  "status, connections, explain socket, top, maps dump, detach, doctor",                   \
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \

@@ -123,6 +123,8 @@ int ctl_maps_dump(const struct ctl *c);
 int ctl_connections(const struct ctl *c);
 /** What a connect() would meet now, step by step. */
 int ctl_explain_connect(const struct ctl *c);
+/** What happened to the sockets of a process, or to one of them, when they were connected. */
+int ctl_explain_socket(const struct ctl *c);
 /** Follow decisions as they are made. */
 int ctl_monitor(const struct ctl *c);
 int ctl_snapshot_save(const struct ctl *c);
