@@ -95,6 +95,9 @@ static int cmd_completion(const struct ctl *c);
 	  "do registry, tables and kernel say the same? Exit status 0 yes, 1 no, 2 not known")     \
 	X("explain socket", "PID[:FD]", 1, 1, ctl_explain_socket,                                  \
 	  "what happened when a process's sockets were connected: by what, to whom, when, why")    \
+	X("top", "", 0, 0, ctl_top,                                                                \
+	  "services and instances by new connections a second, open ones, failures, latency; "     \
+	  "--once: one look")                                                                      \
 	X("monitor", "", 0, 0, ctl_monitor,                                                        \
 	  "connects and datagrams as they are decided; --service, --cgroup, --verdict select")     \
 	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
@@ -137,6 +140,7 @@ enum {
 	OPT_CGROUP,
 	OPT_UID,
 	OPT_UDP,
+	OPT_ONCE,
 	OPT_VERDICT,
 	OPT_REFERENCE,
 	OPT_MAN,
@@ -176,6 +180,7 @@ enum {
 	  "picked, refused, passed or unknown ones only")                                          \
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
+	X("once", OPT_ONCE, NULL, "top", "one look, which takes a second")                         \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
@@ -305,6 +310,9 @@ static int take(int o, struct ctl *c)
 		return -1;
 	case OPT_VERDICT:
 		c->verdict = optarg;
+		return -1;
+	case OPT_ONCE:
+		c->once = true;
 		return -1;
 	case OPT_UDP:
 		c->udp = true;

@@ -30,7 +30,7 @@ struct ctl {
 	const char *reason, *service, *config_dir;
 	const char *pid, *cgroup, *uid; /* of who dials; NULL: not given */
 	const char *verdict;		/* NULL: any */
-	bool udp;
+	bool udp, once;
 	const char *dir;  /* of certificates; NULL: here */
 	unsigned days;	  /* 0: the default */
 	unsigned watch_s; /* 0: once */
@@ -125,6 +125,8 @@ int ctl_connections(const struct ctl *c);
 int ctl_explain_connect(const struct ctl *c);
 /** What happened to the sockets of a process, or to one of them, when they were connected. */
 int ctl_explain_socket(const struct ctl *c);
+/** Services and instances by what is steered to them now. */
+int ctl_top(const struct ctl *c);
 /** Follow decisions as they are made. */
 int ctl_monitor(const struct ctl *c);
 int ctl_snapshot_save(const struct ctl *c);
