@@ -289,6 +289,32 @@ Test(interest, a_home_that_is_gone_is_replaced)
 	end(&d);
 }
 
+/* What a home sends when another was chosen was sent for nothing, so slow homes get more time. */
+Test(interest, where_all_homes_are_slow_it_does_not_move_all_the_time)
+{
+	unsigned moved;
+	struct desk d;
+
+	begin(&d, NULL);
+	d.has = "web";
+	d.homes[0].mute = d.homes[1].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, 60000);
+	cr_assert_leq(stats(&d).moved, 7, "of 60: %llu", (unsigned long long)stats(&d).moved);
+	cr_assert_geq(stats(&d).moved, 5);
+	cr_assert_leq(d.homes[0].wholes + d.homes[1].wholes, 11);
+	d.homes[0].mute = d.homes[1].mute = false;
+	(void)virtual_env_pass(&d.v, WM_INTEREST_SILENT_MAX_MS + 1000);
+	cr_assert(wm_interest_lookup(d.i, "web", on_done, &d) == 0, "it is here");
+	(void)virtual_env_pass(&d.v, WM_INTEREST_CALM_MS);
+	moved = (unsigned)stats(&d).moved;
+	d.homes[home(&d)].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "db", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_SILENT_MS + 1000);
+	cr_assert_eq(stats(&d).moved, moved + 1, "after a minute of calm as at first");
+	end(&d);
+}
+
 Test(interest, what_nobody_asks_for_goes)
 {
 	char web[] = "web-*", fixed[] = "fixed", *globs[] = {web, fixed, NULL};

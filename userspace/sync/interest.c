@@ -38,6 +38,7 @@ struct wm_interest {
 	struct wm_peer_id home; /* none: there is none */
 	struct wm_env_timer *tick, *deadline;
 	TAILQ_HEAD(, waiter) waiters;
+	uint64_t patience_ms, silent_ms; /* of a home; when one was silent last */
 	struct wm_interest_stats stats;
 };
 
@@ -349,6 +350,12 @@ static bool is_over(const struct wm_interest *i, const struct topic *t, uint64_t
 	       !(i->c.held && i->c.held(i->c.arg, t->name));
 }
 
+static void lose_patience(struct wm_interest *i, uint64_t now)
+{
+	i->silent_ms = now;
+	i->patience_ms *= i->patience_ms < WM_INTEREST_SILENT_MAX_MS ? 2 : 1;
+}
+
 static void on_tick(void *arg)
 {
 	struct wm_interest *i = arg;
@@ -358,7 +365,7 @@ static void on_tick(void *arg)
 	size_t pos = 0;
 
 	while ((t = wm_map_next(i->topics, &pos))) {
-		silent |= t->asked_ms && now - t->asked_ms >= WM_INTEREST_SILENT_MS;
+		silent |= t->asked_ms && now - t->asked_ms >= i->patience_ms;
 		if (is_over(i, t, now)) {
 			i->stats.expired++;
 			if (!wm_peer_id_none(&i->home))
@@ -372,6 +379,10 @@ static void on_tick(void *arg)
 			i->c.ask(i->c.arg, &i->home, t->name, t->number, false);
 		}
 	}
+	if (silent)
+		lose_patience(i, now);
+	else if (now - i->silent_ms >= WM_INTEREST_CALM_MS)
+		i->patience_ms = WM_INTEREST_SILENT_MS;
 	if (silent || wm_peer_id_none(&i->home))
 		choose(i, false);
 	wm_env_timer_arm(i->tick, TICK_MS);
@@ -386,6 +397,7 @@ struct wm_interest *wm_interest_new(const struct wm_interest_config *c)
 	if (!i)
 		return NULL;
 	i->c = *c;
+	i->patience_ms = WM_INTEREST_SILENT_MS;
 	TAILQ_INIT(&i->waiters);
 	i->topics = wm_map_new(WM_INTERESTS_MAX + WM_INTEREST_GLOBS_MAX);
 	i->tick = wm_env_timer_new(c->env, on_tick, i);

@@ -19,6 +19,10 @@
 #define WM_INTEREST_NEGATIVE_MS 5000  /* that there is none is remembered */
 #define WM_INTEREST_RENEW_MS	15000 /* subscriptions are renewed */
 #define WM_INTEREST_SILENT_MS	1000  /* without an answer another home is asked */
+/* Each time that happens it waits for twice as long, this at most, until it did not for a minute:
+ * where all homes are slow, all would be sent again and again. */
+#define WM_INTEREST_SILENT_MAX_MS 16000
+#define WM_INTEREST_CALM_MS	  60000
 
 struct wm_interest;
 struct wm_interest_config {
