@@ -18,7 +18,7 @@ folder, name, address, victim = sys.argv[1:5]
 other_name, other_address, other_id = sys.argv[5].split()
 other_id = bytes.fromhex(other_id.replace("-", ""))
 OWN = hashlib.md5(name.encode()).digest()
-HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY, KEYRING, KEYRING_REPLY, NEWS, INTEREST = range(1, 17)
+HELLO, STATE, STATE_REPLY, TREE, UNTREE, SPREAD, REPLICA, REQUEST, REPLY, PAUSE, VERIFY, VERIFY_REPLY, KEYRING, KEYRING_REPLY, NEWS, INTEREST, NEWS_OF = range(1, 18)
 FOR_PEER, FOR_PROBE, FOR_GREETING = range(3)
 CLOSE_S = 8  # an agent that ends a stream has so long: machines of tests are slow
 OPEN_S = 0.5  # what does not end a stream: the agent has read it by then, or reads it later
@@ -320,6 +320,8 @@ ATTACKS = {
     "junk-request": lambda: send(REQUEST, b"\xff" * 64),
     "junk-reply": lambda: send(REPLY, b"\xff" * 64),
     "junk-verify": lambda: send(VERIFY, b"\xff" * 64),
+    "junk-news-of": lambda: send(NEWS_OF, b"\xff" * 64),
+    "bomb-news-of": lambda: send(NEWS_OF, b(6, b"") * (1 << 20)),
     "asks-as-a-leaf": lambda: send(INTEREST, b(1, b"web")),
     "another-stop": lambda: send(PAUSE, other_id + struct.pack(">Q", 30000)),
     "accuse": lambda: send(STATE, b(1, member(other_name, other_id, state=2, number=1000, a=other_address))),
@@ -351,6 +353,10 @@ def log(n):
     return b(1, OWN) + u(2, 1) + u(3, 1) + b(4, b"\0" * 16)
 
 
+def news_of(octets):
+    return b(1, b"web") + u(2, 1) + octets
+
+
 REQUEST_OCTETS = (512 << 10) + (16 << 10) + 1024
 WANT = b(1, b"\1" * 16) + u(2, 1) + u(3, 1)
 # What a message may have: its channel, the message with so much of it, and how much.
@@ -377,6 +383,13 @@ BOUNDS = {
     "state-name": (STATE, lambda n: b(1, member("n" * n, b"\7" * 16, state=4)), 63),
     "state-version": (STATE, lambda n: b(1, member("gone", b"\7" * 16, state=4) + b(6, b"1" * n)), 31),
     "interest-octets": (INTEREST, lambda n: padded(b(1, b"web"), n), 1024),
+    "news-of-name": (NEWS_OF, lambda n: b(1, b"n" * n) + u(2, 1), 255),
+    "news-of-items": (NEWS_OF, lambda n: news_of(b(6, b(1, OWN) + b(4, b"i")) * n), 1024),
+    "news-of-names": (NEWS_OF, lambda n: news_of(b(7, b"web-x") * n), 4096),
+    "news-of-a-name": (NEWS_OF, lambda n: news_of(b(7, b"n" * n)), 255),
+    "news-of-node": (NEWS_OF, lambda n: news_of(b(6, b(1, OWN) + u(2, 1) + b(3, b"n" * n) + b(4, b"i"))), 63),
+    "news-of-id": (NEWS_OF, lambda n: news_of(b(6, b(1, OWN) + b(4, b"i" * n))), 255),
+    "news-of-origin": (NEWS_OF, lambda n: news_of(b(6, b(1, b"o" * n) + b(4, b"i"))), 16),
     "interest-name": (INTEREST, lambda n: b(1, b"n" * n), 255),
 }
 

@@ -220,13 +220,10 @@ static void on_stored(void *arg, const struct wm_foreign_result *r)
 	wm_env_timer_arm(t->l->seen, 0);
 }
 
-/* @return false: it is none, or our own. */
+/* @return false: it is our own. */
 static bool change_of(const struct wm_leaf *l, const Waymark__Interest__Item *i,
 		      struct wm_foreign_change *c)
 {
-	if (i->origin.len != sizeof(c->version.writer.octets) ||
-	    strlen(i->node) > WM_NODE_NAME_MAX || strlen(i->id) > WM_INSTANCE_ID_MAX)
-		return false;
 	*c = (struct wm_foreign_change){.node = i->node,
 					.id = i->id,
 					.gone = i->gone,
@@ -280,8 +277,21 @@ static void take(struct wm_leaf *l, const Waymark__Interest__News *n)
 	free(c);
 }
 
+static const char *item_wrong(const Waymark__Interest__Item *i)
+{
+	_Static_assert(WM_NODE_NAME_MAX == 63 && WM_INSTANCE_ID_MAX == 255, "the sentences say so");
+	if (i->origin.len != sizeof(struct wm_peer_id))
+		return "news of a service: an item of no agent";
+	if (strlen(i->node) > WM_NODE_NAME_MAX)
+		return "news of a service: a node's name of over 63 octets";
+	return strlen(i->id) > WM_INSTANCE_ID_MAX ? "news of a service: an id of over 255 octets"
+						  : NULL;
+}
+
 static const char *news_wrong(const Waymark__Interest__News *n)
 {
+	const char *why = NULL;
+
 	_Static_assert(WM_SERVICE_NAME_MAX == 255 && LEAF_ITEMS_MAX == 1024 &&
 			       LEAF_NAMES_MAX == 4096,
 		       "the sentences say so");
@@ -291,7 +301,15 @@ static const char *news_wrong(const Waymark__Interest__News *n)
 		return "news of a service: a name of over 255 octets";
 	if (n->n_items > LEAF_ITEMS_MAX)
 		return "news of a service: over 1024 items";
-	return n->n_names > LEAF_NAMES_MAX ? "news of a service: over 4096 names" : NULL;
+	if (n->n_names > LEAF_NAMES_MAX)
+		return "news of a service: over 4096 names";
+	for (size_t k = 0; k < n->n_names && !why; k++)
+		why = strlen(n->names[k]) > WM_SERVICE_NAME_MAX
+			      ? "news of a service: a name of over 255 octets"
+			      : NULL;
+	for (size_t k = 0; k < n->n_items && !why; k++)
+		why = item_wrong(n->items[k]);
+	return why;
 }
 
 const char *wm_leaf_told(struct wm_leaf *l, const struct wm_peer_id *from, const void *p,
