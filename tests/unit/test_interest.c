@@ -399,3 +399,36 @@ Test(interest, many_changes_of_a_service_are_its_whole)
 	cr_assert_eq(d.homes[0].changes, 0);
 	end(&d);
 }
+
+/* Messages that no home sends. */
+Test(interest, numbers_that_make_no_sense_change_nothing)
+{
+	char web[] = "web-*", fits[] = "web-x", *globs[] = {web, NULL}, *names[] = {fits};
+	const struct wm_peer_id stranger = {{77}};
+	unsigned asks;
+	struct desk d;
+
+	begin(&d, globs);
+	d.homes[0].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "db", on_done, &d), 1);
+	cr_assert(!wm_interest_message(d.i, &stranger, "db", 1, true), "of whom nothing was asked");
+	cr_assert(!wm_interest_message(d.i, &d.homes[1].id, "db", 1, true), "of another member");
+	cr_assert(!wm_interest_message(d.i, &d.homes[0].id, "none", 1, true), "not asked for");
+	cr_assert(!wm_interest_message(d.i, &d.homes[0].id, "db", 0, true), "there is no number 0");
+	cr_assert(!wm_interest_message(d.i, &d.homes[0].id, "db", 1, false), "it is not the first");
+	cr_assert(!wm_interest_message(d.i, &d.homes[0].id, web, 1, true), "a glob is no service");
+	cr_assert_eq(d.called, 0, "nobody was answered by it");
+	cr_assert(wm_interest_message(d.i, &d.homes[0].id, "db", 1, true));
+	asks = d.asks;
+	for (uint32_t n = 5; n < 5000; n++) /* each is a gap: it asks for the whole, once */
+		cr_assert(!wm_interest_message(d.i, &d.homes[0].id, "db", n * 77, false));
+	cr_assert_eq(d.asks, asks + 1);
+	cr_assert_eq(stats(&d).gaps, 1);
+	wm_interest_names(d.i, &stranger, web, 1, names, 1);
+	wm_interest_names(d.i, &d.homes[0].id, "db", 1, names, 1);
+	cr_assert(!wm_interest_wants(d.i, fits));
+	*fits = 'x'; /* which does not fit the glob */
+	wm_interest_names(d.i, &d.homes[0].id, web, 1, names, 1);
+	cr_assert(!wm_interest_wants(d.i, fits));
+	end(&d);
+}
