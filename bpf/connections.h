@@ -41,10 +41,9 @@ static __always_inline void connection_count(__u32 backend, __u16 stamp, int n)
 /** The connection of @p c has ended; the entry stays the socket's. */
 static __always_inline void connection_end(struct wm_connection *c)
 {
-	if (!c->time_ns)
-		return;
-	connection_count(c->backend, c->stamp, -1);
-	WM_WRITE(c->time_ns, 0);
+	/* userspace may end one that it finds no socket of: who takes the time counts */
+	if (__sync_lock_test_and_set(&c->time_ns, 0))
+		connection_count(c->backend, c->stamp, -1);
 }
 
 /** The socket's entry, or a free one that is its from now on; NULL: all ways are others'. */

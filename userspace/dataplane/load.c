@@ -55,6 +55,8 @@ static const struct {
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
 	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_NETNS},
 	[WM_PROG_TASK_NETNS] = {"task_netns", WM_OBJECT_NETNS},
+	[WM_PROG_HELD_TCP] = {"held_tcp", WM_OBJECT_NETNS},
+	[WM_PROG_HELD_UDP] = {"held_udp", WM_OBJECT_NETNS},
 	[WM_PROG_ABORT_UDP] = {"abort_udp", WM_OBJECT_ABORT},
 	[WM_PROG_ABORT_TCP] = {"abort_tcp", WM_OBJECT_ABORT},
 };

@@ -30,7 +30,7 @@ struct wm_pass {
 	int links[WALKS_MAX]; /* borrowed from the plane; -1: none */
 	bool everywhere;      /* the iterator sees all network namespaces */
 	int task_link;
-	uint32_t backends;
+	uint32_t backends;		    /* of HELD: connections */
 	const struct wm_backend *table;	    /* of COUNT: what is draining, */
 	const struct wm_backend_live *live; /* and what is open */
 	struct wm_pass_result result;
@@ -80,6 +80,11 @@ static int choose(struct wm_plane *p, struct wm_pass *x)
 
 	x->links[0] = x->links[1] = -1;
 	x->task_link = link_of(p, WM_PROG_TASK_NETNS);
+	if (x->kind == WM_PASS_HELD) {
+		x->links[0] = link_of(p, WM_PROG_HELD_UDP);
+		x->links[1] = link_of(p, WM_PROG_HELD_TCP);
+		return x->links[0] < 0 ? x->links[0] : x->links[1] < 0 ? x->links[1] : 0;
+	}
 	if (count && !steers(p))
 		return -ENOTCONN;
 	if (count && nothing_stored(p)) {
@@ -219,7 +224,7 @@ int wm_pass_start(struct wm_plane *p, enum wm_pass_kind kind, struct wm_pass **r
 	if (!x)
 		return -ENOMEM;
 	x->kind = kind;
-	x->backends = p->c.backends;
+	x->backends = kind == WM_PASS_HELD ? wm_connections_cap(&p->c) : p->c.backends;
 	x->table = p->mem[WM_MAP_BACKENDS];
 	x->live = p->mem[WM_MAP_BACKEND_LIVE];
 	x->open = calloc(x->backends, sizeof(*x->open));
@@ -258,4 +263,37 @@ void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t 
 
 	if (p->lost && index < p->c.backends)
 		__atomic_store_n(&p->lost[index], word, __ATOMIC_RELEASE);
+}
+
+/* Who takes the time counts: the socket may be there nevertheless, and be closed now. */
+static bool free_entry(struct wm_connection *e, struct wm_backend_live *live, uint32_t backends,
+		       const struct wm_connection *was)
+{
+	uint64_t time = was->time_ns, cookie = was->cookie;
+
+	if (!__atomic_compare_exchange_n(&e->time_ns, &time, 0, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return false;
+	if (was->backend < backends && live[was->backend].stamp == was->stamp)
+		__atomic_sub_fetch(&live[was->backend].open, 1, __ATOMIC_SEQ_CST);
+	(void)__atomic_compare_exchange_n(&e->cookie, &cookie, 0, false, __ATOMIC_SEQ_CST,
+					  __ATOMIC_RELAXED);
+	return true;
+}
+
+unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
+			      uint64_t before_ns)
+{
+	struct wm_connection *all = p->mem[WM_MAP_CONNECTIONS];
+	uint32_t cap = wm_connections_cap(&p->c);
+	unsigned freed = 0;
+
+	for (uint32_t i = 0; i < cap; i++) {
+		struct wm_connection e = all[i];
+
+		if (e.cookie && e.time_ns && e.time_ns < before_ns && !first[i] && !second[i])
+			freed +=
+				free_entry(&all[i], p->mem[WM_MAP_BACKEND_LIVE], p->c.backends, &e);
+	}
+	return freed;
 }

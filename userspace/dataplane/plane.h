@@ -117,10 +117,12 @@ enum wm_pass_kind {
 	WM_PASS_COUNT,	   /* connections steered to a backend that is WM_STATE_DRAIN now */
 	WM_PASS_ABORT,	   /* ends UDP sockets of the backends given by wm_plane_lost() */
 	WM_PASS_ABORT_TCP, /* TCP sockets too */
+	WM_PASS_HELD,	   /* entries of `connections` that a socket has */
 };
 struct wm_pass_result {
 	int error;	      /* 0, or why nothing is known */
-	const uint32_t *open; /* sockets by backend, as many as there are backends */
+	const uint32_t *open; /* sockets by backend, as many as there are backends; of HELD by
+			       * entry of `connections` */
 	uint64_t udp, tcp;    /* of ABORT: sockets that were ended */
 	unsigned namespaces;  /* that were visited */
 	unsigned unseen;      /* that could not be entered */
@@ -140,6 +142,10 @@ void wm_pass_free(struct wm_pass *x);
 /** Have passes of ABORT end what is connected to the occupant @p stamp of backend @p index, by
  *  WM_LOST_*; 0: nothing any more. Cost: one store. Without a map of it nothing happens. */
 void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols);
+/** Free what two passes of HELD met no socket of, of the entries from before @p before_ns, when the
+ *  first began. @return how many. */
+unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
+			      uint64_t before_ns);
 /** What open sockets are connected by, as layout.h has it; programs write it meanwhile. */
 const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap);
 /** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
