@@ -72,7 +72,8 @@ struct wm_agent {
 	struct wm_listeners *listeners; /* NULL: switched off, or refused by the kernel */
 	struct wm_outliers *outliers;	/* NULL: likewise */
 	struct wm_truth *truth;
-	bool adopted; /* the tables are an earlier run's */
+	struct wm_reconcile *reconcile; /* NULL: nothing is steered */
+	bool adopted;			/* the tables are an earlier run's */
 	struct wm_dns_server *dns;
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
@@ -701,6 +702,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .listeners = a->listeners,
 				   .outliers = a->outliers,
 				   .truth = a->truth,
+				   .reconcile = a->reconcile,
 				   .index = a->index,
 				   .keep = a->keep,
 				   .snapshot_max = s->store_snapshot_max,
@@ -861,6 +863,14 @@ static int start_listeners(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+static int start_reconcile(struct wm_agent *a, struct wm_err *e)
+{
+	if (!a->plane || !a->settings.kernel_connect)
+		return 0;
+	a->reconcile = wm_reconcile_new(a->loop, a->plane, a->watch);
+	return a->reconcile ? 0 : wm_err_set(e, -ENOMEM, "out of memory: connections");
+}
+
 static int start_truth(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_truth_config c = {.loop = a->loop,
@@ -927,6 +937,7 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		     {"events", start_events},
 		     {"listeners", start_listeners},
 		     {"outliers", start_outliers},
+		     {"reconcile", start_reconcile},
 		     {"truth", start_truth},
 		     {"index", start_index},
 		     {"dns", start_dns},
@@ -1005,6 +1016,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_outliers_free(a->outliers);
+	wm_reconcile_free(a->reconcile);
 	wm_listeners_free(a->listeners);
 	wm_plane_events_free(a->events);
 	wm_health_free(a->health);

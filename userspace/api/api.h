@@ -13,6 +13,7 @@
 #include "userspace/lifecycle/drain.h"
 #include "userspace/lifecycle/listeners.h"
 #include "userspace/lifecycle/outliers.h"
+#include "userspace/lifecycle/reconcile.h"
 #include "userspace/lifecycle/truth.h"
 #include "userspace/metadata/index.h"
 #include "userspace/net/http_server.h"
@@ -71,6 +72,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_listeners *listeners;	    /* may be NULL */
 	struct wm_outliers *outliers;	    /* may be NULL */
 	struct wm_truth *truth;		    /* may be NULL */
+	struct wm_reconcile *reconcile;	    /* may be NULL */
 	struct wm_sync *sync;		    /* the mesh; NULL: sync.mode is off */
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */

@@ -316,6 +316,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	static const struct row aborts[] = {WM_ABORT_COUNTERS(X)};
 	static const struct row listeners[] = {WM_LISTENER_COUNTERS(X)};
 	static const struct row outliers[] = {WM_OUTLIER_COUNTERS(X)};
+	static const struct row reconcile[] = {WM_RECONCILE_COUNTERS(X)};
 #undef X
 
 	m->count = 0;
@@ -350,6 +351,9 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		      "backends that are ejected");
 		add_rows(m, outliers, wm_outliers_counters(a->d.outliers), WM_ARRAY_LEN(outliers));
 	}
+	if (a->d.reconcile)
+		add_rows(m, reconcile, wm_reconcile_counters(a->d.reconcile),
+			 WM_ARRAY_LEN(reconcile));
 	if (a->d.truth)
 		collect_truth(m, wm_truth_report(a->d.truth));
 	if (a->d.sync)
