@@ -124,6 +124,8 @@ make_initramfs() {
 		add_program "$root" "$t" "wm/$t"
 		echo "$t" >>"$root/wm/list"
 	done
+	mkdir -p "$root/wm/build/custom"
+	cp build/custom/*.bpf.o "$root/wm/build/custom/"
 	if [ $smoke -eq 1 ]; then
 		for t in build/release/waymarkd build/release/waymarkctl \
 			build/release/tests/{dnsload,connload,regload,applyload}; do
