@@ -44,7 +44,10 @@ struct dial {
 	struct wm_ask ask;
 	struct wm_table table;
 	struct wm_choice choice;
-	struct wm_order order; /* of a scan */
+	union {
+		struct wm_order order; /* of a scan */
+		struct wm_custom_ask custom;
+	};
 };
 
 struct scan {
@@ -118,24 +121,20 @@ __weak __noinline int wm_custom(struct wm_custom_ask *ask)
 }
 
 /** Place that the operator's function chooses at try @p i. @return negative: none of the tier's. */
-__noinline int custom_place(struct dial *d, __u32 i)
+static __always_inline int custom_place(struct dial *d, __u32 i)
 {
-	struct wm_custom_ask ask = {.random = bpf_get_prandom_u32(), .attempt = i};
 	int place;
 
-	if (!d)
-		return -1;
-	ask.now_ns = d->ask.now_ns;
-	ask.key = d->ask.key;
-	ask.first = d->table.head.first + d->ask.first;
-	ask.count = d->ask.count;
-	ask.set = d->set;
-	ask.families = d->ask.families & (WM_FAMILY_4 | WM_FAMILY_6);
-	__builtin_memcpy(ask.vip_be, d->vip_be, sizeof(ask.vip_be));
-	ask.port_be = d->port_be;
-	ask.proto = d->proto;
-	ask.tier = d->ask.tier;
-	place = wm_custom(&ask);
+	d->custom = (struct wm_custom_ask){
+		.key = d->ask.key,
+		.random = bpf_get_prandom_u32(),
+		.attempt = i,
+		.first = d->table.head.first + d->ask.first,
+		.count = d->ask.count,
+		.set = d->set,
+		.families = d->ask.families & (WM_FAMILY_4 | WM_FAMILY_6),
+	};
+	place = wm_custom(&d->custom);
 	if (place >= 0 && (__u32)place < d->ask.count)
 		return place;
 	COUNT(counters_get(), connect_custom_none);
@@ -310,7 +309,7 @@ static __always_inline void begin(struct bpf_sock_addr *ctx, struct dial *d)
 
 	__builtin_memset(&d->table, 0, sizeof(d->table));
 	__builtin_memset(&d->choice, 0, sizeof(d->choice));
-	__builtin_memset(&d->order, 0, sizeof(d->order));
+	__builtin_memset(&d->custom, 0, sizeof(d->custom)); /* the larger of both */
 	d->ask = (struct wm_ask){
 		.now_ns = bpf_ktime_get_boot_ns(),
 		.families = families | excluded(ctx),

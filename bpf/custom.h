@@ -10,9 +10,9 @@
  *
  * compile it for BPF and name the object in kernel.custom. connect() calls it for each choice; what
  * it answers is a place, 0 to ask->count - 1. Any other answer leaves the choice to the weights,
- * and is counted (connect_custom_none). The verifier judges the function by itself. It may have
- * maps and global variables of its own, which are new each time the file is loaded; programs it may
- * not have. tests/custom/ has examples. */
+ * and is counted (connect_custom_none). The verifier judges the function by itself; on Linux 6.1 it
+ * has 64 octets of stack. It may have maps and global variables of its own, which are new each time
+ * the file is loaded; programs it may not have. tests/custom/ has examples. */
 #pragma once
 #ifndef WM_CUSTOM_CALLER
 #include "vmlinux.h"
@@ -22,21 +22,15 @@
 #include "waymark/layout.h"
 
 struct wm_custom_ask {
-	__u64 now_ns;	  /* CLOCK_BOOTTIME */
-	__u64 key;	  /* of the client, as hash_on says */
-	__u32 random;	  /* even bits */
-	__u32 attempt;	  /* 0, then 1 and so on: what was answered before is not usable */
-	__u32 first;	  /* index in `slots` of place 0 */
-	__u32 count;	  /* places: one for each backend of the tier, 1 or more */
-	__u32 set;	  /* index in `sets` */
-	__u32 families;	  /* WM_FAMILY_* of which the backend must have one */
-	__be32 vip_be[4]; /* what was dialled, v4-mapped if IPv4 */
-	__be16 port_be;
-	__u8 proto; /* IPPROTO_* */
-	__u8 tier;
-	__u32 pad;
+	__u64 key;	/* of the client, as hash_on says */
+	__u32 random;	/* even bits */
+	__u32 attempt;	/* 0, then 1 and so on: what was answered before is not usable */
+	__u32 first;	/* index in `slots` of place 0 */
+	__u32 count;	/* places: one for each backend of the tier, 1 or more */
+	__u32 set;	/* index in `sets` */
+	__u32 families; /* WM_FAMILY_* of which the backend must have one */
 };
-_Static_assert(sizeof(struct wm_custom_ask) == 64, "the caller's stack has no more for it");
+_Static_assert(sizeof(struct wm_custom_ask) == 32, "the stack has no more for it");
 
 #ifndef WM_CUSTOM_CALLER
 /* As bpf/maps.h has them. */
