@@ -51,6 +51,17 @@ int wm_wire_domain(const char *text, struct wm_domain *ret)
 	return 0;
 }
 
+size_t wm_domain_wire(const char *text, uint8_t ret[256])
+{
+	struct wm_domain d;
+
+	memset(ret, 0, 256);
+	if (wm_wire_domain(text, &d))
+		return 0;
+	memcpy(ret, d.wire, d.len);
+	return d.len;
+}
+
 size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *service,
 		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1])
 {

@@ -56,6 +56,8 @@ static inline uint32_t wm_heads_cap(uint32_t sets)
 /** Plain memory for the caps of @p m but heads_cap, which is computed. @return 0, -ENOMEM. */
 int wm_table_memory_new(struct wm_table_memory *m);
 void wm_table_memory_free(struct wm_table_memory *m);
+/** A domain's wire form, folded, zeros behind. @return octets; 0: it is none. */
+size_t wm_domain_wire(const char *text, uint8_t ret[256]);
 /** @param mem borrowed for the life of the tables. @param ops NULL: no kernel.
  *  @param domain "mesh.internal" without dots at the ends; @param alt_domain may be NULL. */
 struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct wm_plane_ops *ops,
@@ -64,6 +66,7 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 struct wm_tables_policy {
 	const struct wm_ttls *ttls; /* of names; NULL: none has one of its own. Borrowed */
 	bool only_passing;	    /* an instance with a warning takes no connections */
+	bool partial;		    /* there are services that this node does not know of */
 	const char *custom;	    /* name of the operator's way to choose; NULL: none. Borrowed */
 };
 /** To be called before resolution begins, if at all. */
