@@ -47,6 +47,9 @@ _Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets")
 #define WM_CONFIG_F_RELEASE                                                                        \
 	(1u << 2) /* sockets are seen to be closed: `connections` may be used. The plane's own */
 #define WM_CONFIG_F_WATCHED (1u << 3) /* tell each decision: `flows`. The plane's own */
+#define WM_CONFIG_F_COMPLETE                                                                       \
+	(1u << 4) /* every service is in `names`: what is not there is not. Cleared before a       \
+		   * service is registered, set when its name is in */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");
 
 /* `names`: hash of the case-folded wire name -> what the name stands for. */

@@ -46,6 +46,7 @@ struct compiled {
 	uint64_t due_ns; /* not to be published before */
 	enum place in;
 	struct wm_buf parts; /* that have a set: of struct key */
+	bool named;	     /* all of it is in the tables */
 };
 TAILQ_HEAD(compiled_list, compiled);
 
@@ -58,7 +59,25 @@ struct wm_resolution {
 	struct wm_want_backend *want; /* scratch */
 	size_t want_cap;
 	uint64_t index;
+	size_t unnamed; /* services that are not in the tables, or not whole */
+	bool blind;	/* memory was short: there are services that nobody counts */
 };
+
+/* --- completeness -------------------------------------------------------------------------------
+ */
+/* Programs may say that a service is not there as long as all that are have names. It is taken back
+ * before a registration is answered, and given when its name is in. */
+static void settle(struct wm_resolution *x)
+{
+	uint32_t *flags = &wm_tables_memory(x->tables)->config->flags;
+	struct wm_tables_stats s;
+
+	wm_tables_stats(x->tables, &s);
+	if (x->unnamed || x->blind || s.collisions || wm_tables_policy(x->tables)->partial)
+		__atomic_and_fetch(flags, ~WM_CONFIG_F_COMPLETE, __ATOMIC_SEQ_CST);
+	else
+		__atomic_or_fetch(flags, WM_CONFIG_F_COMPLETE, __ATOMIC_RELEASE);
+}
 
 /* --- marking ---------------------------------------------------------------------------------- */
 static void move(struct wm_resolution *x, struct compiled *c, enum place to)
@@ -77,11 +96,15 @@ static void mark_one(struct wm_resolution *x, struct wm_service *s)
 	if (!c) {
 		c = calloc(1, sizeof(*c));
 		if (!c) {
+			x->blind = true;
+			settle(x);
 			wm_error("resolution.memory", "svc=%s", wm_log_q(s->name));
 			return;
 		}
 		c->service = s;
 		s->compiled = c;
+		if (!x->unnamed++)
+			settle(x);
 	}
 	if (c->in != DIRTY)
 		move(x, c, DIRTY);
@@ -341,6 +364,10 @@ static int compile(struct wm_resolution *x, struct compiled *c)
 	r = each_part(x, c->service, put_part, &now);
 	drop_parts(x, c, &now);
 	c->parts = now;
+	if (c->named == (r != 0)) {
+		c->named = !r;
+		x->unnamed += r ? 1 : -(size_t)1;
+	}
 	move(x, c, r ? UNFIT : CLEAN);
 	return r;
 }
@@ -374,8 +401,10 @@ static bool compile_dirty(void *arg)
 			compile(x, c);
 		any = true;
 	}
-	if (any)
+	if (any) {
 		wait_for_later(x);
+		settle(x);
+	}
 	wm_tables_cut(x->tables);
 	x->index = wm_registry_index(x->registry);
 	return any;
@@ -398,6 +427,7 @@ static void on_later(void *arg)
 	/* one that fails again goes to the end: the others have their turn */
 	while (failures < RETRY_FAIL && (c = TAILQ_FIRST(&x->at[UNFIT])))
 		failures += compile(x, c) != 0;
+	settle(x);
 	wait_for_later(x);
 }
 
@@ -480,6 +510,8 @@ static void on_change(void *arg, const struct wm_change *c)
 		if (gone) {
 			drop_parts(x, gone, NULL);
 			move(x, gone, CLEAN);
+			x->unnamed -= !gone->named;
+			settle(x);
 		}
 		free(gone);
 		c->service->compiled = NULL;
@@ -534,6 +566,7 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 		mark(x, s);
 	compile_dirty(x);
 	wm_tables_sweep(t);
+	settle(x);
 	on_tick(x);
 	return x;
 }
