@@ -7,6 +7,7 @@
  * or a clsact filter. */
 #include "common.h"
 #include "waymark/dns_answer.h"
+#include "waymark/dns_deny.h"
 #include "waymark/name_hash.h"
 #include "packet.h"
 
@@ -16,7 +17,9 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 const volatile __u32 a_record_limit; /* A or AAAA records of an answer; 0: all that fit */
 const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
 const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
-const volatile __u32 fail_write;     /* for tests: step of write_answer() that fails; 0: none */
+const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
+const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
+const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
 
 /* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
  * OPT (cookies) are not looked at: RFC 6891 6.1.1 wants unknown ones ignored. */
@@ -55,7 +58,10 @@ struct work {
 	struct wm_named name;	    /* the entry's head */
 	__u32 records, records_len; /* records_len with SOA or OPT */
 	bool nodata;		    /* no record, and an SOA that says so */
-	__u64 name_sum;		    /* of the name's words as received, for the checksum */
+	__u8 rcode;
+	__u32 domain_at, service_at; /* where these begin of a name that may not be */
+	struct wm_deny_labels labels;
+	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
 };
 
@@ -91,8 +97,10 @@ __noinline int dns_name_length(struct work *w)
 		if (pos >= WM_DNS_NAME_MAX)
 			return 0;
 		len = w->question.octets[pos];
+		w->labels.count = (__u32)i;
 		if (!len)
 			return (int)pos + 1;
+		w->labels.at[i] = (__u8)pos;
 		if (len > WM_DNS_LABEL_MAX)
 			return 0;
 		pos += len + 1;
@@ -329,12 +337,9 @@ static __always_inline __u32 room(const struct work *w)
 	       (w->query.edns ? WM_DNS_OPT_LEN : 0);
 }
 
-/** The name is there and has no record of the type: an SOA says so, from behind the question's
- *  first two labels. */
-static __always_inline int no_data(struct work *w)
+/** The SOA of the domain that begins at octet @p domain of the message, and no record. */
+static __always_inline int put_soa(struct work *w, __u32 domain)
 {
-	__u32 first = w->question.octets[0] & 63;
-	__u32 domain = WM_DNS_HEADER_LEN + 2 + first + w->question.octets[first + 1];
 	__u64 now_s = bpf_ktime_get_boot_ns() / 1000000000;
 
 	wm_dns_put_soa(w->answer.octets, domain, wall_at_boot_s + (__u32)now_s, negative_ttl_s);
@@ -342,6 +347,106 @@ static __always_inline int no_data(struct work *w)
 	w->records = 0;
 	w->records_len = WM_DNS_RR_SOA;
 	return 0;
+}
+
+/** The name is there and has no record of the type: an SOA says so, from behind the question's
+ *  first two labels. */
+static __always_inline int no_data(struct work *w)
+{
+	__u32 first = w->question.octets[0] & 63;
+
+	return put_soa(w, WM_DNS_HEADER_LEN + 2 + first + w->question.octets[first + 1]);
+}
+
+/** Word @p i of the @p len octets that the question's name ends with, zeros behind. */
+static __always_inline __u64 tail_word(const struct work *w, __u32 i, __u32 len)
+{
+	return wm_deny_word(w->question.octets, w->query.name_len - len + i * 8);
+}
+
+/** Does the question's name end with domain @p i? What comes behind whole words stands behind the
+ *  loop, as in dns_hash_name(). */
+__noinline int dns_ends_with(struct work *w, __u32 i)
+{
+	const volatile struct wm_deny_zone *z = &deny_zones[i & 1];
+	__u32 len = z->len;
+
+	if (!w || !len || len > w->query.name_len)
+		return 0;
+	for (__u32 k = 0; k < WM_NAME_WORDS; k++) {
+		if (k >= len / 8)
+			break;
+		if (tail_word(w, k, z->len) != z->words[k])
+			return 0;
+	}
+	len = z->len;
+	return !(len % 8) || wm_name_mask(tail_word(w, len / 8, len), len / 8, len) ==
+				     z->words[len / 8 & (WM_NAME_WORDS - 1)];
+}
+
+/** What can be said of the question's name, which is not in the tables. @return enum wm_deny, with
+ *  w->domain_at and w->service_at. */
+__noinline int dns_deny(struct work *w)
+{
+	struct wm_deny_label dc;
+	__u32 zone = 0, labels;
+
+	if (!w)
+		return WM_DENY_NOT;
+	if (!dns_ends_with(w, 0)) {
+		zone = 1;
+		if (!dns_ends_with(w, 1))
+			return WM_DENY_NOT;
+	}
+	dc.word = deny_dc.word;
+	dc.mask = deny_dc.mask;
+	labels = deny_zones[zone].labels;
+	w->domain_at = w->query.name_len - deny_zones[zone].len;
+	w->service_at = wm_deny_before(&w->labels, labels, 2);
+	return wm_deny_of(w->question.octets, w->query.name_len, &w->labels, deny_zones[zone].len,
+			  labels, &dc);
+}
+
+/** Is <service>.service.<domain> in the tables, which the question's name ends with? A name of the
+ *  same hash counts: then userspace looks. */
+__noinline int dns_knows_service(struct work *w, __u64 seed0, __u64 seed1)
+{
+	const __u64 seed[2] = {seed0, seed1};
+	struct wm_name_hasher h;
+	struct wm_name_key key;
+	__u32 len;
+
+	if (!w)
+		return 1;
+	len = w->query.name_len - w->service_at;
+	wm_hash_begin(&h, seed);
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
+		if (i >= len / 8)
+			break;
+		wm_hash_word(&h, tail_word(w, i, w->query.name_len - w->service_at));
+	}
+	len = WM_READ(w->query.name_len) - WM_READ(w->service_at);
+	if (len % 8)
+		wm_hash_word(&h, wm_name_mask(tail_word(w, len / 8, len), len / 8, len));
+	wm_hash_end(&h, len, &key);
+	return bpf_map_lookup_elem(&names, &key) != NULL;
+}
+
+/** The name is not there: an SOA says so for it and all below it (RFC 8020). @return 0 or a
+ *  counter. @p complete, as it was before the name was looked for: every service is in the tables.
+ */
+static __always_inline int no_name(const struct wm_config *c, struct work *w, bool complete)
+{
+	int deny = dns_deny(w);
+
+	if (deny == WM_DENY_NO_SERVICE)
+		deny = complete && (!w->service_at || !dns_knows_service(w, c->seed[0], c->seed[1]))
+			       ? WM_DENY_FORM
+			       : WM_DENY_NOT;
+	if (deny != WM_DENY_FORM)
+		return WM_C_DNS_PASS_UNKNOWN;
+	w->rcode = WM_DNS_NXDOMAIN;
+	return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
 }
 
 /** Families that records of @p type are of; 0: none. */
@@ -413,8 +518,14 @@ static __always_inline int virtual_record(struct work *w, const struct wm_named 
 static __always_inline int build(const struct wm_config *c, struct work *w)
 {
 	const struct wm_named *e = &w->name;
-	int why = find_name(c, w);
+	bool complete = WM_READ(c->flags) & WM_CONFIG_F_COMPLETE;
+	int why;
 
+	w->rcode = WM_DNS_NOERROR;
+	WM_COMPILER_BARRIER();
+	why = find_name(c, w);
+	if (why == WM_C_DNS_PASS_UNKNOWN)
+		return no_name(c, w, complete);
 	if (why)
 		return why;
 	w->walk.ttl_s = e->flags & WM_NAME_F_TTL ? e->ttl_s : c->ttl_s;
@@ -518,7 +629,7 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 	if (fail_write == 3 || bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets,
 						   bounded(len, SENT_MASK), 0))
 		return WM_C_DNS_DROP_WRITE;
-	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, WM_DNS_NOERROR));
+	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, w->rcode));
 	h->answers = __builtin_bswap16((__u16)w->records);
 	h->authorities = w->nodata ? __builtin_bswap16(1) : 0;
 	h->additionals = w->query.edns ? __builtin_bswap16(1) : 0;
@@ -575,7 +686,9 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	why = write_answer(skb, w, mac);
 	if (!why) {
 		COUNT(n, dns_answered);
-		if (w->nodata)
+		if (w->rcode)
+			COUNT(n, dns_nxdomain);
+		else if (w->nodata)
 			COUNT(n, dns_nodata);
 	}
 	return why;

@@ -259,6 +259,12 @@ static int start_watch(struct wm_agent *a, struct wm_err *e)
 	return a->watch ? 0 : wm_err_set(e, -ENOMEM, "out of memory: the data plane's watch");
 }
 
+/* A leaf is told of the services that it asked for. */
+static bool is_partial(const struct wm_settings *s)
+{
+	return strcmp(s->sync_mode, "off") != 0 && strcmp(s->sync_role, "leaf") == 0;
+}
+
 static int start_tables(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -269,6 +275,9 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 				    .attach_dns = s->kernel_dns,
 				    .attach_connect = s->kernel_connect,
 				    .observe = s->kernel_listener_notice,
+				    .domain = s->node_domain,
+				    .alt_domain = s->node_alt_domain,
+				    .datacenter = s->node_datacenter,
 				    .custom = *s->kernel_custom ? s->kernel_custom : NULL,
 				    .passive = s->kernel_passive_health,
 				    .memory_max = s->kernel_memory_max,
@@ -309,6 +318,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	wm_tables_set_policy(a->tables,
 			     &(struct wm_tables_policy){.ttls = a->ttls,
 							.only_passing = s->dns_only_passing,
+							.partial = is_partial(s),
 							.custom = a->custom});
 	a->adopted = adopted;
 	a->grace = a->plane ? wm_grace_begin() : NULL;

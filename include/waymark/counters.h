@@ -61,7 +61,8 @@
 	  "steered TCP connects that were refused, or that nobody answered")                       \
 	X(EJECTIONS, ejections, "backends that were left out for a time: connects to them failed") \
 	X(EJECT_SPARED, eject_spared,                                                              \
-	  "failed connects whose backend stayed: as many of its set are out as may be")
+	  "failed connects whose backend stayed: as many of its set are out as may be")            \
+	X(DNS_NXDOMAIN, dns_nxdomain, "of the answers in the kernel: no name of ours is so")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

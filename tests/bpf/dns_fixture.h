@@ -33,13 +33,15 @@ static struct wm_tables_policy policy; /* a suite may change it before it begins
 
 static __attribute__((unused)) uint32_t a_record_limit, fail_write; /* set before dns_setup() */
 
+static uint32_t names_cap = 512;
+
 static void make_plane(void)
 {
 	struct wm_plane_config c = small();
 
 	c.attach_connect = false;
 	c.veth_devices = veth_only; /* so that its program is loaded */
-	c.names = 512;
+	c.names = names_cap;
 	c.frontends = 256;
 	c.sets = 128;
 	c.slots = 1 << 18; /* freed ranges rest for a second, and the tests do not wait */
@@ -47,6 +49,8 @@ static void make_plane(void)
 	c.a_record_limit = a_record_limit;
 	c.fail_write = fail_write;
 	c.negative_ttl_s = 3;
+	c.domain = "mesh.internal";
+	c.datacenter = "dc1";
 	plane = open_ok(&c, false);
 	wm_plane_memory_of(plane, &mem);
 	mem.config->seed[0] = 0x1234567;

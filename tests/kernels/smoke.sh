@@ -52,7 +52,7 @@ done
 V4=$(ask web.virtual.mesh.internal) V6=$(ask web.virtual.mesh.internal AAAA)
 check "A" "127.1.0.1 127.1.0.2" "$(ask web.service.mesh.internal)"
 check "answered in the kernel" 3 "$(counter dns_answered)"
-check "NXDOMAIN by userspace" "" "$(ask none.service.mesh.internal)"
+check "NXDOMAIN" "" "$(ask none.service.mesh.internal)"
 check "connect by IPv4" web- "$(get "http://$V4/" | cut -c1-4)"
 check "connect by IPv6" web- "$(get "http://[$V6]/" | cut -c1-4)"
 check "both are used" 2 "$(for _ in $(seq 30); do get "http://$V4/"; done | sort -u | wc -l)"

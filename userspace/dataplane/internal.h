@@ -15,6 +15,7 @@
 #include "userspace/base/map.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/net/loop.h"
+#include "waymark/dns_deny.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -136,6 +137,8 @@ struct wm_plane {
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];
 	struct wm_custom custom;
+	struct wm_deny_zone zones[2]; /* of our domains */
+	struct wm_deny_label dc;
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count, hooks_cap;
 	const struct wm_plane_hook *before; /* of the attach before, while one runs */

@@ -2,6 +2,7 @@
 /* load.c - load the programs of both objects with this plane's maps. Features are found by trying,
  * never by version; a program that this kernel refuses is left out with the reason, and the rest of
  * its object goes on. */
+#include "waymark/dns_deny.h" /* the skeletons' types */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
 #include "abort.skel.h"
@@ -184,6 +185,8 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "a_record_limit", &p->c.a_record_limit, sizeof(uint32_t));
 	set_constant(o, "negative_ttl_s", &p->c.negative_ttl_s, sizeof(uint32_t));
 	set_constant(o, "wall_at_boot_s", &wall_at_boot_s, sizeof(uint32_t));
+	set_constant(o, "deny_zones", p->zones, sizeof(p->zones));
+	set_constant(o, "deny_dc", &p->dc, sizeof(p->dc));
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 

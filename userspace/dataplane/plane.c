@@ -79,6 +79,14 @@ static int copy_config(struct wm_plane *p, const struct wm_plane_config *c, stru
 	return r ? wm_err_set(e, r, "devices: at most %d of a kind", DEVICES_MAX) : 0;
 }
 
+static struct wm_deny_zone zone_of(const char *domain)
+{
+	uint8_t wire[WM_NAME_BUF] = {0};
+	size_t len = domain ? wm_domain_wire(domain, wire) : 0;
+
+	return wm_deny_zone_of(wire, (uint32_t)len);
+}
+
 int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *ret_adopted,
 		  struct wm_err *e)
 {
@@ -94,6 +102,9 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	if (!p)
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	p->lock_fd = p->events_fd = -1;
+	p->zones[0] = zone_of(c->domain);
+	p->zones[1] = zone_of(c->alt_domain);
+	p->dc = wm_deny_label_of(c->datacenter ? c->datacenter : "");
 	for (unsigned i = 0; i < WM_ITERATORS; i++)
 		p->iterators[i] = -1;
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)

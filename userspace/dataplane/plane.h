@@ -22,6 +22,9 @@ struct wm_plane_config {
 	 * or appear later; NULL-terminated */
 	const char *const *veth_devices;
 	bool attach_dns, attach_connect;
+	/* Domains and datacenter of the names in the tables, as text: what of them cannot be is
+	 * denied in the kernel. NULL: nothing is. */
+	const char *domain, *alt_domain, *datacenter;
 	const char *custom; /* object file with a way to choose, bpf/custom.h; NULL: none */
 	bool observe;	    /* load what sees listeners: wm_observer_new() attaches it */
 	bool passive;	    /* see how connects end, and eject backends that fail */
