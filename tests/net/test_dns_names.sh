@@ -84,4 +84,23 @@ matches "and shown so" only_passing "$(api "$API/v1/waymark/resolve?service=web"
 check "a policy explains it" "0 refused" "$(api "$API/v1/waymark/policies/web/explain" | jq -r '"\(.up) \(.verdict)"')"
 check "pass" 200 "$(code -X PUT $API/v1/agent/check/pass/service:web-1)"
 check "until it passes" 127.1.0.1 "$(ask web.service.mesh.internal)"
+
+# --- what is not there, with the names that a search list makes; also while no agent runs
+deny() { # TEXT: each of the names in the kernel, twice
+	local before name
+	before=$(counter dns_nxdomain)
+	for name in www.example.org.mesh.internal www.example.org.service.mesh.internal none.service.mesh.internal; do
+		check "$1: $name" "NXDOMAIN NXDOMAIN" "$(status_of "$name") $(status_of "$name" AAAA)"
+	done
+	check "$1: in the kernel" 6 $(($(counter dns_nxdomain) - before))
+}
+deny "an agent runs"
+stop_agent KILL
+deny "it was killed"
+start_agent
+deny "and is back"
+check "register what was denied" 200 "$(register n none 127.1.0.3 80)"
+check "it is there" 127.1.0.3 "$(ask none.service.mesh.internal)"
+check "a name below it is userspace's to deny" "NXDOMAIN 0" "$(before=$(counter dns_nxdomain)
+	echo "$(status_of x.none.service.mesh.internal) $(($(counter dns_nxdomain) - before))")"
 done_testing
