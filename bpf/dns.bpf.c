@@ -468,7 +468,7 @@ static __always_inline int set_records(struct work *w, __u32 index)
 		return WM_C_DNS_PASS_EMPTY;
 	if (!wm_ups(NULL, index, families_of(w->query.type)))
 		return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
-	p = wm_dns_walk_begin(NULL, index, random, &w->walk);
+	p = wm_dns_walk_begin(NULL, index, random, bpf_ktime_get_boot_ns(), &w->walk);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (w->walk.count > WM_DNS_SCAN_KERNEL)

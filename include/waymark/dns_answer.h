@@ -114,6 +114,7 @@ static __always_inline __u16 wm_dns_answer_flags(__u16 query_flags, __u16 rcode)
 struct wm_dns_walk {
 	struct wm_table table;
 	struct wm_order order;
+	__u64 now_ns; /* CLOCK_BOOTTIME: who is ejected is not named */
 	__u32 ttl_s;
 	__u32 tier;	    /* that is looked at */
 	__u32 first, count; /* its slots */
@@ -139,11 +140,13 @@ static __always_inline void wm_dns_walk_tier(struct wm_dns_walk *w, __u32 tier)
 /** Begin a walk over the tier that a connection would be drawn to: an answer names those that would
  *  be chosen. @return WM_PICKED; WM_PICK_NONE: the set has nothing; WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
-						      __u64 random, struct wm_dns_walk *w)
+						      __u64 random, __u64 now_ns,
+						      struct wm_dns_walk *w)
 {
 	struct wm_ask ask = {.tier = 0};
 	enum wm_pick p;
 
+	w->now_ns = now_ns;
 	w->order.random = random;
 	w->order.total = 0;
 	w->order.first = 0;
@@ -152,6 +155,15 @@ static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, _
 		wm_ask_tier(v, &w->table, wm_order_below(&w->order, 1ull << 32), &ask);
 	wm_dns_walk_tier(w, ask.tier);
 	return p;
+}
+
+/** Is the occupant @p stamp of @p backend left out, as it would be by connect()? */
+static __always_inline int wm_dns_is_out(const struct wm_view *v, const struct wm_dns_walk *w,
+					 __u32 backend, __u32 stamp)
+{
+	const struct wm_backend_live *live = wm_at_backend_live(v, backend);
+
+	return live && wm_ejected(live, stamp, w->now_ns);
 }
 
 /** Look at the next slot; write its backend's record at @p out if it is usable and of the family.
@@ -170,6 +182,8 @@ static __always_inline enum wm_pick wm_dns_walk_step(const struct wm_view *v, st
 		return WM_PICK_TORN;
 	w->seen++;
 	w->place = w->place + 1 < w->count ? w->place + 1 : 0;
+	if (wm_dns_is_out(v, w, s.backend, s.stamp))
+		return WM_PICK_MORE;
 	if (wm_take(v, s.backend, s.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1, &c)) {
 		w->weight = c.weight;
 		wm_dns_put_address(out, type, w->ttl_s, c.addr_be);
@@ -251,6 +265,7 @@ struct wm_dns_want {
 	__u32 fits;   /* records that there is room for, WM_DNS_ANSWERS_TCP at most */
 	__u32 limit;  /* records that are wanted at most; 0: all */
 	__u64 random; /* even bits */
+	__u64 now_ns; /* CLOCK_BOOTTIME */
 };
 
 /** As wm_dns_twin(), for any number of records: O(1) by @p seen (WM_DNS_SEEN places, zero at
@@ -323,7 +338,8 @@ static inline void wm_dns_lead(const struct wm_view *v, __u16 type, struct wm_dn
 		if (wm_draw(v, &w->table, w->first, w->count, wm_order_below(&w->order, 1ull << 32),
 			    &l) != WM_PICKED)
 			return;
-		if (!wm_take(v, l.backend, l.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1,
+		if (wm_dns_is_out(v, w, l.backend, l.stamp) ||
+		    !wm_take(v, l.backend, l.stamp, type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6, 1,
 			     &c))
 			continue;
 		wm_dns_put_address(record, type, w->ttl_s, c.addr_be);
@@ -382,7 +398,7 @@ static inline int wm_dns_set_addresses(const struct wm_view *v, __u32 set,
 
 	if (!wm_ups(v, set, q->type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6))
 		return 0;
-	p = wm_dns_walk_begin(v, set, q->random, &w);
+	p = wm_dns_walk_begin(v, set, q->random, q->now_ns, &w);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? 0 : -1;
 	tiers = w.table.head.tiers;

@@ -125,6 +125,31 @@ Test(dns_prog, weights_rotate_and_health_decides)
 	cr_assert_eq(a.at[a.dns + 7], 2);
 }
 
+/* As connect() passes it over: in the kernel and in userspace, until its time is over. */
+Test(dns_prog, who_is_ejected_is_not_named)
+{
+	struct frame q, a;
+	uint32_t at = 0;
+
+	add("web", "1", "10.1.0.1", WM_PASSING);
+	add("web", "2", "10.1.0.2", WM_PASSING);
+	while (mem.backends[at].addr4_be != inet_addr("10.1.0.1"))
+		at++;
+	mem.live[at].ejected_until_ns = wm_clock_ns() + 3600 * WM_NS_PER_S;
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (int i = 0; i < 20; i++) {
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 7], 1, "one record");
+		cr_assert_eq(a.at[a.len - 1], 2);
+	}
+	mem.live[at].ejected_until_ns = wm_clock_ns();
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 2);
+	for (uint32_t i = 0; i < mem.backends_cap; i++)
+		mem.live[i].ejected_until_ns = wm_clock_ns() + 3600 * WM_NS_PER_S;
+	cr_assert(!answered(&q, &a), "nobody is left: userspace says what there is");
+}
+
 static void many(const char *name, unsigned n, const char *prefix)
 {
 	char id[16], address[32];

@@ -2,6 +2,7 @@
 /* records.c - records of services: addresses from the tables by the kernel's own code, SRV and
  * tagged ones from the registry. */
 #include "internal.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/random.h"
 #include "userspace/metadata/selection.h"
 
@@ -71,7 +72,8 @@ static struct wm_dns_want want_of(const struct wm_reply *r, uint16_t type)
 		.ttl_s = r->ttl_s,
 		.fits = (uint32_t)(fits < WM_DNS_ANSWERS_TCP ? fits : WM_DNS_ANSWERS_TCP),
 		.limit = r->s->c.a_record_limit,
-		.random = wm_random64()};
+		.random = wm_random64(),
+		.now_ns = wm_clock_ns()};
 }
 
 /* The first @p n of the scratch records, @p len octets. */
@@ -107,7 +109,7 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 /* As resolution decides for the tables. */
 static bool is_up(const struct wm_reply *r, const struct wm_instance *i)
 {
-	return wm_instance_usable(i) &&
+	return wm_instance_usable(i) && !i->passive &&
 	       (i->status != WM_WARNING || !wm_tables_policy(r->s->tables)->only_passing);
 }
 
