@@ -7,6 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "waymark/listen.h"
+#include "waymark/outlier.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -69,6 +70,22 @@ static __always_inline int turn(const struct wm_listening_user *u, int opens)
 		     : __sync_val_compare_and_swap(&b->state, up, fell) == up;
 }
 
+/* Connects failed to who listened before. The end is now, for whoever counts to notice. */
+static __always_inline void forgive(const struct wm_listening_user *u)
+{
+	__u32 index = u->backend;
+	struct wm_backend_live *live = bpf_map_lookup_elem(&backend_live, &index);
+	__u64 now = bpf_ktime_get_boot_ns(), until;
+
+	if (!live || WM_READ(live->stamp) != (u->stamp & 0xffff))
+		return;
+	WM_WRITE(live->in_row, 0);
+	until = WM_READ(live->ejected_until_ns);
+	if (until > now)
+		(void)__sync_val_compare_and_swap(&live->ejected_until_ns, until,
+						  now | WM_EJECTED_COUNTED);
+}
+
 static __always_inline void changed(const struct wm_listener_key *k, const struct sock *sk,
 				    const struct wm_listening *l, int opens)
 {
@@ -81,6 +98,8 @@ static __always_inline void changed(const struct wm_listener_key *k, const struc
 		if (!opens && (has_listener(u.other[0]) || has_listener(u.other[1])))
 			continue;
 		turned = turn(&u, opens);
+		if (opens)
+			forgive(&u);
 		if (opens)
 			tell(k, sk, WM_EVENT_LISTENER_BACK, &u);
 		else if (turned)
