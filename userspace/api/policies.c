@@ -177,9 +177,9 @@ static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm
 	if (p->balance == WM_BALANCE_CUSTOM && (!loaded || strcmp(p->custom, loaded) != 0))
 		wm_json_string(j, "custom: kernel.custom of this node is no file of that name, it "
 				  "chooses by weight");
-	if (p->balance == WM_BALANCE_PEAK_EWMA)
-		wm_json_string(j, "balance: peak_ewma goes by open connections, latency is not "
-				  "measured yet");
+	if (p->balance == WM_BALANCE_PEAK_EWMA && !wm_plane_sees_outcomes(a->d.plane))
+		wm_json_string(j, "balance: peak_ewma goes by open connections, as this node does "
+				  "not see how connects end");
 	if (p->affinity.key)
 		wm_json_string(j, "affinity: it is kept, and decides nothing yet");
 }

@@ -70,6 +70,8 @@ static const char *reason_of(const struct wm_tables *t, const struct choice *x,
 		return "has weight 0";
 	if (!is_up(t, i))
 		return "is not up in the tables";
+	if (i->passive)
+		return "is left out: connects to it failed";
 	return c->odds > 0 ? NULL : "is in a tier that nothing falls to now";
 }
 

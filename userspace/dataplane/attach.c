@@ -509,6 +509,14 @@ bool wm_plane_steers(const struct wm_plane *p)
 	return attached == 6; /* each for both families */
 }
 
+bool wm_plane_sees_outcomes(const struct wm_plane *p)
+{
+	for (unsigned i = 0; p && i < p->hooks_count; i++)
+		if (p->hooks[i].name == wm_prog_name(WM_PROG_TCP_OUTCOME))
+			return !p->hooks[i].error;
+	return false;
+}
+
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret)
 {
 	*ret = p->hooks;

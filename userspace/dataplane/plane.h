@@ -82,6 +82,8 @@ const char *wm_plane_custom_refused(const struct wm_plane *p);
 /** Whether @p path would be taken: read, link, and let the kernel judge it if it lets us ask.
  *  @return 0 or the error with words. Changes nothing. */
 int wm_plane_custom_try(const char *path, struct wm_err *e);
+/** Whether it is seen how connects end. @p p NULL: false. */
+bool wm_plane_sees_outcomes(const struct wm_plane *p);
 /** What is attached where. */
 struct wm_plane_hook {
 	const char *name;  /* "connect4", "dns_lo" */
