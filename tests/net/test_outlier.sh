@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Backends on another host that connects fail to are left out by the kernel: one that refuses at once, one
+# that is silent before a check of every ten seconds has seen it, one that fails every second connect for
+# longer each time, never more than the policy allows; and each is a check with a reason, until it is over.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+doctor() { "$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep passive_health; }
+if ! doctor | grep -q 'passive_health *ok'; then
+	echo "skipped: $(doctor | sed -nE 's/.*(sockops) refused: (E[A-Z]+): .*/kernel refuses \1: \2/p')"
+	exit 77
+fi
+unshare --net sleep 600 &
+HOST=$!
+host() { nsenter -t "$HOST" --net "$@"; }
+until_ok 5 test "$(readlink /proc/$HOST/ns/net)" != "$(readlink /proc/self/ns/net)"
+ip link add wmnear type veth peer name wmfar
+ip link set wmfar netns "$HOST"
+ip addr add 10.79.1.1/24 dev wmnear
+ip link set wmnear up
+host sh -c 'ip link set lo up; ip link set wmfar up
+	for n in 2 3 4 5; do ip addr add 10.79.1.$n/24 dev wmfar; done'
+server() { # address: listens there until its process, SERVER, is killed
+	(exec nsenter -t "$HOST" --net /usr/bin/python3 -c '
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((sys.argv[1], 80))
+s.listen(4096)
+while True:
+    s.accept()[0].close()' "$1" 2>/dev/null) &
+	SERVER=$!
+	until_ok 10 host sh -c "ss -Hltn src $1:80 | grep -q ." || fail "no server on $1"
+}
+dialers() { inside /usr/bin/python3 tests/net/dialers.py "$@"; }
+checks_of() { api "$API/v1/health/checks/$1" | jq -r ".[] | select(.CheckID == \"waymark:passive:$2\") | .$3"; }
+is_out() { [ "$(checks_of "$1" "$2" Status)" = critical ]; }
+passing() { api "$API/v1/health/service/$1?passing" | jq -r '[.[].Service.ID] | sort | join(" ")'; }
+metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
+logged() { grep -cE "$1" "$TMP/agent.log"; }
+policy() { # service, JSON
+	check "policy of $1" 200 "$(code -X PUT "$API/v1/waymark/policies/$1" -d "$2")"
+}
+start_agent
+
+# --- a process on another host dies: the host refuses
+server 10.79.1.2
+DIES=$SERVER
+server 10.79.1.3
+register d1 dies 10.79.1.2 80 >/dev/null
+register d2 dies 10.79.1.3 80 >/dev/null
+curl -sN --max-time 6 "$API/v1/waymark/events" >"$TMP/events" &
+dialers "$(vip4 dies)" 80 4 2 >"$TMP/dials" &
+LOAD=$!
+sleep 0.7
+kill -9 "$DIES"
+wait $LOAD
+read -r MADE FAILED_ MOST <"$TMP/dials"
+echo "made $MADE, failed $FAILED_, of one client at most $MOST"
+[ "$MADE" -gt 100 ] && [ "$MOST" -le 1 ] || fail "a client failed $MOST times of $MADE in all, at most once"
+until_ok 10 is_out dies d1 || fail "d1 is left out"
+matches "the check says why" "were refused: it is left out for [0-9]+ s" "$(checks_of dies d1 Output)"
+check "of its instance" d1 "$(checks_of dies d1 ServiceID)"
+check "health leaves it out" d2 "$(passing dies)"
+check "and lists it" 2 "$(api "$API/v1/health/service/dies" | jq length)"
+check "among what is critical" 1 "$(api "$API/v1/health/state/critical" | jq '[.[] | select(.CheckID == "waymark:passive:d1")] | length')"
+check "the agent's checks have it" critical "$(api "$API/v1/agent/checks" | jq -r '."waymark:passive:d1".Status')"
+check "DNS leaves it out" 10.79.1.3 "$(ask dies.service.mesh.internal)"
+check "in userspace as well" "1 1 80 d2.addr" "$(ask dies.service.mesh.internal SRV | sed -E 's/[0-9a-f]+\.addr.*/d2.addr/')"
+check "logged" 1 "$(logged 'outlier.ejected svc=dies id=d1 .*reason=refused s=10 times=1')"
+check "counted by the kernel" 1 "$(metric ejections_total)"
+check "counted" 1 "$(metric outlier_active)"
+check "in the table of sets" 1 "$(bpftool -j map dump pinned "$PINS/maps/set_live" | jq '[.[].formatted.value.ejected] | add')"
+matches "an event" '"id":"waymark:passive:d1","status":"critical"' "$(cat "$TMP/events")"
+
+# The agent is killed: who is out stays it, and the next agent says so.
+stop_agent KILL
+start_agent
+until_ok 10 is_out dies d1 || fail "d1 is left out for the next agent, too"
+check "a policy that switches it off is accepted" 200 "$(code -X PUT "$API/v1/waymark/policies/off" \
+	-d '{"outlier": {"refused": 0, "failures": 0}}')"
+register o1 off 10.79.1.2 80 >/dev/null
+register o2 off 10.79.1.3 80 >/dev/null
+dialers "$(vip4 off)" 80 2 0.5 >"$TMP/dials"
+read -r MADE FAILED_ MOST <"$TMP/dials"
+[ "$FAILED_" -gt 5 ] || fail "switched off, half of $MADE + $FAILED_ fail"
+check "nobody of it is out" "o1 o2" "$(passing off)"
+
+# --- a host is silent: its packets are dropped, and checks run every ten seconds
+server 10.79.1.4
+policy silent '{"outlier": {"base": "60s"}}'
+register s1 silent 10.79.1.4 80 '"Check": {"TCP": "10.79.1.4:80", "Interval": "10s", "Timeout": "9s", "Status": "passing"}' >/dev/null
+register s2 silent 10.79.1.3 80 >/dev/null
+is_passing() { [ "$(api "$API/v1/agent/checks" | jq -r '."service:s1".Status')" = passing ]; }
+until_ok 15 is_passing || fail "the check of s1 passes"
+dialers "$(vip4 silent)" 80 16 4 >"$TMP/dials" &
+LOAD=$!
+sleep 0.5
+host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i ip daddr 10.79.1.4 drop'
+until_ok 15 is_out silent s1 || fail "s1 is left out"
+is_passing || fail "the check had seen it already"
+matches "not answered" "were not answered" "$(checks_of silent s1 Output)"
+wait $LOAD
+BEFORE=$(metric connect_failed_total)
+dialers "$(vip4 silent)" 80 4 1 >"$TMP/dials"
+read -r MADE FAILED_ MOST <"$TMP/dials"
+check "afterwards new connects go elsewhere" "0 0" "$FAILED_ $(($(metric connect_failed_total) - BEFORE))"
+host nft flush ruleset
+
+# --- one fails every second connect: it is back after its time, and out for longer
+server 10.79.1.5
+policy flaps '{"outlier": {"base": "1s", "longest": "3s"}}'
+register f1 flaps 10.79.1.5 80 >/dev/null
+register f2 flaps 10.79.1.3 80 >/dev/null
+host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }
+	add rule ip t i ip daddr 10.79.1.5 tcp flags syn numgen inc mod 2 0 reject with tcp reset'
+dialers "$(vip4 flaps)" 80 2 5 >"$TMP/dials"
+for t in "s=1 times=1" "s=2 times=2" "s=3 times=3"; do
+	check "out with $t" 1 "$(logged "outlier.ejected svc=flaps id=f1 .*$t")"
+done
+check "back in between" 2 "$(logged 'outlier.returned svc=flaps id=f1')"
+host nft flush ruleset
+
+# --- all fail: no more are out than may be; with a threshold all are asked
+host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i tcp dport 80 reject with tcp reset'
+policy all '{"outlier": {"base": "60s", "most_percent": 50}}'
+for n in 2 3 4 5; do
+	register a$n all 10.79.1.$n 80 >/dev/null
+done
+BEFORE=$(metric ejections_total)
+dialers "$(vip4 all)" 80 2 0.5 >"$TMP/dials"
+check "two of four are out" 2 $(($(metric ejections_total) - BEFORE))
+check "health has the others" 2 "$(passing all | wc -w)"
+[ "$(metric eject_spared_total)" -gt 0 ] || fail "what was not done is counted"
+picks() { # of those that are out
+	bpftool -j map dump pinned "$PINS/maps/backend_live" | jq '[.[].formatted.value | select(.ejected_until_ns > 0 and .ejections > 0) | .picks] | add'
+}
+WERE=$(picks)
+dialers "$(vip4 all)" 80 2 0.3 >"$TMP/dials"
+check "who is out is not asked" "$WERE" "$(picks)"
+policy all '{"outlier": {"base": "60s", "most_percent": 50}, "panic_threshold": 60}'
+dialers "$(vip4 all)" 80 2 0.3 >"$TMP/dials"
+[ "$(picks)" -gt "$WERE" ] || fail "below the threshold all are asked"
+kill "$HOST"
+
+# --- nobody listens yet on this node: somebody who comes ends it, whatever time is left
+ip addr add 10.79.2.1/32 dev lo
+policy late '{"outlier": {"base": "600s", "longest": "600s"}}'
+register l1 late 10.79.2.1 81 >/dev/null
+register l2 late 10.79.2.1 82 >/dev/null
+/usr/bin/python3 -m http.server -b 10.79.2.1 82 >/dev/null 2>&1 &
+until_ok 10 sh -c 'ss -Hltn src 10.79.2.1:82 | grep -q .' || fail "no server of l2"
+dialers "$(vip4 late)" 80 2 0.3 >"$TMP/dials"
+until_ok 10 is_out late l1 || fail "l1 is left out"
+/usr/bin/python3 -m http.server -b 10.79.2.1 81 >/dev/null 2>&1 &
+is_back() { [ "$(passing late)" = "l1 l2" ]; }
+until_ok 20 is_back || fail "l1 is back"
+
+# --- switched off, and refused by the kernel
+stop_agent
+start_agent --set kernel.passive_health=false
+check "not attached" 0 "$(api "$API/v1/waymark/status" | jq '[.plane.hooks[] | select(.name == "tcp_outcome")] | length')"
+check "and the plane is whole" on "$(api "$API/v1/waymark/status" | jq -r .plane.state)"
+stop_agent
+if [ -e build/release/tests/refuse_bpf.so ]; then
+	refusing tcp_outcome start_agent
+	check "refused, it is less and not wrong" on "$(api "$API/v1/waymark/status" | jq -r .plane.state)"
+	matches "and named" 'plane.hook name=tcp_outcome .*err=EPERM' "$(cat "$TMP/agent.log")"
+fi
+done_testing
