@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns connect choose register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
+SUITES="dns connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
@@ -533,6 +533,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 
 # shellcheck source=tests/bench/mesh.sh
 . tests/bench/mesh.sh
+# shellcheck source=tests/bench/passive.sh
+. tests/bench/passive.sh
 # shellcheck source=tests/bench/choose.sh
 . tests/bench/choose.sh
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
