@@ -23,7 +23,6 @@ before=$(head_of 2 X-Consul-Index /v1/waymark/policies)
 api_of 2 "/v1/waymark/policies?index=$before&wait=20s" >"$TMP/waited" &
 waiter=$!
 check "waymarkctl sets it, and tells what it does not find" 'warning: service: service "web" is not there
-warning: balance: peak_ewma goes by open connections, as this node does not see how connects end
 set web' "$(ctl_of 1 policy set web "$TMP/policy.json")"
 wait "$waiter"
 check "who waits on another node hears of it" web "$(jq -r '.[].service' "$TMP/waited")"

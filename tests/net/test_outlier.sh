@@ -160,6 +160,8 @@ until_ok 20 is_back || fail "l1 is back"
 stop_agent
 start_agent --set kernel.passive_health=false
 check "not attached" 0 "$(api "$API/v1/waymark/status" | jq '[.plane.hooks[] | select(.name == "tcp_outcome")] | length')"
+matches "peak_ewma knows open connections only" 'peak_ewma goes by open connections' \
+	"$(api -X PUT "$API/v1/waymark/policies/other" -d '{"balance": "peak_ewma"}')"
 check "and the plane is whole" on "$(api "$API/v1/waymark/status" | jq -r .plane.state)"
 stop_agent
 if [ -e build/release/tests/refuse_bpf.so ]; then
