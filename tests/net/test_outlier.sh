@@ -71,6 +71,9 @@ check "logged" 1 "$(logged 'outlier.ejected svc=dies id=d1 .*reason=refused s=10
 check "counted by the kernel" 1 "$(metric ejections_total)"
 check "counted" 1 "$(metric outlier_active)"
 check "in the table of sets" 1 "$(bpftool -j map dump pinned "$PINS/maps/set_live" | jq '[.[].formatted.value.ejected] | add')"
+made_of() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_connect_seconds_$1" '$1 == m {print $2}'; }
+check "how quickly connects were made is a histogram" "$(made_of 'count{service="dies"}')" "$(made_of 'bucket{service="dies",le="+Inf"}')"
+[ "$(made_of 'count{service="dies"}')" -ge "$MADE" ] || fail "of $(made_of 'count{service="dies"}') connects, $MADE were made"
 matches "an event" '"id":"waymark:passive:d1","status":"critical"' "$(cat "$TMP/events")"
 
 # The agent is killed: who is out stays it, and the next agent says so.

@@ -265,6 +265,10 @@ void wm_longs_done(struct wm_api *a);
 /* --- metrics_traffic.c --- */
 /** What was counted of services and backends, for Prometheus. */
 void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a);
+/** A label and its value, escaped, without braces. */
+void wm_metrics_label(struct wm_buf *b, const char *name, const char *value);
+/* metrics_connects.c */
+void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
 
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);

@@ -129,7 +129,7 @@ static void name_backends(const struct wm_registry *r, struct rows *h)
 
 /* --- text ------------------------------------------------------------------------------------- */
 /* What the format wants escaped; ids hold nothing else that is no text. */
-static void put_label(struct wm_buf *b, const char *name, const char *value)
+void wm_metrics_label(struct wm_buf *b, const char *name, const char *value)
 {
 	wm_buf_printf(b, "%s=\"", name);
 	for (; *value; value++) {
@@ -177,12 +177,12 @@ static void put_rows(struct wm_buf *b, const struct rows *h, bool backends)
 			if (backends && !r->instance)
 				continue;
 			wm_buf_printf(b, "waymark_%s_%s%s{", of, metrics[m].name, end);
-			put_label(b, "service", r->service);
+			wm_metrics_label(b, "service", r->service);
 			if (backends) {
 				wm_buf_putc(b, ',');
-				put_label(b, "instance", r->instance->id);
+				wm_metrics_label(b, "instance", r->instance->id);
 				wm_buf_putc(b, ',');
-				put_label(b, "node", r->instance->node->name);
+				wm_metrics_label(b, "node", r->instance->node->name);
 			}
 			wm_buf_printf(b, "} %" PRIu64 "\n", v);
 		}
