@@ -348,6 +348,7 @@ Test(tables, a_part_of_a_service_has_names_of_its_own)
 	struct wm_tables *t = tables_new(p);
 	struct wanted all, part;
 	int64_t set, of_all;
+	char label[WM_TAG_MAX + 1];
 
 	want(&all, 1, 3);
 	want(&part, 1, 2);
@@ -358,6 +359,11 @@ Test(tables, a_part_of_a_service_has_names_of_its_own)
 	set = wm_tables_label_set(t, "s1", "v2.eu");
 	of_all = wm_tables_set_of(t, "s1");
 	cr_assert(set >= 0 && set != of_all);
+	cr_assert_eq(wm_tables_part_of(t, (uint32_t)set, label), 0);
+	cr_assert_str_eq(label, "v2.eu");
+	cr_assert_str_eq(wm_tables_service_of(t, (uint32_t)set), "s1");
+	cr_assert_eq(wm_tables_part_of(t, (uint32_t)of_all, label), 0);
+	cr_assert_str_eq(label, "");
 	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7service\4mesh\10internal"), set);
 	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7virtual\4mesh\10internal"), set);
 	cr_assert_eq(led_to(t, "\2s1\7service\4mesh\10internal"), of_all);

@@ -619,6 +619,17 @@ const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set)
 	return s && *s->name ? s->name : NULL;
 }
 
+uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label)
+{
+	const struct wm_svc *s = set < t->mem.sets_cap ? t->by_set[set] : NULL;
+	const char *part = s && s->label ? s->name + s->label : "";
+	size_t len = strcspn(part, "\2");
+
+	memcpy(label, part, len);
+	label[len] = '\0';
+	return part[len] ? (uint16_t)strtoul(part + len + 1, NULL, 10) : 0;
+}
+
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
 	const struct wm_svc *s = wm_svc_find(t, service, label, 0);
