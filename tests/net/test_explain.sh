@@ -70,6 +70,12 @@ check "anybody rather than nobody" "steered 0" "$(ask_of web '"\(.verdict) \(.re
 policy '{"when_none": "pass"}'
 check "it passes" passed "$(ask_of web .verdict)"
 
+# --- a part of the service, by its name and by a port
+for i in w1 w2 w3; do code -X PUT "$API/v1/agent/check/pass/ttl-$i" >/dev/null; done
+policy '{"subsets": {"two": "Service.ID == \"w2\""}, "ports": {"8443": "tls"}}'
+check "a subset" "web two w2" "$(ask_of two.web.virtual.mesh.internal '"\(.service) \(.subset) \(.tiers[0].candidates | map(.id) | join(" "))"')"
+matches "a port of its own" "is service web, by this port" "$(explain web:8443)"
+
 # --- what is no service's
 check "a virtual address of nobody" refused "$(ask_of 240.9.9.9 .verdict)"
 check "any other address" "not a service's" "$(ask_of 192.0.2.1:443 .verdict)"

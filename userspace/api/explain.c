@@ -38,6 +38,7 @@ struct explanation {
 	bool found;	/* a set has it */
 	uint32_t set;
 	const char *service; /* "": none */
+	char subset[WM_TAG_MAX + 1];
 	struct wm_odds odds;
 	struct wm_selection choice; /* what the tiers are; count 0: not known */
 	const char *verdict;
@@ -242,14 +243,17 @@ static void look_at_frontend(struct explanation *x)
 	const struct wm_plane *p = x->api->d.plane;
 	int found = p ? wm_plane_frontend(p, x->addr_be, htons(x->port), x->proto, &x->set)
 		      : WM_PICK_NONE;
+	uint16_t port;
 	const char *service, *protocol = x->proto == IPPROTO_TCP ? "TCP" : "UDP";
 
 	if (found == WM_PICKED) {
 		service = wm_tables_service_of(x->api->d.tables, x->set);
 		x->service = service ? service : "";
 		x->found = true;
-		say(x, "destination", "%s, %s port %u, is service %s (set %u)", x->address,
-		    protocol, x->port, x->service, x->set);
+		port = wm_tables_part_of(x->api->d.tables, x->set, x->subset);
+		say(x, "destination", "%s, %s port %u, is service %s%s%s%s (set %u)", x->address,
+		    protocol, x->port, x->service, *x->subset ? ", subset " : "", x->subset,
+		    port ? ", by this port" : "", x->set);
 		return;
 	}
 	if (found == WM_PICK_TORN) {
@@ -350,8 +354,8 @@ static int choose(struct explanation *x)
 		return 0;
 	}
 	if (!r)
-		r = wm_selection_make(x->api->d.registry, x->service, "", wm_only_passing(x->api),
-				      &x->choice);
+		r = wm_selection_make(x->api->d.registry, x->service, x->subset,
+				      wm_only_passing(x->api), &x->choice);
 	if (r)
 		return r;
 	say_policy(x);
@@ -459,6 +463,7 @@ static void put_answer(struct wm_json *j, const struct explanation *x)
 	wm_json_ku(j, "port", x->port);
 	wm_json_ks(j, "protocol", x->proto == IPPROTO_TCP ? "tcp" : "udp");
 	wm_json_ks(j, "service", x->service);
+	wm_json_ks(j, "subset", x->subset);
 	put_client(j, &x->client);
 	wm_json_ks(j, "verdict", x->verdict);
 	wm_json_kopen(j, "steps", '[');
