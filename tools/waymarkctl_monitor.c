@@ -34,9 +34,11 @@ static void show(const json_t *v)
 
 	localtime_r(&at, &local);
 	strftime(date, sizeof(date), "%H:%M:%S", &local);
-	printf("%s.%03d %-8s %s%s %s %s", date, (int)(ms % 1000), text_of(v, "verdict"),
+	wm_plain(text_of(v, "subset"), id, sizeof(id));
+	printf("%s.%03d %-8s %s%s %s %s%s%s", date, (int)(ms % 1000), text_of(v, "verdict"),
 	       text_of(v, "protocol"), json_is_true(json_object_get(v, "datagram")) ? "*" : "",
-	       text_of(v, "virtual"), wm_plain(text_of(v, "service"), service, sizeof(service)));
+	       text_of(v, "virtual"), id, *id ? "." : "",
+	       wm_plain(text_of(v, "service"), service, sizeof(service)));
 	if (*text_of(v, "address"))
 		printf(" -> %s %s (tier %lld, %s)", text_of(v, "address"),
 		       wm_plain(text_of(v, "instance"), id, sizeof(id)),

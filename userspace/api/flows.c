@@ -150,7 +150,7 @@ static void render(struct wm_flow_streams *x, const struct wm_flow *f, const cha
 		   const char *cgroup)
 {
 	uint64_t now = wm_clock_ns(), ago = now > f->time_ns ? (now - f->time_ns) / 1000000 : 0;
-	char comm[sizeof(f->comm) + 1] = "";
+	char comm[sizeof(f->comm) + 1] = "", subset[WM_TAG_MAX + 1];
 	struct wm_json j;
 
 	memcpy(comm, f->comm, sizeof(f->comm));
@@ -164,6 +164,8 @@ static void render(struct wm_flow_streams *x, const struct wm_flow *f, const cha
 	wm_json_kb(&j, "datagram", f->datagram);
 	put_place(&j, "virtual", f->vip_be, f->vip_port_be);
 	wm_json_ks(&j, "service", service);
+	(void)wm_tables_part_of(x->api->d.tables, f->set, subset);
+	wm_json_ks(&j, "subset", subset);
 	if (f->verdict == WM_FLOW_PICKED)
 		put_choice(&j, x, f, service);
 	wm_json_ks(&j, "process", comm);
