@@ -7,6 +7,7 @@
 #include "connect_fixture.h"
 #include "userspace/resolution/grace.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/name_hash.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,8 @@
 #define OURS	    1  /* second octet of the addresses of the service that is asked for */
 #define WAIT_S	    5
 #define SETS	    128
+#define SWAPS	    100 /* of entries in a round, or more */
+#define NAME_LEN    13	/* of a.service.d on the wire */
 
 static struct wm_grace_thread *waits;
 static atomic_bool stop;
@@ -89,15 +92,44 @@ static void put(unsigned s, unsigned n)
 		sched_yield();
 }
 
+/* The entries of two services are written as they are, in turns: each takes the memory that the
+ * other had, in `names` and in `frontends`. */
+static void swap_entries(unsigned n)
+{
+	const struct wm_plane_ops *ops = wm_plane_ops(plane);
+	struct wm_frontend_key front[2];
+	struct wm_name_key name[2];
+	struct wm_frontend f[2];
+	struct wm_name v[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t wire[WM_NAME_BUF] = "\1?\7service\1d";
+
+		wire[1] = (uint8_t)('a' + i);
+		wm_name_hash(mem.config->seed, wire, NAME_LEN, &name[i]);
+		front[i] = (struct wm_frontend_key){
+			.addr_be = {0, 0, WM_V4_MAPPED_BE, htonl(0xf0000001 + i)}};
+		if (ops->name_get(ops->arg, &name[i], &v[i]) ||
+		    ops->frontend_get(ops->arg, &front[i], &f[i]))
+			return;
+		v[i].seal = f[i].seal = 0;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		(void)ops->name_put(ops->arg, &name[i & 1], &v[i & 1]);
+		(void)ops->frontend_put(ops->arg, &front[i & 1], &f[i & 1]);
+	}
+}
+
 /* Here, and not while the service that is asked for is away. */
 static void wait_for_room(void)
 {
 	struct wm_tables_stats s;
 
 	do {
+		swap_entries(SWAPS);
 		wm_tables_recycle(tables);
 		wm_tables_stats(tables, &s);
-	} while (s.sets > SETS - 8 && !stop && !sched_yield());
+	} while (s.sets > SETS - 8 && !stop);
 }
 
 static void *write_on(void *arg)
