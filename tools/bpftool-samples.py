@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The samples of docs/bpftool.md: bpftool-samples.py PAGE PIN_DIRECTORY CGROUP [--check].
+"""The samples of docs/bpftool.md and docs/troubleshooting.md: bpftool-samples.py PAGE PIN_DIRECTORY CGROUP [--check].
 
 Each block that begins with "# command" is the command and what it prints, here run on the given pin
 directory and cgroup. With --check nothing is written: it fails where a block no longer has the shape of
 what is printed, whatever the numbers are."""
 import difflib
+import os
 import re
 import subprocess
 import sys
@@ -19,11 +20,12 @@ def run(command):
     done = subprocess.run(["bash", "-c", real], capture_output=True, text=True)
     text = (done.stdout + done.stderr).rstrip("\n")
     text = re.sub(r"(?m)^\tpids .*\n?", "", text).rstrip("\n")
-    return text.replace(pins, "/sys/fs/bpf/waymark").replace(cgroup, "/sys/fs/cgroup")
+    text = text.replace(pins, "/sys/fs/bpf/waymark").replace(cgroup, "/sys/fs/cgroup")
+    return text.replace("/" + os.path.basename(cgroup), "/app.slice")
 
 
 def shape(text):
-    return re.sub(r"[ \t]+", " ", re.sub(r"\d+", "N", text)).splitlines()
+    return re.sub(r"[ \t]+", " ", re.sub(r"\d+(\.\d+)?", "N", text)).splitlines()
 
 
 def sample(match):
