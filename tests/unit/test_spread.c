@@ -266,6 +266,35 @@ Test(spread, an_id_goes_over_a_link_that_is_not_of_the_tree_once)
 	stop(&n);
 }
 
+/* Of a hundred changes in a second not each costs a frame of every link. */
+Test(spread, ids_of_a_stream_of_changes_go_some_at_a_time)
+{
+	static struct net n;
+	struct wm_spread_stats stats;
+	unsigned long lazy = 0;
+
+	start(&n, NODES_MAX, 3);
+	for (unsigned m = 1; m <= 20; m++) {
+		say(&n, 0, m);
+		virtual_env_pass(&n.v, 100);
+	}
+	for (unsigned i = 0; i < n.count; i++) {
+		wm_spread_stats(n.nodes[i].s, &stats);
+		lazy += stats.lazy;
+	}
+	n.news = n.frames = 0;
+	for (unsigned m = 21; m <= 120; m++) {
+		say(&n, 0, m);
+		virtual_env_pass(&n.v, 10);
+	}
+	virtual_env_pass(&n.v, 200);
+	all_have(&n, 120, 0);
+	cr_assert_geq(n.news, 100 * (NODES_MAX - 1));
+	cr_assert_leq(n.frames - n.news, lazy / 2 * 30, "%lu frames of ids over %lu links",
+		      n.frames - n.news, lazy / 2);
+	stop(&n);
+}
+
 Test(spread, a_tree_of_another_sender_is_as_good)
 {
 	static struct net n;

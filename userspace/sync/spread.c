@@ -14,6 +14,10 @@
  * always one of both tells, and not each the other. */
 #define HAVE_MS	     10
 #define HAVE_LATE_MS 20
+/* Where ids went over the link not long ago, either way, more will come: they are gathered for
+ * longer, or each change costs a frame a link, whose TLS record costs more than what it says. */
+#define HAVE_BUSY_MS 200
+#define HAVE_BUSY    5	  /* times as long */
 #define OTHERS_MAX   4	  /* members that one that is refused is told of */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
@@ -169,8 +173,10 @@ static void on_have(void *arg)
 	size_t count = n->have_count;
 
 	n->have_count = 0;
-	if (count)
-		send_have(n, n->have, count);
+	if (!count)
+		return;
+	n->ids_ms = wm_env_ms(n->s->c.env);
+	send_have(n, n->have, count);
 }
 
 /* It has it, as it says. */
@@ -186,12 +192,14 @@ static void tell_no_more(struct wm_neighbour *n, uint64_t id)
 
 static void tell_later(struct wm_neighbour *n, uint64_t id)
 {
+	unsigned ms = memcmp(&n->id, &n->s->c.id, sizeof(n->id)) < 0 ? HAVE_LATE_MS : HAVE_MS;
+
 	if (n->have_count == WM_NEIGHBOUR_HAVE)
 		on_have(n);
+	if (n->ids_ms && wm_env_ms(n->s->c.env) - n->ids_ms < HAVE_BUSY_MS)
+		ms *= HAVE_BUSY;
 	if (!n->have_count)
-		wm_env_timer_arm(n->have_timer, memcmp(&n->id, &n->s->c.id, sizeof(n->id)) < 0
-							? HAVE_LATE_MS
-							: HAVE_MS);
+		wm_env_timer_arm(n->have_timer, ms);
 	n->have[n->have_count++] = id;
 }
 
@@ -296,6 +304,7 @@ static void on_have_id(struct wm_spread *s, struct wm_neighbour *n, uint64_t id)
 {
 	struct wm_said *m = said_of(s, id);
 
+	n->ids_ms = wm_env_ms(s->c.env);
 	if (m && m->here) {
 		tell_no_more(n, id);
 		return;

@@ -36,6 +36,7 @@ struct wm_neighbour {
 	uint64_t have[WM_NEIGHBOUR_HAVE];
 	unsigned have_count;
 	struct wm_env_timer *have_timer;
+	uint64_t ids_ms;    /* when ids went over it last, either way; 0: never */
 	uint64_t wanted_ms; /* since when */
 };
 
