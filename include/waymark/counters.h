@@ -62,7 +62,10 @@
 	X(EJECTIONS, ejections, "backends that were left out for a time: connects to them failed") \
 	X(EJECT_SPARED, eject_spared,                                                              \
 	  "failed connects whose backend stayed: as many of its set are out as may be")            \
-	X(DNS_NXDOMAIN, dns_nxdomain, "of the answers in the kernel: no name of ours is so")
+	X(DNS_NXDOMAIN, dns_nxdomain, "of the answers in the kernel: no name of ours is so")       \
+	X(CONNECT_KEPT, connect_kept, "choices by affinity: the client kept its backend")          \
+	X(CONNECT_KEPT_LOST, connect_kept_lost,                                                    \
+	  "choices that affinity could not make: the client's backend is not usable any more")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

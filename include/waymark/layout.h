@@ -119,7 +119,7 @@ struct wm_table_head {
 	__u8 tiers;	  /* 1 to WM_TIERS_MAX */
 	__u8 when_none;
 	__u8 hash_on;
-	__u8 flags;
+	__u8 flags; /* WM_HEAD_AFFINITY */
 	__u8 panic_pct;
 	__u8 eject_max_pct;
 	__u8 eject_after;
@@ -131,6 +131,7 @@ struct wm_table_head {
 	__u32 end[WM_TIERS_MAX]; /* slots of tier i: [end[i - 1], end[i]) of the range, from 0 */
 };
 _Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
+#define WM_HEAD_AFFINITY 7u /* in flags: 1 + enum wm_hash_on that a client is known by; 0: none */
 
 /* `slots`: where a choice leads. In Vose's alias table of a weighted choice there is one slot a
  * backend: draw a slot evenly and a 32-bit number; below `keep` take `backend`, else `alias`. */
@@ -223,6 +224,7 @@ struct wm_connection {
 _Static_assert(sizeof(struct wm_connection) == 64, "mmapable, one cache line");
 #define WM_REASON_DRAW 1 /* drawn by weight */
 #define WM_REASON_SCAN 2 /* drawn among those that were looked through: few are up */
+#define WM_REASON_KEPT 3 /* the client had it before, and is kept there */
 
 /* `socket_origin`: socket storage, dies with the socket. What the application dialled and what it
  * got. Entry 0 is the destination of connect() where `connections` cannot have it: all ways are

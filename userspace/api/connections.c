@@ -6,6 +6,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
+#include "userspace/dataplane/flows.h"
 #include "waymark/table.h"
 
 #include <arpa/inet.h>
@@ -95,14 +96,6 @@ static void put_name(struct wm_json *j, const char *key, const char *name)
 		wm_json_null(j);
 }
 
-/* The words of `waymarkctl connections`. */
-static const char *why(uint8_t reason)
-{
-	return reason == WM_REASON_DRAW	  ? "drawn by weight"
-	       : reason == WM_REASON_SCAN ? "few are up"
-					  : "of earlier tables";
-}
-
 static void put_connection(struct wm_json *j, const struct page *p, const struct wm_connection *e,
 			   const struct wm_instance *i)
 {
@@ -116,7 +109,7 @@ static void put_connection(struct wm_json *j, const struct page *p, const struct
 	put_place(j, "virtual", e->vip_be, e->vip_port_be);
 	put_place(j, "address", e->backend_be, e->backend_port_be);
 	wm_json_ku(j, "since_s", ns / WM_NS_PER_S);
-	wm_json_ks(j, "why", why(e->reason));
+	wm_json_ks(j, "why", wm_reason_text(e->reason));
 	wm_json_ku(j, "cookie", e->cookie);
 	wm_json_close(j, '}');
 }

@@ -91,6 +91,8 @@ const char *wm_reason_text(uint8_t reason)
 		return "drawn by weight";
 	case WM_REASON_SCAN:
 		return "few are up";
+	case WM_REASON_KEPT:
+		return "kept by affinity";
 	default:
 		return "of earlier tables";
 	}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* affinity.h - which backend of a set a client had last, for policies that keep it there. A hint in
+ * front of the choice: it is taken while its time lasts, its backend is usable and still in the
+ * set. The map forgets whom it heard of longest ago; the kernel uses a forgotten entry's memory
+ * again at once, so entries are sealed as those of the other hashes are (table.h). Pure. */
+#pragma once
+#include "table.h"
+
+#define WM_AFFINITY_MAX                                                                            \
+	16384 /* clients of a node that are remembered: 2 MiB, taken once the programs are loaded  \
+	       */
+
+struct wm_affinity_key {
+	__u64 client; /* as wm_table_head's affinity tells it */
+	__u32 set;
+	__u32 pad;
+};
+struct wm_affinity {
+	__u64 until_ns; /* CLOCK_BOOTTIME */
+	__u32 backend;
+	__u32 stamp;	  /* of its occupant */
+	__u32 generation; /* of the table in which it was found last */
+	__u32 tier;
+	__u32 tables; /* kernel's id of the map that `backend` points into */
+	__u32 pad;
+	__u64 seal; /* over the key and what stands above */
+};
+
+static __always_inline __u64 wm_affinity_seal(const struct wm_affinity_key *k,
+					      const struct wm_affinity *e)
+{
+	__u64 s = wm_seal_word(WM_SEAL_BEGIN, k->client);
+
+	s = wm_seal_word(s, (__u64)k->set << 32 | e->tier);
+	s = wm_seal_word(s, e->until_ns);
+	s = wm_seal_word(s, (__u64)e->backend << 32 | e->stamp);
+	return wm_seal_word(s, (__u64)e->generation << 32 | e->tables);
+}
+
+/** Is copy @p e of an entry, found by @p k, whole, of these tables, and its time not over? */
+static __always_inline int wm_affinity_holds(const struct wm_affinity_key *k,
+					     const struct wm_affinity *e, __u64 now_ns,
+					     __u32 tables)
+{
+	return e->until_ns > now_ns && e->tables == tables && e->seal == wm_affinity_seal(k, e);
+}
