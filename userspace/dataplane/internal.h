@@ -128,6 +128,7 @@ struct wm_plane {
 	char **lo_devices, **veth_devices;
 	int lock_fd;
 	int map_fd[WM_MAP_COUNT];
+	int affinity_fd;	 /* the connect programs' map, affinity.c; -1: none yet */
 	void *mem[WM_MAP_COUNT]; /* mappings; NULL where a map is not mapped */
 	size_t mem_len[WM_MAP_COUNT];
 	struct wm_plane_map maps[WM_MAP_COUNT];
@@ -161,6 +162,11 @@ struct wm_plane {
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 };
+
+/* --- affinity.c: which backend a client had --- */
+/** The map of it: what the programs that an earlier run left attached have, or a new one. @return
+ *  fd, or negative errno. */
+int wm_affinity_open(const char *pin_dir);
 
 /* --- libbpf.c: libbpf's messages, and system calls that libbpf 1.1 lacks --- */
 /** Collect libbpf's warnings instead of printing them. Call before any other use of libbpf. */

@@ -196,7 +196,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 {
 	struct bpf_object *o = open_object(p, which);
 	static const char *const by_backend[] = {"lost", "outcomes"};
-	struct bpf_map *events, *flows;
+	struct bpf_map *events, *flows, *kept;
 
 	if (!o)
 		return NULL;
@@ -214,6 +214,9 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		if (m)
 			bpf_map__set_max_entries(m, p->c.backends);
 	}
+	kept = bpf_object__find_map_by_name(o, "affinity");
+	if (kept && p->affinity_fd >= 0)
+		(void)bpf_map__reuse_fd(kept, p->affinity_fd); /* else a new one: it is a hint */
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
 

@@ -101,7 +101,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	p->lock_fd = p->events_fd = -1;
+	p->lock_fd = p->events_fd = p->affinity_fd = -1;
 	p->zones[0] = zone_of(c->domain);
 	p->zones[1] = zone_of(c->alt_domain);
 	p->dc = wm_deny_label_of(c->datacenter ? c->datacenter : "");
@@ -129,6 +129,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	}
 	wm_maps_ops(p);
 	wm_flows_unwatched(p); /* whoever watched an earlier run is gone */
+	p->affinity_fd = wm_affinity_open(p->c.pin_dir);
 	p->no_tcx = wm_bpf_try_tcx() != 0;
 	wm_progs_load(p);
 	*ret = p;
@@ -153,6 +154,7 @@ void wm_plane_close(struct wm_plane *p)
 		wm_closep(&p->iterators[i]);
 	wm_progs_close(p);
 	wm_maps_close(p);
+	wm_closep(&p->affinity_fd);
 	wm_closep(&p->lock_fd);
 	strings_free(p->lo_devices);
 	strings_free(p->veth_devices);
