@@ -6,12 +6,22 @@
  * and a look at what the socket remembers. */
 #include "connections.h"
 #include "flow.h"
+#include "waymark/affinity.h"
 #include "waymark/choose.h"
 #define WM_CUSTOM_CALLER 1
 #include "custom.h"
 #include <bpf/bpf_core_read.h>
 
 char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* Of one run of the programs, or taken over from those before (dataplane/affinity.c): in no layout.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, WM_AFFINITY_MAX);
+	__type(key, struct wm_affinity_key);
+	__type(value, struct wm_affinity);
+} affinity SEC(".maps");
 
 /* Set by the loader after trying what the kernel has; the verifier drops the other branch. */
 const volatile bool use_bpf_loop = false;
@@ -211,6 +221,91 @@ __noinline int pick(struct dial *d)
 	return WM_PICK_NONE;
 }
 
+/* --- affinity -----------------------------------------------------------------------------------
+ */
+struct membership {
+	struct dial *dial;
+	__u32 backend;
+	bool is;
+};
+
+static long see_member(__u64 i, void *arg)
+{
+	struct membership *m = arg;
+	struct wm_slot s;
+
+	if (wm_slot_read(NULL, &m->dial->table, (__u32)i, &s) != WM_PICKED)
+		return 1;
+	m->is = s.backend == m->backend;
+	return m->is;
+}
+
+/** Has the set the backend still? Asked when the set was published since. */
+__noinline int is_member(struct dial *d, __u32 backend)
+{
+	struct membership m = {.dial = d, .backend = backend};
+
+	if (!d)
+		return 0;
+	if (use_bpf_loop) {
+		bpf_loop(d->table.count, see_member, &m, 0);
+	} else {
+		for (__u32 i = 0; i < WM_SCAN_BOUNDED; i++)
+			if (i >= d->table.count || see_member(i, &m))
+				break;
+	}
+	return m.is;
+}
+
+/** The backend that the client had. @return WM_PICKED with d->choice; WM_PICK_NONE: another is to
+ *  be chosen. */
+__noinline int keep(struct dial *d, __u64 client)
+{
+	struct wm_affinity_key k = {};
+	const struct wm_affinity *e;
+	struct wm_affinity at;
+
+	if (!d)
+		return WM_PICK_NONE;
+	k.client = client;
+	k.set = d->set;
+	e = bpf_map_lookup_elem(&affinity, &k);
+	if (!e)
+		return WM_PICK_NONE;
+	at = *(const volatile struct wm_affinity *)e;
+	if (!wm_affinity_holds(&k, &at, d->ask.now_ns, tables_id))
+		return WM_PICK_NONE;
+	if ((at.generation != d->table.word.generation && !is_member(d, at.backend)) ||
+	    !take(d, at.backend, at.stamp)) {
+		COUNT(counters_get(), connect_kept_lost);
+		return WM_PICK_NONE;
+	}
+	d->ask.tier = at.tier;
+	d->reason = WM_REASON_KEPT;
+	COUNT(counters_get(), connect_kept);
+	return WM_PICKED;
+}
+
+/** The client has this one now, for as long as the set says from now on. */
+__noinline int keep_for(struct dial *d, __u64 client)
+{
+	struct wm_affinity_key k = {};
+	struct wm_affinity e = {};
+
+	if (!d)
+		return 0;
+	k.client = client;
+	k.set = d->set;
+	e.until_ns = d->ask.now_ns + d->table.head.affinity_s * 1000000000ull;
+	e.backend = d->choice.backend;
+	e.stamp = d->choice.state >> 16;
+	e.generation = d->table.word.generation;
+	e.tier = d->ask.tier;
+	e.tables = tables_id;
+	e.seal = wm_affinity_seal(&k, &e);
+	return bpf_map_update_elem(&affinity, &k, &e, BPF_ANY);
+}
+
 /** The entry of @p key, twice if it changed while it was read. @return WM_PICKED; WM_PICK_NONE:
  *  there is none; WM_PICK_TORN. */
 static __always_inline int
@@ -273,6 +368,24 @@ static __always_inline __u64 key_of(struct bpf_sock_addr *ctx, __u32 hash_on)
 	return bpf_get_socket_cookie(ctx);
 }
 
+/** Choose a backend of the table, or stay with the client's. */
+static __always_inline int pick_kept(struct bpf_sock_addr *ctx, struct dial *d)
+{
+	__u32 by = d->table.head.flags & WM_HEAD_AFFINITY;
+	__u64 client;
+	int p;
+
+	if (!by || !d->table.head.affinity_s)
+		return pick(d);
+	client = key_of(ctx, by - 1);
+	p = keep(d, client);
+	if (p != WM_PICKED)
+		p = pick(d);
+	if (p == WM_PICKED)
+		keep_for(d, client);
+	return p;
+}
+
 /** Choose, twice if the set was republished meanwhile. Counts. @return WM_PICKED; WM_PICK_NONE;
  *  WM_PICK_MORE: none, and the set lets the call pass; WM_PICK_TORN. */
 static __always_inline int choose(struct bpf_sock_addr *ctx, struct dial *d, struct wm_counters *n)
@@ -284,7 +397,7 @@ static __always_inline int choose(struct bpf_sock_addr *ctx, struct dial *d, str
 		if (p == WM_PICKED) {
 			if (d->table.head.balance == WM_BALANCE_MAGLEV || use_custom)
 				d->ask.key = key_of(ctx, d->table.head.hash_on);
-			p = pick(d);
+			p = pick_kept(ctx, d);
 			if (p == WM_PICK_NONE && d->table.head.when_none == WM_NONE_PASS)
 				return WM_PICK_MORE;
 		}

@@ -180,8 +180,6 @@ static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm
 	if (p->balance == WM_BALANCE_PEAK_EWMA && !wm_plane_sees_outcomes(a->d.plane))
 		wm_json_string(j, "balance: peak_ewma goes by open connections, as this node does "
 				  "not see how connects end");
-	if (p->affinity.key)
-		wm_json_string(j, "affinity: it is kept, and decides nothing yet");
 }
 
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p)

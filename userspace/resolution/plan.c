@@ -23,6 +23,7 @@ static struct wm_table_head head_of(const struct wm_policy *p)
 		.eject_base_s = (__u16)p->outlier.base,
 		.eject_longest_s = (__u16)p->outlier.longest,
 		.affinity_s = p->affinity.key ? (__u16)p->affinity.timeout : 0,
+		.flags = (__u8)(p->affinity.key & WM_HEAD_AFFINITY),
 	};
 }
 
