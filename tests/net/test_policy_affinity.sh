@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A client stays with its backend as long as the policy's affinity says and the backend is usable; another
+# takes its place when it goes; the agent's end and return change nothing.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+command -v setpriv >/dev/null || {
+	echo "skipped: setpriv is missing"
+	exit 77
+}
+
+start_agent
+at() { # id, last octet
+	[ -n "${3:-}" ] || backend "$1" "127.1.0.$2" 8080
+	check "register $1" 200 "$(code -X PUT "$API/v1/agent/service/register" -d "{\"ID\": \"$1\", \"Name\": \"web\",
+		\"Address\": \"127.1.0.$2\", \"Port\": 8080, \"Meta\": {\"id\": \"$1\"},
+		\"Check\": {\"CheckID\": \"ttl-$1\", \"TTL\": \"10m\", \"Status\": \"passing\"}}")"
+}
+for i in 1 2 3 4 5 6; do at w$i $i; done
+V4=$(vip4 web)
+policy() { operator -X PUT "$API/v1/waymark/policies/web" -d "$1"; }
+as() { inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 5 "http://$V4/" | grep -o '^w[0-9]'; } # uid
+who() { for _ in $(seq "$2"); do as "$1"; done | sort -u | xargs; }                                              # uid, dials
+both() { bpftool -j map dump pinned "$PINS/maps/counters" | jq "[.[].formatted.values[]?.value.$1] | add"; }
+
+check "without it clients go anywhere" 1 "$([ "$(who 1001 40 | wc -w)" -gt 3 ]; echo $((1 - $?)))"
+check "a policy" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "1h"}}')"
+declare -A HAS
+for u in 1001 1002 1003 1004; do
+	HAS[$u]=$(who $u 15)
+	check "client $u stays" 1 "$(wc -w <<<"${HAS[$u]}")"
+done
+check "clients differ" 1 "$([ "$(for u in "${!HAS[@]}"; do as "$u"; done | sort -u | wc -l)" -gt 1 ]; echo $((1 - $?)))"
+check "counted" 1 "$([ "$(both connect_kept)" -ge 56 ]; echo $((1 - $?)))"
+GONE=${HAS[1001]}
+code -X PUT "$API/v1/agent/check/fail/ttl-$GONE" >/dev/null
+NEXT=$(who 1001 15)
+check "whose backend fails gets another" 1 "$(wc -w <<<"$NEXT")"
+[ "$NEXT" != "$GONE" ] || fail "it is the one that failed"
+for u in 1002 1003 1004; do
+	[ "${HAS[$u]}" = "$GONE" ] || check "client $u stays" "${HAS[$u]}" "$(who $u 10)"
+done
+code -X PUT "$API/v1/agent/check/pass/ttl-$GONE" >/dev/null
+check "and stays there" "$NEXT" "$(who 1001 15)"
+
+# --- others come and go
+for i in 7 8 9; do at w$i $i; done
+check "a larger set moves nobody" "$NEXT" "$(who 1001 15)"
+check "a policy that leaves it out" '{"warnings":[]}' "$(policy "{\"affinity\": {\"key\": \"uid\", \"timeout\": \"1h\"}, \"default_subset\": \"rest\",
+	\"subsets\": {\"rest\": \"Service.Meta.id != $NEXT\"}}")"
+AFTER=$(who 1001 15)
+check "moves who was there, once" 1 "$(wc -w <<<"$AFTER")"
+[ "$AFTER" != "$NEXT" ] || fail "it is in the set no more"
+
+# --- the agent is killed, and returns
+stop_agent KILL
+check "though the agent is dead" "$AFTER" "$(who 1001 10)"
+start_agent
+check "and after its return" "$AFTER" "$(who 1001 10)"
+
+# --- its time ends
+check "a second" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "1s"}}')"
+seen=$(for _ in $(seq 12); do
+	as 1001
+	sleep 1.2
+done | sort -u | wc -l)
+check "then it is drawn anew" 1 "$([ "$seen" -gt 1 ]; echo $((1 - $?)))"
+done_testing
