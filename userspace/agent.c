@@ -388,7 +388,8 @@ static void on_bad_policy(void *arg, const char *file, const char *text)
 	wm_error("policy.refused", "file=%s text=%s", wm_log_q(file), wm_log_q(text));
 }
 
-static void take_policies(struct wm_agent *a, const struct wm_policy_dir *d)
+/* @return what is to be written down of it, for free(). */
+static char *take_policies(struct wm_agent *a, const struct wm_policy_dir *d)
 {
 	struct wm_policy_files_outcome o;
 
@@ -396,23 +397,30 @@ static void take_policies(struct wm_agent *a, const struct wm_policy_dir *d)
 	if (d || o.removed)
 		wm_info("policy.read", "policies=%u written=%u removed=%u bad=%u", o.policies,
 			o.written, o.removed, o.bad);
+	return wm_policy_files_ledger(a->policies);
 }
 
 static int start_policies(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_policy_dir *d = NULL;
+	struct wm_err why = {0};
+	char *ledger;
 	int r = 0;
 
 	a->policies = wm_policy_files_new(a->registry, on_bad_policy, a);
 	if (!a->policies)
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	if (!*a->settings.policy_dir)
-		return 0;
-	r = wm_policy_dir_read(a->settings.policy_dir, &d, e);
-	if (!r)
-		take_policies(a, d);
+	wm_policy_files_recall(a->policies, a->settings.node_data_dir);
+	if (*a->settings.policy_dir)
+		r = wm_policy_dir_read(a->settings.policy_dir, &d, e);
+	if (r)
+		return r;
+	ledger = take_policies(a, d);
+	if (ledger && wm_policy_ledger_write(a->settings.node_data_dir, ledger, &why))
+		wm_error("policy.ledger", "text=%s", wm_log_q(why.text));
+	free(ledger);
 	wm_policy_dir_free(d);
-	return r;
+	return 0;
 }
 
 static void tell_definitions(struct wm_agent *a, const struct wm_application *x, int kept,
@@ -453,15 +461,16 @@ static void on_reload_applied(void *arg, const struct wm_application *x, int kep
 	tell_definitions(arg, x, kept, e);
 }
 
-static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules,
-			  const struct wm_policy_dir *policies)
+static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules,
+			   const struct wm_policy_dir *policies)
 {
 	struct wm_agent *a = arg;
+	char *ledger;
 	char left[WM_SETTINGS_NAMES_MAX];
 	int changed = wm_settings_reload(&a->settings, next, left);
 
 	take_rules(a, rules);
-	take_policies(a, policies);
+	ledger = take_policies(a, policies);
 	wm_plane_watch_custom(a->watch);
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
@@ -469,6 +478,7 @@ static void take_settings(void *arg, struct wm_settings *next, struct wm_rules *
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");
+	return ledger;
 }
 
 static int start_reload(struct wm_agent *a, struct wm_err *e)

@@ -19,6 +19,7 @@ struct run {
 	struct wm_settings next;
 	struct wm_rules *rules;
 	struct wm_policy_dir *policies; /* NULL: none */
+	char *ledger;			/* of them, to be written down */
 	struct wm_application *application;
 	int code;
 	struct wm_err e;
@@ -39,6 +40,7 @@ static void run_free(struct run *x)
 		return;
 	wm_rules_free(x->rules);
 	wm_policy_dir_free(x->policies);
+	free(x->ledger);
 	wm_settings_done(&x->next);
 	wm_application_free(x->application);
 	free(x);
@@ -60,9 +62,14 @@ static void over(struct wm_reload *l, int code)
 /* --- what was registered is written down ------------------------------------------------------ */
 static void keep(void *reload)
 {
-	struct run *x = ((struct wm_reload *)reload)->run;
+	struct wm_reload *l = reload;
+	struct run *x = l->run;
+	int r = 0;
 
+	if (x->ledger)
+		r = wm_policy_ledger_write(l->c.settings->node_data_dir, x->ledger, &x->e);
 	x->code = wm_application_keep(x->application, &x->e);
+	x->code = x->code ? x->code : r;
 }
 
 static void on_kept(void *reload)
@@ -123,7 +130,7 @@ static void on_read(void *reload)
 		over(l, x->code);
 		return;
 	}
-	l->c.take(l->c.arg, &x->next, x->rules, x->policies);
+	x->ledger = l->c.take(l->c.arg, &x->next, x->rules, x->policies);
 	x->rules = NULL;
 	on_step(l);
 }

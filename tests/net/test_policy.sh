@@ -65,4 +65,28 @@ ctl policy get web 2>/dev/null && fail "it is still there"
 stop_agent KILL
 start_agent --set kernel.enabled=false
 check "after kill -9" 6 "$(field db drain_s)"
+
+# --- and the agent outlives its files --------------------------------------------------------------------
+restart() {
+	stop_agent "$1"
+	shift
+	start_agent --set kernel.enabled=false "$@"
+}
+mkdir "$DIR"
+for i in a b c; do echo '{"panic_threshold": 30}' >"$DIR/$i.json"; done
+restart TERM --config "$TMP/w.json"
+check "files of a start" "30 30" "$(field a panic_threshold) $(field c panic_threshold)"
+echo '{"panic_threshold": 31}' >"$DIR/b.json"
+says agent/reload ''
+says waymark/policies/c '{"panic_threshold": 32}' >/dev/null
+stop_agent KILL
+rm "$DIR"/*.json
+start_agent --set kernel.enabled=false --config "$TMP/w.json"
+check "what left while no agent ran goes" "404 404" "$(code "$API/v1/waymark/policies/a") $(code "$API/v1/waymark/policies/b")"
+check "but what somebody changed" 32 "$(field c panic_threshold)"
+[ ! -e "$TMP/data/policies.json" ] || fail "what no file says is remembered"
+echo '{"panic_threshold": 30}' >"$DIR/a.json"
+says agent/reload ''
+restart TERM
+check "nor is a directory that is named no more" 404 "$(code "$API/v1/waymark/policies/a")"
 done_testing

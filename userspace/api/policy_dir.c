@@ -3,11 +3,14 @@
 #include "policy_dir.h"
 
 #include "decode_policy.h"
+#include "userspace/base/buf.h"
 #include "userspace/metadata/subset.h"
+#include "writer.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@
 #include <unistd.h>
 
 #define SUFFIX ".json"
+#define LEDGER "policies.json" /* in the data directory; there while files say anything */
 
 /* --- files --------------------------------------------------------------------------------------
  */
@@ -288,4 +292,80 @@ void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir 
 		wm_policy_free(f->said[n].p);
 	}
 	f->count = kept;
+}
+
+/* --- what is remembered over a restart: {file: policy} ------------------------------------------
+ */
+static void recall_one(struct wm_policy_files *f, const char *name, const json_t *v)
+{
+	struct file file = {0};
+	struct wm_policy *p = NULL;
+	struct wm_err e = {0};
+
+	snprintf(file.name, sizeof(file.name), "%s", name);
+	file.text = json_dumps(v, JSON_COMPACT);
+	file.len = file.text ? strlen(file.text) : 0;
+	if (!file.text || read_policy(f, &file, &p, &e) || keep(f, &file, p))
+		f->bad(f->arg, LEDGER, *e.text ? e.text : "out of memory");
+	free(file.text);
+}
+
+void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir)
+{
+	char path[PATH_MAX];
+	const char *name;
+	json_error_t je;
+	json_t *all, *v;
+
+	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
+	all = json_load_file(path, 0, &je);
+	if (!all && access(path, F_OK) == 0)
+		f->bad(f->arg, LEDGER, je.text);
+	json_object_foreach(all, name, v) recall_one(f, name, v);
+	json_decref(all);
+}
+
+char *wm_policy_files_ledger(const struct wm_policy_files *f)
+{
+	struct wm_buf b;
+	struct wm_json j;
+
+	wm_buf_init(&b, (size_t)WM_POLICY_FILES_MAX * WM_POLICY_FILE_MAX);
+	wm_json_init(&j, &b, false);
+	wm_json_open(&j, '{');
+	for (unsigned n = 0; n < f->count; n++) {
+		wm_json_kopen(&j, f->said[n].file, '{');
+		wm_encode_policy(&j, f->said[n].p);
+		wm_json_close(&j, '}');
+	}
+	wm_json_close(&j, '}');
+	wm_json_done(&j);
+	if (!b.failed)
+		return b.data;
+	wm_buf_done(&b);
+	return NULL;
+}
+
+int wm_policy_ledger_write(const char *data_dir, const char *ledger, struct wm_err *e)
+{
+	char path[PATH_MAX], part[PATH_MAX];
+	size_t len = strlen(ledger);
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
+	if (strcmp(ledger, "{}") == 0)
+		return unlink(path) && errno != ENOENT
+			       ? wm_err_set(e, -errno, "%s: %s", path, strerror(errno))
+			       : 0;
+	snprintf(part, sizeof(part), "%s/" LEDGER ".part", data_dir);
+	fd = open(part, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return wm_err_set(e, -errno, "%s: %s", part, strerror(errno));
+	errno = EIO; /* of a write that is cut short */
+	if (write(fd, ledger, len) != (ssize_t)len || fsync(fd))
+		err = errno;
+	close(fd);
+	if (!err && rename(part, path))
+		err = errno;
+	return err ? wm_err_set(e, -err, "%s: %s", part, strerror(err)) : 0;
 }

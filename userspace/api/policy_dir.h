@@ -18,7 +18,8 @@ struct wm_policy_dir;
 int wm_policy_dir_read(const char *path, struct wm_policy_dir **ret, struct wm_err *e);
 void wm_policy_dir_free(struct wm_policy_dir *d); /* NULL ok */
 
-/* What they said before. */
+/* What they said before; also by an earlier run of the agent, which wrote it into the data
+ * directory, so that what left the directory meanwhile is known to have been a file's. */
 struct wm_policy_files;
 /** @return NULL without memory. @p bad is told of each file that is refused, by its name. */
 struct wm_policy_files *
@@ -32,3 +33,11 @@ struct wm_policy_files_outcome {
  * writes are queued. */
 void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
 			  struct wm_policy_files_outcome *ret);
+
+/** What an earlier run wrote down; before the first wm_policy_files_take(). One that is broken is
+ * told to `bad`, and nothing is known then. */
+void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir);
+/** What is to be written down, for free(). @return NULL without memory. */
+char *wm_policy_files_ledger(const struct wm_policy_files *f);
+/** Write it. Blocks; on any thread. @return 0, or negative errno with @p e. */
+int wm_policy_ledger_write(const char *data_dir, const char *ledger, struct wm_err *e);
