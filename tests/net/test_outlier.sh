@@ -100,8 +100,10 @@ dialers "$(vip4 silent)" 80 16 4 >"$TMP/dials" &
 LOAD=$!
 sleep 0.5
 host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i ip daddr 10.79.1.4 drop'
+SINCE=$(date +%s%3N)
 until_ok 15 is_out silent s1 || fail "s1 is left out"
 is_passing || fail "the check had seen it already"
+echo "left out after $(($(date -d "$(sed -nE 's/^([^ ]+) .*outlier.ejected svc=silent .*/\1/p' "$TMP/agent.log")" +%s%3N) - SINCE)) ms"
 matches "not answered" "were not answered" "$(checks_of silent s1 Output)"
 wait $LOAD
 BEFORE=$(metric connect_failed_total)
