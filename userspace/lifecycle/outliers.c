@@ -136,6 +136,13 @@ static void arm(struct wm_outliers *x)
 			     next > now ? (next - now) / WM_NS_PER_MS + LOOK_AGAIN : LOOK_AGAIN);
 }
 
+static void returned(struct wm_outliers *x, const struct wm_instance *i)
+{
+	x->counters[WM_OUTLIER_RETURNED]++;
+	wm_info("outlier.returned", "svc=%s id=%s node=%s", wm_log_q(i->service->name),
+		wm_log_q(i->id), wm_log_q(i->node->name));
+}
+
 static void end(struct wm_outliers *x, struct out *o)
 {
 	struct wm_instance *i = find(x, o->service, o->instance);
@@ -143,9 +150,7 @@ static void end(struct wm_outliers *x, struct out *o)
 	wm_tables_count_ejected(x->tables, o->backend, wm_clock_ns());
 	wm_map_del(x->out, &o->backend, sizeof(o->backend));
 	if (i) {
-		x->counters[WM_OUTLIER_RETURNED]++;
-		wm_info("outlier.returned", "svc=%s id=%s node=%s", wm_log_q(i->service->name),
-			wm_log_q(i->id), wm_log_q(i->node->name));
+		returned(x, i);
 		(void)wm_registry_set_passive(x->registry, i, false, "Its time is over");
 	}
 	free(o);
@@ -189,6 +194,8 @@ static void begin(struct wm_outliers *x, const struct wm_event *e)
 			return;
 		}
 	}
+	if (i && o->until_ns && o->until_ns <= e->time_ns)
+		returned(x, i); /* and failed before we looked */
 	o->stamp = e->stamp;
 	o->service = wm_tables_memory(x->tables)->backends[e->backend].service;
 	o->instance = wm_tables_memory(x->tables)->backends[e->backend].instance;
