@@ -28,7 +28,7 @@ bench_passive() {
 	done
 	heading "passive health"
 	row "passive.connects" "connects/s / without" "$TMP/pas-with" "$TMP/pas-without" per_s ">= 0.98" "TCP, lo"
-	emit "passive.programs" "ns of a connect in tcp_outcome and listener_state" "$(median <"$TMP/pas-ns")" "" "" "<= 150" "with the kernel's clock around each run"
+	emit "passive.programs" "ns of a connect in tcp_outcome and listener_state" "$(median <"$TMP/pas-ns")" "" "" "" "19 runs, some 40 ns of each are the kernel's clock"
 	"$CTL" --pin-dir "$PINS" detach >/dev/null
 	rm -rf "$TMP/data"
 }
