@@ -51,7 +51,7 @@ Test(plane, creates_and_adopts)
 	wm_plane_close(p);
 	/* Nobody runs now, and everything is still there. */
 	for (unsigned i = 0; i < CONNECT_HOOKS; i++)
-		cr_assert_eq(pinned_link_prog(wm_prog_name(i), NULL), prog_ids[i]);
+		cr_assert_eq(pinned_link_prog(hook_name(i), NULL), prog_ids[i]);
 
 	p = open_ok(&c, true);
 	wm_plane_maps(p, &m);
@@ -112,8 +112,9 @@ Test(plane, another_size_moves_the_links_and_drops_the_old_pins)
 	wm_plane_hooks(p, &h);
 	/* what shows and releases sockets was attached beside the old, until it had them all */
 	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
-		cr_assert_eq(h[i].link_id == link_ids[i], i >= WM_PROG_SENDMSG4, "%s", h[i].name);
-	for (unsigned i = 0; i < WM_PROG_SENDMSG4; i++)
+		cr_assert_eq(h[i].link_id == link_ids[i], i >= WM_PROG_TCP_OUTCOME, "%s",
+			     h[i].name);
+	for (unsigned i = 0; i < WM_PROG_TCP_OUTCOME; i++)
 		cr_assert(link_gone(link_ids[i]), "%s", h[i].name);
 	wm_plane_maps(p, &m);
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
@@ -328,7 +329,7 @@ Test(plane, leftovers_are_found_and_taken_over)
 	cr_assert_eq(wm_plane_check(p), 0);
 	/* links that a process holds, and no pin */
 	for (unsigned i = 0; i < CONNECT_HOOKS; i++) {
-		snprintf(path, sizeof(path), "%s/links/%s", pin_dir, wm_prog_name(i));
+		snprintf(path, sizeof(path), "%s/links/%s", pin_dir, hook_name(i));
 		fds[i] = bpf_obj_get(path);
 		cr_assert_geq(fds[i], 0);
 	}
@@ -897,7 +898,7 @@ Test(plane, probe_tells_what_is_missing)
 	struct seen all = {0}, less = {0};
 
 	cr_assert_eq(wm_plane_probe(&c, see, &all), 0);
-	cr_assert_eq(all.n, 20);
+	cr_assert_eq(all.n, 21);
 	cr_assert_eq(all.faults, 0);
 	cr_assert_eq(all.refused, 0);
 	drop_cap(CAP_BPF);

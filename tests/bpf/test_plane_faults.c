@@ -146,9 +146,9 @@ Test(plane, killed_at_any_step_of_a_change_of_size)
 		wm_plane_close(p);
 		killed = killed_at(&b, at);
 		/* No agent runs, and no hook is without a program. */
-		for (unsigned i = 0; i <= WM_PROG_CONNECT6; i++)
-			cr_assert(pinned_link_prog(wm_prog_name(i), NULL), "step %u: %s", at,
-				  wm_prog_name(i));
+		for (unsigned i = 0; i < CONNECT_HOOKS; i++)
+			cr_assert(pinned_link_prog(hook_name(i), NULL), "step %u: %s", at,
+				  hook_name(i));
 		cr_assert(pinned_link_prog("dns_lo@lo", NULL));
 		/* The settings may also have been taken back. */
 		if (at % 2)
