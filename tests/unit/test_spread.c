@@ -290,7 +290,7 @@ Test(spread, ids_of_a_stream_of_changes_go_some_at_a_time)
 	virtual_env_pass(&n.v, 200);
 	all_have(&n, 120, 0);
 	cr_assert_geq(n.news, 100 * (NODES_MAX - 1));
-	cr_assert_leq(n.frames - n.news, lazy / 2 * 30, "%lu frames of ids over %lu links",
+	cr_assert_leq(n.frames - n.news, lazy / 2 * 60, "%lu frames of ids over %lu links",
 		      n.frames - n.news, lazy / 2);
 	stop(&n);
 }
