@@ -2,6 +2,7 @@
 /* links: base net model store registry metadata resolution dataplane */
 /* An operator's own way to choose, linked into what steers: tests/custom/. */
 #include "connect_fixture.h"
+#include "userspace/dataplane/flows.h"
 #include "waymark/policy.h"
 
 #include <sys/sendfile.h>
@@ -151,6 +152,30 @@ Test(custom, the_same_file_is_not_loaded_again)
 	cr_assert_eq(replace("by_user", &e), 0, "%s", e.text);
 	cr_assert_eq(replace("least_of_three", &e), 1, "%s", e.text);
 	cr_assert_eq(wm_plane_check(plane), 0, "its links are where they were");
+}
+
+static void on_flow(void *arg, const struct wm_flow *f)
+{
+	(void)f;
+	++*(unsigned *)arg;
+}
+
+Test(custom, who_watches_decisions_goes_on)
+{
+	struct wm_loop *loop = wm_loop_new();
+	struct wm_flows *flows;
+	struct wm_err e = {0};
+	unsigned told = 0;
+
+	begin("by_user");
+	cr_assert_eq(wm_flows_new(loop, plane, on_flow, &told, &flows), 0);
+	cr_assert_eq(replace("least_of_three", &e), 1, "%s", e.text);
+	pick(3);
+	for (int i = 0; i < 100 && told < 3; i++)
+		cr_assert_eq(wm_loop_turn(loop, 50), 0);
+	cr_assert_eq(told, 3);
+	wm_flows_free(flows);
+	wm_loop_free(loop);
 }
 
 Test(custom, a_file_that_others_may_write_is_refused)

@@ -197,12 +197,17 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	struct bpf_object *o = open_object(p, which);
 	static const char *const by_backend[] = {"lost", "outcomes"};
 	struct bpf_map *events, *flows, *kept;
+	int old;
 
 	if (!o)
 		return NULL;
 	flows = bpf_object__find_map_by_name(o, "flows");
 	if (flows)
 		bpf_map__set_autocreate(flows, f.flows);
+	/* loaded again: who watches goes on with the ring buffer that it has */
+	old = p->objects[which] ? bpf_object__find_map_fd_by_name(p->objects[which], "flows") : -1;
+	if (flows && f.flows && old >= 0)
+		bpf_map__reuse_fd(flows, old);
 	events = bpf_object__find_map_by_name(o, "events");
 	if (events && p->events_fd >= 0 && bpf_map__reuse_fd(events, p->events_fd)) {
 		bpf_object__close(o);
@@ -379,7 +384,7 @@ const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p)
 
 static struct features probe(void)
 {
-	return (struct features){
+	struct features f = {
 		.loop = wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop),
 		.set_retval =
 			wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval),
@@ -394,6 +399,10 @@ static struct features probe(void)
 		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					    BPF_FUNC_get_current_cgroup_id),
 	};
+
+	/* who calls is told since 5.7, by helpers that came together */
+	f.flows = f.cgroup && libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
+	return f;
 }
 
 /* --- the operator's way to choose --- */
@@ -431,11 +440,12 @@ static int custom_open(const char *path, struct wm_custom *ret, struct wm_err *e
 /* Whether the kernel takes a program that calls what is linked. */
 static int custom_judge(const struct wm_plane *p, struct features f, struct wm_err *e)
 {
-	char reason[160] = "";
+	char reason[160] = "", plain[160] = "";
 	int r = load_alone(p, WM_PROG_CONNECT4, f, reason, sizeof(reason));
 
-	if (r && r != -EPERM)
-		r = load_alone(p, WM_PROG_CONNECT4, (struct features){0}, reason, sizeof(reason));
+	if (r && r != -EPERM &&
+	    !load_alone(p, WM_PROG_CONNECT4, (struct features){0}, plain, sizeof(plain)))
+		r = 0;
 	return r ? wm_err_set(e, r == -EPERM ? r : WM_E_BPF_LOAD,
 			      "kernel.custom: %.100s: kernel refused it: %s: %s", p->c.custom,
 			      strerror(-r), reason)
@@ -520,8 +530,6 @@ void wm_progs_load(struct wm_plane *p)
 {
 	struct features f = probe();
 
-	/* who calls is told since 5.7, by helpers that came together */
-	f.flows = f.cgroup && libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
 	/* where it is refused, so are the programs that write to it */
 	p->events_fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, WM_EVENTS_OCTETS, NULL);
 	for (unsigned i = 0; i < WM_PROG_COUNT; i++) {
