@@ -116,8 +116,9 @@ static void print_subsets(const json_t *doc)
 	json_array_foreach(json_object_get(doc, "subsets"), n, s)
 	{
 		wm_plain(text_of(s, "filter", ""), filter, sizeof(filter));
-		printf("subset %s: %.0f instances, %s\n", text_of(s, "name", ""),
-		       number_of(s, "count"), *filter ? filter : "all");
+		printf("subset %s: %.0f instances, at %s, %s\n", text_of(s, "name", ""),
+		       number_of(s, "count"), text_of(s, "vip4", "no address"),
+		       *filter ? filter : "all");
 	}
 }
 

@@ -55,6 +55,7 @@ echo '{"subsets": {"v1": "Service.Meta.v == 1", "v2": "Service.Meta.v == 2"}, "s
 	ctl policy set web - >"$TMP/set" || fail "it is not set"
 check "set from standard input" "set web" "$(cat "$TMP/set")"
 matches "explained" '^tier 0: all, web subset v1: 75.00 % of new connections \(1 of weight 1 up\)$' "$(ctl policy explain web)"
+matches "where its subsets are" '^subset v2: 1 instances, at 2[45][0-9]\.[0-9.]+, Service.Meta.v == 2$' "$(ctl policy explain web)"
 matches "with the odds of each" '^ +25.00 %  w2 .* running, passing$' "$(ctl policy explain web)"
 matches "and what comes of it" '^a connection now: chosen \(2 of 2 up; where none is: refuse\)$' "$(ctl policy explain web)"
 matches "its mistakes are told" 'subsets: "v_1" is not allowed' "$(echo '{"subsets": {"v_1": ""}}' | ctl policy set web - 2>&1)"

@@ -5,6 +5,7 @@
 #include "userspace/metadata/odds.h"
 #include "userspace/metadata/subset.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,14 +26,20 @@ const char *wm_policy_word(const char *section, const char *field, uint32_t valu
 
 /* --- subsets ------------------------------------------------------------------------------------
  */
-static void put_subset(struct wm_json *j, struct wm_subsets *s, const struct wm_policy *p,
-		       unsigned n, const struct wm_service *of)
+static void put_subset(struct wm_json *j, const struct wm_registry *r, struct wm_subsets *s,
+		       const struct wm_policy *p, unsigned n)
 {
+	const struct wm_service *of = wm_registry_service(r, p->service);
+	struct in6_addr vip6 = IN6ADDR_ANY_INIT;
+	struct in_addr vip4 = {0};
 	unsigned count = 0;
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "name", p->subsets[n].name);
 	wm_json_ks(j, "filter", p->subsets[n].filter);
+	(void)wm_registry_label(r, p->service, p->subsets[n].name, &vip4, &vip6);
+	wm_encode_address(j, "vip4", AF_INET, &vip4);
+	wm_encode_address(j, "vip6", AF_INET6, &vip6);
 	wm_json_kopen(j, "members", '[');
 	for (unsigned i = 0; of && i < of->instances_count; i++) {
 		if (!wm_subsets_has(s, n, of->instances[i]))
@@ -54,7 +61,7 @@ static void put_subsets(struct wm_json *j, const struct wm_api *a, const struct 
 	if (p && !wm_subsets_new(p, wm_registry_datacenter(r), &s, NULL)) {
 		wm_subsets_begin(s);
 		for (unsigned n = 0; n < p->subsets_count; n++)
-			put_subset(j, s, p, n, wm_registry_service(r, p->service));
+			put_subset(j, r, s, p, n);
 	}
 	wm_json_close(j, ']');
 	wm_subsets_free(s);
