@@ -265,7 +265,7 @@ static enum wm_pick ask(uint8_t *records, struct wm_dns_walk *w)
 	same = same_name(e);
 	if (!wm_name_sealed(&key, &head) || !same)
 		return WM_PICK_TORN;
-	p = wm_dns_walk_begin(&v, head.set, random_word, w);
+	p = wm_dns_walk_begin(&v, head.set, random_word, 1, w);
 	return p == WM_PICKED ? wm_dns_gather(&v, WM_DNS_A, WM_DNS_SCAN_KERNEL, w, records) : p;
 }
 
