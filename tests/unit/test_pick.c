@@ -21,7 +21,14 @@ static struct wm_set set;
 static struct wm_table_head head;
 static struct wm_slot slots[SLOTS];
 static struct wm_backend backends[SLOTS];
-static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, SLOTS, SLOTS, NULL};
+static const struct wm_view view = {.sets = &set,
+				    .heads = &head,
+				    .slots = slots,
+				    .backends = backends,
+				    .sets_cap = 1,
+				    .heads_cap = 1,
+				    .slots_cap = SLOTS,
+				    .backends_cap = SLOTS};
 static uint32_t weights[SLOTS];
 
 static void build(uint32_t n)

@@ -95,7 +95,14 @@ static struct wm_set set;
 static struct wm_table_head head;
 static struct wm_slot slots[8];
 static struct wm_backend backends[8];
-static const struct wm_view view = {&set, &head, slots, backends, NULL, 1, 1, 8, 8, NULL};
+static const struct wm_view view = {.sets = &set,
+				    .heads = &head,
+				    .slots = slots,
+				    .backends = backends,
+				    .sets_cap = 1,
+				    .heads_cap = 1,
+				    .slots_cap = 8,
+				    .backends_cap = 8};
 
 static void published(unsigned n)
 {
@@ -241,8 +248,14 @@ Test(answer, records)
 
 static struct wm_slot many_slots[MANY];
 static struct wm_backend many_backends[MANY];
-static const struct wm_view many = {&set, &head, many_slots, many_backends, NULL,
-				    1,	  1,	 MANY,	     MANY,	    NULL};
+static const struct wm_view many = {.sets = &set,
+				    .heads = &head,
+				    .slots = many_slots,
+				    .backends = many_backends,
+				    .sets_cap = 1,
+				    .heads_cap = 1,
+				    .slots_cap = MANY,
+				    .backends_cap = MANY};
 
 static bool record_of(uint32_t n, uint16_t type, uint32_t number)
 {
