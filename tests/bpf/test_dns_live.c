@@ -94,7 +94,7 @@ Test(dns_live, what_passes_reaches_the_stack)
 	for (unsigned v6 = 0; v6 < 2; v6++) {
 		int fd = client_of(v6);
 
-		cr_assert_eq(ask(fd, v6, ONE, "none.service.mesh.internal", 7), -1);
+		cr_assert_eq(ask(fd, v6, ONE, "none.node.mesh.internal", 7), -1);
 		cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), v6 + 1);
 		close(fd);
 	}

@@ -511,7 +511,7 @@ const char *wm_plane_custom_refused(const struct wm_plane *p)
 
 int wm_plane_custom_try(const char *path, struct wm_err *e)
 {
-	struct wm_plane p = {.c.custom = path};
+	struct wm_plane p = {.c.custom = path, .events_fd = -1, .affinity_fd = -1};
 	int r = custom_open(path, &p.custom, e);
 
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
