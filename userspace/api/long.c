@@ -228,7 +228,8 @@ void wm_sort_kept(struct wm_api *a, void *all, size_t count, void (*sort)(void *
 	o = &a->orders[a->orders_next++ % WM_API_ORDERS];
 	sort(all, count);
 	free(o->all);
-	*o = (struct wm_kept_order){.hash = hash, .index = index, .sort = sort, .all = malloc(size)};
+	*o = (struct wm_kept_order){
+		.hash = hash, .index = index, .sort = sort, .all = malloc(size)};
 	if (!o->all) /* it is sorted again */
 		return;
 	memcpy(o->all, all, size);

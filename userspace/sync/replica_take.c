@@ -246,10 +246,8 @@ static struct wm_replica_change change_of(const struct log *l, struct object *o)
 
 static struct wm_merge_side side_of(const struct wm_replica_change *c)
 {
-	return (struct wm_merge_side){.version = c->version,
-				      .writer = c->origin,
-				      .semver = c->semver,
-				      .gone = c->gone};
+	return (struct wm_merge_side){
+		.version = c->version, .writer = c->origin, .semver = c->semver, .gone = c->gone};
 }
 
 bool wm_replica_stands(struct wm_replica *r, const struct wm_replica_change *c,
