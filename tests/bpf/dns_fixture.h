@@ -323,3 +323,17 @@ static __attribute__((unused)) void check_envelope(const struct frame *q, const 
 	if (checksum_wanted || au[6] || au[7])
 		cr_assert_eq(udp_sum(a), 0xffff, "checksum of the datagram");
 }
+
+static __attribute__((unused)) bool answered(const struct frame *q, struct frame *a)
+{
+	uint32_t verdict = run(WM_PROG_DNS_LO, q, a);
+
+	if (same_frame(q, a)) {
+		/* others on the device must see it: TC_ACT_OK would end their chain */
+		cr_assert_eq(verdict, (uint32_t)TC_ACT_UNSPEC);
+		return false;
+	}
+	cr_assert_eq(verdict, TC_ACT_OK);
+	cr_assert(a->at[a->dns + 2] & 0x80);
+	return true;
+}

@@ -264,29 +264,6 @@ Test(health, tcp_follows_a_listener_up_and_down)
 	cr_assert_geq(stats().transitions, 3);
 }
 
-/* Somebody saw a connect fail: the next run is now, and those after it keep their distance. */
-Test(health, a_run_can_be_hastened)
-{
-	struct wm_check_draft d = tcp(NULL);
-	struct wm_check *c, *ttl;
-	char target[32];
-	uint16_t port = 0;
-	int fd = peer_listen(512, &port);
-
-	snprintf(target, sizeof(target), "%s", address(port));
-	d = tcp(target);
-	d.interval_ms = 3600000;
-	c = add("a", d);
-	ttl = add("b", (struct wm_check_draft){.kind = WM_CHECK_TTL, .ttl_ms = 3600000});
-	cr_assert_eq(wm_health_hasten(health, ttl->instance), 0, "it has no probe");
-	cr_assert_eq(wm_health_hasten(health, c->instance), 1);
-	UNTIL(c->status == WM_PASSING);
-	close(fd);
-	cr_assert_eq(wm_health_hasten(health, c->instance), 1);
-	UNTIL(c->status == WM_CRITICAL);
-	cr_assert_eq(stats().runs, 2);
-}
-
 Test(health, tcp_over_ipv6_and_by_name)
 {
 	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};

@@ -17,7 +17,7 @@
 /* Where ids went over the link not long ago, either way, more will come: they are gathered for
  * longer, or each change costs a frame a link, whose TLS record costs more than what it says. */
 #define HAVE_BUSY_MS 200
-#define HAVE_BUSY    3 /* times as long */
+#define HAVE_BUSY    3	  /* times as long */
 #define OTHERS_MAX   4	  /* members that one that is refused is told of */
 #define HAVE_IDS_MAX 128  /* ids of one message; more are told by the next */
 #define GRAFT_MIN_MS 10	  /* least time to wait for a message whose id is known */
