@@ -215,38 +215,6 @@ static void open_plane(struct wm_agent *a, const struct wm_plane_config *c, bool
 	}
 }
 
-static void log_detached(void *arg, const struct wm_leftover *l)
-{
-	(void)arg;
-	wm_info("plane.taken_over", "name=%s where=%s pins=%s link=%u", l->name, wm_log_q(l->where),
-		wm_log_q(l->pin_dir), l->link_id);
-}
-
-/* Off means detached: what an earlier run left would go on answering from tables that nobody keeps.
- * An agent that ends for want of a plane leaves it, as every end does. */
-static void detach_leftovers(struct wm_agent *a, const struct wm_plane_config *c,
-			     const struct wm_config *k)
-{
-	struct wm_err e = {0};
-	int r;
-
-	if (a->settings.kernel_enabled && a->settings.kernel_required)
-		return;
-	r = wm_plane_detach(c->pin_dir, false, &e);
-	if (r > 0)
-		wm_info("plane.switched_off", "pins=%s removed=%d", wm_log_q(c->pin_dir), r);
-	if (r >= 0)
-		r = wm_plane_take_over(c, k, log_detached, NULL);
-	if (r < 0 && r != -EBUSY) {
-		size_t at = strlen(a->plane_error.text);
-
-		snprintf(a->plane_error.text + at, sizeof(a->plane_error.text) - at,
-			 "; what an earlier run left there could not be detached: %s",
-			 *e.text ? e.text : wm_err_str(r));
-		wm_warn("plane.leftovers", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
-	}
-}
-
 static int start_watch(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_plane_watch_config c = {.loop = a->loop,
@@ -259,40 +227,16 @@ static int start_watch(struct wm_agent *a, struct wm_err *e)
 	return a->watch ? 0 : wm_err_set(e, -ENOMEM, "out of memory: the data plane's watch");
 }
 
-/* A leaf is told of the services that it asked for. */
-static bool is_partial(const struct wm_settings *s)
-{
-	return strcmp(s->sync_mode, "off") != 0 && strcmp(s->sync_role, "leaf") == 0;
-}
-
 static int start_tables(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
-	struct wm_plane_config c = {.pin_dir = s->kernel_pin_dir,
-				    .cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
-				    .lo_devices = (const char *const *)s->kernel_lo_devices,
-				    .veth_devices = (const char *const *)s->kernel_veth_devices,
-				    .attach_dns = s->kernel_dns,
-				    .attach_connect = s->kernel_connect,
-				    .observe = s->kernel_listener_notice,
-				    .domain = s->node_domain,
-				    .alt_domain = s->node_alt_domain,
-				    .datacenter = s->node_datacenter,
-				    .custom = *s->kernel_custom ? s->kernel_custom : NULL,
-				    .passive = s->kernel_passive_health,
-				    .memory_max = s->kernel_memory_max,
-				    .vip4_base = a->vips.base,
-				    .vip4_mask = a->vips.mask,
-				    .vip_route = s->vip_route,
-				    .a_record_limit = (uint32_t)s->dns_a_record_limit,
-				    .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000)};
+	struct wm_plane_config c;
 	struct wm_table_memory mem;
 	struct wm_config config;
 	bool adopted;
 	int r = 0;
 
-	wm_config_sizes(s, &c);
-	memcpy(c.vip6_prefix, &a->vips.prefix, sizeof(c.vip6_prefix));
+	wm_kernel_plane(s, &a->vips, &c);
 	open_plane(a, &c, &adopted);
 	if (a->plane)
 		wm_plane_memory_of(a->plane, &mem);
@@ -304,7 +248,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	if (!adopted) /* nobody reads it yet */
 		*mem.config = config;
 	if (!a->plane)
-		detach_leftovers(a, &c, mem.config);
+		wm_kernel_detach(s, &c, mem.config, &a->plane_error);
 	a->tables = wm_tables_new(&mem, a->plane ? wm_plane_ops(a->plane) : NULL, s->node_domain,
 				  *s->node_alt_domain ? s->node_alt_domain : NULL);
 	if (!a->tables)
@@ -318,7 +262,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	wm_tables_set_policy(a->tables,
 			     &(struct wm_tables_policy){.ttls = a->ttls,
 							.only_passing = s->dns_only_passing,
-							.partial = is_partial(s),
+							.partial = wm_kernel_partial(s),
 							.custom = a->custom});
 	a->adopted = adopted;
 	a->grace = a->plane ? wm_grace_begin() : NULL;
@@ -673,36 +617,6 @@ static int start_rules(struct wm_agent *a, struct wm_err *e)
 	return r;
 }
 
-static bool is_loopback(const char *address)
-{
-	struct in6_addr v6;
-	struct in_addr v4;
-
-	if (inet_pton(AF_INET, address, &v4) == 1)
-		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-	return inet_pton(AF_INET6, address, &v6) == 1 &&
-	       (IN6_IS_ADDR_LOOPBACK(&v6) ||
-		(IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET));
-}
-
-/* There are no tokens: who reaches the port may do what is answered there. */
-static void warn_open(const struct wm_settings *s, const char *address)
-{
-	if (!is_loopback(address))
-		wm_warn("http.open", "setting=http.addresses address=%s port=%llu text=%s",
-			wm_log_q(address), (unsigned long long)s->http_port,
-			wm_log_q(s->http_operator_over_tcp
-					 ? "whoever reaches it may read, register, deregister, "
-					   "drain "
-					   "and set maintenance, and as http.operator_over_tcp is "
-					   "on, "
-					   "take snapshots with all secrets in them, replace the "
-					   "registry, reload and stop the agent"
-					 : "whoever reaches it may read, register, deregister, "
-					   "drain "
-					   "and set maintenance"));
-}
-
 static int start_http(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_settings *s = &a->settings;
@@ -760,7 +674,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 					  wm_err_str(r));
 	}
 	for (unsigned i = 0; s->http_port && s->http_addresses[i]; i++) {
-		warn_open(s, s->http_addresses[i]);
+		wm_config_warn_open(s, s->http_addresses[i]);
 		r = wm_http_listen_tcp(a->http, s->http_addresses[i], (uint16_t)s->http_port, NULL);
 		if (r)
 			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",

@@ -5,6 +5,7 @@
 #include "config_sync.h"
 #include "userspace/api/policy_dir.h"
 #include "userspace/api/rules_file.h"
+#include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/registry.h"
 
@@ -564,4 +565,33 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)
 	       : f.apart    ? WM_CONFIG_DEGRADED
 			    : WM_CONFIG_OK;
+}
+
+static bool is_loopback(const char *address)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (inet_pton(AF_INET, address, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	return inet_pton(AF_INET6, address, &v6) == 1 &&
+	       (IN6_IS_ADDR_LOOPBACK(&v6) ||
+		(IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET));
+}
+
+void wm_config_warn_open(const struct wm_settings *s, const char *address)
+{
+	if (!is_loopback(address))
+		wm_warn("http.open", "setting=http.addresses address=%s port=%llu text=%s",
+			wm_log_q(address), (unsigned long long)s->http_port,
+			wm_log_q(s->http_operator_over_tcp
+					 ? "whoever reaches it may read, register, deregister, "
+					   "drain "
+					   "and set maintenance, and as http.operator_over_tcp is "
+					   "on, "
+					   "take snapshots with all secrets in them, replace the "
+					   "registry, reload and stop the agent"
+					 : "whoever reaches it may read, register, deregister, "
+					   "drain "
+					   "and set maintenance"));
 }

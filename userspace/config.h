@@ -31,3 +31,6 @@ enum wm_config_verdict wm_config_examine(const struct wm_settings_source *from,
  *  them. @p fn hears of all. */
 enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_fault fn,
 				       void *arg);
+/** Log that HTTP is open to others, where @p address is not loopback: there are no tokens, so who
+ *  reaches the port may do what is answered there. */
+void wm_config_warn_open(const struct wm_settings *s, const char *address);

@@ -5,8 +5,12 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 #include "userspace/base/random.h"
+#include "userspace/config.h"
+#include "userspace/dataplane/survey.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The place of @p addr among @p addrs, where it is put if it is new. @return -1: no room. */
@@ -77,4 +81,66 @@ struct wm_config wm_kernel_config(const struct wm_settings *s, const struct wm_c
 		next.flags |= WM_CONFIG_F_CONNECT;
 	fill_listening(s, &next);
 	return next;
+}
+
+void wm_kernel_plane(const struct wm_settings *s, const struct wm_vip_space *v,
+		     struct wm_plane_config *ret)
+{
+	*ret = (struct wm_plane_config){.pin_dir = s->kernel_pin_dir,
+					.cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
+					.lo_devices = (const char *const *)s->kernel_lo_devices,
+					.veth_devices = (const char *const *)s->kernel_veth_devices,
+					.attach_dns = s->kernel_dns,
+					.attach_connect = s->kernel_connect,
+					.observe = s->kernel_listener_notice,
+					.domain = s->node_domain,
+					.alt_domain = s->node_alt_domain,
+					.datacenter = s->node_datacenter,
+					.custom = *s->kernel_custom ? s->kernel_custom : NULL,
+					.passive = s->kernel_passive_health,
+					.memory_max = s->kernel_memory_max,
+					.vip4_base = v->base,
+					.vip4_mask = v->mask,
+					.vip_route = s->vip_route,
+					.a_record_limit = (uint32_t)s->dns_a_record_limit,
+					.negative_ttl_s =
+						(uint32_t)(s->dns_negative_ttl_ms / 1000)};
+	wm_config_sizes(s, ret);
+	memcpy(ret->vip6_prefix, &v->prefix, sizeof(ret->vip6_prefix));
+}
+
+bool wm_kernel_partial(const struct wm_settings *s)
+{
+	return strcmp(s->sync_mode, "off") != 0 && strcmp(s->sync_role, "leaf") == 0;
+}
+
+/* --- what an earlier run left --- */
+static void log_detached(void *arg, const struct wm_leftover *l)
+{
+	(void)arg;
+	wm_info("plane.taken_over", "name=%s where=%s pins=%s link=%u", l->name, wm_log_q(l->where),
+		wm_log_q(l->pin_dir), l->link_id);
+}
+
+void wm_kernel_detach(const struct wm_settings *s, const struct wm_plane_config *c,
+		      const struct wm_config *k, struct wm_err *why)
+{
+	struct wm_err e = {0};
+	int r;
+
+	if (s->kernel_enabled && s->kernel_required)
+		return;
+	r = wm_plane_detach(c->pin_dir, false, &e);
+	if (r > 0)
+		wm_info("plane.switched_off", "pins=%s removed=%d", wm_log_q(c->pin_dir), r);
+	if (r >= 0)
+		r = wm_plane_take_over(c, k, log_detached, NULL);
+	if (r < 0 && r != -EBUSY) {
+		size_t at = strlen(why->text);
+
+		snprintf(why->text + at, sizeof(why->text) - at,
+			 "; what an earlier run left there could not be detached: %s",
+			 *e.text ? e.text : wm_err_str(r));
+		wm_warn("plane.leftovers", "err=%s text=%s", wm_err_name(r), wm_log_q(e.text));
+	}
 }
