@@ -40,7 +40,7 @@ void ctl_name_split(struct ctl_name *n, const char *arg)
 
 bool ctl_name_cut(struct ctl_name *n, const char *domain)
 {
-	struct ctl_name d;
+	struct ctl_name d = {.n = 0};
 
 	ctl_name_split(&d, domain);
 	if (!d.n || n->n < d.n)

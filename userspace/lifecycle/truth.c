@@ -84,10 +84,11 @@ static struct wm_truth_found *copy_of(const struct wm_truth_found *f)
 	size_t len =
 		strlen(f->what) + strlen(f->text) + strlen(f->service) + strlen(f->address) + 4;
 	struct wm_truth_found *c = malloc(sizeof(*c) + len);
-	char *at = (char *)(c + 1);
+	char *at;
 
 	if (!c)
 		return NULL;
+	at = (char *)(c + 1);
 	*c = *f;
 	c->key = wm_hash_stable(f->text, strlen(f->text)) + f->kind;
 	c->what = put_text(&at, f->what);
