@@ -19,6 +19,7 @@
 
 struct candidate {
 	const struct wm_instance *i;
+	uint64_t hash; /* the instance's, here for the order */
 	unsigned weight;
 	double odds;	    /* of being the first */
 	const char *reason; /* why it is left out; NULL: it is not */
@@ -79,7 +80,7 @@ static int by_instance(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 
-	return x->i->hash < y->i->hash ? -1 : x->i->hash > y->i->hash;
+	return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
 /* The members of all tiers, each once, with the odds of each. @return 0, -ENOMEM. */
@@ -103,6 +104,7 @@ static int gather(struct choice *x)
 			const struct wm_instance *i = s->tiers[t].members[k];
 
 			x->all[n++] = (struct candidate){.i = i,
+							 .hash = i->hash,
 							 .weight = wm_selection_weight(i),
 							 .odds = wm_odds_next(&o, i)};
 		}
@@ -127,12 +129,12 @@ static struct candidate *find(const struct choice *x, uint64_t hash)
 	while (low < high) {
 		unsigned mid = low + (high - low) / 2;
 
-		if (x->all[mid].i->hash < hash)
+		if (x->all[mid].hash < hash)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < x->count && x->all[low].i->hash == hash ? &x->all[low] : NULL;
+	return low < x->count && x->all[low].hash == hash ? &x->all[low] : NULL;
 }
 
 /* As connect() does: on a copy of the set. */
@@ -180,6 +182,40 @@ static int by_key(const void *a, const void *b)
 	return strcmp(x->i->id, y->i->id);
 }
 
+static void sift(struct candidate *heap, unsigned n, unsigned at)
+{
+	for (unsigned child; (child = 2 * at + 1) < n; at = child) {
+		struct candidate c = heap[at];
+
+		if (child + 1 < n && by_key(&heap[child], &heap[child + 1]) < 0)
+			child++;
+		if (by_key(&c, &heap[child]) >= 0)
+			return;
+		heap[at] = heap[child];
+		heap[child] = c;
+	}
+}
+
+/* Those that are shown come first, in order; a set of many thousands is not sorted for them. */
+static void order(struct candidate *all, unsigned n)
+{
+	unsigned shown = n < COUNT_MAX + LEFT_MAX ? n : COUNT_MAX + LEFT_MAX;
+
+	for (unsigned i = shown / 2; i > 0; i--)
+		sift(all, shown, i - 1);
+	for (unsigned i = shown; i < n; i++) {
+		struct candidate c = all[i];
+
+		if (by_key(&c, &all[0]) >= 0)
+			continue;
+		all[i] = all[0];
+		all[0] = c;
+		sift(all, shown, 0);
+	}
+	if (shown)
+		qsort(all, shown, sizeof(*all), by_key);
+}
+
 static void choose(struct wm_tables *t, struct choice *x, uint64_t key, unsigned count)
 {
 	int64_t set = t ? wm_tables_label_set(t, x->service, x->subset) : -ENOENT;
@@ -196,8 +232,7 @@ static void choose(struct wm_tables *t, struct choice *x, uint64_t key, unsigned
 	else
 		choose_by_registry(x, count);
 	wm_peek_free(p);
-	if (x->count)
-		qsort(x->all, x->count, sizeof(*x->all), by_key);
+	order(x->all, x->count);
 	for (unsigned n = x->chosen; n < x->count; n++)
 		if (!x->all[n].reason)
 			x->all[n].reason = "was not drawn";
