@@ -476,7 +476,7 @@ static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_s
 int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *ret_set,
 		  struct wm_err *e)
 {
-	struct wm_svc *s;
+	struct wm_svc *s = NULL;
 	int r, found;
 
 	t->stats.puts++;
@@ -487,7 +487,7 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 				  w->service, w->backends_count, WM_SET_SLOTS_MAX);
 	}
 	r = svc_for(t, w, &s, e);
-	if (!r) {
+	if (!r && s) {
 		s->claimed = true;
 		r = grow_scratch(t, w->backends_count);
 		if (!r)
