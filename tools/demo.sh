@@ -107,7 +107,7 @@ result "dig: addresses of the service" 3 "$(ask web.service.mesh.internal | wc -
 result "dig: A of the virtual name is the virtual address" "$vip" "$(ask web.virtual.mesh.internal)"
 result "dig: no AAAA while no instance has IPv6" "" "$(ask web.virtual.mesh.internal AAAA)"
 result "four questions answered in the kernel" 4 $((after - before))
-result "a name that is not there: NXDOMAIN from userspace" NXDOMAIN \
+result "a name that is not there: NXDOMAIN" NXDOMAIN \
 	"$(dig +tries=1 @127.0.0.1 -p 8600 none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
 result "SRV, from userspace" 3 "$(ask web.service.mesh.internal SRV | wc -l)"
 
