@@ -98,6 +98,7 @@ check "our own" 127.1.0.1 "$(ask web.service.mesh.internal)"
 serve two 127.0.0.12 53 "$(data 192.0.2.12)"
 back() { [ "$(status_of "again-$RANDOM.example")" = NXDOMAIN ]; }
 until_ok 10 back || fail "a server that is back is asked"
+until_ok 20 is_state 127.0.0.12 up || fail "the next probe finds it: $(api $API/v1/waymark/dns)"
 matches "operators see it" "127.0.0.12@53 +up" "$("$CTL" dns upstreams)"
 matches "and how it goes" "^upstream list" "$("$CTL" dns status)"
 asked() { grep -c "$1" "$TMP/two.log"; }
