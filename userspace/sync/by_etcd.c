@@ -2,18 +2,17 @@
 /* by_etcd.c - etcd carries: it stands in the place of members, tree, replica and streams. */
 #include "internal.h"
 #include "userspace/base/log.h"
+#include "userspace/base/replace.h"
 #include "userspace/net/aside.h"
 #include "userspace/net/http_client.h"
 #include "userspace/net/loop.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define KEEP_MS	  2000 /* how often the revision is kept, if it is another */
 #define CALLS_MAX 16   /* calls of etcd at a time: leases, watch, list, writes, and room */
@@ -33,19 +32,12 @@ struct wm_etcd_kept {
 static void write_kept(void *arg)
 {
 	const struct wm_etcd_kept *k = arg;
-	char part[PATH_MAX + 8], text[64];
-	int fd, len;
+	char text[64];
+	int len =
+		snprintf(text, sizeof(text), "%" PRIu64 " %" PRId64 "\n", k->cluster, k->revision);
 
-	snprintf(part, sizeof(part), "%s.new", k->path);
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	len = snprintf(text, sizeof(text), "%" PRIu64 " %" PRId64 "\n", k->cluster, k->revision);
-	/* an older one is as good as none: no sync */
-	if (write(fd, text, (size_t)len) == len && !close(fd))
-		(void)rename(part, k->path);
-	else
-		(void)unlink(part);
+	/* an older one is as good as none */
+	(void)wm_file_replace(k->path, text, (size_t)len, WM_REPLACE_CACHE);
 }
 
 static void on_written(void *arg)

@@ -5,6 +5,7 @@
  * start a proof is held if it is one of what the store has, and asked for again if not. */
 #include "internal.h"
 #include "userspace/base/env.h"
+#include "userspace/base/replace.h"
 #include "userspace/net/aside.h"
 #include "userspace/sync/proof.pb-c.h"
 
@@ -32,18 +33,9 @@ struct wm_proofs_kept {
 static void write_file(void *arg)
 {
 	const struct wm_proofs_kept *k = arg;
-	char part[PATH_MAX + 8];
-	int fd;
 
-	snprintf(part, sizeof(part), "%s.new", k->path);
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	/* one that is lost, or half there, is asked for: no sync */
-	if (write(fd, k->file.data, k->file.len) == (ssize_t)k->file.len && !close(fd))
-		(void)rename(part, k->path);
-	else
-		(void)unlink(part);
+	/* one that is lost, or half there, is asked for */
+	(void)wm_file_replace(k->path, k->file.data, k->file.len, WM_REPLACE_CACHE);
 }
 
 static void on_written(void *arg)

@@ -5,6 +5,7 @@
  * membership's own probes. What is new in the file is tried in any case: two meshes become one. */
 #include "internal.h"
 #include "userspace/base/log.h"
+#include "userspace/base/replace.h"
 #include "userspace/net/aside.h"
 #include "userspace/net/loop.h"
 #include "userspace/net/resolver.h"
@@ -12,12 +13,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define KEEP_MS	     5000 /* members that changed are written so long after: churn is one write */
 #define KEEP_MAX     (2u << 20) /* octets of the file */
@@ -378,19 +377,10 @@ static void on_retry(void *arg)
 /* On a thread of its own. */
 static void write_file(void *arg)
 {
-	struct wm_seeds *k = arg;
-	char part[PATH_MAX + 8];
-	int fd;
+	const struct wm_seeds *k = arg;
 
-	snprintf(part, sizeof(part), "%s.new", k->path);
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	/* losing it costs a join through the settings' seeds: no sync */
-	if (write(fd, k->text.data, k->text.len) == (ssize_t)k->text.len && !close(fd))
-		(void)rename(part, k->path);
-	else
-		(void)unlink(part);
+	/* losing it costs a join through the settings' seeds */
+	(void)wm_file_replace(k->path, k->text.data, k->text.len, WM_REPLACE_CACHE);
 }
 
 static void on_written(void *arg)
