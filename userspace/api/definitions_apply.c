@@ -5,9 +5,9 @@
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/replace.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <linux/limits.h>
 #include <stdio.h>
@@ -61,25 +61,15 @@ static json_t *read_ledger(const char *data_dir, bool *ret_broken)
 
 static int write_ledger(const json_t *v, const char *data_dir, struct wm_err *e)
 {
-	char path[PATH_MAX], part[PATH_MAX];
+	char path[PATH_MAX];
 	_cleanup_free_ char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS);
-	size_t len = text ? strlen(text) : 0;
-	int fd, err = 0;
+	int r;
 
 	if (!text)
 		return wm_err_set(e, -ENOMEM, "out of memory: definitions");
 	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
-	snprintf(part, sizeof(part), "%s/" LEDGER ".part", data_dir);
-	fd = open(part, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return wm_err_set(e, -errno, "%s: %s", part, strerror(errno));
-	errno = EIO; /* of a write that is cut short */
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
-		err = errno;
-	close(fd);
-	if (!err && rename(part, path))
-		err = errno;
-	return err ? wm_err_set(e, -err, "%s: %s", part, strerror(err)) : 0;
+	r = wm_file_replace(path, text, strlen(text), WM_REPLACE_SYNC);
+	return r < 0 ? wm_err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
 /* Ids of the checks that come with a service: as the registry gives them. */

@@ -4,6 +4,7 @@
 
 #include "decode_policy.h"
 #include "userspace/base/buf.h"
+#include "userspace/base/replace.h"
 #include "userspace/metadata/subset.h"
 #include "writer.h"
 
@@ -348,24 +349,14 @@ char *wm_policy_files_ledger(const struct wm_policy_files *f)
 
 int wm_policy_ledger_write(const char *data_dir, const char *ledger, struct wm_err *e)
 {
-	char path[PATH_MAX], part[PATH_MAX];
-	size_t len = strlen(ledger);
-	int fd, err = 0;
+	char path[PATH_MAX];
+	int r;
 
 	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
 	if (strcmp(ledger, "{}") == 0)
 		return unlink(path) && errno != ENOENT
 			       ? wm_err_set(e, -errno, "%s: %s", path, strerror(errno))
 			       : 0;
-	snprintf(part, sizeof(part), "%s/" LEDGER ".part", data_dir);
-	fd = open(part, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return wm_err_set(e, -errno, "%s: %s", part, strerror(errno));
-	errno = EIO; /* of a write that is cut short */
-	if (write(fd, ledger, len) != (ssize_t)len || fsync(fd))
-		err = errno;
-	close(fd);
-	if (!err && rename(part, path))
-		err = errno;
-	return err ? wm_err_set(e, -err, "%s: %s", part, strerror(err)) : 0;
+	r = wm_file_replace(path, ledger, strlen(ledger), WM_REPLACE_SYNC);
+	return r < 0 ? wm_err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
 }
