@@ -3,10 +3,10 @@
 #include "proof.h"
 
 #include "pem.h"
+#include "userspace/base/replace.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -20,60 +20,19 @@ struct wm_proof_key {
 };
 
 /* --- the key ---------------------------------------------------------------------------------- */
-static int write_pem(int fd, EVP_PKEY *key)
-{
-	FILE *f = fdopen(fd, "w");
-	int r = 0;
-
-	if (!f) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	errno = 0;
-	if (PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) != 1 || fflush(f) || fsync(fd))
-		r = errno ? -errno : -EIO;
-	if (fclose(f) && !r)
-		r = errno ? -errno : -EIO;
-	return r;
-}
-
-static int sync_dir(const char *path)
-{
-	char dir[PATH_MAX];
-	char *slash;
-	int fd, r;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash)
-		*slash = '\0';
-	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = fsync(fd) ? -errno : 0;
-	close(fd);
-	return r;
-}
-
 /* Whole or not at all, also after a crash: another key would be another agent's to the others. */
 static int key_save(EVP_PKEY *key, const char *path)
 {
-	char part[PATH_MAX];
-	int fd, r;
+	BIO *mem = BIO_new(BIO_s_secmem()); /* cleansed when it is freed */
+	char *text = NULL;
+	long len = 0;
+	int r = -ENOMEM;
 
-	if (snprintf(part, sizeof(part), "%s.new", path) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	(void)unlink(part); /* one of a former life may have another mode */
-	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	r = write_pem(fd, key);
-	if (!r && rename(part, path))
-		r = -errno;
-	if (!r)
-		return sync_dir(path);
-	unlink(part);
+	if (mem && PEM_write_bio_PrivateKey(mem, key, NULL, NULL, 0, NULL, NULL) == 1)
+		len = BIO_get_mem_data(mem, &text);
+	if (len > 0)
+		r = wm_file_replace(path, text, (size_t)len, WM_REPLACE_SYNC);
+	BIO_free(mem);
 	return r;
 }
 

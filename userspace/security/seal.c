@@ -3,10 +3,9 @@
 #include "seal.h"
 
 #include "pem.h"
+#include "userspace/base/replace.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -16,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VERSION	      2 /* 1 sealed with the ring's keys themselves */
 #define NONCE	      12
@@ -312,50 +310,13 @@ static size_t text_of(const struct wm_keyring *k, const struct wm_keyring *of,
 	return len;
 }
 
-/* What was renamed is there after a power failure only once its directory is synced. */
-static int sync_dir_of(const char *path)
-{
-	char dir[PATH_MAX], *slash;
-	int fd, r = 0;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash)
-		slash[slash == dir] = '\0';
-	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		r = -errno;
-	close(fd);
-	return r;
-}
-
 int wm_keyring_save(const struct wm_keyring *k, const char *path, const struct wm_keyring *of)
 {
-	char part[PATH_MAX], text[RING_FILE_MAX];
-	size_t len;
-	int fd, r = 0;
+	char text[RING_FILE_MAX];
+	int r = wm_file_replace(path, text, text_of(k, of, text), WM_REPLACE_SYNC);
 
-	if (snprintf(part, sizeof(part), "%s.new", path) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	(void)unlink(part); /* one of a former life may have another mode */
-	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	len = text_of(k, of, text);
-	errno = 0;
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
-		r = errno ? -errno : -EIO;
-	close(fd);
 	OPENSSL_cleanse(text, sizeof(text));
-	if (!r && rename(part, path))
-		r = -errno;
-	if (r) {
-		unlink(part);
-		return r;
-	}
-	return sync_dir_of(path);
+	return r;
 }
 
 /* --- sealing ---------------------------------------------------------------------------------- */
