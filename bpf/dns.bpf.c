@@ -59,6 +59,7 @@ struct work {
 	__u32 records, records_len; /* records_len with SOA or OPT */
 	bool nodata;		    /* no record, and an SOA that says so */
 	__u8 rcode;
+	__u16 type; /* of the records: the question's, or what ANY is answered with */
 	__u32 domain_at, service_at; /* where these begin of a name that may not be */
 	struct wm_deny_labels labels;
 	__u64 name_sum; /* of the name's words as received, for the checksum */
@@ -171,10 +172,12 @@ __noinline int dns_same_name(struct work *w, const struct wm_name *e)
 }
 
 /** Types of which the tables know what a name has: addresses, and of the rest nothing, but for SRV,
- *  and for what is no type of a record (RFC 6895 3.1). */
+ *  and for what is no type of a record (RFC 6895 3.1), but for ANY, which is one set of addresses
+ *  (RFC 8482 4.1). */
 static __always_inline bool answered_here(__u16 type)
 {
-	return type != WM_DNS_SRV && type != WM_DNS_OPT && type && (type < 128 || type > 255);
+	return type != WM_DNS_SRV && type != WM_DNS_OPT && type &&
+	       (type < 128 || type >= WM_DNS_ANY);
 }
 
 /** Read question and OPT into @p w. @return 0, or the counter to raise. */
@@ -278,7 +281,7 @@ __noinline int dns_step(struct work *w)
 {
 	if (!w)
 		return WM_PICK_TORN;
-	return w->query.type == WM_DNS_AAAA ? step(w, WM_DNS_AAAA) : step(w, WM_DNS_A);
+	return w->type == WM_DNS_AAAA ? step(w, WM_DNS_AAAA) : step(w, WM_DNS_A);
 }
 
 static __always_inline void place(struct work *w, __u16 type, __u32 i)
@@ -292,7 +295,7 @@ __noinline int dns_place(struct work *w, __u32 i)
 {
 	if (!w || i >= WM_DNS_SCAN_KERNEL)
 		return 0;
-	if (w->query.type == WM_DNS_AAAA)
+	if (w->type == WM_DNS_AAAA)
 		place(w, WM_DNS_AAAA, i);
 	else
 		place(w, WM_DNS_A, i);
@@ -460,13 +463,16 @@ static __always_inline __u32 families_of(__u16 type)
 static __always_inline int set_records(struct work *w, __u32 index)
 {
 	const struct wm_set_live *live = wm_at_set_live(NULL, index);
-	__u32 records, len = w->query.type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
+	__u32 records, len;
 	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	int p;
 
 	if (!live)
 		return WM_C_DNS_PASS_EMPTY;
-	if (!wm_ups(NULL, index, families_of(w->query.type)))
+	if (w->type == WM_DNS_ANY)
+		w->type = WM_READ(live->up4) ? WM_DNS_A : WM_DNS_AAAA;
+	len = w->type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
+	if (!wm_ups(NULL, index, families_of(w->type)))
 		return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
 	p = wm_dns_walk_begin(NULL, index, random, bpf_ktime_get_boot_ns(), &w->walk);
 	if (p != WM_PICKED)
@@ -478,8 +484,9 @@ static __always_inline int set_records(struct work *w, __u32 index)
 		return WM_C_DNS_PASS_TORN;
 	records = w->walk.records;
 	if (!records)
-		return w->walk.others && w->walk.table.head.tiers < 2 ? no_data(w)
-								      : WM_C_DNS_PASS_EMPTY;
+		return w->walk.others && w->walk.table.head.tiers < 2 && w->query.type != WM_DNS_ANY
+			       ? no_data(w)
+			       : WM_C_DNS_PASS_EMPTY;
 	if (a_record_limit && records > a_record_limit)
 		records = a_record_limit;
 	if (records * len > room(w))
@@ -496,7 +503,9 @@ static __always_inline int virtual_record(struct work *w, const struct wm_named 
 	__be32 vip[4] = {0, 0, WM_V4_MAPPED_BE, e->vip4_be};
 
 	w->records = 1;
-	if (w->query.type == WM_DNS_AAAA) {
+	if (w->type == WM_DNS_ANY)
+		w->type = vip[3] ? WM_DNS_A : WM_DNS_AAAA;
+	if (w->type == WM_DNS_AAAA) {
 		vip[0] = e->vip6_be[0];
 		vip[1] = e->vip6_be[1];
 		vip[2] = e->vip6_be[2];
@@ -505,7 +514,7 @@ static __always_inline int virtual_record(struct work *w, const struct wm_named 
 			return no_data(w);
 		wm_dns_put_address(out, WM_DNS_AAAA, ttl_s, vip);
 		w->records_len = WM_DNS_RR_AAAA;
-	} else if (w->query.type == WM_DNS_A && vip[3]) {
+	} else if (w->type == WM_DNS_A && vip[3]) {
 		wm_dns_put_address(out, WM_DNS_A, ttl_s, vip);
 		w->records_len = WM_DNS_RR_A;
 	} else {
@@ -522,6 +531,7 @@ static __always_inline int build(const struct wm_config *c, struct work *w)
 	int why;
 
 	w->rcode = WM_DNS_NOERROR;
+	w->type = w->query.type;
 	WM_COMPILER_BARRIER();
 	why = find_name(c, w);
 	if (why == WM_C_DNS_PASS_UNKNOWN)

@@ -208,9 +208,9 @@ static bool kernels(const char *name, uint16_t type, const uint8_t *out)
 	bool alias = out[7] && out[question + 3] == 5; /* CNAME: of the registry */
 	bool cut = out[2] & 2, found = (out[3] & 15) == 0;
 
-	if (type != 33 && type != 255 && denied(name))
+	if (type != 33 && denied(name))
 		return true;
-	return type != 33 && type != 255 && found && !cut && !alias && tail &&
+	return type != 33 && found && !cut && !alias && tail &&
 	       (!strcasecmp(tail, ".service.mesh.internal") ||
 		!strcasecmp(tail, ".virtual.mesh.internal"));
 }

@@ -54,6 +54,32 @@ Test(dns_prog, byte_exact_answers)
 	       "00 0029 04d0 00000000 0000");
 }
 
+/* RFC 8482 4.1: one set of what there is, IPv4 where it is. */
+Test(dns_prog, any_is_one_set_of_addresses)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("web", "b", "fd00::9", WM_PASSING);
+	add("six", "c", "fd00::a", WM_PASSING);
+	query_frame(&q, false, "web.service.mesh.internal", 255, 0);
+	cr_assert_eq(run(WM_PROG_DNS_LO, &q, &a), TC_ACT_OK);
+	expect(&q, &a,
+	       "beef 8500 0001 0001 0000 0000"
+	       "03776562 0773657276696365 046d657368 08696e7465726e616c 00 00ff 0001"
+	       "c00c 0001 0001 00000009 0004 0a010203");
+	query_frame(&q, true, "six.service.mesh.internal", 255, 0);
+	cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), TC_ACT_REDIRECT);
+	expect(&q, &a,
+	       "beef 8500 0001 0001 0000 0000"
+	       "03736978 0773657276696365 046d657368 08696e7465726e616c 00 00ff 0001"
+	       "c00c 001c 0001 00000009 0010 fd00000000000000000000000000000a");
+	query_frame(&q, false, "six.virtual.mesh.internal", 255, 0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 1);
+	cr_assert_eq(a.at[q.len + 3], 28);
+}
+
 Test(dns_prog, both_transports_both_programs_any_length)
 {
 	static const char *const names[] = {
@@ -401,10 +427,6 @@ static void type_srv(struct frame *f)
 {
 	f->at[f->len - 3] = 33;
 }
-static void type_any(struct frame *f)
-{
-	f->at[f->len - 3] = 255;
-}
 static void type_tsig(struct frame *f)
 {
 	f->at[f->len - 3] = 250;
@@ -429,7 +451,6 @@ static const struct reason {
 	{"a later fragment", "web.service.mesh.internal", second_fragment, 0,
 	 WM_C_DNS_PASS_FRAGMENT},
 	{"SRV", "web.service.mesh.internal", type_srv, 0, WM_C_DNS_PASS_TYPE},
-	{"ANY", "web.service.mesh.internal", type_any, 0, WM_C_DNS_PASS_TYPE},
 	{"TSIG", "web.service.mesh.internal", type_tsig, 0, WM_C_DNS_PASS_TYPE},
 	{"a tag", "none.web.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"an octet 0", "web*.node.mesh.internal", octet_0, 0, WM_C_DNS_PASS_UNKNOWN},
