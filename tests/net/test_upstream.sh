@@ -72,6 +72,9 @@ check "our domain never left" "" "$(grep -i 'mesh.internal' "$TMP"/one.log "$TMP
 check "nor did our ranges" "" "$(grep '250.in-addr' "$TMP"/one.log "$TMP"/two.log)"
 check "without RD nothing is asked" REFUSED "$(status_of +norec both.example)"
 check "of another class neither" REFUSED "$(status_of both.example CH A)"
+any() { dig +tries=1 +time=6 +noall +answer @127.0.0.1 -p 8600 "$@" | tr -s '\t ' ' '; }
+for how in +notcp +tcp; do check "ANY is asked of nobody, $how" 'never.example. 3600 IN HINFO "RFC8482" ""' "$(any $how never.example ANY)"; done
+check "nobody was" "" "$(grep 'never.example' "$TMP"/one.log "$TMP"/two.log)"
 flags() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -n 's/^;; flags:\([a-z ]*\);.*/\1/p'; }
 check "the flags" " qr rd ra" "$(flags both.example)"
 check "CD is kept" " qr rd ra cd" "$(flags both.example +cd)"

@@ -10,6 +10,8 @@
 
 #define CONTROL_MAX   64  /* octets of a datagram's control message: the address that was asked */
 #define TYPE_META_MIN 249 /* TKEY: from here on types of transactions, up to ANY */
+#define TYPE_HINFO    13
+#define ANY_TTL_S     3600 /* of what ANY is answered with: long, as RFC 8482 6 has it */
 
 struct wm_dns_passed {
 	LIST_ENTRY(wm_dns_passed) entry;
@@ -126,6 +128,27 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 		wm_dns_conn_answered(conn, s->answer, len);
 }
 
+/* ANY is asked of nobody: answers to it are large, and no cache can say that it has all. One record
+ * that is of no use stands in for all there may be (RFC 8482 4.2). */
+static void answer_any(struct wm_dns_passed *p, const uint8_t *folded)
+{
+	static const uint8_t what[] = "\7RFC8482"; /* CPU; OS is empty: the NUL */
+	uint8_t packet[WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 10 + sizeof(what)] = {[7] = 1};
+	struct wm_unbound_answer a = {.packet = packet};
+	uint8_t *at = packet + WM_DNS_HEADER_LEN;
+
+	memcpy(at, folded, p->q.name_len);
+	at += p->q.name_len;
+	at[1] = TYPE_HINFO;
+	at[3] = WM_DNS_IN;
+	at[6] = ANY_TTL_S >> 8;
+	at[7] = ANY_TTL_S & 0xff;
+	at[9] = sizeof(what);
+	memcpy(at + 10, what, sizeof(what));
+	a.len = (size_t)(at - packet) + 10 + sizeof(what);
+	on_result(p, WM_UPSTREAM_ANSWERED, &a);
+}
+
 static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
 {
 	uint8_t client[16];
@@ -135,8 +158,11 @@ static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_p
 	LIST_INSERT_HEAD(list, p, entry);
 	client_of(&p->from, client);
 	p->asking = true;
-	p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client,
-				      !(p->q.flags & WM_DNS_CD), on_result, p);
+	if (p->q.type == WM_DNS_ANY)
+		answer_any(p, folded);
+	else
+		p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client,
+					      !(p->q.flags & WM_DNS_CD), on_result, p);
 	p->asking = false;
 	if (p->done)
 		free(p);
