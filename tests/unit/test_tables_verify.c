@@ -130,3 +130,46 @@ Test(tables, what_is_missing_or_too_much_is_found)
 	wm_tables_free(t);
 	free(p);
 }
+
+/* A subset's set and a port's have tables of their own, and the shares of tiers are no part of a
+ * table: each is told by its name. */
+Test(tables, shares_subsets_and_ports_that_were_tampered_with_are_found)
+{
+	const struct wm_want_rule rule = {.head = {.tiers = 2},
+					  .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+	const unsigned set = 0; /* the first */
+
+	want(&x, 1, 4);
+	x.w.rule = &rule;
+	x.w.label = "v2";
+	x.w.port = 9090;
+	for (unsigned i = 0; i < 4; i++)
+		x.b[i].tiers = i < 2 ? 1 : 2;
+	x.b[0].state = WM_STATE_DOWN;
+	cr_assert_eq(put(t, &x), 0);
+	wm_tables_cut(t);
+	cr_assert_eq(verify(t, &x).n, 0);
+	cr_assert_gt(p->set_live[set].cut[0], 0);
+	cr_assert_lt(p->set_live[set].cut[0], 65535);
+	p->set_live[set].cut[0]--;
+	finds(t, &x, "set_live", "v2.s1:9090: tier 0 is drawn up to");
+	p->set_live[set].cut[0]++;
+	p->set_live[set].cut[5] = 7;
+	finds(t, &x, "set_live", "v2.s1:9090: tier 5 is drawn up to 7 of 65535");
+	p->set_live[set].cut[5] = 0;
+	p->sets[set].table.generation++;
+	finds(t, &x, "sets", "v2.s1:9090: entry 0");
+	p->sets[set].table.generation--;
+	/* the program that sees a listener go stores its state; the shares follow with the check */
+	p->backends[1].state ^= WM_STATE_F_FELL | WM_STATE_UP | WM_STATE_DOWN;
+	p->set_live[set].cut[0]--;
+	cr_assert_eq(verify(t, &x).n, 0);
+	p->set_live[set].cut[0]++;
+	p->backends[1].state ^= WM_STATE_F_FELL | WM_STATE_UP | WM_STATE_DOWN;
+	cr_assert_eq(verify(t, &x).n, 0);
+	wm_tables_free(t);
+	free(p);
+}

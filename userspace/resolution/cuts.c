@@ -35,9 +35,7 @@ int wm_cuts_set(struct wm_tables *t, struct wm_svc *s, const struct wm_want_rule
 	if (!s->cuts)
 		return -ENOMEM;
 	s->cuts->svc = s;
-	s->cuts->tiers = r->head.tiers;
-	s->cuts->rule = r->spread;
-	memcpy(s->cuts->target, r->target, sizeof(r->target));
+	s->cuts->rule = *r;
 	return 0;
 }
 
@@ -51,29 +49,37 @@ void wm_cuts_mark(struct wm_tables *t, uint32_t set)
 	x->listed = true;
 }
 
-void wm_cuts_now(struct wm_tables *t, struct wm_svc *s)
+void wm_cuts_of(const struct wm_tables *t, const struct wm_ref *refs, uint32_t n,
+		const struct wm_want_rule *r, uint16_t ret[WM_TIERS_MAX])
 {
 	struct wm_tier tiers[WM_TIERS_MAX] = {{0}};
-	uint16_t cut[WM_TIERS_MAX] = {0};
-	struct wm_cuts *x = s->cuts;
 
-	if (x) {
-		unlist(x);
-		for (unsigned i = 0; i < x->tiers; i++)
-			tiers[i].target = x->target[i];
-		for (uint32_t k = 0; k < s->refs_count; k++) {
-			const struct wm_backend *b = &t->mem.backends[s->refs[k].index];
-			bool up = (b->state & WM_STATE_MASK) == WM_STATE_UP;
+	memset(ret, 0, WM_TIERS_MAX * sizeof(*ret));
+	if (!r || r->head.tiers < 2)
+		return;
+	for (unsigned i = 0; i < r->head.tiers; i++)
+		tiers[i].target = r->target[i];
+	for (uint32_t k = 0; k < n; k++) {
+		const struct wm_backend *b = &t->mem.backends[refs[k].index];
+		bool up = (b->state & WM_STATE_MASK) == WM_STATE_UP;
 
-			for (unsigned i = 0; i < x->tiers; i++) {
-				if (!(s->refs[k].tiers >> i & 1))
-					continue;
-				tiers[i].all += b->weight;
-				tiers[i].up += up ? b->weight : 0;
-			}
+		for (unsigned i = 0; i < r->head.tiers; i++) {
+			if (!(refs[k].tiers >> i & 1))
+				continue;
+			tiers[i].all += b->weight;
+			tiers[i].up += up ? b->weight : 0;
 		}
-		wm_tiers_cut(tiers, x->tiers, &x->rule, cut);
 	}
+	wm_tiers_cut(tiers, r->head.tiers, &r->spread, ret);
+}
+
+void wm_cuts_now(struct wm_tables *t, struct wm_svc *s)
+{
+	uint16_t cut[WM_TIERS_MAX];
+
+	if (s->cuts)
+		unlist(s->cuts);
+	wm_cuts_of(t, s->refs, s->refs_count, s->cuts ? &s->cuts->rule : NULL, cut);
 	/* a program between two stores draws by a mixture once; an empty tier leads to the next */
 	for (unsigned i = 0; t->mem.set_live && i < WM_TIERS_MAX; i++)
 		__atomic_store_n(&t->mem.set_live[s->set].cut[i], cut[i], __ATOMIC_RELAXED);

@@ -52,9 +52,7 @@ struct wm_cuts {
 	LIST_ENTRY(wm_cuts) entry;
 	bool listed; /* health has changed since: in `uncut` of the tables */
 	struct wm_svc *svc;
-	unsigned tiers;
-	struct wm_tiers_rule rule;
-	uint16_t target[WM_TIERS_MAX];
+	struct wm_want_rule rule;
 };
 
 struct wm_svc {
@@ -208,7 +206,10 @@ void wm_table_unpublish(struct wm_tables *t, struct wm_svc *s);
 int wm_cuts_set(struct wm_tables *t, struct wm_svc *s, const struct wm_want_rule *r);
 /** Health or weight of a backend of set @p set has changed. */
 void wm_cuts_mark(struct wm_tables *t, uint32_t set);
-/** Cuts of @p s by the health of now. */
+/** Cuts of @p n backends by the health of now, as @p r shares; NULL: there is one tier, all 0. */
+void wm_cuts_of(const struct wm_tables *t, const struct wm_ref *refs, uint32_t n,
+		const struct wm_want_rule *r, uint16_t ret[WM_TIERS_MAX]);
+/** Cuts of @p s by the health of now, where programs read them. */
 void wm_cuts_now(struct wm_tables *t, struct wm_svc *s);
 void wm_cuts_free(struct wm_svc *s);
 

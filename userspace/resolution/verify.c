@@ -13,13 +13,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 400 /* octets of a difference: a name of DNS and what is said of it */
+#define TEXT_MAX 600 /* octets of a difference: a name of DNS and what is said of it */
+
+#define PART_MAX 400 /* and of the service, subset and port that it is about */
 
 struct verify {
 	struct wm_tables *t;
 	wm_difference_fn fn;
 	void *arg;
+	const char *of; /* service, subset, port; NULL: all entries */
 };
+
+static void part_text(const struct wm_want_set *w, char *out, size_t cap)
+{
+	bool all = !w->label || !*w->label;
+	char port[sizeof(":65535")] = "";
+
+	if (w->port)
+		snprintf(port, sizeof(port), ":%u", w->port);
+	snprintf(out, cap, "%s%s%s%s", all ? "" : w->label, all ? "" : ".", w->service, port);
+}
 
 __attribute__((format(printf, 3, 4))) static void differ(const struct verify *v, const char *map,
 							 const char *fmt, ...)
@@ -62,8 +75,7 @@ static const char *state_text(uint32_t state)
 }
 
 /* @return whether it stands where it is wanted. */
-static bool check_backend(const struct verify *v, const struct wm_want_set *w, uint32_t index,
-			  const struct wm_want_backend *b)
+static bool check_backend(const struct verify *v, uint32_t index, const struct wm_want_backend *b)
 {
 	const struct wm_backend *have = &v->t->mem.backends[index];
 	char place[INET6_ADDRSTRLEN + 10];
@@ -71,19 +83,19 @@ static bool check_backend(const struct verify *v, const struct wm_want_set *w, u
 
 	place_text(b->addr4_be, b->addr6, b->port, place, sizeof(place));
 	if (index == WM_NO_BACKEND) {
-		differ(v, "backends", "%s: %s is in no entry", w->service, place);
+		differ(v, "backends", "%s: %s is in no entry", v->of, place);
 		return false;
 	}
 	word = __atomic_load_n(&have->state, __ATOMIC_ACQUIRE);
 	if (stored(word) != b->state)
-		differ(v, "backends", "%s: %s is %s, and should be %s", w->service, place,
+		differ(v, "backends", "%s: %s is %s, and should be %s", v->of, place,
 		       state_text(stored(word)), state_text(b->state));
 	if (have->weight != (uint16_t)b->weight)
-		differ(v, "backends", "%s: %s has weight %u, and should have %u", w->service, place,
+		differ(v, "backends", "%s: %s has weight %u, and should have %u", v->of, place,
 		       have->weight, b->weight);
 	if (v->t->mem.live && v->t->mem.live[index].stamp != word >> 16)
-		differ(v, "backend_live", "%s: what is counted of %s is another occupant's",
-		       w->service, place);
+		differ(v, "backend_live", "%s: what is counted of %s is another occupant's", v->of,
+		       place);
 	return true;
 }
 
@@ -101,12 +113,12 @@ static void check_table(const struct verify *v, const struct wm_svc *s, uint32_t
 		differ(v, "sets",
 		       "%s: entry %u leads to head %u of generation %u, and %u of %u was "
 		       "published",
-		       s->name, s->set, word->head, word->generation, p->word.head,
+		       v->of, s->set, word->head, word->generation, p->word.head,
 		       p->word.generation);
 		return;
 	}
 	if (shown != (p->word.generation != 0) || s->damaged) {
-		differ(v, "sets", "%s: entry %u is %s", s->name, s->set,
+		differ(v, "sets", "%s: entry %u is %s", v->of, s->set,
 		       shown ? "empty, and should have a table" : "not empty, and should be");
 		return;
 	}
@@ -114,14 +126,14 @@ static void check_table(const struct verify *v, const struct wm_svc *s, uint32_t
 		return;
 	have = t->mem.heads[p->word.head];
 	if (have.generation != p->word.generation || have.set != s->set || have.first != p->first)
-		differ(v, "heads", "%s: entry %u is another set's", s->name, p->word.head);
+		differ(v, "heads", "%s: entry %u is another set's", v->of, p->word.head);
 	have.generation = have.set = have.first = 0;
 	if (memcmp(&have, &t->head_new, sizeof(have)) != 0)
-		differ(v, "heads", "%s: entry %u says other than the registry", s->name,
+		differ(v, "heads", "%s: entry %u says other than the registry", v->of,
 		       p->word.head);
 	else if (memcmp(t->mem.slots + p->first, t->slots_new, count * sizeof(*t->slots_new)) != 0)
 		differ(v, "slots", "%s: its %u entries from %u on are not those of the registry",
-		       s->name, count, p->first);
+		       v->of, count, p->first);
 }
 
 static void check_counts(const struct verify *v, const struct wm_svc *s)
@@ -141,31 +153,63 @@ static void check_counts(const struct verify *v, const struct wm_svc *s)
 		differ(v, "set_live",
 		       "%s: counts %u IPv4 and %u IPv6 backends as up, which are %u "
 		       "and %u",
-		       s->name, l->up4, l->up6, up4, up6);
+		       v->of, l->up4, l->up6, up4, up6);
+}
+
+/* A listener that is gone changes a state at once, and the shares when userspace has heard of it.
+ */
+static bool is_hearing(const struct wm_tables *t, const struct wm_svc *s)
+{
+	for (uint32_t i = 0; i < s->refs_count; i++)
+		if (t->mem.backends[s->refs[i].index].state & WM_STATE_F_FELL)
+			return true;
+	return s->cuts && s->cuts->listed;
+}
+
+static void check_cuts(const struct verify *v, const struct wm_svc *s, const struct wm_want_set *w)
+{
+	const struct wm_tables *t = v->t;
+	uint16_t cut[WM_TIERS_MAX];
+
+	if (!t->mem.set_live || is_hearing(t, s))
+		return;
+	wm_cuts_of(t, t->refs_new, w->backends_count, w->rule, cut);
+	for (unsigned i = 0; i < WM_TIERS_MAX; i++) {
+		unsigned have = t->mem.set_live[s->set].cut[i];
+
+		if (have == cut[i])
+			continue;
+		differ(v, "set_live", "%s: tier %u is drawn up to %u of 65535, and should be to %u",
+		       v->of, i, have, cut[i]);
+		return;
+	}
 }
 
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg)
 {
-	const struct verify v = {t, fn, arg};
+	char of[PART_MAX];
+	const struct verify v = {t, fn, arg, of};
 	const struct wm_svc *s = wm_svc_find(t, w->service, w->label, w->port);
 	uint32_t n = w->backends_count;
 	bool whole = true;
 	int64_t slots;
 	int r;
 
+	part_text(w, of, sizeof(of));
 	if (!s) {
-		differ(&v, "sets", "%s: has no entry", w->service);
+		differ(&v, "sets", "%s: has no entry", of);
 		return 0;
 	}
 	r = wm_tables_match(t, w);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < n; i++)
-		whole &= check_backend(&v, w, t->refs_new[i].index, &w->backends[t->order[i]]);
+		whole &= check_backend(&v, t->refs_new[i].index, &w->backends[t->order[i]]);
 	check_counts(&v, s);
 	if (!whole)
 		return 0; /* its table follows */
+	check_cuts(&v, s, w);
 	wm_refs_sort(t->refs_new, n);
 	slots = wm_table_build(t, w, n);
 	if (slots < 0)
@@ -323,7 +367,7 @@ bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsign
 {
 	static bool (*const phases[])(const struct verify *v, struct wm_verify_walk *w) = {
 		next_name, next_front, next_kernel_name, next_kernel_front, next_backend, next_set};
-	const struct verify v = {t, fn, arg};
+	const struct verify v = {t, fn, arg, NULL};
 
 	while (count && w->phase < WM_ARRAY_LEN(phases)) {
 		count--;
