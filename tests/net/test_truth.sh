@@ -92,6 +92,34 @@ differs "a port that was changed" tables 'backends: web: 127.0.0.2:8080 is in no
 bpftool map update pinned "$PINS/maps/backends" key $key value hex $backend
 agrees "it is as it was"
 
+# --- what a policy makes: the shares of tiers, tables of subsets and of ports, names and addresses of these
+operator -X PUT "$API/v1/waymark/policies/web" -d '{"split": [{"percent": 25, "subset": "first"}, {"percent": 75, "subset": "all"}],
+	"subsets": {"first": "Service.ID == one", "all": ""}, "ports": {"9090": "metrics"}}' >/dev/null
+agrees "with a policy"
+entries() { "$CTL" --agent "$API" --pin-dir "$PINS" --json maps dump "$1"; }
+set_of() { entries names | jq ".[] | select(.name == \"$1.virtual.mesh.internal\").set"; } # name
+port_set() { entries frontends | jq "[.[] | select(.address == \"$(vip4 "$1")\" and .port == $2).set][0]"; } # service, port
+numbered() { echo "$(($1 & 255)) $(($1 >> 8 & 255)) 0 0"; }
+breaks() { # text, map, entry, octet of it, pattern: another octet there is seen, and the right one back
+	local key value other
+	key=$(numbered "$3")
+	# shellcheck disable=SC2086
+	value=$(bpftool -j map lookup pinned "$PINS/maps/$2" key $key | jq -c .value | octets)
+	other=$(awk -v at="$4" '{ $(at + 1) = ($(at + 1) == "00") ? "01" : "00"; print }' <<<"$value")
+	# shellcheck disable=SC2086
+	bpftool map update pinned "$PINS/maps/$2" key $key value hex $other
+	differs "$1" tables "$5"
+	# shellcheck disable=SC2086
+	bpftool map update pinned "$PINS/maps/$2" key $key value hex $value
+	agrees "$1, put back"
+}
+breaks "a share of tiers" set_live "$(set_of web)" 0 'set_live: web: tier 0 is drawn up to [0-9]+ of 65535, and should be to 1638[34]'
+breaks "what a subset's set has published" sets "$(set_of first.web)" 4 'sets: first.web: entry'
+breaks "how many of a subset are up" set_live "$(set_of all.web)" 16 'set_live: all.web: counts'
+breaks "a port's set" sets "$(port_set web 9090)" 4 'sets: web:9090: entry'
+operator -X DELETE "$API/v1/waymark/policies/web" >/dev/null
+agrees "without it"
+
 # --- programs of others
 cat >"$TMP/stranger.c" <<'END'
 __attribute__((section("cgroup/connect4"), used)) int stranger(void *ctx) { return 1; }
