@@ -203,7 +203,7 @@ Test(connect, connections_are_carried_to_other_tables)
 
 /* Pins as an agent of layout 1 left them: another version, none of the maps and the hook that came
  * with layout 2, and what sockets dialled in their storage, which is the same in both. The programs
- * are today's: that those of layout 1 write the same is said by the struct alone. */
+ * are today's; those of layout 1 themselves are met by tests/long/test_upgrade.sh. */
 Test(connect, pins_of_layout_1_give_way)
 {
 	static const char *const newer[] = {"maps/connections", "maps/heads", "maps/set_live",
