@@ -2,8 +2,7 @@
 /* passive.bpf.c - what became of the TCP connects that were steered: refused, unanswered, or made,
  * and how quickly. A backend that fails is ejected here, as its set says, before userspace hears of
  * it, and without an agent (waymark/outlier.h). A socket that was not steered asks for no call, so
- * it costs one look by its cookie; one that was, nothing while it is established: of its later
- * states the closing ones alone come here. */
+ * it costs one look by its cookie; one that was, nothing from when it is established. */
 #include "connections.h"
 #include "events.h"
 #include "waymark/choose.h"
@@ -87,14 +86,16 @@ static __always_inline void failed(const struct wm_connection *c, __u8 error, en
 static __always_inline void made(struct bpf_sock_ops *ctx, const struct wm_connection *c)
 {
 	struct wm_connects *o = bpf_map_lookup_elem(&outcomes, &c->backend);
-	struct wm_set_live *set = bpf_map_lookup_elem(&set_live, &c->set);
 	struct wm_backend_live *live = live_of(c);
+	struct wm_set_live *set = NULL;
 	__u64 now = bpf_ktime_get_boot_ns();
 	__u32 us = wm_outcome_us(c->time_ns, now);
 
 	if (!live || !o)
 		return;
 	wm_note_success(live);
+	if (WM_READ(live->ejected_until_ns)) /* hardly ever */
+		set = bpf_map_lookup_elem(&set_live, &c->set);
 	if (set)
 		wm_note_return(live, set, now);
 	wm_ewma_observe(live, now, us);
@@ -110,6 +111,32 @@ static __always_inline __u32 error_of(struct bpf_sock_ops *ctx)
 	return tp ? (__u32)BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_err) : 0;
 }
 
+/* What is asked for while a connect is on its way. */
+#define ASKED (BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG)
+/* Asked for as well where other software's programs had asked for some of that: a mark that it is
+ * not ours to take back. The kernel has no place for one, and a retransmission costs nothing. */
+#define THEIRS BPF_SOCK_OPS_RETRANS_CB_FLAG
+
+/* The first SYN is about to be sent, and everybody's program has seen that a connect begins: what
+ * is asked for by now is theirs. */
+static __always_inline void begins(struct bpf_sock_ops *ctx)
+{
+	__u32 flags = ctx->bpf_sock_ops_cb_flags;
+
+	if (steered(ctx))
+		bpf_sock_ops_cb_flags_set(ctx, flags | ASKED | (flags & ASKED ? THEIRS : 0));
+}
+
+/* It is made or has failed: nothing more is wanted of this socket. Who asks when it is established
+ * asks after us. */
+static __always_inline void no_more(struct bpf_sock_ops *ctx)
+{
+	__u32 flags = ctx->bpf_sock_ops_cb_flags;
+
+	if (!(flags & THEIRS))
+		bpf_sock_ops_cb_flags_set(ctx, flags & ~ASKED);
+}
+
 static __always_inline void changed(struct bpf_sock_ops *ctx)
 {
 	const struct wm_connection *c;
@@ -120,6 +147,7 @@ static __always_inline void changed(struct bpf_sock_ops *ctx)
 	c = steered(ctx);
 	if (!c)
 		return;
+	no_more(ctx);
 	if (ctx->args[1] == TCP_ESTABLISHED) {
 		made(ctx, c);
 		return;
@@ -129,16 +157,6 @@ static __always_inline void changed(struct bpf_sock_ops *ctx)
 		failed(c, ECONNREFUSED, WM_FAILURE_REFUSED);
 	else if (error && error != ETIMEDOUT) /* which was noted when nobody answered */
 		failed(c, (__u8)error, WM_FAILURE_SILENT);
-}
-
-/* Flags are added to those that other software's programs have set, and stay: which of them are
- * ours alone nobody knows. */
-static __always_inline void begins(struct bpf_sock_ops *ctx)
-{
-	if (steered(ctx))
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-						       BPF_SOCK_OPS_STATE_CB_FLAG |
-						       BPF_SOCK_OPS_RTO_CB_FLAG);
 }
 
 static __always_inline void unanswered(struct bpf_sock_ops *ctx)
@@ -155,7 +173,8 @@ static __always_inline void unanswered(struct bpf_sock_ops *ctx)
 SEC("sockops")
 int tcp_outcome(struct bpf_sock_ops *ctx)
 {
-	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+	/* asked of who is about to answer a SYN, too */
+	if (ctx->op == BPF_SOCK_OPS_TIMEOUT_INIT && ctx->state == TCP_SYN_SENT)
 		begins(ctx);
 	else if (ctx->op == BPF_SOCK_OPS_STATE_CB)
 		changed(ctx);

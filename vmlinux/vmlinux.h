@@ -139,11 +139,12 @@ struct bpf_sock_ops {
 		__u64 : 64;
 	} __attribute__((aligned(8)));
 };
-#define BPF_SOCK_OPS_TCP_CONNECT_CB 3
-#define BPF_SOCK_OPS_RTO_CB	    8
-#define BPF_SOCK_OPS_STATE_CB	    10
-#define BPF_SOCK_OPS_RTO_CB_FLAG    (1u << 0)
-#define BPF_SOCK_OPS_STATE_CB_FLAG  (1u << 2)
+#define BPF_SOCK_OPS_TIMEOUT_INIT    1
+#define BPF_SOCK_OPS_RTO_CB	     8
+#define BPF_SOCK_OPS_STATE_CB	     10
+#define BPF_SOCK_OPS_RTO_CB_FLAG     (1u << 0)
+#define BPF_SOCK_OPS_RETRANS_CB_FLAG (1u << 1)
+#define BPF_SOCK_OPS_STATE_CB_FLAG   (1u << 2)
 
 /* The kernel's own: where the fields are is found when the program is loaded. */
 #define WM_CORE __attribute__((preserve_access_index))

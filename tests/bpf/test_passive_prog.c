@@ -186,59 +186,117 @@ Test(passive, a_connect_that_is_made_is_measured)
 
 /* --- what it costs ------------------------------------------------------------------------------
  */
-static uint64_t runs(void)
+#define MEGABYTE (1 << 20)
+
+static uint64_t runs_of(int prog)
 {
 	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
 
-	cr_assert_eq(bpf_obj_get_info_by_fd(plane->progs[WM_PROG_TCP_OUTCOME].fd, &info, &len), 0);
+	cr_assert_eq(bpf_obj_get_info_by_fd(prog, &info, &len), 0);
 	return info.run_cnt;
 }
 
-/* @return runs of the program by @p n octets, each a segment, between two ends of a connection. */
-static uint64_t runs_of_octets(int client, int server, unsigned n)
+static uint64_t runs(void)
 {
+	return runs_of(plane->progs[WM_PROG_TCP_OUTCOME].fd);
+}
+
+/* A megabyte from one end of a connection to the other, each way, and some octets that are a
+ * segment each. */
+static void talk(int client, int server)
+{
+	static char part[16384];
 	const int on = 1;
-	uint64_t before = runs();
-	char octet = 0;
 
 	setsockopt(client, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
-	for (unsigned i = 0; i < n; i++) {
-		cr_assert_eq(write(client, &octet, 1), 1);
-		cr_assert_eq(read(server, &octet, 1), 1);
+	for (unsigned i = 0; i < 200; i++) {
+		cr_assert_eq(write(client, part, 1), 1);
+		cr_assert_eq(read(server, part, 1), 1);
 	}
+	for (size_t sent = 0; sent < MEGABYTE; sent += sizeof(part)) {
+		cr_assert_eq(write(client, part, sizeof(part)), sizeof(part));
+		cr_assert_eq(recv(server, part, sizeof(part), MSG_WAITALL), sizeof(part));
+		cr_assert_eq(write(server, part, sizeof(part)), sizeof(part));
+		cr_assert_eq(recv(client, part, sizeof(part), MSG_WAITALL), sizeof(part));
+	}
+}
+
+/* @return runs of the program while @p client dials @p at and nobody closes. */
+static uint64_t runs_of_dial(int client, const union address *at, int *ret_server)
+{
+	uint64_t before = runs();
+
+	cr_assert_eq(connect(client, &at->any, sizeof(at->in)), 0);
+	*ret_server = accept(listeners[0], NULL, NULL);
 	return runs() - before;
 }
 
+/* Of a socket that was steered one state is asked for, that it is made; then it is as any other,
+ * for which nothing is. */
 Test(passive, no_packet_and_no_foreign_socket_pays)
 {
-	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), client, server;
-	uint64_t before, foreign, ours;
-	union address a;
-	socklen_t len = sizeof(a);
+	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	union address at[2];
+	socklen_t len = sizeof(at[1]);
+	uint64_t dials[2];
 
 	cr_assert(stats >= 0, "%s", strerror(errno));
 	serving(1);
-	client = client_of(VIP4, SOCK_STREAM);
-	before = runs();
-	cr_assert_eq(dial(client, VIP4, 80), 0);
-	server = accept(listeners[0], NULL, NULL);
-	ours = runs() - before;
-	cr_assert_eq(runs_of_octets(client, server, 200), 0);
-	close(server);
-	close(client);
+	fill(&at[0], VIP4, 80);
+	cr_assert_eq(getsockname(listeners[0], &at[1].any, &len), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		int client = client_of(VIP4, SOCK_STREAM), server;
+		uint64_t before;
 
-	cr_assert_eq(getsockname(listeners[0], &a.any, &len), 0);
-	client = client_of(VIP4, SOCK_STREAM);
-	before = runs();
-	cr_assert_eq(connect(client, &a.any, len), 0);
-	server = accept(listeners[0], NULL, NULL);
-	foreign = runs() - before;
-	cr_assert_eq(foreign + 1, ours, "%lu and %lu: its state is not asked for", foreign, ours);
-	cr_assert_eq(runs_of_octets(client, server, 200), 0);
-	before = runs();
+		dials[i] = runs_of_dial(client, &at[i], &server);
+		before = runs();
+		talk(client, server);
+		cr_assert_eq(runs(), before, "no packet of %s", i ? "a foreign one" : "ours");
+		close(client);
+		close(server);
+		cr_assert_eq(runs(), before, "nor the end of %s", i ? "a foreign one" : "ours");
+	}
+	cr_assert_eq(dials[0], dials[1] + 1, "%lu and %lu: its state is not asked for", dials[0],
+		     dials[1]);
+	close(stats);
+}
+
+/* Another's program that asks for states when a connect begins, as ours does. @return its fd. */
+static int attach_other(void)
+{
+	const struct bpf_insn asks[] = {
+		{BPF_LDX | BPF_W | BPF_MEM, 2, 1, offsetof(struct bpf_sock_ops, op), 0},
+		{BPF_JMP | BPF_JNE | BPF_K, 2, 0, 2, BPF_SOCK_OPS_TCP_CONNECT_CB},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, BPF_SOCK_OPS_STATE_CB_FLAG},
+		{BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_sock_ops_cb_flags_set},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1},
+		{BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+	};
+	int at = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int prog = bpf_prog_load(BPF_PROG_TYPE_SOCK_OPS, "other", "GPL", asks, WM_ARRAY_LEN(asks),
+				 NULL);
+
+	cr_assert(prog >= 0, "%s", strerror(errno));
+	cr_assert_eq(bpf_prog_attach(prog, at, BPF_CGROUP_SOCK_OPS, BPF_F_ALLOW_MULTI), 0);
+	close(at);
+	return prog;
+}
+
+Test(passive, what_others_asked_for_they_hear)
+{
+	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), other = attach_other(), server;
+	int client = client_of(VIP4, SOCK_STREAM);
+	union address at;
+	uint64_t before;
+
+	serving(1);
+	fill(&at, VIP4, 80);
+	(void)runs_of_dial(client, &at, &server);
+	before = runs_of(other);
 	close(client);
+	cr_assert_gt(runs_of(other), before, "it is told of the end");
 	close(server);
-	cr_assert_eq(runs(), before, "nor its end");
+	close(other);
 	close(stats);
 }
