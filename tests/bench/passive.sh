@@ -1,34 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2154 # what run.sh has set
 # What it costs to see how connects end: the same connects with the program of sockops and without, and what the
-# programs themselves take of each, by the kernel's own clock around them.
-programs_ns() { # ns that the programs have run since they were loaded
-	bpftool -j prog show | jq '[.[] | select(.name == "tcp_outcome" or .name == "listener_state") | .run_time_ns // 0] | add // 0'
+# programs themselves take of each, by the kernel's own clock around them. What that clock takes is known by a
+# program that returns at once, beside ours, and taken off.
+SHORT=1000 # connects of a look at the programs: a run that is interrupted counts with what interrupts it
+
+ids() { # [[id, what we call it], ...] of ours: others may run agents too
+	bpftool -j cgroup show "$CG" | jq -c --argjson l "$(bpftool -j link show pinned "$PINS/observe/listener_state" | jq .prog_id)" \
+		'[.[] | select(.attach_type | test("sock_ops")) | [.id, .name]] + [[$l, "listener_state"]]'
 }
-passive_run() { # file, what the agent is started with
-	start_agent --set kernel.services_max=64 --set kernel.backends_max=128 "${@:2}"
-	register s passive 127.0.0.1 "$PORT" >/dev/null
+programs() { # runs and ns since they were loaded, by name
+	bpftool -j prog show | jq -c --argjson ids "$(ids)" '. as $all |
+		[$ids[] as [$id, $name] | $all[] | select(.id == $id) | {($name): {runs: (.run_cnt // 0), ns: (.run_time_ns // 0)}}] | add'
+}
+attach_noop() { # ends with the cgroup
+	clang -O2 -g -target bpf -mcpu=v3 -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/noop.bpf.c -o "$TMP/noop.o"
+	bpftool prog load "$TMP/noop.o" "$PINS/noop" && bpftool cgroup attach "$CG" sock_ops pinned "$PINS/noop" multi || fail noop
+	rm "$PINS/noop"
+}
+passive_agent() { # what it is started with
+	start_agent --set kernel.services_max=64 --set kernel.backends_max=128 "$@"
+	# connload listens there, and is gone after each run
+	register s passive 127.0.0.1 "$PORT" '"Meta": {"listener_notice": "false"}' >/dev/null
 	echo "$(vip4 passive) 80" >"$TMP/vips"
-	inside "$T/connload" -n "$CONNECTS" -a "$PORT" -f "$TMP/vips" >>"$1" || fail connload
 }
+passive_load() { inside "$T/connload" -a "$PORT" "$@" || fail connload; }
+passive_ns() { # file, where to connect: ns of a connect in our programs, and their runs
+	programs >"$TMP/before"
+	passive_load -n $SHORT "${@:2}" >/dev/null
+	programs | jq -c --slurpfile b "$TMP/before" --argjson n $((SHORT + 200)) '
+		with_entries(.key as $k | .value |= {runs: ((.runs - $b[0][$k].runs) / $n), ns: ((.ns - $b[0][$k].ns) / $n)}) |
+		(.noop.ns / .noop.runs) as $clock |
+		{sockops: (.tcp_outcome.ns - .tcp_outcome.runs * $clock), listeners: (.listener_state.ns - .listener_state.runs * $clock),
+		 runs: .tcp_outcome.runs, clock: $clock}' >>"$1"
+}
+runs_() { printf %.1f "$(take runs "$TMP/pas-$1" | median)"; }
 bench_passive() {
-	local before stats
+	local stats
 	stats=$(sysctl -n kernel.bpf_stats_enabled)
 	rm -f "$TMP"/pas-*
 	for _ in $(seq "$ROUNDS"); do
-		passive_run "$TMP/pas-without" --set kernel.passive_health=false --set kernel.listener_notice=false
+		passive_agent --set kernel.passive_health=false --set kernel.listener_notice=false
+		passive_load -n "$CONNECTS" -f "$TMP/vips" >>"$TMP/pas-without"
+		passive_load -n "$CONNECTS" -d "127.0.0.1 $PORT" >>"$TMP/pas-foreign-without"
 		stop_agent
-		passive_run "$TMP/pas-with"
-		sysctl -q kernel.bpf_stats_enabled=1
-		before=$(programs_ns)
-		inside "$T/connload" -n "$CONNECTS" -a "$PORT" -f "$TMP/vips" >/dev/null || fail connload
-		echo $(((($(programs_ns) - before)) / CONNECTS)) >>"$TMP/pas-ns"
-		sysctl -q "kernel.bpf_stats_enabled=$stats"
+		passive_agent
+		passive_load -n "$CONNECTS" -f "$TMP/vips" >>"$TMP/pas-with"
+		passive_load -n "$CONNECTS" -d "127.0.0.1 $PORT" >>"$TMP/pas-foreign-with"
 		stop_agent
 	done
+	passive_agent
+	attach_noop
+	sysctl -q kernel.bpf_stats_enabled=1
+	for _ in $(seq $((ROUNDS * 5))); do
+		passive_ns "$TMP/pas-steered" -f "$TMP/vips"
+		passive_ns "$TMP/pas-foreign" -d "127.0.0.1 $PORT"
+	done
+	sysctl -q "kernel.bpf_stats_enabled=$stats"
 	heading "passive health"
 	row "passive.connects" "connects/s / without" "$TMP/pas-with" "$TMP/pas-without" per_s ">= 0.98" "TCP, lo"
-	emit "passive.programs" "ns of a connect in tcp_outcome and listener_state" "$(median <"$TMP/pas-ns")" "" "" "" "19 runs, some 40 ns of each are the kernel's clock"
-	"$CTL" --pin-dir "$PINS" detach >/dev/null
-	rm -rf "$TMP/data"
+	row "passive.foreign" "connects/s of no service / without" "$TMP/pas-foreign-with" "$TMP/pas-foreign-without" per_s "" "TCP, lo"
+	emit "passive.sockops" "ns of a connect in tcp_outcome" "$(take sockops "$TMP/pas-steered" | median)" "" "" "<= 150" \
+		"$(runs_ steered) runs, without the kernel's clock of $(printf %.0f "$(take clock "$TMP/pas-steered" | median)") ns each"
+	emit "passive.sockops.foreign" "ns of a connect of no service" "$(take sockops "$TMP/pas-foreign" | median)" "" "" "" \
+		"$(runs_ foreign) runs"
+	emit "passive.listeners" "ns of a connect in listener_state" "$(take listeners "$TMP/pas-steered" | median)" "" "" "" "both ends"
+	drop_agent
 }
