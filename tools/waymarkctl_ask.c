@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_ask.c - one question to a name server, as waymarkctl asks it. */
+#include "waymarkctl_ask.h"
+
+#include "waymark/dns_wire.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ANSWER_WAIT_MS 1500
+
+/* @return octets, 0: the name is none. */
+static size_t put_question(uint8_t *out, size_t cap, uint16_t id, const char *name, uint16_t type)
+{
+	size_t at = WM_DNS_HEADER_LEN;
+
+	memset(out, 0, cap);
+	out[0] = (uint8_t)(id >> 8);
+	out[1] = (uint8_t)id;
+	out[2] = WM_DNS_RD >> 8;
+	out[5] = 1;
+	for (const char *p = name; *p;) {
+		size_t len = strcspn(p, ".");
+
+		if (!len || len > WM_DNS_LABEL_MAX || at + len + 6 > cap)
+			return 0;
+		out[at++] = (uint8_t)len;
+		memcpy(out + at, p, len);
+		at += len;
+		p += len + (p[len] == '.');
+	}
+	out[++at] = (uint8_t)(type >> 8);
+	out[++at] = (uint8_t)type;
+	out[++at] = 0;
+	out[++at] = WM_DNS_IN;
+	return at + 1;
+}
+
+int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct ctl_answer *ret)
+{
+	uint8_t query[WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 8], reply[WM_DNS_UDP_MAX];
+	socklen_t len = s->at.any.sa_family == AF_INET ? sizeof(s->at.in) : sizeof(s->at.in6);
+	int fd = socket(s->at.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = -ETIMEDOUT;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint16_t id = 0;
+	size_t n;
+	ssize_t got;
+
+	if (getrandom(&id, sizeof(id), 0) < 0)
+		id = (uint16_t)getpid();
+	n = put_question(query, sizeof(query), id, name, type);
+	if (fd < 0 || !n || connect(fd, &s->at.any, len) || send(fd, query, n, 0) < 0) {
+		r = n ? -errno : -EINVAL;
+	} else if (poll(&p, 1, ANSWER_WAIT_MS) == 1) {
+		got = recv(fd, reply, sizeof(reply), 0);
+		r = got < 0 ? -errno : -EBADMSG;
+		if (got >= WM_DNS_HEADER_LEN && !memcmp(reply, query, 2) &&
+		    (reply[2] & (WM_DNS_QR >> 8))) {
+			ret->flags = (uint16_t)(reply[2] << 8 | reply[3]);
+			ret->answers = (uint16_t)(reply[6] << 8 | reply[7]);
+			r = 0;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+bool ctl_server_of(const char *address, uint16_t port, struct ctl_server *ret)
+{
+	char plain[64];
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(address, "%"), address);
+	if (inet_pton(AF_INET, plain, &ret->at.in.sin_addr) == 1) {
+		if (ret->at.in.sin_addr.s_addr == INADDR_ANY)
+			ret->at.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		ret->at.in.sin_family = AF_INET;
+		ret->at.in.sin_port = htons(port);
+	} else if (inet_pton(AF_INET6, plain, &ret->at.in6.sin6_addr) == 1) {
+		if (IN6_IS_ADDR_UNSPECIFIED(&ret->at.in6.sin6_addr))
+			ret->at.in6.sin6_addr = in6addr_loopback;
+		ret->at.in6.sin6_family = AF_INET6;
+		ret->at.in6.sin6_port = htons(port);
+	} else {
+		return false;
+	}
+	snprintf(ret->text, sizeof(ret->text), strchr(plain, ':') ? "[%.45s]:%u" : "%.45s:%u",
+		 plain, port);
+	return true;
+}
+
+bool ctl_server_at(const char *text, struct ctl_server *ret)
+{
+	char copy[64];
+	char *colon;
+
+	snprintf(copy, sizeof(copy), "%s", *text == '[' ? text + 1 : text);
+	colon = strrchr(copy, ':');
+	if (!colon)
+		return false;
+	*colon = 0;
+	copy[strcspn(copy, "]")] = 0;
+	return ctl_server_of(copy, (uint16_t)strtoul(colon + 1, NULL, 10), ret);
+}
+
+bool ctl_answer_is_ours(const struct ctl_answer *a)
+{
+	return a->answers && (a->flags & WM_DNS_AA) && !(a->flags & WM_DNS_RCODE);
+}
