@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_node.h - which program decides whom the programs of this node ask for names, and the
+ * files by which `waymarkctl dns enable` has a say in it. All paths lie below a root directory.
+ * What was there is kept as it was, not as a copy: /etc/resolv.conf gets a second name, and then
+ * the first is given to another file, so that there is a whole one at any time. */
+#pragma once
+#include "userspace/base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CTL_NODE_RESOLV	     "/etc/resolv.conf"
+#define CTL_NODE_KEPT	     "/etc/resolv.conf.waymark" /* also in dns.resolv_conf */
+#define CTL_NODE_SERVERS_MAX 3	   /* MAXNS of resolv.conf(5): libcs read no more */
+#define CTL_NODE_FILE_MAX    65536 /* octets of a file that is read */
+#define CTL_NODE_WHY_MAX     512
+
+enum ctl_node_owner {
+	CTL_NODE_PLAIN, /* a file that no program writes, as far as can be seen */
+	CTL_NODE_RESOLVED,
+	CTL_NODE_NETWORK_MANAGER,
+	CTL_NODE_OTHER, /* not understood */
+};
+struct ctl_node {
+	int root;
+	enum ctl_node_owner owner;  /* of the file before ours, where it is ours now */
+	char why[CTL_NODE_WHY_MAX]; /* CTL_NODE_OTHER: why, and what to do */
+	bool missing;		    /* there is no /etc/resolv.conf */
+	bool ours, edited;	    /* dns enable wrote it; and somebody else did since */
+	bool kept;		    /* the one before is there under its other name */
+	bool same;		    /* and it is /etc/resolv.conf itself */
+	struct wm_buf text;	    /* of /etc/resolv.conf */
+	struct wm_buf before;	    /* of the one before ours; text where it is not ours */
+	unsigned servers_count;	    /* that /etc/resolv.conf names */
+	char servers[CTL_NODE_SERVERS_MAX][64];
+};
+
+/** Look at the node below @p root. @return 0, negative errno: what there is cannot be read. */
+int ctl_node_look(const char *root, struct ctl_node *ret);
+void ctl_node_done(struct ctl_node *n);
+const char *ctl_node_owner_str(enum ctl_node_owner o);
+
+/** Read a file whole. @return 0, -ENOENT, -EFBIG, -ELOOP (a symbolic link), other negative errno.
+ */
+int ctl_node_read(int root, const char *path, struct wm_buf *to);
+/** Put the line in front of @p text that says whose it is, with a digest of the rest. */
+bool ctl_node_seal(struct wm_buf *text);
+/** Does a file begin with that line? @p edited: its rest is not what the line was made of. */
+bool ctl_node_sealed(const char *text, bool *edited);
+/** Replace a file by one with @p text: written whole, on disk, then renamed. @return 0, negative
+ *  errno: the file is as it was. */
+int ctl_node_write(int root, const char *path, const char *text);
+/** Remove it, on disk. @return 0, also where it is not there; negative errno. */
+int ctl_node_remove(int root, const char *path);
+/** Give /etc/resolv.conf its other name; what had that before loses it. @return 0, -errno. */
+int ctl_node_keep(const struct ctl_node *n);
+/** Give the one before ours its first name back. @return 0, -errno. */
+int ctl_node_restore(const struct ctl_node *n);
