@@ -78,6 +78,9 @@ static int cmd_completion(const struct ctl *c);
 	  "have all members the same now? Names each object that differs. Exit status 1: no")      \
 	X("sync release", "[NODE]", 0, 1, ctl_sync_release,                                        \
 	  "let removals happen that the brake holds back: of what NODE owns, or all")              \
+	X("dns enable", "[ADDRESS...]", 0, 3, ctl_dns_enable,                                      \
+	  "the agent becomes the name server of this node's programs; what was there is kept")     \
+	X("dns disable", "", 0, 0, ctl_dns_disable, "put back what was there before dns enable")   \
 	X("dns status", "", 0, 0, ctl_dns_status,                                                  \
 	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
 	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
@@ -142,6 +145,7 @@ enum {
 	OPT_UDP,
 	OPT_ONCE,
 	OPT_VERDICT,
+	OPT_ROOT,
 	OPT_REFERENCE,
 	OPT_MAN,
 	OPT_VERSION,
@@ -166,9 +170,9 @@ enum {
 	X("service", OPT_SERVICE, "NAME", "events, monitor", "this service's only")                \
 	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
 	  "files beside the first, as waymarkd's")                                                 \
-	X("force", OPT_FORCE, NULL, "detach, force-leave, keyring use",                            \
+	X("force", OPT_FORCE, NULL, "detach, force-leave, keyring use, dns enable, dns disable",   \
 	  "though an agent is running, which attaches again; forget a member at once; use a key "  \
-	  "that members lack")                                                                     \
+	  "that members lack; though the agent does not answer, or others wrote the file")         \
 	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
 	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
 	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
@@ -181,6 +185,7 @@ enum {
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
 	X("once", OPT_ONCE, NULL, "top", "one look, which takes a second")                         \
+	X("root", OPT_ROOT, "DIR", "dns enable, dns disable", "where the node's files are (/)")    \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
@@ -243,16 +248,48 @@ static int unsigned_of(const char *text, unsigned *ret)
 	return 0;
 }
 
+/* Where the text of an option goes. NULL: it is not one that takes any text as it is. */
+static const char **text_of(int o, struct ctl *c)
+{
+	switch (o) {
+	case 'p':
+		return &c->pin_dir;
+	case OPT_DEADLINE:
+		return &c->deadline;
+	case OPT_REASON:
+		return &c->reason;
+	case OPT_SERVICE:
+		return &c->service;
+	case OPT_DATA_DIR:
+		return &c->data_dir;
+	case OPT_CONFIG_DIR:
+		return &c->config_dir;
+	case OPT_DIR:
+		return &c->dir;
+	case OPT_CGROUP:
+		return &c->cgroup;
+	case OPT_VERDICT:
+		return &c->verdict;
+	case OPT_ROOT:
+		return &c->root;
+	default:
+		return NULL;
+	}
+}
+
 /* One option. @return -1 to go on, else the exit status. */
 static int take(int o, struct ctl *c)
 {
+	const char **text = text_of(o, c);
+
+	if (text) {
+		*text = optarg;
+		return -1;
+	}
 	switch (o) {
 	case 'a':
 		c->agent = optarg;
 		c->agent_named = true;
-		return -1;
-	case 'p':
-		c->pin_dir = optarg;
 		return -1;
 	case 'j':
 		c->json = true;
@@ -265,32 +302,14 @@ static int take(int o, struct ctl *c)
 			return -1;
 		fprintf(stderr, "waymarkctl: --watch: seconds from 1 to 86400 are wanted\n");
 		return CTL_EXIT_USAGE;
-	case OPT_DEADLINE:
-		c->deadline = optarg;
-		return -1;
 	case OPT_WAIT:
 		c->wait = true;
-		return -1;
-	case OPT_REASON:
-		c->reason = optarg;
-		return -1;
-	case OPT_SERVICE:
-		c->service = optarg;
 		return -1;
 	case OPT_FORCE:
 		c->force = true;
 		return -1;
 	case OPT_OFFLINE:
 		c->offline = true;
-		return -1;
-	case OPT_DATA_DIR:
-		c->data_dir = optarg;
-		return -1;
-	case OPT_CONFIG_DIR:
-		c->config_dir = optarg;
-		return -1;
-	case OPT_DIR:
-		c->dir = optarg;
 		return -1;
 	case OPT_DAYS:
 		if (!unsigned_of(optarg, &c->days))
@@ -305,12 +324,6 @@ static int take(int o, struct ctl *c)
 		fprintf(stderr, "waymarkctl: --%s: a number is wanted\n",
 			o == OPT_PID ? "pid" : "uid");
 		return CTL_EXIT_USAGE;
-	case OPT_CGROUP:
-		c->cgroup = optarg;
-		return -1;
-	case OPT_VERDICT:
-		c->verdict = optarg;
-		return -1;
 	case OPT_ONCE:
 		c->once = true;
 		return -1;
@@ -407,7 +420,8 @@ int main(int argc, char **argv)
 	const char *from_env = getenv("WAYMARK_HTTP_ADDR"), *pins = getenv("WAYMARK_PIN_DIR");
 	struct ctl c = {.agent = from_env && *from_env ? from_env : CTL_AGENT,
 			.agent_named = from_env && *from_env,
-			.pin_dir = pins && *pins ? pins : CTL_PIN_DIR};
+			.pin_dir = pins && *pins ? pins : CTL_PIN_DIR,
+			.root = "/"};
 	const struct ctl_command *k;
 	uint32_t given = 0; /* options, by their place in the tables */
 	int o, r, words;

@@ -32,6 +32,7 @@ struct ctl {
 	const char *verdict;		/* NULL: any */
 	bool udp, once;
 	const char *dir;  /* of certificates; NULL: here */
+	const char *root; /* of the node's files */
 	unsigned days;	  /* 0: the default */
 	unsigned watch_s; /* 0: once */
 	char **args;	  /* words behind the command's name */
@@ -93,6 +94,9 @@ int ctl_events(const struct ctl *c);
 int ctl_ca_init(const struct ctl *c);
 int ctl_ca_issue(const struct ctl *c);
 int ctl_ca_show(const struct ctl *c);
+/** The agent becomes whom this node's programs ask for names; or no longer is. */
+int ctl_dns_enable(const struct ctl *c);
+int ctl_dns_disable(const struct ctl *c);
 int ctl_dns_status(const struct ctl *c);
 int ctl_dns_upstreams(const struct ctl *c);
 int ctl_dns_flush(const struct ctl *c);
