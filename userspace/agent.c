@@ -723,18 +723,21 @@ static int start_loop(struct wm_agent *a, struct wm_err *e)
 
 static int start_health(struct wm_agent *a, struct wm_err *e)
 {
-	struct wm_health_config c = {.env = wm_loop_env(a->loop),
-				     .probes_max = (unsigned)a->settings.health_probes_max,
-				     .interval_min_ms = a->settings.health_interval_min_ms,
-				     .default_timeout_ms = a->settings.health_timeout_ms,
-				     .ca_file = a->settings.health_ca_file,
-				     .own_dns =
-					     (const char *const *)a->settings.dns_port53_addresses,
-				     .units = strcmp(a->settings.health_os_services, "off") != 0,
-				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
-				     .flap_changes = (unsigned)a->settings.health_flap_changes,
-				     .flap_window_ms = a->settings.health_flap_window_ms,
-				     .ttl_grace_ms = a->settings.health_ttl_grace_ms};
+	struct wm_health_config c = {
+		.env = wm_loop_env(a->loop),
+		.probes_max = (unsigned)a->settings.health_probes_max,
+		.interval_min_ms = a->settings.health_interval_min_ms,
+		.default_timeout_ms = a->settings.health_timeout_ms,
+		.ca_file = a->settings.health_ca_file,
+		/* who asks others himself knows every name */
+		.own_dns = strcmp(a->settings.dns_upstream, "off") == 0
+				   ? (const char *const *)a->settings.dns_port53_addresses
+				   : NULL,
+		.units = strcmp(a->settings.health_os_services, "off") != 0,
+		.scripts = strcmp(a->settings.health_scripts, "local") == 0,
+		.flap_changes = (unsigned)a->settings.health_flap_changes,
+		.flap_window_ms = a->settings.health_flap_window_ms,
+		.ttl_grace_ms = a->settings.health_ttl_grace_ms};
 
 	/* better no start than every check over TLS critical */
 	if (*c.ca_file && access(c.ca_file, R_OK)) {
