@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `waymarkctl dns enable` and `dns disable`: the agent becomes the name server of a node's programs, and what
+# was there comes back as it was, whatever happens between. The node's files are those of a directory.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+command -v strace >/dev/null || {
+	echo "skipped: strace is not installed (make deps-test)"
+	exit 77
+}
+ROOT=$TMP/node
+RC=$ROOT/etc/resolv.conf
+mkdir -p "$ROOT/etc" "$ROOT/run/NetworkManager" "$ROOT/run/systemd/resolve"
+enable() { "$CTL" --root "$ROOT" dns enable "$@" 2>&1; }
+disable() { "$CTL" --root "$ROOT" dns disable 2>&1; }
+before() { # lines of resolv.conf, as somebody has it
+	rm -rf "$RC" "$RC".*
+	printf '%s\n' "$1" >"$RC"
+	chmod 640 "$RC"
+	chown 7:8 "$RC"
+	touch -d '2020-01-02 03:04:05.678901234' "$RC"
+	WAS=$(print_of)
+}
+print_of() { # all that a file is, but for how many names it has
+	stat -c '%i %a %u %g %s %.Y %F %N' "$RC"
+	[ ! -e "$RC" ] || sha256sum <"$RC"
+}
+seen_as() { # what a libc makes of the name, with that resolv.conf
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$RC" /usr/bin/python3 -c '
+import socket, sys
+print(socket.getaddrinfo(sys.argv[1], None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0])' "$1" 2>/dev/null
+}
+
+# --- no agent, or one that is of no use for that: nothing is changed
+before 'nameserver 127.0.0.11'
+matches "no agent" "no agent answers: start it first" "$(enable)"
+check "nothing was changed" "$WAS" "$(print_of)"
+start_agent --set dns.port53_addresses=127.0.0.1
+matches "no other names" "dns.upstream is off, so that this node would find no other names" "$(enable)"
+matches "another server" "127.0.0.99:53 does not answer for mesh.internal" "$(enable 127.0.0.99)"
+matches "no address" "'localhost' is no address" "$(enable localhost)"
+check "nothing was changed" "$WAS" "$(print_of)"
+stop_agent
+start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$RC,$RC.waymark"
+matches "not on port 53" "the agent listens on no address with port 53" "$(enable)"
+stop_agent
+
+# --- a plain file
+serve up 127.0.0.11 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 2 A 192.0.2.11"')
+	local-data: 'check.example. 60 A 127.0.0.11'"
+start_agent --set dns.port53_addresses=127.0.0.1 --set dns.upstream=resolv.conf --set "dns.resolv_conf=$RC,$RC.waymark"
+register web-1 web 127.1.0.1 80 >/dev/null
+before '# of the administrator
+domain corp.example
+search corp.example mesh.internal
+nameserver 127.0.0.11
+options ndots:2 timeout:3'
+check "before" "192.0.2.11 " "$(seen_as a.example) $(seen_as web.service.mesh.internal)"
+check "enable" "this node's programs ask the agent" "$(enable)"
+check "what is written" "nameserver 127.0.0.1|domain corp.example|search corp.example mesh.internal|options ndots:2 timeout:3" "$(grep -v '^#' "$RC" | paste -sd '|')"
+check "for everybody to read" 644 "$(stat -c %a "$RC")"
+check "a name of ours" 127.1.0.1 "$(seen_as web.service.mesh.internal)"
+check "by the search list" 127.1.0.1 "$(seen_as web.service)"
+check "a name of others, of the servers before" 192.0.2.11 "$(seen_as a.example)"
+now=$(print_of)
+check "again" "this node's programs ask the agent already" "$(enable)"
+check "changes nothing" "$now" "$(print_of)"
+check "as JSON" '{"changed":false,"enabled":true,"owner":"plain file"}' "$("$CTL" --json --root "$ROOT" dns enable | jq -Sc .)"
+check "another address" 0 "$("$CTL" --root "$ROOT" dns enable 127.0.0.1 127.0.0.1 >/dev/null; echo $?)"
+check "is written" 2 "$(grep -c ^nameserver "$RC")"
+check "disable" "this node's programs ask whom they asked before" "$(disable)"
+check "it is as it was" "$WAS" "$(print_of)"
+check "and nothing else is there" "resolv.conf" "$(ls "$ROOT/etc")"
+check "again" "this node's programs ask whom they asked before: it was not enabled" "$(disable)"
+
+# --- a symbolic link is kept as one
+before 'nameserver 127.0.0.11'
+mv "$RC" "$ROOT/etc/resolv.site"
+ln -s resolv.site "$RC"
+WAS=$(print_of)
+enable >/dev/null
+check "the link is another file" "regular file" "$(stat -c %F "$RC")"
+check "what it led to is not touched" "nameserver 127.0.0.11" "$(cat "$ROOT/etc/resolv.site")"
+check "and is asked" 192.0.2.11 "$(seen_as a.example)"
+disable >/dev/null
+check "the link is as it was" "$WAS" "$(print_of)"
+rm "$ROOT/etc/resolv.site"
+
+# --- what is not understood
+refused() { # text, pattern
+	matches "$1" "$2" "$(enable)"
+	check "$1: nothing was changed" "$WAS" "$(print_of)"
+}
+before 'nameserver 127.0.0.11
+lookup file bind'
+refused "a line that no libc of ours reads" "a line that is not understood: 'lookup file bind'"
+check "with --force" 0 "$("$CTL" --force --root "$ROOT" dns enable >/dev/null; echo $?)"
+check "it is not there" 0 "$(grep -c lookup "$RC")"
+disable >/dev/null
+check "and comes back" "$WAS" "$(print_of)"
+before '# Generated by dhcpcd from eth0.dhcp
+nameserver 127.0.0.11'
+refused "another program's" "says '# Generated by dhcpcd.*what writes it would write over it"
+before ''
+ln -sf /run/resolvconf/resolv.conf "$RC"
+WAS=$(print_of)
+refused "a link into /run" "is a link to /run/resolvconf/resolv.conf: some program writes that"
+ln -sf ../run/systemd/resolve/resolv.conf "$RC"
+WAS=$(print_of)
+refused "the list of systemd-resolved" "link it to /run/systemd/resolve/stub-resolv.conf first"
+rm "$RC"
+matches "none" "is not there: write one first" "$(enable)"
+
+# --- others write it, too
+before 'nameserver 127.0.0.11'
+enable >/dev/null
+echo "options edns0" >>"$RC"
+matches "an edited one is not given up" "was edited since dns enable wrote it" "$(disable)"
+matches "nor written anew" "was edited since dns enable wrote it" "$(enable)"
+check "but with --force" "$WAS" "$("$CTL" --force --root "$ROOT" dns disable >/dev/null; print_of)"
+enable >/dev/null
+printf 'nameserver 127.0.0.12\n' >"$RC.new"
+mv "$RC.new" "$RC"
+matches "another one stays" "was written by another since; it stays" "$(disable)"
+check "as it is" "nameserver 127.0.0.12" "$(cat "$RC")"
+WAS=$(print_of)
+enable >/dev/null
+disable >/dev/null
+check "and is the one before when enabled again" "$WAS" "$(print_of)"
+
+# --- killed before any of its calls: a whole file is there, and both commands go on from it
+calls=(write fsync fchmod linkat unlinkat renameat)
+killed() { # call, which of them, command: does it go that far?
+	{
+		ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e "trace=$1" -e "inject=$1:signal=KILL:when=$2" \
+			"$CTL" --root "$ROOT" dns "$3"
+		[ $? -gt 128 ]
+	} >/dev/null 2>&1
+}
+before 'nameserver 127.0.0.11
+options ndots:3'
+enable >/dev/null
+cp "$RC" "$TMP/ours"
+disable >/dev/null
+whole() { [ "$(print_of)" = "$WAS" ] || cmp -s "$RC" "$TMP/ours"; }
+kills=0
+for call in "${calls[@]}"; do
+	for n in 1 2 3 4 5 6; do
+		for command in enable disable; do
+			[ $command = enable ] || enable >/dev/null
+			killed "$call" $n $command && kills=$((kills + 1))
+			whole || fail "$command killed at $call $n leaves: $(cat "$RC")"
+			for then in enable disable; do
+				"$CTL" --root "$ROOT" dns $then >/dev/null 2>&1 || fail "$then behind $command killed at $call $n"
+				whole || fail "$then behind $command killed at $call $n leaves: $(cat "$RC")"
+			done
+			check "$command killed at $call $n: all is as it was" "$WAS resolv.conf" "$(print_of) $(ls "$ROOT/etc")"
+		done
+		killed "$call" $n enable || break
+		disable >/dev/null
+	done
+done
+[ $kills -ge 7 ] || fail "it was killed $kills times"
+stop_agent
+
+# --- an agent that is its node's only server finds the host names of its checks
+before 'nameserver 127.0.0.11'
+printf 'nameserver 127.0.0.1\n' >"$TMP/ours"
+mv "$RC" "$RC.waymark"
+# shellcheck disable=SC2016 # for the inner shell
+printf '#!/bin/sh\nexec unshare --mount -- sh -c '"'"'mount --bind "$0" /etc/resolv.conf && exec "$@"'"'"' "%s" "%s" "$@"\n' "$TMP/ours" "$PWD/$B/waymarkd" >"$TMP/waymarkd"
+chmod +x "$TMP/waymarkd"
+cp "$CTL" "$TMP/"
+B=$TMP start_agent --set dns.port53_addresses=127.0.0.1 --set dns.upstream=resolv.conf --set "dns.resolv_conf=$RC,$RC.waymark"
+register check-1 check 127.0.0.11 53 '"Check": {"TCP": "check.example:53", "Interval": "1s"}' >/dev/null
+passes() { [ "$(api "$API/v1/health/checks/check" | jq -r '.[].Status')" = passing ]; }
+until_ok 20 passes || fail "a check by a host name: $(api "$API/v1/health/checks/check")"
+done_testing
