@@ -211,9 +211,16 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 /** Nobody waits for these any more. */
 void wm_dns_unpass(struct wm_dns_passed_list *list);
 
-/* --- server.c --- */
+/* --- conn.c: connections --- */
+/** Serve a client on @p fd, which is taken. */
+void wm_dns_conn_open(struct wm_dns_server *s, int fd);
+void wm_dns_conn_close(struct wm_dns_conn *c);
 /** An answer to a query that was passed on; @p c may be gone then. */
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
+/** Close those that wait for a service. */
+void wm_dns_conns_unpark(struct wm_dns_server *s);
+
+/* --- server.c --- */
 struct wm_dns_socket {
 	struct wm_dns_server *s;
 	int fd;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* server.c - sockets. Datagrams are read and answered in batches; TCP connections are bounded in
- * number, in time and in what they may owe us. Spec: RFC 1035 4.2, RFC 7766. */
+/* server.c - sockets. Datagrams are read and answered in batches; connections are bounded in number
+ * (and by conn.c in the rest). Spec: RFC 1035 4.2, RFC 7766. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -12,14 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BATCH	      32   /* datagrams of one read: a turn serves others too */
-#define UDP_QUERY_MAX 4096 /* octets read of a datagram; queries are shorter */
-#define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
-#define TCP_OUT_MAX                                                                                \
-	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
-#define TCP_PASSED_MAX                                                                             \
-	100 /* queries of a connection that others are asked: then we stop reading                 \
-	     */
+#define BATCH	       32   /* datagrams of one read: a turn serves others too */
+#define UDP_QUERY_MAX  4096 /* octets read of a datagram; queries are shorter */
 #define TCP_BACKLOG    128
 #define UDP_BUFFER_MAX (4 * 1024 * 1024) /* octets asked for the sockets' buffers */
 
@@ -29,23 +23,6 @@ struct wm_dns_batch {
 	struct sockaddr_storage from[BATCH];
 	uint8_t control[BATCH][CMSG_SPACE(sizeof(struct in6_pktinfo))] __attribute__((aligned(8)));
 	uint8_t query[BATCH][UDP_QUERY_MAX], answer[BATCH][WM_DNS_EDNS_MAX];
-};
-
-struct wm_dns_conn {
-	struct wm_dns_server *s;
-	int fd;
-	struct wm_io *io;
-	struct wm_timer *deadline;
-	LIST_ENTRY(wm_dns_conn) entry;
-	size_t in_len, out_at, out_len;
-	uint8_t *out;
-	bool ended;	 /* the client sends no more */
-	bool waits;	 /* its next query does, for a service */
-	bool late;	 /* which did not come in time */
-	bool serving;	 /* conn_serve() runs: what it is told goes out with the rest */
-	unsigned passed; /* queries that others are asked */
-	struct wm_dns_passed_list waiting;
-	uint8_t in[2 + TCP_QUERY_MAX];
 };
 
 /* --- UDP -------------------------------------------------------------------------------------- */
@@ -122,228 +99,6 @@ static void on_datagrams(void *arg, unsigned events)
 }
 
 /* --- TCP -------------------------------------------------------------------------------------- */
-static void conn_close(struct wm_dns_conn *c)
-{
-	if (c->waits)
-		c->s->lookup.cancel(c->s->lookup.arg, c);
-	wm_dns_unpass(&c->waiting);
-	LIST_REMOVE(c, entry);
-	c->s->conns_count--;
-	wm_io_free(c->io);
-	wm_timer_free(c->deadline);
-	close(c->fd);
-	free(c->out);
-	free(c);
-}
-
-static void on_deadline(void *arg)
-{
-	struct wm_dns_conn *c = arg;
-
-	if (c->passed && !c->out_len) { /* it waits for us: RFC 7766 6.2.3 */
-		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
-		return;
-	}
-	c->s->counters[WM_DNS_C_TCP_LIMIT]++;
-	conn_close(c);
-}
-
-/* @return false: the connection is gone. */
-static bool conn_write(struct wm_dns_conn *c)
-{
-	while (c->out_at < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return true;
-		if (n < 0) {
-			conn_close(c);
-			return false;
-		}
-		c->out_at += (size_t)n;
-		/* only what leaves earns more time: a reader of one octet a minute is cut */
-		if (c->out_at == c->out_len)
-			wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
-	}
-	c->out_at = c->out_len = 0;
-	return true;
-}
-
-/* Append one answer with its length in front. @return false: no memory. */
-static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
-{
-	uint8_t *out = realloc(c->out, c->out_len + 2 + n);
-
-	if (!out) {
-		c->s->counters[WM_DNS_C_UNSENT]++;
-		return false;
-	}
-	c->out = out;
-	out[c->out_len] = (uint8_t)(n >> 8);
-	out[c->out_len + 1] = (uint8_t)n;
-	memcpy(out + c->out_len + 2, answer, n);
-	c->out_len += 2 + n;
-	return true;
-}
-
-static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
-{
-	size_t n = c->late ? wm_dns_servfail(c->s, query, true, c->s->answer, WM_DNS_TCP_MAX)
-			   : wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
-
-	c->late = false;
-	return !n || conn_append(c, c->s->answer, n);
-}
-
-/* @return false: it is ours to answer. */
-static bool conn_pass(struct wm_dns_conn *c, const uint8_t *query, size_t len)
-{
-	bool passed;
-
-	c->passed++;
-	passed = wm_dns_pass_query(c->s, c, c->fd, &c->waiting, query, len);
-	c->passed -= !passed;
-	return passed;
-}
-
-static void on_known(void *arg, int code);
-
-/* @return true: the query waits, and those behind it. */
-static bool conn_waits(struct wm_dns_conn *c, const uint8_t *query, size_t len)
-{
-	int asked = c->late ? 0 : wm_dns_ask(c->s, query, len, on_known, c);
-
-	c->waits = asked == 1;
-	c->late |= asked && !c->waits;
-	return c->waits;
-}
-
-/* Answer every query that is in whole. @return false: the connection must go. */
-static bool conn_serve(struct wm_dns_conn *c)
-{
-	size_t at = 0;
-
-	c->serving = true;
-	while (!c->waits && c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX &&
-	       c->passed < TCP_PASSED_MAX) {
-		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
-
-		if (len > TCP_QUERY_MAX || !len)
-			return false;
-		if (c->in_len - at < 2 + len || conn_waits(c, c->in + at + 2, len))
-			break;
-		if (!conn_pass(c, c->in + at + 2, len) && !conn_answer(c, c->in + at + 2, len))
-			return false;
-		at += 2 + len;
-		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
-	}
-	c->serving = false;
-	memmove(c->in, c->in + at, c->in_len - at);
-	c->in_len -= at;
-	return true;
-}
-
-static bool conn_read(struct wm_dns_conn *c)
-{
-	ssize_t n;
-
-	if (c->in_len == sizeof(c->in))
-		return true;
-	n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return true;
-	if (n < 0)
-		return false;
-	c->ended |= n == 0;
-	c->in_len += (size_t)n;
-	return true;
-}
-
-/* Answer what is in and send it, until nothing moves. @return false: the connection is gone. */
-static bool conn_pump(struct wm_dns_conn *c)
-{
-	size_t before;
-
-	do {
-		before = c->in_len;
-		if (!conn_serve(c)) {
-			conn_close(c);
-			return false;
-		}
-		if (!conn_write(c))
-			return false;
-	} while (!c->out_len && c->in_len != before);
-	return true;
-}
-
-static void conn_go_on(struct wm_dns_conn *c)
-{
-	unsigned want = 0;
-
-	if (!conn_pump(c))
-		return;
-	if (c->ended && !c->out_len && !c->waits && !c->passed) {
-		conn_close(c);
-		return;
-	}
-	if (!c->ended && c->out_len < TCP_OUT_MAX && c->passed < TCP_PASSED_MAX)
-		want |= WM_IO_READ;
-	if (c->out_len)
-		want |= WM_IO_WRITE;
-	wm_io_set(c->io, want);
-}
-
-static void on_known(void *arg, int code)
-{
-	struct wm_dns_conn *c = arg;
-
-	c->waits = false;
-	c->late = code != 0;
-	conn_go_on(c);
-}
-
-void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len)
-{
-	c->passed--;
-	(void)conn_append(c, answer, len); /* without memory: counted, the client asks again */
-	if (!c->serving)
-		conn_go_on(c);
-}
-
-static void on_conn(void *arg, unsigned events)
-{
-	struct wm_dns_conn *c = arg;
-
-	if (events & WM_IO_READ && !conn_read(c))
-		conn_close(c);
-	else
-		conn_go_on(c);
-}
-
-static void conn_open(struct wm_dns_server *s, int fd)
-{
-	struct wm_dns_conn *c = calloc(1, sizeof(*c));
-	int yes = 1;
-
-	if (!c) {
-		close(fd);
-		return;
-	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	c->s = s;
-	c->fd = fd;
-	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
-	c->deadline = wm_timer_new(s->loop, on_deadline, c);
-	LIST_INIT(&c->waiting);
-	LIST_INSERT_HEAD(&s->conns, c, entry);
-	s->conns_count++;
-	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
-		conn_close(c);
-}
-
 static void on_accept(void *arg, unsigned events)
 {
 	struct wm_dns_socket *k = arg;
@@ -355,7 +110,7 @@ static void on_accept(void *arg, unsigned events)
 		if (fd < 0)
 			return;
 		if (k->s->conns_count < k->s->c.tcp_max) {
-			conn_open(k->s, fd);
+			wm_dns_conn_open(k->s, fd);
 		} else {
 			k->s->counters[WM_DNS_C_TCP_LIMIT]++;
 			close(fd);
@@ -505,14 +260,8 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 
 void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 {
-	struct wm_dns_conn *c, *next;
-
 	wm_dns_unpark_all(s);
-	for (c = LIST_FIRST(&s->conns); c; c = next) {
-		next = LIST_NEXT(c, entry);
-		if (c->waits)
-			conn_close(c);
-	}
+	wm_dns_conns_unpark(s);
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
 }
 
@@ -525,7 +274,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_unpark_all(s);
 	wm_dns_unpass(&s->passed);
 	while (!LIST_EMPTY(&s->conns))
-		conn_close(LIST_FIRST(&s->conns));
+		wm_dns_conn_close(LIST_FIRST(&s->conns));
 	wm_upstream_free(s->upstream);
 	while ((k = SLIST_FIRST(&s->sockets))) {
 		SLIST_REMOVE_HEAD(&s->sockets, entry);
