@@ -20,7 +20,7 @@
 
 struct wm_dns_conn {
 	struct wm_dns_server *s;
-	int fd;
+	struct wm_stream stream;
 	struct wm_io *io;
 	struct wm_timer *deadline;
 	LIST_ENTRY(wm_dns_conn) entry;
@@ -44,7 +44,9 @@ void wm_dns_conn_close(struct wm_dns_conn *c)
 	c->s->conns_count--;
 	wm_io_free(c->io);
 	wm_timer_free(c->deadline);
-	close(c->fd);
+	if (c->stream.kind->close)
+		c->stream.kind->close(&c->stream);
+	close(c->stream.fd);
 	free(c->out);
 	free(c);
 }
@@ -65,12 +67,10 @@ static void on_deadline(void *arg)
 static bool conn_write(struct wm_dns_conn *c)
 {
 	while (c->out_at < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		struct iovec part = {c->out + c->out_at, c->out_len - c->out_at};
+		ssize_t n = c->stream.kind->write(&c->stream, &part, 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n == -EAGAIN)
 			return true;
 		if (n < 0) {
 			wm_dns_conn_close(c);
@@ -117,7 +117,7 @@ static bool conn_pass(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	bool passed;
 
 	c->passed++;
-	passed = wm_dns_pass_query(c->s, c, c->fd, &c->waiting, query, len);
+	passed = wm_dns_pass_query(c->s, c, c->stream.fd, &c->waiting, query, len);
 	c->passed -= !passed;
 	return passed;
 }
@@ -165,8 +165,8 @@ static bool conn_read(struct wm_dns_conn *c)
 
 	if (c->in_len == sizeof(c->in))
 		return true;
-	n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	n = c->stream.kind->read(&c->stream, c->in + c->in_len, sizeof(c->in) - c->in_len);
+	if (n == -EAGAIN)
 		return true;
 	if (n < 0)
 		return false;
@@ -247,7 +247,7 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd)
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	c->s = s;
-	c->fd = fd;
+	c->stream = (struct wm_stream){.kind = &wm_stream_socket, .fd = fd};
 	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
 	c->deadline = wm_timer_new(s->loop, on_deadline, c);
 	LIST_INIT(&c->waiting);

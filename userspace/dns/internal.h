@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "server.h"
+#include "userspace/net/stream.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
 
