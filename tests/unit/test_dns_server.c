@@ -163,6 +163,55 @@ Test(server, tcp_answers_in_order_and_in_pieces)
 	close(fd);
 }
 
+/* A service that somebody brings, later. */
+static void (*bring)(void *arg, int code);
+static void *bring_arg;
+
+static int hold(void *arg, const char *service, void (*done)(void *arg, int code), void *done_arg)
+{
+	(void)arg;
+	if (strcmp(service, "far") != 0)
+		return 0;
+	bring = done;
+	bring_arg = done_arg;
+	return 1;
+}
+
+static void let_go(void *arg, void *done_arg)
+{
+	(void)arg;
+	bring = bring_arg == done_arg ? NULL : bring;
+}
+
+Test(server, tcp_answers_what_is_ready_first)
+{
+	uint8_t out[4096];
+	size_t at = frame(out, "far.service.mesh.internal", 1);
+	int fd = dial(SOCK_STREAM);
+
+	wm_dns_server_ask(server, &(struct wm_dns_lookup){hold, let_go, NULL});
+	at += frame(out + at, "web.service.mesh.internal", 1);
+	cr_assert_eq(send(fd, out, at, 0), (ssize_t)at);
+	framed(fd);
+	cr_assert_eq(have(1, NULL), 2);
+	cr_assert_not_null(bring);
+	add("far", "f", "10.1.0.3", 80, NULL, WM_PASSING);
+	bring(bring_arg, 0);
+	framed(fd);
+	cr_assert_eq(have(1, NULL), 1);
+	/* who leaves meanwhile is not waited for any more */
+	at = frame(out, "far.service.mesh.internal", 1);
+	cr_assert_eq(send(fd, out, at, 0), (ssize_t)at);
+	bring = NULL;
+	for (uint64_t end = wm_clock_ms() + DEADLINE_MS; !bring && wm_clock_ms() < end;)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_not_null(bring);
+	wm_dns_server_ask(server, NULL);
+	cr_assert_null(bring);
+	cr_assert_leq(receive(fd, out, 1), 0);
+	close(fd);
+}
+
 Test(server, tcp_is_bounded)
 {
 	uint8_t out[8] = {0xff, 0xff};

@@ -14,9 +14,8 @@
 #define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
 #define TCP_OUT_MAX                                                                                \
 	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
-#define TCP_PASSED_MAX                                                                             \
-	100 /* queries of a connection that others are asked: then we stop reading                 \
-	     */
+/* queries of a connection whose answers others bring: then we stop reading */
+#define TCP_WAITING_MAX 100
 
 struct wm_dns_conn {
 	struct wm_dns_server *s;
@@ -26,20 +25,18 @@ struct wm_dns_conn {
 	LIST_ENTRY(wm_dns_conn) entry;
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
-	bool ended;	 /* the client sends no more */
-	bool waits;	 /* its next query does, for a service */
-	bool late;	 /* which did not come in time */
-	bool serving;	 /* conn_serve() runs: what it is told goes out with the rest */
-	unsigned passed; /* queries that others are asked */
-	struct wm_dns_passed_list waiting;
+	bool ended;	  /* the client sends no more */
+	bool serving;	  /* conn_serve() runs: what it is told goes out with the rest */
+	unsigned waiting; /* queries whose answers are still to come, of the lists */
+	struct wm_dns_passed_list passed;
+	struct wm_dns_parked_list parked;
 	uint8_t in[2 + TCP_QUERY_MAX];
 };
 
 void wm_dns_conn_close(struct wm_dns_conn *c)
 {
-	if (c->waits)
-		c->s->lookup.cancel(c->s->lookup.arg, c);
-	wm_dns_unpass(&c->waiting);
+	wm_dns_unpark(c->s, &c->parked);
+	wm_dns_unpass(&c->passed);
 	LIST_REMOVE(c, entry);
 	c->s->conns_count--;
 	wm_io_free(c->io);
@@ -55,7 +52,7 @@ static void on_deadline(void *arg)
 {
 	struct wm_dns_conn *c = arg;
 
-	if (c->passed && !c->out_len) { /* it waits for us: RFC 7766 6.2.3 */
+	if (c->waiting && !c->out_len) { /* it waits for us: RFC 7766 6.2.3 */
 		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
 		return;
 	}
@@ -102,36 +99,24 @@ static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 	return true;
 }
 
-static bool conn_answer(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+/* Its answer may come later than those to what follows: RFC 7766 6.2.1.1. @return false: no memory.
+ */
+static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 {
-	size_t n = c->late ? wm_dns_servfail(c->s, query, true, c->s->answer, WM_DNS_TCP_MAX)
-			   : wm_dns_respond(c->s, query, len, true, c->s->answer, WM_DNS_TCP_MAX);
+	struct wm_dns_server *s = c->s;
+	size_t n;
+	int asked;
 
-	c->late = false;
-	return !n || conn_append(c, c->s->answer, n);
-}
-
-/* @return false: it is ours to answer. */
-static bool conn_pass(struct wm_dns_conn *c, const uint8_t *query, size_t len)
-{
-	bool passed;
-
-	c->passed++;
-	passed = wm_dns_pass_query(c->s, c, c->stream.fd, &c->waiting, query, len);
-	c->passed -= !passed;
-	return passed;
-}
-
-static void on_known(void *arg, int code);
-
-/* @return true: the query waits, and those behind it. */
-static bool conn_waits(struct wm_dns_conn *c, const uint8_t *query, size_t len)
-{
-	int asked = c->late ? 0 : wm_dns_ask(c->s, query, len, on_known, c);
-
-	c->waits = asked == 1;
-	c->late |= asked && !c->waits;
-	return c->waits;
+	c->waiting++;
+	if (wm_dns_pass_query(s, c, c->stream.fd, &c->passed, query, len))
+		return true;
+	asked = wm_dns_park_query(s, c, &c->parked, query, len);
+	if (asked == 1)
+		return true;
+	c->waiting--;
+	n = asked ? wm_dns_servfail(s, query, true, s->answer, WM_DNS_TCP_MAX)
+		  : wm_dns_respond(s, query, len, true, s->answer, WM_DNS_TCP_MAX);
+	return !n || conn_append(c, s->answer, n);
 }
 
 /* Answer every query that is in whole. @return false: the connection must go. */
@@ -140,15 +125,14 @@ static bool conn_serve(struct wm_dns_conn *c)
 	size_t at = 0;
 
 	c->serving = true;
-	while (!c->waits && c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX &&
-	       c->passed < TCP_PASSED_MAX) {
+	while (c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX && c->waiting < TCP_WAITING_MAX) {
 		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
 
 		if (len > TCP_QUERY_MAX || !len)
 			return false;
-		if (c->in_len - at < 2 + len || conn_waits(c, c->in + at + 2, len))
+		if (c->in_len - at < 2 + len)
 			break;
-		if (!conn_pass(c, c->in + at + 2, len) && !conn_answer(c, c->in + at + 2, len))
+		if (!conn_query(c, c->in + at + 2, len))
 			return false;
 		at += 2 + len;
 		wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
@@ -198,30 +182,22 @@ static void conn_go_on(struct wm_dns_conn *c)
 
 	if (!conn_pump(c))
 		return;
-	if (c->ended && !c->out_len && !c->waits && !c->passed) {
+	if (c->ended && !c->out_len && !c->waiting) {
 		wm_dns_conn_close(c);
 		return;
 	}
-	if (!c->ended && c->out_len < TCP_OUT_MAX && c->passed < TCP_PASSED_MAX)
+	if (!c->ended && c->out_len < TCP_OUT_MAX && c->waiting < TCP_WAITING_MAX)
 		want |= WM_IO_READ;
 	if (c->out_len)
 		want |= WM_IO_WRITE;
 	wm_io_set(c->io, want);
 }
 
-static void on_known(void *arg, int code)
-{
-	struct wm_dns_conn *c = arg;
-
-	c->waits = false;
-	c->late = code != 0;
-	conn_go_on(c);
-}
-
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len)
 {
-	c->passed--;
-	(void)conn_append(c, answer, len); /* without memory: counted, the client asks again */
+	c->waiting--;
+	if (len)
+		(void)conn_append(c, answer, len); /* no memory: counted, the client asks again */
 	if (!c->serving)
 		conn_go_on(c);
 }
@@ -250,7 +226,8 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd)
 	c->stream = (struct wm_stream){.kind = &wm_stream_socket, .fd = fd};
 	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
 	c->deadline = wm_timer_new(s->loop, on_deadline, c);
-	LIST_INIT(&c->waiting);
+	LIST_INIT(&c->passed);
+	LIST_INIT(&c->parked);
 	LIST_INSERT_HEAD(&s->conns, c, entry);
 	s->conns_count++;
 	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
@@ -263,7 +240,7 @@ void wm_dns_conns_unpark(struct wm_dns_server *s)
 
 	for (c = LIST_FIRST(&s->conns); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (c->waits)
+		if (!LIST_EMPTY(&c->parked))
 			wm_dns_conn_close(c);
 	}
 }

@@ -186,13 +186,16 @@ bool wm_places_node_below(const struct wm_places *p, const char *end);
 void wm_reply_reverse(struct wm_reply *r);
 
 /* --- lookup.c: questions that wait for a service --- */
+struct wm_dns_conn;
 struct wm_dns_parked;
+LIST_HEAD(wm_dns_parked_list, wm_dns_parked);
 /** A datagram whose answer waits; copied. @return 0: answer it; 1: it waits; else SERVFAIL. */
 int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
-/** The same of a query of a connection, by its own done and argument. */
-int wm_dns_ask(struct wm_dns_server *s, const uint8_t *query, size_t len,
-	       void (*done)(void *arg, int code), void *arg);
-void wm_dns_unpark_all(struct wm_dns_server *s);
+/** The same of a query of @p c, on @p list until wm_dns_conn_answered(). */
+int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
+		      struct wm_dns_parked_list *list, const uint8_t *query, size_t len);
+/** Nobody waits for these any more. */
+void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list);
 
 /** Is the question about an address of nobody's, of none of our ranges? */
 bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_dns_ask *ask,
@@ -216,7 +219,7 @@ void wm_dns_unpass(struct wm_dns_passed_list *list);
 /** Serve a client on @p fd, which is taken. */
 void wm_dns_conn_open(struct wm_dns_server *s, int fd);
 void wm_dns_conn_close(struct wm_dns_conn *c);
-/** An answer to a query that was passed on; @p c may be gone then. */
+/** An answer to a query that waited, none if @p len is 0; @p c may be gone then. */
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
 /** Close those that wait for a service. */
 void wm_dns_conns_unpark(struct wm_dns_server *s);
@@ -247,7 +250,7 @@ struct wm_dns_server {
 	size_t chosen_cap;
 	struct wm_dns_batch *batch;  /* scratch of a read of datagrams */
 	struct wm_dns_lookup lookup; /* its ask NULL: nobody */
-	LIST_HEAD(, wm_dns_parked) parked;
+	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
 };

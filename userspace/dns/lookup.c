@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lookup.c - questions about a service that is not here and that somebody may bring (server.h,
- * struct wm_dns_lookup): a datagram is kept until then. How many wait, and for how long, is bounded
+ * struct wm_dns_lookup): it is kept until then. How many wait, and for how long, is bounded
  * by who is asked. */
 #include "internal.h"
 
@@ -12,7 +12,8 @@
 struct wm_dns_parked {
 	LIST_ENTRY(wm_dns_parked) entry;
 	struct wm_dns_server *s;
-	int fd; /* a socket of ours, which live as long as the server */
+	struct wm_dns_conn *conn; /* NULL: a datagram */
+	int fd;			  /* a socket of ours, which live as long as the server */
 	struct sockaddr_storage from;
 	socklen_t from_len;
 	size_t control_len, len;
@@ -20,21 +21,20 @@ struct wm_dns_parked {
 	uint8_t query[];
 };
 
-int wm_dns_ask(struct wm_dns_server *s, const uint8_t *query, size_t len,
-	       void (*done)(void *arg, int code), void *arg)
+static size_t make_answer(struct wm_dns_parked *p, int code)
 {
-	char service[WM_DNS_LABEL_MAX + 1];
+	struct wm_dns_server *s = p->s;
+	bool tcp = p->conn;
 
-	if (!s->lookup.ask || !wm_dns_service_of(s, query, len, service))
-		return 0;
-	return s->lookup.ask(s->lookup.arg, service, done, arg);
+	if (code)
+		return wm_dns_servfail(s, p->query, tcp, s->answer, sizeof(s->answer));
+	return wm_dns_respond(s, p->query, p->len, tcp, s->answer,
+			      tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
 }
 
-static void answer(void *arg, int code)
+static void send_datagram(struct wm_dns_parked *p, size_t len)
 {
-	struct wm_dns_parked *p = arg;
-	struct wm_dns_server *s = p->s;
-	struct iovec iov = {s->answer, 0};
+	struct iovec iov = {p->s->answer, len};
 	struct msghdr h = {.msg_name = &p->from,
 			   .msg_namelen = p->from_len,
 			   .msg_iov = &iov,
@@ -42,45 +42,90 @@ static void answer(void *arg, int code)
 			   .msg_control = p->control_len ? p->control : NULL,
 			   .msg_controllen = p->control_len};
 
-	iov.iov_len = code ? wm_dns_servfail(s, p->query, false, s->answer, sizeof(s->answer))
-			   : wm_dns_respond(s, p->query, p->len, false, s->answer, WM_DNS_EDNS_MAX);
-	if (iov.iov_len && sendmsg(p->fd, &h, MSG_DONTWAIT) < 0)
-		s->counters[WM_DNS_C_UNSENT]++;
-	LIST_REMOVE(p, entry);
-	free(p);
+	if (len && sendmsg(p->fd, &h, MSG_DONTWAIT) < 0)
+		p->s->counters[WM_DNS_C_UNSENT]++;
 }
 
-int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+static void on_known(void *arg, int code)
 {
-	struct wm_dns_parked *p;
-	int r;
+	struct wm_dns_parked *p = arg;
+	struct wm_dns_conn *conn = p->conn;
+	struct wm_dns_server *s = p->s;
+	size_t len = make_answer(p, code);
 
-	if (!s->lookup.ask)
-		return 0;
-	p = malloc(sizeof(*p) + len);
+	LIST_REMOVE(p, entry);
+	if (!conn)
+		send_datagram(p, len);
+	free(p);
+	if (conn)
+		wm_dns_conn_answered(conn, s->answer, len);
+}
+
+static struct wm_dns_parked *parked_new(struct wm_dns_server *s, const uint8_t *query, size_t len)
+{
+	struct wm_dns_parked *p = malloc(sizeof(*p) + len);
+
 	if (!p)
-		return 0;
+		return NULL;
+	memset(p, 0, sizeof(*p));
 	p->s = s;
-	p->fd = fd;
-	p->from_len = h->msg_namelen < sizeof(p->from) ? h->msg_namelen : sizeof(p->from);
-	memcpy(&p->from, h->msg_name, p->from_len);
-	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
-	memcpy(p->control, h->msg_control, p->control_len);
 	p->len = len;
-	memcpy(p->query, h->msg_iov->iov_base, len);
-	r = wm_dns_ask(s, p->query, len, answer, p);
+	memcpy(p->query, query, len);
+	return p;
+}
+
+/* @return as wm_dns_park(); @p p is freed unless it waits. */
+static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list)
+{
+	struct wm_dns_server *s = p->s;
+	char service[WM_DNS_LABEL_MAX + 1];
+	int r = 0;
+
+	if (wm_dns_service_of(s, p->query, p->len, service))
+		r = s->lookup.ask(s->lookup.arg, service, on_known, p);
 	if (r == 1)
-		LIST_INSERT_HEAD(&s->parked, p, entry);
+		LIST_INSERT_HEAD(list, p, entry);
 	else
 		free(p);
 	return r;
 }
 
-void wm_dns_unpark_all(struct wm_dns_server *s)
+int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
 {
 	struct wm_dns_parked *p;
 
-	while ((p = LIST_FIRST(&s->parked))) {
+	if (!s->lookup.ask)
+		return 0;
+	p = parked_new(s, h->msg_iov->iov_base, len);
+	if (!p)
+		return 0;
+	p->fd = fd;
+	p->from_len = h->msg_namelen < sizeof(p->from) ? h->msg_namelen : sizeof(p->from);
+	memcpy(&p->from, h->msg_name, p->from_len);
+	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
+	memcpy(p->control, h->msg_control, p->control_len);
+	return park(p, &s->parked);
+}
+
+int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
+		      struct wm_dns_parked_list *list, const uint8_t *query, size_t len)
+{
+	struct wm_dns_parked *p;
+
+	if (!s->lookup.ask)
+		return 0;
+	p = parked_new(s, query, len);
+	if (!p)
+		return 0;
+	p->conn = c;
+	return park(p, list);
+}
+
+void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list)
+{
+	struct wm_dns_parked *p;
+
+	while ((p = LIST_FIRST(list))) {
 		s->lookup.cancel(s->lookup.arg, p);
 		LIST_REMOVE(p, entry);
 		free(p);

@@ -260,7 +260,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 
 void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 {
-	wm_dns_unpark_all(s);
+	wm_dns_unpark(s, &s->parked);
 	wm_dns_conns_unpark(s);
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
 }
@@ -271,7 +271,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 
 	if (!s)
 		return;
-	wm_dns_unpark_all(s);
+	wm_dns_unpark(s, &s->parked);
 	wm_dns_unpass(&s->passed);
 	while (!LIST_EMPTY(&s->conns))
 		wm_dns_conn_close(LIST_FIRST(&s->conns));
