@@ -215,6 +215,22 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 /** Nobody waits for these any more. */
 void wm_dns_unpass(struct wm_dns_passed_list *list);
 
+/* --- clients.c: how much of something each client has --- */
+#define WM_DNS_CLIENT_LEN 16
+struct wm_dns_clients;
+struct wm_dns_client;
+/** Who counts as one: an IPv4 address, v4-mapped, or a /64. */
+void wm_dns_client_of(const struct sockaddr_storage *from, uint8_t ret[WM_DNS_CLIENT_LEN]);
+/** @param all_max clients at a time; @param max what each may have, 1 at least. @return NULL without
+ *  memory. */
+struct wm_dns_clients *wm_dns_clients_new(unsigned all_max, unsigned max);
+void wm_dns_clients_free(struct wm_dns_clients *k); /* NULL ok; all must have left */
+/** One more of this client's. @return 0; -EDQUOT: it has as many as it may; -ENOMEM. */
+int wm_dns_clients_enter(struct wm_dns_clients *k, const uint8_t addr[WM_DNS_CLIENT_LEN],
+			 struct wm_dns_client **ret);
+/** One less; it may be gone then. NULL ok. */
+void wm_dns_clients_leave(struct wm_dns_clients *k, struct wm_dns_client *c);
+
 /* --- conn.c: connections --- */
 /** Serve a client on @p fd, which is taken. */
 void wm_dns_conn_open(struct wm_dns_server *s, int fd);

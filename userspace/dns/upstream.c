@@ -6,7 +6,6 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
-#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,15 +15,9 @@
 #define LOOK_MS	 1000  /* ms between two looks at resolv.conf */
 #define CONF_MAX 65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
 
-/* Somebody who asks, as long as a question of his is open. */
-struct client {
-	uint8_t addr[16];
-	unsigned open;
-};
-
 struct wm_upstream_question {
 	struct wm_upstream *u;
-	struct client *client;
+	struct wm_dns_client *client;
 	struct wm_unbound_ask *ask; /* NULL: it is answered at once */
 	wm_upstream_fn fn;
 	void *arg;
@@ -48,7 +41,7 @@ struct wm_upstream {
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
 	char source[256];
 	struct wm_timer *look, *late;
-	struct wm_map *clients;
+	struct wm_dns_clients *clients;
 	TAILQ_HEAD(, wm_upstream_question) open;
 	SLIST_HEAD(, retired) retired;
 	unsigned open_count;
@@ -255,38 +248,12 @@ int wm_upstream_flush(struct wm_upstream *u)
 	return r;
 }
 
-/* --- clients ---------------------------------------------------------------------------------- */
-static struct client *client_of(struct wm_upstream *u, const uint8_t addr[16])
-{
-	struct client *c = wm_map_get(u->clients, addr, 16);
-
-	if (c)
-		return c;
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return NULL;
-	memcpy(c->addr, addr, sizeof(c->addr));
-	if (wm_map_put(u->clients, c->addr, sizeof(c->addr), c, NULL)) {
-		free(c);
-		return NULL;
-	}
-	return c;
-}
-
-static void leave(struct wm_upstream *u, struct client *c)
-{
-	if (--c->open)
-		return;
-	wm_map_del(u->clients, c->addr, sizeof(c->addr));
-	free(c);
-}
-
 /* --- questions -------------------------------------------------------------------------------- */
 static void forget(struct wm_upstream_question *q)
 {
 	TAILQ_REMOVE(&q->u->open, q, entry);
 	q->u->open_count--;
-	leave(q->u, q->client);
+	wm_dns_clients_leave(q->u->clients, q->client);
 	wm_unbound_cancel(q->ask);
 	q->ask = NULL;
 	q->done = true;
@@ -339,7 +306,7 @@ static void on_late(void *arg)
 static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t client[16])
 {
 	struct wm_upstream_question *q;
-	struct client *c;
+	int r;
 
 	if (!u->resolver) {
 		u->counters[WM_UPSTREAM_C_NONE]++;
@@ -349,23 +316,14 @@ static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t c
 		u->counters[WM_UPSTREAM_C_FULL]++;
 		return NULL;
 	}
-	c = client_of(u, client);
-	if (c && c->open >= u->c.per_client_max) {
-		u->counters[WM_UPSTREAM_C_CLIENT_FULL]++;
-		return NULL;
-	}
-	q = c ? calloc(1, sizeof(*q)) : NULL;
-	if (!q) {
-		u->counters[WM_UPSTREAM_C_FULL]++;
-		if (c && !c->open) {
-			c->open = 1;
-			leave(u, c);
-		}
+	q = calloc(1, sizeof(*q));
+	r = q ? wm_dns_clients_enter(u->clients, client, &q->client) : -ENOMEM;
+	if (r) {
+		u->counters[r == -EDQUOT ? WM_UPSTREAM_C_CLIENT_FULL : WM_UPSTREAM_C_FULL]++;
+		free(q);
 		return NULL;
 	}
 	q->u = u;
-	q->client = c;
-	c->open++;
 	q->due_ms = wm_clock_ms() + u->c.timeout_ms;
 	if (!u->open_count++)
 		wm_timer_arm(u->late, u->c.timeout_ms);
@@ -426,7 +384,7 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 	u->c = *c;
 	TAILQ_INIT(&u->open);
 	SLIST_INIT(&u->retired);
-	u->clients = wm_map_new(c->questions_max);
+	u->clients = wm_dns_clients_new(c->questions_max, c->per_client_max);
 	u->look = wm_timer_new(l, on_look, u);
 	u->late = wm_timer_new(l, on_late, u);
 	u->probes = wm_upstream_probes_new(l, on_loops, u);
@@ -452,7 +410,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	wm_upstream_probes_free(u->probes);
 	wm_timer_free(u->look);
 	wm_timer_free(u->late);
-	wm_map_free(u->clients);
+	wm_dns_clients_free(u->clients);
 	free(u->conf);
 	free(u);
 }

@@ -51,16 +51,6 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 	       (ask.kind == WM_ASK_REVERSE && wm_reverse_elsewhere(s, &ask, q->type));
 }
 
-/* Of IPv6 the network: one host has many addresses of it. */
-static void client_of(const struct sockaddr_storage *from, uint8_t ret[16])
-{
-	memset(ret, 0, 16);
-	if (from->ss_family == AF_INET6)
-		memcpy(ret, &((const struct sockaddr_in6 *)from)->sin6_addr, 8);
-	else
-		wm_places_map4(&((const struct sockaddr_in *)from)->sin_addr, ret);
-}
-
 static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
 {
 	static const uint8_t by_rcode[] = {
@@ -151,12 +141,12 @@ static void answer_any(struct wm_dns_passed *p, const uint8_t *folded)
 
 static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
 {
-	uint8_t client[16];
+	uint8_t client[WM_DNS_CLIENT_LEN];
 	bool tcp = p->conn;
 
 	p->s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]++;
 	LIST_INSERT_HEAD(list, p, entry);
-	client_of(&p->from, client);
+	wm_dns_client_of(&p->from, client);
 	p->asking = true;
 	if (p->q.type == WM_DNS_ANY)
 		answer_any(p, folded);
