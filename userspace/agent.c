@@ -6,12 +6,12 @@
 
 #include "change_log.h"
 #include "config.h"
-#include "config_dns.h"
 #include "config_sync.h"
 #include "consul_service.h"
 #include "kernel_config.h"
 #include "notify.h"
 #include "reload.h"
+#include "serve_dns.h"
 #include "userspace/api/api.h"
 #include "userspace/api/definitions.h"
 #include "userspace/api/policy_dir.h"
@@ -480,54 +480,9 @@ static void tell_listening(const char *event, const char *address, uint64_t port
 }
 
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
-static int start_upstream(struct wm_agent *a, struct wm_err *e)
-{
-	struct wm_upstream_config c;
-	int r = wm_config_upstream(&a->settings, &c, e);
-
-	if (r || c.mode == WM_UPSTREAM_OFF)
-		return r;
-	r = wm_dns_server_upstream(a->dns, &c);
-	return r ? wm_err_set(e, r, "out of memory: upstream DNS") : 0;
-}
-
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
-	const struct wm_settings *s = &a->settings;
-	struct wm_dns_config c = {.domain = s->node_domain,
-				  .alt_domain = *s->node_alt_domain ? s->node_alt_domain : NULL,
-				  .datacenter = s->node_datacenter,
-				  .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000),
-				  .node_ttl_s = (uint32_t)(s->dns_node_ttl_ms / 1000),
-				  .cut_silently = !s->dns_enable_truncate,
-				  .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000),
-				  .a_record_limit = (uint32_t)s->dns_a_record_limit,
-				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
-				  .tcp_idle_ms = s->dns_tcp_idle_ms};
-	int r;
-
-	a->dns = wm_dns_server_new(a->loop, a->registry, a->tables, &c);
-	if (!a->dns)
-		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
-	r = start_upstream(a, e);
-	if (r)
-		return r;
-	for (unsigned i = 0; s->dns_port && s->dns_addresses[i]; i++) {
-		r = wm_dns_listen(a->dns, s->dns_addresses[i], (uint16_t)s->dns_port, NULL);
-		if (r)
-			return wm_err_set(e, r, "dns.port %llu on dns.addresses %s: %s",
-					  (unsigned long long)s->dns_port, s->dns_addresses[i],
-					  wm_err_str(r));
-		tell_listening("dns.listening", s->dns_addresses[i], s->dns_port);
-	}
-	for (unsigned i = 0; s->dns_port53_addresses[i]; i++) {
-		r = wm_dns_listen(a->dns, s->dns_port53_addresses[i], 53, NULL);
-		if (r)
-			return wm_err_set(e, r, "port 53 on dns.port53_addresses %s: %s",
-					  s->dns_port53_addresses[i], wm_err_str(r));
-		tell_listening("dns.listening", s->dns_port53_addresses[i], 53);
-	}
-	return 0;
+	return wm_serve_dns(a->loop, a->registry, a->tables, &a->settings, &a->dns, e);
 }
 
 static int start_keep(struct wm_agent *a, struct wm_err *e)
