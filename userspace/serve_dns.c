@@ -55,6 +55,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 				  .negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000),
 				  .a_record_limit = (uint32_t)s->dns_a_record_limit,
 				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
+				  .tcp_client_max = (unsigned)s->dns_tcp_per_client_max,
 				  .tcp_idle_ms = s->dns_tcp_idle_ms};
 	int r;
 

@@ -34,6 +34,7 @@ static struct wm_dns_config dns_config = {.domain = "mesh.internal",
 					  .node_ttl_s = 5,
 					  .negative_ttl_s = 3,
 					  .tcp_max = 4,
+					  .tcp_client_max = 3,
 					  .tcp_idle_ms = 400};
 
 /* All but the server. */

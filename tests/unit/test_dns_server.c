@@ -41,6 +41,20 @@ static int dial(int type)
 	return fd;
 }
 
+static int dial_from(uint32_t address)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0, "%s", strerror(errno));
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
 /* Read until @p want octets are there, or the end. @return octets, -1: closed with an error. */
 static ssize_t receive(int fd, uint8_t *at, size_t want)
 {
@@ -218,7 +232,7 @@ Test(server, tcp_is_bounded)
 	int fds[5];
 
 	for (int i = 0; i < 4; i++) {
-		fds[i] = dial(SOCK_STREAM);
+		fds[i] = dial_from(0x7f000002 + (uint32_t)i);
 		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 	}
 	fds[4] = dial(SOCK_STREAM); /* tcp_max is 4 */
@@ -231,6 +245,28 @@ Test(server, tcp_is_bounded)
 	cr_assert_leq(receive(fds[1], out + 4, 1), 0);
 	cr_assert_geq(wm_dns_counters(server)[C_TCP_LIMIT], 2);
 	for (int i = 0; i < 5; i++)
+		close(fds[i]);
+}
+
+Test(server, tcp_is_bounded_by_client)
+{
+	uint8_t out[2048];
+	size_t n = frame(out, "web.service.mesh.internal", 1);
+	int fds[4];
+
+	for (int i = 0; i < 4; i++) { /* tcp_client_max is 3 */
+		fds[i] = dial(SOCK_STREAM);
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	}
+	cr_assert_leq(receive(fds[3], out + n, 1), 0);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_CLIENT_FULL], 1);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 0);
+	close(fds[3]);
+	fds[3] = dial_from(0x7f000002); /* another one gets in */
+	cr_assert_eq(send(fds[3], out, n, 0), (ssize_t)n);
+	framed(fds[3]);
+	cr_assert_eq(have(1, NULL), 2);
+	for (int i = 0; i < 4; i++)
 		close(fds[i]);
 }
 

@@ -19,6 +19,7 @@
 
 struct wm_dns_conn {
 	struct wm_dns_server *s;
+	struct wm_dns_client *client;
 	struct wm_stream stream;
 	struct wm_io *io;
 	struct wm_timer *deadline;
@@ -39,6 +40,7 @@ void wm_dns_conn_close(struct wm_dns_conn *c)
 	wm_dns_unpass(&c->passed);
 	LIST_REMOVE(c, entry);
 	c->s->conns_count--;
+	wm_dns_clients_leave(c->s->conn_clients, c->client);
 	wm_io_free(c->io);
 	wm_timer_free(c->deadline);
 	if (c->stream.kind->close)
@@ -212,9 +214,32 @@ static void on_conn(void *arg, unsigned events)
 		conn_go_on(c);
 }
 
-void wm_dns_conn_open(struct wm_dns_server *s, int fd)
+static struct wm_dns_conn *conn_new(struct wm_dns_server *s, int fd,
+				    const struct sockaddr_storage *from)
 {
 	struct wm_dns_conn *c = calloc(1, sizeof(*c));
+	uint8_t addr[WM_DNS_CLIENT_LEN];
+	int r;
+
+	if (!c)
+		return NULL;
+	wm_dns_client_of(from, addr);
+	r = wm_dns_clients_enter(s->conn_clients, addr, &c->client);
+	if (r) {
+		s->counters[WM_DNS_C_TCP_CLIENT_FULL] += r == -EDQUOT;
+		free(c);
+		return NULL;
+	}
+	c->s = s;
+	c->stream = (struct wm_stream){.kind = &wm_stream_socket, .fd = fd};
+	LIST_INIT(&c->passed);
+	LIST_INIT(&c->parked);
+	return c;
+}
+
+void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from)
+{
+	struct wm_dns_conn *c = conn_new(s, fd, from);
 	int yes = 1;
 
 	if (!c) {
@@ -222,14 +247,10 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	c->s = s;
-	c->stream = (struct wm_stream){.kind = &wm_stream_socket, .fd = fd};
-	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
-	c->deadline = wm_timer_new(s->loop, on_deadline, c);
-	LIST_INIT(&c->passed);
-	LIST_INIT(&c->parked);
 	LIST_INSERT_HEAD(&s->conns, c, entry);
 	s->conns_count++;
+	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
+	c->deadline = wm_timer_new(s->loop, on_deadline, c);
 	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
 		wm_dns_conn_close(c);
 }

@@ -232,8 +232,8 @@ int wm_dns_clients_enter(struct wm_dns_clients *k, const uint8_t addr[WM_DNS_CLI
 void wm_dns_clients_leave(struct wm_dns_clients *k, struct wm_dns_client *c);
 
 /* --- conn.c: connections --- */
-/** Serve a client on @p fd, which is taken. */
-void wm_dns_conn_open(struct wm_dns_server *s, int fd);
+/** Serve a client on @p fd, which is taken; closed where he has connections enough. */
+void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from);
 void wm_dns_conn_close(struct wm_dns_conn *c);
 /** An answer to a query that waited, none if @p len is 0; @p c may be gone then. */
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
@@ -259,6 +259,7 @@ struct wm_dns_server {
 	SLIST_HEAD(, wm_dns_socket) sockets;
 	LIST_HEAD(, wm_dns_conn) conns;
 	unsigned conns_count;
+	struct wm_dns_clients *conn_clients; /* by connections */
 	struct wm_reply reply; /* scratch: large */
 	uint8_t answer[65536]; /* scratch of a TCP answer */
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));

@@ -102,15 +102,18 @@ static void on_datagrams(void *arg, unsigned events)
 static void on_accept(void *arg, unsigned events)
 {
 	struct wm_dns_socket *k = arg;
+	struct sockaddr_storage from;
 	int fd;
 
 	(void)events;
 	for (int i = 0; i < BATCH; i++) {
-		fd = accept4(k->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		socklen_t len = sizeof(from);
+
+		fd = accept4(k->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
 		if (k->s->conns_count < k->s->c.tcp_max) {
-			wm_dns_conn_open(k->s, fd);
+			wm_dns_conn_open(k->s, fd, &from);
 		} else {
 			k->s->counters[WM_DNS_C_TCP_LIMIT]++;
 			close(fd);
@@ -248,7 +251,9 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
 	s->places = wm_places_new(l, r);
-	if (!s->datacenter || !s->batch || !s->places) {
+	s->conn_clients = wm_dns_clients_new(c->tcp_max ? c->tcp_max : 1,
+					     c->tcp_client_max ? c->tcp_client_max : c->tcp_max);
+	if (!s->conn_clients || !s->datacenter || !s->batch || !s->places) {
 		wm_dns_server_free(s);
 		return NULL;
 	}
@@ -282,6 +287,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 		close(k->fd);
 		free(k);
 	}
+	wm_dns_clients_free(s->conn_clients);
 	wm_places_free(s->places);
 	free(s->datacenter);
 	free(s->batch);

@@ -26,6 +26,8 @@
 	X(TRUNCATED, dns_user_truncated, "answers cut; TC set, unless dns.enable_truncate is off") \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
+	X(TCP_CLIENT_FULL, dns_user_tcp_client_full,                                               \
+	  "TCP connections closed as their client had dns.tcp_per_client_max")                     \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
 	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")
@@ -42,6 +44,7 @@ struct wm_dns_config {
 	uint32_t a_record_limit; /* A or AAAA records of an answer; 0: all that fit */
 	bool cut_silently;	 /* no TC on what does not fit a datagram */
 	unsigned tcp_max;	 /* connections */
+	unsigned tcp_client_max; /* of these of one address or /64; 0: as many */
 	uint64_t tcp_idle_ms;	 /* RFC 7766 6.2.3 */
 };
 /** One server a registry: it subscribes, and marks the registry's instances while it starts. */
