@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tls.c - the files, looked at now and then, and the context that is made of them. */
+#include "seen.h"
 #include "tls_internal.h"
 #include "userspace/base/clock.h"
 
@@ -8,25 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define FILES	       3
 #define SECURITY_LEVEL 2 /* 112 bits: RSA of 2,048 at least, no SHA-1 */
-
-/* What tells one content of a file from another, without reading it. */
-struct seen {
-	dev_t dev;
-	ino_t ino;
-	off_t size;
-	struct timespec modified, changed;
-	int err; /* it cannot be looked at */
-};
 
 struct wm_tls {
 	struct wm_loop *loop;
 	struct wm_timer *poll;
 	char *paths[FILES]; /* ca, cert, key */
-	struct seen seen[FILES];
+	struct wm_seen seen[FILES];
 	struct wm_cert *cert;
 	SSL_CTX *ctx;
 	unsigned poll_ms;
@@ -65,43 +56,12 @@ static SSL_CTX *context_new(const struct wm_cert *c)
 	return ctx;
 }
 
-static void look_at(const char *path, struct seen *s)
-{
-	struct stat st;
-
-	memset(s, 0, sizeof(*s)); /* they are compared whole */
-	if (stat(path, &st)) {
-		s->err = errno;
-		return;
-	}
-	s->dev = st.st_dev;
-	s->ino = st.st_ino;
-	s->size = st.st_size;
-	s->modified = st.st_mtim;
-	s->changed = st.st_ctim;
-}
-
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static bool same(const struct seen *a, const struct seen *b)
-{
-	return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->err == b->err &&
-	       same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
-}
-
 static bool look_at_all(struct wm_tls *t)
 {
-	struct seen now[FILES];
 	bool differ = false;
 
 	for (unsigned i = 0; i < FILES; i++)
-		look_at(t->paths[i], &now[i]);
-	for (unsigned i = 0; i < FILES; i++)
-		differ |= !same(&now[i], &t->seen[i]);
-	memcpy(t->seen, now, sizeof(now));
+		differ |= wm_seen_look(&t->seen[i], t->paths[i]);
 	return differ;
 }
 
