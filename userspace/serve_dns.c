@@ -56,6 +56,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 				  .a_record_limit = (uint32_t)s->dns_a_record_limit,
 				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
 				  .tcp_client_max = (unsigned)s->dns_tcp_per_client_max,
+				  .tcp_memory_max = s->dns_tcp_memory_max,
 				  .tcp_idle_ms = s->dns_tcp_idle_ms};
 	int r;
 

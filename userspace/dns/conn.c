@@ -26,6 +26,7 @@ struct wm_dns_conn {
 	LIST_ENTRY(wm_dns_conn) entry;
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
+	bool held;	  /* none of its queries is read for now */
 	bool ended;	  /* the client sends no more */
 	bool serving;	  /* conn_serve() runs: what it is told goes out with the rest */
 	unsigned waiting; /* queries whose answers are still to come, of the lists */
@@ -40,6 +41,7 @@ void wm_dns_conn_close(struct wm_dns_conn *c)
 	wm_dns_unpass(&c->passed);
 	LIST_REMOVE(c, entry);
 	c->s->conns_count--;
+	c->s->conns_owe -= c->out_len;
 	wm_dns_clients_leave(c->s->conn_clients, c->client);
 	wm_io_free(c->io);
 	wm_timer_free(c->deadline);
@@ -80,8 +82,20 @@ static bool conn_write(struct wm_dns_conn *c)
 		if (c->out_at == c->out_len)
 			wm_timer_arm(c->deadline, c->s->c.tcp_idle_ms);
 	}
+	c->s->conns_owe -= c->out_len;
 	c->out_at = c->out_len = 0;
+	free(c->out);
+	c->out = NULL;
 	return true;
+}
+
+/* May its next query be read? Where all together owe too much, only of who takes what is his. */
+static bool has_room(const struct wm_dns_conn *c)
+{
+	size_t max = c->s->c.tcp_memory_max;
+
+	return c->waiting < TCP_WAITING_MAX && c->out_len < TCP_OUT_MAX &&
+	       (!c->out_len || !max || c->s->conns_owe < max);
 }
 
 /* Append one answer with its length in front. @return false: no memory. */
@@ -98,6 +112,7 @@ static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 	out[c->out_len + 1] = (uint8_t)n;
 	memcpy(out + c->out_len + 2, answer, n);
 	c->out_len += 2 + n;
+	c->s->conns_owe += 2 + n;
 	return true;
 }
 
@@ -127,7 +142,7 @@ static bool conn_serve(struct wm_dns_conn *c)
 	size_t at = 0;
 
 	c->serving = true;
-	while (c->in_len - at >= 2 && c->out_len < TCP_OUT_MAX && c->waiting < TCP_WAITING_MAX) {
+	while (c->in_len - at >= 2 && has_room(c)) {
 		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
 
 		if (len > TCP_QUERY_MAX || !len)
@@ -188,8 +203,13 @@ static void conn_go_on(struct wm_dns_conn *c)
 		wm_dns_conn_close(c);
 		return;
 	}
-	if (!c->ended && c->out_len < TCP_OUT_MAX && c->waiting < TCP_WAITING_MAX)
-		want |= WM_IO_READ;
+	if (has_room(c)) {
+		want |= c->ended ? 0 : WM_IO_READ;
+		c->held = false;
+	} else if (!c->held) {
+		c->held = true;
+		c->s->counters[WM_DNS_C_TCP_HELD]++;
+	}
 	if (c->out_len)
 		want |= WM_IO_WRITE;
 	wm_io_set(c->io, want);

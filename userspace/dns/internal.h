@@ -260,6 +260,7 @@ struct wm_dns_server {
 	LIST_HEAD(, wm_dns_conn) conns;
 	unsigned conns_count;
 	struct wm_dns_clients *conn_clients; /* by connections */
+	size_t conns_owe; /* octets of answers that their clients have not taken */
 	struct wm_reply reply; /* scratch: large */
 	uint8_t answer[65536]; /* scratch of a TCP answer */
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));

@@ -26,6 +26,8 @@
 	X(TRUNCATED, dns_user_truncated, "answers cut; TC set, unless dns.enable_truncate is off") \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
+	X(TCP_HELD, dns_user_tcp_held,                                                             \
+	  "times that no query was read of a TCP connection until answers left or came")           \
 	X(TCP_CLIENT_FULL, dns_user_tcp_client_full,                                               \
 	  "TCP connections closed as their client had dns.tcp_per_client_max")                     \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
@@ -45,6 +47,7 @@ struct wm_dns_config {
 	bool cut_silently;	 /* no TC on what does not fit a datagram */
 	unsigned tcp_max;	 /* connections */
 	unsigned tcp_client_max; /* of these of one address or /64; 0: as many */
+	size_t tcp_memory_max;	 /* octets of answers that nobody takes; 0: no bound */
 	uint64_t tcp_idle_ms;	 /* RFC 7766 6.2.3 */
 };
 /** One server a registry: it subscribes, and marks the registry's instances while it starts. */
