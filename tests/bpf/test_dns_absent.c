@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* Names that are not there, as the kernel answers them. */
 #include "dns_fixture.h"
 

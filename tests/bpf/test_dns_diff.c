@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* Kernel and userspace answer the same question from the same tables: whatever the kernel answers
  * must be what userspace says, and whatever it could answer it must answer. */
 #include "dns_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* Real sockets ask over the loopback of a network namespace of the test's own, where nobody
  * listens: an answer can only come from the kernel, and it arrives only if the client's stack
  * accepts each checksum in it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* What the DNS programs do with packets, octet by octet, and with each packet cut at every octet.
  */
 #include "dns_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* That the wait for programs is one: a program that runs for long has ended when it returns. */
 #include "plane_fixture.h"
 #include "userspace/resolution/grace.h"

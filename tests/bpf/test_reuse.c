@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* Services that are put, changed in size and deleted without a pause on one CPU, so that the kernel
  * and the tables use their places again and again, beside questions and connections for one of them
  * on another: none gets another's address. WM_REUSE_MILLION: how many million of each; else fewer.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* fuzz_upstream.c - a resolver's message on its way to a client. Whatever its octets: reading stays
  * inside them, what is written stays within the client's size, and can be read again. */
 #include "userspace/dns/upstream_internal.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* Names that the kernel says are not there: whatever it would deny, userspace, which knows all that
  * is, denies too. */
 #include "dns_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* Who stands first in an answer, over 20,000 questions for each way that userspace takes: by weight
  * among those that are usable, whoever else is down. The kernel's way: tests/bpf/test_dns_prog.c.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 #include "dns_help.h"
 
 TestSuite(respond, .init = dns_setup, .fini = dns_teardown);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* Names of addresses, and what is kept for them while the registry changes. */
 #include "dns_help.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* The server on real sockets; the test runs the loop between its own non-blocking calls. */
 #include "dns_help.h"
 #include "userspace/base/clock.h"
@@ -292,6 +292,7 @@ Test(server, a_slow_reader_hurts_nobody)
 		cr_assert_eq(wm_loop_turn(loop, w < 0), 0);
 	}
 	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 1, "%zu octets were taken", sent);
+	cr_assert_geq(wm_dns_counters(server)[C_TCP_HELD], 1);
 	datagram(udp, build("web.service.mesh.internal", 1, 0));
 	cr_assert_eq(have(1, NULL), 2);
 	close(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns */
+/* links: base security net model store registry metadata resolution dns */
 /* Servers as settings and resolv.conf name them, and what of a resolver's message a client is sent.
  */
 #include "userspace/dns/upstream_internal.h"

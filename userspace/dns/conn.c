@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn.c - connections, bounded in time and in what they may owe us. Spec: RFC 1035 4.2, RFC 7766.
- */
+/* conn.c - connections, plain and of TLS, bounded in time and in what they may owe us. Spec: RFC
+ * 1035 4.2, 7766, 7858. */
 #include "internal.h"
 
 #include <errno.h>
@@ -26,6 +26,8 @@ struct wm_dns_conn {
 	LIST_ENTRY(wm_dns_conn) entry;
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
+	bool tls;
+	bool agrees;	  /* the handshake is not over */
 	bool held;	  /* none of its queries is read for now */
 	bool ended;	  /* the client sends no more */
 	bool serving;	  /* conn_serve() runs: what it is told goes out with the rest */
@@ -124,6 +126,7 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	size_t n;
 	int asked;
 
+	s->counters[WM_DNS_C_TLS_QUERY] += c->tls;
 	c->waiting++;
 	if (wm_dns_pass_query(s, c, c->stream.fd, &c->passed, query, len))
 		return true;
@@ -193,16 +196,21 @@ static bool conn_pump(struct wm_dns_conn *c)
 	return true;
 }
 
-static void conn_go_on(struct wm_dns_conn *c)
+/* Has it octets that the socket will not tell of? */
+static bool conn_holds(const struct wm_dns_conn *c)
 {
-	unsigned want = 0;
+	return !c->ended && c->stream.kind->holds && c->stream.kind->holds(&c->stream);
+}
 
-	if (!conn_pump(c))
-		return;
-	if (c->ended && !c->out_len && !c->waiting) {
-		wm_dns_conn_close(c);
-		return;
-	}
+static bool conn_wants_write(const struct wm_dns_conn *c)
+{
+	return c->stream.kind->wants_write && c->stream.kind->wants_write(&c->stream);
+}
+
+static void conn_watch(struct wm_dns_conn *c)
+{
+	unsigned want = c->out_len || conn_wants_write(c) ? WM_IO_WRITE : 0;
+
 	if (has_room(c)) {
 		want |= c->ended ? 0 : WM_IO_READ;
 		c->held = false;
@@ -210,9 +218,25 @@ static void conn_go_on(struct wm_dns_conn *c)
 		c->held = true;
 		c->s->counters[WM_DNS_C_TCP_HELD]++;
 	}
-	if (c->out_len)
-		want |= WM_IO_WRITE;
 	wm_io_set(c->io, want);
+}
+
+static void conn_go_on(struct wm_dns_conn *c)
+{
+	while (conn_pump(c)) {
+		if (c->ended && !c->out_len && !c->waiting) {
+			wm_dns_conn_close(c);
+			return;
+		}
+		if (!has_room(c) || !conn_holds(c)) {
+			conn_watch(c);
+			return;
+		}
+		if (!conn_read(c)) {
+			wm_dns_conn_close(c);
+			return;
+		}
+	}
 }
 
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len)
@@ -224,11 +248,32 @@ void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t l
 		conn_go_on(c);
 }
 
+/* Of TLS. Handshakes are dear: others have their turn between two. @return false: it is not over,
+ * or the connection is gone. */
+static bool conn_agree(struct wm_dns_conn *c)
+{
+	struct wm_loop *l = c->s->loop;
+	int r = c->stream.kind->handshake(&c->stream);
+
+	c->agrees = r == -EAGAIN;
+	if (c->agrees) {
+		wm_io_set(c->io, conn_wants_write(c) ? WM_IO_WRITE : WM_IO_READ);
+	} else {
+		c->s->counters[r ? WM_DNS_C_TLS_FAILED : WM_DNS_C_TLS_AGREED]++;
+		if (r)
+			wm_dns_conn_close(c);
+	}
+	wm_loop_breathe(l);
+	return !r;
+}
+
 static void on_conn(void *arg, unsigned events)
 {
 	struct wm_dns_conn *c = arg;
 
-	if (events & WM_IO_READ && !conn_read(c))
+	if (c->agrees && !conn_agree(c))
+		return;
+	if ((events & WM_IO_READ || conn_wants_write(c)) && !conn_read(c))
 		wm_dns_conn_close(c);
 	else
 		conn_go_on(c);
@@ -257,7 +302,8 @@ static struct wm_dns_conn *conn_new(struct wm_dns_server *s, int fd,
 	return c;
 }
 
-void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from)
+void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from,
+		      bool tls)
 {
 	struct wm_dns_conn *c = conn_new(s, fd, from);
 	int yes = 1;
@@ -271,7 +317,9 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_sto
 	s->conns_count++;
 	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
 	c->deadline = wm_timer_new(s->loop, on_deadline, c);
-	if (!c->io || !c->deadline || wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
+	c->tls = c->agrees = tls;
+	if ((tls && wm_tls_server_stream(s->tls, &c->stream)) || !c->io || !c->deadline ||
+	    wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
 		wm_dns_conn_close(c);
 }
 

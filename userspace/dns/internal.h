@@ -5,6 +5,7 @@
 #pragma once
 #include "server.h"
 #include "userspace/net/stream.h"
+#include "userspace/net/tls_server.h"
 #include "waymark/dns_answer.h"
 #include "waymark/name_hash.h"
 
@@ -221,8 +222,8 @@ struct wm_dns_clients;
 struct wm_dns_client;
 /** Who counts as one: an IPv4 address, v4-mapped, or a /64. */
 void wm_dns_client_of(const struct sockaddr_storage *from, uint8_t ret[WM_DNS_CLIENT_LEN]);
-/** @param all_max clients at a time; @param max what each may have, 1 at least. @return NULL without
- *  memory. */
+/** @param all_max clients at a time; @param max what each may have, 1 at least. @return NULL
+ * without memory. */
 struct wm_dns_clients *wm_dns_clients_new(unsigned all_max, unsigned max);
 void wm_dns_clients_free(struct wm_dns_clients *k); /* NULL ok; all must have left */
 /** One more of this client's. @return 0; -EDQUOT: it has as many as it may; -ENOMEM. */
@@ -233,7 +234,8 @@ void wm_dns_clients_leave(struct wm_dns_clients *k, struct wm_dns_client *c);
 
 /* --- conn.c: connections --- */
 /** Serve a client on @p fd, which is taken; closed where he has connections enough. */
-void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from);
+void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from,
+		      bool tls);
 void wm_dns_conn_close(struct wm_dns_conn *c);
 /** An answer to a query that waited, none if @p len is 0; @p c may be gone then. */
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
@@ -244,6 +246,7 @@ void wm_dns_conns_unpark(struct wm_dns_server *s);
 struct wm_dns_socket {
 	struct wm_dns_server *s;
 	int fd;
+	bool tls;
 	struct wm_io *io;
 	SLIST_ENTRY(wm_dns_socket) entry;
 };
@@ -259,8 +262,9 @@ struct wm_dns_server {
 	SLIST_HEAD(, wm_dns_socket) sockets;
 	LIST_HEAD(, wm_dns_conn) conns;
 	unsigned conns_count;
+	struct wm_tls_server *tls;	     /* NULL: none is spoken */
 	struct wm_dns_clients *conn_clients; /* by connections */
-	size_t conns_owe; /* octets of answers that their clients have not taken */
+	size_t conns_owe;      /* octets of answers that their clients have not taken */
 	struct wm_reply reply; /* scratch: large */
 	uint8_t answer[65536]; /* scratch of a TCP answer */
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));

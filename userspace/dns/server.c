@@ -2,6 +2,8 @@
 /* server.c - sockets. Datagrams are read and answered in batches; connections are bounded in number
  * (and by conn.c in the rest). Spec: RFC 1035 4.2, RFC 7766. */
 #include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/log.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -113,7 +115,7 @@ static void on_accept(void *arg, unsigned events)
 		if (fd < 0)
 			return;
 		if (k->s->conns_count < k->s->c.tcp_max) {
-			wm_dns_conn_open(k->s, fd, &from);
+			wm_dns_conn_open(k->s, fd, &from, k->tls);
 		} else {
 			k->s->counters[WM_DNS_C_TCP_LIMIT]++;
 			close(fd);
@@ -179,13 +181,14 @@ static int open_socket(const union address *at, socklen_t len, int type)
 	return fd;
 }
 
-static int watch(struct wm_dns_server *s, int fd, void (*fn)(void *, unsigned))
+static int watch(struct wm_dns_server *s, int fd, bool tls, void (*fn)(void *, unsigned))
 {
 	struct wm_dns_socket *k = calloc(1, sizeof(*k));
 
 	if (k) {
 		k->s = s;
 		k->fd = fd;
+		k->tls = tls;
 		k->io = wm_io_new(s->loop, fd, WM_IO_READ, fn, k);
 	}
 	if (!k || !k->io) {
@@ -195,6 +198,11 @@ static int watch(struct wm_dns_server *s, int fd, void (*fn)(void *, unsigned))
 	}
 	SLIST_INSERT_HEAD(&s->sockets, k, entry);
 	return 0;
+}
+
+static uint16_t port_of(const union address *at)
+{
+	return ntohs(at->any.sa_family == AF_INET ? at->in.sin_port : at->in6.sin6_port);
 }
 
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port)
@@ -223,13 +231,50 @@ int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, u
 		parse_address(address, 0, &at, &len);
 	}
 	if (ret_port)
-		*ret_port = ntohs(at.any.sa_family == AF_INET ? at.in.sin_port : at.in6.sin6_port);
-	r = watch(s, udp, on_datagrams);
+		*ret_port = port_of(&at);
+	r = watch(s, udp, false, on_datagrams);
 	if (r) {
 		close(tcp);
 		return r;
 	}
-	return watch(s, tcp, on_accept);
+	return watch(s, tcp, false, on_accept);
+}
+
+int wm_dns_listen_tls(struct wm_dns_server *s, const char *address, uint16_t port,
+		      uint16_t *ret_port)
+{
+	union address at;
+	socklen_t len, got = sizeof(at);
+	int fd, r = parse_address(address, port, &at, &len);
+
+	if (r)
+		return r;
+	fd = open_socket(&at, len, SOCK_STREAM);
+	if (fd < 0)
+		return fd;
+	if (ret_port && !getsockname(fd, &at.any, &got))
+		*ret_port = port_of(&at);
+	return watch(s, fd, true, on_accept);
+}
+
+static void on_certificate(void *arg, int err, const char *sentence)
+{
+	const struct wm_dns_server *s = arg;
+	struct wm_cert_validity v = wm_tls_server_validity(s->tls);
+
+	if (err)
+		wm_error("dns.certificate", "text=%s", wm_log_q(sentence));
+	else
+		wm_info("dns.certificate", "days=%lld text=\"a new certificate serves\"",
+			(long long)wm_cert_days_left(&v, wm_clock_wall_s()));
+}
+
+int wm_dns_server_tls(struct wm_dns_server *s, const char *cert, const char *key, struct wm_err *e)
+{
+	const struct wm_tls_server_config c = {
+		.cert = cert, .key = key, .alpn = "dot", .arg = s, .changed = on_certificate};
+
+	return wm_tls_server_new(s->loop, &c, &s->tls, e);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -287,6 +332,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 		close(k->fd);
 		free(k);
 	}
+	wm_tls_server_free(s->tls);
 	wm_dns_clients_free(s->conn_clients);
 	wm_places_free(s->places);
 	free(s->datacenter);

@@ -16,6 +16,7 @@
 #define WM_DNS_COUNTERS(X)                                                                         \
 	X(UDP_QUERY, dns_user_udp, "queries over UDP that userspace saw")                          \
 	X(TCP_QUERY, dns_user_tcp, "queries over TCP")                                             \
+	X(TLS_QUERY, dns_user_tls, "of these, queries over TLS")                                   \
 	X(ANSWERED, dns_user_answered, "answers with records")                                     \
 	X(NODATA, dns_user_nodata, "name exists, type does not")                                   \
 	X(NXDOMAIN, dns_user_nxdomain, "name does not exist")                                      \
@@ -26,6 +27,8 @@
 	X(TRUNCATED, dns_user_truncated, "answers cut; TC set, unless dns.enable_truncate is off") \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
+	X(TLS_AGREED, dns_user_tls_handshakes, "TLS handshakes of clients that were completed")    \
+	X(TLS_FAILED, dns_user_tls_failed, "TLS handshakes of clients that failed")                \
 	X(TCP_HELD, dns_user_tcp_held,                                                             \
 	  "times that no query was read of a TCP connection until answers left or came")           \
 	X(TCP_CLIENT_FULL, dns_user_tcp_client_full,                                               \
@@ -56,6 +59,12 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 /** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno.
  */
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port);
+/** Speak TLS with clients (RFC 7858) under this certificate, once, before wm_dns_listen_tls(). The
+ *  files are watched. @return 0, WM_E_INVALID, negative errno: @p e names the file. */
+int wm_dns_server_tls(struct wm_dns_server *s, const char *cert, const char *key, struct wm_err *e);
+/** TLS on @p address and @p port, as wm_dns_listen(). */
+int wm_dns_listen_tls(struct wm_dns_server *s, const char *address, uint16_t port,
+		      uint16_t *ret_port);
 /* Who may bring a service that is not here, before a question is answered. */
 struct wm_dns_lookup {
 	/* @return 0: what there is of it is here; 1: @p done is called once, with 0 then, or with
