@@ -257,7 +257,7 @@ struct faults {
 	wm_settings_fault fn;
 	void *arg;
 	unsigned refused, degraded;
-	unsigned apart; /* the kernel serves, but not the mesh */
+	unsigned apart; /* the kernel serves, but not the mesh, or not over TLS */
 };
 
 static void refuse(struct faults *f, const struct wm_err *e)
@@ -388,22 +388,38 @@ static void check_socket(struct faults *f)
 	}
 }
 
-/* HTTP and DNS over TCP want the same address and port. */
+static const char *shared_address(char *const *list, char *const *other)
+{
+	for (; *list; list++)
+		for (char *const *o = other; *o; o++)
+			if (strcmp(*list, *o) == 0)
+				return *list;
+	return NULL;
+}
+
+/* No two may want the same address and port of TCP. */
 static void check_ports(struct faults *f)
 {
 	const struct wm_settings *s = f->s;
+	const struct {
+		const char *name;
+		uint64_t port;
+		char *const *addresses;
+	} all[] = {{"http.port", s->http_port, s->http_addresses},
+		   {"dns.port", s->dns_port, s->dns_addresses},
+		   {"dns.port53_addresses", 53, s->dns_port53_addresses},
+		   {"dns.tls_port", s->dns_tls_port, s->dns_tls_addresses}};
 	struct wm_err e = {0};
 
-	if (!s->http_port || s->http_port != s->dns_port)
-		return;
-	for (char *const *a = s->http_addresses; *a; a++) {
-		for (char *const *b = s->dns_addresses; *b; b++) {
-			if (strcmp(*a, *b) != 0)
+	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++) {
+		for (size_t k = 0; k < i; k++) {
+			const char *shared = shared_address(all[i].addresses, all[k].addresses);
+
+			if (!all[i].port || all[i].port != all[k].port || !shared)
 				continue;
-			wm_err_set(&e, WM_E_INVALID, "dns.port: %s:%llu is http.port's as well", *a,
-				   (unsigned long long)s->http_port);
+			wm_err_set(&e, WM_E_INVALID, "%s: %s:%llu is %s's as well", all[i].name,
+				   shared, (unsigned long long)all[i].port, all[k].name);
 			refuse(f, &e);
-			return;
 		}
 	}
 }
@@ -487,6 +503,19 @@ static void check_upstream(struct faults *f)
 		refuse(f, &e);
 }
 
+static void check_dns_tls(struct faults *f)
+{
+	struct wm_err e = {0};
+	int r = wm_config_dns_tls(f->s, (int64_t)time(NULL), &e);
+
+	if (r == -EKEYEXPIRED) {
+		f->apart++;
+		f->fn(f->arg, &e);
+	} else if (r) {
+		refuse(f, &e);
+	}
+}
+
 static void check_mesh(struct faults *f)
 {
 	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
@@ -553,12 +582,14 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	if (s->dns_port)
 		check_addresses(&f, "dns.addresses", s->dns_addresses);
 	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses);
+	check_addresses(&f, "dns.tls_addresses", s->dns_tls_addresses);
 	check_ports(&f);
 	check_meta(&f);
 	if (*s->http_socket)
 		check_socket(&f);
 	check_files(&f);
 	check_upstream(&f);
+	check_dns_tls(&f);
 	check_mesh(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED

@@ -2,6 +2,8 @@
 /* config_dns.c - see config_dns.h. */
 #include "config_dns.h"
 
+#include "userspace/security/server_cert.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,4 +80,23 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 	if (!r)
 		r = check_file("dns.trust_anchor", s->dns_trust_anchor, e);
 	return r ? r : check_file("dns.root_hints", s->dns_root_hints, e);
+}
+
+int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err *e)
+{
+	struct wm_server_cert c;
+	struct wm_err why = {0};
+	int r;
+
+	if (!*s->dns_tls_addresses)
+		return 0;
+	r = wm_server_cert_load(s->dns_tls_cert_file, s->dns_tls_key_file, &c, &why);
+	if (r)
+		return wm_err_set(e, r, "dns.tls_cert_file, dns.tls_key_file: %s", why.text);
+	if (now_s < c.validity.not_before_s || now_s > c.validity.not_after_s)
+		r = wm_err_set(e, -EKEYEXPIRED, "dns.tls_cert_file: %s %s", s->dns_tls_cert_file,
+			       now_s < c.validity.not_before_s ? "is not valid yet"
+							       : "has expired");
+	wm_server_cert_done(&c);
+	return r;
 }

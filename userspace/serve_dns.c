@@ -3,6 +3,7 @@
 #include "serve_dns.h"
 
 #include "config_dns.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 
 #include <errno.h>
@@ -18,29 +19,59 @@ static int start_upstream(struct wm_dns_server *d, const struct wm_settings *s, 
 	return r ? wm_err_set(e, r, "out of memory: upstream DNS") : 0;
 }
 
-static int listen_on(struct wm_dns_server *d, const char *const *list, const char *name,
-		     uint64_t port, const char *port_name, struct wm_err *e)
+struct place {
+	char *const *addresses;
+	const char *name;
+	uint64_t port;
+	const char *port_name;
+	int (*listen)(struct wm_dns_server *d, const char *address, uint16_t port, uint16_t *ret);
+};
+
+static int listen_at(struct wm_dns_server *d, const struct place *p, struct wm_err *e)
 {
 	int r;
 
-	for (; *list; list++) {
-		r = wm_dns_listen(d, *list, (uint16_t)port, NULL);
+	for (char *const *a = p->addresses; *a; a++) {
+		r = p->listen(d, *a, (uint16_t)p->port, NULL);
 		if (r)
-			return wm_err_set(e, r, "%s %llu on %s %s: %s", port_name,
-					  (unsigned long long)port, name, *list, wm_err_str(r));
-		wm_info("dns.listening", "address=%s port=%llu", wm_log_q(*list),
-			(unsigned long long)port);
+			return wm_err_set(e, r, "%s %llu on %s %s: %s", p->port_name,
+					  (unsigned long long)p->port, p->name, *a, wm_err_str(r));
+		wm_info("dns.listening", "address=%s port=%llu%s", wm_log_q(*a),
+			(unsigned long long)p->port,
+			p->listen == wm_dns_listen_tls ? " over=tls" : "");
 	}
 	return 0;
 }
 
 static int listen_all(struct wm_dns_server *d, const struct wm_settings *s, struct wm_err *e)
 {
-	const char *const *own = (const char *const *)s->dns_addresses;
-	const char *const *at53 = (const char *const *)s->dns_port53_addresses;
-	int r = s->dns_port ? listen_on(d, own, "dns.addresses", s->dns_port, "dns.port", e) : 0;
+	const struct place own = {s->dns_addresses, "dns.addresses", s->dns_port, "dns.port",
+				  wm_dns_listen};
+	const struct place at53 = {s->dns_port53_addresses, "dns.port53_addresses", 53, "port",
+				   wm_dns_listen};
+	const struct place tls = {s->dns_tls_addresses, "dns.tls_addresses", s->dns_tls_port,
+				  "dns.tls_port", wm_dns_listen_tls};
+	int r = own.port ? listen_at(d, &own, e) : 0;
 
-	return r ? r : listen_on(d, at53, "dns.port53_addresses", 53, "port", e);
+	r = r ? r : listen_at(d, &at53, e);
+	return r ? r : listen_at(d, &tls, e);
+}
+
+static int start_tls(struct wm_dns_server *d, const struct wm_settings *s, struct wm_err *e)
+{
+	struct wm_err why = {0};
+	int r;
+
+	if (!*s->dns_tls_addresses)
+		return 0;
+	r = wm_config_dns_tls(s, wm_clock_wall_s(), e);
+	if (r == -EKEYEXPIRED)
+		wm_warn("dns.certificate", "text=%s", wm_log_q(e->text));
+	else if (r)
+		return r;
+	*e = (struct wm_err){0};
+	r = wm_dns_server_tls(d, s->dns_tls_cert_file, s->dns_tls_key_file, &why);
+	return r ? wm_err_set(e, r, "dns.tls_cert_file, dns.tls_key_file: %s", why.text) : 0;
 }
 
 int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tables *tables,
@@ -64,5 +95,6 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	if (!*ret)
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
 	r = start_upstream(*ret, s, e);
+	r = r ? r : start_tls(*ret, s, e);
 	return r ? r : listen_all(*ret, s, e);
 }

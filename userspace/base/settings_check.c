@@ -46,6 +46,18 @@ static int check_upstream(const struct wm_settings *s, struct wm_err *e)
 	return check_word("dns.upstream", s->dns_upstream, how, e);
 }
 
+static int check_dns_tls(const struct wm_settings *s, struct wm_err *e)
+{
+	const char *missing = !*s->dns_tls_cert_file  ? "dns.tls_cert_file"
+			      : !*s->dns_tls_key_file ? "dns.tls_key_file"
+						      : NULL;
+
+	return !missing || !*s->dns_tls_addresses
+		       ? 0
+		       : wm_err_set(e, WM_E_INVALID, "%s: wanted, as dns.tls_addresses is set",
+				    missing);
+}
+
 /* They stand between quotes in what libunbound reads. */
 static int check_paths(const struct wm_settings *s, struct wm_err *e)
 {
@@ -278,7 +290,7 @@ static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_level,	  check_scripts,  check_os_services, check_domain,     check_alt_domain,
 	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir,    check_way_in,
 	check_hosts,	  check_watchers, check_etcd,	     check_sync_words, check_sync_security,
-	check_sync_probe, check_upstream, check_paths,
+	check_sync_probe, check_upstream, check_paths,	     check_dns_tls,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
