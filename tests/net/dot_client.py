@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""dot_client.py - what clients of DNS over TLS do that dig does not: dot_client.py CA COMMAND [ARGUMENT...]"""
+import os
+import socket
+import ssl
+import struct
+import sys
+
+import dns.message
+import dns.rcode
+
+SERVER = ("127.0.0.1", 853)
+CA = sys.argv[1]
+
+
+def context():
+    c = ssl.create_default_context(cafile=CA)
+    c.set_alpn_protocols(["dot"])
+    return c
+
+
+def plain(source="127.0.0.1"):
+    return socket.create_connection(SERVER, 30, (source, 0))
+
+
+def dial(source="127.0.0.1"):
+    return context().wrap_socket(plain(source), server_hostname="dns.test")
+
+
+def framed(name, kind="A"):
+    wire = dns.message.make_query(name, kind).to_wire()
+    return struct.pack("!H", len(wire)) + wire
+
+
+def exactly(s, n):
+    data = b""
+    while len(data) < n:
+        more = s.recv(n - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+def answer(s):
+    return dns.message.from_wire(exactly(s, struct.unpack("!H", exactly(s, 2))[0]))
+
+
+def told(m):
+    first = m.answer[0][0].to_text() if m.answer else dns.rcode.to_text(m.rcode())
+    return f"{m.question[0].name.to_text()} {first}"
+
+
+def ends(s):
+    """What the server ends a connection with: nothing, or a reset."""
+    try:
+        while s.recv(65536):
+            pass
+        return "closed"
+    except (ConnectionError, ssl.SSLError):
+        return "closed"
+    except TimeoutError:
+        return "open"
+
+
+def pipeline(go, *names):
+    """All in one write; answers as they come, GO is made before the last one is waited for."""
+    s = dial()
+    s.sendall(b"".join(framed(n) for n in names))
+    for i in range(len(names)):
+        if i == len(names) - 1:
+            open(go, "w").close()
+        print(told(answer(s)))
+
+
+def octets(name):
+    """One octet a record; then a farewell, and the answer comes all the same."""
+    s = dial()
+    for o in framed(name):
+        s.sendall(bytes([o]))
+    print(told(answer(s)))
+
+
+def silent():
+    """Nothing is said: not the handshake, or nothing after it, or half of a query."""
+    a, b, c = plain(), dial(), dial()
+    c.sendall(framed("a.example")[:9])
+    print(ends(a), ends(b), ends(c))
+
+
+def garbage():
+    s = plain()
+    s.sendall(b"GET / HTTP/1.1\r\n\r\n" + os.urandom(200))
+    print(ends(s))
+
+
+def deaf(name, count):
+    """Asks and does not read."""
+    s = dial()
+    s.settimeout(1)
+    try:
+        for _ in range(int(count)):
+            s.sendall(framed(name))
+    except (OSError, ssl.SSLError):
+        pass
+    s.settimeout(60)
+    print(ends(s))
+
+
+def flood(count, name):
+    """Connections of one client, as many as it gets; another one is served."""
+    held, refused = [], 0
+    for _ in range(int(count)):
+        try:
+            s = dial()
+            s.sendall(framed(name))
+            answer(s)
+            held.append(s)
+        except (OSError, EOFError, ssl.SSLError):
+            refused += 1
+    other = dial("127.0.0.2")
+    other.sendall(framed(name))
+    print(len(held), refused, told(answer(other)))
+
+
+def stay(name, ready, go):
+    """One connection over a change: asks, makes READY, asks again when GO is there."""
+    s = dial()
+    s.sendall(framed(name))
+    before = told(answer(s))
+    open(ready, "w").close()
+    while not os.path.exists(go):
+        s.sendall(framed(name))
+        answer(s)
+    s.sendall(framed(name))
+    print(before, told(answer(s)))
+
+
+globals()[sys.argv[2]](*sys.argv[3:])
