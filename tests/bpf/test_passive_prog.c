@@ -6,6 +6,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "waymark/choose.h"
+#include "waymark/events.h"
 #include "waymark/outcome.h"
 #include "waymark/outlier.h"
 
@@ -182,6 +183,29 @@ Test(passive, a_connect_that_is_made_is_measured)
 	cr_assert(o->total_us && o->srtt_us);
 	cr_assert_eq(o->stamp, live(0)->stamp);
 	cr_assert(live(0)->rtt_us && live(0)->rtt_at_ns);
+}
+
+/* Nobody reads what is told, until there is no room for more: what is lost is counted, and who
+ * fails is left out all the same. */
+Test(passive, a_full_ring_loses_news_and_no_decision)
+{
+	const unsigned most = WM_EVENTS_OCTETS / sizeof(struct wm_event);
+
+	rule.head.eject_refused = rule.head.eject_after = 0;
+	serving(2);
+	close(listeners[0]);
+	close(listeners[1]);
+	for (unsigned i = 0; i < most && !counter(WM_C_EVENTS_LOST); i++) {
+		cr_assert_eq(refusals(1), 1);
+		live(0)->in_row = live(1)->in_row = 0; /* the first of a row is told */
+	}
+	cr_assert_gt(counter(WM_C_EVENTS_LOST), 0);
+	rule.head.eject_refused = 1;
+	publish();
+	cr_assert_eq(refusals(100), 100, "one is left out, the other may not be");
+	cr_assert_eq(counter(WM_C_EJECTIONS), 1);
+	cr_assert_eq(ejected(), 1);
+	cr_assert_geq(counter(WM_C_EVENTS_LOST), 2, "its news too");
 }
 
 /* --- what it costs ------------------------------------------------------------------------------
