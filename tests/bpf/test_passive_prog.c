@@ -208,6 +208,53 @@ Test(passive, a_full_ring_loses_news_and_no_decision)
 	cr_assert_geq(counter(WM_C_EVENTS_LOST), 2, "its news too");
 }
 
+/* The connect was made: what becomes of the connection is the protocol's, which has its own ways to
+ * say that it failed. */
+Test(passive, a_reset_after_the_handshake_is_no_failed_connect)
+{
+	const struct linger reset = {.l_onoff = 1};
+
+	serving(2);
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t first = picks(0);
+		int client = client_of(VIP4, SOCK_STREAM), server;
+		char octet;
+
+		cr_assert_eq(dial(client, VIP4, 80), 0);
+		server = accept(listeners[picks(0) == first], NULL, NULL);
+		setsockopt(server, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(server);
+		cr_assert_eq(read(client, &octet, 1), -1);
+		cr_assert_eq(errno, ECONNRESET);
+		close(client);
+	}
+	cr_assert_eq(counter(WM_C_CONNECT_FAILED), 0);
+	cr_assert_eq(counter(WM_C_EJECTIONS), 0);
+}
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+/* Of Multipath TCP a subflow is steered whose end is not seen: it is not judged. */
+Test(passive, multipath_tcp_is_steered_and_not_judged)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+	if (fd < 0) {
+		cr_assert(errno == EPROTONOSUPPORT || errno == ENOPROTOOPT);
+		return; /* a kernel without it */
+	}
+	serving(2);
+	close(listeners[0]);
+	close(listeners[1]);
+	cr_assert_eq(dial(fd, VIP4, 80), ECONNREFUSED);
+	close(fd);
+	cr_assert_eq(counter(WM_C_CONNECT_PICKED), 1);
+	cr_assert_eq(counter(WM_C_CONNECT_FAILED), 0);
+	cr_assert_eq(counter(WM_C_EJECTIONS), 0);
+}
+
 /* --- what it costs ------------------------------------------------------------------------------
  */
 #define MEGABYTE (1 << 20)
