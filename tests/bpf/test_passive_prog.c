@@ -10,7 +10,8 @@
 #include "waymark/outcome.h"
 #include "waymark/outlier.h"
 
-#define SECOND 1000000000ull
+#define SECOND	   1000000000ull
+#define GIVE_UP_MS 300
 
 static struct wm_want_rule rule;
 static int listeners[BACKENDS];
@@ -22,6 +23,7 @@ static void passive_setup(void)
 	setup();
 	c = connect_config();
 	c.passive = true;
+	c.give_up_ns = GIVE_UP_MS * 1000000ull;
 	steer(&c, false);
 	rule.head = (struct wm_table_head){.tiers = 1,
 					   .eject_max_pct = 50,
@@ -136,15 +138,13 @@ Test(passive, both_families_and_those_that_are_mapped)
 	}
 }
 
-/* A listener whose queue is full drops what comes: the client hears nothing. */
-Test(passive, who_does_not_answer_is_ejected_after_so_many)
+/* A listener whose queue is full drops what comes: the client hears nothing. Backend 0 is such. */
+static void serving_silence(void)
 {
-	int clients[8];
 	uint16_t port;
 	union address a;
 	socklen_t len;
 
-	serving(2);
 	close(listeners[0]);
 	listeners[0] = serve("127.0.1.1", SOCK_STREAM, &port);
 	listen(listeners[0], 0);
@@ -155,6 +155,14 @@ Test(passive, who_does_not_answer_is_ejected_after_so_many)
 		(void)connect(fd, &a.any, len);
 	}
 	backend(0, "127.0.1.1", port, 1, WM_STATE_UP);
+}
+
+Test(passive, who_does_not_answer_is_ejected_after_so_many)
+{
+	int clients[8];
+
+	serving(2);
+	serving_silence();
 	want.backends_count = 2;
 	publish();
 	for (unsigned i = 0; i < WM_ARRAY_LEN(clients); i++) {
@@ -167,6 +175,35 @@ Test(passive, who_does_not_answer_is_ejected_after_so_many)
 	cr_assert_eq(counter(WM_C_EJECTIONS), 1);
 	cr_assert(live(0)->ejected_until_ns);
 	cr_assert_geq(live(0)->failures, 2);
+}
+
+/* @return failures of the backend after a client waited for @p ms and gave up. */
+static uint32_t failures_of_waiting(unsigned ms)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(dial(fd, VIP4, 80), EINPROGRESS);
+	usleep(ms * 1000);
+	close(fd);
+	return live(0)->failures;
+}
+
+Test(passive, who_gives_up_has_waited_in_vain)
+{
+	uint64_t start = wm_clock_ns();
+	uint32_t none;
+
+	serving(1);
+	serving_silence();
+	publish();
+	none = failures_of_waiting(0);
+	if (wm_clock_ns() - start < GIVE_UP_MS * 1000000ull) /* this machine went on meanwhile */
+		cr_assert_eq(none, 0, "no time to answer");
+	cr_assert_eq(failures_of_waiting(GIVE_UP_MS + 50), none + 1);
+	cr_assert_eq(failures_of_waiting(1300), none + 2, "once, though asked twice");
+	cr_assert_eq(counter(WM_C_CONNECT_FAILED), none + 2);
+	cr_assert_eq(live(0)->in_row, none + 2);
+	cr_assert_eq(live(0)->open, 0);
 }
 
 Test(passive, a_connect_that_is_made_is_measured)

@@ -165,7 +165,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	uint32_t mask = wm_connections_cap(&p->c) / WM_CONNECTION_WAYS - 1;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
-
+	uint64_t give_up_ns = p->c.passive && p->events_fd >= 0 ? p->c.give_up_ns : 0;
 	bool custom = p->custom.linked != NULL;
 
 	set_constant(o, "use_custom", &custom, sizeof(custom));
@@ -187,6 +187,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "wall_at_boot_s", &wall_at_boot_s, sizeof(uint32_t));
 	set_constant(o, "deny_zones", p->zones, sizeof(p->zones));
 	set_constant(o, "deny_dc", &p->dc, sizeof(p->dc));
+	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 
@@ -209,6 +210,8 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	if (flows && f.flows && old >= 0)
 		bpf_map__reuse_fd(flows, old);
 	events = bpf_object__find_map_by_name(o, "events");
+	if (events && p->events_fd < 0 && which == WM_OBJECT_CONNECT)
+		bpf_map__set_autocreate(events, false); /* what would use it is left out */
 	if (events && p->events_fd >= 0 && bpf_map__reuse_fd(events, p->events_fd)) {
 		bpf_object__close(o);
 		return NULL;

@@ -28,6 +28,9 @@ struct wm_plane_config {
 	const char *custom; /* object file with a way to choose, bpf/custom.h; NULL: none */
 	bool observe;	    /* load what sees listeners: wm_observer_new() attaches it */
 	bool passive;	    /* see how connects end, and eject backends that fail */
+	/* ns without an answer after which a socket that is closed counts as a failed connect; 0:
+	 * never, nor without `passive` */
+	uint64_t give_up_ns;
 	uint32_t names, frontends, sets, slots, backends; /* max_entries */
 	uint32_t connections; /* sockets that are remembered without storage; rounded up */
 	uint64_t memory_max;  /* bytes that the maps may take; 0: no bound */
