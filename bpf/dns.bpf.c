@@ -8,6 +8,7 @@
 #include "common.h"
 #include "waymark/dns_answer.h"
 #include "waymark/dns_deny.h"
+#include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
 #include "packet.h"
 
@@ -19,6 +20,7 @@ const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
 const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
 const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
 const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
+const volatile bool use_tails;	 /* calls to `dns_tails`: not where the kernel refuses them */
 const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
 
 /* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
@@ -58,6 +60,7 @@ struct work {
 	struct wm_named name;	    /* the entry's head */
 	__u32 records, records_len; /* records_len with SOA or OPT */
 	bool nodata;		    /* no record, and an SOA that says so */
+	bool mac;		    /* of a pod: the answer is sent back out of its device */
 	__u8 rcode;
 	__u16 type; /* of the records: the question's, or what ANY is answered with */
 	__u32 domain_at, service_at; /* where these begin of a name that may not be */
@@ -72,6 +75,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct work);
 } dns_work SEC(".maps");
+
+/* Programs of their own for what is rarer than an address, by enum wm_dns_tail: there is no room
+ * for it in one. Where one is not there, userspace answers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, WM_DNS_TAILS);
+	__type(key, __u32);
+	__type(value, __u32);
+} dns_tails SEC(".maps");
 
 /* Functions that are global, not inlined: the verifier walks each once by itself, and not once for
  * every path that leads to it; what loops is kept in them. Linux 6.1 would give up otherwise. */
@@ -658,6 +670,15 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 	return 0;
 }
 
+/** Let another program go on with what was read. @return only where it is not there. */
+static __always_inline int go_on(struct __sk_buff *skb, struct work *w, enum wm_dns_tail tail,
+				 bool mac)
+{
+	w->mac = mac;
+	bpf_tail_call(skb, &dns_tails, tail);
+	return WM_C_DNS_PASS_TAIL;
+}
+
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
 static __always_inline int respond(struct __sk_buff *skb, bool mac)
 {
@@ -687,6 +708,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	__builtin_memset(&w->query, 0, sizeof(w->query));
 	__builtin_memset(&w->question, 0, sizeof(w->question));
 	why = read_query(skb, w);
+	if (use_tails && why == WM_C_DNS_PASS_TYPE && w->query.type == WM_DNS_SRV)
+		return go_on(skb, w, WM_DNS_TAIL_SRV, mac);
 	if (why)
 		return why;
 	why = build(c, w);
@@ -734,4 +757,10 @@ int dns_veth(struct __sk_buff *skb)
 	int why = respond(skb, true);
 
 	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
+}
+
+SEC("tc")
+int dns_srv(struct __sk_buff *skb)
+{
+	return leave(WM_C_DNS_PASS_TYPE);
 }

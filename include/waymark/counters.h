@@ -65,7 +65,8 @@
 	X(DNS_NXDOMAIN, dns_nxdomain, "of the answers in the kernel: no name of ours is so")       \
 	X(CONNECT_KEPT, connect_kept, "choices by affinity: the client kept its backend")          \
 	X(CONNECT_KEPT_LOST, connect_kept_lost,                                                    \
-	  "choices that affinity could not make: the client's backend is not usable any more")
+	  "choices that affinity could not make: the client's backend is not usable any more")     \
+	X(DNS_PASS_TAIL, dns_pass_tail, "passed: the program that answers it is not there")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

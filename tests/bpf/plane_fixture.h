@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define CONNECT_HOOKS 9	  /* of a cgroup, without tcp_outcome */
+#define DNS_PINS      2	  /* of dns_lo: its link, and the array of what it calls */
 #define GONE_TRIES    500 /* of 10 ms: the kernel frees maps and programs after a grace period */
 
 static char pin_dir[128], cgroup[256];

@@ -108,7 +108,7 @@ Test(plane, another_size_moves_the_links_and_drops_the_old_pins)
 	cr_assert_eq(entries("new"), WM_MAP_COUNT);
 	attach_ok(p, CONNECT_HOOKS + 1);
 	cr_assert_eq(entries("maps"), WM_MAP_COUNT);
-	cr_assert_eq(entries(""), 2, "only maps and links");
+	cr_assert_eq(entries(""), 3, "only maps, links and tails");
 	wm_plane_hooks(p, &h);
 	/* what shows and releases sockets was attached beside the old, until it had them all */
 	for (unsigned i = 0; i <= CONNECT_HOOKS; i++)
@@ -198,7 +198,7 @@ Test(plane, detach_leaves_nothing)
 		map_ids[i] = m[i].id;
 	wm_plane_close(p);
 	r = wm_plane_detach(pin_dir, false, &e);
-	cr_assert_eq(r, CONNECT_HOOKS + 1 + WM_MAP_COUNT, "%d: %s", r, e.text);
+	cr_assert_eq(r, CONNECT_HOOKS + DNS_PINS + WM_MAP_COUNT, "%d: %s", r, e.text);
 	cr_assert_neq(access(pin_dir, F_OK), 0);
 	for (unsigned i = 0; i <= CONNECT_HOOKS; i++) {
 		cr_assert(link_gone(link_ids[i]));
@@ -250,9 +250,9 @@ Test(plane, lost_links_and_pins_come_back)
 	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), -EBUSY);
 	cr_assert(strstr(e.text, "--force"), "%s", e.text);
 	cr_assert_eq(wm_plane_check(p), 0);
-	cr_assert_eq(wm_plane_detach(pin_dir, true, &e), CONNECT_HOOKS + 1 + WM_MAP_COUNT);
+	cr_assert_eq(wm_plane_detach(pin_dir, true, &e), CONNECT_HOOKS + DNS_PINS + WM_MAP_COUNT);
 	cr_assert_neq(access(pin_dir, F_OK), 0);
-	cr_assert_eq(wm_plane_check(p), CONNECT_HOOKS + 1 + WM_MAP_COUNT);
+	cr_assert_eq(wm_plane_check(p), CONNECT_HOOKS + DNS_PINS + WM_MAP_COUNT);
 	map_id = p->maps[WM_MAP_SETS].id;
 	attach_ok(p, CONNECT_HOOKS + 1);
 	cr_assert_eq(wm_plane_check(p), 0);
@@ -719,7 +719,7 @@ Test(plane, clsact_is_the_fallback)
 	cr_assert_eq(l.n, 1);
 	cr_assert_eq(l.same, 1);
 	wm_plane_close(p);
-	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), 1 + WM_MAP_COUNT, "%s", e.text);
+	cr_assert_eq(wm_plane_detach(pin_dir, false, &e), DNS_PINS + WM_MAP_COUNT, "%s", e.text);
 	cr_assert_eq(filters_on_lo(), 0);
 }
 

@@ -87,7 +87,8 @@ static void check_whole(struct wm_plane *p, unsigned at)
 	unsigned n = wm_plane_hooks(p, &h);
 	int fd;
 
-	cr_assert_eq(entries(""), 2, "step %u: only maps and links", at);
+	cr_assert_eq(entries(""), 2 + p->c.attach_dns, "step %u: only maps, links and tails", at);
+	cr_assert_eq(entries("tails"), p->c.attach_dns, "step %u", at);
 	cr_assert_eq(entries("links"), n, "step %u", at);
 	for (unsigned i = 0; i < n; i++) {
 		char pin[WM_HOOK_NAME_MAX];
@@ -150,6 +151,7 @@ Test(plane, killed_at_any_step_of_a_change_of_size)
 			cr_assert(pinned_link_prog(hook_name(i), NULL), "step %u: %s", at,
 				  hook_name(i));
 		cr_assert(pinned_link_prog("dns_lo@lo", NULL));
+		cr_assert_geq(entries("tails"), 1, "step %u: what it calls is pinned", at);
 		/* The settings may also have been taken back. */
 		if (at % 2)
 			recover_ok(&a, at);

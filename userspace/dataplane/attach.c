@@ -368,6 +368,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 {
 	int r;
 
+	(void)wm_tails_pin(p); /* what is missing, wm_plane_check() tells */
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	if (p->c.attach_connect)
 		attach_steering(p);
@@ -378,6 +379,8 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 	r = wm_pins_each(p->c.pin_dir, "links", drop_unwanted, p);
 	if (r >= 0)
 		r = wm_pins_each(p->c.pin_dir, "clsact", drop_unwanted_filter, p);
+	if (r >= 0)
+		r = wm_tails_sweep(p);
 	drop_if_empty(p, "links");
 	drop_if_empty(p, "clsact");
 	if (r >= 0 && p->staged) {
@@ -482,7 +485,7 @@ bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h)
 unsigned wm_plane_check(struct wm_plane *p)
 {
 	_cleanup_close_ int fd = -1;
-	unsigned lost = wm_maps_unpinned(p);
+	unsigned lost = wm_maps_unpinned(p) + wm_tails_unpinned(p);
 	uint64_t id = 0;
 
 	if (p->c.attach_connect && p->c.cgroup)

@@ -6,6 +6,8 @@
  *   maps/<map>       the maps in use
  *   links/<hook>     cgroup and tcx links; "<hook>~" is a link about to take the place of an older
  * one clsact/<hook>    programs of clsact filters (kernels before 6.6), so that detach knows them
+ *   tails/<id>       array of the programs that the DNS programs call, by its id: without a pin the
+ *                    kernel empties it when the agent ends
  *   new/<map>        maps of another size or layout, being filled; they become maps/ when the links
  *                    use them, by two renames: maps -> old, new -> maps, then old is removed
  * <hook> is the program, and for devices "<program>@<device>" with '.' written '%', since bpffs
@@ -73,6 +75,7 @@ enum wm_prog_index {
 	WM_PROG_CONNECT6,
 	WM_PROG_DNS_LO,
 	WM_PROG_DNS_VETH,
+	WM_PROG_DNS_SRV,	/* tails.c puts it where the two call it */
 	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,
@@ -265,6 +268,18 @@ int wm_progs_try_observe(void);
 int wm_progs_try_passive(void);
 /** First object file of the maps alone: open, not loaded. NULL on failure. */
 struct bpf_object *wm_maps_object(void);
+
+/* --- tails.c: programs that the DNS programs call --- */
+#define WM_TAILS_DIR "tails" /* of the pin directory */
+/** Put those that were loaded where the others find them. What is missing userspace answers. */
+void wm_tails_fill(struct wm_plane *p);
+/** Pin the array, before programs are attached that use it. @return 0 or negative errno. */
+int wm_tails_pin(const struct wm_plane *p);
+/** Whether its pin is missing. */
+bool wm_tails_unpinned(const struct wm_plane *p);
+/** Remove those of earlier runs, when no program is attached any more that uses them. @return 0 or
+ *  negative errno. */
+int wm_tails_sweep(const struct wm_plane *p);
 
 /* --- custom.c --- */
 /** Read the object file @p path. @return 0 with @p ret for free(), or the error with words. */

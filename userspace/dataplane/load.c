@@ -51,6 +51,7 @@ static const struct {
 	[WM_PROG_CONNECT6] = {"connect6", WM_OBJECT_CONNECT},
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
+	[WM_PROG_DNS_SRV] = {"dns_srv", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -67,7 +68,7 @@ static const struct {
 #endif
 
 struct features {
-	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows;
+	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows, tails;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -188,6 +189,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "deny_zones", p->zones, sizeof(p->zones));
 	set_constant(o, "deny_dc", &p->dc, sizeof(p->dc));
 	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
+	set_constant(o, "use_tails", &f.tails, sizeof(f.tails));
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 
@@ -333,7 +335,8 @@ static struct bpf_object *load_either(const struct wm_plane *p, enum wm_object_i
 	struct bpf_object *o = load(p, which, mask, f);
 
 	if (!o && which <= WM_OBJECT_DNS &&
-	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup || f.flows))
+	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup || f.flows ||
+	     f.tails))
 		o = load(p, which, mask, (struct features){0});
 	return o;
 }
@@ -401,6 +404,7 @@ static struct features probe(void)
 					   BPF_FUNC_get_netns_cookie),
 		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					    BPF_FUNC_get_current_cgroup_id),
+		.tails = true,
 	};
 
 	/* who calls is told since 5.7, by helpers that came together */
@@ -548,9 +552,12 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->veth_devices || !p->veth_devices[0])
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
+	p->progs[WM_PROG_DNS_SRV].wanted =
+		p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
+	wm_tails_fill(p);
 	map_tables(p);
 }
 

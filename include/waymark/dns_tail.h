@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* dns_tail.h - the programs that go on where the DNS programs leave off: places in `dns_tails`. */
+#pragma once
+
+enum wm_dns_tail {
+	WM_DNS_TAIL_SRV, /* dns_srv: SRV of services */
+	WM_DNS_TAILS
+};

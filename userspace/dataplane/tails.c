@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tails.c - the programs that the DNS programs call, in an array that belongs to this run's
+ * programs alone: a link is moved to the new programs in one step, and with them to what they call.
+ * The kernel empties such an array when its last descriptor and pin are gone, so it is pinned
+ * before the first link moves, and the one of the run before stays until none is left. */
+#include "userspace/base/macros.h"
+#include "userspace/dataplane/internal.h"
+#include "waymark/dns_tail.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const enum wm_prog_index programs[WM_DNS_TAILS] = {
+	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,
+};
+
+static int array_of(const struct wm_plane *p)
+{
+	struct bpf_object *o = p->objects[WM_OBJECT_DNS];
+
+	return o ? bpf_object__find_map_fd_by_name(o, "dns_tails") : -ENOENT;
+}
+
+/* Name of its pin. @return 0, -ENOENT: there is no array. */
+static int name_of(const struct wm_plane *p, char name[16])
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	int fd = array_of(p);
+
+	if (fd < 0)
+		return -ENOENT;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		info.id = 0; /* no map has it: a name all the same */
+	snprintf(name, 16, "%u", info.id);
+	return 0;
+}
+
+void wm_tails_fill(struct wm_plane *p)
+{
+	int fd = array_of(p);
+
+	for (uint32_t i = 0; fd >= 0 && i < WM_DNS_TAILS; i++) {
+		struct wm_prog *prog = &p->progs[programs[i]];
+
+		if (prog->fd >= 0 && bpf_map_update_elem(fd, &i, &prog->fd, BPF_ANY))
+			snprintf(prog->text, sizeof(prog->text), "putting it into dns_tails: %s",
+				 strerror(errno));
+	}
+}
+
+bool wm_tails_unpinned(const struct wm_plane *p)
+{
+	char path[WM_PIN_PATH_MAX], name[16];
+
+	return !name_of(p, name) && !wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, name) &&
+	       access(path, F_OK) < 0;
+}
+
+int wm_tails_pin(const struct wm_plane *p)
+{
+	char path[WM_PIN_PATH_MAX], name[16];
+	int r;
+
+	if (!wm_tails_unpinned(p))
+		return 0;
+	r = wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, NULL);
+	if (!r && mkdir(path, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	if (!r)
+		r = name_of(p, name);
+	if (!r)
+		r = wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, name);
+	return r ? r : bpf_obj_pin(array_of(p), path);
+}
+
+static int remove_other(void *arg, const char *path, const char *name)
+{
+	if (!strcmp(name, arg))
+		return 0;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int wm_tails_sweep(const struct wm_plane *p)
+{
+	char path[WM_PIN_PATH_MAX], name[16] = "";
+	int r;
+
+	(void)name_of(p, name);
+	r = wm_pins_each(p->c.pin_dir, WM_TAILS_DIR, remove_other, name);
+	if (!*name && !wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, NULL))
+		rmdir(path);
+	return r;
+}
