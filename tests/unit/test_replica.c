@@ -48,6 +48,30 @@ Test(replica, what_flips_within_a_batch_travels_once)
 	net_free(n);
 }
 
+Test(replica, the_first_change_goes_at_once_and_a_stream_of_them_gathers)
+{
+	struct net *n = net_new(2, 1);
+	unsigned before;
+	char text[16];
+
+	net_start(n);
+	net_pass(n, 1000);
+	before = n->frames;
+	put(&n->a[0], "a", "first");
+	net_pass(n, 1);
+	cr_assert_eq(n->frames, before + 1, "nothing was there to wait for");
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(text, sizeof(text), "%u", i);
+		put(&n->a[0], "a", text);
+		net_pass(n, 1);
+	}
+	cr_assert_leq(n->frames - before, 12, "%u messages in 50 ms", n->frames - before);
+	net_pass(n, 20);
+	is(has(&n->a[1], &n->a[0], "a"), "49");
+	cr_assert(net_equal(n));
+	net_free(n);
+}
+
 Test(replica, a_gap_is_pulled)
 {
 	struct net *n = net_new(2, 1);

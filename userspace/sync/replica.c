@@ -300,7 +300,7 @@ int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c)
 	object_set(r, l, o, &mine, 0);
 	if (c->version.seq > l->at.seq)
 		log_set_at(r, l, (struct position){l->at.epoch, c->version.seq});
-	serve_flush_soon(r, BATCH_MS);
+	serve_gather(r);
 	return 0;
 }
 

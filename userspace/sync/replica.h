@@ -137,8 +137,9 @@ bool wm_replica_next_proved(const struct wm_replica *r, size_t *pos, struct wm_r
 /** At the start, once all was recovered: one of the run before. It is held if it proves what was
  *  recovered; whose key it is was judged then. @return whether it does. */
 bool wm_replica_prove(struct wm_replica *r, const struct wm_replica_proved *p);
-/** A change of our own, or a shared one that we wrote: it is durable. Goes to all within 5 ms, with
- *  others of that time. In the order of the log. @return 0, -ENOMEM. */
+/** A change of our own, or a shared one that we wrote: it is durable. Goes to all when this turn is
+ *  over, or, where others went within 5 ms, with all that came in this time. In the order of the
+ * log. @return 0, -ENOMEM. */
 int wm_replica_own(struct wm_replica *r, const struct wm_replica_change *c);
 
 /** Would a shared object that is about to be written here stand, by the rule, against what is here,

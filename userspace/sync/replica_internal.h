@@ -22,7 +22,7 @@
 #include <sys/queue.h>
 
 #define LOGS_MAX    16384 /* agents whose log is here at most: WM_MEMBERS_MAX */
-#define BATCH_MS    5	  /* milliseconds that changes of our own gather */
+#define BATCH_MS    5	  /* milliseconds that changes of our own gather behind others */
 #define CHANGES_MAX 4096  /* of one message */
 #define PULL_LOGS   64	  /* logs asked for in one message */
 #define VECTOR_LOGS 1024  /* logs of one message of a vector */
@@ -248,6 +248,7 @@ struct wm_replica {
 	size_t pending_len, pending_cap;
 	struct wm_env_timer *flush, *work, *tick;
 	bool flush_armed;
+	uint64_t told_ms;    /* when changes of our own were told last */
 	unsigned up, silent; /* peers; silent: of these */
 	unsigned live, tombs;
 	digest_t digest, vector;       /* sums over all logs */
@@ -500,6 +501,9 @@ int serve_pull(struct wm_replica *r, struct peer *p, const Wm__Replica__Pull *pu
 int serve_sums(struct wm_replica *r, struct peer *p, const Wm__Replica__Sums *s, struct wm_err *e);
 void serve_flush(void *arg); /* timer */
 void serve_flush_soon(struct wm_replica *r, uint64_t ms);
+/* There is a change of our own. The first after a pause is told when this turn is over, those of a
+ * stream BATCH_MS after what was told before. */
+void serve_gather(struct wm_replica *r);
 int serve_pending(struct wm_replica *r, struct object *o); /* shared, goes with the next batch */
 
 /* replica.c */

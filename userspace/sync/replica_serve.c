@@ -434,6 +434,13 @@ void serve_flush_soon(struct wm_replica *r, uint64_t ms)
 		r->flush_armed = wm_env_timer_arm(r->flush, ms) == 0;
 }
 
+void serve_gather(struct wm_replica *r)
+{
+	uint64_t since = wm_env_ms(r->c.env) - r->told_ms;
+
+	serve_flush_soon(r, since < BATCH_MS ? BATCH_MS - since : 0);
+}
+
 int serve_pending(struct wm_replica *r, struct object *o)
 {
 	size_t cap = r->pending_cap ? 2 * r->pending_cap : 16;
@@ -450,7 +457,7 @@ int serve_pending(struct wm_replica *r, struct object *o)
 		o->pending = true;
 		p[r->pending_len++] = o;
 	}
-	serve_flush_soon(r, BATCH_MS);
+	serve_gather(r);
 	return 0;
 }
 
@@ -464,6 +471,7 @@ static void batch_send(struct wm_replica *r, struct out *out, Wm__Replica__Batch
 	m.is_case = WM__REPLICA__MESSAGE__IS_BATCH;
 	m.batch = b;
 	r->stats.own += out->count;
+	r->told_ms = wm_env_ms(r->c.env);
 	(void)wire_send(r, NULL, &m); /* without memory: who lacks it asks */
 	out_free(out);
 	*out = (struct out){0};
