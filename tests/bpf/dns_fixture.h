@@ -33,7 +33,7 @@ static struct wm_tables_policy policy; /* a suite may change it before it begins
 
 static __attribute__((unused)) uint32_t a_record_limit, fail_write; /* set before dns_setup() */
 
-static uint32_t names_cap = 512;
+static uint32_t names_cap = 512, backends_cap = 1024;
 
 static void make_plane(void)
 {
@@ -45,7 +45,8 @@ static void make_plane(void)
 	c.frontends = 256;
 	c.sets = 128;
 	c.slots = 1 << 18; /* freed ranges rest for a second, and the tests do not wait */
-	c.backends = 1024;
+	c.backends = backends_cap;
+	c.memory_max = 64 << 20;
 	c.a_record_limit = a_record_limit;
 	c.fail_write = fail_write;
 	c.negative_ttl_s = 3;
