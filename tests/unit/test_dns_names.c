@@ -395,6 +395,86 @@ static void prepare(const char *id, const char *name, const char *service, bool 
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
 }
 
+/* By the last octet of an instance's address; from another node than this one backwards. */
+static bool by_octet(void *arg, const struct wm_node *from, const struct wm_instance **all,
+		     unsigned count)
+{
+	bool back = from != wm_registry_node(registry);
+
+	++*(unsigned *)arg;
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned k = i + 1; k < count; k++) {
+			uint32_t a = ntohl(all[i]->addr4.s_addr), b = ntohl(all[k]->addr4.s_addr);
+			const struct wm_instance *x = all[i];
+
+			if (a < b ? !back : back)
+				continue;
+			all[i] = all[k];
+			all[k] = x;
+		}
+	}
+	return true;
+}
+
+static void near_by(const char *near, const struct sockaddr_in *from, uint16_t type,
+		    const char *first, const char *last)
+{
+	struct wm_policy_draft d;
+	struct wm_err e = {0};
+	size_t len;
+
+	wm_policy_draft_init(&d, WM_QUERY_KEY "f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e60");
+	d.p.query.id = "f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e60";
+	d.p.query.name = "near";
+	d.p.query.service = "web";
+	d.p.query.near = near;
+	d.p.query.ttl = "";
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	for (int i = 0; i < 20; i++) {
+		len = build("near.query.mesh.internal", type, 1232);
+		answer.len = wm_dns_respond_to(server, (const struct sockaddr *)from, query, len,
+					       false, answer.raw, sizeof(answer.raw));
+		parse_answer();
+		cr_assert_eq(answer.counts[1], 9);
+		cr_assert_str_eq(answer.r[0].text, first);
+		cr_assert_str_eq(answer.r[8].text, last);
+	}
+}
+
+Test(names, prepared_queries_with_near_are_in_order)
+{
+	struct sockaddr_in other = {.sin_family = AF_INET, .sin_addr = {htonl(0x0a090909)}};
+	const struct wm_node_draft facts = {.address = "10.9.9.9"};
+	const struct wm_catalog_op op = {
+		.verb = WM_VERB_SET, .object = WM_OBJECT_NODE, .node = "far", .facts = &facts};
+	const struct wm_catalog_batch b = {.ops = &op, .count = 1};
+	struct wm_err e = {0};
+	unsigned asked = 0, failed;
+
+	for (unsigned i = 1; i <= 9; i++) {
+		char id[16], address[24];
+
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		add("web", id, address, 80, "v1", WM_PASSING);
+	}
+	cr_assert_eq(wm_registry_catalog(registry, &b, &failed, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	wm_dns_server_near(server, &(struct wm_dns_near){by_octet, &asked});
+	near_by("_agent", &other, A, "10.1.0.1", "10.1.0.9");
+	near_by("far", NULL, A, "10.1.0.9", "10.1.0.1");
+	near_by("_ip", &other, A, "10.1.0.9", "10.1.0.1");
+	near_by("_agent", NULL, SRV, "1 1 80 0a010001.addr.dc1.mesh.internal.",
+		"1 1 80 0a010009.addr.dc1.mesh.internal.");
+	/* an address of no node: near to who answers */
+	other.sin_addr.s_addr = htonl(0x0a090908);
+	near_by("_ip", &other, A, "10.1.0.1", "10.1.0.9");
+	near_by("_ip", NULL, A, "10.1.0.1", "10.1.0.9");
+	cr_assert_eq(asked, 6 * 20);
+	wm_dns_server_near(server, NULL);
+}
+
 Test(names, prepared_queries_have_names)
 {
 	add("web", "a", "10.1.0.1", 80, "v1", WM_PASSING);

@@ -21,6 +21,7 @@ struct wm_dns_conn {
 	struct wm_dns_server *s;
 	struct wm_dns_client *client;
 	struct wm_stream stream;
+	struct sockaddr_storage from;
 	struct wm_io *io;
 	struct wm_timer *deadline;
 	LIST_ENTRY(wm_dns_conn) entry;
@@ -135,7 +136,8 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 		return true;
 	c->waiting--;
 	n = asked ? wm_dns_servfail(s, query, true, s->answer, WM_DNS_TCP_MAX)
-		  : wm_dns_respond(s, query, len, true, s->answer, WM_DNS_TCP_MAX);
+		  : wm_dns_respond_to(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
+				      WM_DNS_TCP_MAX);
 	return !n || conn_append(c, s->answer, n);
 }
 
@@ -296,6 +298,7 @@ static struct wm_dns_conn *conn_new(struct wm_dns_server *s, int fd,
 		return NULL;
 	}
 	c->s = s;
+	c->from = *from;
 	c->stream = (struct wm_stream){.kind = &wm_stream_socket, .fd = fd};
 	LIST_INIT(&c->passed);
 	LIST_INIT(&c->parked);

@@ -106,6 +106,7 @@ struct wm_reply {
 	bool tcp, truncated;
 	unsigned chain;	     /* aliases that were followed */
 	uint32_t ttl_s;	     /* of its records, negative ones apart */
+	bool ordered;	     /* the list of instances is: the nearest stand first */
 	const uint8_t *zone; /* wire name that the SOA is of; NULL: the domain */
 	uint16_t rcode, answers, authorities, additionals;
 };
@@ -275,4 +276,6 @@ struct wm_dns_server {
 	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
+	struct wm_dns_near near;     /* its sort NULL: nobody */
+	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 };

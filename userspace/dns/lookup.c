@@ -28,8 +28,8 @@ static size_t make_answer(struct wm_dns_parked *p, int code)
 
 	if (code)
 		return wm_dns_servfail(s, p->query, tcp, s->answer, sizeof(s->answer));
-	return wm_dns_respond(s, p->query, p->len, tcp, s->answer,
-			      tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
+	return wm_dns_respond_to(s, (struct sockaddr *)&p->from, p->query, p->len, tcp, s->answer,
+				 tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
 }
 
 static void send_datagram(struct wm_dns_parked *p, size_t len)

@@ -302,7 +302,8 @@ static void gather(struct wm_reply *r, const struct wm_instance *const *list, un
 		wm_dns_put_address(r->s->records + w->records * len, type, w->ttl_s, addr);
 		wm_dns_walk_keep(w, wm_dns_twin_hashed(w, r->s->records, type, seen, key));
 	}
-	wm_dns_shuffle(w, type, r->s->records);
+	if (!r->ordered)
+		wm_dns_shuffle(w, type, r->s->records);
 }
 
 unsigned wm_reply_listed(struct wm_reply *r, const struct wm_instance *const *list, unsigned count,

@@ -298,6 +298,7 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len)
 	if (r->ask.kind == WM_ASK_VIRTUAL && !wm_tables_virtual(r->s->tables))
 		r->ask.kind = WM_ASK_SERVICE; /* the address would lead nowhere */
 	r->ttl_s = ttl_of(r);
+	r->ordered = false;
 }
 
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
@@ -364,6 +365,17 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	}
 	note(r);
 	return finish(r, query);
+}
+
+size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+			 size_t len, bool tcp, uint8_t *out, size_t cap)
+{
+	size_t n;
+
+	s->from = from;
+	n = wm_dns_respond(s, query, len, tcp, out, cap);
+	s->from = NULL;
+	return n;
 }
 
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,

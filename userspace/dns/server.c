@@ -81,8 +81,9 @@ static void on_datagrams(void *arg, unsigned events)
 			continue;
 		len = asked ? wm_dns_servfail(k->s, b->query[i], false, b->answer[i],
 					      sizeof(b->answer[i]))
-			    : wm_dns_respond(k->s, b->query[i], b->in[i].msg_len, false,
-					     b->answer[i], sizeof(b->answer[i]));
+			    : wm_dns_respond_to(k->s, (struct sockaddr *)&b->from[i], b->query[i],
+						b->in[i].msg_len, false, b->answer[i],
+						sizeof(b->answer[i]));
 		if (!len)
 			continue;
 		b->out_iov[out] = (struct iovec){b->answer[i], len};
@@ -313,6 +314,11 @@ void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 	wm_dns_unpark(s, &s->parked);
 	wm_dns_conns_unpark(s);
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
+}
+
+void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n)
+{
+	s->near = n ? *n : (struct wm_dns_near){0};
 }
 
 void wm_dns_server_free(struct wm_dns_server *s)

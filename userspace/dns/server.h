@@ -12,6 +12,8 @@
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/tables.h"
 
+#include <sys/socket.h>
+
 /* Counters of the userspace server, defined once: X(symbol, metric name, text). */
 #define WM_DNS_COUNTERS(X)                                                                         \
 	X(UDP_QUERY, dns_user_udp, "queries over UDP that userspace saw")                          \
@@ -77,10 +79,23 @@ struct wm_dns_lookup {
 /** @p l is copied; NULL: nobody. Questions that wait are dropped. Not NULL for longer than it can
  *  be called. */
 void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l);
+/* Who knows how far nodes are from each other: prepared queries with Near. */
+struct wm_dns_near {
+	/* Put instances in order, the nearest to @p from first. @return false: no memory. */
+	bool (*sort)(void *arg, const struct wm_node *from, const struct wm_instance **all,
+		     unsigned count);
+	void *arg;
+};
+/** @p n is copied; NULL, as at first: nobody, and answers are in an order by chance and weight. */
+void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
- *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @return octets, 0 when nothing is
- * to be sent: what is no query is counted as dropped, every query gets an answer. */
+ *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @p from who asks, NULL: this node.
+ *  @return octets, 0 when nothing is to be sent: what is no query is counted as dropped, every
+ * query gets an answer. */
+size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+			 size_t len, bool tcp, uint8_t *out, size_t cap);
+/** The same for who is on this node. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
 /** Ask others for names that are not ours, once, before the first query. @return 0, -ENOMEM. */
