@@ -622,6 +622,8 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 	if (!a->http)
 		return wm_err_set(e, -ENOMEM, "out of memory: HTTP server");
 	wm_api_set_server(a->api, a->http);
+	if (a->dns)
+		wm_dns_server_near(a->dns, &(struct wm_dns_near){wm_api_near, a->api});
 	for (unsigned i = 0; s->http_hosts[i]; i++) {
 		r = wm_http_allow_host(a->http, s->http_hosts[i]);
 		if (r)
@@ -905,6 +907,8 @@ void wm_agent_stop(struct wm_agent *a)
 		wm_dns_server_ask(a->dns, NULL);
 	wm_sync_free(a->sync); /* answers who waits for another agent, too */
 	wm_truth_free(a->truth);
+	if (a->dns)
+		wm_dns_server_near(a->dns, NULL);
 	wm_api_free(a->api);
 	wm_dns_server_free(a->dns);
 	wm_outliers_free(a->outliers);

@@ -156,6 +156,16 @@ check "from what is no agent's all are as far" "$(order 2 a-outside)" "near-x ne
 check "from nobody" "near-x near-1 near-2 near-0 near-3" "$(order 2 nobody)"
 check "nodes" "n2 a-outside" "$(api_of 1 '/v1/catalog/nodes?near=n2' | jq -r '[.[0].Node, .[-1].Node] | join(" ")')"
 check "checks" n2 "$(api_of 1 '/v1/health/state/any?near=n2' | jq -r '.[0].Node')"
+# a prepared query that says near whom, in DNS: to a node, to who answers, to who asks
+prepare() { # name, near
+	curl -s --max-time 20 --unix-socket "$TMP/n1.sock" -o /dev/null -w '%{http_code}' -d "{\"Name\": \"$1\", \"Service\": {\"Service\": \"near\", \"Near\": \"$2\"}}" http://x/v1/query
+}
+prepared_at_2() { [ "$(api_of 2 /v1/query | jq length)" = 3 ]; }
+first_of() { ask_of "$1" "$2.query.mesh.internal" | head -1; } # node, name
+check "queries with Near" "200 200 200" "$(prepare to-2 n2) $(prepare to-me _agent) $(prepare to-asker _ip)"
+until_ok 20 prepared_at_2 || fail "queries are not at node 2"
+for _ in 1 2 3 4 5; do echo "$(first_of 1 to-2) $(first_of 2 to-2) $(first_of 1 to-me) $(first_of 2 to-me) $(first_of 2 to-asker)"; done | sort -u >"$TMP/near"
+check "their first address in DNS" "10.77.0.2 10.77.0.2 10.77.0.1 10.77.0.2 10.77.0.2" "$(cat "$TMP/near")"
 # a node that is far: its veth is slow to answer
 on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
 	farthest() { [ "$(order 1 _agent | tr ' ' '\n' | sed -n 4p)" = near-2 ]; }

@@ -104,6 +104,10 @@ void wm_api_handle(void *arg, struct wm_http_request *req);
 void wm_api_set_server(struct wm_api *a, struct wm_http_server *s);
 /** The data plane and why there is none, when that is known later or changes. */
 void wm_api_set_plane(struct wm_api *a, struct wm_plane *p, const char *plane_error);
+/** Put instances in order by their distance from a node, as ?near does; of struct wm_dns_near,
+ *  @p arg is the struct wm_api. @return false: no memory. */
+bool wm_api_near(void *arg, const struct wm_node *from, const struct wm_instance **all,
+		 unsigned count);
 /** Write the OpenAPI description of every route, as it is served, indented. @return 0, -1. */
 int wm_api_openapi(FILE *out, const char *version);
 /** In the order of WM_API_COUNTERS. Borrowed. */

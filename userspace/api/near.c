@@ -165,6 +165,12 @@ bool wm_near_sort(const struct wm_members *ms, const struct wm_node *from,
 	return sort_near(ms, from, all, count, node_of);
 }
 
+bool wm_api_near(void *arg, const struct wm_node *from, const struct wm_instance **all,
+		 unsigned count)
+{
+	return wm_near_sort(wm_near_members(arg), from, all, count);
+}
+
 bool wm_near_sort_nodes(const struct wm_members *ms, const struct wm_node *from,
 			const struct wm_node **all, unsigned count)
 {
