@@ -181,6 +181,7 @@ int ctl_node_look(const char *root, struct ctl_node *ret)
 	memset(ret, 0, sizeof(*ret));
 	wm_buf_init(&ret->text, CTL_NODE_FILE_MAX);
 	wm_buf_init(&ret->before, CTL_NODE_FILE_MAX);
+	ret->real = strcmp(root, "/") == 0;
 	ret->root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ret->root < 0)
 		return -errno;

@@ -9,11 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CTL_NODE_RESOLV	     "/etc/resolv.conf"
-#define CTL_NODE_KEPT	     "/etc/resolv.conf.waymark" /* also in dns.resolv_conf */
-#define CTL_NODE_SERVERS_MAX 3	   /* MAXNS of resolv.conf(5): libcs read no more */
-#define CTL_NODE_FILE_MAX    65536 /* octets of a file that is read */
-#define CTL_NODE_WHY_MAX     512
+#define CTL_NODE_RESOLV "/etc/resolv.conf"
+#define CTL_NODE_KEPT	"/etc/resolv.conf.waymark" /* also in dns.resolv_conf */
+/* behind what others write there: of a setting that has one value the last counts */
+#define CTL_NODE_RESOLVED_FILE "/etc/systemd/resolved.conf.d/90-waymark.conf"
+#define CTL_NODE_MANAGER_FILE  "/etc/NetworkManager/conf.d/90-waymark.conf"
+#define CTL_NODE_SERVERS_MAX   3     /* MAXNS of resolv.conf(5): libcs read no more */
+#define CTL_NODE_FILE_MAX      65536 /* octets of a file that is read */
+#define CTL_NODE_WHY_MAX       512
 
 enum ctl_node_owner {
 	CTL_NODE_PLAIN, /* a file that no program writes, as far as can be seen */
@@ -23,6 +26,7 @@ enum ctl_node_owner {
 };
 struct ctl_node {
 	int root;
+	bool real;		    /* it is that of the machine that runs */
 	enum ctl_node_owner owner;  /* of the file before ours, where it is ours now */
 	char why[CTL_NODE_WHY_MAX]; /* CTL_NODE_OTHER: why, and what to do */
 	bool missing;		    /* there is no /etc/resolv.conf */
@@ -56,3 +60,24 @@ int ctl_node_remove(int root, const char *path);
 int ctl_node_keep(const struct ctl_node *n);
 /** Give the one before ours its first name back. @return 0, -errno. */
 int ctl_node_restore(const struct ctl_node *n);
+
+/* --- waymarkctl_node_dropin.c --- */
+/* A file of ours beside the configuration of another program. */
+struct ctl_dropin {
+	const char *path;
+	bool there, ours, edited;
+	struct wm_buf text;
+};
+/** Look for it. @return 0, negative errno. The caller frees ret->text in either case. */
+int ctl_node_dropin_look(const struct ctl_node *n, const char *path, struct ctl_dropin *ret);
+/** Seal @p text and make it the file, unless it is. @return 0, negative errno. */
+int ctl_node_dropin_write(const struct ctl_node *n, struct ctl_dropin *d, struct wm_buf *text,
+			  bool *changed);
+/** Is our domain all that its servers are for: has systemd-resolved none in its configuration?
+ *  @return false with n->why. */
+bool ctl_node_resolved_free(struct ctl_node *n);
+/** Does NetworkManager write /etc/resolv.conf, and start no resolver? @return false, n->why. */
+bool ctl_node_network_manager_free(struct ctl_node *n);
+/** Let a unit read its configuration again. @return 0; 1: no service manager runs there, so that
+ *  it is left to the operator; negative errno. */
+int ctl_node_reload(const struct ctl_node *n, const char *unit);
