@@ -146,6 +146,7 @@ enum {
 	OPT_ONCE,
 	OPT_VERDICT,
 	OPT_ROOT,
+	OPT_ONLY,
 	OPT_REFERENCE,
 	OPT_MAN,
 	OPT_VERSION,
@@ -186,6 +187,8 @@ enum {
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
 	X("once", OPT_ONCE, NULL, "top", "one look, which takes a second")                         \
 	X("root", OPT_ROOT, "DIR", "dns enable, dns disable", "where the node's files are (/)")    \
+	X("only", OPT_ONLY, NULL, "dns enable",                                                    \
+	  "of systemd-resolved: the agent is asked for every name, not for its domain's alone")    \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
@@ -329,6 +332,9 @@ static int take(int o, struct ctl *c)
 		return -1;
 	case OPT_UDP:
 		c->udp = true;
+		return -1;
+	case OPT_ONLY:
+		c->only = true;
 		return -1;
 	case OPT_REFERENCE:
 		ctl_words_reference(stdout, commands);

@@ -30,7 +30,7 @@ struct ctl {
 	const char *reason, *service, *config_dir;
 	const char *pid, *cgroup, *uid; /* of who dials; NULL: not given */
 	const char *verdict;		/* NULL: any */
-	bool udp, once;
+	bool udp, once, only;
 	const char *dir;  /* of certificates; NULL: here */
 	const char *root; /* of the node's files */
 	unsigned days;	  /* 0: the default */

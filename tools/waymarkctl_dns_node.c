@@ -17,7 +17,7 @@
 struct enabling {
 	const struct ctl *c;
 	struct ctl_node node;
-	const char *domain;
+	const char *domain, *alt_domain; /* NULL: not known */
 	unsigned count;
 	struct ctl_server at[CTL_NODE_SERVERS_MAX];
 };
@@ -39,7 +39,8 @@ static uint16_t port_of(const struct ctl_server *s)
 /* A libc asks port 53 only. */
 static bool add(struct enabling *e, const struct ctl_server *s)
 {
-	if (port_of(s) != DNS_PORT || e->count == CTL_NODE_SERVERS_MAX)
+	if ((port_of(s) != DNS_PORT && e->node.owner != CTL_NODE_RESOLVED) ||
+	    e->count == CTL_NODE_SERVERS_MAX)
 		return false;
 	e->at[e->count++] = *s;
 	return true;
@@ -52,8 +53,10 @@ static int find_addresses(struct enabling *e, const json_t *status)
 	size_t k;
 
 	for (int i = 0; i < e->c->args_count; i++) {
-		if (!ctl_server_of(e->c->args[i], DNS_PORT, &s) || !add(e, &s))
-			return ctl_fail(e->c, "'%s' is no address", e->c->args[i]);
+		if ((!ctl_server_of(e->c->args[i], DNS_PORT, &s) &&
+		     !ctl_server_at(e->c->args[i], &s)) ||
+		    !add(e, &s))
+			return ctl_fail(e->c, "'%s' is no address of a name server", e->c->args[i]);
 	}
 	if (e->count)
 		return 0;
@@ -163,6 +166,80 @@ static int enable_plain(struct enabling *e, bool *changed)
 	return r;
 }
 
+/* --- by way of systemd-resolved --------------------------------------------------------------- */
+static int check_dropin(const struct enabling *e, const struct ctl_dropin *d)
+{
+	if (d->there && (!d->ours || d->edited) && !e->c->force)
+		return ctl_fail(e->c, "%s was %s; --force: write it anew, or take it away", d->path,
+				d->ours ? "edited since dns enable wrote it"
+					: "not written by dns enable");
+	return 0;
+}
+
+/* With --only our server takes the place of all that are configured, and is preferred to those of
+ * links for every name. */
+static void put_resolved(const struct enabling *e, struct wm_buf *b)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	wm_buf_puts(b, e->c->only ? "[Resolve]\nDNS=\nDNS=" : "[Resolve]\nDNS=");
+	for (unsigned i = 0; i < e->count; i++) {
+		bare(&e->at[i], text);
+		wm_buf_printf(b, strchr(text, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? " " : "", text,
+			      port_of(&e->at[i]));
+	}
+	if (e->c->only) {
+		wm_buf_puts(b, "\nFallbackDNS=\nDomains=~.\n");
+		return;
+	}
+	wm_buf_printf(b, "\nDomains=~%s", e->domain);
+	if (e->alt_domain && *e->alt_domain)
+		wm_buf_printf(b, " ~%s", e->alt_domain);
+	wm_buf_putc(b, '\n');
+}
+
+static int reload(const struct enabling *e, const char *unit)
+{
+	int r = ctl_node_reload(&e->node, unit);
+
+	if (r < 0)
+		return ctl_fail(e->c,
+				"systemctl try-reload-or-restart %s failed: it has not read "
+				"its configuration again",
+				unit);
+	if (r && !e->c->json)
+		printf("then: systemctl try-reload-or-restart %s\n", unit);
+	return 0;
+}
+
+static int enable_resolved(struct enabling *e, bool *changed)
+{
+	struct ctl_dropin d;
+	struct wm_buf b;
+	int r = ctl_node_dropin_look(&e->node, CTL_NODE_RESOLVED_FILE, &d);
+
+	wm_buf_init(&b, CTL_NODE_FILE_MAX);
+	if (r) {
+		r = failed(e, d.path, r);
+	} else if (!e->domain) {
+		r = ctl_fail(e->c, "no agent answers: start it first");
+	} else if (!e->c->only && !e->c->force && !ctl_node_resolved_free(&e->node)) {
+		r = ctl_fail(e->c, "%s", e->node.why);
+	} else {
+		r = check_dropin(e, &d);
+		if (!r) {
+			put_resolved(e, &b);
+			r = ctl_node_dropin_write(&e->node, &d, &b, changed);
+			if (r)
+				r = failed(e, d.path, r);
+		}
+	}
+	wm_buf_done(&b);
+	wm_buf_done(&d.text);
+	/* also where nothing changed: who was killed before it did not get here */
+	return r ? r : reload(e, "systemd-resolved.service");
+}
+
 /* --- commands --------------------------------------------------------------------------------- */
 static int tell(const struct ctl *c, const struct ctl_node *n, bool enabled, bool changed)
 {
@@ -192,23 +269,28 @@ static int enable(struct enabling *e, const json_t *status)
 
 	if (n->owner == CTL_NODE_OTHER && !e->c->force)
 		return ctl_fail(e->c, "%s", n->why);
-	if (n->owner == CTL_NODE_RESOLVED || n->owner == CTL_NODE_NETWORK_MANAGER)
+	if (n->owner == CTL_NODE_NETWORK_MANAGER)
 		return ctl_fail(e->c, "%s decides whom this node asks: docs/dns.md",
 				ctl_node_owner_str(n->owner));
+	if (n->owner != CTL_NODE_RESOLVED && e->c->only)
+		return ctl_fail(e->c,
+				"--only is of systemd-resolved, which this node does not ask");
 	if (n->edited && !e->c->force)
 		return ctl_fail(e->c, CTL_NODE_RESOLV " was edited since dns enable wrote it; "
 						      "--force: write it anew");
 	if (!status && !(e->c->force && e->c->args_count))
 		return ctl_fail(e->c, "no agent answers: start it first");
 	e->domain = json_string_value(json_object_get(status, "domain"));
+	e->alt_domain = json_string_value(json_object_get(status, "alt_domain"));
 	r = find_addresses(e, status);
 	if (!r && !e->c->force) {
 		r = check_answers(e);
-		if (!r)
+		if (!r && (n->owner != CTL_NODE_RESOLVED || e->c->only))
 			r = check_upstream(e);
 	}
 	if (!r)
-		r = enable_plain(e, &changed);
+		r = n->owner == CTL_NODE_RESOLVED ? enable_resolved(e, &changed)
+						  : enable_plain(e, &changed);
 	return r ? r : tell(e->c, n, true, changed);
 }
 
@@ -226,32 +308,57 @@ int ctl_dns_enable(const struct ctl *c)
 }
 
 /* What was written by dns enable, and by nobody since, is given up without a word. */
-static int disable(const struct ctl *c, const struct ctl_node *n)
+static int restore(const struct enabling *e, bool *changed)
 {
+	const struct ctl_node *n = &e->node;
 	int r;
 
-	if (!n->ours && n->kept && !n->same && !c->force)
-		return ctl_fail(c, CTL_NODE_RESOLV " was written by another since; it stays, and "
-						   "the one before is " CTL_NODE_KEPT
-						   "; --force puts that back");
+	if (!n->ours && n->kept && !n->same && !e->c->force)
+		return ctl_fail(e->c, CTL_NODE_RESOLV " was written by another since; it stays, "
+						      "and the one before is " CTL_NODE_KEPT
+						      "; --force puts that back");
 	if (n->ours && !n->kept)
-		return ctl_fail(c, CTL_NODE_KEPT " is gone: write " CTL_NODE_RESOLV " yourself");
-	if (n->ours && n->edited && !c->force)
-		return ctl_fail(c, CTL_NODE_RESOLV " was edited since dns enable wrote it; "
-						   "--force: put back the one before");
+		return ctl_fail(e->c, CTL_NODE_KEPT " is gone: write " CTL_NODE_RESOLV " yourself");
+	if (n->ours && n->edited && !e->c->force)
+		return ctl_fail(e->c, CTL_NODE_RESOLV " was edited since dns enable wrote it; "
+						      "--force: put back the one before");
+	*changed |= n->ours || (n->kept && !n->same);
 	r = n->kept ? ctl_node_restore(n) : 0;
-	if (r)
-		return ctl_fail(c, CTL_NODE_RESOLV ": %s", wm_err_str(r));
-	return tell(c, n, false, n->ours || (n->kept && !n->same));
+	return r ? failed(e, CTL_NODE_RESOLV, r) : 0;
+}
+
+static int take_away(const struct enabling *e, const char *path, const char *unit, bool *changed)
+{
+	struct ctl_dropin d;
+	int r = ctl_node_dropin_look(&e->node, path, &d);
+	bool there = d.there;
+
+	if (!r && there) {
+		r = check_dropin(e, &d);
+		if (!r) {
+			*changed = true;
+			r = ctl_node_remove(e->node.root, path);
+			r = r ? failed(e, path, r) : reload(e, unit);
+		}
+	} else if (r) {
+		r = failed(e, path, r);
+	}
+	wm_buf_done(&d.text);
+	return r;
 }
 
 int ctl_dns_disable(const struct ctl *c)
 {
-	struct ctl_node n;
-	int r = look(c, &n);
+	struct enabling e = {.c = c};
+	bool changed = false;
+	int r = look(c, &e.node);
 
 	if (!r)
-		r = disable(c, &n);
-	ctl_node_done(&n);
+		r = restore(&e, &changed);
+	if (!r)
+		r = take_away(&e, CTL_NODE_RESOLVED_FILE, "systemd-resolved.service", &changed);
+	if (!r)
+		r = tell(c, &e.node, false, changed);
+	ctl_node_done(&e.node);
 	return r;
 }
