@@ -23,7 +23,7 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
-	etcd-client
+	etcd-client dnsmasq-base bind9
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf nginx-light
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
@@ -146,6 +146,7 @@ deps: ## install the Debian packages that building and running need
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN)
 deps-test:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST)
+	@tools/unpack.sh systemd-resolved build/systemd-resolved # installed it takes /etc/resolv.conf over
 bench-deps: ## install the peers that `make bench` measures beside
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_BENCH)
 kernels-deps:
@@ -353,4 +354,4 @@ clean: ## remove build products
 help: ## show this
 	@awk -F':.*## ' '/^[a-zA-Z_.-]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -name '*.d' -type f 2>/dev/null)

@@ -8,7 +8,7 @@ for p in unbound nsd; do
 	}
 done
 # An unbound of its own: name, address, port, further lines of "server:", a name that it knows. Its pid
-# in the array SERVER.
+# in the array SERVER. SERVE_IN: words before the command, as nsenter's.
 declare -A SERVER
 serve() {
 	local name=$1 address=$2 port=$3
@@ -17,7 +17,8 @@ serve() {
 		printf '\tpidfile: ""\n\tuse-syslog: no\n\tnum-threads: 1\n\tmodule-config: "iterator"\n\tlog-queries: yes\n'
 		printf '\tdo-not-query-localhost: no\n%s\n%s\nremote-control:\n\tcontrol-enable: no\n' "${5:+	#}	local-zone: \"waymark-loop.\" static" "$4"
 	} >"$TMP/$name.conf"
-	(exec unbound -d -c "$TMP/$name.conf" 2>>"$TMP/$name.log") &
+	# shellcheck disable=SC2086 # words
+	(exec ${SERVE_IN:-} unbound -d -c "$TMP/$name.conf" 2>>"$TMP/$name.log") &
 	SERVER[$name]=$!
 	until_ok 10 dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
 }

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `waymarkctl dns enable` where systemd-resolved decides whom programs ask: our domain by a drop-in, or
+# everything. The real program reads what was written, and asks us. RESOLVED: where it is, if its package,
+# which would take /etc/resolv.conf over, is unpacked and not installed.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+RESOLVED=${RESOLVED:-$PWD/build/systemd-resolved/lib/systemd/systemd-resolved}
+[ -x "$RESOLVED" ] || RESOLVED=/lib/systemd/systemd-resolved
+[ -x "$RESOLVED" ] || {
+	echo "skipped: systemd-resolved is not there (make deps-test)"
+	exit 77
+}
+ROOT=$TMP/node
+OURS=$ROOT/etc/systemd/resolved.conf.d/90-waymark.conf
+mkdir -p "$ROOT/etc/systemd" "$ROOT/run/systemd/resolve"
+ln -s ../run/systemd/resolve/stub-resolv.conf "$ROOT/etc/resolv.conf"
+printf 'nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n' >"$ROOT/run/systemd/resolve/stub-resolv.conf"
+printf '[Resolve]\n#DNS=\nLLMNR=no\nMulticastDNS=no\n' >"$ROOT/etc/systemd/resolved.conf"
+enable() { "$CTL" --root "$ROOT" dns enable "$@" 2>&1; }
+disable() { "$CTL" --root "$ROOT" dns disable 2>&1; }
+
+# An uplink with a server of its own, as systemd-networkd would tell of it.
+(exec unshare --net sleep 600) &
+UPLINK=$!
+ip link add up0 type veth peer name up1
+ip addr add 198.18.0.2/24 dev up0
+ip link set up0 up
+moved() { ip link set up1 netns "$UPLINK"; }
+until_ok 10 moved || fail "the uplink's other end"
+nsenter -t $UPLINK -n ip addr add 198.18.0.1/24 dev up1
+nsenter -t $UPLINK -n ip link set up1 up
+SERVE_IN="nsenter -t $UPLINK -n" serve up 198.18.0.1 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"\n\tlocal-data: "b.example. 60 A 192.0.2.12"')
+	access-control: 0.0.0.0/0 allow"
+mkdir -p "$TMP/run/systemd/netif/links"
+printf 'ADMIN_STATE=configured\nOPER_STATE=routable\nCARRIER_STATE=carrier\nADDRESS_STATE=routable\nDNS=198.18.0.1\n' \
+	>"$TMP/run/systemd/netif/links/$(ip -j link show up0 | jq '.[0].ifindex')"
+printf 'root:x:0:0::/:/bin/sh\nsystemd-resolve:x:991:991::/:/bin/sh\n' >"$TMP/passwd"
+chmod 755 "$TMP" "$TMP/run" "$TMP/run/systemd" "$TMP/run/systemd/netif" "$TMP/run/systemd/netif/links"
+RESOLVED_PID=''
+resolved() { # begin, or begin again, as `systemctl restart` would
+	resolved_end
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount -- bash -c 'mount --bind "$0/node/etc/systemd" /etc/systemd && mount --bind "$0/run" /run &&
+		mount --bind "$0/passwd" /etc/passwd && exec "$1"' "$TMP" "$RESOLVED" >>"$TMP/resolved.log" 2>&1 &
+	RESOLVED_PID=$!
+	until_ok 20 dig +tries=1 +time=1 @127.0.0.53 localhost || fail "systemd-resolved answers: $(tail -5 "$TMP/resolved.log")"
+}
+resolved_end() {
+	[ -n "$RESOLVED_PID" ] || return 0
+	kill "$RESOLVED_PID"
+	wait "$RESOLVED_PID" 2>/dev/null
+	RESOLVED_PID=''
+}
+seen() { # what a libc makes of a name, by way of systemd-resolved's listener
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$ROOT/run/systemd/resolve/stub-resolv.conf" \
+		/usr/bin/python3 -c '
+import socket, sys
+print(socket.getaddrinfo(sys.argv[1], None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0])' "$1" 2>/dev/null
+}
+is_seen() { [ "$(seen "$1")" = "$2" ]; }
+
+# --- our domain alone: dns.upstream may be off, and port 53 is not needed
+start_agent
+register web-1 web 127.1.0.1 80 >/dev/null
+resolved
+until_ok 10 is_seen a.example 192.0.2.11 || fail "the uplink's server is asked: $(tail -5 "$TMP/resolved.log")"
+check "our names are not known" "" "$(seen web.service.mesh.internal)"
+check "enable" "then: systemctl try-reload-or-restart systemd-resolved.service
+this node's programs ask the agent" "$(enable)"
+check "what is written" "[Resolve] DNS=127.0.0.1:8600 Domains=~mesh.internal" "$(grep -v '^#' "$OURS" | paste -sd ' ')"
+check "again" "this node's programs ask the agent already" "$(enable | tail -n 1)"
+resolved
+until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names are asked of us: $(tail -5 "$TMP/resolved.log")"
+check "names of others of others" 192.0.2.11 "$(seen a.example)"
+check "as JSON" '{"changed":false,"enabled":true,"owner":"systemd-resolved"}' "$("$CTL" --json --root "$ROOT" dns enable | jq -Sc .)"
+check "disable" "this node's programs ask whom they asked before" "$(disable | tail -n 1)"
+check "nothing is left" "" "$(ls "$ROOT/etc/systemd/resolved.conf.d")"
+resolved
+until_ok 10 is_seen a.example 192.0.2.11 || fail "as before"
+check "our names are not known" "" "$(seen web.service.mesh.internal)"
+check "the link was not touched" ../run/systemd/resolve/stub-resolv.conf "$(readlink "$ROOT/etc/resolv.conf")"
+
+# --- what is not understood
+printf '[Resolve]\nDNS=198.18.0.1\n' >"$ROOT/etc/systemd/resolved.conf.d/site.conf"
+matches "servers in its configuration" "resolved.conf.d/site.conf has DNS=198.18.0.1: names of ours would be asked there, too; --only" "$(enable)"
+[ ! -e "$OURS" ] || fail "nothing was written"
+matches "everything, where others are not asked" "dns.upstream is off" "$(enable --only)"
+stop_agent
+
+# --- everything: the uplink's server is asked by us
+printf 'nameserver 198.18.0.1\n' >"$TMP/uplink.conf"
+start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/uplink.conf"
+enable --only >/dev/null
+check "what is written for everything" "[Resolve] DNS= DNS=127.0.0.1:8600 FallbackDNS= Domains=~." "$(grep -v '^#' "$OURS" | paste -sd ' ')"
+resolved
+until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names: $(tail -5 "$TMP/resolved.log")"
+until_ok 10 is_seen a.example 192.0.2.11 || fail "names of others"
+before=$(api $API/v1/waymark/dns | jq .counters.dns_upstream_asked)
+check "another" 192.0.2.12 "$(seen b.example)"
+check "came by way of us, once" "true 1" "$(api $API/v1/waymark/dns | jq ".counters.dns_upstream_asked > $before") $(grep -c 'b.example. A IN' "$TMP/up.log")"
+echo '# mine' >>"$OURS"
+matches "an edited file stays" "90-waymark.conf was edited since dns enable wrote it" "$(disable)"
+check "but with --force" 0 "$("$CTL" --force --root "$ROOT" dns disable >/dev/null; echo $?)"
+check "which leaves others' files" site.conf "$(ls "$ROOT/etc/systemd/resolved.conf.d")"
+resolved_end
+done_testing
