@@ -140,6 +140,7 @@ static int failed(const struct enabling *e, const char *path, int r)
 static int enable_plain(struct enabling *e, bool *changed)
 {
 	char text[INET6_ADDRSTRLEN];
+	bool differs;
 	struct wm_buf b;
 	int r;
 
@@ -151,13 +152,14 @@ static int enable_plain(struct enabling *e, bool *changed)
 	r = carry(e, &b);
 	if (!r && (b.failed || !ctl_node_seal(&b)))
 		r = ctl_fail(e->c, CTL_NODE_RESOLV " is too long");
-	*changed = !r && strcmp(b.data, e->node.text.data) != 0;
-	if (*changed && !e->node.ours) {
+	differs = !r && strcmp(b.data, e->node.text.data) != 0;
+	*changed |= differs;
+	if (differs && !e->node.ours) {
 		r = ctl_node_keep(&e->node);
 		if (r)
 			r = failed(e, CTL_NODE_KEPT, r);
 	}
-	if (*changed && !r) {
+	if (differs && !r) {
 		r = ctl_node_write(e->node.root, CTL_NODE_RESOLV, b.data);
 		if (r)
 			r = failed(e, CTL_NODE_RESOLV, r);
@@ -240,6 +242,37 @@ static int enable_resolved(struct enabling *e, bool *changed)
 	return r ? r : reload(e, "systemd-resolved.service");
 }
 
+/* --- and of NetworkManager -------------------------------------------------------------------- */
+/* It goes on writing /run/NetworkManager/no-stub-resolv.conf, where the agent finds the servers of
+ * the network. */
+static int enable_network_manager(struct enabling *e, bool *changed)
+{
+	struct ctl_dropin d;
+	struct wm_buf b;
+	int r = ctl_node_dropin_look(&e->node, CTL_NODE_MANAGER_FILE, &d);
+
+	wm_buf_init(&b, CTL_NODE_FILE_MAX);
+	wm_buf_puts(&b, "[main]\nrc-manager=unmanaged\n");
+	if (r) {
+		r = failed(e, d.path, r);
+	} else if (!e->c->force && !ctl_node_network_manager_free(&e->node)) {
+		r = ctl_fail(e->c, "%s", e->node.why);
+	} else {
+		r = check_dropin(e, &d);
+		if (!r) {
+			r = ctl_node_dropin_write(&e->node, &d, &b, changed);
+			if (r)
+				r = failed(e, d.path, r);
+		}
+	}
+	wm_buf_done(&b);
+	wm_buf_done(&d.text);
+	/* it must have let go of the file before that is another */
+	if (!r)
+		r = reload(e, "NetworkManager.service");
+	return r ? r : enable_plain(e, changed);
+}
+
 /* --- commands --------------------------------------------------------------------------------- */
 static int tell(const struct ctl *c, const struct ctl_node *n, bool enabled, bool changed)
 {
@@ -269,9 +302,6 @@ static int enable(struct enabling *e, const json_t *status)
 
 	if (n->owner == CTL_NODE_OTHER && !e->c->force)
 		return ctl_fail(e->c, "%s", n->why);
-	if (n->owner == CTL_NODE_NETWORK_MANAGER)
-		return ctl_fail(e->c, "%s decides whom this node asks: docs/dns.md",
-				ctl_node_owner_str(n->owner));
 	if (n->owner != CTL_NODE_RESOLVED && e->c->only)
 		return ctl_fail(e->c,
 				"--only is of systemd-resolved, which this node does not ask");
@@ -288,9 +318,12 @@ static int enable(struct enabling *e, const json_t *status)
 		if (!r && (n->owner != CTL_NODE_RESOLVED || e->c->only))
 			r = check_upstream(e);
 	}
-	if (!r)
-		r = n->owner == CTL_NODE_RESOLVED ? enable_resolved(e, &changed)
-						  : enable_plain(e, &changed);
+	if (!r && n->owner == CTL_NODE_RESOLVED)
+		r = enable_resolved(e, &changed);
+	else if (!r && n->owner == CTL_NODE_NETWORK_MANAGER)
+		r = enable_network_manager(e, &changed);
+	else if (!r)
+		r = enable_plain(e, &changed);
 	return r ? r : tell(e->c, n, true, changed);
 }
 
@@ -357,6 +390,8 @@ int ctl_dns_disable(const struct ctl *c)
 		r = restore(&e, &changed);
 	if (!r)
 		r = take_away(&e, CTL_NODE_RESOLVED_FILE, "systemd-resolved.service", &changed);
+	if (!r)
+		r = take_away(&e, CTL_NODE_MANAGER_FILE, "NetworkManager.service", &changed);
 	if (!r)
 		r = tell(c, &e.node, false, changed);
 	ctl_node_done(&e.node);
