@@ -504,7 +504,7 @@ static int bury(struct wm_plan *p, struct wm_foreign_op *f)
 	t->when_s = f->when_s;
 	t->past.index = p->r->index;
 	f->op.stores = true;
-	return p->r->store ? wm_plan_put_tombstone_row(p, t) : 0;
+	return p->r->store ? wm_tombstone_put(p->r, p->rows, t) : 0;
 }
 
 /* A node that nobody told of goes with the last that was on it; @p any: other agents' too. */

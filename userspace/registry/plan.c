@@ -228,7 +228,7 @@ static int give_version(struct wm_plan *p, struct wm_instance *i)
 	return p->as ? 0 : wm_plan_drawn(p, &i->version, i->node->folded, i->id);
 }
 
-int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t)
+int wm_tombstone_put(struct wm_registry *r, struct wm_batch *rows, const struct wm_tombstone *t)
 {
 	const struct wm_record_tombstone record = {.node = t->node,
 						   .id = t->id,
@@ -237,11 +237,10 @@ int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t)
 						   .index = t->past.index,
 						   .when_s = t->when_s,
 						   .semver = t->semver};
-	int err = wm_record_put_tombstone(&p->r->record, t->row, &record);
+	int err = wm_record_put_tombstone(&r->record, t->row, &record);
 
 	return err ? err
-		   : wm_batch_put(p->rows, WM_STORE_TOMBSTONES, t->row, p->r->record.data,
-				  p->r->record.len);
+		   : wm_batch_put(rows, WM_STORE_TOMBSTONES, t->row, r->record.data, r->record.len);
 }
 
 int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_instance *i,
@@ -265,7 +264,7 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 	t->version = p->as ? *p->as : wm_plan_draw(p->r, t->version.origin);
 	if (!p->as && wm_plan_drawn(p, &t->version, t->node, t->id))
 		return -ENOMEM;
-	return wm_plan_put_tombstone_row(p, t);
+	return wm_tombstone_put(p->r, p->rows, t);
 }
 
 int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,

@@ -102,7 +102,8 @@ int wm_plan_put_tombstone(struct wm_plan *p, struct wm_edit *e, const struct wm_
 			  uint64_t row);
 /** A version for what is written next. */
 struct wm_version wm_plan_draw(struct wm_registry *r, enum wm_version_origin o);
-int wm_plan_put_tombstone_row(struct wm_plan *p, const struct wm_tombstone *t);
+/** Write the row of @p t among @p rows. @return 0, -ENOMEM. */
+int wm_tombstone_put(struct wm_registry *r, struct wm_batch *rows, const struct wm_tombstone *t);
 /** The row of a tombstone of @p o goes, as its object is there again. @p seen: what the view has
  * under the name. @return 0, -ENOMEM. */
 int wm_plan_del_tombstone(struct wm_plan *p, enum wm_version_origin o, const struct wm_node *n,

@@ -208,7 +208,7 @@ static int prepare_drop(struct wm_plan *p, struct wm_policy_op *o, const struct 
 	o->tomb->version = o->version;
 	o->tomb->when_s = o->when_s;
 	o->tomb->past.index = p->r->given;
-	return p->r->store ? wm_plan_put_tombstone_row(p, o->tomb) : 0;
+	return p->r->store ? wm_tombstone_put(p->r, p->rows, o->tomb) : 0;
 }
 
 static void prepare_policy(struct wm_plan *p, struct wm_op *op)

@@ -64,22 +64,6 @@ static int put_row(struct wm_rewrite *x, const struct wm_instance *i, uint64_t r
 				  x->r->record.len);
 }
 
-static int put_tombstone(struct wm_rewrite *x, const struct wm_tombstone *t)
-{
-	const struct wm_record_tombstone record = {.node = t->node,
-						   .id = t->id,
-						   .service = t->service,
-						   .version = t->version,
-						   .index = t->past.index,
-						   .when_s = t->when_s,
-						   .semver = t->semver};
-	int err = wm_record_put_tombstone(&x->r->record, t->row, &record);
-
-	return err ? err
-		   : wm_batch_put(x->rows, WM_STORE_TOMBSTONES, t->row, x->r->record.data,
-				  x->r->record.len);
-}
-
 static int put_policy(struct wm_rewrite *x, const struct wm_policy *p)
 {
 	int err = wm_record_put_policy(&x->r->record, p, false);
@@ -131,7 +115,7 @@ static int put_next(struct wm_rewrite *x)
 		return p ? put_policy(x, p) : 1;
 	case TOMBSTONES:
 		x->tomb = x->tomb ? TAILQ_NEXT(x->tomb, by_age) : TAILQ_FIRST(&r->history.tombs);
-		return x->tomb ? put_tombstone(x, x->tomb) : 1;
+		return x->tomb ? wm_tombstone_put(x->r, x->rows, x->tomb) : 1;
 	case SOURCES:
 		break;
 	}
