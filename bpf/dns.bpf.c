@@ -57,10 +57,12 @@ struct work {
 	struct wm_dns_walk walk;
 	struct wm_packet packet;
 	struct wm_dns_query query;
-	struct wm_named name;	    /* the entry's head */
-	__u32 records, records_len; /* records_len with SOA or OPT */
-	bool nodata;		    /* no record, and an SOA that says so */
-	bool mac;		    /* of a pod: the answer is sent back out of its device */
+	struct wm_named name;		/* the entry's head */
+	__u32 records, records_len;	/* records_len with SOA or OPT */
+	bool nodata;			/* no record, and an SOA that says so */
+	__u16 authorities, additionals; /* records, without OPT */
+	__u16 flags;			/* of the answer, host order */
+	bool mac;			/* of a pod: the answer is sent back out of its device */
 	__u8 rcode;
 	__u16 type; /* of the records: the question's, or what ANY is answered with */
 	__u32 domain_at, service_at; /* where these begin of a name that may not be */
@@ -651,10 +653,10 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 	if (fail_write == 3 || bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets,
 						   bounded(len, SENT_MASK), 0))
 		return WM_C_DNS_DROP_WRITE;
-	h->flags = __builtin_bswap16(wm_dns_answer_flags(w->query.flags, w->rcode));
+	h->flags = __builtin_bswap16(w->flags);
 	h->answers = __builtin_bswap16((__u16)w->records);
-	h->authorities = w->nodata ? __builtin_bswap16(1) : 0;
-	h->additionals = w->query.edns ? __builtin_bswap16(1) : 0;
+	h->authorities = __builtin_bswap16(w->authorities);
+	h->additionals = __builtin_bswap16(w->additionals + w->query.edns);
 	if (fail_write == 4 || wm_packet_turn(skb, &w->packet, udp_len, mac, &addresses))
 		return WM_C_DNS_DROP_WRITE;
 	if (w->packet.v6 || (mac && w->packet.csum)) {
@@ -715,6 +717,9 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	why = build(c, w);
 	if (why)
 		return why;
+	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
+	w->authorities = w->nodata;
+	w->additionals = 0;
 	close_records(w);
 	why = write_answer(skb, w, mac);
 	if (!why) {
