@@ -8,6 +8,7 @@
 #include "common.h"
 #include "waymark/dns_answer.h"
 #include "waymark/dns_deny.h"
+#include "waymark/dns_hot.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
 #include "packet.h"
@@ -21,6 +22,7 @@ const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: th
 const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
 const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
 const volatile bool use_tails;	 /* calls to `dns_tails`: not where the kernel refuses them */
+const volatile __u32 hot_on;	 /* answers of other servers are kept */
 const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
 
 /* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
@@ -55,6 +57,7 @@ struct work {
 	union body question;
 	union records answer;
 	struct wm_dns_walk walk;
+	struct wm_hot_head hot; /* what another server said */
 	struct wm_packet packet;
 	struct wm_dns_query query;
 	struct wm_named name;		/* the entry's head */
@@ -715,6 +718,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	if (why)
 		return why;
 	why = build(c, w);
+	if (hot_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->query.flags & WM_DNS_RD)
+		why = go_on(skb, w, WM_DNS_TAIL_HOT, mac);
 	if (why)
 		return why;
 	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
@@ -769,3 +774,5 @@ int dns_srv(struct __sk_buff *skb)
 {
 	return leave(WM_C_DNS_PASS_TYPE);
 }
+
+#include "dns_hot.h"

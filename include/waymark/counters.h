@@ -66,7 +66,9 @@
 	X(CONNECT_KEPT, connect_kept, "choices by affinity: the client kept its backend")          \
 	X(CONNECT_KEPT_LOST, connect_kept_lost,                                                    \
 	  "choices that affinity could not make: the client's backend is not usable any more")     \
-	X(DNS_PASS_TAIL, dns_pass_tail, "passed: the program that answers it is not there")
+	X(DNS_PASS_TAIL, dns_pass_tail, "passed: the program that answers it is not there")        \
+	X(DNS_HOT, dns_hot, "of the answers in the kernel: what another server said")              \
+	X(DNS_PASS_EXPIRED, dns_pass_expired, "passed: what another server said is too old")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -8,9 +8,12 @@
 #include "dns_wire.h"
 #include "table.h"
 
-#define WM_HOT_TTLS	   32	/* records of an answer; what has more stays in userspace */
-#define WM_HOT_OCTETS	   1216 /* a message of WM_DNS_EDNS_MAX without header and question */
-#define WM_HOT_STALE_TTL_S 30	/* RFC 8767 4 */
+#define WM_HOT_TTLS   32   /* records of an answer; what has more stays in userspace */
+#define WM_HOT_OCTETS 1216 /* a message of WM_DNS_EDNS_MAX without header and question */
+/* Without a word from the agent for so long it does not run: it vouches for the tables each second,
+ * and a turn of its loop may take another. */
+#define WM_HOT_DEAD_NS	   (5 * 1000000000ull)
+#define WM_HOT_STALE_TTL_S 30 /* RFC 8767 4 */
 _Static_assert(WM_HOT_OCTETS >= WM_DNS_EDNS_MAX - WM_DNS_HEADER_LEN - 5, "all that is sent");
 
 /* What of a query changes the answer besides the question. */

@@ -4,5 +4,6 @@
 
 enum wm_dns_tail {
 	WM_DNS_TAIL_SRV, /* dns_srv: SRV of services */
+	WM_DNS_TAIL_HOT, /* dns_hot: answers of other servers */
 	WM_DNS_TAILS
 };

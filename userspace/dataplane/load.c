@@ -52,6 +52,7 @@ static const struct {
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
 	[WM_PROG_DNS_SRV] = {"dns_srv", WM_OBJECT_DNS},
+	[WM_PROG_DNS_HOT] = {"dns_hot", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -190,6 +191,8 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "deny_dc", &p->dc, sizeof(p->dc));
 	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
 	set_constant(o, "use_tails", &f.tails, sizeof(f.tails));
+	set_constant(o, "hot_on", &p->c.hot_answers, sizeof(uint32_t));
+	set_constant(o, "hot_grace_ns", &p->c.hot_grace_ns, sizeof(uint64_t));
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 
@@ -199,7 +202,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 {
 	struct bpf_object *o = open_object(p, which);
 	static const char *const by_backend[] = {"lost", "outcomes"};
-	struct bpf_map *events, *flows, *kept;
+	struct bpf_map *events, *flows, *kept, *hot;
 	int old;
 
 	if (!o)
@@ -224,6 +227,9 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		if (m)
 			bpf_map__set_max_entries(m, p->c.backends);
 	}
+	hot = bpf_object__find_map_by_name(o, "dns_answers");
+	if (hot)
+		bpf_map__set_max_entries(hot, p->c.hot_answers ? p->c.hot_answers : 1);
 	kept = bpf_object__find_map_by_name(o, "affinity");
 	if (kept && p->affinity_fd >= 0)
 		(void)bpf_map__reuse_fd(kept, p->affinity_fd); /* else a new one: it is a hint */
@@ -554,6 +560,7 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
 	p->progs[WM_PROG_DNS_SRV].wanted =
 		p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
+	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);

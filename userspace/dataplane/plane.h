@@ -11,6 +11,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/dns_hot.h"
 #include "waymark/lost.h"
 
 struct wm_plane;
@@ -40,7 +41,9 @@ struct wm_plane_config {
 	bool vip_route;		       /* unreachable routes for them, in this network namespace */
 	uint32_t a_record_limit;       /* A or AAAA records of an answer; 0: all that fit */
 	uint32_t negative_ttl_s;       /* of NODATA, and the SOA's minimum */
-	uint32_t fail_write; /* for tests: step of writing an answer that fails; 0: none */
+	uint32_t hot_answers;	       /* of other servers that are kept; 0: none */
+	uint64_t hot_grace_ns; /* these are given so long beyond their TTL while no agent runs */
+	uint32_t fail_write;   /* for tests: step of writing an answer that fails; 0: none */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
@@ -60,6 +63,13 @@ void wm_plane_reconfigure(struct wm_config *k, const struct wm_config *next);
 /** Memory and operations for wm_tables_new(); valid while the plane is open. */
 void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret);
 const struct wm_plane_ops *wm_plane_ops(struct wm_plane *p);
+/** Keep @p e, which is sealed here, as the answer to questions of its name, of @p type and with
+ *  @p view (WM_HOT_*). Answers of an earlier run are not ours: each begins without.
+ *  @return 0, -EOPNOTSUPP: nothing is kept in the kernel; negative errno. */
+int wm_plane_hot_put(struct wm_plane *p, struct wm_hot *e, uint16_t type, uint16_t view);
+/** Read what is kept under the name of @p e into it. @return -ENOENT: it made room for another. */
+int wm_plane_hot_get(struct wm_plane *p, struct wm_hot *e, uint16_t type, uint16_t view);
+void wm_plane_hot_del(struct wm_plane *p, const struct wm_hot *e, uint16_t type, uint16_t view);
 /** Attach or move the links to this run's programs; call when the tables are filled, and again when
  * a device or cgroup has appeared or wm_plane_check() says so. What is in place is not touched;
  * pins that were removed are made again. Hooks of an earlier run that are not wanted are detached.

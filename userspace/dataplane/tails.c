@@ -16,6 +16,7 @@
 
 static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,
+	[WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
 };
 
 static int array_of(const struct wm_plane *p)
