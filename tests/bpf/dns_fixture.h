@@ -20,6 +20,7 @@
 #define DNS_PORT  8600
 
 #define PUBLISHED_MS 5000
+#define HOT_GRACE_S  1000
 
 static const char *const veth_only[] = {"none0", NULL};
 static struct wm_loop *loop;
@@ -50,6 +51,8 @@ static void make_plane(void)
 	c.a_record_limit = a_record_limit;
 	c.fail_write = fail_write;
 	c.negative_ttl_s = 3;
+	c.hot_answers = 64;
+	c.hot_grace_ns = HOT_GRACE_S * WM_NS_PER_S;
 	c.domain = "mesh.internal";
 	c.datacenter = "dc1";
 	plane = open_ok(&c, false);
