@@ -55,8 +55,14 @@ static void put_validation(struct wm_buf *b, const struct wm_upstream_config *c)
 		wm_buf_puts(b, ROOT_ANCHORS);
 }
 
-/* Domains of the operator's own: they may hold private addresses, are signed by nobody, and may lie
- * below a name that libunbound would answer for itself (RFC 6761). */
+/* It may lie below a name that libunbound would answer for itself (RFC 6761). */
+static void put_asked(struct wm_buf *b, const char *domain)
+{
+	wm_buf_printf(b, "\tlocal-zone: \"%s\" nodefault\n\tlocal-zone: \"%s\" transparent\n",
+		      domain, domain);
+}
+
+/* Domains of the operator's own: they may hold private addresses, and are signed by nobody. */
 static void put_own_domains(struct wm_buf *b, const struct wm_upstream_config *c,
 			    const struct wm_upstream_routes *routes)
 {
@@ -65,9 +71,7 @@ static void put_own_domains(struct wm_buf *b, const struct wm_upstream_config *c
 
 		if (strcmp(d, ".") == 0)
 			continue;
-		wm_buf_printf(b,
-			      "\tlocal-zone: \"%s\" nodefault\n\tlocal-zone: \"%s\" transparent\n",
-			      d, d);
+		put_asked(b, d);
 		if (c->rebind_protection)
 			wm_buf_printf(b, "\tprivate-domain: \"%s\"\n", d);
 		if (c->validate)
@@ -114,7 +118,8 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 	return !b->failed;
 }
 
-bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_server *s)
+bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
+			    const struct wm_upstream_server *s)
 {
 	struct wm_upstream_route r = {.count = 1, .servers = {*s}};
 
@@ -125,6 +130,8 @@ bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_server *s
 		       "\tmsg-cache-size: 4096\n\trrset-cache-size: 4096\n"
 		       "\tkey-cache-size: 4096\n\tneg-cache-size: 4096\n"
 		       "\tinfra-cache-numhosts: 16\n");
+	if (strcmp(domain, ".") != 0)
+		put_asked(b, domain);
 	put_zone(b, &r);
 	return !b->failed;
 }

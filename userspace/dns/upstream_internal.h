@@ -24,8 +24,9 @@ bool wm_upstream_server_same(const struct wm_upstream_server *a,
 /** Configuration of a resolver in unbound.conf(5)'s form. @return false: b->failed. */
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      const struct wm_upstream_routes *routes);
-/** The same of one that asks @p s alone and keeps nothing. */
-bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_server *s);
+/** The same of one that asks @p s alone, for names of @p domain, and keeps nothing. */
+bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
+			    const struct wm_upstream_server *s);
 
 /* --- upstream_events.c: libunbound's events on the loop --- */
 struct ub_event_base;

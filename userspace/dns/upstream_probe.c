@@ -131,7 +131,7 @@ static void start_probe(struct probe *p)
 	wm_buf_init(&b, CONF_MAX);
 	p->h.probes++;
 	p->due_ms = wm_clock_ms() + PROBE_MS;
-	if (wm_upstream_conf_probe(&b, &p->h.server) &&
+	if (wm_upstream_conf_probe(&b, p->domain, &p->h.server) &&
 	    !wm_unbound_new(p->all->loop, b.data, b.len, &p->resolver, &e)) {
 		p->sent_ns = wm_clock_ns();
 		if (wm_unbound_ask(p->resolver, name, type, on_probe, p, &p->ask))
