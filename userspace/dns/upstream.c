@@ -35,8 +35,9 @@ struct retired {
 struct wm_upstream {
 	struct wm_loop *loop;
 	struct wm_upstream_config c;
-	struct wm_unbound *resolver; /* NULL: none could be made */
-	char *conf;		     /* its configuration */
+	struct wm_unbound *resolver;	   /* NULL: none could be made */
+	char *conf;			   /* its configuration */
+	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
 	char source[256];
@@ -373,10 +374,35 @@ void wm_upstream_cancel(struct wm_upstream_question *q)
 		forget(q);
 }
 
+/* --- TLS -------------------------------------------------------------------------------------- */
+/* @return false: some server cannot be asked. */
+static bool make_relays(struct wm_upstream *u)
+{
+	struct wm_upstream_server *s;
+	struct wm_err e = {0};
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < u->c.routes.count; i++) {
+		for (unsigned k = 0; !r && k < u->c.routes.at[i].count; k++) {
+			s = &u->c.routes.at[i].servers[k];
+			if (!*s->name)
+				continue;
+			if (!u->relays)
+				r = wm_upstream_relays_new(u->loop, u->c.ca_file, u->counters,
+							   &u->relays, &e);
+			r = r ? r : wm_upstream_relays_add(u->relays, s);
+		}
+	}
+	if (r)
+		wm_error("dns.upstream", "text=%s", wm_log_q(*e.text ? e.text : wm_err_str(r)));
+	return !r;
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_config *c)
 {
 	struct wm_upstream *u = calloc(1, sizeof(*u));
+	bool relays;
 
 	if (!u)
 		return NULL;
@@ -387,8 +413,9 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 	u->clients = wm_dns_clients_new(c->questions_max, c->per_client_max);
 	u->look = wm_timer_new(l, on_look, u);
 	u->late = wm_timer_new(l, on_late, u);
-	u->probes = wm_upstream_probes_new(l, on_loops, u);
-	if (!u->clients || !u->look || !u->late || !u->probes) {
+	relays = make_relays(u);
+	u->probes = wm_upstream_probes_new(l, u->relays, on_loops, u);
+	if (!relays || !u->clients || !u->look || !u->late || !u->probes) {
 		wm_upstream_free(u);
 		return NULL;
 	}
@@ -408,6 +435,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	sweep_retired(u, true);
 	wm_unbound_free(u->resolver);
 	wm_upstream_probes_free(u->probes);
+	wm_upstream_relays_free(u->relays);
 	wm_timer_free(u->look);
 	wm_timer_free(u->late);
 	wm_dns_clients_free(u->clients);

@@ -23,6 +23,7 @@ struct wm_upstream_server {
 	char ip[WM_UPSTREAM_IP_MAX]; /* with %link, if it is of one */
 	uint16_t port;
 	char name[WM_UPSTREAM_NAME_MAX + 1]; /* DNS over TLS, under this name; "": without */
+	uint16_t via; /* port of 127.0.0.1 that leads to it over TLS; 0: it is asked itself */
 };
 struct wm_upstream_route {
 	char domain[WM_UPSTREAM_NAME_MAX + 1]; /* "." or lower case without a dot at its end */
@@ -37,7 +38,9 @@ struct wm_upstream_routes {
 struct wm_upstream_own {
 	const char *const *addresses; /* on port */
 	uint16_t port;
-	const char *const *addresses53; /* on port 53 */
+	const char *const *addresses53;	  /* on port 53 */
+	const char *const *addresses_tls; /* on port_tls */
+	uint16_t port_tls;
 };
 enum wm_upstream_mode {
 	WM_UPSTREAM_OFF,
@@ -51,11 +54,12 @@ struct wm_upstream_config {
 	const char *const *resolv_conf;	  /* files, borrowed */
 	struct wm_upstream_own own;
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
-	bool validate;			       /* DNSSEC */
-	bool rebind_protection;		       /* private addresses in answers are taken out */
-	uint64_t serve_stale_s;		       /* 0: nothing stale is said */
-	uint64_t cache_max;		       /* octets of answers */
-	uint64_t timeout_ms;		       /* of a question */
+	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
+	bool validate;	     /* DNSSEC */
+	bool rebind_protection; /* private addresses in answers are taken out */
+	uint64_t serve_stale_s; /* 0: nothing stale is said */
+	uint64_t cache_max;	/* octets of answers */
+	uint64_t timeout_ms;	/* of a question */
 	unsigned questions_max, per_client_max;
 };
 
@@ -73,6 +77,13 @@ struct wm_upstream_config {
 	X(NONE, dns_upstream_none, "there was no server to ask: SERVFAIL")                         \
 	X(LOOP, dns_upstream_loop, "questions that we asked and that came back to us: REFUSED")    \
 	X(CHANGED, dns_upstream_changed, "times that the servers became others: the cache is new") \
+	X(TLS_OPENED, dns_upstream_tls_opened, "connections over TLS to servers that were made")   \
+	X(TLS_REFUSED, dns_upstream_tls_refused,                                                   \
+	  "connections to servers that we broke off as their certificate is not to be trusted")    \
+	X(TLS_BROKEN, dns_upstream_tls_broken,                                                     \
+	  "connections over TLS to servers that could not be made, or broke off")                  \
+	X(TLS_UNASKED, dns_upstream_tls_unasked,                                                   \
+	  "questions that no connection over TLS took or brought an answer to: the next server's") \
 	X(FLUSHED, dns_upstream_flushed, "times that the cache was emptied by request")
 enum wm_upstream_counter {
 #define X(sym, name, text) WM_UPSTREAM_C_##sym,
@@ -91,6 +102,7 @@ struct wm_upstream_health {
 	uint64_t latency_us;   /* of answers to probes, smoothed; 0: none came */
 	uint64_t probes, late; /* asked; of these not answered in time */
 	uint64_t failures;     /* answered with SERVFAIL or REFUSED, or refused as a connection */
+	const char *why;       /* what is wrong with TLS to it; "" */
 };
 
 struct wm_upstream;

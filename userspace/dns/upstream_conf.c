@@ -41,8 +41,12 @@ static const char *const private_ranges[] = {
 static void put_zone(struct wm_buf *b, const struct wm_upstream_route *r)
 {
 	wm_buf_printf(b, "forward-zone:\n\tname: \"%s\"\n", r->domain);
-	for (unsigned i = 0; i < r->count; i++)
-		wm_buf_printf(b, "\tforward-addr: %s@%u\n", r->servers[i].ip, r->servers[i].port);
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct wm_upstream_server *s = &r->servers[i];
+
+		wm_buf_printf(b, "\tforward-addr: %s@%u\n", s->via ? "127.0.0.1" : s->ip,
+			      s->via ? s->via : s->port);
+	}
 }
 
 static void put_validation(struct wm_buf *b, const struct wm_upstream_config *c)

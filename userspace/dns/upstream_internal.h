@@ -20,6 +20,20 @@ bool wm_upstream_is_stub(const struct wm_upstream_server *s);
 bool wm_upstream_server_same(const struct wm_upstream_server *a,
 			     const struct wm_upstream_server *b);
 
+/* --- upstream_tls.c: servers that speak TLS --- */
+struct wm_upstream_relays;
+/** @param counters WM_UPSTREAM_COUNTERS, which outlive it. @return 0; WM_E_INVALID: @p ca_file ("":
+ *  the system's) holds no authorities; negative errno. */
+int wm_upstream_relays_new(struct wm_loop *l, const char *ca_file, uint64_t *counters,
+			   struct wm_upstream_relays **ret, struct wm_err *e);
+void wm_upstream_relays_free(struct wm_upstream_relays *all); /* NULL ok */
+/** From now on @p s, which has a name, is asked through a port of ours: s->via. @return 0, negative
+ *  errno. */
+int wm_upstream_relays_add(struct wm_upstream_relays *all, struct wm_upstream_server *s);
+/** What is wrong with the connection to it; "": nothing. Borrowed until the loop's turn ends. */
+const char *wm_upstream_relays_why(const struct wm_upstream_relays *all,
+				   const struct wm_upstream_server *s);
+
 /* --- upstream_conf.c --- */
 /** Configuration of a resolver in unbound.conf(5)'s form. @return false: b->failed. */
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
@@ -110,9 +124,11 @@ bool wm_upstream_silent(const struct wm_upstream *u);
 
 /* --- upstream_probe.c --- */
 struct wm_upstream_probes;
-/** @p on_change is called when a server leads back to us, or no longer does. */
-struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l, void (*on_change)(void *arg),
-						  void *arg);
+/** @p relays: NULL, no server speaks TLS. @p on_change is called when a server leads back to us, or
+ * no longer does. */
+struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
+						  const struct wm_upstream_relays *relays,
+						  void (*on_change)(void *arg), void *arg);
 void wm_upstream_probes_free(struct wm_upstream_probes *p); /* NULL ok */
 /** The servers that there are now; those known before keep what was found of them. */
 void wm_upstream_probes_set(struct wm_upstream_probes *p, const struct wm_upstream_routes *r);

@@ -39,6 +39,7 @@ struct probe {
 
 struct wm_upstream_probes {
 	struct wm_loop *loop;
+	const struct wm_upstream_relays *relays;
 	struct wm_timer *tick;
 	void (*on_change)(void *arg);
 	void *arg;
@@ -60,6 +61,7 @@ static void become(struct probe *p, enum wm_upstream_state state)
 {
 	char text[WM_UPSTREAM_SERVER_TEXT];
 	enum wm_upstream_state was = p->h.state;
+	const char *why = wm_upstream_relays_why(p->all->relays, &p->h.server);
 
 	if (was == state)
 		return;
@@ -70,7 +72,8 @@ static void become(struct probe *p, enum wm_upstream_state state)
 		wm_warn("dns.upstream_loops", "server=%s domain=%s text=%s", wm_log_q(text),
 			p->domain, wm_log_q("it leads back to this agent: it is not asked"));
 	else if (state == WM_UPSTREAM_DOWN)
-		wm_warn("dns.upstream_down", "server=%s domain=%s", wm_log_q(text), p->domain);
+		wm_warn("dns.upstream_down", "server=%s domain=%s%s%s", wm_log_q(text), p->domain,
+			*why ? " text=" : "", *why ? wm_log_q(why) : "");
 	else
 		wm_info("dns.upstream_up", "server=%s domain=%s ms=%llu", wm_log_q(text), p->domain,
 			(unsigned long long)p->h.latency_us / 1000);
@@ -89,6 +92,7 @@ static void on_probe(void *arg, const struct wm_unbound_answer *a)
 {
 	struct probe *p = arg;
 	uint64_t us = (wm_clock_ns() - p->sent_ns) / 1000;
+	const char *why = wm_upstream_relays_why(p->all->relays, &p->h.server);
 
 	p->ask = NULL;
 	p->over = true; /* not freed from within its own callback */
@@ -97,7 +101,7 @@ static void on_probe(void *arg, const struct wm_unbound_answer *a)
 	} else if (a->failed) {
 		p->h.failures++;
 		if (p->h.state != WM_UPSTREAM_LOOPS)
-			become(p, us < ERROR_US ? WM_UPSTREAM_UP : WM_UPSTREAM_DOWN);
+			become(p, us < ERROR_US && !*why ? WM_UPSTREAM_UP : WM_UPSTREAM_DOWN);
 	} else {
 		p->h.latency_us = p->h.latency_us ? (p->h.latency_us * 7 + us) / 8 : us;
 		become(p, WM_UPSTREAM_UP);
@@ -170,14 +174,16 @@ static void on_tick(void *arg)
 	wm_timer_arm(all->tick, TICK_MS);
 }
 
-struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l, void (*on_change)(void *arg),
-						  void *arg)
+struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
+						  const struct wm_upstream_relays *relays,
+						  void (*on_change)(void *arg), void *arg)
 {
 	struct wm_upstream_probes *all = calloc(1, sizeof(*all));
 
 	if (!all)
 		return NULL;
 	all->loop = l;
+	all->relays = relays;
 	all->on_change = on_change;
 	all->arg = arg;
 	all->tick = wm_timer_new(l, on_tick, all);
@@ -299,6 +305,7 @@ bool wm_upstream_probes_get(const struct wm_upstream_probes *all, unsigned n,
 	if (n >= all->count)
 		return false;
 	*ret = all->at[n].h;
+	ret->why = wm_upstream_relays_why(all->relays, &ret->server);
 	ret->domain = all->at[n].domain;
 	return true;
 }
