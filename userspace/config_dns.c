@@ -2,6 +2,7 @@
 /* config_dns.c - see config_dns.h. */
 #include "config_dns.h"
 
+#include "userspace/net/tls_client.h"
 #include "userspace/security/server_cert.h"
 
 #include <errno.h>
@@ -52,6 +53,25 @@ static int check_file(const char *name, const char *path, struct wm_err *e)
 	return wm_err_set(e, -errno, "%s: cannot read %s: %s", name, path, strerror(errno));
 }
 
+static bool has_tls(const struct wm_upstream_routes *routes)
+{
+	for (unsigned i = 0; i < routes->count; i++)
+		for (unsigned k = 0; k < routes->at[i].count; k++)
+			if (*routes->at[i].servers[k].name)
+				return true;
+	return false;
+}
+
+static int check_authorities(const struct wm_upstream_config *c, struct wm_err *e)
+{
+	struct wm_tls_client *t = NULL;
+	struct wm_err why = {0};
+	int r = has_tls(&c->routes) ? wm_tls_client_new(c->ca_file, "dot", &t, &why) : 0;
+
+	wm_tls_client_free(t);
+	return r ? wm_err_set(e, r, "dns.upstream_ca_file: %s", why.text) : 0;
+}
+
 int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
 		       struct wm_err *e)
 {
@@ -61,7 +81,10 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.resolv_conf = (const char *const *)s->dns_resolv_conf,
 		.own = {.addresses = (const char *const *)s->dns_addresses,
 			.port = (uint16_t)s->dns_port,
-			.addresses53 = (const char *const *)s->dns_port53_addresses},
+			.addresses53 = (const char *const *)s->dns_port53_addresses,
+			.addresses_tls = (const char *const *)s->dns_tls_addresses,
+			.port_tls = (uint16_t)s->dns_tls_port},
+		.ca_file = s->dns_upstream_ca_file,
 		.root_hints = s->dns_root_hints,
 		.trust_anchor = s->dns_trust_anchor,
 		.validate = s->dns_validate,
@@ -77,6 +100,8 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 	r = wm_upstream_routes_parse(s->dns_forward, &ret->routes, e);
 	if (!r)
 		r = check_routes(s, ret, e);
+	if (!r)
+		r = check_authorities(ret, e);
 	if (!r)
 		r = check_file("dns.trust_anchor", s->dns_trust_anchor, e);
 	return r ? r : check_file("dns.root_hints", s->dns_root_hints, e);

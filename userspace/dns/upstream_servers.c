@@ -174,14 +174,11 @@ static int read_route(const char *text, struct wm_upstream_routes *all, struct w
 				  WM_UPSTREAM_ROUTES_MAX);
 	for (p = strtok_r(servers, " ", &save); p; p = strtok_r(NULL, " ", &save)) {
 		if (wm_upstream_server_parse(p, &s))
-			return wm_err_set(e, WM_E_INVALID,
-					  "dns.forward: an IP address is wanted, @port behind it "
-					  "if it is another than 53, not \"%.64s\"",
-					  p);
-		if (*s.name)
-			return wm_err_set(e, WM_E_INVALID,
-					  "dns.forward: DNS over TLS is not supported: \"%.64s\"",
-					  p);
+			return wm_err_set(
+				e, WM_E_INVALID,
+				"dns.forward: an IP address is wanted, @port behind it "
+				"if it is another than 53, #name if it speaks TLS, not \"%.64s\"",
+				p);
 		if (!add_server(to, &s))
 			return wm_err_set(e, WM_E_INVALID,
 					  "dns.forward: at most %d servers of a domain, \"%.64s\"",
@@ -255,7 +252,8 @@ bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_u
 	if (family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&ip.v6))
 		ip.v6 = in6addr_loopback;
 	return (own->port && s->port == own->port && listens(own->addresses, family, &ip)) ||
-	       (s->port == DNS_PORT && listens(own->addresses53, family, &ip));
+	       (s->port == DNS_PORT && listens(own->addresses53, family, &ip)) ||
+	       (s->port == own->port_tls && listens(own->addresses_tls, family, &ip));
 }
 
 bool wm_upstream_is_stub(const struct wm_upstream_server *s)
