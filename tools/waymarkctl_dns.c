@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const columns[] = {"domain", "server", "state",    "since_ms", "latency_us",
-				      "probes", "late",	  "failures", NULL};
+				      "probes", "late",	  "failures", "error",	  NULL};
 
 static json_t *get_dns(const struct ctl *c)
 {
