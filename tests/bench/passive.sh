@@ -65,5 +65,10 @@ bench_passive() {
 	emit "passive.sockops.foreign" "ns of a connect of no service" "$(take sockops "$TMP/pas-foreign" | median)" "" "" "" \
 		"$(runs_ foreign) runs"
 	emit "passive.listeners" "ns of a connect in listener_state" "$(take listeners "$TMP/pas-steered" | median)" "" "" "" "both ends"
+	"$T/applyload" -c $((CPUS > 1)) -m listener -B "$PINS/maps" -n 200 >"$TMP/apply" || fail "applyload listener"
+	emit "passive.closed.p99" "us from close() of a listener to the state word" "$(take closed_p99_us "$TMP/apply")" "" "" "<= 1000" \
+		"p50: $(take closed_p50_us "$TMP/apply")"
+	emit "passive.killed.p99" "us from kill -9 of a server to the state word" "$(take killed_p99_us "$TMP/apply")" "" "" "<= 1000" \
+		"p50: $(take killed_p50_us "$TMP/apply"); until it is gone included"
 	drop_agent
 }

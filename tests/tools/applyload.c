@@ -5,23 +5,28 @@
  *   check     from the moment a check's result is written to the agent's socket (PUT
  * .../check/fail) until the backend's state word, read through a mapping of the pinned map, is no
  * longer "up", and until a question answered by the kernel leaves the address out. That counts the
- * agent's whole work on the request: an upper bound of "from the check's result" One thread,
- * spinning; the agent should run on another CPU. */
+ * agent's whole work on the request: an upper bound of "from the check's result"
+ *   listener  from the moment a server closes its listening socket, or is killed, until that word
+ * is no longer "up": the kernel's death notice, the server's way to the system call and its end
+ * included One thread, spinning; the agent, or the server, should run on another CPU. */
 #include "http.h"
 #include "waymark/counters.h"
 #include "waymark/layout.h"
 
 #include <getopt.h>
 #include <linux/bpf.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define ANSWER_MAX  1400
 #define ROUNDS_MAX  100000
 #define GIVE_UP_NS  5000000000ull /* 5 s without effect: counted as failed */
 #define DNS_WAIT_US 100000	  /* us for one question */
 #define CPUS_MAX    1024
+#define SERVER_AT   "127.77.0.3"
 
 static struct {
 	const char *address, *pins, *mode, *dns_address;
@@ -295,8 +300,109 @@ static void run_check(void)
 	       load_samples_us(&ack, 990), state.count, failed, stale);
 }
 
+/* What a server and who watches it share. */
+struct server {
+	uint64_t closes_ns; /* when it was about to close; 0: not yet */
+	bool listens, close;
+};
+
+/** A process that listens, closes when it is told to, and is killed at last; on CPU @p cpu. */
+static pid_t serve(struct server *s, int cpu)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	int fd, yes = 1;
+	pid_t pid;
+
+	*s = (struct server){0};
+	pid = fork();
+	if (pid)
+		return pid;
+	load_pin(cpu);
+	inet_pton(AF_INET, SERVER_AT, &in.sin_addr);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (bind(fd, (struct sockaddr *)&in, sizeof(in)) || listen(fd, 16))
+		load_die(SERVER_AT ": %s", strerror(errno));
+	__atomic_store_n(&s->listens, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&s->close, __ATOMIC_ACQUIRE))
+		usleep(100);
+	__atomic_store_n(&s->closes_ns, load_now_ns(), __ATOMIC_RELEASE);
+	close(fd);
+	for (;;)
+		pause();
+}
+
+static void wait_flag(const bool *flag)
+{
+	for (uint64_t start = load_now_ns(); !__atomic_load_n(flag, __ATOMIC_ACQUIRE);)
+		if (load_now_ns() - start > GIVE_UP_NS)
+			load_die("no server");
+}
+
+/** One server that ends. @return ns until its backend was not "up" any more, 0: never. */
+static uint64_t server_ends(const struct wm_backend *b, struct server *s, bool killed)
+{
+	pid_t pid = serve(s, opt.cpu > 0 ? 0 : (int)opt.cpu);
+	uint64_t start, ns;
+
+	wait_flag(&s->listens);
+	if (!wait_state(b, true, load_now_ns()))
+		load_die("who listens is not up");
+	start = load_now_ns();
+	if (killed)
+		kill(pid, SIGKILL);
+	else
+		__atomic_store_n(&s->close, true, __ATOMIC_RELEASE);
+	ns = wait_state(b, false, start);
+	if (ns && !killed)
+		ns -= __atomic_load_n(&s->closes_ns, __ATOMIC_ACQUIRE) - start;
+	if (!killed)
+		kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return ns;
+}
+
+static void run_listener(void)
+{
+	struct server *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct load_samples closed, killed;
+	const struct wm_backend *all, *b;
+	unsigned long failed = 0;
+	size_t count;
+	pid_t first;
+
+	if (s == MAP_FAILED)
+		load_die("no memory");
+	load_samples_init(&closed, (size_t)opt.rounds);
+	load_samples_init(&killed, (size_t)opt.rounds);
+	all = map_backends(&count);
+	first = serve(s, -1);
+	wait_flag(&s->listens);
+	register_one("listen-", 0, 0, SERVER_AT, false);
+	b = find_backend(all, count, inet_addr(SERVER_AT));
+	sleep(2); /* it is watched by then */
+	kill(first, SIGKILL);
+	waitpid(first, NULL, 0);
+	for (long i = 0; i < 2 * opt.rounds; i++) {
+		uint64_t ns = server_ends(b, s, i % 2);
+
+		if (ns)
+			load_samples_add(i % 2 ? &killed : &closed, ns);
+		failed += !ns;
+	}
+	deregister_one("listen-", 0, 0);
+	load_samples_sort(&closed);
+	load_samples_sort(&killed);
+	printf("{\"closed_p50_us\":%.1f,\"closed_p99_us\":%.1f,\"killed_p50_us\":%.1f,"
+	       "\"killed_p99_us\":%.1f,\"rounds\":%zu,\"failed\":%lu}\n",
+	       load_samples_us(&closed, 500), load_samples_us(&closed, 990),
+	       load_samples_us(&killed, 500), load_samples_us(&killed, 990), killed.count, failed);
+}
+
 static const char usage[] =
-	"usage: applyload [-m register|check] [-s address] [-p http-port] [-D dns-address]\n"
+	"usage: applyload [-m register|check|listener] [-s address] [-p http-port] [-D "
+	"dns-address]\n"
 	"                 [-q dns-port] [-B pin-directory] [-n rounds] [-c cpu]\n"
 	"Times how long the kernel's tables lag behind the registry; prints one JSON line.\n";
 
@@ -335,7 +441,8 @@ int main(int argc, char **argv)
 			return c == 'h' ? 0 : 2;
 		}
 	}
-	if (optind != argc || (strcmp(opt.mode, "register") && strcmp(opt.mode, "check"))) {
+	if (optind != argc || (strcmp(opt.mode, "register") && strcmp(opt.mode, "check") &&
+			       strcmp(opt.mode, "listener"))) {
 		fputs(usage, stderr);
 		return 2;
 	}
@@ -347,6 +454,8 @@ int main(int argc, char **argv)
 	dns_fd = dns_open();
 	if (!strcmp(opt.mode, "register"))
 		run_register();
+	else if (!strcmp(opt.mode, "listener"))
+		run_listener();
 	else
 		run_check();
 	return 0;
