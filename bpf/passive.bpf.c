@@ -27,16 +27,33 @@ static __always_inline struct wm_connection *steered(struct bpf_sock_ops *ctx)
 	return c && c->time_ns ? c : NULL;
 }
 
+/** us that the connect took, and when it is now. The kernel has measured the round trip of the SYN
+ *  by then, so no clock is asked, which would be most of what a connect costs here; but for a SYN
+ *  that was sent again, of which the last would count. */
+static __always_inline __u32 took_us(struct bpf_sock_ops *ctx, const struct wm_connection *c,
+				     __u64 *ret_now)
+{
+	__u32 us = ctx->srtt_us >> 3;
+
+	if (us && !ctx->total_retrans) {
+		*ret_now = c->time_ns + us * 1000ull;
+		return us;
+	}
+	*ret_now = bpf_ktime_get_boot_ns();
+	return wm_outcome_us(c->time_ns, *ret_now);
+}
+
 static __always_inline void made(struct bpf_sock_ops *ctx, const struct wm_connection *c)
 {
 	struct wm_connects *o = bpf_map_lookup_elem(&outcomes, &c->backend);
 	struct wm_backend_live *live = live_of(c);
 	struct wm_set_live *set = NULL;
-	__u64 now = bpf_ktime_get_boot_ns();
-	__u32 us = wm_outcome_us(c->time_ns, now);
+	__u64 now;
+	__u32 us;
 
 	if (!live || !o)
 		return;
+	us = took_us(ctx, c, &now);
 	wm_note_success(live);
 	if (WM_READ(live->ejected_until_ns)) /* hardly ever */
 		set = bpf_map_lookup_elem(&set_live, &c->set);
