@@ -82,7 +82,7 @@ static __attribute__((unused)) void connect_teardown(void)
 	wm_plane_close(plane);
 	teardown();
 }
-TestSuite(connect, .init = connect_setup, .fini = connect_teardown, .timeout = 60);
+TestSuite(connect, .init = connect_setup, .fini = connect_teardown, .timeout = 240);
 
 static __attribute__((unused)) uint64_t counter(enum wm_counter c)
 {

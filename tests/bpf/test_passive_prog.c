@@ -37,7 +37,7 @@ static void passive_setup(void)
 	inet_pton(AF_INET6, VIP6, want.vip6);
 	enter(cgroup);
 }
-TestSuite(passive, .init = passive_setup, .fini = connect_teardown, .timeout = 60);
+TestSuite(passive, .init = passive_setup, .fini = connect_teardown, .timeout = 240);
 
 /* @p n backends that listen. */
 static void serving(unsigned n)
