@@ -61,11 +61,27 @@ static const char make_them[] =
 	"issue sub 'basicConstraints=critical,CA:true\\nkeyUsage=keyCertSign\\n'\n"
 	"issue bysub \"$both$a\" -CA sub.pem -CAkey key.pem\n"
 	"issue critical \"$both${a}1.2.3.4=critical,DER:05:00\\n\"\n"
+	"issue clients \"extendedKeyUsage=clientAuth\\n$a\"\n"
+	"issue zero \"$both\" && python3 nul.py\n"
 	"for n in $(seq 1500); do cat ca.pem; done >chain.pem\n"
 	"python3 -c 'import ssl; "
 	"d = bytearray(ssl.PEM_cert_to_DER_cert(open(\"good.pem\").read())); d[-1] ^= 1; "
 	"open(\"changed.pem\", \"w\").write(ssl.DER_cert_to_PEM_cert(bytes(d)))'\n"
-	"test -s changed.pem && test -s early.pem && test -s many10000.pem && test -s weak.pem\n";
+	"test -s changed.pem && test -s early.pem && test -s many10000.pem && test -s weak.pem && "
+	"test -s cnnul.pem\n";
+
+/* openssl(1) writes no NUL into a common name: one that is signed has an octet exchanged, and is
+ * signed again. Of DER: a sequence of what is signed, the algorithm and a string of bits. */
+static const char nul_py[] =
+	"import ssl, subprocess\n"
+	"d = ssl.PEM_cert_to_DER_cert(open('zero.pem').read())\n"
+	"end = 8 + int.from_bytes(d[6:8], 'big')\n"
+	"text = d[4:end].replace(b'zero.dc1', b'a.dc1.\\0z')\n"
+	"sign = ['openssl', 'dgst', '-sha256', '-sign', 'ca-key.pem']\n"
+	"sig = subprocess.run(sign, input=text, stdout=subprocess.PIPE, check=True).stdout\n"
+	"body = text + d[end:end + 2 + d[end + 1]] + bytes([3, len(sig) + 1, 0]) + sig\n"
+	"der = bytes([0x30, 0x82]) + len(body).to_bytes(2, 'big') + body\n"
+	"open('cnnul.pem', 'w').write(ssl.DER_cert_to_PEM_cert(der))\n";
 
 static const struct {
 	const char *what, *args, *why; /* of s_client; a pattern of what is told */
@@ -84,6 +100,7 @@ static const struct {
 	{"names two nodes", SHOW("two"), "more than one node"},
 	{"of another datacenter", SHOW("dc2"), "of datacenter dc2, not of dc1"},
 	{"the common name alone", SHOW("common"), "no subjectAltName"},
+	{"a NUL in the common name", SHOW("cnnul"), "no subjectAltName"},
 	{"names of other kinds", SHOW("kinds"), "names no node"},
 	{"an empty label", SHOW("empty"), "is not NODE"},
 	{"a label of 64", SHOW("long"), "is not NODE"},
@@ -104,9 +121,32 @@ static const struct {
 	{"no TLS at all", NULL, "TLS"},
 };
 
+/* What answers where a node is wanted: node a, of ours. */
+static const struct {
+	const char *what, *args, *why; /* of s_server; a pattern of what is told */
+} servers[] = {
+	{"an older TLS", "-tls1_2 " SHOW("good"), "protocol version"},
+	{"of nobody", SHOW("self"), "self-signed"},
+	{"another authority of the same name", SHOW("foreign"), "unable to get|signature"},
+	{"expired", SHOW("old"), "expired"},
+	{"not valid yet", SHOW("early"), "not yet valid"},
+	{"for clients only", SHOW("clients"), "purpose"},
+	{"names no node", SHOW("nobody"), "names no node"},
+	{"names any node", SHOW("wild"), "is not NODE"},
+	{"names two nodes", SHOW("two"), "more than one node"},
+	{"another node", "-cert b.pem -key b-key.pem", "of node b, not of a"},
+	{"of another datacenter", SHOW("dc2"), "of datacenter dc2, not of dc1"},
+	{"a NUL in the name", SHOW("nul"), "has a NUL"},
+	{"SHA-1", SHOW("sha1") "-cipher DEFAULT@SECLEVEL=0", "too weak"},
+	{"RSA of 1,024", "-cert weak.pem -key rsa.key -cipher DEFAULT@SECLEVEL=0",
+	 "key too small|weak"},
+	{"signed by a node", SHOW("byleaf") "-cert_chain a.pem", "CA|purpose|usage"},
+	{"an octet of the signature changed", SHOW("changed"), "signature"},
+};
+
 static struct wm_loop *loop;
 static char dir[] = "/tmp/waymark-frames-tls-XXXXXX";
-static unsigned ups, refusals;
+static unsigned ups, refusals, downs;
 static char told[256];
 
 static void on_up(void *arg, struct wm_frames_conn *c)
@@ -129,7 +169,8 @@ static void on_down(void *arg, struct wm_frames_conn *c, int err, const char *se
 	(void)arg;
 	(void)c;
 	(void)err;
-	(void)sentence;
+	downs++;
+	snprintf(told, sizeof(told), "%s", sentence);
 }
 
 static void on_refused(void *arg, const struct wm_peer_addr *from, int err, const char *sentence)
@@ -157,6 +198,18 @@ static struct wm_frames *frames_of(const char *node, struct wm_tls **ret)
 	return wm_frames_new(loop, &c);
 }
 
+static void write_file(const char *name, const char *text)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	cr_assert(f);
+	cr_assert_geq(fputs(text, f), 0);
+	cr_assert_eq(fclose(f), 0);
+}
+
 static void shell(const char *command)
 {
 	char line[8192];
@@ -174,6 +227,7 @@ static void begin(void)
 	cr_assert_eq(wm_ca_init(dir, "dc1", 30, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_ca_issue(dir, "a", NULL, 30, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_ca_issue(dir, "b", NULL, 30, &e), 0, "%s", e.text);
+	write_file("nul.py", nul_py);
 	shell(make_them);
 }
 
@@ -276,6 +330,61 @@ Test(frames_tls, strangers_are_refused_and_told_why)
 	turns(&ups, 1);
 	cr_expect_eq(ups, 1, "\"%s\"", told);
 	gone(pid);
+	wm_frames_free(f);
+	wm_tls_free(tls);
+}
+
+/* The port that it says it has taken. */
+static uint16_t port_of(const char *log)
+{
+	char path[64], line[256];
+	unsigned port = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, log);
+	for (unsigned n = 0; n < 1000 && !port; n++) {
+		FILE *f = fopen(path, "r");
+
+		while (f && fgets(line, sizeof(line), f))
+			(void)sscanf(line, "ACCEPT 127.0.0.1:%u", &port);
+		if (f)
+			fclose(f);
+		usleep(20000);
+	}
+	cr_assert_gt(port, 0, "see %s", path);
+	return (uint16_t)port;
+}
+
+static void call(unsigned n, struct wm_frames *f)
+{
+	struct wm_frames_conn *c;
+	struct wm_peer_addr at;
+	char command[512];
+	pid_t pid;
+
+	write_file("server.log", "");
+	snprintf(command, sizeof(command),
+		 "sleep 20 | openssl s_server -accept 127.0.0.1:0 -CAfile ca.pem -verify 1 %s "
+		 ">server.log 2>&1",
+		 servers[n].args);
+	pid = in_shell(command);
+	at = loopback(port_of("server.log"));
+	downs = 0;
+	told[0] = '\0';
+	cr_assert_eq(wm_frames_connect(f, &at, "a", NULL, &c), 0);
+	turns(&downs, 1);
+	gone(pid);
+	cr_expect_eq(downs, 1, "%s: not refused", servers[n].what);
+	cr_expect_eq(ups, 0, "%s: it came up", servers[n].what);
+	matches(servers[n].what, servers[n].why);
+}
+
+Test(frames_tls, who_answers_for_a_node_is_refused_as_well)
+{
+	struct wm_tls *tls;
+	struct wm_frames *f = frames_of("b", &tls);
+
+	for (unsigned n = 0; n < sizeof(servers) / sizeof(*servers); n++)
+		call(n, f);
 	wm_frames_free(f);
 	wm_tls_free(tls);
 }

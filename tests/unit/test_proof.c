@@ -145,3 +145,48 @@ Test(proof, a_certificate_of_our_authority_vouches_for_what_its_key_signed)
 	wm_cert_free(b);
 	wm_cert_free(c);
 }
+
+/* Strangers' octets reach the reader of certificates by cards: each octet of a good one, and of its
+ * signature, is changed, and it is cut at each. */
+Test(proof, no_octet_of_a_certificate_can_be_another)
+{
+	const char *dir = in_dir("octets");
+	uint8_t sig[WM_PROOF_VOUCHER_MAX], *der;
+	struct wm_proof_octets chain, signature = {sig, 0};
+	struct wm_identity is = {0};
+	struct wm_cert *a, *b;
+	struct wm_err e = {0};
+	size_t len;
+
+	cr_assert_eq(wm_ca_init(dir, "dc1", 30, &e), 0, "%s", e.text);
+	a = cert_of(dir, "a");
+	b = cert_of(dir, "b");
+	signature.len = wm_proof_vouch(a, "key", 3, sig);
+	len = wm_proof_der(a, 0, &der);
+	chain = (struct wm_proof_octets){der, len};
+	cr_assert_gt(len, 300);
+	for (size_t i = 0; i < 8 * len; i++) {
+		der[i / 8] ^= (uint8_t)(1u << i % 8);
+		cr_expect_neq(wm_proof_vouched(b, (struct wm_proof_chain){&chain, 1}, "key", 3,
+					       &signature, &is, &e),
+			      0, "bit %zu of octet %zu", i % 8, i / 8);
+		der[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	for (chain.len = 0; chain.len < len; chain.len++)
+		cr_expect_neq(wm_proof_vouched(b, (struct wm_proof_chain){&chain, 1}, "key", 3,
+					       &signature, &is, &e),
+			      0, "cut at octet %zu", chain.len);
+	for (size_t i = 0; i < 8 * signature.len; i++) {
+		sig[i / 8] ^= (uint8_t)(1u << i % 8);
+		cr_expect_neq(wm_proof_vouched(b, (struct wm_proof_chain){&chain, 1}, "key", 3,
+					       &signature, &is, &e),
+			      0, "bit %zu of octet %zu of the signature", i % 8, i / 8);
+		sig[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	cr_assert_eq(wm_proof_vouched(b, (struct wm_proof_chain){&chain, 1}, "key", 3, &signature,
+				      &is, &e),
+		     0, "%s", e.text);
+	wm_proof_der_free(der);
+	wm_cert_free(a);
+	wm_cert_free(b);
+}
