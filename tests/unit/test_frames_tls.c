@@ -6,6 +6,7 @@
 #include "userspace/net/frames.h"
 #include "userspace/security/ca.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <regex.h>
 #include <signal.h>
@@ -182,7 +183,10 @@ static void on_refused(void *arg, const struct wm_peer_addr *from, int err, cons
 	snprintf(told, sizeof(told), "%s", sentence);
 }
 
-static struct wm_frames *frames_of(const char *node, struct wm_tls **ret)
+/* @p up_ms, @p each, @p all: how long a caller may take to come up, how many such may be there of
+ * one address, and of all; 0: as by default. */
+static struct wm_frames *frames_for(const char *node, unsigned up_ms, unsigned each, unsigned all,
+				    struct wm_tls **ret)
 {
 	char ca[64], cert[64], key[64];
 	const struct wm_tls_config t = {.files = {ca, cert, key}};
@@ -190,12 +194,20 @@ static struct wm_frames *frames_of(const char *node, struct wm_tls **ret)
 		.up = on_up, .frame = on_frame, .down = on_down, .refused = on_refused};
 	struct wm_err e = {0};
 
+	c.up_ms = up_ms;
+	c.fresh_each = each;
+	c.fresh_max = all;
 	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
 	snprintf(cert, sizeof(cert), "%s/%s.pem", dir, node);
 	snprintf(key, sizeof(key), "%s/%s-key.pem", dir, node);
 	cr_assert_eq(wm_tls_new(loop, &t, ret, &e), 0, "%s", e.text);
 	c.tls = *ret;
 	return wm_frames_new(loop, &c);
+}
+
+static struct wm_frames *frames_of(const char *node, struct wm_tls **ret)
+{
+	return frames_for(node, 0, 0, 0, ret);
 }
 
 static void write_file(const char *name, const char *text)
@@ -385,6 +397,77 @@ Test(frames_tls, who_answers_for_a_node_is_refused_as_well)
 
 	for (unsigned n = 0; n < sizeof(servers) / sizeof(*servers); n++)
 		call(n, f);
+	wm_frames_free(f);
+	wm_tls_free(tls);
+}
+
+/* From 127.0.0.@p host. */
+static int raw_from(unsigned host, const struct wm_peer_addr *at)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(at->port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+			   from = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(0x7f000000 + host)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+Test(frames_tls, a_handshake_that_stands_still_is_ended)
+{
+	static const uint8_t half[] = {22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}; /* of a ClientHello */
+	struct wm_peer_addr at = loopback(0);
+	struct wm_tls *tls;
+	struct wm_frames *f = frames_for("b", 200, 0, 0, &tls);
+	struct wm_err e = {0};
+	int fd;
+
+	cr_assert_eq(wm_frames_listen(f, &at, &at.port, &e), 0, "%s", e.text);
+	for (unsigned n = 0; n < 2; n++) { /* who says nothing, and who stops in a word */
+		fd = raw_from(1, &at);
+		if (n)
+			cr_assert_eq(send(fd, half, sizeof(half), 0), sizeof(half));
+		turns(&refusals, n + 1);
+		cr_assert_eq(refusals, n + 1);
+		matches("it stands still", "handshake took too long");
+		close(fd);
+	}
+	cr_assert_eq(wm_frames_stats(f)->late, 2);
+	cr_assert_eq(ups, 0);
+	wm_frames_free(f);
+	wm_tls_free(tls);
+}
+
+Test(frames_tls, callers_that_do_not_come_up_are_few)
+{
+	enum { EACH = 3, ALL = 5 };
+	struct wm_peer_addr at = loopback(0);
+	struct wm_tls *tls;
+	struct wm_frames *f = frames_for("b", 60000, EACH, ALL, &tls);
+	const struct wm_frames_stats *s = wm_frames_stats(f);
+	struct wm_err e = {0};
+	int fd[3 * EACH];
+
+	cr_assert_eq(wm_frames_listen(f, &at, &at.port, &e), 0, "%s", e.text);
+	for (unsigned n = 0; n < EACH + 1; n++)
+		fd[n] = raw_from(1, &at);
+	for (unsigned n = 0; n < 1000 && !s->over_limit; n++)
+		wm_loop_turn(loop, 20);
+	cr_assert_eq(s->over_limit, 1, "one too many of an address is closed");
+	cr_assert_eq(s->accepted, EACH);
+	cr_assert_eq(wm_frames_count(f), EACH);
+	/* of others there is room until all are too many: then the oldest goes */
+	for (unsigned n = EACH + 1; n < 2 * EACH + 1; n++)
+		fd[n] = raw_from(n, &at);
+	turns(&refusals, 1);
+	cr_assert_eq(refusals, 1);
+	matches("too many", "this was the oldest");
+	cr_assert_eq(wm_frames_count(f), ALL);
+	for (unsigned n = 0; n < 2 * EACH + 1; n++)
+		close(fd[n]);
 	wm_frames_free(f);
 	wm_tls_free(tls);
 }
