@@ -42,6 +42,7 @@ struct dial {
 	union {
 		struct wm_order order; /* of a scan */
 		struct wm_custom_ask custom;
+		struct wm_scores scores; /* of a draw of two */
 	};
 };
 
@@ -155,7 +156,7 @@ __noinline int try(struct dial *d, __u32 i)
 	if (d->table.head.balance == WM_BALANCE_LEAST_CONNECTIONS ||
 	    d->table.head.balance == WM_BALANCE_PEAK_EWMA)
 		random |= (__u64)bpf_get_prandom_u32() << 32;
-	if (wm_draw_by(NULL, &d->table, &d->ask, i, random, &l) != WM_PICKED)
+	if (wm_draw_by(NULL, &d->table, &d->ask, i, random, &l, &d->scores) != WM_PICKED)
 		return WM_PICK_TORN;
 	return take(d, l.backend, l.stamp) ? WM_PICKED : WM_PICK_MORE;
 }
@@ -407,7 +408,7 @@ static __always_inline void begin(struct bpf_sock_addr *ctx, struct dial *d)
 
 	__builtin_memset(&d->table, 0, sizeof(d->table));
 	__builtin_memset(&d->choice, 0, sizeof(d->choice));
-	__builtin_memset(&d->custom, 0, sizeof(d->custom)); /* the larger of both */
+	__builtin_memset(&d->custom, 0, sizeof(d->custom)); /* the largest of them */
 	d->ask = (struct wm_ask){
 		.now_ns = bpf_ktime_get_boot_ns(),
 		.families = families | excluded(ctx),
@@ -509,7 +510,7 @@ static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struc
 	c->stamp = d->choice.state >> 16;
 	c->set = d->set;
 	c->tier = d->ask.tier;
-	c->reason = d->reason;
+	c->reason = WM_REASON_BY(d->reason, d->table.head.balance);
 	WM_COMPILER_BARRIER();
 	WM_WRITE(c->time_ns, d->ask.now_ns);
 	connection_count(c->backend, c->stamp, 1);
@@ -751,6 +752,18 @@ static __always_inline bool enabled(struct bpf_sock_addr *ctx, bool datagram)
 	return false;
 }
 
+/** What a draw of two went by: who was chosen, then the other. */
+static __always_inline void tell_scores(struct wm_flow *f, const struct dial *d)
+{
+	__u32 second = d->scores.backend[1] == d->choice.backend;
+
+	f->cost[0] = second ? d->scores.cost[1] : d->scores.cost[0];
+	f->cost[1] = second ? d->scores.cost[0] : d->scores.cost[1];
+	f->weight[0] = second ? d->scores.weight[1] : d->scores.weight[0];
+	f->weight[1] = second ? d->scores.weight[0] : d->scores.weight[1];
+	f->other = second ? d->scores.backend[0] : d->scores.backend[1];
+}
+
 /** Tell who watches what was decided. */
 __noinline int tell(struct bpf_sock_addr *ctx, struct dial *d, __u32 datagram)
 {
@@ -769,8 +782,13 @@ __noinline int tell(struct bpf_sock_addr *ctx, struct dial *d, __u32 datagram)
 		f->backend_port_be = chosen_port(d);
 		f->backend = d->choice.backend;
 		f->stamp = d->choice.state >> 16;
-		f->reason = d->reason;
+		f->reason = WM_REASON_BY(d->reason, d->table.head.balance);
 		f->tier = d->ask.tier;
+		f->generation = d->table.word.generation;
+		if (d->reason == WM_REASON_DRAW &&
+		    (d->table.head.balance == WM_BALANCE_LEAST_CONNECTIONS ||
+		     d->table.head.balance == WM_BALANCE_PEAK_EWMA))
+			tell_scores(f, d);
 	}
 	bpf_ringbuf_submit(f, 0);
 	return 1;

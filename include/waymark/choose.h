@@ -180,10 +180,18 @@ static __always_inline struct wm_load wm_load_of(const struct wm_view *v, const 
 	return r;
 }
 
-/** The less loaded of two that are drawn by weight. Where one is not usable, the other. */
+/* What a choice of two went by: who was drawn first, and second. */
+struct wm_scores {
+	__u64 cost[2];
+	__u32 weight[2]; /* a cost is shared by it; 0: was not usable, or was not drawn */
+	__u32 backend[2];
+};
+
+/** The less loaded of two that are drawn by weight. Where one is not usable, the other.
+ *  @p told NULL: what it went by is not wanted. */
 static __always_inline enum wm_pick wm_draw_two(const struct wm_view *v, const struct wm_table *t,
 						const struct wm_ask *a, __u64 random,
-						struct wm_lead *ret)
+						struct wm_lead *ret, struct wm_scores *told)
 {
 	int by_latency = t->head.balance == WM_BALANCE_PEAK_EWMA;
 	struct wm_lead other = {0, 0};
@@ -203,16 +211,20 @@ static __always_inline enum wm_pick wm_draw_two(const struct wm_view *v, const s
 		return WM_PICK_TORN;
 	x = wm_load_of(v, ret, a, by_latency);
 	y = wm_load_of(v, &other, a, by_latency);
+	if (told)
+		*told = (struct wm_scores){
+			{x.cost, y.cost}, {x.weight, y.weight}, {ret->backend, other.backend}};
 	if (y.weight && (!x.weight || wm_less_cost(y.cost, y.weight, x.cost, x.weight)))
 		*ret = other;
 	return WM_PICKED;
 }
 
 /** Try @p i of a choice among the slots of a->tier of @p t, as its head says. @p random: 64 even
- * bits. @return WM_PICKED with who it is, usable or not, or WM_PICK_TORN. */
+ * bits. @p told of a choice of two, or NULL. @return WM_PICKED with who it is, usable or not, or
+ * WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_draw_by(const struct wm_view *v, const struct wm_table *t,
 					       const struct wm_ask *a, __u32 i, __u64 random,
-					       struct wm_lead *ret)
+					       struct wm_lead *ret, struct wm_scores *told)
 {
 	const __u32 first = a->first, count = a->count;
 	__u32 place;
@@ -220,7 +232,7 @@ static __always_inline enum wm_pick wm_draw_by(const struct wm_view *v, const st
 	switch (t->head.balance) {
 	case WM_BALANCE_LEAST_CONNECTIONS:
 	case WM_BALANCE_PEAK_EWMA:
-		return wm_draw_two(v, t, a, random, ret);
+		return wm_draw_two(v, t, a, random, ret, told);
 	case WM_BALANCE_ROUND_ROBIN:
 		place = wm_at_turn(v, t->set) % count;
 		break;
@@ -338,7 +350,7 @@ static inline enum wm_pick wm_choose_in(const struct wm_view *v, const struct wm
 	for (__u32 i = 0; i < WM_PICK_TRIES; i++) {
 		__u64 r = (__u64)random(arg) << 32 | random(arg);
 
-		if (wm_draw_by(v, t, a, i, r, &l) != WM_PICKED)
+		if (wm_draw_by(v, t, a, i, r, &l, 0) != WM_PICKED)
 			return WM_PICK_TORN;
 		if (wm_take_asked(v, &l, a, ret))
 			return WM_PICKED;

@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define WM_FLOWS_OCTETS (1u << 19) /* of the ring buffer: 4,681 decisions with their heads */
+#define WM_FLOWS_OCTETS (1u << 19) /* of the ring buffer: 3,640 decisions with their heads */
 #define WM_FLOW_NO_SET	0xffffffffu
 
 enum wm_flow_verdict {
@@ -27,7 +27,7 @@ struct wm_flow {
 	__be16 vip_port_be;
 	__be16 backend_port_be;
 	__u8 verdict; /* enum wm_flow_verdict */
-	__u8 reason;  /* WM_REASON_* */
+	__u8 reason;  /* WM_REASON_BY() */
 	__u8 tier;
 	__u8 proto;    /* IPPROTO_TCP, IPPROTO_UDP */
 	__u32 set;     /* WM_FLOW_NO_SET: none */
@@ -35,7 +35,11 @@ struct wm_flow {
 	__u32 stamp;   /* of its occupant */
 	__u32 pid;     /* in the kernel's first pid namespace */
 	__u32 uid;
-	__u32 datagram; /* 1: a destination of an unconnected socket, 0: a connect() */
-	char comm[16];	/* name of the thread */
+	__u32 datagram;	  /* 1: a destination of an unconnected socket, 0: a connect() */
+	char comm[16];	  /* name of the thread */
+	__u64 cost[2];	  /* of a choice of two: of the chosen one, and of the other, each ... */
+	__u32 weight[2];  /* ... shared by its weight. 0: not usable, or there was no other */
+	__u32 other;	  /* index in backends */
+	__u32 generation; /* of the table that was chosen from */
 };
-_Static_assert(sizeof(struct wm_flow) == 104, "told from kernel to userspace");
+_Static_assert(sizeof(struct wm_flow) == 136, "told from kernel to userspace");

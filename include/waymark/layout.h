@@ -219,12 +219,16 @@ struct wm_connection {
 	__be16 backend_port_be;
 	__u16 stamp; /* of the backend's occupant */
 	__u8 tier;
-	__u8 reason; /* WM_REASON_* */
+	__u8 reason; /* WM_REASON_*, and by what balance */
 };
 _Static_assert(sizeof(struct wm_connection) == 64, "mmapable, one cache line");
 #define WM_REASON_DRAW 1 /* drawn by weight */
 #define WM_REASON_SCAN 2 /* drawn among those that were looked through: few are up */
 #define WM_REASON_KEPT 3 /* the client had it before, and is kept there */
+#define WM_REASON_MASK 15u
+/* The high half tells the balance of the table, + 1; 0, as programs left it that did not tell yet:
+ * not known. */
+#define WM_REASON_BY(reason, balance) ((__u8)((reason) | ((balance) + 1u) << 4))
 
 /* `socket_origin`: socket storage, dies with the socket. What the application dialled and what it
  * got. Entry 0 is the destination of connect() where `connections` cannot have it: all ways are

@@ -73,7 +73,7 @@ static void lives_as_its_socket(int type)
 	cr_assert_eq(c->backend_port_be, htons(port));
 	cr_assert_eq(c->backend, index_of(0));
 	cr_assert_eq(c->stamp, mem.backends[index_of(0)].state >> 16);
-	cr_assert_eq(c->reason, WM_REASON_DRAW);
+	cr_assert_eq(c->reason, WM_REASON_BY(WM_REASON_DRAW, WM_BALANCE_WEIGHTED));
 	cr_assert_eq(open_at(0), 1);
 	peer_is(fd, VIP4, 80);
 	twin = dup(fd);

@@ -64,7 +64,9 @@ Test(connect, what_is_decided_is_told)
 	cr_assert(got[0].vip_be[3] == want.vip4_be && got[0].vip_port_be == htons(53));
 	cr_assert(got[0].backend_be[3] == wants[0].addr4_be &&
 		  got[0].backend_port_be == htons(port));
-	cr_assert(got[0].backend == index_of(0) && got[0].reason == WM_REASON_DRAW);
+	cr_assert(got[0].backend == index_of(0) &&
+		  got[0].reason == WM_REASON_BY(WM_REASON_DRAW, WM_BALANCE_WEIGHTED));
+	cr_assert(got[0].generation && !got[0].weight[0] && !got[1].generation);
 	cr_assert(got[0].pid == (uint32_t)getpid() && got[0].uid == getuid());
 	cr_assert(got[0].cookie == cookie && got[0].proto == IPPROTO_UDP && got[0].time_ns);
 	cr_assert(got[1].set == WM_FLOW_NO_SET && !got[0].datagram && got[2].datagram);
@@ -81,6 +83,41 @@ Test(connect, what_is_decided_is_told)
 	close(fd);
 	close(other);
 	close(server);
+}
+
+/* Two of different load are always both drawn: the less loaded is taken, and both scores are told.
+ */
+Test(connect, scores_of_two_are_told)
+{
+	static struct wm_want_rule rule = {
+		.head = {.tiers = 1, .balance = WM_BALANCE_LEAST_CONNECTIONS}};
+	struct wm_table_head head;
+
+	want.rule = &rule;
+	backend(0, "127.9.9.8", 1000, 1, WM_STATE_UP);
+	backend(1, "127.9.9.9", 1000, 1, WM_STATE_UP);
+	publish();
+	mem.live[index_of(0)].open = 7;
+	mem.live[index_of(1)].open = 3;
+	head = mem.heads[mem.sets[0].table.head];
+	watch();
+	pick(20);
+	heard(20);
+	for (unsigned i = 0; i < 20; i++) {
+		const struct wm_flow *f = &got[i];
+
+		cr_assert_eq(f->reason, WM_REASON_BY(WM_REASON_DRAW, WM_BALANCE_LEAST_CONNECTIONS));
+		cr_assert_eq(f->backend, index_of(1));
+		cr_assert_eq(f->other, index_of(0));
+		/* pick() closes its sockets: one more than are open */
+		cr_assert(f->cost[0] == 4 && f->cost[1] == 8);
+		cr_assert(f->weight[0] == 1 && f->weight[1] == 1);
+		cr_assert_eq(f->generation, head.generation);
+	}
+	cr_assert_str_eq(wm_reason_text(got[0].reason), "fewer connections, of two");
+	cr_assert_str_eq(wm_reason_balance(got[0].reason), "least_connections");
+	wm_flows_free(flows);
+	wm_loop_free(loop);
 }
 
 Test(connect, what_finds_no_room_is_counted)

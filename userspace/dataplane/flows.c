@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "flows.h"
 
+#include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
+#include "userspace/model/policy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,11 +86,28 @@ int wm_flows_cgroup(uint64_t id, char *buf, size_t cap)
 	return wm_cgroup_path(id, buf, cap);
 }
 
+const char *wm_reason_balance(uint8_t reason)
+{
+	return reason >> 4 ? wm_policy_balance_str((reason >> 4) - 1u) : "";
+}
+
 const char *wm_reason_text(uint8_t reason)
 {
-	switch (reason) {
+	static const char *const drawn[] = {
+		"drawn by weight",
+		[1 + WM_BALANCE_WEIGHTED] = "drawn by weight",
+		[1 + WM_BALANCE_RANDOM] = "drawn at random",
+		[1 + WM_BALANCE_ROUND_ROBIN] = "its turn",
+		[1 + WM_BALANCE_LEAST_CONNECTIONS] = "fewer connections, of two",
+		[1 + WM_BALANCE_PEAK_EWMA] = "less latency, of two",
+		[1 + WM_BALANCE_MAGLEV] = "by the client's hash",
+		[1 + WM_BALANCE_DIRECT] = "the first in order",
+		[1 + WM_BALANCE_CUSTOM] = "by the custom function",
+	};
+
+	switch (reason & WM_REASON_MASK) {
 	case WM_REASON_DRAW:
-		return "drawn by weight";
+		return reason >> 4 < WM_ARRAY_LEN(drawn) ? drawn[reason >> 4] : "drawn";
 	case WM_REASON_SCAN:
 		return "few are up";
 	case WM_REASON_KEPT:

@@ -22,5 +22,7 @@ void wm_flows_free(struct wm_flows *x);
 void wm_flows_unwatched(struct wm_plane *p);
 /** Why a backend was chosen, WM_REASON_*, in words. Static. */
 const char *wm_reason_text(uint8_t reason);
+/** By what balance, as it was told: its name; "": not known. Static. */
+const char *wm_reason_balance(uint8_t reason);
 /** Path of cgroup @p id below the mount. @return 0, negative errno: it is gone, or not told. */
 int wm_flows_cgroup(uint64_t id, char *buf, size_t cap);

@@ -384,6 +384,11 @@ bool wm_policy_same(const struct wm_policy *a, const struct wm_policy *b)
 	return true;
 }
 
+const char *wm_policy_balance_str(uint32_t balance)
+{
+	return balance < WM_BALANCE_COUNT ? balances[balance] : "";
+}
+
 const struct wm_policy_subset *wm_policy_subset(const struct wm_policy *p, const char *name)
 {
 	for (uint32_t n = 0; n < p->subsets_count; n++) {

@@ -184,6 +184,8 @@ void wm_policy_free(struct wm_policy *p); /* NULL ok */
 bool wm_policy_same(const struct wm_policy *a, const struct wm_policy *b);
 /** Of a name in any case. @return NULL: there is none. */
 const struct wm_policy_subset *wm_policy_subset(const struct wm_policy *p, const char *name);
+/** Name of a WM_BALANCE_*; "": there is none such. Static. */
+const char *wm_policy_balance_str(uint32_t balance);
 /** Is it a prepared query? */
 static inline bool wm_policy_is_query(const struct wm_policy *p)
 {
