@@ -25,6 +25,24 @@ static const char *text_of(const json_t *v, const char *key)
 	return s ? s : "";
 }
 
+static void show_choice(const json_t *v)
+{
+	const json_t *score = json_object_get(v, "score"),
+		     *other = json_object_get(v, "other_score");
+	char id[4 * CTL_NAME_MAX], zone[4 * CTL_NAME_MAX];
+
+	printf(" -> %s %s (tier %lld", text_of(v, "address"),
+	       wm_plain(text_of(v, "instance"), id, sizeof(id)),
+	       (long long)json_integer_value(json_object_get(v, "tier")));
+	if (*text_of(v, "zone"))
+		printf(", zone %s", wm_plain(text_of(v, "zone"), zone, sizeof(zone)));
+	printf(", %s", text_of(v, "why"));
+	if (other)
+		printf(": %.4g, and %s %.4g", json_number_value(score),
+		       wm_plain(text_of(v, "other"), id, sizeof(id)), json_number_value(other));
+	putchar(')');
+}
+
 static void show(const json_t *v)
 {
 	json_int_t ms = json_integer_value(json_object_get(v, "time_ms"));
@@ -40,10 +58,7 @@ static void show(const json_t *v)
 	       text_of(v, "virtual"), id, *id ? "." : "",
 	       wm_plain(text_of(v, "service"), service, sizeof(service)));
 	if (*text_of(v, "address"))
-		printf(" -> %s %s (tier %lld, %s)", text_of(v, "address"),
-		       wm_plain(text_of(v, "instance"), id, sizeof(id)),
-		       (long long)json_integer_value(json_object_get(v, "tier")),
-		       text_of(v, "why"));
+		show_choice(v);
 	printf(" %s[%lld] %s\n", wm_plain(text_of(v, "process"), process, sizeof(process)),
 	       (long long)json_integer_value(json_object_get(v, "pid")),
 	       wm_plain(text_of(v, "cgroup"), cgroup, sizeof(cgroup)));

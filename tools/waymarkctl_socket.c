@@ -4,7 +4,6 @@
  */
 #include "userspace/base/clock.h"
 #include "userspace/dataplane/flows.h"
-#include "userspace/model/policy.h"
 #include "waymarkctl_dump.h"
 
 #include <arpa/inet.h>
@@ -71,24 +70,6 @@ static bool look(struct taken *t)
 
 /* --- what was recorded --------------------------------------------------------------------------
  */
-static const char *balance_of(const struct dump *d, uint32_t set)
-{
-	struct wm_view v = wm_inspect_view(d->x);
-	struct wm_table t;
-
-	if (wm_table_load(&v, set, &t) != WM_PICKED)
-		return "";
-	for (unsigned n = 0; n < wm_policy_sections_count; n++)
-		for (unsigned k = 0; k < wm_policy_sections[n].fields_count; k++) {
-			const struct wm_policy_field *f = &wm_policy_sections[n].fields[k];
-
-			if (!*wm_policy_sections[n].name && strcmp(f->name, "balance") == 0 &&
-			    t.head.balance <= f->max)
-				return f->names[t.head.balance];
-		}
-	return "";
-}
-
 /* What the backend that was chosen is now. */
 static const char *now_of(const struct dump *d, uint32_t backend, uint32_t stamp)
 {
@@ -137,7 +118,7 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 		json_integer(now > c->time_ns ? (json_int_t)((now - c->time_ns) / 1000000000) : 0));
 	json_object_set_new(row, "tier", json_integer(c->tier));
 	json_object_set_new(row, "why", json_string(wm_reason_text(c->reason)));
-	json_object_set_new(row, "balance", json_string(balance_of(d, c->set)));
+	json_object_set_new(row, "balance", json_string(wm_reason_balance(c->reason)));
 	json_object_set_new(row, "backend_is", json_string(state));
 	json_object_set_new(row, "kept", json_string(kept));
 }
@@ -338,16 +319,15 @@ static void show(const json_t *row)
 		return;
 	}
 	printf("fd %lld, %s: %s to %s (%s) became %s (%s) at %s, %lld s ago: %s, tier %lld, "
-	       "balance "
-	       "%s as it is now; the instance is %s; kept in %s\n",
+	       "balance %s; the instance is %s; kept in %s\n",
 	       fd, text_of(row, "protocol", ""),
 	       json_object_get(row, "datagram") ? "its last datagram" : "connect()",
 	       text_of(row, "virtual", ""), service, text_of(row, "address", ""), id,
 	       text_of(row, "at", ""),
 	       (long long)json_integer_value(json_object_get(row, "since_s")),
 	       text_of(row, "why", ""), (long long)json_integer_value(json_object_get(row, "tier")),
-	       text_of(row, "balance", ""), text_of(row, "backend_is", ""),
-	       text_of(row, "kept", ""));
+	       *text_of(row, "balance", "") ? text_of(row, "balance", "") : "not told",
+	       text_of(row, "backend_is", ""), text_of(row, "kept", ""));
 }
 
 int ctl_explain_socket(const struct ctl *c)

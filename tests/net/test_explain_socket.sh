@@ -41,6 +41,9 @@ of() { explain -j "$client:$1" | jq -r ".[0] | $2"; }
 steered() { of "$1" '"\(.steered) \(.protocol) \(.service) \(.instance) \(.virtual) \(.address)"'; }
 check "by the virtual address" "true tcp web one $web:80 127.0.0.2:8080" "$(steered 100)"
 check "why" "drawn by weight 0 weighted up connections" "$(of 100 '"\(.why) \(.tier) \(.balance) \(.backend_is) \(.kept)"')"
+operator -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "round_robin"}' >/dev/null
+check "as it was then, whatever the policy says now" "drawn by weight weighted" "$(of 100 '"\(.why) \(.balance)"')"
+operator -X DELETE "$API/v1/waymark/policies/web" >/dev/null
 check "its cookie is that of connections" true "$("$CTL" -j --pin-dir "$PINS" connections web | jq "any(.cookie == $(of 100 .cookie))")"
 matches "by the instance's address" "false .*an instance's own address.* web one" "$(of 101 '"\(.steered) \(.why_not) \(.service) \(.instance)"')"
 matches "one that listens" "it listens" "$(of 102 .why_not)"

@@ -53,6 +53,28 @@ dial a "$web"
 until_ok 20 lines "$TMP/people" 1
 matches "for people" "picked +tcp $web:80 web -> 127.0.0.2:8080 one \(tier 0, drawn by weight\) curl\[[0-9]+\] $CG/a" "$(cat "$TMP/people")"
 
+# --- what a choice of two went by; one of the two has a connection that stays
+backend three 127.0.0.4 8080
+check "register three" 200 "$(register three web 127.0.0.4 8080 '"Locality": {"Region": "r", "Zone": "z3"}')"
+operator -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "least_connections"}' >/dev/null
+monitor "$TMP/two" --service web
+sleep 0.5
+(
+	echo $BASHPID >"$CG/a/cgroup.procs"
+	# shellcheck disable=SC2016 # the inner shell's
+	exec bash -c 'exec 9<>"/dev/tcp/$0/80"; exec sleep 600' "$web"
+) &
+HOLD=$!
+until_ok 20 lines "$TMP/two" 1 || fail "the connection that stays is not told"
+held=$(jq -r .instance "$TMP/two")
+dial a "$web"
+until_ok 20 lines "$TMP/two" 2 || fail "the connection beside it is not told"
+check "the other is chosen, by fewer connections" "true least_connections fewer connections, of two 1 $held 2 true" \
+	"$(sed -n 2p "$TMP/two" | jq -r "\"\(.instance != \"$held\") \(.balance) \(.why) \(.score) \(.other) \(.other_score) \(.generation > 0)\"")"
+check "where it is" "r z3" "$(jq -r 'select(.instance == "three") | "\(.region) \(.zone)"' "$TMP/two" | head -1)"
+matches "for people" "\(tier 0(, zone z3)?, fewer connections, of two: 1, and $held 2\)" "$(tail -1 "$TMP/people")"
+kill "$HOLD"
+
 # --- bounds
 check "another verdict" 400 "$(operator_code "$API/v1/waymark/flows?verdict=lost")"
 check "over TCP it is an operator's" 403 "$(code "$API/v1/waymark/flows")"

@@ -110,6 +110,7 @@ static void put_connection(struct wm_json *j, const struct page *p, const struct
 	put_place(j, "address", e->backend_be, e->backend_port_be);
 	wm_json_ku(j, "since_s", ns / WM_NS_PER_S);
 	wm_json_ks(j, "why", wm_reason_text(e->reason));
+	wm_json_ks(j, "balance", wm_reason_balance(e->reason));
 	wm_json_ku(j, "cookie", e->cookie);
 	wm_json_close(j, '}');
 }

@@ -34,6 +34,7 @@ struct known_backend {
 	uint32_t backend, stamp;
 	bool used;
 	char id[WM_INSTANCE_ID_MAX + 1], node[WM_NODE_NAME_MAX + 1];
+	char region[WM_LOCALITY_MAX + 1], zone[WM_LOCALITY_MAX + 1];
 };
 struct known_cgroup {
 	uint64_t id;
@@ -86,19 +87,21 @@ static const struct wm_instance *find(const struct wm_registry *r, const char *s
 	return found;
 }
 
-static const struct known_backend *backend_of(struct wm_flow_streams *x, const struct wm_flow *f,
-					      const char *service)
+static const struct known_backend *backend_of(struct wm_flow_streams *x, uint32_t backend,
+					      uint32_t stamp, const char *service)
 {
 	const struct wm_table_memory *m = wm_tables_memory(x->api->d.tables);
-	struct known_backend *k = &x->backends[f->backend & (KNOWN - 1)];
+	struct known_backend *k = &x->backends[backend & (KNOWN - 1)];
 	const struct wm_instance *i = NULL;
 
-	if (k->used && k->backend == f->backend && k->stamp == f->stamp)
+	if (k->used && k->backend == backend && k->stamp == stamp)
 		return k;
-	*k = (struct known_backend){.backend = f->backend, .stamp = f->stamp};
-	if (f->backend < m->backends_cap && m->backends[f->backend].state >> 16 == f->stamp)
-		i = find(x->api->d.registry, service, m->backends[f->backend].instance);
+	*k = (struct known_backend){.backend = backend, .stamp = stamp};
+	if (backend < m->backends_cap && m->backends[backend].state >> 16 == stamp)
+		i = find(x->api->d.registry, service, m->backends[backend].instance);
 	k->used = i != NULL;
+	snprintf(k->region, sizeof(k->region), "%s", i ? wm_selection_place(i, "region") : "");
+	snprintf(k->zone, sizeof(k->zone), "%s", i ? wm_selection_place(i, "zone") : "");
 	snprintf(k->id, sizeof(k->id), "%s", i ? i->id : "");
 	snprintf(k->node, sizeof(k->node), "%s", i ? i->node->name : "");
 	return k;
@@ -134,16 +137,40 @@ static void put_place(struct wm_json *j, const char *key, const __be32 addr_be[4
 	wm_json_ks(j, key, both);
 }
 
+/* Of a choice of two: what each costs for its weight, and who was not chosen. Its occupant is the
+ * index's of now, as the kernel tells no stamp of it. */
+static void put_scores(struct wm_json *j, struct wm_flow_streams *x, const struct wm_flow *f,
+		       const char *service)
+{
+	const struct wm_table_memory *m = wm_tables_memory(x->api->d.tables);
+	uint32_t stamp = f->other < m->backends_cap ? m->backends[f->other].state >> 16 : 0;
+
+	if (!f->weight[0])
+		return;
+	wm_json_key(j, "score");
+	wm_json_double(j, (double)f->cost[0] / f->weight[0]);
+	if (!f->weight[1] || f->other == f->backend) /* drawn twice */
+		return;
+	wm_json_ks(j, "other", backend_of(x, f->other, stamp, service)->id);
+	wm_json_key(j, "other_score");
+	wm_json_double(j, (double)f->cost[1] / f->weight[1]);
+}
+
 static void put_choice(struct wm_json *j, struct wm_flow_streams *x, const struct wm_flow *f,
 		       const char *service)
 {
-	const struct known_backend *k = backend_of(x, f, service);
+	const struct known_backend *k = backend_of(x, f->backend, f->stamp, service);
 
 	wm_json_ks(j, "instance", k->id);
 	wm_json_ks(j, "node", k->node);
 	put_place(j, "address", f->backend_be, f->backend_port_be);
+	wm_json_ks(j, "region", k->region);
+	wm_json_ks(j, "zone", k->zone);
 	wm_json_ku(j, "tier", f->tier);
+	wm_json_ks(j, "balance", wm_reason_balance(f->reason));
 	wm_json_ks(j, "why", wm_reason_text(f->reason));
+	put_scores(j, x, f, service);
+	wm_json_ku(j, "generation", f->generation);
 }
 
 static void render(struct wm_flow_streams *x, const struct wm_flow *f, const char *service,
