@@ -72,6 +72,7 @@ check "our names are not known" "" "$(seen web.service.mesh.internal)"
 check "enable" "then: systemctl try-reload-or-restart systemd-resolved.service
 this node's programs ask the agent" "$(enable)"
 check "what is written" "[Resolve] DNS=127.0.0.1:8600 Domains=~mesh.internal" "$(grep -v '^#' "$OURS" | paste -sd ' ')"
+check "as docs/dns.md has it" "$(awk '$0 == "```systemd-resolved" {on = 1; next} /^```/ {on = 0} on' docs/dns.md)" "$(grep -v '^#' "$OURS")"
 check "again" "this node's programs ask the agent already" "$(enable | tail -n 1)"
 resolved
 until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names are asked of us: $(tail -5 "$TMP/resolved.log")"
