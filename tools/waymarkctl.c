@@ -82,6 +82,7 @@ static int cmd_completion(const struct ctl *c);
 	  "the agent becomes the name server of this node's programs; what was there is kept")     \
 	X("dns disable", "", 0, 0, ctl_dns_disable, "put back what was there before dns enable")   \
 	X("dns status", "", 0, 0, ctl_dns_status,                                                  \
+	  "whom this node's programs ask, does the agent answer, does a libc find its names; "     \
 	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
 	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
 	  "servers that are asked: state, latency, probes that failed")                            \
@@ -160,7 +161,7 @@ enum {
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
-	X("verbose", 'v', NULL, "status, sync status", "every figure and counter")                 \
+	X("verbose", 'v', NULL, "status, sync status, dns status", "every figure and counter")     \
 	X("watch", OPT_WATCH, "SECONDS",                                                           \
 	  "status, services, resolve, instance, maps, maps dump, doctor, members, peers, sync "    \
 	  "status",                                                                                \
@@ -186,7 +187,8 @@ enum {
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
 	X("once", OPT_ONCE, NULL, "top", "one look, which takes a second")                         \
-	X("root", OPT_ROOT, "DIR", "dns enable, dns disable", "where the node's files are (/)")    \
+	X("root", OPT_ROOT, "DIR", "dns enable, dns disable, dns status",                          \
+	  "where the node's files are (/)")                                                        \
 	X("only", OPT_ONLY, NULL, "dns enable",                                                    \
 	  "of systemd-resolved: the agent is asked for every name, not for its domain's alone")    \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
