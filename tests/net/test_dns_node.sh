@@ -37,6 +37,7 @@ print(socket.getaddrinfo(sys.argv[1], None, socket.AF_INET, socket.SOCK_DGRAM)[0
 # --- no agent, or one that is of no use for that: nothing is changed
 before 'nameserver 127.0.0.11'
 matches "no agent" "no agent answers: start it first" "$(enable)"
+check "its status" "node     plain file, dns enable: no|asks     127.0.0.11:53" "$("$CTL" --root "$ROOT" dns status 2>/dev/null | paste -sd '|')"
 check "nothing was changed" "$WAS" "$(print_of)"
 start_agent --set dns.port53_addresses=127.0.0.1
 matches "no other names" "dns.upstream is off, so that this node would find no other names" "$(enable)"
@@ -65,6 +66,16 @@ check "for everybody to read" 644 "$(stat -c %a "$RC")"
 check "a name of ours" 127.1.0.1 "$(seen_as web.service.mesh.internal)"
 check "by the search list" 127.1.0.1 "$(seen_as web.service)"
 check "a name of others, of the servers before" 192.0.2.11 "$(seen_as a.example)"
+status() { "$CTL" --json --root "$ROOT" dns status | jq -c ".node | $1"; }
+check "status" '["plain file",true,[["127.0.0.1:53",true]]]' "$(status '[.owner, .enabled, [.asks[] | [.server, .answers]]]')"
+check "the agent answers" '[["127.0.0.1:8600",true],["127.0.0.1:53",true]]' "$(status '[.agent[] | [.server, .answers]]')"
+matches "in words" "^asks     127.0.0.1:53, which answers for our domain" "$("$CTL" --root "$ROOT" dns status)"
+real_status() { # as a program of a node with that resolv.conf
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$1" "$CTL" dns status
+}
+matches "a libc finds our names" "^libc     finds ns.mesh.internal at 127.0.0.1" "$(real_status "$RC")"
+matches "and before it did not" "^libc     does not find ns.mesh.internal: " "$(real_status "$RC.waymark")"
 now=$(print_of)
 check "again" "this node's programs ask the agent already" "$(enable)"
 check "changes nothing" "$now" "$(print_of)"
@@ -75,6 +86,7 @@ check "disable" "this node's programs ask whom they asked before" "$(disable)"
 check "it is as it was" "$WAS" "$(print_of)"
 check "and nothing else is there" "resolv.conf" "$(ls "$ROOT/etc")"
 check "again" "this node's programs ask whom they asked before: it was not enabled" "$(disable)"
+check "status" '[false,[["127.0.0.11:53",false]]]' "$(status '[.enabled, [.asks[] | [.server, .answers]]]')"
 
 # --- a symbolic link is kept as one
 before 'nameserver 127.0.0.11'

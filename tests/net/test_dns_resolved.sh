@@ -77,6 +77,7 @@ check "again" "this node's programs ask the agent already" "$(enable | tail -n 1
 resolved
 until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names are asked of us: $(tail -5 "$TMP/resolved.log")"
 check "names of others of others" 192.0.2.11 "$(seen a.example)"
+check "status" '["systemd-resolved",true,true]' "$("$CTL" --json --root "$ROOT" dns status | jq -c '.node | [.owner, .enabled, .asks[0].answers]')"
 check "as JSON" '{"changed":false,"enabled":true,"owner":"systemd-resolved"}' "$("$CTL" --json --root "$ROOT" dns enable | jq -Sc .)"
 check "disable" "this node's programs ask whom they asked before" "$(disable | tail -n 1)"
 check "nothing is left" "" "$(ls "$ROOT/etc/systemd/resolved.conf.d")"
