@@ -19,7 +19,7 @@
 #endif
 #include "limits.h"
 
-#define WM_LAYOUT_VERSION 2 /* any change of a struct, a key or a meaning below raises it */
+#define WM_LAYOUT_VERSION 3 /* any change of a struct, a key or a meaning below raises it */
 
 /* `config`, one entry: what a program needs to know beside the tables. Written before attach; of
  * adopted tables, which programs are reading, when they are right. The seed stays. Numbers change
@@ -119,7 +119,7 @@ struct wm_table_head {
 	__u8 tiers;	  /* 1 to WM_TIERS_MAX */
 	__u8 when_none;
 	__u8 hash_on;
-	__u8 flags; /* WM_HEAD_AFFINITY */
+	__u8 flags; /* WM_HEAD_AFFINITY, WM_HEAD_SRV */
 	__u8 panic_pct;
 	__u8 eject_max_pct;
 	__u8 eject_after;
@@ -132,6 +132,9 @@ struct wm_table_head {
 };
 _Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
 #define WM_HEAD_AFFINITY 7u /* in flags: 1 + enum wm_hash_on that a client is known by; 0: none */
+#define WM_HEAD_SRV                                                                                \
+	8u /* in flags: each instance that SRV may name is in one slot, and its target in          \
+	    * `targets` */
 
 /* `slots`: where a choice leads. In Vose's alias table of a weighted choice there is one slot a
  * backend: draw a slot evenly and a 32-bit number; below `keep` take `backend`, else `alias`. */
@@ -187,6 +190,16 @@ _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_RECYCLE_NS                                                                              \
 	1000000000ull /* ns before what was freed is reused, where programs cannot be waited for:  \
 		       * a program runs for microseconds, a second covers any preemption */
+
+/* `targets`, parallel to backends: what SRV leads to. Written before the occupant's state. */
+#define WM_TARGET_MAX 64 /* octets of a node's name on the wire, without the root */
+struct wm_target {
+	__u64 words[WM_TARGET_MAX / 8]; /* labels of the node's name; zero behind them */
+	__u8 len;			/* octets of these; 0: it leads to its address */
+	__u8 pad[7];
+};
+_Static_assert(WM_TARGET_MAX > WM_NODE_NAME_MAX, "one more, of the first label");
+_Static_assert(sizeof(struct wm_target) == 72, "mmapable");
 
 /* `backend_live`, parallel to backends: what programs add to and observe. Not per CPU: memory would
  * grow with CPUs, and a pick happens per connection. Zero at a new occupant but for its stamp. */

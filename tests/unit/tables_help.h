@@ -41,6 +41,7 @@ struct plane {
 	struct wm_backend backends[CAP];
 	struct wm_set_live set_live[CAP];
 	struct wm_backend_live live[CAP];
+	struct wm_target targets[CAP];
 	struct wm_table_memory mem;
 };
 
@@ -147,6 +148,7 @@ static struct plane *plane_new(void)
 					  .heads = p->heads,
 					  .set_live = p->set_live,
 					  .live = p->live,
+					  .targets = p->targets,
 					  .sets_cap = CAP,
 					  .heads_cap = 2 * CAP,
 					  .slots_cap = 256,

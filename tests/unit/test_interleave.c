@@ -151,9 +151,9 @@ static void setup(void)
 
 	store_memory();
 	m = (struct layout *)(void *)memory;
-	mem = (struct wm_table_memory){&config,	    m->sets, m->heads, m->slots, m->backends,
-				       m->set_live, m->live, SETS,     HEADS,	 SLOTS,
-				       BACKENDS,    KEYS,    KEYS};
+	mem = (struct wm_table_memory){&config,	    m->sets,  m->heads, m->slots, m->backends,
+				       m->set_live, m->live,  NULL,	SETS,	  HEADS,
+				       SLOTS,	    BACKENDS, KEYS,	KEYS};
 	hash_init(&fronts, sizeof(struct wm_frontend_key), sizeof(struct wm_frontend), m->front_of,
 		  m->fronts);
 	hash_init(&names, sizeof(struct wm_name_key), sizeof(struct wm_name), m->name_of, m->names);

@@ -666,3 +666,52 @@ Test(tables, listeners_are_counted)
 	cr_assert_eq(wm_listening_counted(w, 7) >> 32, w >> 32);
 	cr_assert_eq(wm_listening_counted(before, 1), before);
 }
+
+/* --- what SRV is told by ---------------------------------------------------------------------- */
+static bool tells_srv(const struct plane *p, const struct wm_tables *t)
+{
+	int64_t set = wm_tables_set_of(t, "s1");
+
+	cr_assert_geq(set, 0);
+	return p->heads[p->sets[set].table.head].flags & WM_HEAD_SRV;
+}
+
+Test(tables, srv_is_told_where_all_whom_it_may_name_are_in_slots)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	uint32_t at = 0, was;
+	struct wanted x;
+
+	want(&x, 1, 2);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!tells_srv(p, t), "nobody said that it may be");
+	x.w.srv = true;
+	x.b[0].node = "N1.rack";
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(tells_srv(p, t));
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, &at, 1), 1);
+	cr_assert_eq(p->targets[at].len, 8);
+	cr_assert_eq(memcmp(p->targets[at].words, "\2N1\4rack\0\0\0\0\0\0\0\0", 16), 0);
+	was = p->backends[at].state >> 16;
+
+	x.b[0].node = "n2";
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, &at, 1), 1);
+	cr_assert_eq(memcmp(p->targets[at].words, "\2n2\0\0\0\0\0", 8), 0,
+		     "one that is read is not changed: it is another occupant's");
+	cr_assert(p->targets[at].len == 3 && (at || p->backends[at].state >> 16 != was));
+
+	x.b[0].node = "a-label..empty";
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!tells_srv(p, t), "a name that cannot be written");
+	x.b[0].node = NULL;
+	x.b[1].weight = 0;
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!tells_srv(p, t), "who has no weight is in no slot");
+	x.b[1].weight = 1;
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(tells_srv(p, t));
+	wm_tables_free(t);
+	free(p);
+}

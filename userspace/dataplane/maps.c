@@ -331,6 +331,7 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 		.heads = p->mem[WM_MAP_HEADS],
 		.set_live = p->mem[WM_MAP_SET_LIVE],
 		.live = p->mem[WM_MAP_BACKEND_LIVE],
+		.targets = p->mem[WM_MAP_TARGETS],
 		.sets_cap = p->c.sets,
 		.heads_cap = wm_heads_cap(p->c.sets),
 		.slots_cap = p->c.slots,

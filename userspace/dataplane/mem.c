@@ -21,6 +21,7 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 	[WM_MAP_SLOTS] = {"slots", ARRAY_MMAP, sizeof(struct wm_slot)},
 	[WM_MAP_BACKENDS] = {"backends", ARRAY_MMAP, sizeof(struct wm_backend)},
 	[WM_MAP_BACKEND_LIVE] = {"backend_live", ARRAY_MMAP, sizeof(struct wm_backend_live)},
+	[WM_MAP_TARGETS] = {"targets", ARRAY_MMAP, sizeof(struct wm_target)},
 	[WM_MAP_CONNECTIONS] = {"connections", ARRAY_MMAP, sizeof(struct wm_connection)},
 	[WM_MAP_COUNTERS] = {"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 0, sizeof(uint32_t),
 			     sizeof(struct wm_counters)},
@@ -64,6 +65,7 @@ uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 		return c->slots;
 	case WM_MAP_BACKENDS:
 	case WM_MAP_BACKEND_LIVE:
+	case WM_MAP_TARGETS:
 		return c->backends;
 	case WM_MAP_CONNECTIONS:
 		return wm_connections_cap(c);

@@ -85,6 +85,42 @@ static uint16_t families_of(const struct wm_want_backend *b)
 			  (memcmp(b->addr6, none, 16) != 0 ? WM_FAMILY_6 : 0));
 }
 
+/* @return false: no name on the wire can be written, or it is too long. */
+static bool target_wire(const char *node, struct wm_target *ret)
+{
+	uint8_t wire[WM_TARGET_MAX];
+	size_t at = 0, len;
+
+	*ret = (struct wm_target){.len = 0};
+	for (; node; node = node[len] ? node + len + 1 : NULL) {
+		len = strcspn(node, ".");
+		if (!len || len > WM_DNS_LABEL_MAX || at + 1 + len > sizeof(wire))
+			return false;
+		wire[at++] = (uint8_t)len;
+		memcpy(wire + at, node, len);
+		at += len;
+	}
+	memcpy(ret->words, wire, at);
+	ret->len = (uint8_t)at;
+	return true;
+}
+
+bool wm_backend_has_target(const struct wm_want_backend *w)
+{
+	struct wm_target t;
+
+	return target_wire(w->node, &t);
+}
+
+/* Does what stands at @p index lead to where it is wanted? */
+static bool leads_to(const struct wm_tables *t, uint32_t index, const struct wm_want_backend *w)
+{
+	struct wm_target want;
+
+	(void)target_wire(w->node, &want);
+	return !t->mem.targets || !memcmp(&t->mem.targets[index], &want, sizeof(want));
+}
+
 bool wm_backend_is(const struct wm_backend *have, const struct wm_want_backend *want)
 {
 	return have->addr4_be == want->addr4_be && memcmp(have->addr6_be, want->addr6, 16) == 0 &&
@@ -96,7 +132,7 @@ uint32_t wm_backend_find(const struct wm_tables *t, const struct wm_want_backend
 {
 	uint32_t i = wm_backend_of(t, w->instance);
 
-	while (i != WM_NO_INDEX && !wm_backend_is(&t->mem.backends[i], w))
+	while (i != WM_NO_INDEX && !(wm_backend_is(&t->mem.backends[i], w) && leads_to(t, i, w)))
 		i = wm_backend_next(t, i);
 	return i;
 }
@@ -244,6 +280,8 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
 	b->service = w->foreign ? 0 : service;
+	if (t->mem.targets)
+		(void)target_wire(w->node, &t->mem.targets[index]);
 	if (t->mem.live)
 		t->mem.live[index] = (struct wm_backend_live){.stamp = stamp};
 	t->places[index].abort_tcp = w->abort_tcp;

@@ -68,6 +68,18 @@ static uint32_t distinct(const struct wm_want_set *w, const uint32_t *order, uin
 	return used;
 }
 
+/* Are all whom SRV may name in the one tier, each with its target? One without weight is in no
+ * slot, and @p n are fewer than are wanted where not all fit. */
+static bool tells_srv(const struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+{
+	bool whole = w->srv && t->mem.targets && n == w->backends_count && t->head_new.tiers == 1 &&
+		     strategy_of(t->head_new.balance) == &wm_strategy_alias;
+
+	for (uint32_t i = 0; whole && i < n; i++)
+		whole = w->backends[i].weight && wm_backend_has_target(&w->backends[i]);
+	return whole;
+}
+
 int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
 	struct wm_table_head *h = &t->head_new;
@@ -79,6 +91,8 @@ int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_
 	h->generation = h->set = h->first = 0;
 	memset(h->end, 0, sizeof(h->end));
 	h->backends = distinct(w, t->order, n);
+	if (tells_srv(t, w, n))
+		h->flags |= WM_HEAD_SRV;
 	s = strategy_of(h->balance);
 	for (unsigned i = 0; i < h->tiers; i++) {
 		used = gather(t, w, n, i);

@@ -203,7 +203,8 @@ static int fill(struct wm_resolution *x, const struct wm_service *s, const struc
 						      .state = state_of(x, i),
 						      .abort_tcp = closes(x, i),
 						      .foreign = i->service != s,
-						      .tiers = plan->planned[k].tiers};
+						      .tiers = plan->planned[k].tiers,
+						      .node = *i->address ? NULL : i->node->name};
 		memcpy(x->want[n++].addr6, &i->addr6, 16);
 	}
 	*ret_count = n;
@@ -261,6 +262,7 @@ static int want(struct wm_resolution *x, const struct wm_service *s, const struc
 	w->backends_count = count;
 	w->port = part->port ? (uint16_t)part->port->port : 0;
 	w->ports = !part->port && p && p->ports_count;
+	w->srv = !plan->policy && !*part->label && !part->port;
 	check_custom(x, plan);
 	w->rule = &plan->rule;
 	return r;
@@ -437,7 +439,7 @@ static bool same_backend(const struct wm_resolution *x, const struct wm_instance
 			 const struct wm_instance *b)
 {
 	return a->addr4.s_addr == b->addr4.s_addr && memcmp(&a->addr6, &b->addr6, 16) == 0 &&
-	       a->port == b->port && weight_of(a) == weight_of(b) &&
+	       !*a->address == !*b->address && a->port == b->port && weight_of(a) == weight_of(b) &&
 	       state_of(x, a) == state_of(x, b);
 }
 

@@ -105,7 +105,9 @@ int wm_table_memory_new(struct wm_table_memory *m)
 	m->slots = calloc(m->slots_cap, sizeof(*m->slots));
 	m->backends = calloc(m->backends_cap, sizeof(*m->backends));
 	m->live = calloc(m->backends_cap, sizeof(*m->live));
-	if (m->config && m->sets && m->heads && m->set_live && m->slots && m->backends && m->live)
+	m->targets = calloc(m->backends_cap, sizeof(*m->targets));
+	if (m->config && m->sets && m->heads && m->set_live && m->slots && m->backends && m->live &&
+	    m->targets)
 		return 0;
 	wm_table_memory_free(m);
 	return -ENOMEM;
@@ -120,6 +122,7 @@ void wm_table_memory_free(struct wm_table_memory *m)
 	free(m->slots);
 	free(m->backends);
 	free(m->live);
+	free(m->targets);
 	m->config = NULL;
 	m->sets = NULL;
 	m->heads = NULL;
@@ -127,6 +130,7 @@ void wm_table_memory_free(struct wm_table_memory *m)
 	m->slots = NULL;
 	m->backends = NULL;
 	m->live = NULL;
+	m->targets = NULL;
 }
 
 /* --- services --------------------------------------------------------------------------------- */

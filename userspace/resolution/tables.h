@@ -46,6 +46,7 @@ struct wm_table_memory {
 	struct wm_backend *backends;
 	struct wm_set_live *set_live; /* parallel to sets */
 	struct wm_backend_live *live; /* parallel to backends */
+	struct wm_target *targets;    /* likewise */
 	uint32_t sets_cap, heads_cap, slots_cap, backends_cap, names_cap, frontends_cap;
 };
 /** Heads for @p sets: one each, another while the old one of a set rests, and some. */
@@ -87,6 +88,7 @@ struct wm_want_backend {
 	bool abort_tcp;	   /* its TCP connections are ended, too, when it is gone */
 	bool foreign;	   /* an instance of another service */
 	uint8_t tiers;	   /* bit i: it is in tier i; 0: in the first */
+	const char *node;  /* that SRV leads to; NULL: to its address */
 };
 /* How a set's backends are chosen. */
 struct wm_want_rule {
@@ -106,6 +108,7 @@ struct wm_want_set {
 	uint16_t port; /* of the addresses, host order: such a set is of it alone, and has no names.
 			* 0: the set is of every port */
 	bool ports;    /* some ports of the addresses have sets of their own */
+	bool srv;      /* whom SRV may name is known by the backends alone */
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
