@@ -91,6 +91,8 @@ void wm_put_name(struct wm_writer *w, const uint8_t *wire);
 void wm_put_name_plain(struct wm_writer *w, const uint8_t *wire);
 /** Owner, type, class, TTL and room for the length. @return place of the length. */
 size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uint32_t ttl_s);
+/** The same of an owner that was written at @p owner, without pointers. */
+size_t wm_rr_begin_at(struct wm_writer *w, size_t owner, uint16_t type, uint32_t ttl_s);
 /** Fill in the length. @return false: the record did not fit; the message is as before @p begin. */
 bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at);
 /** Append a label of text to a wire name without root. @return new length, 0: does not fit. */

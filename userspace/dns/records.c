@@ -371,26 +371,29 @@ static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
 	return wm_name_in_domain(r, hex, "addr", true, out);
 }
 
-static bool put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)
+/* @return where its target was written, 0: it does not fit. */
+static size_t put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)
 {
-	size_t begin = r->w.len;
+	size_t begin = r->w.len, to;
 	size_t at = wm_rr_begin(&r->w, r->question, WM_DNS_SRV, r->ttl_s);
 
 	wm_put16(&r->w, 1);
 	wm_put16(&r->w, (uint16_t)weight_of(i));
 	wm_put16(&r->w, i->port);
+	to = r->w.len;
 	wm_put_name_plain(&r->w, target);
-	return wm_rr_end(&r->w, begin, at);
+	return wm_rr_end(&r->w, begin, at) ? to : 0;
 }
 
-static void put_additional(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)
+/* @p to: where its target was written. */
+static void put_additional(struct wm_reply *r, const struct wm_instance *i, size_t to)
 {
 	bool is6 = !i->addr4.s_addr;
 	size_t begin = r->w.len, at;
 
 	if (is6 && IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
 		return;
-	at = wm_rr_begin(&r->w, target, is6 ? WM_DNS_AAAA : WM_DNS_A, r->ttl_s);
+	at = wm_rr_begin_at(&r->w, to, is6 ? WM_DNS_AAAA : WM_DNS_A, r->ttl_s);
 	if (is6)
 		wm_put_bytes(&r->w, &i->addr6, 16);
 	else
@@ -428,6 +431,7 @@ void wm_reply_srv(struct wm_reply *r)
 void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, int64_t n)
 {
 	uint8_t target[WM_DNS_NAME_MAX + 1];
+	uint16_t to[WM_DNS_SRV_MAX];
 	unsigned put = 0;
 
 	if (n < 0)
@@ -435,7 +439,8 @@ void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, in
 	for (int64_t k = 0; k < n && put < WM_DNS_SRV_MAX && !r->truncated; k++) {
 		if (!target_of(r, list[k], target))
 			continue; /* its name does not fit: a host name may be too long */
-		if (put_srv(r, list[k], target))
+		to[put] = (uint16_t)put_srv(r, list[k], target);
+		if (to[put])
 			list[put++] = list[k];
 		else
 			r->truncated = true;
@@ -443,6 +448,5 @@ void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, in
 	r->answers = (uint16_t)put;
 	/* what does not fit here is left out without a word: RFC 2181 9 */
 	for (unsigned k = 0; k < put; k++)
-		if (target_of(r, list[k], target))
-			put_additional(r, list[k], target);
+		put_additional(r, list[k], to[k]);
 }

@@ -201,6 +201,22 @@ size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uin
 	return w->len - 2;
 }
 
+size_t wm_rr_begin_at(struct wm_writer *w, size_t owner, uint16_t type, uint32_t ttl_s)
+{
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+
+	if (owner > POINTER_MAX) {
+		memcpy(name, w->out + owner, wire_len(w->out + owner));
+		return wm_rr_begin(w, name, type, ttl_s);
+	}
+	wm_put16(w, (uint16_t)(0xc000 | owner));
+	wm_put16(w, type);
+	wm_put16(w, WM_DNS_IN);
+	wm_put32(w, ttl_s);
+	wm_put16(w, 0);
+	return w->len - 2;
+}
+
 bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at)
 {
 	size_t len;
