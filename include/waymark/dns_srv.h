@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* dns_srv.h - SRV records of a service: which service a name asks for, and the octets of a record,
+ * for the kernel, as userspace writes them (userspace/dns/records.c). Of health, weight, port and
+ * address the tables tell; what a record leads to is a backend's target. Pure. Spec: RFC 2782. */
+#pragma once
+#include "dns_answer.h"
+#include "dns_deny.h"
+
+/* Slots of a set that are looked at; a power of two. More than records fit, as some may be down. */
+#define WM_SRV_SCAN 64
+/* Records that are gathered: the shortest takes 30 octets and its address 16 more, so fewer fit
+ * WM_DNS_EDNS_MAX. A power of two. */
+#define WM_SRV_MAX  32
+#define WM_SRV_HEAD 18 /* octets of a record before its target: a pointer, 10, 6 of RFC 2782 */
+/* Octets of a buffer of records: what a record may write behind the longest answer. */
+#define WM_SRV_ROOM 4096
+#define WM_SRV_MASK 0x7ff /* for a place of a record in it */
+_Static_assert(WM_DNS_EDNS_MAX <= WM_SRV_MASK &&
+		       WM_SRV_MASK + WM_SRV_HEAD + WM_TARGET_MAX + 8 + 5 + WM_NAME_BUF <
+			       WM_SRV_ROOM,
+	       "what is written lies within");
+
+/* Words of records begin anywhere. In the kernel loads and stores need no order of octets. */
+#ifdef __bpf__
+typedef __u64 __attribute__((may_alias)) wm_srv_word;
+typedef __u32 __attribute__((may_alias)) wm_srv_half;
+typedef __u16 __attribute__((may_alias)) wm_srv_short;
+#else
+typedef __u64 __attribute__((may_alias, aligned(1))) wm_srv_word;
+typedef __u32 __attribute__((may_alias, aligned(1))) wm_srv_half;
+typedef __u16 __attribute__((may_alias, aligned(1))) wm_srv_short;
+#endif
+
+/* A record that was gathered. */
+struct wm_srv {
+	__be32 addr_be[4]; /* v4-mapped if IPv4 */
+	__u32 backend;
+	__u16 stamp; /* of its occupant */
+	__be16 port_be;
+	__u16 weight;
+	__u16 family;
+	__u32 target; /* where in the records its target begins */
+};
+
+/* What targets end with: <kind>.<dc>.<domain> without the kind. len 0: none can be written. */
+struct wm_srv_end {
+	__u64 words[WM_NAME_WORDS];
+	__u32 len;
+};
+
+/* --- the question ------------------------------------------------------------------------------
+ */
+#define WM_SRV_TCP WM_DENY_T4('_', 't', 'c', 'p')
+
+/* Where the service stands in a question's name: octets of a label, or of one without its '_'. */
+struct wm_srv_form {
+	__u32 at, len;
+};
+
+/** Is this the whole label of our datacenter? One of more than seven octets is left to others. */
+static __always_inline int wm_srv_is_dc(__u64 word, const struct wm_deny_label *dc)
+{
+	return (dc->word & 0xff) <= 7 && (word & dc->mask) == dc->word;
+}
+
+/** <service>.service[.<dc>].<domain> and _<service>._tcp[.service][.<dc>].<domain>: forms that ask
+ *  for all of a service. @param zone_len, zone_labels of the domain that the name ends with.
+ *  @return 1; 0: another form. */
+static __always_inline int wm_srv_form_of(const __u8 *name, __u32 len,
+					  const struct wm_deny_labels *l, __u32 zone_len,
+					  __u32 zone_labels, const struct wm_deny_label *dc,
+					  struct wm_srv_form *ret)
+{
+	__u32 left = l->count - zone_labels, n = 0, at;
+	__u64 word;
+	int kind;
+
+	if (l->count <= zone_labels || wm_deny_before(l, zone_labels, 0) != len - zone_len)
+		return 0;
+	word = wm_deny_word(name, wm_deny_before(l, zone_labels, 1));
+	kind = wm_deny_is(word, 7, WM_DENY_SERVICE);
+	if (!kind && left > 1 && wm_srv_is_dc(word, dc)) {
+		n = 1;
+		word = wm_deny_word(name, wm_deny_before(l, zone_labels, 2));
+		kind = wm_deny_is(word, 7, WM_DENY_SERVICE);
+	}
+	n += (__u32)kind;
+	left -= n;
+	at = wm_deny_before(l, zone_labels, n + 1);
+	word = wm_deny_word(name, at);
+	if (kind && left == 1 && wm_deny_octet(word, 1) != '_') {
+		ret->at = at + 1;
+		ret->len = wm_deny_octet(word, 0);
+		return 1;
+	}
+	if (left != 2 || !wm_deny_is(word, 4, WM_SRV_TCP))
+		return 0;
+	at = wm_deny_before(l, zone_labels, n + 2);
+	word = wm_deny_word(name, at);
+	ret->at = at + 2;
+	ret->len = wm_deny_octet(word, 0) - 1u;
+	return wm_deny_octet(word, 1) == '_' && ret->len;
+}
+
+/** <service>.service.<domain> of what was found, into WM_SRV_ROOM octets at @p out (may not be
+ *  @p name), folded and with zeros behind to WM_NAME_BUF. @return octets, 0: it is too long. */
+static __always_inline __u32 wm_srv_plain(const __u8 *name, const struct wm_srv_form *f,
+					  const volatile struct wm_deny_zone *zone, __u8 *out)
+{
+	__u32 n = f->len & WM_DNS_LABEL_MAX;
+	wm_srv_word *w = (wm_srv_word *)(out + 1);
+
+	out[0] = (__u8)n;
+	for (__u32 k = 0; k < 8; k++)
+		w[k] = wm_deny_word(name, f->at + 8 * k);
+	w = (wm_srv_word *)(out + 1 + n);
+	w[0] = WM_DENY_SERVICE << 8 | 7;
+	for (__u32 k = 0; k < WM_NAME_WORDS; k++)
+		w[k + 1] = zone->words[k];
+	n += 9 + zone->len;
+	return n > WM_DNS_NAME_MAX ? 0 : n;
+}
+
+/* --- records -----------------------------------------------------------------------------------
+ */
+/** Four octets of an address as eight hexadecimal digits, in the order of memory. */
+static __always_inline __u64 wm_srv_hex(__be32 word)
+{
+	const __u64 ones = 0x0101010101010101ull;
+	__u64 x = word;
+
+	x = (x | x << 16) & 0x0000ffff0000ffffull;
+	x = (x | x << 8) & 0x00ff00ff00ff00ffull;
+	x = (x >> 4 & 0x000f000f000f000full) | (x & 0x000f000f000f000full) << 8;
+	return x + '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '9' - 1);
+}
+
+/** The first labels of the target of @p r at @p out: those of its node @p t, or its address in
+ *  hexadecimal, and the kind. @return octets. */
+static __always_inline __u32 wm_srv_put_first(__u8 *out, const struct wm_srv *r,
+					      const struct wm_target *t)
+{
+	__u32 n = WM_READ(t->len) & 0x7f;
+	wm_srv_word *w = (wm_srv_word *)(n ? out : out + 1);
+	int six = r->family == WM_FAMILY_6;
+
+	if (n) {
+		for (__u32 k = 0; k < WM_TARGET_MAX / 8; k++)
+			w[k] = WM_READ(t->words[k]);
+	} else {
+		out[0] = six ? 32 : 8;
+		w[0] = wm_srv_hex(six ? r->addr_be[0] : r->addr_be[3]);
+		w[1] = wm_srv_hex(r->addr_be[1]);
+		w[2] = wm_srv_hex(r->addr_be[2]);
+		w[3] = wm_srv_hex(r->addr_be[3]);
+	}
+	w = (wm_srv_word *)(out + (n ? n : six ? 33 : 9));
+	w[0] = 4 | (n ? WM_DENY_NODE : WM_DENY_ADDR) << 8;
+	return (n ? n : six ? 33 : 9) + 5;
+}
+
+/** Write the SRV record of @p r, whose target is @p t's, at @p at of the records @p out; its
+ *  r->target is set. @return where it ends; 0: its name is too long. */
+static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
+					const struct wm_target *t,
+					const volatile struct wm_srv_end *end, __u32 ttl_s)
+{
+	__u8 *p = out + (at & WM_SRV_MASK);
+	wm_srv_short *h = (wm_srv_short *)p;
+	wm_srv_word *w;
+	__u32 n = wm_srv_put_first(p + WM_SRV_HEAD, r, t) & 0x7f;
+
+	w = (wm_srv_word *)(p + WM_SRV_HEAD + n);
+	for (__u32 k = 0; k < WM_NAME_WORDS; k++)
+		w[k] = end->words[k];
+	n += end->len;
+	if (n > WM_DNS_NAME_MAX)
+		return 0;
+	h[0] = __builtin_bswap16(WM_DNS_NAME_POINTER);
+	h[1] = __builtin_bswap16(WM_DNS_SRV);
+	h[2] = __builtin_bswap16(WM_DNS_IN);
+	*(wm_srv_half *)(h + 3) = __builtin_bswap32(ttl_s);
+	h[5] = __builtin_bswap16((__u16)(6 + n));
+	h[6] = __builtin_bswap16(1); /* priority */
+	h[7] = __builtin_bswap16(r->weight);
+	h[8] = r->port_be;
+	r->target = at + WM_SRV_HEAD;
+	return at + WM_SRV_HEAD + n;
+}
+
+/** Write the address of the target of @p r, whose record is written, at @p at. @p records where in
+ *  the message @p out begins. @return where it ends. */
+static __always_inline __u32 wm_srv_put_address(__u8 *out, __u32 at, const struct wm_srv *r,
+						__u32 records, __u32 ttl_s)
+{
+	__u8 *p = out + (at & WM_SRV_MASK);
+	wm_srv_short *h = (wm_srv_short *)p;
+	wm_srv_half *w = (wm_srv_half *)(p + WM_DNS_RR_DATA);
+	int six = r->family == WM_FAMILY_6;
+
+	h[0] = __builtin_bswap16((__u16)(0xc000 | (records + r->target)));
+	h[1] = __builtin_bswap16(six ? WM_DNS_AAAA : WM_DNS_A);
+	h[2] = __builtin_bswap16(WM_DNS_IN);
+	*(wm_srv_half *)(h + 3) = __builtin_bswap32(ttl_s);
+	h[5] = __builtin_bswap16(six ? 16 : 4);
+	w[0] = six ? r->addr_be[0] : r->addr_be[3];
+	w[1] = r->addr_be[1];
+	w[2] = r->addr_be[2];
+	w[3] = r->addr_be[3];
+	return at + (six ? WM_DNS_RR_AAAA : WM_DNS_RR_A);
+}
+
+#ifndef __bpf__
+/** What targets end with in this datacenter and domain, both lower case; @p domain on the wire. */
+static inline struct wm_srv_end wm_srv_end_of(const char *dc, const struct wm_deny_zone *domain)
+{
+	struct wm_srv_end ret = {.len = 0};
+	__u8 *to = (__u8 *)ret.words;
+	__u32 n = 0;
+
+	while (dc[n])
+		n++;
+	if (!n || n > WM_DNS_LABEL_MAX || !domain->len || 1 + n + domain->len > WM_DNS_NAME_MAX)
+		return ret;
+	to[0] = (__u8)n;
+	for (__u32 i = 0; i < n; i++)
+		to[1 + i] = (__u8)(dc[i] >= 'A' && dc[i] <= 'Z' ? dc[i] + 'a' - 'A' : dc[i]);
+	__builtin_memcpy(to + 1 + n, domain->words, domain->len);
+	ret.len = 1 + n + domain->len;
+	return ret;
+}
+#endif
