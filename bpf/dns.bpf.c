@@ -9,6 +9,7 @@
 #include "waymark/dns_answer.h"
 #include "waymark/dns_deny.h"
 #include "waymark/dns_hot.h"
+#include "waymark/dns_srv.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
 #include "packet.h"
@@ -21,6 +22,7 @@ const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
 const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
 const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
 const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
+const volatile struct wm_srv_end srv_ends[2];	  /* of what SRV leads to, by domain */
 const volatile bool use_tails;	 /* calls to `dns_tails`: not where the kernel refuses them */
 const volatile __u32 hot_on;	 /* answers of other servers are kept */
 const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
@@ -72,6 +74,9 @@ struct work {
 	struct wm_deny_labels labels;
 	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
+	/* of SRV */
+	struct wm_srv srv[WM_SRV_MAX];
+	__u32 zone, srv_count;
 };
 
 struct {
@@ -684,6 +689,26 @@ static __always_inline int go_on(struct __sk_buff *skb, struct work *w, enum wm_
 	return WM_C_DNS_PASS_TAIL;
 }
 
+/** Send what was built. @return as respond(). */
+static __always_inline int answer(struct __sk_buff *skb, struct work *w, bool mac)
+{
+	struct wm_counters *n = counters_get();
+	int why;
+
+	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
+	w->authorities = w->nodata;
+	close_records(w);
+	why = write_answer(skb, w, mac);
+	if (!why) {
+		COUNT(n, dns_answered);
+		if (w->rcode)
+			COUNT(n, dns_nxdomain);
+		else if (w->nodata)
+			COUNT(n, dns_nodata);
+	}
+	return why;
+}
+
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
 static __always_inline int respond(struct __sk_buff *skb, bool mac)
 {
@@ -710,6 +735,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	    bpf_ktime_get_boot_ns() - WM_READ(c->confirmed_ns) > c->stale_after_ns)
 		return WM_C_DNS_PASS_STALE;
 	w->packet = packet;
+	w->additionals = 0;
 	__builtin_memset(&w->query, 0, sizeof(w->query));
 	__builtin_memset(&w->question, 0, sizeof(w->question));
 	why = read_query(skb, w);
@@ -720,21 +746,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	why = build(c, w);
 	if (hot_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, mac);
-	if (why)
-		return why;
-	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
-	w->authorities = w->nodata;
-	w->additionals = 0;
-	close_records(w);
-	why = write_answer(skb, w, mac);
-	if (!why) {
-		COUNT(n, dns_answered);
-		if (w->rcode)
-			COUNT(n, dns_nxdomain);
-		else if (w->nodata)
-			COUNT(n, dns_nodata);
-	}
-	return why;
+	return why ? why : answer(skb, w, mac);
 }
 
 static __always_inline void count_reason(int why)
@@ -769,10 +781,5 @@ int dns_veth(struct __sk_buff *skb)
 	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
 }
 
-SEC("tc")
-int dns_srv(struct __sk_buff *skb)
-{
-	return leave(WM_C_DNS_PASS_TYPE);
-}
-
 #include "dns_hot.h"
+#include "dns_srv.h"

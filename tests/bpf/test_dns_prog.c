@@ -450,7 +450,7 @@ static const struct reason {
 	{"first fragment", "web.service.mesh.internal", fragment, 0, WM_C_DNS_PASS_FRAGMENT},
 	{"a later fragment", "web.service.mesh.internal", second_fragment, 0,
 	 WM_C_DNS_PASS_FRAGMENT},
-	{"SRV", "web.service.mesh.internal", type_srv, 0, WM_C_DNS_PASS_TYPE},
+	{"SRV of a tag", "none.web.service.mesh.internal", type_srv, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"TSIG", "web.service.mesh.internal", type_tsig, 0, WM_C_DNS_PASS_TYPE},
 	{"a tag", "none.web.service.mesh.internal", NULL, 0, WM_C_DNS_PASS_UNKNOWN},
 	{"an octet 0", "web*.node.mesh.internal", octet_0, 0, WM_C_DNS_PASS_UNKNOWN},

@@ -17,7 +17,7 @@
 #include "userspace/base/map.h"
 #include "userspace/dataplane/plane.h"
 #include "userspace/net/loop.h"
-#include "waymark/dns_deny.h"
+#include "waymark/dns_srv.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -145,6 +145,7 @@ struct wm_plane {
 	struct wm_custom custom;
 	struct wm_deny_zone zones[2]; /* of our domains */
 	struct wm_deny_label dc;
+	struct wm_srv_end srv_ends[2]; /* in the order of `zones` */
 	struct wm_plane_hook *hooks;
 	unsigned hooks_count, hooks_cap;
 	const struct wm_plane_hook *before; /* of the attach before, while one runs */

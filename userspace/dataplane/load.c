@@ -2,7 +2,7 @@
 /* load.c - load the programs of both objects with this plane's maps. Features are found by trying,
  * never by version; a program that this kernel refuses is left out with the reason, and the rest of
  * its object goes on. */
-#include "waymark/dns_deny.h" /* the skeletons' types */
+#include "waymark/dns_srv.h" /* the skeletons' types */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
 #include "abort.skel.h"
@@ -189,6 +189,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "wall_at_boot_s", &wall_at_boot_s, sizeof(uint32_t));
 	set_constant(o, "deny_zones", p->zones, sizeof(p->zones));
 	set_constant(o, "deny_dc", &p->dc, sizeof(p->dc));
+	set_constant(o, "srv_ends", p->srv_ends, sizeof(p->srv_ends));
 	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
 	set_constant(o, "use_tails", &f.tails, sizeof(f.tails));
 	set_constant(o, "hot_on", &p->c.hot_answers, sizeof(uint32_t));

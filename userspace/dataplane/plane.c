@@ -105,6 +105,8 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p->zones[0] = zone_of(c->domain);
 	p->zones[1] = zone_of(c->alt_domain);
 	p->dc = wm_deny_label_of(c->datacenter ? c->datacenter : "");
+	for (unsigned i = 0; i < WM_ARRAY_LEN(p->srv_ends); i++)
+		p->srv_ends[i] = wm_srv_end_of(c->datacenter ? c->datacenter : "", &p->zones[i]);
 	for (unsigned i = 0; i < WM_ITERATORS; i++)
 		p->iterators[i] = -1;
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* dns_srv.h - SRV of services, part of dns.bpf.c: a program that the DNS programs call. It names
+ * those that userspace would, by the same tables as connect(), each with its address behind. What
+ * is by a tag, a policy or a host name, or does not fit with all of its addresses, is userspace's.
+ */
+
+static __always_inline const struct wm_target *target_at(__u32 i)
+{
+	return bpf_map_lookup_elem(&targets, &i);
+}
+
+/** The name that the tables have for the question's, into w->question, which is needed no more, and
+ *  w->query.name_len. @return 0: it is another form, and nothing has changed. */
+__noinline int dns_srv_plain(struct work *w)
+{
+	struct wm_srv_form form = {};
+	const volatile struct wm_deny_zone *zone;
+	struct wm_deny_label dc;
+	__u32 len;
+
+	if (!w)
+		return 0;
+	w->zone = 0;
+	if (!dns_ends_with(w, 0)) {
+		w->zone = 1;
+		if (!dns_ends_with(w, 1))
+			return 0;
+	}
+	zone = &deny_zones[w->zone & 1];
+	dc.word = deny_dc.word;
+	dc.mask = deny_dc.mask;
+	w->domain_at = w->query.name_len - zone->len;
+	if (!wm_srv_form_of(w->question.octets, w->query.name_len, &w->labels, zone->len,
+			    zone->labels, &dc, &form))
+		return 0;
+	len = wm_srv_plain(w->question.octets, &form, zone, w->answer.octets);
+	if (!len)
+		return 0;
+	for (__u32 i = 0; i < WM_NAME_WORDS; i++)
+		w->question.words[i] = w->answer.words[i];
+	w->query.name_len = (__u16)len;
+	return 1;
+}
+
+/** The entry that the question leads to. Its name's sum and length stay as they are in the packet.
+ *  @return 0 or a counter. */
+static __always_inline int srv_find(const struct wm_config *c, struct work *w, int *ret_plain)
+{
+	__u16 len = w->query.name_len;
+	__u64 sum;
+	int why;
+
+	dns_hash_name(w, c->seed[0], c->seed[1]);
+	sum = w->name_sum;
+	*ret_plain = dns_srv_plain(w);
+	if (*ret_plain)
+		dns_hash_name(w, c->seed[0], c->seed[1]);
+	why = dns_read_name(w);
+	if (why == WM_C_DNS_PASS_TORN)
+		why = dns_read_name(w);
+	w->name_sum = sum;
+	w->query.name_len = len;
+	return why;
+}
+
+/** Gather the backend of the next slot. @return enum wm_pick. */
+__noinline int dns_srv_step(struct work *w)
+{
+	struct wm_choice c = {};
+	struct wm_slot s;
+	struct wm_srv *r;
+	__u32 n;
+
+	if (!w)
+		return WM_PICK_TORN;
+	if (w->walk.seen >= w->walk.count)
+		return WM_PICK_NONE;
+	if (wm_slot_read(NULL, &w->walk.table, w->walk.first + w->walk.seen, &s) != WM_PICKED)
+		return WM_PICK_TORN;
+	w->walk.seen++;
+	if (wm_dns_is_out(NULL, &w->walk, s.backend, s.stamp) ||
+	    !wm_take(NULL, s.backend, s.stamp, WM_FAMILY_4 | WM_FAMILY_6, 0, &c))
+		return WM_PICK_MORE;
+	n = w->srv_count;
+	if (n >= WM_SRV_MAX)
+		return WM_PICK_TORN;
+	r = &w->srv[n];
+	r->addr_be[0] = c.addr_be[0];
+	r->addr_be[1] = c.addr_be[1];
+	r->addr_be[2] = c.addr_be[2];
+	r->addr_be[3] = c.addr_be[3];
+	r->backend = s.backend;
+	r->stamp = s.stamp;
+	r->port_be = c.port_be;
+	r->weight = c.weight;
+	r->family = c.family;
+	wm_order_show(&w->walk.order, n, c.weight);
+	w->srv_count = n + 1;
+	return WM_PICKED;
+}
+
+__noinline int dns_srv_gather(struct work *w)
+{
+	int p = WM_PICK_MORE;
+
+	if (!w)
+		return WM_PICK_TORN;
+	for (int i = 0; i <= WM_SRV_SCAN; i++) {
+		if (p != WM_PICKED && p != WM_PICK_MORE)
+			break;
+		p = dns_srv_step(w);
+	}
+	return p;
+}
+
+/** Put record @p i of those that were gathered where it belongs. */
+__noinline int dns_srv_place(struct work *w, __u32 i)
+{
+	struct wm_srv *a, *k, was;
+
+	if (!w || i >= WM_SRV_MAX)
+		return 0;
+	a = &w->srv[i];
+	k = &w->srv[wm_order_swap(&w->walk.order, i) & (WM_SRV_MAX - 1)];
+	was = *a;
+	*a = *k;
+	*k = was;
+	return 0;
+}
+
+/** Write record @p i at @p at. @return where it ends; 0: it is too long, or of somebody who is
+ *  gone. */
+__noinline int dns_srv_record(struct work *w, __u32 i, __u32 at)
+{
+	const struct wm_backend *b;
+	const struct wm_target *t;
+	struct wm_srv *a;
+	__u32 end;
+
+	if (!w || i >= WM_SRV_MAX || at > WM_DNS_EDNS_MAX)
+		return 0;
+	a = &w->srv[i];
+	b = wm_at_backend(NULL, a->backend);
+	t = target_at(a->backend);
+	if (!b || !t)
+		return 0;
+	end = wm_srv_put(w->answer.octets, at, a, t, &srv_ends[w->zone & 1], w->walk.ttl_s);
+	WM_COMPILER_BARRIER();
+	return WM_READ(b->state) >> 16 == a->stamp ? (int)end : 0;
+}
+
+__noinline int dns_srv_address(struct work *w, __u32 i, __u32 at)
+{
+	if (!w || i >= WM_SRV_MAX || at > WM_DNS_EDNS_MAX)
+		return 0;
+	return (int)wm_srv_put_address(w->answer.octets, at, &w->srv[i],
+				       WM_DNS_HEADER_LEN + w->query.name_len + 4, w->walk.ttl_s);
+}
+
+/** Put all in order, write their records, then their addresses. @return octets; 0: they do not fit,
+ * or somebody is gone.
+ */
+__noinline int dns_srv_write(struct work *w)
+{
+	__u32 at = 0;
+
+	if (!w)
+		return 0;
+	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
+		if (i >= w->srv_count)
+			break;
+		dns_srv_place(w, i);
+	}
+	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
+		if (i >= w->srv_count)
+			break;
+		at = (__u32)dns_srv_record(w, i, at);
+		if (!at)
+			return 0;
+	}
+	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
+		if (i >= w->srv_count)
+			break;
+		at = (__u32)dns_srv_address(w, i, at);
+		if (!at)
+			return 0;
+	}
+	return (int)at;
+}
+
+/** Records of a set. @return 0 or a counter. */
+static __always_inline int srv_records(struct work *w, __u32 set)
+{
+	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+	__u32 len;
+	int p;
+
+	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
+		return WM_C_DNS_PASS_EMPTY;
+	p = wm_dns_walk_begin(NULL, set, random, bpf_ktime_get_boot_ns(), &w->walk);
+	if (p != WM_PICKED)
+		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
+	if (!(w->walk.table.head.flags & WM_HEAD_SRV) || !srv_ends[w->zone & 1].len)
+		return WM_C_DNS_PASS_TYPE;
+	if (w->walk.count > WM_SRV_SCAN)
+		return WM_C_DNS_PASS_SIZE;
+	w->srv_count = 0;
+	p = dns_srv_gather(w);
+	if (p != WM_PICK_NONE)
+		return w->srv_count == WM_SRV_MAX ? WM_C_DNS_PASS_SIZE : WM_C_DNS_PASS_TORN;
+	if (!w->srv_count)
+		return WM_C_DNS_PASS_EMPTY;
+	len = (__u32)dns_srv_write(w);
+	if (!len || len > room(w))
+		return WM_C_DNS_PASS_SIZE;
+	w->records = w->srv_count;
+	w->additionals = (__u16)w->srv_count;
+	w->records_len = len;
+	return 0;
+}
+
+static __always_inline int srv_build(const struct wm_config *c, struct work *w)
+{
+	bool complete = WM_READ(c->flags) & WM_CONFIG_F_COMPLETE;
+	int plain, why;
+
+	w->rcode = WM_DNS_NOERROR;
+	w->nodata = false;
+	WM_COMPILER_BARRIER();
+	why = srv_find(c, w, &plain);
+	if (why == WM_C_DNS_PASS_UNKNOWN && !plain)
+		return no_name(c, w, complete);
+	if (why == WM_C_DNS_PASS_UNKNOWN && complete) {
+		w->rcode = WM_DNS_NXDOMAIN;
+		return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
+	}
+	if (why)
+		return why;
+	if (!plain) /* a virtual name has addresses alone; what else there is, userspace tells */
+		return w->name.kind == WM_NAME_VIRTUAL ? no_data(w) : WM_C_DNS_PASS_TYPE;
+	w->walk.ttl_s = w->name.flags & WM_NAME_F_TTL ? w->name.ttl_s : c->ttl_s;
+	return srv_records(w, w->name.set);
+}
+
+SEC("tc")
+int dns_srv(struct __sk_buff *skb)
+{
+	const struct wm_config *c = config_get();
+	__u32 zero = 0;
+	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
+	int why;
+
+	if (!c || !w)
+		return TC_ACT_UNSPEC; /* never: tells the verifier */
+	why = srv_build(c, w);
+	if (!why)
+		why = answer(skb, w, w->mac);
+	if (why)
+		return leave(why);
+	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+}

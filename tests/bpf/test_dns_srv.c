@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry metadata resolution dns dataplane */
+/* SRV of services by the program that the DNS programs call: what it names, and what it leaves to
+ * userspace. That both say the same, dns_diff holds against thousands of questions. */
+#include "dns_fixture.h"
+#include "srv_answer.h"
+
+TestSuite(dns_srv, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+
+/* The same, or it passes. @return whether the kernel answered. */
+static bool as_userspace(const char *name, unsigned how, unsigned edns, unsigned *ret_records)
+{
+	enum wm_prog_index prog = how & 4 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO;
+	static struct srv_answer k, u;
+	uint8_t out[WM_DNS_EDNS_MAX];
+	struct frame q, a;
+	uint32_t verdict;
+	size_t len;
+
+	query_frame(&q, how & 1, name, 33, edns);
+	verdict = run(prog, &q, &a);
+	if (same_frame(&q, &a)) {
+		cr_assert_eq(verdict, (uint32_t)TC_ACT_UNSPEC);
+		return false;
+	}
+	cr_assert_eq(verdict, how & 4 ? TC_ACT_REDIRECT : TC_ACT_OK);
+	check_envelope(&q, &a, q.v6 || how & 4);
+	len = wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out, sizeof(out));
+	cr_assert(srv_take_apart(a.at + a.dns, a.len - a.dns, &k), "%s", name);
+	cr_assert(srv_take_apart(out, len, &u), "%s", name);
+	cr_assert(srv_equal(&k, &u), "%s", name);
+	*ret_records = k.n;
+	return true;
+}
+
+static void add_at_node(const char *name, const char *id, uint16_t port, uint32_t weight)
+{
+	struct wm_instance_draft d = {.id = id,
+				      .name = name,
+				      .port = port,
+				      .has_weights = true,
+				      .weight_passing = weight,
+				      .weight_warning = 1};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	published(name);
+}
+
+Test(dns_srv, every_form_by_every_way)
+{
+	static const char *const names[] = {
+		"WEB.service.mesh.internal",   "web.service.dc1.Mesh.internal",
+		"_web._tcp.mesh.internal",     "_wEb._tcp.service.mesh.internal",
+		"_web._tcp.dc1.mesh.internal", "_web._tcp.service.dc1.mesh.internal"};
+	unsigned n;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	add("web", "b", "fd00::9", WM_PASSING);
+	add_at_node("web", "c", 8080, 3);
+	add_at_node("web", "d", 8081, 3); /* two of one node */
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+		for (unsigned how = 0; how < 8; how++) {
+			cr_assert(as_userspace(names[i], how, how & 2 ? 1232 : 0, &n), "%s %u",
+				  names[i], how);
+			cr_assert_eq(n, 4);
+		}
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 48);
+}
+
+/* All records with all of their addresses fit, or the question is userspace's. */
+Test(dns_srv, as_many_as_fit)
+{
+	char id[8], address[16];
+	unsigned n, most[2] = {0};
+
+	for (unsigned i = 1; i <= 40; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.1.0.%u", i);
+		add("web", id, address, WM_PASSING);
+		for (unsigned how = 0; how < 8; how++)
+			if (as_userspace("web.service.mesh.internal", how, how & 2 ? 4096 : 0,
+					 &n)) {
+				cr_assert_eq(n, i);
+				most[(how & 2) / 2] = i;
+			}
+	}
+	/* 43 octets before the records, an OPT of 11 behind; 50 and 16 for each */
+	cr_assert_eq(most[0], (512 - 43) / 66);
+	cr_assert_eq(most[1], (1232 - 43 - 11) / 66);
+}
+
+Test(dns_srv, health_decides_and_weights_rotate)
+{
+	unsigned n, first = 0;
+	struct frame q, a;
+
+	add_at_node("web", "a", 8001, 3);
+	add_at_node("web", "b", 8002, 1);
+	query_frame(&q, false, "web.service.mesh.internal", 33, 0);
+	for (unsigned i = 0; i < 400; i++) {
+		cr_assert(answered(&q, &a));
+		first += a.at[a.dns + 12 + 31 + 17] == (8001 & 0xff);
+	}
+	/* 300 are expected, and 60 are seven deviations */
+	cr_assert(first > 240 && first < 360, "%u", first);
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "a")->hash, WM_STATE_DOWN),
+		0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 1, "one store, and it is not named");
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "b")->hash, WM_STATE_DOWN),
+		0);
+	cr_assert(!as_userspace("web.service.mesh.internal", 0, 0, &n));
+	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
+}
+
+Test(dns_srv, what_the_tables_do_not_tell_passes)
+{
+	unsigned n;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	cr_assert(!as_userspace("_web._http.service.mesh.internal", 0, 0, &n), "a tag");
+	cr_assert(!as_userspace("v1.web.service.mesh.internal", 0, 0, &n), "a tag");
+	cr_assert(!as_userspace("web.service.dc2.mesh.internal", 0, 0, &n) || !n);
+	add("web", "b", "host.example.org", WM_PASSING);
+	cr_assert(!as_userspace("web.service.mesh.internal", 0, 0, &n), "a host name");
+	cr_assert_gt(counter(WM_C_DNS_PASS_TYPE), 0);
+}
+
+/* A service that is being registered is never denied: the flag is taken back before it is there. */
+Test(dns_srv, who_may_be_there_is_not_denied)
+{
+	unsigned n;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	cr_assert(as_userspace("_other._tcp.service.mesh.internal", 0, 0, &n));
+	cr_assert(as_userspace("other.service.dc1.mesh.internal", 0, 1232, &n));
+	cr_assert(as_userspace("web.virtual.mesh.internal", 0, 0, &n), "no data");
+	cr_assert_eq(counter(WM_C_DNS_NXDOMAIN), 2);
+	mem.config->flags &= ~WM_CONFIG_F_COMPLETE;
+	cr_assert(!as_userspace("_other._tcp.service.mesh.internal", 0, 0, &n));
+	cr_assert(!as_userspace("other.service.dc1.mesh.internal", 0, 1232, &n));
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 2);
+}
