@@ -88,6 +88,8 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.root_hints = s->dns_root_hints,
 		.trust_anchor = s->dns_trust_anchor,
 		.validate = s->dns_validate,
+		.caps_for_id = s->dns_caps_for_id,
+		.dns64_prefix = s->dns_dns64_prefix,
 		.rebind_protection = s->dns_rebind_protection,
 		.serve_stale_s = s->dns_serve_stale_ms / 1000,
 		.cache_max = s->dns_cache_max,

@@ -7,9 +7,11 @@
 #include "ttl.h"
 #include "waymark/limits.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HOST_MAX 253 /* octets of a name in text: RFC 1035 2.3.4 */
@@ -56,6 +58,26 @@ static int check_dns_tls(const struct wm_settings *s, struct wm_err *e)
 		       ? 0
 		       : wm_err_set(e, WM_E_INVALID, "%s: wanted, as dns.tls_addresses is set",
 				    missing);
+}
+
+/* RFC 6052 2.2 */
+static int check_dns64(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const lengths[] = {"32", "40", "48", "56", "64", "96"};
+	const char *text = s->dns_dns64_prefix, *slash = strchr(text, '/');
+	char address[INET6_ADDRSTRLEN];
+	struct in6_addr in6;
+
+	if (!*text)
+		return 0;
+	snprintf(address, sizeof(address), "%.*s", (int)(slash ? slash - text : 0), text);
+	for (size_t i = 0; slash && i < WM_ARRAY_LEN(lengths); i++)
+		if (strcmp(slash + 1, lengths[i]) == 0 && inet_pton(AF_INET6, address, &in6) == 1)
+			return 0;
+	return wm_err_set(e, WM_E_INVALID,
+			  "dns.dns64_prefix: an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits is "
+			  "wanted, such as 64:ff9b::/96, not \"%s\"",
+			  text);
 }
 
 /* They stand between quotes in what libunbound reads. */
@@ -290,7 +312,7 @@ static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_level,	  check_scripts,  check_os_services, check_domain,     check_alt_domain,
 	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir,    check_way_in,
 	check_hosts,	  check_watchers, check_etcd,	     check_sync_words, check_sync_security,
-	check_sync_probe, check_upstream, check_paths,	     check_dns_tls,
+	check_sync_probe, check_upstream, check_paths,	     check_dns_tls,    check_dns64,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)

@@ -56,10 +56,12 @@ struct wm_upstream_config {
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
 	bool validate;	     /* DNSSEC */
-	bool rebind_protection; /* private addresses in answers are taken out */
-	uint64_t serve_stale_s; /* 0: nothing stale is said */
-	uint64_t cache_max;	/* octets of answers */
-	uint64_t timeout_ms;	/* of a question */
+	bool caps_for_id;    /* 0x20 */
+	const char *dns64_prefix; /* "": none; borrowed */
+	bool rebind_protection;	  /* private addresses in answers are taken out */
+	uint64_t serve_stale_s;	  /* 0: nothing stale is said */
+	uint64_t cache_max;	  /* octets of answers */
+	uint64_t timeout_ms;	  /* of a question */
 	unsigned questions_max, per_client_max;
 };
 

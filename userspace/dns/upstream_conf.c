@@ -49,10 +49,14 @@ static void put_zone(struct wm_buf *b, const struct wm_upstream_route *r)
 	}
 }
 
-static void put_validation(struct wm_buf *b, const struct wm_upstream_config *c)
+static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
 {
-	wm_buf_printf(b, "\tmodule-config: \"%s\"\n",
-		      c->validate ? "validator iterator" : "iterator");
+	bool dns64 = c->dns64_prefix && *c->dns64_prefix;
+
+	wm_buf_printf(b, "\tmodule-config: \"%s%siterator\"\n", dns64 ? "dns64 " : "",
+		      c->validate ? "validator " : "");
+	if (dns64)
+		wm_buf_printf(b, "\tdns64-prefix: %s\n", c->dns64_prefix);
 	if (c->validate && *c->trust_anchor)
 		wm_buf_printf(b, "\ttrust-anchor-file: \"%s\"\n", c->trust_anchor);
 	else if (c->validate)
@@ -108,7 +112,9 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 			      "\tserve-expired-reply-ttl: %d\n\tserve-expired-client-timeout: %d\n",
 			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S,
 			      STALE_CLIENT_MS);
-	put_validation(b, c);
+	put_modules(b, c);
+	if (c->caps_for_id)
+		wm_buf_puts(b, "\tuse-caps-for-id: yes\n");
 	if (*c->root_hints)
 		wm_buf_printf(b, "\troot-hints: \"%s\"\n", c->root_hints);
 	for (size_t i = 0; c->rebind_protection && i < sizeof(private_ranges) / sizeof(char *); i++)
