@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""slow_dns.py - a DNS server that answers names that begin with "slow" when a file is there: slow_dns.py ADDRESS FILE"""
+"""slow_dns.py - a DNS server that answers names that begin with "slow" when a file is there: slow_dns.py ADDRESS FILE [lower]
+
+lower: names come back in lower case."""
 import os
 import socket
 import sys
@@ -21,7 +23,10 @@ def answer(wire, client):
         time.sleep(0.02)
     r = dns.message.make_response(q)
     r.answer.append(dns.rrset.from_text(name, 60, "IN", "A", "192.0.2.77"))
-    s.sendto(r.to_wire(), client)
+    wire, end = r.to_wire(), 12 + len(name.to_wire())
+    if "lower" in sys.argv:
+        wire = wire[:12] + wire[12:end].lower() + wire[end:]
+    s.sendto(wire, client)
 
 
 while True:
