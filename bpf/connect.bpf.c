@@ -10,6 +10,7 @@
 #include "flow.h"
 #include "waymark/affinity.h"
 #include "waymark/choose.h"
+#include "waymark/refusal.h"
 #define WM_CUSTOM_CALLER 1
 #include "custom.h"
 #include <bpf/bpf_core_read.h>
@@ -24,6 +25,15 @@ struct {
 	__type(key, struct wm_affinity_key);
 	__type(value, struct wm_affinity);
 } affinity SEC(".maps");
+
+/* Of one run of the programs, in no layout. The loader makes it as large as sets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wm_refusals);
+} refusals SEC(".maps");
 
 #define ALLOW  1
 #define REFUSE 0
@@ -424,6 +434,34 @@ static __always_inline int refuse(void)
 	return REFUSE; /* EPERM where bpf_set_retval is missing (< 5.18) */
 }
 
+/** Count why nobody of the set was taken. A set that is another service's now begins anew. */
+__noinline int note_refusal(struct dial *d, __u32 torn)
+{
+	const struct wm_set_live *l;
+	const struct wm_set *s;
+	struct wm_refusals *r;
+	__u32 set, why;
+
+	if (!d)
+		return 0;
+	set = d->set;
+	s = wm_at_set(NULL, set);
+	l = wm_at_set_live(NULL, set);
+	r = bpf_map_lookup_elem(&refusals, &set);
+	if (!s || !l || !r)
+		return 0;
+	if (WM_READ(r->service) != WM_READ(s->service)) {
+		__builtin_memset(r->count, 0, sizeof(r->count));
+		WM_WRITE(r->service, s->service);
+	}
+	why = torn ? WM_REFUSAL_TORN
+		   : wm_refusal_of(d->table.word.generation, d->choice.passed_over, WM_READ(l->up4),
+				   WM_READ(l->up6), WM_READ(l->ejected), d->ask.families);
+	if (why < WM_REFUSAL_PLACES)
+		__sync_fetch_and_add(&r->count[why], 1);
+	return 0;
+}
+
 /** The protocols that are steered; the type decides between stream and datagram ports. */
 static __always_inline bool steered(const struct bpf_sock_addr *ctx)
 {
@@ -631,6 +669,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 	if (p != WM_PICKED) {
 		COUNT(n, connect_refused);
 		d->told = WM_FLOW_REFUSED;
+		note_refusal(d, p == WM_PICK_TORN);
 		return refuse();
 	}
 	remember_connect(ctx, d, n);
@@ -721,6 +760,7 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	if (p != WM_PICKED) {
 		COUNT(n, udp_refused);
 		d->told = WM_FLOW_REFUSED;
+		note_refusal(d, p == WM_PICK_TORN);
 		return refuse();
 	}
 	if (o && !at)

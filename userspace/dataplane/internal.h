@@ -164,6 +164,8 @@ struct wm_plane {
 	size_t lost_len;
 	const struct wm_connects *outcomes; /* mapping of bpf/passive.bpf.c's table; NULL: none */
 	size_t outcomes_len;
+	const struct wm_refusals *refusals; /* mapping of bpf/connect.bpf.c's; NULL: none */
+	size_t refusals_len;
 	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;

@@ -20,6 +20,7 @@
 #include "userspace/dataplane/internal.h"
 #include "waymark/events.h"
 #include "waymark/outcome.h"
+#include "waymark/refusal.h"
 
 #include <arpa/inet.h>
 #include <bpf/btf.h>
@@ -197,24 +198,37 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
 
+/* Let @p m be the map that the object has which was loaded before. */
+static void keep_map(const struct wm_plane *p, enum wm_object_index which, struct bpf_map *m,
+		     const char *name)
+{
+	int old = p->objects[which] ? bpf_object__find_map_fd_by_name(p->objects[which], name) : -1;
+
+	if (old >= 0)
+		bpf_map__reuse_fd(m, old);
+}
+
 /* Open with the plane's maps; only the programs of @p mask will be loaded. */
 static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index which,
 				  uint32_t mask, struct features f)
 {
 	struct bpf_object *o = open_object(p, which);
 	static const char *const by_backend[] = {"lost", "outcomes"};
-	struct bpf_map *events, *flows, *kept, *hot;
-	int old;
+	struct bpf_map *events, *flows, *kept, *hot, *refusals;
 
 	if (!o)
 		return NULL;
 	flows = bpf_object__find_map_by_name(o, "flows");
 	if (flows)
 		bpf_map__set_autocreate(flows, f.flows);
-	/* loaded again: who watches goes on with the ring buffer that it has */
-	old = p->objects[which] ? bpf_object__find_map_fd_by_name(p->objects[which], "flows") : -1;
-	if (flows && f.flows && old >= 0)
-		bpf_map__reuse_fd(flows, old);
+	refusals = bpf_object__find_map_by_name(o, "refusals");
+	if (refusals)
+		bpf_map__set_max_entries(refusals, p->c.sets ? p->c.sets : 1);
+	/* loaded again: who watches goes on with the ring buffer that it has, counts go on */
+	if (flows && f.flows)
+		keep_map(p, which, flows, "flows");
+	if (refusals)
+		keep_map(p, which, refusals, "refusals");
 	events = bpf_object__find_map_by_name(o, "events");
 	if (events && p->events_fd < 0 && which == WM_OBJECT_CONNECT)
 		bpf_map__set_autocreate(events, false); /* what would use it is left out */
@@ -368,26 +382,33 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 			take_program(p, o, i);
 }
 
-/* A table of an object, parallel to backends. @return NULL: there is none. */
+/* A table of an object, of @p count entries. @return NULL: there is none. */
 static void *map_table(const struct wm_plane *p, enum wm_object_index which, const char *name,
-		       size_t each, int prot, size_t *ret_len)
+		       size_t count, size_t each, int prot, size_t *ret_len)
 {
 	struct bpf_object *o = p->objects[which];
 	int fd = o ? bpf_object__find_map_fd_by_name(o, name) : -1;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	void *m;
 
-	*ret_len = (p->c.backends * each + page - 1) / page * page;
+	*ret_len = (count * each + page - 1) / page * page;
 	m = fd < 0 ? MAP_FAILED : mmap(NULL, *ret_len, prot, MAP_SHARED, fd, 0);
 	return m == MAP_FAILED ? NULL : m;
 }
 
 static void map_tables(struct wm_plane *p)
 {
-	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", sizeof(*p->lost), PROT_READ | PROT_WRITE,
-			    &p->lost_len);
-	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", sizeof(*p->outcomes), PROT_READ,
-				&p->outcomes_len);
+	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", p->c.backends, sizeof(*p->lost),
+			    PROT_READ | PROT_WRITE, &p->lost_len);
+	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends,
+				sizeof(*p->outcomes), PROT_READ, &p->outcomes_len);
+	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sizeof(*p->refusals),
+				PROT_READ, &p->refusals_len);
+}
+
+const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
+{
+	return p->refusals;
 }
 
 const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p)
@@ -599,6 +620,9 @@ void wm_progs_close(struct wm_plane *p)
 	if (p->lost)
 		munmap(p->lost, p->lost_len);
 	p->lost = NULL;
+	if (p->refusals)
+		munmap((void *)(uintptr_t)p->refusals, p->refusals_len);
+	p->refusals = NULL;
 	if (p->outcomes)
 		munmap((void *)(uintptr_t)p->outcomes, p->outcomes_len);
 	p->outcomes = NULL;

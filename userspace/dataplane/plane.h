@@ -169,6 +169,9 @@ const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint3
 /** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
  *  meanwhile. NULL: nobody looks. */
 const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p);
+/** Why nobody was taken, parallel to sets (waymark/refusal.h); programs write it meanwhile. NULL:
+ *  nobody steers. */
+const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
