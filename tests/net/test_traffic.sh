@@ -53,5 +53,8 @@ dial "$(vip4 empty)" 80 3
 dial 240.255.255.254 80 2
 check "refused: nobody is usable" 3 "$(value 'refusals_total{reason="no_usable_backend"}')"
 check "refused: nobody's address" 2 "$(value 'refusals_total{reason="unknown_address"}')"
+check "whose they were, and why" 3 "$(value 'service_refusals_total{service="empty",subset="",port="0",reason="down"}')"
+check "of nobody else" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | grep -c '^waymark_service_refusals_total{')"
+check "all are listed" 0 "$(value refusals_left_out)"
 check "nothing is left out" 0 "$(value traffic_left_out)"
 done_testing

@@ -6,6 +6,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/resolution/traffic.h"
 #include "waymark/counters.h"
+#include "waymark/refusal.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -208,12 +209,63 @@ static void put_refusals(struct wm_buf *b, const struct wm_api *a)
 			      reasons[i].reason, n[reasons[i].counter]);
 }
 
+/* By service, the part of it that was dialled, and reason: ROWS_MAX of them, in the order of the
+ * sets, and how many more there are. */
+static void put_service_refusals(struct wm_buf *b, const struct wm_api *a)
+{
+	static const char *const reasons[] = {
+#define X(sym, name, text) #name,
+		WM_REFUSALS(X)
+#undef X
+	};
+	const struct wm_refusals *all = a->d.plane ? wm_plane_refusals(a->d.plane) : NULL;
+	const struct wm_table_memory *m = a->d.tables ? wm_tables_memory(a->d.tables) : NULL;
+	unsigned rows = 0, left_out = 0;
+
+	if (!all || !m)
+		return;
+	wm_buf_puts(b, "# HELP waymark_service_refusals_total calls to a service that were "
+		       "refused, by subset, port and reason\n"
+		       "# TYPE waymark_service_refusals_total counter\n");
+	for (uint32_t set = 0; set < m->sets_cap; set++) {
+		const char *service = wm_tables_service_of(a->d.tables, set);
+		char subset[WM_TAG_MAX + 1];
+		unsigned port;
+
+		if (!service || all[set].service != m->sets[set].service)
+			continue;
+		port = wm_tables_part_of(a->d.tables, set, subset);
+		for (unsigned i = 0; i < WM_REFUSAL_COUNT; i++) {
+			uint32_t n = __atomic_load_n(&all[set].count[i], __ATOMIC_RELAXED);
+
+			if (!n)
+				continue;
+			if (rows++ >= ROWS_MAX) {
+				left_out++;
+				continue;
+			}
+			wm_buf_puts(b, "waymark_service_refusals_total{");
+			wm_metrics_label(b, "service", service);
+			wm_buf_putc(b, ',');
+			wm_metrics_label(b, "subset", subset);
+			wm_buf_printf(b, ",port=\"%u\",reason=\"%s\"} %u\n", port, reasons[i], n);
+		}
+	}
+	wm_buf_printf(b,
+		      "# HELP waymark_refusals_left_out figures of refusals that are not "
+		      "listed: there are %d\n"
+		      "# TYPE waymark_refusals_left_out gauge\n"
+		      "waymark_refusals_left_out %u\n",
+		      ROWS_MAX, left_out);
+}
+
 void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a)
 {
 	struct rows *services = calloc(1, sizeof(*services));
 	struct rows *backends = calloc(1, sizeof(*backends));
 
 	put_refusals(b, a);
+	put_service_refusals(b, a);
 	if (services && backends && a->d.tables) {
 		gather(a->d.tables, services, backends);
 		name_backends(a->d.registry, backends);
