@@ -265,6 +265,24 @@ void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t 
 		__atomic_store_n(&p->lost[index], word, __ATOMIC_RELEASE);
 }
 
+bool wm_plane_none_connected(struct wm_plane *p, const uint32_t *list, uint32_t count)
+{
+	const struct wm_backend_live *live = p->mem[WM_MAP_BACKEND_LIVE];
+
+	if (!p->lost || !nothing_stored(p))
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct wm_backend_live *l = &live[list[i]];
+		uint32_t stamp = (uint32_t)(p->lost[list[i]] >> 32);
+
+		/* of an index that has another occupant by now nobody knows */
+		if (__atomic_load_n(&l->open, __ATOMIC_ACQUIRE) ||
+		    __atomic_load_n(&l->stamp, __ATOMIC_RELAXED) != stamp)
+			return false;
+	}
+	return true;
+}
+
 /* Who takes the time counts: the socket may be there nevertheless, and be closed now. */
 static bool free_entry(struct wm_connection *e, struct wm_backend_live *live, uint32_t backends,
 		       const struct wm_connection *was)

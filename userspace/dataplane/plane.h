@@ -160,6 +160,10 @@ void wm_pass_free(struct wm_pass *x);
 /** Have passes of ABORT end what is connected to the occupant @p stamp of backend @p index, by
  *  WM_LOST_*; 0: nothing any more. Cost: one store. Without a map of it nothing happens. */
 void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t protocols);
+/** Is no socket connected to the occupants that wm_plane_lost() named of the @p count backends of
+ *  @p list? A connect() that chose before may count a moment later. False also where connections
+ * are not all counted. */
+bool wm_plane_none_connected(struct wm_plane *p, const uint32_t *list, uint32_t count);
 /** Free what two passes of HELD met no socket of, of the entries from before @p before_ns, when the
  *  first began. @return how many. */
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,

@@ -65,19 +65,6 @@ static void on_lost(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp)
 	add(a, index, stamp, abort_tcp);
 }
 
-static void begin_pass(struct wm_aborts *a)
-{
-	enum wm_pass_kind kind = a->tcp ? WM_PASS_ABORT_TCP : WM_PASS_ABORT;
-
-	if (wm_pass_start(a->plane, kind, &a->pass)) {
-		a->counters[WM_ABORT_FAILED]++;
-		a->next_ms = wm_clock_ms() + TICK_MS;
-		return;
-	}
-	for (uint32_t i = 0; i < a->count; i++)
-		a->left[a->list[i]]--;
-}
-
 /* Those that had their passes are looked after no more. */
 static void forget_done(struct wm_aborts *a)
 {
@@ -95,6 +82,25 @@ static void forget_done(struct wm_aborts *a)
 	}
 	a->count = kept;
 	a->tcp = a->tcp && kept;
+}
+
+/* Each network namespace is entered, of which there may be many: not for what nobody has. */
+static void begin_pass(struct wm_aborts *a)
+{
+	enum wm_pass_kind kind = a->tcp ? WM_PASS_ABORT_TCP : WM_PASS_ABORT;
+
+	if (wm_plane_none_connected(a->plane, a->list, a->count)) {
+		a->counters[WM_ABORT_NOT_NEEDED]++;
+		a->next_ms = wm_clock_ms() + TICK_MS;
+	} else if (wm_pass_start(a->plane, kind, &a->pass)) {
+		a->counters[WM_ABORT_FAILED]++;
+		a->next_ms = wm_clock_ms() + TICK_MS;
+		return;
+	}
+	for (uint32_t i = 0; i < a->count; i++)
+		a->left[a->list[i]]--;
+	if (!a->pass)
+		forget_done(a);
 }
 
 static void tell(struct wm_aborts *a, const struct wm_pass_result *r)

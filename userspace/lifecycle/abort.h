@@ -2,8 +2,8 @@
 /* abort.h - ends sockets whose backend is gone. When a backend goes down or leaves, the kernel ends
  * the UDP sockets that are connected to it, so that their programs get ECONNABORTED and dial again;
  * TCP connections only where the instance's metadata asks for it (WM_META_ABORT_TCP). Passes over
- * the machine's sockets run only while there is such a backend. Threading: loop thread only; a pass
- * runs in a thread of the data plane's. */
+ * the machine's sockets run only while there is such a backend, and sockets are connected to it.
+ * Threading: loop thread only; a pass runs in a thread of the data plane's. */
 #pragma once
 #include "userspace/dataplane/plane.h"
 #include "userspace/net/loop.h"
@@ -17,6 +17,8 @@
 	X(BACKENDS, abort_backends, "backends that went down or left")                             \
 	X(SKIPPED, abort_skipped, "of these, those whose sockets the kernel could not end")        \
 	X(PASSES, abort_passes, "passes over the machine's sockets")                               \
+	X(NOT_NEEDED, abort_passes_not_needed,                                                     \
+	  "passes that were not needed: no socket was connected to what is gone")                  \
 	X(FAILED, abort_passes_failed, "passes that the kernel refused or broke off")              \
 	X(PARTIAL, abort_passes_partial, "passes that could not enter all network namespaces")
 
