@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hot.c - see hot.h. How often a name is asked for is told by userspace until the kernel has it,
+ * and then by the kernel. Names that were asked for once or twice are remembered in a table in
+ * which another takes their place, so that questions for ever new names cost nothing but chances.
+ */
+#include "hot.h"
+
+#include "userspace/base/clock.h"
+#include "userspace/base/hash.h"
+#include "userspace/base/map.h"
+#include "waymark/name_hash.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define LOOK_MS	     250
+#define SEEN_A_NAME  4	  /* places of the table of those that are not kept, for each that may be */
+#define RENEW_AT_MS  2000 /* a name is renewed when it has so long left, or a tenth of its TTL */
+#define RENEW_HITS   2	  /* answers of the kernel since the last time that make it worth it */
+#define OPEN_MAX     32	  /* questions of ours at a time */
+#define RETRY_MIN_MS 250 /* between two tries to renew one */
+#define RETRY_MAX_MS 30000 /* when no server answers */
+#define LINGER_MS    60000 /* what is over stays for so long: the next answer finds its place */
+
+struct wm_hot_name {
+	LIST_ENTRY(wm_hot_name) entry;
+	uint64_t over_ms, renew_ms; /* when its TTL is over; when it is to be asked for again */
+	uint64_t retry_ms;
+	bool asked;
+	uint16_t len;
+	struct { /* what it is found by: as much of it as the name is long */
+		uint16_t type, view;
+		uint8_t name[WM_NAME_BUF];
+	} key;
+};
+
+struct seen {
+	uint64_t hash, until_ms;
+	unsigned times;
+};
+
+struct wm_hot_level {
+	struct wm_hot_config c;
+	struct wm_map *names;
+	LIST_HEAD(, wm_hot_name) list;
+	struct seen *seen;
+	unsigned open;
+	struct wm_timer *look;
+	struct wm_hot scratch;
+	uint64_t counters[WM_HOT_COUNTER_COUNT];
+};
+
+static size_t key_len(const struct wm_hot_name *n)
+{
+	return offsetof(struct wm_hot_name, key.name) - offsetof(struct wm_hot_name, key) + n->len;
+}
+
+/* What names it to the kernel's side. */
+static struct wm_hot *scratch_of(struct wm_hot_level *h, const struct wm_hot_name *n)
+{
+	memcpy(h->scratch.name, n->key.name, sizeof(h->scratch.name));
+	h->scratch.head.name_len = n->len;
+	return &h->scratch;
+}
+
+static void drop(struct wm_hot_level *h, struct wm_hot_name *n)
+{
+	h->c.kernel.del(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view);
+	wm_map_del(h->names, &n->key, key_len(n));
+	LIST_REMOVE(n, entry);
+	h->open -= n->asked;
+	free(n);
+}
+
+/* --- which are hot ---------------------------------------------------------------------------- */
+/* Was it asked for often enough for its TTL, this time included? */
+static bool is_hot(struct wm_hot_level *h, const struct wm_hot_name *n, uint64_t now,
+		   uint64_t ttl_ms)
+{
+	uint64_t hash = wm_hash(&n->key, key_len(n));
+	struct seen *s = &h->seen[hash % ((size_t)h->c.max * SEEN_A_NAME)];
+
+	if (s->hash != hash || now >= s->until_ms)
+		*s = (struct seen){.hash = hash, .until_ms = now + ttl_ms};
+	return ++s->times >= h->c.after;
+}
+
+static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot_name *of)
+{
+	struct wm_hot_name *n;
+
+	if (wm_map_len(h->names) >= h->c.max) {
+		h->counters[WM_HOT_C_FULL]++;
+		return NULL;
+	}
+	n = malloc(sizeof(*n));
+	if (!n)
+		return NULL;
+	*n = *of;
+	if (wm_map_put(h->names, &n->key, key_len(n), n, NULL)) {
+		free(n);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&h->list, n, entry);
+	return n;
+}
+
+static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const struct wm_hot *e)
+{
+	uint64_t ttl_ms = (e->head.expires_ns - e->head.made_ns) / WM_NS_PER_MS;
+	uint64_t before_ms = ttl_ms / 10 > RENEW_AT_MS ? ttl_ms / 10 : RENEW_AT_MS;
+
+	if (h->c.kernel.put(h->c.kernel.arg, &h->scratch, n->key.type, n->key.view)) {
+		h->counters[WM_HOT_C_REFUSED]++;
+		return false;
+	}
+	h->counters[WM_HOT_C_KEPT]++;
+	n->over_ms = e->head.expires_ns / WM_NS_PER_MS;
+	n->renew_ms = n->over_ms - (before_ms < ttl_ms ? before_ms : ttl_ms / 2);
+	n->retry_ms = 0;
+	return true;
+}
+
+void wm_hot_answered(struct wm_hot_level *h, const struct wm_dns_query *q, const uint8_t *msg,
+		     size_t len)
+{
+	struct wm_hot_name as = {.len = q->name_len,
+				 .key = {.type = q->type, .view = wm_hot_view(q)}};
+	uint64_t now_ns = wm_clock_ns();
+	struct wm_hot_name *n;
+
+	if (!h || !wm_hot_type(q->type) || len < (size_t)WM_DNS_HEADER_LEN + q->name_len)
+		return;
+	for (unsigned i = 0; i < q->name_len; i++) {
+		uint8_t c = msg[WM_DNS_HEADER_LEN + i];
+
+		as.key.name[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+	}
+	if (!wm_hot_make(msg, (uint32_t)len, q, as.key.name, now_ns, &h->scratch))
+		return;
+	n = wm_map_get(h->names, &as.key, key_len(&as));
+	if (!n && is_hot(h, &as, now_ns / WM_NS_PER_MS,
+			 (h->scratch.head.expires_ns - now_ns) / WM_NS_PER_MS))
+		n = keep_name(h, &as);
+	if (n && !keep_answer(h, n, &h->scratch))
+		drop(h, n);
+}
+
+/* --- renewed ---------------------------------------------------------------------------------- */
+void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm_dns_query *q,
+		    const uint8_t *msg, size_t len)
+{
+	struct wm_hot_name as = {.len = q->name_len,
+				 .key = {.type = q->type, .view = wm_hot_view(q)}};
+	uint64_t now_ns = wm_clock_ns();
+	struct wm_hot_name *n;
+
+	memcpy(as.key.name, name, q->name_len);
+	n = wm_map_get(h->names, &as.key, key_len(&as));
+	if (!n)
+		return; /* it left meanwhile */
+	h->open -= n->asked;
+	n->asked = false;
+	n->retry_ms = n->retry_ms ? n->retry_ms * 2 : RETRY_MIN_MS;
+	if (n->retry_ms > RETRY_MAX_MS)
+		n->retry_ms = RETRY_MAX_MS;
+	n->renew_ms = now_ns / WM_NS_PER_MS + n->retry_ms;
+	if (!msg || !wm_hot_make(msg, (uint32_t)len, q, n->key.name, now_ns, &h->scratch))
+		return;
+	/* from libunbound's cache comes what is about to be over as well; that it was asked for makes
+	 * libunbound fetch it anew in the last tenth of its TTL */
+	if (h->scratch.head.expires_ns / WM_NS_PER_MS <= n->over_ms + RETRY_MIN_MS)
+		n->retry_ms = 0;
+	else if (keep_answer(h, n, &h->scratch))
+		h->counters[WM_HOT_C_RENEWED]++;
+	else
+		drop(h, n);
+}
+
+static bool is_asked_for(struct wm_hot_level *h, const struct wm_hot_name *n)
+{
+	return !h->c.kernel.get(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view) &&
+	       h->scratch.hits >= RENEW_HITS;
+}
+
+static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
+{
+	if (n->asked || now < n->renew_ms)
+		return;
+	if (!is_asked_for(h, n)) {
+		if (now >= n->over_ms + LINGER_MS) {
+			h->counters[WM_HOT_C_LEFT]++;
+			drop(h, n);
+		}
+	} else if (h->open < OPEN_MAX) {
+		h->open++;
+		n->asked = true;
+		if (!h->c.renew(h->c.arg, n->key.name, n->len, n->key.type, n->key.view)) {
+			h->open--;
+			n->asked = false;
+		}
+	}
+}
+
+static void on_look(void *arg)
+{
+	struct wm_hot_level *h = arg;
+	uint64_t now = wm_clock_ms();
+	struct wm_hot_name *n, *next;
+
+	for (n = LIST_FIRST(&h->list); n; n = next) {
+		next = LIST_NEXT(n, entry);
+		look_at(h, n, now);
+	}
+	wm_timer_arm(h->look, LOOK_MS);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c)
+{
+	struct wm_hot_level *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->c = *c;
+	LIST_INIT(&h->list);
+	h->names = wm_map_new(c->max);
+	h->seen = calloc((size_t)c->max * SEEN_A_NAME, sizeof(*h->seen));
+	h->look = wm_timer_new(l, on_look, h);
+	if (!h->names || !h->seen || !h->look) {
+		wm_hot_free(h);
+		return NULL;
+	}
+	wm_timer_arm(h->look, LOOK_MS);
+	return h;
+}
+
+void wm_hot_forget(struct wm_hot_level *h)
+{
+	while (h && !LIST_EMPTY(&h->list))
+		drop(h, LIST_FIRST(&h->list));
+	if (h)
+		memset(h->seen, 0, (size_t)h->c.max * SEEN_A_NAME * sizeof(*h->seen));
+}
+
+void wm_hot_free(struct wm_hot_level *h)
+{
+	struct wm_hot_name *n;
+
+	if (!h)
+		return;
+	while ((n = LIST_FIRST(&h->list))) {
+		LIST_REMOVE(n, entry);
+		free(n);
+	}
+	wm_timer_free(h->look);
+	wm_map_free(h->names);
+	free(h->seen);
+	free(h);
+}
+
+size_t wm_hot_names(const struct wm_hot_level *h)
+{
+	return h ? wm_map_len(h->names) : 0;
+}
+
+const uint64_t *wm_hot_counters(const struct wm_hot_level *h)
+{
+	return h->counters;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hot.h - which answers of other servers the kernel keeps: those that are asked for often enough
+ * for their TTL. They are renewed before it is over while they are asked for, and leave when they
+ * are not. Threading: loop thread only. */
+#pragma once
+#include "userspace/net/loop.h"
+#include "waymark/dns_hot.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The kernel's side, as wm_plane_hot_put() and its like have it. */
+struct wm_hot_kernel {
+	int (*put)(void *arg, struct wm_hot *e, uint16_t type, uint16_t view);
+	int (*get)(void *arg, struct wm_hot *e, uint16_t type, uint16_t view);
+	void (*del)(void *arg, const struct wm_hot *e, uint16_t type, uint16_t view);
+	void *arg;
+};
+
+struct wm_hot_config {
+	struct wm_hot_kernel kernel;
+	unsigned max;	/* names that are kept, each type and view by itself */
+	unsigned after; /* times that one was asked for while its TTL lasted, to be kept */
+	/* Ask for a name, folded, again: wm_hot_renewed() is called with what came, maybe before
+	 * this returns. @return false: it will not be. */
+	bool (*renew)(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view);
+	void *arg;
+};
+
+/* X(symbol, metric name, text) */
+#define WM_HOT_COUNTERS(X)                                                                         \
+	X(KEPT, dns_hot_kept, "answers of other servers that were given to the kernel")            \
+	X(RENEWED, dns_hot_renewed, "of these, before their TTL was over as they are asked for")   \
+	X(LEFT, dns_hot_left, "names that left the kernel: hardly anybody asked")                  \
+	X(FULL, dns_hot_full, "names that there was no room for: dns.kernel_cache")                \
+	X(REFUSED, dns_hot_refused, "answers that the kernel did not take")
+enum wm_hot_counter {
+#define X(sym, name, text) WM_HOT_C_##sym,
+	WM_HOT_COUNTERS(X)
+#undef X
+		WM_HOT_COUNTER_COUNT
+};
+
+struct wm_hot_level;
+/** @return NULL without memory. */
+struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c);
+void wm_hot_free(struct wm_hot_level *h); /* NULL ok; the kernel keeps what it has */
+/** @p msg was the answer to a query of a client. NULL ok. */
+void wm_hot_answered(struct wm_hot_level *h, const struct wm_dns_query *q, const uint8_t *msg,
+		     size_t len);
+/** The same to what was asked for by renew(); @p msg NULL: there is none. */
+void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm_dns_query *q,
+		    const uint8_t *msg, size_t len);
+/** What was said before is not to be said any more. NULL ok. */
+void wm_hot_forget(struct wm_hot_level *h);
+/** Names that the kernel has. NULL: 0. */
+size_t wm_hot_names(const struct wm_hot_level *h);
+const uint64_t *wm_hot_counters(const struct wm_hot_level *h);
