@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry metadata resolution dns */
+/* Which answers of others are given to the kernel. The kernel's side is an array here;
+ * tests/net/test_dns_hot.sh has the real one. */
+#include "userspace/dns/hot.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MAX   4
+#define AFTER 3
+
+static struct wm_loop *loop;
+static struct wm_hot_level *hot;
+static struct {
+	struct wm_hot e;
+	uint16_t type, view;
+} kept[MAX + 1];
+static unsigned kept_count, renewals;
+static int refuse;
+
+static unsigned find(const struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	unsigned i = 0;
+
+	while (i < kept_count && (memcmp(kept[i].e.name, e->name, sizeof(e->name)) != 0 ||
+				  kept[i].type != type || kept[i].view != view))
+		i++;
+	return i;
+}
+
+static int put(void *arg, struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	unsigned i = find(e, type, view);
+
+	(void)arg;
+	if (refuse)
+		return refuse;
+	cr_assert_leq(i, MAX - 1, "more than there is room for");
+	kept[i].e = *e;
+	kept[i].type = type;
+	kept[i].view = view;
+	kept_count += i == kept_count;
+	return 0;
+}
+
+static int get(void *arg, struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	unsigned i = find(e, type, view);
+
+	(void)arg;
+	if (i == kept_count)
+		return -ENOENT;
+	*e = kept[i].e;
+	return 0;
+}
+
+static void del(void *arg, const struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	unsigned i = find(e, type, view);
+
+	(void)arg;
+	if (i < kept_count)
+		kept[i] = kept[--kept_count];
+}
+
+static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view)
+{
+	(void)arg;
+	(void)name;
+	(void)len;
+	(void)type;
+	(void)view;
+	renewals++;
+	return true;
+}
+
+static void setup(void)
+{
+	const struct wm_hot_config c = {
+		.kernel = {put, get, del, NULL}, .max = MAX, .after = AFTER, .renew = renew};
+
+	loop = wm_loop_new();
+	hot = wm_hot_new(loop, &c);
+	cr_assert(hot);
+}
+
+static void teardown(void)
+{
+	wm_hot_free(hot);
+	wm_loop_free(loop);
+}
+
+TestSuite(hot, .init = setup, .fini = teardown);
+
+/* The answer to a query for A of the label @p name, with one record. */
+static size_t message(const char *name, uint32_t ttl_s, struct wm_dns_query *q, uint8_t *msg)
+{
+	const uint8_t tail[] = {
+		0, 0, 1,   0, 1, 0xc0, 12, 0, 1, 0, 1, 0, 0, (uint8_t)(ttl_s >> 8), (uint8_t)ttl_s,
+		0, 4, 192, 0, 2, 1};
+	size_t n = strlen(name);
+
+	memset(msg, 0, WM_DNS_HEADER_LEN);
+	msg[2] = 0x81;
+	msg[5] = msg[7] = 1;
+	msg[WM_DNS_HEADER_LEN] = (uint8_t)n;
+	memcpy(msg + WM_DNS_HEADER_LEN + 1, name, n);
+	memcpy(msg + WM_DNS_HEADER_LEN + 1 + n, tail, sizeof(tail));
+	*q = (struct wm_dns_query){.type = WM_DNS_A,
+				   .class = WM_DNS_IN,
+				   .flags = WM_DNS_RD,
+				   .name_len = (uint16_t)(n + 2)};
+	return WM_DNS_HEADER_LEN + 1 + n + sizeof(tail);
+}
+
+static void ask(const char *name, uint32_t ttl_s, unsigned times)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128];
+	size_t len = message(name, ttl_s, &q, msg);
+
+	while (times--)
+		wm_hot_answered(hot, &q, msg, len);
+}
+
+Test(hot, what_is_asked_for_often_is_kept_in_any_case)
+{
+	ask("www", 300, AFTER - 1);
+	cr_assert_eq(kept_count, 0);
+	ask("wWw", 300, 1);
+	cr_assert_eq(kept_count, 1);
+	cr_assert_eq(memcmp(kept[0].e.name, "\3www", 5), 0);
+	ask("www", 200, 1);
+	cr_assert_eq(kept_count, 1, "a later answer takes its place");
+	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 200 * 1000000000ull);
+	cr_assert_eq(wm_hot_names(hot), 1);
+}
+
+Test(hot, there_are_no_more_than_there_is_room_for)
+{
+	const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+
+	for (unsigned i = 0; i < 6; i++)
+		ask(names[i], 300, AFTER);
+	cr_assert_eq(wm_hot_names(hot), MAX);
+	cr_assert_eq(kept_count, MAX);
+	cr_assert_geq(wm_hot_counters(hot)[WM_HOT_C_FULL], 1);
+}
+
+Test(hot, types_that_the_kernel_does_not_ask_for_are_not_kept)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128];
+	size_t len = message("www", 300, &q, msg);
+
+	q.type = WM_DNS_SRV;
+	for (unsigned i = 0; i < 2 * AFTER; i++)
+		wm_hot_answered(hot, &q, msg, len);
+	cr_assert_eq(kept_count, 0);
+}
+
+Test(hot, what_is_forgotten_begins_anew)
+{
+	ask("www", 300, AFTER);
+	ask("mail", 300, AFTER - 1);
+	wm_hot_forget(hot);
+	cr_assert_eq(kept_count, 0);
+	cr_assert_eq(wm_hot_names(hot), 0);
+	ask("www", 300, AFTER - 1);
+	ask("mail", 300, 1);
+	cr_assert_eq(kept_count, 0);
+}
+
+Test(hot, a_refusal_of_the_kernel_leaves_nothing_behind)
+{
+	refuse = -E2BIG;
+	ask("www", 300, 2 * AFTER);
+	cr_assert_eq(wm_hot_names(hot), 0);
+	cr_assert_geq(wm_hot_counters(hot)[WM_HOT_C_REFUSED], 1);
+}
+
+static void turn_until(const unsigned *what, unsigned n)
+{
+	for (unsigned i = 0; i < 20000 && *what < n; i++)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_geq(*what, n);
+}
+
+Test(hot, it_is_asked_for_again_while_somebody_asks)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+
+	ask("www", 2, AFTER);
+	kept[0].e.hits = 10;
+	turn_until(&renewals, 1);
+	for (unsigned i = 0; i < 1000; i++)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_eq(renewals, 1, "not twice before there was an answer");
+	(void)message("www", 2, &q, msg);
+	wm_hot_renewed(hot, name, &q, NULL, 0);
+	kept[0].e.hits = 10;
+	turn_until(&renewals, 2);
+	wm_hot_renewed(hot, name, &q, msg, message("www", 300, &q, msg));
+	cr_assert_eq(wm_hot_counters(hot)[WM_HOT_C_RENEWED], 1);
+	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 300 * 1000000000ull);
+	cr_assert_eq(kept[0].e.hits, 0, "counted anew");
+}
+
+Test(hot, an_answer_that_comes_when_its_name_has_left)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	size_t len = message("www", 300, &q, msg);
+
+	wm_hot_renewed(hot, name, &q, msg, len);
+	cr_assert_eq(kept_count, 0);
+}
