@@ -47,6 +47,8 @@ struct wm_upstream {
 	SLIST_HEAD(, retired) retired;
 	unsigned open_count;
 	uint64_t counters[WM_UPSTREAM_COUNTER_COUNT];
+	void (*anew)(void *arg);
+	void *anew_arg;
 };
 
 /* --- which servers ---------------------------------------------------------------------------- */
@@ -165,6 +167,8 @@ static int take(struct wm_upstream *u, struct wm_unbound *next)
 		SLIST_INSERT_HEAD(&u->retired, r, entry);
 	}
 	u->resolver = next;
+	if (u->anew)
+		u->anew(u->anew_arg);
 	return 0;
 }
 
@@ -500,6 +504,12 @@ void wm_upstream_note_aged(struct wm_upstream *u)
 		return;
 	u->counters[WM_UPSTREAM_C_STALE]++;
 	wm_upstream_probes_doubt(u->probes);
+}
+
+void wm_upstream_on_anew(struct wm_upstream *u, void (*fn)(void *arg), void *arg)
+{
+	u->anew = fn;
+	u->anew_arg = arg;
 }
 
 bool wm_upstream_silent(const struct wm_upstream *u)

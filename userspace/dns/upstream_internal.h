@@ -119,8 +119,23 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 void wm_upstream_cancel(struct wm_upstream_question *q); /* NULL ok */
 /** An answer was given whose records all have the TTL of stale ones. */
 void wm_upstream_note_aged(struct wm_upstream *u);
+/** @p fn is called whenever another resolver begins: what the ones before said is not to be said
+ *  any more. One @p fn; NULL: nobody. */
+void wm_upstream_on_anew(struct wm_upstream *u, void (*fn)(void *arg), void *arg);
 /** There are servers, and none of them answers. */
 bool wm_upstream_silent(const struct wm_upstream *u);
+
+/* --- upstream_serve.c --- */
+/** The answer to a query that was passed on, of at most @p cap octets, into s->answer.
+ *  @return whether it is new: no error, and not given beyond its TTL. */
+bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
+			struct wm_upstream_made *ret);
+
+/* --- upstream_hot.c --- */
+struct wm_dns_renewal;
+/** Those that are asked for have no answer any more. */
+void wm_dns_renewals_free(struct wm_dns_server *s);
 
 /* --- upstream_probe.c --- */
 struct wm_upstream_probes;
