@@ -3,6 +3,7 @@
  * to say) -> names.c (what the name asks for), records.c (records of instances), write.c (octets).
  */
 #pragma once
+#include "hot.h"
 #include "server.h"
 #include "userspace/net/stream.h"
 #include "userspace/net/tls_server.h"
@@ -278,6 +279,8 @@ struct wm_dns_server {
 	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
+	struct wm_hot_level *hot; /* NULL: the kernel keeps nothing of others */
+	LIST_HEAD(, wm_dns_renewal) renewals;
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.c - sockets. Datagrams are read and answered in batches; connections are bounded in number
  * (and by conn.c in the rest). Spec: RFC 1035 4.2, RFC 7766. */
-#include "internal.h"
+#include "upstream_internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 
@@ -329,6 +329,8 @@ void wm_dns_server_free(struct wm_dns_server *s)
 		return;
 	wm_dns_unpark(s, &s->parked);
 	wm_dns_unpass(&s->passed);
+	wm_dns_renewals_free(s);
+	wm_hot_free(s->hot);
 	while (!LIST_EMPTY(&s->conns))
 		wm_dns_conn_close(LIST_FIRST(&s->conns));
 	wm_upstream_free(s->upstream);

@@ -6,6 +6,7 @@
  * knows, are asked of others (upstream.h) if there are any, else REFUSED. Spec: RFC 1035, 2308,
  * 2782, 6891, 7766, 8482. Threading: loop thread only. */
 #pragma once
+#include "hot.h"
 #include "text.h"
 #include "upstream.h"
 #include "userspace/net/loop.h"
@@ -100,6 +101,12 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		      uint8_t *out, size_t cap);
 /** Ask others for names that are not ours, once, before the first query. @return 0, -ENOMEM. */
 int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c);
+/** Let the kernel keep answers of others: @p max names, what was asked for @p after times. Once,
+ *  after wm_dns_server_upstream(). @p k is copied. @return 0, -ENOMEM. */
+int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, unsigned max,
+		      unsigned after);
+/** NULL: the kernel keeps nothing of others. Borrowed. */
+const struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
 /** NULL: such names are refused. Borrowed. */
 struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
 /* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */

@@ -64,25 +64,36 @@ static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
 	s->counters[WM_DNS_C_TRUNCATED] += made->truncated;
 }
 
+bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
+			struct wm_upstream_made *ret)
+{
+	struct wm_upstream_shape shape = {query, q, a && a->secure,
+					  wm_upstream_silent(s->upstream)};
+
+	if (code != WM_UPSTREAM_ANSWERED || !a ||
+	    !wm_upstream_answer(&s->reply.w, &shape, a->packet, a->len, s->answer, cap, ret)) {
+		*ret = (struct wm_upstream_made){
+			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
+		ret->len = wm_upstream_error(&s->reply.w, &shape, ret->rcode, s->answer, cap);
+		return false;
+	}
+	if (ret->aged)
+		wm_upstream_note_aged(s->upstream);
+	return !ret->aged && !shape.silent;
+}
+
 static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 			  const struct wm_unbound_answer *a)
 {
 	struct wm_dns_server *s = p->s;
-	struct wm_upstream_shape shape = {p->query, &p->q, a && a->secure,
-					  wm_upstream_silent(s->upstream)};
 	struct wm_upstream_made made = {0};
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
-	if (code != WM_UPSTREAM_ANSWERED || !a ||
-	    !wm_upstream_answer(&s->reply.w, &shape, a->packet, a->len, s->answer, cap, &made)) {
-		made = (struct wm_upstream_made){
-			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
-		made.len = wm_upstream_error(&s->reply.w, &shape, made.rcode, s->answer, cap);
-	}
-	if (made.aged)
-		wm_upstream_note_aged(s->upstream);
+	if (wm_dns_make_passed(s, p->query, &p->q, cap, code, a, &made) && !p->conn)
+		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
 	note(s, &made);
 	return made.len;
 }
