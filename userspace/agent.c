@@ -482,7 +482,7 @@ static void tell_listening(const char *event, const char *address, uint64_t port
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
-	return wm_serve_dns(a->loop, a->registry, a->tables, &a->settings, &a->dns, e);
+	return wm_serve_dns(a->loop, a->registry, a->tables, a->plane, &a->settings, &a->dns, e);
 }
 
 static int start_keep(struct wm_agent *a, struct wm_err *e)

@@ -86,26 +86,29 @@ struct wm_config wm_kernel_config(const struct wm_settings *s, const struct wm_c
 void wm_kernel_plane(const struct wm_settings *s, const struct wm_vip_space *v,
 		     struct wm_plane_config *ret)
 {
-	*ret = (struct wm_plane_config){.pin_dir = s->kernel_pin_dir,
-					.cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
-					.lo_devices = (const char *const *)s->kernel_lo_devices,
-					.veth_devices = (const char *const *)s->kernel_veth_devices,
-					.attach_dns = s->kernel_dns,
-					.attach_connect = s->kernel_connect,
-					.observe = s->kernel_listener_notice,
-					.domain = s->node_domain,
-					.alt_domain = s->node_alt_domain,
-					.datacenter = s->node_datacenter,
-					.custom = *s->kernel_custom ? s->kernel_custom : NULL,
-					.passive = s->kernel_passive_health,
-					.give_up_ns = s->kernel_give_up_after_ms * WM_NS_PER_MS,
-					.memory_max = s->kernel_memory_max,
-					.vip4_base = v->base,
-					.vip4_mask = v->mask,
-					.vip_route = s->vip_route,
-					.a_record_limit = (uint32_t)s->dns_a_record_limit,
-					.negative_ttl_s =
-						(uint32_t)(s->dns_negative_ttl_ms / 1000)};
+	*ret = (struct wm_plane_config){
+		.pin_dir = s->kernel_pin_dir,
+		.cgroup = *s->kernel_cgroup ? s->kernel_cgroup : NULL,
+		.lo_devices = (const char *const *)s->kernel_lo_devices,
+		.veth_devices = (const char *const *)s->kernel_veth_devices,
+		.attach_dns = s->kernel_dns,
+		.attach_connect = s->kernel_connect,
+		.observe = s->kernel_listener_notice,
+		.domain = s->node_domain,
+		.alt_domain = s->node_alt_domain,
+		.datacenter = s->node_datacenter,
+		.custom = *s->kernel_custom ? s->kernel_custom : NULL,
+		.passive = s->kernel_passive_health,
+		.give_up_ns = s->kernel_give_up_after_ms * WM_NS_PER_MS,
+		.memory_max = s->kernel_memory_max,
+		.hot_answers =
+			strcmp(s->dns_upstream, "off") == 0 ? 0 : (uint32_t)s->dns_kernel_cache,
+		.hot_grace_ns = s->dns_serve_stale_ms * WM_NS_PER_MS,
+		.vip4_base = v->base,
+		.vip4_mask = v->mask,
+		.vip_route = s->vip_route,
+		.a_record_limit = (uint32_t)s->dns_a_record_limit,
+		.negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000)};
 	wm_config_sizes(s, ret);
 	memcpy(ret->vip6_prefix, &v->prefix, sizeof(ret->vip6_prefix));
 }

@@ -19,6 +19,35 @@ static int start_upstream(struct wm_dns_server *d, const struct wm_settings *s, 
 	return r ? wm_err_set(e, r, "out of memory: upstream DNS") : 0;
 }
 
+static int put_hot(void *plane, struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	return wm_plane_hot_put(plane, e, type, view);
+}
+
+static int get_hot(void *plane, struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	return wm_plane_hot_get(plane, e, type, view);
+}
+
+static void del_hot(void *plane, const struct wm_hot *e, uint16_t type, uint16_t view)
+{
+	wm_plane_hot_del(plane, e, type, view);
+}
+
+static int start_hot(struct wm_dns_server *d, struct wm_plane *plane, const struct wm_settings *s,
+		     struct wm_err *e)
+{
+	const struct wm_hot_kernel k = {
+		.put = put_hot, .get = get_hot, .del = del_hot, .arg = plane};
+	int r;
+
+	if (!plane || !wm_dns_upstream(d) || !s->dns_kernel_cache)
+		return 0;
+	r = wm_dns_server_hot(d, &k, (unsigned)s->dns_kernel_cache,
+			      (unsigned)s->dns_kernel_cache_after);
+	return r ? wm_err_set(e, r, "out of memory: dns.kernel_cache") : 0;
+}
+
 struct place {
 	char *const *addresses;
 	const char *name;
@@ -75,7 +104,8 @@ static int start_tls(struct wm_dns_server *d, const struct wm_settings *s, struc
 }
 
 int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tables *tables,
-		 const struct wm_settings *s, struct wm_dns_server **ret, struct wm_err *e)
+		 struct wm_plane *plane, const struct wm_settings *s, struct wm_dns_server **ret,
+		 struct wm_err *e)
 {
 	struct wm_dns_config c = {.domain = s->node_domain,
 				  .alt_domain = *s->node_alt_domain ? s->node_alt_domain : NULL,
@@ -95,6 +125,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	if (!*ret)
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
 	r = start_upstream(*ret, s, e);
+	r = r ? r : start_hot(*ret, plane, s, e);
 	r = r ? r : start_tls(*ret, s, e);
 	return r ? r : listen_all(*ret, s, e);
 }
