@@ -33,9 +33,21 @@ static void put_counters(struct wm_json *j, const struct wm_upstream *u)
 		wm_json_ku(j, names[i], n[i]);
 }
 
+static void put_hot(struct wm_json *j, const struct wm_hot_level *h)
+{
+#define X(sym, name, text) #name,
+	static const char *const names[] = {WM_HOT_COUNTERS(X)};
+#undef X
+	const uint64_t *n = wm_hot_counters(h);
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(names); i++)
+		wm_json_ku(j, names[i], n[i]);
+}
+
 void wm_native_dns(struct wm_call *c)
 {
 	const struct wm_upstream *u = c->api->d.dns ? wm_dns_upstream(c->api->d.dns) : NULL;
+	const struct wm_hot_level *hot = u ? wm_dns_hot(c->api->d.dns) : NULL;
 	struct wm_upstream_health h;
 	uint64_t now_ms = wm_clock_ms();
 	struct wm_json j;
@@ -46,6 +58,7 @@ void wm_native_dns(struct wm_call *c)
 		   wm_upstream_mode_str(u ? wm_upstream_mode_of(u) : WM_UPSTREAM_OFF));
 	wm_json_ks(&j, "source", u ? wm_upstream_source(u) : "");
 	wm_json_ku(&j, "open", u ? wm_upstream_open(u) : 0);
+	wm_json_ku(&j, "kernel", hot ? wm_hot_names(hot) : 0);
 	wm_json_kopen(&j, "servers", '[');
 	for (unsigned i = 0; u && wm_upstream_health(u, i, &h); i++)
 		put_server(&j, &h, now_ms);
@@ -53,6 +66,8 @@ void wm_native_dns(struct wm_call *c)
 	wm_json_kopen(&j, "counters", '{');
 	if (u)
 		put_counters(&j, u);
+	if (hot)
+		put_hot(&j, hot);
 	wm_json_close(&j, '}');
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);

@@ -296,6 +296,16 @@ static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
 	add_rows(m, rows, wm_upstream_counters(u), WM_ARRAY_LEN(rows));
 }
 
+static void collect_hot(struct metrics *m, const struct wm_hot_level *h)
+{
+#define X(sym, name, text) {#name, text},
+	static const struct row rows[] = {WM_HOT_COUNTERS(X)};
+#undef X
+
+	GAUGE("dns_hot_names", wm_hot_names(h), "names that the kernel answers for others");
+	add_rows(m, rows, wm_hot_counters(h), WM_ARRAY_LEN(rows));
+}
+
 static void collect_truth(struct metrics *m, const struct wm_truth_report *r)
 {
 #define X(sym, name, text) GAUGE("truth_" #name, r->counts[WM_TRUTH_##sym], text);
@@ -334,6 +344,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		add_rows(m, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
 	if (a->d.dns && wm_dns_upstream(a->d.dns))
 		collect_upstream(m, wm_dns_upstream(a->d.dns));
+	if (a->d.dns && wm_dns_hot(a->d.dns))
+		collect_hot(m, wm_dns_hot(a->d.dns));
 	if (a->d.drains) {
 		GAUGE("drain_active", wm_drains_active(a->d.drains), "instances that are drained");
 		add_rows(m, drains, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(drains));
