@@ -432,8 +432,8 @@ __noinline int dns_deny(struct work *w)
 			  labels, &dc);
 }
 
-/** Is <service>.service.<domain> in the tables, which the question's name ends with? A name of the
- *  same hash counts: then userspace looks. */
+/** Is <service>.service.<domain>, or .virtual.<domain>, in the tables, which the question's name
+ * ends with? A name of the same hash counts: then userspace looks. */
 __noinline int dns_knows_service(struct work *w, __u64 seed0, __u64 seed1)
 {
 	const __u64 seed[2] = {seed0, seed1};

@@ -24,7 +24,8 @@ struct wm_deny_label {
 enum wm_deny {
 	WM_DENY_NOT,	    /* others know */
 	WM_DENY_FORM,	    /* no name of ours has this form */
-	WM_DENY_NO_SERVICE, /* it ends with <service>.service.<domain>: not there if that is not */
+	WM_DENY_NO_SERVICE, /* it ends with <service>.service.<domain>, or .virtual.<domain>: not
+			     * there if that is not */
 };
 
 /* Where the labels of a name begin, without the root's. */
@@ -87,11 +88,10 @@ static __always_inline enum wm_deny wm_deny_of(const __u8 *name, __u32 len,
 		return WM_DENY_NOT; /* the domain itself, or within a label */
 	last = wm_deny_word(name, wm_deny_before(l, zone_labels, 1));
 	if (wm_deny_octet(last, 1) == '_' || (last & dc->mask) == dc->word ||
-	    wm_deny_is(last, 7, WM_DENY_VIRTUAL) || wm_deny_is(last, 5, WM_DENY_QUERY) ||
-	    wm_deny_is(last, 4, WM_DENY_NODE) || wm_deny_is(last, 4, WM_DENY_ADDR) ||
-	    wm_deny_is(last, 2, WM_DENY_NS))
+	    wm_deny_is(last, 5, WM_DENY_QUERY) || wm_deny_is(last, 4, WM_DENY_NODE) ||
+	    wm_deny_is(last, 4, WM_DENY_ADDR) || wm_deny_is(last, 2, WM_DENY_NS))
 		return WM_DENY_NOT;
-	if (!wm_deny_is(last, 7, WM_DENY_SERVICE))
+	if (!wm_deny_is(last, 7, WM_DENY_SERVICE) && !wm_deny_is(last, 7, WM_DENY_VIRTUAL))
 		return WM_DENY_FORM;
 	second = wm_deny_word(name, wm_deny_before(l, zone_labels, 2));
 	if (l->count < zone_labels + 2 || wm_deny_octet(second, 1) == '_')

@@ -183,7 +183,7 @@ static bool among(const char *label, const char *const *list)
  * know of, or of a service that is not there. */
 static bool denied(const char *name)
 {
-	static const char *const others[] = {"virtual", "node", "query", "addr", "ns", "dc1", NULL};
+	static const char *const others[] = {"node", "query", "addr", "ns", "dc1", NULL};
 	static const char domain[] = ".mesh.internal";
 	size_t len = strlen(name), n = 0;
 	char text[300], *label[128], *save = NULL;
@@ -195,7 +195,7 @@ static bool denied(const char *name)
 		label[n++] = l;
 	if (*label[n - 1] == '_' || among(label[n - 1], others))
 		return false;
-	if (strcasecmp(label[n - 1], "service") != 0)
+	if (strcasecmp(label[n - 1], "service") != 0 && strcasecmp(label[n - 1], "virtual") != 0)
 		return true;
 	if (n < 2 || *label[n - 2] == '_')
 		return false;
