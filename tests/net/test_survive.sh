@@ -28,6 +28,8 @@ for round in 1 2 3; do
 	stop_agent KILL
 	sleep 0.7
 	check "round $round: no agent, an answer all the same" 2 "$(ask web.service.mesh.internal | wc -l)"
+	check "round $round: SRV, too" 2 "$(ask web.service.mesh.internal SRV | wc -l)"
+	check "round $round: and that a name is not there" NXDOMAIN "$(status_of none.virtual.mesh.internal)"
 	check "round $round: and a connection" web- "$(inside curl -s "http://$V4/" | cut -c1-4)"
 	start
 	check "round $round: the maps are the same" "$maps" "$(ids)"
