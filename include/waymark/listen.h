@@ -33,6 +33,9 @@ struct wm_listening {
 };
 _Static_assert(sizeof(struct wm_listening) == 64, "mmapable, one cache line");
 #define WM_LISTENING_USED (1u << 16)
+#define WM_LISTENING_UNKNOWN                                                                       \
+	(1u << 30) /* sockets of an element that nobody has counted yet: no close is of the last   \
+		    */
 
 static __always_inline __u32 wm_listening_count(__u64 word)
 {

@@ -352,6 +352,16 @@ void wm_carry_over(struct wm_carry *c);
 /** Free copies whose socket was closed before the new programs saw the end of sockets. NULL ok. */
 void wm_carry_sweep(struct wm_carry *c);
 
+/* --- observe.c --- */
+struct wm_listen_list;
+/** Add the sockets that listen in the calling thread's network namespace. Any thread. @return 0 or
+ *  negative errno. */
+int wm_listen_read(struct wm_listen_list *s);
+
+/* --- pass.c --- */
+/** Link of task_netns, made where there is none. @return fd or negative errno. */
+int wm_task_link(struct wm_plane *p);
+
 /* --- netns.c --- */
 struct wm_netns {
 	uint32_t inode;

@@ -5,6 +5,7 @@
 #include "observe.h"
 
 #include "internal.h"
+#include "pods.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/resolution/pool.h"
@@ -28,6 +29,7 @@ struct element {
 	uint64_t before; /* its word before the sockets were read */
 	unsigned users;
 	bool unsure;
+	bool looked; /* of another namespace, and there since the look began */
 };
 struct wm_observer {
 	struct wm_plane *plane;
@@ -35,6 +37,9 @@ struct wm_observer {
 	struct wm_listening *listening; /* mapped */
 	struct element *elements;	/* WM_LISTENING_MAX */
 	uint32_t used;			/* elements below it were in use */
+	uint64_t own;			/* network namespace */
+	struct wm_pods *look;		/* at other ones; NULL: none runs */
+	struct wm_pods *looked;		/* the last one, for who reads it */
 	struct wm_index_pool *pool;
 	struct wm_plane_events *events;
 	void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone);
@@ -109,6 +114,7 @@ int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		return wm_err_set(e, -ENOMEM, "out of memory: observer");
 	*o = (struct wm_observer){
 		.plane = p, .events = events, .link_fd = -1, .fn = fn, .arg = arg};
+	o->own = wm_own_netns();
 	o->elements = calloc(WM_LISTENING_MAX, sizeof(*o->elements));
 	o->pool = wm_index_pool_new(WM_LISTENING_MAX);
 	if (!o->elements || !o->pool)
@@ -133,6 +139,8 @@ void wm_observer_free(struct wm_observer *o)
 	if (!o)
 		return;
 	wm_plane_events_unsubscribe(o->events, o);
+	wm_pods_free(o->look);
+	wm_pods_free(o->looked);
 	if (o->listening)
 		munmap(o->listening, sizeof(*o->listening) * WM_LISTENING_MAX);
 	wm_closep(&o->link_fd);
@@ -181,10 +189,9 @@ static void put_element(struct wm_observer *o, uint32_t at)
 	wm_index_give(o->pool, at, wm_clock_ns());
 }
 
-static void keys_of(const struct wm_backend *b, struct wm_listener_key k[3])
+static void keys_of(const struct wm_backend *b, uint64_t netns, struct wm_listener_key k[3])
 {
-	const struct wm_listener_key none = {.netns = wm_own_netns(),
-					     .port = __builtin_bswap16(b->port_be)};
+	const struct wm_listener_key none = {.netns = netns, .port = __builtin_bswap16(b->port_be)};
 
 	k[0] = k[1] = k[2] = none;
 	if (b->families & WM_FAMILY_4) {
@@ -196,7 +203,8 @@ static void keys_of(const struct wm_backend *b, struct wm_listener_key k[3])
 	k[1].addr_be[2] = WM_V4_MAPPED_BE; /* 0.0.0.0; k[2]: [::], of both families */
 }
 
-int wm_observer_watch(struct wm_observer *o, uint32_t backend, struct wm_listen_watch *w)
+int wm_observer_watch(struct wm_observer *o, uint32_t backend, uint64_t netns,
+		      struct wm_listen_watch *w)
 {
 	const struct wm_backend *b =
 		(const struct wm_backend *)o->plane->mem[WM_MAP_BACKENDS] + backend;
@@ -204,7 +212,7 @@ int wm_observer_watch(struct wm_observer *o, uint32_t backend, struct wm_listen_
 	unsigned got = 0;
 	int r = 0;
 
-	keys_of(b, k);
+	keys_of(b, netns ? netns : o->own, k);
 	while (got < 3 && !(r = element_of(o, &k[got], &w->at[got])))
 		got++;
 	if (r) {
@@ -217,6 +225,9 @@ int wm_observer_watch(struct wm_observer *o, uint32_t backend, struct wm_listen_
 	for (unsigned i = 0; i < 3; i++) {
 		struct wm_listening_user *u = free_user(&o->listening[w->at[i]]);
 
+		if (k[i].netns != o->own && !o->elements[w->at[i]].users)
+			__atomic_store_n(&o->listening[w->at[i]].word, WM_LISTENING_UNKNOWN,
+					 __ATOMIC_RELEASE);
 		u->backend = backend;
 		u->other[0] = w->at[(i + 1) % 3];
 		u->other[1] = w->at[(i + 2) % 3];
@@ -243,17 +254,13 @@ void wm_observer_unwatch(struct wm_observer *o, struct wm_listen_watch *w)
 }
 
 /* --- counting --------------------------------------------------------------------------------- */
-struct sockets {
-	struct wm_listener_key *all;
-	size_t count, cap;
-};
 
 static int compare(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct wm_listener_key));
 }
 
-static int add_socket(struct sockets *s, const struct wm_listener_key *k)
+static int add_socket(struct wm_listen_list *s, const struct wm_listener_key *k)
 {
 	if (s->count == s->cap) {
 		size_t cap = s->cap ? 2 * s->cap : 64;
@@ -298,7 +305,7 @@ static int parse(const char *line, bool six, struct wm_listener_key *k)
 }
 
 /* Listeners are the first that the kernel lists, so connections cost nothing. */
-static int read_sockets(struct sockets *s, const char *path, bool six)
+static int read_sockets(struct wm_listen_list *s, const char *path, bool six)
 {
 	struct wm_listener_key k = {.netns = wm_own_netns()};
 	char line[512];
@@ -314,7 +321,20 @@ static int read_sockets(struct sockets *s, const char *path, bool six)
 	return r;
 }
 
-static uint32_t count_of(const struct sockets *s, const struct wm_listener_key *k)
+int wm_listen_read(struct wm_listen_list *s)
+{
+	int r = read_sockets(s, "/proc/thread-self/net/tcp", false);
+
+	return r ? r : read_sockets(s, "/proc/thread-self/net/tcp6", true);
+}
+
+static void sort(struct wm_listen_list *s)
+{
+	if (s->count)
+		qsort(s->all, s->count, sizeof(*s->all), compare);
+}
+
+static uint32_t count_of(const struct wm_listen_list *s, const struct wm_listener_key *k)
 {
 	const struct wm_listener_key *at =
 		s->count ? bsearch(k, s->all, s->count, sizeof(*k), compare) : NULL;
@@ -329,29 +349,35 @@ static uint32_t count_of(const struct sockets *s, const struct wm_listener_key *
 	return n;
 }
 
+/* Store what was counted of element @p i, if it is what it was before. */
+static bool store(struct wm_observer *o, uint32_t i, const struct wm_listen_list *s)
+{
+	struct element *x = &o->elements[i];
+	uint64_t was = x->before;
+
+	return __atomic_compare_exchange_n(&o->listening[i].word, &was,
+					   wm_listening_counted(was, count_of(s, &x->key)), false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 /* @return elements that changed meanwhile, or negative errno. */
 static int count_once(struct wm_observer *o)
 {
-	struct sockets s = {0};
+	struct wm_listen_list s = {0};
 	int left = 0, r;
 
-	for (uint32_t i = 0; i < o->used; i++)
-		o->elements[i].before = __atomic_load_n(&o->listening[i].word, __ATOMIC_ACQUIRE);
-	r = read_sockets(&s, "/proc/thread-self/net/tcp", false);
-	if (!r)
-		r = read_sockets(&s, "/proc/thread-self/net/tcp6", true);
-	if (!r && s.count)
-		qsort(s.all, s.count, sizeof(*s.all), compare);
+	for (uint32_t i = 0; i < o->used; i++) /* a look goes by what was before it */
+		if (o->elements[i].key.netns == o->own)
+			o->elements[i].before =
+				__atomic_load_n(&o->listening[i].word, __ATOMIC_ACQUIRE);
+	r = wm_listen_read(&s);
+	sort(&s);
 	for (uint32_t i = 0; !r && i < o->used; i++) {
 		struct element *x = &o->elements[i];
-		uint64_t was = x->before;
 
-		if (!x->unsure)
+		if (!x->unsure || x->key.netns != o->own)
 			continue;
-		x->unsure = !__atomic_compare_exchange_n(
-			&o->listening[i].word, &was,
-			wm_listening_counted(was, count_of(&s, &x->key)), false, __ATOMIC_ACQ_REL,
-			__ATOMIC_RELAXED);
+		x->unsure = !store(o, i, &s);
 		left += x->unsure;
 	}
 	free(s.all);
@@ -367,6 +393,43 @@ int wm_observer_count(struct wm_observer *o, bool all)
 	for (unsigned n = 0; r > 0 && n < COUNT_TRIES; n++)
 		r = count_once(o);
 	return r > 0 ? -EAGAIN : r;
+}
+
+/* --- other namespaces ------------------------------------------------------------------------- */
+static bool is_others(const struct wm_observer *o, uint32_t i)
+{
+	return o->elements[i].users && o->elements[i].key.netns != o->own;
+}
+
+int wm_observer_look(struct wm_observer *o, struct wm_pod *all, unsigned count)
+{
+	for (uint32_t i = 0; i < o->used; i++) {
+		o->elements[i].looked = is_others(o, i);
+		if (o->elements[i].looked)
+			o->elements[i].before =
+				__atomic_load_n(&o->listening[i].word, __ATOMIC_ACQUIRE);
+	}
+	return wm_pods_start(wm_task_link(o->plane), all, count, &o->look);
+}
+
+const struct wm_pod *wm_observer_looked(struct wm_observer *o)
+{
+	const struct wm_listen_list *found = NULL;
+	const struct wm_pod *all = o->look ? wm_pods_result(o->look, &found) : NULL;
+	struct wm_listen_list s = {0};
+
+	if (!all)
+		return NULL;
+	if (found)
+		s = *found; /* the same memory, put in order */
+	sort(&s);
+	for (uint32_t i = 0; found && i < o->used; i++)
+		if (o->elements[i].looked && is_others(o, i))
+			(void)store(o, i, &s);
+	wm_pods_free(o->looked);
+	o->looked = o->look;
+	o->look = NULL;
+	return all;
 }
 
 /* --- states ----------------------------------------------------------------------------------- */
@@ -389,6 +452,19 @@ static void swap(uint32_t *word, uint32_t from, uint32_t to)
 {
 	(void)__atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQ_REL,
 					  __ATOMIC_RELAXED);
+}
+
+bool wm_observer_knows(const struct wm_observer *o, const struct wm_listen_watch *w)
+{
+	uint32_t most = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		uint32_t n = wm_listening_count(
+			__atomic_load_n(&o->listening[w->at[i]].word, __ATOMIC_ACQUIRE));
+
+		most = n > most ? n : most;
+	}
+	return most < WM_LISTENING_UNKNOWN / 2; /* some have closed meanwhile */
 }
 
 bool wm_observer_listens(struct wm_observer *o, const struct wm_listen_watch *w)

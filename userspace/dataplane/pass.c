@@ -52,6 +52,11 @@ static int link_of(struct wm_plane *p, unsigned prog)
 	return *fd;
 }
 
+int wm_task_link(struct wm_plane *p)
+{
+	return link_of(p, WM_PROG_TASK_NETNS);
+}
+
 /* Who is not steered leaves no trace to count: none would then mean nothing. */
 static bool steers(const struct wm_plane *p)
 {
@@ -79,7 +84,7 @@ static int choose(struct wm_plane *p, struct wm_pass *x)
 	bool count = x->kind == WM_PASS_COUNT;
 
 	x->links[0] = x->links[1] = -1;
-	x->task_link = link_of(p, WM_PROG_TASK_NETNS);
+	x->task_link = wm_task_link(p);
 	if (x->kind == WM_PASS_HELD) {
 		x->links[0] = link_of(p, WM_PROG_HELD_UDP);
 		x->links[1] = link_of(p, WM_PROG_HELD_TCP);

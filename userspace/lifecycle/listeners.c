@@ -241,7 +241,7 @@ static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_insta
 	if (!is_asked_for(i) || !wm_instance_is_here(i))
 		return false;
 	set_gone(x, w, c && c->status == WM_CRITICAL);
-	if (wm_observer_watch(x->observer, backend, &w->at) ||
+	if (wm_observer_watch(x->observer, backend, 0, &w->at) ||
 	    wm_map_put(x->by_backend, &w->at.backend, sizeof(w->at.backend), w, NULL)) {
 		wm_observer_unwatch(x->observer, &w->at);
 		set_gone(x, w, false);
