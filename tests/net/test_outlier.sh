@@ -32,6 +32,9 @@ while True:
 	SERVER=$!
 	until_ok 10 host sh -c "ss -Hltn src $1:80 | grep -q ." || fail "no server on $1"
 }
+far() { # id, name, address, [more JSON]: on another host, whose listeners this node does not see
+	register "$1" "$2" "$3" 80 "\"Meta\": {\"listener_notice\": \"false\"}${4:+, $4}"
+}
 dialers() { inside /usr/bin/python3 tests/net/dialers.py "$@"; }
 checks_of() { api "$API/v1/health/checks/$1" | jq -r ".[] | select(.CheckID == \"waymark:passive:$2\") | .$3"; }
 is_out() { [ "$(checks_of "$1" "$2" Status)" = critical ]; }
@@ -47,8 +50,8 @@ start_agent
 server 10.79.1.2
 DIES=$SERVER
 server 10.79.1.3
-register d1 dies 10.79.1.2 80 >/dev/null
-register d2 dies 10.79.1.3 80 >/dev/null
+far d1 dies 10.79.1.2 >/dev/null
+far d2 dies 10.79.1.3 >/dev/null
 curl -sN --max-time 6 "$API/v1/waymark/events" >"$TMP/events" &
 dialers "$(vip4 dies)" 80 4 2 >"$TMP/dials" &
 LOAD=$!
@@ -82,8 +85,8 @@ start_agent
 until_ok 10 is_out dies d1 || fail "d1 is left out for the next agent, too"
 check "a policy that switches it off is accepted" 200 "$(code -X PUT "$API/v1/waymark/policies/off" \
 	-d '{"outlier": {"refused": 0, "failures": 0}}')"
-register o1 off 10.79.1.2 80 >/dev/null
-register o2 off 10.79.1.3 80 >/dev/null
+far o1 off 10.79.1.2 >/dev/null
+far o2 off 10.79.1.3 >/dev/null
 dialers "$(vip4 off)" 80 2 0.5 >"$TMP/dials"
 read -r MADE FAILED_ MOST <"$TMP/dials"
 [ "$FAILED_" -gt 5 ] || fail "switched off, half of $MADE + $FAILED_ fail"
@@ -92,8 +95,8 @@ check "nobody of it is out" "o1 o2" "$(passing off)"
 # --- a host is silent: its packets are dropped, and checks run every ten seconds
 server 10.79.1.4
 policy silent '{"outlier": {"base": "60s"}}'
-register s1 silent 10.79.1.4 80 '"Check": {"TCP": "10.79.1.4:80", "Interval": "10s", "Timeout": "9s", "Status": "passing"}' >/dev/null
-register s2 silent 10.79.1.3 80 >/dev/null
+far s1 silent 10.79.1.4 '"Check": {"TCP": "10.79.1.4:80", "Interval": "10s", "Timeout": "9s", "Status": "passing"}' >/dev/null
+far s2 silent 10.79.1.3 >/dev/null
 is_passing() { [ "$(api "$API/v1/agent/checks" | jq -r '."service:s1".Status')" = passing ]; }
 until_ok 15 is_passing || fail "the check of s1 passes"
 dialers "$(vip4 silent)" 80 16 4 >"$TMP/dials" &
@@ -115,8 +118,8 @@ host nft flush ruleset
 # --- one fails every second connect: it is back after its time, and out for longer
 server 10.79.1.5
 policy flaps '{"outlier": {"base": "1s", "longest": "3s"}}'
-register f1 flaps 10.79.1.5 80 >/dev/null
-register f2 flaps 10.79.1.3 80 >/dev/null
+far f1 flaps 10.79.1.5 >/dev/null
+far f2 flaps 10.79.1.3 >/dev/null
 host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }
 	add rule ip t i ip daddr 10.79.1.5 tcp flags syn numgen inc mod 2 0 reject with tcp reset'
 dialers "$(vip4 flaps)" 80 2 5 >"$TMP/dials"
@@ -130,7 +133,7 @@ host nft flush ruleset
 host nft 'add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i tcp dport 80 reject with tcp reset'
 policy all '{"outlier": {"base": "60s", "most_percent": 50}}'
 for n in 2 3 4 5; do
-	register a$n all 10.79.1.$n 80 >/dev/null
+	far a$n all 10.79.1.$n >/dev/null
 done
 BEFORE=$(metric ejections_total)
 dialers "$(vip4 all)" 80 2 0.5 >"$TMP/dials"

@@ -22,11 +22,17 @@
 #define TICK_MS	    1000
 #define RENEW_MS    (24 * 3600 * 1000ull) /* a check that passes is told again: it is a TTL's */
 #define WATCHES_MAX (1u << 24)
-#define STEP	    8192 /* watches looked after in a tick, some 2 ms; others in the next ones */
+#define LOOK_MS	    10000 /* between looks where pods are: they move seldom */
+#define LOOK_MAX    4096  /* addresses of a look; the others' turn comes with the next ones */
+#define STEP	    8192  /* watches looked after in a tick, some 2 ms; others in the next ones */
 
 struct watch {
-	TAILQ_ENTRY(watch) dirty_entry, gone_entry;
+	TAILQ_ENTRY(watch) dirty_entry, gone_entry, away_entry;
 	struct wm_listen_watch at;
+	uint64_t netns; /* of a pod's that was found; 0: ours, or none */
+	unsigned look;	/* the look that asked where it is, and as which */
+	unsigned look_at;
+	bool away;     /* its address is not of our network namespace: a pod's, or elsewhere */
 	bool dirty;    /* the instance changed, or is not in the tables yet */
 	bool gone;     /* somebody listened, and nobody does */
 	bool asked;    /* the check is being registered */
@@ -42,7 +48,11 @@ struct wm_listeners {
 	struct wm_timer *tick;
 	struct wm_map *by_id, *by_backend;
 	TAILQ_HEAD(, watch) dirty, gone; /* gone: all of them are watched */
-	size_t pos;			 /* of by_id: where the next tick goes on */
+	TAILQ_HEAD(, watch) away;
+	unsigned away_count, looks;
+	bool looking;	  /* where those that are away are */
+	uint64_t look_ms; /* when the next look begins */
+	size_t pos;	  /* of by_id: where the next tick goes on */
 	uint64_t counters[WM_LISTENER_COUNTER_COUNT];
 };
 
@@ -144,8 +154,13 @@ static void set_gone(struct wm_listeners *x, struct watch *w, bool gone)
 /* Compare who listens with what was told of it. */
 static void settle(struct wm_listeners *x, struct watch *w)
 {
-	bool listens = wm_observer_listens(x->observer, &w->at);
+	bool listens;
 
+	if (!wm_observer_knows(x->observer, &w->at)) {
+		x->look_ms = 0;
+		return;
+	}
+	listens = wm_observer_listens(x->observer, &w->at);
 	if (!w->gone && !listens && wm_observer_fell(x->observer, &w->at)) {
 		set_gone(x, w, true);
 		x->counters[WM_LISTENER_GONE]++;
@@ -196,9 +211,24 @@ static void unwatch(struct wm_listeners *x, struct watch *w)
 	set_gone(x, w, false);
 }
 
+static void set_away(struct wm_listeners *x, struct watch *w, bool away)
+{
+	if (w->away && !away) {
+		TAILQ_REMOVE(&x->away, w, away_entry);
+		x->away_count--;
+	} else if (!w->away && away) {
+		TAILQ_INSERT_HEAD(&x->away, w, away_entry); /* before those that were looked for */
+		x->away_count++;
+		x->look_ms = 0;
+	}
+	w->away = away;
+	w->netns = 0;
+}
+
 static void forget(struct wm_listeners *x, struct watch *w)
 {
 	unwatch(x, w);
+	set_away(x, w, false);
 	if (w->dirty)
 		TAILQ_REMOVE(&x->dirty, w, dirty_entry);
 	wm_map_del(x->by_id, w->id, strlen(w->id));
@@ -228,20 +258,13 @@ static void mark(struct wm_listeners *x, const struct wm_instance *i)
 	w->dirty = true;
 }
 
-/* @return whether it is watched now, and was not before. */
-static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_instance *i,
-		  uint32_t backend)
+/* @return whether it is watched now, in network namespace @p netns, 0: ours. */
+static bool begin(struct wm_listeners *x, struct watch *w, uint32_t backend, uint64_t netns)
 {
-	const struct wm_table_memory *m = wm_tables_memory(x->tables);
 	const struct wm_check *c = check_of(x, w->id);
 
-	if (w->at.on && w->at.backend == backend && w->at.stamp == m->backends[backend].state >> 16)
-		return false;
-	unwatch(x, w);
-	if (!is_asked_for(i) || !wm_instance_is_here(i))
-		return false;
 	set_gone(x, w, c && c->status == WM_CRITICAL);
-	if (wm_observer_watch(x->observer, backend, 0, &w->at) ||
+	if (wm_observer_watch(x->observer, backend, netns, &w->at) ||
 	    wm_map_put(x->by_backend, &w->at.backend, sizeof(w->at.backend), w, NULL)) {
 		wm_observer_unwatch(x->observer, &w->at);
 		set_gone(x, w, false);
@@ -249,6 +272,24 @@ static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_insta
 		w->left_out = true;
 	}
 	return w->at.on;
+}
+
+/* @return whether it is watched now, and was not before. */
+static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_instance *i,
+		  uint32_t backend)
+{
+	const struct wm_table_memory *m = wm_tables_memory(x->tables);
+
+	if (w->at.on && w->at.backend == backend && w->at.stamp == m->backends[backend].state >> 16)
+		return false;
+	unwatch(x, w);
+	set_away(x, w, false);
+	if (!is_asked_for(i))
+		return false;
+	if (wm_instance_is_here(i))
+		return begin(x, w, backend, 0);
+	set_away(x, w, true);
+	return false;
 }
 
 /* At the end of a turn the tables have what changed in it; what is not there yet stays dirty. */
@@ -283,6 +324,70 @@ static bool watch_dirty(void *arg)
 			settle(x, w);
 	}
 	return any;
+}
+
+/* --- pods ------------------------------------------------------------------------------------- */
+static void look(struct wm_listeners *x, uint64_t now)
+{
+	unsigned count = x->away_count < LOOK_MAX ? x->away_count : LOOK_MAX;
+	struct wm_pod *all = count ? calloc(count, sizeof(*all)) : NULL;
+	struct watch *w;
+	unsigned n = 0;
+	int r;
+
+	if (!all)
+		return;
+	x->looks++;
+	while (n < count && (w = TAILQ_FIRST(&x->away))) {
+		const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
+
+		TAILQ_REMOVE(&x->away, w, away_entry);
+		TAILQ_INSERT_TAIL(&x->away, w, away_entry);
+		w->look = x->looks;
+		w->look_at = n;
+		if (i) {
+			all[n].addr4_be = i->addr4.s_addr;
+			memcpy(all[n].addr6, &i->addr6, sizeof(all[n].addr6));
+		}
+		n++;
+	}
+	x->look_ms = now + LOOK_MS;
+	r = wm_observer_look(x->observer, all, n);
+	x->looking = !r;
+	if (r)
+		wm_warn("listener.look", "err=%s", wm_err_name(r));
+}
+
+/* It is in network namespace @p netns, or nobody knows where. */
+static void found(struct wm_listeners *x, struct watch *w, uint64_t netns)
+{
+	const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
+	uint32_t backend = is_ours(i) ? backend_of(x, i) : WM_NO_BACKEND;
+
+	if (netns && netns != w->netns && backend != WM_NO_BACKEND) {
+		unwatch(x, w);
+		w->netns = netns;
+		(void)begin(x, w, backend, netns);
+	}
+	if (w->at.on)
+		settle(x, w);
+}
+
+/* Where they are is known a second after it was asked. */
+static void look_for_pods(struct wm_listeners *x, uint64_t now)
+{
+	const struct wm_pod *all = x->looking ? wm_observer_looked(x->observer) : NULL;
+	struct watch *w;
+
+	if (all) {
+		x->looking = false;
+		TAILQ_FOREACH (w, &x->away, away_entry) {
+			if (w->look == x->looks)
+				found(x, w, all[w->look_at].netns);
+		}
+	}
+	if (!x->looking && now >= x->look_ms)
+		look(x, now);
 }
 
 static void on_change(void *arg, const struct wm_change *c)
@@ -330,6 +435,7 @@ static void on_tick(void *arg)
 	for (pos = from; n && (w = wm_map_next(x->by_id, &pos)); n--)
 		look_after(x, w, now);
 	(void)watch_dirty(x);
+	look_for_pods(x, now);
 	wm_timer_arm(x->tick, TICK_MS);
 }
 
@@ -352,6 +458,7 @@ struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 	x->health = health;
 	TAILQ_INIT(&x->dirty);
 	TAILQ_INIT(&x->gone);
+	TAILQ_INIT(&x->away);
 	x->tick = wm_timer_new(l, on_tick, x);
 	x->by_id = wm_map_new(WATCHES_MAX);
 	x->by_backend = wm_map_new(WATCHES_MAX);
