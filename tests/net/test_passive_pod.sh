@@ -66,7 +66,12 @@ ip link add wmport type veth peer name wmpod
 ip link set wmpod netns "$BRIDGED"
 ip link set wmport master wmbr up
 nsenter -t "$BRIDGED" --net sh -c 'ip addr add 10.98.1.2/24 dev wmpod; ip link set wmpod up'
-space STRANGER
+space STRANGER # which is reached as well, by another address
+ip link add wmother type veth peer name wmpod
+ip link set wmpod netns "$STRANGER"
+ip addr add 10.97.1.1/24 dev wmother
+ip link set wmother up
+nsenter -t "$STRANGER" --net sh -c 'ip addr add 10.97.1.2/24 dev wmpod; ip link set wmpod up'
 nsenter -t "$STRANGER" --net sh -c 'ip addr add 10.99.1.2/32 dev lo; ip addr add 10.99.1.9/32 dev lo; ip addr add 10.77.1.1/32 dev lo'
 
 start_agent
