@@ -57,6 +57,23 @@ for p in $ALL; do
 	[ "$p" = connect4 ] || check "connect() is steered without $p" web-1 "$(dial)"
 done
 
+# --- neither what sees how connects end nor what sees listeners: checks tell, as if there were none
+BLIND="tcp_outcome listener_state"
+seen=$(doctor "$BLIND")
+matches "doctor: passive health" 'passive_health +note .*EPERM' "$seen"
+matches "doctor: the notice of listeners" 'listener_notice +note .*EPERM' "$seen"
+start "$BLIND"
+matches "the tracepoint is named with the errno" 'event=listener.off err=EPERM' "$(cat "$TMP/agent.log")"
+backend dies-1 127.1.0.4 8084
+check "register dies" 200 "$(register dies-1 dies 127.1.0.4 8084 '"Check": {"TCP": "127.1.0.4:8084", "Interval": "1s"}')"
+dies_is() { [ "$(api "$API/v1/agent/checks" | jq -r '."service:dies-1".Status')" = "$1" ]; }
+until_ok 20 dies_is passing || fail "the check of dies-1 passes"
+kill "${BACKENDS[-1]}"
+until_ok 20 dies_is critical || fail "the check of dies-1 fails"
+check "nobody else told of it" 0 "$(api "$API/v1/agent/checks" | jq '[keys[] | select(startswith("waymark:"))] | length')"
+check "connect() is steered all the same" web-1 "$(dial)"
+api -X PUT "$API/v1/agent/service/deregister/dies-1" >/dev/null
+
 # --- no barrier that waits for programs: what was freed rests for a second, and comes back
 matches "doctor: membarrier" 'membarrier +note .*EINVAL' "$(doctor membarrier)"
 start membarrier
