@@ -2,7 +2,7 @@
 /* policy_explain.c - GET /v1/waymark/policies/:service/explain: whom a policy selects now, how
  * often each is chosen, and what happens where nobody is. */
 #include "internal.h"
-#include "userspace/metadata/odds.h"
+#include "userspace/metadata/shares.h"
 #include "userspace/metadata/subset.h"
 
 #include <netinet/in.h>
@@ -69,7 +69,7 @@ static void put_subsets(struct wm_json *j, const struct wm_api *a, const struct 
 
 /* --- tiers --------------------------------------------------------------------------------------
  */
-static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct wm_odds *o)
+static void put_members(struct wm_json *j, const struct wm_selection_tier *t, struct wm_shares *o)
 {
 	wm_json_kopen(j, "members", '[');
 	for (unsigned n = 0; n < t->count && n < MEMBERS_MAX; n++) {
@@ -82,7 +82,7 @@ static void put_members(struct wm_json *j, const struct wm_selection_tier *t, st
 		wm_json_ks(j, "status", wm_status_str(i->status));
 		wm_json_ks(j, "state", wm_lifecycle_str(wm_instance_state(i)));
 		wm_json_key(j, "odds");
-		wm_json_double(j, wm_odds_next(o, i));
+		wm_json_double(j, wm_shares_next(o, i));
 		wm_json_close(j, '}');
 	}
 	wm_json_close(j, ']');
@@ -92,7 +92,7 @@ static void put_tier(struct wm_json *j, const struct wm_selection *c, unsigned n
 		     const struct wm_outcome *outcome)
 {
 	const struct wm_selection_tier *t = &c->tiers[n];
-	struct wm_odds o = wm_odds_begin(c, n, outcome);
+	struct wm_shares o = wm_shares_begin(c, n, outcome);
 
 	wm_json_open(j, '{');
 	wm_json_ks(j, "what", t->what);

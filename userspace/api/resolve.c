@@ -3,7 +3,7 @@
  * why they would not choose the rest. */
 #include "internal.h"
 #include "userspace/base/random.h"
-#include "userspace/metadata/odds.h"
+#include "userspace/metadata/shares.h"
 #include "userspace/resolution/peek.h"
 
 #include <arpa/inet.h>
@@ -98,7 +98,7 @@ static int gather(struct choice *x)
 	wm_outcome_of(s, &outcome);
 	n = 0;
 	for (unsigned t = 0; t < s->count; t++) {
-		struct wm_odds o = wm_odds_begin(s, t, &outcome);
+		struct wm_shares o = wm_shares_begin(s, t, &outcome);
 
 		for (unsigned k = 0; k < s->tiers[t].count; k++) {
 			const struct wm_instance *i = s->tiers[t].members[k];
@@ -106,7 +106,7 @@ static int gather(struct choice *x)
 			x->all[n++] = (struct candidate){.i = i,
 							 .hash = i->hash,
 							 .weight = wm_selection_weight(i),
-							 .odds = wm_odds_next(&o, i)};
+							 .odds = wm_shares_next(&o, i)};
 		}
 	}
 	qsort(x->all, n, sizeof(*x->all), by_instance);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* odds.h - what connect() would do with a set now, and how often each backend is chosen: the code
  * that decides in the kernel (include/waymark/choose.h) decides many times over the tables as they
- * are, with numbers that lie evenly where the kernel has random ones. Nothing is changed.
+ * are, with numbers that lie evenly where the kernel has random ones. Nothing is changed. What can
+ * be said without tables: metadata/shares.h; who would be next, one after the other: peek.h.
  * Threading: none; what others change meanwhile is seen or not. */
 #pragma once
 #include "waymark/choose.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* odds.h - how likely each of a selection is to be chosen now, as far as can be said beforehand: of
+/* shares.h - how likely each of a selection is to be chosen, as far as can be said beforehand: of
  * what goes by connections, latency or the client, what falls to each where all are alike.
  * Threading: loop thread only. */
 #pragma once
@@ -13,7 +13,7 @@ struct wm_outcome {
 void wm_outcome_of(const struct wm_selection *c, struct wm_outcome *ret);
 
 /* How a tier's share falls to its members, asked of one after the other. */
-struct wm_odds {
+struct wm_shares {
 	const struct wm_selection *c;
 	bool panic;
 	double share; /* of the tier */
@@ -21,6 +21,6 @@ struct wm_odds {
 	unsigned may; /* members that may be chosen */
 	bool taken;   /* direct: the first was */
 };
-struct wm_odds wm_odds_begin(const struct wm_selection *c, unsigned tier,
-			     const struct wm_outcome *o);
-double wm_odds_next(struct wm_odds *o, const struct wm_instance *i);
+struct wm_shares wm_shares_begin(const struct wm_selection *c, unsigned tier,
+				 const struct wm_outcome *o);
+double wm_shares_next(struct wm_shares *o, const struct wm_instance *i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* odds.c - see odds.h. */
-#include "odds.h"
+/* shares.c - see shares.h. */
+#include "shares.h"
 
 void wm_outcome_of(const struct wm_selection *c, struct wm_outcome *o)
 {
@@ -26,15 +26,15 @@ void wm_outcome_of(const struct wm_selection *c, struct wm_outcome *o)
 }
 
 /* May it be chosen, where its tier is asked? */
-static bool may_be(const struct wm_odds *o, const struct wm_instance *i)
+static bool may_be(const struct wm_shares *o, const struct wm_instance *i)
 {
 	return wm_selection_takes(o->c, i) || (o->panic && i->lifecycle == WM_LIFE_RUNNING);
 }
 
-struct wm_odds wm_odds_begin(const struct wm_selection *c, unsigned tier,
-			     const struct wm_outcome *outcome)
+struct wm_shares wm_shares_begin(const struct wm_selection *c, unsigned tier,
+				 const struct wm_outcome *outcome)
 {
-	struct wm_odds o = {.c = c, .panic = outcome->panic, .share = outcome->shares[tier]};
+	struct wm_shares o = {.c = c, .panic = outcome->panic, .share = outcome->shares[tier]};
 
 	for (unsigned n = 0; n < c->tiers[tier].count; n++) {
 		if (!may_be(&o, c->tiers[tier].members[n]))
@@ -45,7 +45,7 @@ struct wm_odds wm_odds_begin(const struct wm_selection *c, unsigned tier,
 	return o;
 }
 
-double wm_odds_next(struct wm_odds *o, const struct wm_instance *i)
+double wm_shares_next(struct wm_shares *o, const struct wm_instance *i)
 {
 	uint32_t balance = o->c->policy ? o->c->policy->balance : WM_BALANCE_WEIGHTED;
 
