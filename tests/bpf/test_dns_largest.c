@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model store registry metadata resolution dns dataplane */
+/* links: base security net model store registry metadata resolution dns dataplane */
 /* A service of as many backends as a set may have, asked for by name: the DNS programs leave its
  * addresses to userspace, and answer what needs no look at them. */
 #include "dns_fixture.h"
