@@ -25,7 +25,7 @@ DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-d
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
 	etcd-client dnsmasq-base bind9
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
-DEPS_BENCH := nsd knot unbound nftables iptables haproxy dnsperf nginx-light
+DEPS_BENCH := nsd knot unbound dnsdist nftables iptables haproxy dnsperf nginx-light
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \

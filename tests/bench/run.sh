@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
+SUITES="dns hot connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
@@ -116,7 +116,7 @@ start_peers() { # names
 }
 stop_peers() {
 	local p
-	for p in nsd knotd unbound; do
+	for p in nsd knotd unbound dnsdist; do
 		# only ours: they were started in this network namespace
 		for pid in $(pgrep -x $p); do
 			[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/self/ns/net)" ] && kill "$pid"
@@ -536,6 +536,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 . tests/bench/mesh.sh
 # shellcheck source=tests/bench/passive.sh
 . tests/bench/passive.sh
+# shellcheck source=tests/bench/hot.sh
+. tests/bench/hot.sh
 # shellcheck source=tests/bench/choose.sh
 . tests/bench/choose.sh
 echo "$(uname -sr), $CPUS CPUs, $ROUNDS rounds"
