@@ -6,6 +6,7 @@
 #include "userspace/security/server_cert.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -88,6 +89,7 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.root_hints = s->dns_root_hints,
 		.trust_anchor = s->dns_trust_anchor,
 		.validate = s->dns_validate,
+		.anchor_hold_s = s->dns_trust_anchor_hold_ms / 1000,
 		.caps_for_id = s->dns_caps_for_id,
 		.dns64_prefix = s->dns_dns64_prefix,
 		.rebind_protection = s->dns_rebind_protection,
@@ -97,6 +99,9 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.questions_max = (unsigned)s->dns_upstream_questions_max,
 		.per_client_max = (unsigned)s->dns_upstream_per_client_max};
 	(void)wm_upstream_mode_parse(s->dns_upstream, &ret->mode); /* settings_check.c has */
+	if (s->dns_validate && s->dns_trust_anchor_follow)
+		snprintf(ret->anchor_path, sizeof(ret->anchor_path), "%s/dns-anchors",
+			 s->node_data_dir);
 	if (ret->mode == WM_UPSTREAM_OFF)
 		return 0;
 	r = wm_upstream_routes_parse(s->dns_forward, &ret->routes, e);

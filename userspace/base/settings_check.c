@@ -83,6 +83,8 @@ static int check_dns64(const struct wm_settings *s, struct wm_err *e)
 /* They stand between quotes in what libunbound reads. */
 static int check_paths(const struct wm_settings *s, struct wm_err *e)
 {
+	if (s->dns_trust_anchor_follow && strpbrk(s->node_data_dir, "\"\n"))
+		return wm_err_set(e, WM_E_INVALID, "node.data_dir: no quotes in it");
 	if (strpbrk(s->dns_trust_anchor, "\"\n"))
 		return wm_err_set(e, WM_E_INVALID, "dns.trust_anchor: no quotes in it");
 	if (strpbrk(s->dns_root_hints, "\"\n"))
@@ -186,7 +188,8 @@ static int check_ttls(const struct wm_settings *s, struct wm_err *e)
 		uint64_t ms;
 	} all[] = {{"dns.ttl", s->dns_ttl_ms},
 		   {"dns.node_ttl", s->dns_node_ttl_ms},
-		   {"dns.negative_ttl", s->dns_negative_ttl_ms}};
+		   {"dns.negative_ttl", s->dns_negative_ttl_ms},
+		   {"dns.trust_anchor_hold", s->dns_trust_anchor_hold_ms}};
 	struct wm_ttls *ttls = NULL;
 	struct wm_err inner = {0};
 	int r;

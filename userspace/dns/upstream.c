@@ -407,6 +407,7 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 {
 	struct wm_upstream *u = calloc(1, sizeof(*u));
 	bool relays;
+	int r;
 
 	if (!u)
 		return NULL;
@@ -417,6 +418,10 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 	u->clients = wm_dns_clients_new(c->questions_max, c->per_client_max);
 	u->look = wm_timer_new(l, on_look, u);
 	u->late = wm_timer_new(l, on_late, u);
+	r = wm_upstream_anchors(c);
+	if (r)
+		wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(c->anchor_path),
+			 wm_log_q(wm_err_str(r)));
 	relays = make_relays(u);
 	u->probes = wm_upstream_probes_new(l, u->relays, on_loops, u);
 	if (!relays || !u->clients || !u->look || !u->late || !u->probes) {

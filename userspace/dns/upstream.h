@@ -55,8 +55,10 @@ struct wm_upstream_config {
 	struct wm_upstream_own own;
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
-	bool validate;	     /* DNSSEC */
-	bool caps_for_id;    /* 0x20 */
+	char anchor_path[256];	  /* file of keys that are followed; "": none are */
+	uint64_t anchor_hold_s;	  /* a new one must have been seen for so long */
+	bool validate;		  /* DNSSEC */
+	bool caps_for_id;	  /* 0x20 */
 	const char *dns64_prefix; /* "": none; borrowed */
 	bool rebind_protection;	  /* private addresses in answers are taken out */
 	uint64_t serve_stale_s;	  /* 0: nothing stale is said */

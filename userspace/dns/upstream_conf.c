@@ -3,16 +3,20 @@
  * goes in was checked: addresses, names of letters, digits, '.', '-' and '_', and paths without
  * quotes. */
 #include "upstream_internal.h"
+#include "userspace/base/macros.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ANCHORS_MAX 65536 /* octets of keys to begin with */
 
 /* The root's keys, of 2017 and 2024: https://data.iana.org/root-anchors/root-anchors.xml */
-#define ROOT_ANCHORS                                                                               \
-	"	trust-anchor: \". IN DS 20326 8 2 "                                                      \
-	"E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\"\n"                     \
-	"	trust-anchor: \". IN DS 38696 8 2 "                                                      \
-	"683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16\"\n"
-
+static const char *const root_anchors[] = {
+	". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
+	". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"};
 /* RFC 1918, 3927, 4193, 4291: what no name of the world should lead to (DNS rebinding). */
 static const char *const private_ranges[] = {
 	"10.0.0.0/8",  "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8",
@@ -58,10 +62,53 @@ static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
 		      c->validate ? "validator " : "");
 	if (dns64)
 		wm_buf_printf(b, "\tdns64-prefix: %s\n", c->dns64_prefix);
-	if (c->validate && *c->trust_anchor)
+	if (!c->validate)
+		return;
+	if (*c->anchor_path)
+		wm_buf_printf(b, "\tauto-trust-anchor-file: \"%s\"\n\tadd-holddown: %llu\n",
+			      c->anchor_path, (unsigned long long)c->anchor_hold_s);
+	else if (*c->trust_anchor)
 		wm_buf_printf(b, "\ttrust-anchor-file: \"%s\"\n", c->trust_anchor);
-	else if (c->validate)
-		wm_buf_puts(b, ROOT_ANCHORS);
+	else
+		for (size_t i = 0; i < WM_ARRAY_LEN(root_anchors); i++)
+			wm_buf_printf(b, "\ttrust-anchor: \"%s\"\n", root_anchors[i]);
+}
+
+/* What the operator trusts, or everyone. @return false: it cannot be read, or is too long. */
+static bool put_anchors(struct wm_buf *b, const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	char part[4096];
+	ssize_t n;
+
+	for (size_t i = 0; !*path && i < WM_ARRAY_LEN(root_anchors); i++)
+		wm_buf_printf(b, "%s\n", root_anchors[i]);
+	if (!*path)
+		return !b->failed;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && (n = read(fd, part, sizeof(part))) > 0)
+		wm_buf_put(b, part, (size_t)n);
+	return fd >= 0 && !n && !b->failed;
+}
+
+int wm_upstream_anchors(const struct wm_upstream_config *c)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	struct wm_buf b;
+	int r = 0;
+
+	if (!*c->anchor_path || (!stat(c->anchor_path, &st) && st.st_size))
+		return 0;
+	wm_buf_init(&b, ANCHORS_MAX);
+	if (!put_anchors(&b, c->trust_anchor))
+		r = -EIO;
+	else if ((fd = open(c->anchor_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
+		r = -errno;
+	else if (write(fd, b.data, b.len) != (ssize_t)b.len)
+		r = -EIO;
+	wm_buf_done(&b);
+	return r;
 }
 
 /* It may lie below a name that libunbound would answer for itself (RFC 6761). */

@@ -38,6 +38,10 @@ const char *wm_upstream_relays_why(const struct wm_upstream_relays *all,
 /** Configuration of a resolver in unbound.conf(5)'s form. @return false: b->failed. */
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      const struct wm_upstream_routes *routes);
+/** Where keys are followed, begin their file, which libunbound writes from then on, unless it is
+ * there.
+ *  @return 0, negative errno. */
+int wm_upstream_anchors(const struct wm_upstream_config *c);
 /** The same of one that asks @p s alone, for names of @p domain, and keeps nothing. */
 bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
 			    const struct wm_upstream_server *s);
