@@ -86,7 +86,8 @@ static int cmd_completion(const struct ctl *c);
 	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
 	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
 	  "servers that are asked: state, latency, probes that failed")                            \
-	X("dns flush", "", 0, 0, ctl_dns_flush, "forget the answers of others that are kept")      \
+	X("dns flush", "[NAME]", 0, 1, ctl_dns_flush,                                              \
+	  "forget the answers of others that are kept, all or those of NAME")                      \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "what the start would say of a configuration file")                                      \

@@ -32,9 +32,14 @@ int ctl_dns_upstreams(const struct ctl *c)
 
 int ctl_dns_flush(const struct ctl *c)
 {
-	if (!ctl_send(c, "DELETE", "/v1/waymark/dns/cache", NULL, true))
+	char path[CTL_PATH_MAX] = "/v1/waymark/dns/cache";
+
+	if (c->args_count && !ctl_path(c, path, "/v1/waymark/dns/cache?name=", c->args[0], ""))
+		return CTL_EXIT_USAGE;
+	if (!ctl_send(c, "DELETE", path, NULL, true))
 		return CTL_EXIT_FAILED;
 	if (!c->json)
-		puts("what others said is forgotten");
+		printf("what others said%s%s is forgotten\n", c->args_count ? " of " : "",
+		       c->args_count ? c->args[0] : "");
 	return 0;
 }

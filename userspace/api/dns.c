@@ -4,6 +4,8 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 
+#include <errno.h>
+
 static void put_server(struct wm_json *j, const struct wm_upstream_health *h, uint64_t now_ms)
 {
 	char text[WM_UPSTREAM_SERVER_TEXT];
@@ -76,10 +78,17 @@ void wm_native_dns(struct wm_call *c)
 void wm_native_dns_flush(struct wm_call *c)
 {
 	struct wm_upstream *u = c->api->d.dns ? wm_dns_upstream(c->api->d.dns) : NULL;
+	const char *name = wm_http_query(c->req, "name");
+	int r;
 
-	if (!u)
+	if (!u) {
 		wm_answer_text(c, 501, "dns.upstream is off: nothing of others is kept");
-	else if (wm_upstream_flush(u))
+		return;
+	}
+	r = name ? wm_upstream_flush_name(u, name) : wm_upstream_flush(u);
+	if (r == -EINVAL)
+		wm_answer_text(c, 400, "name: a name is wanted, without \"\" or the root");
+	else if (r)
 		wm_answer_text(c, 500, "out of memory: the answers that are kept stay");
 	else
 		wm_answer_text(c, 200, "%s", "");

@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#define LOOK_MS	 1000  /* ms between two looks at resolv.conf */
-#define CONF_MAX 65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
+#define LOOK_MS	    1000  /* ms between two looks at resolv.conf */
+#define FRESH_SHARE 8	  /* of the memory for answers, beside it, of names that were forgotten */
+#define CONF_MAX    65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
 
 struct wm_upstream_question {
 	struct wm_upstream *u;
@@ -35,7 +37,10 @@ struct retired {
 struct wm_upstream {
 	struct wm_loop *loop;
 	struct wm_upstream_config c;
-	struct wm_unbound *resolver;	   /* NULL: none could be made */
+	struct wm_unbound *resolver;		  /* NULL: none could be made */
+	struct wm_unbound *fresh;		  /* of names that were forgotten; NULL: none was */
+	char *fresh_names[WM_UPSTREAM_FRESH_MAX]; /* lower case, without the last dot */
+	unsigned fresh_count;
 	char *conf;			   /* its configuration */
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
@@ -155,31 +160,31 @@ static void sweep_retired(struct wm_upstream *u, bool all)
 }
 
 /* Not from within a callback of it. @return -ENOMEM: nothing is changed. */
-static int take(struct wm_upstream *u, struct wm_unbound *next)
+static int take(struct wm_upstream *u, struct wm_unbound **at, struct wm_unbound *next)
 {
-	struct retired *r = u->resolver ? calloc(1, sizeof(*r)) : NULL;
+	struct retired *r = *at ? calloc(1, sizeof(*r)) : NULL;
 
-	if (u->resolver && !r)
+	if (*at && !r)
 		return -ENOMEM;
 	if (r) {
-		r->resolver = u->resolver;
+		r->resolver = *at;
 		r->until_ms = wm_clock_ms() + u->c.timeout_ms;
 		SLIST_INSERT_HEAD(&u->retired, r, entry);
 	}
-	u->resolver = next;
+	*at = next;
 	if (u->anew)
 		u->anew(u->anew_arg);
 	return 0;
 }
 
-static int make(struct wm_upstream *u, const char *conf)
+static int make(struct wm_upstream *u, struct wm_unbound **at, const char *conf)
 {
 	struct wm_unbound *next;
 	struct wm_err e = {0};
 	int r = wm_unbound_new(u->loop, conf, strlen(conf), &next, &e);
 
 	if (!r) {
-		r = take(u, next);
+		r = take(u, at, next);
 		if (r)
 			wm_unbound_free(next);
 	}
@@ -205,6 +210,15 @@ static void tell(const struct wm_upstream *u, const struct wm_upstream_routes *r
 	}
 }
 
+/* Everything is fresh. */
+static void drop_fresh(struct wm_upstream *u)
+{
+	if (u->fresh && take(u, &u->fresh, NULL))
+		return; /* no memory: they stay as fresh as they are */
+	while (u->fresh_count)
+		free(u->fresh_names[--u->fresh_count]);
+}
+
 /* Begin anew where what is to be asked is not what it was. */
 static void plan(struct wm_upstream *u)
 {
@@ -215,7 +229,8 @@ static void plan(struct wm_upstream *u)
 	if (r) {
 		usable(u, r);
 		if (wm_upstream_conf(&b, &u->c, r) && (!u->conf || strcmp(u->conf, b.data) != 0) &&
-		    !make(u, b.data)) {
+		    !make(u, &u->resolver, b.data)) {
+			drop_fresh(u);
 			u->counters[WM_UPSTREAM_C_CHANGED] += u->conf != NULL;
 			free(u->conf);
 			u->conf = strdup(b.data); /* NULL: it is made once more */
@@ -247,9 +262,61 @@ static void on_loops(void *arg)
 
 int wm_upstream_flush(struct wm_upstream *u)
 {
-	int r = u->conf ? make(u, u->conf) : 0;
+	int r = u->conf ? make(u, &u->resolver, u->conf) : 0;
 
+	if (!r)
+		drop_fresh(u);
 	u->counters[WM_UPSTREAM_C_FLUSHED] += !r;
+	return r;
+}
+
+static bool is_fresh(const struct wm_upstream *u, const char *name)
+{
+	for (unsigned i = 0; i < u->fresh_count; i++)
+		if (strcasecmp(u->fresh_names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* A resolver for few names: an eighth of the memory. */
+static int make_fresh(struct wm_upstream *u)
+{
+	struct wm_upstream_config c = u->c;
+	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
+	struct wm_buf b;
+	int err = -ENOMEM;
+
+	c.cache_max /= FRESH_SHARE;
+	wm_buf_init(&b, CONF_MAX);
+	if (r) {
+		usable(u, r);
+		if (wm_upstream_conf(&b, &c, r))
+			err = make(u, &u->fresh, b.data);
+	}
+	wm_buf_done(&b);
+	free(r);
+	return err;
+}
+
+int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
+{
+	size_t len = strlen(name);
+	char *copy;
+	int r;
+
+	len -= len && name[len - 1] == '.';
+	if (!len || len >= WM_DNS_TEXT_MAX)
+		return -EINVAL;
+	copy = strndup(name, len);
+	if (!copy)
+		return -ENOMEM;
+	r = is_fresh(u, copy) || u->fresh_count < WM_UPSTREAM_FRESH_MAX ? make_fresh(u)
+									: wm_upstream_flush(u);
+	if (r || is_fresh(u, copy) || !u->fresh)
+		free(copy);
+	else
+		u->fresh_names[u->fresh_count++] = copy;
+	u->counters[WM_UPSTREAM_C_NAME_FLUSHED] += !r;
 	return r;
 }
 
@@ -361,7 +428,9 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	q->asking = true;
 	if (!wm_dns_text(name, text, sizeof(text)))
 		memcpy(text, ".", sizeof("."));
-	if (wm_unbound_ask(u->resolver, text, type, on_answer, q, &q->ask) && !q->done) {
+	if (wm_unbound_ask(is_fresh(u, text) ? u->fresh : u->resolver, text, type, on_answer, q,
+			   &q->ask) &&
+	    !q->done) {
 		u->counters[WM_UPSTREAM_C_FAILED]++;
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
 	}
@@ -443,6 +512,9 @@ void wm_upstream_free(struct wm_upstream *u)
 		forget(q);
 	sweep_retired(u, true);
 	wm_unbound_free(u->resolver);
+	wm_unbound_free(u->fresh);
+	while (u->fresh_count)
+		free(u->fresh_names[--u->fresh_count]);
 	wm_upstream_probes_free(u->probes);
 	wm_upstream_relays_free(u->relays);
 	wm_timer_free(u->look);

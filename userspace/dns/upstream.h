@@ -15,6 +15,7 @@
 
 #define WM_UPSTREAM_SERVERS_MAX 8   /* servers of a domain */
 #define WM_UPSTREAM_ROUTES_MAX	16  /* domains */
+#define WM_UPSTREAM_FRESH_MAX	64  /* names: they are compared with that of each question */
 #define WM_UPSTREAM_NAME_MAX	253 /* octets of a name in text: RFC 1035 */
 #define WM_UPSTREAM_IP_MAX	(INET6_ADDRSTRLEN + IF_NAMESIZE)
 #define WM_UPSTREAM_SERVER_TEXT (WM_UPSTREAM_IP_MAX + WM_UPSTREAM_NAME_MAX + 8)
@@ -88,6 +89,7 @@ struct wm_upstream_config {
 	  "connections over TLS to servers that could not be made, or broke off")                  \
 	X(TLS_UNASKED, dns_upstream_tls_unasked,                                                   \
 	  "questions that no connection over TLS took or brought an answer to: the next server's") \
+	X(NAME_FLUSHED, dns_upstream_name_flushed, "times that a name was forgotten by request")   \
 	X(FLUSHED, dns_upstream_flushed, "times that the cache was emptied by request")
 enum wm_upstream_counter {
 #define X(sym, name, text) WM_UPSTREAM_C_##sym,
@@ -115,6 +117,10 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 void wm_upstream_free(struct wm_upstream *u); /* NULL ok; nobody is called back any more */
 /** Forget all that was kept. Questions that are open go on. @return 0, -ENOMEM. */
 int wm_upstream_flush(struct wm_upstream *u);
+/** The same of one name, of all types. @p name as text; its case does not matter. libunbound
+ * forgets no name by itself: a second resolver answers for those that were forgotten. Past
+ *  WM_UPSTREAM_FRESH_MAX of them everything is forgotten. @return 0, -EINVAL: no name, -ENOMEM. */
+int wm_upstream_flush_name(struct wm_upstream *u, const char *name);
 const uint64_t *wm_upstream_counters(const struct wm_upstream *u);
 enum wm_upstream_mode wm_upstream_mode_of(const struct wm_upstream *u);
 const char *wm_upstream_mode_str(enum wm_upstream_mode m);
