@@ -34,4 +34,25 @@ for i in 1 2 3 4; do check "a name in any case" NXDOMAIN "$(status_of "mixed-let
 check "letters of random case" true "$([ "$(grep -io 'mixed-letters-[^ ]*' "$TMP/one.log" | grep -c '[A-Z]')" -ge 3 ] && echo true)"
 matches "the client's own letters" "^FoUr.ExAmPlE" "$(dig +noall +answer +tries=1 +time=6 @127.0.0.1 -p 8600 FoUr.ExAmPlE)"
 check "who does not keep them is asked again" 192.0.2.77 "$(ask any.lower.test)"
+
+# --- one name is forgotten, the others are kept
+asked() { grep -c " $1.example. A IN" "$TMP/one.log"; }
+local_asked() { local before; before=$(asked "$1"); ask "$1.example" >/dev/null; echo $(($(asked "$1") - before)); }
+stop_agent
+start_agent "${options[@]}"
+for n in four both; do check "$n is asked for" 1 "$(local_asked $n)"; done
+for n in four both; do check "$n is kept" 0 "$(local_asked $n)"; done
+matches "flush" "of FOUR.example. is forgotten" "$("$CTL" --agent "unix:$TMP/http.sock" dns flush FOUR.example. 2>&1)"
+check "it is asked for again" 1 "$(local_asked four)"
+check "and kept" 0 "$(local_asked four)"
+check "the other one all the time" 0 "$(local_asked both)"
+check "once more" 200 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=four.example")"
+check "it is asked for once more" 1 "$(local_asked four)"
+check "counted" 2 "$(upstream_counter dns_upstream_name_flushed)"
+check "no name" 400 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=.")"
+check "everything" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
+for n in four both; do check "$n was forgotten" 1 "$(local_asked $n)"; done
+for i in $(seq 70); do operator_code -X DELETE "$API/v1/waymark/dns/cache?name=n$i.example"; done >"$TMP/codes"
+matches "many names" "^(200){70}" "$(cat "$TMP/codes")"
+check "are answered" NXDOMAIN "$(status_of n70.example)"
 done_testing
