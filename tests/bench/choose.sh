@@ -53,7 +53,7 @@ bench_slow_backend() {
 	kill "$s" "$ha"
 }
 bench_choose_cost() {
-	local n=10000 dialled=4 balance r i ways="random weighted round_robin least_connections peak_ewma maglev direct"
+	local n=10000 dialled=4 balance r i ways="random weighted round_robin least_connections peak_ewma maglev direct affinity"
 	big_agent --set dns.ttl=0
 	"$T/regload" -N 64 -n $n -P svc- -i 10 -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
 	"$T/dnsload" -p 8600 -R -n $n -P svc-:.virtual.mesh.internal | head -n $dialled | sed 's/$/ 80/' >"$TMP/vips"
@@ -61,23 +61,51 @@ bench_choose_cost() {
 	for r in $(seq "$ROUNDS"); do
 		for balance in $ways; do
 			for i in $(seq 0 $((dialled - 1))); do
-				printf 'url = "%s/v1/waymark/policies/svc-%06d"\nrequest = PUT\ndata = "{\\"balance\\": \\"%s\\"}"\noutput = /dev/null\nunix-socket = %s\nnext\n' \
-					"$API" "$i" "$balance" "$TMP/http.sock"
+				printf 'url = "%s/v1/waymark/policies/svc-%06d"\nrequest = PUT\ndata = "%s"\noutput = /dev/null\nunix-socket = %s\nnext\n' \
+					"$API" "$i" "$(cost_policy "$balance" | sed 's/"/\\"/g')" "$TMP/http.sock"
 			done | sed '$d' | curl -sK - || fail "policies"
 			sleep 1 # tables of consistent hashing are built
 			inside "$T/connload" -m udpconnect -n $((CONNECTS * 10)) -f "$TMP/vips" >>"$TMP/cost-$balance" || fail "connload"
 		done
 	done
+	cost_watched
 	heading "a choice, $n services of ten"
 	for balance in $ways; do
-		[ "$balance" = random ] || difference "$balance" "$([ "$balance" = peak_ewma ] && echo 120 || echo 60)"
+		[ "$balance" = random ] || difference "$balance" random "<= $([ "$balance" = peak_ewma ] && echo 120 || echo 60)"
 	done
+	difference watched unwatched ""
 	drop_agent
 }
-difference() { # way, ns over random at most: the median of the rounds' differences
+cost_policy() { # way
+	case $1 in
+	affinity) echo '{"affinity": {"key": "uid", "timeout": "1h"}}' ;;
+	*) echo "{\"balance\": \"$1\"}" ;;
+	esac
+}
+# While somebody watches each decision is told: as many at a time as the ring buffer holds, so that none is lost.
+cost_watched() {
+	local r s watcher
+	for r in $(seq $((ROUNDS * 5))); do
+		for s in unwatched watched; do
+			[ $s = unwatched ] || {
+				curl -sN --unix-socket "$TMP/http.sock" "$API/v1/waymark/flows" >/dev/null &
+				watcher=$!
+				until_ok 10 is_watched || fail "nobody watches"
+			}
+			inside "$T/connload" -m udpconnect -n 4000 -f "$TMP/vips" >>"$TMP/cost-$s" || fail "connload"
+		done
+		kill "$watcher"
+		wait "$watcher" 2>/dev/null
+		until_ok 10 is_unwatched || fail "somebody watches"
+	done
+	[ "$(counter flows_lost)" = 0 ] || fail "decisions were lost: what they cost is not measured"
+}
+is_watched() { [ "$(bpftool -j map dump pinned "$PINS/maps/config" | jq '.[0].formatted.value.flags / 8 | floor % 2')" = 1 ]; }
+is_unwatched() { ! is_watched; }
+difference() { # way, what it is beside, ns more at most: the median of the rounds' differences
 	local d
-	d=$(paste <(take connect_ns "$TMP/cost-$1") <(take connect_ns "$TMP/cost-random") | awk '{print $1 - $2}' | median)
-	emit "choose.cost.$1" "ns a connect more than random, $(take connect_ns "$TMP/cost-random" | median)" "$d" "" "" "<= $2" "UDP connect, the hook alone"
+	d=$(paste <(take connect_ns "$TMP/cost-$1") <(take connect_ns "$TMP/cost-$2") | awk '{print $1 - $2}' | median)
+	emit "choose.cost.$1" "ns a connect more than $2, $(take connect_ns "$TMP/cost-$2" | median)" "$d" "" "" "$3" "UDP connect, the hook alone"
 }
 bench_choose() {
 	bench_slow_backend

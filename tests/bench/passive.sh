@@ -59,7 +59,8 @@ bench_passive() {
 	sysctl -q "kernel.bpf_stats_enabled=$stats"
 	heading "passive health"
 	row "passive.connects" "connects/s / without" "$TMP/pas-with" "$TMP/pas-without" per_s ">= 0.98" "TCP, lo"
-	row "passive.foreign" "connects/s of no service / without" "$TMP/pas-foreign-with" "$TMP/pas-foreign-without" per_s "" "TCP, lo"
+	row "passive.cpu" "us of the client's CPU a connect / without" "$TMP/pas-with" "$TMP/pas-without" cpu_us "" "TCP, lo"
+	row "passive.cpu.foreign" "the same, of no service" "$TMP/pas-foreign-with" "$TMP/pas-foreign-without" cpu_us "" "TCP, lo"
 	emit "passive.sockops" "ns of a connect in tcp_outcome" "$(take sockops "$TMP/pas-steered" | median)" "" "" "<= 150" \
 		"$(runs_ steered) runs, without the kernel's clock of $(printf %.0f "$(take clock "$TMP/pas-steered" | median)") ns each"
 	emit "passive.sockops.foreign" "ns of a connect of no service" "$(take sockops "$TMP/pas-foreign" | median)" "" "" "" \

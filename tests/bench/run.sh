@@ -266,6 +266,7 @@ bench_connect() {
 		heading "connect(), $n services"
 		row "connect.$n.direct" "connects/s" "$TMP/con-ours" "$TMP/con-direct" per_s \
 			"$(case $n in 1) echo '>= 0.98' ;; 10000) echo '>= 0.97' ;; *) echo '>= 0.92' ;; esac)" "TCP, lo"
+		row "connect.$n.cpu" "us of the client's CPU a connect" "$TMP/con-ours" "$TMP/con-direct" cpu_us "" "TCP, lo: the server's half of the handshake included"
 		row "connect.$n.nft" "connects/s, verdict map and DNAT" "$TMP/con-ours" "$TMP/con-nft" per_s "" "TCP, lo"
 		[ ! -s "$TMP/con-ipt" ] || row "connect.$n.iptables" "connects/s, sequential rules" "$TMP/con-ours" "$TMP/con-ipt" per_s "" "TCP, lo"
 		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange" "$TMP/con-haproxy" per_s "" "TCP, lo"
