@@ -165,19 +165,28 @@ static bool conn_serve(struct wm_dns_conn *c)
 	return true;
 }
 
+/* Has it octets that the socket will not tell of? */
+static bool conn_holds(const struct wm_dns_conn *c)
+{
+	return !c->ended && c->stream.kind->holds && c->stream.kind->holds(&c->stream);
+}
+
+/* As much as there is and fits: of TLS it comes record by record, and answers leave together. */
 static bool conn_read(struct wm_dns_conn *c)
 {
 	ssize_t n;
 
 	if (c->in_len == sizeof(c->in))
 		return true;
-	n = c->stream.kind->read(&c->stream, c->in + c->in_len, sizeof(c->in) - c->in_len);
-	if (n == -EAGAIN)
-		return true;
-	if (n < 0)
-		return false;
-	c->ended |= n == 0;
-	c->in_len += (size_t)n;
+	do {
+		n = c->stream.kind->read(&c->stream, c->in + c->in_len, sizeof(c->in) - c->in_len);
+		if (n == -EAGAIN)
+			return true;
+		if (n < 0)
+			return false;
+		c->ended |= n == 0;
+		c->in_len += (size_t)n;
+	} while (conn_holds(c) && c->in_len < sizeof(c->in));
 	return true;
 }
 
@@ -196,12 +205,6 @@ static bool conn_pump(struct wm_dns_conn *c)
 			return false;
 	} while (!c->out_len && c->in_len != before);
 	return true;
-}
-
-/* Has it octets that the socket will not tell of? */
-static bool conn_holds(const struct wm_dns_conn *c)
-{
-	return !c->ended && c->stream.kind->holds && c->stream.kind->holds(&c->stream);
 }
 
 static bool conn_wants_write(const struct wm_dns_conn *c)
