@@ -98,6 +98,7 @@ def garbage():
 def deaf(name, count):
     """Asks and does not read."""
     s = dial()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     s.settimeout(1)
     try:
         for _ in range(int(count)):
