@@ -8,6 +8,7 @@
 #include "common.h"
 #include "waymark/dns_answer.h"
 #include "waymark/dns_deny.h"
+#include "waymark/dns_form.h"
 #include "waymark/dns_hot.h"
 #include "waymark/dns_srv.h"
 #include "waymark/dns_tail.h"
@@ -19,6 +20,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 /* Fixed for a run: the agent sets them before it loads the program. */
 const volatile __u32 a_record_limit; /* A or AAAA records of an answer; 0: all that fit */
 const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
+const volatile __u32 node_ttl_s;     /* of addresses that are names */
 const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
 const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
 const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
@@ -70,13 +72,14 @@ struct work {
 	bool mac;			/* of a pod: the answer is sent back out of its device */
 	__u8 rcode;
 	__u16 type; /* of the records: the question's, or what ANY is answered with */
+	__u32 zone; /* which of our domains; 2: none */
 	__u32 domain_at, service_at; /* where these begin of a name that may not be */
 	struct wm_deny_labels labels;
 	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
-	__u32 zone, srv_count;
+	__u32 srv_count;
 };
 
 struct {
@@ -418,11 +421,13 @@ __noinline int dns_deny(struct work *w)
 
 	if (!w)
 		return WM_DENY_NOT;
+	w->zone = 2;
 	if (!dns_ends_with(w, 0)) {
 		zone = 1;
 		if (!dns_ends_with(w, 1))
 			return WM_DENY_NOT;
 	}
+	w->zone = zone;
 	dc.word = deny_dc.word;
 	dc.mask = deny_dc.mask;
 	labels = deny_zones[zone].labels;
@@ -744,6 +749,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	if (why)
 		return why;
 	why = build(c, w);
+	if (use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->zone < 2)
+		return go_on(skb, w, WM_DNS_TAIL_REST, mac);
 	if (hot_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, mac);
 	return why ? why : answer(skb, w, mac);
@@ -787,3 +794,4 @@ int dns_veth(struct __sk_buff *skb)
 
 #include "dns_hot.h"
 #include "dns_srv.h"
+#include "dns_rest.h"

@@ -219,7 +219,7 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 	return 0;
 }
 
-static __always_inline int srv_build(const struct wm_config *c, struct work *w)
+static __always_inline int srv_build(const struct wm_config *c, struct work *w, bool *ret_ours)
 {
 	bool complete = WM_READ(c->flags) & WM_CONFIG_F_COMPLETE;
 	int plain, why;
@@ -228,8 +228,11 @@ static __always_inline int srv_build(const struct wm_config *c, struct work *w)
 	w->nodata = false;
 	WM_COMPILER_BARRIER();
 	why = srv_find(c, w, &plain);
-	if (why == WM_C_DNS_PASS_UNKNOWN && !plain)
-		return no_name(c, w, complete);
+	if (why == WM_C_DNS_PASS_UNKNOWN && !plain) {
+		why = no_name(c, w, complete);
+		*ret_ours = w->zone < 2;
+		return why;
+	}
 	if (why == WM_C_DNS_PASS_UNKNOWN && complete) {
 		w->rcode = WM_DNS_NXDOMAIN;
 		return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
@@ -248,11 +251,14 @@ int dns_srv(struct __sk_buff *skb)
 	const struct wm_config *c = config_get();
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
+	bool ours = false;
 	int why;
 
 	if (!c || !w)
 		return TC_ACT_UNSPEC; /* never: tells the verifier */
-	why = srv_build(c, w);
+	why = srv_build(c, w, &ours);
+	if (why == WM_C_DNS_PASS_UNKNOWN && ours)
+		why = go_on(skb, w, WM_DNS_TAIL_REST, w->mac);
 	if (!why)
 		why = answer(skb, w, w->mac);
 	if (why)

@@ -108,6 +108,7 @@ void wm_kernel_plane(const struct wm_settings *s, const struct wm_vip_space *v,
 		.vip4_mask = v->mask,
 		.vip_route = s->vip_route,
 		.a_record_limit = (uint32_t)s->dns_a_record_limit,
+		.node_ttl_s = (uint32_t)(s->dns_node_ttl_ms / 1000),
 		.negative_ttl_s = (uint32_t)(s->dns_negative_ttl_ms / 1000)};
 	wm_config_sizes(s, ret);
 	memcpy(ret->vip6_prefix, &v->prefix, sizeof(ret->vip6_prefix));

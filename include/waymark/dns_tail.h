@@ -3,7 +3,8 @@
 #pragma once
 
 enum wm_dns_tail {
-	WM_DNS_TAIL_SRV, /* dns_srv: SRV of services */
-	WM_DNS_TAIL_HOT, /* dns_hot: answers of other servers */
+	WM_DNS_TAIL_SRV,  /* dns_srv: SRV of services */
+	WM_DNS_TAIL_HOT,  /* dns_hot: answers of other servers */
+	WM_DNS_TAIL_REST, /* dns_rest: names of ours whose form says what they have */
 	WM_DNS_TAILS
 };

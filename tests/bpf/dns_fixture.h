@@ -51,6 +51,7 @@ static void make_plane(void)
 	c.a_record_limit = a_record_limit;
 	c.fail_write = fail_write;
 	c.negative_ttl_s = 3;
+	c.node_ttl_s = 9;
 	c.hot_answers = 64;
 	c.hot_grace_ns = HOT_GRACE_S * WM_NS_PER_S;
 	c.domain = "mesh.internal";

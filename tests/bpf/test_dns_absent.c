@@ -41,22 +41,20 @@ Test(dns_absent, names_that_are_not_there)
 		"web.servic.mesh.internal",
 		"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u.v.w.x.y.z.mesh.internal",
 		"web.dc10.mesh.internal",
+		"none.DC1.mesh.internal",
+		"none.addr.mesh.internal",
+		"a.0a000001.addr.mesh.internal",
 		"web.service.dc2.mesh.internal"};
-	static const char *const others[] = {"mesh.internal",
-					     "service.mesh.internal",
-					     "_tcp.service.mesh.internal",
+	static const char *const others[] = {"_tcp.service.mesh.internal",
 					     "_web._tcp.service.mesh.internal",
 					     "_web._tcp.mesh.internal",
 					     "tag.web.service.mesh.internal",
 					     "sub.web.virtual.mesh.internal",
-					     "virtual.mesh.internal",
 					     "none.virtual.dc1.mesh.internal",
 					     "none.node.mesh.internal",
 					     "none.query.mesh.internal",
-					     "none.addr.mesh.internal",
 					     "ns.mesh.internal",
 					     "none.service.dc1.mesh.internal",
-					     "none.DC1.mesh.internal",
 					     "internal",
 					     "xmesh.internal",
 					     "none.servicemesh.internal",
@@ -139,4 +137,55 @@ Test(dns_absent_leaf, a_leaf_denies_forms_only, .init = leaf_setup, .fini = dns_
 {
 	is_passed("none.service.mesh.internal");
 	is_denied("x.mesh.internal");
+}
+
+/* --- names whose form says what they have ------------------------------------------------------
+ */
+/* Octet for octet as userspace, but for the serial of an SOA. */
+static void is_as_userspace(const char *name, uint16_t type, unsigned answers)
+{
+	uint8_t out[WM_DNS_EDNS_MAX];
+	struct frame q, a;
+	uint8_t *k;
+	size_t len, at;
+
+	for (unsigned how = 0; how < 4; how++) {
+		query_frame(&q, how & 1, name, type, how & 2 ? 1232 : 0);
+		cr_assert(answered(&q, &a), "%s %u", name, type);
+		check_envelope(&q, &a, q.v6);
+		len = wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out, sizeof(out));
+		k = a.at + a.dns;
+		cr_assert_eq(len, a.len - a.dns, "%s %u", name, type);
+		at = len - (how & 2 ? 11 : 0) - 20;
+		if (k[9] || type == 6 || type == 255) {
+			memset(k + at, 0, 4);
+			memset(out + at, 0, 4);
+		}
+		cr_assert_eq(memcmp(k, out, len), 0, "%s %u", name, type);
+		cr_assert_eq(k[7], answers, "%s %u", name, type);
+	}
+}
+
+Test(dns_absent, forms_that_have_something)
+{
+	static const char *const branches[] = {"service.mesh.internal",	  "VIRTUAL.mesh.internal",
+					       "node.dc1.mesh.internal",  "addr.mesh.internal",
+					       "query.DC1.mesh.internal", "dc1.mesh.internal"};
+	static const uint16_t types[] = {1, 28, 33, 16, 255, 6};
+
+	for (unsigned i = 0; i < sizeof(branches) / sizeof(*branches); i++)
+		for (unsigned t = 0; t < sizeof(types) / sizeof(*types) - 2; t++)
+			is_as_userspace(branches[i], types[t], 0);
+	for (unsigned t = 0; t < sizeof(types) / sizeof(*types); t++) {
+		is_as_userspace("Mesh.internal", types[t], t >= 4);
+		is_as_userspace("0A00fe9f.addr.mesh.internal", types[t], !t || t == 4);
+		is_as_userspace("0a00fe9f.addr.dc1.mesh.internal", types[t], !t || t == 4);
+		is_as_userspace("fd0000000000000000000000000abcde.addr.mesh.internal", types[t],
+				t == 1 || t == 4);
+		is_as_userspace("0a00fe9.addr.mesh.internal", types[t] == 255 ? 1 : types[t], 0);
+		is_as_userspace("0a00fe9g.addr.mesh.internal", types[t] == 255 ? 1 : types[t], 0);
+		is_as_userspace("0a00fe9:.addr.mesh.internal", types[t] == 255 ? 1 : types[t], 0);
+	}
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 0);
+	is_passed("ns.mesh.internal");
 }

@@ -184,6 +184,7 @@ static bool among(const char *label, const char *const *list)
 static bool denied(const char *name)
 {
 	static const char *const others[] = {"node", "query", "addr", "ns", "dc1", NULL};
+	static const char *const words[] = {"service", "virtual", "node", "query", "addr", NULL};
 	static const char domain[] = ".mesh.internal";
 	size_t len = strlen(name), n = 0;
 	char text[300], *label[128], *save = NULL;
@@ -193,6 +194,10 @@ static bool denied(const char *name)
 	snprintf(text, sizeof(text), "%.*s", (int)(len - (sizeof(domain) - 1)), name);
 	for (char *l = strtok_r(text, ".", &save); l; l = strtok_r(NULL, ".", &save))
 		label[n++] = l;
+	/* behind the datacenter stands a word of ours, or a name of RFC 2782 */
+	if (n > 1 && !strcasecmp(label[n - 1], "dc1") && *label[n - 2] != '_' &&
+	    !among(label[n - 2], words))
+		return true;
 	if (*label[n - 1] == '_' || among(label[n - 1], others))
 		return false;
 	if (strcasecmp(label[n - 1], "service") != 0 && strcasecmp(label[n - 1], "virtual") != 0)

@@ -54,6 +54,7 @@ static const struct {
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
 	[WM_PROG_DNS_SRV] = {"dns_srv", WM_OBJECT_DNS},
 	[WM_PROG_DNS_HOT] = {"dns_hot", WM_OBJECT_DNS},
+	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -186,6 +187,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
 	set_constant(o, "a_record_limit", &p->c.a_record_limit, sizeof(uint32_t));
+	set_constant(o, "node_ttl_s", &p->c.node_ttl_s, sizeof(uint32_t));
 	set_constant(o, "negative_ttl_s", &p->c.negative_ttl_s, sizeof(uint32_t));
 	set_constant(o, "wall_at_boot_s", &wall_at_boot_s, sizeof(uint32_t));
 	set_constant(o, "deny_zones", p->zones, sizeof(p->zones));
@@ -580,7 +582,7 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->veth_devices || !p->veth_devices[0])
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
-	p->progs[WM_PROG_DNS_SRV].wanted =
+	p->progs[WM_PROG_DNS_REST].wanted = p->progs[WM_PROG_DNS_SRV].wanted =
 		p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
 	custom_begin(p, f);

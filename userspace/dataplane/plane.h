@@ -40,6 +40,7 @@ struct wm_plane_config {
 	uint8_t vip6_prefix[8];	       /* a /64; zero: none */
 	bool vip_route;		       /* unreachable routes for them, in this network namespace */
 	uint32_t a_record_limit;       /* A or AAAA records of an answer; 0: all that fit */
+	uint32_t node_ttl_s;	       /* TTL of addresses that are names */
 	uint32_t negative_ttl_s;       /* of NODATA, and the SOA's minimum */
 	uint32_t hot_answers;	       /* of other servers that are kept; 0: none */
 	uint64_t hot_grace_ns; /* these are given so long beyond their TTL while no agent runs */

@@ -17,6 +17,7 @@
 static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,
 	[WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
+	[WM_DNS_TAIL_REST] = WM_PROG_DNS_REST,
 };
 
 static int array_of(const struct wm_plane *p)
