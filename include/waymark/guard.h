@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* guard.h - who may ask for names, told to the programs and to userspace in the same form. Pure. */
+#pragma once
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+/* A network of clients, and the key of `dns_allow`, an LPM trie: IPv4 is v4-mapped, so that its
+ * bits are 96 more than are written behind the address. Bits behind them are zero. */
+struct wm_guard_prefix {
+	__u32 bits;
+	__be32 addr_be[4];
+};
+_Static_assert(sizeof(struct wm_guard_prefix) == 20, "no hidden octets in a key");
+#define WM_GUARD_BITS_4 96 /* of an IPv4 address that stand before its own */
+
+/* What stands for a network in the trie; that it is there is all that counts. */
+struct wm_guard_allowed {
+	__u32 since; /* how often the networks were told when this one came */
+};
+
+/* `dns_guard`, one entry: what the programs ask of who is no local client. */
+struct wm_guard {
+	__u32 restricted; /* 1: only who is in `dns_allow` may ask */
+	__u32 told;	  /* times that the networks were told */
+	__u32 pad[2];
+};
+
+/** Is @p addr_be, v4-mapped if IPv4, of the network @p p? */
+static inline int wm_guard_matches(const struct wm_guard_prefix *p, const __be32 addr_be[4])
+{
+	__u32 left = p->bits;
+
+	for (int i = 0; i < 4 && left; i++) {
+		__u32 n = left < 32 ? left : 32;
+		__u32 mask = __builtin_bswap32(~0u << (32 - n));
+
+		if ((p->addr_be[i] ^ addr_be[i]) & mask)
+			return 0;
+		left -= n;
+	}
+	return 1;
+}
