@@ -13,6 +13,7 @@
 #include "waymark/dns_srv.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
+#include "guard.h"
 #include "packet.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -731,6 +732,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return -1;
 	n = counters_get();
 	COUNT(n, dns_query);
+	if (mac && dns_guard_drops(skb)) /* what comes by lo is from this node */
+		return WM_C_DNS_DROP_ALLOW;
 	w = bpf_map_lookup_elem(&dns_work, &zero);
 	if (why)
 		return why;
@@ -776,6 +779,13 @@ static __always_inline int leave(int why)
 	return why == WM_C_DNS_DROP_WRITE ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
+/* Nobody sees it. */
+static __always_inline int drop(int why)
+{
+	count_reason(why);
+	return TC_ACT_SHOT;
+}
+
 SEC("tc")
 int dns_lo(struct __sk_buff *skb)
 {
@@ -789,6 +799,8 @@ int dns_veth(struct __sk_buff *skb)
 {
 	int why = respond(skb, true);
 
+	if (why == WM_C_DNS_DROP_ALLOW)
+		return drop(why);
 	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
 }
 

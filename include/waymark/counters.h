@@ -68,7 +68,8 @@
 	  "choices that affinity could not make: the client's backend is not usable any more")     \
 	X(DNS_PASS_TAIL, dns_pass_tail, "passed: the program that answers it is not there")        \
 	X(DNS_HOT, dns_hot, "of the answers in the kernel: what another server said")              \
-	X(DNS_PASS_EXPIRED, dns_pass_expired, "passed: what another server said is too old")
+	X(DNS_PASS_EXPIRED, dns_pass_expired, "passed: what another server said is too old")       \
+	X(DNS_DROP_ALLOW, dns_drop_allow, "dropped: the client is of no network of dns.allow")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

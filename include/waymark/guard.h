@@ -12,11 +12,13 @@ struct wm_guard_prefix {
 	__be32 addr_be[4];
 };
 _Static_assert(sizeof(struct wm_guard_prefix) == 20, "no hidden octets in a key");
+#define WM_GUARD_PREFIXES_MAX                                                                      \
+	32 /* networks: two lists of settings, as the old are there until the new ones are */
 #define WM_GUARD_BITS_4 96 /* of an IPv4 address that stand before its own */
 
 /* What stands for a network in the trie; that it is there is all that counts. */
 struct wm_guard_allowed {
-	__u32 since; /* how often the networks were told when this one came */
+	__u32 told; /* wm_guard.told when this one was, the last time */
 };
 
 /* `dns_guard`, one entry: what the programs ask of who is no local client. */

@@ -12,6 +12,7 @@
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_hot.h"
+#include "waymark/guard.h"
 #include "waymark/lost.h"
 
 struct wm_plane;
@@ -177,6 +178,10 @@ const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p);
 /** Why nobody was taken, parallel to sets (waymark/refusal.h); programs write it meanwhile. NULL:
  *  nobody steers. */
 const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p);
+/** Which clients of pods and links may ask the programs of DNS: those of the @p count networks at
+ *  @p allow, or all where there are none. Before the first wm_plane_attach() and at any time after.
+ *  @return 0, or an errno of the kernel, negative: then those of before may still ask. */
+int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsigned count);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
