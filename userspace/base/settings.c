@@ -660,6 +660,30 @@ static bool same(const struct wm_settings *a, const struct wm_settings *b, const
 	}
 }
 
+static void free_list(char **list)
+{
+	for (; *list; list++) {
+		free(*list);
+		*list = NULL;
+	}
+}
+
+static int copy_list(char **to, char *const *from)
+{
+	char *copy[WM_SETTINGS_LIST_MAX + 1] = {NULL};
+
+	for (size_t i = 0; from[i]; i++) {
+		copy[i] = strdup(from[i]);
+		if (!copy[i]) {
+			free_list(copy);
+			return -ENOMEM;
+		}
+	}
+	free_list(to);
+	memcpy(to, copy, sizeof(copy));
+	return 0;
+}
+
 int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
 		       char ret_left[WM_SETTINGS_NAMES_MAX])
 {
@@ -672,7 +696,7 @@ int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
 
 		if (same(s, next, t))
 			continue;
-		if (!t->reload || t->kind == KIND_LIST) {
+		if (!t->reload) {
 			at += (size_t)snprintf(ret_left + at, WM_SETTINGS_NAMES_MAX - at, "%s%s",
 					       at ? "," : "", t->full);
 			continue;
@@ -682,6 +706,10 @@ int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
 			const char *v = *(char **)field(next, t);
 
 			r = set_string(field(s, t), t, v, strlen(v), NULL);
+			if (r)
+				return r;
+		} else if (t->kind == KIND_LIST) {
+			r = copy_list(field(s, t), (char *const *)field(next, t));
 			if (r)
 				return r;
 		} else if (t->kind == KIND_BOOL) {
