@@ -305,6 +305,28 @@ Test(settings, reload_takes_what_may_change)
 	wm_settings_done(&t);
 }
 
+Test(settings, reload_takes_lists)
+{
+	struct wm_settings t;
+	char left[WM_SETTINGS_NAMES_MAX];
+
+	cr_assert_eq(wm_settings_init(&t), 0);
+	cr_assert_eq(wm_settings_set(&t, "dns.allow=10.0.0.0/8,fd00::/8", &e), 0);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(wm_settings_reload(&s, &t, left), !i);
+		cr_assert_str_eq(left, "");
+		cr_assert_str_eq(s.dns_allow[1], "fd00::/8");
+		cr_assert(!s.dns_allow[2]);
+	}
+	cr_assert_eq(wm_settings_set(&t, "dns.allow=192.0.2.1", &e), 0);
+	cr_assert_eq(wm_settings_set(&t, "http.hosts=a.example", &e), 0);
+	cr_assert_eq(wm_settings_reload(&s, &t, left), 1);
+	cr_assert_str_eq(left, "http.hosts");
+	cr_assert_str_eq(s.dns_allow[0], "192.0.2.1");
+	cr_assert(!s.dns_allow[1]);
+	wm_settings_done(&t);
+}
+
 /* As the reference page and --dump-config write them. */
 Test(settings, a_list_is_set_as_it_is_written)
 {

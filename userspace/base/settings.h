@@ -11,7 +11,7 @@
 
 #define WM_SETTINGS_LIST_MAX  16	/* texts of one list */
 #define WM_SETTINGS_NAME_MAX  128	/* octets of a "section.name" in a message */
-#define WM_SETTINGS_NAMES_MAX 4096	/* octets of the names of all settings, commas between */
+#define WM_SETTINGS_NAMES_MAX 8192	/* octets of the names of all settings, commas between */
 #define WM_SETTINGS_FILE_MAX  (4 << 20) /* octets of one: it may define a thousand services */
 
 struct wm_settings {

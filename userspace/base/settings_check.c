@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "endpoint.h"
 #include "macros.h"
+#include "prefix.h"
 #include "settings.h"
 #include "ttl.h"
 #include "waymark/limits.h"
@@ -89,6 +90,17 @@ static int check_paths(const struct wm_settings *s, struct wm_err *e)
 		return wm_err_set(e, WM_E_INVALID, "dns.trust_anchor: no quotes in it");
 	if (strpbrk(s->dns_root_hints, "\"\n"))
 		return wm_err_set(e, WM_E_INVALID, "dns.root_hints: no quotes in it");
+	return 0;
+}
+
+static int check_allow(const struct wm_settings *s, struct wm_err *e)
+{
+	struct wm_guard_prefix p;
+	struct wm_err inner = {0};
+
+	for (char *const *t = s->dns_allow; *t; t++)
+		if (wm_prefix_parse(*t, &p, &inner))
+			return wm_err_set(e, inner.code, "dns.allow: %s", inner.text);
 	return 0;
 }
 
@@ -316,6 +328,7 @@ static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir,    check_way_in,
 	check_hosts,	  check_watchers, check_etcd,	     check_sync_words, check_sync_security,
 	check_sync_probe, check_upstream, check_paths,	     check_dns_tls,    check_dns64,
+	check_allow,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)

@@ -8,6 +8,7 @@
 #include "userspace/net/stream.h"
 #include "userspace/net/tls_server.h"
 #include "waymark/dns_answer.h"
+#include "waymark/guard.h"
 #include "waymark/name_hash.h"
 
 #include <stdbool.h>
@@ -236,6 +237,18 @@ int wm_dns_clients_enter(struct wm_dns_clients *k, const uint8_t addr[WM_DNS_CLI
 /** One less; it may be gone then. NULL ok. */
 void wm_dns_clients_leave(struct wm_dns_clients *k, struct wm_dns_client *c);
 
+/* --- guard.c: who may ask --- */
+struct wm_dns_guard {
+	struct wm_guard_prefix allow[WM_GUARD_PREFIXES_MAX];
+	unsigned allow_count; /* 0: everybody may */
+	__be32 (*own)[4];     /* addresses of this machine */
+	unsigned own_count;
+	uint64_t own_ms; /* when they were read; 0: not yet */
+};
+/** May the client at @p from ask? Counted if not. */
+bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from);
+void wm_dns_guard_done(struct wm_dns_guard *g);
+
 /* --- conn.c: connections --- */
 /** Serve a client on @p fd, which is taken; closed where he has connections enough. */
 void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from,
@@ -283,4 +296,5 @@ struct wm_dns_server {
 	LIST_HEAD(, wm_dns_renewal) renewals;
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
+	struct wm_dns_guard guard;
 };

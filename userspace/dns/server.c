@@ -73,6 +73,8 @@ static void on_datagrams(void *arg, unsigned events)
 		int asked;
 		size_t len;
 
+		if (!wm_dns_may_ask(k->s, (struct sockaddr *)&b->from[i]))
+			continue;
 		loosen_source(&b->in[i].msg_hdr);
 		if (wm_dns_pass_datagram(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len))
 			continue;
@@ -115,7 +117,9 @@ static void on_accept(void *arg, unsigned events)
 		fd = accept4(k->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
-		if (k->s->conns_count < k->s->c.tcp_max) {
+		if (!wm_dns_may_ask(k->s, (struct sockaddr *)&from)) {
+			close(fd);
+		} else if (k->s->conns_count < k->s->c.tcp_max) {
 			wm_dns_conn_open(k->s, fd, &from, k->tls);
 		} else {
 			k->s->counters[WM_DNS_C_TCP_LIMIT]++;
@@ -343,6 +347,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_tls_server_free(s->tls);
 	wm_dns_clients_free(s->conn_clients);
 	wm_places_free(s->places);
+	wm_dns_guard_done(&s->guard);
 	free(s->datacenter);
 	free(s->batch);
 	free(s->chosen);

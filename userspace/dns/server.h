@@ -12,6 +12,7 @@
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/guard.h"
 
 #include <sys/socket.h>
 
@@ -38,7 +39,9 @@
 	  "TCP connections closed as their client had dns.tcp_per_client_max")                     \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
-	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")
+	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")     \
+	X(DENIED, dns_user_denied,                                                                 \
+	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")
 
 #define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
 
@@ -89,6 +92,10 @@ struct wm_dns_near {
 };
 /** @p n is copied; NULL, as at first: nobody, and answers are in an order by chance and weight. */
 void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
+/** Let only clients of @p count networks ask, and this node itself; 0: everybody, as at the
+ *  beginning. Copied. TCP connections that are open stay. */
+void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *list,
+			 unsigned count);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
  *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @p from who asks, NULL: this node.
