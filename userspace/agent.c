@@ -8,6 +8,7 @@
 #include "config.h"
 #include "config_sync.h"
 #include "consul_service.h"
+#include "dns_settings.h"
 #include "kernel_config.h"
 #include "notify.h"
 #include "reload.h"
@@ -419,6 +420,7 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	wm_truth_set_interval(a->truth, a->settings.kernel_truth_interval_ms);
+	wm_dns_settings_take(&a->settings, a->dns, a->plane);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");
@@ -482,7 +484,11 @@ static void tell_listening(const char *event, const char *address, uint64_t port
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
-	return wm_serve_dns(a->loop, a->registry, a->tables, a->plane, &a->settings, &a->dns, e);
+	int r = wm_serve_dns(a->loop, a->registry, a->tables, a->plane, &a->settings, &a->dns, e);
+
+	if (!r) /* before the loop brings the first question */
+		wm_dns_settings_take(&a->settings, a->dns, a->plane);
+	return r;
 }
 
 static int start_keep(struct wm_agent *a, struct wm_err *e)

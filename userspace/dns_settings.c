@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dns_settings.h"
+
+#include "userspace/base/log.h"
+#include "userspace/base/prefix.h"
+
+static unsigned networks(const struct wm_settings *s, struct wm_guard_prefix *ret)
+{
+	struct wm_err e = {0};
+	unsigned n = 0;
+
+	for (unsigned i = 0; s->dns_allow[i]; i++)
+		n += !wm_prefix_parse(s->dns_allow[i], &ret[n], &e);
+	return n;
+}
+
+void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, struct wm_plane *p)
+{
+	struct wm_guard_prefix allow[WM_SETTINGS_LIST_MAX];
+	unsigned n = networks(s, allow);
+	int r;
+
+	wm_dns_server_allow(d, allow, n);
+	r = p ? wm_plane_guard(p, allow, n) : 0;
+	if (r)
+		wm_error(
+			"dns.allow",
+			"err=%s text=\"the kernel was not told who may ask: it goes on as before\"",
+			wm_err_name(r));
+}
