@@ -60,7 +60,23 @@ static void own(struct wm_writer *w, size_t at, size_t owner)
 	}
 }
 
-/* The addresses of the name that an alias leads to, if it is ours. It was written at @p at. */
+/* Of a service, addresses are what is asked for; of an operator's name whatever it may be. */
+static bool is_followed(const struct wm_reply *r)
+{
+	if (r->ask.kind == WM_ASK_STATIC)
+		return r->q.type != WM_DNS_CNAME && r->q.type != WM_DNS_ANY;
+	return r->q.type == WM_DNS_A || r->q.type == WM_DNS_AAAA;
+}
+
+/* What the alias leads to is of others: who asks them goes on from here. */
+static void lead(struct wm_reply *r, const uint8_t folded[WM_NAME_BUF], size_t len)
+{
+	memcpy(r->lead, folded, WM_NAME_BUF);
+	r->lead_len = len;
+	r->lead_end = r->w.len;
+}
+
+/* The records of the name that an alias leads to, if it is ours. It was written at @p at. */
 static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 {
 	const struct wm_dns_ask ask = r->ask;
@@ -69,7 +85,7 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 	size_t len = 1, begin = r->w.len;
 	uint32_t ttl_s = r->ttl_s;
 
-	if ((r->q.type != WM_DNS_A && r->q.type != WM_DNS_AAAA) || ++r->chain > CHAIN_MAX)
+	if (!is_followed(r) || ++r->chain > CHAIN_MAX)
 		return;
 	for (const uint8_t *l = target; *l; l += *l + 1u)
 		len += *l + 1u;
@@ -78,7 +94,9 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 								 : target[i];
 	r->question = target;
 	wm_reply_ask(r, folded, len);
-	if (r->ask.kind != WM_ASK_OUTSIDE && r->ask.kind != WM_ASK_REVERSE)
+	if (r->ask.kind == WM_ASK_OUTSIDE)
+		lead(r, folded, len);
+	else if (r->ask.kind != WM_ASK_REVERSE)
 		wm_reply_answer(r);
 	own(&r->w, begin, at);
 	/* the name that was asked for is there, whatever it leads to */
@@ -89,13 +107,11 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 	r->ttl_s = ttl_s;
 }
 
-/* @return false: it is no name, or it is the one that was asked for. */
-static bool put_cname(struct wm_reply *r, const char *host)
+bool wm_reply_alias(struct wm_reply *r, const uint8_t *target)
 {
-	uint8_t target[WM_DNS_NAME_MAX + 1];
 	size_t begin = r->w.len, at;
 
-	if (!wm_host_wire(host, target) || same_name(target, r->question))
+	if (same_name(target, r->question))
 		return false;
 	at = wm_rr_begin(&r->w, r->question, WM_DNS_CNAME, r->ttl_s);
 	wm_put_name(&r->w, target);
@@ -106,6 +122,14 @@ static bool put_cname(struct wm_reply *r, const char *host)
 	r->answers++;
 	follow(r, target, at + 2);
 	return true;
+}
+
+/* @return false: it is no name, or it is the one that was asked for. */
+static bool put_cname(struct wm_reply *r, const char *host)
+{
+	uint8_t target[WM_DNS_NAME_MAX + 1];
+
+	return wm_host_wire(host, target) && wm_reply_alias(r, target);
 }
 
 void wm_reply_service_alias(struct wm_reply *r)

@@ -5,6 +5,7 @@
 #pragma once
 #include "hot.h"
 #include "server.h"
+#include "static_records.h"
 #include "userspace/net/stream.h"
 #include "userspace/net/tls_server.h"
 #include "waymark/dns_answer.h"
@@ -43,6 +44,7 @@ enum wm_ask_kind {
 	WM_ASK_ADDR,
 	WM_ASK_QUERY,	/* a prepared query, by its name or id: `node` */
 	WM_ASK_REVERSE, /* below in-addr.arpa or ip6.arpa */
+	WM_ASK_STATIC,	/* a name of the operator's records */
 };
 /* What a name asks for. */
 struct wm_dns_ask {
@@ -59,6 +61,7 @@ struct wm_dns_ask {
 	 * whole: it is one address */
 	unsigned known, beyond;
 	bool whole;
+	const struct wm_static_name *fixed; /* WM_ASK_STATIC */
 };
 /** @param folded wire name, root label included. */
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
@@ -113,6 +116,9 @@ struct wm_reply {
 	bool ordered;	     /* the list of instances is: the nearest stand first */
 	const uint8_t *zone; /* wire name that the SOA is of; NULL: the domain */
 	uint16_t rcode, answers, authorities, additionals;
+	/* an alias leads to this name of others, folded, and it has no more to say; 0: none does */
+	size_t lead_len, lead_end; /* where its last record ends in the message */
+	uint8_t lead[WM_NAME_BUF];
 };
 /** A and AAAA of a service, from the tables. @return records, 0. */
 unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type);
@@ -168,6 +174,9 @@ bool wm_host_wire(const char *text, uint8_t out[WM_DNS_NAME_MAX + 1]);
 const char *wm_host_of(const struct wm_instance *i);
 /** CNAME of a service whose usable instances have host names only. */
 void wm_reply_service_alias(struct wm_reply *r);
+/** CNAME of the question's name, and what it leads to where that is ours. @return false: it is an
+ *  alias of itself. */
+bool wm_reply_alias(struct wm_reply *r, const uint8_t *target);
 /** CNAME of a node whose address is a host name. */
 void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
 
@@ -217,6 +226,12 @@ bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *
 /** The same of a query of @p c, on @p list until wm_dns_conn_answered(), which may be called before
  *  this returns. */
 bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
+		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len);
+/** Behind the answer that wm_dns_respond_to() has just made: ask the resolver for what its alias
+ *  leads to, and send both together. @return false: the answer is whole as it is. */
+bool wm_dns_lead_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
+/** The same of a query of @p c, as wm_dns_pass_query(). */
+bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len);
 /** Nobody waits for these any more. */
 void wm_dns_unpass(struct wm_dns_passed_list *list);
@@ -297,4 +312,5 @@ struct wm_dns_server {
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
+	struct wm_statics *statics; /* ours; NULL: none */
 };

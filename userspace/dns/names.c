@@ -161,7 +161,7 @@ static void parse_short(const struct labels *l, unsigned n, struct wm_dns_ask *r
 		ret->srv_only = rfc2782(l, n, ret);
 }
 
-void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
+static void parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
 		  struct wm_dns_ask *ret)
 {
 	size_t domain_len, before = 0;
@@ -193,4 +193,13 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		parse_kind(&l, n - 2, ret);
 	else
 		parse_short(&l, n - (is(&l.at[n - 1], s->datacenter) ? 1 : 0), ret);
+}
+
+void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
+		  struct wm_dns_ask *ret)
+{
+	parse(s, folded, len, ret);
+	ret->fixed = wm_statics_find(s->statics, folded, len);
+	if (ret->fixed)
+		ret->kind = WM_ASK_STATIC;
 }

@@ -445,7 +445,7 @@ void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, in
 		else
 			r->truncated = true;
 	}
-	r->answers = (uint16_t)put;
+	r->answers = (uint16_t)(r->answers + put); /* an alias may lead here */
 	/* what does not fit here is left out without a word: RFC 2181 9 */
 	for (unsigned k = 0; k < put; k++)
 		put_additional(r, list[k], to[k]);

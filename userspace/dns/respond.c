@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define TYPE_IXFR 251
+#define TYPE_MX	  15
 
 static void count(struct wm_dns_server *s, enum wm_dns_counter c)
 {
@@ -189,6 +190,47 @@ static void answer_service(struct wm_reply *r)
 		wm_reply_service_alias(r);
 }
 
+/* --- records of the operator's own --- */
+static void put_static(struct wm_reply *r, const struct wm_static_record *x)
+{
+	size_t begin = r->w.len, at = wm_rr_begin(&r->w, r->question, x->type, x->ttl_s);
+	size_t before = x->type == TYPE_MX ? 2 : x->type == WM_DNS_SRV ? 6 : 0;
+
+	if (x->type == WM_DNS_SRV || x->type == TYPE_MX || x->type == WM_DNS_PTR) {
+		wm_put_bytes(&r->w, x->data, before);
+		if (x->type == WM_DNS_SRV)
+			wm_put_name_plain(&r->w, x->data + before);
+		else
+			wm_put_name(&r->w, x->data + before);
+	} else {
+		wm_put_bytes(&r->w, x->data, x->len);
+	}
+	if (wm_rr_end(&r->w, begin, at))
+		r->answers++;
+	else
+		r->truncated = true;
+}
+
+/* Of ANY the first set: RFC 8482 4.1. */
+static void answer_static(struct wm_reply *r)
+{
+	const struct wm_static_name *n = r->ask.fixed;
+	uint16_t type = r->q.type;
+
+	if (!n->inside) /* nobody here has authority above it */
+		r->zone = r->question;
+	if (n->records && n->records->type == WM_DNS_CNAME) {
+		r->ttl_s = n->records->ttl_s;
+		(void)wm_reply_alias(r, n->records->data);
+		return;
+	}
+	if (type == WM_DNS_ANY && n->records)
+		type = n->records->type;
+	for (const struct wm_static_record *x = n->records; x; x = x->next)
+		if (x->type == type)
+			put_static(r, x);
+}
+
 /* --- the whole -------------------------------------------------------------------------------- */
 void wm_reply_answer(struct wm_reply *r)
 {
@@ -213,6 +255,9 @@ void wm_reply_answer(struct wm_reply *r)
 		break;
 	case WM_ASK_REVERSE:
 		wm_reply_reverse(r);
+		break;
+	case WM_ASK_STATIC:
+		answer_static(r);
 		break;
 	case WM_ASK_BRANCH:
 		break;
@@ -326,6 +371,7 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
 		       size_t cap)
 {
+	s->reply.lead_len = 0;
 	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	count(s, WM_DNS_C_SERVFAIL);
 	return bare(query, WM_DNS_SERVFAIL, out, cap);
@@ -385,6 +431,7 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	enum wm_dns_verdict v;
 	size_t room = WM_DNS_TCP_MAX;
 
+	s->reply.lead_len = 0;
 	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8) ||
 	    cap < WM_DNS_UDP_MAX) {
 		count(s, WM_DNS_C_DROPPED);

@@ -59,6 +59,30 @@ static void batch_prepare(struct wm_dns_batch *b)
 	}
 }
 
+/* @return octets of the answer to datagram @p i, 0: there is none, or it comes later. */
+static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, int i)
+{
+	struct msghdr *h = &b->in[i].msg_hdr;
+	const struct sockaddr *from = h->msg_name;
+	size_t len = b->in[i].msg_len;
+	size_t made;
+	int asked;
+
+	if (!wm_dns_may_ask(k->s, from))
+		return 0;
+	loosen_source(h);
+	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
+		return 0;
+	asked = wm_dns_park(k->s, k->fd, h, len);
+	if (asked)
+		return asked == 1 ? 0
+				  : wm_dns_servfail(k->s, b->query[i], false, b->answer[i],
+						    sizeof(b->answer[i]));
+	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
+				 sizeof(b->answer[i]));
+	return made;
+}
+
 static void on_datagrams(void *arg, unsigned events)
 {
 	struct wm_dns_socket *k = arg;
@@ -70,22 +94,8 @@ static void on_datagrams(void *arg, unsigned events)
 	batch_prepare(b);
 	n = recvmmsg(k->fd, b->in, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++) {
-		int asked;
-		size_t len;
+		size_t len = answer_datagram(k, b, i);
 
-		if (!wm_dns_may_ask(k->s, (struct sockaddr *)&b->from[i]))
-			continue;
-		loosen_source(&b->in[i].msg_hdr);
-		if (wm_dns_pass_datagram(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len))
-			continue;
-		asked = wm_dns_park(k->s, k->fd, &b->in[i].msg_hdr, b->in[i].msg_len);
-		if (asked == 1)
-			continue;
-		len = asked ? wm_dns_servfail(k->s, b->query[i], false, b->answer[i],
-					      sizeof(b->answer[i]))
-			    : wm_dns_respond_to(k->s, (struct sockaddr *)&b->from[i], b->query[i],
-						b->in[i].msg_len, false, b->answer[i],
-						sizeof(b->answer[i]));
 		if (!len)
 			continue;
 		b->out_iov[out] = (struct iovec){b->answer[i], len};
@@ -348,10 +358,19 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_clients_free(s->conn_clients);
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
+	wm_statics_free(s->statics);
 	free(s->datacenter);
 	free(s->batch);
 	free(s->chosen);
 	free(s);
+}
+
+void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
+{
+	if (s->upstream && (t || s->statics))
+		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
+	wm_statics_free(s->statics);
+	s->statics = t;
 }
 
 int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c)

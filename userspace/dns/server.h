@@ -46,6 +46,7 @@
 #define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
 
 struct wm_dns_server;
+struct wm_statics;
 struct wm_dns_config {
 	const char *domain, *alt_domain; /* alt NULL: none */
 	const char *datacenter;
@@ -96,6 +97,9 @@ void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
  *  beginning. Copied. TCP connections that are open stay. */
 void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *list,
 			 unsigned count);
+/** Answer with these records of the operator's from now on, which are taken; NULL: none. What
+ * others said of such names is forgotten. */
+void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
 /** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
  *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @p from who asks, NULL: this node.
