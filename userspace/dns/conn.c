@@ -138,6 +138,10 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	n = asked ? wm_dns_servfail(s, query, true, s->answer, WM_DNS_TCP_MAX)
 		  : wm_dns_respond_to(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
 				      WM_DNS_TCP_MAX);
+	c->waiting++;
+	if (wm_dns_lead_query(s, c, c->stream.fd, &c->passed, query, len))
+		return true;
+	c->waiting--;
 	return !n || conn_append(c, s->answer, n);
 }
 

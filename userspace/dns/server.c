@@ -80,7 +80,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 						    sizeof(b->answer[i]));
 	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
 				 sizeof(b->answer[i]));
-	return made;
+	return wm_dns_lead_datagram(k->s, k->fd, h, len) ? 0 : made;
 }
 
 static void on_datagrams(void *arg, unsigned events)

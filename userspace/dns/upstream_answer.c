@@ -256,6 +256,8 @@ bool wm_upstream_answer(struct wm_writer *w, const struct wm_upstream_shape *sha
 		r.at += 4;
 	}
 	begin(w, shape, out, cap);
+	wm_put_bytes(w, shape->before, shape->before_len);
+	put[0] = shape->before_count;
 	if (!copy_sections(w, &r, shape, have, put, ret))
 		return false;
 	ret->rcode = packet[3] & WM_DNS_RCODE;

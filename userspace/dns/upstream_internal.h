@@ -87,6 +87,9 @@ struct wm_upstream_shape {
 	const struct wm_dns_query *q; /* of it */
 	bool secure;		      /* AD for who wants to know */
 	bool silent;		      /* no server answers: what has no TTL is stale */
+	const uint8_t *before;	      /* records of ours that lead to what was asked, and stand */
+	size_t before_len;	      /* behind the question as they were written there */
+	uint16_t before_count;
 };
 struct wm_upstream_made {
 	size_t len;

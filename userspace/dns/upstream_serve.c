@@ -22,7 +22,8 @@ struct wm_dns_passed {
 	int fd; /* a socket of ours, which live as long as the server */
 	struct sockaddr_storage from;
 	socklen_t from_len;
-	size_t control_len, len;
+	size_t control_len, len, before_len; /* before: records that lead to it, behind the query */
+	uint16_t before_count;
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
 	uint8_t query[];
@@ -64,35 +65,46 @@ static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
 	s->counters[WM_DNS_C_TRUNCATED] += made->truncated;
 }
 
-bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
-			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
-			struct wm_upstream_made *ret)
+static bool make(struct wm_dns_server *s, const struct wm_upstream_shape *shape, size_t cap,
+		 enum wm_upstream_code code, const struct wm_unbound_answer *a,
+		 struct wm_upstream_made *ret)
 {
-	struct wm_upstream_shape shape = {query, q, a && a->secure,
-					  wm_upstream_silent(s->upstream)};
-
 	if (code != WM_UPSTREAM_ANSWERED || !a ||
-	    !wm_upstream_answer(&s->reply.w, &shape, a->packet, a->len, s->answer, cap, ret)) {
+	    !wm_upstream_answer(&s->reply.w, shape, a->packet, a->len, s->answer, cap, ret)) {
 		*ret = (struct wm_upstream_made){
 			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
-		ret->len = wm_upstream_error(&s->reply.w, &shape, ret->rcode, s->answer, cap);
+		ret->len = wm_upstream_error(&s->reply.w, shape, ret->rcode, s->answer, cap);
 		return false;
 	}
 	if (ret->aged)
 		wm_upstream_note_aged(s->upstream);
-	return !ret->aged && !shape.silent;
+	return !ret->aged && !shape->silent;
+}
+
+bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
+			struct wm_upstream_made *ret)
+{
+	const struct wm_upstream_shape shape = {query, q, a && a->secure,
+						wm_upstream_silent(s->upstream)};
+
+	return make(s, &shape, cap, code, a, ret);
 }
 
 static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 			  const struct wm_unbound_answer *a)
 {
 	struct wm_dns_server *s = p->s;
+	const struct wm_upstream_shape shape = {
+		p->query,	   &p->q,	  a && a->secure, wm_upstream_silent(s->upstream),
+		p->query + p->len, p->before_len, p->before_count};
 	struct wm_upstream_made made = {0};
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
-	if (wm_dns_make_passed(s, p->query, &p->q, cap, code, a, &made) && !p->conn)
+	/* what an alias of ours leads to is not what others say of its name */
+	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len)
 		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
 	note(s, &made);
 	return made.len;
@@ -170,9 +182,9 @@ static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_p
 }
 
 static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm_dns_query *q,
-					const uint8_t *query, size_t len, int fd)
+					const uint8_t *query, size_t len, int fd, size_t before_len)
 {
-	struct wm_dns_passed *p = malloc(sizeof(*p) + len);
+	struct wm_dns_passed *p = malloc(sizeof(*p) + len + before_len);
 
 	if (!p)
 		return NULL;
@@ -185,6 +197,22 @@ static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm
 	return p;
 }
 
+static void from_datagram(struct wm_dns_passed *p, const struct msghdr *h)
+{
+	p->from_len = h->msg_namelen < sizeof(p->from) ? h->msg_namelen : sizeof(p->from);
+	memcpy(&p->from, h->msg_name, p->from_len);
+	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
+	memcpy(p->control, h->msg_control, p->control_len);
+}
+
+static void from_conn(struct wm_dns_passed *p, struct wm_dns_conn *c, int fd)
+{
+	p->conn = c;
+	p->from_len = sizeof(p->from);
+	if (getpeername(fd, (struct sockaddr *)&p->from, &p->from_len))
+		p->from.ss_family = AF_INET; /* it is gone already */
+}
+
 bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
 {
 	const uint8_t *query = h->msg_iov->iov_base;
@@ -194,13 +222,10 @@ bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *
 
 	if (!is_elsewhere(s, query, len, &q, folded))
 		return false;
-	p = passed_new(s, &q, query, len, fd);
+	p = passed_new(s, &q, query, len, fd, 0);
 	if (!p)
 		return false; /* refused, as without upstream */
-	p->from_len = h->msg_namelen < sizeof(p->from) ? h->msg_namelen : sizeof(p->from);
-	memcpy(&p->from, h->msg_name, p->from_len);
-	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
-	memcpy(p->control, h->msg_control, p->control_len);
+	from_datagram(p, h);
 	pass(p, folded, &s->passed);
 	return true;
 }
@@ -214,14 +239,59 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 
 	if (!is_elsewhere(s, query, len, &q, folded))
 		return false;
-	p = passed_new(s, &q, query, len, fd);
+	p = passed_new(s, &q, query, len, fd, 0);
 	if (!p)
 		return false;
-	p->conn = c;
-	p->from_len = sizeof(p->from);
-	if (getpeername(fd, (struct sockaddr *)&p->from, &p->from_len))
-		p->from.ss_family = AF_INET; /* it is gone already */
+	from_conn(p, c, fd);
 	pass(p, folded, list);
+	return true;
+}
+
+/* --- aliases that lead to names of others -------------------------------------------------------
+ */
+/* @return NULL: the answer that was just made has all that there is to say. */
+static struct wm_dns_passed *led(struct wm_dns_server *s, const uint8_t *query, size_t len, int fd,
+				 bool tcp)
+{
+	const struct wm_reply *r = &s->reply;
+	size_t question = WM_DNS_HEADER_LEN + r->q.name_len + 4u;
+	struct wm_dns_passed *p;
+
+	if (!s->upstream || !r->lead_len || r->truncated || !(r->q.flags & WM_DNS_RD) ||
+	    r->q.class != WM_DNS_IN)
+		return NULL;
+	p = passed_new(s, &r->q, query, len, fd, r->lead_end - question);
+	if (!p)
+		return NULL; /* the alias alone, as without upstream */
+	p->before_len = r->lead_end - question;
+	p->before_count = r->answers;
+	memcpy(p->query + len, r->w.out + question, p->before_len);
+	/* what comes of it is its outcome */
+	s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]--;
+	s->counters[WM_DNS_C_ANSWERED]--;
+	return p;
+}
+
+bool wm_dns_lead_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+{
+	struct wm_dns_passed *p = led(s, h->msg_iov->iov_base, len, fd, false);
+
+	if (!p)
+		return false;
+	from_datagram(p, h);
+	pass(p, s->reply.lead, &s->passed);
+	return true;
+}
+
+bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
+		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len)
+{
+	struct wm_dns_passed *p = led(s, query, len, fd, true);
+
+	if (!p)
+		return false;
+	from_conn(p, c, fd);
+	pass(p, s->reply.lead, list);
 	return true;
 }
 
