@@ -474,6 +474,8 @@ static __always_inline int no_name(const struct wm_config *c, struct work *w, bo
 		deny = complete && (!w->service_at || !dns_knows_service(w, c->seed[0], c->seed[1]))
 			       ? WM_DENY_FORM
 			       : WM_DENY_NOT;
+	else if (WM_READ(c->flags) & WM_CONFIG_F_RECORDS)
+		return WM_C_DNS_PASS_UNKNOWN;
 	if (deny != WM_DENY_FORM)
 		return WM_C_DNS_PASS_UNKNOWN;
 	w->rcode = WM_DNS_NXDOMAIN;

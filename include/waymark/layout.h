@@ -50,6 +50,8 @@ _Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets")
 #define WM_CONFIG_F_COMPLETE                                                                       \
 	(1u << 4) /* every service is in `names`: what is not there is not. Cleared before a       \
 		   * service is registered, set when its name is in */
+#define WM_CONFIG_F_RECORDS                                                                        \
+	(1u << 5) /* the operator has records of names of ours: none is denied by its form */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");
 
 /* `names`: hash of the case-folded wire name -> what the name stands for. */

@@ -480,6 +480,20 @@ Test(dns_prog, what_passes_and_why)
 	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 0);
 }
 
+/* While the operator has records of names of ours, userspace knows which. */
+Test(dns_prog, names_that_may_be_the_operators_are_not_denied)
+{
+	uint64_t before = counter(WM_C_DNS_PASS_UNKNOWN);
+	struct frame q, a;
+
+	query_frame(&q, false, "printer.mesh.internal", 1, 0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_NXDOMAIN), 1);
+	mem.config->flags |= WM_CONFIG_F_RECORDS;
+	cr_assert(!answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), before + 1);
+}
+
 Test(dns_prog, what_is_not_ours_is_not_counted)
 {
 	struct frame q, a;
