@@ -6,6 +6,7 @@
 
 #include "change_log.h"
 #include "config.h"
+#include "config_dns.h"
 #include "config_sync.h"
 #include "consul_service.h"
 #include "dns_settings.h"
@@ -407,7 +408,7 @@ static void on_reload_applied(void *arg, const struct wm_application *x, int kep
 }
 
 static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules,
-			   const struct wm_policy_dir *policies)
+			   const struct wm_policy_dir *policies, struct wm_statics *statics)
 {
 	struct wm_agent *a = arg;
 	char *ledger;
@@ -421,6 +422,7 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	wm_truth_set_interval(a->truth, a->settings.kernel_truth_interval_ms);
 	wm_dns_settings_take(&a->settings, a->dns, a->plane);
+	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, statics);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");
@@ -484,11 +486,16 @@ static void tell_listening(const char *event, const char *address, uint64_t port
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
+	struct wm_statics *t = NULL;
 	int r = wm_serve_dns(a->loop, a->registry, a->tables, a->plane, &a->settings, &a->dns, e);
 
-	if (!r) /* before the loop brings the first question */
-		wm_dns_settings_take(&a->settings, a->dns, a->plane);
-	return r;
+	r = r ? r : wm_config_statics(&a->settings, &a->settings, &t, e);
+	if (r)
+		return r;
+	/* before the loop brings the first question */
+	wm_dns_settings_take(&a->settings, a->dns, a->plane);
+	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, t);
+	return 0;
 }
 
 static int start_keep(struct wm_agent *a, struct wm_err *e)

@@ -516,6 +516,16 @@ static void check_dns_tls(struct faults *f)
 	}
 }
 
+static void check_statics(struct faults *f)
+{
+	struct wm_statics *t = NULL;
+	struct wm_err e = {0};
+
+	if (wm_config_statics(f->s, f->s, &t, &e))
+		refuse(f, &e);
+	wm_statics_free(t);
+}
+
 static void check_mesh(struct faults *f)
 {
 	char name[WM_NODE_NAME_MAX + 1], address[INET6_ADDRSTRLEN];
@@ -589,6 +599,7 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 		check_socket(&f);
 	check_files(&f);
 	check_upstream(&f);
+	check_statics(&f);
 	check_dns_tls(&f);
 	check_mesh(&f);
 	check_kernel(&f);

@@ -132,3 +132,17 @@ int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err 
 	wm_server_cert_done(&c);
 	return r;
 }
+
+int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own,
+		      struct wm_statics **ret, struct wm_err *e)
+{
+	const struct wm_statics_config c = {.records = (const char *const *)s->dns_records,
+					    .records_file = s->dns_records_file,
+					    .hosts_file = s->dns_hosts_file,
+					    .domain = own->node_domain,
+					    .alt_domain = own->node_alt_domain,
+					    .datacenter = own->node_datacenter,
+					    .ttl_s = (uint32_t)(own->dns_node_ttl_ms / 1000)};
+
+	return wm_statics_read(&c, ret, e);
+}

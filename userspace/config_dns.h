@@ -2,6 +2,7 @@
 /* config_dns.h - what the settings of dns.upstream mean. Threading: none. */
 #pragma once
 #include "userspace/base/settings.h"
+#include "userspace/dns/static_records.h"
 #include "userspace/dns/upstream.h"
 
 /** Judge what DNS over TLS is served with, if it is. @p now_s: seconds since 1970. @return 0,
@@ -12,3 +13,7 @@ int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err 
  */
 int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
 		       struct wm_err *e);
+/** Read the records of the operator's that @p s names; the domains are those of @p own, which are
+ * in force. @return as wm_statics_read(). */
+int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own,
+		      struct wm_statics **ret, struct wm_err *e);

@@ -28,3 +28,16 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 			"err=%s text=\"the kernel was not told who may ask: it goes on as before\"",
 			wm_err_name(r));
 }
+
+void wm_dns_settings_records(struct wm_dns_server *d, struct wm_config *k, struct wm_statics *t)
+{
+	bool inside = wm_statics_inside(t);
+
+	if (inside) /* before the first of them is there, and until the last is not */
+		__atomic_or_fetch(&k->flags, WM_CONFIG_F_RECORDS, __ATOMIC_RELEASE);
+	wm_dns_server_statics(d, t);
+	if (!inside)
+		__atomic_and_fetch(&k->flags, ~WM_CONFIG_F_RECORDS, __ATOMIC_RELEASE);
+	if (t)
+		wm_info("dns.records", "records=%u", wm_statics_count(t));
+}

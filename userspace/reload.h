@@ -9,17 +9,20 @@
 #include "userspace/metadata/rules.h"
 #include "userspace/net/loop.h"
 
+struct wm_statics;
+
 struct wm_reload;
 struct wm_reload_config { /* all borrowed */
 	struct wm_loop *loop;
 	struct wm_registry *registry;
 	const struct wm_settings_source *from;
 	const struct wm_settings *settings; /* in force; changed by `take` only */
-	/* The files are in order: take over what may be changed, and @p rules (NULL: none).
+	/* The files are in order: take over what may be changed, @p rules and @p statics (NULL:
+	 * none).
 	 * @p policies is borrowed; NULL: policy.dir is empty. @return what is to be written down of
 	 * them, for free(); NULL: nothing. */
 	char *(*take)(void *arg, struct wm_settings *next, struct wm_rules *rules,
-		      const struct wm_policy_dir *policies);
+		      const struct wm_policy_dir *policies, struct wm_statics *statics);
 	/* All is registered, or refused. @p kept: 0, or why it could not be written down. */
 	void (*applied)(void *arg, const struct wm_application *x, int kept,
 			const struct wm_err *e);
