@@ -378,15 +378,6 @@ static __always_inline int put_soa(struct work *w, __u32 domain)
 	return 0;
 }
 
-/** The name is there and has no record of the type: an SOA says so, from behind the question's
- *  first two labels. */
-static __always_inline int no_data(struct work *w)
-{
-	__u32 first = w->question.octets[0] & 63;
-
-	return put_soa(w, WM_DNS_HEADER_LEN + 2 + first + w->question.octets[first + 1]);
-}
-
 /** Word @p i of the @p len octets that the question's name ends with, zeros behind. */
 static __always_inline __u64 tail_word(const struct work *w, __u32 i, __u32 len)
 {
@@ -411,6 +402,14 @@ __noinline int dns_ends_with(struct work *w, __u32 i)
 	len = z->len;
 	return !(len % 8) || wm_name_mask(tail_word(w, len / 8, len), len / 8, len) ==
 				     z->words[len / 8 & (WM_NAME_WORDS - 1)];
+}
+
+/** The name is there and has no record of the type: its domain's SOA says so. */
+static __always_inline int no_data(struct work *w)
+{
+	__u32 zone = !dns_ends_with(w, 0);
+
+	return put_soa(w, WM_DNS_HEADER_LEN + ((w->query.name_len - deny_zones[zone].len) & 0xff));
 }
 
 /** What can be said of the question's name, which is not in the tables. @return enum wm_deny, with

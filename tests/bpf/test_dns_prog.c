@@ -320,6 +320,36 @@ Test(dns_prog, no_word_on_who_has_no_address)
 	cr_assert_eq(counter(WM_C_DNS_PASS_EMPTY), 1);
 }
 
+/* A part of a service has a label more in front of it: the SOA is the domain's all the same. */
+Test(dns_prog, nodata_of_a_part_of_a_service)
+{
+	struct wm_want_backend b = {.instance = 1,
+				    .addr4_be = inet_addr("10.1.2.4"),
+				    .port = 80,
+				    .weight = 1,
+				    .state = WM_STATE_UP};
+	struct wm_want_set w = {.service = "web",
+				.label = "v2.x",
+				.vip4_be = inet_addr("240.1.2.3"),
+				.backends = &b,
+				.backends_count = 1};
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	cr_assert_eq(wm_tables_put(tables, &w, NULL, NULL), 0);
+	for (unsigned how = 0; how < 2; how++) {
+		query_frame(&q, false,
+			    how ? "v2.x.web.virtual.mesh.internal"
+				: "v2.x.web.service.mesh.internal",
+			    28, 0);
+		cr_assert(answered(&q, &a));
+		cr_assert_eq(a.at[a.dns + 9], 1);
+		/* behind the header, "v2", "x", "web" and a word of seven letters */
+		cr_assert_eq(a.at[a.len - 50], 0xc0);
+		cr_assert_eq(a.at[a.len - 49], 12 + 3 + 2 + 4 + 8);
+	}
+}
+
 /* We have no signatures; the bit comes back all the same: RFC 3225 3. */
 Test(dns_prog, the_do_bit_comes_back)
 {
