@@ -85,8 +85,10 @@ bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const str
 			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
 			struct wm_upstream_made *ret)
 {
-	const struct wm_upstream_shape shape = {query, q, a && a->secure,
-						wm_upstream_silent(s->upstream)};
+	const struct wm_upstream_shape shape = {.query = query,
+						.q = q,
+						.secure = a && a->secure,
+						.silent = wm_upstream_silent(s->upstream)};
 
 	return make(s, &shape, cap, code, a, ret);
 }
