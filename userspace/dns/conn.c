@@ -28,6 +28,7 @@ struct wm_dns_conn {
 	size_t in_len, out_at, out_len;
 	uint8_t *out;
 	bool tls;
+	bool pads;	  /* TLS, and all of its queries had padding: so have the answers */
 	bool agrees;	  /* the handshake is not over */
 	bool held;	  /* none of its queries is read for now */
 	bool ended;	  /* the client sends no more */
@@ -104,16 +105,21 @@ static bool has_room(const struct wm_dns_conn *c)
 /* Append one answer with its length in front. @return false: no memory. */
 static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 {
-	uint8_t *out = realloc(c->out, c->out_len + 2 + n);
+	size_t pad = c->pads ? wm_dns_padding(answer, n) : 0;
+	uint8_t *out = realloc(c->out, c->out_len + 2 + n + pad);
 
 	if (!out) {
 		c->s->counters[WM_DNS_C_UNSENT]++;
 		return false;
 	}
 	c->out = out;
-	out[c->out_len] = (uint8_t)(n >> 8);
-	out[c->out_len + 1] = (uint8_t)n;
-	memcpy(out + c->out_len + 2, answer, n);
+	out += c->out_len;
+	memcpy(out + 2, answer, n);
+	if (pad)
+		wm_dns_pad(out + 2, n, pad);
+	n += pad;
+	out[0] = (uint8_t)(n >> 8);
+	out[1] = (uint8_t)n;
 	c->out_len += 2 + n;
 	c->s->conns_owe += 2 + n;
 	return true;
@@ -128,6 +134,7 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	int asked;
 
 	s->counters[WM_DNS_C_TLS_QUERY] += c->tls;
+	c->pads = c->pads && wm_dns_pads(query, len);
 	c->waiting++;
 	if (wm_dns_pass_query(s, c, c->stream.fd, &c->passed, query, len))
 		return true;
@@ -327,7 +334,7 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_sto
 	s->conns_count++;
 	c->io = wm_io_new(s->loop, fd, WM_IO_READ, on_conn, c);
 	c->deadline = wm_timer_new(s->loop, on_deadline, c);
-	c->tls = c->agrees = tls;
+	c->tls = c->agrees = c->pads = tls;
 	if ((tls && wm_tls_server_stream(s->tls, &c->stream)) || !c->io || !c->deadline ||
 	    wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
 		wm_dns_conn_close(c);

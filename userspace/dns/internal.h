@@ -264,6 +264,15 @@ struct wm_dns_guard {
 bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from);
 void wm_dns_guard_done(struct wm_dns_guard *g);
 
+/* --- padding.c --- */
+/** Does a query have the option of padding? */
+bool wm_dns_pads(const uint8_t *query, size_t len);
+/** Octets that make an answer, which ends with an OPT without options, one of a length that tells
+ *  little; 0: it does not, or there is no room. */
+size_t wm_dns_padding(const uint8_t *answer, size_t len);
+/** Put them behind it. */
+void wm_dns_pad(uint8_t *answer, size_t len, size_t pad);
+
 /* --- conn.c: connections --- */
 /** Serve a client on @p fd, which is taken; closed where he has connections enough. */
 void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_storage *from,
