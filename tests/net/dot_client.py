@@ -74,6 +74,20 @@ def pipeline(go, *names):
         print(told(answer(s)))
 
 
+def padded(*names):
+    """Lengths of answers to queries with padding, and at last to one without."""
+    s = dial()
+    lengths = []
+    for n in names + (names[0],):
+        q = dns.message.make_query(n, "A", use_edns=0, pad=128 if len(lengths) < len(names) else 0)
+        wire = q.to_wire()
+        s.sendall(struct.pack("!H", len(wire)) + wire)
+        wire = exactly(s, struct.unpack("!H", exactly(s, 2))[0])
+        dns.message.from_wire(wire)
+        lengths.append(len(wire))
+    print(*lengths)
+
+
 def octets(name):
     """One octet a record; then a farewell, and the answer comes all the same."""
     s = dial()

@@ -65,6 +65,8 @@ slow.slow.test. 192.0.2.77" "$(dot pipeline "$TMP/go" slow.slow.test $NAME quick
 check "in pieces" "$NAME. 127.1.0.1" "$(dot octets $NAME)"
 check "queries over TLS are counted" true "$([ "$(metric dns_user_tls)" -ge 7 ] && echo true)"
 
+matches "padded, of ours and of others; not who does not pad" "^468 1872 468 468 [0-9]{2}$" "$(dot padded $NAME big.service.mesh.internal none.$NAME quick.slow.test)"
+
 # --- who says nothing, or what is no TLS, is cut; who takes no answers is not read from, then cut
 check "silence" "closed closed closed" "$(dot silent)"
 check "no TLS" closed "$(dot garbage)"
