@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: dns base */
+#include "userspace/dns/seen.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <string.h>
+
+static const uint8_t query[] = {0, 1, 1,   0,	0,   1, 0, 0,  0, 0, 0,
+				0, 3, 'w', 'E', 'b', 0, 0, 28, 0, 1};
+static const uint8_t answer[] = {0, 1, 0x81, 0x83, 0, 1, 0, 2, 0, 0, 0, 0};
+
+static struct sockaddr_in from4(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4711)};
+
+	inet_pton(AF_INET, "192.0.2.7", &in.sin_addr);
+	return in;
+}
+
+Test(dns_seen, one)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct sockaddr_in in = from4();
+	const struct wm_dns_seen_one *o;
+	static const uint8_t client[16] = {[10] = 0xff, 0xff, 192, 0, 2, 7};
+
+	cr_assert_eq(wm_dns_seen_last(s), 0);
+	cr_assert_null(wm_dns_seen_get(s, 0));
+	cr_assert_null(wm_dns_seen_get(s, 1));
+	wm_dns_seen_put(s, (struct sockaddr *)&in, true, WM_DNS_LEVEL_CACHE, query, sizeof(query),
+			answer, sizeof(answer), 20000);
+	o = wm_dns_seen_get(s, wm_dns_seen_last(s));
+	cr_assert_not_null(o);
+	cr_assert_eq(o->number, 1);
+	cr_assert_eq(o->type, 28);
+	cr_assert_eq(o->rcode, 3);
+	cr_assert_eq(o->answers, 2);
+	cr_assert_eq(o->port, 4711);
+	cr_assert_eq(o->level, WM_DNS_LEVEL_CACHE);
+	cr_assert(o->tcp);
+	cr_assert_eq(memcmp(o->client, client, 16), 0);
+	cr_assert_eq(o->name_len, 5);
+	cr_assert_eq(memcmp(o->name, "\3wEb", 5), 0);
+	wm_dns_seen_free(s);
+}
+
+Test(dns_seen, the_oldest_is_overwritten)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new();
+
+	for (unsigned i = 0; i < WM_DNS_SEEN_MAX + 5; i++)
+		wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, sizeof(query), answer,
+				sizeof(answer), 1);
+	cr_assert_null(wm_dns_seen_get(s, 5));
+	cr_assert_not_null(wm_dns_seen_get(s, 6));
+	cr_assert_not_null(wm_dns_seen_get(s, WM_DNS_SEEN_MAX + 5));
+	cr_assert_null(wm_dns_seen_get(s, WM_DNS_SEEN_MAX + 6));
+	cr_assert_eq(wm_dns_seen_get(s, 6)->port, 0);
+	wm_dns_seen_free(s);
+}
+
+Test(dns_seen, times_are_by_code_and_bound)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new();
+	const struct wm_dns_times *t = wm_dns_seen_times(s);
+	static const uint64_t took[] = {9000, 10000, 10001, 6000000000ull};
+
+	for (unsigned i = 0; i < 4; i++)
+		wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, sizeof(query), answer,
+				sizeof(answer), took[i]);
+	cr_assert_eq(t[3].count[0], 2);
+	cr_assert_eq(t[3].count[1], 1);
+	cr_assert_eq(t[3].count[WM_DNS_TIME_BUCKETS], 1);
+	cr_assert_eq(t[3].sum_ns, 6000029001ull);
+	cr_assert_eq(t[0].sum_ns, 0);
+	wm_dns_seen_free(s);
+}
+
+Test(dns_seen, what_has_no_question_is_counted_only)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new();
+	uint8_t bad[sizeof(query)], longest[600] = {0};
+
+	for (size_t len = 0; len < sizeof(query); len++) /* cut anywhere before the class */
+		if (len < sizeof(query) - 2)
+			wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, len, answer,
+					sizeof(answer), 1);
+	memcpy(bad, query, sizeof(bad));
+	bad[12] = 0xc0;
+	wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, bad, sizeof(bad), answer, sizeof(answer),
+			1);
+	for (unsigned at = 12; at < 500; at += 64)
+		longest[at] = 63;
+	wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, longest, sizeof(longest), answer,
+			sizeof(answer), 1);
+	cr_assert_eq(wm_dns_seen_last(s), 0);
+	cr_assert_gt(wm_dns_seen_times(s)[3].count[0], 0);
+	wm_dns_seen_free(s);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seen.c - a ring of the questions that were answered last. */
+#include "seen.h"
+
+#include "userspace/base/clock.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct wm_dns_seen {
+	uint64_t last;
+	struct wm_dns_times times[WM_DNS_RCODES];
+	struct wm_dns_seen_one ring[WM_DNS_SEEN_MAX];
+};
+
+/* From what the tables take to the deadline of a question to others. */
+const double wm_dns_time_bounds_s[WM_DNS_TIME_BUCKETS] = {0.00001, 0.0001, 0.001, 0.005, 0.02,
+							  0.05,	   0.1,	   0.5,	  2,	 5};
+
+struct wm_dns_seen *wm_dns_seen_new(void)
+{
+	return calloc(1, sizeof(struct wm_dns_seen));
+}
+
+void wm_dns_seen_free(struct wm_dns_seen *s)
+{
+	free(s);
+}
+
+static void note_time(struct wm_dns_times *t, uint64_t took_ns)
+{
+	unsigned i = 0;
+
+	while (i < WM_DNS_TIME_BUCKETS && (double)took_ns > wm_dns_time_bounds_s[i] * 1e9)
+		i++;
+	t->count[i]++;
+	t->sum_ns += took_ns;
+}
+
+/* @return octets of the name, 0: it is none, or the type is not behind it. */
+static size_t name_of(const uint8_t *query, size_t len)
+{
+	size_t at = WM_DNS_HEADER_LEN;
+
+	while (at < len && query[at] && query[at] <= WM_DNS_LABEL_MAX &&
+	       at - WM_DNS_HEADER_LEN < WM_DNS_NAME_MAX)
+		at += 1u + query[at];
+	if (at + 5 > len || query[at] || at - WM_DNS_HEADER_LEN >= WM_DNS_NAME_MAX)
+		return 0;
+	return at + 1 - WM_DNS_HEADER_LEN;
+}
+
+static void put_client(struct wm_dns_seen_one *o, const struct sockaddr *from)
+{
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+
+	memset(o->client, 0, sizeof(o->client));
+	o->port = 0;
+	if (from && from->sa_family == AF_INET6) {
+		memcpy(o->client, &v6->sin6_addr, sizeof(o->client));
+		o->port = ntohs(v6->sin6_port);
+	} else if (from && from->sa_family == AF_INET) {
+		o->client[10] = o->client[11] = 0xff;
+		memcpy(o->client + 12, &v4->sin_addr, 4);
+		o->port = ntohs(v4->sin_port);
+	}
+}
+
+void wm_dns_seen_put(struct wm_dns_seen *s, const struct sockaddr *from, bool tcp,
+		     enum wm_dns_level level, const uint8_t *query, size_t len,
+		     const uint8_t *answer, size_t answer_len, uint64_t took_ns)
+{
+	struct wm_dns_seen_one *o;
+	size_t name_len = name_of(query, len);
+
+	if (answer_len < WM_DNS_HEADER_LEN)
+		return;
+	note_time(&s->times[answer[3] & WM_DNS_RCODE], took_ns);
+	if (!name_len)
+		return;
+	o = &s->ring[s->last++ % WM_DNS_SEEN_MAX];
+	o->number = s->last;
+	o->at_ms = wm_clock_ms();
+	o->took_ns = took_ns;
+	put_client(o, from);
+	o->type = (uint16_t)(query[WM_DNS_HEADER_LEN + name_len] << 8 |
+			     query[WM_DNS_HEADER_LEN + name_len + 1]);
+	o->answers = (uint16_t)(answer[6] << 8 | answer[7]);
+	o->rcode = answer[3] & WM_DNS_RCODE;
+	o->level = (uint8_t)level;
+	o->tcp = tcp;
+	o->name_len = (uint8_t)name_len;
+	memcpy(o->name, query + WM_DNS_HEADER_LEN, name_len);
+}
+
+uint64_t wm_dns_seen_last(const struct wm_dns_seen *s)
+{
+	return s->last;
+}
+
+const struct wm_dns_seen_one *wm_dns_seen_get(const struct wm_dns_seen *s, uint64_t number)
+{
+	const struct wm_dns_seen_one *o = &s->ring[(number - 1) % WM_DNS_SEEN_MAX];
+
+	return number && o->number == number ? o : NULL;
+}
+
+const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s)
+{
+	return s->times;
+}
+
+const char *wm_dns_level_str(enum wm_dns_level l)
+{
+	static const char *const names[] = {"own", "cache", "stale", "upstream"};
+
+	return names[l];
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* seen.h - the questions that userspace answered last, with who asked, what answered and how long
+ * that took; and how long answers take, by code. What the kernel's program answers is not here.
+ * Bounded: the oldest is overwritten. Threading: loop thread only. */
+#pragma once
+#include "waymark/dns_wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define WM_DNS_SEEN_MAX	    2048 /* questions: 0.6 MiB; a second of a node that is not under load */
+#define WM_DNS_TIME_BUCKETS 10
+
+enum wm_dns_level {
+	WM_DNS_LEVEL_OWN,      /* the tables and the registry */
+	WM_DNS_LEVEL_CACHE,    /* what others said before */
+	WM_DNS_LEVEL_STALE,    /* the same, beyond its TTL */
+	WM_DNS_LEVEL_UPSTREAM, /* others, now */
+	WM_DNS_LEVEL_COUNT
+};
+struct wm_dns_seen_one {
+	uint64_t number; /* from 1 on, without gaps */
+	uint64_t at_ms;	 /* wm_clock_ms() of the answer */
+	uint64_t took_ns;
+	uint8_t client[16]; /* v4-mapped if IPv4; zero: this node */
+	uint16_t port;	    /* of the client; 0: not known */
+	uint16_t type, answers;
+	uint8_t rcode, level;
+	bool tcp;
+	uint8_t name_len;
+	uint8_t name[WM_DNS_NAME_MAX + 1]; /* in wire form, as it was asked */
+};
+/* Answers of a code by how long they took. */
+struct wm_dns_times {
+	uint64_t count[WM_DNS_TIME_BUCKETS + 1]; /* the last: longer than all bounds */
+	uint64_t sum_ns;
+};
+#define WM_DNS_RCODES 16
+extern const double wm_dns_time_bounds_s[WM_DNS_TIME_BUCKETS];
+
+struct wm_dns_seen;
+struct wm_dns_seen *wm_dns_seen_new(void);    /* NULL without memory */
+void wm_dns_seen_free(struct wm_dns_seen *s); /* NULL ok */
+/** Note an answer. What has no question is counted only. @p from NULL: this node. Cost: O(name). */
+void wm_dns_seen_put(struct wm_dns_seen *s, const struct sockaddr *from, bool tcp,
+		     enum wm_dns_level level, const uint8_t *query, size_t len,
+		     const uint8_t *answer, size_t answer_len, uint64_t took_ns);
+/** Number of the last. */
+uint64_t wm_dns_seen_last(const struct wm_dns_seen *s);
+/** @return NULL: overwritten, or not there yet. Borrowed until the next is put. */
+const struct wm_dns_seen_one *wm_dns_seen_get(const struct wm_dns_seen *s, uint64_t number);
+/** WM_DNS_RCODES of them, by code. */
+const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s);
+const char *wm_dns_level_str(enum wm_dns_level l);
