@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "hot.h"
+#include "seen.h"
 #include "server.h"
 #include "static_records.h"
 #include "userspace/net/stream.h"
@@ -300,6 +301,7 @@ struct wm_dns_server {
 	struct wm_dns_config c; /* its strings are not used */
 	char *datacenter;	/* lower case */
 	uint64_t counters[WM_DNS_COUNTER_COUNT];
+	struct wm_dns_seen *seen;
 	SLIST_HEAD(, wm_dns_socket) sockets;
 	LIST_HEAD(, wm_dns_conn) conns;
 	unsigned conns_count;

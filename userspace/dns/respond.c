@@ -413,18 +413,7 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	return finish(r, query);
 }
 
-size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
-			 size_t len, bool tcp, uint8_t *out, size_t cap)
-{
-	size_t n;
-
-	s->from = from;
-	n = wm_dns_respond(s, query, len, tcp, out, cap);
-	s->from = NULL;
-	return n;
-}
-
-size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap)
 {
 	struct wm_dns_query q;
@@ -450,4 +439,26 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	if (!tcp)
 		room = q.udp_size < WM_DNS_EDNS_MAX ? q.udp_size : WM_DNS_EDNS_MAX;
 	return reply(s, query, &q, tcp, out, room < cap ? room : cap);
+}
+
+size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+			 size_t len, bool tcp, uint8_t *out, size_t cap)
+{
+	size_t n;
+
+	s->from = from;
+	n = wm_dns_respond(s, query, len, tcp, out, cap);
+	s->from = NULL;
+	return n;
+}
+
+size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+		      uint8_t *out, size_t cap)
+{
+	uint64_t begun_ns = wm_clock_ns();
+	size_t n = respond(s, query, len, tcp, out, cap);
+
+	wm_dns_seen_put(s->seen, s->from, tcp, WM_DNS_LEVEL_OWN, query, len, out, n,
+			wm_clock_ns() - begun_ns);
+	return n;
 }

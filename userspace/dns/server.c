@@ -311,9 +311,10 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
 	s->places = wm_places_new(l, r);
+	s->seen = wm_dns_seen_new();
 	s->conn_clients = wm_dns_clients_new(c->tcp_max ? c->tcp_max : 1,
 					     c->tcp_client_max ? c->tcp_client_max : c->tcp_max);
-	if (!s->conn_clients || !s->datacenter || !s->batch || !s->places) {
+	if (!s->conn_clients || !s->datacenter || !s->batch || !s->places || !s->seen) {
 		wm_dns_server_free(s);
 		return NULL;
 	}
@@ -359,6 +360,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
 	wm_statics_free(s->statics);
+	wm_dns_seen_free(s->seen);
 	free(s->datacenter);
 	free(s->batch);
 	free(s->chosen);
@@ -387,4 +389,9 @@ struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s)
 const uint64_t *wm_dns_counters(const struct wm_dns_server *s)
 {
 	return s->counters;
+}
+
+const struct wm_dns_seen *wm_dns_seen_of(const struct wm_dns_server *s)
+{
+	return s->seen;
 }

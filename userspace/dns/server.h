@@ -7,6 +7,7 @@
  * 2782, 6891, 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "hot.h"
+#include "seen.h"
 #include "text.h"
 #include "upstream.h"
 #include "userspace/net/loop.h"
@@ -132,3 +133,5 @@ struct wm_dns_owner {
 int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_owner *ret);
 const uint64_t *
 wm_dns_counters(const struct wm_dns_server *s); /* in the order of WM_DNS_COUNTERS */
+/** What was answered last, and how long answers take: seen.h. Borrowed. */
+const struct wm_dns_seen *wm_dns_seen_of(const struct wm_dns_server *s);

@@ -2,6 +2,7 @@
 /* upstream_serve.c - queries that are not ours to answer: which ones these are, who waits for each,
  * and what he is sent. Spec: RFC 1034 4.3.1, RFC 5625, RFC 7766 6.2.1.1 (order of answers). */
 #include "upstream_internal.h"
+#include "userspace/base/clock.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ struct wm_dns_passed {
 	uint16_t before_count;
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
+	uint64_t begun_ns;
+	enum wm_dns_level level; /* that answered */
 	uint8_t query[];
 };
 
@@ -108,6 +111,9 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	/* what an alias of ours leads to is not what others say of its name */
 	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len)
 		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
+	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
+		   : a && a->at_once ? WM_DNS_LEVEL_CACHE
+				     : WM_DNS_LEVEL_UPSTREAM;
 	note(s, &made);
 	return made.len;
 }
@@ -133,6 +139,8 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 	struct wm_dns_server *s = p->s;
 	size_t len = make_answer(p, code, a);
 
+	wm_dns_seen_put(s->seen, (struct sockaddr *)&p->from, conn, p->level, p->query, p->len,
+			s->answer, len, wm_clock_ns() - p->begun_ns);
 	LIST_REMOVE(p, entry);
 	p->done = true;
 	if (!conn)
@@ -192,6 +200,7 @@ static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm
 		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->s = s;
+	p->begun_ns = wm_clock_ns();
 	p->q = *q;
 	p->fd = fd;
 	p->len = len;
