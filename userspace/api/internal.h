@@ -269,6 +269,9 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a);
 void wm_metrics_label(struct wm_buf *b, const char *name, const char *value);
 /* metrics_connects.c */
 void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
+/* --- dns_seen.c --- */
+/** How long answers of userspace DNS take. */
+void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a);
 
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);
