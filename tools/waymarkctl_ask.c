@@ -2,6 +2,7 @@
 /* waymarkctl_ask.c - one question to a name server, as waymarkctl asks it. */
 #include "waymarkctl_ask.h"
 
+#include "userspace/base/clock.h"
 #include "waymark/dns_wire.h"
 
 #include <arpa/inet.h>
@@ -43,12 +44,44 @@ static size_t put_question(uint8_t *out, size_t cap, uint16_t id, const char *na
 	return at + 1;
 }
 
+/* Behind a name. @return 0: it does not end within the message. */
+static size_t skip_name(const uint8_t *msg, size_t len, size_t at)
+{
+	while (at < len && msg[at] && msg[at] < 0xc0)
+		at += 1u + msg[at];
+	if (at >= len)
+		return 0;
+	return at + (msg[at] ? 2 : 1);
+}
+
+/* TTL of the record behind the question. */
+static uint32_t ttl_of(const uint8_t *msg, size_t len)
+{
+	size_t at = skip_name(msg, len, WM_DNS_HEADER_LEN);
+
+	at = at ? skip_name(msg, len, at + 4) : 0;
+	if (!at || at + 8 > len)
+		return 0;
+	return (uint32_t)msg[at + 4] << 24 | (uint32_t)msg[at + 5] << 16 |
+	       (uint32_t)msg[at + 6] << 8 | msg[at + 7];
+}
+
+static uint16_t own_port(int fd)
+{
+	struct sockaddr_in6 me = {0};
+	socklen_t len = sizeof(me);
+
+	/* the port is at the same place in both families */
+	return getsockname(fd, (struct sockaddr *)&me, &len) ? 0 : ntohs(me.sin6_port);
+}
+
 int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct ctl_answer *ret)
 {
 	uint8_t query[WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 8], reply[WM_DNS_UDP_MAX];
 	socklen_t len = s->at.any.sa_family == AF_INET ? sizeof(s->at.in) : sizeof(s->at.in6);
 	int fd = socket(s->at.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = -ETIMEDOUT;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t begun_ns = wm_clock_ns();
 	uint16_t id = 0;
 	size_t n;
 	ssize_t got;
@@ -65,6 +98,9 @@ int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct 
 		    (reply[2] & (WM_DNS_QR >> 8))) {
 			ret->flags = (uint16_t)(reply[2] << 8 | reply[3]);
 			ret->answers = (uint16_t)(reply[6] << 8 | reply[7]);
+			ret->took_ns = wm_clock_ns() - begun_ns;
+			ret->ttl_s = ttl_of(reply, (size_t)got);
+			ret->port = own_port(fd);
 			r = 0;
 		}
 	}

@@ -15,6 +15,9 @@ struct ctl_server {
 };
 struct ctl_answer {
 	uint16_t flags, answers; /* of its header, in the machine's order */
+	uint16_t port;		 /* of ours, from which it was asked */
+	uint32_t ttl_s;		 /* of its first record; 0: it has none */
+	uint64_t took_ns;
 };
 
 /** A server by its address; one that stands for all is this machine's. @return false: no address.
