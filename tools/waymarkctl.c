@@ -86,6 +86,12 @@ static int cmd_completion(const struct ctl *c);
 	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
 	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
 	  "servers that are asked: state, latency, probes that failed")                            \
+	X("dns trace", "NAME [TYPE]", 1, 2, ctl_dns_trace,                                         \
+	  "ask the agent a question: what answered it, by which rule, how long that took")         \
+	X("dns top", "", 0, 0, ctl_dns_top,                                                        \
+	  "names, clients and types that userspace DNS is asked for most, without what the "       \
+	  "kernel answers; "                                                                       \
+	  "--once: one look")                                                                      \
 	X("dns flush", "[NAME]", 0, 1, ctl_dns_flush,                                              \
 	  "forget the answers of others that are kept, all or those of NAME")                      \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
@@ -187,7 +193,7 @@ enum {
 	  "picked, refused, passed or unknown ones only")                                          \
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
-	X("once", OPT_ONCE, NULL, "top", "one look, which takes a second")                         \
+	X("once", OPT_ONCE, NULL, "top, dns top", "one look, which takes a second")                \
 	X("root", OPT_ROOT, "DIR", "dns enable, dns disable, dns status",                          \
 	  "where the node's files are (/)")                                                        \
 	X("only", OPT_ONLY, NULL, "dns enable",                                                    \

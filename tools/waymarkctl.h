@@ -100,6 +100,10 @@ int ctl_dns_disable(const struct ctl *c);
 int ctl_dns_status(const struct ctl *c);
 int ctl_dns_upstreams(const struct ctl *c);
 int ctl_dns_flush(const struct ctl *c);
+/** One question, and what answered it: the kernel, the tables, a cache, others. */
+int ctl_dns_trace(const struct ctl *c);
+/** Names, clients and types by how often userspace is asked. */
+int ctl_dns_top(const struct ctl *c);
 int ctl_keyring_generate(const struct ctl *c);
 int ctl_keyring_list(const struct ctl *c);
 /** Of all members. Exit status 1 if it is not so at one of them. */

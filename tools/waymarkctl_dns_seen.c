@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* waymarkctl_dns_seen.c - `dns trace` and `dns top`, of what the agent remembers of the questions
+ * that it answered last. The kernel's program remembers none: what it answers is what is answered
+ * and not in there. */
+#include "userspace/base/err.h"
+#include "waymark/dns_wire.h"
+#include "waymarkctl.h"
+#include "waymarkctl_ask.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#define INTERVAL_S 1  /* between two looks of top */
+#define ROWS_MAX   10 /* of each of its tables */
+#define DNS_PORT   53
+
+/* --- codes ------------------------------------------------------------------------------------ */
+static const struct {
+	const char *name;
+	uint16_t type;
+} types[] = {{"A", 1},	     {"NS", 2},	    {"CNAME", 5}, {"SOA", 6},	{"PTR", 12},
+	     {"MX", 15},     {"TXT", 16},   {"AAAA", 28}, {"SRV", 33},	{"DS", 43},
+	     {"DNSKEY", 48}, {"HTTPS", 65}, {"ANY", 255}, {"NAPTR", 35}};
+#define TYPES (sizeof(types) / sizeof(*types))
+
+static bool type_of(const char *text, uint16_t *ret)
+{
+	for (size_t i = 0; i < TYPES; i++) {
+		if (strcasecmp(text, types[i].name) == 0) {
+			*ret = types[i].type;
+			return true;
+		}
+	}
+	return false;
+}
+
+static const char *type_text(json_int_t type, char other[16])
+{
+	for (size_t i = 0; i < TYPES; i++)
+		if (types[i].type == type)
+			return types[i].name;
+	snprintf(other, 16, "TYPE%u", (unsigned)type & 0xffff);
+	return other;
+}
+
+static const char *rcode_text(unsigned rcode)
+{
+	static const char *const names[] = {"NOERROR",	"FORMERR", "SERVFAIL",
+					    "NXDOMAIN", "NOTIMP",  "REFUSED"};
+
+	return rcode < sizeof(names) / sizeof(*names) ? names[rcode] : "?";
+}
+
+static const char *text_of(const json_t *v, const char *key)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : "";
+}
+
+static json_t *seen_after(const struct ctl *c, json_int_t after)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/v1/waymark/dns/seen?after=%lld", (long long)after);
+	return ctl_fetch(c, "GET", path, CTL_TIMEOUT_MS, true);
+}
+
+static json_int_t last_of(const json_t *doc)
+{
+	return json_integer_value(json_object_get(doc, "last"));
+}
+
+/* --- trace ------------------------------------------------------------------------------------ */
+/* Does @p name end with @p domain, at a dot or whole? */
+static bool is_below(const char *name, const char *domain)
+{
+	size_t n = strcspn(name, "\n"), d = strlen(domain);
+
+	if (n && name[n - 1] == '.')
+		n--;
+	return d && n >= d && strncasecmp(name + n - d, domain, d) == 0 &&
+	       (n == d || name[n - d - 1] == '.');
+}
+
+/* The domain of dns.forward, or "." of the others. */
+static const char *route_of(const char *name, const json_t *dns)
+{
+	const char *best = "";
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(dns, "servers"), i, s)
+	{
+		const char *domain = text_of(s, "domain");
+
+		if ((strcmp(domain, ".") == 0 && !*best) ||
+		    (is_below(name, domain) && strlen(domain) > strlen(best)))
+			best = domain;
+	}
+	return best;
+}
+
+static json_t *rule_of(const char *name, const json_t *status, const json_t *dns)
+{
+	const char *domain = text_of(status, "domain"), *alt = text_of(status, "alt_domain"),
+		   *mode = text_of(dns, "upstream"), *route = route_of(name, dns);
+
+	if (is_below(name, domain) || is_below(name, alt))
+		return json_sprintf("below %s, our domain", is_below(name, domain) ? domain : alt);
+	if (strcmp(mode, "off") == 0)
+		return json_string("not our domain, and dns.upstream is off");
+	if (*route)
+		return json_sprintf("not our domain: dns.upstream is %s, servers of %s", mode,
+				    route);
+	return json_sprintf("not our domain: dns.upstream is %s", mode);
+}
+
+/* Who answered: the question from our port. @return "kernel" where userspace has not seen it;
+ * NULL: that cannot be told, as others came between. */
+static const char *level_of(const json_t *seen, const struct ctl_answer *a, json_int_t *took_us)
+{
+	const json_t *q;
+	size_t i;
+
+	json_array_foreach(json_object_get(seen, "questions"), i, q)
+	{
+		if (json_integer_value(json_object_get(q, "port")) != a->port)
+			continue;
+		*took_us = json_integer_value(json_object_get(q, "took_us"));
+		return text_of(q, "level");
+	}
+	return json_integer_value(json_object_get(seen, "lost")) ? NULL : "kernel";
+}
+
+static const char *level_text(const char *level)
+{
+	static const char *const texts[][2] = {
+		{"kernel", "the program in the kernel, of its tables"},
+		{"own", "userspace, of its tables and the registry"},
+		{"cache", "userspace, of what others said before"},
+		{"stale", "userspace, of what others said before, beyond its TTL: nobody answers"},
+		{"upstream", "other servers, which were asked"}};
+
+	for (size_t i = 0; level && i < sizeof(texts) / sizeof(*texts); i++)
+		if (strcmp(level, texts[i][0]) == 0)
+			return texts[i][1];
+	return "not known: too many others were answered meanwhile";
+}
+
+static int tell_trace(const struct ctl *c, const struct ctl_answer *a, json_t *doc)
+{
+	const char *level = json_string_value(json_object_get(doc, "level"));
+
+	if (c->json)
+		return ctl_print(c, doc);
+	printf("asked    %s for %s %s\n", text_of(doc, "server"), text_of(doc, "name"),
+	       text_of(doc, "type"));
+	printf("rule     %s\n", text_of(doc, "rule"));
+	printf("level    %s\n", level_text(level));
+	printf("answer   %s, %u records", text_of(doc, "rcode"), a->answers);
+	if (a->answers)
+		printf(", TTL %u s", a->ttl_s);
+	printf("\ntook     %.1f us", (double)a->took_ns / 1000);
+	if (level && strcmp(level, "kernel") != 0)
+		printf(", of these %lld in the agent",
+		       (long long)json_integer_value(json_object_get(doc, "agent_us")));
+	putchar('\n');
+	json_decref(doc);
+	return 0;
+}
+
+static bool server_of(const json_t *status, struct ctl_server *ret)
+{
+	const json_t *list = json_object_get(json_object_get(status, "listening"), "dns");
+
+	return ctl_server_at(
+		json_array_size(list) ? json_string_value(json_array_get(list, 0)) : "", ret);
+}
+
+static int trace(const struct ctl *c, const json_t *status, const json_t *dns, uint16_t type)
+{
+	json_t *before = seen_after(c, INT64_MAX), *seen = NULL;
+	struct ctl_answer a = {0};
+	struct ctl_server s;
+	json_int_t took_us = 0;
+	const char *level;
+	char other[16];
+	int r;
+
+	if (!before)
+		return CTL_EXIT_FAILED;
+	if (!server_of(status, &s)) {
+		json_decref(before);
+		return ctl_fail(c, "the agent listens on no address for DNS");
+	}
+	r = ctl_ask(&s, c->args[0], type, &a);
+	seen = r ? NULL : seen_after(c, last_of(before));
+	json_decref(before);
+	if (r)
+		return ctl_fail(c, "%s: %s: %s", s.text, c->args[0], wm_err_str(r));
+	if (!seen)
+		return CTL_EXIT_FAILED;
+	level = level_of(seen, &a, &took_us);
+	r = tell_trace(c, &a,
+		       json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s, s:i, s:I, s:I, s:I}", "name",
+				 c->args[0], "type", type_text(type, other), "server", s.text,
+				 "rule", rule_of(c->args[0], status, dns), "level", level, "rcode",
+				 rcode_text(a.flags & WM_DNS_RCODE), "answers", a.answers, "ttl_s",
+				 (json_int_t)a.ttl_s, "took_us", (json_int_t)(a.took_ns / 1000),
+				 "agent_us", took_us));
+	json_decref(seen);
+	return r;
+}
+
+int ctl_dns_trace(const struct ctl *c)
+{
+	json_t *status = ctl_get(c, "/v1/waymark/status", false),
+	       *dns = status ? ctl_get(c, "/v1/waymark/dns", false) : NULL;
+	uint16_t type = WM_DNS_A;
+	int r = CTL_EXIT_FAILED;
+
+	if (c->args_count > 1 && !type_of(c->args[1], &type))
+		r = ctl_fail(c, "'%s' is no type that is known here", c->args[1]);
+	else if (dns)
+		r = trace(c, status, dns, type);
+	json_decref(dns);
+	json_decref(status);
+	return r;
+}
+
+/* --- top -------------------------------------------------------------------------------------- */
+static int busier(const void *a, const void *b)
+{
+	json_int_t x = json_integer_value(json_object_get(*(json_t *const *)a, "count")),
+		   y = json_integer_value(json_object_get(*(json_t *const *)b, "count"));
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The most frequent values of what @p key names, as rows; @p scale makes rates of counts. */
+static json_t *most(const json_t *questions, const char *key, double scale)
+{
+	json_t *by = json_object(), *list = json_array(), *row, **all;
+	const json_t *q;
+	const char *name;
+	size_t i, n = 0;
+
+	json_array_foreach(questions, i, q)
+	{
+		const json_t *v = json_object_get(q, key);
+		char other[16];
+
+		name = json_is_integer(v) ? type_text(json_integer_value(v), other)
+					  : json_string_value(v);
+		row = json_object_get(by, name);
+		json_object_set_new(by, name, json_integer(json_integer_value(row) + 1));
+	}
+	all = calloc(json_object_size(by) + 1, sizeof(*all));
+	json_object_foreach(by, name, row)
+	{
+		json_int_t count = json_integer_value(row);
+
+		if (all)
+			all[n++] = json_pack("{s:s, s:I, s:o}", key, name, "count", count, "per_s",
+					     json_sprintf("%.1f", (double)count * scale));
+	}
+	if (all)
+		qsort(all, n, sizeof(*all), busier);
+	for (i = 0; i < n; i++) {
+		if (i < ROWS_MAX)
+			json_array_append(list, all[i]);
+		json_decref(all[i]);
+	}
+	free(all);
+	json_decref(by);
+	return list;
+}
+
+static void show_top(const json_t *doc)
+{
+	static const char *const keys[] = {"name", "client", "type", "level"};
+
+	printf("%.1f questions a second answered by userspace; not those that the kernel answers\n",
+	       json_real_value(json_object_get(doc, "per_s")));
+	if (json_integer_value(json_object_get(doc, "lost")))
+		printf("a sample: %lld of them were not kept\n",
+		       (long long)json_integer_value(json_object_get(doc, "lost")));
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		const char *columns[] = {"per_s", keys[i], NULL};
+
+		putchar('\n');
+		ctl_table(json_object_get(doc, keys[i]), columns, 0, stdout);
+	}
+}
+
+/* @param after number of the last question of the look before; becomes that of this one. */
+static int top_once(const struct ctl *c, json_int_t *after)
+{
+	struct timespec pause = {.tv_sec = INTERVAL_S};
+	json_t *seen, *doc, *questions;
+	double scale;
+	size_t kept;
+
+	nanosleep(&pause, NULL);
+	seen = seen_after(c, *after);
+	if (!seen)
+		return CTL_EXIT_FAILED;
+	questions = json_object_get(seen, "questions");
+	kept = json_array_size(questions);
+	/* what was not kept is taken to be as what was */
+	scale = kept ? (double)(last_of(seen) - *after) / (double)kept / INTERVAL_S : 0;
+	doc = json_pack("{s:f, s:O, s:o, s:o, s:o, s:o}", "per_s",
+			(double)(last_of(seen) - *after) / INTERVAL_S, "lost",
+			json_object_get(seen, "lost"), "name", most(questions, "name", scale),
+			"client", most(questions, "client", scale), "type",
+			most(questions, "type", scale), "level", most(questions, "level", scale));
+	*after = last_of(seen);
+	if (!c->once && isatty(STDOUT_FILENO) && !c->json)
+		fputs("\033[H\033[2J", stdout); /* home, and clear what follows */
+	if (c->json) {
+		json_dumpf(doc, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+		putchar('\n');
+	} else {
+		show_top(doc);
+	}
+	fflush(stdout);
+	json_decref(doc);
+	json_decref(seen);
+	return 0;
+}
+
+int ctl_dns_top(const struct ctl *c)
+{
+	json_t *seen = seen_after(c, INT64_MAX);
+	json_int_t after = last_of(seen);
+	int r = seen ? 0 : CTL_EXIT_FAILED;
+
+	json_decref(seen);
+	do {
+		r = r ? r : top_once(c, &after);
+	} while (!c->once && !r && !ferror(stdout));
+	return r;
+}
