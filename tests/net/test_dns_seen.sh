@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What answered a question, and by which rule; who asks most for what; how long answers take, by code.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+
+serve up 127.0.0.11 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"')"
+AT=(--agent "unix:$TMP/http.sock")
+trace() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -c '[.level, .rcode, .answers]'; }
+rule() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r .rule; }
+
+# --- what answered
+start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11
+register web-1 web 127.1.0.1 80 >/dev/null
+in_kernel() { [ "$(trace web.service.mesh.internal)" = '["kernel","NOERROR",1]' ]; }
+until_ok 10 in_kernel || fail "the kernel answers: $(trace web.service.mesh.internal)"
+check "the rule" "below mesh.internal, our domain" "$(rule Web.Service.Mesh.Internal.)"
+check "what is not known" '["upstream","NOERROR",1]' "$(trace a.example)"
+check "and is kept then" '["cache","NOERROR",1]' "$(trace a.example)"
+check "its rule" "not our domain: dns.upstream is list, servers of ." "$(rule a.example)"
+matches "in words" "^level    userspace, of what others said before" "$("$CTL" "${AT[@]}" dns trace a.example)"
+matches "TTL of the first record" "^answer   NOERROR, 1 records, TTL (60|5[0-9]) s" "$("$CTL" "${AT[@]}" dns trace a.example)"
+matches "no type" "'X' is no type that is known here" "$("$CTL" "${AT[@]}" dns trace a.example X 2>&1)"
+check "flushed" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
+check "it is asked again" '["upstream","NOERROR",1]' "$(trace a.example)"
+check "it is the operator's to see who asks" 403 "$(code $API/v1/waymark/dns/seen)"
+dns_balance
+stop_agent
+start_agent --set kernel.dns=false
+check "without the kernel" '["own","NOERROR",1]' "$(trace web.service.mesh.internal)"
+check "a name that is not there" '["own","NXDOMAIN",0]' "$(trace none.service.mesh.internal AAAA)"
+check "nobody is asked" '["own","REFUSED",0]' "$(trace a.example)"
+check "as the rule says" "not our domain, and dns.upstream is off" "$(rule a.example)"
+
+# --- who asks most for what
+for i in $(seq 400); do echo "web.service.mesh.internal A"; [ $((i % 4)) != 0 ] || echo "none.service.mesh.internal SRV"; done >"$TMP/names"
+asking() {
+	while [ ! -e "$TMP/stop" ]; do
+		dig -b 127.0.0.77 +short +tries=1 +time=1 @127.0.0.1 -p 8600 -f "$TMP/names" >/dev/null 2>&1
+	done
+}
+asking &
+top() { "$CTL" "${AT[@]}" --json --once dns top; }
+busy() { [ "$(top | jq -r '[.name[0].name, .client[0].client, .type[0].type, .level[0].level] | join(" ")')" = "web.service.mesh.internal 127.0.0.77 A own" ]; }
+until_ok 30 busy || fail "the busiest: $(top)"
+matches "in words" "^[0-9.]+ +web.service.mesh.internal" "$("$CTL" "${AT[@]}" --once dns top)"
+touch "$TMP/stop"
+
+# --- how long answers take
+metrics() { api "$API/v1/agent/metrics?format=prometheus" | grep waymark_dns_user_answer_seconds; }
+sum() { awk -v head="waymark_dns_user_answer_seconds_$1" 'index($1, head "{") == 1 { n += $2 } END { print n + 0 }' <<<"$2"; }
+matches "by code" '_bucket\{rcode="NXDOMAIN",le="0.001"\} [1-9]' "$(metrics)"
+m=$(metrics)
+check "all are in the last bucket" "$(sum count "$m")" "$(grep -F 'le="+Inf"' <<<"$m" | awk '{n += $2} END {print n}')"
+done_testing
