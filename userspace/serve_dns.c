@@ -118,7 +118,9 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 				  .tcp_max = (unsigned)s->dns_tcp_connections_max,
 				  .tcp_client_max = (unsigned)s->dns_tcp_per_client_max,
 				  .tcp_memory_max = s->dns_tcp_memory_max,
-				  .tcp_idle_ms = s->dns_tcp_idle_ms};
+				  .tcp_idle_ms = s->dns_tcp_idle_ms,
+				  .log_every = (unsigned)s->dns_query_log,
+				  .log_privacy = s->log_privacy};
 	int r;
 
 	*ret = wm_dns_server_new(l, registry, tables, &c);

@@ -284,6 +284,12 @@ void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t l
 /** Close those that wait for a service. */
 void wm_dns_conns_unpark(struct wm_dns_server *s);
 
+/* --- query_log.c --- */
+/** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */
+void wm_dns_note(struct wm_dns_server *s, const struct sockaddr *from, bool tcp,
+		 enum wm_dns_level level, const uint8_t *query, size_t len, const uint8_t *answer,
+		 size_t answer_len, uint64_t took_ns);
+
 /* --- server.c --- */
 struct wm_dns_socket {
 	struct wm_dns_server *s;
@@ -302,6 +308,8 @@ struct wm_dns_server {
 	char *datacenter;	/* lower case */
 	uint64_t counters[WM_DNS_COUNTER_COUNT];
 	struct wm_dns_seen *seen;
+	uint64_t log_second; /* of the query log, and lines in it */
+	unsigned log_lines;
 	SLIST_HEAD(, wm_dns_socket) sockets;
 	LIST_HEAD(, wm_dns_conn) conns;
 	unsigned conns_count;

@@ -458,7 +458,7 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	uint64_t begun_ns = wm_clock_ns();
 	size_t n = respond(s, query, len, tcp, out, cap);
 
-	wm_dns_seen_put(s->seen, s->from, tcp, WM_DNS_LEVEL_OWN, query, len, out, n,
-			wm_clock_ns() - begun_ns);
+	wm_dns_note(s, s->from, tcp, WM_DNS_LEVEL_OWN, query, len, out, n,
+		    wm_clock_ns() - begun_ns);
 	return n;
 }

@@ -39,6 +39,8 @@
 	X(TCP_CLIENT_FULL, dns_user_tcp_client_full,                                               \
 	  "TCP connections closed as their client had dns.tcp_per_client_max")                     \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
+	X(UNLOGGED, dns_user_unlogged,                                                             \
+	  "questions of dns.query_log that were left out: more than 100 in a second")              \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
 	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")     \
 	X(DENIED, dns_user_denied,                                                                 \
@@ -60,6 +62,8 @@ struct wm_dns_config {
 	unsigned tcp_client_max; /* of these of one address or /64; 0: as many */
 	size_t tcp_memory_max;	 /* octets of answers that nobody takes; 0: no bound */
 	uint64_t tcp_idle_ms;	 /* RFC 7766 6.2.3 */
+	unsigned log_every;	 /* so many answers have one line in the log; 0: none is logged */
+	bool log_privacy;	 /* private names and clients are hashed there */
 };
 /** One server a registry: it subscribes, and marks the registry's instances while it starts. */
 struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r,
