@@ -54,4 +54,41 @@ sum() { awk -v head="waymark_dns_user_answer_seconds_$1" 'index($1, head "{") ==
 matches "by code" '_bucket\{rcode="NXDOMAIN",le="0.001"\} [1-9]' "$(metrics)"
 m=$(metrics)
 check "all are in the last bucket" "$(sum count "$m")" "$(grep -F 'le="+Inf"' <<<"$m" | awk '{n += $2} END {print n}')"
+dns_balance
+stop_agent
+
+# --- the query log is a choice
+lines() { tail -n +"$((was + 1))" "$TMP/agent.log" | grep 'event=dns.question'; }
+was=$(wc -l <"$TMP/agent.log")
+start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11
+ask +tcp web.service.mesh.internal >/dev/null
+check "none is logged" "" "$(lines)"
+stop_agent
+was=$(wc -l <"$TMP/agent.log")
+start_agent --set dns.query_log=1 --set dns.upstream=list --set "dns.forward=.=127.0.0.11,corp.test=127.0.0.11"
+ask +tcp web.service.mesh.internal >/dev/null
+ask a.example >/dev/null
+matches "one of ours" "dns.question name=web.service.mesh.internal type=1 client=127.0.0.1 transport=tcp level=own rcode=0 answers=1 us=[0-9]+" "$(lines)"
+matches "one of others" "dns.question name=a.example type=1 client=127.0.0.1 transport=udp level=upstream rcode=0 answers=1 us=[0-9]+" "$(lines)"
+stop_agent
+was=$(wc -l <"$TMP/agent.log")
+start_agent --set dns.query_log=1 --set log.privacy=true --set dns.upstream=list --set "dns.forward=.=127.0.0.11,corp.test=127.0.0.11"
+for name in web.service.mesh.internal WEB.service.mesh.internal a.example host.corp.test printer 1.0.0.10.in-addr.arpa; do ask +tcp $name >/dev/null; done
+check "private names are not in the log" 0 "$(lines | grep -cE 'web|corp|printer|10.in-addr|127.0.0')"
+check "but as hashes, of one name one" "5 4" "$(lines | grep -oE 'name=~[0-9a-f]{16}' | wc -l) $(lines | grep -oE 'name=~[0-9a-f]{16}' | sort -u | wc -l)"
+matches "others are" "name=a.example .*client=~[0-9a-f]{16}" "$(lines)"
+stop_agent
+was=$(wc -l <"$TMP/agent.log")
+start_agent --set dns.query_log=10
+for i in $(seq 40); do echo "none-$i.service.mesh.internal"; done >"$TMP/names"
+dig +tcp +keepopen +short @127.0.0.1 -p 8600 -f "$TMP/names" >/dev/null
+check "one of ten" 4 "$(lines | wc -l)"
+for i in $(seq 2000); do echo "none.service.mesh.internal"; done >"$TMP/names"
+unlogged() { # a fast client, until a second had more than the log takes
+	dig +tcp +keepopen +short @127.0.0.1 -p 8600 -f "$TMP/names" >/dev/null
+	[ "$(api "$API/v1/agent/metrics?format=prometheus" | awk '$1 == "waymark_dns_user_unlogged_total" {print $2}')" -gt 0 ]
+}
+stop_agent
+start_agent --set dns.query_log=1
+until_ok 60 unlogged || fail "what is too much is counted"
 done_testing
