@@ -136,7 +136,8 @@ static const char *level_of(const json_t *seen, const struct ctl_answer *a, json
 	return json_integer_value(json_object_get(seen, "lost")) ? NULL : "kernel";
 }
 
-static const char *level_text(const char *level)
+/* What the kernel answers beside our domain it was given for a while. */
+static const char *level_text(const char *level, const char *rule)
 {
 	static const char *const texts[][2] = {
 		{"kernel", "the program in the kernel, of its tables"},
@@ -145,6 +146,8 @@ static const char *level_text(const char *level)
 		{"stale", "userspace, of what others said before, beyond its TTL: nobody answers"},
 		{"upstream", "other servers, which were asked"}};
 
+	if (level && strcmp(level, "kernel") == 0 && strncmp(rule, "below", 5) != 0)
+		return "the program in the kernel, of what others said before";
 	for (size_t i = 0; level && i < sizeof(texts) / sizeof(*texts); i++)
 		if (strcmp(level, texts[i][0]) == 0)
 			return texts[i][1];
@@ -160,7 +163,7 @@ static int tell_trace(const struct ctl *c, const struct ctl_answer *a, json_t *d
 	printf("asked    %s for %s %s\n", text_of(doc, "server"), text_of(doc, "name"),
 	       text_of(doc, "type"));
 	printf("rule     %s\n", text_of(doc, "rule"));
-	printf("level    %s\n", level_text(level));
+	printf("level    %s\n", level_text(level, text_of(doc, "rule")));
 	printf("answer   %s, %u records", text_of(doc, "rcode"), a->answers);
 	if (a->answers)
 		printf(", TTL %u s", a->ttl_s);
