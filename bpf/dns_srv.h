@@ -219,7 +219,7 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 	return 0;
 }
 
-static __always_inline int srv_build(const struct wm_config *c, struct work *w, bool *ret_ours)
+static __always_inline int srv_build(const struct wm_config *c, struct work *w, int *ret_tail)
 {
 	bool complete = WM_READ(c->flags) & WM_CONFIG_F_COMPLETE;
 	int plain, why;
@@ -230,7 +230,10 @@ static __always_inline int srv_build(const struct wm_config *c, struct work *w, 
 	why = srv_find(c, w, &plain);
 	if (why == WM_C_DNS_PASS_UNKNOWN && !plain) {
 		why = no_name(c, w, complete);
-		*ret_ours = w->zone < 2;
+		if (w->zone < 2)
+			*ret_tail = WM_DNS_TAIL_REST;
+		else if (hot_on && w->query.flags & WM_DNS_RD)
+			*ret_tail = WM_DNS_TAIL_HOT;
 		return why;
 	}
 	if (why == WM_C_DNS_PASS_UNKNOWN && complete) {
@@ -251,14 +254,15 @@ int dns_srv(struct __sk_buff *skb)
 	const struct wm_config *c = config_get();
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
-	bool ours = false;
-	int why;
+	int tail = -1, why;
 
 	if (!c || !w)
 		return TC_ACT_UNSPEC; /* never: tells the verifier */
-	why = srv_build(c, w, &ours);
-	if (why == WM_C_DNS_PASS_UNKNOWN && ours)
+	why = srv_build(c, w, &tail);
+	if (why == WM_C_DNS_PASS_UNKNOWN && tail == WM_DNS_TAIL_REST)
 		why = go_on(skb, w, WM_DNS_TAIL_REST, w->mac);
+	else if (why == WM_C_DNS_PASS_UNKNOWN && tail == WM_DNS_TAIL_HOT)
+		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
 	if (!why)
 		why = answer(skb, w, w->mac);
 	if (why)

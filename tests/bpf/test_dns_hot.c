@@ -102,6 +102,22 @@ Test(dns_hot, it_says_what_userspace_said_with_the_ttl_that_is_left)
 	cr_assert_eq(counter(WM_C_DNS_HOT), 8);
 }
 
+/* SRV has a program of its own, which knows no others' names. */
+Test(dns_hot, srv_of_others_as_well)
+{
+	struct frame q, a;
+
+	mem.config->confirmed_ns = wm_clock_ns();
+	query_frame(&q, false, NAME, 33, 1232);
+	cr_assert(!answered(&q, &a));
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 1);
+	(void)keep(&q, 4, 20, S_AGO);
+	cr_assert(answered(&q, &a));
+	is_said(&q, &a, 4, 20, TTL_S - S_AGO);
+	check_envelope(&q, &a, false);
+	cr_assert_eq(counter(WM_C_DNS_HOT), 1);
+}
+
 Test(dns_hot, the_name_in_any_case)
 {
 	struct frame q, a;
