@@ -274,14 +274,16 @@ test-long: deps-test ## end-to-end tests that take minutes each (tests/long), wh
 cover: deps-test ## lines of the source that the tests run, by folder
 	@$(MAKE) $(MANY) FLAVOUR=cov FUZZ_BIN= test-build
 	@tools/cover.sh
-TSAN_UNIT := store_scenario write_path write_orders snapshot snapshot_writes
+TSAN_UNIT := store_scenario write_path write_orders snapshot snapshot_writes grace
+TSAN_NET := net/test_catalog net/test_snapshot net/test_drain net/test_abort net/test_checks net/test_mesh_keyring fault/test_store_slow
+TSAN_SAYS := halt_on_error=1 exitcode=66 suppressions=$(CURDIR)/tests/tsan/suppressions
 test-tsan: deps-test ## what has a second thread (the store, drains, programs of checks), under ThreadSanitizer
 	@$(MAKE) $(MANY) FLAVOUR=tsan all $(TSAN_UNIT:%=build/tsan/tests/test_%) \
 		build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so
 	@for t in $(TSAN_UNIT); do echo "--- $$t"; \
-		TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R build/tsan/tests/test_$$t || exit 1; done
-	@for t in net/test_catalog net/test_snapshot net/test_drain net/test_checks fault/test_store_slow; do echo "--- $$t"; \
-		B=build/tsan TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch -R bash tests/$$t.sh || exit 1; done
+		TSAN_OPTIONS="$(TSAN_SAYS)" setarch -R build/tsan/tests/test_$$t || exit 1; done
+	@for t in $(TSAN_NET); do echo "--- $$t"; \
+		B=build/tsan TSAN_OPTIONS="$(TSAN_SAYS)" setarch -R bash tests/$$t.sh || exit 1; done
 .PHONY: accept
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
 	@$(MAKE) $(MANY) FLAVOUR=asan all
