@@ -66,6 +66,13 @@ static bool is_own(struct wm_dns_guard *g, const __be32 addr[4])
 	return false;
 }
 
+bool wm_dns_is_local(struct wm_dns_server *s, const struct sockaddr *from)
+{
+	__be32 addr[4];
+
+	return address_of(from, addr) && is_own(&s->guard, addr);
+}
+
 bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from)
 {
 	struct wm_dns_guard *g = &s->guard;

@@ -261,6 +261,8 @@ struct wm_dns_guard {
 	unsigned own_count;
 	uint64_t own_ms; /* when they were read; 0: not yet */
 };
+/** Is it an address of this machine? Read anew each second. */
+bool wm_dns_is_local(struct wm_dns_server *s, const struct sockaddr *from);
 /** May the client at @p from ask? Counted if not. */
 bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from);
 void wm_dns_guard_done(struct wm_dns_guard *g);
@@ -273,6 +275,21 @@ bool wm_dns_pads(const uint8_t *query, size_t len);
 size_t wm_dns_padding(const uint8_t *answer, size_t len);
 /** Put them behind it. */
 void wm_dns_pad(uint8_t *answer, size_t len, size_t pad);
+
+/* --- rate.c: how often the same is answered over UDP --- */
+struct wm_dns_rate_place;
+struct wm_dns_rate {
+	uint64_t every_ns; /* 0: as often as it is asked */
+	uint64_t key;	   /* of the table's hash, secret */
+	struct wm_dns_rate_place *at;
+};
+enum wm_dns_rated { WM_DNS_RATED_ANSWER, WM_DNS_RATED_DROP, WM_DNS_RATED_CUT };
+/** What a datagram is answered with; counted if not by its answer. */
+enum wm_dns_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
+			      const uint8_t *query, size_t len);
+/** The question alone, with TC, to a query that is rated CUT, as long at most. @return octets. */
+size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out);
+void wm_dns_rate_done(struct wm_dns_rate *r);
 
 /* --- conn.c: connections --- */
 /** Serve a client on @p fd, which is taken; closed where he has connections enough. */
@@ -331,5 +348,6 @@ struct wm_dns_server {
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
+	struct wm_dns_rate rate;
 	struct wm_statics *statics; /* ours; NULL: none */
 };

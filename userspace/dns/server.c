@@ -65,12 +65,17 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	struct msghdr *h = &b->in[i].msg_hdr;
 	const struct sockaddr *from = h->msg_name;
 	size_t len = b->in[i].msg_len;
+	enum wm_dns_rated rated;
 	size_t made;
 	int asked;
 
 	if (!wm_dns_may_ask(k->s, from))
 		return 0;
+	rated = wm_dns_rate(k->s, from, b->query[i], len);
 	loosen_source(h);
+	if (rated != WM_DNS_RATED_ANSWER)
+		return rated == WM_DNS_RATED_CUT ? wm_dns_rate_cut(b->query[i], len, b->answer[i])
+						 : 0;
 	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
 		return 0;
 	asked = wm_dns_park(k->s, k->fd, h, len);
@@ -359,6 +364,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_clients_free(s->conn_clients);
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
+	wm_dns_rate_done(&s->rate);
 	wm_statics_free(s->statics);
 	wm_dns_seen_free(s->seen);
 	free(s->datacenter);

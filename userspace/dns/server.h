@@ -44,7 +44,10 @@
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
 	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")     \
 	X(DENIED, dns_user_denied,                                                                 \
-	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")
+	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")       \
+	X(RATE_DROPPED, dns_user_rate_dropped,                                                     \
+	  "datagrams dropped: the same was asked more than dns.rate_limit times from one network") \
+	X(RATE_CUT, dns_user_rate_cut, "the same, each second one: told to use TCP")
 
 #define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
 
@@ -102,6 +105,9 @@ void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
  *  beginning. Copied. TCP connections that are open stay. */
 void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *list,
 			 unsigned count);
+/** Answer the same question from one network of others at most @p per_s times a second over UDP,
+ * from now on; 0: as often as it is asked. @return 0, -ENOMEM. */
+int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s);
 /** Answer with these records of the operator's from now on, which are taken; NULL: none. What
  * others said of such names is forgotten. */
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry metadata resolution dns */
+/* The same question from one network is answered so often a second. */
+#include "dns_help.h"
+#include "userspace/dns/internal.h"
+
+TestSuite(dns_rate, .init = dns_setup, .fini = dns_teardown);
+
+static enum wm_dns_rated rated(const char *client, const char *name)
+{
+	struct sockaddr_storage from = {0};
+	struct sockaddr_in6 *in6 = (void *)&from;
+	struct sockaddr_in *in = (void *)&from;
+
+	if (inet_pton(AF_INET6, client, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+	} else {
+		cr_assert_eq(inet_pton(AF_INET, client, &in->sin_addr), 1);
+		in->sin_family = AF_INET;
+	}
+	return wm_dns_rate(server, (struct sockaddr *)&from, query, build(name, 1, 0));
+}
+
+Test(dns_rate, by_network_and_question)
+{
+	cr_assert_eq(wm_dns_server_rate(server, 1), 0);
+	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_ANSWER);
+	cr_assert_eq(rated("192.0.2.77", "A.example"), WM_DNS_RATED_DROP);
+	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_CUT);
+	cr_assert_eq(rated("192.0.2.1", "b.example"), WM_DNS_RATED_ANSWER, "another question");
+	cr_assert_eq(rated("192.0.3.1", "a.example"), WM_DNS_RATED_ANSWER, "another network");
+	cr_assert_eq(rated("2001:db8::1", "a.example"), WM_DNS_RATED_ANSWER);
+	cr_assert_eq(rated("2001:db8::2", "a.example"), WM_DNS_RATED_DROP);
+	cr_assert_eq(rated("2001:db8:0:1::2", "a.example"), WM_DNS_RATED_ANSWER);
+	cr_assert_eq(server->counters[WM_DNS_C_RATE_DROPPED], 2);
+	cr_assert_eq(server->counters[WM_DNS_C_RATE_CUT], 1);
+}
+
+Test(dns_rate, this_node_has_no_bound)
+{
+	cr_assert_eq(wm_dns_server_rate(server, 1), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		cr_assert_eq(rated("127.0.0.1", "a.example"), WM_DNS_RATED_ANSWER);
+		cr_assert_eq(rated("::1", "a.example"), WM_DNS_RATED_ANSWER);
+	}
+	cr_assert_eq(wm_dns_server_rate(server, 0), 0);
+	for (unsigned i = 0; i < 10; i++)
+		cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_ANSWER);
+}
+
+Test(dns_rate, what_is_cut_is_the_question)
+{
+	size_t len = build("a.example", 1, 1232);
+
+	answer.len = wm_dns_rate_cut(query, len, answer.raw);
+	parse_answer();
+	cr_assert_eq(answer.len, len - 11);
+	cr_assert_eq(answer.flags & 0x8200, 0x8200);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(answer.counts[0], 1);
+	cr_assert_eq(answer.n, 0);
+}

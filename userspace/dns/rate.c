@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rate.c - response-rate limit: as addresses of UDP can be forged, answers are what others can be
+ * flooded with. The same question from one network (/24, /64) is answered so often a second; of
+ * what is more each second one is told to come by TCP, which shows that it is there, and the rest
+ * is dropped. This node's own are not counted: they reach nobody else. A table of fixed size: who
+ * has the place of another begins anew, so that it limits too little, and nobody else's. */
+#include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/random.h"
+#include "waymark/bucket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLACES 16384 /* of the table, 256 KiB: questions that are asked too often at a time */
+#define SLIP   2     /* one of so many is told to use TCP; as NSD and BIND have it */
+
+struct wm_dns_rate_place {
+	__u64 full_ns;
+	uint32_t of, over;
+};
+
+/* Octets of the question, 0: there is none that can be read. */
+static size_t question_len(const uint8_t *query, size_t len)
+{
+	size_t at = WM_DNS_HEADER_LEN;
+
+	if (len < at || query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) || query[4] || query[5] != 1)
+		return 0;
+	while (at < len && query[at]) {
+		if (query[at] > WM_DNS_LABEL_MAX || at > WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX)
+			return 0;
+		at += query[at] + 1u;
+	}
+	return at + 5 <= len ? at + 5 - WM_DNS_HEADER_LEN : 0;
+}
+
+/* Of its network and the question, whatever the case of its letters. */
+static uint64_t hash_of(const struct wm_dns_rate *r, const uint8_t client[WM_DNS_CLIENT_LEN],
+			bool v4, const uint8_t *question, size_t len)
+{
+	uint64_t h = r->key;
+
+	for (unsigned i = 0; i < (v4 ? 15 : 8); i++)
+		h = (h ^ client[i]) * 0x100000001b3ull;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = question[i];
+
+		h = (h ^ (c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c)) * 0x100000001b3ull;
+	}
+	return wm_mix64(h);
+}
+
+enum wm_dns_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
+			      const uint8_t *query, size_t len)
+{
+	struct wm_dns_rate *r = &s->rate;
+	struct wm_dns_rate_place *p;
+	uint8_t client[WM_DNS_CLIENT_LEN];
+	size_t question;
+	uint64_t h;
+
+	if (!r->every_ns || wm_dns_is_local(s, from))
+		return WM_DNS_RATED_ANSWER;
+	question = question_len(query, len);
+	if (!question)
+		return WM_DNS_RATED_ANSWER; /* an error is shorter than what it is about */
+	wm_dns_client_of((const struct sockaddr_storage *)from, client);
+	h = hash_of(r, client, from->sa_family == AF_INET, query + WM_DNS_HEADER_LEN, question);
+	p = &r->at[h % PLACES];
+	if (p->of != h >> 32)
+		*p = (struct wm_dns_rate_place){.of = (uint32_t)(h >> 32)};
+	if (wm_bucket_take(&p->full_ns, wm_clock_ns(), r->every_ns, WM_NS_PER_S))
+		return WM_DNS_RATED_ANSWER;
+	if (++p->over % SLIP) {
+		s->counters[WM_DNS_C_RATE_DROPPED]++;
+		return WM_DNS_RATED_DROP;
+	}
+	s->counters[WM_DNS_C_RATE_CUT]++;
+	return WM_DNS_RATED_CUT;
+}
+
+size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out)
+{
+	size_t question = question_len(query, len);
+
+	memset(out, 0, WM_DNS_HEADER_LEN);
+	memcpy(out, query, 2);
+	out[2] = (uint8_t)((WM_DNS_QR | WM_DNS_TC) >> 8 | (query[2] & (WM_DNS_RD >> 8)));
+	out[5] = 1;
+	memcpy(out + WM_DNS_HEADER_LEN, query + WM_DNS_HEADER_LEN, question);
+	return WM_DNS_HEADER_LEN + question;
+}
+
+int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s)
+{
+	struct wm_dns_rate *r = &s->rate;
+
+	r->every_ns = 0;
+	if (per_s && !r->at) {
+		r->at = calloc(PLACES, sizeof(*r->at));
+		r->key = wm_random64();
+	}
+	if (per_s && !r->at)
+		return -ENOMEM;
+	r->every_ns = per_s ? WM_NS_PER_S / per_s : 0;
+	return 0;
+}
+
+void wm_dns_rate_done(struct wm_dns_rate *r)
+{
+	free(r->at);
+}
