@@ -21,6 +21,8 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 	int r;
 
 	wm_dns_server_allow(d, allow, n);
+	if (wm_dns_server_rate(d, (unsigned)s->dns_rate_limit))
+		wm_error("dns.rate_limit", "text=\"out of memory: answers are not limited\"");
 	r = p ? wm_plane_guard(p, allow, n) : 0;
 	if (r)
 		wm_error(

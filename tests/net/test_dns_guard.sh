@@ -27,7 +27,7 @@ ip addr add 10.99.0.1/32 dev lo
 ip addr add fd99::1/128 dev lo nodad
 place "$POD" wmpod 10.99.1 fd99:1
 place "$FAR" wmfar 10.99.2 fd99:2
-settings() { printf '{"dns": {"allow": [%s]}}' "$1" >"$TMP/settings.json"; }
+settings() { printf '{"dns": {"allow": [%s], "rate_limit": %s}}' "$1" "${2:-200}" >"$TMP/settings.json"; }
 reload() { operator -X PUT "$API/v1/agent/reload"; }
 settings ''
 start_agent --config "$TMP/settings.json" --set dns.addresses=10.99.0.1,fd99::1,127.0.0.1 --set kernel.veth_devices=wmpod
@@ -68,6 +68,23 @@ for at in "@10.99.0.1 -b 10.99.0.1" "@10.99.0.1 -b 10.99.1.1" "@fd99::1 -b fd99:
 	# shellcheck disable=SC2086
 	check "and ask userspace, $at" 1 "$(dig +short +tries=1 +time=5 -p 8600 $at $NAME SRV | grep -c 8081)"
 done
+
+# --- how often: the same question from one network over UDP, here once a second
+settings '' 1
+check "a reload" "" "$(reload)"
+once=once.node.mesh.internal
+storm() { # until the question was dropped and cut: each is asked by two, as one may begin a second
+	of "$FAR" dig +noall +comments +tries=1 +time=1 +ignore -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT >>"$TMP/storm" 2>&1
+	[ "$(metric dns_user_rate_dropped)" -ge 1 ] && [ "$(metric dns_user_rate_cut)" -ge 1 ]
+}
+until_ok 30 storm || fail "what is asked too often is dropped, and cut: $(cat "$TMP/storm")"
+matches "who is cut is told so" "flags: qr tc rd;|flags: qr tc;" "$(cat "$TMP/storm")"
+check "over TCP there is no bound" "NXDOMAIN NXDOMAIN NXDOMAIN " "$(of "$FAR" dig +noall +comments +tcp -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT | sed -n 's/.*status: \([A-Z]*\),.*/\1/p' | tr '\n' ' ')"
+before=$(metric dns_user_rate_dropped)
+for _ in 1 2 3 4 5; do check "this node has none" NXDOMAIN "$(status_of $once TXT)"; done
+check "nor was one dropped" "$before" "$(metric dns_user_rate_dropped)"
+settings '"10.99.2.0/24", "fd99:1::2"' 0
+check "a reload" "" "$(reload)"
 
 # --- what is none is refused, and what is in force stays
 settings '"10.99.2.0/24", "10.99.2.1/24"'
