@@ -150,6 +150,17 @@ Test(hot, there_are_no_more_than_there_is_room_for)
 	cr_assert_geq(wm_hot_counters(hot)[WM_HOT_C_FULL], 1);
 }
 
+/* As many as may be kept have their chance, though they are asked for in turn. */
+Test(hot, names_that_are_asked_for_in_turn)
+{
+	const char *const names[] = {"a", "b", "c", "d"};
+
+	for (unsigned n = 0; n < AFTER; n++)
+		for (unsigned i = 0; i < MAX; i++)
+			ask(names[i], 300, 1);
+	cr_assert_eq(wm_hot_names(hot), MAX);
+}
+
 Test(hot, types_that_the_kernel_does_not_ask_for_are_not_kept)
 {
 	struct wm_dns_query q;

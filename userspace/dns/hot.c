@@ -15,12 +15,14 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define LOOK_MS	     250
-#define SEEN_A_NAME  4	  /* places of the table of those that are not kept, for each that may be */
-#define RENEW_AT_MS  2000 /* a name is renewed when it has so long left, or a tenth of its TTL */
-#define RENEW_HITS   2	  /* answers of the kernel since the last time that make it worth it */
-#define OPEN_MAX     32	  /* questions of ours at a time */
-#define RETRY_MIN_MS 250 /* between two tries to renew one */
+#define LOOK_MS	    250
+#define SEEN_A_NAME 4 /* places of the table of those that are not kept, for each that may be */
+#define SEEN_WAYS                                                                                  \
+	4 /* of these, that a name may have: those that share them are found all the same */
+#define RENEW_AT_MS  2000  /* a name is renewed when it has so long left, or a tenth of its TTL */
+#define RENEW_HITS   2	   /* answers of the kernel since the last time that make it worth it */
+#define OPEN_MAX     32	   /* questions of ours at a time */
+#define RETRY_MIN_MS 250   /* between two tries to renew one */
 #define RETRY_MAX_MS 30000 /* when no server answers */
 #define LINGER_MS    60000 /* what is over stays for so long: the next answer finds its place */
 
@@ -80,8 +82,14 @@ static bool is_hot(struct wm_hot_level *h, const struct wm_hot_name *n, uint64_t
 		   uint64_t ttl_ms)
 {
 	uint64_t hash = wm_hash(&n->key, key_len(n));
-	struct seen *s = &h->seen[hash % ((size_t)h->c.max * SEEN_A_NAME)];
+	struct seen *ways =
+		&h->seen[hash % ((size_t)h->c.max * SEEN_A_NAME / SEEN_WAYS) * SEEN_WAYS];
+	struct seen *s = ways;
 
+	/* its own, or the one whose time is over first */
+	for (unsigned i = 0; i < SEEN_WAYS && s->hash != hash; i++)
+		if (ways[i].hash == hash || ways[i].until_ms < s->until_ms)
+			s = &ways[i];
 	if (s->hash != hash || now >= s->until_ms)
 		*s = (struct seen){.hash = hash, .until_ms = now + ttl_ms};
 	return ++s->times >= h->c.after;
@@ -169,8 +177,8 @@ void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm
 	n->renew_ms = now_ns / WM_NS_PER_MS + n->retry_ms;
 	if (!msg || !wm_hot_make(msg, (uint32_t)len, q, n->key.name, now_ns, &h->scratch))
 		return;
-	/* from libunbound's cache comes what is about to be over as well; that it was asked for makes
-	 * libunbound fetch it anew in the last tenth of its TTL */
+	/* from libunbound's cache comes what is about to be over as well; that it was asked for
+	 * makes libunbound fetch it anew in the last tenth of its TTL */
 	if (h->scratch.head.expires_ns / WM_NS_PER_MS <= n->over_ms + RETRY_MIN_MS)
 		n->retry_ms = 0;
 	else if (keep_answer(h, n, &h->scratch))
