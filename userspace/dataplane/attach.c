@@ -368,7 +368,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 {
 	int r;
 
-	(void)wm_tails_pin(p); /* what is missing, wm_plane_check() tells */
+	(void)wm_tails_pin(p);	  /* what is missing, wm_plane_check() tells */
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	if (p->c.attach_connect)
 		attach_steering(p);
