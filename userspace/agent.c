@@ -408,7 +408,7 @@ static void on_reload_applied(void *arg, const struct wm_application *x, int kep
 }
 
 static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules *rules,
-			   const struct wm_policy_dir *policies, struct wm_statics *statics)
+			   const struct wm_policy_dir *policies, struct wm_statics *fixed)
 {
 	struct wm_agent *a = arg;
 	char *ledger;
@@ -422,7 +422,7 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	wm_truth_set_interval(a->truth, a->settings.kernel_truth_interval_ms);
 	wm_dns_settings_take(&a->settings, a->dns, a->plane);
-	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, statics);
+	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, fixed);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
 			 a->settings.dns_stale_after_ms * WM_NS_PER_MS, __ATOMIC_RELAXED);
 	wm_info("agent.reload", "changed=%d needs_restart=%s", changed, *left ? left : "none");

@@ -20,7 +20,7 @@ struct run {
 	struct wm_settings next;
 	struct wm_rules *rules;
 	struct wm_policy_dir *policies; /* NULL: none */
-	struct wm_statics *statics;	/* NULL: none */
+	struct wm_statics *fixed;	/* NULL: none */
 	char *ledger;			/* of them, to be written down */
 	struct wm_application *application;
 	int code;
@@ -42,7 +42,7 @@ static void run_free(struct run *x)
 		return;
 	wm_rules_free(x->rules);
 	wm_policy_dir_free(x->policies);
-	wm_statics_free(x->statics);
+	wm_statics_free(x->fixed);
 	free(x->ledger);
 	wm_settings_done(&x->next);
 	wm_application_free(x->application);
@@ -116,7 +116,7 @@ static void read_files(void *reload)
 	if (!x->code && *x->next.policy_dir)
 		x->code = wm_policy_dir_read(x->next.policy_dir, &x->policies, e);
 	if (!x->code)
-		x->code = wm_config_statics(&x->next, l->c.settings, &x->statics, e);
+		x->code = wm_config_statics(&x->next, l->c.settings, &x->fixed, e);
 	if (!x->code)
 		x->code = wm_definitions_plan(d, l->c.settings->node_data_dir, &x->application, e);
 	if (x->code)
@@ -135,9 +135,9 @@ static void on_read(void *reload)
 		over(l, x->code);
 		return;
 	}
-	x->ledger = l->c.take(l->c.arg, &x->next, x->rules, x->policies, x->statics);
+	x->ledger = l->c.take(l->c.arg, &x->next, x->rules, x->policies, x->fixed);
 	x->rules = NULL;
-	x->statics = NULL;
+	x->fixed = NULL;
 	on_step(l);
 }
 

@@ -17,12 +17,12 @@ struct wm_reload_config { /* all borrowed */
 	struct wm_registry *registry;
 	const struct wm_settings_source *from;
 	const struct wm_settings *settings; /* in force; changed by `take` only */
-	/* The files are in order: take over what may be changed, @p rules and @p statics (NULL:
+	/* The files are in order: take over what may be changed, @p rules and @p fixed (NULL:
 	 * none).
 	 * @p policies is borrowed; NULL: policy.dir is empty. @return what is to be written down of
 	 * them, for free(); NULL: nothing. */
 	char *(*take)(void *arg, struct wm_settings *next, struct wm_rules *rules,
-		      const struct wm_policy_dir *policies, struct wm_statics *statics);
+		      const struct wm_policy_dir *policies, struct wm_statics *fixed);
 	/* All is registered, or refused. @p kept: 0, or why it could not be written down. */
 	void (*applied)(void *arg, const struct wm_application *x, int kept,
 			const struct wm_err *e);

@@ -349,5 +349,5 @@ struct wm_dns_server {
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;
-	struct wm_statics *statics; /* ours; NULL: none */
+	struct wm_statics *fixed; /* ours; NULL: none */
 };

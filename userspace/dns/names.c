@@ -199,7 +199,7 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		  struct wm_dns_ask *ret)
 {
 	parse(s, folded, len, ret);
-	ret->fixed = wm_statics_find(s->statics, folded, len);
+	ret->fixed = wm_statics_find(s->fixed, folded, len);
 	if (ret->fixed)
 		ret->kind = WM_ASK_STATIC;
 }

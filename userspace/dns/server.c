@@ -365,7 +365,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
 	wm_dns_rate_done(&s->rate);
-	wm_statics_free(s->statics);
+	wm_statics_free(s->fixed);
 	wm_dns_seen_free(s->seen);
 	free(s->datacenter);
 	free(s->batch);
@@ -375,10 +375,10 @@ void wm_dns_server_free(struct wm_dns_server *s)
 
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 {
-	if (s->upstream && (t || s->statics))
+	if (s->upstream && (t || s->fixed))
 		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
-	wm_statics_free(s->statics);
-	s->statics = t;
+	wm_statics_free(s->fixed);
+	s->fixed = t;
 }
 
 int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c)
