@@ -110,7 +110,7 @@ static inline struct wm_deny_label wm_deny_label_of(const char *text)
 	while (text[len])
 		len++;
 	word[0] = (__u8)len;
-	for (__u32 i = 0; i < 7 && i < len; i++) {
+	for (__u32 i = 0; i < 7 && text[i]; i++) {
 		word[i + 1] = (__u8)text[i];
 		mask[i + 1] = 0xff;
 	}
