@@ -262,7 +262,7 @@ static json_t *most(const json_t *questions, const char *key, double scale)
 		row = json_object_get(by, name);
 		json_object_set_new(by, name, json_integer(json_integer_value(row) + 1));
 	}
-	all = calloc(json_object_size(by) + 1, sizeof(*all));
+	all = calloc(json_object_size(by) + 1, sizeof(void *));
 	json_object_foreach(by, name, row)
 	{
 		json_int_t count = json_integer_value(row);
@@ -272,7 +272,7 @@ static json_t *most(const json_t *questions, const char *key, double scale)
 					     json_sprintf("%.1f", (double)count * scale));
 	}
 	if (all)
-		qsort(all, n, sizeof(*all), busier);
+		qsort(all, n, sizeof(void *), busier);
 	for (i = 0; i < n; i++) {
 		if (i < ROWS_MAX)
 			json_array_append(list, all[i]);
