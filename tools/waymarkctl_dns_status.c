@@ -116,7 +116,8 @@ static void put_servers(const char *label, const json_t *list)
 	{
 		const json_t *answers = json_object_get(s, "answers");
 
-		printf("%-8s %s%s\n", i ? "" : label, json_string_value(json_object_get(s, "server")),
+		printf("%-8s %s%s\n", i ? "" : label,
+		       json_string_value(json_object_get(s, "server")),
 		       json_is_null(answers)   ? ""
 		       : json_is_true(answers) ? ", which answers for our domain"
 					       : ", which does not answer for our domain");
