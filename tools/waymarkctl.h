@@ -150,6 +150,13 @@ void ctl_render(const json_t *v, int indent, FILE *out);
 /** Columns @p keys (NULL at the end) of a list of objects. */
 void ctl_table(const json_t *rows, const char *const *keys, int indent, FILE *out);
 
+/** The text of a member of @p v, @p otherwise where it has none. Borrowed. */
+const char *ctl_text_or(const json_t *v, const char *key, const char *otherwise);
+static inline const char *ctl_text(const json_t *v, const char *key)
+{
+	return ctl_text_or(v, key, "");
+}
+
 /** One word, coloured on a terminal where it says how something is. */
 void ctl_word(const char *text, FILE *out);
 

@@ -54,13 +54,6 @@ static const char *rcode_text(unsigned rcode)
 	return rcode < sizeof(names) / sizeof(*names) ? names[rcode] : "?";
 }
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static json_t *seen_after(const struct ctl *c, json_int_t after)
 {
 	char path[80];
@@ -95,7 +88,7 @@ static const char *route_of(const char *name, const json_t *dns)
 
 	json_array_foreach(json_object_get(dns, "servers"), i, s)
 	{
-		const char *domain = text_of(s, "domain");
+		const char *domain = ctl_text(s, "domain");
 
 		if ((strcmp(domain, ".") == 0 && !*best) ||
 		    (is_below(name, domain) && strlen(domain) > strlen(best)))
@@ -106,8 +99,8 @@ static const char *route_of(const char *name, const json_t *dns)
 
 static json_t *rule_of(const char *name, const json_t *status, const json_t *dns)
 {
-	const char *domain = text_of(status, "domain"), *alt = text_of(status, "alt_domain"),
-		   *mode = text_of(dns, "upstream"), *route = route_of(name, dns);
+	const char *domain = ctl_text(status, "domain"), *alt = ctl_text(status, "alt_domain"),
+		   *mode = ctl_text(dns, "upstream"), *route = route_of(name, dns);
 
 	if (is_below(name, domain) || is_below(name, alt))
 		return json_sprintf("below %s, our domain", is_below(name, domain) ? domain : alt);
@@ -131,7 +124,7 @@ static const char *level_of(const json_t *seen, const struct ctl_answer *a, json
 		if (json_integer_value(json_object_get(q, "port")) != a->port)
 			continue;
 		*took_us = json_integer_value(json_object_get(q, "took_us"));
-		return text_of(q, "level");
+		return ctl_text(q, "level");
 	}
 	return json_integer_value(json_object_get(seen, "lost")) ? NULL : "kernel";
 }
@@ -160,11 +153,11 @@ static int tell_trace(const struct ctl *c, const struct ctl_answer *a, json_t *d
 
 	if (c->json)
 		return ctl_print(c, doc);
-	printf("asked    %s for %s %s\n", text_of(doc, "server"), text_of(doc, "name"),
-	       text_of(doc, "type"));
-	printf("rule     %s\n", text_of(doc, "rule"));
-	printf("level    %s\n", level_text(level, text_of(doc, "rule")));
-	printf("answer   %s, %u records", text_of(doc, "rcode"), a->answers);
+	printf("asked    %s for %s %s\n", ctl_text(doc, "server"), ctl_text(doc, "name"),
+	       ctl_text(doc, "type"));
+	printf("rule     %s\n", ctl_text(doc, "rule"));
+	printf("level    %s\n", level_text(level, ctl_text(doc, "rule")));
+	printf("answer   %s, %u records", ctl_text(doc, "rcode"), a->answers);
 	if (a->answers)
 		printf(", TTL %u s", a->ttl_s);
 	printf("\ntook     %.1f us", (double)a->took_ns / 1000);

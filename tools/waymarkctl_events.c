@@ -19,13 +19,6 @@ struct stream {
 	bool lost;		  /* said that it is taken up again */
 };
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static void show(const struct stream *s, const json_t *v)
 {
 	const json_t *check = json_object_get(v, "check");
@@ -36,17 +29,17 @@ static void show(const struct stream *s, const json_t *v)
 	localtime_r(&now, &local);
 	strftime(date, sizeof(date), "%H:%M:%S", &local);
 	printf("%s %-18s %-20s %s", date, s->event,
-	       wm_plain(text_of(v, "service"), service, sizeof(service)),
-	       wm_plain(text_of(v, "instance"), id, sizeof(id)));
+	       wm_plain(ctl_text(v, "service"), service, sizeof(service)),
+	       wm_plain(ctl_text(v, "instance"), id, sizeof(id)));
 	if (json_object_get(v, "status"))
-		printf(" %s:%lld %s %s", text_of(v, "address"),
+		printf(" %s:%lld %s %s", ctl_text(v, "address"),
 		       (long long)json_integer_value(json_object_get(v, "port")),
-		       text_of(v, "status"), text_of(v, "state"));
+		       ctl_text(v, "status"), ctl_text(v, "state"));
 	if (check)
-		printf(" check=%s %s", wm_plain(text_of(check, "id"), check_id, sizeof(check_id)),
-		       text_of(check, "status"));
-	if (!*text_of(v, "instance"))
-		printf(" %s", wm_plain(text_of(v, "node"), id, sizeof(id)));
+		printf(" check=%s %s", wm_plain(ctl_text(check, "id"), check_id, sizeof(check_id)),
+		       ctl_text(check, "status"));
+	if (!*ctl_text(v, "instance"))
+		printf(" %s", wm_plain(ctl_text(v, "node"), id, sizeof(id)));
 	putchar('\n');
 }
 

@@ -157,13 +157,6 @@ static bool question(const struct ctl *c, char path[CTL_PATH_MAX])
 
 /* --- the answer ---------------------------------------------------------------------------------
  */
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static double number_of(const json_t *v, const char *key)
 {
 	return json_number_value(json_object_get(v, key));
@@ -171,16 +164,16 @@ static double number_of(const json_t *v, const char *key)
 
 static json_t *candidate_row(const json_t *x)
 {
-	const char *v4 = text_of(x, "address"), *v6 = text_of(x, "address6");
+	const char *v4 = ctl_text(x, "address"), *v6 = ctl_text(x, "address6");
 	double ejected_s = number_of(x, "ejected_ms") / 1000, us = number_of(x, "latency_us");
-	const char *why = text_of(x, "why_not");
+	const char *why = ctl_text(x, "why_not");
 
 	return json_pack("{s:o, s:s, s:s, s:o, s:O, s:s, s:O, s:o, s:O, s:o}", "odds",
 			 json_sprintf("%.2f %%", number_of(x, "odds") * 100), "instance",
-			 text_of(x, "id"), "node", text_of(x, "node"), "address",
+			 ctl_text(x, "id"), "node", ctl_text(x, "node"), "address",
 			 *v4 ? json_sprintf("%s:%.0f", v4, number_of(x, "port"))
 			     : json_sprintf("[%s]:%.0f", v6, number_of(x, "port")),
-			 "weight", json_object_get(x, "weight"), "state", text_of(x, "state"),
+			 "weight", json_object_get(x, "weight"), "state", ctl_text(x, "state"),
 			 "open", json_object_get(x, "open"), "latency",
 			 us > 0 ? json_sprintf("%.1f ms", us / 1000) : json_string("-"), "picks",
 			 json_object_get(x, "picks"), "why not",
@@ -194,11 +187,11 @@ static void show_tier(const json_t *t, size_t n)
 					      "weight", "state",    "open", "latency",
 					      "picks",	"why not",  NULL};
 	json_t *rows = json_array(), *x;
-	const char *subset = text_of(t, "subset"), *region = text_of(t, "region");
+	const char *subset = ctl_text(t, "subset"), *region = ctl_text(t, "region");
 	size_t i;
 
 	printf("tier %zu: %s, %s%s%s%s%s: drawn in %.2f %% of decisions, and chosen in %.2f %%\n",
-	       n, text_of(t, "what"), text_of(t, "service"), *subset ? " subset " : "", subset,
+	       n, ctl_text(t, "what"), ctl_text(t, "service"), *subset ? " subset " : "", subset,
 	       *region ? " in " : "", region, number_of(t, "drawn") * 100,
 	       number_of(t, "odds") * 100);
 	json_array_foreach(json_object_get(t, "candidates"), i, x)
@@ -220,14 +213,14 @@ int ctl_explain_connect(const struct ctl *c)
 		return ctl_print(c, doc);
 	json_array_foreach(json_object_get(doc, "steps"), n, x)
 	{
-		wm_plain(text_of(x, "text"), text, sizeof(text));
-		printf("%zu. %s: %s\n", n + 1, text_of(x, "step"), text);
+		wm_plain(ctl_text(x, "text"), text, sizeof(text));
+		printf("%zu. %s: %s\n", n + 1, ctl_text(x, "step"), text);
 	}
 	json_array_foreach(json_object_get(doc, "tiers"), n, x)
 	{
 		show_tier(x, n);
 	}
-	printf("a connect() now: %s\n", text_of(doc, "verdict"));
+	printf("a connect() now: %s\n", ctl_text(doc, "verdict"));
 	json_decref(doc);
 	return 0;
 }

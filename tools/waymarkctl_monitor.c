@@ -18,28 +18,21 @@ struct stream {
 	bool reached;
 };
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static void show_choice(const json_t *v)
 {
 	const json_t *score = json_object_get(v, "score"),
 		     *other = json_object_get(v, "other_score");
 	char id[4 * CTL_NAME_MAX], zone[4 * CTL_NAME_MAX];
 
-	printf(" -> %s %s (tier %lld", text_of(v, "address"),
-	       wm_plain(text_of(v, "instance"), id, sizeof(id)),
+	printf(" -> %s %s (tier %lld", ctl_text(v, "address"),
+	       wm_plain(ctl_text(v, "instance"), id, sizeof(id)),
 	       (long long)json_integer_value(json_object_get(v, "tier")));
-	if (*text_of(v, "zone"))
-		printf(", zone %s", wm_plain(text_of(v, "zone"), zone, sizeof(zone)));
-	printf(", %s", text_of(v, "why"));
+	if (*ctl_text(v, "zone"))
+		printf(", zone %s", wm_plain(ctl_text(v, "zone"), zone, sizeof(zone)));
+	printf(", %s", ctl_text(v, "why"));
 	if (other)
 		printf(": %.4g, and %s %.4g", json_number_value(score),
-		       wm_plain(text_of(v, "other"), id, sizeof(id)), json_number_value(other));
+		       wm_plain(ctl_text(v, "other"), id, sizeof(id)), json_number_value(other));
 	putchar(')');
 }
 
@@ -52,16 +45,16 @@ static void show(const json_t *v)
 
 	localtime_r(&at, &local);
 	strftime(date, sizeof(date), "%H:%M:%S", &local);
-	wm_plain(text_of(v, "subset"), id, sizeof(id));
-	printf("%s.%03d %-8s %s%s %s %s%s%s", date, (int)(ms % 1000), text_of(v, "verdict"),
-	       text_of(v, "protocol"), json_is_true(json_object_get(v, "datagram")) ? "*" : "",
-	       text_of(v, "virtual"), id, *id ? "." : "",
-	       wm_plain(text_of(v, "service"), service, sizeof(service)));
-	if (*text_of(v, "address"))
+	wm_plain(ctl_text(v, "subset"), id, sizeof(id));
+	printf("%s.%03d %-8s %s%s %s %s%s%s", date, (int)(ms % 1000), ctl_text(v, "verdict"),
+	       ctl_text(v, "protocol"), json_is_true(json_object_get(v, "datagram")) ? "*" : "",
+	       ctl_text(v, "virtual"), id, *id ? "." : "",
+	       wm_plain(ctl_text(v, "service"), service, sizeof(service)));
+	if (*ctl_text(v, "address"))
 		show_choice(v);
-	printf(" %s[%lld] %s\n", wm_plain(text_of(v, "process"), process, sizeof(process)),
+	printf(" %s[%lld] %s\n", wm_plain(ctl_text(v, "process"), process, sizeof(process)),
 	       (long long)json_integer_value(json_object_get(v, "pid")),
-	       wm_plain(text_of(v, "cgroup"), cgroup, sizeof(cgroup)));
+	       wm_plain(ctl_text(v, "cgroup"), cgroup, sizeof(cgroup)));
 }
 
 static void take_event(const struct stream *s, json_t *v)
@@ -77,7 +70,7 @@ static void take_event(const struct stream *s, json_t *v)
 	} else if (dropped) {
 		printf("%lld decisions were dropped (%s)\n",
 		       (long long)json_integer_value(json_object_get(v, "dropped")),
-		       text_of(v, "where"));
+		       ctl_text(v, "where"));
 	} else {
 		show(v);
 	}

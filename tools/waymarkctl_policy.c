@@ -7,13 +7,6 @@
 
 /* --- shown --------------------------------------------------------------------------------------
  */
-static const char *text_of(const json_t *o, const char *key, const char *otherwise)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : otherwise;
-}
-
 /* Where it goes, in a few words. */
 static void print_ways(const json_t *p)
 {
@@ -24,7 +17,7 @@ static void print_ways(const json_t *p)
 
 	if (redirect)
 		printf(" redirect=%s",
-		       text_of(redirect, "service", text_of(redirect, "region", "")));
+		       ctl_text_or(redirect, "service", ctl_text_or(redirect, "region", "")));
 	if (subsets)
 		printf(" subsets=%zu", subsets);
 	if (splits)
@@ -45,10 +38,10 @@ int ctl_policy_list(const struct ctl *c)
 	{
 		char service[CTL_NAME_MAX + 1];
 
-		wm_plain(text_of(p, "service", ""), service, sizeof(service));
+		wm_plain(ctl_text_or(p, "service", ""), service, sizeof(service));
 		printf("%-24s select=%s balance=%s when_none=%s", service,
-		       text_of(p, "select", "all"), text_of(p, "balance", "weighted"),
-		       text_of(p, "when_none", "refuse"));
+		       ctl_text_or(p, "select", "all"), ctl_text_or(p, "balance", "weighted"),
+		       ctl_text_or(p, "when_none", "refuse"));
 		print_ways(p);
 	}
 	json_decref(doc);
@@ -82,23 +75,24 @@ static void print_member(const json_t *m)
 {
 	char id[CTL_NAME_MAX + 1], node[CTL_NAME_MAX + 1];
 
-	wm_plain(text_of(m, "id", ""), id, sizeof(id));
-	wm_plain(text_of(m, "node", ""), node, sizeof(node));
+	wm_plain(ctl_text_or(m, "id", ""), id, sizeof(id));
+	wm_plain(ctl_text_or(m, "node", ""), node, sizeof(node));
 	printf("  %6.2f %%  %-24s on %-16s weight %-5.0f %s, %s\n", number_of(m, "odds") * 100, id,
-	       node, number_of(m, "weight"), text_of(m, "state", ""), text_of(m, "status", ""));
+	       node, number_of(m, "weight"), ctl_text_or(m, "state", ""),
+	       ctl_text_or(m, "status", ""));
 }
 
 static void print_tier(const json_t *t, size_t n)
 {
 	char service[CTL_NAME_MAX + 1], region[CTL_NAME_MAX + 1];
-	const char *subset = text_of(t, "subset", "");
+	const char *subset = ctl_text_or(t, "subset", "");
 	json_t *m;
 	size_t k;
 
-	wm_plain(text_of(t, "service", ""), service, sizeof(service));
-	wm_plain(text_of(t, "region", ""), region, sizeof(region));
+	wm_plain(ctl_text_or(t, "service", ""), service, sizeof(service));
+	wm_plain(ctl_text_or(t, "region", ""), region, sizeof(region));
 	printf("tier %zu: %s, %s%s%s%s%s: %.2f %% of new connections (%.0f of weight %.0f up)\n", n,
-	       text_of(t, "what", ""), service, *subset ? " subset " : "", subset,
+	       ctl_text_or(t, "what", ""), service, *subset ? " subset " : "", subset,
 	       *region ? " in " : "", region, number_of(t, "share") * 100,
 	       number_of(t, "weight_up"), number_of(t, "weight"));
 	json_array_foreach(json_object_get(t, "members"), k, m)
@@ -115,9 +109,9 @@ static void print_subsets(const json_t *doc)
 
 	json_array_foreach(json_object_get(doc, "subsets"), n, s)
 	{
-		wm_plain(text_of(s, "filter", ""), filter, sizeof(filter));
-		printf("subset %s: %.0f instances, at %s, %s\n", text_of(s, "name", ""),
-		       number_of(s, "count"), text_of(s, "vip4", "no address"),
+		wm_plain(ctl_text_or(s, "filter", ""), filter, sizeof(filter));
+		printf("subset %s: %.0f instances, at %s, %s\n", ctl_text_or(s, "name", ""),
+		       number_of(s, "count"), ctl_text_or(s, "vip4", "no address"),
 		       *filter ? filter : "all");
 	}
 }
@@ -138,9 +132,9 @@ int ctl_policy_explain(const struct ctl *c)
 		wm_plain(json_string_value(of), text, sizeof(text));
 		printf("redirected from %s\n", text);
 	}
-	wm_plain(text_of(doc, "selects_of", ""), text, sizeof(text));
-	printf("%s: select %s, balance %s%s\n", text, text_of(doc, "select", ""),
-	       text_of(doc, "balance", ""),
+	wm_plain(ctl_text_or(doc, "selects_of", ""), text, sizeof(text));
+	printf("%s: select %s, balance %s%s\n", text, ctl_text_or(doc, "select", ""),
+	       ctl_text_or(doc, "balance", ""),
 	       json_is_true(json_object_get(doc, "has_policy")) ? "" : " (it has no policy)");
 	print_subsets(doc);
 	json_array_foreach(json_object_get(doc, "tiers"), n, of)
@@ -153,9 +147,10 @@ int ctl_policy_explain(const struct ctl *c)
 		printf("note: %s\n", text);
 	}
 	printf("a connection now: %s%s (%.0f of %.0f up; where none is: %s)\n",
-	       text_of(doc, "verdict", ""),
+	       ctl_text_or(doc, "verdict", ""),
 	       json_is_true(json_object_get(doc, "panic")) ? ", of all, as so few are up" : "",
-	       number_of(doc, "up"), number_of(doc, "instances"), text_of(doc, "when_none", ""));
+	       number_of(doc, "up"), number_of(doc, "instances"),
+	       ctl_text_or(doc, "when_none", ""));
 	json_decref(doc);
 	return 0;
 }

@@ -39,6 +39,13 @@ static void cell(const json_t *v, char out[CELL_MAX])
 		snprintf(out, CELL_MAX, "-");
 }
 
+const char *ctl_text_or(const json_t *v, const char *key, const char *otherwise)
+{
+	const char *s = json_string_value(json_object_get(v, key));
+
+	return s ? s : otherwise;
+}
+
 static bool is_table(const json_t *v)
 {
 	return json_is_array(v) && json_array_size(v) && json_is_object(json_array_get(v, 0));

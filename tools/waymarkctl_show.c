@@ -10,22 +10,15 @@
 #include <strings.h>
 #include <time.h>
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 /* --- what fails ------------------------------------------------------------------------------- */
 /* "check: first line of its output"; maintenance has its reason in the notes. */
 static json_t *reason_of(const json_t *check)
 {
-	const char *output = text_of(check, "Output");
+	const char *output = ctl_text(check, "Output");
 
 	if (!*output)
-		output = *text_of(check, "Notes") ? text_of(check, "Notes") : "no result yet";
-	return json_sprintf("%s: %.*s", text_of(check, "CheckID"), (int)strcspn(output, "\r\n"),
+		output = *ctl_text(check, "Notes") ? ctl_text(check, "Notes") : "no result yet";
+	return json_sprintf("%s: %.*s", ctl_text(check, "CheckID"), (int)strcspn(output, "\r\n"),
 			    output);
 }
 
@@ -46,11 +39,11 @@ static json_t *reasons(const struct ctl *c)
 
 	json_array_foreach(checks, i, k)
 	{
-		key_of(text_of(k, "Node"), text_of(k, "ServiceID"), key);
+		key_of(ctl_text(k, "Node"), ctl_text(k, "ServiceID"), key);
 		if (!json_object_get(by, key))
 			json_object_set_new(by, key, reason_of(k));
-		if (*text_of(k, "ServiceName") && !json_object_get(by, text_of(k, "ServiceName")))
-			json_object_set_new(by, text_of(k, "ServiceName"), reason_of(k));
+		if (*ctl_text(k, "ServiceName") && !json_object_get(by, ctl_text(k, "ServiceName")))
+			json_object_set_new(by, ctl_text(k, "ServiceName"), reason_of(k));
 	}
 	json_decref(checks);
 	return by;
@@ -58,8 +51,8 @@ static json_t *reasons(const struct ctl *c)
 
 static bool healthy(const json_t *backend)
 {
-	return strcmp(text_of(backend, "status"), "critical") != 0 &&
-	       strcmp(text_of(backend, "lifecycle"), "running") == 0;
+	return strcmp(ctl_text(backend, "status"), "critical") != 0 &&
+	       strcmp(ctl_text(backend, "lifecycle"), "running") == 0;
 }
 
 /* Why an instance takes no connections; "": it does, or nobody says. */
@@ -67,18 +60,18 @@ static const char *failing(const json_t *backend, const json_t *why)
 {
 	char key[3 * CTL_NAME_MAX];
 	const char *own =
-		text_of(why, key_of(text_of(backend, "node"), text_of(backend, "id"), key));
+		ctl_text(why, key_of(ctl_text(backend, "node"), ctl_text(backend, "id"), key));
 
 	if (healthy(backend))
 		return "";
-	return *own ? own : text_of(why, key_of(text_of(backend, "node"), "", key));
+	return *own ? own : ctl_text(why, key_of(ctl_text(backend, "node"), "", key));
 }
 
 /* --- services --------------------------------------------------------------------------------- */
 static json_t *service_row(const json_t *s, const json_t *why)
 {
 	const json_t *backends = json_object_get(s, "backends"), *b;
-	const char *name = text_of(s, "name"), *reason = "";
+	const char *name = ctl_text(s, "name"), *reason = "";
 	size_t i, up = 0, all = json_array_size(backends);
 
 	json_array_foreach(backends, i, b)
@@ -87,10 +80,10 @@ static json_t *service_row(const json_t *s, const json_t *why)
 		if (!*reason)
 			reason = failing(b, why);
 	}
-	if (up < all && *text_of(why, name))
-		reason = text_of(why, name);
+	if (up < all && *ctl_text(why, name))
+		reason = ctl_text(why, name);
 	return json_pack("{s:s, s:s, s:o, s:s, s:s}", "service", name, "address",
-			 text_of(s, "vip4"), "healthy", json_sprintf("%zu/%zu", up, all), "kernel",
+			 ctl_text(s, "vip4"), "healthy", json_sprintf("%zu/%zu", up, all), "kernel",
 			 json_is_true(json_object_get(s, "in_tables")) ? "yes" : "no", "failing",
 			 reason);
 }
@@ -114,14 +107,14 @@ static int list_services(const struct ctl *c, const json_t *all)
 
 static json_t *address_of(const json_t *b)
 {
-	const char *v4 = text_of(b, "address"), *v6 = text_of(b, "address6");
+	const char *v4 = ctl_text(b, "address"), *v6 = ctl_text(b, "address6");
 	long long port = (long long)json_integer_value(json_object_get(b, "port"));
 
 	if (*v4)
 		return json_sprintf("%s:%lld", v4, port);
 	if (*v6)
 		return json_sprintf("[%s]:%lld", v6, port);
-	return json_sprintf("%s:%lld", *text_of(b, "host") ? text_of(b, "host") : "-", port);
+	return json_sprintf("%s:%lld", *ctl_text(b, "host") ? ctl_text(b, "host") : "-", port);
 }
 
 static json_t *copy_of(const json_t *v, const char *key)
@@ -134,13 +127,13 @@ static json_t *copy_of(const json_t *v, const char *key)
 /* Are there instances on more than one node? Then ids alone tell nothing. */
 static bool on_many(const json_t *backends)
 {
-	const char *first = text_of(json_array_get(backends, 0), "node");
+	const char *first = ctl_text(json_array_get(backends, 0), "node");
 	const json_t *b;
 	size_t i;
 
 	json_array_foreach(backends, i, b)
 	{
-		if (strcmp(text_of(b, "node"), first) != 0)
+		if (strcmp(ctl_text(b, "node"), first) != 0)
 			return true;
 	}
 	return false;
@@ -149,9 +142,9 @@ static bool on_many(const json_t *backends)
 static json_t *backend_row(const json_t *b, const json_t *why)
 {
 	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "instance",
-			 text_of(b, "id"), "node", text_of(b, "node"), "address", address_of(b),
-			 "status", text_of(b, "status"), "state",
-			 healthy(b) ? text_of(b, "state") : text_of(b, "lifecycle"), "weight",
+			 ctl_text(b, "id"), "node", ctl_text(b, "node"), "address", address_of(b),
+			 "status", ctl_text(b, "status"), "state",
+			 healthy(b) ? ctl_text(b, "state") : ctl_text(b, "lifecycle"), "weight",
 			 copy_of(b, "weight"), "share", copy_of(b, "share"), "picks",
 			 copy_of(b, "picks"), "backend", copy_of(b, "backend"), "failing",
 			 failing(b, why));
@@ -171,8 +164,8 @@ static int show_service(const struct ctl *c, const json_t *s)
 	char name[4 * CTL_NAME_MAX];
 	size_t i;
 
-	printf("%s  %s  %s\n", wm_plain(text_of(s, "name"), name, sizeof(name)), text_of(s, "vip4"),
-	       text_of(s, "vip6"));
+	printf("%s  %s  %s\n", wm_plain(ctl_text(s, "name"), name, sizeof(name)),
+	       ctl_text(s, "vip4"), ctl_text(s, "vip6"));
 	json_array_foreach(json_object_get(s, "names"), i, b)
 		printf("  %s\n", json_string_value(b));
 	json_array_foreach(backends, i, b) json_array_append_new(rows, backend_row(b, why));
@@ -282,9 +275,9 @@ static int show_address(const struct ctl *c, const char *address)
 	doc = ctl_get(c, path, false);
 	if (!doc || c->json)
 		return ctl_print(c, doc);
-	printf("%s is %s\n\n", text_of(doc, "address"), text_of(doc, "name"));
-	r = *text_of(doc, "node") ? show_node(c, text_of(doc, "node"))
-				  : service_named(c, text_of(doc, "service"));
+	printf("%s is %s\n\n", ctl_text(doc, "address"), ctl_text(doc, "name"));
+	r = *ctl_text(doc, "node") ? show_node(c, ctl_text(doc, "node"))
+				   : service_named(c, ctl_text(doc, "service"));
 	json_decref(doc);
 	return r;
 }
@@ -317,7 +310,7 @@ static bool resolve_domain(const struct ctl *c, const struct ctl_name *n, const 
 		return false;
 	if (apex && !c->json)
 		printf("%s is a domain of this agent, which is its name server\n\n", c->args[0]);
-	*ret = show_node(c, text_of(status, "node"));
+	*ret = show_node(c, ctl_text(status, "node"));
 	return true;
 }
 
@@ -372,10 +365,10 @@ int ctl_resolve(const struct ctl *c)
 	status = ctl_get(c, "/v1/waymark/status", false);
 	if (!status)
 		return CTL_EXIT_FAILED;
-	ours = ctl_name_cut(&n, text_of(status, "domain")) ||
-	       ctl_name_cut(&n, text_of(status, "alt_domain"));
+	ours = ctl_name_cut(&n, ctl_text(status, "domain")) ||
+	       ctl_name_cut(&n, ctl_text(status, "alt_domain"));
 	if (!ours || !resolve_domain(c, &n, status, &r))
-		r = resolve_labels(c, &n, ctl_name_kind(&n, text_of(status, "datacenter")));
+		r = resolve_labels(c, &n, ctl_name_kind(&n, ctl_text(status, "datacenter")));
 	json_decref(status);
 	return r;
 }

@@ -296,23 +296,16 @@ static void explain_all(struct dump *d)
 		close(pidfd);
 }
 
-static const char *text_of(const json_t *v, const char *key, const char *otherwise)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : otherwise;
-}
-
 static void show(const json_t *row)
 {
 	char service[CTL_NAME_MAX + 1], id[4 * CTL_NAME_MAX];
 	long long fd = json_integer_value(json_object_get(row, "fd"));
 
-	wm_plain(text_of(row, "service", "?"), service, sizeof(service));
-	wm_plain(text_of(row, "instance", "?"), id, sizeof(id));
+	wm_plain(ctl_text_or(row, "service", "?"), service, sizeof(service));
+	wm_plain(ctl_text_or(row, "instance", "?"), id, sizeof(id));
 	if (!json_is_true(json_object_get(row, "steered"))) {
-		printf("fd %lld, %s to %s: not steered: %s", fd, text_of(row, "protocol", ""),
-		       text_of(row, "peer", "nobody"), text_of(row, "why_not", ""));
+		printf("fd %lld, %s to %s: not steered: %s", fd, ctl_text_or(row, "protocol", ""),
+		       ctl_text_or(row, "peer", "nobody"), ctl_text_or(row, "why_not", ""));
 		if (json_object_get(row, "instance"))
 			printf(" (%s of %s)", id, service);
 		putchar('\n');
@@ -320,14 +313,15 @@ static void show(const json_t *row)
 	}
 	printf("fd %lld, %s: %s to %s (%s) became %s (%s) at %s, %lld s ago: %s, tier %lld, "
 	       "balance %s; the instance is %s; kept in %s\n",
-	       fd, text_of(row, "protocol", ""),
+	       fd, ctl_text_or(row, "protocol", ""),
 	       json_object_get(row, "datagram") ? "its last datagram" : "connect()",
-	       text_of(row, "virtual", ""), service, text_of(row, "address", ""), id,
-	       text_of(row, "at", ""),
+	       ctl_text_or(row, "virtual", ""), service, ctl_text_or(row, "address", ""), id,
+	       ctl_text_or(row, "at", ""),
 	       (long long)json_integer_value(json_object_get(row, "since_s")),
-	       text_of(row, "why", ""), (long long)json_integer_value(json_object_get(row, "tier")),
-	       *text_of(row, "balance", "") ? text_of(row, "balance", "") : "not told",
-	       text_of(row, "backend_is", ""), text_of(row, "kept", ""));
+	       ctl_text_or(row, "why", ""),
+	       (long long)json_integer_value(json_object_get(row, "tier")),
+	       *ctl_text_or(row, "balance", "") ? ctl_text_or(row, "balance", "") : "not told",
+	       ctl_text_or(row, "backend_is", ""), ctl_text_or(row, "kept", ""));
 }
 
 int ctl_explain_socket(const struct ctl *c)

@@ -10,13 +10,6 @@
 
 #define LABEL_WIDTH 10
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static long long number_of(const json_t *v, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(v, key));
@@ -68,7 +61,7 @@ static bool collect_left_out(const json_t *status, json_t *warnings)
 		     "all its services are out of service; to end it: waymarkctl maint off");
 	snprintf(what, sizeof(what), "definitions: %lld failed", number_of(defined, "failed"));
 	if (number_of(defined, "failed"))
-		warn(warnings, what, text_of(defined, "first_failure"),
+		warn(warnings, what, ctl_text(defined, "first_failure"),
 		     "mend the file, see waymarkctl validate, then waymarkctl reload");
 	return json_is_string(maintenance) || number_of(defined, "failed");
 }
@@ -79,13 +72,13 @@ static bool collect(const json_t *status, json_t *warnings)
 	const json_t *plane = json_object_get(status, "plane"), *reason;
 	const json_t *registry = json_object_get(status, "registry");
 	const json_t *tables = json_object_get(status, "tables");
-	bool degraded = strcmp(text_of(plane, "state"), "degraded") == 0;
+	bool degraded = strcmp(ctl_text(plane, "state"), "degraded") == 0;
 	size_t i;
 
 	json_array_foreach(json_object_get(plane, "reasons"), i, reason)
 		warn(warnings, "kernel", json_string_value(reason), "see waymarkctl doctor");
 	if (json_is_true(json_object_get(registry, "store_failed"))) {
-		warn(warnings, "store", text_of(registry, "last_error"),
+		warn(warnings, "store", ctl_text(registry, "last_error"),
 		     "writes are refused until the disk takes them again");
 		degraded = true;
 	}
@@ -97,7 +90,7 @@ static bool collect(const json_t *status, json_t *warnings)
 		     "one of them is answered from userspace");
 	json_array_foreach(json_object_get(json_object_get(status, "mesh"), "reasons"), i, reason)
 	{
-		warn(warnings, "mesh", text_of(reason, "text"), text_of(reason, "remedy"));
+		warn(warnings, "mesh", ctl_text(reason, "text"), ctl_text(reason, "remedy"));
 		degraded = true;
 	}
 	if (number_of(json_object_get(status, "metadata"), "lost"))
@@ -113,8 +106,8 @@ static void put_head(const json_t *s, bool degraded)
 
 	wm_duration_format((int64_t)(number_of(s, "uptime_ms") / 1000) * 1000000000, up,
 			   sizeof(up));
-	printf("waymark %s on %s, datacenter %s, up %s: ", text_of(s, "version"),
-	       text_of(s, "node"), text_of(s, "datacenter"), up);
+	printf("waymark %s on %s, datacenter %s, up %s: ", ctl_text(s, "version"),
+	       ctl_text(s, "node"), ctl_text(s, "datacenter"), up);
 	ctl_word(degraded ? "DEGRADED" : "healthy", stdout);
 	putchar('\n');
 }
@@ -143,17 +136,17 @@ static void put_plane(const json_t *plane)
 	size_t i;
 
 	label("kernel");
-	printf("%s", *text_of(plane, "state")				? text_of(plane, "state")
+	printf("%s", *ctl_text(plane, "state")				? ctl_text(plane, "state")
 		     : json_is_true(json_object_get(plane, "attached")) ? "on"
 									: "off");
 	json_array_foreach(hooks, i, hook)
 	{
 		if (!json_is_true(json_object_get(hook, "attached")))
 			continue;
-		if (strcmp(where, text_of(hook, "where")) != 0)
-			printf("%s %s:", *where ? ";" : ",", text_of(hook, "where"));
-		where = text_of(hook, "where");
-		printf(" %s", text_of(hook, "name"));
+		if (strcmp(where, ctl_text(hook, "where")) != 0)
+			printf("%s %s:", *where ? ";" : ",", ctl_text(hook, "where"));
+		where = ctl_text(hook, "where");
+		printf(" %s", ctl_text(hook, "name"));
 	}
 	putchar('\n');
 }
@@ -161,7 +154,7 @@ static void put_plane(const json_t *plane)
 static void put_mesh(const json_t *mesh)
 {
 	const json_t *days = json_object_get(mesh, "certificate_days");
-	const char *mode = text_of(mesh, "mode");
+	const char *mode = ctl_text(mesh, "mode");
 
 	label("mesh");
 	if (!*mode || strcmp(mode, "off") == 0) {
@@ -189,7 +182,7 @@ static void put_lines(const json_t *s, const json_t *statistics, const json_t *w
 	put_services(s, statistics);
 	put_plane(json_object_get(s, "plane"));
 	label("dns");
-	printf("%s on ", text_of(s, "domain"));
+	printf("%s on ", ctl_text(s, "domain"));
 	put_list(json_object_get(listening, "dns"), "no address");
 	label("http");
 	put_list(json_object_get(listening, "http"), "no address");

@@ -80,13 +80,6 @@ static json_int_t integer_of(const json_t *v, const char *key)
 	return json_integer_value(json_object_get(v, key));
 }
 
-static const char *text_of(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	return s ? s : "";
-}
-
 static double grown(const json_t *before, const json_t *now, const char *key, double seconds)
 {
 	json_int_t was = integer_of(before, key), is = integer_of(now, key);
@@ -140,7 +133,7 @@ static void add(json_t *service, const json_t *row)
 			json_integer(integer_of(service, sums[n]) + integer_of(row, sums[n])));
 	json_object_set_new(service, "up",
 			    json_integer(integer_of(service, "up") +
-					 (strcmp(text_of(row, "state"), "up") == 0)));
+					 (strcmp(ctl_text(row, "state"), "up") == 0)));
 }
 
 static int busier(const void *a, const void *b)
@@ -154,7 +147,7 @@ static int busier(const void *a, const void *b)
 		return rx < ry ? 1 : -1;
 	if (ox != oy)
 		return ox < oy ? 1 : -1;
-	return strcmp(text_of(x, "service"), text_of(y, "service"));
+	return strcmp(ctl_text(x, "service"), ctl_text(y, "service"));
 }
 
 /* The elements of @p list, the busiest first. It is freed. */
@@ -185,7 +178,7 @@ static json_t *by_service(const json_t *rows)
 
 	json_array_foreach(rows, i, row)
 	{
-		const char *name = text_of(row, "service");
+		const char *name = ctl_text(row, "service");
 
 		s = json_object_get(all, name);
 		if (!s) {
@@ -240,7 +233,7 @@ static void show(const json_t *doc)
 		const json_t *backends = json_object_get(s, "backends");
 
 		json_array_append_new(
-			rows, line(s, text_of(s, "service"),
+			rows, line(s, ctl_text(s, "service"),
 				   json_sprintf("%lld of %zu up", (long long)integer_of(s, "up"),
 						json_array_size(backends)),
 				   ""));
@@ -249,9 +242,9 @@ static void show(const json_t *doc)
 			json_array_append_new(
 				rows,
 				line(b, "",
-				     json_string(*text_of(b, "instance") ? text_of(b, "instance")
-									 : text_of(b, "address")),
-				     text_of(b, "state")));
+				     json_string(*ctl_text(b, "instance") ? ctl_text(b, "instance")
+									  : ctl_text(b, "address")),
+				     ctl_text(b, "state")));
 		}
 	}
 	ctl_table(rows, columns, 0, stdout);

@@ -7,19 +7,13 @@
 
 #define LOOK_MS 600000 /* the agent looks in small steps, and a million instances are many */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static void print_difference(const json_t *d)
 {
 	char text[1024];
 	char *proposal = json_dumps(json_object_get(d, "proposal"), JSON_COMPACT);
 
-	printf("%-14s %s\n", text_of(d, "kind"), wm_plain(text_of(d, "text"), text, sizeof(text)));
+	printf("%-14s %s\n", ctl_text(d, "kind"),
+	       wm_plain(ctl_text(d, "text"), text, sizeof(text)));
 	if (proposal && strcmp(proposal, "null") != 0)
 		printf("%14s -> echo '%s' | waymarkctl register -\n", "",
 		       wm_plain(proposal, text, sizeof(text)));
