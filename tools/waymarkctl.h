@@ -150,6 +150,16 @@ void ctl_render(const json_t *v, int indent, FILE *out);
 /** Columns @p keys (NULL at the end) of a list of objects. */
 void ctl_table(const json_t *rows, const char *const *keys, int indent, FILE *out);
 
+/* Lines of a stream that comes in pieces. */
+#define CTL_LINE_MAX 8192 /* octets of a line; longer ones are cut */
+struct ctl_lines {
+	char line[CTL_LINE_MAX];
+	size_t len; /* of the line that has begun; 0 before the first */
+};
+/** Call @p fn for each line that @p data ends, without its end. */
+void ctl_lines_take(struct ctl_lines *l, const char *data, size_t len,
+		    void (*fn)(void *arg, const char *line), void *arg);
+
 /** The text of a member of @p v, @p otherwise where it has none. Borrowed. */
 const char *ctl_text_or(const json_t *v, const char *key, const char *otherwise);
 static inline const char *ctl_text(const json_t *v, const char *key)

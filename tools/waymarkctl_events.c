@@ -8,13 +8,12 @@
 #include <time.h>
 
 #define STREAM_MS (86400ull * 1000) /* ms of one request; then the next */
-#define LINE_MAX_ 8192		    /* octets of a line; longer ones are cut */
 #define RETRY_S	  1		    /* seconds before a stream is taken up again */
 
 struct stream {
 	const struct ctl *c;
-	char line[LINE_MAX_], event[64];
-	size_t len;
+	struct ctl_lines lines;
+	char event[64];
 	unsigned long long index; /* of the last event; 0: none */
 	bool lost;		  /* said that it is taken up again */
 };
@@ -43,17 +42,18 @@ static void show(const struct stream *s, const json_t *v)
 	putchar('\n');
 }
 
-static void take_line(struct stream *s)
+static void take_line(void *arg, const char *line)
 {
+	struct stream *s = arg;
 	json_t *v;
 
-	if (strncmp(s->line, "id: ", 4) == 0)
-		s->index = strtoull(s->line + 4, NULL, 10);
-	else if (strncmp(s->line, "event: ", 7) == 0)
-		snprintf(s->event, sizeof(s->event), "%.60s", s->line + 7);
-	if (strncmp(s->line, "data: ", 6) != 0)
+	if (strncmp(line, "id: ", 4) == 0)
+		s->index = strtoull(line + 4, NULL, 10);
+	else if (strncmp(line, "event: ", 7) == 0)
+		snprintf(s->event, sizeof(s->event), "%.60s", line + 7);
+	if (strncmp(line, "data: ", 6) != 0)
 		return;
-	v = json_loads(s->line + 6, 0, NULL);
+	v = json_loads(line + 6, 0, NULL);
 	if (v && s->c->json) {
 		json_object_set_new(v, "event", json_string(s->event));
 		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
@@ -72,15 +72,7 @@ static int on_data(void *arg, const void *data, size_t len)
 	if (s->lost && !s->c->json)
 		fprintf(stderr, "waymarkctl: events again\n");
 	s->lost = false;
-	for (const char *p = data; len; p++, len--) {
-		if (*p == '\n') {
-			s->line[s->len] = '\0';
-			take_line(s);
-			s->len = 0;
-		} else if (s->len < sizeof(s->line) - 1) {
-			s->line[s->len++] = *p;
-		}
-	}
+	ctl_lines_take(&s->lines, data, len, take_line, s);
 	return ferror(stdout) ? -1 : 0;
 }
 
@@ -109,7 +101,7 @@ int ctl_events(const struct ctl *c)
 		} else {
 			snprintf(path, sizeof(path), "/v1/waymark/events?%s", index);
 		}
-		s.len = 0;
+		s.lines.len = 0;
 		if (!ctl_call(&again, NULL, path, STREAM_MS, on_data, &s) && !s.index)
 			return CTL_EXIT_FAILED; /* it was refused, or nobody was there */
 		again.quiet = true;

@@ -238,6 +238,20 @@ json_t *ctl_fetch(const struct ctl *c, const char *method, const char *path, uin
 	return f.doc;
 }
 
+void ctl_lines_take(struct ctl_lines *l, const char *data, size_t len,
+		    void (*fn)(void *arg, const char *line), void *arg)
+{
+	for (; len; data++, len--) {
+		if (*data == '\n') {
+			l->line[l->len] = '\0';
+			l->len = 0;
+			fn(arg, l->line);
+		} else if (l->len < sizeof(l->line) - 1) {
+			l->line[l->len++] = *data;
+		}
+	}
+}
+
 int ctl_print(const struct ctl *c, json_t *doc)
 {
 	if (!doc)

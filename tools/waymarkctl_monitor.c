@@ -8,13 +8,12 @@
 #include <time.h>
 
 #define STREAM_MS (86400ull * 1000) /* ms of one request; then the next */
-#define LINE_MAX_ 8192		    /* octets of a line; longer ones are cut */
 #define RETRY_S	  1		    /* seconds before a stream is taken up again */
 
 struct stream {
 	const struct ctl *c;
-	char line[LINE_MAX_], event[64];
-	size_t len;
+	struct ctl_lines lines;
+	char event[64];
 	bool reached;
 };
 
@@ -77,14 +76,15 @@ static void take_event(const struct stream *s, json_t *v)
 	fflush(stdout);
 }
 
-static void take_line(struct stream *s)
+static void take_line(void *arg, const char *line)
 {
+	struct stream *s = arg;
 	json_t *v = NULL;
 
-	if (strncmp(s->line, "event: ", 7) == 0)
-		snprintf(s->event, sizeof(s->event), "%.60s", s->line + 7);
-	if (strncmp(s->line, "data: ", 6) == 0)
-		v = json_loads(s->line + 6, 0, NULL);
+	if (strncmp(line, "event: ", 7) == 0)
+		snprintf(s->event, sizeof(s->event), "%.60s", line + 7);
+	if (strncmp(line, "data: ", 6) == 0)
+		v = json_loads(line + 6, 0, NULL);
 	if (v)
 		take_event(s, v);
 	json_decref(v);
@@ -95,15 +95,7 @@ static int on_data(void *arg, const void *data, size_t len)
 	struct stream *s = arg;
 
 	s->reached = true;
-	for (const char *p = data; len; p++, len--) {
-		if (*p == '\n') {
-			s->line[s->len] = '\0';
-			take_line(s);
-			s->len = 0;
-		} else if (s->len < sizeof(s->line) - 1) {
-			s->line[s->len++] = *p;
-		}
-	}
+	ctl_lines_take(&s->lines, data, len, take_line, s);
 	return ferror(stdout) ? -1 : 0;
 }
 
@@ -128,7 +120,7 @@ int ctl_monitor(const struct ctl *c)
 	add(path, "cgroup", c->cgroup);
 	add(path, "verdict", c->verdict);
 	for (;;) {
-		s.len = 0;
+		s.lines.len = 0;
 		if (!ctl_call(&over, NULL, path, STREAM_MS, on_data, &s) && !s.reached)
 			return CTL_EXIT_FAILED; /* it was refused, or nobody was there */
 		if (!over.quiet)
