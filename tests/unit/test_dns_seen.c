@@ -28,8 +28,9 @@ Test(dns_seen, one)
 	cr_assert_eq(wm_dns_seen_last(s), 0);
 	cr_assert_null(wm_dns_seen_get(s, 0));
 	cr_assert_null(wm_dns_seen_get(s, 1));
-	wm_dns_seen_put(s, (struct sockaddr *)&in, true, WM_DNS_LEVEL_CACHE, query, sizeof(query),
-			answer, sizeof(answer), 20000);
+	wm_dns_seen_put(s,
+			&(struct wm_dns_made){(struct sockaddr *)&in, true, WM_DNS_LEVEL_CACHE,
+					      query, sizeof(query), answer, sizeof(answer), 20000});
 	o = wm_dns_seen_get(s, wm_dns_seen_last(s));
 	cr_assert_not_null(o);
 	cr_assert_eq(o->number, 1);
@@ -50,8 +51,8 @@ Test(dns_seen, the_oldest_is_overwritten)
 	struct wm_dns_seen *s = wm_dns_seen_new();
 
 	for (unsigned i = 0; i < WM_DNS_SEEN_MAX + 5; i++)
-		wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, sizeof(query), answer,
-				sizeof(answer), 1);
+		wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, query,
+							 sizeof(query), answer, sizeof(answer), 1});
 	cr_assert_null(wm_dns_seen_get(s, 5));
 	cr_assert_not_null(wm_dns_seen_get(s, 6));
 	cr_assert_not_null(wm_dns_seen_get(s, WM_DNS_SEEN_MAX + 5));
@@ -67,8 +68,9 @@ Test(dns_seen, times_are_by_code_and_bound)
 	static const uint64_t took[] = {9000, 10000, 10001, 6000000000ull};
 
 	for (unsigned i = 0; i < 4; i++)
-		wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, sizeof(query), answer,
-				sizeof(answer), took[i]);
+		wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, query,
+							 sizeof(query), answer, sizeof(answer),
+							 took[i]});
 	cr_assert_eq(t[3].count[0], 2);
 	cr_assert_eq(t[3].count[1], 1);
 	cr_assert_eq(t[3].count[WM_DNS_TIME_BUCKETS], 1);
@@ -84,16 +86,17 @@ Test(dns_seen, what_has_no_question_is_counted_only)
 
 	for (size_t len = 0; len < sizeof(query); len++) /* cut anywhere before the class */
 		if (len < sizeof(query) - 2)
-			wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, query, len, answer,
-					sizeof(answer), 1);
+			wm_dns_seen_put(s,
+					&(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, query,
+							      len, answer, sizeof(answer), 1});
 	memcpy(bad, query, sizeof(bad));
 	bad[12] = 0xc0;
-	wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, bad, sizeof(bad), answer, sizeof(answer),
-			1);
+	wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, bad, sizeof(bad),
+						 answer, sizeof(answer), 1});
 	for (unsigned at = 12; at < 500; at += 64)
 		longest[at] = 63;
-	wm_dns_seen_put(s, NULL, false, WM_DNS_LEVEL_OWN, longest, sizeof(longest), answer,
-			sizeof(answer), 1);
+	wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, longest,
+						 sizeof(longest), answer, sizeof(answer), 1});
 	cr_assert_eq(wm_dns_seen_last(s), 0);
 	cr_assert_gt(wm_dns_seen_times(s)[3].count[0], 0);
 	wm_dns_seen_free(s);

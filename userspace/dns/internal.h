@@ -303,9 +303,7 @@ void wm_dns_conns_unpark(struct wm_dns_server *s);
 
 /* --- query_log.c --- */
 /** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */
-void wm_dns_note(struct wm_dns_server *s, const struct sockaddr *from, bool tcp,
-		 enum wm_dns_level level, const uint8_t *query, size_t len, const uint8_t *answer,
-		 size_t answer_len, uint64_t took_ns);
+void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m);
 
 /* --- server.c --- */
 struct wm_dns_socket {

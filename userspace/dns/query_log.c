@@ -105,13 +105,11 @@ static void log_one(struct wm_dns_server *s, const struct wm_dns_seen_one *o)
 		o->took_ns / 1000);
 }
 
-void wm_dns_note(struct wm_dns_server *s, const struct sockaddr *from, bool tcp,
-		 enum wm_dns_level level, const uint8_t *query, size_t len, const uint8_t *answer,
-		 size_t answer_len, uint64_t took_ns)
+void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m)
 {
 	uint64_t before = wm_dns_seen_last(s->seen), last;
 
-	wm_dns_seen_put(s->seen, from, tcp, level, query, len, answer, answer_len, took_ns);
+	wm_dns_seen_put(s->seen, m);
 	last = wm_dns_seen_last(s->seen);
 	if (s->c.log_every && last != before && last % s->c.log_every == 0 && may_log(s))
 		log_one(s, wm_dns_seen_get(s->seen, last));

@@ -456,9 +456,15 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		      uint8_t *out, size_t cap)
 {
 	uint64_t begun_ns = wm_clock_ns();
-	size_t n = respond(s, query, len, tcp, out, cap);
+	struct wm_dns_made m = {.from = s->from,
+				.tcp = tcp,
+				.level = WM_DNS_LEVEL_OWN,
+				.query = query,
+				.len = len,
+				.answer = out};
 
-	wm_dns_note(s, s->from, tcp, WM_DNS_LEVEL_OWN, query, len, out, n,
-		    wm_clock_ns() - begun_ns);
-	return n;
+	m.answer_len = respond(s, query, len, tcp, out, cap);
+	m.took_ns = wm_clock_ns() - begun_ns;
+	wm_dns_note(s, &m);
+	return m.answer_len;
 }

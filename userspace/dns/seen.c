@@ -68,31 +68,29 @@ static void put_client(struct wm_dns_seen_one *o, const struct sockaddr *from)
 	}
 }
 
-void wm_dns_seen_put(struct wm_dns_seen *s, const struct sockaddr *from, bool tcp,
-		     enum wm_dns_level level, const uint8_t *query, size_t len,
-		     const uint8_t *answer, size_t answer_len, uint64_t took_ns)
+void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m)
 {
 	struct wm_dns_seen_one *o;
-	size_t name_len = name_of(query, len);
+	size_t name_len = name_of(m->query, m->len);
 
-	if (answer_len < WM_DNS_HEADER_LEN)
+	if (m->answer_len < WM_DNS_HEADER_LEN)
 		return;
-	note_time(&s->times[answer[3] & WM_DNS_RCODE], took_ns);
+	note_time(&s->times[m->answer[3] & WM_DNS_RCODE], m->took_ns);
 	if (!name_len)
 		return;
 	o = &s->ring[s->last++ % WM_DNS_SEEN_MAX];
 	o->number = s->last;
 	o->at_ms = wm_clock_ms();
-	o->took_ns = took_ns;
-	put_client(o, from);
-	o->type = (uint16_t)(query[WM_DNS_HEADER_LEN + name_len] << 8 |
-			     query[WM_DNS_HEADER_LEN + name_len + 1]);
-	o->answers = (uint16_t)(answer[6] << 8 | answer[7]);
-	o->rcode = answer[3] & WM_DNS_RCODE;
-	o->level = (uint8_t)level;
-	o->tcp = tcp;
+	o->took_ns = m->took_ns;
+	put_client(o, m->from);
+	o->type = (uint16_t)(m->query[WM_DNS_HEADER_LEN + name_len] << 8 |
+			     m->query[WM_DNS_HEADER_LEN + name_len + 1]);
+	o->answers = (uint16_t)(m->answer[6] << 8 | m->answer[7]);
+	o->rcode = m->answer[3] & WM_DNS_RCODE;
+	o->level = (uint8_t)m->level;
+	o->tcp = m->tcp;
 	o->name_len = (uint8_t)name_len;
-	memcpy(o->name, query + WM_DNS_HEADER_LEN, name_len);
+	memcpy(o->name, m->query + WM_DNS_HEADER_LEN, name_len);
 }
 
 uint64_t wm_dns_seen_last(const struct wm_dns_seen *s)

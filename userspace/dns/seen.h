@@ -43,10 +43,19 @@ extern const double wm_dns_time_bounds_s[WM_DNS_TIME_BUCKETS];
 struct wm_dns_seen;
 struct wm_dns_seen *wm_dns_seen_new(void);    /* NULL without memory */
 void wm_dns_seen_free(struct wm_dns_seen *s); /* NULL ok */
-/** Note an answer. What has no question is counted only. @p from NULL: this node. Cost: O(name). */
-void wm_dns_seen_put(struct wm_dns_seen *s, const struct sockaddr *from, bool tcp,
-		     enum wm_dns_level level, const uint8_t *query, size_t len,
-		     const uint8_t *answer, size_t answer_len, uint64_t took_ns);
+/* An answer, and what it was made to. All borrowed. */
+struct wm_dns_made {
+	const struct sockaddr *from; /* NULL: this node */
+	bool tcp;
+	enum wm_dns_level level;
+	const uint8_t *query;
+	size_t len;
+	const uint8_t *answer;
+	size_t answer_len;
+	uint64_t took_ns;
+};
+/** Note an answer. What has no question is counted only. Cost: O(name). */
+void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m);
 /** Number of the last. */
 uint64_t wm_dns_seen_last(const struct wm_dns_seen *s);
 /** @return NULL: overwritten, or not there yet. Borrowed until the next is put. */

@@ -139,8 +139,8 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 	struct wm_dns_server *s = p->s;
 	size_t len = make_answer(p, code, a);
 
-	wm_dns_note(s, (struct sockaddr *)&p->from, conn, p->level, p->query, p->len, s->answer,
-		    len, wm_clock_ns() - p->begun_ns);
+	wm_dns_note(s, &(struct wm_dns_made){(struct sockaddr *)&p->from, conn, p->level, p->query,
+					     p->len, s->answer, len, wm_clock_ns() - p->begun_ns});
 	LIST_REMOVE(p, entry);
 	p->done = true;
 	if (!conn)
