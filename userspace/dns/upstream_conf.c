@@ -4,6 +4,7 @@
  * quotes. */
 #include "upstream_internal.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/replace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,20 +94,15 @@ static bool put_anchors(struct wm_buf *b, const char *path)
 
 int wm_upstream_anchors(const struct wm_upstream_config *c)
 {
-	_cleanup_close_ int fd = -1;
 	struct stat st;
 	struct wm_buf b;
-	int r = 0;
+	int r = -EIO;
 
 	if (!*c->anchor_path || (!stat(c->anchor_path, &st) && st.st_size))
 		return 0;
 	wm_buf_init(&b, ANCHORS_MAX);
-	if (!put_anchors(&b, c->trust_anchor))
-		r = -EIO;
-	else if ((fd = open(c->anchor_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
-		r = -errno;
-	else if (write(fd, b.data, b.len) != (ssize_t)b.len)
-		r = -EIO;
+	if (put_anchors(&b, c->trust_anchor))
+		r = wm_file_replace(c->anchor_path, b.data, b.len, WM_REPLACE_SYNC);
 	wm_buf_done(&b);
 	return r;
 }
