@@ -373,9 +373,7 @@ static int dial(const struct wm_upstream_server *s)
 	if (getaddrinfo(s->ip, port, &hints, &to))
 		return -EADDRNOTAVAIL; /* of a link that is not there */
 	fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		r = -errno;
-	else if (connect(fd, to->ai_addr, to->ai_addrlen) && errno != EINPROGRESS)
+	if (fd < 0 || (connect(fd, to->ai_addr, to->ai_addrlen) && errno != EINPROGRESS))
 		r = -errno;
 	freeaddrinfo(to);
 	if (r && fd >= 0)
@@ -472,6 +470,14 @@ static uint64_t forget_late(struct relay *r, uint64_t now)
 	return oldest;
 }
 
+/* Nothing is heard of the server, though a question is open or a connection begun. */
+static bool is_silent(const struct relay *r, uint64_t oldest, uint64_t now)
+{
+	if (r->stage == OPEN)
+		return now - oldest > SILENT_MS && now - r->heard_ms > SILENT_MS;
+	return (r->stage == CONNECTING || r->stage == AGREEING) && now - r->began_ms > OPEN_MS;
+}
+
 static void on_tick(void *arg)
 {
 	struct wm_upstream_relays *all = arg;
@@ -483,11 +489,7 @@ static void on_tick(void *arg)
 
 		if (r->stage == OPEN && !r->open && now - r->used_ms > IDLE_MS)
 			close_connection(r);
-		else if (r->stage == OPEN && now - oldest > SILENT_MS &&
-			 now - r->heard_ms > SILENT_MS)
-			fail(r, -ETIMEDOUT, NULL);
-		else if ((r->stage == CONNECTING || r->stage == AGREEING) &&
-			 now - r->began_ms > OPEN_MS)
+		else if (is_silent(r, oldest, now))
 			fail(r, -ETIMEDOUT, NULL);
 	}
 	wm_timer_arm(all->tick, TICK_MS);
