@@ -141,7 +141,10 @@ static bool put_mx(struct reader *r)
 
 static bool put_srv(struct reader *r)
 {
-	return put_number(r) && put_number(r) && put_number(r) && put_name(r, true);
+	for (unsigned i = 0; i < 3; i++) /* priority, weight, port */
+		if (!put_number(r))
+			return false;
+	return put_name(r, true);
 }
 
 /* In quotes, where \" and \\ stand for themselves, or up to the next space. */
