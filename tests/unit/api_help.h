@@ -34,7 +34,7 @@ static uint16_t port;
 static struct wm_table_memory memory;
 static struct wm_registry_config registry_config;
 static unsigned watchers_max;
-static uint64_t rendered_max;
+static uint64_t rendered_max, slice_ns;
 
 #define UNTIL(condition)                                                                           \
 	do {                                                                                       \
@@ -99,6 +99,7 @@ static inline void api_start(void)
 					       .domain = "mesh.internal",
 					       .plane_error = "no BTF",
 					       .rendered_max = rendered_max,
+					       .slice_ns = slice_ns,
 					       .watchers_max = watchers_max});
 	cr_assert(api);
 	server = wm_http_server_new(loop, &lim, wm_api_handle, api);
@@ -110,7 +111,7 @@ static inline void api_start(void)
 static inline void api_setup(void)
 {
 	watchers_max = 0;
-	rendered_max = 0;
+	rendered_max = slice_ns = 0;
 	registry_config = (struct wm_registry_config){.env = &wm_env_system,
 						      .node_name = "n1",
 						      .node_address = "10.8.0.2",

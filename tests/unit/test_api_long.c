@@ -7,7 +7,9 @@
 #include "userspace/registry/internal.h"
 
 #define ROWS 500
-#define WEB  "/v1/health/service/web"
+/* so short that what is large here takes several, on a quick machine too */
+#define SLICE_NS 200000
+#define WEB	 "/v1/health/service/web"
 /* some hundred steps for each of the 300 octets' prefixes; fits one instance by its id */
 #define SLOW "Service.Meta.m+matches+`^(?:a|a){7}b`+or+Service.ID+==+`w5`+or+Service.ID+==+`late`"
 
@@ -16,6 +18,7 @@ static void setup(void)
 	static char body[1024], value[301];
 
 	api_setup();
+	slice_ns = SLICE_NS;
 	api_start();
 	memset(value, 'a', 300);
 	for (unsigned n = 0; n < ROWS; n++) {

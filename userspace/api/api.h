@@ -91,6 +91,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	const struct wm_keep *keep; /* NULL: none */
 	uint64_t snapshot_max;	    /* octets of one that is restored; 0: WM_SNAPSHOT_MAX */
 	uint64_t rendered_max;	    /* octets of answers that are kept; 0: WM_API_RENDERED_MAX */
+	uint64_t slice_ns;     /* of a turn, for what takes more than one; 0: WM_API_SLICE_MS */
 	unsigned watchers_max; /* blocking queries that wait at a time; 0: WM_API_WATCHERS_MAX */
 };
 /** Subscribes to the registry and hooks into the loop, both for their life. NULL without memory. */

@@ -380,7 +380,7 @@ void wm_blocking_wake(struct wm_api *a)
 	mark_absent(a);
 	/* the hooks may run several times in a turn, which has one slice */
 	if (a->wake_turn != wm_loop_turns(a->d.loop))
-		a->wake_end_ns = wm_clock_ns() + WM_API_SLICE_MS * WM_NS_PER_MS;
+		a->wake_end_ns = wm_clock_ns() + wm_slice_ns(a, false);
 	a->wake_turn = wm_loop_turns(a->d.loop);
 	while ((k = TAILQ_FIRST(&a->dirty))) {
 		/* dirty until its watches ran, which keeps the key while they are freed */

@@ -254,6 +254,8 @@ void wm_rows_reset(struct wm_rows *r);
 bool wm_rows_unfinished(const struct wm_call *c);
 /** Run the handler again in the next turn. @p f (may be NULL) is kept. Or answers with 503. */
 void wm_long_keep(struct wm_call *c, struct wm_filter *f);
+/** How much of a turn it may take; @p tired: one that begins in a turn that is. */
+uint64_t wm_slice_ns(const struct wm_api *a, bool tired);
 /** Forget it; its request is not touched. NULL ok. */
 void wm_long_drop(struct wm_long *l);
 /** No more of them just now: who can wait, waits. */

@@ -52,6 +52,13 @@ static void cut(struct wm_buf *b, size_t len)
 }
 
 /* Is there time for one more? @p every: rows between two looks at the clock. */
+uint64_t wm_slice_ns(const struct wm_api *a, bool tired)
+{
+	uint64_t ns = a->d.slice_ns ? a->d.slice_ns : WM_API_SLICE_MS * WM_NS_PER_MS;
+
+	return tired ? ns * WM_API_TIRED_MS / WM_API_SLICE_MS : ns;
+}
+
 static bool has_time(struct wm_call *c, unsigned every)
 {
 	struct wm_rows *r = &c->api->rows;
@@ -61,8 +68,7 @@ static bool has_time(struct wm_call *c, unsigned every)
 		return true;
 	if (!r->end_ns) {
 		tired = !c->rest && wm_loop_tired(c->api->d.loop);
-		r->end_ns =
-			wm_clock_ns() + (tired ? WM_API_TIRED_MS : WM_API_SLICE_MS) * WM_NS_PER_MS;
+		r->end_ns = wm_clock_ns() + wm_slice_ns(c->api, tired);
 	}
 	return r->at % every || wm_clock_ns() < r->end_ns;
 }
@@ -304,7 +310,7 @@ static void go_on(struct wm_long *l)
 	struct wm_watch *w = l->watch;
 	struct wm_call *c = w ? &w->call : &l->own;
 
-	wm_filter_begin(l->filter, WM_API_SLICE_MS * WM_NS_PER_MS,
+	wm_filter_begin(l->filter, wm_slice_ns(c->api, false),
 			wm_registry_index(c->api->d.registry));
 	l->asked = false;
 	l->runs++;

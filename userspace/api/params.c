@@ -227,11 +227,8 @@ bool wm_params_filter(struct wm_call *c, enum wm_filter_kind kind, struct wm_fil
 	if (c->rest || !text || !*text)
 		return true;
 	if (!wm_filter_compile(text, kind, ret_filter, &e)) {
-		wm_filter_begin(
-			*ret_filter,
-			(wm_loop_tired(c->api->d.loop) ? WM_API_TIRED_MS : WM_API_SLICE_MS) *
-				WM_NS_PER_MS,
-			wm_registry_index(c->api->d.registry));
+		wm_filter_begin(*ret_filter, wm_slice_ns(c->api, wm_loop_tired(c->api->d.loop)),
+				wm_registry_index(c->api->d.registry));
 		return true;
 	}
 	wm_answer_text(c, e.code == WM_E_LIMIT ? 400 : 500,

@@ -265,7 +265,7 @@ void wm_native_statistics(struct wm_call *c)
 
 	wm_answer_begin(c, &j);
 	if (!kept->text || wm_clock_ms() - kept->made_ms >= KEPT_MS)
-		err = pass(c->api, (tired ? WM_API_TIRED_MS : WM_API_SLICE_MS) * WM_NS_PER_MS);
+		err = pass(c->api, wm_slice_ns(c->api, tired));
 	if (err == -EAGAIN) {
 		wm_long_keep(c, NULL);
 		return;
