@@ -18,7 +18,9 @@ check "answered in the kernel" "$VIP" "$(asked $NAME)"
 # shellcheck disable=SC2119
 stop_agent KILL
 sleep 1.5
-before=$(counter dns_answered)
+# Names that are there: that one is not, the kernel may say.
+said() { echo $(($(counter dns_answered) - $(counter dns_nxdomain))); }
+before=$(said)
 check "nothing answers when the limit is over" "" "$(asked $NAME | grep -F "$VIP")"
 matches "it was passed" '^[1-9]' "$(counter dns_pass_stale)"
 check "config says the limit" 1000000000 "$(bpftool -j map lookup pinned "$PINS/maps/config" key 0 0 0 0 |
@@ -46,14 +48,14 @@ until agent_up; do
 done
 matches "adopted" 'event=plane.adopted' "$(tail -n 60 "$TMP/agent.log")"
 check "asked while it started, and answered never" "yes 0" \
-	"$([ $asks -gt 0 ] && echo yes) $(($(counter dns_answered) - before))"
+	"$([ $asks -gt 0 ] && echo yes) $(($(said) - before))"
 check "then the new limit holds" "0 7" \
 	"$(confirmed '.formatted.value | "\(.stale_after_ns) \(.ttl_s)"' | tr -d '"')"
 check "the seed stays" "$seed" "$(confirmed .formatted.value.seed)"
 register new-1 new-1 127.0.0.2 80 >/dev/null
 check "and the new is answered, on the new address too" "$(vip4 new-1) $(vip4 new-1)" \
 	"$(asked new-1.virtual.mesh.internal) $(dig +short +tries=1 +time=2 @127.0.0.3 -p 8600 new-1.virtual.mesh.internal)"
-matches "in the kernel" '^[1-9]' "$(($(counter dns_answered) - before))"
+matches "in the kernel" '^[1-9]' "$(($(said) - before))"
 AGENT=$(pgrep -P "$TRACER" waymarkd)
 kill -TERM "$AGENT"
 wait "$TRACER" 2>/dev/null
