@@ -342,6 +342,7 @@ struct wm_dns_server {
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
 	struct wm_hot_level *hot; /* NULL: the kernel keeps nothing of others */
+	unsigned anew;		  /* times that what it keeps was forgotten */
 	LIST_HEAD(, wm_dns_renewal) renewals;
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */

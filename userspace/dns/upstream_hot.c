@@ -25,6 +25,7 @@ static void on_renewed(void *arg, enum wm_upstream_code code, const struct wm_un
 					a, &made);
 
 	LIST_REMOVE(r, entry);
+	fresh = fresh && wm_dns_may_keep(s, r->query, &r->q);
 	wm_hot_renewed(s->hot, r->query + WM_DNS_HEADER_LEN, &r->q, fresh ? s->answer : NULL,
 		       made.len);
 	r->done = true;
@@ -81,6 +82,7 @@ static void on_anew(void *arg)
 {
 	struct wm_dns_server *s = arg;
 
+	s->anew++;
 	wm_dns_renewals_free(s);
 	wm_hot_forget(s->hot);
 }

@@ -139,6 +139,10 @@ bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const str
 			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
 			struct wm_upstream_made *ret);
 
+/** May the kernel keep what others say of this name? Not of an address: whose it is may change at
+ *  any time. */
+bool wm_dns_may_keep(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q);
+
 /* --- upstream_hot.c --- */
 struct wm_dns_renewal;
 /** Those that are asked for have no answer any more. */

@@ -28,9 +28,24 @@ struct wm_dns_passed {
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
 	uint64_t begun_ns;
+	unsigned anew;		 /* of the server, when it was asked */
 	enum wm_dns_level level; /* that answered */
 	uint8_t query[];
 };
+
+bool wm_dns_may_keep(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q)
+{
+	uint8_t folded[WM_NAME_BUF] = {0};
+	struct wm_dns_ask ask;
+
+	for (unsigned i = 0; i < q->name_len; i++) {
+		uint8_t c = query[WM_DNS_HEADER_LEN + i];
+
+		folded[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+	}
+	wm_ask_parse(s, folded, q->name_len, &ask);
+	return ask.kind == WM_ASK_OUTSIDE;
+}
 
 /* Folds the name into @p folded. */
 static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, size_t len,
@@ -108,8 +123,10 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
-	/* what an alias of ours leads to is not what others say of its name */
-	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len)
+	/* what an alias of ours leads to is not what others say of its name, nor is what was asked
+	 * before the servers changed */
+	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len &&
+	    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
 		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
 	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
 		   : a && a->at_once ? WM_DNS_LEVEL_CACHE
@@ -204,6 +221,7 @@ static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm
 	p->q = *q;
 	p->fd = fd;
 	p->len = len;
+	p->anew = s->anew;
 	memcpy(p->query, query, len);
 	return p;
 }
