@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #define NAMES_MAX 262144 /* with those that only have names below them */
 
@@ -232,10 +233,15 @@ static int add_file(struct wm_statics *t, const char *setting, const char *path,
 {
 	struct wm_err inner = {0};
 	size_t len;
-	_cleanup_free_ char *text = wm_settings_text(path, &len, &inner);
+	_cleanup_free_ char *text = NULL;
 	unsigned number = 1;
+	struct stat st;
 	int r = 0;
 
+	/* to open a FIFO waits for who writes it, and a reload with it */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+		return wm_err_set(e, WM_E_INVALID, "%s: %s is not a file", setting, path);
+	text = wm_settings_text(path, &len, &inner);
 	if (!text)
 		return wm_err_set(e, inner.code, "%s: %s", setting, inner.text);
 	text[len] = '\n'; /* there is room for one more */
