@@ -56,7 +56,7 @@ _Static_assert(sizeof(struct wm_hot) == 1584, "whole words");
 /** Types that the kernel asks its answers for. */
 static __always_inline int wm_hot_type(__u16 type)
 {
-	return type && type < 128 && type != WM_DNS_SRV && type != WM_DNS_OPT;
+	return type && type < 128 && type != WM_DNS_OPT;
 }
 
 static __always_inline __u16 wm_hot_view(const struct wm_dns_query *q)
