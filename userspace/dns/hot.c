@@ -25,11 +25,14 @@
 #define RETRY_MIN_MS 250   /* between two tries to renew one */
 #define RETRY_MAX_MS 30000 /* when no server answers */
 #define LINGER_MS    60000 /* what is over stays for so long: the next answer finds its place */
+#define ROOM_LOOKS   64	   /* names that are looked at for room in a turn: a system call each */
+#define ROOM_AGE_MS  5000  /* that a name has to be asked for, before it makes room for another */
 
 struct wm_hot_name {
-	LIST_ENTRY(wm_hot_name) entry;
+	TAILQ_ENTRY(wm_hot_name) entry;
 	uint64_t over_ms, renew_ms; /* when its TTL is over; when it is to be asked for again */
-	uint64_t retry_ms;
+	uint64_t retry_ms, kept_ms;
+	uint64_t hits; /* when it was looked at last, of what is kept */
 	bool asked;
 	uint16_t len;
 	struct { /* what it is found by: as much of it as the name is long */
@@ -46,7 +49,8 @@ struct seen {
 struct wm_hot_level {
 	struct wm_hot_config c;
 	struct wm_map *names;
-	LIST_HEAD(, wm_hot_name) list;
+	TAILQ_HEAD(, wm_hot_name) list; /* who was looked at longest ago first */
+	bool full;			/* somebody found no room since the last look */
 	struct seen *seen;
 	unsigned open;
 	struct wm_timer *look;
@@ -71,7 +75,7 @@ static void drop(struct wm_hot_level *h, struct wm_hot_name *n)
 {
 	h->c.kernel.del(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view);
 	wm_map_del(h->names, &n->key, key_len(n));
-	LIST_REMOVE(n, entry);
+	TAILQ_REMOVE(&h->list, n, entry);
 	h->open -= n->asked;
 	free(n);
 }
@@ -101,6 +105,7 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 
 	if (wm_map_len(h->names) >= h->c.max) {
 		h->counters[WM_HOT_C_FULL]++;
+		h->full = true;
 		return NULL;
 	}
 	n = malloc(sizeof(*n));
@@ -111,7 +116,7 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 		free(n);
 		return NULL;
 	}
-	LIST_INSERT_HEAD(&h->list, n, entry);
+	TAILQ_INSERT_TAIL(&h->list, n, entry);
 	return n;
 }
 
@@ -127,7 +132,8 @@ static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const str
 	h->counters[WM_HOT_C_KEPT]++;
 	n->over_ms = e->head.expires_ns / WM_NS_PER_MS;
 	n->renew_ms = n->over_ms - (before_ms < ttl_ms ? before_ms : ttl_ms / 2);
-	n->retry_ms = 0;
+	n->retry_ms = n->hits = 0;
+	n->kept_ms = e->head.made_ns / WM_NS_PER_MS;
 	return true;
 }
 
@@ -212,16 +218,39 @@ static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
 	}
 }
 
+/* Others want in: whoever was not asked for since the last look makes room, whatever its TTL. */
+static void make_room(struct wm_hot_level *h, uint64_t now)
+{
+	struct wm_hot_name *n;
+
+	for (unsigned i = 0; i < ROOM_LOOKS && (n = TAILQ_FIRST(&h->list)); i++) {
+		TAILQ_REMOVE(&h->list, n, entry);
+		TAILQ_INSERT_TAIL(&h->list, n, entry);
+		if (now - n->kept_ms < ROOM_AGE_MS)
+			continue;
+		if (h->c.kernel.get(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view) ||
+		    h->scratch.hits == n->hits) {
+			h->counters[WM_HOT_C_LEFT]++;
+			drop(h, n);
+		} else {
+			n->hits = h->scratch.hits;
+		}
+	}
+	h->full = false;
+}
+
 static void on_look(void *arg)
 {
 	struct wm_hot_level *h = arg;
 	uint64_t now = wm_clock_ms();
 	struct wm_hot_name *n, *next;
 
-	for (n = LIST_FIRST(&h->list); n; n = next) {
-		next = LIST_NEXT(n, entry);
+	for (n = TAILQ_FIRST(&h->list); n; n = next) {
+		next = TAILQ_NEXT(n, entry);
 		look_at(h, n, now);
 	}
+	if (h->full)
+		make_room(h, now);
 	wm_timer_arm(h->look, LOOK_MS);
 }
 
@@ -233,7 +262,7 @@ struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c
 	if (!h)
 		return NULL;
 	h->c = *c;
-	LIST_INIT(&h->list);
+	TAILQ_INIT(&h->list);
 	h->names = wm_map_new(c->max);
 	h->seen = calloc((size_t)c->max * SEEN_A_NAME, sizeof(*h->seen));
 	h->look = wm_timer_new(l, on_look, h);
@@ -247,8 +276,8 @@ struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c
 
 void wm_hot_forget(struct wm_hot_level *h)
 {
-	while (h && !LIST_EMPTY(&h->list))
-		drop(h, LIST_FIRST(&h->list));
+	while (h && !TAILQ_EMPTY(&h->list))
+		drop(h, TAILQ_FIRST(&h->list));
 	if (h)
 		memset(h->seen, 0, (size_t)h->c.max * SEEN_A_NAME * sizeof(*h->seen));
 }
@@ -259,8 +288,8 @@ void wm_hot_free(struct wm_hot_level *h)
 
 	if (!h)
 		return;
-	while ((n = LIST_FIRST(&h->list))) {
-		LIST_REMOVE(n, entry);
+	while ((n = TAILQ_FIRST(&h->list))) {
+		TAILQ_REMOVE(&h->list, n, entry);
 		free(n);
 	}
 	wm_timer_free(h->look);
