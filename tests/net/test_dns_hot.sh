@@ -18,7 +18,10 @@ records="	local-zone: \"example.\" static
 	local-data: 'brief.example. 3 A 192.0.2.2'
 	local-data: 'renewed.example. 15 A 192.0.2.5'
 	local-data: 'zero.example. 0 A 192.0.2.4'
-	local-data: 'later.example. 300 A 192.0.2.3'"
+	local-data: 'later.example. 300 A 192.0.2.3'
+	local-data: '_sip._udp.example. 300 SRV 1 2 5060 www.example.'
+	local-zone: '0.192.in-addr.arpa.' nodefault
+	local-data: '50.2.0.192.in-addr.arpa. 300 PTR www.example.'"
 serve one 127.0.0.11 53 "$records"
 start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.serve_stale=1h --set dns.port53_addresses=127.0.0.1
 [ "$(counter dns_query)" = 0 ] || fail "nobody has asked yet"
@@ -51,11 +54,16 @@ done <<-END
 	+bufsize=1232 long.example TXT
 	none.example A
 	wWw.eXample TXT
+	_sip._udp.example SRV
 END
 check "a TTL that is counted down" true "$([ "$(ttl_of www.example)" -le 300 ] && echo true)"
 for _ in 1 2 3; do ask zero.example >/dev/null; done
 in_kernel zero.example && fail "what has no TTL is not kept"
 dig +tries=1 +time=6 +noedns +ignore @127.0.0.1 -p 8600 long.example TXT | grep -q 'flags: qr tc' || fail "what a client cannot take is cut by userspace"
+for _ in 1 2 3; do ask -x 192.0.2.50 >/dev/null; done
+in_kernel -x 192.0.2.50 && fail "whose an address is may change before the TTL is over"
+check "and then it is ours" 200 "$(register own own 192.0.2.50 80)"
+check "at once" own.service.dc1.mesh.internal. "$(ask -x 192.0.2.50)"
 for _ in 1 2 3; do ask web.service.mesh.internal >/dev/null; done
 in_kernel web.service.mesh.internal && fail "a name of ours is never one of others"
 
@@ -70,6 +78,19 @@ until_ok 10 in_kernel later.example || fail "a name is kept"
 check "flush" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 in_kernel later.example && fail "what was flushed is not the kernel's"
 check "and asked" 192.0.2.3 "$(ask later.example)"
+# --- nor is what was asked before, and answered after it
+/usr/bin/python3 tests/net/slow_dns.py 127.0.0.12 "$TMP/go" 2>/dev/null &
+stop_agent
+start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11,slow.test=127.0.0.12" --set dns.serve_stale=1h
+until_ok 10 dig +tries=1 +time=1 @127.0.0.12 up.slow.test || fail "the slow server answers"
+for _ in 1 2 3; do ask slow.slow.test >/dev/null & asking+=($!); done
+open() { [ "$(api $API/v1/waymark/dns | jq .open)" -ge 1 ]; }
+until_ok 10 open || fail "a question is open"
+check "flush" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
+touch "$TMP/go"
+wait "${asking[@]}"
+check "it is answered" true "$(api $API/v1/waymark/dns | jq '.open == 0')"
+in_kernel slow.slow.test && fail "an answer of before the flush is in the kernel"
 dns_balance
 
 # --- without an agent

@@ -69,6 +69,8 @@ check "what was in force is" "10 mx.corp." "$(ask mail.corp MX)"
 : >"$TMP/records"
 settings '"web.service.mesh.internal A 10.0.0.1"'
 matches "so is a name of the mesh" 'dns.records: "web.service.mesh.internal A 10.0.0.1": the name is of the mesh' "$(reload)"
+mkfifo "$TMP/fifo"
+matches "a hosts file that is none" "dns.hosts_file: $TMP/fifo is not a file" "$(timeout 20 "$B/waymarkd" --check-config --set kernel.enabled=false --set "node.data_dir=$TMP/data" --set "dns.hosts_file=$TMP/fifo" 2>&1)"
 matches "and by --check-config, with the place" 'settings.json:1: dns.records: "web.service.*the name is of the mesh' "$("$B/waymarkd" --check-config --config "$TMP/settings.json" --set kernel.enabled=false --set "node.data_dir=$TMP/data" 2>&1)"
 settings ''
 check "none any more" "" "$(reload)"

@@ -161,6 +161,31 @@ Test(hot, names_that_are_asked_for_in_turn)
 	cr_assert_eq(wm_hot_names(hot), MAX);
 }
 
+/* However long its TTL is. */
+Test(hot, who_is_not_asked_for_makes_room)
+{
+	bool stays = false, comes = false;
+
+	ask("a", 86400, AFTER);
+	ask("b", 86400, AFTER);
+	ask("c", 86400, AFTER);
+	ask("d", 86400, AFTER);
+	cr_assert_eq(kept_count, MAX);
+	for (unsigned i = 0; i < 60000 && wm_hot_names(hot) == MAX; i++) {
+		ask("late", 86400, AFTER);
+		for (unsigned k = 0; k < kept_count; k++)
+			kept[k].e.hits += kept[k].e.name[1] == 'b';
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	}
+	ask("late", 86400, 1);
+	for (unsigned k = 0; k < kept_count; k++) {
+		stays |= kept[k].e.name[1] == 'b';
+		comes |= kept[k].e.name[1] == 'l';
+	}
+	cr_assert(stays, "who is asked for");
+	cr_assert(comes);
+}
+
 Test(hot, types_that_the_kernel_does_not_ask_for_are_not_kept)
 {
 	struct wm_dns_query q;
