@@ -221,9 +221,13 @@ static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
 /* Others want in: whoever was not asked for since the last look makes room, whatever its TTL. */
 static void make_room(struct wm_hot_level *h, uint64_t now)
 {
+	size_t left = wm_map_len(h->names);
 	struct wm_hot_name *n;
 
-	for (unsigned i = 0; i < ROOM_LOOKS && (n = TAILQ_FIRST(&h->list)); i++) {
+	if (left > ROOM_LOOKS)
+		left = ROOM_LOOKS;
+	for (; left; left--) {
+		n = TAILQ_FIRST(&h->list);
 		TAILQ_REMOVE(&h->list, n, entry);
 		TAILQ_INSERT_TAIL(&h->list, n, entry);
 		if (now - n->kept_ms < ROOM_AGE_MS)
