@@ -109,7 +109,7 @@ result "dig: no AAAA while no instance has IPv6" "" "$(ask web.virtual.mesh.inte
 result "four questions answered in the kernel" 4 $((after - before))
 result "a name that is not there: NXDOMAIN" NXDOMAIN \
 	"$(dig +tries=1 @127.0.0.1 -p 8600 none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
-result "SRV, from userspace" 3 "$(ask web.service.mesh.internal SRV | wc -l)"
+result "SRV, in the kernel too" 3 "$(ask web.service.mesh.internal SRV | wc -l)"
 
 say "curl dials the virtual address on port 80; the servers listen on 8081, 8082 and 8083"
 printf '  $ for i in {1..%d}; do curl -s http://%s/; done | sort | uniq -c\n' $REQUESTS "$vip"
