@@ -107,13 +107,13 @@ static inline struct wm_deny_label wm_deny_label_of(const char *text)
 	struct wm_deny_label ret;
 	__u32 len = 0;
 
-	while (text[len])
-		len++;
-	word[0] = (__u8)len;
-	for (__u32 i = 0; i < 7 && text[i]; i++) {
-		word[i + 1] = (__u8)text[i];
-		mask[i + 1] = 0xff;
+	for (; *text; text++) {
+		if (++len > 7)
+			continue;
+		word[len] = (__u8)*text;
+		mask[len] = 0xff;
 	}
+	word[0] = (__u8)len;
 	__builtin_memcpy(&ret.word, word, sizeof(word));
 	__builtin_memcpy(&ret.mask, mask, sizeof(mask));
 	ret.word = wm_fold8(ret.word);
