@@ -49,8 +49,11 @@ private_apt=("-o" "Dir::Etc::sourcelist=$PWD/$cache/apt/sources.list" "-o" "Dir:
 	"-o" "Dir::State::lists=$PWD/$cache/apt/lists" "-o" "Dir::Cache=$PWD/$cache/apt")
 use_backports() {
 	mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
-	local keys=/usr/share/keyrings/debian-archive-keyring.gpg
-	echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm-backports main" \
+	local keys=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+	# the system's own mirror
+	# shellcheck disable=SC2016 # apt's fields
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)
+	echo "deb [signed-by=$keys] $mirror bookworm-backports main" \
 		>"$cache/apt/sources.list"
 	apt-get "${private_apt[@]}" update -qq
 }
