@@ -113,6 +113,7 @@ opened again udp "$V4"
 check "who dials again gets the other" b "$(say ask again)"
 
 # --- one to which nobody is connected: no socket is looked at
+until_ok 20 counts abort_passes 2 || fail "the second look after the first, saw $(counted abort_passes)"
 check "register lone" 200 "$(up lone lone 10.77.0.1)"
 before=$(counted abort_passes)
 check "lone leaves" 200 "$(gone lone)"
