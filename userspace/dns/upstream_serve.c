@@ -33,16 +33,24 @@ struct wm_dns_passed {
 	uint8_t query[];
 };
 
+/* The name of a query in lower case, zeros behind. */
+static void fold_name(const uint8_t *query, const struct wm_dns_query *q,
+		      uint8_t folded[WM_NAME_BUF])
+{
+	const uint8_t *name = query + WM_DNS_HEADER_LEN;
+
+	memset(folded, 0, WM_NAME_BUF);
+	for (unsigned i = 0; i < q->name_len; i++)
+		folded[i] =
+			name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + 'a' - 'A') : name[i];
+}
+
 bool wm_dns_may_keep(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q)
 {
-	uint8_t folded[WM_NAME_BUF] = {0};
+	uint8_t folded[WM_NAME_BUF];
 	struct wm_dns_ask ask;
 
-	for (unsigned i = 0; i < q->name_len; i++) {
-		uint8_t c = query[WM_DNS_HEADER_LEN + i];
-
-		folded[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
-	}
+	fold_name(query, q, folded);
 	wm_ask_parse(s, folded, q->name_len, &ask);
 	return ask.kind == WM_ASK_OUTSIDE;
 }
@@ -51,7 +59,6 @@ bool wm_dns_may_keep(struct wm_dns_server *s, const uint8_t *query, const struct
 static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, size_t len,
 			 struct wm_dns_query *q, uint8_t folded[WM_NAME_BUF])
 {
-	const uint8_t *name = query + WM_DNS_HEADER_LEN;
 	struct wm_dns_ask ask;
 
 	if (!s->upstream || len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
@@ -61,10 +68,7 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 	if (q->class != WM_DNS_IN || !q->type || q->type == WM_DNS_OPT ||
 	    (q->type >= TYPE_META_MIN && q->type != WM_DNS_ANY))
 		return false;
-	memset(folded, 0, WM_NAME_BUF);
-	for (unsigned i = 0; i < q->name_len; i++)
-		folded[i] =
-			name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + 'a' - 'A') : name[i];
+	fold_name(query, q, folded);
 	wm_ask_parse(s, folded, q->name_len, &ask);
 	return ask.kind == WM_ASK_OUTSIDE ||
 	       (ask.kind == WM_ASK_REVERSE && wm_reverse_elsewhere(s, &ask, q->type));
