@@ -4,16 +4,11 @@
  * passes is applied to a registry that has a node and an instance of its own. The first octet of
  * the input says which body follows. Whatever comes, the agent's own instance stays as it was, and
  * a batch that is refused changes nothing. */
+#include "check.h"
 #include "userspace/api/decode.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static struct wm_registry *registry_open(void)
 {

@@ -4,6 +4,7 @@
  * answers are late. Whatever they are: each query that came whole before the end, or before a
  * length that none can have, is answered once, in any order; nothing else is said; and the next
  * connection is served. */
+#include "check.h"
 #include "dns_served.h"
 #include "userspace/dns/internal.h"
 
@@ -26,12 +27,6 @@ static struct {
 } held[HELD_MAX];
 static unsigned held_count;
 static uint8_t out[OUT_MAX];
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static int hold(void *arg, const char *service, void (*done)(void *arg, int code), void *done_arg)
 {

@@ -5,6 +5,7 @@
  * carrier that takes them tells its store of objects of others only. The first octet chooses:
  * 'j' an answer, which is then taken; 'k' a key; 'v' a value; 'r' a report; 'b' base64; else keys
  * and values, each with a length before it, are taken as a watch would bring them. */
+#include "check.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/sync/etcd_internal.h"
 
@@ -15,12 +16,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PREFIX	"/waymark/fuzz/"
 #define KVS_MAX 64
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static int on_read(void *arg, const struct wm_peer_id *origin, bool shared,
 		   const struct wm_replica_key *k, struct wm_buf *b)

@@ -5,6 +5,7 @@
  * told to others, and told back changes nothing. The octets are steps: a change with its record,
  * whose checksum is mended, the removal of what was told before, an agent that is forgotten, dies
  * or comes back, a registration of our own. */
+#include "check.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 #include "userspace/registry/foreign.h"
@@ -30,12 +31,6 @@ struct input {
 	unsigned done; /* results that came */
 	struct wm_foreign_result last;
 };
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static uint8_t octet(struct input *in)
 {

@@ -3,6 +3,7 @@
 /* fuzz_forward.c - requests that another agent passed on: the message as protobuf-c reads it, and
  * what is made of it, read as a handler reads it. Whatever comes: it is refused, or answered once.
  */
+#include "check.h"
 #include "userspace/net/http_server.h"
 #include "userspace/sync/forward.pb-c.h"
 #include "waymark/limits.h"
@@ -12,14 +13,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define check(ok)                                                                                  \
-	do {                                                                                       \
-		if (!(ok)) {                                                                       \
-			fprintf(stderr, "%s:%d: not %s\n", __FILE__, __LINE__, #ok);               \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static unsigned answers, aborts;
 

@@ -3,18 +3,13 @@
 /* fuzz_gossip.c - datagrams and states of a stranger who has the key: whatever they say, the table
  * stays whole, of its bound, and its own entry alive; what is sent fits a datagram, and what is
  * given of the table is read again. The first octet says what it is, and how time passes. */
+#include "check.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/sync/member_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct wm_members *ms;
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void on_send(void *arg, const struct wm_peer_addr *to, const void *p, size_t len)
 {

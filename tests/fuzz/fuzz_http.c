@@ -7,6 +7,7 @@
  * and with the client gone nothing is kept. Every request is sent twice: where the second is
  * answered with what was kept of the first, both are the same. No check is run: none of their
  * targets are called. */
+#include "check.h"
 #include "userspace/api/internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/registry/internal.h"
@@ -37,15 +38,6 @@ static struct wm_http_server *server;
 static uint16_t port;
 static char answer[ANSWER_MAX];
 static size_t answer_len;
-
-#define check(ok)                                                                                  \
-	do {                                                                                       \
-		if (!(ok)) {                                                                       \
-			fprintf(stderr, "%s:%d: not %s, errno %d\n", __FILE__, __LINE__, #ok,      \
-				errno);                                                            \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 /* Something to ask for. */
 static void register_one(void)

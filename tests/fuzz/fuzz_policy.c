@@ -4,6 +4,7 @@
  * and a 4xx; what is accepted may be copied, is the same through its record and through the JSON
  * that shows it, and each of these has one form. The first octet chooses: J a body, else a record's
  * body. */
+#include "check.h"
 #include "userspace/api/decode_policy.h"
 #include "userspace/base/buf.h"
 #include "userspace/store/record.h"
@@ -12,12 +13,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* One that may be: it stands the way through its record. */
 static void through_record(const struct wm_policy *p)

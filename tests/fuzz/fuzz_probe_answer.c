@@ -3,18 +3,13 @@
 /* fuzz_probe_answer.c - what probed peers send and we read ourselves: a gRPC health answer, HTTP/2
  * frames, systemctl's lines. Whatever the octets: reading stays inside them, and a verdict has its
  * sentence. The first octet chooses the kind. */
+#include "check.h"
 #include "userspace/health/probe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,6 +5,7 @@
  * inside them, a refusal has one sentence and a 4xx or the one 500 that Consul gives, and what is
  * accepted can be judged by the registry's validation and be registered in memory. The first octet
  * chooses the kind of body. */
+#include "check.h"
 #include "userspace/api/decode.h"
 #include "userspace/model/validate.h"
 
@@ -12,12 +13,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void check_error(int code, const struct wm_err *e)
 {

@@ -5,6 +5,7 @@
  * inside them, our own log stays as it is, the replica has what its store has, and one that is
  * started from that store comes to the same digest. All of it once without proofs and once with
  * them, where a signature holds that begins with an octet which an input can have. */
+#include "check.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/base/map.h"
 #include "userspace/sync/replica.h"
@@ -18,12 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define OBJECTS 64
 #define PEERS	3
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 struct kept {
 	struct wm_replica_change c;

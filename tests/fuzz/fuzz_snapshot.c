@@ -4,6 +4,7 @@
  * record are mended first, for they keep nobody out who means it. Whatever the octets: they are
  * refused with a sentence, or restored, and what was restored can be saved and read again. The
  * first octet says in which parts they come. */
+#include "check.h"
 #include "userspace/registry/restore.h"
 #include "userspace/store/record.h"
 #include "userspace/store/snapshot_format.h"
@@ -12,12 +13,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* Frames as the octets describe them, with the sums that belong to them. */
 static void mend(uint8_t *p, size_t len)

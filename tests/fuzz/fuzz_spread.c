@@ -4,6 +4,7 @@
  * step is what happens (three bits) and to whom (three more); then, of a frame, its length and its
  * octets. Whatever comes: nothing crashes, links and memory stay within their bounds, what cannot
  * be read is said so, and a message of our own still goes to whoever is linked. */
+#include "check.h"
 #include "tests/unit/env_virtual.h"
 #include "userspace/base/err.h"
 #include "userspace/sync/spread_internal.h"
@@ -16,14 +17,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned long sent;
-
-#define check(ok)                                                                                  \
-	do {                                                                                       \
-		if (!(ok)) {                                                                       \
-			fprintf(stderr, "%s:%d: not %s\n", __FILE__, __LINE__, #ok);               \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static void want(void *arg, const struct wm_peer_id *id, bool on)
 {

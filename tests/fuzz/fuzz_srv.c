@@ -3,6 +3,7 @@
 /* fuzz_srv.c - what name servers answer to a question for SRV records. Whatever the octets behind
  * the question: reading stays inside them, records are bounded, each has a host and a port, and
  * ordering loses none. */
+#include "check.h"
 #include "userspace/base/random.h"
 #include "userspace/net/srv.h"
 
@@ -10,12 +11,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* The first four octets are the header's flags and its number of answers; the question is ours. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

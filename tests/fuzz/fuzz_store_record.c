@@ -3,6 +3,7 @@
 /* fuzz_store_record.c - decoding of the store's records. Whatever the bytes, decoding stays inside
  * them; what decodes can be built and encoded, and what was encoded decodes to the same. The first
  * octet chooses the kind of record. */
+#include "check.h"
 #include "userspace/base/buf.h"
 #include "userspace/store/record.h"
 
@@ -10,12 +11,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static struct wm_instance *decode(bool node, const char *body, size_t len, char **ret_copy)
 {

@@ -2,18 +2,13 @@
 /* links: base security net model store registry metadata resolution dns */
 /* fuzz_upstream.c - a resolver's message on its way to a client. Whatever its octets: reading stays
  * inside them, what is written stays within the client's size, and can be read again. */
+#include "check.h"
 #include "userspace/dns/upstream_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static bool shaped(const struct wm_upstream_shape *s, const uint8_t *data, size_t size,
 		   uint8_t *out, size_t cap, struct wm_upstream_made *made)

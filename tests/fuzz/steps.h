@@ -2,16 +2,12 @@
 /* steps.h - inputs of fuzz targets that are lists of steps: an octet that says what, two of a
  * length, and so many octets, fewer at the input's end. */
 #pragma once
+#include "check.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void each_step(const uint8_t *data, size_t size,
 		      void (*step)(uint8_t what, const uint8_t *p, size_t len))
