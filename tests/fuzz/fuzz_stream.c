@@ -15,6 +15,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define WITH_STATE    4
 #define AS_IT_IS      255
 #define TURNS	      8
+#define CONNECT_MS    1000
+#define PORTS	      10000 /* streams from one address: its ports wait for a minute after them */
 
 static struct {
 	struct wm_loop *loop;
@@ -113,11 +117,23 @@ static void begin(void)
 
 static int dial(void)
 {
+	static unsigned streams;
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(f.port)};
+	struct sockaddr_in from = {.sin_family = AF_INET};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int late = 1; /* the port is chosen when it is known whom it is for */
 
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	check(fd >= 0 && !connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + streams++ / PORTS % 0xffff);
+	check(!setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late)) &&
+	      !bind(fd, (struct sockaddr *)&from, sizeof(from)));
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+		/* the fuzzer's own timer; the connection goes on */
+		check(errno == EINTR && TEMP_FAILURE_RETRY(poll(&p, 1, CONNECT_MS)) == 1 &&
+		      p.revents == POLLOUT);
+	}
 	return fd;
 }
 
