@@ -106,11 +106,15 @@ until_ok 20 all_alive 3 1 2 3 || fail "node 3 is not back with the new key"
 check "one key, everywhere" "{\"$third\":3}" "$(ask_socket 3 /v1/operator/keyring | jq -c '.[0].Keys')"
 
 # --- the operator's file stands again once it says something else -------------------------------------------------------
-node_stop 2
+away_2() { # and seen to be, before it is back
+	node_stop 2
+	until_ok 20 all_alive 2 1 3 || fail "node 2 is not seen to be away"
+}
+away_2
 sealed_agent 2
 until_ok 20 all_alive 3 1 2 3 || fail "node 2 is not back"
 check "a restart keeps what was changed" "$(print_of "$third")" "$(ctl_of 2 --json keyring list | jq -r '.members[] | select(.name == "n2").keys | join(" ")')"
-node_stop 2
+away_2
 (umask 077 && printf '%s\n%s\n' "$third" "$old" >"$TMP/keyring2")
 sealed_agent 2
 check "another file" "$(print_of "$third") $(print_of "$old")" "$(ctl_of 2 --json keyring list | jq -r '.members[] | select(.name == "n2").keys | join(" ")')"
