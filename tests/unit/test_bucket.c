@@ -4,6 +4,7 @@
 #include "waymark/bucket.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 
 #define SECOND 1000000000ull
 
@@ -53,4 +54,46 @@ Test(bucket, one_a_second)
 	cr_assert_eq(taken(&full, &now, 10, 0, 1), 0);
 	now += 1;
 	cr_assert_eq(taken(&full, &now, 10, 0, 1), 1);
+}
+
+Test(bucket, shared_as_alone)
+{
+	__u64 full = 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 1000; i++)
+		n += (unsigned)wm_bucket_take_shared(&full, 12345, SECOND / 200, SECOND);
+	cr_assert_eq(n, 200);
+	cr_assert_eq(full, 12345 + SECOND);
+	cr_assert(wm_bucket_take_shared(&full, 12345 + SECOND / 200, SECOND / 200, SECOND));
+	cr_assert_not(wm_bucket_take_shared(&full, 12345 + SECOND / 200, SECOND / 200, SECOND));
+}
+
+#define TAKERS 4
+#define EACH   100000
+
+static __u64 shared;
+
+static void *take(void *arg)
+{
+	for (unsigned i = 0; i < EACH; i++)
+		*(unsigned *)arg += (unsigned)wm_bucket_take_shared(&shared, SECOND, 1, SECOND);
+	return NULL;
+}
+
+/* What is taken is in the word, but for what races let through beside it. */
+Test(bucket, many_take_at_a_time)
+{
+	unsigned n[TAKERS] = {0}, all = 0;
+	pthread_t t[TAKERS];
+
+	for (unsigned i = 0; i < TAKERS; i++)
+		cr_assert_eq(pthread_create(&t[i], NULL, take, &n[i]), 0);
+	for (unsigned i = 0; i < TAKERS; i++) {
+		cr_assert_eq(pthread_join(t[i], NULL), 0);
+		all += n[i];
+	}
+	cr_assert_eq(all, TAKERS * EACH);
+	cr_assert_gt(shared, SECOND);
+	cr_assert_leq(shared, SECOND + TAKERS * EACH);
 }
