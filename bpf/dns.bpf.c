@@ -724,7 +724,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	struct wm_counters *n;
 	__u32 zero = 0;
 	struct work *w;
-	int why;
+	int why, dropped;
 
 	if (!c || !(c->flags & WM_CONFIG_F_DNS))
 		return -1;
@@ -733,8 +733,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return -1;
 	n = counters_get();
 	COUNT(n, dns_query);
-	if (mac && dns_guard_drops(skb)) /* what comes by lo is from this node */
-		return WM_C_DNS_DROP_ALLOW;
+	if (mac && (dropped = dns_guard_drops(skb))) /* what comes by lo is from this node */
+		return dropped;
 	w = bpf_map_lookup_elem(&dns_work, &zero);
 	if (why)
 		return why;
@@ -800,7 +800,7 @@ int dns_veth(struct __sk_buff *skb)
 {
 	int why = respond(skb, true);
 
-	if (why == WM_C_DNS_DROP_ALLOW)
+	if (why == WM_C_DNS_DROP_ALLOW || why == WM_C_DNS_DROP_POD)
 		return drop(why);
 	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
 }

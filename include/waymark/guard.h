@@ -14,7 +14,8 @@ struct wm_guard_prefix {
 _Static_assert(sizeof(struct wm_guard_prefix) == 20, "no hidden octets in a key");
 #define WM_GUARD_PREFIXES_MAX                                                                      \
 	32 /* networks: two lists of settings, as the old are there until the new ones are */
-#define WM_GUARD_BITS_4 96 /* of an IPv4 address that stand before its own */
+#define WM_GUARD_PODS_MAX 1024 /* devices of pods: as many as hooks on devices */
+#define WM_GUARD_BITS_4	  96   /* of an IPv4 address that stand before its own */
 
 /* What stands for a network in the trie; that it is there is all that counts. */
 struct wm_guard_allowed {
@@ -23,10 +24,18 @@ struct wm_guard_allowed {
 
 /* `dns_guard`, one entry: what the programs ask of who is no local client. */
 struct wm_guard {
-	__u32 restricted; /* 1: only who is in `dns_allow` may ask */
-	__u32 told;	  /* times that the networks were told */
-	__u32 pad[2];
+	__u32 restricted;   /* 1: only who is in `dns_allow` may ask */
+	__u32 told;	    /* times that the networks were told */
+	__u64 pod_every_ns; /* between the questions of one pod, on average; 0: no bound */
 };
+
+/* What one pod asks: an entry of `dns_pods`, by its device's number. All of it is written by
+ * several CPUs at a time. */
+struct wm_pod_asks {
+	__u64 full_ns; /* bucket.h: as many at once as in a second */
+	__u64 queries, dropped;
+};
+#define WM_POD_WINDOW_NS 1000000000ull
 
 /** Is @p addr_be, v4-mapped if IPv4, of the network @p p? */
 static inline int wm_guard_matches(const struct wm_guard_prefix *p, const __be32 addr_be[4])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guard.c - tell the programs of DNS which clients may ask (bpf/guard.h). New networks are in
  * before old ones go, and all of them before the programs look. */
+#include "userspace/base/clock.h"
 #include "userspace/dataplane/internal.h"
 
 #include <errno.h>
@@ -49,4 +50,17 @@ int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsi
 	if (!r)
 		r = bpf_map_update_elem(guard_fd, &zero, &g, BPF_ANY);
 	return r ? r : remove_old(allow_fd, g.told);
+}
+
+int wm_plane_pod_limit(struct wm_plane *p, unsigned pod_per_s)
+{
+	int fd = fd_of(p, "dns_guard"), r;
+	struct wm_guard g = {0};
+	uint32_t zero = 0;
+
+	if (fd < 0)
+		return 0;
+	r = bpf_map_lookup_elem(fd, &zero, &g);
+	g.pod_every_ns = pod_per_s ? WM_NS_PER_S / pod_per_s : 0;
+	return r ? r : bpf_map_update_elem(fd, &zero, &g, BPF_ANY);
 }

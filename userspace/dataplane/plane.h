@@ -182,6 +182,17 @@ const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p);
  *  @p allow, or all where there are none. Before the first wm_plane_attach() and at any time after.
  *  @return 0, or an errno of the kernel, negative: then those of before may still ask. */
 int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsigned count);
+/** Drop what one pod asks more than @p pod_per_s times a second; 0: no bound. At any time.
+ *  @return 0, or an errno of the kernel, negative: then the bound of before holds. */
+int wm_plane_pod_limit(struct wm_plane *p, unsigned pod_per_s);
+/* What a pod has asked of the programs of DNS since they were loaded. */
+struct wm_plane_pod {
+	const char *device;	   /* until the next wm_plane_attach() */
+	uint64_t queries, dropped; /* of these */
+};
+/** The next pod from @p at on, 0 at first. @return false: that was the last. Cost: a system call.
+ */
+bool wm_plane_pod(const struct wm_plane *p, unsigned *at, struct wm_plane_pod *ret);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
