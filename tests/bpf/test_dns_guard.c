@@ -127,3 +127,59 @@ Test(dns_guard, its_maps_have_types)
 	members_are(btf, info.btf_value_type_id, "wm_guard_allowed", "told");
 	btf__free(btf);
 }
+
+#define TEST_IFINDEX 1 /* that a run without a device has: loopback's */
+#define TRIES	     50 /* with one a second: what is asked at once is dropped, however slow we are */
+
+static struct wm_pod_asks asks_of(uint32_t ifindex)
+{
+	int fd = bpf_object__find_map_fd_by_name(plane->objects[WM_OBJECT_DNS], "dns_pods");
+	struct wm_pod_asks v = {0};
+
+	cr_assert_eq(bpf_map_lookup_elem(fd, &ifindex, &v), 0);
+	return v;
+}
+
+Test(dns_guard, what_a_pod_asks_has_a_bound)
+{
+	unsigned answered = 0, dropped = 0;
+	uint64_t before = counter(WM_C_DNS_DROP_POD);
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	for (unsigned i = 0; i < TRIES; i++)
+		cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "a device that is no pod's");
+	wm_pod_asks_begin(plane, TEST_IFINDEX);
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint32_t v =
+			asked_by(i % 2 ? "10.0.0.1" : "fd00::1"); /* whatever it calls itself */
+
+		answered += v == TC_ACT_REDIRECT;
+		dropped += v == TC_ACT_SHOT;
+	}
+	cr_assert_eq(answered + dropped, TRIES);
+	cr_assert(answered && dropped, "%u, %u", answered, dropped);
+	cr_assert_eq(counter(WM_C_DNS_DROP_POD), before + dropped);
+	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES);
+	cr_assert_eq(asks_of(TEST_IFINDEX).dropped, dropped);
+	cr_assert_eq(wm_plane_pod_limit(plane, 0), 0);
+	wm_pod_asks_begin(plane, TEST_IFINDEX); /* attached again: it goes on */
+	cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "no bound");
+	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES + 1);
+	wm_pod_asks_sweep(plane); /* nothing is attached to */
+	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	for (unsigned i = 0; i < TRIES; i++)
+		cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "it is no pod's any more");
+}
+
+Test(dns_guard, this_node_has_no_bound)
+{
+	struct frame q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	wm_pod_asks_begin(plane, TEST_IFINDEX);
+	from(&q, "10.0.0.1");
+	for (unsigned i = 0; i < TRIES; i++)
+		cr_assert(answered(&q, &a));
+}

@@ -121,7 +121,7 @@ static void attach_cgroup(struct wm_plane *p, unsigned i, int cgroup_fd, uint64_
 	drop(p, a.pin_name);
 }
 
-static const struct wm_device *find_device(const struct wm_plane *p, const char *name)
+const struct wm_device *wm_device_of(const struct wm_plane *p, const char *name)
 {
 	for (unsigned i = 0; i < p->devices_count; i++)
 		if (!strcmp(p->devices[i].name, name))
@@ -133,7 +133,7 @@ static const struct wm_device *find_device(const struct wm_plane *p, const char 
 static const struct wm_device *check_device(const struct wm_plane *p, unsigned i, const char *name,
 					    struct wm_plane_hook *h)
 {
-	const struct wm_device *d = find_device(p, name);
+	const struct wm_device *d = wm_device_of(p, name);
 
 	if (!d) {
 		fail(h, -ENODEV, "no such device in this network namespace (%s)", strerror(ENODEV));
@@ -176,6 +176,8 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 		a.ifindex = d->ifindex;
 		a.had_link_id = h->was_link_id;
 		wm_bpf_log_reset();
+		if (i == WM_PROG_DNS_VETH)
+			wm_pod_asks_begin(p, d->ifindex);
 		r = p->no_tcx ? wm_clsact_attach(&a) : wm_link_attach(&a, &h->link_id);
 		if (!r) {
 			filled(prog, h, p->no_tcx ? "clsact" : "tcx");
@@ -375,6 +377,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 	if (p->c.attach_dns) {
 		attach_devices(p, WM_PROG_DNS_LO, p->lo_devices);
 		attach_devices(p, WM_PROG_DNS_VETH, p->veth_devices);
+		wm_pod_asks_sweep(p);
 	}
 	r = wm_pins_each(p->c.pin_dir, "links", drop_unwanted, p);
 	if (r >= 0)

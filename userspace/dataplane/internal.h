@@ -343,6 +343,15 @@ enum bpf_attach_type wm_cgroup_type(unsigned prog);
 /** Whether a hook of @p p is attached and pinned as wm_plane_attach() left it. */
 bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h);
 
+/** The device @p name as the attach saw it, or NULL. */
+const struct wm_device *wm_device_of(const struct wm_plane *p, const char *name);
+
+/* --- pod_asks.c: how much each pod asks --- */
+/** Count what comes by device @p ifindex, before it is attached to. */
+void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex);
+/** Forget those of devices that are not attached to any more. */
+void wm_pod_asks_sweep(const struct wm_plane *p);
+
 /* --- carry.c: connections from the tables that are pinned to those that are staged --- */
 struct wm_carry;
 /** @return NULL: the pinned tables have none, or no memory. */
