@@ -29,6 +29,11 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 			"dns.allow",
 			"err=%s text=\"the kernel was not told who may ask: it goes on as before\"",
 			wm_err_name(r));
+	r = p ? wm_plane_pod_limit(p, (unsigned)s->dns_pod_limit) : 0;
+	if (r)
+		wm_error("dns.pod_limit",
+			 "err=%s text=\"the kernel goes on with the bound before\"",
+			 wm_err_name(r));
 }
 
 void wm_dns_settings_records(struct wm_dns_server *d, struct wm_config *k, struct wm_statics *t)
