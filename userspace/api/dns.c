@@ -46,6 +46,20 @@ static void put_hot(struct wm_json *j, const struct wm_hot_level *h)
 		wm_json_ku(j, names[i], n[i]);
 }
 
+static void put_pods(struct wm_json *j, const struct wm_plane *p)
+{
+	struct wm_plane_pod pod;
+	unsigned at = 0;
+
+	while (p && wm_plane_pod(p, &at, &pod)) {
+		wm_json_open(j, '{');
+		wm_json_ks(j, "device", pod.device);
+		wm_json_ku(j, "queries", pod.queries);
+		wm_json_ku(j, "dropped", pod.dropped);
+		wm_json_close(j, '}');
+	}
+}
+
 void wm_native_dns(struct wm_call *c)
 {
 	const struct wm_upstream *u = c->api->d.dns ? wm_dns_upstream(c->api->d.dns) : NULL;
@@ -64,6 +78,9 @@ void wm_native_dns(struct wm_call *c)
 	wm_json_kopen(&j, "servers", '[');
 	for (unsigned i = 0; u && wm_upstream_health(u, i, &h); i++)
 		put_server(&j, &h, now_ms);
+	wm_json_close(&j, ']');
+	wm_json_kopen(&j, "pods", '[');
+	put_pods(&j, c->api->d.plane);
 	wm_json_close(&j, ']');
 	wm_json_kopen(&j, "counters", '{');
 	if (u)

@@ -85,11 +85,32 @@ static void put_times(struct wm_buf *b, unsigned rcode, const struct wm_dns_time
 		      count);
 }
 
+static void put_pods(struct wm_buf *b, const struct wm_plane *p, bool dropped)
+{
+	const char *name = dropped ? "dropped" : "queries";
+	struct wm_plane_pod pod;
+	unsigned at = 0;
+
+	wm_buf_printf(
+		b, "# HELP waymark_dns_pod_%s_total %s\n# TYPE waymark_dns_pod_%s_total counter\n",
+		name,
+		dropped ? "of these, those that were dropped: more than dns.pod_limit"
+			: "DNS queries of a pod that the kernel saw, by its device",
+		name);
+	while (wm_plane_pod(p, &at, &pod)) {
+		wm_buf_printf(b, "waymark_dns_pod_%s_total{", name);
+		wm_metrics_label(b, "device", pod.device);
+		wm_buf_printf(b, "} %" PRIu64 "\n", dropped ? pod.dropped : pod.queries);
+	}
+}
+
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a)
 {
 	const struct wm_dns_times *t =
 		a->d.dns ? wm_dns_seen_times(wm_dns_seen_of(a->d.dns)) : NULL;
 
+	for (int dropped = 0; a->d.plane && dropped < 2; dropped++)
+		put_pods(b, a->d.plane, dropped);
 	if (!t)
 		return;
 	wm_buf_puts(b, "# HELP waymark_dns_user_answer_seconds how long an answer of userspace DNS "
