@@ -29,7 +29,7 @@ struct query {
 
 struct options {
 	const char *address, *pattern, *file;
-	long port, names, cpu, sockets, window, seconds_ms, server_pid;
+	long port, names, cpu, sockets, window, seconds_ms, server_pid, rate;
 	uint16_t type;
 	bool one, echo, resolve, edns, mixed_case;
 };
@@ -297,6 +297,39 @@ static void run_one(const struct options *o, struct query *q, size_t count)
 	       s.count, (unsigned long long)t.lost, (unsigned long long)t.bad);
 }
 
+/* A burst each millisecond, whoever answers: what a client does that never waits. */
+static void run_storm(const struct options *o, struct query *q, size_t count)
+{
+	struct lane *l = load_alloc(1, sizeof(*l));
+	uint64_t start, now, stop, due;
+	struct totals t = {0};
+	struct options all = *o;
+	size_t next = 0;
+	int rc;
+
+	lane_init(l, o);
+	start = now = load_now_ns();
+	stop = start + (uint64_t)o->seconds_ms * 1000000ull;
+	while (now < stop) {
+		due = (now - start) / 1000 * (uint64_t)o->rate / 1000000;
+		while (t.sent < due) {
+			l->in_flight = 0;
+			all.window = due - t.sent < WINDOW_MAX ? (long)(due - t.sent) : WINDOW_MAX;
+			lane_send(l, &all, q, count, &next, &t);
+			rc = recvmmsg(l->fd, l->in, WINDOW_MAX, MSG_DONTWAIT, NULL);
+			t.answered += rc > 0 ? (unsigned)rc : 0;
+			if (load_now_ns() >= stop)
+				break;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		now = load_now_ns();
+	}
+	printf("{\"sent_per_s\":%.0f,\"answered_per_s\":%.0f}\n",
+	       (double)t.sent * 1e9 / (double)(now - start),
+	       (double)t.answered * 1e9 / (double)(now - start));
+	free(l);
+}
+
 /** Address in the first record of @p type that the answer to @p q holds. */
 static bool first_address(const struct query *q, const uint8_t *a, size_t len, uint16_t type,
 			  char *text, size_t cap)
@@ -332,9 +365,11 @@ static void run_resolve(const struct options *o, struct query *q, size_t count)
 
 static const char usage[] =
 	"usage: dnsload [-s address] [-p port] [-t ms] [-c cpu] [-k sockets] [-w window] [-S pid]\n"
-	"               [-6] [-E] [-m] [-o | -R] [-e] (-n names [-P prefix:suffix] | -f file)\n"
+	"               [-6] [-E] [-m] [-o | -R | -r rate] [-e] (-n names [-P prefix:suffix] | -f "
+	"file)\n"
 	"Asks for names and prints one JSON line: queries/s and CPU us per query, or with -o, one\n"
 	"question in flight, its percentiles. -R prints the first address of each name instead.\n"
+	"-r asks so often a second without waiting, and prints how many were sent and answered.\n"
 	"  -n, -P  names <prefix>NNNNNN<suffix>, by default svc-NNNNNN.service.mesh.internal\n"
 	"  -6 ask for AAAA  -E add EDNS  -m mixed case  -e the server is a bare echo  -S also\n"
 	"  account the CPU of that process\n";
@@ -344,7 +379,7 @@ static void parse(struct options *o, int argc, char **argv)
 	char *colon;
 	int c;
 
-	while ((c = getopt(argc, argv, "s:p:t:c:k:w:S:6EmoReP:n:f:h")) != -1) {
+	while ((c = getopt(argc, argv, "s:p:t:c:k:w:S:6EmoRer:P:n:f:h")) != -1) {
 		switch (c) {
 		case 's':
 			o->address = optarg;
@@ -381,6 +416,9 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case 'R':
 			o->resolve = true;
+			break;
+		case 'r':
+			o->rate = load_number("-r", optarg, 1, 10000000);
 			break;
 		case 'e':
 			o->echo = true;
@@ -427,6 +465,8 @@ int main(int argc, char **argv)
 	q = build_queries(&o, &count);
 	if (o.resolve)
 		run_resolve(&o, q, count);
+	else if (o.rate)
+		run_storm(&o, q, count);
 	else if (o.one)
 		run_one(&o, q, count);
 	else
