@@ -16,7 +16,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns hot connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
+SUITES="dns hot storm connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
@@ -539,6 +539,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 . tests/bench/passive.sh
 # shellcheck source=tests/bench/hot.sh
 . tests/bench/hot.sh
+# shellcheck source=tests/bench/storm.sh
+. tests/bench/storm.sh
 # shellcheck source=tests/bench/choose.sh
 . tests/bench/choose.sh
 sysctl -q kernel.bpf_stats_enabled=0 # or the clock around each run of a program is measured along
