@@ -183,3 +183,59 @@ Test(dns_plain, a_name_that_is_too_long)
 	cr_assert(form_of(name, len, &zone, &end, &form));
 	cr_assert_eq(wm_plain_put(name, &form, &zone, out, &service), 0);
 }
+
+/* --- as userspace reads them -------------------------------------------------------------------
+ */
+#define NAMES 60000
+static uint64_t seed;
+
+static unsigned below(unsigned n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(seed >> 33) % n;
+}
+
+static void random_name(char out[300])
+{
+	static const char *const words[] = {"service", "virtual", "dc1", "DC1",	   "web", "_web",
+					    "_tcp",    "_v1",	  "v1",	 "_none",  "_",	  "a",
+					    "node",    "web",	  "dc1", "service"};
+
+	*out = 0;
+	for (unsigned n = 1 + below(5); n; n--)
+		strcat(strcat(out, words[below(sizeof(words) / sizeof(*words))]), ".");
+	strcat(out, "mesh.internal");
+}
+
+Test(dns_plain, userspace_answers_to_both_alike)
+{
+	static const uint16_t types[] = {1, 28, 33, 16};
+	unsigned plains = 0, there = 0;
+	uint64_t first;
+
+	seed = first = wm_random64();
+	add("web", "w", "10.0.0.1", 80, "v1", WM_PASSING);
+	for (unsigned i = 0; i < NAMES; i++) {
+		uint16_t type = types[below(4)];
+		unsigned rcode, answers;
+		char name[300];
+		struct found f;
+
+		random_name(name);
+		f = find(name, "dc1");
+		if (!*f.text)
+			continue;
+		plains++;
+		ask(name, type);
+		rcode = answer.rcode;
+		answers = answer.counts[1];
+		there += rcode == 0;
+		ask(f.text, type);
+		cr_assert_eq(rcode, answer.rcode, "seed %llu: %s, plain %s, type %u",
+			     (unsigned long long)first, name, f.text, type);
+		cr_assert_eq(answers, f.srv_only && type != 33 ? 0 : answer.counts[1],
+			     "seed %llu: %s, plain %s, type %u", (unsigned long long)first, name,
+			     f.text, type);
+	}
+	cr_assert(plains > NAMES / 20 && there > NAMES / 100, "%u %u", plains, there);
+}
