@@ -10,6 +10,7 @@
 #include "waymark/dns_deny.h"
 #include "waymark/dns_form.h"
 #include "waymark/dns_hot.h"
+#include "waymark/dns_plain.h"
 #include "waymark/dns_srv.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
@@ -78,6 +79,10 @@ struct work {
 	struct wm_deny_labels labels;
 	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
+	/* of names in another form than in the tables */
+	struct wm_plain_form form;
+	__u32 plain_len;
+	bool absent;
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
@@ -806,5 +811,6 @@ int dns_veth(struct __sk_buff *skb)
 }
 
 #include "dns_hot.h"
+#include "dns_plain.h"
 #include "dns_srv.h"
 #include "dns_rest.h"

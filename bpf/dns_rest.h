@@ -89,6 +89,8 @@ int dns_rest(struct __sk_buff *skb)
 	if (!w)
 		return leave(WM_C_DNS_PASS_UNKNOWN);
 	why = rest_build(w);
+	if (why == WM_C_DNS_PASS_UNKNOWN && w->query.type != WM_DNS_SRV && dns_plain_name(w))
+		why = go_on(skb, w, WM_DNS_TAIL_PLAIN, w->mac);
 	if (!why)
 		why = answer(skb, w, w->mac);
 	if (why)

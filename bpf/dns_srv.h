@@ -9,60 +9,6 @@ static __always_inline const struct wm_target *target_at(__u32 i)
 	return bpf_map_lookup_elem(&targets, &i);
 }
 
-/** The name that the tables have for the question's, into w->question, which is needed no more, and
- *  w->query.name_len. @return 0: it is another form, and nothing has changed. */
-__noinline int dns_srv_plain(struct work *w)
-{
-	struct wm_srv_form form = {};
-	const volatile struct wm_deny_zone *zone;
-	struct wm_deny_label dc;
-	__u32 len;
-
-	if (!w)
-		return 0;
-	w->zone = 0;
-	if (!dns_ends_with(w, 0)) {
-		w->zone = 1;
-		if (!dns_ends_with(w, 1))
-			return 0;
-	}
-	zone = &deny_zones[w->zone & 1];
-	dc.word = deny_dc.word;
-	dc.mask = deny_dc.mask;
-	w->domain_at = w->query.name_len - zone->len;
-	if (!wm_srv_form_of(w->question.octets, w->query.name_len, &w->labels, zone->len,
-			    zone->labels, &dc, &form))
-		return 0;
-	len = wm_srv_plain(w->question.octets, &form, zone, w->answer.octets);
-	if (!len)
-		return 0;
-	for (__u32 i = 0; i < WM_NAME_WORDS; i++)
-		w->question.words[i] = w->answer.words[i];
-	w->query.name_len = (__u16)len;
-	return 1;
-}
-
-/** The entry that the question leads to. Its name's sum and length stay as they are in the packet.
- *  @return 0 or a counter. */
-static __always_inline int srv_find(const struct wm_config *c, struct work *w, int *ret_plain)
-{
-	__u16 len = w->query.name_len;
-	__u64 sum;
-	int why;
-
-	dns_hash_name(w, c->seed[0], c->seed[1]);
-	sum = w->name_sum;
-	*ret_plain = dns_srv_plain(w);
-	if (*ret_plain)
-		dns_hash_name(w, c->seed[0], c->seed[1]);
-	why = dns_read_name(w);
-	if (why == WM_C_DNS_PASS_TORN)
-		why = dns_read_name(w);
-	w->name_sum = sum;
-	w->query.name_len = len;
-	return why;
-}
-
 /** Gather the backend of the next slot. @return enum wm_pick. */
 __noinline int dns_srv_step(struct work *w)
 {
@@ -221,29 +167,28 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 
 static __always_inline int srv_build(const struct wm_config *c, struct work *w, int *ret_tail)
 {
-	bool complete = WM_READ(c->flags) & WM_CONFIG_F_COMPLETE;
-	int plain, why;
+	int why;
 
 	w->rcode = WM_DNS_NOERROR;
 	w->nodata = false;
-	WM_COMPILER_BARRIER();
-	why = srv_find(c, w, &plain);
-	if (why == WM_C_DNS_PASS_UNKNOWN && !plain) {
-		why = no_name(c, w, complete);
+	dns_hash_name(w, c->seed[0], c->seed[1]);
+	if (!dns_plain_name(w)) {
+		why = no_name(c, w, false);
 		if (w->zone < 2)
 			*ret_tail = WM_DNS_TAIL_REST;
 		else if (hot_on && w->query.flags & WM_DNS_RD)
 			*ret_tail = WM_DNS_TAIL_HOT;
 		return why;
 	}
-	if (why == WM_C_DNS_PASS_UNKNOWN && complete) {
+	why = plain_find(c, w);
+	if (why == WM_C_DNS_PASS_UNKNOWN && w->absent) {
 		w->rcode = WM_DNS_NXDOMAIN;
 		return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
 	}
 	if (why)
 		return why;
-	if (!plain) /* a virtual name has addresses alone; what else there is, userspace tells */
-		return w->name.kind == WM_NAME_VIRTUAL ? no_data(w) : WM_C_DNS_PASS_TYPE;
+	if (w->name.kind == WM_NAME_VIRTUAL) /* it has addresses alone */
+		return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
 	w->walk.ttl_s = w->name.flags & WM_NAME_F_TTL ? w->name.ttl_s : c->ttl_s;
 	return srv_records(w, w->name.set);
 }

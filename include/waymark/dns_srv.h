@@ -52,73 +52,10 @@ struct wm_srv_end {
  */
 #define WM_SRV_TCP WM_DENY_T4('_', 't', 'c', 'p')
 
-/* Where the service stands in a question's name: octets of a label, or of one without its '_'. */
-struct wm_srv_form {
-	__u32 at, len;
-};
-
 /** Is this the whole label of our datacenter? One of more than seven octets is left to others. */
 static __always_inline int wm_srv_is_dc(__u64 word, const struct wm_deny_label *dc)
 {
 	return (dc->word & 0xff) <= 7 && (word & dc->mask) == dc->word;
-}
-
-/** <service>.service[.<dc>].<domain> and _<service>._tcp[.service][.<dc>].<domain>: forms that ask
- *  for all of a service. @param zone_len, zone_labels of the domain that the name ends with.
- *  @return 1; 0: another form. */
-static __always_inline int wm_srv_form_of(const __u8 *name, __u32 len,
-					  const struct wm_deny_labels *l, __u32 zone_len,
-					  __u32 zone_labels, const struct wm_deny_label *dc,
-					  struct wm_srv_form *ret)
-{
-	__u32 left = l->count - zone_labels, n = 0, at;
-	__u64 word;
-	int kind;
-
-	if (l->count <= zone_labels || wm_deny_before(l, zone_labels, 0) != len - zone_len)
-		return 0;
-	word = wm_deny_word(name, wm_deny_before(l, zone_labels, 1));
-	kind = wm_deny_is(word, 7, WM_DENY_SERVICE);
-	if (!kind && left > 1 && wm_srv_is_dc(word, dc)) {
-		n = 1;
-		word = wm_deny_word(name, wm_deny_before(l, zone_labels, 2));
-		kind = wm_deny_is(word, 7, WM_DENY_SERVICE);
-	}
-	n += (__u32)kind;
-	left -= n;
-	at = wm_deny_before(l, zone_labels, n + 1);
-	word = wm_deny_word(name, at);
-	if (kind && left == 1 && wm_deny_octet(word, 1) != '_') {
-		ret->at = at + 1;
-		ret->len = wm_deny_octet(word, 0);
-		return 1;
-	}
-	if (left != 2 || !wm_deny_is(word, 4, WM_SRV_TCP))
-		return 0;
-	at = wm_deny_before(l, zone_labels, n + 2);
-	word = wm_deny_word(name, at);
-	ret->at = at + 2;
-	ret->len = wm_deny_octet(word, 0) - 1u;
-	return wm_deny_octet(word, 1) == '_' && ret->len;
-}
-
-/** <service>.service.<domain> of what was found, into WM_SRV_ROOM octets at @p out (may not be
- *  @p name), folded and with zeros behind to WM_NAME_BUF. @return octets, 0: it is too long. */
-static __always_inline __u32 wm_srv_plain(const __u8 *name, const struct wm_srv_form *f,
-					  const volatile struct wm_deny_zone *zone, __u8 *out)
-{
-	__u32 n = f->len & WM_DNS_LABEL_MAX;
-	wm_srv_word *w = (wm_srv_word *)(out + 1);
-
-	out[0] = (__u8)n;
-	for (__u32 k = 0; k < 8; k++)
-		w[k] = wm_deny_word(name, f->at + 8 * k);
-	w = (wm_srv_word *)(out + 1 + n);
-	w[0] = WM_DENY_SERVICE << 8 | 7;
-	for (__u32 k = 0; k < WM_NAME_WORDS; k++)
-		w[k + 1] = zone->words[k];
-	n += 9 + zone->len;
-	return n > WM_DNS_NAME_MAX ? 0 : n;
 }
 
 /* --- records -----------------------------------------------------------------------------------

@@ -82,32 +82,82 @@ static bool has_host(const struct wm_service *s)
 	return addressed(s) != s->instances_count;
 }
 
-/* Whether the kernel answers, what userspace answered with @p out: a service in a form that asks
- * for all of it, with every address, or that there is no such service. @p name without a search
- * list. */
-static __attribute__((unused)) bool srv_of_the_kernel(const char *name, const uint8_t *out)
+/* Is somebody up who has one? */
+static bool has_address_up(const struct wm_service *s)
 {
-	static const char *const tails[] = {
-		".service.mesh.internal",  ".service.dc1.mesh.internal",
-		"._tcp.mesh.internal",	   "._tcp.service.mesh.internal",
-		"._tcp.dc1.mesh.internal", "._tcp.service.dc1.mesh.internal"};
-	const char *tail = strchr(name, '.');
-	const struct wm_service *s;
-	char service[300];
-	bool rfc = *name == '_';
-	unsigned i = 0;
+	static const struct in6_addr none;
 
-	while (tail && i < 6 && strcasecmp(tail, tails[i]) != 0)
-		i++;
-	if (tail && !strcasecmp(tail, ".virtual.mesh.internal"))
-		return (out[3] & 15) == 0;
-	if (!tail || i == 6 || rfc != (i >= 2))
+	for (unsigned i = 0; i < s->instances_count; i++) {
+		const struct wm_instance *x = s->instances[i];
+
+		if (wm_instance_usable(x) && !(policy.only_passing && x->status == WM_WARNING) &&
+		    (x->addr4.s_addr || memcmp(&x->addr6, &none, sizeof(none)) != 0))
+			return true;
+	}
+	return false;
+}
+
+/* What a name asks for, read by a way of the test's own. */
+struct srv_asked {
+	char service[300], label[300]; /* lower case; label: a tag, "": none */
+	bool virtual, srv_only;
+};
+
+/* @return false: not of a service, or not below our domain. */
+static bool srv_ask(const char *name, struct srv_asked *ret)
+{
+	static const char domain[] = ".mesh.internal";
+	size_t len = strlen(name), n = 0;
+	char text[300], *l[128], *save = NULL;
+
+	*ret = (struct srv_asked){.virtual = false};
+	if (len < sizeof(domain) || strcasecmp(name + len - (sizeof(domain) - 1), domain) != 0)
 		return false;
-	snprintf(service, sizeof(service), "%.*s", (int)(tail - name - rfc), name + rfc);
-	for (char *c = service; *c; c++)
+	snprintf(text, sizeof(text), "%.*s", (int)(len - (sizeof(domain) - 1)), name);
+	for (char *c = text; *c; c++)
 		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-	s = wm_registry_service(registry, service);
-	if (!s)
+	for (char *p = strtok_r(text, ".", &save); p; p = strtok_r(NULL, ".", &save))
+		l[n++] = p;
+	n -= n > 1 && !strcmp(l[n - 1], "dc1");
+	ret->virtual = !strcmp(l[n - 1], "virtual");
+	ret->srv_only = !ret->virtual && strcmp(l[n - 1], "service") != 0;
+	n -= !ret->srv_only;
+	if (n == 2 && !ret->virtual && *l[0] == '_' && *l[1] == '_' && l[0][1] && l[1][1]) {
+		strcpy(ret->service, l[0] + 1);
+		strcpy(ret->label, strcmp(l[1], "_tcp") ? l[1] + 1 : "");
 		return true;
-	return out[7] && !(out[2] & 2) && !has_host(s) && at16(out + 10) - at16(out + 6) <= 1;
+	}
+	if (!n || ret->srv_only)
+		return false;
+	strcpy(ret->service, l[n - 1]);
+	for (size_t i = 0; i + 1 < n; i++)
+		strcat(strcat(ret->label, i ? "." : ""), l[i]);
+	return true;
+}
+
+/* Whether the kernel answers what userspace answered with @p out: all of a service, with every
+ * address, or that there is no such service. */
+static __attribute__((unused)) bool of_the_kernel(const char *name, uint16_t type,
+						  const uint8_t *out)
+{
+	size_t question = 12 + (*name ? strlen(name) + 2 : 1) + 4;
+	bool alias = out[7] && out[question + 3] == 5; /* CNAME: of the registry */
+	bool cut = out[2] & 2, found = (out[3] & 15) == 0;
+	const struct wm_service *s;
+	struct srv_asked a;
+
+	if (!srv_ask(name, &a))
+		return false;
+	s = wm_registry_service(registry, a.service);
+	if (!s)
+		return *a.service != '_';
+	if (*a.label)
+		return false;
+	if (a.virtual || !found)
+		return found;
+	if (type == 33)
+		return out[7] && !cut && !has_host(s) && at16(out + 10) - at16(out + 6) <= 1;
+	if (a.srv_only)
+		return type != 255 && has_address_up(s);
+	return !cut && !alias;
 }

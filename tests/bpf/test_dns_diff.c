@@ -209,23 +209,6 @@ static bool denied(const char *name)
 	return !wm_registry_service(registry, label[n - 2]);
 }
 
-/* The kernel's part: what names of the plain form have or have not, if it is all said. */
-static bool kernels(const char *name, uint16_t type, const uint8_t *out)
-{
-	const char *tail = strchr(name, '.');
-	size_t question = 12 + (*name ? strlen(name) + 2 : 1) + 4;
-	bool alias = out[7] && out[question + 3] == 5; /* CNAME: of the registry */
-	bool cut = out[2] & 2, found = (out[3] & 15) == 0;
-
-	if (denied(name))
-		return true;
-	if (type == 33)
-		return srv_of_the_kernel(name, out);
-	return found && !cut && !alias && tail &&
-	       (!strcasecmp(tail, ".service.mesh.internal") ||
-		!strcasecmp(tail, ".virtual.mesh.internal"));
-}
-
 /* Does the frame hold the answer @p out, but for the order of its records? @p ret_authorities: of
  * both, or NULL. */
 static bool agree(const struct frame *f, const uint8_t *out, size_t len, unsigned *ret_authorities)
@@ -272,7 +255,7 @@ Test(dns_diff, kernel_and_userspace_agree)
 		cr_assert(len, "%s", name);
 		run(WM_PROG_DNS_LO, &q, &a);
 		cut += (out[2] & 2) != 0;
-		could += kernels(name, type, out);
+		could += denied(name) || of_the_kernel(name, type, out);
 		if (same_frame(&q, &a))
 			continue;
 		kernel_answers++;

@@ -1,104 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base */
-/* SRV of the kernel, on the host: what a name asks for, and the octets of records. */
+/* SRV of the kernel, on the host: the octets of records. */
 #include "waymark/dns_srv.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 static const uint8_t domain[] = "\4mesh\10internal";
-
-static size_t wire(const char *text, uint8_t out[WM_DENY_BUF])
-{
-	size_t at = 0, n;
-
-	memset(out, 0, WM_DENY_BUF);
-	for (; *text; text += n + (text[n] == '.')) {
-		n = strcspn(text, ".");
-		out[at++] = (uint8_t)n;
-		memcpy(out + at, text, n);
-		at += n;
-	}
-	return at + 1;
-}
-
-/* The plain name that @p text asks for, "" if it is another form. */
-static const char *plain(const char *text, const char *dc_text)
-{
-	static char ret[300];
-	struct wm_deny_zone zone = wm_deny_zone_of(domain, sizeof(domain));
-	struct wm_deny_label dc = wm_deny_label_of(dc_text);
-	static uint8_t out[WM_SRV_ROOM];
-	uint8_t name[WM_DENY_BUF];
-	struct wm_deny_labels l;
-	struct wm_srv_form form;
-	size_t len = wire(text, name), at = 0;
-	uint32_t n;
-
-	memset(out, 0xaa, sizeof(out));
-	*ret = 0;
-	l = wm_deny_labels_of(name);
-	if (!wm_srv_form_of(name, (uint32_t)len, &l, zone.len, zone.labels, &dc, &form))
-		return ret;
-	n = wm_srv_plain(name, &form, &zone, out);
-	if (!n)
-		return "too long";
-	for (uint32_t i = n; i < WM_NAME_BUF; i++)
-		cr_assert_eq(out[i], 0, "octet %u behind the name", i);
-	for (const uint8_t *p = out; *p; p += *p + 1)
-		at += (size_t)sprintf(ret + at, "%s%.*s", at ? "." : "", *p, (const char *)p + 1);
-	cr_assert_eq(n, at + 2);
-	return ret;
-}
-
-#define WEB "web.service.mesh.internal"
-
-Test(dns_srv, forms_that_ask_for_all_of_a_service)
-{
-	cr_assert_str_eq(plain("web.service.mesh.internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("WEB.Service.DC1.Mesh.Internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("_web._tcp.mesh.internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("_wEb._TCP.service.mesh.internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("_web._tcp.service.dc1.mesh.internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("_web._tcp.dc1.mesh.internal", "dc1"), WEB);
-	cr_assert_str_eq(plain("service.service.mesh.internal", "dc1"),
-			 "service.service.mesh.internal");
-	cr_assert_str_eq(
-		plain("a-name-that-is-longer-than-eight-octets.service.mesh.internal", "x"),
-		"a-name-that-is-longer-than-eight-octets.service.mesh.internal");
-}
-
-Test(dns_srv, others_are_left_to_userspace)
-{
-	static const char *const names[] = {
-		"mesh.internal",
-		"service.mesh.internal",
-		"service.dc1.mesh.internal",
-		"dc1.mesh.internal",
-		"web.mesh.internal",
-		"tag.web.service.mesh.internal",
-		"web.virtual.mesh.internal",
-		"web.service.dc2.mesh.internal",
-		"_web._http.mesh.internal",
-		"_web._http.service.mesh.internal",
-		"_web._udp.service.mesh.internal",
-		"web._tcp.service.mesh.internal",
-		"_._tcp.service.mesh.internal",
-		"_web.service.mesh.internal",
-		"_tcp.service.mesh.internal",
-		"a._web._tcp.service.mesh.internal",
-		"_web._tcp.node.mesh.internal",
-		"web.servicemesh.internal",
-		"_web._tcp.dc1.dc1.mesh.internal",
-	};
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
-		cr_assert_str_eq(plain(names[i], "dc1"), "", "%s", names[i]);
-	cr_assert_str_eq(plain("web.service.datacenter.mesh.internal", "datacenter"), "",
-			 "of a long label only the beginning is known");
-}
 
 Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 {

@@ -55,6 +55,7 @@ static const struct {
 	[WM_PROG_DNS_SRV] = {"dns_srv", WM_OBJECT_DNS},
 	[WM_PROG_DNS_HOT] = {"dns_hot", WM_OBJECT_DNS},
 	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
+	[WM_PROG_DNS_PLAIN] = {"dns_plain", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -582,8 +583,9 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->veth_devices || !p->veth_devices[0])
 		p->progs[WM_PROG_DNS_VETH].wanted = false;
-	p->progs[WM_PROG_DNS_REST].wanted = p->progs[WM_PROG_DNS_SRV].wanted =
-		p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
+	p->progs[WM_PROG_DNS_PLAIN].wanted = p->progs[WM_PROG_DNS_REST].wanted =
+		p->progs[WM_PROG_DNS_SRV].wanted =
+			p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)

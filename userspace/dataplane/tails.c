@@ -18,6 +18,7 @@ static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,
 	[WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
 	[WM_DNS_TAIL_REST] = WM_PROG_DNS_REST,
+	[WM_DNS_TAIL_PLAIN] = WM_PROG_DNS_PLAIN,
 };
 
 static int array_of(const struct wm_plane *p)
