@@ -121,7 +121,7 @@ struct wm_table_head {
 	__u8 tiers;	  /* 1 to WM_TIERS_MAX */
 	__u8 when_none;
 	__u8 hash_on;
-	__u8 flags; /* WM_HEAD_AFFINITY, WM_HEAD_SRV */
+	__u8 flags; /* WM_HEAD_AFFINITY, WM_HEAD_SRV, WM_HEAD_SRV_MANY */
 	__u8 panic_pct;
 	__u8 eject_max_pct;
 	__u8 eject_after;
@@ -137,6 +137,9 @@ _Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
 #define WM_HEAD_SRV                                                                                \
 	8u /* in flags: each instance that SRV may name is in one slot, and its target in          \
 	    * `targets` */
+#define WM_HEAD_SRV_MANY                                                                           \
+	16u /* in flags: likewise, but in some slots, of some tiers. Programs that know of         \
+	     * WM_HEAD_SRV alone leave it to userspace */
 
 /* `slots`: where a choice leads. In Vose's alias table of a weighted choice there is one slot a
  * backend: draw a slot evenly and a 32-bit number; below `keep` take `backend`, else `alias`. */

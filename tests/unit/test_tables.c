@@ -676,6 +676,37 @@ static bool tells_srv(const struct plane *p, const struct wm_tables *t)
 	return p->heads[p->sets[set].table.head].flags & WM_HEAD_SRV;
 }
 
+static bool tells_srv_of_many(const struct plane *p, const struct wm_tables *t)
+{
+	int64_t set = wm_tables_set_of(t, "s1");
+
+	cr_assert_geq(set, 0);
+	return p->heads[p->sets[set].table.head].flags & WM_HEAD_SRV_MANY;
+}
+
+/* In another flag: programs that look into one tier, and at each slot once, know the old alone. */
+Test(tables, srv_of_tiers_and_turns_is_told_apart)
+{
+	struct wm_want_rule rule = {.head = {.tiers = 1, .balance = WM_BALANCE_ROUND_ROBIN}};
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+
+	want(&x, 1, 2);
+	x.w.srv = true;
+	x.w.rule = &rule;
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!tells_srv(p, t) && tells_srv_of_many(p, t));
+	rule.head = (struct wm_table_head){.tiers = 2};
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!tells_srv(p, t) && tells_srv_of_many(p, t));
+	rule.head.tiers = 1;
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(tells_srv(p, t) && !tells_srv_of_many(p, t));
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, srv_is_told_where_all_whom_it_may_name_are_in_slots)
 {
 	struct plane *p = plane_new();

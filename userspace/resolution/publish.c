@@ -68,16 +68,18 @@ static uint32_t distinct(const struct wm_want_set *w, const uint32_t *order, uin
 	return used;
 }
 
-/* Are all whom SRV may name in the one tier, each with its target? One without weight is in no
- * slot, and @p n are fewer than are wanted where not all fit. */
-static bool tells_srv(const struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+/* Are all whom SRV may name in slots, each with its target? One without weight is in none, and @p n
+ * are fewer than are wanted where not all fit. @return WM_HEAD_SRV*, 0: they are not. */
+static uint8_t tells_srv(const struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
-	bool whole = w->srv && t->mem.targets && n == w->backends_count && t->head_new.tiers == 1 &&
-		     strategy_of(t->head_new.balance) == &wm_strategy_alias;
+	bool whole = w->srv && t->mem.targets && n == w->backends_count;
+	const struct wm_strategy *s = strategy_of(t->head_new.balance);
 
 	for (uint32_t i = 0; whole && i < n; i++)
 		whole = w->backends[i].weight && wm_backend_has_target(&w->backends[i]);
-	return whole;
+	if (!whole)
+		return 0;
+	return t->head_new.tiers == 1 && s == &wm_strategy_alias ? WM_HEAD_SRV : WM_HEAD_SRV_MANY;
 }
 
 int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
@@ -91,8 +93,7 @@ int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_
 	h->generation = h->set = h->first = 0;
 	memset(h->end, 0, sizeof(h->end));
 	h->backends = distinct(w, t->order, n);
-	if (tells_srv(t, w, n))
-		h->flags |= WM_HEAD_SRV;
+	h->flags |= tells_srv(t, w, n);
 	s = strategy_of(h->balance);
 	for (unsigned i = 0; i < h->tiers; i++) {
 		used = gather(t, w, n, i);

@@ -262,7 +262,7 @@ static int want(struct wm_resolution *x, const struct wm_service *s, const struc
 	w->backends_count = count;
 	w->port = part->port ? (uint16_t)part->port->port : 0;
 	w->ports = !part->port && p && p->ports_count;
-	w->srv = !plan->policy && !*part->label && !part->port;
+	w->srv = !part->port;
 	check_custom(x, plan);
 	w->rule = &plan->rule;
 	return r;
