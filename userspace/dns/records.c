@@ -144,6 +144,43 @@ static bool by_policy(const struct wm_reply *r)
 	return p && (!*r->ask.tag || wm_policy_subset(p, r->ask.tag));
 }
 
+static int by_place(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (const struct wm_instance *const *)a,
+		  y = (uintptr_t) * (const struct wm_instance *const *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Each once: an instance may be in several tiers. @return how many are left. */
+static int64_t each_once(const struct wm_instance **list, int64_t n)
+{
+	int64_t kept = 0;
+
+	qsort(list, (size_t)n, sizeof(*list), by_place);
+	for (int64_t k = 0; k < n; k++)
+		if (!kept || list[kept - 1] != list[k])
+			list[kept++] = list[k];
+	return kept;
+}
+
+/* Who is left out by this node is not named, from the moment on that programs know. @return how
+ * many stay. */
+static int64_t drop_ejected(struct wm_reply *r, int64_t n)
+{
+	uint64_t now_ns = wm_clock_ns();
+	const struct wm_instance **list = r->s->chosen;
+	int64_t kept = 0;
+
+	if (!wm_tables_ejected(r->s->tables, r->ask.service, "") &&
+	    !wm_tables_ejected(r->s->tables, r->ask.service, r->ask.tag))
+		return n;
+	for (int64_t k = 0; k < n; k++)
+		if (!wm_tables_is_ejected(r->s->tables, list[k]->hash, list[k]->port, now_ns))
+			list[kept++] = list[k];
+	return kept;
+}
+
 /* Those of the tiers that connections are drawn to now. */
 static int64_t selected(struct wm_reply *r)
 {
@@ -164,6 +201,8 @@ static int64_t selected(struct wm_reply *r)
 			if (wm_selection_takes(&c, c.tiers[t].members[k]))
 				r->s->chosen[n++] = c.tiers[t].members[k];
 	}
+	if (n > 0 && c.count > 1)
+		n = each_once(r->s->chosen, n);
 	wm_selection_done(&c);
 	return n;
 }
@@ -172,14 +211,16 @@ int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 {
 	int64_t n = 0;
 
-	if (by_policy(r))
-		return selected(r);
-	if (make_room(r->s, s->instances_count))
-		return -1;
-	for (unsigned k = 0; k < s->instances_count; k++)
-		if (wm_reply_takes(r, s->instances[k]))
-			r->s->chosen[n++] = s->instances[k];
-	return n;
+	if (by_policy(r)) {
+		n = selected(r);
+	} else {
+		if (make_room(r->s, s->instances_count))
+			return -1;
+		for (unsigned k = 0; k < s->instances_count; k++)
+			if (wm_reply_takes(r, s->instances[k]))
+				r->s->chosen[n++] = s->instances[k];
+	}
+	return n > 0 ? drop_ejected(r, n) : n;
 }
 
 /* Some instance of the asked service (and tag) is not critical. */

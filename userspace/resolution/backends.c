@@ -206,6 +206,27 @@ void wm_backends_count_ejected(struct wm_tables *t, const struct wm_svc *s, uint
 					      __ATOMIC_RELAXED));
 }
 
+uint32_t wm_tables_ejected(const struct wm_tables *t, const char *service, const char *label)
+{
+	const struct wm_svc *s = wm_svc_find(t, service, label, 0);
+
+	return s && t->mem.set_live
+		       ? __atomic_load_n(&t->mem.set_live[s->set].ejected, __ATOMIC_RELAXED)
+		       : 0;
+}
+
+bool wm_tables_is_ejected(const struct wm_tables *t, uint64_t instance, uint16_t port,
+			  uint64_t now_ns)
+{
+	uint32_t i = t->mem.live ? wm_backend_of(t, instance) : WM_NO_INDEX;
+
+	for (; i != WM_NO_INDEX; i = wm_backend_next(t, i))
+		if (t->mem.backends[i].port_be == __builtin_bswap16(port) &&
+		    wm_ejected(&t->mem.live[i], t->mem.backends[i].state >> 16, now_ns))
+			return true;
+	return false;
+}
+
 void wm_tables_count_ejected(struct wm_tables *t, uint32_t index, uint64_t now_ns)
 {
 	if (!t->mem.live || !t->mem.set_live || index >= t->mem.backends_cap)

@@ -141,6 +141,12 @@ int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
  * is filled up to @p cap. Cost O(1). */
 unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uint32_t *ret,
 			       unsigned cap);
+/** Has the set of @p service, or of its part @p label ("": all), somebody who is ejected? 0: not as
+ *  programs know. Cost O(1). */
+uint32_t wm_tables_ejected(const struct wm_tables *t, const char *service, const char *label);
+/** Is an instance ejected, where it listens on @p port (host order)? Cost O(1). */
+bool wm_tables_is_ejected(const struct wm_tables *t, uint64_t instance, uint16_t port,
+			  uint64_t now_ns);
 /** Count anew who is ejected, in all sets that have the backend @p index: an ejection has begun or
  * is over. Cost: the backends of these sets. */
 void wm_tables_count_ejected(struct wm_tables *t, uint32_t index, uint64_t now_ns);
