@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* dns_srv.h - SRV of services, part of dns.bpf.c: a program that the DNS programs call. It names
- * those that userspace would, by the same tables as connect(), each with its address behind. What
- * is by a tag, a policy or a host name, or does not fit with all of its addresses, is userspace's.
+ * those that userspace would, by the same tables as connect(), each with its address behind: of a
+ * service or a subset, under a policy of all tiers that connections are drawn to. What is by a tag
+ * or a host name, or does not fit with all of its addresses, is userspace's.
  */
 
 static __always_inline const struct wm_target *target_at(__u32 i)
 {
 	return bpf_map_lookup_elem(&targets, &i);
+}
+
+/** Is @p backend among the records that were gathered? */
+__noinline int dns_srv_named(struct work *w, __u32 backend)
+{
+	return w && wm_srv_twin(w->srv, w->srv_count, backend) < w->srv_count;
 }
 
 /** Gather the backend of the next slot. @return enum wm_pick. */
@@ -26,6 +33,8 @@ __noinline int dns_srv_step(struct work *w)
 	w->walk.seen++;
 	if (wm_dns_is_out(NULL, &w->walk, s.backend, s.stamp) ||
 	    !wm_take(NULL, s.backend, s.stamp, WM_FAMILY_4 | WM_FAMILY_6, 0, &c))
+		return WM_PICK_MORE;
+	if (w->walk.table.head.flags & WM_HEAD_SRV_MANY && dns_srv_named(w, s.backend))
 		return WM_PICK_MORE;
 	n = w->srv_count;
 	if (n >= WM_SRV_MAX)
@@ -134,6 +143,26 @@ __noinline int dns_srv_write(struct work *w)
 	return (int)at;
 }
 
+/** Gather those of all tiers that connections are drawn to. @return what the walk ended with;
+ *  WM_PICKED: a tier is too large. */
+__noinline int dns_srv_tiers(struct work *w, __u32 set)
+{
+	const struct wm_set_live *live = wm_at_set_live(NULL, set);
+	int p = WM_PICK_NONE;
+
+	if (!w || !live)
+		return WM_PICK_TORN;
+	for (__u32 i = 0; i < WM_TIERS_MAX; i++) {
+		if (i >= w->walk.table.head.tiers || p != WM_PICK_NONE)
+			break;
+		if (!wm_srv_has_share(live->cut, w->walk.table.head.tiers, i))
+			continue;
+		wm_dns_walk_tier(&w->walk, i);
+		p = w->walk.count > WM_SRV_SCAN ? WM_PICKED : dns_srv_gather(w);
+	}
+	return p;
+}
+
 /** Records of a set. @return 0 or a counter. */
 static __always_inline int srv_records(struct work *w, __u32 set)
 {
@@ -146,14 +175,14 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 	p = wm_dns_walk_begin(NULL, set, random, bpf_ktime_get_boot_ns(), &w->walk);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
-	if (!(w->walk.table.head.flags & WM_HEAD_SRV) || !srv_ends[w->zone & 1].len)
+	if (!(w->walk.table.head.flags & (WM_HEAD_SRV | WM_HEAD_SRV_MANY)) ||
+	    !srv_ends[w->zone & 1].len)
 		return WM_C_DNS_PASS_TYPE;
-	if (w->walk.count > WM_SRV_SCAN)
-		return WM_C_DNS_PASS_SIZE;
 	w->srv_count = 0;
-	p = dns_srv_gather(w);
+	p = dns_srv_tiers(w, set);
 	if (p != WM_PICK_NONE)
-		return w->srv_count == WM_SRV_MAX ? WM_C_DNS_PASS_SIZE : WM_C_DNS_PASS_TORN;
+		return p == WM_PICKED || w->srv_count == WM_SRV_MAX ? WM_C_DNS_PASS_SIZE
+								    : WM_C_DNS_PASS_TORN;
 	if (!w->srv_count)
 		return WM_C_DNS_PASS_EMPTY;
 	len = (__u32)dns_srv_write(w);

@@ -58,6 +58,29 @@ static __always_inline int wm_srv_is_dc(__u64 word, const struct wm_deny_label *
 	return (dc->word & 0xff) <= 7 && (word & dc->mask) == dc->word;
 }
 
+/* --- who is named ------------------------------------------------------------------------------
+ */
+/** Are new connections drawn to tier @p tier of @p tiers? */
+static __always_inline int wm_srv_has_share(const __u16 cut[WM_TIERS_MAX], __u32 tiers, __u32 tier)
+{
+	__u32 i = tier & (WM_TIERS_MAX - 1);
+
+	return tiers < 2 || WM_READ(cut[i]) > (i ? WM_READ(cut[i - 1]) : 0);
+}
+
+/** Number of the record of @p backend among @p n, @p n: there is none. One that is in several slots
+ *  is named once. */
+static __always_inline __u32 wm_srv_twin(const struct wm_srv *r, __u32 n, __u32 backend)
+{
+	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
+		if (i >= n)
+			break;
+		if (r[i].backend == backend)
+			return i;
+	}
+	return n;
+}
+
 /* --- records -----------------------------------------------------------------------------------
  */
 /** Four octets of an address as eight hexadecimal digits, in the order of memory. */

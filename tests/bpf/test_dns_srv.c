@@ -145,3 +145,149 @@ Test(dns_srv, who_may_be_there_is_not_denied)
 	cr_assert(!as_userspace("other.service.dc1.mesh.internal", 0, 1232, &n));
 	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 2);
 }
+
+/* --- policies ----------------------------------------------------------------------------------
+ */
+static struct wm_policy_draft d;
+
+static void add_tagged(const char *id, uint16_t port, uint32_t weight, const char *tag)
+{
+	struct wm_instance_draft i = {.id = id,
+				      .name = "web",
+				      .address = "10.1.2.3",
+				      .port = port,
+				      .tags = &tag,
+				      .tags_count = 1,
+				      .has_weights = true,
+				      .weight_passing = weight,
+				      .weight_warning = 1};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_register(registry, &i, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+static void three_of_two(void)
+{
+	static const struct wm_policy_subset both[] = {
+		{.name = "v1", .filter = "\"v1\" in Service.Tags"},
+		{.name = "v2", .filter = "\"v2\" in Service.Tags"},
+	};
+
+	add_tagged("a", 8001, 3, "v1");
+	add_tagged("b", 8002, 1, "v2");
+	add_tagged("c", 8003, 1, "v2");
+	wm_policy_draft_init(&d, "web");
+	d.p.subsets = both;
+	d.p.subsets_count = 2;
+}
+
+static void put_policy(void)
+{
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+/* By all ways, as userspace says, so many records. */
+static void names(const char *name, unsigned records)
+{
+	unsigned n;
+
+	for (unsigned how = 0; how < 8; how++) {
+		cr_assert(as_userspace(name, how, how & 2 ? 1232 : 0, &n), "%s %u", name, how);
+		cr_assert_eq(n, records, "%s: %u", name, n);
+	}
+}
+
+/* Records that userspace answers SRV with. */
+static unsigned asked(const char *name)
+{
+	uint8_t out[WM_DNS_EDNS_MAX];
+	struct frame q;
+
+	query_frame(&q, false, name, 33, 1232);
+	cr_assert(wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out, sizeof(out)));
+	return at16(out + 6);
+}
+
+Test(dns_srv, subsets)
+{
+	three_of_two();
+	put_policy();
+	names("web.service.mesh.internal", 3);
+	names("v1.web.service.mesh.internal", 1);
+	names("V2.web.service.DC1.mesh.internal", 2);
+	names("_web._v2.mesh.internal", 2);
+	names("_web._v1.service.dc1.mesh.internal", 1);
+	names("v2.web.virtual.mesh.internal", 0);
+}
+
+/* All tiers that connections are drawn to are named, nobody twice. */
+Test(dns_srv, tiers)
+{
+	three_of_two();
+	d.splits[0] = (struct wm_policy_split){.percent = 5000, .service = "", .subset = "v1"};
+	d.splits[1] = (struct wm_policy_split){.percent = 5000, .service = "", .subset = "v2"};
+	d.p.splits = d.splits;
+	d.p.splits_count = 2;
+	put_policy();
+	names("web.service.mesh.internal", 3);
+	d.splits[0].subset = ""; /* and so b and c are in both */
+	put_policy();
+	names("_web._tcp.mesh.internal", 3);
+	d.p.splits_count = 0;
+	d.p.select = WM_SELECT_FAILOVER;
+	d.p.default_subset = "v1";
+	d.failover[0] =
+		(struct wm_policy_target){.service = "", .subset = "v2", .of = "", .region = ""};
+	d.p.failover = d.failover;
+	d.p.failover_count = 1;
+	put_policy();
+	names("web.service.mesh.internal", 1);
+	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	names("web.service.mesh.internal", 2);
+}
+
+/* One that has many turns is one record; a table of hashing is too large to look through. */
+Test(dns_srv, balances)
+{
+	unsigned n;
+
+	three_of_two();
+	for (uint32_t b = 0; b < WM_BALANCE_COUNT; b++) {
+		d.p.balance = b;
+		d.p.custom = b == WM_BALANCE_CUSTOM ? "none" : "";
+		put_policy();
+		if (b == WM_BALANCE_MAGLEV)
+			cr_assert(!as_userspace("web.service.mesh.internal", 0, 0, &n));
+		else
+			names("web.service.mesh.internal", 3);
+	}
+	cr_assert_eq(counter(WM_C_DNS_PASS_SIZE), 1);
+}
+
+/* Who is ejected is out of both at once, before the registry is told. */
+Test(dns_srv, ejected)
+{
+	uint32_t at, set;
+
+	three_of_two();
+	d.p.subsets_count = 1; /* v2 is a tag */
+	names("web.service.mesh.internal", 3);
+	cr_assert_eq(
+		wm_tables_backends_of(tables, wm_registry_instance(registry, "b")->hash, &at, 1),
+		1);
+	set = (uint32_t)wm_tables_set_of(tables, "web");
+	mem.live[at].ejected_until_ns = wm_clock_ns() + 60 * WM_NS_PER_S;
+	mem.set_live[set].ejected = 1;
+	names("web.service.mesh.internal", 2);
+	put_policy();
+	names("web.service.mesh.internal", 2);
+	cr_assert_eq(asked("v2.web.service.mesh.internal"), 1, "userspace, of the registry");
+	mem.live[at].ejected_until_ns = 1;
+	names("web.service.mesh.internal", 3);
+	cr_assert_eq(asked("v2.web.service.mesh.internal"), 2);
+}
