@@ -134,12 +134,15 @@ static int carry(const struct enabling *e, struct wm_buf *to)
 static int failed(const struct enabling *e, const char *path, int r)
 {
 	return ctl_fail(e->c, "%s: %s%s", path, wm_err_str(r),
-			r == -EBUSY ? "; a container's is its runtime's to name: --dns there" : "");
+			r == -EBUSY || r == -EXDEV
+				? "; a container's is its runtime's to name: --dns there"
+				: "");
 }
 
 static int enable_plain(struct enabling *e, bool *changed)
 {
 	char text[INET6_ADDRSTRLEN];
+	const char *path;
 	bool differs;
 	struct wm_buf b;
 	int r;
@@ -154,15 +157,10 @@ static int enable_plain(struct enabling *e, bool *changed)
 		r = ctl_fail(e->c, CTL_NODE_RESOLV " is too long");
 	differs = !r && strcmp(b.data, e->node.text.data) != 0;
 	*changed |= differs;
-	if (differs && !e->node.ours) {
-		r = ctl_node_keep(&e->node);
+	if (differs) {
+		r = ctl_node_take(&e->node, b.data, &path);
 		if (r)
-			r = failed(e, CTL_NODE_KEPT, r);
-	}
-	if (differs && !r) {
-		r = ctl_node_write(e->node.root, CTL_NODE_RESOLV, b.data);
-		if (r)
-			r = failed(e, CTL_NODE_RESOLV, r);
+			r = failed(e, path, r);
 	}
 	wm_buf_done(&b);
 	return r;
@@ -270,7 +268,14 @@ static int enable_network_manager(struct enabling *e, bool *changed)
 	/* it must have let go of the file before that is another */
 	if (!r)
 		r = reload(e, "NetworkManager.service");
-	return r ? r : enable_plain(e, changed);
+	if (r)
+		return r;
+	r = enable_plain(e, changed);
+	if (r && !d.there) { /* then it goes on with the file */
+		(void)ctl_node_remove(e->node.root, d.path);
+		(void)reload(e, "NetworkManager.service");
+	}
+	return r;
 }
 
 /* --- commands --------------------------------------------------------------------------------- */

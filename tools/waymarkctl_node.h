@@ -56,8 +56,10 @@ bool ctl_node_sealed(const char *text, bool *edited);
 int ctl_node_write(int root, const char *path, const char *text);
 /** Remove it, on disk. @return 0, also where it is not there; negative errno. */
 int ctl_node_remove(int root, const char *path);
-/** Give /etc/resolv.conf its other name; what had that before loses it. @return 0, -errno. */
-int ctl_node_keep(const struct ctl_node *n);
+/** Make @p text /etc/resolv.conf. One that is not ours gets its other name before that, and after
+ *  the new one is on disk, so that a full disk leaves all as it was. @return 0, -errno, with the
+ *  path that it is about. */
+int ctl_node_take(const struct ctl_node *n, const char *text, const char **ret_path);
 /** Give the one before ours its first name back. @return 0, -errno. */
 int ctl_node_restore(const struct ctl_node *n);
 

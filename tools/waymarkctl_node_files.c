@@ -110,24 +110,35 @@ static int make_folder(int root, const char *path)
 	return 0;
 }
 
-int ctl_node_write(int root, const char *path, const char *text)
+/* @p text, whole and on disk, beside what it is to replace; its path into @p fresh. */
+static int write_fresh(int root, const char *path, const char *text, char fresh[PATH_MAX])
 {
-	char fresh[PATH_MAX];
 	_cleanup_close_ int fd = -1;
 	int r = make_folder(root, path);
 
 	if (r)
 		return r;
-	snprintf(fresh, sizeof(fresh), "%s" SUFFIX, below(path));
+	snprintf(fresh, PATH_MAX, "%s" SUFFIX, below(path));
 	if (unlinkat(root, fresh, 0) && errno != ENOENT)
 		return -errno; /* one that was not finished */
 	fd = openat(root, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return -errno;
 	r = write_whole(fd, text);
-	if (!r && renameat(root, fresh, root, below(path)))
+	if (r)
+		unlinkat(root, fresh, 0);
+	return r;
+}
+
+int ctl_node_write(int root, const char *path, const char *text)
+{
+	char fresh[PATH_MAX];
+	int r = write_fresh(root, path, text, fresh);
+
+	if (r)
+		return r;
+	if (renameat(root, fresh, root, below(path))) {
 		r = -errno;
-	if (r) {
 		unlinkat(root, fresh, 0);
 		return r;
 	}
@@ -141,16 +152,43 @@ int ctl_node_remove(int root, const char *path)
 	return sync_folder(root, path);
 }
 
-int ctl_node_keep(const struct ctl_node *n)
+/* Give /etc/resolv.conf its other name; what had that before loses it. */
+static int keep(const struct ctl_node *n)
 {
-	if (n->same)
-		return 0;
 	if (n->kept && unlinkat(n->root, below(CTL_NODE_KEPT), 0))
 		return -errno;
 	/* a symbolic link is kept as one */
-	if (linkat(n->root, below(CTL_NODE_RESOLV), n->root, below(CTL_NODE_KEPT), 0))
-		return -errno;
-	return sync_folder(n->root, CTL_NODE_KEPT);
+	return linkat(n->root, below(CTL_NODE_RESOLV), n->root, below(CTL_NODE_KEPT), 0) ? -errno
+											 : 0;
+}
+
+int ctl_node_take(const struct ctl_node *n, const char *text, const char **ret_path)
+{
+	bool keeps = !n->ours && !n->same;
+	char fresh[PATH_MAX];
+	int r = write_fresh(n->root, CTL_NODE_RESOLV, text, fresh);
+
+	*ret_path = CTL_NODE_RESOLV;
+	if (r)
+		return r;
+	if (keeps) {
+		*ret_path = CTL_NODE_KEPT;
+		r = keep(n);
+		if (r)
+			goto out;
+		r = sync_folder(n->root, CTL_NODE_KEPT);
+	}
+	if (!r) {
+		*ret_path = CTL_NODE_RESOLV;
+		r = renameat(n->root, fresh, n->root, below(CTL_NODE_RESOLV)) ? -errno : 0;
+	}
+	if (!r)
+		return sync_folder(n->root, CTL_NODE_RESOLV);
+	if (keeps) /* it has its first name still */
+		unlinkat(n->root, below(CTL_NODE_KEPT), 0);
+out:
+	unlinkat(n->root, fresh, 0);
+	return r;
 }
 
 int ctl_node_restore(const struct ctl_node *n)
