@@ -16,22 +16,26 @@
 #include <unistd.h>
 
 #define ANSWER_WAIT_MS 1500
+#define QUERY_MAX      (WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4)
 
-/* @return octets, 0: the name is none. */
-static size_t put_question(uint8_t *out, size_t cap, uint16_t id, const char *name, uint16_t type)
+/* @return octets; -EINVAL, -ENAMETOOLONG: the name is none. */
+static int put_question(uint8_t out[QUERY_MAX], uint16_t id, const char *name, uint16_t type)
 {
 	size_t at = WM_DNS_HEADER_LEN;
 
-	memset(out, 0, cap);
+	memset(out, 0, QUERY_MAX);
 	out[0] = (uint8_t)(id >> 8);
 	out[1] = (uint8_t)id;
 	out[2] = WM_DNS_RD >> 8;
 	out[5] = 1;
-	for (const char *p = name; *p;) {
+	for (const char *p = strcmp(name, ".") == 0 ? "" : name; *p;) {
 		size_t len = strcspn(p, ".");
 
-		if (!len || len > WM_DNS_LABEL_MAX || at + len + 6 > cap)
-			return 0;
+		if (!len)
+			return -EINVAL;
+		/* with the root behind it */
+		if (len > WM_DNS_LABEL_MAX || at + len + 2 > WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX)
+			return -ENAMETOOLONG;
 		out[at++] = (uint8_t)len;
 		memcpy(out + at, p, len);
 		at += len;
@@ -41,7 +45,7 @@ static size_t put_question(uint8_t *out, size_t cap, uint16_t id, const char *na
 	out[++at] = (uint8_t)type;
 	out[++at] = 0;
 	out[++at] = WM_DNS_IN;
-	return at + 1;
+	return (int)at + 1;
 }
 
 /* Behind a name. @return 0: it does not end within the message. */
@@ -77,20 +81,22 @@ static uint16_t own_port(int fd)
 
 int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct ctl_answer *ret)
 {
-	uint8_t query[WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 8], reply[WM_DNS_UDP_MAX];
+	uint8_t query[QUERY_MAX], reply[WM_DNS_UDP_MAX];
 	socklen_t len = s->at.any.sa_family == AF_INET ? sizeof(s->at.in) : sizeof(s->at.in6);
 	int fd = socket(s->at.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = -ETIMEDOUT;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	uint64_t begun_ns = wm_clock_ns();
 	uint16_t id = 0;
-	size_t n;
 	ssize_t got;
+	int n;
 
 	if (getrandom(&id, sizeof(id), 0) < 0)
 		id = (uint16_t)getpid();
-	n = put_question(query, sizeof(query), id, name, type);
-	if (fd < 0 || !n || connect(fd, &s->at.any, len) || send(fd, query, n, 0) < 0) {
-		r = n ? -errno : -EINVAL;
+	n = put_question(query, id, name, type);
+	if (n < 0) {
+		r = n;
+	} else if (fd < 0 || connect(fd, &s->at.any, len) || send(fd, query, (size_t)n, 0) < 0) {
+		r = -errno;
 	} else if (poll(&p, 1, ANSWER_WAIT_MS) == 1) {
 		got = recv(fd, reply, sizeof(reply), 0);
 		r = got < 0 ? -errno : -EBADMSG;

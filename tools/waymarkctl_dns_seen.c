@@ -7,6 +7,7 @@
 #include "waymarkctl.h"
 #include "waymarkctl_ask.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -196,6 +197,9 @@ static int trace(const struct ctl *c, const json_t *status, const json_t *dns, u
 	r = ctl_ask(&s, c->args[0], type, &a);
 	seen = r ? NULL : seen_after(c, last_of(before));
 	json_decref(before);
+	if (r == -ENAMETOOLONG)
+		return ctl_fail(c, "%s: a name has at most 253 characters, each of its labels %d",
+				c->args[0], WM_DNS_LABEL_MAX);
 	if (r)
 		return ctl_fail(c, "%s: %s: %s", s.text, c->args[0], wm_err_str(r));
 	if (!seen)

@@ -6,7 +6,8 @@
 # shellcheck source=tests/net/upstream.sh
 . tests/net/upstream.sh
 
-serve up 127.0.0.11 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"')"
+records=$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"\n\tlocal-zone: "." static\n\tlocal-data: ". 60 NS a.example."')
+serve up 127.0.0.11 53 "$records"
 AT=(--agent "unix:$TMP/http.sock")
 trace() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -c '[.level, .rcode, .answers]'; }
 rule() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r .rule; }
@@ -22,6 +23,14 @@ check "and is kept then" '["cache","NOERROR",1]' "$(trace a.example)"
 check "its rule" "not our domain: dns.upstream is list, servers of ." "$(rule a.example)"
 matches "in words" "^level    .*, of what others said before" "$("$CTL" "${AT[@]}" dns trace a.example)"
 matches "TTL of the first record" "^answer   NOERROR, 1 records, TTL (60|5[0-9]) s" "$("$CTL" "${AT[@]}" dns trace a.example)"
+check "the root" '["upstream","NOERROR",1]' "$(trace . NS)"
+check "its rule" "not our domain: dns.upstream is list, servers of ." "$(rule . NS)"
+label=$(printf 'x%.0s' {1..63})
+longest=${label:2}.$label.$label.$label
+check "the longest name" '["upstream","NXDOMAIN",0]' "$(trace "$longest")"
+matches "a longer one" "x: a name has at most 253 characters, each of its labels 63" "$("$CTL" "${AT[@]}" dns trace "x$longest" 2>&1)"
+matches "a longer label" "each of its labels 63" "$("$CTL" "${AT[@]}" dns trace "x$label.example" 2>&1)"
+matches "an empty label" "a..example: Invalid argument" "$("$CTL" "${AT[@]}" dns trace a..example 2>&1)"
 matches "no type" "'X' is no type that is known here" "$("$CTL" "${AT[@]}" dns trace a.example X 2>&1)"
 check "flushed" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 check "it is asked again" '["upstream","NOERROR",1]' "$(trace a.example)"
