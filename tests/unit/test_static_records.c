@@ -133,13 +133,18 @@ Test(static_records, names_above)
 
 static char path[] = "/tmp/static-records-XXXXXX";
 
-static void file_of(const char *text)
+static void file_with(const char *text, size_t len)
 {
 	int fd = mkstemp(path);
 
 	cr_assert_geq(fd, 0);
-	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	cr_assert_eq(write(fd, text, len), (ssize_t)len);
 	close(fd);
+}
+
+static void file_of(const char *text)
+{
+	file_with(text, strlen(text));
 }
 
 Test(static_records, a_file_of_records)
@@ -191,4 +196,16 @@ Test(static_records, a_bad_line_is_told)
 		cr_assert(strstr(e.text, lines[i].why), "%s", e.text);
 		cr_assert(strstr(e.text, "dns.hosts_file: /tmp/") == e.text, "%s", e.text);
 	}
+}
+
+/* What is behind it would be lost without a word. */
+Test(static_records, an_octet_that_ends_texts_is_refused)
+{
+	static const char text[] = "10.0.0.1 a\n10.0.0.2 b\0c\n";
+
+	file_with(text, sizeof(text) - 1);
+	config.hosts_file = path;
+	cr_assert_eq(wm_statics_read(&config, &table, &e), WM_E_INVALID);
+	unlink(path);
+	cr_assert(strstr(e.text, ":2: a NUL octet stands within the line"), "%s", e.text);
 }

@@ -248,6 +248,10 @@ static int add_file(struct wm_statics *t, const char *setting, const char *path,
 	for (char *at = text, *end; at < text + len && !r; at = end + 1, number++) {
 		end = memchr(at, '\n', (size_t)(text + len - at) + 1);
 		*end = '\0';
+		if (strlen(at) < (size_t)(end - at)) {
+			r = wm_err_set(&inner, WM_E_INVALID, "a NUL octet stands within the line");
+			continue;
+		}
 		at[strcspn(at, cut)] = '\0';
 		at += strspn(at, " \t");
 		if (*at && !strchr(comment, *at))
