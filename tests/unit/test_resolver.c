@@ -12,7 +12,11 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct wm_loop *loop;
 static struct wm_resolver *resolver;
@@ -119,6 +123,25 @@ static struct told ask(const char *name)
 	while (!t.times)
 		wm_loop_turn(loop, 1000);
 	return t;
+}
+
+/* A line that a NUL octet would cut is left out, and told. */
+Test(resolver, a_nul_octet_in_the_file)
+{
+	static const char text[] = "127.0.0.9 before\n127.0.0.8 cut\0 lost\n127.0.0.7 behind\n";
+	char log[1024] = "";
+	FILE *f = fopen(hosts, "w");
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	cr_assert_eq(fwrite(text, 1, sizeof(text) - 1, f), sizeof(text) - 1);
+	fclose(f);
+	cr_assert(fd >= 0 && dup2(fd, STDERR_FILENO) == STDERR_FILENO);
+	cr_assert_str_eq(ask("before").a.addrs[0], "127.0.0.9");
+	cr_assert_str_eq(ask("behind").a.addrs[0], "127.0.0.7");
+	cr_assert(pread(fd, log, sizeof(log) - 1, 0) > 0);
+	cr_assert(strstr(log, "event=hosts.line") && strstr(log, " line=2 ") && strstr(log, hosts),
+		  "%s", log);
+	close(fd);
 }
 
 Test(resolver, the_file_comes_first)

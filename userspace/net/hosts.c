@@ -2,6 +2,7 @@
 /* hosts.c - /etc/hosts as a table. */
 #include "hosts.h"
 
+#include "userspace/base/log.h"
 #include "userspace/base/map.h"
 
 #include <arpa/inet.h>
@@ -85,16 +86,40 @@ static void read_line(struct wm_hosts *h, char *line)
 		add(h, name, address);
 }
 
+/* One line without its end. @return octets read, 0 at the end of the file; @p line is cut where it
+ * is full. */
+static size_t next_line(FILE *f, char line[LINE_MAX_LEN], size_t *ret_len)
+{
+	size_t read = 0, len = 0;
+	int c;
+
+	while (read < FILE_MAX && (c = getc_unlocked(f)) != EOF) {
+		read++;
+		if (c == '\n')
+			break;
+		if (len < LINE_MAX_LEN - 1)
+			line[len++] = (char)c;
+	}
+	line[len] = '\0';
+	*ret_len = len;
+	return read;
+}
+
 void wm_hosts_load(struct wm_hosts *h, const char *path)
 {
 	FILE *f = fopen(path, "re");
+	size_t read = 0, more, len;
 	char line[LINE_MAX_LEN];
-	size_t read = 0;
+	unsigned number = 1;
 
 	clear(h);
-	while (f && read < FILE_MAX && fgets(line, sizeof(line), f)) {
-		read += strlen(line);
-		read_line(h, line);
+	for (; f && read < FILE_MAX && (more = next_line(f, line, &len)); read += more, number++) {
+		if (strlen(line) == len)
+			read_line(h, line);
+		else /* what is behind it would be lost without a word */
+			wm_warn("hosts.line",
+				"path=%s line=%u text=\"a NUL octet is within the line: not read\"",
+				wm_log_q(path), number);
 	}
 	if (f)
 		fclose(f);
