@@ -2,9 +2,9 @@
 /* resolver.h - host names to addresses, over libevent's evdns on the loop: no threads, one question
  * for all who ask the same name, so many at a time. /etc/hosts comes first, then the name servers
  * and the search list of /etc/resolv.conf; both are read again when they change. Other sources of
- * nsswitch.conf are not asked. A name server that is this agent itself is left out: it knows the
- * mesh's names only, and a question to ourselves is no use to anybody. Answers over UDP only: one
- * that does not fit 512 octets (some 28 addresses) is an error.
+ * nsswitch.conf are not asked. A name server that is this agent itself is left out where the caller
+ * names its addresses: while it knows the mesh's names only. Answers over UDP only: one that does
+ * not fit 512 octets (some 28 addresses) is an error.
  * Threading: loop thread only. Spec: RFC 1035, hosts(5), resolv.conf(5). */
 #pragma once
 #include "loop.h"
