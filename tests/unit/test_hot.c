@@ -255,3 +255,61 @@ Test(hot, an_answer_that_comes_when_its_name_has_left)
 	wm_hot_renewed(hot, name, &q, msg, len);
 	cr_assert_eq(kept_count, 0);
 }
+
+/* --- the list ------------------------------------------------------------------------------------
+ */
+static struct {
+	uint64_t numbers[MAX];
+	unsigned count, stop_at;
+} listed;
+
+static bool on_one(void *arg, const struct wm_hot_one *one)
+{
+	(void)arg;
+	cr_assert_eq(one->type, WM_DNS_A);
+	cr_assert(!listed.count || one->number > listed.numbers[listed.count - 1]);
+	cr_assert_eq(one->answer->hits, one->number, "what the kernel has now");
+	listed.numbers[listed.count++] = one->number;
+	return listed.count != listed.stop_at;
+}
+
+static unsigned list(uint64_t after, const char *domain)
+{
+	listed.count = 0;
+	wm_hot_list(hot, after, (const uint8_t *)domain, on_one, NULL);
+	return listed.count;
+}
+
+static void keep_in_test(void)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128];
+	size_t len = message("www\4test", 300, &q, msg);
+
+	msg[WM_DNS_HEADER_LEN] = 3;
+	for (unsigned i = 0; i < AFTER; i++)
+		wm_hot_answered(hot, &q, msg, len);
+}
+
+Test(hot, names_are_listed_as_they_came)
+{
+	ask("test", 300, AFTER);
+	ask("a", 300, AFTER);
+	keep_in_test();
+	ask("est", 300, AFTER);
+	cr_assert_eq(kept_count, MAX);
+	for (unsigned i = 0; i < MAX; i++)
+		kept[i].e.hits = i + 1;
+	cr_assert_eq(list(0, ""), MAX);
+	cr_assert_eq(list(2, ""), 2);
+	cr_assert_eq(listed.numbers[0], 3);
+	cr_assert_eq(list(0, "\4test"), 2, "it and what is below it");
+	cr_assert(listed.numbers[0] == 1 && listed.numbers[1] == 3);
+	cr_assert_eq(list(0, "\3www\4test"), 1);
+	cr_assert_eq(list(0, "\1x\4test"), 0);
+	listed.stop_at = 1;
+	cr_assert_eq(list(0, ""), 1, "no further than is wanted");
+	listed.stop_at = 0;
+	kept_count--;
+	cr_assert_eq(list(0, ""), MAX - 1, "what the kernel has lost is left out");
+}

@@ -32,7 +32,8 @@ struct wm_hot_name {
 	TAILQ_ENTRY(wm_hot_name) entry;
 	uint64_t over_ms, renew_ms; /* when its TTL is over; when it is to be asked for again */
 	uint64_t retry_ms, kept_ms;
-	uint64_t hits; /* when it was looked at last, of what is kept */
+	uint64_t hits;	 /* when it was looked at last, of what is kept */
+	uint64_t number; /* names came before it */
 	bool asked;
 	uint16_t len;
 	struct { /* what it is found by: as much of it as the name is long */
@@ -49,7 +50,9 @@ struct seen {
 struct wm_hot_level {
 	struct wm_hot_config c;
 	struct wm_map *names;
-	TAILQ_HEAD(, wm_hot_name) list; /* who was looked at longest ago first */
+	TAILQ_HEAD(, wm_hot_name) list; /* as they came */
+	struct wm_hot_name *hand;	/* who is looked at for room next; NULL: the first */
+	uint64_t number;		/* names that came */
 	bool full;			/* somebody found no room since the last look */
 	struct seen *seen;
 	unsigned open;
@@ -75,6 +78,8 @@ static void drop(struct wm_hot_level *h, struct wm_hot_name *n)
 {
 	h->c.kernel.del(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view);
 	wm_map_del(h->names, &n->key, key_len(n));
+	if (h->hand == n)
+		h->hand = TAILQ_NEXT(n, entry);
 	TAILQ_REMOVE(&h->list, n, entry);
 	h->open -= n->asked;
 	free(n);
@@ -116,6 +121,7 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 		free(n);
 		return NULL;
 	}
+	n->number = ++h->number;
 	TAILQ_INSERT_TAIL(&h->list, n, entry);
 	return n;
 }
@@ -214,6 +220,8 @@ static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
 		if (!h->c.renew(h->c.arg, n->key.name, n->len, n->key.type, n->key.view)) {
 			h->open--;
 			n->asked = false;
+		} else {
+			h->counters[WM_HOT_C_ASKED]++;
 		}
 	}
 }
@@ -227,9 +235,8 @@ static void make_room(struct wm_hot_level *h, uint64_t now)
 	if (left > ROOM_LOOKS)
 		left = ROOM_LOOKS;
 	for (; left; left--) {
-		n = TAILQ_FIRST(&h->list);
-		TAILQ_REMOVE(&h->list, n, entry);
-		TAILQ_INSERT_TAIL(&h->list, n, entry);
+		n = h->hand ? h->hand : TAILQ_FIRST(&h->list);
+		h->hand = TAILQ_NEXT(n, entry);
 		if (now - n->kept_ms < ROOM_AGE_MS)
 			continue;
 		if (h->c.kernel.get(h->c.kernel.arg, scratch_of(h, n), n->key.type, n->key.view) ||
@@ -300,6 +307,39 @@ void wm_hot_free(struct wm_hot_level *h)
 	wm_map_free(h->names);
 	free(h->seen);
 	free(h);
+}
+
+/* --- what others ask about it ----------------------------------------------------------------- */
+static bool is_below(const struct wm_hot_name *n, const uint8_t *domain, size_t len)
+{
+	size_t at = 0;
+
+	while (n->len - at > len)
+		at += n->key.name[at] + 1u;
+	return n->len - at == len && memcmp(n->key.name + at, domain, len) == 0;
+}
+
+void wm_hot_list(struct wm_hot_level *h, uint64_t after, const uint8_t *domain,
+		 bool (*fn)(void *arg, const struct wm_hot_one *one), void *arg)
+{
+	const struct wm_hot_name *n;
+	size_t len = 1;
+
+	for (const uint8_t *l = domain; *l; l += *l + 1u)
+		len += *l + 1u;
+	TAILQ_FOREACH (n, &h->list, entry) {
+		struct wm_hot_one one = {n->number, n->key.type, n->key.view, &h->scratch};
+
+		if (n->number > after && is_below(n, domain, len) &&
+		    !h->c.kernel.get(h->c.kernel.arg, scratch_of(h, n), one.type, one.view) &&
+		    !fn(arg, &one))
+			break;
+	}
+}
+
+unsigned wm_hot_max(const struct wm_hot_level *h)
+{
+	return h->c.max;
 }
 
 size_t wm_hot_names(const struct wm_hot_level *h)

@@ -30,6 +30,7 @@ struct wm_hot_config {
 /* X(symbol, metric name, text) */
 #define WM_HOT_COUNTERS(X)                                                                         \
 	X(KEPT, dns_hot_kept, "answers of other servers that were given to the kernel")            \
+	X(ASKED, dns_hot_asked, "questions to others of the agent's own, for names that are kept") \
 	X(RENEWED, dns_hot_renewed, "of these, before their TTL was over as they are asked for")   \
 	X(LEFT, dns_hot_left, "names that left the kernel: hardly anybody asked")                  \
 	X(FULL, dns_hot_full, "names that there was no room for: dns.kernel_cache")                \
@@ -55,4 +56,17 @@ void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm
 void wm_hot_forget(struct wm_hot_level *h);
 /** Names that the kernel has. NULL: 0. */
 size_t wm_hot_names(const struct wm_hot_level *h);
+unsigned wm_hot_max(const struct wm_hot_level *h); /* that it may have */
 const uint64_t *wm_hot_counters(const struct wm_hot_level *h);
+
+/* A name, and what the kernel has of it now: borrowed. */
+struct wm_hot_one {
+	uint64_t number; /* of the name, as they came: where a list goes on */
+	uint16_t type, view;
+	const struct wm_hot *answer;
+};
+/** Tell @p fn, which is to change nothing here, of the names behind number @p after that are
+ *  @p domain or below it (wire form, folded; the root: all), until it returns false. Names that the
+ *  kernel has lost are left out. Cost: O(names), and a system call for each that is told of. */
+void wm_hot_list(struct wm_hot_level *h, uint64_t after, const uint8_t *domain,
+		 bool (*fn)(void *arg, const struct wm_hot_one *one), void *arg);

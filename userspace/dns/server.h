@@ -128,7 +128,7 @@ int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_con
 int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, unsigned max,
 		      unsigned after);
 /** NULL: the kernel keeps nothing of others. Borrowed. */
-const struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
+struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
 /** NULL: such names are refused. Borrowed. */
 struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
 /* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */

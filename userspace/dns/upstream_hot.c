@@ -112,7 +112,7 @@ int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, un
 	return 0;
 }
 
-const struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s)
+struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s)
 {
 	return s->hot;
 }
