@@ -162,6 +162,37 @@ Test(reverse, the_owner_for_people)
 	cr_assert_str_eq(text, "a\\.");
 }
 
+/* What wm_dns_text() writes is read back. */
+Test(reverse, a_name_as_text_to_wire_form)
+{
+	static const struct {
+		const char *text, *wire;
+	} names[] = {{"", ""},
+		     {".", ""},
+		     {"A.Example", "\1a\7example"},
+		     {"a.example.", "\1a\7example"},
+		     {"a\\.b\\\\\\001.\\032.\\127c", "\5a.b\\\1\1 \2\177c"}};
+	static const char *const none[] = {"..", "a..b", ".a", "a\\", "\\25", "\\256"};
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+	char text[260] = "";
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		cr_assert(wm_dns_wire(names[i].text, wire), "%s", names[i].text);
+		cr_assert_str_eq((char *)wire, names[i].wire, "%s", names[i].text);
+	}
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
+		cr_assert(!wm_dns_wire(none[i], wire), "%s", none[i]);
+	memset(text, 'x', 253);
+	text[61] = text[125] = text[189] = '.';
+	cr_assert(wm_dns_wire(text, wire), "253 characters are 255 octets");
+	cr_assert_eq(wire[254], 0);
+	text[253] = 'x';
+	cr_assert(!wm_dns_wire(text, wire), "one more");
+	memset(text, 'x', 64);
+	text[64] = '\0';
+	cr_assert(!wm_dns_wire(text, wire), "a label of 64");
+}
+
 /* Of our ranges everything is ours to tell: RFC 8020 below, RFC 2308 for the SOA. */
 Test(reverse, the_ranges_are_ours)
 {
