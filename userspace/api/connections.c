@@ -146,31 +146,13 @@ static uint32_t put_rows(struct wm_json *j, struct page *p, const struct wm_conn
 	return from;
 }
 
-static bool read_number(struct wm_call *c, const char *name, uint64_t least, uint64_t most,
-			uint32_t *ret)
-{
-	const char *text = wm_http_query(c->req, name);
-	char *end;
-	unsigned long long n;
-
-	if (!text)
-		return true;
-	n = strtoull(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && !*end && n >= least && n <= most) {
-		*ret = (uint32_t)n;
-		return true;
-	}
-	wm_answer_text(c, 400, "%s: a number from %llu to %llu", name, (unsigned long long)least,
-		       (unsigned long long)most);
-	return false;
-}
-
 void wm_native_connections(struct wm_call *c)
 {
 	struct page p = {.api = c->api,
 			 .service = wm_http_query(c->req, "service"),
 			 .instance = wm_http_query(c->req, "instance")};
-	uint32_t cap = 0, limit = ROWS_MAX, from = 0;
+	uint64_t limit = ROWS_MAX, after = 0;
+	uint32_t cap = 0, from;
 	const struct wm_connection *all =
 		c->api->d.plane ? wm_plane_connections(c->api->d.plane, &cap) : NULL;
 	char name[WM_SERVICE_NAME_MAX + 1];
@@ -180,8 +162,8 @@ void wm_native_connections(struct wm_call *c)
 		wm_answer_text(c, 501, "There is no data plane: nothing is steered");
 		return;
 	}
-	if (!read_number(c, "limit", 1, ROWS_MAX, &limit) ||
-	    !read_number(c, "after", 0, cap, &from))
+	if (!wm_params_number(c, "limit", 1, ROWS_MAX, &limit) ||
+	    !wm_params_number(c, "after", 0, cap, &after))
 		return;
 	p.m = wm_tables_memory(c->api->d.tables);
 	if (p.service) {
@@ -193,7 +175,7 @@ void wm_native_connections(struct wm_call *c)
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_kopen(&j, "connections", '[');
-	from = put_rows(&j, &p, all, from, cap, limit);
+	from = put_rows(&j, &p, all, (uint32_t)after, cap, (unsigned)limit);
 	wm_json_close(&j, ']');
 	wm_json_key(&j, "after");
 	if (from < cap)

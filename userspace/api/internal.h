@@ -369,6 +369,10 @@ bool wm_forwarded(struct wm_call *c);
 /* --- params.c: parameters of the query --- */
 /** Read the parameters that all reads share. @return false: answered with an error. */
 bool wm_params_common(struct wm_call *c);
+/** A number of the query into @p ret, which stays where there is none. @return false: answered with
+ *  an error. */
+bool wm_params_number(struct wm_call *c, const char *name, uint64_t least, uint64_t most,
+		      uint64_t *ret);
 /** ?passing. @return false: answered with an error. */
 bool wm_params_passing(struct wm_call *c, bool *ret);
 /** True if the instance has every ?tag. */

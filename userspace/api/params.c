@@ -158,6 +158,23 @@ bool wm_params_common(struct wm_call *c)
 	return !refuse_old(c, max_ms) && read_blocking(c);
 }
 
+bool wm_params_number(struct wm_call *c, const char *name, uint64_t least, uint64_t most,
+		      uint64_t *ret)
+{
+	const char *text = wm_http_query(c->req, name);
+	uint64_t n;
+
+	if (!text)
+		return true;
+	if (parse_index(text, &n) && n >= least && n <= most) {
+		*ret = n;
+		return true;
+	}
+	wm_answer_text(c, 400, "%s: a number from %llu to %llu", name, (unsigned long long)least,
+		       (unsigned long long)most);
+	return false;
+}
+
 bool wm_params_passing(struct wm_call *c, bool *ret)
 {
 	static const char *const yes[] = {"", "1", "t", "T", "TRUE", "true", "True"};
