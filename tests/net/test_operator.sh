@@ -14,6 +14,7 @@ DELETE /v1/waymark/dns/cache
 DELETE /v1/waymark/keyring
 GET /v1/operator/keyring
 GET /v1/snapshot
+GET /v1/waymark/dns/cache
 GET /v1/waymark/dns/seen
 GET /v1/waymark/explain/connect
 GET /v1/waymark/flows
@@ -33,7 +34,7 @@ while read -r method path; do
 	matches "$method $path over TCP" "^Permission denied: $method $path is for the agent's Unix socket" "$(api -X "$method" "$API$path")"
 	check "$method $path" 403 "$(code -X "$method" "$API$path")"
 done < <(routes true)
-check "each is counted" 38 $(($(api $API/v1/agent/metrics |
+check "each is counted" 40 $(($(api $API/v1/agent/metrics |
 	jq '.Counters[] | select(.Name == "waymark.api.refused").Count') - refused))
 check "the agent goes on" 200 "$(code $API/v1/agent/self)"
 operator $API/v1/snapshot >"$TMP/a.snapshot"

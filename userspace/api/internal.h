@@ -154,7 +154,7 @@ struct wm_write {
 struct wm_api {
 	struct wm_api_deps d;
 	struct wm_http_server *server;
-	uint64_t start_ms;
+	uint64_t start_ms, hot_before; /* then: wm_kernel_hot() */
 	/* blocking.c */
 	struct wm_map *service_keys, *node_keys;
 	struct wm_watch_key scopes[WM_SCOPE_COUNT];
@@ -274,6 +274,10 @@ void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
 /* --- dns_seen.c --- */
 /** How long answers of userspace DNS take. */
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a);
+
+/* --- dns_cache.c --- */
+/** Answers of the kernel with what others said, since its counters began. */
+uint64_t wm_kernel_hot(const struct wm_api *a);
 
 /* --- events.c --- */
 int wm_events_init(struct wm_api *a);

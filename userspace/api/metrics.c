@@ -303,6 +303,7 @@ static void collect_hot(struct metrics *m, const struct wm_hot_level *h)
 #undef X
 
 	GAUGE("dns_hot_names", wm_hot_names(h), "names that the kernel answers for others");
+	GAUGE("dns_hot_names_max", wm_hot_max(h), "names that fit: dns.kernel_cache");
 	add_rows(m, rows, wm_hot_counters(h), WM_ARRAY_LEN(rows));
 }
 

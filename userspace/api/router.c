@@ -271,6 +271,7 @@ struct wm_api *wm_api_new(const struct wm_api_deps *d)
 	if (!a->d.watchers_max)
 		a->d.watchers_max = WM_API_WATCHERS_MAX;
 	a->start_ms = wm_clock_ms();
+	a->hot_before = wm_kernel_hot(a);
 	wm_longs_init(a);
 	if (!a->d.rendered_max)
 		a->d.rendered_max = WM_API_RENDERED_MAX;

@@ -535,6 +535,11 @@ unsigned wm_upstream_open(const struct wm_upstream *u)
 	return u->open_count;
 }
 
+uint64_t wm_upstream_cache_max(const struct wm_upstream *u)
+{
+	return u->c.cache_max;
+}
+
 const char *wm_upstream_source(const struct wm_upstream *u)
 {
 	return u->source;

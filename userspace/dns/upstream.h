@@ -131,6 +131,8 @@ const char *wm_upstream_state_str(enum wm_upstream_state s);
 bool wm_upstream_health(const struct wm_upstream *u, unsigned n, struct wm_upstream_health *ret);
 /** Questions that are open. */
 unsigned wm_upstream_open(const struct wm_upstream *u);
+/** Octets that its cache may take: dns.cache_max. */
+uint64_t wm_upstream_cache_max(const struct wm_upstream *u);
 /** The file that the servers are from; "": none. Borrowed. */
 const char *wm_upstream_source(const struct wm_upstream *u);
 /** Read dns.forward, "domain=server server" each. @return 0, WM_E_INVALID with @p e. */
