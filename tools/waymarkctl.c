@@ -92,6 +92,9 @@ static int cmd_completion(const struct ctl *c);
 	  "names, clients and types that userspace DNS is asked for most, without what the "       \
 	  "kernel answers; "                                                                       \
 	  "--once: one look")                                                                      \
+	X("dns cache", "[NAME]", 0, 1, ctl_dns_cache,                                              \
+	  "answers of others that the kernel keeps, of NAME and below it; what each level of "     \
+	  "caches is asked and answers")                                                           \
 	X("dns flush", "[NAME]", 0, 1, ctl_dns_flush,                                              \
 	  "forget the answers of others that are kept, all or those of NAME")                      \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \

@@ -100,6 +100,8 @@ int ctl_dns_disable(const struct ctl *c);
 int ctl_dns_status(const struct ctl *c);
 int ctl_dns_upstreams(const struct ctl *c);
 int ctl_dns_flush(const struct ctl *c);
+/** Answers of others that are kept, and what caches are asked and answer. */
+int ctl_dns_cache(const struct ctl *c);
 /** One question, and what answered it: the kernel, the tables, a cache, others. */
 int ctl_dns_trace(const struct ctl *c);
 /** Names, clients and types by how often userspace is asked. */
@@ -166,6 +168,10 @@ static inline const char *ctl_text(const json_t *v, const char *key)
 {
 	return ctl_text_or(v, key, "");
 }
+
+/** A type of DNS, into @p other where it has no name here. A code of an answer. */
+const char *ctl_dns_type(json_int_t type, char other[16]);
+const char *ctl_dns_rcode(unsigned rcode);
 
 /** One word, coloured on a terminal where it says how something is. */
 void ctl_word(const char *text, FILE *out);

@@ -38,7 +38,7 @@ static bool type_of(const char *text, uint16_t *ret)
 	return false;
 }
 
-static const char *type_text(json_int_t type, char other[16])
+const char *ctl_dns_type(json_int_t type, char other[16])
 {
 	for (size_t i = 0; i < TYPES; i++)
 		if (types[i].type == type)
@@ -47,7 +47,7 @@ static const char *type_text(json_int_t type, char other[16])
 	return other;
 }
 
-static const char *rcode_text(unsigned rcode)
+const char *ctl_dns_rcode(unsigned rcode)
 {
 	static const char *const names[] = {"NOERROR",	"FORMERR", "SERVFAIL",
 					    "NXDOMAIN", "NOTIMP",  "REFUSED"};
@@ -207,11 +207,11 @@ static int trace(const struct ctl *c, const json_t *status, const json_t *dns, u
 	level = level_of(seen, &a, &took_us);
 	r = tell_trace(c, &a,
 		       json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s, s:i, s:I, s:I, s:I}", "name",
-				 c->args[0], "type", type_text(type, other), "server", s.text,
+				 c->args[0], "type", ctl_dns_type(type, other), "server", s.text,
 				 "rule", rule_of(c->args[0], status, dns), "level", level, "rcode",
-				 rcode_text(a.flags & WM_DNS_RCODE), "answers", a.answers, "ttl_s",
-				 (json_int_t)a.ttl_s, "took_us", (json_int_t)(a.took_ns / 1000),
-				 "agent_us", took_us));
+				 ctl_dns_rcode(a.flags & WM_DNS_RCODE), "answers", a.answers,
+				 "ttl_s", (json_int_t)a.ttl_s, "took_us",
+				 (json_int_t)(a.took_ns / 1000), "agent_us", took_us));
 	json_decref(seen);
 	return r;
 }
@@ -268,7 +268,7 @@ static json_t *most(const json_t *questions, const char *key, double scale)
 		const json_t *v = json_object_get(q, key);
 		char other[16];
 
-		name = json_is_integer(v) ? type_text(json_integer_value(v), other)
+		name = json_is_integer(v) ? ctl_dns_type(json_integer_value(v), other)
 					  : json_string_value(v);
 		row = json_object_get(by, name);
 		json_object_set_new(by, name, json_integer(json_integer_value(row) + 1));
