@@ -271,8 +271,7 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a);
 void wm_metrics_label(struct wm_buf *b, const char *name, const char *value);
 /* metrics_connects.c */
 void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
-/* --- dns_seen.c --- */
-/** How long answers of userspace DNS take. */
+/* metrics_dns.c */
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a);
 
 /* --- dns_cache.c --- */
