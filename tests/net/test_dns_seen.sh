@@ -35,6 +35,9 @@ matches "no type" "'X' is no type that is known here" "$("$CTL" "${AT[@]}" dns t
 check "flushed" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 check "it is asked again" '["upstream","NOERROR",1]' "$(trace a.example)"
 check "it is the operator's to see who asks" 403 "$(code $API/v1/waymark/dns/seen)"
+metrics() { api "$API/v1/agent/metrics?format=prometheus"; }
+matches "answers are counted by level, type and code" '^waymark_dns_user_answers_total\{level="cache",type="A",rcode="NOERROR"\} [1-9]' "$(metrics)"
+matches "those of others now, too" '^waymark_dns_user_answers_total\{level="upstream",type="NS",rcode="NOERROR"\} [1-9]' "$(metrics)"
 dns_balance
 stop_agent
 start_agent --set kernel.dns=false
@@ -57,11 +60,11 @@ until_ok 30 busy || fail "the busiest: $(top)"
 matches "in words" "^[0-9.]+ +web.service.mesh.internal" "$("$CTL" "${AT[@]}" --once dns top)"
 touch "$TMP/stop"
 
-# --- how long answers take
-metrics() { api "$API/v1/agent/metrics?format=prometheus" | grep waymark_dns_user_answer_seconds; }
+# --- how many answers there are, and how long they take
+seconds() { metrics | grep waymark_dns_user_answer_seconds; }
 sum() { awk -v head="waymark_dns_user_answer_seconds_$1" 'index($1, head "{") == 1 { n += $2 } END { print n + 0 }' <<<"$2"; }
-matches "by code" '_bucket\{rcode="NXDOMAIN",le="0.001"\} [1-9]' "$(metrics)"
-m=$(metrics)
+matches "by level and code" '_bucket\{level="own",rcode="NXDOMAIN",le="0.001"\} [1-9]' "$(seconds)"
+m=$(seconds)
 check "all are in the last bucket" "$(sum count "$m")" "$(grep -F 'le="+Inf"' <<<"$m" | awk '{n += $2} END {print n}')"
 dns_balance
 stop_agent

@@ -61,10 +61,10 @@ Test(dns_seen, the_oldest_is_overwritten)
 	wm_dns_seen_free(s);
 }
 
-Test(dns_seen, times_are_by_code_and_bound)
+Test(dns_seen, times_are_by_level_code_and_bound)
 {
 	struct wm_dns_seen *s = wm_dns_seen_new();
-	const struct wm_dns_times *t = wm_dns_seen_times(s);
+	const struct wm_dns_times *t = wm_dns_seen_times(s, WM_DNS_LEVEL_OWN);
 	static const uint64_t took[] = {9000, 10000, 10001, 6000000000ull};
 
 	for (unsigned i = 0; i < 4; i++)
@@ -76,6 +76,27 @@ Test(dns_seen, times_are_by_code_and_bound)
 	cr_assert_eq(t[3].count[WM_DNS_TIME_BUCKETS], 1);
 	cr_assert_eq(t[3].sum_ns, 6000029001ull);
 	cr_assert_eq(t[0].sum_ns, 0);
+	cr_assert_eq(wm_dns_seen_times(s, WM_DNS_LEVEL_CACHE)[3].sum_ns, 0);
+	wm_dns_seen_free(s);
+}
+
+Test(dns_seen, answers_are_by_level_type_and_code)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new();
+	uint8_t other[sizeof(query)];
+
+	memcpy(other, query, sizeof(other));
+	other[sizeof(other) - 3] = 43;
+	for (unsigned i = 0; i < 3; i++)
+		wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_CACHE,
+							 i ? query : other, sizeof(query), answer,
+							 sizeof(answer), 1});
+	cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_CACHE, WM_DNS_SEEN_AAAA)[3], 2);
+	cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_CACHE, WM_DNS_SEEN_OTHER)[3], 1);
+	cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_CACHE, WM_DNS_SEEN_AAAA)[0], 0);
+	cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_OWN, WM_DNS_SEEN_AAAA)[3], 0);
+	cr_assert_str_eq(wm_dns_seen_type_str(WM_DNS_SEEN_AAAA), "AAAA");
+	cr_assert_str_eq(wm_dns_seen_type_str(WM_DNS_SEEN_OTHER), "other");
 	wm_dns_seen_free(s);
 }
 
@@ -98,6 +119,6 @@ Test(dns_seen, what_has_no_question_is_counted_only)
 	wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, longest,
 						 sizeof(longest), answer, sizeof(answer), 1});
 	cr_assert_eq(wm_dns_seen_last(s), 0);
-	cr_assert_gt(wm_dns_seen_times(s)[3].count[0], 0);
+	cr_assert_gt(wm_dns_seen_times(s, WM_DNS_LEVEL_OWN)[3].count[0], 0);
 	wm_dns_seen_free(s);
 }

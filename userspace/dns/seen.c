@@ -10,7 +10,8 @@
 
 struct wm_dns_seen {
 	uint64_t last;
-	struct wm_dns_times times[WM_DNS_RCODES];
+	struct wm_dns_times times[WM_DNS_LEVEL_COUNT][WM_DNS_RCODES];
+	uint64_t answers[WM_DNS_LEVEL_COUNT][WM_DNS_SEEN_TYPE_COUNT][WM_DNS_RCODES];
 	struct wm_dns_seen_one ring[WM_DNS_SEEN_MAX];
 };
 
@@ -36,6 +37,19 @@ static void note_time(struct wm_dns_times *t, uint64_t took_ns)
 		i++;
 	t->count[i]++;
 	t->sum_ns += took_ns;
+}
+
+static enum wm_dns_seen_type type_of(uint16_t type)
+{
+	switch (type) {
+#define X(name, number)                                                                            \
+	case number:                                                                               \
+		return WM_DNS_SEEN_##name;
+		WM_DNS_SEEN_TYPES(X)
+#undef X
+	default:
+		return WM_DNS_SEEN_OTHER;
+	}
 }
 
 /* @return octets of the name, 0: it is none, or the type is not behind it. */
@@ -70,12 +84,17 @@ static void put_client(struct wm_dns_seen_one *o, const struct sockaddr *from)
 
 void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m)
 {
-	struct wm_dns_seen_one *o;
 	size_t name_len = name_of(m->query, m->len);
+	const uint8_t *behind = m->query + WM_DNS_HEADER_LEN + name_len;
+	uint16_t type = name_len ? (uint16_t)(behind[0] << 8 | behind[1]) : 0;
+	struct wm_dns_seen_one *o;
+	unsigned rcode;
 
 	if (m->answer_len < WM_DNS_HEADER_LEN)
 		return;
-	note_time(&s->times[m->answer[3] & WM_DNS_RCODE], m->took_ns);
+	rcode = m->answer[3] & WM_DNS_RCODE;
+	note_time(&s->times[m->level][rcode], m->took_ns);
+	s->answers[m->level][type_of(type)][rcode]++;
 	if (!name_len)
 		return;
 	o = &s->ring[s->last++ % WM_DNS_SEEN_MAX];
@@ -83,10 +102,9 @@ void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m)
 	o->at_ms = wm_clock_ms();
 	o->took_ns = m->took_ns;
 	put_client(o, m->from);
-	o->type = (uint16_t)(m->query[WM_DNS_HEADER_LEN + name_len] << 8 |
-			     m->query[WM_DNS_HEADER_LEN + name_len + 1]);
+	o->type = type;
 	o->answers = (uint16_t)(m->answer[6] << 8 | m->answer[7]);
-	o->rcode = m->answer[3] & WM_DNS_RCODE;
+	o->rcode = (uint8_t)rcode;
 	o->level = (uint8_t)m->level;
 	o->tcp = m->tcp;
 	o->name_len = (uint8_t)name_len;
@@ -105,9 +123,26 @@ const struct wm_dns_seen_one *wm_dns_seen_get(const struct wm_dns_seen *s, uint6
 	return number && o->number == number ? o : NULL;
 }
 
-const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s)
+const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s, enum wm_dns_level l)
 {
-	return s->times;
+	return s->times[l];
+}
+
+const uint64_t *wm_dns_seen_answers(const struct wm_dns_seen *s, enum wm_dns_level l,
+				    enum wm_dns_seen_type t)
+{
+	return s->answers[l][t];
+}
+
+const char *wm_dns_seen_type_str(enum wm_dns_seen_type t)
+{
+	static const char *const names[] = {
+#define X(name, number) #name,
+		WM_DNS_SEEN_TYPES(X)
+#undef X
+			"other"};
+
+	return names[t];
 }
 
 const char *wm_dns_level_str(enum wm_dns_level l)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* seen.h - the questions that userspace answered last, with who asked, what answered and how long
- * that took; and how long answers take, by code. What the kernel's program answers is not here.
- * Bounded: the oldest is overwritten. Threading: loop thread only. */
+ * that took; and how many there were and how long they take, by level, type and code. What the
+ * kernel's program answers is not here. Bounded: the oldest is overwritten. Threading: loop thread
+ * only. */
 #pragma once
 #include "waymark/dns_wire.h"
 
@@ -32,7 +33,27 @@ struct wm_dns_seen_one {
 	uint8_t name_len;
 	uint8_t name[WM_DNS_NAME_MAX + 1]; /* in wire form, as it was asked */
 };
-/* Answers of a code by how long they took. */
+/* Types whose answers are counted by themselves. X(name, number) */
+#define WM_DNS_SEEN_TYPES(X)                                                                       \
+	X(A, 1)                                                                                    \
+	X(NS, 2)                                                                                   \
+	X(CNAME, 5)                                                                                \
+	X(SOA, 6)                                                                                  \
+	X(PTR, 12)                                                                                 \
+	X(MX, 15)                                                                                  \
+	X(TXT, 16)                                                                                 \
+	X(AAAA, 28)                                                                                \
+	X(SRV, 33)                                                                                 \
+	X(HTTPS, 65)                                                                               \
+	X(ANY, 255)
+enum wm_dns_seen_type {
+#define X(name, number) WM_DNS_SEEN_##name,
+	WM_DNS_SEEN_TYPES(X)
+#undef X
+		WM_DNS_SEEN_OTHER, /* all others, and queries without a question */
+	WM_DNS_SEEN_TYPE_COUNT
+};
+/* Answers of a level and a code by how long they took. */
 struct wm_dns_times {
 	uint64_t count[WM_DNS_TIME_BUCKETS + 1]; /* the last: longer than all bounds */
 	uint64_t sum_ns;
@@ -61,5 +82,9 @@ uint64_t wm_dns_seen_last(const struct wm_dns_seen *s);
 /** @return NULL: overwritten, or not there yet. Borrowed until the next is put. */
 const struct wm_dns_seen_one *wm_dns_seen_get(const struct wm_dns_seen *s, uint64_t number);
 /** WM_DNS_RCODES of them, by code. */
-const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s);
+const struct wm_dns_times *wm_dns_seen_times(const struct wm_dns_seen *s, enum wm_dns_level l);
+/** How many answers there were to questions of a type: WM_DNS_RCODES of them, by code. */
+const uint64_t *wm_dns_seen_answers(const struct wm_dns_seen *s, enum wm_dns_level l,
+				    enum wm_dns_seen_type t);
+const char *wm_dns_seen_type_str(enum wm_dns_seen_type t);
 const char *wm_dns_level_str(enum wm_dns_level l);
