@@ -38,6 +38,14 @@ check "it is the operator's to see who asks" 403 "$(code $API/v1/waymark/dns/see
 metrics() { api "$API/v1/agent/metrics?format=prometheus"; }
 matches "answers are counted by level, type and code" '^waymark_dns_user_answers_total\{level="cache",type="A",rcode="NOERROR"\} [1-9]' "$(metrics)"
 matches "those of others now, too" '^waymark_dns_user_answers_total\{level="upstream",type="NS",rcode="NOERROR"\} [1-9]' "$(metrics)"
+server_is() { metrics | grep -qE "^waymark_dns_upstream_server_$1\{domain=\".\",server=\"127.0.0.11@53\"\} $2$"; }
+until_ok 30 server_is up 1 || fail "a server that answers is up: $(metrics | grep upstream_server)"
+server_is latency_us '[1-9][0-9]*' || fail "its latency: $(metrics | grep upstream_server)"
+kill_server up
+gone() { ask "none-$RANDOM.example" >/dev/null; server_is up 0; }
+until_ok 120 gone || fail "a server that is dead is down: $(metrics | grep upstream_server)"
+server_is late_total '[1-9][0-9]*' || server_is failures_total '[1-9][0-9]*' || fail "its probes: $(metrics | grep upstream_server)"
+serve up 127.0.0.11 53 "$records"
 dns_balance
 stop_agent
 start_agent --set kernel.dns=false

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics_dns.c - DNS for Prometheus, with labels: how many answers userspace gave and how long
- * they took, by level, type and code; what pods ask.
+ * they took, by level, type and code; what pods ask; each server that others' names are asked of.
  * What the kernel's programs answer is in the counters dns_answered, dns_hot, dns_nodata,
  * dns_nxdomain: it has no more, as each figure would be work of every answer. */
 #include "internal.h"
@@ -79,6 +79,67 @@ static void put_answers(struct wm_buf *b, const struct wm_dns_seen *s)
 	}
 }
 
+/* --- servers ---------------------------------------------------------------------------------- */
+static uint64_t is_up(const struct wm_upstream_health *h)
+{
+	return h->state == WM_UPSTREAM_UP;
+}
+
+static uint64_t latency(const struct wm_upstream_health *h)
+{
+	return h->latency_us;
+}
+
+static uint64_t probes(const struct wm_upstream_health *h)
+{
+	return h->probes;
+}
+
+static uint64_t late(const struct wm_upstream_health *h)
+{
+	return h->late;
+}
+
+static uint64_t failures(const struct wm_upstream_health *h)
+{
+	return h->failures;
+}
+
+static const struct {
+	const char *name, *type, *text;
+	uint64_t (*of)(const struct wm_upstream_health *h);
+} rows[] = {
+	{"up", "gauge", "1: a server for names of others answers its probes", is_up},
+	{"latency_us", "gauge", "microseconds of an answer to a probe, smoothed", latency},
+	{"probes_total", "counter", "probes of a server", probes},
+	{"late_total", "counter", "of these, not answered in time", late},
+	{"failures_total", "counter", "of these, answered with an error, or no connection",
+	 failures},
+};
+
+static void put_servers(struct wm_buf *b, const struct wm_upstream *u)
+{
+	char text[WM_UPSTREAM_SERVER_TEXT];
+	struct wm_upstream_health h;
+
+	if (!wm_upstream_health(u, 0, &h))
+		return;
+	for (unsigned i = 0; i < WM_ARRAY_LEN(rows); i++) {
+		const char *head = "waymark_dns_upstream_server_";
+
+		wm_buf_printf(b, "# HELP %s%s %s\n# TYPE %s%s %s\n", head, rows[i].name,
+			      rows[i].text, head, rows[i].name, rows[i].type);
+		for (unsigned n = 0; wm_upstream_health(u, n, &h); n++) {
+			wm_upstream_server_text(&h.server, text);
+			wm_buf_printf(b, "%s%s{", head, rows[i].name);
+			wm_metrics_label(b, "domain", h.domain);
+			wm_buf_putc(b, ',');
+			wm_metrics_label(b, "server", text);
+			wm_buf_printf(b, "} %" PRIu64 "\n", rows[i].of(&h));
+		}
+	}
+}
+
 /* --- pods ------------------------------------------------------------------------------------- */
 static void put_pods(struct wm_buf *b, const struct wm_plane *p, bool dropped)
 {
@@ -102,6 +163,7 @@ static void put_pods(struct wm_buf *b, const struct wm_plane *p, bool dropped)
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a)
 {
 	const struct wm_dns_seen *s = a->d.dns ? wm_dns_seen_of(a->d.dns) : NULL;
+	const struct wm_upstream *u = a->d.dns ? wm_dns_upstream(a->d.dns) : NULL;
 
 	for (int dropped = 0; a->d.plane && dropped < 2; dropped++)
 		put_pods(b, a->d.plane, dropped);
@@ -109,4 +171,6 @@ void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a)
 		put_seconds(b, s);
 		put_answers(b, s);
 	}
+	if (u)
+		put_servers(b, u);
 }
