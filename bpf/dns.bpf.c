@@ -11,6 +11,7 @@
 #include "waymark/dns_form.h"
 #include "waymark/dns_hot.h"
 #include "waymark/dns_plain.h"
+#include "waymark/dns_ready.h"
 #include "waymark/dns_srv.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
@@ -29,6 +30,7 @@ const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
 const volatile struct wm_srv_end srv_ends[2];	  /* of what SRV leads to, by domain */
 const volatile bool use_tails;	 /* calls to `dns_tails`: not where the kernel refuses them */
 const volatile __u32 hot_on;	 /* answers of other servers are kept */
+const volatile __u32 ready_on;	 /* answers that userspace made are kept */
 const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
 
 /* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
@@ -63,7 +65,8 @@ struct work {
 	union body question;
 	union records answer;
 	struct wm_dns_walk walk;
-	struct wm_hot_head hot; /* what another server said */
+	struct wm_hot_head hot;	    /* what another server said */
+	struct wm_ready_head ready; /* what userspace made */
 	struct wm_packet packet;
 	struct wm_dns_query query;
 	struct wm_named name;		/* the entry's head */
@@ -760,6 +763,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	why = build(c, w);
 	if (use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->zone < 2)
 		return go_on(skb, w, WM_DNS_TAIL_REST, mac);
+	if (ready_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN)
+		return go_on(skb, w, WM_DNS_TAIL_READY, mac);
 	if (hot_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, mac);
 	return why ? why : answer(skb, w, mac);
@@ -814,3 +819,4 @@ int dns_veth(struct __sk_buff *skb)
 #include "dns_plain.h"
 #include "dns_srv.h"
 #include "dns_rest.h"
+#include "dns_ready.h"

@@ -91,6 +91,8 @@ int dns_rest(struct __sk_buff *skb)
 	why = rest_build(w);
 	if (why == WM_C_DNS_PASS_UNKNOWN && w->query.type != WM_DNS_SRV && dns_plain_name(w))
 		why = go_on(skb, w, WM_DNS_TAIL_PLAIN, w->mac);
+	if (ready_on && why == WM_C_DNS_PASS_UNKNOWN)
+		why = go_on(skb, w, WM_DNS_TAIL_READY, w->mac);
 	if (!why)
 		why = answer(skb, w, w->mac);
 	if (why)

@@ -205,6 +205,8 @@ static __always_inline int srv_build(const struct wm_config *c, struct work *w, 
 		why = no_name(c, w, false);
 		if (w->zone < 2)
 			*ret_tail = WM_DNS_TAIL_REST;
+		else if (ready_on)
+			*ret_tail = WM_DNS_TAIL_READY;
 		else if (hot_on && w->query.flags & WM_DNS_RD)
 			*ret_tail = WM_DNS_TAIL_HOT;
 		return why;
@@ -235,6 +237,8 @@ int dns_srv(struct __sk_buff *skb)
 	why = srv_build(c, w, &tail);
 	if (why == WM_C_DNS_PASS_UNKNOWN && tail == WM_DNS_TAIL_REST)
 		why = go_on(skb, w, WM_DNS_TAIL_REST, w->mac);
+	else if (why == WM_C_DNS_PASS_UNKNOWN && tail == WM_DNS_TAIL_READY)
+		why = go_on(skb, w, WM_DNS_TAIL_READY, w->mac);
 	else if (why == WM_C_DNS_PASS_UNKNOWN && tail == WM_DNS_TAIL_HOT)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
 	if (!why)

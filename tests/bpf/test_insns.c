@@ -25,7 +25,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	uname(&u);
 	c.veth_devices = veth_only;
 	c.observe = c.passive = true;
-	c.hot_answers = 1;
+	c.hot_answers = c.ready_answers = 1;
 	p = open_ok(&c, false);
 	attach_ok(p, CONNECT_HOOKS + 2);
 	while (fgets(line, sizeof(line), f)) {

@@ -379,6 +379,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 		attach_devices(p, WM_PROG_DNS_VETH, p->veth_devices);
 		wm_pod_asks_sweep(p);
 	}
+	wm_tails_forget(p);
 	r = wm_pins_each(p->c.pin_dir, "links", drop_unwanted, p);
 	if (r >= 0)
 		r = wm_pins_each(p->c.pin_dir, "clsact", drop_unwanted_filter, p);

@@ -80,6 +80,7 @@ enum wm_prog_index {
 	WM_PROG_DNS_HOT,
 	WM_PROG_DNS_REST,
 	WM_PROG_DNS_PLAIN,
+	WM_PROG_DNS_READY,
 	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,
@@ -168,6 +169,8 @@ struct wm_plane {
 	size_t outcomes_len;
 	const struct wm_refusals *refusals; /* mapping of bpf/connect.bpf.c's; NULL: none */
 	size_t refusals_len;
+	uint64_t *ready; /* mapping of bpf/dns_ready.h's words; NULL: none */
+	size_t ready_len;
 	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
@@ -284,9 +287,15 @@ void wm_tails_fill(struct wm_plane *p);
 int wm_tails_pin(const struct wm_plane *p);
 /** Whether its pin is missing. */
 bool wm_tails_unpinned(const struct wm_plane *p);
+/** Take from those of earlier runs what would give answers again that this run does not know of. */
+void wm_tails_forget(const struct wm_plane *p);
 /** Remove those of earlier runs, when no program is attached any more that uses them. @return 0 or
  *  negative errno. */
 int wm_tails_sweep(const struct wm_plane *p);
+
+/* --- ready.c --- */
+/** Size the maps of answers that userspace made. */
+void wm_ready_size(const struct wm_plane *p, struct bpf_object *o);
 
 /* --- custom.c --- */
 /** Read the object file @p path. @return 0 with @p ret for free(), or the error with words. */

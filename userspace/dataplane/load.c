@@ -56,6 +56,7 @@ static const struct {
 	[WM_PROG_DNS_HOT] = {"dns_hot", WM_OBJECT_DNS},
 	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
 	[WM_PROG_DNS_PLAIN] = {"dns_plain", WM_OBJECT_DNS},
+	[WM_PROG_DNS_READY] = {"dns_ready", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -197,6 +198,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
 	set_constant(o, "use_tails", &f.tails, sizeof(f.tails));
 	set_constant(o, "hot_on", &p->c.hot_answers, sizeof(uint32_t));
+	set_constant(o, "ready_on", &p->c.ready_answers, sizeof(uint32_t));
 	set_constant(o, "hot_grace_ns", &p->c.hot_grace_ns, sizeof(uint64_t));
 	set_constant(o, "fail_write", &p->c.fail_write, sizeof(uint32_t));
 }
@@ -248,6 +250,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	hot = bpf_object__find_map_by_name(o, "dns_answers");
 	if (hot)
 		bpf_map__set_max_entries(hot, p->c.hot_answers ? p->c.hot_answers : 1);
+	wm_ready_size(p, o);
 	kept = bpf_object__find_map_by_name(o, "affinity");
 	if (kept && p->affinity_fd >= 0)
 		(void)bpf_map__reuse_fd(kept, p->affinity_fd); /* else a new one: it is a hint */
@@ -405,6 +408,8 @@ static void map_tables(struct wm_plane *p)
 			    PROT_READ | PROT_WRITE, &p->lost_len);
 	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends,
 				sizeof(*p->outcomes), PROT_READ, &p->outcomes_len);
+	p->ready = map_table(p, WM_OBJECT_DNS, "dns_ready_words", WM_READY_WORDS, sizeof(*p->ready),
+			     PROT_READ | PROT_WRITE, &p->ready_len);
 	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sizeof(*p->refusals),
 				PROT_READ, &p->refusals_len);
 }
@@ -587,6 +592,7 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_SRV].wanted =
 			p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
+	p->progs[WM_PROG_DNS_READY].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.ready_answers;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
@@ -624,6 +630,9 @@ void wm_progs_close(struct wm_plane *p)
 	if (p->lost)
 		munmap(p->lost, p->lost_len);
 	p->lost = NULL;
+	if (p->ready)
+		munmap(p->ready, p->ready_len);
+	p->ready = NULL;
 	if (p->refusals)
 		munmap((void *)(uintptr_t)p->refusals, p->refusals_len);
 	p->refusals = NULL;

@@ -12,6 +12,7 @@
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_hot.h"
+#include "waymark/dns_ready.h"
 #include "waymark/guard.h"
 #include "waymark/lost.h"
 
@@ -44,8 +45,9 @@ struct wm_plane_config {
 	uint32_t node_ttl_s;	       /* TTL of addresses that are names */
 	uint32_t negative_ttl_s;       /* of NODATA, and the SOA's minimum */
 	uint32_t hot_answers;	       /* of other servers that are kept; 0: none */
-	uint64_t hot_grace_ns; /* these are given so long beyond their TTL while no agent runs */
-	uint32_t fail_write;   /* for tests: step of writing an answer that fails; 0: none */
+	uint64_t hot_grace_ns;	/* these are given so long beyond their TTL while no agent runs */
+	uint32_t ready_answers; /* of our own that are kept; 0: none */
+	uint32_t fail_write;	/* for tests: step of writing an answer that fails; 0: none */
 };
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
@@ -72,6 +74,13 @@ int wm_plane_hot_put(struct wm_plane *p, struct wm_hot *e, uint16_t type, uint16
 /** Read what is kept under the name of @p e into it. @return -ENOENT: it made room for another. */
 int wm_plane_hot_get(struct wm_plane *p, struct wm_hot *e, uint16_t type, uint16_t view);
 void wm_plane_hot_del(struct wm_plane *p, const struct wm_hot *e, uint16_t type, uint16_t view);
+/** Keep @p e, which is sealed here, as the answer to questions of its name and of @p type until one
+ *  of its sources changes, or others take its place. @return 0, -EOPNOTSUPP: nothing is kept in the
+ *  kernel; negative errno. */
+int wm_plane_ready_put(struct wm_plane *p, struct wm_ready *e, uint16_t type);
+/** Changes of each source, WM_READY_WORDS of them, which only grow: to be counted up by an atomic
+ *  addition before anybody is told of the change. NULL: nothing is kept in the kernel. Borrowed. */
+uint64_t *wm_plane_ready_words(const struct wm_plane *p);
 /** Attach or move the links to this run's programs; call when the tables are filled, and again when
  * a device or cgroup has appeared or wm_plane_check() says so. What is in place is not touched;
  * pins that were removed are made again. Hooks of an earlier run that are not wanted are detached.

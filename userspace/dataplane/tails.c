@@ -19,6 +19,7 @@ static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
 	[WM_DNS_TAIL_REST] = WM_PROG_DNS_REST,
 	[WM_DNS_TAIL_PLAIN] = WM_PROG_DNS_PLAIN,
+	[WM_DNS_TAIL_READY] = WM_PROG_DNS_READY,
 };
 
 static int array_of(const struct wm_plane *p)
@@ -79,6 +80,26 @@ int wm_tails_pin(const struct wm_plane *p)
 	if (!r)
 		r = wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, name);
 	return r ? r : bpf_obj_pin(array_of(p), path);
+}
+
+static int forget_other(void *arg, const char *path, const char *name)
+{
+	uint32_t ready = WM_DNS_TAIL_READY;
+	int fd = strcmp(name, arg) ? bpf_obj_get(path) : -1;
+
+	if (fd >= 0) {
+		(void)bpf_map_delete_elem(fd, &ready); /* an older one has none */
+		close(fd);
+	}
+	return 0;
+}
+
+void wm_tails_forget(const struct wm_plane *p)
+{
+	char name[16] = "";
+
+	(void)name_of(p, name);
+	(void)wm_pins_each(p->c.pin_dir, WM_TAILS_DIR, forget_other, name);
 }
 
 static int remove_other(void *arg, const char *path, const char *name)
