@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ready.h - which answers of ours the kernel is given to give again: those that no health changes.
+ * One is given when it was made for a client, and is over when something that it was made of
+ * changes: waymark/dns_ready.h. Threading: loop thread only. */
+#pragma once
+#include "waymark/dns_ready.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The kernel's side, as wm_plane_ready_put() and wm_plane_ready_words() have it. */
+struct wm_ready_kernel {
+	int (*put)(void *arg, struct wm_ready *e, uint16_t type);
+	uint64_t *words; /* WM_READY_WORDS of them */
+	void *arg;
+};
+
+/* X(symbol, metric name, text) */
+#define WM_READY_COUNTERS(X)                                                                       \
+	X(KEPT, dns_ready_kept, "answers of ours that were given to the kernel")                   \
+	X(REFUSED, dns_ready_refused, "answers that the kernel did not take")                      \
+	X(LONG, dns_ready_long, "answers too long for the kernel")                                 \
+	X(CHANGES, dns_ready_changes, "changes of what such answers are made of")
+enum wm_ready_counter {
+#define X(sym, name, text) WM_READY_C_##sym,
+	WM_READY_COUNTERS(X)
+#undef X
+		WM_READY_COUNTER_COUNT
+};
+
+/* An answer without OPT, made for a client that takes all of it. Borrowed. */
+struct wm_ready_made {
+	const uint8_t *message; /* its name folded */
+	size_t len, name_len;
+	uint16_t type, rcode, answers, authorities, additionals;
+	size_t serial_at; /* of its SOA, in the message; 0: none */
+	uint16_t source[WM_READY_SOURCES];
+};
+
+struct wm_ready_level;
+/** @return NULL without memory. */
+struct wm_ready_level *wm_ready_new(const struct wm_ready_kernel *k);
+void wm_ready_free(struct wm_ready_level *l); /* NULL ok; the kernel keeps what it has */
+/** The word of what is called so: an address, v4-mapped, or a node's name. */
+uint16_t wm_ready_source(const void *data, size_t len);
+/** It has changed: who asks from now on is not told what was. NULL ok. Cost: one atomic addition.
+ */
+void wm_ready_changed(struct wm_ready_level *l, uint16_t source);
+/** Is it time for the answer to be given? One without records is when it is asked for again, so
+ *  that ever new names that are not there cost little. */
+bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type,
+		    bool records);
+/** Give it to the kernel. @return 0, negative errno. */
+int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m);
+const uint64_t *wm_ready_counters(const struct wm_ready_level *l);
