@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "hot.h"
+#include "ready.h"
 #include "seen.h"
 #include "server.h"
 #include "static_records.h"
@@ -117,6 +118,11 @@ struct wm_reply {
 	bool ordered;	     /* the list of instances is: the nearest stand first */
 	const uint8_t *zone; /* wire name that the SOA is of; NULL: the domain */
 	uint16_t rcode, answers, authorities, additionals;
+	/* whether the kernel may give it again: what it is made of, and not of health */
+	bool changing;
+	unsigned sources_count;
+	uint16_t sources[WM_READY_SOURCES];
+	size_t serial_at; /* of the SOA; 0: there is none */
 	/* an alias leads to this name of others, folded, and it has no more to say; 0: none does */
 	size_t lead_len, lead_end; /* where its last record ends in the message */
 	uint8_t lead[WM_NAME_BUF];
@@ -157,6 +163,8 @@ bool wm_reply_has_below(const struct wm_reply *r);
 void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len);
 /** Records of r->question, of which r->ask tells. */
 void wm_reply_answer(struct wm_reply *r);
+/** The records are made of what has this word, too: wm_ready_source(). */
+void wm_reply_source(struct wm_reply *r, uint16_t source);
 /** TTL of the records of a service. */
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 
@@ -189,6 +197,8 @@ struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r);
 /** Is all of it? Until then an address that is not found may be a service's. */
 bool wm_places_whole(const struct wm_places *p);
 void wm_places_free(struct wm_places *p); /* NULL ok */
+/** Tell @p l of changes from now on. */
+void wm_places_tell(struct wm_places *p, struct wm_ready_level *l);
 /** IPv4 in the form that is asked for. */
 void wm_places_map4(const struct in_addr *a, uint8_t out[16]);
 /** Who is at an address: the one that is there longest. NULL: nobody. Borrowed. Cost O(1). */
@@ -341,8 +351,9 @@ struct wm_dns_server {
 	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
-	struct wm_hot_level *hot; /* NULL: the kernel keeps nothing of others */
-	unsigned anew;		  /* times that what it keeps was forgotten */
+	struct wm_hot_level *hot;     /* NULL: the kernel keeps nothing of others */
+	struct wm_ready_level *ready; /* NULL: nor of ours */
+	unsigned anew;		      /* times that what it keeps was forgotten */
 	LIST_HEAD(, wm_dns_renewal) renewals;
 	struct wm_dns_near near;     /* its sort NULL: nobody */
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */

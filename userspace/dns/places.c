@@ -47,6 +47,8 @@ struct ending {
 
 struct wm_places {
 	struct wm_timer *timer;
+	struct wm_registry *registry;
+	struct wm_ready_level *ready; /* who gives answers again; NULL: nobody */
 	struct wm_instance **waiting; /* those that were there at the start; NULL: gone since */
 	uint32_t waiting_count, done;
 	struct directory nodes, services;
@@ -150,6 +152,12 @@ static void leave(struct directory *d, const uint8_t addr[16], const void *owner
 	free(t);
 }
 
+static void tell(struct wm_places *p, const void *what, size_t len)
+{
+	if (p->ready)
+		wm_ready_changed(p->ready, wm_ready_source(what, len));
+}
+
 static void each_address(struct wm_places *p, const struct wm_instance *i,
 			 const struct wm_service *s,
 			 void (*fn)(struct directory *, const uint8_t[16], const void *))
@@ -162,9 +170,12 @@ static void each_address(struct wm_places *p, const struct wm_instance *i,
 	if (i->addr4.s_addr) {
 		wm_places_map4(&i->addr4, mapped);
 		fn(d, mapped, s);
+		tell(p, mapped, sizeof(mapped));
 	}
-	if (!IN6_IS_ADDR_UNSPECIFIED(&i->addr6))
+	if (!IN6_IS_ADDR_UNSPECIFIED(&i->addr6)) {
 		fn(d, i->addr6.s6_addr, s);
+		tell(p, i->addr6.s6_addr, sizeof(i->addr6.s6_addr));
+	}
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -173,6 +184,7 @@ static void count_ending(struct wm_places *p, const char *text, bool more)
 	size_t len = strlen(text);
 	struct ending *e = wm_map_get(p->endings, text, len);
 
+	tell(p, text, len);
 	if (e) {
 		e->count += more ? 1 : -1u;
 		if (!e->count) {
@@ -204,10 +216,14 @@ static void count_endings(struct wm_places *p, const struct wm_node *n, bool mor
 
 static void node_leaves(struct wm_places *p, const struct node_place *at)
 {
-	if (at->has4)
+	if (at->has4) {
 		leave(&p->nodes, at->addr4, at->node);
-	if (at->has6)
+		tell(p, at->addr4, sizeof(at->addr4));
+	}
+	if (at->has6) {
 		leave(&p->nodes, at->addr6, at->node);
+		tell(p, at->addr6, sizeof(at->addr6));
+	}
 }
 
 static void node_enters(struct wm_places *p, struct node_place *at)
@@ -218,16 +234,21 @@ static void node_enters(struct wm_places *p, struct node_place *at)
 	at->has6 = !IN6_IS_ADDR_UNSPECIFIED(&n->addr6);
 	wm_places_map4(&n->addr4, at->addr4);
 	memcpy(at->addr6, &n->addr6, sizeof(at->addr6));
-	if (at->has4)
+	if (at->has4) {
 		enter(&p->nodes, at->addr4, n);
-	if (at->has6)
+		tell(p, at->addr4, sizeof(at->addr4));
+	}
+	if (at->has6) {
 		enter(&p->nodes, at->addr6, n);
+		tell(p, at->addr6, sizeof(at->addr6));
+	}
 }
 
 static void node_upsert(struct wm_places *p, const struct wm_node *n)
 {
 	struct node_place *at = wm_map_get(p->known, n->folded, strlen(n->folded));
 
+	tell(p, n->folded, strlen(n->folded));
 	if (at) {
 		node_leaves(p, at);
 		node_enters(p, at);
@@ -249,11 +270,24 @@ static void node_deleted(struct wm_places *p, const struct wm_node *n)
 {
 	struct node_place *at = wm_map_del(p->known, n->folded, strlen(n->folded));
 
+	tell(p, n->folded, strlen(n->folded));
 	if (!at)
 		return;
 	node_leaves(p, at);
 	count_endings(p, n, false);
 	free(at);
+}
+
+/* The addresses of its subsets are there while it is. */
+static void service_changed(struct wm_places *p, const struct wm_service *s)
+{
+	uint8_t mapped[16];
+
+	wm_places_map4(&s->vip4, mapped);
+	tell(p, mapped, sizeof(mapped));
+	tell(p, s->vip6.s6_addr, sizeof(s->vip6.s6_addr));
+	if (wm_registry_policy(p->registry, s->name))
+		wm_ready_changed(p->ready, WM_READY_LABELS);
 }
 
 /* An instance goes, or is replaced. */
@@ -288,10 +322,14 @@ static void on_change(void *arg, const struct wm_change *c)
 		break;
 	case WM_CHANGE_SERVICE_CREATED:
 	case WM_CHANGE_SERVICE_DELETED:
+		service_changed(p, c->service);
+		break;
+	case WM_CHANGE_POLICY:
+		wm_ready_changed(p->ready, WM_READY_LABELS);
+		break;
 	case WM_CHANGE_STATUS:
 	case WM_CHANGE_CHECK_REMOVED:
 	case WM_CHANGE_NODE_FOLLOWED:
-	case WM_CHANGE_POLICY:
 	case WM_CHANGE_NODE:
 		break;
 	}
@@ -321,6 +359,11 @@ bool wm_places_node_below(const struct wm_places *p, const char *end)
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
+void wm_places_tell(struct wm_places *p, struct wm_ready_level *l)
+{
+	p->ready = l;
+}
+
 bool wm_places_whole(const struct wm_places *p)
 {
 	return !p->waiting;
@@ -369,6 +412,7 @@ struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r)
 
 	if (!p)
 		return NULL;
+	p->registry = r;
 	p->nodes = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
 	p->services = (struct directory){wm_map_new(ENTRIES_MAX), wm_map_new(ENTRIES_MAX)};
 	p->timer = wm_timer_new(l, on_step, p);
