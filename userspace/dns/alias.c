@@ -71,6 +71,7 @@ static bool is_followed(const struct wm_reply *r)
 /* What the alias leads to is of others: who asks them goes on from here. */
 static void lead(struct wm_reply *r, const uint8_t folded[WM_NAME_BUF], size_t len)
 {
+	r->changing = true;
 	memcpy(r->lead, folded, WM_NAME_BUF);
 	r->lead_len = len;
 	r->lead_end = r->w.len;

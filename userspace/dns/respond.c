@@ -16,6 +16,24 @@ static void count(struct wm_dns_server *s, enum wm_dns_counter c)
 	s->counters[c]++;
 }
 
+/* --- what answers are made of ------------------------------------------------------------------
+ */
+void wm_reply_source(struct wm_reply *r, uint16_t source)
+{
+	for (unsigned i = 0; i < r->sources_count; i++)
+		if (r->sources[i] == source)
+			return;
+	if (r->sources_count < WM_READY_SOURCES)
+		r->sources[r->sources_count++] = source;
+	else
+		r->changing = true; /* there is no place to tell of it */
+}
+
+static void node_source(struct wm_reply *r, const char *folded)
+{
+	wm_reply_source(r, wm_ready_source(folded, strlen(folded)));
+}
+
 /* --- header ----------------------------------------------------------------------------------- */
 static void put_header(uint8_t *out, const uint8_t *query, uint16_t flags, const uint16_t counts[4])
 {
@@ -72,6 +90,7 @@ static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 	wm_put_name(&r->w, name);
 	below_domain(r, "hostmaster", name);
 	wm_put_name(&r->w, name);
+	r->serial_at = r->w.len;
 	wm_put32(&r->w, (uint32_t)wm_clock_wall_s());
 	wm_put32(&r->w, WM_DNS_SOA_REFRESH_S);
 	wm_put32(&r->w, WM_DNS_SOA_RETRY_S);
@@ -92,6 +111,7 @@ static void put_ns(struct wm_reply *r)
 	size_t begin = r->w.len, at;
 	const uint8_t *addr;
 
+	node_source(r, wm_registry_node(r->s->registry)->folded);
 	at = wm_rr_begin(&r->w, r->question, WM_DNS_NS, r->ttl_s);
 	below_domain(r, "ns", name);
 	wm_put_name(&r->w, name);
@@ -150,6 +170,7 @@ static void answer_node(struct wm_reply *r)
 					  : wm_registry_node(r->s->registry);
 	const uint8_t *addr;
 
+	node_source(r, n ? n->folded : r->ask.node);
 	if (!n) {
 		if (!wm_places_node_below(r->s->places, r->ask.node))
 			r->rcode = WM_DNS_NXDOMAIN;
@@ -169,6 +190,7 @@ static void answer_service(struct wm_reply *r)
 {
 	uint16_t before = r->answers;
 
+	r->changing = true;
 	if (!wm_reply_exists(r)) {
 		if (!r->ask.branch && !wm_reply_has_below(r))
 			r->rcode = WM_DNS_NXDOMAIN;
@@ -251,6 +273,7 @@ void wm_reply_answer(struct wm_reply *r)
 			wm_reply_address(r, r->ask.is6, r->ask.addr);
 		break;
 	case WM_ASK_QUERY:
+		r->changing = true;
 		wm_reply_query(r);
 		break;
 	case WM_ASK_REVERSE:
@@ -377,8 +400,9 @@ size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, 
 	return bare(query, WM_DNS_SERVFAIL, out, cap);
 }
 
-static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
-		    bool tcp, uint8_t *out, size_t cap)
+/* All but header and OPT. */
+static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+		  bool tcp, uint8_t *out, size_t cap)
 {
 	struct wm_reply *r = &s->reply;
 	uint8_t folded[WM_NAME_BUF] = {0};
@@ -389,6 +413,10 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 	r->truncated = false;
 	r->zone = NULL;
 	r->chain = 0;
+	r->changing = false;
+	memset(r->sources, 0, sizeof(r->sources));
+	r->sources_count = 1; /* WM_READY_ALL */
+	r->serial_at = 0;
 	r->rcode = r->answers = r->authorities = r->additionals = 0;
 	r->question = query + WM_DNS_HEADER_LEN;
 	for (unsigned i = 0; i < q->name_len; i++)
@@ -409,8 +437,61 @@ static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct 
 		r->w.len = WM_DNS_HEADER_LEN + q->name_len + 4u;
 		r->answers = r->authorities = r->additionals = 0;
 	}
-	note(r);
-	return finish(r, query);
+}
+
+/* --- answers that the kernel gives again -------------------------------------------------------
+ */
+static bool is_ready(const struct wm_reply *r)
+{
+	return !r->changing && !r->truncated && !r->lead_len && r->q.class == WM_DNS_IN &&
+	       (r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN);
+}
+
+/* The answer that was just made may be one: make it as for a client that takes all of it, with no
+ * letter of this one's, and give it to the kernel. */
+static void offer(struct wm_dns_server *s)
+{
+	const struct wm_reply *r = &s->reply;
+	uint8_t query[WM_DNS_HEADER_LEN + WM_NAME_BUF] = {0}, out[WM_DNS_EDNS_MAX];
+	struct wm_dns_query q = {.type = r->q.type, .class = WM_DNS_IN, .name_len = r->q.name_len};
+	struct wm_ready_made m;
+
+	if (!s->ready || !is_ready(r))
+		return;
+	for (unsigned i = 0; i < q.name_len; i++) {
+		uint8_t c = r->question[i];
+
+		query[WM_DNS_HEADER_LEN + i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+	}
+	if (!wm_ready_wants(s->ready, query + WM_DNS_HEADER_LEN, q.name_len, q.type, r->answers))
+		return;
+	build(s, query, &q, false, out, sizeof(out) - WM_DNS_OPT_LEN);
+	if (!is_ready(r))
+		return; /* longer than it may be */
+	m = (struct wm_ready_made){.message = out,
+				   .len = r->w.len,
+				   .name_len = q.name_len,
+				   .type = q.type,
+				   .rcode = r->rcode,
+				   .answers = r->answers,
+				   .authorities = r->authorities,
+				   .additionals = r->additionals,
+				   .serial_at = r->serial_at};
+	memcpy(m.source, r->sources, sizeof(m.source));
+	(void)wm_ready_keep(s->ready, &m); /* counted */
+}
+
+static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+		    bool tcp, uint8_t *out, size_t cap)
+{
+	size_t len;
+
+	build(s, query, q, tcp, out, cap);
+	note(&s->reply);
+	len = finish(&s->reply, query);
+	if (!tcp)
+		offer(s);
+	return len;
 }
 
 static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,

@@ -139,6 +139,9 @@ static bool owner_of(struct wm_reply *r, uint8_t target[WM_DNS_NAME_MAX + 1])
 	struct wm_dns_owner o;
 
 	find_owner(r->s, r->ask.addr, r->ask.is6, &o);
+	wm_reply_source(r, wm_ready_source(r->ask.addr, sizeof(r->ask.addr)));
+	if (!o.node && !o.service)
+		wm_reply_source(r, WM_READY_LABELS);
 	if (o.node)
 		r->ttl_s = r->s->c.node_ttl_s;
 	else if (o.service || o.virtual_of)
@@ -180,6 +183,7 @@ void wm_reply_reverse(struct wm_reply *r)
 	uint8_t target[WM_DNS_NAME_MAX + 1];
 	unsigned zone = zone_of(r->s, &r->ask);
 
+	r->changing |= !wm_places_whole(r->s->places);
 	there = r->ask.whole && owner_of(r, target);
 	if (there && asked) {
 		put_ptr(r, target);

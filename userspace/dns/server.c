@@ -351,6 +351,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_unpass(&s->passed);
 	wm_dns_renewals_free(s);
 	wm_hot_free(s->hot);
+	wm_ready_free(s->ready);
 	while (!LIST_EMPTY(&s->conns))
 		wm_dns_conn_close(LIST_FIRST(&s->conns));
 	wm_upstream_free(s->upstream);
@@ -379,6 +380,21 @@ void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
 	wm_statics_free(s->fixed);
 	s->fixed = t;
+	wm_ready_changed(s->ready, WM_READY_ALL);
+}
+
+int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k)
+{
+	s->ready = wm_ready_new(k);
+	if (!s->ready)
+		return -ENOMEM;
+	wm_places_tell(s->places, s->ready);
+	return 0;
+}
+
+const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s)
+{
+	return s->ready;
 }
 
 int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c)

@@ -7,6 +7,7 @@
  * 2782, 6891, 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "hot.h"
+#include "ready.h"
 #include "seen.h"
 #include "text.h"
 #include "upstream.h"
@@ -127,6 +128,11 @@ int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_con
  *  after wm_dns_server_upstream(). @p k is copied. @return 0, -ENOMEM. */
 int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, unsigned max,
 		      unsigned after);
+/** Let the kernel give answers again that no health changes. Once, before the first query. @p k is
+ *  copied. @return 0, -ENOMEM. */
+int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k);
+/** NULL: it does not. Borrowed. */
+const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s);
 /** NULL: the kernel keeps nothing of others. Borrowed. */
 struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
 /** NULL: such names are refused. Borrowed. */
