@@ -103,6 +103,7 @@ void wm_kernel_plane(const struct wm_settings *s, const struct wm_vip_space *v,
 		.memory_max = s->kernel_memory_max,
 		.hot_answers =
 			strcmp(s->dns_upstream, "off") == 0 ? 0 : (uint32_t)s->dns_kernel_cache,
+		.ready_answers = (uint32_t)s->dns_kernel_ready,
 		.hot_grace_ns = s->dns_serve_stale_ms * WM_NS_PER_MS,
 		.vip4_base = v->base,
 		.vip4_mask = v->mask,

@@ -21,6 +21,7 @@ static const struct row kernel_rows[] = {WM_COUNTERS(X){0}};
 static const struct row dns_rows[] = {WM_DNS_COUNTERS(X){0}};
 static const struct row upstream_rows[] = {WM_UPSTREAM_COUNTERS(X){0}};
 static const struct row hot_rows[] = {WM_HOT_COUNTERS(X){0}};
+static const struct row ready_rows[] = {WM_READY_COUNTERS(X){0}};
 static const struct row http_rows[] = {WM_HTTP_COUNTERS(X){0}};
 static const struct row api_rows[] = {WM_API_COUNTERS(X){0}};
 static const struct row drain_rows[] = {WM_DRAIN_COUNTERS(X){0}};
@@ -98,6 +99,7 @@ static void counters(FILE *out)
 	rows(out, "DNS server", dns_rows);
 	rows(out, "Names that are not ours", upstream_rows);
 	rows(out, "Of these, in the kernel", hot_rows);
+	rows(out, "Answers of ours that the kernel gives again", ready_rows);
 	rows(out, "HTTP server", http_rows);
 	rows(out, "API", api_rows);
 	rows(out, "Drains", drain_rows);

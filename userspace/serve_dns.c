@@ -48,6 +48,21 @@ static int start_hot(struct wm_dns_server *d, struct wm_plane *plane, const stru
 	return r ? wm_err_set(e, r, "out of memory: dns.kernel_cache") : 0;
 }
 
+static int put_ready(void *plane, struct wm_ready *e, uint16_t type)
+{
+	return wm_plane_ready_put(plane, e, type);
+}
+
+static int start_ready(struct wm_dns_server *d, struct wm_plane *plane, struct wm_err *e)
+{
+	const struct wm_ready_kernel k = {.put = put_ready,
+					  .words = plane ? wm_plane_ready_words(plane) : NULL,
+					  .arg = plane};
+	int r = k.words ? wm_dns_server_ready(d, &k) : 0;
+
+	return r ? wm_err_set(e, r, "out of memory: dns.kernel_ready") : 0;
+}
+
 struct place {
 	char *const *addresses;
 	const char *name;
@@ -128,6 +143,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
 	r = start_upstream(*ret, s, e);
 	r = r ? r : start_hot(*ret, plane, s, e);
+	r = r ? r : start_ready(*ret, plane, e);
 	r = r ? r : start_tls(*ret, s, e);
 	return r ? r : listen_all(*ret, s, e);
 }

@@ -307,6 +307,15 @@ static void collect_hot(struct metrics *m, const struct wm_hot_level *h)
 	add_rows(m, rows, wm_hot_counters(h), WM_ARRAY_LEN(rows));
 }
 
+static void collect_ready(struct metrics *m, const struct wm_ready_level *l)
+{
+#define X(sym, name, text) {#name, text},
+	static const struct row rows[] = {WM_READY_COUNTERS(X)};
+#undef X
+
+	add_rows(m, rows, wm_ready_counters(l), WM_ARRAY_LEN(rows));
+}
+
 static void collect_truth(struct metrics *m, const struct wm_truth_report *r)
 {
 #define X(sym, name, text) GAUGE("truth_" #name, r->counts[WM_TRUTH_##sym], text);
@@ -347,6 +356,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		collect_upstream(m, wm_dns_upstream(a->d.dns));
 	if (a->d.dns && wm_dns_hot(a->d.dns))
 		collect_hot(m, wm_dns_hot(a->d.dns));
+	if (a->d.dns && wm_dns_ready(a->d.dns))
+		collect_ready(m, wm_dns_ready(a->d.dns));
 	if (a->d.drains) {
 		GAUGE("drain_active", wm_drains_active(a->d.drains), "instances that are drained");
 		add_rows(m, drains, wm_drains_counters(a->d.drains), WM_ARRAY_LEN(drains));
