@@ -79,6 +79,7 @@ static __attribute__((unused)) void dns_setup(void)
 				       .datacenter = "dc1",
 				       .instances_max = 1000,
 				       .services_max = 100,
+				       .nodes_max = 100,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
 	struct wm_dns_config d = {.domain = "mesh.internal",
