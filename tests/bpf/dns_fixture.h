@@ -20,7 +20,7 @@
 #define DNS_PORT  8600
 
 #define PUBLISHED_MS 5000
-#define HOT_GRACE_S  1000
+#define HOT_GRACE_S  30
 
 static const char *const veth_only[] = {"none0", NULL};
 static struct wm_loop *loop;
