@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dnsload.c - DNS questions over UDP, as cheaply as a client can ask them.
+/* dnsload.c - DNS questions over UDP or TCP, as cheaply as a client can ask them.
  * Batched: one thread, some connected sockets, a window of questions in flight on each, sendmmsg
- * and recvmmsg, so that the client costs little beside the server. One in flight: what one
- * application sees. Resolve: ask once for every name and print its first address, to make a list
- * for connload. Every answer is looked at: an RCODE or an answer without records is counted as bad.
+ * and recvmmsg, so that the client costs little beside the server; over TCP the window goes out in
+ * one piece. One in flight: what one application sees. Resolve: ask once for every name and print
+ * its first address, to make a list for connload. Every answer is looked at: one of another RCODE
+ * than is expected, or of none and without records, is counted as bad.
  */
 #include "load.h"
 
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #define SOCKETS_MAX   16
@@ -18,7 +20,9 @@
 #define QUERY_MAX     300     /* octets: header, name of 255, type and class, OPT */
 #define ANSWER_MAX    1400    /* octets: more than we announce with EDNS */
 #define WAIT_US	      50000   /* us without an answer before what is in flight counts as lost */
+#define TCP_WAIT_S    10      /* s without an answer over TCP: the server hangs */
 #define LATENCIES_MAX 4000000 /* samples kept in the mode with one in flight */
+#define PIDS_MAX      16      /* processes of a server */
 #define TYPE_A	      1
 #define TYPE_AAAA     28
 
@@ -29,9 +33,10 @@ struct query {
 
 struct options {
 	const char *address, *pattern, *file;
-	long port, names, cpu, sockets, window, seconds_ms, server_pid, rate;
+	long port, names, cpu, sockets, window, seconds_ms, rate, server_pids[PIDS_MAX];
 	uint16_t type;
-	bool one, echo, resolve, edns, mixed_case;
+	uint8_t rcode; /* that answers are expected to have */
+	bool one, echo, resolve, edns, mixed_case, tcp;
 };
 
 struct totals {
@@ -121,17 +126,21 @@ static int open_socket(const struct options *o)
 {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)o->port)};
 	struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
-	struct timeval wait = {.tv_usec = WAIT_US};
-	int fd, size = 1 << 20, rc;
+	struct timeval wait = {.tv_sec = o->tcp ? TCP_WAIT_S : 0, .tv_usec = o->tcp ? 0 : WAIT_US};
+	int fd, size = 1 << 20, yes = 1, rc;
 	bool six = strchr(o->address, ':');
 
 	if (inet_pton(six ? AF_INET6 : AF_INET, o->address,
 		      six ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr) != 1)
 		load_die("'%s' is not an address", o->address);
-	fd = socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(six ? AF_INET6 : AF_INET, (o->tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
+		    0);
 	if (fd < 0)
 		load_die("socket: %s", strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (o->tcp)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	else
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	rc = six ? connect(fd, (struct sockaddr *)&in6, sizeof(in6))
 		 : connect(fd, (struct sockaddr *)&in4, sizeof(in4));
@@ -144,7 +153,8 @@ static bool is_bad(const struct options *o, const uint8_t *a, size_t len)
 {
 	if (o->echo)
 		return len < 12;
-	return len < 12 || !(a[2] & 0x80) || (a[3] & 15) || !(a[6] | a[7]);
+	return len < 12 || !(a[2] & 0x80) || (a[3] & 15) != o->rcode ||
+	       (!o->rcode && !(a[6] | a[7]));
 }
 
 /* One socket and its window. The vectors are set up once: what is asked changes, the room for
@@ -155,6 +165,9 @@ struct lane {
 	struct mmsghdr out[WINDOW_MAX], in[WINDOW_MAX];
 	struct iovec out_iov[WINDOW_MAX], in_iov[WINDOW_MAX];
 	uint8_t answers[WINDOW_MAX][ANSWER_MAX];
+	/* of TCP: a window of questions with their lengths in front; answers that have come */
+	uint8_t out_stream[WINDOW_MAX * (2 + QUERY_MAX)], in_stream[WINDOW_MAX * (2 + ANSWER_MAX)];
+	size_t have;
 };
 
 static void lane_init(struct lane *l, const struct options *o)
@@ -169,6 +182,18 @@ static void lane_init(struct lane *l, const struct options *o)
 	}
 }
 
+/** The next question of the list, with a fresh id: servers that see the same packet again may drop
+ *  it. */
+static struct query *next_query(struct query *q, size_t count, size_t *next, uint64_t id)
+{
+	struct query *one = &q[*next];
+
+	*next = *next + 1 == count ? 0 : *next + 1;
+	one->data[0] = (uint8_t)id;
+	one->data[1] = (uint8_t)(id >> 8);
+	return one;
+}
+
 static void lane_send(struct lane *l, const struct options *o, struct query *q, size_t count,
 		      size_t *next, struct totals *t)
 {
@@ -176,12 +201,8 @@ static void lane_send(struct lane *l, const struct options *o, struct query *q, 
 	int rc;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct query *one = &q[*next];
+		struct query *one = next_query(q, count, next, t->sent + i);
 
-		*next = *next + 1 == count ? 0 : *next + 1;
-		/* a fresh id each time: servers that see the same packet again may drop it */
-		one->data[0] = (uint8_t)(t->sent + i);
-		one->data[1] = (uint8_t)((t->sent + i) >> 8);
 		l->out_iov[i] = (struct iovec){one->data, one->len};
 	}
 	rc = sendmmsg(l->fd, l->out, n, 0);
@@ -210,6 +231,61 @@ static void lane_receive(struct lane *l, const struct options *o, struct totals 
 	l->in_flight -= (unsigned)rc < l->in_flight ? (unsigned)rc : l->in_flight;
 }
 
+static void stream_send(struct lane *l, const struct options *o, struct query *q, size_t count,
+			size_t *next, struct totals *t)
+{
+	size_t len = 0, at = 0;
+	ssize_t rc;
+
+	for (; l->in_flight < (unsigned)o->window; l->in_flight++) {
+		const struct query *one = next_query(q, count, next, t->sent++);
+
+		l->out_stream[len] = (uint8_t)(one->len >> 8);
+		l->out_stream[len + 1] = (uint8_t)one->len;
+		memcpy(l->out_stream + len + 2, one->data, one->len);
+		len += 2u + one->len;
+	}
+	while (at < len) {
+		rc = send(l->fd, l->out_stream + at, len - at, MSG_NOSIGNAL);
+		if (rc <= 0)
+			load_die("send: %s", strerror(errno));
+		at += (size_t)rc;
+	}
+}
+
+/** Take what has come, waiting for the first: the last of it may be half an answer. */
+static void stream_receive(struct lane *l, const struct options *o, struct totals *t)
+{
+	ssize_t rc = recv(l->fd, l->in_stream + l->have, sizeof(l->in_stream) - l->have, 0);
+	size_t at = 0, len;
+
+	if (rc <= 0)
+		load_die("the server %s", rc ? "does not answer" : "closed the connection");
+	l->have += (size_t)rc;
+	while (l->have - at >= 2) {
+		len = (size_t)l->in_stream[at] << 8 | l->in_stream[at + 1];
+		if (len > ANSWER_MAX)
+			load_die("an answer of %zu octets", len);
+		if (l->have - at < 2 + len)
+			break;
+		t->bad += is_bad(o, l->in_stream + at + 2, len);
+		t->answered++;
+		l->in_flight--;
+		at += 2 + len;
+	}
+	memmove(l->in_stream, l->in_stream + at, l->have - at);
+	l->have -= at;
+}
+
+static uint64_t servers_ns(const struct options *o)
+{
+	uint64_t ns = 0;
+
+	for (unsigned i = 0; i < PIDS_MAX; i++)
+		ns += load_process_ns(o->server_pids[i]);
+	return ns;
+}
+
 static void run_batched(const struct options *o, struct query *q, size_t count)
 {
 	struct lane *lanes = load_alloc((size_t)o->sockets, sizeof(*lanes));
@@ -221,19 +297,19 @@ static void run_batched(const struct options *o, struct query *q, size_t count)
 	for (long i = 0; i < o->sockets; i++)
 		lane_init(&lanes[i], o);
 	machine = load_machine_ns();
-	server = load_process_ns(o->server_pid);
+	server = servers_ns(o);
 	self = load_self_ns();
 	start = load_now_ns();
 	stop = start + (uint64_t)o->seconds_ms * 1000000ull;
 	do {
 		for (long i = 0; i < o->sockets; i++)
-			lane_send(&lanes[i], o, q, count, &next, &t);
+			(o->tcp ? stream_send : lane_send)(&lanes[i], o, q, count, &next, &t);
 		for (long i = 0; i < o->sockets; i++)
-			lane_receive(&lanes[i], o, &t);
+			(o->tcp ? stream_receive : lane_receive)(&lanes[i], o, &t);
 		end = load_now_ns();
 	} while (end < stop);
 	self = load_self_ns() - self;
-	server = load_process_ns(o->server_pid) - server;
+	server = servers_ns(o) - server;
 	machine = load_machine_ns() - machine;
 	if (!t.answered)
 		load_die("no answer from %s port %ld", o->address, o->port);
@@ -364,22 +440,34 @@ static void run_resolve(const struct options *o, struct query *q, size_t count)
 }
 
 static const char usage[] =
-	"usage: dnsload [-s address] [-p port] [-t ms] [-c cpu] [-k sockets] [-w window] [-S pid]\n"
-	"               [-6] [-E] [-m] [-o | -R | -r rate] [-e] (-n names [-P prefix:suffix] | -f "
-	"file)\n"
+	"usage: dnsload [-s address] [-p port] [-t ms] [-c cpu] [-k sockets] [-w window]\n"
+	"               [-S pid,...] [-6 | -q type] [-E] [-m] [-T | -o | -R | -r rate]\n"
+	"               [-e | -x rcode] (-n names [-P prefix:suffix] | -f file)\n"
 	"Asks for names and prints one JSON line: queries/s and CPU us per query, or with -o, one\n"
 	"question in flight, its percentiles. -R prints the first address of each name instead.\n"
 	"-r asks so often a second without waiting, and prints how many were sent and answered.\n"
 	"  -n, -P  names <prefix>NNNNNN<suffix>, by default svc-NNNNNN.service.mesh.internal\n"
-	"  -6 ask for AAAA  -E add EDNS  -m mixed case  -e the server is a bare echo  -S also\n"
-	"  account the CPU of that process\n";
+	"  -6 ask for AAAA  -q ask for that number of a type  -E add EDNS  -m mixed case  -T over\n"
+	"  TCP  -e the server is a bare echo  -x answers have that RCODE  -S also account the CPU\n"
+	"  of these processes\n";
+
+static void parse_pids(struct options *o, char *text)
+{
+	unsigned n = 0;
+
+	for (char *p = strtok(text, ","); p; p = strtok(NULL, ",")) {
+		if (n == PIDS_MAX)
+			load_die("-S: more than %d processes", PIDS_MAX);
+		o->server_pids[n++] = load_number("-S", p, 0, INT32_MAX);
+	}
+}
 
 static void parse(struct options *o, int argc, char **argv)
 {
 	char *colon;
 	int c;
 
-	while ((c = getopt(argc, argv, "s:p:t:c:k:w:S:6EmoRer:P:n:f:h")) != -1) {
+	while ((c = getopt(argc, argv, "s:p:t:c:k:w:S:6q:EmToRer:x:P:n:f:h")) != -1) {
 		switch (c) {
 		case 's':
 			o->address = optarg;
@@ -400,10 +488,19 @@ static void parse(struct options *o, int argc, char **argv)
 			o->window = load_number("-w", optarg, 1, WINDOW_MAX);
 			break;
 		case 'S':
-			o->server_pid = load_number("-S", optarg, 0, INT32_MAX);
+			parse_pids(o, optarg);
 			break;
 		case '6':
 			o->type = TYPE_AAAA;
+			break;
+		case 'q':
+			o->type = (uint16_t)load_number("-q", optarg, 1, UINT16_MAX);
+			break;
+		case 'T':
+			o->tcp = true;
+			break;
+		case 'x':
+			o->rcode = (uint8_t)load_number("-x", optarg, 0, 15);
 			break;
 		case 'E':
 			o->edns = true;
@@ -441,7 +538,7 @@ static void parse(struct options *o, int argc, char **argv)
 			exit(c == 'h' ? 0 : 2);
 		}
 	}
-	if (optind != argc || (!o->names && !o->file)) {
+	if (optind != argc || (!o->names && !o->file) || (o->tcp && (o->one || o->resolve))) {
 		fputs(usage, stderr);
 		exit(2);
 	}
