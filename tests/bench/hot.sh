@@ -12,11 +12,11 @@ hot_peers() {
 	printf 'server:\n ip-address: 127.0.0.1@5311\n server-count: 1\n username: ""\n pidfile: ""\n zonesdir: "%s"\n xfrdfile: ""\n zonelistfile: "%s/list"\n database: ""\nremote-control:\n control-enable: no\nzone:\n name: example\n zonefile: zone\n' "$d" "$d" >"$d/nsd.conf"
 	printf 'server:\n interface: 127.0.0.1@5313\n num-threads: 1\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n directory: "%s"\n do-daemonize: no\n do-not-query-localhost: no\n module-config: "iterator"\n local-zone: "example." nodefault\nremote-control:\n control-enable: no\nforward-zone:\n name: "."\n forward-addr: 127.0.0.1@5311\n' "$d" >"$d/unbound.conf"
 	printf 'setLocal("127.0.0.1:5314")\nsetACL({"127.0.0.0/8"})\nnewServer("127.0.0.1:5311")\ngetPool(""):setCache(newPacketCache(10000))\n' >"$d/dnsdist.conf"
-	nsd -d -c "$d/nsd.conf" >"$d/nsd.log" 2>&1 &
-	unbound -d -c "$d/unbound.conf" >"$d/unbound.log" 2>&1 &
-	dnsdist --supervised --disable-syslog -C "$d/dnsdist.conf" >"$d/dnsdist.log" 2>&1 &
+	peer nsd nsd -d -c "$d/nsd.conf"
+	peer unbound unbound -d -c "$d/unbound.conf"
+	peer dnsdist dnsdist --supervised --disable-syslog -C "$d/dnsdist.conf"
 	for p in 5311 5313 5314; do
-		until_ok 60 hot_load $p 50 || fail "the peer on port $p does not answer: $(tail -n 2 "$d"/*.log)"
+		until_ok 60 hot_load $p 50 || fail "the peer on port $p does not answer: $(tail -n 2 "$TMP"/peer-*.log)"
 	done
 }
 hot_load() { "$T/dnsload" -p "$1" -t "$2" -n $HOT_NAMES -P hot-:.example "${@:3}"; } # port, ms

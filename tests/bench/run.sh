@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Ours beside peers, in one run, in rounds that take turns: run.sh SUITE... (the list is SUITES below)
 # (default: all). Prints medians and ratios and writes build/bench.json. Machines are shared and noisy:
-# the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer).
+# the ratio of a pair counts, the figure by itself does not. BENCH_ROUNDS (5), BENCH_NAMES, BENCH_QUICK=1 (fewer)
+# and with it BENCH_MS (500).
 B=build/release
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/../net/lib.sh"
 ROUNDS=${BENCH_ROUNDS:-5}
 SIZES="1 10000 100000" NAMES=${BENCH_NAMES:-1000 100000} MS=1000 CONNECTS=20000
 if [ -n "${BENCH_QUICK:-}" ]; then
-	ROUNDS=3 SIZES="1 10000" NAMES=1000 MS=500 CONNECTS=5000
+	ROUNDS=${BENCH_ROUNDS:-3} SIZES="1 10000" NAMES=1000 MS=${BENCH_MS:-500} CONNECTS=5000
 fi
 T=$B/tests
 PORT=18080 # the backends'
@@ -60,122 +61,6 @@ drop_agent() {
 	"$CTL" --pin-dir "$PINS" detach >/dev/null
 	rm -rf "$TMP/data"
 }
-
-# --- DNS ---------------------------------------------------------------------------------------------
-zone() { # names
-	echo "mesh.internal. 60 SOA ns.mesh.internal. root.mesh.internal. 1 3600 600 86400 60"
-	echo "mesh.internal. 60 NS ns.mesh.internal."
-	echo "ns.mesh.internal. 60 A 127.0.0.1"
-	seq -f '%06g' 0 $(($1 - 1)) | sed 's/.*/svc-&.service.mesh.internal. 60 A 127.0.0.1/'
-}
-start_peers() { # names
-	local d=$TMP/peers
-	mkdir -p "$d"
-	zone "$1" >"$d/zone"
-	cat >"$d/nsd.conf" <<-TEXT
-		server:
-		  ip-address: 127.0.0.1@5301
-		  server-count: 1
-		  username: ""
-		  pidfile: ""
-		  zonesdir: "$d"
-		  xfrdfile: ""
-		  zonelistfile: "$d/nsd.list"
-		  database: ""
-		  verbosity: 0
-		remote-control:
-		  control-enable: no
-		zone:
-		  name: mesh.internal
-		  zonefile: zone
-	TEXT
-	cat >"$d/knot.conf" <<-TEXT
-		server:
-		  listen: [127.0.0.1@5302, 10.99.0.1@5302]
-		  rundir: "$d"
-		  udp-workers: 1
-		database:
-		  storage: "$d"
-		zone:
-		  - domain: mesh.internal
-		    file: "$d/zone"
-	TEXT
-	{
-		printf 'server:\n  interface: 127.0.0.1@5303\n  num-threads: 1\n  username: ""\n  chroot: ""\n  pidfile: ""\n'
-		printf '  use-syslog: no\n  directory: "%s"\n  do-daemonize: no\n  local-zone: "mesh.internal." static\n' "$d"
-		grep 'svc-' "$d/zone" | sed 's/.*/  local-data: "&"/'
-		printf 'remote-control:\n  control-enable: no\n'
-	} >"$d/unbound.conf"
-	nsd -d -c "$d/nsd.conf" >"$d/nsd.log" 2>&1 &
-	knotd -c "$d/knot.conf" >"$d/knot.log" 2>&1 &
-	unbound -d -c "$d/unbound.conf" >"$d/unbound.log" 2>&1 &
-	local p
-	for p in 5301 5302 5303; do
-		until_ok 60 "$T/dnsload" -p $p -t 50 -n 1 || fail "the peer on port $p does not answer: $(tail -n 2 "$d"/*.log)"
-	done
-}
-stop_peers() {
-	local p
-	for p in nsd knotd unbound dnsdist; do
-		# only ours: they were started in this network namespace
-		for pid in $(pgrep -x $p); do
-			[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/self/ns/net)" ] && kill "$pid"
-		done
-	done
-	sleep 1
-}
-bench_dns() {
-	local n r s echo
-	clang -O2 -g -target bpf -mcpu=v3 -I include/waymark -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/echo.bpf.c -o "$TMP/echo.o"
-	tc qdisc add dev lo clsact
-	tc filter add dev lo ingress bpf da obj "$TMP/echo.o" sec tc
-	declare -A port=([ours]=8600 [echo]=7777 [nsd]=5301 [knot]=5302 [unbound]=5303)
-	port[echo]=$(awk '$2 == "ECHO_PORT" {print $3}' tests/bench/echo.bpf.c)
-	veth_pair
-	for n in $NAMES; do
-		big_agent --set kernel.veth_devices=wmhost --set dns.addresses=127.0.0.1,10.99.0.1
-		fill "$n"
-		start_peers "$n"
-		rm -f "$TMP"/dns-* "$TMP"/one-* "$TMP"/pod-*
-		for r in $(seq "$ROUNDS"); do
-			for s in ours echo nsd knot unbound; do
-				echo=()
-				[ $s != echo ] || echo=(-e)
-				"$T/dnsload" -p "${port[$s]}" -t $MS -n "$n" "${echo[@]}" >>"$TMP/dns-$s" || fail "$s"
-				"$T/dnsload" -p "${port[$s]}" -t $((MS / 2)) -n "$n" -o "${echo[@]}" >>"$TMP/one-$s"
-			done
-			for s in ours knot; do
-				pod "$T/dnsload" -s 10.99.0.1 -p "${port[$s]}" -t $MS -n "$n" >>"$TMP/pod-$s" || fail "pod $s"
-			done
-		done
-		heading "DNS, $n names"
-		row "dns.cpu.$n.echo" "us machine CPU/query, against a bare echo" "$TMP/dns-ours" "$TMP/dns-echo" machine_us \
-			"$([ "$n" = 1000 ] && echo '<= 1.15')" "lo, IPv4, A, batched, round $r"
-		for s in nsd knot unbound; do
-			row "dns.cpu.$n.$s" "us machine CPU/query" "$TMP/dns-ours" "$TMP/dns-$s" machine_us "<= 0.5" "lo, one thread of $s"
-			row "dns.qps.$n.$s" "queries/s" "$TMP/dns-ours" "$TMP/dns-$s" qps "" "lo; ours runs on the CPU of the client, one thread of $s on another"
-			row "dns.p50.$n.$s" "us, one in flight" "$TMP/one-ours" "$TMP/one-$s" p50_us "" "lo"
-			row "dns.p99.$n.$s" "us, one in flight" "$TMP/one-ours" "$TMP/one-$s" p99_us "" "lo"
-		done
-		row "dns.pod.cpu.$n.knot" "us machine CPU/query over a veth" "$TMP/pod-ours" "$TMP/pod-knot" machine_us "<= 0.5" "veth"
-		stop_peers
-		drop_agent
-	done
-	kill "$POD"
-	ip link del wmhost 2>/dev/null
-	tc qdisc del dev lo clsact
-}
-veth_pair() {
-	unshare --net sleep 3600 &
-	POD=$!
-	sleep 0.3
-	ip link add wmhost type veth peer name wmpod
-	ip link set wmpod netns "$POD"
-	ip addr add 10.99.0.1/24 dev wmhost
-	ip link set wmhost up
-	nsenter -t "$POD" --net sh -c 'ip link set lo up; ip addr add 10.99.0.2/24 dev wmpod; ip link set wmpod up'
-}
-pod() { nsenter -t "$POD" --net "$@"; }
 
 # --- connect -----------------------------------------------------------------------------------------
 peer_net() { # a network namespace of its own, where a peer's rules hold: its holder's pid
@@ -533,6 +418,8 @@ bench_recover() {
 }
 indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; }
 
+# shellcheck source=tests/bench/dns.sh
+. tests/bench/dns.sh
 # shellcheck source=tests/bench/mesh.sh
 . tests/bench/mesh.sh
 # shellcheck source=tests/bench/passive.sh
