@@ -55,7 +55,7 @@ bench_slow_backend() {
 bench_choose_cost() {
 	local n=10000 dialled=4 balance r i ways="random weighted round_robin least_connections peak_ewma maglev direct affinity"
 	big_agent --set dns.ttl=0
-	"$T/regload" -N 64 -n $n -P svc- -i 10 -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
+	"$T/regload" -N 64 -n $((n * 10)) -P svc- -i 10 -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
 	"$T/dnsload" -p 8600 -R -n $n -P svc-:.virtual.mesh.internal | head -n $dialled | sed 's/$/ 80/' >"$TMP/vips"
 	rm -f "$TMP"/cost-*
 	for r in $(seq "$ROUNDS"); do
