@@ -4,6 +4,7 @@
  *   exchange   connect, one octet each way, close: for a proxy, which accepts before it connects
  *   udpconnect connect() of one UDP socket again and again: the hook alone, no packet; by the CPU
  *              that the thread took, which nobody else's work is part of
+ *   udpnew     the same with a new socket each time, which is closed
  *   udp        one socket that sends to and receives from a drawn destination, each timed
  *   udpc       the same over connected sockets, one a destination
  * The servers are threads of this program on another CPU: an acceptor that closes, or answers one
@@ -201,18 +202,28 @@ static void run_tcp(bool exchange)
 	       (double)cpu / 1e3 / (double)opt.operations, failures);
 }
 
-static void run_udpconnect(void)
+static int open_client(void)
 {
 	int fd = socket(opt.six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	uint64_t start;
 
 	if (fd < 0)
 		load_die("socket: %s", strerror(errno));
-	start = thread_ns();
+	return fd;
+}
+
+static void run_udpconnect(bool anew)
+{
+	int fd = open_client();
+	uint64_t start = thread_ns();
+
 	for (long i = 0; i < opt.operations; i++) {
 		const struct target *t = draw();
 
 		failures += connect(fd, (const struct sockaddr *)&t->at, t->len) != 0;
+		if (anew) {
+			close(fd);
+			fd = open_client();
+		}
 	}
 	printf("{\"connect_ns\":%.1f,\"failed\":%lu}\n",
 	       (double)(thread_ns() - start) / (double)opt.operations, failures);
@@ -272,7 +283,7 @@ static void run_udp(bool connected)
 }
 
 static const char usage[] =
-	"usage: connload [-m tcp|exchange|udpconnect|udp|udpc] [-n operations] [-c cpu]\n"
+	"usage: connload [-m tcp|exchange|udpconnect|udpnew|udp|udpc] [-n operations] [-c cpu]\n"
 	"                [-a listen-port [-C cpu]] (-d 'address port' | -f file)\n"
 	"Connects to destinations drawn from a file of lines 'address [port]' (port: -p, 80) and\n"
 	"prints one JSON line. -a serves that port on every address from a thread on CPU -C.\n";
@@ -320,8 +331,8 @@ int main(int argc, char **argv)
 	load_pin((int)opt.cpu);
 	if (!strcmp(opt.mode, "tcp") || !strcmp(opt.mode, "exchange"))
 		run_tcp(!strcmp(opt.mode, "exchange"));
-	else if (!strcmp(opt.mode, "udpconnect"))
-		run_udpconnect();
+	else if (!strcmp(opt.mode, "udpconnect") || !strcmp(opt.mode, "udpnew"))
+		run_udpconnect(!strcmp(opt.mode, "udpnew"));
 	else if (!strcmp(opt.mode, "udp") || !strcmp(opt.mode, "udpc"))
 		run_udp(!strcmp(opt.mode, "udpc"));
 	else
