@@ -76,6 +76,31 @@ Test(upstream, routes)
 		0, "eight at most");
 }
 
+static const char *route_of(const struct wm_upstream_routes *all, const char *name)
+{
+	const struct wm_upstream_route *r = wm_upstream_route_of(all, name);
+
+	return r ? r->domain : "none";
+}
+
+Test(upstream, route_of)
+{
+	static struct wm_upstream_routes r;
+
+	cr_assert_eq(routes("corp.example=1.2.3.4", &r), 0);
+	r.count = 2;
+	r.at[1] = (struct wm_upstream_route){.domain = "b.corp.example", .count = 1};
+	cr_expect_str_eq(route_of(&r, "CORP.example."), "corp.example");
+	cr_expect_str_eq(route_of(&r, "a.b.corp.example"), "b.corp.example");
+	cr_expect_str_eq(route_of(&r, "xcorp.example"), "none", "a label is whole");
+	cr_expect_str_eq(route_of(&r, "."), "none");
+	r.at[r.count++] = (struct wm_upstream_route){.domain = ".", .count = 1};
+	cr_expect_str_eq(route_of(&r, "example"), ".");
+	cr_expect_str_eq(route_of(&r, "."), ".");
+	r.at[r.count++] = (struct wm_upstream_route){.domain = "a", .count = 1};
+	cr_expect_str_eq(route_of(&r, "x.a"), "a", "as long as the root's, and longer");
+}
+
 Test(upstream, resolv_conf)
 {
 	static const char text[] = "# nameserver 9.9.9.9\nnameserver 192.0.2.1\n"

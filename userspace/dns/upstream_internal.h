@@ -19,6 +19,9 @@ unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to)
 bool wm_upstream_is_stub(const struct wm_upstream_server *s);
 bool wm_upstream_server_same(const struct wm_upstream_server *a,
 			     const struct wm_upstream_server *b);
+/** The route that a name takes, in text: the one of the longest domain. NULL: none. */
+const struct wm_upstream_route *wm_upstream_route_of(const struct wm_upstream_routes *all,
+						     const char *name);
 
 /* --- upstream_tls.c: servers that speak TLS --- */
 struct wm_upstream_relays;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DNS_PORT     53
 #define TLS_PORT     853 /* RFC 7858 3.1 */
@@ -135,6 +136,29 @@ unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to)
 	if (f)
 		fclose(f);
 	return to->count - before;
+}
+
+static bool is_below(const char *name, const char *domain)
+{
+	size_t len = strlen(name), tail = strlen(domain);
+
+	len -= len && name[len - 1] == '.';
+	return strcmp(domain, ".") == 0 ||
+	       (len >= tail && strncasecmp(name + len - tail, domain, tail) == 0 &&
+		(len == tail || name[len - tail - 1] == '.'));
+}
+
+const struct wm_upstream_route *wm_upstream_route_of(const struct wm_upstream_routes *all,
+						     const char *name)
+{
+	const struct wm_upstream_route *best = NULL;
+
+	for (unsigned i = 0; i < all->count; i++)
+		if (is_below(name, all->at[i].domain) &&
+		    (!best || strlen(all->at[i].domain) > strlen(best->domain) ||
+		     strcmp(best->domain, ".") == 0))
+			best = &all->at[i];
+	return best;
 }
 
 /* --- dns.forward ------------------------------------------------------------------------------ */
