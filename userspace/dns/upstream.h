@@ -62,6 +62,7 @@ struct wm_upstream_config {
 	bool caps_for_id;	  /* 0x20 */
 	const char *dns64_prefix; /* "": none; borrowed */
 	bool rebind_protection;	  /* private addresses in answers are taken out */
+	bool asks_all;		  /* servers are asked whatever is known of them */
 	uint64_t serve_stale_s;	  /* 0: nothing stale is said */
 	uint64_t cache_max;	  /* octets of answers */
 	uint64_t timeout_ms;	  /* of a question */

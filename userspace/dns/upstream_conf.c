@@ -40,6 +40,10 @@ static const char *const private_ranges[] = {
 	"	fast-server-permil: 900\n"                                                               \
 	"	fast-server-num: 1\n"
 
+/* What is found of a server is over as soon as it is written: it is asked. With 0 it would hold
+ * until the second ends. */
+#define INFRA_TTL_OVER_S "-1"
+
 #define STALE_CLIENT_MS	   250 /* ms that a stale answer waits for a fresh one: RFC 8767 5 */
 #define TTL_MAX_S	   86400
 #define NEGATIVE_TTL_MAX_S 3600 /* RFC 2308 5: one to three hours */
@@ -157,6 +161,8 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S,
 			      STALE_CLIENT_MS);
 	put_modules(b, c);
+	if (c->asks_all)
+		wm_buf_puts(b, "\tinfra-host-ttl: " INFRA_TTL_OVER_S "\n");
 	if (c->caps_for_id)
 		wm_buf_puts(b, "\tuse-caps-for-id: yes\n");
 	if (*c->root_hints)

@@ -169,5 +169,7 @@ void wm_upstream_probes_doubt(struct wm_upstream_probes *p);
 bool wm_upstream_probes_seen(struct wm_upstream_probes *p, const uint8_t *name);
 bool wm_upstream_probes_loops(const struct wm_upstream_probes *p, const char *domain,
 			      const struct wm_upstream_server *s);
+/** Does a server of @p r answer? */
+bool wm_upstream_probes_up(const struct wm_upstream_probes *p, const struct wm_upstream_route *r);
 bool wm_upstream_probes_get(const struct wm_upstream_probes *p, unsigned n,
 			    struct wm_upstream_health *ret);

@@ -299,6 +299,17 @@ bool wm_upstream_probes_loops(const struct wm_upstream_probes *all, const char *
 	return p && p->h.state == WM_UPSTREAM_LOOPS;
 }
 
+bool wm_upstream_probes_up(const struct wm_upstream_probes *all, const struct wm_upstream_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct probe *p = find(all, r->domain, &r->servers[i]);
+
+		if (p && p->h.state == WM_UPSTREAM_UP)
+			return true;
+	}
+	return false;
+}
+
 bool wm_upstream_probes_get(const struct wm_upstream_probes *all, unsigned n,
 			    struct wm_upstream_health *ret)
 {
