@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream.c - questions that are not ours: how many may be open, of whom, for how long; and which
  * resolver they go to. When the servers become others a new resolver begins, without what the ones
- * before said: they were of another network. That before ends when its questions are answered. */
+ * before said: they were of another network. That before ends when its questions are answered.
+ * libunbound asks a server no more for a while that did not answer some questions, and fails others
+ * at once: where our probes say that one answers, a spare resolver is asked, which asks anyway. */
 #include "upstream_internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
@@ -15,17 +17,22 @@
 
 #define LOOK_MS	    1000  /* ms between two looks at resolv.conf */
 #define FRESH_SHARE 8	  /* of the memory for answers, beside it, of names that were forgotten */
+#define SPARE_FAILS 16	  /* of the spare resolver in a row: then it is not asked for */
+#define SPARE_MS    1000  /* so long: the servers themselves say that they cannot answer */
 #define CONF_MAX    65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
 
 struct wm_upstream_question {
 	struct wm_upstream *u;
 	struct wm_dns_client *client;
-	struct wm_unbound_ask *ask; /* NULL: it is answered at once */
+	struct wm_unbound_ask *ask;   /* NULL: it is answered at once */
+	struct wm_unbound_ask *again; /* of the spare resolver; NULL: it is not asked */
 	wm_upstream_fn fn;
 	void *arg;
 	bool checked, asking, done;
+	uint16_t type;
 	uint64_t due_ms;
 	TAILQ_ENTRY(wm_upstream_question) entry; /* in the order of due_ms */
+	char name[];				 /* as libunbound is asked */
 };
 
 struct retired {
@@ -41,7 +48,10 @@ struct wm_upstream {
 	struct wm_unbound *fresh;		  /* of names that were forgotten; NULL: none was */
 	char *fresh_names[WM_UPSTREAM_FRESH_MAX]; /* lower case, without the last dot */
 	unsigned fresh_count;
-	char *conf;			   /* its configuration */
+	struct wm_unbound *spare; /* asks whom the others will not; NULL: none was needed */
+	unsigned spare_failed;	  /* in a row */
+	uint64_t spare_ms;	  /* it is not asked before */
+	char *conf;		  /* its configuration */
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
@@ -159,18 +169,34 @@ static void sweep_retired(struct wm_upstream *u, bool all)
 	}
 }
 
-/* Not from within a callback of it. @return -ENOMEM: nothing is changed. */
+/* It ends when its questions do. NULL ok. @return -ENOMEM: nothing is changed. */
+static int retire(struct wm_upstream *u, struct wm_unbound *resolver)
+{
+	struct retired *r;
+
+	if (!resolver)
+		return 0;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->resolver = resolver;
+	r->until_ms = wm_clock_ms() + u->c.timeout_ms;
+	SLIST_INSERT_HEAD(&u->retired, r, entry);
+	return 0;
+}
+
+/* Another is made when it is needed: this one knows what was to be forgotten. */
+static void drop_spare(struct wm_upstream *u)
+{
+	if (!retire(u, u->spare))
+		u->spare = NULL;
+}
+
 static int take(struct wm_upstream *u, struct wm_unbound **at, struct wm_unbound *next)
 {
-	struct retired *r = *at ? calloc(1, sizeof(*r)) : NULL;
-
-	if (*at && !r)
+	if (retire(u, *at))
 		return -ENOMEM;
-	if (r) {
-		r->resolver = *at;
-		r->until_ms = wm_clock_ms() + u->c.timeout_ms;
-		SLIST_INSERT_HEAD(&u->retired, r, entry);
-	}
+	drop_spare(u);
 	*at = next;
 	if (u->anew)
 		u->anew(u->anew_arg);
@@ -278,24 +304,43 @@ static bool is_fresh(const struct wm_upstream *u, const char *name)
 	return false;
 }
 
-/* A resolver for few names: an eighth of the memory. */
-static int make_fresh(struct wm_upstream *u)
+/* The configuration of a resolver for few names: an eighth of the memory. */
+static bool small_conf(struct wm_upstream *u, bool asks_all, struct wm_buf *b)
 {
 	struct wm_upstream_config c = u->c;
 	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
-	struct wm_buf b;
-	int err = -ENOMEM;
+	bool ok = false;
 
 	c.cache_max /= FRESH_SHARE;
-	wm_buf_init(&b, CONF_MAX);
+	c.asks_all = asks_all;
+	wm_buf_init(b, CONF_MAX);
 	if (r) {
 		usable(u, r);
-		if (wm_upstream_conf(&b, &c, r))
-			err = make(u, &u->fresh, b.data);
+		ok = wm_upstream_conf(b, &c, r);
 	}
-	wm_buf_done(&b);
 	free(r);
-	return err;
+	return ok;
+}
+
+static int make_fresh(struct wm_upstream *u)
+{
+	struct wm_buf b;
+	int r = small_conf(u, false, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
+
+	wm_buf_done(&b);
+	return r;
+}
+
+static int make_spare(struct wm_upstream *u)
+{
+	struct wm_err e = {0};
+	struct wm_buf b;
+	int r = -ENOMEM;
+
+	if (small_conf(u, true, &b))
+		r = wm_unbound_new(u->loop, b.data, b.len, &u->spare, &e);
+	wm_buf_done(&b);
+	return r;
 }
 
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
@@ -327,7 +372,8 @@ static void forget(struct wm_upstream_question *q)
 	q->u->open_count--;
 	wm_dns_clients_leave(q->u->clients, q->client);
 	wm_unbound_cancel(q->ask);
-	q->ask = NULL;
+	wm_unbound_cancel(q->again);
+	q->ask = q->again = NULL;
 	q->done = true;
 	if (!q->asking)
 		free(q);
@@ -344,13 +390,10 @@ static void end(struct wm_upstream_question *q, enum wm_upstream_code code,
 	fn(arg, code, a);
 }
 
-static void on_answer(void *arg, const struct wm_unbound_answer *a)
+static void settle(struct wm_upstream_question *q, const struct wm_unbound_answer *a)
 {
-	struct wm_upstream_question *q = arg;
 	uint64_t *n = q->u->counters;
 
-	q->ask = NULL;
-	n[WM_UPSTREAM_C_KEPT] += a->at_once;
 	if (a->failed || (a->bogus && q->checked)) {
 		n[a->failed ? WM_UPSTREAM_C_FAILED : WM_UPSTREAM_C_BOGUS]++;
 		wm_upstream_probes_doubt(q->u->probes);
@@ -358,6 +401,53 @@ static void on_answer(void *arg, const struct wm_unbound_answer *a)
 	} else {
 		end(q, WM_UPSTREAM_ANSWERED, a);
 	}
+}
+
+static void on_again(void *arg, const struct wm_unbound_answer *a)
+{
+	struct wm_upstream_question *q = arg;
+	struct wm_upstream *u = q->u;
+
+	q->again = NULL;
+	u->spare_failed = a->failed ? u->spare_failed + 1 : 0;
+	if (u->spare_failed == SPARE_FAILS) {
+		u->spare_failed = 0;
+		u->spare_ms = wm_clock_ms() + SPARE_MS;
+	}
+	settle(q, a);
+}
+
+/* libunbound has failed it. Whether a server said so it does not tell; where one answers probes, it
+ * is asked, past what libunbound keeps of servers and of failures.
+ * @return false: it stays failed. Else it may be gone. */
+static bool ask_again(struct wm_upstream_question *q)
+{
+	struct wm_upstream *u = q->u;
+	const struct wm_upstream_route *to = wm_upstream_route_of(&u->routes, q->name);
+	bool asking = q->asking;
+	int r;
+
+	if (!to || wm_clock_ms() < u->spare_ms || !wm_upstream_probes_up(u->probes, to) ||
+	    (!u->spare && make_spare(u)))
+		return false;
+	u->counters[WM_UPSTREAM_C_AGAIN]++;
+	wm_upstream_probes_doubt(u->probes);
+	q->asking = true;
+	r = wm_unbound_ask(u->spare, q->name, q->type, on_again, q, &q->again);
+	q->asking = asking;
+	if (q->done && !asking)
+		free(q);
+	return !r;
+}
+
+static void on_answer(void *arg, const struct wm_unbound_answer *a)
+{
+	struct wm_upstream_question *q = arg;
+
+	q->ask = NULL;
+	q->u->counters[WM_UPSTREAM_C_KEPT] += a->at_once;
+	if (!a->failed || a->bogus || !ask_again(q))
+		settle(q, a);
 }
 
 static void on_late(void *arg)
@@ -375,8 +465,10 @@ static void on_late(void *arg)
 		wm_timer_arm(u->late, q->due_ms - now);
 }
 
-static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t client[16])
+static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t client[16],
+					  const char *name)
 {
+	size_t size = strlen(name) + 1;
 	struct wm_upstream_question *q;
 	int r;
 
@@ -388,7 +480,7 @@ static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t c
 		u->counters[WM_UPSTREAM_C_FULL]++;
 		return NULL;
 	}
-	q = calloc(1, sizeof(*q));
+	q = calloc(1, sizeof(*q) + size);
 	r = q ? wm_dns_clients_enter(u->clients, client, &q->client) : -ENOMEM;
 	if (r) {
 		u->counters[r == -EDQUOT ? WM_UPSTREAM_C_CLIENT_FULL : WM_UPSTREAM_C_FULL]++;
@@ -396,6 +488,7 @@ static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t c
 		return NULL;
 	}
 	q->u = u;
+	memcpy(q->name, name, size);
 	q->due_ms = wm_clock_ms() + u->c.timeout_ms;
 	if (!u->open_count++)
 		wm_timer_arm(u->late, u->c.timeout_ms);
@@ -417,7 +510,9 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	}
 	u->counters[WM_UPSTREAM_C_ASKED]++;
 	wm_upstream_probes_used(u->probes);
-	q = admit(u, client);
+	if (!wm_dns_text(name, text, sizeof(text)))
+		memcpy(text, ".", sizeof("."));
+	q = admit(u, client, text);
 	if (!q) {
 		fn(arg, WM_UPSTREAM_SERVFAIL, NULL);
 		return NULL;
@@ -425,9 +520,8 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	q->fn = fn;
 	q->arg = arg;
 	q->checked = checked;
+	q->type = type;
 	q->asking = true;
-	if (!wm_dns_text(name, text, sizeof(text)))
-		memcpy(text, ".", sizeof("."));
 	if (wm_unbound_ask(is_fresh(u, text) ? u->fresh : u->resolver, text, type, on_answer, q,
 			   &q->ask) &&
 	    !q->done) {
@@ -513,6 +607,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	sweep_retired(u, true);
 	wm_unbound_free(u->resolver);
 	wm_unbound_free(u->fresh);
+	wm_unbound_free(u->spare);
 	while (u->fresh_count)
 		free(u->fresh_names[--u->fresh_count]);
 	wm_upstream_probes_free(u->probes);

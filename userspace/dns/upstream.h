@@ -74,6 +74,9 @@ struct wm_upstream_config {
 	X(ASKED, dns_upstream_asked, "questions that are not ours, for the resolver")              \
 	X(KEPT, dns_upstream_kept, "of these, answered from its cache at once")                    \
 	X(STALE, dns_upstream_stale, "answers from its cache although their TTL is over")          \
+	X(AGAIN, dns_upstream_again,                                                               \
+	  "questions failed by libunbound though a server answers: asked past what it knows of "   \
+	  "the servers")                                                                           \
 	X(FAILED, dns_upstream_failed, "no server had an answer: SERVFAIL")                        \
 	X(BOGUS, dns_upstream_bogus, "validation failed: SERVFAIL")                                \
 	X(LATE, dns_upstream_late, "no answer within dns.upstream_timeout: SERVFAIL")              \
