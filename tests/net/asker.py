@@ -3,10 +3,13 @@
 """Clients of the agent's DNS on 127.0.0.1:8600.
 flood SOURCE COUNT: that many questions at once whose answers never come; prints how many were SERVFAIL at once.
 names FIRST COUNT: that many names, 32 at a time; prints how many were answered.
+between SECONDS: questions that nobody answers, and when they have waited so long, a hundred that the server does
+answer; prints how many of these had none.
 pipeline: on one connection a question that takes a while, then quick ones; prints the order of the answers."""
 import select
 import socket
 import sys
+import time
 
 import dns.message
 import dns.rcode
@@ -53,6 +56,25 @@ def names(first, count):
     print(answered)
 
 
+def between(seconds):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for i in range(40):
+        s.sendto(query(f"drop-{seconds}-{i}.lies").to_wire(), AGENT)
+    time.sleep(float(seconds))
+    waits = set()
+    for i in range(100):
+        q = query(f"slow-{seconds}-{i}.lies")
+        q.id = i
+        waits.add(q.id)
+        s.sendto(q.to_wire(), AGENT)
+        time.sleep(0.0005)
+    while waits and select.select([s], [], [], 8)[0]:
+        a = dns.message.from_wire(s.recv(4096))
+        if a.question[0].name.labels[0].startswith(b"slow"):
+            waits.discard(a.id) if a.answer else print(dns.rcode.to_text(a.rcode()), end=" ")
+    print(len(waits))
+
+
 def pipeline():
     s = socket.create_connection(AGENT)
     s.settimeout(10)
@@ -68,4 +90,4 @@ def pipeline():
 
 
 {"flood": lambda: flood(sys.argv[2], int(sys.argv[3])), "names": lambda: names(int(sys.argv[2]), int(sys.argv[3])),
- "pipeline": pipeline}[sys.argv[1]]()
+ "between": lambda: between(sys.argv[2]), "pipeline": pipeline}[sys.argv[1]]()
