@@ -579,3 +579,28 @@ Test(names, an_answer_of_the_registry_goes_by_the_policy)
 	cr_assert_eq(have(1, NULL), 1);
 	cr_assert_eq(have(1, "10.0.2.1"), 1);
 }
+
+/* Who has a host name is in no table, so its tier has nobody: the next has addresses, for all
+ * types.
+ */
+Test(names, a_tier_of_host_names_is_no_alias_beside_addresses)
+{
+	static const struct wm_policy_target to_db = {
+		.service = "db", .subset = "", .region = "", .of = ""};
+	struct wm_policy_draft d;
+
+	add("web", "a", "host.example.org", 81, NULL, WM_PASSING);
+	add("db", "d", "10.0.2.1", 90, NULL, WM_PASSING);
+	wm_policy_draft_init(&d, "web");
+	d.p.select = WM_SELECT_FAILOVER;
+	d.p.failover = &to_db;
+	d.p.failover_count = 1;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	ask("web.service.mesh.internal", A);
+	cr_assert_eq(have(1, "10.0.2.1"), 1);
+	ask("web.service.mesh.internal", 16);
+	nodata(0);
+	ask("web.service.mesh.internal", 28);
+	nodata(0);
+}

@@ -136,10 +136,14 @@ static bool put_cname(struct wm_reply *r, const char *host)
 void wm_reply_service_alias(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	int64_t n = s ? wm_reply_candidates(r, s) : 0;
 	const char *chosen = NULL;
 	uint64_t total = 0;
+	int64_t n;
 
+	/* beside an alias nothing else may be: RFC 2181 10.1 */
+	if (!s || wm_reply_up_in_tables(r))
+		return;
+	n = wm_reply_candidates(r, s);
 	/* one by weight: of those seen so far each is it with its share */
 	for (int64_t k = 0; k < n; k++) {
 		const struct wm_instance *i = r->s->chosen[k];

@@ -152,6 +152,8 @@ bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
 /** Who may be named of the asked service @p s, its tag or subset, in no order. @return how many, in
  *  r->s->chosen; -1: no memory. */
 int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s);
+/** Have the tables an address of the asked service, or of a part of it, that is up? */
+bool wm_reply_up_in_tables(const struct wm_reply *r);
 /** Is there what was asked for: a service or a part of it that has a virtual address, or somebody
  *  who takes connections? */
 bool wm_reply_exists(struct wm_reply *r);

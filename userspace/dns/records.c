@@ -234,10 +234,17 @@ static bool any_usable(const struct wm_reply *r)
 	return false;
 }
 
+bool wm_reply_up_in_tables(const struct wm_reply *r)
+{
+	struct wm_view v = wm_tables_view(r->s->tables);
+	const struct wm_name *name = entry_of(r);
+
+	return name && wm_ups(&v, name->set, WM_FAMILY_4 | WM_FAMILY_6);
+}
+
 bool wm_reply_exists(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
-	const struct wm_name *name;
 	struct in6_addr v6;
 	struct in_addr v4;
 
@@ -246,14 +253,7 @@ bool wm_reply_exists(struct wm_reply *r)
 			     wm_registry_label(r->s->registry, s->name, r->ask.tag, &v4, &v6));
 	if (!by_policy(r))
 		return any_usable(r);
-	name = entry_of(r);
-	if (name) {
-		struct wm_view v = wm_tables_view(r->s->tables);
-
-		if (wm_ups(&v, name->set, WM_FAMILY_4 | WM_FAMILY_6))
-			return true;
-	}
-	return s && wm_reply_candidates(r, s) > 0;
+	return wm_reply_up_in_tables(r) || (s && wm_reply_candidates(r, s) > 0);
 }
 
 /* Tags may have dots, and each is a label. */
