@@ -215,6 +215,8 @@ static void seal(struct frame *f)
 	}
 	put16(udp + 6, 0);
 	put16(udp + 6, ~udp_sum(f) & 0xffff);
+	if (!udp[6] && !udp[7])
+		put16(udp + 6, 0xffff); /* 0 is none: RFC 768 */
 }
 
 static void put_question(struct frame *f, const char *name, uint16_t type, unsigned edns)
