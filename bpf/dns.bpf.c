@@ -820,3 +820,4 @@ int dns_veth(struct __sk_buff *skb)
 #include "dns_srv.h"
 #include "dns_rest.h"
 #include "dns_ready.h"
+#include "dns_link.h"

@@ -71,7 +71,10 @@
 	X(DNS_PASS_EXPIRED, dns_pass_expired, "passed: what another server said is too old")       \
 	X(DNS_DROP_ALLOW, dns_drop_allow, "dropped: the client is of no network of dns.allow")     \
 	X(DNS_DROP_POD, dns_drop_pod, "dropped: the pod asks more than dns.pod_limit allows")      \
-	X(DNS_READY, dns_ready, "of the answers in the kernel: made by userspace before")
+	X(DNS_READY, dns_ready, "of the answers in the kernel: made by userspace before")          \
+	X(DNS_PASS_LINK, dns_pass_link,                                                            \
+	  "passed: came by a link, and its addresses, hops or checksums are for the node's own "   \
+	  "stack to judge")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

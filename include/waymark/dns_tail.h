@@ -8,5 +8,6 @@ enum wm_dns_tail {
 	WM_DNS_TAIL_REST,  /* dns_rest: names of ours whose form says what they have */
 	WM_DNS_TAIL_PLAIN, /* dns_plain: services by another name than in the tables */
 	WM_DNS_TAIL_READY, /* dns_ready: what userspace made of what no health changes */
+	WM_DNS_TAIL_VETH,  /* dns_veth: what dns_link lets through */
 	WM_DNS_TAILS
 };

@@ -41,7 +41,7 @@ static void make_plane(void)
 	struct wm_plane_config c = small();
 
 	c.attach_connect = false;
-	c.veth_devices = veth_only; /* so that its program is loaded */
+	c.veth_devices = c.link_devices = veth_only; /* so that their programs are loaded */
 	c.names = names_cap;
 	c.frontends = 256;
 	c.sets = 128;

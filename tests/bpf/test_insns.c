@@ -23,7 +23,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 
 	cr_assert(f, "%s is missing: run from the top of the tree", BUDGET);
 	uname(&u);
-	c.veth_devices = veth_only;
+	c.veth_devices = c.link_devices = veth_only;
 	c.observe = c.passive = true;
 	c.hot_answers = c.ready_answers = 1;
 	p = open_ok(&c, false);

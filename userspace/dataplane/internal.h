@@ -76,6 +76,7 @@ enum wm_prog_index {
 	WM_PROG_CONNECT6,
 	WM_PROG_DNS_LO,
 	WM_PROG_DNS_VETH,
+	WM_PROG_DNS_LINK,
 	WM_PROG_DNS_SRV, /* tails.c puts these where the two call them */
 	WM_PROG_DNS_HOT,
 	WM_PROG_DNS_REST,
@@ -133,7 +134,7 @@ struct wm_custom {
 
 struct wm_plane {
 	struct wm_plane_config c; /* strings are our copies */
-	char **lo_devices, **veth_devices;
+	char **lo_devices, **veth_devices, **link_devices;
 	int lock_fd;
 	int map_fd[WM_MAP_COUNT];
 	int affinity_fd;	 /* the connect programs' map, affinity.c; -1: none yet */
@@ -307,7 +308,7 @@ int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_le
 /* --- device.c, cgroup.c --- */
 struct wm_device {
 	uint32_t ifindex;
-	bool loopback;
+	bool loopback, ethernet;
 	char name[16]; /* IFNAMSIZ */
 	char kind[16]; /* "veth", "" */
 };

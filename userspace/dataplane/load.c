@@ -52,6 +52,7 @@ static const struct {
 	[WM_PROG_CONNECT6] = {"connect6", WM_OBJECT_CONNECT},
 	[WM_PROG_DNS_LO] = {"dns_lo", WM_OBJECT_DNS},
 	[WM_PROG_DNS_VETH] = {"dns_veth", WM_OBJECT_DNS},
+	[WM_PROG_DNS_LINK] = {"dns_link", WM_OBJECT_DNS},
 	[WM_PROG_DNS_SRV] = {"dns_srv", WM_OBJECT_DNS},
 	[WM_PROG_DNS_HOT] = {"dns_hot", WM_OBJECT_DNS},
 	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
@@ -586,8 +587,10 @@ void wm_progs_load(struct wm_plane *p)
 	}
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;
-	if (!p->veth_devices || !p->veth_devices[0])
-		p->progs[WM_PROG_DNS_VETH].wanted = false;
+	if (!p->link_devices || !p->link_devices[0])
+		p->progs[WM_PROG_DNS_LINK].wanted = false;
+	if ((!p->veth_devices || !p->veth_devices[0]) && !p->progs[WM_PROG_DNS_LINK].wanted)
+		p->progs[WM_PROG_DNS_VETH].wanted = false; /* links call it */
 	p->progs[WM_PROG_DNS_PLAIN].wanted = p->progs[WM_PROG_DNS_REST].wanted =
 		p->progs[WM_PROG_DNS_SRV].wanted =
 			p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;

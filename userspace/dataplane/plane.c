@@ -67,7 +67,7 @@ static int copy_config(struct wm_plane *p, const struct wm_plane_config *c, stru
 	int r;
 
 	p->c = *c;
-	p->c.lo_devices = p->c.veth_devices = NULL; /* the copies are used */
+	p->c.lo_devices = p->c.veth_devices = p->c.link_devices = NULL; /* the copies are used */
 	p->c.pin_dir = strdup(c->pin_dir);
 	p->c.cgroup = c->cgroup ? strdup(c->cgroup) : NULL;
 	p->c.custom = c->custom ? strdup(c->custom) : NULL;
@@ -76,6 +76,8 @@ static int copy_config(struct wm_plane *p, const struct wm_plane_config *c, stru
 	r = strings_copy(c->lo_devices, &p->lo_devices);
 	if (!r)
 		r = strings_copy(c->veth_devices, &p->veth_devices);
+	if (!r)
+		r = strings_copy(c->link_devices, &p->link_devices);
 	return r ? wm_err_set(e, r, "devices: at most %d of a kind", DEVICES_MAX) : 0;
 }
 
@@ -160,6 +162,7 @@ void wm_plane_close(struct wm_plane *p)
 	wm_closep(&p->lock_fd);
 	strings_free(p->lo_devices);
 	strings_free(p->veth_devices);
+	strings_free(p->link_devices);
 	free(dir.own);
 	free(cgroup.own);
 	free(custom.own);

@@ -24,6 +24,9 @@ struct wm_plane_config {
 	/* answering by redirect (host side of pods): names, or globs of veth devices that are there
 	 * or appear later; NULL-terminated */
 	const char *const *veth_devices;
+	/* the same on links to other machines: names of Ethernet devices, or globs of hardware;
+	 * NULL-terminated */
+	const char *const *link_devices;
 	bool attach_dns, attach_connect;
 	/* Domains and datacenter of the names in the tables, as text: what of them cannot be is
 	 * denied in the kernel. NULL: nothing is. */
