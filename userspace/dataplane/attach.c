@@ -129,6 +129,28 @@ const struct wm_device *wm_device_of(const struct wm_plane *p, const char *name)
 	return NULL;
 }
 
+/* A glob takes devices of the kind only: nobody wants "*" to mean the uplink. Hardware has none. */
+static bool takes(unsigned prog, const char *glob, const struct wm_device *d)
+{
+	if (fnmatch(glob, d->name, 0))
+		return false;
+	if (prog == WM_PROG_DNS_LINK)
+		return d->ethernet && !*d->kind;
+	return prog == WM_PROG_DNS_LO ? d->loopback : !strcmp(d->kind, "veth");
+}
+
+/* Whether kernel.veth_devices takes it. */
+static bool is_pod(const struct wm_plane *p, const struct wm_device *d)
+{
+	char *const *list = p->veth_devices;
+
+	for (; list && *list; list++)
+		if (wm_device_is_glob(*list) ? takes(WM_PROG_DNS_VETH, *list, d)
+					     : !strcmp(*list, d->name))
+			return true;
+	return false;
+}
+
 /* Where a device can take the program. @return NULL: it cannot, the hook says why. */
 static const struct wm_device *check_device(const struct wm_plane *p, unsigned i, const char *name,
 					    struct wm_plane_hook *h)
@@ -137,9 +159,13 @@ static const struct wm_device *check_device(const struct wm_plane *p, unsigned i
 
 	if (!d) {
 		fail(h, -ENODEV, "no such device in this network namespace (%s)", strerror(ENODEV));
-		h->waiting = i == WM_PROG_DNS_VETH;
+		h->waiting = i != WM_PROG_DNS_LO;
 	} else if (i == WM_PROG_DNS_LO && !d->loopback) {
 		fail(h, -EINVAL, "answering in place works on loopback devices only");
+	} else if (i == WM_PROG_DNS_LINK && !d->ethernet) {
+		fail(h, -EINVAL, "answering on a link works on Ethernet devices only");
+	} else if (i == WM_PROG_DNS_LINK && is_pod(p, d)) {
+		fail(h, -EINVAL, "it is a pod's: kernel.veth_devices has it");
 	} else if (i == WM_PROG_DNS_VETH && d->loopback) {
 		fail(h, -EINVAL, "answering by redirect does not work on a loopback device");
 	}
@@ -189,7 +215,7 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 		else
 			fail(h, r, "attaching to the device: %s %.90s", strerror(-r),
 			     wm_bpf_log_last());
-		h->waiting = r == -ENODEV && i == WM_PROG_DNS_VETH; /* it has just gone */
+		h->waiting = r == -ENODEV && i != WM_PROG_DNS_LO; /* it has just gone */
 	}
 	drop(p, pin);
 }
@@ -266,13 +292,6 @@ static struct wm_plane_hook *add_hook(struct wm_plane *p, unsigned prog, const c
 	h->where = where;
 	remember(p, h);
 	return h;
-}
-
-/* A glob takes devices of the kind only: nobody wants "*" to mean the uplink. */
-static bool takes(unsigned prog, const char *glob, const struct wm_device *d)
-{
-	return fnmatch(glob, d->name, 0) == 0 &&
-	       (prog == WM_PROG_DNS_LO ? d->loopback : !strcmp(d->kind, "veth"));
 }
 
 static void attach_devices(struct wm_plane *p, unsigned prog, char *const *devices)
@@ -377,6 +396,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 	if (p->c.attach_dns) {
 		attach_devices(p, WM_PROG_DNS_LO, p->lo_devices);
 		attach_devices(p, WM_PROG_DNS_VETH, p->veth_devices);
+		attach_devices(p, WM_PROG_DNS_LINK, p->link_devices);
 		wm_pod_asks_sweep(p);
 	}
 	wm_tails_forget(p);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
@@ -38,6 +39,7 @@ static void fill(struct rtnl_link *link, struct wm_device *ret)
 
 	ret->ifindex = (uint32_t)rtnl_link_get_ifindex(link);
 	ret->loopback = rtnl_link_get_flags(link) & IFF_LOOPBACK;
+	ret->ethernet = rtnl_link_get_arptype(link) == ARPHRD_ETHER;
 	snprintf(ret->name, sizeof(ret->name), "%s", name ? name : "");
 	snprintf(ret->kind, sizeof(ret->kind), "%s", kind ? kind : "");
 }

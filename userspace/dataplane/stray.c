@@ -105,6 +105,7 @@ bool wm_plane_stray(const struct wm_plane *p, struct wm_stray_walk *w, unsigned 
 
 	s.c.lo_devices = (const char *const *)p->lo_devices;
 	s.c.veth_devices = (const char *const *)p->veth_devices;
+	s.c.link_devices = (const char *const *)p->link_devices;
 	while (count-- && w->phase < WM_ARRAY_LEN(phases)) {
 		if (phases[w->phase](&s, w))
 			continue;

@@ -134,7 +134,8 @@ static bool matches(const char *const *devices, const char *name)
 
 static bool is_our_device(const struct wm_plane_config *c, const char *name)
 {
-	return c->attach_dns && (matches(c->lo_devices, name) || matches(c->veth_devices, name));
+	return c->attach_dns && (matches(c->lo_devices, name) || matches(c->veth_devices, name) ||
+				 matches(c->link_devices, name));
 }
 
 /* The device of a tcx link, where it is one of this network namespace. */

@@ -86,7 +86,9 @@ static void find_reasons(struct wm_plane_watch *w)
 	if (wm_plane_custom_refused(w->plane))
 		reason(w, "%s", wm_plane_custom_refused(w->plane));
 	if (w->plane->devices_left_out)
-		reason(w, "%u devices of kernel.veth_devices are left out: %d hooks are the limit",
+		reason(w,
+		       "%u devices of kernel.veth_devices and kernel.dns_devices are left out: %d "
+		       "hooks are the limit",
 		       w->plane->devices_left_out, WM_DEVICES_MAX);
 }
 
@@ -232,6 +234,7 @@ void wm_plane_watch_start(struct wm_plane_watch *w)
 	c = w->plane->c;
 	c.lo_devices = (const char *const *)w->plane->lo_devices;
 	c.veth_devices = (const char *const *)w->plane->veth_devices;
+	c.link_devices = (const char *const *)w->plane->link_devices;
 	if (wm_plane_custom_refused(w->plane))
 		wm_warn("plane.custom", "text=%s", wm_log_q(wm_plane_custom_refused(w->plane)));
 	attach(w);
