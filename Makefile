@@ -21,7 +21,7 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
 	libpcre2-dev libroaring-dev libunbound-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
-DEPS_TEST := libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
+DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
 	etcd-client dnsmasq-base bind9
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
