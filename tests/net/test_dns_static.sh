@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Names that no health changes are answered by the kernel once userspace has said them: nodes, addresses,
+# the domain's name server, the operator's records. Until they change, and on while no agent runs.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+node() { # name, address, [rack]
+	code -X PUT $API/v1/catalog/register -d "{\"Node\":\"$1\",\"Address\":\"$2\",\"NodeMeta\":{\"rack\":\"${3:-r1}\"},\"SkipNodeUpdate\":false}"
+}
+gone() { code -X PUT $API/v1/catalog/deregister -d "{\"Node\":\"$1\"}"; }
+settings() { # records, each in quotes
+	printf '{"dns": {"records": [%s]}}' "$1" >"$TMP/settings.json"
+}
+ready() { counter dns_ready; }
+said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; <|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
+in_kernel() { # does the kernel give this answer again?
+	local before
+	before=$(ready)
+	dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" >/dev/null
+	[ "$(ready)" -gt "$before" ]
+}
+
+settings '"printer.mesh.internal 60 A 10.0.0.7", "www.corp CNAME printer.mesh.internal", "corp MX 10 mail.corp", "_x._tcp.corp SRV 0 5 80 printer.mesh.internal"'
+start_agent --config "$TMP/settings.json"
+check "a node" 200 "$(node far 10.9.8.7)"
+check "with IPv6" 200 "$(node six fd00::6)"
+register a web 127.1.0.1 80 >/dev/null
+register b other 10.1.0.2 80 >/dev/null
+virtual=$(ask web.virtual.mesh.internal)
+virtual6=$(vip6 web)
+
+# --- the same words
+questions() {
+	cat <<-END
+		far.node.mesh.internal A
+		+noedns FAR.Node.mesh.internal A
+		far.node.dc1.mesh.internal A
+		six.node.mesh.internal AAAA
+		+dnssec six.node.mesh.internal A
+		far.node.mesh.internal TXT
+		+norec +notcp far.node.mesh.internal ANY
+		mesh.internal NS
+		ns.mesh.internal A
+		none.node.mesh.internal A
+		-x 10.9.8.7
+		-x fd00::6
+		-x 10.1.0.2
+		-x $virtual
+		-x $virtual6
+		-x 240.0.0.1
+		printer.mesh.internal A
+		printer.mesh.internal AAAA
+		none.mesh.internal A
+		www.corp A
+		+cd corp MX
+		_x._tcp.corp SRV
+	END
+}
+while read -r -a question; do
+	for _ in 1 2; do dig +tries=1 +time=6 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done
+	in_kernel "${question[@]}" || fail "${question[*]} is the kernel's"
+	before=$(ready)
+	words=$(said "${question[@]}")
+	check "${question[*]}: the kernel's" $((before + 1)) "$(ready)"
+	check "${question[*]}" "$(said "${question[@]}" +tcp | sed 's/ (TCP)//')" "$words"
+done < <(questions)
+dns_balance
+
+# --- what changes is told as it is, at once
+for n in 1 2 3 4 5 6 7 8 9; do
+	check "another address" 200 "$(node far 10.9.7.$n "r$n")"
+	check "is told" "10.9.7.$n" "$(ask far.node.mesh.internal)"
+	check "with its metadata" "\"rack=r$n\"" "$(ask far.node.mesh.internal TXT)"
+	check "by its name" far.node.dc1.mesh.internal. "$(ask -x 10.9.7.$n)"
+	check "and not by that before" REFUSED "$(status_of -x 10.9.7.$((n - 1)))"
+	in_kernel far.node.mesh.internal || fail "it is the kernel's again"
+	in_kernel six.node.mesh.internal AAAA || fail "the other has not changed"
+done
+for _ in 1 2 3; do
+	check "a node goes" 200 "$(gone far)"
+	check "it is not there" NXDOMAIN "$(status_of far.node.mesh.internal)"
+	check "nor is what it had" REFUSED "$(status_of -x 10.9.7.9)"
+	check "still not" NXDOMAIN "$(status_of far.node.mesh.internal)"
+	in_kernel far.node.mesh.internal || fail "the kernel says so"
+	check "a node comes" 200 "$(node far 10.9.7.9)"
+	check "it is there" 10.9.7.9 "$(ask far.node.mesh.internal)"
+	check "under its address" far.node.dc1.mesh.internal. "$(ask -x 10.9.7.9)"
+	check "a service goes" 200 "$(code -X PUT $API/v1/agent/service/deregister/b)"
+	check "its address is nobody's" REFUSED "$(status_of -x 10.1.0.2)"
+	check "it comes" 200 "$(register b other 10.1.0.2 80)"
+	check "and has it" other.service.dc1.mesh.internal. "$(ask -x 10.1.0.2)"
+	check "a service with virtual addresses goes" 200 "$(code -X PUT $API/v1/agent/service/deregister/a)"
+	check "nobody has them" "NXDOMAIN NXDOMAIN" "$(status_of -x "$virtual") $(status_of -x "$virtual6")"
+	check "it comes" 200 "$(register a web 127.1.0.1 80)"
+	check "and has them" "web.virtual.mesh.internal. web.virtual.mesh.internal." "$(ask -x "$virtual") $(ask -x "$virtual6")"
+done
+settings '"printer.mesh.internal 60 A 10.0.0.8"'
+check "a reload" "" "$(operator -X PUT "$API/v1/agent/reload")"
+check "another address" 10.0.0.8 "$(ask printer.mesh.internal)"
+check "a record that is gone" REFUSED "$(status_of www.corp)"
+check "of a name for SRV" REFUSED "$(status_of _x._tcp.corp SRV)"
+
+# --- without an agent
+for _ in 1 2; do while read -r -a question; do dig +tries=1 +time=6 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done < <(questions); done
+ask -x 10.9.7.9 >/dev/null
+stop_agent KILL
+check "a node" 10.9.7.9 "$(ask far.node.mesh.internal)"
+check "an address" far.node.dc1.mesh.internal. "$(ask -x 10.9.7.9)"
+check "a virtual one" web.virtual.mesh.internal. "$(ask -x "$virtual")"
+check "a record" 10.0.0.8 "$(ask printer.mesh.internal)"
+check "a node that is not there" NXDOMAIN "$(status_of none.node.mesh.internal)"
+
+# --- another agent begins without
+start_agent --config "$TMP/settings.json"
+check "the node is there" 10.9.7.9 "$(ask far.node.mesh.internal)"
+check "it changes" 200 "$(node far 10.9.7.1)"
+check "and is told" 10.9.7.1 "$(ask far.node.mesh.internal)"
+dns_balance
+stop_agent
+start_agent --set dns.kernel_ready=0
+for _ in 1 2 3; do check "without" 10.9.7.1 "$(ask far.node.mesh.internal)"; done
+in_kernel far.node.mesh.internal && fail "dns.kernel_ready=0 keeps nothing"
+dns_balance
+done_testing
