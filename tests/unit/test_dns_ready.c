@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base security net model store registry metadata resolution dns */
+/* Answers that the kernel is given to say again: what an entry holds, when there is one, and what
+ * ends it. */
+#include "userspace/dns/ready.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#define NAME	 "\3far\4node"
+#define NAME_LEN (sizeof(NAME)) /* with the root label */
+#define BEGIN	 (WM_DNS_HEADER_LEN + NAME_LEN + 4)
+
+static uint64_t words[WM_READY_WORDS];
+static struct wm_ready kept;
+static uint16_t kept_type;
+static unsigned puts_count;
+static int refusal;
+
+static int put(void *arg, struct wm_ready *e, uint16_t type)
+{
+	cr_assert_eq(arg, &kept);
+	kept = *e;
+	kept_type = type;
+	puts_count++;
+	return refusal;
+}
+
+static struct wm_ready_level *level(void)
+{
+	const struct wm_ready_kernel k = {put, words, &kept};
+	struct wm_ready_level *l = wm_ready_new(&k);
+
+	cr_assert(l);
+	return l;
+}
+
+static uint8_t msg[2048];
+
+static struct wm_ready_made made(size_t records)
+{
+	struct wm_ready_made m = {.message = msg,
+				  .len = BEGIN + records,
+				  .name_len = NAME_LEN,
+				  .type = 16,
+				  .answers = 1,
+				  .additionals = 2};
+
+	memcpy(msg + WM_DNS_HEADER_LEN, NAME, NAME_LEN);
+	for (size_t i = 0; i < records; i++)
+		msg[BEGIN + i] = (uint8_t)(i + 1);
+	return m;
+}
+
+Test(dns_ready, an_entry_is_what_stands_behind_the_question)
+{
+	struct wm_ready_level *l = level();
+	struct wm_ready_made m = made(50);
+
+	m.serial_at = BEGIN + 20;
+	m.rcode = 3;
+	m.authorities = 1;
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	cr_assert_eq(kept_type, 16);
+	cr_assert_eq(kept.head.len, 50);
+	cr_assert_eq(kept.head.serial_at, 20);
+	cr_assert_eq(kept.head.rcode, 3);
+	cr_assert_eq(kept.head.answers, 1);
+	cr_assert_eq(kept.head.authorities, 1);
+	cr_assert_eq(kept.head.additionals, 2);
+	cr_assert_eq(kept.head.name_len, NAME_LEN);
+	cr_assert_eq(memcmp(kept.name, NAME, NAME_LEN), 0);
+	cr_assert_eq(memcmp(kept.octets, msg + BEGIN, 50), 0);
+	cr_assert_eq(kept.octets[50], 0);
+	wm_ready_free(l);
+}
+
+Test(dns_ready, its_sum_is_of_its_sources)
+{
+	struct wm_ready_level *l = level();
+	struct wm_ready_made m = made(20);
+	uint64_t before;
+
+	m.source[1] = wm_ready_source("far", 3);
+	m.source[2] = WM_READY_LABELS;
+	cr_assert_geq(m.source[1], WM_READY_FIRST);
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	before = kept.head.sum;
+	wm_ready_changed(l, m.source[1] == 9 ? 10 : 9);
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	cr_assert_eq(kept.head.sum, before);
+	for (unsigned i = 0; i < 3; i++) {
+		wm_ready_changed(l, m.source[i]);
+		cr_assert_eq(wm_ready_keep(l, &m), 0);
+		cr_assert_gt(kept.head.sum, before);
+		before = kept.head.sum;
+	}
+	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_CHANGES], 4);
+	wm_ready_changed(NULL, WM_READY_ALL); /* nobody keeps anything */
+	wm_ready_free(l);
+}
+
+Test(dns_ready, what_is_too_long_or_refused_is_counted)
+{
+	struct wm_ready_level *l = level();
+	struct wm_ready_made m = made(WM_READY_OCTETS);
+
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	m = made(WM_READY_OCTETS + 1);
+	cr_assert_eq(wm_ready_keep(l, &m), -EMSGSIZE);
+	cr_assert_eq(puts_count, 1);
+	refusal = -ENOMEM;
+	m = made(20);
+	cr_assert_eq(wm_ready_keep(l, &m), -ENOMEM);
+	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_KEPT], 1);
+	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_LONG], 1);
+	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_REFUSED], 1);
+	wm_ready_free(l);
+}
+
+/* Names that are not there may be ever new ones: these are nobody's to keep. */
+Test(dns_ready, without_records_it_is_asked_for_twice)
+{
+	static const uint8_t name[] = NAME;
+	struct wm_ready_level *l = level();
+	unsigned again = 0;
+
+	cr_assert(wm_ready_wants(l, name, NAME_LEN, 1, true));
+	cr_assert_not(wm_ready_wants(l, name, NAME_LEN, 28, false));
+	cr_assert(wm_ready_wants(l, name, NAME_LEN, 28, false));
+	for (unsigned i = 0; i < 10000; i++)
+		again += wm_ready_wants(l, (uint8_t *)&i, sizeof(i), 1, false);
+	cr_assert_eq(again, 0);
+	wm_ready_free(l);
+}
+
+Test(dns_ready, an_entry_that_is_half_another_is_not_read)
+{
+	const struct wm_ready_key key = {.name = {{1, 2}}, .type = 16};
+	struct wm_ready_key other = key;
+	struct wm_ready_level *l = level();
+	struct wm_ready_made m = made(75);
+	__u64 out[WM_READY_OCTETS / 8];
+	struct wm_ready_small s;
+	uint8_t *head = (uint8_t *)&kept.head;
+
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	wm_ready_seal(&key, &kept);
+	cr_assert(wm_ready_read(&key, &kept.head, &kept.seal, kept.octets, WM_READY_OCTETS, out));
+	cr_assert_eq(memcmp(out, kept.octets, 75), 0);
+	cr_assert(wm_ready_shrink(&kept, &s));
+	cr_assert(wm_ready_read(&key, &s.head, &s.seal, s.octets, WM_READY_SMALL_OCTETS, out));
+	other.type = 1;
+	cr_assert_not(
+		wm_ready_read(&other, &kept.head, &kept.seal, kept.octets, WM_READY_OCTETS, out));
+	for (size_t i = 0; i < sizeof(kept.head); i++) {
+		head[i] ^= 1;
+		cr_assert_not(wm_ready_read(&key, &kept.head, &kept.seal, kept.octets,
+					    WM_READY_OCTETS, out),
+			      "octet %zu of the head", i);
+		head[i] ^= 1;
+	}
+	for (size_t i = 0; i < 75; i++) {
+		kept.octets[i] ^= 1;
+		cr_assert_not(wm_ready_read(&key, &kept.head, &kept.seal, kept.octets,
+					    WM_READY_OCTETS, out),
+			      "octet %zu", i);
+		kept.octets[i] ^= 1;
+	}
+	m = made(WM_READY_SMALL_OCTETS + 1);
+	cr_assert_eq(wm_ready_keep(l, &m), 0);
+	cr_assert_not(wm_ready_shrink(&kept, &s));
+	wm_ready_free(l);
+}
