@@ -201,7 +201,7 @@ Test(reverse, the_ranges_are_ours)
 
 	negative("1.2.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
 	negative("2.3.250.in-addr.arpa", PTR, 0, "250.in-addr.arpa.");
-	negative("250.in-addr.arpa", NS, 0, "250.in-addr.arpa.");
+	negative("250.in-addr.arpa", A, 0, "250.in-addr.arpa.");
 	negative("0.1.2.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
 	negative("x.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
 	negative("256.3.250.in-addr.arpa", PTR, 3, "250.in-addr.arpa.");
@@ -220,6 +220,27 @@ Test(reverse, the_ranges_are_ours)
 	negative(name + 32, PTR, 0, v6);
 	refused(name + 34, PTR);
 	refused_address("fd78::1");
+}
+
+/* Whose SOA denials have is a zone, with a SOA and servers: RFC 1034 4.2.1. */
+Test(reverse, the_ranges_are_zones)
+{
+	static const char *const zones[] = {"250.in-addr.arpa",
+					    "0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa"};
+
+	for (unsigned i = 0; i < 2; i++) {
+		ask(zones[i], NS);
+		cr_assert_eq(answer.counts[1], 1, "%s", zones[i]);
+		cr_assert_eq(answer.counts[2], 0);
+		cr_assert_eq(answer.r[0].type, NS);
+		cr_assert_str_eq(answer.r[0].text, "ns.mesh.internal.");
+		cr_assert_eq(have(3, "10.0.0.1"), 1, "its address comes along");
+		ask(zones[i], SOA);
+		cr_assert_eq(answer.counts[1], 1, "%s", zones[i]);
+		cr_assert_eq(answer.counts[2], 0);
+		cr_assert_eq(answer.r[0].type, SOA);
+		cr_assert_eq(strncmp(answer.r[0].owner, zones[i], strlen(zones[i])), 0);
+	}
 }
 
 /* Shorter than what it is compared with, at the end of what a name may take. */

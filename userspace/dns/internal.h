@@ -167,6 +167,8 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len);
 void wm_reply_answer(struct wm_reply *r);
 /** The records are made of what has this word, too: wm_ready_source(). */
 void wm_reply_source(struct wm_reply *r, uint16_t source);
+/** SOA and NS of r->zone, or of the domain, which is r->question. */
+void wm_reply_apex(struct wm_reply *r);
 /** TTL of the records of a service. */
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 

@@ -126,7 +126,7 @@ static void put_ns(struct wm_reply *r)
 	}
 }
 
-static void answer_apex(struct wm_reply *r)
+void wm_reply_apex(struct wm_reply *r)
 {
 	if (r->q.type == WM_DNS_SOA || r->q.type == WM_DNS_ANY)
 		r->answers += put_soa(r, r->s->c.negative_ttl_s);
@@ -258,7 +258,7 @@ void wm_reply_answer(struct wm_reply *r)
 {
 	switch (r->ask.kind) {
 	case WM_ASK_APEX:
-		answer_apex(r);
+		wm_reply_apex(r);
 		break;
 	case WM_ASK_NS:
 	case WM_ASK_NODE:

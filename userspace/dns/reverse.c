@@ -193,8 +193,12 @@ void wm_reply_reverse(struct wm_reply *r)
 		r->rcode = wm_places_whole(r->s->places) ? WM_DNS_REFUSED : WM_DNS_SERVFAIL;
 		return;
 	}
-	/* of what is missing below the zone its SOA tells */
 	r->zone = r->question;
+	if (r->ask.known == zone && !r->ask.beyond) {
+		wm_reply_apex(r);
+		return;
+	}
+	/* of what is missing below the zone its SOA tells */
 	for (unsigned skip = r->ask.known + r->ask.beyond - zone; skip; skip--)
 		r->zone += *r->zone + 1u;
 	if (!there && (r->ask.whole || r->ask.beyond))
