@@ -352,6 +352,12 @@ Test(respond, what_is_refused)
 	query[n - 1] = 3; /* class CH */
 	ask_raw(n, false);
 	cr_assert_eq(answer.rcode, 5);
+	n = build("mesh.internal", SOA, 0);
+	query[n - 1] = 255; /* all classes, of which nobody has authority: RFC 1035 6.2 */
+	ask_raw(n, false);
+	cr_assert_eq(answer.rcode, 0);
+	cr_assert_eq(answer.counts[1], 1);
+	cr_assert_eq(answer.flags & 0x0400, 0);
 	n = build("web.service.mesh.internal", A, 1232);
 	query[n - 5] = 1; /* EDNS version 1 */
 	ask_raw(n, false);

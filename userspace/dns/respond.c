@@ -297,7 +297,9 @@ static size_t finish(struct wm_reply *r, const uint8_t *query)
 	uint16_t flags = wm_dns_answer_flags(r->q.flags, r->rcode), counts[4];
 	struct wm_dns_server *s = r->s;
 
-	if (r->rcode != WM_DNS_NOERROR && r->rcode != WM_DNS_NXDOMAIN)
+	/* of all classes nobody has authority: RFC 1035 6.2 */
+	if ((r->rcode != WM_DNS_NOERROR && r->rcode != WM_DNS_NXDOMAIN) ||
+	    r->q.class == WM_DNS_ANY_CLASS)
 		flags &= (uint16_t)~WM_DNS_AA;
 	if (r->truncated) {
 		flags |= r->tcp || !s->c.cut_silently ? WM_DNS_TC : 0;
