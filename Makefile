@@ -23,9 +23,9 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
-	etcd-client dnsmasq-base bind9
+	etcd-client dnsmasq-base bind9 knot knot-resolver libc-ares-dev haproxy nginx-light
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
-DEPS_BENCH := nsd knot unbound dnsdist nftables iptables haproxy dnsperf nginx-light
+DEPS_BENCH := dnsdist iptables dnsperf
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
