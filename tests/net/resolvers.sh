@@ -17,9 +17,14 @@ has() { # name of what is skipped, command
 	echo "skipped: $1: $2 is not installed"
 	return 1
 }
-# Build what is written in C: resolve-glibc and resolve-musl.
+# Build what is written in C: resolve-glibc, resolve-musl and resolve-cares.
 resolvers_build() {
-	gcc -O2 -o "$TMP/resolve-glibc" tests/net/resolve/resolve.c || fail "resolve.c"
+	gcc -O2 -o "$TMP/resolve-glibc" tests/net/resolve/resolve.c -lresolv || fail "resolve.c"
+	if [ -e /usr/include/ares.h ]; then
+		gcc -O2 -o "$TMP/resolve-cares" tests/net/resolve/cares.c -lcares || fail "cares.c"
+	else
+		echo "skipped: c-ares: ares.h is not installed (libc-ares-dev)"
+	fi
 	has musl musl-gcc && { musl-gcc -O2 -static -o "$TMP/resolve-musl" tests/net/resolve/resolve.c ||
 		fail "resolve.c with musl"; }
 }
@@ -29,18 +34,26 @@ resolver() { # name, command...
 	resolving "options timeout:2 attempts:1" "$@" >"$TMP/resolver-$name" 2>"$TMP/resolver-$name.err" &
 	RESOLVERS+=("$name:$!")
 }
-resolvers_start() { # name to look up, until $TMP/stop is there
-	local at=tests/net/resolve
-	resolvers_build
-	resolver glibc "$TMP/resolve-glibc" loop "$1" "$TMP/stop"
-	[ ! -x "$TMP/resolve-musl" ] || resolver musl "$TMP/resolve-musl" loop "$1" "$TMP/stop"
-	resolver python /usr/bin/python3 $at/resolve.py "$1" "$TMP/stop"
-	has node node && resolver node node $at/resolve.js "$1" "$TMP/stop"
-	if has go go; then
-		CGO_ENABLED=0 go build -o "$TMP/resolve-go" $at/resolve.go || fail "resolve.go"
-		resolver go "$TMP/resolve-go" "$1" "$TMP/stop"
+# Go's own resolver and the C library's: resolve-go and resolve-cgo.
+resolvers_build_go() {
+	CGO_ENABLED=0 go build -o "$TMP/resolve-go" tests/net/resolve/resolve.go || fail "resolve.go"
+	CGO_ENABLED=1 go build -o "$TMP/resolve-cgo" tests/net/resolve/resolve.go || fail "resolve.go with cgo"
+}
+resolvers_start() { # name to look up, until $TMP/stop is there; more of those that are named
+	local at=tests/net/resolve more=" ${2:-go node java} "
+	[ -x "$TMP/resolve-glibc" ] || resolvers_build
+	for r in glibc musl cares; do
+		[ ! -x "$TMP/resolve-$r" ] || resolver "$r-$1" "$TMP/resolve-$r" loop "$1" "$TMP/stop"
+	done
+	resolver "python-$1" /usr/bin/python3 $at/resolve.py "$1" "$TMP/stop"
+	resolver "dnspython-$1" /usr/bin/python3 $at/resolve.py dnspython "$1" "$TMP/stop"
+	[[ $more != *" node "* ]] || { has node node && resolver "node-$1" node $at/resolve.js "$1" "$TMP/stop"; }
+	if [[ $more == *" go "* ]] && has go go; then
+		[ -x "$TMP/resolve-go" ] || resolvers_build_go
+		resolver "go-$1" "$TMP/resolve-go" "$1" "$TMP/stop"
+		resolver "cgo-$1" env GODEBUG=netdns=cgo "$TMP/resolve-cgo" "$1" "$TMP/stop"
 	fi
-	has java javac && resolver java java $at/Resolve.java "$1" "$TMP/stop"
+	[[ $more != *" java "* ]] || { has java javac && resolver "java-$1" java $at/Resolve.java "$1" "$TMP/stop"; }
 	for r in "${RESOLVERS[@]}"; do # those that take long to start are there before anything happens
 		until_ok 60 resolver_asks "${r%%:*}" || fail "${r%%:*} does not begin: $(cat "$TMP/resolver-${r%%:*}.err")"
 	done
