@@ -26,6 +26,7 @@ DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang
 	etcd-client dnsmasq-base bind9 knot knot-resolver libc-ares-dev haproxy nginx-light
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := dnsdist iptables dnsperf
+DEPS_DEB := build-essential debhelper lintian debootstrap
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
@@ -331,7 +332,7 @@ docs-bpftool: deps-test ## regenerate the samples of docs/bpftool.md from a runn
 compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 
-.PHONY: install uninstall clean help
+.PHONY: install uninstall deb clean help
 BINDIR := $(DESTDIR)$(PREFIX)
 UNITDIR := $(DESTDIR)/lib/systemd/system
 install: all ## install programs, manual pages, completion, unit and an example configuration
@@ -346,6 +347,9 @@ install: all ## install programs, manual pages, completion, unit and an example 
 	install -d -m 755 $(DESTDIR)/etc/waymark $(DESTDIR)/etc/waymark/conf.d
 	[ -e $(DESTDIR)/etc/waymark/waymark.json ] || \
 		install -m 644 deploy/waymark.json $(DESTDIR)/etc/waymark/waymark.json
+deb: deps ## a Debian package of this version, build/deb/waymark_*.deb
+	@tools/deps.sh $(DEPS_DEB)
+	@tools/deb.sh $(DEPS_BUILD)
 uninstall: ## remove what install brought; the configuration and the store stay, detach is up to you
 	rm -f $(BINDIR)/sbin/waymarkd $(BINDIR)/bin/waymarkctl $(BINDIR)/share/man/man1/waymarkctl.1 \
 		$(BINDIR)/share/man/man8/waymarkd.8 $(BINDIR)/share/bash-completion/completions/waymarkctl \
