@@ -332,7 +332,7 @@ docs-bpftool: deps-test ## regenerate the samples of docs/bpftool.md from a runn
 compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 
-.PHONY: install uninstall deb clean help
+.PHONY: install uninstall deb test-deb clean help
 BINDIR := $(DESTDIR)$(PREFIX)
 UNITDIR := $(DESTDIR)/lib/systemd/system
 install: all ## install programs, manual pages, completion, unit and an example configuration
@@ -350,6 +350,10 @@ install: all ## install programs, manual pages, completion, unit and an example 
 deb: deps ## a Debian package of this version, build/deb/waymark_*.deb
 	@tools/deps.sh $(DEPS_DEB)
 	@tools/deb.sh $(DEPS_BUILD)
+test-deb: deb ## install, upgrade, remove and purge that package in a Debian of its own
+	@tests/deb/root.sh build/deb/waymark_*.deb
+	@$(MAKE) $(MANY) FLAVOUR=asan all
+	@tests/deb/test_deb.sh
 uninstall: ## remove what install brought; the configuration and the store stay, detach is up to you
 	rm -f $(BINDIR)/sbin/waymarkd $(BINDIR)/bin/waymarkctl $(BINDIR)/share/man/man1/waymarkctl.1 \
 		$(BINDIR)/share/man/man8/waymarkd.8 $(BINDIR)/share/bash-completion/completions/waymarkctl \
