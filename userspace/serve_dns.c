@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#define FILL_SHARE 2 /* a half of dns.kernel_ready: the other is for what clients ask for */
+
 static int start_upstream(struct wm_dns_server *d, const struct wm_settings *s, struct wm_err *e)
 {
 	struct wm_upstream_config c;
@@ -53,11 +55,13 @@ static int put_ready(void *plane, struct wm_ready *e, uint16_t type)
 	return wm_plane_ready_put(plane, e, type);
 }
 
-static int start_ready(struct wm_dns_server *d, struct wm_plane *plane, struct wm_err *e)
+static int start_ready(struct wm_dns_server *d, struct wm_plane *plane, const struct wm_settings *s,
+		       struct wm_err *e)
 {
 	const struct wm_ready_kernel k = {.put = put_ready,
 					  .words = plane ? wm_plane_ready_words(plane) : NULL,
-					  .arg = plane};
+					  .arg = plane,
+					  .fill = (unsigned)s->dns_kernel_ready / FILL_SHARE};
 	int r = k.words ? wm_dns_server_ready(d, &k) : 0;
 
 	return r ? wm_err_set(e, r, "out of memory: dns.kernel_ready") : 0;
@@ -143,7 +147,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
 	r = start_upstream(*ret, s, e);
 	r = r ? r : start_hot(*ret, plane, s, e);
-	r = r ? r : start_ready(*ret, plane, e);
+	r = r ? r : start_ready(*ret, plane, s, e);
 	r = r ? r : start_tls(*ret, s, e);
 	return r ? r : listen_all(*ret, s, e);
 }

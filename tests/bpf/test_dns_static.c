@@ -16,15 +16,20 @@ static int put(void *p, struct wm_ready *e, uint16_t type)
 	return wm_plane_ready_put(p, e, type);
 }
 
-static void begin(void)
+static void begin_with(unsigned fill)
 {
 	struct wm_ready_kernel k;
 
 	policy = (struct wm_tables_policy){0};
 	dns_setup();
-	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane};
+	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane, fill};
 	cr_assert(k.words);
 	cr_assert_eq(wm_dns_server_ready(server, &k), 0);
+}
+
+static void begin(void)
+{
+	begin_with(0);
 }
 
 TestSuite(dns_static, .init = begin, .fini = dns_teardown, .timeout = 120);
@@ -362,6 +367,85 @@ Test(dns_static, records_of_the_operator)
 	records(NULL);
 	cr_assert_not(is_passed("printer.mesh.internal", 1), "denied by its form");
 	cr_assert_eq(counter(WM_C_DNS_READY), 11);
+}
+
+/* --- before anybody asks --- */
+#define FILL 12
+
+static void begin_filled(void)
+{
+	begin_with(FILL);
+}
+
+TestSuite(dns_static_filled, .init = begin_filled, .fini = dns_teardown, .timeout = 120);
+
+/* All of them are given, or as many as may be. */
+static void filled(uint64_t n)
+{
+	const uint64_t *kept = &wm_ready_counters(wm_dns_ready(server))[WM_READY_C_KEPT];
+	uint64_t before = *kept;
+
+	for (unsigned i = 0; i < 1000 && *kept - before < n; i++)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	for (unsigned i = 0; i < 10; i++)
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	cr_assert_eq(*kept - before, n);
+}
+
+/* The kernel says it, and nobody has asked userspace; which says the same. */
+static void is_ready(const char *name, uint16_t type, unsigned count)
+{
+	struct frame q, a;
+
+	query_frame(&q, false, name, type, 1232);
+	cr_assert(answered(&q, &a), "%s %u", name, type);
+	(void)ask_user(&q);
+	kernel_agrees(&q, name);
+	cr_assert_eq(answers(), count, "%s %u", name, type);
+}
+
+Test(dns_static_filled, records_are_there_before_anybody_asks)
+{
+	static const char *const list[] = {"printer.mesh.internal A 10.0.0.7",
+					   "www.corp.example CNAME printer.mesh.internal",
+					   "web.corp.example CNAME web.service.mesh.internal",
+					   "corp.example MX 10 mail.corp.example",
+					   "corp.example TXT \"a text\" \"and another\"",
+					   NULL};
+	static const char *const other[] = {"printer.mesh.internal A 10.0.0.8", NULL};
+
+	add("web", "a", "10.1.0.1", WM_PASSING);
+	records(list);
+	cr_assert(is_passed("printer.mesh.internal", 1), "not yet");
+	filled(9 + 1); /* the CNAME that leads to a service is none that health changes */
+	is_ready("printer.mesh.internal", 1, 1);
+	is_ready("printer.mesh.internal", 28, 0);
+	is_ready("www.corp.example", 1, 2);
+	is_ready("www.corp.example", 28, 1);
+	is_ready("www.corp.example", 5, 1);
+	is_ready("corp.example", 15, 1);
+	is_ready("corp.example", TXT, 1);
+	is_ready("corp.example", 1, 0);
+	cr_assert(is_passed("web.corp.example", 1), "health may change it");
+	records(other);
+	cr_assert(is_passed("printer.mesh.internal", 1), "what was is not said any more");
+	filled(2);
+	is_ready("printer.mesh.internal", 1, 1);
+	cr_assert_eq(user[user_len - WM_DNS_OPT_LEN - 1], 8);
+	cr_assert(is_passed("corp.example", 15));
+}
+
+Test(dns_static_filled, as_many_as_may_be)
+{
+	char texts[FILL][40];
+	const char *list[FILL + 1] = {NULL};
+
+	for (unsigned i = 0; i < FILL; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "h%u.corp.example A 10.0.0.%u", i, i);
+		list[i] = texts[i];
+	}
+	records(list);
+	filled(FILL); /* and not twice as many */
 }
 
 /* --- whatever is asked -------------------------------------------------------------------------

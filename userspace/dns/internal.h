@@ -165,6 +165,9 @@ bool wm_reply_has_below(const struct wm_reply *r);
 void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len);
 /** Records of r->question, of which r->ask tells. */
 void wm_reply_answer(struct wm_reply *r);
+/** Give the kernel the answer to a question, folded, if it may give it again; not while another is
+ *  made. */
+void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type);
 /** The records are made of what has this word, too: wm_ready_source(). */
 void wm_reply_source(struct wm_reply *r, uint16_t source);
 /** SOA and NS of r->zone, or of the domain, which is r->question. */
@@ -315,6 +318,11 @@ void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t l
 /** Close those that wait for a service. */
 void wm_dns_conns_unpark(struct wm_dns_server *s);
 
+/* --- static_ready.c --- */
+/** Give the operator's records to the kernel, some in each turn, from the first on. Nothing where
+ * it takes none. */
+void wm_dns_fill(struct wm_dns_server *s);
+
 /* --- query_log.c --- */
 /** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */
 void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m);
@@ -364,4 +372,7 @@ struct wm_dns_server {
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;
 	struct wm_statics *fixed; /* ours; NULL: none */
+	struct wm_timer *fill;	  /* what is to be given of them; NULL: the kernel takes none */
+	size_t fill_at;
+	unsigned fill_left; /* answers that it takes yet */
 };

@@ -91,6 +91,11 @@ int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m)
 	return r;
 }
 
+unsigned wm_ready_fill(const struct wm_ready_level *l)
+{
+	return l ? l->k.fill : 0;
+}
+
 const uint64_t *wm_ready_counters(const struct wm_ready_level *l)
 {
 	return l->counters;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ready.h - which answers of ours the kernel is given to give again: those that no health changes.
- * One is given when it was made for a client, and is over when something that it was made of
- * changes: waymark/dns_ready.h. Threading: loop thread only. */
+ * One is given when it was made for a client, of the operator's records before that
+ * (static_ready.c), and is over when something that it was made of changes: waymark/dns_ready.h.
+ * Threading: loop thread only. */
 #pragma once
 #include "waymark/dns_ready.h"
 
@@ -14,6 +15,7 @@ struct wm_ready_kernel {
 	int (*put)(void *arg, struct wm_ready *e, uint16_t type);
 	uint64_t *words; /* WM_READY_WORDS of them */
 	void *arg;
+	unsigned fill; /* answers that are given before anybody asks; 0: none */
 };
 
 /* X(symbol, metric name, text) */
@@ -53,4 +55,6 @@ bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len,
 		    bool records);
 /** Give it to the kernel. @return 0, negative errno. */
 int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m);
+/** How many are given before anybody asks. NULL: 0. */
+unsigned wm_ready_fill(const struct wm_ready_level *l);
 const uint64_t *wm_ready_counters(const struct wm_ready_level *l);

@@ -450,23 +450,33 @@ static bool is_ready(const struct wm_reply *r)
 }
 
 /* The answer that was just made may be one: make it as for a client that takes all of it, with no
- * letter of this one's, and give it to the kernel. */
+ * letter of this one's. */
 static void offer(struct wm_dns_server *s)
 {
 	const struct wm_reply *r = &s->reply;
-	uint8_t query[WM_DNS_HEADER_LEN + WM_NAME_BUF] = {0}, out[WM_DNS_EDNS_MAX];
-	struct wm_dns_query q = {.type = r->q.type, .class = WM_DNS_IN, .name_len = r->q.name_len};
-	struct wm_ready_made m;
+	uint8_t folded[WM_NAME_BUF] = {0};
+	size_t len = r->q.name_len;
 
 	if (!s->ready || !is_ready(r))
 		return;
-	for (unsigned i = 0; i < q.name_len; i++) {
+	for (unsigned i = 0; i < len; i++) {
 		uint8_t c = r->question[i];
 
-		query[WM_DNS_HEADER_LEN + i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+		folded[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
 	}
-	if (!wm_ready_wants(s->ready, query + WM_DNS_HEADER_LEN, q.name_len, q.type, r->answers))
-		return;
+	if (wm_ready_wants(s->ready, folded, len, r->q.type, r->answers))
+		wm_dns_give(s, folded, len, r->q.type);
+}
+
+void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type)
+{
+	const struct wm_reply *r = &s->reply;
+	uint8_t query[WM_DNS_HEADER_LEN + WM_NAME_BUF] = {0}, out[WM_DNS_EDNS_MAX];
+	const struct wm_dns_query q = {.type = type, .class = WM_DNS_IN, .name_len = (uint16_t)len};
+	struct wm_ready_made m;
+
+	memcpy(query + WM_DNS_HEADER_LEN, folded, len);
+	s->reply.lead_len = 0;
 	build(s, query, &q, false, out, sizeof(out) - WM_DNS_OPT_LEN);
 	if (!is_ready(r))
 		return; /* longer than it may be */

@@ -352,6 +352,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_renewals_free(s);
 	wm_hot_free(s->hot);
 	wm_ready_free(s->ready);
+	wm_timer_free(s->fill);
 	while (!LIST_EMPTY(&s->conns))
 		wm_dns_conn_close(LIST_FIRST(&s->conns));
 	wm_upstream_free(s->upstream);
@@ -381,6 +382,7 @@ void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 	wm_statics_free(s->fixed);
 	s->fixed = t;
 	wm_ready_changed(s->ready, WM_READY_ALL);
+	wm_dns_fill(s);
 }
 
 int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k)

@@ -329,6 +329,11 @@ const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const u
 	return t ? wm_map_get(t->names, folded, len) : NULL;
 }
 
+const struct wm_static_name *wm_statics_next(const struct wm_statics *t, size_t *pos)
+{
+	return t ? wm_map_next(t->names, pos) : NULL;
+}
+
 bool wm_statics_inside(const struct wm_statics *t)
 {
 	return t && t->inside;

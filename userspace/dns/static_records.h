@@ -45,6 +45,8 @@ void wm_statics_free(struct wm_statics *t); /* NULL ok */
  */
 const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const uint8_t *folded,
 					     size_t len);
+/** Each name with its records, in any order: from *pos 0 on, until NULL. @p t NULL ok. */
+const struct wm_static_name *wm_statics_next(const struct wm_statics *t, size_t *pos);
 /** Is one of them of our domains? Then the programs cannot tell by its form that a name is not. */
 bool wm_statics_inside(const struct wm_statics *t);
 unsigned wm_statics_count(const struct wm_statics *t); /* records */
