@@ -373,7 +373,7 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		struct wm_name v = {.set = s->set};
 		size_t len;
 
-		if (!d->len)
+		if (!d->len || (w->tag && i % 2))
 			continue;
 		len = wm_wire_name(d, s->label ? s->name + s->label : "", s->name, kinds[i % 2],
 				   v.name);

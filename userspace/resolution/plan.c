@@ -111,6 +111,18 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const 
 	return err;
 }
 
+int wm_plan_tagged(const struct wm_service *s, const char *tag, struct wm_plan *ret)
+{
+	*ret = (struct wm_plan){.rule.head = *head_of_none()};
+	ret->planned = calloc(s->instances_count + 1ul, sizeof(*ret->planned));
+	if (!ret->planned)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->instances_count; i++)
+		if (wm_instance_has_tag(s->instances[i], tag))
+			ret->planned[ret->count++] = (struct wm_planned){s->instances[i], 1};
+	return 0;
+}
+
 void wm_plan_done(struct wm_plan *p)
 {
 	free(p->planned);

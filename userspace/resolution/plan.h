@@ -20,4 +20,6 @@ struct wm_plan {
  * instances of the services that are in it, times their filters. */
 int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
 		 struct wm_plan *ret);
+/** The instances of @p s that have tag @p tag, as no policy chooses. @return 0, -ENOMEM. */
+int wm_plan_tagged(const struct wm_service *s, const char *tag, struct wm_plan *ret);
 void wm_plan_done(struct wm_plan *p);

@@ -10,6 +10,7 @@
 #include "userspace/base/log.h"
 #include "userspace/metadata/mesh.h"
 #include "userspace/metadata/selection.h"
+#include "waymark/dns_answer.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,6 +29,11 @@
 #define RESTING_SHARE 8
 #define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
 
+/* Tags that have a set, of all services and of one: each makes the compilation of its service
+ * dearer, and 128 instances (what DNS programs look at) of each are an eighth of the slots. */
+#define TAGS_MAX	512
+#define TAGS_OF_ONE_MAX 16
+
 /* Subsets and all of the service, by ports and all of them. */
 #define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX))
 
@@ -39,6 +45,17 @@ enum place {
 	PLACES
 };
 
+/* A tag that was asked for. */
+struct tag {
+	TAILQ_ENTRY(tag) entry; /* of all, in the order of their ends */
+	LIST_ENTRY(tag) of_service;
+	struct compiled *compiled;
+	uint64_t until_ns;
+	char text[WM_POLICY_LABEL_MAX + 1]; /* lower case */
+};
+TAILQ_HEAD(tag_queue, tag);
+LIST_HEAD(tag_list, tag);
+
 /* What resolution keeps of a service: wm_service.compiled. */
 struct compiled {
 	struct wm_service *service;
@@ -47,6 +64,7 @@ struct compiled {
 	enum place in;
 	struct wm_buf parts; /* that have a set: of struct key */
 	bool named;	     /* all of it is in the tables */
+	struct tag_list tags;
 };
 TAILQ_HEAD(compiled_list, compiled);
 
@@ -56,6 +74,8 @@ struct wm_resolution {
 	struct wm_referrers *referrers;
 	struct wm_timer *tick, *later; /* later: for what is UNFIT or PACED */
 	struct compiled_list at[PLACES];
+	struct tag_queue tags;
+	unsigned tags_count;
 	struct wm_want_backend *want; /* scratch */
 	size_t want_cap;
 	uint64_t index;
@@ -238,6 +258,7 @@ static void check_custom(const struct wm_resolution *x, struct wm_plan *plan)
 struct part {
 	char label[WM_POLICY_LABEL_MAX + 1]; /* "": all of the service */
 	const struct wm_policy_port *port;   /* NULL: all ports */
+	bool tag;			     /* the label is one */
 };
 
 /* What the tables are to say of a part of @p s. The plan is done with after @p w, also on failure.
@@ -249,12 +270,16 @@ static int want(struct wm_resolution *x, const struct wm_service *s, const struc
 	struct in6_addr vip6 = s->vip6;
 	struct in_addr vip4 = s->vip4;
 	uint32_t count = 0;
-	int r = wm_plan_make(x->registry, s, part->label, plan);
+	int r = part->tag ? wm_plan_tagged(s, part->label, plan)
+			  : wm_plan_make(x->registry, s, part->label, plan);
 
 	if (!r)
 		r = fill(x, s, plan, part->port ? part->port->endpoint : NULL, &count);
-	*w = (struct wm_want_set){.service = s->name, .label = part->label};
-	if (!*part->label || wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6)) {
+	*w = (struct wm_want_set){.service = s->name, .label = part->label, .tag = part->tag};
+	if (part->tag)
+		w->vip4_be = 0; /* a tag has no address */
+	else if (!*part->label ||
+		 wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6)) {
 		w->vip4_be = vip4.s_addr;
 		memcpy(w->vip6, &vip6, 16);
 	}
@@ -356,6 +381,104 @@ static int put_part(struct wm_resolution *x, struct wm_service *s, const struct 
 	return put_set(x, s->compiled, part);
 }
 
+/* --- tags ---------------------------------------------------------------------------------------
+ */
+static struct tag *tag_of(const struct compiled *c, const char *text)
+{
+	struct tag *t;
+
+	LIST_FOREACH (t, &c->tags, of_service)
+		if (strcmp(t->text, text) == 0)
+			return t;
+	return NULL;
+}
+
+static bool is_subset(const struct wm_resolution *x, const struct compiled *c, const char *text)
+{
+	const struct wm_policy *p = wm_registry_policy(x->registry, c->service->name);
+
+	return p && wm_policy_subset(p, text);
+}
+
+static void tag_free(struct wm_resolution *x, struct tag *t)
+{
+	TAILQ_REMOVE(&x->tags, t, entry);
+	LIST_REMOVE(t, of_service);
+	x->tags_count--;
+	free(t);
+}
+
+/* What is larger, or fits no table, is asked of userspace as before: nothing is denied by it. */
+static void put_tag(struct wm_resolution *x, struct compiled *c, const struct tag *t)
+{
+	struct part part = {.tag = true};
+	struct wm_want_set w;
+	struct wm_plan plan;
+	int r;
+
+	if (is_subset(x, c, t->text))
+		return;
+	strcpy(part.label, t->text);
+	r = want(x, c->service, &part, &plan, &w);
+	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->tables, &w, NULL, NULL))
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+	wm_plan_done(&plan);
+}
+
+static void put_tags(struct wm_resolution *x, struct compiled *c)
+{
+	const struct tag *t;
+
+	LIST_FOREACH (t, &c->tags, of_service)
+		put_tag(x, c, t);
+}
+
+static void drop_tags(struct wm_resolution *x, struct compiled *c)
+{
+	struct tag *t;
+
+	while ((t = LIST_FIRST(&c->tags))) {
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+		tag_free(x, t);
+	}
+}
+
+void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
+{
+	struct tag *t;
+
+	while ((t = TAILQ_FIRST(&x->tags)) && t->until_ns <= now_ns) {
+		if (!is_subset(x, t->compiled, t->text))
+			wm_tables_part_del(x->tables, t->compiled->service->name, t->text, 0);
+		tag_free(x, t);
+	}
+}
+
+void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag)
+{
+	struct wm_resolution *x = resolution;
+	struct wm_service *s = wm_registry_service(x->registry, service);
+	struct compiled *c = s ? s->compiled : NULL;
+	unsigned of_one = 0;
+	struct tag *t;
+
+	if (!c || x->tags_count >= TAGS_MAX || strlen(tag) > WM_POLICY_LABEL_MAX ||
+	    tag[strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] || tag_of(c, tag))
+		return;
+	LIST_FOREACH (t, &c->tags, of_service)
+		of_one++;
+	t = of_one < TAGS_OF_ONE_MAX ? calloc(1, sizeof(*t)) : NULL;
+	if (!t)
+		return;
+	strcpy(t->text, tag);
+	t->compiled = c;
+	t->until_ns = wm_clock_ns() + WM_RESOLUTION_TAG_MS * WM_NS_PER_MS;
+	LIST_INSERT_HEAD(&c->tags, t, of_service);
+	TAILQ_INSERT_TAIL(&x->tags, t, entry);
+	x->tags_count++;
+	mark_one(x, s);
+}
+
 /* @return 0 or why something of it did not fit. */
 static int compile(struct wm_resolution *x, struct compiled *c)
 {
@@ -366,6 +489,7 @@ static int compile(struct wm_resolution *x, struct compiled *c)
 	r = each_part(x, c->service, put_part, &now);
 	drop_parts(x, c, &now);
 	c->parts = now;
+	put_tags(x, c);
 	if (c->named == (r != 0)) {
 		c->named = !r;
 		x->unnamed += r ? 1 : -(size_t)1;
@@ -443,6 +567,14 @@ static bool same_backend(const struct wm_resolution *x, const struct wm_instance
 	       state_of(x, a) == state_of(x, b);
 }
 
+/* Is it of matter which tags its instances have? */
+static bool has_tags(const struct wm_service *s)
+{
+	const struct compiled *c = s->compiled;
+
+	return c && !LIST_EMPTY(&c->tags);
+}
+
 /* May who is in its tiers depend on it? Filters know of checks, and there is `only_passing`. */
 static bool goes_by_status(const struct wm_resolution *x, const struct wm_service *s)
 {
@@ -491,7 +623,8 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_INSTANCE_UPSERT:
 		if (c->old && state_of(x, c->old) != state_of(x, c->instance))
 			on_status(x, c); /* at once, should the set be paced */
-		if (!c->old || !same_backend(x, c->old, c->instance) || is_planned(x, c->service))
+		if (!c->old || !same_backend(x, c->old, c->instance) || is_planned(x, c->service) ||
+		    has_tags(c->service))
 			mark(x, c->service);
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
@@ -511,6 +644,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		gone = c->service->compiled;
 		if (gone) {
 			drop_parts(x, gone, NULL);
+			drop_tags(x, gone);
 			move(x, gone, CLEAN);
 			x->unnamed -= !gone->named;
 			settle(x);
@@ -538,6 +672,7 @@ static void on_tick(void *arg)
 	struct wm_config *config = wm_tables_memory(x->tables)->config;
 
 	wm_tables_recycle(x->tables);
+	wm_resolution_end_tags(x, wm_clock_ns());
 	__atomic_store_n(&config->confirmed_ns, wm_clock_ns(), __ATOMIC_RELAXED);
 	wm_timer_arm(x->tick, TICK_MS);
 }
@@ -556,6 +691,7 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 	x->tables = t;
 	for (int i = 0; i < PLACES; i++)
 		TAILQ_INIT(&x->at[i]);
+	TAILQ_INIT(&x->tags);
 	x->referrers = wm_referrers_new(r);
 	x->tick = wm_timer_new(l, on_tick, x);
 	x->later = wm_timer_new(l, on_later, x);
@@ -580,6 +716,8 @@ void wm_resolution_free(struct wm_resolution *x)
 
 	if (!x)
 		return;
+	while (!TAILQ_EMPTY(&x->tags))
+		tag_free(x, TAILQ_FIRST(&x->tags));
 	while ((s = wm_registry_next_service(x->registry, &pos))) {
 		struct compiled *c = s->compiled;
 
@@ -620,6 +758,8 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 	const struct compiled *c = s->compiled;
 	char text[WM_SERVICE_NAME_MAX + 64];
 	struct verify v = {fn, arg};
+	const struct tag *t;
+	int r;
 
 	if (!c || c->in == DIRTY || c->in == PACED)
 		return 0;
@@ -628,7 +768,16 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 		fn(arg, "sets", text);
 		return 0;
 	}
-	return each_part(x, c->service, verify_part, &v);
+	r = each_part(x, c->service, verify_part, &v);
+	LIST_FOREACH (t, &c->tags, of_service) {
+		struct part part = {.tag = true};
+
+		strcpy(part.label, t->text);
+		if (!r && !is_subset(x, c, t->text) &&
+		    wm_tables_label_set(x->tables, s->name, t->text) >= 0)
+			r = verify_part(x, c->service, &part, &v);
+	}
+	return r;
 }
 
 uint64_t wm_resolution_index(const struct wm_resolution *x)

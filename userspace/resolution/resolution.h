@@ -13,6 +13,10 @@
 /* Metadata of an instance, "true": its TCP connections are ended when it goes down or leaves. */
 #define WM_META_ABORT_TCP "abort_tcp"
 
+/* ms that a tag has a set of its own since userspace was asked for it: programs, who answer then,
+ * do not tell whether they are asked still. */
+#define WM_RESOLUTION_TAG_MS 600000
+
 struct wm_resolution;
 /** Subscribes; compiles everything that is there, after adopting, and sweeps. */
 struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r,
@@ -20,6 +24,12 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 void wm_resolution_free(struct wm_resolution *x); /* NULL ok */
 /** Registry index that the tables now show. */
 uint64_t wm_resolution_index(const struct wm_resolution *x);
+/** Somebody asked for the instances of @p service with @p tag, lower case, by name: the tables have
+ *  that name from the end of the turn on, for WM_RESOLUTION_TAG_MS, so that programs answer it. Of
+ *  few tags, small ones. A subset of the same name is what the name means. */
+void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag);
+/** Take back those whose time was over at @p now_ns (CLOCK_BOOTTIME). It is done each second. */
+void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns);
 /** Compare what the tables hold of @p s with what would be compiled now. One that waits for that is
  *  left out; one that does not fit is a difference. Cost: a compilation. @return 0, -ENOMEM. */
 int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm_difference_fn fn,

@@ -109,6 +109,7 @@ struct wm_want_set {
 			* 0: the set is of every port */
 	bool ports;    /* some ports of the addresses have sets of their own */
 	bool srv;      /* whom SRV may name is known by the backends alone */
+	bool tag;      /* the label is a tag: there is no virtual name */
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
