@@ -123,7 +123,7 @@ Test(dns_srv, what_the_tables_do_not_tell_passes)
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	cr_assert(!as_userspace("_web._http.service.mesh.internal", 0, 0, &n), "a tag");
-	cr_assert(!as_userspace("v1.web.service.mesh.internal", 0, 0, &n), "a tag");
+	cr_assert(!as_userspace("v1.web.service.mesh.internal", 0, 0, &n), "a tag of nobody");
 	cr_assert(!as_userspace("web.service.dc2.mesh.internal", 0, 0, &n) || !n);
 	add("web", "b", "host.example.org", WM_PASSING);
 	cr_assert(!as_userspace("web.service.mesh.internal", 0, 0, &n), "a host name");
@@ -257,6 +257,7 @@ Test(dns_srv, balances)
 	unsigned n;
 
 	three_of_two();
+	d.p.subsets_count = 0;
 	for (uint32_t b = 0; b < WM_BALANCE_COUNT; b++) {
 		d.p.balance = b;
 		d.p.custom = b == WM_BALANCE_CUSTOM ? "none" : "";
@@ -290,4 +291,118 @@ Test(dns_srv, ejected)
 	mem.live[at].ejected_until_ns = 1;
 	names("web.service.mesh.internal", 3);
 	cr_assert_eq(asked("v2.web.service.mesh.internal"), 2);
+}
+
+/* --- tags --------------------------------------------------------------------------------------
+ */
+/* The first question is userspace's, and makes the name. */
+static void first_asked(const char *name, unsigned records)
+{
+	unsigned n;
+
+	cr_assert(!as_userspace(name, 0, 0, &n), "%s", name);
+	cr_assert_eq(asked(name), records, "%s", name);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+Test(dns_srv, tags_that_are_asked_for)
+{
+	struct frame q, a;
+	unsigned n;
+
+	three_of_two();
+	first_asked("V2.web.service.mesh.internal", 2);
+	names("v2.web.service.mesh.internal", 2);
+	names("_web._v2.dc1.mesh.internal", 2);
+	query_frame(&q, false, "v2.web.service.dc1.mesh.internal", 1, 0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 1, "two at one address");
+	query_frame(&q, false, "v2.web.virtual.mesh.internal", 1, 0);
+	cr_assert(!answered(&q, &a), "a tag has no address");
+	cr_assert(!as_userspace("v3.web.service.mesh.internal", 0, 0, &n), "nobody has it");
+	cr_assert_eq(asked("v3.web.service.mesh.internal"), 0);
+
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "b")->hash, WM_STATE_DOWN),
+		0);
+	query_frame(&q, false, "v2.web.service.mesh.internal", 33, 1232);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 1, "one store, and it is not named");
+	add_tagged("b", 8002, 1, "v1");
+	add_tagged("a", 8001, 1, "v2");
+	names("v2.web.service.mesh.internal", 2);
+	first_asked("v1.web.service.mesh.internal", 1);
+	names("v1.web.service.mesh.internal", 1);
+}
+
+/* A subset of the name is what the name means, while there is one. */
+Test(dns_srv, tags_and_subsets)
+{
+	three_of_two();
+	first_asked("v2.web.service.mesh.internal", 2);
+	put_policy();
+	names("v2.web.service.mesh.internal", 2);
+	names("v2.web.virtual.mesh.internal", 0);
+	cr_assert_eq(wm_registry_policy_delete(registry, "web", NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	names("v2.web.service.mesh.internal", 2);
+	wm_registry_deregister(registry, "b", NULL, NULL, NULL);
+	wm_registry_deregister(registry, "c", NULL, NULL, NULL);
+	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	names("v2.web.service.mesh.internal", 0);
+	cr_assert_lt(wm_tables_label_set(tables, "web", "v2"), 0);
+}
+
+static void differs(void *arg, const char *table, const char *text)
+{
+	(void)table;
+	snprintf(arg, 200, "%s", text);
+}
+
+/* The comparison of tables and registry looks at sets of tags, too. */
+Test(dns_srv, tags_are_verified)
+{
+	const struct wm_service *s;
+	char text[200] = "";
+	int64_t set;
+
+	three_of_two();
+	first_asked("v2.web.service.mesh.internal", 2);
+	s = wm_registry_service(registry, "web");
+	cr_assert_eq(wm_resolution_verify(resolution, s, differs, text), 0);
+	cr_assert_str_eq(text, "");
+	set = wm_tables_label_set(tables, "web", "v2");
+	cr_assert_geq(set, 0);
+	mem.heads[mem.sets[set].table.head].tiers = 2;
+	cr_assert_eq(wm_resolution_verify(resolution, s, differs, text), 0);
+	cr_assert_str_neq(text, "");
+	mem.heads[mem.sets[set].table.head].tiers = 1;
+}
+
+/* Few tags of a service have sets, and none that DNS programs would not look through. */
+Test(dns_srv, tags_are_bounded)
+{
+	char tag[16], name[64], id[16];
+	unsigned n, many = 0;
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(tag, sizeof(tag), "t%u", i);
+		add_tagged(id, (uint16_t)(8000 + i), 1, tag);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "t%u.web.service.mesh.internal", i);
+		cr_assert_eq(asked(name), 1);
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+		many += as_userspace(name, 0, 0, &n);
+	}
+	cr_assert_eq(many, 16, "%u", many);
+	wm_resolution_end_tags(resolution, wm_clock_ns());
+	cr_assert(as_userspace("t0.web.service.mesh.internal", 0, 0, &n));
+	wm_resolution_end_tags(resolution,
+			       wm_clock_ns() + (WM_RESOLUTION_TAG_MS + 1) * WM_NS_PER_MS);
+	first_asked("t0.web.service.mesh.internal", 1);
+	cr_assert(as_userspace("t0.web.service.mesh.internal", 0, 0, &n));
+	cr_assert(!as_userspace("t1.web.service.mesh.internal", 0, 0, &n));
 }

@@ -367,7 +367,9 @@ struct wm_dns_server {
 	struct wm_ready_level *ready; /* NULL: nor of ours */
 	unsigned anew;		      /* times that what it keeps was forgotten */
 	LIST_HEAD(, wm_dns_renewal) renewals;
-	struct wm_dns_near near;     /* its sort NULL: nobody */
+	struct wm_dns_near near; /* its sort NULL: nobody */
+	void (*tag_asked)(void *arg, const char *service, const char *tag); /* NULL: nobody */
+	void *tag_arg;
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;

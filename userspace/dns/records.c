@@ -219,6 +219,8 @@ int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 		for (unsigned k = 0; k < s->instances_count; k++)
 			if (wm_reply_takes(r, s->instances[k]))
 				r->s->chosen[n++] = s->instances[k];
+		if (n && *r->ask.tag && r->s->tag_asked)
+			r->s->tag_asked(r->s->tag_arg, r->ask.service, r->ask.tag);
 	}
 	return n > 0 ? drop_ejected(r, n) : n;
 }

@@ -336,6 +336,13 @@ void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
 }
 
+void wm_dns_server_tags(struct wm_dns_server *s,
+			void (*asked)(void *arg, const char *service, const char *tag), void *arg)
+{
+	s->tag_asked = asked;
+	s->tag_arg = arg;
+}
+
 void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n)
 {
 	s->near = n ? *n : (struct wm_dns_near){0};
