@@ -6,7 +6,7 @@
 
 TestSuite(dns_rate, .init = dns_setup, .fini = dns_teardown);
 
-static enum wm_dns_rated rated(const char *client, const char *name)
+static enum wm_rated rated(const char *client, const char *name)
 {
 	struct sockaddr_storage from = {0};
 	struct sockaddr_in6 *in6 = (void *)&from;
@@ -24,14 +24,14 @@ static enum wm_dns_rated rated(const char *client, const char *name)
 Test(dns_rate, by_network_and_question)
 {
 	cr_assert_eq(wm_dns_server_rate(server, 1), 0);
-	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_ANSWER);
-	cr_assert_eq(rated("192.0.2.77", "A.example"), WM_DNS_RATED_DROP);
-	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_CUT);
-	cr_assert_eq(rated("192.0.2.1", "b.example"), WM_DNS_RATED_ANSWER, "another question");
-	cr_assert_eq(rated("192.0.3.1", "a.example"), WM_DNS_RATED_ANSWER, "another network");
-	cr_assert_eq(rated("2001:db8::1", "a.example"), WM_DNS_RATED_ANSWER);
-	cr_assert_eq(rated("2001:db8::2", "a.example"), WM_DNS_RATED_DROP);
-	cr_assert_eq(rated("2001:db8:0:1::2", "a.example"), WM_DNS_RATED_ANSWER);
+	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_RATED_ANSWER);
+	cr_assert_eq(rated("192.0.2.77", "A.example"), WM_RATED_DROP);
+	cr_assert_eq(rated("192.0.2.1", "a.example"), WM_RATED_CUT);
+	cr_assert_eq(rated("192.0.2.1", "b.example"), WM_RATED_ANSWER, "another question");
+	cr_assert_eq(rated("192.0.3.1", "a.example"), WM_RATED_ANSWER, "another network");
+	cr_assert_eq(rated("2001:db8::1", "a.example"), WM_RATED_ANSWER);
+	cr_assert_eq(rated("2001:db8::2", "a.example"), WM_RATED_DROP);
+	cr_assert_eq(rated("2001:db8:0:1::2", "a.example"), WM_RATED_ANSWER);
 	cr_assert_eq(server->counters[WM_DNS_C_RATE_DROPPED], 2);
 	cr_assert_eq(server->counters[WM_DNS_C_RATE_CUT], 1);
 }
@@ -40,12 +40,12 @@ Test(dns_rate, this_node_has_no_bound)
 {
 	cr_assert_eq(wm_dns_server_rate(server, 1), 0);
 	for (unsigned i = 0; i < 10; i++) {
-		cr_assert_eq(rated("127.0.0.1", "a.example"), WM_DNS_RATED_ANSWER);
-		cr_assert_eq(rated("::1", "a.example"), WM_DNS_RATED_ANSWER);
+		cr_assert_eq(rated("127.0.0.1", "a.example"), WM_RATED_ANSWER);
+		cr_assert_eq(rated("::1", "a.example"), WM_RATED_ANSWER);
 	}
 	cr_assert_eq(wm_dns_server_rate(server, 0), 0);
 	for (unsigned i = 0; i < 10; i++)
-		cr_assert_eq(rated("192.0.2.1", "a.example"), WM_DNS_RATED_ANSWER);
+		cr_assert_eq(rated("192.0.2.1", "a.example"), WM_RATED_ANSWER);
 }
 
 Test(dns_rate, what_is_cut_is_the_question)

@@ -13,6 +13,7 @@
 #include "waymark/dns_answer.h"
 #include "waymark/guard.h"
 #include "waymark/name_hash.h"
+#include "waymark/rate.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -300,10 +301,9 @@ struct wm_dns_rate {
 	uint64_t key;	   /* of the table's hash, secret */
 	struct wm_dns_rate_place *at;
 };
-enum wm_dns_rated { WM_DNS_RATED_ANSWER, WM_DNS_RATED_DROP, WM_DNS_RATED_CUT };
 /** What a datagram is answered with; counted if not by its answer. */
-enum wm_dns_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
-			      const uint8_t *query, size_t len);
+enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
+			  const uint8_t *query, size_t len);
 /** The question alone, with TC, to a query that is rated CUT, as long at most. @return octets. */
 size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out);
 void wm_dns_rate_done(struct wm_dns_rate *r);

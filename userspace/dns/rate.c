@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rate.c - response-rate limit: as addresses of UDP can be forged, answers are what others can be
- * flooded with. The same question from one network (/24, /64) is answered so often a second; of
- * what is more each second one is told to come by TCP, which shows that it is there, and the rest
- * is dropped. This node's own are not counted: they reach nobody else. A table of fixed size: who
- * has the place of another begins anew, so that it limits too little, and nobody else's. */
+/* rate.c - response-rate limit (waymark/rate.h) of what userspace answers. The same question from
+ * one network (/24, /64) is answered so often a second; of what is more each second one is told to
+ * come by TCP, which shows that it is there, and the rest is dropped. This node's own are not
+ * counted: they reach nobody else. A table of fixed size: who has the place of another begins anew,
+ * so that it limits too little, and nobody else's. */
+#include "waymark/rate.h"
+
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/random.h"
-#include "waymark/bucket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PLACES 16384 /* of the table, 256 KiB: questions that are asked too often at a time */
-#define SLIP   2     /* one of so many is told to use TCP; as NSD and BIND have it */
-
 struct wm_dns_rate_place {
-	__u64 full_ns;
-	uint32_t of, over;
+	struct wm_rate rate;
+	uint32_t of;
 };
 
 /* Octets of the question, 0: there is none that can be read. */
@@ -53,33 +51,30 @@ static uint64_t hash_of(const struct wm_dns_rate *r, const uint8_t client[WM_DNS
 	return wm_mix64(h);
 }
 
-enum wm_dns_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
-			      const uint8_t *query, size_t len)
+enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
+			  const uint8_t *query, size_t len)
 {
 	struct wm_dns_rate *r = &s->rate;
 	struct wm_dns_rate_place *p;
 	uint8_t client[WM_DNS_CLIENT_LEN];
+	enum wm_rated rated;
 	size_t question;
 	uint64_t h;
 
 	if (!r->every_ns || wm_dns_is_local(s, from))
-		return WM_DNS_RATED_ANSWER;
+		return WM_RATED_ANSWER;
 	question = question_len(query, len);
 	if (!question)
-		return WM_DNS_RATED_ANSWER; /* an error is shorter than what it is about */
+		return WM_RATED_ANSWER; /* an error is shorter than what it is about */
 	wm_dns_client_of((const struct sockaddr_storage *)from, client);
 	h = hash_of(r, client, from->sa_family == AF_INET, query + WM_DNS_HEADER_LEN, question);
-	p = &r->at[h % PLACES];
+	p = &r->at[h % WM_RATE_PLACES];
 	if (p->of != h >> 32)
 		*p = (struct wm_dns_rate_place){.of = (uint32_t)(h >> 32)};
-	if (wm_bucket_take(&p->full_ns, wm_clock_ns(), r->every_ns, WM_NS_PER_S))
-		return WM_DNS_RATED_ANSWER;
-	if (++p->over % SLIP) {
-		s->counters[WM_DNS_C_RATE_DROPPED]++;
-		return WM_DNS_RATED_DROP;
-	}
-	s->counters[WM_DNS_C_RATE_CUT]++;
-	return WM_DNS_RATED_CUT;
+	rated = wm_rate_take(&p->rate, wm_clock_ns(), r->every_ns);
+	s->counters[WM_DNS_C_RATE_DROPPED] += rated == WM_RATED_DROP;
+	s->counters[WM_DNS_C_RATE_CUT] += rated == WM_RATED_CUT;
+	return rated;
 }
 
 size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out)
@@ -100,7 +95,7 @@ int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s)
 
 	r->every_ns = 0;
 	if (per_s && !r->at) {
-		r->at = calloc(PLACES, sizeof(*r->at));
+		r->at = calloc(WM_RATE_PLACES, sizeof(*r->at));
 		r->key = wm_random64();
 	}
 	if (per_s && !r->at)

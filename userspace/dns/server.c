@@ -65,7 +65,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	struct msghdr *h = &b->in[i].msg_hdr;
 	const struct sockaddr *from = h->msg_name;
 	size_t len = b->in[i].msg_len;
-	enum wm_dns_rated rated;
+	enum wm_rated rated;
 	size_t made;
 	int asked;
 
@@ -73,9 +73,8 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 		return 0;
 	rated = wm_dns_rate(k->s, from, b->query[i], len);
 	loosen_source(h);
-	if (rated != WM_DNS_RATED_ANSWER)
-		return rated == WM_DNS_RATED_CUT ? wm_dns_rate_cut(b->query[i], len, b->answer[i])
-						 : 0;
+	if (rated != WM_RATED_ANSWER)
+		return rated == WM_RATED_CUT ? wm_dns_rate_cut(b->query[i], len, b->answer[i]) : 0;
 	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
 		return 0;
 	asked = wm_dns_park(k->s, k->fd, h, len);
