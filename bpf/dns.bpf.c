@@ -75,6 +75,9 @@ struct work {
 	__u16 authorities, additionals; /* records, without OPT */
 	__u16 flags;			/* of the answer, host order */
 	bool mac;			/* of a pod: the answer is sent back out of its device */
+	__u32 link; /* the link that the last question came by whose answers have a bound; 0: none
+		     */
+	int kept;   /* counter of answers that were not made here; 0: it was */
 	__u8 rcode;
 	__u16 type; /* of the records: the question's, or what ANY is answered with */
 	__u32 zone; /* which of our domains; 2: none */
@@ -655,11 +658,20 @@ static __always_inline int set_checksum(struct __sk_buff *skb, __u32 off, __u16 
 					BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | 2);
 }
 
+/** Let another program go on with what was read. @return only where it is not there. */
+static __always_inline int go_on(struct __sk_buff *skb, struct work *w, enum wm_dns_tail tail,
+				 bool mac)
+{
+	w->mac = mac;
+	bpf_tail_call(skb, &dns_tails, tail);
+	return WM_C_DNS_PASS_TAIL;
+}
+
 /** Write the answer over the query. What can fail for want of memory comes before the first octet
  * is changed: room behind the question, and a packet that is ours alone and in one piece.
  *  @return 0; PASS_RESIZE: the datagram is as it was, the frame perhaps longer; DROP_WRITE: it is
  *  neither query nor answer, and nobody may see it. */
-static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, bool mac)
+static __always_inline int write_now(struct __sk_buff *skb, struct work *w, bool mac)
 {
 	__u32 question = WM_DNS_HEADER_LEN + w->query.name_len + 4, len = w->records_len;
 	__u32 dns_off = w->packet.dns_off, frame = dns_off + question + len;
@@ -695,13 +707,12 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 	return 0;
 }
 
-/** Let another program go on with what was read. @return only where it is not there. */
-static __always_inline int go_on(struct __sk_buff *skb, struct work *w, enum wm_dns_tail tail,
-				 bool mac)
+/** The same, but that for a client of a link another program looks first how often its network was
+ *  told so. @return as write_now(), or PASS_TAIL: that program is not there. */
+static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, bool mac)
 {
-	w->mac = mac;
-	bpf_tail_call(skb, &dns_tails, tail);
-	return WM_C_DNS_PASS_TAIL;
+	return mac && w->link == skb->ifindex ? go_on(skb, w, WM_DNS_TAIL_LIMIT, mac)
+					      : write_now(skb, w, mac);
 }
 
 /** Send what was built. @return as respond(). */
@@ -753,6 +764,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return WM_C_DNS_PASS_STALE;
 	w->packet = packet;
 	w->additionals = 0;
+	w->kept = 0;
 	__builtin_memset(&w->query, 0, sizeof(w->query));
 	__builtin_memset(&w->question, 0, sizeof(w->question));
 	why = read_query(skb, w);
@@ -820,4 +832,5 @@ int dns_veth(struct __sk_buff *skb)
 #include "dns_srv.h"
 #include "dns_rest.h"
 #include "dns_ready.h"
+#include "dns_limit.h"
 #include "dns_link.h"

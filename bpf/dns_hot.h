@@ -83,6 +83,7 @@ static __always_inline int hot_answer(const struct wm_config *c, struct work *w)
 	w->flags = (__u16)(WM_DNS_QR | WM_DNS_RA | (w->query.flags & (WM_DNS_RD | WM_DNS_CD)) |
 			   w->hot.flags);
 	w->query.edns_flags &= WM_DNS_DO;
+	w->kept = WM_C_DNS_HOT;
 	close_records(w);
 	return 0;
 }

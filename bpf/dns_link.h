@@ -60,6 +60,7 @@ int dns_link(struct __sk_buff *skb)
 {
 	const struct wm_config *c = config_get();
 	struct wm_packet packet = {};
+	const struct wm_guard *g;
 	__u32 zero = 0;
 	struct work *w;
 	int why;
@@ -73,6 +74,8 @@ int dns_link(struct __sk_buff *skb)
 	w->packet = packet;
 	if (!why && !dns_link_right(skb, w))
 		why = WM_C_DNS_PASS_LINK;
+	g = bpf_map_lookup_elem(&dns_guard, &zero);
+	w->link = g && WM_READ(g->rate_every_ns) ? skb->ifindex : 0;
 	if (use_tails && why != WM_C_DNS_PASS_LINK) {
 		bpf_tail_call(skb, &dns_tails, WM_DNS_TAIL_VETH);
 		why = WM_C_DNS_PASS_TAIL;

@@ -138,6 +138,7 @@ static __always_inline int ready_answer(struct work *w)
 	w->authorities = w->ready.authorities;
 	w->additionals = w->ready.additionals;
 	w->flags = wm_dns_answer_flags(w->query.flags, w->ready.rcode);
+	w->kept = WM_C_DNS_READY;
 	close_records(w);
 	return 0;
 }

@@ -29,10 +29,10 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 			"dns.allow",
 			"err=%s text=\"the kernel was not told who may ask: it goes on as before\"",
 			wm_err_name(r));
-	r = p ? wm_plane_pod_limit(p, (unsigned)s->dns_pod_limit) : 0;
+	r = p ? wm_plane_limits(p, (unsigned)s->dns_pod_limit, (unsigned)s->dns_rate_limit) : 0;
 	if (r)
 		wm_error("dns.pod_limit",
-			 "err=%s text=\"the kernel goes on with the bound before\"",
+			 "err=%s text=\"the kernel goes on with the bounds before\"",
 			 wm_err_name(r));
 }
 

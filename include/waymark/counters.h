@@ -74,7 +74,11 @@
 	X(DNS_READY, dns_ready, "of the answers in the kernel: made by userspace before")          \
 	X(DNS_PASS_LINK, dns_pass_link,                                                            \
 	  "passed: came by a link, and its addresses, hops or checksums are for the node's own "   \
-	  "stack to judge")
+	  "stack to judge")                                                                        \
+	X(DNS_DROP_RATE, dns_drop_rate,                                                            \
+	  "dropped: a network of a link was told the same dns.rate_limit times a second")          \
+	X(DNS_RATE_CUT, dns_rate_cut,                                                              \
+	  "of the answers in the kernel: told to use TCP, as those that dns_drop_rate counts")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -24,9 +24,10 @@ struct wm_guard_allowed {
 
 /* `dns_guard`, one entry: what the programs ask of who is no local client. */
 struct wm_guard {
-	__u32 restricted;   /* 1: only who is in `dns_allow` may ask */
-	__u32 told;	    /* times that the networks were told */
-	__u64 pod_every_ns; /* between the questions of one pod, on average; 0: no bound */
+	__u32 restricted;    /* 1: only who is in `dns_allow` may ask */
+	__u32 told;	     /* times that the networks were told */
+	__u64 pod_every_ns;  /* between the questions of one pod, on average; 0: no bound */
+	__u64 rate_every_ns; /* the same of one answer to one network of a link: rate.h */
 };
 
 /* What one pod asks: an entry of `dns_pods`, by its device's number. All of it is written by

@@ -146,7 +146,7 @@ Test(dns_guard, what_a_pod_asks_has_a_bound)
 	uint64_t before = counter(WM_C_DNS_DROP_POD);
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
-	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
 	for (unsigned i = 0; i < TRIES; i++)
 		cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "a device that is no pod's");
 	wm_pod_asks_begin(plane, TEST_IFINDEX);
@@ -162,12 +162,12 @@ Test(dns_guard, what_a_pod_asks_has_a_bound)
 	cr_assert_eq(counter(WM_C_DNS_DROP_POD), before + dropped);
 	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES);
 	cr_assert_eq(asks_of(TEST_IFINDEX).dropped, dropped);
-	cr_assert_eq(wm_plane_pod_limit(plane, 0), 0);
+	cr_assert_eq(wm_plane_limits(plane, 0, 0), 0);
 	wm_pod_asks_begin(plane, TEST_IFINDEX); /* attached again: it goes on */
 	cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "no bound");
 	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES + 1);
 	wm_pod_asks_sweep(plane); /* nothing is attached to */
-	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
 	for (unsigned i = 0; i < TRIES; i++)
 		cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "it is no pod's any more");
 }
@@ -177,7 +177,7 @@ Test(dns_guard, this_node_has_no_bound)
 	struct frame q, a;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
-	cr_assert_eq(wm_plane_pod_limit(plane, 1), 0);
+	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
 	wm_pod_asks_begin(plane, TEST_IFINDEX);
 	from(&q, "10.0.0.1");
 	for (unsigned i = 0; i < TRIES; i++)

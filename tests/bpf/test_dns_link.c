@@ -2,37 +2,11 @@
 /* links: base security net model store registry metadata resolution dns dataplane */
 /* What a link brings: answered as a pod's, and what the node's own stack would not take passes as
  * it came. */
-#include "dns_fixture.h"
+#include "link_frames.h"
+
+#define WEB "web.service.mesh.internal"
 
 TestSuite(dns_link, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
-
-#define US4   "198.51.100.1" /* where DNS listens */
-#define US6   "2001:db8::1"
-#define THEM4 "192.0.2.7"
-#define THEM6 "2001:db8:1::7"
-
-static void addressed_to(struct frame *q, const char *from, const char *to)
-{
-	int family = q->v6 ? AF_INET6 : AF_INET;
-
-	cr_assert_eq(inet_pton(family, from, q->at + ETH + (q->v6 ? 8 : 12)), 1, "%s", from);
-	cr_assert_eq(inet_pton(family, to, q->at + ETH + (q->v6 ? 24 : 16)), 1, "%s", to);
-	seal(q);
-}
-
-/* A question to us of another machine. */
-static void from_link(struct frame *q, bool v6, uint16_t type)
-{
-	memset(mem.config->dns_addr4_be, 0, sizeof(mem.config->dns_addr4_be));
-	inet_pton(AF_INET, US4, &mem.config->dns_addr4_be[0]);
-	inet_pton(AF_INET, "127.0.0.1", &mem.config->dns_addr4_be[1]);
-	inet_pton(AF_INET6, US6, mem.config->dns_addr6_be[0]);
-	inet_pton(AF_INET6, "::1", mem.config->dns_addr6_be[1]);
-	mem.config->dns_addr4_count = mem.config->dns_addr6_count = 2;
-	query_frame(q, v6, "web.service.mesh.internal", type, 1232);
-	memset(q->at, 0, 6); /* the address of the device that runs it */
-	addressed_to(q, v6 ? THEM6 : THEM4, v6 ? US6 : US4);
-}
 
 static bool link_answers(const struct frame *q)
 {
@@ -70,12 +44,12 @@ Test(dns_link, answers_as_to_a_pod)
 		static const uint16_t types[] = {1, 28, 33, 6}; /* A, AAAA, SRV, SOA */
 
 		for (unsigned i = 0; i < sizeof(types) / sizeof(*types); i++) {
-			from_link(&q, v6, types[i]);
+			from_link(&q, v6, WEB, types[i]);
 			cr_assert(link_answers(&q), "IPv6 %d, type %u", v6, types[i]);
 		}
 	}
 	cr_assert_eq(counter(WM_C_DNS_QUERY), queries + 8, "each is counted once");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	put16(q.at + q.dns - 2, 0); /* IPv4 may be without */
 	cr_assert(link_answers(&q), "no checksum");
 }
@@ -87,18 +61,18 @@ Test(dns_link, a_wrong_checksum_passes)
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	for (int v6 = 0; v6 < 2; v6++) {
 		for (size_t at = 0; at < 60; at += 7) {
-			from_link(&q, v6, 1);
+			from_link(&q, v6, WEB, 1);
 			q.at[q.dns + at % (q.len - q.dns)] ^= 0x10;
 			is_left(&q, "an octet of the message is another");
 		}
-		from_link(&q, v6, 1);
+		from_link(&q, v6, WEB, 1);
 		q.at[ETH + (v6 ? 23 : 15)] ^= 1;
 		is_left(&q, "another address");
 	}
-	from_link(&q, true, 1);
+	from_link(&q, true, WEB, 1);
 	put16(q.at + q.dns - 2, 0);
 	is_left(&q, "IPv6 without");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	q.at[ETH + 5] ^= 1;
 	is_left(&q, "IPv4 header");
 }
@@ -112,7 +86,7 @@ Test(dns_link, the_pseudo_headers_sum_is_a_checksum)
 
 		if (!v6)
 			add("web", "a", "10.1.2.3", WM_PASSING);
-		from_link(&q, v6, 1);
+		from_link(&q, v6, WEB, 1);
 		len = q.len - (q.dns - 8);
 		put16(q.at + q.dns - 2,
 		      sum16(q.at + ETH + (v6 ? 8 : 12), v6 ? 32 : 8, IPPROTO_UDP + (uint32_t)len));
@@ -129,23 +103,23 @@ Test(dns_link, what_no_machine_of_a_link_sends_passes)
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	for (unsigned i = 0; i < sizeof(bad4) / sizeof(*bad4); i++) {
-		from_link(&q, false, 1);
+		from_link(&q, false, WEB, 1);
 		addressed_to(&q, bad4[i], US4);
 		is_left(&q, bad4[i]);
 	}
 	for (unsigned i = 0; i < sizeof(bad6) / sizeof(*bad6); i++) {
-		from_link(&q, true, 1);
+		from_link(&q, true, WEB, 1);
 		addressed_to(&q, bad6[i], US6);
 		is_left(&q, bad6[i]);
 	}
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	addressed_to(&q, THEM4, "127.0.0.1");
 	is_left(&q, "to loopback");
-	from_link(&q, true, 1);
+	from_link(&q, true, WEB, 1);
 	addressed_to(&q, THEM6, "::1");
 	is_left(&q, "to loopback, IPv6");
 	for (int v6 = 0; v6 < 2; v6++) {
-		from_link(&q, v6, 1);
+		from_link(&q, v6, WEB, 1);
 		q.at[ETH + (v6 ? 7 : 8)] = 31;
 		seal(&q);
 		is_left(&q, "the way back may be too long");
@@ -159,30 +133,30 @@ Test(dns_link, what_is_not_for_us_is_not_touched)
 	struct frame q;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	q.at[5] = 2;
 	cr_assert_not(link_answers(&q), "another machine's frame");
 	memset(q.at, 0xff, 6);
 	cr_assert_not(link_answers(&q), "a broadcast");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	addressed_to(&q, THEM4, "198.51.100.2");
 	cr_assert_not(link_answers(&q), "another address");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	put16(q.at + q.dns - 6, 8601);
 	seal(&q);
 	cr_assert_not(link_answers(&q), "another port");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	memmove(q.at + 16, q.at + 12, q.len - 12);
 	put16(q.at + 12, 0x8100);
 	put16(q.at + 14, 7);
 	q.len += 4;
 	cr_assert_not(link_answers(&q), "a tag");
 	cr_assert_eq(counter(WM_C_DNS_QUERY), queries);
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	put16(q.at + ETH + 6, 0x2000);
 	seal(&q);
 	cr_assert_not(link_answers(&q), "a fragment");
-	from_link(&q, true, 1);
+	from_link(&q, true, WEB, 1);
 	q.at[ETH + 6] = 60;
 	cr_assert_not(link_answers(&q), "an extension header");
 	cr_assert_eq(counter(WM_C_DNS_PASS_FRAGMENT), 2);
@@ -193,12 +167,12 @@ Test(dns_link, a_message_that_is_longer_than_an_answer_passes)
 	struct frame q;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	put16(q.at + q.len - 2, 1300); /* options of the OPT */
 	q.len += 1300;
 	seal(&q);
 	is_left(&q, "1,300 octets of options");
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	put16(q.at + q.len - 2, 500);
 	q.len += 500;
 	seal(&q);
@@ -213,7 +187,7 @@ Test(dns_link, networks_that_may_not_ask_are_dropped)
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	inet_pton(AF_INET6, "::ffff:203.0.113.0", them.addr_be);
 	cr_assert_eq(wm_plane_guard(plane, &them, 1), 0);
-	from_link(&q, false, 1);
+	from_link(&q, false, WEB, 1);
 	cr_assert_eq(run(WM_PROG_DNS_LINK, &q, &a), TC_ACT_SHOT);
 	addressed_to(&q, "203.0.113.9", US4);
 	cr_assert(link_answers(&q));

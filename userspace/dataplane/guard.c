@@ -52,7 +52,7 @@ int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsi
 	return r ? r : remove_old(allow_fd, g.told);
 }
 
-int wm_plane_pod_limit(struct wm_plane *p, unsigned pod_per_s)
+int wm_plane_limits(struct wm_plane *p, unsigned pod_per_s, unsigned rate_per_s)
 {
 	int fd = fd_of(p, "dns_guard"), r;
 	struct wm_guard g = {0};
@@ -62,5 +62,6 @@ int wm_plane_pod_limit(struct wm_plane *p, unsigned pod_per_s)
 		return 0;
 	r = bpf_map_lookup_elem(fd, &zero, &g);
 	g.pod_every_ns = pod_per_s ? WM_NS_PER_S / pod_per_s : 0;
+	g.rate_every_ns = rate_per_s ? WM_NS_PER_S / rate_per_s : 0;
 	return r ? r : bpf_map_update_elem(fd, &zero, &g, BPF_ANY);
 }

@@ -82,6 +82,7 @@ enum wm_prog_index {
 	WM_PROG_DNS_REST,
 	WM_PROG_DNS_PLAIN,
 	WM_PROG_DNS_READY,
+	WM_PROG_DNS_LIMIT,
 	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,

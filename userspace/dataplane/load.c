@@ -20,6 +20,7 @@
 #include "userspace/dataplane/internal.h"
 #include "waymark/events.h"
 #include "waymark/outcome.h"
+#include "waymark/rate.h"
 #include "waymark/refusal.h"
 
 #include <arpa/inet.h>
@@ -58,6 +59,7 @@ static const struct {
 	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
 	[WM_PROG_DNS_PLAIN] = {"dns_plain", WM_OBJECT_DNS},
 	[WM_PROG_DNS_READY] = {"dns_ready", WM_OBJECT_DNS},
+	[WM_PROG_DNS_LIMIT] = {"dns_limit", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -220,7 +222,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 {
 	struct bpf_object *o = open_object(p, which);
 	static const char *const by_backend[] = {"lost", "outcomes"};
-	struct bpf_map *events, *flows, *kept, *hot, *refusals;
+	struct bpf_map *events, *flows, *kept, *hot, *rates, *refusals;
 
 	if (!o)
 		return NULL;
@@ -252,6 +254,10 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	if (hot)
 		bpf_map__set_max_entries(hot, p->c.hot_answers ? p->c.hot_answers : 1);
 	wm_ready_size(p, o);
+	rates = bpf_object__find_map_by_name(o, "dns_rates");
+	if (rates)
+		bpf_map__set_max_entries(rates,
+					 p->link_devices && *p->link_devices ? WM_RATE_PLACES : 1);
 	kept = bpf_object__find_map_by_name(o, "affinity");
 	if (kept && p->affinity_fd >= 0)
 		(void)bpf_map__reuse_fd(kept, p->affinity_fd); /* else a new one: it is a hint */
@@ -588,7 +594,7 @@ void wm_progs_load(struct wm_plane *p)
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->link_devices || !p->link_devices[0])
-		p->progs[WM_PROG_DNS_LINK].wanted = false;
+		p->progs[WM_PROG_DNS_LINK].wanted = p->progs[WM_PROG_DNS_LIMIT].wanted = false;
 	if ((!p->veth_devices || !p->veth_devices[0]) && !p->progs[WM_PROG_DNS_LINK].wanted)
 		p->progs[WM_PROG_DNS_VETH].wanted = false; /* links call it */
 	p->progs[WM_PROG_DNS_PLAIN].wanted = p->progs[WM_PROG_DNS_REST].wanted =

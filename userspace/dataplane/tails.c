@@ -21,6 +21,7 @@ static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_PLAIN] = WM_PROG_DNS_PLAIN,
 	[WM_DNS_TAIL_READY] = WM_PROG_DNS_READY,
 	[WM_DNS_TAIL_VETH] = WM_PROG_DNS_VETH,
+	[WM_DNS_TAIL_LIMIT] = WM_PROG_DNS_LIMIT,
 };
 
 static int array_of(const struct wm_plane *p)
