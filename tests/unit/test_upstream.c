@@ -227,3 +227,49 @@ Test(upstream, what_is_cut_off_is_no_answer)
 	for (size_t len = 0; len < sizeof(message) - 1; len++)
 		cr_assert_not(shape(false, len, 1232), "%zu octets", len);
 }
+
+/* Questions of 20 ms, of which one of so many takes 300. */
+static uint64_t p95_with_slow(unsigned one_of)
+{
+	struct wm_upstream_pace p = {0};
+
+	for (unsigned i = 1; i <= 5000; i++)
+		wm_upstream_pace_note(&p, i % one_of ? 20000 : 300000);
+	return wm_upstream_pace_p95_us(&p);
+}
+
+Test(upstream, pace)
+{
+	struct wm_upstream_pace p = {0};
+
+	cr_assert_eq(wm_upstream_pace_p95_us(&p), 150000, "nothing is known");
+	cr_assert(p95_with_slow(100) >= 20000 && p95_with_slow(100) <= 25000);
+	cr_assert(p95_with_slow(10) >= 300000 && p95_with_slow(10) <= 375000);
+	for (unsigned i = 0; i < 2000; i++)
+		wm_upstream_pace_note(&p, 800000);
+	cr_assert(wm_upstream_pace_p95_us(&p) >= 800000);
+	for (unsigned i = 0; i < 12000; i++)
+		wm_upstream_pace_note(&p, 200);
+	cr_assert_eq(wm_upstream_pace_p95_us(&p), 10000, "it follows, to what is worth it");
+	wm_upstream_pace_note(&p, UINT64_MAX);
+	wm_upstream_pace_note(&p, 0);
+}
+
+Test(upstream, asked_twice)
+{
+	struct wm_upstream_pace p = {0};
+	unsigned twice = 0;
+
+	cr_assert_not(wm_upstream_pace_spend(&p), "nothing was earned");
+	for (unsigned i = 0; i < 1000; i++) {
+		wm_upstream_pace_earn(&p, 5);
+		twice += wm_upstream_pace_spend(&p);
+	}
+	cr_assert_eq(twice, 50, "5 %");
+	wm_upstream_pace_init(&p);
+	for (unsigned i = 0; i < 100000; i++)
+		wm_upstream_pace_earn(&p, 5);
+	for (twice = 0; wm_upstream_pace_spend(&p);)
+		twice++;
+	cr_assert_eq(twice, 64, "what was saved has a bound");
+}

@@ -49,6 +49,25 @@ int wm_upstream_anchors(const struct wm_upstream_config *c);
 bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
 			    const struct wm_upstream_server *s);
 
+/* --- upstream_pace.c: how long servers take, and what may be asked twice --- */
+#define WM_UPSTREAM_PACE_PLACES 64 /* sixteen octaves from 128 us on: eight seconds */
+struct wm_upstream_pace {
+	uint16_t n[WM_UPSTREAM_PACE_PLACES];
+	unsigned count;	 /* the sum of n */
+	unsigned tokens; /* hundredths of a question */
+};
+/** Nothing is known; 64 questions may be asked twice at once. */
+void wm_upstream_pace_init(struct wm_upstream_pace *p);
+/** A question took so long, or as long at least. */
+void wm_upstream_pace_note(struct wm_upstream_pace *p, uint64_t us);
+/** Nineteen of twenty took less, by a quarter at most; 10 ms at least, 150 while little is known.
+ */
+uint64_t wm_upstream_pace_p95_us(const struct wm_upstream_pace *p);
+/** A question was asked, of which @p percent may be asked twice. */
+void wm_upstream_pace_earn(struct wm_upstream_pace *p, unsigned percent);
+/** May one be asked twice? Then it is counted. */
+bool wm_upstream_pace_spend(struct wm_upstream_pace *p);
+
 /* --- upstream_events.c: libunbound's events on the loop --- */
 struct ub_event_base;
 /** @return NULL without memory. It lives until freed; all its events must be gone before. */
