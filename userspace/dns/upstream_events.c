@@ -11,11 +11,12 @@
 struct base {
 	struct ub_event_base ub;
 	struct wm_loop *loop;
+	int fd; /* that was watched last; -1 */
 };
 
 struct event {
 	struct ub_event ub;
-	struct wm_loop *loop;
+	struct base *base;
 	struct wm_io *io;	/* NULL: not watched */
 	struct wm_timer *timer; /* made when it is first needed */
 	int fd;
@@ -58,7 +59,7 @@ static void on_io(void *arg, unsigned events)
 static int arm(struct event *e, const struct timeval *tv)
 {
 	if (!e->timer)
-		e->timer = wm_timer_new(e->loop, on_timer, e);
+		e->timer = wm_timer_new(e->base->loop, on_timer, e);
 	if (!e->timer)
 		return -1;
 	return wm_timer_arm(e->timer,
@@ -103,9 +104,10 @@ static int add(struct ub_event *ub, struct timeval *tv)
 	wm_io_free(e->io);
 	e->io = NULL;
 	if (e->fd >= 0 && want) {
-		e->io = wm_io_new(e->loop, e->fd, want, on_io, e);
+		e->io = wm_io_new(e->base->loop, e->fd, want, on_io, e);
 		if (!e->io)
 			return -1;
+		e->base->fd = e->fd;
 	}
 	return tv && e->bits & UB_EV_TIMEOUT ? arm(e, tv) : 0;
 }
@@ -172,7 +174,7 @@ static struct ub_event *new_event(struct ub_event_base *ub, int fd, short bits,
 	if (!e)
 		return NULL;
 	e->ub = (struct ub_event){UB_EVENT_MAGIC, &vmt};
-	e->loop = ((struct base *)ub)->loop;
+	e->base = (struct base *)ub;
 	e->fd = fd;
 	e->bits = bits;
 	e->cb = cb;
@@ -232,7 +234,18 @@ struct ub_event_base *wm_upstream_events_new(struct wm_loop *l)
 		return NULL;
 	b->ub = (struct ub_event_base){UB_EVENT_MAGIC, &vmt};
 	b->loop = l;
+	b->fd = -1;
 	return &b->ub;
+}
+
+void wm_upstream_events_mark(struct ub_event_base *b)
+{
+	((struct base *)b)->fd = -1;
+}
+
+int wm_upstream_events_fd(const struct ub_event_base *b)
+{
+	return ((const struct base *)b)->fd;
 }
 
 void wm_upstream_events_free(struct ub_event_base *b)

@@ -19,6 +19,8 @@ unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to)
 bool wm_upstream_is_stub(const struct wm_upstream_server *s);
 bool wm_upstream_server_same(const struct wm_upstream_server *a,
 			     const struct wm_upstream_server *b);
+/** Is it what @p a is connected to: the server, or the port that leads to it over TLS? */
+bool wm_upstream_server_is(const struct wm_upstream_server *s, const struct sockaddr *a);
 /** The route that a name takes, in text: the one of the longest domain. NULL: none. */
 const struct wm_upstream_route *wm_upstream_route_of(const struct wm_upstream_routes *all,
 						     const char *name);
@@ -73,6 +75,10 @@ struct ub_event_base;
 /** @return NULL without memory. It lives until freed; all its events must be gone before. */
 struct ub_event_base *wm_upstream_events_new(struct wm_loop *l);
 void wm_upstream_events_free(struct ub_event_base *b); /* NULL ok */
+/** Forget the socket that was watched last. */
+void wm_upstream_events_mark(struct ub_event_base *b);
+/** The socket that was watched last since then; -1: none. */
+int wm_upstream_events_fd(const struct ub_event_base *b);
 
 /* --- upstream_unbound.c --- */
 struct wm_unbound;
@@ -95,6 +101,9 @@ int wm_unbound_new(struct wm_loop *l, const char *conf, size_t len, struct wm_un
  *  @return 0, -ENOMEM, -EIO. */
 int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unbound_fn fn,
 		   void *arg, struct wm_unbound_ask **ret);
+/** The server that it was asked of first, as libunbound's sockets are connected; AF_UNSPEC: of
+ * none, as another asks the same, or no socket is left. Borrowed. */
+const struct sockaddr *wm_unbound_asked(const struct wm_unbound_ask *k);
 /** @p fn will not run; libunbound goes on, and what it finds is kept. NULL ok. */
 void wm_unbound_cancel(struct wm_unbound_ask *k);
 /** Questions that libunbound works on. */

@@ -280,6 +280,23 @@ bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_u
 	       (s->port == own->port_tls && listens(own->addresses_tls, family, &ip));
 }
 
+bool wm_upstream_server_is(const struct wm_upstream_server *s, const struct sockaddr *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+	union ip ip;
+
+	if (s->via)
+		return a->sa_family == AF_INET && ntohs(v4->sin_port) == s->via &&
+		       v4->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+	if (read_ip(s->ip, &ip) != a->sa_family)
+		return false;
+	return a->sa_family == AF_INET
+		       ? ntohs(v4->sin_port) == s->port && same_ip(AF_INET, &ip, &v4->sin_addr)
+		       : a->sa_family == AF_INET6 && ntohs(v6->sin6_port) == s->port &&
+				 same_ip(AF_INET6, &ip, &v6->sin6_addr);
+}
+
 bool wm_upstream_is_stub(const struct wm_upstream_server *s)
 {
 	return s->port == DNS_PORT &&

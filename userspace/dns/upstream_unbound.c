@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unbound-event.h>
 #include <unbound.h>
 #include <unistd.h>
@@ -19,8 +20,9 @@ struct wm_unbound_ask {
 	struct wm_unbound *u;
 	wm_unbound_fn fn; /* NULL: cancelled */
 	void *arg;
-	bool asking; /* wm_unbound_ask() has not returned */
-	bool done;   /* within it */
+	bool asking;		       /* wm_unbound_ask() has not returned */
+	bool done;		       /* within it */
+	struct sockaddr_storage asked; /* the server that it went to */
 	LIST_ENTRY(wm_unbound_ask) entry;
 };
 
@@ -90,6 +92,17 @@ static void on_answer(void *arg, int rcode, void *packet, int len, int sec, char
 		free(k);
 }
 
+/* A question leaves from within ub_resolve_event(), and its socket is connected before it is
+ * watched (udp-connect). */
+static void note_asked(struct wm_unbound_ask *k)
+{
+	int fd = wm_upstream_events_fd(k->u->events);
+	socklen_t len = sizeof(k->asked);
+
+	if (fd < 0 || getpeername(fd, (struct sockaddr *)&k->asked, &len))
+		k->asked.ss_family = AF_UNSPEC;
+}
+
 int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unbound_fn fn,
 		   void *arg, struct wm_unbound_ask **ret)
 {
@@ -105,6 +118,7 @@ int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unb
 	k->asking = true;
 	LIST_INSERT_HEAD(&u->asks, k, entry);
 	u->busy++;
+	wm_upstream_events_mark(u->events);
 	r = ub_resolve_event(u->ctx, name, type, WM_DNS_IN, k, on_answer, NULL);
 	k->asking = false;
 	if (k->done || r) {
@@ -117,8 +131,14 @@ int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unb
 		free(k);
 		return r == UB_NOMEM ? -ENOMEM : r ? -EIO : 0;
 	}
+	note_asked(k);
 	*ret = k;
 	return 0;
+}
+
+const struct sockaddr *wm_unbound_asked(const struct wm_unbound_ask *k)
+{
+	return (const struct sockaddr *)&k->asked;
 }
 
 void wm_unbound_cancel(struct wm_unbound_ask *k)
