@@ -199,5 +199,35 @@ bool wm_upstream_probes_loops(const struct wm_upstream_probes *p, const char *do
 			      const struct wm_upstream_server *s);
 /** Does a server of @p r answer? */
 bool wm_upstream_probes_up(const struct wm_upstream_probes *p, const struct wm_upstream_route *r);
+/** @return false: it is not probed. */
+bool wm_upstream_probes_find(const struct wm_upstream_probes *p, const char *domain,
+			     const struct wm_upstream_server *s, struct wm_upstream_health *ret);
+/** How often a server came up, went down or was found to lead here. */
+unsigned wm_upstream_probes_changes(const struct wm_upstream_probes *p);
 bool wm_upstream_probes_get(const struct wm_upstream_probes *p, unsigned n,
 			    struct wm_upstream_health *ret);
+
+/* --- upstream_spare.c --- */
+struct wm_upstream_spares;
+/** @param routes,probes borrowed: servers by their place in a domain there. @return NULL without
+ *  memory. */
+struct wm_upstream_spares *wm_upstream_spares_new(struct wm_loop *l,
+						  const struct wm_upstream_config *c,
+						  const struct wm_upstream_routes *routes,
+						  const struct wm_upstream_probes *probes);
+void wm_upstream_spares_free(struct wm_upstream_spares *s); /* NULL ok */
+/** The resolver that leaves out the server of this place of each domain that has others. Borrowed
+ *  until it is dropped. @return 0, -ENOMEM, -EINVAL. */
+int wm_upstream_spares_get(struct wm_upstream_spares *s, unsigned place, struct wm_unbound **ret);
+/** One that was made, from now on the caller's; NULL: there are no more. */
+struct wm_unbound *wm_upstream_spares_drop(struct wm_upstream_spares *s);
+/** Servers went up or down since all were dropped: what they ask is not what it should be. */
+bool wm_upstream_spares_old(const struct wm_upstream_spares *s);
+/** Does a server of the domain answer beside the one of this place? */
+bool wm_upstream_spares_other(const struct wm_upstream_spares *s, const struct wm_upstream_route *r,
+			      unsigned place);
+/** Places, by what probes found; 0 of one server. */
+unsigned wm_upstream_spares_fastest(const struct wm_upstream_spares *s,
+				    const struct wm_upstream_route *r);
+unsigned wm_upstream_spares_slowest(const struct wm_upstream_spares *s,
+				    const struct wm_upstream_route *r);

@@ -44,6 +44,7 @@ struct wm_upstream_probes {
 	void (*on_change)(void *arg);
 	void *arg;
 	unsigned count;
+	unsigned changes;
 	uint64_t used_ms; /* when clients asked last */
 	struct probe at[PROBES_MAX];
 };
@@ -65,6 +66,7 @@ static void become(struct probe *p, enum wm_upstream_state state)
 
 	if (was == state)
 		return;
+	p->all->changes++;
 	p->h.state = state;
 	p->h.since_ms = wm_clock_ms();
 	wm_upstream_server_text(&p->h.server, text);
@@ -297,6 +299,21 @@ bool wm_upstream_probes_loops(const struct wm_upstream_probes *all, const char *
 	const struct probe *p = find(all, domain, s);
 
 	return p && p->h.state == WM_UPSTREAM_LOOPS;
+}
+
+bool wm_upstream_probes_find(const struct wm_upstream_probes *all, const char *domain,
+			     const struct wm_upstream_server *s, struct wm_upstream_health *ret)
+{
+	const struct probe *p = find(all, domain, s);
+
+	if (p)
+		*ret = p->h;
+	return p;
+}
+
+unsigned wm_upstream_probes_changes(const struct wm_upstream_probes *all)
+{
+	return all->changes;
 }
 
 bool wm_upstream_probes_up(const struct wm_upstream_probes *all, const struct wm_upstream_route *r)
