@@ -95,6 +95,7 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.rebind_protection = s->dns_rebind_protection,
 		.serve_stale_s = s->dns_serve_stale_ms / 1000,
 		.cache_max = s->dns_cache_max,
+		.overtake_percent = (unsigned)s->dns_upstream_overtake,
 		.timeout_ms = s->dns_upstream_timeout_ms,
 		.questions_max = (unsigned)s->dns_upstream_questions_max,
 		.per_client_max = (unsigned)s->dns_upstream_per_client_max};

@@ -3,7 +3,9 @@
  * resolver they go to. When the servers become others a new resolver begins, without what the ones
  * before said: they were of another network. That before ends when its questions are answered.
  * libunbound asks a server no more for a while that did not answer some questions, and fails others
- * at once: where our probes say that one answers, a spare resolver is asked, which asks anyway. */
+ * at once: where our probes say that one answers, a spare resolver is asked, which asks anyway. A
+ * spare resolver is asked of another server, too, where the first takes longer than it mostly does.
+ */
 #include "upstream_internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
@@ -15,22 +17,27 @@
 #include <string.h>
 #include <strings.h>
 
-#define LOOK_MS	    1000  /* ms between two looks at resolv.conf */
-#define FRESH_SHARE 8	  /* of the memory for answers, beside it, of names that were forgotten */
-#define SPARE_FAILS 16	  /* of the spare resolver in a row: then it is not asked for */
-#define SPARE_MS    1000  /* so long: the servers themselves say that they cannot answer */
+#define LOOK_MS	    1000 /* ms between two looks at resolv.conf */
+#define FRESH_SHARE 8	 /* of the memory for answers, beside it, of names that were forgotten */
+#define SPARE_FAILS 16	 /* of the spare resolver in a row: then it is not asked for */
+#define ALIVE_MS    3000 /* after an answer a server is there, whatever probes say that were late */
+#define SPARE_MS    1000 /* so long: the servers themselves say that they cannot answer */
 #define CONF_MAX    65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
 
 struct wm_upstream_question {
 	struct wm_upstream *u;
 	struct wm_dns_client *client;
 	struct wm_unbound_ask *ask;   /* NULL: it is answered at once */
-	struct wm_unbound_ask *again; /* of the spare resolver; NULL: it is not asked */
+	struct wm_unbound_ask *again; /* of a spare resolver; NULL: none is asked */
+	struct wm_timer *overtake;    /* NULL: nobody else can be asked */
+	const struct wm_upstream_route *to;
+	unsigned place; /* of the server there that it was asked of first */
 	wm_upstream_fn fn;
 	void *arg;
 	bool checked, asking, done;
+	bool failed_once; /* a spare resolver is asked as it was failed */
 	uint16_t type;
-	uint64_t due_ms;
+	uint64_t asked_ns, due_ms;
 	TAILQ_ENTRY(wm_upstream_question) entry; /* in the order of due_ms */
 	char name[];				 /* as libunbound is asked */
 };
@@ -48,10 +55,13 @@ struct wm_upstream {
 	struct wm_unbound *fresh;		  /* of names that were forgotten; NULL: none was */
 	char *fresh_names[WM_UPSTREAM_FRESH_MAX]; /* lower case, without the last dot */
 	unsigned fresh_count;
-	struct wm_unbound *spare; /* asks whom the others will not; NULL: none was needed */
-	unsigned spare_failed;	  /* in a row */
-	uint64_t spare_ms;	  /* it is not asked before */
-	char *conf;		  /* its configuration */
+	struct wm_upstream_spares *spares;
+	uint64_t answered_ms[WM_UPSTREAM_ROUTES_MAX];			     /* of routes */
+	struct wm_upstream_pace pace[WM_UPSTREAM_ROUTES_MAX];		     /* of routes */
+	uint64_t overtaken[WM_UPSTREAM_ROUTES_MAX][WM_UPSTREAM_SERVERS_MAX]; /* of routes */
+	unsigned spare_failed;						     /* in a row */
+	uint64_t spare_ms;		   /* it is not asked before */
+	char *conf;			   /* its configuration */
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
@@ -185,18 +195,21 @@ static int retire(struct wm_upstream *u, struct wm_unbound *resolver)
 	return 0;
 }
 
-/* Another is made when it is needed: this one knows what was to be forgotten. */
-static void drop_spare(struct wm_upstream *u)
+/* Others are made when they are needed: these know what was to be forgotten. */
+static void drop_spares(struct wm_upstream *u)
 {
-	if (!retire(u, u->spare))
-		u->spare = NULL;
+	struct wm_unbound *r;
+
+	while ((r = wm_upstream_spares_drop(u->spares)))
+		if (retire(u, r))
+			return; /* no memory: it is lost */
 }
 
 static int take(struct wm_upstream *u, struct wm_unbound **at, struct wm_unbound *next)
 {
 	if (retire(u, *at))
 		return -ENOMEM;
-	drop_spare(u);
+	drop_spares(u);
 	*at = next;
 	if (u->anew)
 		u->anew(u->anew_arg);
@@ -245,6 +258,15 @@ static void drop_fresh(struct wm_upstream *u)
 		free(u->fresh_names[--u->fresh_count]);
 }
 
+/* Of other servers nothing is known. */
+static void reset_pace(struct wm_upstream *u)
+{
+	for (unsigned i = 0; i < WM_UPSTREAM_ROUTES_MAX; i++)
+		wm_upstream_pace_init(&u->pace[i]);
+	memset(u->overtaken, 0, sizeof(u->overtaken));
+	memset(u->answered_ms, 0, sizeof(u->answered_ms));
+}
+
 /* Begin anew where what is to be asked is not what it was. */
 static void plan(struct wm_upstream *u)
 {
@@ -257,6 +279,7 @@ static void plan(struct wm_upstream *u)
 		if (wm_upstream_conf(&b, &u->c, r) && (!u->conf || strcmp(u->conf, b.data) != 0) &&
 		    !make(u, &u->resolver, b.data)) {
 			drop_fresh(u);
+			reset_pace(u);
 			u->counters[WM_UPSTREAM_C_CHANGED] += u->conf != NULL;
 			free(u->conf);
 			u->conf = strdup(b.data); /* NULL: it is made once more */
@@ -304,43 +327,24 @@ static bool is_fresh(const struct wm_upstream *u, const char *name)
 	return false;
 }
 
-/* The configuration of a resolver for few names: an eighth of the memory. */
-static bool small_conf(struct wm_upstream *u, bool asks_all, struct wm_buf *b)
+/* A resolver for few names: an eighth of the memory. */
+static int make_fresh(struct wm_upstream *u)
 {
 	struct wm_upstream_config c = u->c;
 	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
-	bool ok = false;
+	struct wm_buf b;
+	int err = -ENOMEM;
 
 	c.cache_max /= FRESH_SHARE;
-	c.asks_all = asks_all;
-	wm_buf_init(b, CONF_MAX);
+	wm_buf_init(&b, CONF_MAX);
 	if (r) {
 		usable(u, r);
-		ok = wm_upstream_conf(b, &c, r);
+		if (wm_upstream_conf(&b, &c, r))
+			err = make(u, &u->fresh, b.data);
 	}
+	wm_buf_done(&b);
 	free(r);
-	return ok;
-}
-
-static int make_fresh(struct wm_upstream *u)
-{
-	struct wm_buf b;
-	int r = small_conf(u, false, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
-
-	wm_buf_done(&b);
-	return r;
-}
-
-static int make_spare(struct wm_upstream *u)
-{
-	struct wm_err e = {0};
-	struct wm_buf b;
-	int r = -ENOMEM;
-
-	if (small_conf(u, true, &b))
-		r = wm_unbound_new(u->loop, b.data, b.len, &u->spare, &e);
-	wm_buf_done(&b);
-	return r;
+	return err;
 }
 
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
@@ -374,6 +378,8 @@ static void forget(struct wm_upstream_question *q)
 	wm_unbound_cancel(q->ask);
 	wm_unbound_cancel(q->again);
 	q->ask = q->again = NULL;
+	wm_timer_free(q->overtake);
+	q->overtake = NULL;
 	q->done = true;
 	if (!q->asking)
 		free(q);
@@ -390,19 +396,39 @@ static void end(struct wm_upstream_question *q, enum wm_upstream_code code,
 	fn(arg, code, a);
 }
 
+static bool is_good(const struct wm_upstream_question *q, const struct wm_unbound_answer *a)
+{
+	return !a->failed && !(a->bogus && q->checked);
+}
+
+static struct wm_upstream_pace *pace_of(const struct wm_upstream_question *q)
+{
+	return q->to ? &q->u->pace[q->to - q->u->routes.at] : NULL;
+}
+
+static void note_pace(const struct wm_upstream_question *q)
+{
+	if (q->asked_ns && q->to)
+		wm_upstream_pace_note(pace_of(q), (wm_clock_ns() - q->asked_ns) / 1000);
+}
+
 static void settle(struct wm_upstream_question *q, const struct wm_unbound_answer *a)
 {
 	uint64_t *n = q->u->counters;
 
-	if (a->failed || (a->bogus && q->checked)) {
+	if (is_good(q, a)) {
+		if (q->to && !a->at_once)
+			q->u->answered_ms[q->to - q->u->routes.at] = wm_clock_ms();
+		note_pace(q);
+		end(q, WM_UPSTREAM_ANSWERED, a);
+	} else {
 		n[a->failed ? WM_UPSTREAM_C_FAILED : WM_UPSTREAM_C_BOGUS]++;
 		wm_upstream_probes_doubt(q->u->probes);
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
-	} else {
-		end(q, WM_UPSTREAM_ANSWERED, a);
 	}
 }
 
+/* The first good answer is the one; who has none waits for the other. */
 static void on_again(void *arg, const struct wm_unbound_answer *a)
 {
 	struct wm_upstream_question *q = arg;
@@ -414,30 +440,54 @@ static void on_again(void *arg, const struct wm_unbound_answer *a)
 		u->spare_failed = 0;
 		u->spare_ms = wm_clock_ms() + SPARE_MS;
 	}
+	if (q->ask && !is_good(q, a))
+		return;
+	u->counters[WM_UPSTREAM_C_OVERTOOK] += q->ask != NULL;
 	settle(q, a);
 }
 
-/* libunbound has failed it. Whether a server said so it does not tell; where one answers probes, it
- * is asked, past what libunbound keeps of servers and of failures.
- * @return false: it stays failed. Else it may be gone. */
-static bool ask_again(struct wm_upstream_question *q)
+/* Ask the spare resolver that leaves out the server of this place.
+ * @return false: it is not asked. Else the question may be gone. */
+static bool ask_spare(struct wm_upstream_question *q, unsigned place)
 {
 	struct wm_upstream *u = q->u;
-	const struct wm_upstream_route *to = wm_upstream_route_of(&u->routes, q->name);
+	struct wm_unbound *spare;
 	bool asking = q->asking;
 	int r;
 
-	if (!to || wm_clock_ms() < u->spare_ms || !wm_upstream_probes_up(u->probes, to) ||
-	    (!u->spare && make_spare(u)))
+	if (wm_upstream_spares_old(u->spares))
+		drop_spares(u);
+	if (wm_clock_ms() < u->spare_ms || wm_upstream_spares_get(u->spares, place, &spare))
 		return false;
-	u->counters[WM_UPSTREAM_C_AGAIN]++;
-	wm_upstream_probes_doubt(u->probes);
 	q->asking = true;
-	r = wm_unbound_ask(u->spare, q->name, q->type, on_again, q, &q->again);
+	r = wm_unbound_ask(spare, q->name, q->type, on_again, q, &q->again);
 	q->asking = asking;
 	if (q->done && !asking)
 		free(q);
 	return !r;
+}
+
+/* Does a server of the question's domain answer? */
+static bool is_alive(const struct wm_upstream_question *q)
+{
+	uint64_t last_ms = q->u->answered_ms[q->to - q->u->routes.at];
+
+	return wm_upstream_probes_up(q->u->probes, q->to) ||
+	       (last_ms && wm_clock_ms() - last_ms < ALIVE_MS);
+}
+
+/* libunbound has failed it. Whether a server said so it does not tell; where one answers probes, it
+ * is asked, past what libunbound keeps of servers and of failures. */
+static bool ask_again(struct wm_upstream_question *q)
+{
+	struct wm_upstream *u = q->u;
+
+	if (!q->to || q->failed_once || !is_alive(q))
+		return false;
+	q->failed_once = true;
+	u->counters[WM_UPSTREAM_C_AGAIN]++;
+	wm_upstream_probes_doubt(u->probes);
+	return ask_spare(q, wm_upstream_spares_slowest(u->spares, q->to));
 }
 
 static void on_answer(void *arg, const struct wm_unbound_answer *a)
@@ -446,8 +496,47 @@ static void on_answer(void *arg, const struct wm_unbound_answer *a)
 
 	q->ask = NULL;
 	q->u->counters[WM_UPSTREAM_C_KEPT] += a->at_once;
-	if (!a->failed || a->bogus || !ask_again(q))
-		settle(q, a);
+	if (!is_good(q, a) && (q->again || (!a->bogus && ask_again(q))))
+		return;
+	settle(q, a);
+}
+
+/* --- a slow server is overtaken --------------------------------------------------------------- */
+static void on_overtake(void *arg)
+{
+	struct wm_upstream_question *q = arg;
+	struct wm_upstream *u = q->u;
+
+	if (q->again || !wm_upstream_spares_other(u->spares, q->to, q->place))
+		return;
+	if (!wm_upstream_pace_spend(pace_of(q))) {
+		u->counters[WM_UPSTREAM_C_NOT_OVERTAKEN]++;
+		return;
+	}
+	u->counters[WM_UPSTREAM_C_OVERTAKEN]++;
+	u->overtaken[q->to - u->routes.at][q->place]++;
+	ask_spare(q, q->place);
+}
+
+/* It is on its way: to whom, and when has it taken too long? */
+static void watch_pace(struct wm_upstream_question *q)
+{
+	struct wm_upstream *u = q->u;
+	const struct sockaddr *asked = wm_unbound_asked(q->ask);
+
+	q->asked_ns = wm_clock_ns();
+	if (!q->to)
+		return;
+	wm_upstream_pace_earn(pace_of(q), u->c.overtake_percent);
+	q->place = wm_upstream_spares_fastest(u->spares, q->to);
+	for (unsigned i = 0; i < q->to->count; i++)
+		if (wm_upstream_server_is(&q->to->servers[i], asked))
+			q->place = i;
+	if (!u->c.overtake_percent || !wm_upstream_spares_other(u->spares, q->to, q->place))
+		return;
+	q->overtake = wm_timer_new(u->loop, on_overtake, q);
+	if (q->overtake)
+		wm_timer_arm(q->overtake, wm_upstream_pace_p95_us(pace_of(q)) / 1000);
 }
 
 static void on_late(void *arg)
@@ -458,6 +547,7 @@ static void on_late(void *arg)
 
 	while ((q = TAILQ_FIRST(&u->open)) && q->due_ms <= now) {
 		u->counters[WM_UPSTREAM_C_LATE]++;
+		note_pace(q);
 		wm_upstream_probes_doubt(u->probes);
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
 	}
@@ -521,6 +611,7 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	q->arg = arg;
 	q->checked = checked;
 	q->type = type;
+	q->to = wm_upstream_route_of(&u->routes, text);
 	q->asking = true;
 	if (wm_unbound_ask(is_fresh(u, text) ? u->fresh : u->resolver, text, type, on_answer, q,
 			   &q->ask) &&
@@ -529,6 +620,8 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
 	}
 	q->asking = false;
+	if (q->ask)
+		watch_pace(q);
 	if (!q->done)
 		return q;
 	free(q);
@@ -587,7 +680,9 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 			 wm_log_q(wm_err_str(r)));
 	relays = make_relays(u);
 	u->probes = wm_upstream_probes_new(l, u->relays, on_loops, u);
-	if (!relays || !u->clients || !u->look || !u->late || !u->probes) {
+	u->spares = u->probes ? wm_upstream_spares_new(l, c, &u->routes, u->probes) : NULL;
+	reset_pace(u);
+	if (!relays || !u->clients || !u->look || !u->late || !u->spares) {
 		wm_upstream_free(u);
 		return NULL;
 	}
@@ -607,7 +702,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	sweep_retired(u, true);
 	wm_unbound_free(u->resolver);
 	wm_unbound_free(u->fresh);
-	wm_unbound_free(u->spare);
+	wm_upstream_spares_free(u->spares);
 	while (u->fresh_count)
 		free(u->fresh_names[--u->fresh_count]);
 	wm_upstream_probes_free(u->probes);
@@ -647,7 +742,19 @@ enum wm_upstream_mode wm_upstream_mode_of(const struct wm_upstream *u)
 
 bool wm_upstream_health(const struct wm_upstream *u, unsigned n, struct wm_upstream_health *ret)
 {
-	return wm_upstream_probes_get(u->probes, n, ret);
+	const struct wm_upstream_route *r = u->routes.at;
+
+	if (!wm_upstream_probes_get(u->probes, n, ret))
+		return false;
+	for (; r < u->routes.at + u->routes.count; r++) {
+		if (strcmp(r->domain, ret->domain) != 0)
+			continue;
+		ret->p95_us = wm_upstream_pace_p95_us(&u->pace[r - u->routes.at]);
+		for (unsigned i = 0; i < r->count; i++)
+			if (wm_upstream_server_same(&r->servers[i], &ret->server))
+				ret->overtaken = u->overtaken[r - u->routes.at][i];
+	}
+	return true;
 }
 
 static const char *const modes[] = {"off", "resolv.conf", "list", "recursion"};

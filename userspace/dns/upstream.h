@@ -67,6 +67,7 @@ struct wm_upstream_config {
 	uint64_t cache_max;	  /* octets of answers */
 	uint64_t timeout_ms;	  /* of a question */
 	unsigned questions_max, per_client_max;
+	unsigned overtake_percent; /* of the questions may be asked of two servers */
 };
 
 /* X(symbol, metric name, text) */
@@ -77,6 +78,11 @@ struct wm_upstream_config {
 	X(AGAIN, dns_upstream_again,                                                               \
 	  "questions failed by libunbound though a server answers: asked past what it knows of "   \
 	  "the servers")                                                                           \
+	X(OVERTAKEN, dns_upstream_overtaken,                                                       \
+	  "questions that took longer than nineteen of twenty: another server was asked, too")     \
+	X(OVERTOOK, dns_upstream_overtook, "of these, that the other server answered first")       \
+	X(NOT_OVERTAKEN, dns_upstream_not_overtaken,                                               \
+	  "questions that took so long, beyond dns.upstream_overtake: nobody else was asked")      \
 	X(FAILED, dns_upstream_failed, "no server had an answer: SERVFAIL")                        \
 	X(BOGUS, dns_upstream_bogus, "validation failed: SERVFAIL")                                \
 	X(LATE, dns_upstream_late, "no answer within dns.upstream_timeout: SERVFAIL")              \
@@ -112,6 +118,8 @@ struct wm_upstream_health {
 	uint64_t latency_us;   /* of answers to probes, smoothed; 0: none came */
 	uint64_t probes, late; /* asked; of these not answered in time */
 	uint64_t failures;     /* answered with SERVFAIL or REFUSED, or refused as a connection */
+	uint64_t p95_us;       /* nineteen of twenty questions of the domain took less */
+	uint64_t overtaken;    /* questions that took longer: another server was asked, too */
 	const char *why;       /* what is wrong with TLS to it; "" */
 };
 
