@@ -2,8 +2,9 @@
 /* waymarkctl_dns.c - who is asked for names that are not ours. */
 #include "waymarkctl.h"
 
-static const char *const columns[] = {"domain", "server", "state",    "since_ms", "latency_us",
-				      "probes", "late",	  "failures", "error",	  NULL};
+static const char *const columns[] = {"domain",	    "server",	 "state", "since_ms",
+				      "latency_us", "probes",	 "late",  "failures",
+				      "p95_us",	    "overtaken", "error", NULL};
 
 static json_t *get_dns(const struct ctl *c)
 {

@@ -20,6 +20,8 @@ static void put_server(struct wm_json *j, const struct wm_upstream_health *h, ui
 	wm_json_ku(j, "probes", h->probes);
 	wm_json_ku(j, "late", h->late);
 	wm_json_ku(j, "failures", h->failures);
+	wm_json_ku(j, "p95_us", h->p95_us);
+	wm_json_ku(j, "overtaken", h->overtaken);
 	wm_json_ks(j, "error", h->why);
 	wm_json_close(j, '}');
 }
