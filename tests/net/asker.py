@@ -5,6 +5,7 @@ flood SOURCE COUNT: that many questions at once whose answers never come; prints
 names FIRST COUNT: that many names, 32 at a time; prints how many were answered.
 between SECONDS: questions that nobody answers, and when they have waited so long, a hundred that the server does
 answer; prints how many of these had none.
+many LABEL COUNT: that many names at once, prints how many were answered.
 pipeline: on one connection a question that takes a while, then quick ones; prints the order of the answers."""
 import select
 import socket
@@ -75,6 +76,22 @@ def between(seconds):
     print(len(waits))
 
 
+def many(label, count):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)  # SO_RCVBUFFORCE: nothing is read while it asks
+    waits = set(range(count))
+    for i in waits:
+        q = query(f"{label}-{i}.lies")
+        q.id = i
+        s.sendto(q.to_wire(), AGENT)
+        time.sleep(0.002)
+    while waits and select.select([s], [], [], 8)[0]:
+        a = dns.message.from_wire(s.recv(4096))
+        if a.answer:
+            waits.discard(a.id)
+    print(count - len(waits))
+
+
 def pipeline():
     s = socket.create_connection(AGENT)
     s.settimeout(10)
@@ -90,4 +107,5 @@ def pipeline():
 
 
 {"flood": lambda: flood(sys.argv[2], int(sys.argv[3])), "names": lambda: names(int(sys.argv[2]), int(sys.argv[3])),
+ "many": lambda: many(sys.argv[2], int(sys.argv[3])),
  "between": lambda: between(sys.argv[2]), "pipeline": pipeline}[sys.argv[1]]()

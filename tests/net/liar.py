@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A DNS server that does what the first label of a question says: drop, slow, truncate, answer from another
-port, answer with another ID first, tell of names that nobody asked it for. UDP and TCP on ADDRESS PORT."""
+port, answer with another ID first, tell of names that nobody asked it for. UDP and TCP on ADDRESS PORT; with MS
+behind it all over UDP takes so long, and nothing longer."""
 import random
 import socket
 import socketserver
@@ -38,8 +39,12 @@ class Udp(socketserver.BaseRequestHandler):
         label = query.question[0].name.labels[0].decode().lower()
         if label.startswith("drop"):
             return
-        if label.startswith("slow"):
+        if LATE:
+            time.sleep(LATE)
+        elif label.startswith("slow"):
             time.sleep(0.3)
+        elif label.startswith("stall"):
+            time.sleep(3)
         if label == "trunc":
             a = dns.message.make_response(query)
             a.flags |= dns.flags.TC
@@ -67,6 +72,7 @@ class Tcp(socketserver.BaseRequestHandler):
             self.request.sendall(len(data).to_bytes(2, "big") + data)
 
 
+LATE = int(sys.argv[3]) / 1000 if len(sys.argv) > 3 else 0
 at = (sys.argv[1], int(sys.argv[2]))
 socketserver.ThreadingUDPServer.daemon_threads = socketserver.ThreadingTCPServer.daemon_threads = True
 socketserver.ThreadingTCPServer.allow_reuse_address = True
