@@ -14,7 +14,7 @@ BACKENDS+=($!)
 until_ok 10 dig +short +tries=1 +time=1 @127.0.0.9 good.lies || fail "the liar answers"
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1 # what is freed is free
 start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11,lies=127.0.0.9" --set dns.cache_max=1048576 \
-	--set dns.upstream_per_client_max=40 --set dns.upstream_questions_max=60 --set dns.upstream_timeout=3s 2>/dev/null
+	--set dns.upstream_per_client_max=40 --set dns.upstream_questions_max=60 --set dns.upstream_timeout=4500ms 2>/dev/null
 check "register" 200 "$(register web-1 web 127.1.0.1 80)"
 
 for name in good wrongid otherport bailiwick trunc; do
@@ -36,7 +36,9 @@ check "others get in" 192.0.2.11 "$(ask victim.example)"
 check "to all there are 60" 20 "$(/usr/bin/python3 tests/net/asker.py flood 127.0.0.3 40)"
 check "our own names know no such bound" 127.1.0.1 "$(ask web.service.mesh.internal)"
 none_open() { [ "$(api $API/v1/waymark/dns | jq .open)" = 0 ]; }
-until_ok 10 none_open || fail "all end: $(api $API/v1/waymark/dns)"
+until_ok 20 none_open || fail "all end: $(api $API/v1/waymark/dns)"
+
+until_ok 20 is_state 127.0.0.9 up || fail "the liar answers probes: $(api $API/v1/waymark/dns)"
 
 # --- memory: after 3,000 names of 800 octets each a megabyte is full; 7,000 more take nothing
 resident() { awk '/^VmRSS/ {print $2}' "/proc/$AGENT/status"; }
