@@ -187,6 +187,8 @@ __noinline int pick_in_tier(struct dial *d)
 		if (p != WM_PICK_MORE)
 			return p;
 	}
+	if (!wm_ask_scans(NULL, &d->table, &d->ask))
+		return WM_PICK_NONE;
 	d->reason = WM_REASON_SCAN;
 	return scan_all(d);
 }
@@ -194,17 +196,17 @@ __noinline int pick_in_tier(struct dial *d)
 /** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */
 __noinline int pick(struct dial *d)
 {
-	__u32 any, tiers;
+	__u32 tiers;
 	int p;
 
 	if (!d)
 		return WM_PICK_NONE;
-	any = wm_ask_begin(NULL, &d->table, &d->ask);
+	wm_ask_begin(NULL, &d->table, &d->ask);
 	tiers = d->table.head.tiers;
 	for (int less = 0; less < 2; less++) {
 		wm_ask_tier(NULL, &d->table, bpf_get_prandom_u32(), &d->ask);
 		for (__u32 k = 0; k < WM_TIERS_MAX; k++) {
-			if (k >= tiers || (!any && d->ask.states == WM_ASK_UP))
+			if (k >= tiers)
 				break;
 			p = pick_in_tier(d);
 			if (p != WM_PICK_NONE)

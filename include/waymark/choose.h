@@ -250,26 +250,33 @@ static __always_inline enum wm_pick wm_draw_by(const struct wm_view *v, const st
 
 /* --- a set --------------------------------------------------------------------------------------
  */
-/** Fit the terms of @p a to set @p t: where too few are up, everybody is asked. @return 0: nobody
- *  who is up has the family, the slots need not be looked at. */
-static __always_inline __u32 wm_ask_begin(const struct wm_view *v, const struct wm_table *t,
-					  struct wm_ask *a)
+/** Fit the terms of @p a to set @p t: where too few are up, everybody is asked. The live words of a
+ *  set that does not ask for it are not touched: the first draw mostly finds who is usable, and
+ * each line of memory that a connect reads is one more to wait for where there are many services.
+ */
+static __always_inline void wm_ask_begin(const struct wm_view *v, const struct wm_table *t,
+					 struct wm_ask *a)
 {
-	const struct wm_set_live *l = wm_at_set_live(v, t->set);
+	const struct wm_set_live *l = t->head.panic_pct ? wm_at_set_live(v, t->set) : 0;
 	__u32 up4, up6, up, out;
 
 	a->states = WM_ASK_UP;
 	if (!l)
-		return 1;
+		return;
 	up4 = WM_READ(l->up4);
 	up6 = WM_READ(l->up6);
 	up = up4 > up6 ? up4 : up6; /* of both families at least these */
 	out = WM_READ(l->ejected);
-	if (wm_panics(up > out ? up - out : 0, t->head.backends, t->head.panic_pct)) {
+	if (wm_panics(up > out ? up - out : 0, t->head.backends, t->head.panic_pct))
 		a->states = WM_ASK_ANY;
-		return 1;
-	}
-	return (a->families & WM_FAMILY_4 ? up4 : 0) | (a->families & WM_FAMILY_6 ? up6 : 0);
+}
+
+/** Draws found nobody. @return 0: nobody who is up has the family, the slots need not be looked
+ *  through. */
+static __always_inline __u32 wm_ask_scans(const struct wm_view *v, const struct wm_table *t,
+					  const struct wm_ask *a)
+{
+	return a->states != WM_ASK_UP || wm_ups(v, t->set, a->families);
 }
 
 /** Nobody was usable: ask for less, as the set says. @return 0: that is all. */
@@ -355,6 +362,8 @@ static inline enum wm_pick wm_choose_in(const struct wm_view *v, const struct wm
 		if (wm_take_asked(v, &l, a, ret))
 			return WM_PICKED;
 	}
+	if (!wm_ask_scans(v, t, a))
+		return WM_PICK_NONE;
 	start = wm_scan_start(t, count, random(arg));
 	o.random = (__u64)random(arg) << 32 | random(arg);
 	for (__u32 i = 0; i < count; i++) {
@@ -375,15 +384,15 @@ static inline enum wm_pick wm_choose(const struct wm_view *v, __u32 set, struct 
 {
 	struct wm_table t;
 	enum wm_pick p = wm_table_load(v, set, &t);
-	__u32 any, begin;
+	__u32 begin;
 
 	if (p != WM_PICKED)
 		return p;
-	any = wm_ask_begin(v, &t, a);
+	wm_ask_begin(v, &t, a);
 	do {
 		wm_ask_tier(v, &t, random(arg), a);
 		begin = a->tier;
-		for (__u32 k = 0; (any || a->states != WM_ASK_UP) && k < t.head.tiers; k++) {
+		for (__u32 k = 0; k < t.head.tiers; k++) {
 			a->tier = (begin + k) % t.head.tiers;
 			p = wm_choose_in(v, &t, a, random, arg, ret);
 			if (p != WM_PICK_NONE)
