@@ -61,7 +61,8 @@ static int start_ready(struct wm_dns_server *d, struct wm_plane *plane, const st
 	const struct wm_ready_kernel k = {.put = put_ready,
 					  .words = plane ? wm_plane_ready_words(plane) : NULL,
 					  .arg = plane,
-					  .fill = (unsigned)s->dns_kernel_ready / FILL_SHARE};
+					  .fill = (unsigned)s->dns_kernel_ready / FILL_SHARE,
+					  .max = (unsigned)s->dns_kernel_ready};
 	int r = k.words ? wm_dns_server_ready(d, &k) : 0;
 
 	return r ? wm_err_set(e, r, "out of memory: dns.kernel_ready") : 0;

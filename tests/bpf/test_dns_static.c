@@ -22,7 +22,7 @@ static void begin_with(unsigned fill)
 
 	policy = (struct wm_tables_policy){0};
 	dns_setup();
-	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane, fill};
+	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane, fill, 64};
 	cr_assert(k.words);
 	cr_assert_eq(wm_dns_server_ready(server, &k), 0);
 }
@@ -102,29 +102,27 @@ static unsigned ask_user(const struct frame *q)
 	return user[3] & 15;
 }
 
-/* The serial of an SOA is the time: a second or two between the answers are no difference. */
+/* The serial of an SOA, which is the last record if there is one, is the time: a second or two
+ * between the answers are no difference. */
 static bool same_but_serial(const uint8_t *a, const uint8_t *b, size_t len)
 {
 	const uint8_t *type = a + WM_DNS_HEADER_LEN;
-	size_t differ = 0;
+	size_t at = len - (a[11] ? WM_DNS_OPT_LEN : 0) - 20;
 
 	while (*type)
 		type += *type + 1u;
-	for (size_t i = 0; i < len; i++)
-		differ += a[i] != b[i];
-	return !differ || ((a[9] == 1 || type[2] == 6 || type[2] == 255) && differ <= 3);
+	if (a[9] != 1 && type[2] != 6 && type[2] != 255)
+		return memcmp(a, b, len) == 0;
+	return memcmp(a, b, at) == 0 && memcmp(a + at + 4, b + at + 4, len - at - 4) == 0;
 }
 
-/* The kernel says of @p q what userspace has just said. */
-static void kernel_agrees(const struct frame *q, const char *name)
+/* What the kernel said to @p q is what userspace has just said. */
+static void agrees(const struct frame *q, const struct frame *a, const char *name)
 {
-	struct frame a;
-
-	cr_assert(answered(q, &a), "%s is passed", name);
-	cr_assert_eq(a.len - a.dns, user_len, "%s: %zu of %zu octets", name, a.len - a.dns,
+	cr_assert_eq(a->len - a->dns, user_len, "%s: %zu of %zu octets", name, a->len - a->dns,
 		     user_len);
-	cr_assert(same_but_serial(a.at + a.dns, user, user_len), "%s", name);
-	check_envelope(q, &a, q->v6);
+	cr_assert(same_but_serial(a->at + a->dns, user, user_len), "%s", name);
+	check_envelope(q, a, q->v6);
 }
 
 static bool is_passed(const char *name, uint16_t type)
@@ -135,17 +133,22 @@ static bool is_passed(const char *name, uint16_t type)
 	return !answered(&q, &a);
 }
 
-/* Userspace is asked, as often as it takes, then the kernel. @return RCODE. */
+/* The kernel is asked, which may pass or not, userspace as often as it takes, and the kernel again.
+ * @return RCODE. */
 static unsigned ask(const char *name, uint16_t type)
 {
+	struct frame q, before, a;
 	unsigned rcode = 0;
-	struct frame q;
+	bool early;
 
 	query_frame(&q, false, name, type, 1232);
-	cr_assert(is_passed(name, type), "%s: not before userspace has said it", name);
+	early = answered(&q, &before);
 	for (unsigned i = 0; i < ASKED; i++)
 		rcode = ask_user(&q);
-	kernel_agrees(&q, name);
+	if (early) /* made anew meanwhile */
+		agrees(&q, &before, name);
+	cr_assert(answered(&q, &a), "%s is passed", name);
+	agrees(&q, &a, name);
 	return rcode;
 }
 
@@ -167,8 +170,8 @@ Test(dns_static, a_node_has_addresses)
 	cr_assert_eq(ask("far.node.mesh.internal", 255), 0);
 	cr_assert_eq(answers(), 1);
 	cr_assert_eq(ask("n1.node.mesh.internal", 1), 0, "our own");
-	cr_assert_eq(counter(WM_C_DNS_READY), 5);
-	cr_assert_eq(counter(WM_C_DNS_NODATA), 1);
+	cr_assert_geq(counter(WM_C_DNS_READY), 5);
+	cr_assert_geq(counter(WM_C_DNS_NODATA), 1);
 }
 
 Test(dns_static, a_node_that_changes_is_not_told_of_as_it_was)
@@ -183,7 +186,7 @@ Test(dns_static, a_node_that_changes_is_not_told_of_as_it_was)
 	node_gone("far");
 	cr_assert_eq(ask("far.node.mesh.internal", 1), 3);
 	cr_assert_eq(ask("x.far.node.mesh.internal", 1), 3);
-	cr_assert_eq(counter(WM_C_DNS_NXDOMAIN), 2);
+	cr_assert_geq(counter(WM_C_DNS_NXDOMAIN), 2);
 	/* a name that is there below it makes it one without records */
 	node("y.far", "10.9.8.5");
 	cr_assert_eq(ask("far.node.mesh.internal", 1), 0);
@@ -249,7 +252,7 @@ Test(dns_static, names_of_addresses_of_nodes_and_services)
 	cr_assert_eq(ask(reverse("10.1.0.1"), PTR), 0);
 	cr_assert_eq(ask(reverse("fd00::b"), PTR), 0);
 	cr_assert_eq(answers(), 1);
-	cr_assert_eq(counter(WM_C_DNS_READY), 3);
+	cr_assert_geq(counter(WM_C_DNS_READY), 3);
 	/* a node has the address before a service has it */
 	node("far", "fd00::b");
 	cr_assert_eq(ask(reverse("fd00::b"), PTR), 0);
@@ -300,6 +303,52 @@ Test(dns_static, virtual_addresses)
 	add("web", "a", "10.1.0.1", WM_PASSING);
 	cr_assert_eq(ask(v4, PTR), 0);
 	cr_assert_eq(ask(v6, PTR), 0);
+}
+
+/* The addresses of subsets are there while their policy and the service are. */
+Test(dns_static, virtual_addresses_of_subsets)
+{
+	static const struct wm_policy_subset one = {.name = "v1",
+						    .filter = "\"v1\" in Service.Tags"};
+	static struct wm_policy_draft d;
+	char text[INET6_ADDRSTRLEN];
+	struct wm_err e = {0};
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	wm_policy_draft_init(&d, "web");
+	d.p.subsets = &one;
+	d.p.subsets_count = 1;
+	add("web", "a", "10.1.0.1", WM_PASSING);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, &e), 0, "%s",
+			     e.text);
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+		cr_assert(wm_registry_label(registry, "web", "v1", &v4, &v6));
+		inet_ntop(AF_INET, &v4, text, sizeof(text));
+		cr_assert_eq(ask(reverse(text), PTR), 0);
+		instance_gone("a");
+		cr_assert_eq(ask(reverse(text), PTR), 3, "without the service");
+		add("web", "a", "10.1.0.1", WM_PASSING);
+		cr_assert_eq(ask(reverse(text), PTR), 0);
+		cr_assert_eq(wm_registry_policy_delete(registry, "web", NULL, NULL, NULL, &e), 0);
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+		cr_assert_eq(ask(reverse(text), PTR), 3, "without the policy");
+	}
+}
+
+/* Whoever asks, or nobody: what has changed is soon there again. */
+Test(dns_static, it_is_made_anew_before_somebody_asks)
+{
+	node("far", "10.9.8.7");
+	(void)ask("far.node.mesh.internal", 1);
+	(void)ask(reverse("10.9.8.7"), PTR);
+	node("far", "10.9.8.6");
+	while (is_passed("far.node.mesh.internal", 1))
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	for (unsigned i = 0; i < 50; i++)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	cr_assert(is_passed(reverse("10.9.8.7"), PTR), "it is nobody's");
 }
 
 /* --- the operator's records --------------------------------------------------------------------
@@ -366,7 +415,7 @@ Test(dns_static, records_of_the_operator)
 	cr_assert(is_passed("_x._tcp.corp.example", 33));
 	records(NULL);
 	cr_assert_not(is_passed("printer.mesh.internal", 1), "denied by its form");
-	cr_assert_eq(counter(WM_C_DNS_READY), 11);
+	cr_assert_geq(counter(WM_C_DNS_READY), 11);
 }
 
 /* --- before anybody asks --- */
@@ -379,17 +428,23 @@ static void begin_filled(void)
 
 TestSuite(dns_static_filled, .init = begin_filled, .fini = dns_teardown, .timeout = 120);
 
+static uint64_t given(void)
+{
+	const uint64_t *c = wm_ready_counters(wm_dns_ready(server));
+
+	return c[WM_READY_C_KEPT] - c[WM_READY_C_REMADE];
+}
+
 /* All of them are given, or as many as may be. */
 static void filled(uint64_t n)
 {
-	const uint64_t *kept = &wm_ready_counters(wm_dns_ready(server))[WM_READY_C_KEPT];
-	uint64_t before = *kept;
+	uint64_t before = given();
 
-	for (unsigned i = 0; i < 1000 && *kept - before < n; i++)
+	for (unsigned i = 0; i < 1000 && given() - before < n; i++)
 		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 	for (unsigned i = 0; i < 10; i++)
 		cr_assert_eq(wm_loop_turn(loop, 0), 0);
-	cr_assert_eq(*kept - before, n);
+	cr_assert_eq(given() - before, n);
 }
 
 /* The kernel says it, and nobody has asked userspace; which says the same. */
@@ -400,7 +455,7 @@ static void is_ready(const char *name, uint16_t type, unsigned count)
 	query_frame(&q, false, name, type, 1232);
 	cr_assert(answered(&q, &a), "%s %u", name, type);
 	(void)ask_user(&q);
-	kernel_agrees(&q, name);
+	agrees(&q, &a, name);
 	cr_assert_eq(answers(), count, "%s %u", name, type);
 }
 
@@ -516,7 +571,6 @@ Test(dns_static, kernel_and_userspace_say_the_same_octets)
 					   "www.corp.example CNAME printer.mesh.internal",
 					   "corp.example MX 10 mail.corp.example", NULL};
 	static char value[400], keys[2][2] = {"a", "b"};
-	unsigned same = 0;
 	uint64_t first;
 
 	seed = first = wm_random64();
@@ -524,25 +578,20 @@ Test(dns_static, kernel_and_userspace_say_the_same_octets)
 	meta[0] = (struct wm_pair){keys[0], value};
 	meta[1] = (struct wm_pair){keys[1], value};
 	records(list);
+	fprintf(stderr, "seed %llu\n", (unsigned long long)first);
 	for (unsigned n = 0; n < QUESTIONS; n++) {
 		struct frame q, a;
 		char name[300];
+		bool said;
 
 		if (below(50) == 0)
 			random_change();
 		random_question(&q, name);
-		if (answered(&q, &a)) {
-			same++;
-			(void)ask_user(&q);
-			cr_assert_eq(a.len - a.dns, user_len, "seed %llu: %s",
-				     (unsigned long long)first, name);
-			cr_assert(same_but_serial(a.at + a.dns, user, user_len), "seed %llu: %s",
-				  (unsigned long long)first, name);
-			check_envelope(&q, &a, q.v6);
-		} else {
-			(void)ask_user(&q);
-		}
+		said = answered(&q, &a);
+		(void)ask_user(&q);
+		if (said)
+			agrees(&q, &a, name);
 	}
-	cr_assert_gt(counter(WM_C_DNS_READY), QUESTIONS / 10, "seed %llu: %u",
-		     (unsigned long long)first, same);
+	cr_assert_gt(counter(WM_C_DNS_READY), QUESTIONS / 10, "seed %llu",
+		     (unsigned long long)first);
 }

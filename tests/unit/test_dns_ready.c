@@ -27,13 +27,35 @@ static int put(void *arg, struct wm_ready *e, uint16_t type)
 	return refusal;
 }
 
+#define MAX 100
+
+static struct wm_loop *loop;
+static unsigned remade_count;
+static bool (*remaker)(const uint8_t *name, uint16_t len, uint16_t type); /* NULL: there is none */
+
+static bool remake(void *arg, const uint8_t *name, uint16_t len, uint16_t type)
+{
+	cr_assert_eq(arg, &loop);
+	remade_count++;
+	return remaker && remaker(name, len, type);
+}
+
 static struct wm_ready_level *level(void)
 {
-	const struct wm_ready_kernel k = {put, words, &kept};
-	struct wm_ready_level *l = wm_ready_new(&k);
+	const struct wm_ready_config c = {{put, words, &kept, 0, MAX}, remake, &loop};
+	struct wm_ready_level *l;
 
+	loop = wm_loop_new();
+	cr_assert(loop);
+	l = wm_ready_new(loop, &c);
 	cr_assert(l);
 	return l;
+}
+
+static void done(struct wm_ready_level *l)
+{
+	wm_ready_free(l);
+	wm_loop_free(loop);
 }
 
 static uint8_t msg[2048];
@@ -73,7 +95,7 @@ Test(dns_ready, an_entry_is_what_stands_behind_the_question)
 	cr_assert_eq(memcmp(kept.name, NAME, NAME_LEN), 0);
 	cr_assert_eq(memcmp(kept.octets, msg + BEGIN, 50), 0);
 	cr_assert_eq(kept.octets[50], 0);
-	wm_ready_free(l);
+	done(l);
 }
 
 Test(dns_ready, its_sum_is_of_its_sources)
@@ -98,7 +120,7 @@ Test(dns_ready, its_sum_is_of_its_sources)
 	}
 	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_CHANGES], 4);
 	wm_ready_changed(NULL, WM_READY_ALL); /* nobody keeps anything */
-	wm_ready_free(l);
+	done(l);
 }
 
 Test(dns_ready, what_is_too_long_or_refused_is_counted)
@@ -116,7 +138,7 @@ Test(dns_ready, what_is_too_long_or_refused_is_counted)
 	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_KEPT], 1);
 	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_LONG], 1);
 	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_REFUSED], 1);
-	wm_ready_free(l);
+	done(l);
 }
 
 /* Names that are not there may be ever new ones: these are nobody's to keep. */
@@ -132,7 +154,7 @@ Test(dns_ready, without_records_it_is_asked_for_twice)
 	for (unsigned i = 0; i < 10000; i++)
 		again += wm_ready_wants(l, (uint8_t *)&i, sizeof(i), 1, false);
 	cr_assert_eq(again, 0);
-	wm_ready_free(l);
+	done(l);
 }
 
 Test(dns_ready, an_entry_that_is_half_another_is_not_read)
@@ -171,5 +193,72 @@ Test(dns_ready, an_entry_that_is_half_another_is_not_read)
 	m = made(WM_READY_SMALL_OCTETS + 1);
 	cr_assert_eq(wm_ready_keep(l, &m), 0);
 	cr_assert_not(wm_ready_shrink(&kept, &s));
-	wm_ready_free(l);
+	done(l);
+}
+
+/* --- what has changed is made anew ---------------------------------------------------------------
+ */
+static struct wm_ready_level *again;
+
+static bool keep_one(struct wm_ready_level *l, uint8_t letter)
+{
+	struct wm_ready_made m = made(20);
+
+	msg[WM_DNS_HEADER_LEN + 1] = letter;
+	m.source[1] = (uint16_t)(1000 + letter);
+	return !wm_ready_keep(l, &m);
+}
+
+/* As it was, with another sum. */
+static bool make_again(const uint8_t *name, uint16_t len, uint16_t type)
+{
+	cr_assert_eq(len, NAME_LEN);
+	cr_assert_eq(type, 16);
+	return keep_one(again, name[1]);
+}
+
+/* Let the looks pass that come by themselves. */
+static void looks(void)
+{
+	for (unsigned i = 0; i < 40; i++)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+}
+
+Test(dns_ready, what_has_changed_is_made_anew)
+{
+	struct wm_ready_level *l = again = level();
+
+	remaker = make_again;
+	for (unsigned i = 0; i < 2 * MAX; i++)
+		cr_assert(keep_one(l, (uint8_t)(1 + i)));
+	looks();
+	cr_assert_eq(remade_count, 0, "nothing has changed");
+	wm_ready_changed(l, 1000 + 50); /* it made room for others */
+	wm_ready_changed(l, 1000 + 150);
+	while (!wm_ready_counters(l)[WM_READY_C_REMADE])
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	looks();
+	cr_assert_eq(remade_count, 1);
+	cr_assert_eq(kept.name[1], 150);
+	wm_ready_changed(l, WM_READY_ALL);
+	while (wm_ready_counters(l)[WM_READY_C_REMADE] < 1 + MAX)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	looks();
+	cr_assert_eq(remade_count, 1 + MAX, "each once");
+	done(l);
+}
+
+Test(dns_ready, what_is_nothing_any_more_is_forgotten)
+{
+	struct wm_ready_level *l = level();
+
+	cr_assert(keep_one(l, 'a') && keep_one(l, 'b'));
+	wm_ready_changed(l, 1000 + 'a');
+	while (!remade_count)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	wm_ready_changed(l, 1000 + 'a');
+	looks();
+	cr_assert_eq(remade_count, 1);
+	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_REMADE], 0);
+	done(l);
 }

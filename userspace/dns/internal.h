@@ -167,12 +167,14 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len);
 /** Records of r->question, of which r->ask tells. */
 void wm_reply_answer(struct wm_reply *r);
 /** Give the kernel the answer to a question, folded, if it may give it again; not while another is
- *  made. */
-void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type);
+ *  made. @return false: it may not, or was not taken. */
+bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type);
 /** The records are made of what has this word, too: wm_ready_source(). */
 void wm_reply_source(struct wm_reply *r, uint16_t source);
 /** SOA and NS of r->zone, or of the domain, which is r->question. */
 void wm_reply_apex(struct wm_reply *r);
+/** The same as wm_ready_config.remake of a server. */
+bool wm_reply_remake(void *server, const uint8_t *name, uint16_t len, uint16_t type);
 /** TTL of the records of a service. */
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 

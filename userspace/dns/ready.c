@@ -1,35 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ready.c - see ready.h. */
+/* ready.c - see ready.h. What was given is remembered by its question, so that it can be made anew;
+ * who was given first makes room. */
 #include "ready.h"
 
 #include "userspace/base/hash.h"
+#include "userspace/base/map.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
-#define ASKED 4096 /* places for names without records that were asked for: 32 KiB */
+#define ASKED	   4096 /* places for names without records that were asked for: 32 KiB */
+#define LOOK_MS	   100	/* between two looks whether something has changed */
+#define GO_ON_MS   10	/* between two turns of a look */
+#define LOOKS_MAX  1024 /* answers that are looked at in a turn: some 20 us */
+#define REMADE_MAX 32	/* of these made anew: 10 us each */
+
+struct name {
+	TAILQ_ENTRY(name) entry;
+	uint64_t sum;
+	uint16_t source[WM_READY_SOURCES];
+	uint16_t len;
+	struct { /* what it is found by: as much of it as the name is long */
+		uint16_t type;
+		uint8_t name[WM_DNS_NAME_MAX + 1];
+	} key;
+};
 
 struct wm_ready_level {
+	struct wm_ready_config c;
 	struct wm_ready_kernel k;
+	struct wm_map *names;
+	TAILQ_HEAD(, name) list;
+	struct wm_timer *look;
+	uint64_t seen;	       /* changes before the look that ended last */
+	uint64_t looking;      /* before the one that goes on */
+	size_t left;	       /* names that it has not come to; 0: none goes on */
 	uint64_t asked[ASKED]; /* hash of the one that was asked for last at this place */
 	struct wm_ready scratch;
 	uint64_t counters[WM_READY_COUNTER_COUNT];
 };
-
-struct wm_ready_level *wm_ready_new(const struct wm_ready_kernel *k)
-{
-	struct wm_ready_level *l = calloc(1, sizeof(*l));
-
-	if (l)
-		l->k = *k;
-	return l;
-}
-
-void wm_ready_free(struct wm_ready_level *l)
-{
-	free(l);
-}
 
 uint16_t wm_ready_source(const void *data, size_t len)
 {
@@ -63,6 +74,86 @@ static uint64_t sum_of(const struct wm_ready_level *l, const uint16_t *source)
 	return sum;
 }
 
+/* --- what was given --- */
+static size_t key_len(const struct name *n)
+{
+	return offsetof(struct name, key.name) - offsetof(struct name, key) + n->len;
+}
+
+static void forget(struct wm_ready_level *l, struct name *n)
+{
+	wm_map_del(l->names, &n->key, key_len(n));
+	TAILQ_REMOVE(&l->list, n, entry);
+	free(n);
+}
+
+/* Without memory it is not made anew. */
+static void remember(struct wm_ready_level *l, const struct wm_ready_made *m, uint64_t sum)
+{
+	struct name as = {.len = (uint16_t)m->name_len, .key.type = m->type}, *n;
+
+	memcpy(as.key.name, m->message + WM_DNS_HEADER_LEN, m->name_len);
+	n = wm_map_get(l->names, &as.key, key_len(&as));
+	if (!n) {
+		if (wm_map_len(l->names) >= l->k.max)
+			forget(l, TAILQ_FIRST(&l->list));
+		n = malloc(sizeof(*n));
+		if (!n)
+			return;
+		*n = as;
+		if (wm_map_put(l->names, &n->key, key_len(n), n, NULL)) {
+			free(n);
+			return;
+		}
+		TAILQ_INSERT_TAIL(&l->list, n, entry);
+	}
+	n->sum = sum;
+	memcpy(n->source, m->source, sizeof(n->source));
+}
+
+/* Those that are not as they were are made anew. @return false: not all were looked at. */
+static bool look_at_some(struct wm_ready_level *l)
+{
+	unsigned remade = 0;
+
+	for (unsigned i = 0; l->left && i < LOOKS_MAX && remade < REMADE_MAX; i++, l->left--) {
+		struct name *n = TAILQ_FIRST(&l->list);
+
+		if (!n) {
+			l->left = 0;
+			break;
+		}
+		TAILQ_REMOVE(&l->list, n, entry);
+		TAILQ_INSERT_TAIL(&l->list, n, entry);
+		if (sum_of(l, n->source) == n->sum)
+			continue;
+		remade++;
+		if (l->c.remake(l->c.arg, n->key.name, n->len, n->key.type))
+			l->counters[WM_READY_C_REMADE]++;
+		else
+			forget(l, n);
+	}
+	return !l->left;
+}
+
+static void on_look(void *arg)
+{
+	struct wm_ready_level *l = arg;
+	bool done = true;
+
+	if (!l->left && l->counters[WM_READY_C_CHANGES] != l->seen) {
+		l->looking = l->counters[WM_READY_C_CHANGES];
+		l->left = wm_map_len(l->names);
+	}
+	if (l->left)
+		done = look_at_some(l);
+	else
+		l->looking = l->counters[WM_READY_C_CHANGES];
+	if (done)
+		l->seen = l->looking;
+	wm_timer_arm(l->look, done ? LOOK_MS : GO_ON_MS);
+}
+
 int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m)
 {
 	size_t begin = WM_DNS_HEADER_LEN + m->name_len + 4;
@@ -87,8 +178,43 @@ int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m)
 	memcpy(e->name, m->message + WM_DNS_HEADER_LEN, m->name_len);
 	memcpy(e->octets, m->message + begin, e->head.len);
 	r = l->k.put(l->k.arg, e, m->type);
+	if (!r)
+		remember(l, m, e->head.sum);
 	l->counters[r ? WM_READY_C_REFUSED : WM_READY_C_KEPT]++;
 	return r;
+}
+
+/* --- life --- */
+struct wm_ready_level *wm_ready_new(struct wm_loop *l, const struct wm_ready_config *c)
+{
+	struct wm_ready_level *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->c = *c;
+	r->k = c->kernel;
+	TAILQ_INIT(&r->list);
+	r->names = wm_map_new(r->k.max);
+	r->look = wm_timer_new(l, on_look, r);
+	if (!r->names || !r->look) {
+		wm_ready_free(r);
+		return NULL;
+	}
+	wm_timer_arm(r->look, LOOK_MS);
+	return r;
+}
+
+void wm_ready_free(struct wm_ready_level *l)
+{
+	struct name *n;
+
+	if (!l)
+		return;
+	while ((n = TAILQ_FIRST(&l->list)))
+		forget(l, n);
+	wm_timer_free(l->look);
+	wm_map_free(l->names);
+	free(l);
 }
 
 unsigned wm_ready_fill(const struct wm_ready_level *l)

@@ -2,8 +2,10 @@
 /* ready.h - which answers of ours the kernel is given to give again: those that no health changes.
  * One is given when it was made for a client, of the operator's records before that
  * (static_ready.c), and is over when something that it was made of changes: waymark/dns_ready.h.
+ * It is made anew soon after, so that the kernel has it if the agent dies before somebody asks.
  * Threading: loop thread only. */
 #pragma once
+#include "userspace/net/loop.h"
 #include "waymark/dns_ready.h"
 
 #include <stdbool.h>
@@ -16,11 +18,21 @@ struct wm_ready_kernel {
 	uint64_t *words; /* WM_READY_WORDS of them */
 	void *arg;
 	unsigned fill; /* answers that are given before anybody asks; 0: none */
+	unsigned max;  /* that it has room for */
+};
+
+struct wm_ready_config {
+	struct wm_ready_kernel kernel;
+	/* Make the answer to a question, its name folded, anew and keep it. @return false: there is
+	 * none to keep. */
+	bool (*remake)(void *arg, const uint8_t *name, uint16_t len, uint16_t type);
+	void *arg;
 };
 
 /* X(symbol, metric name, text) */
 #define WM_READY_COUNTERS(X)                                                                       \
 	X(KEPT, dns_ready_kept, "answers of ours that were given to the kernel")                   \
+	X(REMADE, dns_ready_remade, "of these, made anew as what they were made of had changed")   \
 	X(REFUSED, dns_ready_refused, "answers that the kernel did not take")                      \
 	X(LONG, dns_ready_long, "answers too long for the kernel")                                 \
 	X(CHANGES, dns_ready_changes, "changes of what such answers are made of")
@@ -42,7 +54,7 @@ struct wm_ready_made {
 
 struct wm_ready_level;
 /** @return NULL without memory. */
-struct wm_ready_level *wm_ready_new(const struct wm_ready_kernel *k);
+struct wm_ready_level *wm_ready_new(struct wm_loop *l, const struct wm_ready_config *c);
 void wm_ready_free(struct wm_ready_level *l); /* NULL ok; the kernel keeps what it has */
 /** The word of what is called so: an address, v4-mapped, or a node's name. */
 uint16_t wm_ready_source(const void *data, size_t len);

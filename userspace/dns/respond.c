@@ -465,10 +465,10 @@ static void offer(struct wm_dns_server *s)
 		folded[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
 	}
 	if (wm_ready_wants(s->ready, folded, len, r->q.type, r->answers))
-		wm_dns_give(s, folded, len, r->q.type);
+		(void)wm_dns_give(s, folded, len, r->q.type);
 }
 
-void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type)
+bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uint16_t type)
 {
 	const struct wm_reply *r = &s->reply;
 	uint8_t query[WM_DNS_HEADER_LEN + WM_NAME_BUF] = {0}, out[WM_DNS_EDNS_MAX];
@@ -479,7 +479,7 @@ void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 	s->reply.lead_len = 0;
 	build(s, query, &q, false, out, sizeof(out) - WM_DNS_OPT_LEN);
 	if (!is_ready(r))
-		return; /* longer than it may be */
+		return false; /* longer than it may be */
 	m = (struct wm_ready_made){.message = out,
 				   .len = r->w.len,
 				   .name_len = q.name_len,
@@ -490,7 +490,12 @@ void wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 				   .additionals = r->additionals,
 				   .serial_at = r->serial_at};
 	memcpy(m.source, r->sources, sizeof(m.source));
-	(void)wm_ready_keep(s->ready, &m); /* counted */
+	return !wm_ready_keep(s->ready, &m); /* counted */
+}
+
+bool wm_reply_remake(void *server, const uint8_t *name, uint16_t len, uint16_t type)
+{
+	return wm_dns_give(server, name, len, type);
 }
 
 static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,

@@ -393,7 +393,9 @@ void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 
 int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k)
 {
-	s->ready = wm_ready_new(k);
+	const struct wm_ready_config c = {.kernel = *k, .remake = wm_reply_remake, .arg = s};
+
+	s->ready = wm_ready_new(s->loop, &c);
 	if (!s->ready)
 		return -ENOMEM;
 	wm_places_tell(s->places, s->ready);

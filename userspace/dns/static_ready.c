@@ -41,7 +41,7 @@ static void on_fill(void *arg)
 			if (!s->fill_left)
 				return;
 			s->fill_left--;
-			wm_dns_give(s, n->wire, n->len, types[k - 1]);
+			(void)wm_dns_give(s, n->wire, n->len, types[k - 1]);
 		}
 	}
 	wm_timer_arm(s->fill, 0);
