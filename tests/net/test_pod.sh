@@ -35,8 +35,9 @@ check "IPv6" 10.99.0.1 "$(pod_ask @fd99::1 web.service.mesh.internal)"
 check "the virtual name" "$(vip4 web)" "$(pod_ask @10.99.0.1 web.virtual.mesh.internal)"
 check "the virtual name, AAAA over IPv6" "$(vip6 six)" "$(pod_ask @fd99::1 six.virtual.mesh.internal AAAA)"
 check "SRV" 1 "$(pod_ask @fd99::1 web.service.mesh.internal SRV | wc -l)"
-check "answered on the veth" 5 $(($(counter dns_answered) - before))
-check "userspace answers the rest" 1 "$(pod_ask @10.99.0.1 web.service.dc1.mesh.internal | wc -l)"
+check "behind the datacenter's label" 10.99.0.1 "$(pod_ask @fd99::1 web.service.dc1.mesh.internal)"
+check "answered on the veth" 6 $(($(counter dns_answered) - before))
+check "userspace answers the rest" 1 "$(pod_ask @10.99.0.1 n1.node.mesh.internal | wc -l)"
 check "and TCP" 10.99.0.1 "$(pod_ask @10.99.0.1 +tcp web.service.mesh.internal)"
 check "a connect from the pod" web-1 "$(
 	echo $BASHPID >"$CG/cgroup.procs"
