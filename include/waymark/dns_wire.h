@@ -3,7 +3,7 @@
  * OPT. Reads within the given length (fuzz_dns_answer, fuzz_dns_respond); every loop is bounded by
  * a protocol limit. Pure. Spec: RFC 1035 4.1, RFC 6891 6.1. */
 #pragma once
-#include "layout.h"
+#include "dns_options.h"
 
 struct wm_dns_header {
 	__be16 id, flags, questions, answers, authorities, additionals;
@@ -20,13 +20,14 @@ _Static_assert(sizeof(struct wm_dns_header) == 12, "RFC 1035 4.1.1");
 #define WM_DNS_CD	  0x0010
 #define WM_DNS_RCODE	  0x000f
 
-#define WM_DNS_NOERROR	0
-#define WM_DNS_FORMERR	1
-#define WM_DNS_SERVFAIL 2
-#define WM_DNS_NXDOMAIN 3
-#define WM_DNS_NOTIMP	4
-#define WM_DNS_REFUSED	5
-#define WM_DNS_BADVERS	16 /* upper bits in OPT: RFC 6891 9 */
+#define WM_DNS_NOERROR	 0
+#define WM_DNS_FORMERR	 1
+#define WM_DNS_SERVFAIL	 2
+#define WM_DNS_NXDOMAIN	 3
+#define WM_DNS_NOTIMP	 4
+#define WM_DNS_REFUSED	 5
+#define WM_DNS_BADVERS	 16 /* upper bits in OPT: RFC 6891 9 */
+#define WM_DNS_BADCOOKIE 23 /* likewise: RFC 7873 8 */
 
 #define WM_DNS_IN	 1
 #define WM_DNS_ANY_CLASS 255
@@ -58,6 +59,7 @@ enum wm_dns_verdict {
 	WM_DNS_V_COUNTS,
 	WM_DNS_V_MALFORMED,
 	WM_DNS_V_EDNS,
+	WM_DNS_V_OPTIONS, /* one of the options: the question was read */
 };
 
 /* A query, as far as it was read. */
@@ -125,6 +127,21 @@ static inline __u32 wm_dns_name_len(const __u8 *p, __u32 left)
 	return 0;
 }
 
+/** Where the options of a query begin whose question and OPT were read. */
+static inline __u32 wm_dns_options_at(const struct wm_dns_query *q)
+{
+	return WM_DNS_HEADER_LEN + q->name_len + 4u + WM_DNS_OPT_LEN;
+}
+
+/** The options of such a query of @p len octets. @return 1; 0: one of them is malformed. */
+static inline int wm_dns_options_of(const __u8 *msg, __u32 len, const struct wm_dns_query *q,
+				    struct wm_options *ret)
+{
+	__u32 at = q->edns ? wm_dns_options_at(q) : len;
+
+	return wm_options_read(msg + at, len - at, ret);
+}
+
 /** Parse a query whole on the host. @p len >= 12. The same rules as the kernel's.
  *  @return WM_DNS_OK and @p q filled; name_len stays 0 when the question could not be read. */
 static inline enum wm_dns_verdict wm_dns_parse(const __u8 *msg, __u32 len, struct wm_dns_query *q)
@@ -133,6 +150,7 @@ static inline enum wm_dns_verdict wm_dns_parse(const __u8 *msg, __u32 len, struc
 	enum wm_dns_verdict v;
 	const __u8 *p = msg + WM_DNS_HEADER_LEN;
 	__u32 left = len - WM_DNS_HEADER_LEN, n;
+	struct wm_options o;
 
 	__builtin_memset(q, 0, sizeof(*q));
 	q->udp_size = WM_DNS_UDP_MAX;
@@ -154,6 +172,8 @@ static inline enum wm_dns_verdict wm_dns_parse(const __u8 *msg, __u32 len, struc
 	if (v != WM_DNS_OK)
 		return v;
 	q->name_len = (__u16)n;
-	return q->edns_version ? WM_DNS_V_EDNS : WM_DNS_OK;
+	if (q->edns_version)
+		return WM_DNS_V_EDNS;
+	return wm_dns_options_of(msg, len, q, &o) ? WM_DNS_OK : WM_DNS_V_OPTIONS;
 }
 #endif

@@ -52,7 +52,7 @@ Test(dns_rate, what_is_cut_is_the_question)
 {
 	size_t len = build("a.example", 1, 1232);
 
-	answer.len = wm_dns_rate_cut(query, len, answer.raw);
+	answer.len = wm_dns_rate_cut(server, NULL, query, len, answer.raw);
 	parse_answer();
 	cr_assert_eq(answer.len, len - 11);
 	cr_assert_eq(answer.flags & 0x8200, 0x8200);

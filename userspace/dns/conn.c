@@ -105,7 +105,8 @@ static bool has_room(const struct wm_dns_conn *c)
 /* Append one answer with its length in front. @return false: no memory. */
 static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 {
-	size_t pad = c->pads ? wm_dns_padding(answer, n) : 0;
+	size_t opt_at = c->s->reply.w.opt_at; /* of the answer that was just made */
+	size_t pad = c->pads ? wm_dns_padding(opt_at, n) : 0;
 	uint8_t *out = realloc(c->out, c->out_len + 2 + n + pad);
 
 	if (!out) {
@@ -116,7 +117,7 @@ static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 	out += c->out_len;
 	memcpy(out + 2, answer, n);
 	if (pad)
-		wm_dns_pad(out + 2, n, pad);
+		wm_dns_pad(out + 2, opt_at, n, pad);
 	n += pad;
 	out[0] = (uint8_t)(n >> 8);
 	out[1] = (uint8_t)n;
@@ -338,6 +339,11 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_sto
 	if ((tls && wm_tls_server_stream(s->tls, &c->stream)) || !c->io || !c->deadline ||
 	    wm_timer_arm(c->deadline, s->c.tcp_idle_ms))
 		wm_dns_conn_close(c);
+}
+
+const struct sockaddr_storage *wm_dns_conn_from(const struct wm_dns_conn *c)
+{
+	return &c->from;
 }
 
 void wm_dns_conns_unpark(struct wm_dns_server *s)

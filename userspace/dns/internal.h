@@ -11,6 +11,7 @@
 #include "userspace/net/stream.h"
 #include "userspace/net/tls_server.h"
 #include "waymark/dns_answer.h"
+#include "waymark/dns_cookie.h"
 #include "waymark/guard.h"
 #include "waymark/name_hash.h"
 #include "waymark/rate.h"
@@ -76,8 +77,9 @@ void wm_ask_reverse(const uint8_t *folded, struct wm_dns_ask *ret);
 struct wm_writer {
 	uint8_t *out;
 	size_t len, cap;
-	bool full;    /* something did not fit; len is where it would have begun */
-	uint64_t key; /* of the table's hash, secret: who registers names cannot make them clash */
+	bool full;     /* something did not fit; len is where it would have begun */
+	size_t opt_at; /* where its OPT begins; 0: it has none */
+	uint64_t key;  /* of the table's hash, secret: who registers names cannot make them clash */
 	uint32_t
 		message; /* number of the message, so that the table need not be cleared for each */
 	unsigned names_count;
@@ -106,6 +108,36 @@ bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at);
 /** Append a label of text to a wire name without root. @return new length, 0: does not fit. */
 size_t wm_wire_label(uint8_t *wire, size_t at, const char *label, size_t len);
 
+/* --- options.c --- */
+#define WM_DNS_NSID_MAX 64 /* octets of dns.nsid: a name of a machine, and what belongs to it */
+/* What an answer's OPT holds, and what the query's told of the client. */
+struct wm_dns_extra {
+	size_t len; /* octets: they are kept free for it */
+	bool has_cookie;
+	enum wm_cookie cookie;
+	uint8_t octets[WM_OPTIONS_ANSWER + WM_DNS_OPTION_HEAD + WM_DNS_NSID_MAX];
+};
+/** Of the @p len octets of options of a query by @p from, NULL if that is not known. @p own: it is
+ *  about a name of ours. Nothing if one of them is malformed. */
+void wm_dns_extra_of(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *options,
+		     size_t len, bool own, struct wm_dns_extra *ret);
+/** The same of a query that wm_dns_parse() read. */
+void wm_dns_extra_of_query(struct wm_dns_server *s, const struct sockaddr *from,
+			   const uint8_t *query, size_t len, const struct wm_dns_query *q, bool own,
+			   struct wm_dns_extra *ret);
+/** An answer with it is sent: counted. */
+void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x);
+/** Append an OPT, for which the caller has kept room. @p x NULL: without options. */
+void wm_put_opt(struct wm_writer *w, uint8_t rcode_high, uint16_t edns_flags,
+		const struct wm_dns_extra *x);
+/** Has the client shown a cookie of ours, so that his address is not forged? */
+bool wm_dns_cookie_valid(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+			 size_t len);
+/** The answer to a query without a question that asks for a cookie (RFC 7873 5.4), counted.
+ *  @return octets; 0: it is none. */
+size_t wm_dns_cookie_alone(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
+			   size_t cap);
+
 /* --- records.c --- */
 struct wm_reply {
 	struct wm_dns_server *s;
@@ -113,6 +145,8 @@ struct wm_reply {
 	const uint8_t *question; /* wire name as the client wrote it */
 	struct wm_dns_query q;
 	struct wm_dns_ask ask;
+	struct wm_dns_extra extra;
+	bool bad_options; /* one of the query's is malformed */
 	bool tcp, truncated;
 	unsigned chain;	     /* aliases that were followed */
 	uint32_t ttl_s;	     /* of its records, negative ones apart */
@@ -290,11 +324,11 @@ void wm_dns_guard_done(struct wm_dns_guard *g);
 /* --- padding.c --- */
 /** Does a query have the option of padding? */
 bool wm_dns_pads(const uint8_t *query, size_t len);
-/** Octets that make an answer, which ends with an OPT without options, one of a length that tells
- *  little; 0: it does not, or there is no room. */
-size_t wm_dns_padding(const uint8_t *answer, size_t len);
+/** Octets that make an answer of @p len octets, whose OPT begins at @p opt_at and is its last
+ * record, one of a length that tells little; 0: it has none, or there is no room. */
+size_t wm_dns_padding(size_t opt_at, size_t len);
 /** Put them behind it. */
-void wm_dns_pad(uint8_t *answer, size_t len, size_t pad);
+void wm_dns_pad(uint8_t *answer, size_t opt_at, size_t len, size_t pad);
 
 /* --- rate.c: how often the same is answered over UDP --- */
 struct wm_dns_rate_place;
@@ -306,8 +340,11 @@ struct wm_dns_rate {
 /** What a datagram is answered with; counted if not by its answer. */
 enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 			  const uint8_t *query, size_t len);
-/** The question alone, with TC, to a query that is rated CUT, as long at most. @return octets. */
-size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out);
+/** The answer to a query that is rated CUT, of WM_DNS_EDNS_MAX octets at most: the question alone,
+ *  with TC; to a client who understands cookies BADCOOKIE with one by which he is answered the next
+ *  time. @return octets. */
+size_t wm_dns_rate_cut(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		       size_t len, uint8_t *out);
 void wm_dns_rate_done(struct wm_dns_rate *r);
 
 /* --- conn.c: connections --- */
@@ -317,6 +354,8 @@ void wm_dns_conn_open(struct wm_dns_server *s, int fd, const struct sockaddr_sto
 void wm_dns_conn_close(struct wm_dns_conn *c);
 /** An answer to a query that waited, none if @p len is 0; @p c may be gone then. */
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
+/** Whose it is. */
+const struct sockaddr_storage *wm_dns_conn_from(const struct wm_dns_conn *c);
 /** Close those that wait for a service. */
 void wm_dns_conns_unpark(struct wm_dns_server *s);
 
@@ -375,6 +414,9 @@ struct wm_dns_server {
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;
+	struct wm_cookie_keys cookies;
+	uint8_t nsid[WM_DNS_NSID_MAX];
+	size_t nsid_len;	  /* 0: nobody is told */
 	struct wm_statics *fixed; /* ours; NULL: none */
 	struct wm_timer *fill;	  /* what is to be given of them; NULL: the kernel takes none */
 	size_t fill_at;

@@ -118,6 +118,7 @@ int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
 	if (!p)
 		return 0;
 	p->conn = c;
+	p->from = *wm_dns_conn_from(c);
 	return park(p, list);
 }
 

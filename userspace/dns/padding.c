@@ -17,7 +17,7 @@ bool wm_dns_pads(const uint8_t *query, size_t len)
 	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
 	    wm_dns_parse(query, (uint32_t)len, &q) != WM_DNS_OK || !q.edns)
 		return false;
-	at = WM_DNS_HEADER_LEN + q.name_len + 4u + WM_DNS_OPT_LEN;
+	at = wm_dns_options_at(&q);
 	while (len >= at + OPTION_HEAD) {
 		if (!query[at] && query[at + 1] == OPTION_PADDING)
 			return true;
@@ -26,24 +26,25 @@ bool wm_dns_pads(const uint8_t *query, size_t len)
 	return false;
 }
 
-size_t wm_dns_padding(const uint8_t *answer, size_t len)
+size_t wm_dns_padding(size_t opt_at, size_t len)
 {
-	const uint8_t *opt = answer + len - WM_DNS_OPT_LEN;
 	size_t pad;
 
-	if (len < WM_DNS_HEADER_LEN + WM_DNS_OPT_LEN || !(answer[10] | answer[11]) || opt[0] ||
-	    opt[1] || opt[2] != WM_DNS_OPT || opt[9] || opt[10])
+	if (!opt_at)
 		return 0;
 	pad = OPTION_HEAD + (PAD_TO - (len + OPTION_HEAD) % PAD_TO) % PAD_TO;
 	return len + pad <= WM_DNS_TCP_MAX ? pad : 0;
 }
 
-void wm_dns_pad(uint8_t *answer, size_t len, size_t pad)
+void wm_dns_pad(uint8_t *answer, size_t opt_at, size_t len, size_t pad)
 {
-	const size_t zeros = pad - OPTION_HEAD;
-	const uint8_t option[] = {(uint8_t)(pad >> 8), (uint8_t)pad,	      0,
-				  OPTION_PADDING,      (uint8_t)(zeros >> 8), (uint8_t)zeros};
+	const size_t zeros = pad - OPTION_HEAD, data = len + pad - opt_at - WM_DNS_OPT_LEN;
+	const uint8_t option[OPTION_HEAD] = {0, OPTION_PADDING, (uint8_t)(zeros >> 8),
+					     (uint8_t)zeros};
+	uint8_t *opt = answer + opt_at;
 
-	memcpy(answer + len - 2, option, sizeof(option)); /* the OPT's length, and behind it */
+	opt[WM_DNS_OPT_LEN - 2] = (uint8_t)(data >> 8);
+	opt[WM_DNS_OPT_LEN - 1] = (uint8_t)data;
+	memcpy(answer + len, option, sizeof(option));
 	memset(answer + len + OPTION_HEAD, 0, zeros);
 }

@@ -66,6 +66,8 @@ enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 	question = question_len(query, len);
 	if (!question)
 		return WM_RATED_ANSWER; /* an error is shorter than what it is about */
+	if (wm_dns_cookie_valid(s, from, query, len))
+		return WM_RATED_ANSWER;
 	wm_dns_client_of((const struct sockaddr_storage *)from, client);
 	h = hash_of(r, client, from->sa_family == AF_INET, query + WM_DNS_HEADER_LEN, question);
 	p = &r->at[h % WM_RATE_PLACES];
@@ -77,16 +79,41 @@ enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 	return rated;
 }
 
-size_t wm_dns_rate_cut(const uint8_t *query, size_t len, uint8_t *out)
+/* @return false: the client has no cookie, and does not know of them. */
+static bool bad_cookie(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		       size_t len, struct wm_dns_extra *ret)
+{
+	struct wm_dns_query q;
+
+	if (len > UINT16_MAX || wm_dns_parse(query, (uint32_t)len, &q) != WM_DNS_OK)
+		return false;
+	wm_dns_extra_of_query(s, from, query, len, &q, false, ret);
+	return ret->has_cookie;
+}
+
+size_t wm_dns_rate_cut(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		       size_t len, uint8_t *out)
 {
 	size_t question = question_len(query, len);
+	struct wm_writer *w = &s->reply.w;
+	struct wm_dns_extra x;
 
 	memset(out, 0, WM_DNS_HEADER_LEN);
 	memcpy(out, query, 2);
 	out[2] = (uint8_t)((WM_DNS_QR | WM_DNS_TC) >> 8 | (query[2] & (WM_DNS_RD >> 8)));
 	out[5] = 1;
 	memcpy(out + WM_DNS_HEADER_LEN, query + WM_DNS_HEADER_LEN, question);
-	return WM_DNS_HEADER_LEN + question;
+	if (!bad_cookie(s, from, query, len, &x))
+		return WM_DNS_HEADER_LEN + question;
+	wm_write_begin(w, out, WM_DNS_EDNS_MAX);
+	w->len += question;
+	out[2] &= (uint8_t) ~(WM_DNS_TC >> 8); /* he need not come by TCP: RFC 7873 5.2.3 */
+	out[3] = WM_DNS_BADCOOKIE & WM_DNS_RCODE;
+	out[11] = 1;
+	wm_put_opt(w, WM_DNS_BADCOOKIE >> 4, 0, &x);
+	wm_dns_note_cookie(s, &x);
+	s->counters[WM_DNS_C_BADCOOKIE]++;
+	return w->len;
 }
 
 int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s)

@@ -306,9 +306,8 @@ static size_t finish(struct wm_reply *r, const uint8_t *query)
 		count(s, WM_DNS_C_TRUNCATED);
 	}
 	if (r->q.edns) {
-		r->w.cap += WM_DNS_OPT_LEN; /* was kept free for it */
-		wm_dns_put_opt(r->w.out + r->w.len, (uint8_t)(r->rcode >> 4), r->q.edns_flags);
-		r->w.len += WM_DNS_OPT_LEN;
+		wm_put_opt(&r->w, (uint8_t)(r->rcode >> 4), r->q.edns_flags, &r->extra);
+		wm_dns_note_cookie(s, &r->extra);
 		r->additionals++;
 	}
 	counts[0] = 1;
@@ -324,6 +323,8 @@ static uint16_t check_question(const struct wm_reply *r)
 {
 	if (r->q.edns_version)
 		return WM_DNS_BADVERS;
+	if (r->bad_options)
+		return WM_DNS_FORMERR;
 	if (r->q.type == WM_DNS_AXFR || r->q.type == TYPE_IXFR)
 		return WM_DNS_NOTIMP;
 	if (r->q.class != WM_DNS_IN && r->q.class != WM_DNS_ANY_CLASS)
@@ -344,7 +345,9 @@ static void note(struct wm_reply *r)
 	count(r->s, found ? WM_DNS_C_ANSWERED : by_rcode[r->rcode]);
 }
 
-_Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN <= WM_DNS_UDP_MAX,
+_Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN +
+			       sizeof(((struct wm_dns_extra *)0)->octets) <=
+		       WM_DNS_UDP_MAX,
 	       "question and OPT fit every answer");
 
 uint32_t wm_service_ttl(const struct wm_reply *r, const char *service)
@@ -397,12 +400,14 @@ size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, 
 		       size_t cap)
 {
 	s->reply.lead_len = 0;
+	s->reply.w.opt_at = 0;
 	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	count(s, WM_DNS_C_SERVFAIL);
 	return bare(query, WM_DNS_SERVFAIL, out, cap);
 }
 
-/* All but header and OPT. */
+/* All but header and OPT, of a query whose question and OPT were read; r->extra and r->bad_options
+ * are set. */
 static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 		  bool tcp, uint8_t *out, size_t cap)
 {
@@ -426,7 +431,7 @@ static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm
 				    ? (uint8_t)(r->question[i] + 'a' - 'A')
 				    : r->question[i];
 	wm_reply_ask(r, folded, q->name_len);
-	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
+	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN + r->extra.len : 0));
 	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);
 	if (r->rcode == WM_DNS_NOERROR) {
@@ -498,11 +503,12 @@ bool wm_reply_remake(void *server, const uint8_t *name, uint16_t len, uint16_t t
 	return wm_dns_give(server, name, len, type);
 }
 
-static size_t reply(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
-		    bool tcp, uint8_t *out, size_t cap)
+static size_t reply(struct wm_dns_server *s, const uint8_t *query, size_t query_len,
+		    const struct wm_dns_query *q, bool tcp, uint8_t *out, size_t cap)
 {
 	size_t len;
 
+	wm_dns_extra_of_query(s, s->from, query, query_len, q, true, &s->reply.extra);
 	build(s, query, q, tcp, out, cap);
 	note(&s->reply);
 	len = finish(&s->reply, query);
@@ -516,9 +522,10 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 {
 	struct wm_dns_query q;
 	enum wm_dns_verdict v;
-	size_t room = WM_DNS_TCP_MAX;
+	size_t room = WM_DNS_TCP_MAX, alone;
 
 	s->reply.lead_len = 0;
+	s->reply.w.opt_at = 0;
 	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8) ||
 	    cap < WM_DNS_UDP_MAX) {
 		count(s, WM_DNS_C_DROPPED);
@@ -530,13 +537,17 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		return bare(query, WM_DNS_NOTIMP, out, cap);
 	}
 	v = wm_dns_parse(query, (uint32_t)len, &q);
-	if (v != WM_DNS_OK && v != WM_DNS_V_EDNS) {
+	alone = v == WM_DNS_V_COUNTS ? wm_dns_cookie_alone(s, query, len, out, cap) : 0;
+	if (alone)
+		return alone;
+	s->reply.bad_options = v == WM_DNS_V_OPTIONS;
+	if (v != WM_DNS_OK && v != WM_DNS_V_EDNS && v != WM_DNS_V_OPTIONS) {
 		count(s, WM_DNS_C_FORMERR);
 		return bare(query, WM_DNS_FORMERR, out, cap);
 	}
 	if (!tcp)
 		room = q.udp_size < WM_DNS_EDNS_MAX ? q.udp_size : WM_DNS_EDNS_MAX;
-	return reply(s, query, &q, tcp, out, room < cap ? room : cap);
+	return reply(s, query, len, &q, tcp, out, room < cap ? room : cap);
 }
 
 size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,

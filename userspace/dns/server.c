@@ -74,7 +74,9 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	rated = wm_dns_rate(k->s, from, b->query[i], len);
 	loosen_source(h);
 	if (rated != WM_RATED_ANSWER)
-		return rated == WM_RATED_CUT ? wm_dns_rate_cut(b->query[i], len, b->answer[i]) : 0;
+		return rated == WM_RATED_CUT
+			       ? wm_dns_rate_cut(k->s, from, b->query[i], len, b->answer[i])
+			       : 0;
 	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
 		return 0;
 	asked = wm_dns_park(k->s, k->fd, h, len);

@@ -14,6 +14,7 @@
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/dns_cookie.h"
 #include "waymark/guard.h"
 
 #include <sys/socket.h>
@@ -40,6 +41,12 @@
 	X(TCP_CLIENT_FULL, dns_user_tcp_client_full,                                               \
 	  "TCP connections closed as their client had dns.tcp_per_client_max")                     \
 	X(SERVFAIL, dns_user_servfail, "answers that could not be built: SERVFAIL")                \
+	X(COOKIE_NEW, dns_user_cookie_new,                                                         \
+	  "answers with a cookie to clients that had none of ours, or one that is too old")        \
+	X(COOKIE_VALID, dns_user_cookie_valid,                                                     \
+	  "answers to clients that had a cookie of ours: dns.rate_limit is not for them")          \
+	X(BADCOOKIE, dns_user_badcookie,                                                           \
+	  "of dns_user_rate_cut, clients that are sent a cookie to ask again with: BADCOOKIE")     \
 	X(UNLOGGED, dns_user_unlogged,                                                             \
 	  "questions of dns.query_log that were left out: more than 100 in a second")              \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \

@@ -219,8 +219,9 @@ static void begin(struct wm_writer *w, const struct wm_upstream_shape *shape, ui
 		  size_t cap)
 {
 	const struct wm_dns_query *q = shape->q;
+	size_t extra = shape->extra ? shape->extra->len : 0;
 
-	wm_write_begin(w, out, cap - (q->edns ? WM_DNS_OPT_LEN : 0));
+	wm_write_begin(w, out, cap - (q->edns ? WM_DNS_OPT_LEN + extra : 0));
 	wm_put_question(w, shape->query + WM_DNS_HEADER_LEN, q->name_len, q->type, q->class);
 }
 
@@ -228,10 +229,8 @@ static void begin(struct wm_writer *w, const struct wm_upstream_shape *shape, ui
 static size_t finish(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
 		     bool truncated, const uint16_t put[SECTIONS])
 {
-	if (shape->q->edns) {
-		wm_dns_put_opt(w->out + w->len, 0, shape->q->edns_flags & WM_DNS_DO);
-		w->len += WM_DNS_OPT_LEN;
-	}
+	if (shape->q->edns)
+		wm_put_opt(w, 0, shape->q->edns_flags, shape->extra);
 	put_header(w->out, shape, rcode, truncated, put);
 	return w->len;
 }

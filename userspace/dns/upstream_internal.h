@@ -121,6 +121,7 @@ struct wm_upstream_shape {
 	const uint8_t *before;	      /* records of ours that lead to what was asked, and stand */
 	size_t before_len;	      /* behind the question as they were written there */
 	uint16_t before_count;
+	const struct wm_dns_extra *extra; /* of the answer's OPT; NULL: nothing */
 };
 struct wm_upstream_made {
 	size_t len;

@@ -119,14 +119,18 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 			  const struct wm_unbound_answer *a)
 {
 	struct wm_dns_server *s = p->s;
+	struct wm_dns_extra extra;
 	const struct wm_upstream_shape shape = {
-		p->query,	   &p->q,	  a && a->secure, wm_upstream_silent(s->upstream),
-		p->query + p->len, p->before_len, p->before_count};
+		p->query,	   &p->q,	  a && a->secure,  wm_upstream_silent(s->upstream),
+		p->query + p->len, p->before_len, p->before_count, &extra};
 	struct wm_upstream_made made = {0};
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
+	wm_dns_extra_of_query(s, (struct sockaddr *)&p->from, p->query, p->len, &p->q, false,
+			      &extra);
+	wm_dns_note_cookie(s, &extra);
 	/* what an alias of ours leads to is not what others say of its name, nor is what was asked
 	 * before the servers changed */
 	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len &&

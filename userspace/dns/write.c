@@ -142,6 +142,7 @@ void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap)
 	w->out = out;
 	w->len = WM_DNS_HEADER_LEN;
 	w->cap = cap;
+	w->opt_at = 0;
 	w->names_count = 0;
 	w->full = false;
 }

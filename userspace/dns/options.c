@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options.c - what an answer's OPT holds: a cookie for who sent one, the client's subnet as it came
+ * with a scope of 0 (our names are the same for everybody), and the name of this server. The kernel
+ * writes the same octets in the same order (bpf/dns_options.h). Spec: RFC 5001, 6891, 7871, 7873,
+ * 9018. */
+#include "internal.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/macros.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+static uint64_t word(const uint8_t *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+/* @return false: who asks is not known. */
+static bool address_of(const struct sockaddr *from, __be32 ret[4])
+{
+	struct in6_addr v6;
+
+	if (from && from->sa_family == AF_INET6)
+		v6 = ((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
+	else if (from && from->sa_family == AF_INET)
+		wm_places_map4(&((const struct sockaddr_in *)(const void *)from)->sin_addr,
+			       v6.s6_addr);
+	else
+		return false;
+	memcpy(ret, &v6, sizeof(v6));
+	return true;
+}
+
+/* The server's part of the cookie that the client is sent. @return what is known of him. */
+static enum wm_cookie cookie_of(const struct wm_dns_server *s, const __be32 addr[4],
+				const uint8_t *options, const struct wm_options *o, uint64_t ret[2])
+{
+	const uint8_t *p = options + o->cookie_at;
+	struct wm_cookie_ask a = {.client = word(p),
+				  .whole = o->cookie_len == WM_COOKIE_WHOLE,
+				  .now_s = s->cookies.wall_s +
+					   (uint32_t)(wm_clock_ns() / WM_NS_PER_S)};
+	__u64 head, hash;
+	enum wm_cookie c;
+
+	memcpy(a.addr_be, addr, sizeof(a.addr_be));
+	if (a.whole) {
+		a.head = word(p + 8);
+		a.hash = word(p + 16);
+	}
+	c = wm_cookie_answer(&s->cookies, &a, &head, &hash);
+	ret[0] = head;
+	ret[1] = hash;
+	return c;
+}
+
+static void put_head(struct wm_dns_extra *x, uint16_t code, size_t len)
+{
+	uint8_t *p = x->octets + x->len;
+
+	p[0] = 0;
+	p[1] = (uint8_t)code;
+	p[2] = 0;
+	p[3] = (uint8_t)len;
+	x->len += WM_DNS_OPTION_HEAD;
+}
+
+static void put(struct wm_dns_extra *x, const void *data, size_t len)
+{
+	memcpy(x->octets + x->len, data, len);
+	x->len += len;
+}
+
+static void put_cookie(struct wm_dns_extra *x, const uint8_t *client, const uint64_t server[2])
+{
+	put_head(x, WM_DNS_OPTION_COOKIE, WM_COOKIE_WHOLE);
+	put(x, client, WM_COOKIE_CLIENT);
+	put(x, server, 16);
+}
+
+void wm_dns_extra_of(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *options,
+		     size_t len, bool own, struct wm_dns_extra *ret)
+{
+	struct wm_options o;
+	uint64_t server[2];
+	__be32 addr[4];
+
+	ret->len = 0;
+	ret->cookie = WM_COOKIE_NONE;
+	ret->has_cookie = false;
+	if (!wm_options_read(options, (uint32_t)len, &o))
+		return;
+	if (o.cookie_at && s->cookies.count && address_of(from, addr)) {
+		ret->has_cookie = true;
+		ret->cookie = cookie_of(s, addr, options, &o, server);
+		put_cookie(ret, options + o.cookie_at, server);
+	}
+	if (o.subnet_len && own)
+		put(ret, options + o.subnet_at, o.subnet_len);
+	if (o.nsid && s->nsid_len) {
+		put_head(ret, WM_DNS_OPTION_NSID, s->nsid_len);
+		put(ret, s->nsid, s->nsid_len);
+	}
+}
+
+void wm_dns_extra_of_query(struct wm_dns_server *s, const struct sockaddr *from,
+			   const uint8_t *query, size_t len, const struct wm_dns_query *q, bool own,
+			   struct wm_dns_extra *ret)
+{
+	size_t at = wm_dns_options_at(q);
+
+	*ret = (struct wm_dns_extra){0};
+	if (q->edns && !q->edns_version && len >= at)
+		wm_dns_extra_of(s, from, query + at, len - at, own, ret);
+}
+
+void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x)
+{
+	if (x->has_cookie)
+		s->counters[x->cookie == WM_COOKIE_VALID ? WM_DNS_C_COOKIE_VALID
+							 : WM_DNS_C_COOKIE_NEW]++;
+}
+
+void wm_put_opt(struct wm_writer *w, uint8_t rcode_high, uint16_t edns_flags,
+		const struct wm_dns_extra *x)
+{
+	size_t len = x ? x->len : 0;
+	uint8_t *p = w->out + w->len;
+
+	w->opt_at = w->len;
+	wm_dns_put_opt(p, rcode_high, edns_flags);
+	p[9] = (uint8_t)(len >> 8);
+	p[10] = (uint8_t)len;
+	if (len)
+		memcpy(p + WM_DNS_OPT_LEN, x->octets, len);
+	w->len += WM_DNS_OPT_LEN + len;
+}
+
+size_t wm_dns_cookie_alone(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
+			   size_t cap)
+{
+	static const uint8_t counts[8] = {[7] = 1}; /* an OPT, as the query has */
+	const size_t at = WM_DNS_HEADER_LEN + WM_DNS_OPT_LEN;
+	struct wm_writer *w = &s->reply.w;
+	struct wm_dns_query q = {0};
+	struct wm_dns_extra x;
+
+	if (memcmp(query + 4, counts, sizeof(counts)) != 0 ||
+	    wm_dns_read_opt(query + WM_DNS_HEADER_LEN, (uint32_t)len - WM_DNS_HEADER_LEN, &q) !=
+		    WM_DNS_OK ||
+	    q.edns_version)
+		return 0;
+	wm_dns_extra_of(s, s->from, query + at, len - at, false, &x);
+	if (!x.has_cookie)
+		return 0;
+	wm_write_begin(w, out, cap);
+	memcpy(out, query, 2);
+	out[2] = (uint8_t)(WM_DNS_QR >> 8 | (query[2] & (WM_DNS_RD >> 8)));
+	out[3] = 0;
+	memcpy(out + 4, counts, sizeof(counts));
+	wm_put_opt(w, 0, q.edns_flags, &x);
+	wm_dns_note_cookie(s, &x);
+	s->counters[WM_DNS_C_NODATA]++;
+	return w->len;
+}
+
+bool wm_dns_cookie_valid(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+			 size_t len)
+{
+	struct wm_dns_extra x;
+	struct wm_dns_query q;
+
+	if (!s->cookies.count || len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
+	    wm_dns_parse(query, (uint32_t)len, &q) != WM_DNS_OK || !q.edns)
+		return false;
+	wm_dns_extra_of_query(s, from, query, len, &q, false, &x);
+	return x.cookie == WM_COOKIE_VALID;
+}
