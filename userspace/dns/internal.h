@@ -321,6 +321,11 @@ bool wm_dns_is_local(struct wm_dns_server *s, const struct sockaddr *from);
 bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from);
 void wm_dns_guard_done(struct wm_dns_guard *g);
 
+/* --- cookie_keys.c --- */
+struct wm_dns_cookie_keeper;
+/** Forget the keys; nobody is told. */
+void wm_dns_cookies_done(struct wm_dns_server *s);
+
 /* --- padding.c --- */
 /** Does a query have the option of padding? */
 bool wm_dns_pads(const uint8_t *query, size_t len);
@@ -415,6 +420,7 @@ struct wm_dns_server {
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;
 	struct wm_cookie_keys cookies;
+	struct wm_dns_cookie_keeper *keeper; /* of their keys; NULL: there are no cookies */
 	uint8_t nsid[WM_DNS_NSID_MAX];
 	size_t nsid_len;	  /* 0: nobody is told */
 	struct wm_statics *fixed; /* ours; NULL: none */

@@ -375,6 +375,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
 	wm_dns_rate_done(&s->rate);
+	wm_dns_cookies_done(s);
 	wm_statics_free(s->fixed);
 	wm_dns_seen_free(s->seen);
 	free(s->datacenter);

@@ -120,6 +120,23 @@ void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *
 /** Answer the same question from one network of others at most @p per_s times a second over UDP,
  * from now on; 0: as often as it is asked. @return 0, -ENOMEM. */
 int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s);
+/* Where the keys of cookies come from. */
+struct wm_dns_cookie_config {
+	const char *file;     /* of several nodes that have an address in common; "": our own */
+	const char *data_dir; /* our own are kept here, in dns-cookies; NULL: they are not */
+	uint64_t rotate_ms;   /* how long our own makes cookies, 1 s at least */
+	/* They are other ones now; it is not to keep @p k. NULL: nobody wants to know. */
+	void (*changed)(void *arg, const struct wm_cookie_keys *k);
+	void *arg;
+};
+/** Give clients cookies (RFC 7873, RFC 9018) from now on; NULL: none, as at the beginning, and
+ * nobody is told. @p c is copied. Reads and writes a small file. @return 0; else it goes on as
+ * before: WM_E_INVALID, @p e says what is wrong with c->file; -ENOMEM. */
+int wm_dns_server_cookies(struct wm_dns_server *s, const struct wm_dns_cookie_config *c,
+			  struct wm_err *e);
+/** What clients that ask for it are told of this server (RFC 5001), cut to WM_DNS_NSID_MAX octets;
+ *  "": nothing. Copied. */
+void wm_dns_server_nsid(struct wm_dns_server *s, const char *text);
 /** Answer with these records of the operator's from now on, which are taken; NULL: none. What
  * others said of such names is forgotten. */
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t);
