@@ -7,6 +7,7 @@
  * or a clsact filter. */
 #include "common.h"
 #include "waymark/dns_answer.h"
+#include "waymark/dns_cookie.h"
 #include "waymark/dns_deny.h"
 #include "waymark/dns_form.h"
 #include "waymark/dns_hot.h"
@@ -33,8 +34,8 @@ const volatile __u32 hot_on;	 /* answers of other servers are kept */
 const volatile __u32 ready_on;	 /* answers that userspace made are kept */
 const volatile __u32 fail_write; /* for tests: step of write_answer() that fails; 0: none */
 
-/* Octets of a message behind its header that are read: name, type, class, OPT. Options inside the
- * OPT (cookies) are not looked at: RFC 6891 6.1.1 wants unknown ones ignored. */
+/* Octets of a message behind its header that are read: name, type, class, OPT. What options there
+ * are inside the OPT is looked at when all else is known (dns_options.h). */
 #define BODY_MAX 272
 _Static_assert(BODY_MAX >= WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN && BODY_MAX % 8 == 0, "a query");
 
@@ -89,6 +90,11 @@ struct work {
 	struct wm_plain_form form;
 	__u32 plain_len;
 	bool absent;
+	union body given; /* the query's options, and how many octets of them */
+	__u32 options_len;
+	struct wm_options options;
+	struct wm_cookie_ask cookie;
+	int client; /* what dns_options knows of him: OPTIONS_* */
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
@@ -715,24 +721,41 @@ static __always_inline int write_answer(struct __sk_buff *skb, struct work *w, b
 					      : write_now(skb, w, mac);
 }
 
-/** Send what was built. @return as respond(). */
-static __always_inline int answer(struct __sk_buff *skb, struct work *w, bool mac)
+/** Does the OPT have options? */
+static __always_inline bool has_options(const struct work *w)
+{
+	return w->packet.message_len > WM_DNS_HEADER_LEN + w->query.name_len + 4u + WM_DNS_OPT_LEN;
+}
+
+/** Send an answer whose records are closed. @return as respond(). */
+static __always_inline int send(struct __sk_buff *skb, struct work *w, bool mac)
 {
 	struct wm_counters *n = counters_get();
-	int why;
+	int why = write_answer(skb, w, mac);
 
+	if (why)
+		return why;
+	COUNT(n, dns_answered);
+	if (w->kept == WM_C_DNS_HOT)
+		COUNT(n, dns_hot);
+	else if (w->rcode)
+		COUNT(n, dns_nxdomain);
+	else if (w->nodata)
+		COUNT(n, dns_nodata);
+	if (w->kept == WM_C_DNS_READY)
+		COUNT(n, dns_ready);
+	return 0;
+}
+
+/** Send what was built, here or by dns_options. @return as respond(). */
+static __always_inline int answer(struct __sk_buff *skb, struct work *w, bool mac)
+{
 	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
 	w->authorities = w->nodata;
+	if (has_options(w))
+		return use_tails ? go_on(skb, w, WM_DNS_TAIL_OPTIONS, mac) : WM_C_DNS_PASS_TAIL;
 	close_records(w);
-	why = write_answer(skb, w, mac);
-	if (!why) {
-		COUNT(n, dns_answered);
-		if (w->rcode)
-			COUNT(n, dns_nxdomain);
-		else if (w->nodata)
-			COUNT(n, dns_nodata);
-	}
-	return why;
+	return send(skb, w, mac);
 }
 
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
@@ -829,6 +852,7 @@ int dns_veth(struct __sk_buff *skb)
 
 #include "dns_hot.h"
 #include "dns_plain.h"
+#include "dns_options.h"
 #include "dns_srv.h"
 #include "dns_rest.h"
 #include "dns_ready.h"

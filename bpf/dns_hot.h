@@ -84,7 +84,6 @@ static __always_inline int hot_answer(const struct wm_config *c, struct work *w)
 			   w->hot.flags);
 	w->query.edns_flags &= WM_DNS_DO;
 	w->kept = WM_C_DNS_HOT;
-	close_records(w);
 	return 0;
 }
 
@@ -92,7 +91,6 @@ SEC("tc")
 int dns_hot(struct __sk_buff *skb)
 {
 	const struct wm_config *c = config_get();
-	struct wm_counters *n = counters_get();
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
 	int why;
@@ -100,11 +98,13 @@ int dns_hot(struct __sk_buff *skb)
 	if (!c || !w)
 		return leave(WM_C_DNS_PASS_UNKNOWN);
 	why = hot_answer(c, w);
-	if (!why)
-		why = write_answer(skb, w, w->mac);
+	if (!why && has_options(w))
+		why = go_on(skb, w, WM_DNS_TAIL_OPTIONS, w->mac);
+	if (!why) {
+		close_records(w);
+		why = send(skb, w, w->mac);
+	}
 	if (why)
 		return leave(why);
-	COUNT(n, dns_answered);
-	COUNT(n, dns_hot);
 	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
 }

@@ -94,6 +94,18 @@ static __always_inline int write_cut(struct __sk_buff *skb, struct work *w)
 	return 0;
 }
 
+/** Make it BADCOOKIE with a cookie, by which the client is answered the next time. */
+static __always_inline void make_bad_cookie(struct work *w)
+{
+	w->records = w->authorities = w->additionals = 0;
+	w->flags = (__u16)(WM_DNS_QR | (w->query.flags & WM_DNS_RD) |
+			   (WM_DNS_BADCOOKIE & WM_DNS_RCODE));
+	w->query.edns_flags = 0;
+	w->records_len = 0;
+	dns_put_options(w, OPTIONS_NEW);
+	w->answer.octets[5] = WM_DNS_BADCOOKIE >> 4;
+}
+
 SEC("tc")
 int dns_limit(struct __sk_buff *skb)
 {
@@ -101,14 +113,18 @@ int dns_limit(struct __sk_buff *skb)
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
 	enum wm_rated rate;
-	int why;
+	int why, client;
 
 	if (!w)
 		return leave(WM_C_DNS_PASS_TAIL); /* never: tells the verifier */
-	rate = rated(skb, w);
+	client = has_options(w) ? w->client : OPTIONS_NONE;
+	rate = client == OPTIONS_VALID ? WM_RATED_ANSWER : rated(skb, w);
 	if (rate == WM_RATED_DROP)
 		return drop(WM_C_DNS_DROP_RATE);
-	why = rate == WM_RATED_CUT ? write_cut(skb, w) : write_now(skb, w, true);
+	if (rate == WM_RATED_CUT && client == OPTIONS_NEW)
+		make_bad_cookie(w);
+	why = rate == WM_RATED_CUT && client != OPTIONS_NEW ? write_cut(skb, w)
+							    : write_now(skb, w, true);
 	if (why)
 		return leave(why);
 	COUNT(n, dns_answered);

@@ -139,14 +139,14 @@ static __always_inline int ready_answer(struct work *w)
 	w->additionals = w->ready.additionals;
 	w->flags = wm_dns_answer_flags(w->query.flags, w->ready.rcode);
 	w->kept = WM_C_DNS_READY;
-	close_records(w);
+	w->rcode = (__u8)w->ready.rcode;
+	w->nodata = !w->ready.answers;
 	return 0;
 }
 
 SEC("tc")
 int dns_ready(struct __sk_buff *skb)
 {
-	struct wm_counters *n = counters_get();
 	__u32 zero = 0;
 	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
 	int why;
@@ -156,15 +156,13 @@ int dns_ready(struct __sk_buff *skb)
 	why = ready_answer(w);
 	if (hot_on && why == WM_C_DNS_PASS_UNKNOWN && w->zone > 1 && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
-	if (!why)
-		why = write_answer(skb, w, w->mac);
+	if (!why && has_options(w))
+		why = go_on(skb, w, WM_DNS_TAIL_OPTIONS, w->mac);
+	if (!why) {
+		close_records(w);
+		why = send(skb, w, w->mac);
+	}
 	if (why)
 		return leave(why);
-	COUNT(n, dns_answered);
-	COUNT(n, dns_ready);
-	if (w->ready.rcode)
-		COUNT(n, dns_nxdomain);
-	else if (!w->ready.answers)
-		COUNT(n, dns_nodata);
 	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
 }

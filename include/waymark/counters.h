@@ -18,7 +18,7 @@
 	  "passed: short, bad label, pointer in the question")                                     \
 	X(DNS_PASS_FRAGMENT, dns_pass_fragment,                                                    \
 	  "passed: IP fragment, IP options or extension header")                                   \
-	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version we leave")                           \
+	X(DNS_PASS_EDNS, dns_pass_edns, "passed: EDNS version or options we leave")                \
 	X(DNS_PASS_CLASS, dns_pass_class, "passed: class is not IN")                               \
 	X(DNS_PASS_TYPE, dns_pass_type, "passed: a type that userspace answers")                   \
 	X(DNS_PASS_UNKNOWN, dns_pass_unknown, "passed: name not in the table")                     \
@@ -78,7 +78,11 @@
 	X(DNS_DROP_RATE, dns_drop_rate,                                                            \
 	  "dropped: a network of a link was told the same dns.rate_limit times a second")          \
 	X(DNS_RATE_CUT, dns_rate_cut,                                                              \
-	  "of the answers in the kernel: told to use TCP, as those that dns_drop_rate counts")
+	  "of the answers in the kernel: told to use TCP, as those that dns_drop_rate counts")     \
+	X(DNS_COOKIE_NEW, dns_cookie_new,                                                          \
+	  "of the answers in the kernel: with a cookie for a client that had none of ours")        \
+	X(DNS_COOKIE_VALID, dns_cookie_valid,                                                      \
+	  "of the answers in the kernel: to a client that had a cookie of ours")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -3,12 +3,13 @@
 #pragma once
 
 enum wm_dns_tail {
-	WM_DNS_TAIL_SRV,   /* dns_srv: SRV of services */
-	WM_DNS_TAIL_HOT,   /* dns_hot: answers of other servers */
-	WM_DNS_TAIL_REST,  /* dns_rest: names of ours whose form says what they have */
-	WM_DNS_TAIL_PLAIN, /* dns_plain: services by another name than in the tables */
-	WM_DNS_TAIL_READY, /* dns_ready: what userspace made of what no health changes */
-	WM_DNS_TAIL_VETH,  /* dns_veth: what dns_link lets through */
-	WM_DNS_TAIL_LIMIT, /* dns_limit: writes what a client of a link may be told */
+	WM_DNS_TAIL_SRV,     /* dns_srv: SRV of services */
+	WM_DNS_TAIL_HOT,     /* dns_hot: answers of other servers */
+	WM_DNS_TAIL_REST,    /* dns_rest: names of ours whose form says what they have */
+	WM_DNS_TAIL_PLAIN,   /* dns_plain: services by another name than in the tables */
+	WM_DNS_TAIL_READY,   /* dns_ready: what userspace made of what no health changes */
+	WM_DNS_TAIL_VETH,    /* dns_veth: what dns_link lets through */
+	WM_DNS_TAIL_LIMIT,   /* dns_limit: writes what a client of a link may be told */
+	WM_DNS_TAIL_OPTIONS, /* dns_options: ends answers to queries with options */
 	WM_DNS_TAILS
 };

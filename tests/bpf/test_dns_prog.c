@@ -374,6 +374,7 @@ Test(dns_prog, an_answer_that_is_shorter)
 		query_frame(&q, how & 1, "web.service.mesh.internal", 1, 1232);
 		put16(q.at + q.len - 2, 150);
 		memset(q.at + q.len, 0x5a, 150);
+		put16(q.at + q.len + 2, 146);
 		q.len += 150;
 		seal(&q);
 		run(how & 2 ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);

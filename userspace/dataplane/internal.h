@@ -83,6 +83,7 @@ enum wm_prog_index {
 	WM_PROG_DNS_PLAIN,
 	WM_PROG_DNS_READY,
 	WM_PROG_DNS_LIMIT,
+	WM_PROG_DNS_OPTIONS,
 	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,

@@ -60,6 +60,7 @@ static const struct {
 	[WM_PROG_DNS_PLAIN] = {"dns_plain", WM_OBJECT_DNS},
 	[WM_PROG_DNS_READY] = {"dns_ready", WM_OBJECT_DNS},
 	[WM_PROG_DNS_LIMIT] = {"dns_limit", WM_OBJECT_DNS},
+	[WM_PROG_DNS_OPTIONS] = {"dns_options", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -597,8 +598,8 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_LINK].wanted = p->progs[WM_PROG_DNS_LIMIT].wanted = false;
 	if ((!p->veth_devices || !p->veth_devices[0]) && !p->progs[WM_PROG_DNS_LINK].wanted)
 		p->progs[WM_PROG_DNS_VETH].wanted = false; /* links call it */
-	p->progs[WM_PROG_DNS_PLAIN].wanted = p->progs[WM_PROG_DNS_REST].wanted =
-		p->progs[WM_PROG_DNS_SRV].wanted =
+	p->progs[WM_PROG_DNS_OPTIONS].wanted = p->progs[WM_PROG_DNS_PLAIN].wanted =
+		p->progs[WM_PROG_DNS_REST].wanted = p->progs[WM_PROG_DNS_SRV].wanted =
 			p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
 	p->progs[WM_PROG_DNS_READY].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.ready_answers;

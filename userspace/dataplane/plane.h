@@ -11,6 +11,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/resolution/tables.h"
+#include "waymark/dns_cookie.h"
 #include "waymark/dns_hot.h"
 #include "waymark/dns_ready.h"
 #include "waymark/guard.h"
@@ -206,6 +207,10 @@ struct wm_plane_pod {
 /** The next pod from @p at on, 0 at first. @return false: that was the last. Cost: a system call.
  */
 bool wm_plane_pod(const struct wm_plane *p, unsigned *at, struct wm_plane_pod *ret);
+/** The keys that the programs of DNS make cookies with; count 0: they make none. As
+ * wm_plane_guard().
+ */
+int wm_plane_cookies(struct wm_plane *p, const struct wm_cookie_keys *k);
 struct wm_plane_map {
 	const char *name;
 	uint32_t id, max_entries;
