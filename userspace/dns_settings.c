@@ -14,12 +14,37 @@ static unsigned networks(const struct wm_settings *s, struct wm_guard_prefix *re
 	return n;
 }
 
+static void told(void *plane, const struct wm_cookie_keys *k)
+{
+	int r = wm_plane_cookies(plane, k);
+
+	if (r)
+		wm_error("dns.cookies",
+			 "err=%s text=\"the kernel was not told the key: it goes on as before\"",
+			 wm_err_name(r));
+}
+
+static void take_cookies(const struct wm_settings *s, struct wm_dns_server *d, struct wm_plane *p)
+{
+	const struct wm_dns_cookie_config c = {.file = s->dns_cookie_key_file,
+					       .data_dir = s->node_data_dir,
+					       .rotate_ms = s->dns_cookie_rotate_ms,
+					       .changed = p ? told : NULL,
+					       .arg = p};
+	struct wm_err e = {0};
+
+	wm_dns_server_nsid(d, s->dns_nsid);
+	if (wm_dns_server_cookies(d, s->dns_cookies ? &c : NULL, &e))
+		wm_error("dns.cookies", "text=%s", wm_log_q(e.text));
+}
+
 void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, struct wm_plane *p)
 {
 	struct wm_guard_prefix allow[WM_SETTINGS_LIST_MAX];
 	unsigned n = networks(s, allow);
 	int r;
 
+	take_cookies(s, d, p);
 	wm_dns_server_allow(d, allow, n);
 	if (wm_dns_server_rate(d, (unsigned)s->dns_rate_limit))
 		wm_error("dns.rate_limit", "text=\"out of memory: answers are not limited\"");
