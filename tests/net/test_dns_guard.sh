@@ -74,11 +74,18 @@ settings '' 1
 check "a reload" "" "$(reload)"
 once=once.node.mesh.internal
 storm() { # until the question was dropped and cut: each is asked by two, as one may begin a second
-	of "$FAR" dig +noall +comments +tries=1 +time=1 +ignore -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT >>"$TMP/storm" 2>&1
+	of "$FAR" dig +noall +comments +nocookie +tries=1 +time=1 +ignore -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT >>"$TMP/storm" 2>&1
 	[ "$(metric dns_user_rate_dropped)" -ge 1 ] && [ "$(metric dns_user_rate_cut)" -ge 1 ]
 }
 until_ok 30 storm || fail "what is asked too often is dropped, and cut: $(cat "$TMP/storm")"
 matches "who is cut is told so" "flags: qr tc rd;|flags: qr tc;" "$(cat "$TMP/storm")"
+before=$(metric dns_user_badcookie)
+cookied() { # dig asks again with the cookie that it is sent, and is answered, however often
+	of "$FAR" dig +noall +comments +tries=1 +time=1 -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT >>"$TMP/cookied" 2>&1
+	[ "$(metric dns_user_badcookie)" -gt "$before" ]
+}
+until_ok 30 cookied || fail "who knows cookies is sent one: $(cat "$TMP/cookied")"
+matches "dig says so" "BADCOOKIE, retrying" "$(cat "$TMP/cookied")"
 check "over TCP there is no bound" "NXDOMAIN NXDOMAIN NXDOMAIN " "$(of "$FAR" dig +noall +comments +tcp -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT | sed -n 's/.*status: \([A-Z]*\),.*/\1/p' | tr '\n' ' ')"
 before=$(metric dns_user_rate_dropped)
 for _ in 1 2 3 4 5; do check "this node has none" NXDOMAIN "$(status_of $once TXT)"; done

@@ -27,7 +27,7 @@ start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.ser
 [ "$(counter dns_query)" = 0 ] || fail "nobody has asked yet"
 
 # What a client reads, TTLs apart.
-said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; <|^;; (Got|global)/d; s/, id: .*//; s/, id: [0-9]+//; s/^([^;]\S*\s+)[0-9]+/\1TTL/' | sort; }
+said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; <|^; COOKIE|^;; (Got|global)/d; s/, id: .*//; s/, id: [0-9]+//; s/^([^;]\S*\s+)[0-9]+/\1TTL/' | sort; }
 hot() { counter dns_hot; }
 in_kernel() { # does the kernel answer this question now?
 	local before
