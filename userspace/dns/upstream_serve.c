@@ -66,7 +66,7 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 	    wm_dns_parse(query, (uint32_t)len, q) != WM_DNS_OK)
 		return false;
 	if (q->class != WM_DNS_IN || !q->type || q->type == WM_DNS_OPT ||
-	    (q->type >= TYPE_META_MIN && q->type != WM_DNS_ANY))
+	    (q->type >= TYPE_META_MIN && q->type < WM_DNS_ANY))
 		return false;
 	fold_name(query, q, folded);
 	wm_ask_parse(s, folded, q->name_len, &ask);
