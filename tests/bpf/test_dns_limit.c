@@ -18,7 +18,7 @@ struct told {
 static void check_cut(const struct frame *q, const struct frame *a)
 {
 	uint8_t want[512];
-	size_t len = wm_dns_rate_cut(q->at + q->dns, q->len - q->dns, want);
+	size_t len = wm_dns_rate_cut(server, NULL, q->at + q->dns, q->len - q->dns, want);
 
 	cr_assert_eq(a->len - a->dns, len);
 	cr_assert_eq(memcmp(a->at + a->dns, want, len), 0, "as userspace cuts");

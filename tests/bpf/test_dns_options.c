@@ -2,8 +2,9 @@
 /* links: base security net model store registry metadata resolution dns dataplane */
 /* Queries with options in their OPT: the kernel answers them with userspace's octets, or leaves
  * them. */
-#include "dns_fixture.h"
+#include "link_frames.h"
 #include "userspace/base/random.h"
+#include "userspace/dns/internal.h"
 
 #define WEB "web.service.mesh.internal"
 
@@ -277,6 +278,61 @@ Test(dns_options, names_of_others)
 	cr_assert_eq(a.len - a.dns, n + 16 + 11 + 28);
 	cr_assert_eq(memcmp(a.at + a.len - 24, cookie, 24), 0);
 	cr_assert_eq(counter(WM_C_DNS_HOT), 1);
+}
+
+/* Who asks over a link and shows a cookie is not held to the rate limit; who has none of ours is
+ * sent one where others are told to use TCP. */
+Test(dns_options, the_rate_limit)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	uint8_t cookie[24], want[WM_DNS_EDNS_MAX];
+	unsigned dropped = 0, sent = 0;
+	struct frame q, a;
+	size_t len;
+
+	cr_assert_eq(wm_plane_limits(plane, 0, 1), 0);
+	inet_pton(AF_INET, THEM4, &from.sin_addr);
+	for (unsigned i = 0; i < 40; i++) {
+		from_link(&q, false, WEB, 1);
+		option(&q, 10, client, 8);
+		if (run(WM_PROG_DNS_LINK, &q, &a) == TC_ACT_SHOT) {
+			dropped++;
+			continue;
+		}
+		check_envelope(&q, &a, true);
+		memcpy(cookie, a.at + a.len - 24, 24);
+		if ((a.at[a.dns + 3] & 15) != (WM_DNS_BADCOOKIE & 15))
+			continue;
+		sent++;
+		len = wm_dns_rate_cut(server, (struct sockaddr *)&from, q.at + q.dns, q.len - q.dns,
+				      want);
+		cr_assert_eq(a.len - a.dns, len);
+		cr_assert_eq(memcmp(a.at + a.dns, want, len - 16), 0, "as userspace says it");
+	}
+	cr_assert(dropped && sent, "%u and %u", dropped, sent);
+	for (unsigned i = 0; i < 40; i++) {
+		from_link(&q, false, WEB, 1);
+		option(&q, 10, cookie, 24);
+		cr_assert_eq(run(WM_PROG_DNS_LINK, &q, &a), (uint32_t)TC_ACT_REDIRECT);
+		cr_assert_eq(a.at[a.dns + 7], 1, "an answer");
+	}
+}
+
+/* Names that are not there are bounded together, with options too. */
+Test(dns_options, the_rate_limit_of_what_is_not_there)
+{
+	unsigned dropped = 0;
+	char name[64];
+	struct frame q, a;
+
+	cr_assert_eq(wm_plane_limits(plane, 0, 1), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "none-%u.no.mesh.internal", i);
+		from_link(&q, false, name, 1);
+		option(&q, 10, client, 8);
+		dropped += run(WM_PROG_DNS_LINK, &q, &a) == TC_ACT_SHOT;
+	}
+	cr_assert_gt(dropped, 10);
 }
 
 /* Whatever options: userspace's octets, or its turn. */
