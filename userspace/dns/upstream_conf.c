@@ -179,7 +179,7 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 }
 
 bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
-			    const struct wm_upstream_server *s)
+			    const struct wm_upstream_server *s, uint64_t serve_stale_s)
 {
 	struct wm_upstream_route r = {.count = 1, .servers = {*s}};
 
@@ -190,6 +190,10 @@ bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
 		       "\tmsg-cache-size: 4096\n\trrset-cache-size: 4096\n"
 		       "\tkey-cache-size: 4096\n\tneg-cache-size: 4096\n"
 		       "\tinfra-cache-numhosts: 16\n");
+	/* nothing is kept, but libunbound has one such number for all resolvers of the process:
+	 * that of the last one decides for how long the others may say what they keep from then on
+	 */
+	wm_buf_printf(b, "\tserve-expired-ttl: %llu\n", (unsigned long long)serve_stale_s);
 	if (strcmp(domain, ".") != 0)
 		put_asked(b, domain);
 	put_zone(b, &r);

@@ -40,6 +40,7 @@ struct probe {
 struct wm_upstream_probes {
 	struct wm_loop *loop;
 	const struct wm_upstream_relays *relays;
+	uint64_t serve_stale_s;
 	struct wm_timer *tick;
 	void (*on_change)(void *arg);
 	void *arg;
@@ -137,7 +138,7 @@ static void start_probe(struct probe *p)
 	wm_buf_init(&b, CONF_MAX);
 	p->h.probes++;
 	p->due_ms = wm_clock_ms() + PROBE_MS;
-	if (wm_upstream_conf_probe(&b, p->domain, &p->h.server) &&
+	if (wm_upstream_conf_probe(&b, p->domain, &p->h.server, p->all->serve_stale_s) &&
 	    !wm_unbound_new(p->all->loop, b.data, b.len, &p->resolver, &e)) {
 		p->sent_ns = wm_clock_ns();
 		if (wm_unbound_ask(p->resolver, name, type, on_probe, p, &p->ask))
@@ -178,6 +179,7 @@ static void on_tick(void *arg)
 
 struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
 						  const struct wm_upstream_relays *relays,
+						  uint64_t serve_stale_s,
 						  void (*on_change)(void *arg), void *arg)
 {
 	struct wm_upstream_probes *all = calloc(1, sizeof(*all));
@@ -186,6 +188,7 @@ struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
 		return NULL;
 	all->loop = l;
 	all->relays = relays;
+	all->serve_stale_s = serve_stale_s;
 	all->on_change = on_change;
 	all->arg = arg;
 	all->tick = wm_timer_new(l, on_tick, all);
