@@ -36,7 +36,7 @@ check "all of it by the kernel" "0 0" "$(counter dns_drop_rate) $(counter dns_ra
 settings 1
 check "a reload" "" "$(reload)"
 storm() { # address, name: what is more since the counts before
-	far dig +noall +comments +tries=1 +time=1 +ignore -p 8600 "@$1" "$2" "$2" "$2" >>"$TMP/storm" 2>&1
+	far dig +noall +comments +nocookie +tries=1 +time=1 +ignore -p 8600 "@$1" "$2" "$2" "$2" >>"$TMP/storm" 2>&1
 	[ "$(counter dns_drop_rate)" -gt "$dropped" ] && [ "$(counter dns_rate_cut)" -gt "$cut" ]
 }
 bounded() { # text, address, name
@@ -48,6 +48,10 @@ bounded() { # text, address, name
 bounded "an answer over IPv4" 10.99.1.1 $NAME
 bounded "over IPv6" fd99:1::1 $NAME
 bounded "a denial" fd99:1::1 none.no.mesh.internal
+cookie() { far dig +noall +comments +tries=1 +time=1 -p 8600 @10.99.1.1 $NAME 2>/dev/null | sed -n 's/^; COOKIE: \([0-9a-f]*\) .*/\1/p' | tail -1; }
+got_cookie() { cookie=$(cookie) && [ -n "$cookie" ]; }
+until_ok 60 got_cookie || fail "a cookie, if by BADCOOKIE"
+check "who has one is not held" 10 "$(for _ in 1 2 3 4 5 6 7 8 9 10; do asks +cookie="$cookie" @10.99.1.1 $NAME; done | grep -c 10.99.0.1)"
 check "over TCP there is no bound" "3" "$(for _ in 1 2 3; do asks +tcp @10.99.1.1 $NAME; done | grep -c 10.99.0.1)"
 for _ in 1 2 3 4 5; do check "nor for this node" 10.99.0.1 "$(ask $NAME)"; done
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1_total" '$1 == m {print $2}'; }
