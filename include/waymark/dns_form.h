@@ -8,7 +8,8 @@
 enum wm_form {
 	WM_FORM_OTHER,	 /* the form does not tell, or others do */
 	WM_FORM_APEX,	 /* the domain */
-	WM_FORM_BRANCH,	 /* a word of ours, the datacenter, or both: there, and without records */
+	WM_FORM_BRANCH,	 /* a word of ours, the datacenter, or both, or a label with '_': there, and
+			  * without records */
 	WM_FORM_ADDR,	 /* <label>.addr: an address, if that is one */
 	WM_FORM_NOTHING, /* no name of ours has this form */
 };
@@ -18,6 +19,12 @@ static __always_inline int wm_form_is_kind(__u64 word)
 	return wm_deny_is(word, 7, WM_DENY_SERVICE) || wm_deny_is(word, 7, WM_DENY_VIRTUAL) ||
 	       wm_deny_is(word, 4, WM_DENY_NODE) || wm_deny_is(word, 4, WM_DENY_ADDR) ||
 	       wm_deny_is(word, 5, WM_DENY_QUERY);
+}
+
+/** Is the label that begins with @p word '_' and something? Names of RFC 2782 lie below it. */
+static __always_inline int wm_form_is_tag(__u64 word)
+{
+	return wm_deny_octet(word, 0) > 1 && wm_deny_octet(word, 1) == '_';
 }
 
 /** @param zone_len, zone_labels of the domain that the @p len octets end with. @param ret_at of
@@ -37,12 +44,15 @@ static __always_inline enum wm_form wm_form_of(const __u8 *name, __u32 len,
 	word = wm_deny_word(name, wm_deny_before(l, zone_labels, 1));
 	if (!wm_form_is_kind(word)) {
 		if (!wm_srv_is_dc(word, dc))
-			return WM_FORM_OTHER;
+			return left == 1 && wm_form_is_tag(word) ? WM_FORM_BRANCH : WM_FORM_OTHER;
 		if (left == 1)
 			return WM_FORM_BRANCH;
 		word = wm_deny_word(name, wm_deny_before(l, zone_labels, 2));
-		if (!wm_form_is_kind(word))
+		if (!wm_form_is_kind(word)) {
+			if (left == 2 && wm_form_is_tag(word))
+				return WM_FORM_BRANCH;
 			return wm_deny_octet(word, 1) == '_' ? WM_FORM_OTHER : WM_FORM_NOTHING;
+		}
 		n = 2;
 	}
 	if (left == n)

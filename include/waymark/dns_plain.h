@@ -49,12 +49,6 @@ static __always_inline int wm_plain_is_dc(const __u8 *name, __u32 at,
 	return !differ;
 }
 
-/** Is the label that begins with @p word '_' and something? */
-static __always_inline int wm_plain_is_rfc2782(__u64 word)
-{
-	return wm_deny_octet(word, 0) > 1 && wm_deny_octet(word, 1) == '_';
-}
-
 /** What the name ends with before the domain: fills of @p ret above, dc and kind. In two steps, as
  *  the verifier follows what each branch learns of a word. */
 static __always_inline void wm_plain_kind_of(const __u8 *name, const struct wm_deny_labels *l,
@@ -94,8 +88,8 @@ static __always_inline int wm_plain_parts_of(const __u8 *name, __u32 before_zone
 
 	if (kind == WM_PLAIN_OTHER || !left)
 		return 0;
-	if (left == 2 && kind != WM_PLAIN_VIRTUAL && wm_plain_is_rfc2782(tag) &&
-	    wm_plain_is_rfc2782(service)) {
+	if (left == 2 && kind != WM_PLAIN_VIRTUAL && wm_form_is_tag(tag) &&
+	    wm_form_is_tag(service)) {
 		ret->whole = 0;
 		ret->service_at = second + 2;
 		ret->service_len = wm_deny_octet(service, 0) - 1u;

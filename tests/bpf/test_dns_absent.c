@@ -171,7 +171,8 @@ static void is_as_userspace(const char *name, uint16_t type, unsigned answers)
 
 Test(dns_absent, forms_that_have_something)
 {
-	static const char *const branches[] = {"service.mesh.internal",	  "VIRTUAL.mesh.internal",
+	static const char *const branches[] = {"_tcp.mesh.internal",	  "_Web.dc1.mesh.internal",
+					       "service.mesh.internal",	  "VIRTUAL.mesh.internal",
 					       "node.dc1.mesh.internal",  "addr.mesh.internal",
 					       "query.DC1.mesh.internal", "dc1.mesh.internal"};
 	static const uint16_t types[] = {1, 28, 33, 16, 255, 6};
