@@ -34,7 +34,7 @@ static struct wm_tables_policy policy; /* a suite may change it before it begins
 
 static __attribute__((unused)) uint32_t a_record_limit, fail_write; /* set before dns_setup() */
 
-static uint32_t names_cap = 512, backends_cap = 1024;
+static uint32_t names_cap = 512, backends_cap = 1024, instances_max = 1000;
 
 static void make_plane(void)
 {
@@ -77,7 +77,7 @@ static __attribute__((unused)) void dns_setup(void)
 				       .node_name = "n1",
 				       .node_address = "10.0.0.1",
 				       .datacenter = "dc1",
-				       .instances_max = 1000,
+				       .instances_max = instances_max,
 				       .services_max = 100,
 				       .nodes_max = 100,
 				       .vip4_base = 0xf0000000,

@@ -406,3 +406,41 @@ Test(dns_srv, tags_are_bounded)
 	cr_assert(as_userspace("t0.web.service.mesh.internal", 0, 0, &n));
 	cr_assert(!as_userspace("t1.web.service.mesh.internal", 0, 0, &n));
 }
+
+/* Of a service with many instances none: each compilation would look through them for each tag. */
+static void many_setup(void)
+{
+	instances_max = 5000;
+	backends_cap = 8192;
+	dns_setup();
+}
+Test(dns_srv_many, tags_of_few_instances_only, .init = many_setup, .fini = dns_teardown,
+     .timeout = 120)
+{
+	static const char *tags[] = {"v1"};
+	struct wm_instance_draft i = {.name = "web", .address = "10.1.2.3"};
+	char id[16];
+	unsigned n;
+
+	i.id = id;
+	for (unsigned k = 0; k <= 4096; k++) {
+		snprintf(id, sizeof(id), "i%u", k);
+		i.port = (uint16_t)(1 + k);
+		i.tags = tags;
+		i.tags_count = k == 7;
+		cr_assert_eq(wm_registry_register(registry, &i, NULL, NULL, NULL), 0);
+		if (k >= 4095)
+			cr_assert_eq(wm_loop_turn(loop, 0), 0);
+		if (k == 4095)
+			first_asked("v1.web.service.mesh.internal", 1);
+		for (uint64_t end = wm_clock_ns() + PUBLISHED_MS * WM_NS_PER_MS;
+		     k == 4095 && !as_userspace("v1.web.service.mesh.internal", 0, 0, &n);) {
+			cr_assert_lt(wm_clock_ns(), end);
+			cr_assert_eq(wm_loop_turn(loop, 1), 0); /* a large set is paced */
+		}
+	}
+	published("web");
+	cr_assert(!as_userspace("v1.web.service.mesh.internal", 0, 0, &n));
+	first_asked("v1.web.service.mesh.internal", 1);
+	cr_assert(!as_userspace("v1.web.service.mesh.internal", 0, 0, &n));
+}

@@ -33,6 +33,9 @@
  * dearer, and 128 instances (what DNS programs look at) of each are an eighth of the slots. */
 #define TAGS_MAX	512
 #define TAGS_OF_ONE_MAX 16
+/* Instances of a service whose tags may have sets: each of its tags is looked for among all of them
+ * as often as it is compiled, which is to take some milliseconds at most. */
+#define TAGS_INSTANCES_MAX 4096
 
 /* Subsets and all of the service, by ports and all of them. */
 #define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX))
@@ -418,6 +421,10 @@ static void put_tag(struct wm_resolution *x, struct compiled *c, const struct ta
 
 	if (is_subset(x, c, t->text))
 		return;
+	if (c->service->instances_count > TAGS_INSTANCES_MAX) {
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+		return;
+	}
 	strcpy(part.label, t->text);
 	r = want(x, c->service, &part, &plan, &w);
 	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->tables, &w, NULL, NULL))
@@ -462,7 +469,8 @@ void wm_resolution_tag_asked(void *resolution, const char *service, const char *
 	unsigned of_one = 0;
 	struct tag *t;
 
-	if (!c || x->tags_count >= TAGS_MAX || strlen(tag) > WM_POLICY_LABEL_MAX ||
+	if (!c || s->instances_count > TAGS_INSTANCES_MAX || x->tags_count >= TAGS_MAX ||
+	    strlen(tag) > WM_POLICY_LABEL_MAX ||
 	    tag[strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] || tag_of(c, tag))
 		return;
 	LIST_FOREACH (t, &c->tags, of_service)
