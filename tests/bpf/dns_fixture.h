@@ -53,7 +53,7 @@ static void make_plane(void)
 	c.negative_ttl_s = 3;
 	c.node_ttl_s = 9;
 	c.hot_answers = 64;
-	c.ready_answers = 64;
+	c.ready_answers = 256;
 	c.hot_grace_ns = HOT_GRACE_S * WM_NS_PER_S;
 	c.domain = "mesh.internal";
 	c.datacenter = "dc1";

@@ -490,6 +490,43 @@ Test(dns_static_filled, records_are_there_before_anybody_asks)
 	cr_assert(is_passed("corp.example", 15));
 }
 
+/* Soon after it is there, or has changed. */
+static void soon(const char *name, uint16_t type, unsigned count)
+{
+	while (is_passed(name, type))
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	is_ready(name, type, count);
+}
+
+static void begin_nodes(void)
+{
+	begin_with(100);
+}
+
+TestSuite(dns_static_nodes, .init = begin_nodes, .fini = dns_teardown, .timeout = 120);
+
+Test(dns_static_nodes, nodes_are_there_before_anybody_asks)
+{
+	soon("mesh.internal", NS, 1);
+	soon("ns.mesh.internal", 1, 1);
+	soon("n1.node.mesh.internal", 1, 1);
+	node("far", "10.9.8.7");
+	soon("far.node.mesh.internal", 1, 1);
+	soon("far.node.dc1.mesh.internal", 1, 1);
+	soon("far.node.mesh.internal", 28, 0);
+	node("far", "fd00::7");
+	soon("far.node.mesh.internal", 28, 1);
+	soon("far.node.dc1.mesh.internal", 1, 0);
+	cr_assert_eq(counter(WM_C_DNS_PASS_SIZE), 0);
+	for (unsigned i = 0; i < 30; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "h%u", i);
+		node(name, "10.9.8.6");
+	}
+	cr_assert_not(wm_ready_foresees(wm_dns_ready(server)), "that is enough");
+}
+
 Test(dns_static_filled, as_many_as_may_be)
 {
 	char texts[FILL][40];

@@ -118,6 +118,15 @@ check "it changes" 200 "$(node far 10.9.7.1)"
 check "and is told" 10.9.7.1 "$(ask far.node.mesh.internal)"
 dns_balance
 stop_agent
+
+# --- nodes are there before anybody asks
+made() { [ "$(api "$API/v1/agent/metrics?format=prometheus" | awk '$1 ~ /^waymark_dns_ready_remade(_total)?$/ { print $2 }')" -ge "$1" ]; }
+start_agent
+until_ok 60 made 15 || fail "addresses of three nodes by two names, and of the domain's server, are made"
+stop_agent KILL
+check "a node that nobody asked for" 10.9.7.1 "$(ask far.node.dc1.mesh.internal)"
+check "one with IPv6" fd00::6 "$(ask six.node.mesh.internal AAAA)"
+check "the domain's server" ns.mesh.internal. "$(ask mesh.internal NS)"
 start_agent --set dns.kernel_ready=0
 for _ in 1 2 3; do check "without" 10.9.7.1 "$(ask far.node.mesh.internal)"; done
 in_kernel far.node.mesh.internal && fail "dns.kernel_ready=0 keeps nothing"

@@ -369,6 +369,11 @@ void wm_dns_conns_unpark(struct wm_dns_server *s);
  * it takes none. */
 void wm_dns_fill(struct wm_dns_server *s);
 
+/* --- node_ready.c --- */
+/** Make the kernel know nodes and the domain itself, and nodes that come. Once, where it takes such
+ *  answers. @return 0, -ENOMEM. */
+int wm_dns_foresee(struct wm_dns_server *s);
+
 /* --- query_log.c --- */
 /** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */
 void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m);

@@ -11,17 +11,20 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define ASKED	   4096 /* places for names without records that were asked for: 32 KiB */
-#define LOOK_MS	   100	/* between two looks whether something has changed */
-#define GO_ON_MS   10	/* between two turns of a look */
-#define LOOKS_MAX  1024 /* answers that are looked at in a turn: some 20 us */
-#define REMADE_MAX 32	/* of these made anew: 10 us each */
+#define ASKED	       4096	  /* places for names without records that were asked for: 32 KiB */
+#define LOOK_MS	       100	  /* between two looks whether something has changed */
+#define GO_ON_MS       10	  /* between two turns of a look */
+#define LOOKS_MAX      1024	  /* answers that are looked at in a turn: some 20 us */
+#define FORESEEN_SHARE 2	  /* of what is given before anybody asks: the rest are records */
+#define NOT_MADE       UINT64_MAX /* no sum is */
+#define REMADE_MAX     32	  /* of these made anew: 10 us each */
 
 struct name {
 	TAILQ_ENTRY(name) entry;
 	uint64_t sum;
 	uint16_t source[WM_READY_SOURCES];
 	uint16_t len;
+	bool foreseen;
 	struct { /* what it is found by: as much of it as the name is long */
 		uint16_t type;
 		uint8_t name[WM_DNS_NAME_MAX + 1];
@@ -34,6 +37,8 @@ struct wm_ready_level {
 	struct wm_map *names;
 	TAILQ_HEAD(, name) list;
 	struct wm_timer *look;
+	unsigned foreseen;     /* of the names */
+	bool anew;	       /* some are not made yet */
 	uint64_t seen;	       /* changes before the look that ended last */
 	uint64_t looking;      /* before the one that goes on */
 	size_t left;	       /* names that it has not come to; 0: none goes on */
@@ -82,33 +87,60 @@ static size_t key_len(const struct name *n)
 
 static void forget(struct wm_ready_level *l, struct name *n)
 {
+	l->foreseen -= n->foreseen;
 	wm_map_del(l->names, &n->key, key_len(n));
 	TAILQ_REMOVE(&l->list, n, entry);
 	free(n);
 }
 
-/* Without memory it is not made anew. */
+/* The one of a question, which is made if it is not there; who is there longest makes room. NULL
+ * without memory: it is not made anew. */
+static struct name *name_of(struct wm_ready_level *l, const uint8_t *folded, size_t len,
+			    uint16_t type)
+{
+	struct name as = {.sum = NOT_MADE, .len = (uint16_t)len, .key.type = type}, *n;
+
+	memcpy(as.key.name, folded, len);
+	n = wm_map_get(l->names, &as.key, key_len(&as));
+	if (n)
+		return n;
+	if (wm_map_len(l->names) >= l->k.max)
+		forget(l, TAILQ_FIRST(&l->list));
+	n = malloc(sizeof(*n));
+	if (!n)
+		return NULL;
+	*n = as;
+	if (wm_map_put(l->names, &n->key, key_len(n), n, NULL)) {
+		free(n);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&l->list, n, entry);
+	return n;
+}
+
 static void remember(struct wm_ready_level *l, const struct wm_ready_made *m, uint64_t sum)
 {
-	struct name as = {.len = (uint16_t)m->name_len, .key.type = m->type}, *n;
+	struct name *n = name_of(l, m->message + WM_DNS_HEADER_LEN, m->name_len, m->type);
 
-	memcpy(as.key.name, m->message + WM_DNS_HEADER_LEN, m->name_len);
-	n = wm_map_get(l->names, &as.key, key_len(&as));
-	if (!n) {
-		if (wm_map_len(l->names) >= l->k.max)
-			forget(l, TAILQ_FIRST(&l->list));
-		n = malloc(sizeof(*n));
-		if (!n)
-			return;
-		*n = as;
-		if (wm_map_put(l->names, &n->key, key_len(n), n, NULL)) {
-			free(n);
-			return;
-		}
-		TAILQ_INSERT_TAIL(&l->list, n, entry);
-	}
+	if (!n)
+		return;
 	n->sum = sum;
 	memcpy(n->source, m->source, sizeof(n->source));
+}
+
+bool wm_ready_foresees(const struct wm_ready_level *l)
+{
+	return l->foreseen < l->k.fill / FORESEEN_SHARE;
+}
+
+void wm_ready_foresee(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type)
+{
+	struct name *n = wm_ready_foresees(l) ? name_of(l, folded, len, type) : NULL;
+
+	if (!n || n->foreseen)
+		return;
+	n->foreseen = l->anew = true;
+	l->foreseen++;
 }
 
 /* Those that are not as they were are made anew. @return false: not all were looked at. */
@@ -141,7 +173,8 @@ static void on_look(void *arg)
 	struct wm_ready_level *l = arg;
 	bool done = true;
 
-	if (!l->left && l->counters[WM_READY_C_CHANGES] != l->seen) {
+	if (!l->left && (l->anew || l->counters[WM_READY_C_CHANGES] != l->seen)) {
+		l->anew = false;
 		l->looking = l->counters[WM_READY_C_CHANGES];
 		l->left = wm_map_len(l->names);
 	}

@@ -32,7 +32,8 @@ struct wm_ready_config {
 /* X(symbol, metric name, text) */
 #define WM_READY_COUNTERS(X)                                                                       \
 	X(KEPT, dns_ready_kept, "answers of ours that were given to the kernel")                   \
-	X(REMADE, dns_ready_remade, "of these, made anew as what they were made of had changed")   \
+	X(REMADE, dns_ready_remade,                                                                \
+	  "of these, made without a question: of nodes that came, and of what had changed")        \
 	X(REFUSED, dns_ready_refused, "answers that the kernel did not take")                      \
 	X(LONG, dns_ready_long, "answers too long for the kernel")                                 \
 	X(CHANGES, dns_ready_changes, "changes of what such answers are made of")
@@ -67,6 +68,11 @@ bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len,
 		    bool records);
 /** Give it to the kernel. @return 0, negative errno. */
 int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m);
+/** The answer to this question is to be made soon, and anew as it changes. Nothing where enough are
+ *  foreseen. */
+void wm_ready_foresee(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type);
+/** Is there room for one more of these? */
+bool wm_ready_foresees(const struct wm_ready_level *l);
 /** How many are given before anybody asks. NULL: 0. */
 unsigned wm_ready_fill(const struct wm_ready_level *l);
 const uint64_t *wm_ready_counters(const struct wm_ready_level *l);

@@ -402,7 +402,7 @@ int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k
 	if (!s->ready)
 		return -ENOMEM;
 	wm_places_tell(s->places, s->ready);
-	return 0;
+	return wm_dns_foresee(s);
 }
 
 const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s)
