@@ -498,6 +498,19 @@ static void soon(const char *name, uint16_t type, unsigned count)
 	is_ready(name, type, count);
 }
 
+/* A query with a cookie of 7 octets: userspace's FORMERR is of it alone. */
+static void malformed(void)
+{
+	static const uint8_t option[] = {0, 10, 0, 7, 1, 2, 3, 4, 5, 6, 7};
+	struct frame q;
+
+	query_frame(&q, false, "far.node.mesh.internal", 1, 1232);
+	q.at[q.len - 1] = sizeof(option);
+	memcpy(q.at + q.len, option, sizeof(option));
+	q.len += sizeof(option);
+	cr_assert_eq(ask_user(&q), 1);
+}
+
 static void begin_nodes(void)
 {
 	begin_with(100);
@@ -514,6 +527,7 @@ Test(dns_static_nodes, nodes_are_there_before_anybody_asks)
 	soon("far.node.mesh.internal", 1, 1);
 	soon("far.node.dc1.mesh.internal", 1, 1);
 	soon("far.node.mesh.internal", 28, 0);
+	malformed();
 	node("far", "fd00::7");
 	soon("far.node.mesh.internal", 28, 1);
 	soon("far.node.dc1.mesh.internal", 1, 0);

@@ -482,6 +482,7 @@ bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 
 	memcpy(query + WM_DNS_HEADER_LEN, folded, len);
 	s->reply.lead_len = 0;
+	s->reply.bad_options = false; /* of the query before */
 	build(s, query, &q, false, out, sizeof(out) - WM_DNS_OPT_LEN);
 	if (!is_ready(r))
 		return false; /* longer than it may be */
