@@ -13,7 +13,7 @@ settings() { # records, each in quotes
 	printf '{"dns": {"records": [%s]}}' "$1" >"$TMP/settings.json"
 }
 ready() { counter dns_ready; }
-said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; <|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
+said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; (<|COOKIE)|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
 in_kernel() { # does the kernel give this answer again?
 	local before
 	before=$(ready)
