@@ -23,34 +23,43 @@ static __always_inline bool link_right6(const __u8 *ip)
 	       ip[8] != 0xff && *(const __u64 *)(ip + 24);
 }
 
+/* Lengths are written out in each branch: Linux 6.1 forgets that one of two is bounded. */
+static __always_inline bool link_right(struct __sk_buff *skb, const struct work *w, __u8 *ip)
+{
+	if (w->packet.v6)
+		return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 40) && link_right6(ip);
+	return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 20) && link_right4(ip);
+}
+
 /** Would the node's own stack take this datagram, as @p w->packet was read from it? A checksum that
  *  is left to a device, as what comes from another namespace of this machine has it, is its pseudo
  *  header's sum. */
 __noinline int dns_link_right(struct __sk_buff *skb, struct work *w)
 {
-	__u32 len, at, sum;
+	__u32 len, sum;
 	__u8 *ip;
 
 	if (!w)
 		return 0;
 	ip = w->answer.octets;
 	len = w->packet.message_len + 8;
-	at = w->packet.v6 ? 40 : 20;
-	if (len > WM_DNS_EDNS_MAX || bpf_skb_load_bytes(skb, ETH_HLEN, ip, at) ||
-	    !(w->packet.v6 ? link_right6(ip) : link_right4(ip)))
+	if (len > WM_DNS_EDNS_MAX || !link_right(skb, w, ip))
 		return 0;
 	if (!w->packet.csum)
 		return !w->packet.v6; /* RFC 768: none; RFC 8200 8.1: there must be one */
-	sum = (__u32)(w->packet.v6 ? bpf_csum_diff(NULL, 0, (__be32 *)(ip + 8), 32, 0)
-				   : bpf_csum_diff(NULL, 0, (__be32 *)(ip + 12), 8, 0));
+	if (w->packet.v6)
+		sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)(ip + 8), 32, 0);
+	else
+		sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)(ip + 12), 8, 0);
 	sum = wm_csum_fold((__u64)sum + w->packet.udp_len_be + __builtin_bswap16(IPPROTO_UDP));
 	if (sum == w->packet.csum)
 		return 1;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + at, ip, bounded(len, SENT_MASK)))
+	w->records_len = len;
+	if (bpf_skb_load_bytes(skb, w->packet.dns_off - 8, ip, bounded(len, SENT_MASK)))
 		return 0;
+	len = bounded(WM_READ(w->records_len), SENT_MASK);
 	for (int i = 0; i < 3; i++)
 		ip[len + i] = 0;
-	w->records_len = len;
 	return wm_csum_fold((__u64)sum + records_sum(w)) == 0xffff;
 }
 
