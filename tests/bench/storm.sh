@@ -18,17 +18,17 @@ storm_at() { # pid, file, further options: a storm in the background
 		-P none-:.service.mesh.internal >>"$2" &
 }
 calm_one() { # pid, file: the other pod, on another CPU if there is one, while a storm goes on
-	in_net "$1" "$T/dnsload" -c $((CPUS - 1)) -s 10.99.0.1 -p 8600 -t $MS -n 1000 -o >>"$2" || fail "the other pod has no answers"
+	in_net "$1" "$T/dnsload" -c $((CPUS - 1)) -s 10.99.0.1 -p 8600 -t "$MS" -n 1000 -o >>"$2" || fail "the other pod has no answers"
 }
 bench_storm() {
-	local noisy calm r limit storm
+	local noisy calm limit storm
 	ip addr add 10.99.0.1/32 dev lo
 	noisy=$(storm_pod noisy 10.98.1)
 	calm=$(storm_pod calm 10.98.2)
 	for limit in 20000 0; do
 		start_agent --set 'kernel.veth_devices=wmhnoisy,wmhcalm' --set dns.addresses=127.0.0.1,10.99.0.1 --set dns.pod_limit=$limit
 		fill 1000
-		for r in $(seq "$ROUNDS"); do
+		for _ in $(seq "$ROUNDS"); do
 			calm_one "$calm" "$TMP/storm-idle-$limit"
 			storm_at "$noisy" "$TMP/storm-sent-$limit"
 			storm=$!
