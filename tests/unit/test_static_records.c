@@ -209,3 +209,12 @@ Test(static_records, an_octet_that_ends_texts_is_refused)
 	unlink(path);
 	cr_assert(strstr(e.text, ":2: a NUL octet stands within the line"), "%s", e.text);
 }
+
+/* Many take longer than a turn may. */
+Test(static_records, they_are_freed_some_at_a_time)
+{
+	cr_assert_eq(read_these("a.example A 10.0.0.1", "b.c.mesh.internal A 10.0.0.2"), 0);
+	cr_assert(!wm_statics_free_some(table, 2), "there is one above a name of ours");
+	cr_assert(wm_statics_free_some(table, 2));
+	cr_assert(wm_statics_free_some(NULL, 1));
+}

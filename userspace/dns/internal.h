@@ -429,7 +429,9 @@ struct wm_dns_server {
 	uint8_t nsid[WM_DNS_NSID_MAX];
 	size_t nsid_len;	  /* 0: nobody is told */
 	struct wm_statics *fixed; /* ours; NULL: none */
-	struct wm_timer *fill;	  /* what is to be given of them; NULL: the kernel takes none */
+	struct wm_statics *gone;  /* those before, that are freed in some turns */
+	struct wm_timer *retire;
+	struct wm_timer *fill; /* what is to be given of them; NULL: the kernel takes none */
 	size_t fill_at;
 	unsigned fill_left; /* answers that it takes yet */
 };

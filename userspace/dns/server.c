@@ -17,6 +17,7 @@
 #define BATCH	       32   /* datagrams of one read: a turn serves others too */
 #define UDP_QUERY_MAX  4096 /* octets read of a datagram; queries are shorter */
 #define TCP_BACKLOG    128
+#define RETIRE_BATCH   2048 /* names of records that are freed in a turn: less than 1 ms */
 #define UDP_BUFFER_MAX (4 * 1024 * 1024) /* octets asked for the sockets' buffers */
 
 struct wm_dns_batch {
@@ -377,6 +378,8 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_dns_rate_done(&s->rate);
 	wm_dns_cookies_done(s);
 	wm_statics_free(s->fixed);
+	wm_statics_free(s->gone);
+	wm_timer_free(s->retire);
 	wm_dns_seen_free(s->seen);
 	free(s->datacenter);
 	free(s->batch);
@@ -384,11 +387,32 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	free(s);
 }
 
+static void on_retire(void *arg)
+{
+	struct wm_dns_server *s = arg;
+
+	if (wm_statics_free_some(s->gone, RETIRE_BATCH))
+		s->gone = NULL;
+	else
+		wm_timer_arm(s->retire, 0);
+}
+
+/* Nobody uses them from the end of this turn on. */
+static void retire(struct wm_dns_server *s, struct wm_statics *t)
+{
+	wm_statics_free(s->gone); /* a reload just before this one */
+	s->gone = t;
+	if (!s->retire)
+		s->retire = wm_timer_new(s->loop, on_retire, s);
+	if (s->retire)
+		wm_timer_arm(s->retire, 0);
+}
+
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 {
 	if (s->upstream && (t || s->fixed))
 		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
-	wm_statics_free(s->fixed);
+	retire(s, s->fixed);
 	s->fixed = t;
 	wm_ready_changed(s->ready, WM_READY_ALL);
 	wm_dns_fill(s);

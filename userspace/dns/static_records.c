@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct wm_statics {
 	struct wm_map *names;
 	unsigned count;
 	bool inside;
+	size_t freed; /* how far names are: wm_map_next() */
 	/* while they are read */
 	const struct wm_statics_config *c;
 	uint8_t domain[2][WM_DNS_NAME_MAX + 1]; /* folded; the root: there is none */
@@ -304,23 +306,36 @@ int wm_statics_read(const struct wm_statics_config *c, struct wm_statics **ret, 
 	return r;
 }
 
-void wm_statics_free(struct wm_statics *t)
+static void free_name(struct wm_static_name *n)
+{
+	for (struct wm_static_record *r = n->records, *next; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+	free(n);
+}
+
+bool wm_statics_free_some(struct wm_statics *t, unsigned count)
 {
 	struct wm_static_name *n;
-	size_t pos = 0;
 
-	if (!t)
-		return;
-	while (t->names && (n = wm_map_next(t->names, &pos))) {
-		(void)wm_map_del(t->names, n->wire, n->len);
-		for (struct wm_static_record *r = n->records, *next; r; r = next) {
-			next = r->next;
-			free(r);
-		}
-		free(n);
+	while (t && t->names) {
+		if (!count--)
+			return false;
+		n = wm_map_next(t->names, &t->freed); /* it looks at no key */
+		if (!n)
+			break;
+		free_name(n);
 	}
-	wm_map_free(t->names);
+	if (t)
+		wm_map_free(t->names);
 	free(t);
+	return true;
+}
+
+void wm_statics_free(struct wm_statics *t)
+{
+	(void)wm_statics_free_some(t, UINT_MAX);
 }
 
 const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const uint8_t *folded,

@@ -41,6 +41,9 @@ struct wm_statics_config {
  *  file; with setting, record or line, and what is wanted in @p e. */
 int wm_statics_read(const struct wm_statics_config *c, struct wm_statics **ret, struct wm_err *e);
 void wm_statics_free(struct wm_statics *t); /* NULL ok */
+/** Free as many as @p count of its names, and with the last @p t, which nobody uses any more: many
+ *  take longer than a turn may. NULL ok. @return true: nothing is left. */
+bool wm_statics_free_some(struct wm_statics *t, unsigned count);
 /** @param folded wire name, root label included. @p t NULL ok. @return NULL: it is none of these.
  */
 const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const uint8_t *folded,
