@@ -21,6 +21,7 @@
 #define FRESH_SHARE 8	 /* of the memory for answers, beside it, of names that were forgotten */
 #define SPARE_FAILS 16	 /* of the spare resolver in a row: then it is not asked for */
 #define ALIVE_MS    3000 /* after an answer a server is there, whatever probes say that were late */
+#define OTHER_MS    500	 /* between two looks for another server than the one that is slow */
 #define SPARE_MS    1000 /* so long: the servers themselves say that they cannot answer */
 #define CONF_MAX    65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
 
@@ -29,7 +30,7 @@ struct wm_upstream_question {
 	struct wm_dns_client *client;
 	struct wm_unbound_ask *ask;   /* NULL: it is answered at once */
 	struct wm_unbound_ask *again; /* of a spare resolver; NULL: none is asked */
-	struct wm_timer *overtake;    /* NULL: nobody else can be asked */
+	struct wm_timer *overtake;    /* NULL: there is nobody else */
 	const struct wm_upstream_route *to;
 	unsigned place; /* of the server there that it was asked of first */
 	wm_upstream_fn fn;
@@ -507,8 +508,12 @@ static void on_overtake(void *arg)
 	struct wm_upstream_question *q = arg;
 	struct wm_upstream *u = q->u;
 
-	if (q->again || !wm_upstream_spares_other(u->spares, q->to, q->place))
+	if (q->again)
 		return;
+	if (!wm_upstream_spares_other(u->spares, q->to, q->place)) {
+		wm_timer_arm(q->overtake, OTHER_MS); /* one may come back meanwhile */
+		return;
+	}
 	if (!wm_upstream_pace_spend(pace_of(q))) {
 		u->counters[WM_UPSTREAM_C_NOT_OVERTAKEN]++;
 		return;
@@ -532,7 +537,7 @@ static void watch_pace(struct wm_upstream_question *q)
 	for (unsigned i = 0; i < q->to->count; i++)
 		if (wm_upstream_server_is(&q->to->servers[i], asked))
 			q->place = i;
-	if (!u->c.overtake_percent || !wm_upstream_spares_other(u->spares, q->to, q->place))
+	if (!u->c.overtake_percent || q->to->count < 2)
 		return;
 	q->overtake = wm_timer_new(u->loop, on_overtake, q);
 	if (q->overtake)
