@@ -138,7 +138,8 @@ static const char *level_text(const char *level, const char *rule)
 		{"own", "userspace, of its tables and the registry"},
 		{"cache", "userspace, of what others said before"},
 		{"stale", "userspace, of what others said before, beyond its TTL: nobody answers"},
-		{"upstream", "other servers, which were asked"}};
+		{"upstream", "other servers, which were asked"},
+		{"second", "a second server, as the one asked first took long"}};
 
 	if (level && strcmp(level, "kernel") == 0 && strncmp(rule, "below", 5) != 0)
 		return "the program in the kernel, of what others said before";

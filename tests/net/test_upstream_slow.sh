@@ -24,6 +24,9 @@ check "some of that the other answered first" true "$(upstream_counter dns_upstr
 check "operators see whom they overtook" true "$(of_first overtaken | jq '. >= 1')"
 check "and how long most take" true "$(of_first p95_us | jq '. >= 10000')"
 matches "waymarkctl, too" "p95_us +overtaken" "$("$CTL" dns upstreams)"
+trace() { "$CTL" --agent "unix:$TMP/http.sock" dns trace "stall-$RANDOM-$RANDOM.lies"; }
+second() { grep -q "^level .*a second server" <<<"$(trace)"; }
+until_ok 60 second || fail "dns trace tells: $(trace)"
 check "more of it" 300 "$(many stall-many 300)"
 check "5 % of the questions, and 64 at once" true "$(upstream_counter dns_upstream_overtaken | jq '. <= 64 + 420 * 5 / 100')"
 api $API/v1/waymark/dns | jq -c .counters | grep -oE '"dns_upstream_(over|not_over|again)[a-z_]*":[0-9]+'

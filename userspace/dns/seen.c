@@ -147,7 +147,7 @@ const char *wm_dns_seen_type_str(enum wm_dns_seen_type t)
 
 const char *wm_dns_level_str(enum wm_dns_level l)
 {
-	static const char *const names[] = {"own", "cache", "stale", "upstream"};
+	static const char *const names[] = {"own", "cache", "stale", "upstream", "second"};
 
 	return names[l];
 }

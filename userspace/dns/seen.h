@@ -19,6 +19,7 @@ enum wm_dns_level {
 	WM_DNS_LEVEL_CACHE,    /* what others said before */
 	WM_DNS_LEVEL_STALE,    /* the same, beyond its TTL */
 	WM_DNS_LEVEL_UPSTREAM, /* others, now */
+	WM_DNS_LEVEL_SECOND,   /* the same, by another server as the first was slow */
 	WM_DNS_LEVEL_COUNT
 };
 struct wm_dns_seen_one {

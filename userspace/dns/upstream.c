@@ -433,6 +433,7 @@ static void settle(struct wm_upstream_question *q, const struct wm_unbound_answe
 static void on_again(void *arg, const struct wm_unbound_answer *a)
 {
 	struct wm_upstream_question *q = arg;
+	struct wm_unbound_answer second = *a;
 	struct wm_upstream *u = q->u;
 
 	q->again = NULL;
@@ -443,8 +444,9 @@ static void on_again(void *arg, const struct wm_unbound_answer *a)
 	}
 	if (q->ask && !is_good(q, a))
 		return;
-	u->counters[WM_UPSTREAM_C_OVERTOOK] += q->ask != NULL;
-	settle(q, a);
+	second.second = q->ask != NULL;
+	u->counters[WM_UPSTREAM_C_OVERTOOK] += second.second;
+	settle(q, &second);
 }
 
 /* Ask the spare resolver that leaves out the server of this place.

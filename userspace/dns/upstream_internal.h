@@ -92,6 +92,7 @@ struct wm_unbound_answer {
 	size_t len;
 	bool secure, bogus; /* validated; validation failed */
 	bool at_once;	    /* it was there: nobody was asked */
+	bool second;	    /* another server had it before the one that was asked first */
 };
 typedef void (*wm_unbound_fn)(void *arg, const struct wm_unbound_answer *a);
 /** A resolver with a cache of its own. @p conf is as wm_upstream_conf() writes it.

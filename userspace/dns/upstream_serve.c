@@ -137,6 +137,7 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
 		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
 	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
+		   : a && a->second  ? WM_DNS_LEVEL_SECOND
 		   : a && a->at_once ? WM_DNS_LEVEL_CACHE
 				     : WM_DNS_LEVEL_UPSTREAM;
 	note(s, &made);
