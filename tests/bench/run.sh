@@ -17,7 +17,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns hot ndots storm connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
+SUITES="dns hot outage ndots storm connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
@@ -433,6 +433,8 @@ indexed() { [ "$(api $API/v1/waymark/status | jq .metadata.complete)" = true ]; 
 . tests/bench/passive.sh
 # shellcheck source=tests/bench/hot.sh
 . tests/bench/hot.sh
+# shellcheck source=tests/bench/outage.sh
+. tests/bench/outage.sh
 # shellcheck source=tests/bench/ndots.sh
 . tests/bench/ndots.sh
 # shellcheck source=tests/bench/storm.sh
