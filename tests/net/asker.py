@@ -85,7 +85,7 @@ def many(label, count):
         q.id = i
         s.sendto(q.to_wire(), AGENT)
         time.sleep(0.002)
-    while waits and select.select([s], [], [], 8)[0]:
+    while waits and select.select([s], [], [], 20)[0]:
         a = dns.message.from_wire(s.recv(4096))
         if a.answer:
             waits.discard(a.id)
