@@ -162,21 +162,35 @@ Test(dns_link, what_is_not_for_us_is_not_touched)
 	cr_assert_eq(counter(WM_C_DNS_PASS_FRAGMENT), 2);
 }
 
+/* Padding of @p n octets, which has a head of four. */
+static void put_padding(struct frame *q, size_t n)
+{
+	put16(q->at + q->len - 2, n);
+	put16(q->at + q->len, 12);
+	put16(q->at + q->len + 2, n - 4);
+	q->len += n;
+	seal(q);
+}
+
 Test(dns_link, a_message_that_is_longer_than_an_answer_passes)
 {
+	uint64_t left;
 	struct frame q;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	from_link(&q, false, WEB, 1);
-	put16(q.at + q.len - 2, 1300); /* options of the OPT */
-	q.len += 1300;
-	seal(&q);
+	put_padding(&q, 1300);
 	is_left(&q, "1,300 octets of options");
 	from_link(&q, false, WEB, 1);
-	put16(q.at + q.len - 2, 500);
-	q.len += 500;
-	seal(&q);
-	cr_assert(link_answers(&q), "500 of them");
+	put_padding(&q, 200);
+	cr_assert(link_answers(&q), "200 of them");
+	from_link(&q, false, WEB, 1);
+	put_padding(&q, 1100);
+	left = counter(WM_C_DNS_PASS_LINK);
+	cr_assert_not(link_answers(&q), "options that userspace looks at");
+	cr_assert_eq(counter(WM_C_DNS_PASS_LINK), left, "its checksum was found right");
+	q.at[q.len - 1] ^= 1;
+	is_left(&q, "or wrong");
 }
 
 Test(dns_link, networks_that_may_not_ask_are_dropped)
