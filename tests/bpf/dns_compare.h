@@ -3,7 +3,6 @@
  * their records. */
 #pragma once
 #include "dns_fixture.h"
-
 #include "srv_answer.h"
 
 #define RECORDS 80 /* that fit into 1232 octets, and more */

@@ -157,7 +157,7 @@ static int64_t each_once(const struct wm_instance **list, int64_t n)
 {
 	int64_t kept = 0;
 
-	qsort(list, (size_t)n, sizeof(*list), by_place);
+	qsort(list, (size_t)n, sizeof(struct wm_instance *), by_place);
 	for (int64_t k = 0; k < n; k++)
 		if (!kept || list[kept - 1] != list[k])
 			list[kept++] = list[k];
