@@ -19,7 +19,7 @@ for file; do
 	LD_PRELOAD=$PWD/build/release/tests/step_clock.so \
 		ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 \
 		start_agent --set dns.upstream=list "${settings[@]}"
-	/usr/bin/python3 tests/net/play_rpl.py "$file" "$STEP_CLOCK" || FAILED=1
+	/usr/bin/python3 tests/net/play_rpl.py "$file" "$STEP_CLOCK" || fail "$file"
 	dns_balance
 	stop_agent
 done
