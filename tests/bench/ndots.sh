@@ -6,6 +6,7 @@ ndots_unbound() { # name, address, lines
 	printf 'server:\n interface: %s@53\n num-threads: 1\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n directory: "%s"\n do-daemonize: no\n do-not-query-localhost: no\n module-config: "iterator"\n%s\nremote-control:\n control-enable: no\n' \
 		"$2" "$TMP" "$3" >"$TMP/ndots-$1.conf"
 	unbound -d -c "$TMP/ndots-$1.conf" >"$TMP/ndots-$1.log" 2>&1 &
+	PEERS+=($!)
 }
 # One look-up at a time of whoever is at an address.
 ndots_load() { # address, look-ups
@@ -14,8 +15,8 @@ ndots_load() { # address, look-ups
 	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$TMP/ndots-resolv" "$T/gaiload" -n "$2" example.com
 }
 bench_ndots() {
-	local s n=5000
-	[ -z "${BENCH_QUICK:-}" ] || n=1000
+	local s n=2000
+	[ -z "${BENCH_QUICK:-}" ] || n=500
 	declare -A at=([ours]=127.0.0.1 [unbound]=127.0.0.12 [dnsmasq]=127.0.0.13)
 	ndots_unbound world 127.0.0.11 " local-zone: 'com.' static
  local-data: 'com. 3600 SOA ns.com. host.com. 1 3600 600 86400 3600'
@@ -30,7 +31,7 @@ bench_ndots() {
  forward-addr: 127.0.0.11"
 	dnsmasq --no-daemon --conf-file=/dev/null --listen-address=127.0.0.13 --bind-interfaces --no-hosts --no-resolv --server=127.0.0.11 \
 		--cache-size=10000 --user=root --pid-file= --log-facility=- 2>"$TMP/ndots-dnsmasq.log" &
-	local dnsmasq=$!
+	PEERS+=($!)
 	start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.port53_addresses=127.0.0.1
 	for s in ours unbound dnsmasq; do
 		until_ok 20 ndots_load "${at[$s]}" 5 || fail "$s does not answer: $(tail -n 2 "$TMP"/ndots-*.log)"
@@ -47,6 +48,5 @@ bench_ndots() {
 		row "ndots.cpu.$s" "us machine CPU a look-up" "$TMP/look-ours" "$TMP/look-$s" machine_us "" ""
 	done
 	drop_agent
-	kill $dnsmasq
 	stop_peers
 }
