@@ -318,7 +318,7 @@ KINDS = [
     ("RA", ("unbound",), ("ra",), lambda d: not d.ours and d.theirs, "it could recurse, we have no upstream in this test"),
     ("CD", NOT_KNOT, ("cd",), lambda d: not d.ours and d.theirs and d.q.flags & dns.flags.CD,
      "copied from the question; RFC 4035 3.1.6: an authoritative answer should not have it"),
-    ("NSID", ("knot", "unbound"), ("option 3",), lambda d: d.theirs, "RFC 5001: it names itself to who asks; we have no identity to tell"),
+    ("NSID", PEERS, ("option 3",), lambda d: any(o.otype == 3 for o in d.q.options), "RFC 5001: a name to who asks, where one is set"),
     ("ECS", PEERS, ("option 8",), lambda d: any(o.otype == 8 for o in d.q.options),
      "RFC 7871 7.2.1: who understands client subnets repeats the option with scope 0"),
     ("EDE", ("nsd", "knot", "bind"), ("option 15",), lambda d: d.theirs, "RFC 8914: an error in words, which we do not send"),
