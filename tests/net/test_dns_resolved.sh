@@ -103,6 +103,12 @@ until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names: $(ta
 until_ok 10 is_seen a.example 192.0.2.11 || fail "names of others"
 before=$(api $API/v1/waymark/dns | jq .counters.dns_upstream_asked)
 check "another" 192.0.2.12 "$(seen b.example)"
+by() { dig +short +tries=1 +time=5 @127.0.0.53 "$@"; }
+register six-1 six fd00::1 80 >/dev/null
+check "AAAA by way of it" fd00::1 "$(by six.service.mesh.internal AAAA)"
+check "SRV" "1 1 80 7f010001.addr.dc1.mesh.internal." "$(by _web._tcp.service.mesh.internal SRV)"
+check "PTR" web.virtual.mesh.internal. "$(by -x "$(vip4 web)")"
+check "no such service" NXDOMAIN "$(dig +tries=1 +time=5 @127.0.0.53 none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
 check "came by way of us, once" "true 1" "$(api $API/v1/waymark/dns | jq ".counters.dns_upstream_asked > $before") $(grep -c 'b.example. A IN' "$TMP/up.log")"
 echo '# mine' >>"$OURS"
 matches "an edited file stays" "90-waymark.conf was edited since dns enable wrote it" "$(disable)"
