@@ -3,8 +3,9 @@
 # Run the release build's tests on other kernels: Debian's 6.1 and 6.12 cloud kernels, booted under
 # QEMU (emulated, no KVM needed) from an initramfs made of busybox and what the tests link. Nothing is
 # installed into the system: packages are unpacked under build/kernels.
-#   tests/kernels/run.sh [-k 6.1|6.12]... [-t seconds] [test binary]...
-# Default: both kernels, every build/release/tests/bpf/test_*, and the end-to-end smoke test.
+#   tests/kernels/run.sh [-k 6.1|6.12]... [-t seconds] [-s] [test binary]...
+# Default: both kernels, every build/release/tests/bpf/test_*, and the end-to-end smoke test; that alone, or beside
+# tests that are named, with -s.
 # Ends with one row a test and kernel, and with status 1 when one of them failed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,18 +16,19 @@ kernels=()
 timeout_s=600
 # QEMU 7.2 (Debian 12) emulates cmpxchg16b without a lock prefix wrongly, and the kernel allocates with it
 cpu=max,la57=off,cx16=off
-while getopts k:t:h o; do
+smoke=0
+while getopts k:t:sh o; do
 	case $o in
 	k) kernels+=("$OPTARG") ;;
 	t) timeout_s=$OPTARG ;;
-	*) sed -n '3,8s/^# \{0,1\}//p' "$0"; [ "$o" = h ] && exit 0 || exit 2 ;;
+	s) smoke=1 ;;
+	*) sed -n '3,9s/^# \{0,1\}//p' "$0"; [ "$o" = h ] && exit 0 || exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
-smoke=0
 tests=("$@")
-if [ ${#tests[@]} -eq 0 ]; then
+if [ ${#tests[@]} -eq 0 ] && [ $smoke -eq 0 ]; then
 	for t in build/release/tests/bpf/test_*; do
 		case $t in
 		*.d | */test_insns | */test_plane_faults) ;; # a budget of one kernel; hours when emulated
