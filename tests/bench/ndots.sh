@@ -5,8 +5,7 @@
 ndots_unbound() { # name, address, lines
 	printf 'server:\n interface: %s@53\n num-threads: 1\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n directory: "%s"\n do-daemonize: no\n do-not-query-localhost: no\n module-config: "iterator"\n%s\nremote-control:\n control-enable: no\n' \
 		"$2" "$TMP" "$3" >"$TMP/ndots-$1.conf"
-	unbound -d -c "$TMP/ndots-$1.conf" >"$TMP/ndots-$1.log" 2>&1 &
-	PEERS+=($!)
+	peer "ndots-$1" unbound -d -c "$TMP/ndots-$1.conf"
 }
 # One look-up at a time of whoever is at an address.
 ndots_load() { # address, look-ups
@@ -29,12 +28,11 @@ bench_ndots() {
 	ndots_unbound unbound 127.0.0.12 "forward-zone:
  name: \".\"
  forward-addr: 127.0.0.11"
-	dnsmasq --no-daemon --conf-file=/dev/null --listen-address=127.0.0.13 --bind-interfaces --no-hosts --no-resolv --server=127.0.0.11 \
-		--cache-size=10000 --user=root --pid-file= --log-facility=- 2>"$TMP/ndots-dnsmasq.log" &
-	PEERS+=($!)
+	peer ndots-dnsmasq dnsmasq --no-daemon --conf-file=/dev/null --listen-address=127.0.0.13 --bind-interfaces --no-hosts --no-resolv --server=127.0.0.11 \
+		--cache-size=10000 --user=root --pid-file= --log-facility=-
 	start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.port53_addresses=127.0.0.1
 	for s in ours unbound dnsmasq; do
-		until_ok 20 ndots_load "${at[$s]}" 5 || fail "$s does not answer: $(tail -n 2 "$TMP"/ndots-*.log)"
+		until_ok 20 ndots_load "${at[$s]}" 5 || fail "$s does not answer: $(tail -n 2 "$TMP"/peer-ndots-*.log)"
 	done
 	rm -f "$TMP"/look-*
 	for _ in $(seq "$ROUNDS"); do
