@@ -20,7 +20,7 @@ clients_begin() {
 	register six-1 six fd00::1 80 >/dev/null
 }
 clients_agent() {
-	start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.port53_addresses=127.0.0.1 "$@"
+	start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.port53_addresses=127.0.0.1
 }
 # What one finds, sorted, on a line: client_finds NAME TYPE COMMAND...
 client_finds() {
