@@ -29,7 +29,7 @@ public class Resolve {
 			else
 				for (InetAddress a : InetAddress.getAllByName(name))
 					if (a instanceof Inet4Address == type.equals("A"))
-						System.out.println(a.getHostAddress());
+						System.out.println(a.getHostAddress().replaceFirst("(:0){2,}:", "::"));
 		} catch (UnknownHostException | NamingException e) {
 			System.exit(1);
 		}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// resolve.js - Node: c-ares for A, and that AAAA is NODATA, until the file is there: NAME STOP.
+// resolve.js - Node: c-ares for A and AAAA, of which one may be NODATA, until the file is there: NAME STOP.
 // Prints "begun", and "<look-ups> <failures>". all NAME TYPE: what A, AAAA or SRV has, one a line;
 // libc NAME TYPE: the same by dns.lookup(), which asks the C library.
 const dns = require("node:dns").promises;
@@ -25,10 +25,13 @@ async function all(how, name, type) {
 	let ops = 0, failures = 0;
 	for (; !fs.existsSync(stop); ops++) {
 		try {
-			await dns.resolve4(name);
-			await dns.resolve6(name).catch((e) => {
+			const nothing = (e) => {
 				if (e.code !== "ENODATA") throw e;
-			});
+				return [];
+			};
+			const found = [...(await dns.resolve4(name).catch(nothing)), ...(await dns.resolve6(name).catch(nothing))];
+
+			if (!found.length) throw { code: "ENODATA" };
 		} catch (e) {
 			console.error(ops, e.code);
 			failures++;
