@@ -20,6 +20,8 @@ dns_questions() { # names; our agent runs and has them
 	numbers "$1" | sed 's/.*/four-&.service.mesh.internal/' >"$TMP/ask.srv"
 	"$T/dnsload" -p 8600 -R -n "$1" -P svc-:.virtual.mesh.internal >"$TMP/vips" || fail "virtual addresses"
 	awk -F. '{print $4 "." $3 "." $2 "." $1 ".in-addr.arpa"}' "$TMP/vips" >"$TMP/ask.ptr"
+	# where A alone is asked for, peers need not know more
+	[ "$1" -le 1000 ] || truncate -s 0 "$TMP/vips" "$TMP"/ask.{srv,ptr}
 }
 dns_load() { # file, kind, server, options of dnsload
 	local file=$1 kind=$2 server=$3 how=()
@@ -32,28 +34,28 @@ dns_load() { # file, kind, server, options of dnsload
 }
 
 # --- who is asked -------------------------------------------------------------------------------------
-dns_zones() { # names, directory
+dns_zones() { # directory
 	local soa='60 SOA ns.mesh.internal. root.mesh.internal. 1 3600 600 86400 60'
 	{
 		printf 'mesh.internal. %s\nmesh.internal. 60 NS ns.mesh.internal.\nns.mesh.internal. 60 A 127.0.0.1\n' "$soa"
 		sed 's/$/. 60 A 127.0.0.1/' "$TMP/ask.a"
 		sed 's/.*/&. 60 SRV 1 1 8080 7f000001.addr.dc1.mesh.internal.\n&. 60 SRV 1 1 8080 7f000002.addr.dc1.mesh.internal.\n&. 60 SRV 1 1 8080 7f000003.addr.dc1.mesh.internal.\n&. 60 SRV 1 1 8080 7f000004.addr.dc1.mesh.internal./' "$TMP/ask.srv"
 		seq 4 | sed 's/.*/7f00000&.addr.dc1.mesh.internal. 60 A 127.0.0.&/'
-	} >"$2/zone"
+	} >"$1/zone"
 	{
 		printf 'in-addr.arpa. %s\nin-addr.arpa. 60 NS ns.mesh.internal.\n' "$soa"
-		paste "$TMP/ask.ptr" <(numbers "$1") | sed 's/\t\(.*\)/. 60 PTR svc-\1.virtual.mesh.internal./'
-	} >"$2/reverse"
+		awk '{printf "%s. 60 PTR svc-%06d.virtual.mesh.internal.\n", $1, NR - 1}' "$TMP/ask.ptr"
+	} >"$1/reverse"
 	{ # dnsmasq knows hosts
 		sed 's/^/127.0.0.1 /' "$TMP/ask.a"
 		seq 4 | sed 's/.*/127.0.0.& 7f00000&.addr.dc1.mesh.internal/'
-		paste -d' ' "$TMP/vips" <(numbers "$1" | sed 's/.*/svc-&.virtual.mesh.internal/')
-	} >"$2/hosts"
+		awk '{printf "%s svc-%06d.virtual.mesh.internal\n", $1, NR - 1}' "$TMP/vips"
+	} >"$1/hosts"
 }
-dns_peers() { # names
+dns_peers() {
 	local d=$TMP/peers p
 	mkdir -p "$d"
-	dns_zones "$1" "$d"
+	dns_zones "$d"
 	cat >"$d/nsd.conf" <<-TEXT
 		server:
 		  ip-address: 127.0.0.1@5301
@@ -246,7 +248,7 @@ bench_dns() {
 		big_agent --set kernel.veth_devices=wmpod --set dns.addresses=127.0.0.1,10.99.0.1 --set dns.pod_limit=0
 		dns_fill "$n"
 		dns_questions "$n"
-		dns_peers "$n"
+		dns_peers
 		for _ in $(seq "$ROUNDS"); do dns_round "$n"; done
 		dns_rows "$n"
 		drop_agent
