@@ -685,7 +685,7 @@ static __always_inline int write_now(struct __sk_buff *skb, struct work *w, bool
 	struct wm_dns_header *h = &w->packet.header;
 	__u64 addresses;
 
-	if (len < WM_DNS_RR_A || len > WM_DNS_EDNS_MAX)
+	if (!len || len > WM_DNS_EDNS_MAX)
 		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
 	if (fail_write == 1 || (frame > skb->len && bpf_skb_change_tail(skb, frame, 0)))
 		return WM_C_DNS_PASS_RESIZE;
