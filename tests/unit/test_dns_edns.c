@@ -236,6 +236,16 @@ Test(dns_edns, keys_outlive_a_restart)
 	cr_assert(!takes("192.0.2.1", one));
 }
 
+Test(dns_edns, keys_that_no_disk_has_outlive_a_reload)
+{
+	uint8_t one[24];
+
+	unlink(path_of("dns-cookies"));
+	cookie_for("192.0.2.1", one);
+	cr_assert_eq(wm_dns_server_cookies(server, &config, NULL), 0);
+	cr_assert(takes("192.0.2.1", one));
+}
+
 Test(dns_edns, off_and_told)
 {
 	const uint8_t *c;

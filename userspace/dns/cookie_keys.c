@@ -276,8 +276,12 @@ int wm_dns_server_cookies(struct wm_dns_server *s, const struct wm_dns_cookie_co
 	k = keeper_new(s, c);
 	if (!k)
 		return wm_err_set(e, -ENOMEM, "out of memory: cookies");
-	if (!k->shared)
+	if (!k->shared && s->keeper && !s->keeper->shared) {
+		keys = s->cookies; /* a full disk may not have them */
+		k->made_s = s->keeper->made_s;
+	} else if (!k->shared) {
 		(void)read_own(k, &keys);
+	}
 	wm_dns_cookies_done(s);
 	s->keeper = k;
 	s->cookies = keys;
