@@ -40,9 +40,9 @@ static bool remake(void *arg, const uint8_t *name, uint16_t len, uint16_t type)
 	return remaker && remaker(name, len, type);
 }
 
-static struct wm_ready_level *level(void)
+static struct wm_ready_level *level_foreseeing(unsigned fill)
 {
-	const struct wm_ready_config c = {{put, words, &kept, 0, MAX}, remake, &loop};
+	const struct wm_ready_config c = {{put, words, &kept, fill, MAX}, remake, &loop};
 	struct wm_ready_level *l;
 
 	loop = wm_loop_new();
@@ -50,6 +50,11 @@ static struct wm_ready_level *level(void)
 	l = wm_ready_new(loop, &c);
 	cr_assert(l);
 	return l;
+}
+
+static struct wm_ready_level *level(void)
+{
+	return level_foreseeing(0);
 }
 
 static void done(struct wm_ready_level *l)
@@ -260,5 +265,26 @@ Test(dns_ready, what_is_nothing_any_more_is_forgotten)
 	looks();
 	cr_assert_eq(remade_count, 1);
 	cr_assert_eq(wm_ready_counters(l)[WM_READY_C_REMADE], 0);
+	done(l);
+}
+
+Test(dns_ready, what_is_foreseen_outlasts_any_number_of_names)
+{
+	struct wm_ready_level *l = again = level_foreseeing(MAX);
+
+	remaker = make_again;
+	wm_ready_foresee(l, (const uint8_t *)NAME, NAME_LEN, 16);
+	while (!remade_count)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	for (unsigned i = 0; i < 2 * MAX; i++)
+		cr_assert(i == 'f' || keep_one(l, (uint8_t)i));
+	looks();
+	cr_assert_eq(remade_count, 1);
+	wm_ready_changed(l, 1000 + 'f');
+	while (remade_count < 2)
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	looks();
+	cr_assert_eq(remade_count, 2);
+	cr_assert_eq(kept.name[1], 'f');
 	done(l);
 }

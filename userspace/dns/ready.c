@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ready.c - see ready.h. What was given is remembered by its question, so that it can be made anew;
- * who was given first makes room. */
+ * who was given first makes room, but for those that are foreseen: nobody may ask for them until
+ * the agent is dead, and clients could drive them out with names that are not there. */
 #include "ready.h"
 
 #include "userspace/base/hash.h"
@@ -21,6 +22,7 @@
 
 struct name {
 	TAILQ_ENTRY(name) entry;
+	TAILQ_ENTRY(name) in_room; /* unless it is foreseen */
 	uint64_t sum;
 	uint16_t source[WM_READY_SOURCES];
 	uint16_t len;
@@ -36,6 +38,7 @@ struct wm_ready_level {
 	struct wm_ready_kernel k;
 	struct wm_map *names;
 	TAILQ_HEAD(, name) list;
+	TAILQ_HEAD(, name) room; /* who makes some, the next first */
 	struct wm_timer *look;
 	unsigned foreseen;     /* of the names */
 	bool anew;	       /* some are not made yet */
@@ -87,7 +90,10 @@ static size_t key_len(const struct name *n)
 
 static void forget(struct wm_ready_level *l, struct name *n)
 {
-	l->foreseen -= n->foreseen;
+	if (n->foreseen)
+		l->foreseen--;
+	else
+		TAILQ_REMOVE(&l->room, n, in_room);
 	wm_map_del(l->names, &n->key, key_len(n));
 	TAILQ_REMOVE(&l->list, n, entry);
 	free(n);
@@ -104,8 +110,8 @@ static struct name *name_of(struct wm_ready_level *l, const uint8_t *folded, siz
 	n = wm_map_get(l->names, &as.key, key_len(&as));
 	if (n)
 		return n;
-	if (wm_map_len(l->names) >= l->k.max)
-		forget(l, TAILQ_FIRST(&l->list));
+	if (wm_map_len(l->names) >= l->k.max && !TAILQ_EMPTY(&l->room))
+		forget(l, TAILQ_FIRST(&l->room));
 	n = malloc(sizeof(*n));
 	if (!n)
 		return NULL;
@@ -115,6 +121,7 @@ static struct name *name_of(struct wm_ready_level *l, const uint8_t *folded, siz
 		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&l->list, n, entry);
+	TAILQ_INSERT_TAIL(&l->room, n, in_room);
 	return n;
 }
 
@@ -139,6 +146,7 @@ void wm_ready_foresee(struct wm_ready_level *l, const uint8_t *folded, size_t le
 
 	if (!n || n->foreseen)
 		return;
+	TAILQ_REMOVE(&l->room, n, in_room);
 	n->foreseen = l->anew = true;
 	l->foreseen++;
 }
@@ -227,6 +235,7 @@ struct wm_ready_level *wm_ready_new(struct wm_loop *l, const struct wm_ready_con
 	r->c = *c;
 	r->k = c->kernel;
 	TAILQ_INIT(&r->list);
+	TAILQ_INIT(&r->room);
 	r->names = wm_map_new(r->k.max);
 	r->look = wm_timer_new(l, on_look, r);
 	if (!r->names || !r->look) {
