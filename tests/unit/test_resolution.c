@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net model store registry metadata resolution */
 /* A real registry, a real loop; the tables in plain memory. */
+#include "userspace/resolution/grace.h"
 #include "userspace/resolution/resolution.h"
 
 #include <arpa/inet.h>
@@ -354,4 +355,56 @@ Test(resolution, each_subset_of_a_policy_has_a_set)
 	put("a", 80, WM_PASSING, 10);
 	turn();
 	cr_assert_eq(slots_of("good"), 1);
+}
+
+/* Nobody follows what is freed. */
+static uint64_t at_once(void *arg)
+{
+	(void)arg;
+	return 1;
+}
+static const struct wm_grace no_grace = {.ticket = at_once, .over = at_once};
+
+/* Ten thousand tags that clients ask for leave no set, slot or name behind, whatever becomes of
+ * their instances meanwhile: most find no room, some end as their time does, others with the
+ * service, or as its instances have other tags. */
+Test(resolution, tags_that_are_asked_for_leave_nothing_behind)
+{
+	struct wm_tables_stats before, after;
+	char text[WM_POLICY_LABEL_MAX + 1], id[16];
+	const char *tags[1] = {text};
+	struct wm_instance_draft d = {.id = id, .name = "web", .address = address, .tags = tags};
+
+	wm_tables_set_grace(tables, &no_grace);
+	put("stays", 80, WM_PASSING, 1);
+	turn();
+	wm_tables_stats(tables, &before);
+	for (unsigned i = 0; i < 10000; i++) {
+		d.tags_count = 1;
+		d.port = (uint16_t)(1 + i % 20);
+		snprintf(id, sizeof(id), "i%u", i % 20);
+		snprintf(text, sizeof(text), i % 3 ? "t%u" : i % 2 ? "a..%u" : ".%u.", i);
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+		wm_resolution_tag_asked(resolution, "web", text);
+		if (i % 7 == 0)
+			turn();
+		if (i % 11 == 0)
+			wm_registry_deregister(registry, id, NULL, NULL, NULL);
+		if (i % 100 == 0)
+			wm_resolution_end_tags(resolution, UINT64_MAX);
+		wm_tables_recycle(tables);
+	}
+	wm_resolution_end_tags(resolution, UINT64_MAX);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		wm_registry_deregister(registry, id, NULL, NULL, NULL);
+	}
+	turn();
+	wm_tables_recycle(tables);
+	wm_tables_stats(tables, &after);
+	cr_assert_eq(after.sets, before.sets);
+	cr_assert_eq(after.names, before.names);
+	cr_assert_eq(after.slots, before.slots);
+	cr_assert_eq(after.backends, before.backends);
+	cr_assert_gt(after.puts, before.puts + 1000);
 }
