@@ -111,19 +111,23 @@ until_ok 15 passes_on right "" 1 2 3 4 || fail "right-1 is there though its node
 until_ok 10 all_alive 4 1 2 3 4
 check "members that left, in Consul's words" n5 "$(api_of 1 /v1/agent/members | jq -r '.[] | select(.Status == 3).Name')"
 wait "${NODE_AGENT[5]}" 2>/dev/null
+# what it had has the versions that it had: it comes back with it all the same
+node_agent 5 "${INSECURE[@]}"
+until_ok 15 passes_on right right-1 1 2 3 4 5 || fail "right-1 is not back with its node"
+until_ok 10 all_alive 5 1 2 3 4 5
 
 # --- all are restarted at once ----------------------------------------------------------------------------
-for i in 1 2 3 4; do node_stop "$i" KILL; done
-for i in 1 2 3 4; do node_agent "$i" "${INSECURE[@]}"; done
-until_ok 20 all_alive 4 1 2 3 4 || fail "not all are back"
-until_ok 15 passes_on web web-1 1 2 3 4 || fail "web-1 is not back everywhere"
-until_ok 10 same_digests 1 2 3 4 || fail "digests differ after the restart"
+for i in 1 2 3 4 5; do node_stop "$i" KILL; done
+for i in 1 2 3 4 5; do node_agent "$i" "${INSECURE[@]}"; done
+until_ok 20 all_alive 5 1 2 3 4 5 || fail "not all are back"
+until_ok 15 passes_on web web-1 1 2 3 4 5 || fail "web-1 is not back everywhere"
+until_ok 10 same_digests 1 2 3 4 5 || fail "digests differ after the restart"
 
 # --- and nobody was taken for a liar --------------------------------------------------------------------------
-for i in 1 2 3 4; do
+for i in 1 2 3 4 5; do
 	check "forged at node $i" 0 "$(count_of "$i" replica_forged)"
 	check "unproved at node $i" 0 "$(count_of "$i" replica_unproved)"
 done
 
-for i in 1 2 3 4; do node_stop "$i"; done
+for i in 1 2 3 4 5; do node_stop "$i"; done
 done_testing

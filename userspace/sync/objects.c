@@ -468,7 +468,7 @@ static char *keep(char **at, const void *p, size_t len)
 	return to;
 }
 
-/* @return false: its key is none. */
+/* @return false: its key is none, or it goes by itself. */
 static bool copy_change(struct wm_foreign_change *to, const struct wm_replica_change *c, char **at)
 {
 	bool shared = c->version.origin == WM_ORIGIN_SHARED;
@@ -476,8 +476,14 @@ static bool copy_change(struct wm_foreign_change *to, const struct wm_replica_ch
 
 	if (!split_key(&c->key, shared, node, id))
 		return false;
-	*to = (struct wm_foreign_change){
-		.version = c->version, .gone = c->gone, .gone_ms = c->gone_ms, .len = c->len};
+	/* with the last of its instances, or when its agent is: it is no member */
+	if (c->forget && !*id)
+		return false;
+	*to = (struct wm_foreign_change){.version = c->version,
+					 .gone = c->gone,
+					 .forget = c->forget,
+					 .gone_ms = c->gone_ms,
+					 .len = c->len};
 	if (!shared)
 		to->version.origin = WM_ORIGIN_FOREIGN;
 	to->version.writer = c->origin;

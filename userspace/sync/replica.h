@@ -38,6 +38,9 @@ struct wm_replica_change {
 	struct wm_version version;
 	struct wm_replica_key key;
 	bool gone; /* a tombstone */
+	/* given to take(), with gone: its log is forgotten. It goes without a tombstone, whatever
+	 * its version, so that it can come back as it was */
+	bool forget;
 	bool same; /* given to take(): what is here has these octets, only its version is new */
 	uint64_t gone_ms;   /* when, since 1970 */
 	const void *object; /* its octets; NULL if gone */

@@ -944,6 +944,7 @@ bool take_sweep(struct wm_replica *r, struct log *l)
 
 			c.gone_ms = wm_env_wall_ms(r->c.env);
 			c.gone = true;
+			c.forget = l->forgetting;
 			taking_add(&t, o, &c, 0);
 		}
 	}
