@@ -7,6 +7,7 @@
 #include "userspace/api/rules_file.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
+#include "userspace/dns/server.h"
 #include "userspace/registry/registry.h"
 
 #include <arpa/inet.h>
@@ -257,7 +258,7 @@ struct faults {
 	wm_settings_fault fn;
 	void *arg;
 	unsigned refused, degraded;
-	unsigned apart; /* the kernel serves, but not the mesh, or not over TLS */
+	unsigned apart; /* the kernel serves, but not the mesh, not over TLS, or no cookies */
 };
 
 static void refuse(struct faults *f, const struct wm_err *e)
@@ -516,6 +517,17 @@ static void check_dns_tls(struct faults *f)
 	}
 }
 
+static void check_cookies(struct faults *f)
+{
+	struct wm_err e = {0};
+
+	if (!f->s->dns_cookies || !*f->s->dns_cookie_key_file ||
+	    !wm_dns_cookies_check(f->s->dns_cookie_key_file, &e))
+		return;
+	f->apart++; /* clients get none */
+	f->fn(f->arg, &e);
+}
+
 static void check_statics(struct faults *f)
 {
 	struct wm_statics *t = NULL;
@@ -599,6 +611,7 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 		check_socket(&f);
 	check_files(&f);
 	check_upstream(&f);
+	check_cookies(&f);
 	check_statics(&f);
 	check_dns_tls(&f);
 	check_mesh(&f);

@@ -91,6 +91,8 @@ check "NSID" node-1 "$(dig +tries=1 +time=5 +nsid @127.0.0.1 -p 8600 $NAME | sed
 echo nonsense >"$TMP/shared"
 operator -X PUT "$API/v1/agent/reload" >/dev/null
 check "what is no key is said, and the one before stays" "good $one" "$(cookie +cookie="$one" $NAME)"
+matches "--check-config names it" "dns.cookie_key_file: $TMP/shared: wants one or two keys" \
+	"$("$B/waymarkd" --check-config --config "$TMP/settings.json" --set "node.data_dir=$TMP/none" --set kernel.enabled=false 2>&1)"
 matches "it is in the log" 'event=dns.cookies .*32 hexadecimal digits' "$(grep dns.cookies "$TMP/agent.log")"
 echo '{"dns": {"cookies": false}}' >"$TMP/settings.json"
 operator -X PUT "$API/v1/agent/reload" >/dev/null

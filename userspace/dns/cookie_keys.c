@@ -104,12 +104,23 @@ static int read_shared(const char *path, struct wm_cookie_keys *ret, struct wm_e
 	int r = read_file(path, text);
 
 	if (r < 0)
-		return wm_err_set(e, WM_E_INVALID, "%s: %s", path, wm_err_str(r));
+		return wm_err_set(e, WM_E_INVALID, "dns.cookie_key_file: %s: %s", path,
+				  wm_err_str(r));
 	r = read_keys(text, ret) ? 0
 				 : wm_err_set(e, WM_E_INVALID,
-					      "%s: wants one or two keys of %d hexadecimal digits",
+					      "dns.cookie_key_file: %s: wants one or two keys of "
+					      "%d hexadecimal digits",
 					      path, KEY_DIGITS);
 	explicit_bzero(text, sizeof(text));
+	return r;
+}
+
+int wm_dns_cookies_check(const char *file, struct wm_err *e)
+{
+	struct wm_cookie_keys keys;
+	int r = read_shared(file, &keys, e);
+
+	explicit_bzero(&keys, sizeof(keys));
 	return r;
 }
 

@@ -134,6 +134,8 @@ struct wm_dns_cookie_config {
  * before: WM_E_INVALID, @p e says what is wrong with c->file; -ENOMEM. */
 int wm_dns_server_cookies(struct wm_dns_server *s, const struct wm_dns_cookie_config *c,
 			  struct wm_err *e);
+/** Would that take @p file? @return 0, WM_E_INVALID with @p e. */
+int wm_dns_cookies_check(const char *file, struct wm_err *e);
 /** What clients that ask for it are told of this server (RFC 5001), cut to WM_DNS_NSID_MAX octets;
  *  "": nothing. Copied. */
 void wm_dns_server_nsid(struct wm_dns_server *s, const char *text);
