@@ -61,6 +61,7 @@ check "the only one is not removed" 409 "$(status -X DELETE -d "{\"Key\": \"$old
 check "add" "3 of 3 members have $(print_of "$new")" "$(ctl_of 2 keyring add - <<<"$new")"
 matches "the list for people" "^$(print_of "$new") +3 +0 +3\$" "$(ctl_of 3 keyring list)"
 check "use, by its fingerprint" "3 of 3 members seal with $(print_of "$new")" "$(ctl_of 3 keyring use "$(print_of "$new")")"
+matches "what is neither key nor fingerprint" 'or its fingerprint of 32 hexadecimal digits' "$(ctl_of 3 keyring use 0badbeef 2>&1)"
 check "all seal with it" "{\"$new\":3}" "$(ask_socket 2 /v1/operator/keyring | jq -c '.[0].PrimaryKeys')"
 ctl_of 1 keyring remove "$new" 2>"$TMP/refused" && fail "the key in use was removed"
 matches "why not" 'members seal with this key: use another one first: n1, n2, n3' "$(cat "$TMP/refused")"

@@ -324,6 +324,10 @@ static int read_key(struct keyring_ask *a, enum wm_keyring_what what, const char
 	r = wm_key_print(key, a->print, e);
 	if (!r)
 		snprintf(a->key, sizeof(a->key), "%s", key);
+	else if (what != WM_KEYRING_ADD)
+		wm_err_set(e, r,
+			   "a key of 32 octets in base64, or its fingerprint of 32 "
+			   "hexadecimal digits, is wanted");
 	return r;
 }
 
