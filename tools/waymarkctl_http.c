@@ -163,7 +163,10 @@ static bool call(const struct ctl *c, const char *path, struct wm_http_call_opti
 	if (f->reached)
 		ctl_fail(c, "%s", f->error);
 	else
-		ctl_fail(c, "%s: %s: is waymarkd running?", c->agent, f->error);
+		ctl_fail(c, "%s: %s: is waymarkd running?%s", c->agent, f->error,
+			 c->agent_named || strncmp(c->agent, "unix:", 5) != 0
+				 ? ""
+				 : " if http.socket is another: -a unix:PATH");
 	return false;
 }
 

@@ -13,6 +13,11 @@ check "no agent" 2 "$(rc ctl status)"
 matches "no agent is asked for" "is waymarkd running" "$(ctl status 2>&1)"
 matches "a failure as JSON" '^\{"error":"http://127' "$(ctl --json services 2>&1)"
 matches "no agent is told" '127.0.0.1:8500' "$(ctl status 2>&1)"
+# shellcheck disable=SC2016 # for the other shell
+matches "an operator's socket that nobody serves" 'if http.socket is another: -a unix:PATH' "$(unshare --mount bash -c '
+	mount -t tmpfs none /run && mkdir /run/waymark
+	/usr/bin/python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\"/run/waymark/http.sock\")"
+	"$1" leave 2>&1' bash "$CTL")"
 check "no command" 2 "$(rc ctl)"
 check "a wrong command" 2 "$(rc ctl dance)"
 check "a missing argument" 2 "$(rc ctl resolve)"
