@@ -102,6 +102,9 @@ Test(ca, what_cannot_be_is_refused)
 	cr_assert_eq(wm_ca_init(dir, "dc1", 30, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_ca_issue(dir, "*", NULL, 30, &e), WM_E_INVALID);
 	cr_assert_eq(wm_ca_issue(dir, "", NULL, 30, &e), WM_E_INVALID);
+	cr_assert_eq(wm_ca_issue(dir, "a_b", NULL, 30, &e), WM_E_INVALID);
+	cr_assert_eq(wm_ca_issue(dir, "-a", NULL, 30, &e), WM_E_INVALID);
+	cr_assert_eq(wm_ca_issue(dir, "a-", NULL, 30, &e), WM_E_INVALID);
 	cr_assert_eq(wm_ca_issue(dir, "../x", NULL, 30, &e), WM_E_INVALID);
 	cr_assert_eq(wm_ca_issue(dir, "ca", NULL, 30, &e), WM_E_INVALID);
 	cr_assert_eq(wm_ca_issue(dir, "a", no_address, 30, &e), WM_E_INVALID);

@@ -263,6 +263,14 @@ static int alt_names(char *ret, size_t cap, const struct authority *a, const cha
 	return at < cap ? 0 : wm_err_set(e, WM_E_LIMIT, "address: too many");
 }
 
+/* As node.name has it: a name of DNS, which has no '_'. */
+static bool node_label(const char *s)
+{
+	size_t len = strlen(s);
+
+	return wm_identity_label(s) && !strchr(s, '_') && s[0] != '-' && s[len - 1] != '-';
+}
+
 int wm_ca_issue(const char *dir, const char *node, const char *const *addresses, unsigned days,
 		struct wm_err *e)
 {
@@ -272,11 +280,11 @@ int wm_ca_issue(const char *dir, const char *node, const char *const *addresses,
 	X509 *x = NULL;
 	int r = judge_days(days, e);
 
-	if (!r && !wm_identity_label(node))
+	if (!r && !node_label(node))
 		r = wm_err_set(
 			e, WM_E_INVALID,
-			"node: a name of letters, digits and '-' is wanted, as node.name has "
-			"it, not \"%.64s\"",
+			"node: a name of letters, digits and '-' (not at either end) is wanted, as "
+			"node.name has it, not \"%.64s\"",
 			node);
 	if (!r && strcmp(node, "ca") == 0)
 		r = wm_err_set(e, WM_E_INVALID, "node: \"ca\" is the authority's own file");
