@@ -12,7 +12,7 @@
 #define SRV   33
 #define ANY   255
 
-static void records(const char *const *list)
+static struct wm_statics *records_of(const char *const *list)
 {
 	const struct wm_statics_config c = {.records = list,
 					    .records_file = "",
@@ -25,7 +25,12 @@ static void records(const char *const *list)
 	struct wm_err e = {0};
 
 	cr_assert_eq(wm_statics_read(&c, &t, &e), 0, "%s", e.text);
-	wm_dns_server_statics(server, t);
+	return t;
+}
+
+static void records(const char *const *list)
+{
+	wm_dns_server_statics(server, records_of(list));
 }
 
 static void setup(void)
@@ -131,4 +136,25 @@ Test(dns_static, others_take_their_place)
 	wm_dns_server_statics(server, NULL);
 	ask("x.example", A);
 	cr_assert_eq(answer.rcode, 5);
+}
+
+Test(dns_static, which_are_the_same)
+{
+	static const char *const lists[][3] = {{"x.example A 10.0.0.1", "y.example A 10.0.0.2"},
+					       {"x.example A 10.0.0.1"},
+					       {"x.example 7 A 10.0.0.1", "y.example A 10.0.0.2"},
+					       {"x.example A 10.0.0.2", "y.example A 10.0.0.1"},
+					       {"X.example A 10.0.0.1", "z.example A 10.0.0.2"},
+					       {"y.example A 10.0.0.2", "x.example A 10.0.0.1"}};
+	struct wm_statics *one = records_of(lists[0]);
+
+	cr_assert_not(wm_statics_same(NULL, NULL));
+	cr_assert_not(wm_statics_same(one, NULL));
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		struct wm_statics *other = records_of(lists[i]);
+
+		cr_assert_eq(wm_statics_same(one, other), i == 0, "%u", i);
+		wm_statics_free(other);
+	}
+	wm_statics_free(one);
 }

@@ -410,6 +410,10 @@ static void retire(struct wm_dns_server *s, struct wm_statics *t)
 
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 {
+	if (wm_statics_same(s->fixed, t)) { /* what others said stays: no server may be left */
+		retire(s, t);
+		return;
+	}
 	if (s->upstream && (t || s->fixed))
 		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
 	retire(s, s->fixed);

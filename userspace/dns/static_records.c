@@ -3,6 +3,7 @@
 #include "static_records.h"
 
 #include "internal.h"
+#include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/base/settings.h"
@@ -22,6 +23,7 @@ struct wm_statics {
 	struct wm_map *names;
 	unsigned count;
 	bool inside;
+	uint64_t sum; /* hash over all records, in their order */
 	size_t freed; /* how far names are: wm_map_next() */
 	/* while they are read */
 	const struct wm_statics_config *c;
@@ -116,6 +118,16 @@ static bool same(const struct wm_static_record *a, const struct wm_static_line *
 	return a->type == b->type && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+static void sum_up(struct wm_statics *t, const struct wm_static_name *n,
+		   const struct wm_static_record *r)
+{
+	const uint64_t of[] = {t->sum, wm_hash(n->wire, n->len), wm_hash(r->data, r->len),
+			       (uint64_t)r->type << 32 | r->ttl_s};
+
+	t->sum = wm_hash(of, sizeof(of));
+	t->count++;
+}
+
 static int add(struct wm_statics *t, const struct wm_static_line *l, struct wm_err *e)
 {
 	const uint8_t *domain = domain_in(t, l->name);
@@ -151,7 +163,7 @@ static int add(struct wm_statics *t, const struct wm_static_line *l, struct wm_e
 	r->len = l->len;
 	memcpy(r->data, l->data, l->len);
 	*end = r;
-	t->count++;
+	sum_up(t, n, r);
 	return 0;
 }
 
@@ -347,6 +359,11 @@ const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const u
 const struct wm_static_name *wm_statics_next(const struct wm_statics *t, size_t *pos)
 {
 	return t ? wm_map_next(t->names, pos) : NULL;
+}
+
+bool wm_statics_same(const struct wm_statics *a, const struct wm_statics *b)
+{
+	return a && b && a->count == b->count && a->sum == b->sum;
 }
 
 bool wm_statics_inside(const struct wm_statics *t)

@@ -50,6 +50,8 @@ const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const u
 					     size_t len);
 /** Each name with its records, in any order: from *pos 0 on, until NULL. @p t NULL ok. */
 const struct wm_static_name *wm_statics_next(const struct wm_statics *t, size_t *pos);
+/** Are they the same records in the same order? Cost O(1). NULL: no. */
+bool wm_statics_same(const struct wm_statics *a, const struct wm_statics *b);
 /** Is one of them of our domains? Then the programs cannot tell by its form that a name is not. */
 bool wm_statics_inside(const struct wm_statics *t);
 unsigned wm_statics_count(const struct wm_statics *t); /* records */
