@@ -44,7 +44,7 @@ check "its view" '["mail.example","MX",["do","cd","ad"]]' "$(rows '[.name, .type
 check "a name that is not there" '[["none.example","TXT","NXDOMAIN",0]]' "$(rows '[.name, .type, .rcode, .answers]' none.example)"
 check "a name and what is below it" '["www.other.example"]' "$(rows .name OTHER.example.)"
 check "all" '["mail.example","none.example","www.example","www.other.example"]' "$(rows .name . | jq -c sort)"
-check "a name of which there is none" '[]' "$(rows .name ther.example)"
+check "a name of which there is none" '[]' "$(rows .name er.example)"
 check "TTL and age are of the TTL that was" true "$(cache | jq '[.answers[] | select(.name == "www.example") | .ttl_s + .age_s | . == 299 or . == 300] == [true]')"
 over() { [ "$(rows .ttl_s other.example)" = '[0]' ]; }
 until_ok 20 over || fail "a TTL that is over: $(cache other.example)"

@@ -195,8 +195,8 @@ const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p);
  *  @p allow, or all where there are none. Before the first wm_plane_attach() and at any time after.
  *  @return 0, or an errno of the kernel, negative: then those of before may still ask. */
 int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsigned count);
-/** Drop what one pod asks more than @p pod_per_s times a second, and drop or cut what a network of a
- *  link is told more than @p rate_per_s times (waymark/rate.h); 0: no bound. At any time.
+/** Drop what one pod asks more than @p pod_per_s times a second, and drop or cut what a network of
+ * a link is told more than @p rate_per_s times (waymark/rate.h); 0: no bound. At any time.
  *  @return 0, or an errno of the kernel, negative: then the bounds of before hold. */
 int wm_plane_limits(struct wm_plane *p, unsigned pod_per_s, unsigned rate_per_s);
 /* What a pod has asked of the programs of DNS since they were loaded. */
