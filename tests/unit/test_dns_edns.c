@@ -171,10 +171,8 @@ Test(dns_edns, who_sends_a_cookie_gets_one)
 	cr_assert_eq(given(10, &c), -1, "who sends none");
 }
 
-Test(dns_edns, a_cookie_without_a_question)
+static void without_question(void)
 {
-	const uint8_t *c;
-
 	memset(query, 0, sizeof(query));
 	query[0] = 7;
 	query[11] = 1;
@@ -184,6 +182,13 @@ Test(dns_edns, a_cookie_without_a_question)
 	query[24] = 10;
 	query[26] = 8;
 	query_len = 35;
+}
+
+Test(dns_edns, a_cookie_without_a_question)
+{
+	const uint8_t *c;
+
+	without_question();
 	ask_from("192.0.2.1", false);
 	cr_assert_eq(answer.rcode, 0);
 	cr_assert_eq(given(10, &c), 24);
@@ -405,6 +410,20 @@ Test(dns_edns, a_cookie_exempts_from_the_rate_limit)
 	cr_assert_eq(rated(), WM_RATED_ANSWER, "the first of the second");
 	cr_assert_eq(rated(), WM_RATED_DROP);
 	cr_assert_eq(rated(), WM_RATED_CUT);
+}
+
+Test(dns_edns, cookies_without_a_question_have_a_bound)
+{
+	inet_pton(AF_INET, "192.0.2.1", &from_net.sin_addr);
+	cr_assert_eq(wm_dns_server_rate(server, 1), 0);
+	without_question();
+	cr_assert_eq(rated(), WM_RATED_ANSWER);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(rated(), WM_RATED_DROP);
+	cr_assert_eq(server->counters[WM_DNS_C_RATE_DROPPED], 4);
+	query[5] = 2; /* FORMERR */
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(rated(), WM_RATED_ANSWER);
 }
 
 Test(dns_edns, who_is_cut_and_knows_cookies_is_sent_one)

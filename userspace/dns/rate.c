@@ -35,6 +35,12 @@ static size_t question_len(const uint8_t *query, size_t len)
 	return at + 5 <= len ? at + 5 - WM_DNS_HEADER_LEN : 0;
 }
 
+/* A query without a question has a cookie for its answer, and perhaps more: RFC 7873 5.4. */
+static bool asks_nothing(const uint8_t *query, size_t len)
+{
+	return len >= WM_DNS_HEADER_LEN && !query[4] && !query[5];
+}
+
 /* Of its network and the question, whatever the case of its letters. */
 static uint64_t hash_of(const struct wm_dns_rate *r, const uint8_t client[WM_DNS_CLIENT_LEN],
 			bool v4, const uint8_t *question, size_t len)
@@ -64,7 +70,7 @@ enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 	if (!r->every_ns || wm_dns_is_local(s, from))
 		return WM_RATED_ANSWER;
 	question = question_len(query, len);
-	if (!question)
+	if (!question && !asks_nothing(query, len))
 		return WM_RATED_ANSWER; /* an error is shorter than what it is about */
 	if (wm_dns_cookie_valid(s, from, query, len))
 		return WM_RATED_ANSWER;
@@ -74,6 +80,8 @@ enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 	if (p->of != h >> 32)
 		*p = (struct wm_dns_rate_place){.of = (uint32_t)(h >> 32)};
 	rated = wm_rate_take(&p->rate, wm_clock_ns(), r->every_ns);
+	if (!question && rated == WM_RATED_CUT)
+		rated = WM_RATED_DROP; /* there is nothing that could come by TCP */
 	s->counters[WM_DNS_C_RATE_DROPPED] += rated == WM_RATED_DROP;
 	s->counters[WM_DNS_C_RATE_CUT] += rated == WM_RATED_CUT;
 	return rated;
