@@ -71,6 +71,7 @@ struct fetch {
 	struct wm_loop *loop;
 	json_t *doc;
 	bool want_doc, done, reached;
+	bool silent; /* its socket takes who connects, and no answer came */
 	int (*on_data)(void *arg, const void *data, size_t len);
 	void *data_arg;
 	char error[ERROR_MAX];
@@ -102,14 +103,14 @@ static int on_part(void *arg, const void *data, size_t len)
 	return f->on_data(f->data_arg, data, len);
 }
 
-/* Why nobody is reached there. */
+/* Why nobody is reached there; 0: somebody listens. */
 static int socket_error(const char *path)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
 
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
-	err = fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) ? errno : ETIMEDOUT;
+	err = fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) ? errno : 0;
 	if (fd >= 0)
 		close(fd);
 	return err;
@@ -138,8 +139,13 @@ static void call_at(const char *agent, const char *path, struct wm_http_call_opt
 		wm_loop_run(f->loop);
 	else
 		snprintf(f->error, sizeof(f->error), "%.200s is no address of an agent", agent);
-	if (local && !f->reached) /* the library would speak of localhost */
-		snprintf(f->error, sizeof(f->error), "%s", strerror(socket_error(o.unix_socket)));
+	if (local && !f->reached) { /* the library would speak of localhost */
+		int err = socket_error(o.unix_socket);
+
+		f->silent = !err;
+		snprintf(f->error, sizeof(f->error), "%s",
+			 err ? strerror(err) : "an agent listens there, but gives no answer");
+	}
 	wm_http_client_free(client);
 	wm_loop_free(f->loop);
 }
@@ -157,11 +163,14 @@ static bool call(const struct ctl *c, const char *path, struct wm_http_call_opti
 		call_at("unix:" CTL_SOCKET, path, o, f);
 		if (!f->reached)
 			snprintf(f->error, sizeof(f->error), "%s", first);
+		f->silent = false; /* the first is named */
 	}
 	if (f->done || quiet || c->quiet)
 		return f->done;
 	if (f->reached)
 		ctl_fail(c, "%s", f->error);
+	else if (f->silent)
+		ctl_fail(c, "%s: %s", c->agent, f->error);
 	else
 		ctl_fail(c, "%s: %s: is waymarkd running?%s", c->agent, f->error,
 			 c->agent_named || strncmp(c->agent, "unix:", 5) != 0

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#define JOIN_MS	  60000	 /* name servers that are silent are asked again, each for seconds */
 #define VERIFY_MS 600000 /* an answer from each member, one after another where there are many */
 
 int ctl_members(const struct ctl *c)
@@ -30,7 +31,7 @@ int ctl_join(const struct ctl *c)
 	char path[CTL_PATH_MAX];
 
 	if (!ctl_path(c, path, "/v1/agent/join/", c->args[0], "") ||
-	    !ctl_send(c, "PUT", path, NULL, false))
+	    !ctl_call(c, "PUT", path, JOIN_MS, NULL, NULL))
 		return CTL_EXIT_FAILED;
 	if (!c->json)
 		printf("joined through %s\n", c->args[0]);

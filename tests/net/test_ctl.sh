@@ -18,6 +18,15 @@ matches "an operator's socket that nobody serves" 'if http.socket is another: -a
 	mount -t tmpfs none /run && mkdir /run/waymark
 	/usr/bin/python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\"/run/waymark/http.sock\")"
 	"$1" leave 2>&1' bash "$CTL")"
+/usr/bin/python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+while True: s.accept()[0].close()' "$TMP/silent" &
+until_ok 10 test -S "$TMP/silent"
+check "an agent that gives no answer" "waymarkctl: unix:$TMP/silent: an agent listens there, but gives no answer" \
+	"$(ctl -a "unix:$TMP/silent" services 2>&1)"
+kill $!
 check "no command" 2 "$(rc ctl)"
 check "a wrong command" 2 "$(rc ctl dance)"
 check "a missing argument" 2 "$(rc ctl resolve)"
