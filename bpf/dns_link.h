@@ -23,12 +23,23 @@ static __always_inline bool link_right6(const __u8 *ip)
 	       ip[8] != 0xff && *(const __u64 *)(ip + 24);
 }
 
+/* The node asks itself over lo: with our own address as its source it is forged. */
+static __always_inline bool link_is_other(const __u8 *ip, bool v6)
+{
+	if (v6)
+		return *(const __u64 *)(ip + 8) != *(const __u64 *)(ip + 24) ||
+		       *(const __u64 *)(ip + 16) != *(const __u64 *)(ip + 32);
+	return *(const __u32 *)(ip + 12) != *(const __u32 *)(ip + 16);
+}
+
 /* Lengths are written out in each branch: Linux 6.1 forgets that one of two is bounded. */
 static __always_inline bool link_right(struct __sk_buff *skb, const struct work *w, __u8 *ip)
 {
 	if (w->packet.v6)
-		return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 40) && link_right6(ip);
-	return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 20) && link_right4(ip);
+		return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 40) && link_right6(ip) &&
+		       link_is_other(ip, true);
+	return !bpf_skb_load_bytes(skb, ETH_HLEN, ip, 20) && link_right4(ip) &&
+	       link_is_other(ip, false);
 }
 
 /** Would the node's own stack take this datagram, as @p w->packet was read from it? A checksum that

@@ -96,9 +96,9 @@ Test(dns_link, the_pseudo_headers_sum_is_a_checksum)
 
 Test(dns_link, what_no_machine_of_a_link_sends_passes)
 {
-	static const char *const bad4[] = {"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1",
-					   "255.255.255.255"},
-				 *const bad6[] = {"::", "::1", "::ffff:192.0.2.7", "ff02::1"};
+	static const char *const bad4[] = {"0.0.0.0",	"0.1.2.3",	   "127.0.0.1",
+					   "224.0.0.1", "255.255.255.255", US4},
+				 *const bad6[] = {"::", "::1", "::ffff:192.0.2.7", "ff02::1", US6};
 	struct frame q;
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
