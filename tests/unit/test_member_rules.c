@@ -256,6 +256,18 @@ Test(member_rules, failed_and_left_ones_are_reaped_and_do_not_come_back)
 	cr_assert_eq(wm_members_count(net.m[0]->ms), 4);
 }
 
+Test(member_rules, a_restart_that_nobody_noticed_is_told)
+{
+	net_begin(5, 14);
+	net_pass(2000);
+	net_kill(net.m[3]);
+	net_make(net.m[3], NULL, 0);
+	net_join(net.m[3], net.m[0]);
+	net_pass(4000);
+	cr_assert_eq(net_events(WM_MEMBER_DIED), 0);
+	cr_assert_eq(net_events(WM_MEMBER_RESTARTED), 4);
+}
+
 Test(member_rules, the_name_of_a_failed_one_is_taken_over)
 {
 	net_begin(5, 12);

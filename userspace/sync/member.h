@@ -76,9 +76,10 @@ enum wm_member_event {
 	WM_MEMBER_SUSPECTED,
 	WM_MEMBER_REFUTED, /* suspect no more */
 	WM_MEMBER_DIED,
-	WM_MEMBER_RETURNED, /* failed or left, and there again */
-	WM_MEMBER_WENT,	    /* left */
-	WM_MEMBER_REAPED,   /* forgotten: @p m is freed after the call */
+	WM_MEMBER_RETURNED,  /* failed or left, and there again */
+	WM_MEMBER_RESTARTED, /* another run of it, before anybody missed it */
+	WM_MEMBER_WENT,	     /* left */
+	WM_MEMBER_REAPED,    /* forgotten: @p m is freed after the call */
 };
 
 struct wm_members;

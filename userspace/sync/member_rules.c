@@ -321,6 +321,7 @@ static void known_alive(struct node *n, const struct news *w)
 {
 	enum wm_member_state was = n->m.state;
 	bool moved = !wm_peer_addr_same(&n->m.at, &w->at);
+	bool restarted = member_there(n) && n->life != w->life;
 	bool other = moved || n->m.role != w->role || strcmp(n->m.version, w->version) != 0 ||
 		     strcmp(n->m.name, w->name) != 0;
 
@@ -341,6 +342,8 @@ static void known_alive(struct node *n, const struct news *w)
 	}
 	if (other && (was == WM_MEMBER_ALIVE || was == WM_MEMBER_SUSPECT))
 		member_event(n, WM_MEMBER_UPDATED);
+	if (restarted)
+		member_event(n, WM_MEMBER_RESTARTED);
 	member_tell(n);
 }
 

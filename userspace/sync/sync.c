@@ -137,6 +137,9 @@ static void on_member(void *arg, struct wm_member *m, enum wm_member_event e)
 	case WM_MEMBER_RETURNED:
 		came(s, m, "member.returned");
 		break;
+	case WM_MEMBER_RESTARTED:
+		wm_objects_alive(s->objects, &m->id, m->name, true);
+		break;
 	case WM_MEMBER_DIED:
 		gone(s, m, "member.failed", false);
 		break;
