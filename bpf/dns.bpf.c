@@ -747,15 +747,22 @@ static __always_inline int send(struct __sk_buff *skb, struct work *w, bool mac)
 	return 0;
 }
 
+/** Send an answer whose flags and counts stand, with what the query's options ask for.
+ * @return as respond(). */
+static __always_inline int finish(struct __sk_buff *skb, struct work *w, bool mac)
+{
+	if (has_options(w))
+		return use_tails ? go_on(skb, w, WM_DNS_TAIL_OPTIONS, mac) : WM_C_DNS_PASS_TAIL;
+	close_records(w);
+	return send(skb, w, mac);
+}
+
 /** Send what was built, here or by dns_options. @return as respond(). */
 static __always_inline int answer(struct __sk_buff *skb, struct work *w, bool mac)
 {
 	w->flags = wm_dns_answer_flags(w->query.flags, w->rcode);
 	w->authorities = w->nodata;
-	if (has_options(w))
-		return use_tails ? go_on(skb, w, WM_DNS_TAIL_OPTIONS, mac) : WM_C_DNS_PASS_TAIL;
-	close_records(w);
-	return send(skb, w, mac);
+	return finish(skb, w, mac);
 }
 
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
@@ -823,6 +830,14 @@ static __always_inline int leave(int why)
 {
 	count_reason(why);
 	return why == WM_C_DNS_DROP_WRITE ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/** How a program that was called ends. */
+static __always_inline int end(struct __sk_buff *skb, const struct work *w, int why)
+{
+	if (why)
+		return leave(why);
+	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
 }
 
 /* Nobody sees it. */

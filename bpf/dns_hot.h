@@ -98,13 +98,7 @@ int dns_hot(struct __sk_buff *skb)
 	if (!c || !w)
 		return leave(WM_C_DNS_PASS_UNKNOWN);
 	why = hot_answer(c, w);
-	if (!why && has_options(w))
-		why = go_on(skb, w, WM_DNS_TAIL_OPTIONS, w->mac);
-	if (!why) {
-		close_records(w);
-		why = send(skb, w, w->mac);
-	}
-	if (why)
-		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	if (!why)
+		why = finish(skb, w, w->mac);
+	return end(skb, w, why);
 }

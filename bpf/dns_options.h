@@ -166,7 +166,5 @@ int dns_options(struct __sk_buff *skb)
 	why = options_build(skb, w);
 	if (!why)
 		why = send(skb, w, w->mac);
-	if (why)
-		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	return end(skb, w, why);
 }

@@ -132,7 +132,5 @@ int dns_plain(struct __sk_buff *skb)
 	why = plain_build(c, w);
 	if (!why)
 		why = answer(skb, w, w->mac);
-	if (why)
-		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	return end(skb, w, why);
 }

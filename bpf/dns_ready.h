@@ -156,13 +156,7 @@ int dns_ready(struct __sk_buff *skb)
 	why = ready_answer(w);
 	if (hot_on && why == WM_C_DNS_PASS_UNKNOWN && w->zone > 1 && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
-	if (!why && has_options(w))
-		why = go_on(skb, w, WM_DNS_TAIL_OPTIONS, w->mac);
-	if (!why) {
-		close_records(w);
-		why = send(skb, w, w->mac);
-	}
-	if (why)
-		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	if (!why)
+		why = finish(skb, w, w->mac);
+	return end(skb, w, why);
 }

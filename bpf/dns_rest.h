@@ -95,7 +95,5 @@ int dns_rest(struct __sk_buff *skb)
 		why = go_on(skb, w, WM_DNS_TAIL_READY, w->mac);
 	if (!why)
 		why = answer(skb, w, w->mac);
-	if (why)
-		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	return end(skb, w, why);
 }
