@@ -51,31 +51,25 @@ static __always_inline int ready_same_name(const struct work *w, const __u8 *nam
 	return 1;
 }
 
+/* Of an answer of either size. */
+#define ready_copy(w, e)                                                                           \
+	({                                                                                         \
+		struct wm_ready_key key = ready_key(w);                                            \
+		wm_read_words(&(w)->ready, &(e)->head, sizeof((w)->ready) / 8);                    \
+		ready_same_name(w, (e)->name, sizeof((e)->name)) &&                                \
+			wm_ready_read(&key, &(w)->ready, &(e)->seal, (e)->octets,                  \
+				      sizeof((e)->octets), (w)->answer.words);                     \
+	})
+
 /** Copy the records of @p e to the answer. @return whether they are those of the question. */
 __noinline int ready_read_small(struct work *w, struct wm_ready_small *e)
 {
-	struct wm_ready_key key;
-
-	if (!w || !e)
-		return 0;
-	key = ready_key(w);
-	wm_read_words(&w->ready, &e->head, sizeof(w->ready) / 8);
-	return ready_same_name(w, e->name, sizeof(e->name)) &&
-	       wm_ready_read(&key, &w->ready, &e->seal, e->octets, sizeof(e->octets),
-			     w->answer.words);
+	return w && e && ready_copy(w, e);
 }
 
 __noinline int ready_read_large(struct work *w, struct wm_ready *e)
 {
-	struct wm_ready_key key;
-
-	if (!w || !e)
-		return 0;
-	key = ready_key(w);
-	wm_read_words(&w->ready, &e->head, sizeof(w->ready) / 8);
-	return ready_same_name(w, e->name, sizeof(e->name)) &&
-	       wm_ready_read(&key, &w->ready, &e->seal, e->octets, sizeof(e->octets),
-			     w->answer.words);
+	return w && e && ready_copy(w, e);
 }
 
 /** Has nothing changed that the answer was made of? */
