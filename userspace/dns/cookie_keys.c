@@ -5,6 +5,7 @@
  * longer. Spec: RFC 7873 7.1, RFC 9018 5. */
 #include "internal.h"
 #include "userspace/base/clock.h"
+#include "userspace/base/hex.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
@@ -35,21 +36,13 @@ struct wm_dns_cookie_keeper {
 };
 
 /* --- files ------------------------------------------------------------------------------------ */
-static int digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* The key whose digits stand at *p, which moves behind them. */
 static bool read_key(const char **p, __u64 ret[2])
 {
 	uint8_t octets[KEY_OCTETS];
 
 	for (unsigned i = 0; i < KEY_OCTETS; i++) {
-		int high = digit((*p)[0]), low = high < 0 ? -1 : digit((*p)[1]);
+		int high = wm_hex_digit((*p)[0]), low = high < 0 ? -1 : wm_hex_digit((*p)[1]);
 
 		if (low < 0)
 			return false;

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/err.h"
+#include "userspace/base/hex.h"
 #include "userspace/base/macros.h"
 
 #include <errno.h>
@@ -113,15 +114,11 @@ static int hex_value(const char *s, unsigned digits, uint32_t *ret)
 {
 	*ret = 0;
 	for (unsigned i = 0; i < digits; i++) {
-		char c = s[i];
-		unsigned v = is_digit(c)	      ? (unsigned)(c - '0')
-			     : (c >= 'a' && c <= 'f') ? (unsigned)(c - 'a' + 10)
-			     : (c >= 'A' && c <= 'F') ? (unsigned)(c - 'A' + 10)
-						      : 16;
+		int v = wm_hex_digit(s[i]);
 
-		if (v == 16)
+		if (v < 0)
 			return -EINVAL;
-		*ret = *ret << 4 | v;
+		*ret = *ret << 4 | (uint32_t)v;
 	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include "http_internal.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
+#include "userspace/base/hex.h"
 #include "userspace/base/macros.h"
 
 #include <arpa/inet.h>
@@ -72,16 +73,6 @@ bool wm_http_method_known(unsigned m)
 
 /* --- percent-decoding --------------------------------------------------------------------------
  */
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Decode into @p out, which has room for @p len + 1 octets and may be @p s. */
 static bool decode(const char *s, size_t len, bool plus, char *out)
 {
@@ -91,7 +82,8 @@ static bool decode(const char *s, size_t len, bool plus, char *out)
 		char c = s[i];
 
 		if (c == '%') {
-			int hi = i + 2 < len ? hex(s[i + 1]) : -1, lo = hi < 0 ? -1 : hex(s[i + 2]);
+			int hi = i + 2 < len ? wm_hex_digit(s[i + 1]) : -1,
+			    lo = hi < 0 ? -1 : wm_hex_digit(s[i + 2]);
 
 			if (lo < 0)
 				return false;
