@@ -68,7 +68,7 @@ JOBS ?= $(shell nproc)
 MANY = --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 # --- sources: one archive a folder, in the order of the layers, lowest first -----------------------
-LAYERS := base security net model store registry metadata health resolution dns dataplane lifecycle sync api
+LAYERS := base security net model store registry metadata health resolution dns dataplane lifecycle sync source api
 BPF_OBJS := $(patsubst bpf/%.bpf.c,build/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
 SRC_base := $(wildcard userspace/base/*.c)

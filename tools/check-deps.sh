@@ -35,7 +35,7 @@ only 'userspace/net/' 'curl/' libcurl
 only 'userspace/(security|net)/' 'openssl/' OpenSSL
 only 'userspace/sync/' 'protobuf-c/' protobuf-c
 only 'userspace/(sync|store)/' 'zstd' zstd
-only 'userspace/(api|base)/|userspace/sync/etcd_(answer|code)\.c|tools/waymarkctl' 'jansson\.h' jansson
+only 'userspace/(api|base|source)/|userspace/sync/etcd_(answer|code)\.c|tools/waymarkctl' 'jansson\.h' jansson
 
 # Time, chance and timers of these come from their environment (base/env.h): a test or a simulator
 # turns the clock. The store is below them: it measures its own work.
