@@ -253,6 +253,7 @@ static void on_change(void *arg, const struct wm_change *change)
 	case WM_CHANGE_SERVICE_DELETED:
 	case WM_CHANGE_CHECK_REMOVED:
 	case WM_CHANGE_NODE_FOLLOWED:
+	case WM_CHANGE_SPEC:
 	case WM_CHANGE_POLICY:
 	default:
 		break;

@@ -316,6 +316,8 @@ static void on_change(void *arg, const struct wm_change *c)
 	struct wm_api *a = arg;
 	struct wm_watch_key *k;
 
+	if (c->kind == WM_CHANGE_SPEC)
+		return;			   /* no answer shows it */
 	if (c->kind == WM_CHANGE_POLICY) { /* no other answer shows it */
 		mark(a, &a->scopes[WM_SCOPE_POLICIES]);
 		return;

@@ -154,7 +154,7 @@ static void on_change(void *arg, const struct wm_change *c)
 
 	/* of a node that was followed there is nothing that was not told */
 	if (TAILQ_EMPTY(&ev->streams) || ev->lost || c->kind == WM_CHANGE_NODE_FOLLOWED ||
-	    *service == WM_QUERY_KEY[0])
+	    c->kind == WM_CHANGE_SPEC || *service == WM_QUERY_KEY[0])
 		return;
 	wm_buf_reset(&ev->one);
 	render(&ev->one, c);

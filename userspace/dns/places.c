@@ -330,6 +330,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_STATUS:
 	case WM_CHANGE_CHECK_REMOVED:
 	case WM_CHANGE_NODE_FOLLOWED:
+	case WM_CHANGE_SPEC:
 	case WM_CHANGE_NODE:
 		break;
 	}

@@ -551,6 +551,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_SERVICE_DELETED:
 	case WM_CHANGE_NODE_UPSERT:
 	case WM_CHANGE_NODE_FOLLOWED:
+	case WM_CHANGE_SPEC:
 	case WM_CHANGE_POLICY:
 	case WM_CHANGE_NODE_DELETED:
 		break;

@@ -61,6 +61,7 @@ struct wm_registry {
 	struct wm_map *services; /* by name */
 	struct wm_map *policies; /* by service */
 	uint64_t policies_index; /* under which one changed last */
+	struct wm_map *specs;	 /* of sources, by service */
 	uint64_t index;		 /* newest that was announced */
 	struct wm_history history;
 	uint32_t epoch;	      /* of this agent's log */

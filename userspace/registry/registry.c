@@ -51,6 +51,7 @@ static int new_node_id(struct wm_registry *r)
 static void release(struct wm_registry *r)
 {
 	struct wm_service *s;
+	struct wm_service_spec *spec;
 	struct wm_policy *p;
 	struct wm_node *n;
 	struct wm_op *op;
@@ -71,6 +72,10 @@ static void release(struct wm_registry *r)
 	while (r->policies && (p = wm_map_next(r->policies, &pos)))
 		wm_policy_free(p);
 	wm_map_free(r->policies);
+	pos = 0;
+	while (r->specs && (spec = wm_map_next(r->specs, &pos)))
+		wm_service_spec_free(spec);
+	wm_map_free(r->specs);
 	wm_map_free(r->nodes);
 	wm_map_free(r->node_ids);
 	wm_map_free(r->services);
@@ -131,6 +136,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	r->node_ids = wm_map_new(WM_TABLE_MAX);
 	r->services = wm_map_new(WM_TABLE_MAX);
 	r->policies = wm_map_new(WM_TABLE_MAX);
+	r->specs = wm_map_new(WM_TABLE_MAX);
 	r->vips = wm_vips_new(&r->space);
 	if (wm_history_init(&r->history))
 		return wm_err_set(e, -ENOMEM, "Out of memory");
@@ -142,7 +148,7 @@ static int prepare(struct wm_registry *r, const struct wm_registry_config *c, st
 	if (err)
 		return err;
 	if (!r->self || !r->datacenter || (c->path && !r->path) || !r->nodes || !r->node_ids ||
-	    !r->services || !r->policies || !r->vips || wm_node_enter(r, r->self)) {
+	    !r->services || !r->policies || !r->specs || !r->vips || wm_node_enter(r, r->self)) {
 		wm_node_free(r->self); /* in no table yet */
 		return wm_err_set(e, -ENOMEM, "Out of memory");
 	}

@@ -13,6 +13,7 @@
 #include "userspace/model/draft.h"
 #include "userspace/model/node.h"
 #include "userspace/model/policy.h"
+#include "userspace/model/spec.h"
 #include "userspace/store/store.h"
 #include "vip.h"
 
@@ -242,6 +243,21 @@ int wm_registry_policy_put(struct wm_registry *r, const struct wm_policy *p, con
 int wm_registry_policy_delete(struct wm_registry *r, const char *service, const uint64_t *cas,
 			      wm_registry_done done, void *arg, struct wm_err *e);
 
+/* --- specs: what a source says of a service, whether that is there or not. In memory only; at
+ * once, not with the turn, and no index moves for it --- */
+/** @p service in any case. @return NULL: no source has it. Valid until the turn ends. Cost O(1). */
+const struct wm_service_spec *wm_registry_spec(const struct wm_registry *r, const char *service);
+/** Walk: start with *pos = 0; NULL ends. Order is not defined. */
+const struct wm_service_spec *wm_registry_next_spec(const struct wm_registry *r, size_t *pos);
+unsigned wm_registry_specs(const struct wm_registry *r);
+/** Let the spec of its service be @p s, which is judged here and copied, and tell who listens.
+ *  @return 1; 0: it says that already; WM_E_INVALID, WM_E_LIMIT, WM_E_CONFLICT (the service is
+ *  another source's), WM_E_CAPACITY, -ENOMEM, with @p e filled. */
+int wm_registry_spec_put(struct wm_registry *r, const struct wm_service_spec *s, struct wm_err *e);
+/** It goes. @p service in lower case. @return 1; 0: there is none; WM_E_CONFLICT. */
+int wm_registry_spec_delete(struct wm_registry *r, const char *service, const char *source,
+			    struct wm_err *e);
+
 /* --- history: see history.h --- */
 struct wm_past;
 /** Was nothing forgotten that came after @p index? */
@@ -269,16 +285,18 @@ enum wm_change_kind {
 	WM_CHANGE_NODE_FOLLOWED, /* of services on a large node all indexes moved by now */
 	WM_CHANGE_POLICY, /* a service's policy is new, another, or gone; be the service there or
 			   * not */
+	WM_CHANGE_SPEC,	  /* likewise of what a source says of it */
 };
 struct wm_change {
 	enum wm_change_kind kind;
 	uint64_t index;
 	struct wm_service *service;   /* NULL for NODE*, CHECK_REMOVED of a node's check, and a
-				       * POLICY of a service that is not there */
-	struct wm_instance *instance; /* NULL for SERVICE_* and POLICY; for NODE* the holder */
+				       * POLICY or SPEC of a service that is not there */
+	struct wm_instance *instance; /* NULL for SERVICE_*, POLICY, SPEC; for NODE* the holder */
 	struct wm_check *check;	      /* STATUS, CHECK_REMOVED; NODE: whose status changed */
 	/* POLICY: as it is, and was: NULL for none, freed after the announcement */
 	const struct wm_policy *policy, *policy_old;
+	const struct wm_service_spec *spec, *spec_old; /* SPEC: the same */
 	const struct wm_instance *old; /* UPSERT: what it replaces, NULL if new. Its `compiled` was
 					* moved to the new instance before the announcement. */
 };

@@ -328,6 +328,7 @@ static void on_change(void *arg, const struct wm_change *c)
 	case WM_CHANGE_CHECK_REMOVED:
 	case WM_CHANGE_NODE_DELETED:
 	case WM_CHANGE_NODE_FOLLOWED:
+	case WM_CHANGE_SPEC:
 		break;
 	}
 }
