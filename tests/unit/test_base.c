@@ -7,6 +7,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/base/peer_id.h"
 #include "userspace/base/random.h"
 #include "userspace/base/redact.h"
 
@@ -306,4 +307,26 @@ Test(json_text, is_never_read_beyond_its_end)
 		wm_json_text_string(wm_json_text_member(cut, "b"), buf, sizeof(buf));
 		free(cut);
 	}
+}
+
+Test(peer_id, a_sources_nodes_have_ids_that_no_agent_draws)
+{
+	struct wm_peer_id a, b, v4;
+	char text[WM_PEER_ID_TEXT];
+
+	wm_peer_id_source("kubernetes", "node-1", &a);
+	wm_peer_id_source("kubernetes", "node-1", &b);
+	cr_assert(wm_peer_id_same(&a, &b));
+	wm_peer_id_format(&a, text);
+	cr_assert_eq(strncmp(text, "00737263-", 9), 0, "%s", text);
+	cr_assert_eq(text[14], '8', "%s", text);
+	cr_assert(wm_peer_id_is_source(&a));
+	wm_peer_id_source("kubernetes", "node-2", &b);
+	cr_assert_not(wm_peer_id_same(&a, &b));
+	wm_peer_id_source("consul", "node-1", &b);
+	cr_assert_not(wm_peer_id_same(&a, &b));
+	wm_peer_id_source("kubernetesn", "ode-1", &b);
+	cr_assert_not(wm_peer_id_same(&a, &b));
+	cr_assert_eq(wm_peer_id_parse("00737263-1234-4234-8234-123456789012", &v4), 0);
+	cr_assert_not(wm_peer_id_is_source(&v4));
 }

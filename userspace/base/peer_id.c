@@ -2,7 +2,11 @@
 /* peer_id.c - see peer_id.h. */
 #include "peer_id.h"
 
+#include "hash.h"
+
 #include <errno.h>
+
+#define PEER_SOURCE_MAX 255 /* octets of a name that count */
 
 static int nibble(char c)
 {
@@ -40,4 +44,25 @@ void wm_peer_id_format(const struct wm_peer_id *id, char ret[static WM_PEER_ID_T
 		*ret++ = digits[id->octets[n] & 15];
 	}
 	*ret = '\0';
+}
+
+void wm_peer_id_source(const char *source, const char *node, struct wm_peer_id *ret)
+{
+	/* two hashes of what cannot be confused: no name has a NUL */
+	char text[2 * PEER_SOURCE_MAX + 2];
+	size_t a = strnlen(source, PEER_SOURCE_MAX) + 1, b = strnlen(node, PEER_SOURCE_MAX) + 1;
+	uint64_t low, high;
+
+	memcpy(text, source, a - 1);
+	text[a - 1] = '\0';
+	memcpy(text + a, node, b - 1);
+	text[a + b - 1] = '\0';
+	low = wm_hash_stable(text, a + b);
+	text[a + b - 1] = '\1';
+	high = wm_hash_stable(text, a + b);
+	memcpy(ret->octets, WM_PEER_ID_SOURCE, 4);
+	memcpy(ret->octets + 4, &high, 4);
+	memcpy(ret->octets + 8, &low, sizeof(low));
+	ret->octets[6] = (uint8_t)(0x80 | (ret->octets[6] & 15));
+	ret->octets[8] = (uint8_t)(0x80 | (ret->octets[8] & 63));
 }

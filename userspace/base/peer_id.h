@@ -30,6 +30,16 @@ static inline bool wm_peer_id_none(const struct wm_peer_id *id)
 	return wm_peer_id_same(id, &none);
 }
 
+/* Nodes that a source brings (source/source.h) have ids of their own kind, a UUID of version 8
+ * whose first octets no agent draws: they are of no agent, and no agent may claim one. */
+#define WM_PEER_ID_SOURCE "\0src"
+/** The id of the node @p node, in lower case, of the source @p source: the same at each start. */
+void wm_peer_id_source(const char *source, const char *node, struct wm_peer_id *ret);
+static inline bool wm_peer_id_is_source(const struct wm_peer_id *id)
+{
+	return !memcmp(id->octets, WM_PEER_ID_SOURCE, 4) && id->octets[6] >> 4 == 8;
+}
+
 /** Read a UUID in text, of any case. @return 0, -EINVAL. */
 int wm_peer_id_parse(const char *text, struct wm_peer_id *ret);
 /** Write it, in lower case. */
