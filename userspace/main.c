@@ -9,6 +9,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OPT_CHECK = 256, OPT_DIR, OPT_DUMP, OPT_REFERENCE, OPT_VERSION };
 static const struct option options[] = {
@@ -147,7 +148,11 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	from = (struct wm_settings_source){c.config, c.dir, c.sets, c.sets_count};
+	from = (struct wm_settings_source){.file = c.config,
+					   .dir = c.dir,
+					   .env = (const char *const *)environ,
+					   .sets = c.sets,
+					   .sets_count = c.sets_count};
 	if (c.mode == OPT_CHECK)
 		return check(&from);
 	r = settle(&from, &s, &e);

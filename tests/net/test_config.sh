@@ -214,6 +214,16 @@ echo '{"node": {
 matches "of a directory" "^waymarkd: $TMP/conf.d/b.json:2: node.name: .* not \"c_d\"\$" "$(checked --config-dir "$TMP/conf.d")"
 matches "of the command line" '^waymarkd: --set: node.name: .* not "e_f"$' "$(checked --config-dir "$TMP/conf.d" --set node.name=e_f)"
 rm "$TMP/conf.d/"*
+
+# the environment is over the files and under --set, and what it says wrong has its variable for a place
+echo '{"dns": {"ttl": "1s", "node_ttl": "1s"}}' >"$TMP/w.json"
+in_env() { env "$@" "$B/waymarkd" --config "$TMP/w.json" --dump-config 2>&1; }
+dumped() { env WAYMARKD_DNS_TTL=2s WAYMARKD_DNS_NEGATIVE_TTL=2s "$B/waymarkd" --config "$TMP/w.json" --set dns.negative_ttl=9s --dump-config; }
+check "each by who is above" "2s 1s 9s" "$(dumped | jq -r '[.dns.ttl, .dns.node_ttl, .dns.negative_ttl] | join(" ")')"
+matches "a variable of no setting" '^waymarkd: WAYMARKD_DNS_TLL: no setting .* dns.ttl' "$(in_env WAYMARKD_DNS_TLL=2s)"
+check "refuses the start" 2 "$(rc in_env WAYMARKD_DNS_TLL=2s)"
+matches "what is found late" '^waymarkd: environment: node.name: ' "$(WAYMARKD_NODE_NAME=a_b checked --config "$TMP/w.json")"
+check "what Kubernetes writes of a Service" 0 "$(rc env WAYMARKD_SERVICE_HOST=10.0.0.1 WAYMARKD_PORT=tcp://10.0.0.1:53 "$B/waymarkd" --dump-config)"
 echo '{"kernel": {
   "cgroup": "/tmp"}}' >"$TMP/w.json"
 matches "of what is done without" "^waymarkd: $TMP/w.json:2: kernel.cgroup: /tmp is no directory" \

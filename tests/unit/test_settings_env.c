@@ -128,3 +128,45 @@ Test(settings_env, what_kubernetes_writes_of_services_is_passed_over)
 	cr_assert_eq(s.dns_port, 53, "a setting beside such a service");
 	cr_assert(wm_settings_env_sets(env, "dns.port", 8));
 }
+
+Test(settings_env, over_the_files_and_under_the_command_line)
+{
+	char path[] = "/tmp/waymark-test-settings-XXXXXX";
+	const char *sets[] = {"dns.ttl=3s"};
+	struct wm_settings_source from = {
+		.file = path,
+		.env = ENV("WAYMARKD_DNS_TTL=2s", "WAYMARKD_DNS_NODE_TTL=2s"),
+		.sets = sets,
+		.sets_count = 1};
+	static const char json[] =
+		"{\"dns\": {\"ttl\": \"1s\", \"node_ttl\": \"1s\", \"negative_ttl\": \"5s\"}}";
+	int fd = mkstemp(path);
+
+	cr_assert_eq(write(fd, json, sizeof(json) - 1), (ssize_t)sizeof(json) - 1);
+	close(fd);
+	wm_settings_done(&s);
+	cr_assert_eq(wm_settings_gather(&s, &from, &e), 0, "%s", e.text);
+	cr_assert_eq(s.dns_ttl_ms, 3000);
+	cr_assert_eq(s.dns_node_ttl_ms, 2000);
+	cr_assert_eq(s.dns_negative_ttl_ms, 5000);
+	unlink(path);
+}
+
+static void keep(void *arg, const struct wm_err *one)
+{
+	*(struct wm_err *)arg = *one;
+}
+
+Test(settings_env, a_fault_found_late_is_the_environments)
+{
+	const char *sets[] = {"log.level=info"};
+	struct wm_settings_source from = {.env = ENV("WAYMARKD_LOG_LEVEL=loud")};
+
+	wm_settings_done(&s);
+	cr_assert_lt(wm_settings_gather_all(&s, &from, keep, &e), 0);
+	cr_assert_eq(strncmp(e.text, "environment: log.level:", 23), 0, "%s", e.text);
+	wm_settings_done(&s);
+	from.sets = sets;
+	from.sets_count = 1;
+	cr_assert_eq(wm_settings_gather_all(&s, &from, keep, &e), 0);
+}

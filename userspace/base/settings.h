@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* settings.h - the configuration: one struct, filled from defaults, a JSON file and --set, all by
- * the one table settings.def. A wrong name, type or value is an error that names the setting and
- * its limit; nothing is guessed. Durations are milliseconds. Threading: no state. */
+/* settings.h - the configuration: one struct, filled from defaults, JSON files, the environment and
+ * --set, all by the one table settings.def. A wrong name, type or value is an error that names the
+ * setting and its limit; nothing is guessed. Durations are milliseconds. Threading: no state. */
 #pragma once
 #include "err.h"
 
@@ -50,6 +50,7 @@ int wm_settings_set(struct wm_settings *s, const char *assignment, struct wm_err
 struct wm_settings_source {
 	const char *file;	 /* NULL: none */
 	const char *dir;	 /* its files *.json, by name; NULL: none */
+	const char *const *env;	 /* as environ, see settings_env.h; NULL: none */
 	const char *const *sets; /* as of wm_settings_set() */
 	unsigned sets_count;
 };

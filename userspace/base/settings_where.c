@@ -4,6 +4,7 @@
 #include "json_line.h"
 #include "macros.h"
 #include "settings.h"
+#include "settings_env.h"
 
 #include <linux/limits.h>
 #include <string.h>
@@ -50,15 +51,18 @@ void wm_settings_locate(void *where, const struct wm_err *e)
 	struct wm_err placed = {0}, unread = {0};
 	struct place p = {.line = 0};
 	size_t len = split(e->text, &p);
-	bool set = false;
+	bool set = false, env;
 
 	for (unsigned i = 0; len && i < w->from->sets_count && !set; i++)
 		set = strncmp(w->from->sets[i], e->text, len) == 0 && w->from->sets[i][len] == '=';
-	if (len && !set)
+	env = len && !set && wm_settings_env_sets(w->from->env, e->text, len);
+	if (len && !set && !env)
 		wm_settings_files(w->from, look, &p, &unread);
 	if (set)
 		wm_err_set(&placed, e->code, "--set: %s", e->text);
+	else if (env)
+		wm_err_set(&placed, e->code, "environment: %s", e->text);
 	else if (p.line)
 		wm_err_set(&placed, e->code, "%s:%u: %s", p.path, p.line, e->text);
-	w->fn(w->arg, set || p.line ? &placed : e);
+	w->fn(w->arg, placed.code ? &placed : e);
 }
