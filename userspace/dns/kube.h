@@ -61,3 +61,21 @@ void wm_kube_dashed(const struct in_addr *a4, const struct in6_addr *a6,
 int wm_kube_undashed(const char *label, struct in_addr *ret4, struct in6_addr *ret6);
 /** The label of an endpoint: its host name, else the above in @p room. Borrowed. */
 const char *wm_kube_host(const struct wm_instance *i, char room[INET6_ADDRSTRLEN]);
+
+/* --- kube.c: namespaces and cluster addresses, as they come and go --- */
+struct wm_kube;
+struct wm_ready_level;
+/** Subscribes. @return NULL without memory, or if @p domain is none. */
+struct wm_kube *wm_kube_new(struct wm_registry *r, const char *domain, enum wm_kube_pods pods);
+void wm_kube_free(struct wm_kube *k); /* NULL ok */
+/** Tell @p l of changes from now on. */
+void wm_kube_tell(struct wm_kube *k, struct wm_ready_level *l);
+const struct wm_kube_zone *wm_kube_zone(const struct wm_kube *k);
+enum wm_kube_pods wm_kube_pods(const struct wm_kube *k);
+/** Is there a service in the namespace that @p key begins with? Cost O(1). */
+bool wm_kube_has_namespace(const struct wm_kube *k, const char *key);
+/** Has a source said anything yet? Until then no name is known not to be. */
+bool wm_kube_known(const struct wm_kube *k);
+/** The key of the service that has this cluster address, v4-mapped if IPv4; NULL: none. Borrowed
+ *  until the loop turn ends. Cost O(1). @p k may be NULL. */
+const char *wm_kube_at(const struct wm_kube *k, const uint8_t addr[16]);
