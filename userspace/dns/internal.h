@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "hot.h"
+#include "kube.h"
 #include "ready.h"
 #include "seen.h"
 #include "server.h"
@@ -27,6 +28,8 @@
 				 */
 #define WM_DNS_NAME_PLACES 4096 /* of the table that finds them: a power of two */
 _Static_assert(WM_DNS_NAME_PLACES * 2 > WM_DNS_NAMES_MAX * 3, "a third stays empty");
+
+#define WM_DNS_SERVICE_MAX (WM_KUBE_KEY_MAX - 1) /* octets: a scope, a slash and a label */
 
 enum wm_dns_counter {
 #define X(sym, name, text) WM_DNS_C_##sym,
@@ -56,7 +59,7 @@ struct wm_dns_ask {
 	bool alt;      /* under the alternative domain */
 	bool branch;   /* names may lie below it, whether it is a service or not */
 	bool srv_only; /* has no records of another type */
-	char service[WM_DNS_LABEL_MAX + 1];
+	char service[WM_DNS_SERVICE_MAX + 1]; /* [<scope>/]<name> */
 	char tag[WM_DNS_NAME_MAX + 1];	/* or a subset of the service's policy; "": any */
 	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
 	bool is6;
@@ -214,7 +217,7 @@ uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 
 /** The service that a query asks for. @return false: none. */
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
-		       char ret[WM_DNS_LABEL_MAX + 1]);
+		       char ret[WM_DNS_SERVICE_MAX + 1]);
 /** SERVFAIL to a query that wm_dns_service_of() read, counted. */
 size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
 		       size_t cap);

@@ -78,7 +78,7 @@ static struct wm_dns_parked *parked_new(struct wm_dns_server *s, const uint8_t *
 static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list)
 {
 	struct wm_dns_server *s = p->s;
-	char service[WM_DNS_LABEL_MAX + 1];
+	char service[WM_DNS_SERVICE_MAX + 1];
 	int r = 0;
 
 	if (wm_dns_service_of(s, p->query, p->len, service))

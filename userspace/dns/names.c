@@ -6,6 +6,7 @@
  * comes to them (RFC 9156). */
 #include "internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct label {
@@ -161,6 +162,28 @@ static void parse_short(const struct labels *l, unsigned n, struct wm_dns_ask *r
 		ret->srv_only = rfc2782(l, n, ret);
 }
 
+/* ..<service>.service.<scope>.ns[.<dc>], and the same of virtual: Consul's namespaces. */
+static bool parse_scoped(const struct wm_dns_server *s, const struct labels *l,
+			 struct wm_dns_ask *ret)
+{
+	unsigned n = l->n - (l->n > 2 && is(&l->at[l->n - 1], s->datacenter));
+	char scope[WM_DNS_LABEL_MAX + 1], bare[WM_DNS_LABEL_MAX + 1];
+
+	if (n < 2 || !is(&l->at[n - 1], "ns"))
+		return false;
+	if (n == 2)
+		ret->kind = WM_ASK_BRANCH;
+	if (n == 2 || (!is(&l->at[n - 3], "service") && !is(&l->at[n - 3], "virtual")))
+		return true;
+	parse_kind(l, n - 3, ret);
+	if (!*ret->service)
+		return true;
+	take(&l->at[n - 2], scope);
+	memcpy(bare, ret->service, sizeof(bare));
+	snprintf(ret->service, sizeof(ret->service), "%s/%s", scope, bare);
+	return true;
+}
+
 static void parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
 		  struct wm_dns_ask *ret)
 {
@@ -193,6 +216,8 @@ static void parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		parse_kind(&l, n - 2, ret);
 	else
 		parse_short(&l, n - (is(&l.at[n - 1], s->datacenter) ? 1 : 0), ret);
+	else if (parse_scoped(s, &l, ret))
+		return;
 }
 
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,

@@ -5,6 +5,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/random.h"
 #include "userspace/metadata/selection.h"
+#include "userspace/model/scope.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,6 +30,20 @@ static size_t put_labels(uint8_t out[WM_DNS_NAME_MAX + 1], const char *name)
 	}
 }
 
+/* <service>.<kind>, and of one with a scope .<scope>.ns behind it. @return as above. */
+static size_t put_service(uint8_t *out, size_t at, const char *service, const char *kind)
+{
+	size_t scope = wm_scope_len(service);
+	const char *bare = wm_scope_bare(service);
+
+	at = wm_wire_label(out, at, bare, strlen(bare));
+	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	if (!scope || !at)
+		return at;
+	at = wm_wire_label(out, at, service, scope);
+	return at ? wm_wire_label(out, at, "ns", 2) : 0;
+}
+
 /* [<label>.]<service>.<kind>.<domain>. @return octets, 0: it does not fit. */
 static size_t name_of(const struct wm_reply *r, const char *label, const char *service,
 		      const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1])
@@ -38,8 +53,7 @@ static size_t name_of(const struct wm_reply *r, const char *label, const char *s
 
 	if (*label && !at)
 		return 0;
-	at = wm_wire_label(out, at, service, strlen(service));
-	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	at = put_service(out, at, service, kind);
 	if (!at || at + domain_len > WM_DNS_NAME_MAX)
 		return 0;
 	memcpy(out + at, domain, domain_len);
@@ -384,10 +398,13 @@ bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *k
 	size_t at, domain_len;
 	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &domain_len);
 
-	/* a service is one label, whatever is in it */
-	at = strcmp(kind, "node") == 0 ? put_labels(out, name)
-				       : wm_wire_label(out, 0, name, strlen(name));
-	at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	/* a service's name is one label, whatever is in it */
+	if (strcmp(kind, "node") == 0) {
+		at = put_labels(out, name);
+		at = at ? wm_wire_label(out, at, kind, strlen(kind)) : 0;
+	} else {
+		at = put_service(out, 0, name, kind);
+	}
 	if (dc)
 		at = at ? wm_wire_label(out, at, r->s->datacenter, strlen(r->s->datacenter)) : 0;
 	if (!at || at + domain_len > WM_DNS_NAME_MAX)

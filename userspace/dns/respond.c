@@ -375,7 +375,7 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len)
 }
 
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
-		       char ret[WM_DNS_LABEL_MAX + 1])
+		       char ret[WM_DNS_SERVICE_MAX + 1])
 {
 	uint8_t folded[WM_NAME_BUF] = {0};
 	const uint8_t *name = query + WM_DNS_HEADER_LEN;

@@ -7,6 +7,7 @@
 #include "waymark/policy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The labels of a name before @p end, with dots between. @return place of the last of them in @p
@@ -28,27 +29,45 @@ static int labels_of(const uint8_t *name, size_t end, char out[WM_DNS_NAME_MAX +
 	return last;
 }
 
-/* What a [<label>.]<service>.service.<domain> name is of. @return false: it is none. */
+/* Where the scope's label begins of a name that ends with <scope>.ns at @p end; @p end: of another.
+ */
+static size_t scope_at(const uint8_t *name, size_t end)
+{
+	static const uint8_t ns[] = {2, 'n', 's'};
+	size_t at = 0, before = end;
+
+	while (at < end && at + name[at] + 1u < end) {
+		before = at;
+		at += name[at] + 1u;
+	}
+	return end - at == sizeof(ns) && memcmp(name + at, ns, sizeof(ns)) == 0 ? before : end;
+}
+
+/* What a [<label>.]<service>.service[.<scope>.ns].<domain> name is of. @return false: it is none. */
 static bool key_of(const struct wm_tables *t, const struct wm_name *v, struct wm_svc_key *ret)
 {
 	static const char kind[] = "service";
 	uint8_t wire[WM_DNS_NAME_MAX + 1];
-	char text[WM_DNS_NAME_MAX + 1];
+	char text[WM_DNS_NAME_MAX + 1], key[2 * WM_DNS_NAME_MAX];
 	int last;
 
 	for (unsigned i = 0; v->kind == WM_NAME_SERVICE && i < WM_DOMAINS; i++) {
 		const struct wm_domain *d = &t->domains[i];
+		size_t all = v->len - d->len, end;
 
 		if (!d->len || v->len <= d->len + sizeof(kind))
 			continue;
-		last = labels_of(v->name, v->len - d->len - sizeof(kind), text);
+		end = scope_at(v->name, all);
+		last = end > sizeof(kind) ? labels_of(v->name, end - sizeof(kind), text) : -1;
 		if (last < 0)
 			continue;
 		if (last)
 			text[last - 1] = '\0';
-		if (wm_wire_name(d, last ? text : "", text + last, kind, wire) == v->len &&
+		snprintf(key, sizeof(key), "%.*s%s%s", end < all ? v->name[end] : 0,
+			 (const char *)v->name + end + 1, end < all ? "/" : "", text + last);
+		if (wm_wire_name(d, last ? text : "", key, kind, wire) == v->len &&
 		    memcmp(wire, v->name, v->len) == 0)
-			return !wm_svc_key(ret, text + last, last ? text : NULL, 0);
+			return !wm_svc_key(ret, key, last ? text : NULL, 0);
 	}
 	return false;
 }

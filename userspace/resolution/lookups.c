@@ -4,6 +4,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/model/scope.h"
 #include "waymark/dns_wire.h"
 #include "waymark/name_hash.h"
 
@@ -65,7 +66,7 @@ size_t wm_domain_wire(const char *text, uint8_t ret[256])
 size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *service,
 		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1])
 {
-	size_t at = 0, len;
+	size_t at = 0, len, scope = wm_scope_len(service);
 
 	memset(out, 0, WM_DNS_NAME_MAX + 1);
 	for (bool more = *label; more; label += len + more) {
@@ -75,9 +76,13 @@ size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *se
 		if (!at)
 			return 0;
 	}
-	at = put_label(out, at, service, strlen(service));
+	at = put_label(out, at, wm_scope_bare(service), strlen(wm_scope_bare(service)));
 	if (at)
 		at = put_label(out, at, kind, strlen(kind));
+	if (at && scope)
+		at = put_label(out, at, service, scope);
+	if (at && scope)
+		at = put_label(out, at, "ns", 2);
 	if (!at || at + d->len > WM_DNS_NAME_MAX)
 		return 0;
 	memcpy(out + at, d->wire, d->len);
