@@ -185,6 +185,10 @@ bool wm_virtual_in_domain(const struct wm_reply *r, const char *label, const cha
 			  uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** One address record for the question's name. */
 bool wm_reply_address(struct wm_reply *r, bool is6, const uint8_t *addr);
+/** Is @p i usable? As resolution decides for the tables. */
+bool wm_reply_up(const struct wm_reply *r, const struct wm_instance *i);
+/** Make room for @p n in s->chosen. @return 0, -ENOMEM. */
+int wm_reply_room(struct wm_dns_server *s, size_t n);
 /** Is @p i usable, and has it the asked tag? */
 bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i);
 /** Who may be named of the asked service @p s, its tag or subset, in no order. @return how many, in
@@ -251,6 +255,9 @@ void wm_places_map4(const struct in_addr *a, uint8_t out[16]);
 /** Who is at an address: the one that is there longest. NULL: nobody. Borrowed. Cost O(1). */
 const struct wm_node *wm_places_node(const struct wm_places *p, const uint8_t addr[16]);
 const struct wm_service *wm_places_service(const struct wm_places *p, const uint8_t addr[16]);
+/** The services at an address, @p max at most. @return how many. Borrowed. */
+unsigned wm_places_services(const struct wm_places *p, const uint8_t addr[16],
+			    const struct wm_service **ret, unsigned max);
 /** Does a node's name end with @p end behind a dot? Lower case. Cost O(1). */
 bool wm_places_node_below(const struct wm_places *p, const char *end);
 

@@ -354,6 +354,16 @@ const struct wm_service *wm_places_service(const struct wm_places *p, const uint
 	return first_at(&p->services, addr);
 }
 
+unsigned wm_places_services(const struct wm_places *p, const uint8_t addr[16],
+			    const struct wm_service **ret, unsigned max)
+{
+	unsigned n = 0;
+
+	for (const struct tenant *t = first_of(&p->services, addr); t && n < max; t = t->next)
+		ret[n++] = t->key.owner;
+	return n;
+}
+
 bool wm_places_node_below(const struct wm_places *p, const char *end)
 {
 	return wm_map_get(p->endings, end, strlen(end)) != NULL;

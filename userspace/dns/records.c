@@ -120,8 +120,7 @@ unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type)
 }
 
 /* --- from the registry ------------------------------------------------------------------------ */
-/* As resolution decides for the tables. */
-static bool is_up(const struct wm_reply *r, const struct wm_instance *i)
+bool wm_reply_up(const struct wm_reply *r, const struct wm_instance *i)
 {
 	return wm_instance_usable(i) && !i->passive &&
 	       (i->status != WM_WARNING || !wm_tables_policy(r->s->tables)->only_passing);
@@ -129,12 +128,12 @@ static bool is_up(const struct wm_reply *r, const struct wm_instance *i)
 
 bool wm_reply_takes(const struct wm_reply *r, const struct wm_instance *i)
 {
-	return is_up(r, i) && wm_instance_has_tag(i, r->ask.tag);
+	return wm_reply_up(r, i) && wm_instance_has_tag(i, r->ask.tag);
 }
 
 /* --- who may be named ---------------------------------------------------------------------------
  */
-static int make_room(struct wm_dns_server *s, size_t n)
+int wm_reply_room(struct wm_dns_server *s, size_t n)
 {
 	const struct wm_instance **list = s->chosen;
 
@@ -209,7 +208,7 @@ static int64_t selected(struct wm_reply *r)
 	for (unsigned t = 0; t < c.count && n >= 0; t++) {
 		if (share[t] <= 0)
 			continue;
-		if (make_room(r->s, (size_t)n + c.tiers[t].count))
+		if (wm_reply_room(r->s, (size_t)n + c.tiers[t].count))
 			n = -1;
 		for (unsigned k = 0; n >= 0 && k < c.tiers[t].count; k++)
 			if (wm_selection_takes(&c, c.tiers[t].members[k]))
@@ -228,7 +227,7 @@ int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 	if (by_policy(r)) {
 		n = selected(r);
 	} else {
-		if (make_room(r->s, s->instances_count))
+		if (wm_reply_room(r->s, s->instances_count))
 			return -1;
 		for (unsigned k = 0; k < s->instances_count; k++)
 			if (wm_reply_takes(r, s->instances[k]))
@@ -292,7 +291,7 @@ bool wm_reply_has_below(const struct wm_reply *r)
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
 
 	for (unsigned k = 0; s && *r->ask.tag && k < s->instances_count; k++)
-		if (is_up(r, s->instances[k]) && has_tag_above(s->instances[k], r->ask.tag))
+		if (wm_reply_up(r, s->instances[k]) && has_tag_above(s->instances[k], r->ask.tag))
 			return true;
 	return false;
 }
