@@ -60,10 +60,11 @@ static void own(struct wm_writer *w, size_t at, size_t owner)
 	}
 }
 
-/* Of a service, addresses are what is asked for; of an operator's name whatever it may be. */
+/* Of a service, addresses are what is asked for; of an operator's name, and of one of a cluster
+ * that stands for another, whatever it may be. */
 static bool is_followed(const struct wm_reply *r)
 {
-	if (r->ask.kind == WM_ASK_STATIC)
+	if (r->ask.kind == WM_ASK_STATIC || r->ask.kind == WM_ASK_KUBE)
 		return r->q.type != WM_DNS_CNAME && r->q.type != WM_DNS_ANY;
 	return r->q.type == WM_DNS_A || r->q.type == WM_DNS_AAAA;
 }

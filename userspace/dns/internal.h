@@ -52,6 +52,7 @@ enum wm_ask_kind {
 	WM_ASK_QUERY,	/* a prepared query, by its name or id: `node` */
 	WM_ASK_REVERSE, /* below in-addr.arpa or ip6.arpa */
 	WM_ASK_STATIC,	/* a name of the operator's records */
+	WM_ASK_KUBE,	/* in the cluster's domain */
 };
 /* What a name asks for. */
 struct wm_dns_ask {
@@ -69,6 +70,7 @@ struct wm_dns_ask {
 	unsigned known, beyond;
 	bool whole;
 	const struct wm_static_name *fixed; /* WM_ASK_STATIC */
+	struct wm_kube_ask kube;	    /* WM_ASK_KUBE */
 };
 /** @param folded wire name, root label included. */
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,
@@ -214,6 +216,8 @@ bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 void wm_reply_source(struct wm_reply *r, uint16_t source);
 /** SOA and NS of r->zone, or of the domain, which is r->question. */
 void wm_reply_apex(struct wm_reply *r);
+/** Addresses of this agent's node. */
+void wm_reply_own_node(struct wm_reply *r);
 /** The same as wm_ready_config.remake of a server. */
 bool wm_reply_remake(void *server, const uint8_t *name, uint16_t len, uint16_t type);
 /** TTL of the records of a service. */
@@ -264,6 +268,14 @@ bool wm_places_node_below(const struct wm_places *p, const char *end);
 /* --- reverse.c --- */
 /** PTR of an address, or that there is none. */
 void wm_reply_reverse(struct wm_reply *r);
+/** One PTR record of the question. */
+void wm_reply_ptr(struct wm_reply *r, const uint8_t *target);
+
+/* --- kube_records.c --- */
+/** Records of a name of the cluster's domain, of which r->ask.kube tells. */
+void wm_reply_kube(struct wm_reply *r);
+/** PTR of the address r->ask.addr. @return false: it is of no service of a cluster. */
+bool wm_reply_kube_ptr(struct wm_reply *r);
 
 /* --- lookup.c: questions that wait for a service --- */
 struct wm_dns_conn;
@@ -402,6 +414,7 @@ struct wm_dns_server {
 	struct wm_registry *registry;
 	struct wm_tables *tables;
 	struct wm_places *places;
+	struct wm_kube *kube;	/* NULL: there is no cluster */
 	struct wm_dns_config c; /* its strings are not used */
 	char *datacenter;	/* lower case */
 	uint64_t counters[WM_DNS_COUNTER_COUNT];

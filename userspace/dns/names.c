@@ -198,7 +198,11 @@ static void parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		ret->alt = true;
 		if (!ends_with(folded, len, domain, domain_len, &before)) {
 			ret->alt = false;
-			wm_ask_reverse(folded, ret);
+			if (s->kube &&
+			    wm_kube_parse(wm_kube_zone(s->kube), folded, len, &ret->kube))
+				ret->kind = WM_ASK_KUBE;
+			else
+				wm_ask_reverse(folded, ret);
 			return;
 		}
 	}
@@ -212,12 +216,12 @@ static void parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 		ret->kind = WM_ASK_NS;
 	else if (is_kind(&l.at[n - 1]))
 		parse_kind(&l, n - 1, ret);
+	else if (parse_scoped(s, &l, ret))
+		return;
 	else if (n > 1 && is(&l.at[n - 1], s->datacenter) && is_kind(&l.at[n - 2]))
 		parse_kind(&l, n - 2, ret);
 	else
 		parse_short(&l, n - (is(&l.at[n - 1], s->datacenter) ? 1 : 0), ret);
-	else if (parse_scoped(s, &l, ret))
-		return;
 }
 
 void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t len,

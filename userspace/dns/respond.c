@@ -60,11 +60,12 @@ static size_t bare(const uint8_t *query, uint16_t rcode, uint8_t *out, size_t ca
 }
 
 /* --- records of the domain itself ------------------------------------------------------------- */
-static const uint8_t *domain_of(const struct wm_reply *r)
+static const uint8_t *domain_of(const struct wm_reply *r, size_t *ret_len)
 {
-	size_t len;
-
-	return wm_tables_domain(r->s->tables, r->ask.alt, &len);
+	if (r->ask.kind != WM_ASK_KUBE)
+		return wm_tables_domain(r->s->tables, r->ask.alt, ret_len);
+	*ret_len = wm_kube_zone(r->s->kube)->len;
+	return wm_kube_zone(r->s->kube)->wire;
 }
 
 /* <label>.<domain>, for names that we made up ourselves. */
@@ -72,7 +73,7 @@ static void below_domain(const struct wm_reply *r, const char *label,
 			 uint8_t out[WM_DNS_NAME_MAX + 1])
 {
 	size_t len, at;
-	const uint8_t *domain = wm_tables_domain(r->s->tables, r->ask.alt, &len);
+	const uint8_t *domain = domain_of(r, &len);
 
 	at = wm_wire_label(out, 0, label, strlen(label));
 	if (at + len > WM_DNS_NAME_MAX)
@@ -83,7 +84,8 @@ static void below_domain(const struct wm_reply *r, const char *label,
 static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 {
 	uint8_t name[WM_DNS_NAME_MAX + 1];
-	const uint8_t *zone = r->zone ? r->zone : domain_of(r);
+	size_t len;
+	const uint8_t *zone = r->zone ? r->zone : domain_of(r, &len);
 	size_t begin = r->w.len, at = wm_rr_begin(&r->w, zone, WM_DNS_SOA, ttl_s);
 
 	below_domain(r, "ns", name);
@@ -163,19 +165,11 @@ static bool wants(const struct wm_reply *r, uint16_t type)
 	return r->q.type == type || r->q.type == WM_DNS_ANY;
 }
 
-static void answer_node(struct wm_reply *r)
+static void node_records(struct wm_reply *r, const struct wm_node *n)
 {
-	const struct wm_node *n = r->ask.kind == WM_ASK_NODE
-					  ? wm_registry_node_named(r->s->registry, r->ask.node)
-					  : wm_registry_node(r->s->registry);
 	const uint8_t *addr;
 
-	node_source(r, n ? n->folded : r->ask.node);
-	if (!n) {
-		if (!wm_places_node_below(r->s->places, r->ask.node))
-			r->rcode = WM_DNS_NXDOMAIN;
-		return;
-	}
+	node_source(r, n->folded);
 	for (int is6 = 0; is6 < 2; is6++)
 		if (wants(r, is6 ? WM_DNS_AAAA : WM_DNS_A) && node_address(n, is6, &addr))
 			wm_reply_address(r, is6, addr);
@@ -183,6 +177,24 @@ static void answer_node(struct wm_reply *r)
 		wm_reply_node_alias(r, n);
 	for (unsigned i = 0; r->q.type == WM_DNS_TXT && i < n->meta_count; i++)
 		put_txt(r, &n->meta[i]);
+}
+
+void wm_reply_own_node(struct wm_reply *r)
+{
+	node_records(r, wm_registry_node(r->s->registry));
+}
+
+static void answer_node(struct wm_reply *r)
+{
+	const struct wm_node *n = wm_registry_node_named(r->s->registry, r->ask.node);
+
+	if (n) {
+		node_records(r, n);
+		return;
+	}
+	node_source(r, r->ask.node);
+	if (!wm_places_node_below(r->s->places, r->ask.node))
+		r->rcode = WM_DNS_NXDOMAIN;
 }
 
 /* --- services --------------------------------------------------------------------------------- */
@@ -261,6 +273,8 @@ void wm_reply_answer(struct wm_reply *r)
 		wm_reply_apex(r);
 		break;
 	case WM_ASK_NS:
+		wm_reply_own_node(r);
+		break;
 	case WM_ASK_NODE:
 		answer_node(r);
 		break;
@@ -281,6 +295,9 @@ void wm_reply_answer(struct wm_reply *r)
 		break;
 	case WM_ASK_STATIC:
 		answer_static(r);
+		break;
+	case WM_ASK_KUBE:
+		wm_reply_kube(r);
 		break;
 	case WM_ASK_BRANCH:
 		break;
@@ -360,6 +377,8 @@ uint32_t wm_service_ttl(const struct wm_reply *r, const char *service)
 
 static uint32_t ttl_of(const struct wm_reply *r)
 {
+	if (r->ask.kind == WM_ASK_KUBE && r->ask.kube.form >= WM_KUBE_SERVICE)
+		return wm_service_ttl(r, r->ask.kube.key);
 	if (r->ask.kind != WM_ASK_SERVICE && r->ask.kind != WM_ASK_VIRTUAL)
 		return r->s->c.node_ttl_s;
 	return wm_service_ttl(r, r->ask.service);

@@ -88,7 +88,7 @@ static unsigned zone_of(const struct wm_dns_server *s, const struct wm_dns_ask *
 	return ask->known >= zone && (ntohl(v4) & space->mask) == space->base ? zone : 0;
 }
 
-static void put_ptr(struct wm_reply *r, const uint8_t *target)
+void wm_reply_ptr(struct wm_reply *r, const uint8_t *target)
 {
 	size_t begin = r->w.len, at;
 
@@ -174,7 +174,7 @@ bool wm_reverse_elsewhere(const struct wm_dns_server *s, const struct wm_dns_ask
 		return false;
 	if (ask->whole && (type == WM_DNS_PTR || type == WM_DNS_ANY))
 		find_owner(s, ask->addr, ask->is6, &o);
-	return !o.node && !o.service && !o.virtual_of;
+	return !o.node && !o.service && !o.virtual_of && !wm_kube_at(s->kube, ask->addr);
 }
 
 void wm_reply_reverse(struct wm_reply *r)
@@ -184,9 +184,12 @@ void wm_reply_reverse(struct wm_reply *r)
 	unsigned zone = zone_of(r->s, &r->ask);
 
 	r->changing |= !wm_places_whole(r->s->places);
+	if (asked && r->ask.whole && !wm_places_node(r->s->places, r->ask.addr) &&
+	    wm_reply_kube_ptr(r))
+		return;
 	there = r->ask.whole && owner_of(r, target);
 	if (there && asked) {
-		put_ptr(r, target);
+		wm_reply_ptr(r, target);
 		return;
 	}
 	if (!zone) {

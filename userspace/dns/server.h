@@ -7,6 +7,7 @@
  * 2782, 6891, 7766, 8482. Threading: loop thread only. */
 #pragma once
 #include "hot.h"
+#include "kube.h"
 #include "ready.h"
 #include "seen.h"
 #include "text.h"
@@ -64,6 +65,8 @@ struct wm_statics;
 struct wm_dns_config {
 	const char *domain, *alt_domain; /* alt NULL: none */
 	const char *datacenter;
+	const char *kube_domain;     /* the cluster's; NULL: there is none */
+	enum wm_kube_pods kube_pods; /* names of pods in it */
 	uint32_t ttl_s;	     /* of services that have no TTL of their own: wm_tables_policy */
 	uint32_t node_ttl_s; /* of nodes, addresses and the domain itself */
 	uint32_t negative_ttl_s;
