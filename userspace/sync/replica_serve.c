@@ -93,7 +93,8 @@ static int out_add(struct wm_replica *r, struct out *out, struct log *l, struct 
 		r->octets.len = before;
 		return 1;
 	}
-	if (!out_proved(r, out, l, o, r->octets.data + before, r->octets.len - before)) {
+	if (!out_proved(r, out, l, o, o->gone_s ? NULL : r->octets.data + before,
+			r->octets.len - before)) {
 		r->octets.len = before;
 		return 2;
 	}
