@@ -6,6 +6,7 @@
 #include "waymarkctl_doctor.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,13 +15,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SELFTEST_VIP	 "198.51.100.1" /* documentation range, RFC 5737: nobody's address */
 #define SELFTEST_PORT	 80
 #define SELFTEST_WAIT_MS 2000
-#define SELFTEST_SIZE	 16 /* entries of each map */
-#define DISCARD_PORT	 9  /* RFC 863; nothing is sent */
+#define SELFTEST_SIZE	 16		   /* entries of each map */
+#define DISCARD_PORT	 9		   /* RFC 863; nothing is sent */
+#define SELFTEST_OWN	 "waymark-doctor-" /* of the cgroup and the pin directory; a pid follows */
+#define SELFTEST_OLD_S	 60		   /* one that is under way takes some seconds */
 
 /* --- self-test -------------------------------------------------------------------------------- */
 struct selftest {
@@ -101,6 +105,29 @@ static int steer(struct selftest *t, char *why, size_t cap)
 	return -ECONNREFUSED;
 }
 
+/* What a self-test that was killed has left, in bpffs or among the cgroups: it is nobody's. One
+ * that is under way holds its pins and is in its cgroup, whatever its age. */
+static void sweep(const char *root, bool pins)
+{
+	DIR *d = opendir(root);
+	const struct dirent *at;
+	struct stat st;
+	char path[512];
+
+	while (d && (at = readdir(d))) {
+		if (strncmp(at->d_name, SELFTEST_OWN, strlen(SELFTEST_OWN)) != 0 ||
+		    snprintf(path, sizeof(path), "%s/%s", root, at->d_name) >= (int)sizeof(path) ||
+		    stat(path, &st) || time(NULL) - st.st_mtime < SELFTEST_OLD_S)
+			continue;
+		if (pins)
+			wm_plane_detach(path, false, NULL);
+		else
+			rmdir(path);
+	}
+	if (d)
+		closedir(d);
+}
+
 int ctl_selftest(char *why, size_t cap)
 {
 	struct selftest t = {.listener = -1};
@@ -118,8 +145,10 @@ int ctl_selftest(char *why, size_t cap)
 		snprintf(why, cap, "no cgroup2 mount");
 		return r;
 	}
-	snprintf(t.cgroup, sizeof(t.cgroup), "%s/waymark-doctor-%d", root, getpid());
-	snprintf(t.pins, sizeof(t.pins), "/sys/fs/bpf/waymark-doctor-%d", getpid());
+	sweep("/sys/fs/bpf", true);
+	sweep(root, false);
+	snprintf(t.cgroup, sizeof(t.cgroup), "%s/" SELFTEST_OWN "%d", root, getpid());
+	snprintf(t.pins, sizeof(t.pins), "/sys/fs/bpf/" SELFTEST_OWN "%d", getpid());
 	c.cgroup = t.cgroup;
 	c.pin_dir = t.pins;
 	if (mkdir(t.cgroup, 0755)) {

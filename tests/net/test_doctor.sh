@@ -200,5 +200,19 @@ END
 REPORT=$(sh "$TMP/private.sh" "$CG" "$CGROOT" "${DOCTOR[@]}")
 is "a private cgroup namespace" cgroup2 note 'root of a private cgroup namespace' '' "machine's cgroup2"
 fresh
-check "doctor leaves nothing" 0 "$(find /sys/fs/bpf "$CGROOT" -maxdepth 1 -name "waymark-doctor-*" | wc -l)"
+# --- what it leaves, and what one that was killed has left; others' tests have doctors of their own
+left() { find /sys/fs/bpf "$CGROOT" -maxdepth 1 -name "waymark-doctor-$1" | wc -l; }
+leave() { # as a killed one does
+	mkdir -p "$CGROOT/waymark-doctor-$1" "/sys/fs/bpf/waymark-doctor-$1/maps"
+	bpftool map create "/sys/fs/bpf/waymark-doctor-$1/maps/config" type array key 4 value 4 entries 1 name config
+}
+"${DOCTOR[@]}" >/dev/null &
+wait $!
+check "doctor leaves nothing" 0 "$(left $!)"
+leave $!
+doctor
+check "another's, of this minute, stays" 2 "$(left $!)"
+touch -d '2 minutes ago' "$CGROOT/waymark-doctor-$!" "/sys/fs/bpf/waymark-doctor-$!"
+doctor
+check "what a killed one left goes" 0 "$(left $!)"
 done_testing
