@@ -125,3 +125,31 @@ Test(labels, a_range_that_is_used_up_refuses_no_policy)
 	cr_assert_eq(wm_registry_policies(r), 1);
 	wm_registry_close(r);
 }
+
+/* Tags have them from when somebody asks; a range so small that names clash. */
+Test(labels, of_a_tag_are_kept_from_when_it_is_asked_for)
+{
+	static const char *const tags[] = {"a", "b", "c", "d", "e", "f"};
+	struct wm_registry_config c = config(db);
+	struct in_addr before[6];
+	struct wm_registry *r;
+
+	c.vip4_mask = 0xfffffff8;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	for (unsigned n = 0; n < 6; n++) {
+		cr_assert_eq(wm_registry_label_give(r, "web", tags[n]), 0);
+		before[n] = vip_of(r, "WEB", tags[n]);
+		cr_assert_neq(before[n].s_addr, 0);
+	}
+	wm_registry_finish(r);
+	wm_registry_close(r);
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	cr_assert_eq(vip_of(r, "web", "a").s_addr, 0, "nobody has asked since");
+	for (unsigned n = 6; n-- > 0;) {
+		cr_assert_eq(wm_registry_label_give(r, "web", tags[n]), 0);
+		cr_assert_eq(vip_of(r, "web", tags[n]).s_addr, before[n].s_addr, "%u", n);
+	}
+	wm_registry_label_retire(r, "web", "a");
+	cr_assert_eq(vip_of(r, "web", "a").s_addr, 0);
+	wm_registry_close(r);
+}

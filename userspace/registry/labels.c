@@ -110,6 +110,86 @@ int wm_labels_recover(struct wm_registry *r, const struct wm_policy *p)
 	return err == WM_E_FULL ? 0 : err;
 }
 
+/* --- tags ---------------------------------------------------------------------------------------
+ */
+static bool judge_label(struct wm_plan *p, struct wm_op *op)
+{
+	const struct wm_lease *l = wm_vips_find(p->r->vips, op->id);
+
+	op->unchanged = !l || !l->unsaved;
+	return !op->unchanged;
+}
+
+static void prepare_label(struct wm_plan *p, struct wm_op *op)
+{
+	const struct wm_lease *l = wm_vips_find(p->r->vips, op->id);
+
+	if (p->r->store && wm_plan_put_service(p, l, l->create_index))
+		wm_op_no_memory(op);
+	op->stores = true;
+}
+
+static void apply_label(struct wm_registry *r, struct wm_op *op)
+{
+	struct wm_lease *l = wm_vips_find(r->vips, op->id);
+
+	if (l)
+		l->unsaved = false;
+}
+
+static const struct wm_op_kind op_label = {
+	.judge = judge_label, .prepare = prepare_label, .apply = apply_label};
+
+int wm_registry_label_give(struct wm_registry *r, const char *service, const char *label)
+{
+	char key[WM_LABEL_KEY_MAX];
+	struct wm_lease *l;
+	struct wm_op *op;
+	int err;
+
+	if (!wm_label_key(key, service, label))
+		return WM_E_LIMIT;
+	l = wm_vips_find(r->vips, key);
+	if (!l) {
+		err = wm_vips_give(r->vips, key, &l);
+		if (err)
+			return err;
+		l->row = ++r->service_row;
+		l->create_index = r->index;
+		l->unsaved = true;
+	}
+	wm_lease_revive(r->vips, l);
+	op = l->unsaved ? wm_op_new(&op_label, sizeof(*op), key) : NULL;
+	if (op)
+		(void)wm_op_submit(r, op, NULL); /* else whoever asks next has it stored */
+	return 0;
+}
+
+void wm_registry_label_retire(struct wm_registry *r, const char *service, const char *label)
+{
+	char key[WM_LABEL_KEY_MAX];
+	struct wm_lease *l = wm_label_key(key, service, label) ? wm_vips_find(r->vips, key) : NULL;
+
+	if (l)
+		wm_lease_retire(r->vips, l);
+}
+
+void wm_registry_each_label(const struct wm_registry *r,
+			    void (*fn)(void *arg, const char *service, const char *label),
+			    void *arg)
+{
+	char service[WM_LABEL_KEY_MAX];
+	const struct wm_lease *l;
+	const char *label;
+	size_t pos = 0;
+
+	while ((l = wm_vips_next(r->vips, &pos))) {
+		label = wm_lease_label(l, service);
+		if (*label)
+			fn(arg, service, label);
+	}
+}
+
 /* --- reading ------------------------------------------------------------------------------------
  */
 bool wm_registry_label(const struct wm_registry *r, const char *service, const char *label,

@@ -212,6 +212,16 @@ const struct wm_service *wm_registry_service_at6(const struct wm_registry *r,
  *  are. @return false: it has none. Cost O(1). */
 bool wm_registry_label(const struct wm_registry *r, const char *service, const char *label,
 		       struct in_addr *ret4, struct in6_addr *ret6);
+/** Give a label its addresses, or take up those that it had: what is no subset has them from when
+ * it was asked for. There at once, stored soon: until then a crash gives it what its name gives.
+ *  @return 0, -ENOMEM, WM_E_FULL, WM_E_LIMIT. Cost O(1). */
+int wm_registry_label_give(struct wm_registry *r, const char *service, const char *label);
+/** They may be given to others when no more are free. Unknown: nothing. */
+void wm_registry_label_retire(struct wm_registry *r, const char *service, const char *label);
+/** All that have addresses, retired or not. @p fn may give labels none. Cost O(addresses given). */
+void wm_registry_each_label(const struct wm_registry *r,
+			    void (*fn)(void *arg, const char *service, const char *label),
+			    void *arg);
 /** Where virtual addresses are given from. */
 const struct wm_vip_space *wm_registry_vip_space(const struct wm_registry *r);
 /** Of this agent's node. */
