@@ -7,6 +7,7 @@
  * (8), then the object's octets. */
 #pragma once
 #include "etcd.h"
+#include "userspace/base/base64.h"
 
 #define WM_ETCD_KEY_MAX	   (2 + WM_PEER_ID_TEXT + 3 * WM_REPLICA_KEY_MAX + 1)
 #define WM_ETCD_HEADER	   40	/* octets before the object's */
@@ -82,8 +83,3 @@ void wm_etcd_found_name(const struct wm_etcd_key *k, struct wm_verify_found *f);
 
 /** Append the body of an authentication. @return false: out of room, or no UTF-8. */
 bool wm_etcd_login_write(const char *user, const char *password, struct wm_buf *b);
-
-/** Append in base64 (RFC 4648, 4) @p a, then @p b as if they were one. */
-bool wm_base64_put(struct wm_buf *to, const void *a, size_t a_len, const void *b, size_t b_len);
-/** Decode text of @p len octets; @p to holds len / 4 * 3 octets. @return octets, or -EINVAL. */
-long wm_base64_read(const char *text, size_t len, char *to);
