@@ -74,7 +74,9 @@ static inline void peer_answer(struct peer *p, int fd, char *req)
 	} else if (strcmp(path, "/binary") == 0) {
 		peer_reply(fd, 200, "", "a\x01\xff\xc3\xa4\xed\xa0\x80z");
 	} else if (strcmp(path, "/big") == 0) {
-		snprintf(more, sizeof(more), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+		snprintf(more, sizeof(more),
+			 "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n"
+			 "Content-Length: %d\r\n\r\n",
 			 PEER_BIG);
 		peer_send(fd, more, strlen(more));
 		for (int n = 0; n < PEER_BIG; n += (int)sizeof(chunk))

@@ -132,6 +132,52 @@ Test(http_client, cuts_long_and_endless_answers)
 	cr_assert_eq(r.len, 10);
 }
 
+static size_t taken, refusals;
+static struct wm_http_call *slow;
+static char head_seen[64];
+
+/* Each second part has to wait. */
+static int take_slowly(void *arg, const void *data, size_t len)
+{
+	static bool later;
+
+	(void)arg;
+	(void)data;
+	cr_assert(*head_seen, "no part before the headers");
+	later = !later;
+	refusals += later;
+	taken += later ? 0 : len;
+	return later ? WM_HTTP_LATER : 0;
+}
+
+static void see_head(void *arg, long status, const char *type)
+{
+	(void)arg;
+	snprintf(head_seen, sizeof(head_seen), "%ld %s", status, type);
+}
+
+Test(http_client, a_server_waits_while_its_parts_are_not_taken)
+{
+	struct wm_http_call_options o = {
+		.url = url_of("/big"), .on_data = take_slowly, .on_head = see_head};
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+	size_t before = 0;
+	struct result r;
+
+	slow = start(o, &r);
+	while (!r.calls && wm_clock_ms() < end) {
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+		if (r.calls || refusals == before)
+			continue;
+		before = refusals;
+		wm_http_call_resume(slow);
+	}
+	cr_assert_eq(r.error, 0, "%s", r.reason);
+	cr_assert_eq(taken, PEER_BIG);
+	cr_assert_gt(refusals, 1);
+	cr_assert_str_eq(head_seen, "200 a/b");
+}
+
 Test(http_client, refuses_endless_headers)
 {
 	struct result r = run((struct wm_http_call_options){.url = url_of("/heads")});

@@ -164,17 +164,40 @@ out:
 	return err;
 }
 
+/* PEM in memory, of which curl makes a copy. @return as curl_easy_setopt() would, 0 without one. */
+static unsigned set_pem(CURL *e, CURLoption option, const char *pem)
+{
+	struct curl_blob blob = {.flags = CURL_BLOB_COPY};
+	unsigned failed;
+
+	if (!pem || !*pem)
+		return 0;
+	blob.len = strlen(pem);
+	blob.data = strdup(pem); /* curl's is not const */
+	if (!blob.data)
+		return 1;
+	failed = curl_easy_setopt(e, option, &blob) != CURLE_OK;
+	explicit_bzero(blob.data, blob.len);
+	free(blob.data);
+	return failed;
+}
+
 /* curl keeps parsed authorities only when they come from a file alone, not from a directory too. */
 static bool set_tls(struct wm_http_call *call, const struct wm_http_call_options *o)
 {
-	bool own = o->tls_ca_file && *o->tls_ca_file;
+	bool file = o->tls_ca_file && *o->tls_ca_file;
+	bool own = file || (o->tls_ca_pem && *o->tls_ca_pem);
 	CURL *e = call->easy;
 	unsigned bad = 0;
 
 	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK;
 	bad |= curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S) != CURLE_OK;
 	if (own)
-		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, o->tls_ca_file) != CURLE_OK;
+		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, file ? o->tls_ca_file : NULL) !=
+		       CURLE_OK;
+	bad |= set_pem(e, CURLOPT_CAINFO_BLOB, o->tls_ca_pem);
+	bad |= set_pem(e, CURLOPT_SSLCERT_BLOB, o->tls_cert_pem);
+	bad |= set_pem(e, CURLOPT_SSLKEY_BLOB, o->tls_key_pem);
 	if (own || call->client->bundle)
 		bad |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL) != CURLE_OK;
 	if (o->tls_cert_file && *o->tls_cert_file)

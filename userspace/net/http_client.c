@@ -165,7 +165,11 @@ size_t wm_http_call_on_body(char *data, size_t one, size_t n, void *arg)
 	if (call->on_data)
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status == 200) {
-		call->stopped = call->on_data(call->arg, data, len) != 0;
+		int verdict = call->on_data(call->arg, data, len);
+
+		if (verdict == WM_HTTP_LATER)
+			return CURL_WRITEFUNC_PAUSE;
+		call->stopped = verdict != 0;
 		return call->stopped ? 0 : len;
 	}
 	if (keep > len)
@@ -195,6 +199,20 @@ static void keep_phrase(struct wm_http_call *call, const char *line, size_t len)
 	call->phrase[to] = '\0';
 }
 
+/* An empty line ends them; those of a 100 are not the answer's. */
+static void heads_end(struct wm_http_call *call)
+{
+	struct curl_header *type = NULL;
+	long status = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status < 200)
+		return;
+	if (curl_easy_header(call->easy, "Content-Type", 0, CURLH_HEADER, -1, &type))
+		type = NULL;
+	call->on_head(call->arg, status, type ? type->value : "");
+}
+
 size_t wm_http_call_on_header(char *data, size_t one, size_t n, void *arg)
 {
 	struct wm_http_call *call = arg;
@@ -207,6 +225,8 @@ size_t wm_http_call_on_header(char *data, size_t one, size_t n, void *arg)
 		call->len = 0; /* the body of a redirect is not the answer's */
 		keep_phrase(call, data, len);
 	}
+	if (call->on_head && len <= 2 && (*data == '\r' || *data == '\n'))
+		heads_end(call);
 	return len;
 }
 
@@ -725,6 +745,7 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 	if (o->say_len)
 		memcpy(call->say, o->say, o->say_len);
 	call->on_data = o->on_data;
+	call->on_head = o->on_head;
 	call->keepalive_s = o->tcp_keepalive_s;
 	call->easy = c->spares ? c->spare[--c->spares] : curl_easy_init();
 	if (!call->easy)
@@ -758,6 +779,12 @@ const char *wm_http_answer_header(const struct wm_http_answer *a, const char *na
 					      CURLH_HEADER | CURLH_TRAILER, -1, &h))
 		return NULL;
 	return h->value;
+}
+
+void wm_http_call_resume(struct wm_http_call *call)
+{
+	if (call->running && !call->finishing)
+		curl_easy_pause(call->easy, CURLPAUSE_CONT);
 }
 
 void wm_http_call_cancel(struct wm_http_call *call)

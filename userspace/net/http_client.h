@@ -27,14 +27,21 @@ struct wm_http_call_options {
 	bool http2; /* instead of HTTP/1.1: with http without asking first, with https by ALPN */
 	uint64_t timeout_ms; /* whole call */
 	size_t answer_max;   /* octets of the body kept */
-	/* Takes the body of a 200 part by part instead; not 0 ends the call as -EIO. NULL: kept */
+	/* Takes the body of a 200 part by part instead. WM_HTTP_LATER: this part was not taken, it
+	 * comes again after wm_http_call_resume(), and the server waits meanwhile; other than 0:
+	 * the call ends as -EIO. NULL: kept. Neither this nor on_head may touch the client. */
 	int (*on_data)(void *arg, const void *data, size_t len);
+	/* The headers of the answer are there, before any of its body. @p type: Content-Type, "" if
+	 * there is none. NULL: nobody wants to know */
+	void (*on_head)(void *arg, long status, const char *type);
 	bool follow_redirects; /* 5 at most, http and https only */
 	bool tls_skip_verify;
 	const char *tls_server_name; /* NULL: of the URL */
 	const char *tls_ca_file;     /* PEM; read again now and then. NULL or "": the system's */
 	/* PEM of what the client shows of itself, and its key; NULL or "": nothing */
 	const char *tls_cert_file, *tls_key_file;
+	/* The same three as PEM itself, in place of a file; NULL or "": none */
+	const char *tls_ca_pem, *tls_cert_pem, *tls_key_pem;
 	bool keep; /* go over a connection that such a call left, and leave it for the next one */
 	unsigned tcp_keepalive_s; /* a silent peer is asked after so long, and given up after four
 				   * times that; 0: as the system has it */
@@ -49,6 +56,7 @@ struct wm_http_call_options {
 	int (*heard)(const void *data, size_t len, const char **ret_why);
 };
 #define WM_HTTP_SAY_MAX 128 /* octets: a greeting */
+#define WM_HTTP_LATER	1   /* of on_data */
 struct wm_http_answer {
 	int error;	    /* 0, negative errno: -ETIMEDOUT, -ENXIO (no such host), -ENODATA (no
 			     * name server answers) */
@@ -80,4 +88,6 @@ struct wm_http_call *wm_http_call_start(struct wm_http_client *c,
 /** Value of a header or trailer of the answer, the last one if it repeats; NULL: there is none.
  *  Borrowed during the callback. */
 const char *wm_http_answer_header(const struct wm_http_answer *a, const char *name);
+/** Go on after WM_HTTP_LATER; what waits may be given to on_data before this returns. */
+void wm_http_call_resume(struct wm_http_call *call);
 void wm_http_call_cancel(struct wm_http_call *call); /* NULL ok; @p fn will not run */

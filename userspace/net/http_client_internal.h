@@ -22,6 +22,7 @@ struct wm_http_call {
 	char *dial, *dial_as; /* the URL's host, where the URL has another name for TLS */
 	void (*fn)(void *arg, const struct wm_http_answer *a);
 	int (*on_data)(void *arg, const void *data, size_t len);
+	void (*on_head)(void *arg, long status, const char *type);
 	void *arg;
 	char *body;
 	size_t len, cap, max, beyond, head;
