@@ -19,7 +19,7 @@ VERSION := $(shell cat VERSION)
 # Debian packages, by what needs them. `make deps` installs what is missing and nothing else.
 DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libnl-3-dev \
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
-	libpcre2-dev libroaring-dev libunbound-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
+	libpcre2-dev libroaring-dev libunbound-dev libyaml-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
@@ -30,7 +30,7 @@ DEPS_DEB := build-essential debhelper lintian debootstrap
 DEPS_KERNELS := qemu-system-x86 cpio busybox-static kmod xz-utils
 
 PKGS := libbpf libelf zlib libnl-3.0 libnl-route-3.0 jansson libssl libcrypto libevent_core \
-	libevent_extra libcurl sqlite3 libpcre2-8 libprotobuf-c libzstd libunbound
+	libevent_extra libcurl sqlite3 libpcre2-8 libprotobuf-c libzstd libunbound yaml-0.1
 
 # --- tools and flags ---------------------------------------------------------------------------
 CC := gcc

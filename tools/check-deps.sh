@@ -34,6 +34,7 @@ only 'userspace/net/' 'event2/|evhttp|event\.h' libevent
 only 'userspace/net/' 'curl/' libcurl
 only 'userspace/(security|net)/' 'openssl/' OpenSSL
 only 'userspace/sync/' 'protobuf-c/' protobuf-c
+only 'userspace/source/' 'yaml\.h' libyaml
 only 'userspace/(sync|store)/' 'zstd' zstd
 only 'userspace/(api|base|source)/|userspace/sync/etcd_(answer|code)\.c|tools/waymarkctl' 'jansson\.h' jansson
 
