@@ -8,10 +8,11 @@
 
 #include <stdint.h>
 
-#define WM_KUBE_ENVELOPE_MAX (64u << 10) /* octets beside the objects: a continue token is 1 KiB   \
-					  */
-#define WM_KUBE_DEPTH_MAX 128		 /* brackets in brackets: Kubernetes' own have 30 */
-#define WM_KUBE_CUT	  (64u << 10)	 /* octets kept of what is too long, for its name */
+#define WM_KUBE_ENVELOPE_MAX                                                                       \
+	(64u << 10)		      /* octets beside the objects: a continue token is 1 KiB      \
+				       */
+#define WM_KUBE_DEPTH_MAX 128	      /* brackets in brackets: Kubernetes' own have 30 */
+#define WM_KUBE_CUT	  (64u << 10) /* octets kept of what is too long, for its name */
 
 enum wm_kube_piece {
 	WM_KUBE_MORE,	  /* all that came was read */
