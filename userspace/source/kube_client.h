@@ -23,7 +23,7 @@ struct wm_kube_watch;
 #define WM_KUBE_VERSION_MAX 63	       /* octets of a resourceVersion: today 20 digits */
 #define WM_KUBE_WATCHES_MAX 16	       /* resources; each is a connection */
 #define WM_KUBE_SERVERS_MAX 16	       /* API servers that are tried in turn */
-#define WM_KUBE_TEXT_MAX    256	       /* octets of what state() says, NUL included */
+#define WM_KUBE_TEXT_MAX    320	       /* octets of what state() says, NUL included */
 
 enum wm_kube_event { WM_KUBE_ADDED, WM_KUBE_MODIFIED, WM_KUBE_DELETED };
 
