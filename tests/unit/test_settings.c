@@ -286,6 +286,22 @@ Test(settings, dump_reads_back)
 	wm_settings_done(&t);
 }
 
+Test(settings, dump_hides_secrets)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	cr_assert_eq(wm_settings_set(&s, "source.consul_token=8f1c0d52", &e), 0);
+	cr_assert_eq(wm_settings_set(&s, "source.consul_token_file=/etc/token", &e), 0);
+	wm_settings_dump(&s, f);
+	fclose(f);
+	cr_assert(!strstr(text, "8f1c0d52"));
+	cr_assert(strstr(text, "\"consul_token\": \"hidden\""));
+	cr_assert(strstr(text, "\"/etc/token\""), "where it is is none");
+	free(text);
+}
+
 Test(settings, reload_takes_what_may_change)
 {
 	struct wm_settings t;

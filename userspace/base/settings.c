@@ -751,6 +751,13 @@ static json_t *value_json(const struct wm_settings *s, const struct entry *t)
 	}
 }
 
+/* A secret itself, not the file of one; an empty one is told. */
+static bool is_secret(const struct wm_settings *s, const struct entry *t)
+{
+	return t->kind == KIND_STRING && strlen(t->name) >= 6 &&
+	       strcmp(t->name + strlen(t->name) - 6, "_token") == 0 && **(char **)field(s, t);
+}
+
 void wm_settings_dump(const struct wm_settings *s, FILE *out)
 {
 	json_t *root = json_object();
@@ -762,7 +769,9 @@ void wm_settings_dump(const struct wm_settings *s, FILE *out)
 			section = json_object();
 			json_object_set_new(root, entries[i].section, section);
 		}
-		json_object_set_new(section, entries[i].name, value_json(s, &entries[i]));
+		json_object_set_new(section, entries[i].name,
+				    is_secret(s, &entries[i]) ? json_string("hidden")
+							      : value_json(s, &entries[i]));
 	}
 	json_dumpf(root, out, JSON_INDENT(2));
 	fputc('\n', out);

@@ -269,6 +269,27 @@ static int check_etcd(const struct wm_settings *s, struct wm_err *e)
 	return 0;
 }
 
+static int check_consul(const struct wm_settings *s, struct wm_err *e)
+{
+	for (char *const *p = s->source_consul_addresses; *p; p++) {
+		if (!wm_endpoint_valid(*p))
+			return wm_err_set(e, WM_E_INVALID,
+					  "source.consul_addresses: URLs such as "
+					  "http://127.0.0.1:8500 are wanted, not \"%.64s\"",
+					  *p);
+	}
+	if (!*s->source_consul_addresses && s->source_consul_pass_on)
+		return wm_err_set(e, WM_E_INVALID,
+				  "source.consul_addresses: wanted, as source.consul_pass_on is "
+				  "set");
+	if (!*s->source_consul_cert_file != !*s->source_consul_key_file)
+		return wm_err_set(
+			e, WM_E_INVALID,
+			"source.consul_cert_file, source.consul_key_file: neither without "
+			"the other");
+	return 0;
+}
+
 static int check_sync_words(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const modes[] = {"off", "peers", "etcd", NULL};
@@ -324,11 +345,11 @@ static int check_sync_probe(const struct wm_settings *s, struct wm_err *e)
 }
 
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level,	  check_scripts,  check_os_services, check_domain,     check_alt_domain,
-	check_datacenter, check_ttls,	  check_data_dir,    check_pin_dir,    check_way_in,
-	check_hosts,	  check_watchers, check_etcd,	     check_sync_words, check_sync_security,
-	check_sync_probe, check_upstream, check_paths,	     check_dns_tls,    check_dns64,
-	check_allow,
+	check_level,	     check_scripts,    check_os_services, check_domain,	 check_alt_domain,
+	check_datacenter,    check_ttls,       check_data_dir,	  check_pin_dir, check_way_in,
+	check_hosts,	     check_watchers,   check_etcd,	  check_consul,	 check_sync_words,
+	check_sync_security, check_sync_probe, check_upstream,	  check_paths,	 check_dns_tls,
+	check_dns64,	     check_allow,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
