@@ -131,6 +131,7 @@ Test(consul_decode, other_answers_of_a_real_consul)
 	cr_assert_eq(wm_consul_self_read(body, body_len, &self, &why), 0, "%s", why.text);
 	cr_assert_str_eq(self.datacenter, "quay");
 	cr_assert_str_eq(self.node, "granite-2");
+	cr_assert_str_eq(self.id, "0416e1fd-c5a3-77a0-bd00-f1cc55814540");
 	recorded("services");
 	cr_assert_eq(wm_consul_services_read(body, body_len, on_name, NULL, &why), 0);
 	cr_assert_str_eq(names, "consul ink quill ");

@@ -479,6 +479,7 @@ int wm_consul_self_read(const char *body, size_t len, struct wm_consul_self *ret
 	if (!r.err) {
 		snprintf(ret->datacenter, sizeof(ret->datacenter), "%s", dc);
 		snprintf(ret->node, sizeof(ret->node), "%s", text(&r, config, "NodeName"));
+		snprintf(ret->id, sizeof(ret->id), "%s", text(&r, config, "NodeID"));
 	}
 	json_decref(root);
 	return r.err;

@@ -69,6 +69,7 @@ int wm_consul_services_read(const char *text, size_t len, int (*fn)(void *arg, c
 struct wm_consul_self {
 	char datacenter[WM_CONSUL_DATACENTER_MAX + 1];
 	char node[WM_NODE_NAME_MAX + 1]; /* cut */
+	char id[WM_NODE_ID_MAX + 1];	 /* of the node; cut */
 };
 /** @return 0, WM_E_DECODE. */
 int wm_consul_self_read(const char *text, size_t len, struct wm_consul_self *ret, struct wm_err *e);
