@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "config_consul.h"
 #include "config_dns.h"
 #include "config_sync.h"
 #include "userspace/api/policy_dir.h"
@@ -557,6 +558,15 @@ static void check_mesh(struct faults *f)
 	(void)wm_config_sync_join_file(&c, on_mesh_fault, f);
 }
 
+static void check_consul(struct faults *f)
+{
+	struct wm_consul_config c;
+	struct wm_err e = {0};
+
+	if (*f->s->source_consul_addresses && wm_config_consul(f->s, &c, &e))
+		refuse(f, &e);
+}
+
 static void check_custom(struct faults *f)
 {
 	const char *path = f->s->kernel_custom;
@@ -615,6 +625,7 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	check_statics(&f);
 	check_dns_tls(&f);
 	check_mesh(&f);
+	check_consul(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED
 	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)

@@ -68,6 +68,9 @@ refused 'sync.etcd_endpoints: URLs such as .* not "10.0.0.1:2379"' --set sync.et
 refused 'sync.etcd_prefix: a prefix such as /waymark/dc1/ .* not "/waymark"' --set sync.etcd_prefix=/waymark
 refused 'sync.etcd_password_file: wanted, as sync.etcd_user is set' --set sync.etcd_user=me
 refused 'sync.etcd_cert_file, sync.etcd_key_file: neither' --set sync.etcd_key_file=/etc/passwd
+refused 'source.consul_addresses: URLs such as .* not "10.0.0.1:8500"' --set source.consul_addresses=10.0.0.1:8500
+refused 'source.consul_addresses: wanted, as source.consul_pass_on is set' --set source.consul_pass_on=true
+refused 'source.consul_cert_file, source.consul_key_file: neither' --set source.consul_key_file=/etc/passwd
 refused 'sync.etcd_lease: ' --set sync.etcd_lease=1s
 refused 'rules_file.*/nonexistent|/nonexistent.*No such file' --set registry.rules_file=/nonexistent
 refused 'node.data_dir: /nonexistent: No such file' --set node.data_dir=/nonexistent/data
@@ -127,6 +130,7 @@ refused 'sync.ca_file: .* is not an authority.s' "${mesh[@]}" --set sync.ca_file
 refused 'sync.cert_file: /nonexistent: No such file' "${mesh[@]}" --set sync.cert_file=/nonexistent
 refused 'sync.key_file: .* has no private key that can be read' "${mesh[@]}" --set sync.key_file="$CA/keyring"
 refused 'sync.etcd_ca_file: cannot read /nonexistent' --set sync.mode=etcd --set sync.etcd_endpoints=https://127.0.0.1:2379 --set sync.etcd_ca_file=/nonexistent
+refused 'source.consul_token_file: cannot read /nonexistent' --set source.consul_addresses=http://127.0.0.1:8501 --set source.consul_token_file=/nonexistent
 taken() { # kind, its name: somebody else has the port
 	(exec /usr/bin/python3 -c "import socket, time; s = socket.socket(socket.AF_INET, socket.$1); s.bind(('127.0.0.1', 8301)); s.type == socket.SOCK_STREAM and s.listen(); print('there', flush=True); time.sleep(60)" >"$TMP/taken") &
 	holder=$!
