@@ -144,7 +144,7 @@ static json_t *member(const json_t *v, const char *key)
 {
 	json_t *m = json_object_get(v, key);
 
-	return m && json_is_null(m) ? NULL : m;
+	return json_is_null(m) ? NULL : m;
 }
 
 static json_t *object(struct reader *r, const json_t *v, const char *key)
@@ -163,7 +163,7 @@ static const char *text(struct reader *r, const json_t *v, const char *key)
 
 	if (m && !json_is_string(m))
 		wrong(r, WM_E_DECODE, key, "not a text");
-	return m && json_is_string(m) ? json_string_value(m) : "";
+	return json_is_string(m) ? json_string_value(m) : "";
 }
 
 static uint64_t number(struct reader *r, const json_t *v, const char *key, uint64_t max)
@@ -435,7 +435,7 @@ static json_t *parse_object(const char *body, size_t len, struct wm_err *e)
 	json_error_t why;
 	json_t *root = json_loadb(body, len, FLAGS, &why);
 
-	if (root && json_is_object(root))
+	if (json_is_object(root))
 		return root;
 	wm_err_set(e, WM_E_DECODE, "%s", root ? "the answer is no object" : why.text);
 	json_decref(root);
