@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* links: base model source */
+/* test_kube_pods.c - the Pods of a node as an API server tells of them, and who has an address. */
+#include "userspace/source/kube_pods.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define UID_A "0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01"
+
+static struct wm_kube_pods *p;
+
+static void setup(void)
+{
+	p = wm_kube_pods_new();
+	cr_assert_not_null(p);
+}
+
+static void teardown(void)
+{
+	wm_kube_pods_free(p);
+}
+
+TestSuite(kube_pods, .init = setup, .fini = teardown);
+
+static void is_there(const char *json)
+{
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_kube_pods_object(p, json, strlen(json), &e), 0, "%s", e.text);
+}
+
+static const char *name_at(const char *address)
+{
+	const struct wm_kube_pod_here *pod;
+	struct in6_addr a;
+
+	cr_assert_eq(wm_kube_address_parse(address, &a), 0);
+	pod = wm_kube_pods_at(p, &a);
+	return pod ? pod->name : "";
+}
+
+static const char *const web =
+	"{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\",\"uid\":\"" UID_A "\"},"
+	"\"spec\":{\"nodeName\":\"n1\"},\"status\":{\"phase\":\"Running\",\"podIP\":\"10.244.1.5\","
+	"\"podIPs\":[{\"ip\":\"10.244.1.5\"},{\"ip\":\"fd00:10:244::5\"}]}}";
+
+Test(kube_pods, a_pod_is_found_by_each_address_and_by_its_uid)
+{
+	const struct wm_kube_pod_here *pod;
+
+	is_there(web);
+	cr_expect_str_eq(name_at("10.244.1.5"), "web-1");
+	cr_expect_str_eq(name_at("fd00:10:244::5"), "web-1");
+	cr_expect_str_eq(name_at("10.244.1.6"), "");
+	pod = wm_kube_pods_uid(p, UID_A, strlen(UID_A));
+	cr_assert_not_null(pod);
+	cr_expect_str_eq(pod->namespace, "default");
+	cr_expect_not(pod->out);
+	/* as systemd writes it: kubepods-burstable-pod0f3c1a52_7d2b_..slice */
+	cr_expect_eq(wm_kube_pods_uid(p, "0f3c1a52_7d2b_4a0e_8a5e_2f6f0a4b9c01", 36), pod);
+	cr_expect_null(wm_kube_pods_uid(p, UID_A, 35));
+	cr_expect_null(wm_kube_pods_uid(p, "", 0));
+}
+
+Test(kube_pods, an_address_is_no_pods_when_it_has_ended)
+{
+	is_there(web);
+	is_there("{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\",\"uid\":\"" UID_A
+		 "\"},\"status\":{\"phase\":\"Succeeded\",\"podIP\":\"10.244.1.5\"}}");
+	cr_expect_str_eq(name_at("10.244.1.5"), "");
+	is_there("{\"metadata\":{\"name\":\"job\",\"namespace\":\"x\"},\"status\":{\"phase\":"
+		 "\"Running\",\"podIP\":\"10.244.1.5\"}}");
+	cr_expect_str_eq(name_at("10.244.1.5"), "job");
+}
+
+Test(kube_pods, the_hosts_address_is_nobodys)
+{
+	const struct wm_kube_pod_here *pod;
+
+	is_there("{\"metadata\":{\"name\":\"proxy\",\"namespace\":\"kube-system\",\"uid\":\"" UID_A
+		 "\",\"annotations\":{\"waymark.io/steer\":\"false\"}},\"spec\":{\"hostNetwork\":"
+		 "true},\"status\":{\"podIP\":\"192.168.7.11\"}}");
+	cr_expect_str_eq(name_at("192.168.7.11"), "");
+	pod = wm_kube_pods_uid(p, UID_A, strlen(UID_A));
+	cr_assert_not_null(pod);
+	cr_expect(pod->host_network);
+	cr_expect(pod->out);
+}
+
+Test(kube_pods, a_list_takes_away_what_does_not_come)
+{
+	static const char gone[] = "{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"default\"}}";
+	struct wm_err e = {0};
+
+	is_there(web);
+	is_there("{\"metadata\":{\"name\":\"b\",\"namespace\":\"x\"},\"status\":{\"podIP\":"
+		 "\"10.244.1.7\"}}");
+	is_there("{\"metadata\":{\"name\":\"c\",\"namespace\":\"x\"}}");
+	wm_kube_pods_begin(p);
+	is_there(web);
+	wm_kube_pods_skipped(p, "x", "c");
+	wm_kube_pods_end(p);
+	cr_expect_eq(wm_kube_pods_count(p), 2);
+	cr_expect_str_eq(name_at("10.244.1.7"), "");
+	cr_expect_str_eq(name_at("10.244.1.5"), "web-1");
+	cr_expect_eq(wm_kube_pods_gone(p, gone, strlen(gone), &e), 0);
+	cr_expect_str_eq(name_at("10.244.1.5"), "");
+	cr_expect_eq(wm_kube_pods_object(p, "{}", 2, &e), WM_E_INVALID);
+	cr_expect_eq(wm_kube_pods_count(p), 1);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube_pods.h - who has an address on this node: its Pods, by their addresses and uids. Pods of the
+ * host's network are found by uid alone: their address is the node's. Threading: one owner. */
+#pragma once
+#include "kube_objects.h"
+
+#define WM_KUBE_PODS_MAX 4096 /* of one node: kubelets allow some hundred */
+#define WM_KUBE_UID_MAX	 63   /* octets: a UUID has 36 */
+
+struct wm_kube_pod_here {
+	char namespace[WM_KUBE_LABEL_MAX + 1];
+	char name[WM_KUBE_NAME_MAX + 1];
+	char uid[WM_KUBE_UID_MAX + 1];
+	struct in6_addr addresses[2]; /* IPv4 is mapped */
+	unsigned addresses_count;     /* 0: none yet, it has ended, or has the host's */
+	bool host_network;
+	bool out; /* WM_KUBE_STEER_KEY: it is to be left alone */
+	/* the table's */
+	unsigned seen;
+	char key[WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX + 1];
+};
+
+struct wm_kube_pods;
+struct wm_kube_pods *wm_kube_pods_new(void);	/* NULL without memory */
+void wm_kube_pods_free(struct wm_kube_pods *p); /* NULL ok */
+/** As of wm_kube_view_object() and the others there. */
+int wm_kube_pods_object(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e);
+int wm_kube_pods_gone(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e);
+void wm_kube_pods_skipped(struct wm_kube_pods *p, const char *namespace, const char *name);
+void wm_kube_pods_begin(struct wm_kube_pods *p);
+void wm_kube_pods_end(struct wm_kube_pods *p);
+
+/** @return NULL: nobody's. Borrowed until the next object. Cost O(pods). */
+const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pods *p,
+					       const struct in6_addr *address);
+/** @p uid with dashes or with underscores, as systemd writes it in a cgroup's name. Cost O(pods).
+ */
+const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pods *p, const char *uid,
+						size_t len);
+/** Walk: start with *pos = 0; NULL ends. */
+const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pods *p, size_t *pos);
+unsigned wm_kube_pods_count(const struct wm_kube_pods *p);
