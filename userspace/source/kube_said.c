@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube_said.c - see kube_said.h. */
+#include "kube_said.h"
+
+#include "userspace/base/map.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVICE_MAX (WM_KUBE_LABEL_MAX + 1 + WM_KUBE_LABEL_MAX)
+#define KEY_MAX	    (WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX)
+#define BY	    "WaymarkPolicy "
+
+struct entry {
+	char key[KEY_MAX + 1]; /* of an annotation the service, of a resource its own */
+	char service[SERVICE_MAX + 1];
+	char by[sizeof(BY) + WM_KUBE_NAME_MAX];
+	unsigned seen;
+	char *json;
+};
+
+struct kube_said {
+	struct wm_map *annotations, *resources;
+	struct wm_kube_said *all;
+	unsigned seen;
+};
+
+struct kube_said *kube_said_new(void)
+{
+	struct kube_said *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->annotations = wm_map_new(WM_KUBE_SAID_MAX);
+	s->resources = wm_map_new(WM_KUBE_SAID_MAX);
+	if (s->annotations && s->resources)
+		return s;
+	kube_said_free(s);
+	return NULL;
+}
+
+static void entry_free(struct entry *x)
+{
+	if (x)
+		free(x->json);
+	free(x);
+}
+
+static void free_all(struct wm_map *m)
+{
+	size_t pos = 0;
+	void *x;
+
+	while (m && (x = wm_map_next(m, &pos)))
+		entry_free(x);
+	wm_map_free(m);
+}
+
+void kube_said_free(struct kube_said *s)
+{
+	if (!s)
+		return;
+	free_all(s->annotations);
+	free_all(s->resources);
+	free(s->all);
+	free(s);
+}
+
+/* The entry of this key, made if it is not there. */
+static int entry_get(struct wm_map *m, const char *key, struct entry **ret)
+{
+	struct entry *x = wm_map_get(m, key, strlen(key));
+	int r;
+
+	if (!x) {
+		x = calloc(1, sizeof(*x));
+		if (!x)
+			return -ENOMEM;
+		snprintf(x->key, sizeof(x->key), "%s", key);
+		r = wm_map_put(m, x->key, strlen(x->key), x, NULL);
+		if (r) {
+			free(x);
+			return r == -ENOSPC ? WM_E_CAPACITY : r;
+		}
+	}
+	*ret = x;
+	return 0;
+}
+
+static void entry_drop(struct wm_map *m, struct entry *x)
+{
+	if (x)
+		wm_map_del(m, x->key, strlen(x->key));
+	entry_free(x);
+}
+
+static int set_json(struct entry *x, char *json)
+{
+	if (!json)
+		return -ENOMEM;
+	free(x->json);
+	x->json = json;
+	return 0;
+}
+
+int kube_said_annotation(struct kube_said *s, const char *service, const char *json)
+{
+	struct entry *x = NULL;
+	int r;
+
+	if (!json) {
+		entry_drop(s->annotations, wm_map_get(s->annotations, service, strlen(service)));
+		return 0;
+	}
+	r = entry_get(s->annotations, service, &x);
+	if (r)
+		return r;
+	snprintf(x->service, sizeof(x->service), "%s", service);
+	snprintf(x->by, sizeof(x->by), "annotation");
+	r = set_json(x, strdup(json));
+	if (r && !x->json)
+		entry_drop(s->annotations, x);
+	return r;
+}
+
+/* --- resources ---------------------------------------------------------------------------------
+ */
+/* The policy's object, without the name of its service. */
+static char *text_of(const json_t *policy)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)policy);
+	char *text;
+
+	if (!copy)
+		return NULL;
+	(void)json_object_del(copy, "service");
+	text = json_dumps(copy, JSON_COMPACT);
+	json_decref(copy);
+	return text;
+}
+
+static int put(struct kube_said *s, const struct wm_kube_policy *in, struct wm_err *e)
+{
+	char key[KEY_MAX + 1];
+	struct entry *x = NULL;
+	int r;
+
+	snprintf(key, sizeof(key), "%s/%s", in->meta.namespace, in->meta.name);
+	r = entry_get(s->resources, key, &x);
+	if (r)
+		return wm_err_set(e, r, "%.63s: there are more than %d policies", in->meta.name,
+				  WM_KUBE_SAID_MAX);
+	x->seen = s->seen;
+	snprintf(x->service, sizeof(x->service), "%s/%s", in->meta.namespace, in->service);
+	snprintf(x->by, sizeof(x->by), BY "%s", in->meta.name);
+	r = set_json(x, text_of(in->policy));
+	if (r && !x->json)
+		entry_drop(s->resources, x);
+	return r ? wm_err_set(e, r, "out of memory") : 0;
+}
+
+int kube_said_object(struct kube_said *s, const char *json, size_t len, struct wm_err *e)
+{
+	json_t *o = wm_kube_open(json, len, e);
+	struct wm_kube_policy in;
+	int r = o ? wm_kube_policy_decode(o, &in, e) : WM_E_INVALID;
+
+	if (!r)
+		r = put(s, &in, e);
+	json_decref(o);
+	return r;
+}
+
+static struct entry *find(struct kube_said *s, const char *namespace, const char *name)
+{
+	char key[KEY_MAX + 1];
+	int n = snprintf(key, sizeof(key), "%s/%s", namespace, name);
+
+	return n < (int)sizeof(key) ? wm_map_get(s->resources, key, (size_t)n) : NULL;
+}
+
+int kube_said_gone(struct kube_said *s, const char *json, size_t len, struct wm_err *e)
+{
+	json_t *o = wm_kube_open(json, len, e);
+	struct wm_kube_meta m;
+	int r = o ? wm_kube_meta_decode(o, &m, e) : WM_E_INVALID;
+
+	if (!r)
+		entry_drop(s->resources, find(s, m.namespace, m.name));
+	json_decref(o);
+	return r;
+}
+
+void kube_said_skipped(struct kube_said *s, const char *namespace, const char *name)
+{
+	struct entry *x = find(s, namespace, name);
+
+	if (x)
+		x->seen = s->seen;
+}
+
+void kube_said_begin(struct kube_said *s)
+{
+	s->seen++;
+}
+
+void kube_said_end(struct kube_said *s)
+{
+	struct entry *x;
+	size_t pos = 0;
+
+	while ((x = wm_map_next(s->resources, &pos))) {
+		if (x->seen != s->seen)
+			entry_drop(s->resources, x);
+	}
+}
+
+/* --- all ---------------------------------------------------------------------------------------
+ */
+/* By service; of one service resources first, these by their names. */
+static int by_service(const void *a, const void *b)
+{
+	const struct wm_kube_said *x = a, *y = b;
+	int r = strcmp(x->service, y->service);
+
+	/* "WaymarkPolicy" is before "annotation" */
+	return r ? r : strcmp(x->by, y->by);
+}
+
+static unsigned gather(const struct wm_map *m, struct wm_kube_said *to)
+{
+	const struct entry *x;
+	unsigned n = 0;
+	size_t pos = 0;
+
+	while ((x = wm_map_next(m, &pos)))
+		to[n++] =
+			(struct wm_kube_said){.service = x->service, .by = x->by, .json = x->json};
+	return n;
+}
+
+int kube_said_all(struct kube_said *s, const struct wm_kube_said **ret, unsigned *ret_count)
+{
+	size_t most = wm_map_len(s->annotations) + wm_map_len(s->resources);
+	struct wm_kube_said *all = realloc(s->all, (most + 1) * sizeof(*all));
+	unsigned count, kept = 0;
+
+	if (!all)
+		return -ENOMEM;
+	s->all = all;
+	count = gather(s->resources, all);
+	count += gather(s->annotations, all + count);
+	qsort(all, count, sizeof(*all), by_service);
+	for (unsigned n = 0; n < count; n++) {
+		if (!kept || strcmp(all[kept - 1].service, all[n].service) != 0)
+			all[kept++] = all[n];
+	}
+	*ret = all;
+	*ret_count = kept;
+	return 0;
+}
