@@ -266,6 +266,11 @@ static inline bool wm_instance_foreign(const struct wm_instance *i)
 {
 	return i->version.origin == WM_ORIGIN_FOREIGN;
 }
+/** Brought by a source (source/source.h), which is no agent: this agent's view alone? */
+static inline bool wm_instance_of_source(const struct wm_instance *i)
+{
+	return wm_instance_foreign(i) && wm_peer_id_is_source(&i->version.writer);
+}
 /** Is it newer than @p b, which is of the same origin? */
 static inline bool wm_version_newer(const struct wm_version *a, const struct wm_version *b)
 {

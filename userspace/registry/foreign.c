@@ -275,6 +275,9 @@ static int judge_change(const struct wm_registry *r, const struct wm_foreign_cha
 		return invalid(e, "a change is of no agent");
 	if (c->forget && !*c->id)
 		return invalid(e, "a node is not forgotten by itself");
+	if (c->source != wm_peer_id_is_source(&c->version.writer) ||
+	    (c->source && c->version.origin != WM_ORIGIN_FOREIGN))
+		return wm_err_set(e, WM_E_CONFLICT, "it is said to be of a source of this agent");
 	if (!c->version.seq && !c->forget)
 		return invalid(e, "a change has no number");
 	if (c->semver && strnlen(c->semver, WM_META_VALUE_MAX + 1) > WM_META_VALUE_MAX)
@@ -302,6 +305,7 @@ static int read_change(struct wm_registry *r, const struct wm_foreign_change *c,
 	f->gone = c->gone || c->forget;
 	f->forget = c->forget;
 	f->mended = c->mended;
+	f->source = c->source;
 	f->when_s = c->gone_ms / 1000;
 	f->op.object = *c->id ? WM_OBJECT_SERVICE : WM_OBJECT_NODE;
 	f->op.restore = true;	 /* as it is, whatever there is */

@@ -21,6 +21,10 @@ struct wm_foreign_change {
 	/* The instance is not wanted here any more, whatever its version: it goes without a
 	 * tombstone, with its node if nothing else is on it, and comes back as it was. */
 	bool forget;
+	/* FOREIGN, of a node that a source of this agent brings (source/source.h): `writer` is such
+	 * a one's id, and nobody else's. It is kept whether there are other agents or not, told to
+	 * none, leaves no tombstone, and takes no agent's name, be that alive or not. */
+	bool source;
 	/* This agent wrote it while its clock was ahead, and it has a lower version from now on. */
 	bool mended;
 	uint64_t gone_ms;   /* when, since 1970 */
@@ -77,15 +81,15 @@ struct wm_logged {
  * before that is told twice, as it is by then. One listener; NULL: nobody. */
 void wm_registry_on_logged(struct wm_registry *r, void (*fn)(void *arg, const struct wm_logged *l),
 			   void *arg);
-/** Each object and each tombstone that the registry has, of all origins, in no order: for the
- *  start. Ends when @p fn returns other than 0, with that. */
+/** Each object and each tombstone that the registry has, of all origins but sources, in no order:
+ *  for the start. Ends when @p fn returns other than 0, with that. */
 int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const struct wm_logged *l),
 			     void *arg);
 /** Append the octets of an object as it is now, for wm_foreign_change.object.
  *  @param origin of which agent's log (this one's, or another's); not looked at if @p shared
  *  @param node of a shared one, in any case; else not looked at
- *  @return 0; WM_E_UNKNOWN: there is none (it is gone, not there yet, or stands aside for an
- *  agent's own); -ENOMEM. */
+ *  @return 0; WM_E_UNKNOWN: there is none (it is gone, not there yet, stands aside for an agent's
+ *  own, or is a source's); -ENOMEM. */
 int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *origin, bool shared,
 			      const char *node, const char *id, struct wm_buf *b);
 /** Clocks of shared objects that are drawn are above @p clock, and the time's, from here on: what

@@ -20,7 +20,7 @@ struct wm_foreign_op {
 	struct wm_foreign_call *call;
 	struct wm_version version;
 	char origin[WM_PEER_ID_TEXT]; /* of FOREIGN ones */
-	bool gone, forget, mended;
+	bool gone, forget, mended, source;
 	uint64_t when_s;
 	char *semver;		/* of what is gone; NULL: none */
 	struct wm_node *facts;	/* of a node; NULL: taken */

@@ -112,7 +112,12 @@ static bool judge_claim(struct wm_plan *p, struct wm_foreign_op *f)
 			"one of them another node.name",
 			at->name, f->origin);
 	} else if (at && at != own && holds(p, at, WM_ORIGIN_FOREIGN)) {
-		if (is_alive(p, at))
+		if (f->source || wm_instance_of_source(wm_view_holder(p, at)))
+			wm_op_refuse(&f->op, WM_E_CONFLICT,
+				     "Node name \"%.64s\" is claimed by a source of this agent, "
+				     "and by an agent: give one of them another",
+				     at->name);
+		else if (is_alive(p, at))
 			wm_op_refuse(
 				&f->op, WM_E_CONFLICT,
 				"Node name \"%.64s\" is claimed by two agents, %s and %s: give "
@@ -172,7 +177,7 @@ static void filter_checks(struct wm_plan *p, struct wm_foreign_op *f)
 	for (unsigned n = 0; n < in->checks_count; n++) {
 		struct wm_check *c = in->checks[n];
 		const struct wm_instance *owner = NULL;
-		bool drop = is_foreign(f) && strcmp(c->id, WM_SERF_ID) == 0;
+		bool drop = is_foreign(f) && !f->source && strcmp(c->id, WM_SERF_ID) == 0;
 
 		if (f->op.home && wm_view_check(p, f->op.home, c->id, &owner) && owner != f->old)
 			drop |= !is_foreign(f) && owner->version.origin != WM_ORIGIN_SHARED;
@@ -363,7 +368,7 @@ static void add_serf(struct wm_plan *p, struct wm_foreign_op *f, struct wm_insta
 	struct wm_check *was = f->op.home ? wm_view_check(p, f->op.home, WM_SERF_ID, NULL) : NULL;
 	struct wm_check **all;
 
-	if (!is_foreign(f) || (was && wm_cbox(was)->local && !f->clears))
+	if (!is_foreign(f) || f->source || (was && wm_cbox(was)->local && !f->clears))
 		return;
 	all = realloc(in->checks, (in->checks_count + 1) * sizeof(struct wm_check *));
 	if (!all) {
@@ -527,7 +532,7 @@ static void prepare_gone(struct wm_plan *p, struct wm_foreign_op *f)
 	struct leaving l = {.of = f->version.origin};
 
 	if (f->old && *f->op.id) {
-		p->no_tombstones = f->forget;
+		p->no_tombstones = f->forget || f->source;
 		wm_edit_drop(p, &f->op, f->op.home, f->op.id);
 		p->no_tombstones = false;
 		if (!f->op.code)
@@ -545,7 +550,7 @@ static void prepare_gone(struct wm_plan *p, struct wm_foreign_op *f)
 		}
 		keep_node(p, &f->op, f->op.home);
 	}
-	if (!f->op.code && bury(p, f))
+	if (!f->op.code && !f->source && bury(p, f))
 		wm_op_no_memory(&f->op);
 }
 
@@ -677,6 +682,7 @@ static struct wm_op *rest_of(struct wm_op *op)
 	rest->version = f->version;
 	memcpy(rest->origin, f->origin, sizeof(rest->origin));
 	rest->gone = f->gone;
+	rest->source = f->source;
 	rest->when_s = f->when_s;
 	rest->semver = f->semver;
 	rest->facts = f->facts;

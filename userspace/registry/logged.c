@@ -122,7 +122,8 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
 		struct wm_logged l = p->live ? word_of(r, v, p->live->node->folded, p->live->id)
 					     : word_of(r, v, p->tomb->node, p->tomb->id);
 
-		if (!v->seq) /* a node that was only heard of */
+		/* a node that was only heard of; what a source says is nobody else's to know */
+		if (!v->seq || (p->live && wm_instance_of_source(p->live)))
 			continue;
 		l.gone = !p->live;
 		l.gone_ms = p->live ? 0 : p->tomb->when_s * 1000;
@@ -181,7 +182,7 @@ int wm_registry_object_encode(struct wm_registry *r, const struct wm_peer_id *or
 			   shared    ? WM_ORIGIN_SHARED
 			   : n->self ? WM_ORIGIN_OWN
 				     : WM_ORIGIN_FOREIGN);
-	if (!i || (n->self ? 0 : !i->version.seq))
+	if (!i || (n->self ? 0 : !i->version.seq) || wm_instance_of_source(i))
 		return WM_E_UNKNOWN;
 	err = wm_record_put_told(&r->record, i);
 	if (err)

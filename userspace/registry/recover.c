@@ -257,7 +257,7 @@ static int take_holder(struct recovery *rc, struct wm_node *node, uint64_t row, 
 			    : foreign  ? WM_ORIGIN_FOREIGN
 				       : WM_ORIGIN_SHARED;
 	take_version(rc->r, i, &rc->decoded->version);
-	if (foreign && rc->r->sync && add_serf(rc->r, i))
+	if (foreign && rc->r->sync && !wm_instance_of_source(i) && add_serf(rc->r, i))
 		return no_memory(e);
 	i->status = wm_instance_worst(i);
 	return enter_checks(rc->r, node, i) ? no_memory(e) : 0;
@@ -342,6 +342,8 @@ static int instance_row(struct recovery *rc, uint64_t row, enum wm_version_origi
 		      : wm_record_get_instance(rc->copy.data, rc->copy.len, d);
 	if (err)
 		return damaged(rc, WM_STORE_INSTANCES, row, "cannot be decoded", e);
+	if (o == WM_ORIGIN_FOREIGN && !r->sync && !wm_peer_id_is_source(&d->version.writer))
+		return forget_row(rc, row, e);
 	if (catalog && *d->node_name)
 		node = wm_find_node(r, d->node_name);
 	if (!node)
@@ -419,8 +421,6 @@ static int any_row(void *arg, uint64_t row, const void *data, size_t len, struct
 		return policy_row(rc, row, e);
 	if (type == WM_RECORD_CATALOG_NODE || type == WM_RECORD_FOREIGN_NODE)
 		return node_row(rc, row, type == WM_RECORD_FOREIGN_NODE, e);
-	if (type == WM_RECORD_FOREIGN_INSTANCE && !rc->r->sync)
-		return forget_row(rc, row, e);
 	return instance_row(rc, row,
 			    type == WM_RECORD_INSTANCE		 ? WM_ORIGIN_OWN
 			    : type == WM_RECORD_CATALOG_INSTANCE ? WM_ORIGIN_SHARED
@@ -534,7 +534,7 @@ static int forget_nodes(struct recovery *rc, struct wm_err *e)
 		struct wm_node *n = i ? i->node : NULL;
 
 		next = TAILQ_NEXT(p, entry);
-		if (!i || !wm_instance_foreign(i))
+		if (!i || !wm_instance_foreign(i) || wm_instance_of_source(i))
 			continue;
 		i->version = (struct wm_version){.origin = WM_ORIGIN_SHARED};
 		r->unversioned++;
