@@ -108,6 +108,8 @@ static void page_put(struct page *p, const struct wm_version *v, const char *nod
 	size_t before = p->octets.len;
 	Waymark__Interest__Item *i;
 
+	if (!shared && wm_peer_id_is_source(&origin))
+		return; /* a source's is this agent's view alone */
 	if (!p->one && (p->count == LEAF_ITEMS_MAX || p->octets.len >= PAGE_MAX)) {
 		page_send(p);
 		before = 0;

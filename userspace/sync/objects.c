@@ -681,6 +681,8 @@ void wm_objects_forget(struct wm_objects *o, const struct wm_peer_id *id)
 	struct pause *p = pause_of(o, id);
 	struct wm_err e = {0};
 
+	if (wm_peer_id_is_source(id)) /* it is of no agent, whoever says so */
+		return;
 	if (p)
 		end_pause(p);
 	if (o->s->replica)

@@ -48,7 +48,8 @@ static void judge(struct wm_strays *k, const struct wm_node *n)
 	const struct wm_peer_id *id = &n->holder->version.writer;
 	struct stray *t;
 
-	if (!wm_instance_foreign(n->holder) || wm_members_by_id(k->s->members, id))
+	if (!wm_instance_foreign(n->holder) || wm_peer_id_is_source(id) ||
+	    wm_members_by_id(k->s->members, id))
 		return;
 	t = stray_of(k, id);
 	if (!t)
