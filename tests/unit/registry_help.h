@@ -277,8 +277,9 @@ static inline char *show(const struct wm_registry *r)
 /* Every change seen, as text. */
 static inline void record_change(void *arg, const struct wm_change *c)
 {
-	static const char *const kinds[] = {"",	    "+svc",   "upsert", "delete", "status",
-					    "-svc", "-check", "node",	"+node",  "-node"};
+	static const char *const kinds[] = {"",		"+svc",	  "upsert", "delete", "status",
+					    "-svc",	"-check", "node",   "+node",  "-node",
+					    "followed", "policy", "spec"};
 
 	wm_buf_printf(arg, "%s %s%s%s%s%s;", kinds[c->kind], c->service ? c->service->name : "node",
 		      c->instance ? "/" : "", c->instance ? c->instance->id : "",
