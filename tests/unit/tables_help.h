@@ -174,7 +174,7 @@ struct wanted {
 	struct wm_want_set w;
 };
 
-static void want(struct wanted *x, unsigned service, unsigned count)
+static __attribute__((unused)) void want(struct wanted *x, unsigned service, unsigned count)
 {
 	memset(x, 0, sizeof(*x));
 	snprintf(x->name, sizeof(x->name), "s%u", service);
@@ -193,7 +193,7 @@ static void want(struct wanted *x, unsigned service, unsigned count)
 	}
 }
 
-static int put(struct wm_tables *t, struct wanted *x)
+static __attribute__((unused)) int put(struct wm_tables *t, struct wanted *x)
 {
 	struct wm_err e = {0};
 

@@ -545,7 +545,7 @@ Test(names, a_subset_has_names_of_its_own)
 		ask("V2.web.virtual.dc1.consul", A);
 		cr_assert_eq(have(1, vip), 1);
 		if (tables_too)
-			wm_tables_part_del(tables, "web", "v2", 0);
+			wm_tables_part_del(tables, "web", "v2", 0, 0);
 	}
 	ask("v2.web.service.mesh.internal", SRV);
 	cr_assert_eq(have(1, NULL), 1);

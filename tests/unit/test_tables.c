@@ -141,7 +141,7 @@ Test(tables, a_part_of_a_service_has_names_of_its_own)
 	cr_assert_eq(wm_tables_sweep(t), 0);
 	cr_assert_eq(wm_tables_label_set(t, "s1", "v2.eu"), set);
 	cr_assert_eq(p->names.writes + p->fronts.writes, 0);
-	wm_tables_part_del(t, "s1", "v2.eu", 0);
+	wm_tables_part_del(t, "s1", "v2.eu", 0, 0);
 	cr_assert_eq(led_to(t, "\2v2\2eu\2s1\7virtual\4mesh\10internal"), -1);
 	cr_assert_eq(p->names.n, 2);
 	cr_assert_eq(p->fronts.n, 2);
@@ -188,7 +188,7 @@ Test(tables, a_port_has_a_set_of_its_own)
 	cr_assert_eq(put(t, &port) + put(t, &all), 0);
 	cr_assert_eq(wm_tables_sweep(t), 0);
 	cr_assert_eq(p->names.writes + p->fronts.writes, 0);
-	wm_tables_part_del(t, "s1", NULL, 9090);
+	wm_tables_part_del(t, "s1", NULL, 9090, 0);
 	cr_assert_eq(p->fronts.n, 2);
 	wm_tables_free(t);
 	free(p);

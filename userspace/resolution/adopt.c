@@ -67,7 +67,7 @@ static bool key_of(const struct wm_tables *t, const struct wm_name *v, struct wm
 			 (const char *)v->name + end + 1, end < all ? "/" : "", text + last);
 		if (wm_wire_name(d, last ? text : "", key, kind, wire) == v->len &&
 		    memcmp(wire, v->name, v->len) == 0)
-			return !wm_svc_key(ret, key, last ? text : NULL, 0);
+			return !wm_svc_key(ret, key, last ? text : NULL, 0, 0);
 	}
 	return false;
 }
@@ -113,6 +113,8 @@ static int adopt_frontends(struct wm_tables *t)
 			return r;
 		if (r)
 			t->ops->frontend_del(t->ops->arg, &k);
+		else if (wm_front_hold_set(t, v.set))
+			return -ENOMEM;
 	}
 	return r == -ENOENT ? 0 : r;
 }

@@ -208,7 +208,7 @@ void wm_backends_count_ejected(struct wm_tables *t, const struct wm_svc *s, uint
 
 uint32_t wm_tables_ejected(const struct wm_tables *t, const char *service, const char *label)
 {
-	const struct wm_svc *s = wm_svc_find(t, service, label, 0);
+	const struct wm_svc *s = wm_svc_find(t, service, label, 0, 0);
 
 	return s && t->mem.set_live
 		       ? __atomic_load_n(&t->mem.set_live[s->set].ejected, __ATOMIC_RELAXED)

@@ -39,6 +39,16 @@ struct wm_front_entry {
 	struct wm_frontend_key key;
 	struct wm_frontend v;
 	bool kernel, claimed;
+	struct wm_fronts *owner; /* NULL: a virtual address, or shared */
+	uint32_t sharers;	 /* services that have a port of the address; 0: it is not shared */
+	uint32_t put;		 /* number of the last put that wanted it */
+};
+/* What leads to a service beside its virtual addresses. */
+struct wm_fronts {
+	struct wm_front_entry **at;
+	unsigned count;
+	unsigned contested, unfit; /* of what was wanted: another has it; it is none to take */
+	char service[];
 };
 
 /* What a set has published. */
@@ -68,13 +78,13 @@ struct wm_svc {
 	struct wm_traffic gone; /* what was counted of backends that left */
 	uint16_t len;		/* of `name`, without its last NUL */
 	uint16_t label;		/* place in it; 0: the set is of all of the service. Behind a mark
-				 * the port that it is of */
+				 * the port that it is of, and the protocol's letter */
 	char name[];		/* the service; behind its NUL the label. "": an adopted set that no
 				 * name tells of */
 };
 /* What finds a set: the service, or its name, NUL and the label. */
 struct wm_svc_key {
-	char text[WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + sizeof(":65535")];
+	char text[WM_SERVICE_NAME_MAX + 1 + WM_TAG_MAX + sizeof(":65535t")];
 	size_t len;
 };
 
@@ -106,7 +116,10 @@ struct wm_tables {
 	struct wm_map *names;	 /* by folded wire name */
 	struct wm_map *hashes;	 /* by kernel key: the entry that owns it in the kernel */
 	struct wm_map *fronts;	 /* by key */
-	struct wm_svc **by_set;	 /* sets_cap */
+	struct wm_map *fronted;	 /* struct wm_fronts, by service */
+	struct wm_svc *refusing; /* the set of nobody, for ports that are refused; NULL: none yet */
+	uint32_t fronts_put;
+	struct wm_svc **by_set; /* sets_cap */
 	void (*lost)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp);
 	void *lost_arg;
 	/* backends.c */
@@ -134,12 +147,13 @@ struct wm_tables {
 /** Of what was taken out of programs' reach just now: it goes to the pools with what is freed. */
 uint64_t wm_tables_ticket(const struct wm_tables *t);
 /** @return 0, -EINVAL: it is too long. @p label NULL or "": of all of the service; @p port 0: of
- * all ports. */
-int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port);
+ * all ports; @p proto 0: of both protocols. */
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port,
+	       uint8_t proto);
 struct wm_svc *wm_svc_new(struct wm_tables *t, const struct wm_svc_key *k, uint32_t set);
 /** @p label as in wm_svc_key(). @return NULL: there is no such set. */
 struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label,
-			   uint16_t port);
+			   uint16_t port, uint8_t proto);
 /** Everything of @p s out of the tables; @p s is freed. */
 void wm_svc_remove(struct wm_tables *t, struct wm_svc *s);
 /** @return 0, -ENOMEM. Keeps no order. */
@@ -222,7 +236,8 @@ size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *se
 		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1]);
 /** @return 0, -EINVAL for a domain that is no domain. */
 int wm_wire_domain(const char *text, struct wm_domain *ret);
-/** The set that an adopted frontend of @p w leads to, or WM_NO_SET; its key is the IPv4 address. */
+/** The set that an adopted frontend of @p w leads to, or WM_NO_SET: its virtual IPv4 address, or
+ *  w->front. */
 uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set *w);
 /** The four names and two frontends of @p s. @return 0, WM_E_FULL, -ENOMEM. */
 int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
@@ -230,7 +245,23 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 void wm_lookups_remove(struct wm_tables *t, struct wm_svc *s);
 void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n);
 void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f);
+/** A new one, which leads nowhere yet. @return NULL with the reason in @p ret_err: -ENOMEM,
+ * WM_E_FULL with @p e. */
+struct wm_front_entry *wm_front_new(struct wm_tables *t, const struct wm_frontend_key *k,
+				    int *ret_err, struct wm_err *e);
+/** Let it say @p v, in the kernel as well. @return 0, WM_E_FULL. */
+int wm_front_store(struct wm_tables *t, struct wm_front_entry *f, const struct wm_frontend *v,
+		   struct wm_err *e);
+/** Of a set without backends an address alone tells whose it is: let it be kept until the sweep.
+ *  @return 0, -ENOMEM. */
+int wm_front_hold_set(struct wm_tables *t, uint32_t set);
 /** Take an entry of the kernel into the dictionary, unclaimed. @return 0, -ENOMEM, -EINVAL. */
 int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct wm_name *v);
 int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 		   const struct wm_frontend *v);
+
+/* fronts.c */
+void wm_front_key(const struct wm_want_front *f, struct wm_frontend_key *ret);
+/** A virtual address takes @p f, which its owner had. */
+void wm_fronts_forget(struct wm_front_entry *f);
+void wm_fronts_free(struct wm_tables *t);

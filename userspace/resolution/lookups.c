@@ -215,8 +215,8 @@ void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f)
 	free(f);
 }
 
-static struct wm_front_entry *front_new(struct wm_tables *t, const struct wm_frontend_key *k,
-					int *ret_err)
+struct wm_front_entry *wm_front_new(struct wm_tables *t, const struct wm_frontend_key *k,
+				    int *ret_err, struct wm_err *e)
 {
 	struct wm_front_entry *f = calloc(1, sizeof(*f));
 
@@ -227,9 +227,39 @@ static struct wm_front_entry *front_new(struct wm_tables *t, const struct wm_fro
 	*ret_err = wm_map_put(t->fronts, &f->key, sizeof(f->key), f, NULL);
 	if (*ret_err) {
 		free(f);
+		if (*ret_err == -ENOSPC)
+			*ret_err = wm_err_set(e, WM_E_FULL, "frontends: %u are the limit",
+					      t->mem.frontends_cap);
 		return NULL;
 	}
 	return f;
+}
+
+int wm_front_store(struct wm_tables *t, struct wm_front_entry *f, const struct wm_frontend *v,
+		   struct wm_err *e)
+{
+	int r;
+
+	if (memcmp(&f->v, v, sizeof(*v)) != 0)
+		f->kernel = false;
+	f->v = *v;
+	f->claimed = true;
+	if (f->kernel || !t->ops)
+		return 0;
+	r = t->ops->frontend_put(t->ops->arg, &f->key, &f->v);
+	if (r)
+		return wm_err_set(
+			e, WM_E_FULL, "frontends: the kernel's table took no more (%u of %u, %s)",
+			(unsigned)wm_map_len(t->fronts), t->mem.frontends_cap, strerror(-r));
+	f->kernel = true;
+	return 0;
+}
+
+int wm_front_hold_set(struct wm_tables *t, uint32_t set)
+{
+	static const struct wm_svc_key nobody;
+
+	return t->by_set[set] || wm_svc_new(t, &nobody, set) ? 0 : -ENOMEM;
 }
 
 int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
@@ -240,7 +270,7 @@ int wm_front_adopt(struct wm_tables *t, const struct wm_frontend_key *k,
 
 	if (v->set >= t->mem.sets_cap || v->seal || wm_map_get(t->fronts, k, sizeof(*k)))
 		return -EINVAL;
-	f = front_new(t, k, &r);
+	f = wm_front_new(t, k, &r, NULL);
 	if (!f)
 		return r;
 	f->v = *v;
@@ -259,26 +289,14 @@ static int front_put(struct wm_tables *t, struct wm_svc *s, unsigned i,
 		wm_front_remove(t, old);
 		s->fronts[i] = NULL;
 	}
+	if (f && f->owner) /* a policy gives the virtual address this port */
+		wm_fronts_forget(f);
 	if (!f)
-		f = front_new(t, k, &r);
+		f = wm_front_new(t, k, &r, e);
 	if (!f)
-		return r == -ENOSPC ? wm_err_set(e, WM_E_FULL, "frontends: %u are the limit",
-						 t->mem.frontends_cap)
-				    : r;
-	if (memcmp(&f->v, &v, sizeof(v)) != 0)
-		f->kernel = false;
-	f->v = v;
-	f->claimed = true;
+		return r;
 	s->fronts[i] = f;
-	if (f->kernel || !t->ops)
-		return 0;
-	r = t->ops->frontend_put(t->ops->arg, &f->key, &f->v);
-	if (r)
-		return wm_err_set(
-			e, WM_E_FULL, "frontends: the kernel's table took no more (%u of %u, %s)",
-			(unsigned)wm_map_len(t->fronts), t->mem.frontends_cap, strerror(-r));
-	f->kernel = true;
-	return 0;
+	return wm_front_store(t, f, &v, e);
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
@@ -300,23 +318,34 @@ static bool key_of(const struct wm_want_set *w, unsigned i, struct wm_frontend_k
 
 uint32_t wm_lookups_adopted(const struct wm_tables *t, const struct wm_want_set *w)
 {
+	const struct wm_front_entry *f = NULL;
 	struct wm_frontend_key k;
-	const struct wm_front_entry *f =
-		key_of(w, 0, &k) ? wm_map_get(t->fronts, &k, sizeof(k)) : NULL;
 
+	if (!w->proto && key_of(w, 0, &k))
+		f = wm_map_get(t->fronts, &k, sizeof(k));
+	if (!f && w->front) {
+		wm_front_key(w->front, &k);
+		f = wm_map_get(t->fronts, &k, sizeof(k));
+	}
 	return f && !f->claimed ? f->v.set : WM_NO_SET;
 }
 
-static int fronts_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
-		      struct wm_err *e)
+static int virtual_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+		       struct wm_err *e)
 {
 	unsigned n = w->port ? WM_SET_FRONTS : WM_SET_FRONTS / 2;
 	uint32_t flags = w->ports ? WM_FRONTEND_F_EXACT : 0;
 	struct wm_frontend_key k;
 	int bad = 0, r;
 
-	for (unsigned i = 0; i < n; i++) {
-		r = key_of(w, i, &k) ? front_put(t, s, i, &k, flags, e) : 0;
+	for (unsigned i = 0; i < n && !w->proto; i++) {
+		r = 0;
+		if (key_of(w, i, &k)) {
+			r = front_put(t, s, i, &k, flags, e);
+		} else if (s->fronts[i]) {
+			wm_front_remove(t, s->fronts[i]);
+			s->fronts[i] = NULL;
+		}
 		bad = bad ? bad : r;
 	}
 	return bad;
@@ -371,7 +400,7 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 {
 	static const char *const kinds[] = {"service", "virtual"};
 	unsigned families = families_of(w);
-	int bad = fronts_put(t, s, w, e), r;
+	int bad = virtual_put(t, s, w, e), r;
 
 	for (unsigned i = 0; i < WM_SERVICE_NAMES && !w->port; i++) {
 		const struct wm_domain *d = &t->domains[i / 2];
@@ -380,6 +409,12 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 
 		if (!d->len || (w->tag && i % 2))
 			continue;
+		if (w->nameless) {
+			if (s->names[i])
+				wm_name_remove(t, s->names[i]);
+			s->names[i] = NULL;
+			continue;
+		}
 		len = wm_wire_name(d, s->label ? s->name + s->label : "", s->name, kinds[i % 2],
 				   v.name);
 		if (!len)

@@ -344,7 +344,7 @@ static void drop_parts(struct wm_resolution *x, struct compiled *c, const struct
 	for (size_t at = 0; at < c->parts.len; at += sizeof(k)) {
 		memcpy(&k, c->parts.data + at, sizeof(k));
 		if (!left || !has_key(left, &k))
-			wm_tables_part_del(x->tables, c->service->name, k.label, k.port);
+			wm_tables_part_del(x->tables, c->service->name, k.label, k.port, 0);
 	}
 	wm_buf_done(&c->parts);
 }
@@ -422,13 +422,13 @@ static void put_tag(struct wm_resolution *x, struct compiled *c, const struct ta
 	if (is_subset(x, c, t->text))
 		return;
 	if (c->service->instances_count > TAGS_INSTANCES_MAX) {
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
 		return;
 	}
 	strcpy(part.label, t->text);
 	r = want(x, c->service, &part, &plan, &w);
 	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->tables, &w, NULL, NULL))
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
 	wm_plan_done(&plan);
 }
 
@@ -445,7 +445,7 @@ static void drop_tags(struct wm_resolution *x, struct compiled *c)
 	struct tag *t;
 
 	while ((t = LIST_FIRST(&c->tags))) {
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0);
+		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
 		tag_free(x, t);
 	}
 }
@@ -456,7 +456,7 @@ void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
 
 	while ((t = TAILQ_FIRST(&x->tags)) && t->until_ns <= now_ns) {
 		if (!is_subset(x, t->compiled, t->text))
-			wm_tables_part_del(x->tables, t->compiled->service->name, t->text, 0);
+			wm_tables_part_del(x->tables, t->compiled->service->name, t->text, 0, 0);
 		tag_free(x, t);
 	}
 }

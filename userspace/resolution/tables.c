@@ -7,6 +7,7 @@
 #include "userspace/base/map.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,13 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 	t->names = wm_map_new(mem->names_cap);
 	t->hashes = wm_map_new(mem->names_cap);
 	t->fronts = wm_map_new(mem->frontends_cap);
+	t->fronted = wm_map_new(mem->sets_cap);
 	t->by_set = calloc(mem->sets_cap, sizeof(struct wm_svc *));
 	t->sets = wm_index_pool_new(mem->sets_cap);
 	t->heads = wm_index_pool_new(mem->heads_cap);
 	t->backends = wm_index_pool_new(mem->backends_cap);
 	t->slots = wm_range_pool_new(mem->slots_cap);
-	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->by_set ||
+	if (!t->services || !t->names || !t->hashes || !t->fronts || !t->fronted || !t->by_set ||
 	    wm_backends_init(t) || !t->sets || !t->heads || !t->backends || !t->slots ||
 	    wm_wire_domain(domain, &t->domains[0]) ||
 	    (alt_domain && wm_wire_domain(alt_domain, &t->domains[1]))) {
@@ -67,6 +69,7 @@ void wm_tables_free(struct wm_tables *t)
 
 	if (!t)
 		return;
+	wm_fronts_free(t);
 	for (uint32_t i = 0; t->by_set && i < t->mem.sets_cap; i++) {
 		if (!t->by_set[i])
 			continue;
@@ -134,8 +137,10 @@ void wm_table_memory_free(struct wm_table_memory *m)
 }
 
 /* --- services --------------------------------------------------------------------------------- */
-int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port)
+int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, uint16_t port,
+	       uint8_t proto)
 {
+	const char *letter = proto == IPPROTO_TCP ? "t" : proto ? "u" : "";
 	size_t n = strlen(service);
 	int more;
 
@@ -146,7 +151,8 @@ int wm_svc_key(struct wm_svc_key *ret, const char *service, const char *label, u
 	ret->len = n;
 	if (!*label && !port)
 		return 0;
-	more = port ? snprintf(ret->text + n + 1, sizeof(ret->text) - n - 1, "%s\2%u", label, port)
+	more = port ? snprintf(ret->text + n + 1, sizeof(ret->text) - n - 1, "%s\2%u%s", label,
+			       port, letter)
 		    : snprintf(ret->text + n + 1, sizeof(ret->text) - n - 1, "%s", label);
 	ret->len += 1 + (size_t)more;
 	return 0;
@@ -459,7 +465,7 @@ static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_s
 	struct wm_svc_key k;
 	uint32_t set;
 
-	if (wm_svc_key(&k, w->service, w->label, w->port))
+	if (wm_svc_key(&k, w->service, w->label, w->port, w->proto))
 		return wm_err_set(e, WM_E_INVALID, "the name of a set is too long");
 	*ret = wm_map_get(t->services, k.text, k.len);
 	if (!*ret)
@@ -532,16 +538,18 @@ void wm_svc_remove(struct wm_tables *t, struct wm_svc *s)
 }
 
 struct wm_svc *wm_svc_find(const struct wm_tables *t, const char *service, const char *label,
-			   uint16_t port)
+			   uint16_t port, uint8_t proto)
 {
 	struct wm_svc_key k;
 
-	return wm_svc_key(&k, service, label, port) ? NULL : wm_map_get(t->services, k.text, k.len);
+	return wm_svc_key(&k, service, label, port, proto) ? NULL
+							   : wm_map_get(t->services, k.text, k.len);
 }
 
-void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port)
+void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port,
+			uint8_t proto)
 {
-	struct wm_svc *s = wm_svc_find(t, service, label, port);
+	struct wm_svc *s = wm_svc_find(t, service, label, port, proto);
 
 	if (s)
 		wm_svc_remove(t, s);
@@ -549,7 +557,7 @@ void wm_tables_part_del(struct wm_tables *t, const char *service, const char *la
 
 int wm_tables_del(struct wm_tables *t, const char *service)
 {
-	wm_tables_part_del(t, service, NULL, 0);
+	wm_tables_part_del(t, service, NULL, 0, 0);
 	return 0;
 }
 
@@ -620,7 +628,7 @@ const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set)
 {
 	const struct wm_svc *s = set < t->mem.sets_cap ? t->by_set[set] : NULL;
 
-	return s && *s->name ? s->name : NULL;
+	return s && *s->name && s != t->refusing ? s->name : NULL;
 }
 
 uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label)
@@ -636,7 +644,15 @@ uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label)
 
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
-	const struct wm_svc *s = wm_svc_find(t, service, label, 0);
+	const struct wm_svc *s = wm_svc_find(t, service, label, 0, 0);
+
+	return s ? (int64_t)s->set : -ENOENT;
+}
+
+int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, uint16_t port,
+			   uint8_t proto)
+{
+	const struct wm_svc *s = wm_svc_find(t, service, NULL, port, proto);
 
 	return s ? (int64_t)s->set : -ENOENT;
 }

@@ -107,9 +107,15 @@ struct wm_want_set {
 	const char *label; /* in front of it: the set is of a part of the service. NULL: of all */
 	uint16_t port; /* of the addresses, host order: such a set is of it alone, and has no names.
 			* 0: the set is of every port */
+	uint8_t proto; /* of `port`: it is one that a source gives the service, and has no address
+			* of itself: wm_tables_fronts_put(). 0: both */
 	bool ports;    /* some ports of the addresses have sets of their own */
 	bool srv;      /* whom SRV may name is known by the backends alone */
 	bool tag;      /* the label is a tag: there is no virtual name */
+	bool nameless; /* the service has no instance: it has no names */
+	/* one that is to lead to it: by it the set of an earlier run is known, if no name tells.
+	 * NULL: none */
+	const struct wm_want_front *front;
 };
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
@@ -130,8 +136,40 @@ int wm_tables_put(struct wm_tables *t, const struct wm_want_set *w, uint32_t *re
 		  struct wm_err *e);
 /** Remove the set of a service with its names. Unknown: 0. */
 int wm_tables_del(struct wm_tables *t, const char *service);
-/** The same of a part of it, or of a port. */
-void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port);
+/** The same of a part of it, or of a port; @p proto as in struct wm_want_set. */
+void wm_tables_part_del(struct wm_tables *t, const char *service, const char *label, uint16_t port,
+			uint8_t proto);
+
+/* --- addresses of a service beside the virtual ones --- */
+/* One that leads to a set of it. Of an address that the service has alone, the port 0 comes first:
+ * what has no other entry is refused there. Of one that services share it passes. */
+struct wm_want_front {
+	__be32 addr_be[4]; /* v4-mapped if IPv4 */
+	uint16_t port;	   /* host order; 0: all others of the address, of both protocols */
+	uint8_t proto;	   /* IPPROTO_TCP, _UDP */
+	bool shared;	   /* port 0 */
+	uint32_t set;	   /* of a port */
+	const char *unfit; /* why it is not taken; NULL: it is. Static */
+};
+/** Told of each that is not taken: @p why, another service has it. */
+typedef void (*wm_front_unfit_fn)(void *arg, const struct wm_want_front *f, const char *why);
+/** Let exactly these lead to @p service, by difference; entries of an earlier run are taken over.
+ *  Whoever has an address or a port of one first keeps it, and with the port 0 the others of that
+ *  address are not taken either. Sets and names come before, and go behind.
+ *  @p fn may be NULL. @return 0; WM_E_FULL, -ENOMEM: then none leads to it. */
+int wm_tables_fronts_put(struct wm_tables *t, const char *service, const struct wm_want_front *want,
+			 unsigned count, wm_front_unfit_fn fn, void *arg, struct wm_err *e);
+/** None does any more. */
+void wm_tables_fronts_del(struct wm_tables *t, const char *service);
+/** How many do. */
+unsigned wm_tables_fronts(const struct wm_tables *t, const char *service);
+/** Does another service have something that this one was put with? */
+bool wm_tables_contested(const struct wm_tables *t, const char *service);
+/** The service that has the address alone; NULL: none, or it is shared. Borrowed. */
+const char *wm_tables_front_owner(const struct wm_tables *t, const __be32 addr_be[4]);
+/** Is it the set that ports lead to which are refused? It is no service's. */
+bool wm_tables_refuses(const struct wm_tables *t, uint32_t set);
+
 /** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
 int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
@@ -178,12 +216,17 @@ uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label)
 /** Set index of a service, or of a part of it; or -ENOENT. */
 int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label);
+/** The same of a port that a source gives the service. */
+int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, uint16_t port,
+			   uint8_t proto);
 /** Wire form (folded) of the domain and the alternative domain; NULL when none. */
 const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len);
 struct wm_tables_stats {
 	uint32_t names, frontends, sets, slots,
 		backends; /* in use; those in quarantine count as used */
 	uint32_t slots_quarantined, backends_quarantined;
+	uint32_t fronts_contested; /* that another service had first */
+	uint32_t fronts_unfit;	   /* that are no addresses to take from a source */
 	uint64_t puts, publishes, state_stores, full, collisions;
 };
 void wm_tables_stats(const struct wm_tables *t, struct wm_tables_stats *ret);

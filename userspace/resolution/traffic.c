@@ -21,7 +21,7 @@ static bool is_own(const struct wm_tables *t, const struct wm_svc *s, uint32_t i
 void wm_traffic_left(struct wm_tables *t, uint32_t index, uint32_t set)
 {
 	const struct wm_svc *had = t->by_set[set];
-	struct wm_svc *s = had && *had->name ? wm_svc_find(t, had->name, NULL, 0) : NULL;
+	struct wm_svc *s = had && *had->name ? wm_svc_find(t, had->name, NULL, 0, 0) : NULL;
 
 	if (!s || !t->mem.live || !is_own(t, s, index))
 		return;

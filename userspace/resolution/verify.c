@@ -27,10 +27,11 @@ struct verify {
 static void part_text(const struct wm_want_set *w, char *out, size_t cap)
 {
 	bool all = !w->label || !*w->label;
-	char port[sizeof(":65535")] = "";
+	char port[sizeof(":65535/udp")] = "";
 
 	if (w->port)
-		snprintf(port, sizeof(port), ":%u", w->port);
+		snprintf(port, sizeof(port), ":%u%s", w->port,
+			 w->proto == IPPROTO_UDP ? "/udp" : "");
 	snprintf(out, cap, "%s%s%s%s", all ? "" : w->label, all ? "" : ".", w->service, port);
 }
 
@@ -190,7 +191,7 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 {
 	char of[PART_MAX];
 	const struct verify v = {t, fn, arg, of};
-	const struct wm_svc *s = wm_svc_find(t, w->service, w->label, w->port);
+	const struct wm_svc *s = wm_svc_find(t, w->service, w->label, w->port, w->proto);
 	uint32_t n = w->backends_count;
 	bool whole = true;
 	int64_t slots;
@@ -216,6 +217,44 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 		return (int)slots;
 	check_table(&v, s, (uint32_t)slots);
 	return 0;
+}
+
+/* --- addresses of a source ----------------------------------------------------------------------
+ */
+static void front_text(const struct wm_frontend_key *k, char *out, size_t cap)
+{
+	bool four = !k->addr_be[0] && !k->addr_be[1] && k->addr_be[2] == htonl(0xffff);
+
+	place_text(four ? k->addr_be[3] : 0, k->addr_be, ntohs(k->port_be), out, cap);
+}
+
+void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
+			     const struct wm_want_front *want, unsigned count, wm_difference_fn fn,
+			     void *arg)
+{
+	const struct verify v = {t, fn, arg, service};
+	char text[INET6_ADDRSTRLEN + 10];
+	const struct wm_front_entry *f;
+	struct wm_frontend_key k;
+
+	/* whoever has not got all that it wants has told so */
+	if (wm_tables_contested(t, service))
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		if (want[i].unfit) { /* its ports follow it */
+			while (i + 1 < count && want[i + 1].port)
+				i++;
+			continue;
+		}
+		wm_front_key(&want[i], &k);
+		front_text(&k, text, sizeof(text));
+		f = wm_map_get(t->fronts, &k, sizeof(k));
+		if (!f)
+			differ(&v, "frontends", "%s: %s does not lead to it", service, text);
+		else if (want[i].port && f->v.set != want[i].set)
+			differ(&v, "frontends", "%s: %s leads to entry %u, and should to %u",
+			       service, text, f->v.set, want[i].set);
+	}
 }
 
 /* --- all entries ------------------------------------------------------------------------------ */
@@ -248,13 +287,6 @@ static void check_name(const struct verify *v, const struct wm_name_entry *n)
 	else if (have.seal || memcmp(&have, &n->v, offsetof(struct wm_name, seal)) != 0 ||
 		 memcmp(have.name, n->v.name, n->v.len) != 0)
 		differ(v, "names", "%s says other than the registry", text);
-}
-
-static void front_text(const struct wm_frontend_key *k, char *out, size_t cap)
-{
-	bool four = !k->addr_be[0] && !k->addr_be[1] && k->addr_be[2] == htonl(0xffff);
-
-	place_text(four ? k->addr_be[3] : 0, k->addr_be, ntohs(k->port_be), out, cap);
 }
 
 static void check_front(const struct verify *v, const struct wm_front_entry *f)

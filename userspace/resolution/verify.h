@@ -13,6 +13,12 @@ typedef void (*wm_difference_fn)(void *arg, const char *map, const char *text);
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg);
 
+/** The same of what wm_tables_fronts_put() of these would leave. What another service has first is
+ *  no difference. */
+void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
+			     const struct wm_want_front *want, unsigned count, wm_difference_fn fn,
+			     void *arg);
+
 /* Where the walk over all entries stands; zero at first. */
 struct wm_verify_walk {
 	unsigned phase;
