@@ -68,6 +68,8 @@ struct wm_tables_policy {
 	const struct wm_ttls *ttls; /* of names; NULL: none has one of its own. Borrowed */
 	bool only_passing;	    /* an instance with a warning takes no connections */
 	bool partial;		    /* there are services that this node does not know of */
+	bool external_addresses;    /* those are taken that who writes a service states as its own
+				     * (CVE-2020-8554) */
 	const char *custom;	    /* name of the operator's way to choose; NULL: none. Borrowed */
 };
 /** To be called before resolution begins, if at all. */
