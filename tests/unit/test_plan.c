@@ -72,7 +72,8 @@ static const char *planned(const char *service)
 	struct wm_plan plan;
 	unsigned n = 0;
 
-	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, service), "", &plan), 0);
+	cr_assert_eq(
+		wm_plan_make(registry, wm_registry_service(registry, service), "", NULL, &plan), 0);
 	for (; n < plan.count; n++) {
 		snprintf(part[n], sizeof(part[n]), "%s:%x", plan.planned[n].instance->id,
 			 plan.planned[n].tiers);
@@ -91,7 +92,8 @@ static struct wm_want_rule rule_of(const char *service)
 {
 	struct wm_plan plan;
 
-	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, service), "", &plan), 0);
+	cr_assert_eq(
+		wm_plan_make(registry, wm_registry_service(registry, service), "", NULL, &plan), 0);
 	wm_plan_done(&plan);
 	return plan.rule;
 }
@@ -116,7 +118,8 @@ Test(plan, without_a_policy_all_are_one_tier)
 
 	web();
 	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1");
-	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, "web"), "", &plan), 0);
+	cr_assert_eq(wm_plan_make(registry, wm_registry_service(registry, "web"), "", NULL, &plan),
+		     0);
 	cr_assert_null(plan.policy);
 	wm_plan_done(&plan);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert(WM_SELECTION_TIERS_MAX == WM_TIERS_MAX, "a selection fits a table");
 
@@ -86,17 +87,98 @@ static int plan_all(const struct wm_service *s, struct wm_plan *ret)
 	return 0;
 }
 
-int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
-		 struct wm_plan *ret)
+/* --- what a source says -------------------------------------------------------------------------
+ */
+bool wm_plan_is_here(const struct wm_node *n)
+{
+	for (unsigned k = 0; !n->self && k < n->meta_count; k++)
+		if (strcmp(n->meta[k].key, WM_META_LOCAL) == 0)
+			return strcmp(n->meta[k].value, "true") == 0;
+	return n->self;
+}
+
+/* Zone of this machine: as configured, else as the source says. */
+static const char *zone_here(const struct wm_registry *r, const struct wm_plan_here *here)
+{
+	const char *zone = wm_node_place(wm_registry_node(r), "zone");
+	const struct wm_node *n = NULL;
+
+	if (!*zone && here && *here->node)
+		n = wm_registry_node_named(r, here->node);
+	return n ? wm_node_place(n, "zone") : zone;
+}
+
+static void keep_local(struct wm_plan *ret)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < ret->count; i++)
+		if (wm_plan_is_here(ret->planned[i].instance->node))
+			ret->planned[kept++] = ret->planned[i];
+	ret->count = kept;
+}
+
+/* 0: of this machine, where that is asked for; 1: of its zone; 2: neither. */
+static unsigned distance(const struct wm_instance *i, const char *zone, bool node)
+{
+	if (node && wm_plan_is_here(i->node))
+		return 0;
+	return *zone && strcasecmp(wm_selection_place(i, "zone"), zone) == 0 ? 1 : 2;
+}
+
+/* All go to the nearest tier that has somebody up, as kube-proxy does: nothing spills over. One
+ * that is empty is none. */
+static void prefer_near(const struct wm_registry *r, const struct wm_service_spec *s,
+			const struct wm_plan_here *here, struct wm_plan *ret)
+{
+	bool node = s->prefer == WM_SPEC_SAME_NODE;
+	const char *zone = zone_here(r, here);
+	unsigned number[3] = {0}, tiers = 0;
+
+	for (uint32_t i = 0; i < ret->count; i++)
+		number[distance(ret->planned[i].instance, zone, node)] = 1;
+	for (unsigned d = 0; d < 3; d++)
+		number[d] = number[d] ? tiers++ : 0;
+	for (uint32_t i = 0; i < ret->count; i++) {
+		struct wm_planned *p = &ret->planned[i];
+
+		p->tiers = (uint8_t)(1u << number[distance(p->instance, zone, node)]);
+	}
+	ret->rule.head.tiers = (uint8_t)(tiers ? tiers : 1);
+	ret->rule.spread = (struct wm_tiers_rule){
+		.failover = true, .threshold_pct = 1, .carries_pct = WM_TIERS_CARRY_PCT};
+}
+
+/* A pod is a network namespace. */
+static void keep_affinity(const struct wm_service_spec *s, struct wm_table_head *h)
+{
+	if (!s->affinity_s || h->flags & WM_HEAD_AFFINITY)
+		return;
+	h->affinity_s = (uint16_t)(s->affinity_s < UINT16_MAX ? s->affinity_s : UINT16_MAX);
+	h->flags |= 1 + WM_HASH_ON_NETNS;
+}
+
+static void apply_spec(const struct wm_registry *r, const struct wm_service_spec *s,
+		       const struct wm_plan_here *here, struct wm_plan *ret)
+{
+	bool chosen =
+		ret->rule.head.tiers > 1 || (ret->policy && ret->policy->select != WM_SELECT_ALL);
+
+	if (s->local_only)
+		keep_local(ret);
+	if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
+		prefer_near(r, s, here, ret);
+	keep_affinity(s, &ret->rule.head);
+}
+
+/* --- all of it ----------------------------------------------------------------------------------
+ */
+static int plan_policy(const struct wm_registry *r, const struct wm_service *s, const char *subset,
+		       struct wm_plan *ret)
 {
 	struct wm_selection c;
-	int err;
+	int err = wm_selection_make(r, s->name, subset, false, &c);
 
-	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
-	ret->rule.head = *head_of_none();
-	if (!ret->policy)
-		return plan_all(s, ret);
-	err = wm_selection_make(r, s->name, subset, false, &c);
 	if (err)
 		return err;
 	if (c.policy) /* behind redirects the last decides; without one, who sent there */
@@ -108,6 +190,21 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const 
 		ret->rule.target[t] = (uint16_t)c.tiers[t].target;
 	err = gather(&c, ret);
 	wm_selection_done(&c);
+	return err;
+}
+
+int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
+		 const struct wm_plan_here *here, struct wm_plan *ret)
+{
+	const struct wm_service_spec *spec =
+		wm_registry_specs(r) ? wm_registry_spec(r, s->name) : NULL;
+	int err;
+
+	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
+	ret->rule.head = *head_of_none();
+	err = ret->policy ? plan_policy(r, s, subset, ret) : plan_all(s, ret);
+	if (!err && spec)
+		apply_spec(r, spec, here, ret);
 	return err;
 }
 

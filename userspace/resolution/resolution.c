@@ -274,7 +274,7 @@ static int want(struct wm_resolution *x, const struct wm_service *s, const struc
 	struct in_addr vip4 = s->vip4;
 	uint32_t count = 0;
 	int r = part->tag ? wm_plan_tagged(s, part->label, plan)
-			  : wm_plan_make(x->registry, s, part->label, plan);
+			  : wm_plan_make(x->registry, s, part->label, NULL, plan);
 
 	if (!r)
 		r = fill(x, s, plan, part->port ? part->port->endpoint : NULL, &count);
