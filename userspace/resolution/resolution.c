@@ -2,16 +2,16 @@
 /* resolution.c - follows the registry, compiles what changed, keeps the tables confirmed. */
 #include "resolution.h"
 
-#include "plan.h"
 #include "referrers.h"
+#include "specs.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
 #include "userspace/base/log.h"
-#include "userspace/metadata/mesh.h"
-#include "userspace/metadata/selection.h"
+#include "wants.h"
 #include "waymark/dns_answer.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -37,8 +37,8 @@
  * as often as it is compiled, which is to take some milliseconds at most. */
 #define TAGS_INSTANCES_MAX 4096
 
-/* Subsets and all of the service, by ports and all of them. */
-#define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX))
+/* Subsets and all of the service, by ports and all of them; and a source's ports. */
+#define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX) + WM_SPEC_PORTS_MAX)
 
 enum place {
 	CLEAN,
@@ -72,15 +72,16 @@ struct compiled {
 TAILQ_HEAD(compiled_list, compiled);
 
 struct wm_resolution {
-	struct wm_registry *registry;
-	struct wm_tables *tables;
+	struct wm_wants w;
 	struct wm_referrers *referrers;
 	struct wm_timer *tick, *later; /* later: for what is UNFIT or PACED */
 	struct compiled_list at[PLACES];
 	struct tag_queue tags;
 	unsigned tags_count;
-	struct wm_want_backend *want; /* scratch */
-	size_t want_cap;
+	struct wm_map *empty; /* services that a source gives addresses and that have no instance:
+			       * struct wm_service of ours, by name */
+	bool moved;	      /* what is near may be another: before the next compilation */
+	struct wm_want_front fronts[WM_SPEC_FRONTS_MAX]; /* scratch */
 	uint64_t index;
 	size_t unnamed; /* services that are not in the tables, or not whole */
 	bool blind;	/* memory was short: there are services that nobody counts */
@@ -92,11 +93,11 @@ struct wm_resolution {
  * before a registration is answered, and given when its name is in. */
 static void settle(struct wm_resolution *x)
 {
-	uint32_t *flags = &wm_tables_memory(x->tables)->config->flags;
+	uint32_t *flags = &wm_tables_memory(x->w.tables)->config->flags;
 	struct wm_tables_stats s;
 
-	wm_tables_stats(x->tables, &s);
-	if (x->unnamed || x->blind || s.collisions || wm_tables_policy(x->tables)->partial)
+	wm_tables_stats(x->w.tables, &s);
+	if (x->unnamed || x->blind || s.collisions || wm_tables_policy(x->w.tables)->partial)
 		__atomic_and_fetch(flags, ~WM_CONFIG_F_COMPLETE, __ATOMIC_SEQ_CST);
 	else
 		__atomic_or_fetch(flags, WM_CONFIG_F_COMPLETE, __ATOMIC_RELEASE);
@@ -112,9 +113,26 @@ static void move(struct wm_resolution *x, struct compiled *c, enum place to)
 		TAILQ_INSERT_TAIL(&x->at[to], c, entry);
 }
 
+/* Its first instance has come: what there is of it goes on. */
+static struct compiled *of_empty(struct wm_resolution *x, struct wm_service *s)
+{
+	struct wm_service *e = wm_map_get(x->empty, s->name, strlen(s->name));
+	struct compiled *c = e ? e->compiled : NULL;
+
+	if (!e || e == s)
+		return NULL;
+	if (c) {
+		c->service = s;
+		s->compiled = c;
+	}
+	wm_map_del(x->empty, e->name, strlen(e->name));
+	free(e);
+	return c;
+}
+
 static void mark_one(struct wm_resolution *x, struct wm_service *s)
 {
-	struct compiled *c = s->compiled;
+	struct compiled *c = s->compiled ? s->compiled : of_empty(x, s);
 
 	if (!c) {
 		c = calloc(1, sizeof(*c));
@@ -133,10 +151,18 @@ static void mark_one(struct wm_resolution *x, struct wm_service *s)
 		move(x, c, DIRTY);
 }
 
+/* Be it there, or a source's alone. @p name in lower case. */
+static struct wm_service *service_of(const struct wm_resolution *x, const char *name)
+{
+	struct wm_service *s = wm_registry_service(x->w.registry, name);
+
+	return s ? s : wm_map_get(x->empty, name, strlen(name));
+}
+
 static void mark_referrer(void *arg, const char *service)
 {
 	struct wm_resolution *x = arg;
-	struct wm_service *s = wm_registry_service(x->registry, service);
+	struct wm_service *s = service_of(x, service);
 
 	if (s)
 		mark_one(x, s);
@@ -152,86 +178,8 @@ static void mark(struct wm_resolution *x, struct wm_service *s)
 /* Is more of its instances of matter than where they are and how they do? */
 static bool is_planned(struct wm_resolution *x, const struct wm_service *s)
 {
-	return wm_registry_policy(x->registry, s->name) || wm_referrers_any(x->referrers, s->name);
-}
-
-/* --- what is wanted
- * ----------------------------------------------------------------------------------- */
-/* One whose address is a host name has none that connect() could write: it is DNS's alone. */
-static bool has_ip(const struct wm_instance *i)
-{
-	return i->addr4.s_addr || !IN6_IS_ADDR_UNSPECIFIED(&i->addr6);
-}
-
-static uint32_t state_of(const struct wm_resolution *x, const struct wm_instance *i)
-{
-	bool warned = i->status == WM_WARNING && wm_tables_policy(x->tables)->only_passing;
-
-	if (!has_ip(i))
-		return WM_STATE_DOWN;
-	if (i->lifecycle == WM_LIFE_STOPPING)
-		return WM_STATE_DRAIN;
-	return wm_instance_usable(i) && !warned ? WM_STATE_UP : WM_STATE_DOWN;
-}
-
-/* A critical instance keeps its weight, so that going down and up moves nothing but its state. */
-static uint32_t weight_of(const struct wm_instance *i)
-{
-	if (!has_ip(i))
-		return 0;
-	return wm_selection_weight(i);
-}
-
-static bool aborts_tcp(const struct wm_instance *i)
-{
-	for (unsigned n = 0; n < i->meta_count; n++)
-		if (strcmp(i->meta[n].key, WM_META_ABORT_TCP) == 0)
-			return strcmp(i->meta[n].value, "true") == 0;
-	return false;
-}
-
-/* What its own service's policy says: it is one backend of all sets that have it. */
-static bool closes(const struct wm_resolution *x, const struct wm_instance *i)
-{
-	const struct wm_policy *p = wm_registry_policy(x->registry, i->service->name);
-
-	return (p && p->close_on_down) || aborts_tcp(i);
-}
-
-/* @p endpoint NULL: the instances as they are; else those that have it, on its port. */
-static int fill(struct wm_resolution *x, const struct wm_service *s, const struct wm_plan *plan,
-		const char *endpoint, uint32_t *ret_count)
-{
-	uint32_t n = 0;
-
-	if (plan->count > x->want_cap) {
-		size_t cap = plan->count + plan->count / 2;
-		struct wm_want_backend *want = realloc(x->want, cap * sizeof(*want));
-
-		if (!want)
-			return -ENOMEM;
-		x->want = want;
-		x->want_cap = cap;
-	}
-	for (unsigned k = 0; k < plan->count; k++) {
-		const struct wm_instance *i = plan->planned[k].instance;
-		unsigned port = endpoint ? wm_mesh_endpoint_port(i, endpoint) : i->port;
-
-		if (endpoint && !port)
-			continue;
-		x->want[n] = (struct wm_want_backend){.instance = i->hash,
-						      .addr4_be = i->addr4.s_addr,
-						      .port = (uint16_t)port,
-						      .weight = weight_of(i),
-						      .state = state_of(x, i),
-						      .abort_tcp = closes(x, i),
-						      .foreign = i->service != s,
-						      .tiers = plan->planned[k].tiers,
-						      .node = *i->address ? NULL : i->node->name};
-		memcpy(x->want[n++].addr6, &i->addr6, 16);
-	}
-	*ret_count = n;
-	return 0;
+	return wm_registry_policy(x->w.registry, s->name) || wm_want_spec(&x->w, s->name) ||
+	       wm_referrers_any(x->referrers, s->name);
 }
 
 /* How long the range that a set of @p n gives back keeps the service from the next. */
@@ -243,73 +191,23 @@ static uint64_t pace_ns(const struct wm_resolution *x, unsigned n)
 		range *= 2; /* as the ranges are given out */
 	if (range <= PACED_MIN)
 		return 0;
-	return range * RESTING_SHARE * WM_RECYCLE_NS / wm_tables_memory(x->tables)->slots_cap;
-}
-
-/* Another file's way to choose is not there: by weight, then. */
-static void check_custom(const struct wm_resolution *x, struct wm_plan *plan)
-{
-	const char *loaded = wm_tables_policy(x->tables)->custom;
-
-	if (plan->policy && plan->rule.head.balance == WM_BALANCE_CUSTOM &&
-	    (!loaded || strcmp(plan->policy->custom, loaded) != 0))
-		plan->rule.head.balance = WM_BALANCE_WEIGHTED;
-}
-
-/* A part of a service that has a set of its own: a subset, a port of the virtual address, or a port
- * of a subset's. */
-struct part {
-	char label[WM_POLICY_LABEL_MAX + 1]; /* "": all of the service */
-	const struct wm_policy_port *port;   /* NULL: all ports */
-	bool tag;			     /* the label is one */
-};
-
-/* What the tables are to say of a part of @p s. The plan is done with after @p w, also on failure.
- */
-static int want(struct wm_resolution *x, const struct wm_service *s, const struct part *part,
-		struct wm_plan *plan, struct wm_want_set *w)
-{
-	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
-	struct in6_addr vip6 = s->vip6;
-	struct in_addr vip4 = s->vip4;
-	uint32_t count = 0;
-	int r = part->tag ? wm_plan_tagged(s, part->label, plan)
-			  : wm_plan_make(x->registry, s, part->label, NULL, plan);
-
-	if (!r)
-		r = fill(x, s, plan, part->port ? part->port->endpoint : NULL, &count);
-	*w = (struct wm_want_set){.service = s->name, .label = part->label, .tag = part->tag};
-	if (part->tag)
-		w->vip4_be = 0; /* a tag has no address */
-	else if (!*part->label ||
-		 wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6)) {
-		w->vip4_be = vip4.s_addr;
-		memcpy(w->vip6, &vip6, 16);
-	}
-	w->backends = x->want;
-	w->backends_count = count;
-	w->port = part->port ? (uint16_t)part->port->port : 0;
-	w->ports = !part->port && p && p->ports_count;
-	w->srv = !part->port;
-	check_custom(x, plan);
-	w->rule = &plan->rule;
-	return r;
+	return range * RESTING_SHARE * WM_RECYCLE_NS / wm_tables_memory(x->w.tables)->slots_cap;
 }
 
 /* @return 0 or why it did not fit. */
-static int put_set(struct wm_resolution *x, struct compiled *c, const struct part *part)
+static int put_set(struct wm_resolution *x, struct compiled *c, const struct wm_want_part *part)
 {
 	const struct wm_service *s = c->service;
 	struct wm_tables_stats before, after;
 	struct wm_err e = {0};
 	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = want(x, s, part, &plan, &w);
+	int r = wm_want_make(&x->w, s, part, &plan, &w);
 
-	wm_tables_stats(x->tables, &before);
+	wm_tables_stats(x->w.tables, &before);
 	if (!r)
-		r = wm_tables_put(x->tables, &w, NULL, &e);
-	wm_tables_stats(x->tables, &after);
+		r = wm_tables_put(x->w.tables, &w, NULL, &e);
+	wm_tables_stats(x->w.tables, &after);
 	if (after.publishes != before.publishes)
 		c->due_ns = wm_clock_ns() + pace_ns(x, plan.count);
 	if (r)
@@ -325,6 +223,7 @@ static int put_set(struct wm_resolution *x, struct compiled *c, const struct par
 /* Those that a service has, as the tables name them. */
 struct key {
 	uint16_t port;
+	uint8_t proto, pad;
 	char label[WM_POLICY_LABEL_MAX + 1];
 };
 
@@ -336,28 +235,40 @@ static bool has_key(const struct wm_buf *keys, const struct key *k)
 	return false;
 }
 
-/* Sets of what is no more. */
-static void drop_parts(struct wm_resolution *x, struct compiled *c, const struct wm_buf *left)
+/* Sets of what is no more: of policies, then of sources. */
+static void drop_parts(struct wm_resolution *x, struct compiled *c, const struct wm_buf *left,
+		       bool sources)
 {
 	struct key k;
 
 	for (size_t at = 0; at < c->parts.len; at += sizeof(k)) {
 		memcpy(&k, c->parts.data + at, sizeof(k));
-		if (!left || !has_key(left, &k))
-			wm_tables_part_del(x->tables, c->service->name, k.label, k.port, 0);
+		if ((k.proto != 0) == sources && (!left || !has_key(left, &k)))
+			wm_tables_part_del(x->w.tables, c->service->name, k.label, k.port, k.proto);
 	}
+}
+
+static void drop_all_parts(struct wm_resolution *x, struct compiled *c)
+{
+	wm_tables_fronts_del(x->w.tables, c->service->name);
+	drop_parts(x, c, NULL, false);
+	drop_parts(x, c, NULL, true);
 	wm_buf_done(&c->parts);
 }
 
 /* Call @p fn with all of a service and each part of it. @return the last that it returned but 0. */
 static int each_part(struct wm_resolution *x, struct wm_service *s,
 		     int (*fn)(struct wm_resolution *x, struct wm_service *s,
-			       const struct part *part, void *arg),
+			       const struct wm_want_part *part, void *arg),
 		     void *arg)
 {
-	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
-	struct part part = {.port = NULL};
+	const struct wm_policy *p = wm_registry_policy(x->w.registry, s->name);
+	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
+	struct wm_want_part part = {.port = NULL};
 	int bad = 0, r;
+
+	if (!wm_spec_steered(spec))
+		spec = NULL;
 
 	for (uint32_t n = 0; n <= (p ? p->subsets_count : 0); n++) {
 		if (n)
@@ -366,19 +277,31 @@ static int each_part(struct wm_resolution *x, struct wm_service *s,
 			*l = (char)tolower((unsigned char)*l);
 		for (uint32_t k = 0; k <= (p ? p->ports_count : 0); k++) {
 			part.port = k ? &p->ports[k - 1] : NULL;
+			part.spec = !n && !k ? spec : NULL;
+			if (!n && k && wm_spec_has_port(spec, part.port->port))
+				continue; /* the source's leads where the policy says */
 			r = fn(x, s, &part, arg);
 			bad = r ? r : bad;
 		}
 	}
+	part = (struct wm_want_part){.spec = spec};
+	while (spec && ++part.spec_port < spec->ports_count) {
+		r = fn(x, s, &part, arg);
+		bad = r ? r : bad;
+	}
 	return bad;
 }
 
-static int put_part(struct wm_resolution *x, struct wm_service *s, const struct part *part,
+static int put_part(struct wm_resolution *x, struct wm_service *s, const struct wm_want_part *part,
 		    void *arg)
 {
 	struct key k = {.port = (uint16_t)(part->port ? part->port->port : 0)};
 
 	strcpy(k.label, part->label);
+	if (part->spec_port) {
+		k.port = part->spec->ports[part->spec_port].port;
+		k.proto = part->spec->ports[part->spec_port].proto;
+	}
 	if ((*k.label || k.port) && !wm_buf_put(arg, &k, sizeof(k)))
 		return -ENOMEM;
 	return put_set(x, s->compiled, part);
@@ -398,7 +321,7 @@ static struct tag *tag_of(const struct compiled *c, const char *text)
 
 static bool is_subset(const struct wm_resolution *x, const struct compiled *c, const char *text)
 {
-	const struct wm_policy *p = wm_registry_policy(x->registry, c->service->name);
+	const struct wm_policy *p = wm_registry_policy(x->w.registry, c->service->name);
 
 	return p && wm_policy_subset(p, text);
 }
@@ -414,7 +337,7 @@ static void tag_free(struct wm_resolution *x, struct tag *t)
 /* What is larger, or fits no table, is asked of userspace as before: nothing is denied by it. */
 static void put_tag(struct wm_resolution *x, struct compiled *c, const struct tag *t)
 {
-	struct part part = {.tag = true};
+	struct wm_want_part part = {.tag = true};
 	struct wm_want_set w;
 	struct wm_plan plan;
 	int r;
@@ -422,13 +345,13 @@ static void put_tag(struct wm_resolution *x, struct compiled *c, const struct ta
 	if (is_subset(x, c, t->text))
 		return;
 	if (c->service->instances_count > TAGS_INSTANCES_MAX) {
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
+		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
 		return;
 	}
 	strcpy(part.label, t->text);
-	r = want(x, c->service, &part, &plan, &w);
-	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->tables, &w, NULL, NULL))
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
+	r = wm_want_make(&x->w, c->service, &part, &plan, &w);
+	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->w.tables, &w, NULL, NULL))
+		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
 	wm_plan_done(&plan);
 }
 
@@ -445,7 +368,7 @@ static void drop_tags(struct wm_resolution *x, struct compiled *c)
 	struct tag *t;
 
 	while ((t = LIST_FIRST(&c->tags))) {
-		wm_tables_part_del(x->tables, c->service->name, t->text, 0, 0);
+		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
 		tag_free(x, t);
 	}
 }
@@ -456,7 +379,7 @@ void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
 
 	while ((t = TAILQ_FIRST(&x->tags)) && t->until_ns <= now_ns) {
 		if (!is_subset(x, t->compiled, t->text))
-			wm_tables_part_del(x->tables, t->compiled->service->name, t->text, 0, 0);
+			wm_tables_part_del(x->w.tables, t->compiled->service->name, t->text, 0, 0);
 		tag_free(x, t);
 	}
 }
@@ -464,7 +387,7 @@ void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
 void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag)
 {
 	struct wm_resolution *x = resolution;
-	struct wm_service *s = wm_registry_service(x->registry, service);
+	struct wm_service *s = wm_registry_service(x->w.registry, service);
 	struct compiled *c = s ? s->compiled : NULL;
 	unsigned of_one = 0;
 	struct tag *t;
@@ -487,15 +410,93 @@ void wm_resolution_tag_asked(void *resolution, const char *service, const char *
 	mark_one(x, s);
 }
 
+/* --- addresses of a source ----------------------------------------------------------------------
+ */
+static void tell_unfit(void *arg, const struct wm_want_front *f, const char *why)
+{
+	const struct compiled *c = arg;
+	char address[INET6_ADDRSTRLEN];
+	bool four = !f->addr_be[0] && !f->addr_be[1] && f->addr_be[2] == htonl(0xffff);
+
+	inet_ntop(four ? AF_INET : AF_INET6, four ? &f->addr_be[3] : f->addr_be, address,
+		  sizeof(address));
+	if (f->unfit)
+		wm_warn("resolution.address", "svc=%s address=%s text=%s",
+			wm_log_q(c->service->name), address, wm_log_q(why));
+	else
+		wm_warn("resolution.contested", "svc=%s address=%s port=%u has=%s",
+			wm_log_q(c->service->name), address, f->port, wm_log_q(why));
+}
+
+/* All that is to lead to it, into x->fronts. @return how many; 0 as well where a set is missing:
+ * what the tables cannot hold passes, to whom may steer it otherwise. */
+static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s)
+{
+	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
+	const struct wm_spec_rules rules = {
+		.space = wm_registry_vip_space(x->w.registry),
+		.external = wm_tables_policy(x->w.tables)->external_addresses};
+	uint32_t sets[WM_SPEC_PORTS_MAX];
+	int64_t set;
+
+	if (!wm_spec_steered(spec))
+		return 0;
+	for (unsigned k = 0; k < spec->ports_count; k++) {
+		const struct wm_spec_port *p = &spec->ports[k];
+
+		set = k ? wm_tables_port_set(x->w.tables, s->name, p->port, p->proto)
+			: wm_tables_set_of(x->w.tables, s->name);
+		if (set < 0)
+			return 0;
+		sets[k] = (uint32_t)set;
+	}
+	return wm_spec_fronts(spec, &rules, sets, s, x->fronts);
+}
+
+/* @return 0 or why they did not fit. */
+static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
+{
+	const struct wm_service *s = c->service;
+	struct wm_err e = {0};
+	unsigned n = 0;
+	int r;
+
+	/* sets that came for the first time and did not fit may refuse who is up */
+	if (!sets || wm_tables_fronts(x->w.tables, s->name))
+		n = want_fronts(x, s);
+	r = wm_tables_fronts_put(x->w.tables, s->name, x->fronts, n, tell_unfit, c, &e);
+	if (r)
+		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
+			wm_err_name(r), wm_log_q(e.text));
+	return r;
+}
+
+/* A source's addresses have come free: who wanted one of them tries again. */
+static void mark_contested(struct wm_resolution *x)
+{
+	const struct wm_service_spec *spec;
+	struct wm_tables_stats stats;
+	size_t pos = 0;
+
+	wm_tables_stats(x->w.tables, &stats);
+	while (stats.fronts_contested && (spec = wm_registry_next_spec(x->w.registry, &pos)))
+		if (wm_tables_contested(x->w.tables, spec->service))
+			mark_referrer(x, spec->service);
+}
+
 /* @return 0 or why something of it did not fit. */
 static int compile(struct wm_resolution *x, struct compiled *c)
 {
 	struct wm_buf now;
-	int r;
+	int r, fronts;
 
 	wm_buf_init(&now, PARTS_MAX * sizeof(struct key));
 	r = each_part(x, c->service, put_part, &now);
-	drop_parts(x, c, &now);
+	drop_parts(x, c, &now, false);
+	fronts = put_fronts(x, c, r);
+	r = r ? r : fronts;
+	drop_parts(x, c, &now, true);
+	wm_buf_done(&c->parts);
 	c->parts = now;
 	put_tags(x, c);
 	if (c->named == (r != 0)) {
@@ -521,6 +522,18 @@ static void wait_for_later(struct wm_resolution *x)
 	wm_timer_arm(x->later, ms);
 }
 
+/* Those of sources that go by where their instances are. */
+static void mark_near(struct wm_resolution *x)
+{
+	const struct wm_service_spec *spec;
+	size_t pos = 0;
+
+	x->moved = false;
+	while ((spec = wm_registry_next_spec(x->w.registry, &pos)))
+		if (spec->local_only || spec->prefer != WM_SPEC_ANYWHERE)
+			mark_referrer(x, spec->service);
+}
+
 static bool compile_dirty(void *arg)
 {
 	struct wm_resolution *x = arg;
@@ -528,6 +541,8 @@ static bool compile_dirty(void *arg)
 	struct compiled *c;
 	bool any = false;
 
+	if (x->moved)
+		mark_near(x);
 	while ((c = TAILQ_FIRST(&x->at[DIRTY]))) {
 		if (c->due_ns > now)
 			move(x, c, PACED);
@@ -539,8 +554,8 @@ static bool compile_dirty(void *arg)
 		wait_for_later(x);
 		settle(x);
 	}
-	wm_tables_cut(x->tables);
-	x->index = wm_registry_index(x->registry);
+	wm_tables_cut(x->w.tables);
+	x->index = wm_registry_index(x->w.registry);
 	return any;
 }
 
@@ -552,7 +567,7 @@ static void on_later(void *arg)
 	struct compiled *c, *next;
 	int failures = 0;
 
-	wm_tables_recycle(x->tables);
+	wm_tables_recycle(x->w.tables);
 	for (c = TAILQ_FIRST(&x->at[PACED]); c; c = next) {
 		next = TAILQ_NEXT(c, entry);
 		if (c->due_ns <= now)
@@ -571,8 +586,9 @@ static bool same_backend(const struct wm_resolution *x, const struct wm_instance
 			 const struct wm_instance *b)
 {
 	return a->addr4.s_addr == b->addr4.s_addr && memcmp(&a->addr6, &b->addr6, 16) == 0 &&
-	       !*a->address == !*b->address && a->port == b->port && weight_of(a) == weight_of(b) &&
-	       state_of(x, a) == state_of(x, b);
+	       !*a->address == !*b->address && a->port == b->port &&
+	       wm_want_weight(a) == wm_want_weight(b) &&
+	       wm_want_state(&x->w, a) == wm_want_state(&x->w, b);
 }
 
 /* Is it of matter which tags its instances have? */
@@ -586,7 +602,7 @@ static bool has_tags(const struct wm_service *s)
 /* May who is in its tiers depend on it? Filters know of checks, and there is `only_passing`. */
 static bool goes_by_status(const struct wm_resolution *x, const struct wm_service *s)
 {
-	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
+	const struct wm_policy *p = wm_registry_policy(x->w.registry, s->name);
 
 	return p && p->subsets_count;
 }
@@ -596,7 +612,7 @@ static void on_status(struct wm_resolution *x, const struct wm_change *c)
 	const struct wm_instance *i = c->instance;
 
 	/* at once: a pick after this line avoids what went down */
-	bool unknown = wm_tables_state(x->tables, i->hash, state_of(x, i));
+	bool unknown = wm_tables_state(x->w.tables, i->hash, wm_want_state(&x->w, i));
 	bool weight_moves = i->weight_passing != i->weight_warning && i->status != WM_CRITICAL;
 
 	if (unknown || weight_moves || goes_by_status(x, c->service))
@@ -617,19 +633,102 @@ static void mark_nearest(struct wm_resolution *x)
 	const struct wm_policy *p;
 	size_t pos = 0;
 
-	while ((p = wm_registry_next_policy(x->registry, &pos)))
+	while ((p = wm_registry_next_policy(x->w.registry, &pos)))
 		if (p->select == WM_SELECT_NEAREST)
 			mark_referrer(x, p->service);
+}
+
+/* --- services without an instance ---------------------------------------------------------------
+ */
+/* @return NULL without memory. */
+static struct wm_service *empty_new(struct wm_resolution *x, const char *name)
+{
+	size_t n = strlen(name);
+	struct wm_service *s = calloc(1, sizeof(*s) + n + 1);
+
+	if (!s)
+		return NULL;
+	s->name = s->shown = memcpy(s + 1, name, n + 1);
+	if (!wm_map_put(x->empty, s->name, n, s, NULL))
+		return s;
+	free(s);
+	return NULL;
+}
+
+/* All that the tables have of @p s. */
+static void forget(struct wm_resolution *x, struct wm_service *s)
+{
+	struct compiled *c = s->compiled;
+
+	wm_referrers_each(x->referrers, s->name, mark_referrer, x);
+	if (c)
+		drop_all_parts(x, c);
+	wm_tables_del(x->w.tables, s->name);
+	if (c) {
+		drop_tags(x, c);
+		move(x, c, CLEAN);
+		x->unnamed -= !c->named;
+		settle(x);
+	}
+	free(c);
+	s->compiled = NULL;
+}
+
+/* Its last instance is gone. Where a source gives it addresses its sets stay, and refuse. */
+static void on_deleted(struct wm_resolution *x, struct wm_service *s)
+{
+	bool stays = s->compiled && wm_spec_addressed(wm_want_spec(&x->w, s->name));
+	struct wm_service *e = stays ? empty_new(x, s->name) : NULL;
+	struct compiled *c = s->compiled;
+
+	if (!e) {
+		forget(x, s);
+		return;
+	}
+	drop_tags(x, c);
+	c->service = e;
+	e->compiled = c;
+	s->compiled = NULL;
+	mark(x, e);
+}
+
+static void on_spec(struct wm_resolution *x, const struct wm_change *c)
+{
+	const char *name = (c->spec ? c->spec : c->spec_old)->service;
+	struct wm_service *s = c->service ? c->service : service_of(x, name);
+	bool wanted = c->spec && wm_spec_addressed(c->spec);
+
+	if (!s && wanted)
+		s = empty_new(x, name);
+	if (s && (c->service || wanted)) {
+		mark(x, s);
+	} else if (s) {
+		forget(x, s);
+		wm_map_del(x->empty, s->name, strlen(s->name));
+		free(s);
+	}
+	if (c->spec_old)
+		mark_contested(x);
+}
+
+/* A source's name of this machine, for its zone. */
+static void find_here(struct wm_resolution *x, const struct wm_node *n)
+{
+	bool was = strcmp(x->w.here.node, n->name) == 0;
+
+	if (!n->self && wm_plan_is_here(n))
+		snprintf(x->w.here.node, sizeof(x->w.here.node), "%s", n->name);
+	else if (was)
+		*x->w.here.node = '\0';
 }
 
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_resolution *x = arg;
-	struct compiled *gone;
 
 	switch (c->kind) {
 	case WM_CHANGE_INSTANCE_UPSERT:
-		if (c->old && state_of(x, c->old) != state_of(x, c->instance))
+		if (c->old && wm_want_state(&x->w, c->old) != wm_want_state(&x->w, c->instance))
 			on_status(x, c); /* at once, should the set be paced */
 		if (!c->old || !same_backend(x, c->old, c->instance) || is_planned(x, c->service) ||
 		    has_tags(c->service))
@@ -637,7 +736,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		break;
 	case WM_CHANGE_INSTANCE_DELETED:
 		/* at once, should the set be paced; one that no set has is no matter */
-		(void)wm_tables_state(x->tables, c->instance->hash, WM_STATE_DOWN);
+		(void)wm_tables_state(x->w.tables, c->instance->hash, WM_STATE_DOWN);
 		mark(x, c->service);
 		break;
 	case WM_CHANGE_SERVICE_CREATED:
@@ -647,29 +746,22 @@ static void on_change(void *arg, const struct wm_change *c)
 		on_status(x, c);
 		break;
 	case WM_CHANGE_SERVICE_DELETED:
-		wm_referrers_each(x->referrers, c->service->name, mark_referrer, x);
-		wm_tables_del(x->tables, c->service->name);
-		gone = c->service->compiled;
-		if (gone) {
-			drop_parts(x, gone, NULL);
-			drop_tags(x, gone);
-			move(x, gone, CLEAN);
-			x->unnamed -= !gone->named;
-			settle(x);
-		}
-		free(gone);
-		c->service->compiled = NULL;
+		on_deleted(x, c->service);
 		break;
 	case WM_CHANGE_POLICY:
 		on_policy(x, c);
 		break;
 	case WM_CHANGE_NODE_UPSERT: /* it may be near now, or far */
 		mark_nearest(x);
+		find_here(x, c->instance->node);
+		x->moved = wm_registry_specs(x->w.registry) != 0;
+		break;
+	case WM_CHANGE_SPEC:
+		on_spec(x, c);
 		break;
 	case WM_CHANGE_CHECK_REMOVED:
 	case WM_CHANGE_NODE_DELETED:
 	case WM_CHANGE_NODE_FOLLOWED:
-	case WM_CHANGE_SPEC:
 	case WM_CHANGE_NODE: /* of each instance that it concerns a status follows */
 		break;
 	}
@@ -678,12 +770,35 @@ static void on_change(void *arg, const struct wm_change *c)
 static void on_tick(void *arg)
 {
 	struct wm_resolution *x = arg;
-	struct wm_config *config = wm_tables_memory(x->tables)->config;
+	struct wm_config *config = wm_tables_memory(x->w.tables)->config;
 
-	wm_tables_recycle(x->tables);
+	wm_tables_recycle(x->w.tables);
 	wm_resolution_end_tags(x, wm_clock_ns());
 	__atomic_store_n(&config->confirmed_ns, wm_clock_ns(), __ATOMIC_RELAXED);
 	wm_timer_arm(x->tick, TICK_MS);
+}
+
+/* --- all of it ----------------------------------------------------------------------------------
+ */
+/* Mark all that is there. */
+static void begin(struct wm_resolution *x)
+{
+	const struct wm_service_spec *spec;
+	const struct wm_node *n;
+	struct wm_service *s;
+	size_t pos = 0;
+
+	while ((n = wm_registry_next_node(x->w.registry, &pos)))
+		find_here(x, n);
+	for (pos = 0; (s = wm_registry_next_service(x->w.registry, &pos));)
+		mark(x, s);
+	for (pos = 0; (spec = wm_registry_next_spec(x->w.registry, &pos));) {
+		s = wm_spec_addressed(spec) && !service_of(x, spec->service)
+			    ? empty_new(x, spec->service)
+			    : NULL;
+		if (s)
+			mark(x, s);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -691,31 +806,40 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 					struct wm_tables *t)
 {
 	struct wm_resolution *x = calloc(1, sizeof(*x));
-	struct wm_service *s;
-	size_t pos = 0;
 
 	if (!x)
 		return NULL;
-	x->registry = r;
-	x->tables = t;
+	x->w.registry = r;
+	x->w.tables = t;
 	for (int i = 0; i < PLACES; i++)
 		TAILQ_INIT(&x->at[i]);
 	TAILQ_INIT(&x->tags);
+	x->empty = wm_map_new(wm_tables_memory(t)->sets_cap);
 	x->referrers = wm_referrers_new(r);
 	x->tick = wm_timer_new(l, on_tick, x);
 	x->later = wm_timer_new(l, on_later, x);
-	if (!x->referrers || !x->tick || !x->later || wm_registry_subscribe(r, on_change, x) ||
+	if (!x->empty || !x->referrers || !x->tick || !x->later ||
+	    wm_registry_subscribe(r, on_change, x) ||
 	    wm_loop_on_turn_end(l, WM_HOOK_COMPILE, compile_dirty, x)) {
 		wm_resolution_free(x);
 		return NULL;
 	}
-	while ((s = wm_registry_next_service(r, &pos)))
-		mark(x, s);
+	begin(x);
 	compile_dirty(x);
 	wm_tables_sweep(t);
 	settle(x);
 	on_tick(x);
 	return x;
+}
+
+static void compiled_free(struct wm_service *s)
+{
+	struct compiled *c = s->compiled;
+
+	if (c)
+		wm_buf_done(&c->parts);
+	free(c);
+	s->compiled = NULL;
 }
 
 void wm_resolution_free(struct wm_resolution *x)
@@ -727,18 +851,17 @@ void wm_resolution_free(struct wm_resolution *x)
 		return;
 	while (!TAILQ_EMPTY(&x->tags))
 		tag_free(x, TAILQ_FIRST(&x->tags));
-	while ((s = wm_registry_next_service(x->registry, &pos))) {
-		struct compiled *c = s->compiled;
-
-		if (c)
-			wm_buf_done(&c->parts);
-		free(c);
-		s->compiled = NULL;
+	while ((s = wm_registry_next_service(x->w.registry, &pos)))
+		compiled_free(s);
+	for (pos = 0; x->empty && (s = wm_map_next(x->empty, &pos));) {
+		compiled_free(s);
+		free(s);
 	}
+	wm_map_free(x->empty);
 	wm_referrers_free(x->referrers);
 	wm_timer_free(x->tick);
 	wm_timer_free(x->later);
-	free(x->want);
+	free(x->w.want);
 	free(x);
 }
 
@@ -747,16 +870,16 @@ struct verify {
 	void *arg;
 };
 
-static int verify_part(struct wm_resolution *x, struct wm_service *s, const struct part *part,
-		       void *arg)
+static int verify_part(struct wm_resolution *x, struct wm_service *s,
+		       const struct wm_want_part *part, void *arg)
 {
 	const struct verify *v = arg;
 	struct wm_want_set w;
 	struct wm_plan plan;
-	int r = want(x, s, part, &plan, &w);
+	int r = wm_want_make(&x->w, s, part, &plan, &w);
 
 	if (!r)
-		r = wm_tables_verify(x->tables, &w, v->fn, v->arg);
+		r = wm_tables_verify(x->w.tables, &w, v->fn, v->arg);
 	wm_plan_done(&plan);
 	return r;
 }
@@ -779,14 +902,20 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 	}
 	r = each_part(x, c->service, verify_part, &v);
 	LIST_FOREACH (t, &c->tags, of_service) {
-		struct part part = {.tag = true};
+		struct wm_want_part part = {.tag = true};
 
 		strcpy(part.label, t->text);
 		if (!r && !is_subset(x, c, t->text) &&
-		    wm_tables_label_set(x->tables, s->name, t->text) >= 0)
+		    wm_tables_label_set(x->w.tables, s->name, t->text) >= 0)
 			r = verify_part(x, c->service, &part, &v);
 	}
+	wm_tables_verify_fronts(x->w.tables, s->name, x->fronts, want_fronts(x, s), fn, arg);
 	return r;
+}
+
+const struct wm_service *wm_resolution_next_empty(const struct wm_resolution *x, size_t *pos)
+{
+	return wm_map_next(x->empty, pos);
 }
 
 uint64_t wm_resolution_index(const struct wm_resolution *x)

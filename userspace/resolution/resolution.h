@@ -9,9 +9,7 @@
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "verify.h"
-
-/* Metadata of an instance, "true": its TCP connections are ended when it goes down or leaves. */
-#define WM_META_ABORT_TCP "abort_tcp"
+#include "wants.h"
 
 /* ms that a tag has a set of its own since userspace was asked for it: programs, who answer then,
  * do not tell whether they are asked still. */
@@ -30,6 +28,9 @@ uint64_t wm_resolution_index(const struct wm_resolution *x);
 void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag);
 /** Take back those whose time was over at @p now_ns (CLOCK_BOOTTIME). It is done each second. */
 void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns);
+/** Walk services that have no instance, and addresses of a source: start with *pos = 0; NULL ends.
+ */
+const struct wm_service *wm_resolution_next_empty(const struct wm_resolution *x, size_t *pos);
 /** Compare what the tables hold of @p s with what would be compiled now. One that waits for that is
  *  left out; one that does not fit is a difference. Cost: a compilation. @return 0, -ENOMEM. */
 int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm_difference_fn fn,
