@@ -38,15 +38,20 @@ userspace_works "no bpffs" bpffs
 stop_agent
 start_agent --set "kernel.cgroup=$TMP"
 log_has "no cgroup2" "event=plane.hook name=connect4 where=$TMP .*cgroup2"
+check "no cgroup2: it is ready with what it has" 200 "$(code $API/v1/waymark/ready)"
 check "no cgroup2: DNS by the kernel all the same" 10.9.9.9 "$(ask lonely.service.mesh.internal)"
 stop_agent
 "$CTL" --pin-dir "$PINS" detach >/dev/null
 start_agent --set kernel.memory_max=100000
 log_has "too little memory" 'event=plane.off .*maps need [0-9]+ bytes, kernel.memory_max is 100000'
 userspace_works "too little memory" memory_max
+check "too little memory: it lives" 200 "$(code $API/v1/waymark/live)"
+check "and is not ready" 503 "$(code $API/v1/waymark/ready)"
+matches "for a reason" memory_max "$(api $API/v1/waymark/ready | jq -r '.reasons[]')"
 stop_agent
 start_agent --set kernel.enabled=false
 userspace_works "switched off" 'kernel.enabled is false'
+check "switched off: that is ready" "200 off" "$(code $API/v1/waymark/ready) $(api $API/v1/waymark/ready | jq -r .plane)"
 stop_agent
 # a process that may not use BPF
 : >"$TMP/agent.log"

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ready.c - is the agent alive, and may who waits for it go on: for kubelet, load balancers, units.
+ */
+#include "internal.h"
+
+void wm_native_live(struct wm_call *c)
+{
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_kb(&j, "live", true);
+	wm_json_close(&j, '}');
+	wm_answer_end(c, &j, 0);
+}
+
+static unsigned attached(const struct wm_plane *p)
+{
+	const struct wm_plane_hook *h = NULL;
+	unsigned n = p ? wm_plane_hooks(p, &h) : 0, count = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		count += !h[i].error;
+	return count;
+}
+
+/* A plane that lacks a hook serves what the others do, for as long as the kernel is what it is: a
+ * rollout must not wait for that. One without any, though it is wanted, serves nobody. */
+void wm_native_ready(struct wm_call *c)
+{
+	const struct wm_api *a = c->api;
+	enum wm_plane_state s = a->d.watch ? wm_plane_watch_state(a->d.watch) : WM_PLANE_OFF;
+	bool ready = s != WM_PLANE_DEGRADED || attached(a->d.plane);
+	const char *const *reasons = NULL;
+	unsigned n = a->d.watch ? wm_plane_watch_reasons(a->d.watch, &reasons) : 0;
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	wm_json_kb(&j, "ready", ready);
+	wm_json_ks(&j, "plane", wm_plane_state_str(s));
+	wm_json_kopen(&j, "reasons", '[');
+	for (unsigned i = 0; i < n; i++)
+		wm_json_string(&j, reasons[i]);
+	wm_json_close(&j, ']');
+	wm_json_close(&j, '}');
+	wm_answer_end_with(c, &j, 0, ready ? 200 : 503);
+}
