@@ -21,9 +21,10 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libnl-route-3-dev libjansson-dev libssl-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev \
 	libpcre2-dev libroaring-dev libunbound-dev libyaml-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
+DEPS_IMAGE := umoci ca-certificates
 DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
-	etcd-client dnsmasq-base bind9 knot knot-resolver libc-ares-dev haproxy nginx-light
+	etcd-client dnsmasq-base bind9 knot knot-resolver libc-ares-dev haproxy nginx-light $(DEPS_IMAGE) crun python3-yaml
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
 DEPS_BENCH := dnsdist iptables dnsperf
 DEPS_DEB := build-essential debhelper lintian debootstrap
@@ -332,7 +333,7 @@ docs-bpftool: deps-test ## regenerate the samples of docs/bpftool.md from a runn
 compile_commands.json: ## for editors and clang-tidy
 	@tools/compile-commands.sh > $@
 
-.PHONY: install uninstall deb test-deb clean help
+.PHONY: install uninstall deb test-deb image clean help
 BINDIR := $(DESTDIR)$(PREFIX)
 UNITDIR := $(DESTDIR)/lib/systemd/system
 install: all ## install programs, manual pages, completion, unit and an example configuration
@@ -354,6 +355,10 @@ test-deb: deb ## install, upgrade, remove and purge that package in a Debian of 
 	@tests/deb/root.sh build/deb/waymark_*.deb
 	@$(MAKE) $(MANY) FLAVOUR=asan all
 	@tests/deb/test_deb.sh
+image: deps ## an OCI image of this version, build/image, of Debian's packages
+	@tools/deps.sh $(DEPS_IMAGE)
+	@$(MAKE) $(MANY) FLAVOUR=release all
+	@tools/image.sh build/release build/image
 uninstall: ## remove what install brought; the configuration and the store stay, detach is up to you
 	rm -f $(BINDIR)/sbin/waymarkd $(BINDIR)/bin/waymarkctl $(BINDIR)/share/man/man1/waymarkctl.1 \
 		$(BINDIR)/share/man/man8/waymarkd.8 $(BINDIR)/share/bash-completion/completions/waymarkctl \
