@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The image (tools/image.sh), made of the programs that are tested, run by an OCI runtime with the capabilities,
+# mounts, arguments and variables of deploy/kubernetes/daemonset.yaml (pod.py) and deploy/kubernetes/seccomp.json:
+# the agent in it steers connect() of a process outside and answers its questions, goes on as its pod is replaced,
+# and what the uninstallation runs takes everything out of the kernel.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+KUBE=deploy/kubernetes
+IMAGE=$TMP/image
+# with cgroup2 where a node of Kubernetes has it, whatever this machine has there
+CRUN=(unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec crun "$@"' crun --root "$TMP/crun" --cgroup-manager disabled)
+POD='' # name of the running container
+mkdir "$TMP/state" "$TMP/run" "$TMP/config" "$TMP/crun"
+end_pods() {
+	[ -z "$POD" ] || "${CRUN[@]}" delete --force "$POD" 2>/dev/null
+	POD=''
+}
+trap 'end_pods; finish' EXIT
+
+tools/image.sh "$B" "$IMAGE" >"$TMP/image.log" 2>&1 || {
+	fail "the image cannot be made"
+	cat "$TMP/image.log"
+	exit 1
+}
+manifest=$IMAGE/oci/blobs/sha256/$(jq -r '.manifests[0].digest' "$IMAGE/oci/index.json" | cut -d: -f2)
+config=$IMAGE/oci/blobs/sha256/$(jq -r .config.digest "$manifest" | cut -d: -f2)
+check "its name is the version" "$(cat VERSION)" "$(jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"]' "$IMAGE/oci/index.json")"
+check "labels" "waymark $(cat VERSION) Apache-2.0" "$(jq -r '.config.Labels | [.["org.opencontainers.image.title", "org.opencontainers.image.version", "org.opencontainers.image.licenses"]] | join(" ")' "$config")"
+check "one layer" 1 "$(jq '.layers | length' "$manifest")"
+umoci unpack --image "$IMAGE/oci:$(cat VERSION)" "$TMP/bundle" >/dev/null 2>&1 || fail "umoci unpack"
+ROOTFS=$TMP/bundle/rootfs
+octets() { find "$ROOTFS" -type f ! -name 'lib?san.so*' -printf '%s\n' | awk '{n += $1} END {print n}'; }
+IMAGE_MAX=60000000 # as issue and docs/deploy.md promise; sanitizers' libraries are not counted
+[ "$(octets)" -le $IMAGE_MAX ] || fail "the image has $(octets) octets"
+check "what can be run in it" "waymarkctl waymarkd" "$(find "$ROOTFS"/usr/bin "$ROOTFS"/usr/sbin -type f -printf '%f\n' | sort | paste -sd' ')"
+check "each package of Debian is in the bill of materials" "$(find "$ROOTFS/var/lib/dpkg/status.d" -type f -printf '%f\n' | sort | paste -sd' ')" \
+	"$(jq -r '.packages[] | select(.SPDXID | startswith("SPDXRef-deb-")).name' "$IMAGE/sbom.spdx.json" | sort | paste -sd' ')"
+check "and has its license there" "" "$(for p in "$ROOTFS"/var/lib/dpkg/status.d/*; do [ -s "$ROOTFS/usr/share/doc/$(basename "$p")/copyright" ] || basename "$p"; done)"
+tools/image.sh "$B" "$TMP/again" >/dev/null 2>&1
+check "made again it has the same octets" "$(sha256sum <"$IMAGE/waymark.tar")" "$(sha256sum <"$TMP/again/waymark.tar")"
+
+# --- runs as the DaemonSet's pod: directories and names of this test in the place of the node's
+/usr/bin/python3 - $KUBE/configmap.yaml >"$TMP/config/waymark.json" <<'END'
+import sys, yaml
+print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
+END
+echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
+bundle() { # options of pod.py
+	/usr/bin/python3 tests/net/pod.py $KUBE/daemonset.yaml "$config" "$ROOTFS" $KUBE/seccomp.json \
+		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
+		--file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
+		--env "WAYMARKD_KERNEL_CGROUP=/sys/fs/cgroup/${CG##*/}" --env "WAYMARKD_KERNEL_PIN_DIR=/bpf/${PINS##*/}" \
+		--env "WAYMARK_PIN_DIR=/bpf/${PINS##*/}" --env "WAYMARKD_REGISTRY_CONSUL_SERVICE=false" \
+		--env "ASAN_OPTIONS=detect_leaks=0" "$@" >"$TMP/bundle/config.json"
+}
+start_pod() { # name
+	bundle
+	"${CRUN[@]}" run --bundle "$TMP/bundle" "$1" </dev/null >>"$TMP/agent.log" 2>&1 &
+	RUNNER=$! POD=$1
+	until_ok 120 agent_up || {
+		fail "the agent in the container does not answer"
+		exit 1
+	}
+}
+stop_pod() { # signal
+	"${CRUN[@]}" kill "$POD" "$1"
+	wait "$RUNNER"
+	check "it ended by $1" "$2" $?
+	"${CRUN[@]}" delete --force "$POD" 2>/dev/null
+	POD=''
+}
+run_in() { # name, command...: a container like it that ends
+	bundle --args "${@:2}"
+	"${CRUN[@]}" run --bundle "$TMP/bundle" "$1" </dev/null 2>&1
+}
+# a kernel that lets nobody make containers: named by what it says to the least of them
+said=$(run_in probe /usr/sbin/waymarkd --version)
+status=$?
+if [ $status != 0 ]; then
+	errno=$(grep -oiE 'operation not permitted|no space left|function not implemented|invalid argument|permission denied' <<<"$said" | head -n 1)
+	case ${errno,,} in
+	'operation not permitted') errno=EPERM ;;
+	'permission denied') errno=EACCES ;;
+	'no space left') errno=ENOSPC ;;
+	'function not implemented') errno=ENOSYS ;;
+	'invalid argument') errno=EINVAL ;;
+	esac
+	# only if the runtime can do nothing at all here, whatever we ask for
+	if [ -n "$errno" ] && ! unshare --mount --pid --ipc --uts --fork true 2>/dev/null; then
+		echo "skipped: kernel refuses containers: $errno"
+		exit 77
+	fi
+	fail "a container cannot be run: $said"
+	exit 1
+fi
+matches "the program runs in it" "waymarkd $(cat VERSION)" "$said"
+start_pod one
+check "it is ready" 200 "$(code $API/v1/waymark/ready)"
+pid=$("${CRUN[@]}" state one | jq .pid)
+# CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF: capabilities(7)
+check "its capabilities" "$(printf '%016x' $((1 << 10 | 1 << 12 | 1 << 38 | 1 << 39)))" "$(sed -n 's/^CapEff:\s*//p' "/proc/$pid/status")"
+check "no way to others" 1 "$(sed -n 's/^NoNewPrivs:\s*//p' "/proc/$pid/status")"
+check "its system calls are filtered" 2 "$(sed -n 's/^Seccomp:\s*//p' "/proc/$pid/status")"
+check "what the plane is" on "$(api $API/v1/waymark/status | jq -r .plane.state)"
+check "nothing of the plane is missing" "[]" "$(api $API/v1/waymark/status | jq -c .plane.reasons)"
+backend web-1 127.1.0.1 8081
+check "register" 200 "$(register web-1 web 127.1.0.1 8081)"
+VIP=$(vip4 web)
+check "connect() of a process outside is steered" 200 "$(inside curl -s -o /dev/null -w '%{http_code}' --max-time 20 "http://$VIP/")"
+check "names are answered" 127.1.0.1 "$(ask web.service.mesh.internal)"
+check "the store is the node's" there "$([ -s "$TMP/state/registry.db" ] && echo there)"
+check "its socket, too" 200 "$(code --unix-socket "$TMP/run/http.sock" http://x/v1/waymark/live)"
+
+# --- another pod takes its place while programs connect and ask
+inside tests/net/client.py loop "$VIP" web.service.mesh.internal "$TMP/stop" >"$TMP/loop" 2>"$TMP/loop.err" &
+LOOP=$!
+sleep 1
+stop_pod TERM 0
+check "the kernel goes on without it" 127.1.0.1 "$(ask web.service.mesh.internal)"
+start_pod two
+check "the next one has what was registered" 1 "$(api $API/v1/catalog/service/web | jq length)"
+check "and the same address" "$VIP" "$(vip4 web)"
+matches "it adopted what the kernel has" 'event=plane.adopted' "$(tail -n 40 "$TMP/agent.log")"
+stop_pod KILL 137
+start_pod three
+touch "$TMP/stop"
+wait $LOOP
+read -r ops failures <"$TMP/loop"
+check "failures of $ops connects and questions" 0 "$failures"
+[ "$ops" -gt 100 ] || fail "the loop did something: $ops"
+[ "$failures" = 0 ] || head -5 "$TMP/loop.err"
+
+# --- uninstalled
+stop_pod TERM 0
+[ -d "$PINS" ] || fail "the kernel has its programs still"
+run_in detach /usr/bin/waymarkctl detach >"$TMP/detach" || fail "detach: $(cat "$TMP/detach")"
+check "nothing is pinned" "" "$(ls "$PINS" 2>/dev/null)"
+check "nothing is attached" "" "$(bpftool -j cgroup list "$CG" 2>/dev/null | jq -c '.[]?')"
+check "nothing answers" "" "$(ask web.service.mesh.internal | grep -v '^;;')"
+done_testing
