@@ -4,6 +4,7 @@
  */
 #include "agent.h"
 
+#include "agent_sources.h"
 #include "change_log.h"
 #include "config.h"
 #include "config_dns.h"
@@ -85,6 +86,7 @@ struct wm_agent {
 	struct wm_timer *watchdog, *leave, *indexing;
 	struct wm_reload *reload;
 	struct wm_sync *sync; /* NULL: sync.mode is off */
+	struct wm_agent_sources *sources;
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -188,6 +190,11 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 		(unsigned long long)stats.opened_ms, (unsigned long long)stats.recovered_ms,
 		(unsigned long long)stats.ready_ms);
 	return wm_consul_service(a->registry, s->registry_consul_service, e);
+}
+
+static int start_sources(struct wm_agent *a, struct wm_err *e)
+{
+	return wm_agent_sources_new(&a->settings, a->loop, a->registry, &a->sources, e);
 }
 
 /* --- tables and data plane -------------------------------------------------------------------- */
@@ -836,27 +843,17 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},
-		     {"address", find_address},
-		     {"loop", start_loop},
-		     {"registry", start_registry},
-		     {"tables", start_tables},
-		     {"drains", start_drains},
-		     {"health", start_health},
-		     {"events", start_events},
-		     {"listeners", start_listeners},
-		     {"outliers", start_outliers},
-		     {"reconcile", start_reconcile},
-		     {"truth", start_truth},
-		     {"index", start_index},
-		     {"dns", start_dns},
-		     {"snapshots", start_keep},
-		     {"rules", start_rules},
-		     {"definitions", start_definitions},
-		     {"policies", start_policies},
-		     {"reload", start_reload},
-		     {"mesh", start_sync},
-		     {"http", start_http}};
+	} steps[] = {{"name", find_name},	   {"address", find_address},
+		     {"loop", start_loop},	   {"registry", start_registry},
+		     {"sources", start_sources},   {"tables", start_tables},
+		     {"drains", start_drains},	   {"health", start_health},
+		     {"events", start_events},	   {"listeners", start_listeners},
+		     {"outliers", start_outliers}, {"reconcile", start_reconcile},
+		     {"truth", start_truth},	   {"index", start_index},
+		     {"dns", start_dns},	   {"snapshots", start_keep},
+		     {"rules", start_rules},	   {"definitions", start_definitions},
+		     {"policies", start_policies}, {"reload", start_reload},
+		     {"mesh", start_sync},	   {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -925,6 +922,7 @@ void wm_agent_stop(struct wm_agent *a)
 	if (a->dns)
 		wm_dns_server_near(a->dns, NULL);
 	wm_api_free(a->api);
+	wm_agent_sources_free(a->sources);
 	wm_dns_server_free(a->dns);
 	wm_outliers_free(a->outliers);
 	wm_reconcile_free(a->reconcile);
