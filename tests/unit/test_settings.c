@@ -174,14 +174,23 @@ Test(settings, together)
 /* What was taken and then answered nobody. */
 Test(settings, names_and_bounds_that_do_nothing_are_refused)
 {
-	static const char *const bad[] = {"node.domain=-bad.x",	     "node.domain=bad-.x",
-					  "node.domain=a..b",	     "node.alt_domain=x.-y",
-					  "http.hosts=bad host",     "http.hosts=a.example:80",
-					  "http.hosts=-x",	     "http.hosts=*.example",
-					  "http.watchers_max=12000", "http.watchers_max=99999"};
-	static const char *const good[] = {"node.domain=a-b.c_d", "node.alt_domain=consul",
-					   "http.hosts=a.example,10.0.0.1",
-					   "http.watchers_max=11999"};
+	static const char *const bad[] = {"node.domain=-bad.x",
+					  "node.domain=bad-.x",
+					  "node.domain=a..b",
+					  "node.alt_domain=x.-y",
+					  "http.hosts=bad host",
+					  "http.hosts=a.example:80",
+					  "http.hosts=-x",
+					  "http.hosts=*.example",
+					  "http.watchers_max=12000",
+					  "http.watchers_max=99999",
+					  "source.kubernetes_domain=a..b",
+					  "source.kubernetes_domain=internal",
+					  "source.kubernetes_domain=x.mesh.internal",
+					  "source.kubernetes_pods=some"};
+	static const char *const good[] = {
+		"node.domain=a-b.c_d", "node.alt_domain=consul", "http.hosts=a.example,10.0.0.1",
+		"source.kubernetes_domain=cluster.local", "http.watchers_max=11999"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		const char *value = strchr(bad[i], '=') + 1;

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define HOST_MAX 253 /* octets of a name in text: RFC 1035 2.3.4 */
 
@@ -344,12 +345,39 @@ static int check_sync_probe(const struct wm_settings *s, struct wm_err *e)
 				    s->sync_probe_interval_ms, s->sync_probe_timeout_ms);
 }
 
+/* Is @p name in the domain @p of, or that itself? */
+static bool is_within(const char *name, const char *of)
+{
+	size_t len = strlen(name), end = strlen(of);
+
+	return end && len >= end && strcasecmp(name + len - end, of) == 0 &&
+	       (len == end || name[len - end - 1] == '.');
+}
+
+/* Of two domains that are one in the other the kernel and userspace would answer for either. */
+static int check_kubernetes(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const pods[] = {"disabled", "insecure", "verified", NULL};
+	const char *domain = s->source_kubernetes_domain;
+	const char *const ours[] = {s->node_domain, s->node_alt_domain};
+
+	if (*domain && !is_domain(domain))
+		return no_domain("source.kubernetes_domain", domain, e);
+	for (size_t i = 0; *domain && i < WM_ARRAY_LEN(ours); i++)
+		if (*ours[i] && (is_within(domain, ours[i]) || is_within(ours[i], domain)))
+			return wm_err_set(e, WM_E_INVALID,
+					  "source.kubernetes_domain: neither is to be in the "
+					  "other, %.64s and %.64s",
+					  domain, ours[i]);
+	return check_word("source.kubernetes_pods", s->source_kubernetes_pods, pods, e);
+}
+
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_level,	     check_scripts,    check_os_services, check_domain,	 check_alt_domain,
 	check_datacenter,    check_ttls,       check_data_dir,	  check_pin_dir, check_way_in,
 	check_hosts,	     check_watchers,   check_etcd,	  check_consul,	 check_sync_words,
 	check_sync_security, check_sync_probe, check_upstream,	  check_paths,	 check_dns_tls,
-	check_dns64,	     check_allow,
+	check_dns64,	     check_allow,      check_kubernetes,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
