@@ -22,10 +22,13 @@ static bool is_outside(const char *domain, const char *of)
 static int check_routes(const struct wm_settings *s, const struct wm_upstream_config *c,
 			struct wm_err *e)
 {
+	const char *kube = wm_config_kube_domain(s);
+
 	for (unsigned i = 0; i < c->routes.count; i++) {
 		const char *d = c->routes.at[i].domain;
 
-		if (!is_outside(d, s->node_domain) || !is_outside(d, s->node_alt_domain))
+		if (!is_outside(d, s->node_domain) || !is_outside(d, s->node_alt_domain) ||
+		    (kube && !is_outside(d, kube)))
 			return wm_err_set(e, WM_E_INVALID,
 					  "dns.forward: %.64s is ours: its names are never "
 					  "asked of others",
@@ -146,4 +149,16 @@ int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own
 					    .ttl_s = (uint32_t)(own->dns_node_ttl_ms / 1000)};
 
 	return wm_statics_read(&c, ret, e);
+}
+
+const char *wm_config_kube_domain(const struct wm_settings *s)
+{
+	return *s->source_kubernetes_domain ? s->source_kubernetes_domain : NULL;
+}
+
+enum wm_kube_pods wm_config_kube_pods(const struct wm_settings *s)
+{
+	return strcmp(s->source_kubernetes_pods, "insecure") == 0   ? WM_KUBE_PODS_INSECURE
+	       : strcmp(s->source_kubernetes_pods, "verified") == 0 ? WM_KUBE_PODS_VERIFIED
+								    : WM_KUBE_PODS_DISABLED;
 }

@@ -2,6 +2,7 @@
 /* config_dns.h - what the settings of dns.upstream mean. Threading: none. */
 #pragma once
 #include "userspace/base/settings.h"
+#include "userspace/dns/kube.h"
 #include "userspace/dns/static_records.h"
 #include "userspace/dns/upstream.h"
 
@@ -17,3 +18,7 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
  * in force. @return as wm_statics_read(). */
 int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own,
 		      struct wm_statics **ret, struct wm_err *e);
+/** The domain of the cluster's names; NULL: there is none. Borrowed from @p s. */
+const char *wm_config_kube_domain(const struct wm_settings *s);
+/** How names of pods are answered. */
+enum wm_kube_pods wm_config_kube_pods(const struct wm_settings *s);

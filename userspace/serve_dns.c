@@ -130,6 +130,8 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	struct wm_dns_config c = {.domain = s->node_domain,
 				  .alt_domain = *s->node_alt_domain ? s->node_alt_domain : NULL,
 				  .datacenter = s->node_datacenter,
+				  .kube_domain = wm_config_kube_domain(s),
+				  .kube_pods = wm_config_kube_pods(s),
 				  .ttl_s = (uint32_t)(s->dns_ttl_ms / 1000),
 				  .node_ttl_s = (uint32_t)(s->dns_node_ttl_ms / 1000),
 				  .cut_silently = !s->dns_enable_truncate,
