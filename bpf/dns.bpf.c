@@ -26,9 +26,9 @@ const volatile __u32 a_record_limit; /* A or AAAA records of an answer; 0: all t
 const volatile __u32 negative_ttl_s; /* of NODATA, and the SOA's minimum */
 const volatile __u32 node_ttl_s;     /* of addresses that are names */
 const volatile __u32 wall_at_boot_s; /* wall clock when CLOCK_BOOTTIME was 0: the SOA's serial */
-const volatile struct wm_deny_zone deny_zones[2]; /* our domains */
-const volatile struct wm_deny_label deny_dc;	  /* our datacenter */
-const volatile struct wm_srv_end srv_ends[2];	  /* of what SRV leads to, by domain */
+const volatile struct wm_deny_zone deny_zones[WM_DENY_ZONES]; /* our domains, and the cluster's */
+const volatile struct wm_deny_label deny_dc;		      /* our datacenter */
+const volatile struct wm_srv_end srv_ends[2];		      /* of what SRV leads to, by domain */
 const volatile bool use_tails;	 /* calls to `dns_tails`: not where the kernel refuses them */
 const volatile __u32 hot_on;	 /* answers of other servers are kept */
 const volatile __u32 ready_on;	 /* answers that userspace made are kept */
@@ -405,10 +405,14 @@ static __always_inline __u64 tail_word(const struct work *w, __u32 i, __u32 len)
  *  loop, as in dns_hash_name(). */
 __noinline int dns_ends_with(struct work *w, __u32 i)
 {
-	const volatile struct wm_deny_zone *z = &deny_zones[i & 1];
-	__u32 len = z->len;
+	const volatile struct wm_deny_zone *z;
+	__u32 len;
 
-	if (!w || !len || len > w->query.name_len)
+	if (!w || i >= WM_DENY_ZONES)
+		return 0;
+	z = &deny_zones[i];
+	len = z->len;
+	if (!len || len > w->query.name_len)
 		return 0;
 	for (__u32 k = 0; k < WM_NAME_WORDS; k++) {
 		if (k >= len / 8)
@@ -421,12 +425,21 @@ __noinline int dns_ends_with(struct work *w, __u32 i)
 				     z->words[len / 8 & (WM_NAME_WORDS - 1)];
 }
 
+/** Octets of the one of our domains that the question's name ends with; 0: of none. */
+__noinline int dns_domain_len(struct work *w)
+{
+	for (__u32 i = 0; w && i < WM_DENY_ZONES; i++)
+		if (dns_ends_with(w, i))
+			return (int)deny_zones[i].len;
+	return 0;
+}
+
 /** The name is there and has no record of the type: its domain's SOA says so. */
 static __always_inline int no_data(struct work *w)
 {
-	__u32 zone = !dns_ends_with(w, 0);
+	__u32 domain = w->query.name_len - (__u32)dns_domain_len(w);
 
-	return put_soa(w, WM_DNS_HEADER_LEN + ((w->query.name_len - deny_zones[zone].len) & 0xff));
+	return put_soa(w, WM_DNS_HEADER_LEN + (domain & 0xff));
 }
 
 /** What can be said of the question's name, which is not in the tables. @return enum wm_deny, with

@@ -6,6 +6,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/random.h"
 #include "userspace/config.h"
+#include "userspace/config_dns.h"
 #include "userspace/dataplane/survey.h"
 
 #include <arpa/inet.h>
@@ -97,6 +98,7 @@ void wm_kernel_plane(const struct wm_settings *s, const struct wm_vip_space *v,
 		.observe = s->kernel_listener_notice,
 		.domain = s->node_domain,
 		.alt_domain = s->node_alt_domain,
+		.cluster_domain = wm_config_kube_domain(s),
 		.datacenter = s->node_datacenter,
 		.custom = *s->kernel_custom ? s->kernel_custom : NULL,
 		.passive = s->kernel_passive_health,

@@ -14,6 +14,10 @@ struct wm_deny_zone {
 	__u64 words[WM_NAME_WORDS];
 	__u32 len, labels; /* labels: without the root's */
 };
+/* The domain, the alternative one, and that of a cluster, of which nothing is denied by its form.
+ */
+#define WM_DENY_ZONES 3
+
 /* The label of our datacenter may stand before the domain: its length and first seven octets,
  * folded, and which octets of these there are. A longer one that begins so is left to others, too.
  */

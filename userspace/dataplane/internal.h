@@ -149,7 +149,7 @@ struct wm_plane {
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];
 	struct wm_custom custom;
-	struct wm_deny_zone zones[2]; /* of our domains */
+	struct wm_deny_zone zones[WM_DENY_ZONES];
 	struct wm_deny_label dc;
 	struct wm_srv_end srv_ends[2]; /* in the order of `zones` */
 	struct wm_plane_hook *hooks;

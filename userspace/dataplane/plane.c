@@ -106,6 +106,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p->lock_fd = p->events_fd = p->affinity_fd = -1;
 	p->zones[0] = zone_of(c->domain);
 	p->zones[1] = zone_of(c->alt_domain);
+	p->zones[2] = zone_of(c->cluster_domain);
 	p->dc = wm_deny_label_of(c->datacenter ? c->datacenter : "");
 	for (unsigned i = 0; i < WM_ARRAY_LEN(p->srv_ends); i++)
 		p->srv_ends[i] = wm_srv_end_of(c->datacenter ? c->datacenter : "", &p->zones[i]);

@@ -32,9 +32,10 @@ struct wm_plane_config {
 	/* Domains and datacenter of the names in the tables, as text: what of them cannot be is
 	 * denied in the kernel. NULL: nothing is. */
 	const char *domain, *alt_domain, *datacenter;
-	const char *custom; /* object file with a way to choose, bpf/custom.h; NULL: none */
-	bool observe;	    /* load what sees listeners: wm_observer_new() attaches it */
-	bool passive;	    /* see how connects end, and eject backends that fail */
+	const char *cluster_domain; /* of a cluster's names in the tables; NULL: none */
+	const char *custom;	    /* object file with a way to choose, bpf/custom.h; NULL: none */
+	bool observe;		    /* load what sees listeners: wm_observer_new() attaches it */
+	bool passive;		    /* see how connects end, and eject backends that fail */
 	/* ns without an answer after which a socket that is closed counts as a failed connect; 0:
 	 * never, nor without `passive` */
 	uint64_t give_up_ns;
