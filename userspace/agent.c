@@ -924,6 +924,7 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_api_free(a->api);
 	wm_agent_sources_free(a->sources);
 	wm_dns_server_free(a->dns);
+	wm_serve_dns_end(&a->settings);
 	wm_outliers_free(a->outliers);
 	wm_reconcile_free(a->reconcile);
 	wm_listeners_free(a->listeners);

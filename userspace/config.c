@@ -316,13 +316,16 @@ static int bind_to(const char *text)
 	return 0;
 }
 
-static void check_addresses(struct faults *f, const char *name, char *const *list)
+/* @p given: those that the machine has not, the agent gives it. */
+static void check_addresses(struct faults *f, const char *name, char *const *list, bool given)
 {
 	struct wm_err e = {0};
 	int r;
 
 	for (; *list; list++) {
 		r = bind_to(*list);
+		if (r == -EADDRNOTAVAIL && given)
+			continue;
 		if (r == -EINVAL)
 			wm_err_set(&e, WM_E_INVALID,
 				   "%s: an IPv4 or IPv6 address is wanted, not \"%.64s\"", name,
@@ -610,11 +613,11 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 
 	check_identity(&f);
 	if (s->http_port)
-		check_addresses(&f, "http.addresses", s->http_addresses);
+		check_addresses(&f, "http.addresses", s->http_addresses, false);
 	if (s->dns_port)
-		check_addresses(&f, "dns.addresses", s->dns_addresses);
-	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses);
-	check_addresses(&f, "dns.tls_addresses", s->dns_tls_addresses);
+		check_addresses(&f, "dns.addresses", s->dns_addresses, false);
+	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses, s->dns_own_device);
+	check_addresses(&f, "dns.tls_addresses", s->dns_tls_addresses, false);
 	check_ports(&f);
 	check_meta(&f);
 	if (*s->http_socket)

@@ -5,6 +5,7 @@
 #include "config_dns.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
+#include "userspace/dataplane/own_device.h"
 
 #include <errno.h>
 
@@ -92,6 +93,30 @@ static int listen_at(struct wm_dns_server *d, const struct place *p, struct wm_e
 	return 0;
 }
 
+/* Also of what an earlier run left, that was killed. */
+static int take_addresses(const struct wm_settings *s, struct wm_err *e)
+{
+	static const char *const none[] = {NULL};
+	struct wm_err why = {0};
+	int r = wm_own_device_set(
+		s->kernel_pin_dir,
+		s->dns_own_device ? (const char *const *)s->dns_port53_addresses : none, &why);
+
+	if (!r || s->dns_own_device)
+		return r ? wm_err_set(e, r, "dns.own_device: %s", why.text) : 0;
+	wm_warn("dns.own_device", "text=%s", wm_log_q(why.text));
+	return 0;
+}
+
+void wm_serve_dns_end(const struct wm_settings *s)
+{
+	static const char *const none[] = {NULL};
+	struct wm_err why = {0};
+
+	if (s->dns_own_device && wm_own_device_set(s->kernel_pin_dir, none, &why))
+		wm_warn("dns.own_device", "text=%s", wm_log_q(why.text));
+}
+
 static int listen_all(struct wm_dns_server *d, const struct wm_settings *s, struct wm_err *e)
 {
 	const struct place own = {s->dns_addresses, "dns.addresses", s->dns_port, "dns.port",
@@ -100,8 +125,9 @@ static int listen_all(struct wm_dns_server *d, const struct wm_settings *s, stru
 				   wm_dns_listen};
 	const struct place tls = {s->dns_tls_addresses, "dns.tls_addresses", s->dns_tls_port,
 				  "dns.tls_port", wm_dns_listen_tls};
-	int r = own.port ? listen_at(d, &own, e) : 0;
+	int r = take_addresses(s, e);
 
+	r = r || !own.port ? r : listen_at(d, &own, e);
 	r = r ? r : listen_at(d, &at53, e);
 	return r ? r : listen_at(d, &tls, e);
 }

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Addresses that no device of the node has are on one of the agent's own while it runs (dns.own_device): it
+# answers there, gives them back when it ends, and takes up what a killed one left.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+ip addr add 10.9.0.1/24 dev lo
+addresses() { ip -o addr show dev waymark0 scope global 2>/dev/null | awk '{print $4}' | sort | xargs; }
+at() { dig +short +tries=1 +time=5 "@$1" web.service.mesh.internal; }
+start() { start_agent --set dns.port53_addresses=10.96.0.10,fd00:10:96::a,10.9.0.1 "$@"; }
+
+check "such addresses may be configured" 0 "$("$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" \
+	--set "http.socket=$TMP/http.sock" --set "kernel.pin_dir=$PINS" --set node.name=n1 --set kernel.enabled=false \
+	--set dns.own_device=true --set dns.port53_addresses=10.96.0.10 >"$TMP/check" 2>&1; echo $?)"
+matches "without the device they are none of this machine" "10.96.0.10 is no address of this machine" \
+	"$("$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set node.name=n1 --set dns.port53_addresses=10.96.0.10 2>&1)"
+
+start --set dns.own_device=true
+check "register" 200 "$(register web-1 web 10.1.2.3 80)"
+check "those that were missing are there, each alone" "10.96.0.10/32 fd00:10:96::a/128" "$(addresses)"
+for a in 10.96.0.10 fd00:10:96::a 10.9.0.1; do
+	check "asked at $a" 10.1.2.3 "$(at $a)"
+done
+stop_agent TERM
+check "it is given back" "" "$(ip -o link show waymark0 2>/dev/null)"
+
+start --set dns.own_device=true
+stop_agent KILL
+check "one that was killed leaves it" "10.96.0.10/32 fd00:10:96::a/128" "$(addresses)"
+start_agent --set dns.port53_addresses=10.96.0.11 --set dns.own_device=true
+check "the next has its own addresses there" 10.96.0.11/32 "$(addresses)"
+stop_agent KILL
+start_agent
+check "and without the setting none" "" "$(ip -o link show waymark0 2>/dev/null)"
+stop_agent TERM
+
+ip link add waymark0 type bridge
+start_agent
+stop_agent TERM
+matches "a device of somebody else is left alone" waymark0 "$(ip -o link show waymark0 2>/dev/null)"
+"$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" --set "http.socket=$TMP/http.sock" --set node.name=n1 \
+	--set kernel.enabled=false --set dns.own_device=true --set dns.port53_addresses=10.96.0.10 2>"$TMP/refused"
+check "and not used" 1 $?
+matches "with a reason" "dns.own_device: waymark0: the device is not this agent's" "$(cat "$TMP/refused")"
+exit $FAILED
