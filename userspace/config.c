@@ -244,7 +244,7 @@ void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 	uint32_t connections = leaf ? LEAF_CONNECTIONS : FULL_CONNECTIONS;
 
 	c->sets = s->kernel_services_max ? (uint32_t)s->kernel_services_max : sets;
-	c->names = c->sets * 2 * domains;
+	c->names = c->sets * (2 * domains + (wm_config_kube_domain(s) != NULL));
 	c->frontends = c->sets * 2;
 	c->backends = s->kernel_backends_max ? (uint32_t)s->kernel_backends_max : backends;
 	c->connections =

@@ -23,7 +23,7 @@ struct place {
 	char key[]; /* of the service */
 };
 struct wm_kube {
-	struct wm_registry *registry;
+	struct wm_tables *tables;
 	struct wm_ready_level *ready; /* NULL: nobody */
 	struct wm_kube_zone zone;
 	enum wm_kube_pods pods;
@@ -121,6 +121,30 @@ static void each_address(struct wm_kube *k, const struct wm_service_spec *s,
 	}
 }
 
+/* The kernel answers A and AAAA of a service with addresses, whatever its endpoints are. */
+static void put_name(struct wm_kube *k, const struct wm_service_spec *s)
+{
+	static const struct in6_addr none6;
+	const struct in6_addr *v6 = &none6;
+	uint32_t v4_be = 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->addresses_count; i++) {
+		if (s->addresses[i].kind != WM_SPEC_CLUSTER)
+			continue;
+		n++;
+		if (s->addresses[i].a4.s_addr)
+			v4_be = s->addresses[i].a4.s_addr;
+		else
+			v6 = &s->addresses[i].a6;
+	}
+	/* two of a family are no entry's */
+	if (s->headless || s->external_name ||
+	    n != (v4_be ? 1u : 0) + (IN6_IS_ADDR_UNSPECIFIED(v6) ? 0 : 1) ||
+	    wm_tables_cluster_put(k->tables, s->service, v4_be, v6->s6_addr, NULL))
+		wm_tables_cluster_del(k->tables, s->service);
+}
+
 static void spec_changed(struct wm_kube *k, const struct wm_service_spec *old,
 			 const struct wm_service_spec *new)
 {
@@ -137,6 +161,10 @@ static void spec_changed(struct wm_kube *k, const struct wm_service_spec *old,
 		count_scope(k, key, new != NULL);
 	}
 	tell(k, key, strlen(key));
+	if (new)
+		put_name(k, new);
+	else
+		wm_tables_cluster_del(k->tables, key);
 }
 
 static void on_change(void *arg, const struct wm_change *c)
@@ -199,7 +227,8 @@ void wm_kube_tell(struct wm_kube *k, struct wm_ready_level *l)
 	k->ready = l;
 }
 
-struct wm_kube *wm_kube_new(struct wm_registry *r, const char *domain, enum wm_kube_pods pods)
+struct wm_kube *wm_kube_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
+			    enum wm_kube_pods pods)
 {
 	struct wm_kube *k = calloc(1, sizeof(*k));
 	const struct wm_service_spec *s;
@@ -207,12 +236,12 @@ struct wm_kube *wm_kube_new(struct wm_registry *r, const char *domain, enum wm_k
 
 	if (!k)
 		return NULL;
-	k->registry = r;
+	k->tables = t;
 	k->pods = pods;
 	k->scopes = wm_map_new(ENTRIES_MAX);
 	k->places = wm_map_new(ENTRIES_MAX);
 	if (!k->scopes || !k->places || !wm_kube_zone_of(domain, &k->zone) ||
-	    wm_registry_subscribe(r, on_change, k)) {
+	    wm_tables_set_cluster(t, domain) || wm_registry_subscribe(r, on_change, k)) {
 		wm_kube_free(k);
 		return NULL;
 	}

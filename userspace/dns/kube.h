@@ -64,9 +64,12 @@ const char *wm_kube_host(const struct wm_instance *i, char room[INET6_ADDRSTRLEN
 
 /* --- kube.c: namespaces and cluster addresses, as they come and go --- */
 struct wm_kube;
+struct wm_tables;
 struct wm_ready_level;
-/** Subscribes. @return NULL without memory, or if @p domain is none. */
-struct wm_kube *wm_kube_new(struct wm_registry *r, const char *domain, enum wm_kube_pods pods);
+/** Subscribes, and puts names that depend on no instance into the tables. @return NULL without
+ * memory, or if @p domain is none. */
+struct wm_kube *wm_kube_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
+			    enum wm_kube_pods pods);
 void wm_kube_free(struct wm_kube *k); /* NULL ok */
 /** Tell @p l of changes from now on. */
 void wm_kube_tell(struct wm_kube *k, struct wm_ready_level *l);

@@ -111,12 +111,13 @@ struct wm_tables {
 	const struct wm_grace *grace; /* NULL: WM_RECYCLE_NS are rested */
 	struct wm_tables_policy policy;
 	struct wm_domain domains[WM_DOMAINS];
-	bool no_virtual;	 /* virtual names stand for endpoints */
-	struct wm_map *services; /* by name */
-	struct wm_map *names;	 /* by folded wire name */
-	struct wm_map *hashes;	 /* by kernel key: the entry that owns it in the kernel */
-	struct wm_map *fronts;	 /* by key */
-	struct wm_map *fronted;	 /* struct wm_fronts, by service */
+	struct wm_domain cluster; /* its len 0: there is none */
+	bool no_virtual;	  /* virtual names stand for endpoints */
+	struct wm_map *services;  /* by name */
+	struct wm_map *names;	  /* by folded wire name */
+	struct wm_map *hashes;	  /* by kernel key: the entry that owns it in the kernel */
+	struct wm_map *fronts;	  /* by key */
+	struct wm_map *fronted;	  /* struct wm_fronts, by service */
 	struct wm_svc *refusing; /* the set of nobody, for ports that are refused; NULL: none yet */
 	uint32_t fronts_put;
 	struct wm_svc **by_set; /* sets_cap */
@@ -234,6 +235,8 @@ void wm_cuts_free(struct wm_svc *s);
  *  @return octets, 0 when it does not fit. */
 size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *service,
 		    const char *kind, uint8_t out[WM_DNS_NAME_MAX + 1]);
+/** Append one label, folded. @return the new length, 0 when it does not fit. */
+size_t wm_wire_put_label(uint8_t *out, size_t at, const char *label, size_t len);
 /** @return 0, -EINVAL for a domain that is no domain. */
 int wm_wire_domain(const char *text, struct wm_domain *ret);
 /** The set that an adopted frontend of @p w leads to, or WM_NO_SET: its virtual IPv4 address, or
@@ -244,6 +247,10 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		   struct wm_err *e);
 void wm_lookups_remove(struct wm_tables *t, struct wm_svc *s);
 void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n);
+/** Let the name of @p v say that, in the kernel as well. @p ret is set once it is in the tables,
+ * also if the kernel's took no more. @return 0, WM_E_FULL, -ENOMEM. */
+int wm_name_store(struct wm_tables *t, const struct wm_name *v, struct wm_name_entry **ret,
+		  struct wm_err *e);
 void wm_front_remove(struct wm_tables *t, struct wm_front_entry *f);
 /** A new one, which leads nowhere yet. @return NULL with the reason in @p ret_err: -ENOMEM,
  * WM_E_FULL with @p e. */

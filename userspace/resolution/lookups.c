@@ -19,8 +19,7 @@ static uint8_t fold(char c)
 	return (uint8_t)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
-/* Append one label. @return the new length, 0 when it does not fit. */
-static size_t put_label(uint8_t *out, size_t at, const char *label, size_t len)
+size_t wm_wire_put_label(uint8_t *out, size_t at, const char *label, size_t len)
 {
 	if (!len || len > WM_DNS_LABEL_MAX || at + 1 + len + 1 > WM_DNS_NAME_MAX)
 		return 0;
@@ -38,7 +37,7 @@ int wm_wire_domain(const char *text, struct wm_domain *ret)
 	for (const char *p = text; *p;) {
 		size_t len = strcspn(p, ".");
 
-		at = put_label(ret->wire, at, p, len);
+		at = wm_wire_put_label(ret->wire, at, p, len);
 		if (!at)
 			return -EINVAL;
 		p += len;
@@ -72,17 +71,17 @@ size_t wm_wire_name(const struct wm_domain *d, const char *label, const char *se
 	for (bool more = *label; more; label += len + more) {
 		len = strcspn(label, ".");
 		more = label[len] == '.';
-		at = put_label(out, at, label, len);
+		at = wm_wire_put_label(out, at, label, len);
 		if (!at)
 			return 0;
 	}
-	at = put_label(out, at, wm_scope_bare(service), strlen(wm_scope_bare(service)));
+	at = wm_wire_put_label(out, at, wm_scope_bare(service), strlen(wm_scope_bare(service)));
 	if (at)
-		at = put_label(out, at, kind, strlen(kind));
+		at = wm_wire_put_label(out, at, kind, strlen(kind));
 	if (at && scope)
-		at = put_label(out, at, service, scope);
+		at = wm_wire_put_label(out, at, service, scope);
 	if (at && scope)
-		at = put_label(out, at, "ns", 2);
+		at = wm_wire_put_label(out, at, "ns", 2);
 	if (!at || at + d->len > WM_DNS_NAME_MAX)
 		return 0;
 	memcpy(out + at, d->wire, d->len);
@@ -175,9 +174,8 @@ int wm_name_adopt(struct wm_tables *t, const struct wm_name_key *k, const struct
 	return r;
 }
 
-/* One name of @p s at place @p i. */
-static int name_put(struct wm_tables *t, struct wm_svc *s, unsigned i, const struct wm_name *v,
-		    struct wm_err *e)
+int wm_name_store(struct wm_tables *t, const struct wm_name *v, struct wm_name_entry **ret,
+		  struct wm_err *e)
 {
 	struct wm_name_entry *n = wm_map_get(t->names, v->name, v->len);
 	struct wm_name_key key;
@@ -202,7 +200,7 @@ static int name_put(struct wm_tables *t, struct wm_svc *s, unsigned i, const str
 		}
 	}
 	n->claimed = true;
-	s->names[i] = n;
+	*ret = n;
 	return name_push(t, n, e);
 }
 
@@ -431,7 +429,7 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 			if (families & WM_FAMILY_6)
 				memcpy(v.vip6_be, w->vip6, 16);
 		}
-		r = name_put(t, s, i, &v, e);
+		r = wm_name_store(t, &v, &s->names[i], e);
 		if (r && !bad)
 			bad = r;
 	}

@@ -172,6 +172,16 @@ const char *wm_tables_front_owner(const struct wm_tables *t, const __be32 addr_b
 /** Is it the set that ports lead to which are refused? It is no service's. */
 bool wm_tables_refuses(const struct wm_tables *t, uint32_t set);
 
+/* --- names in a cluster's domain --- */
+/** Services of a scope are found as <name>.<scope>.svc.<domain>, too. Before the first of these is
+ *  put. @return 0, -EINVAL. */
+int wm_tables_set_cluster(struct wm_tables *t, const char *domain);
+/** Let that name of @p service have these addresses, zero for none, whatever instances it has.
+ *  @return 0; -EINVAL: it has no such name; WM_E_FULL, -ENOMEM: userspace alone answers it. */
+int wm_tables_cluster_put(struct wm_tables *t, const char *service, uint32_t v4_be,
+			  const uint8_t v6[16], struct wm_err *e);
+void wm_tables_cluster_del(struct wm_tables *t, const char *service);
+
 /** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
 int wm_tables_state(struct wm_tables *t, uint64_t instance, uint32_t state);
