@@ -121,6 +121,11 @@ static void collect_tables(struct metrics *m, const struct wm_tables *t)
 	GAUGE("tables_slots_max", mem->slots_cap, "slots that fit");
 	GAUGE("tables_backends", s.backends, "backends in the kernel");
 	GAUGE("tables_backends_max", mem->backends_cap, "backends that fit");
+	GAUGE("tables_frontends_contested", s.fronts_contested,
+	      "addresses and ports of a source's services that another service had first");
+	GAUGE("tables_frontends_unfit", s.fronts_unfit,
+	      "addresses of a source's services that are not taken: of the agent's own range, "
+	      "loopback, or external and not allowed");
 	COUNTER("tables_publishes", s.publishes, "sets that were published");
 	COUNTER("tables_state_stores", s.state_stores, "changes of a backend's state");
 	COUNTER("tables_full", s.full, "sets that did not fit");

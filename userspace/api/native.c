@@ -101,6 +101,8 @@ static void put_tables(struct wm_json *j, const struct wm_tables *t)
 	wm_json_ku(j, "publishes", s.publishes);
 	wm_json_ku(j, "state_stores", s.state_stores);
 	wm_json_ku(j, "full", s.full);
+	wm_json_ku(j, "frontends_contested", s.fronts_contested);
+	wm_json_ku(j, "frontends_unfit", s.fronts_unfit);
 	wm_json_ku(j, "collisions", s.collisions);
 	wm_json_close(j, '}');
 }
