@@ -373,6 +373,17 @@ static bool look_at_services(struct wm_truth_pass *p)
 	return s;
 }
 
+/* Those of a source that have no instance. */
+static bool look_at_empty(struct wm_truth_pass *p)
+{
+	const struct wm_service *s = wm_resolution_next_empty(p->c.resolution, &p->at);
+	int r = s ? wm_resolution_verify(p->c.resolution, s, see_difference, p) : 0;
+
+	if (r)
+		unseen(p, "tables of %.60s: %s", s->name, wm_err_str(r));
+	return s;
+}
+
 static bool look_at_entries(struct wm_truth_pass *p)
 {
 	return wm_tables_verify_rest(p->c.tables, &p->walk, ENTRIES_STEP, see_difference, p);
@@ -426,9 +437,10 @@ void wm_truth_pass_free(struct wm_truth_pass *p)
 
 bool wm_truth_pass_step(struct wm_truth_pass *p)
 {
-	static bool (*const phases[])(struct wm_truth_pass * p) = {
-		read_sockets,	  look_at_connections, look_at_instances, tell_listeners,
-		tell_connections, look_at_services,    look_at_entries,	  look_at_programs};
+	static bool (*const phases[])(struct wm_truth_pass *
+				      p) = {read_sockets,   look_at_connections, look_at_instances,
+					    tell_listeners, tell_connections,	 look_at_services,
+					    look_at_empty,  look_at_entries,	 look_at_programs};
 
 	if (p->phase < WM_ARRAY_LEN(phases) && !phases[p->phase](p)) {
 		p->phase++;
