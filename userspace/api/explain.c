@@ -153,11 +153,55 @@ static void by_entry(struct explanation *x, const char *name, const struct wm_na
 	x->verdict = x->addressed ? NULL : "no address";
 }
 
+/* The first address of the family that is asked for, the service's own before others. */
+static const struct wm_spec_address *address_of(const struct explanation *x,
+						const struct wm_service_spec *s)
+{
+	const struct wm_spec_address *best = NULL;
+
+	for (unsigned n = 0; n < s->addresses_count; n++) {
+		const struct wm_spec_address *a = &s->addresses[n];
+
+		if (x->family && (x->family == AF_INET) != (a->a4.s_addr != 0))
+			continue;
+		if (!best || a->kind < best->kind)
+			best = a;
+	}
+	return best;
+}
+
+/* A service that a source gives addresses, by its key. */
+static void by_spec(struct explanation *x, const struct wm_service_spec *s)
+{
+	const struct wm_spec_address *a = s->headless ? NULL : address_of(x, s);
+
+	x->verdict = a ? NULL : "no address";
+	if (s->external_name)
+		say(x, "name",
+		    "%s is the name %s of DNS, says source %s: there is nothing to steer",
+		    s->service, s->external_name, s->source);
+	else if (s->headless)
+		say(x, "name",
+		    "%s is headless, says source %s: DNS tells its instances, which are dialled "
+		    "as they are",
+		    s->service, s->source);
+	else if (!a)
+		say(x, "name", "%s has no address of IPv%d, says source %s", s->service,
+		    x->family == AF_INET6 ? 6 : 4, s->source);
+	if (s->external_name || !a)
+		return;
+	take_address(x, a->a4.s_addr ? AF_INET : AF_INET6,
+		     a->a4.s_addr ? (const void *)&a->a4 : &a->a6);
+	say(x, "name", "%s is %s, its %s address, says source %s", s->service, x->address,
+	    wm_spec_address_kind_str(a->kind), s->source);
+}
+
 /* @return false: answered, nobody knows the name. */
 static bool resolve(struct explanation *x)
 {
 	const struct wm_tables *t = x->api->d.tables;
 	const struct wm_name *n = t ? wm_tables_name_of(t, x->name) : NULL;
+	const struct wm_service_spec *spec = wm_registry_spec(x->api->d.registry, x->name);
 	char virtual[WM_SERVICE_NAME_MAX + WM_DNS_NAME_MAX + 16];
 	unsigned char a[16];
 
@@ -167,6 +211,10 @@ static bool resolve(struct explanation *x)
 	}
 	if (n) {
 		by_entry(x, x->name, n);
+		return true;
+	}
+	if (spec && (spec->addresses_count || spec->external_name || spec->headless)) {
+		by_spec(x, spec);
 		return true;
 	}
 	snprintf(virtual, sizeof(virtual), "%s.virtual.%s", x->name, x->api->d.domain);
@@ -246,6 +294,15 @@ static void look_at_frontend(struct explanation *x)
 	uint16_t port;
 	const char *service, *protocol = x->proto == IPPROTO_TCP ? "TCP" : "UDP";
 
+	if (found == WM_PICKED && wm_tables_refuses(x->api->d.tables, x->set)) {
+		service = wm_tables_front_owner(x->api->d.tables, x->addr_be);
+		x->service = service ? service : "";
+		say(x, "destination",
+		    "%s is service %s, which has no %s port %u: ECONNREFUSED at once", x->address,
+		    x->service, protocol, x->port);
+		x->verdict = x->verdict ? x->verdict : "refused";
+		return;
+	}
 	if (found == WM_PICKED) {
 		service = wm_tables_service_of(x->api->d.tables, x->set);
 		x->service = service ? service : "";
@@ -274,6 +331,26 @@ static void look_at_frontend(struct explanation *x)
 
 /* --- the choice ---------------------------------------------------------------------------------
  */
+/* What a source says of it. */
+static void say_spec(struct explanation *x)
+{
+	static const char *const near[] = {"", "those of this zone first, ",
+					   "those of this node first, "};
+	const struct wm_service_spec *s = wm_registry_spec(x->api->d.registry, x->service);
+	char affinity[48] = "";
+
+	if (!s)
+		return;
+	if (s->affinity_s)
+		snprintf(affinity, sizeof(affinity), "a pod stays with one for %u s, ",
+			 s->affinity_s);
+	if (s->local_only || s->affinity_s || s->prefer != WM_SPEC_ANYWHERE || s->publish_not_ready)
+		say(x, "source", "source %s says: %s%s%s%sunless a policy says otherwise",
+		    s->source, s->local_only ? "only instances of this node, " : "",
+		    near[s->prefer], affinity,
+		    s->publish_not_ready ? "who is not ready is dialled, " : "");
+}
+
 static void say_policy(struct explanation *x)
 {
 	const struct wm_table_head *h = &x->odds.table.head;
@@ -289,6 +366,7 @@ static void say_policy(struct explanation *x)
 	else
 		say(x, "policy", "%s has no policy: at random by weight among all that are up",
 		    x->service);
+	say_spec(x);
 	if (h->balance == WM_BALANCE_MAGLEV)
 		say(x, "client", "clients are told apart by %s",
 		    wm_policy_word("", "hash_on", h->hash_on));
@@ -424,7 +502,10 @@ static void put_tier(struct wm_json *j, const struct explanation *x, unsigned ti
 	unsigned count = 0;
 
 	wm_json_open(j, '{');
-	wm_json_ks(j, "what", t ? t->what : "");
+	if (x->odds.table.head.tiers > x->choice.count) /* a source's: near ones first */
+		wm_json_ks(j, "what", tier ? "farther" : "nearest");
+	else
+		wm_json_ks(j, "what", t ? t->what : "");
 	wm_json_ks(j, "service", t ? t->service : "");
 	wm_json_ks(j, "subset", t ? t->subset : "");
 	wm_json_ks(j, "region", t ? t->region : "");

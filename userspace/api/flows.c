@@ -236,6 +236,8 @@ static void on_flow(void *arg, const struct wm_flow *f)
 
 	if (f->verdict == WM_FLOW_NONE || f->verdict >= WM_FLOW_COUNT)
 		return;
+	if (!service && f->verdict == WM_FLOW_REFUSED) /* a port that the service has not */
+		service = wm_tables_front_owner(x->api->d.tables, f->vip_be);
 	TAILQ_FOREACH (w, &x->watchers, entry) {
 		if (!is_wanted(w, f, service, cgroup))
 			continue;
