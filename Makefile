@@ -230,8 +230,8 @@ build/release/tests/refuse_bpf.so build/release/tests/slow_sync.so build/release
 	@$(CC) -std=gnu17 -O2 -g -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $<
 
 # they use the product's own archives; `make bench` those of the release flavour
-BENCH_LIBS := $(addprefix $(B)/lib,base.a net.a model.a store.a registry.a metadata.a)
-BENCH_BIN := $(B)/tests/filter $(B)/tests/fillstore
+BENCH_LIBS := $(addprefix $(B)/lib,base.a net.a model.a store.a registry.a metadata.a resolution.a)
+BENCH_BIN := $(B)/tests/filter $(B)/tests/fillstore $(B)/tests/specs
 $(BENCH_BIN): $(B)/tests/%: tests/bench/%.c $(BENCH_LIBS)
 	@mkdir -p $(@D)
 	@echo "  TOOL    $@"
