@@ -32,10 +32,10 @@ remove() { # pid of the test: what it left behind
 	for p in /sys/fs/bpf/waymark-test-net-"$1" /sys/fs/bpf/waymark-test-net-"$1"-*; do
 		"$CTL" --pin-dir "$p" --force detach >/dev/null 2>&1
 	done
-	[ -d "$cg" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done < <(cat "$cg/cgroup.procs" "$cg"/*/cgroup.procs 2>/dev/null)
+	[ -d "$cg" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done < <(find "$cg" -name cgroup.procs -exec cat {} + 2>/dev/null)
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		rmdir "$cg"/*/ 2>/dev/null
-		rmdir "$cg" 2>/dev/null || [ ! -d "$cg" ] && break
+		find "$cg" -depth -type d -exec rmdir {} + 2>/dev/null
+		[ ! -d "$cg" ] && break
 		sleep 0.1
 	done
 	rm -rf /tmp/waymark-test-net-"$1"-*
