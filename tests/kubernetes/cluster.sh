@@ -106,3 +106,16 @@ kube_code() { # the same: the status
 		-H "Authorization: Bearer ${KUBE_TOKEN:-test-admin}" -H "Content-Type: $type" -X "$1" \
 		${3:+--data-binary "${3/#-/@-}"} "$KUBE_API$2"
 }
+player_start() { # NODE=NUMBER...: what plays the pods of these nodes
+	KUBE_CA=$CLUSTER/pki/ca.crt python3 tests/kubernetes/player.py "$CG" "$TMP/pods" "$@" 2>>"$CLUSTER/player.log" &
+	CLUSTER_PID[player]=$!
+}
+in_pod() { # namespace_name, command...: in its network namespace and its cgroup
+	local pid cgroup rest
+	read -r pid cgroup rest <"$TMP/pods/$1" || return 1
+	shift
+	(
+		echo $BASHPID >"$cgroup/cgroup.procs"
+		exec nsenter --net="/proc/$pid/ns/net" -- "$@"
+	)
+}
