@@ -38,9 +38,10 @@ def path_of(pod, sub=""):
 
 def schedule(kube, pod):
     global turn
-    with lock:
-        node = list(NODES)[turn % len(NODES)]
-        turn += 1
+    cordoned = {n["metadata"]["name"] for n in kube.must("GET", CORE + "/nodes")["items"] if n["spec"].get("unschedulable")}
+    free = [n for n in NODES if n not in cordoned]
+    node = free[turn % len(free)]
+    turn += 1
     meta = pod["metadata"]
     kube.ask("POST", path_of(pod, "/binding"), {
         "apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
