@@ -78,6 +78,7 @@ cluster_up() { # further options of kube-apiserver
 	ip link show cluster0 >/dev/null 2>&1 || {
 		ip link add cluster0 type bridge
 		ip addr add $KUBE_HOST/32 dev cluster0
+		ip addr add 172.31.254.1/32 dev cluster0 && ip addr add 172.31.254.2/32 dev cluster0 # for steer.py
 		ip link set cluster0 up
 	}
 	[ -d "$CLUSTER/pki" ] || cluster_certificates
