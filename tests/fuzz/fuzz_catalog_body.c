@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Bodies of /v1/catalog/register, /v1/catalog/deregister and /v1/txn: decoded, judged, and what
  * passes is applied to a registry that has a node and an instance of its own. The first octet of
  * the input says which body follows. Whatever comes, the agent's own instance stays as it was, and

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* fuzz_http.c - octets on a connection to the whole API over a real registry in memory. The first
  * octet says how: '*' sends the rest as it is; any other chooses a route, and the rest is what
  * follows its fixed path (id and query) up to a line end, then the body. A second octet says where

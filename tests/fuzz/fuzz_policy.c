@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* fuzz_policy.c - policies as JSON and as records. Whatever the octets: a refusal has one sentence
  * and a 4xx; what is accepted may be copied, is the same through its record and through the JSON
  * that shows it, and each of these has one form. The first octet chooses: J a body, else a record's

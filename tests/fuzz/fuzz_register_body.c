@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* fuzz_register_body.c - bodies of PUT /v1/agent/service/register, of PUT
  * /v1/waymark/instances/:id, of checks and of check updates. Whatever the octets: the decoder stays
  * inside them, a refusal has one sentence and a 4xx or the one 500 that Consul gives, and what is

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* The API's endpoints: shapes, texts and statuses as a real Consul 1.21 gave them, errors, and what
  * a write promises. Blocking queries: test_api_blocking.c. */
 #include "api_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Checks that are registered by themselves, checks of the node, and maintenance: answers as a real
  * Consul gives them, what the tables make of it, and what a restart leaves. */
 #include "api_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Writes into the catalog and transactions: texts, shapes and statuses as a real Consul answers. */
 #include "api_help.h"
 #include "userspace/base/macros.h"

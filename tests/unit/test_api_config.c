@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Consul's config entries as views of policies: entries as the Go client's tests have them, what is
  * refused, and that an entry leaves alone what it cannot say. */
 #include "api_help.h"

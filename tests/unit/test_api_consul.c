@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* What Consul's clients state and see again: names, weights, what a mesh is told. Shapes of the
  * answers as a whole: test_api.c. */
 #include "api_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Server-sent events: what changes reaches who listens, once and in order; who comes back gets what
  * it missed, or is told that it missed too much; who does not read is cut off. */
 #include "api_help.h"

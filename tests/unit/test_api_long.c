@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Requests whose filter takes more than a turn: others are answered meanwhile, and the answer is
  * the one that a single turn would have given. */
 #include "api_help.h"

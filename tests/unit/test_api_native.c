@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* The native surface of instances: typed registration and what it is shown as, errors that name
  * field and limit, filters and how they are planned, the lifecycle's routes. */
 #include "api_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Parameters and headers that every read takes, one by one as Consul's clients send them. */
 #include "api_help.h"
 #include "userspace/api/internal.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Consul's prepared queries: as the Go client's tests ask for them, templates, whom they select,
  * and that the policy of the service is followed. */
 #include "api_help.h"

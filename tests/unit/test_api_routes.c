@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Every route whose path ends in an element: without it, and with an id that nobody has, in both
  * formats, as a Consul 1.21 answers. A route that is not listed here fails the test. */
 #include "api_help.h"
@@ -106,6 +106,8 @@ static const struct row {
 	 200, "{\"warnings\":[\"service: service \\\"%s\\\" is not there\"]}"},
 	{"GET", "/v1/waymark/resolve/:name", "", "", 400, "Missing service name", 404,
 	 "unknown service: %s"},
+	{"PUT", "/v1/waymark/sources/:name/release", "", "", 404, "unknown source: ", 404,
+	 "unknown source: %s"},
 	{"GET", "/v1/waymark/addresses/:address", "", "", 400, "Missing address", 400,
 	 "an IPv4 or IPv6 address is wanted, not \"%s\""},
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* The JSON writer, judged by another JSON library that reads what it wrote. */
 #include "userspace/api/writer.h"
 #include "userspace/base/buf.h"

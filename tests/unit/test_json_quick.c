@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* What is read without jansson's parser, beside it. */
 #include "userspace/api/decode_internal.h"
 #include "userspace/base/macros.h"

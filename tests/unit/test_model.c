@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* test_model.c - the registry, its indexes and who a change wakes, under random operations and held
  * to the naive model of model.h after each. WM_SEED repeats a run, WM_MODEL_OPS makes it longer. */
 #include "api_help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* The operator's rules: the file, what a registration must keep, and whom they judge. */
 #include "registry_help.h"
 #include "userspace/api/rules_file.h"

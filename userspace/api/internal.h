@@ -273,6 +273,8 @@ void wm_metrics_label(struct wm_buf *b, const char *name, const char *value);
 void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
 /* metrics_dns.c */
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a);
+/* sources.c */
+void wm_metrics_sources(struct wm_buf *b, const struct wm_api *a);
 
 /* --- dns_cache.c --- */
 /** Answers of the kernel with what others said, since its counters began. */

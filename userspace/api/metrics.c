@@ -639,6 +639,7 @@ static void answer_prometheus(struct wm_call *c, const struct metrics *m)
 	wm_metrics_traffic(j.b, c->api);
 	wm_metrics_connects(j.b, c->api);
 	wm_metrics_dns(j.b, c->api);
+	wm_metrics_sources(j.b, c->api);
 	put_turns(j.b, wm_loop_stats(c->api->d.loop));
 	wm_answer_typed(c, "text/plain; version=0.0.4; charset=utf-8", j.b);
 }
