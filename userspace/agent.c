@@ -312,9 +312,13 @@ static void on_stop(void *arg, int signo)
 
 /* @return 0 or what is wrong with the settings; then those before stay in force. */
 /* --- the operator's rules --- */
+/* Of what is registered here; a scope that a source brings has that one's services alone. */
 static int judge(void *arg, const struct wm_instance_draft *d, struct wm_err *e)
 {
-	return wm_rules_check(arg, d, e);
+	const struct wm_agent *a = arg;
+	int err = wm_sources_judge(wm_agent_sources_door(a->sources), d, e);
+
+	return err || !a->rules ? err : wm_rules_check(a->rules, d, e);
 }
 
 /* NULL where there are none. */
@@ -326,7 +330,6 @@ static int read_rules(const struct wm_settings *s, struct wm_rules **ret, struct
 
 static void take_rules(struct wm_agent *a, struct wm_rules *next)
 {
-	wm_registry_set_judge(a->registry, next ? judge : NULL, next);
 	wm_rules_free(a->rules);
 	a->rules = next;
 	if (next)
@@ -589,6 +592,7 @@ static int start_rules(struct wm_agent *a, struct wm_err *e)
 	struct wm_rules *rules;
 	int r = read_rules(&a->settings, &rules, e);
 
+	wm_registry_set_judge(a->registry, judge, a);
 	if (!r)
 		take_rules(a, rules);
 	return r;
@@ -622,6 +626,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .plane = a->plane,
 				   .watch = a->watch,
 				   .sync = a->sync,
+				   .sources = wm_agent_sources_door(a->sources),
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,

@@ -572,3 +572,28 @@ Test(source, scopes_are_its_own)
 	cr_assert_str_eq(wm_sources_scope_owner(all, "team", 4), "kubernetes");
 	end();
 }
+
+static int hold(void *arg, const struct wm_instance_draft *d, struct wm_err *e)
+{
+	(void)arg;
+	return wm_sources_judge(all, d, e);
+}
+
+Test(source, clients_register_nothing_in_its_scopes)
+{
+	struct wm_instance_draft d = {.name = "Team/web", .port = 80};
+	struct wm_err e = {0};
+
+	begin(&plain);
+	wm_registry_set_judge(r, hold, NULL);
+	cr_assert_eq(pod("n", "p", "team/api", WM_PASSING), 0);
+	settle();
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, &e), WM_E_INVALID);
+	cr_assert(strstr(e.text, "kubernetes"), "%s", e.text);
+	d.name = "teams/web";
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, &e), 0);
+	d.name = "web";
+	cr_assert_eq(wm_registry_register(r, &d, NULL, NULL, &e), 0);
+	wm_registry_finish(r);
+	end();
+}

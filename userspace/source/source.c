@@ -288,6 +288,21 @@ const char *wm_sources_scope_owner(const struct wm_sources *a, const char *scope
 	return NULL;
 }
 
+int wm_sources_judge(const struct wm_sources *a, const struct wm_instance_draft *d,
+		     struct wm_err *e)
+{
+	size_t len = d->name ? wm_scope_len(d->name) : 0;
+	const char *owner = len ? wm_sources_scope_owner(a, d->name, len) : NULL;
+
+	if (!owner)
+		return 0;
+	return wm_err_set(
+		e, WM_E_INVALID,
+		"Service \"%.64s\": the namespace \"%.*s\" is of the source \"%s\", which "
+		"alone says what is in it",
+		d->name, (int)len, d->name, owner);
+}
+
 const char *wm_sources_node_owner(const struct wm_sources *a, const struct wm_peer_id *id,
 				  const char *node)
 {

@@ -156,6 +156,10 @@ struct wm_source *wm_sources_next(const struct wm_sources *a, const struct wm_so
 struct wm_source *wm_sources_find(const struct wm_sources *a, const char *name);
 /** The source that a scope belongs to. @p scope in any case. @return its name; NULL: nobody's. */
 const char *wm_sources_scope_owner(const struct wm_sources *a, const char *scope, size_t len);
+/** May a client register it? Not in a scope that a source brings; for wm_registry_set_judge().
+ *  @return 0, WM_E_INVALID. */
+int wm_sources_judge(const struct wm_sources *a, const struct wm_instance_draft *d,
+		     struct wm_err *e);
 /** The source that a node of the registry is of; NULL: none. */
 const char *wm_sources_node_owner(const struct wm_sources *a, const struct wm_peer_id *id,
 				  const char *node);
