@@ -78,6 +78,12 @@ static int cmd_completion(const struct ctl *c);
 	  "have all members the same now? Names each object that differs. Exit status 1: no")      \
 	X("sync release", "[NODE]", 0, 1, ctl_sync_release,                                        \
 	  "let removals happen that the brake holds back: of what NODE owns, or all")              \
+	X("sources", "", 0, 0, ctl_sources,                                                        \
+	  "who brings services from elsewhere: state, what is here of it, what is held back; "     \
+	  "-v: every counter")                                                                     \
+	X("sources release", "NAME", 1, 1, ctl_sources_release,                                    \
+	  "let removals happen that the source's brake holds back; is it another cluster now, "    \
+	  "take that")                                                                             \
 	X("dns enable", "[ADDRESS...]", 0, 3, ctl_dns_enable,                                      \
 	  "the agent becomes the name server of this node's programs; what was there is kept")     \
 	X("dns disable", "", 0, 0, ctl_dns_disable, "put back what was there before dns enable")   \
@@ -171,10 +177,11 @@ enum {
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
 	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
-	X("verbose", 'v', NULL, "status, sync status, dns status", "every figure and counter")     \
+	X("verbose", 'v', NULL, "status, sync status, dns status, sources",                        \
+	  "every figure and counter")                                                              \
 	X("watch", OPT_WATCH, "SECONDS",                                                           \
 	  "status, services, resolve, instance, maps, maps dump, doctor, members, peers, sync "    \
-	  "status",                                                                                \
+	  "status, sources",                                                                       \
 	  "again and again, until interrupted")                                                    \
 	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \

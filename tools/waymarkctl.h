@@ -121,6 +121,8 @@ int ctl_sync_status(const struct ctl *c);
 /** Concurrent writes that this agent decided. */
 int ctl_conflicts(const struct ctl *c);
 int ctl_sync_release(const struct ctl *c);
+int ctl_sources(const struct ctl *c); /* waymarkctl_sources.c */
+int ctl_sources_release(const struct ctl *c);
 /** Have all members the same? Exit status 1 if not, or if one did not answer. */
 int ctl_sync_verify(const struct ctl *c);
 int ctl_reload(const struct ctl *c);

@@ -222,6 +222,30 @@ static void print_section(const char *name, const json_t *list)
 	}
 }
 
+static void see_sources(const json_t *all, struct ctl_findings *to)
+{
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(all, i, s)
+	{
+		const char *state = json_string_value(json_object_get(s, "state"));
+		const char *alarm = json_string_value(json_object_get(s, "alarm"));
+		const char *text = json_string_value(json_object_get(s, "text"));
+		struct wm_finding f = {.name = json_string_value(json_object_get(s, "name"))};
+
+		if (*alarm || !strcmp(state, "away") || !strcmp(state, "refused")) {
+			f.result = WM_FOUND_FAULT;
+			snprintf(f.remedy, sizeof(f.remedy), "see waymarkctl sources");
+			ctl_finding(to, f, "%s: %s", state, *alarm ? alarm : text);
+			continue;
+		}
+		ctl_finding(to, f, "%s: %lld services, %lld instances", state,
+			    (long long)json_integer_value(json_object_get(s, "services")),
+			    (long long)json_integer_value(json_object_get(s, "instances")));
+	}
+}
+
 static void print_report(const struct ctl *c, json_t *report, unsigned faults)
 {
 	const char *name;
@@ -253,7 +277,9 @@ int ctl_doctor(const struct ctl *c)
 			    kernel = section(report, "Kernel", &faults),
 			    plane = section(report, "Plane", &faults),
 			    dns = section(report, "DNS", &faults),
-			    mesh = section(report, "Mesh", &faults);
+			    mesh = section(report, "Mesh", &faults),
+			    brought = section(report, "Sources", &faults);
+	json_t *sources = status ? ctl_get(c, "/v1/waymark/sources", true) : NULL;
 	int r;
 
 	/* who names no directory means the agent's */
@@ -271,6 +297,8 @@ int ctl_doctor(const struct ctl *c)
 		see_steering(&i, &plane);
 	ctl_doctor_dns(status, &i, &dns);
 	see_mesh(status, &mesh);
+	see_sources(sources, &brought);
+	json_decref(sources);
 	print_report(&own, report, faults);
 	json_decref(report);
 	json_decref(status);
