@@ -7,6 +7,7 @@
 #include "userspace/net/frames.h"
 #include "userspace/net/http_server.h"
 #include "userspace/registry/foreign.h"
+#include "userspace/source/source.h"
 #include "userspace/sync/sync.h"
 #include "waymark/counters.h"
 
@@ -53,6 +54,10 @@ static const struct row serve_rows[] = {WM_SERVE_COUNTERS(X){0}};
 #undef X
 #define X(name, text) {"etcd_" #name, text},
 static const struct row etcd_rows[] = {WM_ETCD_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"source_" #name, text},
+static const struct row source_rows[] = {WM_SOURCE_COUNTERS(X){0}},
+			source_gauges[] = {WM_SOURCE_GAUGES(X){0}};
 #undef X
 
 static const struct {
@@ -113,6 +118,8 @@ static void counters(FILE *out)
 	rows(out, "Mesh: a leaf", leaf_rows);
 	rows(out, "Mesh: leaves that are served", serve_rows);
 	rows(out, "Mesh by etcd", etcd_rows);
+	rows(out, "Sources: of each, by its name", source_rows);
+	rows(out, "Sources: as they are now", source_gauges);
 }
 
 static void list_errors(FILE *out)
