@@ -8,7 +8,7 @@
 
 #define UID_A "0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01"
 
-static struct wm_kube_pods *p;
+static struct wm_kube_pod_table *p;
 
 static void setup(void)
 {

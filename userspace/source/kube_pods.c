@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct wm_kube_pods {
+struct wm_kube_pod_table {
 	struct wm_map *by_key; /* namespace/name */
 	unsigned seen;
 };
 
-struct wm_kube_pods *wm_kube_pods_new(void)
+struct wm_kube_pod_table *wm_kube_pods_new(void)
 {
-	struct wm_kube_pods *p = calloc(1, sizeof(*p));
+	struct wm_kube_pod_table *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
@@ -27,7 +27,7 @@ struct wm_kube_pods *wm_kube_pods_new(void)
 	return NULL;
 }
 
-void wm_kube_pods_free(struct wm_kube_pods *p)
+void wm_kube_pods_free(struct wm_kube_pod_table *p)
 {
 	size_t pos = 0;
 	void *pod;
@@ -40,7 +40,7 @@ void wm_kube_pods_free(struct wm_kube_pods *p)
 	free(p);
 }
 
-static struct wm_kube_pod_here *find(const struct wm_kube_pods *p, const char *namespace,
+static struct wm_kube_pod_here *find(const struct wm_kube_pod_table *p, const char *namespace,
 				     const char *name)
 {
 	char key[sizeof(((struct wm_kube_pod_here *)0)->key)];
@@ -49,14 +49,14 @@ static struct wm_kube_pod_here *find(const struct wm_kube_pods *p, const char *n
 	return n < (int)sizeof(key) ? wm_map_get(p->by_key, key, (size_t)n) : NULL;
 }
 
-static void drop(struct wm_kube_pods *p, struct wm_kube_pod_here *pod)
+static void drop(struct wm_kube_pod_table *p, struct wm_kube_pod_here *pod)
 {
 	if (pod)
 		wm_map_del(p->by_key, pod->key, strlen(pod->key));
 	free(pod);
 }
 
-static int put(struct wm_kube_pods *p, const struct wm_kube_pod *in, struct wm_err *e)
+static int put(struct wm_kube_pod_table *p, const struct wm_kube_pod *in, struct wm_err *e)
 {
 	struct wm_kube_pod_here *pod = find(p, in->meta.namespace, in->meta.name);
 	int r;
@@ -84,7 +84,7 @@ static int put(struct wm_kube_pods *p, const struct wm_kube_pod *in, struct wm_e
 	return 0;
 }
 
-int wm_kube_pods_object(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e)
+int wm_kube_pods_object(struct wm_kube_pod_table *p, const char *json, size_t len, struct wm_err *e)
 {
 	json_t *o = wm_kube_open(json, len, e);
 	struct wm_kube_pod in;
@@ -96,7 +96,7 @@ int wm_kube_pods_object(struct wm_kube_pods *p, const char *json, size_t len, st
 	return r;
 }
 
-int wm_kube_pods_gone(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e)
+int wm_kube_pods_gone(struct wm_kube_pod_table *p, const char *json, size_t len, struct wm_err *e)
 {
 	json_t *o = wm_kube_open(json, len, e);
 	struct wm_kube_meta m;
@@ -108,7 +108,7 @@ int wm_kube_pods_gone(struct wm_kube_pods *p, const char *json, size_t len, stru
 	return r;
 }
 
-void wm_kube_pods_skipped(struct wm_kube_pods *p, const char *namespace, const char *name)
+void wm_kube_pods_skipped(struct wm_kube_pod_table *p, const char *namespace, const char *name)
 {
 	struct wm_kube_pod_here *pod = find(p, namespace, name);
 
@@ -116,12 +116,12 @@ void wm_kube_pods_skipped(struct wm_kube_pods *p, const char *namespace, const c
 		pod->seen = p->seen;
 }
 
-void wm_kube_pods_begin(struct wm_kube_pods *p)
+void wm_kube_pods_begin(struct wm_kube_pod_table *p)
 {
 	p->seen++;
 }
 
-void wm_kube_pods_end(struct wm_kube_pods *p)
+void wm_kube_pods_end(struct wm_kube_pod_table *p)
 {
 	struct wm_kube_pod_here *pod;
 	size_t pos = 0;
@@ -132,12 +132,12 @@ void wm_kube_pods_end(struct wm_kube_pods *p)
 	}
 }
 
-const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pods *p, size_t *pos)
+const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pod_table *p, size_t *pos)
 {
 	return wm_map_next(p->by_key, pos);
 }
 
-const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pods *p,
+const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pod_table *p,
 					       const struct in6_addr *address)
 {
 	const struct wm_kube_pod_here *pod;
@@ -161,7 +161,7 @@ static bool uid_same(const char *uid, const char *text, size_t len)
 	return len && !uid[len];
 }
 
-const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pods *p, const char *uid,
+const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pod_table *p, const char *uid,
 						size_t len)
 {
 	const struct wm_kube_pod_here *pod;
@@ -176,7 +176,7 @@ const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pods *p, co
 	return NULL;
 }
 
-unsigned wm_kube_pods_count(const struct wm_kube_pods *p)
+unsigned wm_kube_pods_count(const struct wm_kube_pod_table *p)
 {
 	return (unsigned)wm_map_len(p->by_key);
 }

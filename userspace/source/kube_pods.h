@@ -20,23 +20,24 @@ struct wm_kube_pod_here {
 	char key[WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX + 1];
 };
 
-struct wm_kube_pods;
-struct wm_kube_pods *wm_kube_pods_new(void);	/* NULL without memory */
-void wm_kube_pods_free(struct wm_kube_pods *p); /* NULL ok */
+struct wm_kube_pod_table;
+struct wm_kube_pod_table *wm_kube_pods_new(void);    /* NULL without memory */
+void wm_kube_pods_free(struct wm_kube_pod_table *p); /* NULL ok */
 /** As of wm_kube_view_object() and the others there. */
-int wm_kube_pods_object(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e);
-int wm_kube_pods_gone(struct wm_kube_pods *p, const char *json, size_t len, struct wm_err *e);
-void wm_kube_pods_skipped(struct wm_kube_pods *p, const char *namespace, const char *name);
-void wm_kube_pods_begin(struct wm_kube_pods *p);
-void wm_kube_pods_end(struct wm_kube_pods *p);
+int wm_kube_pods_object(struct wm_kube_pod_table *p, const char *json, size_t len,
+			struct wm_err *e);
+int wm_kube_pods_gone(struct wm_kube_pod_table *p, const char *json, size_t len, struct wm_err *e);
+void wm_kube_pods_skipped(struct wm_kube_pod_table *p, const char *namespace, const char *name);
+void wm_kube_pods_begin(struct wm_kube_pod_table *p);
+void wm_kube_pods_end(struct wm_kube_pod_table *p);
 
 /** @return NULL: nobody's. Borrowed until the next object. Cost O(pods). */
-const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pods *p,
+const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pod_table *p,
 					       const struct in6_addr *address);
 /** @p uid with dashes or with underscores, as systemd writes it in a cgroup's name. Cost O(pods).
  */
-const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pods *p, const char *uid,
+const struct wm_kube_pod_here *wm_kube_pods_uid(const struct wm_kube_pod_table *p, const char *uid,
 						size_t len);
 /** Walk: start with *pos = 0; NULL ends. */
-const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pods *p, size_t *pos);
-unsigned wm_kube_pods_count(const struct wm_kube_pods *p);
+const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pod_table *p, size_t *pos);
+unsigned wm_kube_pods_count(const struct wm_kube_pod_table *p);

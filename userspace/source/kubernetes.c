@@ -22,8 +22,9 @@
 #define PATH_MAX_	 512   /* octets of a resource's path with its selector */
 
 enum what { NAMESPACES, NODES, SERVICES, SLICES, PODS, POLICIES, WHATS };
-#define FIRST_READ SLICES /* all up to this one are read before what an earlier run left is swept  \
-			   */
+#define FIRST_READ                                                                                 \
+	SLICES /* all up to this one are read before what an earlier run left is swept             \
+		*/
 
 static const char *const paths[WHATS] = {
 	[NAMESPACES] = "/api/v1/namespaces",
@@ -50,7 +51,7 @@ struct wm_kubernetes {
 	struct wm_source *source;
 	struct wm_kube *client;
 	struct wm_kube_view *view;
-	struct wm_kube_pods *pods;
+	struct wm_kube_pod_table *pods;
 	struct kube_said *said;
 	struct resource resources[WHATS];
 	struct wm_timer *counting, *again, *saying;
@@ -529,7 +530,7 @@ void wm_kubernetes_free(struct wm_kubernetes *k)
 	free(k);
 }
 
-const struct wm_kube_pods *wm_kubernetes_pods(const struct wm_kubernetes *k)
+const struct wm_kube_pod_table *wm_kubernetes_pods(const struct wm_kubernetes *k)
 {
 	return k->pods;
 }

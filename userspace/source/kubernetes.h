@@ -46,4 +46,4 @@ int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes
 		      struct wm_err *e);
 void wm_kubernetes_free(struct wm_kubernetes *k); /* before the sources; NULL ok */
 /** The Pods of this node. */
-const struct wm_kube_pods *wm_kubernetes_pods(const struct wm_kubernetes *k);
+const struct wm_kube_pod_table *wm_kubernetes_pods(const struct wm_kubernetes *k);
