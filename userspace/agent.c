@@ -363,7 +363,7 @@ static int start_policies(struct wm_agent *a, struct wm_err *e)
 	char *ledger;
 	int r = 0;
 
-	a->policies = wm_policy_files_new(a->registry, on_bad_policy, a);
+	a->policies = wm_policy_files_new(a->registry, NULL, on_bad_policy, a);
 	if (!a->policies)
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	wm_policy_files_recall(a->policies, a->settings.node_data_dir);
@@ -372,7 +372,7 @@ static int start_policies(struct wm_agent *a, struct wm_err *e)
 	if (r)
 		return r;
 	ledger = take_policies(a, d);
-	if (ledger && wm_policy_ledger_write(a->settings.node_data_dir, ledger, &why))
+	if (ledger && wm_policy_ledger_write(a->settings.node_data_dir, NULL, ledger, &why))
 		wm_error("policy.ledger", "text=%s", wm_log_q(why.text));
 	free(ledger);
 	wm_policy_dir_free(d);

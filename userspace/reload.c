@@ -70,7 +70,7 @@ static void keep(void *reload)
 	int r = 0;
 
 	if (x->ledger)
-		r = wm_policy_ledger_write(l->c.settings->node_data_dir, x->ledger, &x->e);
+		r = wm_policy_ledger_write(l->c.settings->node_data_dir, NULL, x->ledger, &x->e);
 	x->code = wm_application_keep(x->application, &x->e);
 	x->code = x->code ? x->code : r;
 }

@@ -26,7 +26,8 @@
  */
 struct file {
 	char name[NAME_MAX + 1];
-	char *text; /* NULL: it cannot be read */
+	char *text;    /* NULL: it cannot be read */
+	char *service; /* NULL: the text says it, or the name */
 	size_t len;
 	int err;
 };
@@ -65,6 +66,20 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
 }
 
+/* Room for one more. */
+static struct file *add_file(struct wm_policy_dir *d, const char *name)
+{
+	struct file *next = realloc(d->files, (d->count + 1) * sizeof(*next));
+
+	if (!next)
+		return NULL;
+	d->files = next;
+	next += d->count++;
+	*next = (struct file){0};
+	snprintf(next->name, sizeof(next->name), "%s", name);
+	return next;
+}
+
 static int read_all(DIR *dir, struct wm_policy_dir *d)
 {
 	const struct dirent *at;
@@ -77,13 +92,9 @@ static int read_all(DIR *dir, struct wm_policy_dir *d)
 			d->more++;
 			continue;
 		}
-		next = realloc(d->files, (d->count + 1) * sizeof(*next));
+		next = add_file(d, at->d_name);
 		if (!next)
 			return -ENOMEM;
-		d->files = next;
-		next += d->count++;
-		*next = (struct file){0};
-		snprintf(next->name, sizeof(next->name), "%s", at->d_name);
 		read_file(dirfd(dir), next);
 	}
 	if (d->count)
@@ -113,10 +124,33 @@ int wm_policy_dir_read(const char *path, struct wm_policy_dir **ret, struct wm_e
 	return 0;
 }
 
+struct wm_policy_dir *wm_policy_dir_new(void)
+{
+	return calloc(1, sizeof(struct wm_policy_dir));
+}
+
+int wm_policy_dir_add(struct wm_policy_dir *d, const char *service, const char *json)
+{
+	struct file *f;
+
+	if (d->count == WM_POLICY_FILES_MAX)
+		return -ENOSPC;
+	f = add_file(d, service);
+	if (!f)
+		return -ENOMEM;
+	f->text = strdup(json);
+	f->service = strdup(service);
+	f->len = strlen(json);
+	f->err = f->text && f->service ? 0 : ENOMEM;
+	return -f->err;
+}
+
 void wm_policy_dir_free(struct wm_policy_dir *d)
 {
-	for (unsigned n = 0; d && n < d->count; n++)
+	for (unsigned n = 0; d && n < d->count; n++) {
 		free(d->files[n].text);
+		free(d->files[n].service);
+	}
 	if (d)
 		free(d->files);
 	free(d);
@@ -131,6 +165,7 @@ struct said {
 };
 struct wm_policy_files {
 	struct wm_registry *r;
+	const char *ledger;
 	void (*bad)(void *arg, const char *file, const char *text);
 	void *arg;
 	struct said *said;
@@ -138,13 +173,14 @@ struct wm_policy_files {
 };
 
 struct wm_policy_files *
-wm_policy_files_new(struct wm_registry *r,
+wm_policy_files_new(struct wm_registry *r, const char *ledger,
 		    void (*bad)(void *arg, const char *file, const char *text), void *arg)
 {
 	struct wm_policy_files *f = calloc(1, sizeof(*f));
 
 	if (f)
-		*f = (struct wm_policy_files){.r = r, .bad = bad, .arg = arg};
+		*f = (struct wm_policy_files){
+			.r = r, .ledger = ledger ? ledger : LEDGER, .bad = bad, .arg = arg};
 	return f;
 }
 
@@ -192,8 +228,9 @@ static int read_policy(const struct wm_policy_files *f, const struct file *file,
 		return wm_err_set(e, -file->err, "%s", strerror(file->err));
 	snprintf(name, sizeof(name), "%.*s", (int)(strlen(file->name) - strlen(SUFFIX)),
 		 file->name);
-	err = wm_decode_policy(file->text, file->len, NULL, &mem, &d, e);
-	if (err && strncmp(e->text, "service: \"\"", 11) == 0) /* the file's name says whose */
+	err = wm_decode_policy(file->text, file->len, file->service, &mem, &d, e);
+	if (err && !file->service &&
+	    strncmp(e->text, "service: \"\"", 11) == 0) /* the file's name says whose */
 		err = wm_decode_policy(file->text, file->len, name, &mem, &d, e);
 	if (err)
 		return err;
@@ -307,7 +344,7 @@ static void recall_one(struct wm_policy_files *f, const char *name, const json_t
 	file.text = json_dumps(v, JSON_COMPACT);
 	file.len = file.text ? strlen(file.text) : 0;
 	if (!file.text || read_policy(f, &file, &p, &e) || keep(f, &file, p))
-		f->bad(f->arg, LEDGER, *e.text ? e.text : "out of memory");
+		f->bad(f->arg, f->ledger, *e.text ? e.text : "out of memory");
 	free(file.text);
 }
 
@@ -318,10 +355,10 @@ void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir)
 	json_error_t je;
 	json_t *all, *v;
 
-	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
+	snprintf(path, sizeof(path), "%s/%s", data_dir, f->ledger);
 	all = json_load_file(path, 0, &je);
 	if (!all && access(path, F_OK) == 0)
-		f->bad(f->arg, LEDGER, je.text);
+		f->bad(f->arg, f->ledger, je.text);
 	json_object_foreach(all, name, v) recall_one(f, name, v);
 	json_decref(all);
 }
@@ -347,12 +384,13 @@ char *wm_policy_files_ledger(const struct wm_policy_files *f)
 	return NULL;
 }
 
-int wm_policy_ledger_write(const char *data_dir, const char *ledger, struct wm_err *e)
+int wm_policy_ledger_write(const char *data_dir, const char *name, const char *ledger,
+			   struct wm_err *e)
 {
 	char path[PATH_MAX];
 	int r;
 
-	snprintf(path, sizeof(path), "%s/" LEDGER, data_dir);
+	snprintf(path, sizeof(path), "%s/%s", data_dir, name ? name : LEDGER);
 	if (strcmp(ledger, "{}") == 0)
 		return unlink(path) && errno != ENOENT
 			       ? wm_err_set(e, -errno, "%s: %s", path, strerror(errno))

@@ -16,14 +16,20 @@ struct wm_policy_dir;
 /** @return 0; negative errno, @p e names the directory. A file that cannot be read is told when the
  *  rest is taken. */
 int wm_policy_dir_read(const char *path, struct wm_policy_dir **ret, struct wm_err *e);
+/** Policies that stand elsewhere, to be taken as files are: none yet. @return NULL without memory.
+ */
+struct wm_policy_dir *wm_policy_dir_new(void);
+/** One of a service; all of it is copied. @return 0, -ENOMEM, -ENOSPC (WM_POLICY_FILES_MAX). */
+int wm_policy_dir_add(struct wm_policy_dir *d, const char *service, const char *json);
 void wm_policy_dir_free(struct wm_policy_dir *d); /* NULL ok */
 
 /* What they said before; also by an earlier run of the agent, which wrote it into the data
  * directory, so that what left the directory meanwhile is known to have been a file's. */
 struct wm_policy_files;
-/** @return NULL without memory. @p bad is told of each file that is refused, by its name. */
+/** @return NULL without memory. @p bad is told of each file that is refused, by its name.
+ *  @p ledger names the file that is written down in; NULL: that of policy.dir. Borrowed. */
 struct wm_policy_files *
-wm_policy_files_new(struct wm_registry *r,
+wm_policy_files_new(struct wm_registry *r, const char *ledger,
 		    void (*bad)(void *arg, const char *file, const char *text), void *arg);
 void wm_policy_files_free(struct wm_policy_files *f); /* NULL ok */
 struct wm_policy_files_outcome {
@@ -39,5 +45,7 @@ void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir 
 void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir);
 /** What is to be written down, for free(). @return NULL without memory. */
 char *wm_policy_files_ledger(const struct wm_policy_files *f);
-/** Write it. Blocks; on any thread. @return 0, or negative errno with @p e. */
-int wm_policy_ledger_write(const char *data_dir, const char *ledger, struct wm_err *e);
+/** Write it. @p name as of wm_policy_files_new(). Blocks; on any thread. @return 0, or negative
+ * errno with @p e. */
+int wm_policy_ledger_write(const char *data_dir, const char *name, const char *ledger,
+			   struct wm_err *e);
