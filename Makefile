@@ -85,7 +85,7 @@ LIBS := $(foreach l,$(LAYERS),$(B)/lib$(l).a)
 MAIN_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/*.c))
 # the agent and `waymarkctl validate` judge a configuration by the same code
 CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/waymarkctl*.c) userspace/config.c \
-	userspace/config_consul.c userspace/config_dns.c userspace/config_sync.c userspace/config_examine.c userspace/consul_service.c)
+	userspace/config_consul.c userspace/config_dns.c userspace/config_kubernetes.c userspace/config_sync.c userspace/config_examine.c userspace/consul_service.c)
 PROGRAMS := $(if $(MAIN_OBJ),$(B)/waymarkd) $(if $(CTL_OBJ),$(B)/waymarkctl)
 
 .PHONY: all

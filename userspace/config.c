@@ -3,6 +3,7 @@
 
 #include "config_consul.h"
 #include "config_dns.h"
+#include "config_kubernetes.h"
 #include "config_sync.h"
 #include "userspace/api/policy_dir.h"
 #include "userspace/api/rules_file.h"
@@ -570,6 +571,17 @@ static void check_consul(struct faults *f)
 		refuse(f, &e);
 }
 
+static void check_kubernetes(struct faults *f)
+{
+	struct wm_guard_prefix external[WM_CONFIG_EXTERNAL_MAX];
+	struct wm_kubernetes_config c;
+	struct wm_err e = {0};
+
+	if (f->s->source_kubernetes_enabled &&
+	    wm_config_kubernetes(f->s, f->s->node_name, external, &c, &e))
+		refuse(f, &e);
+}
+
 static void check_custom(struct faults *f)
 {
 	const char *path = f->s->kernel_custom;
@@ -629,6 +641,7 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	check_dns_tls(&f);
 	check_mesh(&f);
 	check_consul(&f);
+	check_kubernetes(&f);
 	check_kernel(&f);
 	return f.refused    ? WM_CONFIG_REFUSED
 	       : f.degraded ? (s->kernel_required ? WM_CONFIG_REFUSED : WM_CONFIG_DEGRADED)
