@@ -222,13 +222,13 @@ const char *wm_kube_at(const struct wm_kube *k, const uint8_t addr[16])
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-void wm_kube_tell(struct wm_kube *k, struct wm_ready_level *l)
+void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l)
 {
 	k->ready = l;
 }
 
-struct wm_kube *wm_kube_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
-			    enum wm_kube_pods pods)
+struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
+				enum wm_kube_pods pods)
 {
 	struct wm_kube *k = calloc(1, sizeof(*k));
 	const struct wm_service_spec *s;
@@ -242,7 +242,7 @@ struct wm_kube *wm_kube_new(struct wm_registry *r, struct wm_tables *t, const ch
 	k->places = wm_map_new(ENTRIES_MAX);
 	if (!k->scopes || !k->places || !wm_kube_zone_of(domain, &k->zone) ||
 	    wm_tables_set_cluster(t, domain) || wm_registry_subscribe(r, on_change, k)) {
-		wm_kube_free(k);
+		wm_kube_dns_free(k);
 		return NULL;
 	}
 	while ((s = wm_registry_next_spec(r, &pos)))
@@ -260,7 +260,7 @@ static void free_values(struct wm_map *m)
 	wm_map_free(m);
 }
 
-void wm_kube_free(struct wm_kube *k)
+void wm_kube_dns_free(struct wm_kube *k)
 {
 	if (!k)
 		return;

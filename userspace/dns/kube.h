@@ -68,11 +68,11 @@ struct wm_tables;
 struct wm_ready_level;
 /** Subscribes, and puts names that depend on no instance into the tables. @return NULL without
  * memory, or if @p domain is none. */
-struct wm_kube *wm_kube_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
-			    enum wm_kube_pods pods);
-void wm_kube_free(struct wm_kube *k); /* NULL ok */
+struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
+				enum wm_kube_pods pods);
+void wm_kube_dns_free(struct wm_kube *k); /* NULL ok */
 /** Tell @p l of changes from now on. */
-void wm_kube_tell(struct wm_kube *k, struct wm_ready_level *l);
+void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l);
 const struct wm_kube_zone *wm_kube_zone(const struct wm_kube *k);
 enum wm_kube_pods wm_kube_pods(const struct wm_kube *k);
 /** Is there a service in the namespace that @p key begins with? Cost O(1). */

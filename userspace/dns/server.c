@@ -320,7 +320,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->places = wm_places_new(l, r);
 	s->seen = wm_dns_seen_new();
 	if (c->kube_domain)
-		s->kube = wm_kube_new(r, t, c->kube_domain, c->kube_pods);
+		s->kube = wm_kube_dns_new(r, t, c->kube_domain, c->kube_pods);
 	s->conn_clients = wm_dns_clients_new(c->tcp_max ? c->tcp_max : 1,
 					     c->tcp_client_max ? c->tcp_client_max : c->tcp_max);
 	if (!s->conn_clients || !s->datacenter || !s->batch || !s->places || !s->seen ||
@@ -376,7 +376,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	}
 	wm_tls_server_free(s->tls);
 	wm_dns_clients_free(s->conn_clients);
-	wm_kube_free(s->kube);
+	wm_kube_dns_free(s->kube);
 	wm_places_free(s->places);
 	wm_dns_guard_done(&s->guard);
 	wm_dns_rate_done(&s->rate);
@@ -435,7 +435,7 @@ int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k
 		return -ENOMEM;
 	wm_places_tell(s->places, s->ready);
 	if (s->kube)
-		wm_kube_tell(s->kube, s->ready);
+		wm_kube_dns_tell(s->kube, s->ready);
 	return wm_dns_foresee(s);
 }
 
