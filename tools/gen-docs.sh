@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# docs/reference and docs/openapi.json from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
+# docs/reference, docs/openapi.json and deploy/kubernetes/waymarkpolicy.json from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
 # is written: it fails when a page is not what the code says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,10 +15,15 @@ done
 api=docs/openapi.json
 [ "${2:-}" != --check ] || api=$(mktemp)
 "$B/waymarkd" --reference openapi >"$api"
+crd=deploy/kubernetes/waymarkpolicy.json
+[ "${2:-}" != --check ] || crd=$(mktemp)
+mkdir -p "$(dirname "$crd")"
+"$B/waymarkd" --reference crd >"$crd"
 [ "${2:-}" != --check ] || {
-	diff -ru docs/reference "$to" && diff -u docs/openapi.json "$api" || {
+	diff -ru docs/reference "$to" && diff -u docs/openapi.json "$api" &&
+		diff -u deploy/kubernetes/waymarkpolicy.json "$crd" || {
 		echo "docs/reference is not what the code says: make docs" >&2
 		exit 1
 	}
-	rm -rf "$to" "$api"
+	rm -rf "$to" "$api" "$crd"
 }

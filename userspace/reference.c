@@ -148,6 +148,11 @@ static void openapi(FILE *out)
 	wm_api_openapi(out, WM_VERSION);
 }
 
+static void crd(FILE *out)
+{
+	wm_api_policy_crd(out);
+}
+
 static void man(FILE *out)
 {
 	static const struct {
@@ -199,6 +204,7 @@ int wm_reference(const char *name, FILE *out)
 		     {"errors", list_errors},
 		     {"endpoints", endpoints},
 		     {"openapi", openapi},
+		     {"crd", crd},
 		     {"man", man}};
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
