@@ -47,7 +47,7 @@ print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
 END
 echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
 bundle() { # options of pod.py
-	/usr/bin/python3 tests/net/pod.py $KUBE/daemonset.yaml "$config" "$ROOTFS" $KUBE/seccomp.json \
+	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$KUBE/daemonset.yaml}" "$config" "$ROOTFS" $KUBE/seccomp.json \
 		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
 		--file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
 		--env "WAYMARKD_KERNEL_CGROUP=/sys/fs/cgroup/${CG##*/}" --env "WAYMARKD_KERNEL_PIN_DIR=/bpf/${PINS##*/}" \
@@ -131,8 +131,18 @@ check "failures of $ops connects and questions" 0 "$failures"
 [ "$ops" -gt 100 ] || fail "the loop did something: $ops"
 [ "$failures" = 0 ] || head -5 "$TMP/loop.err"
 
-# --- uninstalled
+# --- with any capability less it would not be what the ConfigMap requires
 stop_pod TERM 0
+for cap in BPF NET_ADMIN PERFMON NET_BIND_SERVICE; do
+	sed "/^ *- $cap #/d" $KUBE/daemonset.yaml >"$TMP/less.yaml"
+	MANIFEST=$TMP/less.yaml bundle --env WAYMARKD_DNS_PORT53_ADDRESSES=127.0.0.53
+	timeout 60 "${CRUN[@]}" run --bundle "$TMP/bundle" "less-${cap,,}" </dev/null >"$TMP/less" 2>&1
+	check "without CAP_$cap it does not start" 1 $?
+	matches "and says why" 'err=.*(not permitted|ermission denied)' "$(cat "$TMP/less")"
+	"${CRUN[@]}" delete --force "less-${cap,,}" 2>/dev/null
+done
+
+# --- uninstalled
 [ -d "$PINS" ] || fail "the kernel has its programs still"
 run_in detach /usr/bin/waymarkctl detach >"$TMP/detach" || fail "detach: $(cat "$TMP/detach")"
 check "nothing is pinned" "" "$(ls "$PINS" 2>/dev/null)"
