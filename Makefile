@@ -272,6 +272,10 @@ test-fuzz: ## fuzz targets, FUZZ_SECONDS each (60)
 	@$(MAKE) $(MANY) FLAVOUR=asan test-build && FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh fuzz
 test-long: deps-test ## end-to-end tests that take minutes each (tests/long), which `make test` leaves out
 	@$(MAKE) $(MANY) FLAVOUR=asan test-build && tests/run.sh long
+.PHONY: upgrade-test
+upgrade-test: deps-test ## the previous release -> this -> previous, and another layout, under traffic: nothing fails
+	@$(MAKE) $(MANY) FLAVOUR=asan all
+	@B=build/asan bash tests/long/test_upgrade_both.sh
 .PHONY: cover test-tsan
 cover: deps-test ## lines of the source that the tests run, by folder
 	@$(MAKE) $(MANY) FLAVOUR=cov FUZZ_BIN= test-build
