@@ -494,3 +494,26 @@ Test(specs, the_next_run_writes_nothing)
 	cr_assert_eq(dial("10.96.0.11", 80, IPPROTO_TCP), REFUSED);
 	cr_assert_eq(differences(), 0);
 }
+
+/* The cluster IP of kube-dns that this agent has taken over: a pod's resolver connects to it.
+ * Another kind of address is a machine's, and leads where it is to. */
+Test(specs, where_our_dns_is_asked)
+{
+	struct wm_spec_address a[] = {{.kind = WM_SPEC_CLUSTER}, {.kind = WM_SPEC_LOAD_BALANCER}};
+	struct wm_service_spec s = spec_of("default/web", IP);
+	struct wm_tables_stats stats;
+
+	inet_pton(AF_INET, "10.96.0.10", &a[0].a4);
+	inet_pton(AF_INET, "192.0.2.1", &a[1].a4);
+	plane->config.dns_addr4_be[0] = a[0].a4.s_addr;
+	plane->config.dns_addr4_be[1] = a[1].a4.s_addr;
+	plane->config.dns_addr4_count = 2;
+	s.addresses = a;
+	s.addresses_count = 2;
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	put_spec(&s);
+	cr_assert_eq(dial("10.96.0.10", 80, IPPROTO_TCP), PASSES);
+	cr_assert_eq(dial("192.0.2.1", 80, IPPROTO_TCP), 108080);
+	wm_tables_stats(tables, &stats);
+	cr_assert_eq(stats.fronts_unfit, 1);
+}

@@ -435,7 +435,8 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s)
 	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
 	const struct wm_spec_rules rules = {
 		.space = wm_registry_vip_space(x->w.registry),
-		.external = wm_tables_policy(x->w.tables)->external_addresses};
+		.external = wm_tables_policy(x->w.tables)->external_addresses,
+		.dns = wm_tables_memory(x->w.tables)->config};
 	uint32_t sets[WM_SPEC_PORTS_MAX];
 	int64_t set;
 

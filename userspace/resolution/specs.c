@@ -53,6 +53,18 @@ static const char *unfit6(const struct wm_spec_rules *rules, const struct in6_ad
 	return IN6_IS_ADDR_MULTICAST(a) ? "it is a multicast address" : NULL;
 }
 
+/* A cluster IP that was taken over: who connects to it to ask is not led to others. */
+static bool asks_us(const struct wm_config *c, struct in_addr a4, const struct in6_addr *a6)
+{
+	bool ours = false;
+
+	for (unsigned i = 0; a4.s_addr && i < c->dns_addr4_count; i++)
+		ours |= c->dns_addr4_be[i] == a4.s_addr;
+	for (unsigned i = 0; !a4.s_addr && i < c->dns_addr6_count; i++)
+		ours |= memcmp(c->dns_addr6_be[i], a6, sizeof(*a6)) == 0;
+	return ours;
+}
+
 const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kind,
 				  struct in_addr a4, const struct in6_addr *a6)
 {
@@ -60,6 +72,8 @@ const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kin
 
 	if (!why && kind == WM_SPEC_EXTERNAL && !rules->external)
 		why = "external addresses are not allowed (source.kubernetes_external_addresses)";
+	if (!why && kind == WM_SPEC_CLUSTER && rules->dns && asks_us(rules->dns, a4, a6))
+		why = "this agent's DNS is asked there";
 	return why;
 }
 

@@ -26,6 +26,7 @@ void wm_spec_address_be(const struct wm_spec_address *a, __be32 ret[4]);
 struct wm_spec_rules {
 	const struct wm_vip_space *space; /* addresses of it are the agent's own to give */
 	bool external;			  /* EXTERNAL addresses are taken */
+	const struct wm_config *dns;	  /* where this agent's DNS is asked; NULL: nowhere */
 };
 /** Why address @p a4 or, where that is 0.0.0.0, @p a6 is not taken; NULL: it is. Static. */
 const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kind,
