@@ -34,6 +34,8 @@ static struct wm_tables_policy policy; /* a suite may change it before it begins
 
 static __attribute__((unused)) uint32_t a_record_limit, fail_write; /* set before dns_setup() */
 
+static __attribute__((unused)) const char *cluster_domain; /* likewise; NULL: there is none */
+
 static uint32_t names_cap = 512, backends_cap = 1024, instances_max = 1000;
 
 static void make_plane(void)
@@ -56,6 +58,7 @@ static void make_plane(void)
 	c.ready_answers = 256;
 	c.hot_grace_ns = HOT_GRACE_S * WM_NS_PER_S;
 	c.domain = "mesh.internal";
+	c.cluster_domain = cluster_domain;
 	c.datacenter = "dc1";
 	plane = open_ok(&c, false);
 	wm_plane_memory_of(plane, &mem);
@@ -84,6 +87,7 @@ static __attribute__((unused)) void dns_setup(void)
 				       .vip4_mask = 0xf0000000};
 	struct wm_dns_config d = {.domain = "mesh.internal",
 				  .datacenter = "dc1",
+				  .kube_domain = cluster_domain,
 				  .ttl_s = 9,
 				  .node_ttl_s = 9,
 				  .negative_ttl_s = 3,
