@@ -153,7 +153,9 @@ int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own
 
 const char *wm_config_kube_domain(const struct wm_settings *s)
 {
-	return *s->source_kubernetes_domain ? s->source_kubernetes_domain : NULL;
+	if (*s->source_kubernetes_domain)
+		return s->source_kubernetes_domain;
+	return s->source_kubernetes_enabled ? WM_KUBE_DOMAIN : NULL;
 }
 
 enum wm_kube_pods wm_config_kube_pods(const struct wm_settings *s)

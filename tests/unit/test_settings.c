@@ -207,6 +207,14 @@ Test(settings, names_and_bounds_that_do_nothing_are_refused)
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		cr_assert_eq(wm_settings_set(&s, good[i], &e), 0, "%s", good[i]);
 	cr_expect_eq(wm_settings_check(&s, &e), 0, "%s", e.text);
+	/* which stands for cluster.local, where Kubernetes is a source */
+	teardown();
+	setup();
+	cr_assert_eq(wm_settings_set(&s, "node.domain=cluster.local", &e), 0);
+	cr_expect_eq(wm_settings_check(&s, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_settings_set(&s, "source.kubernetes_enabled=true", &e), 0);
+	cr_expect_lt(wm_settings_check(&s, &e), 0);
+	cr_expect(strstr(e.text, "source.kubernetes_domain"), "%s", e.text);
 }
 
 static int rules(struct wm_ttls **ret, const char *a, const char *b, const char *c, const char *d)

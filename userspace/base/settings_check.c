@@ -358,7 +358,9 @@ static bool is_within(const char *name, const char *of)
 static int check_kubernetes(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const pods[] = {"disabled", "insecure", "verified", NULL};
-	const char *domain = s->source_kubernetes_domain;
+	const char *domain = *s->source_kubernetes_domain   ? s->source_kubernetes_domain
+			     : s->source_kubernetes_enabled ? "cluster.local"
+							    : "";
 	const char *const ours[] = {s->node_domain, s->node_alt_domain};
 
 	if (*domain && !is_domain(domain))

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WM_KUBE_VERSION "1.1.0" /* of the specification, as dns-version tells it */
+#define WM_KUBE_VERSION "1.1.0"		/* of the specification, as dns-version tells it */
+#define WM_KUBE_DOMAIN	"cluster.local" /* kubelets', where nobody says another */
 /* Octets of <namespace>/<service> with its NUL: each is a label. */
 #define WM_KUBE_KEY_MAX (2 * WM_DNS_LABEL_MAX + 2)
 
