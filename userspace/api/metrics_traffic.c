@@ -9,6 +9,7 @@
 #include "waymark/refusal.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,7 +249,10 @@ static void put_service_refusals(struct wm_buf *b, const struct wm_api *a)
 			wm_metrics_label(b, "service", service);
 			wm_buf_putc(b, ',');
 			wm_metrics_label(b, "subset", subset);
-			wm_buf_printf(b, ",port=\"%u\",reason=\"%s\"} %u\n", port, reasons[i], n);
+			wm_buf_printf(b, ",port=\"%u%s\",reason=\"%s\"} %u\n", port,
+				      wm_tables_proto_of(a->d.tables, set) == IPPROTO_UDP ? "/udp"
+											  : "",
+				      reasons[i], n);
 		}
 	}
 	wm_buf_printf(b,

@@ -642,6 +642,15 @@ uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label)
 	return part[len] ? (uint16_t)strtoul(part + len + 1, NULL, 10) : 0;
 }
 
+uint8_t wm_tables_proto_of(const struct wm_tables *t, uint32_t set)
+{
+	const struct wm_svc *s = set < t->mem.sets_cap ? t->by_set[set] : NULL;
+	const char *mark = s && s->label ? strchr(s->name + s->label, '\2') : NULL;
+	char letter = mark ? s->name[s->len - 1] : '\0';
+
+	return letter == 't' ? IPPROTO_TCP : letter == 'u' ? IPPROTO_UDP : 0;
+}
+
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label)
 {
 	const struct wm_svc *s = wm_svc_find(t, service, label, 0, 0);

@@ -225,6 +225,8 @@ const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set);
 /** Which part of its service the set is of: the label into @p label of WM_TAG_MAX + 1, "": all.
  *  @return the port of the virtual address, 0: any. */
 uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label);
+/** IPPROTO_* that the port of a set is of; 0: it is of both. */
+uint8_t wm_tables_proto_of(const struct wm_tables *t, uint32_t set);
 /** Set index of a service, or of a part of it; or -ENOENT. */
 int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label);
