@@ -426,12 +426,15 @@ Test(specs, a_policy_goes_on_top)
 	cr_assert_eq(head()->affinity_s, 10800);
 	cr_assert_eq(head()->flags & WM_HEAD_AFFINITY, 1 + WM_HASH_ON_NETNS);
 	cr_assert_eq(head()->balance, WM_BALANCE_WEIGHTED);
+	cr_assert_eq(head()->when_none, WM_NONE_DRAINING);
 	wm_policy_draft_init(&d, "default/web");
 	d.p.balance = WM_BALANCE_ROUND_ROBIN;
 	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
 	turn();
 	cr_assert_eq(head()->affinity_s, 10800, "the policy does not say");
 	cr_assert_eq(head()->balance, WM_BALANCE_ROUND_ROBIN);
+	cr_assert_eq(head()->when_none, WM_NONE_DRAINING);
+	d.p.when_none = WM_NONE_PASS;
 	d.p.affinity.key = 1 + WM_HASH_ON_CGROUP;
 	d.p.affinity.timeout = 60;
 	d.p.ports = &port;
@@ -439,6 +442,7 @@ Test(specs, a_policy_goes_on_top)
 	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
 	turn();
 	cr_assert_eq(head()->affinity_s, 60);
+	cr_assert_eq(head()->when_none, WM_NONE_PASS);
 	cr_assert_eq(head()->flags & WM_HEAD_AFFINITY, 1 + WM_HASH_ON_CGROUP);
 	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 109090);
 	cr_assert_eq(differences(), 0);

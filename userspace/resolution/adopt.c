@@ -43,7 +43,8 @@ static size_t scope_at(const uint8_t *name, size_t end)
 	return end - at == sizeof(ns) && memcmp(name + at, ns, sizeof(ns)) == 0 ? before : end;
 }
 
-/* What a [<label>.]<service>.service[.<scope>.ns].<domain> name is of. @return false: it is none. */
+/* What a [<label>.]<service>.service[.<scope>.ns].<domain> name is of. @return false: it is none.
+ */
 static bool key_of(const struct wm_tables *t, const struct wm_name *v, struct wm_svc_key *ret)
 {
 	static const char kind[] = "service";

@@ -158,6 +158,14 @@ static void keep_affinity(const struct wm_service_spec *s, struct wm_table_head 
 	h->flags |= 1 + WM_HASH_ON_NETNS;
 }
 
+/* Who is stopping and serves still is asked where nobody else is there, as kube-proxy does. What a
+ * policy falls back to cannot be told from what it states. */
+static void ask_draining(struct wm_table_head *h)
+{
+	if (h->when_none == WM_NONE_REFUSE)
+		h->when_none = WM_NONE_DRAINING;
+}
+
 static void apply_spec(const struct wm_registry *r, const struct wm_service_spec *s,
 		       const struct wm_plan_here *here, struct wm_plan *ret)
 {
@@ -169,6 +177,7 @@ static void apply_spec(const struct wm_registry *r, const struct wm_service_spec
 	if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
 		prefer_near(r, s, here, ret);
 	keep_affinity(s, &ret->rule.head);
+	ask_draining(&ret->rule.head);
 }
 
 /* --- all of it ----------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ struct compiled {
 	enum place in;
 	struct wm_buf parts; /* that have a set: of struct key */
 	bool named;	     /* all of it is in the tables */
+	bool told;	     /* which addresses of its spec are not taken */
 	struct tag_list tags;
 };
 TAILQ_HEAD(compiled_list, compiled);
@@ -465,7 +466,9 @@ static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
 	/* sets that came for the first time and did not fit may refuse who is up */
 	if (!sets || wm_tables_fronts(x->w.tables, s->name))
 		n = want_fronts(x, s);
-	r = wm_tables_fronts_put(x->w.tables, s->name, x->fronts, n, tell_unfit, c, &e);
+	r = wm_tables_fronts_put(x->w.tables, s->name, x->fronts, n, c->told ? NULL : tell_unfit, c,
+				 &e);
+	c->told = true;
 	if (r)
 		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
 			wm_err_name(r), wm_log_q(e.text));
@@ -703,6 +706,8 @@ static void on_spec(struct wm_resolution *x, const struct wm_change *c)
 		s = empty_new(x, name);
 	if (s && (c->service || wanted)) {
 		mark(x, s);
+		if (s->compiled)
+			((struct compiled *)s->compiled)->told = false;
 	} else if (s) {
 		forget(x, s);
 		wm_map_del(x->empty, s->name, strlen(s->name));
