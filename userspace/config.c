@@ -246,7 +246,7 @@ void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 
 	c->sets = s->kernel_services_max ? (uint32_t)s->kernel_services_max : sets;
 	c->names = c->sets * (2 * domains + (wm_config_kube_domain(s) != NULL));
-	c->frontends = c->sets * 2;
+	c->frontends = s->kernel_frontends_max ? (uint32_t)s->kernel_frontends_max : c->sets * 2;
 	c->backends = s->kernel_backends_max ? (uint32_t)s->kernel_backends_max : backends;
 	c->connections =
 		s->kernel_connections_max ? (uint32_t)s->kernel_connections_max : connections;
