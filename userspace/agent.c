@@ -268,11 +268,13 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 		return r;
 	if (wm_plane_custom_name(s->kernel_custom, a->custom, sizeof(a->custom)))
 		*a->custom = 0;
-	wm_tables_set_policy(a->tables,
-			     &(struct wm_tables_policy){.ttls = a->ttls,
-							.only_passing = s->dns_only_passing,
-							.partial = wm_kernel_partial(s),
-							.custom = a->custom});
+	wm_tables_set_policy(
+		a->tables,
+		&(struct wm_tables_policy){.ttls = a->ttls,
+					   .only_passing = s->dns_only_passing,
+					   .partial = wm_kernel_partial(s),
+					   .external_addresses = *s->source_kubernetes_external,
+					   .custom = a->custom});
 	a->adopted = adopted;
 	a->grace = a->plane ? wm_grace_begin() : NULL;
 	wm_tables_set_grace(a->tables, wm_grace_of(a->grace));

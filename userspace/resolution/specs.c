@@ -71,7 +71,7 @@ const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kin
 	const char *why = a4.s_addr ? unfit4(rules, a4) : unfit6(rules, a6);
 
 	if (!why && kind == WM_SPEC_EXTERNAL && !rules->external)
-		why = "external addresses are not allowed (source.kubernetes_external_addresses)";
+		why = "external addresses are not allowed (source.kubernetes_external)";
 	if (!why && kind == WM_SPEC_CLUSTER && rules->dns && asks_us(rules->dns, a4, a6))
 		why = "this agent's DNS is asked there";
 	return why;
