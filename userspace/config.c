@@ -29,6 +29,8 @@
 #define FULL_SERVICES	 16384
 #define FULL_BACKENDS	 131072
 #define FULL_CONNECTIONS 131072
+#define KUBE_SERVICES                                                                              \
+	32768 /* 10,000 Services of some ports: each port behind the first has a set */
 #define LEAF_SERVICES	 8192
 #define LEAF_BACKENDS	 16384
 #define LEAF_CONNECTIONS 16384
@@ -240,13 +242,15 @@ void wm_config_sizes(const struct wm_settings *s, struct wm_plane_config *c)
 {
 	unsigned domains = *s->node_alt_domain ? 2 : 1;
 	bool leaf = strcmp(s->sync_mode, "off") != 0 && strcmp(s->sync_role, "leaf") == 0;
-	uint32_t sets = leaf ? LEAF_SERVICES : FULL_SERVICES;
+	bool kube = s->source_kubernetes_enabled && !leaf;
+	uint32_t sets = leaf ? LEAF_SERVICES : kube ? KUBE_SERVICES : FULL_SERVICES;
 	uint32_t backends = leaf ? LEAF_BACKENDS : FULL_BACKENDS;
 	uint32_t connections = leaf ? LEAF_CONNECTIONS : FULL_CONNECTIONS;
 
 	c->sets = s->kernel_services_max ? (uint32_t)s->kernel_services_max : sets;
 	c->names = c->sets * (2 * domains + (wm_config_kube_domain(s) != NULL));
-	c->frontends = s->kernel_frontends_max ? (uint32_t)s->kernel_frontends_max : c->sets * 2;
+	c->frontends = s->kernel_frontends_max ? (uint32_t)s->kernel_frontends_max
+					       : c->sets * (kube ? 4 : 2);
 	c->backends = s->kernel_backends_max ? (uint32_t)s->kernel_backends_max : backends;
 	c->connections =
 		s->kernel_connections_max ? (uint32_t)s->kernel_connections_max : connections;
