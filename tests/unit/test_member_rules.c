@@ -400,3 +400,25 @@ Test(member_rules, the_only_one_that_is_there_is_found_among_many_that_are_dead)
 	}
 	cr_assert_null(member_any(net.m[0]->ms, n, false));
 }
+
+Test(member_rules, nobody_is_a_member_by_the_id_of_a_source)
+{
+	struct news w = {.state = GOSSIP__MEMBER__STATE__ALIVE,
+			 .incarnation = 1,
+			 .described = true,
+			 .name = "k8s-a",
+			 .version = "1"};
+	struct wm_members *ms;
+
+	net_begin(2, 1);
+	net_pass(2000);
+	ms = net.m[0]->ms;
+	w.at = net_addr(9);
+	wm_peer_id_source("kubernetes", "k8s-a", &w.id);
+	member_news(ms, &w, true);
+	cr_assert_null(member_find(ms, &w.id));
+	cr_assert_eq(stats_of(net.m[0]).clashes, 1);
+	w.id.octets[0] = 1; /* another one is */
+	member_news(ms, &w, true);
+	cr_assert_not_null(member_find(ms, &w.id));
+}

@@ -431,6 +431,10 @@ void member_news(struct wm_members *ms, const struct news *w, bool state)
 {
 	struct node *n = member_find(ms, &w->id);
 
+	if (wm_peer_id_is_source(&w->id)) { /* which no agent draws */
+		ms->stats.clashes++;
+		return;
+	}
 	if (n && n->m.self) {
 		of_self(ms, w);
 		return;
