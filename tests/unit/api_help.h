@@ -4,6 +4,7 @@
 #pragma once
 #include "userspace/api/api.h"
 #include "userspace/base/clock.h"
+#include "userspace/source/source.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -29,6 +30,7 @@ static struct wm_tables *tables;
 static struct wm_index *indexed;
 static struct wm_resolution *resolution;
 static struct wm_api *api;
+static struct wm_sources *sources;
 static struct wm_http_server *server;
 static uint16_t port;
 static struct wm_table_memory memory;
@@ -87,13 +89,16 @@ static inline void api_start(void)
 	make_tables();
 	resolution = wm_resolution_new(loop, registry, tables);
 	indexed = wm_index_new(registry);
-	cr_assert(health && resolution && indexed);
+	sources = wm_sources_new(
+		&(struct wm_sources_config){.registry = registry, .env = wm_loop_env(loop)});
+	cr_assert(health && resolution && indexed && sources);
 	api = wm_api_new(&(struct wm_api_deps){.loop = loop,
 					       .operator_tcp = true,
 					       .registry = registry,
 					       .health = health,
 					       .tables = tables,
 					       .index = indexed,
+					       .sources = sources,
 					       .resolution = resolution,
 					       .version = "1.2.3",
 					       .domain = "mesh.internal",
@@ -130,6 +135,7 @@ static inline void api_stop(void)
 	wm_http_server_free(server);
 	wm_health_free(health);
 	wm_resolution_free(resolution);
+	wm_sources_free(sources);
 	wm_registry_close(registry);
 	wm_index_free(indexed);
 	wm_api_free(api);

@@ -372,7 +372,9 @@ Test(api, what_is_not_offered_is_refused_not_ignored)
 		 "Invalid check: Interval cannot be set for Alias checks"},
 		{"{\"Name\": \"x\", \"Check\": {\"TTL\": \"1s\", \"OutputMaxSize\": -1}}",
 		 "Invalid check: MaxOutputSize must be positive"},
-		{"{\"Name\": \"x\", \"Namespace\": \"other\"}",
+		{"{\"Name\": \"x\", \"Namespace\": \"a.b\"}",
+		 "Namespace must be a DNS label, not \"a.b\""},
+		{"{\"Name\": \"x\", \"Partition\": \"other\"}",
 		 "Namespace and Partition must be \"default\" or left out"},
 	};
 
@@ -438,8 +440,7 @@ Test(api, parameters_are_judged)
 		{"?stale&consistent",
 		 "Cannot specify ?stale with ?consistent, conflicting semantics."},
 		{"?passing=nope", "Invalid value for ?passing"},
-		{"?ns=team", "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise "
-			     "feature"},
+		{"?ns=a.b", "Invalid query parameter: \"ns\" - \"a.b\" is no DNS label"},
 	};
 	char path[256];
 
@@ -447,6 +448,8 @@ Test(api, parameters_are_judged)
 		snprintf(path, sizeof(path), "/v1/health/service/x%s", bad[i][0]);
 		expect_text("GET", path, NULL, 400, bad[i][1]);
 	}
+	expect_text("GET", "/v1/catalog/nodes?ns=team", NULL, 400,
+		    "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature");
 	expect_text("GET", "/v1/catalog/nodes?dc=elsewhere", NULL, 500, "No path to datacenter");
 	cr_assert_eq(get("/v1/catalog/nodes?dc=quay&ns=&partition=default&index=0&wait=1s"), 200);
 }

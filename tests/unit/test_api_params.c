@@ -473,9 +473,9 @@ Test(params, other_datacenters_and_tenants)
 	cr_expect_str_eq(one.body, "No path to datacenter");
 	answered("ns=&partition=");
 	answered("ns=default&partition=default");
-	refused("ns=team", "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise");
+	refused("ns=a.b", "Invalid query parameter: \"ns\" - \"a.b\" is no DNS label");
 	refused("partition=p", "Invalid query parameter: \"partition\" - Partitions are a Consul");
-	cr_expect_eq(ask_with("GET", WEB, "X-Consul-Namespace: team\r\n"), 400);
+	cr_expect_eq(ask_with("GET", WEB, "X-Consul-Namespace: a.b\r\n"), 400);
 	cr_expect_eq(ask_with("GET", WEB, "X-Consul-Partition: p\r\n"), 400);
 }
 

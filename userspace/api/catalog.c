@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
+#include "userspace/model/scope.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +161,7 @@ static bool put_service_tags(struct wm_json *j, struct wm_call *c, const struct 
 	}
 	if (!count || (asked && !wm_row_wanted_of(c, j, row_hash(c, is))))
 		return true;
-	wm_json_kopen(j, is->name, '[');
+	wm_json_kopen(j, c->scope ? wm_scope_bare(is->name) : is->name, '[');
 	if (total) {
 		tags = malloc(total * sizeof(*tags));
 		if (!tags)
@@ -194,8 +195,10 @@ void wm_catalog_services(struct wm_call *c)
 	ok = spellings_of(c->api->d.registry, &all);
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	for (size_t i = 0; i < all.count && ok; i++)
-		ok = put_service_tags(&j, c, &all.at[i], filter, &e);
+	for (size_t i = 0; i < all.count && ok; i++) {
+		if (!c->scope || wm_scope_is(all.at[i].name, c->scope))
+			ok = put_service_tags(&j, c, &all.at[i], filter, &e);
+	}
 	wm_json_close(&j, '}');
 	free(all.at);
 	if (ok)

@@ -4,6 +4,7 @@
 #include "decode_internal.h"
 #include "userspace/base/err.h"
 #include "userspace/base/macros.h"
+#include "userspace/model/scope.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -372,6 +373,26 @@ int wm_dec_tenancy(struct decoder *d, const char *ns, const char *partition)
 	return 0;
 }
 
+int wm_dec_scope(struct decoder *d, const char *ns, const char *partition, const char **name)
+{
+	int err = wm_dec_tenancy(d, NULL, partition);
+	size_t size;
+	char *key;
+
+	if (err || !set(ns) || strcmp(ns, "default") == 0 || !set(*name))
+		return err;
+	if (!wm_scope_valid(ns))
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Namespace must be a DNS label, not \"%.64s\"", ns);
+	size = strlen(ns) + strlen(*name) + 2;
+	key = wm_dec_allocate(d, size, 1);
+	if (!key)
+		return -ENOMEM;
+	(void)wm_scope_join(key, size, ns, *name); /* it fits */
+	*name = key;
+	return 0;
+}
+
 static int collect_checks(struct decoder *d, struct raw_service *s)
 {
 	unsigned n = 0, count = s->list_count + (s->one ? 1 : 0);
@@ -430,7 +451,8 @@ static int read_sidecar(struct decoder *d, struct raw_service *s)
 				 "Invalid SidecarService: A SidecarService cannot have a nested "
 				 "SidecarService");
 	if (!err)
-		err = wm_dec_tenancy(d, inner->ns, inner->partition);
+		err = wm_dec_scope(d, set(inner->ns) ? inner->ns : s->ns, inner->partition,
+				   &inner->d.name);
 	if (!err)
 		err = collect_checks(d, inner);
 	s->d.sidecar = &inner->d;
@@ -453,7 +475,7 @@ int wm_decode_register(const char *body, size_t len, struct wm_decoded **ret,
 		err = wm_dec_fields(&d, service_fields, WM_ARRAY_LEN(service_fields), mem->root,
 				    &s);
 	if (!err)
-		err = wm_dec_tenancy(&d, s.ns, s.partition);
+		err = wm_dec_scope(&d, s.ns, s.partition, &s.d.name);
 	if (!err)
 		err = collect_checks(&d, &s);
 	if (!err && s.sidecar)

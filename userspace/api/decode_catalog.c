@@ -135,7 +135,7 @@ _Static_assert(offsetof(struct raw_service, d) == 0, "wm_dec_tags() takes the dr
 
 static int judge_service(struct decoder *d, struct raw_service *s)
 {
-	int err = wm_dec_tenancy(d, s->ns, s->partition);
+	int err = wm_dec_scope(d, s->ns, s->partition, &s->d.name);
 
 	if (!err)
 		err = judge_peer(d, s->peer);

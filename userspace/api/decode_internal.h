@@ -69,6 +69,9 @@ int wm_dec_wrong(struct decoder *d, const struct field *f, const char *want, con
 size_t wm_dec_enter(struct decoder *d, const struct field *f, const char *key, size_t i);
 /** Only the tenancy that every Consul has. */
 int wm_dec_tenancy(struct decoder *d, const char *ns, const char *partition);
+/** The same of a service, whose Namespace is its scope: @p name becomes "namespace/name", unless
+ *  that is "default". */
+int wm_dec_scope(struct decoder *d, const char *ns, const char *partition, const char **name);
 /** Does every member have the value that leaving it out gives? */
 bool wm_dec_blank(json_t *v);
 

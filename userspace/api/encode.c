@@ -7,6 +7,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/base/redact.h"
+#include "userspace/model/scope.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -504,6 +505,21 @@ void wm_encode_node_members(struct wm_json *j, const struct wm_encode *e)
 	put_node_fields(j, e, "Meta");
 }
 
+/* A service of a scope: its bare name, with the scope as Consul shows a namespace. */
+static void put_service(struct wm_json *j, const char *key, const char *service)
+{
+	char scope[WM_SCOPE_MAX + 1];
+	size_t n = wm_scope_len(service);
+
+	snprintf(scope, sizeof(scope), "%.*s", (int)(n > WM_SCOPE_MAX ? 0 : n), service);
+	if (!wm_scope_valid(scope)) { /* a slash in a name of its own */
+		wm_json_ks(j, key, service);
+		return;
+	}
+	wm_json_ks(j, key, wm_scope_bare(service));
+	wm_json_ks(j, "Namespace", scope);
+}
+
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e)
 {
 	wm_json_open(j, '{');
@@ -518,7 +534,7 @@ void wm_encode_agent_service(struct wm_json *j, const struct wm_encode *e,
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "ID", i->id);
-	wm_json_ks(j, "Service", i->name);
+	put_service(j, "Service", i->name);
 	put_tags(j, "Tags", i);
 	put_pairs(j, "Meta", i->meta, i->meta_count);
 	wm_json_ku(j, "Port", i->port);
@@ -541,7 +557,7 @@ void wm_encode_service(struct wm_json *j, const struct wm_instance *i)
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "ID", i->id);
-	wm_json_ks(j, "Service", i->name);
+	put_service(j, "Service", i->name);
 	put_tags(j, "Tags", i);
 	wm_json_ks(j, "Address", i->address);
 	put_tagged_addresses(j, "TaggedAddresses", i);
@@ -564,7 +580,7 @@ void wm_encode_catalog_entry(struct wm_json *j, struct wm_encode *e, const struc
 	put_node_fields(j, e, "NodeMeta");
 	wm_json_ks(j, "ServiceKind", traits_of(i)->kind);
 	wm_json_ks(j, "ServiceID", i->id);
-	wm_json_ks(j, "ServiceName", i->name);
+	put_service(j, "ServiceName", i->name);
 	put_tags(j, "ServiceTags", i);
 	wm_json_ks(j, "ServiceAddress", i->address);
 	put_tagged_addresses(j, "ServiceTaggedAddresses", i);
@@ -689,7 +705,7 @@ static void put_check(struct wm_json *j, const struct wm_encode *e, const struct
 	wm_json_ks(j, "Notes", c->notes);
 	wm_json_ks(j, "Output", c->output);
 	wm_json_ks(j, "ServiceID", c->instance->id);
-	wm_json_ks(j, "ServiceName", c->instance->name);
+	put_service(j, "ServiceName", c->instance->name);
 	put_tags(j, "ServiceTags", c->instance);
 	wm_json_ks(j, "Type", wm_check_type(c));
 	put_duration(j, "Interval", c->interval_ms);

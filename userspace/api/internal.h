@@ -69,7 +69,8 @@ struct wm_call {
 	struct wm_long *rest;	/* it goes on in the next turn; NULL: it has not begun to */
 	uint64_t index, wait_ms;
 	bool pretty, stale, consistent, cached;
-	bool expired; /* the wait is over: answer with what there is */
+	const char *scope; /* ?ns of a look-up or a list; NULL: none. The request's */
+	bool expired;	   /* the wait is over: answer with what there is */
 	unsigned params_count;
 	char params[WM_API_PARAMS_MAX][WM_API_PARAM_MAX];
 };

@@ -6,6 +6,7 @@
 #include "userspace/base/duration.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/random.h"
+#include "userspace/model/scope.h"
 #include "userspace/sync/sync.h"
 
 #include <errno.h>
@@ -127,6 +128,55 @@ static bool refuse_enterprise(struct wm_call *c, const char *param, const char *
 	return true;
 }
 
+/* Of the routes that look a service up by its name. */
+static bool looks_up(const struct wm_route *r)
+{
+	static const char *const patterns[] = {
+		"/v1/health/service/:name",  "/v1/health/connect/:name",
+		"/v1/health/checks/:name",   "/v1/catalog/service/:name",
+		"/v1/catalog/connect/:name", "/v1/agent/health/service/name/:name"};
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(patterns); i++) {
+		if (strcmp(r->pattern, patterns[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* ?ns is the scope of the service that is looked up, or of those that are listed. Clients send
+ * "default" where they mean nothing by it: the scope of that name only if it has the service. */
+static bool read_scope(struct wm_call *c)
+{
+	const char *ns = wm_http_query(c->req, "ns");
+	bool up = looks_up(c->route), any, list = c->route->fn == wm_catalog_services;
+	char key[WM_API_PARAM_MAX];
+
+	if (!ns || !*ns)
+		ns = wm_http_header(c->req, "X-Consul-Namespace");
+	if (!ns || !*ns)
+		return true;
+	any = strcmp(ns, "default") == 0;
+	if (any && !up)
+		return true;
+	if (!up && !list)
+		return !refuse_enterprise(c, "ns", "X-Consul-Namespace", "Namespaces");
+	if (!wm_scope_valid(ns)) {
+		wm_answer_text(c, 400,
+			       "Invalid query parameter: \"ns\" - \"%.64s\" is no DNS label", ns);
+		return false;
+	}
+	c->scope = ns;
+	if (list || !*c->params[0])
+		return true;
+	if (wm_scope_join(key, sizeof(key), ns, c->params[0]) < 0) {
+		wm_answer_text(c, 400, "The name of the service is too long");
+		return false;
+	}
+	if (!any || wm_registry_service(c->api->d.registry, key))
+		strcpy(c->params[0], key);
+	return true;
+}
+
 bool wm_params_common(struct wm_call *c)
 {
 	const char *dc = wm_http_query(c->req, "dc");
@@ -148,8 +198,7 @@ bool wm_params_common(struct wm_call *c)
 			       "Cannot specify ?cached with ?consistent, conflicting semantics.");
 		return false;
 	}
-	if (refuse_enterprise(c, "ns", "X-Consul-Namespace", "Namespaces") ||
-	    refuse_enterprise(c, "partition", "X-Consul-Partition", "Partitions"))
+	if (!read_scope(c) || refuse_enterprise(c, "partition", "X-Consul-Partition", "Partitions"))
 		return false;
 	if (dc && *dc && strcasecmp(dc, wm_registry_datacenter(c->api->d.registry)) != 0) {
 		wm_answer_text(c, 500, "No path to datacenter");

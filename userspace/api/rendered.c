@@ -351,6 +351,9 @@ bool wm_rendered_keep(struct wm_call *c, const char *type, const struct wm_buf *
 		forget(m, x);
 	if (!is_kept(c->route) || a->form.failed || body->len > m->bytes_max / PART)
 		return false;
+	/* of two services, by which of them is there */
+	if (c->scope && strcmp(c->scope, "default") == 0)
+		return false;
 	if (near && wm_near_members(a)) /* coordinates move all the time, which nobody announces */
 		return false;
 	if (c->rest && c->rest->changes != m->changes)
