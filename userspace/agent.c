@@ -629,6 +629,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .watch = a->watch,
 				   .sync = a->sync,
 				   .sources = wm_agent_sources_door(a->sources),
+				   .consul = wm_agent_sources_consul(a->sources),
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,

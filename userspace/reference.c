@@ -7,6 +7,7 @@
 #include "userspace/net/frames.h"
 #include "userspace/net/http_server.h"
 #include "userspace/registry/foreign.h"
+#include "userspace/source/consul.h"
 #include "userspace/source/source.h"
 #include "userspace/sync/sync.h"
 #include "waymark/counters.h"
@@ -51,6 +52,9 @@ static const struct row leaf_rows[] = {WM_INTEREST_COUNTERS(X){0}};
 #undef X
 #define X(name, text) {"serve_" #name, text},
 static const struct row serve_rows[] = {WM_SERVE_COUNTERS(X){0}};
+#undef X
+#define X(name, text) {"consul_" #name, text},
+static const struct row consul_rows[] = {WM_CONSUL_COUNTERS(X){0}};
 #undef X
 #define X(name, text) {"etcd_" #name, text},
 static const struct row etcd_rows[] = {WM_ETCD_COUNTERS(X){0}};
@@ -120,6 +124,7 @@ static void counters(FILE *out)
 	rows(out, "Mesh by etcd", etcd_rows);
 	rows(out, "Sources: of each, by its name", source_rows);
 	rows(out, "Sources: as they are now", source_gauges);
+	rows(out, "A Consul as a source", consul_rows);
 }
 
 static void list_errors(FILE *out)

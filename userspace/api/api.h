@@ -57,6 +57,7 @@ enum wm_api_counter {
 
 struct wm_sync;
 struct wm_sources;
+struct wm_consul;
 struct wm_api;
 struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables may be NULL */
 	struct wm_loop *loop;
@@ -76,6 +77,7 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_reconcile *reconcile;	    /* may be NULL */
 	struct wm_sync *sync;		    /* the mesh; NULL: sync.mode is off */
 	struct wm_sources *sources;	    /* NULL: none */
+	const struct wm_consul *consul;	    /* a source; NULL: none */
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
 	const struct wm_definitions_outcome *definitions; /* what came of them; may be NULL */

@@ -10,6 +10,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/net/frames.h"
 #include "userspace/registry/foreign.h"
+#include "userspace/source/consul.h"
 #include "userspace/sync/sync.h"
 #include "waymark/counters.h"
 
@@ -25,7 +26,7 @@ enum { DNS_COUNT = 0 WM_DNS_COUNTERS(X) };
 enum {
 	SYNC_COUNT = 0 WM_MEMBER_COUNTERS(X) WM_SPREAD_COUNTERS(X) WM_REPLICA_COUNTERS(X)
 		WM_SYNC_COUNTERS(X) WM_FRAMES_COUNTERS(X) WM_ETCD_COUNTERS(X) WM_FOREIGN_COUNTERS(X)
-			WM_INTEREST_COUNTERS(X) WM_SERVE_COUNTERS(X)
+			WM_INTEREST_COUNTERS(X) WM_SERVE_COUNTERS(X) WM_CONSUL_COUNTERS(X)
 };
 #undef X
 #define OWN_MAX 128 /* metrics that no table of counters has */
@@ -275,6 +276,18 @@ static void collect_etcd(struct metrics *m, const struct wm_etcd *k)
 #undef X
 }
 
+static void collect_consul(struct metrics *m, const struct wm_consul *c)
+{
+	struct wm_consul_stats n;
+
+	wm_consul_stats(c, &n);
+	GAUGE("consul_services", n.services, "services of the Consul that are followed");
+	GAUGE("consul_in_flight", n.in_flight, "of these, that are asked now");
+#define X(name, text) COUNTER("consul_" #name, n.name, text);
+	WM_CONSUL_COUNTERS(X)
+#undef X
+}
+
 static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
 {
 #define X(sym, name, text) {#name, text},
@@ -389,6 +402,8 @@ static void collect(struct metrics *m, const struct wm_api *a)
 		collect_mesh(m, a);
 	if (a->d.sync && wm_sync_etcd(a->d.sync))
 		collect_etcd(m, wm_sync_etcd(a->d.sync));
+	if (a->d.consul)
+		collect_consul(m, a->d.consul);
 	else if (a->d.sync)
 		collect_peers(m, a->d.sync);
 	if (a->server) {
