@@ -62,8 +62,8 @@ static void cancel_all(struct wm_consul *c)
 	wm_consul_watches_cancel(c);
 }
 
-/* All addresses are tried at once, and again after a pause. */
-static void go_elsewhere(struct wm_consul *c, const char *why)
+/* All addresses are tried at once, and again after a pause. @p st: how it is when none will do. */
+static void go_elsewhere(struct wm_consul *c, enum wm_source_state st, const char *why)
 {
 	uint64_t now = wm_consul_now(c);
 
@@ -78,7 +78,7 @@ static void go_elsewhere(struct wm_consul *c, const char *why)
 		now + (c->fails < c->addresses ? wm_env_below(c->env, 50)
 					       : wm_consul_pause(c, c->fails - c->addresses));
 	if (c->fails >= c->addresses)
-		wm_source_state(c->source, WM_SOURCE_AWAY, why);
+		wm_source_state(c->source, st, why);
 }
 
 void wm_consul_fault(struct wm_consul *c, enum wm_consul_fault f, const char *why, bool counts)
@@ -93,11 +93,11 @@ void wm_consul_fault(struct wm_consul *c, enum wm_consul_fault f, const char *wh
 		c->bad_in_row += counts;
 		if (c->bad_in_row >= BAD_IN_ROW) {
 			c->bad_in_row = 0;
-			go_elsewhere(c, why);
+			go_elsewhere(c, WM_SOURCE_AWAY, why);
 		}
 		break;
 	case FAULT_LEADERLESS:
-		go_elsewhere(c, why);
+		go_elsewhere(c, WM_SOURCE_AWAY, why);
 		break;
 	case FAULT_LIMITED:
 		c->fails += c->fails < 1000;
@@ -126,7 +126,7 @@ void wm_consul_state(struct wm_consul *c)
 static void on_self_failed(struct wm_consul_query *q, enum wm_consul_fault f, const char *why)
 {
 	if (f == FAULT_TRANSPORT || f == FAULT_BAD)
-		go_elsewhere(q->c, why);
+		go_elsewhere(q->c, WM_SOURCE_AWAY, why);
 	else
 		wm_consul_fault(q->c, f, why, true);
 }
@@ -134,9 +134,7 @@ static void on_self_failed(struct wm_consul_query *q, enum wm_consul_fault f, co
 /* Another cluster, or datacenter: nothing of it is taken. */
 static void on_stranger(struct wm_consul *c, const char *why)
 {
-	c->refused = true;
-	go_elsewhere(c, why);
-	wm_source_state(c->source, WM_SOURCE_REFUSED, why);
+	go_elsewhere(c, WM_SOURCE_REFUSED, why);
 }
 
 /* Were it this agent, or one of its mesh, all would be there twice. */
@@ -164,7 +162,7 @@ static void on_self(struct wm_consul_query *q)
 	wm_consul_query_release(q);
 	if (r) {
 		wm_source_count(c->source, WM_SOURCE_COUNT_bad, 1);
-		go_elsewhere(c, e.text);
+		go_elsewhere(c, WM_SOURCE_AWAY, e.text);
 		return;
 	}
 	if (is_one_of_us(c, self.id)) {
@@ -185,7 +183,6 @@ static void on_self(struct wm_consul_query *q)
 		on_stranger(c, why);
 		return;
 	}
-	c->refused = false;
 	c->connected = true;
 	if (!c->catalog_listed)
 		wm_source_state(c->source, WM_SOURCE_LISTING, wm_consul_address(c));

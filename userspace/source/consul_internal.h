@@ -102,7 +102,6 @@ struct wm_consul {
 	unsigned fails, bad_in_row;
 	uint64_t not_before_ms, wake_ms;
 	bool connected; /* the address said who it is, and is the one that is wanted */
-	bool refused;
 	size_t buffered; /* octets of all bodies */
 	struct wm_consul_query self, catalog;
 	uint64_t catalog_due_ms, catalog_index;

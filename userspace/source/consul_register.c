@@ -32,7 +32,9 @@ struct mine {
 	enum wm_status status, told;
 	unsigned seen;
 	bool registered, another; /* there; somebody else's */
+	bool warned;		  /* of that */
 	bool gone;		  /* to be taken back */
+	bool compared;		  /* the agent's list was seen since it is known */
 	char id[];
 };
 TAILQ_HEAD(mines, mine);
@@ -221,11 +223,11 @@ static int on_local(void *arg, const char *id, const char *origin)
 	}
 	if (!m)
 		return 0;
-	if (!ours && !m->another)
+	if (!ours && !m->warned)
 		wm_warn("consul.another", "id=%s text=%s", wm_log_q(id),
 			wm_log_q("somebody else registered this id with the Consul's agent: it is "
 				 "not passed on"));
-	m->another = !ours;
+	m->another = m->warned = !ours;
 	mark_of(r, m, mark);
 	m->registered = ours && (m->gone || strcmp(origin, mark) == 0);
 	m->seen = r->look;
@@ -239,6 +241,7 @@ static void compare(struct wm_consul_register *r, const struct wm_http_answer *a
 
 	TAILQ_FOREACH (m, &r->all, entry) {
 		m->registered = m->another = false;
+		m->compared = true;
 		m->told_ms = 0;
 	}
 	r->compared = !wm_consul_local_read(a->body, a->body_len, on_local, r, &e);
@@ -401,6 +404,12 @@ static bool step(struct wm_consul_register *r, struct mine *m, uint64_t now)
 	}
 	if (m->gone || m->another || !i || !is_passed_on(i))
 		return false;
+	/* an id that somebody else has there is not to be overwritten */
+	if (!m->registered && !m->compared) {
+		r->compared = false;
+		wm_env_timer_arm(r->timer, 0);
+		return false;
+	}
 	if (!m->registered)
 		put_registration(r, m, i);
 	else if (check_is_due(r, m, now))
