@@ -6,6 +6,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
+#include "userspace/model/scope.h"
 #include "userspace/model/validate.h"
 
 #include <stdio.h>
@@ -90,10 +91,10 @@ static void tell_instance(struct wm_change_log *c, enum event e, const struct wm
 {
 	if (!admit(c, e, i->node->name, i->id))
 		return;
-	if (e == EVENT_REGISTERED && !wm_label_valid(i->name))
+	if (e == EVENT_REGISTERED && !wm_label_valid(wm_scope_bare(i->name)))
 		wm_log_line(WM_LOG_WARN, "service.name", "svc=%s id=%s text=%s", wm_log_q(i->name),
 			    wm_log_q(i->id),
-			    wm_log_q(strlen(i->name) > WM_DNS_LABEL_MAX
+			    wm_log_q(strlen(wm_scope_bare(i->name)) > WM_DNS_LABEL_MAX
 					     ? "is longer than the 63 octets of a label: no DNS "
 					       "name has it, the virtual address works"
 					     : "is no host name's label of letters, digits and "
