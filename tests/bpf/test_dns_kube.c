@@ -44,14 +44,14 @@ static void spec_gone(const char *key)
 	cr_assert_eq(wm_registry_spec_delete(registry, key, "kubernetes", &e), 1);
 }
 
-static void begin(void)
+static void begin_with(unsigned fill)
 {
 	struct wm_ready_kernel k;
 
 	policy = (struct wm_tables_policy){0};
 	cluster_domain = "cluster.local";
 	dns_setup();
-	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane, 0, 64};
+	k = (struct wm_ready_kernel){put, wm_plane_ready_words(plane), plane, fill, 64};
 	cr_assert(k.words);
 	cr_assert_eq(wm_dns_server_ready(server, &k), 0);
 	spec("shop/web", "10.96.0.1", NULL, false);
@@ -61,6 +61,17 @@ static void begin(void)
 	add("shop/db", "db-1", "10.1.0.2", WM_PASSING);
 }
 
+static void begin(void)
+{
+	begin_with(0);
+}
+
+static void begin_foreseen(void)
+{
+	begin_with(64);
+}
+
+TestSuite(dns_kube_foreseen, .init = begin_foreseen, .fini = dns_teardown, .timeout = 120);
 TestSuite(dns_kube, .init = begin, .fini = dns_teardown, .timeout = 120);
 
 /* --- questions ---------------------------------------------------------------------------------
@@ -202,4 +213,17 @@ Test(dns_kube, until_the_service_changes)
 	by_kernel("2.0.96.10.in-addr.arpa", PTR, 0, 1);
 	spec("shop/dual", "10.96.0.3", "fd00::2", false);
 	by_userspace("2.0.96.10.in-addr.arpa", PTR);
+}
+
+/* A headless service is there for who asks when the agent is dead already. */
+Test(dns_kube_foreseen, headless_services)
+{
+	const char *db = "db.shop.svc.cluster.local";
+	struct frame q, a;
+
+	query_frame(&q, false, db, 1, 0);
+	while (!answered(&q, &a))
+		cr_assert_eq(wm_loop_turn(loop, 10), 0);
+	by_kernel(db, 1, 0, 2);
+	by_kernel(db, AAAA, 0, 0);
 }

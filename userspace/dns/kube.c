@@ -23,6 +23,7 @@ struct place {
 	char key[]; /* of the service */
 };
 struct wm_kube {
+	const struct wm_registry *registry;
 	struct wm_tables *tables;
 	struct wm_ready_level *ready; /* NULL: nobody */
 	struct wm_kube_zone zone;
@@ -121,6 +122,25 @@ static void each_address(struct wm_kube *k, const struct wm_service_spec *s,
 	}
 }
 
+/* What depends on endpoints is made for the kernel before anybody asks, so that it has it if the
+ * agent dies. */
+static void foresee(struct wm_kube *k, const struct wm_service_spec *s)
+{
+	size_t scope = scope_len(s->service), at;
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+
+	if (!k->ready || !s->headless || !scope)
+		return;
+	at = wm_wire_label(wire, 0, s->service + scope, strlen(s->service + scope));
+	at = at ? wm_wire_label(wire, at, s->service, scope - 1) : 0;
+	at = at ? wm_wire_label(wire, at, "svc", 3) : 0;
+	if (!at || at + k->zone.len > WM_DNS_NAME_MAX)
+		return;
+	memcpy(wire + at, k->zone.wire, k->zone.len);
+	wm_ready_foresee(k->ready, wire, at + k->zone.len, WM_DNS_A);
+	wm_ready_foresee(k->ready, wire, at + k->zone.len, WM_DNS_AAAA);
+}
+
 /* The kernel answers A and AAAA of a service with addresses, whatever its endpoints are. */
 static void put_name(struct wm_kube *k, const struct wm_service_spec *s)
 {
@@ -161,10 +181,12 @@ static void spec_changed(struct wm_kube *k, const struct wm_service_spec *old,
 		count_scope(k, key, new != NULL);
 	}
 	tell(k, key, strlen(key));
-	if (new)
-		put_name(k, new);
-	else
+	if (!new) {
 		wm_tables_cluster_del(k->tables, key);
+		return;
+	}
+	put_name(k, new);
+	foresee(k, new);
 }
 
 static void on_change(void *arg, const struct wm_change *c)
@@ -224,7 +246,12 @@ const char *wm_kube_at(const struct wm_kube *k, const uint8_t addr[16])
 /* --- life ------------------------------------------------------------------------------------- */
 void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l)
 {
+	const struct wm_service_spec *s;
+	size_t pos = 0;
+
 	k->ready = l;
+	while ((s = wm_registry_next_spec(k->registry, &pos)))
+		foresee(k, s);
 }
 
 struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
@@ -236,6 +263,7 @@ struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, cons
 
 	if (!k)
 		return NULL;
+	k->registry = r;
 	k->tables = t;
 	k->pods = pods;
 	k->scopes = wm_map_new(ENTRIES_MAX);
