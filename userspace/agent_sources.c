@@ -2,6 +2,7 @@
 /* agent_sources.c - see agent_sources.h. */
 #include "agent_sources.h"
 
+#include "agent_kubernetes.h"
 #include "config_consul.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 struct wm_agent_sources {
 	struct wm_sources *door;
 	struct wm_consul *consul;
+	struct wm_agent_kubernetes *kubernetes;
 };
 
 static int start_consul(struct wm_agent_sources *a, const struct wm_settings *s, struct wm_loop *l,
@@ -38,6 +40,9 @@ int wm_agent_sources_new(const struct wm_settings *s, struct wm_loop *l, struct 
 		err = wm_err_set(e, -ENOMEM, "out of memory: sources");
 	if (!err)
 		err = start_consul(a, s, l, r, e);
+	if (!err)
+		err = wm_agent_kubernetes_new(s, l, r, a->door, wm_registry_node(r)->name,
+					      &a->kubernetes, e);
 	if (err) {
 		wm_agent_sources_free(a);
 		return err;
@@ -51,6 +56,7 @@ void wm_agent_sources_free(struct wm_agent_sources *a)
 {
 	if (!a)
 		return;
+	wm_agent_kubernetes_free(a->kubernetes);
 	wm_consul_free(a->consul);
 	wm_sources_free(a->door);
 	free(a);
@@ -64,4 +70,9 @@ struct wm_sources *wm_agent_sources_door(const struct wm_agent_sources *a)
 struct wm_consul *wm_agent_sources_consul(const struct wm_agent_sources *a)
 {
 	return a ? a->consul : NULL;
+}
+
+const struct wm_kube_pod_table *wm_agent_sources_pods(const struct wm_agent_sources *a)
+{
+	return a ? wm_agent_kubernetes_pods(a->kubernetes) : NULL;
 }

@@ -6,6 +6,7 @@
 #include "userspace/net/loop.h"
 #include "userspace/registry/registry.h"
 #include "userspace/source/consul.h"
+#include "userspace/source/kube_pods.h"
 #include "userspace/source/source.h"
 
 struct wm_agent_sources;
@@ -18,3 +19,5 @@ int wm_agent_sources_new(const struct wm_settings *s, struct wm_loop *l, struct 
 void wm_agent_sources_free(struct wm_agent_sources *a);
 struct wm_sources *wm_agent_sources_door(const struct wm_agent_sources *a);  /* NULL ok */
 struct wm_consul *wm_agent_sources_consul(const struct wm_agent_sources *a); /* NULL: none */
+/** The Pods of this node; NULL where Kubernetes is no source. */
+const struct wm_kube_pod_table *wm_agent_sources_pods(const struct wm_agent_sources *a);
