@@ -267,8 +267,8 @@ static int take_namespace(struct wm_kubernetes *k, bool gone, const char *json, 
 	return r;
 }
 
-/* Another resource's list begins: whose is it? Namespaces are asked for again, once for all lists
- * that begin meanwhile. */
+/* Another list begins, or a server is back: whose is it? A watch that goes on from where it was
+ * says nothing of that. Namespaces are asked for again, once for all that begin meanwhile. */
 static void ask_cluster(struct wm_kubernetes *k)
 {
 	if (k->unknown)
@@ -399,9 +399,12 @@ static void on_end(void *arg, const char *version)
 static void on_state(void *arg, enum wm_kube_state state, const char *text)
 {
 	struct resource *w = arg;
+	bool back = w->state == WM_KUBE_AWAY && state != WM_KUBE_AWAY && state != WM_KUBE_REFUSED;
 
 	w->state = state;
 	snprintf(w->text, sizeof(w->text), "%s", text);
+	if (back && w->whole)
+		ask_cluster(w->k);
 	tell_state(w->k);
 	if (w->what == POLICIES)
 		say_soon(w->k); /* where there is no such resource, annotations are all */

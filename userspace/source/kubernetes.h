@@ -3,7 +3,7 @@
  * Pods of this node and WaymarkPolicies are listed and watched (kube_client.h), and what a view
  * (kube_view.h) makes of them goes through the door (source.h). Nothing is taken before the cluster
  * is known to be the one that is kept here: the uid of its namespace kube-system says which it is,
- * and is asked for again before each list is read.
+ * and is asked for again before each list is read, and when a server is back.
  * Threading: loop thread only. Spec: docs/kubernetes.md. */
 #pragma once
 #include "kube_pods.h"
