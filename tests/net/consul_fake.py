@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""consul_fake.py PORT - what follows a Consul sees of one that is small, or means harm.
+"""consul_fake.py PORT [CERT KEY CA] - what follows a Consul sees of one that is small, or means harm.
 
 Services and indexes are real: queries block until the index is above theirs. PUT /control {"mode": M,
 "services": {name: [ids]}, "index": N, "dc": D} changes it, GET /control/seen tells what was asked. Modes:
 good; garbage (no JSON), cut (half of an answer), endless (a body without an end), noindex, back (each index is
 lower than the last), stuck (answers at once with the same index), alien (another service's instances), slow
-(an octet a second), leaderless, limited (429), denied (403), broken (500), hang (no answer)."""
+(an octet a second), leaderless, limited (429), denied (403), broken (500), hang (no answer). With CERT it speaks
+TLS, to who shows a certificate of CA; /control/seen has its name."""
 import json
+import ssl
 import sys
 import threading
 import time
@@ -68,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         with LOCK:
             SEEN["token"] = self.headers.get("X-Consul-Token", "")
+            if isinstance(self.connection, ssl.SSLSocket):
+                SEEN["client"] = self.connection.getpeercert()["subject"][0][0][1]
             OPEN[0] += 1
             SEEN["most"] = max(SEEN["most"], OPEN[0])
         try:
@@ -147,4 +151,11 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    SERVER = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+    if len(sys.argv) > 2:
+        CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        CONTEXT.load_cert_chain(sys.argv[2], sys.argv[3])
+        CONTEXT.load_verify_locations(sys.argv[4])
+        CONTEXT.verify_mode = ssl.CERT_REQUIRED
+        SERVER.socket = CONTEXT.wrap_socket(SERVER.socket, server_side=True, do_handshake_on_connect=False)
+    SERVER.serve_forever()
