@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base resolution dataplane net model store registry */
+/* links: base metadata resolution dataplane net model store registry */
 /* What the verifier has to walk through, against tests/bpf/insns.budget: a program that grows by
  * more than a tenth unnoticed will one day not load on somebody's kernel. */
 #include "plane_fixture.h"

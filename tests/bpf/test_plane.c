@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model resolution dataplane */
+/* links: base net model metadata resolution dataplane */
 /* test_plane.c - the data plane against the running kernel: create, adopt, resize, attach, detach,
  * count, probe. */
 #include "tests/bpf/plane_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model resolution dataplane */
+/* links: base net model metadata resolution dataplane */
 /* test_plane_faults.c - the data plane when things go wrong: killed at any step, programs refused,
  * capabilities missing, every bpf() command failing. The kernel does the refusing. */
 #include "tests/bpf/plane_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base net model resolution dataplane */
+/* links: base net model metadata resolution dataplane */
 /* The unreachable routes of the virtual ranges: made, adopted, removed, and nobody else's touched.
  */
 #include "tests/bpf/plane_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync api */
+/* links: base security net model store registry metadata health resolution dns dataplane lifecycle sync source api */
 /* Services of a source over HTTP: what explain says of their names, without a data plane. */
 #include "api_help.h"
 #include "spec_help.h"
