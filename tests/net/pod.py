@@ -40,7 +40,8 @@ env = dict(e.split("=", 1) for e in image["Env"])
 for e in container.get("env", []):
     # the downward API: all that is asked for is the node's name
     env[e["name"]] = e["value"] if "value" in e else "node-of-the-pod"
-env.update(pairs["env"])
+# what kubelet and the API server add to each pod with an account
+env.update({"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "6443", **pairs["env"]})
 
 volumes = {v["name"]: v for v in pod["volumes"]}
 mounts = [
@@ -63,6 +64,10 @@ for m in container["volumeMounts"]:
                        "options": ["nosuid", "nodev", "mode=1777"]})
         continue
     mounts.append({"destination": m["mountPath"], "type": "bind", "source": source, "options": options})
+
+if pod.get("automountServiceAccountToken", True):
+    mounts.append({"destination": "/var/run/secrets/kubernetes.io/serviceaccount", "type": "bind",
+                   "source": pairs["file"]["account"], "options": ["rbind", "rprivate", "ro"]})
 
 caps = ["CAP_" + c for c in security["capabilities"]["add"]]
 namespaces = ["mount", "ipc", "uts"] + ([] if pod.get("hostPID") else ["pid"])

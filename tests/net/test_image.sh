@@ -30,9 +30,9 @@ check "labels" "waymark $(cat VERSION) Apache-2.0" "$(jq -r '.config.Labels | [.
 check "one layer" 1 "$(jq '.layers | length' "$manifest")"
 umoci unpack --image "$IMAGE/oci:$(cat VERSION)" "$TMP/bundle" >/dev/null 2>&1 || fail "umoci unpack"
 ROOTFS=$TMP/bundle/rootfs
-octets() { find "$ROOTFS" -type f ! -name 'lib?san.so*' -printf '%s\n' | awk '{n += $1} END {print n}'; }
-IMAGE_MAX=60000000 # as issue and docs/deploy.md promise; sanitizers' libraries are not counted
-[ "$(octets)" -le $IMAGE_MAX ] || fail "the image has $(octets) octets"
+octets() { find "$ROOTFS" -type f ! -name 'lib?san.so*' ! -name 'waymark*' -printf '%s\n' | awk '{n += $1} END {print n}'; }
+# of 60 MB, which image.sh holds a release to; programs with sanitizers are five times as large
+[ "$(octets)" -le 50000000 ] || fail "the image has $(octets) octets beside the programs"
 check "what can be run in it" "waymarkctl waymarkd" "$(find "$ROOTFS"/usr/bin "$ROOTFS"/usr/sbin -type f -printf '%f\n' | sort | paste -sd' ')"
 check "each package of Debian is in the bill of materials" "$(find "$ROOTFS/var/lib/dpkg/status.d" -type f -printf '%f\n' | sort | paste -sd' ')" \
 	"$(jq -r '.packages[] | select(.SPDXID | startswith("SPDXRef-deb-")).name' "$IMAGE/sbom.spdx.json" | sort | paste -sd' ')"
@@ -46,10 +46,16 @@ import sys, yaml
 print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
 END
 echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
+# the account that kubelet gives the pod; nobody is at the API server's address
+mkdir "$TMP/account"
+echo the-token >"$TMP/account/token"
+echo waymark >"$TMP/account/namespace"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=api -addext subjectAltName=IP:127.0.0.1 \
+	-keyout "$TMP/api.key" -out "$TMP/account/ca.crt" 2>/dev/null || fail "a certificate cannot be made"
 bundle() { # options of pod.py
 	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$KUBE/daemonset.yaml}" "$config" "$ROOTFS" $KUBE/seccomp.json \
 		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
-		--file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
+		--file "account=$TMP/account" --file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
 		--env "WAYMARKD_KERNEL_CGROUP=/sys/fs/cgroup/${CG##*/}" --env "WAYMARKD_KERNEL_PIN_DIR=/bpf/${PINS##*/}" \
 		--env "WAYMARK_PIN_DIR=/bpf/${PINS##*/}" --env "WAYMARKD_REGISTRY_CONSUL_SERVICE=false" \
 		--env "ASAN_OPTIONS=detect_leaks=0" "$@" >"$TMP/bundle/config.json"
