@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# docs/reference, docs/openapi.json and deploy/kubernetes/waymarkpolicy.json from the tables in the code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing
-# is written: it fails when a page is not what the code says.
+# docs/reference, docs/openapi.json and waymarkpolicy.json of deploy/kubernetes and of the chart from the tables in the
+# code: gen-docs.sh BUILD_DIRECTORY [--check]. With --check nothing is written: it fails when a page is not what the
+# code says; that the chart has the same resource is tests/net/manifests.py's to say.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 B=${1:-build/release}
@@ -19,6 +20,7 @@ crd=deploy/kubernetes/waymarkpolicy.json
 [ "${2:-}" != --check ] || crd=$(mktemp)
 mkdir -p "$(dirname "$crd")"
 "$B/waymarkd" --reference crd >"$crd"
+[ "${2:-}" = --check ] || install -D -m 644 "$crd" deploy/helm/waymark/crds/waymarkpolicy.json
 [ "${2:-}" != --check ] || {
 	diff -ru docs/reference "$to" && diff -u docs/openapi.json "$api" &&
 		diff -u deploy/kubernetes/waymarkpolicy.json "$crd" || {

@@ -44,9 +44,9 @@ pod, remover = (d["spec"]["template"]["spec"] for d in (daemonset, uninstall))
 (agent,) = pod["containers"]
 security = agent["securityContext"]
 
-check("kinds", ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "ServiceAccount"], sorted(kinds))
+check("kinds", ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "CustomResourceDefinition", "DaemonSet", "Namespace", "ServiceAccount"], sorted(kinds))
 check("all but what has none is in the namespace", {"waymark"},
-      {d["metadata"]["namespace"] for d in base + removal if d["kind"] not in ("Namespace", "ClusterRole", "ClusterRoleBinding")})
+      {d["metadata"]["namespace"] for d in base + removal if d["kind"] not in ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")})
 check("the image is this version's", {f"waymark:{version}"}, {c["image"] for p in (pod, remover) for c in containers(p)})
 check("nobody is privileged", [False], sorted({c["securityContext"]["privileged"] for p in (pod, remover) for c in containers(p)}))
 check("nor may become so", [False], sorted({c["securityContext"]["allowPrivilegeEscalation"] for p in (pod, remover) for c in containers(p)}))
@@ -105,6 +105,8 @@ check("who looks into pods", [True, ["SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH
 (chart,) = load(f"{CHART}/Chart.yaml")
 (values,) = load(f"{CHART}/values.yaml")
 check("the chart is this version's", [version, version], [chart["version"], chart["appVersion"]])
+(crd,) = load(f"{CHART}/crds/waymarkpolicy.json")
+check("its resource is the manifests'", kinds["CustomResourceDefinition"], crd)
 check("its settings are the ConfigMap's", config, values["settings"])
 with open(f"{CHART}/values.schema.json", encoding="utf-8") as f:
     schema = json.load(f)
@@ -117,7 +119,7 @@ except jsonschema.ValidationError as e:
 check("and names each", sorted(values), sorted(set(schema["properties"]) - {"global"}))
 for bad in ({"imgae": {}}, {"sockets": "yes"}, {"host": {"bpffs": "bpf"}}, {"updateStrategy": {"maxUnavailable": 0}}):
     check(f"it refuses {json.dumps(bad)}", False, jsonschema.Draft7Validator(schema).is_valid(bad))
-files = [os.path.join(d, n) for d, _, names in os.walk(KUBE) for n in names if n.endswith(".yaml")]
+files = [os.path.join(d, n) for d, _, names in os.walk(KUBE) for n in names if n.endswith((".yaml", ".json"))]
 named = {f"{d}/{r}" for d in (KUBE, f"{KUBE}/metrics", f"{KUBE}/uninstall") for r in kustomization(d)[0]["resources"]}
-check("no manifest is forgotten", named, {f for f in files if not f.endswith("kustomization.yaml")})
+check("no manifest is forgotten", named, {f for f in files if not f.endswith(("kustomization.yaml", "seccomp.json"))})
 sys.exit(failed)
