@@ -408,3 +408,66 @@ Test(resolution, tags_that_are_asked_for_leave_nothing_behind)
 	cr_assert_eq(after.backends, before.backends);
 	cr_assert_gt(after.puts, before.puts + 1000);
 }
+
+static void put_tagged(const char *id, const char *tag)
+{
+	struct wm_instance_draft d = {.id = id,
+				      .name = "web",
+				      .address = address,
+				      .port = 80,
+				      .tags = &tag,
+				      .tags_count = 1};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+	turn();
+}
+
+/* Whose addresses were asked for has them for as long as its service is there. */
+Test(resolution, a_tag_has_addresses_when_they_are_asked_for)
+{
+	static const char name[] = "v2.web.virtual.mesh.internal";
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	put_tagged("a", "v1");
+	put_tagged("b", "v2");
+	cr_assert_not(wm_resolution_tag_addressed(resolution, "web", "v3"), "nobody has it");
+	cr_assert_not(wm_registry_label(registry, "web", "v3", &v4, &v6));
+	wm_resolution_tag_asked(resolution, "web", "v2");
+	turn();
+	cr_assert_null(wm_tables_name_of(tables, name));
+	cr_assert(wm_resolution_tag_addressed(resolution, "web", "v2"));
+	cr_assert(wm_registry_label(registry, "web", "v2", &v4, &v6));
+	cr_assert_eq(slots_of("v2"), 1, "before the turn has ended");
+	cr_assert_eq(wm_tables_name_of(tables, name)->vip4_be, v4.s_addr);
+	put_tagged("c", "v2");
+	cr_assert_eq(slots_of("v2"), 2);
+	cr_assert_eq(differences(), 0);
+	wm_resolution_end_tags(resolution, UINT64_MAX);
+	cr_assert_eq(slots_of("v2"), 2, "no time ends it");
+	for (unsigned i = 0; i < 3; i++)
+		wm_registry_deregister(registry, &"a\0b\0c"[2 * i], NULL, NULL, NULL);
+	turn();
+	cr_assert_null(wm_tables_name_of(tables, name));
+	cr_assert_not(wm_registry_label(registry, "web", "v2", &v4, &v6));
+}
+
+/* A subset that takes its name has its addresses, and leaves them to it. */
+Test(resolution, addresses_of_a_tag_are_a_subsets_of_its_name)
+{
+	struct in_addr v4, before;
+	struct in6_addr v6;
+
+	put_tagged("a", "first");
+	put("b", 80, WM_PASSING, 1);
+	turn();
+	cr_assert(wm_resolution_tag_addressed(resolution, "web", "first"));
+	cr_assert(wm_registry_label(registry, "web", "first", &before, &v6));
+	cr_assert_eq(slots_of("first"), 1);
+	subsets(2);
+	cr_assert_eq(slots_of("first"), 2, "of port 80 are both");
+	subsets(1);
+	cr_assert_eq(slots_of("first"), 1);
+	cr_assert(wm_registry_label(registry, "web", "first", &v4, &v6));
+	cr_assert_eq(v4.s_addr, before.s_addr);
+}

@@ -4,6 +4,7 @@
 
 #include "referrers.h"
 #include "specs.h"
+#include "tags.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/err.h"
@@ -29,14 +30,6 @@
 #define RESTING_SHARE 8
 #define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
 
-/* Tags that have a set, of all services and of one: each makes the compilation of its service
- * dearer, and 128 instances (what DNS programs look at) of each are an eighth of the slots. */
-#define TAGS_MAX	512
-#define TAGS_OF_ONE_MAX 16
-/* Instances of a service whose tags may have sets: each of its tags is looked for among all of them
- * as often as it is compiled, which is to take some milliseconds at most. */
-#define TAGS_INSTANCES_MAX 4096
-
 /* Subsets and all of the service, by ports and all of them; and a source's ports. */
 #define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX) + WM_SPEC_PORTS_MAX)
 
@@ -48,17 +41,6 @@ enum place {
 	PLACES
 };
 
-/* A tag that was asked for. */
-struct tag {
-	TAILQ_ENTRY(tag) entry; /* of all, in the order of their ends */
-	LIST_ENTRY(tag) of_service;
-	struct compiled *compiled;
-	uint64_t until_ns;
-	char text[WM_POLICY_LABEL_MAX + 1]; /* lower case */
-};
-TAILQ_HEAD(tag_queue, tag);
-LIST_HEAD(tag_list, tag);
-
 /* What resolution keeps of a service: wm_service.compiled. */
 struct compiled {
 	struct wm_service *service;
@@ -68,7 +50,7 @@ struct compiled {
 	struct wm_buf parts; /* that have a set: of struct key */
 	bool named;	     /* all of it is in the tables */
 	bool told;	     /* which addresses of its spec are not taken */
-	struct tag_list tags;
+	struct wm_tag_list tags;
 };
 TAILQ_HEAD(compiled_list, compiled);
 
@@ -77,8 +59,7 @@ struct wm_resolution {
 	struct wm_referrers *referrers;
 	struct wm_timer *tick, *later; /* later: for what is UNFIT or PACED */
 	struct compiled_list at[PLACES];
-	struct tag_queue tags;
-	unsigned tags_count;
+	struct wm_tags tags;
 	struct wm_map *empty; /* services that a source gives addresses and that have no instance:
 			       * struct wm_service of ours, by name */
 	bool moved;	      /* what is near may be another: before the next compilation */
@@ -308,109 +289,6 @@ static int put_part(struct wm_resolution *x, struct wm_service *s, const struct 
 	return put_set(x, s->compiled, part);
 }
 
-/* --- tags ---------------------------------------------------------------------------------------
- */
-static struct tag *tag_of(const struct compiled *c, const char *text)
-{
-	struct tag *t;
-
-	LIST_FOREACH (t, &c->tags, of_service)
-		if (strcmp(t->text, text) == 0)
-			return t;
-	return NULL;
-}
-
-static bool is_subset(const struct wm_resolution *x, const struct compiled *c, const char *text)
-{
-	const struct wm_policy *p = wm_registry_policy(x->w.registry, c->service->name);
-
-	return p && wm_policy_subset(p, text);
-}
-
-static void tag_free(struct wm_resolution *x, struct tag *t)
-{
-	TAILQ_REMOVE(&x->tags, t, entry);
-	LIST_REMOVE(t, of_service);
-	x->tags_count--;
-	free(t);
-}
-
-/* What is larger, or fits no table, is asked of userspace as before: nothing is denied by it. */
-static void put_tag(struct wm_resolution *x, struct compiled *c, const struct tag *t)
-{
-	struct wm_want_part part = {.tag = true};
-	struct wm_want_set w;
-	struct wm_plan plan;
-	int r;
-
-	if (is_subset(x, c, t->text))
-		return;
-	if (c->service->instances_count > TAGS_INSTANCES_MAX) {
-		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
-		return;
-	}
-	strcpy(part.label, t->text);
-	r = wm_want_make(&x->w, c->service, &part, &plan, &w);
-	if (r || plan.count > WM_DNS_SCAN_KERNEL || wm_tables_put(x->w.tables, &w, NULL, NULL))
-		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
-	wm_plan_done(&plan);
-}
-
-static void put_tags(struct wm_resolution *x, struct compiled *c)
-{
-	const struct tag *t;
-
-	LIST_FOREACH (t, &c->tags, of_service)
-		put_tag(x, c, t);
-}
-
-static void drop_tags(struct wm_resolution *x, struct compiled *c)
-{
-	struct tag *t;
-
-	while ((t = LIST_FIRST(&c->tags))) {
-		wm_tables_part_del(x->w.tables, c->service->name, t->text, 0, 0);
-		tag_free(x, t);
-	}
-}
-
-void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
-{
-	struct tag *t;
-
-	while ((t = TAILQ_FIRST(&x->tags)) && t->until_ns <= now_ns) {
-		if (!is_subset(x, t->compiled, t->text))
-			wm_tables_part_del(x->w.tables, t->compiled->service->name, t->text, 0, 0);
-		tag_free(x, t);
-	}
-}
-
-void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag)
-{
-	struct wm_resolution *x = resolution;
-	struct wm_service *s = wm_registry_service(x->w.registry, service);
-	struct compiled *c = s ? s->compiled : NULL;
-	unsigned of_one = 0;
-	struct tag *t;
-
-	if (!c || s->instances_count > TAGS_INSTANCES_MAX || x->tags_count >= TAGS_MAX ||
-	    strlen(tag) > WM_POLICY_LABEL_MAX ||
-	    tag[strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] || tag_of(c, tag))
-		return;
-	LIST_FOREACH (t, &c->tags, of_service)
-		of_one++;
-	t = of_one < TAGS_OF_ONE_MAX ? calloc(1, sizeof(*t)) : NULL;
-	if (!t)
-		return;
-	strcpy(t->text, tag);
-	t->compiled = c;
-	t->until_ns = wm_clock_ns() + WM_RESOLUTION_TAG_MS * WM_NS_PER_MS;
-	LIST_INSERT_HEAD(&c->tags, t, of_service);
-	TAILQ_INSERT_TAIL(&x->tags, t, entry);
-	x->tags_count++;
-	mark_one(x, s);
-}
-
 /* --- addresses of a source ----------------------------------------------------------------------
  */
 static void tell_unfit(void *arg, const struct wm_want_front *f, const char *why)
@@ -486,6 +364,55 @@ static void mark_contested(struct wm_resolution *x)
 	while (stats.fronts_contested && (spec = wm_registry_next_spec(x->w.registry, &pos)))
 		if (wm_tables_contested(x->w.tables, spec->service))
 			mark_referrer(x, spec->service);
+}
+
+/* --- tags ---------------------------------------------------------------------------------------
+ */
+static void put_tags(struct wm_resolution *x, struct compiled *c)
+{
+	const struct wm_tag *t;
+
+	LIST_FOREACH (t, &c->tags, of_service)
+		wm_tags_put(&x->tags, t);
+}
+
+void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
+{
+	wm_tags_end(&x->tags, now_ns);
+}
+
+void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag)
+{
+	struct wm_resolution *x = resolution;
+	struct wm_service *s = wm_registry_service(x->w.registry, service);
+	struct compiled *c = s ? s->compiled : NULL;
+
+	if (c && wm_tags_asked(&x->tags, s, &c->tags, tag))
+		mark_one(x, s);
+}
+
+bool wm_resolution_tag_addressed(void *resolution, const char *service, const char *tag)
+{
+	struct wm_resolution *x = resolution;
+	struct wm_service *s = wm_registry_service(x->w.registry, service);
+	struct compiled *c = s ? s->compiled : NULL;
+	const struct wm_tag *t = c ? wm_tags_address(&x->tags, s, &c->tags, tag) : NULL;
+
+	if (t)
+		wm_tags_put(&x->tags, t); /* who is told of it connects at once */
+	return t != NULL;
+}
+
+/* One that had addresses when the agent ended: clients may hold them. The next compilation puts it.
+ */
+static void address_again(void *arg, const char *service, const char *label)
+{
+	struct wm_resolution *x = arg;
+	struct wm_service *s = wm_registry_service(x->w.registry, service);
+	struct compiled *c = s ? s->compiled : NULL;
+
+	if (c)
+		(void)wm_tags_address(&x->tags, s, &c->tags, label);
 }
 
 /* @return 0 or why something of it did not fit. */
@@ -669,7 +596,7 @@ static void forget(struct wm_resolution *x, struct wm_service *s)
 		drop_all_parts(x, c);
 	wm_tables_del(x->w.tables, s->name);
 	if (c) {
-		drop_tags(x, c);
+		wm_tags_drop(&x->tags, &c->tags);
 		move(x, c, CLEAN);
 		x->unnamed -= !c->named;
 		settle(x);
@@ -689,7 +616,7 @@ static void on_deleted(struct wm_resolution *x, struct wm_service *s)
 		forget(x, s);
 		return;
 	}
-	drop_tags(x, c);
+	wm_tags_drop(&x->tags, &c->tags);
 	c->service = e;
 	e->compiled = c;
 	s->compiled = NULL;
@@ -819,7 +746,7 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 	x->w.tables = t;
 	for (int i = 0; i < PLACES; i++)
 		TAILQ_INIT(&x->at[i]);
-	TAILQ_INIT(&x->tags);
+	wm_tags_init(&x->tags, &x->w);
 	x->empty = wm_map_new(wm_tables_memory(t)->sets_cap);
 	x->referrers = wm_referrers_new(r);
 	x->tick = wm_timer_new(l, on_tick, x);
@@ -831,6 +758,7 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 		return NULL;
 	}
 	begin(x);
+	wm_registry_each_label(r, address_again, x);
 	compile_dirty(x);
 	wm_tables_sweep(t);
 	settle(x);
@@ -838,12 +766,14 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 	return x;
 }
 
-static void compiled_free(struct wm_service *s)
+static void compiled_free(struct wm_resolution *x, struct wm_service *s)
 {
 	struct compiled *c = s->compiled;
 
-	if (c)
+	if (c) {
 		wm_buf_done(&c->parts);
+		wm_tags_free_list(&x->tags, &c->tags);
+	}
 	free(c);
 	s->compiled = NULL;
 }
@@ -855,12 +785,10 @@ void wm_resolution_free(struct wm_resolution *x)
 
 	if (!x)
 		return;
-	while (!TAILQ_EMPTY(&x->tags))
-		tag_free(x, TAILQ_FIRST(&x->tags));
 	while ((s = wm_registry_next_service(x->w.registry, &pos)))
-		compiled_free(s);
+		compiled_free(x, s);
 	for (pos = 0; x->empty && (s = wm_map_next(x->empty, &pos));) {
-		compiled_free(s);
+		compiled_free(x, s);
 		free(s);
 	}
 	wm_map_free(x->empty);
@@ -896,7 +824,7 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 	const struct compiled *c = s->compiled;
 	char text[WM_SERVICE_NAME_MAX + 64];
 	struct verify v = {fn, arg};
-	const struct tag *t;
+	const struct wm_tag *t;
 	int r;
 
 	if (!c || c->in == DIRTY || c->in == PACED)
@@ -911,7 +839,7 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 		struct wm_want_part part = {.tag = true};
 
 		strcpy(part.label, t->text);
-		if (!r && !is_subset(x, c, t->text) &&
+		if (!r && !wm_tags_is_subset(&x->tags, t) &&
 		    wm_tables_label_set(x->w.tables, s->name, t->text) >= 0)
 			r = verify_part(x, c->service, &part, &v);
 	}

@@ -26,6 +26,11 @@ uint64_t wm_resolution_index(const struct wm_resolution *x);
  *  that name from the end of the turn on, for WM_RESOLUTION_TAG_MS, so that programs answer it. Of
  *  few tags, small ones. A subset of the same name is what the name means. */
 void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag);
+/** Somebody asked for the virtual addresses of @p tag, lower case, which an instance of @p service
+ * has. It has them, and they lead to its instances, once this returns; for as long as the service
+ * is there, over restarts too. Of few tags of a service. @return false: nobody has it, it is a
+ * subset's name, or there is no place or address left. */
+bool wm_resolution_tag_addressed(void *resolution, const char *service, const char *tag);
 /** Take back those whose time was over at @p now_ns (CLOCK_BOOTTIME). It is done each second. */
 void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns);
 /** Walk services that have no instance, and addresses of a source: start with *pos = 0; NULL ends.

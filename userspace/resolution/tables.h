@@ -113,7 +113,7 @@ struct wm_want_set {
 			* of itself: wm_tables_fronts_put(). 0: both */
 	bool ports;    /* some ports of the addresses have sets of their own */
 	bool srv;      /* whom SRV may name is known by the backends alone */
-	bool tag;      /* the label is a tag: there is no virtual name */
+	bool tag;      /* the label is a tag that has no address: there is no virtual name */
 	bool nameless; /* the service has no instance: it has no names */
 	/* one that is to lead to it: by it the set of an earlier run is known, if no name tells.
 	 * NULL: none */

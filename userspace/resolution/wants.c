@@ -143,6 +143,8 @@ int wm_want_make(struct wm_wants *x, const struct wm_service *s, const struct wm
 	const struct wm_policy *p = wm_registry_policy(x->registry, s->name);
 	struct in6_addr vip6 = s->vip6;
 	struct in_addr vip4 = s->vip4;
+	bool addressed =
+		!*part->label || wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6);
 	uint32_t count = 0;
 	int r = part->tag ? wm_plan_tagged(s, part->label, plan)
 			  : wm_plan_make(x->registry, s, part->label, &x->here, plan);
@@ -151,12 +153,9 @@ int wm_want_make(struct wm_wants *x, const struct wm_service *s, const struct wm
 		r = fill(x, s, plan, endpoint_of(part, p), &count);
 	*w = (struct wm_want_set){.service = s->name,
 				  .label = part->label,
-				  .tag = part->tag,
+				  .tag = part->tag && !addressed,
 				  .nameless = !s->instances_count};
-	if (part->tag)
-		w->vip4_be = 0; /* a tag has no address */
-	else if (!*part->label ||
-		 wm_registry_label(x->registry, s->name, part->label, &vip4, &vip6)) {
+	if (addressed) {
 		w->vip4_be = vip4.s_addr;
 		memcpy(w->vip6, &vip6, 16);
 	}
