@@ -45,7 +45,7 @@ check "a name that is not there" '[["none.example","TXT","NXDOMAIN",0]]' "$(rows
 check "a name and what is below it" '["www.other.example"]' "$(rows .name OTHER.example.)"
 check "all" '["mail.example","none.example","www.example","www.other.example"]' "$(rows .name . | jq -c sort)"
 check "a name of which there is none" '[]' "$(rows .name er.example)"
-check "TTL and age are of the TTL that was" true "$(cache | jq '[.answers[] | select(.name == "www.example") | .ttl_s + .age_s | . == 299 or . == 300] == [true]')"
+check "TTL and age are of the TTL that was" true "$(cache | jq '[.answers[] | select(.name == "www.example") | .ttl_s + .age_s | . > 240 and . <= 300] == [true]')" # 300 less what libunbound had it for
 over() { [ "$(rows .ttl_s other.example)" = '[0]' ]; }
 until_ok 20 over || fail "a TTL that is over: $(cache other.example)"
 matches "in words" "^www.example +A +NOERROR +2[0-9]+ +[0-9]+ +6 +ad +32$" "$("$CTL" "${AT[@]}" dns cache)"
