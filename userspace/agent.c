@@ -505,7 +505,9 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 	if (r)
 		return r;
 	if (a->plane)
-		wm_dns_server_tags(a->dns, wm_resolution_tag_asked, a->resolution);
+		wm_dns_server_tags(a->dns, &(struct wm_dns_tags){wm_resolution_tag_asked,
+								 wm_resolution_tag_addressed,
+								 a->resolution});
 	/* before the loop brings the first question */
 	wm_dns_settings_take(&a->settings, a->dns, a->plane);
 	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, t);

@@ -104,7 +104,8 @@ static __attribute__((unused)) void dns_setup(void)
 	resolution = wm_resolution_new(loop, registry, tables);
 	server = wm_dns_server_new(loop, registry, tables, &d);
 	cr_assert(resolution && server);
-	wm_dns_server_tags(server, wm_resolution_tag_asked, resolution);
+	wm_dns_server_tags(server,
+			   &(struct wm_dns_tags){wm_resolution_tag_asked, NULL, resolution});
 }
 
 static __attribute__((unused)) void dns_teardown(void)

@@ -61,8 +61,8 @@ struct wm_dns_ask {
 	bool branch;   /* names may lie below it, whether it is a service or not */
 	bool srv_only; /* has no records of another type */
 	char service[WM_DNS_SERVICE_MAX + 1]; /* [<scope>/]<name> */
-	char tag[WM_DNS_NAME_MAX + 1];	/* or a subset of the service's policy; "": any */
-	char node[WM_DNS_NAME_MAX + 1]; /* dots between labels */
+	char tag[WM_DNS_NAME_MAX + 1];	      /* or a subset of the service's policy; "": any */
+	char node[WM_DNS_NAME_MAX + 1];	      /* dots between labels */
 	bool is6;
 	uint8_t addr[16]; /* WM_ASK_ADDR; WM_ASK_REVERSE: v4-mapped if IPv4, as far as it goes */
 	/* WM_ASK_REVERSE: labels that are an address's, from its beginning, and those that are not;
@@ -442,8 +442,7 @@ struct wm_dns_server {
 	unsigned anew;		      /* times that what it keeps was forgotten */
 	LIST_HEAD(, wm_dns_renewal) renewals;
 	struct wm_dns_near near; /* its sort NULL: nobody */
-	void (*tag_asked)(void *arg, const char *service, const char *tag); /* NULL: nobody */
-	void *tag_arg;
+	struct wm_dns_tags tags;
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
 	struct wm_dns_rate rate;

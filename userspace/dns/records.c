@@ -232,8 +232,8 @@ int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 		for (unsigned k = 0; k < s->instances_count; k++)
 			if (wm_reply_takes(r, s->instances[k]))
 				r->s->chosen[n++] = s->instances[k];
-		if (n && *r->ask.tag && r->s->tag_asked)
-			r->s->tag_asked(r->s->tag_arg, r->ask.service, r->ask.tag);
+		if (n && *r->ask.tag && r->s->tags.asked)
+			r->s->tags.asked(r->s->tags.arg, r->ask.service, r->ask.tag);
 	}
 	return n > 0 ? drop_ejected(r, n) : n;
 }
@@ -257,6 +257,17 @@ bool wm_reply_up_in_tables(const struct wm_reply *r)
 	return name && wm_ups(&v, name->set, WM_FAMILY_4 | WM_FAMILY_6);
 }
 
+/* Addresses of a subset, or of a tag, which has them from when they are asked for. */
+static bool label_of(const struct wm_reply *r, const struct wm_service *s, struct in_addr *ret4,
+		     struct in6_addr *ret6)
+{
+	const struct wm_dns_tags *t = &r->s->tags;
+
+	return wm_registry_label(r->s->registry, s->name, r->ask.tag, ret4, ret6) ||
+	       (t->address && t->address(t->arg, s->name, r->ask.tag) &&
+		wm_registry_label(r->s->registry, s->name, r->ask.tag, ret4, ret6));
+}
+
 bool wm_reply_exists(struct wm_reply *r)
 {
 	const struct wm_service *s = wm_registry_service(r->s->registry, r->ask.service);
@@ -264,8 +275,7 @@ bool wm_reply_exists(struct wm_reply *r)
 	struct in_addr v4;
 
 	if (r->ask.kind == WM_ASK_VIRTUAL)
-		return s && (!*r->ask.tag ||
-			     wm_registry_label(r->s->registry, s->name, r->ask.tag, &v4, &v6));
+		return s && (!*r->ask.tag || label_of(r, s, &v4, &v6));
 	if (!by_policy(r))
 		return any_usable(r);
 	return wm_reply_up_in_tables(r) || (s && wm_reply_candidates(r, s) > 0);
@@ -321,7 +331,7 @@ static unsigned registry_virtual(struct wm_reply *r, const struct wm_service *s,
 	struct in6_addr v6 = s->vip6;
 	struct in_addr v4 = s->vip4;
 
-	if (*r->ask.tag && !wm_registry_label(r->s->registry, s->name, r->ask.tag, &v4, &v6))
+	if (*r->ask.tag && !label_of(r, s, &v4, &v6))
 		return 0;
 	for (unsigned k = 0; k < s->instances_count; k++) {
 		if (!has_address(s->instances[k], type))

@@ -341,11 +341,9 @@ void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
 }
 
-void wm_dns_server_tags(struct wm_dns_server *s,
-			void (*asked)(void *arg, const char *service, const char *tag), void *arg)
+void wm_dns_server_tags(struct wm_dns_server *s, const struct wm_dns_tags *t)
 {
-	s->tag_asked = asked;
-	s->tag_arg = arg;
+	s->tags = t ? *t : (struct wm_dns_tags){0};
 }
 
 void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n)

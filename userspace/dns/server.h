@@ -112,10 +112,16 @@ struct wm_dns_near {
 };
 /** @p n is copied; NULL, as at first: nobody, and answers are in an order by chance and weight. */
 void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
-/** Call @p asked where a name of a tag was asked for that somebody up has, that the tables may have
- *  it: service and tag in lower case. NULL, as at first: nobody. */
-void wm_dns_server_tags(struct wm_dns_server *s,
-			void (*asked)(void *arg, const char *service, const char *tag), void *arg);
+/* Who has tables for tags of services, which both are told in lower case. */
+struct wm_dns_tags {
+	/* A name of a tag was asked for that somebody up has: the tables may have it. NULL: no */
+	void (*asked)(void *arg, const char *service, const char *tag);
+	/* Its virtual addresses were: @return whether it has some now. NULL: no */
+	bool (*address)(void *arg, const char *service, const char *tag);
+	void *arg;
+};
+/** @p t is copied; NULL, as at first: nobody. */
+void wm_dns_server_tags(struct wm_dns_server *s, const struct wm_dns_tags *t);
 /** Let only clients of @p count networks ask, and this node itself; 0: everybody, as at the
  *  beginning. Copied. TCP connections that are open stay. */
 void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *list,
