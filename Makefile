@@ -155,7 +155,7 @@ kernels-deps:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_KERNELS)
 
 # --- running ---------------------------------------------------------------------------------------
-.PHONY: demo demo-mesh demo-etcd run
+.PHONY: demo demo-mesh demo-etcd demo-kubernetes run
 demo: deps ## the main job, end to end, on this machine's kernel; cleans up after itself
 	@$(MAKE) $(MANY) all
 	@tools/demo.sh $(B)
@@ -165,6 +165,9 @@ demo-mesh: deps-test ## five agents in network namespaces: found everywhere, kil
 demo-etcd: deps-test ## three agents that share an etcd: found everywhere, etcd killed and back, an agent killed
 	@$(MAKE) $(MANY) all
 	@tools/demo-etcd.sh $(B)
+demo-kubernetes: deps-test ## a Deployment dialled from a pod by name, scaled, rolled, a node drained; no kube-proxy
+	@$(MAKE) $(MANY) all
+	@tests/kubernetes/build.sh && tools/demo-kubernetes.sh $(B) || [ $$? = 77 ]
 run: deps ## start the agent in the foreground to try your own services
 	@$(MAKE) $(MANY) all
 	@tools/run.sh $(B)
@@ -294,6 +297,11 @@ test-tsan: deps-test ## what has a second thread (the store, drains, programs of
 accept: deps-test ## Consul's Go client, Prometheus' discovery, consul-template, the npm package (fetches all)
 	@$(MAKE) $(MANY) FLAVOUR=asan all
 	@B=build/asan tests/accept/run.sh
+.PHONY: accept-kubernetes
+accept-kubernetes: deps-test ## a real Kubernetes API server (built once from Go's module proxy): services, DNS, rolling updates, figures
+	@$(MAKE) $(MANY) FLAVOUR=asan all
+	@$(MAKE) $(MANY) FLAVOUR=release all
+	@tests/kubernetes/run.sh || [ $$? = 77 ]
 .PHONY: test-kernels
 test-kernels: kernels-deps ## the same objects on Debian's 6.1 and 6.12 kernels under QEMU
 	@$(MAKE) $(MANY) all test-build FLAVOUR=release
