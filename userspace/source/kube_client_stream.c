@@ -251,7 +251,7 @@ static void begin(struct wm_kube_stream *s)
 {
 	if (s->last == WM_KUBE_ITEM || s->last == WM_KUBE_DOCUMENT)
 		forget_object(s);
-	if (s->last == WM_KUBE_DOCUMENT)
+	if (s->last == WM_KUBE_DOCUMENT && s->watch) /* a list has one, which is read at its end */
 		wm_buf_reset(&s->envelope);
 	s->last = WM_KUBE_MORE;
 }
