@@ -32,7 +32,10 @@ source_is() { [ "$(source_state)" = "$1" ]; }
 start_kube_agent() { # further options
 	cluster_role
 	start_agent "${AGENT_SETTINGS[@]}" "$@"
-	until_ok 60 source_is watching || fail "the source does not watch: $(api "$API/v1/waymark/sources")"
+	until_ok 60 source_is watching || {
+		fail "the source does not watch: $(api "$API/v1/waymark/sources")"
+		exit 1
+	}
 }
 done_kube() {
 	cluster_down
