@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The chart by helm itself, which is built from the Go module proxy: linted, and rendered it is what the plain
+# manifests are, with each component and for the uninstallation.
+HELM_VERSION=v3.17.3
+HELM=${HELM:-build/helm/helm}
+cd "$(dirname "$0")/../.." || exit 2
+GO=$(command -v go || command -v /usr/local/go/bin/go)
+# here, as the test itself has no network
+if [ -z "${WM_NET_TEST:-}" ] && [ ! -x "$HELM" ] && [ -n "$GO" ]; then
+	mkdir -p build/helm
+	GOBIN=$PWD/build/helm GOTOOLCHAIN=local "$GO" install "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" >build/helm/log 2>&1
+fi
+# shellcheck source=tests/net/lib.sh
+. tests/net/lib.sh
+if [ ! -x "$HELM" ]; then
+	echo "skipped: helm: ${GO:+cannot be built: $(tail -n 1 build/helm/log)}${GO:-Go is not installed}"
+	exit 77
+fi
+CHART=deploy/helm/waymark
+# built so helm takes its own Kubernetes for an old one
+TEMPLATE=(template waymark "$CHART" --kube-version 1.34.0 --namespace waymark)
+check "helm finds nothing wrong" "" "$("$HELM" lint --strict --quiet $CHART 2>&1)"
+renders() { # what, variant, options of helm
+	"$HELM" "${TEMPLATE[@]}" --include-crds "${@:3}" >"$TMP/rendered.yaml" 2>"$TMP/said" || fail "$1: $(cat "$TMP/said")"
+	check "$1: as the manifests" "" "$(/usr/bin/python3 tests/long/chart.py "$TMP/rendered.yaml" "$2" 2>&1)"
+}
+renders "the agent" ""
+renders "with metrics" metrics --set metrics.enabled=true
+renders "that looks into pods" sockets --set sockets=true
+renders "the uninstallation" uninstall --set uninstall=true
+matches "a value of no name is refused" 'imgae' "$("$HELM" "${TEMPLATE[@]}" --set imgae.tag=x 2>&1)"
+"$HELM" "${TEMPLATE[@]}" --set-string image.tag=1.2.3 --set image.repository=r.example/w --set settings.dns.port=5300 \
+	--set 'env[0].name=WAYMARKD_LOG_LEVEL' --set 'env[0].value=warn' >"$TMP/rendered.yaml"
+matches "an image of one's own" 'image: r.example/w:1.2.3' "$(cat "$TMP/rendered.yaml")"
+matches "settings of one's own" '"port": 5300' "$(cat "$TMP/rendered.yaml")"
+matches "variables of one's own" 'name: WAYMARKD_LOG_LEVEL' "$(cat "$TMP/rendered.yaml")"
+done_testing
