@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The image (tools/image.sh), made of the programs that are tested, run by an OCI runtime with the capabilities,
 # mounts, arguments and variables of deploy/kubernetes/daemonset.yaml (pod.py) and deploy/kubernetes/seccomp.json:
-# the agent in it steers connect() of a process outside and answers its questions, goes on as its pod is replaced,
-# and what the uninstallation runs takes everything out of the kernel.
+# the agent in it steers connect() of a process outside and answers its questions, reads the cluster with its pod's
+# account, goes on as its pod is replaced, and what the uninstallation runs takes everything out of the kernel.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 KUBE=deploy/kubernetes
@@ -46,16 +46,41 @@ import sys, yaml
 print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
 END
 echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
-# the account that kubelet gives the pod; nobody is at the API server's address
+# an API server with one Service, and the account that kubelet gives the pod
 mkdir "$TMP/account"
-echo the-token >"$TMP/account/token"
-echo waymark >"$TMP/account/namespace"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=api -addext subjectAltName=IP:127.0.0.1 \
 	-keyout "$TMP/api.key" -out "$TMP/account/ca.crt" 2>/dev/null || fail "a certificate cannot be made"
+echo the-token >"$TMP/account/token"
+echo waymark >"$TMP/account/namespace"
+/usr/bin/python3 - >"$TMP/scenario.json" <<'END'
+import json
+def of(kind, version, *items):
+    return {"list": [{"json": {"kind": kind + "List", "apiVersion": version, "metadata": {"resourceVersion": "9"}, "items": list(items)}}],
+            "watch": [{"events": [], "end": "hang"}]}
+def meta(name, uid, **more):
+    return {"name": name, "uid": uid, "resourceVersion": "1", **more}
+system = {"kind": "Namespace", "apiVersion": "v1", "metadata": meta("kube-system", "6f1c7f7e-0000-4000-8000-000000000001")}
+print(json.dumps({
+    "/api/v1/namespaces/kube-system": {"list": [{"json": system}]},
+    "/api/v1/namespaces": of("Namespace", "v1", system, {"metadata": meta("default", "u2")}),
+    "/api/v1/nodes": of("Node", "v1", {"metadata": meta("node-of-the-pod", "u3"), "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}),
+    "/api/v1/pods": of("Pod", "v1"),
+    "/api/v1/services": of("Service", "v1", {"metadata": meta("shop", "u4", namespace="default"), "spec": {
+        "type": "ClusterIP", "clusterIP": "10.96.7.7", "clusterIPs": ["10.96.7.7"], "ipFamilies": ["IPv4"],
+        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8081}]}}),
+    "/apis/discovery.k8s.io/v1/endpointslices": of("EndpointSlice", "discovery.k8s.io/v1", {
+        "metadata": meta("shop-1", "u5", namespace="default", labels={"kubernetes.io/service-name": "shop"}), "addressType": "IPv4",
+        "ports": [{"name": "", "port": 8081, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["127.1.0.1"], "conditions": {"ready": True, "serving": True, "terminating": False},
+                       "nodeName": "node-of-the-pod"}]}),
+}))
+END
+/usr/bin/python3 tests/net/kube_server.py --cert "$TMP/account/ca.crt" --key "$TMP/api.key" "$TMP/scenario.json" "$TMP/api.port" "$TMP/asked" &
+until_ok 20 test -s "$TMP/api.port" || fail "the API server"
 bundle() { # options of pod.py
 	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$KUBE/daemonset.yaml}" "$config" "$ROOTFS" $KUBE/seccomp.json \
 		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
-		--file "account=$TMP/account" --file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
+		--file "account=$TMP/account" --env "KUBERNETES_SERVICE_PORT=$(cat "$TMP/api.port")" --file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
 		--env "WAYMARKD_KERNEL_CGROUP=/sys/fs/cgroup/${CG##*/}" --env "WAYMARKD_KERNEL_PIN_DIR=/bpf/${PINS##*/}" \
 		--env "WAYMARK_PIN_DIR=/bpf/${PINS##*/}" --env "WAYMARKD_REGISTRY_CONSUL_SERVICE=false" \
 		--env "ASAN_OPTIONS=detect_leaks=0" "$@" >"$TMP/bundle/config.json"
@@ -117,6 +142,12 @@ check "connect() of a process outside is steered" 200 "$(inside curl -s -o /dev/
 check "names are answered" 127.1.0.1 "$(ask web.service.mesh.internal)"
 check "the store is the node's" there "$([ -s "$TMP/state/registry.db" ] && echo there)"
 check "its socket, too" 200 "$(code --unix-socket "$TMP/run/http.sock" http://x/v1/waymark/live)"
+
+# --- with its pod's account it reads the cluster
+until_ok 60 grep -q '/pods?' "$TMP/asked" || fail "nothing was asked"
+matches "pods of its own node, with its token" 'pods\?.*spec.nodeName(=|%3D)node-of-the-pod.* Bearer the-token' "$(cat "$TMP/asked")"
+until_ok 60 sh -c "curl -s $API/v1/catalog/service/default/shop | grep -q 127.1.0.1" || fail "no endpoint of default/shop: $(api $API/v1/waymark/sources)"
+until_ok 60 inside curl -s -f --max-time 5 http://10.96.7.7/ || fail "its ClusterIP is not steered"
 
 # --- another pod takes its place while programs connect and ask
 inside tests/net/client.py loop "$VIP" web.service.mesh.internal "$TMP/stop" >"$TMP/loop" 2>"$TMP/loop.err" &
