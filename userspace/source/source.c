@@ -87,21 +87,22 @@ struct wm_source_node *wm_source_add_node(struct wm_source *s, const char *name)
 	return NULL;
 }
 
+#define PLACE sizeof(void *) /* octets of a node's place in memory */
 /* The key of an item: its node's place in memory, and its id. */
 static size_t key_of(const struct wm_source_node *n, const char *id,
-		     char ret[static sizeof(void *) + WM_INSTANCE_ID_MAX + 1])
+		     char ret[static PLACE + WM_INSTANCE_ID_MAX + 1])
 {
 	size_t len = strnlen(id, WM_INSTANCE_ID_MAX);
 
-	memcpy(ret, &n, sizeof(n));
-	memcpy(ret + sizeof(n), id, len);
-	return sizeof(n) + len;
+	memcpy(ret, &n, PLACE);
+	memcpy(ret + PLACE, id, len);
+	return PLACE + len;
 }
 
 struct wm_source_item *wm_source_find(const struct wm_source *s, const struct wm_source_node *n,
 				      const char *id)
 {
-	char key[sizeof(void *) + WM_INSTANCE_ID_MAX + 1];
+	char key[PLACE + WM_INSTANCE_ID_MAX + 1];
 
 	return wm_map_get(s->items, key, key_of(n, id, key));
 }
@@ -123,7 +124,7 @@ struct wm_source_item *wm_source_add(struct wm_source *s, struct wm_source_node 
 			return NULL;
 		}
 	}
-	if (wm_map_put(s->items, &i->node, sizeof(i->node) + len - 1, i, NULL)) {
+	if (wm_map_put(s->items, &i->node, PLACE + len - 1, i, NULL)) {
 		if (i->service)
 			wm_source_service_trim(s, i->service);
 		free(i);
@@ -161,7 +162,7 @@ void wm_source_drop(struct wm_source *s, struct wm_source_item *i)
 
 	wm_source_unqueue(s, i);
 	wm_source_unhold(s, i);
-	(void)wm_map_del(s->items, &i->node, sizeof(i->node) + strlen(i->id));
+	(void)wm_map_del(s->items, &i->node, PLACE + strlen(i->id));
 	s->usable -= i->usable && !i->gone;
 	if (v)
 		LIST_REMOVE(i, node_entry);

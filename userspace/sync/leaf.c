@@ -127,7 +127,7 @@ static void forget(struct wm_leaf *l, const char *service, const struct leaf_who
 	for (unsigned n = 0; c && of && n < of->instances_count; n++) {
 		const struct wm_instance *i = of->instances[n];
 
-		if (i->version.origin == WM_ORIGIN_OWN ||
+		if (i->version.origin == WM_ORIGIN_OWN || wm_instance_of_source(i) ||
 		    whole_has(w, &i->version, i->node->folded, i->id))
 			continue;
 		c[count++] = (struct wm_foreign_change){.version = i->version,
