@@ -50,18 +50,18 @@ static json_t *address_text(const uint32_t addr_be[4])
 	return json_string(text);
 }
 
-json_t *ctl_dump_service(const struct dump *d, uint32_t set)
-{
-	const char *s = set < d->m->sets_cap ? d->services[set] : NULL;
-
-	return s ? json_string(s) : json_null();
-}
-
 static int compare_hashes(const void *a, const void *b)
 {
 	const struct by_hash *x = a, *y = b;
 
 	return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+static json_t *named(const struct dump *d, uint32_t set)
+{
+	const char *s = set < d->m->sets_cap ? d->services[set] : NULL;
+
+	return s ? json_string(s) : json_null();
 }
 
 /* The service whose name has this hash. */
@@ -71,7 +71,15 @@ json_t *ctl_dump_service_by(const struct dump *d, uint32_t hash)
 	const struct by_hash *at =
 		bsearch(&want, d->hashes, d->hashes_count, sizeof(*d->hashes), compare_hashes);
 
-	return at ? ctl_dump_service(d, at->set) : json_null();
+	return at ? named(d, at->set) : json_null();
+}
+
+/* A set of a port has no name, and its service's hash. */
+json_t *ctl_dump_service(const struct dump *d, uint32_t set)
+{
+	if (set < d->m->sets_cap && !d->services[set])
+		return ctl_dump_service_by(d, d->m->sets[set].service);
+	return named(d, set);
 }
 
 static struct wm_table table_of(const struct dump *d, uint32_t set)
@@ -298,22 +306,41 @@ static const struct {
 #define MAPS (sizeof(maps) / sizeof(*maps))
 
 /* --- numbers and what they stand for ---------------------------------------------------------- */
-/* What stands before "service" or "virtual": the service's name, or a label and it. */
+/* The scope that stands behind the kind's label @p l, before "ns"; "": none. */
+static void scope_of(const uint8_t *l, char scope[WM_DNS_LABEL_MAX + 1])
+{
+	const uint8_t *name = l + *l + 1u, *ns = name + *name + 1u;
+
+	*scope = '\0';
+	if (!*name || *ns != 2 || memcmp(ns + 1, "ns", 2) != 0)
+		return;
+	memcpy(scope, name + 1, *name);
+	scope[*name] = '\0';
+}
+
+/* What stands before "service" or "virtual": the service's name, or a label and it. Its scope
+ * stands behind, and in front of its key. NULL: it is another name, or there is no memory. */
 static char *service_name(const struct wm_name *n)
 {
-	char text[WM_DNS_NAME_MAX + 1];
-	size_t len = 0;
+	char text[WM_DNS_NAME_MAX + 1], scope[WM_DNS_LABEL_MAX + 1], *ret = NULL;
+	size_t len = 0, last = 0;
 
 	for (const uint8_t *l = n->name; *l; l += *l + 1u) {
 		if (len && *l == 7 &&
-		    (memcmp(l + 1, "service", 7) == 0 || memcmp(l + 1, "virtual", 7) == 0))
-			break;
+		    (memcmp(l + 1, "service", 7) == 0 || memcmp(l + 1, "virtual", 7) == 0)) {
+			scope_of(l, scope);
+			if (asprintf(&ret, "%.*s%s%s%.*s", (int)last, text, scope,
+				     *scope ? "/" : "", (int)(len - last), text + last) < 0)
+				return NULL;
+			return ret;
+		}
 		if (len)
 			text[len++] = '.';
+		last = len;
 		memcpy(text + len, l + 1, *l);
 		len += *l;
 	}
-	return strndup(text, len);
+	return NULL;
 }
 
 static void learn_services(struct dump *d)
