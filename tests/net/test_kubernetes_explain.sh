@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Services of a cluster, as an operator asks about them: what explain says of a ClusterIP and its ports,
+# who is connected to it, whether the tables are right, two that claim one address, and that a restart
+# writes nothing.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/kube.sh
+. tests/net/kube.sh
+
+start_cluster
+kubeconfig
+KUBERNETES=(--set source.kubernetes_enabled=true --set "source.kubernetes_kubeconfig=$TMP/kubeconfig"
+	--set source.kubernetes_node=n1 --set kernel.truth_interval=0)
+ask_of() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j "$1" | jq -r "$2"; }
+metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
+metric_is() { [ "$(metric "$1")" = "$2" ]; }
+
+namespace kube-system 11111111-1111-4111-8111-111111111111
+namespace default 22222222-2222-4222-8222-222222222222
+node n1 127.0.0.1 a
+backend w1 127.1.0.1 8080
+service web '"clusterIP": "10.96.0.10", "ports": [{"name": "http", "port": 80, "targetPort": 8080}]'
+slice web-1 web '{"name": "http", "port": 8080}' "$(endpoint 127.1.0.1 a)"
+backend m1 127.1.0.1 9100
+service two '"clusterIP": "10.96.0.12", "ports": [{"name": "http", "port": 80}, {"name": "metrics", "port": 9100}]'
+slice two-1 two '{"name": "http", "port": 8080}, {"name": "metrics", "port": 9100}' "$(endpoint 127.1.0.1 a)"
+service empty '"clusterIP": "10.96.0.11", "ports": [{"port": 80}], "internalTrafficPolicy": "Local"'
+start_agent "${KUBERNETES[@]}"
+there() { [ "$(ask_of default/web:80 .verdict 2>/dev/null)" = steered ] && ask_of default/empty:80 .verdict 2>/dev/null; }
+until_ok 60 there >/dev/null || fail "the cluster does not come: $(api "$API/v1/waymark/sources")"
+
+# --- explain
+check "by its key" "10.96.0.10 default/web steered" "$(ask_of default/web:80 '"\(.address) \(.service) \(.verdict)"')"
+check "by its address" "default/web steered" "$(ask_of 10.96.0.10:80 '"\(.service) \(.verdict)"')"
+matches "whose address it is" "10.96.0.10, its cluster address, says source kubernetes" "$(ask_of default/web:80 '.steps[0].text')"
+check "a port that it has not" "default/web refused" "$(ask_of default/web:81 '"\(.service) \(.verdict)"')"
+matches "and why" "has no TCP port 81: ECONNREFUSED at once" "$(ask_of 10.96.0.10:81 '.steps[] | select(.step == "destination").text')"
+check "without endpoints" "default/empty refused" "$(ask_of default/empty:80 '"\(.service) \(.verdict)"')"
+check "an address that is nobody's" "not a service's" "$(ask_of 10.96.0.99:80 .verdict)"
+
+# --- who is connected
+inside bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; sleep 300' &
+HELD=$!
+row() { "$CTL" --json --pin-dir "$PINS" connections "${1:-default/web}" | jq -re '.[0] | "\(.service) \(.virtual) \(.address)"'; }
+until_ok 20 row >/dev/null
+check "connections" "default/web 10.96.0.10:80 127.1.0.1:8080" "$(row)"
+inside bash -c 'exec 3<>/dev/tcp/10.96.0.12/9100; sleep 300' &
+OTHER=$!
+until_ok 20 row default/two >/dev/null
+check "of a second port" "default/two 10.96.0.12:9100 127.1.0.1:9100" "$(row default/two)"
+
+# --- the tables are right, a service without endpoints too
+agrees() {
+	local report
+	report=$("$CTL" --agent "$API" --json truth)
+	check "$1" true "$(jq .agree <<<"$report")"
+	jq -r '.differences[].text, .unseen[]' <<<"$report"
+}
+agrees "registry, tables and kernel agree"
+
+# --- two that claim one address: the first stands
+service thief '"clusterIP": "10.96.0.10", "ports": [{"port": 81}]'
+contested() { [ "$(metric tables_frontends_contested)" = 1 ]; }
+until_ok 30 contested && echo "ok: it is counted" || fail "it is not counted"
+matches "and named" 'event=resolution.contested svc="?default/thief"? address=10.96.0.10 port=0 has="?default/web' "$(grep contested "$TMP/agent.log")"
+check "the first has all of it" "default/web refused" "$(ask_of 10.96.0.10:81 '"\(.service) \(.verdict)"')"
+kube delete Service default thief
+until_ok 30 metric_is tables_frontends_contested 0 || fail "that it is over is not seen"
+
+# --- a restart: all is as it was, and nothing is written
+fronts() { bpftool -j map dump pinned "$PINS/maps/frontends" | jq -cS '[.[].formatted] | sort_by(.key)'; }
+before=$(fronts)
+[ "$(jq length <<<"$before")" -ge 4 ] || fail "few frontends: $before"
+stop_agent
+start_agent "${KUBERNETES[@]}"
+until_ok 60 there >/dev/null || fail "it does not come back"
+check "the same entries lead to the same sets" "$before" "$(fronts)"
+check "no set was published" 0 "$(api "$API/v1/waymark/status" | jq .tables.publishes)"
+check "who was connected is" "default/web 10.96.0.10:80 127.1.0.1:8080" "$(row)"
+agrees "they agree after it"
+kill "$HELD" "$OTHER"
+done_testing
