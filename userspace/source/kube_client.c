@@ -161,7 +161,7 @@ uint64_t wm_kube_lag_ms(const struct wm_kube *k)
 	uint64_t now = wm_kube_now(k), lag = 0;
 	const struct wm_kube_watch *w;
 
-	TAILQ_FOREACH (w, &k->watches, entry) {
+	for (w = TAILQ_FIRST(&k->watches); w; w = TAILQ_NEXT(w, entry)) {
 		if (now - w->told_ms > lag)
 			lag = now - w->told_ms;
 	}

@@ -173,7 +173,7 @@ long wm_kube_status_read(const char *json, size_t len, char *text, size_t cap)
 	json_int_t code = json_integer_value(json_object_get(o, "code"));
 
 	*text = '\0';
-	if (!kind || strcmp(kind, "Status")) {
+	if (!kind || strcmp(kind, "Status") != 0) {
 		json_decref(o);
 		return 0;
 	}
@@ -191,7 +191,7 @@ static void on_head(void *arg, long status, const char *type)
 
 	w->head = true;
 	w->status = status;
-	w->json = !strncasecmp(type, "application/json", 16) &&
+	w->json = strncasecmp(type, "application/json", 16) == 0 &&
 		  (!type[16] || type[16] == ';' || type[16] == ' ');
 	wm_env_timer_arm(w->timer, 0);
 }
@@ -310,7 +310,7 @@ static uint64_t put_url(struct wm_kube_watch *w, struct wm_buf *b)
 	return LIST_MS;
 }
 
-static void start(struct wm_kube_watch *w, struct wm_http_call_options *o, const char *bearer)
+static void start(struct wm_kube_watch *w, struct wm_http_call_options o, const char *bearer)
 {
 	const struct wm_kube_login *l = &w->k->login;
 	const char *headers[] = {"Accept: application/json", NULL, NULL};
@@ -318,28 +318,28 @@ static void start(struct wm_kube_watch *w, struct wm_http_call_options *o, const
 	int err = 0;
 
 	/* whoever is on the way could read it otherwise */
-	if (bearer && !strncmp(o->url, "https:", 6)) {
+	if (bearer && strncmp(o.url, "https:", 6) == 0) {
 		if (asprintf(&line, "Authorization: Bearer %s", bearer) < 0)
 			line = NULL;
 		err = line ? 0 : -ENOMEM;
 		headers[1] = line;
 	}
-	o->headers = headers;
-	o->answer_max = ERROR_MAX;
-	o->on_data = on_data;
-	o->on_head = on_head;
-	o->tls_skip_verify = l->skip_verify;
-	o->tls_server_name = l->server_name;
-	o->tls_ca_file = l->ca_file;
-	o->tls_ca_pem = l->ca_pem;
-	o->tls_cert_file = l->cert_file;
-	o->tls_cert_pem = l->cert_pem;
-	o->tls_key_file = l->key_file;
-	o->tls_key_pem = l->key_pem;
-	o->keep = !w->fresh;
-	o->tcp_keepalive_s = KEEPALIVE_S;
+	o.headers = headers;
+	o.answer_max = ERROR_MAX;
+	o.on_data = on_data;
+	o.on_head = on_head;
+	o.tls_skip_verify = l->skip_verify;
+	o.tls_server_name = l->server_name;
+	o.tls_ca_file = l->ca_file;
+	o.tls_ca_pem = l->ca_pem;
+	o.tls_cert_file = l->cert_file;
+	o.tls_cert_pem = l->cert_pem;
+	o.tls_key_file = l->key_file;
+	o.tls_key_pem = l->key_pem;
+	o.keep = !w->fresh;
+	o.tcp_keepalive_s = KEEPALIVE_S;
 	if (!err)
-		w->call = wm_http_call_start(w->k->http, o, on_answer, w, &err);
+		w->call = wm_http_call_start(w->k->http, &o, on_answer, w, &err);
 	wm_kube_secret_free(line);
 	if (!w->call)
 		wm_kube_failed(w, false, wm_err_str(err));
@@ -363,7 +363,7 @@ void wm_kube_call(struct wm_kube_watch *w)
 	if (url.failed)
 		wm_kube_failed(w, false, "the URL is too long");
 	else
-		start(w, &o, token(w->k));
+		start(w, o, token(w->k));
 	wm_buf_done(&url);
 	w->fresh = false;
 }

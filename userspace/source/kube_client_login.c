@@ -82,7 +82,7 @@ int wm_kube_login_server(struct wm_kube_login *l, const char *url, const char *w
 	const char *host = url + (secure ? 8 : 7);
 	size_t len = strlen(url);
 
-	if ((!secure && strncmp(url, "http://", 7)) || !*host || len > URL_MAX ||
+	if ((!secure && strncmp(url, "http://", 7) != 0) || !*host || len > URL_MAX ||
 	    strpbrk(url, " \t\r\n?#@\\\""))
 		return wm_err_set(e, -EINVAL,
 				  "%s: a URL such as https://10.0.0.1:6443 is wanted, not "
@@ -137,10 +137,9 @@ static int account_file(const char *dir, const char *name, char **ret, struct wm
 	if (asprintf(&path, "%s/%s", dir, name) < 0)
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	if (access(path, R_OK)) {
-		int err = wm_err_set(e, -ENOENT, "%s: %s", path, strerror(errno));
-
+		wm_err_set(e, -ENOENT, "%s: %s", path, strerror(errno));
 		free(path);
-		return err;
+		return -ENOENT;
 	}
 	*ret = path;
 	return 0;
@@ -148,12 +147,12 @@ static int account_file(const char *dir, const char *name, char **ret, struct wm
 
 static void account_namespace(const char *dir, struct wm_kube_login *l)
 {
-	char *path = NULL, *ns = NULL;
+	char *path, *ns = NULL;
 	size_t len;
 
-	if (account_file(dir, "namespace", &path, NULL))
+	if (asprintf(&path, "%s/namespace", dir) < 0)
 		return;
-	if (!wm_kube_file_read(path, NAMESPACE_MAX + 1, &ns, &len)) {
+	if (!wm_kube_file_read(path, NAMESPACE_MAX + 1, &ns, &len) && ns) {
 		ns[strcspn(ns, " \r\n")] = '\0';
 		l->ns = ns;
 	}
@@ -180,12 +179,14 @@ static int read_account(const struct wm_kube_config *c, struct wm_kube_login *l,
 static int read_kubeconfig(const struct wm_kube_config *c, struct wm_kube_login *l,
 			   struct wm_err *e)
 {
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	int err = wm_kube_file_read(c->kubeconfig, WM_KUBE_FILE_MAX, &text, &len);
 
-	if (err)
-		return wm_err_set(e, err, "%s: %s", c->kubeconfig, strerror(-err));
+	if (err || !text) {
+		wm_err_set(e, err, "%s: %s", c->kubeconfig, strerror(-err));
+		return err;
+	}
 	err = wm_kube_login_yaml(text, len, c->kubeconfig, c->context, l, e);
 	explicit_bzero(text, len);
 	free(text);

@@ -177,7 +177,7 @@ static int take_flag(struct reader *r, const yaml_node_t *map, const char *name,
 {
 	const char *s = text(r, map, name);
 
-	if (!s || (*s && strcmp(s, "true") && strcmp(s, "false")))
+	if (!s || (*s && strcmp(s, "true") != 0 && strcmp(s, "false") != 0))
 		return wm_err_set(r->e, -EINVAL, "%s: %s is true or false", r->path, name);
 	*ret = !strcmp(s, "true");
 	return 0;
