@@ -130,7 +130,7 @@ static inline void kube_peer_start(struct kube_peer *p, const char *name, bool t
 	p->pid = fork();
 	if (!p->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execv("/usr/bin/python3", (char *const *)(uintptr_t)args);
+		execv(args[0], (char *const *)(uintptr_t)args);
 		_exit(127);
 	}
 	for (uint64_t end = wm_clock_ms() + DEADLINE_MS; !p->port && wm_clock_ms() < end;) {
