@@ -100,7 +100,7 @@ static inline void play(const char *scenario)
 static inline void kube_peer_start(struct kube_peer *p, const char *name, bool tls)
 {
 	char port[32], asked[32];
-	const char *args[] = {"python3",
+	const char *args[] = {"/usr/bin/python3",
 			      "tests/net/kube_server.py",
 			      path_of("scenario"),
 			      NULL,
