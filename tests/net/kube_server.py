@@ -6,7 +6,8 @@ API server should say. Arguments: a scenario, a file for its port, a file for wh
 
 A scenario is JSON: {"<path>": {"list": [answer...], "watch": [answer...]}}: answers are given one
 after the other, the last one again and again. An answer has "status" (200), "type", "headers",
-"json" (a body) or "events" (a line each) or "text", "times" (of the text; 0: without end), "slow"
+"json" (a body) or "file" (of tests/net/kubernetes, as a
+real server said it, in odd pieces) or "events" (a line each) or "text", "times" (of the text; 0: without end), "slow"
 (seconds between pieces of 64 octets), "slices" (of 100 endpoints each, made up, in pages as asked
 for), "end": "whole", "cut" (no last chunk), "reset", "hang". "if_token": others get 401."""
 import argparse
@@ -88,7 +89,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def body(self, a, query):
         slow = a.get("slow", 0)
         if "json" in a:
-            self.piece(json.dumps(a["json"]), slow)
+            self.piece(json.dumps(a["json"]) + "\n", slow)
+        if "file" in a:
+            with open("tests/net/kubernetes/" + a["file"], encoding="latin-1") as f:
+                text = f.read()
+            for at in range(0, len(text), 777):
+                self.piece(text[at:at + 777], 0)
         for event in a.get("events", []):
             self.piece(json.dumps(event, separators=(",", ":")) + "\n", slow)
         if "slices" in a:
