@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LOCK = threading.Condition()
-STATE = {"mode": "good", "services": {}, "index": 10, "dc": "quay"}
+STATE = {"mode": "good", "services": {}, "index": 10, "dc": "quay", "zone": "z9", "node_index": 1}
 SEEN = {"self": 0, "services": 0, "health": 0, "token": "", "blocking": 0, "at_once": 0, "most": 0, "paths": {}}
 OPEN = [0]
 BACK = [1 << 40]
@@ -30,7 +30,8 @@ def instance(name, ident):
     host, _, port = at.partition(":")
     return {
         "Node": {"ID": "", "Node": "shale-9", "Address": "127.0.0.9", "Datacenter": STATE["dc"],
-                 "TaggedAddresses": None, "Meta": {"zone": "z9"}, "CreateIndex": 1, "ModifyIndex": 1},
+                 "TaggedAddresses": None, "Meta": {"zone": STATE["zone"]}, "CreateIndex": 1,
+                 "ModifyIndex": STATE["node_index"]},
         "Service": {"ID": ident, "Service": name, "Tags": ["t"], "Address": host or "127.0.0.1", "Meta": None,
                     "Port": int(port or 1), "Weights": {"Passing": 1, "Warning": 1}},
         "Checks": [{"Node": "shale-9", "CheckID": "service:" + ident, "Name": "c", "Status": status or "passing",

@@ -76,6 +76,17 @@ done
 grows resets 0 || fail "no reset was counted"
 grows early 0 || fail "no early answer was counted"
 
+# a snapshot is restored: indexes go back, and the older word on a node is the one that counts
+zone_is() { [ "$(api "$API/v1/health/service/web" | jq -r '.[0].Node.Meta.zone')" = "$1" ]; }
+control '{"index": 55000, "node_index": 54000, "zone": "new"}'
+until_ok 20 zone_is new || fail "a node is not followed"
+control '{"index": 55001, "node_index": 53000, "zone": "old"}'
+follows_again "an answer that was made before"
+zone_is new || fail "a node is what an older answer said"
+control '{"index": 300, "node_index": 200, "zone": "restored"}'
+until_ok 20 zone_is restored || fail "a restored snapshot: the node is not what it says"
+follows_again "a restored snapshot"
+
 # no leader, errors, refusals: as away, and said so
 control '{"mode": "leaderless", "services": {}, "index": 60000}'
 until_ok 40 grows leaderless 1 || fail "leaderless: taken"

@@ -60,6 +60,7 @@ static void cancel_all(struct wm_consul *c)
 	c->catalog_index = 0;
 	c->catalog_due_ms = 0;
 	wm_consul_watches_cancel(c);
+	wm_consul_nodes_again(c);
 }
 
 /* All addresses are tried at once, and again after a pause. @p st: how it is when none will do. */

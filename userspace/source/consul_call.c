@@ -157,9 +157,11 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	}
 	(void)wm_consul_number(wm_http_answer_header(a, "X-Consul-Index"), &index);
 	q->next_index = wm_consul_index_next(q->index, index, &q->reset);
-	if (q != &c->self && q->reset)
+	if (q != &c->self && q->reset) {
 		c->stats.resets++;
-	else if (q->wait_ms && index == q->index && wm_consul_now(c) - q->asked_ms < q->wait_ms / 2)
+		wm_consul_nodes_again(c);
+	} else if (q->wait_ms && index == q->index &&
+		   wm_consul_now(c) - q->asked_ms < q->wait_ms / 2)
 		c->stats.early++;
 	q->done(q);
 	wm_consul_wake(c, 0);

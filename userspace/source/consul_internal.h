@@ -24,7 +24,7 @@
 #define ROTATION_MS  10000 /* each service has its turn within it, if WAIT_MIN_MS allows */
 #define BURST	     5	   /* queries of one service in a row; beyond, */
 #define PACE_MS	     500   /* one in so many */
-#define RATE	     200   /* queries a second of all services */
+#define RATE	     500   /* queries a second of all services */
 #define STALE_MAX_MS 30000 /* since an answering server heard of a leader: older is not taken */
 #define TAKE_MS	     4	   /* of a turn for what answers say */
 #define SELF_MAX     (1u << 20) /* octets of /v1/agent/self: Consul's has 30,000 */
@@ -101,7 +101,7 @@ struct wm_consul {
 	unsigned addresses, address;
 	unsigned fails, bad_in_row;
 	uint64_t not_before_ms, wake_ms;
-	bool connected; /* the address said who it is, and is the one that is wanted */
+	bool connected;	 /* the address said who it is, and is the one that is wanted */
 	size_t buffered; /* octets of all bodies */
 	struct wm_consul_query self, catalog;
 	uint64_t catalog_due_ms, catalog_index;
@@ -159,6 +159,8 @@ void wm_consul_listed(struct wm_consul *c); /* is the first list of all at its e
 void wm_consul_take(void *consul); /* of what waits, as much as a turn has time for */
 /** The service is gone: so are its instances. */
 void wm_consul_forget(struct wm_consul_watch *w);
+/** Indexes begin anew, or the Consul may be another: what is said of a node next counts. */
+void wm_consul_nodes_again(struct wm_consul *c);
 /** Free what is known, telling nobody. */
 void wm_consul_things_free(struct wm_consul *c);
 void wm_consul_thing_free(struct wm_consul *c, struct wm_consul_thing *t, bool tell);

@@ -122,6 +122,15 @@ static int remember(struct wm_consul_watch *w, struct wm_consul_node *n, const c
 	return 0;
 }
 
+void wm_consul_nodes_again(struct wm_consul *c)
+{
+	struct wm_consul_node *n;
+	size_t pos = 0;
+
+	while (c->nodes && (n = wm_map_next(c->nodes, &pos)))
+		n->facts = n->index = 0;
+}
+
 /* --- one instance ----------------------------------------------------------------------------- */
 static uint64_t mix(uint64_t h, const char *s)
 {

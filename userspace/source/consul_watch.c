@@ -182,7 +182,7 @@ void wm_consul_watches_cancel(struct wm_consul *c)
 	struct wm_consul_watch *w;
 	size_t pos = 0;
 
-	while ((w = wm_map_next(c->watches, &pos))) {
+	while (c->watches && (w = wm_map_next(c->watches, &pos))) {
 		w->index = 0;
 		wm_consul_query_cancel(&w->q);
 		move(w, WATCH_READY);
