@@ -259,13 +259,13 @@ static int over_quota(struct wm_source *s, const struct wm_instance_draft *d)
 	if (s->c.instances_max && s->instances >= s->c.instances_max)
 		wm_err_set(&e, WM_E_CAPACITY,
 			   "Instance \"%.64s\" of \"%.64s\": the source has %u instances, its "
-			   "quota (source.%s.instances_max)",
+			   "quota (source.%s_instances_max)",
 			   d->id, d->name, s->instances, s->name);
 	else if (s->c.services_max && services >= s->c.services_max &&
 		 !wm_source_service_of(s, d->name, false))
 		wm_err_set(&e, WM_E_CAPACITY,
 			   "Service \"%.64s\": the source has %u services, its quota "
-			   "(source.%s.services_max)",
+			   "(source.%s_services_max)",
 			   d->name, services, s->name);
 	return e.code ? refuse(s, WM_SOURCE_COUNT_over_quota, &e) : 0;
 }
@@ -391,7 +391,7 @@ static int over_services(struct wm_source *s, const char *service)
 		return 0;
 	wm_err_set(&e, WM_E_CAPACITY,
 		   "Service \"%.64s\": the source has %u services, its quota "
-		   "(source.%s.services_max)",
+		   "(source.%s_services_max)",
 		   service, services, s->name);
 	return refuse(s, WM_SOURCE_COUNT_over_quota, &e);
 }
