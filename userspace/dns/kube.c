@@ -27,6 +27,7 @@ struct wm_kube {
 	struct wm_tables *tables;
 	struct wm_ready_level *ready; /* NULL: nobody */
 	struct wm_kube_zone zone;
+	char text[WM_DNS_TEXT_MAX]; /* of it */
 	enum wm_kube_pods pods;
 	size_t specs;
 	struct wm_map *scopes, *places;
@@ -221,6 +222,11 @@ const struct wm_kube_zone *wm_kube_zone(const struct wm_kube *k)
 	return &k->zone;
 }
 
+const char *wm_kube_text(const struct wm_kube *k)
+{
+	return k->text;
+}
+
 enum wm_kube_pods wm_kube_pods(const struct wm_kube *k)
 {
 	return k->pods;
@@ -273,6 +279,7 @@ struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, cons
 		wm_kube_dns_free(k);
 		return NULL;
 	}
+	wm_dns_text(k->zone.wire, k->text, sizeof(k->text));
 	while ((s = wm_registry_next_spec(r, &pos)))
 		spec_changed(k, NULL, s);
 	return k;

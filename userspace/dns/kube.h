@@ -75,6 +75,8 @@ void wm_kube_dns_free(struct wm_kube *k); /* NULL ok */
 /** Tell @p l of changes from now on. */
 void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l);
 const struct wm_kube_zone *wm_kube_zone(const struct wm_kube *k);
+/** The zone as text, in lower case. Borrowed. */
+const char *wm_kube_text(const struct wm_kube *k);
 enum wm_kube_pods wm_kube_pods(const struct wm_kube *k);
 /** Is there a service in the namespace that @p key begins with? Cost O(1). */
 bool wm_kube_has_namespace(const struct wm_kube *k, const char *key);

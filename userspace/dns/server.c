@@ -437,6 +437,11 @@ int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k
 	return wm_dns_foresee(s);
 }
 
+const char *wm_dns_cluster_domain(const struct wm_dns_server *s)
+{
+	return s->kube ? wm_kube_text(s->kube) : "";
+}
+
 const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s)
 {
 	return s->ready;

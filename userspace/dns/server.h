@@ -170,6 +170,8 @@ int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, un
 /** Let the kernel give answers again that no health changes. Once, before the first query. @p k is
  *  copied. @return 0, -ENOMEM. */
 int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k);
+/** The domain of a cluster's names, as it was configured; "": there is none. Borrowed. */
+const char *wm_dns_cluster_domain(const struct wm_dns_server *s);
 /** NULL: it does not. Borrowed. */
 const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s);
 /** NULL: the kernel keeps nothing of others. Borrowed. */
