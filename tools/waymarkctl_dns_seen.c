@@ -101,10 +101,13 @@ static const char *route_of(const char *name, const json_t *dns)
 static json_t *rule_of(const char *name, const json_t *status, const json_t *dns)
 {
 	const char *domain = ctl_text(status, "domain"), *alt = ctl_text(status, "alt_domain"),
-		   *mode = ctl_text(dns, "upstream"), *route = route_of(name, dns);
+		   *cluster = ctl_text(status, "cluster_domain"), *mode = ctl_text(dns, "upstream"),
+		   *route = route_of(name, dns);
 
 	if (is_below(name, domain) || is_below(name, alt))
 		return json_sprintf("below %s, our domain", is_below(name, domain) ? domain : alt);
+	if (is_below(name, cluster))
+		return json_sprintf("below %s, the cluster's domain", cluster);
 	if (strcmp(mode, "off") == 0)
 		return json_string("not our domain, and dns.upstream is off");
 	if (*route)

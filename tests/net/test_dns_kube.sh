@@ -54,6 +54,9 @@ check "in our own domain" "127.1.0.1 127.1.0.2" "$(at db.service.default.ns.mesh
 check "their names are not warned of" "" "$(grep event=service.name "$TMP/agent.log")"
 check "a pod that connects to ask is not led to others" 10.96.0.1 "$(inside dig +short +tries=1 +time=5 @10.96.0.10 web.default.$Z)"
 
+matches "whose names they are" "^rule +below cluster.local, the cluster.s domain" \
+	"$("$CTL" -a "unix:$TMP/http.sock" dns trace web.default.$Z)"
+
 # --- the C library
 printf 'nameserver 10.96.0.10\nsearch default.%s %s cluster.local\noptions ndots:5 timeout:5 attempts:1\n' $Z $Z >"$TMP/resolv.conf"
 # shellcheck disable=SC2016 # for the inner shell
