@@ -282,7 +282,8 @@ void instance_put(struct wm_kube_view *v, const struct service *s, const struct 
 		bool here = hints_have(m->slice, m->ep, v->self->zone);
 
 		traits.zone = here ? v->self->zone : slice_text(m->slice, m->ep->zones);
-		traits.region = here ? v->self->region : "";
+		/* a zone lies in a region, and hints name none */
+		traits.region = *v->self->region ? v->self->region : traits.zone;
 		d.traits = &traits;
 	}
 	v->c.out.put(v->c.arg, m->ep->node->name, &d,
