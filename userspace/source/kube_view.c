@@ -71,7 +71,8 @@ static void node_tell(struct wm_kube_view *v, struct node *n, const struct wm_ku
 	char internal[2][INET6_ADDRSTRLEN], external[2][INET6_ADDRSTRLEN];
 	struct wm_pair tagged[4], meta[1];
 	struct wm_node_draft d = {.id = in->meta.uid,
-				  .region = in->region,
+				  /* the model has no zone without a region */
+				  .region = *in->region ? in->region : in->zone,
 				  .zone = in->zone,
 				  .tagged = tagged,
 				  .meta = meta};
