@@ -26,8 +26,9 @@ begin_load() {
 	LOAD=$!
 }
 end_load() { # what happened meanwhile
-	kill -TERM "$LOAD"
+	touch "$TMP/dial.stop"
 	wait "$LOAD" 2>/dev/null
+	rm "$TMP/dial.stop"
 	jq -r '"    meanwhile: \(.dialled) connections, \(.failed) failed"' "$TMP/dial"
 	check "$1: failed connections" 0 "$(jq .failed "$TMP/dial")"
 }

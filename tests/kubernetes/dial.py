@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dials an address at a rate and counts what fails: dial.py ADDRESS PORT RATE FILE [SECONDS]; to the end of SECONDS or
-until SIGTERM. Each connection is new, in its turn of a clock that does not wait for the answer of one before
+"""Dials an address at a rate and counts what fails: dial.py ADDRESS PORT RATE FILE; until there is a
+FILE.stop. Each connection is new, in its turn of a clock that does not wait for the answer of one before
 longer than its own time-out; who answered is counted. FILE gets one JSON object at the end."""
 import collections
 import errno
 import json
-import signal
+import os
 import socket
 import sys
 import time
 
 address, port, rate, where = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
-end = time.monotonic() + (float(sys.argv[5]) if len(sys.argv) > 5 else 86400)
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-failed, by, times, going = collections.Counter(), collections.Counter(), [], True
-
-
-def stop(*_):
-    global going
-    going = False
+failed, by, times = collections.Counter(), collections.Counter(), []
 
 
 def dial():
@@ -40,9 +34,8 @@ def dial():
     s.close()
 
 
-signal.signal(signal.SIGTERM, stop)
 start, dialled = time.monotonic(), 0
-while going and time.monotonic() < end:
+while dialled % 50 or not os.path.exists(where + ".stop"):
     wait = start + dialled / rate - time.monotonic()
     if wait > 0:
         time.sleep(wait)

@@ -86,8 +86,8 @@ row "the same from the request being sent, p99" "$(jq .sent_p99_ms "$TMP/steer")
 relists() { api "$API/v1/agent/metrics?format=prometheus" | awk '/^waymark_source_.*relists/ {n += $2} END {print n + 0}'; }
 sleep 5
 was=$(relists)
-cluster_stop controllers KILL
-cluster_stop apiserver KILL
+cluster_stop controllers -KILL
+cluster_stop apiserver -KILL
 until_ok 60 source_is away || fail "not away"
 strace -f -qq -e trace=bpf -o "$TMP/bpf" -p "$AGENT" 2>/dev/null &
 tracer=$!

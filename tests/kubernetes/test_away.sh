@@ -23,7 +23,7 @@ who_answers() { seen_at client "$web" 80 60; }
 echo "--- away for $AWAY s"
 in_pod shop_client python3 tests/kubernetes/dial.py "$web" 80 200 "$TMP/dial" &
 dialler=$!
-cluster_stop apiserver KILL
+cluster_stop apiserver -KILL
 until_ok 60 source_is away || fail "away, and said to be $(source_state)"
 sleep "$AWAY"
 check "serves on" "web-1 web-2 web-3" "$(who_answers)"
@@ -37,13 +37,13 @@ apiserver_start
 until_ok 120 cluster_ready
 until_ok 120 source_is watching || fail "back, and said to be $(source_state)"
 check "as before" "web-1 web-2 web-3" "$(who_answers)"
-kill -TERM $dialler
+touch "$TMP/dial.stop"
 wait $dialler
 check "failed connects in all that time" 0 "$(jq .failed "$TMP/dial")"
 
 echo "--- back with half of it gone"
-cluster_stop controllers KILL
-cluster_stop apiserver KILL
+cluster_stop controllers -KILL
+cluster_stop apiserver -KILL
 for s in 0 1 2 3 4 5 6 7 8; do
 	etcdctl --endpoints http://127.0.0.1:2379 del --prefix "/registry/endpointslices/bulk-$s/" >/dev/null
 	etcdctl --endpoints http://127.0.0.1:2379 del --prefix "/registry/services/specs/bulk-$s/" >/dev/null
@@ -62,8 +62,8 @@ until_ok 60 bulk_known 20 || fail "released, and not gone"
 check "and the rest stays" "web-1 web-2 web-3" "$(who_answers)"
 
 echo "--- another cluster"
-cluster_stop apiserver KILL
-cluster_stop etcd KILL
+cluster_stop apiserver -KILL
+cluster_stop etcd -KILL
 rm -rf "$CLUSTER/etcd"
 etcd_start
 apiserver_start

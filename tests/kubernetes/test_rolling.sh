@@ -28,11 +28,11 @@ load() {
 }
 judge() { # what happened meanwhile
 	local p
-	for p in "${LOAD[@]}"; do kill -TERM "$p"; done
+	for p in $(seq $DIALLERS); do touch "$TMP/dial.$p.stop"; done
 	for p in "${LOAD[@]}"; do wait "$p" 2>/dev/null; done
 	LOAD=()
 	jq -s -c '{dialled: map(.dialled) | add, rate: map(.rate) | add, failed: map(.failed) | add, errors: map(.errors) | add,
-		servers: map(.by | keys) | add | unique | length, p50_us: map(.p50_us) | max, p99_us: map(.p99_us) | max}' "$TMP"/dial.* >"$TMP/judged"
+		servers: map(.by | keys) | add | unique | length, p50_us: map(.p50_us) | max, p99_us: map(.p99_us) | max}' "$TMP"/dial.[0-9] >"$TMP/judged"
 	echo "$1: $(cat "$TMP/judged")"
 	check "$1: failed connects" 0 "$(jq .failed "$TMP/judged")"
 	rm -f "$TMP"/dial.*
