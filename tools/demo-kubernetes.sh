@@ -40,7 +40,7 @@ cluster_shop
 show "$CTL" version
 say "The agent of node n1, beside it"
 start_kube_agent "${DNS_SETTINGS[@]}"
-show "$CTL" --socket "$TMP/http.sock" sources
+show "$CTL" --agent "unix:$TMP/http.sock" sources
 
 say "A Deployment of four, and its Service"
 deployment make hello 4 2
@@ -77,5 +77,5 @@ deployment scale hello 8
 end_load "drained"
 kube GET "$SHOP/pods?labelSelector=app%3Dhello" | jq -r '.items[] | "    \(.metadata.name)  \(.spec.nodeName)"'
 check "pods on n3" 0 "$(kube GET "$SHOP/pods?labelSelector=app%3Dhello&fieldSelector=spec.nodeName%3Dn3" | jq '.items | length')"
-show "$CTL" --socket "$TMP/http.sock" explain shop/hello
+show "$CTL" --agent "unix:$TMP/http.sock" explain shop/hello
 done_kube

@@ -56,8 +56,8 @@ until_ok 60 alarmed || fail "no alarm"
 sleep 2
 bulk_known 200 || fail "the brake held nothing"
 check "what is left is served" "web-1 web-2 web-3" "$(who_answers)"
-matches "doctor names it" 'source' "$("$CTL" --socket "$TMP/http.sock" doctor 2>&1)"
-"$CTL" --socket "$TMP/http.sock" sources release kubernetes || fail "not released"
+matches "doctor names it" 'source' "$("$CTL" --agent "unix:$TMP/http.sock" --pin-dir "$PINS" doctor 2>&1)"
+"$CTL" --agent "unix:$TMP/http.sock" sources release kubernetes || fail "not released"
 until_ok 60 bulk_known 20 || fail "released, and not gone"
 check "and the rest stays" "web-1 web-2 web-3" "$(who_answers)"
 
