@@ -113,6 +113,27 @@ Test(kube_stream, what_is_too_long_is_cut_and_the_next_is_whole)
 	reads(false, text, expected);
 }
 
+/* Memory of a large object does not stay with each of the watches. */
+Test(kube_stream, what_was_large_is_not_held_on_to)
+{
+	static char text[600000];
+
+	wm_kube_stream_done(&s);
+	wm_kube_stream_init(&s, true, 1u << 20);
+	memset(text, 'y', sizeof(text) - 1);
+	memcpy(text, "{\"object\":{\"n\":\"", 16);
+	memcpy(text + sizeof(text) - 5, "\"}}\n", 5);
+	for (unsigned n = 0; n < 2; n++) {
+		const char *at = text;
+		size_t len = strlen(text);
+
+		cr_assert_eq(wm_kube_stream_next(&s, &at, &len), WM_KUBE_DOCUMENT);
+		cr_assert_gt(s.object.len, 500000);
+		cr_assert_eq(wm_kube_stream_next(&s, &at, &len), WM_KUBE_MORE);
+		cr_assert_leq(s.object.cap, 256u << 10);
+	}
+}
+
 Test(kube_stream, garbage_is_told_from_objects)
 {
 	static const char *const lists[][2] = {
