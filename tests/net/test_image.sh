@@ -168,6 +168,11 @@ check "failures of $ops connects and questions" 0 "$failures"
 [ "$ops" -gt 100 ] || fail "the loop did something: $ops"
 [ "$failures" = 0 ] || head -5 "$TMP/loop.err"
 
+# --- the kernel's list of steered sockets is of all network namespaces: no right to enter them is needed to count
+register spare-1 spare 127.1.0.1 8099 >/dev/null
+check "a drain can end by proof" null "$(api -X PUT "$API/v1/waymark/instances/spare-1/drain?deadline=10m" | jq -r .OnlyDeadline)"
+check "its instance goes" 200 "$(code -X PUT $API/v1/agent/service/deregister/spare-1)"
+
 # --- with any capability less it would not be what the ConfigMap requires
 stop_pod TERM 0
 for cap in BPF NET_ADMIN PERFMON NET_BIND_SERVICE; do
