@@ -83,6 +83,10 @@ check "maintenance of the node there" 200 "$(put 'maintenance?enable=true&reason
 there web own-1 "?passing"
 check "and over" 200 "$(put 'maintenance?enable=false')"
 there web "own-1 web-1 web-2" "?passing"
+at_consul web-9 web 1
+there web "own-1 web-1 web-2 web-9"
+check "one of several goes there" 200 "$(put service/deregister/web-9)"
+there web "own-1 web-1 web-2"
 at_consul db-1 db 9
 there db db-1
 check "a service goes there" 200 "$(put service/deregister/db-1)"
