@@ -20,7 +20,7 @@
 #define WM_SOURCE_BUCKET_MS    10000
 #define WM_SOURCE_IDENTITY_MAX 128	   /* octets of a cluster's id: a UUID, or a CA's hash */
 #define WM_SOURCE_FILE_MAX     (64u << 20) /* octets of what is kept: 2,000 a spec at the most */
-#define WM_SOURCE_TEXT_MAX     320 /* octets of the texts of a state, NUL included */
+#define WM_SOURCE_TEXT_MAX     320	   /* octets of the texts of a state, NUL included */
 
 /* A node of a source. */
 struct wm_source_node {
