@@ -21,12 +21,12 @@
 #define ASK_TURNS	 5     /* of these between two questions which cluster it is */
 #define PATH_MAX_	 512   /* octets of a resource's path with its selector */
 
-enum what { NAMESPACES, NODES, SERVICES, SLICES, PODS, POLICIES, WHATS };
+enum what { NAMESPACES, NODES, SERVICES, SLICES, PODS, POLICIES, WHAT_COUNT };
 #define FIRST_READ                                                                                 \
 	SLICES /* all up to this one are read before what an earlier run left is swept             \
 		*/
 
-static const char *const paths[WHATS] = {
+static const char *const paths[WHAT_COUNT] = {
 	[NAMESPACES] = "/api/v1/namespaces",
 	[NODES] = "/api/v1/nodes",
 	[SERVICES] = "/api/v1/services",
@@ -34,8 +34,8 @@ static const char *const paths[WHATS] = {
 	[PODS] = "/api/v1/pods?fieldSelector=spec.nodeName%3D",
 	[POLICIES] = "/apis/waymark.io/v1/waymarkpolicies",
 };
-static const char *const names[WHATS] = {"namespaces",	   "nodes", "services",
-					 "endpointslices", "pods",  "waymarkpolicies"};
+static const char *const names[WHAT_COUNT] = {"namespaces",	"nodes", "services",
+					      "endpointslices", "pods",	 "waymarkpolicies"};
 
 struct resource {
 	struct wm_kubernetes *k;
@@ -53,7 +53,7 @@ struct wm_kubernetes {
 	struct wm_kube_view *view;
 	struct wm_kube_pod_table *pods;
 	struct kube_said *said;
-	struct resource resources[WHATS];
+	struct resource resources[WHAT_COUNT];
 	struct wm_timer *counting, *again, *saying;
 	struct wm_kube_stats counted;
 	unsigned asked;
@@ -244,7 +244,7 @@ static void judge_cluster(struct wm_kubernetes *k, const char *uid)
 			 "uid=%s text=\"another cluster answers; nothing of it is taken\"",
 			 wm_log_q(uid));
 	if (k->stranger && r != WM_E_CONFLICT) { /* what came meanwhile was not looked at */
-		for (int n = NODES; n < WHATS; n++) {
+		for (int n = NODES; n < WHAT_COUNT; n++) {
 			if (k->resources[n].watch)
 				wm_kube_watch_relist(k->resources[n].watch);
 		}
@@ -434,7 +434,7 @@ static int watch(struct wm_kubernetes *k, const struct wm_kubernetes_config *c, 
 	char path[PATH_MAX_];
 	int r = 0;
 
-	for (int n = 0; !r && n < (c->policies ? WHATS : POLICIES); n++) {
+	for (int n = 0; !r && n < (c->policies ? WHAT_COUNT : POLICIES); n++) {
 		struct resource *w = &k->resources[n];
 
 		snprintf(path, sizeof(path), "%s%s", paths[n], n == PODS ? k->node : "");
@@ -495,7 +495,7 @@ int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes
 
 	if (!k)
 		return wm_err_set(e, -ENOMEM, "out of memory: Kubernetes");
-	for (int n = 0; n < WHATS; n++)
+	for (int n = 0; n < WHAT_COUNT; n++)
 		k->resources[n] = (struct resource){.k = k, .what = (enum what)n};
 	if (!c->policies) /* none is waited for */
 		k->resources[POLICIES].state = WM_KUBE_REFUSED;
