@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config_consul.h - what the settings of a Consul as a source mean. The start and --check-config ask
- * the same. Threading: none. */
+/* config_consul.h - what the settings of a Consul as a source mean. The start and --check-config
+ * ask the same. Threading: none. */
 #pragma once
 #include "userspace/base/settings.h"
 #include "userspace/source/consul.h"
