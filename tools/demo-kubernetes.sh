@@ -77,5 +77,5 @@ deployment scale hello 8
 end_load "drained"
 kube GET "$SHOP/pods?labelSelector=app%3Dhello" | jq -r '.items[] | "    \(.metadata.name)  \(.spec.nodeName)"'
 check "pods on n3" 0 "$(kube GET "$SHOP/pods?labelSelector=app%3Dhello&fieldSelector=spec.nodeName%3Dn3" | jq '.items | length')"
-show "$CTL" --agent "unix:$TMP/http.sock" explain shop/hello
+show "$CTL" --agent "unix:$TMP/http.sock" explain connect shop/hello
 done_kube

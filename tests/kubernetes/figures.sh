@@ -32,9 +32,9 @@ ticks() { awk '{print $14 + $15}' "/proc/$AGENT/stat"; }
 rss_mib() { awk -v what="$1:" '$1 == what {printf "%.0f", $2 / 1024}' "/proc/$AGENT/status"; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 # the service that is written last is dialled: nobody is there, but a connect() that is not steered is refused by
-# the lack of a route, and one that is steered finds the blackhole below
+# the lack of a route, and one that is steered finds a bridge without ports
 ip route add unreachable 10.96.0.0/12
-ip link add sink type dummy
+ip link add sink type bridge
 ip link set sink up
 ip route add 10.128.0.0/9 dev sink
 # every 500th is looked at, and the last
