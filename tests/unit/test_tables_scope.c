@@ -55,10 +55,12 @@ Test(tables_scope, names_in_a_cluster)
 
 	/* what is put again stays, what is not goes */
 	t = tables_new(p);
-	cr_assert_eq(wm_tables_set_cluster(t, "cluster.local"), 0);
 	cr_assert_geq(wm_tables_adopt(t), 0);
+	cr_assert_eq(wm_tables_sweep(t), 0);
+	cr_assert_eq(p->names.n, 2, "who puts them comes later");
+	cr_assert_eq(wm_tables_set_cluster(t, "cluster.local"), 0);
 	cr_assert_eq(wm_tables_cluster_put(t, "default/web", 8, none6, NULL), 0);
-	wm_tables_sweep(t);
+	wm_tables_cluster_sweep(t);
 	cr_assert_eq(p->names.n, 1);
 	cr_assert_eq(wm_tables_name_of(t, name)->vip4_be, 8);
 	wm_tables_cluster_del(t, "default/web");

@@ -321,6 +321,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->seen = wm_dns_seen_new();
 	if (c->kube_domain)
 		s->kube = wm_kube_dns_new(r, t, c->kube_domain, c->kube_pods);
+	wm_tables_cluster_sweep(t);
 	s->conn_clients = wm_dns_clients_new(c->tcp_max ? c->tcp_max : 1,
 					     c->tcp_client_max ? c->tcp_client_max : c->tcp_max);
 	if (!s->conn_clients || !s->datacenter || !s->batch || !s->places || !s->seen ||

@@ -267,7 +267,7 @@ int wm_tables_sweep(struct wm_tables *t)
 
 	/* names and frontends first: nobody may follow one to a set that is going */
 	while ((n = wm_map_next(t->names, &pos)))
-		if (!n->claimed) {
+		if (!n->claimed && !wm_name_elsewhere(t, n)) {
 			wm_name_remove(t, n);
 			removed++;
 		}

@@ -59,3 +59,25 @@ void wm_tables_cluster_del(struct wm_tables *t, const char *service)
 	if (n)
 		wm_name_remove(t, n);
 }
+
+bool wm_name_elsewhere(const struct wm_tables *t, const struct wm_name_entry *n)
+{
+	for (unsigned i = 0; i < WM_DOMAINS; i++) {
+		const struct wm_domain *d = &t->domains[i];
+
+		if (d->len && n->v.len > d->len &&
+		    memcmp(n->v.name + n->v.len - d->len, d->wire, d->len) == 0)
+			return false;
+	}
+	return n->v.kind == WM_NAME_VIRTUAL;
+}
+
+void wm_tables_cluster_sweep(struct wm_tables *t)
+{
+	struct wm_name_entry *n;
+	size_t pos = 0;
+
+	while ((n = wm_map_next(t->names, &pos)))
+		if (!n->claimed && wm_name_elsewhere(t, n))
+			wm_name_remove(t, n);
+}

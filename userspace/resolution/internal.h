@@ -247,6 +247,8 @@ int wm_lookups_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 		   struct wm_err *e);
 void wm_lookups_remove(struct wm_tables *t, struct wm_svc *s);
 void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n);
+/** Is it of none of our domains, and leads to no set? Then its owner puts it after the sweep. */
+bool wm_name_elsewhere(const struct wm_tables *t, const struct wm_name_entry *n);
 /** Let the name of @p v say that, in the kernel as well. @p ret is set once it is in the tables,
  * also if the kernel's took no more. @return 0, WM_E_FULL, -ENOMEM. */
 int wm_name_store(struct wm_tables *t, const struct wm_name *v, struct wm_name_entry **ret,

@@ -181,6 +181,9 @@ int wm_tables_set_cluster(struct wm_tables *t, const char *domain);
 int wm_tables_cluster_put(struct wm_tables *t, const char *service, uint32_t v4_be,
 			  const uint8_t v6[16], struct wm_err *e);
 void wm_tables_cluster_del(struct wm_tables *t, const char *service);
+/** All of these were put, or there is no cluster: those of an earlier run go that were not. They
+ *  stand until then, so that the kernel answers through a restart. */
+void wm_tables_cluster_sweep(struct wm_tables *t);
 
 /** State of an instance's backend, at once in every set, DNS and connect. @return 0, -ENOENT.
  *  Cost: a hash lookup, one atomic store, and one more for each set that has it. */
