@@ -57,11 +57,12 @@ struct wm_kubernetes {
 	struct wm_timer *counting, *again, *saying;
 	struct wm_kube_stats counted;
 	unsigned asked;
-	bool unknown;  /* which cluster answers is being asked */
-	bool stranger; /* another one does */
-	bool met;      /* in the list of namespaces that is read, kube-system came */
-	bool swept;    /* the first lists are whole */
-	bool lost;     /* the door did not take something */
+	uint64_t opened; /* watches, when it was asked last which cluster it is */
+	bool unknown;	 /* which cluster answers is being asked */
+	bool stranger;	 /* another one does */
+	bool met;	 /* in the list of namespaces that is read, kube-system came */
+	bool swept;	 /* the first lists are whole */
+	bool lost;	 /* the door did not take something */
 	void (*tell)(void *arg, const struct wm_kube_said *said, unsigned count);
 	void *arg;
 	char node[WM_KUBE_NAME_MAX + 1];
@@ -186,11 +187,14 @@ static void count(struct wm_kubernetes *k)
 	*was = *now;
 }
 
+static void look_for_watches(struct wm_kubernetes *k);
+
 static void on_count(void *arg)
 {
 	struct wm_kubernetes *k = arg;
 
 	count(k);
+	look_for_watches(k);
 	/* an operator may have let it in meanwhile (waymarkctl sources release) */
 	if (k->stranger && ++k->asked % ASK_TURNS == 0)
 		wm_kube_watch_relist(k->resources[NAMESPACES].watch);
@@ -275,6 +279,19 @@ static void ask_cluster(struct wm_kubernetes *k)
 		return;
 	k->unknown = true;
 	wm_kube_watch_relist(k->resources[NAMESPACES].watch);
+}
+
+/* A watch was opened again, perhaps at another server: what it brings is not taken before it is
+ * known whose it is. That of namespaces opens behind each list of them, and asks for no other one.
+ */
+static void look_for_watches(struct wm_kubernetes *k)
+{
+	uint64_t now = wm_kube_stats(k->client)->watches;
+
+	if (now <= k->opened || !k->swept)
+		return;
+	k->opened = now;
+	ask_cluster(k);
 }
 
 /* --- what comes --------------------------------------------------------------------------------
@@ -380,6 +397,7 @@ static void on_end(void *arg, const char *version)
 				": which cluster it is cannot be told\"");
 		w->whole = true;
 		k->unknown = false;
+		k->opened = wm_kube_stats(k->client)->watches + 1;
 		tell_state(k);
 		return;
 	}
@@ -413,10 +431,11 @@ static void on_state(void *arg, enum wm_kube_state state, const char *text)
 static bool on_ready(void *arg)
 {
 	const struct resource *w = arg;
-	const struct wm_kubernetes *k = w->k;
+	struct wm_kubernetes *k = w->k;
 
 	if (w->what == NAMESPACES)
 		return !wm_source_is_full(k->source);
+	look_for_watches(k);
 	return !k->unknown && !k->stranger && !wm_source_is_full(k->source);
 }
 
