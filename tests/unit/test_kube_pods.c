@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base model source */
 /* test_kube_pods.c - the Pods of a node as an API server tells of them, and who has an address. */
-#include "userspace/source/kube_pods.h"
+#include "userspace/source/kube_cgroup.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -108,4 +108,82 @@ Test(kube_pods, a_list_takes_away_what_does_not_come)
 	cr_expect_str_eq(name_at("10.244.1.5"), "");
 	cr_expect_eq(wm_kube_pods_object(p, "{}", 2, &e), WM_E_INVALID);
 	cr_expect_eq(wm_kube_pods_count(p), 1);
+}
+
+/* --- cgroups ---------------------------------------------------------------------------------- */
+#define UID_S "0f3c1a52_7d2b_4a0e_8a5e_2f6f0a4b9c01"
+#define ID    "4d1f7e0b9a8c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e"
+
+static const struct {
+	const char *path, *uid, *container;
+} cgroups[] = {
+	/* kubelet's cgroupDriver systemd: containerd, CRI-O, docker; guaranteed ones have no class
+	 */
+	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_S
+	 ".slice/cri-containerd-" ID ".scope",
+	 UID_S, ID},
+	{"/kubepods.slice/kubepods-pod" UID_S ".slice/crio-" ID ".scope/container", UID_S, ID},
+	{"/sys/fs/cgroup/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" UID_S
+	 ".slice/docker-" ID ".scope",
+	 UID_S, ID},
+	{"/../../kubepods-pod" UID_S ".slice/cri-containerd-" ID ".scope", UID_S, ID},
+	/* kind: kubelet has a cgroupRoot */
+	{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" UID_S
+	 ".slice/cri-containerd-" ID ".scope",
+	 UID_S, ID},
+	/* cgroupfs */
+	{"/kubepods/burstable/pod" UID_A "/" ID, UID_A, ID},
+	{"/kubepods/pod" UID_A "/crio-" ID, UID_A, ID},
+	{"/system.slice/containerd.service/kubepods-burstable-pod" UID_S
+	 ".slice:cri-containerd:" ID,
+	 UID_S, ID},
+	/* a static pod's uid is a sum of its file */
+	{"/kubepods/pod0123456789abcdef0123456789abcdef/" ID, "0123456789abcdef0123456789abcdef",
+	 ID},
+	{"/kubepods/burstable/pod" UID_A, UID_A, ""},
+	{"/kubepods/burstable/pod" UID_A "/init", UID_A, ""},
+	{"/kubepods/burstable/pod" UID_A "/4d1f", UID_A, ""},
+	/* nobody's */
+	{"/", "", ""},
+	{"", "", ""},
+	{"/system.slice/ssh.service", "", ""},
+	{"/kubepods.slice/kubepods-burstable.slice", "", ""},
+	{"/user.slice/pod" UID_A "/" ID, "", ""},
+	{"/libpod-" ID ".scope", "", ""},
+	{"/kubepods/podium/" ID, "", ""},
+	{"/kubepods/pod" UID_A "x/" ID, "", ""},
+	{"/kubepods/pod" UID_A UID_A, "", ""},
+};
+
+Test(kube_pods, a_cgroup_says_pod_and_container)
+{
+	for (size_t n = 0; n < sizeof(cgroups) / sizeof(*cgroups); n++) {
+		struct wm_kube_cgroup c;
+
+		cr_expect_eq(wm_kube_cgroup_read(cgroups[n].path, &c), *cgroups[n].uid != '\0',
+			     "%s", cgroups[n].path);
+		cr_expect_str_eq(c.uid, cgroups[n].uid, "%s", cgroups[n].path);
+		cr_expect_str_eq(c.container, cgroups[n].container, "%s", cgroups[n].path);
+	}
+}
+
+Test(kube_pods, a_process_is_of_its_cgroups_pod_else_of_its_addresss)
+{
+	const struct wm_kube_pod_here *pod;
+	struct wm_kube_cgroup c;
+	struct in6_addr a;
+
+	is_there(web);
+	is_there("{\"metadata\":{\"name\":\"b\",\"namespace\":\"x\"},\"status\":{\"podIP\":"
+		 "\"10.244.1.7\"}}");
+	cr_assert_eq(wm_kube_address_parse("10.244.1.7", &a), 0);
+	pod = wm_kube_pods_of(p, cgroups[0].path, &a, &c);
+	cr_assert_not_null(pod);
+	cr_expect_str_eq(pod->key, "default/web-1");
+	cr_expect_str_eq(c.container, ID);
+	pod = wm_kube_pods_of(p, "/machine.slice", &a, &c);
+	cr_assert_not_null(pod);
+	cr_expect_str_eq(pod->key, "x/b");
+	cr_expect_str_eq(c.container, "");
+	cr_expect_null(wm_kube_pods_of(p, "/machine.slice", NULL, &c));
 }
