@@ -632,6 +632,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .sync = a->sync,
 				   .sources = wm_agent_sources_door(a->sources),
 				   .consul = wm_agent_sources_consul(a->sources),
+				   .pods = wm_agent_sources_pods(a->sources),
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,

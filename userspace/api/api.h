@@ -58,6 +58,7 @@ enum wm_api_counter {
 struct wm_sync;
 struct wm_sources;
 struct wm_consul;
+struct wm_kube_pod_table;
 struct wm_api;
 struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables may be NULL */
 	struct wm_loop *loop;
@@ -78,6 +79,8 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	struct wm_sync *sync;		    /* the mesh; NULL: sync.mode is off */
 	struct wm_sources *sources;	    /* NULL: none */
 	const struct wm_consul *consul;	    /* a source; NULL: none */
+	/* Pods of this node; NULL: Kubernetes is no source */
+	const struct wm_kube_pod_table *pods;
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
 	const struct wm_definitions_outcome *definitions; /* what came of them; may be NULL */

@@ -6,6 +6,7 @@
 #include "userspace/dataplane/ask.h"
 #include "userspace/metadata/selection.h"
 #include "userspace/resolution/odds.h"
+#include "userspace/source/kube_cgroup.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,9 +20,10 @@
 #define STEP_MAX   512 /* octets of a step's text */
 
 struct client {
-	uint64_t cgroup, netns; /* 0: not given */
-	long long uid;		/* -1: not given */
-	char path[1024];	/* of the cgroup; "": not known */
+	uint64_t cgroup, netns;	 /* 0: not given */
+	long long uid;		 /* -1: not given */
+	char path[1024];	 /* of the cgroup; "": not known */
+	struct in6_addr address; /* of the namespace; :: not given */
 };
 struct explanation {
 	struct wm_call *call;
@@ -82,6 +84,16 @@ static bool read_number(struct wm_call *c, const char *name, uint64_t max, uint6
 	return true;
 }
 
+static bool read_client(struct wm_call *c, struct client *to)
+{
+	const char *text = wm_http_query(c->req, "client");
+
+	if (!text || !*text || !wm_kube_address_parse(text, &to->address))
+		return true;
+	wm_answer_text(c, 400, "client: an IP address is wanted");
+	return false;
+}
+
 static bool read_question(struct wm_call *c, struct explanation *x)
 {
 	const char *protocol = wm_http_query(c->req, "protocol");
@@ -103,6 +115,8 @@ static bool read_question(struct wm_call *c, struct explanation *x)
 		wm_answer_text(c, 400, "family is 4 or 6, protocol is tcp or udp");
 		return false;
 	}
+	if (!read_client(c, &x->client))
+		return false;
 	x->port = (uint16_t)port;
 	x->family = !family ? 0 : family == 4 ? AF_INET : AF_INET6;
 	x->proto = protocol && *protocol == 'u' ? IPPROTO_UDP : IPPROTO_TCP;
@@ -282,6 +296,21 @@ static void look_at_programs(struct explanation *x)
 		look_at_client(x, h);
 	if (!x->covered && !x->verdict)
 		x->verdict = "not steered";
+}
+
+/* Of which pod is who dials? */
+static void say_pod(struct explanation *x)
+{
+	const struct client *c = &x->client;
+	const struct wm_kube_pod_here *pod;
+	struct wm_kube_cgroup at;
+
+	if (!x->api->d.pods)
+		return;
+	pod = wm_kube_pods_of(x->api->d.pods, c->path, &c->address, &at);
+	if (pod)
+		say(x, "client", "who dials is of pod %s%s%s", pod->key,
+		    *at.container ? ", container " : "", at.container);
 }
 
 /* --- the destination ----------------------------------------------------------------------------
@@ -520,7 +549,7 @@ static void put_tier(struct wm_json *j, const struct explanation *x, unsigned ti
 	wm_json_close(j, '}');
 }
 
-static void put_client(struct wm_json *j, const struct client *c)
+static void put_client(struct wm_json *j, const struct wm_api *a, const struct client *c)
 {
 	wm_json_kopen(j, "client", '{');
 	wm_json_ku(j, "cgroup", c->cgroup);
@@ -531,6 +560,7 @@ static void put_client(struct wm_json *j, const struct client *c)
 		wm_json_null(j);
 	else
 		wm_json_u64(j, (uint64_t)c->uid);
+	wm_api_put_pod(j, a, c->path, &c->address);
 	wm_json_close(j, '}');
 }
 
@@ -545,7 +575,7 @@ static void put_answer(struct wm_json *j, const struct explanation *x)
 	wm_json_ks(j, "protocol", x->proto == IPPROTO_TCP ? "tcp" : "udp");
 	wm_json_ks(j, "service", x->service);
 	wm_json_ks(j, "subset", x->subset);
-	put_client(j, &x->client);
+	put_client(j, x->api, &x->client);
 	wm_json_ks(j, "verdict", x->verdict);
 	wm_json_kopen(j, "steps", '[');
 	for (unsigned n = 0; n < x->steps_count; n++) {
@@ -585,6 +615,7 @@ void wm_native_explain_connect(struct wm_call *c)
 	}
 	if (x->addressed) {
 		look_at_programs(x);
+		say_pod(x);
 		look_at_frontend(x);
 	}
 	if (x->found)

@@ -38,7 +38,7 @@ struct known_backend {
 };
 struct known_cgroup {
 	uint64_t id;
-	char path[256];
+	char path[512]; /* of pods they are long */
 };
 
 struct watcher {
@@ -199,6 +199,7 @@ static void render(struct wm_flow_streams *x, const struct wm_flow *f, const cha
 	wm_json_ku(&j, "pid", f->pid);
 	wm_json_ku(&j, "uid", f->uid);
 	wm_json_ks(&j, "cgroup", cgroup);
+	wm_api_put_pod(&j, x->api, cgroup, NULL);
 	wm_json_ku(&j, "cookie", f->cookie);
 	wm_json_close(&j, '}');
 	wm_json_done(&j);

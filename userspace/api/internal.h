@@ -565,6 +565,13 @@ void wm_encode_mesh_health(struct wm_json *j, const struct wm_api *a);
 /** Members of an instance: its metadata with a meaning, see metadata/mesh.h. */
 void wm_encode_mesh(struct wm_json *j, const struct wm_instance *i);
 
+/* --- pods.c --- */
+/** Members "pod" and "container" of a process, "" where they are not known; nothing where
+ * Kubernetes is no source. @p cgroup: its path, or ""; @p address: of its network namespace, or
+ * NULL. */
+void wm_api_put_pod(struct wm_json *j, const struct wm_api *a, const char *cgroup,
+		    const struct in6_addr *address);
+
 /* --- handlers --- */
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
 #define O				  X
