@@ -7,6 +7,7 @@
 #include "userspace/dataplane/flows.h"
 #include "waymark/counters.h"
 #include "waymarkctl_owners.h"
+#include "waymarkctl_pods.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -261,16 +262,19 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 		 since_s = now > e->time_ns ? (now - e->time_ns) / 1000000000 : 0;
 	/* the index may have another occupant by now */
 	bool same = known && d->m->backends[e->backend].state >> 16 == e->stamp;
+	json_t *row;
 
-	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s, s:s, s:I}", "service",
-			 known ? ctl_dump_service(d, e->set) : json_null(), "instance",
-			 same ? ctl_dump_instance(d, e->backend) : json_null(), "virtual",
-			 ctl_dump_place(e->vip_be, e->vip_port_be), "address",
-			 ctl_dump_place(e->backend_be, e->backend_port_be), "since_s",
-			 (json_int_t)since_s, "why", wm_reason_text(e->reason), "pid",
-			 o && o->pid ? json_integer(o->pid) : json_null(), "command",
-			 o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
-			 (json_int_t)e->cookie);
+	row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s, s:s, s:I}", "service",
+			known ? ctl_dump_service(d, e->set) : json_null(), "instance",
+			same ? ctl_dump_instance(d, e->backend) : json_null(), "virtual",
+			ctl_dump_place(e->vip_be, e->vip_port_be), "address",
+			ctl_dump_place(e->backend_be, e->backend_port_be), "since_s",
+			(json_int_t)since_s, "why", wm_reason_text(e->reason), "pid",
+			o && o->pid ? json_integer(o->pid) : json_null(), "command",
+			o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
+			(json_int_t)e->cookie);
+	ctl_put_pod(row, d->pods, o ? o->cgroup : "", o ? &o->local : &in6addr_any);
+	return row;
 }
 
 static void dump_connections(struct dump *d)
@@ -281,8 +285,10 @@ static void dump_connections(struct dump *d)
 	for (uint32_t i = 0; owners && i < d->m->connections_cap; i++)
 		if (d->m->connections[i].cookie && d->m->connections[i].time_ns)
 			owners[n++].cookie = d->m->connections[i].cookie;
-	if (n)
+	if (n) {
 		ctl_owners_find(owners, n);
+		d->pods = ctl_pods(d->c);
+	}
 	for (uint32_t i = 0; i < d->m->connections_cap; i++) {
 		const struct wm_connection e = d->m->connections[i];
 		json_t *row;
@@ -410,6 +416,7 @@ int ctl_dump_look(const struct ctl *c, const char *what, void (*fn)(struct dump 
 	free(d.services);
 	free(d.hashes);
 	json_decref(d.instances);
+	json_decref(d.pods);
 	wm_inspect_close(d.x);
 	*ret_rows = d.rows;
 	return 0;

@@ -13,6 +13,7 @@ struct dump {
 	struct by_hash *hashes; /* of the sets' services, in order */
 	size_t hashes_count;
 	json_t *instances; /* by number of the backend, of a running agent */
+	json_t *pods;	   /* as ctl_pods(), for who has a socket */
 	json_t *rows;	   /* what is made */
 };
 /** Open the maps, learn the names, have @p fn make the rows. @return 0 with the rows, the caller's;

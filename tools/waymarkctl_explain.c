@@ -4,8 +4,11 @@
 #include "userspace/dataplane/plane.h"
 #include "waymarkctl.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +23,8 @@
 /* --- who dials ----------------------------------------------------------------------------------
  */
 struct client {
-	uint64_t cgroup, netns; /* 0: not known */
+	uint64_t cgroup, netns;		/* 0: not known */
+	char address[INET6_ADDRSTRLEN]; /* of that namespace, "": none */
 	bool has_uid;
 	unsigned uid;
 };
@@ -60,7 +64,28 @@ static bool cgroup_id(const char *path, uint64_t *ret)
 	return true;
 }
 
-static uint64_t netns_of(const char *pid)
+/* An address that others reach this network namespace by. */
+static void read_address(char text[INET6_ADDRSTRLEN])
+{
+	struct ifaddrs *all = NULL, *i;
+
+	if (getifaddrs(&all))
+		return;
+	for (i = all; i && !*text; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_flags & IFF_LOOPBACK)
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET)
+			inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, text,
+				  INET6_ADDRSTRLEN);
+		else if (i->ifa_addr->sa_family == AF_INET6 &&
+			 !IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr))
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, text,
+				  INET6_ADDRSTRLEN);
+	}
+	freeifaddrs(all);
+}
+
+static uint64_t netns_of(const char *pid, char address[INET6_ADDRSTRLEN])
 {
 	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd = -1, its, sock;
 	uint64_t cookie = 0;
@@ -73,6 +98,7 @@ static uint64_t netns_of(const char *pid)
 		fd = sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
 			cookie = 0;
+		read_address(address);
 		setns(own, CLONE_NEWNET);
 	}
 	if (fd >= 0)
@@ -104,7 +130,7 @@ static bool find_client(const struct ctl *c, struct client *x)
 			x->has_uid = true;
 			x->uid = (unsigned)strtoul(line, NULL, 10);
 		}
-		x->netns = netns_of(c->pid);
+		x->netns = netns_of(c->pid, x->address);
 	}
 	if (c->cgroup && !cgroup_id(c->cgroup, &x->cgroup)) {
 		ctl_fail(c, "%s is no cgroup", c->cgroup);
@@ -150,6 +176,8 @@ static bool question(const struct ctl *c, char path[CTL_PATH_MAX])
 		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "&netns=%" PRIu64, x.netns);
 	if (x.has_uid)
 		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "&uid=%u", x.uid);
+	if (*x.address)
+		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "&client=%s", x.address);
 	if (c->udp)
 		snprintf(tail + at, sizeof(tail) - at, "&protocol=udp");
 	return ctl_path(c, path, "/v1/waymark/explain/connect?name=", name, tail);

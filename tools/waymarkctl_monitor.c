@@ -39,7 +39,8 @@ static void show(const json_t *v)
 {
 	json_int_t ms = json_integer_value(json_object_get(v, "time_ms"));
 	time_t at = (time_t)(ms / 1000);
-	char date[16], service[4 * CTL_NAME_MAX], id[4 * CTL_NAME_MAX], process[80], cgroup[1100];
+	char date[16], service[4 * CTL_NAME_MAX], id[4 * CTL_NAME_MAX], process[80], cgroup[1100],
+		pod[4 * CTL_NAME_MAX];
 	struct tm local;
 
 	localtime_r(&at, &local);
@@ -51,9 +52,10 @@ static void show(const json_t *v)
 	       wm_plain(ctl_text(v, "service"), service, sizeof(service)));
 	if (*ctl_text(v, "address"))
 		show_choice(v);
-	printf(" %s[%lld] %s\n", wm_plain(ctl_text(v, "process"), process, sizeof(process)),
+	printf(" %s[%lld] %s%s%s\n", wm_plain(ctl_text(v, "process"), process, sizeof(process)),
 	       (long long)json_integer_value(json_object_get(v, "pid")),
-	       wm_plain(ctl_text(v, "cgroup"), cgroup, sizeof(cgroup)));
+	       wm_plain(ctl_text(v, "cgroup"), cgroup, sizeof(cgroup)),
+	       *ctl_text(v, "pod") ? " of " : "", wm_plain(ctl_text(v, "pod"), pod, sizeof(pod)));
 }
 
 static void take_event(const struct stream *s, json_t *v)

@@ -48,8 +48,15 @@ static void take_message(struct owners *o, const struct nlmsghdr *h)
 	uint64_t cookie = (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0];
 	struct ctl_owner *at = ctl_owner_of(o->all, o->n, cookie);
 
-	if (at)
-		at->inode = m->idiag_inode;
+	if (!at)
+		return;
+	at->inode = m->idiag_inode;
+	if (m->idiag_family == AF_INET6)
+		memcpy(&at->local, m->id.idiag_src, sizeof(at->local));
+	else
+		at->local.s6_addr32[2] = htonl(0xffff);
+	if (m->idiag_family == AF_INET)
+		at->local.s6_addr32[3] = m->id.idiag_src[0];
 }
 
 static void read_answers(struct owners *o, int fd)
@@ -126,9 +133,9 @@ static void visit(struct owners *o, const char *pid)
 	close(fd);
 }
 
-static void read_line(const char *pid, const char *file, const char *after, char *out, size_t cap)
+void ctl_proc_line(const char *pid, const char *file, const char *after, char *out, size_t cap)
 {
-	char path[64], line[512];
+	char path[64], line[1024];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/%s", pid, file);
@@ -152,8 +159,8 @@ static void take_process(struct owners *o, const char *pid, unsigned long inode)
 		if (at->inode != inode || at->pid)
 			continue;
 		at->pid = (int)strtol(pid, NULL, 10);
-		read_line(pid, "comm", "", at->command, sizeof(at->command));
-		read_line(pid, "cgroup", "0::", at->cgroup, sizeof(at->cgroup));
+		ctl_proc_line(pid, "comm", "", at->command, sizeof(at->command));
+		ctl_proc_line(pid, "cgroup", "0::", at->cgroup, sizeof(at->cgroup));
 	}
 }
 

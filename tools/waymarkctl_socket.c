@@ -5,6 +5,8 @@
 #include "userspace/base/clock.h"
 #include "userspace/dataplane/flows.h"
 #include "waymarkctl_dump.h"
+#include "waymarkctl_owners.h"
+#include "waymarkctl_pods.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -25,6 +27,8 @@ struct taken {
 	bool connected;
 	__be32 peer_be[4]; /* v4-mapped if IPv4 */
 	__be16 port_be;
+	struct in6_addr local; /* v4-mapped if IPv4 */
+	const char *cgroup;    /* of the process */
 };
 
 union address {
@@ -49,8 +53,9 @@ static void mapped(const union address *a, struct taken *t)
 /* Of a socket of the process: @return false, closed, where it is no TCP or UDP one. */
 static bool look(struct taken *t)
 {
-	union address peer = {0};
-	socklen_t len = sizeof(int), cookie_len = sizeof(t->cookie), peer_len = sizeof(peer);
+	union address peer = {0}, own = {0};
+	socklen_t own_len = sizeof(own), len = sizeof(int), cookie_len = sizeof(t->cookie),
+		  peer_len = sizeof(peer);
 	int domain = 0;
 
 	if (getsockopt(t->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
@@ -61,6 +66,10 @@ static bool look(struct taken *t)
 	    (t->type != SOCK_STREAM && t->type != SOCK_DGRAM)) {
 		close(t->fd);
 		return false;
+	}
+	if (!getsockname(t->fd, &own.any, &own_len)) {
+		mapped(&own, t);
+		memcpy(&t->local, t->peer_be, sizeof(t->local));
 	}
 	t->connected = !getpeername(t->fd, &peer.any, &peer_len);
 	if (t->connected)
@@ -242,6 +251,7 @@ static void explain(struct dump *d, const struct taken *t)
 
 	if (!in_connections(d, row, t->cookie) && !in_storage(d, row, t))
 		json_object_set_new(row, "why_not", json_string(why_not(d, row, t)));
+	ctl_put_pod(row, d->pods, t->cgroup, &t->local);
 	json_array_append_new(d->rows, row);
 }
 
@@ -263,9 +273,9 @@ static bool split(const char *text, int *pid, int *fd)
 	return end != text && !*end && n >= 0 && n <= INT32_MAX;
 }
 
-static void take(struct dump *d, int pidfd, int number)
+static void take(struct dump *d, int pidfd, int number, const char *cgroup)
 {
-	struct taken t = {.number = number};
+	struct taken t = {.number = number, .cgroup = cgroup};
 
 	t.fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 	if (t.fd < 0 || !look(&t))
@@ -277,23 +287,35 @@ static void take(struct dump *d, int pidfd, int number)
 static void explain_all(struct dump *d)
 {
 	int pid, fd, pidfd;
-	char path[64];
+	char path[64], cgroup[512] = "";
 	struct dirent *e;
 	DIR *dir;
 
 	split(d->c->args[0], &pid, &fd);
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	snprintf(path, sizeof(path), "%d", pid);
+	ctl_proc_line(path, "cgroup", "0::", cgroup, sizeof(cgroup));
+	d->pods = ctl_pods(d->c);
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = fd < 0 ? opendir(path) : NULL;
 	if (fd >= 0)
-		take(d, pidfd, fd);
+		take(d, pidfd, fd, cgroup);
 	while (dir && (e = readdir(dir)))
 		if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
-			take(d, pidfd, (int)strtol(e->d_name, NULL, 10));
+			take(d, pidfd, (int)strtol(e->d_name, NULL, 10), cgroup);
 	if (dir)
 		closedir(dir);
 	if (pidfd >= 0)
 		close(pidfd);
+}
+
+static void show_pod(const json_t *row)
+{
+	const char *pod = ctl_text_or(row, "pod", ""), *id = ctl_text_or(row, "container", "");
+
+	if (*pod)
+		printf("; of pod %s%s%s", pod, *id ? ", container " : "", id);
+	putchar('\n');
 }
 
 static void show(const json_t *row)
@@ -308,11 +330,11 @@ static void show(const json_t *row)
 		       ctl_text_or(row, "peer", "nobody"), ctl_text_or(row, "why_not", ""));
 		if (json_object_get(row, "instance"))
 			printf(" (%s of %s)", id, service);
-		putchar('\n');
+		show_pod(row);
 		return;
 	}
 	printf("fd %lld, %s: %s to %s (%s) became %s (%s) at %s, %lld s ago: %s, tier %lld, "
-	       "balance %s; the instance is %s; kept in %s\n",
+	       "balance %s; the instance is %s; kept in %s",
 	       fd, ctl_text_or(row, "protocol", ""),
 	       json_object_get(row, "datagram") ? "its last datagram" : "connect()",
 	       ctl_text_or(row, "virtual", ""), service, ctl_text_or(row, "address", ""), id,
@@ -322,6 +344,7 @@ static void show(const json_t *row)
 	       (long long)json_integer_value(json_object_get(row, "tier")),
 	       *ctl_text_or(row, "balance", "") ? ctl_text_or(row, "balance", "") : "not told",
 	       ctl_text_or(row, "backend_is", ""), ctl_text_or(row, "kept", ""));
+	show_pod(row);
 }
 
 int ctl_explain_socket(const struct ctl *c)
