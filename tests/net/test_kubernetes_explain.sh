@@ -26,6 +26,13 @@ backend m1 127.1.0.1 9100
 service two '"clusterIP": "10.96.0.12", "ports": [{"name": "http", "port": 80}, {"name": "metrics", "port": 9100}]'
 slice two-1 two '{"name": "http", "port": 8080}, {"name": "metrics", "port": 9100}' "$(endpoint 127.1.0.1 a)"
 service empty '"clusterIP": "10.96.0.11", "ports": [{"port": 80}], "internalTrafficPolicy": "Local"'
+UID_A=0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01 ID=4d1f7e0b9a8c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e
+pod() { # name, uid, address
+	kube put "{\"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"$1\", \"uid\": \"$2\"},
+		\"spec\": {\"nodeName\": \"n1\"}, \"status\": {\"phase\": \"Running\", \"podIP\": \"$3\", \"podIPs\": [{\"ip\": \"$3\"}]}}"
+}
+pod client-1 $UID_A 10.244.1.5
+pod client-2 11111111-7d2b-4a0e-8a5e-2f6f0a4b9c01 10.244.1.7
 start_agent "${KUBERNETES[@]}"
 there() { [ "$(ask_of default/web:80 .verdict 2>/dev/null)" = steered ] && ask_of default/empty:80 .verdict 2>/dev/null; }
 until_ok 60 there >/dev/null || fail "the cluster does not come: $(api "$API/v1/waymark/sources")"
@@ -49,6 +56,45 @@ inside bash -c 'exec 3<>/dev/tcp/10.96.0.12/9100; sleep 300' &
 OTHER=$!
 until_ok 20 row default/two >/dev/null
 check "of a second port" "default/two 10.96.0.12:9100 127.1.0.1:9100" "$(row default/two)"
+
+# --- of which pod: by its cgroup, as kubelet has it with systemd
+POD=$CG/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UID_A//-/_}.slice/cri-containerd-$ID.scope
+mkdir -p "$POD"
+in_pod() (
+	echo "$BASHPID" >"$POD/cgroup.procs"
+	exec "$@"
+)
+NAMED="default/client-1 $ID"
+pods_are() { [ "$(api "$API/v1/waymark/pods" | jq -r '[.[].pod] | sort | join(" ")')" = "$1" ]; }
+until_ok 30 pods_are "default/client-1 default/client-2" || fail "pods: $(api "$API/v1/waymark/pods")"
+"$CTL" --agent "unix:$TMP/http.sock" monitor --json >"$TMP/flows" &
+MONITOR=$!
+in_pod bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo $$ >"$0"; exec sleep 300' "$TMP/pods" &
+until_ok 20 test -s "$TMP/pods" || fail "it does not connect from the pod"
+PODS=$(cat "$TMP/pods")
+of_pod() { "$CTL" --agent "unix:$TMP/http.sock" --json --pin-dir "$PINS" connections | jq -re ".[] | select(.pid == $PODS) | \"\(.pod) \(.container)\""; }
+until_ok 20 of_pod >/dev/null
+check "connections name the pod" "$NAMED" "$(of_pod)"
+check "where there is no agent, they do not" null "$("$CTL" --agent "unix:$TMP/none" --json --pin-dir "$PINS" connections | jq -r ".[] | select(.pid == $PODS) | .pod")"
+check "who is of none" " " "$("$CTL" --agent "unix:$TMP/http.sock" --json --pin-dir "$PINS" connections default/web | jq -r '.[] | select(.pod != "default/client-1") | "\(.pod) \(.container)"')"
+check "explain socket" "$NAMED" "$("$CTL" --agent "unix:$TMP/http.sock" --json --pin-dir "$PINS" explain socket "$PODS" | jq -r '.[0] | "\(.pod) \(.container)"')"
+matches "and in words" "; of pod default/client-1, container $ID" "$("$CTL" --agent "unix:$TMP/http.sock" --pin-dir "$PINS" explain socket "$PODS")"
+check "explain connect" "$NAMED" "$("$CTL" --agent "unix:$TMP/http.sock" explain connect -j --pid "$PODS" default/web:80 | jq -r '.client | "\(.pod) \(.container)"')"
+flow() { # the monitor may have begun after the first
+	in_pod bash -c 'exec 3<>/dev/tcp/10.96.0.10/80'
+	jq -re 'select(.event == "flow" and .pod != "") | "\(.pod) \(.container)"' "$TMP/flows" | head -1 | grep .
+}
+until_ok 20 flow >/dev/null
+check "monitor" "$NAMED" "$(flow)"
+kill "$MONITOR" "$PODS"
+
+# --- and by the address of its network namespace, where the cgroup does not say
+unshare -n bash -c 'ip link add e0 type veth peer name e1 && ip addr add 10.244.1.7/32 dev e0 && ip link set e0 up && exec sleep 300' &
+ALONE=$!
+by_address() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j --pid "$ALONE" default/web:80 | jq -re '.client.pod | select(. != "")'; }
+until_ok 20 by_address >/dev/null
+check "a pod by its address" default/client-2 "$(by_address)"
+kill "$ALONE"
 
 # --- the tables are right, a service without endpoints too
 agrees() {
