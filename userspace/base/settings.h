@@ -89,8 +89,8 @@ void wm_settings_locate(void *where, const struct wm_err *e);
  *  @return settings that changed, or -ENOMEM. */
 int wm_settings_reload(struct wm_settings *s, const struct wm_settings *next,
 		       char ret_left[WM_SETTINGS_NAMES_MAX]);
-/** All settings with their values as a JSON document that wm_settings_load() reads; what is a secret
- *  itself is "hidden". */
+/** All settings with their values as a JSON document that wm_settings_load() reads; what is a
+ * secret itself is "hidden". */
 void wm_settings_dump(const struct wm_settings *s, FILE *out);
 /** The section of the manual page, in roff. */
 void wm_settings_man(FILE *out);
