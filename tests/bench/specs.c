@@ -33,7 +33,7 @@ static void put_instance(unsigned service, unsigned n, unsigned port)
 {
 	static char text[PORTS_MAX][2][32];
 	struct wm_pair meta[PORTS_MAX];
-	char id[48], name[32], address[16];
+	char id[48], name[32], address[48];
 	struct wm_instance_draft d = {.id = id,
 				      .name = name,
 				      .address = address,

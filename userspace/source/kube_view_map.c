@@ -67,7 +67,7 @@ static void external_addresses(struct wm_kube_view *v, const char *key,
 		wm_kube_address_format(&in->external[n], ip);
 		snprintf(text, sizeof(text),
 			 "externalIPs: %s is left out, it is not in "
-			 "source.kubernetes.external_addresses",
+			 "source.kubernetes_external",
 			 ip);
 		tell(v, key, text);
 	}
