@@ -3,6 +3,7 @@
 /* Lists and watches of an API server that plays by the rules, and what it does when it is away, has
  * forgotten, is busy or lets nobody in. See test_kube_hostile.c for servers that do not. */
 #include "kube_peer.h"
+#include "userspace/source/kube_client_internal.h"
 
 TestSuite(kube_client, .init = setup, .fini = teardown, .timeout = 120);
 
@@ -106,6 +107,22 @@ Test(kube_client, a_list_is_made_again_when_the_caller_lost_count)
 	wm_kube_watch_relist(watch);
 	UNTIL_TOLD("end 8;watching");
 	cr_assert_eq(wm_kube_stats(kube)->relists, 1);
+}
+
+Test(kube_client, lists_that_others_wait_for_come_without_a_growing_pause)
+{
+	static const char *const ends[] = {"end 8;", "end 9;", "end 10;", "end 11;"};
+
+	begin(SCENARIO(LIST("7", "", "") "," LIST("8", "", "") "," LIST("9", "", "") "," LIST(
+			       "10", "", "") "," LIST("11", "", ""),
+		       "{" HANG));
+	UNTIL_TOLD("end 7;watching");
+	for (unsigned n = 0; n < sizeof(ends) / sizeof(*ends); n++) {
+		wm_kube_watch_ask(watch);
+		UNTIL_TOLD(ends[n]);
+		cr_assert_eq(watch->relists, 0);
+		cr_assert_eq(watch->not_before_ms, 0);
+	}
 }
 
 Test(kube_client, who_may_not_list_is_told_so_by_name)

@@ -9,7 +9,8 @@
 
 #define PATH_MAX_OCTETS 1024 /* of a resource, with its selectors */
 #define SPREAD_MS	100  /* the first lists of all resources begin within it */
-#define RELIST_MS	1000 /* until a list that was asked for begins */
+#define RELIST_MS	1000 /* until a list begins for which the caller had no memory */
+#define ASKED_MS	20   /* until one begins that others wait for: some ask at a time */
 
 const char *wm_kube_state_name(enum wm_kube_state state)
 {
@@ -270,4 +271,10 @@ void wm_kube_watch_relist(struct wm_kube_watch *w)
 {
 	w->wants_list = true;
 	wm_env_timer_arm(w->timer, RELIST_MS);
+}
+
+void wm_kube_watch_ask(struct wm_kube_watch *w)
+{
+	w->wants_list = w->asked = true;
+	wm_env_timer_arm(w->timer, ASKED_MS);
 }

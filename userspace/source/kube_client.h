@@ -113,3 +113,6 @@ int wm_kube_watch_new(struct wm_kube *k, const char *path, const struct wm_kube_
 void wm_kube_watch_free(struct wm_kube_watch *w); /* NULL ok; nothing is told any more */
 /** List again, soon: the caller lost count. */
 void wm_kube_watch_relist(struct wm_kube_watch *w);
+/** List again at once, others wait for what it says: it did not fail, so no pause of those grows or
+ *  is waited for, but that after a refusal. Not to be asked for again and again. */
+void wm_kube_watch_ask(struct wm_kube_watch *w);

@@ -76,19 +76,31 @@ void wm_kube_failed(struct wm_kube_watch *w, bool elsewhere, const char *why)
 		wm_kube_tell(w, WM_KUBE_AWAY, text);
 }
 
-void wm_kube_list_again(struct wm_kube_watch *w)
+static void begin_anew(struct wm_kube_watch *w)
 {
-	uint64_t pause = doubled(w->k, RETRY_MIN_MS, RETRY_MAX_MS, w->relists);
-	uint64_t at = wm_kube_now(w->k) + pause;
-
 	wm_kube_drop(w);
 	free(w->next);
 	w->next = NULL;
 	w->listed = w->begun = false;
 	w->pages = 0;
 	w->watch_fails = 0;
+}
+
+void wm_kube_list_again(struct wm_kube_watch *w)
+{
+	uint64_t pause = doubled(w->k, RETRY_MIN_MS, RETRY_MAX_MS, w->relists);
+	uint64_t at = wm_kube_now(w->k) + pause;
+
+	begin_anew(w);
 	w->relists += w->relists < 1000;
 	w->not_before_ms = at > w->not_before_ms ? at : w->not_before_ms;
+}
+
+void wm_kube_list_asked(struct wm_kube_watch *w)
+{
+	begin_anew(w);
+	if (!w->refused)
+		w->not_before_ms = 0;
 }
 
 static void refused(struct wm_kube_watch *w, const char *text)

@@ -58,6 +58,7 @@ struct wm_kube_watch {
 	uint64_t not_before_ms, opened_ms, heard_ms;
 	uint64_t told_ms; /* when it was heard of last, by any call */
 	bool wants_list;  /* the caller lost count */
+	bool asked;	  /* and others wait for it */
 	enum wm_kube_state state;
 	char text[WM_KUBE_TEXT_MAX];
 };
@@ -92,6 +93,8 @@ void wm_kube_failed(struct wm_kube_watch *w, bool elsewhere, const char *why);
 void wm_kube_bad_status(struct wm_kube_watch *w);
 /** Begin a list, after a while if the last one was in vain. */
 void wm_kube_list_again(struct wm_kube_watch *w);
+/** Begin one that others wait for: at once, but while a refusal is waited for. */
+void wm_kube_list_asked(struct wm_kube_watch *w);
 /** The text of a Status object that is no success, printable; @return its code, 0: it is none. */
 long wm_kube_status_read(const char *json, size_t len, char *text, size_t cap);
 

@@ -395,8 +395,11 @@ static void step(struct wm_kube_watch *w)
 	uint64_t now;
 
 	if (w->wants_list) {
-		w->wants_list = false;
-		wm_kube_list_again(w);
+		if (w->asked)
+			wm_kube_list_asked(w);
+		else
+			wm_kube_list_again(w);
+		w->wants_list = w->asked = false;
 	}
 	if (w->call || w->ended)
 		look(w);

@@ -278,7 +278,7 @@ static void ask_cluster(struct wm_kubernetes *k)
 	if (k->unknown)
 		return;
 	k->unknown = true;
-	wm_kube_watch_relist(k->resources[NAMESPACES].watch);
+	wm_kube_watch_ask(k->resources[NAMESPACES].watch);
 }
 
 /* A watch was opened again, perhaps at another server: what it brings is not taken before it is
