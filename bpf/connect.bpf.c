@@ -8,6 +8,7 @@
 #include "connections.h"
 #include "failed.h"
 #include "flow.h"
+#include "left_out.h"
 #include "waymark/affinity.h"
 #include "waymark/choose.h"
 #include "waymark/refusal.h"
@@ -17,7 +18,7 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-/* Of one run of the programs, or taken over from those before (dataplane/affinity.c): in no layout.
+/* Of one run of the programs, or taken over from those before (dataplane/kept.c): in no layout.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -697,15 +698,20 @@ static __always_inline int steer_datagram(struct bpf_sock_addr *ctx, struct dial
 	return ALLOW;
 }
 
-/** Is it for us? Where connect() is switched off, what was dialled before is past. */
+/** Is it for us? Where connect() is switched off, or who dials is left alone, what was dialled
+ * before is past. */
 static __always_inline bool enabled(struct bpf_sock_addr *ctx, bool datagram)
 {
 	const struct wm_config *c = config_get();
+	__u32 levels;
 
 	if (!steered(ctx))
 		return false;
-	if (c && c->flags & WM_CONFIG_F_CONNECT)
-		return true;
+	if (c && c->flags & WM_CONFIG_F_CONNECT) {
+		levels = c->flags >> WM_CONFIG_LEVELS_SHIFT;
+		if (!levels || !is_left_out(levels))
+			return true;
+	}
 	if (!datagram)
 		forget(ctx);
 	return false;

@@ -52,6 +52,12 @@ _Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets")
 		   * service is registered, set when its name is in */
 #define WM_CONFIG_F_RECORDS                                                                        \
 	(1u << 5) /* the operator has records of names of ours: none is denied by its form */
+/* Flags from here on: where bit WM_CONFIG_LEVELS_SHIFT + n is set, cgroups that lie n below the
+ * root of all may be among those whose processes are left alone. The plane's own */
+#define WM_CONFIG_LEVELS_SHIFT 16
+#define WM_CONFIG_LEVELS       (0xffffu << WM_CONFIG_LEVELS_SHIFT)
+#define WM_CONFIG_LEVEL_MAX    15
+#define WM_LEFT_OUT_MAX	       4096 /* cgroups that are left alone: as many pods as a node is read of */
 _Static_assert(sizeof(struct wm_config) == 128, "pinned layout");
 
 /* `names`: hash of the case-folded wire name -> what the name stands for. */

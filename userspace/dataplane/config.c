@@ -25,7 +25,8 @@ void wm_plane_reconfigure(struct wm_config *k, const struct wm_config *next)
 	unsigned char *now = (unsigned char *)k + PLACES_AT;
 	const unsigned char *then = (const unsigned char *)next + PLACES_AT;
 	uint32_t flags = next->flags | (k->flags & (WM_CONFIG_F_RELEASE | WM_CONFIG_F_WATCHED |
-						    WM_CONFIG_F_COMPLETE | WM_CONFIG_F_RECORDS));
+						    WM_CONFIG_F_COMPLETE | WM_CONFIG_F_RECORDS |
+						    WM_CONFIG_LEVELS));
 
 	__atomic_store_n(&k->ttl_s, next->ttl_s, __ATOMIC_RELAXED);
 	__atomic_store_n(&k->stale_after_ns, next->stale_after_ns, __ATOMIC_RELAXED);

@@ -134,13 +134,19 @@ struct wm_custom {
 	char refused[240]; /* why it is not in use; empty: it is, or there is none */
 };
 
+enum wm_kept_index {		       /* see wm_kept_maps */
+		     WM_KEPT_AFFINITY, /* which backend a client had */
+		     WM_KEPT_LEFT_OUT, /* cgroups that are left alone */
+		     WM_KEPT_COUNT
+};
+
 struct wm_plane {
 	struct wm_plane_config c; /* strings are our copies */
 	char **lo_devices, **veth_devices, **link_devices;
 	int lock_fd;
 	int map_fd[WM_MAP_COUNT];
-	int affinity_fd;	 /* the connect programs' map, affinity.c; -1: none yet */
-	void *mem[WM_MAP_COUNT]; /* mappings; NULL where a map is not mapped */
+	int kept_fd[WM_KEPT_COUNT]; /* of kept.c; -1: none yet */
+	void *mem[WM_MAP_COUNT];    /* mappings; NULL where a map is not mapped */
 	size_t mem_len[WM_MAP_COUNT];
 	struct wm_plane_map maps[WM_MAP_COUNT];
 	bool cgroup_found; /* c.cgroup is not configured but the root of a mount */
@@ -179,10 +185,16 @@ struct wm_plane {
 	struct wm_frontend_key frontend_at;
 };
 
-/* --- affinity.c: which backend a client had --- */
-/** The map of it: what the programs that an earlier run left attached have, or a new one. @return
- *  fd, or negative errno. */
-int wm_affinity_open(const char *pin_dir);
+/* --- kept.c: maps of the connect programs that go over from run to run --- */
+struct wm_kept_map {
+	const char *name;
+	enum bpf_map_type type;
+	uint32_t key_size, value_size, entries, flags;
+};
+extern const struct wm_kept_map wm_kept_maps[WM_KEPT_COUNT];
+/** The map: what the programs that an earlier run left attached have, or a new one. @return fd, or
+ *  negative errno. */
+int wm_kept_open(const char *pin_dir, const struct wm_kept_map *m);
 
 /* --- libbpf.c: libbpf's messages, and system calls that libbpf 1.1 lacks --- */
 /** Collect libbpf's warnings instead of printing them. Call before any other use of libbpf. */

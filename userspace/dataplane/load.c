@@ -259,9 +259,11 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 	if (rates)
 		bpf_map__set_max_entries(rates,
 					 p->link_devices && *p->link_devices ? WM_RATE_PLACES : 1);
-	kept = bpf_object__find_map_by_name(o, "affinity");
-	if (kept && p->affinity_fd >= 0)
-		(void)bpf_map__reuse_fd(kept, p->affinity_fd); /* else a new one: it is a hint */
+	for (unsigned i = 0; i < WM_KEPT_COUNT; i++) {
+		kept = bpf_object__find_map_by_name(o, wm_kept_maps[i].name);
+		if (kept && p->kept_fd[i] >= 0)
+			(void)bpf_map__reuse_fd(kept, p->kept_fd[i]); /* else a new one: a hint */
+	}
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(o, wm_map_specs[i].name);
 
@@ -562,7 +564,7 @@ const char *wm_plane_custom_refused(const struct wm_plane *p)
 
 int wm_plane_custom_try(const char *path, struct wm_err *e)
 {
-	struct wm_plane p = {.c.custom = path, .events_fd = -1, .affinity_fd = -1};
+	struct wm_plane p = {.c.custom = path, .events_fd = -1, .kept_fd = {-1, -1}};
 	int r = custom_open(path, &p.custom, e);
 
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++)

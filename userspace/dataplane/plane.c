@@ -103,7 +103,9 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return wm_err_set(e, -ENOMEM, "out of memory");
-	p->lock_fd = p->events_fd = p->affinity_fd = -1;
+	p->lock_fd = p->events_fd = -1;
+	for (unsigned i = 0; i < WM_KEPT_COUNT; i++)
+		p->kept_fd[i] = -1;
 	p->zones[0] = zone_of(c->domain);
 	p->zones[1] = zone_of(c->alt_domain);
 	p->zones[2] = zone_of(c->cluster_domain);
@@ -134,7 +136,8 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	}
 	wm_maps_ops(p);
 	wm_flows_unwatched(p); /* whoever watched an earlier run is gone */
-	p->affinity_fd = wm_affinity_open(p->c.pin_dir);
+	for (unsigned i = 0; i < WM_KEPT_COUNT; i++)
+		p->kept_fd[i] = wm_kept_open(p->c.pin_dir, &wm_kept_maps[i]);
 	p->no_tcx = wm_bpf_try_tcx() != 0;
 	wm_progs_load(p);
 	*ret = p;
@@ -159,7 +162,8 @@ void wm_plane_close(struct wm_plane *p)
 		wm_closep(&p->iterators[i]);
 	wm_progs_close(p);
 	wm_maps_close(p);
-	wm_closep(&p->affinity_fd);
+	for (unsigned i = 0; i < WM_KEPT_COUNT; i++)
+		wm_closep(&p->kept_fd[i]);
 	wm_closep(&p->lock_fd);
 	strings_free(p->lo_devices);
 	strings_free(p->veth_devices);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kept.c - maps of the connect programs that are no tables of ours and in no layout: in which they
+ * remember whom a client had, and of the cgroups that are left alone. Each lives as long as a
+ * program that has it, and the next run of the agent takes it over from the programs that it finds
+ * attached. */
+#include "userspace/base/macros.h"
+#include "userspace/dataplane/internal.h"
+#include "waymark/affinity.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAPS_MAX 64 /* of a program: ours have a dozen */
+
+const struct wm_kept_map wm_kept_maps[WM_KEPT_COUNT] = {
+	[WM_KEPT_AFFINITY] = {"affinity", BPF_MAP_TYPE_LRU_HASH, sizeof(struct wm_affinity_key),
+			      sizeof(struct wm_affinity), WM_AFFINITY_MAX, 0},
+	[WM_KEPT_LEFT_OUT] = {"left_out", BPF_MAP_TYPE_HASH, sizeof(uint64_t), sizeof(uint32_t),
+			      WM_LEFT_OUT_MAX, BPF_F_NO_PREALLOC},
+};
+
+struct search {
+	const struct wm_kept_map *map;
+	int fd; /* -1: not found yet */
+};
+
+static bool is_ours(const struct wm_kept_map *m, int fd)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &len) && info.type == m->type &&
+	       !strcmp(info.name, m->name) && info.max_entries == m->entries &&
+	       info.key_size == m->key_size && info.value_size == m->value_size;
+}
+
+/* The map among those of the program of a link. @return fd, -ENOENT. */
+static int of_link(const struct wm_kept_map *m, int link)
+{
+	uint32_t ids[MAPS_MAX], link_len, len;
+	struct bpf_prog_info prog = {.nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids};
+	struct bpf_link_info info = {0};
+	_cleanup_close_ int fd = -1;
+	int map;
+
+	link_len = sizeof(info);
+	len = sizeof(prog);
+	if (bpf_obj_get_info_by_fd(link, &info, &link_len))
+		return -ENOENT;
+	fd = bpf_prog_get_fd_by_id(info.prog_id);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
+		return -ENOENT;
+	for (uint32_t i = 0; i < prog.nr_map_ids && i < MAPS_MAX; i++) {
+		map = bpf_map_get_fd_by_id(ids[i]);
+		if (map >= 0 && is_ours(m, map))
+			return map;
+		if (map >= 0)
+			close(map);
+	}
+	return -ENOENT;
+}
+
+static int look(void *arg, const char *path, const char *name)
+{
+	struct search *x = arg;
+	int link;
+
+	(void)name;
+	if (x->fd >= 0)
+		return 0;
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return 0;
+	x->fd = of_link(x->map, link);
+	close(link);
+	return 0;
+}
+
+int wm_kept_open(const char *pin_dir, const struct wm_kept_map *m)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = m->flags);
+	struct search x = {m, -1};
+
+	(void)wm_pins_each(pin_dir, "links", look, &x);
+	if (x.fd < 0)
+		x.fd = bpf_map_create(m->type, m->name, m->key_size, m->value_size, m->entries,
+				      &opts);
+	return x.fd;
+}
