@@ -98,9 +98,11 @@ Test(kube_pods, a_list_takes_away_what_does_not_come)
 		 "\"10.244.1.7\"}}");
 	is_there("{\"metadata\":{\"name\":\"c\",\"namespace\":\"x\"}}");
 	wm_kube_pods_begin(p);
+	cr_expect_not(wm_kube_pods_whole(p));
 	is_there(web);
 	wm_kube_pods_skipped(p, "x", "c");
 	wm_kube_pods_end(p);
+	cr_expect(wm_kube_pods_whole(p));
 	cr_expect_eq(wm_kube_pods_count(p), 2);
 	cr_expect_str_eq(name_at("10.244.1.7"), "");
 	cr_expect_str_eq(name_at("10.244.1.5"), "web-1");

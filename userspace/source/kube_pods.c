@@ -12,6 +12,7 @@
 struct wm_kube_pod_table {
 	struct wm_map *by_key; /* namespace/name */
 	unsigned seen;
+	bool whole;
 };
 
 struct wm_kube_pod_table *wm_kube_pods_new(void)
@@ -130,6 +131,12 @@ void wm_kube_pods_end(struct wm_kube_pod_table *p)
 		if (pod->seen != p->seen)
 			drop(p, pod);
 	}
+	p->whole = true;
+}
+
+bool wm_kube_pods_whole(const struct wm_kube_pod_table *p)
+{
+	return p->whole;
 }
 
 const struct wm_kube_pod_here *wm_kube_pods_next(const struct wm_kube_pod_table *p, size_t *pos)

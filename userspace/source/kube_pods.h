@@ -30,6 +30,8 @@ int wm_kube_pods_gone(struct wm_kube_pod_table *p, const char *json, size_t len,
 void wm_kube_pods_skipped(struct wm_kube_pod_table *p, const char *namespace, const char *name);
 void wm_kube_pods_begin(struct wm_kube_pod_table *p);
 void wm_kube_pods_end(struct wm_kube_pod_table *p);
+/** Was a list of them read to its end? */
+bool wm_kube_pods_whole(const struct wm_kube_pod_table *p);
 
 /** @return NULL: nobody's. Borrowed until the next object. Cost O(pods). */
 const struct wm_kube_pod_here *wm_kube_pods_at(const struct wm_kube_pod_table *p,
