@@ -4,6 +4,7 @@
  */
 #include "agent.h"
 
+#include "agent_left_out.h"
 #include "agent_sources.h"
 #include "change_log.h"
 #include "config.h"
@@ -87,6 +88,7 @@ struct wm_agent {
 	struct wm_reload *reload;
 	struct wm_sync *sync; /* NULL: sync.mode is off */
 	struct wm_agent_sources *sources;
+	struct wm_agent_left_out *left_out;
 	uint64_t indexing_ms; /* when it began */
 	uint64_t watchdog_ms;
 	struct wm_err plane_error;
@@ -790,6 +792,14 @@ static int start_listeners(struct wm_agent *a, struct wm_err *e)
 	return 0;
 }
 
+static int start_left_out(struct wm_agent *a, struct wm_err *e)
+{
+	int r = wm_agent_left_out_new(a->loop, a->plane, wm_agent_sources_pods(a->sources),
+				      &a->left_out);
+
+	return r ? wm_err_set(e, r, "out of memory: pods") : 0;
+}
+
 static int start_reconcile(struct wm_agent *a, struct wm_err *e)
 {
 	if (!a->plane || !a->settings.kernel_connect)
@@ -854,17 +864,29 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 	static const struct {
 		const char *name;
 		int (*fn)(struct wm_agent *, struct wm_err *);
-	} steps[] = {{"name", find_name},	   {"address", find_address},
-		     {"loop", start_loop},	   {"registry", start_registry},
-		     {"sources", start_sources},   {"tables", start_tables},
-		     {"drains", start_drains},	   {"health", start_health},
-		     {"events", start_events},	   {"listeners", start_listeners},
-		     {"outliers", start_outliers}, {"reconcile", start_reconcile},
-		     {"truth", start_truth},	   {"index", start_index},
-		     {"dns", start_dns},	   {"snapshots", start_keep},
-		     {"rules", start_rules},	   {"definitions", start_definitions},
-		     {"policies", start_policies}, {"reload", start_reload},
-		     {"mesh", start_sync},	   {"http", start_http}};
+	} steps[] = {{"name", find_name},
+		     {"address", find_address},
+		     {"loop", start_loop},
+		     {"registry", start_registry},
+		     {"sources", start_sources},
+		     {"tables", start_tables},
+		     {"drains", start_drains},
+		     {"health", start_health},
+		     {"events", start_events},
+		     {"listeners", start_listeners},
+		     {"outliers", start_outliers},
+		     {"reconcile", start_reconcile},
+		     {"left_out", start_left_out},
+		     {"truth", start_truth},
+		     {"index", start_index},
+		     {"dns", start_dns},
+		     {"snapshots", start_keep},
+		     {"rules", start_rules},
+		     {"definitions", start_definitions},
+		     {"policies", start_policies},
+		     {"reload", start_reload},
+		     {"mesh", start_sync},
+		     {"http", start_http}};
 	struct wm_agent *a = calloc(1, sizeof(*a));
 	int r = 0;
 
@@ -933,6 +955,7 @@ void wm_agent_stop(struct wm_agent *a)
 	if (a->dns)
 		wm_dns_server_near(a->dns, NULL);
 	wm_api_free(a->api);
+	wm_agent_left_out_free(a->left_out);
 	wm_agent_sources_free(a->sources);
 	wm_dns_server_free(a->dns);
 	wm_serve_dns_end(&a->settings);

@@ -311,6 +311,11 @@ static void say_pod(struct explanation *x)
 	if (pod)
 		say(x, "client", "who dials is of pod %s%s%s", pod->key,
 		    *at.container ? ", container " : "", at.container);
+	if (!pod || !pod->out)
+		return;
+	say(x, "client",
+	    "its annotation " WM_KUBE_STEER_KEY " takes it out: the call goes on untouched");
+	x->verdict = "not steered";
 }
 
 /* --- the destination ----------------------------------------------------------------------------
