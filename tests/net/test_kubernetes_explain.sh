@@ -27,8 +27,8 @@ service two '"clusterIP": "10.96.0.12", "ports": [{"name": "http", "port": 80}, 
 slice two-1 two '{"name": "http", "port": 8080}, {"name": "metrics", "port": 9100}' "$(endpoint 127.1.0.1 a)"
 service empty '"clusterIP": "10.96.0.11", "ports": [{"port": 80}], "internalTrafficPolicy": "Local"'
 UID_A=0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01 ID=4d1f7e0b9a8c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e
-pod() { # name, uid, address
-	kube put "{\"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"$1\", \"uid\": \"$2\"},
+pod() { # name, uid, address, annotations
+	kube put "{\"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"$1\", \"uid\": \"$2\", \"annotations\": {${4:-}}},
 		\"spec\": {\"nodeName\": \"n1\"}, \"status\": {\"phase\": \"Running\", \"podIP\": \"$3\", \"podIPs\": [{\"ip\": \"$3\"}]}}"
 }
 pod client-1 $UID_A 10.244.1.5
@@ -87,6 +87,30 @@ flow() { # the monitor may have begun after the first
 until_ok 20 flow >/dev/null
 check "monitor" "$NAMED" "$(flow)"
 kill "$MONITOR" "$PODS"
+
+# --- an annotation takes a pod out, through a restart
+dials_as() { # whether the pod comes to the cluster IP
+	in_pod timeout 2 bash -c 'exec 3<>/dev/tcp/10.96.0.10/80' 2>/dev/null
+}
+left_alone() { ! dials_as; }
+OUT='"waymark.io/steer": "false"'
+pod client-1 $UID_A 10.244.1.5 "$OUT"
+until_ok 30 left_alone && echo "ok: who is taken out is steered no more" || fail "who is taken out is steered"
+check "others are" w1 "$(inside curl -s --max-time 5 http://10.96.0.10/ | grep -o '^w[0-9]')"
+as_pod() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j --cgroup "$POD" default/web:80 | jq -r "$1"; }
+check "explain says so" "not steered" "$(as_pod .verdict)"
+matches "and why" "waymark.io/steer takes it out" "$(as_pod '.steps[].text')"
+stop_cluster
+stop_agent
+left_alone && echo "ok: without an agent too" || fail "it is steered while no agent runs"
+start_agent "${KUBERNETES[@]}"
+until_ok 60 there >/dev/null || fail "it does not come back"
+left_alone && echo "ok: after a restart, before the Pods are known" || fail "it is steered after a restart"
+start_cluster
+until_ok 60 pods_are "default/client-1 default/client-2" || fail "the Pods do not come back"
+left_alone && echo "ok: and when they are" || fail "it is steered again"
+pod client-1 $UID_A 10.244.1.5
+until_ok 30 dials_as && echo "ok: and is again without it" || fail "without the annotation it is not steered"
 
 # --- and by the address of its network namespace, where the cgroup does not say
 unshare -n bash -c 'ip link add e0 type veth peer name e1 && ip addr add 10.244.1.7/32 dev e0 && ip link set e0 up && exec sleep 300' &
