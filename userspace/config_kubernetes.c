@@ -3,6 +3,7 @@
 #include "config_kubernetes.h"
 
 #include "userspace/base/prefix.h"
+#include "userspace/model/scope.h"
 #include "userspace/source/kube_client.h"
 
 #include <errno.h>
@@ -45,6 +46,24 @@ static int check_servers(const struct wm_settings *s, struct wm_err *e)
 	return 0;
 }
 
+static int check_bare(const struct wm_settings *s, struct wm_err *e)
+{
+	char *const *all = s->source_kubernetes_consul_names;
+
+	for (unsigned n = 0; all[n]; n++) {
+		if (n == WM_KUBERNETES_BARE_MAX)
+			return wm_err_set(e, WM_E_INVALID,
+					  "source.kubernetes_consul_names: at most %d namespaces",
+					  WM_KUBERNETES_BARE_MAX);
+		if (!wm_scope_valid(all[n]))
+			return wm_err_set(e, WM_E_INVALID,
+					  "source.kubernetes_consul_names: \"%.64s\" is no "
+					  "namespace's name",
+					  all[n]);
+	}
+	return 0;
+}
+
 int wm_config_kubernetes(const struct wm_settings *s, const char *node,
 			 struct wm_guard_prefix *external, struct wm_kubernetes_config *ret,
 			 struct wm_err *e)
@@ -53,6 +72,7 @@ int wm_config_kubernetes(const struct wm_settings *s, const char *node,
 	int r = read_external(s, external, &ret->external_count, e);
 
 	r = r ? r : check_servers(s, e);
+	r = r ? r : check_bare(s, e);
 	if (r)
 		return r;
 	if (*file && access(file, R_OK)) {
@@ -71,6 +91,7 @@ int wm_config_kubernetes(const struct wm_settings *s, const char *node,
 	ret->external = external;
 	ret->node_ports = s->source_kubernetes_node_ports;
 	ret->balancers = s->source_kubernetes_balancers;
+	ret->bare = (const char *const *)s->source_kubernetes_consul_names;
 	ret->policies = s->source_kubernetes_policies;
 	ret->instances_max = (unsigned)s->source_kubernetes_instances_max;
 	ret->services_max = (unsigned)s->source_kubernetes_services_max;

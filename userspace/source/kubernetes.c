@@ -8,6 +8,7 @@
 #include "kube_view.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
+#include "userspace/model/scope.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ struct wm_kubernetes {
 	void (*tell)(void *arg, const struct wm_kube_said *said, unsigned count);
 	void *arg;
 	char node[WM_KUBE_NAME_MAX + 1];
+	char bare[WM_KUBERNETES_BARE_MAX][WM_SCOPE_MAX + 1]; /* namespaces; "" ends early */
 };
 
 /* --- into the door -----------------------------------------------------------------------------
@@ -103,19 +105,40 @@ static void on_node_gone(void *arg, const char *node)
 	took(k, wm_source_node_gone(k->source, node));
 }
 
+/* The id of what stands under the bare name for instance @p id, which begins with its namespace, as
+ * a service's key does. @return false: nothing does. */
+static bool bare_id(const struct wm_kubernetes *k, const char *id, char ret[WM_INSTANCE_ID_MAX + 1])
+{
+	for (unsigned n = 0; n < WM_KUBERNETES_BARE_MAX && *k->bare[n]; n++)
+		if (wm_scope_is(id, k->bare[n]))
+			return snprintf(ret, WM_INSTANCE_ID_MAX + 1, "~%s", id) <=
+			       WM_INSTANCE_ID_MAX;
+	return false;
+}
+
 static void on_put(void *arg, const char *node, const struct wm_instance_draft *d,
 		   enum wm_status status, enum wm_lifecycle life)
 {
 	struct wm_kubernetes *k = arg;
+	struct wm_instance_draft bare = *d;
+	char id[WM_INSTANCE_ID_MAX + 1];
 
 	took(k, wm_source_put(k->source, node, d, status, life));
+	if (!bare_id(k, d->id, id))
+		return;
+	bare.id = id;
+	bare.name = wm_scope_bare(d->name);
+	took(k, wm_source_put(k->source, node, &bare, status, life));
 }
 
 static void on_gone(void *arg, const char *node, const char *id)
 {
 	struct wm_kubernetes *k = arg;
+	char bare[WM_INSTANCE_ID_MAX + 1];
 
 	took(k, wm_source_gone(k->source, node, id));
+	if (bare_id(k, id, bare))
+		took(k, wm_source_gone(k->source, node, bare));
 }
 
 static void on_spec(void *arg, const struct wm_service_spec *s)
@@ -523,6 +546,8 @@ int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes
 	k->arg = c->arg;
 	k->unknown = true;
 	snprintf(k->node, sizeof(k->node), "%s", c->node);
+	for (unsigned n = 0; c->bare && n < WM_KUBERNETES_BARE_MAX && c->bare[n]; n++)
+		snprintf(k->bare[n], sizeof(k->bare[n]), "%s", c->bare[n]);
 	r = make(k, c, e);
 	if (!r) {
 		wm_source_list_begin(k->source);

@@ -14,6 +14,8 @@
 #define WM_KUBERNETES	     "kubernetes" /* the source's name */
 #define WM_KUBERNETES_PREFIX "k8s"	  /* of its nodes' names */
 
+#define WM_KUBERNETES_BARE_MAX 16 /* a look through them is made for each instance that is told */
+
 /* A policy that the cluster states for a service. */
 struct wm_kube_said {
 	const char *service; /* namespace/name */
@@ -32,6 +34,9 @@ struct wm_kubernetes_config {
 	const struct wm_guard_prefix *external; /* borrowed for good */
 	unsigned external_count;
 	bool node_ports, balancers, policies;
+	/* Namespaces whose services' instances are those of the bare name, too; NULL ends. At most
+	 * WM_KUBERNETES_BARE_MAX. */
+	const char *const *bare;
 	unsigned instances_max, services_max;
 	/* All policies that the cluster states now, soon after they changed, never before a first
 	 * list of them is whole. Borrowed during the call. */
