@@ -72,6 +72,7 @@ refused 'source.consul_addresses: URLs such as .* not "10.0.0.1:8500"' --set sou
 refused 'source.consul_addresses: wanted, as source.consul_pass_on is set' --set source.consul_pass_on=true
 refused 'source.consul_cert_file, source.consul_key_file: neither' --set source.consul_key_file=/etc/passwd
 refused 'source.kubernetes_external: a network .* not "10.0.0.0/33"' --set source.kubernetes_enabled=true --set source.kubernetes_external=10.0.0.0/33
+refused 'source.kubernetes_consul_names: "A_b" is no namespace' --set source.kubernetes_enabled=true --set source.kubernetes_consul_names=A_b
 refused 'source.kubernetes_api_servers: URLs such as .* not "10.0.0.1:6443"' --set source.kubernetes_enabled=true --set source.kubernetes_api_servers=10.0.0.1:6443
 refused 'source.kubernetes_kubeconfig: cannot read /nonexistent' --set source.kubernetes_enabled=true --set source.kubernetes_kubeconfig=/nonexistent
 refused 'sync.etcd_lease: ' --set sync.etcd_lease=1s

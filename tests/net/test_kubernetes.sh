@@ -56,6 +56,7 @@ gives "and the other" 10.96.0.12:80 w1
 until_ok 20 refused 10.96.0.11:80 && echo "ok: a Service without endpoints refuses" || fail "a Service without endpoints does not refuse"
 until_ok 20 refused 10.96.0.10:81 && echo "ok: and a port that is none" || fail "a port that is none is not refused"
 check "its nodes" "k8s-n1 k8s-n2" "$(api "$API/v1/catalog/nodes" | jq -r '.[].Node' | grep ^k8s- | sort | xargs)"
+check "nothing by its bare name, as nobody said so" 0 "$(api "$API/v1/health/service/web" | jq length)"
 check "its instances in Consul's API" "127.1.0.1 127.1.0.2" "$(api "$API/v1/health/service/default%2Fweb" | jq -r '.[].Service.Address' | sort | xargs)"
 check "their tag and pod" "k8s a" "$(api "$API/v1/health/service/default%2Fweb" | jq -r '.[] | select(.Service.Address == "127.1.0.1") | .Service | .Tags[0] + " " + .Meta.pod')"
 

@@ -11,7 +11,7 @@
 start_cluster
 kubeconfig
 KUBERNETES=(--set source.kubernetes_enabled=true --set "source.kubernetes_kubeconfig=$TMP/kubeconfig"
-	--set source.kubernetes_node=n1 --set kernel.truth_interval=0)
+	--set source.kubernetes_node=n1 --set kernel.truth_interval=0 --set source.kubernetes_consul_names=default,other)
 ask_of() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j "$1" | jq -r "$2"; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
 metric_is() { [ "$(metric "$1")" = "$2" ]; }
@@ -119,6 +119,21 @@ by_address() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j --pid "$A
 until_ok 20 by_address >/dev/null
 check "a pod by its address" default/client-2 "$(by_address)"
 kill "$ALONE"
+
+# --- under its bare name, beside what is registered here under it
+bare() { api "$API/v1/health/service/web" | jq -r '[.[] | "\(.Service.Address) \(.Service.Tags[0] // "none")"] | sort | join(", ")'; }
+bare_is() { [ "$(bare)" = "$1" ]; }
+until_ok 20 bare_is "127.1.0.1 k8s" && echo "ok: Consul's API has the bare name" || check "the bare name" "127.1.0.1 k8s" "$(bare)"
+check "and DNS" 127.1.0.1 "$(ask web.service.mesh.internal)"
+check "an endpoint of several ports" "127.1.0.1 8080" "$(api "$API/v1/health/service/two" | jq -r '.[0].Service | "\(.Address) \(.Port)"')"
+check "what is registered here" 200 "$(register web-here web 127.1.0.2 8080)"
+until_ok 20 bare_is "127.1.0.1 k8s, 127.1.0.2 none" && echo "ok: stands beside it" || fail "both: $(bare)"
+check "and not in the cluster's service" 127.1.0.1 "$(api "$API/v1/health/service/default%2Fweb" | jq -r '.[].Service.Address')"
+slice web-1 web '{"name": "http", "port": 8080}' "$(endpoint 127.1.0.3 b)"
+until_ok 20 bare_is "127.1.0.2 none, 127.1.0.3 k8s" && echo "ok: endpoints come and go under it" || fail "moved: $(bare)"
+slice web-1 web '{"name": "http", "port": 8080}' "$(endpoint 127.1.0.1 a)"
+until_ok 20 bare_is "127.1.0.1 k8s, 127.1.0.2 none" || fail "moved back: $(bare)"
+api -X PUT "$API/v1/agent/service/deregister/web-here"
 
 # --- the tables are right, a service without endpoints too
 agrees() {
