@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net model store registry metadata resolution dataplane */
-/* Cgroups that are left alone: who dials from them, or from below, goes where he said. */
+/* Cgroups that are left alone: who dials from them, or from below, goes where he said. And how a
+ * cgroup is found by its id. */
 #include "connect_fixture.h"
 #include "userspace/dataplane/left_out.h"
+
+#include <linux/capability.h>
+#include <sys/syscall.h>
 
 static char out[300], below[320], other[300];
 static const char *wanted; /* what to leave alone, below the mount */
@@ -103,4 +107,29 @@ Test(connect, the_next_run_leaves_the_same_alone)
 	cr_expect(is_steered(other, VIP4));
 	remove_cgroups();
 	close(server);
+}
+
+/* As in a container whose capabilities are named: no handle opens a directory. */
+Test(connect, a_cgroup_is_found_by_its_id_without_a_handle)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2];
+	char by_handle[300], by_search[300];
+	uint64_t id = 0;
+	int fd;
+
+	make_cgroups();
+	fd = wm_cgroup_open(below, &id);
+	cr_assert(fd >= 0 && !close(fd));
+	cr_assert_eq(wm_cgroup_path(id, by_handle, sizeof(by_handle)), 0);
+	cr_expect_str_eq(by_handle, below);
+	cr_assert_eq(syscall(SYS_capget, &head, caps), 0);
+	caps[0].effective &= ~(1u << CAP_DAC_READ_SEARCH);
+	cr_assert_eq(syscall(SYS_capset, &head, caps), 0);
+	cr_assert_eq(wm_cgroup_path(id, by_search, sizeof(by_search)), 0);
+	cr_expect_str_eq(by_search, below);
+	cr_expect_eq(wm_cgroup_path(UINT64_MAX, by_search, sizeof(by_search)), -ENOENT);
+	caps[0].effective |= 1u << CAP_DAC_READ_SEARCH;
+	cr_assert_eq(syscall(SYS_capset, &head, caps), 0);
+	remove_cgroups();
 }

@@ -3,6 +3,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -13,7 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define FILEID_KERNFS 0xfe /* type of the handles of cgroup directories, <linux/exportfs.h> */
+#define SEARCH_MAX    16384 /* cgroups that are looked at for one, some 5 us each */
+#define FILEID_KERNFS 0xfe  /* type of the handles of cgroup directories, <linux/exportfs.h> */
 
 /* mountinfo writes space, tab, newline and backslash as \ooo. */
 static void unescape(char *s)
@@ -115,6 +117,30 @@ int wm_cgroup_open(const char *path, uint64_t *ret_id)
 	return r;
 }
 
+/* The directory below @p path whose id it is; @p path becomes it. @p left: how many are looked at.
+ */
+static bool search(uint64_t id, char *path, size_t cap, unsigned *left)
+{
+	size_t len = strlen(path);
+	DIR *d = opendir(path);
+	struct dirent *e;
+	bool found = false;
+
+	while (d && !found && *left && (e = readdir(d))) {
+		if (e->d_type != DT_DIR || *e->d_name == '.' ||
+		    (size_t)snprintf(path + len, cap - len, "/%s", e->d_name) >= cap - len)
+			continue;
+		--*left;
+		/* the inode's number is the id: cgroup_id() in the kernel */
+		found = e->d_ino == id || search(id, path, cap, left);
+	}
+	if (!found)
+		path[len] = '\0';
+	if (d)
+		closedir(d);
+	return found;
+}
+
 int wm_cgroup_path(uint64_t id, char *buf, size_t cap)
 {
 	struct {
@@ -122,6 +148,7 @@ int wm_cgroup_path(uint64_t id, char *buf, size_t cap)
 		uint64_t id;
 	} handle = {.head.handle_bytes = sizeof(id), .head.handle_type = FILEID_KERNFS, .id = id};
 	char root[WM_PIN_PATH_MAX], proc[32];
+	unsigned left = SEARCH_MAX;
 	_cleanup_close_ int mount_fd = -1, fd = -1;
 	ssize_t n;
 	int r = wm_cgroup_root(root, sizeof(root));
@@ -132,6 +159,11 @@ int wm_cgroup_path(uint64_t id, char *buf, size_t cap)
 	fd = mount_fd < 0 ? -1
 			  : open_by_handle_at(mount_fd, &handle.head,
 					      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == EPERM && mount_fd >= 0 && strlen(root) < cap) {
+		/* a container without CAP_DAC_READ_SEARCH */
+		strcpy(buf, root);
+		return search(id, buf, cap, &left) ? 0 : -ENOENT;
+	}
 	if (fd < 0)
 		return -errno;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
