@@ -185,7 +185,7 @@ struct wm_traits {
 };
 
 /* Checks of the node hang on an instance too, the holder: it has neither id nor service (NULL), is
- * in no list, and is found by its node's `holder` only. */
+ * in no list, and is found by its node's `holder` only. There may be a million: no holes. */
 struct wm_instance {
 	char *id;
 	char *name; /* of its service, in the case that it was registered with; a holder's: "" */
@@ -195,32 +195,29 @@ struct wm_instance {
 	struct in_addr addr4;  /* effective, zero if none */
 	struct in6_addr addr6; /* effective, :: if none */
 	uint16_t port;
+	bool enable_tag_override;
 	unsigned weight_passing, weight_warning;
+	unsigned tags_count, meta_count, tagged_count, checks_count;
+	enum wm_status status;	     /* worst of its checks and its node's; no checks: passing */
+	enum wm_lifecycle lifecycle; /* stated: starting, running, stopping or stopped */
+	uint32_t place;		     /* position in service->instances: registry's */
+	uint32_t number;	     /* metadata's; 0: not indexed */
+	uint32_t waiting; /* dns's: its turn to be indexed by address; 0: it does not wait */
 	char **tags;
-	unsigned tags_count;
 	struct wm_pair *meta; /* sorted by key */
-	unsigned meta_count;
 	struct wm_tagged_address {
 		char *name, *address;
 		uint16_t port;
 	} * tagged; /* sorted by name; as registered (lan_ipv4 and wan_ipv4 are derived on output)
 		     */
-	unsigned tagged_count;
 	const struct wm_traits *traits; /* NULL: states nothing of it */
-	bool enable_tag_override;
-	struct wm_version version; /* of the stored object; a holder's is its node's too */
+	struct wm_version version;	/* of the stored object; a holder's is its node's too */
 	struct wm_check **checks;
-	unsigned checks_count;
-	enum wm_status status;	     /* worst of its checks and its node's; no checks: passing */
-	enum wm_lifecycle lifecycle; /* stated: starting, running, stopping or stopped */
-	uint64_t drain_until_ms;     /* since 1970: leaves then at the latest; 0: no drain */
+	uint64_t drain_until_ms; /* since 1970: leaves then at the latest; 0: no drain */
 	uint64_t create_index;
 	uint64_t modify_index; /* last registration; a check that comes or goes is none */
 	uint64_t hash;	       /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
 	uint64_t row;	       /* store's row number */
-	uint32_t place;	       /* position in service->instances: registry's */
-	uint32_t number;       /* metadata's; 0: not indexed */
-	uint32_t waiting;      /* dns's: its turn to be indexed by address; 0: it does not wait */
 	void *compiled;	       /* resolution's */
 	/* what this node sees of connects to it, see wm_registry_set_passive(); NULL: nothing.
 	 * It is no part of `status`: who is left out is decided in the kernel */

@@ -24,14 +24,14 @@ struct wm_instance_box {
 	struct wm_instance i;	  /* first: a box is found from its instance by a cast */
 	const char *service_name; /* in lower case */
 	TAILQ_ENTRY(wm_instance_box) dirty_entry;
-	bool dead;    /* replaced or deleted, about to be freed */
-	bool dirty;   /* a check's status is newer than the stored row */
-	bool urgent;  /* somebody waits for that: stands first among what is dirty */
-	bool riding;  /* its row is being stored beside the writes of a batch */
-	bool planned; /* a write that is prepared or being stored replaces or removes it */
+	uint32_t bytes;	  /* of memory: this block and its checks' blocks when it was built */
+	bool dead : 1;	  /* replaced or deleted, about to be freed */
+	bool dirty : 1;	  /* a check's status is newer than the stored row */
+	bool urgent : 1;  /* somebody waits for that: stands first among what is dirty */
+	bool riding : 1;  /* its row is being stored beside the writes of a batch */
+	bool planned : 1; /* a write that is prepared or being stored replaces or removes it */
 	struct wm_past past;
 	uint64_t changed; /* number of the last status of a check that was announced */
-	size_t bytes;	  /* of memory: this block and its checks' blocks when it was built */
 };
 TAILQ_HEAD(wm_instance_boxes, wm_instance_box);
 
