@@ -163,8 +163,10 @@ void wm_native_connections(struct wm_call *c)
 		return;
 	}
 	if (!wm_params_number(c, "limit", 1, ROWS_MAX, &limit) ||
-	    !wm_params_number(c, "after", 0, cap, &after))
+	    !wm_params_number(c, "after", 0, cap, &after)) {
+		wm_plane_connections_done(c->api->d.plane);
 		return;
+	}
 	p.m = wm_tables_memory(c->api->d.tables);
 	if (p.service) {
 		snprintf(name, sizeof(name), "%s", p.service);
@@ -176,6 +178,7 @@ void wm_native_connections(struct wm_call *c)
 	wm_json_open(&j, '{');
 	wm_json_kopen(&j, "connections", '[');
 	from = put_rows(&j, &p, all, (uint32_t)after, cap, (unsigned)limit);
+	wm_plane_connections_done(c->api->d.plane);
 	wm_json_close(&j, ']');
 	wm_json_key(&j, "after");
 	if (from < cap)

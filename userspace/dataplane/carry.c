@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 struct wm_carry {
+	struct wm_plane *plane; /* whose `to` is */
 	struct wm_connection *from, *to;
 	uint32_t from_cap, to_cap;
 	size_t len;
@@ -39,8 +40,12 @@ struct wm_carry *wm_carry_new(struct wm_plane *p)
 	if (m == MAP_FAILED)
 		goto none;
 	c->from = m;
+	if (!wm_plane_connections(p, &c->to_cap)) {
+		munmap(m, c->len);
+		goto none;
+	}
+	c->plane = p;
 	c->to = p->mem[WM_MAP_CONNECTIONS];
-	c->to_cap = wm_connections_cap(&p->c);
 	return c;
 none:
 	free(c);
@@ -52,6 +57,7 @@ void wm_carry_free(struct wm_carry *c)
 	if (!c)
 		return;
 	munmap(c->from, c->len);
+	wm_plane_connections_done(c->plane);
 	free(c);
 }
 

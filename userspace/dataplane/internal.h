@@ -148,6 +148,7 @@ struct wm_plane {
 	int kept_fd[WM_KEPT_COUNT]; /* of kept.c; -1: none yet */
 	void *mem[WM_MAP_COUNT];    /* mappings; NULL where a map is not mapped */
 	size_t mem_len[WM_MAP_COUNT];
+	unsigned connections_used; /* who looks at them: mapped only as long */
 	struct wm_plane_map maps[WM_MAP_COUNT];
 	bool cgroup_found; /* c.cgroup is not configured but the root of a mount */
 	bool staged;	   /* the maps are pinned in new/ until wm_plane_attach() */

@@ -298,11 +298,13 @@ int wm_maps_map(struct wm_plane *p, struct wm_err *e)
 		describe(p, i, each[i]);
 		if (!(s->flags & BPF_F_MMAPABLE))
 			continue;
+		p->mem_len[i] = len;
+		if (i == WM_MAP_CONNECTIONS) /* when somebody looks at them */
+			continue;
 		m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, p->map_fd[i], 0);
 		if (m == MAP_FAILED)
 			return wm_err_set(e, -errno, "mapping %s: %s", s->name, strerror(errno));
 		p->mem[i] = m;
-		p->mem_len[i] = len;
 	}
 	config = p->mem[WM_MAP_CONFIG];
 	if (!config->seed[0] && !config->seed[1] &&
@@ -318,6 +320,7 @@ void wm_maps_close(struct wm_plane *p)
 			munmap(p->mem[i], p->mem_len[i]);
 		p->mem[i] = NULL;
 	}
+	p->connections_used = 0;
 	close_fds(p);
 }
 
@@ -341,10 +344,34 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 	};
 }
 
-const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap)
+const struct wm_connection *wm_plane_connections(struct wm_plane *p, uint32_t *ret_cap)
 {
+	void **at = &p->mem[WM_MAP_CONNECTIONS];
+	void *m;
+
 	*ret_cap = wm_connections_cap(&p->c);
-	return p->mem[WM_MAP_CONNECTIONS];
+	if (!*at) {
+		m = mmap(NULL, p->mem_len[WM_MAP_CONNECTIONS], PROT_READ | PROT_WRITE, MAP_SHARED,
+			 p->map_fd[WM_MAP_CONNECTIONS], 0);
+		if (m == MAP_FAILED)
+			return NULL;
+		*at = m;
+	}
+	p->connections_used++;
+	return *at;
+}
+
+uint32_t wm_plane_connections_max(const struct wm_plane *p)
+{
+	return wm_connections_cap(&p->c);
+}
+
+void wm_plane_connections_done(struct wm_plane *p)
+{
+	if (--p->connections_used)
+		return;
+	munmap(p->mem[WM_MAP_CONNECTIONS], p->mem_len[WM_MAP_CONNECTIONS]);
+	p->mem[WM_MAP_CONNECTIONS] = NULL;
 }
 
 unsigned wm_plane_maps(const struct wm_plane *p, const struct wm_plane_map **ret)

@@ -307,10 +307,13 @@ static bool free_entry(struct wm_connection *e, struct wm_backend_live *live, ui
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
 			      uint64_t before_ns)
 {
-	struct wm_connection *all = p->mem[WM_MAP_CONNECTIONS];
-	uint32_t cap = wm_connections_cap(&p->c);
+	struct wm_connection *all;
+	uint32_t cap;
 	unsigned freed = 0;
 
+	if (!wm_plane_connections(p, &cap))
+		return 0; /* with the next round */
+	all = p->mem[WM_MAP_CONNECTIONS];
 	for (uint32_t i = 0; i < cap; i++) {
 		struct wm_connection e = all[i];
 
@@ -318,5 +321,6 @@ unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const u
 			freed +=
 				free_entry(&all[i], p->mem[WM_MAP_BACKEND_LIVE], p->c.backends, &e);
 	}
+	wm_plane_connections_done(p);
 	return freed;
 }

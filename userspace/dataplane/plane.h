@@ -184,8 +184,12 @@ bool wm_plane_none_connected(struct wm_plane *p, const uint32_t *list, uint32_t 
  *  first began. @return how many. */
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
 			      uint64_t before_ns);
-/** What open sockets are connected by, as layout.h has it; programs write it meanwhile. */
-const struct wm_connection *wm_plane_connections(const struct wm_plane *p, uint32_t *ret_cap);
+/** What open sockets are connected by, as layout.h has it; programs write it meanwhile. It is
+ * mapped until wm_plane_connections_done() was called as often: with all its pages it would be most
+ * of an idle agent's memory. Cost some 0.2 ms. @return NULL: not now. */
+const struct wm_connection *wm_plane_connections(struct wm_plane *p, uint32_t *ret_cap);
+void wm_plane_connections_done(struct wm_plane *p);
+uint32_t wm_plane_connections_max(const struct wm_plane *p); /* entries */
 /** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
  *  meanwhile. NULL: nobody looks. */
 const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p);

@@ -64,7 +64,7 @@ static void take(struct wm_reconcile *r, const struct wm_pass_result *x)
 	unsigned freed;
 
 	r->counters[WM_RECONCILE_PASSES]++;
-	(void)wm_plane_connections(r->plane, &cap);
+	cap = wm_plane_connections_max(r->plane);
 	if (x->error || x->unseen || x->unseen_error) {
 		fail(r, x->error ? x->error : x->unseen_error);
 		return;

@@ -213,8 +213,11 @@ static bool look_at_connections(struct wm_truth_pass *p)
 			continue;
 		}
 		unseen(p, "connections: more than %d whose backends have changed", SUSPECTS_MAX);
-		return false;
+		cap = 0;
+		break;
 	}
+	if (all)
+		wm_plane_connections_done(p->c.plane);
 	return all && p->at < cap;
 }
 
