@@ -826,6 +826,42 @@ Test(plane, full_hashes_say_so)
 	wm_plane_close(p);
 }
 
+Test(plane, a_walk_that_reads_ahead_meets_each_entry_once)
+{
+	enum { ENTRIES = 1500 };
+	struct wm_plane_config c = small();
+	const struct wm_plane_ops *ops;
+	struct wm_frontend_key k = {.proto = 6};
+	struct wm_frontend v = {.set = 1};
+	bool seen[ENTRIES] = {false};
+	unsigned count = 0;
+	struct wm_plane *p;
+
+	c.frontends = 2 * ENTRIES;
+	p = open_ok(&c, false);
+	ops = wm_plane_ops(p);
+	for (uint16_t i = 0; i < ENTRIES; i++) {
+		k.port_be = i;
+		v = (struct wm_frontend){.set = i};
+		cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
+	}
+	ops->ahead(ops->arg, true);
+	for (bool first = true; !ops->frontend_next(ops->arg, first, &k, &v); first = false) {
+		cr_assert_lt(k.port_be, ENTRIES);
+		cr_assert_eq(v.set, k.port_be);
+		cr_assert_eq(v.seal, 0, "an entry that is sound");
+		cr_assert_not(seen[k.port_be]);
+		seen[k.port_be] = true;
+		count++;
+		cr_assert_eq(ops->frontend_del(ops->arg, &k), 0);
+	}
+	cr_assert_eq(count, ENTRIES);
+	cr_assert_eq(ops->frontend_next(ops->arg, true, &k, &v), -ENOENT);
+	ops->ahead(ops->arg, false);
+	cr_assert_eq(ops->frontend_next(ops->arg, true, &k, &v), -ENOENT);
+	wm_plane_close(p);
+}
+
 /* Output of bpftool on a pin, for the field names. */
 static void dump_has(const char *map, const char *const *fields)
 {

@@ -184,6 +184,7 @@ struct wm_plane {
 	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
+	struct wm_ahead *names_ahead, *frontends_ahead; /* NULL: one by one */
 };
 
 /* --- kept.c: maps of the connect programs that go over from run to run --- */
@@ -377,6 +378,15 @@ const struct wm_device *wm_device_of(const struct wm_plane *p, const char *name)
 void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex);
 /** Forget those of devices that are not attached to any more. */
 void wm_pod_asks_sweep(const struct wm_plane *p);
+
+/* --- ahead.c: a walk over a hash map that reads many entries a call --- */
+struct wm_ahead;
+/** @p fd is borrowed. @return NULL without memory. */
+struct wm_ahead *wm_ahead_new(int fd, size_t key_size, size_t value_size);
+void wm_ahead_free(struct wm_ahead *a); /* NULL ok */
+/** The next entry; what was deleted since may come. @return 0, -ENOENT at the end, another errno.
+ */
+int wm_ahead_next(struct wm_ahead *a, bool first, void *key, void *value);
 
 /* --- carry.c: connections from the tables that are pinned to those that are staged --- */
 struct wm_carry;

@@ -444,8 +444,15 @@ static int name_next(void *arg, bool first, struct wm_name_key *k, struct wm_nam
 {
 	struct wm_plane *p = arg;
 	struct wm_name_key next;
-	int r = bpf_map_get_next_key(p->map_fd[WM_MAP_NAMES], first ? NULL : &p->name_at, &next);
+	int r;
 
+	if (p->names_ahead) {
+		r = wm_ahead_next(p->names_ahead, first, k, v);
+		if (!r)
+			v->seal = v->seal != name_seal(k, v);
+		return r;
+	}
+	r = bpf_map_get_next_key(p->map_fd[WM_MAP_NAMES], first ? NULL : &p->name_at, &next);
 	if (r)
 		return r;
 	p->name_at = next;
@@ -457,14 +464,36 @@ static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struc
 {
 	struct wm_plane *p = arg;
 	struct wm_frontend_key next;
-	int r = bpf_map_get_next_key(p->map_fd[WM_MAP_FRONTENDS], first ? NULL : &p->frontend_at,
-				     &next);
+	int r;
 
+	if (p->frontends_ahead) {
+		r = wm_ahead_next(p->frontends_ahead, first, k, v);
+		if (!r)
+			v->seal = v->seal != wm_frontend_seal(k, v->set, v->flags);
+		return r;
+	}
+	r = bpf_map_get_next_key(p->map_fd[WM_MAP_FRONTENDS], first ? NULL : &p->frontend_at,
+				 &next);
 	if (r)
 		return r;
 	p->frontend_at = next;
 	*k = next;
 	return frontend_get(arg, k, v);
+}
+
+static void ahead(void *arg, bool on)
+{
+	struct wm_plane *p = arg;
+
+	wm_ahead_free(p->names_ahead);
+	wm_ahead_free(p->frontends_ahead);
+	p->names_ahead = on ? wm_ahead_new(p->map_fd[WM_MAP_NAMES], sizeof(struct wm_name_key),
+					   sizeof(struct wm_name))
+			    : NULL;
+	p->frontends_ahead =
+		on ? wm_ahead_new(p->map_fd[WM_MAP_FRONTENDS], sizeof(struct wm_frontend_key),
+				  sizeof(struct wm_frontend))
+		   : NULL;
 }
 
 void wm_maps_ops(struct wm_plane *p)
@@ -479,6 +508,7 @@ void wm_maps_ops(struct wm_plane *p)
 		.frontend_next = frontend_next,
 		.name_get = name_get,
 		.frontend_get = frontend_get,
+		.ahead = ahead,
 	};
 }
 

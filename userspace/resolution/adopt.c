@@ -245,9 +245,13 @@ int wm_tables_adopt(struct wm_tables *t)
 
 	if (!t->ops)
 		return 0;
+	if (t->ops->ahead)
+		t->ops->ahead(t->ops->arg, true);
 	r = adopt_names(t);
 	if (!r)
 		r = adopt_frontends(t);
+	if (t->ops->ahead)
+		t->ops->ahead(t->ops->arg, false);
 	if (r)
 		return r;
 	adopt_backends(t);

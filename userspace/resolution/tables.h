@@ -37,6 +37,9 @@ struct wm_plane_ops {
 	/* Read one back, -ENOENT: it is not there. */
 	int (*name_get)(void *arg, const struct wm_name_key *k, struct wm_name *v);
 	int (*frontend_get)(void *arg, const struct wm_frontend_key *k, struct wm_frontend *v);
+	/* Until it is off again the walks read many entries at a time, which nobody but who walks
+	 * changes meanwhile. NULL: they do not. */
+	void (*ahead)(void *arg, bool on);
 };
 struct wm_table_memory {
 	struct wm_config *config; /* one */
