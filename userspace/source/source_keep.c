@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define KEEP_MS	  5000 /* from a change to the file: many come at once */
 #define KEEP_STEP 256  /* specs written a turn: some 3 ms */
@@ -218,21 +219,42 @@ static bool read_spec(struct wm_source *s, json_t *j)
 	return !wm_source_spec(s, &x);
 }
 
+/* At once: jansson would ask for it octet by octet. What is too large for one of ours is as if
+ * nothing stood in it. @return NULL: there is none. */
+static char *read_all(const char *path, size_t *ret_len)
+{
+	FILE *f = fopen(path, "re");
+	size_t size = 0;
+	struct stat st;
+	char *text;
+
+	if (!f)
+		return NULL;
+	if (!fstat(fileno(f), &st) && st.st_size <= WM_SOURCE_FILE_MAX)
+		size = (size_t)st.st_size;
+	text = malloc(size + 1);
+	*ret_len = text ? fread(text, 1, size, f) : 0;
+	fclose(f);
+	return text;
+}
+
 void wm_source_recall(struct wm_source *s)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], *text;
 	const char *identity = "";
 	json_t *top, *specs = NULL, *each;
 	json_error_t why;
 	unsigned bad = 0;
 	int version = 0;
-	size_t n;
+	size_t n, len;
 
 	if (!path_of(s, path))
 		return;
-	top = json_load_file(path, 0, &why);
-	if (!top && json_error_code(&why) == json_error_cannot_open_file)
+	text = read_all(path, &len);
+	if (!text)
 		return;
+	top = json_loadb(text, len, 0, &why);
+	free(text);
 	if (json_unpack(top, "{si ss so}", "version", &version, "identity", &identity, "specs",
 			&specs) ||
 	    version != VERSION) {
