@@ -139,19 +139,24 @@ struct wm_source_item *wm_source_add(struct wm_source *s, struct wm_source_node 
 	return i;
 }
 
+void wm_source_free_object(const struct wm_source_item *i, struct wm_instance *object)
+{
+	struct wm_node *n = wm_source_as_node(i, object);
+
+	wm_instance_free(n ? NULL : object, true);
+	wm_node_free(n);
+}
+
 void wm_source_forget_want(struct wm_source_item *i)
 {
-	wm_instance_free(i->want_node ? NULL : i->want, true);
-	wm_node_free(i->want_node);
+	wm_source_free_object(i, i->want);
 	i->want = NULL;
-	i->want_node = NULL;
 }
 
 static void free_item(struct wm_source_item *i)
 {
 	wm_source_forget_want(i);
-	wm_instance_free(i->flying_node ? NULL : i->flying, true);
-	wm_node_free(i->flying_node);
+	wm_source_free_object(i, i->flying);
 	free(i);
 }
 

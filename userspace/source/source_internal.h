@@ -32,7 +32,8 @@ struct wm_source_node {
 	char name[];			   /* as the registry has it, NUL, folded */
 };
 
-/* An instance, or with id "" a node: what the registry has of it, or is to have. */
+/* An instance, or with id "" a node: what the registry has of it, or is to have. There are as many
+ * as endpoints: kept small. */
 struct wm_source_item {
 	TAILQ_ENTRY(wm_source_item) entry, hold_entry; /* of the queue, of what is held */
 	LIST_ENTRY(wm_source_item) node_entry;
@@ -40,23 +41,29 @@ struct wm_source_item {
 	/* What it is to be from now on, detached; of a node its `facts`' holder. NULL: what was
 	 * last given to the registry. */
 	struct wm_instance *want, *flying;
-	struct wm_node *want_node, *flying_node;
-	uint64_t since_ms; /* that it waits, or is held */
-	uint32_t seen;	   /* the list that it was seen in last */
-	bool queued;	   /* in the queue, or to be as soon as it flies no more */
-	bool held;	   /* by the brake */
-	bool gone;	   /* it is to go, or flies to */
-	bool flies;	   /* a write of it is with the registry */
-	bool flying_gone;  /* which removes it */
-	bool stored;	   /* the registry has it, or may have */
-	bool told;	   /* a node: by the source, not only of what is on it */
-	bool usable;	   /* took new connections when it was last told of: counts for the brake */
-	bool came;	   /* it was that once */
+	uint64_t since_ms;    /* that it waits, or is held */
+	uint32_t seen;	      /* the list that it was seen in last */
+	bool queued : 1;      /* in the queue, or to be as soon as it flies no more */
+	bool held : 1;	      /* by the brake */
+	bool gone : 1;	      /* it is to go, or flies to */
+	bool flies : 1;	      /* a write of it is with the registry */
+	bool flying_gone : 1; /* which removes it */
+	bool stored : 1;      /* the registry has it, or may have */
+	bool told : 1;	      /* a node: by the source, not only of what is on it */
+	bool usable : 1; /* took new connections when it was last told of: counts for the brake */
+	bool came : 1;	 /* it was that once */
 	/* the key of the table: */
 	struct wm_source_node *node;
 	char id[];
 };
 TAILQ_HEAD(wm_source_items, wm_source_item);
+
+/* What an item is to be, or flies as, where it is a node; NULL: it is none, or nothing. */
+static inline struct wm_node *wm_source_as_node(const struct wm_source_item *i,
+						const struct wm_instance *holder)
+{
+	return i->service || !holder ? NULL : holder->node;
+}
 
 /* A service of a source, while an instance or a spec of it is there. */
 struct wm_source_service {
@@ -144,6 +151,8 @@ struct wm_source_service *wm_source_service_of(struct wm_source *s, const char *
 /** Nothing is left of it? Then it goes. */
 void wm_source_service_trim(struct wm_source *s, struct wm_source_service *v);
 void wm_source_forget_want(struct wm_source_item *i);
+/** Of @p i: what it is to be, or flies as; NULL ok. */
+void wm_source_free_object(const struct wm_source_item *i, struct wm_instance *object);
 /** Another instance stands under the id: of which service. @return 0, -ENOMEM. */
 int wm_source_move(struct wm_source *s, struct wm_source_item *i, const char *service);
 

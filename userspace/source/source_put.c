@@ -41,8 +41,8 @@ static const struct wm_node *node_here(const struct wm_source *s, const struct w
 	const struct wm_source_item *i = n->self;
 	const struct wm_node *at;
 
-	if (i->want_node || i->flying_node)
-		return i->want_node ? i->want_node : i->flying_node;
+	if (i->want || i->flying)
+		return wm_source_as_node(i, i->want ? i->want : i->flying);
 	if (i->flies)
 		return NULL;
 	at = wm_registry_node_named(s->all->c.registry, n->name);
@@ -119,7 +119,6 @@ int wm_source_node(struct wm_source *s, const char *node, const struct wm_node_d
 	}
 	wm_source_forget_want(n->self);
 	n->self->gone = false;
-	n->self->want_node = want;
 	n->self->want = want->holder;
 	wm_source_queue(s, n->self);
 	return 0;

@@ -59,7 +59,7 @@ static bool is_stored(const struct wm_source *s, const struct wm_source_item *i)
 	    !wm_peer_id_same(&at->holder->version.writer, &i->node->id))
 		return i->flying_gone;
 	if (!*i->id)
-		return i->flying_gone ? false : wm_node_same(at, i->flying_node);
+		return i->flying_gone ? false : wm_node_same(at, i->flying->node);
 	here = wm_node_instance(at, i->id);
 	if (here && !wm_instance_foreign(here))
 		here = NULL;
@@ -68,10 +68,8 @@ static bool is_stored(const struct wm_source *s, const struct wm_source_item *i)
 
 static void free_flying(struct wm_source_item *i)
 {
-	wm_instance_free(i->flying_node ? NULL : i->flying, true);
-	wm_node_free(i->flying_node);
+	wm_source_free_object(i, i->flying);
 	i->flying = NULL;
-	i->flying_node = NULL;
 }
 
 /* An object of ours under the name, as it was before? */
@@ -95,9 +93,7 @@ static bool failed(struct wm_source *s, struct wm_source_item *i, bool again)
 		return true;
 	if (again) {
 		i->want = i->flying;
-		i->want_node = i->flying_node;
 		i->flying = NULL;
-		i->flying_node = NULL;
 		i->queued = true;
 		s->queued++;
 		return true;
@@ -180,10 +176,10 @@ static int encode(struct wm_source *s, struct wm_source_item *i, struct wm_forei
 					.source = true};
 	if (i->gone)
 		return 0;
-	if (!i->want_node)
+	if (i->service)
 		i->want->node = &stub;
 	err = wm_record_put_told(&s->record, i->want);
-	if (!i->want_node)
+	if (i->service)
 		i->want->node = NULL;
 	if (err)
 		return err;
@@ -203,9 +199,7 @@ static void depart(struct wm_source *s, struct wm_source_item *i, struct wm_sour
 	if (i->service && !i->gone)
 		i->node->self->stored = true; /* it is founded with it */
 	i->flying = i->want;
-	i->flying_node = i->want_node;
 	i->want = NULL;
-	i->want_node = NULL;
 	s->counters[WM_SOURCE_COUNT_written]++;
 	s->counters[WM_SOURCE_COUNT_removed] += i->gone;
 	b->items[b->count++] = i;
