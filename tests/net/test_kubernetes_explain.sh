@@ -11,7 +11,7 @@
 start_cluster
 kubeconfig
 KUBERNETES=(--set source.kubernetes_enabled=true --set "source.kubernetes_kubeconfig=$TMP/kubeconfig"
-	--set source.kubernetes_node=n1 --set kernel.truth_interval=0 --set source.kubernetes_consul_names=default,other)
+	--set source.kubernetes_node=n1 --set kernel.truth_interval=0 --set "source.kubernetes_consul_names=default,other")
 ask_of() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j "$1" | jq -r "$2"; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
 metric_is() { [ "$(metric "$1")" = "$2" ]; }
