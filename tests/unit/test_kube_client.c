@@ -125,6 +125,19 @@ Test(kube_client, lists_that_others_wait_for_come_without_a_growing_pause)
 	}
 }
 
+Test(kube_client, who_was_let_in_before_asks_again_soon)
+{
+	begin(SCENARIO(
+		LIST("7", "",
+		     "") ",{'status':403,'json':{'kind':'Status','code':403}}," LIST("8", "", ""),
+		"{" HANG));
+	UNTIL_TOLD("end 7;watching");
+	wm_kube_watch_ask(watch);
+	UNTIL_TOLD("refused: may not list services");
+	cr_assert_leq(watch->not_before_ms, wm_kube_now(kube) + 200);
+	UNTIL_TOLD("end 8;watching");
+}
+
 Test(kube_client, who_may_not_list_is_told_so_by_name)
 {
 	begin("{'" SERVICES "':{'list':[{'status':403,'json':{'kind':'Status','code':403,"

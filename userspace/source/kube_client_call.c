@@ -105,9 +105,12 @@ void wm_kube_list_asked(struct wm_kube_watch *w)
 
 static void refused(struct wm_kube_watch *w, const char *text)
 {
+	/* an API server that has just started refuses what it will allow in a moment */
+	uint64_t least = w->listed_once ? RETRY_MIN_MS : REFUSED_MIN_MS;
+
 	w->k->stats.refused++;
 	w->k->stats.failed++;
-	wait_for(w, doubled(w->k, REFUSED_MIN_MS, REFUSED_MAX_MS, w->refused));
+	wait_for(w, doubled(w->k, least, REFUSED_MAX_MS, w->refused));
 	w->refused += w->refused < 1000;
 	wm_kube_drop(w);
 	wm_kube_tell(w, WM_KUBE_REFUSED, text);
