@@ -28,13 +28,14 @@ PUT /v1/operator/keyring
 PUT /v1/snapshot
 PUT /v1/waymark/keyring
 PUT /v1/waymark/snapshot/restore
+PUT /v1/waymark/sources/:name/release
 PUT /v1/waymark/sync/release" "$(routes true | sort)"
 refused=$(api $API/v1/agent/metrics | jq '.Counters[] | select(.Name == "waymark.api.refused").Count')
 while read -r method path; do
 	matches "$method $path over TCP" "^Permission denied: $method $path is for the agent's Unix socket" "$(api -X "$method" "$API$path")"
 	check "$method $path" 403 "$(code -X "$method" "$API$path")"
 done < <(routes true)
-check "each is counted" 40 $(($(api $API/v1/agent/metrics |
+check "each is counted" 42 $(($(api $API/v1/agent/metrics |
 	jq '.Counters[] | select(.Name == "waymark.api.refused").Count') - refused))
 check "the agent goes on" 200 "$(code $API/v1/agent/self)"
 operator $API/v1/snapshot >"$TMP/a.snapshot"
