@@ -34,9 +34,10 @@ int wm_agent_sources_new(const struct wm_settings *s, struct wm_loop *l, struct 
 	struct wm_agent_sources *a = calloc(1, sizeof(*a));
 	int err = 0;
 
-	if (a)
-		a->door = wm_sources_new(&c);
-	if (!a || !a->door)
+	if (!a)
+		return wm_err_set(e, -ENOMEM, "out of memory: sources");
+	a->door = wm_sources_new(&c);
+	if (!a->door)
 		err = wm_err_set(e, -ENOMEM, "out of memory: sources");
 	if (!err)
 		err = start_consul(a, s, l, r, e);

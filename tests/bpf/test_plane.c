@@ -840,8 +840,8 @@ Test(plane, a_walk_that_reads_ahead_meets_each_entry_once)
 	c.frontends = 2 * ENTRIES;
 	p = open_ok(&c, false);
 	ops = wm_plane_ops(p);
-	for (uint16_t i = 0; i < ENTRIES; i++) {
-		k.port_be = i;
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		k.port_be = (uint16_t)i;
 		v = (struct wm_frontend){.set = i};
 		cr_assert_eq(ops->frontend_put(ops->arg, &k, &v), 0);
 	}
