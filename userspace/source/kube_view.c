@@ -330,6 +330,13 @@ static int add_change(struct wm_kube_view *v, unsigned *count, const struct serv
 	return 0;
 }
 
+static int endpoint_order(const struct slice *a, unsigned i, const struct slice *b, unsigned k)
+{
+	const struct endpoint *x = &a->endpoints[i], *y = &b->endpoints[k];
+
+	return endpoint_cmp(&x->address, slice_text(a, x->pod), &y->address, slice_text(b, y->pod));
+}
+
 /* What may be told otherwise when @p b stands for @p a, of the same service; either may be NULL. */
 static int find_changes(struct wm_kube_view *v, const struct service *s, const struct slice *a,
 			const struct slice *b, unsigned *ret)
@@ -341,16 +348,14 @@ static int find_changes(struct wm_kube_view *v, const struct service *s, const s
 
 	*ret = 0;
 	while (!r && (i < a_count || k < b_count)) {
-		const struct endpoint *x = i < a_count ? &a->endpoints[i] : NULL;
-		const struct endpoint *y = k < b_count ? &b->endpoints[k] : NULL;
-		const char *x_pod = x ? slice_text(a, x->pod) : NULL;
-		const char *y_pod = y ? slice_text(b, y->pod) : NULL;
-		int order = !x ? 1 : !y ? -1 : endpoint_cmp(&x->address, x_pod, &y->address, y_pod);
+		int order = i == a_count ? 1 : k == b_count ? -1 : endpoint_order(a, i, b, k);
+		const struct slice *of = order <= 0 ? a : b;
+		const struct endpoint *ep = order <= 0 ? &a->endpoints[i] : &b->endpoints[k];
 
+		if (order || !ports || !endpoint_same(a, ep, b, &b->endpoints[k]))
+			r = add_change(v, ret, s, ep, slice_text(of, ep->pod));
 		i += order <= 0;
 		k += order >= 0;
-		if (order || !ports || !endpoint_same(a, x, b, y))
-			r = add_change(v, ret, s, order <= 0 ? x : y, order <= 0 ? x_pod : y_pod);
 	}
 	return r;
 }
@@ -435,8 +440,11 @@ static int put_slice(struct wm_kube_view *v, const struct wm_kube_slice *in, str
 {
 	struct service *s = service_get(v, in->meta.namespace, in->service);
 	struct slice *made = NULL;
-	int r = s ? slice_new(v, in, old, &made, e) : wm_err_set(e, -ENOMEM, "out of memory");
+	int r;
 
+	if (!s)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	r = slice_new(v, in, old, &made, e);
 	if (!r && old && old->service != s) { /* it is another service's from now on */
 		r = drop_slice(v, old);
 		old = NULL;
