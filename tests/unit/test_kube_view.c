@@ -203,7 +203,7 @@ static int by_line(const void *a, const void *b)
 
 static void sorted(const char *in, struct wm_buf *ret)
 {
-	char *copy = strdup(in), *at = NULL, *lines[256];
+	char *copy = strdup(in), *at = NULL, *lines[256] = {NULL};
 	size_t n = 0;
 
 	for (char *l = strtok_r(copy, "\n", &at); l && n < 256; l = strtok_r(NULL, "\n", &at))
