@@ -59,11 +59,11 @@ static int read_chain(const struct wm_proof_octets *chain, unsigned count, X509 
 		      STACK_OF(X509) * between, struct wm_err *e)
 {
 	for (unsigned i = 0; i < count; i++) {
-		const uint8_t *p = chain[i].p, *end = p + chain[i].len;
-		X509 *x = chain[i].len <= WM_PROOF_CERT_MAX ? d2i_X509(NULL, &p, (long)chain[i].len)
-							    : NULL;
+		const uint8_t *begin = chain[i].p, *p = begin;
+		size_t len = chain[i].len;
+		X509 *x = len && len <= WM_PROOF_CERT_MAX ? d2i_X509(NULL, &p, (long)len) : NULL;
 
-		if (!x || p != end || (i && !sk_X509_push(between, x))) {
+		if (!x || (size_t)(p - begin) != len || (i && !sk_X509_push(between, x))) {
 			X509_free(x);
 			return wm_err_set(e, WM_E_INVALID, "a certificate cannot be read");
 		}
