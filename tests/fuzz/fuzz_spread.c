@@ -111,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	sent = 0;
 	check(!wm_spread_send(s, "x", 1));
-	virtual_env_pass(&v, 10);
+	virtual_env_pass(&v, 1000); /* ids for lazy links are gathered, for longer after many */
 	check(!wm_spread_linked(s) || sent);
 	wm_spread_free(s);
 	return 0;
