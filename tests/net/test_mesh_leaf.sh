@@ -44,7 +44,7 @@ check "a full member's does not" "" "$(head_of 1 X-Waymark-Partial /v1/catalog/s
 matches "its status says whose word it takes" "role     leaf: 3 services, told by n[12]" "$(ctl_of 3 sync status)"
 matches "metrics of a leaf" "^waymark_leaf_answered_total 3" "$(api_of 3 '/v1/agent/metrics?format=prometheus' | grep leaf_)"
 check "the catalog is written on full members" 400 "$(api_of 3 -o /dev/null -w '%{http_code}' -X PUT -d '{"Node": "x", "Address": "192.0.2.9"}' /v1/catalog/register)"
-on 1 /usr/bin/python3 tools/demo/backend.py db-1 10.77.0.1 5432 &
+(exec nsenter --net="/proc/${NODE_NS[1]}/ns/net" -- /usr/bin/python3 tools/demo/backend.py db-1 10.77.0.1 5432) &
 BACKENDS+=($!)
 until_ok 10 on 1 curl -s http://10.77.0.1:5432/ >/dev/null
 vip=$(ask_of 4 db.virtual.mesh.internal)
