@@ -42,6 +42,7 @@ static __attribute__((unused)) void sweep_cgroups(const char *root)
 	DIR *d = opendir(root);
 	struct dirent *e;
 	static const char prefix[] = "waymark-test-plane-";
+	static const char *const below[] = {"/sub", "/out/deep", "/out", "/other", ""};
 	char path[600];
 	pid_t pid;
 
@@ -51,10 +52,10 @@ static __attribute__((unused)) void sweep_cgroups(const char *root)
 		pid = (pid_t)strtol(e->d_name + sizeof(prefix) - 1, NULL, 10);
 		if (pid <= 0 || !kill(pid, 0))
 			continue;
-		snprintf(path, sizeof(path), "%s/%s/sub", root, e->d_name);
-		rmdir(path);
-		snprintf(path, sizeof(path), "%s/%s", root, e->d_name);
-		rmdir(path);
+		for (size_t i = 0; i < sizeof(below) / sizeof(*below); i++) {
+			snprintf(path, sizeof(path), "%s/%s%s", root, e->d_name, below[i]);
+			rmdir(path);
+		}
 	}
 	if (d)
 		closedir(d);
