@@ -60,6 +60,16 @@ void wm_map_free(struct wm_map *m)
 	free(m);
 }
 
+void wm_map_free_values(struct wm_map *m)
+{
+	size_t pos = 0;
+	void *v;
+
+	while (m && (v = wm_map_next(m, &pos)))
+		free(v);
+	wm_map_free(m);
+}
+
 size_t wm_map_len(const struct wm_map *m)
 {
 	return m->len;

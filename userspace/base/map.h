@@ -8,6 +8,8 @@ struct wm_map;
 /** @param max entries it may hold at most. @return NULL without memory. */
 struct wm_map *wm_map_new(size_t max);
 void wm_map_free(struct wm_map *m); /* keys and values are the owner's */
+/** The same, after each value was given to free(). */
+void wm_map_free_values(struct wm_map *m);
 size_t wm_map_len(const struct wm_map *m);
 /** Bytes of memory that the table itself takes. */
 size_t wm_map_bytes(const struct wm_map *m);

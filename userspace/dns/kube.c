@@ -285,21 +285,11 @@ struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, cons
 	return k;
 }
 
-static void free_values(struct wm_map *m)
-{
-	size_t pos = 0;
-	void *v;
-
-	while (m && (v = wm_map_next(m, &pos)))
-		free(v);
-	wm_map_free(m);
-}
-
 void wm_kube_dns_free(struct wm_kube *k)
 {
 	if (!k)
 		return;
-	free_values(k->scopes);
-	free_values(k->places);
+	wm_map_free_values(k->scopes);
+	wm_map_free_values(k->places);
 	free(k);
 }

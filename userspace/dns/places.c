@@ -440,16 +440,6 @@ struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r)
 	return p;
 }
 
-static void free_values(struct wm_map *m)
-{
-	size_t pos = 0;
-	void *v;
-
-	while (m && (v = wm_map_next(m, &pos)))
-		free(v);
-	wm_map_free(m);
-}
-
 void wm_places_free(struct wm_places *p)
 {
 	if (!p)
@@ -459,11 +449,11 @@ void wm_places_free(struct wm_places *p)
 			p->waiting[n]->waiting = 0;
 	free(p->waiting);
 	wm_timer_free(p->timer);
-	free_values(p->nodes.first);
-	free_values(p->nodes.others);
-	free_values(p->services.first);
-	free_values(p->services.others);
-	free_values(p->known);
-	free_values(p->endings);
+	wm_map_free_values(p->nodes.first);
+	wm_map_free_values(p->nodes.others);
+	wm_map_free_values(p->services.first);
+	wm_map_free_values(p->services.others);
+	wm_map_free_values(p->known);
+	wm_map_free_values(p->endings);
 	free(p);
 }

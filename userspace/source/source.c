@@ -373,16 +373,6 @@ static int take_up(struct wm_source *s)
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-static void free_all(struct wm_map *m)
-{
-	size_t pos = 0;
-	void *x;
-
-	while (m && (x = wm_map_next(m, &pos)))
-		free(x);
-	wm_map_free(m);
-}
-
 void wm_source_free(struct wm_source *s)
 {
 	struct wm_source_batch *b;
@@ -398,9 +388,9 @@ void wm_source_free(struct wm_source *s)
 	while (s->items && (i = wm_map_next(s->items, &pos)))
 		free_item(i);
 	wm_map_free(s->items);
-	free_all(s->nodes);
-	free_all(s->services);
-	free_all(s->scopes);
+	wm_map_free_values(s->nodes);
+	wm_map_free_values(s->services);
+	wm_map_free_values(s->scopes);
 	wm_env_timer_free(s->write_timer);
 	wm_env_timer_free(s->hold_timer);
 	wm_env_timer_free(s->keep_timer);
