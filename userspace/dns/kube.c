@@ -43,6 +43,8 @@ static void tell(struct wm_kube *k, const void *what, size_t len)
 	wm_ready_changed(k->ready, wm_ready_source(what, len));
 }
 
+/* With its slash; of a namespace alone as well, "default/", which wm_scope_len() takes for a name.
+ */
 static size_t scope_len(const char *key)
 {
 	const char *slash = strchr(key, '/');

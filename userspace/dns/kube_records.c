@@ -6,6 +6,7 @@
 #include "internal.h"
 #include "kube.h"
 #include "userspace/metadata/mesh.h"
+#include "userspace/model/scope.h"
 #include "userspace/model/spec.h"
 
 #include <arpa/inet.h>
@@ -25,18 +26,20 @@ static void source(struct wm_reply *r, const char *key)
 	wm_reply_source(r, wm_ready_source(key, strlen(key)));
 }
 
-/* [<host>.]<service>.<namespace>.svc.<zone>; @p host "": none. @return false: it does not fit. */
+/* [<host>.]<service>.<namespace>.svc.<zone>; @p host "": none. @return false: it does not fit,
+ * or is of no namespace. */
 static bool name_of(const struct wm_reply *r, const char *host, const char *key,
 		    uint8_t out[WM_DNS_NAME_MAX + 1])
 {
 	const struct wm_kube_zone *z = wm_kube_zone(r->s->kube);
-	const char *service = strchr(key, '/') + 1;
+	const char *service = wm_scope_bare(key);
+	size_t scope = wm_scope_len(key);
 	size_t at = *host ? wm_wire_label(out, 0, host, strlen(host)) : 0;
 
-	if (*host && !at)
+	if (!scope || (*host && !at))
 		return false;
 	at = wm_wire_label(out, at, service, strlen(service));
-	at = at ? wm_wire_label(out, at, key, (size_t)(service - key) - 1) : 0;
+	at = at ? wm_wire_label(out, at, key, scope) : 0;
 	at = at ? wm_wire_label(out, at, "svc", 3) : 0;
 	if (!at || at + z->len > WM_DNS_NAME_MAX)
 		return false;
