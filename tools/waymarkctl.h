@@ -120,6 +120,9 @@ int ctl_peers(const struct ctl *c);
 int ctl_sync_status(const struct ctl *c);
 /** Concurrent writes that this agent decided. */
 int ctl_conflicts(const struct ctl *c);
+/** Let go what a brake holds back, by a PUT of @p path, and say whether there was any. @return exit
+ *  status. */
+int ctl_release(const struct ctl *c, const char *path);
 int ctl_sync_release(const struct ctl *c);
 int ctl_sources(const struct ctl *c); /* waymarkctl_sources.c */
 int ctl_sources_release(const struct ctl *c);

@@ -140,21 +140,26 @@ static void put_held(const json_t *doc)
 		json_string_value(json_object_get(v, "node")));
 }
 
-int ctl_sync_release(const struct ctl *c)
+int ctl_release(const struct ctl *c, const char *path)
 {
-	char path[CTL_PATH_MAX] = "/v1/waymark/sync/release";
-	json_t *doc;
+	json_t *doc = ctl_fetch(c, "PUT", path, CTL_TIMEOUT_MS, true);
 	long long count;
 
-	if (c->args_count && !ctl_path(c, path, "/v1/waymark/sync/release?node=", c->args[0], ""))
-		return CTL_EXIT_USAGE;
-	doc = ctl_fetch(c, "PUT", path, CTL_TIMEOUT_MS, true);
 	if (!doc || c->json)
 		return ctl_print(c, doc);
 	count = (long long)json_integer_value(json_object_get(doc, "released"));
 	json_decref(doc);
 	puts(count ? "let go: what was held back happens now" : "nothing is held back");
 	return 0;
+}
+
+int ctl_sync_release(const struct ctl *c)
+{
+	char path[CTL_PATH_MAX] = "/v1/waymark/sync/release";
+
+	if (c->args_count && !ctl_path(c, path, "/v1/waymark/sync/release?node=", c->args[0], ""))
+		return CTL_EXIT_USAGE;
+	return ctl_release(c, path);
 }
 
 int ctl_sync_status(const struct ctl *c)

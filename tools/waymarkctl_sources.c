@@ -45,16 +45,8 @@ int ctl_sources(const struct ctl *c)
 int ctl_sources_release(const struct ctl *c)
 {
 	char path[CTL_PATH_MAX];
-	json_t *doc;
-	long long count;
 
 	if (!ctl_path(c, path, "/v1/waymark/sources/", c->args[0], "/release"))
 		return CTL_EXIT_USAGE;
-	doc = ctl_fetch(c, "PUT", path, CTL_TIMEOUT_MS, true);
-	if (!doc || c->json)
-		return ctl_print(c, doc);
-	count = (long long)json_integer_value(json_object_get(doc, "released"));
-	json_decref(doc);
-	puts(count ? "let go: what was held back happens now" : "nothing is held back");
-	return 0;
+	return ctl_release(c, path);
 }
