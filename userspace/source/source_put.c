@@ -149,10 +149,10 @@ static void leave_node(struct wm_source *s, struct wm_source_node *n)
 	}
 }
 
-int wm_source_node_gone(struct wm_source *s, const char *node)
+/* The node that something goes from. */
+static int node_told(struct wm_source *s, const char *node, struct wm_source_node **ret)
 {
 	char name[WM_NODE_NAME_MAX + 1];
-	struct wm_source_node *n;
 	struct wm_err e = {0};
 	int err = judge_node(s, node, &e);
 
@@ -160,11 +160,18 @@ int wm_source_node_gone(struct wm_source *s, const char *node)
 	if (err)
 		return err;
 	wm_source_node_name(s, node, name);
-	n = wm_source_find_node(s, name);
-	if (!n)
-		return WM_E_UNKNOWN;
-	leave_node(s, n);
-	return 0;
+	*ret = wm_source_find_node(s, name);
+	return *ret ? 0 : WM_E_UNKNOWN;
+}
+
+int wm_source_node_gone(struct wm_source *s, const char *node)
+{
+	struct wm_source_node *n;
+	int err = node_told(s, node, &n);
+
+	if (!err)
+		leave_node(s, n);
+	return err;
 }
 
 /* --- instances -------------------------------------------------------------------------------- */
@@ -362,18 +369,13 @@ void wm_source_remove(struct wm_source *s, struct wm_source_item *i)
 
 int wm_source_gone(struct wm_source *s, const char *node, const char *id)
 {
-	char name[WM_NODE_NAME_MAX + 1];
 	struct wm_source_node *n;
 	struct wm_source_item *i;
-	struct wm_err e = {0};
-	int err = judge_node(s, node, &e);
+	int err = node_told(s, node, &n);
 
-	s->counters[WM_SOURCE_COUNT_events]++;
 	if (err)
 		return err;
-	wm_source_node_name(s, node, name);
-	n = wm_source_find_node(s, name);
-	i = n && *id ? wm_source_find(s, n, id) : NULL;
+	i = *id ? wm_source_find(s, n, id) : NULL;
 	if (!i || i->gone)
 		return WM_E_UNKNOWN;
 	leave(s, i);
