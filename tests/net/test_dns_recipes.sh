@@ -6,39 +6,15 @@
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
 . tests/net/upstream.sh
+# shellcheck source=tests/net/recipes.sh
+. tests/net/recipes.sh
 for p in dnsmasq named; do
 	command -v $p >/dev/null || {
 		echo "skipped: $p is not installed (make deps-test)"
 		exit 77
 	}
 done
-recipe() { # the block of docs/dns.md
-	awk -v kind="$1" '$0 == "```" kind {on = 1; next} /^```/ {on = 0} on' docs/dns.md
-}
-serve up 127.0.0.11 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 100.128.0.11"')"
-start_agent
-check "register" 200 "$(register web-1 web 10.1.2.3 80)"
-VIP6=$(vip6 web)
-
-# Names by way of the resolver at an address.
-by() { dig +short +tries=1 +time=5 "@$address" "$@"; }
-is_by() { [ "$(by "${@:2}")" = "$1" ]; }
-begun() {
-	until_ok 20 is_by 10.1.2.3 web.service.mesh.internal || fail "$1 finds our names: $(by web.service.mesh.internal; tail -5 "$TMP/$1.log")"
-}
-tried() { # name of the program; its names of others are not validated here: the root is not there
-	begun "$1"
-	matches "$1: SRV" "^1 1 80 .*mesh.internal.$" "$(by web.service.mesh.internal SRV)"
-	check "$1: over TCP" 10.1.2.3 "$(by +tcp web.service.mesh.internal)"
-	check "$1: the virtual address" "$(vip4 web)" "$(by web.virtual.mesh.internal)"
-	matches "$1: a virtual address' name" "mesh.internal.$" "$(by -x "$VIP6")"
-	check "$1: a name of others" 100.128.0.11 "$(by +cd a.example)"
-	check "$1: a name that is not there" NXDOMAIN "$(dig +tries=1 +time=5 "@$address" none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
-	check "$1: deregister" 200 "$(code -X PUT $API/v1/agent/service/deregister/web-1)"
-	until_ok 10 is_by "" web.service.mesh.internal || fail "$1: what is gone is not kept"
-	check "$1: register" 200 "$(register web-1 web 10.1.2.3 80)"
-	begun "$1" # what was not there is not kept for long either
-}
+recipes_begin
 
 # --- dnsmasq
 address=127.0.0.21
