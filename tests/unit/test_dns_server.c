@@ -177,6 +177,26 @@ Test(server, tcp_answers_in_order_and_in_pieces)
 	close(fd);
 }
 
+Test(server, what_is_asked_before_a_length_that_cannot_be_is_answered)
+{
+	static const uint8_t lengths[][2] = {{0, 0}, {0xff, 0xff}, {0x10, 0x01}};
+	uint8_t out[4096];
+
+	for (unsigned i = 0; i < 3; i++) {
+		size_t n = frame(out, "web.service.mesh.internal", 1);
+		int fd = dial(SOCK_STREAM);
+
+		memcpy(out + n, lengths[i], 2);
+		memcpy(out + n + 2, out, n); /* nobody knows where the next one begins */
+		cr_assert_eq(send(fd, out, 2 * n + 2, 0), (ssize_t)(2 * n + 2));
+		framed(fd);
+		cr_assert_eq(have(1, NULL), 2);
+		cr_assert_leq(receive(fd, out, 1), 0);
+		cr_assert_eq(wm_dns_counters(server)[C_TCP_LENGTH], i + 1);
+		close(fd);
+	}
+}
+
 /* A service that somebody brings, later. */
 static void (*bring)(void *arg, int code);
 static void *bring_arg;

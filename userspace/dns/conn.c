@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TCP_QUERY_MAX 4096 /* octets of a query over TCP; longer closes the connection */
+#define TCP_QUERY_MAX 4096 /* octets of a query over TCP; a longer one ends the connection */
 #define TCP_OUT_MAX                                                                                \
 	(256 * 1024) /* octets that a slow reader may leave unread: then we stop reading */
 /* queries of a connection whose answers others bring: then we stop reading */
@@ -31,7 +31,7 @@ struct wm_dns_conn {
 	bool pads;	  /* TLS, and all of its queries had padding: so have the answers */
 	bool agrees;	  /* the handshake is not over */
 	bool held;	  /* none of its queries is read for now */
-	bool ended;	  /* the client sends no more */
+	bool ended;	  /* the client sends no more, or nothing that could be read */
 	bool serving;	  /* conn_serve() runs: what it is told goes out with the rest */
 	unsigned waiting; /* queries whose answers are still to come, of the lists */
 	struct wm_dns_passed_list passed;
@@ -162,8 +162,13 @@ static bool conn_serve(struct wm_dns_conn *c)
 	while (c->in_len - at >= 2 && has_room(c)) {
 		size_t len = (size_t)c->in[at] << 8 | c->in[at + 1];
 
-		if (len > TCP_QUERY_MAX || !len)
-			return false;
+		if (len > TCP_QUERY_MAX || !len) {
+			/* what was asked before is answered all the same */
+			c->s->counters[WM_DNS_C_TCP_LENGTH]++;
+			c->ended = true;
+			at = c->in_len;
+			break;
+		}
 		if (c->in_len - at < 2 + len)
 			break;
 		if (!conn_query(c, c->in + at + 2, len))
