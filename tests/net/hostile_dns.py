@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""hostile_dns.py - questions that nobody asks in good faith. Behind each a good one is asked on the same socket or
+connection, and must be answered.
+
+hostile_dns.py fixed udp|tcp|tls ADDRESS PORT NAME
+  NAME     of ours, which has one A record
+  fixed    those below; prints what is answered otherwise
+"""
+import socket
+import ssl
+import struct
+import sys
+
+from edns_probes import A, OPT, RD, SOA, TC, Answer, name_wire, opt, option, query
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
+SILENCE = None
+QR, SRV, TSIG, IXFR, AXFR, ANY, CH = 0x8000, 33, 250, 251, 252, 255, 3
+FENCE = 0xFEED  # id of the good questions
+PAUSE = 30  # seconds after which an answer does not come
+
+
+def head(flags=RD, questions=1, answers=0, authorities=0, additionals=0, ident=0x1234):
+    return struct.pack("!HHHHHH", ident, flags, questions, answers, authorities, additionals)
+
+
+def ask(wire, rtype=A, rclass=1, **counts):
+    return head(**counts) + wire + struct.pack("!HH", rtype, rclass)
+
+
+def padded_name(name, octets):
+    """A name below NAME of so many octets on the wire, in labels of 63 where they fit."""
+    end, out = name_wire(name), b""
+    left = octets - len(end)
+    while left:
+        n = min(left, 64)
+        n -= left - n == 1  # no label is empty
+        out += bytes([n - 1]) + b"x" * (n - 1)
+        left -= n
+    return out + end
+
+
+def fixed(name):
+    """what, message, RCODE or SILENCE."""
+    good = name_wire(name)
+    yield "nothing", b"", SILENCE
+    yield "eleven octets", ask(good)[:11], SILENCE
+    yield "a header alone", head(), FORMERR
+    yield "a response", ask(good, flags=QR | RD), SILENCE
+    for opcode in (1, 2, 3, 4, 5, 6, 15):
+        yield f"opcode {opcode}", ask(good, flags=RD | opcode << 11), NOTIMP
+    yield "a cut question", ask(good, flags=RD | TC), FORMERR
+    yield "a pointer to the header", ask(b"\xc0\0"), FORMERR
+    yield "a pointer to itself", ask(b"\xc0\x0c"), FORMERR
+    yield "a pointer to the label before it", ask(b"\3web\xc0\x0c"), FORMERR
+    yield "a pointer beyond the end", ask(b"\3web\xff\xff"), FORMERR
+    yield "a label of 64 octets", ask(b"\x40" + b"x" * 64 + good), FORMERR
+    yield "a label of a kind that is reserved", ask(b"\x80x" + good), FORMERR
+    yield "a label of 63 octets", ask(b"\x3f" + b"x" * 63 + good), NXDOMAIN
+    yield "a name of 255 octets", ask(padded_name(name, 255)), NXDOMAIN
+    yield "a name of 256 octets", ask(padded_name(name, 256)), FORMERR
+    yield "a name of 300 octets", ask(padded_name(name, 300)), FORMERR
+    yield "as many labels as there can be", ask(b"\1x" * ((255 - len(good)) // 2) + good), NXDOMAIN
+    yield "a name that does not end", head() + good[:-1], FORMERR
+    yield "a label that does not end", head() + b"\x3fweb", FORMERR
+    yield "a name without type", head() + good, FORMERR
+    yield "half a class", ask(good)[:-1], FORMERR
+    yield "octets behind the question", ask(good) + b"\0", FORMERR
+    yield "octets behind the OPT", ask(good, additionals=1) + opt() + b"\0", FORMERR
+    yield "two questions", head(questions=2) + (good + b"\0\1\0\1") * 2, FORMERR
+    yield "65,535 questions", ask(good, questions=65535), FORMERR
+    yield "an answer", ask(good, answers=1), FORMERR
+    yield "an authority", ask(good, authorities=1), FORMERR
+    yield "65,535 additionals", ask(good, additionals=65535) + opt(), FORMERR
+    yield "an additional that is not there", ask(good, additionals=1), FORMERR
+
+
+class Way:
+    """A socket or connection over which whole messages go."""
+
+    def __init__(self, kind, address, port):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.kind, self.data, self.count = kind, b"", 0
+        self.s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+        self.s.settimeout(PAUSE)
+        self.s.connect((address, port))
+        if kind == "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self.s = context.wrap_socket(self.s)
+
+    def send(self, message):
+        self.s.send(message) if self.kind == "udp" else self.s.sendall(struct.pack("!H", len(message)) + message)
+
+    def octets(self, n):
+        while len(self.data) < n:
+            more = self.s.recv(65536)
+            if not more:
+                raise EOFError("the connection ended")
+            self.data += more
+        ret, self.data = self.data[:n], self.data[n:]
+        return ret
+
+    def receive(self):
+        return self.s.recv(65535) if self.kind == "udp" else self.octets(struct.unpack("!H", self.octets(2))[0])
+
+
+def answers(way, name, message):
+    """What comes of a message. Userspace may answer it after the kernel has answered the good question behind it: what
+    is to be answered is waited for by its id, which is new each time."""
+    way.count += 1
+    waits, seen, fence = len(message) >= 12 and not message[2] & 0x80, [], False
+    if message or way.kind == "udp":
+        way.send((struct.pack("!H", way.count) + message[2:])[: len(message)])
+    way.send(ask(name_wire(name), ident=FENCE))
+    while not fence or len(seen) < waits:
+        a = Answer(way.receive())
+        if a.id == FENCE:
+            assert not a.rcode and a.counts[1] == 1, f"the good question: RCODE {a.rcode}"
+            fence = True
+        else:
+            assert a.id == way.count and len(seen) < waits, f"an answer to nothing: {a.raw.hex()}"
+            seen.append(a)
+    return seen
+
+
+def wrong(seen, rcode):
+    if not seen:
+        return "" if rcode is SILENCE else "no answer"
+    return "" if seen[0].flags & QR and seen[0].rcode == rcode else f"RCODE {seen[0].rcode}"
+
+
+def run_fixed(way, name):
+    failed = 0
+    for what, message, rcode in fixed(name):
+        said = wrong(answers(way, name, message), rcode)
+        if said:
+            failed += 1
+            print(f"{what}: {said}")
+    return failed
+
+
+def main():
+    _, kind, address, port, name = sys.argv[1:]
+
+    def begin(kind=kind, port=int(port)):
+        return Way(kind, address, port)
+
+    return run_fixed(begin(), name)
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)
