@@ -74,6 +74,22 @@ def fixed(name):
     yield "an authority", ask(good, authorities=1), FORMERR
     yield "65,535 additionals", ask(good, additionals=65535) + opt(), FORMERR
     yield "an additional that is not there", ask(good, additionals=1), FORMERR
+    yield "an additional that is no OPT", ask(good, additionals=1) + b"\0\0\1\0\1" + bytes(4) + b"\0\4abcd", FORMERR
+    yield "a signed question", ask(good, additionals=1) + b"\0" + struct.pack("!HHIH", TSIG, 255, 0, 0), FORMERR
+    yield "an OPT longer than the message", ask(good, additionals=1) + opt()[:-2] + b"\xff\xff", FORMERR
+    yield "an OPT by a pointer", ask(good, additionals=1) + opt(owner=b"\xc0\x0c"), FORMERR
+    yield "an option of three octets", ask(good, additionals=1) + opt(b"\0\x0a\0"), FORMERR
+    yield "an option longer than the OPT", ask(good, additionals=1) + opt(b"\0\x0a\xff\xff"), FORMERR
+    yield "options without data", ask(good, additionals=1) + opt(option(100) * 250), NOERROR
+    yield "a subnet of 255 bits", ask(good, additionals=1) + opt(option(8, b"\0\1\xff\0" + bytes(32))), FORMERR
+    for rclass in (0, CH, 254, 65535):
+        yield f"class {rclass}", ask(good, rclass=rclass), REFUSED
+    for rtype in (0, OPT, 128, 248, 254, 65280, 65535):
+        yield f"type {rtype}", ask(good, rtype), NOERROR
+    for rtype in (AXFR, IXFR):
+        yield f"type {rtype}", ask(good, rtype), NOTIMP
+    for label in (b"\0", b".", b"\\", b"\xff" * 63, b"a.b", b" ", b"%n%s", b'"'):
+        yield f"a label {label[:4]}", ask(bytes([len(label)]) + label + good), NXDOMAIN
 
 
 class Way:
