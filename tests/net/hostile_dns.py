@@ -3,10 +3,12 @@
 """hostile_dns.py - questions that nobody asks in good faith. Behind each a good one is asked on the same socket or
 connection, and must be answered.
 
-hostile_dns.py fixed udp|tcp|tls ADDRESS PORT NAME
+hostile_dns.py fixed|random udp|tcp|tls ADDRESS PORT NAME ARGUMENT...
   NAME     of ours, which has one A record
   fixed    those below; prints what is answered otherwise
+  random   SEED COUNT: NAME's questions with octets changed, cut, doubled, or put behind; each over UDP as over TCP
 """
+import random
 import socket
 import ssl
 import struct
@@ -157,13 +159,49 @@ def run_fixed(way, name):
     return failed
 
 
+def changed(r, name):
+    """A message that was a question."""
+    names = [name_wire(name), name_wire("x." + name), name_wire(name.split(".", 1)[1]), name_wire("n1.node.mesh.internal")]
+    options = [b"", option(10, bytes(range(8))), option(8, b"\0\1\x18\0\xc0\0\2"), option(100, bytes(r.randrange(40)))]
+    m = bytearray(ask(r.choice(names), r.choice([A, SRV, SOA, 28, 16, ANY, 12, 65]), additionals=1))
+    m += opt(b"".join(r.choices(options, k=r.randrange(4))))
+    for _ in range(r.randrange(1, 4)):
+        at = r.randrange(2, len(m)) if len(m) > 2 else len(m)
+        how = r.randrange(5)
+        if how == 0 and at < len(m):
+            m[at] = r.randrange(256)
+        elif how == 1 and at < len(m):
+            m[at] ^= 1 << r.randrange(8)
+        elif how == 2:
+            del m[at:]
+        elif how == 3:
+            m += m[at:][: 4000 - len(m)]
+        else:
+            m[at:at] = r.choice([b"\xc0\x0c", b"\0", b"\xff" * 9, b"\x3f"])
+    return bytes(m)
+
+
+def run_random(way, other, name, seed, count):
+    """Each way says the same of each, but for what does not fit a datagram."""
+    r, failed = random.Random(seed), 0
+    for _ in range(count):
+        m = changed(r, name)
+        one, two = answers(way, name, m), answers(other, name, m)
+        if len(one) != len(two) or (one and not one[0].flags & TC and one[0].alike != two[0].alike):
+            failed += 1
+            print(f"{m.hex()}: {[a.raw.hex() for a in one]} {[a.raw.hex() for a in two]}")
+    return failed
+
+
 def main():
-    _, kind, address, port, name = sys.argv[1:]
+    how, kind, address, port, name, *rest = sys.argv[1:]
 
     def begin(kind=kind, port=int(port)):
         return Way(kind, address, port)
 
-    return run_fixed(begin(), name)
+    if how == "fixed":
+        return run_fixed(begin(), name)
+    return run_random(begin(), begin("tcp", 8600), name, int(rest[0]), int(rest[1]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Questions that nobody asks in good faith (hostile_dns.py): to the kernel and to userspace, over UDP, TCP and TLS.
+# HOSTILE_QUESTIONS (1500), HOSTILE_SEED (1).
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
@@ -21,12 +22,14 @@ start() {
 }
 is_there() { [ "$(ask $NAME)" = 127.1.0.1 ]; }
 hostile() { check "$1" "" "$(tests/net/hostile_dns.py "${@:2}" 2>&1)"; } # text, arguments
+random() { hostile "changed questions, $1" random udp "$2" 8600 $NAME "${HOSTILE_SEED:-1}" "${HOSTILE_QUESTIONS:-1500}"; }
 
 start
 before=$(counter dns_answered)
 hostile "the kernel, IPv4" fixed udp 127.0.0.1 8600 $NAME
 [ $(($(counter dns_answered) - before)) -ge 50 ] || fail "the kernel answered $(($(counter dns_answered) - before)) of them"
 hostile "the kernel, IPv6" fixed udp ::1 8600 $NAME
+random "the kernel" 127.0.0.1
 hostile "TCP" fixed tcp 127.0.0.1 8600 $NAME
 hostile "TLS" fixed tls 127.0.0.1 853 $NAME
 
@@ -40,4 +43,5 @@ stop_agent
 start --set kernel.dns=false
 hostile "userspace, IPv4" fixed udp 127.0.0.1 8600 $NAME
 hostile "userspace, IPv6" fixed udp ::1 8600 $NAME
+random "userspace" 127.0.0.1
 done_testing
