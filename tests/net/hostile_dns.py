@@ -3,10 +3,11 @@
 """hostile_dns.py - questions that nobody asks in good faith. Behind each a good one is asked on the same socket or
 connection, and must be answered.
 
-hostile_dns.py fixed|random udp|tcp|tls ADDRESS PORT NAME ARGUMENT...
+hostile_dns.py fixed|random|streams udp|tcp|tls ADDRESS PORT NAME ARGUMENT...
   NAME     of ours, which has one A record
   fixed    those below; prints what is answered otherwise
   random   SEED COUNT: NAME's questions with octets changed, cut, doubled, or put behind; each over UDP as over TCP
+  streams  what else can be done to a connection: for tcp and tls
 """
 import random
 import socket
@@ -123,6 +124,13 @@ class Way:
     def receive(self):
         return self.s.recv(65535) if self.kind == "udp" else self.octets(struct.unpack("!H", self.octets(2))[0])
 
+    def ended(self):
+        """Nothing more comes: the end, or a reset."""
+        try:
+            return not self.data and not self.s.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            return True
+
 
 def answers(way, name, message):
     """What comes of a message. Userspace may answer it after the kernel has answered the good question behind it: what
@@ -193,12 +201,62 @@ def run_random(way, other, name, seed, count):
     return failed
 
 
+def run_streams(begin, name):
+    """What is said before is answered, and then the connection ends; who is slow is cut."""
+    good, failed = ask(name_wire(name)), []
+
+    def case(what, rest, shut=False, before=1):
+        way = begin()
+        try:
+            way.s.sendall((struct.pack("!H", len(good)) + good) * before + rest)
+            if shut:
+                way.s.shutdown(socket.SHUT_WR)
+            for _ in range(before):
+                assert Answer(way.receive()).counts[1] == 1, "no record"
+            if not way.ended():
+                failed.append(f"{what}: more comes")
+        except (AssertionError, EOFError, OSError) as e:
+            failed.append(f"{what}: {e}")
+        way.s.close()
+
+    case("a message of no octets", b"\0\0")
+    case("a message of 64 KiB", b"\xff\xff" + bytes(65535))
+    case("a message of 4,097 octets", struct.pack("!H", 4097) + good)
+    case("half a length", b"\0")
+    case("half a question", struct.pack("!H", len(good)) + good[:20])
+    case("a thousand questions, and half of one", struct.pack("!H", len(good)) + good[:20], before=1000)
+    way = begin()
+    if way.kind == "tcp":
+        case("half a length, and the end", b"\0", shut=True)
+        case("a question, and the end", b"", shut=True)
+        way.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    way.send(good)  # and a reset, over TCP
+    way.s.close()
+    way = begin()
+    try:
+        for octet in struct.pack("!H", len(good)) + good + bytes(10000):
+            way.s.settimeout(0.2)
+            way.s.sendall(bytes([octet]))
+            try:
+                if not way.s.recv(1):
+                    break
+                failed.append("an octet at a time: it was answered")
+            except socket.timeout:
+                pass
+    except OSError:
+        pass
+    print("\n".join(failed))
+    return len(failed)
+
+
 def main():
     how, kind, address, port, name, *rest = sys.argv[1:]
 
     def begin(kind=kind, port=int(port)):
         return Way(kind, address, port)
 
+    if how == "streams":
+        return run_streams(begin, name)
     if how == "fixed":
         return run_fixed(begin(), name)
     return run_random(begin(), begin("tcp", 8600), name, int(rest[0]), int(rest[1]))

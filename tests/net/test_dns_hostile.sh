@@ -21,6 +21,7 @@ start() {
 	until_ok 20 is_there || fail "the service is in DNS"
 }
 is_there() { [ "$(ask $NAME)" = 127.1.0.1 ]; }
+metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1_total" '$1 == m {print $2}'; }
 hostile() { check "$1" "" "$(tests/net/hostile_dns.py "${@:2}" 2>&1)"; } # text, arguments
 random() { hostile "changed questions, $1" random udp "$2" 8600 $NAME "${HOSTILE_SEED:-1}" "${HOSTILE_QUESTIONS:-1500}"; }
 
@@ -32,6 +33,10 @@ hostile "the kernel, IPv6" fixed udp ::1 8600 $NAME
 random "the kernel" 127.0.0.1
 hostile "TCP" fixed tcp 127.0.0.1 8600 $NAME
 hostile "TLS" fixed tls 127.0.0.1 853 $NAME
+closed=$(metric dns_user_tcp_length)
+hostile "connections" streams tcp 127.0.0.1 8600 $NAME
+check "lengths that no query has are counted" 3 $(($(metric dns_user_tcp_length) - closed))
+hostile "connections of TLS" streams tls 127.0.0.1 853 $NAME
 
 # --- one label with a dot in it is not two, on the way to others and back
 check "a name of others" 192.0.2.1 "$(ask www.example)"
