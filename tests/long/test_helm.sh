@@ -2,21 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The chart by helm itself, which is built from the Go module proxy: linted, and rendered it is what the plain
 # manifests are, with each component and for the uninstallation.
-HELM_VERSION=v3.17.3
-HELM=${HELM:-build/helm/helm}
-cd "$(dirname "$0")/../.." || exit 2
-GO=$(command -v go || command -v /usr/local/go/bin/go)
-# here, as the test itself has no network
-if [ -z "${WM_NET_TEST:-}" ] && [ ! -x "$HELM" ] && [ -n "$GO" ]; then
-	mkdir -p build/helm
-	GOBIN=$PWD/build/helm GOTOOLCHAIN=local "$GO" install "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" >build/helm/log 2>&1
-fi
+# shellcheck source=tests/long/go_tool.sh
+. "$(dirname "$0")/go_tool.sh"
+go_tool helm helm.sh/helm/v3/cmd/helm@v3.17.3
+HELM=build/helm/helm
 # shellcheck source=tests/net/lib.sh
 . tests/net/lib.sh
-if [ ! -x "$HELM" ]; then
-	echo "skipped: helm: ${GO:+cannot be built: $(tail -n 1 build/helm/log)}${GO:-Go is not installed}"
-	exit 77
-fi
+go_tool_needed helm
 CHART=deploy/helm/waymark
 # built so helm takes its own Kubernetes for an old one
 TEMPLATE=(template waymark "$CHART" --kube-version 1.34.0 --namespace waymark)
