@@ -16,6 +16,7 @@
 #include "notify.h"
 #include "reload.h"
 #include "serve_dns.h"
+#include "serve_http.h"
 #include "userspace/api/api.h"
 #include "userspace/api/definitions.h"
 #include "userspace/api/policy_dir.h"
@@ -29,7 +30,6 @@
 #include "userspace/registry/vip.h"
 #include "userspace/sync/sync.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <linux/limits.h>
@@ -37,7 +37,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -491,12 +490,6 @@ static void leave(void *arg)
 	wm_timer_arm(a->leave, a->sync ? LEAVE_MESH_MS : LEAVE_MS);
 }
 
-static void tell_listening(const char *event, const char *address, uint64_t port)
-{
-	wm_log_line(WM_LOG_INFO, event, "address=%s port=%llu", wm_log_q(address),
-		    (unsigned long long)port);
-}
-
 /* --- DNS and HTTP ----------------------------------------------------------------------------- */
 static int start_dns(struct wm_agent *a, struct wm_err *e)
 {
@@ -576,23 +569,6 @@ static int start_sync(struct wm_agent *a, struct wm_err *e)
 	return r;
 }
 
-static int listen_unix(struct wm_agent *a, const char *path, struct wm_err *e)
-{
-	char dir[128], *slash;
-	int r;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash && slash != dir) {
-		*slash = '\0';
-		mkdir(dir, 0755); /* what is wrong with it, the socket says */
-	}
-	r = wm_http_listen_unix(a->http, path, 0600);
-	if (!r)
-		wm_info("http.listening", "socket=%s", wm_log_q(path));
-	return r ? wm_err_set(e, r, "http.socket %s: %s", path, wm_err_str(r)) : 0;
-}
-
 static int start_rules(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_rules *rules;
@@ -650,7 +626,6 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .reload = reload,
 				   .leave = leave,
 				   .agent = a};
-	int r;
 
 	a->api = wm_api_new(&deps);
 	a->http = a->api ? wm_http_server_new(a->loop, &limits, wm_api_handle, a->api) : NULL;
@@ -659,22 +634,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 	wm_api_set_server(a->api, a->http);
 	if (a->dns)
 		wm_dns_server_near(a->dns, &(struct wm_dns_near){wm_api_near, a->api});
-	for (unsigned i = 0; s->http_hosts[i]; i++) {
-		r = wm_http_allow_host(a->http, s->http_hosts[i]);
-		if (r)
-			return wm_err_set(e, r, "http.hosts %s: %s", s->http_hosts[i],
-					  wm_err_str(r));
-	}
-	for (unsigned i = 0; s->http_port && s->http_addresses[i]; i++) {
-		wm_config_warn_open(s, s->http_addresses[i]);
-		r = wm_http_listen_tcp(a->http, s->http_addresses[i], (uint16_t)s->http_port, NULL);
-		if (r)
-			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",
-					  (unsigned long long)s->http_port, s->http_addresses[i],
-					  wm_err_str(r));
-		tell_listening("http.listening", s->http_addresses[i], s->http_port);
-	}
-	return *s->http_socket ? listen_unix(a, s->http_socket, e) : 0;
+	return wm_serve_http(a->http, s, e);
 }
 
 /* --- watchdog, limits, loop -------------------------------------------------------------- */
