@@ -54,6 +54,7 @@ struct wm_http_conn {
 	uint64_t deadline_ms; /* 0: none */
 	long uid;
 	bool local, over;
+	bool narrow;	 /* see wm_http_narrow() */
 	bool headed;	 /* all headers of the request have come */
 	size_t received; /* octets since it began */
 	size_t held;	 /* octets of the server's `memory` */
@@ -149,6 +150,7 @@ struct wm_http_server {
 	void *varying_arg;
 	wm_http_recall recall; /* NULL: none */
 	void *recall_arg;
+	uint16_t narrow_port; /* 0: none */
 	char *hosts[WM_HTTP_HOSTS_MAX];
 	unsigned hosts_count;
 	uint64_t counters[WM_HTTP_COUNTER_COUNT];

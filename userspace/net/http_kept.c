@@ -131,7 +131,7 @@ bool wm_http_recalled(struct wm_http_conn *c, const char *raw, size_t len)
 	struct wm_http_server *s = c->server;
 	struct wm_http_kept *k = NULL;
 
-	if (s->recall && !c->over)
+	if (s->recall && !c->over && !c->narrow)
 		k = s->recall(s->recall_arg, raw, len, c->local);
 	if (!k || !wm_http_has_room(c, k->len))
 		return false;

@@ -462,6 +462,11 @@ bool wm_http_is_local(const struct wm_http_request *r)
 	return r->conn && r->conn->local;
 }
 
+bool wm_http_is_narrow(const struct wm_http_request *r)
+{
+	return r->conn && r->conn->narrow;
+}
+
 long wm_http_peer_uid(const struct wm_http_request *r)
 {
 	return r->conn ? r->conn->uid : -1;

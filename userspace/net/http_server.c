@@ -219,7 +219,26 @@ static void on_finish(evutil_socket_t fd, short what, void *arg)
 	wm_http_finish(arg);
 }
 
-/* Who is it? @return 0, or negative when there is no peer any more. */
+static bool came_to(int fd, uint16_t port)
+{
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} a;
+	socklen_t len = sizeof(a);
+
+	if (!port || getsockname(fd, &a.sa, &len))
+		return false;
+	return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port) == port;
+}
+
+void wm_http_narrow(struct wm_http_server *s, uint16_t port)
+{
+	s->narrow_port = port;
+}
+
+/* Who is it, and at which door? @return 0, or negative when there is no peer any more. */
 static int identify(struct wm_http_conn *c, int fd)
 {
 	union {
@@ -243,6 +262,7 @@ static int identify(struct wm_http_conn *c, int fd)
 			c->uid = (long)who.uid;
 		return 0;
 	}
+	c->narrow = came_to(fd, c->server->narrow_port);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (a.sa.sa_family == AF_INET6) {
 		key = a.in6.sin6_addr;

@@ -77,6 +77,9 @@ int wm_http_listen_tcp(struct wm_http_server *s, const char *address, uint16_t p
 		       uint16_t *ret_port);
 /** A stale socket file of a dead process is replaced, a live one is -EADDRINUSE. */
 int wm_http_listen_unix(struct wm_http_server *s, const char *path, unsigned mode);
+/** What comes to @p port from now on is narrow: wm_http_is_narrow() says so of its requests, and
+ * none of them is recalled (wm_http_on_raw), so that each meets the handler. */
+void wm_http_narrow(struct wm_http_server *s, uint16_t port);
 unsigned wm_http_connections(const struct wm_http_server *s);
 /** Accept @p name (copied, any case) as Host beside IP literals and localhost.
  *  @return 0, -ENOMEM, -ENOSPC (WM_HTTP_HOSTS_MAX). */
@@ -101,6 +104,8 @@ const char *wm_http_header(const struct wm_http_request *r, const char *name);
 const char *wm_http_body(const struct wm_http_request *r, size_t *ret_len);
 /** True if the request came over a Unix socket. */
 bool wm_http_is_local(const struct wm_http_request *r);
+/** True if it came to the port of wm_http_narrow(). */
+bool wm_http_is_narrow(const struct wm_http_request *r);
 /** Uid of the peer on a Unix socket, -1 otherwise. */
 long wm_http_peer_uid(const struct wm_http_request *r);
 
