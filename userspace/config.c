@@ -416,6 +416,7 @@ static void check_ports(struct faults *f)
 		uint64_t port;
 		char *const *addresses;
 	} all[] = {{"http.port", s->http_port, s->http_addresses},
+		   {"http.metrics_port", s->http_metrics_port, s->http_metrics_addresses},
 		   {"dns.port", s->dns_port, s->dns_addresses},
 		   {"dns.port53_addresses", 53, s->dns_port53_addresses},
 		   {"dns.tls_port", s->dns_tls_port, s->dns_tls_addresses}};
@@ -432,6 +433,19 @@ static void check_ports(struct faults *f)
 			refuse(f, &e);
 		}
 	}
+}
+
+/* The port says what a request may ask for. */
+static void check_metrics_port(struct faults *f)
+{
+	const struct wm_settings *s = f->s;
+	struct wm_err e = {0};
+
+	if (!*s->http_metrics_addresses || s->http_metrics_port != s->http_port)
+		return;
+	wm_err_set(&e, WM_E_INVALID, "http.metrics_port: %llu is http.port as well",
+		   (unsigned long long)s->http_port);
+	refuse(f, &e);
 }
 
 static void check_meta(struct faults *f)
@@ -630,11 +644,13 @@ enum wm_config_verdict wm_config_check(const struct wm_settings *s, wm_settings_
 	check_identity(&f);
 	if (s->http_port)
 		check_addresses(&f, "http.addresses", s->http_addresses, false);
+	check_addresses(&f, "http.metrics_addresses", s->http_metrics_addresses, false);
 	if (s->dns_port)
 		check_addresses(&f, "dns.addresses", s->dns_addresses, false);
 	check_addresses(&f, "dns.port53_addresses", s->dns_port53_addresses, s->dns_own_device);
 	check_addresses(&f, "dns.tls_addresses", s->dns_tls_addresses, false);
 	check_ports(&f);
+	check_metrics_port(&f);
 	check_meta(&f);
 	if (*s->http_socket)
 		check_socket(&f);

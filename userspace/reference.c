@@ -75,15 +75,17 @@ static const struct {
 
 static const struct {
 	const char *method, *path, *text;
-	bool operator_only;
+	const char *who;
 } routes[] = {
-#define X(method, path, handler, text) {#method, path, text, false},
-#define O(method, path, handler, text) {#method, path, text, true},
+#define X(method, path, handler, text) {#method, path, text, ""},
+#define O(method, path, handler, text) {#method, path, text, " (*operator*)"},
+#define M(method, path, handler, text) {#method, path, text, " (*scrapers*)"},
 #define F			       X
 #include "userspace/api/routes.def"
 #undef X
 #undef O
 #undef F
+#undef M
 };
 
 static void head(FILE *out, const char *title, const char *from, const char *columns)
@@ -142,9 +144,11 @@ static void endpoints(FILE *out)
 	     "| method | path | what it does |\n| --- | --- | --- |");
 	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
 		fprintf(out, "| %s | `%s` | %s%s |\n", routes[i].method, routes[i].path,
-			routes[i].text, routes[i].operator_only ? " (*operator*)" : "");
+			routes[i].text, routes[i].who);
 	fputs("\nThose marked *operator* are answered over the Unix socket to root and the agent's "
-	      "user, and over\nTCP only with `http.operator_over_tcp`.\n",
+	      "user, and over\nTCP only with `http.operator_over_tcp`. Those marked *scrapers* are "
+	      "all that "
+	      "`http.metrics_addresses` answers.\n",
 	      out);
 }
 

@@ -21,21 +21,37 @@ static int allow_hosts(struct wm_http_server *http, const struct wm_settings *s,
 	return 0;
 }
 
-static int listen_tcp(struct wm_http_server *http, const struct wm_settings *s, struct wm_err *e)
+/* @p name: "http." or "http.metrics_", what the settings begin with. */
+static int listen_tcp(struct wm_http_server *http, const char *name, char *const *addresses,
+		      uint64_t port, struct wm_err *e)
 {
-	for (unsigned i = 0; s->http_port && s->http_addresses[i]; i++) {
-		const char *address = s->http_addresses[i];
-		int r;
+	for (; *addresses; addresses++) {
+		int r = wm_http_listen_tcp(http, *addresses, (uint16_t)port, NULL);
 
-		wm_config_warn_open(s, address);
-		r = wm_http_listen_tcp(http, address, (uint16_t)s->http_port, NULL);
 		if (r)
-			return wm_err_set(e, r, "http.port %llu on http.addresses %s: %s",
-					  (unsigned long long)s->http_port, address, wm_err_str(r));
-		wm_info("http.listening", "address=%s port=%llu", wm_log_q(address),
-			(unsigned long long)s->http_port);
+			return wm_err_set(e, r, "%sport %llu on %saddresses %s: %s", name,
+					  (unsigned long long)port, name, *addresses,
+					  wm_err_str(r));
+		wm_info("http.listening", "address=%s port=%llu", wm_log_q(*addresses),
+			(unsigned long long)port);
 	}
 	return 0;
+}
+
+static int listen_all(struct wm_http_server *http, const struct wm_settings *s, struct wm_err *e)
+{
+	int r = 0;
+
+	if (s->http_port) {
+		for (unsigned i = 0; s->http_addresses[i]; i++)
+			wm_config_warn_open(s, s->http_addresses[i]);
+		r = listen_tcp(http, "http.", s->http_addresses, s->http_port, e);
+	}
+	if (r || !*s->http_metrics_addresses)
+		return r;
+	wm_http_narrow(http, (uint16_t)s->http_metrics_port);
+	return listen_tcp(http, "http.metrics_", s->http_metrics_addresses, s->http_metrics_port,
+			  e);
 }
 
 static int listen_unix(struct wm_http_server *http, const char *path, struct wm_err *e)
@@ -60,6 +76,6 @@ int wm_serve_http(struct wm_http_server *http, const struct wm_settings *s, stru
 	int r = allow_hosts(http, s, e);
 
 	if (!r)
-		r = listen_tcp(http, s, e);
+		r = listen_all(http, s, e);
 	return !r && *s->http_socket ? listen_unix(http, s->http_socket, e) : r;
 }

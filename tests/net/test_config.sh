@@ -34,6 +34,7 @@ refused() { # text that must be said, options
 	case $(ended "$@") in 1 | 2) ;; *) fail "the start does not agree: $*" ;; esac
 }
 refused 'http.addresses: 203.0.113.9 is no address of this machine' --set http.addresses=203.0.113.9
+refused 'http.metrics_port: 8500 is http.port as well' --set http.metrics_addresses=127.0.0.1 --set http.metrics_port=8500
 refused 'http.addresses: an IPv4 or IPv6 address is wanted, not "localhost"' --set http.addresses=localhost
 refused 'dns.addresses: an IPv4 or IPv6 address is wanted, not "1.2.3"' --set dns.addresses=1.2.3
 refused 'dns.port53_addresses: 203.0.113.9 is no address' --set dns.port53_addresses=203.0.113.9

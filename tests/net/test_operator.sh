@@ -62,4 +62,20 @@ check "leave is answered" 200 "$(code -X PUT $API/v1/agent/leave)"
 wait "$AGENT"
 check "and followed" 0 $?
 AGENT=''
+
+# an address for scrapers: metrics and probes, whatever was answered elsewhere before
+start_agent --set kernel.enabled=false --set http.operator_over_tcp=true --set http.metrics_addresses=127.0.0.9
+M=http://127.0.0.9:8510
+ask $API/v1/catalog/services >/dev/null
+matches "metrics" 'waymark_http_requests' "$(curl -s "$M/v1/agent/metrics?format=prometheus")"
+check "live" 200 "$(code $M/v1/waymark/live)"
+check "ready" 200 "$(code $M/v1/waymark/ready)"
+for path in /v1/catalog/services /v1/agent/services /v1/waymark/status /v1/snapshot; do
+	check "not $path" 403 "$(code $M$path)"
+done
+check "not what is remembered" "403 200 403" "$(echo $(code $M/v1/catalog/services) $(code $API/v1/catalog/services) $(code $M/v1/catalog/services))"
+check "no registration" 403 "$(code -X PUT $M/v1/agent/service/register -d '{"Name": "w"}')"
+check "no leave" 403 "$(code -X PUT $M/v1/agent/leave)"
+matches "why" 'PUT /v1/agent/leave is not answered at http.metrics_addresses' "$(curl -s -X PUT $M/v1/agent/leave)"
+stop_agent
 done_testing

@@ -80,7 +80,7 @@ struct wm_route {
 	const char *pattern; /* ":x" takes a segment, as the last one the rest of the path */
 	void (*fn)(struct wm_call *c);
 	const char *text;
-	bool operator_only, forwards; /* see routes.def */
+	bool operator_only, forwards, scraped; /* see routes.def */
 };
 
 /* Those who wait for one thing: a service or a node by its lower-case name, or a whole scope. */
@@ -576,7 +576,9 @@ void wm_api_put_pod(struct wm_json *j, const struct wm_api *a, const char *cgrou
 #define X(method, pattern, handler, text) void handler(struct wm_call *c);
 #define O				  X
 #define F				  X
+#define M				  X
 #include "routes.def"
 #undef X
 #undef O
 #undef F
+#undef M

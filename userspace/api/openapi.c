@@ -37,6 +37,7 @@ static const struct {
 	const char *shape, *key, *type;
 } members[] = {
 #undef F
+#undef M
 #define F(shape, key, type) {#shape, key, type},
 #include "openapi.def"
 #undef F
@@ -50,6 +51,7 @@ static const struct {
 #define X(method, path, handler, text) {#method, path, text},
 #define O			       X
 #define F			       X
+#define M			       X
 #include "routes.def"
 #undef X
 #undef O

@@ -12,13 +12,16 @@
 #include <unistd.h>
 
 const struct wm_route wm_routes[] = {
-#define X(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, false},
-#define O(method, pattern, handler, text) {WM_##method, pattern, handler, text, true, false},
-#define F(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, true},
+#define X(method, pattern, handler, text)                                                          \
+	{WM_##method, pattern, handler, text, false, false, false},
+#define O(method, pattern, handler, text) {WM_##method, pattern, handler, text, true, false, false},
+#define F(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, true, false},
+#define M(method, pattern, handler, text) {WM_##method, pattern, handler, text, false, false, true},
 #include "routes.def"
 #undef X
 #undef O
 #undef F
+#undef M
 };
 const unsigned wm_routes_count = WM_ARRAY_LEN(wm_routes);
 
@@ -181,6 +184,16 @@ static bool may_operate(struct wm_call *c)
 	return false;
 }
 
+/* @return false: answered. Whoever reaches a port for scrapers is to read what they do, no more. */
+static bool may_scrape(struct wm_call *c)
+{
+	if (!wm_http_is_narrow(c->req) || c->route->scraped)
+		return true;
+	wm_answer_text(c, 403, "Permission denied: %s %s is not answered at http.metrics_addresses",
+		       wm_http_method_name(c->req), c->route->pattern);
+	return false;
+}
+
 void wm_api_handle(void *arg, struct wm_http_request *req)
 {
 	struct wm_call c;
@@ -215,7 +228,7 @@ void wm_api_handle(void *arg, struct wm_http_request *req)
 			wm_answer_text(&c, 405, "method %s not allowed", wm_http_method_name(req));
 		return;
 	}
-	if (c.route->operator_only && !may_operate(&c))
+	if (!may_scrape(&c) || (c.route->operator_only && !may_operate(&c)))
 		return;
 	if (!wm_params_common(&c))
 		return;
