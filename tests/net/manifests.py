@@ -93,10 +93,12 @@ check("the metrics' kinds", ["PodMonitor", "Service"], sorted(d["kind"] for d in
 selector = daemonset["spec"]["selector"]["matchLabels"]
 check("they select the agents", [selector, selector, selector], [daemonset["spec"]["template"]["metadata"]["labels"]] + [
     d["spec"]["selector"].get("matchLabels", d["spec"]["selector"]) for d in monitors])
-check("at the port that the agent has", [agent["ports"][0]["containerPort"], agent["ports"][0]["name"]],
+measured = patched(daemonset, component["patches"])
+ports = measured["spec"]["template"]["spec"]["containers"][0]["ports"]
+check("at a port of its own", [ports[1]["containerPort"], ports[1]["name"]],
       [next(d for d in monitors if d["kind"] == "Service")["spec"]["ports"][0]["port"],
        next(d for d in monitors if d["kind"] == "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"]])
-env_of(patched(daemonset, component["patches"]), "metrics")
+env_of(measured, "metrics")
 component, _ = kustomization(f"{KUBE}/sockets")
 wide = patched(daemonset, component["patches"])["spec"]["template"]["spec"]
 check("who looks into pods", [True, ["SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH"]],

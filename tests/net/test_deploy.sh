@@ -13,7 +13,8 @@ in_force() { # what the DaemonSet's variables and the ConfigMap make of the sett
 }
 check "settings of the DaemonSet" "true /bpf/waymark /sys/fs/cgroup 127.0.0.1" \
 	"$(in_force base | jq -r '[.kernel.required, .kernel.pin_dir, .kernel.cgroup, .http.addresses[]] | join(" ")')"
-check "of the metrics' component" "127.0.0.1 192.0.2.7" "$(in_force metrics | jq -r '.http.addresses | join(" ")')"
+check "of the metrics' component" "127.0.0.1 192.0.2.7 8510" \
+	"$(in_force metrics | jq -r '[.http.addresses[], .http.metrics_addresses[], .http.metrics_port] | join(" ")')"
 for path in /v1/waymark/live /v1/waymark/ready /v1/agent/metrics; do
 	matches "$path is an endpoint" "\`$path\`" "$("$B/waymarkd" --reference endpoints)"
 done
