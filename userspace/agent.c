@@ -341,10 +341,10 @@ static void take_rules(struct wm_agent *a, struct wm_rules *next)
 }
 
 /* --- policies from files --- */
-static void on_bad_policy(void *arg, const char *file, const char *text)
+static void on_bad_policy(void *arg, const char *file, const struct wm_err *why)
 {
 	(void)arg;
-	wm_error("policy.refused", "file=%s text=%s", wm_log_q(file), wm_log_q(text));
+	wm_error("policy.refused", "file=%s text=%s", wm_log_q(file), wm_log_q(why->text));
 }
 
 /* @return what is to be written down of it, for free(). */

@@ -76,11 +76,11 @@ static void keep(struct wm_agent_kubernetes *a, char *ledger)
 
 /* --- policies ----------------------------------------------------------------------------------
  */
-static void on_bad_policy(void *arg, const char *service, const char *text)
+static void on_bad_policy(void *arg, const char *service, const struct wm_err *why)
 {
 	(void)arg;
 	wm_error("policy.refused", "source=" WM_KUBERNETES " service=%s text=%s", wm_log_q(service),
-		 wm_log_q(text));
+		 wm_log_q(why->text));
 }
 
 static void on_said(void *arg, const struct wm_kube_said *said, unsigned count)
@@ -88,12 +88,14 @@ static void on_said(void *arg, const struct wm_kube_said *said, unsigned count)
 	struct wm_policy_dir *d = wm_policy_dir_new();
 	struct wm_agent_kubernetes *a = arg;
 	struct wm_policy_files_outcome o;
+	struct wm_err e = {0};
 	int r = d ? 0 : -ENOMEM;
 
 	for (unsigned n = 0; !r && n < count; n++) {
 		r = wm_policy_dir_add(d, said[n].service, said[n].json);
 		if (r == -ENOSPC) {
-			on_bad_policy(a, said[n].service, "there are too many policies");
+			wm_err_set(&e, WM_E_CAPACITY, "there are too many policies");
+			on_bad_policy(a, said[n].service, &e);
 			r = 0;
 			break;
 		}

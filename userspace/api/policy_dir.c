@@ -166,7 +166,7 @@ struct said {
 struct wm_policy_files {
 	struct wm_registry *r;
 	const char *ledger;
-	void (*bad)(void *arg, const char *file, const char *text);
+	void (*bad)(void *arg, const char *file, const struct wm_err *why);
 	void *arg;
 	struct said *said;
 	unsigned count;
@@ -174,7 +174,7 @@ struct wm_policy_files {
 
 struct wm_policy_files *
 wm_policy_files_new(struct wm_registry *r, const char *ledger,
-		    void (*bad)(void *arg, const char *file, const char *text), void *arg)
+		    void (*bad)(void *arg, const char *file, const struct wm_err *why), void *arg)
 {
 	struct wm_policy_files *f = calloc(1, sizeof(*f));
 
@@ -210,6 +210,14 @@ static const char *other_of(const struct wm_policy_files *f, const char *file, c
 			return f->said[n].file;
 	}
 	return NULL;
+}
+
+/* @p e may say nothing of it. */
+static void tell_bad(const struct wm_policy_files *f, const char *file, int err, struct wm_err *e)
+{
+	if (!*e->text)
+		wm_err_set(e, err, "%s", wm_err_str(err));
+	f->bad(f->arg, file, e);
 }
 
 /* --- taking -------------------------------------------------------------------------------------
@@ -302,7 +310,7 @@ static void take_file(struct wm_policy_files *f, const struct file *file,
 	if (!err)
 		return;
 	ret->bad++;
-	f->bad(f->arg, file->name, *e.text ? e.text : "out of memory");
+	tell_bad(f, file->name, err, &e);
 	if (before) /* the last good one stays */
 		before->kept = true;
 }
@@ -310,6 +318,7 @@ static void take_file(struct wm_policy_files *f, const struct file *file,
 void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
 			  struct wm_policy_files_outcome *ret)
 {
+	struct wm_err e = {0};
 	unsigned kept = 0;
 
 	*ret = (struct wm_policy_files_outcome){0};
@@ -319,7 +328,9 @@ void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir 
 		take_file(f, &d->files[n], ret);
 	if (d && d->more) {
 		ret->bad += d->more;
-		f->bad(f->arg, "", "policy.dir: there are more than 4096 files");
+		wm_err_set(&e, WM_E_CAPACITY, "policy.dir: there are more than %d files",
+			   WM_POLICY_FILES_MAX);
+		tell_bad(f, "", e.code, &e);
 	}
 	for (unsigned n = 0; n < f->count; n++) {
 		if (f->said[n].kept) {
@@ -339,18 +350,23 @@ static void recall_one(struct wm_policy_files *f, const char *name, const json_t
 	struct file file = {0};
 	struct wm_policy *p = NULL;
 	struct wm_err e = {0};
+	int err;
 
 	snprintf(file.name, sizeof(file.name), "%s", name);
 	file.text = json_dumps(v, JSON_COMPACT);
 	file.len = file.text ? strlen(file.text) : 0;
-	if (!file.text || read_policy(f, &file, &p, &e) || keep(f, &file, p))
-		f->bad(f->arg, f->ledger, *e.text ? e.text : "out of memory");
+	err = file.text ? read_policy(f, &file, &p, &e) : -ENOMEM;
+	if (!err)
+		err = keep(f, &file, p);
+	if (err)
+		tell_bad(f, f->ledger, err, &e);
 	free(file.text);
 }
 
 void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir)
 {
 	char path[PATH_MAX];
+	struct wm_err e = {0};
 	const char *name;
 	json_error_t je;
 	json_t *all, *v;
@@ -358,7 +374,7 @@ void wm_policy_files_recall(struct wm_policy_files *f, const char *data_dir)
 	snprintf(path, sizeof(path), "%s/%s", data_dir, f->ledger);
 	all = json_load_file(path, 0, &je);
 	if (!all && access(path, F_OK) == 0)
-		f->bad(f->arg, f->ledger, je.text);
+		tell_bad(f, f->ledger, wm_err_set(&e, WM_E_INVALID, "%s", je.text), &e);
 	json_object_foreach(all, name, v) recall_one(f, name, v);
 	json_decref(all);
 }

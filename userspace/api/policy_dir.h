@@ -26,11 +26,12 @@ void wm_policy_dir_free(struct wm_policy_dir *d); /* NULL ok */
 /* What they said before; also by an earlier run of the agent, which wrote it into the data
  * directory, so that what left the directory meanwhile is known to have been a file's. */
 struct wm_policy_files;
-/** @return NULL without memory. @p bad is told of each file that is refused, by its name.
+/** @return NULL without memory. @p bad is told of each file that is refused, by its name, and why,
+ *  each time it is taken.
  *  @p ledger names the file that is written down in; NULL: that of policy.dir. Borrowed. */
 struct wm_policy_files *
 wm_policy_files_new(struct wm_registry *r, const char *ledger,
-		    void (*bad)(void *arg, const char *file, const char *text), void *arg);
+		    void (*bad)(void *arg, const char *file, const struct wm_err *why), void *arg);
 void wm_policy_files_free(struct wm_policy_files *f); /* NULL ok */
 struct wm_policy_files_outcome {
 	unsigned policies, written, removed, bad;
