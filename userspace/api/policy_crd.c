@@ -4,14 +4,19 @@
  * have neither `oneOf` of types nor properties beside additionalProperties: what may be written in
  * two forms is left open there, and judged by the agent. */
 #include "api.h"
+#include "userspace/base/macros.h"
 #include "userspace/model/policy.h"
 #include "writer.h"
 
 #include <stdio.h>
 
-#define CRD_MAX	    (64u << 10) /* octets of it: some 8 KiB today */
-#define KUBE_OPEN   "x-kubernetes-preserve-unknown-fields"
-#define KUBE_EITHER "x-kubernetes-int-or-string"
+#define CRD_MAX	       (64u << 10) /* octets of it: some 8 KiB today */
+#define KUBE_OPEN      "x-kubernetes-preserve-unknown-fields"
+#define KUBE_EITHER    "x-kubernetes-int-or-string"
+#define KUBE_LIST      "x-kubernetes-list-type"
+#define KUBE_KEYS      "x-kubernetes-list-map-keys"
+#define CONDITION      ".status.conditions[?(@.type==\"Accepted\")]"
+#define CONDITIONS_MAX 8 /* there is one today */
 
 static void put_field(struct wm_json *j, const struct wm_policy_field *f)
 {
@@ -100,13 +105,81 @@ static void put_spec(struct wm_json *j)
 	wm_json_close(j, '}');
 }
 
-static void put_column(struct wm_json *j, const char *name, const char *type, const char *path)
+/* As metav1.Condition has it; `type` is the key of the list. */
+static void put_condition(struct wm_json *j)
+{
+	static const char *const texts[] = {"type", "status", "reason", "message"};
+	static const unsigned most[] = {316, 7, 1024, 32768};
+
+	wm_json_ks(j, "type", "object");
+	wm_json_kopen(j, "required", '[');
+	wm_json_string(j, "type");
+	wm_json_string(j, "status");
+	wm_json_close(j, ']');
+	wm_json_kopen(j, "properties", '{');
+	for (unsigned n = 0; n < WM_ARRAY_LEN(texts); n++) {
+		wm_json_kopen(j, texts[n], '{');
+		wm_json_ks(j, "type", "string");
+		wm_json_ku(j, "maxLength", most[n]);
+		wm_json_close(j, '}');
+	}
+	wm_json_kopen(j, "observedGeneration", '{');
+	wm_json_ks(j, "type", "integer");
+	wm_json_ks(j, "format", "int64");
+	wm_json_close(j, '}');
+	wm_json_kopen(j, "lastTransitionTime", '{');
+	wm_json_ks(j, "type", "string");
+	wm_json_ks(j, "format", "date-time");
+	wm_json_close(j, '}');
+	wm_json_close(j, '}');
+}
+
+static void put_status(struct wm_json *j)
+{
+	wm_json_kopen(j, "status", '{');
+	wm_json_ks(j, "description",
+		   "What the agents make of it: condition Accepted, its message names the field");
+	wm_json_ks(j, "type", "object");
+	wm_json_kopen(j, "properties", '{');
+	wm_json_kopen(j, "conditions", '{');
+	wm_json_ks(j, "type", "array");
+	wm_json_ks(j, KUBE_LIST, "map");
+	wm_json_kopen(j, KUBE_KEYS, '[');
+	wm_json_string(j, "type");
+	wm_json_close(j, ']');
+	wm_json_ku(j, "maxItems", CONDITIONS_MAX);
+	wm_json_kopen(j, "items", '{');
+	put_condition(j);
+	wm_json_close(j, '}');
+	wm_json_close(j, '}');
+	wm_json_close(j, '}');
+	wm_json_close(j, '}');
+}
+
+/* @p wide: only by -o wide. */
+static void put_column(struct wm_json *j, const char *name, const char *type, const char *path,
+		       bool wide)
 {
 	wm_json_open(j, '{');
 	wm_json_ks(j, "name", name);
 	wm_json_ks(j, "type", type);
 	wm_json_ks(j, "jsonPath", path);
+	if (wide)
+		wm_json_ku(j, "priority", 1);
 	wm_json_close(j, '}');
+}
+
+static void put_columns(struct wm_json *j)
+{
+	wm_json_kopen(j, "additionalPrinterColumns", '[');
+	put_column(j, "Service", "string", ".spec.service", false);
+	put_column(j, "Accepted", "string", CONDITION ".status", false);
+	put_column(j, "Reason", "string", CONDITION ".reason", false);
+	put_column(j, "Select", "string", ".spec.select", true);
+	put_column(j, "Balance", "string", ".spec.balance", true);
+	put_column(j, "Message", "string", CONDITION ".message", true);
+	put_column(j, "Age", "date", ".metadata.creationTimestamp", false);
+	wm_json_close(j, ']');
 }
 
 static void put_version(struct wm_json *j)
@@ -115,12 +188,11 @@ static void put_version(struct wm_json *j)
 	wm_json_ks(j, "name", "v1");
 	wm_json_kb(j, "served", true);
 	wm_json_kb(j, "storage", true);
-	wm_json_kopen(j, "additionalPrinterColumns", '[');
-	put_column(j, "Service", "string", ".spec.service");
-	put_column(j, "Select", "string", ".spec.select");
-	put_column(j, "Balance", "string", ".spec.balance");
-	put_column(j, "Age", "date", ".metadata.creationTimestamp");
-	wm_json_close(j, ']');
+	/* what is written to it is no change of the spec, and asks for a right of its own */
+	wm_json_kopen(j, "subresources", '{');
+	wm_json_kempty(j, "status", '{');
+	wm_json_close(j, '}');
+	put_columns(j);
 	wm_json_kopen(j, "schema", '{');
 	wm_json_kopen(j, "openAPIV3Schema", '{');
 	wm_json_ks(j, "description",
@@ -131,6 +203,7 @@ static void put_version(struct wm_json *j)
 	wm_json_close(j, ']');
 	wm_json_kopen(j, "properties", '{');
 	put_spec(j);
+	put_status(j);
 	wm_json_close(j, '}');
 	wm_json_close(j, '}');
 	wm_json_close(j, '}');
