@@ -4,7 +4,7 @@
 API server should say. Arguments: a scenario, a file for its port, a file for what it was asked;
 --cert, --key: TLS; --client-ca: who shows no certificate of it is turned away.
 
-A scenario is JSON: {"<path>": {"list": [answer...], "watch": [answer...]}}: answers are given one
+A scenario is JSON: {"<path>": {"list": [answer...], "watch": [answer...], "patch": [answer...]}}: answers are given one
 after the other, the last one again and again. An answer has "status" (200), "type", "headers",
 "json" (a body) or "file" (of tests/net/kubernetes, as a
 real server said it, in odd pieces) or "events" (a line each) or "text", "times" (of the text; 0: without end), "slow"
@@ -49,12 +49,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_GET(self):
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        self.give("watch" if "watch" in query else "list", query, "")
+
+    def do_PATCH(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.give("patch", {}, f"{self.headers['Content-Type']} {body}")
+
+    def give(self, kind, query, said):
         url = urllib.parse.urlsplit(self.path)
-        query = urllib.parse.parse_qs(url.query)
-        kind = "watch" if "watch" in query else "list"
         with LOCK:
             with open(self.server.asked, "a", encoding="utf-8") as f:
-                f.write(f"{self.path} {self.headers.get('Authorization', '-')}\n")
+                f.write(f"{self.path} {self.headers.get('Authorization', '-')}{' ' if said else ''}{said}\n")
             answers = self.server.scenario().get(url.path, {}).get(kind)
             answer = {"status": 404, "json": {"kind": "Status", "message": "not found"}}
             if answers:

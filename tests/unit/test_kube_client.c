@@ -331,3 +331,41 @@ Test(kube_client, paths_and_their_number_are_bounded)
 		cr_assert_eq(wm_kube_watch_new(kube, "/api", &telling, NULL, &w), 0);
 	cr_assert_eq(wm_kube_watch_new(kube, "/api", &telling, NULL, &w), -ENOSPC);
 }
+
+#define STATUS_PATH "/apis/waymark.io/v1/namespaces/x/waymarkpolicies/web/status"
+static void on_patched(void *arg, long status, const char *text)
+{
+	(void)arg;
+	tell("%ld %s;", status, text);
+}
+
+/* @return what came of it. */
+static const char *patched(const char *path)
+{
+	*told = '\0';
+	cr_assert_eq(wm_kube_patch(kube, path, "{\"a\":1}", on_patched, NULL), 0);
+	cr_assert_eq(wm_kube_patch(kube, path, "{}", on_patched, NULL), -EBUSY, "one at a time");
+	UNTIL(*told);
+	return told;
+}
+
+Test(kube_client, what_is_written_is_answered_once)
+{
+	begin("{'" SERVICES "':{'list':[" LIST(
+		"7", "",
+		"") "],'watch':[{'events':[]," HANG "]},'" STATUS_PATH
+		    "':{'patch':[{'json':{}},{'status':409,'json':{'kind':'Status',"
+		    "'message':'modified'}},{'status':500,'text':'no'},{'end':'reset'}]}}");
+	UNTIL_TOLD("watching;");
+	cr_expect_str_eq(patched(STATUS_PATH "?fieldManager=waymark"), "200 ;");
+	cr_expect(strstr(get("asked-one"), STATUS_PATH "?fieldManager=waymark - "
+						       "application/merge-patch+json {\"a\":1}\n"),
+		  "%s", get("asked-one"));
+	cr_expect_str_eq(patched(STATUS_PATH), "409 modified;");
+	cr_expect_str_eq(patched(STATUS_PATH), "500 Internal Server Error;");
+	cr_expect(strncmp(patched(STATUS_PATH), "0 ", 2) == 0, "%s", told);
+	cr_expect_eq(wm_kube_patch(kube, "no path", "{}", on_patched, NULL), -EINVAL);
+	/* that it ends meanwhile is told to nobody */
+	*told = '\0';
+	cr_assert_eq(wm_kube_patch(kube, STATUS_PATH, "{}", on_patched, NULL), 0);
+}

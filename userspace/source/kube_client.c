@@ -138,6 +138,8 @@ void wm_kube_free(struct wm_kube *k)
 		return;
 	while (!TAILQ_EMPTY(&k->watches))
 		wm_kube_watch_free(TAILQ_FIRST(&k->watches));
+	wm_http_call_cancel(k->patch.call);
+	k->patch.call = NULL;
 	k->dead = true;
 	wm_kube_bury(k);
 }
@@ -186,7 +188,7 @@ static void name_of(const char *path, char *to, size_t cap)
 		snprintf(to, cap, "%.*s", len - from, path + from);
 }
 
-static bool path_valid(const char *path)
+bool wm_kube_path_valid(const char *path)
 {
 	if (*path != '/' || strlen(path) > PATH_MAX_OCTETS)
 		return false;
@@ -211,7 +213,7 @@ int wm_kube_watch_new(struct wm_kube *k, const char *path, const struct wm_kube_
 {
 	struct wm_kube_watch *w;
 
-	if (!path_valid(path))
+	if (!wm_kube_path_valid(path))
 		return -EINVAL;
 	if (k->dead || k->watches_count == WM_KUBE_WATCHES_MAX)
 		return -ENOSPC;

@@ -111,6 +111,12 @@ uint64_t wm_kube_lag_ms(const struct wm_kube *k);
 int wm_kube_watch_new(struct wm_kube *k, const char *path, const struct wm_kube_watch_ops *ops,
 		      void *arg, struct wm_kube_watch **ret);
 void wm_kube_watch_free(struct wm_kube_watch *w); /* NULL ok; nothing is told any more */
+/** Change an object by a merge patch, one at a time. @p path of the object, with its subresource.
+ *  @p fn is told once, unless the client is freed before: the status of the answer, 0 where nobody
+ *  answered, and why it did not work, "" if it did. Whether to try again is the caller's to decide.
+ *  @return 0, -EBUSY (one is under way), -EINVAL (path), -ENOMEM. */
+int wm_kube_patch(struct wm_kube *k, const char *path, const char *body,
+		  void (*fn)(void *arg, long status, const char *text), void *arg);
 /** List again, soon: the caller lost count. */
 void wm_kube_watch_relist(struct wm_kube_watch *w);
 /** List again at once, others wait for what it says: it did not fail, so no pause of those grows or

@@ -325,24 +325,26 @@ static uint64_t put_url(struct wm_kube_watch *w, struct wm_buf *b)
 	return LIST_MS;
 }
 
-static void start(struct wm_kube_watch *w, struct wm_http_call_options o, const char *bearer)
+struct wm_http_call *wm_kube_ask(struct wm_kube *k, struct wm_http_call_options o, const char *type,
+				 void (*fn)(void *arg, const struct wm_http_answer *a), void *arg,
+				 int *ret_err)
 {
-	const struct wm_kube_login *l = &w->k->login;
-	const char *headers[] = {"Accept: application/json", NULL, NULL};
+	const struct wm_kube_login *l = &k->login;
+	const char *headers[] = {"Accept: application/json", type, NULL, NULL};
+	const char *bearer = token(k);
+	struct wm_http_call *call = NULL;
 	char *line = NULL;
-	int err = 0;
 
 	/* whoever is on the way could read it otherwise */
 	if (bearer && strncmp(o.url, "https:", 6) == 0) {
-		if (asprintf(&line, "Authorization: Bearer %s", bearer) < 0)
-			line = NULL;
-		err = line ? 0 : -ENOMEM;
-		headers[1] = line;
+		if (asprintf(&line, "Authorization: Bearer %s", bearer) < 0) {
+			*ret_err = -ENOMEM;
+			return NULL;
+		}
+		headers[type ? 2 : 1] = line;
 	}
 	o.headers = headers;
 	o.answer_max = ERROR_MAX;
-	o.on_data = on_data;
-	o.on_head = on_head;
 	o.tls_skip_verify = l->skip_verify;
 	o.tls_server_name = l->server_name;
 	o.tls_ca_file = l->ca_file;
@@ -351,19 +353,17 @@ static void start(struct wm_kube_watch *w, struct wm_http_call_options o, const 
 	o.tls_cert_pem = l->cert_pem;
 	o.tls_key_file = l->key_file;
 	o.tls_key_pem = l->key_pem;
-	o.keep = !w->fresh;
 	o.tcp_keepalive_s = KEEPALIVE_S;
-	if (!err)
-		w->call = wm_http_call_start(w->k->http, &o, on_answer, w, &err);
+	call = wm_http_call_start(k->http, &o, fn, arg, ret_err);
 	wm_kube_secret_free(line);
-	if (!w->call)
-		wm_kube_failed(w, false, wm_err_str(err));
+	return call;
 }
 
 void wm_kube_call(struct wm_kube_watch *w)
 {
-	struct wm_http_call_options o = {0};
+	struct wm_http_call_options o = {.on_data = on_data, .on_head = on_head, .keep = !w->fresh};
 	struct wm_buf url;
+	int err = 0;
 
 	wm_kube_drop(w);
 	w->watching = w->listed;
@@ -375,10 +375,10 @@ void wm_kube_call(struct wm_kube_watch *w)
 	wm_buf_init(&url, URL_MAX);
 	o.timeout_ms = put_url(w, &url);
 	o.url = url.data;
-	if (url.failed)
-		wm_kube_failed(w, false, "the URL is too long");
-	else
-		start(w, o, token(w->k));
+	if (!url.failed)
+		w->call = wm_kube_ask(w->k, o, NULL, on_answer, w, &err);
+	if (!w->call)
+		wm_kube_failed(w, false, url.failed ? "the URL is too long" : wm_err_str(err));
 	wm_buf_done(&url);
 	w->fresh = false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kube_client_internal.h - what the parts of the client share: kube_client.c (the life of clients
  * and watches), kube_client_watch.c (lists and watches, step by step), kube_client_call.c (one
- * call, and what its failure means). Inside source/ only. */
+ * call, and what its failure means), kube_client_patch.c (what is written). Inside source/ only. */
 #pragma once
 #include "kube_client.h"
 #include "kube_client_login.h"
@@ -75,6 +75,11 @@ struct wm_kube {
 	unsigned watches_count, server, busy;
 	bool dead;
 	struct wm_kube_stats stats;
+	struct {
+		struct wm_http_call *call; /* NULL: none is under way */
+		void (*fn)(void *arg, long status, const char *text);
+		void *arg;
+	} patch;
 };
 
 static inline uint64_t wm_kube_now(const struct wm_kube *k)
@@ -85,6 +90,11 @@ static inline uint64_t wm_kube_now(const struct wm_kube *k)
 /* --- kube_client_call.c --- */
 /** Ask for the next page, or open the watch. What comes is in w->raw, w->head, w->ended. */
 void wm_kube_call(struct wm_kube_watch *w);
+/** Start a call as who we are: @p o with URL and what is asked; @p type a header of the body's,
+ *  NULL: none. @return NULL: *ret_err. */
+struct wm_http_call *wm_kube_ask(struct wm_kube *k, struct wm_http_call_options o, const char *type,
+				 void (*fn)(void *arg, const struct wm_http_answer *a), void *arg,
+				 int *ret_err);
 /** End the call; nothing of it is left. */
 void wm_kube_drop(struct wm_kube_watch *w);
 /** It failed: try again after a while, with the next server if @p elsewhere. Tells the state. */
@@ -104,6 +114,7 @@ void wm_kube_step(void *watch);
 void wm_kube_tell(struct wm_kube_watch *w, enum wm_kube_state state, const char *text);
 
 /* --- kube_client.c --- */
+bool wm_kube_path_valid(const char *path);
 /** Read the login again: a token or a file may be another. */
 void wm_kube_login_again(struct wm_kube *k);
 /** Free what callbacks freed while they ran. */
