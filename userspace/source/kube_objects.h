@@ -101,9 +101,17 @@ struct wm_kube_pod {
 	bool host_network;
 	bool out; /* see WM_KUBE_STEER_KEY */
 };
+/* Its condition Accepted, as it stands in its status. */
+struct wm_kube_standing {
+	int64_t generation; /* of the spec that it is about; -1: there is none */
+	bool accepted;
+	const char *reason, *message, *since; /* since: lastTransitionTime */
+};
 /* The custom resource WaymarkPolicy. */
 struct wm_kube_policy {
 	struct wm_kube_meta meta;
+	int64_t generation; /* of its spec: each change makes it another */
+	struct wm_kube_standing standing;
 	const char *service;  /* of its namespace; the resource's own name where it names none */
 	const json_t *policy; /* the object that /v1/waymark/policies takes */
 };
@@ -121,6 +129,7 @@ int wm_kube_endpoint_decode(const json_t *o, unsigned nth, struct wm_kube_endpoi
 			    struct wm_err *e);
 int wm_kube_node_decode(const json_t *o, struct wm_kube_node *ret, struct wm_err *e);
 int wm_kube_pod_decode(const json_t *o, struct wm_kube_pod *ret, struct wm_err *e);
+/** Where the spec is what is wrong, all but `service` and `policy` is there. */
 int wm_kube_policy_decode(const json_t *o, struct wm_kube_policy *ret, struct wm_err *e);
 /** The metadata alone: of a Namespace, or of an object that went. */
 int wm_kube_meta_decode(const json_t *o, struct wm_kube_meta *ret, struct wm_err *e);

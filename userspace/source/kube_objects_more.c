@@ -170,6 +170,24 @@ int wm_kube_pod_decode(const json_t *o, struct wm_kube_pod *ret, struct wm_err *
 	return 0;
 }
 
+static void read_standing(const json_t *o, struct wm_kube_standing *to)
+{
+	const json_t *status = json_object_get(o, "status"), *v;
+	size_t n;
+
+	to->generation = -1;
+	json_array_foreach(json_object_get(status, "conditions"), n, v)
+	{
+		if (strcmp(kube_text(v, "type"), "Accepted") != 0)
+			continue;
+		(void)kube_number(v, "observedGeneration", INT64_MAX, &to->generation);
+		to->accepted = strcmp(kube_text(v, "status"), "True") == 0;
+		to->reason = kube_text(v, "reason");
+		to->message = kube_text(v, "message");
+		to->since = kube_text(v, "lastTransitionTime");
+	}
+}
+
 int wm_kube_policy_decode(const json_t *o, struct wm_kube_policy *ret, struct wm_err *e)
 {
 	int r;
@@ -178,6 +196,9 @@ int wm_kube_policy_decode(const json_t *o, struct wm_kube_policy *ret, struct wm
 	r = kube_named_meta(o, WM_KUBE_NAME_MAX, &ret->meta, e);
 	if (r)
 		return r;
+	(void)kube_number(json_object_get(o, "metadata"), "generation", INT64_MAX,
+			  &ret->generation);
+	read_standing(o, &ret->standing);
 	ret->policy = json_object_get(o, "spec");
 	if (!json_is_object(ret->policy))
 		return kube_wrong(&ret->meta, "spec", e);
