@@ -3,6 +3,7 @@
 #include "kube_said.h"
 
 #include "userspace/base/map.h"
+#include "userspace/base/plain.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,18 +14,31 @@
 #define KEY_MAX	    (WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX)
 #define BY	    "WaymarkPolicy "
 
+enum verdict {
+#define X(symbol, reason) symbol,
+	KUBE_VERDICTS(X)
+#undef X
+};
+
 struct entry {
 	char key[KEY_MAX + 1]; /* of an annotation the service, of a resource its own */
 	char service[SERVICE_MAX + 1];
 	char by[sizeof(BY) + WM_KUBE_NAME_MAX];
 	unsigned seen;
-	char *json;
+	char *json; /* NULL: of a resource that never was one */
+	/* of a resource: */
+	enum verdict verdict;
+	char *message;	    /* of the verdict; NULL: "" */
+	bool broken;	    /* it is no policy of a Service: that is the verdict */
 };
 
 struct kube_said {
 	struct wm_map *annotations, *resources;
 	struct wm_kube_said *all;
+	struct entry **rows; /* whose they are */
+	unsigned count;
 	unsigned seen;
+	bool news;
 };
 
 struct kube_said *kube_said_new(void)
@@ -33,6 +47,7 @@ struct kube_said *kube_said_new(void)
 
 	if (!s)
 		return NULL;
+	s->news = true; /* that nothing is said is */
 	s->annotations = wm_map_new(WM_KUBE_SAID_MAX);
 	s->resources = wm_map_new(WM_KUBE_SAID_MAX);
 	if (s->annotations && s->resources)
@@ -43,8 +58,10 @@ struct kube_said *kube_said_new(void)
 
 static void entry_free(struct entry *x)
 {
-	if (x)
+	if (x) {
 		free(x->json);
+		free(x->message);
+	}
 	free(x);
 }
 
@@ -65,6 +82,7 @@ void kube_said_free(struct kube_said *s)
 	free_all(s->annotations);
 	free_all(s->resources);
 	free(s->all);
+	free(s->rows);
 	free(s);
 }
 
@@ -89,17 +107,26 @@ static int entry_get(struct wm_map *m, const char *key, struct entry **ret)
 	return 0;
 }
 
-static void entry_drop(struct wm_map *m, struct entry *x)
+static void entry_drop(struct kube_said *s, struct wm_map *m, struct entry *x)
 {
-	if (x)
-		wm_map_del(m, x->key, strlen(x->key));
+	if (!x)
+		return;
+	wm_map_del(m, x->key, strlen(x->key));
 	entry_free(x);
+	s->news = true;
+	s->count = 0; /* its row is one no more */
 }
 
-static int set_json(struct entry *x, char *json)
+/* @p json is taken over. */
+static int set_json(struct kube_said *s, struct entry *x, const char *service, char *json)
 {
 	if (!json)
 		return -ENOMEM;
+	if (!x->json || strcmp(x->json, json) != 0 || strcmp(x->service, service) != 0) {
+		s->news = true;
+		x->verdict = NONE;
+	}
+	snprintf(x->service, sizeof(x->service), "%s", service);
 	free(x->json);
 	x->json = json;
 	return 0;
@@ -111,17 +138,16 @@ int kube_said_annotation(struct kube_said *s, const char *service, const char *j
 	int r;
 
 	if (!json) {
-		entry_drop(s->annotations, wm_map_get(s->annotations, service, strlen(service)));
+		entry_drop(s, s->annotations, wm_map_get(s->annotations, service, strlen(service)));
 		return 0;
 	}
 	r = entry_get(s->annotations, service, &x);
 	if (r)
 		return r;
-	snprintf(x->service, sizeof(x->service), "%s", service);
 	snprintf(x->by, sizeof(x->by), "annotation");
-	r = set_json(x, strdup(json));
+	r = set_json(s, x, service, strdup(json));
 	if (r && !x->json)
-		entry_drop(s->annotations, x);
+		entry_drop(s, s->annotations, x);
 	return r;
 }
 
@@ -141,9 +167,18 @@ static char *text_of(const json_t *policy)
 	return text;
 }
 
-static int put(struct kube_said *s, const struct wm_kube_policy *in, struct wm_err *e)
+static void set_verdict(struct entry *x, enum verdict v, const char *text)
 {
-	char key[KEY_MAX + 1];
+	char plain[WM_ERR_TEXT_MAX];
+
+	free(x->message);
+	x->message = text ? strdup(wm_plain(text, plain, sizeof(plain))) : NULL;
+	x->verdict = text && !x->message ? NONE : v;
+}
+
+static int put(struct kube_said *s, const struct wm_kube_policy *in, int wrong, struct wm_err *e)
+{
+	char key[KEY_MAX + 1], service[SERVICE_MAX + 1];
 	struct entry *x = NULL;
 	int r;
 
@@ -153,22 +188,31 @@ static int put(struct kube_said *s, const struct wm_kube_policy *in, struct wm_e
 		return wm_err_set(e, r, "%.63s: there are more than %d policies", in->meta.name,
 				  WM_KUBE_SAID_MAX);
 	x->seen = s->seen;
-	snprintf(x->service, sizeof(x->service), "%s/%s", in->meta.namespace, in->service);
 	snprintf(x->by, sizeof(x->by), BY "%s", in->meta.name);
-	r = set_json(x, text_of(in->policy));
+	if (x->broken != !!wrong) {
+		x->broken = wrong;
+		x->verdict = NONE;
+		s->news = true;
+	}
+	if (wrong) { /* what it said before stays */
+		set_verdict(x, INVALID, e->text);
+		return wrong;
+	}
+	snprintf(service, sizeof(service), "%s/%s", in->meta.namespace, in->service);
+	r = set_json(s, x, service, text_of(in->policy));
 	if (r && !x->json)
-		entry_drop(s->resources, x);
+		entry_drop(s, s->resources, x);
 	return r ? wm_err_set(e, r, "out of memory") : 0;
 }
 
 int kube_said_object(struct kube_said *s, const char *json, size_t len, struct wm_err *e)
 {
 	json_t *o = wm_kube_open(json, len, e);
-	struct wm_kube_policy in;
+	struct wm_kube_policy in = {0};
 	int r = o ? wm_kube_policy_decode(o, &in, e) : WM_E_INVALID;
 
-	if (!r)
-		r = put(s, &in, e);
+	if (!r || in.policy)
+		r = put(s, &in, r, e);
 	json_decref(o);
 	return r;
 }
@@ -188,7 +232,7 @@ int kube_said_gone(struct kube_said *s, const char *json, size_t len, struct wm_
 	int r = o ? wm_kube_meta_decode(o, &m, e) : WM_E_INVALID;
 
 	if (!r)
-		entry_drop(s->resources, find(s, m.namespace, m.name));
+		entry_drop(s, s->resources, find(s, m.namespace, m.name));
 	json_decref(o);
 	return r;
 }
@@ -213,8 +257,13 @@ void kube_said_end(struct kube_said *s)
 
 	while ((x = wm_map_next(s->resources, &pos))) {
 		if (x->seen != s->seen)
-			entry_drop(s->resources, x);
+			entry_drop(s, s->resources, x);
 	}
+}
+
+bool kube_said_is_news(const struct kube_said *s)
+{
+	return s->news;
 }
 
 /* --- all ---------------------------------------------------------------------------------------
@@ -222,42 +271,91 @@ void kube_said_end(struct kube_said *s)
 /* By service; of one service resources first, these by their names. */
 static int by_service(const void *a, const void *b)
 {
-	const struct wm_kube_said *x = a, *y = b;
+	const struct entry *x = *(struct entry *const *)a, *y = *(struct entry *const *)b;
 	int r = strcmp(x->service, y->service);
 
 	/* "WaymarkPolicy" is before "annotation" */
 	return r ? r : strcmp(x->by, y->by);
 }
 
-static unsigned gather(const struct wm_map *m, struct wm_kube_said *to)
+static unsigned gather(const struct wm_map *m, struct entry **to)
 {
-	const struct entry *x;
+	struct entry *x;
 	unsigned n = 0;
 	size_t pos = 0;
 
-	while ((x = wm_map_next(m, &pos)))
-		to[n++] =
-			(struct wm_kube_said){.service = x->service, .by = x->by, .json = x->json};
+	while ((x = wm_map_next(m, &pos))) {
+		if (x->json)
+			to[n++] = x;
+	}
 	return n;
+}
+
+/* It stands behind @p first, which may be one of itself: then it is the one. */
+static void judge(struct entry *x, const struct entry *first)
+{
+	char text[WM_ERR_TEXT_MAX];
+
+	if (x->broken)
+		return;
+	if (x == first) {
+		set_verdict(x, ACCEPTED, NULL);
+		return;
+	}
+	snprintf(text, sizeof(text), "service: \"%.127s\" has one by %.253s, whose name is before",
+		 x->service, first->by);
+	set_verdict(x, CONFLICTED, text);
 }
 
 int kube_said_all(struct kube_said *s, const struct wm_kube_said **ret, unsigned *ret_count)
 {
 	size_t most = wm_map_len(s->annotations) + wm_map_len(s->resources);
 	struct wm_kube_said *all = realloc(s->all, (most + 1) * sizeof(*all));
+	struct entry **rows;
 	unsigned count, kept = 0;
 
 	if (!all)
 		return -ENOMEM;
 	s->all = all;
-	count = gather(s->resources, all);
-	count += gather(s->annotations, all + count);
-	qsort(all, count, sizeof(*all), by_service);
+	rows = realloc(s->rows, (most + 1) * sizeof(struct entry *));
+	if (!rows)
+		return -ENOMEM;
+	s->rows = rows;
+	count = gather(s->resources, rows);
+	count += gather(s->annotations, rows + count);
+	qsort(rows, count, sizeof(struct entry *), by_service);
 	for (unsigned n = 0; n < count; n++) {
-		if (!kept || strcmp(all[kept - 1].service, all[n].service) != 0)
-			all[kept++] = all[n];
+		struct entry *x = rows[n];
+		bool same = kept && strcmp(all[kept - 1].service, x->service) == 0;
+
+		judge(x, same ? rows[kept - 1] : x);
+		if (same)
+			continue;
+		rows[kept] = x;
+		all[kept++] =
+			(struct wm_kube_said){.service = x->service, .by = x->by, .json = x->json};
 	}
+	s->count = kept;
+	s->news = false;
 	*ret = all;
 	*ret_count = kept;
 	return 0;
+}
+
+/* --- statuses ----------------------------------------------------------------------------------
+ */
+void kube_said_refuse(struct kube_said *s, const char *service, const struct wm_err *why)
+{
+	for (unsigned n = 0; n < s->count; n++) {
+		struct entry *x = s->rows[n];
+
+		if (strcmp(x->service, service) != 0 || x->broken)
+			continue;
+		if (why->code == WM_E_INVALID || why->code == WM_E_LIMIT) {
+			set_verdict(x, INVALID, why->text);
+			continue;
+		}
+		set_verdict(x, NONE, NULL);
+		s->news = true; /* it is told again */
+	}
 }

@@ -18,5 +18,19 @@ int kube_said_gone(struct kube_said *s, const char *json, size_t len, struct wm_
 void kube_said_skipped(struct kube_said *s, const char *namespace, const char *name);
 void kube_said_begin(struct kube_said *s);
 void kube_said_end(struct kube_said *s);
-/** All of them, one a service, sorted by it. Borrowed until the next call. @return 0, -ENOMEM. */
+/** Did anything of what is said change since the last kube_said_all()? A status is no part of it.
+ */
+bool kube_said_is_news(const struct kube_said *s);
+/** All of them, one a service, sorted by it. Borrowed until the next call. All are accepted from
+ *  here on, but resources that stand behind another one's. @return 0, -ENOMEM. */
 int kube_said_all(struct kube_said *s, const struct wm_kube_said **ret, unsigned *ret_count);
+/** One of kube_said_all()'s cannot be, by its service. What is no fault of its text (memory, room)
+ *  leaves it without a verdict. */
+void kube_said_refuse(struct kube_said *s, const char *service, const struct wm_err *why);
+
+/* X(symbol, reason) */
+#define KUBE_VERDICTS(X)                                                                           \
+	X(NONE, "")                                                                                \
+	X(ACCEPTED, "Accepted")                                                                    \
+	X(INVALID, "Invalid")                                                                      \
+	X(CONFLICTED, "Conflicted")
