@@ -2,6 +2,8 @@
 /* kube_said.c - see kube_said.h. */
 #include "kube_said.h"
 
+#include "kube_client.h"
+#include "userspace/base/hash.h"
 #include "userspace/base/map.h"
 #include "userspace/base/plain.h"
 
@@ -19,6 +21,11 @@ enum verdict {
 	KUBE_VERDICTS(X)
 #undef X
 };
+static const char *const reasons[] = {
+#define X(symbol, reason) [symbol] = reason,
+	KUBE_VERDICTS(X)
+#undef X
+};
 
 struct entry {
 	char key[KEY_MAX + 1]; /* of an annotation the service, of a resource its own */
@@ -30,6 +37,14 @@ struct entry {
 	enum verdict verdict;
 	char *message;	    /* of the verdict; NULL: "" */
 	bool broken;	    /* it is no policy of a Service: that is the verdict */
+	bool settled;	    /* see kube_said_settled() */
+	int64_t generation; /* of what it says */
+	int64_t standing;   /* of which something stands; -1: none */
+	uint64_t stands;    /* hash of that */
+	uint64_t agreed;    /* hash of the verdict of ours that stood last; 0: none */
+	bool accepted;	    /* which says so */
+	char since[32];
+	char version[WM_KUBE_VERSION_MAX + 1];
 };
 
 struct kube_said {
@@ -97,6 +112,7 @@ static int entry_get(struct wm_map *m, const char *key, struct entry **ret)
 		if (!x)
 			return -ENOMEM;
 		snprintf(x->key, sizeof(x->key), "%s", key);
+		x->standing = -1;
 		r = wm_map_put(m, x->key, strlen(x->key), x, NULL);
 		if (r) {
 			free(x);
@@ -167,6 +183,12 @@ static char *text_of(const json_t *policy)
 	return text;
 }
 
+static uint64_t hash_of(const char *reason, const char *message)
+{
+	return wm_hash_stable(reason, strlen(reason)) * 31 +
+	       wm_hash_stable(message, strlen(message));
+}
+
 static void set_verdict(struct entry *x, enum verdict v, const char *text)
 {
 	char plain[WM_ERR_TEXT_MAX];
@@ -174,6 +196,35 @@ static void set_verdict(struct entry *x, enum verdict v, const char *text)
 	free(x->message);
 	x->message = text ? strdup(wm_plain(text, plain, sizeof(plain))) : NULL;
 	x->verdict = text && !x->message ? NONE : v;
+}
+
+static void take_standing(struct entry *x, const struct wm_kube_policy *in)
+{
+	const struct wm_kube_standing *st = &in->standing;
+
+	x->settled = false;
+	x->generation = in->generation;
+	x->standing = st->generation;
+	x->stands = st->reason ? hash_of(st->reason, st->message) : 0;
+	x->accepted = st->accepted;
+	snprintf(x->since, sizeof(x->since), "%s", st->reason ? st->since : "");
+	snprintf(x->version, sizeof(x->version), "%s", in->meta.version);
+}
+
+/* Is its status to be another? */
+static bool differs(struct entry *x)
+{
+	uint64_t is = hash_of(reasons[x->verdict], x->message ? x->message : "");
+	uint64_t ours = is + (uint64_t)x->generation;
+
+	if (x->verdict == NONE || x->settled)
+		return false;
+	if (x->standing == x->generation && x->accepted == (x->verdict == ACCEPTED) &&
+	    x->stands == is) {
+		x->agreed = ours;
+		return false;
+	}
+	return x->standing != x->generation || x->agreed != ours;
 }
 
 static int put(struct kube_said *s, const struct wm_kube_policy *in, int wrong, struct wm_err *e)
@@ -188,6 +239,7 @@ static int put(struct kube_said *s, const struct wm_kube_policy *in, int wrong, 
 		return wm_err_set(e, r, "%.63s: there are more than %d policies", in->meta.name,
 				  WM_KUBE_SAID_MAX);
 	x->seen = s->seen;
+	take_standing(x, in);
 	snprintf(x->by, sizeof(x->by), BY "%s", in->meta.name);
 	if (x->broken != !!wrong) {
 		x->broken = wrong;
@@ -200,6 +252,7 @@ static int put(struct kube_said *s, const struct wm_kube_policy *in, int wrong, 
 	}
 	snprintf(service, sizeof(service), "%s/%s", in->meta.namespace, in->service);
 	r = set_json(s, x, service, text_of(in->policy));
+	(void)differs(x); /* that it stood is remembered, even if it does not for long */
 	if (r && !x->json)
 		entry_drop(s, s->resources, x);
 	return r ? wm_err_set(e, r, "out of memory") : 0;
@@ -358,4 +411,34 @@ void kube_said_refuse(struct kube_said *s, const char *service, const struct wm_
 		set_verdict(x, NONE, NULL);
 		s->news = true; /* it is told again */
 	}
+}
+
+bool kube_said_differs(struct kube_said *s, size_t *pos, struct kube_said_status *ret)
+{
+	struct entry *x;
+
+	while ((x = wm_map_next(s->resources, pos))) {
+		bool accepted = x->verdict == ACCEPTED;
+
+		if (!differs(x))
+			continue;
+		*ret = (struct kube_said_status){
+			.key = x->key,
+			.version = x->version,
+			.generation = x->generation,
+			.accepted = accepted,
+			.reason = reasons[x->verdict],
+			.message = x->message ? x->message : "",
+			.since = x->standing >= 0 && x->accepted == accepted ? x->since : ""};
+		return true;
+	}
+	return false;
+}
+
+void kube_said_settled(struct kube_said *s, const char *key)
+{
+	struct entry *x = wm_map_get(s->resources, key, strlen(key));
+
+	if (x)
+		x->settled = true;
 }

@@ -28,9 +28,25 @@ int kube_said_all(struct kube_said *s, const struct wm_kube_said **ret, unsigned
  *  leaves it without a verdict. */
 void kube_said_refuse(struct kube_said *s, const char *service, const struct wm_err *why);
 
+/* --- the status of resources: what stands there is to be the verdict, of this generation --------
+ */
 /* X(symbol, reason) */
 #define KUBE_VERDICTS(X)                                                                           \
 	X(NONE, "")                                                                                \
 	X(ACCEPTED, "Accepted")                                                                    \
 	X(INVALID, "Invalid")                                                                      \
 	X(CONFLICTED, "Conflicted")
+struct kube_said_status {
+	const char *key;     /* namespace/name */
+	const char *version; /* of the object that was judged */
+	int64_t generation;
+	bool accepted;
+	const char *reason, *message;
+	const char *since; /* that it is or is not accepted; "": from now on */
+};
+/** The next resource whose status is to be another; borrowed until the next call of any. @p pos: 0
+ *  begins. One of which this verdict of ours stood once, and another's stands now for the same
+ *  generation, is left alone: of agents that do not agree each says it once. */
+bool kube_said_differs(struct kube_said *s, size_t *pos, struct kube_said_status *ret);
+/** It was written, or cannot be: it does not differ before it comes again. */
+void kube_said_settled(struct kube_said *s, const char *key);
