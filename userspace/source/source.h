@@ -107,7 +107,10 @@ void wm_source_state(struct wm_source *s, enum wm_source_state st, const char *t
 	X(bad, "Of these, that could not be read")                                                 \
 	X(retries, "Requests to the source that were made again")                                  \
 	X(errors, "Requests to the source that failed")                                            \
-	X(octets, "Octets read from the source")
+	X(octets, "Octets read from the source")                                                   \
+	X(statuses, "Statuses of the source's objects that were written")                          \
+	X(statuses_late, "Statuses that another agent had just written")                           \
+	X(statuses_refused, "Statuses that this agent may not write")
 #define WM_SOURCE_DONE(X)                                                                          \
 	X(written, "Objects of the source given to the registry")                                  \
 	X(removed, "Of these, removals")                                                           \
