@@ -2,6 +2,8 @@
 /* kube_status.c - see kube_status.h. */
 #include "kube_status.h"
 
+#include "userspace/base/log.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -13,12 +15,17 @@
 #define WAIT_EACH_MS   20    /* more for each other: what a write needs to be seen by all */
 #define WAIT_MOST_MS   30000 /* however many they are */
 #define NEXT_MS	       200   /* between two writes of ours, and up to as much more: 5 a second */
+#define FAILED_MS      1000  /* after one that failed: doubled, with jitter */
+#define FAILED_MOST_MS 300000
+#define REFUSED_MS     600000 /* until who may not write asks again whether it may */
 #define PATH_OCTETS    512
 
 struct kube_status {
 	struct kube_status_config c;
 	struct wm_timer *timer;
 	bool armed, flies;
+	bool told; /* that we may not */
+	unsigned fails;
 	size_t pos;						/* of the walk: each has its turn */
 	char key[WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX + 1]; /* that flies */
 };
@@ -39,16 +46,51 @@ static void arm_turn(struct kube_status *s)
 
 /* --- what came of it ---------------------------------------------------------------------------
  */
+static void refused(struct kube_status *s, const char *text)
+{
+	wm_source_count(s->c.source, WM_SOURCE_COUNT_statuses_refused, 1);
+	if (!s->told)
+		wm_warn("kubernetes.status",
+			"object=%s text=%s hint=\"statuses of waymarkpolicies are not written; "
+			"grant patch of waymarkpolicies/status, or set "
+			"source.kubernetes_policy_status to false\"",
+			wm_log_q(s->key), wm_log_q(text));
+	s->told = true;
+	arm(s, REFUSED_MS, REFUSED_MS / 4);
+}
+
+static void failed(struct kube_status *s)
+{
+	uint64_t ms = s->fails < 16 ? FAILED_MS << s->fails : FAILED_MOST_MS;
+
+	wm_source_count(s->c.source, WM_SOURCE_COUNT_errors, 1);
+	s->fails++;
+	ms = ms < FAILED_MOST_MS ? ms : FAILED_MOST_MS;
+	arm(s, ms / 2, ms / 2);
+}
+
 static void on_written(void *arg, long status, const char *text)
 {
 	struct kube_status *s = arg;
-	(void)text;
+	bool for_good = status >= 200 && status < 500 && status != 401 && status != 429;
+
 	s->flies = false;
-	kube_said_settled(s->c.said, s->key);
-	if (status < 200 || status > 299)
-		return;
-	wm_source_count(s->c.source, WM_SOURCE_COUNT_statuses, 1);
-	arm(s, NEXT_MS, NEXT_MS);
+	/* what it has become is told by the watch, also where another one was first */
+	if (for_good && status != 403)
+		kube_said_settled(s->c.said, s->key);
+	if (status == 403 || status == 404) {
+		refused(s, text);
+	} else if (status == 409) {
+		wm_source_count(s->c.source, WM_SOURCE_COUNT_statuses_late, 1);
+		arm_turn(s);
+	} else if (status < 200 || status > 299) {
+		failed(s);
+	} else {
+		wm_source_count(s->c.source, WM_SOURCE_COUNT_statuses, 1);
+		s->told = false;
+		s->fails = 0;
+		arm(s, NEXT_MS, NEXT_MS);
+	}
 }
 
 /* --- writing -----------------------------------------------------------------------------------
@@ -106,8 +148,10 @@ static void on_turn(void *arg)
 	if (s->flies || !next(s, &is))
 		return;
 	s->flies = true;
-	if (write_one(s, &is))
+	if (write_one(s, &is)) {
 		s->flies = false;
+		failed(s);
+	}
 }
 
 void kube_status_look(struct kube_status *s)
