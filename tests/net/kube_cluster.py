@@ -8,6 +8,9 @@ API server gave them (kube_recorded.json), or as the test changes them.
   --port N put JSON...     an object or several, by its kind
   --port N delete KIND NAMESPACE NAME
   --port N compact         what a watch would go on from is too old: 410
+  --port N close, open     nobody may write a status (403); from then on again
+  --port N get KIND NAMESPACE NAME            the object
+  --port N patches         what was written to statuses, also in vain
   --port N many SERVICES ENDPOINTS            so many, ten endpoints a Service"""
 import argparse
 import http.server
@@ -33,6 +36,7 @@ class Cluster:
         self.version, self.oldest = 1000, 1000
         self.objects = {kind: {} for kind in PATHS}
         self.kinds = set(PATHS) - {"WaymarkPolicy"}  # of a custom resource, once there is one
+        self.patches, self.closed = [], False  # of statuses; nobody may write one
         self.log = []  # (version, kind, type, object)
         if state and os.path.exists(state):
             with open(state, encoding="utf-8") as f:
@@ -58,6 +62,7 @@ class Cluster:
         o["kind"] = kind
         o["metadata"]["resourceVersion"] = str(self.version)
         o["metadata"].setdefault("uid", f"00000000-0000-4000-8000-{self.version:012d}")
+        o["metadata"].setdefault("generation", 1)
         self.log.append((self.version, kind, type_, json.dumps(o, separators=(",", ":"))))
 
     def put(self, many):
@@ -65,11 +70,33 @@ class Cluster:
             for o in many:
                 here = self.objects[o["kind"]]
                 type_ = "MODIFIED" if self.key(o) in here else "ADDED"
+                before = here.get(self.key(o), {})
+                if before:  # a status is written by itself, and is no generation
+                    o["metadata"]["generation"] = before["metadata"]["generation"] + (o.get("spec") != before.get("spec"))
+                    if o["kind"] == "WaymarkPolicy" and "status" in before:
+                        o["status"] = before["status"]
                 here[self.key(o)] = o
                 self.kinds.add(o["kind"])
                 self.change(o["kind"], type_, o)
             self.keep()
             self.changed.notify_all()
+
+    def patch(self, kind, ns, name, body):
+        """@return status, and what it is now or why not"""
+        with self.changed:
+            o = self.objects[kind].get((ns, name))
+            if self.closed:
+                return 403, "waymarkpolicies is forbidden: cannot patch"
+            if not o:
+                return 404, "not found"
+            self.patches.append(body)
+            if body["metadata"]["resourceVersion"] != o["metadata"]["resourceVersion"]:
+                return 409, "the object has been modified"
+            o["status"] = body["status"]
+            self.change(kind, "MODIFIED", o)
+            self.keep()
+            self.changed.notify_all()
+            return 200, o
 
     def delete(self, kind, ns, name):
         with self.changed:
@@ -120,12 +147,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
             c.delete(*body)
         elif self.path == "/compact":
             c.compact()
+        elif self.path == "/close":
+            c.closed = body["closed"]
         self.answer(200, {})
+
+    def do_PATCH(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        _, _, group, version, _, ns, plural, name, sub = urllib.parse.urlsplit(self.path).path.split("/")
+        kind = KINDS[f"/apis/{group}/{version}/{plural}"]
+        if sub != "status" or self.headers["Content-Type"] != "application/merge-patch+json":
+            self.answer(415, {"kind": "Status", "code": 415, "message": "merge patches of a status only"})
+            return
+        status, what = self.server.cluster.patch(kind, ns, name, body)
+        self.answer(status, what if status == 200 else {"kind": "Status", "code": status, "message": what})
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
         kind, c = KINDS.get(url.path), self.server.cluster
+        if url.path == "/patches":
+            self.answer(200, c.patches)
+            return
+        if url.path.startswith("/one/"):
+            _, _, kind, ns, name = url.path.split("/")
+            self.answer(200, c.objects[kind][ns, name])
+            return
         if kind not in c.kinds:
             self.answer(404, {"kind": "Status", "code": 404, "message": "the server could not find it"})
         elif query.get("watch", ["0"])[0] in ("1", "true"):
@@ -210,15 +256,15 @@ def many(services, endpoints):
 
 
 def ask(port, path, body):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode())
-    urllib.request.urlopen(request, timeout=60).read()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode() if body is not None else None)
+    return urllib.request.urlopen(request, timeout=60).read().decode()
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--state")
-    p.add_argument("what", choices=["serve", "put", "delete", "compact", "many"])
+    p.add_argument("what", choices=["serve", "put", "delete", "compact", "many", "close", "open", "get", "patches"])
     p.add_argument("rest", nargs="*")
     a = p.parse_args()
     if a.what == "put":
@@ -228,6 +274,10 @@ def main():
         ask(a.port, "/delete", a.rest)
     elif a.what == "compact":
         ask(a.port, "/compact", {})
+    elif a.what in ("close", "open"):
+        ask(a.port, "/close", {"closed": a.what == "close"})
+    elif a.what in ("get", "patches"):
+        print(ask(a.port, "/one/" + "/".join(a.rest) if a.what == "get" else "/patches", None))
     elif a.what == "many":
         ask(a.port, "/put", list(many(int(a.rest[0]), int(a.rest[1]))))
     else:
