@@ -67,9 +67,13 @@ pins = {e["name"]: e.get("value") for e in agent["env"]}
 check("and its pins", pins["WAYMARKD_KERNEL_PIN_DIR"], remover["initContainers"][0]["command"][2])
 check("waymarkctl in the container, too", pins["WAYMARKD_KERNEL_PIN_DIR"], pins["WAYMARK_PIN_DIR"])
 rules = kinds["ClusterRole"]["rules"]
+read = [rule for rule in rules if set(rule["verbs"]) == {"get", "list", "watch"}]
 check("what it reads", ["endpointslices", "namespaces", "nodes", "pods", "services", "waymarkpolicies"],
-      sorted(r for rule in rules for r in rule["resources"]))
-check("it writes nothing", {"get", "list", "watch"}, {v for rule in rules for v in rule["verbs"]})
+      sorted(r for rule in read for r in rule["resources"]))
+written = {"apiGroups": ["waymark.io"], "resources": ["waymarkpolicies/status"], "verbs": ["patch"]}
+check("it writes the status of policies, and nothing else", [written], [rule for rule in rules if rule not in read])
+with open(f"{CHART}/templates/rbac.yaml", encoding="utf-8") as f:
+    check("the chart's role may the same", True, "  - apiGroups: [waymark.io]\n    resources: [waymarkpolicies/status]\n    verbs: [patch]\n" in f.read())
 check("the role is the account's", ["waymark", "waymark"],
       [pod["serviceAccountName"], kinds["ClusterRoleBinding"]["subjects"][0]["name"]])
 check("it is a part of the node", ["system-node-critical", [{"operator": "Exists"}], True],
