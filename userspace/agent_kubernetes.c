@@ -78,7 +78,10 @@ static void keep(struct wm_agent_kubernetes *a, char *ledger)
  */
 static void on_bad_policy(void *arg, const char *service, const struct wm_err *why)
 {
-	(void)arg;
+	struct wm_agent_kubernetes *a = arg;
+
+	if (a->kubernetes)
+		wm_kubernetes_refuse(a->kubernetes, service, why);
 	wm_error("policy.refused", "source=" WM_KUBERNETES " service=%s text=%s", wm_log_q(service),
 		 wm_log_q(why->text));
 }

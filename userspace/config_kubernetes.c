@@ -93,6 +93,7 @@ int wm_config_kubernetes(const struct wm_settings *s, const char *node,
 	ret->balancers = s->source_kubernetes_balancers;
 	ret->bare = (const char *const *)s->source_kubernetes_consul_names;
 	ret->policies = s->source_kubernetes_policies;
+	ret->policy_status = s->source_kubernetes_policy_status;
 	ret->instances_max = (unsigned)s->source_kubernetes_instances_max;
 	ret->services_max = (unsigned)s->source_kubernetes_services_max;
 	return 0;

@@ -5,6 +5,7 @@
 
 #include "kube_client.h"
 #include "kube_said.h"
+#include "kube_status.h"
 #include "kube_view.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
@@ -54,6 +55,8 @@ struct wm_kubernetes {
 	struct wm_kube_view *view;
 	struct wm_kube_pod_table *pods;
 	struct kube_said *said;
+	struct kube_status *status; /* NULL: none is written */
+	unsigned agents;	    /* Nodes: at most one on each */
 	struct resource resources[WHAT_COUNT];
 	struct wm_timer *counting, *again, *saying;
 	struct wm_kube_stats counted;
@@ -175,6 +178,17 @@ static void on_told(void *arg, const char *object, const char *text)
 	wm_warn("kubernetes.left_out", "object=%s text=%s", wm_log_q(object), wm_log_q(text));
 }
 
+static void look_at_statuses(struct wm_kubernetes *k)
+{
+	struct wm_kube_view_stats st;
+
+	if (!k->status)
+		return;
+	wm_kube_view_stats(k->view, &st);
+	k->agents = st.nodes;
+	kube_status_look(k->status);
+}
+
 /* Before the lists are whole, what an earlier run took over stands. */
 static void on_saying(void *arg)
 {
@@ -182,11 +196,17 @@ static void on_saying(void *arg)
 	const struct wm_kube_said *all;
 	unsigned count;
 
+	if (!kube_said_is_news(k->said)) { /* a status, or a list of the same */
+		look_at_statuses(k);
+		return;
+	}
 	if (!k->swept || !k->tell || k->resources[POLICIES].state < WM_KUBE_WATCHING ||
 	    k->resources[POLICIES].state == WM_KUBE_AWAY)
 		return;
-	if (!kube_said_all(k->said, &all, &count))
-		k->tell(k->arg, all, count);
+	if (kube_said_all(k->said, &all, &count))
+		return;
+	k->tell(k->arg, all, count);
+	look_at_statuses(k);
 }
 
 /* --- how it is ---------------------------------------------------------------------------------
@@ -354,9 +374,11 @@ static int take(struct resource *w, bool gone, const char *json, size_t len, str
 		return gone ? wm_kube_pods_gone(k->pods, json, len, e)
 			    : wm_kube_pods_object(k->pods, json, len, e);
 	if (w->what == POLICIES) {
+		int r = gone ? kube_said_gone(k->said, json, len, e)
+			     : kube_said_object(k->said, json, len, e);
+
 		say_soon(k);
-		return gone ? kube_said_gone(k->said, json, len, e)
-			    : kube_said_object(k->said, json, len, e);
+		return r;
 	}
 	return gone ? wm_kube_view_gone(k->view, kinds[w->what], json, len, e)
 		    : wm_kube_view_object(k->view, kinds[w->what], json, len, e);
@@ -524,6 +546,14 @@ static int make(struct wm_kubernetes *k, const struct wm_kubernetes_config *c, s
 	k->counting = wm_timer_new(c->loop, on_count, k);
 	k->again = wm_timer_new(c->loop, on_again, k);
 	k->saying = wm_timer_new(c->loop, on_saying, k);
+	if (c->policies && c->policy_status && k->said)
+		k->status = kube_status_new(&(struct kube_status_config){.loop = c->loop,
+									 .client = k->client,
+									 .said = k->said,
+									 .source = k->source,
+									 .all = &k->agents});
+	if (c->policies && c->policy_status && !k->status)
+		return wm_err_set(e, -ENOMEM, "out of memory: Kubernetes");
 	if (!k->view || !k->pods || !k->said || !k->counting || !k->again || !k->saying)
 		return wm_err_set(e, -ENOMEM, "out of memory: Kubernetes");
 	return 0;
@@ -572,9 +602,15 @@ void wm_kubernetes_free(struct wm_kubernetes *k)
 	wm_timer_free(k->saying);
 	wm_kube_view_free(k->view);
 	wm_kube_pods_free(k->pods);
+	kube_status_free(k->status);
 	kube_said_free(k->said);
 	wm_source_free(k->source);
 	free(k);
+}
+
+void wm_kubernetes_refuse(struct wm_kubernetes *k, const char *service, const struct wm_err *why)
+{
+	kube_said_refuse(k->said, service, why);
 }
 
 const struct wm_kube_pod_table *wm_kubernetes_pods(const struct wm_kubernetes *k)

@@ -34,6 +34,7 @@ struct wm_kubernetes_config {
 	const struct wm_guard_prefix *external; /* borrowed for good */
 	unsigned external_count;
 	bool node_ports, balancers, policies;
+	bool policy_status; /* verdicts are written to WaymarkPolicies, see kube_status.h */
 	/* Namespaces whose services' instances are those of the bare name, too; NULL ends. At most
 	 * WM_KUBERNETES_BARE_MAX. */
 	const char *const *bare;
@@ -50,5 +51,8 @@ struct wm_kubernetes;
 int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes **ret,
 		      struct wm_err *e);
 void wm_kubernetes_free(struct wm_kubernetes *k); /* before the sources; NULL ok */
+/** During `said`: what the cluster states for this service cannot be, and why. All others are
+ *  accepted. */
+void wm_kubernetes_refuse(struct wm_kubernetes *k, const char *service, const struct wm_err *why);
 /** The Pods of this node. */
 const struct wm_kube_pod_table *wm_kubernetes_pods(const struct wm_kubernetes *k);
