@@ -597,3 +597,40 @@ Test(source, clients_register_nothing_in_its_scopes)
 	wm_registry_finish(r);
 	end();
 }
+
+Test(source, ready_waits_for_a_list)
+{
+	begin(&plain);
+	virtual_env_pass(&v, 10 * WM_SOURCE_PATIENCE_MS);
+	cr_expect_not(wm_source_ready(s), "there is nothing to serve");
+	wm_source_list_begin(s);
+	pods(0, 3, "default/web");
+	cr_expect_not(wm_source_ready(s));
+	wm_source_list_end(s);
+	cr_expect_not(wm_source_ready(s), "the registry was given nothing yet");
+	settle();
+	cr_expect(wm_source_ready(s));
+	end();
+	/* what it left is enough, after a while */
+	begin(&plain);
+	cr_expect_not(wm_source_ready(s));
+	virtual_env_pass(&v, WM_SOURCE_PATIENCE_MS);
+	cr_expect(wm_source_ready(s));
+	end();
+}
+
+Test(source, a_list_of_the_same_is_ready_at_once)
+{
+	begin(&plain);
+	wm_source_list_begin(s);
+	pods(0, 3, "default/web");
+	wm_source_list_end(s);
+	settle();
+	end();
+	begin(&plain);
+	wm_source_list_begin(s);
+	pods(0, 3, "default/web");
+	wm_source_list_end(s);
+	cr_expect(wm_source_ready(s));
+	end();
+}

@@ -2,6 +2,7 @@
 /* ready.c - is the agent alive, and may who waits for it go on: for kubelet, load balancers, units.
  */
 #include "internal.h"
+#include "userspace/source/source.h"
 
 void wm_native_live(struct wm_call *c)
 {
@@ -24,8 +25,33 @@ static unsigned attached(const struct wm_plane *p)
 	return count;
 }
 
+/* Of each source that has nothing to serve yet, or serves what it knew before.
+ * @return whether who waits may go on. */
+static bool put_sources(struct wm_json *j, const struct wm_sources *all)
+{
+	struct wm_source_about about;
+	struct wm_source *s = NULL;
+	char text[512];
+	bool ready = true;
+
+	while ((s = wm_sources_next(all, s))) {
+		bool may = wm_source_ready(s);
+
+		wm_source_about(s, &about);
+		ready = ready && may;
+		if (may && about.synced_ms)
+			continue;
+		snprintf(text, sizeof(text), "source.%s: %s (%s%s%s)", about.name,
+			 may ? "serves what an earlier run knew" : "no list is whole yet",
+			 wm_source_state_str(about.state), *about.text ? ": " : "", about.text);
+		wm_json_string(j, text);
+	}
+	return ready;
+}
+
 /* A plane that lacks a hook serves what the others do, for as long as the kernel is what it is: a
- * rollout must not wait for that. One without any, though it is wanted, serves nobody. */
+ * rollout must not wait for that. One without any, though it is wanted, serves nobody. Nor does one
+ * that knows nothing of the cluster that it is to serve. */
 void wm_native_ready(struct wm_call *c)
 {
 	const struct wm_api *a = c->api;
@@ -37,12 +63,13 @@ void wm_native_ready(struct wm_call *c)
 
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
-	wm_json_kb(&j, "ready", ready);
 	wm_json_ks(&j, "plane", wm_plane_state_str(s));
 	wm_json_kopen(&j, "reasons", '[');
 	for (unsigned i = 0; i < n; i++)
 		wm_json_string(&j, reasons[i]);
+	ready = put_sources(&j, a->d.sources) && ready;
 	wm_json_close(&j, ']');
+	wm_json_kb(&j, "ready", ready);
 	wm_json_close(&j, '}');
 	wm_answer_end_with(c, &j, 0, ready ? 200 : 503);
 }

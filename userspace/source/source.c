@@ -454,6 +454,8 @@ int wm_source_new(struct wm_sources *a, const struct wm_source_config *c, struct
 		return wm_err_set(e, -ENOMEM, "out of memory: sources");
 	}
 	wm_source_recall(s);
+	s->born_ms = wm_env_ms(a->c.env);
+	s->adopted = s->instances || s->specs || *s->identity;
 	*ret = s;
 	return 0;
 }
@@ -561,6 +563,17 @@ void wm_source_state(struct wm_source *s, enum wm_source_state st, const char *t
 	else
 		wm_info("source.state", "source=%s state=%s text=%s", s->name,
 			wm_source_state_str(st), wm_log_q(s->text));
+}
+
+bool wm_source_ready(struct wm_source *s)
+{
+	const struct wm_source_item *first = TAILQ_FIRST(&s->queue);
+	bool listed = s->synced_ms && (!first || first->since_ms > s->listed_ms);
+
+	if (listed ||
+	    (s->adopted && wm_env_ms(s->all->c.env) - s->born_ms >= WM_SOURCE_PATIENCE_MS))
+		s->ready = true;
+	return s->ready;
 }
 
 void wm_source_count(struct wm_source *s, enum wm_source_counter c, uint64_t n)

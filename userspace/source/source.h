@@ -152,6 +152,13 @@ struct wm_source_about {
 #undef X
 	uint64_t counters[WM_SOURCE_COUNTERS_COUNT];
 };
+/* What an earlier run left is enough to be ready with, when no list came for so long: as long as a
+ * big cluster's takes, and as an API server takes to restart. */
+#define WM_SOURCE_PATIENCE_MS 30000
+/** May who waits for this agent go on, as far as it depends on @p s? A list of everything is whole
+ *  in this run, and was given to the registry; or something of an earlier run is there, and serves
+ *  for WM_SOURCE_PATIENCE_MS. Once it may it stays so. */
+bool wm_source_ready(struct wm_source *s);
 /** Texts are borrowed until the source is told something. */
 void wm_source_about(const struct wm_source *s, struct wm_source_about *ret);
 /** Walk: NULL begins and ends. NULL @p a ok: none. */

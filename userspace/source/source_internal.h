@@ -103,6 +103,9 @@ struct wm_source {
 	struct wm_source_brake instance_brake, spec_brake;
 	enum wm_source_state state;
 	uint64_t since_ms, synced_ms;
+	uint64_t born_ms, listed_ms; /* monotonic: it was made, and its last list ended */
+	bool adopted;		     /* an earlier run left something */
+	bool ready;		     /* see wm_source_ready() */
 	char text[WM_SOURCE_TEXT_MAX], alarm[WM_SOURCE_TEXT_MAX];
 	char identity[WM_SOURCE_IDENTITY_MAX + 1];
 	uint64_t counters[WM_SOURCE_COUNTERS_COUNT];

@@ -556,5 +556,6 @@ void wm_source_list_end(struct wm_source *s)
 	sweep_services(s, freely);
 	sweep_nodes(s);
 	s->synced_ms = wm_env_wall_ms(s->all->c.env);
+	s->listed_ms = wm_env_ms(s->all->c.env);
 	wm_source_keep_soon(s);
 }
