@@ -284,6 +284,24 @@ Test(specs, headless_and_external_names_have_no_address)
 	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
 }
 
+/* Another proxy's has names, and is dialled as if we were not there. */
+Test(specs, what_is_another_proxys_passes)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+
+	put_spec(&s);
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
+	s.passed = true;
+	put_spec(&s);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), PASSES);
+	cr_assert_eq(dial(IP, 81, IPPROTO_TCP), PASSES);
+	cr_assert_eq(differences(), 0);
+	s.passed = false;
+	put_spec(&s);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
+}
+
 /* Of addresses that are not the service's alone other ports pass, and a node's has ports of its
  * own. External ones are taken where they are allowed. */
 Test(specs, addresses_of_other_kinds)

@@ -38,6 +38,9 @@ Test(spec, differences_are_seen)
 	cr_assert_not(wm_service_spec_same(&a, &b));
 	a.ports_count = b.ports_count = a.addresses_count = b.addresses_count = 1;
 	b.prefer = a.prefer;
+	b.passed = true;
+	cr_assert_not(wm_service_spec_same(&a, &b));
+	b.passed = false;
 	b.ports = &port;
 	b.addresses = &address;
 	cr_assert(wm_service_spec_same(&a, &b));

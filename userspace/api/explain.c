@@ -378,7 +378,12 @@ static void say_spec(struct explanation *x)
 	if (s->affinity_s)
 		snprintf(affinity, sizeof(affinity), "a pod stays with one for %u s, ",
 			 s->affinity_s);
-	if (s->local_only || s->affinity_s || s->prefer != WM_SPEC_ANYWHERE || s->publish_not_ready)
+	if (s->passed)
+		say(x, "source",
+		    "source %s says: another proxy steers it, its addresses are left alone",
+		    s->source);
+	else if (s->local_only || s->affinity_s || s->prefer != WM_SPEC_ANYWHERE ||
+		 s->publish_not_ready)
 		say(x, "source", "source %s says: %s%s%s%sunless a policy says otherwise",
 		    s->source, s->local_only ? "only instances of this node, " : "",
 		    near[s->prefer], affinity,

@@ -51,6 +51,7 @@ struct wm_service_spec {
 	unsigned addresses_count, ports_count;
 	const char *external_name; /* the service is that name; NULL: it is none */
 	bool headless;		   /* it has no address of its own */
+	bool passed;		   /* another proxy's: it has names, its addresses are left alone */
 	bool local_only;	   /* only instances of this node, or it is refused */
 	bool publish_not_ready;	   /* who is critical is told in DNS, and dialled */
 	uint32_t affinity_s;	   /* a pod stays with its instance for so long; 0: it does not */

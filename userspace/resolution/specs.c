@@ -6,7 +6,7 @@
 
 bool wm_spec_steered(const struct wm_service_spec *s)
 {
-	return s && !s->headless && !s->external_name && s->ports_count;
+	return s && !s->headless && !s->passed && !s->external_name && s->ports_count;
 }
 
 bool wm_spec_addressed(const struct wm_service_spec *s)

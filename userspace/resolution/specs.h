@@ -9,7 +9,8 @@
 /* Each address with its ports and the entry for all others, and the ports of both virtual ones. */
 #define WM_SPEC_FRONTS_MAX (WM_SPEC_ADDRESSES_MAX * (1 + WM_SPEC_PORTS_MAX) + 2 * WM_SPEC_PORTS_MAX)
 
-/** Has it ports that are steered? A headless one has none, nor has one that is a name. NULL ok. */
+/** Has it ports that are steered? A headless one has none, nor has one that is a name, or another
+ *  proxy's. NULL ok. */
 bool wm_spec_steered(const struct wm_service_spec *s);
 /** Has it addresses for them, so that it is refused where it has no instance? */
 bool wm_spec_addressed(const struct wm_service_spec *s);
