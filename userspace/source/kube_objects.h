@@ -21,6 +21,7 @@
 #define WM_KUBE_NAME_MAX	       253  /* octets of a name, RFC 1123's subdomain */
 #define WM_KUBE_LABEL_MAX	       63   /* octets of a namespace, a Service, a port */
 #define WM_KUBE_ZONES_MAX	       8    /* hints of an endpoint: the API's own bound */
+#define WM_KUBE_NODES_MAX	       8    /* the same */
 
 #define WM_KUBE_POLICY_KEY "waymark.io/policy" /* annotation of a Service: its policy as JSON */
 #define WM_KUBE_STEER_KEY  "waymark.io/steer"  /* of a Pod, "false": it is left alone */
@@ -70,13 +71,21 @@ struct wm_kube_slice_port {
 	uint16_t port;
 	uint8_t proto;
 };
-enum { WM_KUBE_READY = 1, WM_KUBE_SERVING = 2, WM_KUBE_TERMINATING = 4 };
+enum {
+	WM_KUBE_READY = 1,
+	WM_KUBE_SERVING = 2,
+	WM_KUBE_TERMINATING = 4,
+	WM_KUBE_NODE_HINTS = 8, /* in a view: it has hints for nodes, */
+	WM_KUBE_NODE_HERE = 16, /* and one is for this node */
+};
 /* One address: of several that an endpoint has, each is one. */
 struct wm_kube_endpoint {
 	struct in6_addr address;
 	const char *node, *pod, *hostname;    /* "" where it is not said; pod: if it is one */
 	const char *zones[WM_KUBE_ZONES_MAX]; /* hints.forZones: where its traffic is wanted from */
 	unsigned zones_count;
+	const char *nodes[WM_KUBE_NODES_MAX]; /* hints.forNodes, likewise */
+	unsigned nodes_count;
 	uint8_t flags;
 };
 struct wm_kube_slice {

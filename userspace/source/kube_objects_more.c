@@ -62,18 +62,29 @@ int wm_kube_slice_decode(const json_t *o, struct wm_kube_slice *ret, struct wm_e
 	return 0;
 }
 
-static void read_hints(const json_t *o, struct wm_kube_endpoint *ep)
+/* @return how many. */
+static unsigned read_names(const json_t *hints, const char *member, const char **to, unsigned max)
 {
-	const json_t *zones = json_object_get(json_object_get(o, "hints"), "forZones"), *v;
+	unsigned count = 0;
+	const json_t *v;
 	const char *name;
 	size_t n;
 
-	json_array_foreach(zones, n, v)
+	json_array_foreach(json_object_get(hints, member), n, v)
 	{
 		name = kube_text(v, "name");
-		if (*name && ep->zones_count < WM_KUBE_ZONES_MAX)
-			ep->zones[ep->zones_count++] = name;
+		if (*name && count < max)
+			to[count++] = name;
 	}
+	return count;
+}
+
+static void read_hints(const json_t *o, struct wm_kube_endpoint *ep)
+{
+	const json_t *hints = json_object_get(o, "hints");
+
+	ep->zones_count = read_names(hints, "forZones", ep->zones, WM_KUBE_ZONES_MAX);
+	ep->nodes_count = read_names(hints, "forNodes", ep->nodes, WM_KUBE_NODES_MAX);
 }
 
 int wm_kube_endpoint_decode(const json_t *o, unsigned nth, struct wm_kube_endpoint *ret,

@@ -222,10 +222,10 @@ static void tell_all(struct wm_kube_view *v, struct service *s,
 /* Hints count, or do no more: who has them says so or not. */
 static void tell_hints(struct wm_kube_view *v, struct service *s)
 {
-	bool before = s->hinted;
+	uint8_t before = s->hinted;
 
-	s->hinted = s->spec && hinted(v, s);
-	if (s->hinted || before)
+	s->hinted = s->spec ? hinted(v, s) : WM_SPEC_ANYWHERE;
+	if (s->hinted != WM_SPEC_ANYWHERE || before != WM_SPEC_ANYWHERE)
 		tell_all(v, s, s->spec);
 }
 
@@ -300,7 +300,7 @@ static void drop_service(struct wm_kube_view *v, struct service *s)
 	if (!before)
 		return;
 	s->spec = NULL;
-	s->hinted = false;
+	s->hinted = WM_SPEC_ANYWHERE;
 	tell_all(v, s, before);
 	v->c.out.spec_gone(v->c.arg, s->key);
 	wm_service_spec_free(before);
@@ -384,7 +384,7 @@ static void tell_changes(struct wm_kube_view *v, struct service *s, unsigned cou
 
 static void hints_changed(struct wm_kube_view *v, struct service *s)
 {
-	bool before = s->hinted;
+	uint8_t before = s->hinted;
 
 	if (!s->spec)
 		return;

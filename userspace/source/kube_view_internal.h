@@ -54,7 +54,7 @@ struct service {
 	char *policy;		      /* of its annotation; NULL: none */
 	uint64_t version;
 	uint32_t seen;
-	bool hinted; /* its endpoints have hints that count here */
+	uint8_t hinted; /* enum wm_spec_prefer: what hints of its endpoints ask for here */
 	size_t size;
 	char key[]; /* namespace/name */
 };
@@ -122,5 +122,8 @@ void instance_put(struct wm_kube_view *v, const struct service *s, const struct 
 /** @p node is where it was told to be. */
 void instance_gone(struct wm_kube_view *v, const struct service *s, const struct in6_addr *at,
 		   const char *pod, const struct node *node);
-/** Do the endpoints of a service have hints that count on this node? */
-bool hinted(const struct wm_kube_view *v, const struct service *s);
+/** Do the endpoints of a service have hints that count on this node? By kube-proxy's rule (1.34,
+ *  KEP-3015): where every ready one has hints for nodes and some is for this one, these; else where
+ *  every ready one has hints for zones and some is for this node's, these; else none.
+ *  @return enum wm_spec_prefer. */
+uint8_t hinted(const struct wm_kube_view *v, const struct service *s);

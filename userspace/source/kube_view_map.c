@@ -169,8 +169,8 @@ void spec_tell(struct wm_kube_view *v, const struct service *s)
 			add_address(addresses, &spec.addresses_count, &v->self->internal[n],
 				    WM_SPEC_NODE);
 	}
-	if (spec.prefer == WM_SPEC_ANYWHERE && s->hinted)
-		spec.prefer = WM_SPEC_SAME_ZONE;
+	if (spec.prefer == WM_SPEC_ANYWHERE || s->hinted == WM_SPEC_SAME_NODE)
+		spec.prefer = s->hinted;
 	v->c.out.spec(v->c.arg, &spec);
 }
 
@@ -235,25 +235,26 @@ static bool hints_have(const struct slice *s, const struct endpoint *ep, const c
 	return false;
 }
 
-bool hinted(const struct wm_kube_view *v, const struct service *s)
+uint8_t hinted(const struct wm_kube_view *v, const struct service *s)
 {
+	bool zones = *v->self->zone, nodes = true, zone_here = false, node_here = false;
 	const struct slice *sl;
-	bool here = false;
 
-	if (!*v->self->zone)
-		return false;
 	SLIST_FOREACH (sl, &s->slices, next) {
 		for (unsigned n = 0; n < sl->endpoints_count; n++) {
 			const struct endpoint *ep = &sl->endpoints[n];
 
 			if (!(ep->flags & WM_KUBE_READY))
 				continue;
-			if (!ep->zones_count)
-				return false;
-			here = here || hints_have(sl, ep, v->self->zone);
+			zones = zones && ep->zones_count;
+			nodes = nodes && ep->flags & WM_KUBE_NODE_HINTS;
+			zone_here = zone_here || (zones && hints_have(sl, ep, v->self->zone));
+			node_here = node_here || ep->flags & WM_KUBE_NODE_HERE;
 		}
 	}
-	return here;
+	return nodes && node_here   ? WM_SPEC_SAME_NODE
+	       : zones && zone_here ? WM_SPEC_SAME_ZONE
+				    : WM_SPEC_ANYWHERE;
 }
 
 void instance_put(struct wm_kube_view *v, const struct service *s, const struct merged *m)
@@ -278,7 +279,7 @@ void instance_put(struct wm_kube_view *v, const struct service *s, const struct 
 	wm_kube_address_format(&m->ep->address, ip);
 	metadata(s->spec, m, &p);
 	d.meta_count = p.count;
-	if (s->hinted && m->ep->zones_count) {
+	if (s->hinted != WM_SPEC_ANYWHERE && m->ep->zones_count) {
 		bool here = hints_have(m->slice, m->ep, v->self->zone);
 
 		traits.zone = here ? v->self->zone : slice_text(m->slice, m->ep->zones);

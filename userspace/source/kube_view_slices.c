@@ -59,6 +59,16 @@ static void put_zones(struct wm_kube_view *v, struct endpoint *to, const struct 
 		wm_buf_put(&v->texts, in->zones[n], strlen(in->zones[n]) + 1);
 }
 
+static uint8_t flags_of(const struct wm_kube_view *v, const struct wm_kube_endpoint *in)
+{
+	uint8_t flags = in->flags | (in->nodes_count ? WM_KUBE_NODE_HINTS : 0);
+
+	for (unsigned n = 0; n < in->nodes_count; n++)
+		if (strcmp(in->nodes[n], v->self->name) == 0)
+			flags |= WM_KUBE_NODE_HERE;
+	return flags;
+}
+
 static int add_endpoint(struct wm_kube_view *v, unsigned *count, const struct wm_kube_endpoint *in)
 {
 	struct endpoint *to;
@@ -72,7 +82,7 @@ static int add_endpoint(struct wm_kube_view *v, unsigned *count, const struct wm
 	}
 	to = &v->eps[*count];
 	*to = (struct endpoint){.address = in->address,
-				.flags = in->flags,
+				.flags = flags_of(v, in),
 				.pod = put_text(&v->texts, in->pod),
 				.hostname = put_text(&v->texts, in->hostname),
 				.node = node_get(v, *in->node ? in->node : WM_KUBE_NO_NODE)};
