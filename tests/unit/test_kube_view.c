@@ -100,9 +100,9 @@ static void on_spec(void *arg, const struct wm_service_spec *s)
 		wm_buf_printf(&told, " name=%s", s->external_name);
 	if (s->affinity_s)
 		wm_buf_printf(&told, " affinity=%u", s->affinity_s);
-	wm_buf_printf(&told, "%s%s%s%s\n", s->headless ? " headless" : "",
-		      s->local_only ? " local" : "", s->publish_not_ready ? " not-ready" : "",
-		      prefers[s->prefer]);
+	wm_buf_printf(&told, "%s%s%s%s%s\n", s->headless ? " headless" : "",
+		      s->passed ? " passed" : "", s->local_only ? " local" : "",
+		      s->publish_not_ready ? " not-ready" : "", prefers[s->prefer]);
 }
 
 static void on_spec_gone(void *arg, const char *service)

@@ -136,6 +136,13 @@ const char *kube_annotation(const json_t *o, const char *key)
 	return json_string_value(json_object_get(json_object_get(m, "annotations"), key));
 }
 
+bool kube_has_label(const json_t *o, const char *key)
+{
+	const json_t *m = json_object_get(o, "metadata");
+
+	return json_object_get(json_object_get(m, "labels"), key) != NULL;
+}
+
 const char *kube_label(const json_t *o, const char *key)
 {
 	return kube_text(json_object_get(json_object_get(o, "metadata"), "labels"), key);
@@ -285,6 +292,12 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 		return host_valid(ret->external_name) ? 0
 						      : kube_wrong(&ret->meta, "externalName", e);
 	}
+	ret->passed = kube_has_label(o, "service.kubernetes.io/service-proxy-name") ||
+		      kube_has_label(o, "service.kubernetes.io/headless");
+	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this
+	 * node, pods or its own, and kube-proxy leads those from external destinations to all
+	 * endpoints, "subject to neither form of traffic policy" (1.34, iptables: the chains
+	 * KUBE-EXT) */
 	ret->local_only = strcmp(kube_text(spec, "internalTrafficPolicy"), "Local") == 0;
 	ret->distribution = distribution(spec);
 	r = read_cluster(spec, ret, e);

@@ -57,6 +57,10 @@ struct wm_kube_service {
 	unsigned ports_count;
 	const char *external_name; /* ExternalName, NULL: it is none */
 	bool headless, local_only, publish_not_ready;
+	/* Another proxy's by its label service.kubernetes.io/service-proxy-name, or nobody's by
+	 * service.kubernetes.io/headless: kube-proxy asks for those Services only that have neither
+	 */
+	bool passed;
 	uint32_t affinity_s; /* 0: none */
 	enum wm_kube_distribution distribution;
 	const char *policy; /* NULL: none */

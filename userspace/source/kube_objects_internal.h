@@ -18,6 +18,8 @@ bool kube_name_valid(const char *s, size_t max);
 int kube_named_meta(const json_t *o, size_t max, struct wm_kube_meta *ret, struct wm_err *e);
 /** NULL: there is none. */
 const char *kube_annotation(const json_t *o, const char *key);
+/** Whatever its value is. */
+bool kube_has_label(const json_t *o, const char *key);
 /** "": there is none. */
 const char *kube_label(const json_t *o, const char *key);
 /** @return WM_E_INVALID with a sentence. */

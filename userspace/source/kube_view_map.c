@@ -117,6 +117,7 @@ struct wm_service_spec *spec_new(struct wm_kube_view *v, const struct wm_kube_se
 				    .ports_count = in->ports_count,
 				    .headless = in->headless,
 				    .local_only = in->local_only,
+				    .passed = in->passed,
 				    .publish_not_ready = in->publish_not_ready,
 				    .affinity_s = in->affinity_s,
 				    .external_name = in->external_name,
