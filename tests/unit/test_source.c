@@ -634,3 +634,22 @@ Test(source, a_list_of_the_same_is_ready_at_once)
 	cr_expect(wm_source_ready(s));
 	end();
 }
+
+Test(source, a_scope_that_no_list_has_is_free)
+{
+	begin(&plain);
+	wm_source_scopes_begin(s);
+	cr_assert_eq(wm_source_scope(s, "default", true), 0);
+	cr_assert_eq(wm_source_scope(s, "team", true), 0);
+	cr_assert_eq(wm_source_scope(s, "busy", true), 0);
+	wm_source_scopes_end(s);
+	cr_assert_eq(pod("node-1", "p1", "busy/web", WM_PASSING), 0);
+	wm_source_scopes_begin(s);
+	cr_assert_eq(wm_source_scope(s, "default", true), 0);
+	wm_source_scopes_end(s);
+	cr_expect_str_eq(wm_sources_scope_owner(all, "default", 7), "kubernetes");
+	cr_expect_null(wm_sources_scope_owner(all, "team", 4));
+	cr_expect_str_eq(wm_sources_scope_owner(all, "busy", 4), "kubernetes", "of its service");
+	settle();
+	end();
+}

@@ -66,6 +66,7 @@ struct wm_kubernetes {
 	bool stranger;	 /* another one does */
 	bool met;	 /* in the list of namespaces that is read, kube-system came */
 	bool swept;	 /* the first lists are whole */
+	bool policies;	 /* of annotations and of resources, are taken */
 	bool lost;	 /* the door did not take something */
 	void (*tell)(void *arg, const struct wm_kube_said *said, unsigned count);
 	void *arg;
@@ -167,6 +168,8 @@ static void on_policy(void *arg, const char *service, const char *json)
 {
 	struct wm_kubernetes *k = arg;
 
+	if (!k->policies)
+		return;
 	if (kube_said_annotation(k->said, service, json))
 		took(k, -ENOMEM);
 	say_soon(k);
@@ -352,9 +355,10 @@ static void on_begin(void *arg)
 	struct resource *w = arg;
 	struct wm_kubernetes *k = w->k;
 
-	if (w->what == NAMESPACES)
+	if (w->what == NAMESPACES) {
 		k->met = false;
-	else if (w->whole)
+		wm_source_scopes_begin(k->source);
+	} else if (w->whole)
 		ask_cluster(k);
 	if (of_view(w->what))
 		wm_kube_view_begin(k->view, kinds[w->what]);
@@ -411,6 +415,8 @@ static void on_skipped(void *arg, const char *namespace, const char *name)
 		wm_kube_pods_skipped(w->k->pods, namespace, name);
 	else if (w->what == POLICIES)
 		kube_said_skipped(w->k->said, namespace, name);
+	else if (w->what == NAMESPACES && !w->k->stranger)
+		took(w->k, wm_source_scope(w->k->source, name, true));
 	wm_warn("kubernetes.too_large", "resource=%s object=%s/%s", names[w->what], namespace,
 		name);
 }
@@ -440,6 +446,8 @@ static void on_end(void *arg, const char *version)
 			wm_warn("kubernetes.unnamed",
 				"text=\"there is no namespace " NAMESPACE_OF_ALL
 				": which cluster it is cannot be told\"");
+		else if (!k->stranger)
+			wm_source_scopes_end(k->source);
 		w->whole = true;
 		k->unknown = false;
 		k->opened = wm_kube_stats(k->client)->watches + 1;
@@ -572,6 +580,7 @@ int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes
 	if (!c->policies) /* none is waited for */
 		k->resources[POLICIES].state = WM_KUBE_REFUSED;
 	k->loop = c->loop;
+	k->policies = c->policies;
 	k->tell = c->said;
 	k->arg = c->arg;
 	k->unknown = true;

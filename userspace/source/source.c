@@ -277,8 +277,25 @@ int wm_source_scope(struct wm_source *s, const char *scope, bool there)
 		return there ? -ENOMEM : 0;
 	x->said = there;
 	x->seen = s->list;
+	x->said_in = s->scopes_list;
 	scope_trim(s, x);
 	return 0;
+}
+
+void wm_source_scopes_begin(struct wm_source *s)
+{
+	s->scopes_list++;
+}
+
+void wm_source_scopes_end(struct wm_source *s)
+{
+	struct wm_source_scope *x;
+	size_t pos = 0;
+
+	while (!s->alien && (x = wm_map_next(s->scopes, &pos))) {
+		if (x->said && x->said_in != s->scopes_list)
+			(void)wm_source_scope(s, x->name, false);
+	}
 }
 
 const char *wm_sources_scope_owner(const struct wm_sources *a, const char *scope, size_t len)

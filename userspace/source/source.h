@@ -70,6 +70,10 @@ int wm_source_spec_gone(struct wm_source *s, const char *service);
 /** A scope of services (Kubernetes' namespace) is the source's, or is no more: clients may not
  *  register services in it. Scopes of its specs and instances are its own without this. */
 int wm_source_scope(struct wm_source *s, const char *scope, bool there);
+/** A list of all scopes begins, and ends: what was not said to be there between the two is no more,
+ *  but where services of it are left. One that is broken off is begun again. */
+void wm_source_scopes_begin(struct wm_source *s);
+void wm_source_scopes_end(struct wm_source *s);
 /** A list of everything begins, and ends: what was not said between the two goes. One that is
  *  broken off is begun again, and never ended. */
 void wm_source_list_begin(struct wm_source *s);

@@ -75,9 +75,9 @@ struct wm_source_service {
 
 struct wm_source_scope {
 	unsigned services;
-	bool said; /* by wm_source_scope() */
-	uint32_t seen;
-	char name[]; /* in lower case: the key */
+	bool said;		/* by wm_source_scope() */
+	uint32_t seen, said_in; /* lists, of all and of scopes */
+	char name[];		/* in lower case: the key */
 };
 
 /* What came and went within a minute, of instances or of specs. */
@@ -95,7 +95,7 @@ struct wm_source {
 	struct wm_source_items queue, held;
 	unsigned queued, holding, instances, specs, usable, flights;
 	LIST_HEAD(, wm_source_batch) batches; /* with the registry */
-	uint32_t list;
+	uint32_t list, scopes_list;
 	bool listing;
 	bool alien;	     /* another identity than what is kept: nothing is taken */
 	bool taken;	     /* an operator gave the former one up */
