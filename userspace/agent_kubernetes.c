@@ -80,7 +80,7 @@ static void on_bad_policy(void *arg, const char *service, const struct wm_err *w
 {
 	struct wm_agent_kubernetes *a = arg;
 
-	if (a->kubernetes)
+	if (a && a->kubernetes)
 		wm_kubernetes_refuse(a->kubernetes, service, why);
 	wm_error("policy.refused", "source=" WM_KUBERNETES " service=%s text=%s", wm_log_q(service),
 		 wm_log_q(why->text));
@@ -114,6 +114,24 @@ static void on_said(void *arg, const struct wm_kube_said *said, unsigned count)
 	wm_policy_dir_free(d);
 }
 
+/* It was switched off: what it stated goes, as its services do. */
+static void forget(const char *data_dir, struct wm_registry *r)
+{
+	struct wm_policy_files *f = wm_policy_files_new(r, LEDGER, on_bad_policy, NULL);
+	struct wm_policy_files_outcome o;
+	struct wm_err e = {0};
+
+	if (!f)
+		return; /* at the next start, then */
+	wm_policy_files_recall(f, data_dir);
+	wm_policy_files_take(f, NULL, &o);
+	if (o.removed)
+		wm_info("policy.read", "source=" WM_KUBERNETES " policies=0 removed=%u", o.removed);
+	if (wm_policy_ledger_write(data_dir, LEDGER, "{}", &e))
+		wm_error("policy.ledger", "text=%s", wm_log_q(e.text));
+	wm_policy_files_free(f);
+}
+
 /* --- begin and end ------------------------------------------------------------------------------
  */
 int wm_agent_kubernetes_new(const struct wm_settings *s, struct wm_loop *l, struct wm_registry *r,
@@ -125,8 +143,10 @@ int wm_agent_kubernetes_new(const struct wm_settings *s, struct wm_loop *l, stru
 	int err;
 
 	*ret = NULL;
-	if (!s->source_kubernetes_enabled)
+	if (!s->source_kubernetes_enabled) {
+		forget(s->node_data_dir, r);
 		return 0;
+	}
 	a = calloc(1, sizeof(*a));
 	if (a)
 		a->policies = wm_policy_files_new(r, LEDGER, on_bad_policy, a);
