@@ -67,6 +67,32 @@ static bool collect_left_out(const json_t *status, json_t *warnings)
 }
 
 /* What an operator should do something about. @return true: the agent is degraded by it. */
+/* Of the table that is the fullest. */
+static const char *raise_which(const json_t *tables)
+{
+	static const struct {
+		const char *table, *remedy;
+	} all[] = {{"backends", "backends are the fullest table: raise kernel.backends_max"},
+		   {"slots", "slots are the fullest table: raise kernel.backends_max"},
+		   {"sets", "sets are the fullest table: raise kernel.services_max"},
+		   {"names", "names are the fullest table: raise kernel.services_max"},
+		   {"frontends", "frontends are the fullest table: raise kernel.frontends_max"}};
+	const char *ret = "";
+	double most = -1;
+
+	for (size_t n = 0; n < sizeof(all) / sizeof(*all); n++) {
+		const json_t *t = json_object_get(tables, all[n].table);
+		double cap = (double)number_of(t, "cap");
+		double share = cap > 0 ? (double)number_of(t, "used") / cap : 0;
+
+		if (share <= most)
+			continue;
+		most = share;
+		ret = all[n].remedy;
+	}
+	return ret;
+}
+
 static bool collect(const json_t *status, json_t *warnings)
 {
 	const json_t *plane = json_object_get(status, "plane"), *reason;
@@ -84,7 +110,7 @@ static bool collect(const json_t *status, json_t *warnings)
 	}
 	if (number_of(tables, "full"))
 		warn(warnings, "tables", "something did not fit since the start",
-		     "raise kernel.services_max or kernel.backends_max");
+		     raise_which(tables));
 	if (number_of(tables, "collisions"))
 		warn(warnings, "tables", "two names share a hash",
 		     "one of them is answered from userspace");

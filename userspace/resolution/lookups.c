@@ -194,9 +194,11 @@ int wm_name_store(struct wm_tables *t, const struct wm_name *v, struct wm_name_e
 		r = name_insert(t, n);
 		if (r) {
 			free(n);
-			return r == -ENOSPC ? wm_err_set(e, WM_E_FULL, "names: %u are the limit",
-							 t->mem.names_cap)
-					    : r;
+			return r == -ENOSPC
+				       ? wm_err_set(e, WM_E_FULL,
+						    "names: %u are the limit (kernel.services_max)",
+						    t->mem.names_cap)
+				       : r;
 		}
 	}
 	n->claimed = true;
@@ -226,7 +228,8 @@ struct wm_front_entry *wm_front_new(struct wm_tables *t, const struct wm_fronten
 	if (*ret_err) {
 		free(f);
 		if (*ret_err == -ENOSPC)
-			*ret_err = wm_err_set(e, WM_E_FULL, "frontends: %u are the limit",
+			*ret_err = wm_err_set(e, WM_E_FULL,
+					      "frontends: %u are the limit (kernel.frontends_max)",
 					      t->mem.frontends_cap);
 		return NULL;
 	}

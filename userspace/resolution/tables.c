@@ -432,7 +432,8 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	if (t->mem.live && t->mem.set_live)
 		wm_backends_count_ejected(t, s, wm_clock_ns());
 	wm_cuts_now(t, s);
-	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit", t->mem.backends_cap)
+	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit (kernel.backends_max)",
+				 t->mem.backends_cap)
 		    : 0;
 }
 
@@ -473,7 +474,8 @@ static int svc_for(struct wm_tables *t, const struct wm_want_set *w, struct wm_s
 	if (*ret)
 		return 0;
 	if (wm_index_take(t->sets, &set))
-		return wm_err_set(e, WM_E_FULL, "sets: %u are the limit", t->mem.sets_cap);
+		return wm_err_set(e, WM_E_FULL, "sets: %u are the limit (kernel.services_max)",
+				  t->mem.sets_cap);
 	*ret = wm_svc_new(t, &k, set);
 	if (!*ret) {
 		wm_index_give(t->sets, set, 0);
