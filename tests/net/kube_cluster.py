@@ -63,6 +63,8 @@ class Cluster:
         o["metadata"]["resourceVersion"] = str(self.version)
         o["metadata"].setdefault("uid", f"00000000-0000-4000-8000-{self.version:012d}")
         o["metadata"].setdefault("generation", 1)
+        born = time.gmtime(1700000000 + self.version)  # one after the other, however quick
+        o["metadata"].setdefault("creationTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", born))
         self.log.append((self.version, kind, type_, json.dumps(o, separators=(",", ":"))))
 
     def put(self, many):
@@ -72,6 +74,7 @@ class Cluster:
                 type_ = "MODIFIED" if self.key(o) in here else "ADDED"
                 before = here.get(self.key(o), {})
                 if before:  # a status is written by itself, and is no generation
+                    o["metadata"].setdefault("creationTimestamp", before["metadata"]["creationTimestamp"])
                     o["metadata"]["generation"] = before["metadata"]["generation"] + (o.get("spec") != before.get("spec"))
                     if o["kind"] == "WaymarkPolicy" and "status" in before:
                         o["status"] = before["status"]

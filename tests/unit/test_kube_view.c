@@ -98,6 +98,8 @@ static void on_spec(void *arg, const struct wm_service_spec *s)
 	}
 	if (s->external_name)
 		wm_buf_printf(&told, " name=%s", s->external_name);
+	if (s->created)
+		wm_buf_printf(&told, " created=%lld", (long long)s->created);
 	if (s->affinity_s)
 		wm_buf_printf(&told, " affinity=%u", s->affinity_s);
 	wm_buf_printf(&told, "%s%s%s%s%s\n", s->headless ? " headless" : "",

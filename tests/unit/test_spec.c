@@ -41,6 +41,9 @@ Test(spec, differences_are_seen)
 	b.passed = true;
 	cr_assert_not(wm_service_spec_same(&a, &b));
 	b.passed = false;
+	b.created = 1;
+	cr_assert_not(wm_service_spec_same(&a, &b));
+	b.created = 0;
 	b.ports = &port;
 	b.addresses = &address;
 	cr_assert(wm_service_spec_same(&a, &b));

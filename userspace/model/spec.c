@@ -185,9 +185,9 @@ bool wm_service_spec_same(const struct wm_service_spec *a, const struct wm_servi
 	if (!same_text(a->service, b->service) || !same_text(a->source, b->source) ||
 	    !same_text(a->external_name, b->external_name) || a->headless != b->headless ||
 	    a->passed != b->passed || a->local_only != b->local_only ||
-	    a->publish_not_ready != b->publish_not_ready || a->affinity_s != b->affinity_s ||
-	    a->prefer != b->prefer || a->addresses_count != b->addresses_count ||
-	    a->ports_count != b->ports_count)
+	    a->publish_not_ready != b->publish_not_ready || a->created != b->created ||
+	    a->affinity_s != b->affinity_s || a->prefer != b->prefer ||
+	    a->addresses_count != b->addresses_count || a->ports_count != b->ports_count)
 		return false;
 	for (unsigned n = 0; n < a->ports_count; n++)
 		if (!same_port(&a->ports[n], &b->ports[n]))

@@ -54,8 +54,10 @@ struct wm_service_spec {
 	bool passed;		   /* another proxy's: it has names, its addresses are left alone */
 	bool local_only;	   /* only instances of this node, or it is refused */
 	bool publish_not_ready;	   /* who is critical is told in DNS, and dialled */
-	uint32_t affinity_s;	   /* a pod stays with its instance for so long; 0: it does not */
-	uint8_t prefer;		   /* enum wm_spec_prefer: before all others */
+	int64_t created;     /* seconds since 1970: of several that state an address the oldest has
+			      * it; 0: unknown */
+	uint32_t affinity_s; /* a pod stays with its instance for so long; 0: it does not */
+	uint8_t prefer;	     /* enum wm_spec_prefer: before all others */
 };
 
 /** May it be? Each refusal names the service and what is wrong. @return 0, WM_E_INVALID,

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define AFFINITY_DEFAULT_S 10800 /* of sessionAffinity ClientIP without a timeout: the API's */
 #define AFFINITY_MAX_S	   86400 /* the API's bound */
@@ -276,6 +277,14 @@ static bool host_valid(const char *s)
 			 "0123456789-_.") == n;
 }
 
+static int64_t created_of(const json_t *o)
+{
+	const char *text = kube_text(json_object_get(o, "metadata"), "creationTimestamp");
+	struct tm tm = {0};
+
+	return strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
 int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct wm_err *e)
 {
 	const json_t *spec = json_object_get(o, "spec");
@@ -292,6 +301,7 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 		return host_valid(ret->external_name) ? 0
 						      : kube_wrong(&ret->meta, "externalName", e);
 	}
+	ret->created = created_of(o);
 	ret->passed = kube_has_label(o, "service.kubernetes.io/service-proxy-name") ||
 		      kube_has_label(o, "service.kubernetes.io/headless");
 	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this

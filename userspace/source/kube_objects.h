@@ -61,6 +61,7 @@ struct wm_kube_service {
 	 * service.kubernetes.io/headless: kube-proxy asks for those Services only that have neither
 	 */
 	bool passed;
+	int64_t created;     /* seconds since 1970; 0: it does not say */
 	uint32_t affinity_s; /* 0: none */
 	enum wm_kube_distribution distribution;
 	const char *policy; /* NULL: none */

@@ -118,6 +118,7 @@ struct wm_service_spec *spec_new(struct wm_kube_view *v, const struct wm_kube_se
 				    .headless = in->headless,
 				    .local_only = in->local_only,
 				    .passed = in->passed,
+				    .created = in->created,
 				    .publish_not_ready = in->publish_not_ready,
 				    .affinity_s = in->affinity_s,
 				    .external_name = in->external_name,

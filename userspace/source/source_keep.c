@@ -52,11 +52,11 @@ static json_t *spec_of(const struct wm_service_spec *x)
 		json_array_append_new(addresses, address_of(&x->addresses[n]));
 	for (unsigned n = 0; n < x->ports_count; n++)
 		json_array_append_new(ports, port_of(&x->ports[n]));
-	return json_pack("{ss so so ss* sb sb sb sb sI si}", "service", x->service, "addresses",
+	return json_pack("{ss so so ss* sb sb sb sb sI si sI}", "service", x->service, "addresses",
 			 addresses, "ports", ports, "external", x->external_name, "headless",
 			 x->headless, "passed", x->passed, "local", x->local_only, "not_ready",
 			 x->publish_not_ready, "affinity", (json_int_t)x->affinity_s, "prefer",
-			 x->prefer);
+			 x->prefer, "created", (json_int_t)x->created);
 }
 
 static int put_octets(const char *data, size_t len, void *buf)
@@ -189,13 +189,14 @@ static bool read_spec(struct wm_source *s, json_t *j)
 	struct wm_service_spec x = {.addresses = a, .ports = p};
 	json_t *addresses, *ports, *each;
 	int headless, passed = 0, local, not_ready, prefer; /* passed: an older file has none */
-	json_int_t affinity;
+	json_int_t affinity, created = 0;
 	size_t n;
 
-	if (json_unpack(j, "{ss so so s?s sb s?b sb sb sI si}", "service", &x.service, "addresses",
-			&addresses, "ports", &ports, "external", &x.external_name, "headless",
-			&headless, "passed", &passed, "local", &local, "not_ready", &not_ready,
-			"affinity", &affinity, "prefer", &prefer) ||
+	if (json_unpack(j, "{ss so so s?s sb s?b sb sb sI si s?I}", "service", &x.service,
+			"addresses", &addresses, "ports", &ports, "external", &x.external_name,
+			"headless", &headless, "passed", &passed, "local", &local, "not_ready",
+			&not_ready, "affinity", &affinity, "prefer", &prefer, "created",
+			&created) ||
 	    json_array_size(addresses) > WM_SPEC_ADDRESSES_MAX ||
 	    json_array_size(ports) > WM_SPEC_PORTS_MAX || affinity < 0 ||
 	    affinity > WM_SPEC_AFFINITY_MAX_S || prefer < 0 || prefer >= WM_SPEC_PREFERS)
@@ -218,6 +219,7 @@ static bool read_spec(struct wm_source *s, json_t *j)
 	x.publish_not_ready = not_ready;
 	x.affinity_s = (uint32_t)affinity;
 	x.prefer = (uint8_t)prefer;
+	x.created = created;
 	return !wm_source_spec(s, &x);
 }
 
