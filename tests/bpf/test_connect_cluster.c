@@ -31,8 +31,8 @@ static void lead(void)
 {
 	struct wm_err e = {0};
 
-	cr_assert_eq(wm_tables_fronts_put(tables, "web", fronts, fronts_count, NULL, NULL, &e), 0,
-		     "%s", e.text);
+	cr_assert_eq(wm_tables_fronts_put(tables, "web", 0, fronts, fronts_count, NULL, NULL, &e),
+		     0, "%s", e.text);
 }
 
 static int dial_new(const char *vip, int type, uint16_t port)

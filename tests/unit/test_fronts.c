@@ -39,6 +39,7 @@ static int64_t dial(const struct wm_tables *t, uint32_t addr4, uint16_t port, ui
 }
 
 static unsigned told;
+static int64_t created;
 static char why[64];
 
 static void on_unfit(void *arg, const struct wm_want_front *f, const char *text)
@@ -55,7 +56,7 @@ static int fronts(struct wm_tables *t, const char *service, const struct wm_want
 	struct wm_err e = {0};
 
 	told = 0;
-	return wm_tables_fronts_put(t, service, f, n, on_unfit, NULL, &e);
+	return wm_tables_fronts_put(t, service, created, f, n, on_unfit, NULL, &e);
 }
 
 #define IP 0x0a60000au /* 10.96.0.10 */

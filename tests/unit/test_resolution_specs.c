@@ -374,6 +374,50 @@ Test(specs, of_two_that_claim_an_address_the_first_stands)
 	cr_assert_eq(stats.fronts_contested, 0);
 }
 
+static void oldest_has_it(bool older_first)
+{
+	struct wm_service_spec a = spec_of("default/a", IP), b = spec_of("default/web", IP);
+	struct wm_tables_stats stats;
+
+	a.created = 2;
+	b.created = 1;
+	for (unsigned run = 0; run < 2; run++) {
+		if (run) {
+			close_registry();
+			open_registry();
+		}
+		put_spec(older_first ? &b : &a);
+		put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+		put_spec(older_first ? &a : &b);
+		if (run)
+			start(false);
+		turn();
+		wm_tables_stats(tables, &stats);
+		cr_assert_eq(stats.fronts_contested, 2, "an address of each family");
+		cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
+		cr_assert_eq(dial("fd00:10:96::1", 80, IPPROTO_TCP), 108080);
+		cr_assert_eq(dial(IP, 81, IPPROTO_TCP), REFUSED);
+		cr_assert_eq(differences(), 0);
+		older_first = !older_first;
+	}
+	cr_assert_eq(wm_registry_spec_delete(registry, "default/web", "kubernetes", NULL), 1);
+	turn();
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), REFUSED, "the other's, which has nobody");
+	wm_tables_stats(tables, &stats);
+	cr_assert_eq(stats.fronts_contested, 0);
+}
+
+/* Of two that claim an address the oldest has it, whichever comes first, and over a restart. */
+Test(specs, the_oldest_has_an_address_that_comes_last)
+{
+	oldest_has_it(false);
+}
+
+Test(specs, the_oldest_has_an_address_that_comes_first)
+{
+	oldest_has_it(true);
+}
+
 /* internalTrafficPolicy Local: of this machine, or it is refused. */
 Test(specs, local_only)
 {

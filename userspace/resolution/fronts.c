@@ -61,7 +61,9 @@ static int64_t refusing(struct wm_tables *t, const struct wm_front_entry *f, str
 	if (!t->refusing && !adopt_refusing(t, f)) {
 		(void)wm_svc_key(&k, REFUSING, NULL, 0, 0);
 		if (wm_index_take(t->sets, &set))
-			return wm_err_set(e, WM_E_FULL, "sets: %u are the limit", t->mem.sets_cap);
+			return wm_err_set(e, WM_E_FULL,
+					  "sets: %u are the limit (kernel.services_max)",
+					  t->mem.sets_cap);
 		t->refusing = wm_svc_new(t, &k, set);
 		if (!t->refusing) {
 			wm_index_give(t->sets, set, 0);
@@ -110,6 +112,42 @@ static bool is_free(const struct put *p, const struct wm_front_entry *f, bool sh
 	return shared && f->sharers;
 }
 
+static void release(struct wm_tables *t, struct wm_front_entry *f)
+{
+	if (f->sharers > 1) {
+		f->sharers--;
+		return;
+	}
+	wm_front_remove(t, f);
+}
+
+static bool outranks(const struct wm_fronts *a, const struct wm_fronts *b)
+{
+	if (a->created != b->created)
+		return a->created && (!b->created || a->created < b->created);
+	return strcmp(a->service, b->service) < 0;
+}
+
+/* With an address go all ports of it that a younger service has there. */
+static void rob(struct put *p, struct wm_front_entry *f)
+{
+	struct wm_fronts *from = f->owner;
+
+	wm_fronts_forget(f);
+	f->owner = p->of;
+	for (unsigned i = 0; !f->key.port_be && i < from->count; i++) {
+		struct wm_front_entry *port = from->at[i];
+
+		if (!port || memcmp(port->key.addr_be, f->key.addr_be, sizeof(f->key.addr_be)) != 0)
+			continue;
+		from->at[i] = NULL;
+		release(p->t, port);
+	}
+	from->contested++;
+	p->t->stats.fronts_contested++;
+	p->t->fronts_robbed = true;
+}
+
 /* Entry of what is wanted at @p i; NULL: another's, or wanted twice, or @p ret_err. */
 static struct wm_front_entry *take(struct put *p, unsigned i, int *ret_err)
 {
@@ -128,6 +166,8 @@ static struct wm_front_entry *take(struct put *p, unsigned i, int *ret_err)
 		f->sharers = 0;
 		f->owner = p->of;
 	}
+	if (f && !is_free(p, f, shared) && f->owner && !shared && outranks(p->of, f->owner))
+		rob(p, f);
 	if (f && !is_free(p, f, shared)) {
 		refuse(p, i, holder(f), &p->contested);
 		return NULL;
@@ -195,14 +235,6 @@ static int store(struct put *p, bool ports)
 
 /* --- letting go ---------------------------------------------------------------------------------
  */
-static void release(struct wm_tables *t, struct wm_front_entry *f)
-{
-	if (f->sharers > 1) {
-		f->sharers--;
-		return;
-	}
-	wm_front_remove(t, f);
-}
 
 /* Those that the last put did not want; @p all: all. What stands for an address goes first. */
 static void release_old(struct wm_tables *t, struct wm_fronts *of, bool all)
@@ -295,8 +327,17 @@ static void settle(struct put *p)
 	of->count = n;
 }
 
-int wm_tables_fronts_put(struct wm_tables *t, const char *service, const struct wm_want_front *want,
-			 unsigned count, wm_front_unfit_fn fn, void *arg, struct wm_err *e)
+bool wm_tables_fronts_robbed(struct wm_tables *t)
+{
+	bool robbed = t->fronts_robbed;
+
+	t->fronts_robbed = false;
+	return robbed;
+}
+
+int wm_tables_fronts_put(struct wm_tables *t, const char *service, int64_t created,
+			 const struct wm_want_front *want, unsigned count, wm_front_unfit_fn fn,
+			 void *arg, struct wm_err *e)
 {
 	struct put p = {.t = t, .want = want, .count = count, .fn = fn, .arg = arg, .e = e};
 	int r;
@@ -312,6 +353,7 @@ int wm_tables_fronts_put(struct wm_tables *t, const char *service, const struct 
 		wm_tables_fronts_del(t, service);
 		return -ENOMEM;
 	}
+	p.of->created = created;
 	t->fronts_put++;
 	r = take_all(&p);
 	if (!r)

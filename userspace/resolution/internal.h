@@ -48,6 +48,7 @@ struct wm_fronts {
 	struct wm_front_entry **at;
 	unsigned count;
 	unsigned contested, unfit; /* of what was wanted: another has it; it is none to take */
+	int64_t created;	   /* seconds since 1970; 0: unknown */
 	char service[];
 };
 
@@ -120,6 +121,7 @@ struct wm_tables {
 	struct wm_map *fronted;	  /* struct wm_fronts, by service */
 	struct wm_svc *refusing; /* the set of nobody, for ports that are refused; NULL: none yet */
 	uint32_t fronts_put;
+	bool fronts_robbed;	/* an older service took some of a younger one's */
 	struct wm_svc **by_set; /* sets_cap */
 	void (*lost)(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp);
 	void *lost_arg;

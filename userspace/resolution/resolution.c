@@ -297,6 +297,8 @@ static void tell_unfit(void *arg, const struct wm_want_front *f, const char *why
 	char address[INET6_ADDRSTRLEN];
 	bool four = !f->addr_be[0] && !f->addr_be[1] && f->addr_be[2] == htonl(0xffff);
 
+	if (f->unfit == wm_spec_own_dns) /* as the settings say */
+		return;
 	inet_ntop(four ? AF_INET : AF_INET6, four ? &f->addr_be[3] : f->addr_be, address,
 		  sizeof(address));
 	if (f->unfit)
@@ -333,10 +335,32 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s)
 	return wm_spec_fronts(spec, &rules, sets, s, x->fronts);
 }
 
+/* A source's addresses have come free, or an older service has taken some: who is left without
+ * tries again, and tells of it. */
+static void mark_contested(struct wm_resolution *x)
+{
+	const struct wm_service_spec *spec;
+	struct wm_tables_stats stats;
+	struct wm_service *s;
+	size_t pos = 0;
+
+	wm_tables_stats(x->w.tables, &stats);
+	while (stats.fronts_contested && (spec = wm_registry_next_spec(x->w.registry, &pos))) {
+		s = wm_tables_contested(x->w.tables, spec->service) ? service_of(x, spec->service)
+								    : NULL;
+		if (!s)
+			continue;
+		mark_one(x, s);
+		if (s->compiled)
+			((struct compiled *)s->compiled)->told = false;
+	}
+}
+
 /* @return 0 or why they did not fit. */
 static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
 {
 	const struct wm_service *s = c->service;
+	const struct wm_service_spec *spec;
 	struct wm_err e = {0};
 	unsigned n = 0;
 	int r;
@@ -344,26 +368,16 @@ static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
 	/* sets that came for the first time and did not fit may refuse who is up */
 	if (!sets || wm_tables_fronts(x->w.tables, s->name))
 		n = want_fronts(x, s);
-	r = wm_tables_fronts_put(x->w.tables, s->name, x->fronts, n, c->told ? NULL : tell_unfit, c,
-				 &e);
+	spec = wm_want_spec(&x->w, s->name);
+	r = wm_tables_fronts_put(x->w.tables, s->name, spec ? spec->created : 0, x->fronts, n,
+				 c->told ? NULL : tell_unfit, c, &e);
 	c->told = true;
+	if (wm_tables_fronts_robbed(x->w.tables))
+		mark_contested(x);
 	if (r)
 		wm_warn("resolution.unfit", "svc=%s err=%s text=%s", wm_log_q(s->name),
 			wm_err_name(r), wm_log_q(e.text));
 	return r;
-}
-
-/* A source's addresses have come free: who wanted one of them tries again. */
-static void mark_contested(struct wm_resolution *x)
-{
-	const struct wm_service_spec *spec;
-	struct wm_tables_stats stats;
-	size_t pos = 0;
-
-	wm_tables_stats(x->w.tables, &stats);
-	while (stats.fronts_contested && (spec = wm_registry_next_spec(x->w.registry, &pos)))
-		if (wm_tables_contested(x->w.tables, spec->service))
-			mark_referrer(x, spec->service);
 }
 
 /* --- tags ---------------------------------------------------------------------------------------

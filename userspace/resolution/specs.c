@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+const char wm_spec_own_dns[] = "this agent's DNS is asked there";
+
 bool wm_spec_steered(const struct wm_service_spec *s)
 {
 	return s && !s->headless && !s->passed && !s->external_name && s->ports_count;
@@ -73,7 +75,7 @@ const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kin
 	if (!why && kind == WM_SPEC_EXTERNAL && !rules->external)
 		why = "external addresses are not allowed (source.kubernetes_external)";
 	if (!why && kind == WM_SPEC_CLUSTER && rules->dns && asks_us(rules->dns, a4, a6))
-		why = "this agent's DNS is asked there";
+		why = wm_spec_own_dns;
 	return why;
 }
 

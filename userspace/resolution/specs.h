@@ -29,6 +29,7 @@ struct wm_spec_rules {
 	bool external;			  /* EXTERNAL addresses are taken */
 	const struct wm_config *dns;	  /* where this agent's DNS is asked; NULL: nowhere */
 };
+extern const char wm_spec_own_dns[]; /* one that is as the settings say: nobody needs to be told */
 /** Why address @p a4 or, where that is 0.0.0.0, @p a6 is not taken; NULL: it is. Static. */
 const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kind,
 				  struct in_addr a4, const struct in6_addr *a6);

@@ -159,11 +159,17 @@ struct wm_want_front {
 /** Told of each that is not taken: @p why, another service has it. */
 typedef void (*wm_front_unfit_fn)(void *arg, const struct wm_want_front *f, const char *why);
 /** Let exactly these lead to @p service, by difference; entries of an earlier run are taken over.
- *  Whoever has an address or a port of one first keeps it, and with the port 0 the others of that
- *  address are not taken either. Sets and names come before, and go behind.
- *  @p fn may be NULL. @return 0; WM_E_FULL, -ENOMEM: then none leads to it. */
-int wm_tables_fronts_put(struct wm_tables *t, const char *service, const struct wm_want_front *want,
-			 unsigned count, wm_front_unfit_fn fn, void *arg, struct wm_err *e);
+ *  Of several that want an address, or a port of one, the oldest has it, of these of one age the
+ *  first by name, whoever was put first; and with the port 0 the others of that address are not
+ * taken either. Sets and names come before, and go behind. @param created when the service was,
+ * seconds since 1970; 0: unknown, younger than all others. @p fn may be NULL. @return 0; WM_E_FULL,
+ * -ENOMEM: then none leads to it. */
+int wm_tables_fronts_put(struct wm_tables *t, const char *service, int64_t created,
+			 const struct wm_want_front *want, unsigned count, wm_front_unfit_fn fn,
+			 void *arg, struct wm_err *e);
+/** Did puts since the last call take some from services that are younger? These are contested now,
+ *  and are to be put again. */
+bool wm_tables_fronts_robbed(struct wm_tables *t);
 /** None does any more. */
 void wm_tables_fronts_del(struct wm_tables *t, const char *service);
 /** How many do. */
