@@ -1,24 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # `waymarkctl dns enable` where systemd-resolved decides whom programs ask: our domain by a drop-in, or
-# everything. The real program reads what was written, and asks us. RESOLVED: where it is, if its package,
-# which would take /etc/resolv.conf over, is unpacked and not installed.
+# everything. The real program reads what was written, and asks us.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
 . tests/net/upstream.sh
-RESOLVED=${RESOLVED:-$PWD/build/systemd-resolved/lib/systemd/systemd-resolved}
-[ -x "$RESOLVED" ] || RESOLVED=/lib/systemd/systemd-resolved
-[ -x "$RESOLVED" ] || {
-	echo "skipped: systemd-resolved is not there (make deps-test)"
-	exit 77
-}
+# shellcheck source=tests/net/resolved.sh
+. tests/net/resolved.sh
+resolved_is_there || exit 77
 ROOT=$TMP/node
 OURS=$ROOT/etc/systemd/resolved.conf.d/90-waymark.conf
-mkdir -p "$ROOT/etc/systemd" "$ROOT/run/systemd/resolve"
+resolved_conf
 ln -s ../run/systemd/resolve/stub-resolv.conf "$ROOT/etc/resolv.conf"
-printf 'nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n' >"$ROOT/run/systemd/resolve/stub-resolv.conf"
-printf '[Resolve]\n#DNS=\nLLMNR=no\nMulticastDNS=no\n' >"$ROOT/etc/systemd/resolved.conf"
 enable() { "$CTL" --root "$ROOT" dns enable "$@" 2>&1; }
 disable() { "$CTL" --root "$ROOT" dns disable 2>&1; }
 
@@ -37,23 +31,7 @@ SERVE_IN="nsenter -t $UPLINK -n" serve up 198.18.0.1 53 "$(printf '\tlocal-zone:
 mkdir -p "$TMP/run/systemd/netif/links"
 printf 'ADMIN_STATE=configured\nOPER_STATE=routable\nCARRIER_STATE=carrier\nADDRESS_STATE=routable\nDNS=198.18.0.1\n' \
 	>"$TMP/run/systemd/netif/links/$(ip -j link show up0 | jq '.[0].ifindex')"
-printf 'root:x:0:0::/:/bin/sh\nsystemd-resolve:x:991:991::/:/bin/sh\n' >"$TMP/passwd"
-chmod 755 "$TMP" "$TMP/run" "$TMP/run/systemd" "$TMP/run/systemd/netif" "$TMP/run/systemd/netif/links"
-RESOLVED_PID=''
-resolved() { # begin, or begin again, as `systemctl restart` would
-	resolved_end
-	# shellcheck disable=SC2016 # for the inner shell
-	unshare --mount -- bash -c 'mount --bind "$0/node/etc/systemd" /etc/systemd && mount --bind "$0/run" /run &&
-		mount --bind "$0/passwd" /etc/passwd && exec "$1"' "$TMP" "$RESOLVED" >>"$TMP/resolved.log" 2>&1 &
-	RESOLVED_PID=$!
-	until_ok 20 dig +tries=1 +time=1 @127.0.0.53 localhost || fail "systemd-resolved answers: $(tail -5 "$TMP/resolved.log")"
-}
-resolved_end() {
-	[ -n "$RESOLVED_PID" ] || return 0
-	kill "$RESOLVED_PID"
-	wait "$RESOLVED_PID" 2>/dev/null
-	RESOLVED_PID=''
-}
+chmod 755 "$TMP/run/systemd/netif" "$TMP/run/systemd/netif/links"
 seen() { # what a libc makes of a name, by way of systemd-resolved's listener
 	# shellcheck disable=SC2016 # for the inner shell
 	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$ROOT/run/systemd/resolve/stub-resolv.conf" \
