@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # resolvers.sh - the resolvers that programs use, each with its own habits: source it behind lib.sh. They
-# see a resolv.conf that names 127.0.0.1 and asks once only: what is lost is not made good by asking again.
+# see a resolv.conf that names 127.0.0.1, or $VIA, and asks once only: what is lost is not made good by asking again.
 # A runtime that is not installed is skipped by its name.
 # shellcheck shell=bash
 RESOLVERS=()
 resolving() { # lines of resolv.conf, command...
 	local conf
 	conf=$(mktemp "$TMP/resolv.XXXX")
-	printf 'nameserver 127.0.0.1\n%s\n' "$1" >"$conf"
+	printf 'nameserver %s\n%s\n' "${VIA:-127.0.0.1}" "$1" >"$conf"
 	shift
 	# shellcheck disable=SC2016 # for the inner shell
 	unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$conf" "$@"
