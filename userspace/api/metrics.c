@@ -288,8 +288,9 @@ static void collect_consul(struct metrics *m, const struct wm_consul *c)
 #undef X
 }
 
-static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
+static void collect_upstream(struct metrics *m, const struct wm_dns_server *s)
 {
+	const struct wm_upstream *u = wm_dns_upstream(s);
 #define X(sym, name, text) {#name, text},
 	static const struct row rows[] = {WM_UPSTREAM_COUNTERS(X)};
 #undef X
@@ -306,6 +307,7 @@ static void collect_upstream(struct metrics *m, const struct wm_upstream *u)
 			fastest = h.latency_us;
 	}
 	GAUGE("dns_upstream_open", wm_upstream_open(u), "questions to others that are open");
+	GAUGE("dns_user_waiting", wm_dns_waiting(s), "queries that wait for what others say");
 	GAUGE("dns_upstream_servers", known, "servers that names which are not ours are asked of");
 	GAUGE("dns_upstream_up", up, "of these, that answer");
 	GAUGE("dns_upstream_latency_us", fastest, "of the fastest of these, of its probes");
@@ -371,7 +373,7 @@ static void collect(struct metrics *m, const struct wm_api *a)
 	if (a->d.dns)
 		add_rows(m, dns, wm_dns_counters(a->d.dns), WM_ARRAY_LEN(dns));
 	if (a->d.dns && wm_dns_upstream(a->d.dns))
-		collect_upstream(m, wm_dns_upstream(a->d.dns));
+		collect_upstream(m, a->d.dns);
 	if (a->d.dns && wm_dns_hot(a->d.dns))
 		collect_hot(m, wm_dns_hot(a->d.dns));
 	if (a->d.dns && wm_dns_ready(a->d.dns))

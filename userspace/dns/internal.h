@@ -437,6 +437,7 @@ struct wm_dns_server {
 	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
+	unsigned passed_count;	      /* with those of connections */
 	struct wm_hot_level *hot;     /* NULL: the kernel keeps nothing of others */
 	struct wm_ready_level *ready; /* NULL: nor of ours */
 	unsigned anew;		      /* times that what it keeps was forgotten */

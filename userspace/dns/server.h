@@ -180,6 +180,8 @@ const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s);
 struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
 /** NULL: such names are refused. Borrowed. */
 struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
+/** Queries that wait for what others say. */
+unsigned wm_dns_waiting(const struct wm_dns_server *s);
 /* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */
 struct wm_dns_owner {
 	const struct wm_node *node;

@@ -168,6 +168,7 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 	wm_dns_note(s, &(struct wm_dns_made){(struct sockaddr *)&p->from, conn, p->level, p->query,
 					     p->len, s->answer, len, wm_clock_ns() - p->begun_ns});
 	LIST_REMOVE(p, entry);
+	s->passed_count--;
 	p->done = true;
 	if (!conn)
 		send_datagram(p, len);
@@ -205,6 +206,7 @@ static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_p
 
 	p->s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]++;
 	LIST_INSERT_HEAD(list, p, entry);
+	p->s->passed_count++;
 	wm_dns_client_of(&p->from, client);
 	p->asking = true;
 	if (p->q.type == WM_DNS_ANY)
@@ -333,12 +335,18 @@ bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 	return true;
 }
 
+unsigned wm_dns_waiting(const struct wm_dns_server *s)
+{
+	return s->passed_count;
+}
+
 void wm_dns_unpass(struct wm_dns_passed_list *list)
 {
 	struct wm_dns_passed *p;
 
 	while ((p = LIST_FIRST(list))) {
 		p->s->counters[WM_DNS_C_GONE]++;
+		p->s->passed_count--;
 		wm_upstream_cancel(p->question);
 		LIST_REMOVE(p, entry);
 		free(p);
