@@ -119,6 +119,21 @@ __noinline int ready_serial(struct work *w)
 	return 0;
 }
 
+/** Let any of the addresses be the first, as userspace does each time that it is asked. */
+__noinline int ready_turn(struct work *w)
+{
+	__u32 k;
+
+	if (!w || w->ready.answers < 2)
+		return 0;
+	k = bpf_get_prandom_u32() % w->ready.answers & (WM_DNS_SCAN_KERNEL - 1);
+	if (w->ready.turns == WM_DNS_A)
+		wm_dns_swap(w->answer.octets, WM_DNS_A, 0, k);
+	else if (w->ready.turns == WM_DNS_AAAA)
+		wm_dns_swap(w->answer.octets, WM_DNS_AAAA, 0, k);
+	return 0;
+}
+
 /** @return 0 or the counter that says why there is no answer. */
 static __always_inline int ready_answer(struct work *w)
 {
@@ -127,6 +142,7 @@ static __always_inline int ready_answer(struct work *w)
 	if (w->ready.len > room(w))
 		return WM_C_DNS_PASS_SIZE;
 	ready_serial(w);
+	ready_turn(w);
 	w->records = w->ready.answers;
 	w->records_len = w->ready.len;
 	w->authorities = w->ready.authorities;

@@ -39,7 +39,8 @@ struct wm_ready_head {
 	__u16 serial_at; /* where an SOA has its serial, which is the time; 0: there is none */
 	__u16 name_len;
 	__u16 rcode;
-	__u16 zero;
+	__u16 turns; /* A or AAAA: its answers are these alone, of which any may be the first; or 0
+		      */
 };
 _Static_assert(sizeof(struct wm_ready_head) == 32, "whole words");
 

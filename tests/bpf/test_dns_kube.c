@@ -189,6 +189,36 @@ Test(dns_kube, the_rest_as_userspace_said_it)
 	cr_assert_geq(counter(WM_C_DNS_READY), WM_ARRAY_LEN(cases));
 }
 
+/* Who takes the first address does not take the same each time: userspace is not asked again. */
+Test(dns_kube, addresses_of_a_headless_service_take_turns)
+{
+	static const char *const names[] = {"db.shop.svc.cluster.local",
+					    "six.shop.svc.cluster.local"};
+	uint64_t ready = counter(WM_C_DNS_READY);
+
+	spec("shop/six", NULL, NULL, true);
+	add("shop/six", "six-0", "fd00::10", WM_PASSING);
+	add("shop/six", "six-1", "fd00::11", WM_PASSING);
+	for (unsigned six = 0; six < 2; six++) {
+		unsigned first[2] = {0}, len = six ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
+		struct frame q, a;
+
+		query_frame(&q, false, names[six], six ? AAAA : 1, 0);
+		ask_user(&q);
+		for (unsigned i = 0; i < 200; i++) {
+			const uint8_t *end;
+
+			cr_assert(answered(&q, &a));
+			end = a.at + a.len; /* the last octets of both addresses: 1 apart */
+			cr_assert_eq(end[-1] ^ end[-1 - (int)len], six ? 1 : 3);
+			first[end[-1 - (int)len] < end[-1]]++;
+			check_envelope(&q, &a, q.v6);
+		}
+		cr_assert(first[0] > 50 && first[1] > 50, "%u %u", first[0], first[1]);
+	}
+	cr_assert_eq(counter(WM_C_DNS_READY) - ready, 400);
+}
+
 /* It is over with the change, not when userspace is asked again. */
 Test(dns_kube, until_the_service_changes)
 {

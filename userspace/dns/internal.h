@@ -163,6 +163,7 @@ struct wm_reply {
 	unsigned sources_count;
 	uint16_t sources[WM_READY_SOURCES];
 	size_t serial_at; /* of the SOA; 0: there is none */
+	uint16_t turns;	  /* as in struct wm_ready_head */
 	/* an alias leads to this name of others, folded, and it has no more to say; 0: none does */
 	size_t lead_len, lead_end; /* where its last record ends in the message */
 	uint8_t lead[WM_NAME_BUF];

@@ -214,7 +214,8 @@ int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m)
 		.additionals = m->additionals,
 		.serial_at = (uint16_t)(m->serial_at ? m->serial_at - begin : 0),
 		.name_len = (uint16_t)m->name_len,
-		.rcode = m->rcode};
+		.rcode = m->rcode,
+		.turns = m->turns};
 	memcpy(e->head.source, m->source, sizeof(e->head.source));
 	memcpy(e->name, m->message + WM_DNS_HEADER_LEN, m->name_len);
 	memcpy(e->octets, m->message + begin, e->head.len);

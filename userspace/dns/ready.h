@@ -50,6 +50,7 @@ struct wm_ready_made {
 	size_t len, name_len;
 	uint16_t type, rcode, answers, authorities, additionals;
 	size_t serial_at; /* of its SOA, in the message; 0: none */
+	uint16_t turns;	  /* as in struct wm_ready_head */
 	uint16_t source[WM_READY_SOURCES];
 };
 

@@ -382,6 +382,7 @@ unsigned wm_reply_listed(struct wm_reply *r, const struct wm_instance *const *li
 
 	gather(r, list, count, type, &w);
 	n = wm_dns_cut(&want, w.records, &more);
+	r->turns = r->answers ? 0 : type; /* an alias leads here */
 	return put_records(r, n, n * (type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA), more);
 }
 

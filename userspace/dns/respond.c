@@ -443,6 +443,7 @@ static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm
 	memset(r->sources, 0, sizeof(r->sources));
 	r->sources_count = 1; /* WM_READY_ALL */
 	r->serial_at = 0;
+	r->turns = 0;
 	r->rcode = r->answers = r->authorities = r->additionals = 0;
 	r->question = query + WM_DNS_HEADER_LEN;
 	for (unsigned i = 0; i < q->name_len; i++)
@@ -513,7 +514,8 @@ bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 				   .answers = r->answers,
 				   .authorities = r->authorities,
 				   .additionals = r->additionals,
-				   .serial_at = r->serial_at};
+				   .serial_at = r->serial_at,
+				   .turns = r->turns};
 	memcpy(m.source, r->sources, sizeof(m.source));
 	return !wm_ready_keep(s->ready, &m); /* counted */
 }
