@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define LOAD_UNUSED __attribute__((unused))
-#define LOAD_LINE   4096 /* octets of a line of /proc that is read */
 
 /** Print why and end with status 1. */
 LOAD_UNUSED __attribute__((noreturn, format(printf, 1, 2))) static void load_die(const char *fmt,
@@ -93,28 +92,18 @@ LOAD_UNUSED static uint64_t load_machine_ns(void)
 	       (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-/** CPU ns that process @p pid has used, all threads; 0 for pid 0. From /proc/<pid>/schedstat of
- *  each thread would be finer; utime and stime are enough for seconds of load. */
+/** CPU ns that process @p pid has used, all threads; 0 for pid 0. Of its clock: /proc/<pid>/stat
+ * has hundredths of a second, which on a busy machine may be all that a server got. */
 LOAD_UNUSED static uint64_t load_process_ns(long pid)
 {
-	unsigned long long user, sys;
-	char path[64], line[LOAD_LINE], *p;
-	FILE *f;
+	struct timespec ts;
+	clockid_t c;
 
 	if (pid <= 0)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	f = fopen(path, "r");
-	if (!f)
-		load_die("%s: %s", path, strerror(errno));
-	p = fgets(line, sizeof(line), f);
-	fclose(f);
-	/* the command's name may hold anything, the fields follow its last bracket */
-	p = p ? strrchr(line, ')') : NULL;
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-			 &sys) != 2)
-		load_die("%s: not as expected", path);
-	return (user + sys) * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
+	if (clock_getcpuclockid((pid_t)pid, &c) || clock_gettime(c, &ts))
+		load_die("process %ld has no clock", pid);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
 /** CPU ns of this process. */
