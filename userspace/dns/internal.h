@@ -87,13 +87,16 @@ struct wm_writer {
 	uint64_t key;  /* of the table's hash, secret: who registers names cannot make them clash */
 	uint32_t
 		message; /* number of the message, so that the table need not be cleared for each */
+	const uint8_t *asked; /* the question's name; NULL: there is none */
+	bool asked_noted;     /* it is in the table */
 	unsigned names_count;
 	/* names that a pointer may lead to: message << 14 | offset, found by the name's hash */
 	uint32_t names[WM_DNS_NAME_PLACES];
 };
 /** Begin a message of at most @p cap octets at @p out. The writer is zero before its first. */
 void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap);
-/** A question, octet for octet; later names may point into its name. */
+/** A question, octet for octet; later names may point into its name. It is the first of the
+ * message, and @p wire stays as it is until the message is whole. */
 void wm_put_question(struct wm_writer *w, const uint8_t *wire, size_t name_len, uint16_t type,
 		     uint16_t class);
 void wm_put8(struct wm_writer *w, uint8_t v);
@@ -102,7 +105,8 @@ void wm_put32(struct wm_writer *w, uint32_t v);
 void wm_put_bytes(struct wm_writer *w, const void *data, size_t len);
 /** A name in wire form, its end replaced by a pointer where the message holds it already. */
 void wm_put_name(struct wm_writer *w, const uint8_t *wire);
-/** A name without pointers, which later names may point to: RFC 2782 forbids them in a target. */
+/** A name without pointers, as RFC 2782 wants a target. Later names do not point to it but by
+ *  wm_rr_begin_at(). */
 void wm_put_name_plain(struct wm_writer *w, const uint8_t *wire);
 /** Owner, type, class, TTL and room for the length. @return place of the length. */
 size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uint32_t ttl_s);

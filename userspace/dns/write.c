@@ -143,6 +143,8 @@ void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap)
 	w->len = WM_DNS_HEADER_LEN;
 	w->cap = cap;
 	w->opt_at = 0;
+	w->asked = NULL;
+	w->asked_noted = false;
 	w->names_count = 0;
 	w->full = false;
 }
@@ -150,15 +152,24 @@ void wm_write_begin(struct wm_writer *w, uint8_t *out, size_t cap)
 void wm_put_question(struct wm_writer *w, const uint8_t *wire, size_t name_len, uint16_t type,
 		     uint16_t class)
 {
-	size_t begin = w->len;
-	struct suffixes s;
-
+	w->asked = wire;
 	wm_put_bytes(w, wire, name_len);
-	suffixes_of(w, wire, &s);
-	for (unsigned i = 0; i < s.n; i++)
-		note_name(w, s.at[i], s.hash[i], begin + (size_t)(s.at[i] - wire));
 	wm_put16(w, type);
 	wm_put16(w, class);
+}
+
+/* The question's name and those that it ends with, when a name is first looked for: of most answers
+ * all owners are the question. */
+static void note_question(struct wm_writer *w)
+{
+	struct suffixes s;
+
+	w->asked_noted = true;
+	if (!w->asked)
+		return;
+	suffixes_of(w, w->out + WM_DNS_HEADER_LEN, &s);
+	for (unsigned i = 0; i < s.n; i++)
+		note_name(w, s.at[i], s.hash[i], (size_t)(s.at[i] - w->out));
 }
 
 void wm_put_name(struct wm_writer *w, const uint8_t *wire)
@@ -167,6 +178,8 @@ void wm_put_name(struct wm_writer *w, const uint8_t *wire)
 	struct suffixes s;
 	unsigned n;
 
+	if (!w->asked_noted)
+		note_question(w);
 	suffixes_of(w, wire, &s);
 	for (n = 0; n < s.n && !known; n++)
 		known = find_name(w, s.at[n], s.hash[n]);
@@ -183,39 +196,53 @@ void wm_put_name(struct wm_writer *w, const uint8_t *wire)
 
 void wm_put_name_plain(struct wm_writer *w, const uint8_t *wire)
 {
-	size_t begin = w->len;
-	struct suffixes s;
-
-	suffixes_of(w, wire, &s);
 	wm_put_bytes(w, wire, wire_len(wire));
-	if (s.n)
-		note_name(w, wire, s.hash[0], begin);
+}
+
+/* What is behind an owner; before it a pointer to where that is in the message, unless it is 0:
+ * then the owner was written. @return place of the length. */
+static size_t put_head(struct wm_writer *w, size_t owner, uint16_t type, uint32_t ttl_s)
+{
+	const uint8_t head[] = {(uint8_t)(0xc0 | owner >> 8),
+				(uint8_t)owner,
+				(uint8_t)(type >> 8),
+				(uint8_t)type,
+				0,
+				WM_DNS_IN,
+				(uint8_t)(ttl_s >> 24),
+				(uint8_t)(ttl_s >> 16),
+				(uint8_t)(ttl_s >> 8),
+				(uint8_t)ttl_s,
+				0,
+				0};
+	size_t from = owner ? 0 : 2;
+
+	wm_put_bytes(w, head + from, sizeof(head) - from);
+	return w->len - 2;
 }
 
 size_t wm_rr_begin(struct wm_writer *w, const uint8_t *owner, uint16_t type, uint32_t ttl_s)
 {
-	wm_put_name(w, owner);
-	wm_put16(w, type);
-	wm_put16(w, WM_DNS_IN);
-	wm_put32(w, ttl_s);
-	wm_put16(w, 0);
-	return w->len - 2;
+	bool asked = owner == w->asked && *owner;
+
+	if (!asked)
+		wm_put_name(w, owner);
+	return put_head(w, asked ? WM_DNS_HEADER_LEN : 0, type, ttl_s);
+}
+
+/* Where no pointer leads to. */
+static size_t begin_far(struct wm_writer *w, size_t owner, uint16_t type, uint32_t ttl_s)
+{
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+
+	memcpy(name, w->out + owner, wire_len(w->out + owner));
+	return wm_rr_begin(w, name, type, ttl_s);
 }
 
 size_t wm_rr_begin_at(struct wm_writer *w, size_t owner, uint16_t type, uint32_t ttl_s)
 {
-	uint8_t name[WM_DNS_NAME_MAX + 1];
-
-	if (owner > POINTER_MAX) {
-		memcpy(name, w->out + owner, wire_len(w->out + owner));
-		return wm_rr_begin(w, name, type, ttl_s);
-	}
-	wm_put16(w, (uint16_t)(0xc000 | owner));
-	wm_put16(w, type);
-	wm_put16(w, WM_DNS_IN);
-	wm_put32(w, ttl_s);
-	wm_put16(w, 0);
-	return w->len - 2;
+	return owner <= POINTER_MAX ? put_head(w, owner, type, ttl_s)
+				    : begin_far(w, owner, type, ttl_s);
 }
 
 bool wm_rr_end(struct wm_writer *w, size_t begin, size_t length_at)
