@@ -437,8 +437,9 @@ struct wm_dns_server {
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
 	const struct wm_instance **chosen; /* scratch of an SRV answer */
 	size_t chosen_cap;
-	struct wm_dns_batch *batch;  /* scratch of a read of datagrams */
-	struct wm_dns_lookup lookup; /* its ask NULL: nobody */
+	uint16_t targets[WM_DNS_SRV_MAX]; /* scratch: where its targets are */
+	struct wm_dns_batch *batch;	  /* scratch of a read of datagrams */
+	struct wm_dns_lookup lookup;	  /* its ask NULL: nobody */
 	struct wm_dns_parked_list parked;
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;

@@ -423,33 +423,57 @@ bool wm_name_in_domain(const struct wm_reply *r, const char *name, const char *k
 	return true;
 }
 
-/* Where an SRV record leads: <node>.node.<dc>.<domain>, <hex>.addr.<dc>.<domain> for an address of
- * its own, or a host name itself. @return false: the name does not fit. */
-static bool target_of(const struct wm_reply *r, const struct wm_instance *i,
-		      uint8_t out[WM_DNS_NAME_MAX + 1])
+struct target {
+	size_t digits; /* of an address that the name begins with; 0: it is another name */
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+};
+
+/* <hex>.addr.<dc>.<domain>. Of the same family as the target before only the digits differ. */
+static bool address_target(const struct wm_reply *r, const uint8_t *addr, size_t len,
+			   struct target *t)
 {
-	const uint8_t *a = i->addr4.s_addr ? (const uint8_t *)&i->addr4 : i->addr6.s6_addr;
-	int n = i->addr4.s_addr ? 4 : 16;
 	char hex[33] = "";
 
-	if (wm_host_of(i))
-		return wm_host_wire(wm_host_of(i), out);
-	if (!*i->address)
-		return wm_name_in_domain(r, i->node->name, "node", true, out);
-	for (int k = 0; k < 2 * n; k++)
-		hex[k] = "0123456789abcdef"[k % 2 ? a[k / 2] & 15 : a[k / 2] >> 4];
-	return wm_name_in_domain(r, hex, "addr", true, out);
+	for (size_t k = 0; k < 2 * len; k++)
+		hex[k] = "0123456789abcdef"[k % 2 ? addr[k / 2] & 15 : addr[k / 2] >> 4];
+	if (t->digits == 2 * len) {
+		memcpy(t->wire + 1, hex, t->digits);
+		return true;
+	}
+	t->digits = wm_name_in_domain(r, hex, "addr", true, t->wire) ? 2 * len : 0;
+	return t->digits;
+}
+
+/* Where an SRV record leads: <node>.node.<dc>.<domain>, that of its address if it has one of its
+ * own, or a host name itself. @p t is the record's before. @return false: the name does not fit. */
+static bool target_of(const struct wm_reply *r, const struct wm_instance *i, struct target *t)
+{
+	if (wm_host_of(i)) {
+		t->digits = 0;
+		return wm_host_wire(wm_host_of(i), t->wire);
+	}
+	if (!*i->address) {
+		t->digits = 0;
+		return wm_name_in_domain(r, i->node->name, "node", true, t->wire);
+	}
+	return i->addr4.s_addr ? address_target(r, (const uint8_t *)&i->addr4, 4, t)
+			       : address_target(r, i->addr6.s6_addr, 16, t);
 }
 
 /* @return where its target was written, 0: it does not fit. */
 static size_t put_srv(struct wm_reply *r, const struct wm_instance *i, const uint8_t *target)
 {
+	uint16_t weight = (uint16_t)weight_of(i);
+	const uint8_t head[] = {0,
+				1,
+				(uint8_t)(weight >> 8),
+				(uint8_t)weight,
+				(uint8_t)(i->port >> 8),
+				(uint8_t)i->port};
 	size_t begin = r->w.len, to;
 	size_t at = wm_rr_begin(&r->w, r->question, WM_DNS_SRV, r->ttl_s);
 
-	wm_put16(&r->w, 1);
-	wm_put16(&r->w, (uint16_t)weight_of(i));
-	wm_put16(&r->w, i->port);
+	wm_put_bytes(&r->w, head, sizeof(head));
 	to = r->w.len;
 	wm_put_name_plain(&r->w, target);
 	return wm_rr_end(&r->w, begin, at) ? to : 0;
@@ -500,16 +524,16 @@ void wm_reply_srv(struct wm_reply *r)
 
 void wm_reply_srv_listed(struct wm_reply *r, const struct wm_instance **list, int64_t n)
 {
-	uint8_t target[WM_DNS_NAME_MAX + 1];
-	uint16_t to[WM_DNS_SRV_MAX];
+	struct target target = {.digits = 0};
+	uint16_t *to = r->s->targets;
 	unsigned put = 0;
 
 	if (n < 0)
 		r->rcode = WM_DNS_SERVFAIL;
 	for (int64_t k = 0; k < n && put < WM_DNS_SRV_MAX && !r->truncated; k++) {
-		if (!target_of(r, list[k], target))
+		if (!target_of(r, list[k], &target))
 			continue; /* its name does not fit: a host name may be too long */
-		to[put] = (uint16_t)put_srv(r, list[k], target);
+		to[put] = (uint16_t)put_srv(r, list[k], target.wire);
 		if (to[put])
 			list[put++] = list[k];
 		else
