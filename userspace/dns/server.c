@@ -170,9 +170,16 @@ static int parse_address(const char *text, uint16_t port, union address *ret, so
 	return -EINVAL;
 }
 
-static void set_options(int fd, int family, int type)
+/* Is it every address? */
+static bool is_any(const union address *at)
 {
-	int yes = 1, size = UDP_BUFFER_MAX;
+	return at->any.sa_family == AF_INET ? at->in.sin_addr.s_addr == htonl(INADDR_ANY)
+					    : IN6_IS_ADDR_UNSPECIFIED(&at->in6.sin6_addr);
+}
+
+static void set_options(int fd, const union address *at, int type)
+{
+	int yes = 1, size = UDP_BUFFER_MAX, family = at->any.sa_family;
 
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
@@ -181,6 +188,8 @@ static void set_options(int fd, int family, int type)
 		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (!is_any(at))
+		return; /* answers have its address anyway, and need not be told of it each time */
 	if (family == AF_INET)
 		setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &yes, sizeof(yes));
 	else
@@ -194,7 +203,7 @@ static int open_socket(const union address *at, socklen_t len, int type)
 
 	if (fd < 0)
 		return -errno;
-	set_options(fd, at->any.sa_family, type);
+	set_options(fd, at, type);
 	if (bind(fd, &at->any, len) || (type == SOCK_STREAM && listen(fd, TCP_BACKLOG))) {
 		r = -errno;
 		close(fd);
