@@ -50,12 +50,13 @@ static void read_own(struct wm_dns_guard *g)
 
 static bool is_own(struct wm_dns_guard *g, const __be32 addr[4])
 {
-	uint64_t now = wm_clock_ms();
+	uint64_t now;
 
 	if (ntohl(addr[3]) >> 24 == IN_LOOPBACKNET && IN6_IS_ADDR_V4MAPPED(addr))
 		return true;
 	if (IN6_IS_ADDR_LOOPBACK(addr))
 		return true;
+	now = wm_clock_ms();
 	if (!g->own_ms || now - g->own_ms >= OWN_MS) {
 		read_own(g);
 		g->own_ms = now;

@@ -181,13 +181,14 @@ static int64_t each_once(const struct wm_instance **list, int64_t n)
  * many stay. */
 static int64_t drop_ejected(struct wm_reply *r, int64_t n)
 {
-	uint64_t now_ns = wm_clock_ns();
 	const struct wm_instance **list = r->s->chosen;
+	uint64_t now_ns;
 	int64_t kept = 0;
 
 	if (!wm_tables_ejected(r->s->tables, r->ask.service, "") &&
-	    !wm_tables_ejected(r->s->tables, r->ask.service, r->ask.tag))
+	    (!*r->ask.tag || !wm_tables_ejected(r->s->tables, r->ask.service, r->ask.tag)))
 		return n;
+	now_ns = wm_clock_ns();
 	for (int64_t k = 0; k < n; k++)
 		if (!wm_tables_is_ejected(r->s->tables, list[k]->hash, list[k]->port, now_ns))
 			list[kept++] = list[k];

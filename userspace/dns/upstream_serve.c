@@ -61,7 +61,7 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 {
 	struct wm_dns_ask ask;
 
-	if (!s->upstream || len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
+	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX ||
 	    query[2] & ((WM_DNS_QR | WM_DNS_OPCODE) >> 8) || !(query[2] & (WM_DNS_RD >> 8)) ||
 	    wm_dns_parse(query, (uint32_t)len, q) != WM_DNS_OK)
 		return false;
@@ -260,7 +260,7 @@ bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *
 	struct wm_dns_passed *p;
 	struct wm_dns_query q;
 
-	if (!is_elsewhere(s, query, len, &q, folded))
+	if (!s->upstream || !is_elsewhere(s, query, len, &q, folded))
 		return false;
 	p = passed_new(s, &q, query, len, fd, 0);
 	if (!p)
@@ -277,7 +277,7 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 	struct wm_dns_passed *p;
 	struct wm_dns_query q;
 
-	if (!is_elsewhere(s, query, len, &q, folded))
+	if (!s->upstream || !is_elsewhere(s, query, len, &q, folded))
 		return false;
 	p = passed_new(s, &q, query, len, fd, 0);
 	if (!p)

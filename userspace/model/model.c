@@ -69,11 +69,13 @@ const char *wm_stated_member(const char *arg, enum wm_stated_type *ret_type, con
 
 bool wm_instance_has_tag(const struct wm_instance *i, const char *tag)
 {
+	if (!*tag)
+		return true;
 	for (unsigned n = 0; n < i->tags_count; n++) {
 		if (strcasecmp(i->tags[n], tag) == 0)
 			return true;
 	}
-	return !*tag;
+	return false;
 }
 
 const char *wm_instance_semver(const struct wm_instance *i)

@@ -37,6 +37,8 @@ const struct wm_policy *wm_registry_policy(const struct wm_registry *r, const ch
 {
 	char name[WM_SERVICE_NAME_MAX + 1];
 
+	if (!wm_map_len(r->policies))
+		return NULL;
 	return fold(name, service) ? wm_find_policy(r, name) : NULL;
 }
 
