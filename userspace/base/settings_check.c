@@ -105,6 +105,34 @@ static int check_allow(const struct wm_settings *s, struct wm_err *e)
 	return 0;
 }
 
+/* What the kernel takes for the name of a device, or a glob of such. */
+static bool is_device(const char *name)
+{
+	for (const char *p = name; *p; p++)
+		if (*p <= ' ' || *p > '~' || *p == '/' || *p == ':')
+			return false;
+	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static int check_devices(const struct wm_settings *s, struct wm_err *e)
+{
+	const struct {
+		const char *name;
+		char *const *list;
+	} all[] = {{"kernel.lo_devices", s->kernel_lo_devices},
+		   {"kernel.dns_devices", s->kernel_dns_devices},
+		   {"kernel.veth_devices", s->kernel_veth_devices}};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(all); i++)
+		for (char *const *d = all[i].list; *d; d++)
+			if (!is_device(*d))
+				return wm_err_set(e, WM_E_INVALID,
+						  "%s: names of devices or globs are wanted, "
+						  "without spaces, '/' and ':', not \"%s\"",
+						  all[i].name, *d);
+	return 0;
+}
+
 static int check_scripts(const struct wm_settings *s, struct wm_err *e)
 {
 	static const char *const who[] = {"off", "local", NULL};
@@ -379,7 +407,7 @@ static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_datacenter,    check_ttls,       check_data_dir,	  check_pin_dir, check_way_in,
 	check_hosts,	     check_watchers,   check_etcd,	  check_consul,	 check_sync_words,
 	check_sync_security, check_sync_probe, check_upstream,	  check_paths,	 check_dns_tls,
-	check_dns64,	     check_allow,      check_kubernetes,
+	check_dns64,	     check_allow,      check_kubernetes,  check_devices,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
