@@ -187,7 +187,8 @@ static const struct {
 	{"A", WM_DNS_A, put_a, "an IPv4 address"},
 	{"AAAA", WM_DNS_AAAA, put_aaaa, "an IPv6 address"},
 	{"CNAME", WM_DNS_CNAME, put_cname, "a host name"},
-	{"TXT", WM_DNS_TXT, put_txt, "texts of at most 255 octets, in quotes, 1,024 in all"},
+	{"TXT", WM_DNS_TXT, put_txt,
+	 "texts of at most 255 octets, in quotes or without spaces, 1,024 in all"},
 	{"SRV", WM_DNS_SRV, put_srv, "priority, weight, port (0 to 65535) and a host name"},
 	{"MX", MX, put_mx, "a preference (0 to 65535) and a host name"},
 };
