@@ -81,6 +81,10 @@ metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1"
 check "metrics of it" "4 512" "$(metric dns_hot_names) $(metric dns_hot_names_max)"
 
 # --- what is forgotten is gone; another run counts anew
+for name in a..b . "$(printf '%064d' 0)"; do
+	refused=$("$CTL" --agent "unix:$TMP/http.sock" dns flush "$name" 2>&1) && fail "'$name' is no name to forget"
+	matches "flush '$name': why not" 'name: labels of 1 to 63 octets are wanted' "$refused"
+done
 check "flush" 200 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache")"
 check "nothing is kept" '[]' "$(rows .name)"
 dns_balance

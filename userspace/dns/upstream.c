@@ -350,13 +350,14 @@ static int make_fresh(struct wm_upstream *u)
 
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
 {
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
 	size_t len = strlen(name);
 	char *copy;
 	int r;
 
-	len -= len && name[len - 1] == '.';
-	if (!len || len >= WM_DNS_TEXT_MAX)
+	if (!wm_dns_wire(name, wire) || !*wire)
 		return -EINVAL;
+	len -= name[len - 1] == '.';
 	copy = strndup(name, len);
 	if (!copy)
 		return -ENOMEM;
