@@ -101,12 +101,18 @@ static void on_step(void *reload)
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
+static void placed(void *err, const struct wm_err *e)
+{
+	*(struct wm_err *)err = *e;
+}
+
 static void read_files(void *reload)
 {
 	struct wm_reload *l = reload;
+	struct wm_settings_where where = {.from = l->c.from, .fn = placed, .arg = &l->run->e};
 	struct wm_definitions *d = NULL;
 	struct run *x = l->run;
-	struct wm_err *e = &x->e;
+	struct wm_err *e = &x->e, plain;
 
 	x->code = wm_settings_gather(&x->next, l->c.from, e);
 	if (!x->code) /* by the rules for programs that are in force: those need a restart */
@@ -119,8 +125,11 @@ static void read_files(void *reload)
 		x->code = wm_config_statics(&x->next, l->c.settings, &x->fixed, e);
 	if (!x->code)
 		x->code = wm_definitions_plan(d, l->c.settings->node_data_dir, &x->application, e);
-	if (x->code)
-		wm_definitions_free(d);
+	if (!x->code)
+		return;
+	wm_definitions_free(d);
+	plain = x->e;
+	wm_settings_locate(&where, &plain);
 }
 
 static void on_read(void *reload)

@@ -95,7 +95,7 @@ check "a reload" "" "$(reload)"
 
 # --- what is none is refused, and what is in force stays
 settings '"10.99.2.0/24", "10.99.2.1/24"'
-matches "a reload refuses what is no network" 'dns.allow: 10.99.2.1/24 has bits behind its /24' "$(reload)"
+matches "a reload refuses what is no network, with the place" 'settings.json:1: dns.allow: 10.99.2.1/24 has bits behind its /24' "$(reload)"
 check "what was in force is" " 10.99.0.1" "$(asks "$POD" @10.99.0.1 $NAME) $(asks "$FAR" @10.99.0.1 $NAME)"
 matches "so does --check-config, with the place" 'settings.json:1: dns.allow: 10.99.2.1/24 has bits behind' "$("$B/waymarkd" --check-config --config "$TMP/settings.json" --set kernel.enabled=false --set "node.data_dir=$TMP/data" 2>&1)"
 
