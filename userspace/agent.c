@@ -85,6 +85,7 @@ struct wm_agent {
 	struct wm_api *api;
 	struct wm_timer *watchdog, *leave, *indexing;
 	struct wm_reload *reload;
+	char needs_restart[WM_SETTINGS_NAMES_MAX];
 	struct wm_sync *sync; /* NULL: sync.mode is off */
 	struct wm_agent_sources *sources;
 	struct wm_agent_left_out *left_out;
@@ -424,8 +425,7 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 			   const struct wm_policy_dir *policies, struct wm_statics *fixed)
 {
 	struct wm_agent *a = arg;
-	char *ledger;
-	char left[WM_SETTINGS_NAMES_MAX];
+	char *ledger, *left = a->needs_restart;
 	int changed = wm_settings_reload(&a->settings, next, left);
 
 	take_rules(a, rules);
@@ -614,6 +614,7 @@ static int start_http(struct wm_agent *a, struct wm_err *e)
 				   .version = WM_VERSION,
 				   .domain = s->node_domain,
 				   .settings = s,
+				   .needs_restart = a->needs_restart,
 				   .definitions = &a->defined,
 				   .operator_tcp = s->http_operator_over_tcp,
 				   .units_local = strcmp(s->health_os_services, "local") == 0,

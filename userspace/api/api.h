@@ -83,6 +83,8 @@ struct wm_api_deps { /* all borrowed; plane, health, dns, resolution and tables 
 	const struct wm_kube_pod_table *pods;
 	const char *version, *domain;
 	const struct wm_settings *settings; /* for what is shown of them; may be NULL */
+	/* of these, what a reload found changed and could not take, commas between; may be NULL */
+	const char *needs_restart;
 	const struct wm_definitions_outcome *definitions; /* what came of them; may be NULL */
 	bool operator_tcp;	     /* operator's requests (routes.def) are taken over TCP too */
 	bool scripts_local;	     /* who comes over the Unix socket may register script checks */

@@ -325,6 +325,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ks(&j, "alt_domain", a->d.settings ? a->d.settings->node_alt_domain : "");
 	wm_json_ks(&j, "cluster_domain", a->d.dns ? wm_dns_cluster_domain(a->d.dns) : "");
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
+	wm_json_ks(&j, "needs_restart", a->d.needs_restart ? a->d.needs_restart : "");
 	put_listening(&j, a->d.settings);
 	put_maintenance(&j, a->d.registry);
 	put_definitions(&j, a->d.definitions);
