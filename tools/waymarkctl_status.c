@@ -108,6 +108,9 @@ static bool collect(const json_t *status, json_t *warnings)
 		     "writes are refused until the disk takes them again");
 		degraded = true;
 	}
+	if (*ctl_text(status, "needs_restart"))
+		warn(warnings, "settings changed", ctl_text(status, "needs_restart"),
+		     "they are as before until the agent starts again");
 	if (number_of(tables, "full"))
 		warn(warnings, "tables", "something did not fit since the start",
 		     raise_which(tables));

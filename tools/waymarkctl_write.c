@@ -216,9 +216,23 @@ int ctl_undrain(const struct ctl *c)
 
 int ctl_reload(const struct ctl *c)
 {
-	return ctl_send(c, "PUT", "/v1/agent/reload", NULL, true)
-		       ? done(c, "read again:", "the configuration")
-		       : CTL_EXIT_FAILED;
+	json_t *status;
+	const char *left;
+
+	if (!ctl_send(c, "PUT", "/v1/agent/reload", NULL, true))
+		return CTL_EXIT_FAILED;
+	status = ctl_get(c, "/v1/waymark/status", true);
+	left = json_string_value(json_object_get(status, "needs_restart"));
+	left = left ? left : "";
+	if (c->json) {
+		printf("{\"needs_restart\": \"%s\"}\n", left);
+	} else {
+		printf("read again: the configuration\n");
+		if (*left)
+			printf("changed, and as before until the agent starts again: %s\n", left);
+	}
+	json_decref(status);
+	return 0;
 }
 
 int ctl_detach(const struct ctl *c)

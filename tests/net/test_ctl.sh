@@ -223,6 +223,10 @@ echo '{"log": {"level": "debug"}, "dns": {"port": 9999}}' >"$TMP/w.json"
 kill -HUP "$AGENT"
 reloaded() { grep -q 'event=agent.reload changed=1 needs_restart=dns.port$' "$TMP/agent.log"; }
 until_ok 10 reloaded || fail "SIGHUP is followed: $(tail -2 "$TMP/agent.log")"
+again() { ctl --agent "unix:$TMP/http.sock" reload >"$TMP/again"; }
+until_ok 10 again || fail "a reload behind that of the signal"
+matches "reload says what needs a restart" '^changed, and as before until the agent starts again: dns.port$' "$(cat "$TMP/again")"
+matches "so does the status" 'settings changed: dns.port: ' "$(ctl status)"
 matches "all settings can be printed" '"port": 8600' "$("$B/waymarkd" --dump-config)"
 stop_agent
 start_agent --set registry.consul_service=true
