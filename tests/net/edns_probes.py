@@ -109,6 +109,7 @@ def probes(name, large):
     yield "the reserved bit (8.1.3.3)", query(name, flags=RD | Z), NOERROR, {"opt": None}
     yield "no recursion (8.1.3.4)", query(name, flags=0), None, {"opt": None, "clear": RD}
     yield "unknown opcode (8.1.4)", query(name, opcode=15), NOTIMP, {"opt": None, "answers": 0, "aa": 0}
+    yield "the same, with EDNS", query(name, opcode=15, opts=[opt(flags=DO)]), NOTIMP, {"opt": DO, "answers": 0}
     yield "EDNS (8.2.1)", query(name, opts=[opt()]), NOERROR, {"opt": 0}
     yield "EDNS 1 (8.2.2)", query(name, opts=[opt(version=1)]), BADVERS, {"opt": 0, "answers": 0}
     yield "unknown option (8.2.3)", query(name, opts=[opt(option(100))]), NOERROR, {"opt": 0}
@@ -137,7 +138,7 @@ def probes(name, large):
     yield "a size below 512", query(name, opts=[opt(size=0)]), NOERROR, {"opt": 0}
     yield "many options", query(name, opts=[opt(option(100) * 30)]), NOERROR, {"opt": 0}
     yield "long options", query(name, opts=[opt(option(100, bytes(1200)))]), NOERROR, {"opt": 0}
-    yield "two OPTs", query(name, opts=[opt(), opt()]), FORMERR, {"answers": 0}
+    yield "two OPTs", query(name, opts=[opt(), opt()]), FORMERR, {"opt": None, "answers": 0}
     yield "an OPT with a name", query(name, opts=[opt(owner=b"\1x\0")]), FORMERR, {"answers": 0}
     yield "a cookie of 7 octets", query(name, opts=[opt(option(COOKIE, CLIENT[1:]))]), FORMERR, {"answers": 0}
     yield "a cookie of 41 octets", query(name, opts=[opt(option(COOKIE, bytes(41)))]), FORMERR, {"answers": 0}
@@ -149,7 +150,9 @@ def probes(name, large):
     yield "no question, a cookie", query(
         name, questions=0, opts=[opt(option(COOKIE, CLIENT))]
     ), NOERROR, {"opt": 0, "options": {COOKIE}, "answers": 0, "aa": 0}
-    yield "two questions", query(name, questions=2), FORMERR, {"answers": 0}
+    yield "two questions", query(name, questions=2), FORMERR, {"opt": None, "answers": 0}
+    yield "two questions, with EDNS", query(name, questions=2, opts=[opt(flags=DO)]), FORMERR, {"opt": DO, "answers": 0}
+    yield "no question, with EDNS", query(name, questions=0, opts=[opt()]), FORMERR, {"opt": 0, "answers": 0}
     if large != "-":
         yield "what 512 octets hold (8.2.7)", query(large, opts=[opt(flags=DO, size=512)]), NOERROR, {
             "opt": DO,

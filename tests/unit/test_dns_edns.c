@@ -426,6 +426,29 @@ Test(dns_edns, cookies_without_a_question_have_a_bound)
 		cr_assert_eq(rated(), WM_RATED_ANSWER);
 }
 
+Test(dns_edns, an_opt_is_found_behind_records_and_only_if_it_is_the_one)
+{
+	static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 10, 0, 0, 1};
+	struct wm_dns_query q;
+
+	begin();
+	query[query_opt + 7] = 0x80; /* DO */
+	memmove(query + query_opt + sizeof(record), query + query_opt, query_len - query_opt);
+	memcpy(query + query_opt, record, sizeof(record));
+	query_len += sizeof(record);
+	query[2] = 0x28; /* UPDATE */
+	query[9] = 1;
+	cr_assert(wm_dns_opt_of(query, query_len, &q));
+	cr_assert_eq(q.edns_flags, WM_DNS_DO);
+	for (size_t n = WM_DNS_HEADER_LEN; n < query_len; n++)
+		cr_assert(!wm_dns_opt_of(query, n, &q), "%zu octets", n);
+	memcpy(query + query_len, query + query_len - 11, 11);
+	query[11] = 2;
+	cr_assert(!wm_dns_opt_of(query, query_len + 11, &q), "two");
+	query[11] = 1;
+	cr_assert(!wm_dns_opt_of(query, query_len + 11, &q), "octets behind it");
+}
+
 Test(dns_edns, who_is_cut_and_knows_cookies_is_sent_one)
 {
 	uint8_t cookie[24];

@@ -106,7 +106,9 @@ void wm_native_dns_flush(struct wm_call *c)
 	}
 	r = name ? wm_upstream_flush_name(u, name) : wm_upstream_flush(u);
 	if (r == -EINVAL)
-		wm_answer_text(c, 400, "name: labels of 1 to 63 octets are wanted, dots between, 253 in all");
+		wm_answer_text(
+			c, 400,
+			"name: labels of 1 to 63 octets are wanted, dots between, 253 in all");
 	else if (r)
 		wm_answer_text(c, 500, "out of memory: the answers that are kept stay");
 	else

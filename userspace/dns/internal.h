@@ -134,6 +134,9 @@ void wm_dns_extra_of(struct wm_dns_server *s, const struct sockaddr *from, const
 void wm_dns_extra_of_query(struct wm_dns_server *s, const struct sockaddr *from,
 			   const uint8_t *query, size_t len, const struct wm_dns_query *q, bool own,
 			   struct wm_dns_extra *ret);
+/** The OPT of a message of any opcode and counts, whose question was not read. @p len >= 12.
+ *  @return false: it has none, or more than one, or does not end with its last record. */
+bool wm_dns_opt_of(const uint8_t *msg, size_t len, struct wm_dns_query *ret);
 /** An answer with it is sent: counted. */
 void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x);
 /** Append an OPT, for which the caller has kept room. @p x NULL: without options. */
@@ -232,8 +235,8 @@ uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		       char ret[WM_DNS_SERVICE_MAX + 1]);
 /** SERVFAIL to a query that wm_dns_service_of() read, counted. */
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
-		       size_t cap);
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+		       uint8_t *out, size_t cap);
 
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.

@@ -27,7 +27,7 @@ static size_t make_answer(struct wm_dns_parked *p, int code)
 	bool tcp = p->conn;
 
 	if (code)
-		return wm_dns_servfail(s, p->query, tcp, s->answer, sizeof(s->answer));
+		return wm_dns_servfail(s, p->query, p->len, tcp, s->answer, sizeof(s->answer));
 	return wm_dns_respond_to(s, (struct sockaddr *)&p->from, p->query, p->len, tcp, s->answer,
 				 tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
 }

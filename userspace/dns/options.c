@@ -117,6 +117,60 @@ void wm_dns_extra_of_query(struct wm_dns_server *s, const struct sockaddr *from,
 		wm_dns_extra_of(s, from, query + at, len - at, own, ret);
 }
 
+/* Octets of a name, which may end with a pointer; 0: it does not end. */
+static size_t skip_name(const uint8_t *p, size_t left)
+{
+	for (size_t at = 0; at < left; at += p[at] + 1u) {
+		if (!p[at])
+			return at + 1;
+		if (p[at] >= 0xc0)
+			return at + 2 <= left ? at + 2 : 0;
+		if (p[at] > WM_DNS_LABEL_MAX)
+			return 0;
+	}
+	return 0;
+}
+
+/* Octets of the record at @p p, 0: it does not end. */
+static size_t skip_record(const uint8_t *p, size_t left)
+{
+	size_t n = skip_name(p, left), data;
+
+	if (!n || left - n < WM_DNS_OPT_LEN - 1)
+		return 0;
+	data = (size_t)p[n + 8] << 8 | p[n + 9];
+	n += WM_DNS_OPT_LEN - 1;
+	return data <= left - n ? n + data : 0;
+}
+
+static unsigned count_at(const uint8_t *msg, size_t at)
+{
+	return (unsigned)msg[at] << 8 | msg[at + 1];
+}
+
+bool wm_dns_opt_of(const uint8_t *msg, size_t len, struct wm_dns_query *ret)
+{
+	unsigned before = count_at(msg, 6) + count_at(msg, 8), all = before + count_at(msg, 10);
+	size_t at = WM_DNS_HEADER_LEN, n;
+
+	*ret = (struct wm_dns_query){0};
+	for (unsigned i = count_at(msg, 4); i; i--) {
+		n = skip_name(msg + at, len - at);
+		if (!n || len - at - n < 4)
+			return false;
+		at += n + 4;
+	}
+	for (unsigned i = 0; i < all; i++, at += n) {
+		n = skip_record(msg + at, len - at);
+		if (!n)
+			return false;
+		if (i >= before && !msg[at] && count_at(msg, at + 1) == WM_DNS_OPT &&
+		    (ret->edns || wm_dns_read_opt(msg + at, (uint32_t)n, ret) != WM_DNS_OK))
+			return false; /* one is all that may be: RFC 6891 6.1.1 */
+	}
+	return ret->edns && at == len;
+}
+
 void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x)
 {
 	if (x->has_cookie)

@@ -46,17 +46,24 @@ static void put_header(uint8_t *out, const uint8_t *query, uint16_t flags, const
 	}
 }
 
-/* An error about a message whose question was not read: the header alone. */
-static size_t bare(const uint8_t *query, uint16_t rcode, uint8_t *out, size_t cap)
+/* An error about a message whose question was not read: the header alone, and an OPT if there was
+ * one (RFC 6891 7). */
+static size_t bare(struct wm_dns_server *s, const uint8_t *query, size_t len, uint16_t rcode,
+		   uint8_t *out, size_t cap)
 {
-	static const uint16_t none[4];
-	uint16_t flags = (uint16_t)(query[2] << 8 | query[3]);
+	uint16_t flags = (uint16_t)(query[2] << 8 | query[3]), counts[4] = {0};
+	struct wm_dns_query q;
 
-	if (cap < WM_DNS_HEADER_LEN)
+	if (cap < WM_DNS_HEADER_LEN + WM_DNS_OPT_LEN)
 		return 0;
+	wm_write_begin(&s->reply.w, out, cap);
+	if (wm_dns_opt_of(query, len, &q)) {
+		wm_put_opt(&s->reply.w, 0, q.edns_flags, NULL);
+		counts[3] = 1;
+	}
 	put_header(out, query,
-		   (uint16_t)(WM_DNS_QR | (flags & (WM_DNS_OPCODE | WM_DNS_RD)) | rcode), none);
-	return WM_DNS_HEADER_LEN;
+		   (uint16_t)(WM_DNS_QR | (flags & (WM_DNS_OPCODE | WM_DNS_RD)) | rcode), counts);
+	return s->reply.w.len;
 }
 
 /* --- records of the domain itself ------------------------------------------------------------- */
@@ -415,14 +422,14 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 	return true;
 }
 
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, bool tcp, uint8_t *out,
-		       size_t cap)
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+		       uint8_t *out, size_t cap)
 {
 	s->reply.lead_len = 0;
 	s->reply.w.opt_at = 0;
 	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	count(s, WM_DNS_C_SERVFAIL);
-	return bare(query, WM_DNS_SERVFAIL, out, cap);
+	return bare(s, query, len, WM_DNS_SERVFAIL, out, cap);
 }
 
 /* All but header and OPT, of a query whose question and OPT were read; r->extra and r->bad_options
@@ -556,7 +563,7 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	if (query[2] & (WM_DNS_OPCODE >> 8)) {
 		count(s, WM_DNS_C_NOTIMP);
-		return bare(query, WM_DNS_NOTIMP, out, cap);
+		return bare(s, query, len, WM_DNS_NOTIMP, out, cap);
 	}
 	v = wm_dns_parse(query, (uint32_t)len, &q);
 	alone = v == WM_DNS_V_COUNTS ? wm_dns_cookie_alone(s, query, len, out, cap) : 0;
@@ -565,7 +572,7 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	s->reply.bad_options = v == WM_DNS_V_OPTIONS;
 	if (v != WM_DNS_OK && v != WM_DNS_V_EDNS && v != WM_DNS_V_OPTIONS) {
 		count(s, WM_DNS_C_FORMERR);
-		return bare(query, WM_DNS_FORMERR, out, cap);
+		return bare(s, query, len, WM_DNS_FORMERR, out, cap);
 	}
 	if (!tcp)
 		room = q.udp_size < WM_DNS_EDNS_MAX ? q.udp_size : WM_DNS_EDNS_MAX;

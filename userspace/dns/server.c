@@ -83,7 +83,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	asked = wm_dns_park(k->s, k->fd, h, len);
 	if (asked)
 		return asked == 1 ? 0
-				  : wm_dns_servfail(k->s, b->query[i], false, b->answer[i],
+				  : wm_dns_servfail(k->s, b->query[i], len, false, b->answer[i],
 						    sizeof(b->answer[i]));
 	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
 				 sizeof(b->answer[i]));
