@@ -62,7 +62,7 @@ struct wm_resolver {
 	char *hosts_path, *resolv_path;
 	struct timespec hosts_time, resolv_time;
 	uint64_t look_ms; /* when to look at the files again */
-	char own[OWN_MAX][INET6_ADDRSTRLEN];
+	struct sockaddr_storage own[OWN_MAX];
 	struct sockaddr_storage server_addrs[SERVERS_MAX];
 	unsigned own_count, servers;
 	uint64_t questions;
@@ -70,15 +70,6 @@ struct wm_resolver {
 };
 
 /* --- configuration ---------------------------------------------------------------------------- */
-static bool is_own(const struct wm_resolver *r, const char *server)
-{
-	for (unsigned i = 0; i < r->own_count; i++) {
-		if (strcmp(r->own[i], server) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* "address", "address:port", "[v6]:port", as evdns reads it. */
 static bool keep_address(const char *server, struct sockaddr_storage *ret)
 {
@@ -96,14 +87,45 @@ static bool keep_address(const char *server, struct sockaddr_storage *ret)
 	return true;
 }
 
+/* Octets of both families, v4-mapped, and the port: however they were written. */
+static bool same_place(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	struct in6_addr addr[2];
+	in_port_t port[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct sockaddr_storage *s = i ? b : a;
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)s;
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)s;
+
+		port[i] = s->ss_family == AF_INET ? v4->sin_port : v6->sin6_port;
+		addr[i] = v6->sin6_addr;
+		if (s->ss_family == AF_INET6)
+			continue;
+		addr[i] = in6addr_any;
+		addr[i].s6_addr16[5] = 0xffff;
+		addr[i].s6_addr32[3] = v4->sin_addr.s_addr;
+	}
+	return port[0] == port[1] && memcmp(&addr[0], &addr[1], sizeof(addr[0])) == 0;
+}
+
+static bool is_own(const struct wm_resolver *r, const struct sockaddr_storage *server)
+{
+	for (unsigned i = 0; i < r->own_count; i++)
+		if (same_place(&r->own[i], server))
+			return true;
+	return false;
+}
+
 static void read_servers(struct wm_resolver *r)
 {
 	FILE *f = fopen(r->resolv_path, "re");
 	char line[LINE_MAX_LEN], server[LINE_MAX_LEN];
 
 	while (f && r->servers < SERVERS_MAX && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, " nameserver %511s", server) == 1 && !is_own(r, server) &&
+		if (sscanf(line, " nameserver %511s", server) == 1 &&
 		    keep_address(server, &r->server_addrs[r->servers]) &&
+		    !is_own(r, &r->server_addrs[r->servers]) &&
 		    !evdns_base_nameserver_ip_add(r->dns, server))
 			r->servers++;
 	}
@@ -345,7 +367,7 @@ struct wm_resolver *wm_resolver_new(struct wm_loop *l, const struct wm_resolver_
 	r->resolv_path = strdup(c && c->resolv_path ? c->resolv_path : "/etc/resolv.conf");
 	r->hosts_time.tv_sec = r->resolv_time.tv_sec = -2; /* as no file has */
 	for (unsigned i = 0; c && c->own && c->own[i] && r->own_count < OWN_MAX; i++)
-		snprintf(r->own[r->own_count++], INET6_ADDRSTRLEN, "%s", c->own[i]);
+		r->own_count += keep_address(c->own[i], &r->own[r->own_count]);
 	TAILQ_INIT(&r->ready);
 	r->hosts = wm_hosts_new();
 	r->names = wm_map_new(WM_RESOLVER_NAMES_MAX);
