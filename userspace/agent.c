@@ -544,9 +544,18 @@ static void end_look_up(void *arg, void *done_arg)
 	wm_sync_lookup_cancel(arg, done_arg);
 }
 
+/* Where this agent answers and knows the mesh's names only: who asks others himself knows all. */
+static const char *const *own_dns(const struct wm_agent *a)
+{
+	return strcmp(a->settings.dns_upstream, "off") == 0
+		       ? (const char *const *)a->settings.dns_port53_addresses
+		       : NULL;
+}
+
 static int start_sync(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_sync_config c = {.env = wm_loop_env(a->loop),
+				   .own_dns = own_dns(a),
 				   .loop = a->loop,
 				   .registry = a->registry,
 				   .node_name = a->node_name,
@@ -676,21 +685,17 @@ static int start_loop(struct wm_agent *a, struct wm_err *e)
 
 static int start_health(struct wm_agent *a, struct wm_err *e)
 {
-	struct wm_health_config c = {
-		.env = wm_loop_env(a->loop),
-		.probes_max = (unsigned)a->settings.health_probes_max,
-		.interval_min_ms = a->settings.health_interval_min_ms,
-		.default_timeout_ms = a->settings.health_timeout_ms,
-		.ca_file = a->settings.health_ca_file,
-		/* who asks others himself knows every name */
-		.own_dns = strcmp(a->settings.dns_upstream, "off") == 0
-				   ? (const char *const *)a->settings.dns_port53_addresses
-				   : NULL,
-		.units = strcmp(a->settings.health_os_services, "off") != 0,
-		.scripts = strcmp(a->settings.health_scripts, "local") == 0,
-		.flap_changes = (unsigned)a->settings.health_flap_changes,
-		.flap_window_ms = a->settings.health_flap_window_ms,
-		.ttl_grace_ms = a->settings.health_ttl_grace_ms};
+	struct wm_health_config c = {.env = wm_loop_env(a->loop),
+				     .probes_max = (unsigned)a->settings.health_probes_max,
+				     .interval_min_ms = a->settings.health_interval_min_ms,
+				     .default_timeout_ms = a->settings.health_timeout_ms,
+				     .ca_file = a->settings.health_ca_file,
+				     .own_dns = own_dns(a),
+				     .units = strcmp(a->settings.health_os_services, "off") != 0,
+				     .scripts = strcmp(a->settings.health_scripts, "local") == 0,
+				     .flap_changes = (unsigned)a->settings.health_flap_changes,
+				     .flap_window_ms = a->settings.health_flap_window_ms,
+				     .ttl_grace_ms = a->settings.health_ttl_grace_ms};
 
 	/* better no start than every check over TLS critical */
 	if (*c.ca_file && access(c.ca_file, R_OK)) {

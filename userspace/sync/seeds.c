@@ -458,7 +458,7 @@ int wm_seeds_new(struct wm_sync *s, struct wm_seeds **ret, struct wm_err *e)
 	wm_buf_init(&k->text, KEEP_MAX);
 	if (s->c.data_dir)
 		snprintf(k->path, sizeof(k->path), "%s/members", s->c.data_dir);
-	k->resolver = wm_resolver_new(s->c.loop, NULL);
+	k->resolver = wm_resolver_new(s->c.loop, &(struct wm_resolver_config){.own = s->c.own_dns});
 	k->srvs = k->resolver ? wm_srvs_new(s->c.loop, k->resolver) : NULL;
 	k->retry = wm_env_timer_new(s->env, on_retry, k);
 	k->keep = wm_env_timer_new(s->env, on_keep, k);

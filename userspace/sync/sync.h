@@ -36,8 +36,9 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	const char *node_address;
 	struct wm_sync_etcd etcd;
 	struct wm_peer_addr bind, advertise;
-	char *const *join;     /* "host", "host:port", "[v6]:port"; NULL at the end */
-	const char *join_file; /* of the same, one a line, and may change; "": none */
+	char *const *join;	    /* "host", "host:port", "[v6]:port"; NULL at the end */
+	const char *const *own_dns; /* addresses on whose port 53 this agent answers; NULL: none */
+	const char *join_file;	    /* of the same, one a line, and may change; "": none */
 	enum wm_member_role role;
 	char *const *interest; /* of a leaf: services and globs; NULL at the end */
 	uint64_t interest_ttl_ms;
