@@ -16,6 +16,7 @@ static struct wm_registry *registry;
 static struct wm_tables *tables;
 static struct wm_resolution *resolution;
 static struct wm_table_memory memory;
+static const uint8_t nobody[WM_RESOLUTION_CLIENT];
 
 static void setup(void)
 {
@@ -385,7 +386,7 @@ Test(resolution, tags_that_are_asked_for_leave_nothing_behind)
 		snprintf(id, sizeof(id), "i%u", i % 20);
 		snprintf(text, sizeof(text), i % 3 ? "t%u" : i % 2 ? "a..%u" : ".%u.", i);
 		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
-		wm_resolution_tag_asked(resolution, "web", text);
+		wm_resolution_tag_asked(resolution, "web", text, nobody);
 		if (i % 7 == 0)
 			turn();
 		if (i % 11 == 0)
@@ -407,6 +408,45 @@ Test(resolution, tags_that_are_asked_for_leave_nothing_behind)
 	cr_assert_eq(after.slots, before.slots);
 	cr_assert_eq(after.backends, before.backends);
 	cr_assert_gt(after.puts, before.puts + 1000);
+}
+
+/* Services of 16 tags, all of which a client asks for. @return sets that there are more. */
+static uint64_t ask_for_tags(unsigned first, unsigned services, uint8_t who)
+{
+	const uint8_t client[WM_RESOLUTION_CLIENT] = {who};
+	struct wm_tables_stats before, after;
+	char name[16], text[16][8];
+	const char *tags[16];
+
+	wm_tables_stats(tables, &before);
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(text[i], sizeof(text[i]), "t%u", i);
+		tags[i] = text[i];
+	}
+	for (unsigned i = first; i < first + services; i++) {
+		struct wm_instance_draft d = {.id = name, .name = name, .address = address};
+
+		snprintf(name, sizeof(name), "s%u", i);
+		d.port = 80;
+		d.tags = tags;
+		d.tags_count = 16;
+		cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, NULL), 0);
+		turn();
+		for (unsigned k = 0; k < 16; k++)
+			wm_resolution_tag_asked(resolution, name, text[k], client);
+	}
+	turn();
+	wm_tables_stats(tables, &after);
+	return after.sets - before.sets - services;
+}
+
+Test(resolution, no_client_holds_the_places_of_all_tags)
+{
+	cr_assert_eq(ask_for_tags(0, 10, 1), 128);
+	cr_assert_eq(ask_for_tags(10, 2, 1), 0);
+	cr_assert_eq(ask_for_tags(12, 2, 2), 32);
+	wm_resolution_end_tags(resolution, UINT64_MAX);
+	cr_assert_eq(ask_for_tags(14, 1, 1), 16, "their time is over");
 }
 
 static void put_tagged(const char *id, const char *tag)
@@ -433,7 +473,7 @@ Test(resolution, a_tag_has_addresses_when_they_are_asked_for)
 	put_tagged("b", "v2");
 	cr_assert_not(wm_resolution_tag_addressed(resolution, "web", "v3"), "nobody has it");
 	cr_assert_not(wm_registry_label(registry, "web", "v3", &v4, &v6));
-	wm_resolution_tag_asked(resolution, "web", "v2");
+	wm_resolution_tag_asked(resolution, "web", "v2", nobody);
 	turn();
 	cr_assert_null(wm_tables_name_of(tables, name));
 	cr_assert(wm_resolution_tag_addressed(resolution, "web", "v2"));

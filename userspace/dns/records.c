@@ -221,6 +221,16 @@ static int64_t selected(struct wm_reply *r)
 	return n;
 }
 
+static void tell_tag(const struct wm_reply *r)
+{
+	const struct wm_dns_tags *t = &r->s->tags;
+	uint8_t client[WM_DNS_CLIENT_LEN] = {0};
+
+	if (r->s->from)
+		wm_dns_client_of((const struct sockaddr_storage *)r->s->from, client);
+	t->asked(t->arg, r->ask.service, r->ask.tag, client);
+}
+
 int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 {
 	int64_t n = 0;
@@ -234,7 +244,7 @@ int64_t wm_reply_candidates(struct wm_reply *r, const struct wm_service *s)
 			if (wm_reply_takes(r, s->instances[k]))
 				r->s->chosen[n++] = s->instances[k];
 		if (n && *r->ask.tag && r->s->tags.asked)
-			r->s->tags.asked(r->s->tags.arg, r->ask.service, r->ask.tag);
+			tell_tag(r);
 	}
 	return n > 0 ? drop_ejected(r, n) : n;
 }

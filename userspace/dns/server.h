@@ -116,8 +116,9 @@ struct wm_dns_near {
 void wm_dns_server_near(struct wm_dns_server *s, const struct wm_dns_near *n);
 /* Who has tables for tags of services, which both are told in lower case. */
 struct wm_dns_tags {
-	/* A name of a tag was asked for that somebody up has: the tables may have it. NULL: no */
-	void (*asked)(void *arg, const char *service, const char *tag);
+	/* A name of a tag was asked for that somebody up has: the tables may have it. @p client:
+	 * the network that counts as one, 16 octets. NULL: no */
+	void (*asked)(void *arg, const char *service, const char *tag, const uint8_t *client);
 	/* Its virtual addresses were: @return whether it has some now. NULL: no */
 	bool (*address)(void *arg, const char *service, const char *tag);
 	void *arg;

@@ -395,13 +395,14 @@ void wm_resolution_end_tags(struct wm_resolution *x, uint64_t now_ns)
 	wm_tags_end(&x->tags, now_ns);
 }
 
-void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag)
+void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag,
+			     const uint8_t *client)
 {
 	struct wm_resolution *x = resolution;
 	struct wm_service *s = wm_registry_service(x->w.registry, service);
 	struct compiled *c = s ? s->compiled : NULL;
 
-	if (c && wm_tags_asked(&x->tags, s, &c->tags, tag))
+	if (c && wm_tags_asked(&x->tags, s, &c->tags, tag, client))
 		mark_one(x, s);
 }
 

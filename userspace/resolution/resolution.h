@@ -24,8 +24,11 @@ void wm_resolution_free(struct wm_resolution *x); /* NULL ok */
 uint64_t wm_resolution_index(const struct wm_resolution *x);
 /** Somebody asked for the instances of @p service with @p tag, lower case, by name: the tables have
  *  that name from the end of the turn on, for WM_RESOLUTION_TAG_MS, so that programs answer it. Of
- *  few tags, small ones. A subset of the same name is what the name means. */
-void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag);
+ *  few tags, small ones, fewer yet of one @p client (WM_RESOLUTION_CLIENT octets that tell it). A
+ *  subset of the same name is what the name means. */
+#define WM_RESOLUTION_CLIENT 16
+void wm_resolution_tag_asked(void *resolution, const char *service, const char *tag,
+			     const uint8_t *client);
 /** Somebody asked for the virtual addresses of @p tag, lower case, which an instance of @p service
  * has. It has them, and they lead to its instances, once this returns; for as long as the service
  * is there, over restarts too. Of few tags of a service. @return false: nobody has it, it is a

@@ -14,6 +14,8 @@
  * with addresses count apart, as nobody takes them back. */
 #define TAGS_MAX	512
 #define TAGS_OF_ONE_MAX 16
+/* The same of one client, of those that are asked for by name: else one could hold all places. */
+#define TAGS_OF_CLIENT_MAX (TAGS_MAX / 4)
 /* Instances of a service whose tags may have sets: each of its tags is looked for among all of them
  * as often as it is compiled, which is to take some milliseconds at most. */
 #define TAGS_INSTANCES_MAX 4096
@@ -120,16 +122,27 @@ void wm_tags_end(struct wm_tags *t, uint64_t now_ns)
 
 /* --- what is asked for --------------------------------------------------------------------------
  */
+static unsigned count_of(const struct wm_tags *t, const uint8_t *client)
+{
+	const struct wm_tag *tag;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (tag, &t->queue, entry)
+		n += memcmp(tag->client, client, sizeof(tag->client)) == 0;
+	return n;
+}
+
 bool wm_tags_asked(struct wm_tags *t, const struct wm_service *s, struct wm_tag_list *of,
-		   const char *text)
+		   const char *text, const uint8_t client[WM_RESOLUTION_CLIENT])
 {
 	struct wm_tag *tag;
 
-	if (t->count >= TAGS_MAX || find(of, text))
+	if (t->count >= TAGS_MAX || find(of, text) || count_of(t, client) >= TAGS_OF_CLIENT_MAX)
 		return false;
 	tag = tag_new(s, of, text, false);
 	if (!tag)
 		return false;
+	memcpy(tag->client, client, sizeof(tag->client));
 	tag->until_ns = wm_clock_ns() + WM_RESOLUTION_TAG_MS * WM_NS_PER_MS;
 	TAILQ_INSERT_TAIL(&t->queue, tag, entry);
 	t->count++;

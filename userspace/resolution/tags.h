@@ -3,6 +3,7 @@
  * those whose virtual addresses somebody asked for, for as long as their service is there. Inside
  * resolution/ only. Threading: loop thread only. */
 #pragma once
+#include "resolution.h"
 #include "wants.h"
 
 #include <stdint.h>
@@ -13,8 +14,9 @@ struct wm_tag {
 	LIST_ENTRY(wm_tag) of_service;
 	const struct wm_service *service;
 	uint64_t until_ns;
-	bool addressed;			    /* it has addresses: it stays, and is in no queue */
-	char text[WM_POLICY_LABEL_MAX + 1]; /* lower case */
+	uint8_t client[WM_RESOLUTION_CLIENT]; /* who asked for it first */
+	bool addressed;			      /* it has addresses: it stays, and is in no queue */
+	char text[WM_POLICY_LABEL_MAX + 1];   /* lower case */
 };
 LIST_HEAD(wm_tag_list, wm_tag); /* of a service */
 
@@ -25,10 +27,10 @@ struct wm_tags {
 };
 void wm_tags_init(struct wm_tags *t, struct wm_wants *w);
 void wm_tags_free_list(struct wm_tags *t, struct wm_tag_list *of);
-/** Somebody asked for @p tag, lower case, of @p s, whose tags are @p of.
+/** @p client asked for @p tag, lower case, of @p s, whose tags are @p of.
  *  @return true: it is new, and @p s must be compiled. */
 bool wm_tags_asked(struct wm_tags *t, const struct wm_service *s, struct wm_tag_list *of,
-		   const char *tag);
+		   const char *tag, const uint8_t client[WM_RESOLUTION_CLIENT]);
 /** Give it addresses. @return NULL: nobody has the tag, it is a subset's name, or there is no place
  *  or address left. */
 const struct wm_tag *wm_tags_address(struct wm_tags *t, const struct wm_service *s,
