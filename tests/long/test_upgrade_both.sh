@@ -44,35 +44,6 @@ fi
 layout() { bpftool -j map dump pinned "$PINS/maps/layout_version" | jq '.[0].formatted.value.version'; }
 
 # --- who must not notice
-cat >"$TMP/talk.py" <<'END'
-"""talk.py serve ADDRESS PORT | talk.py hold VIP STOP_FILE: lines that come back, on connections that stay."""
-import os, socket, sys, threading, time
-if sys.argv[1] == "serve":
-    with socket.create_server((sys.argv[2], int(sys.argv[3])), backlog=64) as s:
-        def echo(c):
-            while data := c.recv(4096):
-                c.sendall(data)
-        while True:
-            threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()
-lines = resets = 0
-shown = set()
-held = [socket.create_connection((sys.argv[2], 80), timeout=60) for _ in range(16)]
-print("held", flush=True)
-while not os.path.exists(sys.argv[3]):
-    for i, s in enumerate(held):
-        try:
-            shown.add(s.getpeername()[0])
-            s.sendall(b"line\n")
-            if s.recv(64) != b"line\n":
-                raise OSError("closed")
-            lines += 1
-        except OSError as e:
-            resets += 1
-            print(f"{time.time()} {i} {e}", file=sys.stderr, flush=True)
-            held[i] = socket.create_connection((sys.argv[2], 80), timeout=60)
-    time.sleep(0.02)
-print(lines, resets, *sorted(shown))
-END
 writes() { # instances r-1, r-2, ...: each once more until it is answered; a line for each that was
 	local i=0
 	while [ ! -e "$TMP/stop" ]; do
@@ -88,12 +59,12 @@ for i in 1 2; do
 	backend "web-$i" "127.1.0.$i" "808$i"
 	check "register web-$i" 200 "$(register "web-$i" web "127.1.0.$i" "808$i")"
 done
-/usr/bin/python3 "$TMP/talk.py" serve 127.1.0.9 8090 &
+/usr/bin/python3 tests/net/talk.py serve 127.1.0.9 8090 &
 check "register the one that talks" 200 "$(register talk-1 talk 127.1.0.9 8090)"
 V4=$(vip4 web) TALK=$(vip4 talk)
 inside tests/net/client.py loop "$V4" web.service.mesh.internal "$TMP/stop" >"$TMP/loop" 2>"$TMP/loop.err" &
 LOOP=$!
-inside /usr/bin/python3 "$TMP/talk.py" hold "$TALK" "$TMP/stop" >"$TMP/talk" 2>"$TMP/talk.err" &
+inside /usr/bin/python3 tests/net/talk.py hold "$TALK" "$TMP/stop" >"$TMP/talk" 2>"$TMP/talk.err" &
 TALKER=$!
 until_ok 60 grep -q held "$TMP/talk" || fail "connections are held"
 writes >"$TMP/written" &
