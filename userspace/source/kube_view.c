@@ -4,6 +4,7 @@
  * known without being kept: it is asked of them before the change is made. */
 #include "kube_view_internal.h"
 #include "userspace/base/hash.h"
+#include "userspace/base/json_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -266,7 +267,6 @@ static int take_service(struct wm_kube_view *v, const json_t *o, struct wm_err *
 	struct wm_service_spec *made, *before;
 	struct wm_kube_service in;
 	struct service *s;
-	uint64_t version;
 	int r = wm_kube_service_decode(o, &in, e);
 
 	if (r)
@@ -275,9 +275,6 @@ static int take_service(struct wm_kube_view *v, const json_t *o, struct wm_err *
 	if (!s)
 		return wm_err_set(e, -ENOMEM, "out of memory");
 	s->seen = v->seen[WM_KUBE_SERVICES];
-	version = version_of(&in.meta);
-	if (s->spec && version && s->version == version)
-		return 0;
 	made = spec_new(v, &in, e);
 	if (!made) {
 		service_drop(v, s);
@@ -285,7 +282,7 @@ static int take_service(struct wm_kube_view *v, const json_t *o, struct wm_err *
 	}
 	before = s->spec;
 	s->spec = made;
-	s->version = version;
+	s->version = version_of(&in.meta);
 	s->hinted = hinted(v, s);
 	spec_tell(v, s);
 	tell_all(v, s, before);
@@ -477,13 +474,8 @@ static int take_slice(struct wm_kube_view *v, const json_t *o, struct wm_err *e)
 	if (r)
 		return r;
 	old = slice_find(v, in.meta.namespace, in.meta.name);
-	if (old) {
-		uint64_t version = version_of(&in.meta);
-
+	if (old)
 		old->seen = v->seen[WM_KUBE_SLICES];
-		if (version && version == old->version)
-			return 0;
-	}
 	if (!*in.service)
 		return drop_slice(v, old);
 	if (in.over && v->c.out.told)
@@ -494,6 +486,44 @@ static int take_slice(struct wm_kube_view *v, const json_t *o, struct wm_err *e)
 
 /* --- what comes --------------------------------------------------------------------------------
  */
+static struct service *service_find(struct wm_kube_view *v, const char *ns, const char *name)
+{
+	char key[KEY_MAX + 1];
+	int n = snprintf(key, sizeof(key), "%s/%s", ns, name);
+
+	return wm_map_get(v->services, key, (size_t)n);
+}
+
+/* Is the object as it is known, by its version? Most of a list that is read again is: no more of
+ * such a one is looked at than where its metadata begins. */
+static bool as_known(struct wm_kube_view *v, enum wm_kube_kind kind, const char *json)
+{
+	const char *at = wm_json_text_member(json, "metadata");
+	char ns[WM_KUBE_LABEL_MAX + 2], name[WM_KUBE_NAME_MAX + 2], uid[64], text[64];
+	struct wm_kube_meta m = {.namespace = ns, .name = name, .uid = uid, .version = text};
+	struct service *s = NULL;
+	struct slice *sl = NULL;
+	uint64_t version;
+
+	(void)wm_json_text_string(wm_json_text_member(at, "uid"), uid, sizeof(uid));
+	if (!wm_json_text_string(wm_json_text_member(at, "namespace"), ns, sizeof(ns)) ||
+	    !wm_json_text_string(wm_json_text_member(at, "name"), name, sizeof(name)) ||
+	    !wm_json_text_string(wm_json_text_member(at, "resourceVersion"), text, sizeof(text)))
+		return false;
+	version = version_of(&m);
+	if (kind == WM_KUBE_SERVICES)
+		s = service_find(v, ns, name);
+	else if (kind == WM_KUBE_SLICES)
+		sl = slice_find(v, ns, name);
+	if (s && s->spec && version && version == s->version)
+		s->seen = v->seen[kind];
+	else if (sl && version && version == sl->version)
+		sl->seen = v->seen[kind];
+	else
+		return false;
+	return true;
+}
+
 int wm_kube_view_object(struct wm_kube_view *v, enum wm_kube_kind kind, const char *json,
 			size_t len, struct wm_err *e)
 {
@@ -503,6 +533,8 @@ int wm_kube_view_object(struct wm_kube_view *v, enum wm_kube_kind kind, const ch
 
 	e = e ? e : &mine;
 	*e = (struct wm_err){0};
+	if (as_known(v, kind, json))
+		return 0;
 	o = wm_kube_open(json, len, e);
 	if (!o)
 		return e->code;
@@ -511,14 +543,6 @@ int wm_kube_view_object(struct wm_kube_view *v, enum wm_kube_kind kind, const ch
 				     : take_node(v, o, e);
 	json_decref(o);
 	return r;
-}
-
-static struct service *service_find(struct wm_kube_view *v, const char *ns, const char *name)
-{
-	char key[KEY_MAX + 1];
-	int n = snprintf(key, sizeof(key), "%s/%s", ns, name);
-
-	return wm_map_get(v->services, key, (size_t)n);
 }
 
 int wm_kube_view_gone(struct wm_kube_view *v, enum wm_kube_kind kind, const char *json, size_t len,

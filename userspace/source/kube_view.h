@@ -53,8 +53,9 @@ struct wm_kube_view;
 struct wm_kube_view *wm_kube_view_new(const struct wm_kube_view_config *c);
 void wm_kube_view_free(struct wm_kube_view *v); /* nobody is told; NULL ok */
 
-/** An object is there, as it is now. @return 0; WM_E_INVALID: it cannot be read, what was known of
- *  it stays; WM_E_CAPACITY; -ENOMEM: a list is needed. Cost O(octets), and of what follows. */
+/** An object is there, as it is now; @p json ends with a NUL. One whose version is known is not
+ * read further. @return 0; WM_E_INVALID: it cannot be read, what was known of it stays;
+ * WM_E_CAPACITY; -ENOMEM: a list is needed. Cost O(octets), and of what follows. */
 int wm_kube_view_object(struct wm_kube_view *v, enum wm_kube_kind kind, const char *json,
 			size_t len, struct wm_err *e);
 /** It went. @return 0, also if it is not known; WM_E_INVALID: it cannot be read. */
