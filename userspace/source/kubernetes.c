@@ -7,6 +7,7 @@
 #include "kube_said.h"
 #include "kube_status.h"
 #include "kube_view.h"
+#include "userspace/base/clock.h"
 #include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/model/scope.h"
@@ -46,6 +47,8 @@ struct resource {
 	enum wm_kube_state state;
 	char text[WM_KUBE_TEXT_MAX];
 	bool whole; /* a list of it ended in this run */
+	uint64_t begun_ms;
+	unsigned objects; /* of the list that is read */
 };
 
 struct wm_kubernetes {
@@ -355,6 +358,8 @@ static void on_begin(void *arg)
 	struct resource *w = arg;
 	struct wm_kubernetes *k = w->k;
 
+	w->begun_ms = wm_clock_ms();
+	w->objects = 0;
 	if (w->what == NAMESPACES) {
 		k->met = false;
 		wm_source_scopes_begin(k->source);
@@ -394,6 +399,7 @@ static void on_object(void *arg, enum wm_kube_event event, const char *json, siz
 	struct wm_err e = {0};
 	int r;
 
+	w->objects++;
 	if (w->what != NAMESPACES && w->k->stranger)
 		return;
 	r = take(w, event == WM_KUBE_DELETED, json, len, &e);
@@ -441,7 +447,7 @@ static void on_end(void *arg, const char *version)
 	struct wm_kubernetes *k = w->k;
 
 	(void)version;
-	if (w->what == NAMESPACES) {
+	if (w->what == NAMESPACES) { /* often: with each watch that is opened again */
 		if (!k->met)
 			wm_warn("kubernetes.unnamed",
 				"text=\"there is no namespace " NAMESPACE_OF_ALL
@@ -456,6 +462,8 @@ static void on_end(void *arg, const char *version)
 	}
 	if (k->stranger)
 		return;
+	wm_info("kubernetes.listed", "resource=%s objects=%u ms=%llu", names[w->what], w->objects,
+		(unsigned long long)(wm_clock_ms() - w->begun_ms));
 	if (of_view(w->what))
 		wm_kube_view_end(k->view, kinds[w->what]);
 	else if (w->what == PODS)
