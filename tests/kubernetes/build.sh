@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# kube-apiserver and kube-controller-manager of the version below, into build/kubernetes/, from the Go module
-# proxy: once, it takes ten minutes and 3 GB. 77 and a reason where that cannot be.
+# kube-apiserver, kube-controller-manager, kube-proxy and kubectl of the version below, into build/kubernetes/,
+# from the Go module proxy: once, it takes ten minutes and 3 GB. 77 and a reason where that cannot be.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 VERSION=1.34.2
 OUT=$PWD/build/kubernetes
-[ "$(cat "$OUT/version" 2>/dev/null)" != $VERSION ] || exit 0
+PROGRAMS="kube-apiserver kube-controller-manager kubectl kube-proxy"
+[ "$(cat "$OUT/version" 2>/dev/null)" != "$VERSION $PROGRAMS" ] || exit 0
 skipped() {
 	echo "skipped: $*"
 	exit 77
@@ -38,7 +39,7 @@ cd "$OUT/module"
 	tail -n 3 "$OUT/build.log"
 	skipped "the Go module proxy does not give k8s.io/kubernetes v$VERSION"
 }
-for p in kube-apiserver kube-controller-manager; do
+for p in $PROGRAMS; do
 	echo "building $p v$VERSION (once; minutes)"
 	CGO_ENABLED=0 nice -n 19 "$GO" build -p "${KUBERNETES_JOBS:-1}" -mod=mod -trimpath \
 		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v$VERSION" \
@@ -47,4 +48,4 @@ for p in kube-apiserver kube-controller-manager; do
 		exit 1
 	}
 done
-echo $VERSION >"$OUT/version"
+echo "$VERSION $PROGRAMS" >"$OUT/version"

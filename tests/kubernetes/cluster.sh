@@ -107,6 +107,7 @@ kube_code() { # the same: the status
 		-H "Authorization: Bearer ${KUBE_TOKEN:-test-admin}" -H "Content-Type: $type" -X "$1" \
 		${3:+--data-binary "${3/#-/@-}"} "$KUBE_API$2"
 }
+kubectl() { "$KUBE/kubectl" --kubeconfig "$CLUSTER/admin.kubeconfig" "$@"; }
 player_start() { # NODE=NUMBER...: what plays the pods of these nodes
 	KUBE_CA=$CLUSTER/pki/ca.crt python3 tests/kubernetes/player.py "$CG" "$TMP/pods" "$@" 2>>"$CLUSTER/player.log" &
 	CLUSTER_PID[player]=$!
