@@ -105,13 +105,14 @@ static __always_inline int ready_find(struct work *w)
 /** An SOA's serial is the time. */
 __noinline int ready_serial(struct work *w)
 {
-	__u32 serial = wall_at_boot_s + (__u32)(bpf_ktime_get_boot_ns() / 1000000000), at;
+	__u32 serial, at;
 
 	if (!w)
 		return 0;
 	at = w->ready.serial_at;
 	if (!at || at > WM_READY_OCTETS - 4)
 		return 0;
+	serial = wall_at_boot_s + (__u32)(tick_now(w) / 1000000000);
 	w->answer.octets[at] = (__u8)(serial >> 24);
 	w->answer.octets[at + 1] = (__u8)(serial >> 16);
 	w->answer.octets[at + 2] = (__u8)(serial >> 8);

@@ -172,7 +172,7 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 
 	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
 		return WM_C_DNS_PASS_EMPTY;
-	p = wm_dns_walk_begin(NULL, set, random, bpf_ktime_get_boot_ns(), &w->walk);
+	p = wm_dns_walk_begin(NULL, set, random, tick_now(w), &w->walk);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (!(w->walk.table.head.flags & (WM_HEAD_SRV | WM_HEAD_SRV_MANY)) ||

@@ -163,7 +163,13 @@ static __always_inline int wm_dns_is_out(const struct wm_view *v, const struct w
 {
 	const struct wm_backend_live *live = wm_at_backend_live(v, backend);
 
-	return live && wm_ejected(live, stamp, w->now_ns);
+	if (!live || !wm_ejected(live, stamp, w->now_ns))
+		return 0;
+#ifdef __bpf__
+	return wm_ejected(live, stamp, bpf_ktime_get_boot_ns()); /* now_ns is of the last tick */
+#else
+	return 1;
+#endif
 }
 
 /** Look at the next slot; write its backend's record at @p out if it is usable and of the family.
