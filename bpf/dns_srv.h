@@ -194,6 +194,22 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 	return 0;
 }
 
+/** Is the question's name one of a domain of ours that stands in the tables as it was asked for?
+ *  Labels of RFC 2782 do not. Else its plain name may (dns_plain.h). */
+__noinline int dns_srv_is_plain(struct work *w)
+{
+	if (!w || w->question.octets[1] == '_')
+		return 0;
+	w->zone = 0;
+	if (!dns_ends_with(w, 0)) {
+		w->zone = 1;
+		if (!dns_ends_with(w, 1))
+			return 0;
+	}
+	w->domain_at = w->query.name_len - deny_zones[w->zone & 1].len;
+	return dns_read_name(w) == 0;
+}
+
 static __always_inline int srv_build(const struct wm_config *c, struct work *w, int *ret_tail)
 {
 	int why;
@@ -201,7 +217,11 @@ static __always_inline int srv_build(const struct wm_config *c, struct work *w, 
 	w->rcode = WM_DNS_NOERROR;
 	w->nodata = false;
 	dns_hash_name(w, c->seed[0], c->seed[1]);
-	if (!dns_plain_name(w)) {
+	if (dns_srv_is_plain(w)) {
+		why = 0;
+	} else if (dns_plain_name(w)) {
+		why = plain_find(c, w);
+	} else {
 		why = no_name(c, w, false);
 		if (w->zone < 2)
 			*ret_tail = WM_DNS_TAIL_REST;
@@ -211,7 +231,6 @@ static __always_inline int srv_build(const struct wm_config *c, struct work *w, 
 			*ret_tail = WM_DNS_TAIL_HOT;
 		return why;
 	}
-	why = plain_find(c, w);
 	if (why == WM_C_DNS_PASS_UNKNOWN && w->absent) {
 		w->rcode = WM_DNS_NXDOMAIN;
 		return put_soa(w, WM_DNS_HEADER_LEN + (w->domain_at & 0xff));
