@@ -20,6 +20,9 @@ _Static_assert(WM_DNS_EDNS_MAX <= WM_SRV_MASK &&
 			       WM_SRV_ROOM,
 	       "what is written lies within");
 
+/* Words of what targets end with that are always copied: most are not longer. */
+#define WM_SRV_END_MOST 6
+
 /* Words of records begin anywhere. In the kernel loads and stores need no order of octets. */
 #ifdef __bpf__
 typedef __u64 __attribute__((may_alias)) wm_srv_word;
@@ -110,9 +113,11 @@ static __always_inline __u32 wm_srv_put_first(__u8 *out, const struct wm_srv *r,
 	} else {
 		out[0] = six ? 32 : 8;
 		w[0] = wm_srv_hex(six ? r->addr_be[0] : r->addr_be[3]);
-		w[1] = wm_srv_hex(r->addr_be[1]);
-		w[2] = wm_srv_hex(r->addr_be[2]);
-		w[3] = wm_srv_hex(r->addr_be[3]);
+		if (six) {
+			w[1] = wm_srv_hex(r->addr_be[1]);
+			w[2] = wm_srv_hex(r->addr_be[2]);
+			w[3] = wm_srv_hex(r->addr_be[3]);
+		}
 	}
 	w = (wm_srv_word *)(out + (n ? n : six ? 33 : 9));
 	w[0] = 4 | (n ? WM_DENY_NODE : WM_DENY_ADDR) << 8;
@@ -131,8 +136,11 @@ static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
 	__u32 n = wm_srv_put_first(p + WM_SRV_HEAD, r, t) & 0x7f;
 
 	w = (wm_srv_word *)(p + WM_SRV_HEAD + n);
-	for (__u32 k = 0; k < WM_NAME_WORDS; k++)
+	for (__u32 k = 0; k < WM_SRV_END_MOST; k++)
 		w[k] = end->words[k];
+	if (end->len > WM_SRV_END_MOST * 8)
+		for (__u32 k = WM_SRV_END_MOST; k < WM_NAME_WORDS; k++)
+			w[k] = end->words[k];
 	n += end->len;
 	if (n > WM_DNS_NAME_MAX)
 		return 0;
