@@ -792,6 +792,13 @@ static __always_inline int answer(struct __sk_buff *skb, struct work *w, bool ma
 	return finish(skb, w, mac);
 }
 
+/** Is it PTR of a name below none of our domains, an address as a rule? That is in no table of
+ *  names, so it need not be looked for there. */
+static __always_inline bool is_reverse(struct work *w)
+{
+	return w->query.type == WM_DNS_PTR && !dns_domain_len(w);
+}
+
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
 static __always_inline int respond(struct __sk_buff *skb, bool mac)
 {
@@ -829,6 +836,11 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return go_on(skb, w, WM_DNS_TAIL_SRV, mac);
 	if (why)
 		return why;
+	if (ready_on && use_tails && is_reverse(w)) {
+		w->zone = 2;
+		dns_hash_name(w, c->seed[0], c->seed[1]);
+		return go_on(skb, w, WM_DNS_TAIL_READY, mac);
+	}
 	why = build(c, w);
 	if (use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->zone < 2)
 		return go_on(skb, w, WM_DNS_TAIL_REST, mac);
