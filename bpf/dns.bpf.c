@@ -94,7 +94,7 @@ struct work {
 	__u32 options_len;
 	struct wm_options options;
 	struct wm_cookie_ask cookie;
-	int client; /* what dns_options knows of him: OPTIONS_* */
+	int client;	     /* what dns_options knows of him: OPTIONS_* */
 	__u64 tick, tick_ns; /* the clock, and when it was read: tick_now() */
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
@@ -130,8 +130,8 @@ static __always_inline __u32 bounded(__u32 n, __u32 mask)
 }
 
 /** Length of the name at the start of w->question, 0 if it is malformed. Behind what was read the
- * buffer is zero, so a name that is cut short ends there and is found too long for the message by
- * the caller. */
+ * buffer has what it had: a name that is cut short goes on there, and is found too long for the
+ * message by the caller. */
 __noinline int dns_name_length(struct work *w)
 {
 	__u32 pos = 0, len;
@@ -830,7 +830,6 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	w->additionals = 0;
 	w->kept = 0;
 	__builtin_memset(&w->query, 0, sizeof(w->query));
-	__builtin_memset(&w->question, 0, sizeof(w->question));
 	why = read_query(skb, w);
 	if (use_tails && why == WM_C_DNS_PASS_TYPE && w->query.type == WM_DNS_SRV)
 		return go_on(skb, w, WM_DNS_TAIL_SRV, mac);
