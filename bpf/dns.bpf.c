@@ -531,13 +531,25 @@ static __always_inline __u32 families_of(__u16 type)
 	return type == WM_DNS_A ? WM_FAMILY_4 : type == WM_DNS_AAAA ? WM_FAMILY_6 : 0;
 }
 
+/** As wm_dns_walk_begin(). Of a set with one slot nothing is drawn. */
+static __always_inline int walk_begin(struct work *w, __u32 set)
+{
+	enum wm_pick p = wm_table_load(NULL, set, &w->walk.table);
+	__u64 random = 0;
+
+	if (p == WM_PICKED && (w->walk.table.count > 1 || w->walk.table.head.tiers > 1))
+		random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+	if (p == WM_PICKED)
+		wm_dns_walk_start(NULL, random, tick_now(w), &w->walk);
+	return p;
+}
+
 /** Records of a set. Of a family that nothing has that is up, there are none, without a look at the
  *  slots. @return 0 or a counter. */
 static __always_inline int set_records(struct work *w, __u32 index)
 {
 	const struct wm_set_live *live = wm_at_set_live(NULL, index);
 	__u32 records, len;
-	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	int p;
 
 	if (!live)
@@ -547,7 +559,7 @@ static __always_inline int set_records(struct work *w, __u32 index)
 	len = w->type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
 	if (!wm_ups(NULL, index, families_of(w->type)))
 		return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
-	p = wm_dns_walk_begin(NULL, index, random, tick_now(w), &w->walk);
+	p = walk_begin(w, index);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (w->walk.count > WM_DNS_SCAN_KERNEL)
@@ -564,7 +576,8 @@ static __always_inline int set_records(struct work *w, __u32 index)
 		records = a_record_limit;
 	if (records * len > room(w))
 		return WM_C_DNS_PASS_SIZE;
-	dns_shuffle(w);
+	if (w->walk.records > 1)
+		dns_shuffle(w);
 	w->records = records;
 	w->records_len = records * len;
 	return 0;

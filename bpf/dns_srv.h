@@ -166,13 +166,12 @@ __noinline int dns_srv_tiers(struct work *w, __u32 set)
 /** Records of a set. @return 0 or a counter. */
 static __always_inline int srv_records(struct work *w, __u32 set)
 {
-	__u64 random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	__u32 len;
 	int p;
 
 	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
 		return WM_C_DNS_PASS_EMPTY;
-	p = wm_dns_walk_begin(NULL, set, random, tick_now(w), &w->walk);
+	p = walk_begin(w, set);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (!(w->walk.table.head.flags & (WM_HEAD_SRV | WM_HEAD_SRV_MANY)) ||

@@ -137,23 +137,32 @@ static __always_inline void wm_dns_walk_tier(struct wm_dns_walk *w, __u32 tier)
 	w->others = 0;
 }
 
-/** Begin a walk over the tier that a connection would be drawn to: an answer names those that would
- *  be chosen. @return WM_PICKED; WM_PICK_NONE: the set has nothing; WM_PICK_TORN. */
-static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
-						      __u64 random, __u64 now_ns,
-						      struct wm_dns_walk *w)
+/** Begin a walk over the tier of w->table that a connection would be drawn to: an answer names
+ * those that would be chosen. */
+static __always_inline void wm_dns_walk_start(const struct wm_view *v, __u64 random, __u64 now_ns,
+					      struct wm_dns_walk *w)
 {
 	struct wm_ask ask = {.tier = 0};
-	enum wm_pick p;
 
 	w->now_ns = now_ns;
 	w->order.random = random;
 	w->order.total = 0;
 	w->order.first = 0;
-	p = wm_table_load(v, set, &w->table);
-	if (p == WM_PICKED && w->table.head.tiers > 1)
+	if (w->table.head.tiers > 1)
 		wm_ask_tier(v, &w->table, wm_order_below(&w->order, 1ull << 32), &ask);
 	wm_dns_walk_tier(w, ask.tier);
+}
+
+/** Load the table of @p set and begin. @return WM_PICKED; WM_PICK_NONE: the set has nothing;
+ *  WM_PICK_TORN. */
+static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, __u32 set,
+						      __u64 random, __u64 now_ns,
+						      struct wm_dns_walk *w)
+{
+	enum wm_pick p = wm_table_load(v, set, &w->table);
+
+	if (p == WM_PICKED)
+		wm_dns_walk_start(v, random, now_ns, w);
 	return p;
 }
 
