@@ -42,8 +42,8 @@ struct wm_srv {
 	__be16 port_be;
 	__u16 weight;
 	__u16 family;
-	__u32 target; /* where in the records its target begins */
-};
+	__u32 target;	       /* where in the records its target begins */
+} __attribute__((aligned(8))); /* copied by words */
 
 /* What targets end with: <kind>.<dc>.<domain> without the kind. len 0: none can be written. */
 struct wm_srv_end {
