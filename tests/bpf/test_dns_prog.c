@@ -716,6 +716,23 @@ Test(dns_prog, a_datagram_longer_than_its_packet)
 	cr_assert_eq(counter(WM_C_DNS_PASS_MALFORMED), 58);
 }
 
+/* The program's buffer still has the question before: it completes none that is cut short. */
+Test(dns_prog, a_question_cut_short_does_not_go_on_in_the_one_before)
+{
+	struct frame whole, q, a;
+
+	add("web", "a", "10.1.2.3", WM_PASSING);
+	query_frame(&whole, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned less = 1; less <= 27 + 4; less++) {
+		cr_assert(answered(&whole, &a));
+		q = whole;
+		q.len -= less;
+		seal(&q);
+		cr_assert_not(answered(&q, &a), "%u", less);
+	}
+	cr_assert_eq(counter(WM_C_DNS_PASS_MALFORMED), 27 + 4);
+}
+
 /* Addresses behind the used entries of the configuration are not listened on. */
 Test(dns_prog, only_configured_addresses)
 {
