@@ -5,7 +5,8 @@
 PEERS_MAX_US=0.42 # of NSD's CPU of the machine a query
 declare -A TYPE=([a]=1 [nxdomain]=1 [srv]=33 [ptr]=12)
 declare -A OF_ECHO=([a]=1.08 [nxdomain]=1.15 [srv]=1.30 [ptr]=1.15) # goals: CPU of a query beside a bare echo
-declare -A SAYS=([a]='A' [nxdomain]='NXDOMAIN' [srv]='SRV of 4 with addresses' [ptr]='PTR')
+declare -A SAYS=([a]='A' [nxdomain]='NXDOMAIN' [srv]='SRV of 4 with addresses' [ptr]='PTR'
+	[floor]='one look-up of the name' [walk]='that and the way to its first backend')
 declare -A DNS_PORT=([ours]=8600 [echo]=53 [nsd]=5301 [knot]=5302 [unbound]=5303 [dnsdist]=5304 [dnsmasq]=5305)
 declare -A PEERS=() # name -> pid
 PEERNET=''
@@ -14,6 +15,7 @@ OTHERS="nsd knot unbound dnsdist dnsmasq"
 # --- what is asked ------------------------------------------------------------------------------------
 numbers() { seq -f '%06g' 0 $(($1 - 1)); }
 kinds_of() { [ "$1" -gt 1000 ] && echo a || echo a nxdomain srv ptr; } # names
+floors_of() { [ "$1" != a ] || echo floor walk; } # kind
 dns_questions() { # names; our agent runs and has them
 	numbers "$1" | sed 's/.*/svc-&.service.mesh.internal/' >"$TMP/ask.a"
 	numbers "$1" | sed 's/.*/none-&.service.mesh.internal/' >"$TMP/ask.nxdomain"
@@ -26,7 +28,7 @@ dns_questions() { # names; our agent runs and has them
 dns_load() { # file, kind, server, options of dnsload
 	local file=$1 kind=$2 server=$3 how=()
 	[ "$kind" != nxdomain ] || how+=(-x 3)
-	[ "$server" != echo ] || how+=(-e)
+	case $server in echo | floor | walk) how+=(-e) ;; esac
 	"${DNS_NET[@]}" "$T/dnsload" -p "${DNS_PORT[$server]}" -q "${TYPE[$kind]}" -f "$TMP/ask.$kind" "${how[@]}" "${@:4}" >"$TMP/asked" ||
 		fail "$server: $kind"
 	[ "$(take bad "$TMP/asked")" = 0 ] || fail "$server: $(take bad "$TMP/asked") wrong answers to $kind"
@@ -154,9 +156,21 @@ dns_nets() {
 	link_pod "$PEERNET" other 98 in_net "$PEERNET"
 	clang -O2 -g -target bpf -mcpu=v3 -I include/waymark -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/echo.bpf.c -o "$TMP/echo.o"
 	in_net "$PEERNET" tc qdisc add dev lo clsact
-	in_net "$PEERNET" tc filter add dev lo ingress bpf da obj "$TMP/echo.o" sec tc || fail "echo"
+	in_net "$PEERNET" tc filter add dev lo ingress pref 1 bpf da obj "$TMP/echo.o" sec tc || fail "echo"
 	echo_port=$(awk '$2 == "ECHO_PORT" {print $3}' tests/bench/echo.bpf.c)
 	DNS_PORT[echo]=$echo_port
+}
+# the least that an answer from the agent's tables costs: tables.bpf.c, which reads the maps of the agent that runs
+dns_floor() {
+	local m maps=()
+	for m in config names sets heads slots backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
+	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf -c tests/bench/tables.bpf.c -o "$TMP/tables.o"
+	bpftool prog load "$TMP/tables.o" "$PINS-tables" "${maps[@]}" || fail "floor"
+	in_net "$PEERNET" tc filter del dev lo ingress pref 2 2>/dev/null
+	in_net "$PEERNET" tc filter add dev lo ingress pref 2 bpf da object-pinned "$PINS-tables" || fail "floor"
+	rm "$PINS-tables"
+	DNS_PORT[floor]=$(awk '$1 == "#define" && $2 == "FLOOR_PORT" {print $3}' tests/bench/tables.bpf.c)
+	DNS_PORT[walk]=$(awk '$1 == "#define" && $2 == "FLOOR_WALK_PORT" {print $3}' tests/bench/tables.bpf.c)
 }
 end_nets() {
 	kill "$POD" "$PEERNET"
@@ -175,12 +189,12 @@ at() { # server, command: where it is asked
 dns_round() { # names
 	local k s before
 	for k in $(kinds_of "$1"); do
-		for s in ours echo $OTHERS; do
+		for s in ours echo $(floors_of "$k") $OTHERS; do
 			before=$(counter dns_answered)
 			at $s dns_load "$TMP/dns-$k-$s" "$k" $s -t $MS -S "$(family $s)"
 			[ $s != ours ] || jq -c --argjson n "$(($(counter dns_answered) - before))" '{percent: (100 * $n / .answered)}' \
 				"$TMP/asked" >>"$TMP/dns-$k-kernel"
-			[ "$k" != a ] || at $s dns_load "$TMP/one-$s" a $s -t $((MS / 2)) -o
+			[[ $k != a || " floor walk " == *" $s "* ]] || at $s dns_load "$TMP/one-$s" a $s -t $((MS / 2)) -o
 		done
 	done
 	DNS_NET=(nsenter -t "$POD" --net)
@@ -194,6 +208,10 @@ dns_rows() { # names
 		emit "dns.$k.$1.kernel" "% that the kernel answered" "$(take percent "$TMP/dns-$k-kernel" | median)" "" "" ">= 99" ""
 		row "dns.$k.$1.echo" "us of the machine's CPU a query / a bare echo" "$TMP/dns-$k-ours" "$TMP/dns-$k-echo" machine_us \
 			"<= $([ "$1" -gt 1000 ] && echo 1.15 || echo "${OF_ECHO[$k]}")" "lo, IPv4, batched"
+		for s in $(floors_of "$k"); do
+			row "dns.$k.$1.$s" "us, bare echo and ${SAYS[$s]} / a bare echo" "$TMP/dns-$k-$s" "$TMP/dns-$k-echo" machine_us "" \
+				"nothing of it is checked: the least that ours can cost"
+		done
 		row "dns.$k.$1.echo.tasks" "us of the client a query / a bare echo" "$TMP/dns-$k-ours" "$TMP/dns-$k-echo" tasks_us "" ""
 		for s in $OTHERS; do
 			row "dns.$k.$1.$s" "us of the machine's CPU a query / $s" "$TMP/dns-$k-ours" "$TMP/dns-$k-$s" machine_us \
@@ -248,6 +266,7 @@ bench_dns() {
 		big_agent --set kernel.veth_devices=wmpod --set dns.addresses=127.0.0.1,10.99.0.1 --set dns.pod_limit=0
 		dns_fill "$n"
 		dns_questions "$n"
+		dns_floor
 		dns_peers
 		for _ in $(seq "$ROUNDS"); do dns_round "$n"; done
 		dns_rows "$n"
