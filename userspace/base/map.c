@@ -1,53 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* map.c - byte-string hash table: open addressing, linear probing, tombstones, power of two. It
- * grows by a second table, into which each insertion moves a few entries of the first: to move a
- * million at once would hold up the loop for tens of milliseconds. An entry is in one of the two.
- */
+/* map.c - byte-string hash table: open addressing, linear probing, tombstones, power of two. The
+ * table holds numbers of entries, which lie densely beside it and never move: a place that is free
+ * takes 4 octets, not an entry. It grows by a second table, into which each insertion brings a few
+ * entries: a million at once would hold up the loop for tens of milliseconds. */
 #include "map.h"
 
+#include "entries.h"
 #include "hash.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAP_FIRST   16		      /* places of a new table */
-#define MAP_STEP    16		      /* places of the old table that an insertion moves */
-#define MAP_CAP_MAX ((size_t)1 << 32) /* places: a slot keeps 32 bits of the hash */
+#define MAP_FIRST 16 /* places of a new table */
+#define MAP_STEP  16 /* entries that an insertion brings into a table that begins */
 
-struct slot {
-	const void *key; /* NULL: never used; &tomb: deleted */
-	void *value;
-	uint32_t key_len;
-	uint32_t hash; /* lower half: its place, so that growing need not read the keys; most
-			* mismatches end at the bits above those of the place */
-};
+/* A place: 0, never used; TOMB, deleted; else number of an entry + 1, and above it the top bits of
+ * its hash, at which most mismatches end. */
+#define NUMBER	    0x07ffffffu
+#define TOMB	    0xf8000000u
+#define ENTRIES_MAX ((size_t)NUMBER - 1)
+#define NO_ENTRY    UINT32_MAX
 
 struct wm_map {
-	struct slot *slots;
-	size_t cap, len, used, max; /* used: entries and tombstones of `slots` */
-	struct slot *old;	    /* what is left of the table before; NULL: nothing */
-	size_t old_cap, old_at;	    /* what stands before old_at was moved */
-	unsigned long shape;	    /* counts tables that began and ended */
-	size_t old_len;		    /* entries of it */
-	size_t reserved;	    /* insertions that must not fail */
+	uint32_t *table, *old; /* old: NULL: all entries are in `table` */
+	size_t cap, old_cap;   /* places */
+	size_t used;	       /* of `table` that are not 0 */
+	uint32_t at, end;      /* with `old`: entries in between are still to be brought over, */
+	uint32_t left;	       /* so many, beside those that came later into holes */
+	struct wm_entries entries;
+	uint32_t len;
+	size_t max;
+	size_t reserved; /* insertions that must not fail */
 };
-
-static const char tomb;
 
 struct wm_map *wm_map_new(size_t max)
 {
 	struct wm_map *m = calloc(1, sizeof(*m));
 
-	if (!m)
-		return NULL;
-	m->slots = calloc(MAP_FIRST, sizeof(*m->slots));
-	if (!m->slots) {
-		free(m);
-		return NULL;
-	}
-	m->cap = MAP_FIRST;
-	m->max = max;
+	if (m)
+		m->max = max < ENTRIES_MAX ? max : ENTRIES_MAX;
 	return m;
 }
 
@@ -55,7 +49,8 @@ void wm_map_free(struct wm_map *m)
 {
 	if (!m)
 		return;
-	free(m->slots);
+	wm_entries_done(&m->entries);
+	free(m->table);
 	free(m->old);
 	free(m);
 }
@@ -77,102 +72,121 @@ size_t wm_map_len(const struct wm_map *m)
 
 size_t wm_map_bytes(const struct wm_map *m)
 {
-	return sizeof(*m) + (m->cap + m->old_cap) * sizeof(*m->slots);
+	return sizeof(*m) + (m->cap + m->old_cap) * sizeof(*m->table) +
+	       wm_entries_bytes(&m->entries);
 }
 
-/* The entry of a key in one table, or NULL. @p ret_free (may be NULL): where it would go. */
-static struct slot *find_in(struct slot *slots, size_t cap, const void *key, size_t len, uint64_t h,
-			    struct slot **ret_free)
+static uint32_t place_of(uint32_t number, uint32_t hash)
 {
-	uint32_t tag = (uint32_t)h;
-	struct slot *hole = NULL, *s;
+	return (hash & ~NUMBER) | (number + 1);
+}
+
+/* The entry of a key in one table, or NO_ENTRY. */
+static uint32_t find_in(const struct wm_map *m, const uint32_t *table, size_t cap, const void *key,
+			size_t len, uint32_t h)
+{
+	const struct wm_entry *e;
 
 	/* ends: at least a quarter of the places was never used */
-	for (size_t i = h & (cap - 1);; i = (i + 1) & (cap - 1)) {
-		s = &slots[i];
-		if (!s->key) {
-			if (ret_free)
-				*ret_free = hole ? hole : s;
-			return NULL;
-		}
-		if (s->key == &tomb) {
-			if (!hole)
-				hole = s;
+	for (size_t i = h & (cap - 1); table[i]; i = (i + 1) & (cap - 1)) {
+		if (((table[i] ^ h) & ~NUMBER) || table[i] == TOMB)
 			continue;
-		}
-		if (s->hash == tag && s->key_len == len && memcmp(s->key, key, len) == 0)
-			return s;
+		e = wm_entry_at(&m->entries, (table[i] & NUMBER) - 1);
+		if (e->hash == h && e->key_len == len && memcmp(e->key, key, len) == 0)
+			return (table[i] & NUMBER) - 1;
 	}
+	return NO_ENTRY;
 }
 
-static struct slot *find(const struct wm_map *m, const void *key, size_t len, uint64_t h,
-			 struct slot **ret_free)
+static uint32_t find(const struct wm_map *m, const void *key, size_t len, uint32_t h)
 {
-	struct slot *s = find_in(m->slots, m->cap, key, len, h, ret_free);
+	uint32_t n;
 
-	if (!s && m->old)
-		s = find_in(m->old, m->old_cap, key, len, h, NULL);
-	return s;
+	if (!m->len) /* of what waits or is rare there is none most of the time */
+		return NO_ENTRY;
+	n = find_in(m, m->table, m->cap, key, len, h);
+	if (n == NO_ENTRY && m->old)
+		n = find_in(m, m->old, m->old_cap, key, len, h);
+	return n;
 }
 
-/* Move the entries of up to @p max places. */
+/* Into the table. @return false: it is there. */
+static bool enter(struct wm_map *m, uint32_t number, uint32_t hash)
+{
+	uint32_t place = place_of(number, hash), *free = NULL;
+	size_t i = hash & (m->cap - 1);
+
+	for (; m->table[i]; i = (i + 1) & (m->cap - 1)) {
+		if (m->table[i] == place)
+			return false;
+		if (m->table[i] == TOMB && !free)
+			free = &m->table[i];
+	}
+	m->used += !free;
+	*(free ? free : &m->table[i]) = place;
+	return true;
+}
+
+/* @return false: it is not there. */
+static bool erase(uint32_t *table, size_t cap, uint32_t place, uint32_t hash)
+{
+	for (size_t i = hash & (cap - 1); table[i]; i = (i + 1) & (cap - 1)) {
+		if (table[i] == place) {
+			table[i] = TOMB;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Bring over up to @p max entries. */
 static void move(struct wm_map *m, size_t max)
 {
-	struct slot *s;
-	size_t to;
+	const struct wm_entry *e;
 
-	for (; m->old_at < m->old_cap && max; m->old_at++, max--) {
-		s = &m->old[m->old_at];
-		if (!s->key || s->key == &tomb)
-			continue;
-		for (to = s->hash & (m->cap - 1); m->slots[to].key && m->slots[to].key != &tomb;
-		     to = (to + 1) & (m->cap - 1))
-			; /* keys differ: the next free place */
-		if (!m->slots[to].key)
-			m->used++;
-		m->old_len--;
-		m->slots[to] = *s;
-		s->key = &tomb;
-		s->value = NULL;
+	for (; m->at < m->end && max; m->at++, max--) {
+		e = wm_entry_at(&m->entries, m->at);
+		if (e->key)
+			m->left -= enter(m, m->at, e->hash);
 	}
-	if (m->old_at < m->old_cap)
+	if (m->at < m->end)
 		return;
 	free(m->old);
 	m->old = NULL;
-	m->old_cap = m->old_at = 0;
-	m->shape++;
+	m->old_cap = 0;
 }
 
-/* Begin a table of @p cap places. Of the old one at most three quarters are entries, and an
- * insertion moves more than it adds, so it is empty long before the new one is full. */
+/* Begin a table of @p cap places. The entries of the old one fill at most half of it, and an
+ * insertion brings over more than it adds, so that ends long before the new one is full. */
 static int resize(struct wm_map *m, size_t cap)
 {
-	struct slot *next;
+	uint32_t *next = calloc(cap, sizeof(*next));
 
-	if (cap > MAP_CAP_MAX)
-		return -ENOSPC;
-	next = calloc(cap, sizeof(*next));
 	if (!next)
 		return -ENOMEM;
-	move(m, m->old_cap);
-	m->old = m->slots;
+	if (m->old)
+		move(m, m->end);
+	m->old = m->table;
 	m->old_cap = m->cap;
-	m->old_at = 0;
-	m->old_len = m->len;
-	m->slots = next;
+	m->at = 0;
+	m->end = m->entries.top;
+	m->left = m->len;
+	m->table = next;
 	m->cap = cap;
 	m->used = 0;
-	m->shape++;
+	if (!m->end) /* nothing was ever in it */
+		move(m, 0);
 	return 0;
 }
 
 /* So that @p more insertions do not fail, whatever is moved meanwhile. */
 static int make_room(struct wm_map *m, size_t more)
 {
-	size_t cap = m->cap;
+	size_t cap = m->cap ? m->cap : MAP_FIRST;
+	int err = wm_entries_room(&m->entries, m->len + more);
 
-	if ((m->used + m->old_len + more) * 4 <= m->cap * 3)
-		return 0;
+	if (err || (m->used + m->left + more) * 4 <= m->cap * 3)
+		return err;
 	/* doubling only when live entries, not tombstones, fill it */
 	while ((m->len + more) * 2 > cap)
 		cap *= 2;
@@ -181,39 +195,38 @@ static int make_room(struct wm_map *m, size_t more)
 
 void *wm_map_get(const struct wm_map *m, const void *key, size_t key_len)
 {
-	struct slot *s;
+	uint32_t n;
 
-	if (!m->len) /* of what waits or is rare there is none most of the time */
+	if (!m->len)
 		return NULL;
-	s = find(m, key, key_len, wm_hash(key, key_len), NULL);
-	return s ? s->value : NULL;
+	n = find(m, key, key_len, (uint32_t)wm_hash(key, key_len));
+	return n == NO_ENTRY ? NULL : wm_entry_at(&m->entries, n)->value;
 }
 
 int wm_map_put(struct wm_map *m, const void *key, size_t key_len, void *value, void **ret_old)
 {
-	uint64_t h = wm_hash(key, key_len);
-	struct slot *to, *s = find(m, key, key_len, h, &to);
+	uint32_t h = (uint32_t)wm_hash(key, key_len), n = find(m, key, key_len, h);
+	struct wm_entry *e = n == NO_ENTRY ? NULL : wm_entry_at(&m->entries, n);
 	int err;
 
 	if (ret_old)
-		*ret_old = s ? s->value : NULL;
-	if (s) {
-		s->key = key;
-		s->value = value;
+		*ret_old = e ? e->value : NULL;
+	if (e) {
+		e->key = key;
+		e->value = value;
 		return 0;
 	}
 	if (m->len >= m->max)
 		return -ENOSPC;
-	if ((m->used + 1) * 4 > m->cap * 3) {
+	if ((m->used + 1) * 4 > m->cap * 3 || m->len == m->entries.room) {
 		err = make_room(m, m->reserved + 1);
 		if (err)
 			return err;
-		find_in(m->slots, m->cap, key, key_len, h, &to);
 	}
-	if (!to->key)
-		m->used++;
+	n = wm_entries_take(&m->entries);
+	*wm_entry_at(&m->entries, n) = (struct wm_entry){key, value, (uint32_t)key_len, h};
 	m->len++;
-	*to = (struct slot){key, value, (uint32_t)key_len, (uint32_t)h};
+	(void)enter(m, n, h);
 	if (m->old)
 		move(m, MAP_STEP);
 	return 0;
@@ -238,45 +251,35 @@ void wm_map_unreserve(struct wm_map *m, size_t n)
 
 void *wm_map_del(struct wm_map *m, const void *key, size_t key_len)
 {
-	struct slot *s = find(m, key, key_len, wm_hash(key, key_len), NULL);
+	uint32_t h = (uint32_t)wm_hash(key, key_len), n = find(m, key, key_len, h);
 	void *value;
 
-	if (!s)
+	if (n == NO_ENTRY)
 		return NULL;
-	value = s->value;
-	s->key = &tomb;
-	s->value = NULL;
+	value = wm_entry_at(&m->entries, n)->value;
+	if (!erase(m->table, m->cap, place_of(n, h), h))
+		m->left--;
+	if (m->old) /* it may be in both */
+		(void)erase(m->old, m->old_cap, place_of(n, h), h);
+	wm_entries_give(&m->entries, n);
 	m->len--;
-	m->old_len -= m->old && s >= m->old && s < m->old + m->old_cap;
 	return value;
 }
 
-static void *next_in(const struct slot *slots, size_t cap, size_t *at)
+void *wm_map_next(const struct wm_map *m, size_t *pos)
 {
-	while (*at < cap) {
-		const struct slot *s = &slots[(*at)++];
+	const struct wm_entry *e;
 
-		if (s->key && s->key != &tomb)
-			return s->value;
+	while (*pos < m->entries.top) {
+		e = wm_entry_at(&m->entries, (uint32_t)(*pos)++);
+		if (e->key)
+			return e->value;
 	}
 	return NULL;
 }
 
-/* The positions of the new table follow those of the old one. */
-void *wm_map_next(const struct wm_map *m, size_t *pos)
-{
-	void *value = *pos < m->old_cap ? next_in(m->old, m->old_cap, pos) : NULL;
-	size_t at;
-
-	if (value)
-		return value;
-	at = *pos - m->old_cap;
-	value = next_in(m->slots, m->cap, &at);
-	*pos = at + m->old_cap;
-	return value;
-}
-
 unsigned long wm_map_shape(const struct wm_map *m)
 {
-	return m->shape;
+	(void)m;
+	return 0;
 }

@@ -23,10 +23,8 @@ int wm_map_reserve(struct wm_map *m, size_t n);
 void wm_map_unreserve(struct wm_map *m, size_t n);
 /** Remove. @return the value or NULL. */
 void *wm_map_del(struct wm_map *m, const void *key, size_t key_len);
-/** Walk: start with *pos = 0, ends with NULL. Deleting the entry just returned is allowed; putting
- *  others in is not, as the table may grow. */
+/** Walk: start with *pos = 0, ends with NULL. It may go on though others were put in and deleted
+ *  meanwhile, and meets each entry that was there all the time once. */
 void *wm_map_next(const struct wm_map *m, size_t *pos);
-/** Changes whenever the table is rebuilt: while it is the same, a walk may go on though others were
- *  put in and deleted meanwhile. It meets each entry that was there all the time, one at most
- * twice. */
+/** Always the same: see wm_map_next(). */
 unsigned long wm_map_shape(const struct wm_map *m);
