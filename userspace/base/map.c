@@ -277,9 +277,3 @@ void *wm_map_next(const struct wm_map *m, size_t *pos)
 	}
 	return NULL;
 }
-
-unsigned long wm_map_shape(const struct wm_map *m)
-{
-	(void)m;
-	return 0;
-}

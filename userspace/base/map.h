@@ -26,5 +26,3 @@ void *wm_map_del(struct wm_map *m, const void *key, size_t key_len);
 /** Walk: start with *pos = 0, ends with NULL. It may go on though others were put in and deleted
  *  meanwhile, and meets each entry that was there all the time once. */
 void *wm_map_next(const struct wm_map *m, size_t *pos);
-/** Always the same: see wm_map_next(). */
-unsigned long wm_map_shape(const struct wm_map *m);

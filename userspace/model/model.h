@@ -111,8 +111,7 @@ struct wm_node {
 	struct {
 		struct wm_node *next;
 		size_t pos;
-		unsigned long shape; /* of the table that `pos` is in */
-		unsigned awaited;    /* walks that a write waits for */
+		unsigned awaited; /* walks that a write waits for */
 		bool on, again;
 	} walk;
 };

@@ -63,7 +63,6 @@ static void append(struct wm_registry *r, struct wm_node *n)
 	n->walk.on = true;
 	n->walk.again = false;
 	n->walk.pos = 0;
-	n->walk.shape = wm_map_shape(n->instances);
 }
 
 static void take(struct wm_registry *r, struct wm_node *n)
@@ -114,10 +113,6 @@ static bool walk(struct wm_registry *r, struct wm_node *n)
 	struct wm_instance *i;
 	unsigned count = 0;
 
-	if (n->walk.shape != wm_map_shape(n->instances)) {
-		n->walk.shape = wm_map_shape(n->instances);
-		n->walk.pos = 0; /* what followed already does not twice */
-	}
 	while ((i = wm_map_next(n->instances, &n->walk.pos))) {
 		follow(r, i, index);
 		if (++count % LOOK == 0 && wm_registry_spent(r))

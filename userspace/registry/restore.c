@@ -111,7 +111,6 @@ static void go_to(struct wm_restore *x, enum wm_restore_phase p)
 	x->phase = p;
 	x->node = NULL;
 	x->pos = x->inner = 0;
-	x->shape = 0;
 }
 
 /* @return 1: there are more; 0: all are fine; or the error. */
@@ -329,8 +328,8 @@ static int remove_instance(struct wm_restore *x, const struct wm_node *n,
 }
 
 /* What is on the next node of the registry and not in the snapshot. Others write between two
- * slices: where a table was rebuilt meanwhile, it is gone through again from its beginning, and so
- * is a node that took another's place. @return 1: there are more; 0: that was all; or the error. */
+ * slices: a node that took another's place meanwhile is gone through from its beginning. @return 1:
+ * there are more; 0: that was all; or the error. */
 static int remove_next(struct wm_restore *x, struct wm_err *e)
 {
 	struct wm_registry *r = x->r;
@@ -339,17 +338,13 @@ static int remove_next(struct wm_restore *x, struct wm_err *e)
 	size_t next;
 	int err;
 
-	if (x->shape != wm_map_shape(r->nodes))
-		x->pos = 0;
-	x->shape = wm_map_shape(r->nodes);
 	next = x->pos;
 	n = wm_map_next(r->nodes, &next);
 	if (!n)
 		return 0;
-	if (x->on.mark != n->mark || x->on.create_index != n->create_index ||
-	    x->on.shape != wm_map_shape(n->instances))
+	if (x->on.mark != n->mark || x->on.create_index != n->create_index)
 		x->inner = 0;
-	x->on = (struct wm_restore_place){n->mark, n->create_index, wm_map_shape(n->instances)};
+	x->on = (struct wm_restore_place){n->mark, n->create_index};
 	twin = twin_of(x, n);
 	i = wm_map_next(n->instances, &x->inner);
 	if (i) {

@@ -26,9 +26,9 @@ struct wm_restore_slice {
 	struct wm_restore *x; /* NULL: given up */
 };
 
-/* Where the walk over a node of the registry is: of which node, and of which form of its table. */
+/* Where the walk over a node of the registry is: of which node. */
 struct wm_restore_place {
-	uint64_t mark, create_index, shape;
+	uint64_t mark, create_index;
 };
 
 struct wm_restore {
@@ -53,7 +53,6 @@ struct wm_restore {
 	bool durable; /* it stands under its name */
 	/* the difference */
 	size_t pos, inner; /* in a table of nodes, and in that of a node's instances */
-	uint64_t shape;	   /* of the registry's table of nodes, which `pos` is of */
 	struct wm_restore_place on;
 	struct wm_node *node; /* of the snapshot, whose instances come next; NULL: the next one's */
 	struct wm_group *group;		/* slice that is made; NULL: none yet */

@@ -306,18 +306,9 @@ static void check_front(const struct verify *v, const struct wm_front_entry *f)
 		differ(v, "frontends", "%s says other than the registry", text);
 }
 
-/* The next of a dictionary; one that has grown meanwhile ends the walk. */
-static void *next_of(struct wm_verify_walk *w, const struct wm_map *m)
-{
-	if (w->at && w->shape != wm_map_shape(m))
-		return NULL;
-	w->shape = wm_map_shape(m);
-	return wm_map_next(m, &w->at);
-}
-
 static bool next_name(const struct verify *v, struct wm_verify_walk *w)
 {
-	const struct wm_name_entry *n = v->t->ops ? next_of(w, v->t->names) : NULL;
+	const struct wm_name_entry *n = v->t->ops ? wm_map_next(v->t->names, &w->at) : NULL;
 
 	if (n)
 		check_name(v, n);
@@ -326,7 +317,7 @@ static bool next_name(const struct verify *v, struct wm_verify_walk *w)
 
 static bool next_front(const struct verify *v, struct wm_verify_walk *w)
 {
-	const struct wm_front_entry *f = v->t->ops ? next_of(w, v->t->fronts) : NULL;
+	const struct wm_front_entry *f = v->t->ops ? wm_map_next(v->t->fronts, &w->at) : NULL;
 
 	if (f)
 		check_front(v, f);

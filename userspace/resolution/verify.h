@@ -23,7 +23,6 @@ void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
 struct wm_verify_walk {
 	unsigned phase;
 	size_t at;
-	unsigned long shape;
 };
 /** Compare the next @p count entries: names and frontends in both directions, and what is in use in
  *  `backends` and `sets` while no service has it. What changes meanwhile may be left out.

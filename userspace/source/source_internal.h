@@ -114,7 +114,6 @@ struct wm_source {
 	struct wm_buf record, records; /* to give to the registry */
 	struct wm_buf keeping;	       /* the file, as far as it is written */
 	size_t keep_pos;
-	unsigned long keep_shape;
 	void (*room)(void *arg);
 	void *room_arg;
 };

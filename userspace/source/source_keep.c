@@ -86,7 +86,6 @@ static void begin(struct wm_source *s)
 	json_decref(id);
 	wm_buf_puts(&s->keeping, ",\"specs\":[null");
 	s->keep_pos = 0;
-	s->keep_shape = wm_map_shape(s->services);
 }
 
 /* @return false: there is more. */
@@ -95,8 +94,6 @@ static bool go_on(struct wm_source *s, unsigned step)
 	const struct wm_registry *r = s->all->c.registry;
 	const struct wm_source_service *v;
 
-	if (s->keep_shape != wm_map_shape(s->services))
-		begin(s); /* the walk is nowhere any more */
 	while (step-- && (v = wm_map_next(s->services, &s->keep_pos))) {
 		const struct wm_service_spec *x = v->spec ? wm_registry_spec(r, v->name) : NULL;
 
