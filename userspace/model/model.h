@@ -217,7 +217,6 @@ struct wm_instance {
 	uint64_t modify_index; /* last registration; a check that comes or goes is none */
 	uint64_t hash;	       /* wm_hash_stable of node name, NUL, id: identity in kernel tables */
 	uint64_t row;	       /* store's row number */
-	void *compiled;	       /* resolution's */
 	/* what this node sees of connects to it, see wm_registry_set_passive(); NULL: nothing.
 	 * It is no part of `status`: who is left out is decided in the kernel */
 	struct wm_check *passive;

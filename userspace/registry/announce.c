@@ -47,8 +47,6 @@ static void announce_upsert(struct wm_registry *r, const struct wm_op *op, const
 	c.service = e->in->service;
 	if (e->from == c.service) {
 		c.old = e->old;
-		e->in->compiled = e->old->compiled;
-		e->old->compiled = NULL;
 		e->in->passive = e->old->passive;
 		e->old->passive = NULL;
 		if (e->in->passive)

@@ -23,7 +23,6 @@ static void move(struct wm_registry *r, struct wm_instance *i, uint64_t index)
 			      .instance = i,
 			      .old = &was};
 
-	was.compiled = NULL;
 	i->number = 0; /* of listeners: what is new has none */
 	i->waiting = 0;
 	wm_instance_bind(i->node, i);
