@@ -114,8 +114,9 @@ static bool merge_checks(struct merge *m)
 
 	m->fresh = m->in->checks;
 	m->fresh_count = m->in->checks_count;
-	m->merged = calloc(m->fresh_count + kept + 1, sizeof(struct wm_check *));
-	if (!m->merged) {
+	if (m->fresh_count + kept)
+		m->merged = calloc(m->fresh_count + kept, sizeof(struct wm_check *));
+	if (m->fresh_count + kept && !m->merged) {
 		wm_op_no_memory(m->op);
 		return false;
 	}
