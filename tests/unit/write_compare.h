@@ -108,7 +108,7 @@ static bool in_flight(void)
 static void compare_history(void)
 {
 	const struct wm_history *h = &r->history;
-	const struct wm_past *p;
+	struct wm_past *p;
 	uint64_t before = 0;
 	unsigned count = 0;
 

@@ -248,14 +248,15 @@ static void put_gone(struct wm_events *ev, const struct wm_tombstone *t, uint64_
 	wm_buf_puts(&ev->text, "\n\n");
 }
 
-static void put_past(struct wm_events *ev, const struct stream *s, const struct wm_past *p)
+static void put_past(struct wm_events *ev, const struct stream *s, struct wm_past *p)
 {
-	struct wm_change c = {.index = p->index, .instance = p->live};
+	struct wm_change c = {.index = p->index, .instance = wm_past_live(p)};
+	const struct wm_tombstone *t = wm_past_tomb(p);
 
-	if (p->tomb && *p->tomb->id == WM_QUERY_KEY[0])
+	if (t && *t->id == WM_QUERY_KEY[0])
 		return;
-	if (p->tomb && strcmp(p->tomb->node, WM_POLICY_NODE) == 0) {
-		const struct wm_policy gone = {.service = p->tomb->id};
+	if (t && strcmp(t->node, WM_POLICY_NODE) == 0) {
+		const struct wm_policy gone = {.service = t->id};
 
 		c.kind = WM_CHANGE_POLICY;
 		c.policy_old = &gone;
@@ -263,12 +264,12 @@ static void put_past(struct wm_events *ev, const struct stream *s, const struct 
 			put_word(ev, &c, true);
 		return;
 	}
-	if (p->tomb) {
-		if (wanted(s, p->tomb->service))
-			put_gone(ev, p->tomb, p->index);
+	if (t) {
+		if (wanted(s, t->service))
+			put_gone(ev, t, p->index);
 		return;
 	}
-	c.service = p->live->service;
+	c.service = c.instance->service;
 	c.kind = c.service ? WM_CHANGE_INSTANCE_UPSERT : WM_CHANGE_NODE_UPSERT;
 	if (wanted(s, c.service ? c.service->name : ""))
 		put_word(ev, &c, true);
@@ -278,7 +279,7 @@ static void put_past(struct wm_events *ev, const struct stream *s, const struct 
 static void resume(struct wm_events *ev, const struct stream *s, uint64_t index)
 {
 	const struct wm_registry *r = ev->api->d.registry;
-	const struct wm_past *p = wm_registry_after(r, index, RESUME_MAX);
+	struct wm_past *p = wm_registry_after(r, index, RESUME_MAX);
 
 	wm_buf_reset(&ev->text);
 	if (index == wm_registry_index(r)) {

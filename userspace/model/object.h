@@ -6,17 +6,17 @@
 #pragma once
 #include "draft.h"
 
+#include <stddef.h>
 #include <sys/queue.h>
 
-struct wm_tombstone;
 /* The newest word on an object in the history of all, which is the registry's (history.h). */
 struct wm_past {
 	TAILQ_ENTRY(wm_past) entry;	/* by index */
 	TAILQ_ENTRY(wm_past) log_entry; /* of its origin, by number */
-	uint64_t index;
-	struct wm_instance *live;  /* an instance, or a node's holder; NULL: a tombstone */
-	struct wm_tombstone *tomb; /* NULL: live */
-	bool listed, logged;
+	uint64_t index : 61;
+	bool listed : 1, logged : 1;
+	bool gone : 1; /* a tombstone's, else an instance's or a node's holder's: of each its `past`
+			*/
 };
 TAILQ_HEAD(wm_pasts, wm_past);
 
@@ -53,6 +53,14 @@ struct wm_check_state {
 static inline struct wm_instance_box *wm_box(struct wm_instance *i)
 {
 	return (struct wm_instance_box *)i;
+}
+/** The instance that a word is on, or a node's holder; NULL: it is a tombstone's. */
+static inline struct wm_instance *wm_past_live(struct wm_past *p)
+{
+	return p->gone ? NULL
+		       : &((struct wm_instance_box *)((char *)p -
+						      offsetof(struct wm_instance_box, past)))
+				  ->i;
 }
 static inline struct wm_check_box *wm_cbox(struct wm_check *c)
 {

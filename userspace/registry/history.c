@@ -58,9 +58,9 @@ static void list(struct wm_history *h, struct wm_past *p, uint64_t index)
 	TAILQ_INSERT_TAIL(&h->all, p, entry);
 }
 
-const struct wm_version *wm_past_version(const struct wm_past *p)
+const struct wm_version *wm_past_version(struct wm_past *p)
 {
-	return p->live ? &p->live->version : &p->tomb->version;
+	return p->gone ? &wm_past_tomb(p)->version : &wm_past_live(p)->version;
 }
 
 void wm_history_log_word(struct wm_history *h, struct wm_past *p)
@@ -85,18 +85,12 @@ void wm_history_log_word(struct wm_history *h, struct wm_past *p)
 
 void wm_history_touch(struct wm_history *h, struct wm_instance *i, uint64_t index)
 {
-	struct wm_past *p = &wm_box(i)->past;
-
-	p->live = i;
-	list(h, p, index);
+	list(h, &wm_box(i)->past, index);
 }
 
 void wm_history_log(struct wm_history *h, struct wm_instance *i)
 {
-	struct wm_past *p = &wm_box(i)->past;
-
-	p->live = i;
-	wm_history_log_word(h, p);
+	wm_history_log_word(h, &wm_box(i)->past);
 }
 
 void wm_history_leave(struct wm_history *h, struct wm_instance *i)
@@ -127,7 +121,7 @@ struct wm_tombstone *wm_tombstone_new(const struct wm_instance *i, uint64_t row,
 		t->semver = memcpy(t->key + 1 + node + id + service, semver, version);
 	t->len = (uint32_t)(1 + node + id);
 	t->row = row;
-	t->past.tomb = t;
+	t->past.gone = true;
 	return t;
 }
 

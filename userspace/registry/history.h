@@ -18,7 +18,7 @@
 
 /* An instance that is gone, or with id "" a node. */
 struct wm_tombstone {
-	struct wm_past past;
+	struct wm_past past; /* first */
 	TAILQ_ENTRY(wm_tombstone) by_age;
 	struct wm_version version;
 	uint64_t row;			 /* store's: the object's */
@@ -30,6 +30,12 @@ struct wm_tombstone {
 	char key[]; /* origin, node, NUL, id: what one origin wrote anew is no news of the other */
 };
 TAILQ_HEAD(wm_tombstones, wm_tombstone);
+
+/** The tombstone that a word is; NULL: what it is on is there. */
+static inline struct wm_tombstone *wm_past_tomb(struct wm_past *p)
+{
+	return p->gone ? (struct wm_tombstone *)p : NULL;
+}
 
 #define WM_NUMBERS_PER_MS 1024 /* of a run that ended: more than it can have drawn */
 struct wm_map;
@@ -56,7 +62,7 @@ void wm_history_touch(struct wm_history *h, struct wm_instance *i, uint64_t inde
 /** What is stored of @p i has another version. */
 void wm_history_log(struct wm_history *h, struct wm_instance *i);
 void wm_history_log_word(struct wm_history *h, struct wm_past *p);
-const struct wm_version *wm_past_version(const struct wm_past *p);
+const struct wm_version *wm_past_version(struct wm_past *p);
 void wm_history_leave(struct wm_history *h, struct wm_instance *i);
 /** A tombstone for @p i, of a node if it is a holder. The caller owns it. @p semver: what a shared
  *  one said of its version; NULL: nothing. @return NULL w/o memory. */

@@ -119,15 +119,17 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
 
 	TAILQ_FOREACH (p, &r->history.all, entry) {
 		const struct wm_version *v = wm_past_version(p);
-		struct wm_logged l = p->live ? word_of(r, v, p->live->node->folded, p->live->id)
-					     : word_of(r, v, p->tomb->node, p->tomb->id);
+		const struct wm_instance *i = wm_past_live(p);
+		const struct wm_tombstone *t = wm_past_tomb(p);
+		struct wm_logged l = i ? word_of(r, v, i->node->folded, i->id)
+				       : word_of(r, v, t->node, t->id);
 
 		/* a node that was only heard of; what a source says is nobody else's to know */
-		if (!v->seq || (p->live && wm_instance_of_source(p->live)))
+		if (!v->seq || (i && wm_instance_of_source(i)))
 			continue;
-		l.gone = !p->live;
-		l.gone_ms = p->live ? 0 : p->tomb->when_s * 1000;
-		l.semver = p->live ? NULL : p->tomb->semver;
+		l.gone = t;
+		l.gone_ms = t ? t->when_s * 1000 : 0;
+		l.semver = t ? t->semver : NULL;
 		err = fn(arg, &l);
 		if (err)
 			break;

@@ -530,7 +530,7 @@ static int forget_nodes(struct recovery *rc, struct wm_err *e)
 	struct wm_past *p, *next;
 
 	for (p = TAILQ_FIRST(&r->history.all); p; p = next) {
-		struct wm_instance *i = p->live;
+		struct wm_instance *i = wm_past_live(p);
 		struct wm_node *n = i ? i->node : NULL;
 
 		next = TAILQ_NEXT(p, entry);

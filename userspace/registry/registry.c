@@ -185,7 +185,7 @@ static int version_all(struct wm_registry *r, struct wm_err *e)
 	int err = 0;
 
 	for (p = TAILQ_FIRST(&r->history.all); p && !err; p = next) {
-		struct wm_instance *i = p->live;
+		struct wm_instance *i = wm_past_live(p);
 		bool holder = i && !*i->name;
 
 		next = TAILQ_NEXT(p, entry);
@@ -500,9 +500,9 @@ int wm_registry_set_passive(struct wm_registry *r, struct wm_instance *i, bool o
 }
 
 /* --- reading --- */
-const struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max)
+struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max)
 {
-	const struct wm_past *p = TAILQ_LAST(&r->history.all, wm_pasts), *first = NULL;
+	struct wm_past *p = TAILQ_LAST(&r->history.all, wm_pasts), *first = NULL;
 
 	for (; p && p->index > index; p = TAILQ_PREV(p, wm_pasts, entry)) {
 		if (!max--)

@@ -274,7 +274,7 @@ struct wm_past;
 bool wm_registry_remembers(const struct wm_registry *r, uint64_t index);
 /** The first word after @p index, on what was announced since; TAILQ_NEXT() by `entry` leads on.
  *  @return NULL: there is none, or more than @p max. Cost O(words). */
-const struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max);
+struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max);
 /** Index under which a service last went: of what is not there. */
 uint64_t wm_registry_extinct(const struct wm_registry *r);
 
