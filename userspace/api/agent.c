@@ -155,7 +155,8 @@ void wm_agent_checks(struct wm_call *c)
 	for (; i && ok; i = wm_node_next_instance(e.node, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
-		for (unsigned n = 0; n < i->checks_count + (i->passive != NULL) && ok; n++) {
+		for (unsigned n = 0; n < i->checks_count + (unsigned)(i->passive != NULL) && ok;
+		     n++) {
 			bool stated;
 
 			row.check = n < i->checks_count ? i->checks[n] : i->passive;

@@ -108,7 +108,7 @@ bool wm_check_list_add(struct wm_check_list *l, const struct wm_encode *e,
 {
 	struct wm_filter_row row = wm_filter_row_of(e, i);
 
-	for (unsigned n = 0; n < i->checks_count + (i->passive != NULL); n++) {
+	for (unsigned n = 0; n < i->checks_count + (unsigned)(i->passive != NULL); n++) {
 		row.check = n < i->checks_count ? i->checks[n] : i->passive;
 		if ((status && row.check->status != *status) || !wm_filter_match(f, &row))
 			continue;

@@ -194,13 +194,13 @@ struct wm_instance {
 	struct in_addr addr4;  /* effective, zero if none */
 	struct in6_addr addr6; /* effective, :: if none */
 	uint16_t port;
-	bool enable_tag_override;
-	unsigned weight_passing, weight_warning;
-	unsigned tags_count, meta_count, tagged_count, checks_count;
-	enum wm_status status;	     /* worst of its checks and its node's; no checks: passing */
-	enum wm_lifecycle lifecycle; /* stated: starting, running, stopping or stopped */
-	uint32_t place;		     /* position in service->instances: registry's */
-	uint32_t number;	     /* metadata's; 0: not indexed */
+	uint16_t weight_passing, weight_warning; /* up to WM_WEIGHT_MAX */
+	uint16_t tags_count, meta_count, tagged_count, checks_count;
+	bool enable_tag_override : 1;
+	enum wm_status status : 7; /* worst of its checks and its node's; no checks: passing */
+	enum wm_lifecycle lifecycle : 8; /* stated: starting, running, stopping or stopped */
+	uint32_t place;			 /* position in service->instances: registry's */
+	uint32_t number;		 /* metadata's; 0: not indexed */
 	uint32_t waiting; /* dns's: its turn to be indexed by address; 0: it does not wait */
 	char **tags;
 	struct wm_pair *meta; /* sorted by key */
