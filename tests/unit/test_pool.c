@@ -52,6 +52,52 @@ Test(index_pool, what_was_published_rests)
 	wm_index_pool_free(p);
 }
 
+/* What is told and refused. */
+static uint32_t reached, reach_most;
+static int on_reach(void *arg, unsigned which, uint32_t count)
+{
+	cr_assert_eq(arg, &reached);
+	cr_assert_eq(which, 3);
+	cr_assert_gt(count, reached, "it is told once");
+	if (count > reach_most)
+		return -ENOMEM;
+	reached = count;
+	return 0;
+}
+
+Test(index_pool, says_how_far_it_reaches)
+{
+	struct wm_index_pool *p = wm_index_pool_new(130);
+	uint32_t i;
+
+	reach_most = 100;
+	wm_index_pool_on_reach(p, on_reach, &reached, 3);
+	cr_assert_eq(wm_index_reserve(p, 97), 0);
+	cr_assert_eq(reached, 98);
+	for (unsigned n = 0; n < 99; n++)
+		cr_assert_eq(wm_index_take(p, &i), 0);
+	cr_assert_eq(reached, 100);
+	cr_assert_eq(wm_index_take(p, &i), -ENOMEM);
+	cr_assert_eq(wm_index_used(p), 100, "what cannot be reached is not given out");
+	wm_index_pool_free(p);
+}
+
+Test(range_pool, says_how_far_it_reaches)
+{
+	struct wm_range_pool *p = wm_range_pool_new(256);
+	uint32_t first;
+
+	reach_most = 20;
+	wm_range_pool_on_reach(p, on_reach, &reached, 3);
+	cr_assert_eq(wm_range_take(p, 13, &first), 0);
+	cr_assert_eq(reached, first + 13);
+	cr_assert_eq(wm_range_reserve(p, 16, 4), 0);
+	cr_assert_eq(reached, 20);
+	cr_assert_eq(wm_range_take(p, 16, &first), -ENOMEM);
+	cr_assert_eq(wm_range_used(p), 20, "what cannot be reached is not given out");
+	wm_range_pool_free(p);
+}
+
 /* Ranges against a map of who owns which place. */
 #define PLACES 1000
 #define RANGES 64

@@ -42,8 +42,29 @@ static bool quarantine_pop(struct quarantine *q, uint64_t over, struct freed *re
 	return true;
 }
 
+/* --- who is told how far places are used --- */
+struct reach {
+	wm_pool_reach_fn fn; /* NULL: nobody */
+	void *arg;
+	unsigned which;
+	uint32_t count;
+};
+
+static int reach(struct reach *r, uint32_t count)
+{
+	int err;
+
+	if (count <= r->count)
+		return 0;
+	err = r->fn ? r->fn(r->arg, r->which, count) : 0;
+	if (!err)
+		r->count = count;
+	return err;
+}
+
 /* --- indexes: a bitmap and a hint --- */
 struct wm_index_pool {
+	struct reach reach;
 	uint64_t *used;
 	uint32_t cap, words, hint, count;
 	struct quarantine quarantined;
@@ -76,14 +97,24 @@ void wm_index_pool_free(struct wm_index_pool *p)
 	free(p);
 }
 
+void wm_index_pool_on_reach(struct wm_index_pool *p, wm_pool_reach_fn fn, void *arg, unsigned which)
+{
+	p->reach = (struct reach){fn, arg, which, 0};
+}
+
 int wm_index_take(struct wm_index_pool *p, uint32_t *ret)
 {
+	int err;
+
 	for (; p->hint < p->words; p->hint++) {
 		uint64_t open = ~p->used[p->hint];
 
 		if (!open)
 			continue;
 		*ret = p->hint * 64 + (uint32_t)__builtin_ctzll(open);
+		err = reach(&p->reach, *ret + 1);
+		if (err)
+			return err;
 		p->used[p->hint] |= open & -open;
 		p->count++;
 		return 0;
@@ -93,10 +124,15 @@ int wm_index_take(struct wm_index_pool *p, uint32_t *ret)
 
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index)
 {
+	int err;
+
 	if (index >= p->cap)
 		return -ERANGE;
 	if (p->used[index / 64] >> (index % 64) & 1)
 		return -EEXIST;
+	err = reach(&p->reach, index + 1);
+	if (err)
+		return err;
 	p->used[index / 64] |= 1ull << (index % 64);
 	p->count++;
 	return 0;
@@ -142,6 +178,7 @@ uint32_t wm_index_resting(const struct wm_index_pool *p)
 /* --- ranges: a complete binary tree over the places. room[node] is 1 + the order of the largest
  * free block below it, 0 if none; whole[node] says that this very block was given out. --- */
 struct wm_range_pool {
+	struct reach reach;
 	uint8_t *room;
 	uint8_t *whole;
 	uint32_t cap, top; /* top: order of the root */
@@ -236,15 +273,24 @@ static void mark(struct wm_range_pool *p, uint32_t node, uint32_t order)
 	climb(p, node, order);
 }
 
+void wm_range_pool_on_reach(struct wm_range_pool *p, wm_pool_reach_fn fn, void *arg, unsigned which)
+{
+	p->reach = (struct reach){fn, arg, which, 0};
+}
+
 int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first)
 {
 	uint32_t order = order_of(count), node = 0, at;
+	int err;
 
 	if (order > p->top || p->room[0] < order + 1)
 		return -ENOSPC;
 	for (at = p->top; at > order; at--)
 		node = node * 2 + (p->room[node * 2 + 1] >= order + 1 ? 1 : 2);
 	*ret_first = (node + 1 - (1u << (p->top - order))) << order;
+	err = reach(&p->reach, *ret_first + count);
+	if (err)
+		return err;
 	mark(p, node, order);
 	return 0;
 }
@@ -252,6 +298,7 @@ int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first)
 int wm_range_reserve(struct wm_range_pool *p, uint32_t first, uint32_t count)
 {
 	uint32_t order = order_of(count), node, up;
+	int err;
 
 	if (!count || order > p->top || first > p->cap || count > p->cap - first ||
 	    first & ((1u << order) - 1))
@@ -262,6 +309,9 @@ int wm_range_reserve(struct wm_range_pool *p, uint32_t first, uint32_t count)
 			return -EEXIST;
 	if (p->room[node] != order + 1)
 		return -EEXIST;
+	err = reach(&p->reach, first + count);
+	if (err)
+		return err;
 	mark(p, node, order);
 	return 0;
 }

@@ -8,10 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** Told how many places from the first on are used, before one beyond those before is given out or
+ *  reserved. @return 0, or what who asks for the place gets. */
+typedef int (*wm_pool_reach_fn)(void *arg, unsigned which, uint32_t count);
 struct wm_index_pool;
 /** @param cap indexes 0 .. cap-1. @return NULL without memory. */
 struct wm_index_pool *wm_index_pool_new(uint32_t cap);
 void wm_index_pool_free(struct wm_index_pool *p); /* NULL ok */
+/** @p which is handed to @p fn. */
+void wm_index_pool_on_reach(struct wm_index_pool *p, wm_pool_reach_fn fn, void *arg,
+			    unsigned which);
 /** Lowest free index. @return 0, -ENOSPC. Cost O(1) amortised. */
 int wm_index_take(struct wm_index_pool *p, uint32_t *ret);
 /** Mark @p index used (adoption). @return 0, -EEXIST, -ERANGE. */
@@ -29,6 +35,8 @@ uint32_t wm_index_resting(const struct wm_index_pool *p);
 struct wm_range_pool;
 struct wm_range_pool *wm_range_pool_new(uint32_t cap);
 void wm_range_pool_free(struct wm_range_pool *p); /* NULL ok */
+void wm_range_pool_on_reach(struct wm_range_pool *p, wm_pool_reach_fn fn, void *arg,
+			    unsigned which);
 /** A range of at least @p count (> 0) places. @return 0, -ENOSPC. Cost O(log cap). */
 int wm_range_take(struct wm_range_pool *p, uint32_t count, uint32_t *ret_first);
 /** Mark a range that wm_range_take() once gave as used. @return 0, -EEXIST, -ERANGE. */

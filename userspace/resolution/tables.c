@@ -39,6 +39,12 @@ struct wm_tables *wm_tables_new(const struct wm_table_memory *mem, const struct 
 		wm_tables_free(t);
 		return NULL;
 	}
+	if (ops) {
+		wm_index_pool_on_reach(t->sets, ops->reach, ops->arg, WM_ARRAY_SETS);
+		wm_index_pool_on_reach(t->heads, ops->reach, ops->arg, WM_ARRAY_HEADS);
+		wm_range_pool_on_reach(t->slots, ops->reach, ops->arg, WM_ARRAY_SLOTS);
+		wm_index_pool_on_reach(t->backends, ops->reach, ops->arg, WM_ARRAY_BACKENDS);
+	}
 	return t;
 }
 

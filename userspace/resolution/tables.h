@@ -40,7 +40,11 @@ struct wm_plane_ops {
 	/* Until it is off again the walks read many entries at a time, which nobody but who walks
 	 * changes meanwhile. NULL: they do not. */
 	void (*ahead)(void *arg, bool on);
+	/* Let @p count entries of an array be there to be written, those parallel to it too; what
+	 * lies behind reads as zeros. NULL: all are. */
+	int (*reach)(void *arg, unsigned array, uint32_t count);
 };
+enum wm_table_array { WM_ARRAY_SETS, WM_ARRAY_HEADS, WM_ARRAY_SLOTS, WM_ARRAY_BACKENDS };
 struct wm_table_memory {
 	struct wm_config *config; /* one */
 	struct wm_set *sets;
