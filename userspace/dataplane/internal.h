@@ -140,6 +140,15 @@ enum wm_kept_index {		       /* see wm_kept_maps */
 		     WM_KEPT_COUNT
 };
 
+/* An array of the kernel's of which a part is mapped, from its beginning on: the kernel puts all
+ * pages of a mapping into this process' memory at once. What lies behind reads as zeros, as what
+ * was never written does, and cannot be written. Zero: none. */
+struct wm_window {
+	int fd, prot;
+	void *at; /* stays */
+	size_t len, mapped;
+};
+
 struct wm_plane {
 	struct wm_plane_config c; /* strings are our copies */
 	char **lo_devices, **veth_devices, **link_devices;
@@ -186,6 +195,16 @@ struct wm_plane {
 	struct wm_frontend_key frontend_at;
 	struct wm_ahead *names_ahead, *frontends_ahead; /* NULL: one by one */
 };
+
+/* --- windows.c --- */
+/** Room for @p len octets of the array behind @p fd, of which the first are mapped. @return 0, or
+ *  negative errno. */
+int wm_window_open(struct wm_window *w, int fd, size_t len, int prot);
+/** Map so many octets at least; no window: nothing. @return 0, or negative errno. */
+int wm_window_reach(struct wm_window *w, size_t octets);
+/** Up to the last that is not zero. Cost O(len). */
+int wm_window_reach_used(struct wm_window *w);
+void wm_window_close(struct wm_window *w);
 
 /* --- kept.c: maps of the connect programs that go over from run to run --- */
 struct wm_kept_map {
