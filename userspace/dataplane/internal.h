@@ -154,10 +154,10 @@ struct wm_plane {
 	char **lo_devices, **veth_devices, **link_devices;
 	int lock_fd;
 	int map_fd[WM_MAP_COUNT];
-	int kept_fd[WM_KEPT_COUNT]; /* of kept.c; -1: none yet */
-	void *mem[WM_MAP_COUNT];    /* mappings; NULL where a map is not mapped */
-	size_t mem_len[WM_MAP_COUNT];
-	unsigned connections_used; /* who looks at them: mapped only as long */
+	int kept_fd[WM_KEPT_COUNT];		/* of kept.c; -1: none yet */
+	void *mem[WM_MAP_COUNT];		/* mappings; NULL where a map is not mapped */
+	struct wm_window windows[WM_MAP_COUNT]; /* that `mem` is of, but connections' */
+	unsigned connections_used;		/* who looks at them: mapped only as long */
 	struct wm_plane_map maps[WM_MAP_COUNT];
 	bool cgroup_found; /* c.cgroup is not configured but the root of a mount */
 	bool staged;	   /* the maps are pinned in new/ until wm_plane_attach() */
@@ -183,13 +183,13 @@ struct wm_plane {
 	bool routed;		     /* routes that an earlier run left were looked for */
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
-	size_t lost_len;
+	struct wm_window lost_window;
 	const struct wm_connects *outcomes; /* mapping of bpf/passive.bpf.c's table; NULL: none */
-	size_t outcomes_len;
+	struct wm_window outcomes_window;
 	const struct wm_refusals *refusals; /* mapping of bpf/connect.bpf.c's; NULL: none */
-	size_t refusals_len;
+	struct wm_window refusals_window;
 	uint64_t *ready; /* mapping of bpf/dns_ready.h's words; NULL: none */
-	size_t ready_len;
+	struct wm_window ready_window;
 	int events_fd;		    /* ring buffer that programs tell by; -1: none */
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
@@ -282,7 +282,9 @@ int wm_pins_each(const char *pin_dir, const char *dir,
 /** Adopt the pinned maps or create new ones; fills map_fd, staged. */
 int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e);
 /** Map the arrays and describe all maps. */
-int wm_maps_map(struct wm_plane *p, struct wm_err *e);
+int wm_maps_map(struct wm_plane *p, bool adopted, struct wm_err *e);
+/** Entries of map @p i that are mapped, from the first on. */
+size_t wm_maps_reached(const struct wm_plane *p, unsigned i);
 void wm_maps_close(struct wm_plane *p);
 /** Maps whose pin is missing. */
 unsigned wm_maps_unpinned(const struct wm_plane *p);
@@ -301,6 +303,9 @@ void wm_finding_tell(void (*fn)(void *arg, const struct wm_finding *f), void *ar
 /** Load the wanted programs. A refused one carries its error; the others go on. */
 void wm_progs_load(struct wm_plane *p);
 void wm_progs_close(struct wm_plane *p);
+/** Let tables that are parallel to an array (enum wm_table_array) be mapped for @p count entries.
+ *  @return 0, or negative errno. */
+int wm_progs_reach(struct wm_plane *p, unsigned array, uint32_t count);
 /** Load the programs that end sockets, with maps of their own, and drop them. @return 0 or the
  *  errno, negative; -ESRCH where the kernel has no bpf_sock_destroy(). */
 int wm_progs_try_abort(void);

@@ -398,30 +398,46 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 			take_program(p, o, i);
 }
 
-/* A table of an object, of @p count entries. @return NULL: there is none. */
+/* A table of an object, of @p count entries, of which the first @p used are mapped. @return NULL:
+ * there is none. */
 static void *map_table(const struct wm_plane *p, enum wm_object_index which, const char *name,
-		       size_t count, size_t each, int prot, size_t *ret_len)
+		       size_t count, size_t used, size_t each, int prot, struct wm_window *ret)
 {
 	struct bpf_object *o = p->objects[which];
 	int fd = o ? bpf_object__find_map_fd_by_name(o, name) : -1;
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *m;
 
-	*ret_len = (count * each + page - 1) / page * page;
-	m = fd < 0 ? MAP_FAILED : mmap(NULL, *ret_len, prot, MAP_SHARED, fd, 0);
-	return m == MAP_FAILED ? NULL : m;
+	if (fd >= 0 && !wm_window_open(ret, fd, count * each, prot) &&
+	    wm_window_reach(ret, used * each))
+		wm_window_close(ret);
+	return ret->at;
 }
 
 static void map_tables(struct wm_plane *p)
 {
-	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", p->c.backends, sizeof(*p->lost),
-			    PROT_READ | PROT_WRITE, &p->lost_len);
-	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends,
-				sizeof(*p->outcomes), PROT_READ, &p->outcomes_len);
-	p->ready = map_table(p, WM_OBJECT_DNS, "dns_ready_words", WM_READY_WORDS, sizeof(*p->ready),
-			     PROT_READ | PROT_WRITE, &p->ready_len);
-	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sizeof(*p->refusals),
-				PROT_READ, &p->refusals_len);
+	const int rw = PROT_READ | PROT_WRITE;
+	size_t sets = wm_maps_reached(p, WM_MAP_SETS);
+	size_t backends = wm_maps_reached(p, WM_MAP_BACKENDS);
+
+	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", p->c.backends, backends, sizeof(*p->lost),
+			    rw, &p->lost_window);
+	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends, backends,
+				sizeof(*p->outcomes), PROT_READ, &p->outcomes_window);
+	p->ready = map_table(p, WM_OBJECT_DNS, "dns_ready_words", WM_READY_WORDS, WM_READY_WORDS,
+			     sizeof(*p->ready), rw, &p->ready_window);
+	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sets,
+				sizeof(*p->refusals), PROT_READ, &p->refusals_window);
+}
+
+int wm_progs_reach(struct wm_plane *p, unsigned array, uint32_t count)
+{
+	int r;
+
+	if (array == WM_ARRAY_SETS)
+		return wm_window_reach(&p->refusals_window, count * sizeof(*p->refusals));
+	if (array != WM_ARRAY_BACKENDS)
+		return 0;
+	r = wm_window_reach(&p->lost_window, count * sizeof(*p->lost));
+	return r ? r : wm_window_reach(&p->outcomes_window, count * sizeof(*p->outcomes));
 }
 
 const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
@@ -639,17 +655,13 @@ int wm_progs_try_passive(void)
 
 void wm_progs_close(struct wm_plane *p)
 {
-	if (p->lost)
-		munmap(p->lost, p->lost_len);
+	wm_window_close(&p->lost_window);
 	p->lost = NULL;
-	if (p->ready)
-		munmap(p->ready, p->ready_len);
+	wm_window_close(&p->ready_window);
 	p->ready = NULL;
-	if (p->refusals)
-		munmap((void *)(uintptr_t)p->refusals, p->refusals_len);
+	wm_window_close(&p->refusals_window);
 	p->refusals = NULL;
-	if (p->outcomes)
-		munmap((void *)(uintptr_t)p->outcomes, p->outcomes_len);
+	wm_window_close(&p->outcomes_window);
 	p->outcomes = NULL;
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++) {
 		bpf_object__close(p->objects[i]);

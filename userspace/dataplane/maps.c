@@ -282,30 +282,68 @@ static void describe(struct wm_plane *p, unsigned i, uint64_t estimate)
 	};
 }
 
-int wm_maps_map(struct wm_plane *p, struct wm_err *e)
+size_t wm_maps_reached(const struct wm_plane *p, unsigned i)
+{
+	return p->windows[i].mapped / wm_map_specs[i].value_size;
+}
+
+/* Arrays of one index: what is in use in one of them is there in all. */
+static const struct {
+	enum wm_table_array array;
+	unsigned map;
+} arrays[] = {{WM_ARRAY_SETS, WM_MAP_SETS},	    {WM_ARRAY_SETS, WM_MAP_SET_LIVE},
+	      {WM_ARRAY_HEADS, WM_MAP_HEADS},	    {WM_ARRAY_SLOTS, WM_MAP_SLOTS},
+	      {WM_ARRAY_BACKENDS, WM_MAP_BACKENDS}, {WM_ARRAY_BACKENDS, WM_MAP_BACKEND_LIVE},
+	      {WM_ARRAY_BACKENDS, WM_MAP_TARGETS}};
+
+static int reach(void *arg, unsigned array, uint32_t count)
+{
+	struct wm_plane *p = arg;
+	int r = wm_progs_reach(p, array, count);
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(arrays) && !r; i++)
+		if (arrays[i].array == array)
+			r = wm_window_reach(&p->windows[arrays[i].map],
+					    (size_t)count * wm_map_specs[arrays[i].map].value_size);
+	return r;
+}
+
+/* What an earlier run used. */
+static int reach_used(struct wm_plane *p)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(arrays) && !r; i++)
+		r = wm_window_reach_used(&p->windows[arrays[i].map]);
+	for (unsigned i = 0; i < WM_ARRAY_LEN(arrays) && !r; i++)
+		r = reach(p, arrays[i].array, (uint32_t)wm_maps_reached(p, arrays[i].map));
+	return r;
+}
+
+int wm_maps_map(struct wm_plane *p, bool adopted, struct wm_err *e)
 {
 	uint64_t each[WM_MAP_COUNT];
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct wm_config *config;
+	int r;
 
 	wm_plane_memory(&p->c, each, NULL);
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
 		const struct wm_map_spec *s = &wm_map_specs[i];
-		size_t len =
-			((size_t)s->value_size * wm_map_entries(&p->c, i) + page - 1) / page * page;
-		void *m;
-
 		describe(p, i, each[i]);
 		if (!(s->flags & BPF_F_MMAPABLE))
 			continue;
-		p->mem_len[i] = len;
 		if (i == WM_MAP_CONNECTIONS) /* when somebody looks at them */
 			continue;
-		m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, p->map_fd[i], 0);
-		if (m == MAP_FAILED)
-			return wm_err_set(e, -errno, "mapping %s: %s", s->name, strerror(errno));
-		p->mem[i] = m;
+		r = wm_window_open(&p->windows[i], p->map_fd[i],
+				   (size_t)s->value_size * wm_map_entries(&p->c, i),
+				   PROT_READ | PROT_WRITE);
+		if (r)
+			return wm_err_set(e, r, "mapping %s: %s", s->name, strerror(-r));
+		p->mem[i] = p->windows[i].at;
 	}
+	r = adopted ? reach_used(p) : 0;
+	if (r)
+		return wm_err_set(e, r, "mapping what is in use: %s", strerror(-r));
 	config = p->mem[WM_MAP_CONFIG];
 	if (!config->seed[0] && !config->seed[1] &&
 	    getrandom(config->seed, sizeof(config->seed), 0) != sizeof(config->seed))
@@ -316,8 +354,7 @@ int wm_maps_map(struct wm_plane *p, struct wm_err *e)
 void wm_maps_close(struct wm_plane *p)
 {
 	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
-		if (p->mem[i])
-			munmap(p->mem[i], p->mem_len[i]);
+		wm_window_close(&p->windows[i]);
 		p->mem[i] = NULL;
 	}
 	p->connections_used = 0;
@@ -347,15 +384,19 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 const struct wm_connection *wm_plane_connections(struct wm_plane *p, uint32_t *ret_cap)
 {
 	void **at = &p->mem[WM_MAP_CONNECTIONS];
-	void *m;
 
 	*ret_cap = wm_connections_cap(&p->c);
 	if (!*at) {
-		m = mmap(NULL, p->mem_len[WM_MAP_CONNECTIONS], PROT_READ | PROT_WRITE, MAP_SHARED,
-			 p->map_fd[WM_MAP_CONNECTIONS], 0);
-		if (m == MAP_FAILED)
+		size_t len = (size_t)*ret_cap * sizeof(struct wm_connection);
+		struct wm_window *w = &p->windows[WM_MAP_CONNECTIONS];
+
+		if (wm_window_open(w, p->map_fd[WM_MAP_CONNECTIONS], len, PROT_READ | PROT_WRITE))
 			return NULL;
-		*at = m;
+		if (wm_window_reach(w, len)) {
+			wm_window_close(w);
+			return NULL;
+		}
+		*at = w->at;
 	}
 	p->connections_used++;
 	return *at;
@@ -370,7 +411,7 @@ void wm_plane_connections_done(struct wm_plane *p)
 {
 	if (--p->connections_used)
 		return;
-	munmap(p->mem[WM_MAP_CONNECTIONS], p->mem_len[WM_MAP_CONNECTIONS]);
+	wm_window_close(&p->windows[WM_MAP_CONNECTIONS]);
 	p->mem[WM_MAP_CONNECTIONS] = NULL;
 }
 
@@ -509,6 +550,7 @@ void wm_maps_ops(struct wm_plane *p)
 		.name_get = name_get,
 		.frontend_get = frontend_get,
 		.ahead = ahead,
+		.reach = reach,
 	};
 }
 

@@ -307,8 +307,8 @@ static bool free_entry(struct wm_connection *e, struct wm_backend_live *live, ui
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
 			      uint64_t before_ns)
 {
+	uint32_t cap, backends = (uint32_t)wm_maps_reached(p, WM_MAP_BACKEND_LIVE);
 	struct wm_connection *all;
-	uint32_t cap;
 	unsigned freed = 0;
 
 	if (!wm_plane_connections(p, &cap))
@@ -318,8 +318,7 @@ unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const u
 		struct wm_connection e = all[i];
 
 		if (e.cookie && e.time_ns && e.time_ns < before_ns && !first[i] && !second[i])
-			freed +=
-				free_entry(&all[i], p->mem[WM_MAP_BACKEND_LIVE], p->c.backends, &e);
+			freed += free_entry(&all[i], p->mem[WM_MAP_BACKEND_LIVE], backends, &e);
 	}
 	wm_plane_connections_done(p);
 	return freed;

@@ -127,7 +127,7 @@ int wm_plane_open(const struct wm_plane_config *c, struct wm_plane **ret, bool *
 	if (!r)
 		r = wm_maps_open(p, &adopted, e);
 	if (!r)
-		r = wm_maps_map(p, e);
+		r = wm_maps_map(p, adopted, e);
 	if (r) {
 		if (p->lock_fd >= 0)
 			rmdir(c->pin_dir); /* empty only if this call made it in vain */
