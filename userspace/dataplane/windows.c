@@ -50,7 +50,7 @@ int wm_window_reach(struct wm_window *w, size_t octets)
 	size_t step, to;
 	void *at;
 
-	if (!w->at || octets <= w->mapped)
+	if (!w->at || w->mapped == w->len || octets <= w->mapped)
 		return 0;
 	step = step_of(w);
 	to = (octets + step - 1) / step * step;

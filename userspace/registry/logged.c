@@ -121,8 +121,8 @@ int wm_registry_walk_objects(struct wm_registry *r, int (*fn)(void *arg, const s
 		const struct wm_version *v = wm_past_version(p);
 		const struct wm_instance *i = wm_past_live(p);
 		const struct wm_tombstone *t = wm_past_tomb(p);
-		struct wm_logged l = i ? word_of(r, v, i->node->folded, i->id)
-				       : word_of(r, v, t->node, t->id);
+		struct wm_logged l =
+			i ? word_of(r, v, i->node->folded, i->id) : word_of(r, v, t->node, t->id);
 
 		/* a node that was only heard of; what a source says is nobody else's to know */
 		if (!v->seq || (i && wm_instance_of_source(i)))
