@@ -57,13 +57,16 @@ static void put(struct wm_buf *b, const char *service, const struct sum *s)
 
 void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a)
 {
-	const struct wm_connects *outcomes = a->d.plane ? wm_plane_outcomes(a->d.plane) : NULL;
+	const struct wm_connects *outcomes;
 	struct wm_traffic of;
 	const char *service;
 	unsigned rows = 0;
 	uint32_t set = 0;
 
-	if (!outcomes || !a->d.tables || !wm_tables_memory(a->d.tables)->live)
+	if (!a->d.plane || !a->d.tables || !wm_tables_memory(a->d.tables)->live)
+		return;
+	outcomes = wm_plane_outcomes(a->d.plane);
+	if (!outcomes)
 		return;
 	wm_buf_puts(b, "# HELP waymark_connect_seconds from the choice of a backend to the "
 		       "connection, as this node sees it\n"
@@ -77,4 +80,5 @@ void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a)
 		put(b, service, &s);
 		rows++;
 	}
+	wm_plane_outcomes_done(a->d.plane);
 }

@@ -420,8 +420,6 @@ static void map_tables(struct wm_plane *p)
 
 	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", p->c.backends, backends, sizeof(*p->lost),
 			    rw, &p->lost_window);
-	p->outcomes = map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends, backends,
-				sizeof(*p->outcomes), PROT_READ, &p->outcomes_window);
 	p->ready = map_table(p, WM_OBJECT_DNS, "dns_ready_words", WM_READY_WORDS, WM_READY_WORDS,
 			     sizeof(*p->ready), rw, &p->ready_window);
 	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sets,
@@ -430,14 +428,11 @@ static void map_tables(struct wm_plane *p)
 
 int wm_progs_reach(struct wm_plane *p, unsigned array, uint32_t count)
 {
-	int r;
-
 	if (array == WM_ARRAY_SETS)
 		return wm_window_reach(&p->refusals_window, count * sizeof(*p->refusals));
-	if (array != WM_ARRAY_BACKENDS)
-		return 0;
-	r = wm_window_reach(&p->lost_window, count * sizeof(*p->lost));
-	return r ? r : wm_window_reach(&p->outcomes_window, count * sizeof(*p->outcomes));
+	if (array == WM_ARRAY_BACKENDS)
+		return wm_window_reach(&p->lost_window, count * sizeof(*p->lost));
+	return 0;
 }
 
 const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
@@ -445,9 +440,15 @@ const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
 	return p->refusals;
 }
 
-const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p)
+const struct wm_connects *wm_plane_outcomes(struct wm_plane *p)
 {
-	return p->outcomes;
+	return map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends, p->c.backends,
+			 sizeof(struct wm_connects), PROT_READ, &p->outcomes);
+}
+
+void wm_plane_outcomes_done(struct wm_plane *p)
+{
+	wm_window_close(&p->outcomes);
 }
 
 static struct features probe(void)
@@ -661,8 +662,7 @@ void wm_progs_close(struct wm_plane *p)
 	p->ready = NULL;
 	wm_window_close(&p->refusals_window);
 	p->refusals = NULL;
-	wm_window_close(&p->outcomes_window);
-	p->outcomes = NULL;
+	wm_window_close(&p->outcomes);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++) {
 		bpf_object__close(p->objects[i]);
 		p->objects[i] = NULL;

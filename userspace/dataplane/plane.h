@@ -191,8 +191,10 @@ const struct wm_connection *wm_plane_connections(struct wm_plane *p, uint32_t *r
 void wm_plane_connections_done(struct wm_plane *p);
 uint32_t wm_plane_connections_max(const struct wm_plane *p); /* entries */
 /** How connects to backends went, parallel to them (waymark/outcome.h); programs write it
- *  meanwhile. NULL: nobody looks. */
-const struct wm_connects *wm_plane_outcomes(const struct wm_plane *p);
+ *  meanwhile. Mapped until wm_plane_outcomes_done(), as connections are; one caller at a time.
+ *  NULL: nobody looks, or not now. */
+const struct wm_connects *wm_plane_outcomes(struct wm_plane *p);
+void wm_plane_outcomes_done(struct wm_plane *p);
 /** Why nobody was taken, parallel to sets (waymark/refusal.h); programs write it meanwhile. NULL:
  *  nobody steers. */
 const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p);
