@@ -150,11 +150,12 @@ Test(dns_srv, who_may_be_there_is_not_denied)
  */
 static struct wm_policy_draft d;
 
-static void add_tagged(const char *id, uint16_t port, uint32_t weight, const char *tag)
+static void add_tagged_at(const char *id, const char *address, uint16_t port, uint32_t weight,
+			  const char *tag)
 {
 	struct wm_instance_draft i = {.id = id,
 				      .name = "web",
-				      .address = "10.1.2.3",
+				      .address = address,
 				      .port = port,
 				      .tags = &tag,
 				      .tags_count = 1,
@@ -165,6 +166,11 @@ static void add_tagged(const char *id, uint16_t port, uint32_t weight, const cha
 
 	cr_assert_eq(wm_registry_register(registry, &i, NULL, NULL, &e), 0, "%s", e.text);
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+}
+
+static void add_tagged(const char *id, uint16_t port, uint32_t weight, const char *tag)
+{
+	add_tagged_at(id, "10.1.2.3", port, weight, tag);
 }
 
 static void three_of_two(void)
@@ -249,6 +255,81 @@ Test(dns_srv, tiers)
 	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
 	names("web.service.mesh.internal", 2);
+}
+
+/* Answers to A: by which addresses are named (a bit each), and by which is the first. */
+struct tally {
+	unsigned named[8], first[3];
+};
+#define TALLIED 1000
+#define APART	80 /* more than five standard deviations of 1000 throws */
+
+static void tally(struct tally *t, const uint8_t *m)
+{
+	const uint8_t *at = m + WM_DNS_HEADER_LEN + sizeof("web.service.mesh.internal") + 1 + 4;
+	unsigned named = 0, n = m[7];
+
+	for (unsigned i = 0; i < n; i++, at += WM_DNS_RR_A) {
+		named |= 1u << (at[15] - 1);
+		t->first[at[15] - 1] += i == 0;
+	}
+	t->named[named]++;
+}
+
+/* By the kernel and by userspace alike, of 1000: answers that name 10.1.2.1 alone, and those of
+ * others whose first is 10.1.2.2. */
+static void tallied(unsigned alone, unsigned second)
+{
+	struct tally k = {0}, u = {0}, *both[] = {&k, &u};
+	uint8_t out[WM_DNS_EDNS_MAX];
+	struct frame q, a;
+
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned i = 0; i < TALLIED; i++) {
+		cr_assert(answered(&q, &a));
+		tally(&k, a.at + a.dns);
+		cr_assert(wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out,
+					 sizeof(out)));
+		tally(&u, out);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned sure = !alone || alone == TALLIED ? 0 : APART;
+
+		cr_assert_leq(abs((int)both[i]->named[1] - (int)alone), (int)sure, "%u: %u", i,
+			      both[i]->named[1]);
+		cr_assert_eq(both[i]->named[1] + both[i]->named[6], TALLIED,
+			     "who is drawn to is named");
+		cr_assert_eq(both[i]->first[0], both[i]->named[1]);
+		cr_assert_leq(abs((int)both[i]->first[1] - (int)second), APART, "%u: %u", i,
+			      both[i]->first[1]);
+	}
+}
+
+/* Addresses are named as connections are drawn: of the nearest that are up, by share, by weight. */
+Test(dns_srv, addresses_in_the_order_of_the_policy)
+{
+	three_of_two();
+	add_tagged_at("a", "10.1.2.1", 8001, 3, "v1");
+	add_tagged_at("b", "10.1.2.2", 8002, 9, "v2");
+	add_tagged_at("c", "10.1.2.3", 8003, 1, "v2");
+	d.splits[0] = (struct wm_policy_split){.percent = 7000, .service = "", .subset = "v1"};
+	d.splits[1] = (struct wm_policy_split){.percent = 3000, .service = "", .subset = "v2"};
+	d.p.splits = d.splits;
+	d.p.splits_count = 2;
+	put_policy();
+	tallied(700, 270);
+	d.p.splits_count = 0;
+	d.p.select = WM_SELECT_FAILOVER;
+	d.p.default_subset = "v1";
+	d.failover[0] =
+		(struct wm_policy_target){.service = "", .subset = "v2", .of = "", .region = ""};
+	d.p.failover = d.failover;
+	d.p.failover_count = 1;
+	put_policy();
+	tallied(1000, 0);
+	wm_registry_deregister(registry, "a", NULL, NULL, NULL);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	tallied(0, 900);
 }
 
 /* One that has many turns is one record; a table of hashing is too large to look through. */
