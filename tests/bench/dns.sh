@@ -7,10 +7,12 @@ declare -A TYPE=([a]=1 [nxdomain]=1 [srv]=33 [ptr]=12)
 declare -A OF_ECHO=([a]=1.08 [nxdomain]=1.15 [srv]=1.30 [ptr]=1.15) # goals: CPU of a query beside a bare echo
 declare -A SAYS=([a]='A' [nxdomain]='NXDOMAIN' [srv]='SRV of 4 with addresses' [ptr]='PTR'
 	[floor]='one look-up of the name' [walk]='that and the way to its first backend')
-declare -A DNS_PORT=([ours]=8600 [echo]=53 [nsd]=5301 [knot]=5302 [unbound]=5303 [dnsdist]=5304 [dnsmasq]=5305)
+declare -A DNS_PORT=([ours]=8600 [echo]=53 [nsd]=5301 [knot]=5302 [unbound]=5303 [dnsdist]=5304 [dnsmasq]=5305 [coredns]=5306)
 declare -A PEERS=() # name -> pid
 PEERNET=''
 OTHERS="nsd knot unbound dnsdist dnsmasq"
+COREDNS=build/coredns/coredns # where it was built: tests/long/coredns/build.sh
+[ ! -x $COREDNS ] || OTHERS+=" coredns"
 
 # --- what is asked ------------------------------------------------------------------------------------
 numbers() { seq -f '%06g' 0 $(($1 - 1)); }
@@ -104,11 +106,14 @@ dns_peers() {
 		printf 'pid-file=\naddn-hosts=%s/hosts\ncache-size=10000\n' "$d"
 		sed 's/.*/srv-host=&,7f000001.addr.dc1.mesh.internal,8080,1,1\nsrv-host=&,7f000002.addr.dc1.mesh.internal,8080,1,1\nsrv-host=&,7f000003.addr.dc1.mesh.internal,8080,1,1\nsrv-host=&,7f000004.addr.dc1.mesh.internal,8080,1,1/' "$TMP/ask.srv"
 	} >"$d/dnsmasq.conf"
+	printf 'mesh.internal:5306 {\n  bind 127.0.0.1\n  file %s/zone\n}\nin-addr.arpa:5306 {\n  bind 127.0.0.1\n  file %s/reverse\n}\n' \
+		"$d" "$d" >"$d/Corefile"
 	peer nsd nsd -d -c "$d/nsd.conf"
 	peer knot knotd -c "$d/knot.conf"
 	peer unbound unbound -d -c "$d/unbound.conf"
 	peer dnsdist dnsdist --supervised --disable-syslog -C "$d/dnsdist.conf"
 	peer dnsmasq dnsmasq -k -C "$d/dnsmasq.conf"
+	[ ! -x $COREDNS ] || peer coredns env GOMAXPROCS=1 $COREDNS -quiet -conf "$d/Corefile"
 	for p in $OTHERS; do
 		until_ok 60 in_net "$PEERNET" "$T/dnsload" -p "${DNS_PORT[$p]}" -t 50 -n 1 || fail "$p does not answer: $(tail -n 2 "$TMP"/peer-*.log)"
 	done
