@@ -6,30 +6,12 @@
 # account, goes on as its pod is replaced, and what the uninstallation runs takes everything out of the kernel.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
-KUBE=deploy/kubernetes
-IMAGE=$TMP/image
-# with cgroup2 where a node of Kubernetes has it, whatever this machine has there
-CRUN=(unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec crun "$@"' crun --root "$TMP/crun" --cgroup-manager disabled)
-POD='' # name of the running container
-mkdir "$TMP/state" "$TMP/run" "$TMP/config" "$TMP/crun"
-end_pods() {
-	[ -z "$POD" ] || "${CRUN[@]}" delete --force "$POD" 2>/dev/null
-	POD=''
-}
-trap 'end_pods; finish' EXIT
-
-tools/image.sh "$B" "$IMAGE" >"$TMP/image.log" 2>&1 || {
-	fail "the image cannot be made"
-	cat "$TMP/image.log"
-	exit 1
-}
-manifest=$IMAGE/oci/blobs/sha256/$(jq -r '.manifests[0].digest' "$IMAGE/oci/index.json" | cut -d: -f2)
-config=$IMAGE/oci/blobs/sha256/$(jq -r .config.digest "$manifest" | cut -d: -f2)
+# shellcheck source=tests/net/pod.sh
+. tests/net/pod.sh
+image_unpack
 check "its name is the version" "$(cat VERSION)" "$(jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"]' "$IMAGE/oci/index.json")"
-check "labels" "waymark $(cat VERSION) Apache-2.0" "$(jq -r '.config.Labels | [.["org.opencontainers.image.title", "org.opencontainers.image.version", "org.opencontainers.image.licenses"]] | join(" ")' "$config")"
-check "one layer" 1 "$(jq '.layers | length' "$manifest")"
-umoci unpack --image "$IMAGE/oci:$(cat VERSION)" "$TMP/bundle" >/dev/null 2>&1 || fail "umoci unpack"
-ROOTFS=$TMP/bundle/rootfs
+check "labels" "waymark $(cat VERSION) Apache-2.0" "$(jq -r '.config.Labels | [.["org.opencontainers.image.title", "org.opencontainers.image.version", "org.opencontainers.image.licenses"]] | join(" ")' "$IMAGE_CONFIG")"
+check "one layer" 1 "$(jq '.layers | length' "$IMAGE_MANIFEST")"
 octets() { find "$ROOTFS" -type f ! -name 'lib?san.so*' ! -name 'waymark*' -printf '%s\n' | awk '{n += $1} END {print n}'; }
 # of 60 MB, which image.sh holds a release to; programs with sanitizers are five times as large
 [ "$(octets)" -le 50000000 ] || fail "the image has $(octets) octets beside the programs"
@@ -40,14 +22,8 @@ check "and has its license there" "" "$(for p in "$ROOTFS"/var/lib/dpkg/status.d
 tools/image.sh "$B" "$TMP/again" >/dev/null 2>&1
 check "made again it has the same octets" "$(sha256sum <"$IMAGE/waymark.tar")" "$(sha256sum <"$TMP/again/waymark.tar")"
 
-# --- runs as the DaemonSet's pod: directories and names of this test in the place of the node's
-/usr/bin/python3 - $KUBE/configmap.yaml >"$TMP/config/waymark.json" <<'END'
-import sys, yaml
-print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
-END
-echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
+# --- runs as the DaemonSet's pod
 # an API server with one Service, and the account that kubelet gives the pod
-mkdir "$TMP/account"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=api -addext subjectAltName=IP:127.0.0.1 \
 	-keyout "$TMP/api.key" -out "$TMP/account/ca.crt" 2>/dev/null || fail "a certificate cannot be made"
 echo the-token >"$TMP/account/token"
@@ -77,55 +53,9 @@ print(json.dumps({
 END
 /usr/bin/python3 tests/net/kube_server.py --cert "$TMP/account/ca.crt" --key "$TMP/api.key" "$TMP/scenario.json" "$TMP/api.port" "$TMP/asked" &
 until_ok 20 test -s "$TMP/api.port" || fail "the API server"
-bundle() { # options of pod.py
-	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$KUBE/daemonset.yaml}" "$config" "$ROOTFS" $KUBE/seccomp.json \
-		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
-		--file "account=$TMP/account" --env "KUBERNETES_SERVICE_PORT=$(cat "$TMP/api.port")" --file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
-		--env "WAYMARKD_KERNEL_CGROUP=/sys/fs/cgroup/${CG##*/}" --env "WAYMARKD_KERNEL_PIN_DIR=/bpf/${PINS##*/}" \
-		--env "WAYMARK_PIN_DIR=/bpf/${PINS##*/}" --env "WAYMARKD_REGISTRY_CONSUL_SERVICE=false" \
-		--env "ASAN_OPTIONS=detect_leaks=0" "$@" >"$TMP/bundle/config.json"
-}
-start_pod() { # name
-	bundle
-	"${CRUN[@]}" run --bundle "$TMP/bundle" "$1" </dev/null >>"$TMP/agent.log" 2>&1 &
-	RUNNER=$! POD=$1
-	until_ok 120 agent_up || {
-		fail "the agent in the container does not answer"
-		exit 1
-	}
-}
-stop_pod() { # signal
-	"${CRUN[@]}" kill "$POD" "$1"
-	wait "$RUNNER"
-	check "it ended by $1" "$2" $?
-	"${CRUN[@]}" delete --force "$POD" 2>/dev/null
-	POD=''
-}
-run_in() { # name, command...: a container like it that ends
-	bundle --args "${@:2}"
-	"${CRUN[@]}" run --bundle "$TMP/bundle" "$1" </dev/null 2>&1
-}
-# a kernel that lets nobody make containers: named by what it says to the least of them
-said=$(run_in probe /usr/sbin/waymarkd --version)
-status=$?
-if [ $status != 0 ]; then
-	errno=$(grep -oiE 'operation not permitted|no space left|function not implemented|invalid argument|permission denied' <<<"$said" | head -n 1)
-	case ${errno,,} in
-	'operation not permitted') errno=EPERM ;;
-	'permission denied') errno=EACCES ;;
-	'no space left') errno=ENOSPC ;;
-	'function not implemented') errno=ENOSYS ;;
-	'invalid argument') errno=EINVAL ;;
-	esac
-	# only if the runtime can do nothing at all here, whatever we ask for
-	if [ -n "$errno" ] && ! unshare --mount --pid --ipc --uts --fork true 2>/dev/null; then
-		echo "skipped: kernel refuses containers: $errno"
-		exit 77
-	fi
-	fail "a container cannot be run: $said"
-	exit 1
-fi
-matches "the program runs in it" "waymarkd $(cat VERSION)" "$said"
+API_PORT=$(cat "$TMP/api.port")
+can_run
+matches "the program runs in it" "waymarkd $(cat VERSION)" "$(run_in version /usr/sbin/waymarkd --version)"
 start_pod one
 check "it is ready" 200 "$(code $API/v1/waymark/ready)"
 pid=$("${CRUN[@]}" state one | jq .pid)
@@ -176,7 +106,7 @@ check "its instance goes" 200 "$(code -X PUT $API/v1/agent/service/deregister/sp
 # --- with any capability less it would not be what the ConfigMap requires
 stop_pod TERM 0
 for cap in BPF NET_ADMIN PERFMON NET_BIND_SERVICE; do
-	sed "/^ *- $cap #/d" $KUBE/daemonset.yaml >"$TMP/less.yaml"
+	sed "/^ *- $cap #/d" $DEPLOY/daemonset.yaml >"$TMP/less.yaml"
 	MANIFEST=$TMP/less.yaml bundle --env WAYMARKD_DNS_PORT53_ADDRESSES=127.0.0.53
 	timeout 60 "${CRUN[@]}" run --bundle "$TMP/bundle" "less-${cap,,}" </dev/null >"$TMP/less" 2>&1
 	check "without CAP_$cap it does not start" 1 $?
