@@ -487,6 +487,34 @@ Test(source, specs_outlive_a_restart)
 	end();
 }
 
+static bool left_alone(const char *service)
+{
+	return wm_registry_spec(r, service)->passed;
+}
+
+Test(source, a_new_service_is_left_alone_until_the_first_list_is_stored)
+{
+	begin(&plain);
+	wm_source_list_begin(s);
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert(left_alone("default/web"));
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert(left_alone("default/web"));
+	cr_assert_eq(pod("n1", "web-1", "default/web", WM_PASSING), 0);
+	wm_source_list_end(s);
+	cr_assert(left_alone("default/web"), "its instance is not stored yet");
+	settle();
+	cr_assert_not(left_alone("default/web"));
+	cr_assert_eq(spec("default/api"), 0);
+	cr_assert_not(left_alone("default/api"), "one that comes later");
+	end();
+	begin(&plain);
+	wm_source_list_begin(s);
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert_not(left_alone("default/web"), "one that an earlier run had");
+	end();
+}
+
 Test(source, specs_are_held_as_well)
 {
 	char name[32];

@@ -470,7 +470,9 @@ int wm_source_new(struct wm_sources *a, const struct wm_source_config *c, struct
 		wm_source_free(s);
 		return wm_err_set(e, -ENOMEM, "out of memory: sources");
 	}
+	s->settled = true; /* what an earlier run had is served as it was */
 	wm_source_recall(s);
+	s->settled = false;
 	s->born_ms = wm_env_ms(a->c.env);
 	s->adopted = s->instances || s->specs || *s->identity;
 	*ret = s;

@@ -69,6 +69,7 @@ static inline struct wm_node *wm_source_as_node(const struct wm_source_item *i,
 struct wm_source_service {
 	unsigned instances;
 	bool spec, spec_held;
+	bool waits; /* its addresses are left alone until the first list is stored */
 	uint32_t seen;
 	char name[]; /* in lower case: the key */
 };
@@ -97,6 +98,7 @@ struct wm_source {
 	LIST_HEAD(, wm_source_batch) batches; /* with the registry */
 	uint32_t list, scopes_list;
 	bool listing;
+	bool settled;	     /* all of the first list is stored */
 	bool alien;	     /* another identity than what is kept: nothing is taken */
 	bool taken;	     /* an operator gave the former one up */
 	uint64_t engaged_ms; /* the brake, since when; 0: it is not */
@@ -162,6 +164,9 @@ int wm_source_move(struct wm_source *s, struct wm_source_item *i, const char *se
 /** The item is to go, now: no brake. */
 void wm_source_remove(struct wm_source *s, struct wm_source_item *i);
 void wm_source_spec_remove(struct wm_source *s, struct wm_source_service *v);
+/** Something was stored, or a list ended: was it the last of the first list? Then addresses of new
+ *  services are taken over. */
+void wm_source_settle(struct wm_source *s);
 
 /* --- source_write.c --- */
 void wm_source_queue(struct wm_source *s, struct wm_source_item *i);

@@ -397,10 +397,44 @@ static int over_services(struct wm_source *s, const char *service)
 	return refuse(s, WM_SOURCE_COUNT_over_quota, &e);
 }
 
+/* Who serves a new service until now (kube-proxy) goes on until its instances are here, which are
+ * stored later than a spec is known: without them it would be refused meanwhile. */
+static bool waits(const struct wm_source *s, const struct wm_source_service *v,
+		  const struct wm_service_spec *spec)
+{
+	return !s->settled && !spec->passed &&
+	       ((v && v->waits) || !wm_registry_spec(s->all->c.registry, spec->service));
+}
+
+void wm_source_settle(struct wm_source *s)
+{
+	struct wm_source_service *v;
+	size_t pos = 0;
+
+	if (s->settled || !s->synced_ms || s->queued || s->flights)
+		return;
+	s->settled = true;
+	while ((v = wm_map_next(s->services, &pos))) {
+		const struct wm_service_spec *at = wm_registry_spec(s->all->c.registry, v->name);
+		struct wm_service_spec said;
+		struct wm_err e = {0};
+
+		if (!v->waits || !at)
+			continue;
+		v->waits = false;
+		said = *at;
+		said.passed = false;
+		if (wm_registry_spec_put(s->all->c.registry, &said, &e) < 0)
+			(void)refuse(s, WM_SOURCE_COUNT_failed, &e);
+	}
+	wm_source_keep_soon(s);
+}
+
 int wm_source_spec(struct wm_source *s, const struct wm_service_spec *spec)
 {
 	struct wm_service_spec said = *spec;
 	struct wm_source_service *v = wm_source_service_of(s, spec->service, false);
+	bool later = waits(s, v, spec);
 	struct wm_err e = {0};
 	int err = s->alien ? WM_E_CONFLICT : 0;
 
@@ -412,6 +446,7 @@ int wm_source_spec(struct wm_source *s, const struct wm_service_spec *spec)
 	if (err)
 		return err;
 	said.source = s->name;
+	said.passed |= later;
 	err = wm_registry_spec_put(s->all->c.registry, &said, &e);
 	if (err < 0)
 		return refuse(s,
@@ -425,6 +460,7 @@ int wm_source_spec(struct wm_source *s, const struct wm_service_spec *spec)
 	}
 	s->counters[err ? WM_SOURCE_COUNT_written : WM_SOURCE_COUNT_unchanged]++;
 	v->seen = s->list;
+	v->waits = later;
 	if (!v->spec) {
 		s->specs++;
 		wm_source_came(s, &s->spec_brake);
@@ -443,7 +479,7 @@ void wm_source_spec_remove(struct wm_source *s, struct wm_source_service *v)
 	struct wm_err e = {0};
 
 	s->holding -= v->spec_held;
-	v->spec = v->spec_held = false;
+	v->spec = v->spec_held = v->waits = false;
 	s->specs--;
 	s->counters[WM_SOURCE_COUNT_removed]++;
 	if (wm_registry_spec_delete(s->all->c.registry, v->name, s->name, &e) < 0)
@@ -557,5 +593,6 @@ void wm_source_list_end(struct wm_source *s)
 	sweep_nodes(s);
 	s->synced_ms = wm_env_wall_ms(s->all->c.env);
 	s->listed_ms = wm_env_ms(s->all->c.env);
+	wm_source_settle(s);
 	wm_source_keep_soon(s);
 }

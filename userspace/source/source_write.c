@@ -155,6 +155,7 @@ static void on_stored(void *arg, const struct wm_foreign_result *r)
 	free(b);
 	if (!TAILQ_EMPTY(&s->queue))
 		(void)wm_env_timer_arm(s->write_timer, r->failed ? AGAIN_MS : 0);
+	wm_source_settle(s);
 	if (!wm_source_is_full(s) && s->room)
 		s->room(s->room_arg);
 }
