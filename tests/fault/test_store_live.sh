@@ -8,7 +8,7 @@
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/../net/lib.sh"
 
-trap 'umount -l "$TMP/data" 2>/dev/null; finish' EXIT
+AT_END='umount -l "$TMP/data" 2>/dev/null'
 mkdir "$TMP/data"
 mount -t tmpfs -o size=2m,mode=700 tmpfs "$TMP/data" || {
 	echo "skipped: no tmpfs can be mounted"

@@ -44,9 +44,11 @@ for d in "$CGROOT"/waymark-test-net-*; do
 	p=${d##*-}
 	[ -d "$d" ] && ! kill -0 "$p" 2>/dev/null && remove "$p"
 done
+AT_END='' # a command of the test's own, for the end
 finish() {
 	local status=$?
 	trap - EXIT
+	eval "$AT_END"
 	if [ $status = 0 ] && [ $BALANCED = 0 ]; then # a test that ends without done_testing
 		dns_balance
 		status=$FAILED

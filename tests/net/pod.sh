@@ -3,7 +3,7 @@
 # lib.sh. Directories and names of the test are in the place of the node's: $TMP/state, run, config, account.
 # shellcheck shell=bash
 DEPLOY=deploy/kubernetes
-IMAGE=$TMP/image
+IMAGE=${IMAGE:-$TMP/image} # one that is there, or where it is made
 ROOTFS=$TMP/bundle/rootfs
 API_PORT=6443 # of the API server, on loopback
 # with cgroup2 where a node of Kubernetes has it, whatever this machine has there
@@ -14,7 +14,8 @@ end_pods() {
 	[ -z "$POD" ] || "${CRUN[@]}" delete --force "$POD" 2>/dev/null
 	POD=''
 }
-trap 'end_pods; finish' EXIT
+# shellcheck disable=SC2034 # lib.sh has it
+AT_END=end_pods
 /usr/bin/python3 - $DEPLOY/configmap.yaml >"$TMP/config/waymark.json" <<'END'
 import sys, yaml
 print(yaml.safe_load(open(sys.argv[1]))["data"]["waymark.json"])
@@ -22,7 +23,7 @@ END
 echo "nameserver 192.0.2.53" >"$TMP/resolv.conf"
 
 image_unpack() { # of the programs that are tested
-	tools/image.sh "$B" "$IMAGE" >"$TMP/image.log" 2>&1 || {
+	[ -d "$IMAGE/oci" ] || tools/image.sh "$B" "$IMAGE" >"$TMP/image.log" 2>&1 || {
 		fail "the image cannot be made"
 		cat "$TMP/image.log"
 		exit 1

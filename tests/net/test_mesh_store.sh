@@ -7,7 +7,8 @@
 [ -n "${WM_MOUNT_TEST:-}" ] || [ "$(id -u)" != 0 ] || WM_MOUNT_TEST=1 exec unshare --mount -- bash "$0" "$@"
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/mesh.sh"
-trap 'umount -l "$TMP/n2" 2>/dev/null; finish' EXIT
+# shellcheck disable=SC2034 # lib.sh has it
+AT_END='umount -l "$TMP/n2" 2>/dev/null'
 
 ALL="1 2 3"
 mesh_up 3
