@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # cluster.sh - a Kubernetes API server with its controllers, for one test: source it behind tests/net/lib.sh (a
 # network namespace of the test's own, $TMP, until_ok, fail). etcd, kube-apiserver and kube-controller-manager
-# listen on loopback; what they keep is in $TMP/cluster and goes with the test. No kubelet, no scheduler, no
-# kube-proxy: pods are played (kubelet.py), or are only what the test writes of them.
+# listen on loopback; what they keep is in $TMP/cluster and goes with the test. No kubelet, no scheduler, and
+# kube-proxy only where a test starts it: pods are played (kubelet.py), or are only what the test writes of them.
 # shellcheck shell=bash
 KUBE=$PWD/build/kubernetes
 CLUSTER=$TMP/cluster
@@ -106,6 +106,26 @@ kube_code() { # the same: the status
 	curl -s --max-time 60 -o /dev/null -w '%{http_code}' --cacert "$CLUSTER/pki/ca.crt" \
 		-H "Authorization: Bearer ${KUBE_TOKEN:-test-admin}" -H "Content-Type: $type" -X "$1" \
 		${3:+--data-binary "${3/#-/@-}"} "$KUBE_API$2"
+}
+proxy_start() { # mode: kube-proxy of node n1
+	cat >"$TMP/kube-proxy.yaml" <<-TEXT
+		apiVersion: kubeproxy.config.k8s.io/v1alpha1
+		kind: KubeProxyConfiguration
+		clientConnection: {kubeconfig: $CLUSTER/admin.kubeconfig}
+		mode: $1
+		hostnameOverride: n1
+		clusterCIDR: 10.244.0.0/16,fd00:244::/32
+		metricsBindAddress: 127.0.0.1:10249
+		healthzBindAddress: 127.0.0.1:10256
+		conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+		iptables: {localhostNodePorts: false}
+	TEXT
+	"$KUBE/kube-proxy" --config "$TMP/kube-proxy.yaml" >>"$CLUSTER/proxy.log" 2>&1 &
+	CLUSTER_PID[proxy]=$!
+	until_ok 60 api -f http://127.0.0.1:10256/healthz || fail "kube-proxy ($1) is not ready: $(tail -n 5 "$CLUSTER/proxy.log")"
+}
+proxy_clean() { # what it left in the kernel
+	"$KUBE/kube-proxy" --config "$TMP/kube-proxy.yaml" --cleanup >>"$CLUSTER/proxy.log" 2>&1
 }
 kubectl() { "$KUBE/kubectl" --kubeconfig "$CLUSTER/admin.kubeconfig" "$@"; }
 player_start() { # NODE=NUMBER...: what plays the pods of these nodes
