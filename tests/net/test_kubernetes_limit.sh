@@ -30,11 +30,19 @@ until_ok 60 dials || fail "what fits is not dialled"
 of b 11
 told() { grep -q 'event=resolution.unfit .*default/b.*kernel.backends_max' "$TMP/agent.log"; }
 until_ok 60 told && echo "ok: what does not fit is told, with the setting" || fail "nobody is told: $(grep unfit "$TMP/agent.log")"
+frontends() { [ "$(api "$API/v1/waymark/status" | jq .tables.frontends.used)" = "$fronts" ]; }
+fronts=$(api "$API/v1/waymark/status" | jq .tables.frontends.used)
+of c 12
+unfit() { grep -q 'event=resolution.unfit .*default/c' "$TMP/agent.log"; }
+until_ok 60 unfit || fail "another one fits"
+until_ok 60 frontends && echo "ok: of whom nobody fits the address passes, to who may steer it otherwise" || fail "it is taken, and refuses"
 matches "status names the setting" 'backends are the fullest table: raise kernel.backends_max' "$("$CTL" --agent "unix:$TMP/http.sock" status)"
 check "it is counted" true "$(api "$API/v1/waymark/status" | jq '.tables.full > 0')"
 matches "and a metric" '^waymark_tables_full_total [1-9]' "$(api "$API/v1/agent/metrics?format=prometheus")"
 dials && echo "ok: what was there goes on" || fail "what was there is dialled no more"
 check "its instances are known" 2 "$(api "$API/v1/health/service/b?ns=default" | jq length)"
+kube delete Service default c
+kube delete EndpointSlice default c-1
 kube delete EndpointSlice default a-1
 fits() { inside curl -s --max-time 5 "http://10.96.0.11/" | grep -q '^b1'; }
 backend b1 127.1.11.1 8080

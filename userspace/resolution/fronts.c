@@ -75,6 +75,11 @@ static int64_t refusing(struct wm_tables *t, const struct wm_front_entry *f, str
 	return t->refusing->set;
 }
 
+uint32_t wm_tables_set_backends(const struct wm_tables *t, uint32_t set)
+{
+	return t->by_set[set] ? t->by_set[set]->refs_count : 0;
+}
+
 bool wm_tables_refuses(const struct wm_tables *t, uint32_t set)
 {
 	return t->refusing && t->refusing->set == set;

@@ -309,9 +309,10 @@ static void tell_unfit(void *arg, const struct wm_want_front *f, const char *why
 			wm_log_q(c->service->name), address, f->port, wm_log_q(why));
 }
 
-/* All that is to lead to it, into x->fronts. @return how many; 0 as well where a set is missing:
- * what the tables cannot hold passes, to whom may steer it otherwise. */
-static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s)
+/* All that is to lead to it, into x->fronts. @return how many; 0 as well where a set is missing, or
+ * of some that did not fit (@p unfit) one has nobody: what the tables cannot hold passes, to whom
+ * may steer it otherwise. */
+static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s, bool unfit)
 {
 	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
 	const struct wm_spec_rules rules = {
@@ -328,7 +329,7 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s)
 
 		set = k ? wm_tables_port_set(x->w.tables, s->name, p->port, p->proto)
 			: wm_tables_set_of(x->w.tables, s->name);
-		if (set < 0)
+		if (set < 0 || (unfit && !wm_tables_set_backends(x->w.tables, (uint32_t)set)))
 			return 0;
 		sets[k] = (uint32_t)set;
 	}
@@ -367,7 +368,7 @@ static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
 
 	/* sets that came for the first time and did not fit may refuse who is up */
 	if (!sets || wm_tables_fronts(x->w.tables, s->name))
-		n = want_fronts(x, s);
+		n = want_fronts(x, s, sets);
 	spec = wm_want_spec(&x->w, s->name);
 	r = wm_tables_fronts_put(x->w.tables, s->name, spec ? spec->created : 0, x->fronts, n,
 				 c->told ? NULL : tell_unfit, c, &e);
@@ -858,7 +859,7 @@ int wm_resolution_verify(struct wm_resolution *x, const struct wm_service *s, wm
 		    wm_tables_label_set(x->w.tables, s->name, t->text) >= 0)
 			r = verify_part(x, c->service, &part, &v);
 	}
-	wm_tables_verify_fronts(x->w.tables, s->name, x->fronts, want_fronts(x, s), fn, arg);
+	wm_tables_verify_fronts(x->w.tables, s->name, x->fronts, want_fronts(x, s, false), fn, arg);
 	return r;
 }
 

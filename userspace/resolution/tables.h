@@ -182,6 +182,8 @@ unsigned wm_tables_fronts(const struct wm_tables *t, const char *service);
 bool wm_tables_contested(const struct wm_tables *t, const char *service);
 /** The service that has the address alone; NULL: none, or it is shared. Borrowed. */
 const char *wm_tables_front_owner(const struct wm_tables *t, const __be32 addr_be[4]);
+/** Backends in a set. */
+uint32_t wm_tables_set_backends(const struct wm_tables *t, uint32_t set);
 /** Is it the set that ports lead to which are refused? It is no service's. */
 bool wm_tables_refuses(const struct wm_tables *t, uint32_t set);
 
