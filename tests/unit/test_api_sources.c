@@ -42,6 +42,15 @@ static json_t *answer(void)
 	return j;
 }
 
+static size_t listed(void)
+{
+	json_t *all = answer();
+	size_t n = json_object_size(all);
+
+	json_decref(all);
+	return n;
+}
+
 static const char *text_of(const json_t *j, const char *key)
 {
 	const char *s = json_string_value(json_object_get(j, key));
@@ -150,6 +159,29 @@ Test(api_sources, services_of_a_scope_are_listed)
 	cr_assert_not_null(json_object_get(all, "team/web"));
 	cr_assert_not_null(json_object_get(all, "api"));
 	json_decref(all);
+}
+
+Test(api_sources, what_is_registered_here_is_listed_by_its_scope)
+{
+	must_put(REGISTER, "{\"Name\":\"api\",\"Check\":{\"TTL\":\"1m\"}}");
+	must_put(REGISTER, "{\"Name\":\"db\",\"Namespace\":\"team\",\"Check\":{\"TTL\":\"1m\"}}");
+	cr_assert_eq(get("/v1/agent/services?ns=team"), 200);
+	cr_assert_eq(listed(), 1, "%s", one.body);
+	cr_assert_eq(get("/v1/agent/checks?ns=team"), 200);
+	cr_assert_eq(listed(), 1, "%s", one.body);
+	cr_assert_eq(get("/v1/agent/services?ns=other"), 200);
+	cr_assert_eq(listed(), 0, "%s", one.body);
+	cr_assert_eq(get("/v1/agent/services?ns=default"), 200);
+	cr_assert_geq(listed(), 2, "where it means nothing: %s", one.body);
+	/* who has no such thing says so */
+	cr_assert_eq(get("/v1/health/state/any?ns=team"), 400);
+	cr_assert_eq(get("/v1/config/service-resolver?ns=team"), 400);
+	cr_assert_neq(get("/v1/agent/services?filter=Namespace%3D%3Dteam"), 200);
+	cr_assert(strstr(one.body, "Namespace"), "%s", one.body);
+	cr_assert_eq(put("/v1/config", "{\"Kind\":\"service-resolver\",\"Name\":\"web\","
+				       "\"Namespace\":\"team\"}"),
+		     400);
+	cr_assert(strstr(one.body, "Namespace"), "%s", one.body);
 }
 
 Test(api_sources, a_body_names_its_scope)

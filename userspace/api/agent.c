@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/map.h"
+#include "userspace/model/scope.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -119,7 +120,8 @@ void wm_agent_services(struct wm_call *c)
 	for (unsigned n = 0; n < s.count; n++) {
 		struct wm_filter_row row = wm_filter_row_of(&e, s.all[n]);
 
-		if (!wm_row_wanted(c, &j, &row))
+		if ((c->scope && !wm_scope_is(s.all[n]->name, c->scope)) ||
+		    !wm_row_wanted(c, &j, &row))
 			continue;
 		wm_json_key(&j, s.all[n]->id);
 		wm_encode_agent_service(&j, &e, s.all[n], NULL);
@@ -155,6 +157,8 @@ void wm_agent_checks(struct wm_call *c)
 	for (; i && ok; i = wm_node_next_instance(e.node, &pos)) {
 		struct wm_filter_row row = wm_filter_row_of(&e, i);
 
+		if (c->scope && !wm_scope_is(i->name, c->scope))
+			continue;
 		for (unsigned n = 0; n < i->checks_count + (unsigned)(i->passive != NULL) && ok;
 		     n++) {
 			bool stated;

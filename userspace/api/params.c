@@ -143,12 +143,19 @@ static bool looks_up(const struct wm_route *r)
 	return false;
 }
 
+/* Of those that tell of services, each with its name. */
+static bool lists(const struct wm_route *r)
+{
+	return r->fn == wm_catalog_services || r->fn == wm_agent_services ||
+	       r->fn == wm_agent_checks;
+}
+
 /* ?ns is the scope of the service that is looked up, or of those that are listed. Clients send
  * "default" where they mean nothing by it: the scope of that name only if it has the service. */
 static bool read_scope(struct wm_call *c)
 {
 	const char *ns = wm_http_query(c->req, "ns");
-	bool up = looks_up(c->route), any, list = c->route->fn == wm_catalog_services;
+	bool up = looks_up(c->route), any, list = lists(c->route);
 	char key[WM_API_PARAM_MAX];
 
 	if (!ns || !*ns)
