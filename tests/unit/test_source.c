@@ -681,3 +681,17 @@ Test(source, a_scope_that_no_list_has_is_free)
 	settle();
 	end();
 }
+
+Test(source, an_identity_may_say_more_behind_a_space)
+{
+	begin(&plain);
+	cr_assert_eq(wm_source_identity(s, "dc=quay"), 0);
+	cr_assert_eq(wm_source_identity(s, "dc=quay-2"), WM_E_CONFLICT);
+	cr_assert_eq(wm_source_identity(s, "dc=quay cluster=a"), 0);
+	cr_assert_str_eq(about().identity, "dc=quay cluster=a");
+	cr_assert_eq(wm_source_identity(s, "dc=quay"), 0, "it does not always say all of it");
+	cr_assert_str_eq(about().identity, "dc=quay cluster=a");
+	cr_assert_eq(wm_source_identity(s, "dc=quay cluster=b"), WM_E_CONFLICT);
+	cr_assert_eq(wm_source_identity(s, "dc=quay cluster=ab"), WM_E_CONFLICT);
+	end();
+}

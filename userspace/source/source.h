@@ -79,7 +79,8 @@ void wm_source_scopes_end(struct wm_source *s);
 void wm_source_list_begin(struct wm_source *s);
 void wm_source_list_end(struct wm_source *s);
 /** The cluster's own id: of another cluster than what is kept is of, nothing is taken until an
- *  operator releases the source. @return 0, WM_E_CONFLICT, -ENOMEM. */
+ *  operator releases the source. One may say more than the other, behind a space: then the longer
+ * is kept, as a cluster may not always tell all of it. @return 0, WM_E_CONFLICT, -ENOMEM. */
 int wm_source_identity(struct wm_source *s, const char *id);
 /** Does so much wait for the registry that the source should not read on? @p fn is called when
  *  there is room again; it may go on. NULL: nobody. */

@@ -189,13 +189,26 @@ unsigned wm_source_release(struct wm_source *s)
 	return count;
 }
 
+/* Is one of them the other, and perhaps more behind a space? */
+static bool same_identity(const char *a, const char *b)
+{
+	size_t x = strlen(a), y = strlen(b), least = x < y ? x : y;
+	char next = x < y ? b[least] : a[least];
+
+	return strncmp(a, b, least) == 0 && (!next || next == ' ');
+}
+
 int wm_source_identity(struct wm_source *s, const char *id)
 {
 	size_t n = strnlen(id, WM_SOURCE_IDENTITY_MAX + 1);
 
 	if (!n || n > WM_SOURCE_IDENTITY_MAX)
 		return WM_E_INVALID;
-	if (strcmp(s->identity, id) == 0) {
+	if (*s->identity && same_identity(s->identity, id)) {
+		if (n > strlen(s->identity)) {
+			memcpy(s->identity, id, n + 1);
+			wm_source_keep_soon(s);
+		}
 		if (s->alien)
 			*s->alarm = '\0';
 		s->alien = false;
