@@ -3,7 +3,7 @@
 """consul_fake.py PORT [CERT KEY CA] - what follows a Consul sees of one that is small, or means harm.
 
 Services and indexes are real: queries block until the index is above theirs. PUT /control {"mode": M,
-"services": {name: [ids]}, "index": N, "dc": D} changes it, GET /control/seen tells what was asked. Modes:
+"services": {name: [ids]}, "index": N, "dc": D, "cluster": UUID} changes it, GET /control/seen tells what was asked. Modes:
 good; garbage (no JSON), cut (half of an answer), endless (a body without an end), noindex, back (each index is
 lower than the last), stuck (answers at once with the same index), alien (another service's instances), slow
 (an octet a second), leaderless, limited (429), denied (403), broken (500), hang (no answer). With CERT it speaks
@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LOCK = threading.Condition()
-STATE = {"mode": "good", "services": {}, "index": 10, "dc": "quay", "zone": "z9", "node_index": 1}
+STATE = {"mode": "good", "services": {}, "index": 10, "dc": "quay", "zone": "z9", "node_index": 1, "cluster": ""}
 SEEN = {"self": 0, "services": 0, "health": 0, "token": "", "blocking": 0, "at_once": 0, "most": 0, "paths": {}}
 OPEN = [0]
 BACK = [1 << 40]
@@ -96,6 +96,12 @@ class Handler(BaseHTTPRequestHandler):
                 SEEN["self"] += 1
             self.say(200, json.dumps({"Config": {"Datacenter": STATE["dc"], "NodeName": "fake",
                                                  "NodeID": "0416e1fd-c5a3-77a0-bd00-f1cc55814540"}}).encode())
+            return
+        if path == "/v1/connect/ca/roots":  # as one does that has no Connect
+            if STATE["cluster"]:
+                self.say(200, json.dumps({"TrustDomain": STATE["cluster"] + ".consul", "Roots": []}).encode())
+            else:
+                self.say(500, b"Connect must be enabled in order to use this endpoint")
             return
         kind = "services" if path == "/v1/catalog/services" else "health"
         index = int(query.get("index", ["0"])[0])

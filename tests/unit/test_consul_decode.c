@@ -325,3 +325,21 @@ Test(consul_decode, rules_of_the_index)
 	cr_assert(!wm_consul_number("", &n));
 	cr_assert(!wm_consul_number(NULL, &n));
 }
+
+Test(consul_decode, the_trust_domain_of_a_cluster)
+{
+	static const char *const bad[] = {
+		"", "[]", "{\"TrustDomain\": 3}",
+		"{\"TrustDomain\": "
+		"\"0123456789012345678901234567890123456789012345678901234567890\"}"};
+	static const char good[] = "{\"TrustDomain\": \"11111111-2222.consul\", \"Roots\": []}";
+	char trust[WM_CONSUL_TRUST_MAX + 1] = "x";
+
+	cr_assert_eq(wm_consul_trust_read(good, strlen(good), trust, NULL), 0);
+	cr_assert_str_eq(trust, "11111111-2222.consul");
+	cr_assert_eq(wm_consul_trust_read("{}", 2, trust, NULL), 0);
+	cr_assert_str_eq(trust, "");
+	for (unsigned n = 0; n < sizeof(bad) / sizeof(*bad); n++)
+		cr_assert_lt(wm_consul_trust_read(bad[n], strlen(bad[n]), trust, NULL), 0, "%s",
+			     bad[n]);
+}

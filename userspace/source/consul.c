@@ -151,13 +151,53 @@ static bool is_one_of_us(const struct wm_consul *c, const char *id)
 	return false;
 }
 
+/* Two clusters may call their datacenter alike: what tells them apart is the authority of each,
+ * where it has one (Connect). One that has none is known by its datacenter alone. */
+static void identify(struct wm_consul *c, const char *trust)
+{
+	char id[sizeof("dc= cluster=") + WM_CONSUL_DATACENTER_MAX + WM_CONSUL_TRUST_MAX];
+	char why[512];
+
+	snprintf(id, sizeof(id), "dc=%s%s%s", c->dc, *trust ? " cluster=" : "", trust);
+	if (wm_source_identity(c->source, id)) {
+		snprintf(why, sizeof(why),
+			 "%s is of the datacenter %s, not of that which was known, or of another "
+			 "cluster that calls it so: nothing of it is taken; waymarkctl sources "
+			 "release " WM_CONSUL_SOURCE " gives the former one up",
+			 wm_consul_address(c), c->dc);
+		on_stranger(c, why);
+		return;
+	}
+	c->connected = true;
+	if (!c->catalog_listed)
+		wm_source_state(c->source, WM_SOURCE_LISTING, wm_consul_address(c));
+}
+
+static void on_trust(struct wm_consul_query *q)
+{
+	char trust[WM_CONSUL_TRUST_MAX + 1] = "";
+	struct wm_consul *c = q->c;
+	struct wm_err e = {0};
+	int r = 0;
+
+	if (q->status == 200)
+		r = wm_consul_trust_read(q->body.data ? q->body.data : "", q->body.len, trust, &e);
+	wm_consul_query_release(q);
+	if (!r) {
+		identify(c, trust);
+		return;
+	}
+	wm_source_count(c->source, WM_SOURCE_COUNT_bad, 1);
+	go_elsewhere(c, WM_SOURCE_AWAY, e.text);
+}
+
 static void on_self(struct wm_consul_query *q)
 {
 	struct wm_consul *c = q->c;
 	struct wm_consul_self self;
 	struct wm_err e = {0};
 	const char *dc = c->conf.datacenter;
-	char id[WM_CONSUL_DATACENTER_MAX + 8], why[512];
+	char why[512];
 	int r = wm_consul_self_read(q->body.data ? q->body.data : "", q->body.len, &self, &e);
 
 	wm_consul_query_release(q);
@@ -172,21 +212,10 @@ static void on_self(struct wm_consul_query *q)
 		on_stranger(c, why);
 		return;
 	}
-	snprintf(id, sizeof(id), "dc=%s", *dc ? dc : self.datacenter);
-	r = wm_source_identity(c->source, id);
-	if (r) {
-		snprintf(
-			why, sizeof(why),
-			"%s is of the datacenter %s, not of that which was known: nothing of it is "
-			"taken; waymarkctl sources release " WM_CONSUL_SOURCE
-			" gives the former one up",
-			wm_consul_address(c), *dc ? dc : self.datacenter);
-		on_stranger(c, why);
-		return;
-	}
-	c->connected = true;
-	if (!c->catalog_listed)
-		wm_source_state(c->source, WM_SOURCE_LISTING, wm_consul_address(c));
+	snprintf(c->dc, sizeof(c->dc), "%s", *dc ? dc : self.datacenter);
+	c->self.done = on_trust;
+	c->self.optional = true;
+	wm_consul_ask(&c->self, "/v1/connect/ca/roots", 0, 0);
 }
 
 /* --- what is asked next ----------------------------------------------------------------------- */
@@ -204,6 +233,8 @@ static void on_timer(void *arg)
 	if (!c->connected) {
 		if (!c->self.call) {
 			wm_consul_read_token(c);
+			c->self.done = on_self;
+			c->self.optional = false;
 			wm_consul_ask(&c->self, "/v1/agent/self", 0, 0);
 		}
 		return;

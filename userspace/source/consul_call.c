@@ -145,7 +145,8 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 		fail(q, FAULT_TRANSPORT, a->reason);
 		return;
 	}
-	if (a->status != 200) {
+	q->status = a->status;
+	if (a->status != 200 && !q->optional) {
 		refused(q, a);
 		return;
 	}

@@ -485,6 +485,24 @@ int wm_consul_self_read(const char *body, size_t len, struct wm_consul_self *ret
 	return r.err;
 }
 
+int wm_consul_trust_read(const char *body, size_t len, char ret[static WM_CONSUL_TRUST_MAX + 1],
+			 struct wm_err *e)
+{
+	json_t *root = parse_object(body, len, e);
+	struct reader r = {.e = e};
+	const char *domain;
+
+	if (!root)
+		return e ? e->code : WM_E_DECODE;
+	domain = text(&r, root, "TrustDomain");
+	if (!r.err && strlen(domain) > WM_CONSUL_TRUST_MAX)
+		wrong(&r, WM_E_DECODE, "TrustDomain", "it is too long");
+	if (!r.err)
+		snprintf(ret, WM_CONSUL_TRUST_MAX + 1, "%s", domain);
+	json_decref(root);
+	return r.err;
+}
+
 int wm_consul_local_read(const char *body, size_t len,
 			 int (*fn)(void *arg, const char *id, const char *origin), void *arg,
 			 struct wm_err *e)

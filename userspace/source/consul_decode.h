@@ -74,6 +74,12 @@ struct wm_consul_self {
 /** @return 0, WM_E_DECODE. */
 int wm_consul_self_read(const char *text, size_t len, struct wm_consul_self *ret, struct wm_err *e);
 
+#define WM_CONSUL_TRUST_MAX 55 /* octets of a trust domain: a UUID and ".consul" */
+/** The trust domain of a Consul's authority, as /v1/connect/ca/roots says it: no two clusters have
+ *  one. "": it says none. @return 0, WM_E_DECODE. */
+int wm_consul_trust_read(const char *text, size_t len, char ret[static WM_CONSUL_TRUST_MAX + 1],
+			 struct wm_err *e);
+
 /** The services in /v1/agent/services, with their mark ("" if none).
  *  @return as wm_consul_services_read(). */
 int wm_consul_local_read(const char *text, size_t len,

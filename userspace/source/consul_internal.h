@@ -53,6 +53,8 @@ struct wm_consul_query {
 	uint64_t index, asked_ms, wait_ms; /* asked with; wait 0: at once */
 	uint64_t next_index;		   /* of the answer */
 	bool reset, too_large;
+	bool optional; /* an answer that refuses is one: `done` looks at the status */
+	long status;   /* of the answer */
 	void (*done)(struct wm_consul_query *q);
 	void (*failed)(struct wm_consul_query *q, enum wm_consul_fault f, const char *why);
 };
@@ -101,6 +103,7 @@ struct wm_consul {
 	unsigned addresses, address;
 	unsigned fails, bad_in_row;
 	uint64_t not_before_ms, wake_ms;
+	char dc[WM_CONSUL_DATACENTER_MAX + 1]; /* of the address */
 	bool connected;	 /* the address said who it is, and is the one that is wanted */
 	size_t buffered; /* octets of all bodies */
 	struct wm_consul_query self, catalog;
