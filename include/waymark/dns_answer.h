@@ -263,6 +263,7 @@ static __always_inline void wm_dns_swap(__u8 *records, __u16 type, __u32 i, __u3
 
 #ifndef __bpf__
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Places of a table of the addresses in a long answer: a power of two, twice what an answer holds,
  * so that a look stays short. */
@@ -302,25 +303,38 @@ static inline __u32 wm_dns_twin_hashed(const struct wm_dns_walk *w, const __u8 *
 	return w->records;
 }
 
+/* @p seen as of wm_dns_twin_hashed(); NULL: they are few. */
+static inline enum wm_pick wm_dns_gather_by(const struct wm_view *v, __u16 type, __u32 max,
+					    struct wm_dns_walk *w, __u8 *out, __u16 *seen)
+{
+	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
+	enum wm_pick p = WM_PICK_MORE;
+	__u64 key = w->order.random;
+
+	while ((p == WM_PICKED || p == WM_PICK_MORE) && w->records < max) {
+		p = wm_dns_walk_step(v, w, type, out + (__u64)w->records * len);
+		if (p == WM_PICKED)
+			wm_dns_walk_keep(w, seen ? wm_dns_twin_hashed(w, out, type, seen, key)
+						 : wm_dns_twin(w, out, type));
+	}
+	return p;
+}
+
+/* With a table of its own: 32 KiB that are cleared, which the answers of most sets do without. */
+static __attribute__((noinline, unused)) enum wm_pick
+wm_dns_gather_many(const struct wm_view *v, __u16 type, __u32 max, struct wm_dns_walk *w, __u8 *out)
+{
+	__u16 seen[WM_DNS_SEEN] = {0};
+
+	return wm_dns_gather_by(v, type, max, w, out, seen);
+}
+
 /** Gather @p max addresses at most from the slots in turn. @return what the walk ended with. */
 static inline enum wm_pick wm_dns_gather(const struct wm_view *v, __u16 type, __u32 max,
 					 struct wm_dns_walk *w, __u8 *out)
 {
-	__u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	bool hashed = w->count > WM_DNS_SCAN_KERNEL;
-	enum wm_pick p = WM_PICK_MORE;
-	__u64 key = w->order.random;
-	__u16 seen[WM_DNS_SEEN];
-
-	if (hashed)
-		__builtin_memset(seen, 0, sizeof(seen));
-	while ((p == WM_PICKED || p == WM_PICK_MORE) && w->records < max) {
-		p = wm_dns_walk_step(v, w, type, out + (__u64)w->records * len);
-		if (p == WM_PICKED)
-			wm_dns_walk_keep(w, hashed ? wm_dns_twin_hashed(w, out, type, seen, key)
-						   : wm_dns_twin(w, out, type));
-	}
-	return p;
+	return w->count > WM_DNS_SCAN_KERNEL ? wm_dns_gather_many(v, type, max, w, out)
+					     : wm_dns_gather_by(v, type, max, w, out, NULL);
 }
 
 /** Put what was gathered in order: one drawn by weight, then the others evenly. */
