@@ -379,6 +379,25 @@ Test(foreign, a_nodes_own_checks_are_its_agents)
 	wm_registry_close(b);
 }
 
+/* So that an operator knows where it is to be drained or deregistered. */
+Test(foreign, who_has_an_id_that_is_not_here_is_named)
+{
+	struct wm_registry *a = open_as("owner", "a"), *b = open_as("other", "b");
+	struct answer at_b = {0};
+
+	cr_assert_eq(put(a, "w1", "web", 80), 0);
+	tell_all(a, b, false);
+	cr_assert_eq(wm_registry_deregister(b, "w1", answered, &at_b, NULL), 0);
+	wm_registry_flush(b);
+	cr_assert_eq(at_b.code, WM_E_UNKNOWN);
+	cr_assert_str_eq(at_b.text,
+			 "Unknown service ID \"w1\". Ensure that the service ID is passed, not the "
+			 "service name. Node \"owner\" has one: ask its agent, at 10.0.0.9, or run "
+			 "waymarkctl there");
+	wm_registry_close(a);
+	wm_registry_close(b);
+}
+
 /* A write through this agent on what another owns is refused, and the owner can be asked for. */
 Test(foreign, the_catalog_does_not_change_what_an_agent_owns)
 {

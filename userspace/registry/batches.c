@@ -52,15 +52,33 @@ void wm_op_no_memory(struct wm_op *op)
 	wm_op_refuse(op, -ENOMEM, "Out of memory; nothing was changed");
 }
 
-void wm_op_unknown(struct wm_op *op)
+/* A node that has an instance of this ID, NULL: none. */
+static const struct wm_node *node_with(const struct wm_registry *r, const char *id)
 {
-	if (op->lenient)
+	const struct wm_node *n;
+	size_t pos = 0;
+
+	while ((n = wm_registry_next_node(r, &pos)))
+		if (wm_node_instance(n, id))
+			return n;
+	return NULL;
+}
+
+void wm_op_unknown(const struct wm_registry *r, struct wm_op *op)
+{
+	const struct wm_node *n;
+
+	if (op->lenient) {
 		op->unchanged = true;
-	else
-		wm_op_refuse(op, WM_E_UNKNOWN,
-			     "Unknown service ID \"%s\". Ensure that the service ID is passed, not "
-			     "the service name.",
-			     op->id);
+		return;
+	}
+	n = node_with(r, op->id);
+	wm_op_refuse(op, WM_E_UNKNOWN,
+		     "Unknown service ID \"%s\". Ensure that the service ID is passed, not the "
+		     "service name.%s%s%s%s%s",
+		     op->id, n ? " Node \"" : "", n ? n->name : "",
+		     n ? "\" has one: ask its agent, at " : "", n ? n->address : "",
+		     n ? ", or run waymarkctl there" : "");
 }
 
 /* `service "x" on node "n"`, in Consul's words. */

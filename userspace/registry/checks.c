@@ -107,7 +107,7 @@ static bool judge_owner(struct wm_plan *p, struct wm_op *op)
 	else if (op->kind == &wm_op_check_put)
 		wm_op_refuse(op, WM_E_UNKNOWN, "ServiceID \"%s\" does not exist", op->id);
 	else
-		wm_op_unknown(op);
+		wm_op_unknown(p->r, op);
 	return false;
 }
 

@@ -188,7 +188,7 @@ static bool judge_drop(struct wm_plan *p, struct wm_op *op)
 	if (!wm_op_judge_when(op, old ? old->modify_index : 0))
 		return false;
 	if (!old) {
-		wm_op_unknown(op);
+		wm_op_unknown(p->r, op);
 		return false;
 	}
 	/* somebody's own, whose id is the same; what its drain was called off for stays, too */

@@ -115,7 +115,7 @@ static bool judge_life(struct wm_plan *p, struct wm_op *op)
 	const struct wm_instance *i = wm_view_instance(p, op->home, op->id);
 
 	if (!i)
-		wm_op_unknown(op);
+		wm_op_unknown(p->r, op);
 	else if (wm_instance_shared(i))
 		wm_op_refuse(op, WM_E_CONFLICT,
 			     "Instance \"%.64s\" was written through the catalog: change it there",

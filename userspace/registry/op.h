@@ -184,8 +184,9 @@ int wm_op_check(const struct wm_op_kind *kind, const char *id, struct wm_check *
 bool wm_op_judge_when(struct wm_op *op, uint64_t index);
 /** Is the node there? Else refuses, or there is nothing to do for who is lenient. */
 bool wm_op_has_home(struct wm_op *op);
-/** There is no such instance: refuse, or nothing to do for who is lenient. */
-void wm_op_unknown(struct wm_op *op);
+/** There is no such instance: refuse, or nothing to do for who is lenient. Another node's with its
+ *  ID is named. Cost O(nodes). */
+void wm_op_unknown(const struct wm_registry *r, struct wm_op *op);
 /** The write whose edits a write's are: a part's group. */
 static inline struct wm_op *wm_op_root(struct wm_op *op)
 {
