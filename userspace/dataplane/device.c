@@ -36,11 +36,14 @@ int wm_nl_errno(int nl)
 static void fill(struct rtnl_link *link, struct wm_device *ret)
 {
 	const char *kind = rtnl_link_get_type(link), *name = rtnl_link_get_name(link);
+	int32_t netns;
 
 	ret->ifindex = (uint32_t)rtnl_link_get_ifindex(link);
 	ret->loopback = rtnl_link_get_flags(link) & IFF_LOOPBACK;
 	ret->ethernet = rtnl_link_get_arptype(link) == ARPHRD_ETHER;
 	snprintf(ret->name, sizeof(ret->name), "%s", name ? name : "");
+	ret->peer_elsewhere =
+		kind && !strcmp(kind, "veth") && !rtnl_link_get_link_netnsid(link, &netns);
 	snprintf(ret->kind, sizeof(ret->kind), "%s", kind ? kind : "");
 }
 

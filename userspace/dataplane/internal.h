@@ -348,8 +348,9 @@ int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_le
 struct wm_device {
 	uint32_t ifindex;
 	bool loopback, ethernet;
-	char name[16]; /* IFNAMSIZ */
-	char kind[16]; /* "veth", "" */
+	bool peer_elsewhere; /* a veth whose other end is in another namespace */
+	char name[16];	     /* IFNAMSIZ */
+	char kind[16];	     /* "veth", "" */
 };
 /** Look up a device of this network namespace. @return 0, -ENODEV, negative errno. */
 int wm_device_get(const char *name, struct wm_device *ret);
