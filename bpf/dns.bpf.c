@@ -76,6 +76,7 @@ struct work {
 	__u16 authorities, additionals; /* records, without OPT */
 	__u16 flags;			/* of the answer, host order */
 	bool mac;			/* of a pod: the answer is sent back out of its device */
+	bool peer;			/* straight to the other end of it */
 	__u32 link; /* the link that the last question came by whose answers have a bound; 0: none
 		     */
 	int kept;   /* counter of answers that were not made here; 0: it was */
@@ -820,7 +821,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	struct wm_counters *n;
 	__u32 zero = 0;
 	struct work *w;
-	int why, dropped;
+	int why, dropped = 0;
 
 	if (!c || !(c->flags & WM_CONFIG_F_DNS))
 		return -1;
@@ -829,7 +830,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 		return -1;
 	n = counters_get();
 	COUNT(n, dns_query);
-	if (mac && (dropped = dns_guard_drops(skb))) /* what comes by lo is from this node */
+	if (mac && (dropped = dns_guard_drops(skb)) > 0) /* what comes by lo is from this node */
 		return dropped;
 	w = bpf_map_lookup_elem(&dns_work, &zero);
 	if (why)
@@ -840,6 +841,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	    bpf_ktime_get_boot_ns() - WM_READ(c->confirmed_ns) > c->stale_after_ns)
 		return WM_C_DNS_PASS_STALE;
 	w->packet = packet;
+	w->mac = mac;
+	w->peer = dropped == GUARD_PEER;
 	w->additionals = 0;
 	w->kept = 0;
 	__builtin_memset(&w->query, 0, sizeof(w->query));
@@ -883,12 +886,19 @@ static __always_inline int leave(int why)
 	return why == WM_C_DNS_DROP_WRITE ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
+/** Send an answer back where its question came from. To the other end of a pair it goes without the
+ *  queue of that end. */
+static __always_inline int back(struct __sk_buff *skb, const struct work *w)
+{
+	return (int)(w->peer ? bpf_redirect_peer(skb->ifindex, 0) : bpf_redirect(skb->ifindex, 0));
+}
+
 /** How a program that was called ends. */
 static __always_inline int end(struct __sk_buff *skb, const struct work *w, int why)
 {
 	if (why)
 		return leave(why);
-	return w->mac ? (int)bpf_redirect(skb->ifindex, 0) : TC_ACT_OK;
+	return w->mac ? back(skb, w) : TC_ACT_OK;
 }
 
 /* Nobody sees it. */
@@ -910,10 +920,13 @@ SEC("tc")
 int dns_veth(struct __sk_buff *skb)
 {
 	int why = respond(skb, true);
+	const struct work *w;
+	__u32 zero = 0;
 
 	if (why == WM_C_DNS_DROP_ALLOW || why == WM_C_DNS_DROP_POD)
 		return drop(why);
-	return why ? leave(why) : (int)bpf_redirect(skb->ifindex, 0);
+	w = bpf_map_lookup_elem(&dns_work, &zero);
+	return why || !w ? leave(why) : back(skb, w);
 }
 
 #include "dns_hot.h"

@@ -30,13 +30,10 @@ struct {
 	__type(value, struct wm_pod_asks);
 } dns_pods SEC(".maps");
 
-static __always_inline bool pod_may(const struct wm_guard *g, __u32 ifindex)
+static __always_inline bool pod_may(const struct wm_guard *g, struct wm_pod_asks *p)
 {
-	struct wm_pod_asks *p = bpf_map_lookup_elem(&dns_pods, &ifindex);
 	__u64 every_ns = WM_READ(g->pod_every_ns);
 
-	if (!p)
-		return true;
 	__sync_fetch_and_add(&p->queries, 1);
 	if (!every_ns ||
 	    wm_bucket_take_shared(&p->full_ns, bpf_ktime_get_boot_ns(), every_ns, WM_POD_WINDOW_NS))
@@ -59,17 +56,24 @@ static __always_inline bool is_allowed(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&dns_allow, &who) != NULL;
 }
 
+#define GUARD_PEER -1 /* he may ask, and his end of the device can be given the answer at once */
+
 /** Must the client of an IP packet not ask? The bound of its pod comes first: a storm is to cost
- *  little. Global, so that the verifier walks it once. @return 0 or the counter that says why. */
+ *  little. Global, so that the verifier walks it once. @return 0, GUARD_PEER, or the counter that
+ * says why. */
 __noinline int dns_guard_drops(struct __sk_buff *skb)
 {
+	__u32 zero = 0, ifindex = skb->ifindex;
 	const struct wm_guard *g;
-	__u32 zero = 0;
+	struct wm_pod_asks *p;
 
 	g = bpf_map_lookup_elem(&dns_guard, &zero);
 	if (!g)
 		return 0;
-	if (!pod_may(g, skb->ifindex))
+	p = bpf_map_lookup_elem(&dns_pods, &ifindex);
+	if (p && !pod_may(g, p))
 		return WM_C_DNS_DROP_POD;
-	return WM_READ(g->restricted) && !is_allowed(skb) ? WM_C_DNS_DROP_ALLOW : 0;
+	if (WM_READ(g->restricted) && !is_allowed(skb))
+		return WM_C_DNS_DROP_ALLOW;
+	return p && WM_READ(p->peer) ? GUARD_PEER : 0;
 }

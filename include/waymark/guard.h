@@ -35,6 +35,8 @@ struct wm_guard {
 struct wm_pod_asks {
 	__u64 full_ns; /* bucket.h: as many at once as in a second */
 	__u64 queries, dropped;
+	__u64 peer; /* 1: the device's other end is in another namespace, where answers go at once
+		     */
 };
 #define WM_POD_WINDOW_NS 1000000000ull
 

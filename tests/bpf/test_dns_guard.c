@@ -149,7 +149,7 @@ Test(dns_guard, what_a_pod_asks_has_a_bound)
 	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
 	for (unsigned i = 0; i < TRIES; i++)
 		cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "a device that is no pod's");
-	wm_pod_asks_begin(plane, TEST_IFINDEX);
+	wm_pod_asks_begin(plane, TEST_IFINDEX, false);
 	for (unsigned i = 0; i < TRIES; i++) {
 		uint32_t v =
 			asked_by(i % 2 ? "10.0.0.1" : "fd00::1"); /* whatever it calls itself */
@@ -163,7 +163,7 @@ Test(dns_guard, what_a_pod_asks_has_a_bound)
 	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES);
 	cr_assert_eq(asks_of(TEST_IFINDEX).dropped, dropped);
 	cr_assert_eq(wm_plane_limits(plane, 0, 0), 0);
-	wm_pod_asks_begin(plane, TEST_IFINDEX); /* attached again: it goes on */
+	wm_pod_asks_begin(plane, TEST_IFINDEX, false); /* attached again: it goes on */
 	cr_assert_eq(asked_by("10.0.0.1"), TC_ACT_REDIRECT, "no bound");
 	cr_assert_eq(asks_of(TEST_IFINDEX).queries, TRIES + 1);
 	wm_pod_asks_sweep(plane); /* nothing is attached to */
@@ -178,7 +178,7 @@ Test(dns_guard, this_node_has_no_bound)
 
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
-	wm_pod_asks_begin(plane, TEST_IFINDEX);
+	wm_pod_asks_begin(plane, TEST_IFINDEX, false);
 	from(&q, "10.0.0.1");
 	for (unsigned i = 0; i < TRIES; i++)
 		cr_assert(answered(&q, &a));

@@ -38,6 +38,13 @@ until_ok 10 ask web.service.mesh.internal
 for _ in 1 2 3 4 5; do check "no bound" 10.99.0.1 "$(asks "$ONE")"; done
 check "counted by pod" "5 0 0 0" "$(metric queries wmone) $(metric dropped wmone) $(metric queries wmtwo) $(metric dropped wmtwo)"
 
+# answers go straight to the pod's end, not through the queue of this node's
+sent() { ip -j -s link show wmtwo | jq '.[0].stats64.tx.packets'; }
+before=$(sent)
+for _ in $(seq 20); do asks "$TWO" >"$TMP/answer"; done
+check "answered" 10.99.0.1 "$(cat "$TMP/answer")"
+check "sent through this end: fewer than 20 answers, as ARP's" 1 $(($(sent) - before < 10))
+
 # two at once are one too many: until they were, as a slow machine may take seconds for them
 settings 1
 check "a reload" "" "$(reload)"

@@ -203,7 +203,7 @@ static void attach_device(struct wm_plane *p, unsigned i, const char *name, stru
 		a.had_link_id = h->was_link_id;
 		wm_bpf_log_reset();
 		if (i == WM_PROG_DNS_VETH)
-			wm_pod_asks_begin(p, d->ifindex);
+			wm_pod_asks_begin(p, d->ifindex, d->peer_elsewhere);
 		r = p->no_tcx ? wm_clsact_attach(&a) : wm_link_attach(&a, &h->link_id);
 		if (!r) {
 			filled(prog, h, p->no_tcx ? "clsact" : "tcx");

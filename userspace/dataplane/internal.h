@@ -398,8 +398,9 @@ bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h);
 const struct wm_device *wm_device_of(const struct wm_plane *p, const char *name);
 
 /* --- pod_asks.c: how much each pod asks --- */
-/** Count what comes by device @p ifindex, before it is attached to. */
-void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex);
+/** Count what comes by device @p ifindex, before it is attached to. @p peer: answers go straight to
+ *  its other end, which is in another namespace. */
+void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex, bool peer);
 /** Forget those of devices that are not attached to any more. */
 void wm_pod_asks_sweep(const struct wm_plane *p);
 

@@ -15,12 +15,19 @@ static int map_of(const struct wm_plane *p)
 	return o ? bpf_object__find_map_fd_by_name(o, "dns_pods") : -ENOENT;
 }
 
-void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex)
+void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex, bool peer)
 {
+	struct wm_pod_asks v = {0};
 	int fd = map_of(p);
 
-	if (fd >= 0) /* one that is there goes on */
-		(void)bpf_map_update_elem(fd, &ifindex, &(struct wm_pod_asks){0}, BPF_NOEXIST);
+	if (fd < 0)
+		return;
+	/* one that is there goes on; where its other end has moved, a few questions are not counted
+	 */
+	if (!bpf_map_lookup_elem(fd, &ifindex, &v) && v.peer == peer)
+		return;
+	v.peer = peer;
+	(void)bpf_map_update_elem(fd, &ifindex, &v, BPF_ANY);
 }
 
 static bool is_pod(const struct wm_plane_hook *h)
