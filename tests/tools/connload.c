@@ -30,12 +30,13 @@ struct target {
 
 struct options {
 	const char *mode, *file, *one;
+	const char *begin; /* of the line that is printed */
 	long listen_port, cpu, server_cpu, operations, port;
 	bool six;
 };
 
 static struct options opt = {
-	.mode = "tcp", .cpu = 0, .server_cpu = 1, .operations = 12000, .port = 80};
+	.mode = "tcp", .begin = "{", .cpu = 0, .server_cpu = 1, .operations = 12000, .port = 80};
 static struct target *targets;
 static size_t target_count;
 static uint64_t seed = 88172645463325252ull;
@@ -174,12 +175,7 @@ static void run_tcp(bool exchange)
 	struct load_samples s;
 	double took;
 
-	if (opt.listen_port)
-		start_acceptor();
 	load_samples_init(&s, (size_t)opt.operations);
-	for (int i = 0; i < 200; i++) /* warm caches, and see that somebody answers */
-		if (!connect_once(exchange) && i == 199)
-			load_die("connect: %s", strerror(errno));
 	machine = load_machine_ns();
 	cpu = thread_ns();
 	start = load_now_ns();
@@ -194,12 +190,12 @@ static void run_tcp(bool exchange)
 	cpu = thread_ns() - cpu;
 	machine = load_machine_ns() - machine;
 	load_samples_sort(&s);
-	printf("{\"per_s\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"machine_us\":%.2f,\"cpu_us\":%."
-	       "3f,"
-	       "\"failed\":%lu}\n",
-	       (double)s.count * 1e9 / took, load_samples_us(&s, 500), load_samples_us(&s, 990),
-	       (double)machine / 1e3 / (double)opt.operations,
+	printf("%s\"per_s\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"machine_us\":%.2f,"
+	       "\"cpu_us\":%.3f,\"failed\":%lu}\n",
+	       opt.begin, (double)s.count * 1e9 / took, load_samples_us(&s, 500),
+	       load_samples_us(&s, 990), (double)machine / 1e3 / (double)opt.operations,
 	       (double)cpu / 1e3 / (double)opt.operations, failures);
+	free(s.ns);
 }
 
 static int open_client(void)
@@ -225,7 +221,7 @@ static void run_udpconnect(bool anew)
 			fd = open_client();
 		}
 	}
-	printf("{\"connect_ns\":%.1f,\"failed\":%lu}\n",
+	printf("%s\"connect_ns\":%.1f,\"failed\":%lu}\n", opt.begin,
 	       (double)(thread_ns() - start) / (double)opt.operations, failures);
 	close(fd);
 }
@@ -277,9 +273,46 @@ static void run_udp(bool connected)
 		recv_ns += b - a;
 		failures += rc != 1;
 	}
-	printf("{\"send_ns\":%.0f,\"recv_ns\":%.0f,\"failed\":%lu}\n",
+	printf("%s\"send_ns\":%.0f,\"recv_ns\":%.0f,\"failed\":%lu}\n", opt.begin,
 	       (double)send_ns / (double)opt.operations, (double)recv_ns / (double)opt.operations,
 	       failures);
+	for (int i = 0; i < UDP_SOCKETS; i++)
+		close(fds[i]);
+	close(server);
+}
+
+static bool is_mode(const char *a, const char *b)
+{
+	return !strcmp(opt.mode, a) || !strcmp(opt.mode, b);
+}
+
+/** All that is not measured: in the process that measures, once. */
+static void prepare(void)
+{
+	bool exchange = is_mode("exchange", "exchange");
+
+	read_targets();
+	load_pin((int)opt.cpu);
+	if (!is_mode("tcp", "exchange"))
+		return;
+	if (opt.listen_port)
+		start_acceptor();
+	for (int i = 0; i < 200; i++) /* warm caches, and see that somebody answers */
+		if (!connect_once(exchange) && i == 199)
+			load_die("connect: %s", strerror(errno));
+}
+
+static void measure(void)
+{
+	if (is_mode("tcp", "exchange"))
+		run_tcp(is_mode("exchange", "exchange"));
+	else if (is_mode("udpconnect", "udpnew"))
+		run_udpconnect(is_mode("udpnew", "udpnew"));
+	else if (is_mode("udp", "udpc"))
+		run_udp(is_mode("udpc", "udpc"));
+	else
+		load_die("unknown mode '%s'", opt.mode);
+	fflush(stdout);
 }
 
 static const char usage[] =
@@ -327,16 +360,8 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	read_targets();
-	load_pin((int)opt.cpu);
-	if (!strcmp(opt.mode, "tcp") || !strcmp(opt.mode, "exchange"))
-		run_tcp(!strcmp(opt.mode, "exchange"));
-	else if (!strcmp(opt.mode, "udpconnect") || !strcmp(opt.mode, "udpnew"))
-		run_udpconnect(!strcmp(opt.mode, "udpnew"));
-	else if (!strcmp(opt.mode, "udp") || !strcmp(opt.mode, "udpc"))
-		run_udp(!strcmp(opt.mode, "udpc"));
-	else
-		load_die("unknown mode '%s'", opt.mode);
+	prepare();
+	measure();
 	free(targets);
 	return 0;
 }
