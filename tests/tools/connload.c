@@ -8,16 +8,22 @@
  *   udp        one socket that sends to and receives from a drawn destination, each timed
  *   udpc       the same over connected sockets, one a destination
  * The servers are threads of this program on another CPU: an acceptor that closes, or answers one
- * octet first; for udp an echo on the client's own thread, so that no wake-up is timed. */
+ * octet first; for udp an echo on the client's own thread, so that no wake-up is timed.
+ * With -s, sides that are compared take turns in short bursts, each from a process of its own in
+ * its cgroup and network namespace: what else the machine does meets all of them alike. */
 #include "load.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
+#define SIDES_MAX      8 /* that are compared in one run: a row of processes on one CPU */
+#define ROUNDS_MAX     100000
 #define TARGETS_MAX    1000000 /* a line each: the largest table that is measured */
 #define UDP_SOCKETS    64      /* connected sockets that udpc goes through in turn */
 #define BACKLOG	       4096    /* connections that may wait for the acceptor */
@@ -31,12 +37,27 @@ struct target {
 struct options {
 	const char *mode, *file, *one;
 	const char *begin; /* of the line that is printed */
-	long listen_port, cpu, server_cpu, operations, port;
+	long listen_port, cpu, server_cpu, operations, port, rounds;
 	bool six;
 };
 
-static struct options opt = {
-	.mode = "tcp", .begin = "{", .cpu = 0, .server_cpu = 1, .operations = 12000, .port = 80};
+/* What is compared with others: "name,cgroup,pid,port,file", all but the name may be empty. */
+struct side {
+	const char *name;
+	const char *cgroup; /* directory; empty: ours */
+	const char *netns;  /* pid of who is in the network namespace; empty: ours */
+	const char *port;   /* to listen on, as -a */
+	const char *file;   /* as -f */
+	int turn, done;	    /* pipes: a turn begins, and has ended */
+};
+
+static struct options opt = {.mode = "tcp",
+			     .begin = "{",
+			     .cpu = 0,
+			     .server_cpu = 1,
+			     .operations = 12000,
+			     .port = 80,
+			     .rounds = 20};
 static struct target *targets;
 static size_t target_count;
 static uint64_t seed = 88172645463325252ull;
@@ -315,17 +336,122 @@ static void measure(void)
 	fflush(stdout);
 }
 
+static void parse_side(struct side *s, char *text)
+{
+	const char **to[] = {&s->name, &s->cgroup, &s->netns, &s->port, &s->file};
+
+	for (size_t i = 0; i < sizeof(to) / sizeof(*to); i++) {
+		*to[i] = strsep(&text, ",");
+		if (!*to[i])
+			load_die("a side is 'name,cgroup,pid,port,file'");
+	}
+}
+
+static void enter(const struct side *s)
+{
+	char path[4096];
+	int fd;
+
+	if (*s->cgroup) {
+		snprintf(path, sizeof(path), "%s/cgroup.procs", s->cgroup);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "0", 1) != 1)
+			load_die("%s: %s", path, strerror(errno));
+		close(fd);
+	}
+	if (*s->netns) {
+		snprintf(path, sizeof(path), "/proc/%s/ns/net", s->netns);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || setns(fd, CLONE_NEWNET))
+			load_die("%s: %s", path, strerror(errno));
+		close(fd);
+	}
+}
+
+/** A side's process: it measures when it is its turn, and ends with who gives the turns. */
+static void take_turns(const struct side *s, int turn, int done)
+{
+	static char begin[256];
+	char octet;
+
+	enter(s);
+	snprintf(begin, sizeof(begin), "{\"side\":\"%s\",", s->name);
+	opt.begin = begin;
+	opt.file = s->file;
+	opt.listen_port = *s->port ? load_number("port", s->port, 1, 65535) : 0;
+	prepare();
+	while (write(done, "", 1) == 1 && read(turn, &octet, 1) == 1)
+		measure();
+}
+
+static void start_side(struct side *s)
+{
+	int turn[2], done[2];
+	pid_t pid;
+
+	if (pipe2(turn, O_CLOEXEC) || pipe2(done, O_CLOEXEC))
+		load_die("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		load_die("fork: %s", strerror(errno));
+	if (!pid) {
+		close(turn[1]);
+		close(done[0]);
+		take_turns(s, turn[0], done[1]);
+		_exit(0);
+	}
+	close(turn[0]);
+	close(done[1]);
+	s->turn = turn[1];
+	s->done = done[0];
+}
+
+static void await(const struct side *s)
+{
+	char octet;
+
+	if (read(s->done, &octet, 1) != 1)
+		load_die("side '%s' has ended", s->name);
+}
+
+/** Each side has one turn a round. */
+static void compare(struct side *sides, int n)
+{
+	for (int i = 0; i < n; i++) {
+		start_side(&sides[i]);
+		await(&sides[i]);
+	}
+	for (long r = 0; r < opt.rounds; r++) {
+		for (int i = 0; i < n; i++) {
+			const struct side *s = &sides[(r + i) % n];
+
+			if (write(s->turn, "", 1) != 1)
+				load_die("side '%s' has ended", s->name);
+			await(s);
+		}
+	}
+	for (int i = 0; i < n; i++)
+		close(sides[i].turn);
+	while (wait(NULL) > 0)
+		;
+}
+
 static const char usage[] =
 	"usage: connload [-m tcp|exchange|udpconnect|udpnew|udp|udpc] [-n operations] [-c cpu]\n"
-	"                [-a listen-port [-C cpu]] (-d 'address port' | -f file)\n"
+	"                [-a listen-port [-C cpu]] (-d 'address port' | -f file |\n"
+	"                [-r rounds] -s 'name,cgroup,pid,port,file' -s ...)\n"
 	"Connects to destinations drawn from a file of lines 'address [port]' (port: -p, 80) and\n"
-	"prints one JSON line. -a serves that port on every address from a thread on CPU -C.\n";
+	"prints one JSON line. -a serves that port on every address from a thread on CPU -C.\n"
+	"-s: sides that take turns, -n operations each time, and print a line each time; in a\n"
+	"cgroup, in the network namespace of a process, with a listening port and a file; each\n"
+	"of these may be empty.\n";
 
 int main(int argc, char **argv)
 {
-	int c;
+	struct side sides[SIDES_MAX];
+	int c, n = 0;
 
-	while ((c = getopt(argc, argv, "m:n:c:a:C:d:f:p:h")) != -1) {
+	while ((c = getopt(argc, argv, "m:n:c:a:C:d:f:p:r:s:h")) != -1) {
 		switch (c) {
 		case 'm':
 			opt.mode = optarg;
@@ -351,14 +477,26 @@ int main(int argc, char **argv)
 		case 'p':
 			opt.port = load_number("-p", optarg, 1, 65535);
 			break;
+		case 'r':
+			opt.rounds = load_number("-r", optarg, 1, ROUNDS_MAX);
+			break;
+		case 's':
+			if (n == SIDES_MAX)
+				load_die("more than %d sides", SIDES_MAX);
+			parse_side(&sides[n++], optarg);
+			break;
 		default:
 			fputs(usage, c == 'h' ? stdout : stderr);
 			return c == 'h' ? 0 : 2;
 		}
 	}
-	if (optind != argc || !opt.one == !opt.file) {
+	if (optind != argc || !!opt.one + !!opt.file + !!n != 1) {
 		fputs(usage, stderr);
 		return 2;
+	}
+	if (n) {
+		compare(sides, n);
+		return 0;
 	}
 	prepare();
 	measure();
