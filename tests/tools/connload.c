@@ -414,16 +414,31 @@ static void await(const struct side *s)
 		load_die("side '%s' has ended", s->name);
 }
 
+/** Put the @p n sides in another order: who comes behind whom would count as well. */
+static void shuffle(int *order, int n)
+{
+	for (int i = n - 1; i > 0; i--) {
+		int j = (int)(load_random(&seed) % (unsigned)(i + 1)), at = order[i];
+
+		order[i] = order[j];
+		order[j] = at;
+	}
+}
+
 /** Each side has one turn a round. */
 static void compare(struct side *sides, int n)
 {
+	int order[SIDES_MAX];
+
 	for (int i = 0; i < n; i++) {
+		order[i] = i;
 		start_side(&sides[i]);
 		await(&sides[i]);
 	}
 	for (long r = 0; r < opt.rounds; r++) {
+		shuffle(order, n);
 		for (int i = 0; i < n; i++) {
-			const struct side *s = &sides[(r + i) % n];
+			const struct side *s = &sides[order[i]];
 
 			if (write(s->turn, "", 1) != 1)
 				load_die("side '%s' has ended", s->name);
