@@ -29,6 +29,18 @@ load_nft() { # file of virtual addresses
 		}
 	TEXT
 }
+build_noop() {
+	[ -e "$TMP/noop.o" ] ||
+		clang -O2 -g -target bpf -mcpu=v3 -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/noop.bpf.c -o "$TMP/noop.o"
+}
+attach_floor() { # cgroup; ends with it
+	local dir=$PINS-floor
+	build_noop
+	mkdir "$dir" && bpftool prog loadall "$TMP/noop.o" "$dir" && bpftool cgroup attach "$1" connect4 pinned "$dir/noop_connect" multi &&
+		bpftool cgroup attach "$1" sock_release pinned "$dir/noop_release" multi &&
+		bpftool cgroup attach "$1" sock_ops pinned "$dir/noop_outcome" multi || fail floor
+	rm -r "$dir"
+}
 bench_connect() {
 	local n r s nft ipt ha mode
 	cat >"$TMP/haproxy.cfg" <<-TEXT

@@ -14,7 +14,7 @@ programs() { # runs and ns since they were loaded, by name
 		[$ids[] as [$id, $name] | $all[] | select(.id == $id) | {($name): {runs: (.run_cnt // 0), ns: (.run_time_ns // 0)}}] | add'
 }
 attach_noop() { # ends with the cgroup
-	clang -O2 -g -target bpf -mcpu=v3 -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/noop.bpf.c -o "$TMP/noop.o"
+	build_noop
 	bpftool prog load "$TMP/noop.o" "$PINS/noop" && bpftool cgroup attach "$CG" sock_ops pinned "$PINS/noop" multi || fail noop
 	rm "$PINS/noop"
 }
