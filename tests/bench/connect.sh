@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2154 # what run.sh has set
-# connect() to services beside connect() to where they lead, and beside who translates addresses.
+# connect() to services beside connect() to where they lead, beside programs that do nothing on the same hooks
+# (the floor: what the kernel takes for calling any), and beside who translates addresses. Who is compared takes
+# turns, a few milliseconds each, in front of all other work: the machine's bad moments meet all of them.
 peer_net() { # a network namespace of its own, where a peer's rules hold: its holder's pid
 	unshare --net sleep 3600 >/dev/null 2>&1 &
 	echo $!
@@ -41,8 +43,52 @@ attach_floor() { # cgroup; ends with it
 		bpftool cgroup attach "$1" sock_ops pinned "$dir/noop_outcome" multi || fail floor
 	rm -r "$dir"
 }
-bench_connect() {
-	local n r s nft ipt ha mode
+FRONT=()
+chrt -f 1 true 2>/dev/null && FRONT=(chrt -f 1)
+# kind, options of connload, --, sides: "name,cgroup,pid,port,file"; a file of lines for each side
+turns() {
+	local kind=$1 options=() sides=() s
+	shift
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	for s in "${@:2}"; do sides+=(-s "$s"); done
+	"${FRONT[@]}" "$T/connload" "${options[@]}" "${sides[@]}" >"$TMP/con" || fail "$kind"
+	for s in "${@:2}"; do jq -c "select(.side == \"${s%%,*}\")" "$TMP/con" >"$TMP/con-$kind-${s%%,*}"; done
+}
+more() { # kind, field, side: how much more it takes than direct does, by round
+	paste <(take "$2" "$TMP/con-$1-$3") <(take "$2" "$TMP/con-$1-direct") | awk '{print $1 - $2}' | median
+}
+tcp_rows() { # services
+	local c=$TMP/con-tcp
+	row "connect.$1.direct" "connects/s" "$c-ours" "$c-direct" per_s \
+		"$(case $1 in 1) echo '>= 0.985' ;; 10000) echo '>= 0.98' ;; *) echo '>= 0.95' ;; esac)" "TCP, lo"
+	row "connect.$1.floor" "connects/s, programs that do nothing / none" "$c-floor" "$c-direct" per_s "" "TCP, lo"
+	row "connect.$1.of_floor" "connects/s / programs that do nothing" "$c-ours" "$c-floor" per_s "" "TCP, lo"
+	row "connect.$1.cpu" "us of the client's CPU a connect" "$c-ours" "$c-direct" cpu_us "" "TCP, lo: the server's half of the handshake included"
+	row "connect.$1.floor.cpu" "us of the client's CPU, programs that do nothing / none" "$c-floor" "$c-direct" cpu_us "" "TCP, lo"
+	row "connect.$1.nft" "connects/s, verdict map and DNAT" "$c-ours" "$c-nft" per_s ">= 1.15" "TCP, lo"
+	row "connect.$1.nft.cpu" "us of the client's CPU a connect, verdict map and DNAT" "$c-ours" "$c-nft" cpu_us "" "TCP, lo"
+}
+connect_peers() { # services: who translates has the virtual addresses
+	nft=$(peer_net) ipt=$(peer_net)
+	sleep 0.3
+	in_net "$nft" ip link set lo up
+	in_net "$ipt" ip link set lo up
+	# conntrack and DNAT need a route to the virtual addresses
+	in_net "$nft" ip route add local 240.0.0.0/4 dev lo
+	in_net "$ipt" ip route add local 240.0.0.0/4 dev lo
+	load_nft "$TMP/vips" >"$TMP/nft"
+	in_net "$nft" nft -f "$TMP/nft" || fail "nft"
+	[ "$1" -le 10000 ] || return 0
+	{
+		echo '*nat'
+		sed "s,\(.*\) 80,-A OUTPUT -p tcp -d \1 -j DNAT --to 127.0.0.1:$PORT," "$TMP/vips"
+		echo COMMIT
+	} | in_net "$ipt" iptables-restore || fail "iptables"
+}
+start_haproxy() { # the server's port
 	cat >"$TMP/haproxy.cfg" <<-TEXT
 		global
 		  maxconn 4000
@@ -55,68 +101,50 @@ bench_connect() {
 		  bind 127.0.0.1:9000
 		  default_backend b
 		backend b
-		  server s 127.0.0.1:$PORT
+		  server s 127.0.0.1:$1
 	TEXT
-	haproxy -f "$TMP/haproxy.cfg" -db >"$TMP/haproxy.log" 2>&1 &
+	"${FRONT[@]}" haproxy -f "$TMP/haproxy.cfg" -db >"$TMP/haproxy.log" 2>&1 &
 	ha=$!
+	echo "127.0.0.1 9000" >"$TMP/haproxy"
+}
+bench_connect() {
+	local n nft ipt ha ours=$CG/ours direct=$CG/direct floor=$CG/floor mode p
+	mkdir "$ours" "$direct" "$floor"
+	attach_floor "$floor"
+	start_haproxy $((PORT + 3))
 	for n in $SIZES; do
 		# connload listens there, and is gone after each run: its instances stay up all the same
-		big_agent --set kernel.listener_notice=false
+		big_agent --set kernel.listener_notice=false --set "kernel.cgroup=$ours"
 		fill "$n"
 		"$T/dnsload" -p 8600 -R -n "$n" -P svc-:.virtual.mesh.internal | sed 's/$/ 80/' >"$TMP/vips"
 		[ "$(wc -l <"$TMP/vips")" = "$n" ] || fail "addresses: $(wc -l <"$TMP/vips") of $n"
+		head -n 1 "$TMP/vips" >"$TMP/vip"
 		# as long a list, so that to draw from it costs the same
-		sed "s/.*/127.0.0.1 $PORT/" "$TMP/vips" >"$TMP/direct"
-		nft=$(peer_net) ipt=$(peer_net)
-		sleep 0.3
-		in_net "$nft" ip link set lo up
-		in_net "$ipt" ip link set lo up
-		# conntrack and DNAT need a route to the virtual addresses
-		in_net "$nft" ip route add local 240.0.0.0/4 dev lo
-		in_net "$ipt" ip route add local 240.0.0.0/4 dev lo
-		load_nft "$TMP/vips" >"$TMP/nft"
-		in_net "$nft" nft -f "$TMP/nft" || fail "nft"
-		if [ "$n" -le 10000 ]; then
-			{
-				echo '*nat'
-				sed "s,\(.*\) 80,-A OUTPUT -p tcp -d \1 -j DNAT --to 127.0.0.1:$PORT," "$TMP/vips"
-				echo COMMIT
-			} | in_net "$ipt" iptables-restore || fail "iptables"
-		fi
+		for p in 0 1 2; do sed "s/.*/127.0.0.1 $((PORT + p))/" "$TMP/vips" >"$TMP/direct-$p"; done
+		connect_peers "$n"
 		rm -f "$TMP"/con-*
-		for r in $(seq "$ROUNDS"); do
-			for s in ours direct nft ipt haproxy; do
-				case $s in
-				ours) inside "$T/connload" -n $CONNECTS -a $PORT -f "$TMP/vips" ;;
-				direct) "$T/connload" -n $CONNECTS -a $PORT -f "$TMP/direct" ;;
-				nft) in_net "$nft" "$T/connload" -n $CONNECTS -a $PORT -f "$TMP/vips" ;;
-				ipt) [ "$n" -gt 10000 ] || in_net "$ipt" "$T/connload" -n $((n > 1 ? 500 : CONNECTS)) -a $PORT -f "$TMP/vips" ;;
-				haproxy) "$T/connload" -n $((CONNECTS / 10)) -m exchange -a $PORT -d "127.0.0.1 9000" ;;
-				esac >>"$TMP/con-$s" || fail "$s"
-			done
-			inside "$T/connload" -n $((CONNECTS / 10)) -m exchange -a $PORT -f "$TMP/vips" >>"$TMP/con-exchange"
-			inside "$T/connload" -m udpnew -n $((CONNECTS * 5)) -f "$TMP/direct" >>"$TMP/con-new-ours" || fail "foreign"
-			"$T/connload" -m udpnew -n $((CONNECTS * 5)) -f "$TMP/direct" >>"$TMP/con-new-direct" || fail "foreign"
-			for mode in udp udpc; do
-				inside "$T/connload" -m $mode -n $CONNECTS -a $PORT -f <(head -n 1 "$TMP/vips") >>"$TMP/con-$mode-ours"
-				"$T/connload" -m $mode -n $CONNECTS -a $PORT -d "127.0.0.1 $PORT" >>"$TMP/con-$mode-direct"
-			done
+		turns tcp -n 250 -r $((ROUNDS * 40)) -- "ours,$ours,,$PORT,$TMP/vips" "direct,$direct,,$((PORT + 1)),$TMP/direct-1" \
+			"floor,$floor,,$((PORT + 2)),$TMP/direct-2" "nft,$direct,$nft,$PORT,$TMP/vips"
+		[ "$n" -gt 10000 ] || turns ipt -n 100 -r $((ROUNDS * 2)) -- "ours,$ours,,$PORT,$TMP/vips" "ipt,$direct,$ipt,$PORT,$TMP/vips"
+		turns exchange -m exchange -n 100 -r $((ROUNDS * 4)) -- "ours,$ours,,$PORT,$TMP/vips" \
+			"haproxy,$direct,,$((PORT + 3)),$TMP/haproxy"
+		turns new -m udpnew -n 1000 -r $((ROUNDS * 60)) -- "ours,$ours,,,$TMP/direct-0" "direct,$direct,,,$TMP/direct-0" \
+			"floor,$floor,,,$TMP/direct-0"
+		for mode in udp udpc; do
+			turns $mode -m $mode -n 500 -r $((ROUNDS * 10)) -- "ours,$ours,,$PORT,$TMP/vip" "direct,$direct,,$PORT,$TMP/direct-0"
 		done
 		heading "connect(), $n services"
-		row "connect.$n.direct" "connects/s" "$TMP/con-ours" "$TMP/con-direct" per_s \
-			"$(case $n in 1) echo '>= 0.985' ;; 10000) echo '>= 0.98' ;; *) echo '>= 0.95' ;; esac)" "TCP, lo"
-		row "connect.$n.cpu" "us of the client's CPU a connect" "$TMP/con-ours" "$TMP/con-direct" cpu_us "" "TCP, lo: the server's half of the handshake included"
-		row "connect.$n.nft" "connects/s, verdict map and DNAT" "$TMP/con-ours" "$TMP/con-nft" per_s ">= 1.15" "TCP, lo"
-		row "connect.$n.nft.cpu" "us of the client's CPU a connect, verdict map and DNAT" "$TMP/con-ours" "$TMP/con-nft" cpu_us "" "TCP, lo"
-		[ ! -s "$TMP/con-ipt" ] || row "connect.$n.iptables" "connects/s, sequential rules" "$TMP/con-ours" "$TMP/con-ipt" per_s "" "TCP, lo"
-		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange" "$TMP/con-haproxy" per_s "" "TCP, lo"
-		emit "connect.$n.foreign" "ns more of a socket of no service's, connect and close" "$(paste <(take connect_ns "$TMP/con-new-ours") \
-			<(take connect_ns "$TMP/con-new-direct") | awk '{print $1 - $2}' | median)" "" "" "<= 130" "UDP, $(take connect_ns "$TMP/con-new-direct" | median) without hooks"
+		tcp_rows "$n"
+		[ ! -s "$TMP/con-ipt-ipt" ] || row "connect.$n.iptables" "connects/s, sequential rules" "$TMP/con-ipt-ours" "$TMP/con-ipt-ipt" per_s "" "TCP, lo"
+		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange-ours" "$TMP/con-exchange-haproxy" per_s "" "TCP, lo"
+		emit "connect.$n.foreign" "ns more of a socket of no service's, connect and close" "$(more new connect_ns ours)" "" "" "<= 130" \
+			"UDP, $(take connect_ns "$TMP/con-new-direct" | median) without programs"
+		emit "connect.$n.foreign.floor" "the same by programs that do nothing" "$(more new connect_ns floor)" "" "" "" "UDP"
 		row "connect.udp.$n.send" "ns a datagram, unconnected: send" "$TMP/con-udp-ours" "$TMP/con-udp-direct" send_ns "" "UDP, lo"
 		row "connect.udp.$n.recv" "ns a datagram, unconnected: receive" "$TMP/con-udp-ours" "$TMP/con-udp-direct" recv_ns "" "UDP, lo"
 		row "connect.udpc.$n.send" "ns a datagram, connected: send" "$TMP/con-udpc-ours" "$TMP/con-udpc-direct" send_ns "" "UDP, lo"
 		kill "$nft" "$ipt"
 		drop_agent
 	done
-	kill $ha
+	kill "$ha"
 }
