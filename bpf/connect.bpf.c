@@ -4,6 +4,7 @@
  * stay in `connections` (of single datagrams in the socket's storage), from which recvmsg and
  * getpeername show the virtual address again. A destination that is no frontend costs one lookup,
  * and a look at what the socket remembers. */
+#include "cast.h"
 #include "connect_config.h"
 #include "connections.h"
 #include "failed.h"
@@ -431,12 +432,15 @@ static __always_inline void forget_stored(void *sk)
 /** A socket may be connected again, to a backend itself: it then shows that. */
 static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
-	struct wm_connection *c = connection_of(bpf_get_socket_cookie(ctx));
 	struct mptcp_sock *m = held_by(ctx);
+	struct wm_connection *c = NULL;
 
+	if (!has_no_cookie(ctx))
+		c = connection_of(bpf_get_socket_cookie(ctx));
 	if (c)
 		connection_end(c);
-	forget_stored(ctx->sk);
+	if (!keeps_nothing(ctx))
+		forget_stored(ctx->sk);
 	if (m)
 		forget_stored(m);
 }
@@ -444,7 +448,7 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 /** The same for single datagrams: an answer is from whom was asked last. */
 static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const struct dial *d)
 {
-	struct wm_socket_origin *o = recorded(ctx->sk, 0);
+	struct wm_socket_origin *o = keeps_nothing(ctx) ? NULL : recorded(ctx->sk, 0);
 
 	for (int i = 1; o && i <= WM_UDP_RING; i++)
 		if (o->at[i].backend_port_be == d->port_be && same4(o->at[i].backend_be, d->vip_be))
@@ -472,7 +476,8 @@ static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struc
 	WM_COMPILER_BARRIER();
 	WM_WRITE(c->time_ns, d->ask.now_ns);
 	connection_count(c->backend, c->stamp, 1);
-	forget_stored(ctx->sk);
+	if (!keeps_nothing(ctx))
+		forget_stored(ctx->sk);
 	return true;
 }
 

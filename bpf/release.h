@@ -2,6 +2,7 @@
 /* release.h - a socket is closed: what was remembered of its connection ends, and its entry is
  * free. */
 #pragma once
+#include "cast.h"
 #include "failed.h"
 
 /* ns without an answer after which a program that closes its socket has waited long enough to say
@@ -23,8 +24,11 @@ static __always_inline void given_up(const struct wm_connection *c)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	struct wm_connection *c = connection_of(bpf_get_socket_cookie(ctx));
+	struct wm_connection *c;
 
+	if (sock_has_no_cookie(ctx))
+		return ALLOW;
+	c = connection_of(bpf_get_socket_cookie(ctx));
 	if (c) {
 		if (give_up_ns && ctx->state == TCP_SYN_SENT && ctx->protocol == IPPROTO_TCP)
 			given_up(c);

@@ -173,6 +173,8 @@ typedef struct {
 	long long counter;
 } atomic64_t;
 
+struct bpf_local_storage;
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
@@ -189,6 +191,12 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	struct bpf_local_storage *sk_bpf_storage; /* NULL: no program keeps anything of it */
+} WM_CORE;
+
+/* What the kernel has where a program is given a struct bpf_sock_addr. */
+struct bpf_sock_addr_kern {
+	struct sock *sk;
 } WM_CORE;
 
 struct mptcp_sock {

@@ -252,6 +252,9 @@ int wm_bpf_try_iterator(const char *target);
 /** Load with a helper, by trying. */
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper);
 
+/** May a program of sockets look into the kernel's own (6.2)? */
+bool wm_bpf_has_cast(void);
+
 /* --- pins.c: the pin directory --- */
 bool wm_pins_is_bpffs(const char *path);
 /** Does @p pin_dir lie on a bpffs? @return 0, or the error with the way out. */

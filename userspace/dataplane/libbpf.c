@@ -4,6 +4,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
 
+#include <bpf/btf.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -225,4 +226,27 @@ int wm_bpf_try_helper(enum bpf_prog_type type, enum bpf_func_id helper)
 bool wm_bpf_has_helper(enum bpf_prog_type type, enum bpf_func_id helper)
 {
 	return !wm_bpf_try_helper(type, helper);
+}
+
+bool wm_bpf_has_cast(void)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_KFUNC_CALL},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_CGROUP_INET_SOCK_RELEASE);
+	struct btf *btf = btf__load_vmlinux_btf();
+	int id = btf ? btf__find_by_name_kind(btf, "bpf_cast_to_kern_ctx", BTF_KIND_FUNC) : 0;
+	int fd = -1;
+
+	btf__free(btf);
+	insns[0].imm = id;
+	if (id > 0)
+		fd = bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK, "wm_probe", "GPL", insns,
+				   WM_ARRAY_LEN(insns), &opts);
+	wm_bpf_log_reset();
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }

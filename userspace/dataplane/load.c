@@ -7,6 +7,7 @@
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
 #include "abort.skel.h"
 #include "connect.skel.h"
+#include "connect_cast.skel.h"
 #include "dns.skel.h"
 #include "drain.skel.h"
 #include "maps.skel.h"
@@ -77,7 +78,7 @@ static const struct {
 #endif
 
 struct features {
-	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows, tails;
+	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows, tails, cast;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -94,7 +95,9 @@ struct bpf_object *wm_maps_object(void)
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
-static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_index which)
+/* @p cast: programs may look into the kernel's sockets. */
+static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_index which,
+				      bool cast)
 {
 	static const struct {
 		const char *name;
@@ -114,6 +117,8 @@ static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_i
 
 	if (p && p->custom.linked && which == WM_OBJECT_CONNECT)
 		return bpf_object__open_mem(p->custom.linked, p->custom.linked_len, &opts);
+	if (cast && which == WM_OBJECT_CONNECT)
+		elf = connect_cast_bpf__elf_bytes(&size);
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
@@ -221,7 +226,7 @@ static void keep_map(const struct wm_plane *p, enum wm_object_index which, struc
 static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index which,
 				  uint32_t mask, struct features f)
 {
-	struct bpf_object *o = open_object(p, which);
+	struct bpf_object *o = open_object(p, which, f.cast);
 	static const char *const by_backend[] = {"lost", "outcomes"};
 	struct bpf_map *events, *flows, *kept, *hot, *rates, *refusals;
 
@@ -373,7 +378,7 @@ static struct bpf_object *load_either(const struct wm_plane *p, enum wm_object_i
 
 	if (!o && which <= WM_OBJECT_DNS &&
 	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup || f.flows ||
-	     f.tails))
+	     f.tails || f.cast))
 		o = load(p, which, mask, (struct features){0});
 	return o;
 }
@@ -468,6 +473,7 @@ static struct features probe(void)
 		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					    BPF_FUNC_get_current_cgroup_id),
 		.tails = true,
+		.cast = wm_bpf_has_cast(),
 	};
 
 	/* who calls is told since 5.7, by helpers that came together */
@@ -631,7 +637,7 @@ void wm_progs_load(struct wm_plane *p)
 
 static int try_object(enum wm_object_index which)
 {
-	struct bpf_object *o = open_object(NULL, which);
+	struct bpf_object *o = open_object(NULL, which, false);
 	int r = o ? bpf_object__load(o) : -ENOMEM;
 
 	bpf_object__close(o);
