@@ -47,7 +47,9 @@ struct dial {
 	__u8 proto;
 	__u8 reason; /* WM_REASON_* */
 	__u8 told;   /* enum wm_flow_verdict: what who watches is told */
+	bool fresh;  /* the socket had no cookie before */
 	__u32 set;
+	__u64 cookie; /* the socket's; of datagrams with a destination of their own: not set */
 	struct wm_ask ask;
 	struct wm_table table;
 	struct wm_choice choice;
@@ -206,7 +208,7 @@ __noinline int pick(struct dial *d)
 	wm_ask_begin(NULL, &d->table, &d->ask);
 	tiers = d->table.head.tiers;
 	for (int less = 0; less < 2; less++) {
-		wm_ask_tier(NULL, &d->table, bpf_get_prandom_u32(), &d->ask);
+		wm_ask_tier(NULL, &d->table, tiers > 1 ? bpf_get_prandom_u32() : 0, &d->ask);
 		for (__u32 k = 0; k < WM_TIERS_MAX; k++) {
 			if (k >= tiers)
 				break;
@@ -458,8 +460,7 @@ static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const str
 /** The same in `connections`. @return false: it cannot be. */
 static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struct dial *d)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-	struct wm_connection *c = connection_claim(cookie);
+	struct wm_connection *c = connection_claim(d->cookie, d->fresh);
 
 	if (!c)
 		return false;
@@ -580,7 +581,10 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		forget(ctx);
 		return ALLOW;
 	}
-	begin(ctx, d);
+	begin(ctx, d); /* which asks the clock, and that waits for all that is being read */
+	d->fresh = has_no_cookie(ctx);
+	d->cookie = bpf_get_socket_cookie(ctx);
+	connection_ahead(d->cookie);
 	if (p == WM_PICKED)
 		p = choose_any(ctx, d, v6, n);
 	if (d->choice.passed_over)

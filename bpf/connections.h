@@ -46,10 +46,21 @@ static __always_inline void connection_end(struct wm_connection *c)
 		connection_count(c->backend, c->stamp, -1);
 }
 
-/** The socket's entry, or a free one that is its from now on; NULL: all ways are others'. */
-static __always_inline struct wm_connection *connection_claim(__u64 cookie)
+/** Begin to read the line that a new entry of the socket is written to. What is waited for then is
+ * waited for beside it. */
+static __always_inline void connection_ahead(__u64 cookie)
 {
-	struct wm_connection *c = connection_of(cookie);
+	const struct wm_connection *c = connection_way(cookie, 0);
+
+	if (c)
+		(void)WM_READ(c->cookie);
+}
+
+/** The socket's entry, or a free one that is its from now on; NULL: all ways are others'.
+ * @p fresh: it has none for certain. */
+static __always_inline struct wm_connection *connection_claim(__u64 cookie, bool fresh)
+{
+	struct wm_connection *c = fresh ? NULL : connection_of(cookie);
 
 	if (c)
 		return c;

@@ -83,9 +83,16 @@ static __always_inline __u32 error_of(struct bpf_sock_ops *ctx)
 static __always_inline void begins(struct bpf_sock_ops *ctx)
 {
 	__u32 flags = ctx->bpf_sock_ops_cb_flags;
+	const struct wm_connection *c = steered(ctx);
+	const struct wm_connects *o;
 
-	if (steered(ctx))
-		bpf_sock_ops_cb_flags_set(ctx, flags | ASKED | (flags & ASKED ? THEIRS : 0));
+	if (!c)
+		return;
+	/* what is written to when it is made is on its way to the caches until then */
+	o = bpf_map_lookup_elem(&outcomes, &c->backend);
+	if (o)
+		(void)WM_READ(o->stamp);
+	bpf_sock_ops_cb_flags_set(ctx, flags | ASKED | (flags & ASKED ? THEIRS : 0));
 }
 
 /* It is made or has failed: nothing more is wanted of this socket. Who asks when it is established
