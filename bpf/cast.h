@@ -23,26 +23,22 @@ static __always_inline bool sock_has_no_cookie(struct bpf_sock *ctx)
 #endif
 }
 
-/** The same of who dials, sends, receives or asks for its peer. */
-static __always_inline bool has_no_cookie(struct bpf_sock_addr *ctx)
+#define NO_COOKIE     1 /* as above */
+#define KEEPS_NOTHING 2 /* no program keeps anything of it */
+
+/** NO_COOKIE and KEEPS_NOTHING, where they are known to hold, of who dials or sends. A global
+ * function: each time that the verifier comes to the cast it looks through all types of the kernel
+ * by their names, which takes it a millisecond. */
+__noinline int is_bare(struct bpf_sock_addr *ctx)
 {
+	int bare = 0;
 #ifdef WM_CAST
 	const struct bpf_sock_addr_kern *k = bpf_cast_to_kern_ctx(ctx);
 
-	return !k->sk->__sk_common.skc_cookie.counter;
-#else
-	return false;
+	if (!k->sk->__sk_common.skc_cookie.counter)
+		bare = NO_COOKIE;
+	if (!k->sk->sk_bpf_storage)
+		bare |= KEEPS_NOTHING;
 #endif
-}
-
-/** No program keeps anything of it. false: one may. */
-static __always_inline bool keeps_nothing(struct bpf_sock_addr *ctx)
-{
-#ifdef WM_CAST
-	const struct bpf_sock_addr_kern *k = bpf_cast_to_kern_ctx(ctx);
-
-	return !k->sk->sk_bpf_storage;
-#else
-	return false;
-#endif
+	return bare;
 }

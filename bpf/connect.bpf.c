@@ -47,7 +47,7 @@ struct dial {
 	__u8 proto;
 	__u8 reason; /* WM_REASON_* */
 	__u8 told;   /* enum wm_flow_verdict: what who watches is told */
-	bool fresh;  /* the socket had no cookie before */
+	__u8 bare;   /* what is_bare() said of the socket, before it was given a cookie */
 	__u32 set;
 	__u64 cookie; /* the socket's; of datagrams with a destination of their own: not set */
 	struct wm_ask ask;
@@ -436,12 +436,13 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
 	struct mptcp_sock *m = held_by(ctx);
 	struct wm_connection *c = NULL;
+	int bare = is_bare(ctx);
 
-	if (!has_no_cookie(ctx))
+	if (!(bare & NO_COOKIE))
 		c = connection_of(bpf_get_socket_cookie(ctx));
 	if (c)
 		connection_end(c);
-	if (!keeps_nothing(ctx))
+	if (!(bare & KEEPS_NOTHING))
 		forget_stored(ctx->sk);
 	if (m)
 		forget_stored(m);
@@ -450,7 +451,7 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 /** The same for single datagrams: an answer is from whom was asked last. */
 static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const struct dial *d)
 {
-	struct wm_socket_origin *o = keeps_nothing(ctx) ? NULL : recorded(ctx->sk, 0);
+	struct wm_socket_origin *o = is_bare(ctx) & KEEPS_NOTHING ? NULL : recorded(ctx->sk, 0);
 
 	for (int i = 1; o && i <= WM_UDP_RING; i++)
 		if (o->at[i].backend_port_be == d->port_be && same4(o->at[i].backend_be, d->vip_be))
@@ -460,7 +461,7 @@ static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, const str
 /** The same in `connections`. @return false: it cannot be. */
 static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struct dial *d)
 {
-	struct wm_connection *c = connection_claim(d->cookie, d->fresh);
+	struct wm_connection *c = connection_claim(d->cookie, d->bare & NO_COOKIE);
 
 	if (!c)
 		return false;
@@ -477,7 +478,7 @@ static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struc
 	WM_COMPILER_BARRIER();
 	WM_WRITE(c->time_ns, d->ask.now_ns);
 	connection_count(c->backend, c->stamp, 1);
-	if (!keeps_nothing(ctx))
+	if (!(d->bare & KEEPS_NOTHING))
 		forget_stored(ctx->sk);
 	return true;
 }
@@ -582,7 +583,7 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 		return ALLOW;
 	}
 	begin(ctx, d); /* which asks the clock, and that waits for all that is being read */
-	d->fresh = has_no_cookie(ctx);
+	d->bare = is_bare(ctx);
 	d->cookie = bpf_get_socket_cookie(ctx);
 	connection_ahead(d->cookie);
 	if (p == WM_PICKED)
