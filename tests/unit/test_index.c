@@ -243,7 +243,7 @@ static uint64_t values_of_rows(void)
 	char *text;
 
 	while ((i = wm_registry_next_instance(registry, &pos))) {
-		for (unsigned t = 0; t < 1 + i->tags_count + 2 * i->meta_count; t++) {
+		for (unsigned t = 0; t < 1u + i->tags_count + 2u * i->meta_count; t++) {
 			unsigned m = t - 1 - i->tags_count;
 			void *old = NULL;
 			int len = t == 0	       ? asprintf(&text, "n%s", i->service->name)
