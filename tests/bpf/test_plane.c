@@ -85,63 +85,6 @@ Test(plane, creates_and_adopts)
 	wm_plane_close(p);
 }
 
-/* MiB of this process that are the kernel's arrays. */
-static double mapped_mib(void)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	char line[512];
-	bool array = false;
-	unsigned long kb, sum = 0;
-
-	cr_assert(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%*x-%*x %*s %*s %*s %lu", &kb) == 1)
-			array = strstr(line, "bpf-map");
-		else if (array && sscanf(line, "Rss: %lu kB", &kb) == 1)
-			sum += kb;
-	}
-	fclose(f);
-	return (double)sum / 1024;
-}
-
-Test(plane, arrays_are_mapped_as_far_as_they_are_in_use)
-{
-	struct wm_plane_config c = small();
-	const struct wm_plane_ops *ops;
-	struct wm_table_memory mem;
-	struct wm_plane *p;
-
-	c.backends = 65536; /* 4 MiB each, and two more arrays */
-	p = open_ok(&c, false);
-	ops = wm_plane_ops(p);
-	wm_plane_memory_of(p, &mem);
-	cr_assert_lt(mapped_mib(), 2);
-	cr_assert_eq(mem.backends[65535].addr4_be, 0, "what is not mapped reads as zeros");
-	cr_assert_eq(ops->reach(ops->arg, WM_ARRAY_BACKENDS, 30001), 0);
-	mem.backends[30000].addr4_be = 0x0100007f;
-	mem.live[29000].picks = 3;
-	cr_assert_gt(mapped_mib(), 5);
-	cr_assert_lt(mapped_mib(), 8);
-	wm_plane_close(p);
-	/* the next run has as much as was in use, in each */
-	p = open_ok(&c, true);
-	ops = wm_plane_ops(p);
-	wm_plane_memory_of(p, &mem);
-	cr_assert_eq(mem.backends[30000].addr4_be, 0x0100007f);
-	cr_assert_eq(mem.live[29000].picks, 3);
-	mem.live[30000].picks = 4;
-	mem.targets[30000].len = 5;
-	cr_assert_lt(mapped_mib(), 8);
-	cr_assert_eq(ops->reach(ops->arg, WM_ARRAY_BACKENDS, 65536), 0);
-	mem.backends[65535].addr4_be = 1;
-	wm_plane_close(p);
-	p = open_ok(&c, true);
-	wm_plane_memory_of(p, &mem);
-	cr_assert_eq(mem.backends[65535].addr4_be, 1);
-	cr_assert_eq(mem.live[30000].picks, 4);
-	wm_plane_close(p);
-}
-
 Test(plane, another_size_moves_the_links_and_drops_the_old_pins)
 {
 	struct wm_plane_config c = small();
