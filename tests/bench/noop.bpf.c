@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* noop.bpf.c - programs that do nothing on the hooks of ours: what the kernel takes to call them, its
- * own clock around each run included where that is on. */
+/* noop.bpf.c - programs that do nothing on the hooks of ours: what the kernel takes to call them,
+ * its own clock around each run included where that is on. */
 #include <linux/bpf.h>
 /* behind the types that it uses */
 #include <bpf/bpf_helpers.h>
