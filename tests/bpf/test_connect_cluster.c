@@ -31,7 +31,9 @@ static void lead(void)
 {
 	struct wm_err e = {0};
 
-	cr_assert_eq(wm_tables_fronts_put(tables, "web", 0, fronts, fronts_count, NULL, NULL, &e),
+	cr_assert_eq(wm_tables_fronts_put(tables,
+					  &(struct wm_want_fronts){"web", 0, fronts, fronts_count},
+					  NULL, NULL, &e),
 		     0, "%s", e.text);
 }
 

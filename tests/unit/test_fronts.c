@@ -56,7 +56,8 @@ static int fronts(struct wm_tables *t, const char *service, const struct wm_want
 	struct wm_err e = {0};
 
 	told = 0;
-	return wm_tables_fronts_put(t, service, created, f, n, on_unfit, NULL, &e);
+	return wm_tables_fronts_put(t, &(struct wm_want_fronts){service, created, f, n}, on_unfit,
+				    NULL, &e);
 }
 
 #define IP 0x0a60000au /* 10.96.0.10 */

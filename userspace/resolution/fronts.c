@@ -340,25 +340,25 @@ bool wm_tables_fronts_robbed(struct wm_tables *t)
 	return robbed;
 }
 
-int wm_tables_fronts_put(struct wm_tables *t, const char *service, int64_t created,
-			 const struct wm_want_front *want, unsigned count, wm_front_unfit_fn fn,
-			 void *arg, struct wm_err *e)
+int wm_tables_fronts_put(struct wm_tables *t, const struct wm_want_fronts *want,
+			 wm_front_unfit_fn fn, void *arg, struct wm_err *e)
 {
-	struct put p = {.t = t, .want = want, .count = count, .fn = fn, .arg = arg, .e = e};
+	struct put p = {
+		.t = t, .want = want->at, .count = want->count, .fn = fn, .arg = arg, .e = e};
 	int r;
 
-	if (!count) {
-		wm_tables_fronts_del(t, service);
+	if (!want->count) {
+		wm_tables_fronts_del(t, want->service);
 		return 0;
 	}
-	p.of = fronts_of(t, service);
-	p.at = calloc(count, sizeof(struct wm_front_entry *));
+	p.of = fronts_of(t, want->service);
+	p.at = calloc(want->count, sizeof(struct wm_front_entry *));
 	if (!p.of || !p.at) {
 		free(p.at);
-		wm_tables_fronts_del(t, service);
+		wm_tables_fronts_del(t, want->service);
 		return -ENOMEM;
 	}
-	p.of->created = created;
+	p.of->created = want->created;
 	t->fronts_put++;
 	r = take_all(&p);
 	if (!r)

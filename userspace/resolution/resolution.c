@@ -361,17 +361,15 @@ static void mark_contested(struct wm_resolution *x)
 static int put_fronts(struct wm_resolution *x, struct compiled *c, int sets)
 {
 	const struct wm_service *s = c->service;
-	const struct wm_service_spec *spec;
+	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
+	struct wm_want_fronts want = {s->name, spec ? spec->created : 0, x->fronts, 0};
 	struct wm_err e = {0};
-	unsigned n = 0;
 	int r;
 
 	/* sets that came for the first time and did not fit may refuse who is up */
 	if (!sets || wm_tables_fronts(x->w.tables, s->name))
-		n = want_fronts(x, s, sets);
-	spec = wm_want_spec(&x->w, s->name);
-	r = wm_tables_fronts_put(x->w.tables, s->name, spec ? spec->created : 0, x->fronts, n,
-				 c->told ? NULL : tell_unfit, c, &e);
+		want.count = want_fronts(x, s, sets);
+	r = wm_tables_fronts_put(x->w.tables, &want, c->told ? NULL : tell_unfit, c, &e);
 	c->told = true;
 	if (wm_tables_fronts_robbed(x->w.tables))
 		mark_contested(x);

@@ -160,17 +160,22 @@ struct wm_want_front {
 	uint32_t set;	   /* of a port */
 	const char *unfit; /* why it is not taken; NULL: it is. Static */
 };
+/* All of a service. */
+struct wm_want_fronts {
+	const char *service;
+	int64_t created; /* when it was, seconds since 1970; 0: unknown, younger than all others */
+	const struct wm_want_front *at;
+	unsigned count;
+};
 /** Told of each that is not taken: @p why, another service has it. */
 typedef void (*wm_front_unfit_fn)(void *arg, const struct wm_want_front *f, const char *why);
-/** Let exactly these lead to @p service, by difference; entries of an earlier run are taken over.
- *  Of several that want an address, or a port of one, the oldest has it, of these of one age the
- *  first by name, whoever was put first; and with the port 0 the others of that address are not
- * taken either. Sets and names come before, and go behind. @param created when the service was,
- * seconds since 1970; 0: unknown, younger than all others. @p fn may be NULL. @return 0; WM_E_FULL,
+/** Let exactly these lead to their service, by difference; entries of an earlier run are taken
+ * over. Of several that want an address, or a port of one, the oldest has it, of these of one age
+ * the first by name, whoever was put first; and with the port 0 the others of that address are not
+ * taken either. Sets and names come before, and go behind. @p fn may be NULL. @return 0; WM_E_FULL,
  * -ENOMEM: then none leads to it. */
-int wm_tables_fronts_put(struct wm_tables *t, const char *service, int64_t created,
-			 const struct wm_want_front *want, unsigned count, wm_front_unfit_fn fn,
-			 void *arg, struct wm_err *e);
+int wm_tables_fronts_put(struct wm_tables *t, const struct wm_want_fronts *want,
+			 wm_front_unfit_fn fn, void *arg, struct wm_err *e);
 /** Did puts since the last call take some from services that are younger? These are contested now,
  *  and are to be put again. */
 bool wm_tables_fronts_robbed(struct wm_tables *t);
