@@ -403,16 +403,23 @@ static void load_object(struct wm_plane *p, enum wm_object_index which, struct f
 			take_program(p, o, i);
 }
 
-/* A table of an object, of @p count entries, of which the first @p used are mapped. @return NULL:
- * there is none. */
-static void *map_table(const struct wm_plane *p, enum wm_object_index which, const char *name,
-		       size_t count, size_t used, size_t each, int prot, struct wm_window *ret)
-{
-	struct bpf_object *o = p->objects[which];
-	int fd = o ? bpf_object__find_map_fd_by_name(o, name) : -1;
+/* A table of an object. */
+struct table {
+	enum wm_object_index of;
+	const char *name;
+	size_t each; /* octets of an entry */
+	int prot;
+};
 
-	if (fd >= 0 && !wm_window_open(ret, fd, count * each, prot) &&
-	    wm_window_reach(ret, used * each))
+/* @p count entries, of which the first @p used are mapped. @return NULL: there is none. */
+static void *map_table(const struct wm_plane *p, const struct table *t, size_t count, size_t used,
+		       struct wm_window *ret)
+{
+	struct bpf_object *o = p->objects[t->of];
+	int fd = o ? bpf_object__find_map_fd_by_name(o, t->name) : -1;
+
+	if (fd >= 0 && !wm_window_open(ret, fd, count * t->each, t->prot) &&
+	    wm_window_reach(ret, used * t->each))
 		wm_window_close(ret);
 	return ret->at;
 }
@@ -420,15 +427,16 @@ static void *map_table(const struct wm_plane *p, enum wm_object_index which, con
 static void map_tables(struct wm_plane *p)
 {
 	const int rw = PROT_READ | PROT_WRITE;
-	size_t sets = wm_maps_reached(p, WM_MAP_SETS);
-	size_t backends = wm_maps_reached(p, WM_MAP_BACKENDS);
+	const struct table lost = {WM_OBJECT_ABORT, "lost", sizeof(*p->lost), rw};
+	const struct table ready = {WM_OBJECT_DNS, "dns_ready_words", sizeof(*p->ready), rw};
+	const struct table refusals = {WM_OBJECT_CONNECT, "refusals", sizeof(*p->refusals),
+				       PROT_READ};
 
-	p->lost = map_table(p, WM_OBJECT_ABORT, "lost", p->c.backends, backends, sizeof(*p->lost),
-			    rw, &p->lost_window);
-	p->ready = map_table(p, WM_OBJECT_DNS, "dns_ready_words", WM_READY_WORDS, WM_READY_WORDS,
-			     sizeof(*p->ready), rw, &p->ready_window);
-	p->refusals = map_table(p, WM_OBJECT_CONNECT, "refusals", p->c.sets, sets,
-				sizeof(*p->refusals), PROT_READ, &p->refusals_window);
+	p->lost = map_table(p, &lost, p->c.backends, wm_maps_reached(p, WM_MAP_BACKENDS),
+			    &p->lost_window);
+	p->ready = map_table(p, &ready, WM_READY_WORDS, WM_READY_WORDS, &p->ready_window);
+	p->refusals = map_table(p, &refusals, p->c.sets, wm_maps_reached(p, WM_MAP_SETS),
+				&p->refusals_window);
 }
 
 int wm_progs_reach(struct wm_plane *p, unsigned array, uint32_t count)
@@ -447,8 +455,10 @@ const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
 
 const struct wm_connects *wm_plane_outcomes(struct wm_plane *p)
 {
-	return map_table(p, WM_OBJECT_PASSIVE, "outcomes", p->c.backends, p->c.backends,
-			 sizeof(struct wm_connects), PROT_READ, &p->outcomes);
+	const struct table t = {WM_OBJECT_PASSIVE, "outcomes", sizeof(struct wm_connects),
+				PROT_READ};
+
+	return map_table(p, &t, p->c.backends, p->c.backends, &p->outcomes);
 }
 
 void wm_plane_outcomes_done(struct wm_plane *p)
