@@ -228,6 +228,7 @@ static bool came_to(int fd, uint16_t port)
 	} a;
 	socklen_t len = sizeof(a);
 
+	memset(&a, 0, sizeof(a));
 	if (!port || getsockname(fd, &a.sa, &len))
 		return false;
 	return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port) == port;
