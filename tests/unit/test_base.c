@@ -264,6 +264,19 @@ Test(map, insertions_that_were_reserved_take_no_memory)
 	wm_map_free(m);
 }
 
+Test(map, an_empty_key_has_no_address)
+{
+	struct wm_map *m = wm_map_new(4);
+	void *old = NULL;
+	int value;
+
+	cr_assert_eq(wm_map_put(m, NULL, 0, &value, &old), 0);
+	cr_assert_eq(wm_map_get(m, NULL, 0), &value);
+	cr_assert_eq(wm_map_get(m, "", 0), &value);
+	cr_assert_eq(wm_map_del(m, NULL, 0), &value);
+	wm_map_free(m);
+}
+
 Test(map, refuses_above_its_maximum)
 {
 	struct wm_map *m = wm_map_new(2);

@@ -92,7 +92,7 @@ static uint32_t find_in(const struct wm_map *m, const uint32_t *table, size_t ca
 		if (((table[i] ^ h) & ~NUMBER) || table[i] == TOMB)
 			continue;
 		e = wm_entry_at(&m->entries, (table[i] & NUMBER) - 1);
-		if (e->hash == h && e->key_len == len && memcmp(e->key, key, len) == 0)
+		if (e->hash == h && e->key_len == len && (!len || memcmp(e->key, key, len) == 0))
 			return (table[i] & NUMBER) - 1;
 	}
 	return NO_ENTRY;
