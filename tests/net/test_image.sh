@@ -57,6 +57,7 @@ API_PORT=$(cat "$TMP/api.port")
 can_run
 matches "the program runs in it" "waymarkd $(cat VERSION)" "$(run_in version /usr/sbin/waymarkd --version)"
 start_pod one
+until_ok 30 curl -sf -o "$TMP/ready" $API/v1/waymark/ready # the first list of its cluster is waited for
 check "it is ready" 200 "$(code $API/v1/waymark/ready)"
 pid=$("${CRUN[@]}" state one | jq .pid)
 # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF: capabilities(7)
