@@ -13,6 +13,20 @@ __noinline int dns_plain_kind(struct work *w)
 	return 0;
 }
 
+/** Which of our domains the question's name is of, and where that begins. @return false: of none.
+ */
+static __always_inline bool find_domain(struct work *w)
+{
+	w->zone = 0;
+	if (!dns_ends_with(w, 0)) {
+		w->zone = 1;
+		if (!dns_ends_with(w, 1))
+			return false;
+	}
+	w->domain_at = w->query.name_len - deny_zones[w->zone & 1].len;
+	return true;
+}
+
 /** What the question's name is. @return 0: another form. */
 __noinline int dns_plain_form(struct work *w)
 {
@@ -20,14 +34,9 @@ __noinline int dns_plain_form(struct work *w)
 
 	if (!w)
 		return 0;
-	w->zone = 0;
-	if (!dns_ends_with(w, 0)) {
-		w->zone = 1;
-		if (!dns_ends_with(w, 1))
-			return 0;
-	}
+	if (!find_domain(w))
+		return 0;
 	zone = &deny_zones[w->zone & 1];
-	w->domain_at = w->query.name_len - zone->len;
 	if (!wm_plain_is_below(w->query.name_len, &w->labels, zone->len, zone->labels))
 		return 0;
 	dns_plain_kind(w);

@@ -199,14 +199,7 @@ __noinline int dns_srv_is_plain(struct work *w)
 {
 	if (!w || w->question.octets[1] == '_')
 		return 0;
-	w->zone = 0;
-	if (!dns_ends_with(w, 0)) {
-		w->zone = 1;
-		if (!dns_ends_with(w, 1))
-			return 0;
-	}
-	w->domain_at = w->query.name_len - deny_zones[w->zone & 1].len;
-	return dns_read_name(w) == 0;
+	return find_domain(w) && dns_read_name(w) == 0;
 }
 
 static __always_inline int srv_build(const struct wm_config *c, struct work *w, int *ret_tail)
