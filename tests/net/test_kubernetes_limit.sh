@@ -7,10 +7,7 @@
 # shellcheck source=tests/net/kube.sh
 . tests/net/kube.sh
 
-start_cluster
-kubeconfig
-namespace kube-system 11111111-1111-4111-8111-111111111111
-node n1 127.0.0.1 a
+small_cluster
 PORTS='"ports": [{"name": "http", "port": 80}, {"name": "metrics", "port": 9100}]'
 BOTH='{"name": "http", "port": 8080}, {"name": "metrics", "port": 9101}'
 of() { # name, nth: two endpoints of two ports

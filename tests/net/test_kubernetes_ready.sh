@@ -6,10 +6,7 @@
 # shellcheck source=tests/net/kube.sh
 . tests/net/kube.sh
 
-start_cluster
-kubeconfig
-namespace kube-system 11111111-1111-4111-8111-111111111111
-node n1 127.0.0.1 a
+small_cluster
 service web '"clusterIP": "10.96.0.10", "ports": [{"name": "http", "port": 80}]'
 stop_cluster
 start_agent --set kernel.enabled=false --set source.kubernetes_enabled=true --set "source.kubernetes_kubeconfig=$TMP/kubeconfig" \
