@@ -49,8 +49,8 @@ slice() { # name, service, ports, endpoint...
 		\"labels\": {\"kubernetes.io/service-name\": \"$service\"}}, \"addressType\": \"IPv4\", \"ports\": [$ports],
 		\"endpoints\": [$all]}"
 }
-small_cluster() { # one that is up, of a node n1
-	start_cluster
+small_cluster() { # as start_cluster: one of a node n1
+	start_cluster "$@"
 	kubeconfig
 	namespace kube-system 11111111-1111-4111-8111-111111111111
 	node n1 127.0.0.1 a
