@@ -434,6 +434,7 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 	set_log_level(a->settings.log_level);
 	wm_keep_set_interval(a->keep, a->settings.store_keep_interval_ms);
 	wm_truth_set_interval(a->truth, a->settings.kernel_truth_interval_ms);
+	wm_truth_set_permille(a->truth, (unsigned)a->settings.kernel_truth_permille);
 	wm_dns_settings_take(&a->settings, a->dns, a->plane);
 	wm_dns_settings_records(a->dns, wm_tables_memory(a->tables)->config, fixed);
 	__atomic_store_n(&wm_tables_memory(a->tables)->config->stale_after_ns,
@@ -781,7 +782,8 @@ static int start_truth(struct wm_agent *a, struct wm_err *e)
 				    .tables = a->tables,
 				    .resolution = a->resolution,
 				    .plane = a->plane,
-				    .interval_ms = a->settings.kernel_truth_interval_ms};
+				    .interval_ms = a->settings.kernel_truth_interval_ms,
+				    .permille = (unsigned)a->settings.kernel_truth_permille};
 
 	a->truth = wm_truth_new(&c);
 	return a->truth ? 0 : wm_err_set(e, -ENOMEM, "out of memory: truth");

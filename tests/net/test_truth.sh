@@ -137,7 +137,7 @@ stop_agent
 
 # --- by itself
 : >"$TMP/agent.log"
-start_agent --set kernel.truth_interval=50ms
+start_agent --set kernel.truth_interval=50ms --set kernel.truth_permille=100
 until_ok 20 sh -c "[ \"\$(curl -s '$API/v1/agent/metrics?format=prometheus' | awk '\$1 == \"waymark_truth_looks_total\" {print \$2}')\" -ge 1 ]"
 check "nothing is wrong" "0 0 0 0 0" "$(for k in not_listening unregistered deregistered tables programs; do metric "truth_$k"; done | paste -sd' ')"
 kill -9 "${BACKENDS[0]}"
@@ -150,4 +150,17 @@ check "logged once, however often it was looked for" 1 "$(grep -c 'event=truth.d
 backend one 127.0.0.2 8080
 until_ok 20 grep -q 'truth.agrees.*instance one of web' "$TMP/agent.log" || fail "that it ended is not logged"
 check "the metric, too" 0 "$(metric truth_not_listening)"
+stop_agent
+
+# --- by itself, of little of a processor: who asks does not wait for it
+start_agent --set kernel.truth_interval=1ms --set kernel.truth_permille=20
+until_ok 60 sh -c "[ \"\$(curl -s '$API/v1/agent/metrics?format=prometheus' | awk '\$1 == \"waymark_truth_looks_total\" {print \$2}')\" -ge 1 ]"
+paced() { # one scrape
+	api "$API/v1/agent/metrics?format=prometheus" | awk '$1 == "waymark_truth_took_us" {took = $2} $1 == "waymark_truth_lasted_ms" {lasted = $2}
+		END {exit !(took > 0 && lasted * 1000 * 20 >= took * (1000 - 20))}'
+}
+paced || fail "a look is not stretched: $(metric truth_took_us) us of processor in $(metric truth_lasted_ms) ms"
+given_up() { truth >/dev/null && [ "$(metric truth_given_up_total)" -ge 1 ]; }
+until_ok 20 given_up || fail "no look was given up for one that was asked for"
+agrees "asked for meanwhile"
 done_testing

@@ -343,7 +343,11 @@ static void collect_truth(struct metrics *m, const struct wm_truth_report *r)
 #undef X
 	GAUGE("truth_unseen", r->unseen_count, "things that the last look could not look at");
 	GAUGE("truth_took_us", r->took_ns / 1000, "microseconds of processor of the last look");
+	GAUGE("truth_lasted_ms", r->lasted_ms,
+	      "milliseconds that the last look lasted, with its pauses");
 	COUNTER("truth_looks", r->looks, "looks whether registry, tables and kernel agree");
+	COUNTER("truth_given_up", r->given_up,
+		"looks that were given up, as somebody asked for one");
 }
 
 static void collect(struct metrics *m, const struct wm_api *a)

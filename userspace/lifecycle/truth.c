@@ -16,7 +16,6 @@
 
 #define STEP_NS	       1000000ull /* of processor a step */
 #define PAUSE_ASKED_MS 1	  /* between steps, while somebody waits */
-#define PAUSE_MS       10	  /* else: a tenth of a processor at most */
 
 struct list {
 	struct wm_truth_found *all[WM_TRUTH_FOUND_MAX];
@@ -32,9 +31,11 @@ struct wm_truth {
 	struct wm_truth_config c;
 	struct wm_timer *due, *step;
 	bool looking;
+	bool asked;		    /* for somebody */
+	bool over;		    /* the pass, but for the pause behind its last step */
 	bool again;		    /* the second pass of a look */
 	struct wm_truth_pass *pass; /* NULL: between passes, or without memory for one */
-	uint64_t spent_ns;
+	uint64_t spent_ns, began_ms;
 	struct list now, first, told; /* of this pass, the one before it, the report */
 	struct wm_truth_report report, next;
 	struct asker askers[WM_TRUTH_ASKERS_MAX];
@@ -180,8 +181,10 @@ static void publish(struct wm_truth *t)
 	t->now = (struct list){0};
 	clear(&t->first);
 	t->next.looks = t->report.looks + 1;
+	t->next.given_up = t->report.given_up;
 	t->next.at_ms = wm_clock_ms();
 	t->next.took_ns = t->spent_ns;
+	t->next.lasted_ms = t->next.at_ms - t->began_ms;
 	memcpy(t->next.counts, t->told.counts, sizeof(t->next.counts));
 	t->next.found = (const struct wm_truth_found *const *)t->told.all;
 	t->next.found_count = t->told.count;
@@ -205,9 +208,22 @@ static void begin_look(struct wm_truth *t)
 	for (unsigned i = 0; i < t->askers_count; i++)
 		t->askers[i].looked_for = true;
 	t->looking = true;
+	t->asked = t->askers_count;
 	t->again = false;
 	t->spent_ns = 0;
+	t->began_ms = wm_clock_ms();
 	begin_pass(t);
+}
+
+static void give_up(struct wm_truth *t)
+{
+	wm_timer_disarm(t->step);
+	wm_truth_pass_free(t->pass);
+	t->pass = NULL;
+	clear(&t->now);
+	clear(&t->first);
+	t->looking = t->over = false;
+	t->report.given_up++;
 }
 
 static bool all_known(const struct wm_truth *t)
@@ -240,21 +256,32 @@ static void end_pass(struct wm_truth *t)
 		wm_timer_arm(t->due, t->c.interval_ms);
 }
 
+/* Behind a step of @p spent_ns: what is left of the time of which that is the share. */
+static uint64_t pause_ms(const struct wm_truth *t, uint64_t spent_ns)
+{
+	if (t->asked)
+		return PAUSE_ASKED_MS;
+	return spent_ns * (1000 - t->c.permille) / t->c.permille / WM_NS_PER_MS + 1;
+}
+
 static void on_step(void *arg)
 {
 	struct wm_truth *t = arg;
 	uint64_t began = wm_clock_ns(), now = began;
-	bool more = t->pass;
+	bool more = t->pass && !t->over;
 
 	while (more && now - began < STEP_NS) {
 		more = wm_truth_pass_step(t->pass);
 		now = wm_clock_ns();
 	}
 	t->spent_ns += now - began;
-	if (more)
-		wm_timer_arm(t->step, t->askers_count ? PAUSE_ASKED_MS : PAUSE_MS);
-	else
-		end_pass(t);
+	if (more || (!t->over && !t->asked)) {
+		t->over = !more;
+		wm_timer_arm(t->step, pause_ms(t, now - began));
+		return;
+	}
+	t->over = false;
+	end_pass(t);
 }
 
 static void on_due(void *arg)
@@ -271,6 +298,8 @@ int wm_truth_look(struct wm_truth *t, void (*done)(void *arg, const struct wm_tr
 	if (t->askers_count == WM_TRUTH_ASKERS_MAX)
 		return WM_E_BUSY;
 	t->askers[t->askers_count++] = (struct asker){.done = done, .arg = arg};
+	if (t->looking && !t->asked)
+		give_up(t);
 	if (!t->looking)
 		wm_timer_arm(t->due, 0);
 	return 0;
@@ -289,6 +318,11 @@ void wm_truth_set_interval(struct wm_truth *t, uint64_t interval_ms)
 	wm_timer_disarm(t->due);
 	if (interval_ms)
 		wm_timer_arm(t->due, interval_ms);
+}
+
+void wm_truth_set_permille(struct wm_truth *t, unsigned permille)
+{
+	t->c.permille = permille;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

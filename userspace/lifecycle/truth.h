@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* truth.h - do registry, tables and kernel say the same? A look is a pass over all of them in steps
- * of a millisecond, with pauses between them. What a pass finds and was not known is looked for
+ * of a millisecond, with pauses between them: by itself the agent spends a given share of a
+ * processor, however long that makes a look. What a pass finds and was not known is looked for
  * once more: only what two passes found counts, as things change meanwhile. It is proposed and
  * logged what to do; nothing is done. Threading: loop thread only. */
 #pragma once
@@ -38,9 +39,11 @@ struct wm_truth_found {
 	uint64_t cookie; /* DEREGISTERED: of the socket */
 };
 struct wm_truth_report {
-	uint64_t looks;	  /* so far; 0: nothing is known yet */
-	uint64_t at_ms;	  /* when this one ended, on the monotonic clock */
-	uint64_t took_ns; /* of processor, all steps together */
+	uint64_t looks;	    /* so far; 0: nothing is known yet */
+	uint64_t given_up;  /* that somebody's look was begun instead of */
+	uint64_t at_ms;	    /* when this one ended, on the monotonic clock */
+	uint64_t took_ns;   /* of processor, all steps together */
+	uint64_t lasted_ms; /* from its beginning, with all pauses */
 	unsigned counts[WM_TRUTH_KIND_COUNT];
 	const struct wm_truth_found *const *found;
 	unsigned found_count, left_out;
@@ -54,14 +57,16 @@ struct wm_truth_config { /* all borrowed */
 	struct wm_tables *tables;
 	struct wm_resolution *resolution;
 	struct wm_plane *plane; /* NULL: there is none */
-	uint64_t interval_ms;	/* 0: only when asked */
+	uint64_t interval_ms;	/* from the end of a look to the next; 0: only when asked */
+	unsigned permille;	/* 1 to 1000 of a processor, of looks that nobody asked for */
 };
 struct wm_truth *wm_truth_new(const struct wm_truth_config *c); /* NULL: no memory */
 /** Who still waits is told with NULL. NULL ok. */
 void wm_truth_free(struct wm_truth *t);
 void wm_truth_set_interval(struct wm_truth *t, uint64_t interval_ms);
-/** Look now, and tell @p done once: never before this returns. @return 0, WM_E_BUSY: too many wait,
- *  -ENOMEM. */
+void wm_truth_set_permille(struct wm_truth *t, unsigned permille);
+/** Look now, a millisecond of two, and tell @p done once: never before this returns. A look that
+ *  nobody asked for is given up for it. @return 0, WM_E_BUSY: too many wait. */
 int wm_truth_look(struct wm_truth *t, void (*done)(void *arg, const struct wm_truth_report *r),
 		  void *arg);
 /** Of the last look. Borrowed, until the loop's next turn. */
