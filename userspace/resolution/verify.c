@@ -24,15 +24,19 @@ struct verify {
 	const char *of; /* service, subset, port; NULL: all entries */
 };
 
-static void part_text(const struct wm_want_set *w, char *out, size_t cap)
+/* @return @p out, or the service as it is: of most there are no parts. */
+static const char *part_text(const struct wm_want_set *w, char *out, size_t cap)
 {
 	bool all = !w->label || !*w->label;
 	char port[sizeof(":65535/udp")] = "";
 
+	if (all && !w->port)
+		return w->service;
 	if (w->port)
 		snprintf(port, sizeof(port), ":%u%s", w->port,
 			 w->proto == IPPROTO_UDP ? "/udp" : "");
 	snprintf(out, cap, "%s%s%s%s", all ? "" : w->label, all ? "" : ".", w->service, port);
+	return out;
 }
 
 __attribute__((format(printf, 3, 4))) static void differ(const struct verify *v, const char *map,
@@ -75,19 +79,13 @@ static const char *state_text(uint32_t state)
 	return state < WM_ARRAY_LEN(names) ? names[state] : "in no state that there is";
 }
 
-/* @return whether it stands where it is wanted. */
-static bool check_backend(const struct verify *v, uint32_t index, const struct wm_want_backend *b)
+static void tell_backend(const struct verify *v, uint32_t index, uint32_t word,
+			 const struct wm_want_backend *b)
 {
 	const struct wm_backend *have = &v->t->mem.backends[index];
 	char place[INET6_ADDRSTRLEN + 10];
-	uint32_t word;
 
 	place_text(b->addr4_be, b->addr6, b->port, place, sizeof(place));
-	if (index == WM_NO_BACKEND) {
-		differ(v, "backends", "%s: %s is in no entry", v->of, place);
-		return false;
-	}
-	word = __atomic_load_n(&have->state, __ATOMIC_ACQUIRE);
 	if (stored(word) != b->state)
 		differ(v, "backends", "%s: %s is %s, and should be %s", v->of, place,
 		       state_text(stored(word)), state_text(b->state));
@@ -97,6 +95,24 @@ static bool check_backend(const struct verify *v, uint32_t index, const struct w
 	if (v->t->mem.live && v->t->mem.live[index].stamp != word >> 16)
 		differ(v, "backend_live", "%s: what is counted of %s is another occupant's", v->of,
 		       place);
+}
+
+/* @return whether it stands where it is wanted. */
+static bool check_backend(const struct verify *v, uint32_t index, const struct wm_want_backend *b)
+{
+	const struct wm_backend *have = &v->t->mem.backends[index];
+	char place[INET6_ADDRSTRLEN + 10];
+	uint32_t word;
+
+	if (index == WM_NO_BACKEND) {
+		place_text(b->addr4_be, b->addr6, b->port, place, sizeof(place));
+		differ(v, "backends", "%s: %s is in no entry", v->of, place);
+		return false;
+	}
+	word = __atomic_load_n(&have->state, __ATOMIC_ACQUIRE);
+	if (stored(word) != b->state || have->weight != (uint16_t)b->weight ||
+	    (v->t->mem.live && v->t->mem.live[index].stamp != word >> 16))
+		tell_backend(v, index, word, b);
 	return true;
 }
 
@@ -189,7 +205,8 @@ static void check_cuts(const struct verify *v, const struct wm_svc *s, const str
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg)
 {
-	char of[PART_MAX];
+	char part[PART_MAX];
+	const char *of = part_text(w, part, sizeof(part));
 	const struct verify v = {t, fn, arg, of};
 	const struct wm_svc *s = wm_svc_find(t, w->service, w->label, w->port, w->proto);
 	uint32_t n = w->backends_count;
@@ -197,7 +214,6 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 	int64_t slots;
 	int r;
 
-	part_text(w, of, sizeof(of));
 	if (!s) {
 		differ(&v, "sets", "%s: has no entry", of);
 		return 0;
@@ -247,11 +263,13 @@ void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
 			continue;
 		}
 		wm_front_key(&want[i], &k);
-		front_text(&k, text, sizeof(text));
 		f = wm_map_get(t->fronts, &k, sizeof(k));
+		if (f && (!want[i].port || f->v.set == want[i].set))
+			continue;
+		front_text(&k, text, sizeof(text));
 		if (!f)
 			differ(&v, "frontends", "%s: %s does not lead to it", service, text);
-		else if (want[i].port && f->v.set != want[i].set)
+		else
 			differ(&v, "frontends", "%s: %s leads to entry %u, and should to %u",
 			       service, text, f->v.set, want[i].set);
 	}
@@ -271,6 +289,12 @@ static void dotted(const uint8_t *wire, size_t len, char *out, size_t cap)
 	out[at ? at - 1 : 0] = '\0';
 }
 
+static bool says_name(const struct wm_name_entry *n, const struct wm_name *have)
+{
+	return !have->seal && memcmp(have, &n->v, offsetof(struct wm_name, seal)) == 0 &&
+	       memcmp(have->name, n->v.name, n->v.len) == 0;
+}
+
 static void check_name(const struct verify *v, const struct wm_name_entry *n)
 {
 	const struct wm_plane_ops *ops = v->t->ops;
@@ -280,13 +304,16 @@ static void check_name(const struct verify *v, const struct wm_name_entry *n)
 
 	if (!n->claimed || wm_map_get(v->t->hashes, &n->key, sizeof(n->key)) != n)
 		return; /* another name has its hash: userspace answers */
-	dotted(n->v.name, n->v.len, text, sizeof(text));
 	r = n->kernel ? ops->name_get(ops->arg, &n->key, &have) : -ENOENT;
-	if (r)
-		differ(v, "names", "%s is not there", text);
-	else if (have.seal || memcmp(&have, &n->v, offsetof(struct wm_name, seal)) != 0 ||
-		 memcmp(have.name, n->v.name, n->v.len) != 0)
-		differ(v, "names", "%s says other than the registry", text);
+	if (!r && says_name(n, &have))
+		return;
+	dotted(n->v.name, n->v.len, text, sizeof(text));
+	differ(v, "names", "%s %s", text, r ? "is not there" : "says other than the registry");
+}
+
+static bool says_front(const struct wm_front_entry *f, const struct wm_frontend *have)
+{
+	return !have->seal && have->set == f->v.set && have->flags == f->v.flags;
 }
 
 static void check_front(const struct verify *v, const struct wm_front_entry *f)
@@ -298,12 +325,11 @@ static void check_front(const struct verify *v, const struct wm_front_entry *f)
 
 	if (!f->claimed)
 		return;
-	front_text(&f->key, text, sizeof(text));
 	r = f->kernel ? ops->frontend_get(ops->arg, &f->key, &have) : -ENOENT;
-	if (r)
-		differ(v, "frontends", "%s is not there", text);
-	else if (have.seal || have.set != f->v.set || have.flags != f->v.flags)
-		differ(v, "frontends", "%s says other than the registry", text);
+	if (!r && says_front(f, &have))
+		return;
+	front_text(&f->key, text, sizeof(text));
+	differ(v, "frontends", "%s %s", text, r ? "is not there" : "says other than the registry");
 }
 
 static bool next_name(const struct verify *v, struct wm_verify_walk *w)
@@ -352,9 +378,10 @@ static bool next_kernel_front(const struct verify *v, struct wm_verify_walk *w)
 	if (!ops || w->at > v->t->mem.frontends_cap || ops->frontend_next(ops->arg, !w->at, &k, &f))
 		return false;
 	w->at++;
+	if (wm_map_get(v->t->fronts, &k, sizeof(k)))
+		return true;
 	front_text(&k, text, sizeof(text));
-	if (!wm_map_get(v->t->fronts, &k, sizeof(k)))
-		differ(v, "frontends", "%s is there, and no service has it", text);
+	differ(v, "frontends", "%s is there, and no service has it", text);
 	return true;
 }
 
