@@ -432,6 +432,7 @@ void wm_truth_pass_free(struct wm_truth_pass *p)
 		free(p->listeners[i].service);
 	wm_sockets_close(p->reader);
 	wm_stray_done(&p->strays);
+	wm_tables_verify_done(p->c.tables, &p->walk);
 	wm_map_free(p->places);
 	free(p->listeners);
 	free(p->suspects);

@@ -31,14 +31,16 @@ struct wm_ref {
  * the name is: `v` ends with it. */
 struct wm_name_entry {
 	struct wm_name_key key;
-	bool kernel;  /* the kernel's map holds exactly this */
-	bool claimed; /* some service of this run wants it */
+	bool kernel;	   /* the kernel's map holds exactly this */
+	bool claimed;	   /* some service of this run wants it */
+	uint16_t verified; /* number of the last walk that found it in the kernel as it is here */
 	struct wm_name v;
 };
 struct wm_front_entry {
 	struct wm_frontend_key key;
 	struct wm_frontend v;
 	bool kernel, claimed;
+	uint16_t verified;	 /* as of names */
 	struct wm_fronts *owner; /* NULL: a virtual address, or shared */
 	uint32_t sharers;	 /* services that have a port of the address; 0: it is not shared */
 	uint32_t put;		 /* number of the last put that wanted it */
@@ -135,6 +137,7 @@ struct wm_tables {
 	struct wm_range_pool *slots;
 	LIST_HEAD(, wm_cuts) uncut;
 	uint32_t generation; /* of the newest publication of any set */
+	uint16_t verifies;   /* walks that compare it with the kernel's */
 	struct wm_tables_stats stats;
 	/* scratch of a put, kept between puts */
 	struct wm_ref *refs_new;

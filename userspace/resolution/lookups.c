@@ -104,6 +104,7 @@ static struct wm_name_entry *name_new(const struct wm_name_key *k, const struct 
 		return NULL;
 	n->key = *k;
 	n->kernel = n->claimed = false;
+	n->verified = 0;
 	memcpy(&n->v, v, offsetof(struct wm_name, name) + v->len);
 	return n;
 }

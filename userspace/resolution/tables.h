@@ -37,8 +37,8 @@ struct wm_plane_ops {
 	/* Read one back, -ENOENT: it is not there. */
 	int (*name_get)(void *arg, const struct wm_name_key *k, struct wm_name *v);
 	int (*frontend_get)(void *arg, const struct wm_frontend_key *k, struct wm_frontend *v);
-	/* Until it is off again the walks read many entries at a time, which nobody but who walks
-	 * changes meanwhile. NULL: they do not. */
+	/* Until it is off again the walks read many entries at a time: what is told of one may be
+	 * what it was when they were read. NULL: they do not. */
 	void (*ahead)(void *arg, bool on);
 	/* Let @p count entries of an array be there to be written, those parallel to it too; what
 	 * lies behind reads as zeros. NULL: all are. */

@@ -332,57 +332,75 @@ static void check_front(const struct verify *v, const struct wm_front_entry *f)
 	differ(v, "frontends", "%s %s", text, r ? "is not there" : "says other than the registry");
 }
 
-static bool next_name(const struct verify *v, struct wm_verify_walk *w)
-{
-	const struct wm_name_entry *n = v->t->ops ? wm_map_next(v->t->names, &w->at) : NULL;
-
-	if (n)
-		check_name(v, n);
-	return n;
-}
-
-static bool next_front(const struct verify *v, struct wm_verify_walk *w)
-{
-	const struct wm_front_entry *f = v->t->ops ? wm_map_next(v->t->fronts, &w->at) : NULL;
-
-	if (f)
-		check_front(v, f);
-	return f;
-}
-
-/* One that is deleted while it is stood on begins the kernel's walk anew: it ends by the count. */
+/* --- the kernel's, then ours ---------------------------------------------------------------------
+ * The kernel's entries are read many a call; one that says what ours says is marked so. What seems
+ * to differ is read once more by itself, as who reads ahead reads what was. */
+/* One that is deleted while it is stood on begins the kernel's walk anew, where that goes one by
+ * one: it ends by the count. */
 static bool next_kernel_name(const struct verify *v, struct wm_verify_walk *w)
 {
 	const struct wm_plane_ops *ops = v->t->ops;
 	char text[WM_DNS_NAME_MAX + 1];
+	struct wm_name_entry *ours;
 	struct wm_name_key k;
 	struct wm_name n;
 
 	if (!ops || w->at > v->t->mem.names_cap || ops->name_next(ops->arg, !w->at, &k, &n))
 		return false;
 	w->at++;
-	if (wm_map_get(v->t->hashes, &k, sizeof(k)))
+	ours = wm_map_get(v->t->hashes, &k, sizeof(k));
+	if (ours) {
+		if (ours->kernel && says_name(ours, &n))
+			ours->verified = w->number;
+		return true;
+	}
+	if (ops->name_get(ops->arg, &k, &n))
 		return true;
 	dotted(n.name, n.len < WM_DNS_NAME_MAX ? n.len : WM_DNS_NAME_MAX, text, sizeof(text));
 	differ(v, "names", "%s is there, and no service has it", text);
 	return true;
 }
 
+static bool next_name(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_name_entry *n = v->t->ops ? wm_map_next(v->t->names, &w->at) : NULL;
+
+	if (n && n->verified != w->number)
+		check_name(v, n);
+	return n;
+}
+
 static bool next_kernel_front(const struct verify *v, struct wm_verify_walk *w)
 {
 	const struct wm_plane_ops *ops = v->t->ops;
 	char text[INET6_ADDRSTRLEN + 10];
+	struct wm_front_entry *ours;
 	struct wm_frontend_key k;
 	struct wm_frontend f;
 
 	if (!ops || w->at > v->t->mem.frontends_cap || ops->frontend_next(ops->arg, !w->at, &k, &f))
 		return false;
 	w->at++;
-	if (wm_map_get(v->t->fronts, &k, sizeof(k)))
+	ours = wm_map_get(v->t->fronts, &k, sizeof(k));
+	if (ours) {
+		if (ours->kernel && says_front(ours, &f))
+			ours->verified = w->number;
+		return true;
+	}
+	if (ops->frontend_get(ops->arg, &k, &f))
 		return true;
 	front_text(&k, text, sizeof(text));
 	differ(v, "frontends", "%s is there, and no service has it", text);
 	return true;
+}
+
+static bool next_front(const struct verify *v, struct wm_verify_walk *w)
+{
+	const struct wm_front_entry *f = v->t->ops ? wm_map_next(v->t->fronts, &w->at) : NULL;
+
+	if (f && f->verified != w->number)
+		check_front(v, f);
+	return f;
 }
 
 static bool next_backend(const struct verify *v, struct wm_verify_walk *w)
@@ -412,17 +430,40 @@ static bool next_set(const struct verify *v, struct wm_verify_walk *w)
 	return true;
 }
 
+static void begin(struct wm_tables *t, struct wm_verify_walk *w)
+{
+	if (w->number)
+		return;
+	t->verifies += t->verifies == UINT16_MAX ? 2 : 1; /* 0: never */
+	w->number = t->verifies;
+	if (t->ops && t->ops->ahead)
+		t->ops->ahead(t->ops->arg, true);
+}
+
+void wm_tables_verify_done(struct wm_tables *t, struct wm_verify_walk *w)
+{
+	if (w->number && t->ops && t->ops->ahead)
+		t->ops->ahead(t->ops->arg, false);
+	*w = (struct wm_verify_walk){0};
+}
+
 bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
 			   wm_difference_fn fn, void *arg)
 {
 	static bool (*const phases[])(const struct verify *v, struct wm_verify_walk *w) = {
-		next_name, next_front, next_kernel_name, next_kernel_front, next_backend, next_set};
+		next_kernel_name, next_name, next_kernel_front, next_front, next_backend, next_set};
 	const struct verify v = {t, fn, arg, NULL};
 
+	begin(t, w);
 	while (count && w->phase < WM_ARRAY_LEN(phases)) {
 		count--;
-		if (!phases[w->phase](&v, w))
-			*w = (struct wm_verify_walk){.phase = w->phase + 1};
+		if (phases[w->phase](&v, w))
+			continue;
+		w->phase++;
+		w->at = 0;
 	}
-	return w->phase < WM_ARRAY_LEN(phases);
+	if (w->phase < WM_ARRAY_LEN(phases))
+		return true;
+	wm_tables_verify_done(t, w);
+	return false;
 }

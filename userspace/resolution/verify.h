@@ -23,9 +23,13 @@ void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
 struct wm_verify_walk {
 	unsigned phase;
 	size_t at;
+	uint16_t number; /* of the walk; 0: it has not begun */
 };
 /** Compare the next @p count entries: names and frontends in both directions, and what is in use in
- *  `backends` and `sets` while no service has it. What changes meanwhile may be left out.
- *  @return false at the end. */
+ *  `backends` and `sets` while no service has it. What changes meanwhile may be left out. One walk
+ *  at a time, as the kernel's entries are read ahead. Cost: of a name or frontend that is as it
+ *  should be one look-up. @return false at the end; then it is done with. */
 bool wm_tables_verify_rest(struct wm_tables *t, struct wm_verify_walk *w, unsigned count,
 			   wm_difference_fn fn, void *arg);
+/** Give up a walk. */
+void wm_tables_verify_done(struct wm_tables *t, struct wm_verify_walk *w);
