@@ -19,7 +19,7 @@
 
 #define SOCKETS_MAX	 65536 /* listening sockets that are held against the registry */
 #define SUSPECTS_MAX	 1024  /* connections of which one has to know whether they are to nobody */
-#define CONNECTIONS_STEP 1024  /* entries a step: 64 KiB */
+#define CONNECTIONS_STEP 16384 /* entries a step: 1 MiB, as each step maps all of them */
 #define INSTANCES_STEP	 16
 #define ENTRIES_STEP	 32
 #define STRAYS_STEP	 8
