@@ -13,7 +13,7 @@
 #include <sys/queue.h>
 
 #define ASKED	       4096	  /* places for names without records that were asked for: 32 KiB */
-#define LOOK_MS	       100	  /* between two looks whether something has changed */
+#define LOOK_MS	       100	  /* from a change to the look what it has changed */
 #define GO_ON_MS       10	  /* between two turns of a look */
 #define LOOKS_MAX      1024	  /* answers that are looked at in a turn: some 20 us */
 #define FORESEEN_SHARE 2	  /* of what is given before anybody asks: the rest are records */
@@ -40,6 +40,7 @@ struct wm_ready_level {
 	TAILQ_HEAD(, name) list;
 	TAILQ_HEAD(, name) room; /* who makes some, the next first */
 	struct wm_timer *look;
+	bool waits;	       /* for it; else nothing has changed since the last look */
 	unsigned foreseen;     /* of the names */
 	bool anew;	       /* some are not made yet */
 	uint64_t seen;	       /* changes before the look that ended last */
@@ -55,12 +56,21 @@ uint16_t wm_ready_source(const void *data, size_t len)
 	return (uint16_t)(WM_READY_FIRST + wm_hash(data, len) % (WM_READY_WORDS - WM_READY_FIRST));
 }
 
+/* What changes until then is looked at as well. */
+static void look_soon(struct wm_ready_level *l)
+{
+	if (!l->waits)
+		wm_timer_arm(l->look, LOOK_MS);
+	l->waits = true;
+}
+
 void wm_ready_changed(struct wm_ready_level *l, uint16_t source)
 {
 	if (!l)
 		return;
 	(void)__atomic_fetch_add(&l->k.words[source], 1, __ATOMIC_SEQ_CST);
 	l->counters[WM_READY_C_CHANGES]++;
+	look_soon(l);
 }
 
 bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type,
@@ -149,6 +159,7 @@ void wm_ready_foresee(struct wm_ready_level *l, const uint8_t *folded, size_t le
 	TAILQ_REMOVE(&l->room, n, in_room);
 	n->foreseen = l->anew = true;
 	l->foreseen++;
+	look_soon(l);
 }
 
 /* Those that are not as they were are made anew. @return false: not all were looked at. */
@@ -179,20 +190,21 @@ static bool look_at_some(struct wm_ready_level *l)
 static void on_look(void *arg)
 {
 	struct wm_ready_level *l = arg;
-	bool done = true;
 
+	l->waits = false;
 	if (!l->left && (l->anew || l->counters[WM_READY_C_CHANGES] != l->seen)) {
 		l->anew = false;
 		l->looking = l->counters[WM_READY_C_CHANGES];
 		l->left = wm_map_len(l->names);
 	}
-	if (l->left)
-		done = look_at_some(l);
-	else
-		l->looking = l->counters[WM_READY_C_CHANGES];
-	if (done)
-		l->seen = l->looking;
-	wm_timer_arm(l->look, done ? LOOK_MS : GO_ON_MS);
+	if (l->left && !look_at_some(l)) {
+		l->waits = true;
+		wm_timer_arm(l->look, GO_ON_MS);
+		return;
+	}
+	l->seen = l->looking;
+	if (l->anew || l->counters[WM_READY_C_CHANGES] != l->seen)
+		look_soon(l);
 }
 
 int wm_ready_keep(struct wm_ready_level *l, const struct wm_ready_made *m)
@@ -243,7 +255,6 @@ struct wm_ready_level *wm_ready_new(struct wm_loop *l, const struct wm_ready_con
 		wm_ready_free(r);
 		return NULL;
 	}
-	wm_timer_arm(r->look, LOOK_MS);
 	return r;
 }
 
