@@ -57,6 +57,7 @@ struct wm_hot_level {
 	struct seen *seen;
 	unsigned open;
 	struct wm_timer *look;
+	bool waits; /* for it: there are names */
 	struct wm_hot scratch;
 	uint64_t counters[WM_HOT_COUNTER_COUNT];
 };
@@ -104,6 +105,13 @@ static bool is_hot(struct wm_hot_level *h, const struct wm_hot_name *n, uint64_t
 	return ++s->times >= h->c.after;
 }
 
+static void look_soon(struct wm_hot_level *h)
+{
+	if (!h->waits)
+		wm_timer_arm(h->look, LOOK_MS);
+	h->waits = true;
+}
+
 static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot_name *of)
 {
 	struct wm_hot_name *n;
@@ -123,6 +131,7 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 	}
 	n->number = ++h->number;
 	TAILQ_INSERT_TAIL(&h->list, n, entry);
+	look_soon(h);
 	return n;
 }
 
@@ -262,7 +271,9 @@ static void on_look(void *arg)
 	}
 	if (h->full)
 		make_room(h, now);
-	wm_timer_arm(h->look, LOOK_MS);
+	h->waits = false;
+	if (!TAILQ_EMPTY(&h->list))
+		look_soon(h);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -281,7 +292,6 @@ struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c
 		wm_hot_free(h);
 		return NULL;
 	}
-	wm_timer_arm(h->look, LOOK_MS);
 	return h;
 }
 
