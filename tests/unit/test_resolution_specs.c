@@ -95,8 +95,8 @@ static char *text(const char *s)
 
 /* An instance of default/web on @p node in @p zone; "local" is this machine, as a source calls it.
  */
-static void put_on(const char *node, const char *zone, const char *address, unsigned port,
-		   enum wm_status status)
+static void put_as(const char *node, const char *zone, const char *address, unsigned port,
+		   enum wm_status status, const struct wm_traits *traits)
 {
 	const struct wm_pair local[] = {{text("local"), text("true")}};
 	const struct wm_pair meta[] = {{text("endpoints.http"), text("tcp:8080")},
@@ -110,6 +110,7 @@ static void put_on(const char *node, const char *zone, const char *address, unsi
 					    .name = "default/web",
 					    .address = address,
 					    .port = port,
+					    .traits = traits,
 					    .meta = meta,
 					    .meta_count = 2};
 	const struct wm_check_draft check = {.kind = WM_CHECK_STATED,
@@ -133,6 +134,12 @@ static void put_on(const char *node, const char *zone, const char *address, unsi
 					 &failed, &e),
 		     0, "%s", e.text);
 	turn();
+}
+
+static void put_on(const char *node, const char *zone, const char *address, unsigned port,
+		   enum wm_status status)
+{
+	put_as(node, zone, address, port, status, NULL);
 }
 
 static void gone(const char *node, const char *address)
@@ -436,6 +443,23 @@ Test(specs, local_only)
 	s.local_only = false;
 	put_spec(&s);
 	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
+}
+
+/* Of this machine's own none is nearer than another, whatever zone hints say of them. */
+Test(specs, local_only_knows_no_zones)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+	const struct wm_traits elsewhere = {.region = "r1", .zone = "z2"};
+
+	put_on("local", "z1", "10.1.0.1", 7000, WM_PASSING);
+	put_as("local", "z1", "10.1.0.2", 7000, WM_PASSING, &elsewhere);
+	s.prefer = WM_SPEC_SAME_ZONE;
+	put_spec(&s);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
+	s.local_only = true;
+	put_spec(&s);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(differences(), 0);
 }
 
 /* trafficDistribution: all to the nearest that has somebody up. */

@@ -172,9 +172,9 @@ static void apply_spec(const struct wm_registry *r, const struct wm_service_spec
 	bool chosen =
 		ret->rule.head.tiers > 1 || (ret->policy && ret->policy->select != WM_SELECT_ALL);
 
-	if (s->local_only)
+	if (s->local_only) /* all alike, as kube-proxy has it: none of them is nearer */
 		keep_local(ret);
-	if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
+	else if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
 		prefer_near(r, s, here, ret);
 	keep_affinity(s, &ret->rule.head);
 	ask_draining(&ret->rule.head);
