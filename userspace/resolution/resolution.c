@@ -319,7 +319,7 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s,
 		.space = wm_registry_vip_space(x->w.registry),
 		.external = wm_tables_policy(x->w.tables)->external_addresses,
 		.dns = wm_tables_memory(x->w.tables)->config};
-	uint32_t sets[WM_SPEC_PORTS_MAX];
+	struct wm_spec_sets sets;
 	int64_t set;
 
 	if (!wm_spec_steered(spec))
@@ -331,9 +331,9 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s,
 			: wm_tables_set_of(x->w.tables, s->name);
 		if (set < 0 || (unfit && !wm_tables_set_backends(x->w.tables, (uint32_t)set)))
 			return 0;
-		sets[k] = (uint32_t)set;
+		sets.own[k] = sets.outside[k] = (uint32_t)set;
 	}
-	return wm_spec_fronts(spec, &rules, sets, s, x->fronts);
+	return wm_spec_fronts(spec, &rules, &sets, s, x->fronts);
 }
 
 /* A source's addresses have come free, or an older service has taken some: who is left without

@@ -102,9 +102,10 @@ void wm_spec_address_be(const struct wm_spec_address *a, __be32 ret[4])
 
 /* @return how many. */
 static unsigned of_address(const struct wm_service_spec *s, const struct wm_spec_address *a,
-			   const struct wm_spec_rules *rules, const uint32_t *sets,
+			   const struct wm_spec_rules *rules, const struct wm_spec_sets *sets,
 			   struct wm_want_front *ret)
 {
+	const uint32_t *to = a->kind == WM_SPEC_CLUSTER ? sets->own : sets->outside;
 	unsigned n = 1;
 
 	ret[0] = (struct wm_want_front){
@@ -121,7 +122,7 @@ static unsigned of_address(const struct wm_service_spec *s, const struct wm_spec
 		ret[n].port = port;
 		ret[n].proto = p->proto;
 		ret[n].unfit = NULL; /* with its address */
-		ret[n++].set = sets[k];
+		ret[n++].set = to[k];
 	}
 	return n > 1 ? n : 0;
 }
@@ -144,7 +145,7 @@ static unsigned of_virtual(const struct wm_service_spec *s, struct in_addr a4,
 }
 
 unsigned wm_spec_fronts(const struct wm_service_spec *s, const struct wm_spec_rules *rules,
-			const uint32_t sets[WM_SPEC_PORTS_MAX], const struct wm_service *of,
+			const struct wm_spec_sets *sets, const struct wm_service *of,
 			struct wm_want_front ret[WM_SPEC_FRONTS_MAX])
 {
 	const struct in_addr none = {0};
@@ -152,8 +153,8 @@ unsigned wm_spec_fronts(const struct wm_service_spec *s, const struct wm_spec_ru
 
 	for (unsigned i = 0; i < s->addresses_count; i++)
 		n += of_address(s, &s->addresses[i], rules, sets, ret + n);
-	n += of_virtual(s, of->vip4, &of->vip6, sets, ret + n);
+	n += of_virtual(s, of->vip4, &of->vip6, sets->own, ret + n);
 	if (of->vip4.s_addr)
-		n += of_virtual(s, none, &of->vip6, sets, ret + n);
+		n += of_virtual(s, none, &of->vip6, sets->own, ret + n);
 	return n;
 }

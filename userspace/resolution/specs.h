@@ -33,8 +33,13 @@ extern const char wm_spec_own_dns[]; /* one that is as the settings say: nobody 
 /** Why address @p a4 or, where that is 0.0.0.0, @p a6 is not taken; NULL: it is. Static. */
 const char *wm_spec_address_unfit(const struct wm_spec_rules *rules, uint8_t kind,
 				  struct in_addr a4, const struct in6_addr *a6);
-/** All that is to lead to the sets of @p s. @param sets of each of its ports. @param of has the
- *  virtual addresses. @return how many. */
+/* Of each of its ports. */
+struct wm_spec_sets {
+	uint32_t own[WM_SPEC_PORTS_MAX];     /* that its cluster and virtual addresses lead to */
+	uint32_t outside[WM_SPEC_PORTS_MAX]; /* and all others */
+};
+/** All that is to lead to the sets of @p s. @param of has the virtual addresses. @return how many.
+ */
 unsigned wm_spec_fronts(const struct wm_service_spec *s, const struct wm_spec_rules *rules,
-			const uint32_t sets[WM_SPEC_PORTS_MAX], const struct wm_service *of,
+			const struct wm_spec_sets *sets, const struct wm_service *of,
 			struct wm_want_front ret[WM_SPEC_FRONTS_MAX]);
