@@ -278,11 +278,12 @@ static int put_part(struct wm_resolution *x, struct wm_service *s, const struct 
 		    void *arg)
 {
 	struct key k = {.port = (uint16_t)(part->port ? part->port->port : 0)};
+	const struct wm_spec_port *alone = wm_want_port(part);
 
 	strcpy(k.label, part->label);
-	if (part->spec_port) {
-		k.port = part->spec->ports[part->spec_port].port;
-		k.proto = part->spec->ports[part->spec_port].proto;
+	if (alone) {
+		k.port = alone->port;
+		k.proto = alone->proto;
 	}
 	if ((*k.label || k.port) && !wm_buf_put(arg, &k, sizeof(k)))
 		return -ENOMEM;
@@ -327,7 +328,7 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s,
 	for (unsigned k = 0; k < spec->ports_count; k++) {
 		const struct wm_spec_port *p = &spec->ports[k];
 
-		set = k ? wm_tables_port_set(x->w.tables, s->name, p->port, p->proto)
+		set = k ? wm_tables_port_set(x->w.tables, s->name, NULL, p->port, p->proto)
 			: wm_tables_set_of(x->w.tables, s->name);
 		if (set < 0 || (unfit && !wm_tables_set_backends(x->w.tables, (uint32_t)set)))
 			return 0;

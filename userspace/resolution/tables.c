@@ -666,10 +666,10 @@ int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, cons
 	return s ? (int64_t)s->set : -ENOENT;
 }
 
-int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, uint16_t port,
-			   uint8_t proto)
+int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, const char *label,
+			   uint16_t port, uint8_t proto)
 {
-	const struct wm_svc *s = wm_svc_find(t, service, NULL, port, proto);
+	const struct wm_svc *s = wm_svc_find(t, service, label, port, proto);
 
 	return s ? (int64_t)s->set : -ENOENT;
 }

@@ -253,9 +253,9 @@ uint8_t wm_tables_proto_of(const struct wm_tables *t, uint32_t set);
 /** Set index of a service, or of a part of it; or -ENOENT. */
 int64_t wm_tables_set_of(const struct wm_tables *t, const char *service);
 int64_t wm_tables_label_set(const struct wm_tables *t, const char *service, const char *label);
-/** The same of a port that a source gives the service. */
-int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, uint16_t port,
-			   uint8_t proto);
+/** The same of a port that a source gives the service; @p label as in struct wm_want_set. */
+int64_t wm_tables_port_set(const struct wm_tables *t, const char *service, const char *label,
+			   uint16_t port, uint8_t proto);
 /** Wire form (folded) of the domain and the alternative domain; NULL when none. */
 const uint8_t *wm_tables_domain(const struct wm_tables *t, bool alt, size_t *ret_len);
 struct wm_tables_stats {

@@ -116,6 +116,11 @@ static const char *endpoint_of(const struct wm_want_part *part, const struct wm_
 	return part->spec ? wm_spec_endpoint(part->spec, part->spec_port, p) : NULL;
 }
 
+const struct wm_spec_port *wm_want_port(const struct wm_want_part *part)
+{
+	return part->spec_port ? &part->spec->ports[part->spec_port] : NULL;
+}
+
 /* Its place among the addresses of a source: by the first of them it is known after a restart. */
 static void set_front(const struct wm_want_part *part, struct wm_want_front *f,
 		      struct wm_want_set *w)
@@ -123,7 +128,7 @@ static void set_front(const struct wm_want_part *part, struct wm_want_front *f,
 	const struct wm_spec_port *port = &part->spec->ports[part->spec_port];
 	const struct wm_spec_address *a = part->spec->addresses;
 
-	if (part->spec_port) {
+	if (wm_want_port(part)) {
 		w->port = port->port;
 		w->proto = port->proto;
 	}
