@@ -167,12 +167,12 @@ static void ask_draining(struct wm_table_head *h)
 }
 
 static void apply_spec(const struct wm_registry *r, const struct wm_service_spec *s,
-		       const struct wm_plan_here *here, struct wm_plan *ret)
+		       const struct wm_plan_here *here, bool outside, struct wm_plan *ret)
 {
 	bool chosen =
 		ret->rule.head.tiers > 1 || (ret->policy && ret->policy->select != WM_SELECT_ALL);
 
-	if (s->local_only) /* all alike, as kube-proxy has it: none of them is nearer */
+	if (s->local_only && !outside) /* all alike, as kube-proxy has it: none of them is nearer */
 		keep_local(ret);
 	else if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
 		prefer_near(r, s, here, ret);
@@ -207,13 +207,14 @@ int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const 
 {
 	const struct wm_service_spec *spec =
 		wm_registry_specs(r) ? wm_registry_spec(r, s->name) : NULL;
+	bool outside = strcmp(subset, WM_LABEL_OUTSIDE) == 0;
 	int err;
 
 	*ret = (struct wm_plan){.policy = wm_registry_policy(r, s->name)};
 	ret->rule.head = *head_of_none();
-	err = ret->policy ? plan_policy(r, s, subset, ret) : plan_all(s, ret);
+	err = ret->policy ? plan_policy(r, s, outside ? "" : subset, ret) : plan_all(s, ret);
 	if (!err && spec)
-		apply_spec(r, spec, here, ret);
+		apply_spec(r, spec, here, outside, ret);
 	return err;
 }
 

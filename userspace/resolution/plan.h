@@ -2,7 +2,7 @@
 /* plan.h - what a service's policy makes of it for the tables: which instances, of this and of
  * other services, are in which tier of its set, and by what rule one is chosen. What a source says
  * of it holds where the policy does not say otherwise; only what it keeps to its own node (local)
- * no policy widens. Threading: loop thread only. */
+ * no policy widens, where it is dialled at its own addresses. Threading: loop thread only. */
 #pragma once
 #include "tables.h"
 #include "userspace/registry/registry.h"
@@ -25,9 +25,14 @@ struct wm_plan {
 struct wm_plan_here {
 	char node[WM_NODE_NAME_MAX + 1]; /* name of such a node; "": none. For its zone */
 };
+/* In the place of a subset: all of the service, for who dials it at an address of a node, a load
+ * balancer's or an external one. As kube-proxy does for who dials from within the cluster: local
+ * does not hold there, whatever the external traffic policy. No subset or tag of a port has it. */
+#define WM_LABEL_OUTSIDE "(outside)"
 /** Is @p n this machine? Cost O(pairs). */
 bool wm_plan_is_here(const struct wm_node *n);
-/** @param here NULL: as with no name. @param subset "": all of the service, as its policy says.
+/** @param here NULL: as with no name. @param subset "": all of the service, as its policy says;
+ * WM_LABEL_OUTSIDE.
  * @return 0, -ENOMEM. Cost: the instances of the services that are in it, times their filters. */
 int wm_plan_make(const struct wm_registry *r, const struct wm_service *s, const char *subset,
 		 const struct wm_plan_here *here, struct wm_plan *ret);
