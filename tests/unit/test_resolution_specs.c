@@ -445,6 +445,69 @@ Test(specs, local_only)
 	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 108080);
 }
 
+/* Two ports on the node, and a balancer's address, beside the cluster's. */
+static void add_outside(struct wm_service_spec *s, struct wm_spec_address a[4])
+{
+	static const struct wm_spec_port ports[] = {{"http", 80, 30080, IPPROTO_TCP, "http"},
+						    {"quic", 80, 30090, IPPROTO_UDP, NULL}};
+
+	memcpy(a, s->addresses, 2 * sizeof(*a));
+	a[2] = (struct wm_spec_address){.kind = WM_SPEC_NODE};
+	a[3] = (struct wm_spec_address){.kind = WM_SPEC_LOAD_BALANCER};
+	inet_pton(AF_INET, "192.0.2.3", &a[2].a4);
+	inet_pton(AF_INET, "192.0.2.1", &a[3].a4);
+	s->addresses = a;
+	s->addresses_count = 4;
+	s->ports = ports;
+}
+
+static uint32_t sets_in_use(void)
+{
+	struct wm_tables_stats stats;
+
+	wm_tables_stats(tables, &stats);
+	return stats.sets;
+}
+
+static void check_outside(void)
+{
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 208080);
+	cr_assert_eq(dial("fd00:10:96::1", 80, IPPROTO_UDP), 207000);
+	cr_assert_eq(dial("192.0.2.3", 30080, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(dial("192.0.2.3", 30090, IPPROTO_UDP), 300000 + 2 * 7000);
+	cr_assert_eq(dial("192.0.2.1", 80, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(dial("192.0.2.1", 80, IPPROTO_UDP), 300000 + 2 * 7000);
+	cr_assert_eq(differences(), 0);
+}
+
+/* It holds at cluster IPs: from this node, node ports and balancers' addresses lead to all, as by
+ * kube-proxy. Only a Service that is dialled both ways has sets for it. */
+Test(specs, local_only_holds_at_cluster_ips)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+	struct wm_spec_address a[4];
+
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	put_on("local", "", "10.1.0.2", 7000, WM_PASSING);
+	s.local_only = true;
+	put_spec(&s);
+	cr_assert_eq(sets_in_use(), 3, "its ports', and nobody's");
+	add_outside(&s, a);
+	put_spec(&s);
+	check_outside();
+	cr_assert_eq(sets_in_use(), 5);
+	gone("local", "10.1.0.2");
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), REFUSED);
+	cr_assert_eq(dial("192.0.2.3", 30080, IPPROTO_TCP), 108080);
+	put_on("local", "", "10.1.0.2", 7000, WM_PASSING);
+	check_outside();
+	s.local_only = false;
+	put_spec(&s);
+	cr_assert_eq(dial(IP, 80, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(dial("192.0.2.1", 80, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(differences(), 0);
+}
+
 /* Of this machine's own none is nearer than another, whatever zone hints say of them. */
 Test(specs, local_only_knows_no_zones)
 {

@@ -30,8 +30,9 @@
 #define RESTING_SHARE 8
 #define PACED_MIN     64 /* slots of a set that is paced; smaller ones take little room */
 
-/* Subsets and all of the service, by ports and all of them; and a source's ports. */
-#define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX) + WM_SPEC_PORTS_MAX)
+/* Subsets and all of the service, by ports and all of them; and a source's ports, from within and
+ * from outside. */
+#define PARTS_MAX ((1 + WM_POLICY_SUBSETS_MAX) * (1 + WM_POLICY_PORTS_MAX) + 2 * WM_SPEC_PORTS_MAX)
 
 enum place {
 	CLEAN,
@@ -271,6 +272,13 @@ static int each_part(struct wm_resolution *x, struct wm_service *s,
 		r = fn(x, s, &part, arg);
 		bad = r ? r : bad;
 	}
+	if (!spec || !wm_spec_has_outside(spec))
+		return bad;
+	strcpy(part.label, WM_LABEL_OUTSIDE);
+	for (part.spec_port = 0; part.spec_port < spec->ports_count; part.spec_port++) {
+		r = fn(x, s, &part, arg);
+		bad = r ? r : bad;
+	}
 	return bad;
 }
 
@@ -310,9 +318,28 @@ static void tell_unfit(void *arg, const struct wm_want_front *f, const char *why
 			wm_log_q(c->service->name), address, f->port, wm_log_q(why));
 }
 
-/* All that is to lead to it, into x->fronts. @return how many; 0 as well where a set is missing, or
- * of some that did not fit (@p unfit) one has nobody: what the tables cannot hold passes, to whom
- * may steer it otherwise. */
+/* The sets of its ports at addresses of its own, or (@p label) at others. @return false: one is
+ * missing, or of some that did not fit (@p unfit) one has nobody: what the tables cannot hold
+ * passes, to whom may steer it otherwise. */
+static bool port_sets(const struct wm_resolution *x, const struct wm_service_spec *spec,
+		      const char *label, bool unfit, uint32_t ret[WM_SPEC_PORTS_MAX])
+{
+	const struct wm_tables *t = x->w.tables;
+	int64_t set;
+
+	for (unsigned k = 0; k < spec->ports_count; k++) {
+		const struct wm_spec_port *p = &spec->ports[k];
+
+		set = k || label ? wm_tables_port_set(t, spec->service, label, p->port, p->proto)
+				 : wm_tables_set_of(t, spec->service);
+		if (set < 0 || (unfit && !wm_tables_set_backends(t, (uint32_t)set)))
+			return false;
+		ret[k] = (uint32_t)set;
+	}
+	return true;
+}
+
+/* All that is to lead to it, into x->fronts. @return how many, 0 as well where not all can. */
 static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s, bool unfit)
 {
 	const struct wm_service_spec *spec = wm_want_spec(&x->w, s->name);
@@ -321,19 +348,13 @@ static unsigned want_fronts(struct wm_resolution *x, const struct wm_service *s,
 		.external = wm_tables_policy(x->w.tables)->external_addresses,
 		.dns = wm_tables_memory(x->w.tables)->config};
 	struct wm_spec_sets sets;
-	int64_t set;
 
-	if (!wm_spec_steered(spec))
+	if (!wm_spec_steered(spec) || !port_sets(x, spec, NULL, unfit, sets.own))
 		return 0;
-	for (unsigned k = 0; k < spec->ports_count; k++) {
-		const struct wm_spec_port *p = &spec->ports[k];
-
-		set = k ? wm_tables_port_set(x->w.tables, s->name, NULL, p->port, p->proto)
-			: wm_tables_set_of(x->w.tables, s->name);
-		if (set < 0 || (unfit && !wm_tables_set_backends(x->w.tables, (uint32_t)set)))
-			return 0;
-		sets.own[k] = sets.outside[k] = (uint32_t)set;
-	}
+	if (!wm_spec_has_outside(spec))
+		memcpy(sets.outside, sets.own, sizeof(sets.own));
+	else if (!port_sets(x, spec, WM_LABEL_OUTSIDE, unfit, sets.outside))
+		return 0;
 	return wm_spec_fronts(spec, &rules, &sets, s, x->fronts);
 }
 

@@ -16,6 +16,14 @@ bool wm_spec_addressed(const struct wm_service_spec *s)
 	return wm_spec_steered(s) && s->addresses_count;
 }
 
+bool wm_spec_has_outside(const struct wm_service_spec *s)
+{
+	for (unsigned n = 0; s->local_only && n < s->addresses_count; n++)
+		if (s->addresses[n].kind != WM_SPEC_CLUSTER)
+			return true;
+	return false;
+}
+
 bool wm_spec_has_port(const struct wm_service_spec *s, uint32_t port)
 {
 	for (unsigned n = 0; s && n < s->ports_count; n++)

@@ -14,6 +14,8 @@
 bool wm_spec_steered(const struct wm_service_spec *s);
 /** Has it addresses for them, so that it is refused where it has no instance? */
 bool wm_spec_addressed(const struct wm_service_spec *s);
+/** Are its addresses but the cluster's led to others than its own are? */
+bool wm_spec_has_outside(const struct wm_service_spec *s);
 /** The endpoint that a port leads to: as the policy @p p says of its number, if it does. NULL:
  *  wm_instance.port. */
 const char *wm_spec_endpoint(const struct wm_service_spec *s, unsigned port,

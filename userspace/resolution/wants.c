@@ -118,21 +118,30 @@ static const char *endpoint_of(const struct wm_want_part *part, const struct wm_
 
 const struct wm_spec_port *wm_want_port(const struct wm_want_part *part)
 {
-	return part->spec_port ? &part->spec->ports[part->spec_port] : NULL;
+	return part->spec && (part->spec_port || *part->label) ? &part->spec->ports[part->spec_port]
+							       : NULL;
 }
 
-/* Its place among the addresses of a source: by the first of them it is known after a restart. */
+/* Its place among the addresses of a source: by the first that leads to it it is known after a
+ * restart. */
 static void set_front(const struct wm_want_part *part, struct wm_want_front *f,
 		      struct wm_want_set *w)
 {
-	const struct wm_spec_port *port = &part->spec->ports[part->spec_port];
-	const struct wm_spec_address *a = part->spec->addresses;
+	const struct wm_spec_address *a, *end;
+	const struct wm_spec_port *port;
 
+	if (!part->spec)
+		return;
+	a = part->spec->addresses;
+	end = a + part->spec->addresses_count;
+	port = &part->spec->ports[part->spec_port];
+	while (*part->label && a < end && a->kind == WM_SPEC_CLUSTER)
+		a++;
 	if (wm_want_port(part)) {
 		w->port = port->port;
 		w->proto = port->proto;
 	}
-	if (!part->spec->addresses_count)
+	if (a == end)
 		return;
 	*f = (struct wm_want_front){.port = a->kind == WM_SPEC_NODE ? port->node_port : port->port,
 				    .proto = port->proto};
@@ -170,8 +179,7 @@ int wm_want_make(struct wm_wants *x, const struct wm_service *s, const struct wm
 	w->ports = !part->port &&
 		   ((p && p->ports_count) || (part->spec && part->spec->ports_count > 1));
 	w->srv = !part->port;
-	if (part->spec)
-		set_front(part, &x->front, w);
+	set_front(part, &x->front, w);
 	check_custom(x, plan);
 	w->rule = &plan->rule;
 	return r;

@@ -19,7 +19,7 @@ struct wm_wants {
 /* A part of a service that has a set of its own: a subset, a port of the virtual address, or a port
  * of a subset's. */
 struct wm_want_part {
-	char label[WM_POLICY_LABEL_MAX + 1]; /* "": all of the service */
+	char label[WM_POLICY_LABEL_MAX + 1]; /* "": all of the service; WM_LABEL_OUTSIDE */
 	const struct wm_policy_port *port;   /* NULL: all ports */
 	const struct wm_service_spec *spec;  /* whose port it is; NULL: none's */
 	unsigned spec_port;		     /* place in it; 0 is what the name means */
