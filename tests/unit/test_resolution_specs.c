@@ -508,6 +508,32 @@ Test(specs, local_only_holds_at_cluster_ips)
 	cr_assert_eq(differences(), 0);
 }
 
+/* The next run of the agent finds them where they are, and writes nothing. */
+Test(specs, sets_from_outside_are_adopted)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+	struct wm_spec_address a[4];
+	struct wm_tables_stats stats;
+	struct wm_frontend_key k = {{0, 0, WM_V4_MAPPED_BE, 0}, htons(30080), IPPROTO_TCP, 0};
+	struct wm_frontend before, after;
+
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	put_on("local", "", "10.1.0.2", 7000, WM_PASSING);
+	s.local_only = true;
+	add_outside(&s, a);
+	put_spec(&s);
+	inet_pton(AF_INET, "192.0.2.3", &k.addr_be[3]);
+	cr_assert(hash_get(&plane->fronts, &k, &before, sizeof(before)) == 0);
+	stop();
+	start(false);
+	check_outside();
+	cr_assert(hash_get(&plane->fronts, &k, &after, sizeof(after)) == 0);
+	cr_assert_eq(after.set, before.set);
+	wm_tables_stats(tables, &stats);
+	cr_assert_eq(stats.publishes, 0);
+	cr_assert_eq(stats.sets, 5);
+}
+
 /* Of this machine's own none is nearer than another, whatever zone hints say of them. */
 Test(specs, local_only_knows_no_zones)
 {
