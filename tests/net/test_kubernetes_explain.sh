@@ -26,6 +26,16 @@ backend m1 127.1.0.1 9100
 service two '"clusterIP": "10.96.0.12", "ports": [{"name": "http", "port": 80}, {"name": "metrics", "port": 9100}]'
 slice two-1 two '{"name": "http", "port": 8080}, {"name": "metrics", "port": 9100}' "$(endpoint 127.1.0.1 a)"
 service empty '"clusterIP": "10.96.0.11", "ports": [{"port": 80}], "internalTrafficPolicy": "Local"'
+kept() { # internalTrafficPolicy: a Service with a load balancer's address too
+	kube put "{\"kind\": \"Service\", \"metadata\": {\"namespace\": \"default\", \"name\": \"kept\"}, \"spec\": {\"type\": \"LoadBalancer\",
+		\"clusterIP\": \"10.96.0.13\", \"ports\": [{\"name\": \"http\", \"port\": 80}, {\"name\": \"metrics\", \"port\": 9100}],
+		\"internalTrafficPolicy\": \"$1\"}, \"status\": {\"loadBalancer\": {\"ingress\": [{\"ip\": \"192.0.2.77\"}]}}}"
+}
+node n2 127.0.0.2 b
+for n in 4 5; do backend "w$n" "127.1.0.$n" 8080; done
+backend m5 127.1.0.5 9100
+kept Local
+slice kept-1 kept '{"name": "http", "port": 8080}, {"name": "metrics", "port": 9100}' "$(endpoint 127.1.0.4 d)" "$(endpoint 127.1.0.5 e n2)"
 UID_A=0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01 ID=4d1f7e0b9a8c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e
 pod() { # name, uid, address, annotations
 	kube put "{\"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"$1\", \"uid\": \"$2\", \"annotations\": {${4:-}}},
@@ -45,6 +55,21 @@ check "a port that it has not" "default/web refused" "$(ask_of default/web:81 '"
 matches "and why" "has no TCP port 81: ECONNREFUSED at once" "$(ask_of 10.96.0.10:81 '.steps[] | select(.step == "destination").text')"
 check "without endpoints" "default/empty refused" "$(ask_of default/empty:80 '"\(.service) \(.verdict)"')"
 check "an address that is nobody's" "not a service's" "$(ask_of 10.96.0.99:80 .verdict)"
+
+# --- internalTrafficPolicy: Local holds at cluster IPs alone
+dialled() { for _ in $(seq 20); do inside curl -s --max-time 5 "http://$1/"; done | grep -o '^w[0-9]' | sort -u | xargs; }
+dialled_is() { [ "$(dialled "$1")" = "$2" ]; }
+until_ok 20 dialled_is 10.96.0.13:80 w4 && echo "ok: its ClusterIP leads to this node's" || check "by its ClusterIP" w4 "$(dialled 10.96.0.13:80)"
+check "the balancer's address to all" "w4 w5" "$(dialled 192.0.2.77:80)"
+explained() { ask_of "$1" '[.steps[] | select(.step == "destination" or .step == "source").text] | join("; ")'; }
+matches "explain says what holds at which" "only instances of this node" "$(explained 10.96.0.13:80)"
+matches "and what does not" "is service default/kept, from outside its cluster addresses" "$(explained 192.0.2.77:80)"
+check "and not there" 0 "$(explained 192.0.2.77:80 | grep -c "only instances")"
+check "whom it may be led to" 2 "$(ask_of 192.0.2.77:9100 '[.tiers[].candidates[]?] | length')"
+kept Cluster
+until_ok 20 dialled_is 10.96.0.13:80 "w4 w5" || fail "the policy is gone, its ClusterIP leads to $(dialled 10.96.0.13:80)"
+kept Local
+until_ok 20 dialled_is 10.96.0.13:80 w4 || fail "the policy is back, its ClusterIP leads to $(dialled 10.96.0.13:80)"
 
 # --- who is connected
 inside bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; sleep 300' &

@@ -6,6 +6,7 @@
 #include "userspace/dataplane/ask.h"
 #include "userspace/metadata/selection.h"
 #include "userspace/resolution/odds.h"
+#include "userspace/resolution/plan.h"
 #include "userspace/source/kube_cgroup.h"
 
 #include <arpa/inet.h>
@@ -38,6 +39,7 @@ struct explanation {
 	bool addressed; /* the name leads to an address */
 	bool covered;	/* the programs are asked about it */
 	bool found;	/* a set has it */
+	bool outside;	/* one of those that who dials from outside the cluster IPs is led to */
 	uint32_t set;
 	const char *service; /* "": none */
 	char subset[WM_TAG_MAX + 1];
@@ -342,9 +344,15 @@ static void look_at_frontend(struct explanation *x)
 		x->service = service ? service : "";
 		x->found = true;
 		port = wm_tables_part_of(x->api->d.tables, x->set, x->subset);
+		x->outside = strcmp(x->subset, WM_LABEL_OUTSIDE) == 0;
+		if (x->outside)
+			*x->subset = '\0';
 		say(x, "destination", "%s, %s port %u, is service %s%s%s%s (set %u)", x->address,
 		    protocol, x->port, x->service, *x->subset ? ", subset " : "", x->subset,
-		    port ? ", by this port" : "", x->set);
+		    x->outside ? ", from outside its cluster addresses"
+		    : port     ? ", by this port"
+			       : "",
+		    x->set);
 		return;
 	}
 	if (found == WM_PICK_TORN) {
@@ -371,6 +379,7 @@ static void say_spec(struct explanation *x)
 	static const char *const near[] = {"", "those of this zone first, ",
 					   "those of this node first, "};
 	const struct wm_service_spec *s = wm_registry_spec(x->api->d.registry, x->service);
+	bool local = s && s->local_only && !x->outside;
 	char affinity[48] = "";
 
 	if (!s)
@@ -382,11 +391,10 @@ static void say_spec(struct explanation *x)
 		say(x, "source",
 		    "source %s says: another proxy steers it, its addresses are left alone",
 		    s->source);
-	else if (s->local_only || s->affinity_s || s->prefer != WM_SPEC_ANYWHERE ||
-		 s->publish_not_ready)
+	else if (local || s->affinity_s || s->prefer != WM_SPEC_ANYWHERE || s->publish_not_ready)
 		say(x, "source", "source %s says: %s%s%s%sunless a policy says otherwise",
-		    s->source, s->local_only ? "only instances of this node, " : "",
-		    near[s->prefer], affinity,
+		    s->source, local ? "only instances of this node, " : "",
+		    near[local ? WM_SPEC_ANYWHERE : s->prefer], affinity,
 		    s->publish_not_ready ? "who is not ready is dialled, " : "");
 }
 
