@@ -74,6 +74,9 @@ seen_is() { # service, who are to answer, [port]
 at_is() { # address, who are to answer
 	[ "$(seen_at client "$1" 80 30)" = "$2" ]
 }
+node_port_is() { # port, who are to answer
+	[ "$(seen_at client "$KUBE_HOST" "$1" 60)" = "$2" ]
+}
 seen_udp() { # who, address, port, how often
 	as "$1" /usr/bin/python3 -c '
 import socket, sys

@@ -50,6 +50,11 @@ check "all endpoints terminating: who serves still is dialled" draining "$(seen_
 echo "--- from outside addresses"
 check "NodePort on the node's address" "web-1 web-2" "$(seen_at client $KUBE_HOST 30080 60)"
 check "NodePort from the node" "web-1 web-2" "$(seen_at host $KUBE_HOST 30080 60)"
+kube PATCH "$SHOP/services/local" '{"spec": {"type": "NodePort", "externalTrafficPolicy": "Local",
+	"ports": [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30082}]}}' >/dev/null
+until_ok 20 node_port_is 30082 "web-1 web-2" || fail "internalTrafficPolicy Local holds at a node port: $(seen_at client $KUBE_HOST 30082 60)"
+check "and from the node" "web-1 web-2" "$(seen_at host $KUBE_HOST 30082 60)"
+check "at the ClusterIP it does" web-1 "$(seen_from client local 80 60)"
 check "the load balancer's address" "web-1 web-2" "$(seen_at client 192.0.2.90 80 60)"
 check "an external address is not taken over" no "$(dial client 192.0.2.80 80 | grep -q web && echo yes || echo no)"
 echo "--- a Service that changes"
