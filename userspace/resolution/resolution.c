@@ -286,12 +286,11 @@ static int put_part(struct wm_resolution *x, struct wm_service *s, const struct 
 		    void *arg)
 {
 	struct key k = {.port = (uint16_t)(part->port ? part->port->port : 0)};
-	const struct wm_spec_port *alone = wm_want_port(part);
 
 	strcpy(k.label, part->label);
-	if (alone) {
-		k.port = alone->port;
-		k.proto = alone->proto;
+	if (wm_want_of_port(part)) {
+		k.port = part->spec->ports[part->spec_port].port;
+		k.proto = part->spec->ports[part->spec_port].proto;
 	}
 	if ((*k.label || k.port) && !wm_buf_put(arg, &k, sizeof(k)))
 		return -ENOMEM;

@@ -116,10 +116,9 @@ static const char *endpoint_of(const struct wm_want_part *part, const struct wm_
 	return part->spec ? wm_spec_endpoint(part->spec, part->spec_port, p) : NULL;
 }
 
-const struct wm_spec_port *wm_want_port(const struct wm_want_part *part)
+bool wm_want_of_port(const struct wm_want_part *part)
 {
-	return part->spec && (part->spec_port || *part->label) ? &part->spec->ports[part->spec_port]
-							       : NULL;
+	return part->spec && (part->spec_port || *part->label);
 }
 
 /* Its place among the addresses of a source: by the first that leads to it it is known after a
@@ -137,7 +136,7 @@ static void set_front(const struct wm_want_part *part, struct wm_want_front *f,
 	port = &part->spec->ports[part->spec_port];
 	while (*part->label && a < end && a->kind == WM_SPEC_CLUSTER)
 		a++;
-	if (wm_want_port(part)) {
+	if (wm_want_of_port(part)) {
 		w->port = port->port;
 		w->proto = port->proto;
 	}

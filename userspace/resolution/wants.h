@@ -26,8 +26,8 @@ struct wm_want_part {
 	bool tag;			     /* the label is one */
 };
 
-/** The source's port that the part is of alone; NULL: it is of others, too, or of none. */
-const struct wm_spec_port *wm_want_port(const struct wm_want_part *part);
+/** Is the part of its source's port alone, not of others, too? */
+bool wm_want_of_port(const struct wm_want_part *part);
 /** What a source says of @p service; NULL: nothing. */
 const struct wm_service_spec *wm_want_spec(const struct wm_wants *x, const char *service);
 /** WM_STATE_* of its backend. */
