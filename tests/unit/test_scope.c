@@ -27,6 +27,27 @@ Test(scope, what_stands_before_the_first_slash)
 	}
 }
 
+Test(scope, answers_tell_a_name_and_its_scope)
+{
+	static const struct {
+		const char *service, *name, *scope;
+	} all[] = {
+		{"web", "web", ""},	    {"default/web", "web", "default"},
+		{"a.b/web", "a.b/web", ""}, {"/web", "/web", ""},
+		{"a/b/c", "b/c", "a"},	    {"a_b/c", "a_b/c", ""},
+	};
+	char scope[WM_SCOPE_MAX + 1], long_one[WM_SCOPE_MAX + 4];
+
+	for (size_t n = 0; n < sizeof(all) / sizeof(*all); n++) {
+		cr_assert_str_eq(wm_scope_split(all[n].service, scope), all[n].name);
+		cr_assert_str_eq(scope, all[n].scope);
+	}
+	memset(long_one, 'a', sizeof(long_one));
+	memcpy(long_one + WM_SCOPE_MAX + 1, "/b", 3);
+	cr_assert_eq(wm_scope_split(long_one, scope), long_one);
+	cr_assert_str_eq(scope, "");
+}
+
 Test(scope, a_key_is_joined_or_does_not_fit)
 {
 	char to[12];

@@ -509,15 +509,10 @@ void wm_encode_node_members(struct wm_json *j, const struct wm_encode *e)
 static void put_service(struct wm_json *j, const char *key, const char *service)
 {
 	char scope[WM_SCOPE_MAX + 1];
-	size_t n = wm_scope_len(service);
 
-	snprintf(scope, sizeof(scope), "%.*s", (int)(n > WM_SCOPE_MAX ? 0 : n), service);
-	if (!wm_scope_valid(scope)) { /* a slash in a name of its own */
-		wm_json_ks(j, key, service);
-		return;
-	}
-	wm_json_ks(j, key, wm_scope_bare(service));
-	wm_json_ks(j, "Namespace", scope);
+	wm_json_ks(j, key, wm_scope_split(service, scope));
+	if (*scope)
+		wm_json_ks(j, "Namespace", scope);
 }
 
 void wm_encode_node(struct wm_json *j, const struct wm_encode *e)

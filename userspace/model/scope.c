@@ -23,6 +23,21 @@ const char *wm_scope_bare(const char *service)
 	return n ? service + n + 1 : service;
 }
 
+const char *wm_scope_split(const char *service, char ret[WM_SCOPE_MAX + 1])
+{
+	size_t n = wm_scope_len(service);
+
+	*ret = '\0';
+	if (!n || n > WM_SCOPE_MAX)
+		return service;
+	memcpy(ret, service, n);
+	ret[n] = '\0';
+	if (wm_scope_valid(ret))
+		return service + n + 1;
+	*ret = '\0';
+	return service;
+}
+
 bool wm_scope_valid(const char *scope)
 {
 	return wm_label_valid(scope);

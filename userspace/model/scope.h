@@ -12,6 +12,9 @@
 size_t wm_scope_len(const char *service);
 /** The name behind the scope, in @p service. */
 const char *wm_scope_bare(const char *service);
+/** What answers say of a key: the name that is returned, in @p service, and its scope, @p ret. One
+ * with a slash of its own, behind what is no DNS label, is a name, and @p ret is "". */
+const char *wm_scope_split(const char *service, char ret[WM_SCOPE_MAX + 1]);
 /** May a scope have this name: a DNS label? */
 bool wm_scope_valid(const char *scope);
 /** Write the key of @p name in @p scope, NULL or "": none. @return its octets, or -ENOSPC: it does
