@@ -156,6 +156,19 @@ Test(filter, strings_lists_and_maps)
 	cr_expect(fits(WM_FILTER_SERVICE, "Tags is empty and Meta is empty"));
 }
 
+/* Selectors are of what answers show: a key of a scope is a name there. */
+Test(filter, a_service_of_a_scope_has_its_bare_name)
+{
+	instance.name = (char[]){"team/quill"};
+	cr_expect(fits(WM_FILTER_SERVICE, "Service == quill"));
+	cr_expect_not(fits(WM_FILTER_SERVICE, "Service == \"team/quill\""));
+	cr_expect(fits(WM_FILTER_CATALOG_SERVICE, "ServiceName matches \"^quill$\""));
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Service.Service == quill"));
+	cr_expect(fits(WM_FILTER_HEALTH_SERVICE, "Checks.ServiceName == quill"));
+	instance.name = (char[]){"a.b/quill"};
+	cr_expect(fits(WM_FILTER_SERVICE, "Service == \"a.b/quill\""));
+}
+
 Test(filter, numbers_booleans_and_addresses)
 {
 	static const struct example e[] = {

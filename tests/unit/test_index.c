@@ -139,6 +139,10 @@ Test(index, selects_by_name_tag_key_and_value)
 	cr_assert(q.candidates == 2 && s.count == 2);
 	q = select_all("Service == api and red in Tags and Meta.version == 3", &s);
 	cr_assert(q.candidates == 1 && s.count == 1);
+	add("e", "team/web", NULL, NULL);
+	q = select_all("Service == web", &s);
+	cr_assert(q.indexed && q.candidates == 2 && s.count == 2);
+	expect_same("Service == web");
 }
 
 Test(index, explains_its_plan)

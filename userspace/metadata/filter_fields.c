@@ -5,6 +5,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/duration.h"
 #include "userspace/base/json_text.h"
+#include "userspace/model/scope.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,6 +206,8 @@ static const char *tagged(const struct wm_instance *i, const char *key, uint64_t
 
 static const char *check_string(int s, const struct wm_filter_row *row, const struct wm_check *c)
 {
+	char scope[WM_SCOPE_MAX + 1];
+
 	switch (s) {
 	case WM_SRC_CHECK_ID:
 		return c ? c->id : "serfHealth";
@@ -223,7 +226,7 @@ static const char *check_string(int s, const struct wm_filter_row *row, const st
 	case WM_SRC_CHECK_SERVICE_ID:
 		return c && c->instance ? c->instance->id : "";
 	case WM_SRC_CHECK_SERVICE_NAME:
-		return c && c->instance ? c->instance->name : "";
+		return c && c->instance ? wm_scope_split(c->instance->name, scope) : "";
 	default:
 		return "";
 	}
@@ -327,6 +330,7 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 			    const struct wm_filter_row *row, const struct wm_check *check)
 {
 	const struct wm_instance *i = row->instance;
+	char scope[WM_SCOPE_MAX + 1];
 	uint64_t port;
 
 	switch ((int)f->source) {
@@ -345,7 +349,7 @@ const char *wm_field_string(const struct wm_field *f, const char *key,
 	case WM_SRC_ID:
 		return i->id;
 	case WM_SRC_NAME:
-		return i->name;
+		return wm_scope_split(i->name, scope);
 	case WM_SRC_ADDRESS:
 		return i->address;
 	case WM_SRC_KIND:

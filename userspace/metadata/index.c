@@ -5,6 +5,7 @@
 #include "internal.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/model/scope.h"
 
 #include <errno.h>
 #include <roaring/roaring.h>
@@ -291,11 +292,12 @@ static int each_place(struct wm_index *x, const struct wm_instance *i, uint32_t 
 /* Everything about an instance that is indexed. @return the worst of what fn returned. */
 static int each_value(struct wm_index *x, const struct wm_instance *i, uint32_t number, value_fn fn)
 {
+	char scope[WM_SCOPE_MAX + 1];
 	struct key k;
 	int err;
 
 	x->recent_at = 0;
-	key_make(&k, ABOUT_NAME, i->name, NULL);
+	key_make(&k, ABOUT_NAME, wm_scope_split(i->name, scope), NULL);
 	err = fn(x, &k, number);
 	for (unsigned n = 0; n < i->tags_count; n++) {
 		key_make(&k, ABOUT_TAG, i->tags[n], NULL);
