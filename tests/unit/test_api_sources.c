@@ -45,7 +45,7 @@ static json_t *answer(void)
 static size_t listed(void)
 {
 	json_t *all = answer();
-	size_t n = json_object_size(all);
+	size_t n = json_is_array(all) ? json_array_size(all) : json_object_size(all);
 
 	json_decref(all);
 	return n;
@@ -176,12 +176,30 @@ Test(api_sources, what_is_registered_here_is_listed_by_its_scope)
 	/* who has no such thing says so */
 	cr_assert_eq(get("/v1/health/state/any?ns=team"), 400);
 	cr_assert_eq(get("/v1/config/service-resolver?ns=team"), 400);
-	cr_assert_neq(get("/v1/agent/services?filter=Namespace%3D%3Dteam"), 200);
+	cr_assert_neq(get("/v1/catalog/nodes?filter=Namespace%3D%3Dteam"), 200);
 	cr_assert(strstr(one.body, "Namespace"), "%s", one.body);
 	cr_assert_eq(put("/v1/config", "{\"Kind\":\"service-resolver\",\"Name\":\"web\","
 				       "\"Namespace\":\"team\"}"),
 		     400);
 	cr_assert(strstr(one.body, "Namespace"), "%s", one.body);
+}
+
+Test(api_sources, filters_know_the_namespace)
+{
+	must_put(REGISTER, "{\"Name\":\"db\",\"Check\":{\"TTL\":\"1m\"}}");
+	must_put(REGISTER, "{\"ID\":\"db-2\",\"Name\":\"db\",\"Namespace\":\"team\","
+			   "\"Check\":{\"TTL\":\"1m\"}}");
+	cr_assert_eq(get("/v1/agent/services?filter=Namespace%3D%3Dteam"), 200, "%s", one.body);
+	cr_assert_eq(listed(), 1, "%s", one.body);
+	cr_assert_eq(get("/v1/agent/checks?filter=Namespace%3D%3Dteam"), 200, "%s", one.body);
+	cr_assert_eq(listed(), 1, "%s", one.body);
+	cr_assert_eq(get("/v1/health/state/any?filter=Namespace%3D%3Dteam"), 200, "%s", one.body);
+	cr_assert_eq(listed(), 1, "%s", one.body);
+	found("/v1/catalog/service/db?ns=team&filter=Namespace%3D%3Dteam", "db", "team");
+	found("/v1/catalog/service/db?ns=team&filter=Namespace%3D%3Dother", NULL, NULL);
+	found("/v1/health/service/db?ns=team&filter=Service.Namespace%3D%3Dteam", "db", "team");
+	cr_assert_eq(get("/v1/catalog/services?filter=Namespace%3D%3Dteam"), 200, "%s", one.body);
+	cr_assert_eq(listed(), 1, "%s", one.body);
 }
 
 Test(api_sources, a_body_names_its_scope)

@@ -169,6 +169,40 @@ Test(filter, a_service_of_a_scope_has_its_bare_name)
 	cr_expect(fits(WM_FILTER_SERVICE, "Service == \"a.b/quill\""));
 }
 
+Test(filter, namespace_is_the_scope_of_a_service)
+{
+	static const struct {
+		enum wm_filter_kind kind;
+		const char *selector;
+	} all[] = {{WM_FILTER_SERVICE, "Namespace"},
+		   {WM_FILTER_CATALOG_SERVICE, "Namespace"},
+		   {WM_FILTER_HEALTH_SERVICE, "Service.Namespace"},
+		   {WM_FILTER_HEALTH_SERVICE, "Checks.Namespace"},
+		   {WM_FILTER_NATIVE, "Service.Namespace"}};
+	char text[128];
+
+	instance.name = (char[]){"team/quill"};
+	for (size_t n = 0; n < WM_ARRAY_LEN(all); n++) {
+		const char *s = all[n].selector;
+
+		snprintf(text, sizeof(text), "%s == team and %s matches \"^te.m$\" and ea in %s", s,
+			 s, s);
+		cr_expect(fits(all[n].kind, text), "%s", text);
+		snprintf(text, sizeof(text), "%s == default", s);
+		cr_expect_not(fits(all[n].kind, text), "%s", text);
+	}
+	row.check = &checks[0];
+	cr_expect(fits(WM_FILTER_CHECK, "Namespace == team"));
+	row.check = &node_check;
+	cr_expect(fits(WM_FILTER_CHECK, "Namespace == \"\""), "a node has none");
+	row.check = NULL;
+	cr_expect(fits(WM_FILTER_CHECK, "Namespace == \"\""), "nor has serfHealth");
+	instance.name = (char[]){"quill"};
+	cr_expect(fits(WM_FILTER_SERVICE, "Namespace == \"\""));
+	instance.name = (char[]){"a.b/quill"};
+	cr_expect(fits(WM_FILTER_SERVICE, "Namespace == \"\""), "a slash of its own");
+}
+
 Test(filter, numbers_booleans_and_addresses)
 {
 	static const struct example e[] = {
@@ -342,14 +376,14 @@ static const char service_fields[] =
 	"S:Proxy.Upstreams.DestinationPeer S:Proxy.Upstreams.DestinationType "
 	"S:Proxy.Upstreams.LocalBindAddress N:Proxy.Upstreams.LocalBindPort "
 	"S:Proxy.Upstreams.LocalBindSocketMode S:Proxy.Upstreams.LocalBindSocketPath "
-	"S:Proxy.Upstreams.MeshGateway.Mode S:Service S:SocketPath M:TaggedAddresses "
+	"S:Proxy.Upstreams.MeshGateway.Mode S:Namespace S:Service S:SocketPath M:TaggedAddresses "
 	"S:TaggedAddresses.any.Address N:TaggedAddresses.any.Port L:Tags N:Weights.Passing "
 	"N:Weights.Warning";
 static const char node_fields[] = "S:Address S:Datacenter S:ID M:Meta S:Meta.any S:Node "
 				  "S:Partition S:PeerName M:TaggedAddresses S:TaggedAddresses.any";
-static const char check_fields[] =
-	"S:CheckID N:ExposedPort S:Interval S:Name S:Node S:Notes S:Output S:PeerName S:ServiceID "
-	"S:ServiceName L:ServiceTags S:Status S:Timeout S:Type";
+static const char check_fields[] = "S:CheckID N:ExposedPort S:Interval S:Name S:Namespace S:Node "
+				   "S:Notes S:Output S:PeerName S:ServiceID "
+				   "S:ServiceName L:ServiceTags S:Status S:Timeout S:Type";
 
 /* May @p type be asked with @p op? */
 static bool op_of(char type, unsigned op)
@@ -402,7 +436,7 @@ Test(filter, has_consuls_fields_and_their_operators)
 		"S:ServiceAddress M:ServiceTaggedAddresses S:ServiceTaggedAddresses.any.Address "
 		"N:ServiceTaggedAddresses.any.Port M:ServiceMeta S:ServiceMeta.any N:ServicePort "
 		"S:ServiceSocketPath N:ServiceWeights.Passing N:ServiceEnableTagOverride "
-		"O:ServiceProxy.Upstreams N:ServiceConnect.Native S:PeerName");
+		"O:ServiceProxy.Upstreams N:ServiceConnect.Native S:Namespace S:PeerName");
 }
 
 Test(filter, words_bind_as_not_and_or)

@@ -343,7 +343,7 @@ static bool json_fits(struct wm_filter *f, const struct wm_term *t, const struct
 static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		       const struct wm_filter_row *row, const struct wm_check *check)
 {
-	char duration[WM_FILTER_DURATION_MAX];
+	char made[WM_FILTER_MADE_MAX];
 	const char *s;
 	uint64_t n;
 
@@ -352,10 +352,8 @@ static bool plain_fits(struct wm_filter *f, const struct wm_term *t,
 		f->steps += STEPS_OF_PAIRS;
 	switch ((int)t->field->type) {
 	case WM_FIELD_STRING:
-		s = t->field->source == WM_SRC_CHECK_INTERVAL ||
-				    t->field->source == WM_SRC_CHECK_TIMEOUT
-			    ? wm_field_duration(t->field, check, duration)
-			    : wm_field_string(t->field, t->key, row, check);
+		s = wm_field_is_made(t->field) ? wm_field_made(t->field, row, check, made)
+					       : wm_field_string(t->field, t->key, row, check);
 		return s && string_fits(f, t, s);
 	case WM_FIELD_NUMBER:
 	case WM_FIELD_BOOL:

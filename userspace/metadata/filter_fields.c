@@ -79,6 +79,7 @@
 		{P "Output", STR, SRC(CHECK_OUTPUT)}, {P "Status", STR, SRC(CHECK_STATUS)},        \
 		{P "Type", STR, SRC(CHECK_TYPE)}, {P "ServiceID", STR, SRC(CHECK_SERVICE_ID)},     \
 		{P "ServiceName", STR, SRC(CHECK_SERVICE_NAME)},                                   \
+		{P "Namespace", STR, SRC(CHECK_NAMESPACE)},                                        \
 		{P "ServiceTags", LIST, SRC(CHECK_SERVICE_TAGS)},                                  \
 		{P "Interval", STR, SRC(CHECK_INTERVAL)}, {P "Timeout", STR, SRC(CHECK_TIMEOUT)},  \
 		{P "ExposedPort", NUM, SRC(CHECK_NOTHING)},                                        \
@@ -90,28 +91,31 @@
 	{                                                                                          \
 		P "PeerName", STR, SRC(NOTHING)                                                    \
 	}
+/* Consul Enterprise's; "" of a service of no scope. */
+#define NAMESPACE(P)                                                                               \
+	{                                                                                          \
+		P "Namespace", STR, SRC(NAMESPACE)                                                 \
+	}
 #define PARTITION(P)                                                                               \
 	{                                                                                          \
 		P "Partition", STR, SRC(NOTHING)                                                   \
 	}
 
 static const struct wm_field nodes[] = {NODE_FIELDS("", "Meta"), PEER(""), PARTITION("")};
-static const struct wm_field catalog[] = {NODE_FIELDS("", "NodeMeta"),
-					  SERVICE_FIELDS("Service", "Name"), PEER("")};
-static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), PEER("")};
-static const struct wm_field entries[] = {NODE_FIELDS("Node.", "Meta"),
-					  PEER("Node."),
-					  PARTITION("Node."),
-					  SERVICE_FIELDS("Service.", "Service"),
-					  PEER("Service."),
-					  {"Checks", OBJECTS, SRC(CHECKS)},
-					  CHECK_FIELDS("Checks.")};
+static const struct wm_field catalog[] = {
+	NODE_FIELDS("", "NodeMeta"), SERVICE_FIELDS("Service", "Name"), NAMESPACE(""), PEER("")};
+static const struct wm_field services[] = {SERVICE_FIELDS("", "Service"), NAMESPACE(""), PEER("")};
+static const struct wm_field entries[] = {
+	NODE_FIELDS("Node.", "Meta"),	       PEER("Node."),	       PARTITION("Node."),
+	SERVICE_FIELDS("Service.", "Service"), NAMESPACE("Service."),  PEER("Service."),
+	{"Checks", OBJECTS, SRC(CHECKS)},      CHECK_FIELDS("Checks.")};
 #define X(sym, key, name) {name, STR, SRC(MESH_##sym)},
 #define Y(sym, key, name) {name, LIST, SRC(MESH_##sym)},
 static const struct wm_field native[] = {NODE_FIELDS("Node.", "Meta"),
 					 PEER("Node."),
 					 PARTITION("Node."),
 					 SERVICE_FIELDS("Service.", "Service"),
+					 NAMESPACE("Service."),
 					 PEER("Service."),
 					 {"Checks", OBJECTS, SRC(CHECKS)},
 					 CHECK_FIELDS("Checks."),
@@ -246,16 +250,29 @@ const char *wm_field_mesh_key(const struct wm_field *f)
 	}
 }
 
-const char *wm_field_duration(const struct wm_field *f, const struct wm_check *c,
-			      char buf[WM_FILTER_DURATION_MAX])
+bool wm_field_is_made(const struct wm_field *f)
 {
+	return f->source == WM_SRC_NAMESPACE || f->source == WM_SRC_CHECK_NAMESPACE ||
+	       f->source == WM_SRC_CHECK_INTERVAL || f->source == WM_SRC_CHECK_TIMEOUT;
+}
+
+_Static_assert(WM_FILTER_MADE_MAX > WM_SCOPE_MAX, "a scope fits");
+
+const char *wm_field_made(const struct wm_field *f, const struct wm_filter_row *row,
+			  const struct wm_check *c, char buf[WM_FILTER_MADE_MAX])
+{
+	const struct wm_instance *of = f->source == WM_SRC_NAMESPACE ? row->instance
+				       : c			     ? c->instance
+								     : NULL;
 	uint64_t ms = 0;
 
 	*buf = '\0';
-	if (c)
+	if (f->source == WM_SRC_NAMESPACE || f->source == WM_SRC_CHECK_NAMESPACE)
+		(void)wm_scope_split(of ? of->name : "", buf);
+	else if (c)
 		ms = f->source == WM_SRC_CHECK_INTERVAL ? c->interval_ms : c->timeout_ms;
 	if (ms)
-		wm_duration_format((int64_t)(ms * WM_NS_PER_MS), buf, WM_FILTER_DURATION_MAX);
+		wm_duration_format((int64_t)(ms * WM_NS_PER_MS), buf, WM_FILTER_MADE_MAX);
 	return buf;
 }
 

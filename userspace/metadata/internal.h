@@ -67,7 +67,8 @@ enum wm_field_source {
 #define X(sym, key, name) WM_SRC_MESH_##sym,
 	WM_MESH_VALUES(X) WM_MESH_LISTS(X)
 #undef X
-		WM_SRC_NOTHING, /* a field of Consul's that is always empty or false here */
+		WM_SRC_NAMESPACE,
+	WM_SRC_NOTHING, /* a field of Consul's that is always empty or false here */
 	WM_SRC_CHECKS,
 	WM_SRC_CHECK_FIRST_,
 	WM_SRC_CHECK_ID = WM_SRC_CHECK_FIRST_,
@@ -82,6 +83,7 @@ enum wm_field_source {
 	WM_SRC_CHECK_SERVICE_TAGS,
 	WM_SRC_CHECK_INTERVAL,
 	WM_SRC_CHECK_TIMEOUT,
+	WM_SRC_CHECK_NAMESPACE,
 	WM_SRC_CHECK_NOTHING, /* as WM_SRC_NOTHING */
 };
 
@@ -165,10 +167,12 @@ bool wm_field_number(const struct wm_field *f, const char *key, const struct wm_
 const char *wm_field_json_first(const struct wm_field *f, const struct wm_filter_row *row);
 const char *wm_field_json_next(const struct wm_field *f, const char *at);
 const char *wm_field_json_value(const struct wm_field *f, const char *at);
-#define WM_FILTER_DURATION_MAX 48 /* octets of a duration in Go's form */
-/** Interval or timeout of a check as the answers show it; "": it has none. @return @p buf. */
-const char *wm_field_duration(const struct wm_field *f, const struct wm_check *c,
-			      char buf[WM_FILTER_DURATION_MAX]);
+#define WM_FILTER_MADE_MAX 64 /* octets of a duration in Go's form, or of a scope */
+/** Does what answers show of it stand nowhere: interval, timeout, scope? */
+bool wm_field_is_made(const struct wm_field *f);
+/** Then it is made of what does; "": there is none. @return @p buf. */
+const char *wm_field_made(const struct wm_field *f, const struct wm_filter_row *row,
+			  const struct wm_check *c, char buf[WM_FILTER_MADE_MAX]);
 /** The metadata key that a field stands for; NULL: none. */
 const char *wm_field_mesh_key(const struct wm_field *f);
 /** The strings of a list; @p ret_count may be 0. Not of the lists with commas in the metadata. */
