@@ -191,5 +191,6 @@ Test(dns_absent, forms_that_have_something)
 		is_as_userspace("0a00fe9:.addr.mesh.internal", types[t] == 255 ? 1 : types[t], 0);
 	}
 	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 0);
+	is_as_userspace("x.hostmaster.mesh.internal", 1, 0);
 	is_passed("ns.mesh.internal");
 }

@@ -88,17 +88,28 @@ static void below_domain(const struct wm_reply *r, const char *label,
 	memcpy(out + at, domain, len);
 }
 
+/* The same in the message, the domain alone by a pointer: the kernel knows where that is, not what
+ * else of the name the question has. */
+static void put_below_domain(struct wm_reply *r, const char *label)
+{
+	size_t len;
+	const uint8_t *domain = domain_of(r, &len);
+
+	if (1 + strlen(label) + len <= WM_DNS_NAME_MAX) {
+		wm_put8(&r->w, (uint8_t)strlen(label));
+		wm_put_bytes(&r->w, label, strlen(label));
+	}
+	wm_put_name(&r->w, domain);
+}
+
 static bool put_soa(struct wm_reply *r, uint32_t ttl_s)
 {
-	uint8_t name[WM_DNS_NAME_MAX + 1];
 	size_t len;
 	const uint8_t *zone = r->zone ? r->zone : domain_of(r, &len);
 	size_t begin = r->w.len, at = wm_rr_begin(&r->w, zone, WM_DNS_SOA, ttl_s);
 
-	below_domain(r, "ns", name);
-	wm_put_name(&r->w, name);
-	below_domain(r, "hostmaster", name);
-	wm_put_name(&r->w, name);
+	put_below_domain(r, "ns");
+	put_below_domain(r, "hostmaster");
 	r->serial_at = r->w.len;
 	wm_put32(&r->w, (uint32_t)wm_clock_wall_s());
 	wm_put32(&r->w, WM_DNS_SOA_REFRESH_S);
