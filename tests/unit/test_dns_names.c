@@ -240,6 +240,20 @@ Test(names, without_the_word_service_srv_only)
 }
 
 /* The octet 0 ends a string, and no label: RFC 2181 11. */
+/* "a.b" as one label is not the node a.b, whose name is two. */
+Test(names, a_dot_is_part_of_the_label)
+{
+	size_t len;
+
+	catalog("a.b", "10.9.9.9", NULL, NULL);
+	ask("a.b.node.mesh.internal", A);
+	cr_assert_eq(have(1, "10.9.9.9"), 1);
+	len = build("a*b.node.mesh.internal", A, 1232);
+	query[12 + 2] = '.';
+	ask_raw(len, false);
+	nodata(3);
+}
+
 Test(names, an_octet_0_is_part_of_the_label)
 {
 	static const char *const names[] = {"web*.service.mesh.internal",

@@ -109,6 +109,15 @@ static bool is_tag(const struct labels *l, unsigned n)
 	return n == 1 && l->at[0].len > 1 && l->at[0].text[0] == '_';
 }
 
+/* A node's name that has dots is as many labels. */
+static bool has_dot(const struct labels *l, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (memchr(l->at[i].text, '.', l->at[i].len))
+			return true;
+	return false;
+}
+
 /* @p n labels stand before the word that tells the kind. */
 static void parse_kind(const struct labels *l, unsigned n, struct wm_dns_ask *ret)
 {
@@ -129,6 +138,8 @@ static void parse_kind(const struct labels *l, unsigned n, struct wm_dns_ask *re
 		join(l, 0, n - 1, ret->tag, sizeof(ret->tag));
 		ret->kind = WM_ASK_VIRTUAL;
 	} else if (is(kind, "node")) {
+		if (has_dot(l, n))
+			return; /* another name, which nobody has */
 		join(l, 0, n, ret->node, sizeof(ret->node));
 		ret->kind = WM_ASK_NODE;
 	} else if (is(kind, "query")) {
