@@ -87,6 +87,7 @@ struct work {
 	struct wm_deny_labels labels;
 	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
+	struct wm_name_key below; /* of what the name has from service_at on */
 	/* of names in another form than in the tables */
 	struct wm_plain_form form;
 	__u32 plain_len;
@@ -482,17 +483,15 @@ __noinline int dns_deny(struct work *w)
 			  labels, &dc);
 }
 
-/** Is <service>.service.<domain>, or .virtual.<domain>, in the tables, which the question's name
- * ends with? A name of the same hash counts: then userspace looks. */
-__noinline int dns_knows_service(struct work *w, __u64 seed0, __u64 seed1)
+/** Hash what the question's name has from w->service_at on into w->below. */
+__noinline int dns_hash_below(struct work *w, __u64 seed0, __u64 seed1)
 {
 	const __u64 seed[2] = {seed0, seed1};
 	struct wm_name_hasher h;
-	struct wm_name_key key;
 	__u32 len;
 
 	if (!w)
-		return 1;
+		return 0;
 	len = w->query.name_len - w->service_at;
 	wm_hash_begin(&h, seed);
 	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
@@ -503,7 +502,18 @@ __noinline int dns_knows_service(struct work *w, __u64 seed0, __u64 seed1)
 	len = WM_READ(w->query.name_len) - WM_READ(w->service_at);
 	if (len % 8)
 		wm_hash_word(&h, wm_name_mask(tail_word(w, len / 8, len), len / 8, len));
-	wm_hash_end(&h, len, &key);
+	wm_hash_end(&h, len, &w->below);
+	return 0;
+}
+
+/** Is <service>.service.<domain>, or .virtual.<domain>, in the tables, which the question's name
+ * ends with? A name of the same hash counts: then userspace looks. */
+static __always_inline int knows_service(struct work *w, __u64 seed0, __u64 seed1)
+{
+	struct wm_name_key key;
+
+	dns_hash_below(w, seed0, seed1);
+	key = w->below;
 	return bpf_map_lookup_elem(&names, &key) != NULL;
 }
 
@@ -515,7 +525,7 @@ static __always_inline int no_name(const struct wm_config *c, struct work *w, bo
 	int deny = dns_deny(w);
 
 	if (deny == WM_DENY_NO_SERVICE)
-		deny = complete && (!w->service_at || !dns_knows_service(w, c->seed[0], c->seed[1]))
+		deny = complete && (!w->service_at || !knows_service(w, c->seed[0], c->seed[1]))
 			       ? WM_DENY_FORM
 			       : WM_DENY_NOT;
 	else if (WM_READ(c->flags) & WM_CONFIG_F_RECORDS)

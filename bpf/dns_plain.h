@@ -78,7 +78,7 @@ __noinline int dns_plain_absent(struct work *w, __u64 seed0, __u64 seed1)
 {
 	if (!w || w->question.octets[(w->service_at + 1) & (WM_NAME_BUF - 1)] == '_')
 		return 0; /* names of RFC 2782 may lie below it */
-	return !w->service_at || !dns_knows_service(w, seed0, seed1);
+	return !w->service_at || !knows_service(w, seed0, seed1);
 }
 
 /** The entry of the plain name into w->name, behind dns_plain_name(). The question is as it was
