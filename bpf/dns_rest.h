@@ -65,7 +65,8 @@ static __always_inline int rest_build(struct work *w)
 
 	w->rcode = WM_DNS_NOERROR;
 	w->nodata = false;
-	if (form == WM_FORM_OTHER || (form == WM_FORM_APEX && w->query.type == WM_DNS_NS))
+	if (form == WM_FORM_OTHER || form == WM_FORM_NODE ||
+	    (form == WM_FORM_APEX && w->query.type == WM_DNS_NS))
 		return WM_C_DNS_PASS_UNKNOWN;
 	if (form == WM_FORM_ADDR)
 		return rest_address(w, soa);

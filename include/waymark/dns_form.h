@@ -11,6 +11,7 @@ enum wm_form {
 	WM_FORM_BRANCH,	 /* a word of ours, the datacenter, or both, or a label with '_': there, and
 			  * without records */
 	WM_FORM_ADDR,	 /* <label>.addr: an address, if that is one */
+	WM_FORM_NODE,	 /* <node>.node: there, if a node or the end of one's name is */
 	WM_FORM_NOTHING, /* no name of ours has this form */
 };
 
@@ -57,6 +58,8 @@ static __always_inline enum wm_form wm_form_of(const __u8 *name, __u32 len,
 	}
 	if (left == n)
 		return WM_FORM_BRANCH;
+	if (wm_deny_is(word, 4, WM_DENY_NODE))
+		return WM_FORM_NODE;
 	if (!wm_deny_is(word, 4, WM_DENY_ADDR))
 		return WM_FORM_OTHER;
 	if (left != n + 1)
