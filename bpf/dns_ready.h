@@ -3,6 +3,7 @@
  * changes: waymark/dns_ready.h. The others call it for names that are in no table; what it does not
  * know may be what another server said (dns_hot.h). Included by dns.bpf.c. */
 #pragma once
+#include "waymark/dns_there.h"
 
 /* What was asked for least makes room. */
 struct {
@@ -19,10 +20,10 @@ struct {
 	__type(value, struct wm_ready);
 } dns_ready_large SEC(".maps");
 
-/* Changes of each source, which userspace counts through a mapping. */
+/* Changes of each source, and names that are there, which userspace counts through a mapping. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, WM_READY_WORDS);
+	__uint(max_entries, WM_READY_ENTRIES);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u64);

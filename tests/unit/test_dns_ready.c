@@ -12,7 +12,8 @@
 #define NAME_LEN (sizeof(NAME)) /* with the root label */
 #define BEGIN	 (WM_DNS_HEADER_LEN + NAME_LEN + 4)
 
-static uint64_t words[WM_READY_WORDS];
+static uint64_t words[WM_READY_ENTRIES];
+static const __u64 seed[2] = {1, 2};
 static struct wm_ready kept;
 static uint16_t kept_type;
 static unsigned puts_count;
@@ -42,7 +43,7 @@ static bool remake(void *arg, const uint8_t *name, uint16_t len, uint16_t type)
 
 static struct wm_ready_level *level_foreseeing(unsigned fill)
 {
-	const struct wm_ready_config c = {{put, words, &kept, fill, MAX}, remake, &loop};
+	const struct wm_ready_config c = {{put, words, &kept, fill, MAX}, remake, &loop, seed};
 	struct wm_ready_level *l;
 
 	loop = wm_loop_new();

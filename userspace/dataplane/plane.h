@@ -13,7 +13,7 @@
 #include "userspace/resolution/tables.h"
 #include "waymark/dns_cookie.h"
 #include "waymark/dns_hot.h"
-#include "waymark/dns_ready.h"
+#include "waymark/dns_there.h"
 #include "waymark/guard.h"
 #include "waymark/lost.h"
 
@@ -83,8 +83,9 @@ void wm_plane_hot_del(struct wm_plane *p, const struct wm_hot *e, uint16_t type,
  *  of its sources changes, or others take its place. @return 0, -EOPNOTSUPP: nothing is kept in the
  *  kernel; negative errno. */
 int wm_plane_ready_put(struct wm_plane *p, struct wm_ready *e, uint16_t type);
-/** Changes of each source, WM_READY_WORDS of them, which only grow: to be counted up by an atomic
- *  addition before anybody is told of the change. NULL: nothing is kept in the kernel. Borrowed. */
+/** WM_READY_ENTRIES words. The first WM_READY_WORDS are changes of each source, which only grow: to
+ *  be counted up by an atomic addition before anybody is told of the change. The others count names
+ *  that are there (waymark/dns_there.h). NULL: nothing is kept in the kernel. Borrowed. */
 uint64_t *wm_plane_ready_words(const struct wm_plane *p);
 /** Attach or move the links to this run's programs; call when the tables are filled, and again when
  * a device or cgroup has appeared or wm_plane_check() says so. What is in place is not touched;

@@ -73,6 +73,26 @@ void wm_ready_changed(struct wm_ready_level *l, uint16_t source)
 	look_soon(l);
 }
 
+void wm_ready_there(struct wm_ready_level *l, const uint8_t *folded, size_t len, bool more)
+{
+	uint8_t name[WM_NAME_BUF] = {0};
+	struct wm_name_key key;
+
+	if (!l || !l->c.seed || len > WM_DNS_NAME_MAX)
+		return;
+	memcpy(name, folded, len);
+	wm_name_hash(l->c.seed, name, (uint32_t)len, &key);
+	for (uint32_t i = 0; i < 2; i++)
+		(void)__atomic_fetch_add(&l->k.words[wm_there_at(&key, i)], more ? 1 : UINT64_MAX,
+					 __ATOMIC_SEQ_CST);
+}
+
+void wm_ready_whole(struct wm_ready_level *l, uint32_t kind, bool whole)
+{
+	if (l && l->c.seed)
+		__atomic_store_n(&l->k.words[kind], whole, __ATOMIC_RELEASE);
+}
+
 bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type,
 		    bool records)
 {

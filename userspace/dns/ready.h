@@ -6,7 +6,7 @@
  * Threading: loop thread only. */
 #pragma once
 #include "userspace/net/loop.h"
-#include "waymark/dns_ready.h"
+#include "waymark/dns_there.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 /* The kernel's side, as wm_plane_ready_put() and wm_plane_ready_words() have it. */
 struct wm_ready_kernel {
 	int (*put)(void *arg, struct wm_ready *e, uint16_t type);
-	uint64_t *words; /* WM_READY_WORDS of them */
+	uint64_t *words; /* WM_READY_ENTRIES of them */
 	void *arg;
 	unsigned fill; /* answers that are given before anybody asks; 0: none */
 	unsigned max;  /* that it has room for */
@@ -27,6 +27,7 @@ struct wm_ready_config {
 	 * none to keep. */
 	bool (*remake)(void *arg, const uint8_t *name, uint16_t len, uint16_t type);
 	void *arg;
+	const __u64 *seed; /* of the hash of names, two words; NULL: of names nothing is told */
 };
 
 /* X(symbol, metric name, text) */
@@ -63,6 +64,12 @@ uint16_t wm_ready_source(const void *data, size_t len);
 /** It has changed: who asks from now on is not told what was. NULL ok. Cost: one atomic addition.
  */
 void wm_ready_changed(struct wm_ready_level *l, uint16_t source);
+/** A name is there from now on, folded and with its root, or (@p more false) is not any more. Names
+ *  that are not there the kernel denies once all of their kind are told. Count one that comes
+ *  before anybody is told of it. NULL ok. Cost: a hash and two atomic additions. */
+void wm_ready_there(struct wm_ready_level *l, const uint8_t *folded, size_t len, bool more);
+/** All names of a kind, WM_THERE_NODES or WM_THERE_CLUSTER, are told, or are not. NULL ok. */
+void wm_ready_whole(struct wm_ready_level *l, uint32_t kind, bool whole);
 /** Is it time for the answer to be given? One without records is when it is asked for again, so
  *  that ever new names that are not there cost little. */
 bool wm_ready_wants(struct wm_ready_level *l, const uint8_t *folded, size_t len, uint16_t type,

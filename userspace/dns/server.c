@@ -436,7 +436,10 @@ void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 
 int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k)
 {
-	const struct wm_ready_config c = {.kernel = *k, .remake = wm_reply_remake, .arg = s};
+	const struct wm_ready_config c = {.kernel = *k,
+					  .remake = wm_reply_remake,
+					  .arg = s,
+					  .seed = wm_tables_memory(s->tables)->config->seed};
 
 	s->ready = wm_ready_new(s->loop, &c);
 	if (!s->ready)
