@@ -289,3 +289,40 @@ Test(dns_ready, what_is_foreseen_outlasts_any_number_of_names)
 	cr_assert_eq(kept.name[1], 'f');
 	done(l);
 }
+
+/* Is the name counted, at both of its places? */
+static bool is_there(const char *wire, size_t len)
+{
+	uint8_t name[WM_NAME_BUF] = {0};
+	struct wm_name_key k;
+
+	memcpy(name, wire, len);
+	wm_name_hash(seed, name, (uint32_t)len, &k);
+	return words[wm_there_at(&k, 0)] && words[wm_there_at(&k, 1)];
+}
+
+Test(dns_ready, names_that_are_there_are_counted)
+{
+	struct wm_ready_level *l = level();
+
+	cr_assert_not(is_there(NAME, NAME_LEN));
+	wm_ready_there(l, (const uint8_t *)NAME, NAME_LEN, true);
+	wm_ready_there(l, (const uint8_t *)NAME, NAME_LEN, true);
+	cr_assert(is_there(NAME, NAME_LEN));
+	cr_assert(is_there("\3FAR\4Node", NAME_LEN));
+	cr_assert_not(is_there("\3fat\4node", NAME_LEN));
+	wm_ready_there(l, (const uint8_t *)NAME, NAME_LEN, false);
+	cr_assert(is_there(NAME, NAME_LEN), "it was told twice");
+	wm_ready_there(l, (const uint8_t *)NAME, NAME_LEN, false);
+	for (unsigned i = WM_THERE_FIRST; i < WM_READY_ENTRIES; i++)
+		cr_assert_eq(words[i], 0);
+	cr_assert_eq(words[WM_THERE_NODES] | words[WM_THERE_CLUSTER], 0);
+	wm_ready_whole(l, WM_THERE_NODES, true);
+	cr_assert_eq(words[WM_THERE_NODES], 1);
+	cr_assert_eq(words[WM_THERE_CLUSTER], 0);
+	wm_ready_whole(l, WM_THERE_NODES, false);
+	cr_assert_eq(words[WM_THERE_NODES], 0);
+	wm_ready_there(NULL, (const uint8_t *)NAME, NAME_LEN, true);
+	wm_ready_whole(NULL, WM_THERE_NODES, true);
+	done(l);
+}
