@@ -88,6 +88,7 @@ struct work {
 	__u64 name_sum; /* of the name's words as received, for the checksum */
 	struct wm_name_key key;
 	struct wm_name_key below; /* of what the name has from service_at on */
+	__u32 whole;		  /* the word that tells whether all such names are counted */
 	/* of names in another form than in the tables */
 	struct wm_plain_form form;
 	__u32 plain_len;
@@ -945,5 +946,6 @@ int dns_veth(struct __sk_buff *skb)
 #include "dns_srv.h"
 #include "dns_rest.h"
 #include "dns_ready.h"
+#include "dns_absent.h"
 #include "dns_limit.h"
 #include "dns_link.h"

@@ -98,6 +98,8 @@ int dns_hot(struct __sk_buff *skb)
 	if (!c || !w)
 		return leave(WM_C_DNS_PASS_UNKNOWN);
 	why = hot_answer(c, w);
+	if (ready_on && why == WM_C_DNS_PASS_UNKNOWN)
+		why = go_on(skb, w, WM_DNS_TAIL_ABSENT, w->mac);
 	if (!why)
 		why = finish(skb, w, w->mac);
 	return end(skb, w, why);

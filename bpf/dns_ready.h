@@ -168,6 +168,8 @@ int dns_ready(struct __sk_buff *skb)
 	why = ready_answer(w);
 	if (hot_on && why == WM_C_DNS_PASS_UNKNOWN && w->zone > 1 && w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
+	else if (why == WM_C_DNS_PASS_UNKNOWN)
+		why = go_on(skb, w, WM_DNS_TAIL_ABSENT, w->mac);
 	if (!why)
 		why = finish(skb, w, w->mac);
 	return end(skb, w, why);

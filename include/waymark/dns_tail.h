@@ -11,5 +11,6 @@ enum wm_dns_tail {
 	WM_DNS_TAIL_VETH,    /* dns_veth: what dns_link lets through */
 	WM_DNS_TAIL_LIMIT,   /* dns_limit: writes what a client of a link may be told */
 	WM_DNS_TAIL_OPTIONS, /* dns_options: ends answers to queries with options */
+	WM_DNS_TAIL_ABSENT,  /* dns_absent: names that nobody has */
 	WM_DNS_TAILS
 };

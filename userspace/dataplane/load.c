@@ -60,6 +60,7 @@ static const struct {
 	[WM_PROG_DNS_REST] = {"dns_rest", WM_OBJECT_DNS},
 	[WM_PROG_DNS_PLAIN] = {"dns_plain", WM_OBJECT_DNS},
 	[WM_PROG_DNS_READY] = {"dns_ready", WM_OBJECT_DNS},
+	[WM_PROG_DNS_ABSENT] = {"dns_absent", WM_OBJECT_DNS},
 	[WM_PROG_DNS_LIMIT] = {"dns_limit", WM_OBJECT_DNS},
 	[WM_PROG_DNS_OPTIONS] = {"dns_options", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
@@ -637,7 +638,8 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[WM_PROG_DNS_REST].wanted = p->progs[WM_PROG_DNS_SRV].wanted =
 			p->progs[WM_PROG_DNS_LO].wanted || p->progs[WM_PROG_DNS_VETH].wanted;
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
-	p->progs[WM_PROG_DNS_READY].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.ready_answers;
+	p->progs[WM_PROG_DNS_ABSENT].wanted = p->progs[WM_PROG_DNS_READY].wanted =
+		p->progs[WM_PROG_DNS_SRV].wanted && p->c.ready_answers;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);

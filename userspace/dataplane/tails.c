@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 static const enum wm_prog_index programs[WM_DNS_TAILS] = {
-	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,	 [WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
-	[WM_DNS_TAIL_REST] = WM_PROG_DNS_REST,	 [WM_DNS_TAIL_PLAIN] = WM_PROG_DNS_PLAIN,
-	[WM_DNS_TAIL_READY] = WM_PROG_DNS_READY, [WM_DNS_TAIL_VETH] = WM_PROG_DNS_VETH,
-	[WM_DNS_TAIL_LIMIT] = WM_PROG_DNS_LIMIT, [WM_DNS_TAIL_OPTIONS] = WM_PROG_DNS_OPTIONS,
+	[WM_DNS_TAIL_SRV] = WM_PROG_DNS_SRV,	   [WM_DNS_TAIL_HOT] = WM_PROG_DNS_HOT,
+	[WM_DNS_TAIL_REST] = WM_PROG_DNS_REST,	   [WM_DNS_TAIL_PLAIN] = WM_PROG_DNS_PLAIN,
+	[WM_DNS_TAIL_READY] = WM_PROG_DNS_READY,   [WM_DNS_TAIL_VETH] = WM_PROG_DNS_VETH,
+	[WM_DNS_TAIL_LIMIT] = WM_PROG_DNS_LIMIT,   [WM_DNS_TAIL_OPTIONS] = WM_PROG_DNS_OPTIONS,
+	[WM_DNS_TAIL_ABSENT] = WM_PROG_DNS_ABSENT,
 };
 
 static int array_of(const struct wm_plane *p)
@@ -83,13 +84,14 @@ int wm_tails_pin(const struct wm_plane *p)
 
 static int forget_other(void *arg, const char *path, const char *name)
 {
-	uint32_t ready = WM_DNS_TAIL_READY;
+	static const uint32_t known[] = {WM_DNS_TAIL_READY, WM_DNS_TAIL_ABSENT};
 	int fd = strcmp(name, arg) ? bpf_obj_get(path) : -1;
 
-	if (fd >= 0) {
-		(void)bpf_map_delete_elem(fd, &ready); /* an older one has none */
-		close(fd);
-	}
+	if (fd < 0)
+		return 0;
+	for (size_t i = 0; i < WM_ARRAY_LEN(known); i++)
+		(void)bpf_map_delete_elem(fd, &known[i]); /* an older one has none */
+	close(fd);
 	return 0;
 }
 
