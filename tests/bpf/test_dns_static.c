@@ -196,6 +196,44 @@ Test(dns_static, a_node_that_changes_is_not_told_of_as_it_was)
 	cr_assert_eq(answers(), 1);
 }
 
+/* Names that are made up anew each time: the kernel needs no word of userspace. */
+Test(dns_static, nodes_that_nobody_has_are_denied_at_once)
+{
+	static const char *const names[] = {
+		"none.node.mesh.internal", "None.NODE.dc1.mesh.internal",
+		"a.b.c.node.mesh.internal", "x.n1.node.mesh.internal", "a.far.node.mesh.internal"};
+	static const uint16_t types[] = {1, 28, 33, TXT, 255};
+	char name[64];
+	struct frame q, a;
+
+	node("y.far", "10.9.8.5");
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+		for (unsigned t = 0; t < sizeof(types) / sizeof(*types); t++) {
+			query_frame(&q, t & 1, names[i], types[t], t & 2 ? 1232 : 0);
+			cr_assert(answered(&q, &a), "%s", names[i]);
+			cr_assert_eq(ask_user(&q), 3, "%s", names[i]);
+			agrees(&q, &a, names[i]);
+		}
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "no-%u.node.mesh.internal", i);
+		cr_assert_not(is_passed(name, i & 1 ? 28 : 1), "%s", name);
+	}
+	cr_assert_eq(counter(WM_C_DNS_READY), 0);
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), 0);
+	/* a node, and what the name of one ends with */
+	cr_assert(is_passed("y.far.node.mesh.internal", 1));
+	cr_assert(is_passed("far.node.dc1.mesh.internal", 1));
+	cr_assert(is_passed("n1.node.mesh.internal", 1));
+	/* a dot within a label is none between two */
+	query_frame(&q, false, "y.far.node.mesh.internal", 1, 0);
+	q.at[q.dns + 12] = 5;
+	q.at[q.dns + 14] = '.';
+	seal(&q);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(ask_user(&q), 3);
+	agrees(&q, &a, "y\\.far");
+}
+
 Test(dns_static, metadata_of_a_node)
 {
 	static char rack[] = "rack", value[] = "r7", note[] = "rfc1035-note", a[501];

@@ -12,13 +12,13 @@ gone() { code -X PUT $API/v1/catalog/deregister -d "{\"Node\":\"$1\"}"; }
 settings() { # records, each in quotes
 	printf '{"dns": {"records": [%s]}}' "$1" >"$TMP/settings.json"
 }
-ready() { counter dns_ready; }
+kernels() { counter dns_answered; } # answers
 said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; (<|COOKIE)|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
 in_kernel() { # does the kernel give this answer again?
 	local before
-	before=$(ready)
+	before=$(kernels)
 	dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" >/dev/null
-	[ "$(ready)" -gt "$before" ]
+	[ "$(kernels)" -gt "$before" ]
 }
 
 settings '"printer.mesh.internal 60 A 10.0.0.7", "www.corp CNAME printer.mesh.internal", "corp MX 10 mail.corp", "_x._tcp.corp SRV 0 5 80 printer.mesh.internal"'
@@ -60,12 +60,18 @@ questions() {
 while read -r -a question; do
 	for _ in 1 2; do dig +tries=1 +time=6 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done
 	in_kernel "${question[@]}" || fail "${question[*]} is the kernel's"
-	before=$(ready)
+	before=$(kernels)
 	words=$(said "${question[@]}")
-	check "${question[*]}: the kernel's" $((before + 1)) "$(ready)"
+	check "${question[*]}: the kernel's" $((before + 1)) "$(kernels)"
 	check "${question[*]}" "$(said "${question[@]}" +tcp | sed 's/ (TCP)//')" "$words"
 done < <(questions)
+check "answers that userspace made" 1 "$(($(counter dns_ready) > 0))"
 dns_balance
+
+# --- nodes that nobody has, made up anew each time: userspace is not asked
+before=$(counter dns_pass_unknown)
+for n in $(seq 40); do check "nobody" NXDOMAIN "$(status_of "x$n-$RANDOM.node.mesh.internal")"; done
+check "they are the kernel's" "$before" "$(counter dns_pass_unknown)"
 
 # --- what changes is told as it is, at once
 for n in 1 2 3 4 5 6 7 8 9; do
@@ -110,6 +116,7 @@ check "an address" far.node.dc1.mesh.internal. "$(ask -x 10.9.7.9)"
 check "a virtual one" web.virtual.mesh.internal. "$(ask -x "$virtual")"
 check "a record" 10.0.0.8 "$(ask printer.mesh.internal)"
 check "a node that is not there" NXDOMAIN "$(status_of none.node.mesh.internal)"
+check "one that nobody asked for before" NXDOMAIN "$(status_of "x-$RANDOM.node.dc1.mesh.internal")"
 
 # --- another agent begins without
 start_agent --config "$TMP/settings.json"

@@ -260,8 +260,8 @@ struct wm_places *wm_places_new(struct wm_loop *l, struct wm_registry *r);
 /** Is all of it? Until then an address that is not found may be a service's. */
 bool wm_places_whole(const struct wm_places *p);
 void wm_places_free(struct wm_places *p); /* NULL ok */
-/** Tell @p l of changes from now on. */
-void wm_places_tell(struct wm_places *p, struct wm_ready_level *l);
+/** Tell s->ready of changes from now on, and of the names of nodes, those that are there first. */
+void wm_places_tell(struct wm_places *p, struct wm_dns_server *s);
 /** IPv4 in the form that is asked for. */
 void wm_places_map4(const struct in_addr *a, uint8_t out[16]);
 /** Who is at an address: the one that is there longest. NULL: nobody. Borrowed. Cost O(1). */
@@ -403,6 +403,9 @@ void wm_dns_fill(struct wm_dns_server *s);
 /** Make the kernel know nodes and the domain itself, and nodes that come. Once, where it takes such
  *  answers. @return 0, -ENOMEM. */
 int wm_dns_foresee(struct wm_dns_server *s);
+/** Tell s->ready that there is one more of what is called @p folded, a node or the end of a node's
+ *  name, or one less: by all names that it has. */
+void wm_dns_node_there(struct wm_dns_server *s, const char *folded, bool more);
 
 /* --- query_log.c --- */
 /** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */

@@ -5,12 +5,19 @@
 
 #include <string.h>
 
-static void foresee(struct wm_dns_server *s, const uint8_t *wire)
+static size_t wire_len(const uint8_t *wire)
 {
 	size_t len = 1;
 
-	for (const uint8_t *l = wire; *l; l += *l + 1u)
-		len += *l + 1u;
+	for (; *wire; wire += *wire + 1u)
+		len += *wire + 1u;
+	return len;
+}
+
+static void foresee(struct wm_dns_server *s, const uint8_t *wire)
+{
+	size_t len = wire_len(wire);
+
 	wm_ready_foresee(s->ready, wire, len, WM_DNS_A);
 	wm_ready_foresee(s->ready, wire, len, WM_DNS_AAAA);
 }
@@ -26,6 +33,23 @@ static void foresee_node(struct wm_dns_server *s, const struct wm_node *n)
 	for (int dc = 0; dc < 2; dc++)
 		if (wm_name_in_domain(r, n->folded, "node", dc, wire))
 			foresee(s, wire);
+}
+
+void wm_dns_node_there(struct wm_dns_server *s, const char *folded, bool more)
+{
+	struct wm_reply *r = &s->reply;
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+	size_t len;
+
+	r->s = s;
+	for (int alt = 0; alt < 2; alt++) {
+		r->ask.alt = alt;
+		if (!wm_tables_domain(s->tables, alt, &len))
+			continue;
+		for (int dc = 0; dc < 2; dc++)
+			if (wm_name_in_domain(r, folded, "node", dc, wire))
+				wm_ready_there(s->ready, wire, wire_len(wire), more);
+	}
 }
 
 static void foresee_domain(struct wm_dns_server *s)

@@ -48,7 +48,7 @@ struct ending {
 struct wm_places {
 	struct wm_timer *timer;
 	struct wm_registry *registry;
-	struct wm_ready_level *ready; /* who gives answers again; NULL: nobody */
+	struct wm_dns_server *server; /* whose ready gives answers again; NULL: nobody's */
 	struct wm_instance **waiting; /* those that were there at the start; NULL: gone since */
 	uint32_t waiting_count, done;
 	struct directory nodes, services;
@@ -154,8 +154,14 @@ static void leave(struct directory *d, const uint8_t addr[16], const void *owner
 
 static void tell(struct wm_places *p, const void *what, size_t len)
 {
-	if (p->ready)
-		wm_ready_changed(p->ready, wm_ready_source(what, len));
+	if (p->server)
+		wm_ready_changed(p->server->ready, wm_ready_source(what, len));
+}
+
+static void tell_labels(struct wm_places *p)
+{
+	if (p->server)
+		wm_ready_changed(p->server->ready, WM_READY_LABELS);
 }
 
 static void each_address(struct wm_places *p, const struct wm_instance *i,
@@ -179,12 +185,20 @@ static void each_address(struct wm_places *p, const struct wm_instance *i,
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
+/* Of names that memory was short for it is never taken back: they are not denied, at worst. */
+static void count_name(struct wm_places *p, const char *folded, bool more)
+{
+	if (p->server)
+		wm_dns_node_there(p->server, folded, more);
+}
+
 static void count_ending(struct wm_places *p, const char *text, bool more)
 {
 	size_t len = strlen(text);
 	struct ending *e = wm_map_get(p->endings, text, len);
 
 	tell(p, text, len);
+	count_name(p, text, more);
 	if (e) {
 		e->count += more ? 1 : -1u;
 		if (!e->count) {
@@ -254,6 +268,7 @@ static void node_upsert(struct wm_places *p, const struct wm_node *n)
 		node_enters(p, at);
 		return;
 	}
+	count_name(p, n->folded, true);
 	at = calloc(1, sizeof(*at));
 	if (at)
 		at->node = n;
@@ -273,6 +288,7 @@ static void node_deleted(struct wm_places *p, const struct wm_node *n)
 	tell(p, n->folded, strlen(n->folded));
 	if (!at)
 		return;
+	count_name(p, n->folded, false);
 	node_leaves(p, at);
 	count_endings(p, n, false);
 	free(at);
@@ -287,7 +303,7 @@ static void service_changed(struct wm_places *p, const struct wm_service *s)
 	tell(p, mapped, sizeof(mapped));
 	tell(p, s->vip6.s6_addr, sizeof(s->vip6.s6_addr));
 	if (wm_registry_policy(p->registry, s->name))
-		wm_ready_changed(p->ready, WM_READY_LABELS);
+		tell_labels(p);
 }
 
 /* An instance goes, or is replaced. */
@@ -325,7 +341,7 @@ static void on_change(void *arg, const struct wm_change *c)
 		service_changed(p, c->service);
 		break;
 	case WM_CHANGE_POLICY:
-		wm_ready_changed(p->ready, WM_READY_LABELS);
+		tell_labels(p);
 		break;
 	case WM_CHANGE_STATUS:
 	case WM_CHANGE_CHECK_REMOVED:
@@ -370,9 +386,18 @@ bool wm_places_node_below(const struct wm_places *p, const char *end)
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-void wm_places_tell(struct wm_places *p, struct wm_ready_level *l)
+void wm_places_tell(struct wm_places *p, struct wm_dns_server *s)
 {
-	p->ready = l;
+	const struct wm_node *n;
+	size_t pos = 0;
+
+	p->server = s;
+	while ((n = wm_registry_next_node(p->registry, &pos))) {
+		count_name(p, n->folded, true);
+		for (const char *dot = strchr(n->folded, '.'); dot; dot = strchr(dot + 1, '.'))
+			count_name(p, dot + 1, true);
+	}
+	wm_ready_whole(s->ready, WM_THERE_NODES, true);
 }
 
 bool wm_places_whole(const struct wm_places *p)

@@ -444,7 +444,7 @@ int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k
 	s->ready = wm_ready_new(s->loop, &c);
 	if (!s->ready)
 		return -ENOMEM;
-	wm_places_tell(s->places, s->ready);
+	wm_places_tell(s->places, s);
 	if (s->kube)
 		wm_kube_dns_tell(s->kube, s->ready);
 	return wm_dns_foresee(s);
