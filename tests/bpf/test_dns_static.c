@@ -234,6 +234,38 @@ Test(dns_static, nodes_that_nobody_has_are_denied_at_once)
 	agrees(&q, &a, "y\\.far");
 }
 
+/* It is answered to who told of it before any entry is made. */
+static void when_told(void *arg, int code, const char *text)
+{
+	cr_assert_eq(code, 0, "%s", text);
+	*(bool *)arg = true;
+	cr_assert(is_passed("new.node.mesh.internal", 1));
+	cr_assert(is_passed("far.new.node.dc1.mesh.internal", 1));
+}
+
+Test(dns_static, a_node_that_just_came_is_not_denied)
+{
+	struct wm_node_draft d = {.address = "10.9.8.7"};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "new", .facts = &d},
+		{.object = WM_OBJECT_NODE, .verb = WM_VERB_SET, .node = "Far.new", .facts = &d}};
+	bool told = false;
+	const struct wm_catalog_batch b = {.ops = ops, .count = 2, .done = when_told, .arg = &told};
+	struct wm_err e = {0};
+	unsigned part;
+
+	cr_assert_not(is_passed("new.node.mesh.internal", 1));
+	cr_assert_eq(wm_registry_catalog(registry, &b, &part, &e), 0, "%s", e.text);
+	for (unsigned i = 0; !told && i < 100; i++)
+		cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	cr_assert(told);
+	node_gone("new");
+	cr_assert(is_passed("new.node.mesh.internal", 1), "one lies below it");
+	node_gone("far.new");
+	cr_assert_not(is_passed("new.node.mesh.internal", 1));
+	cr_assert_not(is_passed("far.new.node.mesh.internal", 1));
+}
+
 Test(dns_static, metadata_of_a_node)
 {
 	static char rack[] = "rack", value[] = "r7", note[] = "rfc1035-note", a[501];
