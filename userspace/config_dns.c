@@ -145,6 +145,7 @@ int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own
 					    .hosts_file = s->dns_hosts_file,
 					    .domain = own->node_domain,
 					    .alt_domain = own->node_alt_domain,
+					    .cluster_domain = wm_config_kube_domain(own),
 					    .datacenter = own->node_datacenter,
 					    .ttl_s = (uint32_t)(own->dns_node_ttl_ms / 1000)};
 

@@ -131,6 +131,19 @@ Test(static_records, names_above)
 	cr_assert(!table);
 }
 
+/* What is of the cluster's is no name of ours, but the programs may not deny it. */
+Test(static_records, names_of_a_cluster)
+{
+	config.cluster_domain = "Cluster.local";
+	cr_assert_eq(read_these("a.b.Xcluster.local A 10.0.0.2", NULL), 0);
+	cr_assert(!wm_statics_inside(table));
+	wm_statics_free(table);
+	cr_assert_eq(read_these("web.shop.svc.cluster.LOCAL A 10.0.0.2", NULL), 0);
+	cr_assert(wm_statics_inside(table));
+	cr_assert(!find("web.shop.svc.cluster.local")->inside);
+	wm_statics_free(table);
+}
+
 static char path[] = "/tmp/static-records-XXXXXX";
 
 static void file_with(const char *text, size_t len)

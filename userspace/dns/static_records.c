@@ -28,6 +28,7 @@ struct wm_statics {
 	/* while they are read */
 	const struct wm_statics_config *c;
 	uint8_t domain[2][WM_DNS_NAME_MAX + 1]; /* folded; the root: there is none */
+	uint8_t cluster[WM_DNS_NAME_MAX + 1];	/* the same */
 };
 
 static size_t wire_len(const uint8_t *wire)
@@ -61,13 +62,27 @@ static struct wm_static_name *name_of(struct wm_statics *t, const uint8_t *wire,
 	return n;
 }
 
+/* Is it the domain, which is not the root? */
+static bool is_domain(const uint8_t *wire, const uint8_t *domain)
+{
+	return *domain && wire_len(wire) == wire_len(domain) &&
+	       memcmp(wire, domain, wire_len(wire)) == 0;
+}
+
+static bool in_cluster(const struct wm_statics *t, const uint8_t *wire)
+{
+	for (; *wire; wire += *wire + 1u)
+		if (is_domain(wire, t->cluster))
+			return true;
+	return false;
+}
+
 /* @return where our domain begins in the name, NULL: it is outside. */
 static const uint8_t *domain_in(const struct wm_statics *t, const uint8_t *wire)
 {
 	for (const uint8_t *l = wire;; l += *l + 1u) {
 		for (int i = 0; i < 2; i++)
-			if (*t->domain[i] && wire_len(l) == wire_len(t->domain[i]) &&
-			    memcmp(l, t->domain[i], wire_len(l)) == 0)
+			if (is_domain(l, t->domain[i]))
 				return l;
 		if (!*l)
 			return NULL;
@@ -140,6 +155,7 @@ static int add(struct wm_statics *t, const struct wm_static_line *l, struct wm_e
 			"the name is of the mesh: below our domain others than the domain, "
 			"and than those that end with service, virtual, node, addr, query, "
 			"ns, the datacenter or a label with '_', are allowed");
+	t->inside |= in_cluster(t, l->name);
 	n = name_of(t, l->name, domain != NULL);
 	if (!n || (domain && add_above(t, l->name, domain)))
 		return no_memory(e);
@@ -309,6 +325,8 @@ int wm_statics_read(const struct wm_statics_config *c, struct wm_statics **ret, 
 		(void)wm_static_name(c->domain, true, t->domain[0]);
 	if (*c->alt_domain)
 		(void)wm_static_name(c->alt_domain, true, t->domain[1]);
+	if (c->cluster_domain)
+		(void)wm_static_name(c->cluster_domain, true, t->cluster);
 	r = t->names ? read_all(t, e) : no_memory(e);
 	t->c = NULL;
 	if (r)

@@ -34,6 +34,7 @@ struct wm_statics_config {
 	const char *const *records;	       /* of dns.records, NULL-terminated */
 	const char *records_file, *hosts_file; /* "": none */
 	const char *domain, *alt_domain;       /* ours; "": none */
+	const char *cluster_domain;	       /* of a Kubernetes cluster; NULL: none */
 	const char *datacenter;
 	uint32_t ttl_s; /* of records that say none */
 };
@@ -52,7 +53,8 @@ const struct wm_static_name *wm_statics_find(const struct wm_statics *t, const u
 const struct wm_static_name *wm_statics_next(const struct wm_statics *t, size_t *pos);
 /** Are they the same records in the same order? Cost O(1). NULL: no. */
 bool wm_statics_same(const struct wm_statics *a, const struct wm_statics *b);
-/** Is one of them of our domains? Then the programs cannot tell by its form that a name is not. */
+/** Is one of them of our domains, or of the cluster's? Then the programs cannot tell by its form
+ * that a name is not. */
 bool wm_statics_inside(const struct wm_statics *t);
 unsigned wm_statics_count(const struct wm_statics *t); /* records */
 
