@@ -37,7 +37,7 @@ __noinline int dns_rate_key(struct __sk_buff *skb, struct work *w, struct wm_rat
 	key->pad = 0;
 	if (!is_negative(w))
 		return 0;
-	for (__u32 i = 0; i < 2; i++) {
+	for (__u32 i = 0; i < WM_DENY_ZONES; i++) {
 		if (!dns_ends_with(w, i))
 			continue;
 		key->name = i;
