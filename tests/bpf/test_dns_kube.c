@@ -151,7 +151,7 @@ Test(dns_kube, addresses_of_services)
 	spec("shop/web", "10.96.0.9", NULL, false);
 	by_kernel("web.shop.svc.cluster.local", 1, 0, 1);
 	spec_gone("shop/web");
-	by_userspace("web.shop.svc.cluster.local", 1);
+	by_kernel("web.shop.svc.cluster.local", 1, 3, 0);
 }
 
 /* What was said once, or twice where there are no records. */
@@ -174,11 +174,7 @@ Test(dns_kube, the_rest_as_userspace_said_it)
 		{"cluster.local", 2, 0, 1},
 		{"db.shop.svc.cluster.local", AAAA, 0, 0},
 		{"shop.svc.cluster.local", 1, 0, 0},
-		{"none.shop.svc.cluster.local", 1, 3, 0},
-		/* pods that search for names of others */
-		{"example.com.shop.svc.cluster.local", 1, 3, 0},
-		{"example.com.svc.cluster.local", AAAA, 3, 0},
-		{"example.com.cluster.local", 1, 3, 0},
+		{"none.db.shop.svc.cluster.local", 1, 3, 0},
 	};
 
 	for (size_t i = 0; i < WM_ARRAY_LEN(cases); i++) {
@@ -187,6 +183,71 @@ Test(dns_kube, the_rest_as_userspace_said_it)
 		by_kernel(cases[i].name, cases[i].type, cases[i].rcode, cases[i].answers);
 	}
 	cr_assert_geq(counter(WM_C_DNS_READY), WM_ARRAY_LEN(cases));
+}
+
+/* What pods' search lists make of names of others, and names that are made up anew each time: the
+ * kernel needs no word of userspace. */
+Test(dns_kube, what_nobody_has_is_denied_at_once)
+{
+	static const char *const names[] = {"example.com.shop.svc.cluster.local",
+					    "example.com.svc.cluster.local",
+					    "example.com.cluster.local",
+					    "none.shop.svc.cluster.local",
+					    "a.none.SHOP.svc.cluster.local",
+					    "_http._tcp.none.shop.svc.cluster.local",
+					    "none.svc.cluster.local",
+					    "web.none.svc.cluster.local",
+					    "none.pod.cluster.local",
+					    "x.10-1-0-1.shop.pod.cluster.local",
+					    "a.b.c.web.shop.svc.cluster.local",
+					    "dns-versioN2.cluster.local",
+					    "svc.svc.cluster.local",
+					    "x.ns.cluster.local",
+					    "x.hostmaster.cluster.local",
+					    "a.hostmaster.cluster.local"};
+	static const char *const others[] = {
+		"x.web.shop.svc.cluster.local", "10-1-0-9.shop.pod.cluster.local",
+		"dns-version.cluster.local",	"ns.cluster.local",
+		"shop.pod.cluster.local",	"xcluster.local"};
+	char name[64];
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(names); i++) {
+		by_kernel(names[i], 1, 3, 0);
+		by_kernel(names[i], SRV, 3, 0);
+		by_kernel(names[i], PTR, 3, 0);
+	}
+	for (size_t i = 0; i < WM_ARRAY_LEN(others); i++)
+		by_userspace(others[i], 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "no-%u.shop.svc.cluster.local", i);
+		by_kernel(name, i & 1 ? AAAA : 1, 3, 0);
+	}
+	cr_assert_eq(counter(WM_C_DNS_PASS_UNKNOWN), WM_ARRAY_LEN(others));
+	spec("shop/no-7", NULL, NULL, true);
+	by_userspace("x.no-7.shop.svc.cluster.local", 1);
+	by_userspace("no-7.shop.svc.cluster.local", SRV);
+	spec("other/web", NULL, NULL, true);
+	by_userspace("other.svc.cluster.local", 1);
+	spec_gone("other/web");
+	by_kernel("other.svc.cluster.local", 1, 3, 0);
+	/* records of the operator's own may have any name */
+	mem.config->flags |= WM_CONFIG_F_RECORDS;
+	by_userspace("none.shop.svc.cluster.local", 1);
+	mem.config->flags &= ~WM_CONFIG_F_RECORDS;
+}
+
+/* No source has told of anything any more: then nothing is known not to be. */
+Test(dns_kube, without_a_service_nothing_is_denied)
+{
+	static const char *const keys[] = {"shop/web", "shop/dual", "shop/db"};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(keys); i++) {
+		by_kernel("none.shop.svc.cluster.local", 1, 3, 0);
+		spec_gone(keys[i]);
+	}
+	by_userspace("none.shop.svc.cluster.local", 1);
+	spec(keys[0], "10.96.0.1", NULL, false);
+	by_kernel("none.shop.svc.cluster.local", 1, 3, 0);
 }
 
 /* Who takes the first address does not take the same each time: userspace is not asked again. */

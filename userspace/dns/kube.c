@@ -52,6 +52,38 @@ static size_t scope_len(const char *key)
 	return slash ? (size_t)(slash - key) + 1 : 0;
 }
 
+/* [<service>.]<namespace of key>.<kind>.<zone>. @return its octets; 0: there is no such name. */
+static size_t wire_of(const struct wm_kube *k, const char *service, const char *key,
+		      const char *kind, uint8_t ret[WM_DNS_NAME_MAX + 1])
+{
+	size_t at = *service ? wm_wire_label(ret, 0, service, strlen(service)) : 0;
+
+	if (*service && !at)
+		return 0;
+	at = wm_wire_label(ret, at, key, scope_len(key) - 1);
+	at = at ? wm_wire_label(ret, at, kind, strlen(kind)) : 0;
+	if (!at || at + k->zone.len > WM_DNS_NAME_MAX)
+		return 0;
+	memcpy(ret + at, k->zone.wire, k->zone.len);
+	return at + k->zone.len;
+}
+
+static void count_name(struct wm_kube *k, const char *service, const char *key, const char *kind,
+		       bool more)
+{
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+	size_t len = wire_of(k, service, key, kind, wire);
+
+	if (len)
+		wm_ready_there(k->ready, wire, len, more);
+}
+
+static void count_namespace(struct wm_kube *k, const char *key, bool more)
+{
+	count_name(k, "", key, "svc", more);
+	count_name(k, "", key, "pod", more);
+}
+
 static void count_scope(struct wm_kube *k, const char *key, bool more)
 {
 	size_t len = scope_len(key);
@@ -63,6 +95,7 @@ static void count_scope(struct wm_kube *k, const char *key, bool more)
 			return;
 		wm_map_del(k->scopes, key, len);
 		free(s);
+		count_namespace(k, key, false);
 		tell(k, key, len);
 		return;
 	}
@@ -77,6 +110,7 @@ static void count_scope(struct wm_kube *k, const char *key, bool more)
 			no_memory();
 		return;
 	}
+	count_namespace(k, key, true);
 	tell(k, key, len);
 }
 
@@ -129,19 +163,16 @@ static void each_address(struct wm_kube *k, const struct wm_service_spec *s,
  * agent dies. */
 static void foresee(struct wm_kube *k, const struct wm_service_spec *s)
 {
-	size_t scope = scope_len(s->service), at;
+	size_t scope = scope_len(s->service), len;
 	uint8_t wire[WM_DNS_NAME_MAX + 1];
 
 	if (!k->ready || !s->headless || !scope)
 		return;
-	at = wm_wire_label(wire, 0, s->service + scope, strlen(s->service + scope));
-	at = at ? wm_wire_label(wire, at, s->service, scope - 1) : 0;
-	at = at ? wm_wire_label(wire, at, "svc", 3) : 0;
-	if (!at || at + k->zone.len > WM_DNS_NAME_MAX)
+	len = wire_of(k, s->service + scope, s->service, "svc", wire);
+	if (!len)
 		return;
-	memcpy(wire + at, k->zone.wire, k->zone.len);
-	wm_ready_foresee(k->ready, wire, at + k->zone.len, WM_DNS_A);
-	wm_ready_foresee(k->ready, wire, at + k->zone.len, WM_DNS_AAAA);
+	wm_ready_foresee(k->ready, wire, len, WM_DNS_A);
+	wm_ready_foresee(k->ready, wire, len, WM_DNS_AAAA);
 }
 
 /* The kernel answers A and AAAA of a service with addresses, whatever its endpoints are. */
@@ -182,6 +213,10 @@ static void spec_changed(struct wm_kube *k, const struct wm_service_spec *old,
 	if (!old || !new) {
 		k->specs += new ? 1 : (size_t)-1;
 		count_scope(k, key, new != NULL);
+		count_name(k, key + scope_len(key), key, "svc", new != NULL);
+		wm_ready_whole(k->ready, WM_THERE_CLUSTER, k->specs != 0);
+		if (!k->specs) /* nothing is known not to be, what was said before neither */
+			wm_ready_changed(k->ready, WM_READY_ALL);
 	}
 	tell(k, key, strlen(key));
 	if (!new) {
@@ -255,11 +290,19 @@ const char *wm_kube_at(const struct wm_kube *k, const uint8_t addr[16])
 void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l)
 {
 	const struct wm_service_spec *s;
+	const struct scope *in;
 	size_t pos = 0;
 
 	k->ready = l;
-	while ((s = wm_registry_next_spec(k->registry, &pos)))
+	while ((in = wm_map_next(k->scopes, &pos)))
+		count_namespace(k, in->name, true);
+	pos = 0;
+	while ((s = wm_registry_next_spec(k->registry, &pos))) {
 		foresee(k, s);
+		if (scope_len(s->service))
+			count_name(k, s->service + scope_len(s->service), s->service, "svc", true);
+	}
+	wm_ready_whole(l, WM_THERE_CLUSTER, k->specs != 0);
 }
 
 struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, const char *domain,

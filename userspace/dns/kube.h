@@ -72,7 +72,7 @@ struct wm_ready_level;
 struct wm_kube *wm_kube_dns_new(struct wm_registry *r, struct wm_tables *t, const char *domain,
 				enum wm_kube_pods pods);
 void wm_kube_dns_free(struct wm_kube *k); /* NULL ok */
-/** Tell @p l of changes from now on. */
+/** Tell @p l of changes from now on, and of names, those that are there first. */
 void wm_kube_dns_tell(struct wm_kube *k, struct wm_ready_level *l);
 const struct wm_kube_zone *wm_kube_zone(const struct wm_kube *k);
 /** The zone as text, in lower case. Borrowed. */
