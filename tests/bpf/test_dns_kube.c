@@ -4,6 +4,7 @@
  * said it, to the octet, until the service changes. */
 #include "dns_fixture.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/random.h"
 #include "userspace/model/spec.h"
 
 #define PTR   12
@@ -248,6 +249,54 @@ Test(dns_kube, without_a_service_nothing_is_denied)
 	by_userspace("none.shop.svc.cluster.local", 1);
 	spec(keys[0], "10.96.0.1", NULL, false);
 	by_kernel("none.shop.svc.cluster.local", 1, 3, 0);
+}
+
+#define SOUP 20000
+
+static uint64_t seed;
+
+static unsigned below(unsigned n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(seed >> 33) % n;
+}
+
+/* Names of random labels while services come and go: what the kernel denies, userspace denies. */
+Test(dns_kube, denied_is_what_userspace_denies)
+{
+	static const char *const words[] = {"svc",	"pod",	 "ns",	 "shop",	"web",
+					    "db",	"_http", "_tcp", "dns-version", "a/b",
+					    "10-1-0-1", "x",	 "SVC",	 "Shop",	"one"};
+	static const char *const keys[] = {"shop/x", "one/web", "x/x", "db/shop"};
+	bool there[WM_ARRAY_LEN(keys)] = {false};
+	unsigned denied = 0;
+	uint64_t first;
+
+	seed = first = wm_random64();
+	for (unsigned n = 0; n < SOUP; n++) {
+		char name[300] = "";
+		struct frame q, a;
+
+		if (n % 64 == 0) {
+			unsigned k = below(WM_ARRAY_LEN(keys));
+
+			there[k] ? spec_gone(keys[k]) : spec(keys[k], NULL, NULL, true);
+			there[k] = !there[k];
+		}
+		for (unsigned l = below(7); l; l--)
+			strcat(strcat(name, words[below(WM_ARRAY_LEN(words))]), ".");
+		strcat(name, "cluster.local");
+		query_frame(&q, below(2), name, below(2) ? TXT : SRV, below(2) ? 1232 : 0);
+		if (!answered(&q, &a) || (a.at[a.dns + 3] & 15) != 3)
+			continue;
+		denied++;
+		ask_user(&q);
+		cr_assert_eq(a.len - a.dns, user_len, "seed %llu: %s", (unsigned long long)first,
+			     name);
+		cr_assert(same_but_serial(a.at + a.dns, user, user_len, false), "seed %llu: %s",
+			  (unsigned long long)first, name);
+	}
+	cr_assert_gt(denied, SOUP / 4, "seed %llu: %u", (unsigned long long)first, denied);
 }
 
 /* Who takes the first address does not take the same each time: userspace is not asked again. */
