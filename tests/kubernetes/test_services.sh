@@ -57,6 +57,13 @@ check "and from the node" "web-1 web-2" "$(seen_at host $KUBE_HOST 30082 60)"
 check "at the ClusterIP it does" web-1 "$(seen_from client local 80 60)"
 check "the load balancer's address" "web-1 web-2" "$(seen_at client 192.0.2.90 80 60)"
 check "an external address is not taken over" no "$(dial client 192.0.2.80 80 | grep -q web && echo yes || echo no)"
+echo "--- a slice that is another proxy's"
+manual() { api "$API/v1/health/service/manual?ns=shop" | jq length; }
+manual_is() { [ "$(manual)" = "$1" ]; }
+check "what it has before" 2 "$(manual)"
+kube PATCH "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/manual-1" \
+	'{"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": "other"}}}' >/dev/null
+until_ok 20 manual_is 0 || fail "its endpoints are the Service's still: $(manual)"
 echo "--- a Service that changes"
 kube PATCH "$SHOP/services/web" '{"spec": {"ports": [{"name": "http", "port": 8000, "targetPort": "http"}]}}' >/dev/null
 until_ok 20 seen_is web "web-1 web-2" 8000 || fail "the new port is not dialled"

@@ -137,11 +137,12 @@ const char *kube_annotation(const json_t *o, const char *key)
 	return json_string_value(json_object_get(json_object_get(m, "annotations"), key));
 }
 
-bool kube_has_label(const json_t *o, const char *key)
+bool kube_passed(const json_t *o)
 {
-	const json_t *m = json_object_get(o, "metadata");
+	const json_t *labels = json_object_get(json_object_get(o, "metadata"), "labels");
 
-	return json_object_get(json_object_get(m, "labels"), key) != NULL;
+	return json_object_get(labels, "service.kubernetes.io/service-proxy-name") ||
+	       json_object_get(labels, "service.kubernetes.io/headless");
 }
 
 const char *kube_label(const json_t *o, const char *key)
@@ -302,8 +303,7 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 						      : kube_wrong(&ret->meta, "externalName", e);
 	}
 	ret->created = created_of(o);
-	ret->passed = kube_has_label(o, "service.kubernetes.io/service-proxy-name") ||
-		      kube_has_label(o, "service.kubernetes.io/headless");
+	ret->passed = kube_passed(o);
 	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this
 	 * node, pods or its own, and kube-proxy leads those from external destinations to all
 	 * endpoints, "subject to neither form of traffic policy" (1.34, iptables: the chains

@@ -58,8 +58,8 @@ struct wm_kube_service {
 	const char *external_name; /* ExternalName, NULL: it is none */
 	bool headless, local_only, publish_not_ready;
 	/* Another proxy's by its label service.kubernetes.io/service-proxy-name, or nobody's by
-	 * service.kubernetes.io/headless: kube-proxy asks for those Services only that have neither
-	 */
+	 * service.kubernetes.io/headless: kube-proxy asks for those Services and EndpointSlices
+	 * only that have neither */
 	bool passed;
 	int64_t created;     /* seconds since 1970; 0: it does not say */
 	uint32_t affinity_s; /* 0: none */
@@ -98,6 +98,7 @@ struct wm_kube_slice {
 	const char *service; /* "": no Service's, or of addresses that are names (FQDN) */
 	struct wm_kube_slice_port ports[WM_KUBE_PORTS_MAX];
 	unsigned ports_count, over; /* over: ports above the bound, endpoints above it */
+	bool passed;		    /* by its own labels, as a Service */
 	const json_t *endpoints;    /* an array, or NULL: read by wm_kube_endpoint_decode() */
 };
 

@@ -43,6 +43,7 @@ int wm_kube_slice_decode(const json_t *o, struct wm_kube_slice *ret, struct wm_e
 	r = kube_named_meta(o, WM_KUBE_NAME_MAX, &ret->meta, e);
 	if (r)
 		return r;
+	ret->passed = kube_passed(o);
 	ret->service = kube_label(o, "kubernetes.io/service-name");
 	if (!*ret->service || strcmp(type, "FQDN") == 0) {
 		ret->service = "";

@@ -41,6 +41,7 @@ struct slice {
 	uint64_t version;	 /* hash of what it said */
 	uint32_t seen;
 	unsigned ports_count, endpoints_count;
+	bool passed;			  /* not for who steers: slice_counts() */
 	size_t size;			  /* octets of the block */
 	struct wm_kube_slice_port *ports; /* their names are in texts */
 	struct endpoint *endpoints;	  /* by address, then pod; none twice */
@@ -100,7 +101,11 @@ void slice_free(struct wm_kube_view *v, struct slice *s); /* NULL ok */
 /** Do two of the same service say the same of an endpoint? Their ports are not looked at. */
 bool endpoint_same(const struct slice *a, const struct endpoint *x, const struct slice *b,
 		   const struct endpoint *y);
+/** Nor are they, where one counts and the other does not. */
 bool slice_ports_same(const struct slice *a, const struct slice *b);
+/** Do its endpoints count for a Service of this spec? By kube-proxy those do not that are another
+ * proxy's, or nobody's, by the slice's own labels; where it is not steered all have their names. */
+bool slice_counts(const struct slice *s, const struct wm_service_spec *spec);
 /** Has it an endpoint of this address and pod? Cost O(log endpoints). */
 bool slice_has(const struct slice *s, const struct in6_addr *at, const char *pod);
 /** What the slices of @p s say of an endpoint of this address and pod, for @p spec.

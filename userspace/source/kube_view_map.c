@@ -243,7 +243,7 @@ uint8_t hinted(const struct wm_kube_view *v, const struct service *s)
 	const struct slice *sl;
 
 	SLIST_FOREACH (sl, &s->slices, next) {
-		for (unsigned n = 0; n < sl->endpoints_count; n++) {
+		for (unsigned n = 0; slice_counts(sl, s->spec) && n < sl->endpoints_count; n++) {
 			const struct endpoint *ep = &sl->endpoints[n];
 
 			if (!(ep->flags & WM_KUBE_READY))

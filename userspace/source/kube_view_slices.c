@@ -158,6 +158,7 @@ static struct slice *block(struct wm_kube_view *v, const struct wm_kube_slice *i
 	s->endpoints = (void *)((char *)s + head + ports);
 	s->texts = (char *)s + head + ports + eps;
 	s->ports_count = in->ports_count;
+	s->passed = in->passed;
 	s->endpoints_count = count;
 	memcpy(s->texts, v->texts.data, v->texts.len);
 	if (count)
@@ -245,7 +246,7 @@ bool endpoint_same(const struct slice *a, const struct endpoint *x, const struct
 
 bool slice_ports_same(const struct slice *a, const struct slice *b)
 {
-	if (a->ports_count != b->ports_count)
+	if (a->ports_count != b->ports_count || a->passed != b->passed)
 		return false;
 	for (unsigned n = 0; n < a->ports_count; n++) {
 		if (a->ports[n].port != b->ports[n].port ||
@@ -276,6 +277,11 @@ static const struct endpoint *find(const struct slice *s, const struct in6_addr 
 			low = mid + 1;
 	}
 	return NULL;
+}
+
+bool slice_counts(const struct slice *s, const struct wm_service_spec *spec)
+{
+	return !s->passed || spec->headless || spec->passed || spec->external_name;
 }
 
 bool slice_has(const struct slice *s, const struct in6_addr *at, const char *pod)
@@ -313,7 +319,7 @@ bool merge(const struct service *s, const struct wm_service_spec *spec, const st
 
 	*ret = (struct merged){0};
 	SLIST_FOREACH (sl, &s->slices, next) {
-		ep = find(sl, at, pod);
+		ep = slice_counts(sl, spec) ? find(sl, at, pod) : NULL;
 		if (!ep)
 			continue;
 		if (!ret->ep || rank(ep->flags) > rank(ret->flags)) {
