@@ -25,9 +25,10 @@ static unsigned attached(const struct wm_plane *p)
 	return count;
 }
 
-/* Of each source that has nothing to serve yet, or serves what it knew before.
+/* Of each source that has nothing to serve yet, or serves what it knew before. Why it has not names
+ * servers: @p narrow, who scrapes is told the kind of it alone.
  * @return whether who waits may go on. */
-static bool put_sources(struct wm_json *j, const struct wm_sources *all)
+static bool put_sources(struct wm_json *j, const struct wm_sources *all, bool narrow)
 {
 	struct wm_source_about about;
 	struct wm_source *s = NULL;
@@ -36,14 +37,16 @@ static bool put_sources(struct wm_json *j, const struct wm_sources *all)
 
 	while ((s = wm_sources_next(all, s))) {
 		bool may = wm_source_ready(s);
+		const char *why;
 
 		wm_source_about(s, &about);
+		why = narrow ? wm_source_state_means(about.state) : about.text;
 		ready = ready && may;
 		if (may && about.synced_ms)
 			continue;
 		snprintf(text, sizeof(text), "source.%s: %s (%s%s%s)", about.name,
 			 may ? "serves what an earlier run knew" : "no list is whole yet",
-			 wm_source_state_str(about.state), *about.text ? ": " : "", about.text);
+			 wm_source_state_str(about.state), *why ? ": " : "", why);
 		wm_json_string(j, text);
 	}
 	return ready;
@@ -67,7 +70,7 @@ void wm_native_ready(struct wm_call *c)
 	wm_json_kopen(&j, "reasons", '[');
 	for (unsigned i = 0; i < n; i++)
 		wm_json_string(&j, reasons[i]);
-	ready = put_sources(&j, a->d.sources) && ready;
+	ready = put_sources(&j, a->d.sources, wm_http_is_narrow(c->req)) && ready;
 	wm_json_close(&j, ']');
 	wm_json_kb(&j, "ready", ready);
 	wm_json_close(&j, '}');

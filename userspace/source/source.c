@@ -24,7 +24,18 @@
 const char *wm_source_state_str(enum wm_source_state st)
 {
 	static const char *const texts[] = {
-#define X(symbol, text) [WM_SOURCE_##symbol] = text,
+#define X(symbol, text, means) [WM_SOURCE_##symbol] = text,
+		WM_SOURCE_STATES(X)
+#undef X
+	};
+
+	return texts[st];
+}
+
+const char *wm_source_state_means(enum wm_source_state st)
+{
+	static const char *const texts[] = {
+#define X(symbol, text, means) [WM_SOURCE_##symbol] = (means),
 		WM_SOURCE_STATES(X)
 #undef X
 	};

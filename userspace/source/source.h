@@ -87,19 +87,21 @@ int wm_source_identity(struct wm_source *s, const char *id);
 bool wm_source_is_full(const struct wm_source *s);
 void wm_source_on_room(struct wm_source *s, void (*fn)(void *arg), void *arg);
 
-/* --- how it is. X(symbol, text) --- */
+/* --- how it is. X(symbol, text, what it means) --- */
 #define WM_SOURCE_STATES(X)                                                                        \
-	X(CONNECTING, "connecting")                                                                \
-	X(LISTING, "listing")                                                                      \
-	X(WATCHING, "watching")                                                                    \
-	X(AWAY, "away")                                                                            \
-	X(REFUSED, "refused")
+	X(CONNECTING, "connecting", "no server has answered yet")                                  \
+	X(LISTING, "listing", "its list comes")                                                    \
+	X(WATCHING, "watching", "its list is whole, changes come")                                 \
+	X(AWAY, "away", "no server answers as it should")                                          \
+	X(REFUSED, "refused", "its server refuses us, or is another than the one that is known")
 enum wm_source_state {
-#define X(symbol, text) WM_SOURCE_##symbol,
+#define X(symbol, text, means) WM_SOURCE_##symbol,
 	WM_SOURCE_STATES(X)
 #undef X
 };
 const char *wm_source_state_str(enum wm_source_state st);
+/** One sentence that names no server, for whoever is not to know where that is. */
+const char *wm_source_state_means(enum wm_source_state st);
 /** @p text: why, NULL or "": nothing to say. Copied; logged when the state is another. */
 void wm_source_state(struct wm_source *s, enum wm_source_state st, const char *text);
 
