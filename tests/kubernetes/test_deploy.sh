@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # deploy/kubernetes as a user applies it: kubectl and a real API server find nothing wrong, the account may read what
 # is watched and nothing else, wrong policies are refused by their schema. The pod is run as the API server has it: with
-# a token that was issued for it, that is replaced, and that becomes invalid; then with the component `sockets`.
+# a token that was issued for it, that is replaced, and that becomes invalid; then with the component `sockets` and its
+# own seccomp profile.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/../net/lib.sh"
 # shellcheck source=tests/kubernetes/cluster.sh
@@ -175,6 +176,7 @@ check "applied" "daemonset.apps/waymark configured" "$(grep -v ' unchanged$' <<<
 manifest
 matches "with the image of the kustomization" 'image: registry.example/waymark:' "$(cat "$TMP/daemonset.yaml")"
 stop_pod TERM 0
+SECCOMP=$DEPLOY/sockets/seccomp.json
 start_pod two "${NODE[@]}"
 whole "with sockets"
 pid=$("${CRUN[@]}" state two | jq .pid)

@@ -82,7 +82,8 @@ check("probes", ["/v1/waymark/live", "/v1/waymark/live", "/v1/waymark/ready"],
       [agent[p]["httpGet"]["path"] for p in ("startupProbe", "livenessProbe", "readinessProbe")])
 check("the kernel's tables do not end the agent", None, agent["resources"].get("limits"))
 with open(f"{KUBE}/seccomp.json", encoding="utf-8") as f:
-    allowed = {n for s in json.load(f)["syscalls"] if s["action"] == "SCMP_ACT_ALLOW" for n in s["names"]}
+    profile = json.load(f)
+allowed = {n for s in profile["syscalls"] if s["action"] == "SCMP_ACT_ALLOW" for n in s["names"]}
 check("system calls that no agent needs", set(), allowed & {
     "mount", "umount2", "setns", "unshare", "ptrace", "init_module", "finit_module", "kexec_load", "reboot", "pivot_root",
     "open_by_handle_at", "perf_event_open", "process_vm_readv", "keyctl", "add_key", "swapon", "chroot", "io_uring_setup"})
@@ -107,6 +108,10 @@ component, _ = kustomization(f"{KUBE}/sockets")
 wide = patched(daemonset, component["patches"])["spec"]["template"]["spec"]
 check("who looks into pods", [True, ["SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH"]],
       [wide["hostPID"], wide["containers"][0]["securityContext"]["capabilities"]["add"][4:]])
+with open(f"{KUBE}/sockets/seccomp.json", encoding="utf-8") as f:
+    entering = json.load(f)
+entering["syscalls"].remove({"action": "SCMP_ACT_ALLOW", "names": ["open_by_handle_at", "setns"]})
+check("it may enter namespaces and open cgroups, and nothing else that the base may not", profile, entering)
 
 (chart,) = load(f"{CHART}/Chart.yaml")
 (values,) = load(f"{CHART}/values.yaml")

@@ -33,7 +33,7 @@ image_unpack() { # of the programs that are tested
 	umoci unpack --image "$IMAGE/oci:$(cat VERSION)" "$TMP/bundle" >/dev/null 2>&1 || fail "umoci unpack"
 }
 bundle() { # options of pod.py
-	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$DEPLOY/daemonset.yaml}" "$IMAGE_CONFIG" "$ROOTFS" $DEPLOY/seccomp.json \
+	/usr/bin/python3 tests/net/pod.py "${MANIFEST:-$DEPLOY/daemonset.yaml}" "$IMAGE_CONFIG" "$ROOTFS" "${SECCOMP:-$DEPLOY/seccomp.json}" \
 		--host "/var/lib/waymark=$TMP/state" --host "/run/waymark=$TMP/run" \
 		--file "account=$TMP/account" --env "KUBERNETES_SERVICE_PORT=$API_PORT" \
 		--file "config=$TMP/config" --file "resolv.conf=$TMP/resolv.conf" \
