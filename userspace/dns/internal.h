@@ -375,6 +375,10 @@ struct wm_dns_rate {
 /** What a datagram is answered with; counted if not by its answer. */
 enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
 			  const uint8_t *query, size_t len);
+/** The same once the answer @p made was made, of wm_dns_respond(): what is not there is the same
+ *  whatever was asked, by domain of ours. The query has its outcome in the counters already. */
+enum wm_rated wm_dns_rate_made(struct wm_dns_server *s, const struct sockaddr *from,
+			       const uint8_t *query, size_t len, const uint8_t *made);
 /** The answer to a query that is rated CUT, of WM_DNS_EDNS_MAX octets at most: the question alone,
  *  with TC; to a client who understands cookies BADCOOKIE with one by which he is answered the next
  *  time. @return octets. */

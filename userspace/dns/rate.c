@@ -2,8 +2,9 @@
 /* rate.c - response-rate limit (waymark/rate.h) of what userspace answers. The same question from
  * one network (/24, /64) is answered so often a second; of what is more each second one is told to
  * come by TCP, which shows that it is there, and the rest is dropped. This node's own are not
- * counted: they reach nobody else. A table of fixed size: who has the place of another begins anew,
- * so that it limits too little, and nobody else's. */
+ * counted: they reach nobody else. Of what is not there all is the same, by domain of ours: names
+ * that are made up anew each time are questions of their own. A table of fixed size: who has the
+ * place of another begins anew, so that it limits too little, and nobody else's. */
 #include "waymark/rate.h"
 
 #include "internal.h"
@@ -14,6 +15,10 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Times dns.rate_limit that what is not there is said to a network: it may be that of a node's
+ * pods, whose search lists make some ten questions of each look-up. */
+#define NEGATIVE_SHARE 16
 
 struct wm_dns_rate_place {
 	struct wm_rate rate;
@@ -57,34 +62,67 @@ static uint64_t hash_of(const struct wm_dns_rate *r, const uint8_t client[WM_DNS
 	return wm_mix64(h);
 }
 
-enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
-			  const uint8_t *query, size_t len)
+/* @p what, of @p len octets, is said once more to the client's network, each @p every_ns at most.
+ */
+static enum wm_rated take(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *what,
+			  size_t len, uint64_t every_ns)
 {
 	struct wm_dns_rate *r = &s->rate;
 	struct wm_dns_rate_place *p;
 	uint8_t client[WM_DNS_CLIENT_LEN];
 	enum wm_rated rated;
-	size_t question;
 	uint64_t h;
 
-	if (!r->every_ns || wm_dns_is_local(s, from))
+	wm_dns_client_of((const struct sockaddr_storage *)from, client);
+	h = hash_of(r, client, from->sa_family == AF_INET, what, len);
+	p = &r->at[h % WM_RATE_PLACES];
+	if (p->of != h >> 32)
+		*p = (struct wm_dns_rate_place){.of = (uint32_t)(h >> 32)};
+	rated = wm_rate_take(&p->rate, wm_clock_ns(), every_ns);
+	if (!len && rated == WM_RATED_CUT)
+		rated = WM_RATED_DROP; /* there is nothing that could come by TCP */
+	s->counters[WM_DNS_C_RATE_DROPPED] += rated == WM_RATED_DROP;
+	s->counters[WM_DNS_C_RATE_CUT] += rated == WM_RATED_CUT;
+	return rated;
+}
+
+enum wm_rated wm_dns_rate(struct wm_dns_server *s, const struct sockaddr *from,
+			  const uint8_t *query, size_t len)
+{
+	size_t question;
+
+	if (!s->rate.every_ns || wm_dns_is_local(s, from))
 		return WM_RATED_ANSWER;
 	question = question_len(query, len);
 	if (!question && !asks_nothing(query, len))
 		return WM_RATED_ANSWER; /* an error is shorter than what it is about */
 	if (wm_dns_cookie_valid(s, from, query, len))
 		return WM_RATED_ANSWER;
-	wm_dns_client_of((const struct sockaddr_storage *)from, client);
-	h = hash_of(r, client, from->sa_family == AF_INET, query + WM_DNS_HEADER_LEN, question);
-	p = &r->at[h % WM_RATE_PLACES];
-	if (p->of != h >> 32)
-		*p = (struct wm_dns_rate_place){.of = (uint32_t)(h >> 32)};
-	rated = wm_rate_take(&p->rate, wm_clock_ns(), r->every_ns);
-	if (!question && rated == WM_RATED_CUT)
-		rated = WM_RATED_DROP; /* there is nothing that could come by TCP */
-	s->counters[WM_DNS_C_RATE_DROPPED] += rated == WM_RATED_DROP;
-	s->counters[WM_DNS_C_RATE_CUT] += rated == WM_RATED_CUT;
-	return rated;
+	return take(s, from, query + WM_DNS_HEADER_LEN, question, s->rate.every_ns);
+}
+
+/* Is it NOERROR or NXDOMAIN, whole and without an answer? */
+static bool is_negative(const uint8_t *made)
+{
+	uint8_t rcode = made[3] & WM_DNS_RCODE;
+
+	return (rcode == WM_DNS_NOERROR || rcode == WM_DNS_NXDOMAIN) && !made[6] && !made[7] &&
+	       !(made[2] & WM_DNS_TC >> 8);
+}
+
+enum wm_rated wm_dns_rate_made(struct wm_dns_server *s, const struct sockaddr *from,
+			       const uint8_t *query, size_t len, const uint8_t *made)
+{
+	const struct wm_dns_ask *ask = &s->reply.ask;
+	/* which of our domains: shorter than any question */
+	const uint8_t what = ask->kind == WM_ASK_KUBE	   ? 2
+			     : ask->kind == WM_ASK_REVERSE ? 3
+							   : ask->alt;
+
+	if (!s->rate.every_ns || !is_negative(made) || !question_len(query, len) ||
+	    wm_dns_is_local(s, from) || wm_dns_cookie_valid(s, from, query, len))
+		return WM_RATED_ANSWER;
+	return take(s, from, &what, sizeof(what), s->rate.every_ns / NEGATIVE_SHARE);
 }
 
 /* @return false: the client has no cookie, and does not know of them. */

@@ -60,6 +60,15 @@ static void batch_prepare(struct wm_dns_batch *b)
 	}
 }
 
+/* What is sent in the place of an answer to datagram @p i. @return octets; 0: it is dropped. */
+static size_t rated_datagram(struct wm_dns_server *s, struct wm_dns_batch *b, int i,
+			     enum wm_rated rated)
+{
+	return rated == WM_RATED_CUT ? wm_dns_rate_cut(s, b->in[i].msg_hdr.msg_name, b->query[i],
+						       b->in[i].msg_len, b->answer[i])
+				     : 0;
+}
+
 /* @return octets of the answer to datagram @p i, 0: there is none, or it comes later. */
 static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, int i)
 {
@@ -75,9 +84,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	rated = wm_dns_rate(k->s, from, b->query[i], len);
 	loosen_source(h);
 	if (rated != WM_RATED_ANSWER)
-		return rated == WM_RATED_CUT
-			       ? wm_dns_rate_cut(k->s, from, b->query[i], len, b->answer[i])
-			       : 0;
+		return rated_datagram(k->s, b, i, rated);
 	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
 		return 0;
 	asked = wm_dns_park(k->s, k->fd, h, len);
@@ -87,7 +94,11 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 						    sizeof(b->answer[i]));
 	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
 				 sizeof(b->answer[i]));
-	return wm_dns_lead_datagram(k->s, k->fd, h, len) ? 0 : made;
+	if (wm_dns_lead_datagram(k->s, k->fd, h, len))
+		return 0;
+	rated = made ? wm_dns_rate_made(k->s, from, b->query[i], len, b->answer[i])
+		     : WM_RATED_ANSWER;
+	return rated == WM_RATED_ANSWER ? made : rated_datagram(k->s, b, i, rated);
 }
 
 static void on_datagrams(void *arg, unsigned events)

@@ -57,7 +57,8 @@
 	X(DENIED, dns_user_denied,                                                                 \
 	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")       \
 	X(RATE_DROPPED, dns_user_rate_dropped,                                                     \
-	  "datagrams dropped: the same was asked more than dns.rate_limit times from one network") \
+	  "datagrams dropped: the same was asked, or said not to be there, more than "             \
+	  "dns.rate_limit times to one network")                                                   \
 	X(RATE_CUT, dns_user_rate_cut, "the same, each second one: told to use TCP")
 
 #define WM_DNS_TEXT_MAX 1024 /* octets of a name as text: each of 255 takes four at most */
