@@ -98,6 +98,8 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.rebind_protection = s->dns_rebind_protection,
 		.serve_stale_s = s->dns_serve_stale_ms / 1000,
 		.cache_max = s->dns_cache_max,
+		.ttl_min_s = s->dns_cache_ttl_min_ms / 1000,
+		.ttl_max_s = s->dns_cache_ttl_max_ms / 1000,
 		.overtake_percent = (unsigned)s->dns_upstream_overtake,
 		.timeout_ms = s->dns_upstream_timeout_ms,
 		.questions_max = (unsigned)s->dns_upstream_questions_max,

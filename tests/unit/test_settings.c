@@ -171,6 +171,19 @@ Test(settings, together)
 	cr_assert_lt(wm_settings_set(&s, "dns.negative_ttl=0", &e), 0, "never 0");
 }
 
+Test(settings, bounds_of_ttls_of_others)
+{
+	cr_assert_eq(wm_settings_set(&s, "dns.cache_ttl_min=60s", &e), 0);
+	cr_assert_eq(wm_settings_set(&s, "dns.cache_ttl_max=60s", &e), 0);
+	cr_expect_eq(wm_settings_check(&s, &e), 0, "%s", e.text);
+	cr_assert_eq(wm_settings_set(&s, "dns.cache_ttl_max=59s", &e), 0);
+	cr_expect_lt(wm_settings_check(&s, &e), 0);
+	cr_expect(strstr(e.text, "dns.cache_ttl_min: is above dns.cache_ttl_max"), "%s", e.text);
+	cr_assert_eq(wm_settings_set(&s, "dns.cache_ttl_max=90500ms", &e), 0);
+	cr_expect_lt(wm_settings_check(&s, &e), 0);
+	cr_expect(strstr(e.text, "dns.cache_ttl_max: whole seconds"), "%s", e.text);
+}
+
 /* What was taken and then answered nobody. */
 Test(settings, names_and_bounds_that_do_nothing_are_refused)
 {

@@ -230,6 +230,8 @@ static int check_ttls(const struct wm_settings *s, struct wm_err *e)
 	} all[] = {{"dns.ttl", s->dns_ttl_ms},
 		   {"dns.node_ttl", s->dns_node_ttl_ms},
 		   {"dns.negative_ttl", s->dns_negative_ttl_ms},
+		   {"dns.cache_ttl_min", s->dns_cache_ttl_min_ms},
+		   {"dns.cache_ttl_max", s->dns_cache_ttl_max_ms},
 		   {"dns.trust_anchor_hold", s->dns_trust_anchor_hold_ms}};
 	struct wm_ttls *ttls = NULL;
 	struct wm_err inner = {0};
@@ -239,6 +241,8 @@ static int check_ttls(const struct wm_settings *s, struct wm_err *e)
 		if (all[i].ms % 1000)
 			return wm_err_set(e, WM_E_INVALID, "%s: whole seconds are wanted",
 					  all[i].name);
+	if (s->dns_cache_ttl_min_ms > s->dns_cache_ttl_max_ms)
+		return wm_err_set(e, WM_E_INVALID, "dns.cache_ttl_min: is above dns.cache_ttl_max");
 	r = wm_ttls_new(s->dns_service_ttl, &ttls, &inner);
 	wm_ttls_free(ttls);
 	return r ? wm_err_set(e, r, "dns.service_ttl: %s", inner.text) : 0;

@@ -56,16 +56,17 @@ struct wm_upstream_config {
 	struct wm_upstream_own own;
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
-	char anchor_path[256];	  /* file of keys that are followed; "": none are */
-	uint64_t anchor_hold_s;	  /* a new one must have been seen for so long */
-	bool validate;		  /* DNSSEC */
-	bool caps_for_id;	  /* 0x20 */
-	const char *dns64_prefix; /* "": none; borrowed */
-	bool rebind_protection;	  /* private addresses in answers are taken out */
-	bool asks_all;		  /* servers are asked whatever is known of them */
-	uint64_t serve_stale_s;	  /* 0: nothing stale is said */
-	uint64_t cache_max;	  /* octets of answers */
-	uint64_t timeout_ms;	  /* of a question */
+	char anchor_path[256];	       /* file of keys that are followed; "": none are */
+	uint64_t anchor_hold_s;	       /* a new one must have been seen for so long */
+	bool validate;		       /* DNSSEC */
+	bool caps_for_id;	       /* 0x20 */
+	const char *dns64_prefix;      /* "": none; borrowed */
+	bool rebind_protection;	       /* private addresses in answers are taken out */
+	bool asks_all;		       /* servers are asked whatever is known of them */
+	uint64_t serve_stale_s;	       /* 0: nothing stale is said */
+	uint64_t cache_max;	       /* octets of answers */
+	uint64_t ttl_min_s, ttl_max_s; /* of these; max 0: a day */
+	uint64_t timeout_ms;	       /* of a question */
 	unsigned questions_max, per_client_max;
 	unsigned overtake_percent; /* of the questions may be asked of two servers */
 };

@@ -143,16 +143,28 @@ static bool has_default(const struct wm_upstream_routes *routes)
 	return false;
 }
 
+static void put_ttls(struct wm_buf *b, const struct wm_upstream_config *c)
+{
+	uint64_t max_s = c->ttl_max_s ? c->ttl_max_s : TTL_MAX_S;
+
+	wm_buf_printf(b,
+		      "\tcache-max-ttl: %llu\n\tcache-max-negative-ttl: %llu\n"
+		      "\tcache-min-ttl: %llu\n",
+		      (unsigned long long)max_s,
+		      (unsigned long long)(max_s < NEGATIVE_TTL_MAX_S ? max_s : NEGATIVE_TTL_MAX_S),
+		      (unsigned long long)c->ttl_min_s);
+}
+
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      const struct wm_upstream_routes *routes)
 {
 	wm_buf_puts(b, COMMON);
+	put_ttls(b, c);
 	wm_buf_printf(b,
 		      "\toutgoing-range: 1024\n\tnum-queries-per-thread: 4096\n"
 		      "\toutgoing-num-tcp: 64\n\tqname-minimisation: yes\n"
-		      "\tcache-max-ttl: %d\n\tcache-max-negative-ttl: %d\n"
 		      "\tmsg-cache-size: %llu\n\trrset-cache-size: %llu\n",
-		      TTL_MAX_S, NEGATIVE_TTL_MAX_S, (unsigned long long)c->cache_max / 3,
+		      (unsigned long long)c->cache_max / 3,
 		      (unsigned long long)c->cache_max / 3 * 2);
 	if (c->serve_stale_s)
 		wm_buf_printf(b,
