@@ -136,7 +136,7 @@ make_initramfs() {
 			build/release/tests/{dnsload,connload,regload,applyload}; do
 			add_program "$root" "$t" "wm/$t"
 		done
-		install -D -m 755 tests/kernels/smoke.sh "$root/wm/smoke.sh"
+		install -D -m 755 -t "$root/wm" tests/kernels/{smoke,guest}.sh
 		echo smoke.sh >>"$root/wm/list"
 	fi
 	echo "127.0.0.1 localhost" >"$root/etc/hosts"

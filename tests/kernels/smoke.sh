@@ -4,38 +4,18 @@
 # kernel, connect through the virtual address, refuse, survive kill -9, be adopted, leave nothing.
 set -uo pipefail
 B=build/release
-API=http://127.0.0.1:8500
 PINS=/sys/fs/bpf/waymark
-FAILED=0 AGENT=''
+# shellcheck source=tests/kernels/guest.sh
+. ./guest.sh
+AGENT=''
 
-check() { # text, expected, seen
-	if [ "$2" = "$3" ]; then
-		echo "ok: $1"
-	else
-		echo "FAILED: $1: expected '$2', saw '$3'"
-		FAILED=1
-	fi
-}
-ask() { dig +short +tries=2 +time=5 @127.0.0.1 -p 8600 "$@" | sort | xargs; }
 counter() { "$B/waymarkctl" -j status | grep -o "\"$1\": *[0-9]*" | grep -o '[0-9]*$' | head -n 1; }
-up() { curl -s --max-time 5 -o /dev/null $API/v1/agent/self; }
 start() {
 	"$B/waymarkd" --set node.data_dir=/tmp/data --set http.socket=/tmp/http.sock --set node.name=vm \
 		2>>/tmp/agent.log &
 	AGENT=$!
-	for _ in $(seq 300); do
-		up && return
-		sleep 0.2
-	done
-	echo "FAILED: the agent does not answer"
-	cat /tmp/agent.log
-	exit 1
+	until_up
 }
-register() { # id, address, port
-	curl -s -o /dev/null -w '%{http_code}' -X PUT $API/v1/agent/service/register -d \
-		"{\"ID\": \"$1\", \"Name\": \"web\", \"Address\": \"$2\", \"Port\": $3, \"Check\": {\"CheckID\": \"c-$1\", \"TTL\": \"1h\", \"Status\": \"passing\"}}"
-}
-get() { curl -s --max-time 10 "$1"; }
 
 echo "--- $(uname -r)"
 "$B/waymarkctl" doctor
@@ -44,12 +24,8 @@ start
 grep -o 'event=plane.*' /tmp/agent.log
 # before 6.5 no kernel ends sockets, which is said
 check "every hook is attached" 0 "$(grep 'level=warn' /tmp/agent.log | grep -vc abort.off)"
-mkdir -p /tmp/www/1 /tmp/www/2
-for i in 1 2; do
-	echo "web-$i" >"/tmp/www/$i/index.html"
-	busybox httpd -p "127.1.0.$i:808$i" -h "/tmp/www/$i"
-	check "register web-$i" 200 "$(register "web-$i" "127.1.0.$i" "808$i")"
-done
+serve 1
+serve 2
 V4=$(ask web.virtual.mesh.internal)
 # its name has no AAAA, as no endpoint has IPv6; the address is there all the same
 V6=$(get $API/v1/waymark/services | tr '{' '\n' | grep '"name": *"web"' | grep -o '"vip6": *"[^"]*' | cut -d'"' -f4)
