@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """pod.py DAEMONSET IMAGE_CONFIG ROOTFS SECCOMP [--host PATH=PATH]... [--env NAME=VALUE]... [--file NAME=PATH]
-  [--args ARG...] - configuration of an OCI runtime's container (config.json) on stdout, as kubelet and containerd
+  [--container NAME] [--args ARG...] - configuration of an OCI runtime's container (config.json) on stdout, as kubelet and containerd
 make it of that manifest: its capabilities, mounts, variables and arguments and nothing else. --host puts a
 directory of the test in the place of one of the node, --file a file in a ConfigMap's place, --env and --args
-override. The container's network and cgroup namespaces are the caller's (hostNetwork)."""
+override. Of several containers --container names one; without, there is but one. The container's network and cgroup namespaces are the caller's (hostNetwork)."""
 import argparse
 import json
 
@@ -22,6 +22,7 @@ a.add_argument("rootfs")
 a.add_argument("seccomp")
 for option in ("--host", "--env", "--file"):
     a.add_argument(option, action="append", default=[])
+a.add_argument("--container")
 a.add_argument("--args", nargs=argparse.REMAINDER)
 a = a.parse_args()
 pairs = {o: dict(p.split("=", 1) for p in getattr(a, o)) for o in ("host", "env", "file")}
@@ -32,8 +33,9 @@ with open(a.image, encoding="utf-8") as f:
     image = json.load(f)["config"]
 with open(a.seccomp, encoding="utf-8") as f:
     seccomp = json.load(f)
-(container,) = pod["containers"]
+(container,) = [c for c in pod["containers"] + pod.get("initContainers", []) if a.container in (None, c["name"])]
 security = container["securityContext"]
+added = security["capabilities"].get("add", [])
 assert pod["hostNetwork"] and not security["privileged"] and security["capabilities"]["drop"] == ["ALL"]
 
 env = dict(e.split("=", 1) for e in image["Env"])
@@ -69,12 +71,12 @@ if pod.get("automountServiceAccountToken", True):
     mounts.append({"destination": "/var/run/secrets/kubernetes.io/serviceaccount", "type": "bind",
                    "source": pairs["file"]["account"], "options": ["rbind", "rprivate", "ro"]})
 
-caps = ["CAP_" + c for c in security["capabilities"]["add"]]
+caps = ["CAP_" + c for c in added]
 namespaces = ["mount", "ipc", "uts"] + ([] if pod.get("hostPID") else ["pid"])
 json.dump({
     "ociVersion": "1.0.0",
     "process": {"user": {"uid": security["runAsUser"], "gid": 0}, "cwd": image["WorkingDir"],
-                "args": image["Entrypoint"] + container["args"] if a.args is None else a.args,
+                "args": (container.get("command", image["Entrypoint"]) + container.get("args", [])) if a.args is None else a.args,
                 "env": [f"{k}={v}" for k, v in env.items()],
                 "capabilities": {s: caps for s in ("bounding", "effective", "permitted")},
                 "noNewPrivileges": not security["allowPrivilegeEscalation"]},
