@@ -115,10 +115,23 @@ for cap in BPF NET_ADMIN PERFMON NET_BIND_SERVICE; do
 	"${CRUN[@]}" delete --force "less-${cap,,}" 2>/dev/null
 done
 
-# --- uninstalled
+# --- uninstalled, by the containers of the uninstallation's pod
 [ -d "$PINS" ] || fail "the kernel has its programs still"
-run_in detach /usr/bin/waymarkctl detach >"$TMP/detach" || fail "detach: $(cat "$TMP/detach")"
+MANIFEST=$DEPLOY/uninstall/uninstall.yaml
+bundle --container detach
+sed -i "s,/bpf/waymark\",/bpf/${PINS##*/}\"," "$TMP/bundle/config.json"
+"${CRUN[@]}" run --bundle "$TMP/bundle" detach </dev/null >"$TMP/detach" 2>&1 || fail "detach: $(cat "$TMP/detach")"
 check "nothing is pinned" "" "$(ls "$PINS" 2>/dev/null)"
 check "nothing is attached" "" "$(bpftool -j cgroup list "$CG" 2>/dev/null | jq -c '.[]?')"
 check "nothing answers" "" "$(ask web.service.mesh.internal | grep -v '^;;')"
+bundle --container "done"
+POD="done"
+"${CRUN[@]}" run --bundle "$TMP/bundle" "done" </dev/null >"$TMP/done" 2>&1 &
+RUNNER=$!
+waits() { grep -q event=agent.ready "$TMP/done"; }
+until_ok 60 waits || fail "what waits after it does not: $(cat "$TMP/done")"
+check "it is nobody, and may nothing" "65534 0000000000000000" "$(awk '/^Uid:/ {u = $2} /^CapEff:/ {print u, $2}' "/proc/$("${CRUN[@]}" state "done" | jq .pid)/status")"
+check "it listens nowhere" "" "$(ss -Hlntup | grep waymarkd)"
+check "nothing is pinned again" "" "$(ls "$PINS" 2>/dev/null)"
+stop_pod TERM 0
 done_testing
