@@ -57,11 +57,11 @@ apiserver_start() { # further options
 		--max-requests-inflight 2000 --max-mutating-requests-inflight 2000 "$@" >>"$CLUSTER/apiserver.log" 2>&1 &
 	CLUSTER_PID[apiserver]=$!
 }
-controllers_start() {
+controllers_start() { # CONTROLLERS: others than these, too
 	"$KUBE/kube-controller-manager" --kubeconfig "$CLUSTER/admin.kubeconfig" --leader-elect=false --cert-dir "$CLUSTER" \
 		--bind-address 127.0.0.1 --kube-api-qps 1000 --kube-api-burst 2000 --use-service-account-credentials=false \
 		--service-account-private-key-file "$CLUSTER/pki/sa.key" --root-ca-file "$CLUSTER/pki/ca.crt" \
-		--controllers endpointslice-controller,namespace-controller,deployment-controller,replicaset-controller,serviceaccount-controller,endpointslice-mirroring-controller \
+		--controllers endpointslice-controller,namespace-controller,deployment-controller,replicaset-controller,serviceaccount-controller,endpointslice-mirroring-controller${CONTROLLERS:+,$CONTROLLERS} \
 		--concurrent-service-endpoint-syncs 20 >>"$CLUSTER/controllers.log" 2>&1 &
 	CLUSTER_PID[controllers]=$!
 }

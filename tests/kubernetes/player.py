@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays the scheduler and the kubelets of some nodes on one machine: player.py CGROUP DIRECTORY NODE=NUMBER...
 
-A pod that is assigned to one of the nodes (or to none: then to each node in turn) gets a network namespace with
+A pod that is assigned to one of the nodes (or to none: then to that of its affinity, as a DaemonSet's, or each in turn) gets a network namespace with
 the addresses 10.244.NUMBER.N and fd00:244:NUMBER::N, a device on the host's side (cali...), routed, a cgroup
 below CGROUP/kubepods.slice as containerd names it, and podserver.py with the container's ports. It is ready
 when its port listens and as many seconds later as its annotation test/ready-after says. Deleted it does as kubelet does:
@@ -36,10 +36,17 @@ def path_of(pod, sub=""):
     return f"{CORE}/namespaces/{meta['namespace']}/pods/{meta['name']}{sub}"
 
 
+def wanted(pod):
+    """The nodes that a pod of a DaemonSet names."""
+    affinity = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
+    return [v for t in terms for f in t.get("matchFields", []) if f["key"] == "metadata.name" for v in f["values"]]
+
+
 def schedule(kube, pod):
     global turn
     cordoned = {n["metadata"]["name"] for n in kube.must("GET", CORE + "/nodes")["items"] if n["spec"].get("unschedulable")}
-    free = [n for n in NODES if n not in cordoned]
+    free = wanted(pod) or [n for n in NODES if n not in cordoned]
     node = free[turn % len(free)]
     turn += 1
     meta = pod["metadata"]
