@@ -38,12 +38,19 @@ long_functions() {
 long_files() {
 	wc -l "${files[@]}" | awk '$2!="total" && $1>1000{print $2": "$1" lines, at most 1000"; bad=1} END{exit bad}'
 }
+not_executable() { # of the scripts that the Makefile runs by their path
+	local f bad=0
+	while read -r f; do [ -x "$f" ] || { echo "$f: the Makefile runs it, and it is not executable" && bad=1; }; done < <(
+		grep -E '^\s' Makefile | grep -oE '(^\s@?|&& |=[^ ]* )(tests|tools)/[a-z/_-]+\.sh' | grep -oE '(tests|tools)/.*' | sort -u)
+	return $bad
+}
 mkdir -p build
 make --no-print-directory -s compile_commands.json
 step clang-format clang-format --dry-run --Werror "${files[@]}"
 step "function length" long_functions < <(printf '%s\n' "${files[@]}")
 step "file length" long_files
 step cppcheck check
+step "executable scripts" not_executable
 step shellcheck shellcheck -S warning "${scripts[@]}"
 step codespell codespell -q 3 -L inflight,inout,upto,additionals,te,ans,clen,fo,hist,nd,ro,ue,ba,nin "${files[@]}" "${scripts[@]}" README.md docs
 step clang-tidy tidy
