@@ -28,6 +28,9 @@ cp "$DEB" "$ROOT/one.deb"
 dpkg_of -i /one.deb
 check "its state" "install ok installed" "$(in_root dpkg-query -W -f '${Status}' waymark)"
 check "no file differs from the package" "" "$(in_root dpkg --verify waymark)"
+for f in usr/share/man/man1/waymarkctl.1.gz usr/share/man/man8/waymarkd.8.gz usr/share/bash-completion/completions/waymarkctl etc/waymark/waymark.json; do
+	check "$f is there" there "$(has $f)"
+done
 check "the programs run" "$(cat VERSION)" "$(in_root waymarkctl version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1)"
 check "the unit runs the program that was installed" "/usr/sbin/waymarkd" "$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$ROOT/lib/systemd/system/waymarkd.service")"
 check "the unit is enabled" there "$(in_root sh -c '[ -L /etc/systemd/system/multi-user.target.wants/waymarkd.service ] && echo there')"
