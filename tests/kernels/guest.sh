@@ -4,6 +4,7 @@
 API=http://127.0.0.1:8500
 FAILED=0
 
+# shellcheck disable=SC2034 # FAILED is the status that who sources it ends with
 check() { # text, expected, seen
 	if [ "$2" = "$3" ]; then
 		echo "ok: $1"

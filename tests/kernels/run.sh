@@ -3,9 +3,9 @@
 # Run the release build's tests on other kernels: Debian's 6.1 and 6.12 cloud kernels, booted under
 # QEMU (emulated, no KVM needed) from an initramfs made of busybox and what the tests link. Nothing is
 # installed into the system: packages are unpacked under build/kernels.
-#   tests/kernels/run.sh [-k 6.1|6.12]... [-t seconds] [-s] [test binary]...
-# Default: both kernels, every build/release/tests/bpf/test_*, and the end-to-end smoke test; that alone, or beside
-# tests that are named, with -s.
+#   tests/kernels/run.sh [-k 6.1|6.12]... [-t seconds] [-s] [-c] [test binary]...
+# Default: both kernels, every build/release/tests/bpf/test_*, the end-to-end smoke test and the container; with -s
+# the smoke test and with -c the container alone, or beside tests that are named.
 # Ends with one row a test and kernel, and with status 1 when one of them failed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,31 +16,33 @@ kernels=()
 timeout_s=600
 # QEMU 7.2 (Debian 12) emulates cmpxchg16b without a lock prefix wrongly, and the kernel allocates with it
 cpu=max,la57=off,cx16=off
-smoke=0
-while getopts k:t:sh o; do
+scripts=()
+while getopts k:t:sch o; do
 	case $o in
 	k) kernels+=("$OPTARG") ;;
 	t) timeout_s=$OPTARG ;;
-	s) smoke=1 ;;
+	s) scripts+=(smoke.sh) ;;
+	c) scripts+=(container.sh) ;;
 	*) sed -n '3,9s/^# \{0,1\}//p' "$0"; [ "$o" = h ] && exit 0 || exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
 tests=("$@")
-if [ ${#tests[@]} -eq 0 ] && [ $smoke -eq 0 ]; then
+if [ ${#tests[@]} -eq 0 ] && [ ${#scripts[@]} -eq 0 ]; then
 	for t in build/release/tests/bpf/test_*; do
 		case $t in
 		*.d | */test_insns | */test_plane_faults) ;; # a budget of one kernel; hours when emulated
 		*) [ ! -x "$t" ] || tests+=("$t") ;;
 		esac
 	done
-	[ -x build/release/waymarkd ] && smoke=1
+	[ ! -x build/release/waymarkd ] || scripts=(smoke.sh container.sh)
 fi
-if [ ${#tests[@]} -eq 0 ] && [ $smoke -eq 0 ]; then
+if [ ${#tests[@]} -eq 0 ] && [ ${#scripts[@]} -eq 0 ]; then
 	echo "nothing to run: build with 'make FLAVOUR=release all test-build' first" >&2
 	exit 1
 fi
+wants() { [[ " ${scripts[*]} " == *" $1 "* ]]; }
 mkdir -p "$cache"
 work=$(mktemp -d "$PWD/$cache/run.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -112,6 +114,28 @@ add_module() {
 	done
 }
 
+# $work/pod: the image, unpacked, and configurations of the DaemonSet's pod as containerd runs it. There is no API server.
+make_pod() {
+	# shellcheck disable=SC2034 # pod.sh's
+	local TMP=$work/pod B=build/release IMAGE=$work/image
+	tools/unpack.sh apparmor "$cache/apparmor"
+	mkdir "$TMP"
+	# shellcheck source=tests/net/pod.sh
+	. tests/net/pod.sh
+	image_unpack
+	configure() { # name, options of pod.py
+		/usr/bin/python3 tests/net/pod.py $DEPLOY/daemonset.yaml "$IMAGE_CONFIG" /wm/pod/bundle/rootfs $DEPLOY/seccomp.json \
+			--host /var/lib/waymark=/run/state --host /run/waymark=/run/waymark --file account=/wm/pod/account \
+			--file config=/wm/pod/config --file resolv.conf=/wm/pod/resolv.conf --env WAYMARKD_SOURCE_KUBERNETES_ENABLED=false \
+			"${@:2}" | build/containerd/profiles cri-containerd.apparmor.d "$TMP/profile" | jq . >"$TMP/$1.json"
+	}
+	configure agent
+	configure detach --args /usr/bin/waymarkctl detach
+	configure elsewhere --env WAYMARKD_KERNEL_PIN_DIR=/sys/fs/bpf/waymark
+	sed -i 's,"/bpf","/sys/fs/bpf",' "$TMP/elsewhere.json"
+	jq 'del(.process.apparmorProfile)' "$TMP/elsewhere.json" >"$TMP/elsewhere-free.json"
+}
+
 make_initramfs() {
 	local kernel=$1 root=$2 out=$3 t m p
 	mkdir -p "$root"/{bin,sbin,proc,sys,dev,tmp,run,modules,wm,etc,usr/bin,usr/sbin,var/lib}
@@ -131,13 +155,23 @@ make_initramfs() {
 	done
 	mkdir -p "$root/wm/build/custom"
 	cp build/custom/*.bpf.o "$root/wm/build/custom/"
-	if [ $smoke -eq 1 ]; then
+	for t in "${scripts[@]}"; do
+		install -D -m 755 -t "$root/wm" "tests/kernels/$t" tests/kernels/guest.sh
+		echo "$t" >>"$root/wm/list"
+	done
+	if wants smoke.sh; then
 		for t in build/release/waymarkd build/release/waymarkctl \
 			build/release/tests/{dnsload,connload,regload,applyload}; do
 			add_program "$root" "$t" "wm/$t"
 		done
-		install -D -m 755 -t "$root/wm" tests/kernels/{smoke,guest}.sh
-		echo smoke.sh >>"$root/wm/list"
+	fi
+	if wants container.sh; then
+		cp -a "$work/pod" "$root/wm/"
+		add_program "$root" "$(command -v crun)" usr/bin/crun
+		add_program "$root" "$cache/apparmor/sbin/apparmor_parser" usr/sbin/apparmor_parser
+		cp -a "$cache"/apparmor/etc/apparmor* "$root/etc/"
+		mkdir -p "$root/usr/share"
+		cp -a "$cache/apparmor/usr/share/apparmor-features" "$root/usr/share/"
 	fi
 	echo "127.0.0.1 localhost" >"$root/etc/hosts"
 	echo "root:x:0:0:root:/:/bin/sh" >"$root/etc/passwd"
@@ -164,7 +198,7 @@ run_kernel() {
 		-m 1G -nographic -no-reboot -nic none -kernel "$dir"/boot/vmlinuz-* \
 		-initrd "$work/$version.cpio.gz" \
 		-append "console=ttyS0 quiet panic=-1 oops=panic no_timer_check" </dev/null >"$log" 2>&1 || true
-	for t in "${tests[@]}" $([ $smoke -eq 1 ] && echo smoke.sh); do
+	for t in "${tests[@]}" "${scripts[@]}"; do
 		if [ "$want" = 6.1 ] && [[ $t == */test_plane ]]; then
 			row skipped "$version" "test_plane: is about tcx links (6.6)"
 			continue
@@ -180,6 +214,14 @@ run_kernel() {
 	echo "  $version: $((SECONDS - started)) s, console in $log"
 }
 
+fail() {
+	echo "$*" >&2
+	exit 1
+}
+if wants container.sh; then
+	# where what writes its profiles cannot be had that is said, and the rest is run
+	if tests/kernels/containerd/build.sh; then make_pod; elif wants smoke.sh; then scripts=(smoke.sh); else scripts=(); fi
+fi
 for k in "${kernels[@]}"; do
 	run_kernel "$k"
 done
