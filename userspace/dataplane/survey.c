@@ -419,10 +419,33 @@ int wm_plane_take_over(const struct wm_plane_config *c, const struct wm_config *
 
 /* --- other software --------------------------------------------------------------------------- */
 struct look {
+	const char *pin_dir;
 	void (*fn)(void *arg, const struct wm_neighbour *n);
 	void *arg;
+	uint32_t wanted;
 	int found;
 };
+
+static int is_link_of(void *arg, const char *path, const char *name)
+{
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	struct look *l = arg;
+	struct wm_link_place at;
+
+	(void)name;
+	return fd >= 0 && !wm_link_place(fd, &at) && at.prog_id == l->wanted;
+}
+
+/* A program may be asked for by its id with CAP_SYS_ADMIN only, which the agent's container has
+ * not: there our own are those of the links that we have pinned. */
+static bool is_ours(struct look *l, uint32_t id, char name[16], char tag[17])
+{
+	*name = '\0';
+	if (prog_is_ours(id, name, tag))
+		return true;
+	l->wanted = id;
+	return !*name && wm_pins_each(l->pin_dir, "links", is_link_of, l) > 0;
+}
 
 /* @p ids: in the order in which they run. */
 static void see_progs(struct look *l, const char *hook, const char *where, const uint32_t *ids,
@@ -431,13 +454,13 @@ static void see_progs(struct look *l, const char *hook, const char *where, const
 	char name[16], tag[17];
 	uint32_t ours = 0;
 
-	while (ours < n && !(ids[ours] && prog_is_ours(ids[ours], name, tag)))
+	while (ours < n && !(ids[ours] && is_ours(l, ids[ours], name, tag)))
 		ours++;
 	for (uint32_t i = 0; i < n; i++) {
 		struct wm_neighbour x = {
 			.hook = hook, .prog_id = ids[i], .in_front = i < ours && ours < n};
 
-		if (!ids[i] || prog_is_ours(ids[i], x.name, x.tag))
+		if (!ids[i] || is_ours(l, ids[i], x.name, x.tag))
 			continue;
 		snprintf(x.where, sizeof(x.where), "%s", where);
 		l->found++;
@@ -497,7 +520,7 @@ const char *wm_neighbour_meaning(const struct wm_neighbour *n)
 int wm_plane_neighbours(const struct wm_plane_config *c,
 			void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
 {
-	struct look l = {.fn = fn, .arg = arg};
+	struct look l = {.pin_dir = c->pin_dir, .fn = fn, .arg = arg};
 	struct wm_device *list = NULL;
 	int r = c->attach_connect ? cgroup_neighbours(&l, c) : 0;
 	int n = r ? 0 : wm_devices_list(&list);
@@ -511,7 +534,7 @@ int wm_plane_neighbours(const struct wm_plane_config *c,
 int wm_plane_cgroup_neighbours(const struct wm_plane_config *c,
 			       void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
 {
-	struct look l = {.fn = fn, .arg = arg};
+	struct look l = {.pin_dir = c->pin_dir, .fn = fn, .arg = arg};
 
 	return c->attach_connect ? cgroup_neighbours(&l, c) : 0;
 }
@@ -519,7 +542,7 @@ int wm_plane_cgroup_neighbours(const struct wm_plane_config *c,
 void wm_plane_device_neighbours(const struct wm_plane_config *c, const struct wm_device *d,
 				void (*fn)(void *arg, const struct wm_neighbour *n), void *arg)
 {
-	struct look l = {.fn = fn, .arg = arg};
+	struct look l = {.pin_dir = c->pin_dir, .fn = fn, .arg = arg};
 
 	device_neighbours(&l, c, d);
 }
