@@ -8,6 +8,9 @@
 #include "userspace/model/spec.h"
 #include "userspace/source/source.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 TestSuite(source, .init = make_dir, .fini = rm_dir, .timeout = 60);
 
 static struct virtual_env v;
@@ -512,6 +515,55 @@ Test(source, a_new_service_is_left_alone_until_the_first_list_is_stored)
 	wm_source_list_begin(s);
 	cr_assert_eq(spec("default/web"), 0);
 	cr_assert_not(left_alone("default/web"), "one that an earlier run had");
+	end();
+}
+
+static void disk(bool full)
+{
+	struct rlimit l;
+
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	l.rlim_cur = full ? 1 : l.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+/* Whose instances are stored is taken over all the same, after a while. */
+Test(source, a_service_that_the_store_refuses_keeps_no_other_waiting)
+{
+	signal(SIGXFSZ, SIG_IGN);
+	begin(&plain);
+	wm_source_list_begin(s);
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert_eq(pod("n1", "web-1", "default/web", WM_PASSING), 0);
+	settle();
+	disk(true);
+	cr_assert_eq(spec("default/db"), 0);
+	cr_assert_eq(pod("n1", "db-1", "default/db", WM_PASSING), 0);
+	wm_source_list_end(s);
+	for (unsigned n = 0; n < 100; n++) {
+		virtual_env_pass(&v, WM_SOURCE_PATIENCE_MS / 200);
+		wm_registry_finish(r);
+	}
+	cr_assert_geq(counted(WM_SOURCE_COUNT_failed), 1);
+	cr_assert(left_alone("default/web"), "it may be over in a moment");
+	cr_assert_eq(about().waiting, 2);
+	cr_assert_str_eq(about().alarm, "");
+	for (unsigned n = 0; n < 200; n++) {
+		virtual_env_pass(&v, WM_SOURCE_PATIENCE_MS / 200);
+		wm_registry_finish(r);
+	}
+	cr_assert_not(left_alone("default/web"));
+	cr_assert(left_alone("default/db"));
+	cr_assert_eq(about().waiting, 1);
+	cr_assert(strstr(about().alarm, "store"));
+	cr_assert_not(wm_source_ready(s));
+	disk(false);
+	virtual_env_pass(&v, 1000);
+	settle();
+	cr_assert_not(left_alone("default/db"));
+	cr_assert_eq(about().waiting, 0);
+	cr_assert_str_eq(about().alarm, "");
+	cr_assert(wm_source_ready(s));
 	end();
 }
 

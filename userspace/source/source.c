@@ -611,8 +611,22 @@ void wm_source_count(struct wm_source *s, enum wm_source_counter c, uint64_t n)
 	s->counters[c] += n;
 }
 
+/* How many wait for the first list to be stored. */
+static unsigned waiting(const struct wm_source *s)
+{
+	const struct wm_source_service *v;
+	unsigned count = 0;
+	size_t pos = 0;
+
+	while (!s->settled && (v = wm_map_next(s->services, &pos)))
+		count += v->waits;
+	return count;
+}
+
 void wm_source_about(const struct wm_source *s, struct wm_source_about *ret)
 {
+	static const char late[] = "services are left to others: the store does not take their "
+				   "instances";
 	const struct wm_source_item *first = TAILQ_FIRST(&s->queue);
 
 	*ret = (struct wm_source_about){.name = s->name,
@@ -620,7 +634,7 @@ void wm_source_about(const struct wm_source *s, struct wm_source_about *ret)
 					.identity = s->identity,
 					.state = s->state,
 					.text = s->text,
-					.alarm = s->alarm,
+					.alarm = *s->alarm || !s->late ? s->alarm : late,
 					.since_ms = s->since_ms,
 					.synced_ms = s->synced_ms,
 					.instances_max = s->c.instances_max,
@@ -630,7 +644,8 @@ void wm_source_about(const struct wm_source *s, struct wm_source_about *ret)
 					.services = wm_map_len(s->services),
 					.specs = s->specs,
 					.queued = s->queued + s->flights,
-					.holding = s->holding};
+					.holding = s->holding,
+					.waiting = waiting(s)};
 	if (first)
 		ret->lag_ms = wm_env_ms(s->all->c.env) - first->since_ms;
 	memcpy(ret->counters, s->counters, sizeof(ret->counters));

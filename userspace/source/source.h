@@ -145,6 +145,8 @@ void wm_source_count(struct wm_source *s, enum wm_source_counter c, uint64_t n);
 	X(specs, "Services that the source describes")                                             \
 	X(queued, "Objects that wait to be given to the registry")                                 \
 	X(holding, "Removals that the brake holds back now")                                       \
+	X(waiting,                                                                                 \
+	  "Services that are left to others yet, as their first instances are not stored")         \
 	X(lag_ms, "Milliseconds since what waits longest was told")
 struct wm_source_about {
 	const char *name, *prefix, *identity; /* identity "": none yet */

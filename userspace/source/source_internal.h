@@ -69,7 +69,8 @@ static inline struct wm_node *wm_source_as_node(const struct wm_source_item *i,
 struct wm_source_service {
 	unsigned instances;
 	bool spec, spec_held;
-	bool waits; /* its addresses are left alone until the first list is stored */
+	bool waits;  /* its addresses are left alone until the first list is stored */
+	bool behind; /* of a walk: some instance of it is not */
 	uint32_t seen;
 	char name[]; /* in lower case: the key */
 };
@@ -99,6 +100,8 @@ struct wm_source {
 	uint32_t list, scopes_list;
 	bool listing;
 	bool settled;	     /* all of the first list is stored */
+	bool late;	     /* it took longer than WM_SOURCE_PATIENCE_MS, and services wait */
+	uint64_t settle_ms;  /* monotonic: then those that need not go on; 0: no list yet */
 	bool alien;	     /* another identity than what is kept: nothing is taken */
 	bool taken;	     /* an operator gave the former one up */
 	uint64_t engaged_ms; /* the brake, since when; 0: it is not */
@@ -165,7 +168,8 @@ int wm_source_move(struct wm_source *s, struct wm_source_item *i, const char *se
 void wm_source_remove(struct wm_source *s, struct wm_source_item *i);
 void wm_source_spec_remove(struct wm_source *s, struct wm_source_service *v);
 /** Something was stored, or a list ended: was it the last of the first list? Then addresses of new
- *  services are taken over. */
+ *  services are taken over; and each WM_SOURCE_PATIENCE_MS until then, as a store may refuse for
+ *  ever, of those whose instances are all stored. Cost of that: all items. */
 void wm_source_settle(struct wm_source *s);
 
 /* --- source_write.c --- */

@@ -406,27 +406,57 @@ static bool waits(const struct wm_source *s, const struct wm_source_service *v,
 	       ((v && v->waits) || !wm_registry_spec(s->all->c.registry, spec->service));
 }
 
-void wm_source_settle(struct wm_source *s)
+static void take_over(struct wm_source *s, struct wm_source_service *v)
 {
-	struct wm_source_service *v;
+	const struct wm_service_spec *at = wm_registry_spec(s->all->c.registry, v->name);
+	struct wm_service_spec said;
+	struct wm_err e = {0};
+
+	if (!v->waits || !at)
+		return;
+	v->waits = false;
+	said = *at;
+	said.passed = false;
+	if (wm_registry_spec_put(s->all->c.registry, &said, &e) < 0)
+		(void)refuse(s, WM_SOURCE_COUNT_failed, &e);
+}
+
+static void mark_behind(struct wm_source *s)
+{
+	const struct wm_source_item *i;
 	size_t pos = 0;
 
-	if (s->settled || !s->synced_ms || s->queued || s->flights)
-		return;
-	s->settled = true;
-	while ((v = wm_map_next(s->services, &pos))) {
-		const struct wm_service_spec *at = wm_registry_spec(s->all->c.registry, v->name);
-		struct wm_service_spec said;
-		struct wm_err e = {0};
+	while ((i = wm_map_next(s->items, &pos)))
+		if (i->service && !i->stored && !i->gone && (i->queued || i->flies))
+			i->service->behind = true;
+}
 
-		if (!v->waits || !at)
-			continue;
-		v->waits = false;
-		said = *at;
-		said.passed = false;
-		if (wm_registry_spec_put(s->all->c.registry, &said, &e) < 0)
-			(void)refuse(s, WM_SOURCE_COUNT_failed, &e);
+void wm_source_settle(struct wm_source *s)
+{
+	bool all = !s->queued && !s->flights;
+	uint64_t now = wm_env_ms(s->all->c.env);
+	struct wm_source_service *v;
+	unsigned left = 0;
+	size_t pos = 0;
+
+	if (s->settled || !s->synced_ms || (!all && now < s->settle_ms))
+		return;
+	if (!all)
+		mark_behind(s);
+	while ((v = wm_map_next(s->services, &pos))) {
+		if (!v->behind)
+			take_over(s, v);
+		v->behind = false;
+		left += v->waits;
 	}
+	if (!all && left)
+		wm_warn("source.waiting",
+			"source=%s services=%u text=\"not taken over: the store has not all of "
+			"their instances\"",
+			s->name, left);
+	s->settled = all;
+	s->late = !all && left;
+	s->settle_ms = now + WM_SOURCE_PATIENCE_MS;
 	wm_source_keep_soon(s);
 }
 
@@ -593,6 +623,8 @@ void wm_source_list_end(struct wm_source *s)
 	sweep_nodes(s);
 	s->synced_ms = wm_env_wall_ms(s->all->c.env);
 	s->listed_ms = wm_env_ms(s->all->c.env);
+	if (!s->settle_ms)
+		s->settle_ms = s->listed_ms + WM_SOURCE_PATIENCE_MS;
 	wm_source_settle(s);
 	wm_source_keep_soon(s);
 }
