@@ -37,15 +37,18 @@ static bool put_sources(struct wm_json *j, const struct wm_sources *all, bool na
 
 	while ((s = wm_sources_next(all, s))) {
 		bool may = wm_source_ready(s);
-		const char *why;
+		const char *why, *lacks;
 
 		wm_source_about(s, &about);
 		why = narrow ? wm_source_state_means(about.state) : about.text;
 		ready = ready && may;
-		if (may && about.synced_ms)
+		if (may && about.synced_ms && !(about.waiting && *about.alarm))
 			continue;
-		snprintf(text, sizeof(text), "source.%s: %s (%s%s%s)", about.name,
-			 may ? "serves what an earlier run knew" : "no list is whole yet",
+		lacks = about.waiting	  ? "services are left to others, not all is stored yet"
+			: about.synced_ms ? "its list is not stored yet"
+			: may		  ? "serves what an earlier run knew"
+					  : "no list is whole yet";
+		snprintf(text, sizeof(text), "source.%s: %s (%s%s%s)", about.name, lacks,
 			 wm_source_state_str(about.state), *why ? ": " : "", why);
 		wm_json_string(j, text);
 	}
