@@ -33,4 +33,19 @@ matches "and told" 'another cluster that calls it so.*waymarkctl sources release
 check "nothing of it is taken, nothing is lost" "w1 w2" "$(ids)"
 check "an operator gives the former up" 200 "$(operator_code -X PUT "$API/v1/waymark/sources/consul/release")"
 until_ok 60 ids_are x1 && echo "ok: then it is taken" || fail "it is not taken: $(source_of .text)"
+
+# --- without an authority the datacenter's name is all that is known: the brake holds what the former had
+stop_agent
+rm -r "$TMP/data"
+twelve() { for n in $(seq 12); do echo "\"$1$n@127.1.0.$n:80\""; done | paste -sd,; }
+control "{\"cluster\": \"\", \"services\": {\"web\": [$(twelve w)]}}"
+start_agent --set kernel.enabled=false --set source.consul_addresses=$FAKE --set source.consul_wait=2s
+held() { [ "$(api "$API/v1/health/service/web" | jq length)" = "$1" ]; }
+until_ok 40 held 12 || fail "what is there is not taken: $(source_of .text)"
+stop_agent
+control "{\"services\": {\"web\": [$(twelve x)]}}"
+start_agent --set kernel.enabled=false --set source.consul_addresses=$FAKE --set source.consul_wait=2s
+until_ok 40 held 24 && echo "ok: another of that name is followed, and what the former had is kept" || fail "there are $(ids)"
+check "by the brake" 12 "$(source_of .holding)"
+matches "which is told" 'would be gone' "$(source_of .alarm)"
 done_testing
