@@ -148,6 +148,7 @@ struct wm_window {
 	int fd, prot;
 	void *at; /* stays */
 	size_t len, mapped;
+	uint64_t parts; /* or, of one that is mapped here and there: which */
 };
 
 struct wm_plane {
@@ -202,6 +203,11 @@ struct wm_plane {
 int wm_window_open(struct wm_window *w, int fd, size_t len, int prot);
 /** Map so many octets at least; no window: nothing. @return 0, or negative errno. */
 int wm_window_reach(struct wm_window *w, size_t octets);
+/** Of a window that was never reached: let @p len octets from @p from on be there, until
+ * wm_window_rest(). @return 0, or negative errno. Cost: nothing where they are. */
+int wm_window_look(struct wm_window *w, size_t from, size_t len);
+/** Let go of all that was looked at. */
+void wm_window_rest(struct wm_window *w);
 /** Up to the last that is not zero. Cost O(len). */
 int wm_window_reach_used(struct wm_window *w);
 void wm_window_close(struct wm_window *w);

@@ -63,6 +63,31 @@ int wm_window_reach(struct wm_window *w, size_t octets)
 	return 0;
 }
 
+int wm_window_look(struct wm_window *w, size_t from, size_t len)
+{
+	size_t step = step_of(w), last = (from + len - 1) / step;
+
+	for (size_t n = from / step; w->at && n <= last; n++) {
+		size_t at = n * step;
+
+		if (w->parts >> n & 1)
+			continue;
+		if (mmap((char *)w->at + at, step < w->len - at ? step : w->len - at, PROT_READ,
+			 MAP_SHARED | MAP_FIXED, w->fd, (off_t)at) == MAP_FAILED)
+			return -errno;
+		w->parts |= 1ull << n;
+	}
+	return 0;
+}
+
+void wm_window_rest(struct wm_window *w)
+{
+	if (w->parts &&
+	    mmap(w->at, w->len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		 -1, 0) != MAP_FAILED)
+		w->parts = 0;
+}
+
 static size_t used_of(const uint64_t *words, size_t n)
 {
 	while (n && !words[n - 1])
