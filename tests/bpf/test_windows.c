@@ -51,7 +51,6 @@ Test(plane, arrays_are_mapped_as_far_as_they_are_in_use)
 	cr_assert_eq(mem.backends[30000].addr4_be, 0x0100007f);
 	cr_assert_eq(mem.live[29000].picks, 3);
 	mem.live[30000].picks = 4;
-	mem.targets[30000].len = 5;
 	cr_assert_lt(mapped_mib(), 8);
 	cr_assert_eq(ops->reach(ops->arg, WM_ARRAY_BACKENDS, 65536), 0);
 	mem.backends[65535].addr4_be = 1;
@@ -60,5 +59,34 @@ Test(plane, arrays_are_mapped_as_far_as_they_are_in_use)
 	wm_plane_memory_of(p, &mem);
 	cr_assert_eq(mem.backends[65535].addr4_be, 1);
 	cr_assert_eq(mem.live[30000].picks, 4);
+	wm_plane_close(p);
+}
+
+Test(plane, targets_are_mapped_while_somebody_looks)
+{
+	const struct wm_target node = {.words = {0x6e05}, .len = 5}, none = {.len = 0};
+	struct wm_plane_config c = small();
+	const struct wm_plane_ops *ops;
+	const struct wm_target *have;
+	struct wm_plane *p;
+	double before;
+
+	c.backends = 65536; /* 4.5 MiB */
+	p = open_ok(&c, false);
+	ops = wm_plane_ops(p);
+	before = mapped_mib();
+	for (uint32_t i = 0; i < c.backends; i += 99)
+		cr_assert_eq(ops->target_put(ops->arg, i, &node), 0);
+	cr_assert_lt(mapped_mib(), before + 0.1, "written past any mapping");
+	for (uint32_t i = 0; i < c.backends; i++) {
+		have = ops->target_get(ops->arg, i);
+		cr_assert(have && !memcmp(have, i % 99 ? &none : &node, sizeof(*have)), "%u", i);
+	}
+	cr_assert_gt(mapped_mib(), before + 4);
+	ops->rest(ops->arg);
+	cr_assert_lt(mapped_mib(), before + 0.1);
+	have = ops->target_get(ops->arg, 99 * 600);
+	cr_assert(have && !memcmp(have, &node, sizeof(*have)));
+	cr_assert_lt(mapped_mib(), before + 0.3, "a part of it");
 	wm_plane_close(p);
 }

@@ -139,9 +139,9 @@ static struct plane *plane_new(void)
 	p->fronts.key_len = sizeof(struct wm_frontend_key);
 	p->config.seed[0] = 7;
 	p->config.seed[1] = 11;
-	p->ops = (struct wm_plane_ops){p,	  name_put,  name_del,	 front_put,
-				       front_del, name_next, front_next, name_get,
-				       front_get, NULL,	     NULL};
+	p->ops = (struct wm_plane_ops){p,	  name_put,   name_del, front_put, front_del,
+				       name_next, front_next, name_get, front_get, NULL,
+				       NULL,	  NULL,	      NULL,	NULL};
 	p->mem = (struct wm_table_memory){.config = &p->config,
 					  .sets = p->sets,
 					  .slots = p->slots,

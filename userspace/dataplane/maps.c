@@ -293,8 +293,7 @@ static const struct {
 	unsigned map;
 } arrays[] = {{WM_ARRAY_SETS, WM_MAP_SETS},	    {WM_ARRAY_SETS, WM_MAP_SET_LIVE},
 	      {WM_ARRAY_HEADS, WM_MAP_HEADS},	    {WM_ARRAY_SLOTS, WM_MAP_SLOTS},
-	      {WM_ARRAY_BACKENDS, WM_MAP_BACKENDS}, {WM_ARRAY_BACKENDS, WM_MAP_BACKEND_LIVE},
-	      {WM_ARRAY_BACKENDS, WM_MAP_TARGETS}};
+	      {WM_ARRAY_BACKENDS, WM_MAP_BACKENDS}, {WM_ARRAY_BACKENDS, WM_MAP_BACKEND_LIVE}};
 
 static int reach(void *arg, unsigned array, uint32_t count)
 {
@@ -371,7 +370,6 @@ void wm_plane_memory_of(struct wm_plane *p, struct wm_table_memory *ret)
 		.heads = p->mem[WM_MAP_HEADS],
 		.set_live = p->mem[WM_MAP_SET_LIVE],
 		.live = p->mem[WM_MAP_BACKEND_LIVE],
-		.targets = p->mem[WM_MAP_TARGETS],
 		.sets_cap = p->c.sets,
 		.heads_cap = wm_heads_cap(p->c.sets),
 		.slots_cap = p->c.slots,
@@ -522,6 +520,31 @@ static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struc
 	return frontend_get(arg, k, v);
 }
 
+/* Only who compiles a set looks at them, and a large one at all at once: they are mapped as long.
+ */
+static const struct wm_target *target_get(void *arg, uint32_t index)
+{
+	struct wm_plane *p = arg;
+	struct wm_window *w = &p->windows[WM_MAP_TARGETS];
+	size_t at = index * sizeof(struct wm_target);
+
+	if (wm_window_look(w, at, sizeof(struct wm_target)))
+		return NULL;
+	return (const struct wm_target *)((const char *)w->at + at);
+}
+
+static int target_put(void *arg, uint32_t index, const struct wm_target *v)
+{
+	struct wm_plane *p = arg;
+
+	return bpf_map_update_elem(p->map_fd[WM_MAP_TARGETS], &index, v, BPF_ANY);
+}
+
+static void rest(void *arg)
+{
+	wm_window_rest(&((struct wm_plane *)arg)->windows[WM_MAP_TARGETS]);
+}
+
 static void ahead(void *arg, bool on)
 {
 	struct wm_plane *p = arg;
@@ -550,6 +573,9 @@ void wm_maps_ops(struct wm_plane *p)
 		.name_get = name_get,
 		.frontend_get = frontend_get,
 		.ahead = ahead,
+		.target_get = target_get,
+		.target_put = target_put,
+		.rest = rest,
 		.reach = reach,
 	};
 }

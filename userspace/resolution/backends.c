@@ -112,13 +112,33 @@ bool wm_backend_has_target(const struct wm_want_backend *w)
 	return target_wire(w->node, &t);
 }
 
+bool wm_targets_there(const struct wm_tables *t)
+{
+	return t->mem.targets || (t->ops && t->ops->target_get);
+}
+
 /* Does what stands at @p index lead to where it is wanted? */
 static bool leads_to(const struct wm_tables *t, uint32_t index, const struct wm_want_backend *w)
+{
+	const struct wm_target *have;
+	struct wm_target want;
+
+	if (!wm_targets_there(t))
+		return true;
+	(void)target_wire(w->node, &want);
+	have = t->mem.targets ? &t->mem.targets[index] : t->ops->target_get(t->ops->arg, index);
+	return have && !memcmp(have, &want, sizeof(want));
+}
+
+static void lead_to(struct wm_tables *t, uint32_t index, const struct wm_want_backend *w)
 {
 	struct wm_target want;
 
 	(void)target_wire(w->node, &want);
-	return !t->mem.targets || !memcmp(&t->mem.targets[index], &want, sizeof(want));
+	if (t->mem.targets)
+		t->mem.targets[index] = want;
+	else if (t->ops && t->ops->target_put) /* fails for no index that there is */
+		(void)t->ops->target_put(t->ops->arg, index, &want);
 }
 
 bool wm_backend_is(const struct wm_backend *have, const struct wm_want_backend *want)
@@ -301,8 +321,7 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
 	b->service = w->foreign ? 0 : service;
-	if (t->mem.targets)
-		(void)target_wire(w->node, &t->mem.targets[index]);
+	lead_to(t, index, w);
 	if (t->mem.live)
 		t->mem.live[index] = (struct wm_backend_live){.stamp = stamp};
 	t->places[index].abort_tcp = w->abort_tcp;

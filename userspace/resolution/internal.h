@@ -180,6 +180,8 @@ uint32_t wm_backend_next(const struct wm_tables *t, uint32_t index);
 /** The index where @p w stands with this address, WM_NO_INDEX. */
 uint32_t wm_backend_find(const struct wm_tables *t, const struct wm_want_backend *w);
 bool wm_backend_is(const struct wm_backend *have, const struct wm_want_backend *want);
+/** Are there `targets`? */
+bool wm_targets_there(const struct wm_tables *t);
 /** Whether what SRV is to lead to can be written. */
 bool wm_backend_has_target(const struct wm_want_backend *w);
 /** A new occupant of an index that was taken from the pool: address first, the state with its new

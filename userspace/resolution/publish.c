@@ -72,7 +72,7 @@ static uint32_t distinct(const struct wm_want_set *w, const uint32_t *order, uin
  * are fewer than are wanted where not all fit. @return WM_HEAD_SRV*, 0: they are not. */
 static uint8_t tells_srv(const struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
-	bool whole = w->srv && t->mem.targets && n == w->backends_count;
+	bool whole = w->srv && wm_targets_there(t) && n == w->backends_count;
 	const struct wm_strategy *s = strategy_of(t->head_new.balance);
 
 	for (uint32_t i = 0; whole && i < n; i++)

@@ -741,6 +741,7 @@ static void on_tick(void *arg)
 	struct wm_config *config = wm_tables_memory(x->w.tables)->config;
 
 	wm_tables_recycle(x->w.tables);
+	wm_tables_rest(x->w.tables);
 	wm_resolution_end_tags(x, wm_clock_ns());
 	__atomic_store_n(&config->confirmed_ns, wm_clock_ns(), __ATOMIC_RELAXED);
 	wm_timer_arm(x->tick, TICK_MS);

@@ -603,6 +603,12 @@ void wm_tables_recycle(struct wm_tables *t)
 	wm_range_recycle(t->slots, over);
 }
 
+void wm_tables_rest(struct wm_tables *t)
+{
+	if (t->ops && t->ops->rest)
+		t->ops->rest(t->ops->arg);
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t)
 {

@@ -43,6 +43,11 @@ struct wm_plane_ops {
 	/* Let @p count entries of an array be there to be written, those parallel to it too; what
 	 * lies behind reads as zeros. NULL: all are. */
 	int (*reach)(void *arg, unsigned array, uint32_t count);
+	/* Of `targets`, where there is no memory of them: one, valid until the next call of these
+	 * (NULL: it cannot be read now), and another in its place. NULL: there are none. */
+	const struct wm_target *(*target_get)(void *arg, uint32_t index);
+	int (*target_put)(void *arg, uint32_t index, const struct wm_target *v);
+	void (*rest)(void *arg); /* nobody reads any for the moment */
 };
 enum wm_table_array { WM_ARRAY_SETS, WM_ARRAY_HEADS, WM_ARRAY_SLOTS, WM_ARRAY_BACKENDS };
 struct wm_table_memory {
@@ -53,7 +58,7 @@ struct wm_table_memory {
 	struct wm_backend *backends;
 	struct wm_set_live *set_live; /* parallel to sets */
 	struct wm_backend_live *live; /* parallel to backends */
-	struct wm_target *targets;    /* likewise */
+	struct wm_target *targets;    /* likewise; NULL: through wm_plane_ops, or there are none */
 	uint32_t sets_cap, heads_cap, slots_cap, backends_cap, names_cap, frontends_cap;
 };
 /** Heads for @p sets: one each, another while the old one of a set rests, and some. */
@@ -234,6 +239,8 @@ bool wm_tables_virtual(const struct wm_tables *t);
 void wm_tables_cut(struct wm_tables *t);
 /** Give back what has rested long enough; call now and then. */
 void wm_tables_recycle(struct wm_tables *t);
+/** Let go of memory that only puts look at; call each second. */
+void wm_tables_rest(struct wm_tables *t);
 
 /* --- reading, for the DNS server and status --- */
 const struct wm_table_memory *wm_tables_memory(const struct wm_tables *t);
