@@ -186,3 +186,30 @@ Test(dns_ready, the_oldest_make_room)
 	}
 	cr_assert(there > 0 && there <= 256, "%u", there);
 }
+
+/* kernel.memory_max is for what is kept, too. */
+Test(dns_ready, memory_is_computed_as_the_kernel_charges)
+{
+	static const char *const names[] = {"dns_answers", "dns_ready_small", "dns_ready_large",
+					    "dns_ready_words"};
+	struct wm_plane_config c = plane->c;
+	uint64_t sum = wm_plane_kept_memory(&c), charged = 0, off;
+	struct wm_err e = {0};
+	struct wm_plane *none = NULL;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		int fd = bpf_object__find_map_fd_by_name(plane->objects[WM_OBJECT_DNS], names[i]);
+
+		cr_assert_geq(fd, 0, "%s", names[i]);
+		charged += wm_map_charged(fd);
+	}
+	off = sum > charged ? sum - charged : charged - sum;
+	cr_assert(off * 100 <= charged * 15, "computed %llu, charged %llu", (unsigned long long)sum,
+		  (unsigned long long)charged);
+	c.hot_answers = c.ready_answers = 0;
+	cr_assert_eq(wm_plane_kept_memory(&c), 0);
+	c.memory_max = wm_plane_memory(&c, NULL, NULL);
+	c.ready_answers = 1;
+	cr_assert_eq(wm_plane_open(&c, &none, NULL, &e), WM_E_BUDGET);
+	cr_assert(strstr(e.text, "dns.kernel_ready"), "%s", e.text);
+}

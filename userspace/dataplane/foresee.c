@@ -63,7 +63,7 @@ static void check_devices(const struct wm_plane_config *c, wm_plane_fault fn, vo
 
 void wm_plane_foresee(const struct wm_plane_config *c, wm_plane_fault fn, void *arg)
 {
-	uint64_t bytes = wm_plane_memory(c, NULL, NULL);
+	uint64_t bytes = wm_plane_memory(c, NULL, NULL) + wm_plane_kept_memory(c);
 	struct wm_err e = {0};
 
 	check_pins(c, fn, arg);
@@ -73,8 +73,9 @@ void wm_plane_foresee(const struct wm_plane_config *c, wm_plane_fault fn, void *
 		check_devices(c, fn, arg);
 	if (c->memory_max && bytes > c->memory_max) {
 		wm_err_set(&e, WM_E_BUDGET,
-			   "kernel.memory_max: the maps for kernel.services_max and "
-			   "kernel.backends_max take %llu bytes, more than %llu",
+			   "kernel.memory_max: the maps for kernel.services_max, "
+			   "kernel.backends_max, dns.kernel_ready and dns.kernel_cache take %llu "
+			   "bytes, more than %llu",
 			   (unsigned long long)bytes, (unsigned long long)c->memory_max);
 		fn(arg, &e);
 	}

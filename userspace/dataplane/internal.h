@@ -58,6 +58,8 @@ struct wm_map_spec {
 extern const struct wm_map_spec wm_map_specs[WM_MAP_COUNT];
 /** Entries of `connections`: a power of two. */
 uint32_t wm_connections_cap(const struct wm_plane_config *c);
+/** Bytes that the kernel says it charged for the map @p fd; 0: it does not say. */
+uint64_t wm_map_charged(int fd);
 /** max_entries of map @p i under @p c. */
 uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i);
 
@@ -346,6 +348,8 @@ int wm_tails_sweep(const struct wm_plane *p);
 /* --- ready.c --- */
 /** Size the maps of answers that userspace made. */
 void wm_ready_size(const struct wm_plane *p, struct bpf_object *o);
+/** Places for answers that are long. */
+uint32_t wm_ready_large_entries(const struct wm_plane_config *c);
 
 /* --- custom.c --- */
 /** Read the object file @p path. @return 0 with @p ret for free(), or the error with words. */

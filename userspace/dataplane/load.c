@@ -435,7 +435,9 @@ static void map_tables(struct wm_plane *p)
 
 	p->lost = map_table(p, &lost, p->c.backends, wm_maps_reached(p, WM_MAP_BACKENDS),
 			    &p->lost_window);
-	p->ready = map_table(p, &ready, WM_READY_ENTRIES, WM_READY_ENTRIES, &p->ready_window);
+	if (p->c.ready_answers)
+		p->ready =
+			map_table(p, &ready, WM_READY_ENTRIES, WM_READY_ENTRIES, &p->ready_window);
 	p->refusals = map_table(p, &refusals, p->c.sets, wm_maps_reached(p, WM_MAP_SETS),
 				&p->refusals_window);
 }

@@ -248,8 +248,7 @@ int wm_maps_repin(struct wm_plane *p, struct wm_err *e)
 		 : 0;
 }
 
-/* What the kernel says it charged; 0 when it does not say. */
-static uint64_t charged_bytes(int fd)
+uint64_t wm_map_charged(int fd)
 {
 	unsigned long long bytes = 0;
 	char path[64], line[128];
@@ -270,7 +269,7 @@ static void describe(struct wm_plane *p, unsigned i, uint64_t estimate)
 {
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info);
-	uint64_t bytes = charged_bytes(p->map_fd[i]);
+	uint64_t bytes = wm_map_charged(p->map_fd[i]);
 
 	if (bpf_obj_get_info_by_fd(p->map_fd[i], &info, &len))
 		info.id = 0;

@@ -115,6 +115,29 @@ static uint64_t map_bytes(const struct wm_map_spec *s, uint64_t n, uint64_t cpus
 	return KERNEL_MAP_HEAD + n * value;
 }
 
+static uint64_t lru_bytes(uint64_t key, uint64_t value, uint64_t n)
+{
+	const struct wm_map_spec s = {.key_size = (uint32_t)key, .value_size = (uint32_t)value};
+
+	return n ? hash_bytes(&s, n, 0) : 0;
+}
+
+uint64_t wm_plane_kept_memory(const struct wm_plane_config *c)
+{
+	const struct wm_map_spec words = {.type = BPF_MAP_TYPE_ARRAY,
+					  .flags = BPF_F_MMAPABLE,
+					  .value_size = sizeof(uint64_t)};
+
+	if (!c->attach_dns)
+		return 0;
+	return lru_bytes(sizeof(struct wm_hot_key), sizeof(struct wm_hot), c->hot_answers) +
+	       lru_bytes(sizeof(struct wm_ready_key), sizeof(struct wm_ready_small),
+			 c->ready_answers) +
+	       lru_bytes(sizeof(struct wm_ready_key), sizeof(struct wm_ready),
+			 wm_ready_large_entries(c)) +
+	       (c->ready_answers ? map_bytes(&words, WM_READY_ENTRIES, 0) : 0);
+}
+
 uint64_t wm_plane_memory(const struct wm_plane_config *c, uint64_t *ret_each, unsigned *ret_maps)
 {
 	int possible = libbpf_num_possible_cpus();

@@ -52,12 +52,13 @@ static int check_config(const struct wm_plane_config *c, struct wm_err *e)
 	if (!c->names || !c->frontends || !c->sets || !c->slots || !c->backends)
 		return wm_err_set(e, -EINVAL,
 				  "names, frontends, sets, slots and backends must be at least 1");
-	need = wm_plane_memory(c, NULL, NULL);
+	need = wm_plane_memory(c, NULL, NULL) + wm_plane_kept_memory(c);
 	if (c->memory_max && need > c->memory_max)
 		return wm_err_set(
 			e, WM_E_BUDGET,
 			"the maps need %llu bytes, kernel.memory_max is %llu: raise it, or lower "
-			"kernel.services_max or kernel.backends_max",
+			"kernel.services_max, kernel.backends_max, dns.kernel_ready or "
+			"dns.kernel_cache",
 			(unsigned long long)need, (unsigned long long)c->memory_max);
 	return 0;
 }

@@ -57,6 +57,8 @@ struct wm_plane_config {
 /** Bytes that the maps of @p c will take (computed as the kernel charges), by map in @p ret_each
  *  (may be NULL; order of wm_plane_map_name). */
 uint64_t wm_plane_memory(const struct wm_plane_config *c, uint64_t *ret_each, unsigned *ret_maps);
+/** The same of answers that the kernel keeps: memory_max is for both. */
+uint64_t wm_plane_kept_memory(const struct wm_plane_config *c);
 const char *wm_plane_map_name(unsigned i); /* NULL behind the last */
 
 /** Create or re-open the maps. Does not attach. @p ret_adopted true when pins of an earlier run

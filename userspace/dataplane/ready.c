@@ -8,21 +8,27 @@
 
 static const char *const names[] = {"dns_ready_small", "dns_ready_large"};
 
-static uint32_t entries(const struct wm_plane *p, bool large)
+uint32_t wm_ready_large_entries(const struct wm_plane_config *c)
 {
-	uint32_t n = large ? p->c.ready_answers / WM_READY_LARGE_PART : p->c.ready_answers;
+	uint32_t n = c->ready_answers / WM_READY_LARGE_PART;
 
-	return n ? n : 1;
+	return c->ready_answers && !n ? 1 : n;
+}
+
+/* A map has one entry at least. */
+static void set_entries(struct bpf_object *o, const char *name, uint32_t n)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(o, name);
+
+	if (m)
+		bpf_map__set_max_entries(m, n ? n : 1);
 }
 
 void wm_ready_size(const struct wm_plane *p, struct bpf_object *o)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(o, names[i]);
-
-		if (m)
-			bpf_map__set_max_entries(m, entries(p, i));
-	}
+	set_entries(o, names[0], p->c.ready_answers);
+	set_entries(o, names[1], wm_ready_large_entries(&p->c));
+	set_entries(o, "dns_ready_words", p->c.ready_answers ? WM_READY_ENTRIES : 0);
 }
 
 uint64_t *wm_plane_ready_words(const struct wm_plane *p)
