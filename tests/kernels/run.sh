@@ -127,7 +127,7 @@ make_pod() {
 		/usr/bin/python3 tests/net/pod.py $DEPLOY/daemonset.yaml "$IMAGE_CONFIG" /wm/pod/bundle/rootfs $DEPLOY/seccomp.json \
 			--host /var/lib/waymark=/run/state --host /run/waymark=/run/waymark --file account=/wm/pod/account \
 			--file config=/wm/pod/config --file resolv.conf=/wm/pod/resolv.conf --env WAYMARKD_SOURCE_KUBERNETES_ENABLED=false \
-			"${@:2}" | build/containerd/profiles cri-containerd.apparmor.d "$TMP/profile" | jq . >"$TMP/$1.json"
+			"${@:2}" | build/containerd-profiles/containerd-profiles cri-containerd.apparmor.d "$TMP/profile" | jq . >"$TMP/$1.json"
 	}
 	configure agent
 	configure detach --args /usr/bin/waymarkctl detach
