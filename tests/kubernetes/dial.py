@@ -13,6 +13,14 @@ import time
 address, port, rate, where = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 failed, by, times = collections.Counter(), collections.Counter(), []
+FIRST = 5  # failures that are told one by one
+when = []
+
+
+def fails(how):
+    failed[how] += 1
+    if len(when) < FIRST:
+        when.append(f"{time.strftime('%T')} {address} {how}")
 
 
 def dial():
@@ -28,9 +36,9 @@ def dial():
         if said:
             by[said.split(b"\r\n\r\n")[-1].decode().strip()] += 1
         else:
-            failed["closed without an answer"] += 1
+            fails("closed without an answer")
     except OSError as e:
-        failed[errno.errorcode.get(e.errno, str(e))] += 1
+        fails(errno.errorcode.get(e.errno, str(e)))
     s.close()
 
 
@@ -45,5 +53,5 @@ spent = time.monotonic() - start
 times.sort()
 with open(where, "w", encoding="ascii") as f:
     json.dump({"dialled": dialled, "rate": round(dialled / spent), "failed": sum(failed.values()), "errors": failed,
-               "by": by, "p50_us": round(times[len(times) // 2] * 1e6) if times else 0,
+               "when": when, "by": by, "p50_us": round(times[len(times) // 2] * 1e6) if times else 0,
                "p99_us": round(times[len(times) * 99 // 100] * 1e6) if times else 0}, f)

@@ -47,6 +47,7 @@ PYTHON
 WEB=$(ip_of web) WEB6=$(ip_of web6) TALK=$(ip_of talk)
 ALL="web-1 web-2 web-3"
 
+phase() { echo "--- $* ($(date +%T))"; } # what failed is told by its second
 LOAD=()
 load() { # who, address: new connections until judge
 	local n=${#LOAD[@]}
@@ -58,7 +59,7 @@ judge() { # what happened meanwhile
 	for n in "${!LOAD[@]}"; do touch "$TMP/dial.$n.stop"; done
 	for n in "${LOAD[@]}"; do wait "$n" 2>/dev/null; done
 	LOAD=()
-	jq -s -c '{dialled: map(.dialled) | add, failed: map(.failed) | add, errors: map(.errors) | add,
+	jq -s -c '{dialled: map(.dialled) | add, failed: map(.failed) | add, errors: map(.errors) | add, when: map(.when) | add,
 		p99_us: map(.p99_us) | max}' "$TMP"/dial.[0-9] >"$TMP/judged"
 	echo "$1, connects: $(cat "$TMP/judged")"
 	check "$1: failed connects" 0 "$(jq .failed "$TMP/judged")"
@@ -86,8 +87,8 @@ both_work() { # when
 	check "$1: a node port" "web-1 web-2 web-3" "$(seen_at client $KUBE_HOST 30080 60)"
 }
 
-for mode in iptables nftables; do
-	echo "--- $mode: kube-proxy alone"
+for mode in ${MODES:-iptables nftables}; do
+	phase "$mode: kube-proxy alone"
 	proxy_start $mode
 	until_ok 30 some_rules || fail "$mode: no rules"
 	until_ok 30 serves_as kube-proxy || fail "$mode: kube-proxy does not translate"
@@ -96,12 +97,12 @@ for mode in iptables nftables; do
 	load host "$WEB"
 	load client "$WEB6"
 	hold before
-	echo "--- $mode: the agent starts beside it"
+	phase "$mode: the agent starts beside it"
 	start_kube_agent
 	until_ok 30 serves_as agent || fail "$mode: the agent does not steer"
 	hold after
 	both_work "$mode, both"
-	echo "--- $mode: the agent ends, is killed, is replaced"
+	phase "$mode: the agent ends, is killed, is replaced"
 	stop_agent
 	check "$mode: steered without it" agent "$(translated)"
 	start_agent "${AGENT_SETTINGS[@]}"
@@ -116,7 +117,7 @@ for mode in iptables nftables; do
 	start_agent "${AGENT_SETTINGS[@]}"
 	until_ok 60 source_is watching || fail "$mode: does not watch again"
 	let_go before "$mode: opened by kube-proxy"
-	echo "--- $mode: kube-proxy ends, is killed, takes its rules away, starts"
+	phase "$mode: kube-proxy ends, is killed, takes its rules away, starts"
 	cluster_stop proxy
 	proxy_start $mode
 	cluster_stop proxy -KILL
@@ -125,12 +126,12 @@ for mode in iptables nftables; do
 	both_work "$mode, the agent alone"
 	proxy_start $mode
 	until_ok 30 some_rules || fail "$mode: no rules again"
-	echo "--- $mode: endpoints change for both"
+	phase "$mode: endpoints change for both"
 	ready web-2 false
 	until_ok 20 seen_is web "web-1 web-3" || fail "$mode: not ready, and dialled: $(seen_from client web 80 60)"
 	ready web-2 true
 	until_ok 20 seen_is web "$ALL" || fail "$mode: ready again, and not dialled"
-	echo "--- $mode: the agent is taken out of the kernel"
+	phase "$mode: the agent is taken out of the kernel"
 	stop_agent
 	"$CTL" --pin-dir "$PINS" detach >/dev/null || fail "$mode: not detached"
 	check "$mode: kube-proxy serves again" kube-proxy "$(translated)"
