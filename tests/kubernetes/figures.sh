@@ -64,7 +64,7 @@ end=$(now_ms)
 row "first sync: agent started -> all services steered" "$((end - begin)) ms" "6000 ms"
 until_ok 60 source_is watching || fail "does not watch"
 sleep 10
-row "memory of the agent (RSS); at most" "$(rss_mib VmRSS), $(rss_mib VmHWM) MiB" "160 MiB"
+row "memory of the agent (RSS); at most" "$(rss_mib VmRSS), $(rss_mib VmHWM) MiB" "152.6 MiB"
 hz=$(getconf CLK_TCK)
 before=$(ticks)
 sleep 20
