@@ -44,6 +44,8 @@ python3 - "$v4" <<-'PYTHON' || fail "no service that talks"
 	kube.post(f"{SHOP}/services", service("talk", [("http", 80, 7777)]))
 	kube.post(SLICES, endpoint_slice("talk-1", "talk", [sys.argv[1]], [("http", 7777)], on="n1"))
 PYTHON
+kube PATCH "$SHOP/services/local" '{"spec": {"type": "NodePort", "ports": [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30082}]}}' >/dev/null
+LOCAL=$(ip_of local)
 WEB=$(ip_of web) WEB6=$(ip_of web6) TALK=$(ip_of talk)
 ALL="web-1 web-2 web-3"
 
@@ -85,6 +87,10 @@ both_work() { # when
 	check "$1: UDP" "$ALL" "$(seen_udp client "$(ip_of ports)" 53 60)"
 	check "$1: a service without endpoints" refused "$(dial client "$(ip_of none)" 80)"
 	check "$1: a node port" "web-1 web-2 web-3" "$(seen_at client $KUBE_HOST 30080 60)"
+	check "$1: internalTrafficPolicy Local at a ClusterIP" web-1 "$(seen_at client "$LOCAL" 80 60)"
+	check "$1: and at a node port" "$ALL" "$(seen_at client $KUBE_HOST 30082 60)"
+	check "$1: and from the node" "$ALL" "$(seen_at host $KUBE_HOST 30082 60)"
+	check "$1: externalTrafficPolicy Local, dialled on the node" "$ALL" "$(seen_at host $KUBE_HOST 30081 60)"
 }
 
 for mode in ${MODES:-iptables nftables}; do
