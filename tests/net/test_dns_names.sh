@@ -103,4 +103,16 @@ check "register what was denied" 200 "$(register n none 127.1.0.3 80)"
 check "it is there" 127.1.0.3 "$(ask none.service.mesh.internal)"
 check "a name below it is userspace's to deny" "NXDOMAIN 0" "$(before=$(counter dns_nxdomain)
 	echo "$(status_of x.none.service.mesh.internal) $(($(counter dns_nxdomain) - before))")"
+stop_agent
+
+# --- the alternative domain is the kernel's as well
+start_agent --set node.alt_domain=consul
+check "register" 200 "$(register web-9 web 127.1.0.1 80)"
+before=$(counter dns_answered)
+check "a service" 127.1.0.1 "$(ask web.service.consul | grep -x 127.1.0.1)"
+check "by SRV, both of which lead into it" 2 "$(ask _web._tcp.consul SRV | grep -cE "^1 1 80 .*\.consul\.$")"
+check "its virtual name" "$(vip4 web)" "$(ask web.virtual.consul)"
+check "what is not there" "NXDOMAIN NXDOMAIN NXDOMAIN" "$(status_of nobody.service.consul) $(status_of none.node.consul) $(status_of x.consul)"
+check "a type that is not" "consul." "$(dig +noall +authority +tries=1 +time=6 @127.0.0.1 -p 8600 service.consul AAAA | awk '{print $1}')"
+check "all by the kernel" 7 $(($(counter dns_answered) - before))
 done_testing
