@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream_answer.c - libunbound's message becomes the answer to a client. It is written anew,
  * record by record, since what is left out would break the pointers behind it; names are compressed
- * again where RFC 3597 4 allows it. Never reads behind the message (fuzz_upstream_answer). Spec:
+ * again where RFC 3597 4 allows it. Never reads behind the message (fuzz_upstream). Spec:
  * RFC 1035 4.1, 2181 9 (TC), 3225 and 4035 3.2.1 (DO), 6840 5.7 (AD), 6891. */
 #include "upstream_internal.h"
 
