@@ -133,9 +133,11 @@ int wm_pins_open(const char *pin_dir, struct wm_err *e)
 		return r;
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		if (mkdir(pin_dir, 0700) < 0 && errno != EEXIST)
-			return wm_err_set(e, -errno,
-					  "making %s: %s (bpffs refuses names with a dot)", pin_dir,
-					  strerror(errno));
+			return wm_err_set(
+				e, -errno,
+				"making %s: %s (bpffs refuses names with a dot, AppArmor's "
+				"profile of containers writes below /sys/fs)",
+				pin_dir, strerror(errno));
 		r = lock_dir(pin_dir, e);
 		if (r != -EAGAIN)
 			return r;
