@@ -116,6 +116,8 @@ struct wm_set {
 _Static_assert(sizeof(struct wm_set_table) == 8, "one atomic store");
 _Static_assert(sizeof(struct wm_set) == 16, "mmapable");
 
+#define WM_FEW_MAX 4u /* slots that a head has room for */
+
 /* `heads`: what a set's table is and how it is chosen from. Written before its generation is
  * published, and not changed while it is. */
 struct wm_table_head {
@@ -127,7 +129,7 @@ struct wm_table_head {
 	__u8 tiers;	  /* 1 to WM_TIERS_MAX */
 	__u8 when_none;
 	__u8 hash_on;
-	__u8 flags; /* WM_HEAD_AFFINITY, WM_HEAD_SRV, WM_HEAD_SRV_MANY */
+	__u8 flags; /* WM_HEAD_AFFINITY, WM_HEAD_SRV, WM_HEAD_SRV_MANY, WM_HEAD_FEW */
 	__u8 panic_pct;
 	__u8 eject_max_pct;
 	__u8 eject_after;
@@ -136,9 +138,18 @@ struct wm_table_head {
 	__u16 affinity_s;
 	__u16 eject_base_s;
 	__u16 eject_longest_s;
-	__u32 end[WM_TIERS_MAX]; /* slots of tier i: [end[i - 1], end[i]) of the range, from 0 */
+	union {
+		__u32 end[WM_TIERS_MAX]; /* slots of tier i: [end[i - 1], end[i]), from 0 */
+		struct {
+			__u32 end; /* end[0]: there is one tier */
+			__u32 backend[WM_FEW_MAX];
+			__u16 stamp[WM_FEW_MAX];
+			__u32 pad;
+		} few; /* with WM_HEAD_FEW, instead of a look at the slots */
+	};
 };
 _Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
+_Static_assert(8 + 6 * WM_FEW_MAX == 4 * WM_TIERS_MAX, "few take the place of the ends");
 #define WM_HEAD_AFFINITY 7u /* in flags: 1 + enum wm_hash_on that a client is known by; 0: none */
 #define WM_HEAD_SRV                                                                                \
 	8u /* in flags: each instance that SRV may name is in one slot, and its target in          \
@@ -146,6 +157,9 @@ _Static_assert(sizeof(struct wm_table_head) == 64, "mmapable, one cache line");
 #define WM_HEAD_SRV_MANY                                                                           \
 	16u /* in flags: likewise, but in some slots, of some tiers. Programs that know of         \
 	     * WM_HEAD_SRV alone leave it to userspace */
+#define WM_HEAD_FEW                                                                                \
+	32u /* in flags: one tier of at most WM_FEW_MAX slots without an alias, which stand in the \
+	     * head as well. Programs that do not know of it read the slots */
 
 /* `slots`: where a choice leads. In Vose's alias table of a weighted choice there is one slot a
  * backend: draw a slot evenly and a 32-bit number; below `keep` take `backend`, else `alias`. */

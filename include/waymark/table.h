@@ -236,12 +236,21 @@ static __always_inline int wm_table_holds(const struct wm_view *v, const struct 
 	return now.generation == t->word.generation && now.head == t->word.head;
 }
 
-/** Copy the slot at @p place of the range of @p t. @return WM_PICKED, WM_PICK_TORN. */
+/** Copy the slot at @p place of the range of @p t. One of few is of the head, which was whole when
+ *  it was copied: no slot is read then. @return WM_PICKED, WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_slot_read(const struct wm_view *v, const struct wm_table *t,
 						 __u32 place, struct wm_slot *ret)
 {
-	const struct wm_slot *s = wm_at_slot(v, t->head.first + place);
+	const struct wm_slot *s;
 
+	if (t->head.flags & WM_HEAD_FEW) {
+		place &= WM_FEW_MAX - 1;
+		ret->backend = ret->alias = t->head.few.backend[place];
+		ret->stamp = ret->alias_stamp = t->head.few.stamp[place];
+		ret->keep = 0xffffffff;
+		return WM_PICKED;
+	}
+	s = wm_at_slot(v, t->head.first + place);
 	if (!s)
 		return WM_PICK_TORN;
 	wm_read_words(ret, s, sizeof(*s) / 8);

@@ -229,11 +229,13 @@ static __attribute__((unused)) void agree(struct plane *p, struct wm_tables *t,
 	cr_assert_eq(p->set_live[name->set].up4, up4);
 	cr_assert_eq(p->set_live[name->set].up6, 0);
 	for (unsigned k = 0; k < table.count; k++) {
-		const struct wm_slot *s = &p->slots[table.head.first + k];
-		const struct wm_backend *b = &p->backends[s->backend];
+		const struct wm_backend *b;
+		struct wm_slot s;
 		unsigned i;
 
-		cr_assert_eq(s->stamp, b->state >> 16);
+		cr_assert_eq(wm_slot_read(&view, &table, k, &s), WM_PICKED);
+		b = &p->backends[s.backend];
+		cr_assert_eq(s.stamp, b->state >> 16);
 		for (i = 0; i < x->w.backends_count && x->b[i].instance != b->instance; i++)
 			;
 		cr_assert_lt(i, x->w.backends_count);

@@ -746,3 +746,52 @@ Test(tables, srv_is_told_where_all_whom_it_may_name_are_in_slots)
 	wm_tables_free(t);
 	free(p);
 }
+
+/* --- few slots, in the head ------------------------------------------------------------------- */
+static struct wm_table loaded(const struct wm_tables *t)
+{
+	struct wm_view v = wm_tables_view(t);
+	struct wm_table table = {0};
+
+	cr_assert_eq(wm_table_load(&v, (uint32_t)wm_tables_set_of(t, "s1"), &table), WM_PICKED);
+	return table;
+}
+
+/* What a reader of the head's copy gets is what it would get of the slots. */
+static void same_slots(const struct plane *p, const struct wm_tables *t)
+{
+	struct wm_table table = loaded(t);
+	struct wm_view v = wm_tables_view(t);
+	struct wm_slot s;
+
+	for (uint32_t i = 0; i < table.count; i++) {
+		const struct wm_slot *at = &p->slots[table.head.first + i];
+
+		cr_assert_eq(wm_slot_read(&v, &table, i, &s), WM_PICKED);
+		cr_assert_eq(s.backend, at->backend);
+		cr_assert_eq(s.stamp, at->stamp);
+		cr_assert_eq(s.keep, at->keep);
+	}
+}
+
+Test(tables, few_slots_of_one_backend_each_stand_in_the_head)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+
+	for (unsigned n = 1; n <= WM_FEW_MAX + 1; n++) {
+		want(&x, 1, n);
+		for (unsigned i = 0; i < n; i++)
+			x.b[i].weight = 7;
+		cr_assert_eq(put(t, &x), 0);
+		cr_assert_eq(!!(loaded(t).head.flags & WM_HEAD_FEW), n <= WM_FEW_MAX, "%u", n);
+		same_slots(p, t);
+	}
+	want(&x, 1, 2); /* whose slots have an alias */
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert(!(loaded(t).head.flags & WM_HEAD_FEW));
+	same_slots(p, t);
+	wm_tables_free(t);
+	free(p);
+}

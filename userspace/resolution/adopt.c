@@ -151,6 +151,10 @@ static bool table_sound(const struct wm_tables *t, uint32_t set, struct wm_set_t
 
 		if (!stands(t, s->backend, s->stamp) || !stands(t, s->alias, s->alias_stamp))
 			return false;
+		if (h->flags & WM_HEAD_FEW &&
+		    (h->tiers != 1 || i >= WM_FEW_MAX || h->few.backend[i] != s->backend ||
+		     h->few.stamp[i] != s->stamp))
+			return false;
 	}
 	*ret = (struct wm_published){w, h->first, before};
 	return true;

@@ -84,6 +84,7 @@ static int copy_table(const struct wm_tables *t, const struct wm_svc *s, struct 
 	}
 	p->head = t->mem.heads[of->word.head];
 	p->head.set = p->head.first = 0;
+	p->head.flags &= (uint8_t)~WM_HEAD_FEW; /* their numbers are those of the tables */
 	p->set.table = (struct wm_set_table){0, of->word.generation};
 	if (t->mem.set_live)
 		p->live = t->mem.set_live[s->set];

@@ -82,6 +82,21 @@ static uint8_t tells_srv(const struct wm_tables *t, const struct wm_want_set *w,
 	return t->head_new.tiers == 1 && s == &wm_strategy_alias ? WM_HEAD_SRV : WM_HEAD_SRV_MANY;
 }
 
+/* Few slots that lead to one backend each stand in the head, too. */
+static void tell_few(struct wm_table_head *h, const struct wm_slot *slots, uint32_t count)
+{
+	if (h->tiers != 1 || !count || count > WM_FEW_MAX)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		if (slots[i].keep != UINT32_MAX)
+			return;
+	for (uint32_t i = 0; i < count; i++) {
+		h->few.backend[i] = slots[i].backend;
+		h->few.stamp[i] = slots[i].stamp;
+	}
+	h->flags |= WM_HEAD_FEW;
+}
+
 int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
 {
 	struct wm_table_head *h = &t->head_new;
@@ -108,6 +123,8 @@ int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_
 		if (used)
 			r = s->build(t->members, used, t->slots_new + begin, h->end[i] - begin);
 	}
+	if (!r)
+		tell_few(h, t->slots_new, count);
 	return r ? r : (int64_t)count;
 }
 
