@@ -200,11 +200,13 @@ static __always_inline enum wm_pick wm_table_load(const struct wm_view *v, __u32
 						  struct wm_table *ret)
 {
 	const struct wm_set *at = wm_at_set(v, set);
-	const struct wm_table_head *h;
+	const struct wm_table_head *h = wm_at_head(v, set);
 	__u32 generation;
 
 	if (!at)
 		return WM_PICK_NONE;
+	if (h) /* most stand there: both lines are waited for at a time */
+		(void)WM_READ(h->generation);
 	ret->word = wm_load_table(at);
 	ret->set = set;
 	if (!ret->word.generation)

@@ -795,3 +795,23 @@ Test(tables, few_slots_of_one_backend_each_stand_in_the_head)
 	wm_tables_free(t);
 	free(p);
 }
+
+/* Programs look ahead there; only one that rests keeps its set from it. */
+Test(tables, a_head_is_where_its_set_is_if_that_is_free)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+
+	for (unsigned s = 1; s <= 3; s++) {
+		want(&x, s, 1);
+		cr_assert_eq(put(t, &x), 0);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(p->sets[i].table.head, i);
+	want(&x, 1, 2);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_neq(p->sets[0].table.head, 0, "which a reader may hold");
+	wm_tables_free(t);
+	free(p);
+}

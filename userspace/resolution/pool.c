@@ -122,6 +122,12 @@ int wm_index_take(struct wm_index_pool *p, uint32_t *ret)
 	return -ENOSPC;
 }
 
+int wm_index_take_at(struct wm_index_pool *p, uint32_t want, uint32_t *ret)
+{
+	*ret = want;
+	return wm_index_reserve(p, want) ? wm_index_take(p, ret) : 0;
+}
+
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index)
 {
 	int err;

@@ -20,6 +20,8 @@ void wm_index_pool_on_reach(struct wm_index_pool *p, wm_pool_reach_fn fn, void *
 			    unsigned which);
 /** Lowest free index. @return 0, -ENOSPC. Cost O(1) amortised. */
 int wm_index_take(struct wm_index_pool *p, uint32_t *ret);
+/** Index @p want if it is free, else the lowest that is. @return 0, -ENOSPC. */
+int wm_index_take_at(struct wm_index_pool *p, uint32_t want, uint32_t *ret);
 /** Mark @p index used (adoption). @return 0, -EEXIST, -ERANGE. */
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index);
 /** Give back: at once if @p ticket is 0 (was never published), else when that is over (grace.h).

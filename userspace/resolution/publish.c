@@ -216,7 +216,8 @@ int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, stru
 	if (count && wm_range_take(t->slots, count, &next.first))
 		return wm_err_set(e, WM_E_FULL, "slots: %u are the limit (kernel.backends_max)",
 				  t->mem.slots_cap);
-	if (wm_index_take(t->heads, &next.word.head)) {
+	/* where programs look ahead, while the set's word is on its way to them */
+	if (wm_index_take_at(t->heads, s->set, &next.word.head)) {
 		if (count)
 			wm_range_give(t->slots, next.first, count, 0);
 		return wm_err_set(e, WM_E_FULL, "heads: %u are the limit (kernel.services_max)",
