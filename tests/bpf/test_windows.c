@@ -90,3 +90,30 @@ Test(plane, targets_are_mapped_while_somebody_looks)
 	cr_assert_lt(mapped_mib(), before + 0.3, "a part of it");
 	wm_plane_close(p);
 }
+
+/* What is told of a hash is what it takes when it is full. */
+Test(plane, an_element_of_a_hash_is_made_when_it_is_needed)
+{
+	struct wm_plane_config c = small();
+	uint64_t each[WM_MAP_COUNT];
+	const struct wm_plane_ops *ops;
+	struct wm_frontend_key k = {0};
+	unsigned long long empty, full; /* octets */
+	struct wm_plane *p;
+	int fd;
+
+	c.frontends = 4096;
+	wm_plane_memory(&c, each, NULL);
+	p = open_ok(&c, false);
+	ops = wm_plane_ops(p);
+	fd = p->map_fd[WM_MAP_FRONTENDS];
+	empty = wm_map_charged(fd);
+	for (k.addr_be[3] = 1; k.addr_be[3] <= c.frontends; k.addr_be[3]++)
+		cr_assert_eq(ops->frontend_put(ops->arg, &k, &(struct wm_frontend){0}), 0);
+	full = wm_map_charged(fd);
+	cr_assert_lt(full * 99, each[WM_MAP_FRONTENDS] * 100, "%llu", full);
+	cr_assert_gt(full * 100, each[WM_MAP_FRONTENDS] * 85, "%llu", full);
+	/* kernels before 6.6 always tell the most */
+	cr_assert(empty == full || empty * 4 < full, "%llu, %llu", empty, full);
+	wm_plane_close(p);
+}

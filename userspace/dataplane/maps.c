@@ -32,6 +32,9 @@ static struct wm_layout wanted_layout(const struct wm_plane_config *c)
 	};
 }
 
+/* Where a hash's elements lie is nothing that its readers see: one of before is as good. */
+#define IRRELEVANT_FLAGS ((uint32_t)BPF_F_NO_PREALLOC)
+
 /* @return fd of the pinned map if it is what @p i has to be, else -1. */
 static int open_pinned(const struct wm_plane *p, const char *dir, unsigned i)
 {
@@ -47,7 +50,7 @@ static int open_pinned(const struct wm_plane *p, const char *dir, unsigned i)
 	if (fd < 0)
 		return -1;
 	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.type == s->type &&
-	    info.map_flags == s->flags && info.key_size == s->key_size &&
+	    !((info.map_flags ^ s->flags) & ~IRRELEVANT_FLAGS) && info.key_size == s->key_size &&
 	    info.value_size == s->value_size && info.max_entries == wm_map_entries(&p->c, i))
 		return fd;
 	close(fd);
@@ -269,7 +272,9 @@ static void describe(struct wm_plane *p, unsigned i, uint64_t estimate)
 {
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info);
-	uint64_t bytes = wm_map_charged(p->map_fd[i]);
+	/* of what is made when it is needed the kernel tells what there is so far */
+	bool grows = wm_map_specs[i].type == BPF_MAP_TYPE_HASH;
+	uint64_t bytes = grows ? 0 : wm_map_charged(p->map_fd[i]);
 
 	if (bpf_obj_get_info_by_fd(p->map_fd[i], &info, &len))
 		info.id = 0;

@@ -9,12 +9,15 @@
 
 #define ARRAY_MMAP BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, sizeof(uint32_t)
 
+/* Elements of hashes are made when they are needed: by kmalloc(), whose memory the kernel maps in
+ * large pages. Those made beforehand lie in small ones, and with 100,000 services each look-up
+ * waited for page tables as well; and a node of few services has no memory for many. */
 const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 	[WM_MAP_CONFIG] = {"config", ARRAY_MMAP, sizeof(struct wm_config)},
-	[WM_MAP_NAMES] = {"names", BPF_MAP_TYPE_HASH, 0, sizeof(struct wm_name_key),
+	[WM_MAP_NAMES] = {"names", BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, sizeof(struct wm_name_key),
 			  sizeof(struct wm_name)},
-	[WM_MAP_FRONTENDS] = {"frontends", BPF_MAP_TYPE_HASH, 0, sizeof(struct wm_frontend_key),
-			      sizeof(struct wm_frontend)},
+	[WM_MAP_FRONTENDS] = {"frontends", BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC,
+			      sizeof(struct wm_frontend_key), sizeof(struct wm_frontend)},
 	[WM_MAP_SETS] = {"sets", ARRAY_MMAP, sizeof(struct wm_set)},
 	[WM_MAP_HEADS] = {"heads", ARRAY_MMAP, sizeof(struct wm_table_head)},
 	[WM_MAP_SET_LIVE] = {"set_live", ARRAY_MMAP, sizeof(struct wm_set_live)},
@@ -33,10 +36,11 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 
 /* Sizes of the kernel's own structs, in bytes. They move a little between versions; beside maps of
  * a useful size the difference is below a percent. */
-#define KERNEL_MAP_HEAD	   512 /* struct bpf_array, struct bpf_htab, rounded up */
-#define KERNEL_HTAB_ELEM   48  /* struct htab_elem before the key */
-#define KERNEL_HTAB_BUCKET 16  /* struct bucket */
-#define KERNEL_POINTER	   8
+#define KERNEL_MAP_HEAD	    512 /* struct bpf_array, struct bpf_htab, rounded up */
+#define KERNEL_HTAB_ELEM    48	/* struct htab_elem before the key */
+#define KERNEL_HTAB_BUCKET  16	/* struct bucket */
+#define KERNEL_POINTER	    8
+#define KERNEL_SLAB_BETWEEN 256 /* slabs of 96 and 192 octets, none of 384 */
 
 #define CONNECTIONS_MIN 64 /* entries: some buckets, whatever is configured */
 
@@ -90,13 +94,23 @@ static uint64_t power_of_two(uint64_t n)
 	return p;
 }
 
-static uint64_t hash_bytes(const struct wm_map_spec *s, uint64_t n, uint64_t cpus)
+/* What kmalloc() takes for @p n octets: there is a size between two powers of two for small ones.
+ */
+static uint64_t slab_bytes(uint64_t n)
+{
+	uint64_t size = power_of_two(n);
+
+	return size <= KERNEL_SLAB_BETWEEN && n <= size / 4 * 3 ? size / 4 * 3 : size;
+}
+
+/* When it is full. */
+static uint64_t hash_bytes(const struct wm_map_spec *s, uint64_t n)
 {
 	uint64_t elem = KERNEL_HTAB_ELEM + round_up(s->key_size, 8) + round_up(s->value_size, 8);
 
-	/* One spare element per CPU lets an update find a free one without waiting. */
-	return KERNEL_MAP_HEAD + KERNEL_HTAB_BUCKET * power_of_two(n) + elem * (n + cpus) +
-	       KERNEL_POINTER * cpus;
+	if (s->flags & BPF_F_NO_PREALLOC)
+		elem = slab_bytes(elem + KERNEL_POINTER);
+	return KERNEL_MAP_HEAD + KERNEL_HTAB_BUCKET * power_of_two(n) + elem * n;
 }
 
 static uint64_t map_bytes(const struct wm_map_spec *s, uint64_t n, uint64_t cpus)
@@ -105,7 +119,7 @@ static uint64_t map_bytes(const struct wm_map_spec *s, uint64_t n, uint64_t cpus
 	uint64_t value = round_up(s->value_size, 8);
 
 	if (s->type == BPF_MAP_TYPE_HASH)
-		return hash_bytes(s, n, cpus);
+		return hash_bytes(s, n);
 	if (s->type == BPF_MAP_TYPE_PERCPU_ARRAY)
 		return KERNEL_MAP_HEAD + n * (KERNEL_POINTER + value * cpus);
 	if (s->type == BPF_MAP_TYPE_SK_STORAGE)
@@ -119,7 +133,7 @@ static uint64_t lru_bytes(uint64_t key, uint64_t value, uint64_t n)
 {
 	const struct wm_map_spec s = {.key_size = (uint32_t)key, .value_size = (uint32_t)value};
 
-	return n ? hash_bytes(&s, n, 0) : 0;
+	return n ? hash_bytes(&s, n) : 0;
 }
 
 uint64_t wm_plane_kept_memory(const struct wm_plane_config *c)
