@@ -29,6 +29,7 @@ struct hash_entry {
 struct hash {
 	struct hash_entry at[CAP];
 	unsigned n, max, walk, key_len;
+	bool no_memory; /* for an element, another's place included */
 	uint64_t writes;
 };
 struct plane {
@@ -49,6 +50,8 @@ static int hash_put(struct hash *d, const void *key, const void *v, size_t len)
 {
 	unsigned i;
 
+	if (d->no_memory)
+		return -ENOMEM;
 	for (i = 0; i < d->n && memcmp(d->at[i].key, key, d->key_len) != 0; i++)
 		;
 	if (i == d->n && d->n == d->max)

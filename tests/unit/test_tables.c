@@ -515,6 +515,29 @@ Test(tables, full_names_are_told_and_tried_again)
 	free(p);
 }
 
+/* A virtual address moves while memory is short: the name goes on to none, and goes with it. */
+Test(tables, a_name_that_cannot_be_replaced_is_not_left_behind)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+
+	want(&x, 1, 2);
+	cr_assert_eq(put(t, &x), 0);
+	p->config.flags = WM_CONFIG_F_COMPLETE;
+	p->names.no_memory = true;
+	x.w.vip4_be = __builtin_bswap32(0xf0000009u);
+	cr_assert_eq(put(t, &x), WM_E_FULL);
+	for (unsigned i = 0; i < p->names.n; i++)
+		cr_assert_neq(p->names.at[i].v.name.vip4_be, __builtin_bswap32(0xf0000001u));
+	cr_assert_eq(p->config.flags & WM_CONFIG_F_COMPLETE, 0, "it is not denied meanwhile");
+	wm_tables_del(t, x.name);
+	cr_assert_eq(p->names.n, 0);
+	cr_assert_eq(p->fronts.n, 0);
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, longest_set_and_too_long)
 {
 	static struct wm_want_backend b[WM_SET_SLOTS_MAX + 1];

@@ -126,7 +126,16 @@ static int name_insert(struct wm_tables *t, struct wm_name_entry *n)
 	return r;
 }
 
-/* Bring @p n to the kernel. A name whose hash another one owns is answered by userspace. */
+/* The kernel may have it, if not as it is wanted: one whose hash another owns it has not. */
+static void name_take_back(struct wm_tables *t, const struct wm_name_entry *n)
+{
+	if (t->ops && wm_map_get(t->hashes, &n->key, sizeof(n->key)) == n)
+		t->ops->name_del(t->ops->arg, &n->key);
+}
+
+/* Bring @p n to the kernel. A name whose hash another one owns is answered by userspace. What stood
+ * there before is not left where memory is short for another in its place: its set may be another
+ * service's soon. Nor is it denied then. */
 static int name_push(struct wm_tables *t, struct wm_name_entry *n, struct wm_err *e)
 {
 	struct wm_name full = {0};
@@ -140,14 +149,16 @@ static int name_push(struct wm_tables *t, struct wm_name_entry *n, struct wm_err
 		n->kernel = true;
 		return 0;
 	}
+	__atomic_and_fetch(&t->mem.config->flags, ~WM_CONFIG_F_COMPLETE, __ATOMIC_SEQ_CST);
+	name_take_back(t, n);
 	return wm_err_set(e, WM_E_FULL, "names: the kernel's table took no more (%u of %u, %s)",
 			  (unsigned)wm_map_len(t->names), t->mem.names_cap, strerror(-r));
 }
 
 void wm_name_remove(struct wm_tables *t, struct wm_name_entry *n)
 {
-	if (n->kernel && t->ops)
-		t->ops->name_del(t->ops->arg, &n->key);
+	if (n->kernel)
+		name_take_back(t, n);
 	wm_map_del(t->names, n->v.name, n->v.len);
 	if (wm_map_get(t->hashes, &n->key, sizeof(n->key)) == n)
 		wm_map_del(t->hashes, &n->key, sizeof(n->key));
