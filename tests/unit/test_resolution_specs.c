@@ -508,6 +508,37 @@ Test(specs, local_only_holds_at_cluster_ips)
 	cr_assert_eq(differences(), 0);
 }
 
+/* Memory is short for what is to take an entry's place: nothing leads to a set that is gone, which
+ * is another service's next. */
+Test(specs, an_entry_that_cannot_be_replaced_leads_to_no_other_service)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+	struct wm_spec_address a[4];
+	const struct hash_entry *f;
+
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	put_on("local", "", "10.1.0.2", 7000, WM_PASSING);
+	s.local_only = true;
+	add_outside(&s, a);
+	put_spec(&s);
+	check_outside();
+	plane->fronts.no_memory = true;
+	s.local_only = false;
+	put_spec(&s);
+	for (unsigned i = 0; i < plane->fronts.n; i++) {
+		f = &plane->fronts.at[i];
+		cr_assert_neq(plane->sets[f->v.front.set].service, 0, "entry %u", i);
+	}
+	cr_assert_eq(wm_registry_spec_delete(registry, "default/web", "kubernetes", NULL), 1);
+	turn();
+	cr_assert_eq(dial("192.0.2.3", 30080, IPPROTO_TCP), PASSES);
+	cr_assert_eq(dial("192.0.2.1", 80, IPPROTO_TCP), PASSES);
+	plane->fronts.no_memory = false;
+	put_spec(&s);
+	cr_assert_eq(dial("192.0.2.3", 30080, IPPROTO_TCP), 300000 + 2 * 8080);
+	cr_assert_eq(differences(), 0);
+}
+
 /* The next run of the agent finds them where they are, and writes nothing. */
 Test(specs, sets_from_outside_are_adopted)
 {

@@ -260,12 +260,12 @@ int wm_front_store(struct wm_tables *t, struct wm_front_entry *f, const struct w
 	if (f->kernel || !t->ops)
 		return 0;
 	r = t->ops->frontend_put(t->ops->arg, &f->key, &f->v);
-	if (r)
-		return wm_err_set(
-			e, WM_E_FULL, "frontends: the kernel's table took no more (%u of %u, %s)",
-			(unsigned)wm_map_len(t->fronts), t->mem.frontends_cap, strerror(-r));
-	f->kernel = true;
-	return 0;
+	f->kernel = !r;
+	if (!r)
+		return 0;
+	t->ops->frontend_del(t->ops->arg, &f->key); /* what stood there before, as of names */
+	return wm_err_set(e, WM_E_FULL, "frontends: the kernel's table took no more (%u of %u, %s)",
+			  (unsigned)wm_map_len(t->fronts), t->mem.frontends_cap, strerror(-r));
 }
 
 int wm_front_hold_set(struct wm_tables *t, uint32_t set)
