@@ -671,6 +671,31 @@ Test(specs, who_is_not_ready_is_dialled_where_that_is_said)
 	cr_assert_eq(differences(), 0);
 }
 
+static unsigned written_while_complete, written_else;
+static int watched_put(void *arg, const struct wm_frontend_key *k, const struct wm_frontend *v)
+{
+	++*(plane->config.flags & WM_CONFIG_F_COMPLETE ? &written_while_complete : &written_else);
+	return front_put(arg, k, v);
+}
+
+/* Nobody listens yet: programs go on to deny what the run before knew not to be. */
+Test(specs, names_are_denied_while_the_next_run_begins)
+{
+	struct wm_service_spec s = spec_of("default/web", IP);
+
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	cr_assert(plane->config.flags & WM_CONFIG_F_COMPLETE);
+	close_registry();
+	open_registry();
+	put_spec(&s);
+	put_on("k1", "", "10.1.0.1", 7000, WM_PASSING);
+	plane->ops.frontend_put = watched_put;
+	start(false);
+	cr_assert_gt(written_while_complete, 0);
+	cr_assert_eq(written_else, 0);
+	cr_assert(plane->config.flags & WM_CONFIG_F_COMPLETE);
+}
+
 /* The next run finds all as it was, and writes nothing into the kernel's maps; nor does a relist in
  * which nothing changed. */
 Test(specs, the_next_run_writes_nothing)

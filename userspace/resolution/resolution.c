@@ -68,21 +68,24 @@ struct wm_resolution {
 	uint64_t index;
 	size_t unnamed; /* services that are not in the tables, or not whole */
 	bool blind;	/* memory was short: there are services that nobody counts */
+	bool begun;	/* the tables are what the registry had at the start */
 };
 
 /* --- completeness -------------------------------------------------------------------------------
  */
 /* Programs may say that a service is not there as long as all that are have names. It is taken back
- * before a registration is answered, and given when its name is in. */
+ * before a registration is answered, and given when its name is in. Until the first compilation is
+ * done none is, nor any question that programs leave: what an earlier run told of names holds. */
 static void settle(struct wm_resolution *x)
 {
 	uint32_t *flags = &wm_tables_memory(x->w.tables)->config->flags;
 	struct wm_tables_stats s;
 
 	wm_tables_stats(x->w.tables, &s);
-	if (x->unnamed || x->blind || s.collisions || wm_tables_policy(x->w.tables)->partial)
+	if ((x->begun && (x->unnamed || x->blind)) || s.collisions ||
+	    wm_tables_policy(x->w.tables)->partial)
 		__atomic_and_fetch(flags, ~WM_CONFIG_F_COMPLETE, __ATOMIC_SEQ_CST);
-	else
+	else if (x->begun)
 		__atomic_or_fetch(flags, WM_CONFIG_F_COMPLETE, __ATOMIC_RELEASE);
 }
 
@@ -796,6 +799,8 @@ struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r
 	begin(x);
 	wm_registry_each_label(r, address_again, x);
 	compile_dirty(x);
+	x->begun = true;
+	settle(x);
 	wm_tables_sweep(t);
 	settle(x);
 	on_tick(x);
