@@ -163,4 +163,17 @@ paced || fail "a look is not stretched: $(metric truth_took_us) us of processor 
 given_up() { truth >/dev/null && [ "$(metric truth_given_up_total)" -ge 1 ]; }
 until_ok 20 given_up || fail "no look was given up for one that was asked for"
 agrees "asked for meanwhile"
+
+# --- time that others had the processor, or that the agent was stopped, is none of a look's: the pause behind
+# the step in which that happens is as long as it is without
+spent() { awk '{print int($1 / 1000)}' "/proc/$AGENT/schedstat"; } # us of processor, of the loop's thread
+(while kill -STOP "$AGENT" && sleep 0.05 && kill -CONT "$AGENT"; do sleep 0.005; done) &
+HALTS=$!
+before=$(spent) took=0
+for _ in 1 2 3 4 5 6; do took=$((took + $(truth | jq .took_us))); done
+kill "$HALTS"
+wait "$HALTS" 2>/dev/null
+kill -CONT "$AGENT"
+used=$(($(spent) - before))
+[ "$took" -le "$used" ] || fail "looks took $took us of processor, and the agent had $used"
 done_testing

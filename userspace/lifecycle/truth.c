@@ -267,12 +267,12 @@ static uint64_t pause_ms(const struct wm_truth *t, uint64_t spent_ns)
 static void on_step(void *arg)
 {
 	struct wm_truth *t = arg;
-	uint64_t began = wm_clock_ns(), now = began;
+	uint64_t began = wm_clock_cpu_ns(), now = began;
 	bool more = t->pass && !t->over;
 
 	while (more && now - began < STEP_NS) {
 		more = wm_truth_pass_step(t->pass);
-		now = wm_clock_ns();
+		now = wm_clock_cpu_ns();
 	}
 	t->spent_ns += now - began;
 	if (more || (!t->over && !t->asked)) {
