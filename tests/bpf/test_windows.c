@@ -111,9 +111,10 @@ Test(plane, an_element_of_a_hash_is_made_when_it_is_needed)
 	for (k.addr_be[3] = 1; k.addr_be[3] <= c.frontends; k.addr_be[3]++)
 		cr_assert_eq(ops->frontend_put(ops->arg, &k, &(struct wm_frontend){0}), 0);
 	full = wm_map_charged(fd);
+	wm_plane_close(p);
+	if (empty == full)
+		cr_skip("this kernel tells a map's size by its limit alone (before 6.4)");
 	cr_assert_lt(full * 99, each[WM_MAP_FRONTENDS] * 100, "%llu", full);
 	cr_assert_gt(full * 100, each[WM_MAP_FRONTENDS] * 85, "%llu", full);
-	/* kernels before 6.6 always tell the most */
-	cr_assert(empty == full || empty * 4 < full, "%llu, %llu", empty, full);
-	wm_plane_close(p);
+	cr_assert_lt(empty * 4, full, "%llu", empty);
 }
