@@ -6,7 +6,8 @@ PEERS_MAX_US=0.42 # of NSD's CPU of the machine a query
 declare -A TYPE=([a]=1 [nxdomain]=1 [srv]=33 [ptr]=12)
 declare -A OF_ECHO=([a]=1.08 [nxdomain]=1.15 [srv]=1.30 [ptr]=1.15) # goals: CPU of a query beside a bare echo
 declare -A SAYS=([a]='A' [nxdomain]='NXDOMAIN' [srv]='SRV of 4 with addresses' [ptr]='PTR'
-	[floor]='one look-up of the name' [walk]='that and the way to its first backend')
+	[floor]='one look-up of the name' [walk]='that and the way to its first backend'
+	[many]='that to four backends, and the octets of the answer')
 declare -A DNS_PORT=([ours]=8600 [echo]=53 [nsd]=5301 [knot]=5302 [unbound]=5303 [dnsdist]=5304 [dnsmasq]=5305 [coredns]=5306)
 declare -A PEERS=() # name -> pid
 PEERNET=''
@@ -17,7 +18,12 @@ COREDNS=build/coredns/coredns # where it was built: tests/long/coredns/build.sh
 # --- what is asked ------------------------------------------------------------------------------------
 numbers() { seq -f '%06g' 0 $(($1 - 1)); }
 kinds_of() { [ "$1" -gt 1000 ] && echo a || echo a nxdomain srv ptr; } # names
-floors_of() { [ "$1" != a ] || echo floor walk; } # kind
+floors_of() { # kind
+	case $1 in
+	a) echo floor walk ;;
+	srv) echo many ;;
+	esac
+}
 dns_questions() { # names; our agent runs and has them
 	numbers "$1" | sed 's/.*/svc-&.service.mesh.internal/' >"$TMP/ask.a"
 	numbers "$1" | sed 's/.*/none-&.service.mesh.internal/' >"$TMP/ask.nxdomain"
@@ -30,7 +36,7 @@ dns_questions() { # names; our agent runs and has them
 dns_load() { # file, kind, server, options of dnsload
 	local file=$1 kind=$2 server=$3 how=()
 	[ "$kind" != nxdomain ] || how+=(-x 3)
-	case $server in echo | floor | walk) how+=(-e) ;; esac
+	case $server in echo | floor | walk | many) how+=(-e) ;; esac
 	"${DNS_NET[@]}" "$T/dnsload" -p "${DNS_PORT[$server]}" -q "${TYPE[$kind]}" -f "$TMP/ask.$kind" "${how[@]}" "${@:4}" >"$TMP/asked" ||
 		fail "$server: $kind"
 	[ "$(take bad "$TMP/asked")" = 0 ] || fail "$server: $(take bad "$TMP/asked") wrong answers to $kind"
@@ -175,6 +181,7 @@ dns_floor() {
 	in_net "$PEERNET" tc filter add dev lo ingress pref 2 bpf da object-pinned "$PINS-tables" || fail "floor"
 	rm "$PINS-tables"
 	DNS_PORT[floor]=$(awk '$1 == "#define" && $2 == "FLOOR_PORT" {print $3}' tests/bench/tables.bpf.c)
+	DNS_PORT[many]=$(awk '$1 == "#define" && $2 == "FLOOR_SRV_PORT" {print $3}' tests/bench/tables.bpf.c)
 	DNS_PORT[walk]=$(awk '$1 == "#define" && $2 == "FLOOR_WALK_PORT" {print $3}' tests/bench/tables.bpf.c)
 }
 end_nets() {

@@ -4,7 +4,8 @@
  * the datagram back with room for one address behind it. Nothing is looked at: not what kind of
  * message it is, not whether the name found is the one that was asked for, not who is up. On
  * FLOOR_PORT that is all; on FLOOR_WALK_PORT the set is followed to the backend in its first slot,
- * and its address written. */
+ * and its address written; on FLOOR_SRV_PORT to those in its first four, and as many octets are
+ * written as four SRV records with their addresses have, with what was read of these. */
 #include "../../bpf/common.h"
 #include "waymark/checksum.h"
 #include "waymark/dns_answer.h"
@@ -15,6 +16,9 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 
 #define FLOOR_PORT	54
 #define FLOOR_WALK_PORT 55
+#define FLOOR_SRV_PORT	56
+#define SRV_MANY	4
+#define SRV_OCTETS	272 /* of the answer's 319 */
 #define MESSAGE_AT	(ETH_HLEN + sizeof(struct iphdr) + sizeof(struct udphdr))
 #define NAME_AT		(MESSAGE_AT + WM_DNS_HEADER_LEN)
 #define NAME_MOST	96 /* octets of a name, its type and its class; a longer one is not ours */
@@ -39,15 +43,52 @@ static __always_inline void hash(const struct wm_config *c, const union question
 	wm_hash_end(&h, len, ret);
 }
 
+/** Where slot @p i leads. */
+static __always_inline const struct wm_backend *slot_of(const struct wm_table_head *h, __u32 i)
+{
+	const struct wm_slot *s;
+
+	if (h->flags & WM_HEAD_FEW)
+		return wm_at_backend(NULL, h->few.backend[i & (WM_FEW_MAX - 1)]);
+	s = wm_at_slot(NULL, h->first + i);
+	return s ? wm_at_backend(NULL, s->backend) : NULL;
+}
+
 /** Where the first slot of set @p set leads. @return its address, 0: there is none. */
 static __always_inline __be32 walk(__u32 set)
 {
 	const struct wm_set *s = wm_at_set(NULL, set);
 	const struct wm_table_head *h = s ? wm_at_head(NULL, s->table.head) : NULL;
-	const struct wm_slot *slot = h ? wm_at_slot(NULL, h->first) : NULL;
-	const struct wm_backend *b = slot ? wm_at_backend(NULL, slot->backend) : NULL;
+	const struct wm_backend *b = h ? slot_of(h, 0) : NULL;
 
 	return b && b->state ? b->addr4_be : 0;
+}
+
+/** Where the first slots of set @p set lead, in what an answer has room for. @return 0: nowhere. */
+static __always_inline int walk_many(__u32 set, __u64 ret[SRV_OCTETS / 8])
+{
+	const struct wm_set *s = wm_at_set(NULL, set);
+	const struct wm_table_head *h = s ? wm_at_head(NULL, s->table.head) : NULL;
+
+	if (!h)
+		return 0;
+	for (__u32 i = 0; i < SRV_MANY; i++) {
+		const struct wm_backend *b = slot_of(h, i);
+
+		if (!b)
+			return 0;
+		ret[i] = b->addr4_be | (__u64)b->state << 32;
+	}
+	return 1;
+}
+
+/** Put @p size octets behind the question. @return 0, or an errno. */
+static __always_inline long append(struct __sk_buff *skb, const void *octets, __u32 size)
+{
+	__u32 n = skb->len;
+
+	return bpf_skb_change_tail(skb, n + size, 0)
+		       ?: bpf_skb_store_bytes(skb, n, octets, size, 0);
 }
 
 static __always_inline void turn(struct iphdr *ip, struct udphdr *udp, __u16 more)
@@ -74,17 +115,19 @@ int bench_floor(struct __sk_buff *skb)
 	const struct wm_config *c = config_get();
 	__be32 addr[4] = {0, 0, WM_V4_MAPPED_BE, 0};
 	__u8 record[WM_DNS_RR_A] __attribute__((aligned(8)));
+	__u64 many[SRV_OCTETS / 8] = {0};
 	const struct wm_name *e;
 	struct wm_name_key key;
 	union question q;
-	__u32 n = skb->len, len;
+	__u32 n = skb->len, len, more = WM_DNS_RR_A;
 	__be16 port;
 
 	if (!c || (void *)(udp + 1) > end || skb->protocol != bpf_htons(ETH_P_IP) ||
 	    ip->version_ihl != 0x45 || ip->protocol != IPPROTO_UDP)
 		return TC_ACT_UNSPEC;
 	port = udp->dest;
-	if (port != bpf_htons(FLOOR_PORT) && port != bpf_htons(FLOOR_WALK_PORT))
+	if (port != bpf_htons(FLOOR_PORT) && port != bpf_htons(FLOOR_WALK_PORT) &&
+	    port != bpf_htons(FLOOR_SRV_PORT))
 		return TC_ACT_UNSPEC;
 	len = n - NAME_AT;
 	if (n < NAME_AT + 5 || len > NAME_MOST || bpf_skb_load_bytes(skb, NAME_AT, &q, len))
@@ -93,19 +136,24 @@ int bench_floor(struct __sk_buff *skb)
 	e = bpf_map_lookup_elem(&names, &key);
 	if (!e)
 		return TC_ACT_UNSPEC;
-	addr[3] = port == bpf_htons(FLOOR_PORT) ? e->set : walk(e->set);
-	if (!addr[3] && port == bpf_htons(FLOOR_WALK_PORT))
-		return TC_ACT_UNSPEC;
-	wm_dns_put_address(record, WM_DNS_A, c->ttl_s, addr);
-	if (bpf_skb_change_tail(skb, n + WM_DNS_RR_A, 0) ||
-	    bpf_skb_store_bytes(skb, n, record, WM_DNS_RR_A, 0))
-		return TC_ACT_UNSPEC;
+	if (port == bpf_htons(FLOOR_SRV_PORT)) {
+		more = SRV_OCTETS;
+		if (!walk_many(e->set, many) || append(skb, many, SRV_OCTETS))
+			return TC_ACT_UNSPEC;
+	} else {
+		addr[3] = port == bpf_htons(FLOOR_PORT) ? e->set : walk(e->set);
+		if (!addr[3] && port == bpf_htons(FLOOR_WALK_PORT))
+			return TC_ACT_UNSPEC;
+		wm_dns_put_address(record, WM_DNS_A, c->ttl_s, addr);
+		if (append(skb, record, WM_DNS_RR_A))
+			return TC_ACT_UNSPEC;
+	}
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	ip = data + ETH_HLEN;
 	udp = (void *)(ip + 1);
 	if ((void *)(udp + 1) > end)
 		return TC_ACT_SHOT;
-	turn(ip, udp, WM_DNS_RR_A);
+	turn(ip, udp, (__u16)more);
 	return TC_ACT_UNSPEC;
 }
