@@ -28,7 +28,7 @@ backend app 127.1.0.9 8081
 
 mkdir "$TMP/nginx"
 cat >"$TMP/nginx.conf" <<END
-worker_processes 1;
+master_process off;
 daemon off;
 user root;
 pid $TMP/nginx.pid;
