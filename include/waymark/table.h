@@ -239,14 +239,16 @@ static __always_inline int wm_table_holds(const struct wm_view *v, const struct 
 }
 
 /** Copy the slot at @p place of the range of @p t. One of few is of the head, which was whole when
- *  it was copied: no slot is read then. @return WM_PICKED, WM_PICK_TORN. */
+ *  it was copied: no slot is read then. A place that there is no memory for is torn, so that a walk
+ *  is no longer than the tables, whatever a head says. @return WM_PICKED, WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_slot_read(const struct wm_view *v, const struct wm_table *t,
 						 __u32 place, struct wm_slot *ret)
 {
 	const struct wm_slot *s;
 
 	if (t->head.flags & WM_HEAD_FEW) {
-		place &= WM_FEW_MAX - 1;
+		if (place >= WM_FEW_MAX)
+			return WM_PICK_TORN;
 		ret->backend = ret->alias = t->head.few.backend[place];
 		ret->stamp = ret->alias_stamp = t->head.few.stamp[place];
 		ret->keep = 0xffffffff;

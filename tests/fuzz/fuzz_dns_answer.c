@@ -23,6 +23,7 @@ struct tables {
 	struct wm_backend backends[BACKENDS];
 	struct wm_set_live live[SETS];
 };
+_Static_assert(sizeof(struct tables) == 1216, "the seeds hold tables of this size");
 
 static void check_answer(const struct wm_view *v, const struct wm_name *name, uint16_t type,
 			 uint32_t max, uint32_t random)
