@@ -10,6 +10,8 @@
 . tests/kubernetes/cluster.sh
 # shellcheck source=tests/kubernetes/shop.sh
 . tests/kubernetes/shop.sh
+# shellcheck source=tests/kubernetes/deploy.sh
+. tests/kubernetes/deploy.sh
 # shellcheck source=tests/net/pod.sh
 . tests/net/pod.sh
 export HOME=$TMP # kubectl keeps what it discovered there
@@ -19,9 +21,6 @@ cluster_up
 cluster_shop
 
 echo "--- kubectl apply"
-applied() { # directory: each object with what became of it
-	kubectl apply --validate=strict -k "$1" "${@:2}" 2>&1
-}
 said=$(applied $DEPLOY) || fail "not applied: $said"
 check "all of it is made, and nothing is warned of" 7 "$(grep -c ' created$' <<<"$said")"
 check "nothing else is said" "" "$(grep -v ' created$' <<<"$said")"
@@ -29,16 +28,6 @@ said=$(applied $DEPLOY)
 check "applied again nothing changes" "" "$(grep -v ' unchanged$' <<<"$said")"
 said=$(applied $DEPLOY/uninstall --dry-run=server)
 check "the uninstallation" "daemonset.apps/waymark-uninstall created (server dry run)" "$said"
-overlay() { # component: a kustomization with it
-	mkdir -p "$TMP/overlay-$1"
-	cat >"$TMP/overlay-$1/kustomization.yaml" <<-TEXT
-		apiVersion: kustomize.config.k8s.io/v1beta1
-		kind: Kustomization
-		resources: [$(realpath --relative-to="$TMP/overlay-$1" $DEPLOY)]
-		components: [$(realpath --relative-to="$TMP/overlay-$1" $DEPLOY/"$1")]
-		images: [{name: waymark, newName: registry.example/waymark}]
-	TEXT
-}
 overlay metrics
 said=$(applied "$TMP/overlay-metrics" --dry-run=server)
 matches "with metrics" 'service/waymark-metrics created' "$said"

@@ -9,21 +9,14 @@ go_tool helm helm.sh/helm/v3/cmd/helm@v3.17.3
 . tests/net/lib.sh
 # shellcheck source=tests/kubernetes/cluster.sh
 . tests/kubernetes/cluster.sh
+# shellcheck source=tests/kubernetes/deploy.sh
+. tests/kubernetes/deploy.sh
 export HOME=$TMP KUBECONFIG=$CLUSTER/admin.kubeconfig
 PATH=$PWD/build/kubernetes:$PWD/build/helm:$PATH
 export CONTROLLERS=daemonset-controller,garbage-collector-controller
 cluster_up
 player_start n1=1 n2=2 n3=3
-KUBE_CA=$CLUSTER/pki/ca.crt python3 - <<-'PYTHON' || fail "no nodes"
-	import sys
-	sys.path.insert(0, "tests/kubernetes")
-	from kube import CORE, Kube, node
-	kube = Kube()
-	for n in "n1", "n2", "n3":
-	    one = node(n, "z1", address="172.31.255." + n[1])
-	    one["metadata"]["labels"]["kubernetes.io/os"] = "linux"
-	    kube.post(f"{CORE}/nodes", one)
-PYTHON
+cluster_nodes n1 n2 n3
 
 documented() { # a word of its first line: the indented block of docs/deploy.md, run command by command
 	local said
