@@ -67,10 +67,12 @@ echo "--- the chart"
 kubectl delete -k "$TMP/overlay-metrics" >/dev/null || fail "not deleted"
 kubectl create namespace waymark >/dev/null
 build/helm/helm template waymark deploy/helm/waymark --kube-version 1.34.0 --namespace waymark --include-crds \
-	--set metrics.enabled=true >"$TMP/chart.yaml" || fail "not rendered"
+	--set metrics.enabled=true,metrics.podMonitorLabels.release=monitoring >"$TMP/chart.yaml" || fail "not rendered"
 said=$(kubectl apply --validate=strict -f "$TMP/chart.yaml" 2>&1) || fail "not applied: $said"
 check "all of it is made, and nothing else is said" "" "$(grep -v ' created$' <<<"$said")"
 matches "with the PodMonitor" 'podmonitor.monitoring.coreos.com/waymark created' "$said"
 finds_the_agents "the chart"
+check "a label of the operator's own is beside the chart's" "waymark monitoring" \
+	"$(monitor '.metadata.labels | [."app.kubernetes.io/name", .release] | join(" ")')"
 cluster_down
 done_testing
