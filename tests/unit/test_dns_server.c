@@ -146,6 +146,16 @@ Test(server, ipv6_and_every_address)
 	cr_assert_eq(wm_dns_listen(server, "127.0.0.1", port, NULL), -EADDRINUSE);
 }
 
+Test(server, a_port_is_shared_with_who_shares_it)
+{
+	uint16_t at;
+
+	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", port, NULL), -EADDRINUSE);
+	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", 0, &at), 0);
+	cr_assert_eq(wm_dns_listen(server, "127.0.0.1", at, NULL), -EADDRINUSE);
+	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", at, NULL), 0);
+}
+
 Test(server, tcp_answers_in_order_and_in_pieces)
 {
 	uint8_t out[4096];

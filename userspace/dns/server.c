@@ -188,10 +188,12 @@ static bool is_any(const union address *at)
 					    : IN6_IS_ADDR_UNSPECIFIED(&at->in6.sin6_addr);
 }
 
-static void set_options(int fd, const union address *at, int type)
+static void set_options(int fd, const union address *at, int type, bool shared)
 {
 	int yes = 1, size = UDP_BUFFER_MAX, family = at->any.sa_family;
 
+	if (shared)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
 	if (type == SOCK_STREAM) {
@@ -208,13 +210,13 @@ static void set_options(int fd, const union address *at, int type)
 }
 
 /* @return the socket or negative errno. */
-static int open_socket(const union address *at, socklen_t len, int type)
+static int open_socket(const union address *at, socklen_t len, int type, bool shared)
 {
 	int fd = socket(at->any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
 		return -errno;
-	set_options(fd, at, type);
+	set_options(fd, at, type, shared);
 	if (bind(fd, &at->any, len) || (type == SOCK_STREAM && listen(fd, TCP_BACKLOG))) {
 		r = -errno;
 		close(fd);
@@ -247,7 +249,8 @@ static uint16_t port_of(const union address *at)
 	return ntohs(at->any.sa_family == AF_INET ? at->in.sin_port : at->in6.sin6_port);
 }
 
-int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port)
+static int listen_at(struct wm_dns_server *s, const char *address, uint16_t port, bool shared,
+		     uint16_t *ret_port)
 {
 	union address at;
 	socklen_t len, got = sizeof(at);
@@ -257,14 +260,14 @@ int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, u
 		return r;
 	/* the port that the kernel chooses for TCP must be free for UDP as well */
 	for (int tries = 0;; tries++) {
-		tcp = open_socket(&at, len, SOCK_STREAM);
+		tcp = open_socket(&at, len, SOCK_STREAM, shared);
 		if (tcp < 0)
 			return tcp;
 		if (getsockname(tcp, &at.any, &got)) {
 			close(tcp);
 			return -EIO;
 		}
-		udp = open_socket(&at, len, SOCK_DGRAM);
+		udp = open_socket(&at, len, SOCK_DGRAM, shared);
 		if (udp >= 0)
 			break;
 		close(tcp);
@@ -282,6 +285,17 @@ int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, u
 	return watch(s, tcp, false, on_accept);
 }
 
+int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port)
+{
+	return listen_at(s, address, port, false, ret_port);
+}
+
+int wm_dns_listen_shared(struct wm_dns_server *s, const char *address, uint16_t port,
+			 uint16_t *ret_port)
+{
+	return listen_at(s, address, port, true, ret_port);
+}
+
 int wm_dns_listen_tls(struct wm_dns_server *s, const char *address, uint16_t port,
 		      uint16_t *ret_port)
 {
@@ -291,7 +305,7 @@ int wm_dns_listen_tls(struct wm_dns_server *s, const char *address, uint16_t por
 
 	if (r)
 		return r;
-	fd = open_socket(&at, len, SOCK_STREAM);
+	fd = open_socket(&at, len, SOCK_STREAM, false);
 	if (fd < 0)
 		return fd;
 	if (ret_port && !getsockname(fd, &at.any, &got))

@@ -88,6 +88,10 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 /** UDP and TCP on @p address and @p port (0: chosen, see @p ret_port). @return 0, negative errno.
  */
 int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, uint16_t *ret_port);
+/** The same beside another program of this user that shares its sockets there, too (SO_REUSEPORT of
+ *  socket(7)): either answers what comes to it, and the other all of it once one ends. */
+int wm_dns_listen_shared(struct wm_dns_server *s, const char *address, uint16_t port,
+			 uint16_t *ret_port);
 /** Speak TLS with clients (RFC 7858) under this certificate, once, before wm_dns_listen_tls(). The
  *  files are watched. @return 0, WM_E_INVALID, negative errno: @p e names the file. */
 int wm_dns_server_tls(struct wm_dns_server *s, const char *cert, const char *key, struct wm_err *e);
