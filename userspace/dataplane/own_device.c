@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ALIAS_MAX 256 /* octets: IFALIASZ */
+#define ALIAS_MAX    256 /* octets: IFALIASZ */
+#define KIND	     "dummy"
+#define KIND_WITHOUT "bridge" /* without ports it does the same where the kernel has no dummies */
 
 static void alias_of(const char *owner, char ret[ALIAS_MAX])
 {
@@ -72,13 +74,12 @@ static int mark(struct nl_sock *s, const char *owner)
 	return r;
 }
 
-/* Where the kernel has no dummy devices, a bridge without ports does the same. */
 static int make(struct nl_sock *s, const char *owner)
 {
-	int r = make_kind(s, "dummy");
+	int r = make_kind(s, KIND);
 
 	if (r == -NLE_OPNOTSUPP)
-		r = make_kind(s, "bridge");
+		r = make_kind(s, KIND_WITHOUT);
 	r = r ? r : mark(s, owner);
 	return r ? wm_nl_errno(r) : 0;
 }
@@ -117,15 +118,13 @@ static int change(struct nl_sock *s, int family, const void *addr, bool add)
 	return !r || r == -NLE_EXIST ? 0 : wm_nl_errno(r);
 }
 
-/* @return the octets of an address of a device; NULL: it is none of the two families. */
-static const void *octets_of(const struct ifaddrs *i)
+/* @return the octets of an address, or of its mask; NULL: it is none of the two families. */
+static const void *octets_of(const struct sockaddr *a)
 {
-	if (!i->ifa_addr)
-		return NULL;
-	if (i->ifa_addr->sa_family == AF_INET)
-		return &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr;
-	if (i->ifa_addr->sa_family == AF_INET6)
-		return &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
+	if (a && a->sa_family == AF_INET)
+		return &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+	if (a && a->sa_family == AF_INET6)
+		return &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
 	return NULL;
 }
 
@@ -136,13 +135,33 @@ static int family_of(const char *text, uint8_t ret[16])
 						     : AF_UNSPEC;
 }
 
-static bool has(const struct ifaddrs *all, int family, const uint8_t *addr)
+/* Is it of a device of another program's that is as ours: no network, no link? NodeLocal DNSCache
+ * has such a one, and takes it away when it ends. */
+static bool is_alike(struct nl_sock *s, const struct ifaddrs *i)
+{
+	static const uint8_t whole[16] = {[0 ... 15] = 0xff};
+	const void *mask = octets_of(i->ifa_netmask);
+	struct rtnl_link *l = NULL;
+	const char *kind;
+	bool r;
+
+	if (!mask || memcmp(mask, whole, i->ifa_addr->sa_family == AF_INET ? 4 : 16) != 0 ||
+	    strcmp(i->ifa_name, WM_OWN_DEVICE) == 0 || rtnl_link_get_kernel(s, 0, i->ifa_name, &l))
+		return false;
+	kind = rtnl_link_get_type(l);
+	r = kind && (strcmp(kind, KIND) == 0 || strcmp(kind, KIND_WITHOUT) == 0);
+	rtnl_link_put(l);
+	return r;
+}
+
+/* Is it there for as long as the agent runs? */
+static bool has(struct nl_sock *s, const struct ifaddrs *all, int family, const uint8_t *addr)
 {
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
-		const void *octets = octets_of(i);
+		const void *octets = octets_of(i->ifa_addr);
 
 		if (octets && i->ifa_addr->sa_family == family &&
-		    memcmp(octets, addr, family == AF_INET ? 4 : 16) == 0)
+		    memcmp(octets, addr, family == AF_INET ? 4 : 16) == 0 && !is_alike(s, i))
 			return true;
 	}
 	return false;
@@ -165,7 +184,7 @@ static int drop_others(struct nl_sock *s, const struct ifaddrs *all, const char 
 	int r = 0;
 
 	for (const struct ifaddrs *i = all; i && !r; i = i->ifa_next) {
-		const void *octets = octets_of(i);
+		const void *octets = octets_of(i->ifa_addr);
 		int family = octets ? i->ifa_addr->sa_family : AF_UNSPEC;
 
 		if (!octets || strcmp(i->ifa_name, WM_OWN_DEVICE) != 0 ||
@@ -198,7 +217,7 @@ static int set(struct nl_sock *s, const char *owner, const char *const *wanted, 
 	r = drop_others(s, all, wanted);
 	for (; *wanted && !r; wanted++) {
 		family = family_of(*wanted, addr);
-		if (family == AF_UNSPEC || has(all, family, addr))
+		if (family == AF_UNSPEC || has(s, all, family, addr))
 			continue;
 		r = change(s, family, addr, true);
 		if (r)

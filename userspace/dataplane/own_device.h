@@ -9,7 +9,9 @@
 #define WM_OWN_DEVICE "waymark0"
 
 /** Let it have these addresses, texts with NULL at the end, and no others: it is made if it is not
- *  there. What another device has stays there. None: it goes, if it is @p owner's.
+ *  there. What another device has stays there alone, but for an address without a network on a
+ *  dummy or bridge: another resolver's, as NodeLocal DNSCache's, with which it goes. Without an
+ *  address the device goes, if it is @p owner's.
  *  @param owner what no other agent of the namespace is called: the pin directory
  *  @return 0; -EEXIST: a device of that name is somebody else's; negative errno. @p e tells. */
 int wm_own_device_set(const char *owner, const char *const *addresses, struct wm_err *e);
