@@ -122,7 +122,7 @@ static int listen_all(struct wm_dns_server *d, const struct wm_settings *s, stru
 	const struct place own = {s->dns_addresses, "dns.addresses", s->dns_port, "dns.port",
 				  wm_dns_listen};
 	const struct place at53 = {s->dns_port53_addresses, "dns.port53_addresses", 53, "port",
-				   wm_dns_listen};
+				   s->dns_own_device ? wm_dns_listen_shared : wm_dns_listen};
 	const struct place tls = {s->dns_tls_addresses, "dns.tls_addresses", s->dns_tls_port,
 				  "dns.tls_port", wm_dns_listen_tls};
 	int r = take_addresses(s, e);
