@@ -137,6 +137,13 @@ const char *kube_annotation(const json_t *o, const char *key)
 	return json_string_value(json_object_get(json_object_get(m, "annotations"), key));
 }
 
+bool kube_left_alone(const json_t *o)
+{
+	const char *steer = kube_annotation(o, WM_KUBE_STEER_KEY);
+
+	return steer && strcmp(steer, "false") == 0;
+}
+
 bool kube_passed(const json_t *o)
 {
 	const json_t *labels = json_object_get(json_object_get(o, "metadata"), "labels");
@@ -303,7 +310,7 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 						      : kube_wrong(&ret->meta, "externalName", e);
 	}
 	ret->created = created_of(o);
-	ret->passed = kube_passed(o);
+	ret->passed = kube_passed(o) || kube_left_alone(o);
 	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this
 	 * node, pods or its own, and kube-proxy leads those from external destinations to all
 	 * endpoints, "subject to neither form of traffic policy" (1.34, iptables: the chains

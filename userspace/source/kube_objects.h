@@ -24,7 +24,7 @@
 #define WM_KUBE_NODES_MAX	       8    /* the same */
 
 #define WM_KUBE_POLICY_KEY "waymark.io/policy" /* annotation of a Service: its policy as JSON */
-#define WM_KUBE_STEER_KEY  "waymark.io/steer"  /* of a Pod, "false": it is left alone */
+#define WM_KUBE_STEER_KEY  "waymark.io/steer"  /* of a Pod or Service, "false": it is left alone */
 
 /* An address of either family; IPv4 is mapped (::ffff:0:0/96). */
 static inline bool wm_kube_is4(const struct in6_addr *a)
@@ -59,7 +59,8 @@ struct wm_kube_service {
 	bool headless, local_only, publish_not_ready;
 	/* Another proxy's by its label service.kubernetes.io/service-proxy-name, or nobody's by
 	 * service.kubernetes.io/headless: kube-proxy asks for those Services and EndpointSlices
-	 * only that have neither */
+	 * only that have neither. Or left to whoever serves it by its annotation WM_KUBE_STEER_KEY
+	 */
 	bool passed;
 	int64_t created;     /* seconds since 1970; 0: it does not say */
 	uint32_t affinity_s; /* 0: none */

@@ -161,7 +161,7 @@ int wm_kube_pod_decode(const json_t *o, struct wm_kube_pod *ret, struct wm_err *
 {
 	const json_t *spec = json_object_get(o, "spec"), *status = json_object_get(o, "status");
 	const json_t *ips = json_object_get(status, "podIPs"), *v;
-	const char *phase = kube_text(status, "phase"), *steer;
+	const char *phase = kube_text(status, "phase");
 	size_t n;
 	int r;
 
@@ -171,8 +171,7 @@ int wm_kube_pod_decode(const json_t *o, struct wm_kube_pod *ret, struct wm_err *
 		return r;
 	ret->node = kube_text(spec, "nodeName");
 	ret->host_network = kube_flag(spec, "hostNetwork", false);
-	steer = kube_annotation(o, WM_KUBE_STEER_KEY);
-	ret->out = steer && strcmp(steer, "false") == 0;
+	ret->out = kube_left_alone(o);
 	if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
 		return 0; /* its address may be another's already */
 	json_array_foreach(ips, n, v)
