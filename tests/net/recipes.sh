@@ -5,9 +5,9 @@ recipe() { # the block of docs/dns.md
 	awk -v kind="$1" '$0 == "```" kind {on = 1; next} /^```/ {on = 0} on' docs/dns.md
 }
 # An agent with a service, and others' names at 127.0.0.11.
-recipes_begin() {
+recipes_begin() { # further options of waymarkd
 	serve up 127.0.0.11 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 100.128.0.11"')"
-	start_agent
+	start_agent "$@"
 	check "register" 200 "$(register web-1 web 10.1.2.3 80)"
 	VIP6=$(vip6 web)
 }
