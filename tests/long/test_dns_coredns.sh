@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# As tests/net/test_dns_recipes.sh, in CoreDNS, which Debian does not have: at an address of its own, and at the
-# one where NodeLocal DNSCache has it.
+# As tests/net/test_dns_recipes.sh, in CoreDNS, which Debian does not have.
 cd "$(dirname "$0")/../.." || exit 2
 [ -n "${WM_NET_TEST:-}" ] || tests/long/coredns/build.sh || exit # the test itself has no network
 # shellcheck source=tests/net/lib.sh
@@ -23,10 +22,4 @@ corefile coredns
 sed -i "0,/{/s//{\n\tbind $address/" "$TMP/Corefile.coredns" # the agent's own 8600 apart, others listen here, too
 build/coredns/coredns -conf "$TMP/Corefile.coredns" >"$TMP/coredns.log" 2>&1 &
 tried coredns
-
-address=169.254.20.10
-ip addr add $address/32 dev lo
-corefile nodelocal
-build/coredns/coredns -conf "$TMP/Corefile.nodelocal" >"$TMP/nodelocal.log" 2>&1 &
-tried nodelocal
 done_testing
