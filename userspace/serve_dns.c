@@ -82,6 +82,9 @@ static int listen_at(struct wm_dns_server *d, const struct place *p, struct wm_e
 	int r;
 
 	for (char *const *a = p->addresses; *a; a++) {
+		bool beside =
+			p->listen == wm_dns_listen_shared && wm_dns_is_taken(*a, (uint16_t)p->port);
+
 		r = p->listen(d, *a, (uint16_t)p->port, NULL);
 		if (r)
 			return wm_err_set(e, r, "%s %llu on %s %s: %s", p->port_name,
@@ -89,6 +92,10 @@ static int listen_at(struct wm_dns_server *d, const struct place *p, struct wm_e
 		wm_info("dns.listening", "address=%s port=%llu%s", wm_log_q(*a),
 			(unsigned long long)p->port,
 			p->listen == wm_dns_listen_tls ? " over=tls" : "");
+		if (beside)
+			wm_warn("dns.shared",
+				"address=%s text=\"another program answers there, too\"",
+				wm_log_q(*a));
 	}
 	return 0;
 }

@@ -34,6 +34,8 @@ start_agent
 check "and without the setting none" "" "$(ip -o link show waymark0 2>/dev/null)"
 stop_agent TERM
 
+check "nobody shared these" "" "$(grep dns.shared "$TMP/agent.log")"
+
 # --- another resolver is at the address, on a device of its own, as NodeLocal DNSCache: a bridge as a kernel may have no dummies
 other_begin() { # [reuse]: it listens, with SO_REUSEPORT or without
 	ip link show nodelocaldns >/dev/null 2>&1 || ip link add nodelocaldns type bridge
@@ -58,6 +60,7 @@ other_end() {
 other_begin reuse
 start_agent --set dns.port53_addresses=169.254.20.10 --set dns.own_device=true
 check "beside one that shares its port the agent has the address, too" 169.254.20.10/32 "$(addresses)"
+matches "it tells that it is not alone there" "dns.shared address=169.254.20.10" "$(tail -n 40 "$TMP/agent.log")"
 other_end
 ip link del nodelocaldns
 check "once the other is gone it is all the agent's" 10.1.2.3 "$(at 169.254.20.10)"

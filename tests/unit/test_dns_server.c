@@ -153,7 +153,10 @@ Test(server, a_port_is_shared_with_who_shares_it)
 	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", port, NULL), -EADDRINUSE);
 	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", 0, &at), 0);
 	cr_assert_eq(wm_dns_listen(server, "127.0.0.1", at, NULL), -EADDRINUSE);
+	cr_assert(wm_dns_is_taken("127.0.0.1", at));
 	cr_assert_eq(wm_dns_listen_shared(server, "127.0.0.1", at, NULL), 0);
+	cr_assert(!wm_dns_is_taken("127.0.0.2", at));
+	cr_assert(!wm_dns_is_taken("nowhere", at));
 }
 
 Test(server, tcp_answers_in_order_and_in_pieces)

@@ -290,6 +290,18 @@ int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, u
 	return listen_at(s, address, port, false, ret_port);
 }
 
+bool wm_dns_is_taken(const char *address, uint16_t port)
+{
+	union address at;
+	socklen_t len;
+	int fd = parse_address(address, port, &at, &len);
+
+	fd = fd ? fd : open_socket(&at, len, SOCK_DGRAM, false);
+	if (fd >= 0)
+		close(fd);
+	return fd == -EADDRINUSE;
+}
+
 int wm_dns_listen_shared(struct wm_dns_server *s, const char *address, uint16_t port,
 			 uint16_t *ret_port)
 {

@@ -92,6 +92,8 @@ int wm_dns_listen(struct wm_dns_server *s, const char *address, uint16_t port, u
  *  socket(7)): either answers what comes to it, and the other all of it once one ends. */
 int wm_dns_listen_shared(struct wm_dns_server *s, const char *address, uint16_t port,
 			 uint16_t *ret_port);
+/** Does somebody listen there over UDP? */
+bool wm_dns_is_taken(const char *address, uint16_t port);
 /** Speak TLS with clients (RFC 7858) under this certificate, once, before wm_dns_listen_tls(). The
  *  files are watched. @return 0, WM_E_INVALID, negative errno: @p e names the file. */
 int wm_dns_server_tls(struct wm_dns_server *s, const char *cert, const char *key, struct wm_err *e);
