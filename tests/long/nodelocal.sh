@@ -89,11 +89,10 @@ answers_as() { # coredns or 1.1.0, address, options: who answers there
 	check "at $2${3:+ ($3)}: a name of others" 100.128.0.11 "$(at "$2" "${@:3}" a.example)"
 }
 POD_PID=''
-pod_apart() { [ "$(readlink "/proc/$POD_PID/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 pod_make() { # one, behind a veth pair wmpod
 	unshare --net sleep 1500 >/dev/null 2>&1 &
 	POD_PID=$!
-	until_ok 10 pod_apart || fail "the pod has no network namespace"
+	until_ok 10 is_apart $POD_PID || fail "the pod has no network namespace"
 	ip link add wmpod type veth peer name eth netns $POD_PID
 	ip addr add 10.98.1.1/24 dev wmpod
 	ip link set wmpod up

@@ -115,6 +115,8 @@ until_ok() { # seconds, command...
 		sleep 0.05
 	done
 }
+# Has a process its network namespace by now? `unshare --net COMMAND &` is in the test's own at first.
+is_apart() { [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; } # pid
 api() { curl -s --max-time 20 "$@"; }
 code() { curl -s --max-time 20 -o /dev/null -w '%{http_code}' "$@"; }
 # an operator's request: what such are, is said in userspace/api/routes.def

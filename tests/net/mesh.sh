@@ -13,8 +13,7 @@ mesh_up() { # nodes
 	for i in $(seq "$1"); do
 		unshare --net sleep infinity &
 		NODE_NS[$i]=$!
-		until_ok 10 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/${NODE_NS[$i]}/ns/net")"
-		sleep 0.05 # sleep(1) runs in the new namespace from here on
+		until_ok 10 is_apart "${NODE_NS[$i]}"
 		ip link add "m$i" type veth peer name eth0 netns "${NODE_NS[$i]}"
 		ip link set "m$i" master mesh0 up
 		on "$i" ip addr add "10.77.0.$i/24" dev eth0

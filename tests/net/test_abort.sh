@@ -64,8 +64,7 @@ ip addr add fd00:77::1/128 dev lo 2>/dev/null
 start_agent
 unshare --net sleep infinity &
 NS=$!
-elsewhere() { [ "$(readlink "/proc/$NS/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
-until_ok 10 elsewhere
+until_ok 10 is_apart $NS
 ip link add wm0 type veth peer name wm1 netns "/proc/$NS/ns/net"
 ip addr add 10.77.0.1/24 dev wm0
 ip addr add 10.77.0.3/24 dev wm0

@@ -9,6 +9,8 @@ unshare --net sleep 600 &
 POD=$!
 unshare --net sleep 600 &
 FAR=$!
+until_ok 10 is_apart $POD
+until_ok 10 is_apart $FAR
 of() { # pid, command...
 	nsenter -t "$1" --net "${@:2}"
 }

@@ -8,7 +8,7 @@
 unshare --net sleep 600 &
 FAR=$!
 far() { nsenter -t "$FAR" --net "$@"; }
-until_ok 10 far true
+until_ok 10 is_apart $FAR
 plug() { # the other machine, on a link that has no hardware
 	ip link add wmup type veth peer name eth
 	ip link set eth netns "$FAR"

@@ -14,6 +14,7 @@
 UPLINK=$!
 ip link add up0 type veth peer name up1
 sysctl -qw net.ipv6.conf.up0.disable_ipv6=1
+until_ok 10 is_apart $UPLINK
 moved() { ip link set up1 netns "$UPLINK"; }
 until_ok 10 moved || fail "the uplink's other end"
 ip addr add 198.18.0.2/24 dev up0

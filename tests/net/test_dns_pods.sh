@@ -9,7 +9,7 @@ of() { nsenter -t "$1" --net "${@:2}"; } # pid, command...
 pod() {                                  # device, network: prints the pid of who holds its namespace
 	unshare --net sleep 600 >/dev/null 2>&1 &
 	local pid=$!
-	until_ok 10 of "$pid" true
+	until_ok 10 is_apart $pid
 	ip link add "$1" type veth peer name eth netns "$pid"
 	ip addr add "$2.1/24" dev "$1"
 	ip link set "$1" up

@@ -8,7 +8,7 @@
 unshare --net sleep 600 &
 FAR=$!
 far() { nsenter -t "$FAR" --net "$@"; }
-until_ok 10 far true
+until_ok 10 is_apart $FAR
 ip link add wmup type veth peer name eth
 ip link set eth netns "$FAR"
 ip addr add 10.99.1.1/24 dev wmup

@@ -22,6 +22,7 @@ UPLINK=$!
 ip link add up0 type veth peer name up1
 ip addr add 198.18.0.2/24 dev up0
 ip link set up0 up
+until_ok 10 is_apart $UPLINK
 moved() { ip link set up1 netns "$UPLINK"; }
 until_ok 10 moved || fail "the uplink's other end"
 nsenter -t $UPLINK -n ip addr add 198.18.0.1/24 dev up1

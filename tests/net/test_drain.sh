@@ -160,8 +160,7 @@ stop_agent
 refusing "$STORAGE" start_agent
 unshare --net sleep infinity &
 POD=$!
-elsewhere() { [ "$(readlink "/proc/$POD/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
-until_ok 10 elsewhere
+until_ok 10 is_apart $POD
 pod() { nsenter --net="/proc/$POD/ns/net" "$@"; }
 ip link add wm0 type veth peer name wm1 netns "/proc/$POD/ns/net"
 ip addr add 10.77.0.1/24 dev wm0

@@ -13,7 +13,7 @@ fi
 unshare --net sleep 600 &
 HOST=$!
 host() { nsenter -t "$HOST" --net "$@"; }
-until_ok 5 test "$(readlink /proc/$HOST/ns/net)" != "$(readlink /proc/self/ns/net)"
+until_ok 10 is_apart $HOST
 ip link add wmnear type veth peer name wmfar
 ip link set wmfar netns "$HOST"
 ip addr add 10.79.1.1/24 dev wmnear

@@ -15,7 +15,6 @@ space() { # name of a variable that its holder's pid goes to
 	until_ok 5 is_apart $!
 	nsenter -t $! --net ip link set lo up
 }
-is_apart() { [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 server() { # namespace's pid, address, port: listens there until its process, SERVER, is killed
 	(exec nsenter -t "$1" --net /usr/bin/python3 -c '
 import socket, sys

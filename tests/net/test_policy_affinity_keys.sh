@@ -11,12 +11,9 @@ for c in "${CGROUPS[@]}"; do mkdir "$CG/$c"; done
 for i in 1 2 3 4 5 6; do ip addr add 10.99.0.$i/32 dev lo; done
 declare -A PID
 pod() { # number
-	local host
-	host=$(readlink /proc/self/ns/net)
 	unshare --net sleep 600 &
 	PID[$1]=$!
-	apart() { [ "$(readlink "/proc/${PID[$1]}/ns/net")" != "$host" ] && nsenter -t "${PID[$1]}" --net ip link show lo; }
-	until_ok 10 apart "$1" || fail "pod $1 has no network namespace"
+	until_ok 10 is_apart "${PID[$1]}" || fail "pod $1 has no network namespace"
 	ip link add "wmh$1" type veth peer name "wmp$1" netns "${PID[$1]}"
 	ip addr add "10.99.1$1.1/24" dev "wmh$1"
 	ip link set "wmh$1" up
