@@ -192,7 +192,7 @@ struct wm_backend {
 	__u16 families; /* WM_FAMILY_* */
 	__be32 addr4_be;
 	__u16 weight; /* 0: in no slot */
-	__u16 flags;
+	__u16 flags;  /* WM_BACKEND_F_*: of the occupant, as its address is */
 	__be32 addr6_be[4];
 	__u64 instance; /* hash of node and instance id: for people and adoption */
 	__u64 node;	/* hash of the node's name; 0: not told */
@@ -212,6 +212,9 @@ _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_STATE_F_FELL (1u << 8)
 #define WM_FAMILY_4	1u
 #define WM_FAMILY_6	2u
+#define WM_BACKEND_F_BY_ADDRESS                                                                    \
+	(1u << 0) /* SRV leads to its address: `targets` need not be looked at. Not set: they tell \
+		   */
 #define WM_RECYCLE_NS                                                                              \
 	1000000000ull /* ns before what was freed is reused, where programs cannot be waited for:  \
 		       * a program runs for microseconds, a second covers any preemption */

@@ -271,7 +271,7 @@ struct wm_choice {
 	__be16 port_be;
 	__u16 family; /* WM_FAMILY_4 or WM_FAMILY_6: what addr_be is */
 	__u16 weight;
-	__u16 pad;
+	__u16 flags;	   /* WM_BACKEND_F_* */
 	__u32 passed_over; /* added to for each backend that only WM_NOT_LOOPBACK forbade */
 };
 
@@ -333,6 +333,7 @@ static __always_inline int wm_take_in(const struct wm_view *v, __u32 index, __u3
 	}
 	ret->port_be = WM_READ(b->port_be);
 	ret->weight = WM_READ(b->weight);
+	ret->flags = WM_READ(b->flags);
 	ret->backend = index;
 	ret->state = state;
 	/* an index that got another occupant in between has another stamp */

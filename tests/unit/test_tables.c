@@ -734,7 +734,7 @@ Test(tables, srv_is_told_where_all_whom_it_may_name_are_in_slots)
 {
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
-	uint32_t at = 0, was;
+	uint32_t at = 0, other = 0, was;
 	struct wanted x;
 
 	want(&x, 1, 2);
@@ -746,8 +746,11 @@ Test(tables, srv_is_told_where_all_whom_it_may_name_are_in_slots)
 	cr_assert(tells_srv(p, t));
 	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, &at, 1), 1);
 	cr_assert_eq(p->targets[at].len, 8);
+	cr_assert(!(p->backends[at].flags & WM_BACKEND_F_BY_ADDRESS));
 	cr_assert_eq(memcmp(p->targets[at].words, "\2N1\4rack\0\0\0\0\0\0\0\0", 16), 0);
 	was = p->backends[at].state >> 16;
+	cr_assert_eq(wm_tables_backends_of(t, x.b[1].instance, &other, 1), 1);
+	cr_assert(p->backends[other].flags & WM_BACKEND_F_BY_ADDRESS);
 
 	x.b[0].node = "n2";
 	cr_assert_eq(put(t, &x), 0);

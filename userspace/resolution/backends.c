@@ -130,7 +130,8 @@ static bool leads_to(const struct wm_tables *t, uint32_t index, const struct wm_
 	return have && !memcmp(have, &want, sizeof(want));
 }
 
-static void lead_to(struct wm_tables *t, uint32_t index, const struct wm_want_backend *w)
+/* @return WM_BACKEND_F_* that say the same. */
+static uint16_t lead_to(struct wm_tables *t, uint32_t index, const struct wm_want_backend *w)
 {
 	struct wm_target want;
 
@@ -139,6 +140,7 @@ static void lead_to(struct wm_tables *t, uint32_t index, const struct wm_want_ba
 		t->mem.targets[index] = want;
 	else if (t->ops && t->ops->target_put) /* fails for no index that there is */
 		(void)t->ops->target_put(t->ops->arg, index, &want);
+	return want.len ? 0 : WM_BACKEND_F_BY_ADDRESS;
 }
 
 bool wm_backend_is(const struct wm_backend *have, const struct wm_want_backend *want)
@@ -317,11 +319,10 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	b->families = families_of(w);
 	b->addr4_be = w->addr4_be;
 	b->weight = (uint16_t)w->weight;
-	b->flags = 0;
+	b->flags = lead_to(t, index, w);
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
 	b->service = w->foreign ? 0 : service;
-	lead_to(t, index, w);
 	if (t->mem.live)
 		t->mem.live[index] = (struct wm_backend_live){.stamp = stamp};
 	t->places[index].abort_tcp = w->abort_tcp;
