@@ -35,6 +35,15 @@ static __always_inline void tell_failed(const struct wm_connection *c, __u8 kind
 	bpf_ringbuf_submit(e, 0);
 }
 
+/** Let who reads backend @p index know that it may be ejected. */
+static __always_inline void out(__u32 index, __u64 until_ns)
+{
+	struct wm_backend *b = bpf_map_lookup_elem(&backends, &index);
+
+	if (b)
+		WM_WRITE(b->out_until_ns, until_ns);
+}
+
 /** A connect failed with @p error. The first of a row is told, what is decided, and nothing that a
  *  service with nobody to go to could flood by. */
 static __always_inline void failed(const struct wm_connection *c, __u8 error, enum wm_failure what)
@@ -51,6 +60,7 @@ static __always_inline void failed(const struct wm_connection *c, __u8 error, en
 		return;
 	v = wm_note_failure(live, &table.head, set, bpf_ktime_get_boot_ns(), what, &row);
 	if (v == WM_VERDICT_EJECTED) {
+		out(c->backend, WM_READ(live->ejected_until_ns));
 		COUNT(n, ejections);
 		tell_failed(c, WM_EVENT_EJECTED, error, WM_READ(live->ejected_until_ns));
 	} else if (v == WM_VERDICT_BOUND) {

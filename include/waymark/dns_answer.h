@@ -170,8 +170,12 @@ static __always_inline enum wm_pick wm_dns_walk_begin(const struct wm_view *v, _
 static __always_inline int wm_dns_is_out(const struct wm_view *v, const struct wm_dns_walk *w,
 					 __u32 backend, __u32 stamp)
 {
-	const struct wm_backend_live *live = wm_at_backend_live(v, backend);
+	const struct wm_backend *b = wm_at_backend(v, backend);
+	const struct wm_backend_live *live;
 
+	if (!b || WM_READ(b->out_until_ns) <= w->now_ns) /* nearly always */
+		return 0;
+	live = wm_at_backend_live(v, backend);
 	if (!live || !wm_ejected(live, stamp, w->now_ns))
 		return 0;
 #ifdef __bpf__

@@ -198,8 +198,9 @@ struct wm_backend {
 	__u64 node;	/* hash of the node's name; 0: not told */
 	__u16 region;	/* numbers of this node's own, 0: not told */
 	__u16 zone;
-	__u32 service; /* low half of the hash of its service's name: for people */
-	__u64 pad;
+	__u32 service;	    /* low half of the hash of its service's name: for people */
+	__u64 out_until_ns; /* CLOCK_BOOTTIME: until then it may be ejected, which `backend_live`
+			     * tells, and need not be asked of others: a line less to read */
 };
 _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_STATE_FREE  0u /* index is not in use */
@@ -213,8 +214,7 @@ _Static_assert(sizeof(struct wm_backend) == 64, "mmapable, one cache line");
 #define WM_FAMILY_4	1u
 #define WM_FAMILY_6	2u
 #define WM_BACKEND_F_BY_ADDRESS                                                                    \
-	(1u << 0) /* SRV leads to its address: `targets` need not be looked at. Not set: they tell \
-		   */
+	(1u << 0) /* SRV leads to its address: `targets` has no more. Not set: it tells */
 #define WM_RECYCLE_NS                                                                              \
 	1000000000ull /* ns before what was freed is reused, where programs cannot be waited for:  \
 		       * a program runs for microseconds, a second covers any preemption */

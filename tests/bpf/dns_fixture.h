@@ -124,6 +124,12 @@ static __attribute__((unused)) void dns_teardown(void)
 	teardown();
 }
 
+/* As the program does that sees a connect fail. */
+static __attribute__((unused)) void eject(uint32_t backend, uint64_t until_ns)
+{
+	mem.live[backend].ejected_until_ns = mem.backends[backend].out_until_ns = until_ns;
+}
+
 /* Instances that can be in a set: those with an address of their own. */
 static unsigned addressed(const struct wm_service *s)
 {

@@ -147,18 +147,18 @@ Test(dns_prog, who_is_ejected_is_not_named)
 	add("web", "2", "10.1.0.2", WM_PASSING);
 	while (mem.backends[at].addr4_be != inet_addr("10.1.0.1"))
 		at++;
-	mem.live[at].ejected_until_ns = wm_clock_ns() + 3600 * WM_NS_PER_S;
+	eject(at, wm_clock_ns() + 3600 * WM_NS_PER_S);
 	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
 	for (int i = 0; i < 20; i++) {
 		cr_assert(answered(&q, &a));
 		cr_assert_eq(a.at[a.dns + 7], 1, "one record");
 		cr_assert_eq(a.at[a.len - 1], 2);
 	}
-	mem.live[at].ejected_until_ns = wm_clock_ns();
+	eject(at, wm_clock_ns());
 	cr_assert(answered(&q, &a));
 	cr_assert_eq(a.at[a.dns + 7], 2);
 	for (uint32_t i = 0; i < mem.backends_cap; i++)
-		mem.live[i].ejected_until_ns = wm_clock_ns() + 3600 * WM_NS_PER_S;
+		eject(i, wm_clock_ns() + 3600 * WM_NS_PER_S);
 	cr_assert(!answered(&q, &a), "nobody is left: userspace says what there is");
 }
 

@@ -363,13 +363,13 @@ Test(dns_srv, ejected)
 		wm_tables_backends_of(tables, wm_registry_instance(registry, "b")->hash, &at, 1),
 		1);
 	set = (uint32_t)wm_tables_set_of(tables, "web");
-	mem.live[at].ejected_until_ns = wm_clock_ns() + 60 * WM_NS_PER_S;
+	eject(at, wm_clock_ns() + 60 * WM_NS_PER_S);
 	mem.set_live[set].ejected = 1;
 	names("web.service.mesh.internal", 2);
 	put_policy();
 	names("web.service.mesh.internal", 2);
 	cr_assert_eq(asked("v2.web.service.mesh.internal"), 1, "userspace, of the registry");
-	mem.live[at].ejected_until_ns = 1;
+	eject(at, 1);
 	names("web.service.mesh.internal", 3);
 	cr_assert_eq(asked("v2.web.service.mesh.internal"), 2);
 }

@@ -87,6 +87,7 @@ Test(passive, one_refusal_ejects_for_a_time_that_grows)
 	close(listeners[0]);
 	cr_assert_eq(refusals(100), 1);
 	cr_assert(wm_ejected(live(0), live(0)->stamp, wm_clock_ns()));
+	cr_assert_eq(mem.backends[index_of(0)].out_until_ns, live(0)->ejected_until_ns);
 	cr_assert_eq(ejected(), 1);
 	cr_assert_eq(counter(WM_C_EJECTIONS), 1);
 	cr_assert_eq(counter(WM_C_CONNECT_FAILED), 1);

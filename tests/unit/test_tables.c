@@ -349,6 +349,12 @@ Test(tables, who_is_ejected_is_counted)
 	wm_tables_count_ejected(t, at, 1000);
 	cr_assert(*out1 == 0 && *out2 == 0);
 	cr_assert_eq(p->live[at].ejected_until_ns, 998, "no program takes it off again");
+	/* as programs leave it that do not know of backends' own word */
+	p->live[at].ejected_until_ns = UINT64_MAX;
+	wm_tables_free(t);
+	t = tables_new(p);
+	cr_assert_eq(wm_tables_adopt(t), 2);
+	cr_assert_eq(p->backends[at].out_until_ns, UINT64_MAX);
 	wm_tables_free(t);
 	free(p);
 }

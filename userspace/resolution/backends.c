@@ -320,6 +320,7 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	b->addr4_be = w->addr4_be;
 	b->weight = (uint16_t)w->weight;
 	b->flags = lead_to(t, index, w);
+	b->out_until_ns = 0;
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
 	b->service = w->foreign ? 0 : service;
@@ -332,6 +333,9 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 
 void wm_backend_adopt(struct wm_tables *t, uint32_t index)
 {
+	/* programs of an agent that did not know of it ejected without it */
+	if (t->mem.live)
+		t->mem.backends[index].out_until_ns = t->mem.live[index].ejected_until_ns;
 	wm_index_reserve(t->backends, index);
 	enter(t, index);
 }
