@@ -65,6 +65,15 @@ static __always_inline void wm_order_show(struct wm_order *o, __u32 i, __u32 wei
 		o->first = i;
 }
 
+/** Who of @p n stands at place @p i, in the order that wm_order_swap() makes, but for i = 0, 1, 2
+ * and so on each is known at once: itself or one behind it, whose place number @p i takes. */
+static __always_inline __u32 wm_order_next(struct wm_order *o, __u32 i, __u32 n)
+{
+	if (!i && o->total)
+		return o->first;
+	return i + 1 < n ? i + wm_order_below(o, n - i) : i;
+}
+
 /** Who changes places with number @p i, called for i = 0, 1, 2 and so on to the last: 0 with the
  *  drawn one, each other with itself or one before it that is not the first. */
 static __always_inline __u32 wm_order_swap(struct wm_order *o, __u32 i)

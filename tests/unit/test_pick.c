@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SLOTS  64
@@ -259,4 +260,38 @@ Test(pick, a_choice_is_of_one_occupant)
 	}
 	writing = false;
 	pthread_join(writer, NULL);
+}
+
+/* --- the order of an answer --------------------------------------------------------------------
+ */
+/* The first by weight, behind it every order as often as any other, and each number once. */
+Test(pick, who_stands_next_is_even_behind_the_first)
+{
+	static const uint32_t weight[4] = {3, 1, 1, 1};
+	uint32_t seen[4][4][4] = {{{0}}};
+	struct wm_order o = {.random = 99};
+
+	for (int r = 0; r < 48000; r++) {
+		uint32_t at[4] = {0, 1, 2, 3};
+
+		o.total = o.first = 0;
+		for (uint32_t i = 0; i < 4; i++)
+			wm_order_show(&o, i, weight[i]);
+		for (uint32_t i = 0; i < 4; i++) {
+			uint32_t k = wm_order_next(&o, i, 4), was = at[i];
+
+			cr_assert(k >= i && k < 4);
+			at[i] = at[k];
+			at[k] = was;
+		}
+		seen[at[0]][at[1]][at[2]]++;
+	}
+	/* 4,000 and 1,333 are expected, and 400 and 220 are six deviations */
+	for (uint32_t i = 0; i < 64; i++) {
+		uint32_t a = i / 16, b = i / 4 % 4, c = i % 4;
+		int even = a == b || b == c || a == c ? 0 : a ? 1333 : 4000;
+
+		cr_assert_lt(abs((int)seen[a][b][c] - even), a ? 220 : 400, "%u %u %u: %u", a, b, c,
+			     seen[a][b][c]);
+	}
 }
