@@ -21,7 +21,7 @@ _Static_assert(WM_DNS_EDNS_MAX <= WM_SRV_MASK &&
 	       "what is written lies within");
 
 /* Words of what targets end with that are always copied: most are not longer. */
-#define WM_SRV_END_MOST 6
+#define WM_SRV_END_MOST 4
 
 /* Words of records begin anywhere. In the kernel loads and stores need no order of octets. */
 #ifdef __bpf__
@@ -98,6 +98,14 @@ static __always_inline __u64 wm_srv_hex(__be32 word)
 	return x + '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '9' - 1);
 }
 
+/** The first octets of a record: its name @p pointer, @p type, the class and half of the TTL. */
+static __always_inline __u64 wm_srv_head(__u32 pointer, __u32 type, __be32 ttl_be)
+{
+	return __builtin_bswap16((__u16)pointer) | (__u64)type << 24 | (__u64)WM_DNS_IN << 40 |
+	       (__u64)ttl_be << 48;
+}
+_Static_assert(WM_DNS_AAAA < 256 && WM_DNS_SRV < 256 && WM_DNS_IN < 256, "one octet each");
+
 /** The first labels of the target of @p r at @p out: those of its node @p t, or its address in
  *  hexadecimal, and the kind. @return octets. */
 static __always_inline __u32 wm_srv_put_first(__u8 *out, const struct wm_srv *r,
@@ -130,8 +138,8 @@ static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
 					const struct wm_target *t,
 					const volatile struct wm_srv_end *end, __u32 ttl_s)
 {
+	__be32 ttl_be = __builtin_bswap32(ttl_s);
 	__u8 *p = out + (at & WM_SRV_MASK);
-	wm_srv_short *h = (wm_srv_short *)p;
 	wm_srv_word *w;
 	__u32 n = wm_srv_put_first(p + WM_SRV_HEAD, r, t) & 0x7f;
 
@@ -144,14 +152,12 @@ static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
 	n += end->len;
 	if (n > WM_DNS_NAME_MAX)
 		return 0;
-	h[0] = __builtin_bswap16(WM_DNS_NAME_POINTER);
-	h[1] = __builtin_bswap16(WM_DNS_SRV);
-	h[2] = __builtin_bswap16(WM_DNS_IN);
-	*(wm_srv_half *)(h + 3) = __builtin_bswap32(ttl_s);
-	h[5] = __builtin_bswap16((__u16)(6 + n));
-	h[6] = __builtin_bswap16(1); /* priority */
-	h[7] = __builtin_bswap16(r->weight);
-	h[8] = r->port_be;
+	w = (wm_srv_word *)p;
+	w[0] = wm_srv_head(WM_DNS_NAME_POINTER, WM_DNS_SRV, ttl_be);
+	w[1] = ttl_be >> 16 | (__u32)__builtin_bswap16((__u16)(6 + n)) << 16 |
+	       (__u64)__builtin_bswap16(1) << 32 /* priority */ |
+	       (__u64)__builtin_bswap16(r->weight) << 48;
+	*(wm_srv_short *)(w + 2) = r->port_be;
 	r->target = at + WM_SRV_HEAD;
 	return at + WM_SRV_HEAD + n;
 }
@@ -161,20 +167,17 @@ static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
 static __always_inline __u32 wm_srv_put_address(__u8 *out, __u32 at, const struct wm_srv *r,
 						__u32 records, __u32 ttl_s)
 {
-	__u8 *p = out + (at & WM_SRV_MASK);
-	wm_srv_short *h = (wm_srv_short *)p;
-	wm_srv_half *w = (wm_srv_half *)(p + WM_DNS_RR_DATA);
-	int six = r->family == WM_FAMILY_6;
+	wm_srv_word *w = (wm_srv_word *)(out + (at & WM_SRV_MASK));
+	wm_srv_half *h = (wm_srv_half *)(w + 1);
+	__be32 ttl_be = __builtin_bswap32(ttl_s);
+	__u32 six = r->family == WM_FAMILY_6;
 
-	h[0] = __builtin_bswap16((__u16)(0xc000 | (records + r->target)));
-	h[1] = __builtin_bswap16(six ? WM_DNS_AAAA : WM_DNS_A);
-	h[2] = __builtin_bswap16(WM_DNS_IN);
-	*(wm_srv_half *)(h + 3) = __builtin_bswap32(ttl_s);
-	h[5] = __builtin_bswap16(six ? 16 : 4);
-	w[0] = six ? r->addr_be[0] : r->addr_be[3];
-	w[1] = r->addr_be[1];
-	w[2] = r->addr_be[2];
-	w[3] = r->addr_be[3];
+	w[0] = wm_srv_head(0xc000 | (records + r->target), six ? WM_DNS_AAAA : WM_DNS_A, ttl_be);
+	h[0] = ttl_be >> 16 | (six ? 16u : 4u) << 24;
+	h[1] = six ? r->addr_be[0] : r->addr_be[3];
+	h[2] = r->addr_be[1];
+	h[3] = r->addr_be[2];
+	h[4] = r->addr_be[3];
 	return at + (six ? WM_DNS_RR_AAAA : WM_DNS_RR_A);
 }
 
