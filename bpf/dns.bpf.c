@@ -102,6 +102,7 @@ struct work {
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
+	__u32 srv_at; /* where the next record goes */
 };
 
 struct {

@@ -16,6 +16,26 @@ __noinline int dns_srv_named(struct work *w, __u32 backend)
 	return w && wm_srv_twin(w->srv, w->srv_count, backend) < w->srv_count;
 }
 
+/** Has the backend of @p r another occupant? What was read of it before may be of that one. */
+static __always_inline bool srv_is_gone(const struct wm_srv *r)
+{
+	const struct wm_backend *b = wm_at_backend(NULL, r->backend);
+
+	WM_COMPILER_BARRIER();
+	return !b || WM_READ(b->state) >> 16 != r->stamp;
+}
+
+/** Octets of the node's name that @p r leads to into it. @return false: it is gone. */
+static __always_inline bool srv_read_node(struct wm_srv *r)
+{
+	const struct wm_target *t = target_at(r->backend);
+
+	if (!t)
+		return false;
+	r->node = WM_READ(t->len);
+	return !srv_is_gone(r);
+}
+
 /** Gather the backend of the next slot. @return enum wm_pick. */
 __noinline int dns_srv_step(struct work *w)
 {
@@ -48,7 +68,12 @@ __noinline int dns_srv_step(struct work *w)
 	r->stamp = s.stamp;
 	r->port_be = c.port_be;
 	r->weight = c.weight;
-	r->family = c.family;
+	r->six = c.family == WM_FAMILY_6;
+	r->node = 0;
+	if (!(c.flags & WM_BACKEND_F_BY_ADDRESS) && !srv_read_node(r))
+		return WM_PICK_TORN;
+	wm_srv_measure(r, srv_ends[w->zone & 1].len);
+	w->records_len += r->len + wm_srv_address_len(r);
 	wm_order_show(&w->walk.order, n, c.weight);
 	w->srv_count = n + 1;
 	return WM_PICKED;
@@ -68,79 +93,69 @@ __noinline int dns_srv_gather(struct work *w)
 	return p;
 }
 
-/** Put record @p i of those that were gathered where it belongs. */
-__noinline int dns_srv_place(struct work *w, __u32 i)
+/** Write the record whose turn is place @p i: it and that place's change places. @return 0; -1: it
+ *  is of somebody who is gone. */
+__noinline int dns_srv_record(struct work *w, __u32 i)
 {
-	struct wm_srv *a, *k, was;
+	const volatile struct wm_srv_end *end;
+	const struct wm_target *t = NULL;
+	struct wm_srv *r, was;
+	__u32 k;
 
 	if (!w || i >= WM_SRV_MAX)
-		return 0;
-	a = &w->srv[i];
-	k = &w->srv[wm_order_swap(&w->walk.order, i) & (WM_SRV_MAX - 1)];
-	was = *a;
-	*a = *k;
-	*k = was;
-	return 0;
+		return -1;
+	k = wm_order_next(&w->walk.order, i, w->srv_count) & (WM_SRV_MAX - 1);
+	r = &w->srv[i];
+	was = *r;
+	*r = w->srv[k];
+	w->srv[k] = was;
+	end = &srv_ends[w->zone & 1];
+	if (r->node) {
+		t = target_at(r->backend);
+		if (!t)
+			return -1;
+	}
+	wm_srv_put(w->answer.octets, w->srv_at, r, t, end, __builtin_bswap32(w->walk.ttl_s));
+	w->srv_at += r->len;
+	return r->node && srv_is_gone(r) ? -1 : 0;
 }
 
-/** Write record @p i at @p at. @return where it ends; 0: it is too long, or of somebody who is
- *  gone. */
-__noinline int dns_srv_record(struct work *w, __u32 i, __u32 at)
+/** Write the addresses behind the records, which overwrite what is behind each. */
+__noinline int dns_srv_addresses(struct work *w)
 {
-	const struct wm_backend *b;
-	const struct wm_target *t;
-	struct wm_srv *a;
-	__u32 end;
-
-	if (!w || i >= WM_SRV_MAX || at > WM_DNS_EDNS_MAX)
-		return 0;
-	a = &w->srv[i];
-	b = wm_at_backend(NULL, a->backend);
-	t = target_at(a->backend);
-	if (!b || !t)
-		return 0;
-	end = wm_srv_put(w->answer.octets, at, a, t, &srv_ends[w->zone & 1], w->walk.ttl_s);
-	WM_COMPILER_BARRIER();
-	return WM_READ(b->state) >> 16 == a->stamp ? (int)end : 0;
-}
-
-__noinline int dns_srv_address(struct work *w, __u32 i, __u32 at)
-{
-	if (!w || i >= WM_SRV_MAX || at > WM_DNS_EDNS_MAX)
-		return 0;
-	return (int)wm_srv_put_address(w->answer.octets, at, &w->srv[i],
-				       WM_DNS_HEADER_LEN + w->query.name_len + 4, w->walk.ttl_s);
-}
-
-/** Put all in order, write their records, then their addresses. @return octets; 0: they do not fit,
- * or somebody is gone.
- */
-__noinline int dns_srv_write(struct work *w)
-{
-	__u32 at = 0;
+	__u32 at, target;
+	const struct wm_srv *r;
+	__be32 ttl_be;
 
 	if (!w)
 		return 0;
+	at = w->srv_at;
+	target = WM_DNS_HEADER_LEN + w->query.name_len + 4 + WM_SRV_HEAD;
+	ttl_be = __builtin_bswap32(w->walk.ttl_s);
 	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
 		if (i >= w->srv_count)
 			break;
-		dns_srv_place(w, i);
+		r = &w->srv[i];
+		wm_srv_put_address(w->answer.octets, at, r, target, ttl_be);
+		target += r->len;
+		at += wm_srv_address_len(r);
 	}
+	return 0;
+}
+
+/** Write all in order, and behind them their addresses. @return 0 or a counter. */
+__noinline int dns_srv_write(struct work *w)
+{
+	if (!w || w->records_len > room(w))
+		return WM_C_DNS_PASS_SIZE;
+	w->srv_at = 0;
 	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
 		if (i >= w->srv_count)
 			break;
-		at = (__u32)dns_srv_record(w, i, at);
-		if (!at)
-			return 0;
+		if (dns_srv_record(w, i))
+			return WM_C_DNS_PASS_TORN;
 	}
-	for (__u32 i = 0; i < WM_SRV_MAX; i++) {
-		if (i >= w->srv_count)
-			break;
-		at = (__u32)dns_srv_address(w, i, at);
-		if (!at)
-			return 0;
-	}
-	return (int)at;
+	return dns_srv_addresses(w);
 }
 
 /** Gather those of all tiers that connections are drawn to. @return what the walk ended with;
@@ -152,6 +167,8 @@ __noinline int dns_srv_tiers(struct work *w, __u32 set)
 
 	if (!w || !live)
 		return WM_PICK_TORN;
+	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
+		return WM_PICK_NONE;
 	for (__u32 i = 0; i < WM_TIERS_MAX; i++) {
 		if (i >= w->walk.table.head.tiers || p != WM_PICK_NONE)
 			break;
@@ -166,31 +183,24 @@ __noinline int dns_srv_tiers(struct work *w, __u32 set)
 /** Records of a set. @return 0 or a counter. */
 static __always_inline int srv_records(struct work *w, __u32 set)
 {
-	__u32 len;
-	int p;
+	int p = walk_begin(w, set);
 
-	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
-		return WM_C_DNS_PASS_EMPTY;
-	p = walk_begin(w, set);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
 	if (!(w->walk.table.head.flags & (WM_HEAD_SRV | WM_HEAD_SRV_MANY)) ||
 	    !srv_ends[w->zone & 1].len)
 		return WM_C_DNS_PASS_TYPE;
 	w->srv_count = 0;
+	w->records_len = 0;
 	p = dns_srv_tiers(w, set);
 	if (p != WM_PICK_NONE)
 		return p == WM_PICKED || w->srv_count == WM_SRV_MAX ? WM_C_DNS_PASS_SIZE
 								    : WM_C_DNS_PASS_TORN;
 	if (!w->srv_count)
 		return WM_C_DNS_PASS_EMPTY;
-	len = (__u32)dns_srv_write(w);
-	if (!len || len > room(w))
-		return WM_C_DNS_PASS_SIZE;
 	w->records = w->srv_count;
 	w->additionals = (__u16)w->srv_count;
-	w->records_len = len;
-	return 0;
+	return dns_srv_write(w);
 }
 
 /** Is the question's name one of a domain of ours that stands in the tables as it was asked for?

@@ -12,6 +12,7 @@
  * WM_DNS_EDNS_MAX. A power of two. */
 #define WM_SRV_MAX  32
 #define WM_SRV_HEAD 18 /* octets of a record before its target: a pointer, 10, 6 of RFC 2782 */
+#define WM_SRV_KIND 5  /* octets of "node" or "addr" in a target */
 /* Octets of a buffer of records: what a record may write behind the longest answer. */
 #define WM_SRV_ROOM 4096
 #define WM_SRV_MASK 0x7ff /* for a place of a record in it */
@@ -41,9 +42,12 @@ struct wm_srv {
 	__u16 stamp; /* of its occupant */
 	__be16 port_be;
 	__u16 weight;
-	__u16 family;
-	__u32 target;	       /* where in the records its target begins */
+	__u16 len;	       /* octets of the record: wm_srv_measure() */
+	__u8 six;	       /* 1: its address is IPv6, 0: IPv4 */
+	__u8 node;	       /* octets of its node's name; 0: it leads to its address */
+	__u8 first;	       /* octets of its target before the kind */
 } __attribute__((aligned(8))); /* copied by words */
+_Static_assert(sizeof(struct wm_srv) == 32, "four of them");
 
 /* What targets end with: <kind>.<dc>.<domain> without the kind. len 0: none can be written. */
 struct wm_srv_end {
@@ -98,6 +102,23 @@ static __always_inline __u64 wm_srv_hex(__be32 word)
 	return x + '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '9' - 1);
 }
 
+/** Octets of the record of @p r, whose target ends with @p end_len octets, into it: more than an
+ *  answer has where that is too long for a name. */
+static __always_inline void wm_srv_measure(struct wm_srv *r, __u32 end_len)
+{
+	__u32 first = r->node ? r->node : 9 + 24u * r->six;
+	__u32 n = first + WM_SRV_KIND + end_len;
+
+	r->first = (__u8)first;
+	r->len = (__u16)(n <= WM_DNS_NAME_MAX ? WM_SRV_HEAD + n : WM_DNS_EDNS_MAX);
+}
+
+/** Octets of the record of its address. */
+static __always_inline __u32 wm_srv_address_len(const struct wm_srv *r)
+{
+	return WM_DNS_RR_A + (WM_DNS_RR_AAAA - WM_DNS_RR_A) * (__u32)r->six;
+}
+
 /** The first octets of a record: its name @p pointer, @p type, the class and half of the TTL. */
 static __always_inline __u64 wm_srv_head(__u32 pointer, __u32 type, __be32 ttl_be)
 {
@@ -107,78 +128,68 @@ static __always_inline __u64 wm_srv_head(__u32 pointer, __u32 type, __be32 ttl_b
 _Static_assert(WM_DNS_AAAA < 256 && WM_DNS_SRV < 256 && WM_DNS_IN < 256, "one octet each");
 
 /** The first labels of the target of @p r at @p out: those of its node @p t, or its address in
- *  hexadecimal, and the kind. @return octets. */
-static __always_inline __u32 wm_srv_put_first(__u8 *out, const struct wm_srv *r,
-					      const struct wm_target *t)
+ *  hexadecimal. @p t is not looked at where r->node is 0. */
+static __always_inline void wm_srv_put_first(__u8 *out, const struct wm_srv *r,
+					     const struct wm_target *t)
 {
-	__u32 n = WM_READ(t->len) & 0x7f;
-	wm_srv_word *w = (wm_srv_word *)(n ? out : out + 1);
-	int six = r->family == WM_FAMILY_6;
+	wm_srv_word *w = (wm_srv_word *)(r->node ? out : out + 1);
 
-	if (n) {
+	if (r->node) {
 		for (__u32 k = 0; k < WM_TARGET_MAX / 8; k++)
 			w[k] = WM_READ(t->words[k]);
-	} else {
-		out[0] = six ? 32 : 8;
-		w[0] = wm_srv_hex(six ? r->addr_be[0] : r->addr_be[3]);
-		if (six) {
-			w[1] = wm_srv_hex(r->addr_be[1]);
-			w[2] = wm_srv_hex(r->addr_be[2]);
-			w[3] = wm_srv_hex(r->addr_be[3]);
-		}
+		return;
 	}
-	w = (wm_srv_word *)(out + (n ? n : six ? 33 : 9));
-	w[0] = 4 | (n ? WM_DENY_NODE : WM_DENY_ADDR) << 8;
-	return (n ? n : six ? 33 : 9) + 5;
+	out[0] = r->first - 1;
+	if (!r->six) {
+		w[0] = wm_srv_hex(r->addr_be[3]);
+		return;
+	}
+	for (__u32 k = 0; k < 4; k++)
+		w[k] = wm_srv_hex(r->addr_be[k]);
 }
 
-/** Write the SRV record of @p r, whose target is @p t's, at @p at of the records @p out; its
- *  r->target is set. @return where it ends; 0: its name is too long. */
-static __always_inline __u32 wm_srv_put(__u8 *out, __u32 at, struct wm_srv *r,
-					const struct wm_target *t,
-					const volatile struct wm_srv_end *end, __u32 ttl_s)
+/** Write the SRV record of @p r, which was measured, at @p at of the records @p out. @p t its
+ *  target, whose name has r->node octets. Some octets behind it are overwritten. */
+static __always_inline void wm_srv_put(__u8 *out, __u32 at, const struct wm_srv *r,
+				       const struct wm_target *t,
+				       const volatile struct wm_srv_end *end, __be32 ttl_be)
 {
-	__be32 ttl_be = __builtin_bswap32(ttl_s);
 	__u8 *p = out + (at & WM_SRV_MASK);
-	wm_srv_word *w;
-	__u32 n = wm_srv_put_first(p + WM_SRV_HEAD, r, t) & 0x7f;
+	wm_srv_word *w = (wm_srv_word *)p;
+	__u32 n = r->first & 0x7f;
 
+	w[0] = wm_srv_head(WM_DNS_NAME_POINTER, WM_DNS_SRV, ttl_be);
+	w[1] = ttl_be >> 16 | (__u32)__builtin_bswap16((__u16)(r->len - WM_DNS_RR_DATA)) << 16 |
+	       (__u64)__builtin_bswap16(1) << 32 /* priority */ |
+	       (__u64)__builtin_bswap16(r->weight) << 48;
+	*(wm_srv_short *)(w + 2) = r->port_be;
+	wm_srv_put_first(p + WM_SRV_HEAD, r, t);
 	w = (wm_srv_word *)(p + WM_SRV_HEAD + n);
+	w[0] = 4 | (r->node ? WM_DENY_NODE : WM_DENY_ADDR) << 8;
+	w = (wm_srv_word *)(p + WM_SRV_HEAD + n + WM_SRV_KIND);
 	for (__u32 k = 0; k < WM_SRV_END_MOST; k++)
 		w[k] = end->words[k];
 	if (end->len > WM_SRV_END_MOST * 8)
 		for (__u32 k = WM_SRV_END_MOST; k < WM_NAME_WORDS; k++)
 			w[k] = end->words[k];
-	n += end->len;
-	if (n > WM_DNS_NAME_MAX)
-		return 0;
-	w = (wm_srv_word *)p;
-	w[0] = wm_srv_head(WM_DNS_NAME_POINTER, WM_DNS_SRV, ttl_be);
-	w[1] = ttl_be >> 16 | (__u32)__builtin_bswap16((__u16)(6 + n)) << 16 |
-	       (__u64)__builtin_bswap16(1) << 32 /* priority */ |
-	       (__u64)__builtin_bswap16(r->weight) << 48;
-	*(wm_srv_short *)(w + 2) = r->port_be;
-	r->target = at + WM_SRV_HEAD;
-	return at + WM_SRV_HEAD + n;
 }
 
-/** Write the address of the target of @p r, whose record is written, at @p at. @p records where in
- *  the message @p out begins. @return where it ends. */
-static __always_inline __u32 wm_srv_put_address(__u8 *out, __u32 at, const struct wm_srv *r,
-						__u32 records, __u32 ttl_s)
+/** Write the address of the target of @p r at @p at of the records @p out, wm_srv_address_len()
+ *  octets. @p target where in the message the target stands. */
+static __always_inline void wm_srv_put_address(__u8 *out, __u32 at, const struct wm_srv *r,
+					       __u32 target, __be32 ttl_be)
 {
 	wm_srv_word *w = (wm_srv_word *)(out + (at & WM_SRV_MASK));
 	wm_srv_half *h = (wm_srv_half *)(w + 1);
-	__be32 ttl_be = __builtin_bswap32(ttl_s);
-	__u32 six = r->family == WM_FAMILY_6;
+	__u32 six = r->six & 1, all = 0u - six;
 
-	w[0] = wm_srv_head(0xc000 | (records + r->target), six ? WM_DNS_AAAA : WM_DNS_A, ttl_be);
-	h[0] = ttl_be >> 16 | (six ? 16u : 4u) << 24;
-	h[1] = six ? r->addr_be[0] : r->addr_be[3];
+	/* without a branch for either, of which the verifier would follow each */
+	w[0] = wm_srv_head(0xc000 | target, WM_DNS_A + (WM_DNS_AAAA - WM_DNS_A) * six, ttl_be);
+	h[0] = ttl_be >> 16 | (4 + 12 * six) << 24;
+	h[1] = (r->addr_be[0] & all) | (r->addr_be[3] & ~all);
 	h[2] = r->addr_be[1];
 	h[3] = r->addr_be[2];
 	h[4] = r->addr_be[3];
-	return at + (six ? WM_DNS_RR_AAAA : WM_DNS_RR_A);
 }
 
 #ifndef __bpf__
