@@ -167,8 +167,9 @@ __noinline int dns_srv_tiers(struct work *w, __u32 set)
 
 	if (!w || !live)
 		return WM_PICK_TORN;
-	if (!wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
-		return WM_PICK_NONE;
+	if (!(w->walk.table.head.flags & WM_HEAD_FEW) &&
+	    !wm_ups(NULL, set, WM_FAMILY_4 | WM_FAMILY_6))
+		return WM_PICK_NONE; /* few say it themselves: one line less to wait for */
 	for (__u32 i = 0; i < WM_TIERS_MAX; i++) {
 		if (i >= w->walk.table.head.tiers || p != WM_PICK_NONE)
 			break;
