@@ -736,13 +736,15 @@ static __always_inline int write_now(struct __sk_buff *skb, struct work *w, bool
 	__u32 dns_off = w->packet.dns_off, frame = dns_off + question + len;
 	__u16 udp_len = (__u16)(8 + question + len), want;
 	struct wm_dns_header *h = &w->packet.header;
+	bool longer = frame > skb->len;
 	__u64 addresses;
 
 	if (!len || len > WM_DNS_EDNS_MAX)
 		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
-	if (fail_write == 1 || (frame > skb->len && bpf_skb_change_tail(skb, frame, 0)))
+	if (fail_write == 1 || (longer && bpf_skb_change_tail(skb, frame, 0)))
 		return WM_C_DNS_PASS_RESIZE;
-	if (fail_write == 2 || bpf_skb_pull_data(skb, frame))
+	/* one that was made longer is ours alone and in one piece */
+	if (fail_write == 2 || (!longer && bpf_skb_pull_data(skb, frame)))
 		return WM_C_DNS_PASS_RESIZE;
 	if (fail_write == 3 || bpf_skb_store_bytes(skb, dns_off + question, w->answer.octets,
 						   bounded(len, SENT_MASK), 0))
