@@ -16,24 +16,33 @@ __noinline int dns_srv_named(struct work *w, __u32 backend)
 	return w && wm_srv_twin(w->srv, w->srv_count, backend) < w->srv_count;
 }
 
-/** Has the backend of @p r another occupant? What was read of it before may be of that one. */
-static __always_inline bool srv_is_gone(const struct wm_srv *r)
+/** Has the backend another occupant? What was read of it before may be of that one. */
+static __always_inline bool srv_is_gone(__u32 backend, __u32 stamp)
 {
-	const struct wm_backend *b = wm_at_backend(NULL, r->backend);
+	const struct wm_backend *b = wm_at_backend(NULL, backend);
 
 	WM_COMPILER_BARRIER();
-	return !b || WM_READ(b->state) >> 16 != r->stamp;
+	return !b || WM_READ(b->state) >> 16 != stamp;
 }
 
-/** Octets of the node's name that @p r leads to into it. @return false: it is gone. */
-static __always_inline bool srv_read_node(struct wm_srv *r)
+/** Record @p i, below WM_SRV_MAX, of those that were gathered: which Linux 6.1 forgets of a number
+ *  that was spilled. */
+static __always_inline struct wm_srv *srv_at(struct work *w, __u32 i)
 {
-	const struct wm_target *t = target_at(r->backend);
+	asm volatile("" : "+r"(i));
+	return &w->srv[i & (WM_SRV_MAX - 1)];
+}
+
+/** Octets of the node's name that @p backend leads to. @return -1: it has another occupant. */
+static __always_inline int srv_node_len(__u32 backend, __u32 stamp)
+{
+	const struct wm_target *t = target_at(backend);
+	int len;
 
 	if (!t)
-		return false;
-	r->node = WM_READ(t->len);
-	return !srv_is_gone(r);
+		return -1;
+	len = WM_READ(t->len);
+	return srv_is_gone(backend, stamp) ? -1 : len;
 }
 
 /** Gather the backend of the next slot. @return enum wm_pick. */
@@ -41,7 +50,7 @@ __noinline int dns_srv_step(struct work *w)
 {
 	struct wm_choice c = {};
 	struct wm_slot s;
-	struct wm_srv *r;
+	int node = 0;
 	__u32 n;
 
 	if (!w)
@@ -59,21 +68,12 @@ __noinline int dns_srv_step(struct work *w)
 	n = w->srv_count;
 	if (n >= WM_SRV_MAX)
 		return WM_PICK_TORN;
-	r = &w->srv[n];
-	r->addr_be[0] = c.addr_be[0];
-	r->addr_be[1] = c.addr_be[1];
-	r->addr_be[2] = c.addr_be[2];
-	r->addr_be[3] = c.addr_be[3];
-	r->backend = s.backend;
-	r->stamp = s.stamp;
-	r->port_be = c.port_be;
-	r->weight = c.weight;
-	r->six = c.family == WM_FAMILY_6;
-	r->node = 0;
-	if (!(c.flags & WM_BACKEND_F_BY_ADDRESS) && !srv_read_node(r))
+	if (!(c.flags & WM_BACKEND_F_BY_ADDRESS))
+		node = srv_node_len(s.backend, s.stamp);
+	if (node < 0)
 		return WM_PICK_TORN;
-	wm_srv_measure(r, srv_ends[w->zone & 1].len);
-	w->records_len += r->len + wm_srv_address_len(r);
+	w->records_len +=
+		wm_srv_keep(srv_at(w, n), &c, s.stamp, (__u32)node, srv_ends[w->zone & 1].len);
 	wm_order_show(&w->walk.order, n, c.weight);
 	w->srv_count = n + 1;
 	return WM_PICKED;
@@ -117,7 +117,7 @@ __noinline int dns_srv_record(struct work *w, __u32 i)
 	}
 	wm_srv_put(w->answer.octets, w->srv_at, r, t, end, __builtin_bswap32(w->walk.ttl_s));
 	w->srv_at += r->len;
-	return r->node && srv_is_gone(r) ? -1 : 0;
+	return r->node && srv_is_gone(r->backend, r->stamp) ? -1 : 0;
 }
 
 /** Write the addresses behind the records, which overwrite what is behind each. */

@@ -42,7 +42,7 @@ struct wm_srv {
 	__u16 stamp; /* of its occupant */
 	__be16 port_be;
 	__u16 weight;
-	__u16 len;	       /* octets of the record: wm_srv_measure() */
+	__u16 len;	       /* octets of the record */
 	__u8 six;	       /* 1: its address is IPv6, 0: IPv4 */
 	__u8 node;	       /* octets of its node's name; 0: it leads to its address */
 	__u8 first;	       /* octets of its target before the kind */
@@ -102,22 +102,38 @@ static __always_inline __u64 wm_srv_hex(__be32 word)
 	return x + '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '9' - 1);
 }
 
-/** Octets of the record of @p r, whose target ends with @p end_len octets, into it: more than an
- *  answer has where that is too long for a name. */
-static __always_inline void wm_srv_measure(struct wm_srv *r, __u32 end_len)
-{
-	__u32 first = r->node ? r->node : 9 + 24u * r->six;
-	__u32 n = first + WM_SRV_KIND + end_len;
-
-	r->first = (__u8)first;
-	r->len = (__u16)(n <= WM_DNS_NAME_MAX ? WM_SRV_HEAD + n : WM_DNS_EDNS_MAX);
-}
-
 /** Octets of the record of its address. */
 static __always_inline __u32 wm_srv_address_len(const struct wm_srv *r)
 {
 	return WM_DNS_RR_A + (WM_DNS_RR_AAAA - WM_DNS_RR_A) * (__u32)r->six;
 }
+
+/** Keep @p c as @p r, whose target is a node's name of @p node octets or, 0, its address, and ends
+ *  with @p end_len octets. By words, as it is read: one that is put together of smaller stores is
+ *  waited for. @return octets of its records, more than an answer has where a name is too long. */
+static __always_inline __u32 wm_srv_keep(struct wm_srv *r, const struct wm_choice *c, __u32 stamp,
+					 __u32 node, __u32 end_len)
+{
+	__u64 six = c->family == WM_FAMILY_6, first = node ? node : 9 + 24 * six;
+	__u64 n = first + WM_SRV_KIND + end_len;
+	__u64 len = n <= WM_DNS_NAME_MAX ? WM_SRV_HEAD + n : WM_DNS_EDNS_MAX;
+	wm_srv_word *w = (wm_srv_word *)r;
+
+	w[0] = c->addr_be[0] | (__u64)c->addr_be[1] << 32;
+	w[1] = c->addr_be[2] | (__u64)c->addr_be[3] << 32;
+	w[2] = c->backend | (__u64)(stamp & 0xffff) << 32 | (__u64)c->port_be << 48;
+	w[3] = c->weight | len << 16 | six << 32 | (__u64)node << 40 | first << 48;
+	return (__u32)len + wm_srv_address_len(r);
+}
+_Static_assert(__builtin_offsetof(struct wm_srv, backend) == 16 &&
+		       __builtin_offsetof(struct wm_srv, stamp) == 20 &&
+		       __builtin_offsetof(struct wm_srv, port_be) == 22 &&
+		       __builtin_offsetof(struct wm_srv, weight) == 24 &&
+		       __builtin_offsetof(struct wm_srv, len) == 26 &&
+		       __builtin_offsetof(struct wm_srv, six) == 28 &&
+		       __builtin_offsetof(struct wm_srv, node) == 29 &&
+		       __builtin_offsetof(struct wm_srv, first) == 30,
+	       "its words");
 
 /** The first octets of a record: its name @p pointer, @p type, the class and half of the TTL. */
 static __always_inline __u64 wm_srv_head(__u32 pointer, __u32 type, __be32 ttl_be)
@@ -148,7 +164,7 @@ static __always_inline void wm_srv_put_first(__u8 *out, const struct wm_srv *r,
 		w[k] = wm_srv_hex(r->addr_be[k]);
 }
 
-/** Write the SRV record of @p r, which was measured, at @p at of the records @p out. @p t its
+/** Write the SRV record of @p r at @p at of the records @p out. @p t its
  *  target, whose name has r->node octets. Some octets behind it are overwritten. */
 static __always_inline void wm_srv_put(__u8 *out, __u32 at, const struct wm_srv *r,
 				       const struct wm_target *t,

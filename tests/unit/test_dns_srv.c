@@ -13,13 +13,16 @@ Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 {
 	struct wm_deny_zone zone = wm_deny_zone_of(domain, sizeof(domain));
 	struct wm_srv_end end = wm_srv_end_of("DC1", &zone);
-	struct wm_srv four = {.addr_be = {0, 0, WM_V4_MAPPED_BE, __builtin_bswap32(0x0a01fe9f)},
-			      .node = 8,
-			      .weight = 7,
-			      .port_be = __builtin_bswap16(8080)};
-	struct wm_srv six = {.addr_be = {__builtin_bswap32(0xfd000000), 0, 0, __builtin_bswap32(9)},
-			     .six = 1,
-			     .weight = 1};
+	struct wm_choice c4 = {.addr_be = {0, 0, WM_V4_MAPPED_BE, __builtin_bswap32(0x0a01fe9f)},
+			       .family = WM_FAMILY_4,
+			       .backend = 5,
+			       .weight = 7,
+			       .port_be = __builtin_bswap16(8080)};
+	struct wm_choice c6 = {
+		.addr_be = {__builtin_bswap32(0xfd000000), 0, 0, __builtin_bswap32(9)},
+		.family = WM_FAMILY_6,
+		.weight = 1};
+	struct wm_srv four, six;
 	struct wm_target node = {.len = 8};
 	static uint8_t out[WM_SRV_ROOM];
 	static const char first[] = "\xc0\x0c\0\x21\0\1\0\0\0\x09\0\x26\0\1\0\7\x1f\x90"
@@ -37,11 +40,12 @@ Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 	uint32_t at, ttl_be = __builtin_bswap32(9);
 
 	memcpy(node.words, "\2N1\4rack", 8);
-	wm_srv_measure(&four, end.len);
+	cr_assert_eq(wm_srv_keep(&four, &c4, 0xfffe, 8, end.len), sizeof(first) + WM_DNS_RR_A);
 	cr_assert_eq(four.len, sizeof(first));
+	cr_assert(four.backend == 5 && four.stamp == 0xfffe);
 	wm_srv_put(out, 0, &four, &node, &end, ttl_be);
 	cr_assert_arr_eq(out, first, sizeof(first));
-	wm_srv_measure(&six, end.len);
+	cr_assert_eq(wm_srv_keep(&six, &c6, 1, 0, end.len), sizeof(second) + WM_DNS_RR_AAAA);
 	cr_assert_eq(six.len, sizeof(second));
 	wm_srv_put(out, sizeof(first), &six, NULL, &end, ttl_be);
 	cr_assert_arr_eq(out + sizeof(first), second, sizeof(second));
@@ -51,9 +55,7 @@ Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 			   256 + sizeof(first) + WM_SRV_HEAD, ttl_be);
 	cr_assert_eq(wm_srv_address_len(&four) + wm_srv_address_len(&six), sizeof(addresses) - 1);
 	cr_assert_arr_eq(out + at, addresses, sizeof(addresses) - 1);
-	four.node = 0;
-	wm_srv_measure(&four, end.len);
-	cr_assert_eq(four.len, sizeof(third));
+	cr_assert_eq(wm_srv_keep(&four, &c4, 1, 0, end.len), sizeof(third) + WM_DNS_RR_A);
 	wm_srv_put(out, 0, &four, NULL, &end, ttl_be);
 	cr_assert_arr_eq(out, third, sizeof(third));
 }
@@ -61,7 +63,8 @@ Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 Test(dns_srv, a_name_that_is_too_long)
 {
 	struct wm_deny_zone zone = wm_deny_zone_of(domain, sizeof(domain));
-	struct wm_srv r = {.node = WM_TARGET_MAX};
+	struct wm_choice c = {.family = WM_FAMILY_4};
+	struct wm_srv r;
 	static uint8_t wide[WM_DENY_BUF];
 	struct wm_srv_end end;
 
@@ -73,11 +76,11 @@ Test(dns_srv, a_name_that_is_too_long)
 	zone = wm_deny_zone_of(wide, 62 * 2 + 1);
 	end = wm_srv_end_of("dc", &zone);
 	cr_assert_eq(end.len, 62 * 2 + 4);
-	wm_srv_measure(&r, end.len);
-	cr_assert_eq(r.len, WM_SRV_HEAD + 64 + 5 + 128);
+	cr_assert_eq(wm_srv_keep(&r, &c, 1, WM_TARGET_MAX, end.len),
+		     WM_SRV_HEAD + 64 + 5 + 128 + WM_DNS_RR_A);
 	wide[62 * 2 + 1 - 1] = 61;
 	zone = wm_deny_zone_of(wide, 62 * 3 + 1);
 	end = wm_srv_end_of("dc", &zone);
-	wm_srv_measure(&r, end.len);
-	cr_assert_eq(r.len, WM_DNS_EDNS_MAX, "64 + 5 + 3 + 187");
+	cr_assert_gt(wm_srv_keep(&r, &c, 1, WM_TARGET_MAX, end.len), WM_DNS_EDNS_MAX,
+		     "64 + 5 + 3 + 187");
 }
