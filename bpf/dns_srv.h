@@ -158,6 +158,21 @@ __noinline int dns_srv_write(struct work *w)
 	return dns_srv_addresses(w);
 }
 
+/** Look at the first backends of few: their lines are waited for at a time. */
+__noinline int dns_srv_ahead(struct work *w)
+{
+	const struct wm_backend *b;
+
+	if (!w || !(w->walk.table.head.flags & WM_HEAD_FEW))
+		return 0;
+	for (__u32 i = 0; i < WM_FEW_MAX; i++) {
+		b = wm_at_backend(NULL, w->walk.table.head.few.backend[i]);
+		if (b)
+			(void)WM_READ(b->state);
+	}
+	return 0;
+}
+
 /** Gather those of all tiers that connections are drawn to. @return what the walk ended with;
  *  WM_PICKED: a tier is too large. */
 __noinline int dns_srv_tiers(struct work *w, __u32 set)
@@ -193,6 +208,7 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 		return WM_C_DNS_PASS_TYPE;
 	w->srv_count = 0;
 	w->records_len = 0;
+	dns_srv_ahead(w);
 	p = dns_srv_tiers(w, set);
 	if (p != WM_PICK_NONE)
 		return p == WM_PICKED || w->srv_count == WM_SRV_MAX ? WM_C_DNS_PASS_SIZE
