@@ -557,8 +557,15 @@ static __always_inline int walk_begin(struct work *w, __u32 set)
 	return p;
 }
 
+/** Nothing of the family that is asked for is up. @return 0 or a counter. */
+static __always_inline int none_up(struct work *w, const struct wm_set_live *live)
+{
+	return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
+}
+
 /** Records of a set. Of a family that nothing has that is up, there are none, without a look at the
- *  slots. @return 0 or a counter. */
+ *  slots; few slots say so themselves, and the line of live words is not waited for.
+ *  @return 0 or a counter. */
 static __always_inline int set_records(struct work *w, __u32 index)
 {
 	const struct wm_set_live *live = wm_at_set_live(NULL, index);
@@ -570,17 +577,20 @@ static __always_inline int set_records(struct work *w, __u32 index)
 	if (w->type == WM_DNS_ANY)
 		w->type = WM_READ(live->up4) ? WM_DNS_A : WM_DNS_AAAA;
 	len = w->type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
-	if (!wm_ups(NULL, index, families_of(w->type)))
-		return WM_READ(live->up4) | WM_READ(live->up6) ? no_data(w) : WM_C_DNS_PASS_EMPTY;
 	p = walk_begin(w, index);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
+	if (!(w->walk.table.head.flags & WM_HEAD_FEW && families_of(w->type)) &&
+	    !wm_ups(NULL, index, families_of(w->type)))
+		return none_up(w, live);
 	if (w->walk.count > WM_DNS_SCAN_KERNEL)
 		return WM_C_DNS_PASS_SIZE;
 	p = dns_gather(w);
 	if (p != WM_PICK_NONE)
 		return WM_C_DNS_PASS_TORN;
 	records = w->walk.records;
+	if (!records && !wm_ups(NULL, index, families_of(w->type)))
+		return none_up(w, live);
 	if (!records)
 		return w->walk.others && w->walk.table.head.tiers < 2 && w->query.type != WM_DNS_ANY
 			       ? no_data(w)
