@@ -144,3 +144,95 @@ Test(loop, work_beside_it_is_told_of_on_it)
 	cr_assert_eq(ended.told, 0);
 	wm_loop_free(l);
 }
+
+/* --- ticks ------------------------------------------------------------------------------------ */
+struct ticker {
+	struct wm_timer *timer;
+	uint64_t every_ms, at_ms; /* when it fired last */
+	unsigned times;
+	unsigned long turn;
+};
+
+static void on_tick(void *arg)
+{
+	struct ticker *t = arg;
+
+	t->at_ms = wm_clock_ms();
+	t->turn = wm_loop_turns(loop);
+	t->times++;
+	cr_assert_eq(wm_timer_tick(t->timer, t->every_ms), 0);
+}
+
+static void tick_from_now(struct ticker *t, uint64_t every_ms)
+{
+	*t = (struct ticker){.every_ms = every_ms};
+	t->timer = wm_timer_new(loop, on_tick, t);
+	cr_assert_eq(wm_timer_tick(t->timer, every_ms), 0);
+}
+
+/* Whenever they began, ticks of one period and of its multiples are of one turn, and none is called
+ * twice for one of its instants. */
+Test(loop, who_ticks_wakes_the_node_together)
+{
+	struct ticker t[4];
+	uint64_t began;
+	unsigned together = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		tick_from_now(&t[i], 100);
+		wm_loop_turn(loop, 13);
+	}
+	tick_from_now(&t[3], 200);
+	began = wm_clock_ms();
+	while (together <
+	       2) { /* a turn that is tired leaves some to the next: the suite's time ends */
+		wm_loop_turn(loop, -1);
+		together += t[0].turn && t[0].turn == t[1].turn && t[1].turn == t[2].turn &&
+			    t[2].turn == t[3].turn;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_leq(t[i].times, (wm_clock_ms() - began + 39) / 100 + 2);
+	for (unsigned i = 0; i < 4; i++)
+		wm_timer_free(t[i].timer);
+}
+
+static void free_other(void *arg)
+{
+	struct ticker *t = arg;
+
+	wm_timer_free(t->timer);
+	t->timer = NULL;
+	t->times++;
+}
+
+/* One that ticks may free another whose time has come, or be armed for once. */
+Test(loop, a_tick_ends_with_its_timer)
+{
+	struct ticker t = {0};
+	struct wm_timer *killer;
+
+	t.timer = wm_timer_new(loop, free_other, &t);
+	killer = wm_timer_new(loop, free_other, &t);
+	cr_assert_eq(wm_timer_tick(t.timer, 50), 0);
+	cr_assert_eq(wm_timer_tick(killer, 50), 0);
+	while (!t.times)
+		wm_loop_turn(loop, -1);
+	wm_loop_turn(loop, 120);
+	cr_assert_null(t.timer);
+	wm_timer_free(killer);
+}
+
+Test(loop, a_timer_that_is_armed_for_once_ticks_no_more)
+{
+	struct ticker t;
+
+	tick_from_now(&t, 50);
+	cr_assert_eq(wm_timer_arm(t.timer, 3600000), 0);
+	wm_loop_turn(loop, 120);
+	cr_assert_eq(t.times, 0);
+	cr_assert_eq(wm_timer_tick(t.timer, 50), 0);
+	wm_timer_disarm(t.timer);
+	wm_loop_turn(loop, 120);
+	cr_assert_eq(t.times, 0);
+	wm_timer_free(t.timer);
+}

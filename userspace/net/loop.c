@@ -9,10 +9,14 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #define HOOKS_MAX   16 /* turn-end hooks: one a module, and some room */
 #define SIGNALS_MAX 8  /* watched signals */
+
+#define EARLY_MS      WM_LOOP_TURN_MS /* of a tick: libevent's clock stands while a turn runs */
+#define TICK_LEAST_MS (4 * EARLY_MS)  /* less is no tick, which would come twice */
 
 struct hook {
 	int order;
@@ -32,6 +36,8 @@ struct wm_loop {
 	struct event *wake;   /* bounds the wait of wm_loop_turn() */
 	struct event *again;  /* active: the next turn waits for nothing */
 	struct event *roused; /* by another thread */
+	struct event *tick;   /* the next of `ticking` */
+	LIST_HEAD(, wm_timer) ticking;
 	int rouse_fd;
 	struct hook hooks[HOOKS_MAX];
 	unsigned hooks_count;
@@ -49,7 +55,10 @@ const unsigned wm_loop_turn_bounds_ms[WM_LOOP_TURN_BUCKETS] = {1,  2,	5,   10,  
 
 struct wm_timer {
 	struct wm_env_timer in_env;
+	struct wm_loop *loop;
 	struct event *ev;
+	uint64_t tick_ms; /* when it ticks, CLOCK_MONOTONIC; 0: it does not */
+	LIST_ENTRY(wm_timer) ticking;
 	void (*fn)(void *arg);
 	void *arg;
 };
@@ -63,6 +72,7 @@ struct wm_io {
 };
 
 static void make_env(struct wm_loop *l);
+static void on_tick(evutil_socket_t fd, short what, void *arg);
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
@@ -116,13 +126,14 @@ struct wm_loop *wm_loop_new(void)
 	if (l && l->base) {
 		l->wake = evtimer_new(l->base, on_wake, NULL);
 		l->again = evtimer_new(l->base, on_wake, NULL);
+		l->tick = evtimer_new(l->base, on_tick, l);
 		l->rouse_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		l->roused = event_new(l->base, l->rouse_fd, EV_READ | EV_PERSIST, on_roused, NULL);
 		l->cpu_ns = wm_clock_cpu_ns();
 	}
 	if (cfg)
 		event_config_free(cfg);
-	if (!l || !l->wake || !l->again || l->rouse_fd < 0 || !l->roused ||
+	if (!l || !l->wake || !l->again || !l->tick || l->rouse_fd < 0 || !l->roused ||
 	    event_add(l->roused, NULL)) {
 		wm_loop_free(l);
 		return NULL;
@@ -140,6 +151,8 @@ void wm_loop_free(struct wm_loop *l)
 		event_free(l->wake);
 	if (l->again)
 		event_free(l->again);
+	if (l->tick)
+		event_free(l->tick);
 	if (l->roused)
 		event_free(l->roused);
 	if (l->rouse_fd >= 0)
@@ -294,6 +307,7 @@ struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *ar
 	if (!t)
 		return NULL;
 	t->in_env.env = &l->env;
+	t->loop = l;
 	t->fn = fn;
 	t->arg = arg;
 	t->ev = evtimer_new(l->base, on_timer, t);
@@ -304,22 +318,87 @@ struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *ar
 	return t;
 }
 
-int wm_timer_arm(struct wm_timer *t, uint64_t ms)
+static int add_in(struct event *ev, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
-	return evtimer_add(t->ev, &tv) ? -ENOMEM : 0;
+	return evtimer_add(ev, &tv) ? -ENOMEM : 0;
+}
+
+static void end_tick(struct wm_timer *t)
+{
+	if (t->tick_ms)
+		LIST_REMOVE(t, ticking);
+	t->tick_ms = 0;
+}
+
+int wm_timer_arm(struct wm_timer *t, uint64_t ms)
+{
+	end_tick(t);
+	return add_in(t->ev, ms);
+}
+
+/* @return the first that ticks; NULL: none. */
+static struct wm_timer *first_tick(const struct wm_loop *l)
+{
+	struct wm_timer *t, *first = NULL;
+
+	LIST_FOREACH (t, &l->ticking, ticking)
+		if (!first || t->tick_ms < first->tick_ms)
+			first = t;
+	return first;
+}
+
+/* Arm the event behind all of them, for the first. */
+static int tick_next(struct wm_loop *l)
+{
+	const struct wm_timer *t = first_tick(l);
+	uint64_t now = wm_clock_ms();
+
+	if (!t)
+		return 0;
+	return add_in(l->tick, t->tick_ms > now ? t->tick_ms - now : 0);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct wm_loop *l = arg;
+	uint64_t until = wm_clock_ms() + EARLY_MS;
+	struct wm_timer *t;
+
+	(void)fd;
+	(void)what;
+	/* one that is armed anew ticks behind `until`: each has one turn, and any may be freed */
+	while ((t = first_tick(l)) && t->tick_ms <= until) {
+		end_tick(t);
+		t->fn(t->arg);
+		if (wm_loop_tired(l))
+			break;
+	}
+	(void)tick_next(l);
+}
+
+int wm_timer_tick(struct wm_timer *t, uint64_t ms)
+{
+	if (ms < TICK_LEAST_MS)
+		return wm_timer_arm(t, ms);
+	wm_timer_disarm(t);
+	t->tick_ms = (wm_clock_ms() + ms + ms / 2) / ms * ms;
+	LIST_INSERT_HEAD(&t->loop->ticking, t, ticking);
+	return tick_next(t->loop);
 }
 
 void wm_timer_disarm(struct wm_timer *t)
 {
 	evtimer_del(t->ev);
+	end_tick(t);
 }
 
 void wm_timer_free(struct wm_timer *t)
 {
 	if (!t)
 		return;
+	wm_timer_disarm(t);
 	event_free(t->ev);
 	free(t);
 }

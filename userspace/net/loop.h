@@ -75,6 +75,10 @@ const struct wm_loop_stats *wm_loop_stats(const struct wm_loop *l);
 struct wm_timer *wm_timer_new(struct wm_loop *l, void (*fn)(void *arg), void *arg);
 /** Fire once after @p ms; arming again moves it. Cost O(log timers). */
 int wm_timer_arm(struct wm_timer *t, uint64_t ms);
+/** The same for what is done again and again and may be early or late: fire at the multiple of
+ *  @p ms that is nearest to so long from now, so that all who tick wake the node together. Who arms
+ *  it each time it fires is called every @p ms. Cost O(timers that tick). */
+int wm_timer_tick(struct wm_timer *t, uint64_t ms);
 void wm_timer_disarm(struct wm_timer *t);
 void wm_timer_free(struct wm_timer *t); /* NULL ok */
 
