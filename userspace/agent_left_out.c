@@ -49,7 +49,7 @@ static void look(void *arg)
 	bool any = is_any(a->pods);
 	int n;
 
-	wm_timer_arm(a->timer, LOOK_MS);
+	wm_timer_tick(a->timer, LOOK_MS);
 	if (!wm_kube_pods_whole(a->pods) || (!any && a->clean))
 		return;
 	n = wm_plane_leave_out(a->plane, any ? is_out : NULL, a);

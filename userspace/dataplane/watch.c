@@ -173,7 +173,7 @@ static void on_verify(void *arg)
 		attach(w);
 	else
 		(void)wm_routes_apply(w->plane); /* those that somebody flushed */
-	wm_timer_arm(w->verify, WM_PLANE_VERIFY_MS);
+	wm_timer_tick(w->verify, WM_PLANE_VERIFY_MS);
 }
 
 static void on_settle(void *arg)
@@ -243,7 +243,7 @@ void wm_plane_watch_start(struct wm_plane_watch *w)
 	r = wm_plane_take_over(&c, w->plane->mem[WM_MAP_CONFIG], log_taken, NULL);
 	if (r < 0)
 		wm_warn("plane.leftovers", "err=%s", wm_err_name(r));
-	wm_timer_arm(w->verify, WM_PLANE_VERIFY_MS);
+	wm_timer_tick(w->verify, WM_PLANE_VERIFY_MS);
 }
 
 void wm_plane_watch_custom(struct wm_plane_watch *w)

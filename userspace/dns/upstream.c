@@ -299,7 +299,7 @@ static void on_look(void *arg)
 	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF)
 		gather(u);
 	plan(u);
-	wm_timer_arm(u->look, LOOK_MS);
+	wm_timer_tick(u->look, LOOK_MS);
 }
 
 /* From within a callback of a probe: the resolvers are changed a little later. */

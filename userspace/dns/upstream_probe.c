@@ -174,7 +174,7 @@ static void on_tick(void *arg)
 			started = true; /* one a turn: to make a resolver takes a millisecond */
 		}
 	}
-	wm_timer_arm(all->tick, TICK_MS);
+	wm_timer_tick(all->tick, TICK_MS);
 }
 
 struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,

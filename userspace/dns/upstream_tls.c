@@ -492,7 +492,7 @@ static void on_tick(void *arg)
 		else if (is_silent(r, oldest, now))
 			fail(r, -ETIMEDOUT, NULL);
 	}
-	wm_timer_arm(all->tick, TICK_MS);
+	wm_timer_tick(all->tick, TICK_MS);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -436,7 +436,7 @@ static void on_tick(void *arg)
 		look_after(x, w, now);
 	(void)watch_dirty(x);
 	look_for_pods(x, now);
-	wm_timer_arm(x->tick, TICK_MS);
+	wm_timer_tick(x->tick, TICK_MS);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -474,7 +474,7 @@ struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 	while ((i = wm_registry_next_instance(r, &pos)))
 		mark(x, i);
 	(void)watch_dirty(x);
-	wm_timer_arm(x->tick, TICK_MS);
+	wm_timer_tick(x->tick, TICK_MS);
 	return x;
 }
 

@@ -104,7 +104,7 @@ static void on_tick(void *arg)
 	}
 	if (!r->pass && r->rounds && (r->seen || now >= r->next_ms))
 		begin_pass(r);
-	wm_timer_arm(r->timer, r->pass ? POLL_MS : TICK_MS);
+	wm_timer_tick(r->timer, r->pass ? POLL_MS : TICK_MS);
 }
 
 struct wm_reconcile *wm_reconcile_new(struct wm_loop *l, struct wm_plane *p,

@@ -372,7 +372,7 @@ static void on_sweep(void *arg)
 	uint64_t late = now - f->swept_ms - f->sweep_ms;
 	struct wm_frames_conn *c;
 
-	wm_timer_arm(f->sweep, f->sweep_ms);
+	wm_timer_tick(f->sweep, f->sweep_ms);
 	if (now - f->swept_ms >= f->sweep_ms + LATE_MS)
 		forgive(f, late);
 	f->swept_ms = now;

@@ -405,7 +405,7 @@ static void on_sweep(void *arg)
 		}
 	}
 	enable_listeners(s);
-	wm_timer_arm(s->sweep, s->sweep_ms);
+	wm_timer_tick(s->sweep, s->sweep_ms);
 }
 
 /* --- the server --------------------------------------------------------------------------------

@@ -747,7 +747,7 @@ static void on_tick(void *arg)
 	wm_tables_rest(x->w.tables);
 	wm_resolution_end_tags(x, wm_clock_ns());
 	__atomic_store_n(&config->confirmed_ns, wm_clock_ns(), __ATOMIC_RELAXED);
-	wm_timer_arm(x->tick, TICK_MS);
+	wm_timer_tick(x->tick, TICK_MS);
 }
 
 /* --- all of it ----------------------------------------------------------------------------------

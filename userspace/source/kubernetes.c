@@ -247,7 +247,7 @@ static void on_count(void *arg)
 	/* an operator may have let it in meanwhile (waymarkctl sources release) */
 	if (k->stranger && ++k->asked % ASK_TURNS == 0)
 		wm_kube_watch_relist(k->resources[NAMESPACES].watch);
-	wm_timer_arm(k->counting, COUNT_MS);
+	wm_timer_tick(k->counting, COUNT_MS);
 }
 
 /* The source is as its worst resource is; policies may not be there at all. */
@@ -604,7 +604,7 @@ int wm_kubernetes_new(const struct wm_kubernetes_config *c, struct wm_kubernetes
 		wm_kubernetes_free(k);
 		return r;
 	}
-	wm_timer_arm(k->counting, COUNT_MS);
+	wm_timer_tick(k->counting, COUNT_MS);
 	*ret = k;
 	return 0;
 }
