@@ -304,6 +304,25 @@ static bool free_entry(struct wm_connection *e, struct wm_backend_live *live, ui
 	return true;
 }
 
+/* Is @p e one of a socket that connected before @p before_ns? */
+static bool is_from_before(const struct wm_connection *e, uint64_t before_ns)
+{
+	return e->cookie && e->time_ns && e->time_ns < before_ns;
+}
+
+bool wm_plane_connected_before(struct wm_plane *p, uint64_t before_ns)
+{
+	uint32_t cap = 0;
+	const struct wm_connection *all = wm_plane_connections(p, &cap);
+	bool any = !all;
+
+	for (uint32_t i = 0; i < cap && !any; i++)
+		any = is_from_before(&all[i], before_ns);
+	if (all)
+		wm_plane_connections_done(p);
+	return any;
+}
+
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,
 			      uint64_t before_ns)
 {
@@ -317,7 +336,7 @@ unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const u
 	for (uint32_t i = 0; i < cap; i++) {
 		struct wm_connection e = all[i];
 
-		if (e.cookie && e.time_ns && e.time_ns < before_ns && !first[i] && !second[i])
+		if (is_from_before(&e, before_ns) && !first[i] && !second[i])
 			freed += free_entry(&all[i], p->mem[WM_MAP_BACKEND_LIVE], backends, &e);
 	}
 	wm_plane_connections_done(p);

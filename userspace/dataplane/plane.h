@@ -183,6 +183,10 @@ void wm_plane_lost(struct wm_plane *p, uint32_t index, uint32_t stamp, uint32_t 
  *  @p list? A connect() that chose before may count a moment later. False also where connections
  * are not all counted. */
 bool wm_plane_none_connected(struct wm_plane *p, const uint32_t *list, uint32_t count);
+/** Is there an entry from before @p before_ns, or are they not known? Cost
+ * O(kernel.connections_max).
+ */
+bool wm_plane_connected_before(struct wm_plane *p, uint64_t before_ns);
 /** Free what two passes of HELD met no socket of, of the entries from before @p before_ns, when the
  *  first began. @return how many. */
 unsigned wm_plane_free_unheld(struct wm_plane *p, const uint32_t *first, const uint32_t *second,

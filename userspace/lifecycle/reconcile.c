@@ -50,8 +50,13 @@ static void begin_pass(struct wm_reconcile *r)
 {
 	int err;
 
-	if (!r->seen)
+	if (!r->seen) {
 		r->before_ns = wm_clock_ns();
+		if (!wm_plane_connected_before(r->plane, r->before_ns)) {
+			end_round(r, false); /* none that a socket could be missing of */
+			return;
+		}
+	}
 	err = wm_pass_start(r->plane, WM_PASS_HELD, &r->pass);
 	if (err)
 		fail(r, err);
