@@ -197,6 +197,8 @@ struct wm_plane {
 	struct wm_name_key name_at; /* where the walks of wm_plane_ops stand */
 	struct wm_frontend_key frontend_at;
 	struct wm_ahead *names_ahead, *frontends_ahead; /* NULL: one by one */
+	struct wm_target target;			/* that was looked up last */
+	unsigned targets_looked_up;			/* since they rested */
 };
 
 /* --- windows.c --- */

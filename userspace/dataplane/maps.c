@@ -19,6 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TARGETS_LOOKED_UP                                                                          \
+	32 /* of these each is a call; to map a part costs as much as 50 of them */
+
 static struct wm_layout wanted_layout(const struct wm_plane_config *c)
 {
 	return (struct wm_layout){
@@ -525,13 +528,19 @@ static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struc
 }
 
 /* Only who compiles a set looks at them, and a large one at all at once: they are mapped as long.
- */
+ * Those of a small one are looked up: a map's part has 36 pages. */
 static const struct wm_target *target_get(void *arg, uint32_t index)
 {
 	struct wm_plane *p = arg;
 	struct wm_window *w = &p->windows[WM_MAP_TARGETS];
 	size_t at = index * sizeof(struct wm_target);
 
+	if (p->targets_looked_up < TARGETS_LOOKED_UP) {
+		p->targets_looked_up++;
+		return bpf_map_lookup_elem(p->map_fd[WM_MAP_TARGETS], &index, &p->target)
+			       ? NULL
+			       : &p->target;
+	}
 	if (wm_window_look(w, at, sizeof(struct wm_target)))
 		return NULL;
 	return (const struct wm_target *)((const char *)w->at + at);
@@ -546,7 +555,10 @@ static int target_put(void *arg, uint32_t index, const struct wm_target *v)
 
 static void rest(void *arg)
 {
-	wm_window_rest(&((struct wm_plane *)arg)->windows[WM_MAP_TARGETS]);
+	struct wm_plane *p = arg;
+
+	p->targets_looked_up = 0;
+	wm_window_rest(&p->windows[WM_MAP_TARGETS]);
 }
 
 static void ahead(void *arg, bool on)
