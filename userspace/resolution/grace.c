@@ -80,15 +80,17 @@ static void *work(void *arg)
 static uint64_t ticket(void *arg)
 {
 	struct wm_grace_thread *g = arg;
+	bool wake;
 	uint64_t n;
 
 	pthread_mutex_lock(&g->lock);
 	n = g->begun + 1;
-	if (n > g->wanted) {
+	wake = n > g->wanted;
+	if (wake)
 		g->wanted = n;
-		pthread_cond_signal(&g->wake);
-	}
 	pthread_mutex_unlock(&g->lock);
+	if (wake)
+		pthread_cond_signal(&g->wake); /* who wakes finds the lock free */
 	return n;
 }
 

@@ -129,12 +129,12 @@ void wm_writer_put(struct wm_writer *w, struct wm_job *j)
 {
 	pthread_mutex_lock(&w->lock);
 	w->stats.waiting++;
-	if (w->wake) {
+	if (w->wake)
 		STAILQ_INSERT_TAIL(&w->waiting, j, entry);
-		pthread_cond_signal(&w->more);
-	}
 	pthread_mutex_unlock(&w->lock);
-	if (!w->wake)
+	if (w->wake)
+		pthread_cond_signal(&w->more); /* who wakes finds the lock free */
+	else
 		run(w, j);
 }
 
