@@ -22,6 +22,7 @@ struct wm_aborts {
 	struct wm_plane *plane;
 	struct wm_timer *timer;
 	bool able;	      /* the kernel ends sockets */
+	bool pressing;	      /* of some backend a socket may be connected */
 	bool tcp;	      /* of some backend TCP connections are to be ended */
 	bool told;	      /* that not all namespaces are entered */
 	struct wm_pass *pass; /* NULL: none runs */
@@ -60,8 +61,9 @@ static void on_lost(void *arg, uint32_t index, uint32_t stamp, bool abort_tcp)
 		a->counters[WM_ABORT_SKIPPED]++;
 		return;
 	}
-	if (!a->count)
+	if (!a->count || !a->pressing)
 		arm(a, GATHER_MS);
+	a->pressing = true;
 	add(a, index, stamp, abort_tcp);
 }
 
@@ -92,6 +94,7 @@ static void begin_pass(struct wm_aborts *a)
 	if (wm_plane_none_connected(a->plane, a->list, a->count)) {
 		a->counters[WM_ABORT_NOT_NEEDED]++;
 		a->next_ms = wm_clock_ms() + TICK_MS;
+		a->pressing = false;
 	} else if (wm_pass_start(a->plane, kind, &a->pass)) {
 		a->counters[WM_ABORT_FAILED]++;
 		a->next_ms = wm_clock_ms() + TICK_MS;
@@ -140,6 +143,8 @@ static void on_tick(void *arg)
 		begin_pass(a);
 	if (a->pass)
 		wm_timer_arm(a->timer, POLL_MS);
+	else if (a->count && !a->pressing) /* with the other ticks, not before next_ms */
+		wm_timer_tick(a->timer, 2 * TICK_MS);
 	else if (a->count)
 		arm(a, 1);
 }
@@ -156,6 +161,7 @@ static void add_gone(struct wm_aborts *a)
 		if (word >> 16 && (state == WM_STATE_DOWN || state == WM_STATE_FREE))
 			add(a, i, word >> 16, false);
 	}
+	a->pressing = true;
 	if (a->count)
 		arm(a, GATHER_MS);
 }
