@@ -439,7 +439,7 @@ Test(source, a_rollout_is_no_loss)
 	end();
 }
 
-static int spec(const char *service)
+static int say(const char *service, bool passed)
 {
 	struct wm_spec_address a = {.kind = WM_SPEC_CLUSTER};
 	struct wm_spec_port p = {
@@ -450,11 +450,17 @@ static int spec(const char *service)
 				    .addresses_count = 1,
 				    .ports = &p,
 				    .ports_count = 1,
+				    .passed = passed,
 				    .affinity_s = 60,
 				    .prefer = WM_SPEC_SAME_ZONE};
 
 	a.a4.s_addr = htonl(0x0a600001);
 	return wm_source_spec(s, &x);
+}
+
+static int spec(const char *service)
+{
+	return say(service, false);
 }
 
 Test(source, specs_outlive_a_restart)
@@ -515,6 +521,43 @@ Test(source, a_new_service_is_left_alone_until_the_first_list_is_stored)
 	wm_source_list_begin(s);
 	cr_assert_eq(spec("default/web"), 0);
 	cr_assert_not(left_alone("default/web"), "one that an earlier run had");
+	end();
+}
+
+/* The earlier run was killed while it stored its first list: what it kept says the same. */
+Test(source, a_service_that_was_not_taken_over_is_left_alone_by_the_next_run)
+{
+	begin(&plain);
+	wm_source_list_begin(s);
+	cr_assert_eq(spec("default/web"), 0);
+	end();
+	begin(&plain);
+	cr_assert(left_alone("default/web"));
+	wm_source_list_begin(s);
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert(left_alone("default/web"), "none of its instances is stored");
+	cr_assert_eq(pod("n1", "web-1", "default/web", WM_PASSING), 0);
+	wm_source_list_end(s);
+	settle();
+	cr_assert_not(left_alone("default/web"));
+	end();
+}
+
+/* What is left to another, by its annotation, and is not any more, is taken over as a new one. */
+Test(source, a_service_that_was_passed_is_taken_over_with_its_instances)
+{
+	begin(&plain);
+	wm_source_list_begin(s);
+	cr_assert_eq(say("default/web", true), 0);
+	cr_assert(left_alone("default/web"));
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert(left_alone("default/web"), "none of its instances is stored");
+	cr_assert_eq(say("default/web", true), 0);
+	wm_source_list_end(s);
+	settle();
+	cr_assert(left_alone("default/web"));
+	cr_assert_eq(spec("default/web"), 0);
+	cr_assert_not(left_alone("default/web"));
 	end();
 }
 

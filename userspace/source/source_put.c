@@ -398,12 +398,13 @@ static int over_services(struct wm_source *s, const char *service)
 }
 
 /* Who serves a new service until now (kube-proxy) goes on until its instances are here, which are
- * stored later than a spec is known: without them it would be refused meanwhile. */
-static bool waits(const struct wm_source *s, const struct wm_source_service *v,
-		  const struct wm_service_spec *spec)
+ * stored later than a spec is known: without them it would be refused meanwhile. So does who serves
+ * one that was passed, or had not been taken over when an earlier run ended. */
+static bool waits(const struct wm_source *s, const struct wm_service_spec *spec)
 {
-	return !s->settled && !spec->passed &&
-	       ((v && v->waits) || !wm_registry_spec(s->all->c.registry, spec->service));
+	const struct wm_service_spec *at = wm_registry_spec(s->all->c.registry, spec->service);
+
+	return !s->settled && !spec->passed && (!at || at->passed);
 }
 
 static void take_over(struct wm_source *s, struct wm_source_service *v)
@@ -464,7 +465,7 @@ int wm_source_spec(struct wm_source *s, const struct wm_service_spec *spec)
 {
 	struct wm_service_spec said = *spec;
 	struct wm_source_service *v = wm_source_service_of(s, spec->service, false);
-	bool later = waits(s, v, spec);
+	bool later = waits(s, spec);
 	struct wm_err e = {0};
 	int err = s->alien ? WM_E_CONFLICT : 0;
 
