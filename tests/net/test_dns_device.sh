@@ -34,6 +34,12 @@ start_agent
 check "and without the setting none" "" "$(ip -o link show waymark0 2>/dev/null)"
 stop_agent TERM
 
+ip link add waymark0-new type bridge
+start --set dns.own_device=true
+check "one that was killed while it made the device keeps none from it" "10.96.0.10/32 fd00:10:96::a/128" "$(addresses)"
+stop_agent TERM
+check "and it goes" "" "$(ip -o link show | grep waymark0)"
+
 check "nobody shared these" "" "$(grep dns.shared "$TMP/agent.log")"
 
 # --- another resolver is at the address, on a device of its own, as NodeLocal DNSCache: a bridge as a kernel may have no dummies

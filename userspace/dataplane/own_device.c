@@ -16,7 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ALIAS_MAX    256 /* octets: IFALIASZ */
+#define ALIAS_MAX    256		  /* octets: IFALIASZ */
+#define IN_MAKING    WM_OWN_DEVICE "-new" /* until it is marked: of no owner, whoever ended */
 #define KIND	     "dummy"
 #define KIND_WITHOUT "bridge" /* without ports it does the same where the kernel has no dummies */
 
@@ -49,22 +50,24 @@ static int make_kind(struct nl_sock *s, const char *kind)
 	int r = l ? rtnl_link_set_type(l, kind) : -NLE_NOMEM;
 
 	if (!r) {
-		rtnl_link_set_name(l, WM_OWN_DEVICE);
+		rtnl_link_set_name(l, IN_MAKING);
 		r = rtnl_link_add(s, l, NLM_F_CREATE | NLM_F_EXCL);
 	}
 	rtnl_link_put(l);
-	return r;
+	return r == -NLE_EXIST ? 0 : r; /* another run was killed before it could mark it */
 }
 
-/* The kernel takes an alias of a device that is there alone. @return as above. */
+/* The kernel takes an alias of a device that is there alone, and its name with it: none that is
+ * called so has no owner. @return as above. */
 static int mark(struct nl_sock *s, const char *owner)
 {
 	struct rtnl_link *l = NULL, *to = rtnl_link_alloc();
 	char alias[ALIAS_MAX];
-	int r = to ? rtnl_link_get_kernel(s, 0, WM_OWN_DEVICE, &l) : -NLE_NOMEM;
+	int r = to ? rtnl_link_get_kernel(s, 0, IN_MAKING, &l) : -NLE_NOMEM;
 
 	alias_of(owner, alias);
 	if (!r) {
+		rtnl_link_set_name(to, WM_OWN_DEVICE);
 		rtnl_link_set_ifalias(to, alias);
 		rtnl_link_set_flags(to, IFF_UP);
 		r = rtnl_link_change(s, l, to, 0);
