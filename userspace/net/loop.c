@@ -57,7 +57,7 @@ struct wm_timer {
 	struct wm_env_timer in_env;
 	struct wm_loop *loop;
 	struct event *ev;
-	uint64_t tick_ms; /* when it ticks, CLOCK_MONOTONIC; 0: it does not */
+	uint64_t tick_ms; /* when it ticks, wm_clock_ms(); 0: it does not */
 	LIST_ENTRY(wm_timer) ticking;
 	void (*fn)(void *arg);
 	void *arg;
