@@ -34,6 +34,11 @@ start_agent
 check "and without the setting none" "" "$(ip -o link show waymark0 2>/dev/null)"
 stop_agent TERM
 
+start_agent --set dns.port53_addresses=::,10.96.0.10 --set dns.own_device=true
+check "every address is no device's" 10.96.0.10/32 "$(addresses)"
+check "and is asked beside one that is" "10.1.2.3 10.1.2.3" "$(at ::1) $(at 10.96.0.10)"
+stop_agent TERM
+
 ip link add waymark0-new type bridge
 start --set dns.own_device=true
 check "one that was killed while it made the device keeps none from it" "10.96.0.10/32 fd00:10:96::a/128" "$(addresses)"

@@ -157,9 +157,13 @@ static bool is_alike(struct nl_sock *s, const struct ifaddrs *i)
 	return r;
 }
 
-/* Is it there for as long as the agent runs? */
+/* Is it there for as long as the agent runs? Every address, 0.0.0.0 or ::, is. */
 static bool has(struct nl_sock *s, const struct ifaddrs *all, int family, const uint8_t *addr)
 {
+	static const uint8_t every[16];
+
+	if (memcmp(addr, every, family == AF_INET ? 4 : 16) == 0)
+		return true;
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
 		const void *octets = octets_of(i->ifa_addr);
 
