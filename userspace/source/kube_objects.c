@@ -296,6 +296,7 @@ static int64_t created_of(const json_t *o)
 int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct wm_err *e)
 {
 	const json_t *spec = json_object_get(o, "spec");
+	const char *steer;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -311,6 +312,8 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 	}
 	ret->created = created_of(o);
 	ret->passed = kube_passed(o) || kube_left_alone(o);
+	steer = kube_annotation(o, WM_KUBE_STEER_KEY);
+	ret->steer_unknown = steer && !ret->passed && strcmp(steer, "true") != 0;
 	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this
 	 * node, pods or its own, and kube-proxy leads those from external destinations to all
 	 * endpoints, "subject to neither form of traffic policy" (1.34, iptables: the chains

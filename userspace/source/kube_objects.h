@@ -62,6 +62,7 @@ struct wm_kube_service {
 	 * only that have neither. Or left to whoever serves it by its annotation WM_KUBE_STEER_KEY
 	 */
 	bool passed;
+	bool steer_unknown;  /* that annotation says neither "true" nor "false" */
 	int64_t created;     /* seconds since 1970; 0: it does not say */
 	uint32_t affinity_s; /* 0: none */
 	enum wm_kube_distribution distribution;
