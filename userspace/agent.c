@@ -78,6 +78,7 @@ struct wm_agent {
 	struct wm_reconcile *reconcile; /* NULL: nothing is steered */
 	bool adopted;			/* the tables are an earlier run's */
 	struct wm_dns_server *dns;
+	bool dns_serves; /* it was started */
 	struct wm_http_server *http;
 	struct wm_rules *rules; /* NULL: none */
 	struct wm_policy_files *policies;
@@ -497,6 +498,7 @@ static int start_dns(struct wm_agent *a, struct wm_err *e)
 	struct wm_statics *t = NULL;
 	int r = wm_serve_dns(a->loop, a->registry, a->tables, a->plane, &a->settings, &a->dns, e);
 
+	a->dns_serves = !r;
 	r = r ? r : wm_config_statics(&a->settings, &a->settings, &t, e);
 	if (r)
 		return r;
@@ -926,7 +928,8 @@ void wm_agent_stop(struct wm_agent *a)
 	wm_agent_left_out_free(a->left_out);
 	wm_agent_sources_free(a->sources);
 	wm_dns_server_free(a->dns);
-	wm_serve_dns_end(&a->settings);
+	if (a->dns_serves) /* else its addresses may be of another agent that runs */
+		wm_serve_dns_end(&a->settings);
 	wm_outliers_free(a->outliers);
 	wm_reconcile_free(a->reconcile);
 	wm_listeners_free(a->listeners);

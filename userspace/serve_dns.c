@@ -176,6 +176,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 				  .tcp_idle_ms = s->dns_tcp_idle_ms,
 				  .log_every = (unsigned)s->dns_query_log,
 				  .log_privacy = s->log_privacy};
+	bool was = wm_own_device_is(s->kernel_pin_dir);
 	int r;
 
 	*ret = wm_dns_server_new(l, registry, tables, &c);
@@ -185,5 +186,8 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	r = r ? r : start_hot(*ret, plane, s, e);
 	r = r ? r : start_ready(*ret, plane, s, e);
 	r = r ? r : start_tls(*ret, s, e);
-	return r ? r : listen_all(*ret, s, e);
+	r = r ? r : listen_all(*ret, s, e);
+	if (r && !was) /* what a run that was killed left goes on without us */
+		wm_serve_dns_end(s);
+	return r;
 }

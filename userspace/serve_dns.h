@@ -11,5 +11,5 @@
 int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tables *tables,
 		 struct wm_plane *plane, const struct wm_settings *s, struct wm_dns_server **ret,
 		 struct wm_err *e);
-/** It ended: the node is as it was before. */
+/** It was started, and ended: the node is as it was before. */
 void wm_serve_dns_end(const struct wm_settings *s);

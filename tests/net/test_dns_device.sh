@@ -21,6 +21,10 @@ check "those that were missing are there, each alone" "10.96.0.10/32 fd00:10:96:
 for a in 10.96.0.10 fd00:10:96::a 10.9.0.1; do
 	check "asked at $a" 10.1.2.3 "$(at $a)"
 done
+timeout 60 "$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" --set "http.socket=$TMP/http.sock" \
+	--set kernel.enabled=false --set node.name=n1 --set dns.own_device=true --set dns.port53_addresses=10.96.0.10 2>"$TMP/refused"
+check "a second agent is refused" 1 $?
+check "and takes nothing from the one that runs" "10.96.0.10/32 fd00:10:96::a/128" "$(addresses)"
 stop_agent TERM
 check "it is given back" "" "$(ip -o link show waymark0 2>/dev/null)"
 
@@ -85,9 +89,8 @@ other_begin
 	--set kernel.enabled=false --set dns.own_device=true --set dns.port53_addresses=169.254.20.10 2>"$TMP/refused"
 check "beside one that does not share it the agent does not start" 1 $?
 matches "and says why" "dns.port53_addresses 169.254.20.10: .*in use" "$(cat "$TMP/refused")"
+check "and leaves nothing" "" "$(ip -o link show waymark0 2>/dev/null)"
 other_end
-start_agent # what the refused one left goes
-stop_agent TERM
 
 ip link add waymark0 type bridge
 start_agent

@@ -244,3 +244,12 @@ int wm_own_device_set(const char *owner, const char *const *addresses, struct wm
 	nl_socket_free(s);
 	return r;
 }
+
+bool wm_own_device_is(const char *owner)
+{
+	struct nl_sock *s = nl_socket_alloc();
+	bool r = s && !nl_connect(s, NETLINK_ROUTE) && find(s, owner) > 0;
+
+	nl_socket_free(s);
+	return r;
+}

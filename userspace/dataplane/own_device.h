@@ -6,6 +6,8 @@
 #pragma once
 #include "userspace/base/err.h"
 
+#include <stdbool.h>
+
 #define WM_OWN_DEVICE "waymark0"
 
 /** Let it have these addresses, texts with NULL at the end, and no others: it is made if it is not
@@ -15,3 +17,5 @@
  *  @param owner what no other agent of the namespace is called: the pin directory
  *  @return 0; -EEXIST: a device of that name is somebody else's; negative errno. @p e tells. */
 int wm_own_device_set(const char *owner, const char *const *addresses, struct wm_err *e);
+/** Is it there, and @p owner's: one that runs, or was killed? */
+bool wm_own_device_is(const char *owner);
