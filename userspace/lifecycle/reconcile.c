@@ -53,7 +53,7 @@ static void begin_pass(struct wm_reconcile *r)
 	if (!r->seen) {
 		r->before_ns = wm_clock_ns();
 		if (!wm_plane_connected_before(r->plane, r->before_ns)) {
-			end_round(r, false); /* none that a socket could be missing of */
+			r->rounds = 0; /* what came since is seen to end, or a hook was lost */
 			return;
 		}
 	}
