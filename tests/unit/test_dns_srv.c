@@ -64,7 +64,7 @@ Test(dns_srv, a_name_that_is_too_long)
 {
 	struct wm_deny_zone zone = wm_deny_zone_of(domain, sizeof(domain));
 	struct wm_choice c = {.family = WM_FAMILY_4};
-	struct wm_srv r;
+	struct wm_srv r = {0};
 	static uint8_t wide[WM_DENY_BUF];
 	struct wm_srv_end end;
 
