@@ -640,10 +640,10 @@ static int get_instance(struct cursor *c, struct wm_record_instance *r)
 	d->address = need_s(c);
 	d->port = (uint32_t)get_u(c, 65535);
 	d->has_weights = true;
-	d->weight_passing = (unsigned)get_u(c, UINT32_MAX);
+	d->weight_passing = (unsigned)get_u(c, WM_WEIGHT_MAX);
 	if (!d->weight_passing) /* was stored before 0 was refused: healthy, and in no answer */
 		d->weight_passing = 1;
-	d->weight_warning = (unsigned)get_u(c, UINT32_MAX);
+	d->weight_warning = (unsigned)get_u(c, WM_WEIGHT_MAX);
 	flags = (unsigned)get_u(c, INSTANCE_OVERRIDE | INSTANCE_LIFE | INSTANCE_TRAITS |
 					   INSTANCE_VERSION);
 	d->enable_tag_override = flags & INSTANCE_OVERRIDE;
