@@ -22,7 +22,7 @@ Test(dns_srv, records_lead_to_nodes_and_to_addresses)
 		.addr_be = {__builtin_bswap32(0xfd000000), 0, 0, __builtin_bswap32(9)},
 		.family = WM_FAMILY_6,
 		.weight = 1};
-	struct wm_srv four, six;
+	struct wm_srv four = {0}, six = {0};
 	struct wm_target node = {.len = 8};
 	static uint8_t out[WM_SRV_ROOM];
 	static const char first[] = "\xc0\x0c\0\x21\0\1\0\0\0\x09\0\x26\0\1\0\7\x1f\x90"
