@@ -148,7 +148,7 @@ Test(loop, work_beside_it_is_told_of_on_it)
 /* --- ticks ------------------------------------------------------------------------------------ */
 struct ticker {
 	struct wm_timer *timer;
-	uint64_t every_ms, at_ms; /* when it fired last */
+	uint64_t every_ms;
 	unsigned times;
 	unsigned long turn;
 };
@@ -157,7 +157,6 @@ static void on_tick(void *arg)
 {
 	struct ticker *t = arg;
 
-	t->at_ms = wm_clock_ms();
 	t->turn = wm_loop_turns(loop);
 	t->times++;
 	cr_assert_eq(wm_timer_tick(t->timer, t->every_ms), 0);
@@ -184,8 +183,8 @@ Test(loop, who_ticks_wakes_the_node_together)
 	}
 	tick_from_now(&t[3], 200);
 	began = wm_clock_ms();
-	while (together <
-	       2) { /* a turn that is tired leaves some to the next: the suite's time ends */
+	/* a turn that is tired leaves some to the next; where none are together, time runs out */
+	while (together < 2) {
 		wm_loop_turn(loop, -1);
 		together += t[0].turn && t[0].turn == t[1].turn && t[1].turn == t[2].turn &&
 			    t[2].turn == t[3].turn;
