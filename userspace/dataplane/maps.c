@@ -19,8 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TARGETS_LOOKED_UP                                                                          \
-	32 /* of these each is a call; to map a part costs as much as 50 of them */
+#define TARGETS_LOOKED_UP 32 /* each is a call; of more, parts of the map are looked at */
 
 static struct wm_layout wanted_layout(const struct wm_plane_config *c)
 {
@@ -528,7 +527,7 @@ static int frontend_next(void *arg, bool first, struct wm_frontend_key *k, struc
 }
 
 /* Only who compiles a set looks at them, and a large one at all at once: they are mapped as long.
- * Those of a small one are looked up: a map's part has 36 pages. */
+ * Those of a small one are looked up: of a part all pages are mapped. */
 static const struct wm_target *target_get(void *arg, uint32_t index)
 {
 	struct wm_plane *p = arg;
