@@ -385,7 +385,7 @@ int wm_timer_tick(struct wm_timer *t, uint64_t ms)
 	wm_timer_disarm(t);
 	t->tick_ms = (wm_clock_ms() + ms + ms / 2) / ms * ms;
 	LIST_INSERT_HEAD(&t->loop->ticking, t, ticking);
-	return tick_next(t->loop);
+	return first_tick(t->loop) == t ? tick_next(t->loop) : 0;
 }
 
 void wm_timer_disarm(struct wm_timer *t)
