@@ -303,3 +303,34 @@ Test(vip, follows_a_new_range)
 	wm_registry_close(r);
 	rm_dir();
 }
+
+static const char *zones_of(uint32_t base, uint32_t mask)
+{
+	const struct wm_vip_space s = {
+		base, mask, {{{0xfd, 0x77, 0x61, 0x79, 0x6d, 0x61, 0x72, 0x6b}}}};
+	static char text[512];
+	char zone[WM_VIP_ZONE_SIZE], first[WM_VIP_ZONE_SIZE], last[WM_VIP_ZONE_SIZE];
+	unsigned n = 0;
+
+	while (wm_vip_zone(&s, n, zone))
+		n++;
+	cr_assert(n >= 2 && wm_vip_zone(&s, 0, first) && wm_vip_zone(&s, n - 2, last));
+	snprintf(text, sizeof(text), "%u %s %s %s", n - 1, first, last, zone);
+	return text;
+}
+
+Test(vip, reverse_zones_of_the_ranges)
+{
+#define IP6 "b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa"
+	cr_assert_str_eq(zones_of(0xf0000000, 0xf0000000),
+			 "16 240.in-addr.arpa 255.in-addr.arpa " IP6);
+	cr_assert_str_eq(zones_of(0xc6000000, 0xff000000),
+			 "1 198.in-addr.arpa 198.in-addr.arpa " IP6);
+	cr_assert_str_eq(zones_of(0xc6120000, 0xfffe0000),
+			 "2 18.198.in-addr.arpa 19.198.in-addr.arpa " IP6);
+	cr_assert_str_eq(zones_of(0x0a800000, 0xff800000),
+			 "128 128.10.in-addr.arpa 255.10.in-addr.arpa " IP6);
+	cr_assert_str_eq(zones_of(0xc6336400, 0xffffff00),
+			 "1 100.51.198.in-addr.arpa 100.51.198.in-addr.arpa " IP6);
+#undef IP6
+}

@@ -6,6 +6,7 @@
 #include "userspace/base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,25 @@ bool wm_vip6_inside(const struct wm_vip_space *s, const struct in6_addr *a)
 	static const uint8_t zero[8];
 
 	return memcmp(a, &s->prefix, 8) == 0 && memcmp(&a->s6_addr[8], zero, 8) != 0;
+}
+
+bool wm_vip_zone(const struct wm_vip_space *s, unsigned i, char ret[WM_VIP_ZONE_SIZE])
+{
+	unsigned octets = ((unsigned)__builtin_popcount(s->mask) + 7) / 8, shift = 32 - 8 * octets;
+	unsigned count = (~s->mask >> shift) + 1; /* of IPv4 */
+	const uint8_t *prefix = s->prefix.s6_addr;
+	size_t at = 0;
+
+	if (i > count)
+		return false;
+	for (unsigned k = 8; i == count && k-- > 0;)
+		at += (size_t)snprintf(ret + at, WM_VIP_ZONE_SIZE - at, "%x.%x.", prefix[k] & 15,
+				       prefix[k] >> 4);
+	for (unsigned k = 0; i < count && k < octets; k++)
+		at += (size_t)snprintf(ret + at, WM_VIP_ZONE_SIZE - at, "%u.",
+				       ((s->base >> shift) + i) >> (8 * k) & 255);
+	snprintf(ret + at, WM_VIP_ZONE_SIZE - at, i == count ? "ip6.arpa" : "in-addr.arpa");
+	return true;
 }
 
 struct wm_vips *wm_vips_new(const struct wm_vip_space *s)

@@ -62,3 +62,9 @@ struct wm_lease *wm_vips_oldest(const struct wm_vips *v);
 /** True for an address that a lease may have. */
 bool wm_vip4_inside(const struct wm_vip_space *s, struct in_addr a);
 bool wm_vip6_inside(const struct wm_vip_space *s, const struct in6_addr *a);
+
+#define WM_VIP_ZONE_SIZE sizeof("0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa")
+/** The @p i-th reverse zone of the ranges, as text without a dot at its end: those of IPv4 (a range
+ *  that ends within an octet has one for each octet that it holds, 128 at most), then the one of
+ *  IPv6. @return false: there are not so many. Spec: RFC 1035 3.5, RFC 3596 2.5. */
+bool wm_vip_zone(const struct wm_vip_space *s, unsigned i, char ret[WM_VIP_ZONE_SIZE]);
