@@ -746,6 +746,10 @@ Test(api, native_status_and_maps)
 	v = json_loads(one.body, JSON_REJECT_DUPLICATES, NULL);
 	cr_assert(v, "%s", one.body);
 	cr_assert_str_eq(json_string_value(json_object_get(v, "version")), "1.2.3");
+	t = json_object_get(v, "zones"); /* a domain, those of IPv4, the one of IPv6 */
+	cr_assert_str_eq(json_string_value(json_array_get(t, 0)), "mesh.internal");
+	cr_assert_str_eq(json_string_value(json_array_get(t, 1)), "240.in-addr.arpa");
+	cr_assert_eq(json_array_size(t), 18);
 	t = json_object_get(v, "registry");
 	cr_assert_eq(json_integer_value(json_object_get(t, "services")), 2);
 	cr_assert_eq((uint64_t)json_integer_value(json_object_get(t, "index")),

@@ -284,6 +284,23 @@ static void put_listening(struct wm_json *j, const struct wm_settings *s)
 	wm_json_close(j, '}');
 }
 
+/* What DNS answers for: domains, then the reverse ranges. */
+static void put_zones(struct wm_json *j, const struct wm_api *a)
+{
+	const char *const domains[] = {a->d.domain,
+				       a->d.settings ? a->d.settings->node_alt_domain : "",
+				       a->d.dns ? wm_dns_cluster_domain(a->d.dns) : ""};
+	char zone[WM_VIP_ZONE_SIZE];
+
+	wm_json_kopen(j, "zones", '[');
+	for (unsigned i = 0; i < WM_ARRAY_LEN(domains); i++)
+		if (*domains[i])
+			wm_json_string(j, domains[i]);
+	for (unsigned i = 0; wm_vip_zone(wm_registry_vip_space(a->d.registry), i, zone); i++)
+		wm_json_string(j, zone);
+	wm_json_close(j, ']');
+}
+
 /* Why the node is out of service; null: it is not. */
 static void put_maintenance(struct wm_json *j, const struct wm_registry *r)
 {
@@ -324,6 +341,7 @@ void wm_native_status(struct wm_call *c)
 	wm_json_ks(&j, "domain", a->d.domain);
 	wm_json_ks(&j, "alt_domain", a->d.settings ? a->d.settings->node_alt_domain : "");
 	wm_json_ks(&j, "cluster_domain", a->d.dns ? wm_dns_cluster_domain(a->d.dns) : "");
+	put_zones(&j, a);
 	wm_json_ku(&j, "uptime_ms", wm_clock_ms() - a->start_ms);
 	wm_json_ks(&j, "needs_restart", a->d.needs_restart ? a->d.needs_restart : "");
 	put_listening(&j, a->d.settings);
