@@ -17,7 +17,8 @@
 struct enabling {
 	const struct ctl *c;
 	struct ctl_node node;
-	const char *domain, *alt_domain; /* NULL: not known */
+	const char *domain;  /* NULL: not known */
+	const json_t *zones; /* that the agent answers for; likewise */
 	unsigned count;
 	struct ctl_server at[CTL_NODE_SERVERS_MAX];
 };
@@ -176,14 +177,17 @@ static int check_dropin(const struct enabling *e, const struct ctl_dropin *d)
 	return 0;
 }
 
-/* With --only our server takes the place of all that are configured, and is preferred to those of
+/* Names of all of our zones, those of virtual addresses as well, are nobody else's to see. With
+ * --only our server takes the place of all that are configured, and is preferred to those of
  * links for every name. */
 static void put_resolved(const struct enabling *e, struct wm_buf *b)
 {
 	char text[INET6_ADDRSTRLEN];
+	const json_t *zone;
+	size_t i;
 
 	wm_buf_puts(b, e->c->only ? "[Resolve]\nDNS=\nDNS=" : "[Resolve]\nDNS=");
-	for (unsigned i = 0; i < e->count; i++) {
+	for (i = 0; i < e->count; i++) {
 		bare(&e->at[i], text);
 		wm_buf_printf(b, strchr(text, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? " " : "", text,
 			      port_of(&e->at[i]));
@@ -192,9 +196,9 @@ static void put_resolved(const struct enabling *e, struct wm_buf *b)
 		wm_buf_puts(b, "\nFallbackDNS=\nDomains=~.\n");
 		return;
 	}
-	wm_buf_printf(b, "\nDomains=~%s", e->domain);
-	if (e->alt_domain && *e->alt_domain)
-		wm_buf_printf(b, " ~%s", e->alt_domain);
+	wm_buf_puts(b, "\nDomains=");
+	json_array_foreach(e->zones, i, zone)
+		wm_buf_printf(b, "%s~%s", i ? " " : "", json_string_value(zone));
 	wm_buf_putc(b, '\n');
 }
 
@@ -223,6 +227,9 @@ static int enable_resolved(struct enabling *e, bool *changed)
 		r = failed(e, d.path, r);
 	} else if (!e->domain) {
 		r = ctl_fail(e->c, "no agent answers: start it first");
+	} else if (!e->c->only && !json_array_size(e->zones)) {
+		r = ctl_fail(e->c, "the agent does not say what it answers for: it is of another "
+				   "version than this program");
 	} else if (!e->c->only && !e->c->force && !ctl_node_resolved_free(&e->node)) {
 		r = ctl_fail(e->c, "%s", e->node.why);
 	} else {
@@ -316,7 +323,7 @@ static int enable(struct enabling *e, const json_t *status)
 	if (!status && !(e->c->force && e->c->args_count))
 		return ctl_fail(e->c, "no agent answers: start it first");
 	e->domain = json_string_value(json_object_get(status, "domain"));
-	e->alt_domain = json_string_value(json_object_get(status, "alt_domain"));
+	e->zones = json_object_get(status, "zones");
 	r = find_addresses(e, status);
 	if (!r && !e->c->force) {
 		r = check_answers(e);
