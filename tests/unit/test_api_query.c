@@ -208,3 +208,20 @@ Test(api_query, the_policy_of_the_service_is_followed)
 	must_put("/v1/agent/service/maintenance/b?enable=true", NULL);
 	cr_expect_str_eq(found(Q "/q/execute"), "web s; 1");
 }
+
+Test(api_query, who_is_left_out_here_is_not_named)
+{
+	struct wm_instance *i;
+
+	instance("a", "web", "");
+	instance("b", "web", "");
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}");
+	made("{\"Name\":\"all\",\"Service\":{\"Service\":\"web\",\"IgnoreCheckIDs\":["
+	     "\"waymark:passive:b\"]}}");
+	i = wm_registry_instance(registry, "b");
+	cr_assert_eq(wm_registry_set_passive(registry, i, true, "refused"), 0);
+	cr_expect_str_eq(found(Q "/q/execute"), "web a; 0");
+	cr_expect_str_eq(found(Q "/all/execute"), "web a b; 0", "a check that is not to count");
+	cr_assert_eq(wm_registry_set_passive(registry, i, false, "over"), 0);
+	cr_expect_str_eq(found(Q "/q/execute"), "web a b; 0");
+}

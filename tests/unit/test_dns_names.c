@@ -520,6 +520,16 @@ Test(names, prepared_queries_have_names)
 	nodata(3);
 	ask("query.mesh.internal", A);
 	nodata(0);
+	/* this node leaves it out: as long as that lasts, nobody is told of it */
+	cr_assert_eq(wm_registry_set_passive(registry, wm_registry_instance(registry, "b"), true,
+					     "refused"),
+		     0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	ask("any.web.query.mesh.internal", A);
+	cr_assert_eq(have(1, NULL), 1);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("best.query.mesh.internal", A);
+	nodata(3);
 }
 
 /* --- subsets ------------------------------------------------------------------------------------

@@ -174,6 +174,9 @@ static bool is_wanted(const struct wm_policy *q, const struct wm_instance *i)
 	if (i->lifecycle != WM_LIFE_RUNNING || s == WM_CRITICAL ||
 	    (q->query.only_passing && s != WM_PASSING))
 		return false;
+	/* connects from here fail: a check like any other, though it is none of the instance's */
+	if (i->passive && !is_ignored(q, i->passive->id))
+		return false;
 	for (uint32_t n = 0; n < q->terms_count; n++) {
 		if (!has_term(i, &q->terms[n]))
 			return false;
