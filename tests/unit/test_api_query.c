@@ -225,3 +225,30 @@ Test(api_query, who_is_left_out_here_is_not_named)
 	cr_assert_eq(wm_registry_set_passive(registry, i, false, "over"), 0);
 	cr_expect_str_eq(found(Q "/q/execute"), "web a b; 0");
 }
+
+/* Half of the zone is down: it carries 70 % of what comes, the rest goes on, as with connect(). */
+Test(api_query, tiers_answer_by_their_shares)
+{
+	unsigned zone = 0, rest = 0;
+
+	instance("a", "web", ",\"Locality\":{\"Region\":\"r\",\"Zone\":\"z\"}");
+	instance("b", "web", ",\"Locality\":{\"Region\":\"r\",\"Zone\":\"z\"}");
+	instance("c", "web", ",\"Locality\":{\"Region\":\"r\",\"Zone\":\"y\"}");
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}");
+	cr_assert_eq(put("/v1/waymark/policies/web",
+			 "{\"select\":\"nearest\",\"nearest\":{\"region\":\"r\",\"zone\":"
+			 "\"z\"}}"),
+		     200, "%s", one.body);
+	cr_expect_str_eq(found(Q "/q/execute"), "web a b; 0");
+	must_put("/v1/agent/service/maintenance/b?enable=true", NULL);
+	for (unsigned n = 0; n < 200; n++) {
+		const char *who = found(Q "/q/execute");
+
+		zone += strcmp(who, "web a; 0") == 0;
+		rest += strcmp(who, "web c; 1") == 0;
+	}
+	cr_expect_eq(zone + rest, 200);
+	cr_expect(zone > 100 && rest > 25, "%u of the zone, %u of the region", zone, rest);
+	must_put("/v1/agent/service/maintenance/a?enable=true", NULL);
+	cr_expect_str_eq(found(Q "/q/execute"), "web c; 1");
+}

@@ -195,8 +195,8 @@ static void shuffle(const struct wm_instance **all, unsigned count)
 	}
 }
 
-/* The target of a split that answers this time: by its share. */
-static unsigned draw_target(const struct wm_selection *s)
+/* The tier that is asked first this time: by its share, as connect() draws it. */
+static unsigned draw_tier(const struct wm_selection *s)
 {
 	double share[WM_SELECTION_TIERS_MAX], x = wm_random_below(1u << 30) / (double)(1u << 30);
 
@@ -204,25 +204,36 @@ static unsigned draw_target(const struct wm_selection *s)
 	for (unsigned n = 0; n < s->count; n++) {
 		x -= share[n];
 		if (x < 0)
-			return s->tiers[n].target;
+			return n;
 	}
-	return s->count ? s->tiers[0].target : 0;
+	return 0;
+}
+
+/* Tiers of its target that stand before it. */
+static unsigned before(const struct wm_selection *s, unsigned tier)
+{
+	unsigned count = 0;
+
+	for (unsigned n = 0; n < tier; n++)
+		count += s->tiers[n].target == s->tiers[tier].target;
+	return count;
 }
 
 int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 		 const struct wm_instance ***ret, unsigned *ret_count, unsigned *ret_tier)
 {
 	struct wm_selection s;
-	unsigned target, count = 0, before = 0;
+	unsigned drawn, count = 0, tier = 0;
 	const struct wm_instance **all = NULL;
 
 	if (wm_selection_make(r, q->query.service, "", q->query.only_passing, &s))
 		return -ENOMEM;
-	target = draw_target(&s);
+	drawn = draw_tier(&s);
 	for (unsigned n = 0; n < s.count && !count; n++) {
-		const struct wm_selection_tier *t = &s.tiers[n];
+		unsigned at = (drawn + n) % s.count; /* where nobody is: the next one */
+		const struct wm_selection_tier *t = &s.tiers[at];
 
-		if (t->target != target)
+		if (t->target != s.tiers[drawn].target)
 			continue;
 		free(all);
 		all = calloc(t->count + 1, sizeof(struct wm_instance *));
@@ -234,7 +245,7 @@ int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 			if (is_wanted(q, t->members[k]))
 				all[count++] = t->members[k];
 		}
-		before += !count;
+		tier = count ? before(&s, at) : 0;
 	}
 	wm_selection_done(&s);
 	if (!all)
@@ -244,6 +255,6 @@ int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 	shuffle(all, count);
 	*ret = all;
 	*ret_count = count;
-	*ret_tier = count ? before : 0;
+	*ret_tier = tier;
 	return 0;
 }

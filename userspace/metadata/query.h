@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* query.h - Consul's prepared queries: found by id or name, templates filled in, and whom they
  * select. A query asks for instances of a service as its policy selects them: redirects are
- * followed, and the first tier that has anybody answers. Threading: loop thread only.
+ * followed, and a tier answers, drawn by the shares by which connect() draws. Threading: loop
+ * thread only.
  * Spec: Consul's API of prepared queries. */
 #pragma once
 #include "userspace/model/policy.h"
@@ -15,7 +16,8 @@ const struct wm_policy *wm_query_find(const struct wm_registry *r, const char *n
  *  which the caller frees, and into @p q. @return 0, -ENOMEM, WM_E_INVALID: another variable. */
 int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_draft *ret,
 		  char **texts, struct wm_err *e);
-/** Whom @p q selects. @p ret for free(). @p ret_tier: how many tiers had nobody before.
+/** Whom @p q selects. @p ret for free(). @p ret_tier: how many tiers of
+ *  its target stand before theirs.
  *  @return 0, -ENOMEM. Order is random. */
 int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 		 const struct wm_instance ***ret, unsigned *ret_count, unsigned *ret_tier);
