@@ -472,6 +472,11 @@ long wm_http_peer_uid(const struct wm_http_request *r)
 	return r->conn ? r->conn->uid : -1;
 }
 
+const struct in6_addr *wm_http_peer_address(const struct wm_http_request *r)
+{
+	return r->conn && r->conn->peer ? &r->conn->peer->address : NULL;
+}
+
 /* --- answering ----------------------------------------------------------------------------------
  */
 

@@ -10,6 +10,7 @@
 #pragma once
 #include "loop.h"
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -108,6 +109,9 @@ bool wm_http_is_local(const struct wm_http_request *r);
 bool wm_http_is_narrow(const struct wm_http_request *r);
 /** Uid of the peer on a Unix socket, -1 otherwise. */
 long wm_http_peer_uid(const struct wm_http_request *r);
+/** Address that the connection comes from, v4-mapped if IPv4. @return NULL: it came over none that
+ *  has one. Borrowed. */
+const struct in6_addr *wm_http_peer_address(const struct wm_http_request *r);
 
 /** The query as it came, without its '?'; NULL: none. Borrowed. */
 const char *wm_http_raw_query(const struct wm_http_request *r);
