@@ -252,3 +252,51 @@ Test(api_query, tiers_answer_by_their_shares)
 	must_put("/v1/agent/service/maintenance/a?enable=true", NULL);
 	cr_expect_str_eq(found(Q "/q/execute"), "web c; 1");
 }
+
+static void instance_at(const char *node, const char *address)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body),
+		 "{\"Node\":\"%s\",\"Address\":\"%s\",\"Service\":{\"ID\":\"on-%s\",\"Service\":"
+		 "\"web\"}}",
+		 node, address, node);
+	cr_assert_eq(put("/v1/catalog/register", body), 200, "%s", one.body);
+}
+
+/* Of 20 answers, as what is as far is in no order. */
+static void first_is(const char *path, const char *want)
+{
+	char text[64];
+
+	for (unsigned n = 0; n < 20; n++) {
+		const char *at;
+
+		cr_assert_eq(get(path), 200, "%s", one.body);
+		at = strstr(one.body, "\"Node\":\"");
+		cr_assert_not_null(at, "%s", one.body);
+		snprintf(text, sizeof(text), "%.*s", (int)strcspn(at + 8, "\""), at + 8);
+		cr_assert_str_eq(text, want, "%s", path);
+	}
+}
+
+/* A request's line goes on behind the path: here with a header. */
+#define FROM(path, address) path " HTTP/1.1\r\nX-Forwarded-For: " address "\r\nX-End: x"
+
+Test(api_query, near_ip_is_near_to_who_asks)
+{
+	instance_at("west", "10.9.0.1");
+	instance_at("six", "fd00::9");
+	instance_at("lo", "127.0.0.1");
+	instance("own", "web", "");
+	made("{\"Name\":\"plain\",\"Service\":{\"Service\":\"web\"}}");
+	made("{\"Name\":\"near\",\"Service\":{\"Service\":\"web\",\"Near\":\"_ip\"}}");
+	first_is(Q "/plain/execute?near=_ip", "lo");
+	first_is(Q "/near/execute", "lo");
+	first_is(Q "/near/execute?near=west", "west");
+	first_is(Q "/near/execute?near=_agent", "n1");
+	first_is(FROM(Q "/near/execute", "10.9.0.1, 10.9.0.7"), "west");
+	first_is(FROM(Q "/plain/execute?near=_ip", "fd00::9"), "six");
+	first_is(FROM(Q "/near/execute", "10.9.0.2"), "n1");
+	first_is(FROM(Q "/near/execute", "no address"), "lo");
+}

@@ -419,6 +419,9 @@ enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_no
 /** ?near; @p ret_from: NULL where there is none, or of a node that nobody knows.
  *  @return false: answered with an error. */
 bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from);
+/** The node at the address that asks (X-Forwarded-For, else the connection's), this one if none is
+ *  known there. Cost O(nodes). */
+const struct wm_node *wm_near_asking(const struct wm_call *c);
 /** Instances of @p s (NULL: none) by distance, then by node and id; @p from NULL: by node and id.
  * @p ret is the caller's to free. @return false: answered with an error. */
 bool wm_instances_near(struct wm_call *c, const struct wm_service *s, const struct wm_node *from,

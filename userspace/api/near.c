@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* near.c - ?near=_agent or ?near=<node>: answers sorted by distance from a node. In a mesh that is
+/* near.c - ?near=_agent, ?near=<node>, and of prepared queries ?near=_ip (the node at the address
+ * that asks): answers sorted by distance from a node. In a mesh that is
  * the round trip that coordinates tell, as in Consul; nodes without one come behind, by what is
  * said of them, as all do where there is no mesh: Locality, or `zone` and `region` in their
  * metadata. */
@@ -8,9 +9,9 @@
 #include "userspace/metadata/selection.h"
 #include "userspace/sync/sync.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum wm_distance wm_near_distance(const struct wm_node *from, const struct wm_node *n)
 {
@@ -56,6 +57,54 @@ bool wm_params_near(struct wm_call *c, const struct wm_node **ret_from)
 	*ret_from = strcmp(near, "_agent") == 0 ? wm_registry_node(c->api->d.registry)
 						: wm_registry_node_named(c->api->d.registry, near);
 	return true;
+}
+
+/* --- who asks ----------------------------------------------------------------------------------
+ */
+/* The first address of X-Forwarded-For, which stands above the connection's, as in Consul. */
+static bool forwarded_for(const struct wm_http_request *req, struct in6_addr *ret)
+{
+	const char *text = wm_http_header(req, "X-Forwarded-For");
+	char first[INET6_ADDRSTRLEN];
+	struct in_addr v4;
+	size_t len;
+
+	if (!text)
+		return false;
+	text += strspn(text, " ");
+	len = strcspn(text, ", ");
+	if (len >= sizeof(first))
+		return false;
+	memcpy(first, text, len);
+	first[len] = 0;
+	if (inet_pton(AF_INET, first, &v4) != 1)
+		return inet_pton(AF_INET6, first, ret) == 1;
+	*ret = in6addr_any;
+	ret->s6_addr[10] = ret->s6_addr[11] = 0xff;
+	memcpy(ret->s6_addr + 12, &v4, sizeof(v4));
+	return true;
+}
+
+static bool is_at(const struct wm_node *n, const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_V4MAPPED(a) ? !memcmp(&n->addr4, a->s6_addr + 12, sizeof(n->addr4))
+				       : IN6_ARE_ADDR_EQUAL(&n->addr6, a);
+}
+
+const struct wm_node *wm_near_asking(const struct wm_call *c)
+{
+	const struct in6_addr *at = wm_http_peer_address(c->req);
+	const struct wm_registry *r = c->api->d.registry;
+	const struct wm_node *n;
+	struct in6_addr said;
+	size_t pos = 0;
+
+	if (forwarded_for(c->req, &said))
+		at = &said;
+	while (at && (n = wm_registry_next_node(r, &pos)))
+		if (is_at(n, at))
+			return n;
+	return wm_registry_node(r);
 }
 
 /* --- sorting ---------------------------------------------------------------------------------- */

@@ -428,12 +428,18 @@ void wm_query_explain(struct wm_call *c)
 static bool near_of(struct wm_call *c, const struct wm_policy *p, const struct wm_node **ret)
 {
 	const struct wm_registry *r = c->api->d.registry;
-	const char *near = p->query.near;
+	const char *near = wm_http_query(c->req, "near");
 
-	if (!wm_params_near(c, ret))
-		return false;
-	if (!*ret && *near)
-		*ret = *near == '_' ? wm_registry_node(r) : wm_registry_node_named(r, near);
+	if (!near || !*near)
+		near = p->query.near;
+	else if (strcmp(near, "_ip") != 0)
+		return wm_params_near(c, ret);
+	if (strcmp(near, "_ip") == 0)
+		*ret = wm_near_asking(c);
+	else if (*near == '_')
+		*ret = wm_registry_node(r);
+	else
+		*ret = *near ? wm_registry_node_named(r, near) : NULL;
 	return true;
 }
 
