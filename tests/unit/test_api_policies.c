@@ -154,6 +154,18 @@ Test(api_policies, what_decides_nothing_yet_is_warned_of)
 	cr_assert(strstr(one.body, "balance: peak_ewma goes by open connections"), "%s", one.body);
 }
 
+Test(api_policies, nearest_to_nowhere_is_warned_of)
+{
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\"}"), 200);
+	cr_expect(strstr(one.body, "select: nearest, but neither region nor zone of this node is "
+				   "known"),
+		  "%s", one.body);
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\"}}"),
+		     200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[]}");
+}
+
 /* A drain that names no deadline has the policy's; one that does, its own. */
 Test(api_policies, a_drain_lasts_as_long_as_the_policy_says)
 {

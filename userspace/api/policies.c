@@ -3,6 +3,7 @@
 #include "decode_policy.h"
 #include "internal.h"
 #include "userspace/metadata/mesh.h"
+#include "userspace/metadata/selection.h"
 #include "userspace/metadata/subset.h"
 
 #include <errno.h>
@@ -169,6 +170,18 @@ static void warn_ports(struct wm_json *j, const struct wm_policy *p, const struc
 	}
 }
 
+/* Is there anything to be near to? */
+static void warn_nearest(struct wm_json *j, const struct wm_registry *r, const struct wm_policy *p)
+{
+	const struct wm_node *self = wm_registry_node(r);
+
+	if (p->select != WM_SELECT_NEAREST || *p->nearest.region || *p->nearest.zone ||
+	    *wm_node_place(self, "region") || *wm_node_place(self, "zone"))
+		return;
+	wm_json_string(j, "select: nearest, but neither region nor zone of this node is known "
+			  "(node.meta): here all are as near");
+}
+
 /* What is kept and shown, and decides nothing yet. */
 static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
 {
@@ -199,6 +212,7 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 		warn_service(&j, r, "split", p->splits[n].service);
 	for (uint32_t n = 0; n < p->failover_count; n++)
 		warn_service(&j, r, "failover", p->failover[n].service);
+	warn_nearest(&j, r, p);
 	warn_idle(&j, a, p);
 	wm_subsets_begin(s);
 	if (of)
