@@ -77,7 +77,10 @@ Test(index_pool, says_how_far_it_reaches)
 	for (unsigned n = 0; n < 99; n++)
 		cr_assert_eq(wm_index_take(p, &i), 0);
 	cr_assert_eq(reached, 100);
+	i = 7;
 	cr_assert_eq(wm_index_take(p, &i), -ENOMEM);
+	cr_assert_eq(wm_index_take_at(p, 120, &i), -ENOMEM);
+	cr_assert_eq(i, 7, "and nobody takes it for one that was");
 	cr_assert_eq(wm_index_used(p), 100, "what cannot be reached is not given out");
 	wm_index_pool_free(p);
 }

@@ -108,13 +108,15 @@ int wm_index_take(struct wm_index_pool *p, uint32_t *ret)
 
 	for (; p->hint < p->words; p->hint++) {
 		uint64_t open = ~p->used[p->hint];
+		uint32_t at;
 
 		if (!open)
 			continue;
-		*ret = p->hint * 64 + (uint32_t)__builtin_ctzll(open);
-		err = reach(&p->reach, *ret + 1);
+		at = p->hint * 64 + (uint32_t)__builtin_ctzll(open);
+		err = reach(&p->reach, at + 1);
 		if (err)
 			return err;
+		*ret = at;
 		p->used[p->hint] |= open & -open;
 		p->count++;
 		return 0;
@@ -124,8 +126,10 @@ int wm_index_take(struct wm_index_pool *p, uint32_t *ret)
 
 int wm_index_take_at(struct wm_index_pool *p, uint32_t want, uint32_t *ret)
 {
+	if (wm_index_reserve(p, want))
+		return wm_index_take(p, ret);
 	*ret = want;
-	return wm_index_reserve(p, want) ? wm_index_take(p, ret) : 0;
+	return 0;
 }
 
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index)

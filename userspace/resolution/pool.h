@@ -18,9 +18,10 @@ void wm_index_pool_free(struct wm_index_pool *p); /* NULL ok */
 /** @p which is handed to @p fn. */
 void wm_index_pool_on_reach(struct wm_index_pool *p, wm_pool_reach_fn fn, void *arg,
 			    unsigned which);
-/** Lowest free index. @return 0, -ENOSPC. Cost O(1) amortised. */
+/** Lowest free index. @return 0; -ENOSPC or what wm_pool_reach_fn returns, and @p ret is left
+ * alone. Cost O(1) amortised. */
 int wm_index_take(struct wm_index_pool *p, uint32_t *ret);
-/** Index @p want if it is free, else the lowest that is. @return 0, -ENOSPC. */
+/** Index @p want if it is free, else the lowest that is. @return likewise. */
 int wm_index_take_at(struct wm_index_pool *p, uint32_t want, uint32_t *ret);
 /** Mark @p index used (adoption). @return 0, -EEXIST, -ERANGE. */
 int wm_index_reserve(struct wm_index_pool *p, uint32_t index);
