@@ -305,12 +305,23 @@ static __always_inline int pick_kept(struct bpf_sock_addr *ctx, struct dial *d)
 	return p;
 }
 
+/** Begin to read what is written to when the first backend of set @p set is taken, as
+ * wm_table_load() does of the backend itself. */
+static __always_inline void live_ahead(__u32 set)
+{
+	const struct wm_backend_live *live = wm_at_backend_live(NULL, set);
+
+	if (live)
+		(void)WM_READ(live->open);
+}
+
 /** Choose, twice if the set was republished meanwhile. Counts. @return WM_PICKED; WM_PICK_NONE;
  *  WM_PICK_MORE: none, and the set lets the call pass; WM_PICK_TORN. */
 static __always_inline int choose(struct bpf_sock_addr *ctx, struct dial *d, struct wm_counters *n)
 {
 	int p = WM_PICK_TORN;
 
+	live_ahead(d->set);
 	for (int i = 0; i < 2; i++) {
 		p = wm_table_load(NULL, d->set, &d->table);
 		if (p == WM_PICKED) {

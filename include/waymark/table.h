@@ -201,12 +201,17 @@ static __always_inline enum wm_pick wm_table_load(const struct wm_view *v, __u32
 {
 	const struct wm_set *at = wm_at_set(v, set);
 	const struct wm_table_head *h = wm_at_head(v, set);
+	const struct wm_backend *first = wm_at_backend(v, set);
 	__u32 generation;
 
 	if (!at)
 		return WM_PICK_NONE;
-	if (h) /* most stand there: both lines are waited for at a time */
+	/* most heads stand there, and the first backends of sets: all lines are waited for at a
+	 * time */
+	if (h)
 		(void)WM_READ(h->generation);
+	if (first)
+		(void)WM_READ(first->state);
 	ret->word = wm_load_table(at);
 	ret->set = set;
 	if (!ret->word.generation)

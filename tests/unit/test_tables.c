@@ -840,6 +840,29 @@ Test(tables, few_slots_are_few_whatever_their_head_says)
 	cr_assert_eq(wm_slot_read(&v, &table, UINT32_MAX, &s), WM_PICK_TORN);
 }
 
+/* Programs look ahead there. */
+Test(tables, the_first_backend_is_where_its_set_is_if_that_is_free)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x;
+
+	want(&x, 1, 0);
+	cr_assert_eq(put(t, &x), 0);
+	want(&x, 2, 1);
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(p->backends[1].service, p->sets[1].service, "0 is free, and not its own");
+	want(&x, 3, 2); /* the second goes where there is room */
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(p->backends[2].service, p->sets[2].service);
+	cr_assert_eq(p->backends[0].service, p->sets[2].service);
+	want(&x, 1, 1); /* whose place that was */
+	cr_assert_eq(put(t, &x), 0);
+	cr_assert_eq(p->backends[3].service, p->sets[0].service);
+	wm_tables_free(t);
+	free(p);
+}
+
 /* Programs look ahead there; only one that rests keeps its set from it. */
 Test(tables, a_head_is_where_its_set_is_if_that_is_free)
 {

@@ -291,14 +291,15 @@ int wm_tables_match(struct wm_tables *t, const struct wm_want_set *w)
 	return 0;
 }
 
-/* Indexes for the new backends. All or none. */
-static int take_backends(struct wm_tables *t, uint32_t n)
+/* Indexes for the new backends of set @p set, of the first its own: programs look there ahead. All
+ * or none. */
+static int take_backends(struct wm_tables *t, uint32_t set, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		if (t->refs_new[i].index != WM_NO_INDEX)
 			continue;
 		t->refs_new[i].fresh = true;
-		if (!wm_index_take(t->backends, &t->refs_new[i].index))
+		if (!wm_index_take_at(t->backends, set, &t->refs_new[i].index))
 			continue;
 		t->refs_new[i].fresh = false;
 		while (i--)
@@ -414,7 +415,7 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 
 	order_wants(t, w);
 	match(t, w);
-	if (take_backends(t, n)) {
+	if (take_backends(t, s->set, n)) {
 		/* without the new ones, but also without those that left: that makes room */
 		n = keep_matched(t, n);
 		full = true;
