@@ -58,6 +58,7 @@ static void put(struct wm_buf *b, const char *service, const struct sum *s)
 void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a)
 {
 	const struct wm_connects *outcomes;
+	struct wm_traffic_walk *w;
 	struct wm_traffic of;
 	const char *service;
 	unsigned rows = 0;
@@ -66,19 +67,23 @@ void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a)
 	if (!a->d.plane || !a->d.tables || !wm_tables_memory(a->d.tables)->live)
 		return;
 	outcomes = wm_plane_outcomes(a->d.plane);
-	if (!outcomes)
+	w = outcomes ? wm_traffic_walk(a->d.tables) : NULL;
+	if (!w) {
+		wm_plane_outcomes_done(a->d.plane);
 		return;
+	}
 	wm_buf_puts(b, "# HELP waymark_connect_seconds from the choice of a backend to the "
 		       "connection, as this node sees it\n"
 		       "# TYPE waymark_connect_seconds histogram\n");
-	while (rows < SERVICES_MAX && (service = wm_traffic_next(a->d.tables, &set, &of))) {
+	while (rows < SERVICES_MAX && (service = wm_traffic_next(w, &set, &of))) {
 		struct sum s = {.tables = a->d.tables, .outcomes = outcomes};
 
 		if (!of.picks)
 			continue;
-		wm_traffic_backends(a->d.tables, set - 1, add, &s);
+		wm_traffic_backends(w, set - 1, add, &s);
 		put(b, service, &s);
 		rows++;
 	}
+	wm_traffic_done(w);
 	wm_plane_outcomes_done(a->d.plane);
 }

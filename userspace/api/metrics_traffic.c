@@ -79,17 +79,18 @@ static void keep_backend(void *arg, const struct wm_backend_traffic *b)
 	keep(h, &(struct row){.b = *b, .service = h->service});
 }
 
-static void gather(const struct wm_tables *t, struct rows *services, struct rows *backends)
+static void gather(const struct wm_traffic_walk *w, struct rows *services, struct rows *backends)
 {
 	struct row r = {0};
 	uint32_t set = 0;
 
-	while ((r.service = wm_traffic_next(t, &set, &r.b.t))) {
+	while ((r.service = wm_traffic_next(w, &set, &r.b.t))) {
 		if (!(score(&r) | r.b.t.open))
 			continue;
+		r.b.set = set - 1;
 		keep(services, &r);
 		backends->service = r.service;
-		wm_traffic_backends(t, set - 1, keep_backend, backends);
+		wm_traffic_backends(w, r.b.set, keep_backend, backends);
 	}
 }
 
@@ -267,11 +268,12 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a)
 {
 	struct rows *services = calloc(1, sizeof(*services));
 	struct rows *backends = calloc(1, sizeof(*backends));
+	struct wm_traffic_walk *w = a->d.tables ? wm_traffic_walk(a->d.tables) : NULL;
 
 	put_refusals(b, a);
 	put_service_refusals(b, a);
-	if (services && backends && a->d.tables) {
-		gather(a->d.tables, services, backends);
+	if (services && backends && w) {
+		gather(w, services, backends);
 		name_backends(a->d.registry, backends);
 		put_rows(b, services, false);
 		put_rows(b, backends, true);
@@ -282,6 +284,7 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a)
 			      "waymark_traffic_left_out %u\n",
 			      services->left_out + backends->left_out);
 	}
+	wm_traffic_done(w);
 	free(services);
 	free(backends);
 }
