@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What programs in the kernel counted, for Prometheus: picks and open sockets of each service and backend, and
-# refusals by reason. A service's picks stay when a backend leaves.
+# refusals by reason. A service's picks stay when a backend leaves, whichever of its ports they were to.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -48,6 +48,21 @@ until_ok 20 is_open 0 || fail "a closed one is counted"
 "$CTL" --agent "$API" deregister one >/dev/null
 check "the picks of one that left stay with its service" 41 "$(value 'service_picks_total{service="web"}')"
 check "which itself is gone" "" "$(of_backend picks_total one)"
+
+# what goes through a port of a policy is the service's and the instance's as well
+backend ports 127.0.0.7 8080
+backend more 127.0.0.7 9100
+register p1 ports 127.0.0.7 8080 '"Meta": {"endpoints.metrics": "http:9100"}' >/dev/null
+check "a port has a policy" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/ports" -d '{"ports": {"9090": "metrics"}}')"
+of_port() { value "backend_$1{service=\"ports\",instance=\"p1\",node=\"n1\"}"; }
+dial "$(vip4 ports)" 9090 7
+check "picks of the port are the service's" 7 "$(value 'service_picks_total{service="ports"}')"
+check "and the instance's" 7 "$(of_port picks_total)"
+dial "$(vip4 ports)" 80 4
+check "with those of its own port" "11 11" "$(value 'service_picks_total{service="ports"}') $(of_port picks_total)"
+register p2 ports 127.0.0.7 8080 >/dev/null
+"$CTL" --agent "$API" deregister p1 >/dev/null
+check "they stay, and are counted once" 11 "$(value 'service_picks_total{service="ports"}')"
 
 dial "$(vip4 empty)" 80 3
 dial 240.255.255.254 80 2
