@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What programs in the kernel counted, for Prometheus: picks and open sockets of each service and backend, and
-# refusals by reason. A service's picks stay when a backend leaves, whichever of its ports they were to.
+# refusals by reason. A service's picks stay when a backend leaves, whichever of its ports they were to. With more
+# services than are listed the busiest are, and how many are not is told.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -50,6 +51,7 @@ check "the picks of one that left stay with its service" 41 "$(value 'service_pi
 check "which itself is gone" "" "$(of_backend picks_total one)"
 
 # what goes through a port of a policy is the service's and the instance's as well
+connects() { value "connect_seconds_count{service=\"$1\"}"; }
 backend ports 127.0.0.7 8080
 backend more 127.0.0.7 9100
 register p1 ports 127.0.0.7 8080 '"Meta": {"endpoints.metrics": "http:9100"}' >/dev/null
@@ -58,8 +60,10 @@ of_port() { value "backend_$1{service=\"ports\",instance=\"p1\",node=\"n1\"}"; }
 dial "$(vip4 ports)" 9090 7
 check "picks of the port are the service's" 7 "$(value 'service_picks_total{service="ports"}')"
 check "and the instance's" 7 "$(of_port picks_total)"
+check "an instance whose own port nobody dialled has its connects told" 7 "$(connects ports)"
 dial "$(vip4 ports)" 80 4
 check "with those of its own port" "11 11" "$(value 'service_picks_total{service="ports"}') $(of_port picks_total)"
+check "connects of both" 11 "$(connects ports)"
 register p2 ports 127.0.0.7 8080 >/dev/null
 "$CTL" --agent "$API" deregister p1 >/dev/null
 check "they stay, and are counted once" 11 "$(value 'service_picks_total{service="ports"}')"
@@ -72,4 +76,38 @@ check "whose they were, and why" 3 "$(value 'service_refusals_total{service="emp
 check "of nobody else" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | grep -c '^waymark_service_refusals_total{')"
 check "all are listed" 0 "$(value refusals_left_out)"
 check "nothing is left out" 0 "$(value traffic_left_out)"
+
+# more services than are listed: those that nobody can take, and those that few dial
+/usr/bin/python3 - "$API" 1010 <<'E2' || fail "services are registered"
+import http.client, json, sys
+api = http.client.HTTPConnection(sys.argv[1].split("/")[2])
+def put(**service):
+    api.request("PUT", "/v1/agent/service/register", json.dumps(service))
+    answer = api.getresponse()
+    answer.read()
+    assert answer.status == 200, answer.status
+for i in range(int(sys.argv[2])):
+    put(Name="few-%d" % i, Address="127.0.0.2", Port=8080)
+    put(Name="down-%d" % i, Address="127.0.0.2", Port=8080, Check={"TTL": "1h", "Status": "critical"})
+put(Name="last", Address="127.0.0.2", Port=8080)
+E2
+api "$API/v1/waymark/services" | jq -r '.[] | select(.name | test("^(few|down)-")) | .vip4' >"$TMP/addresses"
+inside /usr/bin/python3 -c '
+import socket, sys
+for address in open(sys.argv[1]):
+    try:
+        socket.create_connection((address.strip(), 80)).close()
+    except ConnectionRefusedError:
+        pass' "$TMP/addresses"
+dial "$(vip4 last)" 80 5
+scrape >"$TMP/scrape"
+value() { awk -v m="waymark_$1" '$1 == m {print $2}' "$TMP/scrape"; }
+listed() { grep -c "^waymark_$1{" "$TMP/scrape"; }
+check "as many services as have a place" 1000 "$(listed service_picks_total)"
+check "a histogram for each, but for one whose backend is gone" 999 "$(listed connect_seconds_count)"
+[ "$(value connects_left_out)" -ge 10 ] || fail "services without one are told: $(value connects_left_out)"
+[ "$(value traffic_left_out)" -ge 20 ] || fail "as are services and backends: $(value traffic_left_out)"
+check "the busiest are listed, though they came last" "5 5" "$(value 'service_picks_total{service="last"}') $(connects last)"
+check "refusals as many as have a place" 1000 "$(listed service_refusals_total)"
+check "and how many are not" 11 "$(value refusals_left_out)"
 done_testing

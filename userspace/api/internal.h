@@ -271,7 +271,15 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a);
 /** A label and its value, escaped, without braces. */
 void wm_metrics_label(struct wm_buf *b, const char *name, const char *value);
 /* metrics_connects.c */
-void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a);
+struct wm_traffic_walk;
+struct wm_metrics_service {
+	const char *name;
+	uint32_t set;
+};
+/** How quickly connects to the @p n services @p of were made, and how many services are
+ * @p left_out. Nothing where there is no program. */
+void wm_metrics_connects(struct wm_buf *b, const struct wm_api *a, const struct wm_traffic_walk *w,
+			 const struct wm_metrics_service *of, unsigned n, unsigned left_out);
 /* metrics_dns.c */
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a);
 /* sources.c */

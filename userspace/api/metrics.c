@@ -658,7 +658,6 @@ static void answer_prometheus(struct wm_call *c, const struct metrics *m)
 	}
 	print_peers(j.b, c->api);
 	wm_metrics_traffic(j.b, c->api);
-	wm_metrics_connects(j.b, c->api);
 	wm_metrics_dns(j.b, c->api);
 	wm_metrics_sources(j.b, c->api);
 	put_turns(j.b, wm_loop_stats(c->api->d.loop));

@@ -264,6 +264,18 @@ static void put_service_refusals(struct wm_buf *b, const struct wm_api *a)
 		      ROWS_MAX, left_out);
 }
 
+/* How quickly connects were made, of the services that are listed. */
+static void put_connects(struct wm_buf *b, const struct wm_api *a, const struct wm_traffic_walk *w,
+			 const struct rows *services)
+{
+	struct wm_metrics_service of[ROWS_MAX];
+
+	for (unsigned i = 0; i < services->count; i++)
+		of[i] = (struct wm_metrics_service){services->all[i].service,
+						    services->all[i].b.set};
+	wm_metrics_connects(b, a, w, of, services->count, services->left_out);
+}
+
 void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a)
 {
 	struct rows *services = calloc(1, sizeof(*services));
@@ -283,6 +295,7 @@ void wm_metrics_traffic(struct wm_buf *b, const struct wm_api *a)
 			      "# TYPE waymark_traffic_left_out gauge\n"
 			      "waymark_traffic_left_out %u\n",
 			      services->left_out + backends->left_out);
+		put_connects(b, a, w, services);
 	}
 	wm_traffic_done(w);
 	free(services);
