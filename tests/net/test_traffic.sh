@@ -19,6 +19,8 @@ for _ in range(int(sys.argv[3])):
         pass' "$@"
 }
 
+PASSIVE=0 # before the agent is there, as doctor dials a service's
+"$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep -q 'passive_health *ok' && PASSIVE=1
 start_agent
 backend one 127.0.0.2 8080
 backend two 127.0.0.3 8080
@@ -67,6 +69,18 @@ check "connects of both" 11 "$(connects ports)"
 register p2 ports 127.0.0.7 8080 >/dev/null
 "$CTL" --agent "$API" deregister p1 >/dev/null
 check "they stay, and are counted once" 11 "$(value 'service_picks_total{service="ports"}')"
+
+# what fails, and how long the way is
+if [ $PASSIVE = 1 ]; then
+	register s1 sick 127.0.0.8 8080 '"Meta": {"listener_notice": "false"}' >/dev/null
+	backend well 127.0.0.9 8080
+	register s2 sick 127.0.0.9 8080 >/dev/null
+	dial "$(vip4 sick)" 80 40
+	check "failures of a service" 1 "$(value 'service_failures_total{service="sick"}')"
+	check "ejections of it" 1 "$(value 'service_ejections_total{service="sick"}')"
+	check "of whom" 1 "$(value 'backend_failures_total{service="sick",instance="s1",node="n1"}')"
+	[ "$(value 'backend_rtt_us{service="sick",instance="s2",node="n1"}')" -gt 0 ] || fail "a round trip is measured"
+fi
 
 dial "$(vip4 empty)" 80 3
 dial 240.255.255.254 80 2
