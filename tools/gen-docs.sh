@@ -9,7 +9,7 @@ B=${1:-build/release}
 to=docs/reference
 [ "${2:-}" != --check ] || to=$(mktemp -d)
 mkdir -p "$to"
-for page in settings counters errors endpoints; do
+for page in settings counters errors endpoints policies; do
 	"$B/waymarkd" --reference $page >"$to/$page.md"
 done
 "$B/waymarkctl" --reference >"$to/commands.md"

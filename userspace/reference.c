@@ -212,6 +212,7 @@ int wm_reference(const char *name, FILE *out)
 		     {"counters", counters},
 		     {"errors", list_errors},
 		     {"endpoints", endpoints},
+		     {"policies", wm_api_policy_reference},
 		     {"openapi", openapi},
 		     {"crd", crd},
 		     {"man", man}};

@@ -122,5 +122,7 @@ bool wm_api_near(void *arg, const struct wm_node *from, const struct wm_instance
 int wm_api_openapi(FILE *out, const char *version);
 /** Write the definition of Kubernetes' custom resource WaymarkPolicy, as JSON. @return 0, -1. */
 int wm_api_policy_crd(FILE *out);
+/** Write the reference of a policy's fields, in Markdown. */
+void wm_api_policy_reference(FILE *out);
 /** In the order of WM_API_COUNTERS. Borrowed. */
 const uint64_t *wm_api_counters(const struct wm_api *a);
