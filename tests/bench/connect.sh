@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2154 # what run.sh has set
 # connect() to services beside connect() to where they lead, beside programs that do nothing on the same hooks
-# (the floor: what the kernel takes for calling any), and beside who translates addresses. Who is compared takes
-# turns, a few milliseconds each, in front of all other work: the machine's bad moments meet all of them.
+# (the floor: what the kernel takes for calling any) and one that looks up where to and no more (the walk), and
+# beside who translates addresses. Who is compared takes turns, a few milliseconds each, in front of all other work:
+# the machine's bad moments meet all of them.
 peer_net() { # a network namespace of its own, where a peer's rules hold: its holder's pid
 	unshare --net sleep 3600 >/dev/null 2>&1 &
 	echo $!
@@ -35,13 +36,21 @@ build_noop() {
 	[ -e "$TMP/noop.o" ] ||
 		clang -O2 -g -target bpf -mcpu=v3 -I/usr/include/"$(uname -m)"-linux-gnu -c tests/bench/noop.bpf.c -o "$TMP/noop.o"
 }
-attach_floor() { # cgroup; ends with it
+attach_floor() { # cgroup, pin of what steers there, or none; ends with it
 	local dir=$PINS-floor
 	build_noop
-	mkdir "$dir" && bpftool prog loadall "$TMP/noop.o" "$dir" && bpftool cgroup attach "$1" connect4 pinned "$dir/noop_connect" multi &&
+	mkdir "$dir" && bpftool prog loadall "$TMP/noop.o" "$dir" && bpftool cgroup attach "$1" connect4 pinned "${2:-$dir/noop_connect}" multi &&
 		bpftool cgroup attach "$1" sock_release pinned "$dir/noop_release" multi &&
 		bpftool cgroup attach "$1" sock_ops pinned "$dir/noop_outcome" multi || fail floor
 	rm -r "$dir"
+}
+attach_walk() { # cgroup, port that it leads to; by the maps of the agent that runs
+	local maps=() m
+	for m in frontends sets heads backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
+	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf "-DSTEER_PORT=$2" -c tests/bench/steer.bpf.c -o "$TMP/steer.o" &&
+		bpftool prog load "$TMP/steer.o" "$PINS-steer" "${maps[@]}" || fail walk
+	attach_floor "$1" "$PINS-steer"
+	rm "$PINS-steer"
 }
 FRONT=()
 chrt -f 1 true 2>/dev/null && FRONT=(chrt -f 1)
@@ -65,8 +74,10 @@ tcp_rows() { # services
 	row "connect.$1.direct" "connects/s" "$c-ours" "$c-direct" per_s \
 		"$(case $1 in 1) echo '>= 0.985' ;; 10000) echo '>= 0.98' ;; *) echo '>= 0.95' ;; esac)" "TCP, lo"
 	row "connect.$1.floor" "connects/s, programs that do nothing / none" "$c-floor" "$c-direct" per_s "" "TCP, lo"
+	row "connect.$1.walk" "connects/s, a program that does nothing but look up where to / none" "$c-walk" "$c-direct" per_s "" "TCP, lo"
 	row "connect.$1.of_floor" "connects/s / programs that do nothing" "$c-ours" "$c-floor" per_s \
 		"$(case $1 in 1) echo '>= 0.97' ;; 10000) echo '>= 0.95' ;; *) echo '>= 0.92' ;; esac)" "TCP, lo"
+	row "connect.$1.of_walk" "connects/s / a program that does nothing but look up where to" "$c-ours" "$c-walk" per_s "" "TCP, lo"
 	row "connect.$1.cpu" "us of the client's CPU a connect" "$c-ours" "$c-direct" cpu_us "" "TCP, lo: the server's half of the handshake included"
 	row "connect.$1.floor.cpu" "us of the client's CPU, programs that do nothing / none" "$c-floor" "$c-direct" cpu_us "" "TCP, lo"
 	row "connect.$1.nft" "connects/s, verdict map and DNAT" "$c-ours" "$c-nft" per_s ">= 1.15" "TCP, lo"
@@ -122,10 +133,12 @@ bench_connect() {
 		head -n 1 "$TMP/vips" >"$TMP/vip"
 		# as long a list, so that to draw from it costs the same
 		for p in 0 1 2; do sed "s/.*/127.0.0.1 $((PORT + p))/" "$TMP/vips" >"$TMP/direct-$p"; done
+		mkdir "$CG/walk-$n"
+		attach_walk "$CG/walk-$n" $((PORT + 4))
 		connect_peers "$n"
 		rm -f "$TMP"/con-*
 		turns tcp -n 250 -r $((ROUNDS * 40)) -- "ours,$ours,,$PORT,$TMP/vips" "direct,$direct,,$((PORT + 1)),$TMP/direct-1" \
-			"floor,$floor,,$((PORT + 2)),$TMP/direct-2" "nft,$direct,$nft,$PORT,$TMP/vips"
+			"floor,$floor,,$((PORT + 2)),$TMP/direct-2" "walk,$CG/walk-$n,,$((PORT + 4)),$TMP/vips" "nft,$direct,$nft,$PORT,$TMP/vips"
 		[ "$n" -gt 10000 ] || turns ipt -n 100 -r $((ROUNDS * 2)) -- "ours,$ours,,$PORT,$TMP/vips" "ipt,$direct,$ipt,$PORT,$TMP/vips"
 		turns exchange -m exchange -n 100 -r $((ROUNDS * 4)) -- "ours,$ours,,$PORT,$TMP/vips" \
 			"haproxy,$direct,,$((PORT + 3)),$TMP/haproxy"

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* steer.bpf.c - the least that it costs to steer a connect() by the agent's own tables, between
+ * programs that do nothing (noop.bpf.c) and ours: look the address up in `frontends`, follow its
+ * set to the first backend, and dial that, at the port STEER_PORT. Nothing is looked at: not
+ * whether the entry is whole, not who is up or whose the backend is by now; nothing is counted,
+ * and nobody can be told afterwards what was dialled. */
+#include "../../bpf/common.h"
+/* behind the types that they use */
+#include <bpf/bpf_endian.h>
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+SEC("cgroup/connect4")
+int bench_steer(struct bpf_sock_addr *ctx)
+{
+	struct wm_frontend_key key = {.addr_be = {0, 0, WM_V4_MAPPED_BE, ctx->user_ip4}};
+	const struct wm_frontend *e = bpf_map_lookup_elem(&frontends, &key);
+	const struct wm_set *s = e ? wm_at_set(NULL, e->set) : NULL;
+	const struct wm_table_head *h = s ? wm_at_head(NULL, s->table.head) : NULL;
+	const struct wm_backend *b =
+		h && h->flags & WM_HEAD_FEW ? wm_at_backend(NULL, h->few.backend[0]) : NULL;
+
+	if (!b || !b->state)
+		return 0;
+	ctx->user_ip4 = b->addr4_be;
+	ctx->user_port = bpf_htons(STEER_PORT);
+	return 1;
+}
