@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Servers are killed while a client asks: no look-up of a name that was asked before fails, with one of two
-# dead, nor with both; how long the first waits is a figure of tests/bench/run.sh outage.
+# dead, nor with both; how long the first waits is a figure of tests/bench/run.sh outage. What is stale has
+# a TTL of 30 s from the first answer on.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
@@ -19,4 +20,20 @@ seen=$(outage 4 "${SERVER[one]}")
 check "one is killed: look-ups failed of $(jq .asked <<<"$seen")" 0 "$(jq .failed <<<"$seen")"
 seen=$(outage 8 "${SERVER[two]}")
 check "all are killed: look-ups failed of $(jq .asked <<<"$seen")" 0 "$(jq .failed <<<"$seen")"
+stop_agent
+
+# --- a probe's resolver leaves the TTLs of the others as they are: those that are set, and of what is stale
+serve three 127.0.0.13 53 '	local-zone: "example." static
+	local-data: "long.example. 86400 A 192.0.2.8"
+	local-data: "a.example. 2 A 192.0.2.9"
+	local-data: "b.example. 2 A 192.0.2.9"'
+start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.13" --set dns.cache_ttl_max=60s --set kernel.enabled=false
+check "asked before a probe" "2 2" "$(ttl_of a.example) $(ttl_of b.example)"
+probed() { ask probed.example >/dev/null && [ "$(api $API/v1/waymark/dns | jq .servers[0].probes)" -ge 3 ]; }
+until_ok 60 probed || fail "the server is probed again: $(api $API/v1/waymark/dns)"
+check "dns.cache_ttl_max" 60 "$(ttl_of long.example)"
+kill_server three
+check "the first that is stale" 30 "$(ttl_of a.example)"
+check "and the second" "30 30" "$(ttl_of a.example) $(ttl_of b.example)"
+check "counted" 3 "$(upstream_counter dns_upstream_stale)"
 done_testing

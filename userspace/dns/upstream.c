@@ -687,7 +687,7 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 		wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(c->anchor_path),
 			 wm_log_q(wm_err_str(r)));
 	relays = make_relays(u);
-	u->probes = wm_upstream_probes_new(l, u->relays, c->serve_stale_s, on_loops, u);
+	u->probes = wm_upstream_probes_new(l, &u->c, u->relays, on_loops, u);
 	u->spares = u->probes ? wm_upstream_spares_new(l, c, &u->routes, u->probes) : NULL;
 	reset_pace(u);
 	if (!relays || !u->clients || !u->look || !u->late || !u->spares) {

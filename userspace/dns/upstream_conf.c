@@ -143,6 +143,8 @@ static bool has_default(const struct wm_upstream_routes *routes)
 	return false;
 }
 
+/* libunbound has one set of these for all resolvers of the process: the last one that begins
+ * decides for the others, so all are told the same. */
 static void put_ttls(struct wm_buf *b, const struct wm_upstream_config *c)
 {
 	uint64_t max_s = c->ttl_max_s ? c->ttl_max_s : TTL_MAX_S;
@@ -153,6 +155,11 @@ static void put_ttls(struct wm_buf *b, const struct wm_upstream_config *c)
 		      (unsigned long long)max_s,
 		      (unsigned long long)(max_s < NEGATIVE_TTL_MAX_S ? max_s : NEGATIVE_TTL_MAX_S),
 		      (unsigned long long)c->ttl_min_s);
+	if (c->serve_stale_s)
+		wm_buf_printf(b,
+			      "\tserve-expired: yes\n\tserve-expired-ttl: %llu\n"
+			      "\tserve-expired-reply-ttl: %d\n",
+			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S);
 }
 
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
@@ -167,11 +174,7 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      (unsigned long long)c->cache_max / 3,
 		      (unsigned long long)c->cache_max / 3 * 2);
 	if (c->serve_stale_s)
-		wm_buf_printf(b,
-			      "\tserve-expired: yes\n\tserve-expired-ttl: %llu\n"
-			      "\tserve-expired-reply-ttl: %d\n\tserve-expired-client-timeout: %d\n",
-			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S,
-			      STALE_CLIENT_MS);
+		wm_buf_printf(b, "\tserve-expired-client-timeout: %d\n", STALE_CLIENT_MS);
 	put_modules(b, c);
 	if (c->asks_all)
 		wm_buf_puts(b, "\tinfra-host-ttl: " INFRA_TTL_OVER_S "\n");
@@ -190,8 +193,8 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 	return !b->failed;
 }
 
-bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
-			    const struct wm_upstream_server *s, uint64_t serve_stale_s)
+bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_config *c,
+			    const char *domain, const struct wm_upstream_server *s)
 {
 	struct wm_upstream_route r = {.count = 1, .servers = {*s}};
 
@@ -202,10 +205,7 @@ bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
 		       "\tmsg-cache-size: 4096\n\trrset-cache-size: 4096\n"
 		       "\tkey-cache-size: 4096\n\tneg-cache-size: 4096\n"
 		       "\tinfra-cache-numhosts: 16\n");
-	/* nothing is kept, but libunbound has one such number for all resolvers of the process:
-	 * that of the last one decides for how long the others may say what they keep from then on
-	 */
-	wm_buf_printf(b, "\tserve-expired-ttl: %llu\n", (unsigned long long)serve_stale_s);
+	put_ttls(b, c);
 	if (strcmp(domain, ".") != 0)
 		put_asked(b, domain);
 	put_zone(b, &r);

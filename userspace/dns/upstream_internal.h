@@ -47,10 +47,9 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
  * there.
  *  @return 0, negative errno. */
 int wm_upstream_anchors(const struct wm_upstream_config *c);
-/** The same of one that asks @p s alone, for names of @p domain, and keeps nothing. @p
- * serve_stale_s as that of the others. */
-bool wm_upstream_conf_probe(struct wm_buf *b, const char *domain,
-			    const struct wm_upstream_server *s, uint64_t serve_stale_s);
+/** The same of one that asks @p s alone, for names of @p domain, and keeps nothing. */
+bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_config *c,
+			    const char *domain, const struct wm_upstream_server *s);
 
 /* --- upstream_pace.c: how long servers take, and what may be asked twice --- */
 #define WM_UPSTREAM_PACE_PLACES 64 /* sixteen octaves from 128 us on: eight seconds */
@@ -184,11 +183,11 @@ void wm_dns_renewals_free(struct wm_dns_server *s);
 
 /* --- upstream_probe.c --- */
 struct wm_upstream_probes;
-/** @p relays: NULL, no server speaks TLS. @p serve_stale_s: of the configuration. @p on_change is
- * called when a server leads back to us, or no longer does. */
+/** @p c is borrowed. @p relays: NULL, no server speaks TLS. @p on_change is called when a server
+ * leads back to us, or no longer does. */
 struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
+						  const struct wm_upstream_config *c,
 						  const struct wm_upstream_relays *relays,
-						  uint64_t serve_stale_s,
 						  void (*on_change)(void *arg), void *arg);
 void wm_upstream_probes_free(struct wm_upstream_probes *p); /* NULL ok */
 /** The servers that there are now; those known before keep what was found of them. */

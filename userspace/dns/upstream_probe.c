@@ -39,8 +39,8 @@ struct probe {
 
 struct wm_upstream_probes {
 	struct wm_loop *loop;
+	const struct wm_upstream_config *c;
 	const struct wm_upstream_relays *relays;
-	uint64_t serve_stale_s;
 	struct wm_timer *tick;
 	void (*on_change)(void *arg);
 	void *arg;
@@ -138,7 +138,7 @@ static void start_probe(struct probe *p)
 	wm_buf_init(&b, CONF_MAX);
 	p->h.probes++;
 	p->due_ms = wm_clock_ms() + PROBE_MS;
-	if (wm_upstream_conf_probe(&b, p->domain, &p->h.server, p->all->serve_stale_s) &&
+	if (wm_upstream_conf_probe(&b, p->all->c, p->domain, &p->h.server) &&
 	    !wm_unbound_new(p->all->loop, b.data, b.len, &p->resolver, &e)) {
 		p->sent_ns = wm_clock_ns();
 		if (wm_unbound_ask(p->resolver, name, type, on_probe, p, &p->ask))
@@ -178,8 +178,8 @@ static void on_tick(void *arg)
 }
 
 struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
+						  const struct wm_upstream_config *c,
 						  const struct wm_upstream_relays *relays,
-						  uint64_t serve_stale_s,
 						  void (*on_change)(void *arg), void *arg)
 {
 	struct wm_upstream_probes *all = calloc(1, sizeof(*all));
@@ -187,8 +187,8 @@ struct wm_upstream_probes *wm_upstream_probes_new(struct wm_loop *l,
 	if (!all)
 		return NULL;
 	all->loop = l;
+	all->c = c;
 	all->relays = relays;
-	all->serve_stale_s = serve_stale_s;
 	all->on_change = on_change;
 	all->arg = arg;
 	all->tick = wm_timer_new(l, on_tick, all);
