@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	query[sizeof(query) - 5] = data[0] & 1 ? 0x80 : 0;
 	check(wm_dns_parse(query, sizeof(query) - 1, &q) == WM_DNS_OK);
 	kept(&q, data + 1, size - 1);
-	s = (struct wm_upstream_shape){query, &q, data[0] & 2, data[0] & 4};
+	s = (struct wm_upstream_shape){.query = query, .q = &q, .secure = data[0] & 2};
 	cap = data[0] & 8 ? sizeof(out) : WM_DNS_UDP_MAX;
 	if (!shaped(&s, data + 1, size - 1, out, cap, &made))
 		return 0;

@@ -25,6 +25,7 @@ stop_agent
 # --- a probe's resolver leaves the TTLs of the others as they are: those that are set, and of what is stale
 serve three 127.0.0.13 53 '	local-zone: "example." static
 	local-data: "long.example. 86400 A 192.0.2.8"
+	local-data: "thirty.example. 30 A 192.0.2.9"
 	local-data: "a.example. 2 A 192.0.2.9"
 	local-data: "b.example. 2 A 192.0.2.9"'
 start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.13" --set dns.cache_ttl_max=60s --set kernel.enabled=false
@@ -32,6 +33,7 @@ check "asked before a probe" "2 2" "$(ttl_of a.example) $(ttl_of b.example)"
 probed() { ask probed.example >/dev/null && [ "$(api $API/v1/waymark/dns | jq .servers[0].probes)" -ge 3 ]; }
 until_ok 60 probed || fail "the server is probed again: $(api $API/v1/waymark/dns)"
 check "dns.cache_ttl_max" 60 "$(ttl_of long.example)"
+check "a TTL that is not of what is stale" "30 0" "$(ttl_of thirty.example) $(upstream_counter dns_upstream_stale)"
 kill_server three
 check "the first that is stale" 30 "$(ttl_of a.example)"
 check "and the second" "30 30" "$(ttl_of a.example) $(ttl_of b.example)"

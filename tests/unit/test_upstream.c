@@ -141,15 +141,15 @@ Test(upstream, ourselves)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 /* a.example A? with two addresses, a signature, an SOA and an NSEC behind pointers, OPT. */
-static const uint8_t message[] = "\0\0\x81\x80\0\1\0\3\0\2\0\1"
-				 "\1a\7example\0\0\1\0\1"
-				 "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\xc0\0\2\1"
-				 "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\xc0\0\2\2"
-				 "\xc0\x0c\0\x2e\0\1\0\0\0\x0a\0\4sign"
-				 "\xc0\x0e\0\6\0\1\0\0\0\x0a\0\x1d\2ns\xc0\x0e\1h\xc0\x0e"
-				 "\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5"
-				 "\xc0\x0e\0\x2f\0\1\0\0\0\x0a\0\3\1z\0"
-				 "\0\0\x29\4\xd0\0\0\x80\0\0\0";
+static uint8_t message[] = "\0\0\x81\x80\0\1\0\3\0\2\0\1"
+			   "\1a\7example\0\0\1\0\1"
+			   "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\xc0\0\2\1"
+			   "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\xc0\0\2\2"
+			   "\xc0\x0c\0\x2e\0\1\0\0\0\x0a\0\4sign"
+			   "\xc0\x0e\0\6\0\1\0\0\0\x0a\0\x1d\2ns\xc0\x0e\1h\xc0\x0e"
+			   "\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5"
+			   "\xc0\x0e\0\x2f\0\1\0\0\0\x0a\0\3\1z\0"
+			   "\0\0\x29\4\xd0\0\0\x80\0\0\0";
 static uint8_t query[64], out[4096];
 static struct wm_dns_query q;
 static struct wm_writer w;
@@ -206,6 +206,21 @@ Test(upstream, who_does_is_sent_all)
 	cr_assert(shape(true, sizeof(message) - 1, 1232));
 	cr_assert_eq(memcmp(out + 2, "\x81\xb0\0\1\0\3\0\2\0\1", 10), 0, "AD, CD, every record");
 	cr_assert_leq(made.len, sizeof(message) - 1, "names are compressed as they were");
+}
+
+Test(upstream, what_is_stale_is_said_for_thirty_seconds)
+{
+	uint8_t *ttl = message + WM_DNS_HEADER_LEN + 15 + 6; /* of the first record */
+
+	ask(WM_DNS_RD, 1232, false);
+	ttl[3] = WM_UPSTREAM_STALE_TTL_S;
+	cr_assert(shape(false, sizeof(message) - 1, 1232));
+	cr_assert_not(made.aged, "a TTL as any other");
+	memcpy(ttl, "\x7f\xff\xff\xff", 4); /* WM_UPSTREAM_STALE_MARK_S */
+	cr_assert(shape(false, sizeof(message) - 1, 1232));
+	cr_assert(made.aged, "though others have a TTL");
+	cr_assert_eq(memcmp(out + WM_DNS_HEADER_LEN + 15 + 6, "\0\0\0\x1e", 4), 0);
+	cr_assert_eq(memcmp(out + WM_DNS_HEADER_LEN + 15 + 16 + 6, "\0\0\0\x0a", 4), 0);
 }
 
 Test(upstream, what_does_not_fit_is_cut_at_a_record)

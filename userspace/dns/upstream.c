@@ -792,8 +792,6 @@ const char *wm_upstream_state_str(enum wm_upstream_state s)
 
 void wm_upstream_note_aged(struct wm_upstream *u)
 {
-	if (!u->c.serve_stale_s)
-		return;
 	u->counters[WM_UPSTREAM_C_STALE]++;
 	wm_upstream_probes_doubt(u->probes);
 }
@@ -802,17 +800,4 @@ void wm_upstream_on_anew(struct wm_upstream *u, void (*fn)(void *arg), void *arg
 {
 	u->anew = fn;
 	u->anew_arg = arg;
-}
-
-bool wm_upstream_silent(const struct wm_upstream *u)
-{
-	struct wm_upstream_health h;
-	unsigned n = 0;
-
-	if (!u->c.serve_stale_s)
-		return false;
-	for (; wm_upstream_probes_get(u->probes, n, &h); n++)
-		if (h.state == WM_UPSTREAM_UP)
-			return false;
-	return n > 0;
 }

@@ -163,7 +163,6 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 			  uint16_t put[SECTIONS], struct wm_upstream_made *ret)
 {
 	struct record rr;
-	unsigned records = 0, aged = 0;
 
 	for (int s = 0; s < SECTIONS; s++) {
 		for (unsigned i = 0; i < have[s]; i++) {
@@ -173,11 +172,10 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 				return false;
 			if (rr.type == WM_DNS_OPT || is_proof(&rr, shape->q, s))
 				continue;
-			/* libunbound gives the second and later stale answers no TTL */
-			if (shape->silent && !rr.ttl_s)
+			if (rr.ttl_s == WM_UPSTREAM_STALE_MARK_S) {
 				rr.ttl_s = WM_UPSTREAM_STALE_TTL_S;
-			records++;
-			aged += rr.ttl_s == WM_UPSTREAM_STALE_TTL_S;
+				ret->aged = true;
+			}
 			if (!ret->truncated)
 				n = put_record(w, r, &rr);
 			if (n < 0)
@@ -187,7 +185,6 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 			ret->truncated |= !n && s < 2;
 		}
 	}
-	ret->aged = records && aged == records;
 	return true;
 }
 

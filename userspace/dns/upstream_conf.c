@@ -159,7 +159,7 @@ static void put_ttls(struct wm_buf *b, const struct wm_upstream_config *c)
 		wm_buf_printf(b,
 			      "\tserve-expired: yes\n\tserve-expired-ttl: %llu\n"
 			      "\tserve-expired-reply-ttl: %d\n",
-			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_TTL_S);
+			      (unsigned long long)c->serve_stale_s, WM_UPSTREAM_STALE_MARK_S);
 }
 
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,

@@ -118,7 +118,6 @@ struct wm_upstream_shape {
 	const uint8_t *query;	      /* whole: its ID and question are taken */
 	const struct wm_dns_query *q; /* of it */
 	bool secure;		      /* AD for who wants to know */
-	bool silent;		      /* no server answers: what has no TTL is stale */
 	const uint8_t *before;	      /* records of ours that lead to what was asked, and stand */
 	size_t before_len;	      /* behind the question as they were written there */
 	uint16_t before_count;
@@ -128,7 +127,7 @@ struct wm_upstream_made {
 	size_t len;
 	uint16_t rcode, answers;
 	bool truncated;
-	bool aged; /* every record has the TTL that stale ones are given */
+	bool aged; /* the TTL of some record is over */
 };
 /** Write the answer to the client's query at @p out from libunbound's message: flags, the question
  *  as the client wrote it, records without those of DNSSEC for who does not want them, cut with TC
@@ -140,6 +139,8 @@ bool wm_upstream_answer(struct wm_writer *w, const struct wm_upstream_shape *sha
 size_t wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
 			 uint8_t *out, size_t cap);
 #define WM_UPSTREAM_STALE_TTL_S 30 /* RFC 8767 4 */
+/* What libunbound says of it in its place: no record that it keeps has as much. */
+#define WM_UPSTREAM_STALE_MARK_S 2147483647
 
 /* --- upstream.c --- */
 struct wm_upstream_question;
@@ -157,13 +158,11 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 					     uint16_t type, const uint8_t client[16], bool checked,
 					     wm_upstream_fn fn, void *arg);
 void wm_upstream_cancel(struct wm_upstream_question *q); /* NULL ok */
-/** An answer was given whose records all have the TTL of stale ones. */
+/** An answer was given beyond its TTL. */
 void wm_upstream_note_aged(struct wm_upstream *u);
 /** @p fn is called whenever another resolver begins: what the ones before said is not to be said
  *  any more. One @p fn; NULL: nobody. */
 void wm_upstream_on_anew(struct wm_upstream *u, void (*fn)(void *arg), void *arg);
-/** There are servers, and none of them answers. */
-bool wm_upstream_silent(const struct wm_upstream *u);
 
 /* --- upstream_serve.c --- */
 /** The answer to a query that was passed on, of at most @p cap octets, into s->answer.

@@ -100,17 +100,14 @@ static bool make(struct wm_dns_server *s, const struct wm_upstream_shape *shape,
 	}
 	if (ret->aged)
 		wm_upstream_note_aged(s->upstream);
-	return !ret->aged && !shape->silent;
+	return !ret->aged;
 }
 
 bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
 			size_t cap, enum wm_upstream_code code, const struct wm_unbound_answer *a,
 			struct wm_upstream_made *ret)
 {
-	const struct wm_upstream_shape shape = {.query = query,
-						.q = q,
-						.secure = a && a->secure,
-						.silent = wm_upstream_silent(s->upstream)};
+	const struct wm_upstream_shape shape = {.query = query, .q = q, .secure = a && a->secure};
 
 	return make(s, &shape, cap, code, a, ret);
 }
@@ -121,8 +118,8 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	struct wm_dns_server *s = p->s;
 	struct wm_dns_extra extra;
 	const struct wm_upstream_shape shape = {
-		p->query,	   &p->q,	  a && a->secure,  wm_upstream_silent(s->upstream),
-		p->query + p->len, p->before_len, p->before_count, &extra};
+		p->query,      &p->q,		a && a->secure, p->query + p->len,
+		p->before_len, p->before_count, &extra};
 	struct wm_upstream_made made = {0};
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
