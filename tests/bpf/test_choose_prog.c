@@ -3,6 +3,7 @@
 /* Each way to choose, as the kernel does it: real sockets dial a virtual address, and what they got
  * is compared with what the way promises. */
 #include "../unit/chi_square.h"
+#include "../unit/choose_model.h"
 #include "connect_fixture.h"
 #include "waymark/choose.h"
 
@@ -40,10 +41,32 @@ static void by_weights(const char *what, const unsigned *weights)
 {
 	unsigned seen[10];
 
-	pick(DIALS);
 	for (unsigned i = 0; i < 10; i++)
 		seen[i] = (unsigned)picks(i);
+	pick(DIALS);
+	for (unsigned i = 0; i < 10; i++)
+		seen[i] = (unsigned)picks(i) - seen[i];
 	chi_square(what, seen, weights, 10);
+}
+
+/* Dials go as the choice of two promises for backends of these costs. */
+static void by_model(const char *what, const double *costs)
+{
+	struct m_load loads[BACKENDS] = {{false, 0, 0}};
+	double odds[BACKENDS] = {0};
+	struct wm_view view = wm_tables_view(tables);
+	struct wm_table t;
+	unsigned weights[10];
+	uint32_t set;
+
+	for (unsigned i = 0; i < 10; i++)
+		loads[index_of(i)] = (struct m_load){true, costs[i], wants[i].weight};
+	cr_assert_eq(wm_tables_put(tables, &want, &set, NULL), 0);
+	cr_assert_eq(wm_table_load(&view, set, &t), WM_PICKED);
+	m_two(&mem.slots[t.head.first], t.count, loads, odds);
+	for (unsigned i = 0; i < 10; i++)
+		weights[i] = (unsigned)lround(odds[index_of(i)] * 1e6);
+	by_weights(what, weights);
 }
 
 Test(connect, weighted_goes_by_weight)
@@ -116,6 +139,20 @@ Test(connect, fewer_open_is_preferred)
 	cr_assert_eq(picks(3), loaded, "the loaded one never wins against another");
 }
 
+Test(connect, fewer_open_go_by_the_model)
+{
+	double costs[10];
+
+	ten(WM_BALANCE_LEAST_CONNECTIONS);
+	for (unsigned i = 0; i < 10; i++) {
+		live(i)->open = i * 7 % 10 * 50;
+		costs[i] = m_cost_open(live(i)->open);
+	}
+	by_model("least_connections", costs);
+	for (unsigned i = 0; i < 10; i++)
+		cr_assert_eq(live(i)->open, i * 7 % 10 * 50, "what was dialled is closed");
+}
+
 Test(connect, a_slow_one_is_avoided)
 {
 	unsigned slow;
@@ -132,6 +169,22 @@ Test(connect, a_slow_one_is_avoided)
 	live(3)->rtt_at_ns = boot_ns() > 100 * SECOND ? boot_ns() - 100 * SECOND : 1;
 	pick(5000);
 	cr_assert_gt(picks(3), 300);
+}
+
+/* Latencies and connections of factors that an age of some seconds does not turn round. */
+Test(connect, less_latency_goes_by_the_model)
+{
+	const uint64_t now = boot_ns();
+	double costs[10];
+
+	ten(WM_BALANCE_PEAK_EWMA);
+	for (unsigned i = 0; i < 10; i++) {
+		live(i)->open = i % 3;
+		live(i)->rtt_us = 1000u << i * 7 % 10;
+		live(i)->rtt_at_ns = now;
+		costs[i] = m_cost_latency(live(i)->rtt_us, 0, live(i)->open);
+	}
+	by_model("peak_ewma", costs);
 }
 
 Test(connect, one_client_has_one_backend)
@@ -219,6 +272,40 @@ Test(connect, the_near_ones_are_taken_until_they_cannot_carry)
 	before = near();
 	pick(1000);
 	cr_assert_eq(near(), before);
+}
+
+/* Two of five are up and carry 1.4 times their share, 56 %; the rest spills over. */
+Test(connect, what_spills_over_is_even)
+{
+	const unsigned parts[10] = {0, 0, 0, 280, 280, 88, 88, 88, 88, 88};
+
+	two_tiers();
+	for (unsigned i = 1; i <= 3; i++)
+		cr_assert_eq(wm_tables_state(tables, i, WM_STATE_DOWN), 0);
+	wm_tables_cut(tables);
+	by_weights("nearest", parts);
+}
+
+Test(connect, failover_goes_by_weight_within_the_tier_that_has_it)
+{
+	unsigned first[10] = {1, 2, 3, 1, 2}, second[10] = {0, 0, 0, 0, 0, 3, 1, 2, 3, 1};
+
+	two_tiers();
+	rule.spread = (struct wm_tiers_rule){
+		.failover = true, .threshold_pct = 50, .carries_pct = WM_TIERS_CARRY_PCT};
+	for (unsigned i = 0; i < 10; i++)
+		wants[i].weight = 1 + i % 3;
+	publish();
+	by_weights("failover, all up", first);
+	/* 4 of 9 of its weight are less than half */
+	cr_assert_eq(wm_tables_state(tables, 2, WM_STATE_DOWN), 0);
+	cr_assert_eq(wm_tables_state(tables, 3, WM_STATE_DOWN), 0);
+	wm_tables_cut(tables);
+	by_weights("failover, too few up", second);
+	cr_assert_eq(wm_tables_state(tables, 3, WM_STATE_UP), 0);
+	wm_tables_cut(tables);
+	first[1] = 0;
+	by_weights("failover, enough again", first);
 }
 
 Test(connect, a_split_is_in_percent)

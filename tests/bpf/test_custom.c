@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net model store registry metadata resolution dataplane */
 /* An operator's own way to choose, linked into what steers: tests/custom/. */
+#include "../unit/chi_square.h"
 #include "connect_fixture.h"
 #include "userspace/dataplane/flows.h"
 #include "waymark/policy.h"
@@ -8,6 +9,7 @@
 #include <sys/sendfile.h>
 
 #define DIALS 200
+#define MANY  50000
 
 static struct wm_want_rule rule = {.head = {.balance = WM_BALANCE_CUSTOM, .tiers = 1},
 				   .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
@@ -91,6 +93,40 @@ Test(custom, a_function_reads_the_tables)
 	pick(1000);
 	/* of three draws of five one is it in 61 of 125 */
 	cr_assert(picks(2) > 380 && picks(2) < 600, "%u", (unsigned)picks(2));
+	cr_assert_eq(counter(WM_C_CONNECT_CUSTOM_NONE), 0);
+}
+
+/* What tests/custom/least_of_three.bpf.c does with @p random, of backends whose @p open differs. */
+static unsigned least_of_three(uint32_t random, const uint32_t *open)
+{
+	unsigned best = 5;
+
+	for (unsigned i = 0; i < 3; i++, random = random * 2654435761u + 12345) {
+		unsigned at = (unsigned)((double)random / 4294967296.0 * 5);
+
+		if (best == 5 || open[at] < open[best])
+			best = at;
+	}
+	return best;
+}
+
+Test(custom, a_function_s_shares_are_its_own)
+{
+	const uint32_t open[] = {300, 100, 0, 400, 200};
+	unsigned seen[5], weights[5] = {0};
+	uint32_t r = 0;
+
+	begin("least_of_three");
+	for (unsigned i = 0; i < 5; i++)
+		mem.live[index_of(i)].open = open[i];
+	do
+		weights[least_of_three(r, open)]++;
+	while ((r += 1021) > 1020); /* once through all numbers */
+	pick(MANY);
+	for (unsigned i = 0; i < 5; i++)
+		seen[i] = (unsigned)picks(i);
+	/* places are in the order of instances: 1 to 5 */
+	chi_square("custom", seen, weights, 5);
 	cr_assert_eq(counter(WM_C_CONNECT_CUSTOM_NONE), 0);
 }
 
