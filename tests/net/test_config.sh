@@ -38,6 +38,7 @@ refused 'http.metrics_port: 8500 is http.port as well' --set http.metrics_addres
 refused 'http.addresses: an IPv4 or IPv6 address is wanted, not "localhost"' --set http.addresses=localhost
 refused 'dns.addresses: an IPv4 or IPv6 address is wanted, not "1.2.3"' --set dns.addresses=1.2.3
 refused 'dns.port53_addresses: 203.0.113.9 is no address' --set dns.port53_addresses=203.0.113.9
+refused 'dns.addresses: 0:0::1 is there twice' --set dns.addresses=::1,127.0.0.1,0:0::1
 refused 'vip.ipv4: a range such as 240.0.0.0/4 is wanted, /4 to /24, not "10.0.0.0"' --set vip.ipv4=10.0.0.0
 refused 'vip.ipv4: .* \(loopback, link-local, multicast\)' --set vip.ipv4=127.0.0.0/8
 refused 'vip.ipv4: .* \(loopback, link-local, multicast\)' --set vip.ipv4=224.0.0.0/4

@@ -406,12 +406,40 @@ static int check_kubernetes(const struct wm_settings *s, struct wm_err *e)
 	return check_word("source.kubernetes_pods", s->source_kubernetes_pods, pods, e);
 }
 
+/* One that is listed twice would be listened on twice, where a port is shared. */
+static int check_listeners(const struct wm_settings *s, struct wm_err *e)
+{
+	const struct {
+		const char *name;
+		char *const *list;
+	} lists[] = {
+		{"http.addresses", s->http_addresses},
+		{"http.metrics_addresses", s->http_metrics_addresses},
+		{"dns.addresses", s->dns_addresses},
+		{"dns.port53_addresses", s->dns_port53_addresses},
+		{"dns.tls_addresses", s->dns_tls_addresses},
+	};
+	struct wm_guard_prefix p, before;
+	struct wm_err none = {0};
+
+	for (size_t i = 0; i < WM_ARRAY_LEN(lists); i++)
+		for (char *const *at = lists[i].list; *at; at++)
+			for (char *const *b = lists[i].list; b < at; b++)
+				if (!wm_prefix_parse(*at, &p, &none) &&
+				    !wm_prefix_parse(*b, &before, &none) &&
+				    !memcmp(&p, &before, sizeof(p)))
+					return wm_err_set(e, WM_E_INVALID,
+							  "%s: %.64s is there twice", lists[i].name,
+							  *at);
+	return 0;
+}
+
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
 	check_level,	     check_scripts,    check_os_services, check_domain,	 check_alt_domain,
 	check_datacenter,    check_ttls,       check_data_dir,	  check_pin_dir, check_way_in,
 	check_hosts,	     check_watchers,   check_etcd,	  check_consul,	 check_sync_words,
 	check_sync_security, check_sync_probe, check_upstream,	  check_paths,	 check_dns_tls,
-	check_dns64,	     check_allow,      check_kubernetes,  check_devices,
+	check_dns64,	     check_allow,      check_kubernetes,  check_devices, check_listeners,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)
