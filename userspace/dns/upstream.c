@@ -97,22 +97,26 @@ static bool only_stubs(const struct wm_upstream_route *r)
 }
 
 /* The first file that names another server than us counts; one that names systemd-resolved's
- * listener only where no other names what is behind it. */
+ * listener only where no other names what is behind it. Of those that NetworkManager wrote the last
+ * counts: the one before ours, which is kept, is what it said then, and its own what it says now.
+ */
 static void read_system(struct wm_upstream *u, struct wm_upstream_route *ret, char source[256])
 {
 	struct wm_upstream_route r;
+	bool generated, taken = false; /* and what was taken so far? */
 
 	ret->count = 0;
 	*source = '\0';
 	for (const char *const *f = u->c.resolv_conf; *f; f++) {
 		r = (struct wm_upstream_route){.domain = "."};
-		wm_upstream_resolv_conf(*f, &r);
+		wm_upstream_resolv_conf(*f, &r, &generated);
 		drop_ours(&u->c.own, &r);
-		if (!r.count || (ret->count && only_stubs(&r)))
+		if (!r.count || (ret->count && (only_stubs(&r) || (taken && !generated))))
 			continue;
 		*ret = r;
+		taken = generated;
 		snprintf(source, 256, "%s", *f);
-		if (!only_stubs(&r))
+		if (!only_stubs(&r) && !generated)
 			return;
 	}
 }

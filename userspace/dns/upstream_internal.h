@@ -13,8 +13,10 @@
 /** Read "192.0.2.1", "192.0.2.1@5353", "2001:db8::1@853#dns.example": the address, a port, and the
  *  name that its certificate must have, which makes it DNS over TLS. @return 0, -EINVAL. */
 int wm_upstream_server_parse(const char *text, struct wm_upstream_server *ret);
-/** Add the servers of a file as resolv.conf(5). @return how many were added. */
-unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to);
+/** Add the servers of a file as resolv.conf(5). @return how many were added; @p ret_generated is
+ *  whether NetworkManager says there that it wrote it. */
+unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to,
+				 bool *ret_generated);
 /** Is it systemd-resolved's own listener, which has others behind it? */
 bool wm_upstream_is_stub(const struct wm_upstream_server *s);
 bool wm_upstream_server_same(const struct wm_upstream_server *a,
