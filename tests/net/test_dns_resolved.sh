@@ -19,17 +19,10 @@ enable() { "$CTL" --root "$ROOT" dns enable "$@" 2>&1; }
 disable() { "$CTL" --root "$ROOT" dns disable 2>&1; }
 
 # An uplink with a server of its own, as systemd-networkd would tell of it.
-(exec unshare --net sleep 600) &
-UPLINK=$!
-ip link add up0 type veth peer name up1
+far_network up0 198.18.0.1
 ip addr add 198.18.0.2/24 dev up0
 ip link set up0 up
-until_ok 10 is_apart $UPLINK
-moved() { ip link set up1 netns "$UPLINK"; }
-until_ok 10 moved || fail "the uplink's other end"
-nsenter -t $UPLINK -n ip addr add 198.18.0.1/24 dev up1
-nsenter -t $UPLINK -n ip link set up1 up
-SERVE_IN="nsenter -t $UPLINK -n" serve up 198.18.0.1 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"\n\tlocal-data: "b.example. 60 A 192.0.2.12"')
+SERVE_IN=$FAR serve up 198.18.0.1 53 "$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"\n\tlocal-data: "b.example. 60 A 192.0.2.12"')
 	access-control: 0.0.0.0/0 allow"
 mkdir -p "$TMP/run/systemd/netif/links"
 printf 'ADMIN_STATE=configured\nOPER_STATE=routable\nCARRIER_STATE=carrier\nADDRESS_STATE=routable\nDNS=198.18.0.1\n' \

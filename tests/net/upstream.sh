@@ -8,7 +8,7 @@ for p in unbound nsd; do
 	}
 done
 # An unbound of its own: name, address, port, further lines of "server:", a name that it knows. Its pid
-# in the array SERVER. SERVE_IN: words before the command, as nsenter's.
+# in the array SERVER. SERVE_IN: words before the command, as nsenter's; SERVE_FROM: before the one that asks it.
 declare -A SERVER
 serve() {
 	local name=$1 address=$2 port=$3
@@ -20,7 +20,8 @@ serve() {
 	# shellcheck disable=SC2086 # words
 	(exec ${SERVE_IN:-} unbound -d -c "$TMP/$name.conf" 2>>"$TMP/$name.log") &
 	SERVER[$name]=$!
-	until_ok 10 dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
+	# shellcheck disable=SC2086 # words
+	until_ok 10 ${SERVE_FROM:-} dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
 }
 kill_server() {
 	kill -9 "${SERVER[$1]}"
@@ -30,3 +31,16 @@ ttl_of() { dig +noall +answer +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | awk '{p
 upstream_state() { api $API/v1/waymark/dns | jq -r ".servers[] | select(.server | startswith(\"$1\")).state"; }
 is_state() { [ "$(upstream_state "$1")" = "$2" ]; }
 upstream_counter() { api $API/v1/waymark/dns | jq ".counters.$1"; }
+# Another network, behind a pair: the device here, its other end's address there. Words for what runs there in FAR.
+FAR=''
+far_network() {
+	(exec unshare --net sleep 600) &
+	FAR=$!
+	ip link add "$1" type veth peer name "$1-far"
+	until_ok 10 is_apart $FAR
+	until_ok 10 ip link set "$1-far" netns $FAR || fail "$1's other end"
+	FAR="nsenter -t $FAR -n"
+	$FAR ip link set lo up
+	$FAR ip addr add "$2/24" dev "$1-far"
+	$FAR ip link set "$1-far" up
+}
