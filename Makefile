@@ -22,7 +22,7 @@ DEPS_BUILD := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1
 	libpcre2-dev libroaring-dev libunbound-dev libyaml-dev protobuf-c-compiler libprotobuf-c-dev libzstd-dev
 DEPS_RUN := iproute2 bind9-dnsutils curl python3 procps util-linux bsdextrautils jq
 DEPS_IMAGE := umoci ca-certificates
-DEPS_TEST := ethtool libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
+DEPS_TEST := ethtool dbus-daemon libcriterion-dev libnghttp2-dev musl-tools openssl libclang-rt-14-dev python3-dnspython python3-consul python3-grpcio \
 	python3-jsonschema nftables nghttp2-server strace netcat-openbsd sqlite3 systemd man-db unbound nsd ldnsutils knot-dnsutils zstd etcd-server \
 	etcd-client dnsmasq-base bind9 knot knot-resolver libc-ares-dev haproxy nginx-light $(DEPS_IMAGE) crun python3-yaml
 DEPS_LINT := clang-format clang-tidy cppcheck shellcheck codespell universal-ctags
@@ -149,6 +149,7 @@ deps: ## install the Debian packages that building and running need
 deps-test:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST)
 	@tools/unpack.sh systemd-resolved build/systemd-resolved # installed it takes /etc/resolv.conf over
+	@tools/unpack.sh network-manager build/network-manager libndp0 # installed it takes devices over
 bench-deps: ## install the peers that `make bench` measures beside
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST) $(DEPS_BENCH)
 kernels-deps:
