@@ -64,6 +64,7 @@ check "over TCP" 10.99.0.1 "$(asks "$FAR" @10.99.0.1 +tcp $NAME)"
 check "it may not by IPv6" "" "$(asks "$FAR" @fd99::1 $NAME)"
 check "nor over TCP" "" "$(asks "$FAR" @fd99::1 +tcp $NAME)"
 check "counted by userspace" "2 3" "$(counter dns_drop_allow) $(metric dns_user_denied)"
+check "of these, connections" 2 "$(metric dns_user_tcp_denied)"
 for at in "@10.99.0.1 -b 10.99.0.1" "@10.99.0.1 -b 10.99.1.1" "@fd99::1 -b fd99::1" "@127.0.0.1" "@10.99.0.1 -b 10.99.1.1 +tcp"; do
 	# shellcheck disable=SC2086
 	check "this node may, $at" 10.99.0.1 "$(dig +short +tries=1 +time=5 -p 8600 $at $NAME)"

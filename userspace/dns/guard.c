@@ -81,13 +81,13 @@ bool wm_dns_may_ask(struct wm_dns_server *s, const struct sockaddr *from)
 
 	if (!g->allow_count)
 		return true;
-	if (!address_of(from, addr))
-		return false;
-	for (unsigned i = 0; i < g->allow_count; i++)
-		if (wm_guard_matches(&g->allow[i], addr))
+	if (address_of(from, addr)) {
+		for (unsigned i = 0; i < g->allow_count; i++)
+			if (wm_guard_matches(&g->allow[i], addr))
+				return true;
+		if (is_own(g, addr))
 			return true;
-	if (is_own(g, addr))
-		return true;
+	}
 	s->counters[WM_DNS_C_DENIED]++;
 	return false;
 }

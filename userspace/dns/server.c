@@ -146,6 +146,7 @@ static void on_accept(void *arg, unsigned events)
 		if (fd < 0)
 			return;
 		if (!wm_dns_may_ask(k->s, (struct sockaddr *)&from)) {
+			k->s->counters[WM_DNS_C_TCP_DENIED]++;
 			close(fd);
 		} else if (k->s->conns_count < k->s->c.tcp_max) {
 			wm_dns_conn_open(k->s, fd, &from, k->tls);

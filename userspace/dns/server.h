@@ -56,6 +56,7 @@
 	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")     \
 	X(DENIED, dns_user_denied,                                                                 \
 	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")       \
+	X(TCP_DENIED, dns_user_tcp_denied, "of dns_user_denied, TCP connections")                  \
 	X(RATE_DROPPED, dns_user_rate_dropped,                                                     \
 	  "datagrams dropped: the same was asked, or said not to be there, more than "             \
 	  "dns.rate_limit times to one network")                                                   \
