@@ -53,6 +53,7 @@ static size_t user_says(const struct frame *q, uint8_t *out)
 
 	memcpy(&in6.sin6_addr, q->at + ETH + 8, 16);
 	memcpy(&in.sin_addr, q->at + ETH + 12, 4);
+	wm_dns_received(server, false);
 	return wm_dns_respond_to(server, q->v6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in,
 				 q->at + q->dns, q->len - q->dns, false, out, WM_DNS_EDNS_MAX);
 }

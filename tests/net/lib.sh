@@ -99,7 +99,8 @@ user_left() { # queries that userspace has said nothing of, since the agent bega
 		{ sub(/_total$/, "", $1) }
 		$1 ~ /^waymark_dns_user_(udp|tcp)$/ { n += $2; seen++ }
 		$1 ~ /^waymark_dns_user_(answered|nodata|nxdomain|formerr|refused|notimp|badvers|servfail)$/ { n -= $2 }
-		$1 ~ /^waymark_dns_user_(gone|waiting)$/ { n -= $2 }
+		$1 ~ /^waymark_dns_user_(dropped|denied|rate_dropped|rate_cut|gone|waiting)$/ { n -= $2 }
+		$1 == "waymark_dns_user_tcp_denied" { n += $2 } # a connection is no query
 		END { print seen == 2 ? n : "not counted" }'
 }
 done_testing() {

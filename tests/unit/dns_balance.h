@@ -20,7 +20,10 @@ static __attribute__((unused)) void user_balance(const struct wm_dns_server *s)
 
 	cr_assert_eq(c[USER_UDP_QUERY] + c[USER_TCP_QUERY],
 		     c[USER_ANSWERED] + c[USER_NODATA] + c[USER_NXDOMAIN] + c[USER_FORMERR] +
-			     c[USER_REFUSED] + c[USER_NOTIMP] + c[USER_BADVERS] + c[USER_SERVFAIL],
+			     c[USER_REFUSED] + c[USER_NOTIMP] + c[USER_BADVERS] + c[USER_SERVFAIL] +
+			     c[USER_DROPPED] + c[USER_DENIED] - c[USER_TCP_DENIED] +
+			     c[USER_RATE_DROPPED] + c[USER_RATE_CUT] + c[USER_GONE] +
+			     wm_dns_waiting(s),
 		     "a query of userspace has no outcome");
 	cr_assert_eq(c[USER_UNSENT], 0, "%llu answers were not sent",
 		     (unsigned long long)c[USER_UNSENT]);

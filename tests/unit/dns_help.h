@@ -6,6 +6,7 @@
 #include "userspace/dns/server.h"
 #include "userspace/resolution/resolution.h"
 #include "waymark/dns_wire.h"
+#include "waymark/rate.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -273,6 +274,14 @@ static __attribute__((unused)) void parse_answer(void)
 			at += len;
 		}
 	cr_assert_eq(at, answer.len);
+}
+
+/* What is rated so has that for its outcome, or has none yet: it did not come in then. */
+static __attribute__((unused)) enum wm_rated came_in_if_rated(enum wm_rated rated)
+{
+	if (rated != WM_RATED_ANSWER)
+		wm_dns_received(server, false);
+	return rated;
 }
 
 static __attribute__((unused)) void ask_raw(size_t len, bool tcp)

@@ -92,6 +92,7 @@ static void ask_from(const char *client, bool tcp)
 		in6->sin6_family = AF_INET6;
 	else if (inet_pton(AF_INET, client, &in->sin_addr) == 1)
 		in->sin_family = AF_INET;
+	wm_dns_received(server, tcp);
 	answer.len = wm_dns_respond_to(server, (struct sockaddr *)&from, query, query_len, tcp,
 				       answer.raw, sizeof(answer.raw));
 	cr_assert(answer.len);
@@ -390,7 +391,8 @@ static struct sockaddr_in from_net = {.sin_family = AF_INET};
 
 static enum wm_rated rated(void)
 {
-	return wm_dns_rate(server, (struct sockaddr *)&from_net, query, query_len);
+	return came_in_if_rated(
+		wm_dns_rate(server, (struct sockaddr *)&from_net, query, query_len));
 }
 
 Test(dns_edns, a_cookie_exempts_from_the_rate_limit)

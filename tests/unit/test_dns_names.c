@@ -447,6 +447,7 @@ static void near_by(const char *near, const struct sockaddr_in *from, uint16_t t
 	cr_assert_eq(wm_loop_turn(loop, 0), 0);
 	for (int i = 0; i < 20; i++) {
 		len = build("near.query.mesh.internal", type, 1232);
+		wm_dns_received(server, false);
 		answer.len = wm_dns_respond_to(server, (const struct sockaddr *)from, query, len,
 					       false, answer.raw, sizeof(answer.raw));
 		parse_answer();

@@ -25,7 +25,8 @@ static enum wm_rated rated(const char *client, const char *name)
 {
 	struct sockaddr_storage from = address(client);
 
-	return wm_dns_rate(server, (struct sockaddr *)&from, query, build(name, 1, 0));
+	return came_in_if_rated(
+		wm_dns_rate(server, (struct sockaddr *)&from, query, build(name, 1, 0)));
 }
 
 /* What the answer is rated that userspace makes. */

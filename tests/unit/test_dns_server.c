@@ -122,6 +122,30 @@ Test(server, datagrams)
 	close(fd);
 }
 
+Test(server, what_is_no_query_is_counted_as_it_comes_in)
+{
+	int fd = dial(SOCK_DGRAM), tcp = dial(SOCK_STREAM);
+	uint8_t framed_response[600];
+	size_t len = build("web.service.mesh.internal", 1, 0), n;
+
+	cr_assert_eq(send(fd, query, 11, 0), 11); /* a header has twelve */
+	query[2] |= 0x80;			  /* a response */
+	cr_assert_eq(send(fd, query, len, 0), (ssize_t)len);
+	query[2] &= 0x7f;
+	datagram(fd, len);
+	n = frame(framed_response, "web.service.mesh.internal", 1);
+	framed_response[4] |= 0x80;
+	n += frame(framed_response + n, "web.service.mesh.internal", 1);
+	cr_assert_eq(send(tcp, framed_response, n, 0), (ssize_t)n);
+	framed(tcp);
+	cr_assert_eq(wm_dns_counters(server)[C_UDP_QUERY], 3);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_QUERY], 2);
+	cr_assert_eq(wm_dns_counters(server)[C_DROPPED], 3);
+	cr_assert_eq(wm_dns_counters(server)[C_ANSWERED], 2);
+	close(fd);
+	close(tcp);
+}
+
 Test(server, ipv6_and_every_address)
 {
 	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};

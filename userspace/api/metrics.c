@@ -307,7 +307,8 @@ static void collect_upstream(struct metrics *m, const struct wm_dns_server *s)
 			fastest = h.latency_us;
 	}
 	GAUGE("dns_upstream_open", wm_upstream_open(u), "questions to others that are open");
-	GAUGE("dns_user_waiting", wm_dns_waiting(s), "queries that wait for what others say");
+	GAUGE("dns_user_waiting", wm_dns_waiting(s),
+	      "queries that wait for what others say, or bring");
 	GAUGE("dns_upstream_servers", known, "servers that names which are not ours are asked of");
 	GAUGE("dns_upstream_up", up, "of these, that answer");
 	GAUGE("dns_upstream_latency_us", fastest, "of the fastest of these, of its probes");

@@ -134,6 +134,7 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	size_t n;
 	int asked;
 
+	wm_dns_received(s, true);
 	s->counters[WM_DNS_C_TLS_QUERY] += c->tls;
 	c->pads = c->pads && wm_dns_pads(query, len);
 	c->waiting++;
@@ -143,7 +144,7 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	if (asked == 1)
 		return true;
 	c->waiting--;
-	n = asked ? wm_dns_servfail(s, query, len, true, s->answer, WM_DNS_TCP_MAX)
+	n = asked ? wm_dns_servfail(s, query, len, s->answer, WM_DNS_TCP_MAX)
 		  : wm_dns_respond_to(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
 				      WM_DNS_TCP_MAX);
 	c->waiting++;

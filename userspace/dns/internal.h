@@ -158,7 +158,8 @@ struct wm_reply {
 	struct wm_dns_query q;
 	struct wm_dns_ask ask;
 	struct wm_dns_extra extra;
-	bool bad_options; /* one of the query's is malformed */
+	bool bad_options;	     /* one of the query's is malformed */
+	enum wm_dns_counter outcome; /* that the answer was counted as */
 	bool tcp, truncated;
 	unsigned chain;	     /* aliases that were followed */
 	uint32_t ttl_s;	     /* of its records, negative ones apart */
@@ -234,9 +235,12 @@ uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 /** The service that a query asks for. @return false: none. */
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		       char ret[WM_DNS_SERVICE_MAX + 1]);
+/** The answer that wm_dns_respond_to() has just made is not given: its query has another outcome.
+ */
+void wm_dns_unsay(struct wm_dns_server *s);
 /** SERVFAIL to a query that wm_dns_service_of() read, counted. */
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
-		       uint8_t *out, size_t cap);
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
+		       size_t cap);
 
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.
@@ -451,6 +455,7 @@ struct wm_dns_server {
 	struct wm_dns_batch *batch;	  /* scratch of a read of datagrams */
 	struct wm_dns_lookup lookup;	  /* its ask NULL: nobody */
 	struct wm_dns_parked_list parked;
+	unsigned parked_count;	      /* with those of connections */
 	struct wm_upstream *upstream; /* NULL: names that are not ours are refused */
 	struct wm_dns_passed_list passed;
 	unsigned passed_count;	      /* with those of connections */

@@ -27,7 +27,7 @@ static size_t make_answer(struct wm_dns_parked *p, int code)
 	bool tcp = p->conn;
 
 	if (code)
-		return wm_dns_servfail(s, p->query, p->len, tcp, s->answer, sizeof(s->answer));
+		return wm_dns_servfail(s, p->query, p->len, s->answer, sizeof(s->answer));
 	return wm_dns_respond_to(s, (struct sockaddr *)&p->from, p->query, p->len, tcp, s->answer,
 				 tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
 }
@@ -54,6 +54,7 @@ static void on_known(void *arg, int code)
 	size_t len = make_answer(p, code);
 
 	LIST_REMOVE(p, entry);
+	s->parked_count--;
 	if (!conn)
 		send_datagram(p, len);
 	free(p);
@@ -83,10 +84,12 @@ static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list)
 
 	if (wm_dns_service_of(s, p->query, p->len, service))
 		r = s->lookup.ask(s->lookup.arg, service, on_known, p);
-	if (r == 1)
+	if (r == 1) {
 		LIST_INSERT_HEAD(list, p, entry);
-	else
+		s->parked_count++;
+	} else {
 		free(p);
+	}
 	return r;
 }
 
@@ -128,6 +131,8 @@ void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list)
 
 	while ((p = LIST_FIRST(list))) {
 		s->lookup.cancel(s->lookup.arg, p);
+		s->counters[WM_DNS_C_GONE]++;
+		s->parked_count--;
 		LIST_REMOVE(p, entry);
 		free(p);
 	}

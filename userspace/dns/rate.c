@@ -114,6 +114,7 @@ enum wm_rated wm_dns_rate_made(struct wm_dns_server *s, const struct sockaddr *f
 			       const uint8_t *query, size_t len, const uint8_t *made)
 {
 	const struct wm_dns_ask *ask = &s->reply.ask;
+	enum wm_rated rated;
 	/* which of our domains: shorter than any question */
 	const uint8_t what = ask->kind == WM_ASK_KUBE	   ? 2
 			     : ask->kind == WM_ASK_REVERSE ? 3
@@ -122,7 +123,10 @@ enum wm_rated wm_dns_rate_made(struct wm_dns_server *s, const struct sockaddr *f
 	if (!s->rate.every_ns || !is_negative(made) || !question_len(query, len) ||
 	    wm_dns_is_local(s, from) || wm_dns_cookie_valid(s, from, query, len))
 		return WM_RATED_ANSWER;
-	return take(s, from, &what, sizeof(what), s->rate.every_ns / NEGATIVE_SHARE);
+	rated = take(s, from, &what, sizeof(what), s->rate.every_ns / NEGATIVE_SHARE);
+	if (rated != WM_RATED_ANSWER)
+		wm_dns_unsay(s);
+	return rated;
 }
 
 /* @return false: the client has no cookie, and does not know of them. */

@@ -377,7 +377,13 @@ static void note(struct wm_reply *r)
 		[WM_DNS_BADVERS] = WM_DNS_C_BADVERS};
 	bool found = r->rcode == WM_DNS_NOERROR && (r->answers || r->truncated);
 
-	count(r->s, found ? WM_DNS_C_ANSWERED : by_rcode[r->rcode]);
+	r->outcome = found ? WM_DNS_C_ANSWERED : by_rcode[r->rcode];
+	count(r->s, r->outcome);
+}
+
+void wm_dns_unsay(struct wm_dns_server *s)
+{
+	s->counters[s->reply.outcome]--;
 }
 
 _Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN +
@@ -433,12 +439,11 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 	return true;
 }
 
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
-		       uint8_t *out, size_t cap)
+size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
+		       size_t cap)
 {
 	s->reply.lead_len = 0;
 	s->reply.w.opt_at = 0;
-	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	count(s, WM_DNS_C_SERVFAIL);
 	return bare(s, query, len, WM_DNS_SERVFAIL, out, cap);
 }
@@ -571,7 +576,6 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		count(s, WM_DNS_C_DROPPED);
 		return 0;
 	}
-	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
 	if (query[2] & (WM_DNS_OPCODE >> 8)) {
 		count(s, WM_DNS_C_NOTIMP);
 		return bare(s, query, len, WM_DNS_NOTIMP, out, cap);
@@ -590,30 +594,33 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	return reply(s, query, len, &q, tcp, out, room < cap ? room : cap);
 }
 
+void wm_dns_received(struct wm_dns_server *s, bool tcp)
+{
+	count(s, tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY);
+}
+
 size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
 			 size_t len, bool tcp, uint8_t *out, size_t cap)
 {
-	size_t n;
-
-	s->from = from;
-	n = wm_dns_respond(s, query, len, tcp, out, cap);
-	s->from = NULL;
-	return n;
-}
-
-size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
-		      uint8_t *out, size_t cap)
-{
 	uint64_t begun_ns = wm_clock_ns();
-	struct wm_dns_made m = {.from = s->from,
+	struct wm_dns_made m = {.from = from,
 				.tcp = tcp,
 				.level = WM_DNS_LEVEL_OWN,
 				.query = query,
 				.len = len,
 				.answer = out};
 
+	s->from = from;
 	m.answer_len = respond(s, query, len, tcp, out, cap);
 	m.took_ns = wm_clock_ns() - begun_ns;
 	wm_dns_note(s, &m);
+	s->from = NULL;
 	return m.answer_len;
+}
+
+size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
+		      uint8_t *out, size_t cap)
+{
+	wm_dns_received(s, tcp);
+	return wm_dns_respond_to(s, NULL, query, len, tcp, out, cap);
 }

@@ -79,6 +79,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	size_t made;
 	int asked;
 
+	wm_dns_received(k->s, false);
 	if (!wm_dns_may_ask(k->s, from))
 		return 0;
 	rated = wm_dns_rate(k->s, from, b->query[i], len);
@@ -90,7 +91,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	asked = wm_dns_park(k->s, k->fd, h, len);
 	if (asked)
 		return asked == 1 ? 0
-				  : wm_dns_servfail(k->s, b->query[i], len, false, b->answer[i],
+				  : wm_dns_servfail(k->s, b->query[i], len, b->answer[i],
 						    sizeof(b->answer[i]));
 	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
 				 sizeof(b->answer[i]));

@@ -22,8 +22,8 @@
 
 /* Counters of the userspace server, defined once: X(symbol, metric name, text). */
 #define WM_DNS_COUNTERS(X)                                                                         \
-	X(UDP_QUERY, dns_user_udp, "queries over UDP that userspace saw")                          \
-	X(TCP_QUERY, dns_user_tcp, "queries over TCP")                                             \
+	X(UDP_QUERY, dns_user_udp, "datagrams that came to userspace, whatever became of them")    \
+	X(TCP_QUERY, dns_user_tcp, "queries that came over TCP, likewise")                         \
 	X(TLS_QUERY, dns_user_tls, "of these, queries over TLS")                                   \
 	X(ANSWERED, dns_user_answered, "answers with records")                                     \
 	X(NODATA, dns_user_nodata, "name exists, type does not")                                   \
@@ -53,7 +53,8 @@
 	X(UNLOGGED, dns_user_unlogged,                                                             \
 	  "questions of dns.query_log that were left out: more than 100 in a second")              \
 	X(UNSENT, dns_user_unsent, "answers that the socket did not take, or without memory")      \
-	X(GONE, dns_user_gone, "TCP clients that left before their answer came from upstream")     \
+	X(GONE, dns_user_gone,                                                                     \
+	  "queries given up: TCP clients that left before others had said what to answer")         \
 	X(DENIED, dns_user_denied,                                                                 \
 	  "datagrams and TCP connections dropped: the client is of no network of dns.allow")       \
 	X(TCP_DENIED, dns_user_tcp_denied, "of dns_user_denied, TCP connections")                  \
@@ -163,13 +164,15 @@ void wm_dns_server_nsid(struct wm_dns_server *s, const char *text);
  * others said of such names is forgotten. */
 void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t);
 void wm_dns_server_free(struct wm_dns_server *s); /* NULL ok */
-/** The whole server as a function, for tests, fuzzers and the differential test: one query in, one
- *  answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @p from who asks, NULL: this node.
- *  @return octets, 0 when nothing is to be sent: what is no query is counted as dropped, every
- * query gets an answer. */
+/** Count what came in: a datagram, or a query over TCP. Each has one outcome, another counter's. */
+void wm_dns_received(struct wm_dns_server *s, bool tcp);
+/** One query in, one answer out. @p cap octets at @p out, WM_DNS_UDP_MAX at least. @p from who
+ * asks, NULL: this node. @return octets, 0 when nothing is to be sent: what is no query is counted
+ * as dropped, every query gets an answer. */
 size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
 			 size_t len, bool tcp, uint8_t *out, size_t cap);
-/** The same for who is on this node. */
+/** The whole server as a function, for tests, fuzzers and the differential test: both of these, of
+ *  who is on this node. */
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap);
 /** Ask others for names that are not ours, once, before the first query. @return 0, -ENOMEM. */
@@ -189,7 +192,7 @@ const struct wm_ready_level *wm_dns_ready(const struct wm_dns_server *s);
 struct wm_hot_level *wm_dns_hot(const struct wm_dns_server *s);
 /** NULL: such names are refused. Borrowed. */
 struct wm_upstream *wm_dns_upstream(const struct wm_dns_server *s);
-/** Queries that wait for what others say. */
+/** Queries that wait for what others say, or bring. */
 unsigned wm_dns_waiting(const struct wm_dns_server *s);
 /* Whose an address is: one of the three, or nobody's. Borrowed until the loop turn ends. */
 struct wm_dns_owner {

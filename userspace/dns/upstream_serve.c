@@ -199,9 +199,7 @@ static void answer_any(struct wm_dns_passed *p, const uint8_t *folded)
 static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
 {
 	uint8_t client[WM_DNS_CLIENT_LEN];
-	bool tcp = p->conn;
 
-	p->s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]++;
 	LIST_INSERT_HEAD(list, p, entry);
 	p->s->passed_count++;
 	wm_dns_client_of(&p->from, client);
@@ -287,8 +285,7 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 /* --- aliases that lead to names of others -------------------------------------------------------
  */
 /* @return NULL: the answer that was just made has all that there is to say. */
-static struct wm_dns_passed *led(struct wm_dns_server *s, const uint8_t *query, size_t len, int fd,
-				 bool tcp)
+static struct wm_dns_passed *led(struct wm_dns_server *s, const uint8_t *query, size_t len, int fd)
 {
 	const struct wm_reply *r = &s->reply;
 	size_t question = WM_DNS_HEADER_LEN + r->q.name_len + 4u;
@@ -303,15 +300,13 @@ static struct wm_dns_passed *led(struct wm_dns_server *s, const uint8_t *query, 
 	p->before_len = r->lead_end - question;
 	p->before_count = r->answers;
 	memcpy(p->query + len, r->w.out + question, p->before_len);
-	/* what comes of it is its outcome */
-	s->counters[tcp ? WM_DNS_C_TCP_QUERY : WM_DNS_C_UDP_QUERY]--;
-	s->counters[WM_DNS_C_ANSWERED]--;
+	wm_dns_unsay(s); /* what comes of it is its outcome */
 	return p;
 }
 
 bool wm_dns_lead_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
 {
-	struct wm_dns_passed *p = led(s, h->msg_iov->iov_base, len, fd, false);
+	struct wm_dns_passed *p = led(s, h->msg_iov->iov_base, len, fd);
 
 	if (!p)
 		return false;
@@ -323,7 +318,7 @@ bool wm_dns_lead_datagram(struct wm_dns_server *s, int fd, const struct msghdr *
 bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len)
 {
-	struct wm_dns_passed *p = led(s, query, len, fd, true);
+	struct wm_dns_passed *p = led(s, query, len, fd);
 
 	if (!p)
 		return false;
@@ -334,7 +329,7 @@ bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 
 unsigned wm_dns_waiting(const struct wm_dns_server *s)
 {
-	return s->passed_count;
+	return s->passed_count + s->parked_count;
 }
 
 void wm_dns_unpass(struct wm_dns_passed_list *list)
