@@ -2,6 +2,7 @@
 #include "events.h"
 
 #include "internal.h"
+#include "ring.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,13 +13,12 @@ struct subscriber {
 	void *arg;
 };
 struct wm_plane_events {
-	struct ring_buffer *ring;
-	struct wm_io *io;
+	struct wm_ring *ring;
 	struct subscriber at[WM_EVENTS_SUBSCRIBERS_MAX];
 	unsigned count;
 };
 
-static int on_event(void *arg, void *data, size_t len)
+static void on_event(void *arg, const void *data, size_t len)
 {
 	const struct wm_event *e = data;
 	struct wm_plane_events *x = arg;
@@ -26,32 +26,22 @@ static int on_event(void *arg, void *data, size_t len)
 	for (unsigned i = 0; len >= sizeof(*e) && i < x->count; i++)
 		if (e->kind < 64 && x->at[i].kinds >> e->kind & 1)
 			x->at[i].fn(x->at[i].arg, e);
-	return 0;
-}
-
-static void on_readable(void *arg, unsigned events)
-{
-	struct wm_plane_events *x = arg;
-
-	(void)events;
-	(void)ring_buffer__consume(x->ring);
 }
 
 int wm_plane_events_new(struct wm_loop *l, struct wm_plane *p, struct wm_plane_events **ret)
 {
 	struct wm_plane_events *x;
+	int r;
 
 	if (p->events_fd < 0)
 		return p->events_fd;
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
-	x->ring = ring_buffer__new(p->events_fd, on_event, x, NULL);
-	if (x->ring)
-		x->io = wm_io_new(l, ring_buffer__epoll_fd(x->ring), WM_IO_READ, on_readable, x);
-	if (!x->io) {
-		wm_plane_events_free(x);
-		return -ENOMEM;
+	r = wm_ring_new(l, p->events_fd, 0, on_event, x, &x->ring);
+	if (r) {
+		free(x);
+		return r;
 	}
 	*ret = x;
 	return 0;
@@ -61,8 +51,7 @@ void wm_plane_events_free(struct wm_plane_events *x)
 {
 	if (!x)
 		return;
-	wm_io_free(x->io);
-	ring_buffer__free(x->ring);
+	wm_ring_free(x->ring);
 	free(x);
 }
 

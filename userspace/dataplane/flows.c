@@ -3,6 +3,7 @@
 
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
+#include "userspace/dataplane/ring.h"
 #include "userspace/model/policy.h"
 
 #include <errno.h>
@@ -10,11 +11,9 @@
 
 struct wm_flows {
 	struct wm_plane *plane;
-	struct ring_buffer *ring;
-	struct wm_io *io;
+	struct wm_ring *ring;
 	void (*fn)(void *arg, const struct wm_flow *f);
 	void *arg;
-	unsigned left; /* of this turn */
 };
 
 static uint32_t *flags_of(struct wm_plane *p)
@@ -22,29 +21,19 @@ static uint32_t *flags_of(struct wm_plane *p)
 	return &((struct wm_config *)p->mem[WM_MAP_CONFIG])->flags;
 }
 
-static int on_flow(void *arg, void *data, size_t len)
+static void on_flow(void *arg, const void *data, size_t len)
 {
 	struct wm_flows *x = arg;
 
 	if (len >= sizeof(struct wm_flow))
 		x->fn(x->arg, data);
-	return --x->left ? 0 : -EAGAIN; /* the rest comes in the next turn */
-}
-
-static void on_readable(void *arg, unsigned events)
-{
-	struct wm_flows *x = arg;
-
-	(void)events;
-	x->left = WM_FLOWS_TURN;
-	(void)ring_buffer__consume(x->ring);
 }
 
 int wm_flows_new(struct wm_loop *l, struct wm_plane *p,
 		 void (*fn)(void *arg, const struct wm_flow *f), void *arg, struct wm_flows **ret)
 {
 	const struct bpf_object *o = p->objects[WM_OBJECT_CONNECT];
-	int fd = o ? bpf_object__find_map_fd_by_name(o, "flows") : -1;
+	int fd = o ? bpf_object__find_map_fd_by_name(o, "flows") : -1, r;
 	struct wm_flows *x;
 
 	if (fd < 0)
@@ -53,13 +42,10 @@ int wm_flows_new(struct wm_loop *l, struct wm_plane *p,
 	if (!x)
 		return -ENOMEM;
 	*x = (struct wm_flows){.plane = p, .fn = fn, .arg = arg};
-	x->ring = ring_buffer__new(fd, on_flow, x, NULL);
-	x->io = x->ring ? wm_io_new(l, ring_buffer__epoll_fd(x->ring), WM_IO_READ, on_readable, x)
-			: NULL;
-	if (!x->io) {
-		ring_buffer__free(x->ring);
+	r = wm_ring_new(l, fd, WM_FLOWS_TURN, on_flow, x, &x->ring);
+	if (r) {
 		free(x);
-		return -ENOMEM;
+		return r;
 	}
 	__atomic_or_fetch(flags_of(p), WM_CONFIG_F_WATCHED, __ATOMIC_RELEASE);
 	*ret = x;
@@ -76,8 +62,7 @@ void wm_flows_free(struct wm_flows *x)
 	if (!x)
 		return;
 	wm_flows_unwatched(x->plane);
-	wm_io_free(x->io);
-	ring_buffer__free(x->ring);
+	wm_ring_free(x->ring);
 	free(x);
 }
 
