@@ -99,6 +99,10 @@ struct work {
 	struct wm_cookie_ask cookie;
 	int client;	     /* what dns_options knows of him: OPTIONS_* */
 	__u64 tick, tick_ns; /* the clock, and when it was read: tick_now() */
+	/* of questions that are told of (dns_sample.h) */
+	__u64 asked_ns; /* CLOCK_BOOTTIME of this one; 0: it is none of them */
+	__u32 sample_left, sample_every;
+	bool cut; /* dns_limit did not let the answer pass */
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
@@ -120,6 +124,8 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } dns_tails SEC(".maps");
+
+#include "dns_sample.h"
 
 /* Functions that are global, not inlined: the verifier walks each once by itself, and not once for
  * every path that leads to it; what loops is kept in them. Linux 6.1 would give up otherwise. */
@@ -809,6 +815,7 @@ static __always_inline int send(struct __sk_buff *skb, struct work *w, bool mac)
 		COUNT(n, dns_nodata);
 	if (w->kept == WM_C_DNS_READY)
 		COUNT(n, dns_ready);
+	sample(skb, w);
 	return 0;
 }
 
@@ -869,6 +876,7 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	w->peer = dropped == GUARD_PEER;
 	w->additionals = 0;
 	w->kept = 0;
+	sample_count(w);
 	__builtin_memset(&w->query, 0, sizeof(w->query));
 	why = read_query(skb, w);
 	if (use_tails && why == WM_C_DNS_PASS_TYPE && w->query.type == WM_DNS_SRV)
@@ -955,6 +963,7 @@ int dns_veth(struct __sk_buff *skb)
 
 #include "dns_hot.h"
 #include "dns_plain.h"
+#include "dns_tell.h"
 #include "dns_options.h"
 #include "dns_srv.h"
 #include "dns_rest.h"

@@ -78,9 +78,10 @@ static __always_inline int write_cut(struct __sk_buff *skb, struct work *w)
 
 	if (bpf_skb_pull_data(skb, frame))
 		return WM_C_DNS_PASS_RESIZE;
-	h->flags = __builtin_bswap16((__u16)(WM_DNS_QR | WM_DNS_TC | (w->query.flags & WM_DNS_RD)));
+	w->flags = (__u16)(WM_DNS_QR | WM_DNS_TC | (w->query.flags & WM_DNS_RD));
+	h->flags = __builtin_bswap16(w->flags);
 	h->answers = h->authorities = h->additionals = 0;
-	w->records_len = 0;
+	w->records = w->records_len = 0;
 	if (wm_packet_turn(skb, &w->packet, udp_len, true, &addresses))
 		return WM_C_DNS_DROP_WRITE;
 	if (w->packet.v6 || w->packet.csum) {
@@ -138,5 +139,7 @@ int dns_limit(struct __sk_buff *skb)
 		else if (!w->records)
 			COUNT(n, dns_nodata);
 	}
+	w->cut = rate == WM_RATED_CUT;
+	sample(skb, w);
 	return (int)bpf_redirect(skb->ifindex, 0);
 }

@@ -41,6 +41,9 @@ enum bpf_map_type {
 #define BPF_F_PSEUDO_HDR	    (1ull << 4)
 #define BPF_F_MARK_MANGLED_0	    (1ull << 5)
 #define BPF_F_MARK_ENFORCE	    (1ull << 6)
+#define BPF_RB_NO_WAKEUP	    (1ull << 0)
+#define BPF_RB_FORCE_WAKEUP	    (1ull << 1)
+#define BPF_RB_AVAIL_DATA	    0
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK     0

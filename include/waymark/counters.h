@@ -82,7 +82,9 @@
 	X(DNS_COOKIE_NEW, dns_cookie_new,                                                          \
 	  "of the answers in the kernel: with a cookie for a client that had none of ours")        \
 	X(DNS_COOKIE_VALID, dns_cookie_valid,                                                      \
-	  "of the answers in the kernel: to a client that had a cookie of ours")
+	  "of the answers in the kernel: to a client that had a cookie of ours")                   \
+	X(DNS_SAMPLES_LOST, dns_samples_lost,                                                      \
+	  "samples of dns.sample that the ring buffer had no room for")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -12,5 +12,6 @@ enum wm_dns_tail {
 	WM_DNS_TAIL_LIMIT,   /* dns_limit: writes what a client of a link may be told */
 	WM_DNS_TAIL_OPTIONS, /* dns_options: ends answers to queries with options */
 	WM_DNS_TAIL_ABSENT,  /* dns_absent: names that nobody has */
+	WM_DNS_TAIL_TELL,    /* dns_tell: tells userspace of an answer, and sends it */
 	WM_DNS_TAILS
 };

@@ -87,6 +87,7 @@ enum wm_prog_index {
 	WM_PROG_DNS_ABSENT,
 	WM_PROG_DNS_LIMIT,
 	WM_PROG_DNS_OPTIONS,
+	WM_PROG_DNS_TELL,
 	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,

@@ -2,7 +2,8 @@
 /* load.c - load the programs of both objects with this plane's maps. Features are found by trying,
  * never by version; a program that this kernel refuses is left out with the reason, and the rest of
  * its object goes on. */
-#include "waymark/dns_srv.h" /* the skeletons' types */
+#include "waymark/dns_sample.h" /* the skeletons' types */
+#include "waymark/dns_srv.h"	/* likewise */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual" /* bpftool's generated code casts const away */
 #include "abort.skel.h"
@@ -63,6 +64,7 @@ static const struct {
 	[WM_PROG_DNS_ABSENT] = {"dns_absent", WM_OBJECT_DNS},
 	[WM_PROG_DNS_LIMIT] = {"dns_limit", WM_OBJECT_DNS},
 	[WM_PROG_DNS_OPTIONS] = {"dns_options", WM_OBJECT_DNS},
+	[WM_PROG_DNS_TELL] = {"dns_tell", WM_OBJECT_DNS},
 	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
@@ -195,6 +197,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "use_netns_cookie", &f.netns, sizeof(f.netns));
 	set_constant(o, "use_cgroup_id", &f.cgroup, sizeof(f.cgroup));
 	set_constant(o, "use_flows", &f.flows, sizeof(f.flows));
+	set_constant(o, "use_samples", &f.flows, sizeof(f.flows));
 	set_constant(o, "vip4_mask_be", &mask_be, sizeof(mask_be));
 	set_constant(o, "vip4_base_be", &base_be, sizeof(base_be));
 	set_constant(o, "vip6_prefix_be", p->c.vip6_prefix, sizeof(p->c.vip6_prefix));
@@ -229,13 +232,16 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 {
 	struct bpf_object *o = open_object(p, which, f.cast);
 	static const char *const by_backend[] = {"lost", "outcomes"};
-	struct bpf_map *events, *flows, *kept, *hot, *rates, *refusals;
+	struct bpf_map *events, *flows, *samples, *kept, *hot, *rates, *refusals;
 
 	if (!o)
 		return NULL;
 	flows = bpf_object__find_map_by_name(o, "flows");
 	if (flows)
 		bpf_map__set_autocreate(flows, f.flows);
+	samples = bpf_object__find_map_by_name(o, "dns_samples");
+	if (samples)
+		bpf_map__set_autocreate(samples, f.flows);
 	refusals = bpf_object__find_map_by_name(o, "refusals");
 	if (refusals)
 		bpf_map__set_max_entries(refusals, p->c.sets ? p->c.sets : 1);
@@ -282,7 +288,8 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		struct bpf_program *prog = bpf_object__find_program_by_name(o, programs[i].name);
 
 		if (prog)
-			bpf_program__set_autoload(prog, mask & (1u << i));
+			bpf_program__set_autoload(prog, mask & (1u << i) &&
+								(f.flows || i != WM_PROG_DNS_TELL));
 	}
 	set_constants(p, o, f);
 	return o;
@@ -642,6 +649,7 @@ void wm_progs_load(struct wm_plane *p)
 	p->progs[WM_PROG_DNS_HOT].wanted = p->progs[WM_PROG_DNS_SRV].wanted && p->c.hot_answers;
 	p->progs[WM_PROG_DNS_ABSENT].wanted = p->progs[WM_PROG_DNS_READY].wanted =
 		p->progs[WM_PROG_DNS_SRV].wanted && p->c.ready_answers;
+	p->progs[WM_PROG_DNS_TELL].wanted = p->progs[WM_PROG_DNS_SRV].wanted && f.flows;
 	custom_begin(p, f);
 	for (unsigned i = 0; i < WM_OBJECT_COUNT; i++)
 		load_object(p, i, f);
