@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base security net model store registry metadata resolution dns dataplane */
 /* One question in so many is told, with what the kernel answered. */
-#include "dns_fixture.h"
+#include "link_frames.h"
 #include "userspace/dataplane/dns_samples.h"
 
 static struct wm_dns_samples *samples;
@@ -73,6 +73,7 @@ static void is_told(const char *name, uint16_t type, unsigned rcode, enum wm_sam
 }
 
 #define WEB  "\3web\7service\4mesh\10internal"
+#define NONE "\4none\7service\4mesh\10internal"
 
 Test(dns_sample, who_asks_what_and_what_is_answered)
 {
@@ -93,6 +94,79 @@ Test(dns_sample, who_asks_what_and_what_is_answered)
 	is_told("\3WEB\7service\4mesh\10internal", 28, WM_DNS_NOERROR, WM_SAMPLE_TABLES);
 	cr_assert_eq(last.answers, 0);
 	cr_assert(last.client_be[3] == htonl(1) && last.ifindex);
+}
+
+Test(dns_sample, of_each_level)
+{
+	uint8_t out[WM_DNS_EDNS_MAX], name[WM_NAME_BUF] = {0};
+	static const uint8_t record[] = {0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 2, 1, 'x'};
+	struct wm_dns_query query;
+	struct frame q, a;
+	struct wm_hot hot;
+	size_t len;
+
+	every(1);
+	mem.config->flags |= WM_CONFIG_F_COMPLETE;
+	ask(false, "none.service.mesh.internal", 1, 0);
+	is_told(NONE, 1, WM_DNS_NXDOMAIN, WM_SAMPLE_DENIED);
+	ask(false, "7f000001.addr.mesh.internal", 1, 0);
+	is_told("\10"
+		"7f000001\4addr\4mesh\10internal",
+		1, WM_DNS_NOERROR, WM_SAMPLE_TABLES);
+
+	query_frame(&q, false, "www.example", 16, 0);
+	cr_assert(!answered(&q, &a), "nobody has said it");
+	cr_assert_eq(heard(), 0, "who answers then knows himself");
+	cr_assert_eq(wm_dns_parse(q.at + q.dns, (uint32_t)(q.len - q.dns), &query), WM_DNS_OK);
+	memcpy(name, q.at + q.dns + WM_DNS_HEADER_LEN, query.name_len);
+	len = q.len - q.dns;
+	memcpy(out, q.at + q.dns, len);
+	out[2] |= 0x80;
+	out[3] |= 0x80;
+	out[7] = 1;
+	memcpy(out + len, record, sizeof(record));
+	len += sizeof(record);
+	cr_assert(wm_hot_make(out, (uint32_t)len, &query, name, wm_clock_ns(), &hot));
+	cr_assert_eq(wm_plane_hot_put(plane, &hot, query.type, wm_hot_view(&query)), 0);
+	cr_assert(answered(&q, &a));
+	is_told("\3www\7example", 16, WM_DNS_NOERROR, WM_SAMPLE_HOT);
+}
+
+Test(dns_sample, of_what_userspace_made)
+{
+	struct wm_ready e = {.head = {.len = 16, .answers = 1, .name_len = 13}};
+	struct frame q, a;
+
+	every(1);
+	query_frame(&q, false, "www.example", 16, 0);
+	memcpy(e.name, q.at + q.dns + WM_DNS_HEADER_LEN, e.head.name_len);
+	e.head.sum = 4 * wm_plane_ready_words(plane)[0];
+	cr_assert_eq(wm_plane_ready_put(plane, &e, 16), 0);
+	cr_assert(answered(&q, &a));
+	is_told("\3www\7example", 16, WM_DNS_NOERROR, WM_SAMPLE_READY);
+	cr_assert_eq(last.answers, 1);
+}
+
+Test(dns_sample, of_who_asks_too_much)
+{
+	unsigned cut = 0;
+	struct frame q, a;
+
+	every(1);
+	cr_assert_eq(wm_plane_limits(plane, 0, 1), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		from_link(&q, i & 1, "web.service.mesh.internal", 1);
+		if (run(WM_PROG_DNS_LINK, &q, &a) == (uint32_t)TC_ACT_SHOT) {
+			cr_assert_eq(heard(), 0, "nobody was answered");
+			continue;
+		}
+		cut += a.at[a.dns + 2] >> 1 & 1;
+		is_told(WEB, 1, WM_DNS_NOERROR,
+			a.at[a.dns + 2] & 2 ? WM_SAMPLE_CUT : WM_SAMPLE_TABLES);
+		cr_assert_eq(last.octets, a.len - a.dns);
+		cr_assert_eq(memcmp(&last.client_be[3], a.at + ETH + (i & 1 ? 36 : 16), 4), 0);
+	}
+	cr_assert_gt(cut, 0);
 }
 
 Test(dns_sample, none_and_one_in_many)
