@@ -20,7 +20,7 @@ static struct sockaddr_in from4(void)
 
 Test(dns_seen, one)
 {
-	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
 	struct sockaddr_in in = from4();
 	const struct wm_dns_seen_one *o;
 	static const uint8_t client[16] = {[10] = 0xff, 0xff, 192, 0, 2, 7};
@@ -48,7 +48,7 @@ Test(dns_seen, one)
 
 Test(dns_seen, the_oldest_is_overwritten)
 {
-	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
 
 	for (unsigned i = 0; i < WM_DNS_SEEN_MAX + 5; i++)
 		wm_dns_seen_put(s, &(struct wm_dns_made){NULL, false, WM_DNS_LEVEL_OWN, query,
@@ -63,7 +63,7 @@ Test(dns_seen, the_oldest_is_overwritten)
 
 Test(dns_seen, times_are_by_level_code_and_bound)
 {
-	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
 	const struct wm_dns_times *t = wm_dns_seen_times(s, WM_DNS_LEVEL_OWN);
 	static const uint64_t took[] = {9000, 10000, 10001, 6000000000ull};
 
@@ -82,7 +82,7 @@ Test(dns_seen, times_are_by_level_code_and_bound)
 
 Test(dns_seen, answers_are_by_level_type_and_code)
 {
-	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
 	uint8_t other[sizeof(query)];
 
 	memcpy(other, query, sizeof(other));
@@ -102,7 +102,7 @@ Test(dns_seen, answers_are_by_level_type_and_code)
 
 Test(dns_seen, what_has_no_question_is_counted_only)
 {
-	struct wm_dns_seen *s = wm_dns_seen_new();
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
 	uint8_t bad[sizeof(query)], longest[600] = {0};
 
 	for (size_t len = 0; len < sizeof(query); len++) /* cut anywhere before the class */
@@ -120,5 +120,37 @@ Test(dns_seen, what_has_no_question_is_counted_only)
 						 sizeof(longest), answer, sizeof(answer), 1});
 	cr_assert_eq(wm_dns_seen_last(s), 0);
 	cr_assert_gt(wm_dns_seen_times(s, WM_DNS_LEVEL_OWN)[3].count[0], 0);
+	wm_dns_seen_free(s);
+}
+
+/* What the kernel tells of stands for all that it does not. */
+Test(dns_seen, one_of_so_many)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new(true);
+	struct wm_dns_sample told = {.time_ns = 5000000,
+				     .took_ns = 250,
+				     .every = 1000,
+				     .client_be = {0, 0, htonl(0xffff), htonl(0xc0000207)},
+				     .client_port_be = htons(4711),
+				     .type = 28,
+				     .rcode = 3,
+				     .level = WM_SAMPLE_DENIED,
+				     .name_len = 5};
+	const struct wm_dns_seen_one *o;
+
+	memcpy(told.name, "\3wEb", 5);
+	wm_dns_seen_sample(s, &told);
+	told.took_ns = 1001;
+	wm_dns_seen_sample(s, &told);
+	told.level = WM_SAMPLE_LEVEL_COUNT;
+	wm_dns_seen_sample(s, &told); /* of programs that know more than we */
+	cr_assert_eq(wm_dns_seen_last(s), 2);
+	o = wm_dns_seen_get(s, 1);
+	cr_assert(o->at_ms == 5 && o->port == 4711 && o->client[15] == 7 && o->stands_for == 1000);
+	cr_assert_str_eq(wm_dns_level_str(o->level), "denied");
+	cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_DENIED, WM_DNS_SEEN_AAAA)[3], 2000);
+	cr_assert_eq(wm_dns_seen_times(s, WM_DNS_LEVEL_DENIED)[3].count[1], 1000);
+	cr_assert_eq(wm_dns_seen_times(s, WM_DNS_LEVEL_DENIED)[3].count[4], 1000);
+	cr_assert_eq(wm_dns_seen_times(s, WM_DNS_LEVEL_DENIED)[3].sum_ns, 1251000);
 	wm_dns_seen_free(s);
 }

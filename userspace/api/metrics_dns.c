@@ -26,7 +26,7 @@ static const char *code_text(unsigned rcode, char other[16])
 
 /* --- answers ---------------------------------------------------------------------------------- */
 static void put_times(struct wm_buf *b, const char *level, unsigned rcode,
-		      const struct wm_dns_times *t)
+		      const struct wm_dns_times *t, const double *bounds_s)
 {
 	char labels[64], other[16];
 	uint64_t count = 0;
@@ -35,8 +35,8 @@ static void put_times(struct wm_buf *b, const char *level, unsigned rcode,
 		 code_text(rcode, other));
 	for (unsigned i = 0; i < WM_DNS_TIME_BUCKETS; i++) {
 		count += t->count[i];
-		wm_buf_printf(b, SECONDS "_bucket{%s,le=\"%g\"} %" PRIu64 "\n", labels,
-			      wm_dns_time_bounds_s[i], count);
+		wm_buf_printf(b, SECONDS "_bucket{%s,le=\"%g\"} %" PRIu64 "\n", labels, bounds_s[i],
+			      count);
 	}
 	count += t->count[WM_DNS_TIME_BUCKETS];
 	wm_buf_printf(b,
@@ -54,7 +54,7 @@ static void put_seconds(struct wm_buf *b, const struct wm_dns_seen *s)
 
 		for (unsigned i = 0; i < WM_DNS_RCODES; i++)
 			if (t[i].sum_ns)
-				put_times(b, wm_dns_level_str(l), i, &t[i]);
+				put_times(b, wm_dns_level_str(l), i, &t[i], wm_dns_seen_bounds(s));
 	}
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* seen.h - the questions that userspace answered last, with who asked, what answered and how long
- * that took; and how many there were and how long they take, by level, type and code. What the
- * kernel's program answers is not here. Bounded: the oldest is overwritten. Threading: loop thread
- * only. */
+/* seen.h - the questions that were answered last, with who asked, what answered and how long that
+ * took; and how many there were and how long they take, by level, type and code. There is one for
+ * userspace, which sees each, and one for the kernel, which tells one in so many. Bounded: the
+ * oldest is overwritten. Threading: loop thread only. */
 #pragma once
+#include "waymark/dns_sample.h"
 #include "waymark/dns_wire.h"
 
 #include <stdbool.h>
@@ -20,7 +21,10 @@ enum wm_dns_level {
 	WM_DNS_LEVEL_STALE,    /* the same, beyond its TTL */
 	WM_DNS_LEVEL_UPSTREAM, /* others, now */
 	WM_DNS_LEVEL_SECOND,   /* the same, by another server as the first was slow */
-	WM_DNS_LEVEL_COUNT
+#define X(symbol, name) WM_DNS_LEVEL_##symbol, /* the kernel's */
+	WM_SAMPLE_LEVELS(X)
+#undef X
+		WM_DNS_LEVEL_COUNT
 };
 struct wm_dns_seen_one {
 	uint64_t number; /* from 1 on, without gaps */
@@ -29,6 +33,9 @@ struct wm_dns_seen_one {
 	uint8_t client[16]; /* v4-mapped if IPv4; zero: this node */
 	uint16_t port;	    /* of the client; 0: not known */
 	uint16_t type, answers;
+	uint32_t stands_for; /* questions: of the kernel's answers only one in so many is here */
+	uint32_t ifindex;    /* device that it came by; 0: not known */
+	uint32_t octets;     /* of the answer */
 	uint8_t rcode, level;
 	bool tcp;
 	uint8_t name_len;
@@ -60,10 +67,12 @@ struct wm_dns_times {
 	uint64_t sum_ns;
 };
 #define WM_DNS_RCODES 16
-extern const double wm_dns_time_bounds_s[WM_DNS_TIME_BUCKETS];
 
 struct wm_dns_seen;
-struct wm_dns_seen *wm_dns_seen_new(void);    /* NULL without memory */
+/** @p kernel: of what the kernel tells, which takes less. @return NULL: without memory. */
+struct wm_dns_seen *wm_dns_seen_new(bool kernel);
+/** Upper bounds of the buckets, WM_DNS_TIME_BUCKETS of them. Static. */
+const double *wm_dns_seen_bounds(const struct wm_dns_seen *s);
 void wm_dns_seen_free(struct wm_dns_seen *s); /* NULL ok */
 /* An answer, and what it was made to. All borrowed. */
 struct wm_dns_made {
@@ -78,6 +87,8 @@ struct wm_dns_made {
 };
 /** Note an answer. What has no question is counted only. Cost: O(name). */
 void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m);
+/** Note what the kernel told of. */
+void wm_dns_seen_sample(struct wm_dns_seen *s, const struct wm_dns_sample *told);
 /** Number of the last. */
 uint64_t wm_dns_seen_last(const struct wm_dns_seen *s);
 /** @return NULL: overwritten, or not there yet. Borrowed until the next is put. */

@@ -366,7 +366,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 	s->datacenter = strdup(c->datacenter);
 	s->batch = calloc(1, sizeof(*s->batch));
 	s->places = wm_places_new(l, r);
-	s->seen = wm_dns_seen_new();
+	s->seen = wm_dns_seen_new(false);
 	if (c->kube_domain)
 		s->kube = wm_kube_dns_new(r, t, c->kube_domain, c->kube_pods);
 	wm_tables_cluster_sweep(t);
