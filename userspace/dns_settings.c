@@ -3,6 +3,9 @@
 
 #include "userspace/base/log.h"
 #include "userspace/base/prefix.h"
+#include "userspace/dataplane/dns_samples.h"
+
+#include <errno.h>
 
 static unsigned networks(const struct wm_settings *s, struct wm_guard_prefix *ret)
 {
@@ -58,6 +61,10 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 	if (r)
 		wm_error("dns.pod_limit",
 			 "err=%s text=\"the kernel goes on with the bounds before\"",
+			 wm_err_name(r));
+	r = p ? wm_dns_samples_every(p, (unsigned)s->dns_sample) : 0;
+	if (r && r != -EOPNOTSUPP)
+		wm_error("dns.sample", "err=%s text=\"the kernel tells of as many as before\"",
 			 wm_err_name(r));
 }
 

@@ -5,6 +5,7 @@
 #include "config_dns.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
+#include "userspace/dataplane/dns_samples.h"
 #include "userspace/dataplane/own_device.h"
 
 #include <errno.h>
@@ -67,6 +68,38 @@ static int start_ready(struct wm_dns_server *d, struct wm_plane *plane, const st
 	int r = k.words ? wm_dns_server_ready(d, &k) : 0;
 
 	return r ? wm_err_set(e, r, "out of memory: dns.kernel_ready") : 0;
+}
+
+static void on_sample(void *dns, const struct wm_dns_sample *told)
+{
+	wm_dns_sampled(dns, told);
+}
+
+static void read_samples(void *samples)
+{
+	wm_dns_samples_read(samples);
+}
+
+static void end_samples(void *samples)
+{
+	wm_dns_samples_free(samples);
+}
+
+/* Without: what the kernel answers is not told. */
+static void start_samples(struct wm_loop *l, struct wm_dns_server *d, struct wm_plane *plane)
+{
+	struct wm_dns_sampler k = {.read = read_samples, .end = end_samples};
+	struct wm_dns_samples *x = NULL;
+	int r = plane ? wm_dns_samples_new(l, plane, on_sample, d, &x) : 0;
+
+	k.arg = x;
+	if (!r && x)
+		r = wm_dns_server_sampler(d, &k);
+	if (!r)
+		return;
+	wm_dns_samples_free(x);
+	wm_warn("dns.sample", "err=%s text=\"what the kernel answers is not told\"",
+		wm_err_name(r));
 }
 
 struct place {
@@ -185,6 +218,8 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	r = start_upstream(*ret, s, e);
 	r = r ? r : start_hot(*ret, plane, s, e);
 	r = r ? r : start_ready(*ret, plane, s, e);
+	if (!r && s->kernel_dns)
+		start_samples(l, *ret, plane);
 	r = r ? r : start_tls(*ret, s, e);
 	r = r ? r : listen_all(*ret, s, e);
 	if (r && !was) /* what a run that was killed left goes on without us */

@@ -437,7 +437,9 @@ struct wm_dns_server {
 	struct wm_dns_config c; /* its strings are not used */
 	char *datacenter;	/* lower case */
 	uint64_t counters[WM_DNS_COUNTER_COUNT];
-	struct wm_dns_seen *seen;
+	struct wm_dns_seen *seen, *kernel_seen; /* kernel_seen NULL: it tells of nothing */
+	struct wm_dns_sampler sampler;
+	uint64_t log_owed;   /* answers that the kernel told of since the last of them was logged */
 	uint64_t log_second; /* of the query log, and lines in it */
 	unsigned log_lines;
 	SLIST_HEAD(, wm_dns_socket) sockets;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* query_log.c - answers are noted here: each is remembered (seen.h), and every dns.query_log-th is
- * logged. With log.privacy private names and clients are told by a hash of this process, so that
- * what belongs together is seen, and nothing else. */
+/* query_log.c - answers are noted here, those of the kernel as far as it tells of them: each is
+ * remembered (seen.h), and every dns.query_log-th is logged. With log.privacy private names and
+ * clients are told by a hash of this process, so that what belongs together is seen, and nothing
+ * else. */
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/log.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -99,10 +101,11 @@ static void log_one(struct wm_dns_server *s, const struct wm_dns_seen_one *o)
 	}
 	wm_log_line(
 		WM_LOG_INFO, "dns.question",
-		"name=%s type=%u client=%s transport=%s level=%s rcode=%u answers=%u us=%" PRIu64,
+		"name=%s type=%u client=%s transport=%s level=%s rcode=%u answers=%u us=%" PRIu64
+		" sampled=%u",
 		wm_log_q(name), o->type, wm_log_q(client), o->tcp ? "tcp" : "udp",
 		wm_dns_level_str((enum wm_dns_level)o->level), o->rcode, o->answers,
-		o->took_ns / 1000);
+		o->took_ns / 1000, o->stands_for);
 }
 
 void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m)
@@ -113,4 +116,36 @@ void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m)
 	last = wm_dns_seen_last(s->seen);
 	if (s->c.log_every && last != before && last % s->c.log_every == 0 && may_log(s))
 		log_one(s, wm_dns_seen_get(s->seen, last));
+}
+
+void wm_dns_sampled(struct wm_dns_server *s, const struct wm_dns_sample *told)
+{
+	uint64_t before = wm_dns_seen_last(s->kernel_seen), last;
+
+	wm_dns_seen_sample(s->kernel_seen, told);
+	last = wm_dns_seen_last(s->kernel_seen);
+	if (!s->c.log_every || last == before)
+		return;
+	s->log_owed += told->every;
+	if (s->log_owed < s->c.log_every)
+		return;
+	s->log_owed %= s->c.log_every;
+	if (may_log(s))
+		log_one(s, wm_dns_seen_get(s->kernel_seen, last));
+}
+
+int wm_dns_server_sampler(struct wm_dns_server *s, const struct wm_dns_sampler *k)
+{
+	s->kernel_seen = wm_dns_seen_new(true);
+	if (!s->kernel_seen)
+		return -ENOMEM;
+	s->sampler = *k;
+	return 0;
+}
+
+const struct wm_dns_seen *wm_dns_seen_by_kernel(const struct wm_dns_server *s)
+{
+	if (s->sampler.read)
+		s->sampler.read(s->sampler.arg);
+	return s->kernel_seen;
 }

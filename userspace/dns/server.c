@@ -432,6 +432,9 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_statics_free(s->gone);
 	wm_timer_free(s->retire);
 	wm_dns_seen_free(s->seen);
+	if (s->sampler.end)
+		s->sampler.end(s->sampler.arg);
+	wm_dns_seen_free(s->kernel_seen);
 	free(s->datacenter);
 	free(s->batch);
 	free(s->chosen);

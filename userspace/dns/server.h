@@ -206,5 +206,17 @@ struct wm_dns_owner {
 int wm_dns_owner(struct wm_dns_server *s, const uint8_t addr[16], struct wm_dns_owner *ret);
 const uint64_t *
 wm_dns_counters(const struct wm_dns_server *s); /* in the order of WM_DNS_COUNTERS */
-/** What was answered last, and how long answers take: seen.h. Borrowed. */
+/** What userspace answered last, and how long answers take: seen.h. Borrowed. */
 const struct wm_dns_seen *wm_dns_seen_of(const struct wm_dns_server *s);
+/* Who brings what the kernel tells of its answers to wm_dns_sampled(). */
+struct wm_dns_sampler {
+	void (*read)(void *arg); /* bring what is there */
+	void (*end)(void *arg);	 /* nobody wants more of it, and @p arg may go */
+	void *arg;
+};
+/** Remember what @p k brings. Once; copied. @return 0; -ENOMEM, and nothing is ended. */
+int wm_dns_server_sampler(struct wm_dns_server *s, const struct wm_dns_sampler *k);
+/** The kernel told of an answer: it is remembered, and logged if it is its turn. */
+void wm_dns_sampled(struct wm_dns_server *s, const struct wm_dns_sample *told);
+/** The same of the kernel, as far as it told until now; NULL: it tells of nothing. Borrowed. */
+const struct wm_dns_seen *wm_dns_seen_by_kernel(const struct wm_dns_server *s);
