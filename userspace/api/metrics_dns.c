@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* metrics_dns.c - DNS for Prometheus, with labels: how many answers userspace gave and how long
- * they took, by level, type and code; what pods ask; each server that others' names are asked of.
- * What the kernel's programs answer is in the counters dns_answered, dns_hot, dns_nodata,
- * dns_nxdomain: it has no more, as each figure would be work of every answer. */
+/* metrics_dns.c - DNS for Prometheus, with labels: how many answers there were and how long they
+ * took, by level, type and code; what pods ask; each server that others' names are asked of. Of the
+ * kernel's answers these are estimates: it tells of one question in so many (dns.sample). Counted
+ * are dns_answered, and of these dns_hot, dns_nodata, dns_nxdomain and their like. */
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
@@ -10,8 +10,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define SECONDS "waymark_dns_user_answer_seconds"
-#define ANSWERS "waymark_dns_user_answers_total"
+/* Who answered. */
+struct by {
+	const char *seconds, *answers; /* names of the metrics, and what they are */
+	const char *seconds_text, *answers_text;
+};
+static const struct by user = {
+	"waymark_dns_user_answer_seconds", "waymark_dns_user_answers_total",
+	"how long an answer of userspace DNS took, from the query read to "
+	"the answer written",
+	"answers of userspace DNS, by what they were made of, type and code"};
+static const struct by kernel = {
+	"waymark_dns_kernel_answer_seconds", "waymark_dns_kernel_answers_total",
+	"how long an answer of DNS in the kernel took, by those that dns.sample tells of",
+	"answers of DNS in the kernel, by what they were made of, type and code: as many as those "
+	"that dns.sample tells of stand for"};
 
 static const char *code_text(unsigned rcode, char other[16])
 {
@@ -25,45 +38,48 @@ static const char *code_text(unsigned rcode, char other[16])
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
-static void put_times(struct wm_buf *b, const char *level, unsigned rcode,
+static void put_times(struct wm_buf *b, const char *name, const char *labels,
 		      const struct wm_dns_times *t, const double *bounds_s)
 {
-	char labels[64], other[16];
 	uint64_t count = 0;
 
-	snprintf(labels, sizeof(labels), "level=\"%s\",rcode=\"%s\"", level,
-		 code_text(rcode, other));
 	for (unsigned i = 0; i < WM_DNS_TIME_BUCKETS; i++) {
 		count += t->count[i];
-		wm_buf_printf(b, SECONDS "_bucket{%s,le=\"%g\"} %" PRIu64 "\n", labels, bounds_s[i],
+		wm_buf_printf(b, "%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, labels, bounds_s[i],
 			      count);
 	}
 	count += t->count[WM_DNS_TIME_BUCKETS];
 	wm_buf_printf(b,
-		      SECONDS "_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n" SECONDS
-			      "_sum{%s} %.9f\n" SECONDS "_count{%s} %" PRIu64 "\n",
-		      labels, count, labels, (double)t->sum_ns / WM_NS_PER_S, labels, count);
+		      "%s_bucket{%s,le=\"+Inf\"} %" PRIu64
+		      "\n%s_sum{%s} %.9f\n%s_count{%s} %" PRIu64 "\n",
+		      name, labels, count, name, labels, (double)t->sum_ns / WM_NS_PER_S, name,
+		      labels, count);
 }
 
-static void put_seconds(struct wm_buf *b, const struct wm_dns_seen *s)
+static void put_seconds(struct wm_buf *b, const struct wm_dns_seen *s, const struct by *by)
 {
-	wm_buf_puts(b, "# HELP " SECONDS " how long an answer of userspace DNS took, from the "
-		       "query read to the answer written\n# TYPE " SECONDS " histogram\n");
+	char labels[64], other[16];
+
+	wm_buf_printf(b, "# HELP %s %s\n# TYPE %s histogram\n", by->seconds, by->seconds_text,
+		      by->seconds);
 	for (unsigned l = 0; l < WM_DNS_LEVEL_COUNT; l++) {
 		const struct wm_dns_times *t = wm_dns_seen_times(s, l);
 
-		for (unsigned i = 0; i < WM_DNS_RCODES; i++)
+		for (unsigned i = 0; i < WM_DNS_RCODES; i++) {
+			snprintf(labels, sizeof(labels), "level=\"%s\",rcode=\"%s\"",
+				 wm_dns_level_str(l), code_text(i, other));
 			if (t[i].sum_ns)
-				put_times(b, wm_dns_level_str(l), i, &t[i], wm_dns_seen_bounds(s));
+				put_times(b, by->seconds, labels, &t[i], wm_dns_seen_bounds(s));
+		}
 	}
 }
 
-static void put_answers(struct wm_buf *b, const struct wm_dns_seen *s)
+static void put_answers(struct wm_buf *b, const struct wm_dns_seen *s, const struct by *by)
 {
 	char other[16];
 
-	wm_buf_puts(b, "# HELP " ANSWERS " answers of userspace DNS, by what they were made of, "
-		       "type and code\n# TYPE " ANSWERS " counter\n");
+	wm_buf_printf(b, "# HELP %s %s\n# TYPE %s counter\n", by->answers, by->answers_text,
+		      by->answers);
 	for (unsigned l = 0; l < WM_DNS_LEVEL_COUNT; l++) {
 		for (unsigned t = 0; t < WM_DNS_SEEN_TYPE_COUNT; t++) {
 			const uint64_t *n = wm_dns_seen_answers(s, l, t);
@@ -71,12 +87,21 @@ static void put_answers(struct wm_buf *b, const struct wm_dns_seen *s)
 			for (unsigned i = 0; i < WM_DNS_RCODES; i++)
 				if (n[i])
 					wm_buf_printf(b,
-						      ANSWERS "{level=\"%s\",type=\"%s\","
-							      "rcode=\"%s\"} %" PRIu64 "\n",
-						      wm_dns_level_str(l), wm_dns_seen_type_str(t),
-						      code_text(i, other), n[i]);
+						      "%s{level=\"%s\",type=\"%s\","
+						      "rcode=\"%s\"} %" PRIu64 "\n",
+						      by->answers, wm_dns_level_str(l),
+						      wm_dns_seen_type_str(t), code_text(i, other),
+						      n[i]);
 		}
 	}
+}
+
+static void put_seen(struct wm_buf *b, const struct wm_dns_seen *s, const struct by *by)
+{
+	if (!s)
+		return;
+	put_seconds(b, s, by);
+	put_answers(b, s, by);
 }
 
 /* --- servers ---------------------------------------------------------------------------------- */
@@ -162,14 +187,13 @@ static void put_pods(struct wm_buf *b, const struct wm_plane *p, bool dropped)
 
 void wm_metrics_dns(struct wm_buf *b, const struct wm_api *a)
 {
-	const struct wm_dns_seen *s = a->d.dns ? wm_dns_seen_of(a->d.dns) : NULL;
 	const struct wm_upstream *u = a->d.dns ? wm_dns_upstream(a->d.dns) : NULL;
 
 	for (int dropped = 0; a->d.plane && dropped < 2; dropped++)
 		put_pods(b, a->d.plane, dropped);
-	if (s) {
-		put_seconds(b, s);
-		put_answers(b, s);
+	if (a->d.dns) {
+		put_seen(b, wm_dns_seen_of(a->d.dns), &user);
+		put_seen(b, wm_dns_seen_by_kernel(a->d.dns), &kernel);
 	}
 	if (u)
 		put_servers(b, u);
