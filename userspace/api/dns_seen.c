@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dns_seen.c - what userspace DNS answered last: GET /v1/waymark/dns/seen. What the kernel's
- * program answers is not in it. */
+/* dns_seen.c - what userspace DNS answered last, and the kernel as far as it tells of it
+ * (dns.sample): GET /v1/waymark/dns/seen. */
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
-static void put_question(struct wm_json *j, const struct wm_dns_seen_one *o, uint64_t now_ms)
+/* Of most questions the same: it is asked for once. */
+struct device {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+};
+
+static const char *device_of(struct device *d, uint32_t ifindex)
+{
+	if (d->ifindex != ifindex && !if_indextoname(ifindex, d->name))
+		*d->name = '\0'; /* it is gone */
+	d->ifindex = ifindex;
+	return d->name;
+}
+
+static void put_question(struct wm_json *j, const struct wm_dns_seen_one *o, uint64_t now_ms,
+			 struct device *d)
 {
 	const struct in6_addr *client = (const void *)o->client;
 	char name[WM_DNS_TEXT_MAX], addr[INET6_ADDRSTRLEN] = "";
@@ -30,32 +46,52 @@ static void put_question(struct wm_json *j, const struct wm_dns_seen_one *o, uin
 	wm_json_ks(j, "level", wm_dns_level_str((enum wm_dns_level)o->level));
 	wm_json_ku(j, "rcode", o->rcode);
 	wm_json_ku(j, "answers", o->answers);
+	wm_json_ku(j, "octets", o->octets);
 	wm_json_ku(j, "took_us", o->took_ns / 1000);
+	wm_json_ku(j, "stands_for", o->stands_for);
+	wm_json_ks(j, "device", o->ifindex ? device_of(d, o->ifindex) : "");
 	wm_json_ku(j, "age_ms", now_ms - o->at_ms);
 	wm_json_close(j, '}');
 }
 
-void wm_native_dns_seen(struct wm_call *c)
+/* Members of the one that is open: what came after number @p after. @p s NULL: nothing did. */
+static void put_seen(struct wm_json *j, const struct wm_dns_seen *s, uint64_t after)
 {
-	const struct wm_dns_seen *s = c->api->d.dns ? wm_dns_seen_of(c->api->d.dns) : NULL;
-	const char *text = wm_http_query(c->req, "after");
-	uint64_t after = text ? strtoull(text, NULL, 10) : 0, last = s ? wm_dns_seen_last(s) : 0,
+	uint64_t last = s ? wm_dns_seen_last(s) : 0,
 		 first = last > WM_DNS_SEEN_MAX ? last - WM_DNS_SEEN_MAX : 0,
 		 now_ms = wm_clock_ms();
-	struct wm_json j;
+	struct device d = {0};
 
-	wm_answer_begin(c, &j);
-	wm_json_open(&j, '{');
-	wm_json_ku(&j, "last", last);
-	wm_json_ku(&j, "lost", after < first ? first - after : 0);
-	wm_json_kopen(&j, "questions", '[');
+	wm_json_ku(j, "last", last);
+	wm_json_ku(j, "lost", after < first ? first - after : 0);
+	wm_json_kopen(j, "questions", '[');
 	for (uint64_t n = (after < first ? first : after) + 1; n <= last; n++) {
 		const struct wm_dns_seen_one *o = wm_dns_seen_get(s, n);
 
 		if (o)
-			put_question(&j, o, now_ms);
+			put_question(j, o, now_ms, &d);
 	}
-	wm_json_close(&j, ']');
+	wm_json_close(j, ']');
+}
+
+static uint64_t number_of(const struct wm_call *c, const char *name)
+{
+	const char *text = wm_http_query(c->req, name);
+
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+void wm_native_dns_seen(struct wm_call *c)
+{
+	const struct wm_dns_server *dns = c->api->d.dns;
+	struct wm_json j;
+
+	wm_answer_begin(c, &j);
+	wm_json_open(&j, '{');
+	put_seen(&j, dns ? wm_dns_seen_of(dns) : NULL, number_of(c, "after"));
+	wm_json_kopen(&j, "kernel", '{');
+	put_seen(&j, dns ? wm_dns_seen_by_kernel(dns) : NULL, number_of(c, "kernel_after"));
+	wm_json_close(&j, '}');
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
 }
