@@ -11,11 +11,12 @@
 #define INTERVAL_S 1  /* between two looks */
 #define ROWS_MAX   10 /* of each of its tables */
 
-static json_t *seen_after(const struct ctl *c, json_int_t after)
+static json_t *seen_after(const struct ctl *c, json_int_t after, json_int_t kernel_after)
 {
-	char path[80];
+	char path[96];
 
-	snprintf(path, sizeof(path), "/v1/waymark/dns/seen?after=%lld", (long long)after);
+	snprintf(path, sizeof(path), "/v1/waymark/dns/seen?after=%lld&kernel_after=%lld",
+		 (long long)after, (long long)kernel_after);
 	return ctl_fetch(c, "GET", path, CTL_TIMEOUT_MS, true);
 }
 
@@ -46,35 +47,77 @@ static json_t *first_of(json_t *list, json_t **all, size_t n)
 	return list;
 }
 
-/* The most frequent values of what @p key names, as rows; @p scale makes rates of counts. */
-static json_t *most(const json_t *questions, const char *key, double scale)
-{
-	json_t *by = json_object(), *list = json_array(), *row, **all;
-	const json_t *q;
-	const char *name;
-	size_t i, n = 0;
+/* What is known of one of those who answer. */
+struct part {
+	const json_t *questions;
+	json_int_t lost;
+	double scale; /* what was not kept is taken to be as what was */
+	double per_s;
+};
 
-	json_array_foreach(questions, i, q)
+static struct part part_of(const json_t *seen, json_int_t after)
+{
+	struct part p = {.questions = json_object_get(seen, "questions"),
+			 .lost = json_integer_value(json_object_get(seen, "lost"))};
+	size_t kept = json_array_size(p.questions), i;
+	const json_t *q;
+
+	p.scale = kept ? (double)(last_of(seen) - after) / (double)kept : 0;
+	json_array_foreach(p.questions, i, q) p.per_s +=
+		json_number_value(json_object_get(q, "stands_for")) * p.scale / INTERVAL_S;
+	return p;
+}
+
+/* For how many the last one stands; 0: there is none. */
+static json_int_t sample_of(const struct part *p)
+{
+	size_t n = json_array_size(p->questions);
+
+	return n ? json_integer_value(
+			   json_object_get(json_array_get(p->questions, n - 1), "stands_for"))
+		 : 0;
+}
+
+static void count(json_t *by, const struct part *p, const char *key)
+{
+	const json_t *q;
+	size_t i;
+
+	json_array_foreach(p->questions, i, q)
 	{
 		const json_t *v = json_object_get(q, key);
 		char other[16];
+		const char *name = json_is_integer(v) ? ctl_dns_type(json_integer_value(v), other)
+						      : json_string_value(v);
 
-		name = json_is_integer(v) ? ctl_dns_type(json_integer_value(v), other)
-					  : json_string_value(v);
-		row = json_object_get(by, name);
-		json_object_set_new(by, name, json_integer(json_integer_value(row) + 1));
+		json_object_set_new(
+			by, name,
+			json_real(json_real_value(json_object_get(by, name)) +
+				  json_number_value(json_object_get(q, "stands_for")) * p->scale));
 	}
+}
+
+/* The most frequent values of what @p key names, of both @p parts, as rows. */
+static json_t *most(const struct part parts[2], const char *key)
+{
+	json_t *by = json_object(), *row, **all;
+	const char *name;
+	size_t n = 0;
+
+	count(by, &parts[0], key);
+	count(by, &parts[1], key);
 	all = calloc(json_object_size(by) + 1, sizeof(void *));
 	json_object_foreach(by, name, row)
 	{
-		json_int_t count = json_integer_value(row);
+		double of = json_real_value(row);
 
 		if (all)
-			all[n++] = json_pack("{s:s, s:I, s:o}", key, name, "count", count, "per_s",
-					     json_sprintf("%.1f", (double)count * scale));
+			all[n++] = json_pack("{s:s, s:I, s:o}", key, name, "count",
+					     (json_int_t)(of + 0.5), "per_s",
+					     json_sprintf("%.1f", of / INTERVAL_S));
 	}
 	json_decref(by);
-	return first_of(list, all, n);
+	return first_of(json_array(), all, n);
 }
 
 static json_int_t grown(const json_t *pod, const json_t *was, const char *key)
@@ -111,11 +154,16 @@ static void show_top(const json_t *doc)
 {
 	static const char *const keys[] = {"name", "client", "type", "level"};
 
-	printf("%.1f questions a second answered by userspace; not those that the kernel answers\n",
-	       json_real_value(json_object_get(doc, "per_s")));
+	printf("%.1f questions a second answered by userspace, some %.1f by the kernel\n",
+	       json_real_value(json_object_get(doc, "per_s")),
+	       json_real_value(json_object_get(doc, "kernel_per_s")));
 	if (json_integer_value(json_object_get(doc, "lost")))
 		printf("a sample: %lld of them were not kept\n",
 		       (long long)json_integer_value(json_object_get(doc, "lost")));
+	if (json_integer_value(json_object_get(doc, "sample")))
+		printf("of the kernel's each of %lld stands for %lld (dns.sample)\n",
+		       (long long)json_integer_value(json_object_get(doc, "told")),
+		       (long long)json_integer_value(json_object_get(doc, "sample")));
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		const char *columns[] = {"per_s", keys[i], NULL};
 
@@ -125,13 +173,13 @@ static void show_top(const json_t *doc)
 	if (json_array_size(json_object_get(doc, "pod"))) {
 		const char *columns[] = {"per_s", "dropped_per_s", "pod", NULL};
 
-		printf("\nof pods, with what the kernel answers\n");
+		printf("\nof pods, all that the kernel saw\n");
 		ctl_table(json_object_get(doc, "pod"), columns, 0, stdout);
 	}
 }
 
 struct look {
-	json_int_t after; /* number of the last question */
+	json_int_t after, kernel_after; /* numbers of the last questions */
 	json_t *pods;
 };
 
@@ -148,28 +196,29 @@ static json_t *look_at_pods(const struct ctl *c)
 static int top_once(const struct ctl *c, struct look *before)
 {
 	struct timespec pause = {.tv_sec = INTERVAL_S};
-	json_t *seen, *doc, *questions, *pods;
-	double scale, asked;
-	size_t kept;
+	json_t *seen, *doc, *pods;
+	const json_t *kernel;
+	struct part parts[2];
 
 	nanosleep(&pause, NULL);
-	seen = seen_after(c, before->after);
+	seen = seen_after(c, before->after, before->kernel_after);
 	pods = seen ? look_at_pods(c) : NULL;
 	if (!pods) {
 		json_decref(seen);
 		return CTL_EXIT_FAILED;
 	}
-	questions = json_object_get(seen, "questions");
-	kept = json_array_size(questions);
-	/* what was not kept is taken to be as what was */
-	asked = (double)(last_of(seen) - before->after) / INTERVAL_S;
-	scale = kept ? asked / (double)kept : 0;
-	doc = json_pack("{s:f, s:O, s:o, s:o, s:o, s:o, s:o}", "per_s", asked, "lost",
-			json_object_get(seen, "lost"), "name", most(questions, "name", scale),
-			"client", most(questions, "client", scale), "type",
-			most(questions, "type", scale), "level", most(questions, "level", scale),
-			"pod", pods_since(before->pods, pods));
+	kernel = json_object_get(seen, "kernel");
+	parts[0] = part_of(seen, before->after);
+	parts[1] = part_of(kernel, before->kernel_after);
+	doc = json_pack("{s:f, s:f, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "per_s",
+			parts[0].per_s, "kernel_per_s", parts[1].per_s, "lost",
+			parts[0].lost + parts[1].lost, "told",
+			(json_int_t)json_array_size(parts[1].questions), "sample",
+			sample_of(&parts[1]), "name", most(parts, "name"), "client",
+			most(parts, "client"), "type", most(parts, "type"), "level",
+			most(parts, "level"), "pod", pods_since(before->pods, pods));
 	before->after = last_of(seen);
+	before->kernel_after = last_of(kernel);
 	json_decref(before->pods);
 	before->pods = pods;
 	if (!c->once && isatty(STDOUT_FILENO) && !c->json)
@@ -188,8 +237,10 @@ static int top_once(const struct ctl *c, struct look *before)
 
 int ctl_dns_top(const struct ctl *c)
 {
-	json_t *seen = seen_after(c, INT64_MAX);
-	struct look before = {.after = last_of(seen), .pods = seen ? look_at_pods(c) : NULL};
+	json_t *seen = seen_after(c, INT64_MAX, INT64_MAX);
+	struct look before = {.after = last_of(seen),
+			      .kernel_after = last_of(json_object_get(seen, "kernel")),
+			      .pods = seen ? look_at_pods(c) : NULL};
 	int r = before.pods ? 0 : CTL_EXIT_FAILED;
 
 	json_decref(seen);
