@@ -3,12 +3,9 @@
  * alone and has no pin: who may not read it by its id, root alone may, does not learn them. */
 #include "userspace/dataplane/internal.h"
 
-#include <errno.h>
-
 int wm_plane_cookies(struct wm_plane *p, const struct wm_cookie_keys *k)
 {
-	struct bpf_object *o = p->objects[WM_OBJECT_DNS];
-	int fd = o ? bpf_object__find_map_fd_by_name(o, "dns_cookies") : -ENOENT;
+	int fd = wm_dns_map(p, "dns_cookies");
 	uint32_t zero = 0;
 
 	return fd < 0 ? 0 : bpf_map_update_elem(fd, &zero, k, BPF_ANY);

@@ -18,13 +18,6 @@ struct wm_dns_samples {
 	void *arg;
 };
 
-static int map_of(const struct wm_plane *p, const char *name)
-{
-	const struct bpf_object *o = p->objects[WM_OBJECT_DNS];
-
-	return o ? bpf_object__find_map_fd_by_name(o, name) : -ENOENT;
-}
-
 static void on_sample(void *arg, const void *data, size_t len)
 {
 	struct wm_dns_samples *x = arg;
@@ -49,7 +42,7 @@ static void on_look(void *arg)
 int wm_dns_samples_new(struct wm_loop *l, struct wm_plane *p, wm_dns_sample_fn fn, void *arg,
 		       struct wm_dns_samples **ret)
 {
-	int fd = map_of(p, "dns_samples"), r = -ENOMEM;
+	int fd = wm_dns_map(p, "dns_samples"), r = -ENOMEM;
 	struct wm_dns_samples *x;
 
 	if (fd < 0)
@@ -74,7 +67,7 @@ int wm_dns_samples_new(struct wm_loop *l, struct wm_plane *p, wm_dns_sample_fn f
 int wm_dns_samples_every(struct wm_plane *p, unsigned every)
 {
 	const struct wm_dns_sampling v = {wm_sample_limit(every), every};
-	int fd = map_of(p, ".data"), zero = 0;
+	int fd = wm_dns_map(p, ".data"), zero = 0;
 
 	if (fd < 0)
 		return every ? -EOPNOTSUPP : 0;

@@ -4,15 +4,6 @@
 #include "userspace/base/clock.h"
 #include "userspace/dataplane/internal.h"
 
-#include <errno.h>
-
-static int fd_of(const struct wm_plane *p, const char *name)
-{
-	struct bpf_object *o = p->objects[WM_OBJECT_DNS];
-
-	return o ? bpf_object__find_map_fd_by_name(o, name) : -ENOENT;
-}
-
 /* Networks that were not told of this time. */
 static int remove_old(int fd, uint32_t told)
 {
@@ -35,7 +26,7 @@ static int remove_old(int fd, uint32_t told)
 
 int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsigned count)
 {
-	int guard_fd = fd_of(p, "dns_guard"), allow_fd = fd_of(p, "dns_allow"), r;
+	int guard_fd = wm_dns_map(p, "dns_guard"), allow_fd = wm_dns_map(p, "dns_allow"), r;
 	struct wm_guard g = {0};
 	uint32_t zero = 0;
 
@@ -54,7 +45,7 @@ int wm_plane_guard(struct wm_plane *p, const struct wm_guard_prefix *allow, unsi
 
 int wm_plane_limits(struct wm_plane *p, unsigned pod_per_s, unsigned rate_per_s)
 {
-	int fd = fd_of(p, "dns_guard"), r;
+	int fd = wm_dns_map(p, "dns_guard"), r;
 	struct wm_guard g = {0};
 	uint32_t zero = 0;
 

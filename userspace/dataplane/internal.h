@@ -324,6 +324,9 @@ int wm_progs_reach(struct wm_plane *p, unsigned array, uint32_t count);
  *  errno, negative; -ESRCH where the kernel has no bpf_sock_destroy(). */
 int wm_progs_try_abort(void);
 const char *wm_prog_name(unsigned i);
+/** The map @p name of the DNS programs. @return fd, borrowed; -ENOENT: they are not loaded, or have
+ *  none. */
+int wm_dns_map(const struct wm_plane *p, const char *name);
 /** Cookie of this network namespace; 0 where the kernel does not tell (< 5.14). */
 uint64_t wm_own_netns(void);
 /** Load the program that sees listeners, with maps of its own, and drop it. @return 0 or negative

@@ -89,6 +89,13 @@ const char *wm_prog_name(unsigned i)
 	return programs[i].name;
 }
 
+int wm_dns_map(const struct wm_plane *p, const char *name)
+{
+	const struct bpf_object *o = p->objects[WM_OBJECT_DNS];
+
+	return o ? bpf_object__find_map_fd_by_name(o, name) : -ENOENT;
+}
+
 struct bpf_object *wm_maps_object(void)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "waymark");

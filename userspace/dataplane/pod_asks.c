@@ -3,22 +3,14 @@
  * the programs of DNS count in and keep to its bound (bpf/guard.h). The map is this run's. */
 #include "userspace/dataplane/internal.h"
 
-#include <errno.h>
 #include <string.h>
 
 _Static_assert(WM_GUARD_PODS_MAX >= WM_DEVICES_MAX, "room for each");
 
-static int map_of(const struct wm_plane *p)
-{
-	struct bpf_object *o = p->objects[WM_OBJECT_DNS];
-
-	return o ? bpf_object__find_map_fd_by_name(o, "dns_pods") : -ENOENT;
-}
-
 void wm_pod_asks_begin(const struct wm_plane *p, uint32_t ifindex, bool peer)
 {
 	struct wm_pod_asks v = {0};
-	int fd = map_of(p);
+	int fd = wm_dns_map(p, "dns_pods");
 
 	if (fd < 0)
 		return;
@@ -52,7 +44,7 @@ void wm_pod_asks_sweep(const struct wm_plane *p)
 {
 	uint32_t gone[WM_GUARD_PODS_MAX], at;
 	unsigned n = 0;
-	int fd = map_of(p);
+	int fd = wm_dns_map(p, "dns_pods");
 	bool more = fd >= 0 && !bpf_map_get_next_key(fd, NULL, &at);
 
 	for (unsigned i = 0; more && i < WM_GUARD_PODS_MAX; i++) {
@@ -67,7 +59,7 @@ void wm_pod_asks_sweep(const struct wm_plane *p)
 bool wm_plane_pod(const struct wm_plane *p, unsigned *at, struct wm_plane_pod *ret)
 {
 	struct wm_pod_asks v;
-	int fd = map_of(p);
+	int fd = wm_dns_map(p, "dns_pods");
 
 	while (fd >= 0 && *at < p->hooks_count) {
 		const struct wm_plane_hook *h = &p->hooks[(*at)++];

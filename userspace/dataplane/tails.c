@@ -22,19 +22,12 @@ static const enum wm_prog_index programs[WM_DNS_TAILS] = {
 	[WM_DNS_TAIL_ABSENT] = WM_PROG_DNS_ABSENT, [WM_DNS_TAIL_TELL] = WM_PROG_DNS_TELL,
 };
 
-static int array_of(const struct wm_plane *p)
-{
-	struct bpf_object *o = p->objects[WM_OBJECT_DNS];
-
-	return o ? bpf_object__find_map_fd_by_name(o, "dns_tails") : -ENOENT;
-}
-
 /* Name of its pin. @return 0, -ENOENT: there is no array. */
 static int name_of(const struct wm_plane *p, char name[16])
 {
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info);
-	int fd = array_of(p);
+	int fd = wm_dns_map(p, "dns_tails");
 
 	if (fd < 0)
 		return -ENOENT;
@@ -46,7 +39,7 @@ static int name_of(const struct wm_plane *p, char name[16])
 
 void wm_tails_fill(struct wm_plane *p)
 {
-	int fd = array_of(p);
+	int fd = wm_dns_map(p, "dns_tails");
 
 	for (uint32_t i = 0; fd >= 0 && i < WM_DNS_TAILS; i++) {
 		struct wm_prog *prog = &p->progs[programs[i]];
@@ -79,7 +72,7 @@ int wm_tails_pin(const struct wm_plane *p)
 		r = name_of(p, name);
 	if (!r)
 		r = wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, name);
-	return r ? r : bpf_obj_pin(array_of(p), path);
+	return r ? r : bpf_obj_pin(wm_dns_map(p, "dns_tails"), path);
 }
 
 static int forget_other(void *arg, const char *path, const char *name)
